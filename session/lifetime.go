@@ -1,0 +1,53 @@
+package session
+
+import "time"
+
+// EndReason says why a session is over.
+type EndReason string
+
+// The reasons a session ends (DESIGN §4).
+const (
+	SignedOut      EndReason = "signed_out"      // by the user
+	Revoked        EndReason = "revoked"         // by the app's back end or an administrator
+	ReuseDetected  EndReason = "reuse_detected"  // a used refresh token was shown again
+	Inconsistent   EndReason = "inconsistent"    // the row is older than its token: restored from a backup
+	Idle           EndReason = "idle"            // no activity for the client's inactivity timeout
+	Absolute       EndReason = "absolute"        // the absolute end was reached
+	Evicted        EndReason = "evicted"         // a newer session took its place under the cap
+	UserDisabled   EndReason = "user_disabled"   // its user was disabled
+	ClientDisabled EndReason = "client_disabled" // its client was disabled or removed
+	IssuerDisabled EndReason = "issuer_disabled" // the issuer that vouched for it was disabled or removed
+	TenantDisabled EndReason = "tenant_disabled" // its tenant was disabled
+)
+
+// Lifetime is what decides whether a session is over.
+type Lifetime struct {
+	CreatedAt      time.Time
+	AbsoluteExpiry time.Time
+	IdleExpiry     time.Time // zero: no idle limit
+	EndedAt        time.Time // zero: not ended on purpose
+	EndReason      EndReason
+}
+
+// Ended says whether the session is over at now, since when and why. A limit
+// that falls exactly on now has been reached.
+func (l Lifetime) Ended(now time.Time) (at time.Time, why EndReason, ended bool) {
+	switch expiry := l.Expiry(); {
+	case !l.EndedAt.IsZero():
+		return l.EndedAt, l.EndReason, true
+	case now.Before(expiry):
+		return time.Time{}, "", false
+	case expiry.Equal(l.AbsoluteExpiry):
+		return expiry, Absolute, true
+	default:
+		return expiry, Idle, true
+	}
+}
+
+// Expiry is the moment the session ends if it is not used again.
+func (l Lifetime) Expiry() time.Time {
+	if !l.IdleExpiry.IsZero() && l.IdleExpiry.Before(l.AbsoluteExpiry) {
+		return l.IdleExpiry
+	}
+	return l.AbsoluteExpiry
+}

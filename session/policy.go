@@ -1,0 +1,112 @@
+// Package session holds the rules of a session as pure functions: how long it
+// lives, what a refresh token may do, who is evicted, what a set of factors is
+// worth. It sees no database, no HTTP and no clock; time is a parameter.
+package session
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Bounds of what a client may configure (DESIGN §2).
+const (
+	MinAccessTTL    = 30 * time.Second
+	MaxAccessTTL    = 24 * time.Hour
+	MaxRefreshGrace = time.Minute
+
+	// Retention is how long a session's row outlives its end: longer than any
+	// access token of it, so that nothing about it is reused too early.
+	Retention = MaxAccessTTL + 5*time.Minute
+)
+
+// NoIdleTimeout switches a session's inactivity limit off.
+const NoIdleTimeout time.Duration = -1
+
+// Policy is how long the sessions of one client live and how their refresh
+// tokens behave.
+type Policy struct {
+	AccessTTL       time.Duration // life of an access token, 30 s – 24 h
+	AbsoluteTimeout time.Duration // from creation to the end that no use moves; at least AccessTTL
+	IdleTimeout     time.Duration // without activity; at least 2 × AccessTTL, or NoIdleTimeout
+	RefreshGrace    time.Duration // retry window of a used refresh token, 0–60 s
+}
+
+// Presets are the named policies (DESIGN §2); the empty name is the default.
+// Those named aal… follow NIST SP 800-63B-4 §2.
+var Presets = map[string]Policy{
+	"":              {5 * time.Minute, 30 * day, 5 * day, 10 * time.Second},
+	"consumer":      {time.Hour, 30 * day, 5 * day, 10 * time.Second},
+	"high_security": {5 * time.Minute, day, 30 * time.Minute, 10 * time.Second},
+	"mobile":        {time.Hour, 180 * day, NoIdleTimeout, time.Minute},
+	"aal2":          {5 * time.Minute, day, time.Hour, 10 * time.Second},
+	"aal3":          {5 * time.Minute, 12 * time.Hour, 15 * time.Minute, 10 * time.Second},
+}
+
+const day = 24 * time.Hour
+
+// Validate names every bound that p breaks.
+func (p Policy) Validate() error {
+	var faults []error
+	if p.AccessTTL < MinAccessTTL || p.AccessTTL > MaxAccessTTL {
+		faults = append(faults, fmt.Errorf("access_token_ttl: must be %s to 24h", MinAccessTTL))
+	}
+	if p.AbsoluteTimeout < p.AccessTTL {
+		faults = append(faults, errors.New("absolute_lifetime: must be at least access_token_ttl"))
+	}
+	if p.IdleTimeout != NoIdleTimeout && p.IdleTimeout < 2*p.AccessTTL {
+		faults = append(faults, errors.New("inactivity_timeout: must be at least twice access_token_ttl, or none"))
+	}
+	if p.RefreshGrace < 0 || p.RefreshGrace > MaxRefreshGrace {
+		faults = append(faults, fmt.Errorf("refresh_grace: must be 0s to %s", MaxRefreshGrace))
+	}
+	return errors.Join(faults...)
+}
+
+// IdleExpiry is the moment a session last active at `at` ends for want of use;
+// zero when p has no such limit.
+func (p Policy) IdleExpiry(at time.Time) time.Time {
+	if p.IdleTimeout == NoIdleTimeout {
+		return time.Time{}
+	}
+	return at.Add(p.IdleTimeout)
+}
+
+// AccessExpiry is when an access token minted now ends: after its life, and
+// never past the session's absolute end.
+func (p Policy) AccessExpiry(now, absoluteExpiry time.Time) time.Time {
+	exp := now.Add(p.AccessTTL)
+	if absoluteExpiry.Before(exp) {
+		return absoluteExpiry
+	}
+	return exp
+}
+
+// Active is a session that counts towards a user's cap.
+type Active struct {
+	ID           string
+	CreatedAt    time.Time
+	LastActiveAt time.Time
+}
+
+// Evict names the sessions to end so that one more fits under limit: those
+// least recently used, the older one first where use is equal.
+func Evict(active []Active, limit int) []string {
+	surplus := len(active) - limit + 1
+	if limit <= 0 || surplus <= 0 {
+		return nil
+	}
+	byUse := slices.Clone(active)
+	slices.SortStableFunc(byUse, func(a, b Active) int {
+		if c := a.LastActiveAt.Compare(b.LastActiveAt); c != 0 {
+			return c
+		}
+		return a.CreatedAt.Compare(b.CreatedAt)
+	})
+	ids := make([]string, 0, surplus)
+	for _, s := range byUse[:surplus] {
+		ids = append(ids, s.ID)
+	}
+	return ids
+}
