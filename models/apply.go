@@ -1,0 +1,319 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// Secrets is what Apply needs of the keys that are derived from the root secret.
+type Secrets interface {
+	DigestClientSecret(tenant, client, secret string) Digest
+	MatchClientSecret(tenant, client, secret string, stored Digest) bool
+	SealIssuerSecret(tenant, issuer, secret string) (sealed []byte, rootVersion int64)
+	MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, rootVersion int64) bool
+}
+
+// errDryRun rolls back what a dry run did.
+var errDryRun = errors.New("dry run")
+
+// Apply makes tenants, clients, trusted issuers and users as wanted says, in
+// one transaction, and tells what it changed. What wanted does not name stays.
+// It is idempotent. A dry run does the same and takes it back. The faults of
+// wanted against what is stored already are returned as Faults.
+func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets, dryRun bool) ([]Change, error) {
+	var changes []Change
+	err := s.transaction(ctx, func(tx *gorm.DB) error {
+		a := applier{tx: tx, store: s, secrets: secrets, now: s.Now()}
+		for _, t := range wanted {
+			if err := a.tenant(t); err != nil {
+				return fmt.Errorf("tenant %s: %w", t.ID, err)
+			}
+		}
+		changes = a.changes
+		if len(a.faults) > 0 {
+			return a.faults
+		}
+		if dryRun {
+			return errDryRun
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errDryRun) {
+		return nil, err
+	}
+	return changes, nil
+}
+
+type applier struct {
+	tx      *gorm.DB
+	store   *Store
+	secrets Secrets
+	now     time.Time
+	changes []Change
+	faults  Faults
+}
+
+// record notes a change of one noun and says whether there is one.
+func (a *applier) record(created bool, tenant, noun, id string, fields []FieldChange) bool {
+	if !created && len(fields) == 0 {
+		return false
+	}
+	a.changes = append(a.changes, Change{Created: created, Tenant: tenant, Noun: noun, ID: id, Fields: fields})
+	return true
+}
+
+func (a *applier) tenant(want TenantSpec) error {
+	if want.SigningAlgorithm == "" {
+		want.SigningAlgorithm = "RS256"
+	}
+	type fields struct {
+		SigningAlgorithm string `json:"signing_algorithm"`
+		Disabled         bool   `json:"disabled,omitempty"`
+	}
+	var row Tenant
+	err := translate(a.tx.Where("id = ?", want.ID).Take(&row).Error)
+	created := errors.Is(err, ErrNotFound)
+	if err != nil && !created {
+		return err
+	}
+	if !row.PrunedAt.IsZero() {
+		a.faults.Add("tenant "+want.ID, "this id belonged to a tenant that was removed and is never used again")
+		return nil
+	}
+	before := fields{row.SigningAlgorithm, row.Disabled}
+	if created {
+		before = fields{}
+		row = Tenant{ID: want.ID, StoreDevice: true, CreatedAt: At(a.now)}
+	}
+	changed, err := diff(before, fields{want.SigningAlgorithm, want.Disabled})
+	if err != nil {
+		return err
+	}
+	own := a.record(created, want.ID, "tenant", want.ID, changed)
+	if own {
+		if want.Disabled && !row.Disabled && !created {
+			row.SessionsValidFrom = At(a.now)
+			if err := a.event(want.ID, EventTenantDisabled, Event{}); err != nil {
+				return err
+			}
+		}
+		row.SigningAlgorithm, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.Disabled, At(a.now)
+		if err := a.tx.Save(&row).Error; err != nil {
+			return err
+		}
+	}
+	count := len(a.changes)
+	if err := a.inside(want); err != nil {
+		return err
+	}
+	if own || len(a.changes) > count {
+		return touchTenant(a.tx, want.ID, a.now)
+	}
+	return nil
+}
+
+// inside applies what belongs to a tenant.
+func (a *applier) inside(want TenantSpec) error {
+	for _, c := range want.Clients {
+		if err := a.client(want.ID, c); err != nil {
+			return fmt.Errorf("client %s: %w", c.ID, err)
+		}
+	}
+	if err := a.issuers(want.ID, want.TrustedIssuers); err != nil {
+		return err
+	}
+	for _, u := range want.Users {
+		if err := a.user(want.ID, u); err != nil {
+			return fmt.Errorf("user %s: %w", u.Sub, err)
+		}
+	}
+	return a.collisions(want.ID)
+}
+
+func (a *applier) client(tenant string, want ClientSpec) error {
+	var row Client
+	err := translate(a.tx.Where("tenant_id = ? AND id = ?", tenant, want.ID).Take(&row).Error)
+	created := errors.Is(err, ErrNotFound)
+	if err != nil && !created {
+		return err
+	}
+	if created {
+		row = Client{TenantID: tenant, ID: want.ID, CreatedAt: At(a.now)}
+	}
+	fields, err := diff(row.Settings, want.ClientSettings)
+	if err != nil {
+		return err
+	}
+	for _, secret := range []struct {
+		name, want string
+		stored     *Digest
+	}{{"secret", want.Secret, &row.SecretDigest}, {"previous_secret", want.PreviousSecret, &row.PreviousDigest}} {
+		if secret.want == "" && secret.stored.Digest == nil ||
+			secret.want != "" && a.secrets.MatchClientSecret(tenant, want.ID, secret.want, *secret.stored) {
+			continue
+		}
+		*secret.stored = Digest{}
+		if secret.want != "" {
+			*secret.stored = a.secrets.DigestClientSecret(tenant, want.ID, secret.want)
+		}
+		fields = append(fields, FieldChange{Name: secret.name})
+	}
+	if !a.record(created, tenant, "client", want.ID, fields) {
+		return nil
+	}
+	if want.Disabled && !row.Disabled && !created {
+		row.SessionsValidFrom = At(a.now)
+		if err := a.event(tenant, EventClientDisabled, Event{ClientID: want.ID}); err != nil {
+			return err
+		}
+	}
+	row.Settings, row.Disabled, row.UpdatedAt = want.ClientSettings, want.Disabled, At(a.now)
+	return a.tx.Save(&row).Error
+}
+
+// issuers pairs entries with rows: same issuer and token type, and the same
+// audiences first. One that is left on both sides is the same entry with other
+// audiences; sessions keep referring to it.
+func (a *applier) issuers(tenant string, wanted []IssuerSpec) error {
+	var rows []TrustedIssuer
+	if err := a.tx.Where("tenant_id = ?", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
+		return err
+	}
+	pairs := make([]*TrustedIssuer, len(wanted))
+	pair := func(same func(IssuerSettings, IssuerSettings) bool) {
+		for i, want := range wanted {
+			at := slices.IndexFunc(rows, func(row TrustedIssuer) bool { return same(row.Settings, want.IssuerSettings) })
+			if pairs[i] == nil && at >= 0 {
+				row := rows[at]
+				pairs[i], rows = &row, slices.Delete(rows, at, at+1)
+			}
+		}
+	}
+	pair(func(a, b IssuerSettings) bool { return a.kin(b) && sameSet(a.Audiences, b.Audiences) })
+	pair(IssuerSettings.kin)
+	for i, want := range wanted {
+		if err := a.issuer(tenant, want, pairs[i]); err != nil {
+			return fmt.Errorf("trusted issuer %s: %w", want.Issuer, err)
+		}
+	}
+	return nil
+}
+
+// kin says that two entries are of one issuer and one kind of token.
+func (s IssuerSettings) kin(o IssuerSettings) bool {
+	return s.Issuer == o.Issuer && s.TokenType == o.TokenType
+}
+
+func sameSet(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+}
+
+func (a *applier) issuer(tenant string, want IssuerSpec, row *TrustedIssuer) error {
+	created := row == nil
+	if created {
+		row = &TrustedIssuer{TenantID: tenant, ID: strings.ToLower(rand.Text()[:16]), CreatedAt: At(a.now)}
+	}
+	fields, err := diff(row.Settings, want.IssuerSettings)
+	if err != nil {
+		return err
+	}
+	secret := want.Keys.SharedSecret
+	switch {
+	case secret == "" && row.SealedSecret != nil:
+		row.SealedSecret, row.RootVersion = nil, 0
+		fields = append(fields, FieldChange{Name: "keys.shared_secret"})
+	case secret != "" && !a.secrets.MatchIssuerSecret(tenant, want.Issuer, secret, row.SealedSecret, row.RootVersion):
+		row.SealedSecret, row.RootVersion = a.secrets.SealIssuerSecret(tenant, want.Issuer, secret)
+		fields = append(fields, FieldChange{Name: "keys.shared_secret"})
+	}
+	if !a.record(created, tenant, "issuer", want.Issuer, fields) {
+		return nil
+	}
+	if want.Disabled && !row.Disabled && !created {
+		row.SessionsValidFrom = At(a.now)
+		if err := a.event(tenant, EventIssuerDisabled, Event{IssuerID: row.ID}); err != nil {
+			return err
+		}
+	}
+	row.Settings, row.Disabled, row.UpdatedAt = want.IssuerSettings, want.Disabled, At(a.now)
+	return a.tx.Save(row).Error
+}
+
+// user sets the attributes that the file names; mapped ones beside them stay.
+func (a *applier) user(tenant string, want UserSpec) error {
+	row, err := a.store.lockUser(a.tx, tenant, want.Sub)
+	created := errors.Is(err, ErrNotFound)
+	if err != nil && !created {
+		return err
+	}
+	if created {
+		row = &User{TenantID: tenant, Sub: want.Sub}
+	}
+	type fields struct {
+		Attributes map[string]any `json:"attributes"`
+		Disabled   bool           `json:"disabled,omitempty"`
+	}
+	merged := Overlay(row.Attributes, want.Attributes)
+	changed, err := diff(fields{row.Attributes, row.Disabled}, fields{merged, want.Disabled})
+	if err != nil || !a.record(created, tenant, "user", want.Sub, changed) {
+		return err
+	}
+	disabled := want.Disabled && !row.Disabled
+	row.Attributes, row.Disabled, row.At = merged, want.Disabled, a.now
+	if created {
+		return insertUser(a.tx, *row)
+	}
+	if err := updateUser(a.tx, row); err != nil || !disabled {
+		return err
+	}
+	if err := endUserSessions(a.tx, tenant, want.Sub, a.now, session.UserDisabled); err != nil {
+		return err
+	}
+	return a.event(tenant, EventUserDisabled, Event{Subject: want.Sub})
+}
+
+// endUserSessions ends every session of a user. One event stands for them all.
+func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) error {
+	return tx.Exec(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
+		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL`,
+		At(now), why, At(now.Add(session.Retention)), tenant, sub).Error
+}
+
+func (a *applier) event(tenant string, what EventType, e Event) error {
+	e.At, e.TenantID, e.Type, e.Details = a.now, tenant, what, map[string]any{"before": a.now.Unix()}
+	return insertEvent(a.tx, e)
+}
+
+// collisions looks at the tenant as it now stands, stored entries and wanted
+// ones together: what a file does not name stays, and may be in the way.
+func (a *applier) collisions(tenant string) error {
+	var clash []string
+	err := a.tx.Raw("SELECT c.id FROM clients c JOIN users u ON u.tenant_id = c.tenant_id AND u.sub = c.id WHERE c.tenant_id = ?", tenant).Scan(&clash).Error
+	if err != nil {
+		return err
+	}
+	for _, id := range clash {
+		a.faults.Add("tenant "+tenant, "client %s has the id of a user", id)
+	}
+	var rows []TrustedIssuer
+	if err := a.tx.Where("tenant_id = ?", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
+		return err
+	}
+	settings := make([]IssuerSettings, len(rows))
+	for i, row := range rows {
+		settings[i] = row.Settings
+	}
+	for _, problem := range namespaceFaults(settings) {
+		a.faults.Add("tenant "+tenant, "%s", problem)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package models
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Change is one difference between wanted and actual configuration.
+type Change struct {
+	Created bool
+	Tenant  string
+	Noun    string // tenant, client, issuer, user
+	ID      string
+	Fields  []FieldChange
+}
+
+// FieldChange is a field that gets another value. Secrets show no value.
+type FieldChange struct {
+	Name     string
+	From, To string // JSON; empty where the field is absent
+}
+
+// Print writes the change as a person reads it:
+//
+//	~ default/client web
+//	    access_token_ttl: "5m" → "10m"
+func (c Change) Print(w io.Writer) {
+	sign := "~"
+	if c.Created {
+		sign = "+"
+	}
+	if c.Noun == "tenant" {
+		fmt.Fprintf(w, "%s tenant %s\n", sign, c.ID)
+	} else {
+		fmt.Fprintf(w, "%s %s/%s %s\n", sign, c.Tenant, c.Noun, c.ID)
+	}
+	for _, f := range c.Fields {
+		switch {
+		case f.From == "" && f.To == "":
+			fmt.Fprintf(w, "    %s: changed\n", f.Name)
+		case f.From == "":
+			fmt.Fprintf(w, "    %s: %s\n", f.Name, f.To)
+		case f.To == "":
+			fmt.Fprintf(w, "    %s: %s → (default)\n", f.Name, f.From)
+		default:
+			fmt.Fprintf(w, "    %s: %s → %s\n", f.Name, f.From, f.To)
+		}
+	}
+}
+
+// diff compares two documents field by field, nested ones by dotted name.
+func diff(from, to any) ([]FieldChange, error) {
+	a, err := flatten(from)
+	if err != nil {
+		return nil, err
+	}
+	b, err := flatten(to)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Collect(maps.Keys(a))
+	for name := range b {
+		if _, both := a[name]; !both {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var changes []FieldChange
+	for _, name := range names {
+		if a[name] != b[name] {
+			changes = append(changes, FieldChange{name, a[name], b[name]})
+		}
+	}
+	return changes, nil
+}
+
+func flatten(v any) (map[string]string, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	fields := map[string]string{}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(text, &object); err != nil {
+		return nil, err
+	}
+	for name, value := range object {
+		var nested map[string]json.RawMessage
+		if strings.HasPrefix(string(value), "{") && json.Unmarshal(value, &nested) == nil && name != "jwks" {
+			for inner, v := range nested {
+				fields[name+"."+inner] = string(v)
+			}
+			continue
+		}
+		fields[name] = string(value)
+	}
+	return fields, nil
+}

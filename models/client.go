@@ -1,0 +1,129 @@
+package models
+
+import (
+	"slices"
+	"time"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// Client authentication of a client (RFC 6749 §2.3).
+const (
+	AuthNone   = "none"   // a public client: it names itself by client_id
+	AuthSecret = "secret" // a confidential client: Basic and post alike
+)
+
+// Grants as configuration names them.
+const (
+	GrantTokenExchange     = "token-exchange"
+	GrantRefresh           = "refresh"
+	GrantClientCredentials = "client-credentials"
+)
+
+// What a full session cap does to one more session.
+const (
+	EndOldest = "end_oldest"
+	Reject    = "reject"
+)
+
+// Whose tokens a client may introspect.
+const (
+	IntrospectAudience = "audience" // those that name it
+	IntrospectAll      = "all"      // every token of its tenant
+)
+
+// ClientSettings is what an operator says of an app client. It is stored as
+// one document, so that every field is written down once, here.
+//
+// A field tagged `available:"later"` is refused by the loader until the code
+// that serves it exists.
+type ClientSettings struct {
+	Name                    string            `json:"name,omitempty" yaml:"name"`
+	Auth                    string            `json:"auth" yaml:"auth"`     // none | secret
+	Grants                  []string          `json:"grants" yaml:"grants"` // token-exchange, refresh, client-credentials
+	Preset                  string            `json:"preset,omitempty" yaml:"preset"`
+	AccessTokenTTL          *Duration         `json:"access_token_ttl,omitempty" yaml:"access_token_ttl"`
+	AbsoluteLifetime        *Duration         `json:"absolute_lifetime,omitempty" yaml:"absolute_lifetime"`
+	InactivityTimeout       *Duration         `json:"inactivity_timeout,omitempty" yaml:"inactivity_timeout"`
+	RefreshGrace            *Duration         `json:"refresh_grace,omitempty" yaml:"refresh_grace"`
+	MaxSessionsPerUser      *SessionCap       `json:"max_sessions_per_user,omitempty" yaml:"max_sessions_per_user"`
+	Allow                   string            `json:"allow,omitempty" yaml:"allow"`   // CEL over token, client, user
+	Claims                  map[string]string `json:"claims,omitempty" yaml:"claims"` // CEL over user, session
+	Scopes                  []string          `json:"scopes,omitempty" yaml:"scopes"`
+	DefaultScopes           *[]string         `json:"default_scopes,omitempty" yaml:"default_scopes"`             // absent: all of scopes
+	Audiences               []string          `json:"audiences,omitempty" yaml:"audiences"`                       // targets it may ask for
+	ResourceIdentifiers     []string          `json:"resource_identifiers,omitempty" yaml:"resource_identifiers"` // URIs under which it is an audience
+	Introspect              string            `json:"introspect,omitempty" yaml:"introspect"`                     // audience | all
+	Origins                 []string          `json:"origins,omitempty" yaml:"origins"`
+	SessionToken            bool              `json:"session_token,omitempty" yaml:"session_token"`
+	AllowPublicSessionToken bool              `json:"allow_public_session_token,omitempty" yaml:"allow_public_session_token"`
+	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ"` // at+jwt | JWT
+	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled"`
+
+	StatusList     bool      `json:"status_list,omitempty" yaml:"status_list" available:"later"`
+	ManageSessions bool      `json:"manage_sessions,omitempty" yaml:"manage_sessions" available:"later"`
+	MaxLifetime    *Duration `json:"max_lifetime,omitempty" yaml:"max_lifetime" available:"later"`
+}
+
+// SessionCap bounds how many sessions one user may have at one client.
+type SessionCap struct {
+	Limit    int    `json:"limit" yaml:"limit"`                   // at least 1
+	WhenFull string `json:"when_full,omitempty" yaml:"when_full"` // end_oldest (default) | reject
+}
+
+// ClientSpec is an app client as a configuration file gives it.
+type ClientSpec struct {
+	ID             string `yaml:"id"`
+	ClientSettings `yaml:",inline"`
+	Secret         string `yaml:"secret"`          // at least 32 characters
+	SecretFile     string `yaml:"secret_file"`     // read by the loader into Secret
+	PreviousSecret string `yaml:"previous_secret"` // accepted beside Secret while a change rolls out
+}
+
+// Client is the row of an app client.
+type Client struct {
+	TenantID          string         `gorm:"primaryKey"`
+	ID                string         `gorm:"primaryKey"`
+	Settings          ClientSettings `gorm:"serializer:json"`
+	SecretDigest      Digest         `gorm:"embedded;embeddedPrefix:secret_"`
+	PreviousDigest    Digest         `gorm:"embedded;embeddedPrefix:previous_secret_"`
+	Disabled          bool           // as in Settings, for statements to ask
+	SessionsValidFrom Time           // sessions created before are refused
+	CreatedAt         Time
+	UpdatedAt         Time
+}
+
+// Digest is a keyed digest and the version of the root secret whose key made it.
+type Digest struct {
+	Digest      []byte
+	RootVersion int64
+}
+
+// Policy is the client's preset with its own fields on top.
+func (c ClientSettings) Policy() session.Policy {
+	p := session.Presets[c.Preset]
+	override := func(field *time.Duration, by *Duration) {
+		if by != nil {
+			*field = by.Of()
+		}
+	}
+	override(&p.AccessTTL, c.AccessTokenTTL)
+	override(&p.AbsoluteTimeout, c.AbsoluteLifetime)
+	override(&p.IdleTimeout, c.InactivityTimeout)
+	override(&p.RefreshGrace, c.RefreshGrace)
+	return p
+}
+
+// Public says that the client has no secret.
+func (c ClientSettings) Public() bool { return c.Auth == AuthNone }
+
+// HasGrant says that the client may use the grant.
+func (c ClientSettings) HasGrant(grant string) bool { return slices.Contains(c.Grants, grant) }
+
+// Scope is what the client gets when it asks for no scope.
+func (c ClientSettings) Scope() []string {
+	if c.DefaultScopes != nil {
+		return *c.DefaultScopes
+	}
+	return c.Scopes
+}

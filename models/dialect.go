@@ -1,0 +1,143 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/glebarez/sqlite"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// Tracer sees every statement sent to PostgreSQL.
+type Tracer = pgx.QueryTracer
+
+// dialect is what differs between the two engines.
+type dialect struct {
+	name      string
+	bytesType string // column type of opaque bytes
+	fill      string // leaves room in a page, so that refreshes stay in it
+	forUpdate string // takes a row that is read
+	open      func(ctx context.Context, s *Store, url string, opts Options) error
+}
+
+var (
+	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", open: openPostgres}
+	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", open: openSQLite} // its transactions hold the only writer
+)
+
+// dialectFor names no more of the URL than its scheme: the rest may hold a password.
+func dialectFor(url string) (dialect, error) {
+	scheme, _, _ := strings.Cut(url, ":")
+	switch scheme {
+	case "sqlite":
+		return sqliteDialect, nil
+	case "postgres", "postgresql":
+		return postgresDialect, nil
+	default:
+		return dialect{}, errors.New("database URL must begin with sqlite: or postgres://")
+	}
+}
+
+// gormConfig switches off what GORM would do on its own.
+func gormConfig(prepare bool) *gorm.Config {
+	return &gorm.Config{
+		SkipDefaultTransaction: true,
+		PrepareStmt:            prepare,
+		Logger:                 logger.Discard,
+		DisableAutomaticPing:   true,
+	}
+}
+
+// openPostgres leaves prepared statements to pgx, which keeps them per
+// connection without GORM's lock around them.
+func openPostgres(ctx context.Context, s *Store, url string, opts Options) error {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return errors.New("the database URL cannot be parsed") // its text may hold a password
+	}
+	cfg.Tracer = opts.Tracer
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	if opts.NoPreparedStatements {
+		cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	pool := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		if opts.TrustClock {
+			return nil
+		}
+		return s.clock.measure(func() (at int64, err error) {
+			err = c.QueryRow(ctx, clockQuery).Scan(&at)
+			return at, err
+		})
+	}))
+	if opts.MaxConnections == 0 {
+		opts.MaxConnections = 16
+	}
+	pool.SetMaxOpenConns(opts.MaxConnections)
+	pool.SetMaxIdleConns(opts.MaxConnections)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: pool}), gormConfig(false))
+	s.read = s.write
+	if err != nil {
+		return err
+	}
+	return s.Ping(ctx)
+}
+
+const clockQuery = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+
+// MeasureClock measures the offset to the database's clock again. SQLite has
+// the node's own clock.
+func (s *Store) MeasureClock(ctx context.Context) error {
+	if s.dialect.name != postgresDialect.name {
+		return nil
+	}
+	return s.query(ctx, func(db *gorm.DB) error {
+		return s.clock.measure(func() (at int64, err error) {
+			err = db.Raw(clockQuery).Row().Scan(&at)
+			return at, err
+		})
+	})
+}
+
+// openSQLite opens one writer and a few readers: in WAL mode readers see the
+// last commit and never wait, and a single writer never meets BUSY_SNAPSHOT.
+func openSQLite(ctx context.Context, s *Store, dsn string, _ Options) error {
+	path := strings.TrimPrefix(strings.TrimPrefix(dsn, "sqlite:"), "//")
+	if path == "" {
+		return errors.New("sqlite: needs a path, as in sqlite:latchkey.db")
+	}
+	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+	}}
+	open := func(connections int) (*gorm.DB, error) {
+		db, err := gorm.Open(sqlite.Open("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+pragmas.Encode()), gormConfig(true))
+		if err != nil {
+			return nil, err
+		}
+		pool, err := db.DB()
+		if err != nil {
+			return nil, err
+		}
+		pool.SetMaxOpenConns(connections)
+		pool.SetMaxIdleConns(connections)
+		return db, nil
+	}
+	var err error
+	if s.write, err = open(1); err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	if s.read, err = open(4); err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	return s.Ping(ctx)
+}

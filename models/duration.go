@@ -1,0 +1,71 @@
+package models
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// Duration is a length of time as configuration writes it: Go's notation, a
+// number of days ("30d", also before other units: "1d12h"), or "none" where
+// "no limit" is allowed.
+type Duration time.Duration
+
+// ParseDuration reads a Duration.
+func ParseDuration(s string) (Duration, error) {
+	if s == "none" {
+		return Duration(session.NoIdleTimeout), nil
+	}
+	var days time.Duration
+	if n, rest, ok := strings.Cut(s, "d"); ok {
+		count, err := strconv.ParseUint(n, 10, 16)
+		if err != nil {
+			return 0, errDuration
+		}
+		days = time.Duration(count) * 24 * time.Hour
+		if s = rest; s == "" {
+			return Duration(days), nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > 1<<62-days {
+		return 0, errDuration
+	}
+	return Duration(days + d), nil
+}
+
+var errDuration = errors.New(`must be a duration such as "90s", "5m", "720h" or "30d"`)
+
+// Of is d in the standard library's type.
+func (d Duration) Of() time.Duration { return time.Duration(d) }
+
+// String writes d as a person would: whole days as days, no zero units.
+func (d Duration) String() string {
+	switch t := time.Duration(d); {
+	case t == session.NoIdleTimeout:
+		return "none"
+	case t >= 24*time.Hour && t%(24*time.Hour) == 0:
+		return strconv.FormatInt(int64(t/(24*time.Hour)), 10) + "d"
+	default:
+		s := t.String()
+		if strings.HasSuffix(s, "m0s") {
+			s = strings.TrimSuffix(s, "0s")
+		}
+		if strings.HasSuffix(s, "h0m") {
+			s = strings.TrimSuffix(s, "0m")
+		}
+		return s
+	}
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDuration(string(text))
+	return err
+}

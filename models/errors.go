@@ -1,0 +1,86 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"gorm.io/gorm"
+)
+
+// What callers branch on. Every other error of a store is a fault of ours.
+var (
+	ErrNotFound    = errors.New("not found")
+	ErrConflict    = errors.New("already exists")
+	ErrUnavailable = errors.New("the database is unavailable") // transient: ask again
+)
+
+// errSerialization is a transaction that lost to another one and may be run again.
+var errSerialization = errors.New("serialization failure")
+
+// translate turns the errors of both dialects into the sentinels above. The
+// driver's text stays in the chain for the log; it holds no values of a row
+// but those of a violated key.
+func translate(err error) error {
+	var pg *pgconn.PgError
+	var lite interface{ Code() int }
+	var network net.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, gorm.ErrRecordNotFound), errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	case errors.As(err, &pg):
+		return fmt.Errorf("%w: %s (SQLSTATE %s)", classifyPostgres(pg.Code), pg.Message, pg.Code)
+	case errors.As(err, &lite):
+		return fmt.Errorf("%w: %v", classifySQLite(lite.Code()), err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network),
+		strings.Contains(err.Error(), "conn closed"):
+		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+	default:
+		return err
+	}
+}
+
+// errInternal marks an error of the database that no retry mends.
+var errInternal = errors.New("database error")
+
+// classifyPostgres follows the classes of PostgreSQL's Appendix A.
+func classifyPostgres(code string) error {
+	switch {
+	case code == "23505":
+		return ErrConflict
+	case code == "40001", code == "40P01":
+		return errSerialization
+	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
+		code == "25006", // read-only: a standby that is being promoted
+		code == "3D000", // the database is being restored
+		code == "55P03": // lock not available
+		return ErrUnavailable
+	default:
+		return errInternal
+	}
+}
+
+// classifySQLite looks at the primary result code, its low byte.
+func classifySQLite(code int) error {
+	const (
+		busy, locked, readOnly, ioErr, full, cantOpen = 5, 6, 8, 10, 13, 14
+		constraintPrimaryKey, constraintUnique        = 1555, 2067
+	)
+	switch {
+	case code == constraintPrimaryKey, code == constraintUnique:
+		return ErrConflict
+	case code&0xff == busy, code&0xff == locked, code&0xff == readOnly, code&0xff == ioErr, code&0xff == full, code&0xff == cantOpen:
+		return ErrUnavailable
+	default:
+		return errInternal
+	}
+}

@@ -1,0 +1,98 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// EventType says what an Event tells.
+type EventType string
+
+// The events that are kept.
+const (
+	EventSessionCreated      EventType = "session_created"
+	EventSessionEnded        EventType = "session_ended"
+	EventRefreshReuse        EventType = "refresh_reuse"         // a used refresh token was shown again; the session was ended
+	EventRefreshDuplicate    EventType = "refresh_duplicate"     // a delayed duplicate was refused
+	EventRefreshElsewhere    EventType = "refresh_elsewhere"     // a retry came from another address or agent
+	EventRefreshShared       EventType = "refresh_shared"        // three such generations in a row
+	EventGenerationRecovered EventType = "generation_recovered"  // the database had lost its last commit
+	EventGenerationLost      EventType = "generation_lost"       // the database is older than that; the session was ended
+	EventChainMismatch       EventType = "chain_mismatch"        // a token with our tag and a foreign secret
+	EventClientTokenReplayed EventType = "client_token_replayed" // a spent client token was shown again
+	EventClaimLeftOut        EventType = "claim_left_out"        // a custom claim failed or was too big
+	EventTokenRevoked        EventType = "token_revoked"         // an access token without a session
+	EventTenantDisabled      EventType = "tenant_disabled"       // with it all its sessions created before
+	EventClientDisabled      EventType = "client_disabled"       // likewise
+	EventIssuerDisabled      EventType = "issuer_disabled"       // likewise
+	EventUserDisabled        EventType = "user_disabled"         // likewise
+)
+
+// Event is one line of the append-only log, written in the transaction of what
+// it tells.
+type Event struct {
+	At        time.Time
+	TenantID  string
+	Type      EventType
+	SessionID *SessionID
+	ClientID  string
+	IssuerID  string
+	Subject   string
+	Details   map[string]any // JSON; never a secret or a token
+}
+
+// AddEvent writes an event of its own.
+func (s *Store) AddEvent(ctx context.Context, e Event) error {
+	return s.exec(ctx, func(db *gorm.DB) error { return insertEvent(db, e) })
+}
+
+func insertEvent(db *gorm.DB, e Event) error {
+	details, err := json.Marshal(e.Details)
+	if err != nil {
+		return fmt.Errorf("event %s: %w", e.Type, err)
+	}
+	var id [16]byte
+	rand.Read(id[8:])
+	binary.BigEndian.PutUint64(id[:8], uint64(e.At.UnixMicro()))
+	var sid []byte
+	if e.SessionID != nil {
+		sid = e.SessionID[:]
+	}
+	return db.Exec(`INSERT INTO events (at, id, tenant_id, type, session_id, client_id, issuer_id, subject, details)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		At(e.At), id[:], e.TenantID, e.Type, sid, e.ClientID, e.IssuerID, e.Subject, string(details)).Error
+}
+
+// SessionEvents lists a session's events, oldest first, at most 100.
+func (s *Store) SessionEvents(ctx context.Context, tenant string, id SessionID) ([]Event, error) {
+	var events []Event
+	err := s.query(ctx, func(db *gorm.DB) error {
+		rows, err := db.Raw(`SELECT at, type, client_id, issuer_id, subject, details FROM events
+			WHERE session_id = ? AND tenant_id = ? ORDER BY id LIMIT 100`, id, tenant).Rows()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			e := Event{TenantID: tenant, SessionID: &id}
+			var at Time
+			var details string
+			if err := rows.Scan(&at, &e.Type, &e.ClientID, &e.IssuerID, &e.Subject, &details); err != nil {
+				return err
+			}
+			e.At = at.Time
+			if err := json.Unmarshal([]byte(details), &e.Details); err != nil {
+				return err
+			}
+			events = append(events, e)
+		}
+		return rows.Err()
+	})
+	return events, err
+}

@@ -1,0 +1,83 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/go-gormigrate/gormigrate/v2"
+	"gorm.io/gorm"
+)
+
+// Migrations run in this order and are never edited once released; each is
+// safe while the previous release still runs. {bytes} and {fill} stand for
+// what differs between the engines.
+var migrations = []struct {
+	id         string
+	statements []string
+}{
+	{"0001_init", initSchema},
+}
+
+// Migrate brings the schema up to date. Nodes that do so at once meet each
+// other's locks or tables; the loser sees the work done when it looks again.
+func (s *Store) Migrate(ctx context.Context) error {
+	const attempts = 10
+	var err error
+	for attempt := range attempts {
+		if err = translate(s.migrator(ctx).Migrate()); err == nil {
+			return s.ensureEpoch(ctx)
+		}
+		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-time.After(time.Duration(attempt+1) * 50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return fmt.Errorf("migrate: %w", err)
+}
+
+func (s *Store) migrator(ctx context.Context) *gormigrate.Gormigrate {
+	opts := &gormigrate.Options{TableName: "migrations", IDColumnName: "id", IDColumnSize: 255, UseTransaction: true}
+	list := make([]*gormigrate.Migration, len(migrations))
+	for i, m := range migrations {
+		list[i] = &gormigrate.Migration{ID: m.id, Migrate: func(tx *gorm.DB) error {
+			for _, statement := range m.statements {
+				if err := tx.Exec(s.dialect.render(statement)).Error; err != nil {
+					return fmt.Errorf("%s: %w", m.id, err)
+				}
+			}
+			return nil
+		}}
+	}
+	return gormigrate.New(s.write.WithContext(ctx), opts, list)
+}
+
+func (d dialect) render(statement string) string {
+	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill).Replace(statement)
+}
+
+// Migrated says whether the schema is the one this release was built for.
+func (s *Store) Migrated(ctx context.Context) (bool, error) {
+	var n int
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT count(*) FROM migrations WHERE id = ?", migrations[len(migrations)-1].id).Row().Scan(&n)
+	})
+	if errors.Is(err, errInternal) { // no such table: a fresh database
+		return false, nil
+	}
+	return n == 1, err
+}
+
+// ensureEpoch gives a new database its epoch, by which readers of the event
+// log notice that it is another one.
+func (s *Store) ensureEpoch(ctx context.Context) error {
+	return s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec("INSERT INTO settings (name, value) VALUES ('epoch', ?) ON CONFLICT DO NOTHING", rand.Text()).Error
+	})
+}

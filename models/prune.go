@@ -1,0 +1,97 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// pruneBatch bounds the rows of one pruning transaction.
+const pruneBatch = 500
+
+// Lease takes or keeps a named lease for holder, for so long; false means that
+// another node holds it.
+func (s *Store) Lease(ctx context.Context, name, holder string, now time.Time, ttl time.Duration) (held bool, err error) {
+	err = s.exec(ctx, func(db *gorm.DB) error {
+		done := db.Exec(`INSERT INTO leases (name, holder, expires_at) VALUES (?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at
+			WHERE leases.holder = excluded.holder OR leases.expires_at < ?`, name, holder, At(now.Add(ttl)), At(now))
+		held = done.RowsAffected == 1
+		return done.Error
+	})
+	return held, err
+}
+
+// Prune works off one batch of what is too old to matter and says whether
+// there is more. An expired session is first marked as ended, with its event,
+// and removed when its retention is over; a session that was used since it was
+// last looked at is given its new date.
+func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error) {
+	err = s.transaction(ctx, func(tx *gorm.DB) error {
+		due, err := dueSessions(tx, now)
+		if err != nil {
+			return err
+		}
+		for _, row := range due {
+			if err := pruneSession(tx, row, now); err != nil {
+				return err
+			}
+		}
+		more = len(due) == pruneBatch
+		for _, statement := range []string{
+			"DELETE FROM spent_tokens WHERE (tenant_id, issuer, jti_digest) IN (SELECT tenant_id, issuer, jti_digest FROM spent_tokens WHERE expires_at < ? LIMIT ?)",
+			"DELETE FROM revoked_tokens WHERE (tenant_id, jti) IN (SELECT tenant_id, jti FROM revoked_tokens WHERE expires_at < ? LIMIT ?)",
+		} {
+			done := tx.Exec(statement, At(now), pruneBatch)
+			if done.Error != nil {
+				return done.Error
+			}
+			more = more || done.RowsAffected == pruneBatch
+		}
+		done := tx.Exec("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ? LIMIT ?)", At(now.Add(-EventRetention)), pruneBatch)
+		more = more || done.RowsAffected == pruneBatch
+		return done.Error
+	})
+	return more, err
+}
+
+// EventRetention is how long the event log goes back.
+const EventRetention = 90 * 24 * time.Hour
+
+func dueSessions(tx *gorm.DB, now time.Time) ([]*Session, error) {
+	rows, err := tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch).Rows()
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var due []*Session
+	for rows.Next() {
+		row, err := scanSession(rows)
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, row)
+	}
+	return due, rows.Err()
+}
+
+// pruneSession asks in every statement that the row is still as it was read.
+func pruneSession(tx *gorm.DB, row *Session, now time.Time) error {
+	at, why, ended := row.Lifetime().Ended(now)
+	switch {
+	case !ended:
+		return tx.Exec("UPDATE sessions SET prune_at = ? WHERE id = ? AND ended_at IS NULL", At(row.Lifetime().Expiry()), row.ID).Error
+	case row.EndedAt.IsZero():
+		done := tx.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL AND generation = ?",
+			At(at), why, At(at.Add(session.Retention)), row.ID, row.Refresh.Generation)
+		if done.Error != nil || done.RowsAffected == 0 {
+			return done.Error
+		}
+		return insertEvent(tx, row.Event(at, EventSessionEnded, map[string]any{"reason": why}))
+	default:
+		return tx.Exec("DELETE FROM sessions WHERE id = ?", row.ID).Error
+	}
+}

@@ -1,0 +1,145 @@
+package models
+
+// initSchema is the first version of the tables. Moments are microseconds
+// since 1970 in store time. Columns that a refresh changes are not indexed, so
+// that PostgreSQL keeps it a heap-only update.
+var initSchema = []string{
+	`CREATE TABLE settings (
+		name  TEXT PRIMARY KEY,
+		value TEXT NOT NULL)`,
+
+	// A lease is held by one node at a time: who prunes, for example.
+	`CREATE TABLE leases (
+		name       TEXT PRIMARY KEY,
+		holder     TEXT NOT NULL,
+		expires_at BIGINT NOT NULL)`,
+
+	`CREATE TABLE tenants (
+		id                  TEXT PRIMARY KEY,
+		signing_algorithm   TEXT NOT NULL,
+		acr                 TEXT,
+		store_device        BOOLEAN NOT NULL,
+		disabled            BOOLEAN NOT NULL,
+		sessions_valid_from BIGINT,
+		swept_at            BIGINT,
+		pruned_at           BIGINT,
+		revision            BIGINT NOT NULL,
+		created_at          BIGINT NOT NULL,
+		updated_at          BIGINT NOT NULL)`,
+
+	`CREATE TABLE clients (
+		tenant_id                    TEXT NOT NULL REFERENCES tenants (id),
+		id                           TEXT NOT NULL,
+		settings                     TEXT NOT NULL,
+		secret_digest                {bytes},
+		secret_root_version          BIGINT,
+		previous_secret_digest       {bytes},
+		previous_secret_root_version BIGINT,
+		disabled                     BOOLEAN NOT NULL,
+		sessions_valid_from          BIGINT,
+		swept_at                     BIGINT,
+		created_at                   BIGINT NOT NULL,
+		updated_at                   BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, id))`,
+
+	`CREATE TABLE trusted_issuers (
+		tenant_id           TEXT NOT NULL REFERENCES tenants (id),
+		id                  TEXT NOT NULL,
+		settings            TEXT NOT NULL,
+		sealed_secret       {bytes},
+		root_version        BIGINT,
+		disabled            BOOLEAN NOT NULL,
+		sessions_valid_from BIGINT,
+		swept_at            BIGINT,
+		created_at          BIGINT NOT NULL,
+		updated_at          BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, id))`,
+
+	`CREATE TABLE users (
+		tenant_id  TEXT NOT NULL REFERENCES tenants (id),
+		sub        TEXT NOT NULL,
+		attributes TEXT NOT NULL,
+		disabled   BOOLEAN NOT NULL,
+		created_at BIGINT NOT NULL,
+		updated_at BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, sub))`,
+
+	`CREATE TABLE signing_keys (
+		tenant_id    TEXT NOT NULL REFERENCES tenants (id),
+		kid          TEXT NOT NULL,
+		algorithm    TEXT NOT NULL,
+		sealed       {bytes} NOT NULL,
+		root_version BIGINT NOT NULL,
+		created_at   BIGINT NOT NULL,
+		activates_at BIGINT NOT NULL,
+		retired_at   BIGINT,
+		PRIMARY KEY (tenant_id, kid))`,
+
+	`CREATE TABLE sessions (
+		id                         {bytes} PRIMARY KEY,
+		tenant_id                  TEXT NOT NULL,
+		client_id                  TEXT NOT NULL,
+		issuer_id                  TEXT NOT NULL,
+		subject                    TEXT NOT NULL,
+		created_at                 BIGINT NOT NULL,
+		auth_time                  BIGINT NOT NULL,
+		last_active_at             BIGINT NOT NULL,
+		absolute_expires_at        BIGINT NOT NULL,
+		idle_expires_at            BIGINT,
+		generation                 BIGINT NOT NULL,
+		root_version               BIGINT,
+		refresh_digest             {bytes},
+		next_digest                {bytes},
+		rotated_at                 BIGINT,
+		session_token_digest       {bytes},
+		session_token_next_digest  {bytes},
+		session_token_generation   BIGINT NOT NULL,
+		session_token_root_version BIGINT,
+		session_token_rotated_at   BIGINT,
+		factors                    TEXT NOT NULL,
+		session_attributes         TEXT NOT NULL,
+		scope                      TEXT NOT NULL,
+		audience                   TEXT NOT NULL,
+		device_name                TEXT NOT NULL,
+		user_agent                 TEXT NOT NULL,
+		ip                         TEXT NOT NULL,
+		status_index               BIGINT,
+		ended_at                   BIGINT,
+		end_reason                 TEXT,
+		prune_at                   BIGINT NOT NULL){fill}`,
+	`CREATE INDEX sessions_user ON sessions (tenant_id, subject, client_id)`,
+	`CREATE INDEX sessions_prune ON sessions (prune_at)`,
+
+	// Client tokens that have been spent, until they are too old to be accepted.
+	`CREATE TABLE spent_tokens (
+		tenant_id  TEXT NOT NULL,
+		issuer     TEXT NOT NULL,
+		jti_digest {bytes} NOT NULL,
+		expires_at BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, issuer, jti_digest))`,
+	`CREATE INDEX spent_tokens_prune ON spent_tokens (expires_at)`,
+
+	// Access tokens without a session that were revoked, until they expire.
+	`CREATE TABLE revoked_tokens (
+		tenant_id  TEXT NOT NULL,
+		jti        TEXT NOT NULL,
+		client_id  TEXT NOT NULL,
+		revoked_at BIGINT NOT NULL,
+		expires_at BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, jti))`,
+	`CREATE INDEX revoked_tokens_prune ON revoked_tokens (expires_at)`,
+
+	// Append-only. The id begins with the moment and ends in chance: no sequence.
+	`CREATE TABLE events (
+		id         {bytes} PRIMARY KEY,
+		at         BIGINT NOT NULL,
+		tenant_id  TEXT NOT NULL,
+		type       TEXT NOT NULL,
+		session_id {bytes},
+		client_id  TEXT,
+		issuer_id  TEXT,
+		subject    TEXT,
+		details    TEXT NOT NULL)`,
+	`CREATE INDEX events_at ON events (at)`,
+	`CREATE INDEX events_session ON events (session_id) WHERE session_id IS NOT NULL`,
+}

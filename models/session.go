@@ -1,0 +1,256 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// SessionID names a session: 128 random bits. It proves nothing.
+type SessionID [16]byte
+
+// NewSessionID makes a fresh id.
+func NewSessionID() (id SessionID) {
+	rand.Read(id[:])
+	return id
+}
+
+// ParseSessionID reads the form that String writes.
+func ParseSessionID(s string) (id SessionID, err error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != len(id) {
+		return id, ErrNotFound
+	}
+	return SessionID(b), nil
+}
+
+// String is the id as `sid` claims carry it.
+func (id SessionID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// Session is a session's row, and the attributes of its user as they stood
+// when it was read.
+type Session struct {
+	ID        SessionID
+	TenantID  string
+	ClientID  string
+	IssuerID  string // trusted issuer entry that vouched for it
+	Subject   string
+	CreatedAt time.Time
+	AuthTime  time.Time
+
+	LastActiveAt   time.Time
+	AbsoluteExpiry time.Time
+	IdleExpiry     time.Time // zero: none
+	EndedAt        time.Time // zero: not ended on purpose
+	EndReason      session.EndReason
+
+	Refresh      Chain
+	SessionToken Chain
+
+	Factors    []session.Factor
+	Attributes map[string]any
+	Scope      []string
+	Audience   []string
+
+	DeviceName string
+	UserAgent  string // of the last activity
+	IP         string // of the last activity
+
+	UserAttributes map[string]any
+}
+
+// Chain is what the row keeps of a chain of single-use tokens: digests of the
+// current one and of its successor, never a token.
+type Chain struct {
+	Generation  uint32
+	Digest      []byte // empty: the session has no such token
+	Next        []byte
+	RootVersion uint32
+	RotatedAt   time.Time // zero: never
+}
+
+// Lifetime is what decides whether the session is over.
+func (s *Session) Lifetime() session.Lifetime {
+	return session.Lifetime{
+		CreatedAt: s.CreatedAt, AbsoluteExpiry: s.AbsoluteExpiry, IdleExpiry: s.IdleExpiry,
+		EndedAt: s.EndedAt, EndReason: s.EndReason,
+	}
+}
+
+// ACR is the assurance that the session's factors amount to.
+func (s *Session) ACR() string { return session.Assurance(s.Factors) }
+
+// Value implements driver.Valuer; GORM would take a bare array for a list.
+func (id SessionID) Value() (driver.Value, error) { return id[:], nil }
+
+const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
+	absolute_expires_at, idle_expires_at, ended_at, end_reason,
+	generation, refresh_digest, next_digest, root_version, rotated_at,
+	session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at,
+	factors, session_attributes, scope, audience, device_name, user_agent, ip,
+	(SELECT attributes FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
+
+// scanSession reads a row of sessionColumns.
+func scanSession(row interface{ Scan(...any) error }) (*Session, error) {
+	var (
+		s                                            Session
+		id                                           []byte
+		created, auth, active, absolute, idle, ended Time
+		rotated, handleRotated                       Time
+		reason, user                                 sql.NullString
+		root, handleRoot                             sql.NullInt64
+		factors, attributes, scope, audience         string
+	)
+	err := row.Scan(&id, &s.TenantID, &s.ClientID, &s.IssuerID, &s.Subject, &created, &auth, &active,
+		&absolute, &idle, &ended, &reason,
+		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
+		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
+		&factors, &attributes, &scope, &audience, &s.DeviceName, &s.UserAgent, &s.IP, &user)
+	if err != nil {
+		return nil, err
+	}
+	if len(id) != len(s.ID) {
+		return nil, fmt.Errorf("session id of %d bytes", len(id))
+	}
+	s.ID = SessionID(id)
+	s.CreatedAt, s.AuthTime, s.LastActiveAt = created.Time, auth.Time, active.Time
+	s.AbsoluteExpiry, s.IdleExpiry, s.EndedAt = absolute.Time, idle.Time, ended.Time
+	s.EndReason = session.EndReason(reason.String)
+	s.Refresh.RootVersion, s.Refresh.RotatedAt = uint32(root.Int64), rotated.Time
+	s.SessionToken.RootVersion, s.SessionToken.RotatedAt = uint32(handleRoot.Int64), handleRotated.Time
+	s.Scope, s.Audience = strings.Fields(scope), strings.Fields(audience)
+	return &s, errors.Join(
+		json.Unmarshal([]byte(factors), &s.Factors),
+		unmarshalObject(attributes, &s.Attributes),
+		unmarshalObject(user.String, &s.UserAttributes),
+	)
+}
+
+// Session reads one session of a tenant, whether it is over or not.
+func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Session, error) {
+	var found *Session
+	err := s.query(ctx, func(db *gorm.DB) (err error) {
+		found, err = scanSession(db.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant).Row())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
+}
+
+// permitted is the part of a statement that asks whether the session's issuer
+// and user are enabled, exactly, while tenant and client are known from a cache.
+const permitted = ` AND EXISTS (SELECT 1 FROM trusted_issuers i WHERE i.tenant_id = sessions.tenant_id AND i.id = sessions.issuer_id
+		AND NOT i.disabled AND sessions.created_at >= COALESCE(i.sessions_valid_from, 0))
+	AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = sessions.tenant_id AND u.sub = sessions.subject AND NOT u.disabled)`
+
+// Permitted says whether the session's issuer and user are enabled now.
+func (s *Store) Permitted(ctx context.Context, id SessionID) (bool, error) {
+	var n int
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT count(*) FROM sessions WHERE id = ?"+permitted, id).Row().Scan(&n)
+	})
+	return n == 1, err
+}
+
+// Rotation is one step of a session's refresh chain.
+type Rotation struct {
+	Tenant, Client string
+	ID             SessionID
+	From           uint32 // generation of the row
+	Presented      []byte // digest of the presented token, by the row's root
+	Recover        bool   // the presented token is the row's next one, not its current one
+	To             Chain  // the row's chain afterwards
+	IdleExpiry     time.Time
+	ValidFrom      time.Time // the session must not be older than this
+	UserAgent, IP  string
+}
+
+// RotateSession takes the step if the presented token is still the one that
+// may take it, and reads the session as it is afterwards, in one statement:
+// of parallel attempts one succeeds. ErrNotFound means that nothing matched
+// and nothing changed.
+func (s *Store) RotateSession(ctx context.Context, r Rotation) (rotated *Session, err error) {
+	if !r.Recover {
+		err = s.exec(ctx, func(db *gorm.DB) error { rotated, err = rotate(db, r); return err })
+		return rotated, err
+	}
+	err = s.transaction(ctx, func(tx *gorm.DB) error {
+		if rotated, err = rotate(tx, r); err != nil {
+			return err
+		}
+		return insertEvent(tx, rotated.Event(r.To.RotatedAt, EventGenerationRecovered, map[string]any{
+			"generation": r.To.Generation - 1, "ip": r.IP, "user_agent": r.UserAgent,
+		}))
+	})
+	return rotated, err
+}
+
+func rotate(db *gorm.DB, r Rotation) (*Session, error) {
+	column := "refresh_digest"
+	if r.Recover {
+		column = "next_digest"
+	}
+	now := At(r.To.RotatedAt)
+	return scanSession(db.Raw(`UPDATE sessions SET generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?,
+			rotated_at = ?, last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
+		WHERE id = ? AND tenant_id = ? AND client_id = ? AND generation = ? AND `+column+` = ?
+			AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)
+			AND created_at >= ?`+permitted+`
+		RETURNING `+sessionColumns,
+		r.To.Generation, r.To.Digest, r.To.Next, r.To.RootVersion,
+		now, now, At(r.IdleExpiry), r.UserAgent, r.IP,
+		r.ID, r.Tenant, r.Client, r.From, r.Presented,
+		now, now, microsOrZero(r.ValidFrom)).Row())
+}
+
+// microsOrZero is t for a comparison in which the zero time is the beginning.
+func microsOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// Event is an event about the session.
+func (s *Session) Event(at time.Time, what EventType, details map[string]any) Event {
+	return Event{
+		At: at, TenantID: s.TenantID, Type: what, SessionID: &s.ID,
+		ClientID: s.ClientID, IssuerID: s.IssuerID, Subject: s.Subject, Details: details,
+	}
+}
+
+// EndSession ends a session for good and says so in the event log; `also` adds
+// a further event of the same transaction. A session that is over already
+// stays as it is.
+func (s *Store) EndSession(ctx context.Context, about *Session, at time.Time, why session.EndReason, also ...Event) error {
+	return s.transaction(ctx, func(tx *gorm.DB) error {
+		for _, e := range also {
+			if err := insertEvent(tx, e); err != nil {
+				return err
+			}
+		}
+		return endSession(tx, about, at, why)
+	})
+}
+
+func endSession(tx *gorm.DB, about *Session, at time.Time, why session.EndReason) error {
+	done := tx.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL",
+		At(at), why, At(at.Add(session.Retention)), about.ID)
+	if done.Error != nil || done.RowsAffected == 0 {
+		return done.Error
+	}
+	return insertEvent(tx, about.Event(at, EventSessionEnded, map[string]any{"reason": why}))
+}

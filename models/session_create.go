@@ -1,0 +1,215 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// Why an exchange is refused inside its transaction.
+var (
+	ErrTokenSpent   = errors.New("the client token was used before")
+	ErrUserDisabled = errors.New("the user is disabled")
+	ErrUserUnknown  = errors.New("the user is unknown and may not be created")
+	ErrSessionLimit = errors.New("session limit reached")
+	ErrNotPermitted = errors.New("tenant, client or issuer is disabled")
+	ErrTooLarge     = errors.New("too large to store")
+)
+
+// MaxAttribute bounds one stored attribute, as JSON, in bytes.
+const MaxAttribute = 4 << 10
+
+// SpentToken marks a client token as used.
+type SpentToken struct {
+	Issuer    string
+	Digest    []byte    // SHA-256 of its jti
+	ExpiresAt time.Time // when no check would accept it any more
+}
+
+// NewSession is everything that one exchange writes.
+type NewSession struct {
+	Session                   // UserAttributes are the ones to overlay on the stored user
+	Token          SpentToken // consumed with it
+	CreateUser     bool       // make the user if there is none
+	Cap            *SessionCap
+	RecordCreation map[string]any // details of the event
+}
+
+// CreateSession opens a session in one transaction: it consumes the client
+// token, asks once more whether everybody involved is enabled, inserts or
+// changes the user, keeps the cap and writes the events. `sign` runs last,
+// with the session as stored; if it fails nothing has happened.
+func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Session) error) (*Session, error) {
+	var created *Session
+	err := s.transaction(ctx, func(tx *gorm.DB) error {
+		created = new(Session)
+		*created = n.Session
+		if err := spend(tx, n.TenantID, n.Token); err != nil {
+			return err
+		}
+		if err := s.takeUser(tx, created, n.CreateUser); err != nil {
+			return err
+		}
+		if err := askEnabled(tx, created); err != nil {
+			return err
+		}
+		if err := keepCap(tx, created, n.Cap); err != nil {
+			return err
+		}
+		if err := insertSession(tx, created); err != nil {
+			return err
+		}
+		if err := insertEvent(tx, created.Event(created.CreatedAt, EventSessionCreated, n.RecordCreation)); err != nil {
+			return err
+		}
+		return sign(created)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return created, nil
+}
+
+// spend inserts the token's mark; the primary key lets one of two through.
+func spend(tx *gorm.DB, tenant string, t SpentToken) error {
+	done := tx.Exec("INSERT INTO spent_tokens (tenant_id, issuer, jti_digest, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		tenant, t.Issuer, t.Digest, At(t.ExpiresAt))
+	if done.Error == nil && done.RowsAffected == 0 {
+		return ErrTokenSpent
+	}
+	return done.Error
+}
+
+// takeUser locks the user's row, so that sessions of one user are counted one
+// after the other, and overlays what the client token says of the user.
+func (s *Store) takeUser(tx *gorm.DB, about *Session, create bool) error {
+	stored, err := s.lockUser(tx, about.TenantID, about.Subject)
+	if errors.Is(err, ErrNotFound) {
+		if !create {
+			return ErrUserUnknown
+		}
+		if err := insertUser(tx, User{TenantID: about.TenantID, Sub: about.Subject, At: about.CreatedAt}); err != nil {
+			return err
+		}
+		stored, err = s.lockUser(tx, about.TenantID, about.Subject)
+	}
+	if err != nil {
+		return err
+	}
+	if stored.Disabled {
+		return ErrUserDisabled
+	}
+	before, err := marshalAttributes(stored.Attributes)
+	if err != nil {
+		return err
+	}
+	about.UserAttributes = Overlay(stored.Attributes, about.UserAttributes)
+	after, err := marshalAttributes(about.UserAttributes)
+	if err != nil || after == before {
+		return err
+	}
+	stored.Attributes, stored.At = about.UserAttributes, about.CreatedAt
+	return updateUser(tx, stored)
+}
+
+// askEnabled asks the tables, which a node's cache may lag behind.
+func askEnabled(tx *gorm.DB, about *Session) error {
+	var n int
+	err := tx.Raw(`SELECT count(*) FROM tenants t
+		JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled
+		JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled
+		WHERE t.id = ? AND NOT t.disabled AND t.pruned_at IS NULL`,
+		about.ClientID, about.IssuerID, about.TenantID).Row().Scan(&n)
+	if err == nil && n == 0 {
+		return ErrNotPermitted
+	}
+	return err
+}
+
+// keepCap makes room for one more session of the user at the client, or
+// refuses. The user's row is locked, so the count is exact.
+func keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
+	if limit == nil {
+		return nil
+	}
+	now := At(about.CreatedAt)
+	rows, err := tx.Raw(`SELECT id, created_at, last_active_at FROM sessions
+		WHERE tenant_id = ? AND subject = ? AND client_id = ? AND ended_at IS NULL
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`,
+		about.TenantID, about.Subject, about.ClientID, now, now).Rows()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var active []session.Active
+	for rows.Next() {
+		var id []byte
+		var created, used Time
+		if err := rows.Scan(&id, &created, &used); err != nil {
+			return err
+		}
+		active = append(active, session.Active{ID: string(id), CreatedAt: created.Time, LastActiveAt: used.Time})
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	evicted := session.Evict(active, limit.Limit)
+	if len(evicted) > 0 && limit.WhenFull == Reject {
+		return ErrSessionLimit
+	}
+	for _, id := range evicted {
+		old := &Session{ID: SessionID([]byte(id)), TenantID: about.TenantID, ClientID: about.ClientID, Subject: about.Subject}
+		if err := endSession(tx, old, about.CreatedAt, session.Evicted); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func insertSession(tx *gorm.DB, n *Session) error {
+	factors, err := json.Marshal(n.Factors)
+	if err != nil {
+		return err
+	}
+	attributes, err := marshalAttributes(n.Attributes)
+	if err != nil {
+		return err
+	}
+	return tx.Exec(`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
+			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
+			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,
+			factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		n.ID, n.TenantID, n.ClientID, n.IssuerID, n.Subject, At(n.CreatedAt), At(n.AuthTime), At(n.LastActiveAt),
+		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
+		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
+		string(factors), attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
+		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry())).Error
+}
+
+// marshalAttributes refuses what is too large to be read at every refresh.
+func marshalAttributes(attributes map[string]any) (string, error) {
+	if len(attributes) == 0 {
+		return "{}", nil
+	}
+	fields := make(map[string]json.RawMessage, len(attributes))
+	for name, value := range attributes {
+		text, err := json.Marshal(value)
+		if err != nil {
+			return "", err
+		}
+		if len(text) > MaxAttribute {
+			return "", fmt.Errorf("attribute %s: %w", name, ErrTooLarge)
+		}
+		fields[name] = text
+	}
+	text, err := json.Marshal(fields)
+	return string(text), err
+}

@@ -1,0 +1,127 @@
+// Package models holds the rows, their queries and transactions, and the
+// migrations. It is the only room that knows GORM. It stores secrets and
+// digests as opaque bytes: what they mean is oauth's business.
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// Options say how a Store reaches its database.
+type Options struct {
+	// Clock is the node's clock; nil means time.Now.
+	Clock func() time.Time
+	// TrustClock takes the node's clock for the database's as well, without
+	// measuring: tests set it, together with a clock of their own.
+	TrustClock bool
+	// NoPreparedStatements is for connection poolers that cannot keep them.
+	NoPreparedStatements bool
+	// MaxConnections bounds the pool of a PostgreSQL database; 0 means 16.
+	MaxConnections int
+	// Tracer, if set, sees every statement sent to PostgreSQL (pgx.QueryTracer).
+	Tracer Tracer
+	// Log receives what no caller can be told; nil means slog.Default.
+	Log *slog.Logger
+}
+
+// Store is the database of a deployment. It is safe for concurrent use.
+type Store struct {
+	write, read *gorm.DB // one and the same on PostgreSQL; SQLite has a single writer
+	dialect     dialect
+	log         *slog.Logger
+	clock       storeClock
+	contact     contact
+}
+
+// Open connects to the database at url ("sqlite:path" or "postgres://…"). It
+// does not migrate. The Store must be closed.
+func Open(ctx context.Context, url string, opts Options) (*Store, error) {
+	if opts.Clock == nil {
+		opts.Clock = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.Default()
+	}
+	s := &Store{log: opts.Log}
+	s.clock.now = opts.Clock
+	d, err := dialectFor(url)
+	if err != nil {
+		return nil, err
+	}
+	s.dialect = d
+	if err := d.open(ctx, s, url, opts); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	return s, nil
+}
+
+// Close closes the connections.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range []*gorm.DB{s.write, s.read} {
+		if db == nil {
+			continue
+		}
+		pool, err := db.DB()
+		if err == nil {
+			err = pool.Close()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// Ping asks the database whether it answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.query(ctx, func(db *gorm.DB) error {
+		var one int
+		return db.Raw("SELECT 1").Row().Scan(&one)
+	})
+}
+
+// Dialect is "postgres" or "sqlite".
+func (s *Store) Dialect() string { return s.dialect.name }
+
+// query runs reads outside a transaction.
+func (s *Store) query(ctx context.Context, fn func(db *gorm.DB) error) error {
+	return s.observe(ctx, translate(fn(s.read.WithContext(ctx))))
+}
+
+// exec runs one writing statement, a transaction of its own.
+func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
+	return s.retry(ctx, func() error { return fn(s.write.WithContext(ctx)) })
+}
+
+// transaction runs fn in a transaction, and again when it lost to another one.
+// Everything that fn does outside the database must bear repetition.
+func (s *Store) transaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
+	return s.retry(ctx, func() error { return s.write.WithContext(ctx).Transaction(fn) })
+}
+
+// retry repeats what failed for no reason but bad timing. A connection that
+// was lost is not retried here: whether its commit took place is unknown.
+func (s *Store) retry(ctx context.Context, fn func() error) error {
+	const attempts = 6
+	for attempt := 1; ; attempt++ {
+		err := translate(fn())
+		if !errors.Is(err, errSerialization) {
+			return s.observe(ctx, err)
+		}
+		if attempt == attempts {
+			return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		select {
+		case <-time.After(time.Duration(attempt) * time.Duration(rand.IntN(int(4*time.Millisecond)))):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

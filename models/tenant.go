@@ -1,0 +1,105 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// DefaultTenant is the tenant whose issuer is the base URL itself.
+const DefaultTenant = "default"
+
+// TenantSpec is a tenant with everything in it, as a configuration file gives it.
+type TenantSpec struct {
+	ID               string       `yaml:"id"`
+	SigningAlgorithm string       `yaml:"signing_algorithm"` // RS256 (default) | ES256 | Ed25519
+	Disabled         bool         `yaml:"disabled"`
+	ACR              []string     `yaml:"acr" available:"later"`
+	TrustedIssuers   []IssuerSpec `yaml:"trusted_issuers"`
+	Clients          []ClientSpec `yaml:"clients"`
+	Users            []UserSpec   `yaml:"users"`
+}
+
+// UserSpec is a user as a configuration file gives it.
+type UserSpec struct {
+	Sub        string         `yaml:"sub"`
+	Attributes map[string]any `yaml:"attributes"`
+	Disabled   bool           `yaml:"disabled"`
+}
+
+// Tenant is the row of a tenant.
+type Tenant struct {
+	ID                string `gorm:"primaryKey"`
+	SigningAlgorithm  string
+	StoreDevice       bool
+	Disabled          bool
+	SessionsValidFrom Time // sessions created before are refused
+	PrunedAt          Time // its id is never accepted again
+	Revision          int64
+	CreatedAt         Time
+	UpdatedAt         Time
+}
+
+// TenantConfig is everything a node holds of a tenant to serve it.
+type TenantConfig struct {
+	Tenant
+	Clients []Client
+	Issuers []TrustedIssuer
+	Keys    []SigningKey // not retired
+}
+
+// TenantConfig reads a tenant with its clients, issuers and keys. Disabled
+// ones are included; a pruned tenant is ErrNotFound.
+func (s *Store) TenantConfig(ctx context.Context, id string) (*TenantConfig, error) {
+	var c TenantConfig
+	err := s.query(ctx, func(db *gorm.DB) error {
+		if err := db.Where("id = ? AND pruned_at IS NULL", id).Take(&c.Tenant).Error; err != nil {
+			return err
+		}
+		if err := db.Where("tenant_id = ?", id).Order("id").Find(&c.Clients).Error; err != nil {
+			return err
+		}
+		if err := db.Where("tenant_id = ?", id).Order("created_at, id").Find(&c.Issuers).Error; err != nil {
+			return err
+		}
+		return db.Where("tenant_id = ? AND retired_at IS NULL", id).Order("activates_at, kid").Find(&c.Keys).Error
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// TenantRevisions tells for every tenant how often it has been changed: a node
+// compares it with what it holds.
+func (s *Store) TenantRevisions(ctx context.Context) (map[string]int64, error) {
+	revisions := map[string]int64{}
+	err := s.query(ctx, func(db *gorm.DB) error {
+		rows, err := db.Raw("SELECT id, revision FROM tenants WHERE pruned_at IS NULL").Rows()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			var revision int64
+			if err := rows.Scan(&id, &revision); err != nil {
+				return err
+			}
+			revisions[id] = revision
+		}
+		return rows.Err()
+	})
+	return revisions, err
+}
+
+// touchTenant takes the tenant's row for the rest of the transaction and tells
+// every node that something of it changes.
+func touchTenant(tx *gorm.DB, id string, now time.Time) error {
+	done := tx.Exec("UPDATE tenants SET revision = revision + 1, updated_at = ? WHERE id = ? AND pruned_at IS NULL", At(now), id)
+	if done.Error == nil && done.RowsAffected == 0 {
+		return ErrNotFound
+	}
+	return done.Error
+}

@@ -1,0 +1,44 @@
+package models
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"time"
+)
+
+// Time is a moment as the tables keep it: microseconds since 1970 in a BIGINT,
+// the zero time as NULL. Both engines order and compare it alike, and it has
+// no time zone to lose.
+type Time struct{ time.Time }
+
+// At wraps t, cut to the precision that the tables keep.
+func At(t time.Time) Time {
+	if t.IsZero() {
+		return Time{}
+	}
+	return Time{t.Truncate(time.Microsecond).UTC()}
+}
+
+// Value implements driver.Valuer.
+func (t Time) Value() (driver.Value, error) {
+	if t.IsZero() {
+		return nil, nil
+	}
+	return t.UnixMicro(), nil
+}
+
+// Scan implements sql.Scanner.
+func (t *Time) Scan(src any) error {
+	switch v := src.(type) {
+	case nil:
+		*t = Time{}
+	case int64:
+		*t = Time{time.UnixMicro(v).UTC()}
+	default:
+		return fmt.Errorf("scan time: unexpected %T", src)
+	}
+	return nil
+}
+
+// GormDataType implements schema.GormDataTypeInterface.
+func (Time) GormDataType() string { return "bigint" }

@@ -1,0 +1,75 @@
+package models
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// User is an end user of a tenant: the subject of its sessions, with what is
+// kept on them.
+type User struct {
+	TenantID   string
+	Sub        string
+	Attributes map[string]any
+	Disabled   bool
+	At         time.Time // of the change that writes it
+}
+
+// User reads a user.
+func (s *Store) User(ctx context.Context, tenant, sub string) (*User, error) {
+	var u *User
+	err := s.query(ctx, func(db *gorm.DB) (err error) {
+		u, err = scanUser(db, tenant, sub, "")
+		return err
+	})
+	return u, err
+}
+
+// lockUser reads a user and keeps others from changing it.
+func (s *Store) lockUser(tx *gorm.DB, tenant, sub string) (*User, error) {
+	return scanUser(tx, tenant, sub, s.dialect.forUpdate)
+}
+
+func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
+	u := &User{TenantID: tenant, Sub: sub}
+	var attributes string
+	err := db.Raw("SELECT attributes, disabled FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &u.Disabled)
+	if err != nil {
+		return nil, translate(err)
+	}
+	return u, unmarshalObject(attributes, &u.Attributes)
+}
+
+// insertUser leaves a user that is there as it is.
+func insertUser(db *gorm.DB, u User) error {
+	attributes, err := marshalAttributes(u.Attributes)
+	if err != nil {
+		return err
+	}
+	return db.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, u.Disabled, At(u.At), At(u.At)).Error
+}
+
+func updateUser(db *gorm.DB, u *User) error {
+	attributes, err := marshalAttributes(u.Attributes)
+	if err != nil {
+		return err
+	}
+	return db.Exec("UPDATE users SET attributes = ?, disabled = ?, updated_at = ? WHERE tenant_id = ? AND sub = ?",
+		attributes, u.Disabled, At(u.At), u.TenantID, u.Sub).Error
+}
+
+// Overlay puts mapped attributes over the stored ones: what the token lacks
+// stays.
+func Overlay(stored, mapped map[string]any) map[string]any {
+	if len(mapped) == 0 {
+		return stored
+	}
+	merged := map[string]any{}
+	maps.Copy(merged, stored)
+	maps.Copy(merged, mapped)
+	return merged
+}

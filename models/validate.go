@@ -1,0 +1,134 @@
+package models
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+var tenantID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+
+// ValidateTenants names everything wrong with tenants that can be seen without
+// compiling an expression or parsing a key. baseIssuer is the server's own
+// base URL, empty if unknown. What is already stored is not looked at.
+func ValidateTenants(tenants []TenantSpec, baseIssuer string) Faults {
+	var faults Faults
+	ids := seen{}
+	for i, tenant := range tenants {
+		v := tenantValidation{
+			TenantSpec: tenant,
+			at:         fmt.Sprintf("tenants[%d]", i),
+			base:       baseIssuer,
+			clients:    map[string]bool{},
+		}
+		ids.note(&v.Faults, v.at+".id", tenant.ID)
+		v.validate()
+		faults = append(faults, v.Faults...)
+	}
+	return faults
+}
+
+// tenantValidation gathers the faults of one tenant.
+type tenantValidation struct {
+	TenantSpec
+	Faults
+	at      string          // its path
+	base    string          // base URL of the server
+	clients map[string]bool // ids of its clients
+}
+
+func (v *tenantValidation) validate() {
+	v.required(v.at+".id", v.ID, matches(tenantID, "1–63 of a–z, 0–9 and -, and not begin with -"))
+	v.optional(v.at+".signing_algorithm", v.SigningAlgorithm, oneOf("RS256", "ES256", "Ed25519"))
+	for _, c := range v.Clients {
+		v.clients[c.ID] = true
+	}
+	entries := seen{}
+	for i, e := range v.TrustedIssuers {
+		at := fmt.Sprintf("%s.trusted_issuers[%d]", v.at, i)
+		v.trustedIssuer(at, e)
+		entries.note(&v.Faults, at, v.entryKey(e))
+	}
+	v.namespaces()
+	ids, resources := seen{}, seen{}
+	for i, c := range v.Clients {
+		at := fmt.Sprintf("%s.clients[%d]", v.at, i)
+		v.client(at, c)
+		ids.note(&v.Faults, at+".id", c.ID)
+		for j, resource := range c.ResourceIdentifiers {
+			resources.note(&v.Faults, fmt.Sprintf("%s.resource_identifiers[%d]", at, j), resource)
+		}
+	}
+	v.users()
+	v.storable(v.at, reflect.ValueOf(v.TenantSpec))
+}
+
+// issuer is the tenant's issuer URL (CONFORMANCE C-01).
+func (v *tenantValidation) issuer() string {
+	if v.ID == DefaultTenant {
+		return v.base
+	}
+	return v.base + "/t/" + v.ID
+}
+
+// required checks a value that must be given.
+func (v *tenantValidation) required(path, value string, r rule) {
+	if value == "" {
+		v.Add(path, "is missing")
+		return
+	}
+	v.optional(path, value, r)
+}
+
+// optional checks a value, if it is given.
+func (v *tenantValidation) optional(path, value string, r rule) {
+	if value == "" {
+		return
+	}
+	if problem := r(value); problem != "" {
+		v.Add(path, "%s", problem)
+	}
+}
+
+// each checks every item of a list, none of which may come twice.
+func (v *tenantValidation) each(path string, items []string, r rule) {
+	for i, item := range items {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		v.required(at, item, r)
+		if item != "" && slices.Contains(items[:i], item) {
+			v.Add(at, "is given twice")
+		}
+	}
+}
+
+// notEmpty refuses an explicit empty list where the absent one means
+// "everything", or a default: stored, the two are the same.
+func (v *tenantValidation) notEmpty(path string, items []string) {
+	if items != nil && len(items) == 0 {
+		v.Add(path, "is empty, which would mean the default; leave it out, or list something")
+	}
+}
+
+// seen remembers at which path a value came first.
+type seen map[string]string
+
+// note adds a fault if value has come before.
+func (s seen) note(faults *Faults, path, value string) {
+	if first, again := s[value]; again && value != "" {
+		faults.Add(path, "is the same as %s", first)
+		return
+	}
+	s[value] = path
+}
+
+// Member is the path of what a mapping at path holds under key. A key that
+// would not print as itself is quoted and cut.
+func Member(path, key string) string {
+	if quoted := strconv.Quote(key); len(key) > 64 || quoted != `"`+key+`"` {
+		return path + "[" + strconv.Quote(key[:min(len(key), 64)]) + "]"
+	}
+	return strings.TrimPrefix(path+"."+key, ".")
+}

@@ -1,0 +1,145 @@
+package models
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+const maxScopes = 100
+
+var (
+	clientID = matches(regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`), "1–64 of A–Z, a–z, 0–9 and . _ ~ -")
+
+	// RFC 6749 §3.3
+	scopeToken = matches(regexp.MustCompile(`^[!#-\[\]-~]+$`), `a scope token: printable ASCII without spaces, " and \`)
+
+	// RFC 6749 appendix A.2. Only secrets we make avoid what has to be
+	// form-encoded; one that is already in use elsewhere may hold it.
+	clientSecret = printable(32, 1024)
+)
+
+// client checks one app client.
+func (v *tenantValidation) client(at string, c ClientSpec) {
+	v.required(at+".id", c.ID, clientID)
+	v.optional(at+".name", c.Name, text(255))
+	v.required(at+".auth", c.Auth, oneOf(AuthNone, AuthSecret))
+	v.clientSecrets(at, c)
+	v.grants(at, c.ClientSettings)
+	v.optional(at+".preset", c.Preset, oneOf(slices.Sorted(maps.Keys(session.Presets))[1:]...))
+	v.policy(at, c.ClientSettings)
+	v.claims(at+".claims", c.Claims)
+	v.scopes(at, c.ClientSettings)
+	v.each(at+".audiences", c.Audiences, audienceOfOurs)
+	v.each(at+".resource_identifiers", c.ResourceIdentifiers, v.resourceIdentifier)
+	v.optional(at+".introspect", c.Introspect, oneOf(IntrospectAudience, IntrospectAll))
+	if c.Introspect != "" && c.Public() {
+		v.Add(at+".introspect", "needs auth: secret")
+	}
+	v.each(at+".origins", c.Origins, origin)
+	v.optional(at+".access_token_typ", c.AccessTokenTyp, oneOf("at+jwt", "JWT"))
+	if limit := c.MaxSessionsPerUser; limit != nil {
+		if limit.Limit < 1 {
+			v.Add(at+".max_sessions_per_user.limit", "must be at least 1")
+		}
+		v.optional(at+".max_sessions_per_user.when_full", limit.WhenFull, oneOf(EndOldest, Reject))
+	}
+}
+
+// clientSecrets holds the secrets against the way the client authenticates. A
+// secret whose file could not be read counts as given.
+func (v *tenantValidation) clientSecrets(at string, c ClientSpec) {
+	path := at + ".secret"
+	if c.SecretFile != "" {
+		path = at + ".secret_file"
+	}
+	given := c.Secret != "" || c.SecretFile != ""
+	switch {
+	case c.Auth == AuthSecret && !given:
+		v.Add(path, "is missing: auth is secret")
+	case c.Public() && given:
+		v.Add(path, "must not be given: auth is none")
+	case c.Public() && c.PreviousSecret != "":
+		v.Add(at+".previous_secret", "must not be given: auth is none")
+	default:
+		v.optional(path, c.Secret, clientSecret)
+		v.optional(at+".previous_secret", c.PreviousSecret, clientSecret)
+		if c.Secret != "" && c.Secret == c.PreviousSecret {
+			v.Add(at+".previous_secret", "is the same as secret")
+		}
+	}
+}
+
+// grants checks the grants, and what nothing but a grant can bring about. A
+// client without any is a resource server.
+func (v *tenantValidation) grants(at string, c ClientSettings) {
+	v.each(at+".grants", c.Grants, oneOf(GrantTokenExchange, GrantRefresh, GrantClientCredentials))
+	if c.Public() && c.HasGrant(GrantClientCredentials) {
+		v.Add(at+".grants", "client-credentials needs auth: secret") // RFC 6749 §4.4
+	}
+	if c.HasGrant(GrantRefresh) && !c.HasGrant(GrantTokenExchange) {
+		v.Add(at+".grants", "refresh needs token-exchange, without which there is no session")
+	}
+	switch {
+	case !c.SessionToken:
+	case !c.HasGrant(GrantTokenExchange):
+		v.Add(at+".session_token", "needs the grant token-exchange, without which there is no session")
+	case c.Public() && !c.AllowPublicSessionToken:
+		// It does not rotate, so a copy taken from a browser stays good.
+		v.Add(at+".session_token", "needs auth: secret, or allow_public_session_token: true")
+	}
+}
+
+// policy checks the lifetimes that result from the preset and the client's own
+// fields.
+func (v *tenantValidation) policy(at string, c ClientSettings) {
+	if _, known := session.Presets[c.Preset]; !known {
+		return
+	}
+	if err := c.Policy().Validate(); err != nil {
+		for fault := range strings.SplitSeq(err.Error(), "\n") {
+			field, problem, _ := strings.Cut(fault, ": ")
+			v.Add(at+"."+field, "%s", problem)
+		}
+	}
+}
+
+// scopes checks what the client may ask for, and what it gets unasked.
+func (v *tenantValidation) scopes(at string, c ClientSettings) {
+	if len(c.Scopes) > maxScopes {
+		v.Add(at+".scopes", "must be at most %d", maxScopes)
+	}
+	v.each(at+".scopes", c.Scopes, scopeToken)
+	if c.DefaultScopes != nil {
+		v.each(at+".default_scopes", *c.DefaultScopes, func(s string) string {
+			if slices.Contains(c.Scopes, s) {
+				return ""
+			}
+			return "is not among the client's scopes"
+		})
+	}
+}
+
+// audienceOfOurs is a target of a token: a client id, or a URI.
+func audienceOfOurs(s string) string {
+	if strings.Contains(s, ":") {
+		return absoluteURI(s)
+	}
+	if clientID(s) != "" {
+		return "must be a client id or an absolute URI"
+	}
+	return ""
+}
+
+// resourceIdentifier is a URI under which a client is an audience. A client id
+// has no colon, so the two cannot meet; the tenant's issuer is the audience of
+// the session API, which no resource server may be.
+func (v *tenantValidation) resourceIdentifier(s string) string {
+	if v.base != "" && s == v.issuer() {
+		return "must not be the tenant's own issuer"
+	}
+	return absoluteURI(s)
+}

@@ -1,0 +1,148 @@
+package models
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// Bounds of what a trusted issuer may be allowed.
+const (
+	maxTokenAge      = 24 * time.Hour
+	maxTokenLifetime = 30 * 24 * time.Hour // the single-use row of a token lives as long
+	maxLeeway        = 5 * time.Minute
+
+	minSharedSecret = 32 // bytes, RFC 7518 §3.2
+)
+
+// Signature algorithms of client tokens; HS256 belongs to shared secrets alone,
+// so that no public key is ever taken for one (RFC 8725 §2.1).
+const sharedSecretAlgorithm = "HS256"
+
+var publicKeyAlgorithm = oneOf("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+
+// foreignTypes are header types whose tokens serve another purpose, ours
+// first (RFC 8725 §3.11, CONFORMANCE R-JK-17).
+var foreignTypes = strings.Fields(`at+jwt token-introspection+jwt logout+jwt secevent+jwt
+	statuslist+jwt dpop+jwt client-authentication+jwt`)
+
+// trustedIssuer checks one entry.
+func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
+	v.required(at+".issuer", e.Issuer, v.foreignIssuer(e))
+	v.required(at+".token_type", e.TokenType, oneOf(TokenTypeJWT, TokenTypeIDToken))
+	v.keys(at, e)
+	if e.TokenType == TokenTypeIDToken && len(e.Audiences) == 0 {
+		v.Add(at+".audiences", "is missing: list the client id at the provider")
+	} else {
+		v.notEmpty(at+".audiences", e.Audiences)
+	}
+	v.each(at+".audiences", e.Audiences, v.tokenAudience)
+	v.optional(at+".typ", e.Typ, headerType)
+	v.span(at+".max_age", e.MaxAge, time.Second, maxTokenAge)
+	v.span(at+".max_token_lifetime", e.MaxTokenLifetime, time.Second, maxTokenLifetime)
+	v.span(at+".leeway", e.Leeway, 0, maxLeeway)
+	v.expressions(at+".user_attributes", e.UserAttributes, reservedUserAttributes)
+	v.expressions(at+".session_attributes", e.SessionAttributes, reservedSessionAttributes)
+	if e.Asserts != nil {
+		v.each(at+".asserts", *e.Asserts, oneOf("amr", "auth_time", "acr"))
+	}
+	v.optional(at+".max_acr", e.MaxACR, oneOf(session.ACRValues...))
+	v.notEmpty(at+".clients", e.Clients)
+	v.each(at+".clients", e.Clients, func(id string) string {
+		if v.clients[id] {
+			return ""
+		}
+		return "is not a client of this tenant"
+	})
+	v.optional(at+".subject_prefix", e.SubjectPrefix, printable(1, 64))
+}
+
+// foreignIssuer is an iss that we may trust: never one of our own, whose
+// access tokens would pass for proof of a sign-in (CONFORMANCE C-04). It is a
+// URL if we fetch its metadata, otherwise whatever its tokens say.
+func (v *tenantValidation) foreignIssuer(e IssuerSpec) rule {
+	return func(iss string) string {
+		if v.ours(iss) {
+			return "must not be an issuer of this server"
+		}
+		if e.Keys.Discovery {
+			if strings.Contains(iss, "?") {
+				return "must not have a query" // OpenID Connect Discovery 1.0 §3
+			}
+			return fetched(e.AllowPrivateAddresses)(iss)
+		}
+		return text(1024)(iss)
+	}
+}
+
+// ours says that iss is the issuer of a tenant, or differs from one only in
+// how it is written.
+func (v *tenantValidation) ours(iss string) bool {
+	rest, here := strings.CutPrefix(strings.TrimRight(strings.ToLower(iss), "/"), v.base)
+	id, tenant := strings.CutPrefix(rest, "/t/")
+	return v.base != "" && here && (rest == "" || tenant && tenantID.MatchString(id))
+}
+
+// keys checks that the keys come from one place, and that the algorithms fit.
+func (v *tenantValidation) keys(at string, e IssuerSpec) {
+	shared := e.Keys.SharedSecret != "" || e.Keys.SharedSecretFile != ""
+	sources := 0
+	for _, given := range []bool{e.Keys.Discovery, e.Keys.JWKSURI != "", len(e.Keys.JWKS) > 0, e.Keys.PEM != "", shared} {
+		if given {
+			sources++
+		}
+	}
+	if sources != 1 {
+		v.Add(at+".keys", "must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret")
+	}
+	v.optional(at+".keys.jwks_uri", e.Keys.JWKSURI, fetched(e.AllowPrivateAddresses))
+	if secret := e.Keys.SharedSecret; secret != "" && len(secret) < minSharedSecret {
+		path := at + ".keys.shared_secret"
+		if e.Keys.SharedSecretFile != "" {
+			path += "_file"
+		}
+		v.Add(path, "must be at least %d bytes", minSharedSecret)
+	}
+	v.notEmpty(at+".algorithms", e.Algorithms)
+	v.each(at+".algorithms", e.Algorithms, func(alg string) string {
+		switch {
+		case shared && alg != sharedSecretAlgorithm:
+			return "must be HS256 with a shared secret"
+		case shared:
+			return ""
+		case alg == sharedSecretAlgorithm:
+			return "HS256 needs keys.shared_secret"
+		}
+		return publicKeyAlgorithm(alg)
+	})
+}
+
+// tokenAudience is a value of aud. Our token endpoint is refused wherever it
+// stands (CONFORMANCE C-05), so that it never helps to list it.
+func (v *tenantValidation) tokenAudience(s string) string {
+	if v.base != "" && s == v.issuer()+"/token" {
+		return "must not be the token endpoint"
+	}
+	return text(1024)(s)
+}
+
+// headerType is a typ that marks client tokens, and nothing else.
+func headerType(typ string) string {
+	lower := strings.TrimPrefix(strings.ToLower(typ), "application/") // RFC 7515 §4.1.9
+	if slices.Contains(foreignTypes, lower) {
+		return "is the type of tokens that are no proof of a sign-in"
+	}
+	if len(typ) > 64 || !visible.MatchString(typ) {
+		return "must be a media type of at most 64 characters"
+	}
+	return ""
+}
+
+// span checks a duration, if it is given.
+func (v *tenantValidation) span(path string, d *Duration, least, most time.Duration) {
+	if d != nil && (d.Of() < least || d.Of() > most) {
+		v.Add(path, "must be %s to %s", Duration(least), Duration(most))
+	}
+}

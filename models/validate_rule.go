@@ -1,0 +1,127 @@
+package models
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// rule says what is wrong with a value, and nothing if it is right. It never
+// quotes the value.
+type rule func(string) string
+
+func oneOf(allowed ...string) rule {
+	return func(s string) string {
+		if slices.Contains(allowed, s) {
+			return ""
+		}
+		return "must be one of " + strings.Join(allowed, ", ")
+	}
+}
+
+func matches(pattern *regexp.Regexp, is string) rule {
+	return func(s string) string {
+		if pattern.MatchString(s) {
+			return ""
+		}
+		return "must be " + is
+	}
+}
+
+// text is anything a person can read, up to limit bytes.
+func text(limit int) rule {
+	return func(s string) string {
+		switch {
+		case len(s) > limit:
+			return "is too long"
+		case strings.ContainsFunc(s, unicode.IsControl):
+			return "must not hold control characters"
+		}
+		return ""
+	}
+}
+
+// printable is visible ASCII and the space.
+func printable(least, most int) rule {
+	return func(s string) string {
+		odd := func(r rune) bool { return r < ' ' || r > '~' }
+		if len(s) < least || len(s) > most || strings.ContainsFunc(s, odd) {
+			return fmt.Sprintf("must be %d–%d printable ASCII characters", least, most)
+		}
+		return ""
+	}
+}
+
+// absoluteURI is a URI that names a resource: absolute and without a fragment
+// (RFC 8707 §2).
+func absoluteURI(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Scheme == "" || u.Host+u.Opaque == "" || !visible.MatchString(s):
+		return "must be an absolute URI"
+	case len(s) > 1024:
+		return "is too long"
+	case strings.Contains(s, "#"):
+		return "must not have a fragment"
+	case u.User != nil:
+		return "must not hold a user name or password"
+	}
+	return ""
+}
+
+// visible is ASCII without spaces.
+var visible = regexp.MustCompile(`^[!-~]+$`)
+
+// fetched is a URL that we fetch: https, and http only where the entry may be
+// on a private network (DESIGN §10).
+func fetched(private bool) rule {
+	return func(s string) string {
+		u, err := url.Parse(s)
+		if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
+			return "must be an https URL"
+		}
+		if u.Scheme == "http" && !private {
+			return "must be https; http needs allow_private_addresses: true"
+		}
+		return absoluteURI(s)
+	}
+}
+
+var hostPort = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
+
+// ParseOrigin reads scheme://host[:port] as a browser writes an origin (RFC
+// 6454 §6.2): http or https, lower case, without a default port. Its error
+// does not quote s.
+func ParseOrigin(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("must be https://host or https://host:port")
+	case u.User != nil:
+		return nil, errors.New("must not hold a user name or password")
+	case strings.ContainsAny(s, "?#"):
+		return nil, errors.New("must not have a query or a fragment")
+	case u.Path == "/":
+		return nil, errors.New("must not end with a slash")
+	case u.Path != "":
+		return nil, errors.New("must not have a path")
+	case s != strings.ToLower(s):
+		return nil, errors.New("must be in lower case")
+	case u.Scheme == "https" && u.Port() == "443", u.Scheme == "http" && u.Port() == "80":
+		return nil, errors.New("must leave the default port out")
+	case !hostPort.MatchString(u.Host):
+		return nil, errors.New("must name one host, in ASCII and without a wildcard")
+	}
+	return u, nil
+}
+
+func origin(s string) string {
+	if _, err := ParseOrigin(s); err != nil {
+		return err.Error()
+	}
+	return ""
+}

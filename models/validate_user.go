@@ -1,0 +1,91 @@
+package models
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxAttribute bounds a stored attribute, as JSON (DESIGN §10).
+const maxAttribute = 4 << 10
+
+// Names under which expressions see what is not an attribute, and must not be
+// made to see one.
+var (
+	reservedUserAttributes    = []string{"sub"}
+	reservedSessionAttributes = []string{"amr", "acr", "auth_time"}
+)
+
+// users checks every user.
+func (v *tenantValidation) users() {
+	subs := seen{}
+	for i, u := range v.Users {
+		at := fmt.Sprintf("%s.users[%d]", v.at, i)
+		v.required(at+".sub", u.Sub, printable(1, 255))
+		subs.note(&v.Faults, at+".sub", u.Sub)
+		if v.clients[u.Sub] && u.Sub != "" {
+			// A token without a user has the client id as sub.
+			v.Add(at+".sub", "is the id of a client")
+		}
+		for _, name := range slices.Sorted(maps.Keys(u.Attributes)) {
+			path := Member(at+".attributes", name)
+			v.memberName(path, name, reservedUserAttributes)
+			switch text, err := json.Marshal(u.Attributes[name]); {
+			case err != nil:
+				v.Add(path, "must be a value that JSON can hold")
+			case len(text) > maxAttribute:
+				v.Add(path, "must be at most 4 KiB as JSON")
+			}
+		}
+	}
+}
+
+// storable refuses, anywhere in value, the text that PostgreSQL cannot hold:
+// with a NUL, or not UTF-8.
+func (v *tenantValidation) storable(path string, value reflect.Value) {
+	switch value.Kind() {
+	case reflect.String:
+		v.storableText(path, value.String())
+	case reflect.Pointer, reflect.Interface:
+		if !value.IsNil() {
+			v.storable(path, value.Elem())
+		}
+	case reflect.Slice:
+		if raw, ok := value.Interface().(json.RawMessage); ok {
+			v.storableText(path, string(bytes.ReplaceAll(raw, []byte(`\u0000`), []byte{0})))
+			return
+		}
+		for i := range value.Len() {
+			v.storable(fmt.Sprintf("%s[%d]", path, i), value.Index(i))
+		}
+	case reflect.Map:
+		keys := value.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, key := range keys {
+			at := Member(path, key.String())
+			v.storableText(at, key.String())
+			v.storable(at, value.MapIndex(key))
+		}
+	case reflect.Struct:
+		for i := range value.NumField() {
+			switch key, option, _ := strings.Cut(value.Type().Field(i).Tag.Get("yaml"), ","); {
+			case option == "inline":
+				v.storable(path, value.Field(i))
+			case key != "":
+				v.storable(path+"."+key, value.Field(i))
+			}
+		}
+	}
+}
+
+func (v *tenantValidation) storableText(path, s string) {
+	known := func(f Fault) bool { return f.Path == path }
+	if (strings.Contains(s, "\x00") || !utf8.ValidString(s)) && !slices.ContainsFunc(v.Faults, known) {
+		v.Add(path, "must be UTF-8 without NUL")
+	}
+}
