@@ -1,0 +1,99 @@
+// Package config is what an operator sets: one documented struct, read from a
+// YAML file and the environment, and checked whole before anything starts.
+package config
+
+import "github.com/latchkey/latchkey/models"
+
+// NoMetrics, as MetricsListen, switches the metrics listener off.
+const NoMetrics = "none"
+
+// Config is every setting of the server. The YAML file holds it under the
+// names of the yaml tags; an environment variable named by an env tag wins
+// over the file. A variable that is set but empty counts as not set.
+type Config struct {
+	// Issuer is the base URL, which is also the issuer of the tenant
+	// "default": scheme://host[:port] in lower case, nothing after it.
+	// Required. https, or http with a loopback host.
+	Issuer string `yaml:"issuer" env:"LATCHKEY_ISSUER"`
+
+	// Listen is the address served, host:port; without a host, every
+	// interface. Default 127.0.0.1:8080.
+	Listen string `yaml:"listen" env:"LATCHKEY_LISTEN"`
+
+	// BehindProxy says that TLS ends at a proxy in front, so that plain HTTP
+	// may be served. Default false.
+	BehindProxy bool `yaml:"behind_proxy" env:"LATCHKEY_BEHIND_PROXY"`
+
+	// TrustedProxies are the addresses and CIDRs whose X-Forwarded-For is
+	// believed. Default none: a client's address is its connection's.
+	TrustedProxies []string `yaml:"trusted_proxies" env:"LATCHKEY_TRUSTED_PROXIES"`
+
+	TLS TLS `yaml:"tls"`
+	Log Log `yaml:"log"`
+
+	// MetricsListen is where /metrics is served, host:port, apart from
+	// Listen; "none" serves it nowhere. Default 127.0.0.1:9090.
+	MetricsListen string `yaml:"metrics_listen" env:"LATCHKEY_METRICS_LISTEN"`
+
+	Database Database `yaml:"database"`
+
+	// Secret is the root secret, from which every key of the server is
+	// derived: at least 32 bytes, as `latchkey secret new` prints it. Of
+	// several the first issues and the others are still accepted. Required.
+	Secret Secrets `yaml:"secret" env:"LATCHKEY_SECRET,file"`
+
+	// SecretFile names a file that holds Secret instead (separated by commas
+	// or newlines), relative to the configuration file's folder.
+	SecretFile string `yaml:"secret_file"`
+
+	// Tenants are applied at every start and never pruned. Default: none in
+	// the file, and an empty tenant "default" is served.
+	Tenants []models.TenantSpec `yaml:"tenants"`
+
+	sources map[string]string // where a setting came from, if not from its own key in the file
+	refused []string          // paths at which Load found a fault
+}
+
+// Secrets is a list of root secrets. The file may give a single one as a
+// scalar, the environment separates them by commas.
+type Secrets []string
+
+// TLS makes Listen serve HTTPS. Both files are given, in PEM, or neither;
+// paths in the file are relative to its folder.
+type TLS struct {
+	CertFile string `yaml:"cert_file" env:"LATCHKEY_TLS_CERT_FILE"` // the certificate and its chain
+	KeyFile  string `yaml:"key_file" env:"LATCHKEY_TLS_KEY_FILE"`
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  string `yaml:"level" env:"LATCHKEY_LOG_LEVEL"`   // debug | info (default) | warn | error
+	Format string `yaml:"format" env:"LATCHKEY_LOG_FORMAT"` // json (default) | text
+}
+
+// Database is where everything is stored.
+type Database struct {
+	// URL is sqlite:FILE (relative to the working directory) or
+	// postgres://…. Default sqlite:latchkey.db.
+	URL string `yaml:"url" env:"LATCHKEY_DATABASE_URL,file"`
+
+	// Migrate applies schema migrations at start. Default true; with false,
+	// `latchkey migrate` has to run before a new release starts.
+	Migrate bool `yaml:"migrate" env:"LATCHKEY_DATABASE_MIGRATE"`
+
+	// PreparedStatements is false behind a connection pool that cannot keep
+	// them, such as pgbouncer before 1.21 in transaction mode. Default true.
+	PreparedStatements bool `yaml:"prepared_statements" env:"LATCHKEY_DATABASE_PREPARED_STATEMENTS"`
+}
+
+// Default is the configuration before anything is read: complete but for the
+// issuer and the secret.
+func Default() *Config {
+	return &Config{
+		Listen:        "127.0.0.1:8080",
+		MetricsListen: "127.0.0.1:9090",
+		Log:           Log{Level: "info", Format: "json"},
+		Database:      Database{URL: "sqlite:latchkey.db", Migrate: true, PreparedStatements: true},
+		sources:       map[string]string{},
+	}
+}

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"encoding"
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// decoder fills Go values from a YAML tree and notes every fault with its
+// path, where yaml.v3 would report the first one, or a line.
+type decoder struct {
+	faults  models.Faults
+	work    int
+	depth   int
+	overrun error // why the walk was broken off
+}
+
+var (
+	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
+	rawJSON         = reflect.TypeFor[json.RawMessage]()
+	secretList      = reflect.TypeFor[Secrets]()
+)
+
+// value decodes n into v. Null leaves v as it is.
+func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
+	n = target(n)
+	if !d.enter(n) {
+		return
+	}
+	defer d.leave()
+	switch {
+	case isNull(n):
+	case v.Kind() == reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(path, n, v.Elem())
+	case v.Type() == rawJSON:
+		d.rawJSON(path, n, v)
+	case v.Type() == secretList && n.Kind == yaml.ScalarNode:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		d.scalar(path, n, v.Index(0))
+	case v.Addr().Type().Implements(textUnmarshaler):
+		d.text(path, n, v)
+	case v.Kind() == reflect.Struct:
+		d.structure(path, n, v)
+	case v.Kind() == reflect.Map:
+		d.mapping(path, n, v)
+	case v.Kind() == reflect.Slice:
+		d.list(path, n, v)
+	case v.Kind() == reflect.Interface:
+		if value := d.json(path, n); value != nil {
+			v.Set(reflect.ValueOf(value))
+		}
+	default:
+		d.scalar(path, n, v)
+	}
+}
+
+// text decodes a scalar into a type that reads itself.
+func (d *decoder) text(path string, n *yaml.Node, v reflect.Value) {
+	if !plain(n) {
+		d.faults.Add(path, "must be text")
+		return
+	}
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
+		d.faults.Add(path, "%v", err)
+	}
+}
+
+// scalar decodes a string, a bool or a whole number. A string may be written
+// without quotes even where YAML would read a number or a date: the text of
+// the file is kept as it is.
+func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		if !plain(n) {
+			d.faults.Add(path, "must be text")
+			return
+		}
+		v.SetString(n.Value)
+	case reflect.Bool:
+		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
+			d.faults.Add(path, "must be true or false")
+			return
+		}
+		v.SetBool(strings.EqualFold(n.Value, "true"))
+	default:
+		number, err := strconv.ParseInt(n.Value, 10, 64)
+		if n.ShortTag() != "!!int" || err != nil || v.OverflowInt(number) {
+			d.faults.Add(path, "must be a whole number")
+			return
+		}
+		v.SetInt(number)
+	}
+}
+
+// list decodes a sequence.
+func (d *decoder) list(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.SequenceNode {
+		d.faults.Add(path, "must be a list")
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, item := range n.Content {
+		d.member(path+"["+strconv.Itoa(i)+"]", item, v.Index(i))
+	}
+}
+
+// member decodes what is in a list or a map, where null is no way of leaving
+// something out.
+func (d *decoder) member(path string, n *yaml.Node, v reflect.Value) {
+	if isNull(target(n)) && v.Kind() != reflect.Interface {
+		d.faults.Add(path, "is empty")
+		return
+	}
+	d.value(path, n, v)
+}

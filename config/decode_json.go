@@ -1,0 +1,84 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// json is n as a value that JSON can hold: nil, bool, int64, float64, string,
+// []any or map[string]any. A date is its text.
+func (d *decoder) json(path string, n *yaml.Node) any {
+	n = target(n)
+	if !d.enter(n) {
+		return nil
+	}
+	defer d.leave()
+	switch n.Kind {
+	case yaml.MappingNode:
+		object := map[string]any{}
+		for _, p := range d.pairs(path, n) {
+			object[p.key] = d.json(models.Member(path, p.key), p.value)
+		}
+		return object
+	case yaml.SequenceNode:
+		list := make([]any, len(n.Content))
+		for i, item := range n.Content {
+			list[i] = d.json(path+"["+strconv.Itoa(i)+"]", item)
+		}
+		return list
+	default:
+		return d.jsonScalar(path, n)
+	}
+}
+
+func (d *decoder) jsonScalar(path string, n *yaml.Node) any {
+	switch tag := n.ShortTag(); {
+	case tag == "!!null":
+		return nil
+	case tag == "!!bool":
+		return strings.EqualFold(n.Value, "true")
+	case tag == "!!int" || tag == "!!float":
+		return d.jsonNumber(path, n.Value)
+	case !plain(n):
+		d.faults.Add(path, "must be a value that JSON can hold")
+		return nil
+	default:
+		return n.Value
+	}
+}
+
+// jsonNumber refuses what YAML takes for a number and JSON does not: 0042 (to
+// YAML the octal 34), 1_000, .inf, and whole numbers that would lose digits.
+func (d *decoder) jsonNumber(path, text string) any {
+	if whole, err := strconv.ParseInt(text, 10, 64); err == nil && json.Valid([]byte(text)) {
+		return whole
+	}
+	if number, err := strconv.ParseFloat(text, 64); err == nil && json.Valid([]byte(text)) && strings.ContainsAny(text, ".eE") {
+		return number
+	}
+	d.faults.Add(path, "is not a number of JSON; put it in quotes to keep it as text")
+	return nil
+}
+
+// rawJSON keeps n as JSON: a mapping or list is turned into it, text must be it.
+func (d *decoder) rawJSON(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind == yaml.ScalarNode {
+		var compact bytes.Buffer
+		if json.Compact(&compact, []byte(n.Value)) != nil {
+			d.faults.Add(path, "must be JSON")
+			return
+		}
+		v.SetBytes(compact.Bytes())
+		return
+	}
+	if text, err := json.Marshal(d.json(path, n)); err == nil {
+		v.SetBytes(text)
+	}
+}

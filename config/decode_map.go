@@ -1,0 +1,129 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// pair is a key of a mapping with its value.
+type pair struct {
+	key   string
+	value *yaml.Node
+}
+
+// structure decodes a mapping into a struct, whose keys are those of its yaml
+// tags and no others.
+func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.faults.Add(path, "must be a mapping")
+		return
+	}
+	fields := map[string]field{}
+	collect(v, fields)
+	for _, p := range d.pairs(path, n) {
+		at := models.Member(path, p.key)
+		switch f, known := fields[p.key]; {
+		case !known:
+			d.faults.Add(at, "unknown key%s", suggest(p.key, slices.Sorted(maps.Keys(fields))))
+		case f.later:
+			d.faults.Add(at, "not available yet")
+		default:
+			d.value(at, p.value, f.value)
+		}
+	}
+}
+
+// field is where the value of a key goes.
+type field struct {
+	value reflect.Value
+	later bool // nothing serves it yet, and nothing is accepted to no effect
+}
+
+// collect adds the fields of v, and of the structs inlined in it, by key.
+func collect(v reflect.Value, fields map[string]field) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		switch key, option, _ := strings.Cut(f.Tag.Get("yaml"), ","); {
+		case option == "inline":
+			collect(v.Field(i), fields)
+		case key != "" && key != "-":
+			fields[key] = field{v.Field(i), f.Tag.Get("available") == "later"}
+		}
+	}
+}
+
+// mapping decodes a mapping into a map with keys of the operator's choice.
+func (d *decoder) mapping(path string, n *yaml.Node, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.faults.Add(path, "must be a mapping")
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	for _, p := range d.pairs(path, n) {
+		item := reflect.New(v.Type().Elem()).Elem()
+		d.member(models.Member(path, p.key), p.value, item)
+		v.SetMapIndex(reflect.ValueOf(p.key), item)
+	}
+}
+
+// pairs lists what a mapping holds, in the order of the file. What it merges
+// (<<) comes last, without the keys that the mapping itself has.
+func (d *decoder) pairs(path string, n *yaml.Node) []pair {
+	var pairs []pair
+	var merged *yaml.Node
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := target(n.Content[i]), n.Content[i+1]
+		d.charge(key)
+		switch {
+		case !plain(key):
+			d.faults.Add(path, "has a key that is not text")
+		case seen[key.Value]:
+			d.faults.Add(models.Member(path, key.Value), "is given twice")
+		case key.ShortTag() == "!!merge":
+			merged = value
+			seen[key.Value] = true
+		default:
+			pairs = append(pairs, pair{key.Value, value})
+			seen[key.Value] = true
+		}
+	}
+	if merged == nil {
+		return pairs
+	}
+	for _, p := range d.merged(path, merged) {
+		if !seen[p.key] {
+			seen[p.key] = true
+			pairs = append(pairs, p)
+		}
+	}
+	return pairs
+}
+
+// merged lists what a merge key brings: the members of a mapping, or of a list
+// of mappings of which the earlier win.
+func (d *decoder) merged(path string, n *yaml.Node) []pair {
+	n = target(n)
+	if !d.enter(n) {
+		return nil
+	}
+	defer d.leave()
+	var pairs []pair
+	switch n.Kind {
+	case yaml.MappingNode:
+		pairs = d.pairs(path, n)
+	case yaml.SequenceNode:
+		for _, item := range n.Content {
+			pairs = append(pairs, d.merged(path, item)...)
+		}
+	default:
+		d.faults.Add(models.Member(path, "<<"), "must be a mapping, or a list of them")
+	}
+	return pairs
+}

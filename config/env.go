@@ -1,0 +1,99 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// variable is a setting that the environment may give.
+type variable struct {
+	path  string // its place in the file
+	value reflect.Value
+	file  bool // also by NAME_FILE, for what must not stand in the environment
+}
+
+// variables lists them by name, as the env tags of v and of the structs in it
+// say.
+func variables(prefix string, v reflect.Value) map[string]variable {
+	found := map[string]variable{}
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		path := prefix + f.Tag.Get("yaml")
+		if name, option, _ := strings.Cut(f.Tag.Get("env"), ","); name != "" {
+			found[name] = variable{path, v.Field(i), option == "file"}
+		} else if f.Type.Kind() == reflect.Struct {
+			maps.Copy(found, variables(path+".", v.Field(i)))
+		}
+	}
+	return found
+}
+
+// readEnviron lays the variables that begin with LATCHKEY_ over c.
+func (c *Config) readEnviron(environ []string, faults *models.Faults) {
+	known := variables("", reflect.ValueOf(c).Elem())
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, "LATCHKEY_") || foreign(name, value) {
+			continue
+		}
+		setting, ok := known[name]
+		base, isFile := strings.CutSuffix(name, "_FILE")
+		if isFile = !ok && isFile && known[base].file; isFile {
+			setting = known[base]
+		}
+		switch {
+		case !ok && !isFile:
+			faults.Add(name, "unknown variable%s", suggest(name, slices.Sorted(maps.Keys(known))))
+		case value == "":
+		default:
+			c.readVariable(name, value, setting, isFile, faults)
+		}
+	}
+}
+
+// readVariable sets one setting from the variable name, or from the file that
+// the variable names.
+func (c *Config) readVariable(name, value string, setting variable, isFile bool, faults *models.Faults) {
+	if other := c.sources[setting.path]; other != "" && other != name {
+		faults.Add(name, "is given beside %s; one of the two is enough", other)
+		return
+	}
+	c.sources[setting.path] = name
+	if isFile {
+		var err error
+		if value, err = readSecret(value); err != nil {
+			faults.Add(name, "the file it names cannot be read: %v", err)
+			return
+		}
+	}
+	switch setting.value.Kind() {
+	case reflect.Slice:
+		setting.value.Set(reflect.ValueOf(separate(value)).Convert(setting.value.Type()))
+	case reflect.Bool:
+		if value != "true" && value != "false" {
+			faults.Add(name, "must be true or false")
+			return
+		}
+		setting.value.SetBool(value == "true")
+	default:
+		setting.value.SetString(value)
+	}
+}
+
+// serviceLink matches what Kubernetes and Docker put in the environment of
+// every container near a service that is called latchkey…
+var serviceLink = regexp.MustCompile(`^LATCHKEY(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
+
+// foreign says that a variable is not a setting: the command's, the tests' or
+// a service link, the shortest of which is a …_PORT that holds a URL.
+func foreign(name, value string) bool {
+	return name == "LATCHKEY_CONFIG" ||
+		strings.HasPrefix(name, "LATCHKEY_TEST_") ||
+		serviceLink.MatchString(name) ||
+		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")
+}

@@ -1,0 +1,82 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// maxSecretFile bounds a file that holds a secret.
+const maxSecretFile = 64 << 10
+
+// readSecretFiles reads every file that holds a secret into the field that it
+// stands for.
+func (c *Config) readSecretFiles(dir string, faults *models.Faults) {
+	if c.sources["secret"] != "" {
+		c.SecretFile = "" // the environment wins
+	}
+	root := strings.Join(c.Secret, ",")
+	if readSecretFile(dir, "secret_file", c.SecretFile, &root, faults) {
+		c.Secret = separate(root)
+		c.sources["secret"] = "secret_file"
+	}
+	for i, t := range c.Tenants {
+		for j := range t.Clients {
+			client := &t.Clients[j]
+			path := fmt.Sprintf("tenants[%d].clients[%d].secret_file", i, j)
+			readSecretFile(dir, path, client.SecretFile, &client.Secret, faults)
+		}
+		for j := range t.TrustedIssuers {
+			keys := &t.TrustedIssuers[j].Keys
+			path := fmt.Sprintf("tenants[%d].trusted_issuers[%d].keys.shared_secret_file", i, j)
+			readSecretFile(dir, path, keys.SharedSecretFile, &keys.SharedSecret, faults)
+		}
+	}
+}
+
+// readSecretFile reads one such file, if it is named, and says whether it did.
+func readSecretFile(dir, path, name string, into *string, faults *models.Faults) bool {
+	if name == "" {
+		return false
+	}
+	if *into != "" {
+		faults.Add(path, "is given beside %s; one of the two is enough", strings.TrimSuffix(lastName(path), "_file"))
+		return false
+	}
+	secret, err := readSecret(within(dir, name))
+	if err != nil {
+		faults.Add(path, "cannot be read: %v", err)
+		return false
+	}
+	*into = secret
+	return true
+}
+
+// readSecret is the text of a file, without the newline that editors add.
+func readSecret(path string) (string, error) {
+	text, err := readBounded(path, maxSecretFile)
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimRight(string(text), "\r\n")
+	if secret == "" {
+		return "", fmt.Errorf("the file is empty")
+	}
+	return secret, nil
+}
+
+// separate splits a list of the environment, or of a file, at commas and
+// newlines.
+func separate(text string) []string {
+	var items []string
+	for _, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '\n' }) {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// lastName is the last name in a path.
+func lastName(path string) string { return path[strings.LastIndex(path, ".")+1:] }

@@ -1,0 +1,122 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// Use is what a command does with the configuration, and so which settings it
+// cannot do without.
+type Use int
+
+// What is checked wherever it is given is the same for all of them.
+const (
+	ForServe   Use = iota // issuer, secret, and a listener that is safe
+	ForApply              // issuer and secret: of what is stored, some is sealed or digested
+	ForKeys               // secret: private keys are sealed
+	ForMigrate            // nothing but the database, which has a default
+)
+
+// minSecret is the least length of a root secret in bytes.
+const minSecret = 32
+
+// Validate names everything that is wrong with c as far as it can be seen
+// without compiling an expression or parsing a key. What Load has refused
+// already is not named again.
+func (c *Config) Validate(use Use) models.Faults {
+	v := validation{Config: c}
+	v.issuer(use != ForKeys && use != ForMigrate)
+	v.secret(use != ForMigrate)
+	v.listeners(use == ForServe)
+	v.files()
+	if url := c.Database.URL; !hasPrefix(url, "sqlite:", "postgres://", "postgresql://") {
+		v.Add(c.at("database.url"), "must be sqlite:FILE or postgres://…")
+	}
+	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	v.oneOf("log.format", c.Log.Format, "json", "text")
+	v.Faults = append(v.Faults, models.ValidateTenants(c.Tenants, c.Issuer)...)
+	return slices.DeleteFunc(v.Faults, c.reported)
+}
+
+// validation gathers faults.
+type validation struct {
+	*Config
+	models.Faults
+}
+
+func (v *validation) issuer(required bool) {
+	switch origin, err := models.ParseOrigin(v.Issuer); {
+	case v.Issuer == "" && required:
+		v.Add(v.at("issuer"), "is missing: give the base URL, such as https://id.example.com, here or in LATCHKEY_ISSUER")
+	case v.Issuer == "":
+	case err != nil:
+		v.Add(v.at("issuer"), "%v", err)
+	case origin.Scheme == "http" && !loopback(origin.Hostname()):
+		v.Add(v.at("issuer"), "must be https; http is for loopback hosts, such as http://localhost:8080")
+	}
+}
+
+func (v *validation) secret(required bool) {
+	if len(v.Secret) == 0 && v.SecretFile == "" && required {
+		v.Add(v.at("secret"), "is missing: give the root secret here, in LATCHKEY_SECRET or in a file that LATCHKEY_SECRET_FILE names; `latchkey secret new` makes one")
+	}
+	for i, secret := range v.Secret {
+		path := v.at("secret")
+		if len(v.Secret) > 1 {
+			path = fmt.Sprintf("%s[%d]", path, i)
+		}
+		if len(secret) < minSecret {
+			v.Add(path, "must be at least %d bytes; `latchkey secret new` makes one", minSecret)
+		} else if slices.Contains(v.Secret[:i], secret) {
+			v.Add(path, "is given twice")
+		}
+	}
+}
+
+// files checks the settings that come in pairs.
+func (v *validation) files() {
+	switch {
+	case v.TLS.CertFile != "" && v.TLS.KeyFile == "":
+		v.Add(v.at("tls.key_file"), "is missing beside tls.cert_file")
+	case v.TLS.CertFile == "" && v.TLS.KeyFile != "":
+		v.Add(v.at("tls.cert_file"), "is missing beside tls.key_file")
+	}
+	for i, proxy := range v.TrustedProxies {
+		_, noPrefix := netip.ParsePrefix(proxy)
+		_, noAddress := netip.ParseAddr(proxy)
+		if noPrefix != nil && noAddress != nil {
+			v.Add(fmt.Sprintf("%s[%d]", v.at("trusted_proxies"), i), "must be an address or a CIDR, such as 10.0.0.0/8")
+		}
+	}
+}
+
+func (v *validation) oneOf(path, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		v.Add(v.at(path), "must be %s", strings.Join(allowed, ", "))
+	}
+}
+
+// at is how a fault calls the setting at path: by the variable or the key that
+// gave it.
+func (c *Config) at(path string) string {
+	if source := c.sources[path]; source != "" {
+		return source
+	}
+	return path
+}
+
+// reported says that Load found a fault at f's place, or around it.
+func (c *Config) reported(f models.Fault) bool {
+	return slices.ContainsFunc(c.refused, func(path string) bool {
+		rest, within := strings.CutPrefix(f.Path, path)
+		return within && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+func hasPrefix(s string, prefixes ...string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return len(s) > len(p) && strings.HasPrefix(s, p) })
+}

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// listeners checks the addresses that are listened on, and with safe also that
+// tokens and secrets do not cross a network in the clear (RFC 6749 §3.2, RFC
+// 9700 §2.6).
+func (v *validation) listeners(safe bool) {
+	host, ok := v.address("listen", v.Listen)
+	if v.MetricsListen != NoMetrics {
+		v.address("metrics_listen", v.MetricsListen)
+		if v.MetricsListen == v.Listen && !strings.HasSuffix(v.Listen, ":0") {
+			v.Add(v.at("metrics_listen"), `must differ from listen; "none" switches it off`)
+		}
+	}
+	if !safe || v.BehindProxy || v.TLS != (TLS{}) {
+		return
+	}
+	origin, err := models.ParseOrigin(v.Issuer)
+	public := err == nil && !loopback(origin.Hostname())
+	if public || ok && !loopback(host) {
+		v.Add(v.at("listen"), "would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS")
+	}
+}
+
+// address checks an address to listen on and returns its host.
+func (v *validation) address(path, address string) (host string, ok bool) {
+	host, port, err := net.SplitHostPort(address)
+	if _, badPort := strconv.ParseUint(port, 10, 16); err != nil || badPort != nil {
+		v.Add(v.at(path), "must be host:port, such as 127.0.0.1:8080")
+		return "", false
+	}
+	return host, true
+}
+
+// loopback says that host is this machine.
+func loopback(host string) bool {
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.IsLoopback()
+}
