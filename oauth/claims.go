@@ -1,0 +1,79 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// maxClaims bounds the custom claims of a token together, as JSON, in bytes.
+const maxClaims = 4 << 10
+
+// userVariable is `user` as CEL sees it: the attributes, and sub.
+func userVariable(sub string, attributes map[string]any) map[string]any {
+	user := map[string]any{}
+	maps.Copy(user, attributes)
+	user["sub"] = sub
+	return user
+}
+
+// sessionVariable is `session` as CEL sees it: the attributes it was created
+// with, and what we know of it.
+func sessionVariable(s *models.Session) map[string]any {
+	v := map[string]any{"device": map[string]any{"name": s.DeviceName, "user_agent": s.UserAgent, "ip": s.IP}}
+	maps.Copy(v, s.Attributes) // a mapped "device" is the one that was asked for
+	amr := []any{}
+	for _, method := range session.AMR(s.Factors) {
+		amr = append(amr, method)
+	}
+	v["amr"], v["acr"], v["auth_time"] = amr, s.ACR(), s.AuthTime.Unix()
+	return v
+}
+
+// customClaims evaluates the client's claims at every mint, so that a changed
+// attribute shows at the next refresh. Nothing refuses here: a claim that
+// fails, or that the limit has no room for, is left out and named.
+func customClaims(c *Client, s *models.Session) (claims map[string]any, leftOut map[string]string) {
+	if len(c.claims) == 0 {
+		return nil, nil
+	}
+	leftOut = map[string]string{}
+	claims = c.claims.evaluate(map[string]any{
+		"user":    userVariable(s.Subject, s.UserAttributes),
+		"session": sessionVariable(s),
+	}, func(name string, err error) { leftOut[name] = err.Error() })
+	room := maxClaims
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		text, err := json.Marshal(claims[name])
+		size := len(name) + len(text) + len(`"":,`)
+		switch {
+		case err != nil:
+			leftOut[name] = err.Error()
+		case size > room:
+			leftOut[name] = "the custom claims would be larger than 4 KiB"
+		default:
+			room -= size
+			continue
+		}
+		delete(claims, name)
+	}
+	return claims, leftOut
+}
+
+// reportClaims writes the event about claims that were left out. The token is
+// out already: a failure here is a line in the log.
+func (s *Server) reportClaims(ctx context.Context, about *models.Session, now time.Time, leftOut map[string]string) {
+	if len(leftOut) == 0 {
+		return
+	}
+	names := slices.Sorted(maps.Keys(leftOut))
+	s.log.Warn("custom claims left out", "tenant", about.TenantID, "client", about.ClientID, "session", about.ID.String(), "claims", leftOut)
+	if err := s.store.AddEvent(ctx, about.Event(now, models.EventClaimLeftOut, map[string]any{"claims": names})); err != nil {
+		s.log.Error("record event", "error", err)
+	}
+}

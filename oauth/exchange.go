@@ -1,0 +1,227 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ory/fosite"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// Limits of what is kept about a device.
+const (
+	maxDeviceName = 100
+	maxUserAgent  = 256
+)
+
+// tokenExchange is the grant that turns a client token into a session
+// (RFC 8693; DESIGN §3). It implements fosite.TokenEndpointHandler.
+type tokenExchange struct{ *Server }
+
+// exchange is one exchange request, decided but not yet carried out.
+type exchange struct {
+	subject    *Subject
+	scope      []string
+	targets    []string
+	deviceName string
+	issuedType string
+}
+
+// CanHandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
+func (*tokenExchange) CanHandleTokenEndpointRequest(_ context.Context, request fosite.AccessRequester) bool {
+	return isGrant(request, grantTokenExchange)
+}
+
+// CanSkipClientAuth implements fosite.TokenEndpointHandler.
+func (*tokenExchange) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
+
+// HandleTokenEndpointRequest asks everything that can refuse. It writes nothing.
+func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request fosite.AccessRequester) error {
+	state, client := stateOf(request)
+	form := request.GetRequestForm()
+	for _, name := range []string{"latchkey_session_token", "acr_values", "max_age"} {
+		if form.Has(name) {
+			return notYet(name)
+		}
+	}
+	if form.Has("actor_token") || form.Has("actor_token_type") {
+		return invalidRequest("Delegation is not supported")
+	}
+	token, tokenType := form.Get("subject_token"), form.Get("subject_token_type")
+	switch {
+	case token == "" || tokenType == "":
+		return invalidRequest("subject_token and subject_token_type are required")
+	case tokenType == tokenTypeSession:
+		return notYet("this subject_token_type")
+	case subjectTypes[tokenType] == "":
+		return invalidRequest("This subject_token_type is not supported")
+	}
+	x := &exchange{issuedType: tokenTypeAccess, deviceName: form.Get("latchkey_device_name")}
+	switch requested := form.Get("requested_token_type"); requested {
+	case "", tokenTypeAccess:
+	case tokenTypeJWT:
+		x.issuedType = tokenTypeJWT
+	case tokenTypeSession:
+		return notYet("this requested_token_type")
+	default:
+		return invalidRequest("This requested_token_type is not supported")
+	}
+	if utf8.RuneCountInString(x.deviceName) > maxDeviceName {
+		return invalidRequest("latchkey_device_name is longer than 100 characters")
+	}
+	var err error
+	if x.subject, err = t.verifySubject(ctx, client, token, tokenType); err != nil {
+		return err
+	}
+	if err := t.askPolicy(ctx, client, x.subject); err != nil {
+		return err
+	}
+	if x.targets, err = grantTargets(client, form); err != nil {
+		return err
+	}
+	if x.scope, err = grantScope(client, form.Get("scope")); err != nil {
+		return err
+	}
+	state.exchange = x
+	return nil
+}
+
+// askPolicy evaluates the client's `allow` rule over the token, the client and
+// the user as the token leaves them. Only true passes; an error refuses.
+func (t *tokenExchange) askPolicy(ctx context.Context, c *Client, s *Subject) error {
+	if c.allow == nil {
+		return nil
+	}
+	user, err := t.store.User(ctx, c.TenantID, s.sub)
+	if err != nil && !errors.Is(err, models.ErrNotFound) {
+		return err
+	}
+	var stored map[string]any
+	if user != nil {
+		stored = user.Attributes
+	}
+	verdict, err := c.allow.evaluate(map[string]any{
+		"token":  s.claims,
+		"client": map[string]any{"id": c.ID, "name": c.Settings.Name, "public": c.IsPublic()},
+		"user":   userVariable(s.sub, models.Overlay(stored, s.userAttributes)),
+	})
+	if verdict != true {
+		return badSubject("the policy of the client does not allow it").because(err)
+	}
+	return nil
+}
+
+// PopulateTokenEndpointResponse carries the exchange out: one transaction, in
+// which the access token is signed before it commits.
+func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, responder fosite.AccessResponder) error {
+	state, client := stateOf(request)
+	x := state.exchange
+	if x == nil {
+		return fosite.ErrUnknownRequest
+	}
+	release, err := t.slots.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	now := t.now()
+	n, refresh, handle := t.newSession(now, state.call, client, x)
+	var access minted
+	_, err = t.store.CreateSession(ctx, n, func(created *models.Session) error {
+		access, err = t.mintSession(client, created, created.Audience, created.Scope, now)
+		return err
+	})
+	if err != nil {
+		return t.refuseExchange(ctx, client, x, now, err)
+	}
+	state.call.SessionID = n.ID.String()
+	t.reportClaims(ctx, &n.Session, now, access.leftOut)
+	state.answer = access.response(x.scope)
+	state.answer.IssuedTokenType = x.issuedType
+	state.answer.SessionID, state.answer.SessionExpiresAt = n.ID.String(), n.AbsoluteExpiry.Unix()
+	if client.Settings.HasGrant(models.GrantRefresh) {
+		state.answer.RefreshToken = t.keys.encode(client.TenantID, refresh)
+	}
+	if client.Settings.SessionToken {
+		state.answer.SessionToken = t.keys.encode(client.TenantID, handle)
+	}
+	return state.done(responder)
+}
+
+// newSession is what the exchange will write, with the handles it answers with.
+// A client without the refresh grant gets a session that ends with its access
+// token.
+func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exchange) (n models.NewSession, refresh, handle handle) {
+	policy := c.Settings.Policy()
+	id := models.NewSessionID()
+	n = models.NewSession{
+		Session: models.Session{
+			ID: id, TenantID: c.TenantID, ClientID: c.ID, IssuerID: x.subject.entry.ID, Subject: x.subject.sub,
+			CreatedAt: now, AuthTime: x.subject.authTime, LastActiveAt: now,
+			AbsoluteExpiry: now.Add(policy.AbsoluteTimeout), IdleExpiry: policy.IdleExpiry(now),
+			Factors: x.subject.factors, Attributes: x.subject.sessionAttributes,
+			Scope: x.scope, Audience: x.targets,
+			DeviceName: x.deviceName, UserAgent: call.UserAgent, IP: call.IP,
+			UserAttributes: x.subject.userAttributes,
+		},
+		Token:      x.subject.spent,
+		CreateUser: x.subject.entry.Settings.CreateUsers == nil || *x.subject.entry.Settings.CreateUsers,
+		Cap:        c.Settings.MaxSessionsPerUser,
+		RecordCreation: map[string]any{
+			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest),
+			"amr": session.AMR(x.subject.factors), "ip": call.IP, "user_agent": call.UserAgent,
+		},
+	}
+	if c.Settings.HasGrant(models.GrantRefresh) {
+		refresh = t.keys.newHandle(refreshToken, id)
+		n.Refresh = t.keys.chain(c.TenantID, refresh)
+	} else {
+		n.AbsoluteExpiry, n.IdleExpiry = now.Add(policy.AccessTTL), time.Time{}
+	}
+	if c.Settings.SessionToken {
+		handle = t.keys.newHandle(sessionToken, id)
+		n.SessionToken = t.keys.chain(c.TenantID, handle)
+	}
+	return n, refresh, handle
+}
+
+// refuseExchange maps what stopped the transaction. A replay is remembered,
+// and the first session stays (CONFORMANCE C-06).
+func (t *tokenExchange) refuseExchange(ctx context.Context, c *Client, x *exchange, now time.Time, err error) error {
+	switch {
+	case errors.Is(err, models.ErrTokenSpent):
+		recorded := t.store.AddEvent(ctx, models.Event{
+			At: now, TenantID: c.TenantID, Type: models.EventClientTokenReplayed, ClientID: c.ID,
+			IssuerID: x.subject.entry.ID, Subject: x.subject.sub,
+			Details: map[string]any{"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest)},
+		})
+		if recorded != nil {
+			return recorded
+		}
+		return badSubject("it was used before")
+	case errors.Is(err, models.ErrUserDisabled), errors.Is(err, models.ErrUserUnknown):
+		return badSubject("its user may not sign in here").because(err)
+	case errors.Is(err, models.ErrNotPermitted):
+		return badSubject("its issuer is not trusted here").because(err)
+	case errors.Is(err, models.ErrSessionLimit):
+		return invalidRequest("session limit reached")
+	case errors.Is(err, models.ErrTooLarge):
+		return badSubject("an attribute that it yields is larger than 4 KiB").because(err)
+	default:
+		return err
+	}
+}
+
+// TrimUserAgent keeps what a browser says of itself within bounds.
+func TrimUserAgent(s string) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
+	if len(s) <= maxUserAgent {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxUserAgent], "")
+}

@@ -1,0 +1,182 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// expressionCost bounds the work of one evaluation, in CEL's own units.
+const expressionCost = 10_000
+
+// Types that the result of an expression may have to be.
+var (
+	stringType = cel.StringType
+	boolType   = cel.BoolType
+)
+
+// environments declare the variables that each kind of expression sees
+// (DESIGN §2).
+var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim *cel.Env }, err error) {
+	declare := func(names ...string) *cel.Env {
+		opts := []cel.EnvOption{cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true)}
+		for _, name := range names {
+			opts = append(opts, cel.Variable(name, cel.MapType(cel.StringType, cel.DynType)))
+		}
+		env, e := cel.NewEnv(opts...)
+		err = errors.Join(err, e)
+		return env
+	}
+	envs.issuer = declare("token")
+	envs.allow = declare("token", "client", "user")
+	envs.claim = declare("user", "session")
+	return envs, err
+})
+
+// expression is a compiled CEL expression.
+type expression struct{ program cel.Program }
+
+// errMissing is an expression that met a missing key or yielded null: what it
+// was to fill is left out.
+var errMissing = errors.New("yields nothing")
+
+// compile checks an expression against its environment. `want`, if given, is
+// the only type of result that can work.
+func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
+	ast, issues := env.Compile(text)
+	if issues.Err() != nil {
+		message := issues.Errors()[0].Message
+		return nil, errors.New(strings.TrimSuffix(message, " (in container '')"))
+	}
+	if out := ast.OutputType(); want != nil && !out.IsExactType(want) && !out.IsExactType(cel.DynType) {
+		return nil, fmt.Errorf("yields %s, but %s is needed", out, want)
+	}
+	program, err := env.Program(ast, cel.CostLimit(expressionCost))
+	if err != nil {
+		return nil, err
+	}
+	return &expression{program}, nil
+}
+
+// evaluate yields a JSON-compatible value, or errMissing.
+func (e *expression) evaluate(variables map[string]any) (any, error) {
+	out, _, err := e.program.Eval(variables)
+	if err != nil {
+		if strings.HasPrefix(err.Error(), "no such key") {
+			return nil, errMissing
+		}
+		return nil, err
+	}
+	return plain(out)
+}
+
+// plain turns a CEL value into what encoding/json writes.
+func plain(v ref.Val) (any, error) {
+	switch v := v.(type) {
+	case types.Null:
+		return nil, errMissing
+	case *types.Optional:
+		if !v.HasValue() {
+			return nil, errMissing
+		}
+		return plain(v.GetValue())
+	case types.Bool, types.String, types.Int, types.Uint:
+		return v.Value(), nil
+	case types.Double:
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil, errors.New("is not a number")
+		}
+		return v.Value(), nil
+	case types.Bytes:
+		return base64.StdEncoding.EncodeToString(v), nil
+	case types.Timestamp:
+		return v.Time.UTC().Format(time.RFC3339Nano), nil
+	case types.Duration:
+		return v.Duration.String(), nil
+	case traits.Mapper:
+		object := map[string]any{}
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			key := it.Next()
+			name, ok := key.(types.String)
+			if !ok {
+				return nil, errors.New("yields an object with a name that is no string")
+			}
+			value, err := plainOrNull(v.Get(key))
+			if err != nil {
+				return nil, err
+			}
+			object[string(name)] = value
+		}
+		return object, nil
+	case traits.Lister:
+		list := []any{}
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			value, err := plainOrNull(it.Next())
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, value)
+		}
+		return list, nil
+	default:
+		return nil, fmt.Errorf("yields %s, which has no JSON form", v.Type().TypeName())
+	}
+}
+
+// plainOrNull keeps a null inside a list or object.
+func plainOrNull(v ref.Val) (any, error) {
+	value, err := plain(v)
+	if errors.Is(err, errMissing) {
+		return nil, nil
+	}
+	return value, err
+}
+
+// mapping is a set of named expressions.
+type mapping map[string]*expression
+
+// compileMapping compiles every expression; faults are named by path.name.
+func compileMapping(env *cel.Env, texts map[string]string, path string, faults *models.Faults) mapping {
+	m := mapping{}
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		e, err := compile(env, texts[name], nil)
+		if err != nil {
+			faults.Add(path+"."+name, "%v", err)
+			continue
+		}
+		m[name] = e
+	}
+	return m
+}
+
+// evaluate fills what its expressions yield; `failed` is told of those that
+// neither yield a value nor leave one out.
+func (m mapping) evaluate(variables map[string]any, failed func(name string, err error)) map[string]any {
+	if len(m) == 0 {
+		return nil
+	}
+	values := make(map[string]any, len(m))
+	for name, e := range m {
+		value, err := e.evaluate(variables)
+		switch {
+		case err == nil:
+			values[name] = value
+		case !errors.Is(err, errMissing):
+			failed(name, err)
+		}
+	}
+	return values
+}

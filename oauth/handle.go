@@ -1,0 +1,140 @@
+package oauth
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"strings"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// handle is an opaque token that stands for a session: a refresh token or a
+// session token. On the wire it is a prefix and
+// base64url(version ‖ session id ‖ generation ‖ secret ‖ tag), 72 bytes, so
+// that there is exactly one spelling of each.
+type handle struct {
+	kind       handleKind
+	version    uint32 // fingerprint of the root that issued it
+	session    models.SessionID
+	generation uint32 // its place in the session's chain
+	secret     [32]byte
+}
+
+type handleKind byte
+
+const (
+	refreshToken handleKind = 1 + iota
+	sessionToken
+)
+
+// Prefixes by which secret scanners recognise our tokens (CONFORMANCE C-14).
+const (
+	refreshPrefix = "lk_rt_"
+	sessionPrefix = "lk_st_"
+)
+
+const (
+	handleSize = 4 + 16 + 4 + 32 + tagSize
+	tagSize    = 16
+)
+
+// errNotOurs is a text that is no handle, or one that we never issued.
+var errNotOurs = errors.New("not a token of ours")
+
+func (k handleKind) prefix() string {
+	if k == sessionToken {
+		return sessionPrefix
+	}
+	return refreshPrefix
+}
+
+// newHandle begins a chain with a random secret.
+func (k *Keys) newHandle(kind handleKind, id models.SessionID) handle {
+	h := handle{kind: kind, version: k.issuing.version, session: id}
+	rand.Read(h.secret[:])
+	return h
+}
+
+// successor derives the one token that follows h. It needs h itself: neither
+// the root secret nor the database yields it (DESIGN §4).
+func (k *Keys) successor(tenant string, h handle) handle {
+	next := handle{kind: h.kind, version: k.issuing.version, session: h.session, generation: h.generation + 1}
+	r := k.all[h.version]
+	copy(next.secret[:], mac(r.chain, []byte{byte(h.kind)}, fixed(tenant), h.session[:], be32(next.generation), h.secret[:]))
+	return next
+}
+
+// digest is what the row keeps of h, under the root of the row. Version and
+// tag are left out, so that it stays the same when the issuing root changes.
+func (k *Keys) digest(h handle, version uint32) []byte {
+	r := k.all[version]
+	if r == nil {
+		return nil
+	}
+	key := r.digestRefresh
+	if h.kind == sessionToken {
+		key = r.digestSession
+	}
+	return mac(key, h.session[:], be32(h.generation), h.secret[:])
+}
+
+// chain is the row's view of h as the current token: its digest and that of
+// its successor.
+func (k *Keys) chain(tenant string, h handle) models.Chain {
+	return models.Chain{
+		Generation: h.generation, RootVersion: h.version,
+		Digest: k.digest(h, h.version), Next: k.digest(k.successor(tenant, h), h.version),
+	}
+}
+
+// encode writes h under the root it names.
+func (k *Keys) encode(tenant string, h handle) string {
+	body := h.body()
+	return h.kind.prefix() + base64.RawURLEncoding.EncodeToString(append(body, k.tag(tenant, h, body)...))
+}
+
+func (h handle) body() []byte {
+	b := make([]byte, 0, handleSize)
+	b = binary.BigEndian.AppendUint32(b, h.version)
+	b = append(b, h.session[:]...)
+	b = binary.BigEndian.AppendUint32(b, h.generation)
+	return append(b, h.secret[:]...)
+}
+
+func (k *Keys) tag(tenant string, h handle, body []byte) []byte {
+	return mac(k.all[h.version].tag, []byte{byte(h.kind)}, fixed(tenant), body)[:tagSize]
+}
+
+// parseHandle reads a token of either kind and checks its tag: what we never
+// issued to this tenant is refused without asking the database, and can end
+// nothing. A good tag alone authorises nothing.
+func (k *Keys) parseHandle(tenant, text string) (handle, error) {
+	h := handle{kind: refreshToken}
+	encoded, ok := strings.CutPrefix(text, refreshPrefix)
+	if !ok {
+		h.kind = sessionToken
+		if encoded, ok = strings.CutPrefix(text, sessionPrefix); !ok {
+			return handle{}, errNotOurs
+		}
+	}
+	if len(encoded) != base64.RawURLEncoding.EncodedLen(handleSize) {
+		return handle{}, errNotOurs
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	if err != nil || len(b) != handleSize {
+		return handle{}, errNotOurs
+	}
+	h.version = binary.BigEndian.Uint32(b)
+	h.session = models.SessionID(b[4:20])
+	h.generation = binary.BigEndian.Uint32(b[20:24])
+	copy(h.secret[:], b[24:56])
+	if k.all[h.version] == nil || !hmac.Equal(k.tag(tenant, h, b[:56]), b[56:]) {
+		return handle{}, errNotOurs
+	}
+	return h, nil
+}
+
+func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }

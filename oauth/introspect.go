@@ -1,0 +1,181 @@
+package oauth
+
+import (
+	"context"
+	"crypto/hmac"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// inactive is all that is said of a token that is not active for the caller
+// (RFC 7662 §2.2).
+var inactive = map[string]any{"active": false}
+
+// introspectState carries the answer through fosite.
+type introspectState struct {
+	fosite.DefaultSession
+	caller *Client
+	answer map[string]any
+}
+
+// Introspect serves {iss}/introspect (RFC 7662). Only confidential clients ask.
+func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
+		client, err := s.provider.AuthenticateClient(ctx, r, r.PostForm)
+		if err != nil {
+			return err
+		}
+		if client.IsPublic() {
+			return invalidClient(errors.New("a public client may not introspect"))
+		}
+		token := r.PostForm.Get("token")
+		if token == "" {
+			return invalidRequest("token is missing")
+		}
+		state := &introspectState{caller: call.Client}
+		if _, _, err := s.provider.IntrospectToken(ctx, token, fosite.TokenUse(r.PostForm.Get("token_type_hint")), state); err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, state.answer)
+		return nil
+	})
+}
+
+// introspection implements fosite.TokenIntrospector. The stock one shows every
+// token to everybody and turns storage errors into "inactive".
+type introspection struct{ *Server }
+
+// IntrospectToken implements fosite.TokenIntrospector. The kind of token is
+// known from its text, so the hint is not needed (RFC 7662 §2.1).
+func (i *introspection) IntrospectToken(ctx context.Context, token string, _ fosite.TokenUse, request fosite.AccessRequester, _ []string) (fosite.TokenUse, error) {
+	state := request.GetSession().(*introspectState)
+	describe := i.describeAccess
+	if strings.HasPrefix(token, "lk_") {
+		describe = i.describeHandle
+	}
+	answer, err := describe(ctx, state.caller, token, i.now())
+	if errors.Is(err, errNotOurs) || errors.Is(err, errOtherKind) || errors.Is(err, models.ErrNotFound) {
+		answer, err = nil, nil
+	}
+	if answer == nil {
+		answer = inactive
+	}
+	state.answer = answer
+	return "", err
+}
+
+// describeAccess describes an access token; nil: inactive. What it says of the
+// user is what the token says, even after a step-up (CONFORMANCE R-IN-06).
+func (i *introspection) describeAccess(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
+	o, err := i.verifyOwn(ctx, caller.tenant, token, now)
+	if err != nil {
+		return nil, err
+	}
+	if !caller.sees(o) || !now.Before(o.exp) || !o.client.enabled() {
+		return nil, nil
+	}
+	if o.sid == "" {
+		if revoked, err := i.store.TokenRevoked(ctx, caller.TenantID, o.jti); err != nil || revoked {
+			return nil, err
+		}
+	} else {
+		id, err := models.ParseSessionID(o.sid)
+		if err != nil {
+			return nil, err
+		}
+		row, err := i.store.Session(ctx, caller.TenantID, id)
+		if err != nil || !o.client.alive(row, now) {
+			return nil, err
+		}
+	}
+	o.claims["active"], o.claims["token_type"] = true, "Bearer"
+	return o.claims, nil
+}
+
+// sees says whether the caller may know of the token (CONFORMANCE C-19).
+func (c *Client) sees(o *ownToken) bool {
+	if c.Settings.Introspect == models.IntrospectAll || o.client.ID == c.ID {
+		return true
+	}
+	aud, _ := stringOrList(o.claims["aud"])
+	return slices.ContainsFunc(aud, func(a string) bool {
+		return a == c.ID || slices.Contains(c.Settings.ResourceIdentifiers, a)
+	})
+}
+
+// describeHandle describes a refresh or session token, to its own client only.
+// One that is not the current one of its session is inactive.
+func (i *introspection) describeHandle(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
+	h, err := i.keys.parseHandle(caller.TenantID, token)
+	if err != nil {
+		return nil, err
+	}
+	row, err := i.store.Session(ctx, caller.TenantID, h.session)
+	if err != nil || !caller.alive(row, now) || i.keys.place(row, h) != current {
+		return nil, err
+	}
+	issued := row.CreatedAt
+	if chain := chainOf(row, h.kind); !chain.RotatedAt.IsZero() {
+		issued = chain.RotatedAt
+	}
+	answer := map[string]any{
+		"active": true, "iss": caller.tenant.Issuer, "sub": row.Subject, "aud": audienceClaim(row.Audience), "client_id": row.ClientID,
+		"scope": strings.Join(row.Scope, " "), "sid": row.ID.String(), "auth_time": row.AuthTime.Unix(),
+		"iat": issued.Unix(), "exp": row.Lifetime().Expiry().Unix(),
+		"token_type": "N_A", // RFC 8693 §2.2.1: not usable as an access token
+	}
+	if amr := session.AMR(row.Factors); len(amr) > 0 {
+		answer["amr"] = amr
+		if acr := row.ACR(); acr != "" {
+			answer["acr"] = acr
+		}
+	}
+	return answer, nil
+}
+
+// place is where a handle stands in its session's chain.
+type place int
+
+const (
+	forged  place = iota // its secret is not the one of its generation
+	used                 // of an earlier generation, which cannot be checked any more
+	current              // the one that may be used
+	ahead                // the current one's successor: the database lost a commit
+)
+
+// chainOf is the chain that a kind of handle belongs to.
+func chainOf(row *models.Session, kind handleKind) models.Chain {
+	if kind == sessionToken {
+		return row.SessionToken
+	}
+	return row.Refresh
+}
+
+// place compares a handle with what the row keeps of its chain.
+func (k *Keys) place(row *models.Session, h handle) place {
+	chain := chainOf(row, h.kind)
+	digest := k.digest(h, chain.RootVersion)
+	switch {
+	case len(chain.Digest) == 0:
+		return forged
+	case h.generation < chain.Generation:
+		return used
+	case h.generation == chain.Generation && same(digest, chain.Digest):
+		return current
+	case h.generation == chain.Generation+1 && same(digest, chain.Next):
+		return ahead
+	default:
+		return forged
+	}
+}
+
+// same compares digests in constant time; nothing equals nothing.
+func same(a, b []byte) bool { return len(a) > 0 && hmac.Equal(a, b) }

@@ -1,0 +1,206 @@
+package oauth
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// Limits of client tokens where the entry sets none (CONFORMANCE C-05).
+const (
+	defaultMaxAge          = 5 * time.Minute
+	defaultTokenLifetime   = 10 * time.Minute
+	defaultIDTokenLifetime = 24 * time.Hour
+)
+
+// issuerEntry is a trusted issuer as a node holds it.
+type issuerEntry struct {
+	models.TrustedIssuer
+	audiences         []string
+	algorithms        []string
+	source            keySource // nil: a shared secret
+	secret            []byte
+	subject           *expression
+	userAttributes    mapping
+	sessionAttributes mapping
+}
+
+func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerEntry, error) {
+	s := row.Settings
+	e := &issuerEntry{TrustedIssuer: row, audiences: s.Audiences}
+	if len(e.audiences) == 0 {
+		e.audiences = []string{t.Issuer}
+	}
+	var err error
+	if row.SealedSecret != nil {
+		e.algorithms = []string{"HS256"}
+		if e.secret, err = r.keys.open("shared-secret", t.ID, s.Issuer, "HS256", row.SealedSecret, row.RootVersion); err != nil {
+			return nil, err
+		}
+	} else {
+		for _, alg := range s.Algorithms {
+			e.algorithms = append(e.algorithms, algorithmName(alg))
+		}
+		if len(e.algorithms) == 0 {
+			e.algorithms = []string{"RS256"}
+		}
+		if e.source, err = r.sources.source(s); err != nil {
+			return nil, err
+		}
+	}
+	var faults models.Faults
+	e.compile(&faults, "")
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return e, nil
+}
+
+// compile compiles the entry's expressions.
+func (e *issuerEntry) compile(faults *models.Faults, path string) {
+	envs, err := environments()
+	if err != nil {
+		faults.Add(path, "%v", err)
+		return
+	}
+	s := e.Settings
+	text := s.Subject
+	if text == "" {
+		text = "token.sub"
+	}
+	if e.subject, err = compile(envs.issuer, text, stringType); err != nil {
+		faults.Add(path+"subject", "%v", err)
+	}
+	e.userAttributes = compileMapping(envs.issuer, s.UserAttributes, path+"user_attributes", faults)
+	e.sessionAttributes = compileMapping(envs.issuer, s.SessionAttributes, path+"session_attributes", faults)
+}
+
+// maxAge, maxLifetime and leeway are the entry's limits of time.
+func (e *issuerEntry) maxAge() time.Duration { return orDefault(e.Settings.MaxAge, defaultMaxAge) }
+
+func (e *issuerEntry) leeway() time.Duration { return orDefault(e.Settings.Leeway, leeway) }
+
+func (e *issuerEntry) maxLifetime() time.Duration {
+	if e.Settings.TokenType == models.TokenTypeIDToken {
+		return orDefault(e.Settings.MaxTokenLifetime, defaultIDTokenLifetime)
+	}
+	return orDefault(e.Settings.MaxTokenLifetime, defaultTokenLifetime)
+}
+
+func orDefault(d *models.Duration, otherwise time.Duration) time.Duration {
+	if d == nil {
+		return otherwise
+	}
+	return d.Of()
+}
+
+// accepts says whether the client may bring tokens of this entry.
+func (e *issuerEntry) accepts(c *Client) bool {
+	if c.IsPublic() && e.Settings.PublicClients != nil && !*e.Settings.PublicClients {
+		return false
+	}
+	return len(e.Settings.Clients) == 0 || slices.Contains(e.Settings.Clients, c.ID)
+}
+
+// verifySignature checks the token's signature with keys that fit its header.
+// ErrIssuerUnavailable says nothing about the token.
+func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *joseHeader) error {
+	alg := algorithmName(h.Alg)
+	if !slices.Contains(e.algorithms, alg) {
+		return errors.New("its alg is not accepted")
+	}
+	if e.source == nil {
+		return verifyShared(token, e.secret)
+	}
+	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool {
+		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && fitsAlgorithm(k, alg)
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(keys) == 0:
+		return errors.New("no key of its issuer fits it")
+	case h.Kid == "" && len(keys) > 1:
+		return errors.New("it has no kid, and more than one key fits")
+	}
+	set := &oidc.StaticKeySet{}
+	for _, k := range keys {
+		if h.Alg == "Ed25519" && verifyEd25519(token, k.Key) { // a name that go-jose does not know (RFC 9864 §2.2)
+			return nil
+		}
+		set.PublicKeys = append(set.PublicKeys, k.Key)
+	}
+	if _, err := set.VerifySignature(ctx, token); err != nil {
+		return errors.New("its signature is wrong")
+	}
+	return nil
+}
+
+// algorithmName gives the two names of EdDSA over Curve25519 as one.
+func algorithmName(alg string) string {
+	if alg == "Ed25519" {
+		return "EdDSA"
+	}
+	return alg
+}
+
+func verifyEd25519(token string, key any) bool {
+	public, ok := key.(ed25519.PublicKey)
+	signed, signature, _ := cutLast(token, ".")
+	raw, err := canonicalBase64(signature)
+	return ok && err == nil && ed25519.Verify(public, []byte(signed), raw)
+}
+
+func verifyShared(token string, secret []byte) error {
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.HS256})
+	if err != nil {
+		return errors.New("its alg is not accepted")
+	}
+	if _, err := signed.Verify(secret); err != nil {
+		return errors.New("its signature is wrong")
+	}
+	return nil
+}
+
+// keySources keeps what was fetched of issuers across changes of configuration.
+type keySources struct {
+	now func() time.Time
+
+	mu      sync.Mutex
+	remote  map[string]*remoteKeys
+	clients map[bool]*http.Client
+}
+
+func newKeySources(now func() time.Time) *keySources {
+	return &keySources{
+		now: now, remote: map[string]*remoteKeys{},
+		clients: map[bool]*http.Client{false: newFetcher(false), true: newFetcher(true)},
+	}
+}
+
+func (s *keySources) source(settings models.IssuerSettings) (keySource, error) {
+	static, err := parseStaticKeys(settings.Keys)
+	if err != nil || static != nil {
+		return static, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := fmt.Sprintf("%s %s %t", settings.Issuer, settings.Keys.JWKSURI, settings.AllowPrivateAddresses)
+	if s.remote[name] == nil {
+		s.remote[name] = &remoteKeys{
+			issuer: settings.Issuer, jwksURI: settings.Keys.JWKSURI,
+			client: s.clients[settings.AllowPrivateAddresses], now: s.now,
+		}
+	}
+	return s.remote[name], nil
+}

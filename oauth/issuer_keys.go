@@ -1,0 +1,270 @@
+package oauth
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// How long keys of other issuers are kept (documented in docs/operations.md).
+const (
+	keysFresh     = 10 * time.Minute // then they are fetched anew, so that a key that was removed is forgotten
+	keysLastGood  = time.Hour        // as long they serve while the issuer does not answer
+	refetchPause  = 30 * time.Second // between fetches for an unknown kid (R-JK-13)
+	failurePause  = 5 * time.Second  // after a fetch that failed
+	maxIssuerKeys = 100
+)
+
+// ErrIssuerUnavailable means that an issuer's keys cannot be had at the
+// moment: a fault that passes, and says nothing about the token.
+var ErrIssuerUnavailable = errors.New("the issuer's keys cannot be fetched")
+
+// keySource yields the keys of an issuer. `fits` says whether a key is the one
+// that is looked for.
+type keySource interface {
+	keys(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error)
+}
+
+// staticKeys are given in the configuration.
+type staticKeys []jose.JSONWebKey
+
+func (s staticKeys) keys(_ context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
+	return choose(s, fits), nil
+}
+
+func choose(set []jose.JSONWebKey, fits func(jose.JSONWebKey) bool) []jose.JSONWebKey {
+	var chosen []jose.JSONWebKey
+	for _, k := range set {
+		if fits(k) {
+			chosen = append(chosen, k)
+		}
+	}
+	return chosen
+}
+
+// parseStaticKeys reads the inline keys of an issuer entry; nil if it has none.
+func parseStaticKeys(k models.IssuerKeys) (staticKeys, error) {
+	switch {
+	case k.JWKS != nil:
+		return parseJWKS(k.JWKS)
+	case k.PEM != "":
+		return parsePEM([]byte(k.PEM))
+	default:
+		return nil, nil
+	}
+}
+
+// parseJWKS keeps the public signature keys that we can verify with; others
+// may stand beside them (RFC 7517 §5). A set without any is an error.
+func parseJWKS(text []byte) ([]jose.JSONWebKey, error) {
+	var raw struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(text, &raw); err != nil {
+		return nil, errors.New("not a JSON Web Key Set")
+	}
+	if len(raw.Keys) > maxIssuerKeys {
+		return nil, fmt.Errorf("more than %d keys", maxIssuerKeys)
+	}
+	var keys []jose.JSONWebKey
+	for _, text := range raw.Keys {
+		var k jose.JSONWebKey
+		if json.Unmarshal(text, &k) == nil && usable(k) {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no usable public signature key (RSA of 2048 bits or more, P-256 … P-521, Ed25519)")
+	}
+	return keys, nil
+}
+
+func parsePEM(text []byte) ([]jose.JSONWebKey, error) {
+	var keys []jose.JSONWebKey
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		public, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("PEM block %d is not a public key (PKIX, \"BEGIN PUBLIC KEY\")", len(keys)+1)
+		}
+		k := jose.JSONWebKey{Key: public}
+		if !usable(k) {
+			return nil, fmt.Errorf("PEM block %d: not RSA of 2048 bits or more, P-256 … P-521 or Ed25519", len(keys)+1)
+		}
+		keys = append(keys, k)
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no PEM block")
+	}
+	return keys, nil
+}
+
+// usable refuses private, symmetric, encryption and short keys.
+func usable(k jose.JSONWebKey) bool {
+	if k.Use != "" && k.Use != "sig" || len(k.KeyID) > maxKid {
+		return false
+	}
+	switch key := k.Key.(type) {
+	case *rsa.PublicKey:
+		return key.N.BitLen() >= 2048
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+		return true
+	default:
+		return false
+	}
+}
+
+// fitsAlgorithm says whether a key may verify tokens of alg: its type and, if
+// it names one, its algorithm (draft rfc8725bis §3.1).
+func fitsAlgorithm(k jose.JSONWebKey, alg string) bool {
+	if k.Algorithm != "" && algorithmName(k.Algorithm) != alg {
+		return false
+	}
+	switch key := k.Key.(type) {
+	case *rsa.PublicKey:
+		return alg[0] == 'R' || alg[0] == 'P'
+	case *ecdsa.PublicKey:
+		return map[int]string{256: "ES256", 384: "ES384", 521: "ES512"}[key.Curve.Params().BitSize] == alg
+	case ed25519.PublicKey:
+		return alg == "EdDSA"
+	default:
+		return false
+	}
+}
+
+// remoteKeys fetches an issuer's key set. go-oidc's RemoteKeySet is not used:
+// it keeps a removed key for ever, ignores `use` and `alg`, and refetches for
+// every unknown kid (docs/decisions/0004-issuer-keys.md).
+type remoteKeys struct {
+	issuer  string
+	jwksURI string // empty: by discovery
+	client  *http.Client
+	now     func() time.Time
+
+	mu        sync.Mutex
+	set       []jose.JSONWebKey
+	fetchedAt time.Time
+	failedAt  time.Time
+	failure   error
+	inflight  chan struct{} // closed when the fetch under way is done
+}
+
+func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
+	r.mu.Lock()
+	now := r.now()
+	age := now.Sub(r.fetchedAt)
+	have := r.set != nil && age < keysLastGood
+	chosen := choose(r.set, fits)
+	resting := now.Sub(r.failedAt) < failurePause && now.Sub(r.failedAt) >= 0
+	switch {
+	case have && len(chosen) > 0 && age < keysFresh:
+		r.mu.Unlock()
+		return chosen, nil
+	case have && len(chosen) > 0: // renew behind the caller's back
+		if !resting {
+			r.startFetch()
+		}
+		r.mu.Unlock()
+		return chosen, nil
+	case have && age < refetchPause:
+		r.mu.Unlock()
+		return nil, nil
+	case resting:
+		err := r.failure
+		r.mu.Unlock()
+		if have {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
+	}
+	done := r.startFetch()
+	r.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, ctx.Err())
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failure != nil {
+		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, r.failure)
+	}
+	return choose(r.set, fits), nil
+}
+
+// startFetch begins a fetch, or joins the one under way. r.mu is held.
+func (r *remoteKeys) startFetch() <-chan struct{} {
+	if r.inflight != nil {
+		return r.inflight
+	}
+	done := make(chan struct{})
+	r.inflight = done
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*fetchTimeout)
+		defer cancel()
+		set, err := r.fetch(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.failure = err; err != nil {
+			r.failedAt = r.now()
+		} else {
+			r.set, r.fetchedAt, r.failedAt = set, r.now(), time.Time{}
+		}
+		r.inflight = nil
+		close(done)
+	}()
+	return done
+}
+
+func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
+	uri := r.jwksURI
+	if uri == "" {
+		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)
+		if err != nil {
+			return nil, fmt.Errorf("discovery: %w", err)
+		}
+		var metadata struct {
+			JWKSURI string `json:"jwks_uri"`
+		}
+		if err := provider.Claims(&metadata); err != nil || metadata.JWKSURI == "" {
+			return nil, errors.New("discovery: no jwks_uri")
+		}
+		uri = metadata.JWKSURI
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/jwk-set+json, application/json")
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("jwks_uri answered %s", resp.Status)
+	}
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	return parseJWKS(text)
+}

@@ -1,0 +1,149 @@
+package oauth
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of every JWT that comes from outside (CONFORMANCE R-JK-18).
+const (
+	maxJWT     = 16 << 10
+	maxHeader  = 4 << 10
+	maxNesting = 16
+	maxKid     = 256
+	typJWT     = "JWT"
+	// typAccessToken is the header of access tokens (RFC 9068 §2.1).
+	typAccessToken = "at+jwt"
+)
+
+// joseHeader is what we read of a JWS header. Members that could select a key
+// (jku, jwk, x5u, x5c) are not among it.
+type joseHeader struct {
+	Alg  string          `json:"alg"`
+	Kid  string          `json:"kid"`
+	Typ  string          `json:"typ"`
+	Crit json.RawMessage `json:"crit"`
+	B64  json.RawMessage `json:"b64"`
+	Zip  json.RawMessage `json:"zip"`
+	Enc  json.RawMessage `json:"enc"`
+}
+
+// compactHeader checks the form of a compact JWS before any library parses it
+// (R-JK-08 … R-JK-10) and returns its header: three parts of canonical
+// base64url, JSON without duplicate members, no critical extensions.
+func compactHeader(token string) (*joseHeader, error) {
+	if len(token) > maxJWT {
+		return nil, errors.New("longer than 16 KiB")
+	}
+	if strings.Count(token, ".") != 2 {
+		return nil, errors.New("not a compact JWS")
+	}
+	parts := strings.Split(token, ".")
+	var decoded [3][]byte
+	for i, part := range parts {
+		b, err := canonicalBase64(part)
+		if err != nil {
+			return nil, err
+		}
+		decoded[i] = b
+	}
+	if len(decoded[0]) > maxHeader {
+		return nil, errors.New("header longer than 4 KiB")
+	}
+	for _, text := range decoded[:2] {
+		if err := strictObject(text); err != nil {
+			return nil, err
+		}
+	}
+	var h joseHeader
+	if err := json.Unmarshal(decoded[0], &h); err != nil {
+		return nil, errors.New("header is not a JOSE header")
+	}
+	switch {
+	case h.Crit != nil || h.B64 != nil:
+		return nil, errors.New("critical header extensions are not supported") // RFC 7515 §4.1.11, RFC 7797 §6
+	case h.Zip != nil || h.Enc != nil:
+		return nil, errors.New("encrypted tokens are not supported")
+	case h.Alg == "" || strings.EqualFold(h.Alg, "none"):
+		return nil, errors.New("unsigned")
+	case len(h.Kid) > maxKid:
+		return nil, errors.New("kid longer than 256 bytes")
+	}
+	return &h, nil
+}
+
+// canonicalBase64 refuses padding, white space and unused bits that are set:
+// one signature must not have two spellings.
+func canonicalBase64(s string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) == 0 || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) {
+		return nil, errors.New("not canonical base64url")
+	}
+	return b, nil
+}
+
+// strictObject accepts one JSON object in valid UTF-8, without duplicate
+// member names at any depth and not nested beyond the limit (RFC 7519 §4).
+func strictObject(text []byte) error {
+	if !utf8.Valid(text) {
+		return errors.New("not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	first, err := d.Token()
+	if err != nil || first != json.Delim('{') {
+		return errors.New("not a JSON object")
+	}
+	if err := strictMembers(d, json.Delim('{'), 1); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("data after the JSON object")
+	}
+	return nil
+}
+
+func strictMembers(d *json.Decoder, open json.Delim, depth int) error {
+	if depth > maxNesting {
+		return errors.New("nested too deeply")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == '{' {
+			name, err := d.Token()
+			if err != nil {
+				return errors.New("malformed JSON")
+			}
+			if seen[name.(string)] {
+				return errors.New("duplicate member")
+			}
+			seen[name.(string)] = true
+		}
+		value, err := d.Token()
+		if err != nil {
+			return errors.New("malformed JSON")
+		}
+		if delim, nested := value.(json.Delim); nested {
+			if err := strictMembers(d, delim, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return errors.New("malformed JSON")
+	}
+	return nil
+}
+
+// cutLast cuts s around its last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

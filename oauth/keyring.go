@@ -1,0 +1,131 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// keyRing is the keys of one tenant as a node holds them.
+type keyRing struct {
+	rows  []models.SigningKey // in the order in which they activate
+	byKid map[string]*signingKey
+
+	published atomic.Pointer[published]
+}
+
+// newKeyRing unseals the keys. One that does not open is left out and named in
+// the error; the others serve.
+func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
+	ring := &keyRing{rows: rows, byKid: map[string]*signingKey{}}
+	var faults []error
+	for _, row := range rows {
+		key, err := k.unsealKey(row)
+		if err == nil {
+			err = key.prepare(typAccessToken, typJWT)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))
+			continue
+		}
+		ring.byKid[row.Kid] = key
+	}
+	return ring, errors.Join(faults...)
+}
+
+// prepare makes the signers once; they are safe for concurrent use.
+func (k *signingKey) prepare(types ...string) error {
+	for _, typ := range types {
+		s, err := k.signer(typ)
+		if err != nil {
+			return err
+		}
+		k.signers[typ] = s
+	}
+	return nil
+}
+
+// active is the key that signs now.
+func (r *keyRing) active(now time.Time) (*signingKey, error) {
+	states := KeyStates(r.rows, now)
+	for i, row := range r.rows {
+		if key := r.byKid[row.Kid]; key != nil && states[i] == KeyActive {
+			return key, nil
+		}
+	}
+	return nil, errNoSigningKey
+}
+
+var errNoSigningKey = errors.New("no active signing key")
+
+// verifier is the key for kid, if tokens it signed are still accepted.
+func (r *keyRing) verifier(kid string, now time.Time) *signingKey {
+	states := KeyStates(r.rows, now)
+	for i, row := range r.rows {
+		if row.Kid == kid && states[i] != KeyRetired {
+			return r.byKid[kid]
+		}
+	}
+	return nil
+}
+
+// jwks is the set as published: announced, active and verify-only keys,
+// newest first (RFC 7517 §5).
+func (r *keyRing) jwks(now time.Time) jose.JSONWebKeySet {
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	states := KeyStates(r.rows, now)
+	for i := len(r.rows) - 1; i >= 0; i-- {
+		if key := r.byKid[r.rows[i].Kid]; key != nil && states[i] != KeyRetired {
+			set.Keys = append(set.Keys, key.public)
+		}
+	}
+	return set
+}
+
+// sign mints a compact JWS with the active key. A signing slot is held.
+func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
+	key, err := r.active(now)
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	signed, err := key.signers[typ].Sign(payload)
+	if err != nil {
+		return "", fmt.Errorf("sign: %w", err)
+	}
+	return signed.CompactSerialize()
+}
+
+// verify checks the signature of a token of ours by its kid, over the whole
+// ring, and returns its typ and payload. Its text has passed checkCompact.
+func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byte, err error) {
+	header, err := compactHeader(token)
+	if err != nil {
+		return "", nil, err
+	}
+	key := r.verifier(header.Kid, now)
+	if key == nil {
+		return "", nil, errUnknownKid
+	}
+	if header.Alg != string(key.alg) {
+		return "", nil, errors.New("alg does not fit the key")
+	}
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{key.alg})
+	if err != nil {
+		return "", nil, err
+	}
+	payload, err = signed.Verify(&key.public)
+	return strings.TrimPrefix(strings.ToLower(header.Typ), "application/"), payload, err
+}
+
+var errUnknownKid = errors.New("unknown kid")

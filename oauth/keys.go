@@ -1,0 +1,182 @@
+// Package oauth is the OAuth server: grants, subject verification, tokens,
+// keys, claims and metadata. It is the only room that knows fosite and
+// go-oidc. Everything that is derived from the root secret is derived here.
+package oauth
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// MinRootSecret is the least length of a root secret, in bytes.
+const MinRootSecret = 32
+
+// NewRootSecret makes a root secret of 256 random bits, in characters that
+// survive every shell and file.
+func NewRootSecret() string {
+	var b [32]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// root is everything derived from one root secret by HKDF (RFC 5869), a key
+// for each purpose, so that no key ever serves two.
+type root struct {
+	version uint32 // fingerprint of the secret, not its place in a list
+
+	chain         []byte // derives a token's successor
+	tag           []byte // recognises tokens that we issued
+	digestRefresh []byte
+	digestSession []byte
+	digestClient  []byte
+	seal          cipher.AEAD
+}
+
+// Keys are the root secrets of a deployment: the first one issues, all are
+// accepted. It is safe for concurrent use.
+type Keys struct {
+	issuing *root
+	all     map[uint32]*root
+}
+
+// NewKeys derives the keys of each secret.
+func NewKeys(secrets []string) (*Keys, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("no root secret")
+	}
+	k := &Keys{all: map[uint32]*root{}}
+	for _, secret := range secrets {
+		if len(secret) < MinRootSecret {
+			return nil, fmt.Errorf("a root secret has %d bytes; at least %d are needed", len(secret), MinRootSecret)
+		}
+		r, err := deriveRoot(secret)
+		if err != nil {
+			return nil, err
+		}
+		if k.all[r.version] != nil {
+			return nil, errors.New("two root secrets are the same")
+		}
+		k.all[r.version] = r
+		if k.issuing == nil {
+			k.issuing = r
+		}
+	}
+	return k, nil
+}
+
+func deriveRoot(secret string) (*root, error) {
+	prk, err := hkdf.Extract(sha256.New, []byte(secret), []byte("latchkey"))
+	if err != nil {
+		return nil, err
+	}
+	derive := func(label string) []byte {
+		key, e := hkdf.Expand(sha256.New, prk, "latchkey/1/"+label, sha256.Size)
+		err = errors.Join(err, e)
+		return key
+	}
+	r := &root{
+		chain: derive("chain"), tag: derive("tag"),
+		digestRefresh: derive("digest-refresh"), digestSession: derive("digest-session"), digestClient: derive("digest-client"),
+	}
+	version, seal := derive("version"), derive("seal")
+	if err != nil {
+		return nil, err
+	}
+	r.version = binary.BigEndian.Uint32(version)
+	block, err := aes.NewCipher(seal)
+	if err != nil {
+		return nil, err
+	}
+	r.seal, err = cipher.NewGCM(block)
+	return r, err
+}
+
+// mac is HMAC-SHA-256 over parts that the caller has made fixed in width.
+func mac(key []byte, parts ...[]byte) []byte {
+	h := hmac.New(sha256.New, key)
+	for _, p := range parts {
+		h.Write(p)
+	}
+	return h.Sum(nil)
+}
+
+// fixed makes a part of any length fixed in width.
+func fixed(s string) []byte {
+	sum := sha256.Sum256([]byte(s))
+	return sum[:]
+}
+
+// DigestClientSecret implements models.Secrets. The secret has 256 random bits
+// or an operator chose it long; a keyed digest costs a microsecond.
+func (k *Keys) DigestClientSecret(tenant, client, secret string) models.Digest {
+	return k.issuing.clientDigest(tenant, client, secret)
+}
+
+func (r *root) clientDigest(tenant, client, secret string) models.Digest {
+	return models.Digest{
+		Digest:      mac(r.digestClient, fixed(tenant), fixed(client), fixed(secret)),
+		RootVersion: int64(r.version),
+	}
+}
+
+// MatchClientSecret implements models.Secrets, in constant time. A digest of a
+// root that is no longer configured matches nothing.
+func (k *Keys) MatchClientSecret(tenant, client, secret string, stored models.Digest) bool {
+	r := k.all[uint32(stored.RootVersion)]
+	return r != nil && hmac.Equal(r.clientDigest(tenant, client, secret).Digest, stored.Digest)
+}
+
+// SealIssuerSecret implements models.Secrets.
+func (k *Keys) SealIssuerSecret(tenant, issuer, secret string) (sealed []byte, version int64) {
+	return k.seal("shared-secret", tenant, issuer, "HS256", []byte(secret))
+}
+
+// MatchIssuerSecret implements models.Secrets.
+func (k *Keys) MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, version int64) bool {
+	opened, err := k.open("shared-secret", tenant, issuer, "HS256", sealed, version)
+	return err == nil && hmac.Equal(opened, []byte(secret))
+}
+
+// seal encrypts with AES-256-GCM under a random nonce. What it belongs to is
+// authenticated with it, so that a row copied to another tenant does not open.
+func (k *Keys) seal(purpose, tenant, name, algorithm string, plain []byte) (sealed []byte, version int64) {
+	nonce := make([]byte, k.issuing.seal.NonceSize())
+	rand.Read(nonce)
+	sealed = k.issuing.seal.Seal(nonce, nonce, plain, belongsTo(purpose, tenant, name, algorithm))
+	return sealed, int64(k.issuing.version)
+}
+
+// open decrypts what seal made, with the root that made it.
+func (k *Keys) open(purpose, tenant, name, algorithm string, sealed []byte, version int64) ([]byte, error) {
+	r := k.all[uint32(version)]
+	if r == nil {
+		return nil, fmt.Errorf("%s of tenant %s: sealed with a root secret that is not configured", purpose, tenant)
+	}
+	if len(sealed) < r.seal.NonceSize() {
+		return nil, fmt.Errorf("%s of tenant %s: damaged", purpose, tenant)
+	}
+	nonce, text := sealed[:r.seal.NonceSize()], sealed[r.seal.NonceSize():]
+	plain, err := r.seal.Open(nil, nonce, text, belongsTo(purpose, tenant, name, algorithm))
+	if err != nil {
+		return nil, fmt.Errorf("%s of tenant %s: does not open", purpose, tenant)
+	}
+	return plain, nil
+}
+
+func belongsTo(parts ...string) []byte {
+	var aad []byte
+	for _, p := range parts {
+		aad = append(aad, fixed(p)...)
+	}
+	return aad
+}

@@ -1,0 +1,94 @@
+package oauth
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// Document is a public document with its validator (RFC 9110 §8.8.3).
+type Document struct {
+	Body []byte
+	ETag string
+}
+
+// PublicMaxAge is how long anybody may keep a public document.
+const PublicMaxAge = jwksMaxAge
+
+func newDocument(v any) (*Document, error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(body)
+	return &Document{Body: body, ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}, nil
+}
+
+// metadata is the authorization server metadata of a tenant (RFC 8414 §2,
+// OpenID Connect Discovery 1.0 §3). What is not offered is left out, but for
+// the members whose defaults would promise something.
+type metadata struct {
+	Issuer                       string   `json:"issuer"`
+	TokenEndpoint                string   `json:"token_endpoint"`
+	RevocationEndpoint           string   `json:"revocation_endpoint"`
+	IntrospectionEndpoint        string   `json:"introspection_endpoint"`
+	JWKSURI                      string   `json:"jwks_uri"`
+	ResponseTypes                []string `json:"response_types_supported"`
+	GrantTypes                   []string `json:"grant_types_supported"`
+	SubjectTypes                 []string `json:"subject_types_supported"`
+	IDTokenSigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
+	TokenEndpointAuth            []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationEndpointAuth       []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionEndpointAuth    []string `json:"introspection_endpoint_auth_methods_supported"`
+	ScopesSupported              []string `json:"scopes_supported,omitempty"`
+	RequestParameterSupported    bool     `json:"request_parameter_supported"`
+	RequestURIParameterSupported bool     `json:"request_uri_parameter_supported"`
+	ClaimsParameterSupported     bool     `json:"claims_parameter_supported"`
+}
+
+// Metadata is the tenant's metadata document, the same bytes at every URL.
+func (t *Tenant) Metadata() (*Document, error) {
+	methods := []string{"none", "client_secret_basic", "client_secret_post"}
+	algorithms := []string{"RS256"} // must be listed (Discovery §3)
+	if alg := string(joseAlgorithm(t.row.SigningAlgorithm)); alg != "RS256" {
+		algorithms = append(algorithms, alg)
+	}
+	var scopes []string
+	for _, c := range t.clients {
+		scopes = append(scopes, c.Settings.Scopes...)
+	}
+	slices.Sort(scopes)
+	return newDocument(metadata{
+		Issuer: t.Issuer, TokenEndpoint: t.Issuer + "/token", RevocationEndpoint: t.Issuer + "/revoke",
+		IntrospectionEndpoint: t.Issuer + "/introspect", JWKSURI: t.Issuer + "/.well-known/jwks.json",
+		ResponseTypes: []string{}, GrantTypes: grantTypes, SubjectTypes: []string{"public"}, IDTokenSigningAlgs: algorithms,
+		TokenEndpointAuth: methods, RevocationEndpointAuth: methods, IntrospectionEndpointAuth: methods[1:],
+		ScopesSupported: slices.Compact(scopes),
+	})
+}
+
+// published is the key set as of a moment.
+type published struct {
+	document *Document
+	until    time.Time
+}
+
+// publishedFor is how long one rendering of the key set is served: the states
+// of keys change with time alone.
+const publishedFor = 5 * time.Second
+
+// JWKS is the tenant's key set (RFC 7517 §5).
+func (s *Server) JWKS(t *Tenant) (*Document, error) {
+	now := s.now()
+	if p := t.ring.published.Load(); p != nil && now.Before(p.until) {
+		return p.document, nil
+	}
+	document, err := newDocument(t.ring.jwks(now))
+	if err != nil {
+		return nil, err
+	}
+	t.ring.published.Store(&published{document, now.Add(publishedFor)})
+	return document, nil
+}

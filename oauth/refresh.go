@@ -1,0 +1,231 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// refreshGrant rotates a session's refresh token (RFC 6749 §6; DESIGN §4). It
+// implements fosite.TokenEndpointHandler.
+type refreshGrant struct{ *Server }
+
+// refresh is one refresh request.
+type refresh struct {
+	presented handle
+	form      url.Values
+}
+
+// narrows says whether the request asks for less than the session has: then
+// the row is read first, since asking must be refusable without spending.
+func (r *refresh) narrows() bool {
+	return r.form.Has("scope") || r.form.Has("resource") || r.form.Has("audience")
+}
+
+// CanHandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
+func (*refreshGrant) CanHandleTokenEndpointRequest(_ context.Context, request fosite.AccessRequester) bool {
+	return isGrant(request, grantRefreshToken)
+}
+
+// CanSkipClientAuth implements fosite.TokenEndpointHandler.
+func (*refreshGrant) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
+
+// HandleTokenEndpointRequest checks the token's form and tag, and what can
+// refuse without spending it.
+func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, request fosite.AccessRequester) error {
+	state, client := stateOf(request)
+	r := &refresh{form: request.GetRequestForm()}
+	text := r.form.Get("refresh_token")
+	if text == "" {
+		return invalidRequest("refresh_token is missing")
+	}
+	var err error
+	if r.presented, err = g.keys.parseHandle(client.TenantID, text); err != nil {
+		return invalidGrant(err)
+	}
+	if r.presented.kind != refreshToken {
+		return invalidGrant(errNotOurs)
+	}
+	state.call.SessionID = r.presented.session.String()
+	if r.narrows() {
+		if err := g.askNarrowing(ctx, client, r); err != nil {
+			return err
+		}
+	}
+	state.refresh = r
+	return nil
+}
+
+// askNarrowing refuses a scope or target that the session does not have. About
+// a session of another client it reveals nothing.
+func (g *refreshGrant) askNarrowing(ctx context.Context, c *Client, r *refresh) error {
+	row, err := g.store.Session(ctx, c.TenantID, r.presented.session)
+	switch {
+	case errors.Is(err, models.ErrNotFound):
+		return invalidGrant(err)
+	case err != nil:
+		return err
+	case row.ClientID != c.ID:
+		return invalidGrant(errForeign)
+	}
+	if _, err := narrowTargets(c, row.Audience, r.form); err != nil {
+		return err
+	}
+	_, err = narrowScope(c, row.Scope, r.form.Get("scope"))
+	return err
+}
+
+var errForeign = errors.New("another client's token")
+
+// PopulateTokenEndpointResponse rotates the chain in one statement and signs.
+// Everything that can refuse is had before the statement.
+func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, responder fosite.AccessResponder) error {
+	state, client := stateOf(request)
+	r := state.refresh
+	if r == nil {
+		return fosite.ErrUnknownRequest
+	}
+	release, err := g.slots.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	now := g.now()
+	if _, err := client.tenant.ring.active(now); err != nil {
+		return err
+	}
+	row, answer, err := g.rotate(ctx, state.call, client, r.presented, now)
+	if err != nil {
+		return err
+	}
+	targets, err := narrowTargets(client, row.Audience, r.form)
+	if err != nil {
+		return err
+	}
+	scope, err := narrowScope(client, row.Scope, r.form.Get("scope"))
+	if err != nil {
+		return err
+	}
+	access, err := g.mintSession(client, row, targets, scope, now)
+	if err != nil {
+		return err
+	}
+	g.reportClaims(ctx, row, now, access.leftOut)
+	state.answer = access.response(scope)
+	state.answer.RefreshToken = g.keys.encode(client.TenantID, answer)
+	state.answer.SessionID, state.answer.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
+	return state.done(responder)
+}
+
+// rotate carries the good path out and, when it matched nothing, does what
+// session.DecideRefresh says. It returns the session and the refresh token to
+// answer with.
+func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presented handle, now time.Time) (*models.Session, handle, error) {
+	next := g.keys.successor(c.TenantID, presented)
+	step := models.Rotation{
+		Tenant: c.TenantID, Client: c.ID, ID: presented.session,
+		From: presented.generation, Presented: g.keys.digest(presented, presented.version),
+		To: g.keys.chain(c.TenantID, next), IdleExpiry: c.Settings.Policy().IdleExpiry(now),
+		ValidFrom: c.validFrom(), UserAgent: call.UserAgent, IP: call.IP,
+	}
+	step.To.RotatedAt = now
+	// A row that changes between the statement and the look at it is looked at
+	// again; more often than twice is another request's refresh storm.
+	for range 3 {
+		row, err := g.store.RotateSession(ctx, step)
+		if err == nil {
+			return row, next, nil
+		}
+		if !errors.Is(err, models.ErrNotFound) {
+			return nil, handle{}, err
+		}
+		row, err = g.store.Session(ctx, c.TenantID, presented.session)
+		if errors.Is(err, models.ErrNotFound) {
+			return nil, handle{}, invalidGrant(err)
+		}
+		if err != nil {
+			return nil, handle{}, err
+		}
+		facts, successor, err := g.facts(ctx, c, row, presented)
+		if err != nil {
+			return nil, handle{}, err
+		}
+		switch outcome := session.DecideRefresh(now, facts); outcome {
+		case session.RefreshRetry:
+			return row, successor, g.noteRetry(ctx, call, row, now)
+		case session.RefreshRecover:
+			step.Recover, step.From, step.Presented = true, row.Refresh.Generation, row.Refresh.Next
+		case session.RefreshRotate:
+			step.Recover, step.From, step.Presented = false, row.Refresh.Generation, row.Refresh.Digest
+		default:
+			return nil, handle{}, g.refuse(ctx, call, row, presented, outcome, now)
+		}
+	}
+	return nil, handle{}, unavailable(errors.New("the session keeps changing"))
+}
+
+// facts finds out what the decision needs to know. The successor is derived
+// under the row's root, so that a retry after a change of root returns the
+// same bytes.
+func (g *refreshGrant) facts(ctx context.Context, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle, error) {
+	chain := row.Refresh
+	successor := g.keys.successor(c.TenantID, presented)
+	successor.version = chain.RootVersion
+	f := session.RefreshFacts{
+		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
+		SameClient:         row.ClientID == c.ID,
+		IsCurrent:          same(g.keys.digest(presented, chain.RootVersion), chain.Digest),
+		IsNext:             same(g.keys.digest(presented, chain.RootVersion), chain.Next),
+		SuccessorIsCurrent: same(g.keys.digest(successor, chain.RootVersion), chain.Digest),
+		Grace:              c.Settings.Policy().RefreshGrace,
+		ContactSince:       g.store.ContactSince(),
+	}
+	if row.CreatedAt.Before(c.validFrom()) {
+		return f, successor, nil
+	}
+	var err error
+	f.Permitted, err = g.store.Permitted(ctx, row.ID)
+	return f, successor, err
+}
+
+// refuse remembers what must be remembered, commits it, and then refuses.
+func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) error {
+	details := map[string]any{
+		"generation": presented.generation, "current_generation": row.Refresh.Generation,
+		"ip": call.IP, "user_agent": call.UserAgent, "last_ip": row.IP, "last_user_agent": row.UserAgent,
+	}
+	var err error
+	switch outcome {
+	case session.RefreshReuse:
+		err = g.store.EndSession(ctx, row, now, session.ReuseDetected, row.Event(now, models.EventRefreshReuse, details))
+	case session.RefreshBehind:
+		err = g.store.EndSession(ctx, row, now, session.Inconsistent, row.Event(now, models.EventGenerationLost, details))
+	case session.RefreshDuplicate:
+		err = g.store.AddEvent(ctx, row.Event(now, models.EventRefreshDuplicate, details))
+	case session.RefreshMismatch:
+		err = g.store.AddEvent(ctx, row.Event(now, models.EventChainMismatch, details))
+	}
+	if err != nil {
+		return err
+	}
+	return invalidGrant(errors.New(outcome.String()))
+}
+
+// noteRetry looks at where a retry comes from. Two parties who share a stolen
+// token can hide only by answering each other inside the window: the third
+// generation in a row that is retried from elsewhere raises an event.
+func (g *refreshGrant) noteRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
+	if call.IP == row.IP && call.UserAgent == row.UserAgent {
+		return nil
+	}
+	details := map[string]any{
+		"generation": row.Refresh.Generation, "ip": call.IP, "user_agent": call.UserAgent, "last_ip": row.IP, "last_user_agent": row.UserAgent,
+	}
+	return g.store.NoteSharedRefresh(ctx, row, now, details)
+}

@@ -1,0 +1,95 @@
+package oauth
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Limits of a request (CONFORMANCE R-TE-18).
+const (
+	MaxBody       = 64 << 10
+	maxParameters = 100
+	maxToken      = 16 << 10
+)
+
+// repeatable parameters may occur more than once (RFC 8693 §2.1, RFC 8707 §2).
+var repeatable = []string{"resource", "audience"}
+
+// confidential parameters must never be in a URL (RFC 6749 §2.3.1).
+var confidential = []string{
+	"client_id", "client_secret", "client_assertion", "token", "access_token", "refresh_token",
+	"subject_token", "actor_token", "latchkey_session_token",
+}
+
+// parseForm reads a form body strictly, before fosite looks at the request:
+// fosite would take multipart bodies, the first of two values and a body of
+// any size. It leaves the form where fosite finds it.
+func parseForm(r *http.Request) (url.Values, error) {
+	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+		return nil, invalidRequest("The body must be application/x-www-form-urlencoded")
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, invalidRequest("The query of the URL is malformed")
+	}
+	for _, name := range confidential {
+		if query.Has(name) {
+			return nil, invalidRequest("Credentials and tokens belong in the body, not in the URL")
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		e := invalidRequest("The body is larger than 64 KiB")
+		e.Status = http.StatusRequestEntityTooLarge
+		return nil, e
+	case err != nil:
+		return nil, invalidRequest("The body could not be read").because(err)
+	}
+	form, err := parseValues(string(body))
+	if err != nil {
+		return nil, err
+	}
+	r.PostForm, r.Form = form, form
+	return form, nil
+}
+
+// parseValues decodes a form. A parameter without a value counts as absent
+// (RFC 6749 §3.2).
+func parseValues(body string) (url.Values, error) {
+	if strings.Count(body, "&") >= maxParameters {
+		return nil, invalidRequest("More than 100 parameters")
+	}
+	all, err := url.ParseQuery(body)
+	if err != nil {
+		return nil, invalidRequest("The body is not properly form-encoded")
+	}
+	form := url.Values{}
+	for name, values := range all {
+		if malformed(name) || slices.ContainsFunc(values, malformed) {
+			return nil, invalidRequest("The body must be UTF-8 without NUL")
+		}
+		if len(values) > 1 && !slices.Contains(repeatable, name) {
+			return nil, invalidRequest("A parameter occurs more than once")
+		}
+		if values = slices.DeleteFunc(values, func(v string) bool { return v == "" }); len(values) > 0 {
+			form[name] = values
+		}
+	}
+	for _, name := range confidential {
+		if len(form.Get(name)) > maxToken {
+			return nil, invalidRequest("A token is longer than 16 KiB")
+		}
+	}
+	return form, nil
+}
+
+func malformed(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }

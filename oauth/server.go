@@ -1,0 +1,184 @@
+package oauth
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/ory/fosite"
+	"github.com/ory/fosite/handler/oauth2"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// Config is what a Server stands on.
+type Config struct {
+	Issuer string // base URL, without a path or trailing slash
+	Store  *models.Store
+	Keys   *Keys
+	Log    *slog.Logger // nil means slog.Default
+}
+
+// Server is the OAuth server of all tenants of a deployment. It is safe for
+// concurrent use; Run keeps its view of the configuration fresh.
+type Server struct {
+	store    *models.Store
+	keys     *Keys
+	log      *slog.Logger
+	registry *registry
+	provider *fosite.Fosite
+	slots    *slots
+}
+
+// New builds a server. It reads nothing yet.
+func New(c Config) *Server {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	s := &Server{
+		store: c.Store, keys: c.Keys, log: c.Log,
+		slots: newSlots(runtime.GOMAXPROCS(0), 256, 3*time.Second),
+		registry: &registry{
+			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
+			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{},
+		},
+	}
+	s.provider = &fosite.Fosite{Store: noStore{}, Config: s.fositeConfig()}
+	return s
+}
+
+// fositeConfig hands fosite our parts. Handlers are asked in this order.
+func (s *Server) fositeConfig() *fosite.Config {
+	c := &fosite.Config{
+		ClientAuthenticationStrategy: s.authenticateClient,
+		ScopeStrategy:                fosite.ExactScopeStrategy,
+		AudienceMatchingStrategy:     fosite.ExactAudienceMatchingStrategy,
+		RevocationHandlers:           fosite.RevocationHandlers{&revocation{s}},
+		TokenIntrospectionHandlers:   fosite.TokenIntrospectionHandlers{&introspection{s}},
+	}
+	credentials := &clientCredentials{s}
+	c.TokenEndpointHandlers = fosite.TokenEndpointHandlers{
+		grantGate{},
+		&tokenExchange{s},
+		&refreshGrant{s},
+		credentials,
+		&oauth2.ClientCredentialsGrantHandler{
+			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: credentials, AccessTokenStorage: noStore{}, Config: c},
+			Config:       c,
+		},
+	}
+	return c
+}
+
+// Run follows changes of configuration until ctx ends.
+func (s *Server) Run(ctx context.Context) { s.registry.run(ctx) }
+
+// Tenant finds a tenant by id. models.ErrNotFound: there is none;
+// models.ErrUnavailable: the database does not answer.
+func (s *Server) Tenant(ctx context.Context, id string) (*Tenant, error) {
+	return s.registry.tenant(ctx, id)
+}
+
+// PublicTenant is Tenant for what anybody may read and should outlive an
+// outage of the database: metadata and public keys as last seen.
+func (s *Server) PublicTenant(ctx context.Context, id string) (*Tenant, error) {
+	t, err := s.registry.tenant(ctx, id)
+	if err == nil {
+		return t, nil
+	}
+	if last := s.registry.lastKnown(id); last != nil {
+		return last, nil
+	}
+	return nil, err
+}
+
+// Refresh looks for changes of configuration now.
+func (s *Server) Refresh(ctx context.Context) error { return s.registry.check(ctx) }
+
+// Call is one request: where it comes from, and what becomes known of it for
+// the log.
+type Call struct {
+	Tenant    *Tenant
+	IP        string
+	UserAgent string
+
+	Client    *Client
+	Grant     string
+	SessionID string
+	Outcome   string // "", or the error code that was answered
+	Cause     error  // for the log alone
+}
+
+type callKey struct{}
+
+// call is the request that ctx belongs to.
+func callFrom(ctx context.Context) *Call { return ctx.Value(callKey{}).(*Call) }
+
+// endpoint serves a form request: parse, then fn; one place answers errors.
+func (s *Server) endpoint(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context, r *http.Request) error) {
+	ctx := context.WithValue(r.Context(), callKey{}, call)
+	_, err := parseForm(r)
+	if err == nil {
+		err = fn(ctx, r.WithContext(ctx))
+	}
+	if err != nil {
+		s.writeError(w, call, err)
+	}
+}
+
+// Token serves {iss}/token (RFC 6749 §3.2).
+func (s *Server) Token(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
+		if call.Grant = r.PostForm.Get("grant_type"); call.Grant == "" {
+			return invalidRequest("grant_type is missing")
+		}
+		state := &grantState{call: call}
+		request, err := s.provider.NewAccessRequest(ctx, r, state)
+		if err != nil {
+			return err
+		}
+		if _, err := s.provider.NewAccessResponse(ctx, request); err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, state.answer)
+		return nil
+	})
+}
+
+// now is store time.
+func (s *Server) now() time.Time { return s.store.Now() }
+
+// noStore is the storage that fosite asks for and we do not use: clients come
+// from the tenant, tokens are JWTs.
+type noStore struct{}
+
+var (
+	_ fosite.Storage            = noStore{}
+	_ oauth2.AccessTokenStorage = noStore{}
+)
+
+// GetClient implements fosite.ClientManager.
+func (noStore) GetClient(context.Context, string) (fosite.Client, error) {
+	return nil, fosite.ErrNotFound
+}
+
+// ClientAssertionJWTValid implements fosite.ClientManager.
+func (noStore) ClientAssertionJWTValid(context.Context, string) error { return fosite.ErrNotFound }
+
+// SetClientAssertionJWT implements fosite.ClientManager.
+func (noStore) SetClientAssertionJWT(context.Context, string, time.Time) error {
+	return fosite.ErrNotFound
+}
+
+// CreateAccessTokenSession implements oauth2.AccessTokenStorage.
+func (noStore) CreateAccessTokenSession(context.Context, string, fosite.Requester) error { return nil }
+
+// GetAccessTokenSession implements oauth2.AccessTokenStorage.
+func (noStore) GetAccessTokenSession(context.Context, string, fosite.Session) (fosite.Requester, error) {
+	return nil, fosite.ErrNotFound
+}
+
+// DeleteAccessTokenSession implements oauth2.AccessTokenStorage.
+func (noStore) DeleteAccessTokenSession(context.Context, string) error { return nil }

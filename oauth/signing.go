@@ -1,0 +1,201 @@
+package oauth
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/cryptosigner"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+const (
+	// jwksMaxAge is how long others may keep our key set (RFC 9111 §5.2.2.1).
+	jwksMaxAge = 5 * time.Minute
+	// Announcement is how long a new key is published before it signs.
+	Announcement = 2 * jwksMaxAge
+	// leeway is the clock difference we tolerate in every JWT.
+	leeway = 30 * time.Second
+)
+
+// rsaBits is the size of RSA keys that we make.
+const rsaBits = 2048
+
+// KeyState is where a signing key is in its life (DESIGN §4).
+type KeyState string
+
+// The states, in order.
+const (
+	KeyAnnounced  KeyState = "announced"   // published, not yet used
+	KeyActive     KeyState = "active"      // signs
+	KeyVerifyOnly KeyState = "verify-only" // until the last token it signed has expired
+	KeyRetired    KeyState = "retired"     // published no more
+)
+
+// KeyStates tells the state of each key at now, from their moments alone; keys
+// are in the order in which they activate.
+func KeyStates(keys []models.SigningKey, now time.Time) []KeyState {
+	states := make([]KeyState, len(keys))
+	var replaced time.Time // when the next newer key that is in service activated
+	for i := len(keys) - 1; i >= 0; i-- {
+		k := keys[i]
+		switch {
+		case !k.RetiredAt.IsZero() && !now.Before(k.RetiredAt.Time):
+			states[i] = KeyRetired
+			continue
+		case now.Before(k.ActivatesAt.Time):
+			states[i] = KeyAnnounced
+			continue
+		case replaced.IsZero():
+			states[i] = KeyActive
+		case now.Before(replaced.Add(session.MaxAccessTTL + leeway)):
+			states[i] = KeyVerifyOnly
+		default:
+			states[i] = KeyRetired
+		}
+		replaced = k.ActivatesAt.Time
+	}
+	return states
+}
+
+// NewSigningKey makes a sealed key for a tenant. It activates at `activates`.
+func (k *Keys) NewSigningKey(tenant, algorithm string, now, activates time.Time) (models.SigningKey, error) {
+	private, err := generateKey(algorithm)
+	if err != nil {
+		return models.SigningKey{}, err
+	}
+	kid, err := thumbprint(private.Public())
+	if err != nil {
+		return models.SigningKey{}, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return models.SigningKey{}, err
+	}
+	sealed, version := k.seal("signing-key", tenant, kid, algorithm, der)
+	return models.SigningKey{
+		TenantID: tenant, Kid: kid, Algorithm: algorithm, Sealed: sealed, RootVersion: version,
+		CreatedAt: models.At(now), ActivatesAt: models.At(activates),
+	}, nil
+}
+
+func generateKey(algorithm string) (crypto.Signer, error) {
+	switch algorithm {
+	case "RS256":
+		return rsa.GenerateKey(rand.Reader, rsaBits)
+	case "ES256":
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "Ed25519":
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	default:
+		return nil, fmt.Errorf("unknown signing algorithm %q", algorithm)
+	}
+}
+
+// thumbprint is the key's RFC 7638 SHA-256 thumbprint.
+func thumbprint(public crypto.PublicKey) (string, error) {
+	sum, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
+	return base64.RawURLEncoding.EncodeToString(sum), err
+}
+
+// joseAlgorithm is the `alg` of tokens: Ed25519 keys sign as EdDSA, which is
+// what verifiers know.
+func joseAlgorithm(algorithm string) jose.SignatureAlgorithm {
+	if algorithm == "Ed25519" {
+		return jose.EdDSA
+	}
+	return jose.SignatureAlgorithm(algorithm)
+}
+
+// signingKey is an unsealed key.
+type signingKey struct {
+	kid     string
+	alg     jose.SignatureAlgorithm
+	public  jose.JSONWebKey
+	private crypto.Signer
+	signers map[string]jose.Signer // by typ
+}
+
+// unsealKey opens a key and checks that it is the one its row names: the
+// public part comes from the private one, so that nobody who can only write to
+// the database can add a key.
+func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
+	der, err := k.open("signing-key", row.TenantID, row.Kid, row.Algorithm, row.Sealed, row.RootVersion)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, errors.New("sealed key does not parse")
+	}
+	private, ok := parsed.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("sealed key is a %T", parsed)
+	}
+	kid, err := thumbprint(private.Public())
+	if err != nil || kid != row.Kid {
+		return nil, fmt.Errorf("sealed key %s is another one", row.Kid)
+	}
+	alg := joseAlgorithm(row.Algorithm)
+	return &signingKey{
+		kid: kid, alg: alg, private: private,
+		public:  jose.JSONWebKey{Key: private.Public(), KeyID: kid, Algorithm: string(alg), Use: "sig"},
+		signers: map[string]jose.Signer{},
+	}, nil
+}
+
+// signer signs with header typ, alg and kid and nothing else (RFC 9068 §2.1).
+func (k *signingKey) signer(typ string) (jose.Signer, error) {
+	opaque := jose.JSONWebKey{Key: cryptosigner.Opaque(k.private), KeyID: k.kid}
+	return jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: opaque}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+}
+
+// slots bounds how many signatures are made at once, about one per processor,
+// and how many may wait: RSA is most of a token's cost, and a queue of seconds
+// serves nobody (TRAPS: overload).
+type slots struct {
+	free  chan struct{}
+	queue chan struct{}
+	wait  time.Duration
+}
+
+// errBusy means that too many signatures are waiting already.
+var errBusy = errors.New("too many signatures are waiting")
+
+func newSlots(parallel, waiting int, wait time.Duration) *slots {
+	return &slots{free: make(chan struct{}, parallel), queue: make(chan struct{}, parallel+waiting), wait: wait}
+}
+
+// acquire takes a slot; release gives it back.
+func (s *slots) acquire(ctx context.Context) (release func(), err error) {
+	select {
+	case s.queue <- struct{}{}:
+	default:
+		return nil, errBusy
+	}
+	timer := time.NewTimer(s.wait)
+	defer timer.Stop()
+	select {
+	case s.free <- struct{}{}:
+		return func() { <-s.free; <-s.queue }, nil
+	case <-timer.C:
+		err = errBusy
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	<-s.queue
+	return nil, err
+}

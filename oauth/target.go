@@ -1,0 +1,66 @@
+package oauth
+
+import (
+	"net/url"
+	"slices"
+)
+
+// maxTargets bounds how many targets one token is for (CONFORMANCE C-11).
+const maxTargets = 5
+
+// askedTargets reads `resource` and `audience` (RFC 8693 §2.1, RFC 8707 §2),
+// which may repeat and be mixed.
+func askedTargets(form url.Values) ([]string, error) {
+	var targets []string
+	for _, resource := range form["resource"] {
+		u, err := url.Parse(resource)
+		if err != nil || !u.IsAbs() || u.Fragment != "" || u.Host == "" && u.Opaque == "" {
+			return nil, invalidTarget("resource must be an absolute URI without a fragment")
+		}
+		targets = append(targets, resource)
+	}
+	targets = append(targets, form["audience"]...)
+	slices.Sort(targets)
+	if targets = slices.Compact(targets); len(targets) > maxTargets {
+		return nil, invalidTarget("More than 5 targets")
+	}
+	return targets, nil
+}
+
+// grantTargets is the audience of a new session: exactly what is asked for if
+// the client may have it, otherwise the client itself. Targets are compared as
+// strings, never by prefix.
+func grantTargets(c *Client, form url.Values) ([]string, error) {
+	asked, err := askedTargets(form)
+	if err != nil {
+		return nil, err
+	}
+	if len(asked) == 0 {
+		return []string{c.ID}, nil
+	}
+	for _, target := range asked {
+		if target != c.ID && !slices.Contains(c.Settings.Audiences, target) {
+			return nil, invalidTarget("The client may not have tokens for every target that it asks for")
+		}
+	}
+	return asked, nil
+}
+
+// narrowTargets is the audience of a refresh: a part of what the session was
+// granted, less what has been taken from the client since (RFC 8707 §2.2).
+func narrowTargets(c *Client, granted []string, form url.Values) ([]string, error) {
+	asked, err := askedTargets(form)
+	if err != nil {
+		return nil, err
+	}
+	if len(asked) == 0 {
+		asked = granted
+	} else if !subset(asked, granted) {
+		return nil, invalidTarget("The session was not granted every target that is asked for")
+	}
+	left := intersect(asked, append([]string{c.ID}, c.Settings.Audiences...))
+	if len(left) == 0 {
+		left = []string{c.ID}
+	}
+	return left, nil
+}
