@@ -1,0 +1,69 @@
+package handlers
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// preflight answers for the origins of all the tenant's clients: which client
+// asks is not known yet (CONFORMANCE R-CO-02).
+func (e *edge) preflight(c *gin.Context) {
+	id, ok := tenantID(c)
+	if !ok {
+		notFound(c)
+		return
+	}
+	tenant, err := e.OAuth.Tenant(c, id)
+	if err != nil {
+		e.tenantFault(c, err)
+		return
+	}
+	h := c.Writer.Header()
+	if allowOrigin(h, c.GetHeader("Origin"), tenant.Origins()) {
+		h.Set("Access-Control-Allow-Methods", "POST")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+	c.Status(http.StatusNoContent)
+}
+
+// allowOrigin allows an origin that is registered, never all and never with
+// cookies.
+func allowOrigin(h http.Header, origin string, registered []string) bool {
+	h.Add("Vary", "Origin")
+	if origin == "" || !slices.Contains(registered, origin) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, Retry-After")
+	return true
+}
+
+// withCORS decides when the answer begins, because by then the client may be
+// known: its own origins count, before that those of the whole tenant.
+func (e *edge) withCORS(c *gin.Context, call *oauth.Call) http.ResponseWriter {
+	if c.FullPath() == "/introspect" || c.FullPath() == "/t/:tenant/introspect" {
+		return c.Writer // for back ends only (R-CO-07)
+	}
+	return &corsWriter{ResponseWriter: c.Writer, origin: c.GetHeader("Origin"), call: call}
+}
+
+type corsWriter struct {
+	http.ResponseWriter
+	origin string
+	call   *oauth.Call
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *corsWriter) WriteHeader(status int) {
+	registered := w.call.Tenant.Origins()
+	if w.call.Client != nil {
+		registered = w.call.Client.Origins()
+	}
+	allowOrigin(w.Header(), w.origin, registered)
+	w.ResponseWriter.WriteHeader(status)
+}

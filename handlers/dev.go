@@ -1,0 +1,83 @@
+package handlers
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// devRequest asks for a client token of the demo issuer.
+type devRequest struct {
+	Sub    string         `json:"sub"`
+	AMR    []string       `json:"amr"`
+	Claims map[string]any `json:"claims"`
+}
+
+// devClientToken serves POST /dev/client-token, in development only: it signs
+// anybody in. Browsers' pages elsewhere and names that lead here by DNS
+// rebinding are kept out.
+func (e *edge) devClientToken(c *gin.Context) {
+	if !e.fromThisMachine(c.Request) {
+		refusal(c, http.StatusForbidden, "access_denied", "Only for requests from this machine to the issuer's own address")
+		return
+	}
+	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, oauth.MaxBody)
+	request, err := readDevRequest(c)
+	if err != nil || request.Sub == "" {
+		refusal(c, http.StatusBadRequest, "invalid_request", "sub is required; amr and claims (JSON) are optional; send a form or JSON")
+		return
+	}
+	token, err := e.DevIssuer.Mint(request.Sub, request.AMR, request.Claims)
+	if err != nil {
+		c.Error(err)
+		refusal(c, http.StatusInternalServerError, "server_error", "The client token cannot be made")
+		return
+	}
+	c.Header("Cache-Control", "no-store")
+	if c.NegotiateFormat(gin.MIMEJSON, gin.MIMEPlain) == gin.MIMEPlain {
+		c.String(http.StatusOK, token)
+		return
+	}
+	c.JSON(http.StatusOK, gin.H{"client_token": token, "expires_in": oauth.ClientTokenTTL / time.Second})
+}
+
+func readDevRequest(c *gin.Context) (request devRequest, err error) {
+	if c.ContentType() == gin.MIMEJSON {
+		d := json.NewDecoder(c.Request.Body)
+		d.DisallowUnknownFields()
+		return request, d.Decode(&request)
+	}
+	if err := c.Request.ParseForm(); err != nil {
+		return request, err
+	}
+	form := c.Request.PostForm
+	request.Sub = form.Get("sub")
+	for _, value := range form["amr"] {
+		request.AMR = append(request.AMR, strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' })...)
+	}
+	if claims := form.Get("claims"); claims != "" {
+		err = json.Unmarshal([]byte(claims), &request.Claims)
+	}
+	return request, err
+}
+
+// fromThisMachine looks at the connection, never at a forwarding header.
+func (e *edge) fromThisMachine(r *http.Request) bool {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		return false
+	}
+	issuer, err := url.Parse(e.Issuer)
+	if err != nil || r.Host != issuer.Host && r.Host != net.JoinHostPort("127.0.0.1", issuer.Port()) {
+		return false
+	}
+	origin := r.Header.Get("Origin")
+	return origin == "" || origin == e.Issuer
+}

@@ -1,0 +1,52 @@
+package handlers
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// jwks serves {iss}/.well-known/jwks.json (RFC 7517 §8.5.2).
+func (e *edge) jwks(c *gin.Context) {
+	e.document(c, "application/jwk-set+json", e.OAuth.JWKS)
+}
+
+// metadata serves the authorization server metadata at all of its URLs.
+func (e *edge) metadata(c *gin.Context) {
+	e.document(c, "application/json", func(t *oauth.Tenant) (*oauth.Document, error) { return t.Metadata() })
+}
+
+// document serves a public document that may be kept for a while. It outlives
+// an outage of the database.
+func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenant) (*oauth.Document, error)) {
+	id, ok := tenantID(c)
+	if !ok {
+		notFound(c)
+		return
+	}
+	tenant, err := e.OAuth.PublicTenant(c, id)
+	if err != nil {
+		e.tenantFault(c, err)
+		return
+	}
+	document, err := of(tenant)
+	if err != nil {
+		c.Error(err)
+		refusal(c, http.StatusInternalServerError, "server_error", "The document cannot be made")
+		return
+	}
+	h := c.Writer.Header()
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", oauth.PublicMaxAge/time.Second))
+	h.Set("ETag", document.ETag)
+	if strings.Contains(c.GetHeader("If-None-Match"), document.ETag) {
+		c.Status(http.StatusNotModified)
+		return
+	}
+	c.Data(http.StatusOK, contentType, document.Body)
+}

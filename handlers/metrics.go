@@ -1,0 +1,79 @@
+package handlers
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are what a node tells Prometheus. No label holds a value that a
+// stranger can choose.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+	tokens   *prometheus.CounterVec
+}
+
+// NewMetrics makes the metrics of a node. `offset` is how far the database's
+// clock is ahead, in seconds.
+func NewMetrics(offset func() float64) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "latchkey_http_request_duration_seconds", Help: "Duration of HTTP requests.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
+		}, []string{"route", "method", "status"}),
+		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "latchkey_token_requests_total", Help: "Token requests by grant and outcome.",
+		}, []string{"grant", "outcome"}),
+	}
+	m.registry.MustRegister(m.requests, m.tokens, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "latchkey_database_clock_offset_seconds", Help: "How far the database's clock is ahead of this node's.",
+		}, offset))
+	return m
+}
+
+// Handler serves /metrics.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func (m *Metrics) request(route, method string, status int, took time.Duration) {
+	if m == nil {
+		return
+	}
+	if _, known := methods[method]; !known {
+		method = "other"
+	}
+	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
+}
+
+// grantNames shortens grants to labels; others are one.
+var grantNames = map[string]string{
+	"urn:ietf:params:oauth:grant-type:token-exchange": "token-exchange",
+	"refresh_token":      "refresh",
+	"client_credentials": "client-credentials",
+}
+
+var methods = map[string]bool{"GET": true, "HEAD": true, "POST": true, "OPTIONS": true, "PUT": true, "DELETE": true, "PATCH": true}
+
+func (m *Metrics) token(grant, outcome string) {
+	if m == nil || grant == "" {
+		return
+	}
+	name, known := grantNames[grant]
+	if !known {
+		name = "other"
+	}
+	if outcome == "" {
+		outcome = "ok"
+	}
+	m.tokens.WithLabelValues(name, outcome).Inc()
+}

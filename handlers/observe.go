@@ -1,0 +1,82 @@
+package handlers
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// observe writes one line and one measurement for each request. It logs the
+// route, never the URL or a parameter: either may hold a secret.
+func (e *edge) observe(c *gin.Context) {
+	start := time.Now()
+	id := rand.Text()
+	c.Header("X-Request-Id", id)
+	c.Next()
+
+	route, status, took := c.FullPath(), c.Writer.Status(), time.Since(start)
+	if route == "" {
+		route = "(none)"
+	}
+	attrs := []any{"request", id, "method", c.Request.Method, "route", route, "status", status, "duration_ms", float64(took.Microseconds()) / 1000, "ip", c.ClientIP()}
+	grant, outcome := "", ""
+	if call := callOf(c); call != nil {
+		attrs = append(attrs, "tenant", call.Tenant.ID)
+		if call.Client != nil {
+			attrs = append(attrs, "client", call.Client.ID)
+		}
+		if call.SessionID != "" {
+			attrs = append(attrs, "session", call.SessionID)
+		}
+		if call.Outcome != "" {
+			attrs = append(attrs, "error", call.Outcome)
+		}
+		if call.Cause != nil {
+			attrs = append(attrs, "cause", call.Cause.Error())
+		}
+		grant, outcome = call.Grant, call.Outcome
+	}
+	if len(c.Errors) > 0 {
+		attrs = append(attrs, "cause", errors.Join(causes(c)...).Error())
+	}
+	level := slog.LevelInfo
+	switch {
+	case status >= 500:
+		level = slog.LevelError
+	case route == "/healthz", route == "/readyz":
+		level = slog.LevelDebug
+	}
+	e.Log.Log(c, level, "request", attrs...)
+	e.Metrics.request(route, c.Request.Method, status, took)
+	e.Metrics.token(grant, outcome)
+}
+
+func causes(c *gin.Context) []error {
+	list := make([]error, len(c.Errors))
+	for i, err := range c.Errors {
+		list[i] = err.Err
+	}
+	return list
+}
+
+// recover turns a panic into a 500 and a line in the log.
+func (e *edge) recover(c *gin.Context) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p == http.ErrAbortHandler {
+				panic(p)
+			}
+			c.Error(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			if !c.Writer.Written() {
+				refusal(c, http.StatusInternalServerError, "server_error", "The server met an error that it did not expect")
+			}
+		}
+	}()
+	c.Next()
+}

@@ -1,0 +1,97 @@
+// Package handlers is the HTTP edge: routes, CORS, logs, health and metrics.
+// It is the only room that knows gin.
+package handlers
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// Config is what the edge stands on.
+type Config struct {
+	Issuer         string // base URL
+	OAuth          *oauth.Server
+	Ready          func(context.Context) error // what keeps this node from serving
+	TrustedProxies []string                    // whose X-Forwarded-For counts
+	Metrics        *Metrics
+	Log            *slog.Logger
+	DevIssuer      *oauth.ClientTokenIssuer // development only: mints client tokens for anybody on this machine
+}
+
+// edge is the state that handlers share.
+type edge struct {
+	Config
+}
+
+// New builds the router: every route of the server is on this page.
+func New(c Config) (http.Handler, error) {
+	gin.SetMode(gin.ReleaseMode)
+	r := gin.New()
+	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
+	r.HandleMethodNotAllowed = true
+	r.ContextWithFallback = true
+	if err := r.SetTrustedProxies(c.TrustedProxies); err != nil {
+		return nil, err
+	}
+	e := &edge{c}
+	r.Use(e.observe, e.recover, e.securityHeaders)
+	r.NoRoute(notFound)
+	r.NoMethod(methodNotAllowed)
+
+	r.GET("/healthz", e.alive)
+	r.GET("/readyz", e.ready)
+
+	for _, tenant := range []gin.IRoutes{r.Group(""), r.Group("/t/:tenant")} {
+		tenant.POST("/token", e.form((*oauth.Server).Token))
+		tenant.OPTIONS("/token", e.preflight)
+		tenant.POST("/revoke", e.form((*oauth.Server).Revoke))
+		tenant.OPTIONS("/revoke", e.preflight)
+		tenant.POST("/introspect", e.form((*oauth.Server).Introspect))
+		public(tenant, "/.well-known/jwks.json", e.jwks)
+		public(tenant, "/.well-known/openid-configuration", e.metadata)
+		public(tenant, "/.well-known/oauth-authorization-server", e.metadata)
+	}
+	// RFC 8414 §3.1 puts the well-known part before the path of the issuer.
+	public(r, "/.well-known/openid-configuration/t/:tenant", e.metadata)
+	public(r, "/.well-known/oauth-authorization-server/t/:tenant", e.metadata)
+
+	if c.DevIssuer != nil {
+		r.POST("/dev/client-token", e.devClientToken)
+	}
+	return r, nil
+}
+
+// public registers a document that anybody may read.
+func public(r gin.IRoutes, path string, handler gin.HandlerFunc) {
+	r.GET(path, handler)
+	r.HEAD(path, handler)
+}
+
+// refusal is an error of the edge itself, in the shape of RFC 6749 §5.2.
+func refusal(c *gin.Context, status int, code, description string) {
+	c.Header("Cache-Control", "no-store")
+	c.AbortWithStatusJSON(status, gin.H{"error": code, "error_description": description})
+}
+
+func notFound(c *gin.Context) { refusal(c, http.StatusNotFound, "not_found", "There is nothing here") }
+
+// methodNotAllowed answers after gin has set Allow.
+func methodNotAllowed(c *gin.Context) {
+	refusal(c, http.StatusMethodNotAllowed, "invalid_request", "This method is not allowed here")
+}
+
+// securityHeaders are for every answer (CONFORMANCE R-BP-09).
+func (e *edge) securityHeaders(c *gin.Context) {
+	h := c.Writer.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	if strings.HasPrefix(e.Issuer, "https:") {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
