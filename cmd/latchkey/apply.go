@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+func newApply(s *settings) *cobra.Command {
+	var file string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE",
+		Short: "Make tenants, clients, issuers and users as a file says",
+		Long: `Compares the file with what is stored and makes the difference, in one
+transaction. Applying twice changes nothing more. What the file does not name
+stays as it is. A file with a fault is refused whole, every fault named by its
+path. Running servers see the change within 5 seconds.`,
+		Example: `  latchkey apply -f latchkey.yaml --dry-run
+  latchkey apply -f latchkey.yaml`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if file != "" {
+				s.path = file
+			}
+			c, err := s.load(config.ForApply)
+			if err != nil {
+				return err
+			}
+			log := logger(c.Log)
+			store, keys, err := openAll(cmd.Context(), c, log)
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			changes, err := store.Apply(cmd.Context(), c.Tenants, keys, dryRun)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			for _, change := range changes {
+				change.Print(out)
+			}
+			switch {
+			case len(changes) == 0:
+				fmt.Fprintln(out, "Nothing to change.")
+			case dryRun:
+				fmt.Fprintf(out, "%d change(s), none made: this was a dry run.\n", len(changes))
+			default:
+				fmt.Fprintf(out, "%d change(s) made.\n", len(changes))
+			}
+			if dryRun {
+				return nil
+			}
+			return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVarP(&file, "file", "f", "", "configuration file (the same as --config)")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the difference and change nothing")
+	cmd.Flags().Bool("prune", false, "remove what the file does not name (not available yet)")
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if prune, _ := cmd.Flags().GetBool("prune"); prune {
+			return fmt.Errorf("--prune is not available yet")
+		}
+		return nil
+	}
+	return cmd
+}

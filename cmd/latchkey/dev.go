@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// demoSecret is the secret of the demo back end. It protects nothing: dev mode
+// signs anybody in.
+const demoSecret = "demo-api-secret-for-development-only"
+
+func newDev() *cobra.Command {
+	var folder, listen string
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "See all of it in a minute: embedded database, demo tenant, clients and issuer",
+		Long: `Starts a server for development with an embedded database, a public client
+"demo-web", a secret client "demo-api" and a demo issuer that signs anybody in.
+It walks through an exchange, an offline verification, a refresh, a retried
+refresh, a detected replay and a revocation by real requests to itself, and then
+keeps serving. Everything it stores is in one folder; a second start uses it
+again.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, folder, listen) },
+	}
+	cmd.Flags().StringVar(&folder, "data", "latchkey-dev", "folder for the database and the keys")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address to serve; the issuer is http://localhost and its port")
+	return cmd
+}
+
+func runDev(cmd *cobra.Command, folder, listen string) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	folder, err := filepath.Abs(folder)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Latchkey for development. Data folder: %s\n", folder)
+	c, err := devConfig(folder, listen)
+	if err != nil {
+		return err
+	}
+	issuer, err := demoIssuer(folder, c.Issuer)
+	if err != nil {
+		return err
+	}
+	if c.Tenants, err = demoTenants(issuer); err != nil {
+		return err
+	}
+	if faults := append(c.Validate(config.ForServe), oauth.CheckTenants(c.Tenants)...); len(faults) > 0 {
+		return faults
+	}
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelWarn)
+	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+	n, err := newNode(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	defer n.store.Close()
+	n.dev = issuer
+	serving, metrics, err := n.listen()
+	if err != nil {
+		return fmt.Errorf("%w (another address: latchkey dev --listen 127.0.0.1:8081)", err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- n.serve(ctx, serving, metrics) }()
+	if err := walkThrough(ctx, out, c.Issuer); err != nil && ctx.Err() == nil {
+		cancel()
+		return errors.Join(err, <-served)
+	}
+	level.Set(slog.LevelInfo)
+	if err := <-served; err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "Stopped. Everything is kept in %s\n", folder)
+	return nil
+}
+
+// devConfig is the configuration of dev mode: everything but the address is
+// fixed.
+func devConfig(folder, listen string) (*config.Config, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, errors.New("--listen must be a loopback address with a port, such as 127.0.0.1:8080")
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, err
+	}
+	secret, err := keepFile(filepath.Join(folder, "root-secret"), func() ([]byte, error) { return []byte(oauth.NewRootSecret()), nil })
+	if err != nil {
+		return nil, err
+	}
+	c := config.Default()
+	c.Issuer = "http://localhost:" + port
+	c.Listen, c.MetricsListen = listen, config.NoMetrics
+	c.Secret = config.Secrets{string(secret)}
+	c.Database.URL = "sqlite:" + filepath.Join(folder, "latchkey.db")
+	return c, nil
+}
+
+// keepFile reads a file that only its owner may read, and makes it first if it
+// is not there.
+func keepFile(path string, content func() ([]byte, error)) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return text, err
+	}
+	if text, err = content(); err != nil {
+		return nil, err
+	}
+	return text, os.WriteFile(path, text, 0o600)
+}
+
+// demoIssuer signs anybody in. Its key is kept beside the database.
+func demoIssuer(folder, issuer string) (*oauth.ClientTokenIssuer, error) {
+	text, err := keepFile(filepath.Join(folder, "demo-issuer.pem"), func() ([]byte, error) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("demo-issuer.pem is damaged: remove it")
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("demo-issuer.pem: %w", err)
+	}
+	return &oauth.ClientTokenIssuer{Issuer: issuer + "/client-tokens", Audience: issuer, Key: key.(crypto.Signer), Now: time.Now}, nil
+}
+
+// demoTenants is a configuration such as a person would write.
+func demoTenants(issuer *oauth.ClientTokenIssuer) ([]models.TenantSpec, error) {
+	jwks, err := issuer.JWKS()
+	if err != nil {
+		return nil, err
+	}
+	return []models.TenantSpec{{
+		ID: models.DefaultTenant,
+		TrustedIssuers: []models.IssuerSpec{{IssuerSettings: models.IssuerSettings{
+			Issuer: issuer.Issuer, TokenType: models.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: models.IssuerKeys{JWKS: jwks},
+			UserAttributes: map[string]string{"email": "token.email", "plan": "token.plan"},
+		}}},
+		Clients: []models.ClientSpec{
+			{ID: "demo-web", ClientSettings: models.ClientSettings{
+				Name: "Demo web app", Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
+				Scopes: []string{"profile", "orders:read"}, Origins: []string{"http://localhost:3000", "http://localhost:5173"},
+				Claims: map[string]string{"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'"},
+			}},
+			{ID: "demo-api", Secret: demoSecret, ClientSettings: models.ClientSettings{
+				Name: "Demo back end", Auth: models.AuthSecret, Grants: []string{models.GrantClientCredentials},
+				Introspect: models.IntrospectAll, Scopes: []string{"orders:read"},
+			}},
+		},
+		Users: []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"email": "alice@example.com", "plan": "pro"}}},
+	}}, nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+func newKeys(s *settings) *cobra.Command {
+	var tenant string
+	keys := &cobra.Command{
+		Use:   "keys",
+		Short: "Signing keys of a tenant",
+		Long: `Every tenant signs with keys of its own. A key is first announced (published in
+the key set, so that verifiers can fetch it), then active, then verify-only
+until the last token that it signed has expired, then retired.`,
+	}
+	keys.PersistentFlags().StringVar(&tenant, "tenant", models.DefaultTenant, "id of the tenant")
+	keys.AddCommand(&cobra.Command{
+		Use: "list", Short: "List the keys and their states", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
+				return listKeys(cmd, store, tenant)
+			})
+		},
+	}, &cobra.Command{
+		Use: "rotate", Short: "Announce a new key; it signs after " + oauth.Announcement.String(), Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
+				key, err := server.RotateSigningKey(cmd.Context(), tenant)
+				if err != nil {
+					return noTenant(err, tenant)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "Announced %s (%s); it signs from %s on.\n", key.Kid, key.Algorithm, stamp(key.ActivatesAt))
+				return nil
+			})
+		},
+	})
+	return keys
+}
+
+// withServer opens what a command about keys needs.
+func withServer(cmd *cobra.Command, s *settings, fn func(*oauth.Server, *models.Store) error) error {
+	c, err := s.load(config.ForKeys)
+	if err != nil {
+		return err
+	}
+	log := logger(c.Log)
+	store, keys, err := openAll(cmd.Context(), c, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return fn(oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}), store)
+}
+
+func listKeys(cmd *cobra.Command, store *models.Store, tenant string) error {
+	if _, err := store.TenantConfig(cmd.Context(), tenant); err != nil {
+		return noTenant(err, tenant)
+	}
+	keys, err := store.SigningKeys(cmd.Context(), tenant)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "KID\tALGORITHM\tSTATE\tCREATED\tSIGNS FROM")
+	for i, state := range oauth.KeyStates(keys, store.Now()) {
+		k := keys[i]
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Kid, k.Algorithm, state, stamp(k.CreatedAt), stamp(k.ActivatesAt))
+	}
+	return w.Flush()
+}
+
+func noTenant(err error, tenant string) error {
+	if errors.Is(err, models.ErrNotFound) {
+		return fmt.Errorf("there is no tenant %q", tenant)
+	}
+	return err
+}
+
+func stamp(t models.Time) string { return t.Format(time.RFC3339) }

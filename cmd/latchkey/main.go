@@ -1,0 +1,45 @@
+// Command latchkey is a session and token server: it swaps the client token of
+// any authentication service for a session.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := newCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "latchkey:", err)
+		os.Exit(1)
+	}
+}
+
+// newCommand is the tree of commands.
+func newCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "latchkey",
+		Short: "A session and token server",
+		Long: `Latchkey swaps the proof that any authentication service gives of a user (a
+short-lived client token) for a session: an RS256 JWT access token that anyone
+can verify offline, and a single-use rotating refresh token.
+
+New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	var settings settings
+	root.PersistentFlags().StringVarP(&settings.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables win over it")
+	root.AddCommand(
+		newDev(), newServe(&settings), newApply(&settings), newMigrate(&settings),
+		newKeys(&settings), newSecret(), newHealthcheck(&settings),
+	)
+	return root
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/handlers"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// Limits of a connection. A request is a small form, an answer a few KiB.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = 20 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+	shutdownTimeout   = 15 * time.Second
+)
+
+// maxClockOffset is how far the database's clock may differ before the node
+// calls itself not ready.
+const maxClockOffset = 5 * time.Second
+
+// node is one running server.
+type node struct {
+	config *config.Config
+	log    *slog.Logger
+	store  *models.Store
+	oauth  *oauth.Server
+	dev    *oauth.ClientTokenIssuer // development only
+}
+
+// newNode opens the database, applies what the configuration says of tenants,
+// and makes the keys that are missing. The caller closes the store.
+func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, error) {
+	store, keys, err := openAll(ctx, c, log)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{config: c, log: log, store: store, oauth: oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log})}
+	if err := n.configure(ctx, keys); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
+	tenants := n.config.Tenants
+	if len(tenants) == 0 {
+		existing, err := n.store.TenantRevisions(ctx)
+		if err != nil {
+			return err
+		}
+		if len(existing) == 0 {
+			tenants = []models.TenantSpec{{ID: models.DefaultTenant}}
+		}
+	}
+	changes, err := n.store.Apply(ctx, tenants, keys, false)
+	if err != nil {
+		return fmt.Errorf("apply the configuration: %w", err)
+	}
+	for _, c := range changes {
+		n.log.Info("configuration applied", "tenant", c.Tenant, "noun", c.Noun, "id", c.ID, "created", c.Created)
+	}
+	return n.oauth.EnsureSigningKeys(ctx)
+}
+
+// listen opens the listeners, so that an address in use is noticed before
+// anything is announced.
+func (n *node) listen() (serving, metrics net.Listener, err error) {
+	serving, err = net.Listen("tcp", n.config.Listen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen: %w", err)
+	}
+	if n.config.MetricsListen != config.NoMetrics {
+		if metrics, err = net.Listen("tcp", n.config.MetricsListen); err != nil {
+			serving.Close()
+			return nil, nil, fmt.Errorf("metrics_listen: %w", err)
+		}
+	}
+	if t := n.config.TLS; t.CertFile != "" {
+		certificate, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("tls: %w", err), serving.Close())
+		}
+		serving = tls.NewListener(serving, &tls.Config{
+			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"},
+		})
+	}
+	return serving, metrics, nil
+}
+
+// serve answers until ctx ends, then lets requests under way finish.
+func (n *node) serve(ctx context.Context, serving, metrics net.Listener) error {
+	m := handlers.NewMetrics(func() float64 { return n.store.ClockOffset().Seconds() })
+	handler, err := handlers.New(handlers.Config{
+		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: n.ready, TrustedProxies: n.config.TrustedProxies,
+		Metrics: m, Log: n.log, DevIssuer: n.dev,
+	})
+	if err != nil {
+		return err
+	}
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	running.Go(func() { n.oauth.Run(background) })
+	running.Go(func() { n.keepHouse(background) })
+
+	servers := []*http.Server{n.server(handler)}
+	failed := make(chan error, 2)
+	running.Go(func() { failed <- servers[0].Serve(serving) })
+	if metrics != nil {
+		servers = append(servers, n.server(m.Handler()))
+		running.Go(func() { failed <- servers[1].Serve(metrics) })
+	}
+	select {
+	case <-ctx.Done():
+		err = nil
+	case err = <-failed:
+	}
+	stop()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	for _, s := range servers {
+		err = errors.Join(err, s.Shutdown(ending))
+	}
+	running.Wait()
+	return err
+}
+
+func (n *node) server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog:       slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// ready says what keeps this node from serving.
+func (n *node) ready(ctx context.Context) error {
+	if err := n.store.Ping(ctx); err != nil {
+		return err
+	}
+	if offset := n.store.ClockOffset().Abs(); offset > maxClockOffset {
+		return fmt.Errorf("the clocks of this node and the database differ by %s", offset)
+	}
+	return n.oauth.SigningReady(ctx)
+}
+
+// keepHouse does what some node has to do now and then: measure the clock,
+// prune. One node at a time prunes, by a lease.
+func (n *node) keepHouse(ctx context.Context) {
+	const every = 30 * time.Second
+	holder := rand.Text()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := n.store.MeasureClock(ctx); err != nil {
+			n.log.Warn("measure the database's clock", "error", err)
+			continue
+		}
+		if err := n.prune(ctx, holder, 2*every); err != nil && ctx.Err() == nil {
+			n.log.Warn("prune", "error", err)
+		}
+	}
+}
+
+func (n *node) prune(ctx context.Context, holder string, lease time.Duration) error {
+	for {
+		held, err := n.store.Lease(ctx, "prune", holder, n.store.Now(), lease)
+		if err != nil || !held {
+			return err
+		}
+		if more, err := n.store.Prune(ctx, n.store.Now()); err != nil || !more {
+			return err
+		}
+	}
+}

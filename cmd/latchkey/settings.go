@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// settings are the flags that every command shares.
+type settings struct {
+	path string
+}
+
+// load reads the configuration and checks all of it, so that every fault is
+// named at once.
+func (s *settings) load(use config.Use) (*config.Config, error) {
+	c, faults, err := config.Load(s.path, os.Environ())
+	if err != nil {
+		return nil, err
+	}
+	faults = append(faults, c.Validate(use)...)
+	faults = append(faults, oauth.CheckTenants(c.Tenants)...)
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("the configuration has %d fault(s):\n%w", len(faults), faults)
+	}
+	return c, nil
+}
+
+// logger writes to standard error in the configured form.
+func logger(c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "text" {
+		return slog.New(slog.NewTextHandler(os.Stderr, opts))
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+}
+
+// open opens the database and brings or checks its schema.
+func open(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Store, error) {
+	store, err := models.Open(ctx, c.Database.URL, models.Options{NoPreparedStatements: !c.Database.PreparedStatements, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	if err := prepare(ctx, c, store); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return store, nil
+}
+
+func prepare(ctx context.Context, c *config.Config, store *models.Store) error {
+	if c.Database.Migrate {
+		return store.Migrate(ctx)
+	}
+	current, err := store.Migrated(ctx)
+	if err == nil && !current {
+		err = errors.New("the database schema is not current: run `latchkey migrate`, or set database.migrate: true")
+	}
+	return err
+}
+
+// openAll opens what every command but migrate stands on.
+func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Store, *oauth.Keys, error) {
+	keys, err := oauth.NewKeys(c.Secret)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := open(ctx, c, log)
+	return store, keys, err
+}
