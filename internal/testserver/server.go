@@ -1,0 +1,248 @@
+// Package testserver runs the real server for tests: its router on a loopback
+// port, over a database of the test's own, with a clock that the test moves.
+package testserver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/handlers"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// Secrets for tests.
+const (
+	RootSecret   = "a-root-secret-for-tests-of-48-bytes-and-no-more!"
+	NextRoot     = "another-root-secret-for-tests-of-many-bytes-long"
+	ClientSecret = "a-client-secret-for-tests-of-40-characters"
+)
+
+// Clock is a clock that stands still until it is moved.
+type Clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// NewClock starts at the real time, cut to the second.
+func NewClock() *Clock { return &Clock{now: time.Now().UTC().Truncate(time.Second)} }
+
+// Now is the clock's time.
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Options change what New builds; the zero value is fine.
+type Options struct {
+	DatabaseURL string
+	Tenants     []models.TenantSpec
+	Roots       []string      // default RootSecret
+	Clock       *Clock        // default a new one
+	Tracer      models.Tracer // sees every PostgreSQL statement
+	Listener    net.Listener  // default a free port
+	Issuer      string        // default http:// and the listener's address
+	Proxies     []string      // trusted proxies
+}
+
+// Server is a running server.
+type Server struct {
+	URL   string // also the base issuer
+	Clock *Clock
+	Store *models.Store
+	OAuth *oauth.Server
+	Keys  *oauth.Keys
+	Log   *Log
+
+	t testing.TB
+}
+
+// Log keeps every line that the server logs, at every level.
+type Log struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// String is the whole log.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// New starts a server and stops it with the test. Signing keys are ES256
+// unless a tenant says otherwise, since tests make many.
+func New(t testing.TB, o Options) *Server {
+	t.Helper()
+	ctx := context.Background()
+	if o.Clock == nil {
+		o.Clock = NewClock()
+	}
+	if o.Roots == nil {
+		o.Roots = []string{RootSecret}
+	}
+	if o.Listener == nil {
+		var err error
+		o.Listener, err = net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+	}
+	if o.Issuer == "" {
+		o.Issuer = "http://" + o.Listener.Addr().String()
+	}
+	s := &Server{URL: o.Issuer, Clock: o.Clock, Log: &Log{}, t: t}
+	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+
+	var err error
+	s.Keys, err = oauth.NewKeys(o.Roots)
+	must(t, err)
+	s.Store, err = models.Open(ctx, o.DatabaseURL, models.Options{Clock: o.Clock.Now, TrustClock: true, Tracer: o.Tracer, Log: log})
+	must(t, err)
+	t.Cleanup(func() { s.Store.Close() })
+	must(t, s.Store.Migrate(ctx))
+	s.OAuth = oauth.New(oauth.Config{Issuer: o.Issuer, Store: s.Store, Keys: s.Keys, Log: log})
+	s.Apply(o.Tenants...)
+
+	handler, err := handlers.New(handlers.Config{
+		Issuer: o.Issuer, OAuth: s.OAuth, Ready: s.OAuth.SigningReady, TrustedProxies: o.Proxies,
+		Metrics: handlers.NewMetrics(func() float64 { return 0 }), Log: log,
+	})
+	must(t, err)
+	server := httptest.NewUnstartedServer(handler)
+	server.Listener.Close()
+	server.Listener = o.Listener
+	server.Start()
+	t.Cleanup(server.Close)
+	return s
+}
+
+// Apply applies tenants to the running server, which sees them at once. They
+// must be free of faults.
+func (s *Server) Apply(tenants ...models.TenantSpec) {
+	s.t.Helper()
+	for i := range tenants {
+		if tenants[i].SigningAlgorithm == "" {
+			tenants[i].SigningAlgorithm = "ES256"
+		}
+	}
+	faults := append(models.ValidateTenants(tenants, s.URL), oauth.CheckTenants(tenants)...)
+	if len(faults) > 0 {
+		s.t.Fatal(faults)
+	}
+	_, err := s.Store.Apply(context.Background(), tenants, s.Keys, false)
+	must(s.t, err)
+	must(s.t, s.OAuth.EnsureSigningKeys(context.Background()))
+	must(s.t, s.OAuth.Refresh(context.Background()))
+}
+
+// Answer is what the server said.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+	JSON   map[string]any // nil if the body is no JSON object
+}
+
+// Text is a string member of the answer; empty if it is absent.
+func (a *Answer) Text(name string) string {
+	s, _ := a.JSON[name].(string)
+	return s
+}
+
+// Error is the OAuth error code of the answer; empty if there is none.
+func (a *Answer) Error() string { return a.Text("error") }
+
+// Option changes a request before it is sent.
+type Option func(*http.Request)
+
+// Basic authenticates a client (RFC 6749 §2.3.1).
+func Basic(id, secret string) Option {
+	return func(r *http.Request) { r.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret)) }
+}
+
+// Header sets a header.
+func Header(name, value string) Option {
+	return func(r *http.Request) { r.Header.Set(name, value) }
+}
+
+// Post sends a form, given as name, value, name, value, …; a name may repeat.
+func (s *Server) Post(path string, form []string, opts ...Option) *Answer {
+	s.t.Helper()
+	var pairs []string
+	for i := 0; i+1 < len(form); i += 2 {
+		pairs = append(pairs, url.QueryEscape(form[i])+"="+url.QueryEscape(form[i+1]))
+	}
+	opts = append([]Option{Header("Content-Type", "application/x-www-form-urlencoded")}, opts...)
+	return s.Do(http.MethodPost, path, strings.NewReader(strings.Join(pairs, "&")), opts...)
+}
+
+// Get reads a path.
+func (s *Server) Get(path string, opts ...Option) *Answer {
+	s.t.Helper()
+	return s.Do(http.MethodGet, path, nil, opts...)
+}
+
+// Do sends a request. It may be called from any goroutine: a connection that
+// fails is an answer with status 0.
+func (s *Server) Do(method, path string, body io.Reader, opts ...Option) *Answer {
+	req, err := http.NewRequest(method, s.URL+path, body)
+	if err != nil {
+		s.t.Errorf("%s %s: %v", method, path, err)
+		return &Answer{}
+	}
+	for _, o := range opts {
+		o(req)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		s.t.Errorf("%s %s: %v", method, path, err)
+		return &Answer{}
+	}
+	defer resp.Body.Close()
+	a := &Answer{Status: resp.StatusCode, Header: resp.Header}
+	if a.Body, err = io.ReadAll(resp.Body); err != nil {
+		s.t.Errorf("%s %s: %v", method, path, err)
+	}
+	if json.Unmarshal(a.Body, &a.JSON) != nil {
+		a.JSON = nil
+	}
+	return a
+}
+
+var client = &http.Client{
+	Timeout:       30 * time.Second,
+	Transport:     &http.Transport{MaxIdleConnsPerHost: 128},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,46 @@
+package testserver
+
+import "github.com/latchkey/latchkey/models"
+
+// Web is a public client with a refresh token, as most tests want it.
+func Web() models.ClientSpec {
+	return models.ClientSpec{ID: "web", ClientSettings: models.ClientSettings{
+		Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
+		Scopes: []string{"profile", "orders:read"}, Audiences: []string{"https://api.example.com", "https://files.example.com"},
+		Origins: []string{"https://app.example.com"},
+	}}
+}
+
+// Backend is a secret client that may do everything and see every token.
+func Backend() models.ClientSpec {
+	return models.ClientSpec{ID: "backend", Secret: ClientSecret, ClientSettings: models.ClientSettings{
+		Auth: models.AuthSecret, Grants: []string{models.GrantTokenExchange, models.GrantRefresh, models.GrantClientCredentials},
+		Introspect: models.IntrospectAll, SessionToken: true, Scopes: []string{"profile", "orders:read"},
+	}}
+}
+
+// Tenant is a tenant with the issuer's tokens and the clients.
+func Tenant(id string, issuer *Issuer, clients ...models.ClientSpec) models.TenantSpec {
+	return models.TenantSpec{ID: id, TrustedIssuers: []models.IssuerSpec{issuer.Entry()}, Clients: clients}
+}
+
+// Exchange swaps a client token at a public client.
+func (s *Server) Exchange(base, client, token string, extra ...string) *Answer {
+	s.t.Helper()
+	return s.Post(base+"/token", append([]string{
+		"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange", "client_id", client,
+		"subject_token_type", "urn:ietf:params:oauth:token-type:jwt", "subject_token", token,
+	}, extra...))
+}
+
+// Refresh uses a refresh token at a public client.
+func (s *Server) Refresh(base, client, token string, extra ...string) *Answer {
+	s.t.Helper()
+	return s.Post(base+"/token", append([]string{"grant_type", "refresh_token", "client_id", client, "refresh_token", token}, extra...))
+}
+
+// Introspect asks about a token as the client Backend.
+func (s *Server) Introspect(base, token string) *Answer {
+	s.t.Helper()
+	return s.Post(base+"/introspect", []string{"token", token}, Basic("backend", ClientSecret))
+}
