@@ -1,0 +1,196 @@
+package handlers_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+func TestMetadataIsTheSameAtAllItsURLs(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web()))
+		for tenant, paths := range map[string][]string{
+			"":        {"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"},
+			"/t/acme": {"/t/acme/.well-known/openid-configuration", "/t/acme/.well-known/oauth-authorization-server", "/.well-known/openid-configuration/t/acme", "/.well-known/oauth-authorization-server/t/acme"},
+		} {
+			first := w.want(200, "", w.Get(paths[0]))
+			if first.Text("issuer") != w.URL+tenant || first.Text("jwks_uri") != w.URL+tenant+"/.well-known/jwks.json" {
+				t.Errorf("%s", first.Body)
+			}
+			for _, path := range paths {
+				a := w.want(200, "", w.Get(path, testserver.Header("X-Forwarded-Host", "evil.example"), testserver.Header("X-Forwarded-Proto", "https"), testserver.Header("Forwarded", "host=evil.example")))
+				if !bytes.Equal(a.Body, first.Body) || a.Header.Get("ETag") != first.Header.Get("ETag") {
+					t.Errorf("%s differs", path)
+				}
+				if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "public, max-age=300" || a.Header.Get("Access-Control-Allow-Origin") != "*" {
+					t.Errorf("%s: %v", path, a.Header)
+				}
+				if again := w.Get(path, testserver.Header("If-None-Match", a.Header.Get("ETag"))); again.Status != 304 || len(again.Body) != 0 {
+					t.Errorf("%s: %d with its ETag", path, again.Status)
+				}
+			}
+		}
+		for _, path := range []string{
+			"/t/nobody/.well-known/openid-configuration", "/.well-known/openid-configuration/t/nobody", "/t/nobody/.well-known/jwks.json",
+			"/t/default/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/t/acme/.well-known/openid-configuration/",
+		} {
+			w.want(404, "not_found", w.Get(path))
+		}
+		w.want(405, "invalid_request", w.Post("/.well-known/openid-configuration", nil))
+	})
+}
+
+func TestMetadataSaysWhatIsServed(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	got := w.Get("/.well-known/openid-configuration")
+	for name, want := range map[string]string{
+		"response_types_supported":                      `[]`,
+		"grant_types_supported":                         `["urn:ietf:params:oauth:grant-type:token-exchange","refresh_token","client_credentials"]`,
+		"token_endpoint_auth_methods_supported":         `["none","client_secret_basic","client_secret_post"]`,
+		"revocation_endpoint_auth_methods_supported":    `["none","client_secret_basic","client_secret_post"]`,
+		"introspection_endpoint_auth_methods_supported": `["client_secret_basic","client_secret_post"]`,
+		"subject_types_supported":                       `["public"]`,
+		"id_token_signing_alg_values_supported":         `["RS256","ES256"]`,
+		"request_uri_parameter_supported":               `false`,
+		"scopes_supported":                              `["orders:read","profile"]`,
+	} {
+		text, err := json.Marshal(got.JSON[name])
+		if err != nil || string(text) != want {
+			t.Errorf("%s is %s, want %s", name, text, want)
+		}
+	}
+	for name, value := range got.JSON {
+		address, ok := value.(string)
+		if !ok || !strings.HasPrefix(address, w.URL+"/") {
+			continue
+		}
+		if a := w.Get(strings.TrimPrefix(address, w.URL)); a.Status == 404 {
+			t.Errorf("%s is advertised and answers 404", name)
+		}
+	}
+}
+
+func TestKeySetFollowsRotation(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		kids := func() (list []string) {
+			a := w.want(200, "", w.Get("/.well-known/jwks.json"))
+			if a.Header.Get("Content-Type") != "application/jwk-set+json" {
+				t.Errorf("%v", a.Header)
+			}
+			for _, k := range a.JSON["keys"].([]any) {
+				key := k.(map[string]any)
+				if key["d"] != nil || key["use"] != "sig" || key["alg"] != "ES256" {
+					t.Errorf("%v", key)
+				}
+				list = append(list, key["kid"].(string))
+			}
+			return list
+		}
+		old := w.signIn("alice")
+		oldKid := part(t, old, 0)["kid"].(string)
+		key, err := w.OAuth.RotateSigningKey(t.Context(), "default")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Clock.Advance(6 * time.Second) // longer than a node waits before it asks again
+		if got := kids(); !slices.Equal(got, []string{key.Kid, oldKid}) {
+			t.Fatalf("published %v after the announcement of %s beside %s", got, key.Kid, oldKid)
+		}
+		if kid := part(t, w.signIn("bob"), 0)["kid"]; kid != oldKid {
+			t.Error("the announced key signs already")
+		}
+		w.Clock.Advance(oauth.Announcement)
+		fresh := w.signIn("carol")
+		if kid := part(t, fresh, 0)["kid"]; kid != key.Kid {
+			t.Errorf("%v signs, want the new key", kid)
+		}
+		if !w.active(fresh.Text("access_token")) {
+			t.Error("a token of the new key is inactive")
+		}
+		w.Clock.Advance(24 * time.Hour)
+		if got := kids(); !slices.Contains(got, oldKid) {
+			t.Error("the old key is gone before the last token that it may have signed")
+		}
+		w.Clock.Advance(time.Minute)
+		if got := kids(); slices.Contains(got, oldKid) {
+			t.Errorf("the old key is still published: %v", got)
+		}
+	})
+}
+
+func TestTokensOfTheOldKeyStayActiveAfterRotation(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		client := testserver.Web()
+		client.AccessTokenTTL = duration(time.Hour)
+		w.Apply(testserver.Tenant("default", w.issuer, client, testserver.Backend()))
+		a := w.signIn("alice")
+		if _, err := w.OAuth.RotateSigningKey(t.Context(), "default"); err != nil {
+			t.Fatal(err)
+		}
+		w.Clock.Advance(oauth.Announcement + time.Minute)
+		w.signIn("bob")
+		if !w.active(a.Text("access_token")) {
+			t.Error("inactive after the rotation")
+		}
+	})
+}
+
+func TestCORSIsPerClient(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	other := testserver.Web()
+	other.ID, other.Origins = "other", []string{"https://other.example.com"}
+	w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend(), other))
+	origin := func(o string) testserver.Option { return testserver.Header("Origin", o) }
+	for o, want := range map[string]string{"https://app.example.com": "https://app.example.com", "https://other.example.com": "https://other.example.com", "https://evil.example": "", "null": "", "https://app.example.com.evil": ""} {
+		a := w.Do(http.MethodOptions, "/token", nil, origin(o), testserver.Header("Access-Control-Request-Method", "POST"))
+		if a.Status != 204 || a.Header.Get("Access-Control-Allow-Origin") != want || !slices.Contains(a.Header.Values("Vary"), "Origin") {
+			t.Errorf("preflight of %s: %d %v", o, a.Status, a.Header)
+		}
+		if want != "" && (a.Header.Get("Access-Control-Allow-Methods") != "POST" || a.Header.Get("Access-Control-Max-Age") != "600" || a.Header.Get("Access-Control-Allow-Headers") != "Authorization, Content-Type, DPoP") {
+			t.Errorf("preflight of %s: %v", o, a.Header)
+		}
+		if a.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Error("credentials are allowed")
+		}
+	}
+	token := w.signIn("alice").Text("refresh_token")
+	form := []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token}
+	if a := w.Post("/token", form, origin("https://other.example.com")); a.Status != 200 || a.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("another client's origin: %d %v", a.Status, a.Header)
+	}
+	if a := w.Post("/token", form, origin("https://app.example.com")); a.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
+		t.Errorf("its own origin: %v", a.Header)
+	}
+	if a := w.Post("/token", []string{"grant_type", "refresh_token"}, origin("https://app.example.com")); a.Status != 401 || a.Header.Get("Access-Control-Allow-Origin") == "" || a.Header.Get("Access-Control-Expose-Headers") == "" {
+		t.Errorf("an error before the client is known: %d %v", a.Status, a.Header)
+	}
+	if a := w.Post("/introspect", []string{"token", "x"}, origin("https://app.example.com"), testserver.Basic("backend", testserver.ClientSecret)); a.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("introspection has CORS")
+	}
+}
+
+func TestMethodsAreNamed(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	for _, path := range []string{"/token", "/revoke"} {
+		a := w.want(405, "invalid_request", w.Get(path))
+		if allow := a.Header.Get("Allow"); allow != "POST, OPTIONS" {
+			t.Errorf("%s allows %q", path, allow)
+		}
+	}
+	if a := w.want(405, "invalid_request", w.Get("/introspect")); a.Header.Get("Allow") != "POST" {
+		t.Errorf("/introspect allows %q", a.Header.Get("Allow"))
+	}
+	if a := w.Do(http.MethodHead, "/.well-known/jwks.json", nil); a.Status != 200 || a.Header.Get("ETag") == "" {
+		t.Errorf("HEAD: %d", a.Status)
+	}
+	if a := w.Get("/healthz"); a.Status != 200 || a.Header.Get("X-Content-Type-Options") != "nosniff" || a.Header.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("%d %v", a.Status, a.Header)
+	}
+}

@@ -1,0 +1,172 @@
+package handlers_test
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+// endpointCase is a request that a form endpoint refuses before any grant.
+type endpointCase struct {
+	name   string
+	path   string // default /token
+	body   string
+	opts   []testserver.Option
+	status int
+	code   string
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+func contentType(value string) testserver.Option { return testserver.Header("Content-Type", value) }
+
+func authorization(value string) testserver.Option { return testserver.Header("Authorization", value) }
+
+func basicOf(pair string) testserver.Option {
+	return authorization("Basic " + base64.StdEncoding.EncodeToString([]byte(pair)))
+}
+
+func TestTokenEndpointRefusesMalformedRequests(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	refresh := "grant_type=refresh_token&client_id=web&refresh_token=x"
+	for _, c := range []endpointCase{
+		{name: "JSON", body: `{"grant_type":"refresh_token"}`, opts: []testserver.Option{contentType("application/json")}, status: 400, code: "invalid_request"},
+		{name: "multipart", body: "--b\r\n", opts: []testserver.Option{contentType("multipart/form-data; boundary=b")}, status: 400, code: "invalid_request"},
+		{name: "no content type", body: refresh, opts: []testserver.Option{contentType("")}, status: 400, code: "invalid_request"},
+		{name: "a charset is tolerated", body: refresh, opts: []testserver.Option{contentType(formType + "; charset=utf-8")}, status: 400, code: refused},
+		{name: "an empty body", body: "", status: 400, code: "invalid_request"},
+		{name: "no grant_type", body: "client_id=web", status: 400, code: "invalid_request"},
+		{name: "an empty grant_type", body: "client_id=web&grant_type=", status: 400, code: "invalid_request"},
+		{name: "grant_type twice", body: refresh + "&grant_type=refresh_token", status: 400, code: "invalid_request"},
+		{name: "an unknown parameter twice", body: refresh + "&x=1&x=2", status: 400, code: "invalid_request"},
+		{name: "an unknown parameter is ignored", body: refresh + "&x=1", status: 400, code: refused},
+		{name: "an empty parameter is absent", body: refresh + "&scope=", status: 400, code: refused},
+		{name: "bad percent-encoding", body: refresh + "&a=%ZZ", status: 400, code: "invalid_request"},
+		{name: "invalid UTF-8", body: refresh + "&a=%ff", status: 400, code: "invalid_request"},
+		{name: "NUL", body: refresh + "&a=%00", status: 400, code: "invalid_request"},
+		{name: "a secret in the URL", path: "/token?client_secret=x", body: refresh, status: 400, code: "invalid_request"},
+		{name: "a token in the URL", path: "/token?refresh_token=x", body: refresh, status: 400, code: "invalid_request"},
+		{name: "101 parameters", body: refresh + strings.Repeat("&a=", 100), status: 400, code: "invalid_request"},
+		{name: "a body over 64 KiB", body: refresh + "&a=" + strings.Repeat("a", 64<<10), status: 413, code: "invalid_request"},
+		{name: "a token over 16 KiB", body: refresh + strings.Repeat("x", 16<<10), status: 400, code: "invalid_request"},
+		{name: "an unknown grant", body: "client_id=web&grant_type=made-up", status: 400, code: "unsupported_grant_type"},
+		{name: "the password grant", body: "client_id=web&grant_type=password&username=a&password=b", status: 400, code: "unsupported_grant_type"},
+		{name: "a grant in capitals", body: "client_id=web&grant_type=REFRESH_TOKEN", status: 400, code: "unsupported_grant_type"},
+		{name: "two grants in one", body: "client_id=web&grant_type=refresh_token+refresh_token", status: 400, code: "unsupported_grant_type"},
+		{name: "a grant that the client lacks", body: "client_id=web&grant_type=client_credentials", status: 400, code: "unauthorized_client"},
+		{name: "no refresh_token", body: "client_id=web&grant_type=refresh_token", status: 400, code: "invalid_request"},
+		{name: "a scope not of the client", body: "grant_type=client_credentials&scope=admin", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_scope"},
+		{name: "a scope in capitals", body: "grant_type=client_credentials&scope=PROFILE", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_scope"},
+		{name: "a target not of the client", body: "grant_type=client_credentials&audience=web", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_target"},
+	} {
+		t.Run(c.name, func(t *testing.T) { w.refuses(t, c) })
+	}
+}
+
+func TestClientAuthenticationIsStrict(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	machine := "grant_type=client_credentials"
+	for _, c := range []endpointCase{
+		{name: "no credentials", body: machine, status: 401, code: "invalid_client"},
+		{name: "an unknown client", body: machine + "&client_id=nobody", status: 401, code: "invalid_client"},
+		{name: "a secret client without its secret", body: machine + "&client_id=backend", status: 401, code: "invalid_client"},
+		{name: "a wrong secret by Basic", body: machine, opts: []testserver.Option{basicOf("backend:wrong")}, status: 401, code: "invalid_client"},
+		{name: "a wrong secret by post", body: machine + "&client_id=backend&client_secret=wrong", status: 401, code: "invalid_client"},
+		{name: "a secret's beginning", body: machine, opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret[:39])}, status: 401, code: "invalid_client"},
+		{name: "a public client with a secret", body: "grant_type=refresh_token&refresh_token=x&client_id=web&client_secret=x", status: 401, code: "invalid_client"},
+		{name: "Basic and a secret in the body", body: machine + "&client_id=backend&client_secret=x", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_request"},
+		{name: "Basic and another client_id", body: machine + "&client_id=web", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_request"},
+		{name: "Basic and an assertion", body: machine + "&client_assertion=x", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 401, code: "invalid_client"},
+		{name: "another scheme", body: machine + "&client_id=backend", opts: []testserver.Option{authorization("Bearer x")}, status: 401, code: "invalid_client"},
+		{name: "bad base64", body: machine, opts: []testserver.Option{authorization("Basic !!!")}, status: 401, code: "invalid_client"},
+		{name: "Basic without a colon", body: machine, opts: []testserver.Option{basicOf("backend")}, status: 401, code: "invalid_client"},
+		{name: "a client id in capitals", body: machine, opts: []testserver.Option{basicOf("BACKEND:" + testserver.ClientSecret)}, status: 401, code: "invalid_client"},
+	} {
+		t.Run(c.name, func(t *testing.T) { w.refuses(t, c) })
+	}
+	for name, opt := range map[string]testserver.Option{
+		"the scheme in small letters":    authorization("basic " + base64.StdEncoding.EncodeToString([]byte("backend:"+testserver.ClientSecret))),
+		"a form-encoded id":              basicOf("%62ackend:" + testserver.ClientSecret),
+		"client_id beside Basic is fine": basicOf("backend:" + testserver.ClientSecret),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.want(200, "", w.Do(http.MethodPost, "/token", strings.NewReader(machine+"&client_id=backend"), contentType(formType), opt))
+		})
+	}
+}
+
+// refuses sends the case and checks what every refusal has in common.
+func (w *world) refuses(t *testing.T, c endpointCase) {
+	t.Helper()
+	if c.path == "" {
+		c.path = "/token"
+	}
+	a := w.Do(http.MethodPost, c.path, strings.NewReader(c.body), append([]testserver.Option{contentType(formType)}, c.opts...)...)
+	if a.Status != c.status || a.Error() != c.code {
+		t.Fatalf("answered %d %s, want %d %s", a.Status, a.Body, c.status, c.code)
+	}
+	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {
+		t.Errorf("headers %v", a.Header)
+	}
+	if challenge := a.Header.Get("WWW-Authenticate"); (challenge != "") != (c.status == 401) {
+		t.Errorf("status %d with WWW-Authenticate %q", c.status, challenge)
+	}
+	for name := range a.JSON {
+		if name != "error" && name != "error_description" {
+			t.Errorf("member %s", name)
+		}
+	}
+}
+
+func TestASecretMayBeReplacedWithoutAGap(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		const next = "the-next-client-secret-for-tests-of-50-characters"
+		asks := func(secret string) *testserver.Answer {
+			return w.Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("backend", secret))
+		}
+		client := testserver.Backend()
+		client.Secret, client.PreviousSecret = next, testserver.ClientSecret
+		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), client))
+		w.want(200, "", asks(next))
+		w.want(200, "", asks(testserver.ClientSecret))
+		client.PreviousSecret = ""
+		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), client))
+		w.want(200, "", asks(next))
+		w.want(401, "invalid_client", asks(testserver.ClientSecret))
+	})
+}
+
+func TestSuccessIsAnsweredLikeRFC6749(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	a := w.signIn("alice")
+	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {
+		t.Errorf("headers %v", a.Header)
+	}
+	got := claims(t, a)
+	if a.JSON["expires_in"] != got["exp"].(float64)-got["iat"].(float64) || a.Text("token_type") != "Bearer" || a.Text("scope") != "profile orders:read" {
+		t.Errorf("%s", a.Body)
+	}
+	if a.Text("issued_token_type") != "urn:ietf:params:oauth:token-type:access_token" {
+		t.Errorf("%s", a.Body)
+	}
+	b := w.signIn("alice", "requested_token_type", "urn:ietf:params:oauth:token-type:jwt")
+	if b.Text("issued_token_type") != "urn:ietf:params:oauth:token-type:jwt" {
+		t.Errorf("%s", b.Body)
+	}
+}
+
+func TestWhatIsNotServedYetIsRefused(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	for _, p := range [][]string{
+		{"latchkey_session_token", "lk_st_x"}, {"acr_values", "phr"}, {"max_age", "60"},
+		{"requested_token_type", "urn:latchkey:params:oauth:token-type:session"},
+	} {
+		a := w.want(400, "invalid_request", w.Exchange("", "web", w.issuer.Token(w.URL, "alice", nil), p...))
+		if !strings.HasSuffix(a.Text("error_description"), "is not available yet") {
+			t.Errorf("%s: %s", p[0], a.Body)
+		}
+	}
+}
