@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -82,15 +81,7 @@ func newChainWorld(t *testing.T, url string) *chainWorld {
 	for _, s := range w.nodes {
 		s.Apply(models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{issued}, Clients: []models.ClientSpec{client, other, testserver.Backend()}})
 	}
-	driver, dsn := "pgx", url
-	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		driver, dsn = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)"
-	}
-	var err error
-	if w.db, err = sql.Open(driver, dsn); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { w.db.Close() })
+	w.db = openDatabase(t, url)
 	return w
 }
 

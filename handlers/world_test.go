@@ -2,6 +2,8 @@ package handlers_test
 
 import (
 	"context"
+	"database/sql"
+	"strings"
 	"testing"
 	"time"
 
@@ -77,4 +79,18 @@ func (w *world) events(sid string) (types []models.EventType) {
 func duration(d time.Duration) *models.Duration {
 	of := models.Duration(d)
 	return &of
+}
+
+// openDatabase opens a test's database beside the server.
+func openDatabase(t *testing.T, url string) *sql.DB {
+	driver, dsn := "pgx", url
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		driver, dsn = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)"
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
 }

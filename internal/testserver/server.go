@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -66,7 +67,10 @@ type Options struct {
 
 // Server is a running server.
 type Server struct {
-	URL   string // also the base issuer
+	URL string // also the base issuer
+
+	DatabaseURL string
+
 	Clock *Clock
 	Store *models.Store
 	OAuth *oauth.Server
@@ -115,7 +119,7 @@ func New(t testing.TB, o Options) *Server {
 	if o.Issuer == "" {
 		o.Issuer = "http://" + o.Listener.Addr().String()
 	}
-	s := &Server{URL: o.Issuer, Clock: o.Clock, Log: &Log{}, t: t}
+	s := &Server{URL: o.Issuer, DatabaseURL: o.DatabaseURL, Clock: o.Clock, Log: &Log{}, t: t}
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 	var err error
@@ -129,7 +133,7 @@ func New(t testing.TB, o Options) *Server {
 	s.Apply(o.Tenants...)
 
 	handler, err := handlers.New(handlers.Config{
-		Issuer: o.Issuer, OAuth: s.OAuth, Ready: s.OAuth.SigningReady, TrustedProxies: o.Proxies,
+		Issuer: o.Issuer, OAuth: s.OAuth, Ready: func(ctx context.Context) error { return errors.Join(s.Store.Ping(ctx), s.OAuth.SigningReady(ctx)) }, TrustedProxies: o.Proxies,
 		Metrics: handlers.NewMetrics(func() float64 { return 0 }), Log: log,
 	})
 	must(t, err)
