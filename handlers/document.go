@@ -24,17 +24,11 @@ func (e *edge) metadata(c *gin.Context) {
 // document serves a public document that may be kept for a while. It outlives
 // an outage of the database.
 func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenant) (*oauth.Document, error)) {
-	id, ok := tenantID(c)
-	if !ok {
-		notFound(c)
+	t := tenant(c, e.OAuth.PublicTenant)
+	if t == nil {
 		return
 	}
-	tenant, err := e.OAuth.PublicTenant(c, id)
-	if err != nil {
-		e.tenantFault(c, err)
-		return
-	}
-	document, err := of(tenant)
+	document, err := of(t)
 	if err != nil {
 		c.Error(err)
 		refusal(c, http.StatusInternalServerError, "server_error", "The document cannot be made")

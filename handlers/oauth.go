@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -18,34 +19,39 @@ func tenantID(c *gin.Context) (id string, ok bool) {
 	return models.DefaultTenant, true
 }
 
+// tenant finds the tenant that the path names through find, or answers why it
+// cannot and returns nil.
+func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, error)) *oauth.Tenant {
+	id, ok := tenantID(c)
+	if !ok {
+		notFound(c)
+		return nil
+	}
+	t, err := find(c, id)
+	switch {
+	case err == nil:
+		return t
+	case errors.Is(err, models.ErrNotFound):
+		notFound(c)
+	default:
+		c.Error(err)
+		c.Header("Retry-After", "1")
+		refusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", "The server cannot answer at the moment; try again")
+	}
+	return nil
+}
+
 // form serves an endpoint that takes a form and answers for itself.
 func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		id, ok := tenantID(c)
-		if !ok {
-			notFound(c)
+		t := tenant(c, e.OAuth.Tenant)
+		if t == nil {
 			return
 		}
-		tenant, err := e.OAuth.Tenant(c, id)
-		if err != nil {
-			e.tenantFault(c, err)
-			return
-		}
-		call := &oauth.Call{Tenant: tenant, IP: c.ClientIP(), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent())}
+		call := &oauth.Call{Tenant: t, IP: c.ClientIP(), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent())}
 		c.Set(callKey, call)
 		endpoint(e.OAuth, e.withCORS(c, call), c.Request, call)
 	}
-}
-
-// tenantFault answers when the tenant cannot be had: 404 if there is none.
-func (e *edge) tenantFault(c *gin.Context, err error) {
-	if errors.Is(err, models.ErrNotFound) {
-		notFound(c)
-		return
-	}
-	c.Error(err)
-	c.Header("Retry-After", "1")
-	refusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", "The server cannot answer at the moment; try again")
 }
 
 const callKey = "call"

@@ -36,6 +36,7 @@ func New(c Config) (http.Handler, error) {
 	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
 	r.HandleMethodNotAllowed = true
 	r.ContextWithFallback = true
+	r.RemoteIPHeaders = []string{"X-Forwarded-For"}
 	if err := r.SetTrustedProxies(c.TrustedProxies); err != nil {
 		return nil, err
 	}
@@ -47,15 +48,15 @@ func New(c Config) (http.Handler, error) {
 	r.GET("/healthz", e.alive)
 	r.GET("/readyz", e.ready)
 
-	for _, tenant := range []gin.IRoutes{r.Group(""), r.Group("/t/:tenant")} {
-		tenant.POST("/token", e.form((*oauth.Server).Token))
-		tenant.OPTIONS("/token", e.preflight)
-		tenant.POST("/revoke", e.form((*oauth.Server).Revoke))
-		tenant.OPTIONS("/revoke", e.preflight)
-		tenant.POST("/introspect", e.form((*oauth.Server).Introspect))
-		public(tenant, "/.well-known/jwks.json", e.jwks)
-		public(tenant, "/.well-known/openid-configuration", e.metadata)
-		public(tenant, "/.well-known/oauth-authorization-server", e.metadata)
+	for _, iss := range []gin.IRoutes{r.Group(""), r.Group("/t/:tenant")} {
+		iss.POST("/token", e.form((*oauth.Server).Token))
+		iss.OPTIONS("/token", e.preflight)
+		iss.POST("/revoke", e.form((*oauth.Server).Revoke))
+		iss.OPTIONS("/revoke", e.preflight)
+		iss.POST("/introspect", e.form((*oauth.Server).Introspect))
+		public(iss, "/.well-known/jwks.json", e.jwks)
+		public(iss, "/.well-known/openid-configuration", e.metadata)
+		public(iss, "/.well-known/oauth-authorization-server", e.metadata)
 	}
 	// RFC 8414 §3.1 puts the well-known part before the path of the issuer.
 	public(r, "/.well-known/openid-configuration/t/:tenant", e.metadata)

@@ -51,7 +51,9 @@ func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string
 	claims["iss"], claims["client_id"], claims["jti"] = c.tenant.Issuer, c.ID, newJTI()
 	claims["iat"], claims["exp"] = iat, iat+int64(ttl/time.Second)
 	claims["aud"] = audienceClaim(audience)
-	claims["scope"] = strings.Join(scope, " ")
+	if len(scope) > 0 {
+		claims["scope"] = strings.Join(scope, " ")
+	}
 	typ := typAccessToken
 	if c.Settings.AccessTokenTyp == typJWT {
 		typ = typJWT

@@ -39,7 +39,7 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		store: c.Store, keys: c.Keys, log: c.Log,
-		slots: newSlots(runtime.GOMAXPROCS(0), 256, 3*time.Second),
+		slots: newSlots(4*runtime.GOMAXPROCS(0), 256, 3*time.Second),
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
 			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{},

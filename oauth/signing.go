@@ -163,9 +163,10 @@ func (k *signingKey) signer(typ string) (jose.Signer, error) {
 	return jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: opaque}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
 }
 
-// slots bounds how many signatures are made at once, about one per processor,
-// and how many may wait: RSA is most of a token's cost, and a queue of seconds
-// serves nobody (TRAPS: overload).
+// slots bounds how many tokens are made at once, and how many requests may wait
+// to: RSA is most of a token's cost, and a queue of seconds serves nobody. A
+// slot is held over the database's part as well, because after it nothing may
+// refuse; so there are a few for each processor.
 type slots struct {
 	free  chan struct{}
 	queue chan struct{}
