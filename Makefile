@@ -1,0 +1,51 @@
+# Every target does its own set-up. `make` lists them.
+
+# The root module and those inside it.
+MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod)))
+
+# Never in go.mod: a linter's dependencies are no business of the server's.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Few packages at a time, so that a big machine does not run out of the test
+# cluster's connections. To try one test: make test TEST_FLAGS='-race -run TestX'.
+TEST_FLAGS ?= -race -shuffle=on -timeout=10m -p=4
+
+# $(call each,COMMAND) runs COMMAND in every module and stops at a failure.
+each = set -e; for module in $(MODULES); do echo "[$$module] $(1)"; (cd "$$module" && $(1)); done
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: bin/withpostgres ## every test, under the race detector, on SQLite and a PostgreSQL of its own
+	@bin/withpostgres $(MAKE) --no-print-directory test-modules
+
+.PHONY: test-modules
+test-modules:
+	@$(call each,go test $(TEST_FLAGS) ./...)
+
+.PHONY: lint
+lint: ## formatting, go vet and staticcheck
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
+	@$(call each,go vet ./...)
+	@$(call each,go run $(STATICCHECK) ./...)
+
+.PHONY: fmt
+fmt: ## format every Go file
+	gofmt -w .
+
+.PHONY: tidy-check
+tidy-check: ## go.mod and go.sum say what the code needs, no more and no less
+	@$(call each,go mod tidy -diff)
+
+.PHONY: build
+build: ## bin/latchkey: static, without paths of this machine
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/latchkey ./cmd/latchkey
+
+# Always asked of go build, which knows when there is nothing to do.
+.PHONY: bin/withpostgres
+bin/withpostgres:
+	@go build -o $@ ./internal/testdb/withpostgres

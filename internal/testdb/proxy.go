@@ -1,0 +1,145 @@
+package testdb
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Proxy is a network between a server and its PostgreSQL that a test can cut.
+// Its methods may be called from any goroutine.
+type Proxy struct {
+	url      string
+	network  string // of the database
+	address  string
+	listener net.Listener
+	carriers sync.WaitGroup
+
+	mu    sync.Mutex
+	cut   bool
+	conns map[net.Conn]struct{}
+}
+
+// NewProxy listens on a loopback port and carries what comes to the database
+// of databaseURL, for as long as the test runs. A URL with sslmode=verify-full
+// does not work through it, since the proxy has another name.
+func NewProxy(t testing.TB, databaseURL string) *Proxy {
+	t.Helper()
+	u, err := parse(databaseURL)
+	if err != nil {
+		t.Fatalf("testdb: proxy: %v", err)
+	}
+	target, err := pgconn.ParseConfig(databaseURL)
+	if err != nil {
+		t.Fatal("testdb: proxy: the database URL cannot be parsed") // its text may hold a password
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("testdb: proxy: %v", err)
+	}
+	p := &Proxy{listener: listener, conns: map[net.Conn]struct{}{}}
+	p.network, p.address = pgconn.NetworkAddress(target.Host, target.Port)
+	p.url = through(*u, listener.Addr())
+	p.carriers.Go(p.serve)
+	t.Cleanup(func() {
+		_ = listener.Close() // serve returns
+		p.Cut()
+		p.carriers.Wait()
+	})
+	return p
+}
+
+// through names the proxy as the host, and nothing beside it.
+func through(u url.URL, proxy net.Addr) string {
+	query := u.Query()
+	query.Del("host")
+	query.Del("port")
+	u.Host, u.RawQuery = proxy.String(), query.Encode()
+	return u.String()
+}
+
+// URL is that of the same database, by way of the proxy.
+func (p *Proxy) URL() string { return p.url }
+
+// Cut breaks every connection and, until Heal, each new one at once. A
+// statement that was on its way may or may not have been carried out, as with
+// a real network.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = true
+	for conn := range p.conns {
+		sever(conn)
+	}
+	clear(p.conns)
+}
+
+// Heal lets connections through again.
+func (p *Proxy) Heal() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = false
+}
+
+// serve keeps the port through a cut, lest another process take it.
+func (p *Proxy) serve() {
+	for {
+		client, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		p.carriers.Go(func() { p.carry(client) })
+	}
+}
+
+func (p *Proxy) carry(client net.Conn) {
+	if !p.begin(client) {
+		sever(client)
+		return
+	}
+	defer p.end(client)
+	database, err := net.DialTimeout(p.network, p.address, patience)
+	if err != nil {
+		return // the database is away: the client sees a broken connection
+	}
+	if !p.begin(database) {
+		sever(database)
+		return
+	}
+	defer p.end(database)
+	p.carriers.Go(func() {
+		defer p.end(client) // wakes the copy below
+		_, _ = io.Copy(client, database)
+	})
+	_, _ = io.Copy(database, client) // how a connection broke is its ends' affair
+}
+
+// begin refuses a connection that a cut came before, so that Cut leaves none.
+func (p *Proxy) begin(conn net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cut {
+		return false
+	}
+	p.conns[conn] = struct{}{}
+	return true
+}
+
+func (p *Proxy) end(conn net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.conns, conn)
+	_ = conn.Close() // what was written still arrives
+}
+
+// sever closes without a farewell, as a network that goes away does.
+func sever(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = conn.Close()
+}

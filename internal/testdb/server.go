@@ -1,0 +1,242 @@
+package testdb
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// server is a private PostgreSQL cluster in a temporary folder. It listens on
+// a Unix socket in that folder: no port to find free, or to lose to another
+// process while the server is stopped.
+type server struct {
+	folder   string
+	bin      string
+	password string
+	owner    *owner
+
+	guard *exec.Cmd
+	leash io.Closer // the guard acts when this is closed, by us or by our death
+
+	postmaster *exec.Cmd
+	exited     chan struct{} // closed when the postmaster is gone
+}
+
+// guardScript outlives this process by a moment. Its standard input is a pipe
+// that only this process can write to, so it ends however this process does, a
+// kill -9 included; no signal that a terminal sends reaches it. Then the
+// group, which is the server, is told to stop at once, and the folder goes.
+const guardScript = `
+trap '' HUP INT QUIT TERM
+cat >/dev/null
+kill -QUIT 0
+n=0
+while [ -e "$1/data/postmaster.pid" ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 1)); done
+rm -rf "$1"
+`
+
+// newServer makes a cluster and starts it.
+func newServer() (_ *server, err error) {
+	if !supported {
+		return nil, fmt.Errorf("set %s: this system cannot run a private PostgreSQL", EnvURL)
+	}
+	s := &server{password: rand.Text()}
+	if s.owner, err = newOwner(); err != nil {
+		return nil, err
+	}
+	if s.folder, err = os.MkdirTemp(temporary(), "latchkey-pg-"); err != nil {
+		return nil, err
+	}
+	if err = s.owner.own(s.folder); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.folder))
+	}
+	if err = s.leashGuard(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.folder))
+	}
+	if err = s.initialize(); err == nil {
+		err = s.start()
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// temporary is a folder that the server's user can reach and whose name leaves
+// room for a socket's: a hundred bytes in all.
+func temporary() string {
+	if folder := os.TempDir(); os.Geteuid() != 0 && len(folder) <= 60 {
+		return folder
+	}
+	return "/tmp"
+}
+
+func (s *server) leashGuard() error {
+	s.guard = exec.Command("/bin/sh", "-c", guardScript, "guard", s.folder)
+	s.guard.Dir = "/"
+	s.guard.SysProcAttr = (*owner)(nil).attributes(0) // what it removes is not all the server's
+	leash, err := s.guard.StdinPipe()
+	if err != nil {
+		return err
+	}
+	s.leash = leash
+	if err := s.guard.Start(); err != nil {
+		return err
+	}
+	leashes.Store(s, nil)
+	return nil
+}
+
+// leashes keeps hold of every server, so that the garbage collector lets go of
+// no leash whose server is only known by its URL.
+var leashes sync.Map
+
+// initialize makes the cluster. Every connection needs its password: a Proxy
+// puts it on a loopback port that other users of the machine can reach.
+func (s *server) initialize() (err error) {
+	var found bool
+	if s.bin, found = installed(); !found {
+		if s.bin, err = fetched(s.folder); err != nil {
+			return err
+		}
+	}
+	secret := filepath.Join(s.folder, "password")
+	if err := os.WriteFile(secret, []byte(s.password), 0o600); err != nil {
+		return err
+	}
+	if err := s.owner.own(secret); err != nil {
+		return err
+	}
+	initdb := s.command("initdb", "--pgdata", s.data(), "--username", "postgres", "--pwfile", secret,
+		"--auth", "password", "--encoding", "UTF8", "--locale", "C",
+		"--no-sync") // a cluster that a power cut spoils is never used again
+	if output, err := initdb.CombinedOutput(); err != nil {
+		return fmt.Errorf("initdb: %w\n%s", err, output)
+	}
+	return nil
+}
+
+func (s *server) start() error {
+	if s.running() {
+		return errors.New("start postgres: it runs already")
+	}
+	logFile, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	// Small but honest: fsync stays on, since what a commit survives is under test.
+	s.postmaster = s.command("postgres", "-D", s.data(), "-k", s.folder, "-p", "5432",
+		"-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=200",
+		"-c", "timezone=UTC", "-c", "log_line_prefix=%m [%p] %d ")
+	s.postmaster.Stdout, s.postmaster.Stderr = logFile, logFile
+	if err := s.postmaster.Start(); err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	exited := make(chan struct{})
+	s.exited = exited
+	go func(postmaster *exec.Cmd) {
+		_ = postmaster.Wait() // how it ended is in its log
+		close(exited)
+	}(s.postmaster)
+	return s.waitUntilReady()
+}
+
+func (s *server) waitUntilReady() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, s.url())
+		if err == nil {
+			return conn.Close(ctx)
+		}
+		select {
+		case <-s.exited:
+			return fmt.Errorf("postgres did not start:\n%s", s.lastWords())
+		case <-ctx.Done():
+			return fmt.Errorf("postgres is not ready after %v: %w\n%s", patience, err, s.lastWords())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (s *server) running() bool {
+	if s.postmaster == nil {
+		return false
+	}
+	select {
+	case <-s.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// stop signals the postmaster and waits until it is gone. A server that is not
+// running is left as it is.
+func (s *server) stop(signal os.Signal) error {
+	if err := s.postmaster.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop postgres: %w", err)
+	}
+	select {
+	case <-s.exited:
+		return nil
+	case <-time.After(patience):
+		return fmt.Errorf("postgres still runs %v after it was stopped:\n%s", patience, s.lastWords())
+	}
+}
+
+// close stops the server, if it runs, and removes its folder.
+func (s *server) close() {
+	_ = s.leash.Close() // closing twice changes nothing
+	_ = s.guard.Wait()  // nothing is left to do about a guard that failed
+	leashes.Delete(s)
+}
+
+// url is that of the cluster's own database, as its superuser.
+func (s *server) url() string {
+	return (&url.URL{Scheme: "postgres", User: url.UserPassword("postgres", s.password), Path: "/postgres",
+		RawQuery: url.Values{"host": {s.folder}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()}).String()
+}
+
+func (s *server) data() string { return filepath.Join(s.folder, "data") }
+func (s *server) log() string  { return filepath.Join(s.folder, "log") }
+
+func (s *server) lastWords() string {
+	text, _ := os.ReadFile(s.log()) // without a log the error says less
+	return string(text[max(0, len(text)-2000):])
+}
+
+// command runs a program of PostgreSQL in the guard's group. Variables such as
+// PGDATA and PGPORT, which a developer may have set, are not for it.
+func (s *server) command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.bin, program), args...)
+	cmd.Dir = s.folder
+	cmd.SysProcAttr = s.owner.attributes(s.guard.Process.Pid)
+	cmd.Env = []string{"LC_ALL=C"}
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "PG") && !strings.HasPrefix(variable, "LC_") {
+			cmd.Env = append(cmd.Env, variable)
+		}
+	}
+	return cmd
+}
+
+// The signals by which a postmaster is stopped.
+const (
+	stopFast      = syscall.SIGINT
+	stopImmediate = syscall.SIGQUIT
+)

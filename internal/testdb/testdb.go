@@ -1,0 +1,127 @@
+// Package testdb gives every test a real database of its own.
+//
+// PostgreSQL comes from LATCHKEY_TEST_DATABASE_URL if that is set, otherwise
+// from a private cluster that the first test of a process starts and that goes
+// with the process, however it ends. `make test` sets the variable, so that
+// all packages share one cluster. See binaries.go for where the server comes
+// from.
+package testdb
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// EnvURL names the variable that holds the URL of a PostgreSQL server to test
+// on, as a role that may create databases.
+const EnvURL = "LATCHKEY_TEST_DATABASE_URL"
+
+// patience bounds each administrative statement and each start of a server. It
+// is generous: a busy machine is slow, and only a broken one waits this long.
+const patience = 60 * time.Second
+
+// Each runs test once on SQLite and once on PostgreSQL, each time on a fresh,
+// empty database.
+func Each(t *testing.T, test func(t *testing.T, url string)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
+}
+
+// SQLite returns the URL of a database file that does not exist yet and goes
+// with the test.
+func SQLite(t testing.TB) string {
+	t.Helper()
+	return "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
+}
+
+// Postgres returns the URL of a fresh, empty PostgreSQL database, which is
+// dropped after the test, with whatever connections it still has. Without a
+// PostgreSQL the test fails: a test that is skipped where it matters proves
+// nothing.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	admin, err := adminURL()
+	if err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	name := "latchkey_test_" + strings.ToLower(rand.Text())
+	fresh, err := withDatabase(admin, name)
+	if err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	// template0 has no connections, so that tests create databases at the same time.
+	if err := execute(admin, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
+		t.Fatalf("testdb: create a database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := execute(admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("testdb: drop the test's database: %v", err)
+		}
+	})
+	return fresh
+}
+
+// Share starts a private cluster for child processes that find it through
+// EnvURL. The cluster dies with this process even if stop is never called.
+func Share() (url string, stop func(), err error) {
+	s, err := newServer()
+	if err != nil {
+		return "", nil, err
+	}
+	return s.url(), s.close, nil
+}
+
+// adminURL is where this process creates its databases. What it starts has no
+// stop: the server's guard outlives this process and clears it away.
+var adminURL = sync.OnceValues(func() (string, error) {
+	if given := os.Getenv(EnvURL); given != "" {
+		return given, nil
+	}
+	url, _, err := Share()
+	return url, err
+})
+
+func withDatabase(admin, name string) (string, error) {
+	u, err := parse(admin)
+	if err != nil {
+		return "", err
+	}
+	query := u.Query()
+	query.Del("dbname") // it would win over the path
+	query.Del("database")
+	u.Path, u.RawQuery = "/"+name, query.Encode()
+	return u.String(), nil
+}
+
+// parse takes URLs only, and repeats nothing of one that it refuses: it may
+// hold a password.
+func parse(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return nil, errors.New("the URL of a PostgreSQL must begin with postgres://")
+	}
+	return u, nil
+}
+
+func execute(url, statement string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, statement)
+	return err
+}
