@@ -99,7 +99,7 @@ func readBasic(header string) (credentials, error) {
 	c.id, errs[0] = url.QueryUnescape(id)
 	c.secret, errs[1] = url.QueryUnescape(secret)
 	if errors.Join(errs[:]...) != nil || malformed(c.id) || malformed(c.secret) {
-		return credentials{}, errors.New("Basic credentials are not form-encoded")
+		return credentials{}, errors.New("malformed form-encoding in Basic credentials")
 	}
 	return c, nil
 }
