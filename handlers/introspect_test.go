@@ -136,3 +136,21 @@ func TestIntrospectIsNoActivity(t *testing.T) {
 		w.want(400, refused, w.Refresh("", "web", a.Text("refresh_token")))
 	})
 }
+
+func TestAccessTokensOfAnotherTypAreNone(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		client := testserver.Web()
+		client.AccessTokenTyp = "JWT"
+		w.Apply(testserver.Tenant("default", w.issuer, client, testserver.Backend()))
+		a := w.signIn("alice")
+		if part(t, a, 0)["typ"] != "JWT" || !w.active(a.Text("access_token")) {
+			t.Fatalf("%s", a.Body)
+		}
+		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend()))
+		if w.active(a.Text("access_token")) {
+			t.Error("a JWT without the typ of access tokens passes for one")
+		}
+		w.want(400, "unsupported_token_type", w.Post("/revoke", []string{"client_id", "web", "token", a.Text("access_token")}))
+		w.want(200, "", w.Refresh("", "web", a.Text("refresh_token")))
+	})
+}

@@ -1,0 +1,238 @@
+package handlers_test
+
+import (
+	"database/sql"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+const (
+	tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+	ofJWT         = "urn:ietf:params:oauth:token-type:jwt"
+	ofIDToken     = "urn:ietf:params:oauth:token-type:id_token"
+)
+
+// desk is a server to which subject tokens are presented, and a look at what
+// that leaves in its database.
+type desk struct {
+	*testserver.Server
+	t      *testing.T
+	issuer *testserver.Issuer
+	rows   *sql.DB
+}
+
+func newDesk(t *testing.T, url string, change ...func(*models.TenantSpec)) *desk {
+	t.Helper()
+	clock := testserver.NewClock()
+	d := &desk{t: t, issuer: testserver.NewIssuer(t, clock)}
+	d.Server = testserver.New(t, testserver.Options{DatabaseURL: url, Clock: clock})
+	d.change(change...)
+	d.rows = openDatabase(t, url)
+	return d
+}
+
+// change applies the desk's tenant with changes: its issuer, and the clients
+// web (public) and backend (secret).
+func (d *desk) change(change ...func(*models.TenantSpec)) {
+	d.t.Helper()
+	tenant := testserver.Tenant("default", d.issuer, testserver.Web(), testserver.Backend())
+	for _, fn := range change {
+		fn(&tenant)
+	}
+	d.Apply(tenant)
+}
+
+// count counts rows: of a table, or of what is written after its name.
+func (d *desk) count(of string) (n int) {
+	d.t.Helper()
+	if err := d.rows.QueryRow("SELECT count(*) FROM " + of).Scan(&n); err != nil {
+		d.t.Fatal(err)
+	}
+	return n
+}
+
+// written counts everything that an exchange may write.
+func (d *desk) written() [4]int {
+	d.t.Helper()
+	return [4]int{d.count("sessions"), d.count("users"), d.count("spent_tokens"), d.count("events")}
+}
+
+// present presents a token of the given type at the public client.
+func (d *desk) present(tokenType, token string, extra ...string) *testserver.Answer {
+	d.t.Helper()
+	return d.Post("/token", append([]string{
+		"grant_type", tokenExchange, "client_id", "web", "subject_token_type", tokenType, "subject_token", token,
+	}, extra...))
+}
+
+// refusedSubject checks an answer to a bad token, the same whatever the reason.
+func refusedSubject(t *testing.T, a *testserver.Answer) {
+	t.Helper()
+	if a.Status != http.StatusBadRequest || a.Error() != "invalid_request" || len(a.JSON) != 2 || a.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("answered %d %s", a.Status, a.Body)
+	}
+}
+
+// refuses presents a token that must be refused and leave nothing behind.
+func (d *desk) refuses(t *testing.T, tokenType, token string, extra ...string) {
+	t.Helper()
+	before := d.written()
+	a := d.present(tokenType, token, extra...)
+	refusedSubject(t, a)
+	if len(token) > 20 && strings.Contains(string(a.Body), token[:20]) {
+		t.Errorf("the answer repeats the token: %s", a.Body)
+	}
+	if after := d.written(); after != before {
+		t.Errorf("sessions, users, spent tokens, events: %v, before %v", after, before)
+	}
+}
+
+// takes presents a token that must yield a session.
+func (d *desk) takes(t *testing.T, tokenType, token string, extra ...string) *testserver.Answer {
+	t.Helper()
+	a := d.present(tokenType, token, extra...)
+	if a.Status != http.StatusOK || a.Text("access_token") == "" {
+		t.Errorf("answered %d %s", a.Status, a.Body)
+	}
+	return a
+}
+
+// with is a good token with these claims over its own.
+func (d *desk) with(claims map[string]any) string { return d.issuer.Token(d.URL, "alice", claims) }
+
+// claimCases pairs the name of a case with the one claim that it changes.
+type claimCases []struct {
+	name, claim string
+	value       any
+}
+
+func TestExchangeRefusesASubjectTokenWith(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t))
+	now := d.Clock.Now().Unix()
+	for _, row := range (claimCases{
+		{"no exp", "exp", nil},
+		{"an exp of zero", "exp", 0},
+		{"an exp that is a string", "exp", fmt.Sprint(now + 60)},
+		{"an exp in the past", "exp", now - 31},
+		{"a life of more than ten minutes", "exp", now + 601},
+		{"no iat", "iat", nil},
+		{"an iat in the future", "iat", now + 31},
+		{"an iat too long ago", "iat", now - 331},
+		{"an nbf in the future", "nbf", now + 31},
+		{"no aud", "aud", nil},
+		{"an empty aud", "aud", ""},
+		{"an aud that is an empty list", "aud", []string{}},
+		{"an aud that is a number", "aud", 7},
+		{"an aud with a number beside ours", "aud", []any{d.URL, 7}},
+		{"a foreign aud", "aud", "https://other.example.com"},
+		{"a foreign aud beside ours", "aud", []string{d.URL, "https://other.example.com"}},
+		{"our token endpoint as aud", "aud", d.URL + "/token"},
+		{"our issuer with a slash as aud", "aud", d.URL + "/"},
+		{"another tenant as aud", "aud", d.URL + "/t/shop"},
+		{"the client as aud", "aud", "web"},
+		{"no iss", "iss", nil},
+		{"an unknown iss", "iss", "https://other.example.com"},
+		{"an iss with a slash more", "iss", d.issuer.URL + "/"},
+		{"an iss that is a list", "iss", []string{d.issuer.URL}},
+		{"our own iss", "iss", d.URL},
+		{"our tenant's iss", "iss", d.URL + "/t/shop"},
+		{"no sub", "sub", nil},
+		{"an empty sub", "sub", ""},
+		{"a sub that is a number", "sub", 7},
+		{"a sub of 256 characters", "sub", strings.Repeat("a", 256)},
+		{"a sub that is not ASCII", "sub", "zoë"},
+		{"a NUL in sub", "sub", "alice\x00"},
+		{"a client's id as sub", "sub", "backend"},
+		{"no jti", "jti", nil},
+		{"an empty jti", "jti", ""},
+		{"a jti that is a number", "jti", 1},
+		{"a jti of more than a kilobyte", "jti", strings.Repeat("j", 1025)},
+		{"another client's client_id", "client_id", "backend"},
+		{"an empty client_id", "client_id", ""},
+		{"an auth_time in the future", "auth_time", now + 31},
+		{"an amr that is a string", "amr", "pwd"},
+		{"more than 16 KiB", "a", strings.Repeat("a", 16<<10)},
+	}) {
+		t.Run(row.name, func(t *testing.T) {
+			d.refuses(t, ofJWT, d.with(map[string]any{row.claim: row.value}))
+		})
+	}
+}
+
+func TestExchangeTakesASubjectTokenWith(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t))
+	now := d.Clock.Now().Unix()
+	for _, row := range (claimCases{
+		{"a fractional exp", "exp", float64(now) + 59.5},
+		{"a life of ten minutes", "exp", now + 600},
+		{"an exp that has just passed", "exp", now - 29},
+		{"an iat that is almost now", "iat", now + 30},
+		{"an iat five minutes ago", "iat", now - 330},
+		{"an aud that is a list of ours", "aud", []string{d.URL}},
+		{"our client_id", "client_id", "web"},
+		{"a sub of 255 characters", "sub", strings.Repeat("a", 255)},
+		{"null for what is optional", "client_id", nil},
+		{"claims that mean nothing here", "x", map[string]any{"exp": []int{1}}},
+	}) {
+		t.Run(row.name, func(t *testing.T) {
+			d.takes(t, ofJWT, d.with(map[string]any{row.claim: row.value}))
+		})
+	}
+}
+
+func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t))
+	token := d.with(map[string]any{"client_id": "web"})
+	type form = []string
+	subject := form{"client_id", "web", "subject_token", token, "subject_token_type", ofJWT}
+	for _, row := range []struct {
+		name, code string
+		form       form
+	}{
+		{"no subject_token", "invalid_request", form{"client_id", "web", "subject_token_type", ofJWT}},
+		{"an empty subject_token", "invalid_request", form{"client_id", "web", "subject_token", "", "subject_token_type", ofJWT}},
+		{"no subject_token_type", "invalid_request", form{"client_id", "web", "subject_token", token}},
+		{"another subject_token_type", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", "urn:ietf:params:oauth:token-type:saml2"}},
+		{"the type of an ID token", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", ofIDToken}},
+		{"an actor_token", "invalid_request", append(form{"actor_token", token, "actor_token_type", ofJWT}, subject...)},
+		{"an actor_token_type alone", "invalid_request", append(form{"actor_token_type", ofJWT}, subject...)},
+		{"an unknown requested_token_type", "invalid_request", append(form{"requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"}, subject...)},
+		{"a resource with a fragment", "invalid_target", append(form{"resource", "https://api.example.com/#x"}, subject...)},
+		{"a resource that it may not have", "invalid_target", append(form{"resource", "https://other.example.com"}, subject...)},
+		{"a resource that only begins like one that it may have", "invalid_target", append(form{"resource", "https://api.example.com/../admin"}, subject...)},
+		{"one of two resources", "invalid_target", append(form{"resource", "https://api.example.com", "resource", "https://other.example.com"}, subject...)},
+		{"an audience that it may not have", "invalid_target", append(form{"audience", "backend"}, subject...)},
+		{"a scope that it may not have", "invalid_scope", append(form{"scope", "profile admin"}, subject...)},
+		{"another client's token", "invalid_request", form{"client_id", "backend", "client_secret", testserver.ClientSecret, "subject_token", token, "subject_token_type", ofJWT}},
+		{"a device name of 101 characters", "invalid_request", append(form{"latchkey_device_name", strings.Repeat("é", 101)}, subject...)},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			a := d.Post("/token", append(form{"grant_type", tokenExchange}, row.form...))
+			if a.Status != http.StatusBadRequest || a.Error() != row.code || d.written() != [4]int{} {
+				t.Errorf("answered %d %s, written %v", a.Status, a.Body, d.written())
+			}
+		})
+	}
+	d.takes(t, ofJWT, token)
+}
+
+func TestExchangeRefusesOurOwnTokens(t *testing.T) {
+	d := newDesk(t, testdb.SQLite(t))
+	ours := d.Post("/token", []string{"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", d.with(nil)}, testserver.Basic("backend", testserver.ClientSecret))
+	for _, kind := range []string{"access_token", "refresh_token", "session_token"} {
+		for _, as := range []string{ofJWT, ofIDToken, "urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:refresh_token"} {
+			t.Run(kind+" as "+as, func(t *testing.T) {
+				if ours.Text(kind) == "" {
+					t.Fatalf("there is none: %s", ours.Body)
+				}
+				d.refuses(t, as, ours.Text(kind))
+			})
+		}
+	}
+}
