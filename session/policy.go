@@ -4,6 +4,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,22 +91,19 @@ type Active struct {
 	LastActiveAt time.Time
 }
 
-// Evict names the sessions to end so that one more fits under limit: those
-// least recently used, the older one first where use is equal.
+// Evict names the sessions to end so that one more fits under limit: the
+// oldest, the less recently used one first where two are as old.
 func Evict(active []Active, limit int) []string {
 	surplus := len(active) - limit + 1
 	if limit <= 0 || surplus <= 0 {
 		return nil
 	}
-	byUse := slices.Clone(active)
-	slices.SortStableFunc(byUse, func(a, b Active) int {
-		if c := a.LastActiveAt.Compare(b.LastActiveAt); c != 0 {
-			return c
-		}
-		return a.CreatedAt.Compare(b.CreatedAt)
+	byAge := slices.Clone(active)
+	slices.SortStableFunc(byAge, func(a, b Active) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), a.LastActiveAt.Compare(b.LastActiveAt))
 	})
 	ids := make([]string, 0, surplus)
-	for _, s := range byUse[:surplus] {
+	for _, s := range byAge[:surplus] {
 		ids = append(ids, s.ID)
 	}
 	return ids

@@ -1,0 +1,60 @@
+package session_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+func TestEnded(t *testing.T) {
+	type life = session.Lifetime
+	for name, c := range map[string]struct {
+		life life
+		at   time.Time // zero: it lives
+		why  session.EndReason
+	}{
+		"lives one nanosecond before the absolute end": {life{AbsoluteExpiry: in(1)}, time.Time{}, ""},
+		"is over exactly at the absolute end":          {life{AbsoluteExpiry: noon}, noon, session.Absolute},
+		"is over since the absolute end":               {life{AbsoluteExpiry: ago(time.Hour)}, ago(time.Hour), session.Absolute},
+		"lives one nanosecond before the idle end":     {life{AbsoluteExpiry: in(time.Hour), IdleExpiry: in(1)}, time.Time{}, ""},
+		"is over exactly at the idle end":              {life{AbsoluteExpiry: in(time.Hour), IdleExpiry: noon}, noon, session.Idle},
+		"idled before it reached its absolute end":     {life{AbsoluteExpiry: ago(1), IdleExpiry: ago(2)}, ago(2), session.Idle},
+		"does not idle after its absolute end":         {life{AbsoluteExpiry: ago(2), IdleExpiry: ago(1)}, ago(2), session.Absolute},
+		"reached its absolute end where both fall":     {life{AbsoluteExpiry: noon, IdleExpiry: noon}, noon, session.Absolute},
+		"never reaches an idle limit above the end":    {life{AbsoluteExpiry: in(1), IdleExpiry: in(2)}, time.Time{}, ""},
+		"was ended on purpose": {life{AbsoluteExpiry: in(time.Hour), EndedAt: ago(1), EndReason: session.Revoked},
+			ago(1), session.Revoked},
+		"was ended on purpose before its limits": {life{AbsoluteExpiry: ago(1), IdleExpiry: ago(2), EndedAt: ago(3), EndReason: session.SignedOut},
+			ago(3), session.SignedOut},
+		"was ended on purpose even after its limits": {life{AbsoluteExpiry: ago(3), EndedAt: ago(1), EndReason: session.ReuseDetected},
+			ago(1), session.ReuseDetected},
+		"counts as ended though the moment is to come": {life{AbsoluteExpiry: in(time.Hour), EndedAt: in(1), EndReason: session.Evicted},
+			in(1), session.Evicted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at, why, ended := c.life.Ended(noon)
+			if ended != !c.at.IsZero() || !at.Equal(c.at) || why != c.why {
+				t.Errorf("ended %v at %v, %q; want %v, %q", ended, at, why, c.at, c.why)
+			}
+		})
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	for name, c := range map[string]struct {
+		life session.Lifetime
+		want time.Time
+	}{
+		"is the absolute end without an idle limit": {session.Lifetime{AbsoluteExpiry: in(2)}, in(2)},
+		"is the idle end if that comes first":       {session.Lifetime{AbsoluteExpiry: in(2), IdleExpiry: in(1)}, in(1)},
+		"is the absolute end if that comes first":   {session.Lifetime{AbsoluteExpiry: in(1), IdleExpiry: in(2)}, in(1)},
+		"looks at no end on purpose":                {session.Lifetime{AbsoluteExpiry: in(1), EndedAt: ago(1)}, in(1)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.life.Expiry(); !got.Equal(c.want) {
+				t.Errorf("expires at %v, want %v", got, c.want)
+			}
+		})
+	}
+}
