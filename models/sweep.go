@@ -1,0 +1,117 @@
+package models
+
+import (
+	"context"
+	"fmt"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// mark is a tenant, client or issuer that was switched off: the sessions
+// created before are refused because of the mark, whatever their rows say.
+type mark struct {
+	tenant, id string
+	validFrom  Time
+}
+
+// sweeps says where marks are and which sessions they are about.
+var sweeps = []struct {
+	table, condition string
+	why              session.EndReason
+}{
+	{"tenants", "", session.TenantDisabled},
+	{"clients", " AND client_id = ?", session.ClientDisabled},
+	{"trusted_issuers", " AND issuer_id = ?", session.IssuerDisabled},
+}
+
+// Sweep ends the rows of sessions that a mark refuses already, so that they
+// are seen to be over and are pruned. It goes through the table once for each
+// mark, in small batches by primary key.
+func (s *Store) Sweep(ctx context.Context) error {
+	for _, sweep := range sweeps {
+		marks, err := s.marks(ctx, sweep.table)
+		if err != nil {
+			return err
+		}
+		for _, m := range marks {
+			if err := s.sweepMark(ctx, m, sweep.condition, sweep.why); err != nil {
+				return fmt.Errorf("sweep %s of %s: %w", m.id, m.tenant, err)
+			}
+			if err := s.swept(ctx, sweep.table, m); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// marks lists those that have not been worked off.
+func (s *Store) marks(ctx context.Context, table string) (marks []mark, err error) {
+	tenant := "tenant_id"
+	if table == "tenants" {
+		tenant = "id"
+	}
+	err = s.query(ctx, func(db *gorm.DB) error {
+		rows, err := db.Raw("SELECT " + tenant + ", id, sessions_valid_from FROM " + table +
+			" WHERE sessions_valid_from > COALESCE(swept_at, 0)").Rows()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var m mark
+			if err := rows.Scan(&m.tenant, &m.id, &m.validFrom); err != nil {
+				return err
+			}
+			marks = append(marks, m)
+		}
+		return rows.Err()
+	})
+	return marks, err
+}
+
+// sweepMark ends what the mark is about, one batch after the other. The event
+// of the mark stands for all of them.
+func (s *Store) sweepMark(ctx context.Context, m mark, condition string, why session.EndReason) error {
+	about := []any{m.tenant}
+	if condition != "" {
+		about = append(about, m.id)
+	}
+	for last := []byte{}; last != nil; {
+		var ids [][]byte
+		err := s.query(ctx, func(db *gorm.DB) error {
+			return db.Raw("SELECT id FROM sessions WHERE tenant_id = ?"+condition+" AND created_at < ? AND ended_at IS NULL AND id > ? ORDER BY id LIMIT ?",
+				append(about, m.validFrom, last, pruneBatch)...).Scan(&ids).Error
+		})
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		at := m.validFrom
+		err = s.exec(ctx, func(db *gorm.DB) error {
+			return db.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ?",
+				at, why, At(at.Add(session.Retention)), ids).Error
+		})
+		if err != nil {
+			return err
+		}
+		if last = ids[len(ids)-1]; len(ids) < pruneBatch {
+			last = nil
+		}
+	}
+	return nil
+}
+
+// swept notes that the mark has been worked off, unless it has moved since.
+func (s *Store) swept(ctx context.Context, table string, m mark) error {
+	tenant := " AND tenant_id = ?"
+	args := []any{m.validFrom, m.id, m.tenant, m.validFrom}
+	if table == "tenants" {
+		tenant = ""
+		args = []any{m.validFrom, m.id, m.validFrom}
+	}
+	return s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec("UPDATE "+table+" SET swept_at = ? WHERE id = ?"+tenant+" AND sessions_valid_from = ?", args...).Error
+	})
+}
