@@ -16,11 +16,22 @@ func claims(t *testing.T, a *testserver.Answer) map[string]any {
 }
 
 // part reads the header (0) or payload (1) of an answer's access token.
-func part(t *testing.T, a *testserver.Answer, i int) (object map[string]any) {
+func part(t *testing.T, a *testserver.Answer, i int) map[string]any {
 	t.Helper()
-	parts := strings.Split(a.Text("access_token"), ".")
+	return jwtPart(t, a.Text("access_token"), i)
+}
+
+// headerOf reads the header of a JWT.
+func headerOf(t *testing.T, token string) map[string]any {
+	t.Helper()
+	return jwtPart(t, token, 0)
+}
+
+func jwtPart(t *testing.T, token string, i int) (object map[string]any) {
+	t.Helper()
+	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		t.Fatalf("no access token in %s", a.Body)
+		t.Fatalf("not a JWT: %s", token)
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(parts[i])
 	if err == nil {

@@ -16,7 +16,7 @@ func (e *edge) alive(c *gin.Context) {
 
 // ready serves /readyz: the node can serve. Why it cannot goes to the log.
 func (e *edge) ready(c *gin.Context) {
-	ctx, cancel := context.WithTimeout(c, 2*time.Second)
+	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
 	c.Header("Cache-Control", "no-store")
 	if err := e.Ready(ctx); err != nil {

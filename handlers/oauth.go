@@ -27,7 +27,7 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 		notFound(c)
 		return nil
 	}
-	t, err := find(c, id)
+	t, err := find(c.Request.Context(), id) // gin uses its own context again
 	switch {
 	case err == nil:
 		return t

@@ -52,7 +52,7 @@ func (e *edge) observe(c *gin.Context) {
 	case route == "/healthz", route == "/readyz":
 		level = slog.LevelDebug
 	}
-	e.Log.Log(c, level, "request", attrs...)
+	e.Log.Log(c.Request.Context(), level, "request", attrs...)
 	e.Metrics.request(route, c.Request.Method, status, took)
 	e.Metrics.token(grant, outcome)
 }

@@ -35,7 +35,6 @@ func New(c Config) (http.Handler, error) {
 	r := gin.New()
 	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
 	r.HandleMethodNotAllowed = true
-	r.ContextWithFallback = true
 	r.RemoteIPHeaders = []string{"X-Forwarded-For"}
 	if err := r.SetTrustedProxies(c.TrustedProxies); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -61,8 +62,14 @@ func TestExchangeDoesNotWaitForAnotherIssuer(t *testing.T) {
 }
 
 func TestExchangeFetchesNothingFromPrivateAddresses(t *testing.T) {
-	reached := make(chan string, 10)
-	inside := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { reached <- r.URL.Path }))
+	reached := make(chan net.Addr, 100)
+	inside := httptest.NewUnstartedServer(http.NotFoundHandler())
+	inside.Config.ConnState = func(conn net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			reached <- conn.LocalAddr()
+		}
+	}
+	inside.StartTLS()
 	t.Cleanup(inside.Close)
 	port := inside.URL[strings.LastIndex(inside.URL, ":"):]
 	d, p := newDesk(t, testdb.SQLite(t)), newProvider(t)
@@ -79,6 +86,6 @@ func TestExchangeFetchesNothingFromPrivateAddresses(t *testing.T) {
 		}
 	}
 	if len(reached) > 0 {
-		t.Errorf("%s was reached", <-reached)
+		t.Errorf("%v was reached", <-reached)
 	}
 }

@@ -134,7 +134,8 @@ func TestExchangeMapsClaimsToAttributes(t *testing.T) {
 			tenant.TrustedIssuers[0].UserAttributes = map[string]string{"email": "token.email", "plan": "token.plan", "id": "token.id", "city": "token.address.city"}
 			tenant.TrustedIssuers[0].SessionAttributes = map[string]string{"app": "token.app"}
 			tenant.Clients[0].Claims = map[string]string{
-				"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'", "uid": "user.id", "app": "session.app", "city": "user.city", "user": "user.sub", "first": "session.amr[0]",
+				"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'", "uid": "user.id", "city": "user.city", "user": "user.sub",
+				"app": "session.app", "first": "session.amr[0]",
 			}
 		})
 		same := func(in map[string]any, want string) {

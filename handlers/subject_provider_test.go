@@ -119,7 +119,8 @@ func (p *provider) entry(keys models.IssuerKeys) models.IssuerSpec {
 	}}
 }
 
-// token is a good one by s under kid, with these claims over its own.
+// token is a good one by s under kid, if it is not empty, with these claims
+// over its own.
 func (p *provider) token(d *desk, s signer, kid string, over map[string]any) string {
 	now := d.Clock.Now().Unix()
 	all := map[string]any{"iss": p.url, "aud": d.URL, "sub": "alice", "jti": rand.Text(), "iat": now, "exp": now + 60}
@@ -130,7 +131,19 @@ func (p *provider) token(d *desk, s signer, kid string, over map[string]any) str
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	return forge(`{"alg":"`+s.alg+`","kid":"`+kid+`"}`, string(payload), s.sign)
+	if kid != "" {
+		kid = `,"kid":"` + kid + `"`
+	}
+	return forge(`{"alg":"`+s.alg+`"`+kid+`}`, string(payload), s.sign)
+}
+
+func asPEM(t *testing.T, public crypto.PublicKey) string {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
 func trusting(entries ...models.IssuerSpec) func(*models.TenantSpec) {
@@ -140,21 +153,17 @@ func trusting(entries ...models.IssuerSpec) func(*models.TenantSpec) {
 func TestExchangeFindsTheKeysOfAnIssuer(t *testing.T) {
 	d, p := newDesk(t, testdb.SQLite(t)), newProvider(t)
 	set := jose.JSONWebKeySet{}
-	var pems strings.Builder
+	pems := ""
 	for _, s := range signers()[:4] {
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: s.public, KeyID: s.alg, Algorithm: s.alg, Use: "sig"})
-		der, err := x509.MarshalPKIXPublicKey(s.public)
-		if err != nil {
-			t.Fatal(err)
-		}
-		pem.Encode(&pems, &pem.Block{Type: "PUBLIC KEY", Bytes: der})
+		pems += asPEM(t, s.public)
 	}
 	inline, err := json.Marshal(set)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, keys := range map[string]models.IssuerKeys{
-		"discovery": {Discovery: true}, "jwks_uri": {JWKSURI: p.url + "/keys"}, "jwks": {JWKS: inline}, "pem": {PEM: pems.String()},
+		"discovery": {Discovery: true}, "jwks_uri": {JWKSURI: p.url + "/keys"}, "jwks": {JWKS: inline}, "pem": {PEM: pems},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d.change(trusting(p.entry(keys)))
@@ -176,6 +185,18 @@ func TestExchangeFindsTheKeysOfAnIssuer(t *testing.T) {
 			d.takes(t, ofJWT, p.token(d, signers()[0], "RS256", nil))
 		})
 	}
+}
+
+func TestExchangeTakesATokenWithoutKidIfOneKeyFits(t *testing.T) {
+	d, p := newDesk(t, testdb.SQLite(t)), newProvider(t)
+	one, two := newES256Key(t), newES256Key(t)
+	bare := func(key *ecdsa.PrivateKey) string { return p.token(d, signer{"ES256", nil, es256(key)}, "", nil) }
+	d.change(trusting(p.entry(models.IssuerKeys{PEM: asPEM(t, one.Public()) + asPEM(t, signers()[0].public)})))
+	d.takes(t, ofJWT, bare(one))
+	d.refuses(t, ofJWT, bare(two))
+	d.change(trusting(p.entry(models.IssuerKeys{PEM: asPEM(t, one.Public()) + asPEM(t, two.Public())})))
+	d.refuses(t, ofJWT, bare(one))
+	d.refuses(t, ofJWT, bare(two))
 }
 
 func TestExchangeTakesHS256WithASharedSecretAlone(t *testing.T) {

@@ -224,7 +224,8 @@ func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
 
 func TestExchangeRefusesOurOwnTokens(t *testing.T) {
 	d := newDesk(t, testdb.SQLite(t))
-	ours := d.Post("/token", []string{"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", d.with(nil)}, testserver.Basic("backend", testserver.ClientSecret))
+	form := []string{"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", d.with(nil)}
+	ours := d.Post("/token", form, testserver.Basic("backend", testserver.ClientSecret))
 	for _, kind := range []string{"access_token", "refresh_token", "session_token"} {
 		for _, as := range []string{ofJWT, ofIDToken, "urn:ietf:params:oauth:token-type:access_token", "urn:ietf:params:oauth:token-type:refresh_token"} {
 			t.Run(kind+" as "+as, func(t *testing.T) {

@@ -28,6 +28,9 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 		return nil, err
 	}
 	client := call.Tenant.client(c.id)
+	if call.Tenant.broken["client "+c.id] {
+		return nil, errors.New("the client's configuration is unusable on this node")
+	}
 	if client == nil {
 		// As much work as for a client that exists.
 		s.keys.MatchClientSecret(call.Tenant.ID, c.id, c.secret, models.Digest{RootVersion: int64(s.keys.issuing.version)})

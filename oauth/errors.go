@@ -109,6 +109,9 @@ func plainText(s string) string {
 func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 	e := asError(err)
 	call.Outcome, call.Cause = e.Code, e.Cause
+	if call.Cause == nil {
+		call.Cause = errors.New(e.Description) // a sentence of ours, without a value of the request
+	}
 	h := w.Header()
 	if e.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Basic realm="`+call.Tenant.Issuer+`"`)

@@ -61,7 +61,7 @@ func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
 		message := issues.Errors()[0].Message
 		return nil, errors.New(strings.TrimSuffix(message, " (in container '')"))
 	}
-	if out := ast.OutputType(); want != nil && !out.IsExactType(want) && !out.IsExactType(cel.DynType) {
+	if out := ast.OutputType(); want != nil && !mayYield(out, want) {
 		return nil, fmt.Errorf("yields %s, but %s is needed", out, want)
 	}
 	program, err := env.Program(ast, cel.CostLimit(expressionCost))
@@ -69,6 +69,17 @@ func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
 		return nil, err
 	}
 	return &expression{program}, nil
+}
+
+// mayYield says whether a result of type out can turn out to be want: as it
+// is, as an optional one, or as what only evaluation shows.
+func mayYield(out, want *cel.Type) bool {
+	for _, t := range []*cel.Type{want, cel.DynType} {
+		if out.IsExactType(t) || out.IsExactType(cel.OptionalType(t)) {
+			return true
+		}
+	}
+	return false
 }
 
 // evaluate yields a JSON-compatible value, or errMissing.

@@ -64,7 +64,10 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, errFetchRefused
 	}
 	resp, err := t.next.RoundTrip(r)
-	if err != nil {
+	switch {
+	case errors.Is(err, errFetchRefused):
+		return nil, errFetchRefused // without the address that the dialer adds
+	case err != nil:
 		return nil, err
 	}
 	if resp.ContentLength > maxFetch {
@@ -83,7 +86,7 @@ type boundedBody struct {
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
+	if b.left < 0 {
 		return 0, errTooLong
 	}
 	n, err := b.ReadCloser.Read(p[:min(len(p), b.left+1)])

@@ -29,12 +29,9 @@ type introspectState struct {
 // Introspect serves {iss}/introspect (RFC 7662). Only confidential clients ask.
 func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
-		client, err := s.provider.AuthenticateClient(ctx, r, r.PostForm)
-		if err != nil {
+		signed := wantsJWT(r)
+		if err := s.authenticateCaller(ctx, r, signed); err != nil {
 			return err
-		}
-		if client.IsPublic() {
-			return invalidClient(errors.New("a public client may not introspect"))
 		}
 		token := r.PostForm.Get("token")
 		if token == "" {
@@ -44,9 +41,29 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) 
 		if _, _, err := s.provider.IntrospectToken(ctx, token, fosite.TokenUse(r.PostForm.Get("token_type_hint")), state); err != nil {
 			return err
 		}
+		if signed {
+			return s.writeIntrospectionJWT(ctx, w, state.caller, state.answer)
+		}
 		writeJSON(w, http.StatusOK, state.answer)
 		return nil
 	})
+}
+
+// authenticateCaller lets confidential clients in. Others get 401, or 400 if
+// they want a signed answer (RFC 9701 §5).
+func (s *Server) authenticateCaller(ctx context.Context, r *http.Request, signed bool) error {
+	client, err := s.provider.AuthenticateClient(ctx, r, r.PostForm)
+	if err == nil && client.IsPublic() {
+		err = invalidClient(errors.New("a public client may not introspect"))
+	}
+	if err == nil || !signed {
+		return err
+	}
+	e := asError(err)
+	if e.Status == http.StatusUnauthorized {
+		e.Status = http.StatusBadRequest
+	}
+	return e
 }
 
 // introspection implements fosite.TokenIntrospector. The stock one shows every

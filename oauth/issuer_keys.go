@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ const (
 	keysFresh     = 10 * time.Minute // then they are fetched anew, so that a key that was removed is forgotten
 	keysLastGood  = time.Hour        // as long they serve while the issuer does not answer
 	refetchPause  = 30 * time.Second // between fetches for an unknown kid (R-JK-13)
-	failurePause  = 5 * time.Second  // after a fetch that failed
+	failurePause  = 5 * time.Second  // after a fetch that failed, while there are no keys at all
 	maxIssuerKeys = 100
 )
 
@@ -84,7 +85,13 @@ func parseJWKS(text []byte) ([]jose.JSONWebKey, error) {
 	var keys []jose.JSONWebKey
 	for _, text := range raw.Keys {
 		var k jose.JSONWebKey
-		if json.Unmarshal(text, &k) == nil && usable(k) {
+		var also struct { // what go-jose does not read (RFC 7517 §4.3)
+			KeyOps []string `json:"key_ops"`
+		}
+		if json.Unmarshal(text, &k) != nil || json.Unmarshal(text, &also) != nil || !usable(k) {
+			continue
+		}
+		if also.KeyOps == nil || slices.Contains(also.KeyOps, "verify") {
 			keys = append(keys, k)
 		}
 	}
@@ -125,7 +132,9 @@ func usable(k jose.JSONWebKey) bool {
 	switch key := k.Key.(type) {
 	case *rsa.PublicKey:
 		return key.N.BitLen() >= 2048
-	case *ecdsa.PublicKey, ed25519.PublicKey:
+	case *ecdsa.PublicKey:
+		return key.Curve.Params().BitSize >= 256
+	case ed25519.PublicKey:
 		return true
 	default:
 		return false
@@ -170,16 +179,20 @@ type remoteKeys struct {
 func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
 	r.mu.Lock()
 	now := r.now()
-	age := now.Sub(r.fetchedAt)
+	age, sinceFailure := now.Sub(r.fetchedAt), now.Sub(r.failedAt)
+	failed := func(within time.Duration) bool { return r.failure != nil && 0 <= sinceFailure && sinceFailure < within }
 	have := r.set != nil && age < keysLastGood
-	chosen := choose(r.set, fits)
-	resting := now.Sub(r.failedAt) < failurePause && now.Sub(r.failedAt) >= 0
+	pause := failurePause
+	var chosen []jose.JSONWebKey
+	if have {
+		pause, chosen = refetchPause, choose(r.set, fits)
+	}
 	switch {
-	case have && len(chosen) > 0 && age < keysFresh:
+	case len(chosen) > 0 && age < keysFresh:
 		r.mu.Unlock()
 		return chosen, nil
-	case have && len(chosen) > 0: // renew behind the caller's back
-		if !resting {
+	case len(chosen) > 0 && failed(keysFresh): // an outage: renew behind the caller's back
+		if !failed(pause) {
 			r.startFetch()
 		}
 		r.mu.Unlock()
@@ -187,12 +200,9 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	case have && age < refetchPause:
 		r.mu.Unlock()
 		return nil, nil
-	case resting:
+	case failed(pause): // the issuer may have made the key meanwhile
 		err := r.failure
 		r.mu.Unlock()
-		if have {
-			return nil, nil
-		}
 		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
 	}
 	done := r.startFetch()
@@ -204,10 +214,14 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.failure != nil {
+	switch {
+	case r.failure == nil:
+		return choose(r.set, fits), nil
+	case len(chosen) > 0:
+		return chosen, nil
+	default:
 		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, r.failure)
 	}
-	return choose(r.set, fits), nil
 }
 
 // startFetch begins a fetch, or joins the one under way. r.mu is held.
@@ -239,7 +253,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if uri == "" {
 		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)
 		if err != nil {
-			return nil, fmt.Errorf("discovery: %w", err)
+			return nil, fmt.Errorf("discovery: %.200s", err.Error()) // it may hold the whole answer
 		}
 		var metadata struct {
 			JWKSURI string `json:"jwks_uri"`

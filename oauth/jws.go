@@ -24,13 +24,27 @@ const (
 // joseHeader is what we read of a JWS header. Members that could select a key
 // (jku, jwk, x5u, x5c) are not among it.
 type joseHeader struct {
-	Alg  string          `json:"alg"`
-	Kid  string          `json:"kid"`
-	Typ  string          `json:"typ"`
-	Crit json.RawMessage `json:"crit"`
-	B64  json.RawMessage `json:"b64"`
-	Zip  json.RawMessage `json:"zip"`
-	Enc  json.RawMessage `json:"enc"`
+	Alg, Kid, Typ       string
+	Crit, B64, Zip, Enc json.RawMessage
+}
+
+// readHeader takes members by their exact names: decoded into a struct, "ALG"
+// would pass for "alg", and we would check another header than the library
+// that verifies the signature.
+func readHeader(text []byte) (*joseHeader, error) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return nil, err
+	}
+	h := &joseHeader{Crit: members["crit"], B64: members["b64"], Zip: members["zip"], Enc: members["enc"]}
+	for name, field := range map[string]*string{"alg": &h.Alg, "kid": &h.Kid, "typ": &h.Typ} {
+		if value, present := members[name]; present {
+			if err := json.Unmarshal(value, field); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return h, nil
 }
 
 // compactHeader checks the form of a compact JWS before any library parses it
@@ -60,8 +74,8 @@ func compactHeader(token string) (*joseHeader, error) {
 			return nil, err
 		}
 	}
-	var h joseHeader
-	if err := json.Unmarshal(decoded[0], &h); err != nil {
+	h, err := readHeader(decoded[0])
+	if err != nil {
 		return nil, errors.New("header is not a JOSE header")
 	}
 	switch {
@@ -74,7 +88,7 @@ func compactHeader(token string) (*joseHeader, error) {
 	case len(h.Kid) > maxKid:
 		return nil, errors.New("kid longer than 256 bytes")
 	}
-	return &h, nil
+	return h, nil
 }
 
 // canonicalBase64 refuses padding, white space and unused bits that are set:

@@ -29,7 +29,7 @@ func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 	for _, row := range rows {
 		key, err := k.unsealKey(row)
 		if err == nil {
-			err = key.prepare(typAccessToken, typJWT)
+			err = key.prepare(typAccessToken, typJWT, typIntrospection)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))
@@ -107,7 +107,7 @@ func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
 }
 
 // verify checks the signature of a token of ours by its kid, over the whole
-// ring, and returns its typ and payload. Its text has passed checkCompact.
+// ring, and returns its typ and payload.
 func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byte, err error) {
 	header, err := compactHeader(token)
 	if err != nil {

@@ -42,6 +42,7 @@ type metadata struct {
 	TokenEndpointAuth            []string `json:"token_endpoint_auth_methods_supported"`
 	RevocationEndpointAuth       []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionEndpointAuth    []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionSigningAlgs     []string `json:"introspection_signing_alg_values_supported"` // RFC 9701 §7
 	ScopesSupported              []string `json:"scopes_supported,omitempty"`
 	RequestParameterSupported    bool     `json:"request_parameter_supported"`
 	RequestURIParameterSupported bool     `json:"request_uri_parameter_supported"`
@@ -65,7 +66,7 @@ func (t *Tenant) Metadata() (*Document, error) {
 		IntrospectionEndpoint: t.Issuer + "/introspect", JWKSURI: t.Issuer + "/.well-known/jwks.json",
 		ResponseTypes: []string{}, GrantTypes: grantTypes, SubjectTypes: []string{"public"}, IDTokenSigningAlgs: algorithms,
 		TokenEndpointAuth: methods, RevocationEndpointAuth: methods, IntrospectionEndpointAuth: methods[1:],
-		ScopesSupported: slices.Compact(scopes),
+		IntrospectionSigningAlgs: algorithms[len(algorithms)-1:], ScopesSupported: slices.Compact(scopes),
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -49,6 +50,9 @@ func (s *Server) RotateSigningKey(ctx context.Context, tenant string) (models.Si
 		return models.SigningKey{}, err
 	}
 	now := s.now()
+	if n := len(c.Keys); n > 0 && now.Before(c.Keys[n-1].ActivatesAt.Time) {
+		return models.SigningKey{}, fmt.Errorf("key %s is announced already and signs from %s on", c.Keys[n-1].Kid, c.Keys[n-1].ActivatesAt.Format(time.RFC3339))
+	}
 	key, err := s.keys.NewSigningKey(tenant, c.SigningAlgorithm, now, now.Add(Announcement))
 	if err != nil {
 		return models.SigningKey{}, err

@@ -22,9 +22,9 @@ func parseScope(text string) ([]string, error) {
 		if !slices.Contains(scopes, token) {
 			scopes = append(scopes, token)
 		}
-	}
-	if len(scopes) > MaxScopes {
-		return nil, invalidScope("More than 100 scopes")
+		if len(scopes) > MaxScopes {
+			return nil, invalidScope("More than 100 scopes")
+		}
 	}
 	return scopes, nil
 }

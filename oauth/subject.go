@@ -120,8 +120,11 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 			return e, nil
 		}
 	}
-	if known {
+	switch {
+	case known:
 		return nil, badSubject("its audience is another one")
+	case t.broken["issuer "+iss]:
+		return nil, errors.New("the trusted issuer's configuration is unusable on this node")
 	}
 	return nil, badSubject("its issuer is not trusted here")
 }
@@ -178,14 +181,14 @@ func (s *Subject) checkParties(c *Client) error {
 		}
 	}
 	if s.entry.Settings.TokenType == models.TokenTypeIDToken { // OIDC Core §3.1.3.7
-		azp, _ := s.claims["azp"].(string)
+		azp, present := s.claims["azp"].(string)
 		aud, _ := stringOrList(s.claims["aud"])
-		if azp == "" && len(aud) > 1 || azp != "" && !slices.Contains(s.entry.audiences, azp) {
+		if !present && len(aud) > 1 || present && !slices.Contains(s.entry.audiences, azp) {
 			return errors.New("azp is not the expected client")
 		}
 		return nil
 	}
-	if id, _ := s.claims["client_id"].(string); id != "" && id != c.ID {
+	if id, present := s.claims["client_id"].(string); present && id != c.ID {
 		return errors.New("it was issued for another client")
 	}
 	return nil
@@ -207,7 +210,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 	}
 	acr := ""
 	if e.Settings.MayAssert("acr") {
-		acr, _ = s.claims["acr"].(string)
+		acr = e.capped(s.claims["acr"])
 	}
 	if !e.Settings.MayAssert("amr") {
 		return nil
@@ -218,6 +221,16 @@ func (s *Subject) readAssertions(now time.Time) error {
 		})
 	}
 	return nil
+}
+
+// capped is an asserted acr, at most the entry's maximum.
+func (e *issuerEntry) capped(asserted any) string {
+	acr, _ := asserted.(string)
+	most := e.Settings.MaxACR
+	if most != "" && slices.Index(session.ACRValues, acr) > slices.Index(session.ACRValues, most) {
+		return most
+	}
+	return acr
 }
 
 // amrClaim reads amr: a list of a few short strings (RFC 8176 §1).
@@ -275,11 +288,7 @@ func (s *Subject) mapUser(c *Client) error {
 	if !validSubject(s.sub) {
 		return badSubject("its subject is not 1 to 255 printable ASCII characters")
 	}
-	var others []models.IssuerSettings
-	for _, other := range c.tenant.issuers {
-		others = append(others, other.Settings)
-	}
-	if c.tenant.client(s.sub) != nil || !e.Settings.SpeaksFor(s.sub, others) {
+	if c.tenant.clientIDs[s.sub] || !e.Settings.SpeaksFor(s.sub, c.tenant.namespaces) {
 		return badSubject("its issuer may not vouch for this subject")
 	}
 	var failure error

@@ -34,6 +34,13 @@ type Tenant struct {
 	issuers []*issuerEntry
 	ring    *keyRing
 	origins []string // of all clients
+
+	// What no subject may pass for: also of those clients and issuers that do
+	// not compile here and serve nobody.
+	clientIDs  map[string]bool
+	namespaces []models.IssuerSettings
+
+	broken map[string]bool // clients and issuers that do not compile or open here: a fault of ours
 }
 
 // Client is an app client as a node holds it. It implements fosite.Client.
@@ -172,6 +179,7 @@ func (r *registry) check(ctx context.Context) error {
 	defer r.mu.Unlock()
 	for id, t := range r.tenants {
 		if revisions[id] != t.row.Revision {
+			r.log.Info("configuration changed", "tenant", id)
 			delete(r.tenants, id)
 		}
 	}
@@ -215,7 +223,13 @@ func (r *registry) reread(ctx context.Context, t *Tenant) (*Tenant, error) {
 // build compiles what the rows say. They were checked when they were written;
 // one that does not compile now is logged and serves nobody.
 func (r *registry) build(c *models.TenantConfig) *Tenant {
-	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), row: c.Tenant, clients: map[string]*Client{}}
+	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}}
+	for _, row := range c.Clients {
+		t.clientIDs[row.ID] = true
+	}
+	for _, row := range c.Issuers {
+		t.namespaces = append(t.namespaces, row.Settings)
+	}
 	log := r.log.With("tenant", c.ID)
 	var err error
 	if t.ring, err = newKeyRing(r.keys, c.Keys); err != nil {
@@ -236,6 +250,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 			}
 		}
 		if len(faults) > 0 {
+			t.broken["client "+row.ID] = true
 			log.Error("client is unusable", "client", row.ID, "error", faults)
 			continue
 		}
@@ -249,6 +264,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	for _, row := range c.Issuers {
 		entry, err := r.newIssuerEntry(t, row)
 		if err != nil {
+			t.broken["issuer "+row.Settings.Issuer] = true
 			log.Error("trusted issuer is unusable", "issuer", row.Settings.Issuer, "error", err)
 			continue
 		}

@@ -1,0 +1,71 @@
+package oauth
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
+	issuer := func(fn func(*models.IssuerSettings)) models.IssuerSpec {
+		e := models.IssuerSettings{Issuer: "https://auth.example.com", Keys: models.IssuerKeys{Discovery: true}}
+		fn(&e)
+		return models.IssuerSpec{IssuerSettings: e}
+	}
+	client := func(fn func(*models.ClientSettings)) models.ClientSpec {
+		c := models.ClientSettings{}
+		fn(&c)
+		return models.ClientSpec{ClientSettings: c}
+	}
+	fine := models.TenantSpec{
+		TrustedIssuers: []models.IssuerSpec{issuer(func(e *models.IssuerSettings) {
+			e.Subject, e.UserAttributes = "token.?oid.orValue(token.sub)", map[string]string{"email": "token.email"}
+			e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
+		}), issuer(func(*models.IssuerSettings) {})},
+		Clients: []models.ClientSpec{client(func(c *models.ClientSettings) {
+			c.Allow, c.Claims = "user.plan == 'pro' && client.public", map[string]string{"plan": "user.plan", "device": "session.device"}
+		}), client(func(*models.ClientSettings) {})},
+	}
+	faulty := models.TenantSpec{
+		TrustedIssuers: []models.IssuerSpec{
+			issuer(func(e *models.IssuerSettings) {}),
+			issuer(func(e *models.IssuerSettings) {
+				e.Subject = "size(token.sub)"
+				e.UserAttributes = map[string]string{"a": "usr.a", "b": "token.b", "c": "user.c"}
+				e.SessionAttributes = map[string]string{"d": "upper(token.d)"}
+				e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[]}`)}
+			}),
+			issuer(func(e *models.IssuerSettings) { e.Keys = models.IssuerKeys{PEM: "not PEM"} }),
+		},
+		Clients: []models.ClientSpec{
+			client(func(c *models.ClientSettings) { c.Allow = "token.amr" }),
+			client(func(c *models.ClientSettings) { c.Allow = "'yes'" }),
+			client(func(c *models.ClientSettings) { c.Allow = "session.acr == 'phr'" }),
+			client(func(c *models.ClientSettings) {
+				c.Claims = map[string]string{"email": "usr.email", "roles": "token.roles", "ok": "user.ok"}
+			}),
+		},
+	}
+	var got []string
+	for _, fault := range CheckTenants([]models.TenantSpec{fine, faulty}) {
+		got = append(got, fault.String())
+	}
+	want := []string{
+		"tenants[1].trusted_issuers[1].subject: yields int, but string is needed",
+		"tenants[1].trusted_issuers[1].user_attributes.a: undeclared reference to 'usr'",
+		"tenants[1].trusted_issuers[1].user_attributes.c: undeclared reference to 'user'",
+		"tenants[1].trusted_issuers[1].session_attributes.d: undeclared reference to 'upper'",
+		"tenants[1].trusted_issuers[1].keys.jwks: no usable public signature key (RSA of 2048 bits or more, P-256 … P-521, Ed25519)",
+		"tenants[1].trusted_issuers[2].keys.pem: no PEM block",
+		"tenants[1].clients[1].allow: yields string, but bool is needed",
+		"tenants[1].clients[2].allow: undeclared reference to 'session'",
+		"tenants[1].clients[3].claims.email: undeclared reference to 'usr'",
+		"tenants[1].clients[3].claims.roles: undeclared reference to 'token'",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("faults:\n  %s\nwant:\n  %s", strings.Join(got, "\n  "), strings.Join(want, "\n  "))
+	}
+}

@@ -1,0 +1,80 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+)
+
+func basic(pair string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair)) }
+
+func TestReadBasic(t *testing.T) {
+	for _, row := range []struct {
+		name, header string
+		want         *credentials // nil: refused
+	}{
+		{"takes id and secret", basic("web:secret"), &credentials{"web", "secret"}},
+		{"takes the scheme in any case", "bAsIc " + basic("web:secret")[6:], &credentials{"web", "secret"}},
+		{"splits at the first colon", basic("web:a:b:"), &credentials{"web", "a:b:"}},
+		{"decodes both halves after the split", basic("a%3Ab:c%3Ad%25"), &credentials{"a:b", "c:d%"}},
+		{"takes a plus for a space", basic("a+b:c+d"), &credentials{"a b", "c d"}},
+		{"takes an encoded plus for a plus", basic("web:c%2Bd"), &credentials{"web", "c+d"}},
+		{"takes UTF-8", basic("web:%C3%A9é"), &credentials{"web", "éé"}},
+		{"takes an empty secret, which will match nothing", basic("web:"), &credentials{"web", ""}},
+		{"takes characters that need no encoding as they are", basic("a-z._~:A-Z._~"), &credentials{"a-z._~", "A-Z._~"}},
+
+		{"refuses Bearer", "Bearer abc", nil},
+		{"refuses a longer scheme", "Basically " + basic("web:secret")[6:], nil},
+		{"refuses the scheme alone", "Basic", nil},
+		{"refuses nothing", "", nil},
+		{"refuses bad base64", "Basic !!!!", nil},
+		{"refuses base64 that is cut off", "Basic d2ViOnNlY3Jld", nil},
+		{"refuses the raw pair", "Basic web:secret", nil},
+		{"refuses a pair without a colon", basic("websecret"), nil},
+		{"refuses a half that is not form-encoded, and tries it no other way", basic("web:100%"), nil},
+		{"refuses an id that is not form-encoded", basic("w%eb:secret"), nil},
+		{"refuses invalid UTF-8", basic("web:\xff"), nil},
+		{"refuses encoded invalid UTF-8", basic("web:%FF"), nil},
+		{"refuses NUL", basic("web%00:secret"), nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got, err := readBasic(row.header)
+			if (err == nil) != (row.want != nil) || row.want != nil && got != *row.want {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestReadCredentialsTakesOneMethod(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		headers []string
+		form    url.Values
+		want    string // code of the refusal
+		id      string
+	}{
+		{"Basic", []string{basic("web:s")}, url.Values{}, "", "web"},
+		{"Basic with the same client_id in the body", []string{basic("web:s")}, url.Values{"client_id": {"web"}}, "", "web"},
+		{"post", nil, url.Values{"client_id": {"web"}, "client_secret": {"s"}}, "", "web"},
+		{"an id alone", nil, url.Values{"client_id": {"web"}}, "", "web"},
+		{"nothing", nil, url.Values{}, "401 invalid_client", ""},
+		{"a secret without an id", nil, url.Values{"client_secret": {"s"}}, "401 invalid_client", ""},
+		{"another scheme beside an id", []string{"Bearer x"}, url.Values{"client_id": {"web"}}, "401 invalid_client", ""},
+		{"an assertion", nil, url.Values{"client_id": {"web"}, "client_assertion": {"x"}}, "401 invalid_client", ""},
+		{"the type of an assertion", nil, url.Values{"client_id": {"web"}, "client_assertion_type": {"x"}}, "401 invalid_client", ""},
+		{"Basic and a secret in the body", []string{basic("web:s")}, url.Values{"client_secret": {"s"}}, "400 invalid_request", ""},
+		{"Basic and another client_id in the body", []string{basic("web:s")}, url.Values{"client_id": {"ios"}}, "400 invalid_request", ""},
+		{"two headers", []string{basic("web:s"), basic("web:s")}, url.Values{}, "400 invalid_request", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/token", nil)
+			r.Header["Authorization"] = row.headers
+			c, err := readCredentials(r, row.form)
+			if refusal(err) != row.want || c.id != row.id {
+				t.Errorf("%q, %v", c.id, err)
+			}
+		})
+	}
+}

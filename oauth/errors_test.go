@@ -1,0 +1,90 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/ory/fosite"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+func TestPlainTextKeepsWhatTheWireAllows(t *testing.T) {
+	for text, want := range map[string]string{
+		"A sentence, with 1 & 2; [more] ~": "A sentence, with 1 & 2; [more] ~",
+		`a "quoted" \word`:                 "a quoted word",
+		"a\r\nb\tc\x00d\x7fe":              "abcde",
+		"é and \xff":                       " and ",
+		"":                                 "",
+	} {
+		if got := plainText(text); got != want {
+			t.Errorf("%q becomes %q, want %q", text, got, want)
+		}
+	}
+	var all strings.Builder
+	for b := range 256 {
+		all.WriteByte(byte(b))
+	}
+	for _, b := range []byte(plainText(all.String())) {
+		if b < 0x20 || b > 0x7e || b == '"' || b == '\\' {
+			t.Errorf("%#x is let through", b)
+		}
+	}
+}
+
+func TestErrorsAreMappedInOnePlace(t *testing.T) {
+	const secret = "lk_rt_secret"
+	for _, row := range []struct {
+		name       string
+		err        error
+		status     int
+		code       string
+		retryAfter string
+	}{
+		{"a refusal of ours stays as it is", badSubject("it has expired").because(errors.New(secret)), 400, "invalid_request", ""},
+		{"one that was wrapped, too", fmt.Errorf("exchange: %w", invalidTarget("no")), 400, "invalid_target", ""},
+		{"a failed authentication", invalidClient(errors.New(secret)), 401, "invalid_client", ""},
+		{"a dead refresh token", invalidGrant(errors.New(secret)), 400, "invalid_grant", ""},
+		{"a database that does not answer", fmt.Errorf("%w: %s", models.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
+		{"an issuer that does not answer", fmt.Errorf("%w: %s", ErrIssuerUnavailable, secret), 503, "temporarily_unavailable", "1"},
+		{"too many signatures", errBusy, 503, "temporarily_unavailable", "1"},
+		{"a deadline", context.DeadlineExceeded, 503, "temporarily_unavailable", "1"},
+		{"no signing key", errNoSigningKey, 500, "server_error", ""},
+		{"what nobody expected", errors.New(secret), 500, "server_error", ""},
+		{"a row that is not there", models.ErrNotFound, 500, "server_error", ""},
+		{"what fosite refuses", fosite.ErrInvalidRequest.WithHint(secret).WithDebug(secret), 400, "invalid_request", ""},
+		{"what fosite cannot authenticate", fosite.ErrInvalidClient.WithHint(secret), 401, "invalid_client", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			call := &Call{Tenant: &Tenant{Issuer: "https://id.example.com/t/shop"}}
+			(&Server{}).writeError(w, call, row.err)
+			h := w.Header()
+			var body map[string]string
+			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil {
+				t.Fatalf("%s: %v", w.Body, err)
+			}
+			if w.Code != row.status || body["error"] != row.code || h.Get("Retry-After") != row.retryAfter || call.Outcome != row.code {
+				t.Errorf("%d %s, Retry-After %q, logged as %q", w.Code, w.Body, h.Get("Retry-After"), call.Outcome)
+			}
+			if strings.Contains(w.Body.String(), secret) || len(body) != 2 || body["error_description"] != plainText(body["error_description"]) {
+				t.Errorf("it says too much: %s", w.Body)
+			}
+			if h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || h.Get("Content-Type") != "application/json" {
+				t.Errorf("headers %v", h)
+			}
+			challenge := ""
+			if row.status == 401 {
+				challenge = `Basic realm="https://id.example.com/t/shop"`
+			}
+			if h.Get("WWW-Authenticate") != challenge {
+				t.Errorf("challenge %q", h.Get("WWW-Authenticate"))
+			}
+		})
+	}
+}

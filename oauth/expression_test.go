@@ -1,0 +1,207 @@
+package oauth
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/cel-go/cel"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// someToken is what the expressions of these tests see as `token`.
+func someToken(t *testing.T) map[string]any {
+	t.Helper()
+	claims, err := models.ParseObject([]byte(`{
+		"sub": "alice", "id": 9007199254740993, "whole": 7, "half": 7.5, "one": 1.0, "huge": 18446744073709551616, "yes": true,
+		"nothing": null, "amr": ["hwk", "pin"], "none": [], "mixed": ["a", null, {"b": 1}],
+		"address": {"city": "Bern", "street": null}
+	}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+func issuerExpression(t *testing.T, text string) *expression {
+	t.Helper()
+	envs, err := environments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := compile(envs.issuer, text, nil)
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return e
+}
+
+func TestExpressionYields(t *testing.T) {
+	variables := map[string]any{"token": someToken(t)}
+	for text, want := range map[string]string{ // as JSON
+		`token.sub`:                    `"alice"`,
+		`token.id`:                     `9007199254740993`,
+		`token.id == 9007199254740993`: `true`,
+		`token.id + 1`:                 `9007199254740994`,
+		`token.half`:                   `7.5`,
+		`token.amr`:                    `["hwk","pin"]`,
+		`token.mixed`:                  `["a",null,{"b":1}]`,
+		`token.address`:                `{"city":"Bern","street":null}`,
+		`{'a': null, 'b': [1u]}`:       `{"a":null,"b":[1]}`,
+		`token.amr.exists(m, m in ['hwk','otp'])`: `true`,
+		`token.amr.exists(m, m == 'sms')`:         `false`,
+		`token.amr.map(m, m + '!')`:               `["hwk!","pin!"]`,
+		`has(token.plan) ? token.plan : 'free'`:   `"free"`,
+		`has(token.sub) ? token.sub : 'free'`:     `"alice"`,
+		// Numbers compare across their types.
+		`token.whole < token.half`:                 `true`,
+		`token.one == 1`:                           `true`,
+		`token.whole == 7.0`:                       `true`,
+		`token.huge > 9223372036854775807`:         `true`,
+		`token.id > 1.5 && 1.5 < token.id`:         `true`,
+		`token.whole in [7.0]`:                     `true`,
+		`token.whole == 'seven'`:                   `false`,
+		`token.whole >= 7u`:                        `true`,
+		`size(token.amr) > 1.5`:                    `true`,
+		`string(token.id)`:                         `"9007199254740993"`,
+		`token.sub + '@' + token['address'].city`:  `"alice@Bern"`,
+		`token.sub.startsWith('al')`:               `true`,
+		`token.sub.matches('^[a-z]+$')`:            `true`,
+		`token.?plan.orValue('free')`:              `"free"`,
+		`token.?sub`:                               `"alice"`,
+		`token.?address.?city`:                     `"Bern"`,
+		`optional.of([1])`:                         `[1]`,
+		`b'\x00\xff'`:                              `"AP8="`,
+		`timestamp('2026-01-02T03:04:05+01:00')`:   `"2026-01-02T02:04:05Z"`,
+		`duration('90s')`:                          `"1m30s"`,
+		`token.missing == 1 || token.yes`:          `true`, // the other side decides
+		`!has(token.missing) || token.missing > 1`: `true`,
+	} {
+		value, err := issuerExpression(t, text).evaluate(variables)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, _ := json.Marshal(value); string(got) != want {
+			t.Errorf("%s yields %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestExpressionLeavesOut(t *testing.T) {
+	variables := map[string]any{"token": someToken(t)}
+	for _, text := range []string{
+		`token.missing`, `token['missing']`, `token.missing.city`, `token.address.zip`, `token.missing + 1`, `size(token.missing)`,
+		`[token.missing]`, `has(token.missing.city)`, `token.yes && token.missing`,
+		`null`, `token.nothing`, `token.nothing.city`, `token.address.street`, `token.address.street.number`,
+		`token.?missing`, `token.?missing.?city`, `token.?address.?zip`, `token.?nothing`, `optional.none()`, `optional.of(token.nothing)`,
+	} {
+		if value, err := issuerExpression(t, text).evaluate(variables); !errors.Is(err, errMissing) {
+			t.Errorf("%s yields %v, %v", text, value, err)
+		}
+	}
+}
+
+func TestExpressionFails(t *testing.T) {
+	variables := map[string]any{"token": someToken(t)}
+	variables["token"].(map[string]any)["list"] = make([]any, 400)
+	variables["token"].(map[string]any)["infinite"] = math.Inf(1)
+	for text, want := range map[string]string{
+		`token.sub + 1`:         "no such overload",
+		`token.sub ? 1 : 2`:     "no such overload",
+		`token.whole / 0`:       "division by zero",
+		`token.none[0]`:         "index out of bounds",
+		`token.id * token.id`:   "integer overflow",
+		`int(token.sub)`:        "type conversion error",
+		`double(token.id) / .0`: "is not a number",
+		`token.infinite`:        "is not a number",
+		`[token.infinite]`:      "is not a number",
+		`{1: 'a'}`:              "a name that is no string",
+		`type(token)`:           "has no JSON form",
+		`{'a': type(token)}`:    "has no JSON form",
+		`token.list.all(a, token.list.all(b, true))`:                      "cost limit exceeded",
+		`[1,2,3,4,5,6,7,8].map(a, token.list.map(b, token.sub + 'long'))`: "cost limit exceeded",
+	} {
+		value, err := issuerExpression(t, text).evaluate(variables)
+		if err == nil || errors.Is(err, errMissing) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s yields %v, %v; want %q", text, value, err, want)
+		}
+	}
+}
+
+func TestCompile(t *testing.T) {
+	envs, err := environments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name string
+		env  *cel.Env
+		text string
+		want *cel.Type
+		err  string // begins the error; empty: none
+	}{
+		{"names an unknown variable", envs.claim, "usr.email", nil, "undeclared reference to 'usr'"},
+		{"names an unknown function", envs.claim, "upper(user.email)", nil, "undeclared reference to 'upper'"},
+		{"names what cannot be applied", envs.claim, "'a' + 1", nil, "found no matching overload for '_+_' applied to '(string, int)'"},
+		{"names a slip of syntax", envs.claim, "user.email ==", nil, "Syntax error"},
+		{"refuses no expression", envs.claim, "", nil, "Syntax error"},
+		{"keeps token from claims", envs.claim, "token.email", nil, "undeclared reference to 'token'"},
+		{"keeps user from issuers", envs.issuer, "user.email", nil, "undeclared reference to 'user'"},
+		{"keeps session from rules", envs.allow, "session.acr == 'phr'", boolType, "undeclared reference to 'session'"},
+		{"shows rules token, client and user", envs.allow, "token.a == client.id && user.b", boolType, ""},
+		{"shows claims user and session", envs.claim, "[user.a, session.b]", nil, ""},
+
+		{"takes a string for a subject", envs.issuer, "'u:' + token.sub", stringType, ""},
+		{"takes what may be a string", envs.issuer, "token.sub", stringType, ""},
+		{"takes an optional that may be a string", envs.issuer, "token.?sub", stringType, ""},
+		{"takes an optional string", envs.issuer, "optional.of('u')", stringType, ""},
+		{"takes a choice between strings", envs.issuer, "has(token.sub) ? token.sub : 'u'", stringType, ""},
+		{"refuses a number as subject", envs.issuer, "size(token.sub)", stringType, "yields int, but string is needed"},
+		{"refuses a list as subject", envs.issuer, "['u']", stringType, "yields list(string), but string is needed"},
+		{"refuses null as subject", envs.issuer, "null", stringType, "yields null_type, but string is needed"},
+		{"refuses an optional number as subject", envs.issuer, "optional.of(1)", stringType, "yields optional_type(int), but string is needed"},
+		{"takes a comparison as a rule", envs.allow, "token.amr == ['hwk']", boolType, ""},
+		{"takes what may be true as a rule", envs.allow, "token.verified", boolType, ""},
+		{"takes an optional that may be true as a rule", envs.allow, "token.?verified", boolType, ""},
+		{"refuses a string as a rule", envs.allow, "'true'", boolType, "yields string, but bool is needed"},
+		{"refuses a number as a rule", envs.allow, "1", boolType, "yields int, but bool is needed"},
+		{"takes any type as a claim", envs.claim, "{'a': [1, 'b', 2.5]}", nil, ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			_, err := compile(row.env, row.text, row.want)
+			if (err == nil) != (row.err == "") || err != nil && !strings.HasPrefix(err.Error(), row.err) {
+				t.Errorf("%v, want %q", err, row.err)
+			}
+		})
+	}
+	if _, err := compile(envs.claim, "usr.email", nil); err == nil || err.Error() != "undeclared reference to 'usr'" {
+		t.Errorf("the whole message is %v", err)
+	}
+}
+
+func TestMappingFillsWhatItCan(t *testing.T) {
+	envs, err := environments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faults models.Faults
+	m := compileMapping(envs.issuer, map[string]string{
+		"name": "token.sub", "plan": "token.plan", "street": "token.address.street", "sum": "token.sub + 1", "typo": "tokn.sub", "half": "1 +",
+	}, "user_attributes", &faults)
+	if len(faults) != 2 || faults[0].Path != "user_attributes.half" || faults[1].String() != "user_attributes.typo: undeclared reference to 'tokn'" {
+		t.Errorf("faults: %v", faults)
+	}
+	failed := map[string]string{}
+	values := m.evaluate(map[string]any{"token": someToken(t)}, func(name string, err error) { failed[name] = err.Error() })
+	if !reflect.DeepEqual(values, map[string]any{"name": "alice"}) || !reflect.DeepEqual(failed, map[string]string{"sum": "no such overload"}) {
+		t.Errorf("values %v, failed %v", values, failed)
+	}
+	if compileMapping(envs.issuer, nil, "", &faults).evaluate(nil, nil) != nil {
+		t.Error("no mapping fills something")
+	}
+}

@@ -1,0 +1,191 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// tenantOf is a tenant as a node builds it from rows; what does not work goes
+// to the log.
+func tenantOf(k *Keys, clients []models.Client, issuers ...models.TrustedIssuer) *Tenant {
+	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newKeySources(time.Now)}
+	return r.build(&models.TenantConfig{Tenant: models.Tenant{ID: "default"}, Clients: clients, Issuers: issuers})
+}
+
+// prefixed is the row of an entry with a key of its own.
+func prefixed(t *testing.T, issuer, prefix string, share bool) models.TrustedIssuer {
+	t.Helper()
+	return models.TrustedIssuer{TenantID: "default", ID: issuer, Settings: models.IssuerSettings{
+		Issuer: issuer, TokenType: models.TokenTypeJWT, SubjectPrefix: prefix, ShareSubjects: share,
+		Keys: models.IssuerKeys{PEM: pemOf(t, "PUBLIC KEY", ecKeys["P-256"].Public())},
+	}}
+}
+
+func TestNoIssuerSpeaksForAnothersUsers(t *testing.T) {
+	clients := []models.Client{{ID: "web"}, {ID: "ios", Disabled: true}, {ID: "broken", Settings: models.ClientSettings{Allow: "no rule"}}}
+	bare, corp := prefixed(t, "https://bare", "", false), prefixed(t, "https://corp", "corp:", false)
+	// Configuration refuses this pair; if it got in, neither would speak for the other.
+	q, qz := prefixed(t, "https://q", "q", false), prefixed(t, "https://qz", "qz", false)
+	b := prefixed(t, "https://b", "b", false)
+	disabled := prefixed(t, "https://gone", "gone:", false)
+	disabled.Disabled, disabled.Settings.Disabled = true, true
+	// An entry whose secret was sealed with a root that is not configured.
+	sealed := prefixed(t, "https://sealed", "sealed:", false)
+	sealed.Settings.Keys = models.IssuerKeys{}
+	sealed.SealedSecret, sealed.RootVersion = keysOf(t, rootB).SealIssuerSecret("default", "https://sealed", strings.Repeat("s", 32))
+	shareOne, shareTwo := prefixed(t, "https://one", "team:", true), prefixed(t, "https://two", "team:", true)
+	tenant := tenantOf(keysOf(t, rootA), clients, bare, corp, q, qz, b, disabled, sealed, shareOne, shareTwo)
+	if len(tenant.issuers) != 8 || len(tenant.clients) != 2 {
+		t.Fatalf("%d entries and %d clients work", len(tenant.issuers), len(tenant.clients))
+	}
+	for _, row := range []struct{ name, issuer, sub, want string }{
+		{"the entry without a prefix vouches for its own", "https://bare", "alice", "alice"},
+		{"an entry puts its prefix before what it says", "https://corp", "alice", "corp:alice"},
+		{"even before another's prefix", "https://corp", "gone:alice", "corp:gone:alice"},
+		{"entries that share vouch for the same users", "https://one", "alice", "team:alice"},
+		{"each of them", "https://two", "alice", "team:alice"},
+		{"a part of another's prefix is no namespace", "https://bare", "cor", "cor"},
+		{"nor is one in capitals", "https://bare", "CORP:alice", "CORP:alice"},
+		{"a user of another entry", "https://bare", "corp:alice", ""},
+		{"another's prefix alone", "https://bare", "corp:", ""},
+		{"a subject that completes a longer prefix", "https://q", "zX", ""},
+		{"the same subject from that entry", "https://qz", "X", ""},
+		{"a user of a disabled entry", "https://bare", "gone:alice", ""},
+		{"a user of an entry that does not work here", "https://bare", "sealed:alice", ""},
+		{"a user of entries that share among themselves", "https://bare", "team:alice", ""},
+		{"a client's id", "https://bare", "web", ""},
+		{"a disabled client's id", "https://bare", "ios", ""},
+		{"the id of a client that does not work here", "https://bare", "broken", ""},
+		{"a prefix that makes a client's id", "https://b", "roken", ""},
+		{"nobody", "https://bare", "", ""},
+		{"nobody, with a prefix", "https://corp", "", ""},
+		{"255 characters", "https://bare", strings.Repeat("x", 255), strings.Repeat("x", 255)},
+		{"256 characters", "https://bare", strings.Repeat("x", 256), ""},
+		{"255 characters and a prefix", "https://corp", strings.Repeat("x", 255), ""},
+		{"a space is printable", "https://bare", "alice smith", "alice smith"},
+		{"a NUL", "https://bare", "alice\x00", ""},
+		{"a newline", "https://bare", "alice\n", ""},
+		{"what is not ASCII", "https://bare", "zoë", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := &Subject{entry: tenant.issuerEntry(row.issuer), claims: map[string]any{"sub": row.sub}}
+			err := s.mapUser(tenant.client("web"))
+			if row.want == "" && refusal(err) != "400 invalid_request" || row.want != "" && (err != nil || s.sub != row.want) {
+				t.Errorf("%q, %v", s.sub, err)
+			}
+		})
+	}
+}
+
+func TestOurOwnIssuersAreNeverTrusted(t *testing.T) {
+	const base = "https://id.example.com"
+	for iss, trusted := range map[string]bool{
+		base: false, base + "/t/default": false, base + "/t/shop": false, base + "/t/": false,
+		base + "/client-tokens": true, base + "/t/shop/client-tokens": true, base + ".evil.example": true, "https://auth.example.com": true,
+	} {
+		tenant := tenantOf(keysOf(t, rootA), []models.Client{{ID: "web"}}, prefixed(t, iss, "", false)) // whatever is stored
+		entry, err := tenant.chooseIssuer(tenant.client("web"), map[string]any{"iss": iss, "aud": base}, models.TokenTypeJWT, base)
+		if (entry != nil) != trusted || (refusal(err) == "") != trusted {
+			t.Errorf("%s: %v, %v", iss, entry, err)
+		}
+	}
+}
+
+func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
+	k := keysOf(t, rootA)
+	entry := func(tenant, issuer string) models.TrustedIssuer {
+		row := models.TrustedIssuer{ID: issuer, Settings: models.IssuerSettings{Issuer: "https://auth", TokenType: models.TokenTypeJWT, Algorithms: []string{"HS256"}}}
+		row.SealedSecret, row.RootVersion = k.SealIssuerSecret(tenant, issuer, strings.Repeat("s", 32))
+		return row
+	}
+	for name, c := range map[string]struct {
+		row   models.TrustedIssuer
+		works bool
+	}{
+		"its own":                           {entry("default", "https://auth"), true},
+		"one copied from another tenant":    {entry("shop", "https://auth"), false},
+		"one copied from another entry":     {entry("default", "https://other"), false},
+		"a signing key in place of it":      {models.TrustedIssuer{SealedSecret: newRow(t, k, "ES256", 0).Sealed, RootVersion: int64(k.issuing.version)}, false},
+		"one that nobody sealed":            {models.TrustedIssuer{SealedSecret: []byte(strings.Repeat("s", 64))}, false},
+		"nothing, which would be no secret": {models.TrustedIssuer{SealedSecret: []byte{}}, false},
+	} {
+		if c.row.Settings.Issuer == "" {
+			c.row.Settings = models.IssuerSettings{Issuer: "https://auth", TokenType: models.TokenTypeJWT}
+		}
+		if got := len(tenantOf(k, nil, c.row).issuers) == 1; got != c.works {
+			t.Errorf("%s works: %t", name, got)
+		}
+	}
+}
+
+func TestRemoteKeysRefuseBadAnswersBriefly(t *testing.T) {
+	var origin string
+	page := strings.Repeat("<p>not found</p>", 10_000)
+	origin = plainServer(t, func(w http.ResponseWriter, r *http.Request) {
+		issuer, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		if rest != ".well-known/openid-configuration" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		switch iss := origin + "/" + issuer; issuer {
+		case "page":
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, page)
+		case "html":
+			fmt.Fprint(w, page)
+		case "another":
+			fmt.Fprintf(w, `{"issuer":"https://elsewhere.example.com","jwks_uri":"%s/keys"}`, iss)
+		case "keyless":
+			fmt.Fprintf(w, `{"issuer":"%s"}`, iss)
+		case "file":
+			fmt.Fprintf(w, `{"issuer":"%s","jwks_uri":"file:///etc/passwd"}`, iss)
+		case "missing":
+			fmt.Fprintf(w, `{"issuer":"%s","jwks_uri":"%s/nothing"}`, iss, iss)
+		}
+	})
+	sources := newKeySources(time.Now)
+	for _, name := range []string{"page", "html", "another", "keyless", "file", "missing"} {
+		source, err := sources.source(models.IssuerSettings{Issuer: origin + "/" + name, Keys: models.IssuerKeys{Discovery: true}, AllowPrivateAddresses: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = source.keys(t.Context(), kid("a"))
+		if !errors.Is(err, ErrIssuerUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		} else if len(err.Error()) > 500 {
+			t.Errorf("%s: the error repeats the answer, %d bytes of it", name, len(err.Error()))
+		}
+	}
+}
+
+func TestKeySourcesAreSharedOnlyByEqualEntries(t *testing.T) {
+	sources := newKeySources(time.Now)
+	of := func(issuer, uri string, private bool) keySource {
+		s, err := sources.source(models.IssuerSettings{Issuer: issuer, Keys: models.IssuerKeys{JWKSURI: uri, Discovery: uri == ""}, AllowPrivateAddresses: private})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := of("https://a", "", false)
+	if of("https://a", "", false) != first {
+		t.Error("what was fetched is forgotten with every change of configuration")
+	}
+	for name, other := range map[string]keySource{
+		"another issuer":                          of("https://b", "", false),
+		"another address of keys":                 of("https://a", "https://a/keys", false),
+		"an entry that may use private addresses": of("https://a", "", true),
+	} {
+		if other == first {
+			t.Errorf("%s: its keys are shared", name)
+		}
+	}
+}

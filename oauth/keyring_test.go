@@ -1,0 +1,201 @@
+package oauth
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// newRow makes a sealed key of tenant "default" that activates so long after epoch.
+func newRow(t *testing.T, k *Keys, algorithm string, activates time.Duration) models.SigningKey {
+	t.Helper()
+	row, err := k.NewSigningKey("default", algorithm, epoch, epoch.Add(activates))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return row
+}
+
+func ringOf(t *testing.T, k *Keys, rows ...models.SigningKey) *keyRing {
+	t.Helper()
+	ring, err := newKeyRing(k, rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func signedAt(t *testing.T, ring *keyRing, now time.Time) string {
+	t.Helper()
+	token, err := ring.sign(now, typAccessToken, map[string]any{"sub": "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestKeyRingSignsAndVerifiesByKid(t *testing.T) {
+	k := keysOf(t, rootA)
+	const day = 24 * time.Hour
+	for algorithm, alg := range map[string]string{"RS256": "RS256", "ES256": "ES256", "Ed25519": "EdDSA"} {
+		t.Run(algorithm, func(t *testing.T) {
+			first, second := newRow(t, k, algorithm, 0), newRow(t, k, algorithm, day)
+			ring := ringOf(t, k, first, second)
+			old := signedAt(t, ring, epoch)
+			header, err := compactHeader(old)
+			if err != nil || header.Kid != first.Kid || header.Alg != alg || header.Typ != "at+jwt" {
+				t.Fatalf("%+v, %v", header, err)
+			}
+			if young, _ := compactHeader(signedAt(t, ring, epoch.Add(day))); young == nil || young.Kid != second.Kid {
+				t.Errorf("the second key does not sign: %+v", young)
+			}
+			for name, c := range map[string]struct {
+				after time.Duration
+				want  error
+			}{
+				"while its key signs":               {0, nil},
+				"while its key only verifies":       {day, nil},
+				"until the last moment of its key":  {2*day + 29*time.Second, nil},
+				"and no longer":                     {2*day + 30*time.Second, errUnknownKid},
+				"nor before its key was made known": {-time.Hour, nil}, // announced keys are published, and verify
+			} {
+				typ, payload, err := ring.verify(epoch.Add(c.after), old)
+				if !errors.Is(err, c.want) || c.want == nil && (typ != "at+jwt" || string(payload) != `{"sub":"alice"}`) {
+					t.Errorf("%s: %q %s %v", name, typ, payload, err)
+				}
+			}
+		})
+	}
+}
+
+func TestKeyRingRefusesToVerify(t *testing.T) {
+	k := keysOf(t, rootA)
+	row := newRow(t, k, "ES256", 0)
+	ring := ringOf(t, k, row)
+	good := signedAt(t, ring, epoch)
+	foreign := signedAt(t, ringOf(t, k, newRow(t, k, "ES256", 0)), epoch)
+	parts := strings.Split(good, ".")
+	// relabelled is a token with another header, signed by fn.
+	relabelled := func(header string, fn func(signingInput string) []byte) string {
+		input := b64(header) + "." + parts[1]
+		return input + "." + b64(string(fn(input)))
+	}
+	same := func(string) []byte { return []byte(strings.Repeat("s", 64)) }
+	twice := func(in string) []byte { d := sha256.Sum256([]byte(in)); return append(d[:], d[:]...) }
+	public, _ := x509.MarshalPKIXPublicKey(ring.byKid[row.Kid].public.Key)
+	for name, token := range map[string]string{
+		"a token of another ring":             foreign,
+		"another ring's token under our kid":  relabelled(`{"alg":"ES256","kid":"`+row.Kid+`"}`, func(string) []byte { return []byte(foreign[len(foreign)-64:]) }),
+		"a token without kid":                 relabelled(`{"alg":"ES256"}`, same),
+		"a kid that differs in case":          relabelled(`{"alg":"ES256","kid":"`+strings.ToUpper(row.Kid)+`"}`, same),
+		"an alg that is not the key's":        relabelled(`{"alg":"RS256","kid":"`+row.Kid+`"}`, same),
+		"none":                                relabelled(`{"alg":"none","kid":"`+row.Kid+`"}`, same),
+		"HS256 with the public key as secret": relabelled(`{"alg":"HS256","kid":"`+row.Kid+`"}`, func(in string) []byte { return mac(public, []byte(in)) }),
+		"a public key that the header brings": relabelled(`{"alg":"ES256","jwk":{"kty":"EC"}}`, same),
+		"another payload":                     parts[0] + "." + b64(`{"sub":"bob"}`) + "." + parts[2],
+		"a signature of another length":       parts[0] + "." + parts[1] + "." + b64("short"),
+		"a signature with a byte more":        good + "AAAA",
+		"a signature with a newline":          good[:len(good)-4] + "\n" + good[len(good)-4:],
+		"no signature":                        parts[0] + "." + parts[1] + ".",
+		"a signature that is the digest":      relabelled(`{"alg":"ES256","kid":"`+row.Kid+`"}`, twice),
+	} {
+		if _, payload, err := ring.verify(epoch, token); err == nil {
+			t.Errorf("%s is accepted: %s", name, payload)
+		}
+	}
+	if _, _, err := ring.verify(epoch, foreign); !errors.Is(err, errUnknownKid) {
+		t.Errorf("an unknown kid gives %v: a key that another node has just made would not be looked for", err)
+	}
+}
+
+func TestKeyRingLeavesOutWhatIsNotItsKey(t *testing.T) {
+	k, stranger := keysOf(t, rootA), keysOf(t, rootB)
+	good, second := newRow(t, k, "ES256", 0), newRow(t, k, "ES256", time.Hour)
+	der := func(row models.SigningKey) []byte {
+		plain, err := k.open("signing-key", "default", row.Kid, row.Algorithm, row.Sealed, row.RootVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plain
+	}
+	change := func(fn func(*models.SigningKey)) models.SigningKey { c := second; fn(&c); return c }
+	reseal := func(row *models.SigningKey, plain []byte) {
+		row.Sealed, row.RootVersion = k.seal("signing-key", row.TenantID, row.Kid, row.Algorithm, plain)
+	}
+	for name, bad := range map[string]models.SigningKey{
+		"a key copied from another tenant":            change(func(r *models.SigningKey) { r.TenantID = "shop" }),
+		"a kid with the sealed part of another":       change(func(r *models.SigningKey) { r.Sealed = good.Sealed }),
+		"a kid under which another key was sealed":    change(func(r *models.SigningKey) { reseal(r, der(good)) }),
+		"a key that became one of another algorithm":  change(func(r *models.SigningKey) { r.Algorithm = "RS256" }),
+		"a public key in place of a private one":      change(func(r *models.SigningKey) { r.Sealed = []byte("-----BEGIN PUBLIC KEY-----") }),
+		"a sealed text that is no key":                change(func(r *models.SigningKey) { reseal(r, []byte("not a key")) }),
+		"a key without its sealed part":               change(func(r *models.SigningKey) { r.Sealed = nil }),
+		"a key sealed with a root that is not listed": newRow(t, stranger, "ES256", time.Hour),
+		"a shared secret in place of a signing key": change(func(r *models.SigningKey) {
+			r.Sealed, r.RootVersion = k.seal("shared-secret", r.TenantID, r.Kid, r.Algorithm, der(second))
+		}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ring, err := newKeyRing(k, []models.SigningKey{good, bad})
+			if err == nil || !strings.Contains(err.Error(), bad.Kid) {
+				t.Errorf("the fault is not told: %v", err)
+			}
+			if key, err := ring.active(epoch.Add(time.Hour)); err == nil && key.kid != good.Kid {
+				t.Errorf("it signs as %s", key.kid)
+			}
+			if set := ring.jwks(epoch.Add(time.Hour)); len(set.Keys) != 1 || set.Keys[0].KeyID != good.Kid {
+				t.Errorf("published: %+v", set)
+			}
+			if _, _, err := ring.verify(epoch.Add(time.Hour), signedAt(t, ring, epoch)); err != nil {
+				t.Errorf("the good key does not serve: %v", err)
+			}
+		})
+	}
+}
+
+func TestKeySetHoldsPublicPartsOfKeysInService(t *testing.T) {
+	k := keysOf(t, rootA)
+	const day = 24 * time.Hour
+	rows := []models.SigningKey{newRow(t, k, "RS256", 0), newRow(t, k, "ES256", day), newRow(t, k, "Ed25519", 3*day)}
+	ring := ringOf(t, k, rows...)
+	for after, want := range map[time.Duration][]string{
+		0:       {rows[2].Kid, rows[1].Kid, rows[0].Kid}, // announced ones too
+		day:     {rows[2].Kid, rows[1].Kid, rows[0].Kid},
+		3 * day: {rows[2].Kid, rows[1].Kid},
+		5 * day: {rows[2].Kid},
+	} {
+		var got []string
+		for _, key := range ring.jwks(epoch.Add(after)).Keys {
+			got = append(got, key.KeyID)
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			t.Errorf("after %v: %v, want %v", after, got, want)
+		}
+	}
+	text, err := json.Marshal(ring.jwks(epoch))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range []string{`"d"`, `"p"`, `"q"`, `"k"`, `"dp"`} {
+		if strings.Contains(string(text), private) {
+			t.Errorf("the set holds %s: %s", private, text)
+		}
+	}
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(text, &set); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range set.Keys {
+		if kid, err := thumbprint(key.Key); err != nil || kid != key.KeyID || key.Use != "sig" || key.Algorithm == "" || !key.IsPublic() {
+			t.Errorf("%+v: thumbprint %s", key, kid)
+		}
+	}
+}

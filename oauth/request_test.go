@@ -1,0 +1,179 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+)
+
+const formType = "application/x-www-form-urlencoded"
+
+// refusal is what an error says to the client, by its mapping.
+func refusal(err error) string {
+	if err == nil {
+		return ""
+	}
+	e := asError(err)
+	return fmt.Sprintf("%d %s", e.Status, e.Code)
+}
+
+func TestParseFormChecksTheRequestBeforeTheForm(t *testing.T) {
+	const bad = "400 invalid_request"
+	for _, row := range []struct {
+		name, contentType, target, body, want string
+	}{
+		{"takes a form", formType, "/token", "a=1", ""},
+		{"takes a charset beside the type", formType + "; charset=UTF-8", "/token", "a=1", ""},
+		{"takes the type in another case", "Application/X-WWW-Form-URLencoded", "/token", "a=1", ""},
+		{"takes an empty form", formType, "/token", "", ""},
+		{"takes parameters of the URL that are no secrets", formType, "/token?ui=1&scope=a", "a=1", ""},
+		{"refuses JSON", "application/json", "/token", `{"a":1}`, bad},
+		{"refuses multipart", "multipart/form-data; boundary=x", "/token", "--x--", bad},
+		{"refuses text", "text/plain", "/token", "a=1", bad},
+		{"refuses a body without a type", "", "/token", "a=1", bad},
+		{"refuses a type that is malformed", formType + "; charset", "/token", "a=1", bad},
+		{"refuses two types", formType + ", application/json", "/token", "a=1", bad},
+		{"refuses a client_id in the URL", formType, "/token?client_id=web", "a=1", bad},
+		{"refuses a secret in the URL", formType, "/token?client_secret=s", "a=1", bad},
+		{"refuses a secret in the URL without a value", formType, "/token?client_secret", "a=1", bad},
+		{"refuses a secret in the URL whose name is encoded", formType, "/token?client%5Fsecret=s", "a=1", bad},
+		{"refuses a client token in the URL", formType, "/token?subject_token=t", "a=1", bad},
+		{"refuses a refresh token in the URL", formType, "/token?refresh_token=t", "a=1", bad},
+		{"refuses a token in the URL", formType, "/revoke?token=t", "a=1", bad},
+		{"refuses an access token in the URL", formType, "/token?access_token=t", "a=1", bad},
+		{"refuses an assertion in the URL", formType, "/token?client_assertion=t", "a=1", bad},
+		{"refuses a malformed query", formType, "/token?a=%ZZ", "a=1", bad},
+		{"refuses a query with semicolons", formType, "/token?a=1;client_secret=s", "a=1", bad},
+		{"takes a body of 64 KiB", formType, "/token", "a=" + strings.Repeat("x", MaxBody-2), ""},
+		{"refuses a body of a byte more", formType, "/token", "a=" + strings.Repeat("x", MaxBody-1), "413 invalid_request"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, row.target, strings.NewReader(row.body))
+			r.Header.Set("Content-Type", row.contentType)
+			form, err := parseForm(r)
+			if got := refusal(err); got != row.want {
+				t.Errorf("%s, want %s", got, row.want)
+			}
+			if err == nil && (!reflect.DeepEqual(r.PostForm, form) || !reflect.DeepEqual(r.Form, form) || r.Form.Has("ui")) {
+				t.Errorf("what fosite will find is %v and %v", r.PostForm, r.Form)
+			}
+		})
+	}
+}
+
+func TestParseFormReadsNoMoreThanItMay(t *testing.T) {
+	endless := &counting{Reader: iotest.OneByteReader(strings.NewReader(strings.Repeat("a", 10*MaxBody)))}
+	r := httptest.NewRequest(http.MethodPost, "/token", endless)
+	r.Header.Set("Content-Type", formType)
+	if _, err := parseForm(r); refusal(err) != "413 invalid_request" || endless.n > MaxBody+1 {
+		t.Errorf("%v after %d bytes", err, endless.n)
+	}
+	r = httptest.NewRequest(http.MethodPost, "/token", iotest.ErrReader(errors.New("connection lost")))
+	r.Header.Set("Content-Type", formType)
+	if _, err := parseForm(r); refusal(err) != "400 invalid_request" {
+		t.Errorf("a body that breaks off: %v", err)
+	}
+}
+
+type counting struct {
+	io.Reader
+	n int
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += n
+	return n, err
+}
+
+func TestParseValues(t *testing.T) {
+	many := func(n int) string { return strings.TrimSuffix(strings.Repeat("p=&", n), "&") }
+	distinct := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "p%d=1&", i)
+		}
+		return strings.TrimSuffix(b.String(), "&")
+	}
+	for _, row := range []struct {
+		name, body string
+		want       map[string][]string // nil: refused
+	}{
+		{"decodes names and values", "grant%5Ftype=a+b%2Bc%C3%A9", map[string][]string{"grant_type": {"a b+cé"}}},
+		{"treats a parameter without a value as absent", "a=&b=1&c", map[string][]string{"b": {"1"}}},
+		{"lets resource and audience repeat", "resource=x&audience=y&resource=z&audience=y&audience=", map[string][]string{"resource": {"x", "z"}, "audience": {"y", "y"}}},
+		{"keeps names apart by case", "a=1&A=2", map[string][]string{"a": {"1"}, "A": {"2"}}},
+		{"takes a hundred parameters", distinct(99) + "&q=1", map[string][]string{}},
+		{"takes a token of 16 KiB", "subject_token=" + strings.Repeat("t", maxToken), map[string][]string{}},
+
+		{"refuses a parameter that occurs twice", "a=1&a=2", nil},
+		{"refuses one that occurs twice with one value", "a=1&a=1", nil},
+		{"refuses one that occurs twice, once without a value", "a=1&a=", nil},
+		{"refuses one that occurs twice, once encoded", "grant_type=a&grant%5ftype=b", nil},
+		{"refuses a name that repeats only by case of resource", "Resource=a&Resource=b", nil},
+		{"refuses bad percent-encoding of a value", "a=%ZZ", nil},
+		{"refuses bad percent-encoding of a name", "%Z=1", nil},
+		{"refuses percent-encoding that is cut off", "a=%4", nil},
+		{"refuses a semicolon", "a=1;b=2", nil},
+		{"refuses invalid UTF-8 in a value", "a=%FF", nil},
+		{"refuses invalid UTF-8 in a name", "%C3=1", nil},
+		{"refuses an overlong encoding", "a=%C0%AF", nil},
+		{"refuses a surrogate", "a=%ED%A0%80", nil},
+		{"refuses NUL in a value", "a=b%00c", nil},
+		{"refuses NUL in a name", "a%00=b", nil},
+		{"refuses a hundred and one parameters", distinct(101), nil},
+		{"refuses a flood of one empty parameter", many(101), nil},
+		{"refuses a token over 16 KiB", "subject_token=" + strings.Repeat("t", maxToken+1), nil},
+		{"refuses a refresh token over 16 KiB", "refresh_token=" + strings.Repeat("t", maxToken+1), nil},
+		{"refuses a secret over 16 KiB", "client_secret=" + strings.Repeat("t", maxToken+1), nil},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			form, err := parseValues(row.body)
+			switch {
+			case row.want == nil && refusal(err) != "400 invalid_request":
+				t.Errorf("%v, %v", form, err)
+			case row.want != nil && err != nil:
+				t.Error(err)
+			case len(row.want) > 0 && !reflect.DeepEqual(map[string][]string(form), row.want):
+				t.Errorf("%v, want %v", form, row.want)
+			}
+		})
+	}
+}
+
+func FuzzParseValues(f *testing.F) {
+	for _, body := range []string{"", "a=1&b=2", "a=1&a=2", "resource=x&resource=y", "a=%00", "a=%FF", "a=%ZZ", "a;b", "&&=&=x", "a=" + strings.Repeat("&", 100)} {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		form, err := parseValues(body)
+		if err != nil {
+			if refusal(err) != "400 invalid_request" {
+				t.Errorf("%q: %v", body, err)
+			}
+			return
+		}
+		for name, values := range form {
+			if len(values) == 0 || len(values) > 1 && name != "resource" && name != "audience" {
+				t.Errorf("%q: %s is %q", body, name, values)
+			}
+			for _, text := range append(values, name) {
+				if !utf8.ValidString(text) || strings.Contains(text, "\x00") {
+					t.Errorf("%q yields %q", body, text)
+				}
+			}
+			for _, value := range values {
+				if value == "" {
+					t.Errorf("%q: %s has no value", body, name)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,179 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// epoch is when the first key of these tests activates.
+var epoch = time.Unix(1_790_000_000, 0).UTC()
+
+// keyRows are keys that activate at the given times after epoch; a second time
+// is when the key is retired by hand.
+func keyRows(moments ...[]time.Duration) []models.SigningKey {
+	var rows []models.SigningKey
+	for i, m := range moments {
+		row := models.SigningKey{Kid: fmt.Sprint(i), ActivatesAt: models.At(epoch.Add(m[0]))}
+		if len(m) > 1 {
+			row.RetiredAt = models.At(epoch.Add(m[1]))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func TestKeyStates(t *testing.T) {
+	const day, hour, tick = 24 * time.Hour, time.Hour, time.Microsecond
+	const last = day + 30*time.Second // that a replaced key verifies: the longest access token, and the leeway
+	at := func(d ...time.Duration) []time.Duration { return d }
+	for _, row := range []struct {
+		name string
+		keys []models.SigningKey
+		now  time.Duration
+		want string
+	}{
+		{"no key has no state", nil, 0, ""},
+		{"a key is announced before it activates", keyRows(at(hour)), hour - tick, "announced"},
+		{"a key signs from the moment it activates", keyRows(at(hour)), hour, "active"},
+		{"a single key signs for ever", keyRows(at(0)), 1000 * day, "active"},
+		{"an announced key leaves the one before it active", keyRows(at(0), at(hour)), hour - tick, "active announced"},
+		{"a key that is replaced goes on verifying", keyRows(at(0), at(hour)), hour, "verify-only active"},
+		{"it verifies until its last token has expired", keyRows(at(0), at(hour)), hour + last - tick, "verify-only active"},
+		{"and not a moment longer", keyRows(at(0), at(hour)), hour + last, "retired active"},
+		{"how long it verifies counts from its own successor", keyRows(at(0), at(hour), at(day)), hour + last, "retired verify-only active"},
+		{"a key that was retired by hand is gone at once", keyRows(at(0, hour), at(0)), hour, "retired active"},
+		{"it serves until then", keyRows(at(0), at(0, hour)), hour - tick, "verify-only active"},
+		{"an announced key may be retired before it ever signs", keyRows(at(0), at(day, hour)), 2 * day, "active retired"},
+		{"when the active key is retired by hand the one before it signs again", keyRows(at(0), at(hour, 2*hour)), 2 * hour, "active retired"},
+		{"even one that had stopped verifying", keyRows(at(0), at(hour, 3*day)), 3 * day, "active retired"},
+		{"then the one before that still counts from its own successor", keyRows(at(0), at(hour), at(day, day+hour)), day + hour, "verify-only active retired"},
+		{"a retired key in between is no successor", keyRows(at(0), at(hour, 2*hour), at(3*hour)), 2*hour + last, "verify-only retired active"},
+		{"with every key retired none signs", keyRows(at(0, hour), at(0, hour)), hour, "retired retired"},
+		{"with every key announced none signs", keyRows(at(hour), at(2*hour)), 0, "announced announced"},
+		{"of two keys of one moment the later in order signs", keyRows(at(0), at(0)), 0, "verify-only active"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var got []string
+			for _, state := range KeyStates(row.keys, epoch.Add(row.now)) {
+				got = append(got, string(state))
+			}
+			if text := strings.Join(got, " "); text != row.want {
+				t.Errorf("%s, want %s", text, row.want)
+			}
+		})
+	}
+}
+
+func TestExactlyOneKeyIsActiveWheneverOneCouldBe(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 2))
+	hours := func(most int) time.Duration { return time.Duration(chance.IntN(most)) * time.Hour }
+	for range 2000 {
+		var moments [][]time.Duration
+		for range chance.IntN(6) {
+			m := []time.Duration{hours(72)}
+			if chance.IntN(3) == 0 {
+				m = append(m, hours(96))
+			}
+			moments = append(moments, m)
+		}
+		slices.SortFunc(moments, func(a, b []time.Duration) int { return int(a[0] - b[0]) })
+		keys := keyRows(moments...)
+		for now := range 120 {
+			at := epoch.Add(time.Duration(now) * time.Hour)
+			active, could := 0, 0
+			for i, state := range KeyStates(keys, at) {
+				if state == KeyActive {
+					active++
+				}
+				retired := !keys[i].RetiredAt.IsZero() && !at.Before(keys[i].RetiredAt.Time)
+				if !retired && !at.Before(keys[i].ActivatesAt.Time) {
+					could = 1
+				}
+				if retired && state != KeyRetired {
+					t.Fatalf("a retired key is %s: %v at %d h", state, moments, now)
+				}
+			}
+			if active != could {
+				t.Fatalf("%d keys are active at %d h: %v", active, now, moments)
+			}
+		}
+	}
+}
+
+func TestSlotsBoundWhatIsSignedAndWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const parallel, waiting = 2, 3
+		s := newSlots(parallel, waiting, time.Minute)
+		var mu sync.Mutex
+		releases, refused := []func(){}, 0
+		for range 20 {
+			go func() {
+				release, err := s.acquire(t.Context())
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					releases = append(releases, release)
+				case errors.Is(err, errBusy):
+					refused++
+				default:
+					t.Error(err)
+				}
+			}()
+		}
+		synctest.Wait()
+		if len(releases) != parallel || refused != 20-parallel-waiting {
+			t.Fatalf("%d sign and %d are refused", len(releases), refused)
+		}
+		for done := range parallel + waiting {
+			if len(releases) <= done {
+				t.Fatalf("after %d were given back nobody is let in", done)
+			}
+			releases[done]()
+			synctest.Wait()
+			if holding := len(releases) - done - 1; holding > parallel {
+				t.Fatalf("%d sign at once", holding)
+			}
+		}
+		if refused != 20-parallel-waiting || len(s.free) != 0 || len(s.queue) != 0 {
+			t.Errorf("%d refused, %d slots and %d places not given back", refused, len(s.free), len(s.queue))
+		}
+	})
+}
+
+func TestSlotsGiveUpWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1, 2, time.Minute)
+		release, err := s.acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		if _, err := s.acquire(gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller that went away gets %v", err)
+		}
+		if _, err := s.acquire(t.Context()); !errors.Is(err, errBusy) { // the minute passes at once here
+			t.Errorf("a caller that waited in vain gets %v", err)
+		}
+		if len(s.queue) != 1 {
+			t.Errorf("%d places are taken by one signature", len(s.queue))
+		}
+		release()
+		again, err := s.acquire(t.Context())
+		if err != nil {
+			t.Fatalf("the slot was not given back: %v", err)
+		}
+		again()
+	})
+}

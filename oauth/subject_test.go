@@ -1,0 +1,242 @@
+package oauth
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// subjectOf is a token of an entry with these claims over good ones, read at epoch.
+func subjectOf(t *testing.T, settings models.IssuerSettings, claims string) *Subject {
+	t.Helper()
+	if settings.TokenType == "" {
+		settings.TokenType = models.TokenTypeJWT
+	}
+	settings.Issuer = "https://auth.example.com"
+	entry := &issuerEntry{TrustedIssuer: models.TrustedIssuer{ID: "entry", Settings: settings}, audiences: []string{"ours", "also ours"}}
+	var faults models.Faults
+	if entry.compile(&faults, ""); len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	all := map[string]any{
+		"iss": settings.Issuer, "sub": "alice", "aud": "ours", "jti": "1", "iat": epoch.Unix(), "exp": epoch.Unix() + 60,
+	}
+	over, err := models.ParseObject([]byte(claims))
+	if err != nil {
+		t.Fatalf("%s: %v", claims, err)
+	}
+	maps.Copy(all, over)
+	return &Subject{entry: entry, claims: all}
+}
+
+func at(offset float64) string { return fmt.Sprintf("%.3f", float64(epoch.Unix())+offset) }
+
+func TestTimesOfASubjectToken(t *testing.T) {
+	minute, none := models.Duration(time.Minute), models.Duration(0)
+	strict := models.IssuerSettings{Leeway: &none, MaxAge: &minute, MaxTokenLifetime: &minute}
+	idToken := models.IssuerSettings{TokenType: models.TokenTypeIDToken}
+	for _, row := range []struct {
+		name   string
+		of     models.IssuerSettings
+		claims string
+		want   string // part of the refusal; empty: accepted
+	}{
+		{"an exp that passed less than the leeway ago", models.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-29.999) + `}`, ""},
+		{"one that passed the leeway ago", models.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-30) + `}`, "expired"},
+		{"an exp of now, without leeway", strict, `{"iat":` + at(-10) + `,"exp":` + at(0) + `}`, "expired"},
+		{"an iat within the leeway", models.IssuerSettings{}, `{"iat":` + at(30) + `}`, ""},
+		{"an iat beyond it", models.IssuerSettings{}, `{"iat":` + at(30.001) + `}`, "not valid yet"},
+		{"an nbf within the leeway", models.IssuerSettings{}, `{"nbf":` + at(30) + `}`, ""},
+		{"an nbf beyond it", models.IssuerSettings{}, `{"nbf":` + at(31) + `}`, "not valid yet"},
+		{"an nbf in the past", models.IssuerSettings{}, `{"nbf":1}`, ""},
+		{"an age of 5 minutes and the leeway", models.IssuerSettings{}, `{"iat":` + at(-330) + `}`, ""},
+		{"an age above that", models.IssuerSettings{}, `{"iat":` + at(-330.001) + `}`, "too old"},
+		{"an age above the entry's limit", strict, `{"iat":` + at(-61) + `,"exp":` + at(1) + `}`, "too old"},
+		{"a life of 10 minutes", models.IssuerSettings{}, `{"exp":` + at(600) + `}`, ""},
+		{"a life above that", models.IssuerSettings{}, `{"exp":` + at(600.001) + `}`, "too long"},
+		{"a life above the entry's limit", strict, `{"exp":` + at(61) + `}`, "too long"},
+		{"a day's life of an ID token", idToken, `{"exp":` + at(86400) + `}`, ""},
+		{"more than a day's life of an ID token", idToken, `{"exp":` + at(86401) + `}`, "too long"},
+		{"an ID token is as young as any", idToken, `{"iat":` + at(-331) + `,"exp":` + at(600) + `}`, "too old"},
+		{"fractions", models.IssuerSettings{}, `{"iat":` + at(0.5) + `,"exp":` + at(59.25) + `,"nbf":` + at(0.125) + `}`, ""},
+		{"scientific notation", models.IssuerSettings{}, `{"exp":` + fmt.Sprintf("%.9e", float64(epoch.Unix()+60)) + `}`, ""},
+		{"a null nbf, which is none", models.IssuerSettings{}, `{"nbf":null}`, ""},
+		{"a null exp, which is none", models.IssuerSettings{}, `{"exp":null}`, "required"},
+		{"a null iat, which is none", models.IssuerSettings{}, `{"iat":null}`, "required"},
+		{"an exp that is a string", models.IssuerSettings{}, `{"exp":"` + at(60) + `"}`, "not a time"},
+		{"an iat that is true", models.IssuerSettings{}, `{"iat":true}`, "not a time"},
+		{"an nbf that is a list", models.IssuerSettings{}, `{"nbf":[1]}`, "not a time"},
+		{"a zero exp", models.IssuerSettings{}, `{"exp":0}`, "not a time"},
+		{"a negative iat", models.IssuerSettings{}, `{"iat":-1}`, "not a time"},
+		{"an exp beyond all time", models.IssuerSettings{}, `{"exp":1e300}`, "not a time"},
+		{"an exp of 19 digits", models.IssuerSettings{}, `{"exp":9223372036854775807}`, "not a time"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := subjectOf(t, row.of, row.claims)
+			err := s.checkTimes(epoch)
+			if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
+				t.Fatalf("%v, want %q", err, row.want)
+			}
+			if exp, _, _ := numericDate(s.claims["exp"]); err == nil && s.spent.ExpiresAt.Before(exp.Add(s.entry.leeway())) {
+				t.Errorf("its use is forgotten at %v, while it is still accepted", s.spent.ExpiresAt)
+			}
+		})
+	}
+}
+
+func TestPartiesOfASubjectToken(t *testing.T) {
+	c := clientWith(models.ClientSettings{})
+	jwt, idToken := models.IssuerSettings{}, models.IssuerSettings{TokenType: models.TokenTypeIDToken}
+	for _, row := range []struct {
+		name     string
+		of       models.IssuerSettings
+		claims   string
+		accepted bool
+	}{
+		{"no client_id", jwt, `{}`, true},
+		{"our client_id", jwt, `{"client_id":"web"}`, true},
+		{"a null client_id, which is none", jwt, `{"client_id":null}`, true},
+		{"another client's", jwt, `{"client_id":"ios"}`, false},
+		{"an empty one", jwt, `{"client_id":""}`, false},
+		{"one in capitals", jwt, `{"client_id":"WEB"}`, false},
+		{"a list with ours", jwt, `{"client_id":["web"]}`, false},
+		{"no azp and one audience", idToken, `{}`, true},
+		{"azp that is the audience", idToken, `{"azp":"ours"}`, true},
+		{"azp that is no client of ours at the provider", idToken, `{"azp":"stranger"}`, false},
+		{"an empty azp", idToken, `{"azp":""}`, false},
+		{"azp that is no string", idToken, `{"azp":["ours"]}`, false},
+		{"several audiences without azp", idToken, `{"aud":["ours","also ours"]}`, false},
+		{"several audiences with azp", idToken, `{"aud":["ours","also ours"],"azp":"ours"}`, true},
+		{"several audiences with an azp that is none of them", idToken, `{"aud":["ours","also ours"],"azp":"stranger"}`, false},
+		{"a list of one audience without azp", idToken, `{"aud":["ours"]}`, true},
+	} {
+		if err := subjectOf(t, row.of, row.claims).checkParties(c); (err == nil) != row.accepted {
+			t.Errorf("%s: %v", row.name, err)
+		}
+	}
+}
+
+func TestTypOfASubjectToken(t *testing.T) {
+	plain, own := &issuerEntry{}, &issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: models.IssuerSettings{Typ: "Client-Token+jwt"}}}
+	for typ, accepted := range map[string]bool{
+		"": true, "JWT": true, "jwt": true, "application/jwt": true, "APPLICATION/JWT": true,
+		"at+jwt": false, "AT+JWT": false, "application/at+jwt": false, "Application/At+Jwt": false, "token-introspection+jwt": false, "logout+jwt": false,
+		"secevent+jwt": false, "statuslist+jwt": false, "dpop+jwt": false, "client-authentication+jwt": false,
+		"JWS": false, "JOSE": false, " JWT": false, "at+jwt ": false, "client-token+jwt": false, "application/application/jwt": false,
+	} {
+		if err := plain.checkTyp(typ); (err == nil) != accepted {
+			t.Errorf("typ %q: %v", typ, err)
+		}
+		if err := own.checkTyp(typ); (err == nil) != (accepted || typ == "client-token+jwt") {
+			t.Errorf("typ %q where Client-Token+jwt is expected: %v", typ, err)
+		}
+	}
+}
+
+func TestAssertionsOfASubjectToken(t *testing.T) {
+	asserts := func(most string, claims ...string) models.IssuerSettings {
+		return models.IssuerSettings{Asserts: &claims, MaxACR: most}
+	}
+	earlier := `"auth_time":` + at(-3600)
+	for _, row := range []struct {
+		name, claims string
+		of           models.IssuerSettings
+		amr, acr     string
+		ago          time.Duration // of the authentication
+	}{
+		{"methods count, with the token's time", `{"amr":["pwd","otp"]}`, models.IssuerSettings{}, "pwd otp", session.ACRTwoFactors, 0},
+		{"auth_time counts", `{"amr":["pwd"],` + earlier + `}`, models.IssuerSettings{}, "pwd", session.ACROneFactor, time.Hour},
+		{"acr does not, unless the entry may state it", `{"amr":["pwd"],"acr":"phr"}`, models.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
+		{"acr counts where it may", `{"amr":["pwd"],"acr":"phr"}`, asserts("", "amr", "acr"), "pwd", "phr", 0},
+		{"acr counts up to the entry's maximum", `{"amr":["pwd"],"acr":"phrh"}`, asserts(session.ACRTwoFactors, "amr", "acr"), "pwd", session.ACRTwoFactors, 0},
+		{"acr below the maximum stays", `{"amr":["pwd"],"acr":"phr"}`, asserts("phrh", "amr", "acr"), "pwd", "phr", 0},
+		{"an acr that nobody knows is worth nothing", `{"amr":["pwd"],"acr":"gold"}`, asserts("phrh", "amr", "acr"), "pwd", session.ACROneFactor, 0},
+		{"methods count up to the maximum", `{"amr":["hwk","pin"]}`, models.IssuerSettings{MaxACR: session.ACROneFactor}, "hwk pin", session.ACROneFactor, 0},
+		{"no methods where it may not state them", `{"amr":["hwk"],` + earlier + `}`, asserts("", "auth_time"), "", "", time.Hour},
+		{"auth_time is iat where it may not state it", `{"amr":["pwd"],` + earlier + `}`, asserts("", "amr"), "pwd", session.ACROneFactor, 0},
+		{"no amr, no acr", `{"acr":"phrh"}`, asserts("", "amr", "acr"), "", "", 0},
+		{"null is absent", `{"amr":null,"acr":null,"auth_time":null}`, asserts("", "amr", "acr", "auth_time"), "", "", 0},
+		{"a method twice is one", `{"amr":["pwd","pwd"]}`, models.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
+		{"an auth_time within the leeway ahead", `{"auth_time":` + at(30) + `}`, models.IssuerSettings{}, "", "", -30 * time.Second},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			s := subjectOf(t, row.of, row.claims)
+			if err := s.checkTimes(epoch); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.readAssertions(epoch); err != nil {
+				t.Fatal(err)
+			}
+			amr, acr := strings.Join(session.AMR(s.factors), " "), session.Assurance(s.factors)
+			if amr != row.amr || acr != row.acr || epoch.Sub(s.authTime) != row.ago {
+				t.Errorf("amr %q, acr %q, %v ago", amr, acr, epoch.Sub(s.authTime))
+			}
+			for _, f := range s.factors {
+				if f.Entry != "entry" || f.Issuer != "https://auth.example.com" || !f.AuthTime.Equal(s.authTime) {
+					t.Errorf("factor %+v", f)
+				}
+			}
+		})
+	}
+	for _, claims := range []string{
+		`{"auth_time":` + at(31) + `}`, `{"auth_time":"` + at(0) + `"}`, `{"auth_time":0}`, `{"amr":"pwd"}`, `{"amr":{}}`, `{"amr":[1]}`, `{"amr":[null]}`,
+		`{"amr":[""]}`, `{"amr":["a\u0000"]}`, `{"amr":["` + strings.Repeat("a", 65) + `"]}`, `{"amr":[` + strings.Repeat(`"a",`, 20) + `"a"]}`,
+	} {
+		if err := subjectOf(t, models.IssuerSettings{}, claims).readAssertions(epoch); err == nil {
+			t.Errorf("%s is accepted", claims)
+		}
+	}
+}
+
+func TestMarkOfASubjectToken(t *testing.T) {
+	jwt, idToken := models.IssuerSettings{}, models.IssuerSettings{TokenType: models.TokenTypeIDToken}
+	mark := func(of models.IssuerSettings, claims, input string) string {
+		s := subjectOf(t, of, claims)
+		if err := s.mark(input); err != nil {
+			return "refused"
+		}
+		return hexDigest(s.spent.Digest)
+	}
+	if a, b := mark(jwt, `{"jti":"a"}`, "x.y"), mark(jwt, `{"jti":"a"}`, "z.y"); a != b || len(a) != 64 {
+		t.Errorf("one jti has two marks: %s %s", a, b)
+	}
+	if mark(jwt, `{"jti":"a"}`, "x.y") == mark(jwt, `{"jti":"A"}`, "x.y") {
+		t.Error("two jti have one mark")
+	}
+	if a, b := mark(idToken, `{"jti":null}`, "x.y"), mark(idToken, `{"jti":null}`, "x.z"); a == b || a == "refused" || a != mark(idToken, `{"jti":null}`, "x.y") {
+		t.Errorf("an ID token without jti is marked by %s, another by %s", a, b)
+	}
+	for _, claims := range []string{`{"jti":null}`, `{"jti":""}`, `{"jti":1}`, `{"jti":["a"]}`, `{"jti":"` + strings.Repeat("a", 1025) + `"}`} {
+		if got := mark(jwt, claims, "x.y"); got != "refused" {
+			t.Errorf("%s is marked by %s", claims, got)
+		}
+		if got := mark(idToken, claims, "x.y"); got != "refused" && claims != `{"jti":null}` {
+			t.Errorf("an ID token with %s is marked by %s", claims, got)
+		}
+	}
+}
+
+func TestAudienceOfASubjectToken(t *testing.T) {
+	e := &issuerEntry{audiences: []string{"https://id.example.com", "b"}}
+	for text, accepted := range map[string]bool{
+		`"https://id.example.com"`: true, `["https://id.example.com"]`: true, `["b","https://id.example.com"]`: true, `["b","b"]`: true,
+		`"https://id.example.com/"`: false, `"https://id.example.com/token"`: false, `"HTTPS://ID.EXAMPLE.COM"`: false, `"c"`: false, `""`: false,
+		`["https://id.example.com","c"]`: false, `[]`: false, `[""]`: false, `["b",7]`: false, `["b",null]`: false, `[["b"]]`: false,
+		`null`: false, `7`: false, `true`: false, `{"b":"b"}`: false, `"b https://id.example.com"`: false,
+	} {
+		var value any
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			t.Fatal(err)
+		}
+		aud, err := stringOrList(value)
+		if got := err == nil && e.forUs(aud); got != accepted {
+			t.Errorf("aud %s: %t, %v", text, got, err)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package oauth
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+func clientWith(settings models.ClientSettings) *Client {
+	return &Client{Client: models.Client{TenantID: "default", ID: "web", Settings: settings}, tenant: &Tenant{}}
+}
+
+func TestGrantTargetsComparesStrings(t *testing.T) {
+	c := clientWith(models.ClientSettings{Audiences: []string{"https://h/v1", "https://api.example.com", "urn:a:x", "files", "https://a", "https://b", "https://c"}})
+	for _, row := range []struct {
+		name, form string
+		want       string // audiences; empty: invalid_target
+	}{
+		{"nothing asked for: the client itself", "", "web"},
+		{"a resource that it may have", "resource=https://h/v1", "https://h/v1"},
+		{"an audience that is a URI", "audience=https://h/v1", "https://h/v1"},
+		{"an audience that is a name", "audience=files", "files"},
+		{"a resource that is a URN", "resource=urn:a:x", "urn:a:x"},
+		{"its own id", "audience=web", "web"},
+		{"resource and audience together", "resource=https://h/v1&audience=files&audience=web", "files https://h/v1 web"},
+		{"one target twice is one target", "resource=https://h/v1&audience=https://h/v1", "https://h/v1"},
+		{"five targets", "audience=files&audience=web&audience=https://a&audience=https://b&audience=https://c", "files https://a https://b https://c web"},
+
+		{"six targets", "audience=files&audience=web&audience=https://a&audience=https://b&audience=https://c&audience=https://h/v1", ""},
+		{"a path that leads elsewhere", "resource=https://h/v1/../admin", ""},
+		{"a path that leads back", "resource=https://h/v1/../v1", ""},
+		{"a path below", "resource=https://h/v1/users", ""},
+		{"a slash more", "resource=https://h/v1/", ""},
+		{"a prefix", "resource=https://h/", ""},
+		{"user information", "resource=https://evil@h/v1", ""},
+		{"the host as user information", "resource=https://h@evil/v1", ""},
+		{"a query", "resource=https://h/v1?x", ""},
+		{"an empty query", "resource=https://h/v1?", ""},
+		{"a fragment", "resource=https://h/v1%23f", ""},
+		{"an empty fragment", "resource=https://h/v1%23", ""},
+		{"another case of the host", "resource=https://H/v1", ""},
+		{"another case of the scheme", "resource=HTTPS://h/v1", ""},
+		{"the default port", "resource=https://h:443/v1", ""},
+		{"percent-encoding", "resource=https://h/%2576%2531", ""},
+		{"a longer host", "resource=https://h.evil/v1", ""},
+		{"another URN", "resource=urn:b:y", ""},
+		{"a URN below", "resource=urn:a:x:y", ""},
+		{"a URN of another case", "resource=urn:A:x", ""},
+		{"a name as resource", "resource=files", ""},
+		{"its own id as resource", "resource=web", ""},
+		{"a path alone", "resource=/v1", ""},
+		{"no host", "resource=https://", ""},
+		{"no scheme", "resource=//h/v1", ""},
+		{"what is no URI", "resource=%3A", ""},
+		{"a space", "resource=https://h/v1+https://api.example.com", ""},
+		{"another client", "audience=ios", ""},
+		{"its own id in capitals", "audience=WEB", ""},
+		{"one that it may have, and one that it may not", "resource=https://h/v1&resource=https://evil", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			form, err := url.ParseQuery(row.form)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := grantTargets(c, form)
+			if row.want == "" && refusal(err) != "400 invalid_target" || strings.Join(got, " ") != row.want {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
+
+func TestNarrowTargetsGivesNoMoreThanWasGranted(t *testing.T) {
+	c := clientWith(models.ClientSettings{Audiences: []string{"a", "b", "c"}})
+	for _, row := range []struct {
+		name, granted, form, want string
+	}{
+		{"nothing asked for: what was granted", "a b", "", "a b"},
+		{"a part", "a b", "audience=b", "b"},
+		{"not what another session may have", "a b", "audience=c", ""},
+		{"not its own id, unless it was granted", "a b", "audience=web", ""},
+		{"its own id, if it was", "a web", "audience=web", "web"},
+		{"not what was taken from the client", "a gone", "", "a"},
+		{"the client itself, when all was taken", "gone", "", "web"},
+		{"the client itself, when what is asked for was taken", "a gone", "audience=gone", "web"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			form, _ := url.ParseQuery(row.form)
+			got, err := narrowTargets(c, strings.Fields(row.granted), form)
+			if row.want == "" && refusal(err) != "400 invalid_target" || strings.Join(got, " ") != row.want {
+				t.Errorf("%q, %v", got, err)
+			}
+		})
+	}
+}
