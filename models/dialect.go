@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -46,18 +47,18 @@ func dialectFor(url string) (dialect, error) {
 	}
 }
 
-// gormConfig switches off what GORM would do on its own.
-func gormConfig(prepare bool) *gorm.Config {
+// gormConfig switches off what GORM would do on its own. Its prepared
+// statements are one such thing: pgx keeps better ones, SQLite's driver
+// compiles a statement anew each time anyway, and a caller that has gone away
+// makes GORM return a row that panics when it is read.
+func gormConfig() *gorm.Config {
 	return &gorm.Config{
 		SkipDefaultTransaction: true,
-		PrepareStmt:            prepare,
 		Logger:                 logger.Discard,
 		DisableAutomaticPing:   true,
 	}
 }
 
-// openPostgres leaves prepared statements to pgx, which keeps them per
-// connection without GORM's lock around them.
 func openPostgres(ctx context.Context, s *Store, url string, opts Options) error {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -85,7 +86,7 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	pool.SetMaxOpenConns(opts.MaxConnections)
 	pool.SetMaxIdleConns(opts.MaxConnections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: pool}), gormConfig(false))
+	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: pool}), gormConfig())
 	s.read = s.write
 	if err != nil {
 		return err
@@ -116,11 +117,16 @@ func openSQLite(ctx context.Context, s *Store, dsn string, _ Options) error {
 	if path == "" {
 		return errors.New("sqlite: needs a path, as in sqlite:latchkey.db")
 	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite would let everybody read it
+	if err != nil {
+		return err
+	}
+	file.Close()
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}}
 	open := func(connections int) (*gorm.DB, error) {
-		db, err := gorm.Open(sqlite.Open("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+pragmas.Encode()), gormConfig(true))
+		db, err := gorm.Open(sqlite.Open("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+pragmas.Encode()), gormConfig())
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +138,6 @@ func openSQLite(ctx context.Context, s *Store, dsn string, _ Options) error {
 		pool.SetMaxIdleConns(connections)
 		return db, nil
 	}
-	var err error
 	if s.write, err = open(1); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}

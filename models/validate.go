@@ -46,12 +46,10 @@ func (v *tenantValidation) validate() {
 	for _, c := range v.Clients {
 		v.clients[c.ID] = true
 	}
-	entries := seen{}
 	for i, e := range v.TrustedIssuers {
-		at := fmt.Sprintf("%s.trusted_issuers[%d]", v.at, i)
-		v.trustedIssuer(at, e)
-		entries.note(&v.Faults, at, v.entryKey(e))
+		v.trustedIssuer(fmt.Sprintf("%s.trusted_issuers[%d]", v.at, i), e)
 	}
+	v.distinct()
 	v.namespaces()
 	ids, resources := seen{}, seen{}
 	for i, c := range v.Clients {

@@ -6,14 +6,24 @@ import (
 	"strings"
 )
 
-// entryKey is what the entries of a tenant must differ in, so that a token
-// belongs to one of them.
-func (v *tenantValidation) entryKey(e IssuerSpec) string {
-	audiences := slices.Sorted(slices.Values(e.Audiences))
-	if len(audiences) == 0 {
-		audiences = []string{v.issuer()}
+// distinct sees to it that a token belongs to one entry: two of one issuer and
+// one kind of token have no audience in common.
+func (v *tenantValidation) distinct() {
+	for j, b := range v.TrustedIssuers {
+		for i, a := range v.TrustedIssuers[:j] {
+			if a.kin(b.IssuerSettings) && slices.ContainsFunc(v.audiences(a), func(aud string) bool { return slices.Contains(v.audiences(b), aud) }) {
+				v.Add(fmt.Sprintf("%s.trusted_issuers[%d]", v.at, j), "accepts the same tokens as %s.trusted_issuers[%d]: token_type or audiences must differ", v.at, i)
+			}
+		}
 	}
-	return fmt.Sprintf("%q %q %q", e.Issuer, e.TokenType, slices.Compact(audiences))
+}
+
+// audiences are those that the entry accepts.
+func (v *tenantValidation) audiences(e IssuerSpec) []string {
+	if len(e.Audiences) == 0 {
+		return []string{v.issuer()}
+	}
+	return e.Audiences
 }
 
 // namespaces sees to it that no issuer can speak for another's users: the

@@ -372,7 +372,12 @@ func TestValidateNamespaces(t *testing.T) {
 			twin := t.TrustedIssuers[0]
 			twin.SubjectPrefix, twin.Audiences = "b:", []string{baseIssuer}
 			t.TrustedIssuers = append(t.TrustedIssuers, twin)
-		}, fault("trusted_issuers[1]: is the same as tenants[0].trusted_issuers[0]")},
+		}, fault("trusted_issuers[1]: accepts the same tokens as tenants[0].trusted_issuers[0]: token_type or audiences must differ")},
+		{"refuses two entries that share an audience", func(t *models.TenantSpec) {
+			twin := t.TrustedIssuers[0]
+			twin.SubjectPrefix, twin.Audiences = "b:", []string{"other", baseIssuer}
+			t.TrustedIssuers = append(t.TrustedIssuers, twin)
+		}, fault("trusted_issuers[1]: accepts the same tokens as tenants[0].trusted_issuers[0]: token_type or audiences must differ")},
 		{"takes two entries of one issuer with other audiences", func(t *models.TenantSpec) {
 			twin := t.TrustedIssuers[0]
 			twin.SubjectPrefix, twin.Audiences = "b:", []string{"other"}
