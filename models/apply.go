@@ -31,7 +31,7 @@ var errDryRun = errors.New("dry run")
 // wanted against what is stored already are returned as Faults.
 func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets, dryRun bool) ([]Change, error) {
 	var changes []Change
-	err := s.transaction(ctx, func(tx *gorm.DB) error {
+	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
 		a := applier{tx: tx, store: s, secrets: secrets, now: s.Now()}
 		for _, t := range wanted {
 			if err := a.tenant(t); err != nil {
@@ -79,35 +79,28 @@ func (a *applier) tenant(want TenantSpec) error {
 		SigningAlgorithm string `json:"signing_algorithm"`
 		Disabled         bool   `json:"disabled,omitempty"`
 	}
-	var row Tenant
-	err := translate(a.tx.Where("id = ?", want.ID).Take(&row).Error)
-	created := errors.Is(err, ErrNotFound)
-	if err != nil && !created {
+	row, created, err := lockTenant(a.tx, want.ID, a.now)
+	if err != nil {
 		return err
 	}
 	if !row.PrunedAt.IsZero() {
 		a.faults.Add("tenant "+want.ID, "this id belonged to a tenant that was removed and is never used again")
 		return nil
 	}
-	before := fields{row.SigningAlgorithm, row.Disabled}
-	if created {
-		before = fields{}
-		row = Tenant{ID: want.ID, StoreDevice: true, CreatedAt: At(a.now)}
-	}
-	changed, err := diff(before, fields{want.SigningAlgorithm, want.Disabled})
+	changed, err := diff(created, fields{row.SigningAlgorithm, row.Disabled}, fields{want.SigningAlgorithm, want.Disabled})
 	if err != nil {
 		return err
 	}
 	own := a.record(created, want.ID, "tenant", want.ID, changed)
 	if own {
-		if want.Disabled && !row.Disabled && !created {
+		if want.Disabled != row.Disabled && !created {
 			row.SessionsValidFrom = At(a.now)
-			if err := a.event(want.ID, EventTenantDisabled, Event{}); err != nil {
+			if err := a.disabled(want.Disabled, want.ID, EventTenantDisabled, Event{}); err != nil {
 				return err
 			}
 		}
 		row.SigningAlgorithm, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.Disabled, At(a.now)
-		if err := a.tx.Save(&row).Error; err != nil {
+		if err := a.tx.Save(row).Error; err != nil {
 			return err
 		}
 	}
@@ -149,7 +142,7 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 	if created {
 		row = Client{TenantID: tenant, ID: want.ID, CreatedAt: At(a.now)}
 	}
-	fields, err := diff(row.Settings, want.ClientSettings)
+	fields, err := diff(created, row.Settings, want.ClientSettings)
 	if err != nil {
 		return err
 	}
@@ -170,9 +163,9 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 	if !a.record(created, tenant, "client", want.ID, fields) {
 		return nil
 	}
-	if want.Disabled && !row.Disabled && !created {
+	if want.Disabled != row.Disabled && !created {
 		row.SessionsValidFrom = At(a.now)
-		if err := a.event(tenant, EventClientDisabled, Event{ClientID: want.ID}); err != nil {
+		if err := a.disabled(want.Disabled, tenant, EventClientDisabled, Event{ClientID: want.ID}); err != nil {
 			return err
 		}
 	}
@@ -180,9 +173,9 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 	return a.tx.Save(&row).Error
 }
 
-// issuers pairs entries with rows: same issuer and token type, and the same
-// audiences first. One that is left on both sides is the same entry with other
-// audiences; sessions keep referring to it.
+// issuers pairs entries with rows: same issuer and token type, and first the
+// same audiences, then the same namespace. One that is left on both sides is
+// the same entry with another of both; sessions keep referring to it.
 func (a *applier) issuers(tenant string, wanted []IssuerSpec) error {
 	var rows []TrustedIssuer
 	if err := a.tx.Where("tenant_id = ?", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
@@ -199,6 +192,7 @@ func (a *applier) issuers(tenant string, wanted []IssuerSpec) error {
 		}
 	}
 	pair(func(a, b IssuerSettings) bool { return a.kin(b) && sameSet(a.Audiences, b.Audiences) })
+	pair(func(a, b IssuerSettings) bool { return a.kin(b) && a.SubjectPrefix == b.SubjectPrefix })
 	pair(IssuerSettings.kin)
 	for i, want := range wanted {
 		if err := a.issuer(tenant, want, pairs[i]); err != nil {
@@ -222,7 +216,7 @@ func (a *applier) issuer(tenant string, want IssuerSpec, row *TrustedIssuer) err
 	if created {
 		row = &TrustedIssuer{TenantID: tenant, ID: strings.ToLower(rand.Text()[:16]), CreatedAt: At(a.now)}
 	}
-	fields, err := diff(row.Settings, want.IssuerSettings)
+	fields, err := diff(created, row.Settings, want.IssuerSettings)
 	if err != nil {
 		return err
 	}
@@ -238,9 +232,9 @@ func (a *applier) issuer(tenant string, want IssuerSpec, row *TrustedIssuer) err
 	if !a.record(created, tenant, "issuer", want.Issuer, fields) {
 		return nil
 	}
-	if want.Disabled && !row.Disabled && !created {
+	if want.Disabled != row.Disabled && !created {
 		row.SessionsValidFrom = At(a.now)
-		if err := a.event(tenant, EventIssuerDisabled, Event{IssuerID: row.ID}); err != nil {
+		if err := a.disabled(want.Disabled, tenant, EventIssuerDisabled, Event{IssuerID: row.ID}); err != nil {
 			return err
 		}
 	}
@@ -251,27 +245,28 @@ func (a *applier) issuer(tenant string, want IssuerSpec, row *TrustedIssuer) err
 // user sets the attributes that the file names; mapped ones beside them stay.
 func (a *applier) user(tenant string, want UserSpec) error {
 	row, err := a.store.lockUser(a.tx, tenant, want.Sub)
-	created := errors.Is(err, ErrNotFound)
-	if err != nil && !created {
+	created := false
+	if errors.Is(err, ErrNotFound) {
+		row, created, err = a.store.makeUser(a.tx, tenant, want.Sub, a.now)
+	}
+	if err != nil {
 		return err
 	}
-	if created {
-		row = &User{TenantID: tenant, Sub: want.Sub}
+	named, err := asStored(want.Attributes)
+	if err != nil {
+		return err
 	}
 	type fields struct {
 		Attributes map[string]any `json:"attributes"`
 		Disabled   bool           `json:"disabled,omitempty"`
 	}
-	merged := Overlay(row.Attributes, want.Attributes)
-	changed, err := diff(fields{row.Attributes, row.Disabled}, fields{merged, want.Disabled})
+	merged := Overlay(row.Attributes, named)
+	changed, err := diff(created, fields{row.Attributes, row.Disabled}, fields{merged, want.Disabled})
 	if err != nil || !a.record(created, tenant, "user", want.Sub, changed) {
 		return err
 	}
-	disabled := want.Disabled && !row.Disabled
+	disabled := want.Disabled && !row.Disabled && !created
 	row.Attributes, row.Disabled, row.At = merged, want.Disabled, a.now
-	if created {
-		return insertUser(a.tx, *row)
-	}
 	if err := updateUser(a.tx, row); err != nil || !disabled {
 		return err
 	}
@@ -286,6 +281,16 @@ func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session
 	return tx.Exec(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
 		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL`,
 		At(now), why, At(now.Add(session.Retention)), tenant, sub).Error
+}
+
+// disabled writes the event of a noun that is disabled. One that comes back
+// needs none, but a new mark: an exchange that ran beside the disabling may
+// have left a session that is younger than the first.
+func (a *applier) disabled(now bool, tenant string, what EventType, e Event) error {
+	if !now {
+		return nil
+	}
+	return a.event(tenant, what, e)
 }
 
 func (a *applier) event(tenant string, what EventType, e Event) error {

@@ -43,17 +43,24 @@ func (c Change) Print(w io.Writer) {
 		case f.From == "" && f.To == "":
 			fmt.Fprintf(w, "    %s: changed\n", f.Name)
 		case f.From == "":
-			fmt.Fprintf(w, "    %s: %s\n", f.Name, f.To)
+			fmt.Fprintf(w, "    %s: %s\n", f.Name, readable(f.To))
 		case f.To == "":
-			fmt.Fprintf(w, "    %s: %s → (default)\n", f.Name, f.From)
+			fmt.Fprintf(w, "    %s: %s → (default)\n", f.Name, readable(f.From))
 		default:
-			fmt.Fprintf(w, "    %s: %s → %s\n", f.Name, f.From, f.To)
+			fmt.Fprintf(w, "    %s: %s → %s\n", f.Name, readable(f.From), readable(f.To))
 		}
 	}
 }
 
-// diff compares two documents field by field, nested ones by dotted name.
-func diff(from, to any) ([]FieldChange, error) {
+// readable undoes what encoding/json does to the operators of an expression.
+var readable = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace
+
+// diff compares two documents field by field, nested ones by dotted name. What
+// has just been created differs from nothing.
+func diff(created bool, from, to any) ([]FieldChange, error) {
+	if created {
+		from = nil
+	}
 	a, err := flatten(from)
 	if err != nil {
 		return nil, err
@@ -78,6 +85,7 @@ func diff(from, to any) ([]FieldChange, error) {
 	return changes, nil
 }
 
+// flatten leaves out what is null, the absent value.
 func flatten(v any) (map[string]string, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -90,13 +98,15 @@ func flatten(v any) (map[string]string, error) {
 	}
 	for name, value := range object {
 		var nested map[string]json.RawMessage
-		if strings.HasPrefix(string(value), "{") && json.Unmarshal(value, &nested) == nil && name != "jwks" {
+		switch {
+		case string(value) == "null":
+		case strings.HasPrefix(string(value), "{") && json.Unmarshal(value, &nested) == nil:
 			for inner, v := range nested {
 				fields[name+"."+inner] = string(v)
 			}
-			continue
+		default:
+			fields[name] = string(value)
 		}
-		fields[name] = string(value)
 	}
 	return fields, nil
 }

@@ -50,16 +50,22 @@ func (s *Store) ContactSince() time.Time {
 	return s.contact.since
 }
 
-// observe notes what the outcome of an operation says about the contact. A
-// caller that went away says nothing.
-func (s *Store) observe(ctx context.Context, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
+// hang is how long an operation must have gone on for its end by the caller to
+// say something about the database: the caller got tired of waiting.
+const hang = time.Second
+
+// observe notes what the outcome of an operation that was begun then says about
+// the contact. A caller that went away at once says nothing.
+func (s *Store) observe(ctx context.Context, begun time.Time, err error) error {
+	gone := errors.Is(ctx.Err(), context.Canceled)
+	hung := gone && err != nil && s.clock.now().Sub(begun) >= hang
+	if gone && !hung {
 		return err
 	}
 	s.contact.mu.Lock()
 	defer s.contact.mu.Unlock()
 	switch {
-	case errors.Is(err, ErrUnavailable):
+	case hung, errors.Is(err, ErrUnavailable):
 		s.contact.lost = true
 	case s.contact.lost || s.contact.since.IsZero():
 		s.contact.lost, s.contact.since = false, s.Now()

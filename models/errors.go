@@ -41,6 +41,7 @@ func translate(err error) error {
 	case errors.As(err, &lite):
 		return fmt.Errorf("%w: %v", classifySQLite(lite.Code()), err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
+		errors.Is(err, sql.ErrTxDone), // the caller's time was up before the commit
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network),
 		strings.Contains(err.Error(), "conn closed"):
 		return fmt.Errorf("%w: %v", ErrUnavailable, err)
@@ -72,13 +73,15 @@ func classifyPostgres(code string) error {
 // classifySQLite looks at the primary result code, its low byte.
 func classifySQLite(code int) error {
 	const (
-		busy, locked, readOnly, ioErr, full, cantOpen = 5, 6, 8, 10, 13, 14
-		constraintPrimaryKey, constraintUnique        = 1555, 2067
+		busy, locked, readOnly, interrupted, ioErr, full, cantOpen = 5, 6, 8, 9, 10, 13, 14
+		constraintPrimaryKey, constraintUnique                     = 1555, 2067
 	)
-	switch {
-	case code == constraintPrimaryKey, code == constraintUnique:
+	switch code {
+	case constraintPrimaryKey, constraintUnique:
 		return ErrConflict
-	case code&0xff == busy, code&0xff == locked, code&0xff == readOnly, code&0xff == ioErr, code&0xff == full, code&0xff == cantOpen:
+	}
+	switch code & 0xff {
+	case busy, locked, readOnly, interrupted, ioErr, full, cantOpen: // interrupted: the caller's time was up
 		return ErrUnavailable
 	default:
 		return errInternal

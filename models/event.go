@@ -60,7 +60,7 @@ func insertEvent(db *gorm.DB, e Event) error {
 	var id [16]byte
 	rand.Read(id[8:])
 	binary.BigEndian.PutUint64(id[:8], uint64(e.At.UnixMicro()))
-	var sid []byte
+	var sid any // an empty list of bytes would not be NULL on SQLite
 	if e.SessionID != nil {
 		sid = e.SessionID[:]
 	}

@@ -28,7 +28,8 @@ func (s *Store) Migrate(ctx context.Context) error {
 	const attempts = 10
 	var err error
 	for attempt := range attempts {
-		if err = translate(s.migrator(ctx).Migrate()); err == nil {
+		err = s.longTransaction(ctx, func(tx *gorm.DB) error { return s.migrator(tx).Migrate() })
+		if err == nil {
 			return s.ensureEpoch(ctx)
 		}
 		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
@@ -42,8 +43,9 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return fmt.Errorf("migrate: %w", err)
 }
 
-func (s *Store) migrator(ctx context.Context) *gormigrate.Gormigrate {
-	opts := &gormigrate.Options{TableName: "migrations", IDColumnName: "id", IDColumnSize: 255, UseTransaction: true}
+// migrator works in a transaction of ours: its own panics when it cannot begin.
+func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
+	opts := &gormigrate.Options{TableName: "migrations", IDColumnName: "id", IDColumnSize: 255}
 	list := make([]*gormigrate.Migration, len(migrations))
 	for i, m := range migrations {
 		list[i] = &gormigrate.Migration{ID: m.id, Migrate: func(tx *gorm.DB) error {
@@ -55,7 +57,7 @@ func (s *Store) migrator(ctx context.Context) *gormigrate.Gormigrate {
 			return nil
 		}}
 	}
-	return gormigrate.New(s.write.WithContext(ctx), opts, list)
+	return gormigrate.New(tx, opts, list)
 }
 
 func (d dialect) render(statement string) string {
@@ -72,6 +74,16 @@ func (s *Store) Migrated(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	return n == 1, err
+}
+
+// Empty says that the database has never been migrated.
+func (s *Store) Empty(ctx context.Context) (bool, error) {
+	var n int
+	err := s.query(ctx, func(db *gorm.DB) error { return db.Raw("SELECT count(*) FROM migrations").Row().Scan(&n) })
+	if errors.Is(err, errInternal) { // no such table
+		return true, nil
+	}
+	return n == 0, err
 }
 
 // ensureEpoch gives a new database its epoch, by which readers of the event

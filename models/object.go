@@ -22,28 +22,33 @@ func ParseObject(text []byte) (map[string]any, error) {
 	if object == nil {
 		return nil, errors.New("not an object")
 	}
-	return plainNumbers(object).(map[string]any), nil
+	_, err := plainNumbers(object)
+	return object, err
 }
 
-// plainNumbers replaces json.Number by int64 or float64.
-func plainNumbers(v any) any {
+// plainNumbers replaces json.Number by int64 or float64. One that is neither
+// is an error: as infinity it could not be stored.
+func plainNumbers(v any) (_ any, err error) {
 	switch v := v.(type) {
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
-			return i
+			return i, nil
 		}
-		f, _ := v.Float64()
-		return f
+		return v.Float64()
 	case []any:
 		for i := range v {
-			v[i] = plainNumbers(v[i])
+			if v[i], err = plainNumbers(v[i]); err != nil {
+				return nil, err
+			}
 		}
 	case map[string]any:
 		for k := range v {
-			v[k] = plainNumbers(v[k])
+			if v[k], err = plainNumbers(v[k]); err != nil {
+				return nil, err
+			}
 		}
 	}
-	return v
+	return v, nil
 }
 
 func unmarshalObject(text string, into *map[string]any) (err error) {

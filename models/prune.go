@@ -30,7 +30,7 @@ func (s *Store) Lease(ctx context.Context, name, holder string, now time.Time, t
 // and removed when its retention is over; a session that was used since it was
 // last looked at is given its new date.
 func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error) {
-	err = s.transaction(ctx, func(tx *gorm.DB) error {
+	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
 		due, err := dueSessions(tx, now)
 		if err != nil {
 			return err

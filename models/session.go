@@ -29,7 +29,7 @@ func NewSessionID() (id SessionID) {
 // ParseSessionID reads the form that String writes.
 func ParseSessionID(s string) (id SessionID, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != len(id) {
+	if err != nil || len(b) != len(id) || len(s) != base64.RawURLEncoding.EncodedLen(len(id)) { // it skips newlines
 		return id, ErrNotFound
 	}
 	return SessionID(b), nil
@@ -155,6 +155,11 @@ func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Sess
 const permitted = ` AND EXISTS (SELECT 1 FROM trusted_issuers i WHERE i.tenant_id = sessions.tenant_id AND i.id = sessions.issuer_id
 		AND NOT i.disabled AND sessions.created_at >= COALESCE(i.sessions_valid_from, 0))
 	AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = sessions.tenant_id AND u.sub = sessions.subject AND NOT u.disabled)`
+
+// unmarked is the same of tenant and client, where a cache is not exact enough.
+const unmarked = `
+	AND EXISTS (SELECT 1 FROM tenants t JOIN clients c ON c.tenant_id = t.id WHERE t.id = sessions.tenant_id AND c.id = sessions.client_id
+		AND sessions.created_at >= COALESCE(t.sessions_valid_from, 0) AND sessions.created_at >= COALESCE(c.sessions_valid_from, 0))`
 
 // Permitted says whether the session's issuer and user are enabled now.
 func (s *Store) Permitted(ctx context.Context, id SessionID) (bool, error) {

@@ -95,10 +95,7 @@ func (s *Store) takeUser(tx *gorm.DB, about *Session, create bool) error {
 		if !create {
 			return ErrUserUnknown
 		}
-		if err := insertUser(tx, User{TenantID: about.TenantID, Sub: about.Subject, At: about.CreatedAt}); err != nil {
-			return err
-		}
-		stored, err = s.lockUser(tx, about.TenantID, about.Subject)
+		stored, _, err = s.makeUser(tx, about.TenantID, about.Subject, about.CreatedAt)
 	}
 	if err != nil {
 		return err
@@ -134,28 +131,32 @@ func askEnabled(tx *gorm.DB, about *Session) error {
 }
 
 // keepCap makes room for one more session of the user at the client, or
-// refuses. The user's row is locked, so the count is exact.
+// refuses. The user's row is locked, so the count is exact; sessions that are
+// refused by now do not count.
 func keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 	if limit == nil {
 		return nil
 	}
 	now := At(about.CreatedAt)
-	rows, err := tx.Raw(`SELECT id, created_at, last_active_at FROM sessions
+	rows, err := tx.Raw(`SELECT id, issuer_id, created_at, last_active_at FROM sessions
 		WHERE tenant_id = ? AND subject = ? AND client_id = ? AND ended_at IS NULL
-			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`,
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+unmarked,
 		about.TenantID, about.Subject, about.ClientID, now, now).Rows()
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	var active []session.Active
+	issuers := map[string]string{}
 	for rows.Next() {
 		var id []byte
+		var issuer string
 		var created, used Time
-		if err := rows.Scan(&id, &created, &used); err != nil {
+		if err := rows.Scan(&id, &issuer, &created, &used); err != nil {
 			return err
 		}
 		active = append(active, session.Active{ID: string(id), CreatedAt: created.Time, LastActiveAt: used.Time})
+		issuers[string(id)] = issuer
 	}
 	if err := rows.Err(); err != nil {
 		return err
@@ -165,7 +166,7 @@ func keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 		return ErrSessionLimit
 	}
 	for _, id := range evicted {
-		old := &Session{ID: SessionID([]byte(id)), TenantID: about.TenantID, ClientID: about.ClientID, Subject: about.Subject}
+		old := &Session{ID: SessionID([]byte(id)), TenantID: about.TenantID, ClientID: about.ClientID, IssuerID: issuers[id], Subject: about.Subject}
 		if err := endSession(tx, old, about.CreatedAt, session.Evicted); err != nil {
 			return err
 		}

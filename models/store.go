@@ -90,19 +90,35 @@ func (s *Store) Ping(ctx context.Context) error {
 // Dialect is "postgres" or "sqlite".
 func (s *Store) Dialect() string { return s.dialect.name }
 
+// patience is how long one operation may take: a database that hangs is one
+// that is away.
+const patience = 5 * time.Second
+
 // query runs reads outside a transaction.
 func (s *Store) query(ctx context.Context, fn func(db *gorm.DB) error) error {
-	return s.observe(ctx, translate(fn(s.read.WithContext(ctx))))
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	begun := s.clock.now()
+	return s.observe(ctx, begun, translate(fn(s.read.WithContext(ctx))))
 }
 
 // exec runs one writing statement, a transaction of its own.
 func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	return s.retry(ctx, func() error { return fn(s.write.WithContext(ctx)) })
 }
 
 // transaction runs fn in a transaction, and again when it lost to another one.
 // Everything that fn does outside the database must bear repetition.
 func (s *Store) transaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return s.longTransaction(ctx, fn)
+}
+
+// longTransaction is one that may take its time: no request waits for it.
+func (s *Store) longTransaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	return s.retry(ctx, func() error { return s.write.WithContext(ctx).Transaction(fn) })
 }
 
@@ -111,9 +127,10 @@ func (s *Store) transaction(ctx context.Context, fn func(tx *gorm.DB) error) err
 func (s *Store) retry(ctx context.Context, fn func() error) error {
 	const attempts = 6
 	for attempt := 1; ; attempt++ {
+		begun := s.clock.now()
 		err := translate(fn())
 		if !errors.Is(err, errSerialization) {
-			return s.observe(ctx, err)
+			return s.observe(ctx, begun, err)
 		}
 		if attempt == attempts {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -2,9 +2,11 @@ package models
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 // DefaultTenant is the tenant whose issuer is the base URL itself.
@@ -92,6 +94,27 @@ func (s *Store) TenantRevisions(ctx context.Context) (map[string]int64, error) {
 		return rows.Err()
 	})
 	return revisions, err
+}
+
+// lockTenant takes the tenant's row for the rest of the transaction, and makes
+// it if there is none, so that of two who change a tenant at once the second
+// sees what the first did. New users and sessions do not wait for it.
+func lockTenant(tx *gorm.DB, id string, now time.Time) (row *Tenant, created bool, err error) {
+	take := func() (*Tenant, error) {
+		var row Tenant
+		err := tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Where("id = ?", id).Take(&row).Error
+		return &row, translate(err)
+	}
+	if row, err = take(); !errors.Is(err, ErrNotFound) {
+		return row, false, err
+	}
+	done := tx.Exec(`INSERT INTO tenants (id, signing_algorithm, store_device, disabled, revision, created_at, updated_at)
+		VALUES (?, '', ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING`, id, true, false, At(now), At(now))
+	if done.Error != nil {
+		return nil, false, done.Error
+	}
+	row, err = take()
+	return row, done.RowsAffected == 1, err
 }
 
 // touchTenant takes the tenant's row for the rest of the transaction and tells

@@ -43,14 +43,26 @@ func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
 	return u, unmarshalObject(attributes, &u.Attributes)
 }
 
-// insertUser leaves a user that is there as it is.
-func insertUser(db *gorm.DB, u User) error {
-	attributes, err := marshalAttributes(u.Attributes)
-	if err != nil {
-		return err
+// makeUser makes a user and locks it. Of two who do so at once the second
+// gets what the first has made.
+func (s *Store) makeUser(tx *gorm.DB, tenant, sub string, now time.Time) (u *User, created bool, err error) {
+	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
+		VALUES (?, ?, '{}', ?, ?, ?) ON CONFLICT DO NOTHING`, tenant, sub, false, At(now), At(now))
+	if done.Error != nil {
+		return nil, false, done.Error
 	}
-	return db.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, u.Disabled, At(u.At), At(u.At)).Error
+	u, err = s.lockUser(tx, tenant, sub)
+	return u, done.RowsAffected == 1, err
+}
+
+// asStored is what attributes are when they are read back.
+func asStored(attributes map[string]any) (stored map[string]any, err error) {
+	text, err := marshalAttributes(attributes)
+	if err != nil {
+		return nil, err
+	}
+	err = unmarshalObject(text, &stored)
+	return stored, err
 }
 
 func updateUser(db *gorm.DB, u *User) error {

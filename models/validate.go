@@ -11,6 +11,9 @@ import (
 
 var tenantID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
+// ValidTenantID says whether a tenant can have this id.
+func ValidTenantID(id string) bool { return tenantID.MatchString(id) }
+
 // ValidateTenants names everything wrong with tenants that can be seen without
 // compiling an expression or parsing a key. baseIssuer is the server's own
 // base URL, empty if unknown. What is already stored is not looked at.

@@ -1,0 +1,202 @@
+package models_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// switches turn one part of the tenant off and on again.
+var switches = map[string]struct {
+	set   func(spec *models.TenantSpec, disabled bool)
+	mark  func(c *models.TenantConfig) models.Time
+	event models.EventType
+}{
+	"tenant": {func(s *models.TenantSpec, disabled bool) { s.Disabled = disabled },
+		func(c *models.TenantConfig) models.Time { return c.SessionsValidFrom }, models.EventTenantDisabled},
+	"client": {func(s *models.TenantSpec, disabled bool) { s.Clients[0].Disabled = disabled },
+		func(c *models.TenantConfig) models.Time { return c.Clients[1].SessionsValidFrom }, models.EventClientDisabled},
+	"issuer": {func(s *models.TenantSpec, disabled bool) { s.TrustedIssuers[0].Disabled = disabled },
+		func(c *models.TenantConfig) models.Time { return c.Issuers[0].SessionsValidFrom }, models.EventIssuerDisabled},
+}
+
+func (w *world) switched(noun string, disabled bool) models.Time {
+	w.Helper()
+	spec := tenant()
+	switches[noun].set(&spec, disabled)
+	w.apply(spec)
+	return switches[noun].mark(w.config())
+}
+
+func TestDisablingMarksTheRow(t *testing.T) {
+	for noun, s := range switches {
+		t.Run(noun, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				row := w.create(w.alice())
+				if mark := s.mark(w.config()); !mark.IsZero() {
+					t.Errorf("it is marked at %v before anything was disabled", mark)
+				}
+				w.clock.Advance(time.Minute)
+				if mark := w.switched(noun, true); !mark.Equal(w.Now()) {
+					t.Errorf("disabled, it is marked at %v, want %v", mark, w.Now())
+				}
+				w.clock.Advance(time.Minute)
+				before := w.Now().Add(-time.Minute)
+				if mark := w.switched(noun, true); !mark.Equal(before) {
+					t.Errorf("disabled twice, it is marked at %v, want %v", mark, before)
+				}
+				if n := w.number("SELECT count(*) FROM events WHERE type = ? AND tenant_id = ?", s.event, acme); n != 1 {
+					t.Errorf("%d events tell of it, want 1", n)
+				}
+				if _, err := w.CreateSession(t.Context(), w.alice(), signs); !errors.Is(err, models.ErrNotPermitted) {
+					t.Errorf("an exchange is answered with %v", err)
+				}
+				if mark := w.switched(noun, false); !mark.Equal(w.Now()) {
+					t.Errorf("enabled again, it is marked at %v, want %v", mark, w.Now())
+				}
+				step := w.step(row, 0)
+				step.ValidFrom = s.mark(w.config()).Time
+				if _, err := w.RotateSession(t.Context(), step); !errors.Is(err, models.ErrNotFound) {
+					t.Errorf("a session from before is refreshed: %v", err)
+				}
+				w.create(w.alice())
+				if n := w.number("SELECT count(*) FROM events WHERE type = ?", s.event); n != 1 {
+					t.Errorf("%d events tell of it, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+func TestDisablingWhatIsNewMarksNothing(t *testing.T) {
+	for noun, s := range switches {
+		t.Run(noun, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				spec := tenant()
+				spec.ID = "fresh"
+				s.set(&spec, true)
+				w.apply(spec)
+				config, err := w.TenantConfig(t.Context(), "fresh")
+				must(t, err)
+				if mark := s.mark(config); !mark.IsZero() {
+					t.Errorf("it is marked at %v", mark)
+				}
+				if n := w.number("SELECT count(*) FROM events"); n != 0 {
+					t.Errorf("%d events tell of it", n)
+				}
+			})
+		})
+	}
+}
+
+// secrets is readable where oauth's are not. Root version 2 issues.
+type secrets struct{}
+
+func (secrets) DigestClientSecret(tenant, client, secret string) models.Digest {
+	return models.Digest{Digest: fmt.Appendf(nil, "%s/%s/%s", tenant, client, secret), RootVersion: 2}
+}
+
+func (s secrets) MatchClientSecret(tenant, client, secret string, stored models.Digest) bool {
+	return string(stored.Digest) == string(s.DigestClientSecret(tenant, client, secret).Digest)
+}
+
+func (secrets) SealIssuerSecret(tenant, issuer, secret string) ([]byte, int64) {
+	return fmt.Appendf(nil, "sealed %s/%s/%s", tenant, issuer, secret), 2
+}
+
+func (s secrets) MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, _ int64) bool {
+	fresh, _ := s.SealIssuerSecret(tenant, issuer, secret)
+	return string(sealed) == string(fresh)
+}
+
+// disabling pauses an Apply after it has read the clock: Apply asks for this
+// when it comes to an issuer's shared secret.
+type disabling struct {
+	secrets
+	meanwhile func()
+}
+
+func (d disabling) SealIssuerSecret(tenant, issuer, secret string) ([]byte, int64) {
+	d.meanwhile()
+	return d.secrets.SealIssuerSecret(tenant, issuer, secret)
+}
+
+// An exchange that runs beside the disabling is younger than the mark that it
+// leaves. PostgreSQL alone lets the two run side by side.
+func TestEnablingAgainRevivesNoSession(t *testing.T) {
+	for noun, s := range switches {
+		t.Run(noun, func(t *testing.T) {
+			w := newPostgresWorld(t)
+			spec := tenant()
+			s.set(&spec, true)
+			slow := entry("legacy", "b:")
+			slow.Keys = models.IssuerKeys{SharedSecret: strings.Repeat("h", 32)}
+			spec.TrustedIssuers = append([]models.IssuerSpec{slow}, spec.TrustedIssuers...)
+			var row *models.Session
+			_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, disabling{meanwhile: func() {
+				w.clock.Advance(time.Second)
+				waits, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				var err error
+				row, err = w.CreateSession(waits, w.alice(), signs)
+				must(t, err)
+			}}, false)
+			must(t, err)
+			w.clock.Advance(time.Second)
+			w.switched(noun, false)
+			config := w.config()
+			step := w.step(row, 0)
+			for _, mark := range []models.Time{config.SessionsValidFrom, config.Clients[1].SessionsValidFrom} {
+				if mark.After(step.ValidFrom) {
+					step.ValidFrom = mark.Time
+				}
+			}
+			if _, err := w.RotateSession(t.Context(), step); !errors.Is(err, models.ErrNotFound) {
+				t.Errorf("the session lives again: %v", err)
+			}
+		})
+	}
+}
+
+func TestDisablingAUserEndsTheirSessions(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		rows := []*models.Session{w.create(w.alice()), w.create(w.alice(func(n *models.NewSession) { n.ClientID = "shop" }))}
+		bob := w.create(w.alice(func(n *models.NewSession) { n.Subject = "bob" }))
+		over := w.create(w.alice())
+		must(t, w.EndSession(t.Context(), over, w.Now(), session.SignedOut))
+		w.clock.Advance(time.Minute)
+		at := w.Now()
+		for range 2 { // the second time nothing is left to do
+			w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}})
+			w.clock.Advance(time.Minute)
+		}
+		for _, row := range rows {
+			if row = w.read(row.ID); !row.EndedAt.Equal(at) || row.EndReason != session.UserDisabled {
+				t.Errorf("a session of theirs ended at %v, %q; want %v", row.EndedAt, row.EndReason, at)
+			}
+		}
+		if over = w.read(over.ID); over.EndReason != session.SignedOut {
+			t.Errorf("a session that was over ended for the reason %q", over.EndReason)
+		}
+		if bob = w.read(bob.ID); !bob.EndedAt.IsZero() {
+			t.Errorf("another user's session ended, %q", bob.EndReason)
+		}
+		if n := w.number("SELECT count(*) FROM events WHERE type = ? AND subject = 'alice'", models.EventUserDisabled); n != 1 {
+			t.Errorf("%d events tell of it, want 1", n)
+		}
+		if _, err := w.CreateSession(t.Context(), w.alice(), signs); !errors.Is(err, models.ErrUserDisabled) {
+			t.Errorf("an exchange is answered with %v", err)
+		}
+		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}})
+		if row := w.read(rows[0].ID); row.EndedAt.IsZero() {
+			t.Error("enabling the user revives their sessions")
+		}
+		w.create(w.alice())
+	})
+}

@@ -1,0 +1,169 @@
+package models_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// office is a tenant of its own with something of everything, and numbers and
+// texts that storage could bend.
+func office() models.TenantSpec {
+	return models.TenantSpec{
+		ID: "office", SigningAlgorithm: "ES256",
+		Clients: []models.ClientSpec{
+			{ID: "app", Secret: strings.Repeat("s", 32), PreviousSecret: strings.Repeat("p", 32), ClientSettings: models.ClientSettings{
+				Auth: models.AuthSecret, Grants: []string{models.GrantTokenExchange}, Preset: "aal2", RefreshGrace: span(0),
+				MaxSessionsPerUser: &models.SessionCap{Limit: 3, WhenFull: models.Reject},
+				Allow:              `token.age < 3 && token.ok`, Claims: map[string]string{"a.b": "1", "é": "2"}, DefaultScopes: &[]string{},
+			}},
+			{ID: "api", Secret: strings.Repeat("a", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret}},
+		},
+		TrustedIssuers: []models.IssuerSpec{
+			entry("https://auth.example.com", "a:", "one"),
+			{IssuerSettings: models.IssuerSettings{
+				Issuer: "legacy", TokenType: models.TokenTypeJWT, SubjectPrefix: "b:", MaxAge: span(time.Hour), Asserts: &[]string{},
+				Keys: models.IssuerKeys{SharedSecret: strings.Repeat("h", 32)},
+			}},
+			{IssuerSettings: models.IssuerSettings{
+				Issuer: "inline", TokenType: models.TokenTypeJWT, SubjectPrefix: "c:",
+				Keys: models.IssuerKeys{JWKS: []byte(`{ "keys": [ {"kty":"RSA", "n":"a<b&c"} ] }`)},
+			}},
+		},
+		Users: []models.UserSpec{
+			{Sub: "bob", Attributes: map[string]any{
+				"id": 1<<53 + 1, "vast": uint64(1<<64 - 1), "half": 0.5, "none": nil, "deep": map[string]any{"b": []any{1, "<"}, "a": nil},
+			}},
+			{Sub: "eve", Disabled: true},
+		},
+	}
+}
+
+func TestApplyTwiceChangesNothing(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		if n := len(w.apply(office())); n != 8 {
+			t.Errorf("it made %d things, want a tenant, 2 clients, 3 issuers and 2 users", n)
+		}
+		before, revisions := w.rows(), w.revision("office")
+		if changes := w.apply(office()); len(changes) != 0 {
+			t.Errorf("the second time it changed\n%s", printed(changes))
+		}
+		w.wantRows(before)
+		if again := w.revision("office"); again != revisions {
+			t.Errorf("the revision went from %d to %d without a change", revisions, again)
+		}
+	})
+}
+
+func TestApplyStoresWhatTheFileSays(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.apply(office())
+		config, err := w.TenantConfig(t.Context(), "office")
+		must(t, err)
+		app := config.Clients[slices.IndexFunc(config.Clients, func(c models.Client) bool { return c.ID == "app" })]
+		if p := app.Settings.Policy(); config.SigningAlgorithm != "ES256" || p.IdleTimeout != time.Hour || p.RefreshGrace != 0 || *app.Settings.MaxSessionsPerUser != (models.SessionCap{Limit: 3, WhenFull: models.Reject}) {
+			t.Errorf("the tenant signs with %s, the client has %+v and %+v", config.SigningAlgorithm, p, app.Settings)
+		}
+		if string(app.SecretDigest.Digest) != "office/app/"+strings.Repeat("s", 32) || app.SecretDigest.RootVersion != 2 || app.PreviousDigest.Digest == nil {
+			t.Errorf("digests %+v and %+v", app.SecretDigest, app.PreviousDigest)
+		}
+		for _, issuer := range config.Issuers {
+			if shared := issuer.Settings.Issuer == "legacy"; shared != (issuer.SealedSecret != nil) || issuer.Settings.Keys.SharedSecret != "" {
+				t.Errorf("issuer %s has the sealed secret %q and the open one %q", issuer.Settings.Issuer, issuer.SealedSecret, issuer.Settings.Keys.SharedSecret)
+			}
+		}
+		eve, err := w.User(t.Context(), "office", "eve")
+		must(t, err)
+		bob, err := w.User(t.Context(), "office", "bob")
+		must(t, err)
+		if !eve.Disabled || bob.Disabled || bob.Attributes["id"] != int64(1<<53+1) || bob.Attributes["half"] != 0.5 {
+			t.Errorf("users %+v and %+v", eve, bob)
+		}
+		if n := w.number("SELECT count(*) FROM clients WHERE settings LIKE '%ssss%'"); n != 0 {
+			t.Error("a secret is stored in the settings")
+		}
+	})
+}
+
+func TestApplyDryRunTellsAllAndChangesNothing(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		before, revision := w.rows(), w.revision(acme)
+		changed := tenant()
+		changed.Clients[0].Name, changed.SigningAlgorithm = "Web", "ES256"
+		wanted := []models.TenantSpec{changed, office()}
+		dry, err := w.Apply(t.Context(), wanted, secrets{}, true)
+		must(t, err)
+		w.wantRows(before)
+		if again := w.revision(acme); again != revision || w.config().SigningAlgorithm != "RS256" {
+			t.Errorf("a dry run moved the revision from %d to %d", revision, again)
+		}
+		if real := w.apply(wanted...); printed(real) != printed(dry) || len(real) == 0 {
+			t.Errorf("a dry run says\n%s\nthe real one\n%s", printed(dry), printed(real))
+		}
+	})
+}
+
+func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.apply(office())
+		before := w.rows()
+		if changes := w.apply(models.TenantSpec{ID: "office", SigningAlgorithm: "ES256", Users: []models.UserSpec{{Sub: "bob", Attributes: map[string]any{"half": 0.25}}}}); len(changes) != 1 {
+			t.Errorf("it changed\n%s", printed(changes))
+		}
+		w.wantRows(before)
+		bob, err := w.User(t.Context(), "office", "bob")
+		must(t, err)
+		if bob.Attributes["half"] != 0.25 || bob.Attributes["id"] != int64(1<<53+1) {
+			t.Errorf("attributes %v", bob.Attributes)
+		}
+	})
+}
+
+// What is stored and not named in the file may be in the way.
+func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		spec models.TenantSpec
+		want string
+	}{
+		"a user with the id of a stored client": {models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "web"}}},
+			"tenant default: client web has the id of a user"},
+		"a client with the id of a stored user": {models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "alice", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}}},
+			"tenant default: client alice has the id of a user"},
+		"an issuer in a stored one's namespace": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://b.example.com", "")}},
+			`tenant default: https://auth.example.com and https://b.example.com have the same subject_prefix "": give one another prefix, or share_subjects: true to both`},
+		"an issuer whose namespace begins like another's": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://c.example.com", "ab")}},
+			`tenant default: subject_prefix "abc" of https://z.example.com and "ab" of https://c.example.com: one begins with the other`},
+		"a tenant that was pruned": {models.TenantSpec{ID: "gone"},
+			"tenant gone: this id belonged to a tenant that was removed and is never used again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}, TrustedIssuers: []models.IssuerSpec{entry("https://z.example.com", "abc")}},
+					models.TenantSpec{ID: "gone"})
+				w.exec("UPDATE tenants SET pruned_at = 1 WHERE id = 'gone'")
+				w.clock.Advance(time.Hour) // what is added now comes last
+				before, revision := w.rows(), w.revision(acme)
+				changes, err := w.Apply(t.Context(), []models.TenantSpec{office(), c.spec}, secrets{}, false)
+				var faults models.Faults
+				if !errors.As(err, &faults) || faults.Error() != c.want || changes != nil {
+					t.Errorf("refused with %v, want %s", err, c.want)
+				}
+				w.wantRows(before)
+				if again := w.revision(acme); again != revision {
+					t.Errorf("the revision went from %d to %d", revision, again)
+				}
+			})
+		})
+	}
+}
+
+func (w *world) revision(tenant string) int64 {
+	w.Helper()
+	revisions, err := w.TenantRevisions(w.Context())
+	must(w, err)
+	return revisions[tenant]
+}

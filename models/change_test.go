@@ -1,0 +1,106 @@
+package models_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// printed is the difference as `latchkey apply` shows it.
+func printed(changes []models.Change) string {
+	var text strings.Builder
+	for _, c := range changes {
+		c.Print(&text)
+	}
+	return text.String()
+}
+
+func TestChangesReadLikeTheFile(t *testing.T) {
+	const created = `+ tenant office
+    signing_algorithm: "ES256"
++ office/client app
+    allow: "token.age < 3 && token.ok"
+    auth: "secret"
+    claims.a.b: "1"
+    claims.é: "2"
+    default_scopes: []
+    grants: ["token-exchange"]
+    max_sessions_per_user.limit: 3
+    max_sessions_per_user.when_full: "reject"
+    preset: "aal2"
+    refresh_grace: "0s"
+    secret: changed
+    previous_secret: changed
++ office/client api
+    auth: "secret"
+    secret: changed
++ office/issuer https://auth.example.com
+    audiences: ["one"]
+    issuer: "https://auth.example.com"
+    keys.discovery: true
+    subject_prefix: "a:"
+    token_type: "jwt"
++ office/issuer legacy
+    asserts: []
+    issuer: "legacy"
+    max_age: "1h"
+    subject_prefix: "b:"
+    token_type: "jwt"
+    keys.shared_secret: changed
++ office/issuer inline
+    issuer: "inline"
+    keys.jwks: {"keys":[{"kty":"RSA","n":"a<b&c"}]}
+    subject_prefix: "c:"
+    token_type: "jwt"
++ office/user bob
+    attributes.deep: {"a":null,"b":[1,"<"]}
+    attributes.half: 0.5
+    attributes.id: 9007199254740993
+    attributes.none: null
+    attributes.vast: 18446744073709552000
++ office/user eve
+    disabled: true
+`
+	const changed = `~ tenant office
+    disabled: true
+    signing_algorithm: "ES256" → "RS256"
+~ office/client app
+    absolute_lifetime: "12h"
+    allow: "token.age < 3 && token.ok" → "token.age < 4"
+    claims.a.b: "1" → "2"
+    claims.é: "2" → (default)
+    preset: "aal2" → (default)
+    secret: changed
+    previous_secret: changed
+~ office/issuer https://auth.example.com
+    audiences: ["one"] → ["two"]
+    keys.discovery: true → (default)
+    keys.jwks_uri: "https://auth.example.com/jwks"
+~ office/issuer legacy
+    keys.shared_secret: changed
+~ office/user bob
+    attributes.half: 0.5 → "a \\u003c b"
+~ office/user eve
+    disabled: true → (default)
+`
+	each(t, func(t *testing.T, w *world) {
+		if got := printed(w.apply(office())); got != created {
+			t.Errorf("made:\n%s\nwant:\n%s", got, created)
+		}
+		spec := office()
+		spec.SigningAlgorithm, spec.Disabled = "", true
+		app := &spec.Clients[0]
+		app.AbsoluteLifetime, app.Preset, app.Allow, app.Claims = span(12*time.Hour), "", "token.age < 4", map[string]string{"a.b": "2"}
+		app.Secret, app.PreviousSecret = strings.Repeat("t", 32), ""
+		spec.TrustedIssuers[0].Audiences = []string{"two"}
+		spec.TrustedIssuers[0].Keys = models.IssuerKeys{JWKSURI: "https://auth.example.com/jwks"}
+		spec.TrustedIssuers[1].Keys.SharedSecret = strings.Repeat("i", 32)
+		spec.Users[0].Attributes["half"] = `a \u003c b`
+		spec.Users[1].Disabled = false
+		if got := printed(w.apply(spec)); got != changed {
+			t.Errorf("changed:\n%s\nwant:\n%s", got, changed)
+		}
+	})
+}

@@ -1,0 +1,101 @@
+package models_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+func TestAClientsPolicyIsItsPresetWithItsOwnFieldsOnTop(t *testing.T) {
+	type settings = models.ClientSettings
+	mobile := session.Presets["mobile"]
+	for name, c := range map[string]struct {
+		settings settings
+		want     session.Policy
+	}{
+		"nothing is the default": {settings{}, session.Presets[""]},
+		"a preset is itself":     {settings{Preset: "mobile"}, mobile},
+		"one field over a preset": {settings{Preset: "mobile", AccessTokenTTL: span(time.Minute)},
+			session.Policy{AccessTTL: time.Minute, AbsoluteTimeout: mobile.AbsoluteTimeout, IdleTimeout: mobile.IdleTimeout, RefreshGrace: mobile.RefreshGrace}},
+		"every field over a preset": {
+			settings{Preset: "mobile", AccessTokenTTL: span(1), AbsoluteLifetime: span(2), InactivityTimeout: span(3), RefreshGrace: span(4)},
+			session.Policy{AccessTTL: 1, AbsoluteTimeout: 2, IdleTimeout: 3, RefreshGrace: 4}},
+		"none and zero are values too": {
+			settings{Preset: "aal3", InactivityTimeout: span(session.NoIdleTimeout), RefreshGrace: span(0)},
+			session.Policy{AccessTTL: 5 * time.Minute, AbsoluteTimeout: 12 * time.Hour, IdleTimeout: session.NoIdleTimeout}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.settings.Policy(); got != c.want {
+				t.Errorf("policy %+v, want %+v", got, c.want)
+			}
+		})
+	}
+	if session.Presets["mobile"] != mobile {
+		t.Error("a client's field changed the preset")
+	}
+}
+
+func TestAClientGetsItsDefaultScopes(t *testing.T) {
+	all := []string{"a", "b"}
+	for name, c := range map[string]struct {
+		settings models.ClientSettings
+		want     []string
+	}{
+		"all of them if it says nothing": {models.ClientSettings{Scopes: all}, all},
+		"those it names":                 {models.ClientSettings{Scopes: all, DefaultScopes: &[]string{"b"}}, []string{"b"}},
+		"none if it says so":             {models.ClientSettings{Scopes: all, DefaultScopes: &[]string{}}, nil},
+	} {
+		if got := c.settings.Scope(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestAnEntryAssertsWhatItIsAllowedTo(t *testing.T) {
+	for name, c := range map[string]struct {
+		asserts *[]string
+		want    []string
+	}{
+		"methods and their time by default": {nil, []string{"amr", "auth_time"}},
+		"nothing if it says so":             {&[]string{}, nil},
+		"what it names":                     {&[]string{"acr"}, []string{"acr"}},
+	} {
+		settings := models.IssuerSettings{Asserts: c.asserts}
+		var got []string
+		for _, claim := range []string{"amr", "auth_time", "acr", "sub"} {
+			if settings.MayAssert(claim) {
+				got = append(got, claim)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestNoEntrySpeaksForAnothersUsers(t *testing.T) {
+	named := func(prefix string) models.IssuerSettings {
+		return entry("https://auth.example.com", prefix).IssuerSettings
+	}
+	entries := []models.IssuerSettings{named(""), named("a:"), named("b:"), named("b:")} // the last two share
+	for name, c := range map[string]struct {
+		prefix, subject string
+		want            bool
+	}{
+		"its own user":                                  {"a:", "a:alice", true},
+		"a user of both who share":                      {"b:", "b:alice", true},
+		"a user without a prefix":                       {"", "alice", true},
+		"another's user":                                {"", "a:alice", false},
+		"another's shared user":                         {"", "b:alice", false},
+		"another's prefix alone":                        {"", "a:", false},
+		"a user whose name only begins like the prefix": {"", "a", true},
+		"its own user who looks like another's":         {"a:", "a:b:alice", true},
+	} {
+		if got := named(c.prefix).SpeaksFor(c.subject, entries); got != c.want {
+			t.Errorf("entry %q speaks for %s, %q: %v, want %v", c.prefix, name, c.subject, got, c.want)
+		}
+	}
+}

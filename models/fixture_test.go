@@ -1,0 +1,233 @@
+package models_test
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"fmt"
+	"maps"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// start is when every test begins.
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// clock is moved by nothing but the test.
+type clock struct{ passed atomic.Int64 }
+
+func (c *clock) Now() time.Time          { return start.Add(time.Duration(c.passed.Load())) }
+func (c *clock) Advance(d time.Duration) { c.passed.Add(int64(d)) }
+
+// world is a migrated database with one tenant, and a Store over it. Its
+// tenant has the clients web and shop, and one trusted issuer.
+type world struct {
+	*models.Store
+	testing.TB
+	url    string
+	clock  *clock
+	db     *sql.DB // a connection of its own, which sees what is committed
+	issuer string  // id of the issuer's entry
+}
+
+const acme = "default" // the tenant of most tests
+
+// each runs test in a world on SQLite and in one on PostgreSQL.
+func each(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	testdb.Each(t, func(t *testing.T, url string) { test(t, newWorld(t, url)) })
+}
+
+func newWorld(t *testing.T, url string) *world {
+	t.Helper()
+	w := &world{TB: t, url: url, clock: new(clock), db: connect(t, url)}
+	w.Store = w.another(models.Options{})
+	must(t, w.Migrate(t.Context()))
+	w.apply(tenant())
+	w.issuer = w.config().Issuers[0].ID
+	return w
+}
+
+// another opens one more Store on the same database and the same clock.
+func (w *world) another(opts models.Options) *models.Store {
+	w.Helper()
+	opts.Clock, opts.TrustClock = w.clock.Now, true
+	return open(w.TB, w.url, opts)
+}
+
+func open(t testing.TB, url string, opts models.Options) *models.Store {
+	t.Helper()
+	store, err := models.Open(t.Context(), url, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() }) // a test may have cut its connections
+	return store
+}
+
+// connect opens the database without the code under test.
+func connect(t testing.TB, url string) *sql.DB {
+	t.Helper()
+	driver, name := "pgx", url
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		driver, name = "sqlite", path+"?_pragma=busy_timeout(10000)"
+	}
+	db, err := sql.Open(driver, name)
+	must(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// tenant is the configuration that every world begins with.
+func tenant() models.TenantSpec {
+	client := func(id string) models.ClientSpec {
+		return models.ClientSpec{ID: id, ClientSettings: models.ClientSettings{
+			Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
+		}}
+	}
+	return models.TenantSpec{
+		ID:             acme,
+		Clients:        []models.ClientSpec{client("web"), client("shop")},
+		TrustedIssuers: []models.IssuerSpec{entry("https://auth.example.com", "")},
+	}
+}
+
+func entry(issuer, prefix string, audiences ...string) models.IssuerSpec {
+	return models.IssuerSpec{IssuerSettings: models.IssuerSettings{
+		Issuer: issuer, TokenType: models.TokenTypeJWT, SubjectPrefix: prefix, Audiences: audiences,
+		Keys: models.IssuerKeys{Discovery: true},
+	}}
+}
+
+// apply makes the configuration so and returns what it changed.
+func (w *world) apply(tenants ...models.TenantSpec) []models.Change {
+	w.Helper()
+	changes, err := w.Apply(w.Context(), tenants, secrets{}, false)
+	must(w, err)
+	return changes
+}
+
+func (w *world) config() *models.TenantConfig {
+	w.Helper()
+	config, err := w.TenantConfig(w.Context(), acme)
+	must(w, err)
+	return config
+}
+
+// alice is a new session of hers at the client web, by a client token that
+// nobody has seen.
+func (w *world) alice(change ...func(*models.NewSession)) models.NewSession {
+	jti := sha256.Sum256([]byte(rand.Text()))
+	n := models.NewSession{
+		Session: models.Session{
+			ID: models.NewSessionID(), TenantID: acme, ClientID: "web", IssuerID: w.issuer, Subject: "alice",
+			CreatedAt: w.Now(), AuthTime: w.Now(), LastActiveAt: w.Now(),
+			AbsoluteExpiry: w.Now().Add(24 * time.Hour), IdleExpiry: w.Now().Add(time.Hour),
+			Refresh: models.Chain{Digest: digest(0), Next: digest(1), RootVersion: 1},
+			Factors: []session.Factor{{AMR: "pwd", Issuer: "https://auth.example.com", AuthTime: w.Now()}},
+			Scope:   []string{"profile"}, UserAgent: "curl", IP: "203.0.113.7",
+		},
+		Token:      models.SpentToken{Issuer: "https://auth.example.com", Digest: jti[:], ExpiresAt: w.Now().Add(10 * time.Minute)},
+		CreateUser: true,
+	}
+	for _, f := range change {
+		f(&n)
+	}
+	return n
+}
+
+// digest stands for the digest of the refresh token of a generation.
+func digest(generation uint32) []byte {
+	sum := sha256.Sum256(fmt.Append(nil, "generation ", generation))
+	return sum[:]
+}
+
+// signs is the callback of an exchange whose signature succeeds.
+func signs(*models.Session) error { return nil }
+
+func (w *world) create(n models.NewSession) *models.Session {
+	w.Helper()
+	created, err := w.CreateSession(w.Context(), n, signs)
+	must(w, err)
+	return created
+}
+
+func (w *world) read(id models.SessionID) *models.Session {
+	w.Helper()
+	row, err := w.Session(w.Context(), acme, id)
+	must(w, err)
+	return row
+}
+
+// step is the rotation of a session from one generation to the next, now.
+func (w *world) step(of *models.Session, from uint32) models.Rotation {
+	return models.Rotation{
+		Tenant: of.TenantID, Client: of.ClientID, ID: of.ID, From: from, Presented: digest(from),
+		To:         models.Chain{Generation: from + 1, Digest: digest(from + 1), Next: digest(from + 2), RootVersion: 1, RotatedAt: w.Now()},
+		IdleExpiry: w.Now().Add(time.Hour), UserAgent: "curl", IP: "203.0.113.7",
+	}
+}
+
+var tables = []string{"tenants", "clients", "trusted_issuers", "users", "signing_keys", "sessions", "spent_tokens", "revoked_tokens", "events", "leases", "settings"}
+
+// rows counts what every table holds, as another connection sees it.
+func (w *world) rows() map[string]int {
+	w.Helper()
+	counts := map[string]int{}
+	for _, table := range tables {
+		counts[table] = w.number("SELECT count(*) FROM " + table)
+	}
+	return counts
+}
+
+func (w *world) wantRows(want map[string]int) {
+	w.Helper()
+	if got := w.rows(); !maps.Equal(got, want) {
+		w.Errorf("the tables hold %v rows, want %v", got, want)
+	}
+}
+
+// number asks the other connection for one; ? stands for each argument.
+func (w *world) number(query string, args ...any) (n int) {
+	w.Helper()
+	must(w, w.db.QueryRowContext(w.Context(), w.placeholders(query), args...).Scan(&n))
+	return n
+}
+
+func (w *world) exec(statement string, args ...any) {
+	w.Helper()
+	_, err := w.db.ExecContext(w.Context(), w.placeholders(statement), args...)
+	must(w, err)
+}
+
+func (w *world) placeholders(query string) string {
+	for i := 1; w.Dialect() == "postgres" && strings.Contains(query, "?"); i++ {
+		query = strings.Replace(query, "?", fmt.Sprint("$", i), 1)
+	}
+	return query
+}
+
+// events lists the types of a session's events, in order.
+func (w *world) events(id models.SessionID) string {
+	w.Helper()
+	events, err := w.SessionEvents(w.Context(), acme, id)
+	must(w, err)
+	var types []string
+	for _, e := range events {
+		types = append(types, string(e.Type))
+	}
+	return strings.Join(types, " ")
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
