@@ -13,7 +13,7 @@ import (
 // preflight answers for the origins of all the tenant's clients: which client
 // asks is not known yet (CONFORMANCE R-CO-02).
 func (e *edge) preflight(c *gin.Context) {
-	t := tenant(c, e.OAuth.Tenant)
+	t := tenant(c, e.OAuth.PublicTenant)
 	if t == nil {
 		return
 	}

@@ -44,7 +44,13 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 // form serves an endpoint that takes a form and answers for itself.
 func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		t := tenant(c, e.OAuth.Tenant)
+		t := tenant(c, func(ctx context.Context, id string) (*oauth.Tenant, error) {
+			t, err := e.OAuth.Tenant(ctx, id)
+			if last := e.OAuth.LastKnown(id); err != nil && last != nil {
+				allowOrigin(c.Writer.Header(), c.GetHeader("Origin"), last.Origins()) // a browser must be able to read the 503
+			}
+			return t, err
+		})
 		if t == nil {
 			return
 		}

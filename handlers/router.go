@@ -35,6 +35,7 @@ func New(c Config) (http.Handler, error) {
 	r := gin.New()
 	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
 	r.HandleMethodNotAllowed = true
+	r.UseRawPath = true // an encoded slash is no slash
 	r.RemoteIPHeaders = []string{"X-Forwarded-For"}
 	if err := r.SetTrustedProxies(c.TrustedProxies); err != nil {
 		return nil, err
@@ -76,6 +77,8 @@ func public(r gin.IRoutes, path string, handler gin.HandlerFunc) {
 // refusal is an error of the edge itself, in the shape of RFC 6749 §5.2.
 func refusal(c *gin.Context, status int, code, description string) {
 	c.Header("Cache-Control", "no-store")
+	c.Header("Pragma", "no-cache")
+	c.Header("Content-Type", "application/json")
 	c.AbortWithStatusJSON(status, gin.H{"error": code, "error_description": description})
 }
 

@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"context"
 	"database/sql"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,4 +94,9 @@ func openDatabase(t *testing.T, url string) *sql.DB {
 	}
 	t.Cleanup(func() { db.Close() })
 	return db
+}
+
+// now is the clock's time and so many seconds, as JSON has it.
+func (w *world) now(seconds int64) string {
+	return strconv.FormatInt(w.Clock.Now().Unix()+seconds, 10)
 }

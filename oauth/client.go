@@ -57,12 +57,14 @@ func (s *Server) secretMatches(c *Client, secret string) bool {
 
 // readCredentials finds the one method that the request uses (RFC 6749 §2.3).
 func readCredentials(r *http.Request, form url.Values) (credentials, error) {
-	if form.Has("client_assertion") || form.Has("client_assertion_type") {
-		return credentials{}, invalidClient(errors.New("client assertions are not supported"))
-	}
 	c := credentials{id: form.Get("client_id"), secret: form.Get("client_secret")}
 	headers := r.Header.Values("Authorization")
+	asserted := form.Has("client_assertion") || form.Has("client_assertion_type")
 	switch {
+	case asserted && (len(headers) > 0 || c.secret != ""):
+		return credentials{}, invalidRequest("More than one method of client authentication")
+	case asserted:
+		return credentials{}, invalidClient(errors.New("client assertions are not supported"))
 	case len(headers) > 1:
 		return credentials{}, invalidRequest("More than one Authorization header")
 	case len(headers) == 0 && c.id == "":

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"errors"
@@ -24,6 +25,7 @@ type introspectState struct {
 	fosite.DefaultSession
 	caller *Client
 	answer map[string]any
+	fault  error // the cause, which fosite replaces by an error of its own
 }
 
 // Introspect serves {iss}/introspect (RFC 7662). Only confidential clients ask.
@@ -39,7 +41,7 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) 
 		}
 		state := &introspectState{caller: call.Client}
 		if _, _, err := s.provider.IntrospectToken(ctx, token, fosite.TokenUse(r.PostForm.Get("token_type_hint")), state); err != nil {
-			return err
+			return cmp.Or(state.fault, err)
 		}
 		if signed {
 			return s.writeIntrospectionJWT(ctx, w, state.caller, state.answer)
@@ -85,7 +87,7 @@ func (i *introspection) IntrospectToken(ctx context.Context, token string, _ fos
 	if answer == nil {
 		answer = inactive
 	}
-	state.answer = answer
+	state.answer, state.fault = answer, err
 	return "", err
 }
 
@@ -100,6 +102,9 @@ func (i *introspection) describeAccess(ctx context.Context, caller *Client, toke
 		return nil, nil
 	}
 	if o.sid == "" {
+		if iat, _, err := numericDate(o.claims["iat"]); err != nil || iat.Before(o.client.validFrom().Truncate(time.Second)) {
+			return nil, err
+		}
 		if revoked, err := i.store.TokenRevoked(ctx, caller.TenantID, o.jti); err != nil || revoked {
 			return nil, err
 		}

@@ -24,7 +24,7 @@ type keyRing struct {
 // newKeyRing unseals the keys. One that does not open is left out and named in
 // the error; the others serve.
 func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
-	ring := &keyRing{rows: rows, byKid: map[string]*signingKey{}}
+	ring := &keyRing{byKid: map[string]*signingKey{}}
 	var faults []error
 	for _, row := range rows {
 		key, err := k.unsealKey(row)
@@ -35,6 +35,7 @@ func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))
 			continue
 		}
+		ring.rows = append(ring.rows, row)
 		ring.byKid[row.Kid] = key
 	}
 	return ring, errors.Join(faults...)

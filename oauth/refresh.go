@@ -62,8 +62,9 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, request f
 	return nil
 }
 
-// askNarrowing refuses a scope or target that the session does not have. About
-// a session of another client it reveals nothing.
+// askNarrowing refuses a scope or target that the session does not have,
+// without spending the token. Only a token that could be spent is asked: what
+// is wrong with another one comes first, and says nothing of the session.
 func (g *refreshGrant) askNarrowing(ctx context.Context, c *Client, r *refresh) error {
 	row, err := g.store.Session(ctx, c.TenantID, r.presented.session)
 	switch {
@@ -71,8 +72,8 @@ func (g *refreshGrant) askNarrowing(ctx context.Context, c *Client, r *refresh) 
 		return invalidGrant(err)
 	case err != nil:
 		return err
-	case row.ClientID != c.ID:
-		return invalidGrant(errForeign)
+	case !c.alive(row, g.now()) || g.keys.place(row, r.presented) < current:
+		return nil
 	}
 	if _, err := narrowTargets(c, row.Audience, r.form); err != nil {
 		return err
@@ -80,8 +81,6 @@ func (g *refreshGrant) askNarrowing(ctx context.Context, c *Client, r *refresh) 
 	_, err = narrowScope(c, row.Scope, r.form.Get("scope"))
 	return err
 }
-
-var errForeign = errors.New("another client's token")
 
 // PopulateTokenEndpointResponse rotates the chain in one statement and signs.
 // Everything that can refuse is had before the statement.

@@ -23,7 +23,7 @@ var repeatable = []string{"resource", "audience"}
 
 // confidential parameters must never be in a URL (RFC 6749 §2.3.1).
 var confidential = []string{
-	"client_id", "client_secret", "client_assertion", "token", "access_token", "refresh_token",
+	"client_id", "client_secret", "client_assertion", "client_assertion_type", "assertion", "password", "code", "id_token_hint", "token", "access_token", "refresh_token",
 	"subject_token", "actor_token", "latchkey_session_token",
 }
 
@@ -32,7 +32,7 @@ var confidential = []string{
 // any size. It leaves the form where fosite finds it.
 func parseForm(r *http.Request) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || mediaType != "application/x-www-form-urlencoded" {
+	if err != nil || len(r.Header.Values("Content-Type")) > 1 || mediaType != "application/x-www-form-urlencoded" {
 		return nil, invalidRequest("The body must be application/x-www-form-urlencoded")
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)

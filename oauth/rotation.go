@@ -41,6 +41,31 @@ func (s *Server) ensureSigningKey(ctx context.Context, tenant string) error {
 	return s.store.EnsureSigningKey(ctx, key, Announcement)
 }
 
+// CheckRootSecret refuses a root secret that does not open the key that a
+// tenant signs with. It is asked before anything is written under that root:
+// what running nodes have would not fit it.
+func (s *Server) CheckRootSecret(ctx context.Context) error {
+	revisions, err := s.store.TenantRevisions(ctx)
+	if err != nil {
+		return err
+	}
+	for id := range revisions {
+		keys, err := s.store.SigningKeys(ctx, id)
+		if err != nil {
+			return err
+		}
+		for i, state := range KeyStates(keys, s.now()) {
+			if state != KeyActive {
+				continue
+			}
+			if _, err := s.keys.unsealKey(keys[i]); err != nil {
+				return fmt.Errorf("the root secret is not the one of this database: it does not open the key that tenant %q signs with: %w", id, err)
+			}
+		}
+	}
+	return nil
+}
+
 // RotateSigningKey announces a new key of the tenant's algorithm. It begins to
 // sign when every verifier has had time to see it; the key before it goes on
 // verifying until its last token has expired.

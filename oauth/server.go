@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -72,6 +73,10 @@ func (s *Server) fositeConfig() *fosite.Config {
 	return c
 }
 
+// publicPatience is how long what is public may wait for news when there is an
+// older version to serve.
+const publicPatience = 500 * time.Millisecond
+
 // Run follows changes of configuration until ctx ends.
 func (s *Server) Run(ctx context.Context) { s.registry.run(ctx) }
 
@@ -84,15 +89,21 @@ func (s *Server) Tenant(ctx context.Context, id string) (*Tenant, error) {
 // PublicTenant is Tenant for what anybody may read and should outlive an
 // outage of the database: metadata and public keys as last seen.
 func (s *Server) PublicTenant(ctx context.Context, id string) (*Tenant, error) {
-	t, err := s.registry.tenant(ctx, id)
-	if err == nil {
-		return t, nil
+	last := s.registry.lastKnown(id)
+	if last != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, publicPatience)
+		defer cancel()
 	}
-	if last := s.registry.lastKnown(id); last != nil {
+	t, err := s.registry.tenant(ctx, id)
+	if err != nil && !errors.Is(err, models.ErrNotFound) && last != nil {
 		return last, nil
 	}
-	return nil, err
+	return t, err
 }
+
+// LastKnown is the tenant as this node last saw it, or nil.
+func (s *Server) LastKnown(id string) *Tenant { return s.registry.lastKnown(id) }
 
 // Refresh looks for changes of configuration now.
 func (s *Server) Refresh(ctx context.Context) error { return s.registry.check(ctx) }

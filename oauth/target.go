@@ -47,7 +47,8 @@ func grantTargets(c *Client, form url.Values) ([]string, error) {
 }
 
 // narrowTargets is the audience of a refresh: a part of what the session was
-// granted, less what has been taken from the client since (RFC 8707 §2.2).
+// granted, less what has been taken from the client since (RFC 8707 §2.2). If
+// nothing is left, no other audience takes its place.
 func narrowTargets(c *Client, granted []string, form url.Values) ([]string, error) {
 	asked, err := askedTargets(form)
 	if err != nil {
@@ -60,7 +61,7 @@ func narrowTargets(c *Client, granted []string, form url.Values) ([]string, erro
 	}
 	left := intersect(asked, append([]string{c.ID}, c.Settings.Audiences...))
 	if len(left) == 0 {
-		left = []string{c.ID}
+		return nil, invalidTarget("The client may no longer have tokens for the targets of the session")
 	}
 	return left, nil
 }

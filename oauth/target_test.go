@@ -83,8 +83,8 @@ func TestNarrowTargetsGivesNoMoreThanWasGranted(t *testing.T) {
 		{"not its own id, unless it was granted", "a b", "audience=web", ""},
 		{"its own id, if it was", "a web", "audience=web", "web"},
 		{"not what was taken from the client", "a gone", "", "a"},
-		{"the client itself, when all was taken", "gone", "", "web"},
-		{"the client itself, when what is asked for was taken", "a gone", "audience=gone", "web"},
+		{"nothing else, when all was taken", "gone", "", ""},
+		{"nothing else, when what is asked for was taken", "a gone", "audience=gone", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			form, _ := url.ParseQuery(row.form)

@@ -131,6 +131,9 @@ func (r *registry) issuerOf(tenant string) string {
 // tenant is the tenant as of at most registryBound ago. ErrNotFound: there is
 // none.
 func (r *registry) tenant(ctx context.Context, id string) (*Tenant, error) {
+	if !models.ValidTenantID(id) {
+		return nil, models.ErrNotFound
+	}
 	r.mu.RLock()
 	t, fresh := r.tenants[id], r.fresh()
 	_, known := r.revisions[id]

@@ -67,7 +67,12 @@ func (i *Issuer) Claims(aud, sub string) map[string]any {
 func (i *Issuer) Sign(claims map[string]any) string {
 	text, err := json.Marshal(claims)
 	must(i.t, err)
-	return oidctest.SignIDToken(i.Key, "test-key", oidc.ES256, string(text))
+	return i.SignText(string(text))
+}
+
+// SignText signs a payload as it stands.
+func (i *Issuer) SignText(text string) string {
+	return oidctest.SignIDToken(i.Key, "test-key", oidc.ES256, text)
 }
 
 // Token is a good client token; extra claims win.
