@@ -1,11 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 )
 
@@ -26,11 +32,21 @@ path. Running servers see the change within 5 seconds.`,
 			if file != "" {
 				s.path = file
 			}
+			if s.path == "" {
+				return errors.New("which file? Give it by -f latchkey.yaml")
+			}
 			c, err := s.load(config.ForApply)
 			if err != nil {
 				return err
 			}
 			log := logger(c.Log)
+			if dryRun {
+				cleanUp, err := standIn(cmd.Context(), c)
+				if err != nil {
+					return err
+				}
+				defer cleanUp()
+			}
 			store, keys, err := openAll(cmd.Context(), c, log)
 			if err != nil {
 				return err
@@ -68,4 +84,31 @@ path. Running servers see the change within 5 seconds.`,
 		return nil
 	}
 	return cmd
+}
+
+// standIn lets a dry run leave no trace: it does not migrate, and where there
+// is no database yet it works on an empty one of its own.
+func standIn(ctx context.Context, c *config.Config) (cleanUp func(), err error) {
+	empty := true
+	path, isFile := strings.CutPrefix(c.Database.URL, "sqlite:")
+	if _, err := os.Stat(strings.TrimPrefix(path, "//")); !isFile || err == nil {
+		store, err := models.Open(ctx, c.Database.URL, models.Options{NoPreparedStatements: !c.Database.PreparedStatements})
+		if err != nil {
+			return nil, err
+		}
+		defer store.Close()
+		if empty, err = store.Empty(ctx); err != nil {
+			return nil, err
+		}
+	}
+	c.Database.Migrate = empty
+	if !empty {
+		return func() {}, nil
+	}
+	folder, err := os.MkdirTemp("", "latchkey-dry-run-")
+	if err != nil {
+		return nil, err
+	}
+	c.Database.URL = "sqlite:" + filepath.Join(folder, "latchkey.db")
+	return func() { os.RemoveAll(folder) }, nil
 }

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,8 +40,9 @@ It walks through an exchange, an offline verification, a refresh, a retried
 refresh, a detected replay and a revocation by real requests to itself, and then
 keeps serving. Everything it stores is in one folder; a second start uses it
 again.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDev(cmd, folder, listen) },
+		Example: "  latchkey dev\n  latchkey dev --data /tmp/latchkey --listen 127.0.0.1:8081",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runDev(cmd, folder, listen) },
 	}
 	cmd.Flags().StringVar(&folder, "data", "latchkey-dev", "folder for the database and the keys")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address to serve; the issuer is http://localhost and its port")
@@ -100,9 +102,9 @@ func runDev(cmd *cobra.Command, folder, listen string) error {
 // devConfig is the configuration of dev mode: everything but the address is
 // fixed.
 func devConfig(folder, listen string) (*config.Config, error) {
-	host, port, err := net.SplitHostPort(listen)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, errors.New("--listen must be a loopback address with a port, such as 127.0.0.1:8080")
+	port, err := loopbackPort(listen)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
@@ -111,12 +113,30 @@ func devConfig(folder, listen string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	database := filepath.Join(folder, "latchkey.db")
+	file, err := os.OpenFile(database, os.O_CREATE, 0o600) // SQLite would make it for everybody to read
+	if err != nil {
+		return nil, err
+	}
+	file.Close()
 	c := config.Default()
 	c.Issuer = "http://localhost:" + port
 	c.Listen, c.MetricsListen = listen, config.NoMetrics
 	c.Secret = config.Secrets{string(secret)}
-	c.Database.URL = "sqlite:" + filepath.Join(folder, "latchkey.db")
+	c.Database.URL = "sqlite:" + database
 	return c, nil
+}
+
+// loopbackPort is the port of an address on this machine. It must be a number
+// that is known beforehand: the issuer's name has it.
+func loopbackPort(listen string) (string, error) {
+	host, port, err := net.SplitHostPort(listen)
+	number, notNumber := strconv.ParseUint(port, 10, 16)
+	ip := net.ParseIP(host)
+	if err != nil || notNumber != nil || number == 0 || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", errors.New("--listen must be a loopback address with a port, such as 127.0.0.1:8080")
+	}
+	return port, nil
 }
 
 // keepFile reads a file that only its owner may read, and makes it first if it
@@ -158,6 +178,7 @@ func demoIssuer(folder, issuer string) (*oauth.ClientTokenIssuer, error) {
 
 // demoTenants is a configuration such as a person would write.
 func demoTenants(issuer *oauth.ClientTokenIssuer) ([]models.TenantSpec, error) {
+	minute := models.Duration(time.Minute)
 	jwks, err := issuer.JWKS()
 	if err != nil {
 		return nil, err
@@ -167,11 +188,13 @@ func demoTenants(issuer *oauth.ClientTokenIssuer) ([]models.TenantSpec, error) {
 		TrustedIssuers: []models.IssuerSpec{{IssuerSettings: models.IssuerSettings{
 			Issuer: issuer.Issuer, TokenType: models.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: models.IssuerKeys{JWKS: jwks},
 			UserAttributes: map[string]string{"email": "token.email", "plan": "token.plan"},
+			ShareSubjects:  true, // with itself, as it was called at another address
 		}}},
 		Clients: []models.ClientSpec{
 			{ID: "demo-web", ClientSettings: models.ClientSettings{
 				Name: "Demo web app", Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
-				Scopes: []string{"profile", "orders:read"}, Origins: []string{"http://localhost:3000", "http://localhost:5173"},
+				RefreshGrace: &minute, // so that pasting by hand is quick enough
+				Scopes:       []string{"profile", "orders:read"}, Origins: []string{"http://localhost:3000", "http://localhost:5173"},
 				Claims: map[string]string{"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'"},
 			}},
 			{ID: "demo-api", Secret: demoSecret, ClientSettings: models.ClientSettings{

@@ -18,7 +18,10 @@ func newHealthcheck(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it is alive (for containers)",
-		Args:  cobra.NoArgs,
+		Long: `Asks /healthz at the configured address, and exits with 0 only if the server
+answers that it is alive.`,
+		Example: "  latchkey healthcheck --config latchkey.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, _, err := config.Load(s.path, os.Environ())
 			if err != nil {

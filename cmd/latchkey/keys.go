@@ -15,16 +15,15 @@ import (
 
 func newKeys(s *settings) *cobra.Command {
 	var tenant string
-	keys := &cobra.Command{
-		Use:   "keys",
-		Short: "Signing keys of a tenant",
-		Long: `Every tenant signs with keys of its own. A key is first announced (published in
+	keys := group("keys", "Signing keys of a tenant")
+	keys.Long = `Every tenant signs with keys of its own. A key is first announced (published in
 the key set, so that verifiers can fetch it), then active, then verify-only
-until the last token that it signed has expired, then retired.`,
-	}
+until the last token that it signed has expired, then retired.`
+	keys.Example = "  latchkey keys list --config latchkey.yaml\n  latchkey keys rotate --config latchkey.yaml"
 	keys.PersistentFlags().StringVar(&tenant, "tenant", models.DefaultTenant, "id of the tenant")
 	keys.AddCommand(&cobra.Command{
 		Use: "list", Short: "List the keys and their states", Args: cobra.NoArgs,
+		Example: "  latchkey keys list --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
 				return listKeys(cmd, store, tenant)
@@ -32,6 +31,7 @@ until the last token that it signed has expired, then retired.`,
 		},
 	}, &cobra.Command{
 		Use: "rotate", Short: "Announce a new key; it signs after " + oauth.Announcement.String(), Args: cobra.NoArgs,
+		Example: "  latchkey keys rotate --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
 				key, err := server.RotateSigningKey(cmd.Context(), tenant)
@@ -42,7 +42,7 @@ until the last token that it signed has expired, then retired.`,
 				return nil
 			})
 		},
-	})
+	}, notYet("retire", "Take a key out of service at once", "  latchkey keys retire KID --config latchkey.yaml"))
 	return keys
 }
 

@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -32,6 +35,8 @@ short-lived client token) for a session: an RS256 JWT access token that anyone
 can verify offline, and a single-use rotating refresh token.
 
 New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
+		Example:       "  latchkey dev\n  latchkey serve --config latchkey.yaml",
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -42,4 +47,36 @@ New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 		newKeys(&settings), newSecret(), newHealthcheck(&settings),
 	)
 	return root
+}
+
+// group is a command that only holds others.
+func group(use, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short,
+		Args: cobra.NoArgs, // an unknown command of the group is an error
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+}
+
+// notYet is a command of the design that is refused until it exists.
+func notYet(use, short, example string) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short + " (not available yet)", Example: example,
+		RunE: func(*cobra.Command, []string) error { return errors.New("this command is not available yet") },
+	}
+}
+
+// version is what the build knows of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	text := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			text += " " + s.Value
+		}
+	}
+	return strings.TrimSpace(text + " " + info.GoVersion)
 }

@@ -15,7 +15,8 @@ func newMigrate(s *settings) *cobra.Command {
 		Long: `Applies the schema migrations that are missing. "serve" does so too unless
 database.migrate is false. Migrations only go forward, and each is safe while
 the previous release still runs.`,
-		Args: cobra.NoArgs,
+		Example: "  latchkey migrate --config latchkey.yaml",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := s.load(config.ForMigrate)
 			if err != nil {

@@ -22,7 +22,8 @@ import (
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
-	writeTimeout      = 20 * time.Second
+	requestTimeout    = 10 * time.Second // for everything that a handler waits for: a database that hangs is one that is away
+	writeTimeout      = 20 * time.Second // longer, so that it can still say so; shutdownTimeout too
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
 	shutdownTimeout   = 15 * time.Second
@@ -118,12 +119,16 @@ func (n *node) serve(ctx context.Context, serving, metrics net.Listener) error {
 	running.Go(func() { n.oauth.Run(background) })
 	running.Go(func() { n.keepHouse(background) })
 
-	servers := []*http.Server{n.server(handler)}
+	var servers []*http.Server
 	failed := make(chan error, 2)
-	running.Go(func() { failed <- servers[0].Serve(serving) })
+	begin := func(listener net.Listener, handler http.Handler) {
+		server := n.server(handler)
+		servers = append(servers, server)
+		running.Go(func() { failed <- server.Serve(listener) })
+	}
+	begin(serving, handler)
 	if metrics != nil {
-		servers = append(servers, n.server(m.Handler()))
-		running.Go(func() { failed <- servers[1].Serve(metrics) })
+		begin(metrics, m.Handler())
 	}
 	select {
 	case <-ctx.Done():
@@ -142,7 +147,11 @@ func (n *node) serve(ctx context.Context, serving, metrics net.Listener) error {
 
 func (n *node) server(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler:           handler,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+			defer cancel()
+			handler.ServeHTTP(w, r.WithContext(ctx))
+		}),
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
@@ -189,7 +198,11 @@ func (n *node) prune(ctx context.Context, holder string, lease time.Duration) er
 		if err != nil || !held {
 			return err
 		}
-		if more, err := n.store.Prune(ctx, n.store.Now()); err != nil || !more {
+		more, err := n.store.Prune(ctx, n.store.Now())
+		if err == nil && !more {
+			return n.store.Sweep(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func prepare(ctx context.Context, c *config.Config, store *models.Store) error {
 	}
 	current, err := store.Migrated(ctx)
 	if err == nil && !current {
-		err = errors.New("the database schema is not current: run `latchkey migrate`, or set database.migrate: true")
+		err = errors.New("the database schema is not current: run `latchkey migrate` (serve and apply do so themselves unless database.migrate is false)")
 	}
 	return err
 }
@@ -76,5 +76,12 @@ func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.S
 		return nil, nil, err
 	}
 	store, err := open(ctx, c, log)
-	return store, keys, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).CheckRootSecret(ctx); err != nil {
+		store.Close()
+		return nil, nil, err
+	}
+	return store, keys, nil
 }

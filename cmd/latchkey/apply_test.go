@@ -1,0 +1,128 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+)
+
+func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDeployment(t, url)
+		all := d.run("apply", "--dry-run") // on a database that is not there, and is not made
+		for _, line := range []string{"+ tenant default\n", "+ default/client web\n", "+ default/client backend\n", "+ default/issuer " + d.issuer.URL + "\n"} {
+			if !strings.Contains(all, line) {
+				t.Errorf("the first difference does not say %q:\n%s", line, all)
+			}
+		}
+		if !strings.HasSuffix(all, "\n4 change(s), none made: this was a dry run.\n") || strings.Contains(all, "a-client-secret") {
+			t.Errorf("the first difference:\n%s", all)
+		}
+		if again := d.run("apply", "--dry-run"); again != all {
+			t.Errorf("the second dry run says\n%sthe first\n%s", again, all)
+		}
+		if made := d.run("apply"); made != strings.Replace(all, "4 change(s), none made: this was a dry run.", "4 change(s) made.", 1) {
+			t.Errorf("apply makes\n%sits dry run said\n%s", made, all)
+		}
+		for range 2 {
+			if again := d.run("apply"); again != "Nothing to change.\n" {
+				t.Errorf("once more:\n%s", again)
+			}
+		}
+
+		d.edit("refresh_grace: 60s", "refresh_grace: 30s\n        access_token_ttl: 10m", "{ plan: user.plan }", "{ level: user.plan }",
+			"secret_file: backend-secret", "secret: another-secret-of-the-back-end-of-this-app")
+		d.write("latchkey.yaml", d.text()+"    users:\n      - { sub: alice, attributes: { plan: pro } }\n")
+		const difference = `~ default/client web
+    access_token_ttl: "10m"
+    claims.level: "user.plan"
+    claims.plan: "user.plan" → (default)
+    refresh_grace: "1m" → "30s"
+~ default/client backend
+    secret: changed
++ default/user alice
+    attributes.plan: "pro"
+`
+		for range 2 { // a dry run changes nothing
+			if said := d.run("apply", "--dry-run"); said != difference+"3 change(s), none made: this was a dry run.\n" {
+				t.Errorf("difference\n%swant\n%s", said, difference)
+			}
+		}
+		if said := d.run("apply"); said != difference+"3 change(s) made.\n" {
+			t.Errorf("difference\n%swant\n%s", said, difference)
+		}
+		if again := d.run("apply", "--dry-run"); again != "Nothing to change.\n" {
+			t.Errorf("once more:\n%s", again)
+		}
+	})
+}
+
+func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	d.run("apply")
+	whole := d.text()
+	d.write("latchkey.yaml", whole[:strings.Index(whole, "tenants:")])
+	if said := d.run("apply"); said != "Nothing to change.\n" {
+		t.Errorf("a file without tenants: %s", said)
+	}
+	d.write("latchkey.yaml", whole)
+	if said := d.run("apply"); said != "Nothing to change.\n" {
+		t.Errorf("the file before: %s", said)
+	}
+}
+
+func TestApplyRefusesWhatItCannotDo(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	d.run("migrate")
+	d.refuses([]string{"apply", "--prune"}, "--prune is not available yet")
+	d.refuses([]string{"apply", "--prune", "--dry-run"}, "--prune is not available yet")
+	d.refuses([]string{"apply", "something.yaml"}, `unknown command "something.yaml"`)
+	if said := d.run("apply", "--dry-run"); !strings.HasPrefix(said, "+ tenant default\n") {
+		t.Errorf("a refused apply has changed something:\n%s", said)
+	}
+	code, _, stderr := run(t, nil, "apply")
+	if code != 1 || !strings.Contains(stderr, "which file?") {
+		t.Errorf("without a file: exit code %d: %s", code, stderr)
+	}
+	if said := d.run("apply", "-f", d.file); !strings.HasSuffix(said, "\n4 change(s) made.\n") {
+		t.Errorf("with -f: %s", said)
+	}
+}
+
+// What is applied by one process is seen by another that runs.
+func TestARunningServerSeesWhatIsApplied(t *testing.T) {
+	d := newDeployment(t, testdb.Postgres(t))
+	s := d.serve()
+	before := s.exchange(d.clientToken("alice", map[string]any{"plan": "gold"}))
+	if seen := s.introspect(before.text("access_token")); seen.text("plan") != "gold" {
+		t.Fatalf("introspection: %d %s", seen.status, seen.body)
+	}
+
+	d.edit("{ plan: user.plan }", "{ level: user.plan }", "      - id: backend", "      - id: app\n        auth: none\n        grants: [token-exchange]\n      - id: backend")
+	d.run("apply")
+	eventually(t, "the new client exchanges", func() bool { return s.exchangeAt("app", d.clientToken("alice", nil)).status == 200 })
+	after := d.signIn(s, "alice")
+	if seen := s.introspect(after.text("access_token")); seen.text("level") != "gold" || seen.text("plan") != "" {
+		t.Errorf("the changed claim: %s", seen.body)
+	}
+
+	d.edit("      - id: web\n", "      - id: web\n        disabled: true\n")
+	d.run("apply")
+	eventually(t, "the disabled client is refused", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 401 })
+	for name, token := range map[string]string{"access": before.text("access_token"), "refresh": before.text("refresh_token")} {
+		if seen := s.introspect(token); !seen.is(false) {
+			t.Errorf("the disabled client's %s token: %s", name, seen.body)
+		}
+	}
+	if refreshed := s.refresh(after.text("refresh_token")); refreshed.status != 401 {
+		t.Errorf("the disabled client refreshes: %d %s", refreshed.status, refreshed.body)
+	}
+
+	d.edit("disabled: true", "disabled: false")
+	d.run("apply")
+	eventually(t, "the client is back", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 200 })
+	if refreshed := s.refresh(after.text("refresh_token")); refreshed.status != 400 || refreshed.text("error") != "invalid_grant" {
+		t.Errorf("a session from before the client was disabled: %d %s", refreshed.status, refreshed.body)
+	}
+}

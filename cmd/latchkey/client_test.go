@@ -1,0 +1,133 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+// server is a running `latchkey serve`, or `dev`, as a client sees it. Its
+// requests may be made from any goroutine.
+type server struct {
+	*process
+	scheme string
+	url    string
+}
+
+// answer is what a server said. A connection that failed is one with status 0.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+	json   map[string]any
+}
+
+// text is a string member of the answer; empty if it is absent.
+func (a *answer) text(name string) string {
+	s, _ := a.json[name].(string)
+	return s
+}
+
+// is says whether an introspection answered so.
+func (a *answer) is(active bool) bool { return a.status == 200 && a.json["active"] == active }
+
+var httpClient = &http.Client{
+	Timeout:   patience,
+	Transport: &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: time.Second},
+}
+
+// option changes a request before it is sent.
+type option func(*http.Request)
+
+func header(name, value string) option {
+	return func(r *http.Request) {
+		if r.Header.Set(name, value); name == "Host" {
+			r.Host = value
+		}
+	}
+}
+
+func basic(id, secret string) option {
+	return func(r *http.Request) { r.SetBasicAuth(id, secret) }
+}
+
+func (s *server) get(path string, opts ...option) *answer {
+	return s.do(http.MethodGet, path, "", opts...)
+}
+
+// post sends a form, given as name, value, …
+func (s *server) post(path string, form []string, opts ...option) *answer {
+	values := url.Values{}
+	for i := 0; i < len(form); i += 2 {
+		values.Add(form[i], form[i+1])
+	}
+	opts = append([]option{header("Content-Type", "application/x-www-form-urlencoded")}, opts...)
+	return s.do(http.MethodPost, path, values.Encode(), opts...)
+}
+
+func (s *server) do(method, path, body string, opts ...option) *answer {
+	r, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
+	if err != nil {
+		return &answer{body: err.Error()}
+	}
+	for _, o := range opts {
+		o(r)
+	}
+	resp, err := httpClient.Do(r)
+	if err != nil {
+		return &answer{body: err.Error()}
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return &answer{body: err.Error()}
+	}
+	return parse(resp.StatusCode, resp.Header, text)
+}
+
+func parse(status int, header http.Header, body []byte) *answer {
+	a := &answer{status: status, header: header, body: string(body)}
+	_ = json.Unmarshal(body, &a.json) // not everything is JSON
+	return a
+}
+
+// exchange swaps a client token at the client "web".
+func (s *server) exchange(token string) *answer { return s.exchangeAt("web", token) }
+
+func (s *server) exchangeAt(client, token string) *answer {
+	return s.post("/token", []string{
+		"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange", "client_id", client,
+		"subject_token_type", "urn:ietf:params:oauth:token-type:jwt", "subject_token", token,
+	})
+}
+
+// refresh uses a refresh token at the client "web".
+func (s *server) refresh(token string) *answer {
+	return s.post("/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token})
+}
+
+// revoke signs out at the client "web".
+func (s *server) revoke(token string) *answer {
+	return s.post("/revoke", []string{"client_id", "web", "token", token})
+}
+
+// introspect asks as the client "backend".
+func (s *server) introspect(token string) *answer {
+	return s.post("/introspect", []string{"token", token}, basic("backend", testserver.ClientSecret))
+}
+
+// kids are the ids of the keys that the server publishes.
+func (s *server) kids() []string {
+	var set struct{ Keys []struct{ Kid string } }
+	_ = json.Unmarshal([]byte(s.get("/.well-known/jwks.json").body), &set) // none, then
+	var kids []string
+	for _, key := range set.Keys {
+		kids = append(kids, key.Kid)
+	}
+	return kids
+}

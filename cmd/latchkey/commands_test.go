@@ -1,0 +1,94 @@
+package main
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+)
+
+func TestHelpOfEveryCommandHasAnExampleOfIt(t *testing.T) {
+	var names []string
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		names = append(names, c.CommandPath())
+		t.Run(c.CommandPath(), func(t *testing.T) {
+			args := append(strings.Fields(c.CommandPath())[1:], "--help")
+			code, help, stderr := run(t, nil, args...)
+			_, examples, found := strings.Cut(help, "\nExamples:\n")
+			examples, _, _ = strings.Cut(examples, "\n\n")
+			if code != 0 || stderr != "" || !found || !strings.Contains(examples, c.CommandPath()) {
+				t.Errorf("exit code %d%s, help\n%s", code, stderr, help)
+			}
+		})
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(newCommand())
+	slices.Sort(names)
+	want := []string{"latchkey", "latchkey apply", "latchkey dev", "latchkey healthcheck", "latchkey keys", "latchkey keys list", "latchkey keys retire",
+		"latchkey keys rotate", "latchkey migrate", "latchkey secret", "latchkey secret new", "latchkey secret status", "latchkey serve"}
+	if !slices.Equal(names, want) {
+		t.Errorf("commands %q, want %q", names, want)
+	}
+}
+
+func TestACommandThatDoesNotExistFails(t *testing.T) {
+	for line, want := range map[string]string{
+		"sevre":         `unknown command "sevre"`,
+		"keys rotat":    `unknown command "rotat" for "latchkey keys"`,
+		"secret news":   `unknown command "news" for "latchkey secret"`,
+		"keys retire K": "this command is not available yet",
+		"secret status": "this command is not available yet",
+		"serve now":     `unknown command "now" for "latchkey serve"`,
+		"serve --prot":  "unknown flag: --prot",
+	} {
+		t.Run(line, func(t *testing.T) {
+			code, stdout, stderr := run(t, nil, strings.Fields(line)...)
+			if code != 1 || stdout != "" || !strings.Contains(stderr, want) {
+				t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestEverySecretIsNewAndLong(t *testing.T) {
+	seen := map[string]bool{}
+	for range 5 {
+		code, secret, stderr := run(t, nil, "secret", "new")
+		if code != 0 || stderr != "" || !regexp.MustCompile(`^[A-Za-z0-9_-]{43,}\n$`).MatchString(secret) || seen[secret] {
+			t.Errorf("exit code %d: %q after %d others\n%s", code, secret, len(seen), stderr)
+		}
+		seen[secret] = true
+	}
+	d := newDeployment(t, testdb.SQLite(t))
+	for secret := range seen {
+		d.write("root-secret", secret)
+		d.serve()
+		break
+	}
+}
+
+func TestHealthcheckTellsARunningServerFromAStoppedOne(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	s := d.serve()
+	address := strings.TrimPrefix(s.url, "http://")
+	_, port, _ := strings.Cut(address, ":")
+	for name, listen := range map[string]string{"its address": address, "every interface": "0.0.0.0:" + port, "every interface, unsaid": ":" + port} {
+		if code, _, stderr := run(t, []string{"LATCHKEY_LISTEN=" + listen}, "healthcheck", "--config", d.file); code != 0 {
+			t.Errorf("running, asked by %s: exit code %d: %s", name, code, stderr)
+		}
+	}
+	s.signal(syscall.SIGTERM)
+	s.wait()
+	code, _, stderr := run(t, []string{"LATCHKEY_LISTEN=" + address}, "healthcheck", "--config", d.file)
+	if code != 1 || !strings.Contains(stderr, "connection refused") {
+		t.Errorf("stopped: exit code %d: %s", code, stderr)
+	}
+}

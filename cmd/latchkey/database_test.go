@@ -1,0 +1,28 @@
+package main
+
+import (
+	"context"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// statement runs one statement behind the server's back.
+func statement(t testing.TB, url, sql string, args ...any) {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), url)
+	must(t, err)
+	defer conn.Close(context.Background())
+	_, err = conn.Exec(context.Background(), sql, args...)
+	must(t, err)
+}
+
+// count is the number that a query yields.
+func count(t testing.TB, url, sql string, args ...any) (n int) {
+	t.Helper()
+	conn, err := pgx.Connect(context.Background(), url)
+	must(t, err)
+	defer conn.Close(context.Background())
+	must(t, conn.QueryRow(context.Background(), sql, args...).Scan(&n))
+	return n
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// startDev runs `latchkey dev` on a folder, at a port that is free, and waits
+// for the end of its walk-through.
+func startDev(t *testing.T, folder string) *server {
+	t.Helper()
+	for range 5 {
+		s := startDevAt(t, folder, freeAddress(t))
+		if s.running() {
+			return s
+		}
+		if !strings.Contains(s.err.String(), "address already in use") { // another process was quicker
+			t.Fatalf("dev ended: %s", s.err.String())
+		}
+	}
+	t.Fatal("no port stays free")
+	return nil
+}
+
+func startDevAt(t *testing.T, folder, address string) *server {
+	t.Helper()
+	s := &server{process: start(t, nil, "dev", "--data", folder, "--listen", address)}
+	s.url = "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1)
+	eventually(t, "the walk-through", func() bool {
+		return strings.Contains(s.out.String(), "Ctrl-C ends the server.") || !s.running()
+	})
+	return s
+}
+
+// freeAddress is a loopback address that nobody listens on for the moment.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, l.Close())
+	return l.Addr().String()
+}
+
+// printed are the lines that are for a shell.
+func (s *server) printed() (lines []string) {
+	for line := range strings.Lines(s.out.String()) {
+		if command, ok := strings.CutPrefix(line, "  $ "); ok {
+			lines = append(lines, strings.TrimSuffix(command, "\n"))
+		}
+	}
+	return lines
+}
+
+func TestDevPrintsCommandsThatDoInAShellWhatItSays(t *testing.T) {
+	s := startDev(t, filepath.Join(t.TempDir(), "data"))
+	for _, shell := range []string{"bash", "sh"} {
+		t.Run(shell, func(t *testing.T) {
+			got := runPrinted(t, shell, s.printed(), "REFRESH2", "REFRESH3", "REFRESH4", "CLIENT_TOKEN")
+			want := []func(a *answer) bool{
+				func(a *answer) bool { return strings.Contains(a.body, `"kid":"`+s.kids()[0]+`"`) },
+				func(a *answer) bool { return a.text("error") == "invalid_grant" }, // the duplicate
+				func(a *answer) bool { return a.text("error") == "invalid_grant" }, // the replay
+				func(a *answer) bool { return a.json["active"] == false },
+				func(a *answer) bool { return a.json["active"] == true && a.text("sub") == "alice" },
+				func(a *answer) bool { return a.body == "" }, // the revocation
+				func(a *answer) bool { return a.json["active"] == false },
+				func(a *answer) bool { return s.exchangeAt("demo-web", a.text("client_token")).status == 200 },
+				func(a *answer) bool { return a.text("issuer") == s.url },
+			}
+			if len(got.answers) != len(want) {
+				t.Fatalf("%d commands printed an answer, want %d", len(got.answers), len(want))
+			}
+			for i, a := range got.answers {
+				if !want[i](a) {
+					t.Errorf("%s\nanswered %s", got.commands[i], a.body)
+				}
+			}
+			v := got.variables
+			if v["REFRESH2"] == "" || v["REFRESH3"] != v["REFRESH2"] || v["REFRESH4"] == v["REFRESH2"] {
+				t.Errorf("the retried refresh gave %s, the one before %s, the one after %s", v["REFRESH3"], v["REFRESH2"], v["REFRESH4"])
+			}
+			if again := s.exchangeAt("demo-web", v["CLIENT_TOKEN"]); again.status != 400 {
+				t.Errorf("a client token works twice: %d %s", again.status, again.body)
+			}
+		})
+	}
+}
+
+func TestDevStartsAgainFromItsFolder(t *testing.T) {
+	parent := t.TempDir()
+	folder := filepath.Join(parent, "data")
+	first := startDev(t, folder)
+	kids := first.kids()
+	bob := first.post("/dev/client-token", []string{"sub", "bob", "claims", `{"plan": "gold"}`})
+	if first.exchangeAt("demo-web", bob.text("client_token")).status != 200 {
+		t.Fatal("bob cannot sign in")
+	}
+	interrupt(t, first)
+	left := listing(t, parent) + listing(t, first.cmd.Dir)
+	if want := "drwx------ data\n-rw------- data/demo-issuer.pem\n-rw------- data/latchkey.db\n-rw------- data/root-secret\n"; left != want {
+		t.Errorf("it leaves\n%swant\n%s", left, want)
+	}
+	for name, again := range map[string]func(t *testing.T) *server{
+		"at the same address": func(t *testing.T) *server { return startDevAt(t, folder, strings.TrimPrefix(first.url, "http://")) },
+		"at another address":  func(t *testing.T) *server { return startDev(t, folder) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			second := again(t)
+			if got := second.kids(); len(kids) != 1 || !slices.Equal(got, kids) {
+				t.Errorf("keys %v at first, %v after a new start", kids, got)
+			}
+			bob := second.post("/dev/client-token", []string{"sub", "bob"})
+			session := second.exchangeAt("demo-web", bob.text("client_token"))
+			seen := second.post("/introspect", []string{"token", session.text("access_token")}, basic("demo-api", demoSecret))
+			if !seen.is(true) || seen.text("plan") != "gold" {
+				t.Errorf("bob is another user after a new start: %s", seen.body)
+			}
+			interrupt(t, second)
+		})
+	}
+}
+
+// interrupt ends a server as Ctrl-C does.
+func interrupt(t *testing.T, s *server) {
+	t.Helper()
+	s.signal(os.Interrupt)
+	if code := s.wait(); code != 0 {
+		t.Errorf("SIGINT: exit code %d", code)
+	}
+}
+
+// listing is the files below a folder with their modes.
+func listing(t *testing.T, folder string) string {
+	t.Helper()
+	var text bytes.Buffer
+	must(t, filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || path == folder {
+			return err
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(folder, path)
+		fmt.Fprintf(&text, "%s %s\n", info.Mode(), name)
+		return err
+	}))
+	return text.String()
+}
+
+// shellRun is what commands in a shell left behind.
+type shellRun struct {
+	commands  []string // that print an answer
+	answers   []*answer
+	variables map[string]string
+}
+
+// runPrinted pastes lines into one shell, which stops at the first that fails.
+func runPrinted(t *testing.T, shell string, lines []string, variables ...string) shellRun {
+	t.Helper()
+	const mark = "\n=== next ===\n"
+	script := "set -eu\n"
+	for _, line := range lines {
+		script += line + "\nprintf '" + strings.ReplaceAll(mark, "\n", `\n`) + "'\n"
+	}
+	for _, name := range variables {
+		script += `printf '%s' "$` + name + `"; printf '` + strings.ReplaceAll(mark, "\n", `\n`) + "'\n"
+	}
+	cmd := exec.CommandContext(t.Context(), shell)
+	cmd.Stdin = strings.NewReader(script)
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil || complaints.Len() > 0 {
+		t.Fatalf("%s: %v\n%s\n%s", shell, err, complaints.String(), out)
+	}
+	parts := strings.Split(strings.TrimSuffix(string(out), mark), mark)
+	run := shellRun{variables: map[string]string{}}
+	for i, line := range lines {
+		if strings.HasPrefix(line, "curl ") {
+			run.commands, run.answers = append(run.commands, line), append(run.answers, parse(200, nil, []byte(parts[i])))
+		} else if parts[i] != "" {
+			t.Errorf("%s\nprinted %s", line, parts[i])
+		}
+	}
+	for i, name := range variables {
+		run.variables[name] = parts[len(lines)+i]
+	}
+	return run
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+)
+
+func TestKeysAreListedAnnouncedAndPublished(t *testing.T) {
+	d := newDeployment(t, testdb.Postgres(t))
+	s, other := d.serve(), d.serve()
+	first := s.kids()
+	row := regexp.MustCompile(`(?m)^(\S+) +(\S+) +(\S+) +\S+Z +\S+Z *$`)
+	list := func() (rows [][]string) {
+		text := d.run("keys", "list")
+		if !regexp.MustCompile(`^KID +ALGORITHM +STATE +CREATED +SIGNS FROM\n`).MatchString(text) {
+			t.Errorf("keys list has no head:\n%s", text)
+		}
+		for _, match := range row.FindAllStringSubmatch(text, -1) {
+			rows = append(rows, match[1:])
+		}
+		return rows
+	}
+	if rows := list(); len(first) != 1 || len(rows) != 1 || strings.Join(rows[0], " ") != first[0]+" ES256 active" {
+		t.Fatalf("published %v, listed %v", first, rows)
+	}
+	said := regexp.MustCompile(`^Announced (\S+) \(ES256\); it signs from \S+Z on\.\n$`).FindStringSubmatch(d.run("keys", "rotate"))
+	if said == nil {
+		t.Fatal("keys rotate does not name the key")
+	}
+	if rows := list(); len(rows) != 2 || strings.Join(rows[1], " ") != said[1]+" ES256 announced" || rows[0][2] != "active" {
+		t.Errorf("listed %v", rows)
+	}
+	for _, node := range []*server{s, other} {
+		eventually(t, "the announced key is published", func() bool { return len(node.kids()) == 2 })
+		if kids := node.kids(); kids[0] != said[1] || kids[1] != first[0] {
+			t.Errorf("published %v", kids)
+		}
+	}
+	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}} {
+		d.refuses(append(args, "--tenant", "nobody"), `there is no tenant "nobody"`)
+	}
+}
+
+// An announced key is made to sign a moment from now, since nobody waits ten
+// minutes for a test. Not one token on either side of that moment is refused.
+func TestTokensOfEitherNodeAreKnownToTheOtherWhileAKeyTakesOver(t *testing.T) {
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	a, b := d.serve(), d.serve()
+	first := d.signIn(a, "alice")
+	d.run("keys", "rotate")
+	statement(t, url, "UPDATE signing_keys SET activates_at = (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + 3000000 WHERE activates_at > created_at")
+	statement(t, url, "UPDATE tenants SET revision = revision + 1")
+
+	before, session := kidOf(t, first), first
+	signed := map[string]bool{}
+	eventually(t, "both nodes sign with the new key", func() bool {
+		taken := 0
+		for _, nodes := range [][2]*server{{a, b}, {b, a}} {
+			session = nodes[0].refresh(session.text("refresh_token"))
+			if seen := nodes[1].introspect(session.text("access_token")); !seen.is(true) {
+				t.Fatalf("a token signed with %s, at the other node: %d %s", kidOf(t, session), seen.status, seen.body)
+			}
+			if signed[kidOf(t, session)] = true; kidOf(t, session) != before {
+				taken++
+			}
+		}
+		return taken == 2
+	})
+	if !signed[before] || len(signed) != 2 {
+		t.Errorf("tokens were signed with %v, at first with %s", signed, before)
+	}
+	for _, s := range []*server{a, b} {
+		if seen := s.introspect(first.text("access_token")); !seen.is(true) {
+			t.Errorf("a token of the key before: %d %s", seen.status, seen.body)
+		}
+		if kids := s.kids(); len(kids) != 2 {
+			t.Errorf("published %v", kids)
+		}
+	}
+}
+
+// kidOf names the key that signed the access token of an answer.
+func kidOf(t *testing.T, a *answer) string {
+	t.Helper()
+	text, _, _ := strings.Cut(a.text("access_token"), ".")
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	must(t, err)
+	var header struct{ Kid string }
+	must(t, json.Unmarshal(raw, &header))
+	return header.Kid
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for a condition. Only what is broken waits so long.
+const patience = time.Minute
+
+// process is a running command. Its methods are for the test's own goroutine.
+type process struct {
+	t        testing.TB
+	cmd      *exec.Cmd
+	leash    io.Closer
+	exited   chan struct{}
+	out, err output
+}
+
+// output is what a process has written so far.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// String is everything that was written.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// start runs the command with nothing of latchkey's in its environment but
+// env, in an empty working directory. It is killed when the test ends.
+func start(t testing.TB, env []string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{})}
+	p.cmd.Dir = t.TempDir()
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "LATCHKEY_") {
+			p.cmd.Env = append(p.cmd.Env, variable)
+		}
+	}
+	p.cmd.Env = append(append(p.cmd.Env, env...), asCommand+"=1",
+		"GORACE=atexit_sleep_ms=0") // a process that races exits with 66 even so
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	leash, err := p.cmd.StdinPipe()
+	must(t, err)
+	p.leash = leash
+	must(t, p.cmd.Start())
+	go func() {
+		_ = p.cmd.Wait() // its state tells
+		close(p.exited)
+	}()
+	t.Cleanup(p.kill)
+	return p
+}
+
+// kill ends the process without ceremony, and looks at what it leaves behind.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may be gone
+	<-p.exited
+	_ = p.leash.Close()
+	if _, race, found := strings.Cut(p.err.String(), "WARNING: DATA RACE"); found {
+		p.t.Errorf("the race detector found a race:%s", race[:min(len(race), 8000)])
+	}
+	if p.t.Failed() {
+		var faults strings.Builder
+		for line := range strings.Lines(p.err.String()) {
+			if strings.Contains(line, `"level":"ERROR"`) || strings.Contains(line, `"level":"WARN"`) {
+				faults.WriteString(line)
+			}
+		}
+		p.t.Logf("%s\nstdout: %s\nstderr: %s\nfaults in it: %s", strings.Join(p.cmd.Args[1:], " "),
+			tail(p.out.String()), tail(p.err.String()), tail(faults.String()))
+	}
+}
+
+func tail(text string) string { return text[max(0, len(text)-2000):] }
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatal(err)
+	}
+}
+
+// wait returns the exit code once the process has ended; -1 if a signal ended it.
+func (p *process) wait() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.t.Fatalf("%s has not ended", p.cmd.Args[1])
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+// running says that the process has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// run runs a command to its end.
+func run(t testing.TB, env []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	p := start(t, env, args...)
+	code = p.wait()
+	return code, p.out.String(), p.err.String()
+}
+
+// eventually waits until a condition holds.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("still waiting: %s", what)
+		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDeployment(t, url)
+		d.run("apply")
+		before := d.run("keys", "list")
+		d.write("root-secret", testserver.NextRoot)
+		d.edit("id: web", "id: other") // it would be written, and the back end's secret digested anew
+		for _, args := range [][]string{{"serve"}, {"apply"}, {"apply", "--dry-run"}, {"keys", "list"}, {"keys", "rotate"}} {
+			d.refuses(args, "the root secret is not the one of this database", `the key that tenant "default" signs with`)
+		}
+		d.write("root-secret", testserver.RootSecret)
+		if after := d.run("keys", "list"); after != before {
+			t.Errorf("keys before\n%safter\n%s", before, after)
+		}
+		difference := d.run("apply", "--dry-run")
+		if !strings.Contains(difference, "+ default/client other") || strings.Contains(difference, "backend") {
+			t.Errorf("something was written:\n%s", difference)
+		}
+	})
+}
+
+// A root secret is changed in two roll-outs: accepted everywhere, then first.
+func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
+	d := newDeployment(t, testdb.Postgres(t))
+	before := d.serve()
+	session := d.signIn(before, "alice")
+	d.write("root-secret", testserver.RootSecret+"\n"+testserver.NextRoot)
+	accepting := d.serve()
+	d.write("root-secret", testserver.NextRoot+"\n"+testserver.RootSecret)
+	issuing := d.serve()
+
+	for _, s := range []*server{issuing, accepting, issuing} {
+		next := s.refresh(session.text("refresh_token"))
+		retried := accepting.refresh(session.text("refresh_token"))
+		if next.status != 200 || retried.text("refresh_token") != next.text("refresh_token") {
+			t.Fatalf("refresh: %d %s, retried at another node: %d %s", next.status, next.body, retried.status, retried.body)
+		}
+		if seen := accepting.introspect(next.text("access_token")); !seen.is(true) {
+			t.Errorf("introspection: %d %s", seen.status, seen.body)
+		}
+		session = next
+	}
+	d.write("root-secret", testserver.NextRoot)
+	d.refuses([]string{"serve"}, "the root secret is not the one of this database") // the signing key hangs on the old one
+}
+
+func TestANodeWhoseSigningKeyDoesNotOpenIsNotReady(t *testing.T) {
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	s := d.serve()
+	session := d.signIn(s, "alice")
+	statement(t, url, `UPDATE signing_keys SET sealed = sealed || '\x00'`)
+	statement(t, url, "UPDATE tenants SET revision = revision + 1")
+	eventually(t, "no more tokens", func() bool { return s.refresh(session.text("refresh_token")).status == 500 })
+	if ready := s.get("/readyz"); ready.status != 503 || ready.text("status") != "unavailable" {
+		t.Errorf("readiness: %d %s", ready.status, ready.body)
+	}
+	if alive := s.get("/healthz"); alive.status != 200 {
+		t.Errorf("liveness: %d %s", alive.status, alive.body)
+	}
+	if !strings.Contains(s.err.String(), "does not open") {
+		t.Errorf("the log does not say why: %s", tail(s.err.String()))
+	}
+}

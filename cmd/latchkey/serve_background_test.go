@@ -1,0 +1,53 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+)
+
+func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	address := freeAddress(t)
+	s := d.serve("LATCHKEY_METRICS_LISTEN=" + address)
+	d.signIn(s, "alice")
+	metrics := &server{process: s.process, url: "http://" + address}
+	got := metrics.get("/metrics")
+	for _, line := range []string{
+		`latchkey_token_requests_total{grant="token-exchange",outcome="ok"} 1`,
+		`latchkey_http_request_duration_seconds_count{method="POST",route="/token",status="200"} 1`,
+		"latchkey_database_clock_offset_seconds 0",
+	} {
+		if !strings.Contains(got.body, line) {
+			t.Errorf("/metrics does not say %s:\n%s", line, tail(got.body))
+		}
+	}
+	if got := s.get("/metrics"); got.status != 404 {
+		t.Errorf("/metrics beside the endpoints: %d", got.status)
+	}
+	if got := metrics.get("/.well-known/jwks.json"); got.status != 404 {
+		t.Errorf("endpoints beside /metrics: %d", got.status)
+	}
+}
+
+// One of two nodes clears away what is over, half a minute after its start.
+func TestARunningServerClearsAwayWhatIsOver(t *testing.T) {
+	t.Parallel() // it mostly waits
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	a, b := d.serve(), d.serve()
+	d.signIn(a, "alice")
+	statement(t, url, "UPDATE sessions SET ended_at = 1, end_reason = 'signed_out', prune_at = 1")
+	statement(t, url, "UPDATE spent_tokens SET expires_at = 1")
+	lives := d.signIn(b, "alice")
+	eventually(t, "what is over has gone", func() bool {
+		return count(t, url, "SELECT count(*) FROM sessions") == 1 && count(t, url, "SELECT count(*) FROM spent_tokens") == 1
+	})
+	if seen := a.introspect(lives.text("access_token")); !seen.is(true) {
+		t.Errorf("the session that lives: %d %s", seen.status, seen.body)
+	}
+	if holders := count(t, url, "SELECT count(*) FROM leases"); holders != 1 {
+		t.Errorf("%d leases are held", holders)
+	}
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+func TestServeWithoutConfigurationNamesTheTwoMissingSettings(t *testing.T) {
+	p := start(t, nil, "serve")
+	if code := p.wait(); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	var named []string
+	for line := range strings.Lines(p.err.String()) {
+		if path, how, ok := strings.Cut(line, ": is missing: "); ok {
+			named = append(named, path)
+			if !strings.Contains(how, "LATCHKEY_"+strings.ToUpper(path)) {
+				t.Errorf("it does not say how to give %s: %s", path, how)
+			}
+		}
+	}
+	if !slices.Equal(named, []string{"issuer", "secret"}) || !strings.Contains(p.err.String(), "2 fault(s)") || !strings.Contains(p.err.String(), "latchkey secret new") {
+		t.Errorf("it names %v: %s", named, p.err.String())
+	}
+	if left := listing(t, p.cmd.Dir); left != "" {
+		t.Errorf("it leaves %s", left)
+	}
+}
+
+func TestServeWithTwoSettingsServesAnEmptyDefaultTenant(t *testing.T) {
+	p := start(t, []string{"LATCHKEY_ISSUER=" + baseIssuer, "LATCHKEY_SECRET=" + testserver.RootSecret,
+		"LATCHKEY_LISTEN=127.0.0.1:0", "LATCHKEY_METRICS_LISTEN=none"}, "serve")
+	s := &server{process: p, scheme: "http"}
+	s.untilReady()
+	if metadata := s.get("/.well-known/openid-configuration"); metadata.text("issuer") != baseIssuer || len(s.kids()) != 1 {
+		t.Errorf("metadata %s, keys %v", metadata.body, s.kids())
+	}
+	if a := s.refresh("lk_rt_"); a.status != 401 || a.text("error") != "invalid_client" {
+		t.Errorf("a client that nobody made: %d %s", a.status, a.body)
+	}
+}
+
+func TestServeNamesEveryFaultByItsPathAndWritesNothing(t *testing.T) {
+	folder := t.TempDir()
+	database := filepath.Join(folder, "latchkey.db")
+	d := newDeployment(t, "sqlite:"+database)
+	d.edit("secret_file: root-secret", "secret: short", "metrics_listen: none", "metrics_listen: nowhere",
+		"refresh_grace: 60s", "refresh_grace: 2m\n        access_token_tll: 5m", "{ plan: user.plan }", "{ plan: user.plan +, sub: user.sub }",
+		"[client-credentials]", "[password]", "token_type: jwt", "token_type: jwt\n        max_age: soon",
+		"signing_algorithm: ES256", "signing_algorithm: HS256")
+	d.write("latchkey.yaml", d.text()+"    users:\n      - { sub: web }\ncolour: red\n")
+
+	for name, args := range map[string][]string{"serve": {"serve"}, "apply": {"apply"}, "a dry run": {"apply", "--dry-run"}} {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := run(t, []string{"LATCHKEY_LISTN=127.0.0.1:0"}, append(args, "--config", d.file)...)
+			var paths []string
+			for line := range strings.Lines(stderr) {
+				path, _, _ := strings.Cut(line, ": ")
+				paths = append(paths, path)
+			}
+			slices.Sort(paths)
+			want := []string{"LATCHKEY_LISTN", "colour", "latchkey", "metrics_listen", "secret",
+				"tenants[0].clients[0].access_token_tll", "tenants[0].clients[0].claims.plan", "tenants[0].clients[0].claims.sub",
+				"tenants[0].clients[0].refresh_grace", "tenants[0].clients[1].grants[0]", "tenants[0].signing_algorithm",
+				"tenants[0].trusted_issuers[0].max_age", "tenants[0].users[0].sub"}
+			if code != 1 || !slices.Equal(paths, want) {
+				t.Errorf("exit code %d, faults at\n%q, want\n%q\n%s", code, paths, want, stderr)
+			}
+			if left := listing(t, folder); left != "" {
+				t.Errorf("it leaves %s", left)
+			}
+		})
+	}
+}
+
+func TestServeRefusesAFileThatDoesNotFitWhatIsStored(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	d.run("apply")
+	d.edit("id: web", "id: other", "id: backend", "id: behind")
+	d.write("latchkey.yaml", d.text()+"    users:\n      - { sub: web }\n")
+	d.refuses([]string{"serve"}, "client web has the id of a user")
+	d.edit("- { sub: web }", "- { sub: dave }")
+	if difference := d.run("apply", "--dry-run"); !strings.Contains(difference, "+ default/client other") {
+		t.Errorf("something of the refused file was written:\n%s", difference)
+	}
+}
+
+func TestServeSaysWhatKeepsItFromStarting(t *testing.T) {
+	t.Run("its address is taken", func(t *testing.T) {
+		d := newDeployment(t, testdb.SQLite(t))
+		first := d.serve()
+		address := strings.TrimPrefix(first.url, "http://")
+		p := d.begin("LATCHKEY_LISTEN=" + address)
+		if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), address+": bind: address already in use") {
+			t.Errorf("exit code %d: %s", code, p.err.String())
+		}
+		p = d.begin("LATCHKEY_METRICS_LISTEN=" + address)
+		if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "metrics_listen: ") {
+			t.Errorf("exit code %d: %s", code, p.err.String())
+		}
+	})
+	t.Run("its database is away", func(t *testing.T) {
+		d := newDeployment(t, "postgres://latchkey:the-password-of-the-database@"+freeAddress(t)+"/latchkey")
+		d.refuses([]string{"serve"}, "latchkey: open database: the database is unavailable: ", "connection refused")
+		_, _, stderr := run(t, nil, "serve", "--config", d.file)
+		if strings.Contains(stderr, "the-password-of-the-database") {
+			t.Errorf("it tells the password: %s", stderr)
+		}
+	})
+	t.Run("its configuration is not there", func(t *testing.T) {
+		code, _, stderr := run(t, []string{"LATCHKEY_CONFIG=nowhere.yaml"}, "serve")
+		if code != 1 || !strings.Contains(stderr, "read configuration nowhere.yaml: ") {
+			t.Errorf("exit code %d: %s", code, stderr)
+		}
+	})
+}
+
+func TestWithoutMigrationAnEmptyDatabaseIsRefused(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDeployment(t, url)
+		d.edit("database: {", "database: { migrate: false,")
+		for _, args := range [][]string{{"serve"}, {"apply"}, {"keys", "list"}} {
+			d.refuses(args, "the database schema is not current: run `latchkey migrate`")
+		}
+		if said := d.run("migrate"); said != "The schema is up to date.\n" {
+			t.Errorf("migrate says %q", said)
+		}
+		d.run("migrate") // again: nothing to do
+		d.serve()
+	})
+}
+
+func TestSecretsComeFromFiles(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	path := filepath.Join(d.folder, "database-url")
+	d.write("database-url", testdb.Postgres(t)+"\n")
+	d.write("other-root", "a-root-secret-of-the-environment-that-wins!\n")
+	s := d.serve("LATCHKEY_DATABASE_URL_FILE="+path, "LATCHKEY_SECRET_FILE="+filepath.Join(d.folder, "other-root"))
+	if !strings.Contains(s.err.String(), `"database":"postgres"`) {
+		t.Errorf("the URL was not read: %s", s.err.String())
+	}
+	session := d.signIn(s, "alice")
+	if seen := s.introspect(session.text("access_token")); !seen.is(true) { // with the secret of secret_file
+		t.Errorf("introspection: %d %s", seen.status, seen.body)
+	}
+	must(t, os.Remove(path))
+	p := d.begin("LATCHKEY_DATABASE_URL_FILE=" + path)
+	if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "LATCHKEY_DATABASE_URL_FILE: the file it names cannot be read") {
+		t.Errorf("exit code %d: %s", code, p.err.String())
+	}
+}
