@@ -2,16 +2,11 @@ package models
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
-
-	"github.com/latchkey/latchkey/session"
 )
 
 // Secrets is what Apply needs of the keys that are derived from the root secret.
@@ -171,116 +166,6 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 	}
 	row.Settings, row.Disabled, row.UpdatedAt = want.ClientSettings, want.Disabled, At(a.now)
 	return a.tx.Save(&row).Error
-}
-
-// issuers pairs entries with rows: same issuer and token type, and first the
-// same audiences, then the same namespace. One that is left on both sides is
-// the same entry with another of both; sessions keep referring to it.
-func (a *applier) issuers(tenant string, wanted []IssuerSpec) error {
-	var rows []TrustedIssuer
-	if err := a.tx.Where("tenant_id = ?", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
-		return err
-	}
-	pairs := make([]*TrustedIssuer, len(wanted))
-	pair := func(same func(IssuerSettings, IssuerSettings) bool) {
-		for i, want := range wanted {
-			at := slices.IndexFunc(rows, func(row TrustedIssuer) bool { return same(row.Settings, want.IssuerSettings) })
-			if pairs[i] == nil && at >= 0 {
-				row := rows[at]
-				pairs[i], rows = &row, slices.Delete(rows, at, at+1)
-			}
-		}
-	}
-	pair(func(a, b IssuerSettings) bool { return a.kin(b) && sameSet(a.Audiences, b.Audiences) })
-	pair(func(a, b IssuerSettings) bool { return a.kin(b) && a.SubjectPrefix == b.SubjectPrefix })
-	pair(IssuerSettings.kin)
-	for i, want := range wanted {
-		if err := a.issuer(tenant, want, pairs[i]); err != nil {
-			return fmt.Errorf("trusted issuer %s: %w", want.Issuer, err)
-		}
-	}
-	return nil
-}
-
-// kin says that two entries are of one issuer and one kind of token.
-func (s IssuerSettings) kin(o IssuerSettings) bool {
-	return s.Issuer == o.Issuer && s.TokenType == o.TokenType
-}
-
-func sameSet(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
-}
-
-func (a *applier) issuer(tenant string, want IssuerSpec, row *TrustedIssuer) error {
-	created := row == nil
-	if created {
-		row = &TrustedIssuer{TenantID: tenant, ID: strings.ToLower(rand.Text()[:16]), CreatedAt: At(a.now)}
-	}
-	fields, err := diff(created, row.Settings, want.IssuerSettings)
-	if err != nil {
-		return err
-	}
-	secret := want.Keys.SharedSecret
-	switch {
-	case secret == "" && row.SealedSecret != nil:
-		row.SealedSecret, row.RootVersion = nil, 0
-		fields = append(fields, FieldChange{Name: "keys.shared_secret"})
-	case secret != "" && !a.secrets.MatchIssuerSecret(tenant, want.Issuer, secret, row.SealedSecret, row.RootVersion):
-		row.SealedSecret, row.RootVersion = a.secrets.SealIssuerSecret(tenant, want.Issuer, secret)
-		fields = append(fields, FieldChange{Name: "keys.shared_secret"})
-	}
-	if !a.record(created, tenant, "issuer", want.Issuer, fields) {
-		return nil
-	}
-	if want.Disabled != row.Disabled && !created {
-		row.SessionsValidFrom = At(a.now)
-		if err := a.disabled(want.Disabled, tenant, EventIssuerDisabled, Event{IssuerID: row.ID}); err != nil {
-			return err
-		}
-	}
-	row.Settings, row.Disabled, row.UpdatedAt = want.IssuerSettings, want.Disabled, At(a.now)
-	return a.tx.Save(row).Error
-}
-
-// user sets the attributes that the file names; mapped ones beside them stay.
-func (a *applier) user(tenant string, want UserSpec) error {
-	row, err := a.store.lockUser(a.tx, tenant, want.Sub)
-	created := false
-	if errors.Is(err, ErrNotFound) {
-		row, created, err = a.store.makeUser(a.tx, tenant, want.Sub, a.now)
-	}
-	if err != nil {
-		return err
-	}
-	named, err := asStored(want.Attributes)
-	if err != nil {
-		return err
-	}
-	type fields struct {
-		Attributes map[string]any `json:"attributes"`
-		Disabled   bool           `json:"disabled,omitempty"`
-	}
-	merged := Overlay(row.Attributes, named)
-	changed, err := diff(created, fields{row.Attributes, row.Disabled}, fields{merged, want.Disabled})
-	if err != nil || !a.record(created, tenant, "user", want.Sub, changed) {
-		return err
-	}
-	disabled := want.Disabled && !row.Disabled && !created
-	row.Attributes, row.Disabled, row.At = merged, want.Disabled, a.now
-	if err := updateUser(a.tx, row); err != nil || !disabled {
-		return err
-	}
-	if err := endUserSessions(a.tx, tenant, want.Sub, a.now, session.UserDisabled); err != nil {
-		return err
-	}
-	return a.event(tenant, EventUserDisabled, Event{Subject: want.Sub})
-}
-
-// endUserSessions ends every session of a user. One event stands for them all.
-func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) error {
-	return tx.Exec(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
-		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL`,
-		At(now), why, At(now.Add(session.Retention)), tenant, sub).Error
 }
 
 // disabled writes the event of a noun that is disabled. One that comes back

@@ -1,0 +1,193 @@
+package oauth
+
+import (
+	"crypto/sha256"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// checkTyp refuses tokens that were made for something else (RFC 8725 §3.11).
+func (e *issuerEntry) checkTyp(typ string) error {
+	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	switch {
+	case slices.Contains(foreignTypes, typ):
+		return errors.New("its typ says that it is for something else")
+	case typ == "", typ == "jwt", e.Settings.Typ != "" && typ == strings.TrimPrefix(strings.ToLower(e.Settings.Typ), "application/"):
+		return nil
+	default:
+		return errors.New("its typ is not the expected one")
+	}
+}
+
+// checkTimes asks exp, iat and nbf, the token's life and its age.
+func (s *Subject) checkTimes(now time.Time) error {
+	e := s.entry
+	exp, hasExp, err1 := numericDate(s.claims["exp"])
+	iat, hasIat, err2 := numericDate(s.claims["iat"])
+	nbf, hasNbf, err3 := numericDate(s.claims["nbf"])
+	switch {
+	case errors.Join(err1, err2, err3) != nil:
+		return errors.New("exp, iat or nbf is not a time")
+	case !hasExp || !hasIat:
+		return errors.New("exp and iat are required")
+	case !now.Before(exp.Add(e.leeway())):
+		return errors.New("it has expired")
+	case iat.After(now.Add(e.leeway())), hasNbf && nbf.After(now.Add(e.leeway())):
+		return errors.New("it is not valid yet")
+	case now.Sub(iat) > e.maxAge()+e.leeway():
+		return errors.New("it is too old")
+	case exp.Sub(iat) > e.maxLifetime():
+		return errors.New("it lives too long")
+	}
+	s.authTime = iat
+	s.spent.ExpiresAt = exp.Add(e.leeway() + time.Minute)
+	return nil
+}
+
+// checkParties asks who the token was issued to.
+func (s *Subject) checkParties(c *Client) error {
+	for _, name := range []string{"client_id", "azp"} {
+		if v := s.claims[name]; v != nil {
+			if _, ok := v.(string); !ok {
+				return errors.New(name + " is not a string")
+			}
+		}
+	}
+	if s.entry.Settings.TokenType == models.TokenTypeIDToken { // OIDC Core §3.1.3.7
+		azp, present := s.claims["azp"].(string)
+		aud, _ := stringOrList(s.claims["aud"])
+		if !present && len(aud) > 1 || present && !slices.Contains(s.entry.audiences, azp) {
+			return errors.New("azp is not the expected client")
+		}
+		return nil
+	}
+	if id, present := s.claims["client_id"].(string); present && id != c.ID {
+		return errors.New("it was issued for another client")
+	}
+	return nil
+}
+
+// readAssertions takes from the token what its entry may state (R-EX-22).
+func (s *Subject) readAssertions(now time.Time) error {
+	e := s.entry
+	authTime, has, err := numericDate(s.claims["auth_time"])
+	if err != nil || has && authTime.After(now.Add(e.leeway())) {
+		return errors.New("auth_time is not a time in the past")
+	}
+	if has && e.Settings.MayAssert("auth_time") {
+		s.authTime = authTime
+	}
+	amr, err := amrClaim(s.claims["amr"])
+	if err != nil {
+		return err
+	}
+	acr := ""
+	if e.Settings.MayAssert("acr") {
+		acr = e.capped(s.claims["acr"])
+	}
+	if !e.Settings.MayAssert("amr") {
+		return nil
+	}
+	for _, method := range amr {
+		s.factors = append(s.factors, session.Factor{
+			AMR: method, Issuer: e.Settings.Issuer, Entry: e.ID, AuthTime: s.authTime, MaxACR: e.Settings.MaxACR, ACR: acr,
+		})
+	}
+	return nil
+}
+
+// capped is an asserted acr, at most the entry's maximum.
+func (e *issuerEntry) capped(asserted any) string {
+	acr, _ := asserted.(string)
+	most := e.Settings.MaxACR
+	if most != "" && slices.Index(session.ACRValues, acr) > slices.Index(session.ACRValues, most) {
+		return most
+	}
+	return acr
+}
+
+// amrClaim reads amr: a list of a few short strings (RFC 8176 §1).
+func amrClaim(v any) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	list, ok := v.([]any)
+	if !ok || len(list) > 20 {
+		return nil, errors.New("amr is not a list of strings")
+	}
+	var amr []string
+	for _, item := range list {
+		method, ok := item.(string)
+		if !ok || method == "" || len(method) > 64 || malformed(method) {
+			return nil, errors.New("amr is not a list of strings")
+		}
+		if !slices.Contains(amr, method) {
+			amr = append(amr, method)
+		}
+	}
+	return amr, nil
+}
+
+// mark makes the single-use mark: by jti, which a jwt must have. An ID token
+// without one is marked by what was signed; its signature could be re-spelled.
+func (s *Subject) mark(signingInput string) error {
+	s.spent.Issuer = s.entry.Settings.Issuer
+	unique := "jwt:" + signingInput
+	if v := s.claims["jti"]; v != nil {
+		jti, ok := v.(string)
+		if !ok || jti == "" || len(jti) > 1024 {
+			return errors.New("jti is not a short string")
+		}
+		unique = jti
+	} else if s.entry.Settings.TokenType == models.TokenTypeJWT {
+		return errors.New("jti is required")
+	}
+	digest := sha256.Sum256([]byte(unique))
+	s.spent.Digest = digest[:]
+	return nil
+}
+
+// numericDate reads a NumericDate (RFC 7519 §2); fractions are accepted, null
+// counts as absent.
+func numericDate(v any) (at time.Time, present bool, err error) {
+	switch n := v.(type) {
+	case nil:
+		return time.Time{}, false, nil
+	case int64:
+		if n > 0 && n < 1<<37 {
+			return time.Unix(n, 0).UTC(), true, nil
+		}
+	case float64:
+		if n > 0 && n < 1<<37 {
+			whole, fraction := math.Modf(n)
+			return time.Unix(int64(whole), int64(fraction*1e9)).UTC(), true, nil
+		}
+	}
+	return time.Time{}, false, errors.New("not a NumericDate")
+}
+
+// stringOrList reads a claim that is a string or a list of strings.
+func stringOrList(v any) ([]string, error) {
+	switch v := v.(type) {
+	case string:
+		return []string{v}, nil
+	case []any:
+		var list []string
+		for _, item := range v {
+			s, ok := item.(string)
+			if !ok {
+				return nil, errors.New("not a list of strings")
+			}
+			list = append(list, s)
+		}
+		return list, nil
+	default:
+		return nil, errors.New("neither a string nor a list")
+	}
+}
