@@ -133,3 +133,20 @@ func TestTwoLargeNumbersAreNeverOneUser(t *testing.T) {
 		w.want(400, "invalid_request", w.Exchange("", "web", raw(uid)))
 	}
 }
+
+func TestARetryAfterAnOutageNeverOutlivesTheIdleEnd(t *testing.T) {
+	proxy := testdb.NewProxy(t, testdb.Postgres(t))
+	w := newWorld(t, testserver.Options{DatabaseURL: proxy.URL()})
+	client := testserver.Web()
+	client.Preset = "aal3" // 5 min access, 15 min without use
+	w.Apply(testserver.Tenant("default", w.issuer, client, testserver.Backend()))
+	first := w.signIn("alice").Text("refresh_token")
+	w.want(200, "", w.Refresh("", "web", first))
+	proxy.Cut()
+	w.want(503, "temporarily_unavailable", w.Refresh("", "web", first))
+	w.Clock.Advance(13 * time.Minute)
+	proxy.Heal()
+	if a := w.want(200, "", w.Refresh("", "web", first)); a.JSON["expires_in"] != 120.0 {
+		t.Errorf("expires_in %v two minutes before the idle end", a.JSON["expires_in"])
+	}
+}

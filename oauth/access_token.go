@@ -38,7 +38,7 @@ func (s *Server) mintSession(c *Client, of *models.Session, audience, scope []st
 			claims["acr"] = acr
 		}
 	}
-	m, err := s.mint(c, claims, audience, scope, now, c.Settings.Policy().AccessExpiry(now, of.AbsoluteExpiry))
+	m, err := s.mint(c, claims, audience, scope, now, c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry()))
 	m.leftOut = leftOut
 	return m, err
 }

@@ -51,44 +51,50 @@ func readHeader(text []byte) (*joseHeader, error) {
 // (R-JK-08 … R-JK-10) and returns its header: three parts of canonical
 // base64url, JSON without duplicate members, no critical extensions.
 func compactHeader(token string) (*joseHeader, error) {
+	header, payload, err := readCompact(token)
+	if err != nil {
+		return nil, err
+	}
+	return header, strictObject(payload)
+}
+
+// readCompact is compactHeader but for the payload: enough for what only we
+// can have signed.
+func readCompact(token string) (header *joseHeader, payload []byte, err error) {
 	if len(token) > maxJWT {
-		return nil, errors.New("longer than 16 KiB")
+		return nil, nil, errors.New("longer than 16 KiB")
 	}
 	if strings.Count(token, ".") != 2 {
-		return nil, errors.New("not a compact JWS")
+		return nil, nil, errors.New("not a compact JWS")
 	}
 	parts := strings.Split(token, ".")
 	var decoded [3][]byte
 	for i, part := range parts {
-		b, err := canonicalBase64(part)
-		if err != nil {
-			return nil, err
+		if decoded[i], err = canonicalBase64(part); err != nil {
+			return nil, nil, err
 		}
-		decoded[i] = b
 	}
 	if len(decoded[0]) > maxHeader {
-		return nil, errors.New("header longer than 4 KiB")
+		return nil, nil, errors.New("header longer than 4 KiB")
 	}
-	for _, text := range decoded[:2] {
-		if err := strictObject(text); err != nil {
-			return nil, err
-		}
+	if err := strictObject(decoded[0]); err != nil {
+		return nil, nil, err
 	}
 	h, err := readHeader(decoded[0])
 	if err != nil {
-		return nil, errors.New("header is not a JOSE header")
+		return nil, nil, errors.New("header is not a JOSE header")
 	}
 	switch {
 	case h.Crit != nil || h.B64 != nil:
-		return nil, errors.New("critical header extensions are not supported") // RFC 7515 §4.1.11, RFC 7797 §6
+		err = errors.New("critical header extensions are not supported") // RFC 7515 §4.1.11, RFC 7797 §6
 	case h.Zip != nil || h.Enc != nil:
-		return nil, errors.New("encrypted tokens are not supported")
+		err = errors.New("encrypted tokens are not supported")
 	case h.Alg == "" || strings.EqualFold(h.Alg, "none"):
-		return nil, errors.New("unsigned")
+		err = errors.New("unsigned")
 	case len(h.Kid) > maxKid:
-		return nil, errors.New("kid longer than 256 bytes")
+		err = errors.New("kid longer than 256 bytes")
 	}
-	return h, nil
+	return h, decoded[1], err
 }
 
 // canonicalBase64 refuses padding, white space and unused bits that are set:

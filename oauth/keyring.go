@@ -110,7 +110,7 @@ func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
 // verify checks the signature of a token of ours by its kid, over the whole
 // ring, and returns its typ and payload.
 func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byte, err error) {
-	header, err := compactHeader(token)
+	header, _, err := readCompact(token)
 	if err != nil {
 		return "", nil, err
 	}

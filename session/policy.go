@@ -75,11 +75,11 @@ func (p Policy) IdleExpiry(at time.Time) time.Time {
 }
 
 // AccessExpiry is when an access token minted now ends: after its life, and
-// never past the session's absolute end.
-func (p Policy) AccessExpiry(now, absoluteExpiry time.Time) time.Time {
+// never past the end that the session has if it is not used again.
+func (p Policy) AccessExpiry(now, sessionExpiry time.Time) time.Time {
 	exp := now.Add(p.AccessTTL)
-	if absoluteExpiry.Before(exp) {
-		return absoluteExpiry
+	if sessionExpiry.Before(exp) {
+		return sessionExpiry
 	}
 	return exp
 }
