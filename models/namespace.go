@@ -5,21 +5,42 @@ import (
 	"strings"
 )
 
-// namespaceFaults names the entries of one tenant that could speak for each
-// other's users: prefixes must be prefix-free, and are shared only by entries
-// that all say so (DESIGN §4). An entry without a prefix may stand beside
-// others; what it maps is then checked by SpeaksFor.
+// clash is how two entries of one tenant could speak for each other's users.
+type clash int
+
+const (
+	noClash   clash = iota
+	sameSpace       // one namespace, and not both say that they share it
+	overlap         // one namespace inside the other
+)
+
+// clashes compares the namespaces of two entries: prefixes must be prefix-free,
+// and are shared only by entries that all say so (DESIGN §4). An entry without
+// a prefix may stand beside others; what it maps is then checked by SpeaksFor.
+func (s IssuerSettings) clashes(o IssuerSettings) clash {
+	a, b := s.SubjectPrefix, o.SubjectPrefix
+	switch {
+	case a == b && s.ShareSubjects && o.ShareSubjects:
+		return noClash
+	case a == b:
+		return sameSpace
+	case a != "" && b != "" && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a)):
+		return overlap
+	default:
+		return noClash
+	}
+}
+
+// namespaceFaults names the entries that clash, by their issuers.
 func namespaceFaults(entries []IssuerSettings) []string {
 	var faults []string
-	for i, a := range entries {
-		for _, b := range entries[:i] {
-			shared := a.ShareSubjects && b.ShareSubjects
-			switch {
-			case a.SubjectPrefix == b.SubjectPrefix && !shared:
-				faults = append(faults, fmt.Sprintf("%s and %s have the same subject_prefix %q: give one another prefix, or share_subjects: true to both", b.Issuer, a.Issuer, a.SubjectPrefix))
-			case a.SubjectPrefix == b.SubjectPrefix, a.SubjectPrefix == "", b.SubjectPrefix == "":
-			case strings.HasPrefix(a.SubjectPrefix, b.SubjectPrefix), strings.HasPrefix(b.SubjectPrefix, a.SubjectPrefix):
-				faults = append(faults, fmt.Sprintf("subject_prefix %q of %s and %q of %s: one begins with the other", b.SubjectPrefix, b.Issuer, a.SubjectPrefix, a.Issuer))
+	for i, b := range entries {
+		for _, a := range entries[:i] {
+			switch a.clashes(b) {
+			case sameSpace:
+				faults = append(faults, fmt.Sprintf("%s and %s have the same subject_prefix %q: give one another prefix, or share_subjects: true to both", a.Issuer, b.Issuer, b.SubjectPrefix))
+			case overlap:
+				faults = append(faults, fmt.Sprintf("subject_prefix %q of %s and %q of %s: one begins with the other", a.SubjectPrefix, a.Issuer, b.SubjectPrefix, b.Issuer))
 			}
 		}
 	}

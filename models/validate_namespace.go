@@ -3,7 +3,6 @@ package models
 import (
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // distinct sees to it that a token belongs to one entry: two of one issuer and
@@ -33,12 +32,10 @@ func (v *tenantValidation) namespaces() {
 	path := func(i int) string { return fmt.Sprintf("%s.trusted_issuers[%d].subject_prefix", v.at, i) }
 	for j, b := range v.TrustedIssuers {
 		for i, a := range v.TrustedIssuers[:j] {
-			one, other := a.SubjectPrefix, b.SubjectPrefix
-			switch {
-			case one == other && !(a.ShareSubjects && b.ShareSubjects):
+			switch a.clashes(b.IssuerSettings) {
+			case sameSpace:
 				v.Add(path(j), "is the same as %s: entries share a namespace only if each says share_subjects: true", path(i))
-			case one == other || one == "" || other == "":
-			case strings.HasPrefix(one, other) || strings.HasPrefix(other, one):
+			case overlap:
 				v.Add(path(j), "overlaps %s: neither may begin with the other", path(i))
 			}
 		}
