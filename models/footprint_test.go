@@ -58,7 +58,9 @@ func TestRotationsLeaveNothingBehind(t *testing.T) {
 }
 
 // Heap-only updates leave the indexes alone. PostgreSQL counts them when a
-// connection ends.
+// connection ends. While somebody elsewhere holds an old snapshot a page cannot
+// be cleared, and now and then a row has to move to another one; with an index
+// on a column that changes no update would be heap-only.
 func TestRotationsLeaveTheIndexesAlone(t *testing.T) {
 	w := newPostgresWorld(t)
 	row := w.create(w.alice())
@@ -68,7 +70,7 @@ func TestRotationsLeaveTheIndexesAlone(t *testing.T) {
 	for w.number(updates) < 100 && t.Context().Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if hot := w.number(strings.Replace(updates, "n_tup_upd", "n_tup_hot_upd", 1)); hot != 100 {
+	if hot := w.number(strings.Replace(updates, "n_tup_upd", "n_tup_hot_upd", 1)); hot < 80 {
 		t.Errorf("%d of 100 rotations left the indexes alone", hot)
 	}
 }
