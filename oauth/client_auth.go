@@ -1,0 +1,110 @@
+package oauth
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/ory/fosite"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// credentials are what a request says of its client.
+type credentials struct {
+	id, secret string
+}
+
+// authenticateClient implements fosite.ClientAuthenticationStrategy. fosite's
+// own misses two methods at once and ignores a secret sent by a public client
+// (CONFORMANCE L-03).
+func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
+	call := callFrom(ctx)
+	c, err := readCredentials(r, form)
+	if err != nil {
+		return nil, err
+	}
+	client := call.Tenant.client(c.id)
+	if call.Tenant.broken["client "+c.id] {
+		return nil, errors.New("the client's configuration is unusable on this node")
+	}
+	if client == nil {
+		// As much work as for a client that exists.
+		s.keys.MatchClientSecret(call.Tenant.ID, c.id, c.secret, models.Digest{RootVersion: int64(s.keys.issuing.version)})
+		return nil, invalidClient(errors.New("unknown client"))
+	}
+	switch {
+	case client.IsPublic() && c.secret != "":
+		return nil, invalidClient(errors.New("a public client sent a secret"))
+	case !client.IsPublic() && !s.secretMatches(client, c.secret):
+		return nil, invalidClient(errors.New("wrong or missing secret"))
+	case !client.enabled():
+		return nil, invalidClient(errors.New("client or tenant is disabled"))
+	}
+	call.Client = client
+	return client, nil
+}
+
+// secretMatches compares with both secrets always.
+func (s *Server) secretMatches(c *Client, secret string) bool {
+	current := s.keys.MatchClientSecret(c.TenantID, c.ID, secret, c.SecretDigest)
+	previous := s.keys.MatchClientSecret(c.TenantID, c.ID, secret, c.PreviousDigest)
+	return current || previous
+}
+
+// readCredentials finds the one method that the request uses (RFC 6749 §2.3).
+func readCredentials(r *http.Request, form url.Values) (credentials, error) {
+	c := credentials{id: form.Get("client_id"), secret: form.Get("client_secret")}
+	headers := r.Header.Values("Authorization")
+	asserted := form.Has("client_assertion") || form.Has("client_assertion_type")
+	switch {
+	case asserted && (len(headers) > 0 || c.secret != ""):
+		return credentials{}, invalidRequest("More than one method of client authentication")
+	case asserted:
+		return credentials{}, invalidClient(errors.New("client assertions are not supported"))
+	case len(headers) > 1:
+		return credentials{}, invalidRequest("More than one Authorization header")
+	case len(headers) == 0 && c.id == "":
+		return credentials{}, invalidClient(errors.New("no credentials"))
+	case len(headers) == 0:
+		return c, nil
+	}
+	basic, err := readBasic(headers[0])
+	switch {
+	case err != nil:
+		return credentials{}, invalidClient(err)
+	case c.secret != "":
+		return credentials{}, invalidRequest("More than one method of client authentication")
+	case c.id != "" && c.id != basic.id:
+		return credentials{}, invalidRequest("client_id differs from the authenticated client")
+	}
+	return basic, nil
+}
+
+// readBasic reads HTTP Basic credentials, whose two halves are form-encoded
+// (RFC 6749 §2.3.1).
+func readBasic(header string) (credentials, error) {
+	scheme, encoded, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return credentials{}, errors.New("another Authorization scheme")
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+	if err != nil {
+		return credentials{}, errors.New("malformed Basic credentials")
+	}
+	id, secret, ok := strings.Cut(string(raw), ":")
+	if !ok {
+		return credentials{}, errors.New("malformed Basic credentials")
+	}
+	c := credentials{}
+	var errs [2]error
+	c.id, errs[0] = url.QueryUnescape(id)
+	c.secret, errs[1] = url.QueryUnescape(secret)
+	if errors.Join(errs[:]...) != nil || malformed(c.id) || malformed(c.secret) {
+		return credentials{}, errors.New("malformed form-encoding in Basic credentials")
+	}
+	return c, nil
+}

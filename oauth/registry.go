@@ -1,0 +1,210 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+const (
+	// registryCheck is how often a node asks what has changed.
+	registryCheck = 2 * time.Second
+	// registryBound is how old a node's view of tenants, clients, issuers and
+	// keys may be when it decides something.
+	registryBound = 5 * time.Second
+)
+
+// registry holds the tenants that a node serves, and notices changes.
+type registry struct {
+	store   *models.Store
+	keys    *Keys
+	base    string
+	now     func() time.Time
+	log     *slog.Logger
+	sources *keySources
+
+	loading sync.Mutex // one load at a time
+
+	mu        sync.RWMutex
+	tenants   map[string]*Tenant
+	revisions map[string]int64
+	checkedAt time.Time
+}
+
+// issuerOf is {iss} of a tenant (CONFORMANCE C-01).
+func (r *registry) issuerOf(tenant string) string {
+	if tenant == models.DefaultTenant {
+		return r.base
+	}
+	return r.base + "/t/" + tenant
+}
+
+// tenant is the tenant as of at most registryBound ago. ErrNotFound: there is
+// none.
+func (r *registry) tenant(ctx context.Context, id string) (*Tenant, error) {
+	if !models.ValidTenantID(id) {
+		return nil, models.ErrNotFound
+	}
+	r.mu.RLock()
+	t, fresh := r.tenants[id], r.fresh()
+	_, known := r.revisions[id]
+	r.mu.RUnlock()
+	switch {
+	case fresh && t != nil:
+		return t, nil
+	case fresh && !known:
+		return nil, models.ErrNotFound
+	case !fresh:
+		if err := r.check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r.load(ctx, id)
+}
+
+// lastKnown is the tenant as last seen, however long ago: for what is public
+// and should outlive an outage of the database.
+func (r *registry) lastKnown(id string) *Tenant {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.tenants[id]
+}
+
+// inUse lists the tenants that this node has loaded.
+func (r *registry) inUse() []*Tenant {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Collect(maps.Values(r.tenants))
+}
+
+func (r *registry) fresh() bool {
+	age := r.now().Sub(r.checkedAt)
+	return age >= 0 && age < registryBound
+}
+
+// check asks which tenants have changed and forgets those.
+func (r *registry) check(ctx context.Context) error {
+	asked := r.now()
+	revisions, err := r.store.TenantRevisions(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, t := range r.tenants {
+		if revisions[id] != t.row.Revision {
+			r.log.Info("configuration changed", "tenant", id)
+			delete(r.tenants, id)
+		}
+	}
+	r.revisions, r.checkedAt = revisions, asked
+	return nil
+}
+
+// load reads a tenant, unless another request has just done so.
+func (r *registry) load(ctx context.Context, id string) (*Tenant, error) {
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	if t := r.lastKnown(id); t != nil {
+		return t, nil
+	}
+	config, err := r.store.TenantConfig(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	t := r.build(config)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tenants[id] = t
+	return t, nil
+}
+
+// reread looks at the tenant again because a token names a key that this node
+// does not know: another node may just have made it. At most once a second,
+// since anybody can name any key.
+func (r *registry) reread(ctx context.Context, t *Tenant) (*Tenant, error) {
+	r.mu.RLock()
+	recent := r.now().Sub(r.checkedAt) < time.Second
+	r.mu.RUnlock()
+	if !recent {
+		if err := r.check(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r.load(ctx, t.ID)
+}
+
+// build compiles what the rows say. They were checked when they were written;
+// one that does not compile now is logged and serves nobody.
+func (r *registry) build(c *models.TenantConfig) *Tenant {
+	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}}
+	for _, row := range c.Clients {
+		t.clientIDs[row.ID] = true
+	}
+	for _, row := range c.Issuers {
+		t.namespaces = append(t.namespaces, row.Settings)
+	}
+	log := r.log.With("tenant", c.ID)
+	var err error
+	if t.ring, err = newKeyRing(r.keys, c.Keys); err != nil {
+		log.Error("signing keys", "error", err)
+	}
+	envs, err := environments()
+	if err != nil {
+		log.Error("expressions", "error", err)
+		return t
+	}
+	for _, row := range c.Clients {
+		client := &Client{Client: row, tenant: t}
+		var faults models.Faults
+		client.claims = compileMapping(envs.claim, row.Settings.Claims, "claims", &faults)
+		if row.Settings.Allow != "" {
+			if client.allow, err = compile(envs.allow, row.Settings.Allow, nil); err != nil {
+				faults.Add("allow", "%v", err)
+			}
+		}
+		if len(faults) > 0 {
+			t.broken["client "+row.ID] = true
+			log.Error("client is unusable", "client", row.ID, "error", faults)
+			continue
+		}
+		t.clients[row.ID] = client
+		for _, origin := range row.Settings.Origins {
+			if !slices.Contains(t.origins, origin) {
+				t.origins = append(t.origins, origin)
+			}
+		}
+	}
+	for _, row := range c.Issuers {
+		entry, err := r.newIssuerEntry(t, row)
+		if err != nil {
+			t.broken["issuer "+row.Settings.Issuer] = true
+			log.Error("trusted issuer is unusable", "issuer", row.Settings.Issuer, "error", err)
+			continue
+		}
+		t.issuers = append(t.issuers, entry)
+	}
+	return t
+}
+
+// run checks for changes until ctx ends.
+func (r *registry) run(ctx context.Context) {
+	tick := time.NewTicker(registryCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := r.check(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				r.log.Warn("cannot ask for changes of configuration", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
