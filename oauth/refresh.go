@@ -83,7 +83,9 @@ func (g *refreshGrant) askNarrowing(ctx context.Context, c *Client, r *refresh) 
 }
 
 // PopulateTokenEndpointResponse rotates the chain in one statement and signs.
-// Everything that can refuse is had before the statement.
+// Everything that can refuse is had before the statement, but for targets that
+// were all taken from the client: the token that is spent then comes back by a
+// retry, like one whose answer was lost.
 func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, request fosite.AccessRequester, responder fosite.AccessResponder) error {
 	state, client := stateOf(request)
 	r := state.refresh

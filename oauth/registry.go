@@ -144,6 +144,7 @@ func (r *registry) reread(ctx context.Context, t *Tenant) (*Tenant, error) {
 // one that does not compile now is logged and serves nobody.
 func (r *registry) build(c *models.TenantConfig) *Tenant {
 	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}}
+	t.metadata = sync.OnceValues(t.describe)
 	for _, row := range c.Clients {
 		t.clientIDs[row.ID] = true
 	}

@@ -18,6 +18,8 @@ type Tenant struct {
 	ring    *keyRing
 	origins []string // of all clients
 
+	metadata func() (*Document, error) // describe, made once
+
 	// What no subject may pass for: also of those clients and issuers that do
 	// not compile here and serve nobody.
 	clientIDs  map[string]bool
