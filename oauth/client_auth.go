@@ -16,6 +16,7 @@ import (
 // credentials are what a request says of its client.
 type credentials struct {
 	id, secret string
+	basic      bool // sent by HTTP Basic
 }
 
 // authenticateClient implements fosite.ClientAuthenticationStrategy. fosite's
@@ -34,18 +35,29 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 	if client == nil {
 		// As much work as for a client that exists.
 		s.keys.MatchClientSecret(call.Tenant.ID, c.id, c.secret, models.Digest{RootVersion: int64(s.keys.issuing.version)})
-		return nil, invalidClient(errors.New("unknown client"))
+		return nil, s.refuseSecret(call, c, "unknown client")
 	}
 	switch {
-	case client.IsPublic() && c.secret != "":
-		return nil, invalidClient(errors.New("a public client sent a secret"))
+	case client.IsPublic() && (c.secret != "" || c.basic):
+		return nil, invalidClient(errors.New("a public client sent credentials"))
 	case !client.IsPublic() && !s.secretMatches(client, c.secret):
-		return nil, invalidClient(errors.New("wrong or missing secret"))
+		return nil, s.refuseSecret(call, c, "wrong or missing secret")
 	case !client.enabled():
 		return nil, invalidClient(errors.New("client or tenant is disabled"))
 	}
 	call.Client = client
 	return client, nil
+}
+
+// refuseSecret refuses credentials that do not fit, and counts the secret. A
+// client id alone is no secret: anybody knows a public client's.
+func (s *Server) refuseSecret(call *Call, c credentials, why string) error {
+	if c.secret != "" {
+		if wait := s.throttle.fail(call.Tenant.ID, c.id, call.IP, s.now()); wait > 0 {
+			return tooManyFailures(wait)
+		}
+	}
+	return invalidClient(errors.New(why))
 }
 
 // secretMatches compares with both secrets always.
@@ -99,7 +111,7 @@ func readBasic(header string) (credentials, error) {
 	if !ok {
 		return credentials{}, errors.New("malformed Basic credentials")
 	}
-	c := credentials{}
+	c := credentials{basic: true}
 	var errs [2]error
 	c.id, errs[0] = url.QueryUnescape(id)
 	c.secret, errs[1] = url.QueryUnescape(secret)

@@ -31,6 +31,7 @@ type Server struct {
 	registry *registry
 	provider *fosite.Fosite
 	slots    *slots
+	throttle *throttle
 }
 
 // New builds a server. It reads nothing yet.
@@ -40,7 +41,8 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		store: c.Store, keys: c.Keys, log: c.Log,
-		slots: newSlots(4*runtime.GOMAXPROCS(0), 256, 3*time.Second),
+		slots:    newSlots(4*runtime.GOMAXPROCS(0), 256, 3*time.Second),
+		throttle: newThrottle(),
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
 			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{},
