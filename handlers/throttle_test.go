@@ -127,3 +127,13 @@ func TestWrongSecretsAtOnceAreCountedOnce(t *testing.T) {
 		t.Errorf("%d answered, want 10", answered)
 	}
 }
+
+// An empty secret is none (RFC 6749 §2.3.1): some libraries send every client's
+// id by Basic.
+func TestAPublicClientMayNameItselfByBasic(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	refresh := []string{"grant_type", "refresh_token", "refresh_token", w.signIn("alice").Text("refresh_token")}
+	w.want(401, "invalid_client", w.Post("/token", refresh, testserver.Basic("web", "any")))
+	w.want(200, "", w.Post("/token", refresh, testserver.Basic("web", "")))
+	w.want(401, "invalid_client", w.Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("backend", "")))
+}

@@ -71,8 +71,9 @@ func (a *applier) tenant(want TenantSpec) error {
 		want.SigningAlgorithm = "RS256"
 	}
 	type fields struct {
-		SigningAlgorithm string `json:"signing_algorithm"`
-		Disabled         bool   `json:"disabled,omitempty"`
+		SigningAlgorithm string    `json:"signing_algorithm"`
+		KeyRotation      *Duration `json:"key_rotation,omitempty"`
+		Disabled         bool      `json:"disabled,omitempty"`
 	}
 	row, created, err := lockTenant(a.tx, want.ID, a.now)
 	if err != nil {
@@ -82,7 +83,7 @@ func (a *applier) tenant(want TenantSpec) error {
 		a.faults.Add("tenant "+want.ID, "this id belonged to a tenant that was removed and is never used again")
 		return nil
 	}
-	changed, err := diff(created, fields{row.SigningAlgorithm, row.Disabled}, fields{want.SigningAlgorithm, want.Disabled})
+	changed, err := diff(created, fields{row.SigningAlgorithm, row.KeyRotation, row.Disabled}, fields{want.SigningAlgorithm, want.KeyRotation, want.Disabled})
 	if err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (a *applier) tenant(want TenantSpec) error {
 				return err
 			}
 		}
-		row.SigningAlgorithm, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.Disabled, At(a.now)
+		row.SigningAlgorithm, row.KeyRotation, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.KeyRotation, want.Disabled, At(a.now)
 		if err := a.tx.Save(row).Error; err != nil {
 			return err
 		}
@@ -141,21 +142,35 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 	if err != nil {
 		return err
 	}
+	type move struct{ old, renewed Digest }
+	var moved []move
 	for _, secret := range []struct {
 		name, want string
 		stored     *Digest
 	}{{"secret", want.Secret, &row.SecretDigest}, {"previous_secret", want.PreviousSecret, &row.PreviousDigest}} {
-		if secret.want == "" && secret.stored.Digest == nil ||
-			secret.want != "" && a.secrets.MatchClientSecret(tenant, want.ID, secret.want, *secret.stored) {
+		digest := Digest{}
+		if secret.want != "" {
+			digest = a.secrets.DigestClientSecret(tenant, want.ID, secret.want)
+		}
+		same := digest.Digest == nil && secret.stored.Digest == nil ||
+			secret.want != "" && a.secrets.MatchClientSecret(tenant, want.ID, secret.want, *secret.stored)
+		if !same {
+			fields = append(fields, FieldChange{Name: secret.name})
+		}
+		if same {
+			if digest.Digest != nil {
+				moved = append(moved, move{*secret.stored, digest})
+			}
 			continue
 		}
-		*secret.stored = Digest{}
-		if secret.want != "" {
-			*secret.stored = a.secrets.DigestClientSecret(tenant, want.ID, secret.want)
-		}
-		fields = append(fields, FieldChange{Name: secret.name})
+		*secret.stored = digest
 	}
 	if !a.record(created, tenant, "client", want.ID, fields) {
+		for _, m := range moved {
+			if err := renewClientSecret(a.tx, tenant, want.ID, m.old, m.renewed); err != nil {
+				return err
+			}
+		}
 		return nil
 	}
 	if want.Disabled != row.Disabled && !created {

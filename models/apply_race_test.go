@@ -90,7 +90,7 @@ func TestEveryChangeOfATenantHasARevisionOfItsOwn(t *testing.T) {
 		var changes atomic.Int64
 		together(16, func(i int) {
 			if i%2 == 0 {
-				if err := w.AddSigningKey(t.Context(), signingKey(fmt.Sprint(i), "RS256", start)); err != nil {
+				if err := w.add(signingKey(fmt.Sprint(i), "RS256", start)); err != nil {
 					t.Error(err)
 				}
 				changes.Add(1)

@@ -1,7 +1,9 @@
 package models
 
 import (
+	"database/sql/driver"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -69,3 +71,21 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 	*d, err = ParseDuration(string(text))
 	return err
 }
+
+// Value implements driver.Valuer: microseconds, and 0 for "none".
+func (d Duration) Value() (driver.Value, error) { return max(d.Of(), 0).Microseconds(), nil }
+
+// Scan implements sql.Scanner.
+func (d *Duration) Scan(src any) error {
+	v, ok := src.(int64)
+	if !ok {
+		return fmt.Errorf("scan duration: unexpected %T", src)
+	}
+	if *d = Duration(time.Duration(v) * time.Microsecond); v == 0 {
+		*d = Duration(session.NoIdleTimeout)
+	}
+	return nil
+}
+
+// GormDataType implements schema.GormDataTypeInterface.
+func (Duration) GormDataType() string { return "bigint" }

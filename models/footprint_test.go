@@ -109,7 +109,7 @@ func TestEverythingWorksWithoutPreparedStatements(t *testing.T) {
 	w.rotate(row, 0, 3)
 	must(t, w.EndSession(t.Context(), row, w.Now(), "revoked"))
 	must(t, w.RevokeToken(t.Context(), acme, "web", "jti", w.Now(), w.Now().Add(time.Hour)))
-	must(t, w.EnsureSigningKey(t.Context(), signingKey("k", "RS256", start), time.Hour))
+	must(t, w.add(signingKey("k", "RS256", start)))
 	if held, err := w.Lease(t.Context(), "prune", "a", w.Now(), time.Minute); !held || err != nil {
 		t.Errorf("lease: %v, %v", held, err)
 	}

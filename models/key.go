@@ -2,10 +2,11 @@ package models
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
 )
 
 // SigningKey is a tenant's private key, sealed, and the moments that decide
@@ -14,44 +15,40 @@ type SigningKey struct {
 	TenantID    string `gorm:"primaryKey"`
 	Kid         string `gorm:"primaryKey"` // RFC 7638 thumbprint
 	Algorithm   string
-	Sealed      []byte
+	Sealed      []byte // empty once retired
 	RootVersion int64
 	CreatedAt   Time
 	ActivatesAt Time // signs from then on
-	RetiredAt   Time // taken out of service by hand
+	RetiredAt   Time // out of service; the private part is gone
 }
 
-// AddSigningKey adds a key to a tenant's ring.
-func (s *Store) AddSigningKey(ctx context.Context, k SigningKey) error {
-	return s.transaction(ctx, func(tx *gorm.DB) error {
-		if err := touchTenant(tx, k.TenantID, k.CreatedAt.Time); err != nil {
-			return err
-		}
-		return tx.Create(&k).Error
-	})
-}
+// DefaultKeyRotation is how old a key gets before the next one signs, unless
+// its tenant says otherwise.
+const DefaultKeyRotation = 90 * 24 * time.Hour
 
-// EnsureSigningKey adds k if the newest key of the ring has another algorithm:
-// active at once in an empty ring, otherwise announced for so long. Of two
-// nodes that try at once one makes the key.
-func (s *Store) EnsureSigningKey(ctx context.Context, k SigningKey, announce time.Duration) error {
+// ChangeKeyRing changes a tenant's keys through fn, which is given those in
+// service in the order in which they activate and returns the ones to write,
+// old or new. Changes at once come one after the other. ErrNotFound: there is
+// no such tenant.
+func (s *Store) ChangeKeyRing(ctx context.Context, tenant string, now time.Time, fn func(ring []SigningKey) ([]SigningKey, error)) error {
 	return s.transaction(ctx, func(tx *gorm.DB) error {
-		if err := touchTenant(tx, k.TenantID, k.CreatedAt.Time); err != nil {
+		if err := touchTenant(tx, tenant, now); err != nil {
 			return err
 		}
-		var newest SigningKey
-		err := translate(tx.Where("tenant_id = ? AND retired_at IS NULL", k.TenantID).Order("activates_at DESC, kid DESC").Take(&newest).Error)
-		switch {
-		case errors.Is(err, ErrNotFound):
-			k.ActivatesAt = k.CreatedAt
-		case err != nil:
+		var ring []SigningKey
+		if err := tx.Where("tenant_id = ? AND retired_at IS NULL", tenant).Order("activates_at, kid").Find(&ring).Error; err != nil {
 			return err
-		case newest.Algorithm == k.Algorithm:
-			return nil
-		default:
-			k.ActivatesAt = At(k.CreatedAt.Add(announce))
 		}
-		return tx.Create(&k).Error
+		changed, err := fn(ring)
+		if err != nil {
+			return err
+		}
+		for _, k := range changed {
+			if err := tx.Save(&k).Error; err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -62,6 +59,41 @@ func (s *Store) SigningKeys(ctx context.Context, tenant string) ([]SigningKey, e
 		return db.Where("tenant_id = ?", tenant).Order("activates_at, kid").Find(&keys).Error
 	})
 	return keys, err
+}
+
+// KeyDue is a tenant that needs a new key, and what its newest one is.
+type KeyDue struct {
+	TenantID, Algorithm string
+	Newest              string // kid; empty: there is none
+	NewestAlgorithm     string
+}
+
+// KeysDue lists the tenants that have no key, or whose newest one is of another
+// algorithm, or by then will be as old as the tenant lets it become.
+func (s *Store) KeysDue(ctx context.Context, by time.Time) ([]KeyDue, error) {
+	var due []KeyDue
+	rotation := Duration(DefaultKeyRotation)
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT t.id AS tenant_id, t.signing_algorithm AS algorithm, COALESCE(k.kid, '') AS newest, COALESCE(k.algorithm, '') AS newest_algorithm
+			FROM tenants t LEFT JOIN signing_keys k ON k.tenant_id = t.id AND k.retired_at IS NULL AND NOT EXISTS (
+				SELECT 1 FROM signing_keys n WHERE n.tenant_id = t.id AND n.retired_at IS NULL
+					AND (n.activates_at > k.activates_at OR n.activates_at = k.activates_at AND n.kid > k.kid))
+			WHERE t.pruned_at IS NULL AND (k.kid IS NULL OR k.algorithm <> t.signing_algorithm
+				OR COALESCE(t.key_rotation, ?) > 0 AND k.activates_at + COALESCE(t.key_rotation, ?) <= ?)
+			ORDER BY t.id`, rotation, rotation, At(by)).Scan(&due).Error
+	})
+	return due, err
+}
+
+// ExpireSigningKeys destroys the private part of keys whose last token has
+// expired: a newer key signs for longer than any token lives.
+func (s *Store) ExpireSigningKeys(ctx context.Context, now time.Time) error {
+	return s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec(`UPDATE signing_keys SET retired_at = ?, sealed = ? WHERE retired_at IS NULL AND EXISTS (
+			SELECT 1 FROM signing_keys n WHERE n.tenant_id = signing_keys.tenant_id AND n.retired_at IS NULL
+				AND n.activates_at > signing_keys.activates_at AND n.activates_at < ?)`,
+			At(now), []byte{}, At(now.Add(-session.Retention))).Error
+	})
 }
 
 // TenantsWithoutKey lists tenants that have no signing key, at most 10.

@@ -20,6 +20,7 @@ var migrations = []struct {
 	statements []string
 }{
 	{"0001_init", initSchema},
+	{"0002_removal", removalSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

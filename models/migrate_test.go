@@ -45,8 +45,8 @@ func TestMigrateFromManyNodesAtOnce(t *testing.T) {
 		}
 		var migrations, epochs int
 		must(t, connect(t, url).QueryRow("SELECT (SELECT count(*) FROM migrations), (SELECT count(*) FROM settings)").Scan(&migrations, &epochs))
-		if migrations != 1 || epochs != 1 {
-			t.Errorf("%d migrations and %d epochs are recorded, want one of each", migrations, epochs)
+		if migrations != 2 || epochs != 1 {
+			t.Errorf("%d migrations and %d epochs are recorded, want both and one", migrations, epochs)
 		}
 	})
 }

@@ -143,3 +143,16 @@ var initSchema = []string{
 	`CREATE INDEX events_at ON events (at)`,
 	`CREATE INDEX events_session ON events (session_id) WHERE session_id IS NOT NULL`,
 }
+
+// removalSchema lets clients and issuers be removed for good, keys be rotated
+// on a schedule, root secrets follow each other, and the replay of a client
+// token be remembered once.
+var removalSchema = []string{
+	`CREATE TABLE roots (
+		version      BIGINT PRIMARY KEY,
+		issues_since BIGINT NOT NULL)`,
+	`ALTER TABLE tenants ADD COLUMN key_rotation BIGINT`, // microseconds; NULL: the default; 0: never
+	`ALTER TABLE clients ADD COLUMN removed_at BIGINT`,   // the row goes when its sessions have been ended
+	`ALTER TABLE trusted_issuers ADD COLUMN removed_at BIGINT`,
+	`ALTER TABLE spent_tokens ADD COLUMN replayed_at BIGINT`, // first time
+}

@@ -16,6 +16,7 @@ const DefaultTenant = "default"
 type TenantSpec struct {
 	ID               string       `yaml:"id"`
 	SigningAlgorithm string       `yaml:"signing_algorithm"` // RS256 (default) | ES256 | Ed25519
+	KeyRotation      *Duration    `yaml:"key_rotation"`      // how old a signing key gets; none: for ever; default 90d
 	Disabled         bool         `yaml:"disabled"`
 	ACR              []string     `yaml:"acr" available:"later"`
 	TrustedIssuers   []IssuerSpec `yaml:"trusted_issuers"`
@@ -34,6 +35,7 @@ type UserSpec struct {
 type Tenant struct {
 	ID                string `gorm:"primaryKey"`
 	SigningAlgorithm  string
+	KeyRotation       *Duration // nil: DefaultKeyRotation
 	StoreDevice       bool
 	Disabled          bool
 	SessionsValidFrom Time // sessions created before are refused

@@ -7,7 +7,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/session"
 )
+
+// minKeyRotation leaves room for a key to be announced a day before it signs.
+const minKeyRotation = 48 * time.Hour
 
 var tenantID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
@@ -45,6 +51,9 @@ type tenantValidation struct {
 
 func (v *tenantValidation) validate() {
 	v.required(v.at+".id", v.ID, matches(tenantID, "1–63 of a–z, 0–9 and -, and not begin with -"))
+	if r := v.KeyRotation; r != nil && r.Of() != session.NoIdleTimeout && r.Of() < minKeyRotation {
+		v.Add(v.at+".key_rotation", "must be at least %s, or none", Duration(minKeyRotation))
+	}
 	v.optional(v.at+".signing_algorithm", v.SigningAlgorithm, oneOf("RS256", "ES256", "Ed25519"))
 	for _, c := range v.Clients {
 		v.clients[c.ID] = true

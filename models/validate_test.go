@@ -78,6 +78,10 @@ func TestValidateTenant(t *testing.T) {
 		with("refuses an id with a newline at its end", func(t *models.TenantSpec) { t.ID = "shop\n" }, id),
 		with("refuses an unknown algorithm", func(t *models.TenantSpec) { t.SigningAlgorithm = "HS256" },
 			"signing_algorithm: must be one of RS256, ES256, Ed25519"),
+		with("takes a key rotation of two days", func(t *models.TenantSpec) { t.KeyRotation = duration("2d") }),
+		with("takes no key rotation", func(t *models.TenantSpec) { t.KeyRotation = duration("none") }),
+		with("refuses a key rotation that leaves no time to announce", func(t *models.TenantSpec) { t.KeyRotation = duration("47h59m") },
+			"key_rotation: must be at least 2d, or none"),
 	})
 	t.Run("refuses two of one id", func(t *testing.T) {
 		faults := models.ValidateTenants([]models.TenantSpec{{ID: "a"}, {ID: "b"}, {ID: "a"}}, baseIssuer)
@@ -411,4 +415,12 @@ func TestValidateUsers(t *testing.T) {
 			"users[0].attributes.a[0].b: must be UTF-8 without NUL",
 			`users[0].attributes.a[0]["c\x00"]: must be UTF-8 without NUL`),
 	})
+}
+
+func duration(text string) *models.Duration {
+	d, err := models.ParseDuration(text)
+	if err != nil {
+		panic(err)
+	}
+	return &d
 }

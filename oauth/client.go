@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -14,6 +15,8 @@ type Client struct {
 	tenant *Tenant
 	allow  *expression // nil: everybody
 	claims mapping
+
+	renewed atomic.Bool // its secret has been digested under the issuing root
 }
 
 // Origins lists the client's browser origins.

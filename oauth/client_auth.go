@@ -16,7 +16,6 @@ import (
 // credentials are what a request says of its client.
 type credentials struct {
 	id, secret string
-	basic      bool // sent by HTTP Basic
 }
 
 // authenticateClient implements fosite.ClientAuthenticationStrategy. fosite's
@@ -38,12 +37,15 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 		return nil, s.refuseSecret(call, c, "unknown client")
 	}
 	switch {
-	case client.IsPublic() && (c.secret != "" || c.basic):
-		return nil, invalidClient(errors.New("a public client sent credentials"))
+	case client.IsPublic() && c.secret != "":
+		return nil, invalidClient(errors.New("a public client sent a secret"))
 	case !client.IsPublic() && !s.secretMatches(client, c.secret):
 		return nil, s.refuseSecret(call, c, "wrong or missing secret")
 	case !client.enabled():
 		return nil, invalidClient(errors.New("client or tenant is disabled"))
+	}
+	if !client.IsPublic() {
+		s.renewClientSecret(ctx, client, c.secret)
 	}
 	call.Client = client
 	return client, nil
@@ -111,7 +113,7 @@ func readBasic(header string) (credentials, error) {
 	if !ok {
 		return credentials{}, errors.New("malformed Basic credentials")
 	}
-	c := credentials{basic: true}
+	c := credentials{}
 	var errs [2]error
 	c.id, errs[0] = url.QueryUnescape(id)
 	c.secret, errs[1] = url.QueryUnescape(secret)

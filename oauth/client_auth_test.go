@@ -14,15 +14,15 @@ func TestReadBasic(t *testing.T) {
 		name, header string
 		want         *credentials // nil: refused
 	}{
-		{"takes id and secret", basic("web:secret"), &credentials{"web", "secret", true}},
-		{"takes the scheme in any case", "bAsIc " + basic("web:secret")[6:], &credentials{"web", "secret", true}},
-		{"splits at the first colon", basic("web:a:b:"), &credentials{"web", "a:b:", true}},
-		{"decodes both halves after the split", basic("a%3Ab:c%3Ad%25"), &credentials{"a:b", "c:d%", true}},
-		{"takes a plus for a space", basic("a+b:c+d"), &credentials{"a b", "c d", true}},
-		{"takes an encoded plus for a plus", basic("web:c%2Bd"), &credentials{"web", "c+d", true}},
-		{"takes UTF-8", basic("web:%C3%A9é"), &credentials{"web", "éé", true}},
-		{"takes an empty secret, which will match nothing", basic("web:"), &credentials{"web", "", true}},
-		{"takes characters that need no encoding as they are", basic("a-z._~:A-Z._~"), &credentials{"a-z._~", "A-Z._~", true}},
+		{"takes id and secret", basic("web:secret"), &credentials{"web", "secret"}},
+		{"takes the scheme in any case", "bAsIc " + basic("web:secret")[6:], &credentials{"web", "secret"}},
+		{"splits at the first colon", basic("web:a:b:"), &credentials{"web", "a:b:"}},
+		{"decodes both halves after the split", basic("a%3Ab:c%3Ad%25"), &credentials{"a:b", "c:d%"}},
+		{"takes a plus for a space", basic("a+b:c+d"), &credentials{"a b", "c d"}},
+		{"takes an encoded plus for a plus", basic("web:c%2Bd"), &credentials{"web", "c+d"}},
+		{"takes UTF-8", basic("web:%C3%A9é"), &credentials{"web", "éé"}},
+		{"takes an empty secret, which will match nothing", basic("web:"), &credentials{"web", ""}},
+		{"takes characters that need no encoding as they are", basic("a-z._~:A-Z._~"), &credentials{"a-z._~", "A-Z._~"}},
 
 		{"refuses Bearer", "Bearer abc", nil},
 		{"refuses a longer scheme", "Basically " + basic("web:secret")[6:], nil},

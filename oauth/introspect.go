@@ -144,6 +144,7 @@ func (i *introspection) describeHandle(ctx context.Context, caller *Client, toke
 	if err != nil || !caller.alive(row, now) || i.keys.place(row, h) != current {
 		return nil, err
 	}
+	i.renewSessionToken(ctx, row, h)
 	issued := row.CreatedAt
 	if chain := chainOf(row, h.kind); !chain.RotatedAt.IsZero() {
 		issued = chain.RotatedAt
@@ -188,6 +189,8 @@ func (k *Keys) place(row *models.Session, h handle) place {
 	switch {
 	case len(chain.Digest) == 0:
 		return forged
+	case h.generation < chain.Generation && k.all[h.version] == nil:
+		return forged // its tag could not be checked either
 	case h.generation < chain.Generation:
 		return used
 	case h.generation == chain.Generation && same(digest, chain.Digest):

@@ -9,80 +9,124 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
+// scheduledAnnouncement is how long a key that is due by age is published
+// before it signs: verifiers that fetch once a day have it in time.
+const scheduledAnnouncement = 24 * time.Hour
+
+// ErrUnknownKey: the tenant has no such key in service.
+var ErrUnknownKey = errors.New("there is no such key in service")
+
 // EnsureSigningKeys makes the first key of every tenant that has none, and
-// announces one where the tenant's algorithm has changed.
+// announces one where the algorithm has changed or the key grows old. Of two
+// nodes that do so at once one makes the key.
 func (s *Server) EnsureSigningKeys(ctx context.Context) error {
-	revisions, err := s.store.TenantRevisions(ctx)
+	due, err := s.store.KeysDue(ctx, s.now().Add(scheduledAnnouncement))
 	if err != nil {
 		return err
 	}
 	var faults []error
-	for id := range revisions {
-		if err := s.ensureSigningKey(ctx, id); err != nil {
-			faults = append(faults, fmt.Errorf("tenant %s: %w", id, err))
+	for _, d := range due {
+		if err := s.makeKey(ctx, d); err != nil {
+			faults = append(faults, fmt.Errorf("tenant %s: %w", d.TenantID, err))
 		}
 	}
 	return errors.Join(faults...)
 }
 
-func (s *Server) ensureSigningKey(ctx context.Context, tenant string) error {
-	c, err := s.store.TenantConfig(ctx, tenant)
-	if err != nil {
-		return err
-	}
-	if n := len(c.Keys); n > 0 && c.Keys[n-1].Algorithm == c.SigningAlgorithm {
-		return nil
-	}
+func (s *Server) makeKey(ctx context.Context, due models.KeyDue) error {
 	now := s.now()
-	key, err := s.keys.NewSigningKey(tenant, c.SigningAlgorithm, now, now)
+	activates := now.Add(scheduledAnnouncement)
+	switch {
+	case due.Newest == "":
+		activates = now
+	case due.NewestAlgorithm != due.Algorithm:
+		activates = now.Add(Announcement)
+	}
+	key, err := s.keys.NewSigningKey(due.TenantID, due.Algorithm, now, activates)
 	if err != nil {
 		return err
 	}
-	return s.store.EnsureSigningKey(ctx, key, Announcement)
+	return s.store.ChangeKeyRing(ctx, due.TenantID, now, func(ring []models.SigningKey) ([]models.SigningKey, error) {
+		if newest(ring).Kid != due.Newest {
+			return nil, nil // another node was faster
+		}
+		return []models.SigningKey{key}, nil
+	})
 }
 
-// CheckRootSecret refuses a root secret that does not open the key that a
-// tenant signs with. It is asked before anything is written under that root:
-// what running nodes have would not fit it.
-func (s *Server) CheckRootSecret(ctx context.Context) error {
-	revisions, err := s.store.TenantRevisions(ctx)
-	if err != nil {
-		return err
+// newest is the key that activates last; the zero value for an empty ring.
+func newest(ring []models.SigningKey) models.SigningKey {
+	if len(ring) == 0 {
+		return models.SigningKey{}
 	}
-	for id := range revisions {
-		keys, err := s.store.SigningKeys(ctx, id)
-		if err != nil {
-			return err
-		}
-		for i, state := range KeyStates(keys, s.now()) {
-			if state != KeyActive {
-				continue
-			}
-			if _, err := s.keys.unsealKey(keys[i]); err != nil {
-				return fmt.Errorf("the root secret is not the one of this database: it does not open the key that tenant %q signs with: %w", id, err)
-			}
-		}
-	}
-	return nil
+	return ring[len(ring)-1]
 }
 
 // RotateSigningKey announces a new key of the tenant's algorithm. It begins to
 // sign when every verifier has had time to see it; the key before it goes on
 // verifying until its last token has expired.
 func (s *Server) RotateSigningKey(ctx context.Context, tenant string) (models.SigningKey, error) {
+	now := s.now()
+	key, err := s.newKey(ctx, tenant, now, now.Add(Announcement))
+	if err != nil {
+		return models.SigningKey{}, err
+	}
+	return key, s.store.ChangeKeyRing(ctx, tenant, now, func(ring []models.SigningKey) ([]models.SigningKey, error) {
+		if last := newest(ring); now.Before(last.ActivatesAt.Time) {
+			return nil, fmt.Errorf("key %s is announced already and signs from %s on", last.Kid, last.ActivatesAt.Format(time.RFC3339))
+		}
+		return []models.SigningKey{key}, nil
+	})
+}
+
+// RetireSigningKey takes a key out of service at once and destroys its private
+// part: from then on no token that it signed is accepted here. If it is the one
+// that signs, the key that is announced takes its place, or else a new one.
+// signs is the kid that signs from now on.
+func (s *Server) RetireSigningKey(ctx context.Context, tenant, kid string) (signs string, err error) {
+	now := s.now()
+	spare, err := s.newKey(ctx, tenant, now, now)
+	if err != nil {
+		return "", err
+	}
+	err = s.store.ChangeKeyRing(ctx, tenant, now, func(ring []models.SigningKey) (changed []models.SigningKey, err error) {
+		states := KeyStates(ring, now)
+		signs = ""
+		var retired, announced *models.SigningKey
+		for i := range ring {
+			switch {
+			case ring[i].Kid == kid:
+				retired = &ring[i]
+			case states[i] == KeyActive:
+				signs = ring[i].Kid
+			case states[i] == KeyAnnounced:
+				announced = &ring[i]
+			}
+		}
+		if retired == nil {
+			return nil, ErrUnknownKey
+		}
+		retired.RetiredAt, retired.Sealed = models.At(now), []byte{}
+		changed = append(changed, *retired)
+		if signs != "" {
+			return changed, nil
+		}
+		if announced == nil {
+			announced = &spare
+		}
+		announced.ActivatesAt, signs = models.At(now), announced.Kid
+		return append(changed, *announced), nil
+	})
+	return signs, err
+}
+
+// newKey makes a key of the tenant's algorithm. It is not stored.
+func (s *Server) newKey(ctx context.Context, tenant string, now, activates time.Time) (models.SigningKey, error) {
 	c, err := s.store.TenantConfig(ctx, tenant)
 	if err != nil {
 		return models.SigningKey{}, err
 	}
-	now := s.now()
-	if n := len(c.Keys); n > 0 && now.Before(c.Keys[n-1].ActivatesAt.Time) {
-		return models.SigningKey{}, fmt.Errorf("key %s is announced already and signs from %s on", c.Keys[n-1].Kid, c.Keys[n-1].ActivatesAt.Format(time.RFC3339))
-	}
-	key, err := s.keys.NewSigningKey(tenant, c.SigningAlgorithm, now, now.Add(Announcement))
-	if err != nil {
-		return models.SigningKey{}, err
-	}
-	return key, s.store.AddSigningKey(ctx, key)
+	return s.keys.NewSigningKey(tenant, c.SigningAlgorithm, now, activates)
 }
 
 // SigningReady says whether every tenant has a key, and every tenant in use

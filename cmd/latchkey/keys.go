@@ -42,7 +42,29 @@ until the last token that it signed has expired, then retired.`
 				return nil
 			})
 		},
-	}, notYet("retire", "Take a key out of service at once", "  latchkey keys retire KID --config latchkey.yaml"))
+	}, &cobra.Command{
+		Use: "retire KID", Short: "Take a key out of service at once and destroy it", Args: cobra.ExactArgs(1),
+		Long: `Takes a key out of service, for one that may have been copied. Running servers
+accept no token that it signed within 5 seconds; if it was the one that signs,
+the announced key takes its place, or else a new one. Sessions and refresh
+tokens live on: an app whose access token is refused refreshes it. Verifiers
+that keep the key set accept the key until they fetch the set again, which
+Cache-Control allows them for 5 minutes.`,
+		Example: "  latchkey keys retire KID --config latchkey.yaml --tenant acme",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
+				signs, err := server.RetireSigningKey(cmd.Context(), tenant, args[0])
+				if errors.Is(err, oauth.ErrUnknownKey) {
+					return fmt.Errorf("tenant %q has no key %q in service; see latchkey keys list", tenant, args[0])
+				}
+				if err != nil {
+					return noTenant(err, tenant)
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "Retired %s: tokens that it signed are refused from now on. %s signs.\n", args[0], signs)
+				return nil
+			})
+		},
+	})
 	return keys
 }
 

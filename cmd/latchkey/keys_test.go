@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,6 +45,29 @@ func TestKeysAreListedAnnouncedAndPublished(t *testing.T) {
 	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}} {
 		d.refuses(append(args, "--tenant", "nobody"), `there is no tenant "nobody"`)
 	}
+}
+
+func TestARetiredKeyIsReplacedAtOnce(t *testing.T) {
+	d := newDeployment(t, testdb.Postgres(t))
+	s, other := d.serve(), d.serve()
+	session := d.signIn(s, "alice")
+	old := kidOf(t, session)
+	said := regexp.MustCompile(`^Retired (\S+): tokens that it signed are refused from now on\. (\S+) signs\.\n$`).FindStringSubmatch(d.run("keys", "retire", old))
+	if said == nil || said[1] != old {
+		t.Fatalf("keys retire says %q", said)
+	}
+	for _, node := range []*server{s, other} {
+		eventually(t, "the token is refused", func() bool { return node.introspect(session.text("access_token")).is(false) })
+		eventually(t, "the new key is published alone", func() bool { return slices.Equal(node.kids(), said[2:]) })
+	}
+	if next := other.refresh(session.text("refresh_token")); next.status != 200 || kidOf(t, next) != said[2] {
+		t.Errorf("refresh: %d %s", next.status, next.body)
+	}
+	if text := d.run("keys", "list"); !regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(old) + ` +ES256 +retired `).MatchString(text) {
+		t.Errorf("listed:\n%s", text)
+	}
+	d.refuses([]string{"keys", "retire", old}, "no key", "in service")
+	d.refuses([]string{"keys", "retire", old, "--tenant", "nobody"}, `there is no tenant "nobody"`)
 }
 
 // An announced key is made to sign a moment from now, since nobody waits ten

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -44,7 +43,7 @@ New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 	root.PersistentFlags().StringVarP(&settings.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables win over it")
 	root.AddCommand(
 		newDev(), newServe(&settings), newApply(&settings), newMigrate(&settings),
-		newKeys(&settings), newSecret(), newHealthcheck(&settings),
+		newKeys(&settings), newSecret(&settings), newHealthcheck(&settings),
 	)
 	return root
 }
@@ -55,14 +54,6 @@ func group(use, short string) *cobra.Command {
 		Use: use, Short: short,
 		Args: cobra.NoArgs, // an unknown command of the group is an error
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-}
-
-// notYet is a command of the design that is refused until it exists.
-func notYet(use, short, example string) *cobra.Command {
-	return &cobra.Command{
-		Use: use, Short: short + " (not available yet)", Example: example,
-		RunE: func(*cobra.Command, []string) error { return errors.New("this command is not available yet") },
 	}
 }
 

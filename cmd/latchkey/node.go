@@ -58,6 +58,9 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 }
 
 func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
+	if err := n.oauth.Reseal(ctx); err != nil {
+		return err
+	}
 	tenants := n.config.Tenants
 	if len(tenants) == 0 {
 		existing, err := n.store.TenantRevisions(ctx)
@@ -169,8 +172,8 @@ func (n *node) ready(ctx context.Context) error {
 	return n.oauth.SigningReady(ctx)
 }
 
-// keepHouse does what some node has to do now and then: measure the clock,
-// prune. One node at a time prunes, by a lease.
+// keepHouse does what has to be done now and then: every node measures its
+// clock, and one at a time, by a lease, looks after rows and keys.
 func (n *node) keepHouse(ctx context.Context) {
 	const every = 30 * time.Second
 	holder := rand.Text()
@@ -186,24 +189,24 @@ func (n *node) keepHouse(ctx context.Context) {
 			n.log.Warn("measure the database's clock", "error", err)
 			continue
 		}
-		if err := n.prune(ctx, holder, 2*every); err != nil && ctx.Err() == nil {
-			n.log.Warn("prune", "error", err)
+		if err := n.tidy(ctx, holder, 2*every); err != nil && ctx.Err() == nil {
+			n.log.Warn("keep house", "error", err)
 		}
 	}
 }
 
-func (n *node) prune(ctx context.Context, holder string, lease time.Duration) error {
+// tidy prunes, batch by batch, for as long as the lease is held, and then does
+// the rest. What fails does not keep the next thing from being done.
+func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) error {
 	for {
 		held, err := n.store.Lease(ctx, "prune", holder, n.store.Now(), lease)
 		if err != nil || !held {
 			return err
 		}
 		more, err := n.store.Prune(ctx, n.store.Now())
-		if err == nil && !more {
-			return n.store.Sweep(ctx)
+		if more && err == nil {
+			continue
 		}
-		if err != nil {
-			return err
-		}
+		return errors.Join(err, n.store.Sweep(ctx), n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx))
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/latchkey/latchkey/internal/testdb"
@@ -16,7 +17,7 @@ func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
 		d.write("root-secret", testserver.NextRoot)
 		d.edit("id: web", "id: other") // it would be written, and the back end's secret digested anew
 		for _, args := range [][]string{{"serve"}, {"apply"}, {"apply", "--dry-run"}, {"keys", "list"}, {"keys", "rotate"}} {
-			d.refuses(args, "the root secret is not the one of this database", `the key that tenant "default" signs with`)
+			d.refuses(args, "the root secret is not the one of this database", "fingerprint")
 		}
 		d.write("root-secret", testserver.RootSecret)
 		if after := d.run("keys", "list"); after != before {
@@ -32,7 +33,10 @@ func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
 // A root secret is changed in two roll-outs: accepted everywhere, then first.
 func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
+	text := d.text()
+	d.write("latchkey.yaml", text+"      - { id: idle, auth: secret, secret_file: backend-secret, grants: [client-credentials] }\n")
 	before := d.serve()
+	d.write("latchkey.yaml", text) // what it does not name stays, and no start digests its secret anew
 	session := d.signIn(before, "alice")
 	d.write("root-secret", testserver.RootSecret+"\n"+testserver.NextRoot)
 	accepting := d.serve()
@@ -50,8 +54,32 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 		}
 		session = next
 	}
+	for _, s := range []*server{before, accepting} {
+		s.signal(syscall.SIGTERM)
+		s.wait()
+	}
+	d.moved("client secrets move when they are used, or applied from a file: default/idle\n")
+	machine := issuing.post("/token", []string{"grant_type", "client_credentials", "client_id", "idle", "client_secret", testserver.ClientSecret})
+	if machine.status != 200 {
+		t.Fatalf("client credentials: %d %s", machine.status, machine.body)
+	}
+	d.moved("nothing hangs on it; it can be taken out of the configuration")
+
 	d.write("root-secret", testserver.NextRoot)
-	d.refuses([]string{"serve"}, "the root secret is not the one of this database") // the signing key hangs on the old one
+	alone := d.serve()
+	if next := alone.refresh(session.text("refresh_token")); next.status != 200 {
+		t.Errorf("refresh without the old root: %d %s", next.status, next.body)
+	}
+	d.write("root-secret", testserver.RootSecret)
+	d.refuses([]string{"serve"}, "the root secret is not the one of this database")
+}
+
+// moved checks what secret status says of a root secret that does not issue.
+func (d *deployment) moved(sentence string) {
+	d.t.Helper()
+	if status := d.run("secret", "status"); !strings.Contains(status, sentence) {
+		d.t.Errorf("secret status does not say %q but\n%s", sentence, status)
+	}
 }
 
 func TestANodeWhoseSigningKeyDoesNotOpenIsNotReady(t *testing.T) {

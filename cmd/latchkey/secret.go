@@ -2,13 +2,17 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 )
 
-func newSecret() *cobra.Command {
+func newSecret(s *settings) *cobra.Command {
 	secret := group("secret", "Root secrets")
 	secret.Example = "  latchkey secret new"
 	secret.AddCommand(&cobra.Command{
@@ -24,6 +28,64 @@ or in the file that LATCHKEY_SECRET_FILE names.`,
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), oauth.NewRootSecret())
 			return err
 		},
-	}, notYet("status", "Say what still hangs on an old root secret", "  latchkey secret status --config latchkey.yaml"))
+	}, &cobra.Command{
+		Use:   "status",
+		Short: "Say what still hangs on each root secret",
+		Long: `Counts what the database holds under each root secret, by its fingerprint. A
+root secret that nothing hangs on can be taken out of the configuration. What
+hangs on an old one moves by itself: sessions when they are refreshed, client
+secrets and session tokens when they are used, signing keys and shared secrets
+within half a minute of a server that issues with the new one.`,
+		Example: "  latchkey secret status --config latchkey.yaml",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withServer(cmd, s, func(server *oauth.Server, _ *models.Store) error {
+				status, err := server.SecretStatus(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return printStatus(cmd.OutOrStdout(), status)
+			})
+		},
+	})
 	return secret
+}
+
+func printStatus(out io.Writer, status []oauth.RootStatus) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ROOT SECRET\tROLE\tSIGNING KEYS\tSHARED SECRETS\tCLIENT SECRETS\tSESSIONS\tSESSION TOKENS")
+	for _, r := range status {
+		role := "unknown"
+		switch {
+		case r.Issues:
+			role = "issues"
+		case r.Accepted:
+			role = "accepted"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", r.Fingerprint, role, r.SigningKeys, r.SharedSecrets, r.ClientSecrets, r.Sessions, r.SessionTokens)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, r := range status {
+		switch {
+		case r.Issues:
+		case !r.Needed():
+			fmt.Fprintf(out, "\n%s: nothing hangs on it; it can be taken out of the configuration.\n", r.Fingerprint)
+		case !r.Accepted:
+			fmt.Fprintf(out, "\n%s: is not configured, so what hangs on it is refused.\n", r.Fingerprint)
+		default:
+			fmt.Fprintf(out, "\n%s: still needed.\n", r.Fingerprint)
+		}
+		if r.Issues {
+			continue
+		}
+		if r.ClientSecrets > 0 {
+			fmt.Fprintf(out, "  client secrets move when they are used, or applied from a file: %s\n", strings.Join(r.Clients, ", "))
+		}
+		if r.Sessions+r.SessionTokens > 0 {
+			fmt.Fprintf(out, "  sessions move when they are used; the last of them ends by %s at the latest\n", stamp(r.LastSession))
+		}
+	}
+	return nil
 }

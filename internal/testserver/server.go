@@ -130,6 +130,7 @@ func New(t testing.TB, o Options) *Server {
 	t.Cleanup(func() { s.Store.Close() })
 	must(t, s.Store.Migrate(ctx))
 	s.OAuth = oauth.New(oauth.Config{Issuer: o.Issuer, Store: s.Store, Keys: s.Keys, Log: log})
+	must(t, s.OAuth.Reseal(ctx))
 	s.Apply(o.Tenants...)
 
 	handler, err := handlers.New(handlers.Config{

@@ -1,0 +1,100 @@
+package handlers_test
+
+import (
+	"context"
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// A root secret is changed in two roll-outs: first it is accepted everywhere,
+// then it issues. Then the old one is taken away.
+func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
+	const old, fresh = testserver.RootSecret, testserver.NextRoot
+	eachDatabase(t, func(t *testing.T, w *world) {
+		nodes := []*testserver.Server{w.newNode(old), w.newNode(old)}
+		l := newLoad(w, nodes...)
+		a := w.want(200, "", w.Post("/token", exchangeForm(w.issuer.Token(w.URL, "bob", nil)), testserver.Basic("backend", testserver.ClientSecret)))
+		sessionToken := a.Text("session_token")
+
+		for _, roots := range [][]string{{old, fresh}, {fresh, old}, {fresh}} {
+			for i := range nodes {
+				if len(roots) == 1 {
+					needNothing(t, nodes[0].OAuth)
+				}
+				replaced := append([]*testserver.Server{}, *l.nodes.Load()...)
+				replaced[i] = w.newNode(roots...)
+				l.nodes.Store(&replaced)
+				l.settle()
+				l.pass(6*time.Second, 3*time.Second)
+				in := replaced[i].Post("/introspect", []string{"token", sessionToken}, testserver.Basic("backend", testserver.ClientSecret))
+				if in.JSON["active"] != true {
+					t.Fatalf("the session token under %d roots: %d %s", len(roots), in.Status, in.Body)
+				}
+				// bob's refresh token is used as well, or it hangs on the old root
+				a = w.want(200, "", replaced[i].Post("/token", []string{"grant_type", "refresh_token", "refresh_token", a.Text("refresh_token")}, testserver.Basic("backend", testserver.ClientSecret)))
+			}
+			nodes = *l.nodes.Load()
+		}
+		l.end()
+		last := nodes[0]
+		w.want(200, "", last.Post("/revoke", []string{"token", sessionToken}, testserver.Basic("backend", testserver.ClientSecret)))
+		if in := last.Introspect("", a.Text("access_token")); string(in.Body) != `{"active":false}` {
+			t.Errorf("a session token of the old root did not sign out: %s", in.Body)
+		}
+	})
+}
+
+// needNothing fails if a root secret that does not issue is still needed.
+func needNothing(t *testing.T, server *oauth.Server) {
+	t.Helper()
+	status, err := server.SecretStatus(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range status {
+		if !r.Issues && r.Needed() {
+			t.Fatalf("still needed: %+v", r)
+		}
+	}
+}
+
+func exchangeForm(subject string) []string {
+	return []string{
+		"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange",
+		"subject_token_type", "urn:ietf:params:oauth:token-type:jwt", "subject_token", subject,
+	}
+}
+
+// What names a root that is not configured has a tag that nobody can check: it
+// must not pass for a used token of the session's chain.
+func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		back := testserver.Basic("backend", testserver.ClientSecret)
+		a := w.want(200, "", w.Post("/token", exchangeForm(w.issuer.Token(w.URL, "bob", nil)), back))
+		if _, err := openDatabase(t, w.DatabaseURL).Exec("UPDATE sessions SET session_token_generation = 5"); err != nil {
+			t.Fatal(err)
+		}
+		genuine, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(a.Text("session_token"), "lk_st_"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range genuine {
+			if i < 4 || i >= 24 { // all but the session id and the generation
+				genuine[i] ^= 0xff
+			}
+		}
+		forged := "lk_st_" + base64.RawURLEncoding.EncodeToString(genuine)
+		w.want(200, "", w.Post("/revoke", []string{"token", forged}, back))
+		if in := w.Introspect("", forged); string(in.Body) != `{"active":false}` {
+			t.Errorf("introspection: %s", in.Body)
+		}
+		if !w.active(a.Text("access_token")) {
+			t.Error("a forged token ended the session")
+		}
+	})
+}

@@ -1,0 +1,179 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// RootUse counts what one root secret is still needed for.
+type RootUse struct {
+	RootVersion   int64
+	SigningKeys   int
+	SharedSecrets int // of trusted issuers
+	ClientSecrets int // previous ones included
+	Sessions      int // with a refresh token
+	SessionTokens int
+	LastSession   Time // when the last of these sessions has ended
+}
+
+// rootUses is where root versions are written down, and the live rows of each.
+// An absent secret is NULL or empty, as the engine has it.
+var rootUses = []struct {
+	table, column, live string
+	count               func(*RootUse) *int
+	sessions            bool
+}{
+	{"signing_keys", "root_version", "retired_at IS NULL", func(u *RootUse) *int { return &u.SigningKeys }, false},
+	{"trusted_issuers", "root_version", "length(sealed_secret) > 0", func(u *RootUse) *int { return &u.SharedSecrets }, false},
+	{"clients", "secret_root_version", "length(secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
+	{"clients", "previous_secret_root_version", "length(previous_secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
+	{"sessions", "root_version", "length(refresh_digest) > 0", func(u *RootUse) *int { return &u.Sessions }, true},
+	{"sessions", "session_token_root_version", "length(session_token_digest) > 0", func(u *RootUse) *int { return &u.SessionTokens }, true},
+}
+
+// RootUses counts what hangs on each root secret. It reads the whole table of
+// sessions.
+func (s *Store) RootUses(ctx context.Context, now time.Time) (map[int64]*RootUse, error) {
+	uses := map[int64]*RootUse{}
+	for _, in := range rootUses {
+		statement, args := "SELECT "+in.column+", count(*), 0 FROM "+in.table+" WHERE "+in.live, []any(nil)
+		if in.sessions {
+			statement = "SELECT " + in.column + ", count(*), max(absolute_expires_at) FROM sessions WHERE " + in.live +
+				" AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)"
+			args = []any{At(now), At(now)}
+		}
+		rows, err := s.read.WithContext(ctx).Raw(statement+" GROUP BY "+in.column, args...).Rows()
+		if err != nil {
+			return nil, translate(err)
+		}
+		for rows.Next() {
+			var version int64
+			var n int
+			var last Time
+			if err := rows.Scan(&version, &n, &last); err != nil {
+				rows.Close()
+				return nil, err
+			}
+			u := uses[version]
+			if u == nil {
+				u = &RootUse{RootVersion: version}
+				uses[version] = u
+			}
+			*in.count(u) += n
+			if last.After(u.LastSession.Time) {
+				u.LastSession = last
+			}
+		}
+		if err := rows.Close(); err != nil {
+			return nil, translate(err)
+		}
+	}
+	return uses, nil
+}
+
+// IssueUnder notes that a root secret issues, the first time that one does so.
+// From then on what hangs on earlier ones moves to it, and never back: while
+// nodes change over, some still issue under the one before.
+func (s *Store) IssueUnder(ctx context.Context, version int64, now time.Time) error {
+	return s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec("INSERT INTO roots (version, issues_since) VALUES (?, ?) ON CONFLICT DO NOTHING", version, At(now)).Error
+	})
+}
+
+// movesTo is the condition that the root in column is an earlier one than the
+// root that is its parameter.
+func movesTo(column string) string {
+	return ` AND EXISTS (SELECT 1 FROM roots later WHERE later.version = ? AND NOT EXISTS (
+		SELECT 1 FROM roots r WHERE r.version = ` + column + ` AND r.issues_since >= later.issues_since))`
+}
+
+// SealingRoots lists the root versions under which signing keys in service are
+// sealed.
+func (s *Store) SealingRoots(ctx context.Context) ([]int64, error) {
+	var versions []int64
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT DISTINCT root_version FROM signing_keys WHERE retired_at IS NULL").Scan(&versions).Error
+	})
+	return versions, err
+}
+
+// ClientsUnderRoot names clients whose secret is digested under the root, as
+// tenant/client, at most 20.
+func (s *Store) ClientsUnderRoot(ctx context.Context, version int64) ([]string, error) {
+	var ids []string
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT tenant_id || '/' || id FROM clients WHERE length(secret_digest) > 0 AND secret_root_version = ?
+			OR length(previous_secret_digest) > 0 AND previous_secret_root_version = ? ORDER BY tenant_id, id LIMIT 20`, version, version).Scan(&ids).Error
+	})
+	return ids, err
+}
+
+// Reseal seals anew what is sealed under an earlier root than the given one: at
+// most 100 signing keys and as many shared secrets. key and secret return nil
+// for what they cannot open, which stays as it is. Nodes keep what they hold in
+// memory, so that none has to read anything again.
+func (s *Store) Reseal(ctx context.Context, version int64, key func(SigningKey) []byte, secret func(TrustedIssuer) []byte) error {
+	var keys []SigningKey
+	var issuers []TrustedIssuer
+	err := s.query(ctx, func(db *gorm.DB) error {
+		if err := db.Where("root_version <> ? AND retired_at IS NULL"+movesTo("root_version"), version, version).Limit(100).Find(&keys).Error; err != nil {
+			return err
+		}
+		return db.Where("root_version <> ? AND length(sealed_secret) > 0"+movesTo("root_version"), version, version).Limit(100).Find(&issuers).Error
+	})
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if sealed := key(k); sealed != nil {
+			err = s.exec(ctx, func(db *gorm.DB) error {
+				return db.Exec("UPDATE signing_keys SET sealed = ?, root_version = ? WHERE tenant_id = ? AND kid = ? AND sealed = ? AND retired_at IS NULL",
+					sealed, version, k.TenantID, k.Kid, k.Sealed).Error
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, i := range issuers {
+		if sealed := secret(i); sealed != nil {
+			err = s.exec(ctx, func(db *gorm.DB) error {
+				return db.Exec("UPDATE trusted_issuers SET sealed_secret = ?, root_version = ? WHERE tenant_id = ? AND id = ? AND sealed_secret = ?",
+					sealed, version, i.TenantID, i.ID, i.SealedSecret).Error
+			})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RenewClientSecret digests a client's secret under a later root, if it still
+// has the old digest; whether as its secret or as the previous one makes no difference.
+func (s *Store) RenewClientSecret(ctx context.Context, tenant, client string, old, renewed Digest) error {
+	return s.exec(ctx, func(db *gorm.DB) error { return renewClientSecret(db, tenant, client, old, renewed) })
+}
+
+func renewClientSecret(db *gorm.DB, tenant, client string, old, renewed Digest) error {
+	for _, column := range []string{"secret", "previous_secret"} {
+		err := db.Exec("UPDATE clients SET "+column+"_digest = ?, "+column+"_root_version = ? WHERE tenant_id = ? AND id = ? AND "+column+"_digest = ?"+movesTo(column+"_root_version"),
+			renewed.Digest, renewed.RootVersion, tenant, client, old.Digest, renewed.RootVersion).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RenewSessionToken digests a session's token under a later root, if it still
+// has the old digest.
+func (s *Store) RenewSessionToken(ctx context.Context, id SessionID, old []byte, renewed Chain) error {
+	return s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec(`UPDATE sessions SET session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?
+			WHERE id = ? AND session_token_digest = ?`+movesTo("session_token_root_version"),
+			renewed.Digest, renewed.Next, renewed.RootVersion, id, old, renewed.RootVersion).Error
+	})
+}

@@ -1,0 +1,138 @@
+package oauth
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// A root secret is changed in two roll-outs (DESIGN §4): the new one is first
+// accepted everywhere, then issues. What hangs on the old one moves by itself:
+// refresh tokens at each refresh, client secrets and session tokens when they
+// are used, what is sealed in the background.
+
+// RootStatus says what a root secret is to this configuration, and what still
+// hangs on it.
+type RootStatus struct {
+	models.RootUse
+	Fingerprint string
+	Issues      bool // new tokens, digests and seals are made with it
+	Accepted    bool // it is configured
+	Clients     []string
+}
+
+// Needed says whether something would be lost without the root secret.
+func (r RootStatus) Needed() bool {
+	return r.SigningKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.SessionTokens > 0
+}
+
+// SecretStatus lists the root secrets that are configured, the issuing one
+// first, and those that something in the database still needs.
+func (s *Server) SecretStatus(ctx context.Context) ([]RootStatus, error) {
+	uses, err := s.store.RootUses(ctx, s.now())
+	if err != nil {
+		return nil, err
+	}
+	for version := range s.keys.all {
+		if uses[int64(version)] == nil {
+			uses[int64(version)] = &models.RootUse{RootVersion: int64(version)}
+		}
+	}
+	var list []RootStatus
+	for version, use := range uses {
+		r := RootStatus{
+			RootUse: *use, Fingerprint: fmt.Sprintf("%08x", version),
+			Issues: version == int64(s.keys.issuing.version), Accepted: s.keys.all[uint32(version)] != nil,
+		}
+		if r.ClientSecrets > 0 && !r.Issues {
+			if r.Clients, err = s.store.ClientsUnderRoot(ctx, version); err != nil {
+				return nil, err
+			}
+		}
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b RootStatus) int {
+		switch {
+		case a.Issues != b.Issues && a.Issues, a.Issues == b.Issues && a.Fingerprint < b.Fingerprint:
+			return -1
+		}
+		return 1
+	})
+	return list, nil
+}
+
+// CheckRootSecret refuses root secrets that do not open the signing keys in
+// service. It is asked before anything is written under them: what running
+// nodes have would not fit.
+func (s *Server) CheckRootSecret(ctx context.Context) error {
+	versions, err := s.store.SealingRoots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, version := range versions {
+		if s.keys.all[uint32(version)] == nil {
+			return fmt.Errorf("the root secret is not the one of this database: signing keys are sealed with another one (fingerprint %08x)", version)
+		}
+	}
+	return nil
+}
+
+// Reseal notes that the issuing root issues, and moves signing keys and shared
+// secrets to it. What does not open stays as it is; the tenant that it belongs
+// to says so.
+func (s *Server) Reseal(ctx context.Context) error {
+	if err := s.store.IssueUnder(ctx, int64(s.keys.issuing.version), s.now()); err != nil {
+		return err
+	}
+	return s.store.Reseal(ctx, int64(s.keys.issuing.version),
+		func(k models.SigningKey) []byte {
+			return s.keys.reseal("signing-key", k.TenantID, k.Kid, k.Algorithm, k.Sealed, k.RootVersion)
+		},
+		func(i models.TrustedIssuer) []byte {
+			return s.keys.reseal("shared-secret", i.TenantID, i.Settings.Issuer, "HS256", i.SealedSecret, i.RootVersion)
+		})
+}
+
+func (k *Keys) reseal(purpose, tenant, name, algorithm string, sealed []byte, version int64) []byte {
+	plain, err := k.open(purpose, tenant, name, algorithm, sealed, version)
+	if err != nil {
+		return nil
+	}
+	anew, _ := k.seal(purpose, tenant, name, algorithm, plain)
+	return anew
+}
+
+// renewClientSecret digests a secret that has just proved right under the
+// issuing root, once for each time that the client is loaded.
+func (s *Server) renewClientSecret(ctx context.Context, c *Client, secret string) {
+	issuing := int64(s.keys.issuing.version)
+	for _, stored := range []models.Digest{c.SecretDigest, c.PreviousDigest} {
+		if stored.Digest == nil || stored.RootVersion == issuing || c.renewed.Load() ||
+			!s.keys.MatchClientSecret(c.TenantID, c.ID, secret, stored) {
+			continue
+		}
+		if err := s.store.RenewClientSecret(ctx, c.TenantID, c.ID, stored, s.keys.DigestClientSecret(c.TenantID, c.ID, secret)); err != nil {
+			s.log.Warn("digest a client's secret anew", "tenant", c.TenantID, "client", c.ID, "error", err)
+			continue
+		}
+		c.renewed.Store(true)
+	}
+}
+
+// renewSessionToken does the same for a session token that has just proved to
+// be the current one.
+func (s *Server) renewSessionToken(ctx context.Context, row *models.Session, h handle) {
+	if h.kind != sessionToken || row.SessionToken.RootVersion == s.keys.issuing.version || s.keys.all[h.version] == nil {
+		return
+	}
+	renewed := models.Chain{
+		RootVersion: s.keys.issuing.version,
+		Digest:      s.keys.digest(h, s.keys.issuing.version),
+		Next:        s.keys.digest(s.keys.successor(row.TenantID, h), s.keys.issuing.version),
+	}
+	if err := s.store.RenewSessionToken(ctx, row.ID, row.SessionToken.Digest, renewed); err != nil {
+		s.log.Warn("digest a session token anew", "tenant", row.TenantID, "session", row.ID.String(), "error", err)
+	}
+}
