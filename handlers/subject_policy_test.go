@@ -87,7 +87,7 @@ func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 				tenant := testserver.Tenant("default", d.issuer, testserver.Web(), testserver.Backend())
 				tenant.SigningAlgorithm = "ES256"
 				disable(&tenant)
-				if _, err := d.Store.Apply(context.Background(), []models.TenantSpec{tenant}, d.Keys, false); err != nil {
+				if _, err := d.Store.Apply(context.Background(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{}); err != nil {
 					t.Fatal(err)
 				}
 				d.refuses(t, ofJWT, d.with(nil))

@@ -20,24 +20,33 @@ type Secrets interface {
 // errDryRun rolls back what a dry run did.
 var errDryRun = errors.New("dry run")
 
+// ApplyOptions say how Apply goes about it.
+type ApplyOptions struct {
+	DryRun bool // change nothing, and tell what would be changed
+	Prune  bool // remove tenants, clients and trusted issuers that are not wanted
+}
+
 // Apply makes tenants, clients, trusted issuers and users as wanted says, in
-// one transaction, and tells what it changed. What wanted does not name stays.
-// It is idempotent. A dry run does the same and takes it back. The faults of
-// wanted against what is stored already are returned as Faults.
-func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets, dryRun bool) ([]Change, error) {
+// one transaction, and tells what it changed. What wanted does not name stays,
+// unless it prunes. It is idempotent. The faults of wanted against what is
+// stored already are returned as Faults.
+func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets, o ApplyOptions) ([]Change, error) {
 	var changes []Change
 	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
-		a := applier{tx: tx, store: s, secrets: secrets, now: s.Now()}
+		a := applier{tx: tx, store: s, secrets: secrets, prune: o.Prune, now: s.Now()}
 		for _, t := range wanted {
 			if err := a.tenant(t); err != nil {
 				return fmt.Errorf("tenant %s: %w", t.ID, err)
 			}
 		}
+		if err := a.pruneTenants(wanted); err != nil {
+			return err
+		}
 		changes = a.changes
 		if len(a.faults) > 0 {
 			return a.faults
 		}
-		if dryRun {
+		if o.DryRun {
 			return errDryRun
 		}
 		return nil
@@ -52,6 +61,7 @@ type applier struct {
 	tx      *gorm.DB
 	store   *Store
 	secrets Secrets
+	prune   bool
 	now     time.Time
 	changes []Change
 	faults  Faults
@@ -117,6 +127,9 @@ func (a *applier) inside(want TenantSpec) error {
 			return fmt.Errorf("client %s: %w", c.ID, err)
 		}
 	}
+	if err := a.pruneClients(want); err != nil {
+		return err
+	}
 	if err := a.issuers(want.ID, want.TrustedIssuers); err != nil {
 		return err
 	}
@@ -131,12 +144,12 @@ func (a *applier) inside(want TenantSpec) error {
 func (a *applier) client(tenant string, want ClientSpec) error {
 	var row Client
 	err := translate(a.tx.Where("tenant_id = ? AND id = ?", tenant, want.ID).Take(&row).Error)
-	created := errors.Is(err, ErrNotFound)
+	created := errors.Is(err, ErrNotFound) || !row.RemovedAt.IsZero()
 	if err != nil && !created {
 		return err
 	}
-	if created {
-		row = Client{TenantID: tenant, ID: want.ID, CreatedAt: At(a.now)}
+	if created { // after a removal: its sessions before are still to be swept
+		row = Client{TenantID: tenant, ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: row.SessionsValidFrom}
 	}
 	fields, err := diff(created, row.Settings, want.ClientSettings)
 	if err != nil {
@@ -202,7 +215,7 @@ func (a *applier) event(tenant string, what EventType, e Event) error {
 // ones together: what a file does not name stays, and may be in the way.
 func (a *applier) collisions(tenant string) error {
 	var clash []string
-	err := a.tx.Raw("SELECT c.id FROM clients c JOIN users u ON u.tenant_id = c.tenant_id AND u.sub = c.id WHERE c.tenant_id = ?", tenant).Scan(&clash).Error
+	err := a.tx.Raw("SELECT c.id FROM clients c JOIN users u ON u.tenant_id = c.tenant_id AND u.sub = c.id WHERE c.tenant_id = ? AND c.removed_at IS NULL", tenant).Scan(&clash).Error
 	if err != nil {
 		return err
 	}
@@ -210,7 +223,7 @@ func (a *applier) collisions(tenant string) error {
 		a.faults.Add("tenant "+tenant, "client %s has the id of a user", id)
 	}
 	var rows []TrustedIssuer
-	if err := a.tx.Where("tenant_id = ?", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
+	if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
 		return err
 	}
 	settings := make([]IssuerSettings, len(rows))

@@ -146,7 +146,7 @@ func TestEnablingAgainRevivesNoSession(t *testing.T) {
 				var err error
 				row, err = w.CreateSession(waits, w.alice(), signs)
 				must(t, err)
-			}}, false)
+			}}, models.ApplyOptions{})
 			must(t, err)
 			w.clock.Advance(time.Second)
 			w.switched(noun, false)

@@ -12,7 +12,7 @@ import (
 // the same entry with another of both; sessions keep referring to it.
 func (a *applier) issuers(tenant string, wanted []IssuerSpec) error {
 	var rows []TrustedIssuer
-	if err := a.tx.Where("tenant_id = ?", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
+	if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
 		return err
 	}
 	pairs := make([]*TrustedIssuer, len(wanted))
@@ -33,7 +33,7 @@ func (a *applier) issuers(tenant string, wanted []IssuerSpec) error {
 			return fmt.Errorf("trusted issuer %s: %w", want.Issuer, err)
 		}
 	}
-	return nil
+	return a.pruneIssuers(tenant, rows) // what is left is not wanted
 }
 
 // kin says that two entries are of one issuer and one kind of token.

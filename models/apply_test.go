@@ -95,7 +95,7 @@ func TestApplyDryRunTellsAllAndChangesNothing(t *testing.T) {
 		changed := tenant()
 		changed.Clients[0].Name, changed.SigningAlgorithm = "Web", "ES256"
 		wanted := []models.TenantSpec{changed, office()}
-		dry, err := w.Apply(t.Context(), wanted, secrets{}, true)
+		dry, err := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{DryRun: true})
 		must(t, err)
 		w.wantRows(before)
 		if again := w.revision(acme); again != revision || w.config().SigningAlgorithm != "RS256" {
@@ -147,7 +147,7 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 				w.exec("UPDATE tenants SET pruned_at = 1 WHERE id = 'gone'")
 				w.clock.Advance(time.Hour) // what is added now comes last
 				before, revision := w.rows(), w.revision(acme)
-				changes, err := w.Apply(t.Context(), []models.TenantSpec{office(), c.spec}, secrets{}, false)
+				changes, err := w.Apply(t.Context(), []models.TenantSpec{office(), c.spec}, secrets{}, models.ApplyOptions{})
 				var faults models.Faults
 				if !errors.As(err, &faults) || faults.Error() != c.want || changes != nil {
 					t.Errorf("refused with %v, want %s", err, c.want)

@@ -12,6 +12,7 @@ import (
 // Change is one difference between wanted and actual configuration.
 type Change struct {
 	Created bool
+	Removed bool
 	Tenant  string
 	Noun    string // tenant, client, issuer, user
 	ID      string
@@ -30,8 +31,11 @@ type FieldChange struct {
 //	    access_token_ttl: "5m" → "10m"
 func (c Change) Print(w io.Writer) {
 	sign := "~"
-	if c.Created {
+	switch {
+	case c.Created:
 		sign = "+"
+	case c.Removed:
+		sign = "-"
 	}
 	if c.Noun == "tenant" {
 		fmt.Fprintf(w, "%s tenant %s\n", sign, c.ID)

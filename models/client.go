@@ -89,6 +89,7 @@ type Client struct {
 	PreviousDigest    Digest         `gorm:"embedded;embeddedPrefix:previous_secret_"`
 	Disabled          bool           // as in Settings, for statements to ask
 	SessionsValidFrom Time           // sessions created before are refused
+	RemovedAt         Time           // the row goes when its sessions have been swept
 	CreatedAt         Time
 	UpdatedAt         Time
 }

@@ -33,9 +33,12 @@ func (w *world) operations(row *models.Session) map[string]func(ctx context.Cont
 		"SigningKeys":     func(ctx context.Context) error { _, err := w.SigningKeys(ctx, acme); return err },
 		"Lease":           func(ctx context.Context) error { _, err := w.Lease(ctx, "prune", "a", w.Now(), 0); return err },
 		"Prune":           func(ctx context.Context) error { _, err := w.Prune(ctx, w.Now()); return err },
-		"Apply":           func(ctx context.Context) error { _, err := w.Apply(ctx, nil, secrets{}, false); return err },
-		"Migrated":        func(ctx context.Context) error { _, err := w.Migrated(ctx); return err },
-		"Migrate":         w.Migrate,
+		"Apply": func(ctx context.Context) error {
+			_, err := w.Apply(ctx, nil, secrets{}, models.ApplyOptions{})
+			return err
+		},
+		"Migrated": func(ctx context.Context) error { _, err := w.Migrated(ctx); return err },
+		"Migrate":  w.Migrate,
 	}
 }
 

@@ -32,6 +32,9 @@ const (
 	EventClientDisabled      EventType = "client_disabled"       // likewise
 	EventIssuerDisabled      EventType = "issuer_disabled"       // likewise
 	EventUserDisabled        EventType = "user_disabled"         // likewise
+	EventTenantRemoved       EventType = "tenant_removed"        // likewise
+	EventClientRemoved       EventType = "client_removed"        // likewise
+	EventIssuerRemoved       EventType = "issuer_removed"        // likewise
 )
 
 // Event is one line of the append-only log, written in the transaction of what

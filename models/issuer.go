@@ -67,6 +67,7 @@ type TrustedIssuer struct {
 	RootVersion       int64          // whose seal key closed it
 	Disabled          bool           // as in Settings, for statements to ask
 	SessionsValidFrom Time           // sessions created before are refused
+	RemovedAt         Time           // the row goes when its sessions have been swept
 	CreatedAt         Time
 	UpdatedAt         Time
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// mark is a tenant, client or issuer that was switched off: the sessions
+// mark is a tenant, client or issuer that was switched off or removed: the sessions
 // created before are refused because of the mark, whatever their rows say.
 type mark struct {
 	tenant, id string
@@ -42,6 +42,31 @@ func (s *Store) Sweep(ctx context.Context) error {
 			if err := s.swept(ctx, sweep.table, m); err != nil {
 				return err
 			}
+		}
+	}
+	return s.clearRemoved(ctx)
+}
+
+// clearRemoved deletes what is left of removed nouns whose sessions have all
+// been ended, and the users of removed tenants.
+func (s *Store) clearRemoved(ctx context.Context) error {
+	for _, table := range []string{"clients", "trusted_issuers"} {
+		err := s.exec(ctx, func(db *gorm.DB) error {
+			return db.Exec("DELETE FROM " + table + " WHERE removed_at IS NOT NULL AND swept_at >= sessions_valid_from").Error
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for more := true; more; {
+		err := s.exec(ctx, func(db *gorm.DB) error {
+			done := db.Exec(`DELETE FROM users WHERE (tenant_id, sub) IN (SELECT u.tenant_id, u.sub FROM users u JOIN tenants t ON t.id = u.tenant_id
+				WHERE t.pruned_at IS NOT NULL AND t.swept_at >= t.sessions_valid_from LIMIT ?)`, pruneBatch)
+			more = done.RowsAffected == pruneBatch
+			return done.Error
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -54,17 +54,17 @@ type TenantConfig struct {
 }
 
 // TenantConfig reads a tenant with its clients, issuers and keys. Disabled
-// ones are included; a pruned tenant is ErrNotFound.
+// ones are included, removed ones are not; a pruned tenant is ErrNotFound.
 func (s *Store) TenantConfig(ctx context.Context, id string) (*TenantConfig, error) {
 	var c TenantConfig
 	err := s.query(ctx, func(db *gorm.DB) error {
 		if err := db.Where("id = ? AND pruned_at IS NULL", id).Take(&c.Tenant).Error; err != nil {
 			return err
 		}
-		if err := db.Where("tenant_id = ?", id).Order("id").Find(&c.Clients).Error; err != nil {
+		if err := db.Where("tenant_id = ? AND removed_at IS NULL", id).Order("id").Find(&c.Clients).Error; err != nil {
 			return err
 		}
-		if err := db.Where("tenant_id = ?", id).Order("created_at, id").Find(&c.Issuers).Error; err != nil {
+		if err := db.Where("tenant_id = ? AND removed_at IS NULL", id).Order("created_at, id").Find(&c.Issuers).Error; err != nil {
 			return err
 		}
 		return db.Where("tenant_id = ? AND retired_at IS NULL", id).Order("activates_at, kid").Find(&c.Keys).Error

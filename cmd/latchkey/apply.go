@@ -17,16 +17,22 @@ import (
 
 func newApply(s *settings) *cobra.Command {
 	var file string
-	var dryRun bool
+	var o models.ApplyOptions
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Make tenants, clients, issuers and users as a file says",
 		Long: `Compares the file with what is stored and makes the difference, in one
 transaction. Applying twice changes nothing more. What the file does not name
 stays as it is. A file with a fault is refused whole, every fault named by its
-path. Running servers see the change within 5 seconds.`,
+path. Running servers see the change within 5 seconds.
+
+With --prune, tenants, clients and trusted issuers that the file does not name
+are removed, and their sessions end. The id of a removed tenant is never
+accepted again. Users stay: most of them are in no file. Look first, with
+--dry-run.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
-  latchkey apply -f latchkey.yaml`,
+  latchkey apply -f latchkey.yaml
+  latchkey apply -f latchkey.yaml --prune --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file != "" {
@@ -39,8 +45,11 @@ path. Running servers see the change within 5 seconds.`,
 			if err != nil {
 				return err
 			}
+			if o.Prune && len(c.Tenants) == 0 {
+				return errors.New("the file names no tenant, and --prune would remove every one that there is")
+			}
 			log := logger(c.Log)
-			if dryRun {
+			if o.DryRun {
 				cleanUp, err := standIn(cmd.Context(), c)
 				if err != nil {
 					return err
@@ -52,7 +61,7 @@ path. Running servers see the change within 5 seconds.`,
 				return err
 			}
 			defer store.Close()
-			changes, err := store.Apply(cmd.Context(), c.Tenants, keys, dryRun)
+			changes, err := store.Apply(cmd.Context(), c.Tenants, keys, o)
 			if err != nil {
 				return err
 			}
@@ -63,26 +72,20 @@ path. Running servers see the change within 5 seconds.`,
 			switch {
 			case len(changes) == 0:
 				fmt.Fprintln(out, "Nothing to change.")
-			case dryRun:
+			case o.DryRun:
 				fmt.Fprintf(out, "%d change(s), none made: this was a dry run.\n", len(changes))
 			default:
 				fmt.Fprintf(out, "%d change(s) made.\n", len(changes))
 			}
-			if dryRun {
+			if o.DryRun {
 				return nil
 			}
 			return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "configuration file (the same as --config)")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the difference and change nothing")
-	cmd.Flags().Bool("prune", false, "remove what the file does not name (not available yet)")
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
-		if prune, _ := cmd.Flags().GetBool("prune"); prune {
-			return fmt.Errorf("--prune is not available yet")
-		}
-		return nil
-	}
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "print the difference and change nothing")
+	cmd.Flags().BoolVar(&o.Prune, "prune", false, "remove tenants, clients and trusted issuers that the file does not name")
 	return cmd
 }
 

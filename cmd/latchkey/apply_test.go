@@ -75,8 +75,6 @@ func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
 func TestApplyRefusesWhatItCannotDo(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("migrate")
-	d.refuses([]string{"apply", "--prune"}, "--prune is not available yet")
-	d.refuses([]string{"apply", "--prune", "--dry-run"}, "--prune is not available yet")
 	d.refuses([]string{"apply", "something.yaml"}, `unknown command "something.yaml"`)
 	if said := d.run("apply", "--dry-run"); !strings.HasPrefix(said, "+ tenant default\n") {
 		t.Errorf("a refused apply has changed something:\n%s", said)
@@ -125,4 +123,31 @@ func TestARunningServerSeesWhatIsApplied(t *testing.T) {
 	if refreshed := s.refresh(after.text("refresh_token")); refreshed.status != 400 || refreshed.text("error") != "invalid_grant" {
 		t.Errorf("a session from before the client was disabled: %d %s", refreshed.status, refreshed.body)
 	}
+}
+
+func TestPruneRemovesWhatTheFileDoesNotName(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := newDeployment(t, url)
+		whole := d.text()
+		d.write("latchkey.yaml", whole+"  - id: acme\n    signing_algorithm: ES256\n    clients:\n      - { id: portal, auth: none }\n")
+		d.run("apply")
+		d.write("latchkey.yaml", strings.Replace(whole, "      - id: web\n        auth: none\n        grants: [token-exchange, refresh]\n        refresh_grace: 60s\n        claims: { plan: user.plan }\n", "", 1))
+		const difference = "- default/client web\n- tenant acme\n"
+		for range 2 {
+			if said := d.run("apply", "--prune", "--dry-run"); said != difference+"2 change(s), none made: this was a dry run.\n" {
+				t.Errorf("dry run:\n%swant\n%s", said, difference)
+			}
+		}
+		if said := d.run("apply", "--prune"); said != difference+"2 change(s) made.\n" {
+			t.Errorf("prune:\n%swant\n%s", said, difference)
+		}
+		if said := d.run("apply", "--prune"); said != "Nothing to change.\n" {
+			t.Errorf("once more:\n%s", said)
+		}
+		d.write("latchkey.yaml", whole+"  - id: acme\n")
+		d.refuses([]string{"apply"}, "tenant acme", "never used again")
+		d.refuses([]string{"serve"}, "tenant acme", "never used again")
+		d.write("latchkey.yaml", strings.Split(whole, "tenants:")[0])
+		d.refuses([]string{"apply", "--prune"}, "names no tenant")
+	})
 }

@@ -71,7 +71,7 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 			tenants = []models.TenantSpec{{ID: models.DefaultTenant}}
 		}
 	}
-	changes, err := n.store.Apply(ctx, tenants, keys, false)
+	changes, err := n.store.Apply(ctx, tenants, keys, models.ApplyOptions{})
 	if err != nil {
 		return fmt.Errorf("apply the configuration: %w", err)
 	}

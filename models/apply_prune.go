@@ -1,0 +1,87 @@
+package models
+
+import "slices"
+
+// remove notes that a noun is removed, in the changes and by an event.
+func (a *applier) remove(tenant, noun, id string, what EventType, e Event) error {
+	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Noun: noun, ID: id})
+	return a.event(tenant, what, e)
+}
+
+// pruneTenants removes the tenants that are not wanted. What is left of one is
+// its id, which is never accepted again: its tokens may live on in somebody's
+// hands. Its keys are destroyed; its users go when its sessions are swept.
+func (a *applier) pruneTenants(wanted []TenantSpec) error {
+	if !a.prune {
+		return nil
+	}
+	var ids []string
+	if err := a.tx.Raw("SELECT id FROM tenants WHERE pruned_at IS NULL ORDER BY id").Scan(&ids).Error; err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if slices.ContainsFunc(wanted, func(t TenantSpec) bool { return t.ID == id }) {
+			continue
+		}
+		now := At(a.now)
+		err := a.tx.Exec("UPDATE tenants SET pruned_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
+			now, true, now, now, id).Error
+		for _, table := range []string{"signing_keys", "clients", "trusted_issuers"} {
+			if err == nil {
+				err = a.tx.Exec("DELETE FROM "+table+" WHERE tenant_id = ?", id).Error
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.remove(id, "tenant", id, EventTenantRemoved, Event{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pruneClients removes the clients of a tenant that are not wanted.
+func (a *applier) pruneClients(want TenantSpec) error {
+	if !a.prune {
+		return nil
+	}
+	var ids []string
+	if err := a.tx.Raw("SELECT id FROM clients WHERE tenant_id = ? AND removed_at IS NULL ORDER BY id", want.ID).Scan(&ids).Error; err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if slices.ContainsFunc(want.Clients, func(c ClientSpec) bool { return c.ID == id }) {
+			continue
+		}
+		now := At(a.now)
+		err := a.tx.Exec(`UPDATE clients SET removed_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?,
+			secret_digest = NULL, previous_secret_digest = NULL WHERE tenant_id = ? AND id = ?`, now, true, now, now, want.ID, id).Error
+		if err != nil {
+			return err
+		}
+		if err := a.remove(want.ID, "client", id, EventClientRemoved, Event{ClientID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pruneIssuers removes trusted issuers.
+func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
+	if !a.prune {
+		return nil
+	}
+	for _, row := range rows {
+		now := At(a.now)
+		err := a.tx.Exec("UPDATE trusted_issuers SET removed_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, sealed_secret = NULL WHERE tenant_id = ? AND id = ?",
+			now, true, now, now, tenant, row.ID).Error
+		if err != nil {
+			return err
+		}
+		if err := a.remove(tenant, "issuer", row.Settings.Issuer, EventIssuerRemoved, Event{IssuerID: row.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
