@@ -32,8 +32,8 @@ func TestExchangeTakesASubjectTokenOnce(t *testing.T) {
 		}
 		again(token)
 		again(d.with(map[string]any{"jti": "the same", "sub": "bob"})) // another token, but its jti is spent
-		if n := d.count("events WHERE type = 'client_token_replayed'"); n != 2 {
-			t.Errorf("%d events tell of 2 replays", n)
+		if n := d.count("events WHERE type = 'client_token_replayed'"); n != 1 {
+			t.Errorf("%d events tell of the replays, want one for both", n)
 		}
 		if a := d.Introspect("", first.Text("access_token")); a.JSON["active"] != true {
 			t.Errorf("the first session did not stay: %s", a.Body)

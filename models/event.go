@@ -25,7 +25,7 @@ const (
 	EventGenerationRecovered EventType = "generation_recovered"  // the database had lost its last commit
 	EventGenerationLost      EventType = "generation_lost"       // the database is older than that; the session was ended
 	EventChainMismatch       EventType = "chain_mismatch"        // a token with our tag and a foreign secret
-	EventClientTokenReplayed EventType = "client_token_replayed" // a spent client token was shown again
+	EventClientTokenReplayed EventType = "client_token_replayed" // a spent client token was shown again, for the first time
 	EventClaimLeftOut        EventType = "claim_left_out"        // a custom claim failed or was too big
 	EventTokenRevoked        EventType = "token_revoked"         // an access token without a session
 	EventTenantDisabled      EventType = "tenant_disabled"       // with it all its sessions created before

@@ -87,6 +87,19 @@ func spend(tx *gorm.DB, tenant string, t SpentToken) error {
 	return done.Error
 }
 
+// NoteReplay writes the event of a client token that was shown again, the first
+// time: whoever holds a spent token must not be able to fill the log with it.
+func (s *Store) NoteReplay(ctx context.Context, t SpentToken, e Event) error {
+	return s.transaction(ctx, func(tx *gorm.DB) error {
+		done := tx.Exec("UPDATE spent_tokens SET replayed_at = ? WHERE tenant_id = ? AND issuer = ? AND jti_digest = ? AND replayed_at IS NULL",
+			At(e.At), e.TenantID, t.Issuer, t.Digest)
+		if done.Error != nil || done.RowsAffected == 0 {
+			return done.Error
+		}
+		return insertEvent(tx, e)
+	})
+}
+
 // takeUser locks the user's row, so that sessions of one user are counted one
 // after the other, and overlays what the client token says of the user.
 func (s *Store) takeUser(tx *gorm.DB, about *Session, create bool) error {

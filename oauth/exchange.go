@@ -195,7 +195,7 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 func (t *tokenExchange) refuseExchange(ctx context.Context, c *Client, x *exchange, now time.Time, err error) error {
 	switch {
 	case errors.Is(err, models.ErrTokenSpent):
-		recorded := t.store.AddEvent(ctx, models.Event{
+		recorded := t.store.NoteReplay(ctx, x.subject.spent, models.Event{
 			At: now, TenantID: c.TenantID, Type: models.EventClientTokenReplayed, ClientID: c.ID,
 			IssuerID: x.subject.entry.ID, Subject: x.subject.sub,
 			Details: map[string]any{"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest)},
