@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -49,9 +50,11 @@ func TestTokenEndpointRefusesMalformedRequests(t *testing.T) {
 		{name: "NUL", body: refresh + "&a=%00", status: 400, code: "invalid_request"},
 		{name: "a secret in the URL", path: "/token?client_secret=x", body: refresh, status: 400, code: "invalid_request"},
 		{name: "a token in the URL", path: "/token?refresh_token=x", body: refresh, status: 400, code: "invalid_request"},
-		{name: "101 parameters", body: refresh + strings.Repeat("&a=", 100), status: 400, code: "invalid_request"},
+		{name: "101 parameters", body: refresh + distinct(98), status: 400, code: "invalid_request"},
+		{name: "100 parameters", body: refresh + distinct(97), status: 400, code: refused},
 		{name: "a body over 64 KiB", body: refresh + "&a=" + strings.Repeat("a", 64<<10), status: 413, code: "invalid_request"},
 		{name: "a token over 16 KiB", body: refresh + strings.Repeat("x", 16<<10), status: 400, code: "invalid_request"},
+		{name: "a grant by its short name", body: "client_id=web&grant_type=token-exchange", status: 400, code: "unsupported_grant_type"},
 		{name: "an unknown grant", body: "client_id=web&grant_type=made-up", status: 400, code: "unsupported_grant_type"},
 		{name: "the password grant", body: "client_id=web&grant_type=password&username=a&password=b", status: 400, code: "unsupported_grant_type"},
 		{name: "a grant in capitals", body: "client_id=web&grant_type=REFRESH_TOKEN", status: 400, code: "unsupported_grant_type"},
@@ -99,6 +102,15 @@ func TestClientAuthenticationIsStrict(t *testing.T) {
 	}
 }
 
+// distinct is the end of a form: so many parameters, each with a name of its own.
+func distinct(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "&p%d=1", i)
+	}
+	return b.String()
+}
+
 // refuses sends the case and checks what every refusal has in common.
 func (w *world) refuses(t *testing.T, c endpointCase) {
 	t.Helper()
@@ -112,8 +124,12 @@ func (w *world) refuses(t *testing.T, c endpointCase) {
 	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {
 		t.Errorf("headers %v", a.Header)
 	}
-	if challenge := a.Header.Get("WWW-Authenticate"); (challenge != "") != (c.status == 401) {
-		t.Errorf("status %d with WWW-Authenticate %q", c.status, challenge)
+	challenge := ""
+	if c.status == 401 {
+		challenge = `Basic realm="` + w.URL + `"`
+	}
+	if got := a.Header.Get("WWW-Authenticate"); got != challenge {
+		t.Errorf("status %d with WWW-Authenticate %q", c.status, got)
 	}
 	for name := range a.JSON {
 		if name != "error" && name != "error_description" {
