@@ -1,7 +1,6 @@
 package handlers_test
 
 import (
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -25,10 +24,6 @@ const formType = "application/x-www-form-urlencoded"
 func contentType(value string) testserver.Option { return testserver.Header("Content-Type", value) }
 
 func authorization(value string) testserver.Option { return testserver.Header("Authorization", value) }
-
-func basicOf(pair string) testserver.Option {
-	return authorization("Basic " + base64.StdEncoding.EncodeToString([]byte(pair)))
-}
 
 func TestTokenEndpointRefusesMalformedRequests(t *testing.T) {
 	w := newWorld(t, sqlite(t))
@@ -69,39 +64,6 @@ func TestTokenEndpointRefusesMalformedRequests(t *testing.T) {
 	}
 }
 
-func TestClientAuthenticationIsStrict(t *testing.T) {
-	w := newWorld(t, sqlite(t))
-	machine := "grant_type=client_credentials"
-	for _, c := range []endpointCase{
-		{name: "no credentials", body: machine, status: 401, code: "invalid_client"},
-		{name: "an unknown client", body: machine + "&client_id=nobody", status: 401, code: "invalid_client"},
-		{name: "a secret client without its secret", body: machine + "&client_id=backend", status: 401, code: "invalid_client"},
-		{name: "a wrong secret by Basic", body: machine, opts: []testserver.Option{basicOf("backend:wrong")}, status: 401, code: "invalid_client"},
-		{name: "a wrong secret by post", body: machine + "&client_id=backend&client_secret=wrong", status: 401, code: "invalid_client"},
-		{name: "a secret's beginning", body: machine, opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret[:39])}, status: 401, code: "invalid_client"},
-		{name: "a public client with a secret", body: "grant_type=refresh_token&refresh_token=x&client_id=web&client_secret=x", status: 401, code: "invalid_client"},
-		{name: "Basic and a secret in the body", body: machine + "&client_id=backend&client_secret=x", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_request"},
-		{name: "Basic and another client_id", body: machine + "&client_id=web", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_request"},
-		{name: "Basic and an assertion", body: machine + "&client_assertion=x", opts: []testserver.Option{basicOf("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_request"},
-		{name: "an assertion", body: machine + "&client_assertion=x", status: 401, code: "invalid_client"},
-		{name: "another scheme", body: machine + "&client_id=backend", opts: []testserver.Option{authorization("Bearer x")}, status: 401, code: "invalid_client"},
-		{name: "bad base64", body: machine, opts: []testserver.Option{authorization("Basic !!!")}, status: 401, code: "invalid_client"},
-		{name: "Basic without a colon", body: machine, opts: []testserver.Option{basicOf("backend")}, status: 401, code: "invalid_client"},
-		{name: "a client id in capitals", body: machine, opts: []testserver.Option{basicOf("BACKEND:" + testserver.ClientSecret)}, status: 401, code: "invalid_client"},
-	} {
-		t.Run(c.name, func(t *testing.T) { w.refuses(t, c) })
-	}
-	for name, opt := range map[string]testserver.Option{
-		"the scheme in small letters":    authorization("basic " + base64.StdEncoding.EncodeToString([]byte("backend:"+testserver.ClientSecret))),
-		"a form-encoded id":              basicOf("%62ackend:" + testserver.ClientSecret),
-		"client_id beside Basic is fine": basicOf("backend:" + testserver.ClientSecret),
-	} {
-		t.Run(name, func(t *testing.T) {
-			w.want(200, "", w.Do(http.MethodPost, "/token", strings.NewReader(machine+"&client_id=backend"), contentType(formType), opt))
-		})
-	}
-}
-
 // distinct is the end of a form: so many parameters, each with a name of its own.
 func distinct(n int) string {
 	var b strings.Builder
@@ -136,24 +98,6 @@ func (w *world) refuses(t *testing.T, c endpointCase) {
 			t.Errorf("member %s", name)
 		}
 	}
-}
-
-func TestASecretMayBeReplacedWithoutAGap(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, w *world) {
-		const next = "the-next-client-secret-for-tests-of-50-characters"
-		asks := func(secret string) *testserver.Answer {
-			return w.Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("backend", secret))
-		}
-		client := testserver.Backend()
-		client.Secret, client.PreviousSecret = next, testserver.ClientSecret
-		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), client))
-		w.want(200, "", asks(next))
-		w.want(200, "", asks(testserver.ClientSecret))
-		client.PreviousSecret = ""
-		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), client))
-		w.want(200, "", asks(next))
-		w.want(401, "invalid_client", asks(testserver.ClientSecret))
-	})
 }
 
 func TestSuccessIsAnsweredLikeRFC6749(t *testing.T) {
