@@ -201,7 +201,9 @@ func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
 		{"another subject_token_type", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", "urn:ietf:params:oauth:token-type:saml2"}},
 		{"the type of an ID token", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", ofIDToken}},
 		{"an actor_token", "invalid_request", append(form{"actor_token", token, "actor_token_type", ofJWT}, subject...)},
+		{"an actor_token alone", "invalid_request", append(form{"actor_token", token}, subject...)},
 		{"an actor_token_type alone", "invalid_request", append(form{"actor_token_type", ofJWT}, subject...)},
+		{"the type of our session token", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", "urn:latchkey:params:oauth:token-type:session"}},
 		{"an unknown requested_token_type", "invalid_request", append(form{"requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"}, subject...)},
 		{"a resource with a fragment", "invalid_target", append(form{"resource", "https://api.example.com/#x"}, subject...)},
 		{"a resource that it may not have", "invalid_target", append(form{"resource", "https://other.example.com"}, subject...)},
@@ -209,6 +211,8 @@ func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
 		{"one of two resources", "invalid_target", append(form{"resource", "https://api.example.com", "resource", "https://other.example.com"}, subject...)},
 		{"an audience that it may not have", "invalid_target", append(form{"audience", "backend"}, subject...)},
 		{"a scope that it may not have", "invalid_scope", append(form{"scope", "profile admin"}, subject...)},
+		{"a scope with two spaces", "invalid_scope", append(form{"scope", "profile  orders:read"}, subject...)},
+		{"six targets", "invalid_target", append(form{"audience", "web", "audience", "1", "audience", "2", "audience", "3", "audience", "4", "audience", "5"}, subject...)},
 		{"another client's token", "invalid_request", form{"client_id", "backend", "client_secret", testserver.ClientSecret, "subject_token", token, "subject_token_type", ofJWT}},
 		{"a device name of 101 characters", "invalid_request", append(form{"latchkey_device_name", strings.Repeat("é", 101)}, subject...)},
 	} {

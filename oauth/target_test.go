@@ -13,7 +13,7 @@ func clientWith(settings models.ClientSettings) *Client {
 }
 
 func TestGrantTargetsComparesStrings(t *testing.T) {
-	c := clientWith(models.ClientSettings{Audiences: []string{"https://h/v1", "https://api.example.com", "urn:a:x", "files", "https://a", "https://b", "https://c"}})
+	c := clientWith(models.ClientSettings{Audiences: []string{"https://h/v1", "https://api.example.com", "urn:a:x", "files", "https://a", "https://b", "https://c", "https://h/f#x"}})
 	for _, row := range []struct {
 		name, form string
 		want       string // audiences; empty: invalid_target
@@ -39,6 +39,7 @@ func TestGrantTargetsComparesStrings(t *testing.T) {
 		{"a query", "resource=https://h/v1?x", ""},
 		{"an empty query", "resource=https://h/v1?", ""},
 		{"a fragment", "resource=https://h/v1%23f", ""},
+		{"a fragment, even if it may have it", "resource=https://h/f%23x", ""},
 		{"an empty fragment", "resource=https://h/v1%23", ""},
 		{"another case of the host", "resource=https://H/v1", ""},
 		{"another case of the scheme", "resource=HTTPS://h/v1", ""},
