@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -14,7 +15,9 @@ const refused = "invalid_grant"
 
 func TestRefreshRotatesAndKeepsTheSession(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
-		first := w.signIn("alice")
+		first := w.want(200, "", w.Exchange("", "web", w.issuer.Token(w.URL, "alice", map[string]any{
+			"amr": []string{"pwd", "otp"}, "auth_time": w.Clock.Now().Add(-time.Hour).Unix(),
+		})))
 		w.Clock.Advance(time.Minute)
 		second := w.want(200, "", w.Refresh("", "web", first.Text("refresh_token")))
 		if second.Text("refresh_token") == first.Text("refresh_token") || second.Text("session_id") != first.Text("session_id") {
@@ -24,13 +27,13 @@ func TestRefreshRotatesAndKeepsTheSession(t *testing.T) {
 			t.Errorf("the absolute end moved: %v, was %v", second.JSON["session_expires_at"], first.JSON["session_expires_at"])
 		}
 		before, after := claims(t, first), claims(t, second)
-		for _, name := range []string{"sub", "sid", "client_id", "auth_time", "iss", "aud"} {
-			if before[name] != after[name] {
+		for _, name := range []string{"sub", "sid", "client_id", "auth_time", "iss", "aud", "acr", "amr"} {
+			if before[name] == nil || !reflect.DeepEqual(before[name], after[name]) {
 				t.Errorf("%s changed from %v to %v", name, before[name], after[name])
 			}
 		}
-		if before["jti"] == after["jti"] || after["iat"] != before["iat"].(float64)+60 {
-			t.Errorf("jti and iat are not fresh: %v, %v", before, after)
+		if before["jti"] == after["jti"] || after["iat"] != before["iat"].(float64)+60 || after["exp"] != before["exp"].(float64)+60 {
+			t.Errorf("jti, iat and exp are not fresh: %v, %v", before, after)
 		}
 	})
 }
