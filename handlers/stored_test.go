@@ -1,10 +1,10 @@
 package handlers_test
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,54 +13,85 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// stored is every value of every table, text and bytes as they are.
-func (w *world) stored() []byte {
+// stored is every row of the database, or of the tables named: one line each,
+// with bytes in hexadecimal, in an order of its own.
+func (w *world) stored(tables ...string) string {
 	w.t.Helper()
 	db := openDatabase(w.t, w.DatabaseURL)
-	list := "SELECT name FROM sqlite_master WHERE type = 'table'"
-	if !strings.HasPrefix(w.DatabaseURL, "sqlite:") {
-		list = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
-	}
-	var all bytes.Buffer
-	query := func(statement string) (values []string) {
-		rows, err := db.Query(statement)
+	defer db.Close()
+	if tables == nil {
+		list := "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+		if strings.HasPrefix(w.DatabaseURL, "sqlite:") {
+			list = "SELECT name FROM sqlite_master WHERE type = 'table'"
+		}
+		names, err := db.Query(list)
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		defer rows.Close()
+		for names.Next() {
+			var name string
+			if err := names.Scan(&name); err != nil {
+				w.t.Fatal(err)
+			}
+			tables = append(tables, name)
+		}
+		if err := names.Err(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	var lines []string
+	for _, table := range tables {
+		rows, err := db.Query("SELECT * FROM " + table)
+		if err != nil {
+			w.t.Fatal(err)
+		}
 		columns, err := rows.Columns()
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		for rows.Next() {
-			into := make([]any, len(columns))
-			for i := range into {
-				into[i] = new(any)
+			values, into := make([]any, len(columns)), make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
 			}
 			if err := rows.Scan(into...); err != nil {
 				w.t.Fatal(err)
 			}
-			for _, p := range into {
-				switch v := (*p.(*any)).(type) {
-				case []byte:
-					values = append(values, string(v))
-				default:
-					values = append(values, fmt.Sprint(v))
+			line := table
+			for i, value := range values {
+				if bytes, ok := value.([]byte); ok {
+					value = fmt.Sprintf("%x", bytes)
 				}
+				line += fmt.Sprintf(" %s=%v", columns[i], value)
 			}
+			lines = append(lines, line)
 		}
 		if err := rows.Err(); err != nil {
 			w.t.Fatal(err)
 		}
-		return values
 	}
-	for _, table := range query(list) {
-		for _, value := range query("SELECT * FROM " + table) {
-			all.WriteString(value)
-			all.WriteByte('\n')
-		}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// written is what requests write: no configuration, and no lease.
+func (w *world) written() string {
+	w.t.Helper()
+	return w.stored("sessions", "users", "spent_tokens", "revoked_tokens", "events")
+}
+
+// same fails the test if requests have written anything since.
+func (w *world) same(t *testing.T, before string) {
+	t.Helper()
+	if after := w.written(); after != before {
+		t.Errorf("stored:\n%s\nbefore:\n%s", after, before)
 	}
-	return all.Bytes()
+}
+
+// exchangeAsBackend signs in at the secret client, which gets every kind of
+// token.
+func (w *world) exchangeAsBackend(sub string) []string {
+	return []string{"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, sub, nil)}
 }
 
 func TestNoTokenOrSecretIsStored(t *testing.T) {
@@ -77,7 +108,7 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 		w.want(200, "", w.Post("/revoke", []string{"token", machine.Text("access_token")}, asBackend))
 
 		kept := w.stored()
-		if !bytes.Contains(kept, []byte(w.issuer.URL)) || !bytes.Contains(kept, []byte("alice")) || !bytes.Contains(kept, []byte(models.EventClientTokenReplayed)) {
+		if !strings.Contains(kept, w.issuer.URL) || !strings.Contains(kept, "alice") || !strings.Contains(kept, string(models.EventClientTokenReplayed)) {
 			t.Fatalf("what is stored was not read: %q", kept)
 		}
 		for name, text := range map[string]string{
@@ -88,8 +119,8 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, part := range []string{payload, signature, string(raw), hex.EncodeToString(raw)} {
-				if bytes.Contains(kept, []byte(part)) {
+			for _, part := range []string{payload, signature, hex.EncodeToString(raw)} {
+				if strings.Contains(kept, part) {
 					t.Errorf("%s is stored", name)
 				}
 			}
@@ -102,15 +133,15 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 				t.Fatal(err, len(raw))
 			}
 			secret := raw[24:56] // 256 bits of chance, or what follows from them
-			for _, part := range [][]byte{[]byte(text[len("lk_rt_")+40:]), secret, []byte(hex.EncodeToString(secret)), []byte(base64.StdEncoding.EncodeToString(secret)), []byte(base64.RawURLEncoding.EncodeToString(secret))} {
-				if bytes.Contains(kept, part) {
+			for _, part := range []string{text[len("lk_rt_")+40:], hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret), base64.RawURLEncoding.EncodeToString(secret)} {
+				if strings.Contains(kept, part) {
 					t.Errorf("%s is stored", name)
 				}
 			}
 		}
 		for name, secret := range map[string]string{"the client's secret": testserver.ClientSecret, "the root secret": testserver.RootSecret, "the jti": "the-jti-of-a-subject-token"} {
 			for _, part := range []string{secret, base64.StdEncoding.EncodeToString([]byte(secret)), hex.EncodeToString([]byte(secret))} {
-				if bytes.Contains(kept, []byte(part)) {
+				if strings.Contains(kept, part) {
 					t.Errorf("%s is stored", name)
 				}
 			}
