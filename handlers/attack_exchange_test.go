@@ -261,7 +261,7 @@ func TestNoIssuerReachesIntoAnothersNamespace(t *testing.T) {
 		if faults := models.ValidateTenants([]models.TenantSpec{tenant}, w.URL); len(faults) != 1 || !strings.Contains(faults.Error(), "overlaps") {
 			t.Errorf("%v", faults)
 		}
-		if _, err := w.Store.Apply(t.Context(), []models.TenantSpec{tenant}, w.Keys, false); err == nil {
+		if _, err := w.Store.Apply(t.Context(), []models.TenantSpec{tenant}, w.Keys, models.ApplyOptions{}); err == nil {
 			t.Error("overlapping namespaces were stored")
 		}
 		// Whoever writes to the database gets past both, and no further.

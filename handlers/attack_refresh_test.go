@@ -433,7 +433,7 @@ func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
 					if i > 0 {
 						return w.Refresh("", "web", token)
 					}
-					if _, err := w.Store.Apply(t.Context(), []models.TenantSpec{tenant}, w.Keys, false); err != nil {
+					if _, err := w.Store.Apply(t.Context(), []models.TenantSpec{tenant}, w.Keys, models.ApplyOptions{}); err != nil {
 						t.Error(err)
 					}
 					late := w.Refresh("", "web", token) // this node has not heard of it yet

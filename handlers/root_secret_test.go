@@ -18,7 +18,7 @@ func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
 		nodes := []*testserver.Server{w.newNode(old), w.newNode(old)}
 		l := newLoad(w, nodes...)
-		a := w.want(200, "", w.Post("/token", exchangeForm(w.issuer.Token(w.URL, "bob", nil)), testserver.Basic("backend", testserver.ClientSecret)))
+		a := w.want(200, "", w.Post("/token", w.exchangeAsBackend("bob"), testserver.Basic("backend", testserver.ClientSecret)))
 		sessionToken := a.Text("session_token")
 
 		for _, roots := range [][]string{{old, fresh}, {fresh, old}, {fresh}} {
@@ -63,19 +63,12 @@ func needNothing(t *testing.T, server *oauth.Server) {
 	}
 }
 
-func exchangeForm(subject string) []string {
-	return []string{
-		"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange",
-		"subject_token_type", "urn:ietf:params:oauth:token-type:jwt", "subject_token", subject,
-	}
-}
-
 // What names a root that is not configured has a tag that nobody can check: it
 // must not pass for a used token of the session's chain.
 func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
 		back := testserver.Basic("backend", testserver.ClientSecret)
-		a := w.want(200, "", w.Post("/token", exchangeForm(w.issuer.Token(w.URL, "bob", nil)), back))
+		a := w.want(200, "", w.Post("/token", w.exchangeAsBackend("bob"), back))
 		if _, err := openDatabase(t, w.DatabaseURL).Exec("UPDATE sessions SET session_token_generation = 5"); err != nil {
 			t.Fatal(err)
 		}
