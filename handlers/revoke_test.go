@@ -9,28 +9,35 @@ import (
 )
 
 func TestRevokeOfAnyTokenSignsOut(t *testing.T) {
-	for _, hint := range []string{"", "refresh_token", "access_token", "made-up"} {
-		for name, token := range map[string]func(first, second *testserver.Answer) string{
-			"the access token":          func(_, second *testserver.Answer) string { return second.Text("access_token") },
-			"the current refresh token": func(_, second *testserver.Answer) string { return second.Text("refresh_token") },
-			"a used refresh token":      func(first, _ *testserver.Answer) string { return first.Text("refresh_token") },
-			"the earlier access token":  func(first, _ *testserver.Answer) string { return first.Text("access_token") },
-		} {
-			t.Run(name+" hint "+hint, func(t *testing.T) {
-				w := newWorld(t, sqlite(t))
-				first := w.signIn("alice")
-				second := w.want(200, "", w.Refresh("", "web", first.Text("refresh_token")))
-				a := w.want(200, "", w.Post("/revoke", []string{"client_id", "web", "token", token(first, second), "token_type_hint", hint}))
-				if len(a.Body) != 0 || a.Header.Get("Cache-Control") != "no-store" {
-					t.Errorf("%q %v", a.Body, a.Header)
-				}
-				w.want(400, refused, w.Refresh("", "web", second.Text("refresh_token")))
-				if w.active(first.Text("access_token")) || w.active(second.Text("access_token")) {
-					t.Error("an access token is still active")
-				}
-			})
+	eachDatabase(t, func(t *testing.T, w *world) {
+		for _, hint := range []string{"", "refresh_token", "access_token", "made-up"} {
+			for name, token := range map[string]func(generations []*testserver.Answer) string{
+				"the access token":          func(g []*testserver.Answer) string { return g[3].Text("access_token") },
+				"the current refresh token": func(g []*testserver.Answer) string { return g[3].Text("refresh_token") },
+				"a used refresh token":      func(g []*testserver.Answer) string { return g[2].Text("refresh_token") },
+				"the first refresh token":   func(g []*testserver.Answer) string { return g[0].Text("refresh_token") },
+				"the first access token":    func(g []*testserver.Answer) string { return g[0].Text("access_token") },
+			} {
+				t.Run(name+" hint "+hint, func(t *testing.T) {
+					w := &world{w.Server, w.issuer, t}
+					g := []*testserver.Answer{w.signIn("alice")}
+					for i := range 3 {
+						g = append(g, w.want(200, "", w.Refresh("", "web", g[i].Text("refresh_token"))))
+					}
+					a := w.want(200, "", w.Post("/revoke", []string{"client_id", "web", "token", token(g), "token_type_hint", hint}))
+					if len(a.Body) != 0 || a.Header.Get("Cache-Control") != "no-store" {
+						t.Errorf("%q %v", a.Body, a.Header)
+					}
+					w.want(400, refused, w.Refresh("", "web", g[3].Text("refresh_token")))
+					for i := range g {
+						if w.active(g[i].Text("access_token")) {
+							t.Errorf("access token %d is still active", i)
+						}
+					}
+				})
+			}
 		}
-	}
+	})
 }
 
 func TestRevokeAnswersLikeRFC7009(t *testing.T) {

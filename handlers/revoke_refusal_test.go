@@ -1,0 +1,199 @@
+package handlers_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+// asBackend authenticates the client backend.
+func asBackend() testserver.Option { return testserver.Basic("backend", testserver.ClientSecret) }
+
+// signInAtBackend exchanges a fresh client token at the client backend, which
+// gets a session token as well.
+func (w *world) signInAtBackend(sub string) *testserver.Answer {
+	w.t.Helper()
+	return w.want(200, "", w.Post("/token", []string{
+		"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, sub, nil),
+	}, asBackend()))
+}
+
+// machineToken is an access token without a session.
+func (w *world) machineToken() string {
+	w.t.Helper()
+	return w.want(200, "", w.Post("/token", []string{"grant_type", "client_credentials"}, asBackend())).Text("access_token")
+}
+
+// otherNode is a second server over the same database and clock, for the same
+// issuer.
+func (w *world) otherNode() *world {
+	w.t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	other := *w
+	other.Server = testserver.New(w.t, testserver.Options{DatabaseURL: w.DatabaseURL, Clock: w.Clock, Listener: listener, Issuer: w.URL})
+	other.URL = "http://" + listener.Addr().String()
+	return &other
+}
+
+func TestRevokeRefuses(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	a, machine := w.signIn("alice"), w.machineToken()
+	token := "client_id=web&token=" + a.Text("refresh_token")
+	ofBackend := "token=" + machine
+	for _, c := range []endpointCase{
+		{name: "no token", body: "client_id=web", status: 400, code: "invalid_request"},
+		{name: "an empty token", body: "client_id=web&token=&token_type_hint=refresh_token", status: 400, code: "invalid_request"},
+		{name: "two tokens", body: token + "&token=" + a.Text("access_token"), status: 400, code: "invalid_request"},
+		{name: "two hints", body: token + "&token_type_hint=access_token&token_type_hint=refresh_token", status: 400, code: "invalid_request"},
+		{name: "a token in the URL", path: "/revoke?token=" + a.Text("refresh_token"), body: "client_id=web", status: 400, code: "invalid_request"},
+		{name: "a token over 16 KiB", body: token + strings.Repeat("x", 16<<10), status: 400, code: "invalid_request"},
+		{name: "JSON", body: `{"client_id":"web","token":"` + a.Text("refresh_token") + `"}`, opts: []testserver.Option{contentType("application/json")}, status: 400, code: "invalid_request"},
+		{name: "no content type", body: token, opts: []testserver.Option{contentType("")}, status: 400, code: "invalid_request"},
+		{name: "nobody", body: "token=" + a.Text("refresh_token"), status: 401, code: "invalid_client"},
+		{name: "an unknown client", body: "client_id=nobody&token=" + a.Text("refresh_token"), status: 401, code: "invalid_client"},
+		{name: "a public client with a secret", body: token + "&client_secret=x", status: 401, code: "invalid_client"},
+		{name: "a secret client without its secret", body: ofBackend + "&client_id=backend", status: 401, code: "invalid_client"},
+		{name: "a wrong secret", body: ofBackend, opts: []testserver.Option{basicOf("backend:wrong")}, status: 401, code: "invalid_client"},
+		{name: "the token as credentials", body: ofBackend, opts: []testserver.Option{authorization("Bearer " + machine)}, status: 401, code: "invalid_client"},
+		{name: "Basic and a secret in the body", body: ofBackend + "&client_secret=x", opts: []testserver.Option{asBackend()}, status: 400, code: "invalid_request"},
+	} {
+		if c.path == "" {
+			c.path = "/revoke"
+		}
+		t.Run(c.name, func(t *testing.T) { w.refuses(t, c) })
+	}
+	if !w.active(a.Text("access_token")) || !w.active(machine) {
+		t.Error("a refused revocation ended something")
+	}
+}
+
+func TestRevokeOfWhatIsNoLiveTokenIsASuccess(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web(), testserver.Backend()))
+		expired := w.signIn("alice").Text("access_token")
+		w.Clock.Advance(5 * time.Minute)
+		bystander, revoked := w.signIn("alice"), w.signIn("alice")
+		w.want(200, "", w.Post("/revoke", []string{"client_id", "web", "token", revoked.Text("refresh_token")}))
+		elsewhere := w.want(200, "", w.Exchange("/t/acme", "web", w.issuer.Token(w.URL+"/t/acme", "alice", nil)))
+		good := bystander.Text("access_token")
+		parts := strings.Split(good, ".")
+		for name, token := range map[string]string{
+			"a word":                                "made-up",
+			"a prefix alone":                        "lk_",
+			"a refresh token that nobody made":      "lk_rt_" + strings.Repeat("A", 96),
+			"a token of an unknown kind":            "lk_xx_" + strings.TrimPrefix(bystander.Text("refresh_token"), "lk_rt_"),
+			"a refresh token with a letter less":    bystander.Text("refresh_token")[:len(bystander.Text("refresh_token"))-1],
+			"a client token":                        w.issuer.Token(w.URL, "alice", nil),
+			"an access token without its signature": parts[0] + "." + parts[1] + ".",
+			"an access token with another one's":    parts[0] + "." + parts[1] + "." + strings.Split(expired, ".")[2],
+			"an access token that says alg none":    part64(`{"alg":"none","typ":"at+jwt"}`) + "." + parts[1] + ".",
+			"an expired access token":               expired,
+			"a revoked refresh token":               revoked.Text("refresh_token"),
+			"a revoked session's access token":      revoked.Text("access_token"),
+			"another tenant's access token":         elsewhere.Text("access_token"),
+			"another tenant's refresh token":        elsewhere.Text("refresh_token"),
+		} {
+			a := w.want(200, "", w.Post("/revoke", []string{"client_id", "web", "token", token}))
+			if len(a.Body) != 0 || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {
+				t.Errorf("%s: %q %v", name, a.Body, a.Header)
+			}
+		}
+		if !w.active(good) {
+			t.Error("a session was ended by what is no token of it")
+		}
+		w.want(200, "", w.Refresh("", "web", bystander.Text("refresh_token")))
+		w.want(200, "", w.Refresh("/t/acme", "web", elsewhere.Text("refresh_token")))
+	})
+}
+
+func TestRevokeOfAnotherClientsTokenEndsNothing(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		first := w.signInAtBackend("alice")
+		second := w.want(200, "", w.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", first.Text("refresh_token")}, asBackend()))
+		machine := w.machineToken()
+		for name, token := range map[string]string{
+			"access token": second.Text("access_token"), "refresh token": second.Text("refresh_token"), "used refresh token": first.Text("refresh_token"),
+			"session token": first.Text("session_token"), "token without a session": machine,
+		} {
+			if a := w.Post("/revoke", []string{"client_id", "web", "token", token}); a.Status != 400 || a.Error() != "invalid_grant" {
+				t.Errorf("%s: %d %s", name, a.Status, a.Body)
+			}
+		}
+		if !w.active(second.Text("access_token")) || !w.active(first.Text("session_token")) || !w.active(machine) {
+			t.Error("a stranger ended it")
+		}
+		w.want(200, "", w.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", second.Text("refresh_token")}, asBackend()))
+	})
+}
+
+func TestRevokeIgnoresACallback(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	a := w.signIn("alice")
+	plain := w.Post("/revoke", []string{"client_id", "web"})
+	refused := w.Post("/revoke?callback=f", []string{"client_id", "web", "callback", "f"})
+	if string(refused.Body) != string(plain.Body) || refused.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("a refusal: %v %s", refused.Header, refused.Body)
+	}
+	revoked := w.want(200, "", w.Post("/revoke?callback=f", []string{"client_id", "web", "token", a.Text("refresh_token"), "callback", "f"}))
+	if len(revoked.Body) != 0 || w.active(a.Text("access_token")) {
+		t.Errorf("a success: %v %q", revoked.Header, revoked.Body)
+	}
+}
+
+func TestARevocationIsKnownAtEveryNodeAtOnce(t *testing.T) {
+	w := newWorld(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
+	other := w.otherNode()
+	for name, node := range map[string]struct{ revokes, asks *world }{"at the first node": {w, other}, "at the second node": {other, w}} {
+		a, machine := w.signInAtBackend("alice"), w.machineToken()
+		tokens := []string{a.Text("access_token"), a.Text("session_token"), a.Text("refresh_token"), machine}
+		for _, token := range tokens {
+			if !node.asks.active(token) {
+				t.Fatalf("%s: inactive before", name)
+			}
+		}
+		for _, token := range []string{a.Text("access_token"), machine} {
+			w.want(200, "", node.revokes.Post("/revoke", []string{"token", token}, asBackend()))
+		}
+		for i, token := range tokens {
+			if node.asks.active(token) {
+				t.Errorf("%s: token %d is active at the other", name, i)
+			}
+		}
+		w.want(400, refused, node.asks.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", a.Text("refresh_token")}, asBackend()))
+	}
+}
+
+func TestARevocationWithoutTheDatabaseIsNoSuccess(t *testing.T) {
+	proxy := testdb.NewProxy(t, testdb.Postgres(t))
+	w := newWorld(t, testserver.Options{DatabaseURL: proxy.URL()})
+	a, machine := w.signInAtBackend("alice"), w.machineToken()
+	tokens := map[string]string{
+		"access token": a.Text("access_token"), "refresh token": a.Text("refresh_token"), "session token": a.Text("session_token"), "token without a session": machine,
+	}
+	proxy.Cut()
+	for name, token := range tokens {
+		got := w.Post("/revoke", []string{"token", token}, asBackend())
+		if got.Status != 503 || got.Error() != "temporarily_unavailable" || got.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s %v", name, got.Status, got.Body, got.Header)
+		}
+	}
+	proxy.Heal()
+	for name, token := range tokens {
+		if !w.active(token) {
+			t.Errorf("%s: revoked although 503 was answered", name)
+		}
+	}
+	for _, token := range tokens {
+		w.want(200, "", w.Post("/revoke", []string{"token", token}, asBackend()))
+		if w.active(token) {
+			t.Error("the revocation that was asked for again is without effect")
+		}
+	}
+}
