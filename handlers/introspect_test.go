@@ -129,11 +129,25 @@ func TestIntrospectAsksWhoIsAsking(t *testing.T) {
 
 func TestIntrospectIsNoActivity(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
-		a := w.signIn("alice")
-		w.Clock.Advance(5*24*time.Hour - time.Minute)
-		w.Introspect("", a.Text("access_token"))
+		client := testserver.Backend()
+		client.InactivityTimeout = duration(10 * time.Minute)
+		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), client))
+		a := w.signInAtBackend("alice")
+		for _, wait := range []time.Duration{4 * time.Minute, 5 * time.Minute} {
+			w.Clock.Advance(wait)
+			for kind, lives := range map[string]bool{"access_token": wait == 4*time.Minute, "refresh_token": true, "session_token": true} {
+				if w.active(a.Text(kind)) != lives {
+					t.Errorf("after %v more: %s is active: %t", wait, kind, !lives)
+				}
+			}
+		}
 		w.Clock.Advance(time.Minute)
-		w.want(400, refused, w.Refresh("", "web", a.Text("refresh_token")))
+		for _, kind := range []string{"refresh_token", "session_token"} {
+			if w.active(a.Text(kind)) {
+				t.Errorf("the %s outlived the idle limit", kind)
+			}
+		}
+		w.want(400, refused, w.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", a.Text("refresh_token")}, asBackend()))
 	})
 }
 
