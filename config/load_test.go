@@ -77,6 +77,8 @@ func TestLoadRefuses(t *testing.T) {
 			"listen: is given twice"},
 		{"a claim given twice", client("claims: {email: a, email: b}"),
 			"tenants[0].clients[0].claims.email: is given twice"},
+		{"an encryption of introspection answers, which there is not", client("introspection_encrypted_response_alg: RSA-OAEP"),
+			"tenants[0].clients[0].introspection_encrypted_response_alg: unknown key"},
 		{"what is served later", client("status_list: false"),
 			"tenants[0].clients[0].status_list: not available yet"},
 		{"a list where text belongs", "issuer: [https://id.example.com]",

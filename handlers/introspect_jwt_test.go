@@ -76,7 +76,41 @@ func TestIntrospectionIsJSONUnlessTheJWTIsPreferred(t *testing.T) {
 
 func TestIntrospectionWithoutCredentialsIsA400ForTheJWTForm(t *testing.T) {
 	w := newWorld(t, sqlite(t))
-	w.want(400, "invalid_client", w.Post("/introspect", []string{"token", "x"}, accept(introspectionJWT)))
-	w.want(400, "invalid_client", w.Post("/introspect", []string{"token", "x", "client_id", "web"}, accept(introspectionJWT)))
-	w.want(401, "invalid_client", w.Post("/introspect", []string{"token", "x"}, accept("application/json")))
+	for name, c := range map[string]struct {
+		form []string
+		opt  testserver.Option
+	}{
+		"nobody":                              {nil, accept(introspectionJWT)},
+		"a public client":                     {[]string{"client_id", "web"}, accept(introspectionJWT)},
+		"an unknown client":                   {[]string{"client_id", "nobody"}, accept(introspectionJWT)},
+		"a secret client without its secret":  {[]string{"client_id", "backend"}, accept(introspectionJWT)},
+		"a wrong secret":                      {nil, testserver.Basic("backend", "wrong")},
+		"a token as credentials":              {nil, authorization("Bearer " + w.signIn("alice").Text("access_token"))},
+		"credentials that cannot be read":     {nil, authorization("Basic !!!")},
+		"a public client with another secret": {[]string{"client_id", "web", "client_secret", testserver.ClientSecret}, accept(introspectionJWT)},
+	} {
+		form := append([]string{"token", "x"}, c.form...)
+		a := w.want(400, "invalid_client", w.Post("/introspect", form, c.opt, accept(introspectionJWT)))
+		if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v", name, a.Header)
+		}
+		w.want(401, "invalid_client", w.Post("/introspect", form, c.opt, accept("application/json")))
+	}
+}
+
+func TestASignedAnswerIsNoTokenOfAnyKind(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		a := w.signInAtBackend("alice")
+		signed := string(w.want(200, "", w.Post("/introspect", []string{"token", a.Text("access_token")}, asBackend(), accept(introspectionJWT))).Body)
+		if in := w.want(200, "", w.Introspect("", signed)); string(in.Body) != `{"active":false}` {
+			t.Errorf("introspected: %s", in.Body)
+		}
+		w.want(400, "unsupported_token_type", w.Post("/revoke", []string{"token", signed}, asBackend()))
+		w.want(400, "invalid_request", w.Exchange("", "web", signed))
+		w.want(400, refused, w.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", signed}, asBackend()))
+		w.want(401, "invalid_client", w.Post("/introspect", []string{"token", signed}, authorization("Bearer "+signed)))
+		if !w.active(a.Text("access_token")) {
+			t.Error("the session is over")
+		}
+	})
 }
