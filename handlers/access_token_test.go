@@ -1,0 +1,189 @@
+package handlers_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+// claimsAsText is the payload of an answer's access token, each claim as it is
+// written, without jti and sid, which are looked at by themselves.
+func claimsAsText(t *testing.T, a *testserver.Answer) (claims map[string]string, jti, sid string) {
+	t.Helper()
+	claims = map[string]string{}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(a.Text("access_token")+"..", ".")[1])
+	var raw map[string]json.RawMessage
+	if err == nil {
+		err = json.Unmarshal(payload, &raw)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range raw {
+		claims[name] = string(value)
+	}
+	jti, sid = claims["jti"], claims["sid"]
+	delete(claims, "jti")
+	delete(claims, "sid")
+	return claims, jti, sid
+}
+
+func TestAnAccessTokenHoldsItsClaimsAndNothingElse(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web()))
+		earlier := w.now(-3600)
+		ofAcme := w.URL + "/t/acme"
+		strong := map[string]any{"amr": []string{"pwd", "otp"}, "auth_time": json.Number(earlier)}
+		expect := func(iss, sub, client string, more ...string) map[string]string {
+			claims := map[string]string{
+				"iss": `"` + iss + `"`, "sub": `"` + sub + `"`, "aud": `"` + client + `"`, "client_id": `"` + client + `"`,
+				"iat": w.now(0), "exp": w.now(300), "scope": `"profile orders:read"`,
+			}
+			for i := 0; i < len(more); i += 2 {
+				claims[more[i]] = more[i+1]
+			}
+			return claims
+		}
+		for name, c := range map[string]struct {
+			answer  *testserver.Answer
+			session bool
+			want    map[string]string
+		}{
+			"a user": {w.signIn("alice"), true, expect(w.URL, "alice", "web", "auth_time", w.now(0))},
+			"a user with two factors": {w.Exchange("", "web", w.issuer.Token(w.URL, "alice", strong)), true,
+				expect(w.URL, "alice", "web", "auth_time", earlier, "amr", `["pwd","otp"]`, "acr", `"urn:latchkey:acr:2"`)},
+			"a user of another tenant": {w.Exchange("/t/acme", "web", w.issuer.Token(ofAcme, "alice", nil)), true, expect(ofAcme, "alice", "web", "auth_time", w.now(0))},
+			"a part of the scope":      {w.signIn("alice", "scope", "profile"), true, expect(w.URL, "alice", "web", "auth_time", w.now(0), "scope", `"profile"`)},
+			"one target":               {w.signIn("alice", "resource", "https://api.example.com"), true, expect(w.URL, "alice", "web", "auth_time", w.now(0), "aud", `"https://api.example.com"`)},
+			"two targets": {w.signIn("alice", "resource", "https://files.example.com", "audience", "https://api.example.com"), true,
+				expect(w.URL, "alice", "web", "auth_time", w.now(0), "aud", `["https://api.example.com","https://files.example.com"]`)},
+			"its client among the targets": {w.signIn("alice", "audience", "web", "resource", "https://api.example.com"), true,
+				expect(w.URL, "alice", "web", "auth_time", w.now(0), "aud", `["https://api.example.com","web"]`)},
+			"no user": {w.Post("/token", []string{"grant_type", "client_credentials"}, asBackend()), false, expect(w.URL, "backend", "backend")},
+		} {
+			t.Run(name, func(t *testing.T) {
+				got, jti, sid := claimsAsText(t, c.answer)
+				if !maps.Equal(got, c.want) {
+					t.Errorf("claims %v\nwant   %v", got, c.want)
+				}
+				if !regexp.MustCompile(`^"[0-9a-f]{32}"$`).MatchString(jti) { // 128 bits
+					t.Errorf("jti %s", jti)
+				}
+				if c.session != (sid != "") || c.session && sid != `"`+c.answer.Text("session_id")+`"` {
+					t.Errorf("sid %s of %s", sid, c.answer.Body)
+				}
+			})
+		}
+		for path, iss := range map[string]string{"": w.URL, "/t/acme": ofAcme} {
+			if got := w.Get(path + "/.well-known/oauth-authorization-server").Text("issuer"); got != iss {
+				t.Errorf("metadata of %s says %s", iss, got)
+			}
+		}
+	})
+}
+
+func TestEveryAccessTokenHasAJTIOfItsOwn(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	first := w.signIn("alice")
+	answers := inParallel(40, func(i int) *testserver.Answer {
+		switch i % 3 {
+		case 0:
+			return w.Post("/token", []string{"grant_type", "client_credentials"}, asBackend())
+		case 1:
+			return w.Refresh("", "web", first.Text("refresh_token")) // the same session, at the same moment
+		default:
+			return w.Exchange("", "web", w.issuer.Token(w.URL, "alice", nil))
+		}
+	})
+	seen, digits := map[string]bool{}, [32]map[byte]bool{}
+	for _, a := range append(answers, first) {
+		jti, _ := claims(t, w.want(200, "", a))["jti"].(string)
+		for i := range digits {
+			if digits[i] == nil {
+				digits[i] = map[byte]bool{}
+			}
+			digits[i][jti[i]] = true
+		}
+		seen[jti] = true
+	}
+	if len(seen) != 41 {
+		t.Errorf("41 tokens have %d jti", len(seen))
+	}
+	for i := range digits {
+		if len(digits[i]) == 1 {
+			t.Errorf("digit %d is the same in all of them: it is not random", i)
+		}
+	}
+}
+
+func TestAnAccessTokenLivesAsItsClientSays(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*models.ClientSpec)
+		want   float64
+	}{
+		"five minutes by default":        {func(*models.ClientSpec) {}, 300},
+		"half a minute":                  {func(s *models.ClientSpec) { s.AccessTokenTTL = duration(30 * time.Second) }, 30},
+		"a day":                          {func(s *models.ClientSpec) { s.AccessTokenTTL = duration(24 * time.Hour) }, 86400},
+		"its preset's":                   {func(s *models.ClientSpec) { s.Preset = "consumer" }, 3600},
+		"its own in place of its preset": {func(s *models.ClientSpec) { s.Preset, s.AccessTokenTTL = "consumer", duration(time.Minute) }, 60},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, sqlite(t))
+			tenant := testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend())
+			c.change(&tenant.Clients[0])
+			c.change(&tenant.Clients[1])
+			w.Apply(tenant)
+			for _, ask := range []func() *testserver.Answer{
+				func() *testserver.Answer { return w.signIn("alice") },
+				func() *testserver.Answer {
+					return w.Post("/token", []string{"grant_type", "client_credentials"}, asBackend())
+				},
+			} {
+				a := w.want(200, "", ask())
+				got := claims(t, a)
+				if got["exp"].(float64)-got["iat"].(float64) != c.want || a.JSON["expires_in"] != c.want {
+					t.Errorf("%v lives %v s, says %v", got["sub"], got["exp"].(float64)-got["iat"].(float64), a.JSON["expires_in"])
+				}
+				token := a.Text("access_token")
+				w.Clock.Advance(time.Duration(c.want)*time.Second - time.Second)
+				early := w.active(token)
+				w.Clock.Advance(time.Second)
+				if late := w.active(token); !early || late {
+					t.Errorf("%v: active at its last second: %t, then: %t", got["sub"], early, late)
+				}
+			}
+		})
+	}
+}
+
+func TestCustomClaimsTogetherAreAtMostFourKiB(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		tenant := testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend())
+		tenant.Clients[0].Claims = map[string]string{"a": "user.long", "b": "user.long", "c": "user.short", "groups": "['staff', 'admin']", "roles": "user.roles"}
+		tenant.Users = []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"long": strings.Repeat("x", 2500), "short": "y", "roles": []any{"editor"}}}}
+		w.Apply(tenant)
+		a := w.signIn("alice")
+		for _, a := range []*testserver.Answer{a, w.want(200, "", w.Refresh("", "web", a.Text("refresh_token")))} {
+			got := claims(t, a)
+			if len(got["a"].(string)) != 2500 || got["b"] != nil || got["c"] != "y" || fmt.Sprint(got["groups"], got["roles"]) != "[staff admin] [editor]" {
+				t.Errorf("%v", got)
+			}
+			if !w.active(a.Text("access_token")) {
+				t.Error("inactive")
+			}
+		}
+		events := w.events(a.Text("session_id"))
+		if n := len(slices.DeleteFunc(events, func(e models.EventType) bool { return e != models.EventClaimLeftOut })); n != 2 {
+			t.Errorf("%d events tell of a claim that was left out of 2 tokens", n)
+		}
+	})
+}
