@@ -17,17 +17,20 @@ import (
 // signingAlgorithms are what a tenant may say, and the alg of its tokens.
 var signingAlgorithms = map[string]string{"": "RS256", "RS256": "RS256", "ES256": "ES256", "Ed25519": "EdDSA"}
 
-// signsWith makes the tenant default with a signing algorithm, or with none,
-// for which the helper of other tests puts one in.
-func (w *world) signsWith(algorithm string) {
-	w.t.Helper()
+// newWorldThatSigns is a world whose tenant says how to sign, or nothing, for
+// which the helper of other tests puts something in.
+func newWorldThatSigns(t *testing.T, algorithm string) *world {
+	t.Helper()
+	clock := testserver.NewClock()
+	w := &world{testserver.New(t, testserver.Options{DatabaseURL: testdb.SQLite(t), Clock: clock}), testserver.NewIssuer(t, clock), t}
 	tenant := testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend())
 	tenant.SigningAlgorithm = algorithm
 	ctx := context.Background()
 	_, err := w.Store.Apply(ctx, []models.TenantSpec{tenant}, w.Keys, false)
 	if err = errors.Join(err, w.OAuth.EnsureSigningKeys(ctx), w.OAuth.Refresh(ctx)); err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
+	return w
 }
 
 // verified is the payload of a token whose signature is good by the published
@@ -44,11 +47,8 @@ func (w *world) verified(token string) []byte {
 func TestHeadersOfWhatWeSignHoldNothingElse(t *testing.T) {
 	for algorithm, alg := range signingAlgorithms {
 		t.Run("signing_algorithm "+algorithm, func(t *testing.T) {
-			clock := testserver.NewClock()
-			w := &world{testserver.New(t, testserver.Options{DatabaseURL: testdb.SQLite(t), Clock: clock}), testserver.NewIssuer(t, clock), t}
-			w.signsWith(algorithm)
-			published := w.want(200, "", w.Get("/.well-known/jwks.json")).JSON["keys"].([]any)
-			kid := published[0].(map[string]any)["kid"]
+			w := newWorldThatSigns(t, algorithm)
+			kid := w.published("")[0]["kid"]
 			access := w.signIn("alice").Text("access_token")
 			signed := string(w.want(200, "", w.Post("/introspect", []string{"token", access}, asBackend(), accept(introspectionJWT))).Body)
 			for token, typ := range map[string]string{access: "at+jwt", w.machineToken(): "at+jwt", signed: "token-introspection+jwt"} {

@@ -1,0 +1,207 @@
+package handlers_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+// spellings are what a public key is written as: what an attacker may think
+// that a verifier takes for the secret of a MAC.
+func spellings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
+	t.Helper()
+	pkix, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk, err := json.Marshal(jose.JSONWebKey{Key: public})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs1 := x509.MarshalPKCS1PublicKey(public)
+	return map[string][]byte{
+		"PEM": pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: pkix}), "DER": pkix,
+		"PKCS #1 in PEM": pem.EncodeToMemory(&pem.Block{Type: "RSA PUBLIC KEY", Bytes: pkcs1}), "PKCS #1": pkcs1,
+		"JWK": jwk, "modulus": public.N.Bytes(),
+	}
+}
+
+// respelled sets an unused bit in the last letter of base64url.
+func respelled(token string) string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(letters, token[len(token)-1])
+	return token[:len(token)-1] + string(letters[last^1])
+}
+
+func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
+	w := newWorldThatSigns(t, "RS256")
+	w.Apply(models.TenantSpec{ID: "acme", SigningAlgorithm: "RS256", TrustedIssuers: []models.IssuerSpec{w.issuer.Entry()}, Clients: []models.ClientSpec{testserver.Web()}})
+	good := w.signIn("alice").Text("access_token")
+	elsewhere := w.want(200, "", w.Exchange("/t/acme", "web", w.issuer.Token(w.URL+"/t/acme", "alice", nil))).Text("access_token")
+	parts, theirs := strings.Split(good, "."), strings.Split(elsewhere, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := string(raw)
+	kid, _ := headerOf(t, good)["kid"].(string)
+	n, err := base64.RawURLEncoding.DecodeString(w.published("")[0]["n"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}
+
+	fetched := make(chan string, 100)
+	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fetched <- r.URL.Path }))
+	t.Cleanup(thief.Close)
+	key := newES256Key(t)
+	stolen, err := json.Marshal(jose.JSONWebKey{Key: key.Public(), KeyID: kid, Algorithm: "ES256", Use: "sig"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// header has our kid and these members.
+	header := func(members string) string { return `{"typ":"at+jwt","kid":"` + kid + `",` + members + `}` }
+	none := func(string) []byte { return nil }
+	rs := signers()[0].sign // an RSA key that is not ours
+	const lists = `[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]`
+
+	forgeries := map[string]string{
+		"alg none without a signature":          forge(header(`"alg":"none"`), payload, none),
+		"alg none with a signature":             forge(header(`"alg":"none"`), payload, rs),
+		"alg nOnE":                              forge(header(`"alg":"nOnE"`), payload, rs),
+		"no alg":                                forge(`{"typ":"at+jwt","kid":"`+kid+`"}`, payload, rs),
+		"alg none before our signature":         part64(header(`"alg":"none"`)) + "." + parts[1] + "." + parts[2],
+		"another key under our kid":             forge(header(`"alg":"RS256"`), payload, rs),
+		"PS256 under our kid":                   forge(header(`"alg":"PS256"`), payload, signers()[1].sign),
+		"ES256 under our kid":                   forge(header(`"alg":"ES256"`), payload, es256(key)),
+		"a key that the header brings":          forge(header(`"alg":"ES256","jwk":`+string(stolen)), payload, es256(key)),
+		"a key set that the header names":       forge(header(`"alg":"ES256","jku":"`+thief.URL+`/jku"`), payload, es256(key)),
+		"a certificate that the header names":   forge(header(`"alg":"ES256","x5u":"`+thief.URL+`/x5u"`), payload, es256(key)),
+		"a key that the header brings, no kid":  forge(`{"typ":"at+jwt","alg":"ES256","jwk":`+string(stolen)+`}`, payload, es256(key)),
+		"no kid":                                forge(`{"typ":"at+jwt","alg":"RS256"}`, payload, rs),
+		"a kid that looks like a path":          forge(`{"typ":"at+jwt","alg":"RS256","kid":"../../x"}`, payload, rs),
+		"a kid that looks like SQL":             forge(`{"typ":"at+jwt","alg":"RS256","kid":"' OR 1=1"}`, payload, rs),
+		"a kid of 10 kB":                        forge(`{"typ":"at+jwt","alg":"RS256","kid":"`+strings.Repeat("k", 10_000)+`"}`, "{}", rs),
+		"crit":                                  forge(header(`"alg":"RS256","crit":["exp"]`), payload, rs),
+		"our header with another payload":       parts[0] + "." + part64(strings.Replace(payload, "alice", "admin", 1)) + "." + parts[2],
+		"another header with our payload":       part64(header(`"alg":"RS256"`)) + "." + parts[1] + "." + parts[2],
+		"another tenant's token":                elsewhere,
+		"another tenant's header and signature": theirs[0] + "." + parts[1] + "." + theirs[2],
+		"our issuer's key, in our name":         forge(`{"typ":"at+jwt","alg":"ES256","kid":"test-key"}`, payload, es256(w.issuer.Key.(*ecdsa.PrivateKey))),
+		"two sub members":                       parts[0] + "." + part64(`{"sub":"admin",`+payload[1:]) + "." + parts[2],
+		"seventeen levels":                      forge(header(`"alg":"RS256","a":`+lists), payload, rs),
+		"a signature of zeros":                  parts[0] + "." + parts[1] + "." + part64(string(make([]byte, 256))),
+		"no signature":                          parts[0] + "." + parts[1] + ".",
+		"an unused bit that is set":             respelled(good),
+		"padding":                               good + "==",
+		"a space after":                         good + " ",
+		"a newline inside":                      good[:40] + "\n" + good[40:],
+		"a part more":                           good + "." + parts[2],
+		"the JSON serialization":                `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
+		"the general JSON serialization":        `{"payload":"` + parts[1] + `","signatures":[{"protected":"` + parts[0] + `","signature":"` + parts[2] + `"}]}`,
+		"a token inside a token":                forge(header(`"alg":"RS256","cty":"JWT"`), good, rs),
+		"a JWE that would take years":           part64(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483647}`) + ".a.b.c.d",
+		"a JWE that would unzip":                part64(`{"alg":"dir","enc":"A128GCM","zip":"DEF"}`) + "..b.c.d",
+		"16 KiB of dots":                        strings.Repeat(".", 16<<10),
+	}
+	for name, secret := range spellings(t, public) {
+		forgeries["a MAC with our key as "+name] = forge(header(`"alg":"HS256"`), payload, hs256(secret))
+	}
+	for name, token := range forgeries {
+		t.Run(name, func(t *testing.T) {
+			if in := w.Introspect("", token); in.Status != 200 || string(in.Body) != `{"active":false}` {
+				t.Errorf("introspected: %d %s", in.Status, in.Body)
+			}
+			if a := w.Post("/revoke", []string{"client_id", "web", "token", token}); a.Status != 200 || len(a.Body) != 0 {
+				t.Errorf("revoked: %d %s", a.Status, a.Body)
+			}
+			if in := w.Introspect("", good); in.JSON["active"] != true {
+				t.Error("a forgery signed the user out")
+			}
+		})
+	}
+	if len(fetched) > 0 {
+		t.Errorf("%s was fetched", <-fetched)
+	}
+}
+
+func TestExchangeRefusesAMACWithAnRSAKey(t *testing.T) {
+	d, p := newDesk(t, testdb.SQLite(t)), newProvider(t)
+	rsaSigner := signers()[0]
+	for _, algorithms := range [][]string{nil, {"RS256", "PS256", "ES256", "EdDSA"}} {
+		entry := p.entry(models.IssuerKeys{JWKSURI: p.url + "/keys"})
+		entry.Algorithms = algorithms
+		d.change(trusting(entry))
+		for name, secret := range spellings(t, rsaSigner.public.(*rsa.PublicKey)) {
+			for _, kid := range []string{"RS256", ""} {
+				t.Run(name+" with the kid "+kid, func(t *testing.T) {
+					d.refuses(t, ofJWT, p.token(d, signer{"HS256", nil, hs256(secret)}, kid, nil))
+				})
+			}
+		}
+		d.takes(t, ofJWT, p.token(d, rsaSigner, "RS256", nil))
+	}
+}
+
+func TestExchangeTakesNoShortRSAKey(t *testing.T) {
+	d, p := newDesk(t, testdb.SQLite(t)), newProvider(t)
+	short, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+		{Key: short.Public(), KeyID: "short", Algorithm: "RS256", Use: "sig"},
+		{Key: signers()[0].public, KeyID: "long", Algorithm: "RS256", Use: "sig"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.change(trusting(p.entry(models.IssuerKeys{JWKS: set})))
+	d.refuses(t, ofJWT, p.token(d, signer{"RS256", nil, func(input string) []byte {
+		digest := sha256.Sum256([]byte(input))
+		signature, err := rsa.SignPKCS1v15(rand.Reader, short, crypto.SHA256, digest[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return signature
+	}}, "short", nil))
+	d.takes(t, ofJWT, p.token(d, signers()[0], "long", nil))
+}
+
+func TestExchangeFetchesKeysForAnUnknownKidEvery30Seconds(t *testing.T) {
+	d, p := newDesk(t, testdb.SQLite(t)), newProvider(t)
+	d.change(trusting(p.entry(models.IssuerKeys{JWKSURI: p.url + "/keys"})))
+	es := signers()[2]
+	d.takes(t, ofJWT, p.token(d, es, es.alg, nil))
+	for round := range 3 {
+		if n := len(p.asked); n != round+1 {
+			t.Errorf("%d fetches in round %d", n, round)
+		}
+		for range 10 {
+			d.refuses(t, ofJWT, p.token(d, es, "made-up", nil))
+		}
+		if n := len(p.asked); n != round+1 {
+			t.Errorf("%d fetches within 30 s in round %d", n, round)
+		}
+		d.Clock.Advance(30 * time.Second)
+		d.refuses(t, ofJWT, p.token(d, es, "made-up", nil))
+	}
+}

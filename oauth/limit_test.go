@@ -1,0 +1,20 @@
+package oauth
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// The limits that CONFORMANCE R-JK-13 … R-JK-15 name; elsewhere tests speak of
+// them by their names.
+func TestLimitsOfWhatIsFetched(t *testing.T) {
+	for _, private := range []bool{false, true} {
+		if got := newFetcher(private).Timeout; got != 5*time.Second {
+			t.Errorf("a fetch may last %v", got)
+		}
+	}
+	if got := fmt.Sprint(maxFetch, maxIssuerKeys, refetchPause, leeway); got != "524288 100 30s 30s" {
+		t.Error(got)
+	}
+}
