@@ -1,0 +1,125 @@
+package handlers_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+// newWorldBehindTLS is a world whose issuer is https, as behind a proxy that
+// ends TLS. Its URL is the one to ask at.
+func newWorldBehindTLS(t *testing.T) *world {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := sqlite(t)
+	o.Listener, o.Issuer = listener, "https://id.example.com"
+	w := newWorld(t, o)
+	w.Apply(testserver.Tenant("acme", w.issuer))
+	w.URL = "http://" + listener.Addr().String()
+	return w
+}
+
+// forgedHost says in every way that the request was for another host.
+func forgedHost(r *http.Request) {
+	r.Host = "evil.example"
+	for name, value := range map[string]string{
+		"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http", "X-Forwarded-Port": "666", "X-Forwarded-Prefix": "/evil",
+		"X-Original-URL": "/t/evil/token", "Forwarded": "host=evil.example;proto=http",
+	} {
+		r.Header.Set(name, value)
+	}
+}
+
+func TestMetadataHoldsTheseMembersAndNoOthers(t *testing.T) {
+	w := newWorldBehindTLS(t)
+	for tenant, scopes := range map[string]string{"": `"scopes_supported": ["orders:read", "profile"],`, "/t/acme": ""} { // acme has no client
+		var got, want any
+		iss := "https://id.example.com" + tenant
+		for text, into := range map[string]*any{
+			string(w.want(200, "", w.Get(tenant+"/.well-known/openid-configuration")).Body): &got,
+			`{
+				"issuer": "` + iss + `",
+				"token_endpoint": "` + iss + `/token",
+				"revocation_endpoint": "` + iss + `/revoke",
+				"introspection_endpoint": "` + iss + `/introspect",
+				"jwks_uri": "` + iss + `/.well-known/jwks.json",
+				"response_types_supported": [],
+				"grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange", "refresh_token", "client_credentials"],
+				"subject_types_supported": ["public"],
+				"id_token_signing_alg_values_supported": ["RS256", "ES256"],
+				"token_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+				"revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
+				"introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+				"introspection_signing_alg_values_supported": ["ES256"], ` + scopes + `
+				"request_parameter_supported": false,
+				"request_uri_parameter_supported": false,
+				"claims_parameter_supported": false
+			}`: &want,
+		} {
+			if err := json.Unmarshal([]byte(text), into); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a, _ := json.Marshal(got)
+		b, _ := json.Marshal(want)
+		if string(a) != string(b) {
+			t.Errorf("metadata of %s:\n%s\nwant:\n%s", iss, a, b)
+		}
+	}
+}
+
+func TestMetadataIsNowhereElse(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web()))
+	for _, tenant := range []string{"nobody", "ACME", "acme/", "default", "%61cme%2f", "acme.", "..", ""} {
+		for _, path := range []string{
+			"/t/" + tenant + "/.well-known/openid-configuration", "/t/" + tenant + "/.well-known/oauth-authorization-server",
+			"/.well-known/openid-configuration/t/" + tenant, "/.well-known/oauth-authorization-server/t/" + tenant,
+		} {
+			w.want(404, "not_found", w.Get(path))
+		}
+	}
+	for _, path := range []string{"/", "//", "/t/acme", "/t/acme/", "/t/", "//.well-known/openid-configuration", "/t/acme/.well-known/oauth-authorization-server/t/acme"} {
+		w.want(404, "not_found", w.Get(path))
+	}
+	for _, path := range []string{"/.well-known/openid-configuration", "/t/acme/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/t/acme", "/.well-known/jwks.json"} {
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
+			a := w.want(405, "invalid_request", w.Do(method, path, nil))
+			if allow := a.Header.Get("Allow"); allow != "GET, HEAD" {
+				t.Errorf("%s allows %q", path, allow)
+			}
+		}
+	}
+}
+
+func TestAForgedHostChangesNothing(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web()))
+	for _, path := range []string{
+		"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json",
+		"/t/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/acme",
+	} {
+		if plain, forged := w.want(200, "", w.Get(path)), w.want(200, "", w.Get(path, forgedHost)); string(plain.Body) != string(forged.Body) || plain.Header.Get("ETag") != forged.Header.Get("ETag") {
+			t.Errorf("%s: %s", path, forged.Body)
+		}
+	}
+	a := w.want(200, "", w.Post("/token", []string{
+		"grant_type", tokenExchange, "client_id", "web", "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, "alice", nil),
+	}, forgedHost))
+	if iss := claims(t, a)["iss"]; iss != w.URL {
+		t.Errorf("iss %v", iss)
+	}
+	w.want(400, "invalid_request", w.Post("/token", []string{
+		"grant_type", tokenExchange, "client_id", "web", "subject_token_type", ofJWT, "subject_token", w.issuer.Token("http://evil.example", "alice", nil),
+	}, forgedHost))
+	refused := w.want(401, "invalid_client", w.Post("/introspect", []string{"token", "x"}, forgedHost))
+	if realm := refused.Header.Get("WWW-Authenticate"); realm != `Basic realm="`+w.URL+`"` {
+		t.Error(realm)
+	}
+}
