@@ -38,11 +38,14 @@ func allowOrigin(h http.Header, origin string, registered []string) bool {
 	return true
 }
 
+// forBackEnds says that no browser has any business at the route (R-CO-07).
+func forBackEnds(c *gin.Context) bool { return strings.HasSuffix(c.FullPath(), "/introspect") }
+
 // withCORS decides when the answer begins, because by then the client may be
 // known: its own origins count, before that those of the whole tenant.
 func (e *edge) withCORS(c *gin.Context, call *oauth.Call) http.ResponseWriter {
-	if strings.HasSuffix(c.FullPath(), "/introspect") {
-		return c.Writer // for back ends only (R-CO-07)
+	if forBackEnds(c) {
+		return c.Writer
 	}
 	return &corsWriter{ResponseWriter: c.Writer, origin: c.GetHeader("Origin"), call: call}
 }
