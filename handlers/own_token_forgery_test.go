@@ -24,9 +24,9 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// spellings are what a public key is written as: what an attacker may think
+// keySpellings are what a public key is written as: what an attacker may think
 // that a verifier takes for the secret of a MAC.
-func spellings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
+func keySpellings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
 	t.Helper()
 	pkix, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -122,7 +122,7 @@ func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
 		"a JWE that would unzip":                part64(`{"alg":"dir","enc":"A128GCM","zip":"DEF"}`) + "..b.c.d",
 		"16 KiB of dots":                        strings.Repeat(".", 16<<10),
 	}
-	for name, secret := range spellings(t, public) {
+	for name, secret := range keySpellings(t, public) {
 		forgeries["a MAC with our key as "+name] = forge(header(`"alg":"HS256"`), payload, hs256(secret))
 	}
 	for name, token := range forgeries {
@@ -150,7 +150,7 @@ func TestExchangeRefusesAMACWithAnRSAKey(t *testing.T) {
 		entry := p.entry(models.IssuerKeys{JWKSURI: p.url + "/keys"})
 		entry.Algorithms = algorithms
 		d.change(trusting(entry))
-		for name, secret := range spellings(t, rsaSigner.public.(*rsa.PublicKey)) {
+		for name, secret := range keySpellings(t, rsaSigner.public.(*rsa.PublicKey)) {
 			for _, kid := range []string{"RS256", ""} {
 				t.Run(name+" with the kid "+kid, func(t *testing.T) {
 					d.refuses(t, ofJWT, p.token(d, signer{"HS256", nil, hs256(secret)}, kid, nil))
