@@ -95,8 +95,8 @@ func TestExchangeRefusesWhatALoggedOutSessionLeaves(t *testing.T) {
 		a := w.want(200, "", w.Post("/token", form, asBackend))
 		w.want(200, "", w.Post("/revoke", []string{"token", a.Text("refresh_token")}, asBackend))
 		w.Clock.Advance(time.Second)
-		left := w.stored("sessions", "users", "spent_tokens")
 		w.want(400, "invalid_request", w.Post("/token", form, asBackend)) // its client token, not yet expired
+		left := w.stored("sessions", "users", "spent_tokens")
 		for _, kind := range []string{"access_token", "refresh_token", "session_token"} {
 			for _, as := range []string{ofJWT, ofIDToken, "urn:ietf:params:oauth:token-type:access_token", "urn:latchkey:params:oauth:token-type:session"} {
 				a := w.Post("/token", []string{"grant_type", tokenExchange, "subject_token_type", as, "subject_token", a.Text(kind)}, asBackend)

@@ -94,6 +94,9 @@ func TestIntrospectionWithoutAuthenticationIsNoOracle(t *testing.T) {
 		acme := testserver.Backend()
 		acme.Secret = "the-secret-of-the-same-client-of-another-tenant"
 		w.Apply(testserver.Tenant("acme", w.issuer, acme))
+		web, back := testserver.Web(), testserver.Backend()
+		web.AccessTokenTTL, back.AccessTokenTTL = duration(time.Hour), duration(time.Hour)
+		w.Apply(testserver.Tenant("default", w.issuer, web, back))
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		ours := w.want(200, "", w.Post("/token", w.exchangeAsBackend("alice"), asBackend))
 		live, over := w.signIn("alice"), w.signIn("alice")
@@ -124,6 +127,7 @@ func TestIntrospectionWithoutAuthenticationIsNoOracle(t *testing.T) {
 					"live": live.Text("access_token"), "over": over.Text("access_token"), "refresh": live.Text("refresh_token"),
 					"session": ours.Text("session_token"), "its own": ours.Text("access_token"), "made-up": "made-up", "none": "",
 				} {
+					w.Clock.Advance(6 * time.Second) // slower than wrong secrets are throttled
 					a := w.Post("/introspect", append([]string{"token", token}, c.with...), append([]testserver.Option{accept(form)}, c.opts...)...)
 					if want == "" {
 						want = said(a)

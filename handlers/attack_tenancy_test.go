@@ -252,6 +252,7 @@ func TestClientAuthenticationDoesNotTellWhyItFails(t *testing.T) {
 				"no credentials":                authorization("Basic "),
 				"another scheme":                authorization("Digest x"),
 			} {
+				w.Clock.Advance(6 * time.Second) // slower than wrong secrets are throttled
 				got := w.want(401, "invalid_client", w.Post(path, form, opt))
 				if want == "" {
 					want = said(got)

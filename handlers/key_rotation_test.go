@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// published lists the kids of the key set, newest first.
-func (w *world) published() (kids []string) {
+// publishedKids lists the kids of the key set, newest first.
+func (w *world) publishedKids() (kids []string) {
 	w.t.Helper()
 	for _, k := range w.want(200, "", w.Get("/.well-known/jwks.json")).JSON["keys"].([]any) {
 		kids = append(kids, k.(map[string]any)["kid"].(string))
@@ -47,15 +47,15 @@ func TestSigningKeysAreRotatedOnSchedule(t *testing.T) {
 			w.Clock.Advance(begun.Add(after).Sub(w.Clock.Now()))
 			w.keepHouse()
 		}
-		first := w.published()
+		first := w.publishedKids()
 		at(89*day - time.Minute)
-		if got := w.published(); !slices.Equal(got, first) {
+		if got := w.publishedKids(); !slices.Equal(got, first) {
 			t.Fatalf("published %v before any is due", got)
 		}
 		at(89 * day)
 		w.keepHouse()
 		w.Clock.Advance(6 * time.Second)
-		both := w.published()
+		both := w.publishedKids()
 		if len(both) != 2 || both[1] != first[0] {
 			t.Fatalf("published %v a day before the change, want one more than %v", both, first)
 		}
@@ -68,7 +68,7 @@ func TestSigningKeysAreRotatedOnSchedule(t *testing.T) {
 			t.Errorf("%s signs, want the announced key", kid)
 		}
 		at(92 * day)
-		if got := w.published(); !slices.Equal(got, both[:1]) {
+		if got := w.publishedKids(); !slices.Equal(got, both[:1]) {
 			t.Errorf("published %v after the last token of the old key", got)
 		}
 		keys := w.keys()
@@ -109,7 +109,7 @@ func TestRotationUnderLoadRefusesNothing(t *testing.T) {
 			l.pass(time.Minute, 30*time.Second)
 		}
 		l.end()
-		if kids := w.published(); len(kids) != 1 || len(w.keys()) != 3 {
+		if kids := w.publishedKids(); len(kids) != 1 || len(w.keys()) != 3 {
 			t.Errorf("published %v of %d keys", kids, len(w.keys()))
 		}
 	})
@@ -119,7 +119,7 @@ func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
 		node := w.newNode(testserver.RootSecret)
 		a := w.signIn("alice")
-		access, kid := a.Text("access_token"), w.published()[0]
+		access, kid := a.Text("access_token"), w.publishedKids()[0]
 		if node.Introspect("", access).JSON["active"] != true {
 			t.Fatal("the other node does not know the token")
 		}
@@ -129,7 +129,7 @@ func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
 				t.Errorf("introspection: %d %s", in.Status, in.Body)
 			}
 		}
-		if got := w.published(); !slices.Equal(got, []string{signs}) || signs == kid {
+		if got := w.publishedKids(); !slices.Equal(got, []string{signs}) || signs == kid {
 			t.Errorf("published %v, said %s", got, signs)
 		}
 		next := w.want(200, "", node.Refresh("", "web", a.Text("refresh_token")))
@@ -146,7 +146,7 @@ func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
 
 func TestTheAnnouncedKeyTakesTheRetiredOnesPlace(t *testing.T) {
 	w := newWorld(t, sqlite(t))
-	active := w.published()[0]
+	active := w.publishedKids()[0]
 	announced, err := w.OAuth.RotateSigningKey(t.Context(), "default")
 	if err != nil {
 		t.Fatal(err)
@@ -161,15 +161,15 @@ func TestTheAnnouncedKeyTakesTheRetiredOnesPlace(t *testing.T) {
 
 func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 	w := newWorld(t, sqlite(t))
-	first := w.published()[0]
+	first := w.publishedKids()[0]
 	a := w.signIn("alice")
 	second, err := w.OAuth.RotateSigningKey(t.Context(), "default")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Run("announced", func(t *testing.T) {
-		if signs := w.retire(second.Kid); signs != first || !slices.Equal(w.published(), []string{first}) {
-			t.Errorf("%s signs, published %v", signs, w.published())
+		if signs := w.retire(second.Kid); signs != first || !slices.Equal(w.publishedKids(), []string{first}) {
+			t.Errorf("%s signs, published %v", signs, w.publishedKids())
 		}
 	})
 	third, err := w.OAuth.RotateSigningKey(t.Context(), "default")
@@ -178,8 +178,8 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 	}
 	w.Clock.Advance(oauth.Announcement)
 	t.Run("verify-only", func(t *testing.T) {
-		if signs := w.retire(first); signs != third.Kid || !slices.Equal(w.published(), []string{third.Kid}) {
-			t.Errorf("%s signs, published %v", signs, w.published())
+		if signs := w.retire(first); signs != third.Kid || !slices.Equal(w.publishedKids(), []string{third.Kid}) {
+			t.Errorf("%s signs, published %v", signs, w.publishedKids())
 		}
 		if w.active(a.Text("access_token")) {
 			t.Error("a token of the retired key is active")

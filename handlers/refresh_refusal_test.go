@@ -16,14 +16,6 @@ func (w *world) asBackend(token string, opts ...testserver.Option) *testserver.A
 	return w.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", token}, opts...)
 }
 
-// signInAtBackend exchanges a fresh client token at the secret client.
-func (w *world) signInAtBackend(sub string) *testserver.Answer {
-	w.t.Helper()
-	return w.want(200, "", w.Post("/token", []string{
-		"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, sub, nil),
-	}, testserver.Basic("backend", testserver.ClientSecret)))
-}
-
 func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
 		other := testserver.NewIssuer(t, w.Clock)

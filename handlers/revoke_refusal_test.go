@@ -13,15 +13,6 @@ import (
 // asBackend authenticates the client backend.
 func asBackend() testserver.Option { return testserver.Basic("backend", testserver.ClientSecret) }
 
-// signInAtBackend exchanges a fresh client token at the client backend, which
-// gets a session token as well.
-func (w *world) signInAtBackend(sub string) *testserver.Answer {
-	w.t.Helper()
-	return w.want(200, "", w.Post("/token", []string{
-		"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, sub, nil),
-	}, asBackend()))
-}
-
 // machineToken is an access token without a session.
 func (w *world) machineToken() string {
 	w.t.Helper()

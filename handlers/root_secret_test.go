@@ -18,7 +18,7 @@ func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
 		nodes := []*testserver.Server{w.newNode(old), w.newNode(old)}
 		l := newLoad(w, nodes...)
-		a := w.want(200, "", w.Post("/token", w.exchangeAsBackend("bob"), testserver.Basic("backend", testserver.ClientSecret)))
+		a := w.signInAtBackend("bob")
 		sessionToken := a.Text("session_token")
 
 		for _, roots := range [][]string{{old, fresh}, {fresh, old}, {fresh}} {
@@ -68,7 +68,7 @@ func needNothing(t *testing.T, server *oauth.Server) {
 func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
 		back := testserver.Basic("backend", testserver.ClientSecret)
-		a := w.want(200, "", w.Post("/token", w.exchangeAsBackend("bob"), back))
+		a := w.signInAtBackend("bob")
 		if _, err := openDatabase(t, w.DatabaseURL).Exec("UPDATE sessions SET session_token_generation = 5"); err != nil {
 			t.Fatal(err)
 		}

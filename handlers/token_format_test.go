@@ -26,7 +26,7 @@ func newWorldThatSigns(t *testing.T, algorithm string) *world {
 	tenant := testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend())
 	tenant.SigningAlgorithm = algorithm
 	ctx := context.Background()
-	_, err := w.Store.Apply(ctx, []models.TenantSpec{tenant}, w.Keys, false)
+	_, err := w.Store.Apply(ctx, []models.TenantSpec{tenant}, w.Keys, models.ApplyOptions{})
 	if err = errors.Join(err, w.OAuth.EnsureSigningKeys(ctx), w.OAuth.Refresh(ctx)); err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,15 @@ func (w *world) signIn(sub string, extra ...string) *testserver.Answer {
 	return w.want(200, "", w.Exchange("", "web", w.issuer.Token(w.URL, sub, nil), extra...))
 }
 
+// signInAtBackend exchanges a fresh client token at the client backend, which
+// gets a session token as well.
+func (w *world) signInAtBackend(sub string) *testserver.Answer {
+	w.t.Helper()
+	return w.want(200, "", w.Post("/token", []string{
+		"grant_type", tokenExchange, "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, sub, nil),
+	}, asBackend()))
+}
+
 // want checks status and error code of an answer.
 func (w *world) want(status int, code string, a *testserver.Answer) *testserver.Answer {
 	w.t.Helper()
