@@ -100,6 +100,37 @@ func TestConformanceFaultsAreNamed(t *testing.T) {
 	}
 }
 
+// TestAttacksAreTested holds every row of docs/attacks.md to tests that exist.
+func TestAttacksAreTested(t *testing.T) {
+	text, err := os.ReadFile("../docs/attacks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := &testSources{tree: os.DirFS(".."), packages: map[string]map[string]*ast.File{}}
+	rows := 0
+	for row := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(row), "|"), "|")
+		if !strings.HasPrefix(row, "| ") || strings.HasPrefix(row, "| Attack |") {
+			continue
+		}
+		rows++
+		if len(cells) != 3 {
+			t.Errorf("a row has three cells: %s", row)
+			continue
+		}
+		wrong, err := tests.check(strings.TrimSpace(cells[2]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range wrong {
+			t.Errorf("%s%s", strings.TrimSpace(cells[0]), w)
+		}
+	}
+	if rows < 50 {
+		t.Errorf("%d rows were read", rows)
+	}
+}
+
 // expectedLines lists the ids of the document: R-TE-01 …, N-TE-1 ….
 func expectedLines() (ids []string) {
 	for _, s := range conformanceLines {
