@@ -19,8 +19,11 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// expressionCost bounds the work of one evaluation, in CEL's own units.
-const expressionCost = 10_000
+// Limits of one evaluation.
+const (
+	expressionCost = 10_000   // work, in CEL's own units
+	maxResult      = 64 << 10 // values and bytes of text that it may yield
+)
 
 // Types that the result of an expression may have to be.
 var (
@@ -91,11 +94,17 @@ func (e *expression) evaluate(variables map[string]any) (any, error) {
 		}
 		return nil, err
 	}
-	return plain(out)
+	room := maxResult
+	return plain(out, &room)
 }
 
-// plain turns a CEL value into what encoding/json writes.
-func plain(v ref.Val) (any, error) {
+// plain turns a CEL value into what encoding/json writes. A list of which CEL
+// holds one copy, and counts it once, may stand in it any number of times:
+// doubled thirty times, it would fill the memory.
+func plain(v ref.Val, room *int) (any, error) {
+	if *room--; *room < 0 {
+		return nil, errors.New("yields too much")
+	}
 	switch v := v.(type) {
 	case types.Null:
 		return nil, errMissing
@@ -103,15 +112,19 @@ func plain(v ref.Val) (any, error) {
 		if !v.HasValue() {
 			return nil, errMissing
 		}
-		return plain(v.GetValue())
-	case types.Bool, types.String, types.Int, types.Uint:
+		return plain(v.GetValue(), room)
+	case types.Bool, types.Int, types.Uint:
 		return v.Value(), nil
+	case types.String:
+		*room -= len(v)
+		return string(v), nil
 	case types.Double:
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
 			return nil, errors.New("is not a number")
 		}
 		return v.Value(), nil
 	case types.Bytes:
+		*room -= len(v)
 		return base64.StdEncoding.EncodeToString(v), nil
 	case types.Timestamp:
 		return v.Time.UTC().Format(time.RFC3339Nano), nil
@@ -125,7 +138,8 @@ func plain(v ref.Val) (any, error) {
 			if !ok {
 				return nil, errors.New("yields an object with a name that is no string")
 			}
-			value, err := plainOrNull(v.Get(key))
+			*room -= len(name)
+			value, err := plainOrNull(v.Get(key), room)
 			if err != nil {
 				return nil, err
 			}
@@ -135,7 +149,7 @@ func plain(v ref.Val) (any, error) {
 	case traits.Lister:
 		list := []any{}
 		for it := v.Iterator(); it.HasNext() == types.True; {
-			value, err := plainOrNull(it.Next())
+			value, err := plainOrNull(it.Next(), room)
 			if err != nil {
 				return nil, err
 			}
@@ -148,8 +162,8 @@ func plain(v ref.Val) (any, error) {
 }
 
 // plainOrNull keeps a null inside a list or object.
-func plainOrNull(v ref.Val) (any, error) {
-	value, err := plain(v)
+func plainOrNull(v ref.Val, room *int) (any, error) {
+	value, err := plain(v, room)
 	if errors.Is(err, errMissing) {
 		return nil, nil
 	}

@@ -123,6 +123,7 @@ func TestExpressionFails(t *testing.T) {
 		`{1: 'a'}`:              "a name that is no string",
 		`type(token)`:           "has no JSON form",
 		`{'a': type(token)}`:    "has no JSON form",
+		`[1]` + strings.Repeat(`.map(a, [a, a])`, 40):                     "yields too much", // 2⁴⁰ values, of which CEL holds 40
 		`token.list.all(a, token.list.all(b, true))`:                      "cost limit exceeded",
 		`[1,2,3,4,5,6,7,8].map(a, token.list.map(b, token.sub + 'long'))`: "cost limit exceeded",
 	} {
