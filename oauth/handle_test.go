@@ -140,17 +140,3 @@ func TestDigestDependsOnEverythingButVersionAndTag(t *testing.T) {
 		t.Error("two digests that nobody can make are taken for equal")
 	}
 }
-
-func FuzzHandle(f *testing.F) {
-	k := keysOf(f, rootA)
-	f.Add("default", k.encode("default", someHandle(k, refreshToken, 7)))
-	f.Add("default", k.encode("default", someHandle(k, sessionToken, 0)))
-	f.Add("shop", "lk_rt_"+strings.Repeat("A", 96))
-	f.Add("", "lk_st_")
-	f.Fuzz(func(t *testing.T, tenant, text string) {
-		h, err := k.parseHandle(tenant, text)
-		if err == nil && k.encode(tenant, h) != text {
-			t.Errorf("%q is another spelling of %q", text, k.encode(tenant, h))
-		}
-	})
-}
