@@ -3,6 +3,7 @@ package oauth
 import (
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // maxTargets bounds how many targets one token is for (CONFORMANCE C-11).
@@ -14,7 +15,8 @@ func askedTargets(form url.Values) ([]string, error) {
 	var targets []string
 	for _, resource := range form["resource"] {
 		u, err := url.Parse(resource)
-		if err != nil || !u.IsAbs() || u.Fragment != "" || u.Host == "" && u.Opaque == "" {
+		// An empty fragment is one too, and leaves nothing in u.
+		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") || u.Host == "" && u.Opaque == "" {
 			return nil, invalidTarget("resource must be an absolute URI without a fragment")
 		}
 		targets = append(targets, resource)
