@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -115,6 +116,9 @@ func ParseOrigin(s string) (*url.URL, error) {
 		return nil, errors.New("must leave the default port out")
 	case !hostPort.MatchString(u.Host):
 		return nil, errors.New("must name one host, in ASCII and without a wildcard")
+	}
+	if _, err := strconv.ParseUint(u.Port(), 10, 16); err != nil && u.Port() != "" {
+		return nil, errors.New("must have a port of at most 65535")
 	}
 	return u, nil
 }
