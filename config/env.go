@@ -48,7 +48,7 @@ func (c *Config) readEnviron(environ []string, faults *models.Faults) {
 		}
 		switch {
 		case !ok && !isFile:
-			faults.Add(name, "unknown variable%s", suggest(name, slices.Sorted(maps.Keys(known))))
+			faults.Add(models.Member("", name), "unknown variable%s", suggest(name, slices.Sorted(maps.Keys(known))))
 		case value == "":
 		default:
 			c.readVariable(name, value, setting, isFile, faults)
