@@ -71,6 +71,8 @@ type Server struct {
 
 	DatabaseURL string
 
+	Handler http.Handler // for requests without a connection
+
 	Clock *Clock
 	Store *models.Store
 	OAuth *oauth.Server
@@ -97,6 +99,14 @@ func (l *Log) Write(p []byte) (int, error) {
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// Take is the log since it was last taken.
+func (l *Log) Take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
 	return l.text.String()
 }
 
@@ -133,12 +143,12 @@ func New(t testing.TB, o Options) *Server {
 	must(t, s.OAuth.Reseal(ctx))
 	s.Apply(o.Tenants...)
 
-	handler, err := handlers.New(handlers.Config{
+	s.Handler, err = handlers.New(handlers.Config{
 		Issuer: o.Issuer, OAuth: s.OAuth, Ready: func(ctx context.Context) error { return errors.Join(s.Store.Ping(ctx), s.OAuth.SigningReady(ctx)) }, TrustedProxies: o.Proxies,
 		Metrics: handlers.NewMetrics(func() float64 { return 0 }), Log: log,
 	})
 	must(t, err)
-	server := httptest.NewUnstartedServer(handler)
+	server := httptest.NewUnstartedServer(s.Handler)
 	server.Listener.Close()
 	server.Listener = o.Listener
 	server.Start()

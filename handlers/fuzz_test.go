@@ -1,0 +1,127 @@
+package handlers_test
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+// echo stands for what a caller wrote: it must not come back, nor be logged.
+const echo = "Ech0-7Qz41xW9"
+
+// FuzzRouter: whatever a stranger sends, the answer is a document or a
+// refusal; it repeats nothing, and it yields and confirms no token. Target,
+// header lines and body are the text of a request. In the body {access},
+// {refresh} and {session} become live tokens with one byte changed: at `at`, by
+// `by`.
+func FuzzRouter(f *testing.F) {
+	w := testserver.New(f, testserver.Options{DatabaseURL: testdb.SQLite(f)})
+	issuer := testserver.NewIssuer(f, w.Clock)
+	other := testserver.Web()
+	w.Apply(testserver.Tenant("default", issuer, testserver.Web(), testserver.Backend()),
+		models.TenantSpec{ID: "acme", Clients: []models.ClientSpec{other}})
+	live := w.Post("/token", []string{
+		"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token_type", "urn:ietf:params:oauth:token-type:jwt",
+		"subject_token", issuer.Token(w.URL, "alice", nil),
+	}, testserver.Basic("backend", testserver.ClientSecret))
+	if live.Status != http.StatusOK {
+		f.Fatalf("%s", live.Body)
+	}
+	w.Log.Take()
+	f.Fuzz(func(t *testing.T, method, target, header, body string, at uint, by byte) {
+		for name, token := range map[string]string{
+			"{access}": live.Text("access_token"), "{refresh}": live.Text("refresh_token"), "{session}": live.Text("session_token"),
+		} {
+			changed := []byte(token)
+			if changed[at%uint(len(changed))] ^= by; by != 0 {
+				body = strings.ReplaceAll(body, name, url.QueryEscape(string(changed)))
+			}
+		}
+		r := request(method, target, header, body)
+		if r == nil {
+			return // net/http answers by itself
+		}
+		recorder := httptest.NewRecorder()
+		w.Handler.ServeHTTP(recorder, r)
+		a := recorder.Result()
+		text, log := recorder.Body.String(), w.Log.Take()
+		said := func(problem string) {
+			t.Helper()
+			t.Errorf("%s: %d %v\n%s\n%s", problem, a.StatusCode, a.Header, text, log)
+		}
+		var members map[string]any
+		isJSON := json.Unmarshal([]byte(text), &members) == nil
+		switch {
+		case a.StatusCode >= 500:
+			said("a fault of ours")
+		case a.StatusCode >= 400 && (!isJSON || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store"):
+			said("a refusal in another form")
+		case confirms(text):
+			said("a token is confirmed")
+		case a.StatusCode == http.StatusOK && members["access_token"] != nil && (members["refresh_token"] != nil || members["session_id"] != nil || !knowsSecret(r, body)):
+			said("a token is given away")
+		}
+		for name := range members {
+			if a.StatusCode >= 400 && name != "error" && name != "error_description" {
+				said("a refusal says more than why")
+			}
+		}
+		for name, values := range a.Header {
+			if strings.Contains(strings.Join(values, "\n"), echo) {
+				said(name + " repeats the request")
+			}
+		}
+		if strings.Contains(text, echo) || strings.Contains(log, echo) {
+			said("the request is repeated")
+		}
+		public := strings.Contains(r.URL.Path, "/.well-known/")
+		if origin := a.Header.Get("Access-Control-Allow-Origin"); origin != "" && !public && (origin != "https://app.example.com" || r.Header.Get("Origin") != origin) {
+			said("another origin is let in")
+		}
+		if a.Header.Get("X-Content-Type-Options") != "nosniff" {
+			said("headers are missing")
+		}
+	})
+}
+
+// request reads what goes over the wire, as net/http does before it calls a
+// handler; nil if it would not.
+func request(method, target, header, body string) *http.Request {
+	text := method + " " + target + " HTTP/1.1\r\nHost: id.example.com\r\n" + header
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.TrimRight(text, "\r\n") + "\r\n\r\n")))
+	if err != nil || r.ContentLength > 0 {
+		return nil
+	}
+	r.Body, r.RemoteAddr = io.NopCloser(strings.NewReader(body)), "192.0.2.1:1234"
+	if r.ContentLength == 0 {
+		r.ContentLength = int64(len(body))
+	}
+	return r
+}
+
+// confirms says that an answer, signed or not, calls a token active.
+func confirms(text string) bool {
+	for _, part := range strings.Split(text, ".") {
+		payload, _ := base64.RawURLEncoding.DecodeString(part)
+		text += string(payload)
+	}
+	return strings.Contains(text, `"active":true`)
+}
+
+// knowsSecret says that a request is from the one client with a secret.
+func knowsSecret(r *http.Request, body string) bool {
+	form, _ := url.ParseQuery(body)
+	_, password, _ := r.BasicAuth()
+	secret, _ := url.QueryUnescape(password)
+	return secret == testserver.ClientSecret || form.Get("client_secret") == testserver.ClientSecret
+}
