@@ -20,11 +20,11 @@ func (e *edge) observe(c *gin.Context) {
 	c.Header("X-Request-Id", id)
 	c.Next()
 
-	route, status, took := c.FullPath(), c.Writer.Status(), time.Since(start)
+	route, method, status, took := c.FullPath(), methodName(c.Request.Method), c.Writer.Status(), time.Since(start)
 	if route == "" {
 		route = "(none)"
 	}
-	attrs := []any{"request", id, "method", c.Request.Method, "route", route, "status", status, "duration_ms", float64(took.Microseconds()) / 1000, "ip", c.ClientIP()}
+	attrs := []any{"request", id, "method", method, "route", route, "status", status, "duration_ms", float64(took.Microseconds()) / 1000, "ip", c.ClientIP()}
 	grant, outcome := "", ""
 	if call := callOf(c); call != nil {
 		attrs = append(attrs, "tenant", call.Tenant.ID)
@@ -53,7 +53,7 @@ func (e *edge) observe(c *gin.Context) {
 		level = slog.LevelDebug
 	}
 	e.Log.Log(c.Request.Context(), level, "request", attrs...)
-	e.Metrics.request(route, c.Request.Method, status, took)
+	e.Metrics.request(route, method, status, took)
 	e.Metrics.token(grant, outcome)
 }
 
