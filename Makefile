@@ -27,6 +27,22 @@ test: bin/withpostgres ## every test, under the race detector, on SQLite and a P
 test-modules:
 	@$(call each,go test $(TEST_FLAGS) ./...)
 
+# Of each target. One that fails has written the input to testdata beside it, so
+# that it fails again without fuzzing. What does not is the end of the time,
+# which Go before 1.27 may take for a failure (golang/go#75804).
+FUZZ_TIME ?= 1m
+
+# By default Go may spend a minute on making one new input smaller.
+FUZZ_FLAGS ?= -fuzzminimizetime=1s
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for a minute (FUZZ_TIME=10m for longer)
+	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's,/[^/]*:func , ,' | sort | while read -r package target; do \
+		echo "[$$package] $$target"; \
+		(cd "$$package" && { go test -run="^$$target\$$" -fuzz="^$$target\$$" -fuzztime=$(FUZZ_TIME) $(FUZZ_FLAGS) . || \
+			go test -count=1 -run="^$$target\$$" .; }) </dev/null || exit 1; \
+	done
+
 .PHONY: lint
 lint: ## formatting, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
