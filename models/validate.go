@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +46,7 @@ type tenantValidation struct {
 	at      string          // its path
 	base    string          // base URL of the server
 	clients map[string]bool // ids of its clients
+	faulty  map[string]bool // paths that have a fault, as far as storable needs them
 }
 
 func (v *tenantValidation) validate() {
@@ -73,6 +73,10 @@ func (v *tenantValidation) validate() {
 		}
 	}
 	v.users()
+	v.faulty = map[string]bool{}
+	for _, f := range v.Faults {
+		v.faulty[f.Path] = true
+	}
 	v.storable(v.at, reflect.ValueOf(v.TenantSpec))
 }
 
@@ -105,12 +109,14 @@ func (v *tenantValidation) optional(path, value string, r rule) {
 
 // each checks every item of a list, none of which may come twice.
 func (v *tenantValidation) each(path string, items []string, r rule) {
+	given := map[string]bool{}
 	for i, item := range items {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		v.required(at, item, r)
-		if item != "" && slices.Contains(items[:i], item) {
+		if item != "" && given[item] {
 			v.Add(at, "is given twice")
 		}
+		given[item] = true
 	}
 }
 

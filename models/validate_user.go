@@ -84,8 +84,8 @@ func (v *tenantValidation) storable(path string, value reflect.Value) {
 }
 
 func (v *tenantValidation) storableText(path, s string) {
-	known := func(f Fault) bool { return f.Path == path }
-	if (strings.Contains(s, "\x00") || !utf8.ValidString(s)) && !slices.ContainsFunc(v.Faults, known) {
+	if (strings.Contains(s, "\x00") || !utf8.ValidString(s)) && !v.faulty[path] {
 		v.Add(path, "must be UTF-8 without NUL")
+		v.faulty[path] = true
 	}
 }
