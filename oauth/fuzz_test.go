@@ -38,6 +38,10 @@ func FuzzHandle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tenant, text string) {
 		h, err := k.parseHandle(tenant, text)
 		switch {
+		case err == nil && unchecked(k, h):
+			if body := h.kind.prefix() + base64.RawURLEncoding.EncodeToString(h.body()); !strings.HasPrefix(text, body[:len(body)-1]) {
+				t.Errorf("%q is another spelling of %q", text, body)
+			}
 		case (err == nil) != issued[[2]string{tenant, text}]:
 			t.Errorf("%q at %q: %+v, %v", text, tenant, h, err)
 		case err == nil && k.encode(tenant, h) != text:
@@ -47,6 +51,10 @@ func FuzzHandle(f *testing.F) {
 		}
 	})
 }
+
+// unchecked says that a handle's tag cannot be checked: it is a session token
+// that names a root which is not configured. Its digest alone tells then.
+func unchecked(k *Keys, h handle) bool { return h.kind == sessionToken && k.all[h.version] == nil }
 
 // FuzzIssuedHandle: a token that was issued is read as it was written, and
 // with any byte changed, or at any other tenant, it is none.
@@ -69,13 +77,13 @@ func FuzzIssuedHandle(f *testing.F) {
 		}
 		changed := []byte(text)
 		changed[at%uint(len(text))] = to
-		if got, err := k.parseHandle(tenant, string(changed)); err == nil && string(changed) != text {
+		if got, err := k.parseHandle(tenant, string(changed)); err == nil && string(changed) != text && !unchecked(k, got) {
 			t.Errorf("%q became %q and is read as %+v", text, changed, got)
 		}
 		raw, _ := base64.RawURLEncoding.DecodeString(text[len(h.kind.prefix()):])
 		raw[at%uint(len(raw))] ^= to // also what base64 spreads over two letters
 		respelled := h.kind.prefix() + base64.RawURLEncoding.EncodeToString(raw)
-		if got, err := k.parseHandle(tenant, respelled); err == nil && to != 0 {
+		if got, err := k.parseHandle(tenant, respelled); err == nil && to != 0 && !unchecked(k, got) {
 			t.Errorf("byte %d of %q changed by %d is read as %+v", at%uint(len(raw)), text, to, got)
 		}
 	})
