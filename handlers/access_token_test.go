@@ -7,6 +7,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -186,4 +187,61 @@ func TestCustomClaimsTogetherAreAtMostFourKiB(t *testing.T) {
 			t.Errorf("%d events tell of a claim that was left out of 2 tokens", n)
 		}
 	})
+}
+
+// Everything that a token holds is as long as it may be. What we say ourselves
+// stays; of the custom claims only those that still fit.
+func TestNoTokenIsLongerThanSixKiB(t *testing.T) {
+	for _, algorithm := range []string{"RS256", "ES256"} {
+		t.Run(algorithm, func(t *testing.T) {
+			w := newWorld(t, sqlite(t))
+			client := testserver.Web()
+			client.ID = strings.Repeat("c", 64)
+			client.Scopes = []string{strings.Repeat("<", 1024)}
+			client.Audiences = nil
+			for i := range 5 {
+				client.Audiences = append(client.Audiences, "https://"+strings.Repeat("&", 246)+strconv.Itoa(i))
+			}
+			client.Claims = map[string]string{"a": "user.long", "b": "user.long", "tiny": "'yes'"}
+			spec := testserver.Tenant(strings.Repeat("t", 63), w.issuer, client, testserver.Backend())
+			spec.SigningAlgorithm = algorithm
+			sub := strings.Repeat(`"`, 255)
+			spec.Users = []models.UserSpec{{Sub: sub, Attributes: map[string]any{"long": strings.Repeat("x", 2000)}}}
+			w.Apply(spec)
+			base := "/t/" + spec.ID
+			extra := []string{}
+			for _, audience := range client.Audiences {
+				extra = append(extra, "resource", audience)
+			}
+			amr := []string{strings.Repeat("m", 64), strings.Repeat("n", 64), strings.Repeat("o", 64), strings.Repeat("p", 64), strings.Repeat("q", 64), strings.Repeat("r", 64), strings.Repeat("s", 64), strings.Repeat("t", 48)}
+			a := w.want(200, "", w.Exchange(base, client.ID, w.issuer.Token(w.URL+base, sub, map[string]any{"amr": amr}), extra...))
+			token := a.Text("access_token")
+			if len(token) > 6<<10 || len(token) < 5<<10 {
+				t.Errorf("the token has %d bytes", len(token))
+			}
+			got := claims(t, a)
+			if got["sub"] != sub || got["scope"] != client.Scopes[0] || len(got["aud"].([]any)) != 5 || len(got["amr"].([]any)) != 8 || got["tiny"] != "yes" || got["a"] != nil || got["b"] != nil {
+				t.Errorf("it holds %v", got)
+			}
+			w.want(400, "invalid_request", w.Exchange(base, client.ID, w.issuer.Token(w.URL+base, sub, map[string]any{"amr": append(amr, "more")})))
+			few := w.want(200, "", w.Exchange(base, client.ID, w.issuer.Token(w.URL+base, "alice", nil)))
+			if few := claims(t, few); few["tiny"] != "yes" {
+				t.Errorf("%v", few)
+			}
+		})
+	}
+}
+
+func TestIntrospectionOfATokenWithoutScopeSaysSo(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	plain := testserver.Web()
+	plain.Scopes = nil
+	w.Apply(testserver.Tenant("default", w.issuer, plain, testserver.Backend()))
+	a := w.signIn("alice")
+	if in := w.want(200, "", w.Introspect("", a.Text("access_token"))); in.JSON["active"] != true || in.JSON["scope"] != "" {
+		t.Errorf("%s", in.Body)
+	}
+	if scope, said := a.JSON["scope"]; !said || scope != "" || claims(t, a)["scope"] != nil {
+		t.Errorf("%s", a.Body)
+	}
 }

@@ -266,3 +266,26 @@ func TestClientAuthenticationDoesNotTellWhyItFails(t *testing.T) {
 		w.want(200, "", w.Refresh("", "web", a.Text("refresh_token")))
 	})
 }
+
+// Reserved names are refused when a configuration is applied; whoever writes to
+// the database has not applied it.
+func TestAReservedClaimWrittenToTheDatabaseIsNotIssued(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		a, b := w.signIn("alice"), w.signInAtBackend("bob")
+		db := openDatabase(t, w.DatabaseURL)
+		for _, statement := range []string{
+			`UPDATE clients SET settings = replace(settings, '"auth":"none"', '"auth":"none","claims":{"cnf":"{\"jkt\": user.sub}"}') WHERE id = 'web'`,
+			"UPDATE tenants SET revision = revision + 1",
+		} {
+			if _, err := db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Clock.Advance(6 * time.Second)
+		w.want(500, "server_error", w.Refresh("", "web", a.Text("refresh_token")))
+		if !strings.Contains(w.Log.String(), "claims.cnf: is a reserved name") {
+			t.Error("the log does not say why")
+		}
+		w.want(200, "", w.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", b.Text("refresh_token")}, asBackend()))
+	})
+}

@@ -2,11 +2,13 @@ package handlers
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 )
 
@@ -36,6 +38,23 @@ func allowOrigin(h http.Header, origin string, registered []string) bool {
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, Retry-After")
 	return true
+}
+
+// letRead lets a browser read an answer that is given before, or instead of, the
+// endpoint's own: the tenant's union counts (CONFORMANCE R-CO-05). The route
+// may be unknown by then.
+func (e *edge) letRead(c *gin.Context) {
+	base, endpoint := path.Split(c.Request.URL.Path)
+	if endpoint != "token" && endpoint != "revoke" {
+		return
+	}
+	id, ok := strings.CutPrefix(strings.TrimSuffix(base, "/"), "/t/")
+	if !ok && base == "/" {
+		id = models.DefaultTenant
+	}
+	if t, err := e.OAuth.PublicTenant(c.Request.Context(), id); err == nil {
+		allowOrigin(c.Writer.Header(), c.GetHeader("Origin"), t.Origins())
+	}
 }
 
 // forBackEnds says that no browser has any business at the route (R-CO-07).

@@ -153,3 +153,20 @@ func TestPagesAreForNoScript(t *testing.T) {
 		}
 	}
 }
+
+func TestARefusedMethodCanBeReadByTheTenantsBrowsers(t *testing.T) {
+	w := newCORSWorld(t, sqlite(t))
+	for path, allowed := range map[string]string{"/token": ofWeb, "/revoke": ofOther, "/t/acme/token": ofAcme, "/introspect": "", "/t/nobody/token": ""} {
+		for _, o := range []string{ofWeb, ofOther, ofAcme, ofEvil} {
+			want := ""
+			if o == allowed || allowed == ofWeb && o == ofOther || allowed == ofOther && o == ofWeb {
+				want = o
+			}
+			a := w.Do(http.MethodPut, path, nil, origin(o))
+			if a.Status != 405 {
+				t.Errorf("PUT %s: %d", path, a.Status)
+			}
+			allows(t, path+" by "+o, a, want)
+		}
+	}
+}

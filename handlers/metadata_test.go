@@ -2,11 +2,13 @@ package handlers_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"testing"
 
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 )
 
 // newWorldBehindTLS is a world whose issuer is https, as behind a proxy that
@@ -121,5 +123,17 @@ func TestAForgedHostChangesNothing(t *testing.T) {
 	refused := w.want(401, "invalid_client", w.Post("/introspect", []string{"token", "x"}, forgedHost))
 	if realm := refused.Header.Get("WWW-Authenticate"); realm != `Basic realm="`+w.URL+`"` {
 		t.Error(realm)
+	}
+}
+
+func TestMetadataListsTheScopesThatAppsMayAskFor(t *testing.T) {
+	w := newWorld(t, sqlite(t))
+	app, off, machine := testserver.Web(), testserver.Web(), testserver.Backend()
+	app.Scopes = []string{"profile"}
+	off.ID, off.Scopes, off.Disabled = "off", []string{"old"}, true
+	machine.ID, machine.Grants, machine.SessionToken, machine.Scopes = "machine", []string{models.GrantClientCredentials}, false, []string{"internal"}
+	w.Apply(testserver.Tenant("acme", w.issuer, app, off, machine))
+	if got := fmt.Sprint(w.want(200, "", w.Get("/t/acme/.well-known/openid-configuration")).JSON["scopes_supported"]); got != "[profile]" {
+		t.Errorf("scopes_supported %s", got)
 	}
 }

@@ -74,6 +74,7 @@ func (e *edge) recover(c *gin.Context) {
 			}
 			c.Error(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			if !c.Writer.Written() {
+				e.letRead(c)
 				refusal(c, http.StatusInternalServerError, "server_error", "The server met an error that it did not expect")
 			}
 		}

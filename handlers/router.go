@@ -43,7 +43,7 @@ func New(c Config) (http.Handler, error) {
 	e := &edge{c}
 	r.Use(e.observe, e.recover, e.securityHeaders)
 	r.NoRoute(notFound)
-	r.NoMethod(methodNotAllowed)
+	r.NoMethod(e.methodNotAllowed)
 
 	r.GET("/healthz", e.alive)
 	r.GET("/readyz", e.ready)
@@ -85,7 +85,8 @@ func refusal(c *gin.Context, status int, code, description string) {
 func notFound(c *gin.Context) { refusal(c, http.StatusNotFound, "not_found", "There is nothing here") }
 
 // methodNotAllowed answers after gin has set Allow.
-func methodNotAllowed(c *gin.Context) {
+func (e *edge) methodNotAllowed(c *gin.Context) {
+	e.letRead(c)
 	refusal(c, http.StatusMethodNotAllowed, "invalid_request", "This method is not allowed here")
 }
 

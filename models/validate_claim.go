@@ -14,6 +14,9 @@ var reservedClaims = strings.Fields(`
 	iss sub aud exp nbf iat jti client_id scope sid cnf act may_act auth_time acr amr status
 	active token_type username nonce azp events sub_id token_introspection`)
 
+// ReservedClaim says that a custom claim cannot have this name.
+func ReservedClaim(name string) bool { return slices.Contains(reservedClaims, name) }
+
 // claims checks the custom claims.
 func (v *tenantValidation) claims(at string, claims map[string]string) {
 	if len(claims) > maxClaims {

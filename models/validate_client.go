@@ -9,7 +9,12 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-const maxScopes = 100
+// Limits of what a token may carry, so that it stays below 6 KiB.
+const (
+	maxScopes   = 100
+	maxScope    = 1 << 10 // of one client together, split by spaces
+	maxAudience = 255
+)
 
 var (
 	clientID = matches(regexp.MustCompile(`^[A-Za-z0-9._~-]{1,64}$`), "1–64 of A–Z, a–z, 0–9 and . _ ~ -")
@@ -112,6 +117,9 @@ func (v *tenantValidation) scopes(at string, c ClientSettings) {
 	if len(c.Scopes) > maxScopes {
 		v.Add(at+".scopes", "must be at most %d", maxScopes)
 	}
+	if len(strings.Join(c.Scopes, " ")) > maxScope {
+		v.Add(at+".scopes", "must be at most 1 KiB together: every token may carry them")
+	}
 	v.each(at+".scopes", c.Scopes, scopeToken)
 	if c.DefaultScopes != nil {
 		v.each(at+".default_scopes", *c.DefaultScopes, func(s string) string {
@@ -125,6 +133,9 @@ func (v *tenantValidation) scopes(at string, c ClientSettings) {
 
 // audienceOfOurs is a target of a token: a client id, or a URI.
 func audienceOfOurs(s string) string {
+	if len(s) > maxAudience {
+		return "is longer than 255 characters"
+	}
 	if strings.Contains(s, ":") {
 		return absoluteURI(s)
 	}

@@ -80,9 +80,30 @@ func (v *tenantValidation) foreignIssuer(e IssuerSpec) rule {
 // ours says that iss is the issuer of a tenant, or differs from one only in
 // how it is written.
 func (v *tenantValidation) ours(iss string) bool {
-	rest, here := strings.CutPrefix(strings.TrimRight(strings.ToLower(iss), "/"), v.base)
+	rest, here := strings.CutPrefix(canonicalIssuer(iss), v.base)
 	id, tenant := strings.CutPrefix(rest, "/t/")
 	return v.base != "" && here && (rest == "" || tenant && tenantID.MatchString(id))
+}
+
+// canonicalIssuer writes a URL as we write our own: in lower case, without the
+// default port, a dot behind the host or a slash at the end.
+func canonicalIssuer(iss string) string {
+	iss = strings.TrimRight(strings.ToLower(iss), "/")
+	scheme, rest, _ := strings.Cut(iss, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	switch scheme {
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	default:
+		return iss
+	}
+	if name, port, named := strings.Cut(host, ".:"); named {
+		host = name + ":" + port
+	}
+	host = strings.TrimSuffix(host, ".")
+	return strings.TrimSuffix(scheme+"://"+host+"/"+path, "/")
 }
 
 // keys checks that the keys come from one place, and that the algorithms fit.

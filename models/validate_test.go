@@ -177,6 +177,13 @@ func TestValidateClient(t *testing.T) {
 		}, "clients[0].scopes: must be at most 100"),
 		public("refuses a default scope that it has not", func(c *models.ClientSpec) { c.DefaultScopes = &[]string{"profile", "admin"} },
 			"clients[0].default_scopes[1]: is not among the client's scopes"),
+		public("takes scopes of 1 KiB", func(c *models.ClientSpec) { c.Scopes = []string{strings.Repeat("a", 511), strings.Repeat("b", 512)} }),
+		public("refuses scopes of more than 1 KiB", func(c *models.ClientSpec) {
+			c.Scopes = []string{strings.Repeat("a", 512), strings.Repeat("b", 512)}
+		}, "clients[0].scopes: must be at most 1 KiB together: every token may carry them"),
+		public("takes an audience of 255 characters", func(c *models.ClientSpec) { c.Audiences = []string{"urn:" + strings.Repeat("a", 251)} }),
+		public("refuses an audience of 256 characters", func(c *models.ClientSpec) { c.Audiences = []string{"urn:" + strings.Repeat("a", 252)} },
+			"clients[0].audiences[0]: is longer than 255 characters"),
 		public("takes no scopes for its default", func(c *models.ClientSpec) { c.DefaultScopes = &[]string{} }),
 
 		public("takes client ids and URIs for audiences", func(c *models.ClientSpec) { c.Audiences = []string{"api", "https://api.example.com/v1", "urn:a:b"} }),
@@ -279,6 +286,10 @@ func TestValidateIssuer(t *testing.T) {
 		entry("refuses a name of 1025 bytes", func(e *models.IssuerSpec) { e.Issuer, e.Keys = strings.Repeat("a", 1025), pem }, "issuer: is too long"),
 		entry("refuses our own issuer", func(e *models.IssuerSpec) { e.Issuer = baseIssuer }, ours),
 		entry("refuses our own issuer in another writing", func(e *models.IssuerSpec) { e.Issuer = "HTTPS://id.example.com/" }, ours),
+		entry("refuses our own issuer with its port", func(e *models.IssuerSpec) { e.Issuer = "https://id.example.com:443" }, ours),
+		entry("refuses our own issuer with a dot", func(e *models.IssuerSpec) { e.Issuer = "https://id.example.com." }, ours),
+		entry("refuses our own issuer with both", func(e *models.IssuerSpec) { e.Issuer = "https://id.example.com.:443/t/shop/" }, ours),
+		entry("takes an issuer at another port of our host", func(e *models.IssuerSpec) { e.Issuer = "https://id.example.com:8443" }),
 		entry("refuses another tenant's issuer, whatever its keys", func(e *models.IssuerSpec) { e.Issuer, e.Keys = baseIssuer+"/t/shop", pem }, ours),
 		entry("takes an issuer that only begins like ours", func(e *models.IssuerSpec) { e.Issuer = baseIssuer + ".evil.example" }),
 		entry("refuses another token type", func(e *models.IssuerSpec) { e.TokenType = "saml2" }, "token_type: must be one of jwt, id_token"),

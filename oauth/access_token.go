@@ -27,25 +27,20 @@ func (m minted) response(scope []string) tokenResponse {
 // mintSession signs an access token of a session (RFC 9068 §2.2). A signing
 // slot is held.
 func (s *Server) mintSession(c *Client, of *models.Session, audience, scope []string, now time.Time) (minted, error) {
-	claims, leftOut := customClaims(c, of)
-	if claims == nil {
-		claims = map[string]any{}
-	}
-	claims["sub"], claims["sid"], claims["auth_time"] = of.Subject, of.ID.String(), of.AuthTime.Unix()
+	claims := map[string]any{"sub": of.Subject, "sid": of.ID.String(), "auth_time": of.AuthTime.Unix()}
 	if amr := session.AMR(of.Factors); len(amr) > 0 {
 		claims["amr"] = amr
 		if acr := of.ACR(); acr != "" {
 			claims["acr"] = acr
 		}
 	}
-	m, err := s.mint(c, claims, audience, scope, now, c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry()))
-	m.leftOut = leftOut
-	return m, err
+	expiry := c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry())
+	return s.mint(c, claims, audience, scope, now, expiry, func(ours map[string]any) map[string]string { return addCustomClaims(c, of, ours) })
 }
 
-// mint adds what every access token carries, over anything of the same name,
+// mint adds what every access token carries, then what the client wants in it,
 // and signs.
-func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string, now, expiry time.Time) (minted, error) {
+func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string, now, expiry time.Time, custom func(ours map[string]any) (leftOut map[string]string)) (minted, error) {
 	iat := now.Unix()
 	ttl := time.Duration(max(expiry.Unix()-iat, 1)) * time.Second
 	claims["iss"], claims["client_id"], claims["jti"] = c.tenant.Issuer, c.ID, newJTI()
@@ -54,12 +49,13 @@ func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string
 	if len(scope) > 0 {
 		claims["scope"] = strings.Join(scope, " ")
 	}
+	leftOut := custom(claims)
 	typ := typAccessToken
 	if c.Settings.AccessTokenTyp == typJWT {
 		typ = typJWT
 	}
 	token, err := c.tenant.ring.sign(now, typ, claims)
-	return minted{token: token, ttl: ttl}, err
+	return minted{token: token, ttl: ttl, leftOut: leftOut}, err
 }
 
 // audienceClaim is a plain string for one audience (CONFORMANCE C-11).

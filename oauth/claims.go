@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"maps"
@@ -11,8 +12,15 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// maxClaims bounds the custom claims of a token together, as JSON, in bytes.
-const maxClaims = 4 << 10
+// Limits of a token, in bytes (CONFORMANCE R-AT-10). What we say ourselves is
+// bounded where it comes from, to less than a payload holds.
+const (
+	maxClaims      = 4 << 10 // custom claims together, as JSON
+	maxAccessToken = 6 << 10
+	// maxPayload leaves room for the header and the longest signature, each in
+	// base64url like the payload.
+	maxPayload = (maxAccessToken - 480) / 4 * 3
+)
 
 // userVariable is `user` as CEL sees it: the attributes, and sub.
 func userVariable(sub string, attributes map[string]any) map[string]any {
@@ -35,34 +43,48 @@ func sessionVariable(s *models.Session) map[string]any {
 	return v
 }
 
-// customClaims evaluates the client's claims at every mint, so that a changed
+// addCustomClaims evaluates the client's claims at every mint, so that a changed
 // attribute shows at the next refresh. Nothing refuses here: a claim that
-// fails, or that the limit has no room for, is left out and named.
-func customClaims(c *Client, s *models.Session) (claims map[string]any, leftOut map[string]string) {
+// fails, or that the limits have no room for, is left out and named.
+func addCustomClaims(c *Client, s *models.Session, ours map[string]any) (leftOut map[string]string) {
 	if len(c.claims) == 0 {
-		return nil, nil
+		return nil
 	}
 	leftOut = map[string]string{}
-	claims = c.claims.evaluate(map[string]any{
+	claims := c.claims.evaluate(map[string]any{
 		"user":    userVariable(s.Subject, s.UserAttributes),
 		"session": sessionVariable(s),
 	}, func(name string, err error) { leftOut[name] = err.Error() })
 	room := maxClaims
+	if text, err := encodeJSON(ours); err == nil {
+		room = min(room, maxPayload-len(text))
+	}
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
-		text, err := json.Marshal(claims[name])
+		text, err := encodeJSON(claims[name])
 		size := len(name) + len(text) + len(`"":,`)
 		switch {
 		case err != nil:
 			leftOut[name] = err.Error()
 		case size > room:
-			leftOut[name] = "the custom claims would be larger than 4 KiB"
+			leftOut[name] = "the custom claims would be larger than 4 KiB, or the token than 6 KiB"
 		default:
 			room -= size
-			continue
+			ours[name] = claims[name]
 		}
-		delete(claims, name)
 	}
-	return claims, leftOut
+	return leftOut
+}
+
+// noCustomClaims is for tokens without a user: custom claims speak of one.
+func noCustomClaims(map[string]any) map[string]string { return nil }
+
+// encodeJSON writes < > & as they are: a token is no HTML, and must not grow.
+func encodeJSON(v any) ([]byte, error) {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
 // reportClaims writes the event about claims that were left out. The token is

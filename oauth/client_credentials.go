@@ -55,7 +55,7 @@ func (g *clientCredentials) GenerateAccessToken(ctx context.Context, request fos
 	defer release()
 	now := g.now()
 	expiry := now.Add(client.Settings.Policy().AccessTTL)
-	m, err := g.mint(client, map[string]any{"sub": client.ID}, state.machine.targets, state.machine.scope, now, expiry)
+	m, err := g.mint(client, map[string]any{"sub": client.ID}, state.machine.targets, state.machine.scope, now, expiry, noCustomClaims)
 	if err != nil {
 		return "", "", err
 	}

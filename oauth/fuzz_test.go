@@ -486,8 +486,9 @@ func FuzzCustomClaims(f *testing.F) {
 			c := clientWith(models.ClientSettings{})
 			c.claims = compileMapping(envs.claim, map[string]string{"a": first, "b": second}, "claims", &faults)
 			s := &models.Session{Subject: "alice", UserAttributes: user, Attributes: user, DeviceName: "a phone"}
-			claims, leftOut := customClaims(c, s)
-			text, err := json.Marshal(claims)
+			claims := map[string]any{}
+			leftOut := addCustomClaims(c, s, claims)
+			text, err := encodeJSON(claims)
 			if err != nil || len(text) > maxClaims+len("{}") {
 				t.Errorf("%d bytes of claims, %v", len(text), err)
 			}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,6 +120,9 @@ func (i *introspection) describeAccess(ctx context.Context, caller *Client, toke
 		}
 	}
 	o.claims["active"], o.claims["token_type"] = true, "Bearer"
+	if o.claims["scope"] == nil {
+		o.claims["scope"] = "" // a token without scope has none
+	}
 	return o.claims, nil
 }
 
@@ -151,7 +155,7 @@ func (i *introspection) describeHandle(ctx context.Context, caller *Client, toke
 	}
 	answer := map[string]any{
 		"active": true, "iss": caller.tenant.Issuer, "sub": row.Subject, "aud": audienceClaim(row.Audience), "client_id": row.ClientID,
-		"scope": strings.Join(row.Scope, " "), "sid": row.ID.String(), "auth_time": row.AuthTime.Unix(),
+		"scope": strings.Join(row.Scope, " "), "jti": row.ID.String() + "." + strconv.FormatUint(uint64(h.generation), 10), "sid": row.ID.String(), "auth_time": row.AuthTime.Unix(),
 		"iat": issued.Unix(), "exp": row.Lifetime().Expiry().Unix(),
 		"token_type": "N_A", // RFC 8693 §2.2.1: not usable as an access token
 	}

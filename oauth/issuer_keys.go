@@ -96,7 +96,7 @@ func parseJWKS(text []byte) ([]jose.JSONWebKey, error) {
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("no usable public signature key (RSA of 2048 bits or more, P-256 … P-521, Ed25519)")
+		return nil, errors.New("no usable public signature key (RSA of 2048 to 8192 bits, P-256 … P-521, Ed25519)")
 	}
 	return keys, nil
 }
@@ -114,7 +114,7 @@ func parsePEM(text []byte) ([]jose.JSONWebKey, error) {
 		}
 		k := jose.JSONWebKey{Key: public}
 		if !usable(k) {
-			return nil, fmt.Errorf("PEM block %d: not RSA of 2048 bits or more, P-256 … P-521 or Ed25519", len(keys)+1)
+			return nil, fmt.Errorf("PEM block %d: not RSA of 2048 to 8192 bits, P-256 … P-521 or Ed25519", len(keys)+1)
 		}
 		keys = append(keys, k)
 	}
@@ -131,7 +131,7 @@ func usable(k jose.JSONWebKey) bool {
 	}
 	switch key := k.Key.(type) {
 	case *rsa.PublicKey:
-		return key.N.BitLen() >= 2048
+		return key.N.BitLen() >= 2048 && key.N.BitLen() <= 8192 // a huge one makes each verification a long one
 	case *ecdsa.PublicKey:
 		return key.Curve.Params().BitSize >= 256
 	case ed25519.PublicKey:

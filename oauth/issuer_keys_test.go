@@ -148,8 +148,8 @@ func TestParsePEM(t *testing.T) {
 		{"refuses what is not PEM", "ssh-ed25519 AAAA", 0, "no PEM block"},
 		{"refuses a private key", good + pemOf(t, "PRIVATE KEY", ec), 0, "PEM block 2 is not a public key"},
 		{"refuses a certificate", pemOf(t, "CERTIFICATE", ec), 0, "PEM block 1 is not a public key"},
-		{"refuses RSA of 2047 bits", pemOf(t, "PUBLIC KEY", rsa2047), 0, "PEM block 1: not RSA of 2048 bits or more"},
-		{"refuses P-224", pemOf(t, "PUBLIC KEY", ecKeys["P-224"].Public()), 0, "PEM block 1: not RSA of 2048 bits or more, P-256"},
+		{"refuses RSA of 2047 bits", pemOf(t, "PUBLIC KEY", rsa2047), 0, "PEM block 1: not RSA of 2048 to 8192 bits"},
+		{"refuses P-224", pemOf(t, "PUBLIC KEY", ecKeys["P-224"].Public()), 0, "PEM block 1: not RSA of 2048 to 8192 bits, P-256"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			keys, err := parsePEM([]byte(row.text))

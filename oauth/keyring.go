@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -96,7 +95,7 @@ func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	payload, err := json.Marshal(claims)
+	payload, err := encodeJSON(claims)
 	if err != nil {
 		return "", err
 	}

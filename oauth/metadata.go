@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/latchkey/latchkey/models"
 )
 
 // Document is a public document with its validator (RFC 9110 §8.8.3).
@@ -61,7 +63,9 @@ func (t *Tenant) describe() (*Document, error) {
 	}
 	var scopes []string
 	for _, c := range t.clients {
-		scopes = append(scopes, c.Settings.Scopes...)
+		if !c.Disabled && c.Settings.HasGrant(models.GrantTokenExchange) { // what apps may ask for; a machine's scopes concern nobody else
+			scopes = append(scopes, c.Settings.Scopes...)
+		}
 	}
 	slices.Sort(scopes)
 	return newDocument(metadata{

@@ -165,6 +165,11 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		client := &Client{Client: row, tenant: t}
 		var faults models.Faults
 		client.claims = compileMapping(envs.claim, row.Settings.Claims, "claims", &faults)
+		for name := range client.claims {
+			if models.ReservedClaim(name) { // checked when it was applied; the row says otherwise
+				faults.Add("claims."+name, "is a reserved name")
+			}
+		}
 		if row.Settings.Allow != "" {
 			if client.allow, err = compile(envs.allow, row.Settings.Allow, nil); err != nil {
 				faults.Add("allow", "%v", err)

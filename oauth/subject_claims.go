@@ -112,6 +112,9 @@ func (e *issuerEntry) capped(asserted any) string {
 	return acr
 }
 
+// maxAMR bounds amr as JSON, in bytes: every access token carries it.
+const maxAMR = 512
+
 // amrClaim reads amr: a list of a few short strings (RFC 8176 §1).
 func amrClaim(v any) ([]string, error) {
 	if v == nil {
@@ -119,13 +122,15 @@ func amrClaim(v any) ([]string, error) {
 	}
 	list, ok := v.([]any)
 	if !ok || len(list) > 20 {
-		return nil, errors.New("amr is not a list of strings")
+		return nil, errors.New("amr is not a short list of short names")
 	}
 	var amr []string
+	room := maxAMR
 	for _, item := range list {
 		method, ok := item.(string)
-		if !ok || method == "" || len(method) > 64 || malformed(method) {
-			return nil, errors.New("amr is not a list of strings")
+		text, err := encodeJSON(method)
+		if room -= len(text); !ok || method == "" || len(method) > 64 || malformed(method) || err != nil || room < 0 {
+			return nil, errors.New("amr is not a short list of short names")
 		}
 		if !slices.Contains(amr, method) {
 			amr = append(amr, method)
