@@ -1,11 +1,7 @@
 package handlers_test
 
 import (
-	"fmt"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -58,34 +54,5 @@ func TestExchangeDoesNotWaitForAnotherIssuer(t *testing.T) {
 	close(release)
 	if a := <-answer; a.Status != http.StatusOK {
 		t.Errorf("answered %d %s", a.Status, a.Body)
-	}
-}
-
-func TestExchangeFetchesNothingFromPrivateAddresses(t *testing.T) {
-	reached := make(chan net.Addr, 100)
-	inside := httptest.NewUnstartedServer(http.NotFoundHandler())
-	inside.Config.ConnState = func(conn net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			reached <- conn.LocalAddr()
-		}
-	}
-	inside.StartTLS()
-	t.Cleanup(inside.Close)
-	port := inside.URL[strings.LastIndex(inside.URL, ":"):]
-	d, p := newDesk(t, testdb.SQLite(t)), newProvider(t)
-	for i, host := range []string{"localhost", "127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "10.0.0.1", "0.0.0.0"} {
-		entry := p.entry(models.IssuerKeys{JWKSURI: fmt.Sprintf("https://%s%s/keys", host, port)})
-		entry.AllowPrivateAddresses, entry.Issuer, entry.SubjectPrefix = false, fmt.Sprintf("https://issuer-%d.example.com", i), fmt.Sprintf("%d:", i)
-		d.change(trusting(entry))
-		a := d.present(ofJWT, p.token(d, signers()[2], "ES256", map[string]any{"iss": entry.Issuer}))
-		if a.Status != http.StatusServiceUnavailable || strings.Contains(string(a.Body), port) {
-			t.Errorf("%s: answered %d %s", host, a.Status, a.Body)
-		}
-		if host == "localhost" && (strings.Contains(d.Log.String(), "127.0.0.1"+port) || strings.Contains(d.Log.String(), "[::1]"+port)) {
-			t.Error("the log tells where the name led to")
-		}
-	}
-	if len(reached) > 0 {
-		t.Errorf("%v was reached", <-reached)
 	}
 }
