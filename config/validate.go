@@ -62,7 +62,7 @@ func (v *validation) issuer(required bool) {
 
 func (v *validation) secret(required bool) {
 	if len(v.Secret) == 0 && v.SecretFile == "" && required {
-		v.Add(v.at("secret"), "is missing: give the root secret here, in LATCHKEY_SECRET or in a file that LATCHKEY_SECRET_FILE names; `latchkey secret new` makes one")
+		v.Add(v.at("secret"), "is missing: give the root secret here, in LATCHKEY_SECRET, or in a file by secret_file or LATCHKEY_SECRET_FILE; `latchkey secret new` makes one (a configuration file is given by --config)")
 	}
 	for i, secret := range v.Secret {
 		path := v.at("secret")

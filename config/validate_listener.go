@@ -13,9 +13,9 @@ import (
 // tokens and secrets do not cross a network in the clear (RFC 6749 §3.2, RFC
 // 9700 §2.6).
 func (v *validation) listeners(safe bool) {
-	host, ok := v.address("listen", v.Listen)
+	host, ok := v.address("listen", v.Listen, "such as 127.0.0.1:8080")
 	if v.MetricsListen != NoMetrics {
-		v.address("metrics_listen", v.MetricsListen)
+		v.address("metrics_listen", v.MetricsListen, "such as 127.0.0.1:9090, or none")
 		if v.MetricsListen == v.Listen && !strings.HasSuffix(v.Listen, ":0") {
 			v.Add(v.at("metrics_listen"), `must differ from listen; "none" switches it off`)
 		}
@@ -31,10 +31,10 @@ func (v *validation) listeners(safe bool) {
 }
 
 // address checks an address to listen on and returns its host.
-func (v *validation) address(path, address string) (host string, ok bool) {
+func (v *validation) address(path, address, example string) (host string, ok bool) {
 	host, port, err := net.SplitHostPort(address)
 	if _, badPort := strconv.ParseUint(port, 10, 16); err != nil || badPort != nil {
-		v.Add(v.at(path), "must be host:port, such as 127.0.0.1:8080")
+		v.Add(v.at(path), "must be host:port, %s", example)
 		return "", false
 	}
 	return host, true

@@ -97,7 +97,7 @@ tenants:
 		"issuer: must not end with a slash",
 		"secret: must be at least 32 bytes; `latchkey secret new` makes one",
 		"listen: must be host:port, such as 127.0.0.1:8080",
-		"LATCHKEY_METRICS_LISTEN: must be host:port, such as 127.0.0.1:8080",
+		"LATCHKEY_METRICS_LISTEN: must be host:port, such as 127.0.0.1:9090, or none",
 		"trusted_proxies[1]: must be an address or a CIDR, such as 10.0.0.0/8",
 		"database.url: must be sqlite:FILE or postgres://…",
 		"log.level: must be debug, info, warn, error",
@@ -144,7 +144,7 @@ func TestValidate(t *testing.T) {
 
 		{"refuses an address without a port", "issuer: http://localhost\nlisten: 127.0.0.1", []string{"listen: " + address}},
 		{"refuses a port out of range", "issuer: http://localhost\nlisten: 127.0.0.1:65536", []string{"listen: " + address}},
-		{"refuses an empty metrics address", "issuer: http://localhost\nmetrics_listen: ''", []string{"metrics_listen: " + address}},
+		{"refuses an empty metrics address", "issuer: http://localhost\nmetrics_listen: ''", []string{"metrics_listen: must be host:port, such as 127.0.0.1:9090, or none"}},
 		{"refuses metrics on the main address", "issuer: http://localhost\nmetrics_listen: 127.0.0.1:8080",
 			[]string{`metrics_listen: must differ from listen; "none" switches it off`}},
 		{"takes metrics nowhere", "issuer: http://localhost\nmetrics_listen: none", nil},
@@ -204,7 +204,7 @@ func TestValidateSecrets(t *testing.T) {
 func TestValidateAsksForWhatACommandNeeds(t *testing.T) {
 	const (
 		noIssuer = "issuer: is missing: give the base URL, such as https://id.example.com, here or in LATCHKEY_ISSUER"
-		noSecret = "secret: is missing: give the root secret here, in LATCHKEY_SECRET or in a file that LATCHKEY_SECRET_FILE names; `latchkey secret new` makes one"
+		noSecret = "secret: is missing: give the root secret here, in LATCHKEY_SECRET, or in a file by secret_file or LATCHKEY_SECRET_FILE; `latchkey secret new` makes one (a configuration file is given by --config)"
 		noTenant = "tenants[0].id: is missing"
 	)
 	for name, test := range map[string]struct {

@@ -31,6 +31,9 @@ func (e *edge) observe(c *gin.Context) {
 		if call.Client != nil {
 			attrs = append(attrs, "client", call.Client.ID)
 		}
+		if call.Guessed != "" {
+			attrs = append(attrs, "guessed_client", call.Guessed)
+		}
 		if call.SessionID != "" {
 			attrs = append(attrs, "session", call.SessionID)
 		}

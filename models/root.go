@@ -82,6 +82,20 @@ func (s *Store) IssueUnder(ctx context.Context, version int64, now time.Time) er
 	})
 }
 
+// RootsInOrder tells since when each root has been issuing.
+func (s *Store) RootsInOrder(ctx context.Context) (since map[int64]time.Time, err error) {
+	var roots []struct {
+		Version     int64
+		IssuesSince Time
+	}
+	err = s.query(ctx, func(db *gorm.DB) error { return db.Raw("SELECT version, issues_since FROM roots").Scan(&roots).Error })
+	since = map[int64]time.Time{}
+	for _, r := range roots {
+		since[r.Version] = r.IssuesSince.Time
+	}
+	return since, err
+}
+
 // movesTo is the condition that the root in column is an earlier one than the
 // root that is its parameter.
 func movesTo(column string) string {

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -20,8 +21,11 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 			path := fmt.Sprintf("tenants[%d].trusted_issuers[%d].", i, j)
 			e := issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: issuer.IssuerSettings}}
 			e.compile(&faults, path)
-			if _, err := parseStaticKeys(issuer.Keys); err != nil {
+			keys, err := parseStaticKeys(issuer.Keys)
+			if err != nil {
 				faults.Add(path+keysPath(issuer.Keys), "%v", err)
+			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.fitAny(accepted) {
+				faults.Add(path+"algorithms", "none of the keys is for %s: say which algorithms its tokens are signed with", strings.Join(accepted, ", "))
 			}
 		}
 		for j, client := range t.Clients {

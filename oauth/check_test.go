@@ -24,6 +24,7 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 		TrustedIssuers: []models.IssuerSpec{issuer(func(e *models.IssuerSettings) {
 			e.Subject, e.UserAttributes = "token.?oid.orValue(token.sub)", map[string]string{"email": "token.email"}
 			e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
+			e.Algorithms = []string{"RS256", "ES256"}
 		}), issuer(func(*models.IssuerSettings) {})},
 		Clients: []models.ClientSpec{client(func(c *models.ClientSettings) {
 			c.Allow, c.Claims = "user.plan == 'pro' && client.public", map[string]string{"plan": "user.plan", "device": "session.device"}
@@ -39,6 +40,9 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 				e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[]}`)}
 			}),
 			issuer(func(e *models.IssuerSettings) { e.Keys = models.IssuerKeys{PEM: "not PEM"} }),
+			issuer(func(e *models.IssuerSettings) {
+				e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
+			}),
 		},
 		Clients: []models.ClientSpec{
 			client(func(c *models.ClientSettings) { c.Allow = "token.amr" }),
@@ -60,6 +64,7 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 		"tenants[1].trusted_issuers[1].session_attributes.d: undeclared reference to 'upper'",
 		"tenants[1].trusted_issuers[1].keys.jwks: no usable public signature key (RSA of 2048 to 8192 bits, P-256 … P-521, Ed25519)",
 		"tenants[1].trusted_issuers[2].keys.pem: no PEM block",
+		"tenants[1].trusted_issuers[3].algorithms: none of the keys is for RS256: say which algorithms its tokens are signed with",
 		"tenants[1].clients[1].allow: yields string, but bool is needed",
 		"tenants[1].clients[2].allow: undeclared reference to 'session'",
 		"tenants[1].clients[3].claims.email: undeclared reference to 'usr'",

@@ -40,6 +40,7 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 	case client.IsPublic() && c.secret != "":
 		return nil, invalidClient(errors.New("a public client sent a secret"))
 	case !client.IsPublic() && !s.secretMatches(client, c.secret):
+		call.Guessed = client.ID
 		return nil, s.refuseSecret(call, c, "wrong or missing secret")
 	case !client.enabled():
 		return nil, invalidClient(errors.New("client or tenant is disabled"))

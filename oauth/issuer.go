@@ -48,12 +48,7 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 			return nil, err
 		}
 	} else {
-		for _, alg := range s.Algorithms {
-			e.algorithms = append(e.algorithms, algorithmName(alg))
-		}
-		if len(e.algorithms) == 0 {
-			e.algorithms = []string{"RS256"}
-		}
+		e.algorithms = acceptedAlgorithms(s)
 		if e.source, err = r.sources.source(s); err != nil {
 			return nil, err
 		}
@@ -64,6 +59,18 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 		return nil, faults
 	}
 	return e, nil
+}
+
+// acceptedAlgorithms are those of an entry with public keys.
+func acceptedAlgorithms(s models.IssuerSettings) []string {
+	if len(s.Algorithms) == 0 {
+		return []string{"RS256"}
+	}
+	names := make([]string, len(s.Algorithms))
+	for i, alg := range s.Algorithms {
+		names[i] = algorithmName(alg)
+	}
+	return names
 }
 
 // compile compiles the entry's expressions.

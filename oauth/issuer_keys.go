@@ -141,6 +141,13 @@ func usable(k jose.JSONWebKey) bool {
 	}
 }
 
+// fitAny says whether a key may verify tokens of any of the algorithms.
+func (k staticKeys) fitAny(algorithms []string) bool {
+	return slices.ContainsFunc(k, func(key jose.JSONWebKey) bool {
+		return slices.ContainsFunc(algorithms, func(alg string) bool { return fitsAlgorithm(key, alg) })
+	})
+}
+
 // fitsAlgorithm says whether a key may verify tokens of alg: its type and, if
 // it names one, its algorithm (draft rfc8725bis §3.1).
 func fitsAlgorithm(k jose.JSONWebKey, alg string) bool {

@@ -215,7 +215,11 @@ func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Sessi
 	if err != nil {
 		return err
 	}
-	return invalidGrant(errors.New(outcome.String()))
+	why := outcome.String()
+	if _, ended, over := row.Lifetime().Ended(now); over {
+		why += ": " + string(ended)
+	}
+	return invalidGrant(errors.New(why))
 }
 
 // noteRetry looks at where a retry comes from. Two parties who share a stolen

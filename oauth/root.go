@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -20,6 +21,7 @@ type RootStatus struct {
 	Fingerprint string
 	Issues      bool // new tokens, digests and seals are made with it
 	Accepted    bool // it is configured
+	Later       bool // it has not issued yet, or began to after the one that issues here: things move to it
 	Clients     []string
 }
 
@@ -40,12 +42,18 @@ func (s *Server) SecretStatus(ctx context.Context) ([]RootStatus, error) {
 			uses[int64(version)] = &models.RootUse{RootVersion: int64(version)}
 		}
 	}
+	since, err := s.store.RootsInOrder(ctx)
+	if err != nil {
+		return nil, err
+	}
+	issuing := since[int64(s.keys.issuing.version)]
 	var list []RootStatus
 	for version, use := range uses {
 		r := RootStatus{
 			RootUse: *use, Fingerprint: fmt.Sprintf("%08x", version),
 			Issues: version == int64(s.keys.issuing.version), Accepted: s.keys.all[uint32(version)] != nil,
 		}
+		r.Later = !r.Issues && (since[version].IsZero() && !r.Needed() || since[version].After(issuing))
 		if r.ClientSecrets > 0 && !r.Issues {
 			if r.Clients, err = s.store.ClientsUnderRoot(ctx, version); err != nil {
 				return nil, err
@@ -73,10 +81,20 @@ func (s *Server) CheckRootSecret(ctx context.Context) error {
 	}
 	for _, version := range versions {
 		if s.keys.all[uint32(version)] == nil {
-			return fmt.Errorf("the root secret is not the one of this database: signing keys are sealed with another one (fingerprint %08x)", version)
+			return fmt.Errorf("the root secret is not the one of this database: signing keys are sealed with the one of fingerprint %08x, configured is %s", version, s.keys.fingerprints())
 		}
 	}
 	return nil
+}
+
+// fingerprints names the root secrets that are configured.
+func (k *Keys) fingerprints() string {
+	var list []string
+	for version := range k.all {
+		list = append(list, fmt.Sprintf("%08x", version))
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 // Reseal notes that the issuing root issues, and moves signing keys and shared

@@ -118,6 +118,7 @@ type Call struct {
 	UserAgent string
 
 	Client    *Client
+	Guessed   string // id of the client whose secret was wrong
 	Grant     string
 	SessionID string
 	Outcome   string // "", or the error code that was answered

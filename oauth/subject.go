@@ -103,10 +103,11 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 	if iss == "" || ownIssuer(base, iss) {
 		return nil, badSubject("its issuer is not trusted here")
 	}
-	var known bool
+	var known, otherType bool
 	aud, err := stringOrList(claims["aud"])
 	for _, e := range t.issuers {
 		if e.Settings.Issuer != iss || e.Settings.TokenType != tokenType || e.Disabled {
+			otherType = otherType || e.Settings.Issuer == iss && !e.Disabled
 			continue
 		}
 		known = true
@@ -123,7 +124,10 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 	case t.broken["issuer "+iss]:
 		return nil, errors.New("the trusted issuer's configuration is unusable on this node")
 	}
-	return nil, badSubject("its issuer is not trusted here")
+	if otherType {
+		return nil, badSubject("its issuer is not trusted here for this subject_token_type").because(errors.New("the issuer's entry has another token_type"))
+	}
+	return nil, badSubject("its issuer is not trusted here for this subject_token_type").because(errors.New("no entry has this issuer"))
 }
 
 // forUs says whether every audience is on the entry's list: one stranger

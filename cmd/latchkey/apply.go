@@ -49,6 +49,9 @@ accepted again. Users stay: most of them are in no file. Look first, with
 				return errors.New("the file names no tenant, and --prune would remove every one that there is")
 			}
 			log := logger(c.Log)
+			if path, missing := missingDatabase(c); missing && !o.DryRun {
+				fmt.Fprintf(cmd.ErrOrStderr(), "Made a new database: %s\n", path)
+			}
 			if o.DryRun {
 				cleanUp, err := standIn(cmd.Context(), c)
 				if err != nil {
@@ -89,12 +92,20 @@ accepted again. Users stay: most of them are in no file. Look first, with
 	return cmd
 }
 
+// missingDatabase says whether the database is a file that is not there yet.
+// Only some commands make one.
+func missingDatabase(c *config.Config) (path string, missing bool) {
+	path, isFile := strings.CutPrefix(c.Database.URL, "sqlite:")
+	path = strings.TrimPrefix(path, "//")
+	_, err := os.Stat(path)
+	return path, isFile && errors.Is(err, os.ErrNotExist)
+}
+
 // standIn lets a dry run leave no trace: it does not migrate, and where there
 // is no database yet it works on an empty one of its own.
 func standIn(ctx context.Context, c *config.Config) (cleanUp func(), err error) {
 	empty := true
-	path, isFile := strings.CutPrefix(c.Database.URL, "sqlite:")
-	if _, err := os.Stat(strings.TrimPrefix(path, "//")); !isFile || err == nil {
+	if _, missing := missingDatabase(c); !missing {
 		store, err := models.Open(ctx, c.Database.URL, models.Options{NoPreparedStatements: !c.Database.PreparedStatements})
 		if err != nil {
 			return nil, err

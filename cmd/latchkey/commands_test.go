@@ -1,6 +1,7 @@
 package main
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,6 +45,7 @@ func TestACommandThatDoesNotExistFails(t *testing.T) {
 		"sevre":        `unknown command "sevre"`,
 		"keys rotat":   `unknown command "rotat" for "latchkey keys"`,
 		"secret news":  `unknown command "news" for "latchkey secret"`,
+		"keys retire":  "which key? Give one KID",
 		"serve now":    `unknown command "now" for "latchkey serve"`,
 		"serve --prot": "unknown flag: --prot",
 	} {
@@ -88,5 +90,36 @@ func TestHealthcheckTellsARunningServerFromAStoppedOne(t *testing.T) {
 	code, _, stderr := run(t, []string{"LATCHKEY_LISTEN=" + address}, "healthcheck", "--config", d.file)
 	if code != 1 || !strings.Contains(stderr, "connection refused") {
 		t.Errorf("stopped: exit code %d: %s", code, stderr)
+	}
+}
+
+func TestCommandsThatOnlyLookMakeNoDatabase(t *testing.T) {
+	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
+	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}, {"keys", "retire", "K"}, {"secret", "status"}} {
+		d.refuses(args, "there is no database at ", "absent.db")
+	}
+	code, _, said := run(t, nil, "apply", "--config", d.file)
+	if code != 0 || !strings.Contains(said, "Made a new database: ") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	d.run("keys", "list")
+}
+
+func TestAServerThatCannotServeChangesNothing(t *testing.T) {
+	d := newDeployment(t, testdb.Postgres(t))
+	s := d.serve()
+	address := strings.TrimPrefix(s.url, "http://")
+	d.edit("id: web", "id: other")
+	for name, env := range map[string][]string{
+		"address in use":         {"LATCHKEY_LISTEN=" + address},
+		"metrics address in use": {"LATCHKEY_METRICS_LISTEN=" + address},
+		"no certificate":         {"LATCHKEY_TLS_CERT_FILE=nope.pem", "LATCHKEY_TLS_KEY_FILE=nope.pem"},
+	} {
+		if code, _, said := run(t, env, "serve", "--config", d.file); code != 1 || strings.Contains(said, "configuration applied") {
+			t.Errorf("%s: exit code %d: %s", name, code, said)
+		}
+	}
+	if said := d.run("apply", "--dry-run"); !strings.Contains(said, "+ default/client other") {
+		t.Errorf("it was applied: %s", said)
 	}
 }

@@ -73,16 +73,16 @@ func runDev(cmd *cobra.Command, folder, listen string) error {
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelWarn)
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	n, err := newNode(ctx, c, log)
-	if err != nil {
-		return err
-	}
-	defer n.store.Close()
-	n.dev = issuer
-	serving, metrics, err := n.listen()
+	serving, metrics, err := openListeners(c)
 	if err != nil {
 		return fmt.Errorf("%w (another address: latchkey dev --listen 127.0.0.1:8081)", err)
 	}
+	n, err := newNode(ctx, c, log)
+	if err != nil {
+		return errors.Join(err, closeAll(serving, metrics))
+	}
+	defer n.store.Close()
+	n.dev = issuer
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)

@@ -43,7 +43,7 @@ until the last token that it signed has expired, then retired.`
 			})
 		},
 	}, &cobra.Command{
-		Use: "retire KID", Short: "Take a key out of service at once and destroy it", Args: cobra.ExactArgs(1),
+		Use: "retire KID", Short: "Take a key out of service at once and destroy it", Args: oneKey,
 		Long: `Takes a key out of service, for one that may have been copied. Running servers
 accept no token that it signed within 5 seconds; if it was the one that signs,
 the announced key takes its place, or else a new one. Sessions and refresh
@@ -68,11 +68,22 @@ Cache-Control allows them for 5 minutes.`,
 	return keys
 }
 
+// oneKey asks for the one argument of retire.
+func oneKey(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return errors.New("which key? Give one KID; latchkey keys list names them")
+	}
+	return nil
+}
+
 // withServer opens what a command about keys needs.
 func withServer(cmd *cobra.Command, s *settings, fn func(*oauth.Server, *models.Store) error) error {
 	c, err := s.load(config.ForKeys)
 	if err != nil {
 		return err
+	}
+	if path, missing := missingDatabase(c); missing {
+		return fmt.Errorf("there is no database at %s; is this the right configuration and folder?", path)
 	}
 	log := logger(c.Log)
 	store, keys, err := openAll(cmd.Context(), c, log)

@@ -81,29 +81,39 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 	return n.oauth.EnsureSigningKeys(ctx)
 }
 
-// listen opens the listeners, so that an address in use is noticed before
-// anything is announced.
-func (n *node) listen() (serving, metrics net.Listener, err error) {
-	serving, err = net.Listen("tcp", n.config.Listen)
+// openListeners opens what is listened on. It comes first: a server that cannot serve must
+// not have changed the deployment.
+func openListeners(c *config.Config) (serving, metrics net.Listener, err error) {
+	serving, err = net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listen: %w", err)
 	}
-	if n.config.MetricsListen != config.NoMetrics {
-		if metrics, err = net.Listen("tcp", n.config.MetricsListen); err != nil {
+	if c.MetricsListen != config.NoMetrics {
+		if metrics, err = net.Listen("tcp", c.MetricsListen); err != nil {
 			serving.Close()
 			return nil, nil, fmt.Errorf("metrics_listen: %w", err)
 		}
 	}
-	if t := n.config.TLS; t.CertFile != "" {
+	if t := c.TLS; t.CertFile != "" {
 		certificate, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
 		if err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("tls: %w", err), serving.Close())
+			return nil, nil, errors.Join(fmt.Errorf("tls.cert_file, tls.key_file: %w", err), closeAll(serving, metrics))
 		}
 		serving = tls.NewListener(serving, &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"},
 		})
 	}
 	return serving, metrics, nil
+}
+
+// closeAll closes the listeners that were opened.
+func closeAll(listeners ...net.Listener) (err error) {
+	for _, l := range listeners {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return err
 }
 
 // serve answers until ctx ends, then lets requests under way finish.

@@ -40,6 +40,7 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 	session := d.signIn(before, "alice")
 	d.write("root-secret", testserver.RootSecret+"\n"+testserver.NextRoot)
 	accepting := d.serve()
+	d.moved("the next one. When every server accepts it, put it first.")
 	d.write("root-secret", testserver.NextRoot+"\n"+testserver.RootSecret)
 	issuing := d.serve()
 

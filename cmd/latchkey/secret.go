@@ -70,6 +70,9 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 	for _, r := range status {
 		switch {
 		case r.Issues:
+		case r.Later && r.Accepted:
+			fmt.Fprintf(out, "\n%s: the next one. When every server accepts it, put it first.\n", r.Fingerprint)
+			continue
 		case !r.Needed():
 			fmt.Fprintf(out, "\n%s: nothing hangs on it; it can be taken out of the configuration.\n", r.Fingerprint)
 		case !r.Accepted:

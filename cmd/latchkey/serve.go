@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/config"
@@ -26,15 +28,15 @@ it does not name is left alone. Two settings have no default:
 				return err
 			}
 			log := logger(c.Log)
+			serving, metrics, err := openListeners(c)
+			if err != nil {
+				return err
+			}
 			n, err := newNode(cmd.Context(), c, log)
 			if err != nil {
-				return err
+				return errors.Join(err, closeAll(serving, metrics))
 			}
 			defer n.store.Close()
-			serving, metrics, err := n.listen()
-			if err != nil {
-				return err
-			}
 			log.Info("serving", "issuer", c.Issuer, "listen", serving.Addr().String(), "database", n.store.Dialect())
 			err = n.serve(cmd.Context(), serving, metrics)
 			log.Info("stopped")

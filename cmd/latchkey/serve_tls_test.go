@@ -87,7 +87,7 @@ func TestServeRefusesACertificateThatItCannotServe(t *testing.T) {
 	d.edit("metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
 	d.refuses([]string{"serve"}, "tls: ", "private key does not match public key")
 	d.edit("key_file: key.pem", "key_file: nowhere.pem")
-	d.refuses([]string{"serve"}, "tls: ", "nowhere.pem")
+	d.refuses([]string{"serve"}, "tls.cert_file, tls.key_file: ", "nowhere.pem")
 	d.edit(", key_file: nowhere.pem", "")
 	d.refuses([]string{"serve"}, "tls.key_file: is missing beside tls.cert_file")
 }
