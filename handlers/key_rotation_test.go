@@ -194,3 +194,59 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 		t.Errorf("%d keys; what was refused made one", len(w.keys()))
 	}
 }
+
+// A node that has just looked for news, and so has missed a key made since,
+// must not call a token of that key inactive, nor say that it revoked it.
+func TestANodeThatMissedAKeyLooksBeforeItAnswers(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		node := w.newNode(testserver.RootSecret)
+		w.signIn("alice")
+		for _, s := range []*testserver.Server{w.Server, node} {
+			s.Introspect("", "made-up")
+			if err := s.OAuth.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.OAuth.RetireSigningKey(t.Context(), "default", w.publishedKids()[0]); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.OAuth.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		answers := inParallel(8, func(int) *testserver.Answer {
+			return w.Exchange("", "web", w.issuer.Token(w.URL, "alice", nil))
+		})
+		for _, in := range inParallel(8, func(i int) *testserver.Answer { return node.Introspect("", answers[i].Text("access_token")) }) {
+			if in.JSON["active"] != true {
+				t.Errorf("introspection: %d %s", in.Status, in.Body)
+			}
+		}
+		third := w.newNode(testserver.RootSecret)
+		w.want(200, "", third.Post("/revoke", []string{"client_id", "web", "token", answers[0].Text("access_token")}))
+		w.want(400, "invalid_grant", w.Refresh("", "web", answers[0].Text("refresh_token")))
+	})
+}
+
+func TestAKeyThatDoesNotOpenIsAFaultOfOurs(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		a := w.signIn("alice")
+		db := openDatabase(t, w.DatabaseURL)
+		for _, statement := range []string{"UPDATE signing_keys SET root_version = 7", "UPDATE tenants SET revision = revision + 1"} {
+			if _, err := db.Exec(statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.Clock.Advance(6 * time.Second)
+		for name, got := range map[string]*testserver.Answer{
+			"the key set":   w.Get("/.well-known/jwks.json"),
+			"introspection": w.Introspect("", a.Text("access_token")),
+			"revocation":    w.Post("/revoke", []string{"client_id", "web", "token", a.Text("access_token")}),
+			"refresh":       w.Refresh("", "web", a.Text("refresh_token")),
+			"readiness":     w.newNode(testserver.RootSecret).Get("/readyz"), // before any tenant was asked for
+		} {
+			if got.Status < 500 {
+				t.Errorf("%s: %d %s", name, got.Status, got.Body)
+			}
+		}
+	})
+}

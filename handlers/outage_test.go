@@ -98,3 +98,24 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		}
 	})
 }
+
+// A node that knows of a change, but not yet what has changed, serves what is
+// public as it last saw it.
+func TestPublicDocumentsOutliveAnOutageAfterAChange(t *testing.T) {
+	proxy := testdb.NewProxy(t, testdb.Postgres(t))
+	w := newWorld(t, testserver.Options{DatabaseURL: proxy.URL()})
+	w.want(200, "", w.Get("/.well-known/jwks.json"))
+	if _, err := w.OAuth.RotateSigningKey(t.Context(), "default"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.OAuth.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Cut()
+	w.want(200, "", w.Get("/.well-known/jwks.json"))
+	w.want(200, "", w.Get("/.well-known/openid-configuration"))
+	a := w.Do("POST", "/token", strings.NewReader("grant_type=refresh_token&client_id=web&refresh_token=x"), contentType(formType), origin("https://app.example.com"))
+	if w.want(503, "temporarily_unavailable", a); a.Header.Get("Access-Control-Allow-Origin") == "" {
+		t.Error("a browser cannot read the 503")
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 )
 
@@ -88,6 +89,44 @@ func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
 		}
 		if !w.active(a.Text("access_token")) {
 			t.Error("a forged token ended the session")
+		}
+	})
+}
+
+func TestANodeThatDoesNotKnowTheIssuingRootIsNotReady(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		w.want(200, "", w.Get("/readyz"))
+		w.Clock.Advance(time.Second)
+		w.newNode(testserver.NextRoot, testserver.RootSecret)
+		if a := w.Get("/readyz"); a.Status != 503 {
+			t.Errorf("readiness: %d %s", a.Status, a.Body)
+		}
+	})
+}
+
+func TestASecretThatCannotBeComparedIsAFaultOfOurs(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		if _, err := openDatabase(t, w.DatabaseURL).Exec("UPDATE clients SET secret_root_version = 7 WHERE id = 'backend'"); err != nil {
+			t.Fatal(err)
+		}
+		node := w.newNode(testserver.RootSecret)
+		w.want(500, "server_error", node.Post("/token", []string{"grant_type", "client_credentials"}, asBackend()))
+	})
+}
+
+func TestAForgedSessionTokenTellsNothingOfAnotherClientsSession(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		a := w.signIn("alice")
+		id, err := models.ParseSessionID(a.Text("session_id"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, sid := range map[string]models.SessionID{"there": id, "nowhere": models.NewSessionID()} {
+			raw := append([]byte("root"), sid[:]...)
+			forged := "lk_st_" + base64.RawURLEncoding.EncodeToString(append(raw, make([]byte, 52)...))
+			if b := w.Post("/revoke", []string{"token", forged}, asBackend()); b.Status != 200 || len(b.Body) != 0 {
+				t.Errorf("%s: %d %s", name, b.Status, b.Body)
+			}
 		}
 	})
 }

@@ -94,3 +94,24 @@ func TestExchangeTakesASubjectTokenOnceOnTwoNodes(t *testing.T) {
 		t.Errorf("%d answered 200, %d sessions", n, d.count("sessions"))
 	}
 }
+
+func TestASpentTokenStaysSpentWhenItsEntryGetsMoreLeeway(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		spec := testserver.Tenant("default", w.issuer, testserver.Web())
+		none, most := models.Duration(0), models.Duration(models.MaxLeeway)
+		spec.TrustedIssuers[0].Leeway = &none
+		w.Apply(spec)
+		token := w.issuer.Token(w.URL, "alice", nil)
+		w.want(200, "", w.Exchange("", "web", token))
+		w.Clock.Advance(3 * time.Minute)
+		if _, err := w.Store.Prune(t.Context(), w.Clock.Now()); err != nil {
+			t.Fatal(err)
+		}
+		spec.TrustedIssuers[0].Leeway = &most
+		w.Apply(spec)
+		w.want(400, "invalid_request", w.Exchange("", "web", token))
+		if w.count("sessions") != 1 {
+			t.Error("it was accepted again")
+		}
+	})
+}

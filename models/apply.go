@@ -89,6 +89,9 @@ func (a *applier) tenant(want TenantSpec) error {
 	if err != nil {
 		return err
 	}
+	// What another process did while this one waited is older than what follows:
+	// a client made again is younger than every session of the one before.
+	a.now = a.store.Now()
 	if !row.PrunedAt.IsZero() {
 		a.faults.Add("tenant "+want.ID, "this id belonged to a tenant that was removed and is never used again")
 		return nil
@@ -149,7 +152,7 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 		return err
 	}
 	if created { // after a removal: its sessions before are still to be swept
-		row = Client{TenantID: tenant, ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: row.SessionsValidFrom}
+		row = Client{TenantID: tenant, ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: remade(row, a.now)}
 	}
 	fields, err := diff(created, row.Settings, want.ClientSettings)
 	if err != nil {
@@ -194,6 +197,15 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 	}
 	row.Settings, row.Disabled, row.UpdatedAt = want.ClientSettings, want.Disabled, At(a.now)
 	return a.tx.Save(&row).Error
+}
+
+// remade is the mark of a client that is made again while the one before is
+// still being swept: what was opened in between belongs to that one.
+func remade(before Client, now time.Time) Time {
+	if before.RemovedAt.IsZero() {
+		return Time{}
+	}
+	return At(now)
 }
 
 // disabled writes the event of a noun that is disabled. One that comes back

@@ -159,7 +159,7 @@ const permitted = ` AND EXISTS (SELECT 1 FROM trusted_issuers i WHERE i.tenant_i
 // unmarked is the same of tenant and client, where a cache is not exact enough.
 const unmarked = `
 	AND EXISTS (SELECT 1 FROM tenants t JOIN clients c ON c.tenant_id = t.id WHERE t.id = sessions.tenant_id AND c.id = sessions.client_id
-		AND sessions.created_at >= COALESCE(t.sessions_valid_from, 0) AND sessions.created_at >= COALESCE(c.sessions_valid_from, 0))`
+		AND sessions.created_at >= COALESCE(t.sessions_valid_from, 0) AND sessions.created_at >= COALESCE(c.sessions_valid_from, 0) AND sessions.created_at >= c.created_at)`
 
 // Permitted says whether the session's issuer and user are enabled now.
 func (s *Store) Permitted(ctx context.Context, id SessionID) (bool, error) {

@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"gorm.io/gorm"
 
@@ -14,7 +15,12 @@ import (
 type mark struct {
 	tenant, id string
 	validFrom  Time
+	before     Time // the sessions created before are its own
 }
+
+// removedPause is how long after a removal its sessions are swept: an exchange
+// that ran beside it has committed by then.
+const removedPause = 5 * time.Minute
 
 // sweeps says where marks are and which sessions they are about.
 var sweeps = []struct {
@@ -74,20 +80,21 @@ func (s *Store) clearRemoved(ctx context.Context) error {
 
 // marks lists those that have not been worked off.
 func (s *Store) marks(ctx context.Context, table string) (marks []mark, err error) {
-	tenant := "tenant_id"
+	tenant, removed := "tenant_id", "removed_at"
 	if table == "tenants" {
-		tenant = "id"
+		tenant, removed = "id", "pruned_at"
 	}
+	now := s.Now()
 	err = s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw("SELECT " + tenant + ", id, sessions_valid_from FROM " + table +
-			" WHERE sessions_valid_from > COALESCE(swept_at, 0)").Rows()
+		rows, err := db.Raw("SELECT "+tenant+", id, sessions_valid_from, CASE WHEN "+removed+" IS NULL THEN sessions_valid_from ELSE ? END FROM "+table+
+			" WHERE sessions_valid_from > COALESCE(swept_at, 0) AND ("+removed+" IS NULL OR "+removed+" <= ?)", At(now), At(now.Add(-removedPause))).Rows()
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
 			var m mark
-			if err := rows.Scan(&m.tenant, &m.id, &m.validFrom); err != nil {
+			if err := rows.Scan(&m.tenant, &m.id, &m.validFrom, &m.before); err != nil {
 				return err
 			}
 			marks = append(marks, m)
@@ -108,7 +115,7 @@ func (s *Store) sweepMark(ctx context.Context, m mark, condition string, why ses
 		var ids [][]byte
 		err := s.query(ctx, func(db *gorm.DB) error {
 			return db.Raw("SELECT id FROM sessions WHERE tenant_id = ?"+condition+" AND created_at < ? AND ended_at IS NULL AND id > ? ORDER BY id LIMIT ?",
-				append(about, m.validFrom, last, pruneBatch)...).Scan(&ids).Error
+				append(about, m.before, last, pruneBatch)...).Scan(&ids).Error
 		})
 		if err != nil || len(ids) == 0 {
 			return err

@@ -12,7 +12,7 @@ import (
 const (
 	maxTokenAge      = 24 * time.Hour
 	maxTokenLifetime = 30 * 24 * time.Hour // the single-use row of a token lives as long
-	maxLeeway        = 5 * time.Minute
+	MaxLeeway        = 5 * time.Minute
 
 	minSharedSecret = 32 // bytes, RFC 7518 §3.2
 )
@@ -42,7 +42,7 @@ func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
 	v.optional(at+".typ", e.Typ, headerType)
 	v.span(at+".max_age", e.MaxAge, time.Second, maxTokenAge)
 	v.span(at+".max_token_lifetime", e.MaxTokenLifetime, time.Second, maxTokenLifetime)
-	v.span(at+".leeway", e.Leeway, 0, maxLeeway)
+	v.span(at+".leeway", e.Leeway, 0, MaxLeeway)
 	v.expressions(at+".user_attributes", e.UserAttributes, reservedUserAttributes)
 	v.expressions(at+".session_attributes", e.SessionAttributes, reservedSessionAttributes)
 	if e.Asserts != nil {

@@ -37,10 +37,15 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 		return nil, s.refuseSecret(call, c, "unknown client")
 	}
 	switch {
+	case client.IsPublic() && c.secret != "" && !client.enabled():
+		return nil, s.refuseSecret(call, c, "a secret for a client that is disabled and has none")
 	case client.IsPublic() && c.secret != "":
 		return nil, invalidClient(errors.New("a public client sent a secret"))
 	case !client.IsPublic() && !s.secretMatches(client, c.secret):
 		call.Guessed = client.ID
+		if !s.readable(client.SecretDigest) || !s.readable(client.PreviousDigest) {
+			return nil, errors.New("the client's secret is digested under a root secret that is not configured")
+		}
 		return nil, s.refuseSecret(call, c, "wrong or missing secret")
 	case !client.enabled():
 		return nil, invalidClient(errors.New("client or tenant is disabled"))
@@ -61,6 +66,11 @@ func (s *Server) refuseSecret(call *Call, c credentials, why string) error {
 		}
 	}
 	return invalidClient(errors.New(why))
+}
+
+// readable says that a digest, if there is one, can be compared with.
+func (s *Server) readable(d models.Digest) bool {
+	return len(d.Digest) == 0 || s.keys.all[uint32(d.RootVersion)] != nil
 }
 
 // secretMatches compares with both secrets always.

@@ -104,8 +104,9 @@ func TestAnUnknownClientIsAsMuchWorkAsAWrongSecret(t *testing.T) {
 			}
 		})
 	}
-	// The memory that both take stands for their time, which a busy machine blurs.
-	if known, unknown := work("web"), work("ios"); 10*unknown < 9*known || 9*unknown > 10*known {
+	// The memory that both take stands for their time, which a busy machine blurs;
+	// without the digest it would be a third.
+	if known, unknown := work("web"), work("ios"); 2*unknown < known || unknown > 2*known {
 		t.Errorf("%d bytes for an unknown client, %d for a known one", unknown, known)
 	}
 }

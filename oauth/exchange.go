@@ -207,7 +207,7 @@ func (t *tokenExchange) refuseExchange(ctx context.Context, c *Client, x *exchan
 	case errors.Is(err, models.ErrUserDisabled), errors.Is(err, models.ErrUserUnknown):
 		return badSubject("its user may not sign in here").because(err)
 	case errors.Is(err, models.ErrNotPermitted):
-		return badSubject("its issuer is not trusted here").because(err)
+		return badSubject("its issuer, or the client, is switched off").because(err)
 	case errors.Is(err, models.ErrSessionLimit):
 		return invalidRequest("session limit reached")
 	case errors.Is(err, models.ErrTooLarge):

@@ -14,8 +14,8 @@ import (
 
 // keyRing is the keys of one tenant as a node holds them.
 type keyRing struct {
-	rows  []models.SigningKey // in the order in which they activate
-	byKid map[string]*signingKey
+	rows  []models.SigningKey    // in the order in which they activate
+	byKid map[string]*signingKey // nil: its root is not configured here, which is a fault of ours
 
 	published atomic.Pointer[published]
 }
@@ -32,6 +32,9 @@ func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))
+			if k.all[uint32(row.RootVersion)] == nil {
+				ring.byKid[row.Kid] = nil
+			}
 			continue
 		}
 		ring.rows = append(ring.rows, row)
@@ -113,6 +116,9 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 	if err != nil {
 		return "", nil, err
 	}
+	if key, known := r.byKid[header.Kid]; known && key == nil {
+		return "", nil, errUnopenedKey
+	}
 	key := r.verifier(header.Kid, now)
 	if key == nil {
 		return "", nil, errUnknownKid
@@ -128,4 +134,7 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 	return strings.TrimPrefix(strings.ToLower(header.Typ), "application/"), payload, err
 }
 
-var errUnknownKid = errors.New("unknown kid")
+var (
+	errUnknownKid  = errors.New("unknown kid")
+	errUnopenedKey = errors.New("the token's signing key does not open on this node")
+)

@@ -93,6 +93,9 @@ func (s *Server) JWKS(t *Tenant) (*Document, error) {
 	if p := t.ring.published.Load(); p != nil && now.Before(p.until) {
 		return p.document, nil
 	}
+	if _, err := t.ring.active(now); err != nil {
+		return nil, err // a set without the key that signs would make verifiers forget it
+	}
 	document, err := newDocument(t.ring.jwks(now))
 	if err != nil {
 		return nil, err

@@ -32,6 +32,9 @@ func (s *Server) verifyOwn(ctx context.Context, t *Tenant, text string, now time
 		}
 		typ, payload, err = t.ring.verify(now, text)
 	}
+	if errors.Is(err, errUnopenedKey) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, errNotOurs
 	}

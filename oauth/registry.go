@@ -31,8 +31,14 @@ type registry struct {
 
 	loading sync.Mutex // one load at a time
 
+	rounds  sync.Mutex
+	next    *round     // that may still be joined
+	playing sync.Mutex // one round at a time
+	played  time.Time  // when the last one began
+
 	mu        sync.RWMutex
-	tenants   map[string]*Tenant
+	tenants   map[string]*Tenant // as last seen
+	stale     map[string]bool    // changed since
 	revisions map[string]int64
 	checkedAt time.Time
 }
@@ -53,6 +59,9 @@ func (r *registry) tenant(ctx context.Context, id string) (*Tenant, error) {
 	}
 	r.mu.RLock()
 	t, fresh := r.tenants[id], r.fresh()
+	if r.stale[id] {
+		t = nil
+	}
 	_, known := r.revisions[id]
 	r.mu.RUnlock()
 	switch {
@@ -88,7 +97,8 @@ func (r *registry) fresh() bool {
 	return age >= 0 && age < registryBound
 }
 
-// check asks which tenants have changed and forgets those.
+// check asks which tenants have changed. Those are read again when they are
+// next needed; what is public is served as last seen until then.
 func (r *registry) check(ctx context.Context) error {
 	asked := r.now()
 	revisions, err := r.store.TenantRevisions(ctx)
@@ -98,9 +108,12 @@ func (r *registry) check(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, t := range r.tenants {
-		if revisions[id] != t.row.Revision {
-			r.log.Info("configuration changed", "tenant", id)
+		switch revision, there := revisions[id]; {
+		case !there:
 			delete(r.tenants, id)
+		case revision != t.row.Revision && !r.stale[id]:
+			r.log.Info("configuration changed", "tenant", id)
+			r.stale[id] = true
 		}
 	}
 	r.revisions, r.checkedAt = revisions, asked
@@ -111,33 +124,69 @@ func (r *registry) check(ctx context.Context) error {
 func (r *registry) load(ctx context.Context, id string) (*Tenant, error) {
 	r.loading.Lock()
 	defer r.loading.Unlock()
-	if t := r.lastKnown(id); t != nil {
+	r.mu.RLock()
+	t, stale := r.tenants[id], r.stale[id]
+	r.mu.RUnlock()
+	if t != nil && !stale {
 		return t, nil
 	}
 	config, err := r.store.TenantConfig(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	t := r.build(config)
+	t = r.build(config)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.tenants[id] = t
+	delete(r.stale, id)
 	return t, nil
 }
 
+// rereadPause is the least time between two checks that strangers can cause.
+const rereadPause = 50 * time.Millisecond
+
+// round is one check that several requests wait for.
+type round struct {
+	done chan struct{}
+	err  error
+}
+
 // reread looks at the tenant again because a token names a key that this node
-// does not know: another node may just have made it. At most once a second,
-// since anybody can name any key.
+// does not know: another node may just have made it, and what this one has
+// missed must not be called inactive. Only a check that begins after the call
+// can tell. Anybody can name any key, so callers share the next round, and
+// rounds come one after the other with a pause between them.
 func (r *registry) reread(ctx context.Context, t *Tenant) (*Tenant, error) {
-	r.mu.RLock()
-	recent := r.now().Sub(r.checkedAt) < time.Second
-	r.mu.RUnlock()
-	if !recent {
-		if err := r.check(ctx); err != nil {
-			return nil, err
-		}
+	r.rounds.Lock()
+	if r.next == nil {
+		r.next = &round{done: make(chan struct{})}
+		go r.play(r.next)
+	}
+	joined := r.next
+	r.rounds.Unlock()
+	select {
+	case <-joined.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if joined.err != nil {
+		return nil, joined.err
 	}
 	return r.load(ctx, t.ID)
+}
+
+// play waits for its turn, lets nobody join any more, and checks.
+func (r *registry) play(n *round) {
+	r.playing.Lock()
+	defer r.playing.Unlock()
+	time.Sleep(time.Until(r.played.Add(rereadPause)))
+	r.rounds.Lock()
+	r.next, r.played = nil, time.Now()
+	r.rounds.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), registryBound)
+	defer cancel()
+	n.err = r.check(ctx)
+	close(n.done)
 }
 
 // build compiles what the rows say. They were checked when they were written;

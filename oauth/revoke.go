@@ -89,10 +89,13 @@ func (v *revocation) signOut(ctx context.Context, c *Client, id models.SessionID
 	if err != nil {
 		return err
 	}
+	if !genuine(row) {
+		return nil
+	}
 	if row.ClientID != c.ID {
 		return foreignToken()
 	}
-	if _, _, ended := row.Lifetime().Ended(now); ended || !genuine(row) {
+	if _, _, ended := row.Lifetime().Ended(now); ended {
 		return nil
 	}
 	return v.store.EndSession(ctx, row, now, session.SignedOut)

@@ -87,6 +87,28 @@ func (s *Server) CheckRootSecret(ctx context.Context) error {
 	return nil
 }
 
+// knowsRoots says whether this node can read what the others write: it needs
+// the roots of the signing keys, and the one that began to issue last.
+func (s *Server) knowsRoots(ctx context.Context) error {
+	if err := s.CheckRootSecret(ctx); err != nil {
+		return err
+	}
+	since, err := s.store.RootsInOrder(ctx)
+	if err != nil {
+		return err
+	}
+	var last int64
+	for version, at := range since {
+		if last == 0 || at.After(since[last]) {
+			last = version
+		}
+	}
+	if last != 0 && s.keys.all[uint32(last)] == nil {
+		return fmt.Errorf("another node issues with the root secret of fingerprint %08x, which is not configured here", last)
+	}
+	return nil
+}
+
 // fingerprints names the root secrets that are configured.
 func (k *Keys) fingerprints() string {
 	var list []string

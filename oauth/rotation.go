@@ -136,7 +136,7 @@ func (s *Server) SigningReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var faults []error
+	faults := []error{s.knowsRoots(ctx)}
 	for _, id := range keyless {
 		faults = append(faults, fmt.Errorf("tenant %s: %w", id, errNoSigningKey))
 	}

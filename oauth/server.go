@@ -45,7 +45,7 @@ func New(c Config) *Server {
 		throttle: newThrottle(),
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
-			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{},
+			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{}, stale: map[string]bool{},
 		},
 	}
 	s.provider = &fosite.Fosite{Store: noStore{}, Config: s.fositeConfig()}

@@ -72,11 +72,7 @@ func KeyStates(keys []models.SigningKey, now time.Time) []KeyState {
 
 // NewSigningKey makes a sealed key for a tenant. It activates at `activates`.
 func (k *Keys) NewSigningKey(tenant, algorithm string, now, activates time.Time) (models.SigningKey, error) {
-	private, err := generateKey(algorithm)
-	if err != nil {
-		return models.SigningKey{}, err
-	}
-	kid, err := thumbprint(private.Public())
+	private, kid, err := generateNamedKey(algorithm)
 	if err != nil {
 		return models.SigningKey{}, err
 	}
@@ -89,6 +85,18 @@ func (k *Keys) NewSigningKey(tenant, algorithm string, now, activates time.Time)
 		TenantID: tenant, Kid: kid, Algorithm: algorithm, Sealed: sealed, RootVersion: version,
 		CreatedAt: models.At(now), ActivatesAt: models.At(activates),
 	}, nil
+}
+
+// generateNamedKey makes a key whose kid no command takes for a flag.
+func generateNamedKey(algorithm string) (private crypto.Signer, kid string, err error) {
+	for {
+		if private, err = generateKey(algorithm); err != nil {
+			return nil, "", err
+		}
+		if kid, err = thumbprint(private.Public()); err != nil || kid[0] != '-' {
+			return private, kid, err
+		}
+	}
 }
 
 func generateKey(algorithm string) (crypto.Signer, error) {

@@ -177,3 +177,11 @@ func TestSlotsGiveUpWaiting(t *testing.T) {
 		again()
 	})
 }
+
+func TestNoKidLooksLikeAFlag(t *testing.T) {
+	for range 500 { // one thumbprint in 64 begins with a hyphen
+		if _, kid, err := generateNamedKey("Ed25519"); err != nil || kid[0] == '-' {
+			t.Fatal(kid, err)
+		}
+	}
+}

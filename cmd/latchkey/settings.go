@@ -75,11 +75,18 @@ func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.S
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := open(ctx, c, log)
+	store, err := models.Open(ctx, c.Database.URL, models.Options{NoPreparedStatements: !c.Database.PreparedStatements, Log: log})
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).CheckRootSecret(ctx); err != nil {
+	empty, err := store.Empty(ctx)
+	if err == nil && !empty { // before anything is written, the schema included
+		err = oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).CheckRootSecret(ctx)
+	}
+	if err == nil {
+		err = prepare(ctx, c, store)
+	}
+	if err != nil {
 		store.Close()
 		return nil, nil, err
 	}
