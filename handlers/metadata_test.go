@@ -59,6 +59,7 @@ func TestMetadataHoldsTheseMembersAndNoOthers(t *testing.T) {
 				"revocation_endpoint_auth_methods_supported": ["none", "client_secret_basic", "client_secret_post"],
 				"introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
 				"introspection_signing_alg_values_supported": ["ES256"], ` + scopes + `
+				"acr_values_supported": ["urn:latchkey:acr:1", "urn:latchkey:acr:2", "phr", "phrh"],
 				"request_parameter_supported": false,
 				"request_uri_parameter_supported": false,
 				"claims_parameter_supported": false

@@ -118,16 +118,3 @@ func TestSuccessIsAnsweredLikeRFC6749(t *testing.T) {
 		t.Errorf("%s", b.Body)
 	}
 }
-
-func TestWhatIsNotServedYetIsRefused(t *testing.T) {
-	w := newWorld(t, sqlite(t))
-	for _, p := range [][]string{
-		{"latchkey_session_token", "lk_st_x"}, {"acr_values", "phr"}, {"max_age", "60"},
-		{"requested_token_type", "urn:latchkey:params:oauth:token-type:session"},
-	} {
-		a := w.want(400, "invalid_request", w.Exchange("", "web", w.issuer.Token(w.URL, "alice", nil), p...))
-		if !strings.HasSuffix(a.Text("error_description"), "is not available yet") {
-			t.Errorf("%s: %s", p[0], a.Body)
-		}
-	}
-}

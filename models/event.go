@@ -18,6 +18,8 @@ type EventType string
 const (
 	EventSessionCreated      EventType = "session_created"
 	EventSessionEnded        EventType = "session_ended"
+	EventSessionRaised       EventType = "session_raised"        // a further factor was proved
+	EventStepUpRefused       EventType = "step_up_refused"       // another user's client token was brought
 	EventRefreshReuse        EventType = "refresh_reuse"         // a used refresh token was shown again; the session was ended
 	EventRefreshDuplicate    EventType = "refresh_duplicate"     // a delayed duplicate was refused
 	EventRefreshElsewhere    EventType = "refresh_elsewhere"     // a retry came from another address or agent

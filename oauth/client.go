@@ -33,6 +33,16 @@ func (c *Client) validFrom() time.Time {
 	return from
 }
 
+// limits are the ends of a session that is proved at now. Without the refresh
+// grant it ends with its access token.
+func (c *Client) limits(now time.Time) (absolute, idle time.Time) {
+	policy := c.Settings.Policy()
+	if !c.Settings.HasGrant(models.GrantRefresh) {
+		return now.Add(policy.AccessTTL), time.Time{}
+	}
+	return now.Add(policy.AbsoluteTimeout), policy.IdleExpiry(now)
+}
+
 // enabled says that neither the client nor its tenant is switched off.
 func (c *Client) enabled() bool { return !c.Disabled && !c.tenant.row.Disabled }
 

@@ -48,9 +48,6 @@ func invalidRequest(description string) *Error { return refuse("invalid_request"
 func invalidTarget(description string) *Error  { return refuse("invalid_target", description) }
 func invalidScope(description string) *Error   { return refuse("invalid_scope", description) }
 
-// notYet refuses a parameter that the design has and the code does not.
-func notYet(parameter string) *Error { return invalidRequest(parameter + " is not available yet") }
-
 // invalidGrant has one text for every reason (CONFORMANCE R-RF-02).
 func invalidGrant(cause error) *Error {
 	return refuse("invalid_grant", "The refresh token is unknown, used, expired or revoked").because(cause)

@@ -30,6 +30,9 @@ type exchange struct {
 	targets    []string
 	deviceName string
 	issuedType string
+	demand     session.Demand
+	swap       *swap    // of a session token, instead of a client token
+	raise      *raising // the session that the client token raises
 }
 
 // CanHandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
@@ -44,11 +47,6 @@ func (*tokenExchange) CanSkipClientAuth(context.Context, fosite.AccessRequester)
 func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request fosite.AccessRequester) error {
 	state, client := stateOf(request)
 	form := request.GetRequestForm()
-	for _, name := range []string{"latchkey_session_token", "acr_values", "max_age"} {
-		if form.Has(name) {
-			return notYet(name)
-		}
-	}
 	if form.Has("actor_token") || form.Has("actor_token_type") {
 		return invalidRequest("Delegation is not supported")
 	}
@@ -56,9 +54,7 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 	switch {
 	case token == "" || tokenType == "":
 		return invalidRequest("subject_token and subject_token_type are required")
-	case tokenType == tokenTypeSession:
-		return notYet("this subject_token_type")
-	case subjectTypes[tokenType] == "":
+	case subjectTypes[tokenType] == "" && tokenType != tokenTypeSession:
 		return invalidRequest("This subject_token_type is not supported")
 	}
 	x := &exchange{issuedType: tokenTypeAccess, deviceName: form.Get("latchkey_device_name")}
@@ -67,7 +63,9 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 	case tokenTypeJWT:
 		x.issuedType = tokenTypeJWT
 	case tokenTypeSession:
-		return notYet("this requested_token_type")
+		if x.issuedType = tokenTypeSession; !client.Settings.SessionToken {
+			return invalidRequest("The client gets no session tokens")
+		}
 	default:
 		return invalidRequest("This requested_token_type is not supported")
 	}
@@ -75,17 +73,37 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 		return invalidRequest("latchkey_device_name is longer than 100 characters")
 	}
 	var err error
+	if x.demand, err = readDemand(form); err != nil {
+		return err
+	}
+	if tokenType == tokenTypeSession {
+		state.exchange = x
+		return t.askSwap(ctx, client, x, token, form)
+	}
 	if x.subject, err = t.verifySubject(ctx, client, token, tokenType); err != nil {
 		return err
 	}
 	if err := t.askPolicy(ctx, client, x.subject); err != nil {
 		return err
 	}
+	if text := form.Get("latchkey_session_token"); text != "" {
+		if x.issuedType == tokenTypeSession {
+			return invalidRequest("A step-up yields access tokens")
+		}
+		if x.raise, err = t.readRaised(ctx, client, text); err != nil {
+			return err
+		}
+		state.exchange = x
+		return t.askRaise(ctx, client, x, form)
+	}
 	if x.targets, err = grantTargets(client, form); err != nil {
 		return err
 	}
 	if x.scope, err = grantScope(client, form.Get("scope")); err != nil {
 		return err
+	}
+	if !x.demand.Met(t.now(), session.Assurance(x.subject.factors), x.subject.authTime) {
+		return unmetDemand()
 	}
 	state.exchange = x
 	return nil
@@ -124,6 +142,12 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	if x == nil {
 		return fosite.ErrUnknownRequest
 	}
+	switch {
+	case x.swap != nil:
+		return t.carryOutSwap(ctx, state, client, x, responder)
+	case x.raise != nil:
+		return t.carryOutRaise(ctx, state, client, x, responder)
+	}
 	release, err := t.slots.acquire(ctx)
 	if err != nil {
 		return err
@@ -133,6 +157,9 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	n, refresh, handle := t.newSession(now, state.call, client, x)
 	var access minted
 	_, err = t.store.CreateSession(ctx, n, func(created *models.Session) error {
+		if x.issuedType == tokenTypeSession {
+			return nil
+		}
 		access, err = t.mintSession(client, created, created.Audience, created.Scope, now)
 		return err
 	})
@@ -150,6 +177,11 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	if client.Settings.SessionToken {
 		state.answer.SessionToken = t.keys.encode(client.TenantID, handle)
 	}
+	if x.issuedType == tokenTypeSession {
+		// RFC 8693 §2.2.1: access_token is what was asked for, whatever it is.
+		state.answer.AccessToken, state.answer.TokenType, state.answer.SessionToken = state.answer.SessionToken, "N_A", ""
+		state.answer.ExpiresIn = int64(n.Lifetime().Expiry().Sub(now) / time.Second)
+	}
 	return state.done(responder)
 }
 
@@ -157,13 +189,13 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 // A client without the refresh grant gets a session that ends with its access
 // token.
 func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exchange) (n models.NewSession, refresh, handle handle) {
-	policy := c.Settings.Policy()
+	absolute, idle := c.limits(now)
 	id := models.NewSessionID()
 	n = models.NewSession{
 		Session: models.Session{
 			ID: id, TenantID: c.TenantID, ClientID: c.ID, IssuerID: x.subject.entry.ID, Subject: x.subject.sub,
 			CreatedAt: now, AuthTime: x.subject.authTime, LastActiveAt: now,
-			AbsoluteExpiry: now.Add(policy.AbsoluteTimeout), IdleExpiry: policy.IdleExpiry(now),
+			AbsoluteExpiry: absolute, IdleExpiry: idle,
 			Factors: x.subject.factors, Attributes: x.subject.sessionAttributes,
 			Scope: x.scope, Audience: x.targets,
 			DeviceName: x.deviceName, UserAgent: call.UserAgent, IP: call.IP,
@@ -180,8 +212,6 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 	if c.Settings.HasGrant(models.GrantRefresh) {
 		refresh = t.keys.newHandle(refreshToken, id)
 		n.Refresh = t.keys.chain(c.TenantID, refresh)
-	} else {
-		n.AbsoluteExpiry, n.IdleExpiry = now.Add(policy.AccessTTL), time.Time{}
 	}
 	if c.Settings.SessionToken {
 		handle = t.keys.newHandle(sessionToken, id)

@@ -179,11 +179,11 @@ const (
 )
 
 // chainOf is the chain that a kind of handle belongs to.
-func chainOf(row *models.Session, kind handleKind) models.Chain {
+func chainOf(row *models.Session, kind handleKind) *models.Chain {
 	if kind == sessionToken {
-		return row.SessionToken
+		return &row.SessionToken
 	}
-	return row.Refresh
+	return &row.Refresh
 }
 
 // place compares a handle with what the row keeps of its chain.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
 )
 
 // Document is a public document with its validator (RFC 9110 §8.8.3).
@@ -45,6 +46,7 @@ type metadata struct {
 	RevocationEndpointAuth       []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionEndpointAuth    []string `json:"introspection_endpoint_auth_methods_supported"`
 	IntrospectionSigningAlgs     []string `json:"introspection_signing_alg_values_supported"` // RFC 9701 §7
+	ACRValues                    []string `json:"acr_values_supported"`                       // RFC 9470 §7
 	ScopesSupported              []string `json:"scopes_supported,omitempty"`
 	RequestParameterSupported    bool     `json:"request_parameter_supported"`
 	RequestURIParameterSupported bool     `json:"request_uri_parameter_supported"`
@@ -73,7 +75,7 @@ func (t *Tenant) describe() (*Document, error) {
 		IntrospectionEndpoint: t.Issuer + "/introspect", JWKSURI: t.Issuer + "/.well-known/jwks.json",
 		ResponseTypes: []string{}, GrantTypes: grantTypes, SubjectTypes: []string{"public"}, IDTokenSigningAlgs: algorithms,
 		TokenEndpointAuth: methods, RevocationEndpointAuth: methods, IntrospectionEndpointAuth: methods[1:],
-		IntrospectionSigningAlgs: algorithms[len(algorithms)-1:], ScopesSupported: slices.Compact(scopes),
+		IntrospectionSigningAlgs: algorithms[len(algorithms)-1:], ACRValues: session.ACRValues, ScopesSupported: slices.Compact(scopes),
 	})
 }
 

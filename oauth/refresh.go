@@ -171,28 +171,32 @@ func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presen
 	return nil, handle{}, unavailable(errors.New("the session keeps changing"))
 }
 
-// facts finds out what the decision needs to know. The successor is derived
-// under the row's root, so that a retry after a change of root returns the
-// same bytes.
+// facts finds out what the decision needs to know.
 func (g *refreshGrant) facts(ctx context.Context, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle, error) {
-	chain := row.Refresh
-	successor := g.keys.successor(c.TenantID, presented)
-	successor.version = chain.RootVersion
-	f := session.RefreshFacts{
-		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
-		SameClient:         row.ClientID == c.ID,
-		IsCurrent:          same(g.keys.digest(presented, chain.RootVersion), chain.Digest),
-		IsNext:             same(g.keys.digest(presented, chain.RootVersion), chain.Next),
-		SuccessorIsCurrent: same(g.keys.digest(successor, chain.RootVersion), chain.Digest),
-		Grace:              c.Settings.Policy().RefreshGrace,
-		ContactSince:       g.store.ContactSince(),
-	}
+	f, successor := g.chainFacts(c, row, presented)
 	if row.CreatedAt.Before(c.validFrom()) {
 		return f, successor, nil
 	}
 	var err error
 	f.Permitted, err = g.store.Permitted(ctx, row.ID)
 	return f, successor, err
+}
+
+// chainFacts compares a handle with its chain. The successor is derived under
+// the row's root, so that a retry after a change of root returns the same bytes.
+func (s *Server) chainFacts(c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle) {
+	chain := chainOf(row, presented.kind)
+	successor := s.keys.successor(c.TenantID, presented)
+	successor.version = chain.RootVersion
+	return session.RefreshFacts{
+		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
+		SameClient:         row.ClientID == c.ID,
+		IsCurrent:          same(s.keys.digest(presented, chain.RootVersion), chain.Digest),
+		IsNext:             same(s.keys.digest(presented, chain.RootVersion), chain.Next),
+		SuccessorIsCurrent: same(s.keys.digest(successor, chain.RootVersion), chain.Digest),
+		Grace:              c.Settings.Policy().RefreshGrace,
+		ContactSince:       s.store.ContactSince(),
+	}, successor
 }
 
 // refuse remembers what must be remembered, commits it, and then refuses.

@@ -1,0 +1,239 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// raising is the session that an exchange raises instead of opening one: a
+// step-up (CONFORMANCE C-08).
+type raising struct {
+	id        models.SessionID
+	presented handle // zero: an access token named the session
+	scope     []string
+	targets   []string
+}
+
+// moves says whether the presented token's chain moves. A session token whose
+// root is gone has no successor that could be derived, and stays.
+func (r *raising) moves(k *Keys) bool {
+	return r.presented.kind != 0 && k.all[r.presented.version] != nil
+}
+
+// invalidSession is one answer to every token that names no session which it
+// may raise.
+func invalidSession(cause error) *Error {
+	return refuse("invalid_grant", "The session is unknown or over, or this token may not raise it").because(cause)
+}
+
+// readRaised reads latchkey_session_token: a refresh token, a session token,
+// or an access token of a client that authenticates.
+func (t *tokenExchange) readRaised(ctx context.Context, c *Client, text string) (*raising, error) {
+	if !strings.HasPrefix(text, "lk_") {
+		return t.readRaisedByAccess(ctx, c, text)
+	}
+	h, err := t.keys.parseHandle(c.TenantID, text)
+	if err != nil {
+		return nil, invalidSession(err)
+	}
+	return &raising{id: h.session, presented: h}, nil
+}
+
+func (t *tokenExchange) readRaisedByAccess(ctx context.Context, c *Client, text string) (*raising, error) {
+	if c.IsPublic() {
+		return nil, invalidRequest("A public client names the session by its refresh token or session token")
+	}
+	o, err := t.verifyOwn(ctx, c.tenant, text, t.now())
+	switch {
+	case errors.Is(err, errNotOurs), errors.Is(err, errOtherKind):
+		return nil, invalidSession(err)
+	case err != nil:
+		return nil, err
+	case o.client.ID != c.ID, !t.now().Before(o.exp):
+		return nil, invalidSession(errors.New("another client's access token, or an expired one"))
+	}
+	id, err := models.ParseSessionID(o.sid)
+	if err != nil {
+		return nil, invalidSession(err)
+	}
+	return &raising{id: id}, nil
+}
+
+// askRaise asks everything that can refuse, of the session as it is now. What
+// must be exact is asked again when it is locked.
+func (t *tokenExchange) askRaise(ctx context.Context, c *Client, x *exchange, form url.Values) error {
+	row, err := t.store.Session(ctx, c.TenantID, x.raise.id)
+	switch {
+	case errors.Is(err, models.ErrNotFound):
+		return invalidSession(err)
+	case err != nil:
+		return err
+	case !c.alive(row, t.now()):
+		return invalidSession(errors.New("over, or another client's"))
+	case x.raise.presented.kind != 0 && t.keys.place(row, x.raise.presented) == forged:
+		return invalidSession(errors.New("its secret is not the one of its generation"))
+	case row.Subject != x.subject.sub:
+		return t.refuseStranger(ctx, x, row)
+	}
+	if x.raise.targets, err = narrowTargets(c, row.Audience, form); err != nil {
+		return err
+	}
+	if x.raise.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
+		return err
+	}
+	return x.askRaised(row, t.now())
+}
+
+// refuseStranger refuses the client token of another user, and remembers it.
+func (t *tokenExchange) refuseStranger(ctx context.Context, x *exchange, row *models.Session) error {
+	details := map[string]any{"sub": x.subject.sub, "iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest)}
+	if err := t.store.AddEvent(ctx, row.Event(t.now(), models.EventStepUpRefused, details)); err != nil {
+		return err
+	}
+	return badSubject("it is not of the session's user")
+}
+
+// askRaised asks whether the session, with what was newly proved, is what the
+// request demands, and still fits into a token.
+func (x *exchange) askRaised(row *models.Session, now time.Time) error {
+	raised := session.Raise(row.Factors, x.subject.factors)
+	if text, err := encodeJSON(session.AMR(raised)); err != nil || len(text) > maxAMR {
+		return badSubject("the session would have too many factors")
+	}
+	if !x.demand.Met(now, session.Assurance(raised), later(row.AuthTime, x.subject.authTime)) {
+		return unmetDemand()
+	}
+	return nil
+}
+
+// carryOutRaise raises the session in one transaction, in which the access
+// token is signed before it commits.
+func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c *Client, x *exchange, responder fosite.AccessResponder) error {
+	release, err := t.slots.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	now := t.now()
+	var access minted
+	var successor handle
+	row, err := t.store.RaiseSession(ctx, models.Raise{
+		Tenant: c.TenantID, Client: c.ID, ID: x.raise.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
+		UserAttributes: x.subject.userAttributes, Token: x.subject.spent, At: now,
+	}, func(row *models.Session) (details map[string]any, err error) {
+		successor, err = t.raise(row, c, x, state.call, now)
+		return x.raisedDetails(row, state.call), err
+	}, func(row *models.Session) error {
+		access, err = t.mintSession(c, row, x.raise.targets, x.raise.scope, now)
+		return err
+	})
+	if err != nil {
+		return t.refuseRaise(ctx, state.call, c, x, now, err)
+	}
+	state.call.SessionID = row.ID.String()
+	t.reportClaims(ctx, row, now, access.leftOut)
+	state.answer = access.response(x.raise.scope)
+	state.answer.IssuedTokenType = x.issuedType
+	state.answer.SessionID, state.answer.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
+	switch successor.kind {
+	case refreshToken:
+		state.answer.RefreshToken = t.keys.encode(c.TenantID, successor)
+	case sessionToken:
+		state.answer.SessionToken = t.keys.encode(c.TenantID, successor)
+	}
+	return state.done(responder)
+}
+
+// raise changes the locked row: factors, times, and the chain of the token that
+// was presented, whose successor it returns.
+func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call *Call, now time.Time) (successor handle, err error) {
+	if !c.alive(row, now) {
+		return handle{}, invalidSession(errors.New("over, or another client's"))
+	}
+	if err := x.askRaised(row, now); err != nil {
+		return handle{}, err
+	}
+	switch presented := x.raise.presented; {
+	case x.raise.moves(t.keys):
+		if successor, err = t.moveChain(row, c, presented, now); err != nil {
+			return handle{}, err
+		}
+	case presented.kind != 0 && t.keys.place(row, presented) != current:
+		return handle{}, invalidSession(errors.New("replaced"))
+	}
+	row.Factors = session.Raise(row.Factors, x.subject.factors)
+	row.AuthTime = later(row.AuthTime, x.subject.authTime)
+	absolute, idle := c.limits(now)
+	if session.Anew(row.Factors, x.subject.factors) {
+		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
+	}
+	row.LastActiveAt, row.IdleExpiry, row.UserAgent, row.IP = now, idle, call.UserAgent, call.IP
+	return successor, nil
+}
+
+// chainRefused says why the presented token may not raise its session.
+type chainRefused struct {
+	row     models.Session
+	outcome session.RefreshOutcome
+}
+
+// Error implements error.
+func (e *chainRefused) Error() string { return "the presented token: " + e.outcome.String() }
+
+// moveChain spends the presented token as a refresh does. Inside the retry
+// window, where its successor is out already, nothing moves and that successor
+// is the answer (DESIGN §10).
+func (t *tokenExchange) moveChain(row *models.Session, c *Client, presented handle, now time.Time) (successor handle, err error) {
+	facts, successor := t.chainFacts(c, row, presented)
+	facts.Permitted = true // the statement that locked the row has asked
+	switch outcome := session.DecideRefresh(now, facts); outcome {
+	case session.RefreshRetry:
+		return successor, nil
+	case session.RefreshRotate, session.RefreshRecover:
+		next := t.keys.successor(c.TenantID, presented)
+		chain := chainOf(row, presented.kind)
+		*chain = t.keys.chain(c.TenantID, next)
+		chain.RotatedAt = now
+		return next, nil
+	default:
+		return handle{}, &chainRefused{*row, outcome}
+	}
+}
+
+// refuseRaise maps what stopped the transaction; nothing of it has happened. A
+// used refresh token ends its session here as it does at a refresh.
+func (t *tokenExchange) refuseRaise(ctx context.Context, call *Call, c *Client, x *exchange, now time.Time, err error) error {
+	var refused *chainRefused
+	switch {
+	case errors.As(err, &refused) && x.raise.presented.kind == refreshToken:
+		return (&refreshGrant{t.Server}).refuse(ctx, call, &refused.row, x.raise.presented, refused.outcome, now)
+	case errors.As(err, &refused), errors.Is(err, models.ErrNotFound):
+		return invalidSession(err)
+	default:
+		return t.refuseExchange(ctx, c, x, now, err)
+	}
+}
+
+// raisedDetails is what the event tells.
+func (x *exchange) raisedDetails(row *models.Session, call *Call) map[string]any {
+	return map[string]any{
+		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
+		"acr": row.ACR(), "ip": call.IP, "user_agent": call.UserAgent,
+	}
+}
+
+// later is the later one of two moments.
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,61 @@
+package session
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+func proof(amr, entry string, at int64) Factor {
+	return Factor{AMR: amr, Issuer: "https://auth.example.com", Entry: entry, AuthTime: time.Unix(at, 0)}
+}
+
+func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
+	before := []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}
+	for _, row := range []struct {
+		name   string
+		proved []Factor
+		want   string
+	}{
+		{"another method", []Factor{proof("hwk", "a", 2)}, "pwd/a@1 otp/a@1 hwk/a@2"},
+		{"the same method again", []Factor{proof("pwd", "a", 2)}, "otp/a@1 pwd/a@2"},
+		{"the same method by another entry", []Factor{proof("pwd", "b", 2)}, "pwd/a@1 otp/a@1 pwd/b@2"},
+		{"nothing", nil, "pwd/a@1 otp/a@1"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			got := ""
+			for _, f := range Raise(before, row.proved) {
+				got += fmt.Sprintf(" %s/%s@%d", f.AMR, f.Entry, f.AuthTime.Unix())
+			}
+			if got[1:] != row.want {
+				t.Errorf("%s, want %s", got[1:], row.want)
+			}
+			if fmt.Sprint(before) != fmt.Sprint([]Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}) {
+				t.Error("the factors of before were changed")
+			}
+		})
+	}
+}
+
+func TestAnewIsAFullReauthentication(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		before []Factor
+		proved []Factor
+		anew   bool
+	}{
+		{"the same factor again", []Factor{proof("pwd", "a", 1)}, []Factor{proof("pwd", "a", 2)}, true},
+		{"a stronger one alone", []Factor{proof("pwd", "a", 1)}, []Factor{proof("hwk", "a", 2), proof("pin", "a", 2)}, true},
+		{"one of two", []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
+		{"a second one", []Factor{proof("pwd", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
+		{"both of two", []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}, []Factor{proof("pwd", "a", 2), proof("otp", "a", 2)}, true},
+		{"what proves nothing", nil, []Factor{proof("mfa", "a", 2)}, false},
+		{"nothing", []Factor{proof("pwd", "a", 1)}, nil, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			if got := Anew(Raise(row.before, row.proved), row.proved); got != row.anew {
+				t.Errorf("anew: %t", got)
+			}
+		})
+	}
+}
