@@ -28,6 +28,7 @@ var conformanceLines = []struct {
 	{"TE", 21, 6}, {"CA", 9, 5}, {"EX", 25, 6}, {"RF", 15, 6},
 	{"RV", 10, 6}, {"IN", 11, 6}, {"IJ", 6, 3}, {"AT", 11, 4},
 	{"JK", 18, 6}, {"MD", 16, 4}, {"CO", 7, 3}, {"BP", 10, 3},
+	{"SU", 10, 0},
 }
 
 func TestConformance(t *testing.T) {
