@@ -26,11 +26,12 @@ type dialect struct {
 	bytesType string // column type of opaque bytes
 	fill      string // leaves room in a page, so that refreshes stay in it
 	forUpdate string // takes a row that is read
+	nested    bool   // WITH may hold an INSERT or an UPDATE
 	open      func(ctx context.Context, s *Store, url string, opts Options) error
 }
 
 var (
-	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", open: openPostgres}
+	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", nested: true, open: openPostgres}
 	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", open: openSQLite} // its transactions hold the only writer
 )
 
@@ -45,6 +46,18 @@ func dialectFor(url string) (dialect, error) {
 	default:
 		return dialect{}, errors.New("database URL must begin with sqlite: or postgres://")
 	}
+}
+
+// changed begins a statement with a change of at most one row: in what follows,
+// `changed` is a table that has a row if the change found one. On PostgreSQL it
+// is all one statement, which sees the database as it was before; on SQLite
+// the change is carried out at once.
+func (d dialect) changed(db *gorm.DB, change string, args ...any) (with string, left []any, err error) {
+	if d.nested {
+		return "WITH changed AS (" + change + " RETURNING 1) ", args, nil
+	}
+	done := db.Exec(change, args...)
+	return fmt.Sprintf("WITH changed AS (SELECT 1 LIMIT %d) ", done.RowsAffected), nil, done.Error
 }
 
 // gormConfig switches off what GORM would do on its own. Its prepared

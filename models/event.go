@@ -57,10 +57,13 @@ func (s *Store) AddEvent(ctx context.Context, e Event) error {
 	return s.exec(ctx, func(db *gorm.DB) error { return insertEvent(db, e) })
 }
 
-func insertEvent(db *gorm.DB, e Event) error {
+const eventColumns = "at, id, tenant_id, type, session_id, client_id, issuer_id, subject, details"
+
+// values are those of eventColumns.
+func (e Event) values() ([]any, error) {
 	details, err := json.Marshal(e.Details)
 	if err != nil {
-		return fmt.Errorf("event %s: %w", e.Type, err)
+		return nil, fmt.Errorf("event %s: %w", e.Type, err)
 	}
 	var id [16]byte
 	rand.Read(id[8:])
@@ -69,9 +72,29 @@ func insertEvent(db *gorm.DB, e Event) error {
 	if e.SessionID != nil {
 		sid = e.SessionID[:]
 	}
-	return db.Exec(`INSERT INTO events (at, id, tenant_id, type, session_id, client_id, issuer_id, subject, details)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		At(e.At), id[:], e.TenantID, e.Type, sid, e.ClientID, e.IssuerID, e.Subject, string(details)).Error
+	return []any{At(e.At), id[:], e.TenantID, string(e.Type), sid, e.ClientID, e.IssuerID, e.Subject, string(details)}, nil
+}
+
+func insertEvent(db *gorm.DB, e Event) error {
+	values, err := e.values()
+	if err != nil {
+		return err
+	}
+	return db.Exec("INSERT INTO events ("+eventColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values...).Error
+}
+
+// record carries out a change of at most one row and, if it found one, writes
+// the event that tells of it.
+func (s *Store) record(db *gorm.DB, e Event, change string, args ...any) error {
+	values, err := e.values()
+	if err != nil {
+		return err
+	}
+	with, args, err := s.dialect.changed(db, change, args...)
+	if err != nil {
+		return err
+	}
+	return db.Exec(with+"INSERT INTO events ("+eventColumns+") SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? FROM changed", append(args, values...)...).Error
 }
 
 // SessionEvents lists a session's events, oldest first, at most 100.

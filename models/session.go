@@ -241,21 +241,23 @@ func (s *Session) Event(at time.Time, what EventType, details map[string]any) Ev
 // a further event of the same transaction. A session that is over already
 // stays as it is.
 func (s *Store) EndSession(ctx context.Context, about *Session, at time.Time, why session.EndReason, also ...Event) error {
+	ended, args := ending(about, at, why)
+	if len(also) == 0 {
+		return s.recorded(ctx, ended, endSession, args...)
+	}
 	return s.transaction(ctx, func(tx *gorm.DB) error {
 		for _, e := range also {
 			if err := insertEvent(tx, e); err != nil {
 				return err
 			}
 		}
-		return endSession(tx, about, at, why)
+		return s.record(tx, ended, endSession, args...)
 	})
 }
 
-func endSession(tx *gorm.DB, about *Session, at time.Time, why session.EndReason) error {
-	done := tx.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL",
-		At(at), why, At(at.Add(session.Retention)), about.ID)
-	if done.Error != nil || done.RowsAffected == 0 {
-		return done.Error
-	}
-	return insertEvent(tx, about.Event(at, EventSessionEnded, map[string]any{"reason": why}))
+const endSession = "UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL"
+
+// ending is the event of a session's end, and the arguments of endSession.
+func ending(about *Session, at time.Time, why session.EndReason) (e Event, args []any) {
+	return about.Event(at, EventSessionEnded, map[string]any{"reason": why}), []any{At(at), why, At(at.Add(session.Retention)), about.ID}
 }

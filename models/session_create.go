@@ -60,13 +60,10 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if err := askEnabled(tx, created); err != nil {
 			return err
 		}
-		if err := keepCap(tx, created, n.Cap); err != nil {
+		if err := s.keepCap(tx, created, n.Cap); err != nil {
 			return err
 		}
-		if err := insertSession(tx, created); err != nil {
-			return err
-		}
-		if err := insertEvent(tx, created.Event(created.CreatedAt, EventSessionCreated, n.RecordCreation)); err != nil {
+		if err := s.insertSession(tx, created, n.RecordCreation); err != nil {
 			return err
 		}
 		return sign(created)
@@ -90,14 +87,8 @@ func spend(tx *gorm.DB, tenant string, t SpentToken) error {
 // NoteReplay writes the event of a client token that was shown again, the first
 // time: whoever holds a spent token must not be able to fill the log with it.
 func (s *Store) NoteReplay(ctx context.Context, t SpentToken, e Event) error {
-	return s.transaction(ctx, func(tx *gorm.DB) error {
-		done := tx.Exec("UPDATE spent_tokens SET replayed_at = ? WHERE tenant_id = ? AND issuer = ? AND jti_digest = ? AND replayed_at IS NULL",
-			At(e.At), e.TenantID, t.Issuer, t.Digest)
-		if done.Error != nil || done.RowsAffected == 0 {
-			return done.Error
-		}
-		return insertEvent(tx, e)
-	})
+	return s.recorded(ctx, e, "UPDATE spent_tokens SET replayed_at = ? WHERE tenant_id = ? AND issuer = ? AND jti_digest = ? AND replayed_at IS NULL",
+		At(e.At), e.TenantID, t.Issuer, t.Digest)
 }
 
 // takeUser locks the user's row, so that sessions of one user are counted one
@@ -146,7 +137,7 @@ func askEnabled(tx *gorm.DB, about *Session) error {
 // keepCap makes room for one more session of the user at the client, or
 // refuses. The user's row is locked, so the count is exact; sessions that are
 // refused by now do not count.
-func keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
+func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 	if limit == nil {
 		return nil
 	}
@@ -180,14 +171,16 @@ func keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 	}
 	for _, id := range evicted {
 		old := &Session{ID: SessionID([]byte(id)), TenantID: about.TenantID, ClientID: about.ClientID, IssuerID: issuers[id], Subject: about.Subject}
-		if err := endSession(tx, old, about.CreatedAt, session.Evicted); err != nil {
+		ended, args := ending(old, about.CreatedAt, session.Evicted)
+		if err := s.record(tx, ended, endSession, args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func insertSession(tx *gorm.DB, n *Session) error {
+// insertSession writes the session and the event of its creation.
+func (s *Store) insertSession(tx *gorm.DB, n *Session, details map[string]any) error {
 	factors, err := json.Marshal(n.Factors)
 	if err != nil {
 		return err
@@ -196,7 +189,8 @@ func insertSession(tx *gorm.DB, n *Session) error {
 	if err != nil {
 		return err
 	}
-	return tx.Exec(`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
+	created := n.Event(n.CreatedAt, EventSessionCreated, details)
+	return s.record(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
 			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
 			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,
 			factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
@@ -205,7 +199,7 @@ func insertSession(tx *gorm.DB, n *Session) error {
 		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
 		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
 		string(factors), attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
-		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry())).Error
+		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()))
 }
 
 // marshalAttributes refuses what is too large to be read at every refresh.

@@ -117,6 +117,15 @@ func (s *Store) transaction(ctx context.Context, fn func(tx *gorm.DB) error) err
 	return s.longTransaction(ctx, fn)
 }
 
+// recorded is record as a transaction of its own.
+func (s *Store) recorded(ctx context.Context, e Event, change string, args ...any) error {
+	run := s.transaction
+	if s.dialect.nested { // one statement needs no more
+		run = s.exec
+	}
+	return run(ctx, func(db *gorm.DB) error { return s.record(db, e, change, args...) })
+}
+
 // longTransaction is one that may take its time: no request waits for it.
 func (s *Store) longTransaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	return s.retry(ctx, func() error { return s.write.WithContext(ctx).Transaction(fn) })

@@ -10,16 +10,11 @@ import (
 // RevokeToken remembers until expiry that an access token without a session
 // was revoked. Doing it twice is doing it once.
 func (s *Store) RevokeToken(ctx context.Context, tenant, client, jti string, now, expiry time.Time) error {
-	return s.transaction(ctx, func(tx *gorm.DB) error {
-		done := tx.Exec(`INSERT INTO revoked_tokens (tenant_id, jti, client_id, revoked_at, expires_at)
-			VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, tenant, jti, client, At(now), At(expiry))
-		if done.Error != nil || done.RowsAffected == 0 {
-			return done.Error
-		}
-		return insertEvent(tx, Event{At: now, TenantID: tenant, Type: EventTokenRevoked, ClientID: client, Details: map[string]any{
-			"jti": jti, "until": expiry.Unix(),
-		}})
-	})
+	e := Event{At: now, TenantID: tenant, Type: EventTokenRevoked, ClientID: client, Details: map[string]any{
+		"jti": jti, "until": expiry.Unix(),
+	}}
+	return s.recorded(ctx, e, `INSERT INTO revoked_tokens (tenant_id, jti, client_id, revoked_at, expires_at)
+		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, tenant, jti, client, At(now), At(expiry))
 }
 
 // TokenRevoked says whether an access token without a session was revoked.
