@@ -14,7 +14,7 @@ func (a *applier) user(tenant string, want UserSpec) error {
 	row, err := a.store.lockUser(a.tx, tenant, want.Sub)
 	created := false
 	if errors.Is(err, ErrNotFound) {
-		row, created, err = a.store.makeUser(a.tx, tenant, want.Sub, a.now)
+		row, created, err = a.store.makeUser(a.tx, User{TenantID: tenant, Sub: want.Sub, At: a.now})
 	}
 	if err != nil {
 		return err

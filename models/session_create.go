@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,13 +52,11 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
 		created = new(Session)
 		*created = n.Session
-		if err := spend(tx, n.TenantID, n.Token); err != nil {
+		stored, err := s.spend(tx, created, n.Token)
+		if err != nil {
 			return err
 		}
-		if err := s.takeUser(tx, created, n.CreateUser); err != nil {
-			return err
-		}
-		if err := askEnabled(tx, created); err != nil {
+		if err := s.takeUser(tx, created, stored, n.CreateUser); err != nil {
 			return err
 		}
 		if err := s.keepCap(tx, created, n.Cap); err != nil {
@@ -74,14 +73,44 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 	return created, nil
 }
 
-// spend inserts the token's mark; the primary key lets one of two through.
-func spend(tx *gorm.DB, tenant string, t SpentToken) error {
-	done := tx.Exec("INSERT INTO spent_tokens (tenant_id, issuer, jti_digest, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-		tenant, t.Issuer, t.Digest, At(t.ExpiresAt))
-	if done.Error == nil && done.RowsAffected == 0 {
-		return ErrTokenSpent
+// spend inserts the token's mark, of which the primary key lets one of two
+// through, locks the user's row, so that sessions of one user are counted one
+// after the other, and asks the tables, which a node's cache may lag behind,
+// whether everybody else is enabled.
+//
+// PostgreSQL reads the user as it is once the lock is had, but the others as
+// they were when the statement began, before it waited. One that is switched
+// off meanwhile refuses the session whenever it is used, and one that comes
+// back is marked anew, so that the session stays refused.
+func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) {
+	with, args, err := s.dialect.changed(tx, "INSERT INTO spent_tokens (tenant_id, issuer, jti_digest, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+		about.TenantID, t.Issuer, t.Digest, At(t.ExpiresAt))
+	if err != nil {
+		return nil, err
 	}
-	return done.Error
+	var spent, permitted int
+	var attributes sql.NullString // NULL: there is no such user
+	var disabled sql.NullBool
+	err = tx.Raw(with+`SELECT spent.n, u.attributes, u.disabled, (SELECT count(*) FROM tenants t
+			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled
+			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled
+			WHERE t.id = ? AND NOT t.disabled AND t.pruned_at IS NULL)
+		FROM (SELECT count(*) AS n FROM changed) spent
+			LEFT JOIN (SELECT attributes, disabled FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
+		append(args, about.ClientID, about.IssuerID, about.TenantID, about.TenantID, about.Subject)...,
+	).Row().Scan(&spent, &attributes, &disabled, &permitted)
+	switch {
+	case err != nil:
+		return nil, err
+	case spent == 0:
+		return nil, ErrTokenSpent
+	case permitted == 0:
+		return nil, ErrNotPermitted
+	case !attributes.Valid:
+		return nil, nil
+	default:
+		return newUser(about.TenantID, about.Subject, attributes.String, disabled.Bool)
+	}
 }
 
 // NoteReplay writes the event of a client token that was shown again, the first
@@ -91,47 +120,29 @@ func (s *Store) NoteReplay(ctx context.Context, t SpentToken, e Event) error {
 		At(e.At), e.TenantID, t.Issuer, t.Digest)
 }
 
-// takeUser locks the user's row, so that sessions of one user are counted one
-// after the other, and overlays what the client token says of the user.
-func (s *Store) takeUser(tx *gorm.DB, about *Session, create bool) error {
-	stored, err := s.lockUser(tx, about.TenantID, about.Subject)
-	if errors.Is(err, ErrNotFound) {
+// takeUser overlays what the client token says of the user, who is made if
+// there is none. Its row stays locked.
+func (s *Store) takeUser(tx *gorm.DB, about *Session, stored *User, create bool) (err error) {
+	if stored == nil {
 		if !create {
 			return ErrUserUnknown
 		}
-		stored, _, err = s.makeUser(tx, about.TenantID, about.Subject, about.CreatedAt)
-	}
-	if err != nil {
-		return err
+		var made bool
+		stored, made, err = s.makeUser(tx, User{TenantID: about.TenantID, Sub: about.Subject, Attributes: about.UserAttributes, At: about.CreatedAt})
+		if err != nil || made {
+			return err
+		}
 	}
 	if stored.Disabled {
 		return ErrUserDisabled
 	}
-	before, err := marshalAttributes(stored.Attributes)
-	if err != nil {
-		return err
-	}
 	about.UserAttributes = Overlay(stored.Attributes, about.UserAttributes)
 	after, err := marshalAttributes(about.UserAttributes)
-	if err != nil || after == before {
+	if err != nil || after == stored.text {
 		return err
 	}
 	stored.Attributes, stored.At = about.UserAttributes, about.CreatedAt
 	return updateUser(tx, stored)
-}
-
-// askEnabled asks the tables, which a node's cache may lag behind.
-func askEnabled(tx *gorm.DB, about *Session) error {
-	var n int
-	err := tx.Raw(`SELECT count(*) FROM tenants t
-		JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled
-		JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled
-		WHERE t.id = ? AND NOT t.disabled AND t.pruned_at IS NULL`,
-		about.ClientID, about.IssuerID, about.TenantID).Row().Scan(&n)
-	if err == nil && n == 0 {
-		return ErrNotPermitted
-	}
-	return err
 }
 
 // keepCap makes room for one more session of the user at the client, or

@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
 	"gorm.io/gorm"
@@ -30,14 +29,12 @@ type Raise struct {
 func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session) (details map[string]any, err error), sign func(*Session) error) (*Session, error) {
 	var raised *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
-		if err := spend(tx, r.Tenant, r.Token); err != nil {
-			return err
-		}
 		about := &Session{TenantID: r.Tenant, ClientID: r.Client, IssuerID: r.IssuerID, Subject: r.Subject, CreatedAt: r.At, UserAttributes: r.UserAttributes}
-		if err := s.takeUser(tx, about, false); err != nil {
+		stored, err := s.spend(tx, about, r.Token)
+		if err != nil {
 			return err
 		}
-		if err := askEnabled(tx, about); err != nil {
+		if err := s.takeUser(tx, about, stored, false); err != nil {
 			return err
 		}
 		row, err := scanSession(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
@@ -49,10 +46,7 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 		if err != nil {
 			return err
 		}
-		if err := updateRaised(tx, row); err != nil {
-			return err
-		}
-		if err := insertEvent(tx, row.Event(r.At, EventSessionRaised, details)); err != nil {
+		if err := s.updateRaised(tx, row, row.Event(r.At, EventSessionRaised, details)); err != nil {
 			return err
 		}
 		raised = row
@@ -64,22 +58,18 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 	return raised, nil
 }
 
-func updateRaised(tx *gorm.DB, row *Session) error {
+func (s *Store) updateRaised(tx *gorm.DB, row *Session, e Event) error {
 	factors, err := json.Marshal(row.Factors)
 	if err != nil {
 		return err
 	}
-	done := tx.Exec(`UPDATE sessions SET factors = ?, auth_time = ?, last_active_at = ?, absolute_expires_at = ?, idle_expires_at = ?,
+	return s.record(tx, e, `UPDATE sessions SET factors = ?, auth_time = ?, last_active_at = ?, absolute_expires_at = ?, idle_expires_at = ?,
 			generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?, rotated_at = ?,
 			session_token_generation = ?, session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?, session_token_rotated_at = ?,
 			user_agent = ?, ip = ?
-		WHERE id = ? AND ended_at IS NULL`,
+		WHERE id = ?`,
 		string(factors), At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
 		row.Refresh.Generation, row.Refresh.Digest, row.Refresh.Next, row.Refresh.RootVersion, At(row.Refresh.RotatedAt),
 		row.SessionToken.Generation, row.SessionToken.Digest, row.SessionToken.Next, row.SessionToken.RootVersion, At(row.SessionToken.RotatedAt),
 		row.UserAgent, row.IP, row.ID)
-	if done.Error == nil && done.RowsAffected != 1 {
-		return errors.New("a session that is locked has changed")
-	}
-	return done.Error
 }

@@ -16,6 +16,13 @@ type User struct {
 	Attributes map[string]any
 	Disabled   bool
 	At         time.Time // of the change that writes it
+
+	text string // of the attributes, as it was read
+}
+
+func newUser(tenant, sub, attributes string, disabled bool) (*User, error) {
+	u := &User{TenantID: tenant, Sub: sub, Disabled: disabled, text: attributes}
+	return u, unmarshalObject(attributes, &u.Attributes)
 }
 
 // User reads a user.
@@ -34,25 +41,29 @@ func (s *Store) lockUser(tx *gorm.DB, tenant, sub string) (*User, error) {
 }
 
 func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
-	u := &User{TenantID: tenant, Sub: sub}
 	var attributes string
-	err := db.Raw("SELECT attributes, disabled FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &u.Disabled)
+	var disabled bool
+	err := db.Raw("SELECT attributes, disabled FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &disabled)
 	if err != nil {
 		return nil, translate(err)
 	}
-	return u, unmarshalObject(attributes, &u.Attributes)
+	return newUser(tenant, sub, attributes, disabled)
 }
 
-// makeUser makes a user and locks it. Of two who do so at once the second
-// gets what the first has made.
-func (s *Store) makeUser(tx *gorm.DB, tenant, sub string, now time.Time) (u *User, created bool, err error) {
-	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
-		VALUES (?, ?, '{}', ?, ?, ?) ON CONFLICT DO NOTHING`, tenant, sub, false, At(now), At(now))
-	if done.Error != nil {
-		return nil, false, done.Error
+// makeUser makes a user, whose row is then locked. Of two who do so at once the
+// second gets what the first has made.
+func (s *Store) makeUser(tx *gorm.DB, u User) (stored *User, made bool, err error) {
+	attributes, err := marshalAttributes(u.Attributes)
+	if err != nil {
+		return nil, false, err
 	}
-	u, err = s.lockUser(tx, tenant, sub)
-	return u, done.RowsAffected == 1, err
+	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, u.Disabled, At(u.At), At(u.At))
+	if done.Error != nil || done.RowsAffected == 1 {
+		return &u, done.Error == nil, done.Error
+	}
+	stored, err = s.lockUser(tx, u.TenantID, u.Sub)
+	return stored, false, err
 }
 
 // asStored is what attributes are when they are read back.
