@@ -51,3 +51,13 @@ func (l Lifetime) Expiry() time.Time {
 	}
 	return l.AbsoluteExpiry
 }
+
+// Extended is the absolute end of a session that is to live for so long from
+// now on, but no longer than `most` from its start; false if it has had that.
+func (l Lifetime) Extended(now time.Time, by, most time.Duration) (end time.Time, ok bool) {
+	end = now.Add(by)
+	if last := l.CreatedAt.Add(most); last.Before(end) {
+		end = last
+	}
+	return end, end.After(now)
+}

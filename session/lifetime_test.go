@@ -58,3 +58,27 @@ func TestExpiry(t *testing.T) {
 		})
 	}
 }
+
+func TestExtended(t *testing.T) {
+	begun := session.Lifetime{CreatedAt: ago(time.Hour), AbsoluteExpiry: in(time.Hour)}
+	for name, c := range map[string]struct {
+		by, most time.Duration
+		want     time.Time // zero: it cannot be
+	}{
+		"counts from now":                        {2 * time.Hour, 24 * time.Hour, in(2 * time.Hour)},
+		"may come earlier than the end it has":   {time.Minute, 24 * time.Hour, in(time.Minute)},
+		"reaches the longest life":               {2 * time.Hour, 3 * time.Hour, in(2 * time.Hour)},
+		"never passes the longest life":          {2*time.Hour + 1, 3 * time.Hour, in(2 * time.Hour)},
+		"counts the longest life from the start": {1 << 62, 2 * time.Hour, in(time.Hour)},
+		"leaves one nanosecond at least":         {time.Hour, time.Hour + 1, in(1)},
+		"is none when the longest life is over":  {time.Hour, time.Hour, time.Time{}},
+		"is none long after the longest life":    {time.Hour, time.Minute, time.Time{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			end, ok := begun.Extended(noon, c.by, c.most)
+			if ok != !c.want.IsZero() || ok && !end.Equal(c.want) {
+				t.Errorf("%v, %t; want %v", end, ok, c.want)
+			}
+		})
+	}
+}
