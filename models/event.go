@@ -20,6 +20,7 @@ const (
 	EventSessionEnded        EventType = "session_ended"
 	EventSessionRaised       EventType = "session_raised"        // a further factor was proved
 	EventStepUpRefused       EventType = "step_up_refused"       // another user's client token was brought
+	EventSessionExtended     EventType = "session_extended"      // a back end moved its absolute end
 	EventRefreshReuse        EventType = "refresh_reuse"         // a used refresh token was shown again; the session was ended
 	EventRefreshDuplicate    EventType = "refresh_duplicate"     // a delayed duplicate was refused
 	EventRefreshElsewhere    EventType = "refresh_elsewhere"     // a retry came from another address or agent

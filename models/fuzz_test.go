@@ -167,3 +167,16 @@ func FuzzValidTenantID(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseSessionCursor: what passes prints as the text that it was.
+func FuzzParseSessionCursor(f *testing.F) {
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := models.ParseSessionCursor(text)
+		switch {
+		case err == nil && c.String() != text:
+			t.Errorf("%q is taken for %q", text, c)
+		case err != nil && c != models.SessionCursor{}:
+			t.Errorf("%q is refused, and yields %v", text, c)
+		}
+	})
+}

@@ -66,16 +66,7 @@ func dueSessions(tx *gorm.DB, now time.Time) ([]*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var due []*Session
-	for rows.Next() {
-		row, err := scanSession(rows)
-		if err != nil {
-			return nil, err
-		}
-		due = append(due, row)
-	}
-	return due, rows.Err()
+	return scanSessions(rows)
 }
 
 // pruneSession asks in every statement that the row is still as it was read.

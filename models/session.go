@@ -137,6 +137,19 @@ func scanSession(row interface{ Scan(...any) error }) (*Session, error) {
 	)
 }
 
+// scanSessions reads rows of sessionColumns and closes them.
+func scanSessions(rows *sql.Rows) (list []*Session, err error) {
+	defer rows.Close()
+	for rows.Next() {
+		row, err := scanSession(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, row)
+	}
+	return list, rows.Err()
+}
+
 // Session reads one session of a tenant, whether it is over or not.
 func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Session, error) {
 	var found *Session

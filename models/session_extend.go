@@ -1,0 +1,27 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// ExtendSession moves the absolute end of a session that may be used, says so
+// in the event log, and reads the session as it is afterwards. ErrNotFound: it
+// may not be used any more.
+func (s *Store) ExtendSession(ctx context.Context, about *Session, now, end time.Time, by string) (extended *Session, err error) {
+	err = s.transaction(ctx, func(tx *gorm.DB) error {
+		extended, err = scanSession(tx.Raw(`UPDATE sessions SET absolute_expires_at = ?, prune_at = CASE WHEN prune_at > ? THEN ? ELSE prune_at END`+
+			live+` AND id = ?`+permitted+unmarked+` RETURNING `+sessionColumns,
+			At(end), At(end), At(end), about.TenantID, about.Subject, At(now), At(now), about.ID).Row())
+		if err != nil {
+			return err
+		}
+		return insertEvent(tx, extended.Event(now, EventSessionExtended, map[string]any{"expires_at": end.Unix(), "by": by}))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return extended, nil
+}

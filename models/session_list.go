@@ -1,0 +1,112 @@
+package models
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// SessionCursor is a place in a list of sessions, which goes from the newest to
+// the oldest. The zero value is its beginning.
+type SessionCursor struct {
+	CreatedAt time.Time
+	ID        SessionID
+}
+
+// ErrCursor is a text that no list has handed out.
+var ErrCursor = errors.New("not a cursor of ours")
+
+// ParseSessionCursor reads the form that String writes.
+func ParseSessionCursor(s string) (SessionCursor, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != 24 || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // it skips newlines
+		return SessionCursor{}, ErrCursor
+	}
+	return SessionCursor{time.UnixMicro(int64(binary.BigEndian.Uint64(b))), SessionID(b[8:])}, nil
+}
+
+// String is the cursor as a caller keeps it.
+func (c SessionCursor) String() string {
+	b := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.UnixMicro()))
+	return base64.RawURLEncoding.EncodeToString(append(b, c.ID[:]...))
+}
+
+// Cursor is the place right behind the session.
+func (s *Session) Cursor() SessionCursor { return SessionCursor{s.CreatedAt, s.ID} }
+
+// live is the part of a statement that asks for sessions of a user that are
+// not over by their own row.
+const live = ` WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL
+	AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`
+
+// Sessions lists the sessions of a user, at every client, that may be used: at
+// most `limit` of them, behind a place in the list. Whoever is switched off
+// counts exactly.
+func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time, after SessionCursor, limit int) ([]*Session, error) {
+	statement, args := "SELECT "+sessionColumns+" FROM sessions"+live+permitted+unmarked, []any{tenant, sub, At(now), At(now)}
+	if after != (SessionCursor{}) {
+		statement, args = statement+" AND (created_at, id) < (?, ?)", append(args, after.CreatedAt.UnixMicro(), after.ID)
+	}
+	var list []*Session
+	err := s.query(ctx, func(db *gorm.DB) (err error) {
+		rows, err := db.Raw(statement+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...).Rows()
+		if err != nil {
+			return err
+		}
+		list, err = scanSessions(rows)
+		return err
+	})
+	return list, err
+}
+
+// endBatch bounds the sessions that one transaction ends.
+const endBatch = 100
+
+// EndSessions ends the sessions that a user has when it is called, each like
+// EndSession, but for `except` if that is not zero. One that is opened
+// meanwhile lives on. After an error some may have been ended: call it again.
+func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except SessionID, at time.Time, why session.EndReason) error {
+	var open []*Session
+	err := s.query(ctx, func(db *gorm.DB) error {
+		rows, err := db.Raw("SELECT id, client_id, issuer_id FROM sessions"+live+" AND id <> ? ORDER BY id", // in one order, for the locks
+			tenant, sub, At(at), At(at), except).Rows()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id []byte
+			row := &Session{TenantID: tenant, Subject: sub}
+			if err := rows.Scan(&id, &row.ClientID, &row.IssuerID); err != nil {
+				return err
+			}
+			copy(row.ID[:], id)
+			open = append(open, row)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return err
+	}
+	for batch := range slices.Chunk(open, endBatch) {
+		err := s.transaction(ctx, func(tx *gorm.DB) error {
+			for _, row := range batch {
+				if err := endSession(tx, row, at, why); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
