@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 
@@ -14,18 +13,20 @@ import (
 
 // preflight answers for the origins of all the tenant's clients: which client
 // asks is not known yet (CONFORMANCE R-CO-02).
-func (e *edge) preflight(c *gin.Context) {
-	t := tenant(c, e.OAuth.PublicTenant)
-	if t == nil {
-		return
+func (e *edge) preflight(methods string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		t := tenant(c, e.OAuth.PublicTenant)
+		if t == nil {
+			return
+		}
+		h := c.Writer.Header()
+		if allowOrigin(h, c.GetHeader("Origin"), t.Origins()) {
+			h.Set("Access-Control-Allow-Methods", methods)
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
+			h.Set("Access-Control-Max-Age", "600")
+		}
+		c.Status(http.StatusNoContent)
 	}
-	h := c.Writer.Header()
-	if allowOrigin(h, c.GetHeader("Origin"), t.Origins()) {
-		h.Set("Access-Control-Allow-Methods", "POST")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
-		h.Set("Access-Control-Max-Age", "600")
-	}
-	c.Status(http.StatusNoContent)
 }
 
 // allowOrigin allows an origin that is registered, never all and never with
@@ -44,21 +45,33 @@ func allowOrigin(h http.Header, origin string, registered []string) bool {
 // endpoint's own: the tenant's union counts (CONFORMANCE R-CO-05). The route
 // may be unknown by then.
 func (e *edge) letRead(c *gin.Context) {
-	base, endpoint := path.Split(c.Request.URL.Path)
-	if endpoint != "token" && endpoint != "revoke" {
-		return
+	id, endpoint := models.DefaultTenant, strings.TrimPrefix(c.Request.URL.Path, "/")
+	if rest, named := strings.CutPrefix(endpoint, "t/"); named {
+		id, endpoint, _ = strings.Cut(rest, "/")
 	}
-	id, ok := strings.CutPrefix(strings.TrimSuffix(base, "/"), "/t/")
-	if !ok && base == "/" {
-		id = models.DefaultTenant
+	if !slices.Contains(forBrowsers, endpoint) && !oneSession(endpoint) {
+		return
 	}
 	if t, err := e.OAuth.PublicTenant(c.Request.Context(), id); err == nil {
 		allowOrigin(c.Writer.Header(), c.GetHeader("Origin"), t.Origins())
 	}
 }
 
-// forBackEnds says that no browser has any business at the route (R-CO-07).
-func forBackEnds(c *gin.Context) bool { return strings.HasSuffix(c.FullPath(), "/introspect") }
+// forBrowsers are the endpoints that apps in a browser call.
+var forBrowsers = []string{"token", "revoke", "session", "sessions", "userinfo"}
+
+// oneSession says that an endpoint is about the session that it names.
+func oneSession(endpoint string) bool {
+	sid, named := strings.CutPrefix(endpoint, "sessions/")
+	return named && !strings.Contains(sid, "/")
+}
+
+// forBackEnds says that no browser has any business with the request (R-CO-07).
+func forBackEnds(c *gin.Context) bool {
+	route := c.FullPath()
+	return strings.HasSuffix(route, "/introspect") || strings.HasSuffix(route, "/extend") ||
+		strings.Contains(route, "/sessions") && oauth.AsClient(c.Request)
+}
 
 // withCORS decides when the answer begins, because by then the client may be
 // known: its own origins count, before that those of the whole tenant.

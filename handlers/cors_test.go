@@ -3,6 +3,7 @@ package handlers_test
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -69,7 +70,15 @@ func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
 	w := newCORSWorld(t, sqlite(t))
 	for path, registered := range map[string][]string{
 		"/token": {ofWeb, ofOther}, "/revoke": {ofWeb, ofOther}, "/t/acme/token": {ofAcme}, "/t/acme/revoke": {ofAcme},
+		"/session": {ofWeb, ofOther}, "/sessions": {ofWeb, ofOther}, "/sessions/x": {ofWeb, ofOther}, "/userinfo": {ofWeb, ofOther}, "/t/acme/sessions": {ofAcme},
 	} {
+		allowed := "POST"
+		switch {
+		case strings.Contains(path, "/session"):
+			allowed = "GET, DELETE"
+		case path == "/userinfo":
+			allowed = "GET, POST"
+		}
 		for _, o := range []string{ofWeb, ofOther, ofAcme, ofEvil, "null", "*", "", "http://app.example.com", "https://APP.example.com", ofWeb + ":443", ofWeb + "/", "https://app.example.com.evil.example", "https://sub.app.example.com"} {
 			a := w.Do(http.MethodOptions, path, nil, origin(o), preflight("POST"))
 			want := ""
@@ -82,7 +91,7 @@ func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
 				t.Errorf("%s from %s: %d %v", path, o, a.Status, h)
 			}
 			methods, headers, age := h.Get("Access-Control-Allow-Methods"), h.Get("Access-Control-Allow-Headers"), h.Get("Access-Control-Max-Age")
-			if want != "" && (methods != "POST" || headers != "Authorization, Content-Type, DPoP" || age != "600") || want == "" && methods+headers+age != "" {
+			if want != "" && (methods != allowed || headers != "Authorization, Content-Type, DPoP" || age != "600") || want == "" && methods+headers+age != "" {
 				t.Errorf("%s from %s: %v", path, o, h)
 			}
 		}
@@ -124,6 +133,62 @@ func TestAnswersAreForTheirClientsOrigins(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTheSessionAPIIsForItsClientsOrigins(t *testing.T) {
+	w := newCORSWorld(t, sqlite(t))
+	a, expired := w.signIn("alice"), w.signIn("alice")
+	foreign := w.signIn("alice", "audience", "https://api.example.com")
+	w.Clock.Advance(5 * time.Minute)
+	a = w.want(200, "", w.Refresh("", "web", a.Text("refresh_token")))
+	for name, c := range map[string]struct {
+		request string
+		opts    []testserver.Option
+		status  int
+		known   bool // the client
+	}{
+		"a session":                   {"GET /session", []testserver.Option{as(a)}, 200, true},
+		"the user":                    {"GET /userinfo", []testserver.Option{as(a)}, 200, true},
+		"the user by POST":            {"POST /userinfo", []testserver.Option{as(a)}, 200, true},
+		"a list":                      {"GET /sessions", []testserver.Option{as(a)}, 200, true},
+		"an end":                      {"DELETE /sessions?scope=others", []testserver.Option{as(a)}, 204, true},
+		"an unknown session":          {"GET /sessions/x", []testserver.Option{as(a)}, 404, true},
+		"a bad parameter":             {"DELETE /sessions", []testserver.Option{as(a)}, 400, true},
+		"an expired token":            {"GET /session", []testserver.Option{as(expired)}, 401, true},
+		"a token for another":         {"DELETE /session", []testserver.Option{as(foreign)}, 401, true},
+		"no token":                    {"GET /session", nil, 401, false},
+		"a token that nobody made":    {"GET /session", []testserver.Option{authorization("Bearer x")}, 401, false},
+		"a method that is not served": {"PUT /sessions/x", []testserver.Option{as(a)}, 405, false},
+	} {
+		for _, o := range []string{ofWeb, ofOther, ofAcme, ofEvil, "null", ""} {
+			answer := w.ask(c.request, append(c.opts, origin(o))...)
+			want := ""
+			if o == ofWeb || o == ofOther && !c.known {
+				want = o
+			}
+			allows(t, name+" from "+o, answer, want)
+			if answer.Status != c.status || !slices.Contains(answer.Header.Values("Vary"), "Origin") {
+				t.Errorf("%s from %s: %d %s", name, o, answer.Status, answer.Body)
+			}
+		}
+	}
+}
+
+func TestBackEndsManageSessionsFromNoBrowser(t *testing.T) {
+	w := newSessionWorld(t, sqlite(t))
+	sid := "/sessions/" + w.signIn("alice").Text("session_id")
+	for request, status := range map[string]int{
+		"GET /sessions?sub=alice": 200, "GET " + sid: 200, "POST " + sid + "/extend": 400, "PUT " + sid + "/extend": 405, "DELETE " + sid: 204, "DELETE /sessions?sub=alice": 204,
+	} {
+		for name, secret := range map[string]string{"right": supportSecret, "wrong": "wrong"} {
+			answer := w.ask(request, testserver.Basic("support", secret), origin(ofWeb))
+			if name == "right" && answer.Status != status {
+				t.Errorf("%s: %d %s", request, answer.Status, answer.Body)
+			}
+			allows(t, request+" with a "+name+" secret", answer, "")
+		}
+	}
+	allows(t, "a preflight", w.want(405, "invalid_request", w.Do(http.MethodOptions, sid+"/extend", nil, origin(ofWeb), preflight("POST"))), "")
 }
 
 func TestIntrospectionIsForNoBrowser(t *testing.T) {

@@ -67,6 +67,13 @@ func TestWhatEachFlowSendsToPostgreSQL(t *testing.T) {
 		}
 	}
 
+	for request, want := range map[string]int{"GET /session": 1, "GET /userinfo": 1, "GET /sessions": 2} {
+		sent = trace.during(func() { w.want(200, "", w.ask(request, as(refreshed))) })
+		if len(sent) != want || count(sent, "select") != want {
+			t.Errorf("%s sends %d statements, want %d SELECTs:\n%s", request, len(sent), want, strings.Join(sent, "\n"))
+		}
+	}
+
 	for name, do := range map[string]func(){
 		"client credentials": func() {
 			w.want(200, "", w.Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("backend", testserver.ClientSecret)))

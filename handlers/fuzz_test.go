@@ -21,7 +21,7 @@ const echo = "Ech0-7Qz41xW9"
 
 // FuzzRouter: whatever a stranger sends, the answer is a document or a
 // refusal; it repeats nothing, and it yields and confirms no token. Target,
-// header lines and body are the text of a request. In the body {access},
+// header lines and body are the text of a request. In header and body {access},
 // {refresh} and {session} become live tokens with one byte changed: at `at`, by
 // `by`.
 func FuzzRouter(f *testing.F) {
@@ -45,6 +45,7 @@ func FuzzRouter(f *testing.F) {
 			changed := []byte(token)
 			if changed[at%uint(len(changed))] ^= by; by != 0 {
 				body = strings.ReplaceAll(body, name, url.QueryEscape(string(changed)))
+				header = strings.ReplaceAll(header, name, string(changed))
 			}
 		}
 		r := request(method, target, header, body)
@@ -109,13 +110,14 @@ func request(method, target, header, body string) *http.Request {
 	return r
 }
 
-// confirms says that an answer, signed or not, calls a token active.
+// confirms says that an answer, signed or not, calls a token active, or tells of
+// its user.
 func confirms(text string) bool {
 	for _, part := range strings.Split(text, ".") {
 		payload, _ := base64.RawURLEncoding.DecodeString(part)
 		text += string(payload)
 	}
-	return strings.Contains(text, `"active":true`)
+	return strings.Contains(text, `"active":true`) || strings.Contains(text, `"sub":"alice"`)
 }
 
 // knowsSecret says that a request is from the one client with a secret.

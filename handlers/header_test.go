@@ -100,7 +100,7 @@ func TestNoOtherGrantOrEndpointExists(t *testing.T) {
 		w.want(400, "unsupported_grant_type", w.Post("/token", append(form, "client_id", "web")))
 		w.want(400, "unsupported_grant_type", w.Post("/token", form, asBackend()))
 	}
-	for _, path := range []string{"/authorize?response_type=token&client_id=web&redirect_uri=https://app.example.com", "/authorize?response_type=code&client_id=web", "/oauth/token", "/oauth2/auth", "/par", "/register", "/device_authorization", "/userinfo", "/dev/client-token"} {
+	for _, path := range []string{"/authorize?response_type=token&client_id=web&redirect_uri=https://app.example.com", "/authorize?response_type=code&client_id=web", "/oauth/token", "/oauth2/auth", "/par", "/register", "/device_authorization", "/dev/client-token"} {
 		w.want(404, "not_found", w.Get(path))
 		w.want(404, "not_found", w.Post(path, []string{"client_id", "web"}))
 	}

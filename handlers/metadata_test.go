@@ -50,6 +50,7 @@ func TestMetadataHoldsTheseMembersAndNoOthers(t *testing.T) {
 				"token_endpoint": "` + iss + `/token",
 				"revocation_endpoint": "` + iss + `/revoke",
 				"introspection_endpoint": "` + iss + `/introspect",
+				"userinfo_endpoint": "` + iss + `/userinfo",
 				"jwks_uri": "` + iss + `/.well-known/jwks.json",
 				"response_types_supported": [],
 				"grant_types_supported": ["urn:ietf:params:oauth:grant-type:token-exchange", "refresh_token", "client_credentials"],

@@ -41,7 +41,8 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 	return nil
 }
 
-// form serves an endpoint that takes a form and answers for itself.
+// form serves an endpoint that reads its request, a form as a rule, and answers
+// for itself.
 func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t := tenant(c, func(ctx context.Context, id string) (*oauth.Tenant, error) {

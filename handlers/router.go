@@ -29,7 +29,8 @@ type edge struct {
 	Config
 }
 
-// New builds the router: every route of the server is on this page.
+// New builds the router: every route of the server is on this page, those of
+// the session API in session.go.
 func New(c Config) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
@@ -50,10 +51,11 @@ func New(c Config) (http.Handler, error) {
 
 	for _, iss := range []gin.IRoutes{r.Group(""), r.Group("/t/:tenant")} {
 		iss.POST("/token", e.form((*oauth.Server).Token))
-		iss.OPTIONS("/token", e.preflight)
+		iss.OPTIONS("/token", e.preflight("POST"))
 		iss.POST("/revoke", e.form((*oauth.Server).Revoke))
-		iss.OPTIONS("/revoke", e.preflight)
+		iss.OPTIONS("/revoke", e.preflight("POST"))
 		iss.POST("/introspect", e.form((*oauth.Server).Introspect))
+		e.sessions(iss)
 		public(iss, "/.well-known/jwks.json", e.jwks)
 		public(iss, "/.well-known/openid-configuration", e.metadata)
 		public(iss, "/.well-known/oauth-authorization-server", e.metadata)

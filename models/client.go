@@ -58,11 +58,11 @@ type ClientSettings struct {
 	SessionToken            bool              `json:"session_token,omitempty" yaml:"session_token"`
 	AllowPublicSessionToken bool              `json:"allow_public_session_token,omitempty" yaml:"allow_public_session_token"`
 	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ"` // at+jwt | JWT
+	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`   // of every user of its tenant
+	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`         // to which its sessions may be extended; absent: not at all
 	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled"`
 
-	StatusList     bool      `json:"status_list,omitempty" yaml:"status_list" available:"later"`
-	ManageSessions bool      `json:"manage_sessions,omitempty" yaml:"manage_sessions" available:"later"`
-	MaxLifetime    *Duration `json:"max_lifetime,omitempty" yaml:"max_lifetime" available:"later"`
+	StatusList bool `json:"status_list,omitempty" yaml:"status_list" available:"later"`
 }
 
 // SessionCap bounds how many sessions one user may have at one client.

@@ -44,6 +44,9 @@ func (v *tenantValidation) client(at string, c ClientSpec) {
 	if c.Introspect != "" && c.Public() {
 		v.Add(at+".introspect", "needs auth: secret")
 	}
+	if c.ManageSessions && c.Public() {
+		v.Add(at+".manage_sessions", "needs auth: secret")
+	}
 	v.each(at+".origins", c.Origins, origin)
 	v.optional(at+".access_token_typ", c.AccessTokenTyp, oneOf("at+jwt", "JWT"))
 	if limit := c.MaxSessionsPerUser; limit != nil {
@@ -109,6 +112,9 @@ func (v *tenantValidation) policy(at string, c ClientSettings) {
 			field, problem, _ := strings.Cut(fault, ": ")
 			v.Add(at+"."+field, "%s", problem)
 		}
+	}
+	if most := c.MaxLifetime; most != nil && most.Of() < c.Policy().AbsoluteTimeout {
+		v.Add(at+".max_lifetime", "must be at least absolute_lifetime")
 	}
 }
 

@@ -160,6 +160,11 @@ func TestValidateClient(t *testing.T) {
 		public("holds a preset's lifetimes against the client's own", func(c *models.ClientSpec) {
 			c.Preset, c.AccessTokenTTL = "aal3", span(10*time.Minute)
 		}, "clients[0].inactivity_timeout: must be at least twice access_token_ttl, or none"),
+		public("takes a longest lifetime of the usual one", func(c *models.ClientSpec) { c.MaxLifetime = span(30 * 24 * time.Hour) }),
+		public("refuses a longest lifetime below the usual one", func(c *models.ClientSpec) { c.MaxLifetime = span(30*24*time.Hour - 1) },
+			"clients[0].max_lifetime: must be at least absolute_lifetime"),
+		public("refuses a lifetime without an end", func(c *models.ClientSpec) { c.MaxLifetime = span(-1) },
+			"clients[0].max_lifetime: must be at least absolute_lifetime"),
 		public("refuses a session cap of none", func(c *models.ClientSpec) { c.MaxSessionsPerUser = &models.SessionCap{WhenFull: "panic"} },
 			"clients[0].max_sessions_per_user.limit: must be at least 1",
 			"clients[0].max_sessions_per_user.when_full: must be one of end_oldest, reject"),
@@ -206,6 +211,9 @@ func TestValidateClient(t *testing.T) {
 		}, fault("clients[1].resource_identifiers[1]: is the same as tenants[0].clients[0].resource_identifiers[0]")},
 		public("refuses introspection by a public client", func(c *models.ClientSpec) { c.Introspect = models.IntrospectAudience },
 			"clients[0].introspect: needs auth: secret"),
+		secret("takes a back end that manages sessions", func(c *models.ClientSpec) { c.ManageSessions = true }),
+		public("refuses a public client that manages sessions", func(c *models.ClientSpec) { c.ManageSessions = true },
+			"clients[0].manage_sessions: needs auth: secret"),
 		secret("refuses another reach of introspection", func(c *models.ClientSpec) { c.Introspect = "none" },
 			"clients[1].introspect: must be one of audience, all"),
 		secret("refuses another type of access token", func(c *models.ClientSpec) { c.AccessTokenTyp = "jwt" },

@@ -15,11 +15,12 @@ import (
 // Error is a refusal as it goes over the wire: an RFC's code, a sentence for
 // the developer, and a cause for the log alone.
 type Error struct {
-	Code        string // RFC 6749 §5.2, RFC 7009 §2.2.1, RFC 8693 §2.2.2, RFC 9470 §5
+	Code        string // RFC 6749 §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 8693 §2.2.2, RFC 9470 §5
 	Status      int
 	Description string // %x20-21 / %x23-5B / %x5D-7E; never a value of the request
 	Cause       error
 	RetryAfter  string // seconds
+	Bearer      bool   // about a bearer token, and challenged as one
 }
 
 // Error implements error, for the log.
@@ -102,6 +103,22 @@ func plainText(s string) string {
 	}, s)
 }
 
+// challenge tells how to authenticate: RFC 6750 §3 for a user, RFC 7617 for a
+// client. Empty: the answer is none of that.
+func (e *Error) challenge(issuer string) string {
+	realm := `realm="` + issuer + `"`
+	switch {
+	case e.Bearer && e.Code == "":
+		return "Bearer " + realm
+	case e.Bearer:
+		return "Bearer " + realm + `, error="` + e.Code + `", error_description="` + plainText(e.Description) + `"`
+	case e.Status == http.StatusUnauthorized:
+		return "Basic " + realm
+	default:
+		return ""
+	}
+}
+
 // writeError answers with a refusal (RFC 6749 §5.2).
 func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 	e := asError(err)
@@ -110,14 +127,14 @@ func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 		call.Cause = errors.New(e.Description) // a sentence of ours, without a value of the request
 	}
 	h := w.Header()
-	if e.Status == http.StatusUnauthorized {
-		h.Set("WWW-Authenticate", `Basic realm="`+call.Tenant.Issuer+`"`)
+	if challenge := e.challenge(call.Tenant.Issuer); challenge != "" {
+		h.Set("WWW-Authenticate", challenge)
 	}
 	if e.RetryAfter != "" {
 		h.Set("Retry-After", e.RetryAfter)
 	}
 	writeJSON(w, e.Status, struct {
-		Error       string `json:"error"`
+		Error       string `json:"error,omitempty"`
 		Description string `json:"error_description,omitempty"`
 	}{e.Code, plainText(e.Description)})
 }

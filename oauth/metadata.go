@@ -37,6 +37,7 @@ type metadata struct {
 	TokenEndpoint                string   `json:"token_endpoint"`
 	RevocationEndpoint           string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint        string   `json:"introspection_endpoint"`
+	UserInfoEndpoint             string   `json:"userinfo_endpoint"`
 	JWKSURI                      string   `json:"jwks_uri"`
 	ResponseTypes                []string `json:"response_types_supported"`
 	GrantTypes                   []string `json:"grant_types_supported"`
@@ -72,7 +73,7 @@ func (t *Tenant) describe() (*Document, error) {
 	slices.Sort(scopes)
 	return newDocument(metadata{
 		Issuer: t.Issuer, TokenEndpoint: t.Issuer + "/token", RevocationEndpoint: t.Issuer + "/revoke",
-		IntrospectionEndpoint: t.Issuer + "/introspect", JWKSURI: t.Issuer + "/.well-known/jwks.json",
+		IntrospectionEndpoint: t.Issuer + "/introspect", UserInfoEndpoint: t.Issuer + "/userinfo", JWKSURI: t.Issuer + "/.well-known/jwks.json",
 		ResponseTypes: []string{}, GrantTypes: grantTypes, SubjectTypes: []string{"public"}, IDTokenSigningAlgs: algorithms,
 		TokenEndpointAuth: methods, RevocationEndpointAuth: methods, IntrospectionEndpointAuth: methods[1:],
 		IntrospectionSigningAlgs: algorithms[len(algorithms)-1:], ACRValues: session.ACRValues, ScopesSupported: slices.Compact(scopes),

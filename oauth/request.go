@@ -62,20 +62,20 @@ func parseForm(r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// parseValues decodes a form. A parameter without a value counts as absent
+// parseValues decodes a form, or the query of a URL. A parameter without a value counts as absent
 // (RFC 6749 §3.2).
-func parseValues(body string) (url.Values, error) {
-	if strings.Count(body, "&") >= maxParameters {
+func parseValues(text string) (url.Values, error) {
+	if strings.Count(text, "&") >= maxParameters {
 		return nil, invalidRequest("More than 100 parameters")
 	}
-	all, err := url.ParseQuery(body)
+	all, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, invalidRequest("The body is not properly form-encoded")
+		return nil, invalidRequest("The parameters are not properly form-encoded")
 	}
 	form := url.Values{}
 	for name, values := range all {
 		if malformed(name) || slices.ContainsFunc(values, malformed) {
-			return nil, invalidRequest("The body must be UTF-8 without NUL")
+			return nil, invalidRequest("The parameters must be UTF-8 without NUL")
 		}
 		if len(values) > 1 && !slices.Contains(repeatable, name) {
 			return nil, invalidRequest("A parameter occurs more than once")

@@ -132,12 +132,18 @@ func callFrom(ctx context.Context) *Call { return ctx.Value(callKey{}).(*Call) }
 
 // endpoint serves a form request: parse, then fn; one place answers errors.
 func (s *Server) endpoint(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context, r *http.Request) error) {
+	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
+		if _, err := parseForm(r); err != nil {
+			return err
+		}
+		return fn(ctx, r)
+	})
+}
+
+// serve is endpoint for a request without a form.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context, r *http.Request) error) {
 	ctx := context.WithValue(r.Context(), callKey{}, call)
-	_, err := parseForm(r)
-	if err == nil {
-		err = fn(ctx, r.WithContext(ctx))
-	}
-	if err != nil {
+	if err := fn(ctx, r.WithContext(ctx)); err != nil {
 		s.writeError(w, call, err)
 	}
 }

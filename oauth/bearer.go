@@ -1,0 +1,125 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// authenticateBearer finds the live session whose access token or session token
+// the request carries, in its header and nowhere else (RFC 6750 §2.1).
+func (s *Server) authenticateBearer(ctx context.Context, r *http.Request, now time.Time) (*caller, error) {
+	token, err := readBearer(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	call, find := callFrom(ctx), s.bearerOfAccess
+	if strings.HasPrefix(token, "lk_") {
+		find = s.bearerOfHandle
+	}
+	who, err := find(ctx, call, token, now)
+	if errors.Is(err, errNotOurs) || errors.Is(err, errOtherKind) || errors.Is(err, models.ErrNotFound) {
+		return nil, invalidToken(err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	call.SessionID = who.own.ID.String()
+	return who, nil
+}
+
+// bearerOfAccess takes an access token for the client itself, or for the
+// issuer: a resource server that was handed one must not act for its user here.
+func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, now time.Time) (*caller, error) {
+	o, err := s.verifyOwn(ctx, call.Tenant, token, now)
+	if err != nil {
+		return nil, err
+	}
+	call.Client = o.client
+	audience, _ := stringOrList(o.claims["aud"])
+	switch {
+	case !now.Before(o.exp):
+		return nil, invalidToken(errors.New("the token has expired"))
+	case !slices.Contains(audience, o.client.ID) && !slices.Contains(audience, o.client.tenant.Issuer):
+		return nil, invalidToken(errors.New("the token is for another audience"))
+	}
+	id, err := models.ParseSessionID(o.sid)
+	if err != nil {
+		return nil, err
+	}
+	row, err := s.store.Session(ctx, call.Tenant.ID, id)
+	if err != nil {
+		return nil, err
+	}
+	return o.client.bears(row, now)
+}
+
+// bearerOfHandle takes the current session token of a session.
+func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, now time.Time) (*caller, error) {
+	h, err := s.keys.parseHandle(call.Tenant.ID, token)
+	if err != nil {
+		return nil, err
+	}
+	if h.kind != sessionToken {
+		return nil, errOtherKind
+	}
+	row, err := s.store.Session(ctx, call.Tenant.ID, h.session)
+	if err != nil {
+		return nil, err
+	}
+	client := call.Tenant.client(row.ClientID)
+	if client == nil || s.keys.place(row, h) != current {
+		return nil, errNotOurs
+	}
+	call.Client = client
+	who, err := client.bears(row, now)
+	if err == nil {
+		s.renewSessionToken(ctx, row, h)
+	}
+	return who, err
+}
+
+// bears is the caller whose token is of a session of the client.
+func (c *Client) bears(row *models.Session, now time.Time) (*caller, error) {
+	if !c.alive(row, now) {
+		return nil, invalidToken(errors.New("the session is over"))
+	}
+	return &caller{tenant: c.tenant, client: c, own: row}, nil
+}
+
+var bearerScheme = regexp.MustCompile(`^(?i:bearer) +([A-Za-z0-9._~+/-]+=*)$`) // RFC 6750 §2.1
+
+// readBearer finds the token in the headers of a request.
+func readBearer(headers http.Header) (string, error) {
+	if len(headers.Values("Authorization")) > 1 {
+		return "", malformedBearer("More than one Authorization header")
+	}
+	header := headers.Get("Authorization")
+	if scheme, _, _ := strings.Cut(header, " "); !strings.EqualFold(scheme, "Bearer") {
+		// Nothing is said of an error to who only asks how (RFC 6750 §3.1).
+		return "", &Error{Status: http.StatusUnauthorized, Bearer: true, Cause: errors.New("no bearer token")}
+	}
+	match := bearerScheme.FindStringSubmatch(header)
+	if match == nil {
+		return "", malformedBearer("The bearer token is malformed")
+	}
+	return match[1], nil
+}
+
+func malformedBearer(description string) *Error {
+	e := invalidRequest(description)
+	e.Bearer = true
+	return e
+}
+
+// invalidToken has one text for every reason (CONFORMANCE R-RS-03).
+func invalidToken(cause error) *Error {
+	return &Error{Code: "invalid_token", Status: http.StatusUnauthorized, Bearer: true, Cause: cause,
+		Description: "The token is unknown, expired or revoked, or not for this server"}
+}

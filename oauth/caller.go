@@ -1,0 +1,63 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// caller is who asks at the session API: a user, by a token of a session of
+// theirs, or a back end that manages the sessions of its tenant.
+type caller struct {
+	tenant *Tenant
+	client *Client         // of the user's session, or the back end
+	own    *models.Session // the user's; nil: a back end
+}
+
+// sees says whether the session is the caller's business.
+func (who *caller) sees(row *models.Session) bool {
+	return who.own == nil || row.Subject == who.own.Subject
+}
+
+// ends is why a session is over that the caller ends.
+func (who *caller) ends() session.EndReason {
+	if who.own == nil {
+		return session.Revoked
+	}
+	return session.SignedOut
+}
+
+// AsClient says that a request authenticates a client rather than a user.
+func AsClient(r *http.Request) bool {
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Basic")
+}
+
+// authenticateEither lets users in, and back ends that manage sessions.
+func (s *Server) authenticateEither(ctx context.Context, r *http.Request, now time.Time) (*caller, error) {
+	if AsClient(r) {
+		return s.authenticateManager(ctx, r, now)
+	}
+	return s.authenticateBearer(ctx, r, now)
+}
+
+// authenticateManager lets back ends in that manage sessions, by HTTP Basic.
+func (s *Server) authenticateManager(ctx context.Context, r *http.Request, _ time.Time) (*caller, error) {
+	if _, err := s.authenticateClient(ctx, r, url.Values{}); err != nil {
+		return nil, err
+	}
+	c := callFrom(ctx).Client
+	switch {
+	case c.IsPublic():
+		return nil, invalidClient(errors.New("a public client may not manage sessions"))
+	case !c.Settings.ManageSessions:
+		return nil, &Error{Code: "unauthorized_client", Status: http.StatusForbidden, Description: "The client may not manage sessions: it has no manage_sessions"}
+	}
+	return &caller{tenant: c.tenant, client: c}, nil
+}

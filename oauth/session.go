@@ -1,0 +1,133 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// Session serves GET {iss}/session: the session of the bearer. Reading is no
+// activity of it.
+func (s *Server) Session(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.sessionEndpoint(w, r, call, s.authenticateBearer, func(_ context.Context, q sessionRequest) error {
+		writeJSON(w, http.StatusOK, q.who.describe(q.who.own, q.now))
+		return nil
+	})
+}
+
+// SignOut serves DELETE {iss}/session.
+func (s *Server) SignOut(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.sessionEndpoint(w, r, call, s.authenticateBearer, func(ctx context.Context, q sessionRequest) error {
+		return s.end(ctx, w, q, q.who.own)
+	})
+}
+
+// Sessions serves GET {iss}/sessions: those of a user that may be used, at
+// every client of the tenant, the newest first.
+func (s *Server) Sessions(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
+		sub, err := q.subject()
+		if err != nil {
+			return err
+		}
+		after, limit, err := q.page()
+		if err != nil {
+			return err
+		}
+		rows, err := s.store.Sessions(ctx, q.who.tenant.ID, sub, q.now, after, limit+1)
+		if err != nil {
+			return err
+		}
+		list := struct {
+			Items []sessionObject `json:"items"`
+			Next  *string         `json:"next_cursor"` // null: that was all
+		}{Items: []sessionObject{}}
+		if len(rows) > limit {
+			rows = rows[:limit]
+			list.Next = orNull(rows[limit-1].Cursor().String())
+		}
+		for _, row := range rows {
+			list.Items = append(list.Items, q.who.describe(row, q.now))
+		}
+		writeJSON(w, http.StatusOK, list)
+		return nil
+	})
+}
+
+// NamedSession serves GET {iss}/sessions/{sid}: over or not, until its row goes.
+func (s *Server) NamedSession(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
+		row, err := s.sessionOf(ctx, q.who, q.sid)
+		if err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, q.who.describe(row, q.now))
+		return nil
+	})
+}
+
+// EndSession serves DELETE {iss}/sessions/{sid}. One that is over stays as it is.
+func (s *Server) EndSession(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
+		row, err := s.sessionOf(ctx, q.who, q.sid)
+		if err != nil {
+			return err
+		}
+		return s.end(ctx, w, q, row)
+	})
+}
+
+// EndSessions serves DELETE {iss}/sessions: a user's other sessions or all of
+// them, or, for a back end, all that a user has.
+func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
+		sub, err := q.subject()
+		if err != nil {
+			return err
+		}
+		except, err := q.except()
+		if err != nil {
+			return err
+		}
+		if err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.ends()); err != nil {
+			return err
+		}
+		writeNoContent(w)
+		return nil
+	})
+}
+
+// end ends a session, before the answer says so.
+func (s *Server) end(ctx context.Context, w http.ResponseWriter, q sessionRequest, row *models.Session) error {
+	if _, _, ended := row.Lifetime().Ended(q.now); !ended {
+		if err := s.store.EndSession(ctx, row, q.now, q.who.ends()); err != nil {
+			return err
+		}
+	}
+	writeNoContent(w)
+	return nil
+}
+
+// sessionOf finds a session by its id. Another user's is as unknown as one that
+// nobody has.
+func (s *Server) sessionOf(ctx context.Context, who *caller, sid string) (*models.Session, error) {
+	unknown := &Error{Code: "not_found", Status: http.StatusNotFound, Description: "There is no such session"}
+	id, err := models.ParseSessionID(sid)
+	if err != nil {
+		return nil, unknown
+	}
+	row, err := s.store.Session(ctx, who.tenant.ID, id)
+	if errors.Is(err, models.ErrNotFound) || err == nil && !who.sees(row) {
+		return nil, unknown
+	}
+	return row, err
+}
+
+// writeNoContent answers that it is done.
+func writeNoContent(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -1,0 +1,65 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// ExtendSession serves POST {iss}/sessions/{sid}/extend, for back ends: the
+// absolute end of a session moves to `expires_in` seconds from now, but no
+// further than the max_lifetime of the session's client allows. It is no
+// activity: the idle end stays.
+func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
+		now := s.now()
+		who, err := s.authenticateManager(ctx, r, now)
+		if err != nil {
+			return err
+		}
+		seconds, err := strconv.ParseUint(r.PostForm.Get("expires_in"), 10, 31)
+		if err != nil || seconds == 0 {
+			return invalidRequest("expires_in must be a number of seconds, at least 1")
+		}
+		row, err := s.sessionOf(ctx, who, r.PathValue("sid"))
+		if err != nil {
+			return err
+		}
+		end, err := who.extended(row, now, time.Duration(seconds)*time.Second)
+		if err != nil {
+			return err
+		}
+		row, err = s.store.ExtendSession(ctx, row, now, end, who.client.ID)
+		if errors.Is(err, models.ErrNotFound) {
+			return sessionOver()
+		}
+		if err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, who.describe(row, now))
+		return nil
+	})
+}
+
+// extended is the new end of a session, by the rules of its own client.
+func (who *caller) extended(row *models.Session, now time.Time, by time.Duration) (time.Time, error) {
+	client := who.tenant.client(row.ClientID)
+	if _, _, ended := who.tenant.ended(row, now); ended || client == nil {
+		return time.Time{}, sessionOver()
+	}
+	most := client.Settings.MaxLifetime
+	if most == nil {
+		return time.Time{}, invalidRequest("Sessions of this client cannot be extended: it has no max_lifetime")
+	}
+	end, ok := row.Lifetime().Extended(now, by, most.Of())
+	if !ok {
+		return time.Time{}, invalidRequest("The session has lived for the max_lifetime of its client")
+	}
+	return end, nil
+}
+
+func sessionOver() *Error { return invalidRequest("The session is over") }

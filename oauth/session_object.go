@@ -1,0 +1,109 @@
+package oauth
+
+import (
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// sessionObject is a session as its user and the app's back end see it
+// (DESIGN §3). Times are Unix seconds; what is unknown or none is null.
+type sessionObject struct {
+	ID            string             `json:"id"`
+	Subject       string             `json:"sub"`
+	ClientID      string             `json:"client_id"`
+	Status        string             `json:"status"`  // active, ended
+	Current       bool               `json:"current"` // the bearer's own
+	CreatedAt     int64              `json:"created_at"`
+	AuthTime      int64              `json:"auth_time"`
+	LastActiveAt  int64              `json:"last_active_at"` // to the minute
+	ExpiresAt     int64              `json:"expires_at"`
+	IdleExpiresAt *int64             `json:"idle_expires_at"` // to the minute
+	EndedAt       *int64             `json:"ended_at"`
+	EndReason     *session.EndReason `json:"end_reason"`
+	ACR           *string            `json:"acr"`
+	AMR           []string           `json:"amr"`
+	Factors       []factorObject     `json:"factors"`
+	Device        deviceObject       `json:"device"`
+	Scope         string             `json:"scope"`
+	Attributes    map[string]any     `json:"attributes"`
+	Claims        map[string]any     `json:"claims"`
+}
+
+type factorObject struct {
+	AMR      string `json:"amr"`
+	Issuer   string `json:"issuer"`
+	AuthTime int64  `json:"auth_time"`
+}
+
+type deviceObject struct {
+	Name      string `json:"name"`
+	UserAgent string `json:"user_agent"`
+	IP        string `json:"ip"`
+}
+
+// describe is the session as the caller sees it. Custom claims are those that
+// a token minted now would carry.
+func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
+	o := sessionObject{
+		ID: row.ID.String(), Subject: row.Subject, ClientID: row.ClientID, Status: "active", Current: who.own != nil && row.ID == who.own.ID,
+		CreatedAt: row.CreatedAt.Unix(), AuthTime: row.AuthTime.Unix(),
+		LastActiveAt: row.LastActiveAt.Truncate(time.Minute).Unix(), ExpiresAt: row.AbsoluteExpiry.Unix(), IdleExpiresAt: unixOrNull(row.IdleExpiry.Truncate(time.Minute)),
+		AMR: append([]string{}, session.AMR(row.Factors)...), ACR: orNull(row.ACR()), Factors: []factorObject{},
+		Device: deviceObject{row.DeviceName, row.UserAgent, row.IP},
+		Scope:  strings.Join(row.Scope, " "), Attributes: row.Attributes, Claims: map[string]any{},
+	}
+	if at, why, ended := who.tenant.ended(row, now); ended {
+		o.Status, o.EndedAt, o.EndReason = "ended", unixOrNull(at), orNull(why)
+	}
+	for _, f := range row.Factors {
+		o.Factors = append(o.Factors, factorObject{f.AMR, f.Issuer, f.AuthTime.Unix()})
+	}
+	if o.Attributes == nil {
+		o.Attributes = map[string]any{}
+	}
+	if client := who.tenant.client(row.ClientID); client != nil {
+		addCustomClaims(client, row, o.Claims)
+	}
+	return o
+}
+
+// ended says whether the session is over: by its row, or because of a client or
+// issuer that is switched off, which its row does not say until it is swept.
+// The moment is zero if this node does not know it.
+func (t *Tenant) ended(row *models.Session, now time.Time) (at time.Time, why session.EndReason, ended bool) {
+	if at, why, ended = row.Lifetime().Ended(now); ended {
+		return at, why, true
+	}
+	client, entry := t.client(row.ClientID), t.issuerEntry(row.IssuerID)
+	switch {
+	case client != nil && client.alive(row, now):
+		return time.Time{}, "", false
+	case entry == nil:
+		return time.Time{}, session.IssuerDisabled, true
+	case entry.Disabled || row.CreatedAt.Before(entry.SessionsValidFrom.Time):
+		return entry.SessionsValidFrom.Time, session.IssuerDisabled, true
+	case client == nil:
+		return time.Time{}, session.ClientDisabled, true
+	default:
+		return client.validFrom(), session.ClientDisabled, true
+	}
+}
+
+func unixOrNull(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return orNull(t.Unix())
+}
+
+// orNull is nothing for the zero value.
+func orNull[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}

@@ -1,0 +1,92 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// How many sessions one answer lists.
+const (
+	defaultPage = 50
+	maxPage     = 200
+)
+
+// sessionRequest is a request of the session API whose caller is known.
+type sessionRequest struct {
+	who   *caller
+	query url.Values
+	sid   string // of the path
+	now   time.Time
+}
+
+// authenticator finds out who asks.
+type authenticator func(ctx context.Context, r *http.Request, now time.Time) (*caller, error)
+
+// sessionEndpoint serves a request of the session API: parse, authenticate,
+// then fn.
+func (s *Server) sessionEndpoint(w http.ResponseWriter, r *http.Request, call *Call, authenticate authenticator, fn func(ctx context.Context, q sessionRequest) error) {
+	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
+		q := sessionRequest{sid: r.PathValue("sid"), now: s.now()}
+		var err error
+		if q.query, err = parseValues(r.URL.RawQuery); err != nil {
+			return err
+		}
+		if q.who, err = authenticate(ctx, r, q.now); err != nil {
+			return err
+		}
+		return fn(ctx, q)
+	})
+}
+
+// subject is whose sessions the request is about: the bearer's user, or the one
+// that a back end names.
+func (q sessionRequest) subject() (string, error) {
+	named := q.query.Get("sub")
+	switch {
+	case q.who.own == nil && named == "":
+		return "", invalidRequest("sub is missing: the user whose sessions are meant")
+	case q.who.own == nil:
+		return named, nil
+	case named != "":
+		return "", invalidRequest("sub is for back ends; a token is about its own user")
+	default:
+		return q.who.own.Subject, nil
+	}
+}
+
+// except is the session that a request to end many leaves alone; zero: none.
+func (q sessionRequest) except() (models.SessionID, error) {
+	switch scope := q.query.Get("scope"); {
+	case q.who.own == nil && scope == "", q.who.own != nil && scope == "all":
+		return models.SessionID{}, nil
+	case q.who.own != nil && scope == "others":
+		return q.who.own.ID, nil
+	case q.who.own == nil:
+		return models.SessionID{}, invalidRequest("scope is for users; a back end ends all sessions of sub")
+	default:
+		return models.SessionID{}, invalidRequest("scope must be others or all")
+	}
+}
+
+// page is the part of a list that the request asks for.
+func (q sessionRequest) page() (after models.SessionCursor, limit int, err error) {
+	limit = defaultPage
+	if text := q.query.Get("limit"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 16)
+		if err != nil || n < 1 || n > maxPage {
+			return after, 0, invalidRequest("limit must be 1 to 200")
+		}
+		limit = int(n)
+	}
+	if text := q.query.Get("cursor"); text != "" {
+		if after, err = models.ParseSessionCursor(text); err != nil {
+			return after, 0, invalidRequest("cursor is none that a list has handed out").because(err)
+		}
+	}
+	return after, limit, nil
+}

@@ -1,0 +1,21 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+)
+
+// UserInfo serves {iss}/userinfo (OpenID Connect Core §5.3): the user of the
+// bearer's session, and the custom claims that a token minted now would carry.
+func (s *Server) UserInfo(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
+		who, err := s.authenticateBearer(ctx, r, s.now())
+		if err != nil {
+			return err
+		}
+		claims := map[string]any{"sub": who.own.Subject}
+		addCustomClaims(who.client, who.own, claims)
+		writeJSON(w, http.StatusOK, claims)
+		return nil
+	})
+}
