@@ -98,7 +98,8 @@ func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except Sess
 	for batch := range slices.Chunk(open, endBatch) {
 		err := s.transaction(ctx, func(tx *gorm.DB) error {
 			for _, row := range batch {
-				if err := endSession(tx, row, at, why); err != nil {
+				ended, args := ending(row, at, why)
+				if err := s.record(tx, ended, endSession, args...); err != nil {
 					return err
 				}
 			}
