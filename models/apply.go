@@ -46,6 +46,9 @@ func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets,
 		if len(a.faults) > 0 {
 			return a.faults
 		}
+		if err := a.tell(); err != nil {
+			return err
+		}
 		if o.DryRun {
 			return errDryRun
 		}
@@ -65,6 +68,7 @@ type applier struct {
 	now     time.Time
 	changes []Change
 	faults  Faults
+	ended   []Event // what ends with this transaction, to be told last
 }
 
 // record notes a change of one noun and says whether there is one.
@@ -104,9 +108,7 @@ func (a *applier) tenant(want TenantSpec) error {
 	if own {
 		if want.Disabled != row.Disabled && !created {
 			row.SessionsValidFrom = At(a.now)
-			if err := a.disabled(want.Disabled, want.ID, EventTenantDisabled, Event{}); err != nil {
-				return err
-			}
+			a.disabled(want.Disabled, want.ID, EventTenantDisabled, Event{})
 		}
 		row.SigningAlgorithm, row.KeyRotation, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.KeyRotation, want.Disabled, At(a.now)
 		if err := a.tx.Save(row).Error; err != nil {
@@ -181,7 +183,13 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 		}
 		*secret.stored = digest
 	}
+	disabled := row.Disabled
+	row.Settings, row.Disabled = want.ClientSettings, want.Disabled
+	lives := row.keepAccessTTL(created, a.now)
 	if !a.record(created, tenant, "client", want.ID, fields) {
+		if lives { // an earlier release wrote the row
+			return a.tx.Save(&row).Error
+		}
 		for _, m := range moved {
 			if err := renewClientSecret(a.tx, tenant, want.ID, m.old, m.renewed); err != nil {
 				return err
@@ -189,13 +197,11 @@ func (a *applier) client(tenant string, want ClientSpec) error {
 		}
 		return nil
 	}
-	if want.Disabled != row.Disabled && !created {
+	if want.Disabled != disabled && !created {
 		row.SessionsValidFrom = At(a.now)
-		if err := a.disabled(want.Disabled, tenant, EventClientDisabled, Event{ClientID: want.ID}); err != nil {
-			return err
-		}
+		a.disabled(want.Disabled, tenant, EventClientDisabled, Event{ClientID: want.ID})
 	}
-	row.Settings, row.Disabled, row.UpdatedAt = want.ClientSettings, want.Disabled, At(a.now)
+	row.UpdatedAt = At(a.now)
 	return a.tx.Save(&row).Error
 }
 
@@ -208,19 +214,13 @@ func remade(before Client, now time.Time) Time {
 	return At(now)
 }
 
-// disabled writes the event of a noun that is disabled. One that comes back
-// needs none, but a new mark: an exchange that ran beside the disabling may
-// have left a session that is younger than the first.
-func (a *applier) disabled(now bool, tenant string, what EventType, e Event) error {
-	if !now {
-		return nil
+// disabled tells of a noun that is disabled. One that comes back needs no
+// event, but a new mark: an exchange that ran beside the disabling may have
+// left a session that is younger than the first.
+func (a *applier) disabled(now bool, tenant string, what EventType, e Event) {
+	if now {
+		a.event(tenant, what, e)
 	}
-	return a.event(tenant, what, e)
-}
-
-func (a *applier) event(tenant string, what EventType, e Event) error {
-	e.At, e.TenantID, e.Type, e.Details = a.now, tenant, what, map[string]any{"before": a.now.Unix()}
-	return insertEvent(a.tx, e)
 }
 
 // collisions looks at the tenant as it now stands, stored entries and wanted

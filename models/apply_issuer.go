@@ -68,9 +68,7 @@ func (a *applier) issuer(tenant string, want IssuerSpec, row *TrustedIssuer) err
 	}
 	if want.Disabled != row.Disabled && !created {
 		row.SessionsValidFrom = At(a.now)
-		if err := a.disabled(want.Disabled, tenant, EventIssuerDisabled, Event{IssuerID: row.ID}); err != nil {
-			return err
-		}
+		a.disabled(want.Disabled, tenant, EventIssuerDisabled, issuerEvent(row.ID, want.Issuer))
 	}
 	row.Settings, row.Disabled, row.UpdatedAt = want.IssuerSettings, want.Disabled, At(a.now)
 	return a.tx.Save(row).Error

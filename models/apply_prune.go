@@ -3,9 +3,9 @@ package models
 import "slices"
 
 // remove notes that a noun is removed, in the changes and by an event.
-func (a *applier) remove(tenant, noun, id string, what EventType, e Event) error {
+func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
 	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Noun: noun, ID: id})
-	return a.event(tenant, what, e)
+	a.event(tenant, what, e)
 }
 
 // pruneTenants removes the tenants that are not wanted. What is left of one is
@@ -34,9 +34,7 @@ func (a *applier) pruneTenants(wanted []TenantSpec) error {
 		if err != nil {
 			return err
 		}
-		if err := a.remove(id, "tenant", id, EventTenantRemoved, Event{}); err != nil {
-			return err
-		}
+		a.remove(id, "tenant", id, EventTenantRemoved, Event{})
 	}
 	return nil
 }
@@ -60,9 +58,7 @@ func (a *applier) pruneClients(want TenantSpec) error {
 		if err != nil {
 			return err
 		}
-		if err := a.remove(want.ID, "client", id, EventClientRemoved, Event{ClientID: id}); err != nil {
-			return err
-		}
+		a.remove(want.ID, "client", id, EventClientRemoved, Event{ClientID: id})
 	}
 	return nil
 }
@@ -79,9 +75,7 @@ func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
 		if err != nil {
 			return err
 		}
-		if err := a.remove(tenant, "issuer", row.Settings.Issuer, EventIssuerRemoved, Event{IssuerID: row.ID}); err != nil {
-			return err
-		}
+		a.remove(tenant, "issuer", row.Settings.Issuer, EventIssuerRemoved, issuerEvent(row.ID, row.Settings.Issuer))
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package models
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -37,15 +39,31 @@ func (a *applier) user(tenant string, want UserSpec) error {
 	if err := updateUser(a.tx, row); err != nil || !disabled {
 		return err
 	}
-	if err := endUserSessions(a.tx, tenant, want.Sub, a.now, session.UserDisabled); err != nil {
+	names, err := endUserSessions(a.tx, tenant, want.Sub, a.now, session.UserDisabled)
+	if err != nil {
 		return err
 	}
-	return a.event(tenant, EventUserDisabled, Event{Subject: want.Sub})
+	a.event(tenant, EventUserDisabled, Event{Subject: want.Sub, Details: map[string]any{"audience": names}})
+	return nil
 }
 
-// endUserSessions ends every session of a user. One event stands for them all.
-func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) error {
-	return tx.Exec(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
-		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL`,
-		At(now), why, At(now.Add(session.Retention)), tenant, sub).Error
+// endUserSessions ends every session of a user, and names the clients and
+// audiences that may have seen a token of one. One event stands for them all.
+func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) (names []string, err error) {
+	rows, err := tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
+		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL RETURNING client_id, audience`,
+		At(now), why, At(now.Add(session.Retention)), tenant, sub).Rows()
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var client, audience string
+		if err := rows.Scan(&client, &audience); err != nil {
+			return nil, err
+		}
+		names = append(append(names, client), strings.Fields(audience)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), rows.Err()
 }

@@ -89,7 +89,10 @@ type Client struct {
 	PreviousDigest    Digest         `gorm:"embedded;embeddedPrefix:previous_secret_"`
 	Disabled          bool           // as in Settings, for statements to ask
 	SessionsValidFrom Time           // sessions created before are refused
-	RemovedAt         Time           // the row goes when its sessions have been swept
+	AccessTTL         *Duration      // as in Settings, for statements to ask; nil: not noted yet
+	LongerAccessTTL   *Duration      // the longest that it was before, until LongerUntil
+	LongerUntil       Time
+	RemovedAt         Time // the row goes when its sessions have been swept
 	CreatedAt         Time
 	UpdatedAt         Time
 }

@@ -27,7 +27,7 @@ func (w *world) operations(row *models.Session) map[string]func(ctx context.Cont
 		"AddEvent":        func(ctx context.Context) error { return w.AddEvent(ctx, row.Event(w.Now(), "test", nil)) },
 		"User":            func(ctx context.Context) error { _, err := w.User(ctx, acme, "alice"); return err },
 		"TokenRevoked":    func(ctx context.Context) error { _, err := w.TokenRevoked(ctx, acme, "jti"); return err },
-		"RevokeToken":     func(ctx context.Context) error { return w.RevokeToken(ctx, acme, "web", "jti", w.Now(), w.Now()) },
+		"RevokeToken":     func(ctx context.Context) error { return w.RevokeToken(ctx, acme, "web", "jti", nil, w.Now(), w.Now()) },
 		"TenantConfig":    func(ctx context.Context) error { _, err := w.TenantConfig(ctx, acme); return err },
 		"TenantRevisions": func(ctx context.Context) error { _, err := w.TenantRevisions(ctx); return err },
 		"SigningKeys":     func(ctx context.Context) error { _, err := w.SigningKeys(ctx, acme); return err },

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
 )
 
 // EventType says what an Event tells.
@@ -50,7 +52,10 @@ type Event struct {
 	ClientID  string
 	IssuerID  string
 	Subject   string
+	Until     time.Time      // of a revocation: when the last access token that it is about is over
 	Details   map[string]any // JSON; never a secret or a token
+
+	outlived bool // Until is to be moved by the longest life of the client's access tokens
 }
 
 // AddEvent writes an event of its own.
@@ -58,13 +63,13 @@ func (s *Store) AddEvent(ctx context.Context, e Event) error {
 	return s.exec(ctx, func(db *gorm.DB) error { return insertEvent(db, e) })
 }
 
-const eventColumns = "at, id, tenant_id, type, session_id, client_id, issuer_id, subject, details"
+const eventColumns = "at, id, tenant_id, type, session_id, client_id, issuer_id, subject, details, until"
 
-// values are those of eventColumns.
-func (e Event) values() ([]any, error) {
+// values are those of eventColumns, and their places in a statement.
+func (e Event) values() (places string, values []any, err error) {
 	details, err := json.Marshal(e.Details)
 	if err != nil {
-		return nil, fmt.Errorf("event %s: %w", e.Type, err)
+		return "", nil, fmt.Errorf("event %s: %w", e.Type, err)
 	}
 	var id [16]byte
 	rand.Read(id[8:])
@@ -73,21 +78,26 @@ func (e Event) values() ([]any, error) {
 	if e.SessionID != nil {
 		sid = e.SessionID[:]
 	}
-	return []any{At(e.At), id[:], e.TenantID, string(e.Type), sid, e.ClientID, e.IssuerID, e.Subject, string(details)}, nil
+	until, end := "?", []any{At(e.Until)}
+	if e.outlived {
+		until, end = "? + "+longestAccess, []any{At(e.Until), At(e.At), e.TenantID, e.ClientID, Duration(session.MaxAccessTTL)}
+	}
+	values = []any{At(e.At), id[:], e.TenantID, string(e.Type), sid, e.ClientID, e.IssuerID, e.Subject, string(details)}
+	return "?, ?, ?, ?, ?, ?, ?, ?, ?, " + until, append(values, end...), nil
 }
 
 func insertEvent(db *gorm.DB, e Event) error {
-	values, err := e.values()
+	places, values, err := e.values()
 	if err != nil {
 		return err
 	}
-	return db.Exec("INSERT INTO events ("+eventColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values...).Error
+	return db.Exec("INSERT INTO events ("+eventColumns+") VALUES ("+places+")", values...).Error
 }
 
 // record carries out a change of at most one row and, if it found one, writes
 // the event that tells of it.
 func (s *Store) record(db *gorm.DB, e Event, change string, args ...any) error {
-	values, err := e.values()
+	places, values, err := e.values()
 	if err != nil {
 		return err
 	}
@@ -95,7 +105,7 @@ func (s *Store) record(db *gorm.DB, e Event, change string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return db.Exec(with+"INSERT INTO events ("+eventColumns+") SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? FROM changed", append(args, values...)...).Error
+	return db.Exec(with+"INSERT INTO events ("+eventColumns+") SELECT "+places+" FROM changed", append(args, values...)...).Error
 }
 
 // SessionEvents lists a session's events, oldest first, at most 100.

@@ -108,7 +108,7 @@ func TestEverythingWorksWithoutPreparedStatements(t *testing.T) {
 	row := w.create(w.alice(func(n *models.NewSession) { n.UserAttributes = map[string]any{"a": 1} }))
 	w.rotate(row, 0, 3)
 	must(t, w.EndSession(t.Context(), row, w.Now(), "revoked"))
-	must(t, w.RevokeToken(t.Context(), acme, "web", "jti", w.Now(), w.Now().Add(time.Hour)))
+	must(t, w.RevokeToken(t.Context(), acme, "web", "jti", nil, w.Now(), w.Now().Add(time.Hour)))
 	must(t, w.add(signingKey("k", "RS256", start)))
 	if held, err := w.Lease(t.Context(), "prune", "a", w.Now(), time.Minute); !held || err != nil {
 		t.Errorf("lease: %v, %v", held, err)

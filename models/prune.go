@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 
 	"gorm.io/gorm"
@@ -76,13 +78,29 @@ func pruneSession(tx *gorm.DB, row *Session, now time.Time) error {
 	case !ended:
 		return tx.Exec("UPDATE sessions SET prune_at = ? WHERE id = ? AND ended_at IS NULL", At(row.Lifetime().Expiry()), row.ID).Error
 	case row.EndedAt.IsZero():
-		done := tx.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL AND generation = ?",
-			At(at), why, At(at.Add(session.Retention)), row.ID, row.Refresh.Generation)
-		if done.Error != nil || done.RowsAffected == 0 {
-			return done.Error
-		}
-		return insertEvent(tx, row.Event(at, EventSessionEnded, map[string]any{"reason": why}))
+		return expireSession(tx, row, now, at, why)
 	default:
 		return tx.Exec("DELETE FROM sessions WHERE id = ?", row.ID).Error
 	}
+}
+
+// expireSession ends a session by time. No access token outlives the end that
+// the session had when it was issued (session.Policy.AccessExpiry); but the end
+// may have been moved since, by a back end or by a policy that is stricter now.
+func expireSession(tx *gorm.DB, row *Session, now, at time.Time, why session.EndReason) error {
+	var life Duration
+	err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL AND generation = ? RETURNING "+longestAccess,
+		At(at), why, At(at.Add(session.Retention)), row.ID, row.Refresh.Generation,
+		At(at), row.TenantID, row.ClientID, Duration(session.MaxAccessTTL)).Row().Scan(&life)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e := row.Event(at, EventSessionEnded, map[string]any{"reason": why})
+	if row.LastActiveAt.Add(life.Of()).After(at) {
+		e.At, e.Until = now, session.RevokedUntil(at, life.Of()) // nodes look for events of this moment
+	}
+	return insertEvent(tx, e)
 }

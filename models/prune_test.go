@@ -132,7 +132,7 @@ func TestPruningTakesTokensAndEventsThatAreTooOld(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		expiry := w.Now().Add(10 * time.Minute)
 		w.create(w.alice())
-		must(t, w.RevokeToken(t.Context(), acme, "web", "jti", w.Now(), expiry))
+		must(t, w.RevokeToken(t.Context(), acme, "web", "jti", nil, w.Now(), expiry))
 		w.clock.Advance(10 * time.Minute)
 		w.prune()
 		if rows := w.rows(); rows["spent_tokens"] != 1 || rows["revoked_tokens"] != 1 {

@@ -156,3 +156,14 @@ var removalSchema = []string{
 	`ALTER TABLE trusted_issuers ADD COLUMN removed_at BIGINT`,
 	`ALTER TABLE spent_tokens ADD COLUMN replayed_at BIGINT`, // first time
 }
+
+// revocationSchema lets nodes follow what was revoked without reading the rest
+// of the log, and tell until when it matters.
+var revocationSchema = []string{
+	`ALTER TABLE events ADD COLUMN until BIGINT`, // of a revocation: when the last access token that it is about is over
+	`CREATE INDEX events_revoking ON events (id) WHERE until IS NOT NULL`,
+	`CREATE INDEX events_until ON events (until, id) WHERE until IS NOT NULL`,
+	`ALTER TABLE clients ADD COLUMN access_ttl BIGINT`,
+	`ALTER TABLE clients ADD COLUMN longer_access_ttl BIGINT`, // the longest before, for a day
+	`ALTER TABLE clients ADD COLUMN longer_until BIGINT`,
+}

@@ -270,7 +270,11 @@ func (s *Store) EndSession(ctx context.Context, about *Session, at time.Time, wh
 
 const endSession = "UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL"
 
-// ending is the event of a session's end, and the arguments of endSession.
+// ending is the event of a session's end, and the arguments of endSession. It
+// tells until when the session's access tokens may be shown. A session that
+// ends by time needs that only if its end was moved (pruneSession).
 func ending(about *Session, at time.Time, why session.EndReason) (e Event, args []any) {
-	return about.Event(at, EventSessionEnded, map[string]any{"reason": why}), []any{At(at), why, At(at.Add(session.Retention)), about.ID}
+	e = about.Event(at, EventSessionEnded, map[string]any{"reason": why})
+	e.Until, e.outlived = session.RevokedUntil(at, 0), true
+	return e, []any{At(at), why, At(at.Add(session.Retention)), about.ID}
 }

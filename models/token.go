@@ -5,14 +5,17 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
 )
 
-// RevokeToken remembers until expiry that an access token without a session
-// was revoked. Doing it twice is doing it once.
-func (s *Store) RevokeToken(ctx context.Context, tenant, client, jti string, now, expiry time.Time) error {
-	e := Event{At: now, TenantID: tenant, Type: EventTokenRevoked, ClientID: client, Details: map[string]any{
-		"jti": jti, "until": expiry.Unix(),
-	}}
+// RevokeToken remembers that an access token without a session was revoked,
+// until its expiry with our leeway. Doing it twice is doing it once.
+func (s *Store) RevokeToken(ctx context.Context, tenant, client, jti string, audience []string, now, expiry time.Time) error {
+	e := Event{
+		At: now, TenantID: tenant, Type: EventTokenRevoked, ClientID: client, Until: expiry.Add(session.VerifierTolerance),
+		Details: map[string]any{"jti": jti, "audience": audience},
+	}
 	return s.recorded(ctx, e, `INSERT INTO revoked_tokens (tenant_id, jti, client_id, revoked_at, expires_at)
 		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, tenant, jti, client, At(now), At(expiry))
 }

@@ -18,12 +18,12 @@ func TestARevokedTokenIsRemembered(t *testing.T) {
 		revoked(acme, "one", false)
 		expiry := w.Now().Add(time.Hour)
 		together(8, func(int) {
-			if err := w.RevokeToken(t.Context(), acme, "web", "one", w.Now(), expiry); err != nil {
+			if err := w.RevokeToken(t.Context(), acme, "web", "one", []string{"api"}, w.Now(), expiry); err != nil {
 				t.Error(err)
 			}
 		})
 		w.clock.Advance(time.Minute)
-		must(t, w.RevokeToken(t.Context(), acme, "shop", "one", w.Now(), expiry.Add(time.Hour)))
+		must(t, w.RevokeToken(t.Context(), acme, "shop", "one", nil, w.Now(), expiry.Add(time.Hour)))
 		revoked(acme, "one", true)
 		revoked(acme, "two", false)
 		revoked("other", "one", false)
@@ -35,7 +35,7 @@ func TestARevokedTokenIsRemembered(t *testing.T) {
 		}
 		var details string
 		must(t, w.db.QueryRow("SELECT details FROM events WHERE type = 'token_revoked'").Scan(&details))
-		if want := `{"jti":"one","until":1772370000}`; details != want {
+		if want := `{"audience":["api"],"jti":"one"}`; details != want {
 			t.Errorf("the event tells %s, want %s", details, want)
 		}
 	})

@@ -64,7 +64,8 @@ func (v *revocation) revokeAccess(ctx context.Context, c *Client, token string, 
 	case !now.Before(o.exp):
 		return nil
 	case o.sid == "":
-		return v.store.RevokeToken(ctx, c.TenantID, c.ID, o.jti, now, o.exp.Add(leeway))
+		aud, _ := stringOrList(o.claims["aud"])
+		return v.store.RevokeToken(ctx, c.TenantID, c.ID, o.jti, aud, now, o.exp.Add(leeway))
 	}
 	id, err := models.ParseSessionID(o.sid)
 	if err != nil {

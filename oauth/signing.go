@@ -27,7 +27,7 @@ const (
 	// Announcement is how long a new key is published before it signs.
 	Announcement = 2 * jwksMaxAge
 	// leeway is the clock difference we tolerate in every JWT.
-	leeway = 30 * time.Second
+	leeway = session.Leeway
 )
 
 // rsaBits is the size of RSA keys that we make.
