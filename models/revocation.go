@@ -1,0 +1,147 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// Revocation is an event that takes access tokens back: those of a session,
+// one that has no session, or all that were issued before a moment. Which it
+// is, the first of these fields that is set says: SessionID, TokenID, Subject,
+// Issuer, ClientID; none of them: the tokens of the whole tenant.
+type Revocation struct {
+	At        time.Time
+	Until     time.Time // no verifier accepts such a token any more
+	TenantID  string
+	SessionID *SessionID
+	TokenID   string // its jti
+	Subject   string
+	Issuer    string    // URL of a trusted issuer
+	ClientID  string    // also of the session or the token
+	Before    time.Time // of what is whole
+	Audience  []string  // who may have seen such a token
+
+	id    eventID
+	known time.Time // when a node that follows the log had it at the latest
+}
+
+// eventID is the key of an event: its moment, and chance.
+type eventID [16]byte
+
+func (id eventID) moment() time.Time {
+	return time.UnixMicro(int64(binary.BigEndian.Uint64(id[:8]))).UTC()
+}
+
+// eventsFrom is less than the id of every event of that moment or later.
+func eventsFrom(moment time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(moment.UnixMicro()))
+}
+
+// revocationPage bounds the rows of one statement.
+const revocationPage = 5000
+
+// Revocations lists those that still matter, in the order of their ends.
+func (s *Store) Revocations(ctx context.Context, now time.Time) ([]*Revocation, error) {
+	until, after := At(now), []byte{}
+	return s.revocations(ctx, func(db *gorm.DB, last *Revocation) *gorm.DB {
+		if last != nil {
+			until, after = At(last.Until), last.id[:]
+		}
+		return db.Raw(revocationsWhere+"(e.until, e.id) > (?, ?) ORDER BY e.until, e.id LIMIT ?", until, after, revocationPage)
+	})
+}
+
+// RevocationsFrom lists those of them that are stamped from a moment on, in
+// their order.
+func (s *Store) RevocationsFrom(ctx context.Context, now, from time.Time) ([]*Revocation, error) {
+	after := eventsFrom(from)
+	return s.revocations(ctx, func(db *gorm.DB, last *Revocation) *gorm.DB {
+		if last != nil {
+			after = last.id[:]
+		}
+		return db.Raw(revocationsWhere+"e.until > ? AND e.id > ? ORDER BY e.id LIMIT ?", At(now), after, revocationPage)
+	})
+}
+
+// The row of a session is kept for longer than a revocation of it matters
+// (session.Retention).
+const revocationsWhere = `SELECT e.id, e.at, e.until, e.tenant_id, e.session_id, e.client_id, e.subject, e.details, s.audience
+	FROM events e LEFT JOIN sessions s ON s.id = e.session_id WHERE e.until IS NOT NULL AND `
+
+// revocations reads page after page; none takes long, however many there are.
+func (s *Store) revocations(ctx context.Context, page func(db *gorm.DB, last *Revocation) *gorm.DB) (all []*Revocation, err error) {
+	for more := true; more; {
+		var last *Revocation
+		if len(all) > 0 {
+			last = all[len(all)-1]
+		}
+		n := len(all)
+		err := s.query(ctx, func(db *gorm.DB) error {
+			rows, err := page(db, last).Rows()
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				r, err := scanRevocation(rows)
+				if err != nil {
+					return err
+				}
+				all = append(all, r)
+			}
+			return rows.Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+		more = len(all)-n == revocationPage
+	}
+	return all, nil
+}
+
+func scanRevocation(row interface{ Scan(...any) error }) (*Revocation, error) {
+	var (
+		r         Revocation
+		id, sid   []byte
+		at, until Time
+		details   string
+		audience  sql.NullString // of the session
+		named     struct {
+			TokenID  string   `json:"jti"`
+			Issuer   string   `json:"issuer"`
+			Before   int64    `json:"before"`
+			Audience []string `json:"audience"`
+		}
+	)
+	if err := row.Scan(&id, &at, &until, &r.TenantID, &sid, &r.ClientID, &r.Subject, &details, &audience); err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal([]byte(details), &named); err != nil || len(id) != len(r.id) {
+		return nil, fmt.Errorf("revocation %x: %w", id, err)
+	}
+	r.id, r.At, r.Until = eventID(id), at.Time, until.Time
+	r.TokenID, r.Issuer, r.Audience = named.TokenID, named.Issuer, append(named.Audience, strings.Fields(audience.String)...)
+	if len(sid) == len(SessionID{}) {
+		of := SessionID(sid)
+		r.SessionID = &of
+	}
+	if named.Before != 0 {
+		r.Before = time.Unix(named.Before, 0).UTC()
+	}
+	return &r, nil
+}
+
+// Epoch names the database: one that was made anew has another.
+func (s *Store) Epoch(ctx context.Context) (epoch string, err error) {
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT value FROM settings WHERE name = 'epoch'").Row().Scan(&epoch)
+	})
+	return epoch, err
+}

@@ -1,0 +1,92 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	// tailEvery is how often a node looks for new revocations.
+	tailEvery = 200 * time.Millisecond
+	// tailOverlap is how far before the last one each look begins. Transactions
+	// commit in another order than their events are stamped: an event has the
+	// moment at which its request began to decide, and a request has 10 s in all;
+	// and clocks of nodes may differ by tailSkew.
+	tailOverlap = 2*patience + tailSkew
+	tailSkew    = 10 * time.Second
+	// tailFar and tailFarEvery are for what defeats the overlap, such as a node
+	// whose clock stood still until it was measured again, or a commit that the
+	// network delivered late.
+	tailFar      = 5 * time.Minute
+	tailFarEvery = 30 * time.Second
+	// TailBound is how old what a node knows may be before it says so.
+	TailBound = 10 * time.Second
+)
+
+// Tail follows the revocations in the event log: it holds those that still
+// matter, and hands new ones to its subscribers. It is safe for concurrent use;
+// Run keeps it fresh.
+type Tail struct {
+	store *Store
+
+	mu          sync.Mutex
+	epoch       string
+	live        map[string]map[eventID]*Revocation // by tenant
+	subscribers map[string]map[*Subscription]bool  // by tenant
+	begun       time.Time                          // of the last look that succeeded
+	far         time.Time                          // of the last far one; zero: the next one is
+	ended       bool
+}
+
+// NewTail makes a tail that has read nothing yet.
+func NewTail(s *Store) *Tail {
+	return &Tail{store: s, live: map[string]map[eventID]*Revocation{}, subscribers: map[string]map[*Subscription]bool{}}
+}
+
+// Run follows the log until ctx ends; then every subscription ends too.
+func (t *Tail) Run(ctx context.Context) {
+	defer t.end()
+	tick := time.NewTicker(tailEvery)
+	defer tick.Stop()
+	lost := false
+	for {
+		err := t.Look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && !lost:
+			t.store.log.Warn("cannot follow the event log", "error", err)
+		case err == nil && lost:
+			t.store.log.Info("following the event log again")
+		}
+		lost = err != nil
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Fresh is when the tail last looked and found what was committed by then.
+// ErrUnavailable: that is too long ago.
+func (t *Tail) Fresh() (asOf time.Time, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.begun, t.stale()
+}
+
+func (t *Tail) stale() error {
+	age := t.store.Now().Sub(t.begun)
+	switch {
+	case t.ended:
+		return fmt.Errorf("%w: the event log is not followed any more", ErrUnavailable)
+	case t.begun.IsZero():
+		return fmt.Errorf("%w: the event log has not been read yet", ErrUnavailable)
+	case age >= TailBound:
+		return fmt.Errorf("%w: the event log was last read %s ago", ErrUnavailable, age)
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package models
+
+import (
+	"context"
+	"time"
+)
+
+// Look reads what is new. Run calls it; it is not for two callers at once.
+func (t *Tail) Look(ctx context.Context) error {
+	begun := t.store.Now()
+	from, far := t.reach(begun)
+	if far {
+		epoch, err := t.store.Epoch(ctx)
+		if err != nil {
+			return err
+		}
+		if t.settle(epoch) {
+			from = time.Time{}
+		}
+	}
+	var found []*Revocation
+	var err error
+	if from.IsZero() {
+		found, err = t.store.Revocations(ctx, begun)
+	} else {
+		found, err = t.store.RevocationsFrom(ctx, begun, from)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err != nil {
+		t.far = time.Time{} // what went wrong may have held back others as well
+		return err
+	}
+	t.take(found, begun)
+	if far {
+		t.far = begun
+		t.forget(begun)
+	}
+	return nil
+}
+
+// reach says from when on to look, zero: from the beginning.
+func (t *Tail) reach(now time.Time) (from time.Time, far bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch age := now.Sub(t.far); {
+	case t.begun.IsZero():
+		return time.Time{}, true
+	case age < 0 || age >= tailFarEvery:
+		return t.begun.Add(-tailFar), true
+	default:
+		return t.begun.Add(-tailOverlap), false
+	}
+}
+
+// settle notes of which database the tail speaks. After a change it knows
+// nothing, and so do its subscribers.
+func (t *Tail) settle(epoch string) (changed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if changed = epoch != t.epoch; changed {
+		t.cutAll()
+		t.epoch, t.begun = epoch, time.Time{}
+		clear(t.live)
+	}
+	return changed
+}
+
+// take adds what is new, in its order, and hands it on. What is found later
+// than the overlap allows for, another node may find later still: a position
+// of that node must not skip it.
+func (t *Tail) take(found []*Revocation, begun time.Time) {
+	batches := map[string][]*Revocation{}
+	for _, r := range found {
+		held := t.live[r.TenantID]
+		if held[r.id] != nil {
+			continue
+		}
+		if held == nil {
+			held = map[eventID]*Revocation{}
+			t.live[r.TenantID] = held
+		}
+		if r.known = r.id.moment(); r.known.Before(begun.Add(-tailOverlap)) {
+			r.known = begun.Add(tailFarEvery)
+		}
+		held[r.id] = r
+		batches[r.TenantID] = append(batches[r.TenantID], r)
+	}
+	before := Position{t.epoch, t.begun}
+	t.begun = begun
+	for tenant, batch := range batches {
+		t.publish(tenant, Batch{before, batch})
+	}
+}
+
+// forget drops what does not matter any more.
+func (t *Tail) forget(now time.Time) {
+	for tenant, held := range t.live {
+		for id, r := range held {
+			if !now.Before(r.Until) {
+				delete(held, id)
+			}
+		}
+		if len(held) == 0 {
+			delete(t.live, tenant)
+		}
+	}
+}

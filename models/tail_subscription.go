@@ -1,0 +1,130 @@
+package models
+
+import (
+	"bytes"
+	"slices"
+	"time"
+)
+
+// subscriptionBuffer is how many looks a subscriber may lag behind before it is
+// cut off. A batch is shared by all, so that a burst costs each of them one.
+const subscriptionBuffer = 64
+
+// Position is how far a reader of the log has come.
+type Position struct {
+	Epoch string
+	At    time.Time
+}
+
+// Snapshot is what the tail knows.
+type Snapshot struct {
+	Position    Position
+	AsOf        time.Time
+	Revocations []*Revocation // in the order of their events; not to be changed
+}
+
+// Batch is what one look has found.
+type Batch struct {
+	Before      Position // of the tail without it
+	Revocations []*Revocation
+}
+
+// Subscription hands on the revocations of a tenant as they become known.
+type Subscription struct {
+	C <-chan Batch // closed when the subscription ends, or its reader was too slow
+
+	c      chan Batch
+	tail   *Tail
+	tenant string
+}
+
+// Revoked is what has become known of a tenant since a position, or everything
+// that still matters if the position is none of this database. Repetitions are
+// possible, gaps are not. ErrUnavailable: the tail is not fresh.
+func (t *Tail) Revoked(tenant string, since Position) (*Snapshot, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.snapshot(tenant, since)
+}
+
+// Subscribe is Revoked together with everything from then on. The subscription
+// must be closed.
+func (t *Tail) Subscribe(tenant string, since Position) (*Snapshot, *Subscription, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	snapshot, err := t.snapshot(tenant, since)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &Subscription{c: make(chan Batch, subscriptionBuffer), tail: t, tenant: tenant}
+	s.C = s.c
+	if t.subscribers[tenant] == nil {
+		t.subscribers[tenant] = map[*Subscription]bool{}
+	}
+	t.subscribers[tenant][s] = true
+	return snapshot, s, nil
+}
+
+func (t *Tail) snapshot(tenant string, since Position) (*Snapshot, error) {
+	if err := t.stale(); err != nil {
+		return nil, err
+	}
+	now, from := t.store.Now(), since.At.Add(-tailOverlap)
+	if since.Epoch != t.epoch || since.At.After(t.begun.Add(tailSkew)) {
+		from = time.Time{}
+	}
+	s := &Snapshot{Position: Position{t.epoch, t.begun}, AsOf: t.begun}
+	for _, r := range t.live[tenant] {
+		if now.Before(r.Until) && !r.known.Before(from) {
+			s.Revocations = append(s.Revocations, r)
+		}
+	}
+	slices.SortFunc(s.Revocations, func(a, b *Revocation) int { return bytes.Compare(a.id[:], b.id[:]) })
+	return s, nil
+}
+
+// publish hands a batch to the subscribers of a tenant. It waits for none: one
+// that does not keep up is cut off, and comes back with its position.
+func (t *Tail) publish(tenant string, b Batch) {
+	for s := range t.subscribers[tenant] {
+		select {
+		case s.c <- b:
+		default:
+			t.cut(s)
+		}
+	}
+}
+
+// cut ends a subscription; what is in its buffer can still be read.
+func (t *Tail) cut(s *Subscription) {
+	if t.subscribers[s.tenant][s] {
+		delete(t.subscribers[s.tenant], s)
+		close(s.c)
+	}
+	if len(t.subscribers[s.tenant]) == 0 {
+		delete(t.subscribers, s.tenant)
+	}
+}
+
+func (t *Tail) cutAll() {
+	for _, subscribers := range t.subscribers {
+		for s := range subscribers {
+			t.cut(s)
+		}
+	}
+}
+
+// end ends every subscription and lets none begin.
+func (t *Tail) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	t.cutAll()
+}
+
+// Close ends the subscription.
+func (s *Subscription) Close() {
+	s.tail.mu.Lock()
+	defer s.tail.mu.Unlock()
+	s.tail.cut(s)
+}

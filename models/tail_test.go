@@ -1,0 +1,287 @@
+package models_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// tail follows the log of w; the test looks.
+func (w *world) tail() *models.Tail {
+	w.Helper()
+	tail := models.NewTail(w.Store)
+	must(w, tail.Look(w.Context()))
+	return tail
+}
+
+// batch waits for what a subscriber is told next; the zero value: nothing more.
+func (w *world) batch(s *models.Subscription) models.Batch {
+	w.Helper()
+	select {
+	case b := <-s.C:
+		return b
+	case <-time.After(time.Minute):
+		w.Fatal("a subscriber still waits")
+		return models.Batch{}
+	}
+}
+
+// revoked lists the sessions that a tail knows to be revoked, as names.
+func (w *world) revoked(tail *models.Tail, since models.Position, names map[models.SessionID]string) string {
+	w.Helper()
+	must(w, tail.Look(w.Context()))
+	known, err := tail.Revoked(acme, since)
+	must(w, err)
+	return sessionNames(known.Revocations, names)
+}
+
+func sessionNames(list []*models.Revocation, names map[models.SessionID]string) string {
+	var text []string
+	for _, r := range list {
+		text = append(text, names[*r.SessionID])
+	}
+	slices.Sort(text)
+	return strings.Join(text, " ")
+}
+
+// The older event is committed after the tail has seen the newer one.
+func TestTheTailLosesNothingThatCommitsOutOfOrder(t *testing.T) {
+	w := newWorld(t, testdb.Postgres(t))
+	tail := w.tail()
+	_, following, err := tail.Subscribe(acme, models.Position{})
+	must(t, err)
+	older, newer := w.create(w.alice()), w.create(w.alice())
+	names := map[models.SessionID]string{older.ID: "older", newer.ID: "newer"}
+
+	lock, err := w.db.BeginTx(t.Context(), nil)
+	must(t, err)
+	defer lock.Rollback()
+	_, err = lock.Exec("SELECT 1 FROM sessions WHERE id = $1 FOR UPDATE", older.ID[:])
+	must(t, err)
+	held, begun := make(chan error, 1), w.Now()
+	go func() { held <- w.EndSession(t.Context(), older, begun, session.SignedOut) }()
+	for w.number("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	w.clock.Advance(time.Second)
+	must(t, w.EndSession(t.Context(), newer, w.Now(), session.SignedOut))
+	if got := w.revoked(tail, models.Position{}, names); got != "newer" {
+		t.Fatalf("while the older event is not committed, the tail knows %q", got)
+	}
+	must(t, lock.Rollback())
+	must(t, <-held)
+	if got := w.revoked(tail, models.Position{}, names); got != "newer older" {
+		t.Errorf("the tail knows %q", got)
+	}
+	if first, second := sessionNames(w.batch(following).Revocations, names), sessionNames(w.batch(following).Revocations, names); first != "newer" || second != "older" {
+		t.Errorf("a subscriber was told of %q, then of %q", first, second)
+	}
+}
+
+// However late an event is committed, a tail that has looked all the while finds
+// it, and whoever comes back with a position of another node is told.
+func TestTheTailFindsWhatIsStampedInThePast(t *testing.T) {
+	for _, late := range []time.Duration{0, 9 * time.Second, 19 * time.Second, 21 * time.Second, 4 * time.Minute} {
+		t.Run(late.String(), func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				first, second := w.create(w.alice()), w.create(w.alice())
+				names := map[models.SessionID]string{first.ID: "first", second.ID: "second"}
+				here, there := w.tail(), w.tail()
+				w.clock.Advance(10 * time.Minute)
+				must(t, w.EndSession(t.Context(), first, w.Now(), session.SignedOut))
+				if got := w.revoked(here, models.Position{}, names); got != "first" {
+					t.Fatalf("at first the tail knows %q", got)
+				}
+				known, err := here.Revoked(acme, models.Position{})
+				must(t, err)
+				must(t, w.EndSession(t.Context(), second, w.Now().Add(-late), session.SignedOut))
+				got := w.revoked(here, models.Position{}, names)
+				if quick := late < 20*time.Second; quick != (got == "first second") {
+					t.Errorf("at the next look the tail knows %q", got)
+				}
+				w.clock.Advance(30 * time.Second)
+				if got := w.revoked(here, models.Position{}, names); got != "first second" {
+					t.Errorf("30 s later the tail knows %q", got)
+				}
+				for name, tail := range map[string]*models.Tail{"another": there, "one just started": models.NewTail(w.another(models.Options{}))} {
+					if got := w.revoked(tail, known.Position, names); !strings.Contains(got, "second") {
+						t.Errorf("since a position from before, %s tells of %q", name, got)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAPositionSparesWhatIsKnown(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		before, after := w.create(w.alice()), w.create(w.alice())
+		names := map[models.SessionID]string{before.ID: "before", after.ID: "after"}
+		tail := w.tail()
+		must(t, w.EndSession(t.Context(), before, w.Now(), session.SignedOut))
+		must(t, tail.Look(t.Context()))
+		w.clock.Advance(time.Minute)
+		must(t, tail.Look(t.Context()))
+		known, err := tail.Revoked(acme, models.Position{})
+		must(t, err)
+		must(t, w.EndSession(t.Context(), after, w.Now(), session.SignedOut))
+		for name, c := range map[string]struct {
+			since models.Position
+			want  string
+		}{
+			"the position":                      {known.Position, "after"},
+			"none":                              {models.Position{}, "after before"},
+			"an older one":                      {models.Position{Epoch: known.Position.Epoch, At: start}, "after before"},
+			"one of another database":           {models.Position{Epoch: "another", At: known.Position.At}, "after before"},
+			"one of a clock that is far ahead":  {models.Position{Epoch: known.Position.Epoch, At: w.Now().Add(time.Minute)}, "after before"},
+			"one of a clock that is just ahead": {models.Position{Epoch: known.Position.Epoch, At: w.Now().Add(9 * time.Second)}, "after"},
+		} {
+			if got := w.revoked(tail, c.since, names); got != c.want {
+				t.Errorf("%s: told of %q, want %q", name, got, c.want)
+			}
+		}
+	})
+}
+
+func TestATailSpeaksOfOneDatabase(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		row := w.create(w.alice())
+		names := map[models.SessionID]string{row.ID: "ended"}
+		tail := w.tail()
+		must(t, w.EndSession(t.Context(), row, w.Now(), session.SignedOut))
+		must(t, tail.Look(t.Context()))
+		known, following, err := tail.Subscribe(acme, models.Position{})
+		must(t, err)
+		w.exec("UPDATE settings SET value = 'restored' WHERE name = 'epoch'")
+		w.exec("DELETE FROM events")
+		w.clock.Advance(30 * time.Second)
+		if got := w.revoked(tail, known.Position, names); got != "" {
+			t.Errorf("of a database that has lost it, the tail still tells %q", got)
+		}
+		if batch := w.batch(following); batch.Revocations != nil {
+			t.Error("the subscription goes on")
+		}
+		if now, err := tail.Revoked(acme, models.Position{}); err != nil || now.Position.Epoch != "restored" {
+			t.Errorf("the tail speaks of %+v, %v", now, err)
+		}
+	})
+}
+
+func TestSubscribersAreToldOfTheirTenantAndNotWaitedFor(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		tail := w.tail()
+		subscribe := func(tenant string) *models.Subscription {
+			_, s, err := tail.Subscribe(tenant, models.Position{})
+			must(t, err)
+			return s
+		}
+		slow, quick, stranger := subscribe(acme), subscribe(acme), subscribe("neighbour")
+		const looks = 65 // one more than are kept for a reader
+		for i := range looks {
+			must(t, w.RevokeToken(t.Context(), acme, "web", fmt.Sprint(i), nil, w.Now(), w.Now().Add(time.Hour)))
+			must(t, tail.Look(t.Context()))
+			if batch := w.batch(quick); len(batch.Revocations) != 1 || batch.Revocations[0].TokenID != fmt.Sprint(i) {
+				t.Fatalf("look %d told %+v", i, batch)
+			}
+		}
+		told := 0
+		for w.batch(slow).Revocations != nil {
+			told++
+		}
+		if told != looks-1 {
+			t.Errorf("the slow reader was told %d times before it was cut off", told)
+		}
+		stranger.Close()
+		if batch := w.batch(stranger); batch.Revocations != nil {
+			t.Errorf("another tenant is told %+v", batch)
+		}
+		slow.Close() // once more
+		quick.Close()
+	})
+}
+
+func TestATailThatCannotLookSaysSo(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		tail := models.NewTail(w.Store)
+		unknowing := func(when string) {
+			t.Helper()
+			_, fresh := tail.Fresh()
+			_, revoked := tail.Revoked(acme, models.Position{})
+			_, _, subscribed := tail.Subscribe(acme, models.Position{})
+			for _, err := range []error{fresh, revoked, subscribed} {
+				if !errors.Is(err, models.ErrUnavailable) {
+					t.Errorf("%s: %v", when, err)
+				}
+			}
+		}
+		unknowing("before it has looked")
+		must(t, tail.Look(t.Context()))
+		looked := w.Now()
+		w.clock.Advance(models.TailBound - time.Second)
+		if asOf, err := tail.Fresh(); err != nil || !asOf.Equal(looked) {
+			t.Errorf("as of %v, %v", asOf, err)
+		}
+		w.clock.Advance(time.Second)
+		unknowing("when it has not looked for long")
+	})
+}
+
+func TestTheTailReadsHoweverManyThereAre(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		const many = 5001 // more than one page
+		behind, ahead := w.tail(), models.NewTail(w.Store)
+		tx, err := w.db.BeginTx(t.Context(), nil)
+		must(t, err)
+		insert, err := tx.Prepare(w.placeholders(`INSERT INTO events (id, at, tenant_id, type, client_id, subject, until, details)
+			VALUES (?, ?, 'default', 'token_revoked', 'web', '', ?, ?)`))
+		must(t, err)
+		at := w.Now().UnixMicro()
+		for i := range many {
+			id := binary.BigEndian.AppendUint64(nil, uint64(at))
+			id = binary.BigEndian.AppendUint64(id, uint64(i))
+			_, err := insert.Exec(id, at, at+3600*1e6, fmt.Sprintf(`{"jti":"%d"}`, i))
+			must(t, err)
+		}
+		must(t, tx.Commit())
+		for name, tail := range map[string]*models.Tail{"at first": ahead, "at a later look": behind} {
+			must(t, tail.Look(t.Context()))
+			known, err := tail.Revoked(acme, models.Position{})
+			must(t, err)
+			if n := len(known.Revocations); n != many {
+				t.Errorf("%s it reads %d", name, n)
+			}
+		}
+		w.clock.Advance(time.Hour)
+		must(t, behind.Look(t.Context()))
+		if known, err := behind.Revoked(acme, models.Position{}); err != nil || len(known.Revocations) != 0 {
+			t.Errorf("%d matter although nobody accepts the tokens any more, %v", len(known.Revocations), err)
+		}
+	})
+}
+
+// Housekeeping notes such an end some time after its moment.
+func TestAnEndThatWasMovedIsToldWhenItIsNoted(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		row, tail := w.create(w.alice()), w.tail()
+		names := map[models.SessionID]string{row.ID: "moved"}
+		_, err := w.ExtendSession(t.Context(), row, w.Now(), w.Now().Add(10*time.Second), "support")
+		must(t, err)
+		w.clock.Advance(31 * time.Second)
+		if got := w.revoked(tail, models.Position{}, names); got != "" {
+			t.Errorf("told of %q before it is noted", got)
+		}
+		w.clock.Advance(5 * time.Second)
+		w.prune()
+		if got := w.revoked(tail, models.Position{}, names); got != "moved" {
+			t.Errorf("told of %q", got)
+		}
+	})
+}
