@@ -69,7 +69,7 @@ func oneSession(endpoint string) bool {
 // forBackEnds says that no browser has any business with the request (R-CO-07).
 func forBackEnds(c *gin.Context) bool {
 	route := c.FullPath()
-	return strings.HasSuffix(route, "/introspect") || strings.HasSuffix(route, "/extend") ||
+	return strings.HasSuffix(route, "/introspect") || strings.HasSuffix(route, "/extend") || streams(c) ||
 		strings.Contains(route, "/sessions") && oauth.AsClient(c.Request)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
@@ -18,6 +19,7 @@ type Config struct {
 	Issuer         string // base URL
 	OAuth          *oauth.Server
 	Ready          func(context.Context) error // what keeps this node from serving
+	Timeout        time.Duration               // bounds everything that a request waits for, but a stream; 0: nothing does
 	TrustedProxies []string                    // whose X-Forwarded-For counts
 	Metrics        *Metrics
 	Log            *slog.Logger
@@ -42,7 +44,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	e := &edge{c}
-	r.Use(e.observe, e.recover, e.securityHeaders)
+	r.Use(e.bounded, e.observe, e.recover, e.securityHeaders)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
 
@@ -56,6 +58,7 @@ func New(c Config) (http.Handler, error) {
 		iss.OPTIONS("/revoke", e.preflight("POST"))
 		iss.POST("/introspect", e.form((*oauth.Server).Introspect))
 		e.sessions(iss)
+		iss.GET("/revocations", e.form((*oauth.Server).Revocations))
 		public(iss, "/.well-known/jwks.json", e.jwks)
 		public(iss, "/.well-known/openid-configuration", e.metadata)
 		public(iss, "/.well-known/oauth-authorization-server", e.metadata)

@@ -52,12 +52,12 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) 
 	})
 }
 
-// authenticateCaller lets confidential clients in. Others get 401, or 400 if
-// they want a signed answer (RFC 9701 §5).
+// authenticateCaller lets confidential clients in, who may ask about tokens of
+// others. The rest gets 401, or 400 if it wants a signed answer (RFC 9701 §5).
 func (s *Server) authenticateCaller(ctx context.Context, r *http.Request, signed bool) error {
 	client, err := s.provider.AuthenticateClient(ctx, r, r.PostForm)
 	if err == nil && client.IsPublic() {
-		err = invalidClient(errors.New("a public client may not introspect"))
+		err = invalidClient(errors.New("a public client may not ask"))
 	}
 	if err == nil || !signed {
 		return err
@@ -132,7 +132,12 @@ func (c *Client) sees(o *ownToken) bool {
 		return true
 	}
 	aud, _ := stringOrList(o.claims["aud"])
-	return slices.ContainsFunc(aud, func(a string) bool {
+	return c.in(aud)
+}
+
+// in says whether an audience names the client.
+func (c *Client) in(audience []string) bool {
+	return slices.ContainsFunc(audience, func(a string) bool {
 		return a == c.ID || slices.Contains(c.Settings.ResourceIdentifiers, a)
 	})
 }

@@ -14,10 +14,13 @@ const introspectionJWT = "application/token-introspection+jwt"
 // typIntrospection is the header of a signed answer.
 const typIntrospection = "token-introspection+jwt"
 
-// wantsJWT says whether the caller prefers a signed answer (RFC 9701 §4,
-// RFC 9110 §12.5.1). Where it has no preference it gets JSON.
-func wantsJWT(r *http.Request) bool {
-	jwt, json := 0.0, 0.0
+// wantsJWT says whether the caller prefers a signed answer (RFC 9701 §4).
+func wantsJWT(r *http.Request) bool { return prefers(r, introspectionJWT) }
+
+// prefers says whether the caller prefers a media type to JSON, which it gets
+// where it has no preference (RFC 9110 §12.5.1).
+func prefers(r *http.Request, other string) bool {
+	wanted, json := 0.0, 0.0
 	for _, item := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		mediaType, params, err := mime.ParseMediaType(item)
 		if err != nil {
@@ -30,13 +33,13 @@ func wantsJWT(r *http.Request) bool {
 			}
 		}
 		switch mediaType {
-		case introspectionJWT:
-			jwt = max(jwt, q)
+		case other:
+			wanted = max(wanted, q)
 		case "application/json", "application/*", "*/*":
 			json = max(json, q)
 		}
 	}
-	return jwt > json
+	return wanted > json
 }
 
 // writeIntrospectionJWT signs an answer for its caller alone. It says nothing

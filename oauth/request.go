@@ -35,14 +35,8 @@ func parseForm(r *http.Request) (url.Values, error) {
 	if err != nil || len(r.Header.Values("Content-Type")) > 1 || mediaType != "application/x-www-form-urlencoded" {
 		return nil, invalidRequest("The body must be application/x-www-form-urlencoded")
 	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, invalidRequest("The query of the URL is malformed")
-	}
-	for _, name := range confidential {
-		if query.Has(name) {
-			return nil, invalidRequest("Credentials and tokens belong in the body, not in the URL")
-		}
+	if _, err := parseQuery(r); err != nil {
+		return nil, err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
 	var tooLarge *http.MaxBytesError
@@ -60,6 +54,20 @@ func parseForm(r *http.Request) (url.Values, error) {
 	}
 	r.PostForm, r.Form = form, form
 	return form, nil
+}
+
+// parseQuery reads the query of the URL, which must not hold a secret.
+func parseQuery(r *http.Request) (url.Values, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, invalidRequest("The query of the URL is malformed")
+	}
+	for _, name := range confidential {
+		if query.Has(name) {
+			return nil, invalidRequest("Credentials and tokens belong in the body, not in the URL")
+		}
+	}
+	return query, nil
 }
 
 // parseValues decodes a form, or the query of a URL. A parameter without a value counts as absent

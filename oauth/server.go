@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -32,6 +34,8 @@ type Server struct {
 	provider *fosite.Fosite
 	slots    *slots
 	throttle *throttle
+	tail     *models.Tail
+	streams  atomic.Int64 // of revocations, that are open
 }
 
 // New builds a server. It reads nothing yet.
@@ -43,6 +47,7 @@ func New(c Config) *Server {
 		store: c.Store, keys: c.Keys, log: c.Log,
 		slots:    newSlots(4*runtime.GOMAXPROCS(0), 256, 3*time.Second),
 		throttle: newThrottle(),
+		tail:     models.NewTail(c.Store),
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
 			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{}, stale: map[string]bool{},
@@ -79,8 +84,20 @@ func (s *Server) fositeConfig() *fosite.Config {
 // older version to serve.
 const publicPatience = 500 * time.Millisecond
 
-// Run follows changes of configuration until ctx ends.
-func (s *Server) Run(ctx context.Context) { s.registry.run(ctx) }
+// Run follows changes of configuration and revocations until ctx ends, and
+// with it every stream of them.
+func (s *Server) Run(ctx context.Context) {
+	var tailing sync.WaitGroup
+	tailing.Go(func() { s.tail.Run(ctx) })
+	s.registry.run(ctx)
+	tailing.Wait()
+}
+
+// Following says why this node does not know what is revoked; nil: it does.
+func (s *Server) Following() error {
+	_, err := s.tail.Fresh()
+	return err
+}
 
 // Tenant finds a tenant by id. models.ErrNotFound: there is none;
 // models.ErrUnavailable: the database does not answer.

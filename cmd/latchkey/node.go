@@ -116,11 +116,12 @@ func closeAll(listeners ...net.Listener) (err error) {
 	return err
 }
 
-// serve answers until ctx ends, then lets requests under way finish.
+// serve answers until ctx ends, then lets requests under way finish; streams
+// end with what runs in the background.
 func (n *node) serve(ctx context.Context, serving, metrics net.Listener) error {
 	m := handlers.NewMetrics(func() float64 { return n.store.ClockOffset().Seconds() })
 	handler, err := handlers.New(handlers.Config{
-		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: n.ready, TrustedProxies: n.config.TrustedProxies,
+		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: n.ready, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
 		Metrics: m, Log: n.log, DevIssuer: n.dev,
 	})
 	if err != nil {
@@ -160,11 +161,7 @@ func (n *node) serve(ctx context.Context, serving, metrics net.Listener) error {
 
 func (n *node) server(handler http.Handler) *http.Server {
 	return &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-			defer cancel()
-			handler.ServeHTTP(w, r.WithContext(ctx))
-		}),
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog:       slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
@@ -179,7 +176,7 @@ func (n *node) ready(ctx context.Context) error {
 	if offset := n.store.ClockOffset().Abs(); offset > maxClockOffset {
 		return fmt.Errorf("the clocks of this node and the database differ by %s", offset)
 	}
-	return n.oauth.SigningReady(ctx)
+	return errors.Join(n.oauth.Following(), n.oauth.SigningReady(ctx))
 }
 
 // keepHouse does what has to be done now and then: every node measures its

@@ -63,6 +63,7 @@ type Options struct {
 	Listener    net.Listener  // default a free port
 	Issuer      string        // default http:// and the listener's address
 	Proxies     []string      // trusted proxies
+	Run         bool          // do in the background what a node does
 }
 
 // Server is a running server.
@@ -143,8 +144,14 @@ func New(t testing.TB, o Options) *Server {
 	must(t, s.OAuth.Reseal(ctx))
 	s.Apply(o.Tenants...)
 
+	ready := func(ctx context.Context) error {
+		if err := s.OAuth.Following(); o.Run && err != nil {
+			return err
+		}
+		return errors.Join(s.Store.Ping(ctx), s.OAuth.SigningReady(ctx))
+	}
 	s.Handler, err = handlers.New(handlers.Config{
-		Issuer: o.Issuer, OAuth: s.OAuth, Ready: func(ctx context.Context) error { return errors.Join(s.Store.Ping(ctx), s.OAuth.SigningReady(ctx)) }, TrustedProxies: o.Proxies,
+		Issuer: o.Issuer, OAuth: s.OAuth, Ready: ready, TrustedProxies: o.Proxies,
 		Metrics: handlers.NewMetrics(func() float64 { return 0 }), Log: log,
 	})
 	must(t, err)
@@ -153,7 +160,25 @@ func New(t testing.TB, o Options) *Server {
 	server.Listener = o.Listener
 	server.Start()
 	t.Cleanup(server.Close)
+	if o.Run {
+		s.run()
+	}
 	return s
+}
+
+// run begins what a node does in the background, and waits until it knows what
+// is revoked. It ends before the server does, which waits for its streams.
+func (s *Server) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { s.OAuth.Run(ctx) })
+	s.t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	for s.OAuth.Following() != nil {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // Apply applies tenants to the running server, which sees them at once. They

@@ -1,0 +1,129 @@
+package oauth
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+const eventStream = "text/event-stream"
+
+// Revocations serves {iss}/revocations: what is revoked and may still be shown
+// by somebody, as a document or as a stream. Confidential clients ask, by
+// Basic, and learn of what they may introspect.
+func (s *Server) Revocations(w http.ResponseWriter, r *http.Request, call *Call) {
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
+	if err := s.revocations(w, r, call); err != nil {
+		s.writeError(w, call, err)
+	}
+}
+
+func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call) error {
+	query, err := parseQuery(r)
+	if err != nil {
+		return err
+	}
+	if err := s.authenticateCaller(r.Context(), r, false); err != nil {
+		return err
+	}
+	if prefers(r, eventStream) {
+		return s.streamRevocations(w, r, call, query)
+	}
+	since, err := askedPosition(call.Client, query)
+	if err != nil {
+		return err
+	}
+	known, err := s.tail.Revoked(call.Tenant.ID, since)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, struct {
+		snapshotHead
+		Revoked []revokedEntry `json:"revoked"`
+	}{headOf(call.Client, known), entries(call.Client, known.Revocations)})
+	return nil
+}
+
+// askedPosition is where the caller's cursor says that it stopped; zero: it has
+// none, or one that tells too little.
+func askedPosition(c *Client, query url.Values) (models.Position, error) {
+	switch given := query["cursor"]; len(given) {
+	case 0:
+		return models.Position{}, nil
+	case 1:
+		return parseCursor(c, given[0])
+	default:
+		return models.Position{}, invalidRequest("A parameter occurs more than once")
+	}
+}
+
+// snapshotHead is what a snapshot says of itself.
+type snapshotHead struct {
+	Cursor string `json:"cursor"`
+	AsOf   int64  `json:"as_of"`
+}
+
+func headOf(c *Client, known *models.Snapshot) snapshotHead {
+	return snapshotHead{Cursor: cursor(c, known.Position), AsOf: known.AsOf.Unix()}
+}
+
+// revokedEntry names what is revoked: a session, a token without one, or
+// everything issued before a moment to a client, for a user, or by the word of
+// a trusted issuer.
+type revokedEntry struct {
+	SID      string `json:"sid,omitempty"`
+	JTI      string `json:"jti,omitempty"`
+	ClientID string `json:"client_id,omitempty"`
+	Issuer   string `json:"issuer,omitempty"`
+	Sub      string `json:"sub,omitempty"`
+	Before   int64  `json:"before,omitempty"`
+	At       int64  `json:"at"`
+	Until    int64  `json:"until"`
+}
+
+// entries are those of the revocations that the client may know of.
+func entries(c *Client, revocations []*models.Revocation) []revokedEntry {
+	list := []revokedEntry{}
+	for _, r := range revocations {
+		if !c.mayKnow(r) {
+			continue
+		}
+		e := revokedEntry{At: r.At.Unix(), Until: r.Until.Add(time.Second - 1).Unix()} // rounded up
+		if !r.Before.IsZero() {
+			e.Before = r.Before.Unix()
+		}
+		switch {
+		case r.SessionID != nil:
+			e.SID = r.SessionID.String()
+		case r.TokenID != "":
+			e.JTI = r.TokenID
+		case r.Subject != "":
+			e.Sub = r.Subject
+		case r.Issuer != "":
+			e.Issuer = r.Issuer
+		case r.ClientID != "":
+			e.ClientID = r.ClientID
+		default: // the whole tenant: every token names its client
+			for _, id := range slices.Sorted(maps.Keys(c.tenant.clientIDs)) {
+				e.ClientID = id
+				list = append(list, e)
+			}
+			continue
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// mayKnow says whether the client may introspect what is revoked, and so may
+// know of it. That a client or an issuer is gone is no secret of anybody's, and
+// who was shown its tokens is not known.
+func (c *Client) mayKnow(r *models.Revocation) bool {
+	whole := r.SessionID == nil && r.TokenID == "" && r.Subject == ""
+	return whole || c.Settings.Introspect == models.IntrospectAll || r.ClientID == c.ID || c.in(r.Audience)
+}
