@@ -3,6 +3,7 @@ WORKDIR /src
 # Modules change less often than code: a layer of their own.
 COPY go.mod go.sum ./
 COPY internal/oryx/go.mod internal/oryx/go.sum ./internal/oryx/
+COPY sdk/go/go.mod sdk/go/go.sum ./sdk/go/
 RUN go mod download
 COPY . .
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/latchkey ./cmd/latchkey

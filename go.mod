@@ -58,6 +58,7 @@ require (
 	github.com/jinzhu/now v1.1.5 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/klauspost/cpuid/v2 v2.3.0 // indirect
+	github.com/latchkey/latchkey/sdk/go v0.0.0
 	github.com/leodido/go-urn v1.4.0 // indirect
 	github.com/lib/pq v1.10.9 // indirect
 	github.com/magiconair/properties v1.8.7 // indirect
@@ -114,3 +115,5 @@ require (
 )
 
 replace github.com/ory/x => ./internal/oryx
+
+replace github.com/latchkey/latchkey/sdk/go => ./sdk/go

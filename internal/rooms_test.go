@@ -24,7 +24,8 @@ var folders = []string{".ci", "bench", "cmd", "config", "docs", "examples", "han
 // mayImport says which rooms a room sees. Rooms that are not listed see none.
 var mayImport = map[string][]string{
 	"cmd":      {"config", "handlers", "internal", "models", "oauth", "session"},
-	"bench":    {"config", "handlers", "internal", "models", "oauth", "session"},
+	"bench":    {"config", "handlers", "internal", "models", "oauth", "sdk", "session"},
+	"examples": {"sdk"},
 	"config":   {"models", "session"},
 	"handlers": {"models", "oauth", "session"},
 	"oauth":    {"models", "session"},
@@ -97,6 +98,9 @@ func TestRoomsAreToldApart(t *testing.T) {
 		"internal sees no room":                    {"internal/clock/a.go", module + "/session", "internal may not import session"},
 		"nobody sees the benchmarks":               {"cmd/latchkey/main.go", module + "/bench", "cmd may not import bench"},
 		"a module of its own has rules of its own": {"sdk/go/a.go", "gorm.io/gorm", ""},
+		"an example is what a user could write":    {"examples/app/main.go", module + "/oauth", "examples may not import oauth"},
+		"an example sees the SDK":                  {"examples/app/main.go", module + "/sdk/go", ""},
+		"the server does not see the SDK":          {"handlers/a.go", module + "/sdk/go", "handlers may not import sdk"},
 		"a new folder is noticed":                  {"utils/a.go", "fmt", "utils is not a folder of the design"},
 		"a new hidden folder is noticed":           {".github/a.yml", "", ".github is not a folder of the design"},
 		"a folder that git ignores is not one":     {"bin/latchkey", "", ""},

@@ -1,0 +1,2 @@
+// Package testsdk holds the tests of the Go SDK against the real server.
+package testsdk
