@@ -21,7 +21,7 @@ var migrations = []struct {
 }{
 	{"0001_init", initSchema},
 	{"0002_removal", removalSchema},
-	{"0004_revocations", revocationSchema},
+	{"0003_revocations", revocationSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each
