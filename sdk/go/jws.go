@@ -1,0 +1,190 @@
+package latchkey
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Limits of what is parsed before its signature is known to be good.
+const (
+	maxToken   = 16 << 10
+	maxHeader  = 4 << 10
+	maxNesting = 16
+	maxKid     = 256
+)
+
+// algorithms are those that a Latchkey server signs with.
+var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.EdDSA}
+
+// joseHeader is what is read of a JWS header. Members that could select a key
+// (jku, jwk, x5u, x5c) are not among it.
+type joseHeader struct{ alg, kid, typ string }
+
+// compact is a compact JWS whose signature nobody has looked at yet.
+type compact struct {
+	text    string
+	header  joseHeader
+	payload []byte // one strict JSON object
+}
+
+// parseCompact checks the form of a compact JWS before any library parses it:
+// three parts of canonical base64url, JSON without duplicate members, no
+// critical extensions (RFC 7515 §4, RFC 8725 §3).
+func parseCompact(text string, limit int) (*compact, error) {
+	if len(text) > limit {
+		return nil, errors.New("too long")
+	}
+	parts := strings.SplitN(text, ".", 4)
+	if len(parts) != 3 {
+		return nil, errors.New("not a compact JWS")
+	}
+	var decoded [3][]byte
+	for i, part := range parts {
+		var err error
+		if decoded[i], err = canonicalBase64(part); err != nil {
+			return nil, err
+		}
+	}
+	header, err := parseHeader(decoded[0])
+	if err != nil {
+		return nil, err
+	}
+	return &compact{text, header, decoded[1]}, strictObject(decoded[1])
+}
+
+// parseHeader takes members by their exact names: decoded into a struct, "ALG"
+// would pass for "alg", and another header would be checked than the one that
+// the signature is verified with.
+func parseHeader(text []byte) (h joseHeader, err error) {
+	if len(text) > maxHeader {
+		return h, errors.New("the header is too long")
+	}
+	if err := strictObject(text); err != nil {
+		return h, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return h, errors.New("the header is malformed")
+	}
+	for _, name := range []string{"crit", "b64", "zip", "enc"} {
+		if members[name] != nil {
+			return h, errors.New("the header asks for an extension") // RFC 7515 §4.1.11, RFC 7797 §6
+		}
+	}
+	for name, field := range map[string]*string{"alg": &h.alg, "kid": &h.kid, "typ": &h.typ} {
+		if value := members[name]; value != nil && json.Unmarshal(value, field) != nil {
+			return h, errors.New("the header is malformed")
+		}
+	}
+	switch {
+	case h.kid == "" || len(h.kid) > maxKid:
+		return h, errors.New("the header names no key")
+	case !allowed(h.alg):
+		return h, errors.New("the signature algorithm is not allowed")
+	}
+	return h, nil
+}
+
+func allowed(alg string) bool {
+	for _, a := range algorithms {
+		if string(a) == alg { // exact: nOnE is no algorithm either
+			return true
+		}
+	}
+	return false
+}
+
+// is says whether the header's type is the media type application/{typ}, which
+// compares without case, and may be shortened (RFC 7515 §4.1.9).
+func (h joseHeader) is(typ string) bool {
+	short := h.typ
+	if prefix := "application/"; len(short) > len(prefix) && strings.EqualFold(short[:len(prefix)], prefix) {
+		short = short[len(prefix):]
+	}
+	return strings.EqualFold(short, typ)
+}
+
+// verify checks the signature by a key.
+func (c *compact) verify(k *verificationKey) error {
+	if k.algorithm != c.header.alg {
+		return errors.New("the key is for another algorithm")
+	}
+	parsed, err := jose.ParseSignedCompact(c.text, algorithms)
+	if err != nil {
+		return errors.New("not a compact JWS")
+	}
+	payload, err := parsed.Verify(k.public)
+	if err != nil || !bytes.Equal(payload, c.payload) {
+		return errors.New("the signature is wrong")
+	}
+	return nil
+}
+
+// canonicalBase64 refuses padding, white space and unused bits that are set:
+// one signature must not have two spellings.
+func canonicalBase64(s string) ([]byte, error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) == 0 || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) {
+		return nil, errors.New("not canonical base64url")
+	}
+	return b, nil
+}
+
+// strictObject accepts one JSON object in valid UTF-8, without duplicate
+// member names at any depth and not nested beyond the limit (RFC 7519 §4).
+func strictObject(text []byte) error {
+	if !utf8.Valid(text) {
+		return errors.New("not UTF-8")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if first, err := d.Token(); err != nil || first != json.Delim('{') {
+		return errors.New("not a JSON object")
+	}
+	if err := strictMembers(d, json.Delim('{'), 1); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("data after the JSON object")
+	}
+	return nil
+}
+
+func strictMembers(d *json.Decoder, open json.Delim, depth int) error {
+	if depth > maxNesting {
+		return errors.New("nested too deeply")
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == '{' {
+			name, err := d.Token()
+			if err != nil {
+				return errors.New("malformed JSON")
+			}
+			if seen[name.(string)] {
+				return errors.New("duplicate member")
+			}
+			seen[name.(string)] = true
+		}
+		value, err := d.Token()
+		if err != nil {
+			return errors.New("malformed JSON")
+		}
+		if value, nested := value.(json.Delim); nested {
+			if err := strictMembers(d, value, depth+1); err != nil {
+				return err
+			}
+		}
+	}
+	if _, err := d.Token(); err != nil {
+		return errors.New("malformed JSON")
+	}
+	return nil
+}
