@@ -1,0 +1,172 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+)
+
+// Resource protects the handlers of a resource server (RFC 6750). It is safe
+// for concurrent use.
+type Resource struct {
+	verifier *Verifier
+	realm    string
+	metadata *resourceDocument // nil: none is served
+	log      *slog.Logger
+}
+
+// ResourceOptions describe a resource server; the zero value is fine.
+type ResourceOptions struct {
+	// URL is the resource's own identifier, which its clients call: https (http
+	// is for loopback), without a query or a fragment. With it the resource can
+	// serve its metadata, and its challenges name the document (RFC 9728).
+	URL string
+	// Scopes are all that the metadata tells of.
+	Scopes []string
+	// Realm of the challenges, printable ASCII without quotes and backslashes;
+	// default "api".
+	Realm string
+	// Logger is told why requests are refused, without a word of their tokens;
+	// default slog.Default().
+	Logger *slog.Logger
+}
+
+// NewResource protects handlers with a verifier. It refuses a URL, a realm or a
+// scope that cannot be told in a challenge.
+func NewResource(v *Verifier, o ResourceOptions) (*Resource, error) {
+	if v == nil {
+		return nil, errors.New("latchkey: a resource needs a verifier")
+	}
+	r := &Resource{verifier: v, realm: o.Realm, log: o.Logger}
+	if r.realm == "" {
+		r.realm = "api"
+	}
+	if r.log == nil {
+		r.log = slog.Default()
+	}
+	if !isQuotable(r.realm) {
+		return nil, fmt.Errorf("latchkey: a challenge cannot name the realm %q", r.realm)
+	}
+	if o.URL != "" {
+		var err error
+		if r.metadata, err = newResourceDocument(o.URL, v.keys.issuer, o.Scopes); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Require makes middleware that lets through requests whose access token is
+// valid and meets the demands; the handler finds it by [FromContext]. Others
+// are answered: 401 with a challenge, 403 if a scope is missing, 400 if the
+// credentials are malformed, 503 if nothing can be said about the token.
+// Preflight requests of browsers carry no token: answer them before.
+func (r *Resource) Require(list ...Demand) func(http.Handler) http.Handler {
+	d := gather(list)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req, ok := r.check(w, req, d); ok {
+				next.ServeHTTP(w, req)
+			}
+		})
+	}
+}
+
+// Check is [Resource.Require] for frameworks with middleware of another shape,
+// such as gin and echo: ok is false when the request has been answered,
+// otherwise the request that is returned carries the token.
+func (r *Resource) Check(w http.ResponseWriter, req *http.Request, list ...Demand) (authorized *http.Request, ok bool) {
+	return r.check(w, req, gather(list))
+}
+
+func (r *Resource) check(w http.ResponseWriter, req *http.Request, d demands) (*http.Request, bool) {
+	token, refused := r.decide(req, d)
+	if refused != nil {
+		refused.write(w, r.common())
+		return nil, false
+	}
+	return req.WithContext(NewContext(req.Context(), token)), true
+}
+
+// decide says what is wrong with a request. A token is verified before anything
+// is said about what it lacks (RFC 9470 §3).
+func (r *Resource) decide(req *http.Request, d demands) (*Token, *refusal) {
+	text, refused := bearer(req)
+	if refused != nil {
+		return nil, refused
+	}
+	token, err := r.verifier.Verify(req.Context(), text)
+	switch {
+	case errors.Is(err, ErrInvalidToken):
+		r.log.DebugContext(req.Context(), "access token refused", "error", err)
+		return nil, &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "The access token is expired, revoked or not meant for this resource"}
+	case err != nil: // also what nobody foresaw: it says nothing about the token
+		r.log.WarnContext(req.Context(), "cannot verify access tokens", "error", err)
+		return nil, &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Access tokens cannot be verified at the moment"}
+	case d.lackScope(token):
+		return nil, &refusal{http.StatusForbidden, "insufficient_scope", "The access token lacks a scope", []param{{"scope", strings.Join(d.scopes, " ")}}}
+	case d.lackAuthentication(token, r.verifier.options.Now(), r.verifier.options.Tolerance):
+		return nil, &refusal{http.StatusUnauthorized, "insufficient_user_authentication", "The user has to prove more, or anew", d.params()}
+	}
+	return token, nil
+}
+
+// common are the parameters of every challenge.
+func (r *Resource) common() []param {
+	list := []param{{"realm", r.realm}}
+	if r.metadata != nil {
+		list = append(list, param{"resource_metadata", r.metadata.location})
+	}
+	return list
+}
+
+// bearer reads the token of a request, from its one Authorization header and
+// nowhere else (RFC 6750 §2.1; RFC 9700 §4.3.2).
+func bearer(req *http.Request) (string, *refusal) {
+	given := req.Header.Values("Authorization")
+	malformed := &refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The Authorization header is malformed"}
+	if len(given) > 1 {
+		return "", malformed
+	}
+	if len(given) == 0 {
+		return "", &refusal{status: http.StatusUnauthorized}
+	}
+	scheme, text, _ := strings.Cut(given[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", &refusal{status: http.StatusUnauthorized}
+	}
+	if text = strings.Trim(text, " "); !isToken68(text) {
+		return "", malformed
+	}
+	return text, nil
+}
+
+// isToken68 says whether a text has the form of a token (RFC 9110 §11.2).
+func isToken68(text string) bool {
+	text = strings.TrimRight(text, "=")
+	for i := range len(text) {
+		c := text[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~+/", c) >= 0) {
+			return false
+		}
+	}
+	return text != ""
+}
+
+type tokenKey struct{}
+
+// NewContext puts a token where [FromContext] finds it; [Resource.Require] does,
+// and so may tests of handlers.
+func NewContext(ctx context.Context, t *Token) context.Context {
+	return context.WithValue(ctx, tokenKey{}, t)
+}
+
+// FromContext is the verified access token of a request; nil: the request did
+// not pass [Resource.Require]. A user is named by Issuer and Subject together.
+func FromContext(ctx context.Context) *Token {
+	t, _ := ctx.Value(tokenKey{}).(*Token)
+	return t
+}
