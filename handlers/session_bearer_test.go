@@ -75,6 +75,7 @@ func TestTheSessionAPIIsForBearers(t *testing.T) {
 			{"an ended session's session token", authorization("Bearer " + gone.Text("session_token")), 401, invalid},
 			{"a session token that nobody made", authorization("Bearer " + handle[:60] + other + handle[61:]), 401, invalid},
 			{"a refresh token", authorization("Bearer " + web.Text("refresh_token")), 401, invalid},
+			{"the id of a session", authorization("Bearer " + web.Text("session_id")), 401, invalid},
 			{"a back end's refresh token", authorization("Bearer " + backend.Text("refresh_token")), 401, invalid},
 			{"an access token without a session", authorization("Bearer " + w.machineToken()), 401, invalid},
 			{"another tenant's access token", as(acme), 401, invalid},
