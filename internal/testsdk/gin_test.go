@@ -12,9 +12,9 @@ import (
 )
 
 // gin's middleware is no http.Handler: it asks the resource itself.
-func requireInGin(resource *latchkey.Resource, demands ...latchkey.Demand) gin.HandlerFunc {
+func requireInGin(resource *latchkey.Resource, requirements ...latchkey.Requirement) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		request, ok := resource.Check(c.Writer, c.Request, demands...)
+		request, ok := resource.Check(c.Writer, c.Request, requirements...)
 		if !ok {
 			c.Abort()
 			return

@@ -60,15 +60,15 @@ func NewResource(v *Verifier, o ResourceOptions) (*Resource, error) {
 }
 
 // Require makes middleware that lets through requests whose access token is
-// valid and meets the demands; the handler finds it by [FromContext]. Others
+// valid and meets the requirements; the handler finds it by [FromContext]. Others
 // are answered: 401 with a challenge, 403 if a scope is missing, 400 if the
 // credentials are malformed, 503 if nothing can be said about the token.
 // Preflight requests of browsers carry no token: answer them before.
-func (r *Resource) Require(list ...Demand) func(http.Handler) http.Handler {
-	d := gather(list)
+func (r *Resource) Require(list ...Requirement) func(http.Handler) http.Handler {
+	need := gather(list)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			if req, ok := r.check(w, req, d); ok {
+			if req, ok := r.check(w, req, need); ok {
 				next.ServeHTTP(w, req)
 			}
 		})
@@ -78,12 +78,12 @@ func (r *Resource) Require(list ...Demand) func(http.Handler) http.Handler {
 // Check is [Resource.Require] for frameworks with middleware of another shape,
 // such as gin and echo: ok is false when the request has been answered,
 // otherwise the request that is returned carries the token.
-func (r *Resource) Check(w http.ResponseWriter, req *http.Request, list ...Demand) (authorized *http.Request, ok bool) {
+func (r *Resource) Check(w http.ResponseWriter, req *http.Request, list ...Requirement) (authorized *http.Request, ok bool) {
 	return r.check(w, req, gather(list))
 }
 
-func (r *Resource) check(w http.ResponseWriter, req *http.Request, d demands) (*http.Request, bool) {
-	token, refused := r.decide(req, d)
+func (r *Resource) check(w http.ResponseWriter, req *http.Request, need requirements) (*http.Request, bool) {
+	token, refused := r.decide(req, need)
 	if refused != nil {
 		refused.write(w, r.common())
 		return nil, false
@@ -93,7 +93,7 @@ func (r *Resource) check(w http.ResponseWriter, req *http.Request, d demands) (*
 
 // decide says what is wrong with a request. A token is verified before anything
 // is said about what it lacks (RFC 9470 §3).
-func (r *Resource) decide(req *http.Request, d demands) (*Token, *refusal) {
+func (r *Resource) decide(req *http.Request, need requirements) (*Token, *refusal) {
 	text, refused := bearer(req)
 	if refused != nil {
 		return nil, refused
@@ -106,10 +106,10 @@ func (r *Resource) decide(req *http.Request, d demands) (*Token, *refusal) {
 	case err != nil: // also what nobody foresaw: it says nothing about the token
 		r.log.WarnContext(req.Context(), "cannot verify access tokens", "error", err)
 		return nil, &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Access tokens cannot be verified at the moment"}
-	case d.lackScope(token):
-		return nil, &refusal{http.StatusForbidden, "insufficient_scope", "The access token lacks a scope", []param{{"scope", strings.Join(d.scopes, " ")}}}
-	case d.lackAuthentication(token, r.verifier.options.Now(), r.verifier.options.Tolerance):
-		return nil, &refusal{http.StatusUnauthorized, "insufficient_user_authentication", "The user has to prove more, or anew", d.params()}
+	case need.lackScope(token):
+		return nil, &refusal{http.StatusForbidden, "insufficient_scope", "The access token lacks a scope", []param{{"scope", strings.Join(need.scopes, " ")}}}
+	case need.lackAuthentication(token, r.verifier.options.Now(), r.verifier.options.Tolerance):
+		return nil, &refusal{http.StatusUnauthorized, "insufficient_user_authentication", "The user has to prove more, or anew", need.params()}
 	}
 	return token, nil
 }

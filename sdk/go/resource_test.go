@@ -68,14 +68,14 @@ func TestAResourceAnswersWithTheRightChallenge(t *testing.T) {
 	issuer, resource := newResource(t, latchkey.ResourceOptions{URL: resourceURL, Realm: "orders"})
 	strong := latchkeytest.Claims{"scope": "a b", "acr": "phr"}
 	old := latchkeytest.Claims{"scope": "a b", "acr": "phr", "auth_time": issuer.Now().Add(-time.Hour).Unix()}
-	demanding := []latchkey.Demand{latchkey.RequireScope("a"), latchkey.RequireScope("b"), latchkey.RequireACR("phrh", "phr"), latchkey.MaxAge(10 * time.Minute), latchkey.MaxAge(time.Hour)}
+	demanding := []latchkey.Requirement{latchkey.RequireScope("a"), latchkey.RequireScope("b"), latchkey.RequireACR("phrh", "phr"), latchkey.MaxAge(10 * time.Minute), latchkey.MaxAge(time.Hour)}
 	stepUp := map[string]string{"error": "insufficient_user_authentication", "acr_values": "phrh phr", "max_age": "600", "scope": "a b"}
 	foreign := latchkeytest.New(t)
 	for name, c := range map[string]struct {
-		token   string
-		demands []latchkey.Demand
-		status  int
-		want    map[string]string // of the challenge, but for what all have; nil: none
+		token        string
+		requirements []latchkey.Requirement
+		status       int
+		want         map[string]string // of the challenge, but for what all have; nil: none
 	}{
 		"a good token":                    {issuer.Token(), nil, 200, nil},
 		"all that is demanded":            {issuer.Token(strong), demanding, 200, nil},
@@ -86,7 +86,7 @@ func TestAResourceAnswersWithTheRightChallenge(t *testing.T) {
 		"an ID token with the audience":   {issuer.Sign("JWT", issuer.AccessClaims()), nil, 401, map[string]string{"error": "invalid_token"}},
 		"something else":                  {"abc", nil, 401, map[string]string{"error": "invalid_token"}},
 		"a scope too few":                 {issuer.Token(latchkeytest.Claims{"scope": "a"}), demanding, 403, map[string]string{"error": "insufficient_scope", "scope": "a b"}},
-		"a scope that is a part of one":   {issuer.Token(latchkeytest.Claims{"scope": "ab"}), []latchkey.Demand{latchkey.RequireScope("a")}, 403, map[string]string{"error": "insufficient_scope", "scope": "a"}},
+		"a scope that is a part of one":   {issuer.Token(latchkeytest.Claims{"scope": "ab"}), []latchkey.Requirement{latchkey.RequireScope("a")}, 403, map[string]string{"error": "insufficient_scope", "scope": "a"}},
 		"no acr":                          {issuer.Token(latchkeytest.Claims{"scope": "a b"}), demanding, 401, stepUp},
 		"another acr":                     {issuer.Token(latchkeytest.Claims{"scope": "a b", "acr": "pwd"}), demanding, 401, stepUp},
 		"too long ago":                    {issuer.Token(old), demanding, 401, stepUp},
@@ -94,7 +94,7 @@ func TestAResourceAnswersWithTheRightChallenge(t *testing.T) {
 		"an expired token that lacks acr": {issuer.ExpiredToken(), demanding, 401, map[string]string{"error": "invalid_token"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := call(resource.Require(c.demands...)(greet), "/v1/orders", "bEaReR "+c.token)
+			answer := call(resource.Require(c.requirements...)(greet), "/v1/orders", "bEaReR "+c.token)
 			if answer.StatusCode != c.status {
 				t.Errorf("status %d, want %d", answer.StatusCode, c.status)
 			}
