@@ -94,7 +94,7 @@ func (r *Resource) check(w http.ResponseWriter, req *http.Request, need requirem
 // decide says what is wrong with a request. A token is verified before anything
 // is said about what it lacks (RFC 9470 §3).
 func (r *Resource) decide(req *http.Request, need requirements) (*Token, *refusal) {
-	text, refused := bearer(req)
+	text, refused := presented(req)
 	if refused != nil {
 		return nil, refused
 	}
@@ -123,9 +123,9 @@ func (r *Resource) common() []param {
 	return list
 }
 
-// bearer reads the token of a request, from its one Authorization header and
+// presented reads the token of a request, from its one Authorization header and
 // nowhere else (RFC 6750 §2.1; RFC 9700 §4.3.2).
-func bearer(req *http.Request) (string, *refusal) {
+func presented(req *http.Request) (string, *refusal) {
 	given := req.Header.Values("Authorization")
 	malformed := &refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The Authorization header is malformed"}
 	if len(given) > 1 {
