@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -85,9 +86,10 @@ func (a *applier) tenant(want TenantSpec) error {
 		want.SigningAlgorithm = "RS256"
 	}
 	type fields struct {
-		SigningAlgorithm string    `json:"signing_algorithm"`
-		KeyRotation      *Duration `json:"key_rotation,omitempty"`
-		Disabled         bool      `json:"disabled,omitempty"`
+		SigningAlgorithm string     `json:"signing_algorithm"`
+		KeyRotation      *Duration  `json:"key_rotation,omitempty"`
+		ACR              []ACRClass `json:"acr,omitempty"`
+		Disabled         bool       `json:"disabled,omitempty"`
 	}
 	row, created, err := lockTenant(a.tx, want.ID, a.now)
 	if err != nil {
@@ -100,7 +102,8 @@ func (a *applier) tenant(want TenantSpec) error {
 		a.faults.Add("tenant "+want.ID, "this id belonged to a tenant that was removed and is never used again")
 		return nil
 	}
-	changed, err := diff(created, fields{row.SigningAlgorithm, row.KeyRotation, row.Disabled}, fields{want.SigningAlgorithm, want.KeyRotation, want.Disabled})
+	changed, err := diff(created, fields{row.SigningAlgorithm, row.KeyRotation, row.ACR, row.Disabled},
+		fields{want.SigningAlgorithm, want.KeyRotation, want.ACR, want.Disabled})
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (a *applier) tenant(want TenantSpec) error {
 			row.SessionsValidFrom = At(a.now)
 			a.disabled(want.Disabled, want.ID, EventTenantDisabled, Event{})
 		}
-		row.SigningAlgorithm, row.KeyRotation, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.KeyRotation, want.Disabled, At(a.now)
+		row.SigningAlgorithm, row.KeyRotation, row.ACR, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.KeyRotation, want.ACR, want.Disabled, At(a.now)
 		if err := a.tx.Save(row).Error; err != nil {
 			return err
 		}
@@ -143,7 +146,7 @@ func (a *applier) inside(want TenantSpec) error {
 			return fmt.Errorf("user %s: %w", u.Sub, err)
 		}
 	}
-	return a.collisions(want.ID)
+	return a.collisions(want.ID, want.acrValues())
 }
 
 func (a *applier) client(tenant string, want ClientSpec) error {
@@ -225,7 +228,7 @@ func (a *applier) disabled(now bool, tenant string, what EventType, e Event) {
 
 // collisions looks at the tenant as it now stands, stored entries and wanted
 // ones together: what a file does not name stays, and may be in the way.
-func (a *applier) collisions(tenant string) error {
+func (a *applier) collisions(tenant string, acrValues []string) error {
 	var clash []string
 	err := a.tx.Raw("SELECT c.id FROM clients c JOIN users u ON u.tenant_id = c.tenant_id AND u.sub = c.id WHERE c.tenant_id = ? AND c.removed_at IS NULL", tenant).Scan(&clash).Error
 	if err != nil {
@@ -241,6 +244,9 @@ func (a *applier) collisions(tenant string) error {
 	settings := make([]IssuerSettings, len(rows))
 	for i, row := range rows {
 		settings[i] = row.Settings
+		if most := row.Settings.MaxACR; most != "" && !slices.Contains(acrValues, most) {
+			a.faults.Add("tenant "+tenant, "max_acr %q of %s is not one of the classes in acr", most, row.Settings.Issuer)
+		}
 	}
 	for _, problem := range namespaceFaults(settings) {
 		a.faults.Add("tenant "+tenant, "%s", problem)

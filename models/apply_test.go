@@ -14,7 +14,7 @@ import (
 // texts that storage could bend.
 func office() models.TenantSpec {
 	return models.TenantSpec{
-		ID: "office", SigningAlgorithm: "ES256",
+		ID: "office", SigningAlgorithm: "ES256", ACR: []models.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "high", When: "factors.exists(f, f.age < 60)"}},
 		Clients: []models.ClientSpec{
 			{ID: "app", Secret: strings.Repeat("s", 32), PreviousSecret: strings.Repeat("p", 32), ClientSettings: models.ClientSettings{
 				Auth: models.AuthSecret, Grants: []string{models.GrantTokenExchange}, Preset: "aal2", RefreshGrace: span(0),
@@ -65,6 +65,9 @@ func TestApplyStoresWhatTheFileSays(t *testing.T) {
 		config, err := w.TenantConfig(t.Context(), "office")
 		must(t, err)
 		app := config.Clients[slices.IndexFunc(config.Clients, func(c models.Client) bool { return c.ID == "app" })]
+		if !slices.Equal(config.ACR, office().ACR) {
+			t.Errorf("classes %+v", config.ACR)
+		}
 		if p := app.Settings.Policy(); config.SigningAlgorithm != "ES256" || p.IdleTimeout != time.Hour || p.RefreshGrace != 0 || *app.Settings.MaxSessionsPerUser != (models.SessionCap{Limit: 3, WhenFull: models.Reject}) {
 			t.Errorf("the tenant signs with %s, the client has %+v and %+v", config.SigningAlgorithm, p, app.Settings)
 		}
@@ -111,7 +114,7 @@ func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.apply(office())
 		before := w.rows()
-		if changes := w.apply(models.TenantSpec{ID: "office", SigningAlgorithm: "ES256", Users: []models.UserSpec{{Sub: "bob", Attributes: map[string]any{"half": 0.25}}}}); len(changes) != 1 {
+		if changes := w.apply(models.TenantSpec{ID: "office", SigningAlgorithm: "ES256", ACR: office().ACR, Users: []models.UserSpec{{Sub: "bob", Attributes: map[string]any{"half": 0.25}}}}); len(changes) != 1 {
 			t.Errorf("it changed\n%s", printed(changes))
 		}
 		w.wantRows(before)
@@ -137,12 +140,16 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 			`tenant default: https://auth.example.com and https://b.example.com have the same subject_prefix "": give one another prefix, or share_subjects: true to both`},
 		"an issuer whose namespace begins like another's": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://c.example.com", "ab")}},
 			`tenant default: subject_prefix "abc" of https://z.example.com and "ab" of https://c.example.com: one begins with the other`},
+		"classes without the max_acr of a stored issuer": {models.TenantSpec{ID: acme, ACR: []models.ACRClass{{Value: "low", When: "true"}}},
+			`tenant default: max_acr "phr" of https://z.example.com is not one of the classes in acr`},
 		"a tenant that was pruned": {models.TenantSpec{ID: "gone"},
 			"tenant gone: this id belonged to a tenant that was removed and is never used again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
-				w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}, TrustedIssuers: []models.IssuerSpec{entry("https://z.example.com", "abc")}},
+				z := entry("https://z.example.com", "abc")
+				z.MaxACR = "phr"
+				w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}, TrustedIssuers: []models.IssuerSpec{z}},
 					models.TenantSpec{ID: "gone"})
 				w.exec("UPDATE tenants SET pruned_at = 1 WHERE id = 'gone'")
 				w.clock.Advance(time.Hour) // what is added now comes last

@@ -19,6 +19,7 @@ func printed(changes []models.Change) string {
 
 func TestChangesReadLikeTheFile(t *testing.T) {
 	const created = `+ tenant office
+    acr: [{"value":"low","when":"amr.size() > 0"},{"value":"high","when":"factors.exists(f, f.age < 60)"}]
     signing_algorithm: "ES256"
 + office/client app
     allow: "token.age < 3 && token.ok"

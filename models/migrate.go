@@ -22,6 +22,7 @@ var migrations = []struct {
 	{"0001_init", initSchema},
 	{"0002_removal", removalSchema},
 	{"0003_revocations", revocationSchema},
+	{"0004_assurance", assuranceSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

@@ -167,3 +167,9 @@ var revocationSchema = []string{
 	`ALTER TABLE clients ADD COLUMN longer_access_ttl BIGINT`, // the longest before, for a day
 	`ALTER TABLE clients ADD COLUMN longer_until BIGINT`,
 }
+
+// assuranceSchema keeps what a session's factors amounted to by the tenant's
+// own rules. A release that does not know them computes it by the default ones.
+var assuranceSchema = []string{
+	`ALTER TABLE sessions ADD COLUMN acr TEXT`,
+}

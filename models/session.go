@@ -59,6 +59,7 @@ type Session struct {
 	SessionToken Chain
 
 	Factors    []session.Factor
+	KeptACR    *string // what they amounted to by the tenant's own rules; nil: the default classes say
 	Attributes map[string]any
 	Scope      []string
 	Audience   []string
@@ -88,8 +89,14 @@ func (s *Session) Lifetime() session.Lifetime {
 	}
 }
 
-// ACR is the assurance that the session's factors amount to.
-func (s *Session) ACR() string { return session.Assurance(s.Factors) }
+// ACR is what the session's factors amounted to when one was last proved. A
+// rule may be about their age, so that it is not asked again.
+func (s *Session) ACR() string {
+	if s.KeptACR != nil {
+		return *s.KeptACR
+	}
+	return session.Assurance(s.Factors)
+}
 
 // Value implements driver.Valuer; GORM would take a bare array for a list.
 func (id SessionID) Value() (driver.Value, error) { return id[:], nil }
@@ -98,7 +105,7 @@ const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at
 	absolute_expires_at, idle_expires_at, ended_at, end_reason,
 	generation, refresh_digest, next_digest, root_version, rotated_at,
 	session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at,
-	factors, session_attributes, scope, audience, device_name, user_agent, ip,
+	factors, acr, session_attributes, scope, audience, device_name, user_agent, ip,
 	(SELECT attributes FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
 
 // scanSession reads a row of sessionColumns.
@@ -116,7 +123,7 @@ func scanSession(row interface{ Scan(...any) error }) (*Session, error) {
 		&absolute, &idle, &ended, &reason,
 		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
 		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
-		&factors, &attributes, &scope, &audience, &s.DeviceName, &s.UserAgent, &s.IP, &user)
+		&factors, &s.KeptACR, &attributes, &scope, &audience, &s.DeviceName, &s.UserAgent, &s.IP, &user)
 	if err != nil {
 		return nil, err
 	}

@@ -204,12 +204,12 @@ func (s *Store) insertSession(tx *gorm.DB, n *Session, details map[string]any) e
 	return s.record(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
 			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
 			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,
-			factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			factors, acr, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		n.ID, n.TenantID, n.ClientID, n.IssuerID, n.Subject, At(n.CreatedAt), At(n.AuthTime), At(n.LastActiveAt),
 		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
 		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
-		string(factors), attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
+		string(factors), n.KeptACR, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
 		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()))
 }
 

@@ -18,10 +18,17 @@ type TenantSpec struct {
 	SigningAlgorithm string       `yaml:"signing_algorithm"` // RS256 (default) | ES256 | Ed25519
 	KeyRotation      *Duration    `yaml:"key_rotation"`      // how old a signing key gets; none: for ever; default 90d
 	Disabled         bool         `yaml:"disabled"`
-	ACR              []string     `yaml:"acr" available:"later"`
+	ACR              []ACRClass   `yaml:"acr"` // from the weakest to the strongest; absent: session.DefaultClasses
 	TrustedIssuers   []IssuerSpec `yaml:"trusted_issuers"`
 	Clients          []ClientSpec `yaml:"clients"`
 	Users            []UserSpec   `yaml:"users"`
+}
+
+// ACRClass is one authentication context class of a tenant, and the rule that
+// says when it is reached.
+type ACRClass struct {
+	Value string `json:"value" yaml:"value"`
+	When  string `json:"when" yaml:"when"` // CEL over amr, kinds, factors
 }
 
 // UserSpec is a user as a configuration file gives it.
@@ -35,7 +42,8 @@ type UserSpec struct {
 type Tenant struct {
 	ID                string `gorm:"primaryKey"`
 	SigningAlgorithm  string
-	KeyRotation       *Duration // nil: DefaultKeyRotation
+	KeyRotation       *Duration  // nil: DefaultKeyRotation
+	ACR               []ACRClass `gorm:"column:acr;serializer:json"`
 	StoreDevice       bool
 	Disabled          bool
 	SessionsValidFrom Time // sessions created before are refused

@@ -55,6 +55,7 @@ func (v *tenantValidation) validate() {
 		v.Add(v.at+".key_rotation", "must be at least %s, or none", Duration(minKeyRotation))
 	}
 	v.optional(v.at+".signing_algorithm", v.SigningAlgorithm, oneOf("RS256", "ES256", "Ed25519"))
+	v.acrClasses()
 	for _, c := range v.Clients {
 		v.clients[c.ID] = true
 	}

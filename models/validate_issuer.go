@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/latchkey/latchkey/session"
 )
 
 // Bounds of what a trusted issuer may be allowed.
@@ -48,7 +46,7 @@ func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
 	if e.Asserts != nil {
 		v.each(at+".asserts", *e.Asserts, oneOf("amr", "auth_time", "acr"))
 	}
-	v.optional(at+".max_acr", e.MaxACR, oneOf(session.ACRValues...))
+	v.optional(at+".max_acr", e.MaxACR, oneOf(v.acrValues()...))
 	v.notEmpty(at+".clients", e.Clients)
 	v.each(at+".clients", e.Clients, func(id string) string {
 		if v.clients[id] {

@@ -67,6 +67,14 @@ func fault(lines ...string) []string { return lines }
 
 func TestValidateTenant(t *testing.T) {
 	const id = "id: must be 1–63 of a–z, 0–9 and -, and not begin with -"
+	const acrValue = `must be 1–100 printable ASCII characters without spaces, " and \`
+	classes := func(values ...string) []models.ACRClass {
+		list := []models.ACRClass{}
+		for _, value := range values {
+			list = append(list, models.ACRClass{Value: value, When: "true"})
+		}
+		return list
+	}
 	with := func(name string, change func(*models.TenantSpec), want ...string) row { return row{name, change, want} }
 	check(t, []row{
 		with("takes one without fault", func(*models.TenantSpec) {}),
@@ -82,6 +90,19 @@ func TestValidateTenant(t *testing.T) {
 		with("takes no key rotation", func(t *models.TenantSpec) { t.KeyRotation = duration("none") }),
 		with("refuses a key rotation that leaves no time to announce", func(t *models.TenantSpec) { t.KeyRotation = duration("47h59m") },
 			"key_rotation: must be at least 2d, or none"),
+		with("takes classes of its own", func(t *models.TenantSpec) { t.ACR = classes("urn:example:basic", strings.Repeat("a", 100)) }),
+		with("takes a max_acr of its classes", func(t *models.TenantSpec) { t.ACR, t.TrustedIssuers[0].MaxACR = classes("low", "high"), "high" }),
+		with("refuses a max_acr of other classes", func(t *models.TenantSpec) { t.ACR, t.TrustedIssuers[0].MaxACR = classes("low", "high"), "phr" },
+			"trusted_issuers[0].max_acr: must be one of low, high"),
+		with("refuses an empty list of classes", func(t *models.TenantSpec) { t.ACR = classes() },
+			"acr: is empty, which would mean the default; leave it out, or list something"),
+		with("refuses 21 classes", func(t *models.TenantSpec) { t.ACR = classes(strings.Split("abcdefghijklmnopqrstu", "")...) }, "acr: must be at most 20"),
+		with("refuses a class without a value", func(t *models.TenantSpec) { t.ACR = classes("low", "") }, "acr[1].value: is missing"),
+		with("refuses a class without a rule", func(t *models.TenantSpec) { t.ACR = []models.ACRClass{{Value: "low", When: " "}} }, "acr[0].when: has no expression"),
+		with("refuses two classes of one value", func(t *models.TenantSpec) { t.ACR = classes("low", "low") }, "acr[1].value: is the same as tenants[0].acr[0].value"),
+		with("refuses a value that acr_values could not carry", func(t *models.TenantSpec) { t.ACR = classes("very low") }, "acr[0].value: "+acrValue),
+		with("refuses a value that a challenge could not quote", func(t *models.TenantSpec) { t.ACR = classes(`"low"`) }, "acr[0].value: "+acrValue),
+		with("refuses a value of 101 characters", func(t *models.TenantSpec) { t.ACR = classes(strings.Repeat("a", 101)) }, "acr[0].value: "+acrValue),
 	})
 	t.Run("refuses two of one id", func(t *testing.T) {
 		faults := models.ValidateTenants([]models.TenantSpec{{ID: "a"}, {ID: "b"}, {ID: "a"}}, baseIssuer)
