@@ -17,6 +17,7 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 		return faults
 	}
 	for i, t := range tenants {
+		compileClasses(envs.class, t.ACR, fmt.Sprintf("tenants[%d].acr", i), &faults)
 		for j, issuer := range t.TrustedIssuers {
 			path := fmt.Sprintf("tenants[%d].trusted_issuers[%d].", i, j)
 			e := issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: issuer.IssuerSettings}}

@@ -21,6 +21,10 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 		return models.ClientSpec{ClientSettings: c}
 	}
 	fine := models.TenantSpec{
+		ACR: []models.ACRClass{
+			{Value: "basic", When: "amr.size() > 0"}, {Value: "two", When: "kinds.size() > 1"}, {Value: "dyn", When: "dyn(amr)[0]"},
+			{Value: "fresh", When: "factors.exists(f, f.amr in ['hwk', 'swk'] && f.kind == 'possession' && f.issuer.startsWith('https://') && f.acr != 'x' && f.age < 3600)"},
+		},
 		TrustedIssuers: []models.IssuerSpec{issuer(func(e *models.IssuerSettings) {
 			e.Subject, e.UserAttributes = "token.?oid.orValue(token.sub)", map[string]string{"email": "token.email"}
 			e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
@@ -31,6 +35,10 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 		}), client(func(*models.ClientSettings) {})},
 	}
 	faulty := models.TenantSpec{
+		ACR: []models.ACRClass{
+			{Value: "a", When: "amr.size()"}, {Value: "b", When: "true"}, {Value: "c", When: "factors.exists(f, f.agee < 60)"},
+			{Value: "d", When: "token.sub == 'alice'"}, {Value: "e", When: "factors.exists(f, f.age < '1h')"}, {Value: "f", When: "amr.size( > 0"},
+		},
 		TrustedIssuers: []models.IssuerSpec{
 			issuer(func(e *models.IssuerSettings) {}),
 			issuer(func(e *models.IssuerSettings) {
@@ -58,6 +66,11 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 		got = append(got, fault.String())
 	}
 	want := []string{
+		"tenants[1].acr[0].when: yields int, but bool is needed",
+		"tenants[1].acr[2].when: undefined field 'agee'",
+		"tenants[1].acr[3].when: undeclared reference to 'token'",
+		"tenants[1].acr[4].when: found no matching overload for '_<_' applied to '(int, string)'",
+		"tenants[1].acr[5].when: Syntax error: extraneous input '>' expecting {'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
 		"tenants[1].trusted_issuers[1].subject: yields int, but string is needed",
 		"tenants[1].trusted_issuers[1].user_attributes.a: undeclared reference to 'usr'",
 		"tenants[1].trusted_issuers[1].user_attributes.c: undeclared reference to 'user'",

@@ -31,8 +31,10 @@ type exchange struct {
 	deviceName string
 	issuedType string
 	demand     session.Demand
-	swap       *swap    // of a session token, instead of a client token
-	raise      *raising // the session that the client token raises
+	acr        string           // what is proved, by the tenant's rules
+	failed     map[string]error // of those rules, that could not be decided
+	swap       *swap            // of a session token, instead of a client token
+	raise      *raising         // the session that the client token raises
 }
 
 // CanHandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
@@ -102,8 +104,8 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 	if x.scope, err = grantScope(client, form.Get("scope")); err != nil {
 		return err
 	}
-	if !x.demand.Met(t.now(), session.Assurance(x.subject.factors), x.subject.authTime) {
-		return unmetDemand()
+	if err := x.assure(client, x.subject.factors, x.subject.authTime, t.now()); err != nil {
+		return err
 	}
 	state.exchange = x
 	return nil
@@ -168,6 +170,7 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	}
 	state.call.SessionID = n.ID.String()
 	t.reportClaims(ctx, &n.Session, now, access.leftOut)
+	t.reportRules(ctx, &n.Session, now, x.failed)
 	state.answer = access.response(x.scope)
 	state.answer.IssuedTokenType = x.issuedType
 	state.answer.SessionID, state.answer.SessionExpiresAt = n.ID.String(), n.AbsoluteExpiry.Unix()
@@ -196,7 +199,7 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 			ID: id, TenantID: c.TenantID, ClientID: c.ID, IssuerID: x.subject.entry.ID, Subject: x.subject.sub,
 			CreatedAt: now, AuthTime: x.subject.authTime, LastActiveAt: now,
 			AbsoluteExpiry: absolute, IdleExpiry: idle,
-			Factors: x.subject.factors, Attributes: x.subject.sessionAttributes,
+			Factors: x.subject.factors, KeptACR: c.tenant.keptACR(x.acr), Attributes: x.subject.sessionAttributes,
 			Scope: x.scope, Audience: x.targets,
 			DeviceName: x.deviceName, UserAgent: call.UserAgent, IP: call.IP,
 			UserAttributes: x.subject.userAttributes,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/cel-go/common/types"
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
+	"github.com/google/cel-go/ext"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -33,7 +35,7 @@ var (
 
 // environments declare the variables that each kind of expression sees
 // (DESIGN §2).
-var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim *cel.Env }, err error) {
+var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, class *cel.Env }, err error) {
 	declare := func(names ...string) *cel.Env {
 		opts := []cel.EnvOption{cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true)}
 		for _, name := range names {
@@ -46,6 +48,12 @@ var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim *ce
 	envs.issuer = declare("token")
 	envs.allow = declare("token", "client", "user")
 	envs.claim = declare("user", "session")
+	var e error
+	envs.class, e = cel.NewEnv(cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),
+		ext.NativeTypes(reflect.TypeFor[ruleFactor](), ext.ParseStructTags(true)),
+		cel.Variable("factors", cel.ListType(cel.ObjectType("oauth.ruleFactor"))),
+		cel.Variable("amr", cel.ListType(cel.StringType)), cel.Variable("kinds", cel.ListType(cel.StringType)))
+	err = errors.Join(err, e)
 	return envs, err
 })
 

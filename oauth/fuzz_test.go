@@ -22,6 +22,7 @@ import (
 	"github.com/google/cel-go/common/types"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
 )
 
 // FuzzHandle: of all texts, only those that were issued are tokens.
@@ -463,6 +464,40 @@ func FuzzAllow(f *testing.F) {
 			}
 			if passes != nil && refusal(passes) != "400 invalid_request" {
 				t.Errorf("%s: %v", rule, passes)
+			}
+		})
+	})
+}
+
+// FuzzACRRule: only the boolean true holds, whatever a rule makes of what was
+// proved.
+func FuzzACRRule(f *testing.F) {
+	envs, err := environments()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, rule, amr string, age int64) {
+		ends(t, rule, func() {
+			var faults models.Faults
+			classes := compileClasses(envs.class, []models.ACRClass{{Value: "any", When: rule}}, "acr", &faults)
+			var factors []session.Factor
+			for method := range strings.FieldsSeq(amr) {
+				factors = append(factors, session.Factor{AMR: method, Issuer: "https://auth.example.com", AuthTime: epoch.Add(-time.Duration(age))})
+			}
+			acr, failed := classes.Assurance(epoch, factors)
+			switch {
+			case acr != "" && (len(faults) > 0 || len(factors) == 0 || failed != nil):
+				t.Errorf("%s holds over %q: %v, %v", rule, amr, faults, failed)
+			case len(faults) > 0 && len(factors) > 0 && failed["any"] == nil:
+				t.Errorf("%s has faults, and does not fail: %v", rule, faults)
+			case len(faults) == 0 && len(factors) > 0:
+				e, err := compile(envs.class, rule, boolType)
+				if err != nil {
+					t.Fatalf("%s compiles once: %v", rule, err)
+				}
+				if holds, err := e.holds(epoch, factors); (acr != "") != (holds && err == nil) {
+					t.Errorf("%s yields %t, %v and %q", rule, holds, err, acr)
+				}
 			}
 		})
 	})

@@ -27,6 +27,7 @@ const (
 type issuerEntry struct {
 	models.TrustedIssuer
 	audiences         []string
+	acrValues         []string // of the tenant, rising
 	algorithms        []string
 	source            keySource // nil: a shared secret
 	secret            []byte
@@ -37,7 +38,7 @@ type issuerEntry struct {
 
 func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerEntry, error) {
 	s := row.Settings
-	e := &issuerEntry{TrustedIssuer: row, audiences: s.Audiences}
+	e := &issuerEntry{TrustedIssuer: row, audiences: s.Audiences, acrValues: t.classes().Values()}
 	if len(e.audiences) == 0 {
 		e.audiences = []string{t.Issuer}
 	}

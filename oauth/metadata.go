@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/session"
 )
 
 // Document is a public document with its validator (RFC 9110 §8.8.3).
@@ -76,7 +75,7 @@ func (t *Tenant) describe() (*Document, error) {
 		IntrospectionEndpoint: t.Issuer + "/introspect", UserInfoEndpoint: t.Issuer + "/userinfo", JWKSURI: t.Issuer + "/.well-known/jwks.json",
 		ResponseTypes: []string{}, GrantTypes: grantTypes, SubjectTypes: []string{"public"}, IDTokenSigningAlgs: algorithms,
 		TokenEndpointAuth: methods, RevocationEndpointAuth: methods, IntrospectionEndpointAuth: methods[1:],
-		IntrospectionSigningAlgs: algorithms[len(algorithms)-1:], ACRValues: session.ACRValues, ScopesSupported: slices.Compact(scopes),
+		IntrospectionSigningAlgs: algorithms[len(algorithms)-1:], ACRValues: t.classes().Values(), ScopesSupported: slices.Compact(scopes),
 	})
 }
 

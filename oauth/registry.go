@@ -210,6 +210,10 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		log.Error("expressions", "error", err)
 		return t
 	}
+	var unusable models.Faults
+	if t.ownClasses = compileClasses(envs.class, c.ACR, "acr", &unusable); len(unusable) > 0 {
+		log.Error("acr rules are unusable", "error", unusable)
+	}
 	for _, row := range c.Clients {
 		client := &Client{Client: row, tenant: t}
 		var faults models.Faults

@@ -89,7 +89,7 @@ func (t *tokenExchange) askRaise(ctx context.Context, c *Client, x *exchange, fo
 	if x.raise.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
 		return err
 	}
-	return x.askRaised(row, t.now())
+	return x.askRaised(c, row, t.now())
 }
 
 // refuseStranger refuses the client token of another user, and remembers it.
@@ -103,15 +103,12 @@ func (t *tokenExchange) refuseStranger(ctx context.Context, x *exchange, row *mo
 
 // askRaised asks whether the session, with what was newly proved, is what the
 // request demands, and still fits into a token.
-func (x *exchange) askRaised(row *models.Session, now time.Time) error {
+func (x *exchange) askRaised(c *Client, row *models.Session, now time.Time) error {
 	raised := session.Raise(row.Factors, x.subject.factors)
 	if text, err := encodeJSON(session.AMR(raised)); err != nil || len(text) > maxAMR {
 		return badSubject("the session would have too many factors")
 	}
-	if !x.demand.Met(now, session.Assurance(raised), later(row.AuthTime, x.subject.authTime)) {
-		return unmetDemand()
-	}
-	return nil
+	return x.assure(c, raised, later(row.AuthTime, x.subject.authTime), now)
 }
 
 // carryOutRaise raises the session in one transaction, in which the access
@@ -140,6 +137,7 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 	}
 	state.call.SessionID = row.ID.String()
 	t.reportClaims(ctx, row, now, access.leftOut)
+	t.reportRules(ctx, row, now, x.failed)
 	state.answer = access.response(x.raise.scope)
 	state.answer.IssuedTokenType = x.issuedType
 	state.answer.SessionID, state.answer.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
@@ -158,7 +156,7 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 	if !c.alive(row, now) {
 		return handle{}, invalidSession(errors.New("over, or another client's"))
 	}
-	if err := x.askRaised(row, now); err != nil {
+	if err := x.askRaised(c, row, now); err != nil {
 		return handle{}, err
 	}
 	switch presented := x.raise.presented; {
@@ -169,10 +167,10 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 	case presented.kind != 0 && t.keys.place(row, presented) != current:
 		return handle{}, invalidSession(errors.New("replaced"))
 	}
-	row.Factors = session.Raise(row.Factors, x.subject.factors)
+	row.Factors, row.KeptACR = session.Raise(row.Factors, x.subject.factors), c.tenant.keptACR(x.acr)
 	row.AuthTime = later(row.AuthTime, x.subject.authTime)
 	absolute, idle := c.limits(now)
-	if session.Anew(row.Factors, x.subject.factors) {
+	if c.tenant.classes().Anew(now, x.acr, x.subject.factors) {
 		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
 	}
 	row.LastActiveAt, row.IdleExpiry, row.UserAgent, row.IP = now, idle, call.UserAgent, call.IP

@@ -106,7 +106,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 func (e *issuerEntry) capped(asserted any) string {
 	acr, _ := asserted.(string)
 	most := e.Settings.MaxACR
-	if most != "" && slices.Index(session.ACRValues, acr) > slices.Index(session.ACRValues, most) {
+	if most != "" && slices.Index(e.acrValues, acr) > slices.Index(e.acrValues, most) {
 		return most
 	}
 	return acr

@@ -19,7 +19,7 @@ func subjectOf(t *testing.T, settings models.IssuerSettings, claims string) *Sub
 		settings.TokenType = models.TokenTypeJWT
 	}
 	settings.Issuer = "https://auth.example.com"
-	entry := &issuerEntry{TrustedIssuer: models.TrustedIssuer{ID: "entry", Settings: settings}, audiences: []string{"ours", "also ours"}}
+	entry := &issuerEntry{TrustedIssuer: models.TrustedIssuer{ID: "entry", Settings: settings}, audiences: []string{"ours", "also ours"}, acrValues: session.ACRValues}
 	var faults models.Faults
 	if entry.compile(&faults, ""); len(faults) > 0 {
 		t.Fatal(faults)

@@ -53,7 +53,7 @@ func (t *tokenExchange) askSwap(ctx context.Context, c *Client, x *exchange, tok
 	if s.scope, err = narrowScope(c, s.row.Scope, form.Get("scope")); err != nil {
 		return err
 	}
-	if !x.demand.Met(t.now(), s.row.ACR(), s.row.AuthTime) {
+	if !x.demand.Met(c.tenant.classes(), t.now(), s.row.ACR(), s.row.AuthTime) {
 		return unmetDemand()
 	}
 	x.swap = s

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
 )
 
 // Tenant is what a node holds of a tenant: everything that does not change
@@ -17,6 +18,8 @@ type Tenant struct {
 	issuers []*issuerEntry
 	ring    *keyRing
 	origins []string // of all clients
+
+	ownClasses session.Classes // none: the default ones
 
 	metadata func() (*Document, error) // describe, made once
 

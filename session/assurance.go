@@ -28,59 +28,59 @@ const (
 // ACRValues lists the default classes from the weakest to the strongest.
 var ACRValues = []string{ACROneFactor, ACRTwoFactors, ACRPhishingResistant, ACRHardware}
 
-// kind groups authentication methods by what they prove; two factors are two
+// Kind groups authentication methods by what they prove; two factors are two
 // methods of different kinds.
-type kind int
+type Kind string
 
+// The kinds of factors.
 const (
-	knowledge kind = iota + 1
-	possession
-	inherence
+	Knowledge  Kind = "knowledge"
+	Possession Kind = "possession"
+	Inherence  Kind = "inherence"
 )
 
 // kinds leaves out every registered value that proves nothing by itself
 // ("mfa", "mca", "user", "geo", "rba", "wia"), and all unknown ones.
-var kinds = map[string]kind{
-	"kba": knowledge, "pin": knowledge, "pwd": knowledge,
-	"hwk": possession, "otp": possession, "pop": possession, "sc": possession,
-	"sms": possession, "swk": possession, "tel": possession,
-	"face": inherence, "fpt": inherence, "iris": inherence, "retina": inherence, "vbm": inherence,
+var kinds = map[string]Kind{
+	"kba": Knowledge, "pin": Knowledge, "pwd": Knowledge,
+	"hwk": Possession, "otp": Possession, "pop": Possession, "sc": Possession,
+	"sms": Possession, "swk": Possession, "tel": Possession,
+	"face": Inherence, "fpt": Inherence, "iris": Inherence, "retina": Inherence, "vbm": Inherence,
 }
 
-// Assurance is the strongest default acr that the factors support, empty when
-// they prove nothing. A factor counts towards a class only if its issuer entry
-// may vouch for that class.
-func Assurance(factors []Factor) string {
-	for level := len(ACRValues) - 1; level >= 0; level-- {
-		acr := ACRValues[level]
-		var counted []Factor
-		for _, f := range factors {
-			if f.MaxACR == "" || slices.Index(ACRValues, f.MaxACR) >= level {
-				counted = append(counted, f)
-			}
-		}
-		if supports(counted, acr) {
-			return acr
+// Kind is what the factor proves, empty if it proves nothing by itself.
+func (f Factor) Kind() Kind { return kinds[f.AMR] }
+
+// Kinds are those of the factors, each once, in the order they were proved.
+func Kinds(factors []Factor) []Kind {
+	var proved []Kind
+	for _, f := range factors {
+		if k := f.Kind(); k != "" && !slices.Contains(proved, k) {
+			proved = append(proved, k)
 		}
 	}
-	return ""
+	return proved
 }
 
-// supports says whether the factors amount to acr.
+// Assurance is the acr of the strongest default class that the factors amount
+// to. It does not depend on their age.
+func Assurance(factors []Factor) string {
+	acr, _ := DefaultClasses.Assurance(time.Time{}, factors)
+	return acr
+}
+
+// supports says whether the factors amount to a default class.
 func supports(factors []Factor, acr string) bool {
 	methods := map[string]bool{}
-	proved := map[kind]bool{}
+	proved := map[Kind]bool{}
 	for _, f := range factors {
-		if f.ACR == acr {
-			return true
-		}
-		if k := kinds[f.AMR]; k != 0 {
+		if k := f.Kind(); k != "" {
 			methods[f.AMR], proved[k] = true, true
 		}
 	}
 	switch acr {
 	case ACRHardware:
-		return methods["hwk"] && (proved[knowledge] || proved[inherence])
+		return methods["hwk"] && (proved[Knowledge] || proved[Inherence])
 	case ACRPhishingResistant:
 		return methods["hwk"] || methods["swk"]
 	case ACRTwoFactors:

@@ -8,18 +8,15 @@ import (
 // Demand is what a request wants of the proof behind a session (RFC 9470 §5).
 // The zero value demands nothing.
 type Demand struct {
-	ACR    []string      // any of these, or a stronger one of ACRValues
+	ACR    []string      // any of these, or a stronger class of the tenant
 	MaxAge time.Duration // since the newest factor
 	Fresh  bool          // MaxAge counts, also when it is zero
 }
 
-// Met says whether acr and authTime meet the demand at now.
-func (d Demand) Met(now time.Time, acr string, authTime time.Time) bool {
+// Met says whether acr, of these classes, and authTime meet the demand at now.
+func (d Demand) Met(classes Classes, now time.Time, acr string, authTime time.Time) bool {
 	if d.Fresh && age(now, authTime) > d.MaxAge {
 		return false
 	}
-	return len(d.ACR) == 0 || slices.ContainsFunc(d.ACR, func(wanted string) bool {
-		level := slices.Index(ACRValues, wanted)
-		return acr == wanted || level >= 0 && slices.Index(ACRValues, acr) > level
-	})
+	return len(d.ACR) == 0 || slices.ContainsFunc(d.ACR, func(wanted string) bool { return classes.Reach(acr, wanted) })
 }

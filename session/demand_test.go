@@ -32,7 +32,7 @@ func TestDemandIsMet(t *testing.T) {
 		{"strong enough, but too old", Demand{Fresh: true, MaxAge: time.Minute, ACR: []string{"phr"}}, "phr", time.Hour, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := row.demand.Met(now, row.acr, now.Add(-row.age)); got != row.met {
+			if got := row.demand.Met(DefaultClasses, now, row.acr, now.Add(-row.age)); got != row.met {
 				t.Errorf("met: %t", got)
 			}
 		})

@@ -11,11 +11,3 @@ func Raise(factors, proved []Factor) []Factor {
 	})
 	return append(raised, proved...)
 }
-
-// Anew says whether the newly proved factors alone amount to what the session
-// is worth with them: a full re-authentication, which starts both of its limits
-// again. A single added factor does not (NIST SP 800-63B-4 §5.2).
-func Anew(raised, proved []Factor) bool {
-	acr := Assurance(raised)
-	return acr != "" && Assurance(proved) == acr
-}

@@ -53,7 +53,8 @@ func TestAnewIsAFullReauthentication(t *testing.T) {
 		{"nothing", []Factor{proof("pwd", "a", 1)}, nil, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if got := Anew(Raise(row.before, row.proved), row.proved); got != row.anew {
+			acr := Assurance(Raise(row.before, row.proved))
+			if got := DefaultClasses.Anew(time.Unix(3, 0), acr, row.proved); got != row.anew {
 				t.Errorf("anew: %t", got)
 			}
 		})
