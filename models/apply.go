@@ -89,6 +89,7 @@ func (a *applier) tenant(want TenantSpec) error {
 		SigningAlgorithm string     `json:"signing_algorithm"`
 		KeyRotation      *Duration  `json:"key_rotation,omitempty"`
 		ACR              []ACRClass `json:"acr,omitempty"`
+		StoreDevice      *bool      `json:"store_device,omitempty"`
 		Disabled         bool       `json:"disabled,omitempty"`
 	}
 	row, created, err := lockTenant(a.tx, want.ID, a.now)
@@ -102,8 +103,9 @@ func (a *applier) tenant(want TenantSpec) error {
 		a.faults.Add("tenant "+want.ID, "this id belonged to a tenant that was removed and is never used again")
 		return nil
 	}
-	changed, err := diff(created, fields{row.SigningAlgorithm, row.KeyRotation, row.ACR, row.Disabled},
-		fields{want.SigningAlgorithm, want.KeyRotation, want.ACR, want.Disabled})
+	store := want.StoreDevice == nil || *want.StoreDevice
+	changed, err := diff(created, fields{row.SigningAlgorithm, row.KeyRotation, row.ACR, unlessTrue(row.StoreDevice), row.Disabled},
+		fields{want.SigningAlgorithm, want.KeyRotation, want.ACR, unlessTrue(store), want.Disabled})
 	if err != nil {
 		return err
 	}
@@ -113,6 +115,7 @@ func (a *applier) tenant(want TenantSpec) error {
 			row.SessionsValidFrom = At(a.now)
 			a.disabled(want.Disabled, want.ID, EventTenantDisabled, Event{})
 		}
+		row.storeDevice(store, a.now)
 		row.SigningAlgorithm, row.KeyRotation, row.ACR, row.Disabled, row.UpdatedAt = want.SigningAlgorithm, want.KeyRotation, want.ACR, want.Disabled, At(a.now)
 		if err := a.tx.Save(row).Error; err != nil {
 			return err
@@ -126,6 +129,14 @@ func (a *applier) tenant(want TenantSpec) error {
 		return touchTenant(a.tx, want.ID, a.now)
 	}
 	return nil
+}
+
+// unlessTrue leaves the default out of a difference.
+func unlessTrue(v bool) *bool {
+	if v {
+		return nil
+	}
+	return &v
 }
 
 // inside applies what belongs to a tenant.

@@ -169,7 +169,9 @@ var revocationSchema = []string{
 }
 
 // assuranceSchema keeps what a session's factors amounted to by the tenant's
-// own rules. A release that does not know them computes it by the default ones.
+// own rules, and lets device facts be forgotten. A release that does not know
+// them computes acr by the default rules, and goes on storing devices.
 var assuranceSchema = []string{
 	`ALTER TABLE sessions ADD COLUMN acr TEXT`,
+	`ALTER TABLE tenants ADD COLUMN forget_devices_at BIGINT`,
 }

@@ -18,7 +18,8 @@ type TenantSpec struct {
 	SigningAlgorithm string       `yaml:"signing_algorithm"` // RS256 (default) | ES256 | Ed25519
 	KeyRotation      *Duration    `yaml:"key_rotation"`      // how old a signing key gets; none: for ever; default 90d
 	Disabled         bool         `yaml:"disabled"`
-	ACR              []ACRClass   `yaml:"acr"` // from the weakest to the strongest; absent: session.DefaultClasses
+	StoreDevice      *bool        `yaml:"store_device"` // default true
+	ACR              []ACRClass   `yaml:"acr"`          // from the weakest to the strongest; absent: session.DefaultClasses
 	TrustedIssuers   []IssuerSpec `yaml:"trusted_issuers"`
 	Clients          []ClientSpec `yaml:"clients"`
 	Users            []UserSpec   `yaml:"users"`
@@ -44,7 +45,8 @@ type Tenant struct {
 	SigningAlgorithm  string
 	KeyRotation       *Duration  // nil: DefaultKeyRotation
 	ACR               []ACRClass `gorm:"column:acr;serializer:json"`
-	StoreDevice       bool
+	StoreDevice       bool       // of sessions: name, user agent and address
+	ForgetDevicesAt   Time       // what was stored of them before is cleared from then on; null: it has been
 	Disabled          bool
 	SessionsValidFrom Time // sessions created before are refused
 	PrunedAt          Time // its id is never accepted again

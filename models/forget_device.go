@@ -1,0 +1,82 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// storeDevice switches the storing of device facts. Nodes that have not heard of
+// it may store some for a while: what there is is cleared after that.
+func (t *Tenant) storeDevice(store bool, now time.Time) {
+	switch {
+	case store:
+		t.ForgetDevicesAt = Time{}
+	case t.StoreDevice:
+		t.ForgetDevicesAt = At(now.Add(lastIssue))
+	}
+	t.StoreDevice = store
+}
+
+// ForgetDevices clears name, user agent and address of the sessions of tenants
+// that store them no more, in small batches by primary key, once for each time
+// that it is switched off. What the event log says of them goes with its age.
+func (s *Store) ForgetDevices(ctx context.Context) error {
+	due := map[string]Time{}
+	err := s.query(ctx, func(db *gorm.DB) error {
+		rows, err := db.Raw("SELECT id, forget_devices_at FROM tenants WHERE forget_devices_at <= ?", At(s.Now())).Rows()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			var at Time
+			if err := rows.Scan(&id, &at); err != nil {
+				return err
+			}
+			due[id] = at
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return err
+	}
+	for id, at := range due {
+		if err := s.forgetDevices(ctx, id); err != nil {
+			return fmt.Errorf("forget devices of %s: %w", id, err)
+		}
+		err := s.exec(ctx, func(db *gorm.DB) error {
+			return db.Exec("UPDATE tenants SET forget_devices_at = NULL WHERE id = ? AND forget_devices_at = ?", id, at).Error
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) forgetDevices(ctx context.Context, tenant string) error {
+	for last := []byte{}; last != nil; {
+		var ids [][]byte
+		err := s.query(ctx, func(db *gorm.DB) error {
+			return db.Raw("SELECT id FROM sessions WHERE tenant_id = ? AND (device_name <> '' OR user_agent <> '' OR ip <> '') AND id > ? ORDER BY id LIMIT ?",
+				tenant, last, pruneBatch).Scan(&ids).Error
+		})
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		err = s.exec(ctx, func(db *gorm.DB) error {
+			return db.Exec("UPDATE sessions SET device_name = '', user_agent = '', ip = '' WHERE id IN ?", ids).Error
+		})
+		if err != nil {
+			return err
+		}
+		if last = ids[len(ids)-1]; len(ids) < pruneBatch {
+			last = nil
+		}
+	}
+	return nil
+}
