@@ -88,7 +88,7 @@ func TestAnACRStaysAsItWasDecided(t *testing.T) {
 			}
 			for what, got := range map[string]string{
 				"introspection":     w.Introspect("", a.Text("access_token")).Text("acr"),
-				"the object":        w.want(200, "", w.Get("/session", testserver.Header("Authorization", "Bearer "+a.Text("access_token")))).Text("acr"),
+				"the object":        w.want(200, "", w.Get("/session", as(a))).Text("acr"),
 				"the back end sees": w.want(200, "", w.Get("/sessions/"+a.Text("session_id"), asBackend())).Text("acr"),
 			} {
 				if got != want {

@@ -32,8 +32,9 @@ func userVariable(sub string, attributes map[string]any) map[string]any {
 
 // sessionVariable is `session` as CEL sees it: the attributes it was created
 // with, and what we know of it.
-func sessionVariable(s *models.Session) map[string]any {
-	v := map[string]any{"device": map[string]any{"name": s.DeviceName, "user_agent": s.UserAgent, "ip": s.IP}}
+func sessionVariable(t *Tenant, s *models.Session) map[string]any {
+	device := t.device(s)
+	v := map[string]any{"device": map[string]any{"name": device.Name, "user_agent": device.UserAgent, "ip": device.IP}}
 	maps.Copy(v, s.Attributes) // a mapped "device" is the one that was asked for
 	amr := []any{}
 	for _, method := range session.AMR(s.Factors) {
@@ -53,7 +54,7 @@ func addCustomClaims(c *Client, s *models.Session, ours map[string]any) (leftOut
 	leftOut = map[string]string{}
 	claims := c.claims.evaluate(map[string]any{
 		"user":    userVariable(s.Subject, s.UserAttributes),
-		"session": sessionVariable(s),
+		"session": sessionVariable(c.tenant, s),
 	}, func(name string, err error) { leftOut[name] = err.Error() })
 	room := maxClaims
 	if text, err := encodeJSON(ours); err == nil {

@@ -201,17 +201,19 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 			AbsoluteExpiry: absolute, IdleExpiry: idle,
 			Factors: x.subject.factors, KeptACR: c.tenant.keptACR(x.acr), Attributes: x.subject.sessionAttributes,
 			Scope: x.scope, Audience: x.targets,
-			DeviceName: x.deviceName, UserAgent: call.UserAgent, IP: call.IP,
 			UserAttributes: x.subject.userAttributes,
 		},
 		Token:      x.subject.spent,
 		CreateUser: x.subject.entry.Settings.CreateUsers == nil || *x.subject.entry.Settings.CreateUsers,
 		Cap:        c.Settings.MaxSessionsPerUser,
-		RecordCreation: map[string]any{
-			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest),
-			"amr": session.AMR(x.subject.factors), "ip": call.IP, "user_agent": call.UserAgent,
-		},
+		RecordCreation: call.tell(map[string]any{
+			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
+		}, nil),
 	}
+	if call.Tenant.row.StoreDevice {
+		n.DeviceName = x.deviceName
+	}
+	n.UserAgent, n.IP = call.device()
 	if c.Settings.HasGrant(models.GrantRefresh) {
 		refresh = t.keys.newHandle(refreshToken, id)
 		n.Refresh = t.keys.chain(c.TenantID, refresh)

@@ -534,7 +534,7 @@ func FuzzCustomClaims(f *testing.F) {
 			}
 			for name, e := range c.claims {
 				_, filled := claims[name]
-				if _, err := e.evaluate(map[string]any{"user": userVariable("alice", user), "session": sessionVariable(s)}); !filled && leftOut[name] == "" && !errors.Is(err, errMissing) {
+				if _, err := e.evaluate(map[string]any{"user": userVariable("alice", user), "session": sessionVariable(c.tenant, s)}); !filled && leftOut[name] == "" && !errors.Is(err, errMissing) {
 					t.Errorf("%s is left out silently: %v", name, err)
 				}
 			}

@@ -129,11 +129,12 @@ func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, reques
 // answer with.
 func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presented handle, now time.Time) (*models.Session, handle, error) {
 	next := g.keys.successor(c.TenantID, presented)
+	agent, ip := call.device()
 	step := models.Rotation{
 		Tenant: c.TenantID, Client: c.ID, ID: presented.session,
 		From: presented.generation, Presented: g.keys.digest(presented, presented.version),
 		To: g.keys.chain(c.TenantID, next), IdleExpiry: c.Settings.Policy().IdleExpiry(now),
-		ValidFrom: c.validFrom(), UserAgent: call.UserAgent, IP: call.IP,
+		ValidFrom: c.validFrom(), UserAgent: agent, IP: ip,
 	}
 	step.To.RotatedAt = now
 	// A row that changes between the statement and the look at it is looked at
@@ -201,10 +202,7 @@ func (s *Server) chainFacts(c *Client, row *models.Session, presented handle) (s
 
 // refuse remembers what must be remembered, commits it, and then refuses.
 func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) error {
-	details := map[string]any{
-		"generation": presented.generation, "current_generation": row.Refresh.Generation,
-		"ip": call.IP, "user_agent": call.UserAgent, "last_ip": row.IP, "last_user_agent": row.UserAgent,
-	}
+	details := call.tell(map[string]any{"generation": presented.generation, "current_generation": row.Refresh.Generation}, row)
 	var err error
 	switch outcome {
 	case session.RefreshReuse:
@@ -230,11 +228,8 @@ func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Sessi
 // token can hide only by answering each other inside the window: the third
 // generation in a row that is retried from elsewhere raises an event.
 func (g *refreshGrant) noteRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
-	if call.IP == row.IP && call.UserAgent == row.UserAgent {
+	if !call.elsewhere(row) {
 		return nil
 	}
-	details := map[string]any{
-		"generation": row.Refresh.Generation, "ip": call.IP, "user_agent": call.UserAgent, "last_ip": row.IP, "last_user_agent": row.UserAgent,
-	}
-	return g.store.NoteSharedRefresh(ctx, row, now, details)
+	return g.store.NoteSharedRefresh(ctx, row, now, call.tell(map[string]any{"generation": row.Refresh.Generation}, row))
 }

@@ -52,7 +52,7 @@ func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
 		CreatedAt: row.CreatedAt.Unix(), AuthTime: row.AuthTime.Unix(),
 		LastActiveAt: row.LastActiveAt.Truncate(time.Minute).Unix(), ExpiresAt: row.AbsoluteExpiry.Unix(), IdleExpiresAt: unixOrNull(row.IdleExpiry.Truncate(time.Minute)),
 		AMR: append([]string{}, session.AMR(row.Factors)...), ACR: orNull(row.ACR()), Factors: []factorObject{},
-		Device: deviceObject{row.DeviceName, row.UserAgent, row.IP},
+		Device: who.tenant.device(row),
 		Scope:  strings.Join(row.Scope, " "), Attributes: row.Attributes, Claims: map[string]any{},
 	}
 	if at, why, ended := who.tenant.ended(row, now); ended {

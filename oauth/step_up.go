@@ -173,7 +173,8 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 	if c.tenant.classes().Anew(now, x.acr, x.subject.factors) {
 		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
 	}
-	row.LastActiveAt, row.IdleExpiry, row.UserAgent, row.IP = now, idle, call.UserAgent, call.IP
+	row.LastActiveAt, row.IdleExpiry = now, idle
+	row.UserAgent, row.IP = call.device()
 	return successor, nil
 }
 
@@ -222,10 +223,10 @@ func (t *tokenExchange) refuseRaise(ctx context.Context, call *Call, c *Client, 
 
 // raisedDetails is what the event tells.
 func (x *exchange) raisedDetails(row *models.Session, call *Call) map[string]any {
-	return map[string]any{
+	return call.tell(map[string]any{
 		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
-		"acr": row.ACR(), "ip": call.IP, "user_agent": call.UserAgent,
-	}
+		"acr": row.ACR(),
+	}, nil)
 }
 
 // later is the later one of two moments.

@@ -107,10 +107,11 @@ func (t *tokenExchange) carryOutSwap(ctx context.Context, state *grantState, c *
 // meanwhile, which is no reason to refuse: then it is read again.
 func (t *tokenExchange) touch(ctx context.Context, call *Call, c *Client, s *swap, now time.Time) (*models.Session, error) {
 	row := s.row
+	agent, ip := call.device()
 	for range 3 {
 		touched, err := t.store.TouchSession(ctx, models.Touch{
 			Tenant: c.TenantID, Client: c.ID, ID: row.ID, Digest: row.SessionToken.Digest, At: now,
-			IdleExpiry: c.Settings.Policy().IdleExpiry(now), ValidFrom: c.validFrom(), UserAgent: call.UserAgent, IP: call.IP,
+			IdleExpiry: c.Settings.Policy().IdleExpiry(now), ValidFrom: c.validFrom(), UserAgent: agent, IP: ip,
 		})
 		if !errors.Is(err, models.ErrNotFound) {
 			return touched, err
