@@ -28,7 +28,7 @@ var migrations = []struct {
 // Migrate brings the schema up to date. Nodes that do so at once meet each
 // other's locks or tables; the loser sees the work done when it looks again.
 func (s *Store) Migrate(ctx context.Context) error {
-	const attempts = 10
+	const attempts = 16 // 6 s in all: many nodes may start at once on a busy machine
 	var err error
 	for attempt := range attempts {
 		err = s.longTransaction(ctx, func(tx *gorm.DB) error { return s.migrator(tx).Migrate() })
