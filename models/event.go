@@ -98,15 +98,22 @@ func insertEvent(db *gorm.DB, e Event) error {
 // record carries out a change of at most one row and, if it found one, writes
 // the event that tells of it.
 func (s *Store) record(db *gorm.DB, e Event, change string, args ...any) error {
+	_, err := s.recordIf(db, e, change, args...)
+	return err
+}
+
+// recordIf is record, and says whether the change found a row.
+func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (found bool, err error) {
 	places, values, err := e.values()
 	if err != nil {
-		return err
+		return false, err
 	}
 	with, args, err := s.dialect.changed(db, change, args...)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return db.Exec(with+"INSERT INTO events ("+eventColumns+") SELECT "+places+" FROM changed", append(args, values...)...).Error
+	done := db.Exec(with+"INSERT INTO events ("+eventColumns+") SELECT "+places+" FROM changed", append(args, values...)...)
+	return done.RowsAffected > 0, done.Error
 }
 
 // SessionEvents lists a session's events, oldest first, at most 100.

@@ -174,7 +174,7 @@ func (w *world) step(of *models.Session, from uint32) models.Rotation {
 	}
 }
 
-var tables = []string{"tenants", "clients", "trusted_issuers", "users", "signing_keys", "sessions", "spent_tokens", "revoked_tokens", "events", "leases", "settings"}
+var tables = []string{"tenants", "clients", "trusted_issuers", "users", "signing_keys", "sessions", "spent_tokens", "revoked_tokens", "events", "leases", "settings", "status_lists"}
 
 // rows counts what every table holds, as another connection sees it.
 func (w *world) rows() map[string]int {

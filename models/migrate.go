@@ -23,6 +23,7 @@ var migrations = []struct {
 	{"0002_removal", removalSchema},
 	{"0003_revocations", revocationSchema},
 	{"0004_assurance", assuranceSchema},
+	{"0005_status_lists", statusSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

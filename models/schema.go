@@ -175,3 +175,18 @@ var assuranceSchema = []string{
 	`ALTER TABLE sessions ADD COLUMN acr TEXT`,
 	`ALTER TABLE tenants ADD COLUMN forget_devices_at BIGINT`,
 }
+
+// statusSchema gives sessions entries of status lists. A session's status_index
+// holds both: the number of the list times statusStride, and the place in it.
+var statusSchema = []string{
+	`CREATE TABLE status_lists (
+		tenant_id TEXT NOT NULL REFERENCES tenants (id),
+		list      BIGINT NOT NULL,
+		size      BIGINT NOT NULL,
+		opened_at BIGINT NOT NULL,
+		ended_at  BIGINT,
+		PRIMARY KEY (tenant_id, list))`,
+	`CREATE UNIQUE INDEX sessions_status ON sessions (tenant_id, status_index) WHERE status_index IS NOT NULL`,
+	// What is invalid is read from this index alone.
+	`CREATE INDEX sessions_status_ended ON sessions (tenant_id, status_index, ended_at) WHERE status_index IS NOT NULL AND ended_at IS NOT NULL`,
+}

@@ -64,6 +64,8 @@ type Session struct {
 	Scope      []string
 	Audience   []string
 
+	Status *StatusEntry // nil: the session is on no status list
+
 	DeviceName string
 	UserAgent  string // of the last activity
 	IP         string // of the last activity
@@ -105,7 +107,7 @@ const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at
 	absolute_expires_at, idle_expires_at, ended_at, end_reason,
 	generation, refresh_digest, next_digest, root_version, rotated_at,
 	session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at,
-	factors, acr, session_attributes, scope, audience, device_name, user_agent, ip,
+	factors, acr, session_attributes, scope, audience, status_index, device_name, user_agent, ip,
 	(SELECT attributes FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
 
 // scanSession reads a row of sessionColumns.
@@ -116,14 +118,14 @@ func scanSession(row interface{ Scan(...any) error }) (*Session, error) {
 		created, auth, active, absolute, idle, ended Time
 		rotated, handleRotated                       Time
 		reason, user                                 sql.NullString
-		root, handleRoot                             sql.NullInt64
+		root, handleRoot, status                     sql.NullInt64
 		factors, attributes, scope, audience         string
 	)
 	err := row.Scan(&id, &s.TenantID, &s.ClientID, &s.IssuerID, &s.Subject, &created, &auth, &active,
 		&absolute, &idle, &ended, &reason,
 		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
 		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
-		&factors, &s.KeptACR, &attributes, &scope, &audience, &s.DeviceName, &s.UserAgent, &s.IP, &user)
+		&factors, &s.KeptACR, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +138,7 @@ func scanSession(row interface{ Scan(...any) error }) (*Session, error) {
 	s.EndReason = session.EndReason(reason.String)
 	s.Refresh.RootVersion, s.Refresh.RotatedAt = uint32(root.Int64), rotated.Time
 	s.SessionToken.RootVersion, s.SessionToken.RotatedAt = uint32(handleRoot.Int64), handleRotated.Time
-	s.Scope, s.Audience = strings.Fields(scope), strings.Fields(audience)
+	s.Scope, s.Audience, s.Status = strings.Fields(scope), strings.Fields(audience), statusEntry(status)
 	return &s, errors.Join(
 		json.Unmarshal([]byte(factors), &s.Factors),
 		unmarshalObject(attributes, &s.Attributes),

@@ -40,6 +40,7 @@ type NewSession struct {
 	Token          SpentToken // consumed with it
 	CreateUser     bool       // make the user if there is none
 	Cap            *SessionCap
+	OnStatusList   bool           // give it an entry
 	RecordCreation map[string]any // details of the event
 }
 
@@ -62,7 +63,7 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if err := s.keepCap(tx, created, n.Cap); err != nil {
 			return err
 		}
-		if err := s.insertSession(tx, created, n.RecordCreation); err != nil {
+		if err := s.insertSession(tx, created, n.OnStatusList, n.RecordCreation); err != nil {
 			return err
 		}
 		return sign(created)
@@ -190,27 +191,46 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 	return nil
 }
 
-// insertSession writes the session and the event of its creation.
-func (s *Store) insertSession(tx *gorm.DB, n *Session, details map[string]any) error {
+// insertSession writes the session and the event of its creation; with an entry
+// that nobody else has if it is to be on a status list.
+func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, details map[string]any) error {
+	for {
+		if onStatusList {
+			entry, err := s.drawStatusEntry(tx, n.TenantID, n.CreatedAt)
+			if err != nil {
+				return err
+			}
+			n.Status = &entry
+		}
+		if inserted, err := s.tryInsertSession(tx, n, details); err != nil || inserted {
+			return err
+		} // another exchange has drawn the same entry and was first
+	}
+}
+
+// tryInsertSession is insertSession with the entry that was drawn; false: it is
+// taken, and nothing was written.
+func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, details map[string]any) (inserted bool, err error) {
 	factors, err := json.Marshal(n.Factors)
 	if err != nil {
-		return err
+		return false, err
 	}
 	attributes, err := marshalAttributes(n.Attributes)
 	if err != nil {
-		return err
+		return false, err
 	}
 	created := n.Event(n.CreatedAt, EventSessionCreated, details)
-	return s.record(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
+	return s.recordIf(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
 			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
 			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,
-			factors, acr, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			factors, acr, session_attributes, scope, audience, device_name, user_agent, ip, prune_at, status_index)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant_id, status_index) WHERE status_index IS NOT NULL DO NOTHING`,
 		n.ID, n.TenantID, n.ClientID, n.IssuerID, n.Subject, At(n.CreatedAt), At(n.AuthTime), At(n.LastActiveAt),
 		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
 		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
 		string(factors), n.KeptACR, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
-		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()))
+		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()), n.Status.number())
 }
 
 // marshalAttributes refuses what is too large to be read at every refresh.

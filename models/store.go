@@ -25,6 +25,9 @@ type Options struct {
 	NoPreparedStatements bool
 	// MaxConnections bounds the pool of a PostgreSQL database; 0 means 16.
 	MaxConnections int
+	// StatusListSize is how many entries a new status list has, a multiple of 8;
+	// 0 means 1,048,576. Tests set it.
+	StatusListSize int
 	// Tracer, if set, sees every statement sent to PostgreSQL (pgx.QueryTracer).
 	Tracer Tracer
 	// Log receives what no caller can be told; nil means slog.Default.
@@ -36,6 +39,7 @@ type Store struct {
 	write, read *gorm.DB // one and the same on PostgreSQL; SQLite has a single writer
 	dialect     dialect
 	log         *slog.Logger
+	statusSize  int
 	clock       storeClock
 	contact     contact
 }
@@ -49,7 +53,10 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	if opts.Log == nil {
 		opts.Log = slog.Default()
 	}
-	s := &Store{log: opts.Log}
+	if opts.StatusListSize == 0 {
+		opts.StatusListSize = statusStride
+	}
+	s := &Store{log: opts.Log, statusSize: opts.StatusListSize}
 	s.clock.now = opts.Clock
 	d, err := dialectFor(url)
 	if err != nil {

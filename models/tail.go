@@ -37,12 +37,14 @@ type Tail struct {
 	subscribers map[string]map[*Subscription]bool  // by tenant
 	begun       time.Time                          // of the last look that succeeded
 	far         time.Time                          // of the last far one; zero: the next one is
+	changes     map[string]int                     // by tenant: how many batches have come
+	settled     int                                // how many databases it has spoken of
 	ended       bool
 }
 
 // NewTail makes a tail that has read nothing yet.
 func NewTail(s *Store) *Tail {
-	return &Tail{store: s, live: map[string]map[eventID]*Revocation{}, subscribers: map[string]map[*Subscription]bool{}}
+	return &Tail{store: s, live: map[string]map[eventID]*Revocation{}, subscribers: map[string]map[*Subscription]bool{}, changes: map[string]int{}}
 }
 
 // Run follows the log until ctx ends; then every subscription ends too.
@@ -76,6 +78,14 @@ func (t *Tail) Fresh() (asOf time.Time, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.begun, t.stale()
+}
+
+// Changes tells two states of what is revoked at a tenant apart: it is another
+// number once more has become known. ErrUnavailable: the tail is not fresh.
+func (t *Tail) Changes(tenant string) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.settled + t.changes[tenant], t.stale()
 }
 
 func (t *Tail) stale() error {

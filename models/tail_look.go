@@ -60,7 +60,7 @@ func (t *Tail) settle(epoch string) (changed bool) {
 	defer t.mu.Unlock()
 	if changed = epoch != t.epoch; changed {
 		t.cutAll()
-		t.epoch, t.begun = epoch, time.Time{}
+		t.epoch, t.begun, t.settled = epoch, time.Time{}, t.settled+1
 		clear(t.live)
 	}
 	return changed
@@ -89,6 +89,7 @@ func (t *Tail) take(found []*Revocation, begun time.Time) {
 	before := Position{t.epoch, t.begun}
 	t.begun = begun
 	for tenant, batch := range batches {
+		t.changes[tenant]++
 		t.publish(tenant, Batch{before, batch})
 	}
 }

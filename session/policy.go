@@ -18,8 +18,9 @@ const (
 	MaxRefreshGrace = time.Minute
 
 	// Retention is how long a session's row outlives its end: longer than any
-	// access token of it, so that nothing about it is reused too early.
-	Retention = MaxAccessTTL + 5*time.Minute
+	// access token of it and any copy of a status list that shows it, so that
+	// nothing about it is reused too early.
+	Retention = MaxAccessTTL + 10*time.Minute
 )
 
 // NoIdleTimeout switches a session's inactivity limit off.
