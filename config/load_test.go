@@ -83,8 +83,6 @@ func TestLoadRefuses(t *testing.T) {
 			"tenants[0].acr[1].rule: unknown key"},
 		{"a class that is text", "tenants:\n- id: default\n  acr: [phr]",
 			"tenants[0].acr[0]: must be a mapping"},
-		{"what is served later", client("status_list: false"),
-			"tenants[0].clients[0].status_list: not available yet"},
 		{"a list where text belongs", "issuer: [https://id.example.com]",
 			"issuer: must be text"},
 		{"text where a list belongs", client("scopes: profile"),

@@ -81,7 +81,6 @@ tenants:
         claims: {sub: user.email, email: }
       - id: web
         auth: [secret]
-        status_list: true
     users:
       - {sub: web}
 `, "LATCHKEY_METRICS_LISTEN=9090", "LATCHKEY_PORT=1")
@@ -92,7 +91,6 @@ tenants:
 		"tenants[0].clients[0].acces_token_ttl: unknown key (did you mean access_token_ttl?)",
 		"tenants[0].clients[0].claims.email: is empty",
 		"tenants[0].clients[1].auth: must be text",
-		"tenants[0].clients[1].status_list: not available yet",
 		"LATCHKEY_PORT: unknown variable",
 		"issuer: must not end with a slash",
 		"secret: must be at least 32 bytes; `latchkey secret new` makes one",

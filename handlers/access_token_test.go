@@ -195,7 +195,7 @@ func TestNoTokenIsLongerThanSixKiB(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "ES256"} {
 		t.Run(algorithm, func(t *testing.T) {
 			w := newWorld(t, sqlite(t))
-			client := testserver.Web()
+			client := listedWeb()
 			client.ID = strings.Repeat("c", 64)
 			client.Scopes = []string{strings.Repeat("<", 1024)}
 			client.Audiences = nil

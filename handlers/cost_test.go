@@ -44,18 +44,28 @@ func (s *statements) during(do func()) []string {
 func TestWhatEachFlowSendsToPostgreSQL(t *testing.T) {
 	trace := &statements{}
 	w := newWorld(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace})
-	token := w.signIn("alice").Text("refresh_token")
+	listed := listedWeb()
+	listed.ID = "listed"
+	w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend(), listed))
+	signInListed := func() *testserver.Answer {
+		return w.want(200, "", w.Exchange("", "listed", w.issuer.Token(w.URL, "alice", nil)))
+	}
+	token, onList := w.signIn("alice").Text("refresh_token"), signInListed().Text("refresh_token")
 
 	refreshed := w.want(200, "", w.Refresh("", "web", token))
 	token = refreshed.Text("refresh_token")
 
-	spends, opens := "with changed as (insert into spent_tokens", "with changed as (insert into sessions"
+	draws, spends, opens := "with opened as (select list", "with changed as (insert into spent_tokens", "with changed as (insert into sessions"
 	for _, flow := range []struct {
 		name string
 		do   func()
 		want []string // how each statement begins
 	}{
 		{"an exchange", func() { w.signIn("alice") }, []string{"begin", spends, opens, "commit"}},
+		{"an exchange with a status entry", func() { signInListed() }, []string{"begin", spends, draws, opens, "commit"}},
+		{"a refresh with one", func() { w.want(200, "", w.Refresh("", "listed", onList)) }, []string{"update sessions"}},
+		{"a status list", func() { w.want(200, "", w.Get("/status/0")) }, []string{"select", "select", "select"}},
+		{"a status list that is known", func() { w.want(200, "", w.Get("/status/0")) }, nil},
 		{"a user's first exchange", func() { w.signIn("bob") }, []string{"begin", spends, "insert into users", opens, "commit"}},
 		{"an introspection", func() { w.active(refreshed.Text("access_token")) }, []string{"select"}},
 		{"a refresh", func() { token = w.want(200, "", w.Refresh("", "web", token)).Text("refresh_token") }, []string{"update sessions"}},

@@ -3,7 +3,6 @@ package handlers
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -38,20 +37,9 @@ func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenan
 	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", oauth.PublicMaxAge/time.Second))
 	h.Set("ETag", document.ETag)
-	if matches(c.GetHeader("If-None-Match"), document.ETag) {
+	if document.Unchanged(c.GetHeader("If-None-Match")) {
 		c.Status(http.StatusNotModified)
 		return
 	}
 	c.Data(http.StatusOK, contentType, document.Body)
-}
-
-// matches says whether an If-None-Match field names the validator (RFC 9110
-// §13.1.2).
-func matches(field, etag string) bool {
-	for _, item := range strings.Split(field, ",") {
-		if item = strings.TrimPrefix(strings.TrimSpace(item), "W/"); item == etag || item == "*" {
-			return true
-		}
-	}
-	return false
 }

@@ -59,6 +59,7 @@ func New(c Config) (http.Handler, error) {
 		iss.POST("/introspect", e.form((*oauth.Server).Introspect))
 		e.sessions(iss)
 		iss.GET("/revocations", e.form((*oauth.Server).Revocations))
+		public(iss, "/status/:list", e.statusList)
 		public(iss, "/.well-known/jwks.json", e.jwks)
 		public(iss, "/.well-known/openid-configuration", e.metadata)
 		public(iss, "/.well-known/oauth-authorization-server", e.metadata)

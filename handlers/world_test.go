@@ -92,7 +92,7 @@ func duration(d time.Duration) *models.Duration {
 }
 
 // openDatabase opens a test's database beside the server.
-func openDatabase(t *testing.T, url string) *sql.DB {
+func openDatabase(t testing.TB, url string) *sql.DB {
 	driver, dsn := "pgx", url
 	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
 		driver, dsn = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)"

@@ -60,9 +60,8 @@ type ClientSettings struct {
 	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ"` // at+jwt | JWT
 	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`   // of every user of its tenant
 	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`         // to which its sessions may be extended; absent: not at all
+	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list"`           // its sessions get an entry of a status list
 	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled"`
-
-	StatusList bool `json:"status_list,omitempty" yaml:"status_list" available:"later"`
 }
 
 // SessionCap bounds how many sessions one user may have at one client.

@@ -91,6 +91,9 @@ func (v *tenantValidation) grants(at string, c ClientSettings) {
 	if c.HasGrant(GrantRefresh) && !c.HasGrant(GrantTokenExchange) {
 		v.Add(at+".grants", "refresh needs token-exchange, without which there is no session")
 	}
+	if c.StatusList && !c.HasGrant(GrantTokenExchange) {
+		v.Add(at+".status_list", "needs the grant token-exchange, without which there is no session")
+	}
 	switch {
 	case !c.SessionToken:
 	case !c.HasGrant(GrantTokenExchange):

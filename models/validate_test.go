@@ -168,6 +168,9 @@ func TestValidateClient(t *testing.T) {
 			"clients[1].session_token: needs the grant token-exchange, without which there is no session"),
 		public("refuses a session token for a public client", func(c *models.ClientSpec) { c.SessionToken = true },
 			"clients[0].session_token: needs auth: secret, or allow_public_session_token: true"),
+		secret("refuses a status list without an exchange", func(c *models.ClientSpec) { c.StatusList = true },
+			"clients[1].status_list: needs the grant token-exchange, without which there is no session"),
+		public("takes a status list", func(c *models.ClientSpec) { c.StatusList = true }),
 		public("takes a session token for a public client that asks for it", func(c *models.ClientSpec) { c.SessionToken, c.AllowPublicSessionToken = true, true }),
 
 		public("names every lifetime out of bounds", func(c *models.ClientSpec) {

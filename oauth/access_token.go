@@ -34,6 +34,9 @@ func (s *Server) mintSession(c *Client, of *models.Session, audience, scope []st
 			claims["acr"] = acr
 		}
 	}
+	if c.Settings.StatusList && of.Status != nil {
+		claims["status"] = c.tenant.statusClaim(*of.Status)
+	}
 	expiry := c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry())
 	return s.mint(c, claims, audience, scope, now, expiry, func(ours map[string]any) map[string]string { return addCustomClaims(c, of, ours) })
 }

@@ -205,7 +205,7 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 		},
 		Token:      x.subject.spent,
 		CreateUser: x.subject.entry.Settings.CreateUsers == nil || *x.subject.entry.Settings.CreateUsers,
-		Cap:        c.Settings.MaxSessionsPerUser,
+		Cap:        c.Settings.MaxSessionsPerUser, OnStatusList: c.Settings.StatusList,
 		RecordCreation: call.tell(map[string]any{
 			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		}, nil),

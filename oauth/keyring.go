@@ -28,7 +28,7 @@ func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 	for _, row := range rows {
 		key, err := k.unsealKey(row)
 		if err == nil {
-			err = key.prepare(typAccessToken, typJWT, typIntrospection)
+			err = key.prepare(typAccessToken, typJWT, typIntrospection, typStatusList)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))

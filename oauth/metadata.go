@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -14,6 +15,20 @@ import (
 type Document struct {
 	Body []byte
 	ETag string
+}
+
+// Unchanged says whether an If-None-Match field names the document.
+func (d *Document) Unchanged(field string) bool { return namesETag(field, d.ETag) }
+
+// namesETag says whether an If-None-Match field names a validator (RFC 9110
+// §13.1.2).
+func namesETag(field, etag string) bool {
+	for _, item := range strings.Split(field, ",") {
+		if item = strings.TrimPrefix(strings.TrimSpace(item), "W/"); item == etag || item == "*" {
+			return true
+		}
+	}
+	return false
 }
 
 // PublicMaxAge is how long anybody may keep a public document.

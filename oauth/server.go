@@ -36,6 +36,7 @@ type Server struct {
 	throttle *throttle
 	tail     *models.Tail
 	streams  atomic.Int64 // of revocations, that are open
+	lists    statusLists
 }
 
 // New builds a server. It reads nothing yet.

@@ -195,7 +195,8 @@ func demoTenants(issuer *oauth.ClientTokenIssuer) ([]models.TenantSpec, error) {
 				Name: "Demo web app", Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
 				RefreshGrace: &minute, // so that pasting by hand is quick enough
 				Scopes:       []string{"profile", "orders:read"}, Origins: []string{"http://localhost:3000", "http://localhost:5173"},
-				Claims: map[string]string{"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'"},
+				Claims:     map[string]string{"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'"},
+				StatusList: true,
 			}},
 			{ID: "demo-api", Secret: demoSecret, ClientSettings: models.ClientSettings{
 				Name: "Demo back end", Auth: models.AuthSecret, Grants: []string{models.GrantClientCredentials},

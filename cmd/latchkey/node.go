@@ -214,6 +214,7 @@ func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) err
 		if more && err == nil {
 			continue
 		}
-		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx))
+		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.store.EndStatusLists(ctx),
+			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx))
 	}
 }

@@ -1,0 +1,115 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+const (
+	// statusListJWT is the media type of a status list (Token Status List §8.2).
+	statusListJWT = "application/statuslist+jwt"
+	// typStatusList is the header of a status list (§5.1).
+	typStatusList = "statuslist+jwt"
+)
+
+// statusClaim says where the status of a token is to be found (§6.2).
+func (t *Tenant) statusClaim(of models.StatusEntry) map[string]any {
+	return map[string]any{"status_list": map[string]any{"idx": of.Index, "uri": t.statusURI(of.List)}}
+}
+
+// statusURI is the address of a list.
+func (t *Tenant) statusURI(list int64) string {
+	return t.Issuer + "/status/" + strconv.FormatInt(list, 10)
+}
+
+// parseStatusList reads the last part of statusURI, in its one spelling.
+func parseStatusList(name string) (list int64, ok bool) {
+	list, err := strconv.ParseInt(name, 10, 64)
+	return list, err == nil && list >= 0 && list <= 1<<32 && strconv.FormatInt(list, 10) == name
+}
+
+// StatusList serves {iss}/status/{list} to anybody.
+func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) {
+	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
+		if r.URL.Query().Has("time") {
+			return &Error{Code: "not_implemented", Status: http.StatusNotImplemented, Description: "There are no lists of the past"} // §8.4
+		}
+		if accepted := r.Header.Values("Accept"); accepted != nil && quality(accepted, statusListJWT, "application/*", "*/*") == 0 {
+			return &Error{Code: "not_acceptable", Status: http.StatusNotAcceptable, Description: "A status list is " + statusListJWT}
+		}
+		list, named := parseStatusList(r.PathValue("list"))
+		if !named {
+			return noStatusList(errors.New("no number"))
+		}
+		token, err := s.statusList(ctx, call.Tenant, list)
+		if errors.Is(err, models.ErrNotFound) {
+			return noStatusList(err)
+		}
+		if err != nil {
+			return err
+		}
+		token.write(w, r, s.now())
+		return nil
+	})
+}
+
+func noStatusList(cause error) *Error {
+	return (&Error{Code: "not_found", Status: http.StatusNotFound, Description: "There is no such status list"}).because(cause)
+}
+
+// write answers with the token, compressed if the caller likes that. A shared
+// cache keeps it for a moment only: a verifier counts `ttl` from when it asked.
+func (t *statusToken) write(w http.ResponseWriter, r *http.Request, now time.Time) {
+	h := w.Header()
+	body, etag := t.plain, `"`+t.etag+`"`
+	if t.gzip != nil && quality(r.Header.Values("Accept-Encoding"), "gzip", "*") > 0 {
+		h.Set("Content-Encoding", "gzip")
+		body, etag = t.gzip, `"`+t.etag+`-gzip"`
+	}
+	h.Set("Content-Type", statusListJWT)
+	h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d, s-maxage=1", max(0, min(statusTTL, t.exp.Sub(now))/time.Second)))
+	h.Set("ETag", etag)
+	h.Add("Vary", "Accept-Encoding")
+	if namesETag(r.Header.Get("If-None-Match"), etag) {
+		h.Del("Content-Encoding")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(http.StatusOK)
+	w.Write(body)
+}
+
+// quality is the weight that header fields such as Accept give to the first of
+// some names, the most specific first, that they mention; 0: to none (RFC 9110
+// §12.4.2).
+func quality(fields []string, names ...string) float64 {
+	weights := map[string]float64{}
+	for _, item := range strings.Split(strings.Join(fields, ","), ",") {
+		name, params, err := mime.ParseMediaType(item)
+		if err != nil {
+			continue
+		}
+		q := 1.0
+		if text, ok := params["q"]; ok {
+			if q, err = strconv.ParseFloat(text, 64); err != nil {
+				continue
+			}
+		}
+		weights[name] = max(weights[name], q)
+	}
+	for _, name := range names {
+		if q, mentioned := weights[name]; mentioned {
+			return q
+		}
+	}
+	return 0
+}

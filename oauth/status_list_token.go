@@ -1,0 +1,110 @@
+package oauth
+
+import (
+	"bytes"
+	"compress/gzip"
+	"compress/zlib"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+const (
+	// statusTTL is how long a verifier may use a list before it asks again.
+	statusTTL = time.Minute
+	// statusLife is how long a list may be used when nobody can be asked.
+	statusLife = 5 * time.Minute
+)
+
+// statusToken is a list as it is served. It does not change.
+type statusToken struct {
+	plain []byte
+	gzip  []byte // nil: it would be no shorter
+	etag  string
+	exp   time.Time
+
+	asOf    time.Time
+	changes int    // what the tail knew before the list was read; -1: nothing
+	kid     string // of the key that signed it
+}
+
+// buildStatusList reads a list and signs it. models.ErrNotFound: there is none.
+func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*statusToken, error) {
+	changes, err := s.tail.Changes(t.ID)
+	if err != nil {
+		changes = -1
+	}
+	now := s.now()
+	state, err := s.store.StatusList(ctx, t.ID, list)
+	if err != nil {
+		return nil, err
+	}
+	lst, err := compressStatus(state)
+	if err != nil {
+		return nil, err
+	}
+	release, err := s.slots.acquire(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	key, err := t.ring.active(now)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := t.ring.sign(now, typStatusList, map[string]any{
+		"iss": t.Issuer, "sub": t.statusURI(list), "iat": now.Unix(), "exp": now.Add(statusLife).Unix(), "ttl": int64(statusTTL / time.Second),
+		"status_list": map[string]any{"bits": 1, "lst": lst},
+	})
+	if err != nil {
+		return nil, err
+	}
+	token := &statusToken{plain: []byte(signed), exp: time.Unix(now.Add(statusLife).Unix(), 0), asOf: now, changes: changes, kid: key.kid}
+	sum := sha256.Sum256(token.plain)
+	token.etag = base64.RawURLEncoding.EncodeToString(sum[:12])
+	token.gzip, err = shortened(token.plain)
+	return token, err
+}
+
+// compressStatus writes one bit for each entry, the first one as the least
+// significant bit of the first byte: 1 is INVALID (Token Status List §4.1, §7.1).
+// What nobody has looks like what is valid.
+func compressStatus(state *models.StatusList) (lst string, err error) {
+	bits := make([]byte, state.Size/8)
+	for _, index := range state.Over {
+		bits[index/8] |= 1 << (index % 8)
+	}
+	var text bytes.Buffer
+	w, err := zlib.NewWriterLevel(&text, zlib.BestCompression)
+	if err != nil {
+		return "", err
+	}
+	if err := writeAll(w, bits); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(text.Bytes()), nil
+}
+
+// shortened is the text as gzip; nil: that would not shorten it.
+func shortened(text []byte) ([]byte, error) {
+	var short bytes.Buffer
+	w, err := gzip.NewWriterLevel(&short, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeAll(w, text); err != nil || short.Len() >= len(text) {
+		return nil, err
+	}
+	return short.Bytes(), nil
+}
+
+func writeAll(w io.WriteCloser, text []byte) error {
+	if _, err := w.Write(text); err != nil {
+		return err
+	}
+	return w.Close()
+}
