@@ -24,36 +24,27 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 		d.faults.Add(path, "must be a mapping")
 		return
 	}
-	fields := map[string]field{}
+	fields := map[string]reflect.Value{}
 	collect(v, fields)
 	for _, p := range d.pairs(path, n) {
 		at := models.Member(path, p.key)
-		switch f, known := fields[p.key]; {
-		case !known:
+		if to, known := fields[p.key]; known {
+			d.value(at, p.value, to)
+		} else {
 			d.faults.Add(at, "unknown key%s", suggest(p.key, slices.Sorted(maps.Keys(fields))))
-		case f.later:
-			d.faults.Add(at, "not available yet")
-		default:
-			d.value(at, p.value, f.value)
 		}
 	}
 }
 
-// field is where the value of a key goes.
-type field struct {
-	value reflect.Value
-	later bool // nothing serves it yet, and nothing is accepted to no effect
-}
-
 // collect adds the fields of v, and of the structs inlined in it, by key.
-func collect(v reflect.Value, fields map[string]field) {
+func collect(v reflect.Value, fields map[string]reflect.Value) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		switch key, option, _ := strings.Cut(f.Tag.Get("yaml"), ","); {
 		case option == "inline":
 			collect(v.Field(i), fields)
 		case key != "" && key != "-":
-			fields[key] = field{v.Field(i), f.Tag.Get("available") == "later"}
+			fields[key] = v.Field(i)
 		}
 	}
 }

@@ -34,9 +34,6 @@ const (
 
 // ClientSettings is what an operator says of an app client. It is stored as
 // one document, so that every field is written down once, here.
-//
-// A field tagged `available:"later"` is refused by the loader until the code
-// that serves it exists.
 type ClientSettings struct {
 	Name                    string            `json:"name,omitempty" yaml:"name"`
 	Auth                    string            `json:"auth" yaml:"auth"`     // none | secret

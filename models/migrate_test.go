@@ -45,7 +45,7 @@ func TestMigrateFromManyNodesAtOnce(t *testing.T) {
 		}
 		var migrations, epochs int
 		must(t, connect(t, url).QueryRow("SELECT (SELECT count(*) FROM migrations), (SELECT count(*) FROM settings)").Scan(&migrations, &epochs))
-		if migrations != 4 || epochs != 1 {
+		if migrations != 5 || epochs != 1 {
 			t.Errorf("%d migrations and %d epochs are recorded, want both and one", migrations, epochs)
 		}
 	})
