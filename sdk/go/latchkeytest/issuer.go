@@ -5,9 +5,6 @@
 package latchkeytest
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -17,57 +14,91 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
 // What an issuer's tokens and options say unless a test says otherwise.
 const (
-	Audience     = "https://api.example.com"
-	Subject      = "alice"
-	ClientID     = "web"
-	ResourceID   = "api" // the client that stands for the resource server
-	ResourceKey  = "a-client-secret-for-tests-of-40-characters"
-	AccessLife   = 5 * time.Minute
-	keySetMaxAge = "public, max-age=300"
+	Audience       = "https://api.example.com"
+	Subject        = "alice"
+	ClientID       = "web"
+	ResourceID     = "api" // the client that stands for the resource server, and its secret
+	ResourceSecret = "a-client-secret-for-tests-of-40-characters"
+	AccessLife     = 5 * time.Minute
+	keySetMaxAge   = "public, max-age=300"
 )
 
 // Issuer is an issuer in the test's own process. It is safe for concurrent use.
 type Issuer struct {
 	URL string // of the issuer: what its tokens say as `iss`
 
-	t   testing.TB
-	mux *http.ServeMux // below URL
+	t      failer
+	mux    *http.ServeMux // below URL
+	server *httptest.Server
 
 	mu     sync.Mutex
 	offset time.Duration // of its clock
 	down   bool
 	keys   []signingKey // published; the last one signs
 	made   int
-}
 
-// signingKey is a key of the issuer.
-type signingKey struct {
-	id      string
-	private *ecdsa.PrivateKey
+	revoked     []entry
+	changed     chan struct{} // closed when the streams have something to do
+	cuts        int
+	silent      bool
+	statusIndex map[string]int // by session
+	requests    map[string]int // by path
 }
 
 // New starts an issuer with one ES256 key, and stops it with the test.
 func New(t testing.TB) *Issuer {
 	t.Helper()
-	i := &Issuer{t: t, mux: http.NewServeMux()}
+	i := start(t)
+	t.Cleanup(i.Close)
+	return i
+}
+
+// Start is New where there is no test, in an example or a program to try things
+// with. What would fail a test panics. The issuer must be closed.
+func Start() *Issuer { return start(noTest{}) }
+
+// failer is what the issuer needs of a test.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+// noTest is a failer where there is no test.
+type noTest struct{}
+
+// Helper implements failer.
+func (noTest) Helper() {}
+
+// Fatal implements failer.
+func (noTest) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+func start(t failer) *Issuer {
+	i := &Issuer{t: t, mux: http.NewServeMux(), changed: make(chan struct{}), statusIndex: map[string]int{}, requests: map[string]int{}}
 	i.RotateKey()
 	i.mux.HandleFunc("GET /.well-known/openid-configuration", i.metadata)
 	i.mux.HandleFunc("GET /.well-known/jwks.json", i.keySet)
-	server := httptest.NewServer(http.HandlerFunc(i.serve))
-	t.Cleanup(server.Close)
-	i.URL = server.URL
+	i.mux.HandleFunc("GET /revocations", i.revocations)
+	i.mux.HandleFunc("POST /introspect", i.introspect)
+	i.mux.HandleFunc("GET "+statusPath, i.statusList)
+	i.server = httptest.NewServer(http.HandlerFunc(i.serve))
+	i.URL = i.server.URL
 	return i
+}
+
+// Close stops the issuer.
+func (i *Issuer) Close() {
+	i.SetDown(true) // a server that closes waits for its streams
+	i.server.Close()
 }
 
 func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
+	i.requests[r.URL.Path]++
 	down := i.down
 	i.mu.Unlock()
 	if down {
@@ -89,66 +120,30 @@ func (i *Issuer) Advance(d time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.offset += d
+	i.tell()
 }
 
-// SetDown lets the issuer answer every request with 503, or no longer.
+// Requests is how often a path below the issuer was asked for.
+func (i *Issuer) Requests(path string) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.requests[path]
+}
+
+// SetDown lets the issuer answer every request with 503 and ends its streams, or
+// no longer.
 func (i *Issuer) SetDown(down bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.down = down
+	i.cuts++
+	i.tell()
 }
 
 // Options are those of a verifier that may ask the issuer everything, and whose
 // clock is the issuer's. It logs nothing.
 func (i *Issuer) Options() latchkey.VerifierOptions {
-	return latchkey.VerifierOptions{ClientID: ResourceID, ClientSecret: ResourceKey, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
-}
-
-// RotateKey makes a key that signs from now on. The older ones stay published.
-func (i *Issuer) RotateKey() {
-	i.t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.made++
-	i.keys = append(i.keys, signingKey{fmt.Sprintf("key-%d", i.made), private})
-}
-
-// RemoveOldKeys publishes only the key that signs: tokens of the others are
-// refused when a verifier has fetched the key set again.
-func (i *Issuer) RemoveOldKeys() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.keys = i.keys[len(i.keys)-1:]
-}
-
-// key is the one that signs.
-func (i *Issuer) key() signingKey {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.keys[len(i.keys)-1]
-}
-
-func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, map[string]any{
-		"issuer": i.URL, "jwks_uri": i.URL + "/.well-known/jwks.json", "token_endpoint": i.URL + "/token",
-		"revocation_endpoint": i.URL + "/revoke", "introspection_endpoint": i.URL + "/introspect", "userinfo_endpoint": i.URL + "/userinfo",
-		"id_token_signing_alg_values_supported": []string{"RS256", "ES256"},
-	})
-}
-
-func (i *Issuer) keySet(w http.ResponseWriter, _ *http.Request) {
-	i.mu.Lock()
-	var set jose.JSONWebKeySet
-	for _, k := range i.keys {
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.id, Algorithm: "ES256", Use: "sig"})
-	}
-	i.mu.Unlock()
-	w.Header().Set("Cache-Control", keySetMaxAge)
-	writeJSON(w, http.StatusOK, set)
+	return latchkey.VerifierOptions{ClientID: ResourceID, ClientSecret: ResourceSecret, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

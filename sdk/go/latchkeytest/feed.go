@@ -1,0 +1,114 @@
+package latchkeytest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// beat is how often a stream shows that it is alive.
+const beat = time.Second
+
+// CutStreams ends every open stream of revocations. Their readers come back.
+func (i *Issuer) CutStreams() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.cuts++
+	i.tell()
+}
+
+// SetSilent lets the streams of revocations stay open and say nothing, as
+// connections do that nobody knows to be broken, or no longer.
+func (i *Issuer) SetSilent(silent bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.silent = silent
+	i.tell()
+}
+
+// tell wakes the streams. i.mu is held.
+func (i *Issuer) tell() {
+	close(i.changed)
+	i.changed = make(chan struct{})
+}
+
+// snapshot is everything that was revoked since a position.
+type snapshot struct {
+	Cursor  string  `json:"cursor"`
+	AsOf    int64   `json:"as_of"`
+	Revoked []entry `json:"revoked"`
+}
+
+// since returns what is known beyond a position, and the position behind it.
+func (i *Issuer) since(position int) (snapshot, int) {
+	now := i.Now()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	s := snapshot{Cursor: cursor(len(i.revoked)), AsOf: now.Unix(), Revoked: []entry{}}
+	for _, e := range i.revoked[min(position, len(i.revoked)):] {
+		if now.Unix() < e.Until {
+			s.Revoked = append(s.Revoked, e)
+		}
+	}
+	return s, len(i.revoked)
+}
+
+func cursor(position int) string { return "test." + strconv.Itoa(position) }
+
+// parseCursor reads what cursor writes; 0: something else.
+func parseCursor(text string) int {
+	number, _ := strings.CutPrefix(text, "test.")
+	position, _ := strconv.ParseUint(number, 10, 31)
+	return int(position)
+}
+
+func (i *Issuer) revocations(w http.ResponseWriter, r *http.Request) {
+	if !i.authenticated(w, r) {
+		return
+	}
+	if r.Header.Get("Accept") != "text/event-stream" {
+		known, _ := i.since(parseCursor(r.URL.Query().Get("cursor")))
+		writeJSON(w, http.StatusOK, known)
+		return
+	}
+	i.mu.Lock()
+	cuts := i.cuts
+	i.mu.Unlock()
+	w.Header().Set("Content-Type", "text/event-stream")
+	known, position := i.since(parseCursor(r.Header.Get("Last-Event-ID")))
+	writeEvent(w, "snapshot", known.Cursor, known)
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		i.mu.Lock()
+		changed, cut, silent := i.changed, i.cuts != cuts, i.silent
+		i.mu.Unlock()
+		if cut {
+			return
+		}
+		if !silent {
+			known, position = i.since(position)
+			for _, e := range known.Revoked {
+				writeEvent(w, "revoked", known.Cursor, e)
+			}
+			fmt.Fprintf(w, ": as_of %d\n\n", known.AsOf)
+		}
+		if http.NewResponseController(w).Flush() != nil {
+			return
+		}
+		select {
+		case <-changed:
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+func writeEvent(w http.ResponseWriter, name, id string, data any) {
+	text, _ := json.Marshal(data) // of strings and numbers
+	fmt.Fprintf(w, "event: %s\nid: %s\ndata: %s\n\n", name, id, text)
+}
