@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,10 +29,16 @@ type Token struct {
 	ACR string   // `acr`: how sure that is; empty: unknown
 	AMR []string // `amr`: by which means (RFC 8176)
 
-	payload   []byte
+	payload []byte
+	*tokenState
+}
+
+// tokenState is what only the verifier needs of a token.
+type tokenState struct {
 	notBefore time.Time
 	status    *statusReference // nil: the token has no `status`
 	key       *verificationKey // that verified it
+	active    atomic.Int64     // when the issuer last said so, in nanoseconds of Unix time; 0: it was not asked
 }
 
 // statusReference is where a token's status is (Token Status List §6.1).
@@ -53,7 +60,7 @@ func parseToken(payload []byte) (*Token, error) {
 	if err := json.Unmarshal(payload, &c); err != nil {
 		return nil, errors.New("the claims are malformed")
 	}
-	t := &Token{payload: payload}
+	t := &Token{payload: payload, tokenState: &tokenState{}}
 	var scope string
 	fields := []struct {
 		name     string
@@ -74,6 +81,9 @@ func parseToken(payload []byte) (*Token, error) {
 		case string(value) == "null" || json.Unmarshal(value, f.to) != nil:
 			return nil, errors.New("the claim " + f.name + " is malformed")
 		}
+	}
+	if t.Subject == "" || t.ClientID == "" || t.ID == "" {
+		return nil, errors.New("a claim that names something is empty")
 	}
 	t.Scopes = strings.Fields(scope)
 	var err error

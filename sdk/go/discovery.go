@@ -3,9 +3,7 @@ package latchkey
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -123,29 +121,11 @@ func (d *discovery) fetch(ctx context.Context, done chan struct{}) {
 
 // document fetches JSON. Every failure is ErrUnavailable.
 func (d *discovery) document(ctx context.Context, from, accept string, to any) error {
-	ctx, cancel := context.WithTimeout(ctx, fetchPatience)
-	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	text, _, err := d.read(ctx, from, accept, maxDocument)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return err
 	}
-	r.Header.Set("Accept", accept)
-	answer, err := d.http.Do(r)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%w: %s answers %d", ErrUnavailable, from, answer.StatusCode)
-	}
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxDocument+1))
-	if err == nil && len(text) > maxDocument {
-		err = errors.New("it is too long")
-	}
-	if err == nil {
-		err = json.Unmarshal(text, to)
-	}
-	if err != nil {
+	if err := json.Unmarshal(text, to); err != nil {
 		return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, from, err)
 	}
 	return nil

@@ -5,19 +5,16 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 )
 
 // Limits of what is parsed before its signature is known to be good.
 const (
-	maxToken   = 16 << 10
-	maxHeader  = 4 << 10
-	maxNesting = 16
-	maxKid     = 256
+	maxToken  = 16 << 10 // of a token; a status list has a bound of its own
+	maxHeader = 4 << 10
+	maxKid    = 256
 )
 
 // algorithms are those that a Latchkey server signs with.
@@ -37,10 +34,7 @@ type compact struct {
 // parseCompact checks the form of a compact JWS before any library parses it:
 // three parts of canonical base64url, JSON without duplicate members, no
 // critical extensions (RFC 7515 §4, RFC 8725 §3).
-func parseCompact(text string, limit int) (*compact, error) {
-	if len(text) > limit {
-		return nil, errors.New("too long")
-	}
+func parseCompact(text string) (*compact, error) {
 	parts := strings.SplitN(text, ".", 4)
 	if len(parts) != 3 {
 		return nil, errors.New("not a compact JWS")
@@ -135,56 +129,4 @@ func canonicalBase64(s string) ([]byte, error) {
 		return nil, errors.New("not canonical base64url")
 	}
 	return b, nil
-}
-
-// strictObject accepts one JSON object in valid UTF-8, without duplicate
-// member names at any depth and not nested beyond the limit (RFC 7519 §4).
-func strictObject(text []byte) error {
-	if !utf8.Valid(text) {
-		return errors.New("not UTF-8")
-	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	if first, err := d.Token(); err != nil || first != json.Delim('{') {
-		return errors.New("not a JSON object")
-	}
-	if err := strictMembers(d, json.Delim('{'), 1); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("data after the JSON object")
-	}
-	return nil
-}
-
-func strictMembers(d *json.Decoder, open json.Delim, depth int) error {
-	if depth > maxNesting {
-		return errors.New("nested too deeply")
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		if open == '{' {
-			name, err := d.Token()
-			if err != nil {
-				return errors.New("malformed JSON")
-			}
-			if seen[name.(string)] {
-				return errors.New("duplicate member")
-			}
-			seen[name.(string)] = true
-		}
-		value, err := d.Token()
-		if err != nil {
-			return errors.New("malformed JSON")
-		}
-		if value, nested := value.(json.Delim); nested {
-			if err := strictMembers(d, value, depth+1); err != nil {
-				return err
-			}
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return errors.New("malformed JSON")
-	}
-	return nil
 }

@@ -2,10 +2,7 @@ package latchkey
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
-	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,8 +18,9 @@ type Verifier struct {
 	options  VerifierOptions
 	audience string
 	keys     *keySource
-	cache    *tokenCache // nil: none
-	checks   revocationCheck
+	cache    *tokenCache     // nil: none
+	checks   revocationCheck // nil: none
+	feed     *feed           // nil: not followed
 
 	closed  atomic.Bool
 	cancel  context.CancelFunc
@@ -47,9 +45,6 @@ func NewVerifier(issuer, audience string, o VerifierOptions) (*Verifier, error) 
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if o.Revocation != None {
-		return nil, errors.New("latchkey: only None is supported")
-	}
 	d, err := newDiscovery(issuer, o.HTTPClient, o.Now)
 	if err != nil {
 		return nil, err
@@ -57,10 +52,28 @@ func NewVerifier(issuer, audience string, o VerifierOptions) (*Verifier, error) 
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &Verifier{
 		options: o, audience: audience, cancel: cancel,
-		keys: &keySource{discovery: d}, cache: newTokenCache(o.CacheSize),
+		keys: newKeySource(d), cache: newTokenCache(o.CacheSize),
 	}
-	v.keys.renew(ctx, o.Now())
+	v.keys.set.renew(ctx, o.Now())
+	v.begin(ctx, d)
 	return v, nil
+}
+
+// begin makes the check of revocations, and what that does in the background.
+func (v *Verifier) begin(ctx context.Context, d *discovery) {
+	own := credentials{v.options.ClientID, v.options.ClientSecret}
+	ask := &introspector{d, own, v.audience, v.options.IntrospectionCache, v.options.Logger}
+	switch v.options.Revocation {
+	case Feed:
+		v.feed = newFeed(d, own, ask, v.options)
+		v.checks = v.feed
+		v.running.Go(func() { v.feed.run(ctx) })
+		v.running.Go(func() { v.feed.watch(ctx) })
+	case StatusList:
+		v.checks = newStatusLists(v.keys, v.options.Tolerance)
+	case Introspection:
+		v.checks = ask
+	}
 }
 
 // Close ends what the verifier does in the background. It verifies nothing any
@@ -69,98 +82,5 @@ func (v *Verifier) Close() error {
 	v.closed.Store(true)
 	v.cancel()
 	v.running.Wait()
-	return nil
-}
-
-// Verify says whether a token may be honoured now, and what it says. The token
-// is the text after "Bearer" in the header Authorization.
-//
-// An error wraps [ErrInvalidToken] when the token must be refused, and
-// [ErrUnavailable] when that cannot be known at the moment. Neither contains
-// anything of the token.
-func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
-	if v.closed.Load() {
-		return nil, fmt.Errorf("%w: the verifier is closed", ErrUnavailable)
-	}
-	if len(token) > maxToken {
-		return nil, fmt.Errorf("%w: too long", ErrInvalidToken)
-	}
-	t, err := v.verified(ctx, token)
-	if err != nil {
-		return nil, err
-	}
-	now := v.options.Now()
-	if err := v.checkTimes(t, now); err != nil {
-		return nil, err
-	}
-	if v.checks != nil {
-		if err := v.checks.check(ctx, t, token, now); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
-}
-
-// verified is a token that the issuer has signed for this audience, by a key
-// that it still publishes.
-func (v *Verifier) verified(ctx context.Context, text string) (*Token, error) {
-	if v.cache == nil {
-		return v.verifyAnew(ctx, text)
-	}
-	digest := tokenDigest(sha256.Sum256([]byte(text)))
-	if t := v.cache.get(digest); t != nil {
-		held, err := v.keys.holds(ctx, t.key, v.options.Now())
-		switch {
-		case err != nil:
-			return nil, err
-		case held:
-			return t, nil
-		}
-		v.cache.drop(digest)
-	}
-	t, err := v.verifyAnew(ctx, text)
-	if err == nil && v.checkTimes(t, v.options.Now()) == nil {
-		v.cache.put(digest, t)
-	}
-	return t, err
-}
-
-// verifyAnew checks all that cannot change (RFC 9068 §4).
-func (v *Verifier) verifyAnew(ctx context.Context, text string) (*Token, error) {
-	c, err := parseCompact(text, maxToken)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidToken, err)
-	}
-	if !c.header.is(typAccessToken) && !(v.options.AcceptJWT && c.header.is("JWT")) {
-		return nil, fmt.Errorf("%w: not an access token", ErrInvalidToken)
-	}
-	t, err := parseToken(c.payload)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrInvalidToken, err)
-	case t.Issuer != v.keys.issuer:
-		return nil, fmt.Errorf("%w: of another issuer", ErrInvalidToken)
-	case !slices.Contains(t.Audience, v.audience):
-		return nil, fmt.Errorf("%w: for another audience", ErrInvalidToken)
-	}
-	if t.key, err = v.keys.key(ctx, c.header.kid); err != nil {
-		return nil, err
-	}
-	if err := c.verify(t.key); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalidToken, err)
-	}
-	return t, nil
-}
-
-// checkTimes checks what changes with time alone.
-func (v *Verifier) checkTimes(t *Token, now time.Time) error {
-	switch {
-	case !now.Before(t.Expiry.Add(v.options.Tolerance)):
-		return fmt.Errorf("%w: expired", ErrInvalidToken)
-	case now.Before(t.IssuedAt.Add(-v.options.Tolerance)), now.Before(t.notBefore.Add(-v.options.Tolerance)):
-		return fmt.Errorf("%w: not valid yet", ErrInvalidToken)
-	case v.options.MaxTokenAge > 0 && now.Sub(t.IssuedAt) > v.options.MaxTokenAge:
-		return fmt.Errorf("%w: issued too long ago", ErrInvalidToken)
-	}
 	return nil
 }

@@ -105,6 +105,8 @@ func (o *VerifierOptions) check() error {
 		return fmt.Errorf("latchkey: IntrospectionCache is not between 0 and %s", maxIntrospectionCache)
 	case o.Tolerance > maxTolerance:
 		return fmt.Errorf("latchkey: Tolerance is above %s", maxTolerance)
+	case o.IntrospectionCache > 0 && o.CacheSize < 0:
+		return errors.New("latchkey: IntrospectionCache needs a cache of tokens")
 	case o.MaxTokenAge < 0:
 		return errors.New("latchkey: MaxTokenAge is negative")
 	}

@@ -1,0 +1,112 @@
+package latchkey
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// maxIntrospection bounds the answer about one token.
+const maxIntrospection = 64 << 10
+
+// credentials are those of the resource server's own client.
+type credentials struct{ id, secret string }
+
+// authenticate adds HTTP Basic, form-encoded as RFC 6749 §2.3.1 wants it.
+func (c credentials) authenticate(r *http.Request) {
+	r.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret))
+}
+
+// introspector asks the issuer whether tokens are active (RFC 7662).
+type introspector struct {
+	*discovery
+	credentials
+	audience string
+	life     time.Duration // for which an answer is believed
+	log      *slog.Logger
+}
+
+// check implements revocationCheck.
+func (i *introspector) check(ctx context.Context, t *Token, text string, now time.Time) error {
+	if age := now.UnixNano() - t.active.Load(); age >= 0 && age < int64(i.life) {
+		return nil
+	}
+	return i.confirm(ctx, t, text, now)
+}
+
+// confirm asks, whatever was said before, and remembers that the token was
+// active when it asked.
+func (i *introspector) confirm(ctx context.Context, t *Token, text string, now time.Time) error {
+	answer, err := i.ask(ctx, text)
+	if err != nil {
+		return err
+	}
+	if string(answer["active"]) != "true" {
+		return fmt.Errorf("%w: the issuer says that it is not active", ErrInvalidToken)
+	}
+	if !i.fits(answer, t) {
+		return fmt.Errorf("%w: the issuer speaks of another token", ErrUnavailable)
+	}
+	t.active.Store(now.UnixNano())
+	return nil
+}
+
+// fits says whether an answer is about the token.
+func (i *introspector) fits(answer map[string]json.RawMessage, t *Token) bool {
+	for name, want := range map[string]string{"iss": t.Issuer, "sub": t.Subject, "client_id": t.ClientID, "jti": t.ID, "sid": t.SessionID} {
+		var said string
+		if value := answer[name]; value != nil && json.Unmarshal(value, &said) != nil || said != want {
+			return false
+		}
+	}
+	var aud audience
+	return json.Unmarshal(answer["aud"], &aud) == nil && slices.Contains(aud, i.audience)
+}
+
+// ask returns the members of the issuer's answer.
+func (i *introspector) ask(ctx context.Context, token string) (map[string]json.RawMessage, error) {
+	m, err := i.metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.endpoint(m.IntrospectionEndpoint); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchPatience)
+	defer cancel()
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.IntrospectionEndpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "application/json")
+	i.authenticate(r)
+	answer, err := i.http.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		err := fmt.Errorf("%w: introspection is answered %d", ErrUnavailable, answer.StatusCode)
+		if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+			i.log.ErrorContext(ctx, "latchkey: the issuer refuses ClientID and ClientSecret", "issuer", i.issuer, "client", i.id, "status", answer.StatusCode)
+		}
+		return nil, err
+	}
+	text, err := readUpTo(answer.Body, maxIntrospection)
+	var members map[string]json.RawMessage
+	if err == nil {
+		err = json.Unmarshal(text, &members)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the answer of introspection: %w", ErrUnavailable, err)
+	}
+	return members, nil
+}
