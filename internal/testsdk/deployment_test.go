@@ -1,0 +1,221 @@
+package testsdk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+)
+
+// audience is what the resource server of these tests is called.
+const audience = "https://api.example.com"
+
+// deployment is nodes over one database, that follow its event log.
+type deployment struct {
+	t      *testing.T
+	nodes  []*testserver.Server // the first is the one that its issuer URL names
+	issuer *testserver.Issuer   // of client tokens
+	tenant models.TenantSpec
+}
+
+// deploy starts nodes with the clients web (public) and backend (secret).
+func deploy(t *testing.T, databaseURL string, nodes int) *deployment {
+	t.Helper()
+	clock := testserver.NewClock()
+	d := &deployment{t: t, issuer: testserver.NewIssuer(t, clock)}
+	for len(d.nodes) < nodes {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := testserver.Options{DatabaseURL: databaseURL, Clock: clock, Listener: listener, Run: true}
+		if len(d.nodes) > 0 {
+			o.Issuer = d.nodes[0].URL
+		}
+		node := testserver.New(t, o)
+		node.URL = "http://" + listener.Addr().String()
+		d.nodes = append(d.nodes, node)
+	}
+	d.apply(nil)
+	return d
+}
+
+// apply changes the tenant, and every node sees it at once.
+func (d *deployment) apply(change func(*models.TenantSpec)) {
+	d.t.Helper()
+	d.tenant = testserver.Tenant("default", d.issuer, testserver.Web(), testserver.Backend())
+	if change != nil {
+		change(&d.tenant)
+	}
+	for _, node := range d.nodes {
+		node.Apply(d.tenant)
+	}
+}
+
+func (d *deployment) url() string { return d.nodes[0].URL }
+
+func (d *deployment) clock() *testserver.Clock { return d.nodes[0].Clock }
+
+// signIn makes a session at the client web, with a token for the resource server.
+func (d *deployment) signIn(sub string) *testserver.Answer {
+	d.t.Helper()
+	a := d.nodes[0].Exchange("", "web", d.issuer.Token(d.url(), sub, nil), "audience", audience)
+	if a.Status != 200 {
+		d.t.Fatalf("answered %d %s", a.Status, a.Body)
+	}
+	return a
+}
+
+// signOut ends the session of an answer at a node.
+func (d *deployment) signOut(node int, a *testserver.Answer) {
+	d.t.Helper()
+	if got := d.nodes[node].Post("/revoke", []string{"client_id", "web", "token", a.Text("refresh_token")}); got.Status != 200 {
+		d.t.Fatalf("answered %d %s", got.Status, got.Body)
+	}
+}
+
+// verifier is the resource server's, on the clock of the deployment.
+func (d *deployment) verifier(changes ...func(*latchkey.VerifierOptions)) *latchkey.Verifier {
+	d.t.Helper()
+	o := latchkey.VerifierOptions{
+		ClientID: "backend", ClientSecret: testserver.ClientSecret, Now: d.clock().Now, Logger: slog.New(slog.DiscardHandler),
+	}
+	for _, change := range changes {
+		change(&o)
+	}
+	v, err := latchkey.NewVerifier(d.url(), audience, o)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { v.Close() })
+	return v
+}
+
+// verifies checks what a verifier says of a token; nil: it is good.
+func (d *deployment) verifies(v *latchkey.Verifier, token string, want error) {
+	d.t.Helper()
+	if _, err := v.Verify(d.t.Context(), token); !errors.Is(err, want) {
+		d.t.Errorf("verifies with %v, want %v", err, want)
+	}
+}
+
+// until waits until something is so. Only what is broken waits so long.
+func (d *deployment) until(so func() bool) {
+	d.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			d.t.Fatal("still waiting")
+		}
+	}
+}
+
+// untilRefused waits until a verifier refuses a token.
+func (d *deployment) untilRefused(v *latchkey.Verifier, token string) {
+	d.t.Helper()
+	d.until(func() bool {
+		_, err := v.Verify(d.t.Context(), token)
+		return errors.Is(err, latchkey.ErrInvalidToken)
+	})
+}
+
+// pass moves the clock in steps that nobody takes for silence: a node must have
+// looked at the log, and the verifiers must have heard of it.
+func (d *deployment) pass(duration time.Duration, verifiers ...*latchkey.Verifier) {
+	d.t.Helper()
+	const step = 9 * time.Second
+	for ; duration > 0; duration -= step {
+		d.clock().Advance(min(duration, step))
+		now := d.clock().Now()
+		for _, v := range verifiers {
+			d.until(func() bool { return now.Sub(v.Status().RevokedUntil) < 2*step })
+		}
+	}
+}
+
+// run lets the clock go as real time does, until the returned function is called.
+func (d *deployment) run() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		last := time.Now()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case now := <-tick.C:
+				d.clock().Advance(now.Sub(last))
+				last = now
+			}
+		}
+	})
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
+// link is a verifier's network, on which a test can cut what goes to some path.
+type link struct {
+	path string // empty: every one
+
+	mu   sync.Mutex
+	cut  bool
+	open map[io.Closer]struct{}
+}
+
+var errCut = errors.New("the network is cut")
+
+// over lets a verifier use the link.
+func (l *link) over(o *latchkey.VerifierOptions) { o.HTTPClient = &http.Client{Transport: l} }
+
+// Cut ends what is open and lets nothing through, or lets it through again.
+func (l *link) Cut(cut bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cut = cut
+	for body := range l.open {
+		if cut {
+			body.Close()
+		}
+	}
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !strings.HasPrefix(r.URL.Path, l.path) {
+		return http.DefaultTransport.RoundTrip(r)
+	}
+	l.mu.Lock()
+	cut := l.cut
+	l.mu.Unlock()
+	if cut {
+		return nil, errCut
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		resp.Body.Close()
+		return nil, errCut
+	}
+	if l.open == nil {
+		l.open = map[io.Closer]struct{}{}
+	}
+	l.open[resp.Body] = struct{}{}
+	return resp, nil
+}
