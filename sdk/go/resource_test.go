@@ -175,8 +175,9 @@ func TestAResourceIgnoresATokenInAForm(t *testing.T) {
 
 func TestAResourceThatCannotVerifyAnswers503(t *testing.T) {
 	issuer, resource := newResource(t, latchkey.ResourceOptions{})
-	token := issuer.Token()
 	issuer.SetDown(true)
+	issuer.Advance(2 * time.Hour) // keys that were fetched already serve no longer
+	token := issuer.Token()
 	answer := call(resource.Require(latchkey.RequireScope("a"))(greet), "/", "Bearer "+token)
 	if answer.StatusCode != 503 || answer.Header.Get("WWW-Authenticate") != "" || answer.Header.Get("Retry-After") == "" {
 		t.Errorf("status %d with %v", answer.StatusCode, answer.Header)
