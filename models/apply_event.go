@@ -46,6 +46,7 @@ func (a *applier) tell() error {
 			e.Details = map[string]any{}
 		}
 		e.Details["before"] = before.Unix()
+		a.store.recent.note(e, e.At)
 		if err := insertEvent(a.tx, e); err != nil {
 			return err
 		}

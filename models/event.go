@@ -104,6 +104,7 @@ func (s *Store) record(db *gorm.DB, e Event, change string, args ...any) error {
 
 // recordIf is record, and says whether the change found a row.
 func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (found bool, err error) {
+	s.recent.note(e, s.Now())
 	places, values, err := e.values()
 	if err != nil {
 		return false, err

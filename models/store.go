@@ -42,6 +42,7 @@ type Store struct {
 	statusSize  int
 	clock       storeClock
 	contact     contact
+	recent      recentRevocations
 }
 
 // Open connects to the database at url ("sqlite:path" or "postgres://…"). It

@@ -31,20 +31,20 @@ const (
 type Tail struct {
 	store *Store
 
-	mu          sync.Mutex
+	mu          sync.RWMutex
 	epoch       string
-	live        map[string]map[eventID]*Revocation // by tenant
-	subscribers map[string]map[*Subscription]bool  // by tenant
-	begun       time.Time                          // of the last look that succeeded
-	far         time.Time                          // of the last far one; zero: the next one is
-	changes     map[string]int                     // by tenant: how many batches have come
-	settled     int                                // how many databases it has spoken of
+	live        map[string]*revokedSet            // by tenant
+	subscribers map[string]map[*Subscription]bool // by tenant
+	begun       time.Time                         // of the last look that succeeded
+	far         time.Time                         // of the last far one; zero: the next one is
+	changes     map[string]int                    // by tenant: how many batches have come
+	settled     int                               // how many databases it has spoken of
 	ended       bool
 }
 
 // NewTail makes a tail that has read nothing yet.
 func NewTail(s *Store) *Tail {
-	return &Tail{store: s, live: map[string]map[eventID]*Revocation{}, subscribers: map[string]map[*Subscription]bool{}, changes: map[string]int{}}
+	return &Tail{store: s, live: map[string]*revokedSet{}, subscribers: map[string]map[*Subscription]bool{}, changes: map[string]int{}}
 }
 
 // Run follows the log until ctx ends; then every subscription ends too.
@@ -75,8 +75,8 @@ func (t *Tail) Run(ctx context.Context) {
 // Fresh is when the tail last looked and found what was committed by then.
 // ErrUnavailable: that is too long ago.
 func (t *Tail) Fresh() (asOf time.Time, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	return t.begun, t.stale()
 }
 

@@ -73,17 +73,17 @@ func (t *Tail) take(found []*Revocation, begun time.Time) {
 	batches := map[string][]*Revocation{}
 	for _, r := range found {
 		held := t.live[r.TenantID]
-		if held[r.id] != nil {
-			continue
-		}
 		if held == nil {
-			held = map[eventID]*Revocation{}
+			held = newRevokedSet()
 			t.live[r.TenantID] = held
+		}
+		if held.events[r.id] != nil {
+			continue
 		}
 		if r.known = r.id.moment(); r.known.Before(begun.Add(-tailOverlap)) {
 			r.known = begun.Add(tailFarEvery)
 		}
-		held[r.id] = r
+		held.add(r)
 		batches[r.TenantID] = append(batches[r.TenantID], r)
 	}
 	before := Position{t.epoch, t.begun}
@@ -97,12 +97,12 @@ func (t *Tail) take(found []*Revocation, begun time.Time) {
 // forget drops what does not matter any more.
 func (t *Tail) forget(now time.Time) {
 	for tenant, held := range t.live {
-		for id, r := range held {
+		for _, r := range held.events {
 			if !now.Before(r.Until) {
-				delete(held, id)
+				held.remove(r)
 			}
 		}
-		if len(held) == 0 {
+		if len(held.events) == 0 {
 			delete(t.live, tenant)
 		}
 	}

@@ -42,8 +42,8 @@ type Subscription struct {
 // that still matters if the position is none of this database. Repetitions are
 // possible, gaps are not. ErrUnavailable: the tail is not fresh.
 func (t *Tail) Revoked(tenant string, since Position) (*Snapshot, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	return t.snapshot(tenant, since)
 }
 
@@ -74,7 +74,7 @@ func (t *Tail) snapshot(tenant string, since Position) (*Snapshot, error) {
 		from = time.Time{}
 	}
 	s := &Snapshot{Position: Position{t.epoch, t.begun}, AsOf: t.begun}
-	for _, r := range t.live[tenant] {
+	for _, r := range t.live[tenant].all() {
 		if now.Before(r.Until) && !r.known.Before(from) {
 			s.Revocations = append(s.Revocations, r)
 		}
