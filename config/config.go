@@ -35,7 +35,8 @@ type Config struct {
 	// Listen; "none" serves it nowhere. Default 127.0.0.1:9090.
 	MetricsListen string `yaml:"metrics_listen" env:"LATCHKEY_METRICS_LISTEN"`
 
-	Database Database `yaml:"database"`
+	Database      Database      `yaml:"database"`
+	Introspection Introspection `yaml:"introspection"`
 
 	// Secret is the root secret, from which every key of the server is
 	// derived: at least 32 bytes, as `latchkey secret new` prints it. Of
@@ -84,6 +85,13 @@ type Database struct {
 	// PreparedStatements is false behind a connection pool that cannot keep
 	// them, such as pgbouncer before 1.21 in transaction mode. Default true.
 	PreparedStatements bool `yaml:"prepared_statements" env:"LATCHKEY_DATABASE_PREPARED_STATEMENTS"`
+}
+
+// Introspection says how active access tokens are told from revoked ones.
+type Introspection struct {
+	// MaxAge lets a node answer without the database while what it has read of
+	// revocations is younger: 1s to 10s. Default 0: it always reads.
+	MaxAge models.Duration `yaml:"max_age" env:"LATCHKEY_INTROSPECTION_MAX_AGE"`
 }
 
 // Default is the configuration before anything is read: complete but for the

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding"
 	"maps"
 	"reflect"
 	"regexp"
@@ -70,6 +71,12 @@ func (c *Config) readVariable(name, value string, setting variable, isFile bool,
 			faults.Add(name, "the file it names cannot be read: %v", err)
 			return
 		}
+	}
+	if text, ok := setting.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
+		if err := text.UnmarshalText([]byte(value)); err != nil {
+			faults.Add(name, "%v", err)
+		}
+		return
 	}
 	switch setting.value.Kind() {
 	case reflect.Slice:

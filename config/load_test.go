@@ -336,12 +336,12 @@ func TestEnv(t *testing.T) {
 			"LATCHKEY_TRUSTED_PROXIES=10.0.0.0/8, ::1", "LATCHKEY_TLS_CERT_FILE=cert.pem", "LATCHKEY_TLS_KEY_FILE=key.pem",
 			"LATCHKEY_LOG_LEVEL=warn", "LATCHKEY_LOG_FORMAT=text", "LATCHKEY_METRICS_LISTEN=none",
 			"LATCHKEY_DATABASE_URL_FILE="+file, "LATCHKEY_DATABASE_MIGRATE=false", "LATCHKEY_DATABASE_PREPARED_STATEMENTS=false",
-			"LATCHKEY_SECRET=one,two")
+			"LATCHKEY_INTROSPECTION_MAX_AGE=2s", "LATCHKEY_SECRET=one,two")
 		expect(t, faults)
-		got := []any{c.Issuer, c.Listen, c.BehindProxy, c.TrustedProxies, c.TLS, c.Log, c.MetricsListen, c.Database, c.Secret}
+		got := []any{c.Issuer, c.Listen, c.BehindProxy, c.TrustedProxies, c.TLS, c.Log, c.MetricsListen, c.Database, c.Introspection, c.Secret}
 		want := []any{"https://env.example.com", "127.0.0.1:1", true, []string{"10.0.0.0/8", "::1"},
 			config.TLS{CertFile: "cert.pem", KeyFile: "key.pem"}, config.Log{Level: "warn", Format: "text"}, "none",
-			config.Database{URL: "postgres://db/latchkey"}, config.Secrets{"one", "two"}}
+			config.Database{URL: "postgres://db/latchkey"}, config.Introspection{MaxAge: models.Duration(2 * time.Second)}, config.Secrets{"one", "two"}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%#v\nwant %#v", got, want)
 		}
@@ -366,6 +366,8 @@ func TestEnv(t *testing.T) {
 			[]string{"LATCHKEY_PORT: unknown variable"}},
 		{"refuses a broken boolean", []string{"LATCHKEY_BEHIND_PROXY=yes"},
 			[]string{"LATCHKEY_BEHIND_PROXY: must be true or false"}},
+		{"refuses a broken duration", []string{"LATCHKEY_INTROSPECTION_MAX_AGE=2"},
+			[]string{`LATCHKEY_INTROSPECTION_MAX_AGE: must be a duration such as "90s", "5m", "720h" or "30d"`}},
 		{"refuses a secret beside its file", []string{"LATCHKEY_DATABASE_URL=sqlite:a", "LATCHKEY_DATABASE_URL_FILE=" + file},
 			[]string{"LATCHKEY_DATABASE_URL_FILE: is given beside LATCHKEY_DATABASE_URL; one of the two is enough"}},
 		{"refuses a secret's file that is not there", []string{"LATCHKEY_SECRET_FILE=/nowhere"},

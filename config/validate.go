@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -24,6 +25,10 @@ const (
 // minSecret is the least length of a root secret in bytes.
 const minSecret = 32
 
+// minIntrospectionAge is the least introspection.max_age that nodes, which look
+// every 200 ms, keep to without reading now and then after all.
+const minIntrospectionAge = time.Second
+
 // Validate names everything that is wrong with c as far as it can be seen
 // without compiling an expression or parsing a key. What Load has refused
 // already is not named again.
@@ -35,6 +40,9 @@ func (c *Config) Validate(use Use) models.Faults {
 	v.files()
 	if url := c.Database.URL; !hasPrefix(url, "sqlite:", "postgres://", "postgresql://") {
 		v.Add(c.at("database.url"), "must be sqlite:FILE or postgres://…")
+	}
+	if age := v.Introspection.MaxAge.Of(); age != 0 && (age < minIntrospectionAge || age > models.TailBound) {
+		v.Add(v.at("introspection.max_age"), "must be 0 (always read), or from %s to %s", models.Duration(minIntrospectionAge), models.Duration(models.TailBound))
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "text")

@@ -102,22 +102,8 @@ func (i *introspection) describeAccess(ctx context.Context, caller *Client, toke
 	if !caller.sees(o) || !now.Before(o.exp) || !o.client.enabled() {
 		return nil, nil
 	}
-	if o.sid == "" {
-		if iat, _, err := numericDate(o.claims["iat"]); err != nil || iat.Before(o.client.validFrom().Truncate(time.Second)) {
-			return nil, err
-		}
-		if revoked, err := i.store.TokenRevoked(ctx, caller.TenantID, o.jti); err != nil || revoked {
-			return nil, err
-		}
-	} else {
-		id, err := models.ParseSessionID(o.sid)
-		if err != nil {
-			return nil, err
-		}
-		row, err := i.store.Session(ctx, caller.TenantID, id)
-		if err != nil || !o.client.alive(row, now) {
-			return nil, err
-		}
+	if active, err := i.stands(ctx, o, now); err != nil || !active {
+		return nil, err
 	}
 	o.claims["active"], o.claims["token_type"] = true, "Bearer"
 	if o.claims["scope"] == nil {

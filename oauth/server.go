@@ -22,6 +22,11 @@ type Config struct {
 	Store  *models.Store
 	Keys   *Keys
 	Log    *slog.Logger // nil means slog.Default
+
+	// IntrospectionMaxAge lets introspection answer for access tokens from
+	// memory while what this node knows of revocations is younger; at most
+	// models.TailBound. 0: the database is always read.
+	IntrospectionMaxAge time.Duration
 }
 
 // Server is the OAuth server of all tenants of a deployment. It is safe for
@@ -35,7 +40,8 @@ type Server struct {
 	slots    *slots
 	throttle *throttle
 	tail     *models.Tail
-	streams  atomic.Int64 // of revocations, that are open
+	memory   time.Duration // IntrospectionMaxAge
+	streams  atomic.Int64  // of revocations, that are open
 	lists    statusLists
 }
 
@@ -49,6 +55,7 @@ func New(c Config) *Server {
 		slots:    newSlots(4*runtime.GOMAXPROCS(0), 256, 3*time.Second),
 		throttle: newThrottle(),
 		tail:     models.NewTail(c.Store),
+		memory:   c.IntrospectionMaxAge,
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
 			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{}, stale: map[string]bool{},

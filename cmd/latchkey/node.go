@@ -49,7 +49,8 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	if err != nil {
 		return nil, err
 	}
-	n := &node{config: c, log: log, store: store, oauth: oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log})}
+	server := oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()})
+	n := &node{config: c, log: log, store: store, oauth: server}
 	if err := n.configure(ctx, keys); err != nil {
 		store.Close()
 		return nil, err

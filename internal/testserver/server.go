@@ -64,6 +64,8 @@ type Options struct {
 	Issuer      string        // default http:// and the listener's address
 	Proxies     []string      // trusted proxies
 	Run         bool          // do in the background what a node does
+
+	IntrospectionMaxAge time.Duration
 }
 
 // Server is a running server.
@@ -140,7 +142,7 @@ func New(t testing.TB, o Options) *Server {
 	must(t, err)
 	t.Cleanup(func() { s.Store.Close() })
 	must(t, s.Store.Migrate(ctx))
-	s.OAuth = oauth.New(oauth.Config{Issuer: o.Issuer, Store: s.Store, Keys: s.Keys, Log: log})
+	s.OAuth = oauth.New(oauth.Config{Issuer: o.Issuer, Store: s.Store, Keys: s.Keys, Log: log, IntrospectionMaxAge: o.IntrospectionMaxAge})
 	must(t, s.OAuth.Reseal(ctx))
 	s.Apply(o.Tenants...)
 

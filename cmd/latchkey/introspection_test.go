@@ -1,0 +1,20 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+)
+
+// Which of the two a node does shows when the row is gone and no event tells.
+func TestANodeAnswersIntrospectionFromMemoryIfItIsToldTo(t *testing.T) {
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	reading, remembering := d.serve(), d.serve("LATCHKEY_INTROSPECTION_MAX_AGE=10s")
+	access := d.signIn(reading, "alice").text("access_token")
+	statement(t, url, "DELETE FROM sessions")
+	if got := reading.introspect(access); !got.is(false) {
+		t.Errorf("by default: %d %s", got.status, got.body)
+	}
+	eventually(t, "an answer from memory", func() bool { return remembering.introspect(access).is(true) })
+}
