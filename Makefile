@@ -43,6 +43,13 @@ fuzz: ## every fuzz target for a minute (FUZZ_TIME=10m for longer)
 			go test -count=1 -run="^$$target\$$" .; }) </dev/null || exit 1; \
 	done
 
+# So many requests of each flow; -count=N in BENCH_FLAGS for benchstat.
+BENCH_REQUESTS ?= 3000
+
+.PHONY: bench
+bench: bin/withpostgres ## what a request costs the server and PostgreSQL (docs/benchmarks.md); a minute
+	@bin/withpostgres go test -run='^$$' -bench=. -benchtime=$(BENCH_REQUESTS)x -timeout=10m $(BENCH_FLAGS) ./bench
+
 .PHONY: lint
 lint: ## formatting, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
