@@ -18,6 +18,7 @@ type keyRing struct {
 	byKid map[string]*signingKey // nil: its root is not configured here, which is a fault of ours
 
 	published atomic.Pointer[published]
+	verified  verifiedTokens
 }
 
 // newKeyRing unseals the keys. One that does not open is left out and named in
@@ -112,6 +113,9 @@ func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
 // verify checks the signature of a token of ours by its kid, over the whole
 // ring, and returns its typ and payload.
 func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byte, err error) {
+	if good, is := r.verified.find(token); is && r.verifier(good.kid, now) != nil {
+		return good.typ, good.payload, nil
+	}
 	header, _, err := readCompact(token)
 	if err != nil {
 		return "", nil, err
@@ -130,8 +134,12 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 	if err != nil {
 		return "", nil, err
 	}
-	payload, err = signed.Verify(&key.public)
-	return strings.TrimPrefix(strings.ToLower(header.Typ), "application/"), payload, err
+	if payload, err = signed.Verify(&key.public); err != nil {
+		return "", nil, err
+	}
+	good := verifiedToken{kid: header.Kid, typ: strings.TrimPrefix(strings.ToLower(header.Typ), "application/"), payload: payload}
+	r.verified.add(token, good)
+	return good.typ, good.payload, nil
 }
 
 var (

@@ -82,6 +82,9 @@ func TestKeyRingRefusesToVerify(t *testing.T) {
 	ring := ringOf(t, k, row)
 	good := signedAt(t, ring, epoch)
 	foreign := signedAt(t, ringOf(t, k, newRow(t, k, "ES256", 0)), epoch)
+	if _, _, err := ring.verify(epoch, good); err != nil { // and remembers it
+		t.Fatal(err)
+	}
 	parts := strings.Split(good, ".")
 	// relabelled is a token with another header, signed by fn.
 	relabelled := func(header string, fn func(signingInput string) []byte) string {
