@@ -37,6 +37,7 @@ it does not name is left alone. Two settings have no default:
 				return errors.Join(err, closeAll(serving, metrics))
 			}
 			defer n.store.Close()
+			defer keepHeadroom()()
 			log.Info("serving", "issuer", c.Issuer, "listen", serving.Addr().String(), "database", n.store.Dialect())
 			err = n.serve(cmd.Context(), serving, metrics)
 			log.Info("stopped")
