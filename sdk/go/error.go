@@ -34,7 +34,8 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("latchkey: %d %s: %s", e.StatusCode, e.Code, e.Description)
 }
 
-// Is makes faults of the server match [ErrUnavailable].
+// Is makes faults of the server match [ErrUnavailable], and its refusals of a
+// bearer token [ErrInvalidToken].
 func (e *Error) Is(target error) bool {
-	return target == ErrUnavailable && (e.StatusCode >= http.StatusInternalServerError || e.StatusCode == http.StatusTooManyRequests)
+	return target == ErrInvalidToken && e.Code == "invalid_token" || target == ErrUnavailable && (e.StatusCode >= http.StatusInternalServerError || e.StatusCode == http.StatusTooManyRequests)
 }

@@ -15,14 +15,6 @@ import (
 // maxIntrospection bounds the answer about one token.
 const maxIntrospection = 64 << 10
 
-// credentials are those of the resource server's own client.
-type credentials struct{ id, secret string }
-
-// authenticate adds HTTP Basic, form-encoded as RFC 6749 §2.3.1 wants it.
-func (c credentials) authenticate(r *http.Request) {
-	r.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret))
-}
-
 // introspector asks the issuer whether tokens are active (RFC 7662).
 type introspector struct {
 	*discovery
