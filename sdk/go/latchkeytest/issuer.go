@@ -48,6 +48,9 @@ type Issuer struct {
 	silent      bool
 	statusIndex map[string]int // by session
 	requests    map[string]int // by path
+
+	clientTokens map[string]Claims // not used yet
+	sessions     []*appSession
 }
 
 // New starts an issuer with one ES256 key, and stops it with the test.
@@ -78,13 +81,14 @@ func (noTest) Helper() {}
 func (noTest) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 func start(t failer) *Issuer {
-	i := &Issuer{t: t, mux: http.NewServeMux(), changed: make(chan struct{}), statusIndex: map[string]int{}, requests: map[string]int{}}
+	i := &Issuer{t: t, mux: http.NewServeMux(), changed: make(chan struct{}), statusIndex: map[string]int{}, requests: map[string]int{}, clientTokens: map[string]Claims{}}
 	i.RotateKey()
 	i.mux.HandleFunc("GET /.well-known/openid-configuration", i.metadata)
 	i.mux.HandleFunc("GET /.well-known/jwks.json", i.keySet)
 	i.mux.HandleFunc("GET /revocations", i.revocations)
 	i.mux.HandleFunc("POST /introspect", i.introspect)
 	i.mux.HandleFunc("GET "+statusPath, i.statusList)
+	i.serveApps()
 	i.server = httptest.NewServer(http.HandlerFunc(i.serve))
 	i.URL = i.server.URL
 	return i

@@ -1,0 +1,172 @@
+package latchkeytest
+
+import (
+	"crypto/rand"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// How long sessions live, and what is exchanged for them.
+const (
+	SessionLife = 24 * time.Hour
+	RetryWindow = 10 * time.Second // for a refresh token that was used already
+
+	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
+	tokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"
+	tokenTypeIDToken = "urn:ietf:params:oauth:token-type:id_token"
+	tokenTypeAccess  = "urn:ietf:params:oauth:token-type:access_token"
+	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
+)
+
+// ClientToken is the proof that a user has just signed in: good for one exchange
+// within a minute. `amr` in the claims, a []string, is kept by the session.
+func (i *Issuer) ClientToken(sub string, claims ...Claims) string {
+	i.t.Helper()
+	now := i.Now()
+	all := append([]Claims{{
+		"iss": i.URL + "/client-tokens", "aud": i.URL, "sub": sub, "client_id": nil, "sid": nil, "exp": now.Add(time.Minute).Unix(), "amr": []string{"pwd"},
+	}}, claims...)
+	made := i.AccessClaims(all...)
+	token := i.Sign("JWT", made)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.clientTokens[token] = made
+	return token
+}
+
+// serveApps serves the endpoints of apps: tokens, revocation and the session.
+func (i *Issuer) serveApps() {
+	i.mux.HandleFunc("POST /token", i.token)
+	i.mux.HandleFunc("POST /revoke", i.revokeToken)
+	i.mux.HandleFunc("GET /session", i.session)
+	i.mux.HandleFunc("DELETE /session", i.session)
+}
+
+func refuse(w http.ResponseWriter, status int, code string) {
+	writeJSON(w, status, map[string]any{"error": code})
+}
+
+// token answers as the server does: an exchange, a step-up, a swap of a session
+// token, or a refresh.
+func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
+	client, secret, _ := r.BasicAuth()
+	if r.ParseForm() != nil || client == "" && r.PostForm.Get("client_id") == "" {
+		refuse(w, http.StatusUnauthorized, "invalid_client")
+		return
+	}
+	if client == "" {
+		client = r.PostForm.Get("client_id")
+	}
+	i.mu.Lock()
+	s, code := i.grant(r.PostForm)
+	if code == "" && s.client == "" {
+		s.client = client
+		if secret != "" {
+			s.sessionToken = "lk_st_" + rand.Text()
+		}
+	}
+	if code == "" && s.client != client {
+		code = "invalid_grant"
+	}
+	i.mu.Unlock()
+	if code != "" {
+		refuse(w, http.StatusBadRequest, code)
+		return
+	}
+	i.answer(w, s, r.PostForm)
+}
+
+// grant finds or makes the session that a request is about. The caller holds
+// i.mu.
+func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
+	kind, named := form.Get("subject_token_type"), form.Get("latchkey_session_token")
+	switch grant := form.Get("grant_type"); {
+	case grant == "refresh_token":
+		return i.rotate(form.Get("refresh_token"))
+	case grant != grantExchange:
+		return nil, "unsupported_grant_type"
+	case kind == tokenTypeSession:
+		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.over(s) {
+			return nil, "invalid_request"
+		}
+		return s, ""
+	case kind != tokenTypeJWT && kind != tokenTypeIDToken:
+		return nil, "invalid_request"
+	}
+	claims := i.clientTokens[form.Get("subject_token")]
+	if exp, _ := claims["exp"].(int64); exp <= time.Now().Add(i.offset).Unix() {
+		return nil, "invalid_request" // unknown, used or expired
+	}
+	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: time.Now().Add(i.offset), target: append(form["audience"], form["resource"]...)}
+	if named != "" {
+		if before := i.sessionOf(named); before == nil || i.over(before) {
+			return nil, "invalid_grant"
+		} else if before.sub != s.sub {
+			return nil, "invalid_request"
+		} else {
+			s = before
+		}
+	}
+	amr, _ := claims["amr"].([]string)
+	amr = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(s.amr), amr...))))
+	if wanted := strings.Fields(form.Get("acr_values")); len(wanted) > 0 && !slices.ContainsFunc(wanted, func(acr string) bool { return acr <= acrOf(amr) }) {
+		return nil, "unmet_authentication_requirements"
+	}
+	if strings.HasPrefix(named, "lk_rt_") {
+		if _, code := i.rotate(named); code != "" {
+			return nil, code
+		}
+	}
+	delete(i.clientTokens, form.Get("subject_token"))
+	s.amr, s.authTime = amr, time.Now().Add(i.offset)
+	if named == "" {
+		s.refresh = "lk_rt_" + rand.Text()
+		i.sessions = append(i.sessions, s)
+	}
+	return s, ""
+}
+
+// rotate spends a refresh token. The last one that was, shown again inside the
+// retry window, yields the same successor, which is what makes a lost answer
+// harmless; otherwise a used one ends the session. The caller holds i.mu.
+func (i *Issuer) rotate(presented string) (*appSession, string) {
+	s, now := i.sessionOf(presented), time.Now().Add(i.offset)
+	switch {
+	case s == nil || i.over(s) || !strings.HasPrefix(presented, "lk_rt_"):
+		return nil, "invalid_grant"
+	case presented == s.refresh:
+		s.used, s.refresh, s.rotated = append(s.used, s.refresh), "lk_rt_"+rand.Text(), now
+	case presented != s.used[len(s.used)-1] || now.Sub(s.rotated) > RetryWindow:
+		i.end(s)
+		return nil, "invalid_grant"
+	}
+	return s, ""
+}
+
+func acrOf(amr []string) string { return "urn:latchkey:acr:" + strconv.Itoa(min(2, max(1, len(amr)))) }
+
+// answer gives out the tokens of a session.
+func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
+	i.mu.Lock()
+	now, end := time.Now().Add(i.offset), s.created.Add(SessionLife)
+	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": s.audience(), "scope": s.scope, "amr": s.amr, "acr": acrOf(s.amr), "auth_time": s.authTime.Unix()}
+	body := map[string]any{
+		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(AccessLife / time.Second), "scope": s.scope,
+		"session_id": s.id, "session_expires_at": end.Unix(),
+	}
+	if form.Get("subject_token_type") != tokenTypeSession {
+		body["refresh_token"] = s.refresh
+		if s.sessionToken != "" && form.Get("grant_type") == grantExchange {
+			body["session_token"] = s.sessionToken
+		}
+	}
+	i.mu.Unlock()
+	claims["exp"] = now.Add(AccessLife).Unix()
+	body["access_token"] = i.Token(claims)
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, http.StatusOK, body)
+}
