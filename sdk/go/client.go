@@ -1,0 +1,114 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+)
+
+// ErrSessionEnded is wrapped by every error that means that a session is over:
+// signed out, revoked, expired, or its refresh token used by somebody else. The
+// user has to sign in again. Nothing but the server's own word means it.
+var ErrSessionEnded = errors.New("the session is over")
+
+// defaultRetryWindow is the default of a client's refresh_grace.
+const defaultRetryWindow = 10 * time.Second
+
+// ClientOptions change what [NewClient] makes. The zero value is a public client
+// that keeps its sessions in memory.
+type ClientOptions struct {
+	// ClientSecret authenticates the client by HTTP Basic. Empty: a public client.
+	ClientSecret string
+	// HTTPClient carries the requests; default one of its own. Redirects are
+	// never followed.
+	HTTPClient *http.Client
+	// RetryWindow is for how long a request whose answer did not come is sent
+	// again; a third of it is what each attempt may take. Default 10 s, as the
+	// client's refresh_grace, which it should not exceed by much: what is repeated
+	// later is not known to be a repetition.
+	RetryWindow time.Duration
+	// Store keeps sessions across restarts. Default: none, they live in memory.
+	Store Store
+	// Now is the clock that tells when access tokens expire; default time.Now.
+	Now func() time.Time
+}
+
+// Client is an app client of an issuer: it swaps client tokens for sessions and
+// keeps these alive. It is safe for concurrent use; an app has one.
+type Client struct {
+	issuer    string
+	by        credentials
+	discovery *discovery
+	endpoint  endpoint
+	window    time.Duration
+	store     Store
+	now       func() time.Time
+
+	mu      sync.Mutex
+	flights map[string]*flight // by session id
+}
+
+// NewClient makes the client clientID of an issuer, given as the base URL that
+// its tokens name. The issuer is not asked anything until it is needed.
+func NewClient(issuer, clientID string, o ClientOptions) (*Client, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.RetryWindow == 0 {
+		o.RetryWindow = defaultRetryWindow
+	}
+	if clientID == "" || o.RetryWindow < 0 {
+		return nil, errors.New("latchkey: a client has an id and no negative RetryWindow")
+	}
+	d, err := newDiscovery(issuer, o.HTTPClient, o.Now)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		issuer: issuer, by: credentials{clientID, o.ClientSecret}, discovery: d, endpoint: endpoint{d.http, o.Now},
+		window: o.RetryWindow, store: o.Store, now: o.Now, flights: map[string]*flight{},
+	}, nil
+}
+
+// token posts to the token endpoint.
+func (c *Client) token(ctx context.Context, form url.Values) (Tokens, error) {
+	m, err := c.discovery.metadata(ctx)
+	if err != nil {
+		return Tokens{}, err
+	}
+	sent, answer := c.now(), tokenAnswer{}
+	if err := c.endpoint.form(ctx, m.TokenEndpoint, form, c.by, &answer); err != nil {
+		return Tokens{}, err
+	}
+	return answer.tokens(sent)
+}
+
+// tokenAnswer is what the token endpoint says (RFC 6749 §5.1, RFC 8693 §2.2.1).
+type tokenAnswer struct {
+	AccessToken      string `json:"access_token"`
+	TokenType        string `json:"token_type"`
+	ExpiresIn        int64  `json:"expires_in"`
+	Scope            string `json:"scope"`
+	RefreshToken     string `json:"refresh_token"`
+	SessionToken     string `json:"session_token"`
+	SessionID        string `json:"session_id"`
+	SessionExpiresAt int64  `json:"session_expires_at"`
+}
+
+// tokens are those of an answer to a request that was sent at a moment, from
+// which their life is counted: a slow answer makes it no longer.
+func (a tokenAnswer) tokens(sent time.Time) (Tokens, error) {
+	if a.AccessToken == "" || a.SessionID == "" || a.ExpiresIn <= 0 || !strings.EqualFold(a.TokenType, "Bearer") {
+		return Tokens{}, fmt.Errorf("%w: the token endpoint answers without a session's tokens", ErrUnavailable)
+	}
+	return Tokens{
+		SessionID: a.SessionID, SessionExpiry: time.Unix(a.SessionExpiresAt, 0), Scope: a.Scope,
+		AccessToken: a.AccessToken, Expiry: sent.Add(time.Duration(a.ExpiresIn) * time.Second),
+		RefreshToken: a.RefreshToken, SessionToken: a.SessionToken,
+	}, nil
+}

@@ -1,0 +1,98 @@
+package latchkey
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Demand is what a resource server wants to be proved (RFC 9470 §4). The zero
+// value demands nothing.
+type Demand struct {
+	ACRValues []string       // any of them is enough, or a stronger one
+	MaxAge    *time.Duration // since the newest factor; whole seconds; nil: any
+}
+
+func (d Demand) add(form url.Values) {
+	if len(d.ACRValues) > 0 {
+		form.Set("acr_values", strings.Join(d.ACRValues, " "))
+	}
+	if d.MaxAge != nil {
+		form.Set("max_age", seconds(*d.MaxAge))
+	}
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// ParseChallenge reads what a resource server demands from the header of its
+// 401 (RFC 9470 §3). Not ok: it demands no step-up.
+func ParseChallenge(h http.Header) (d Demand, ok bool) {
+	for _, line := range h.Values("WWW-Authenticate") {
+		for _, c := range readChallenges(line) {
+			if c.params["error"] != "insufficient_user_authentication" {
+				continue
+			}
+			d.ACRValues = strings.Fields(c.params["acr_values"])
+			if n, err := strconv.ParseUint(c.params["max_age"], 10, 31); err == nil {
+				age := time.Duration(n) * time.Second
+				d.MaxAge = &age
+			}
+			return d, true
+		}
+	}
+	return d, false
+}
+
+// httpChallenge is one of a WWW-Authenticate header (RFC 9110 §11.6.1).
+type httpChallenge struct {
+	scheme string
+	params map[string]string // by lower-case name; of each the first
+}
+
+// readChallenges reads a header, in which commas separate both challenges and
+// their parameters. What it cannot read, such as token68, it skips.
+func readChallenges(line string) (list []httpChallenge) {
+	for line != "" {
+		line = strings.TrimLeft(line, ", \t")
+		after := strings.TrimLeft(line, tokenChars)
+		word, after := line[:len(line)-len(after)], strings.TrimLeft(after, " \t")
+		value, isParam := strings.CutPrefix(after, "=")
+		if word != "" && !isParam {
+			list = append(list, httpChallenge{word, map[string]string{}})
+			line = after
+			continue
+		}
+		text, after := paramValue(strings.TrimLeft(value, " \t"))
+		if word != "" && len(list) > 0 {
+			params, name := list[len(list)-1].params, strings.ToLower(word)
+			if _, twice := params[name]; !twice {
+				params[name] = text
+			}
+		}
+		_, line, _ = strings.Cut(after, ",")
+	}
+	return list
+}
+
+const tokenChars = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// paramValue reads a token or a quoted string from the front.
+func paramValue(s string) (value, after string) {
+	if !strings.HasPrefix(s, `"`) {
+		after = strings.TrimLeft(s, tokenChars)
+		return s[:len(s)-len(after)], after
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), s[i+1:]
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return "", ""
+}

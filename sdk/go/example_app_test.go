@@ -1,0 +1,132 @@
+package latchkey_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"golang.org/x/oauth2"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+)
+
+// example stands for the test that an example is not.
+type example struct{ testing.TB }
+
+func (example) Helper()           {}
+func (example) Cleanup(func())    {}
+func (example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
+// An app swaps the proof of a sign-in for a session, uses its access token for
+// as long as the user is there, and signs out.
+func ExampleClient() {
+	issuer := latchkeytest.New(example{}) // in production https://id.example.com
+	ctx := context.Background()
+
+	client, err := latchkey.NewClient(issuer.URL, "web", latchkey.ClientOptions{})
+	if err != nil {
+		panic(err)
+	}
+	clientToken := issuer.ClientToken("alice") // from the authentication service
+	session, err := client.CreateSession(ctx, clientToken, latchkey.CreateParams{DeviceName: "Alice's phone"})
+	if err != nil {
+		panic(err)
+	}
+
+	tokens, err := client.AccessToken(ctx, session) // refreshed when needed
+	switch {
+	case errors.Is(err, latchkey.ErrSessionEnded):
+		fmt.Println("sign in again")
+	case errors.Is(err, latchkey.ErrUnavailable):
+		fmt.Println("try again; the session is still there")
+	case err != nil:
+		panic(err)
+	}
+	details, err := client.ValidateSession(ctx, tokens.AccessToken)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(details.Subject, details.Status)
+
+	if err := client.SignOut(ctx, session); err != nil {
+		panic(err)
+	}
+	_, err = client.AccessToken(ctx, session)
+	fmt.Println(errors.Is(err, latchkey.ErrSessionEnded))
+	// Output:
+	// alice active
+	// true
+}
+
+// A resource server wants more proof than the session has; the user gives it,
+// and the request is sent again.
+func ExampleClient_StepUp() {
+	issuer, ctx := latchkeytest.New(example{}), context.Background()
+	client, err := latchkey.NewClient(issuer.URL, "web", latchkey.ClientOptions{})
+	if err != nil {
+		panic(err)
+	}
+	session, err := client.CreateSession(ctx, issuer.ClientToken("alice"), latchkey.CreateParams{})
+	if err != nil {
+		panic(err)
+	}
+	transfers := twoFactors(client)
+	defer transfers.Close()
+
+	api := &http.Client{Transport: &oauth2.Transport{Source: client.TokenSource(ctx, session)}}
+	answer, err := api.Get(transfers.URL)
+	if err != nil {
+		panic(err)
+	}
+	answer.Body.Close()
+	if demand, ok := latchkey.ParseChallenge(answer.Header); ok {
+		fmt.Println("asked for", demand.ACRValues)
+		proof := issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"otp"}}) // the user is asked for a code
+		if err := client.StepUp(ctx, session, proof, latchkey.StepUpParams{Demand: demand}); err != nil {
+			panic(err)
+		}
+	}
+	answer, err = api.Get(transfers.URL)
+	if err != nil {
+		panic(err)
+	}
+	answer.Body.Close()
+	fmt.Println(answer.StatusCode)
+	// Output:
+	// asked for [urn:latchkey:acr:2]
+	// 200
+}
+
+// twoFactors is a resource server that wants two.
+func twoFactors(client *latchkey.Client) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		token := r.Header.Get("Authorization")[len("Bearer "):]
+		if details, err := client.ValidateSession(r.Context(), token); err != nil || details.ACR != "urn:latchkey:acr:2" {
+			w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication", acr_values="urn:latchkey:acr:2"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+}
+
+// A back end lists where a user is signed in, and signs the user out
+// everywhere. Its client has `manage_sessions`.
+func ExampleClient_UserSessions() {
+	client, err := latchkey.NewClient("https://id.example.com", "support", latchkey.ClientOptions{ClientSecret: "…"})
+	if err != nil {
+		panic(err)
+	}
+	ctx := context.Background()
+	for session, err := range client.UserSessions(ctx, "alice") {
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(session.Device.Name, session.LastActiveAt)
+	}
+	if err := client.RevokeUserSessions(ctx, "alice"); err != nil {
+		panic(err)
+	}
+}

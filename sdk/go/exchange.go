@@ -1,0 +1,104 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Types of subject tokens (RFC 8693 §3).
+const (
+	TokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"      // a client token
+	TokenTypeIDToken = "urn:ietf:params:oauth:token-type:id_token" // of an OpenID provider
+
+	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
+	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
+)
+
+// CreateParams say what session is wanted. The zero value takes the client's
+// defaults.
+type CreateParams struct {
+	SubjectTokenType string   // default TokenTypeJWT
+	Scope            []string // default: the client's default scopes
+	Audience         []string // who the access tokens are for; default: the client itself
+	Resource         []string // the same, as URIs
+	DeviceName       string   // for the user's list of devices
+	Demand
+}
+
+// CreateSession swaps a client token, the proof that a user has just signed in,
+// for a session (RFC 8693).
+//
+// A client token is good once. It is sent again after an error that wraps
+// [ErrUnavailable]; if it was the answer that was lost, it is refused then and
+// the user signs in again. Every refusal is an [Error]: invalid_request for a
+// bad or used client token, unmet_authentication_requirements for an unmet
+// demand.
+func (c *Client) CreateSession(ctx context.Context, clientToken string, p CreateParams) (*Session, error) {
+	var t Tokens
+	err := c.insist(ctx, func(ctx context.Context) (err error) {
+		t, err = c.token(ctx, p.form(clientToken))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	s := c.Restore(t, nil)
+	if err := s.save(ctx, t); err != nil {
+		c.revoke(context.WithoutCancel(ctx), t.anyOf()) // nobody else knows of it
+		return nil, fmt.Errorf("create session: %w", err)
+	}
+	return s, nil
+}
+
+func (p CreateParams) form(clientToken string) url.Values {
+	form := exchangeForm(p.SubjectTokenType, clientToken, p.Demand)
+	if len(p.Scope) > 0 {
+		form.Set("scope", strings.Join(p.Scope, " "))
+	}
+	if p.DeviceName != "" {
+		form.Set("latchkey_device_name", p.DeviceName)
+	}
+	form["audience"], form["resource"] = p.Audience, p.Resource
+	return form
+}
+
+func exchangeForm(kind, token string, d Demand) url.Values {
+	if kind == "" {
+		kind = TokenTypeJWT
+	}
+	form := url.Values{"grant_type": {grantExchange}, "subject_token_type": {kind}, "subject_token": {token}}
+	d.add(form)
+	return form
+}
+
+// SwapSessionToken gets a fresh access token for a session token, which stays
+// what it is; it counts as activity. The errors are those of
+// [Client.RefreshSession].
+func (c *Client) SwapSessionToken(ctx context.Context, sessionToken string) (Tokens, error) {
+	var t Tokens
+	err := c.insist(ctx, func(ctx context.Context) (err error) {
+		t, err = c.swap(ctx, sessionToken)
+		return err
+	})
+	return t, err
+}
+
+func (c *Client) swap(ctx context.Context, sessionToken string) (Tokens, error) {
+	t, err := c.token(ctx, exchangeForm(tokenTypeSession, sessionToken, Demand{}))
+	if refusal := (*Error)(nil); errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_request" {
+		// The code of a dead session token is that of every bad request; whether
+		// the session is over has one answer elsewhere.
+		if _, ended := c.ValidateSession(ctx, sessionToken); errors.Is(ended, ErrSessionEnded) {
+			return Tokens{}, fmt.Errorf("%w: %w", ErrSessionEnded, err)
+		}
+	}
+	if err != nil {
+		return Tokens{}, err
+	}
+	t.SessionToken = sessionToken
+	return t, nil
+}

@@ -1,0 +1,53 @@
+package latchkey
+
+import (
+	"context"
+	"testing"
+)
+
+// Between the moment in which a caller sees that a token is stale and the one in
+// which it asks for a refresh, another one may have refreshed it.
+func TestWhatWasRefreshedMeanwhileIsNotRefreshedAgain(t *testing.T) {
+	c, err := NewClient("https://id.example.com", "web", ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := c.Restore(Tokens{SessionID: "s", AccessToken: "new"}, nil)
+	f := c.join(t.Context(), s, "old", func(context.Context, *Session) (Tokens, error) {
+		t.Error("it is")
+		return Tokens{}, nil
+	})
+	if err := f.wait(t.Context()); err != nil || s.Tokens().AccessToken != "new" {
+		t.Errorf("%v", err)
+	}
+}
+
+// Whoever waited for a flight and wakes late must not undo the next one.
+func TestAFlightHandsOutItsTokensBeforeTheNextBegins(t *testing.T) {
+	c, err := NewClient("https://id.example.com", "web", ClientOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, other := c.Restore(Tokens{SessionID: "s", AccessToken: "1"}, nil), c.Restore(Tokens{SessionID: "s", AccessToken: "1"}, nil)
+	arrived := make(chan struct{})
+	to := func(next string) func(context.Context, *Session) (Tokens, error) {
+		return func(context.Context, *Session) (Tokens, error) {
+			<-arrived
+			return Tokens{SessionID: "s", AccessToken: next}, nil
+		}
+	}
+	first := c.join(t.Context(), s, "1", to("2"))
+	if c.join(t.Context(), other, "1", to("none")) != first {
+		t.Error("two flights at once")
+	}
+	close(arrived)
+	if err := first.wait(t.Context()); err != nil || other.Tokens().AccessToken != "2" {
+		t.Errorf("the other handle has %q: %v", other.Tokens().AccessToken, err)
+	}
+	if err := c.join(t.Context(), s, "2", to("3")).wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.wait(t.Context()); err != nil || s.Tokens().AccessToken != "3" {
+		t.Errorf("the handle went back to %q: %v", s.Tokens().AccessToken, err)
+	}
+}

@@ -1,0 +1,191 @@
+package latchkey_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+)
+
+// app is an app of a test issuer, over a network with faults.
+type app struct {
+	*latchkey.Client
+	issuer  *latchkeytest.Issuer
+	network *network
+	t       *testing.T
+}
+
+func newApp(t *testing.T, change ...func(*latchkey.ClientOptions)) *app {
+	t.Helper()
+	a := &app{issuer: latchkeytest.New(t), network: &network{}, t: t}
+	a.Client = a.client(change...)
+	return a
+}
+
+// client is another client of the app, as another process would have.
+func (a *app) client(change ...func(*latchkey.ClientOptions)) *latchkey.Client {
+	a.t.Helper()
+	o := latchkey.ClientOptions{HTTPClient: &http.Client{Transport: a.network}, Now: a.issuer.Now}
+	for _, c := range change {
+		c(&o)
+	}
+	c, err := latchkey.NewClient(a.issuer.URL, latchkeytest.ClientID, o)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return c
+}
+
+func impatient(o *latchkey.ClientOptions)    { o.RetryWindow = 1500 * time.Millisecond }
+func confidential(o *latchkey.ClientOptions) { o.ClientSecret = "secret" }
+
+// signIn makes a session and forgets the requests that took.
+func (a *app) signIn() *latchkey.Session {
+	a.t.Helper()
+	s, err := a.CreateSession(a.t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.network.take()
+	return s
+}
+
+// works checks that a session goes on: it can be refreshed with what it has.
+func (a *app) works(s *latchkey.Session) {
+	a.t.Helper()
+	a.network.fail()
+	if err := a.RefreshSession(a.t.Context(), s); err != nil || !a.issuer.SessionActive(s.ID()) {
+		a.t.Fatalf("the session is not alive: %v", err)
+	}
+}
+
+// network carries requests. What the next POSTs meet can be planned.
+type network struct {
+	mu     sync.Mutex
+	plan   []fault
+	always fault
+	sent   []url.Values
+}
+
+// fault is what a request meets instead of a good network.
+type fault func(r *http.Request) (*http.Response, error)
+
+// fail plans faults of the next requests, in order, and none after.
+func (n *network) fail(faults ...fault) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.plan, n.always = faults, nil
+}
+
+// failAlways plans the same fault for every request.
+func (n *network) failAlways(f fault) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.plan, n.always = nil, f
+}
+
+// take are the forms that were posted since it was last asked.
+func (n *network) take() []url.Values {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	defer func() { n.sent = nil }()
+	return n.sent
+}
+
+// RoundTrip implements http.RoundTripper.
+func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost {
+		text, _ := io.ReadAll(r.Body)
+		form, _ := url.ParseQuery(string(text))
+		r = r.Clone(r.Context())
+		r.Body = io.NopCloser(strings.NewReader(string(text)))
+		if f := n.next(form); f != nil {
+			return f(r)
+		}
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func (n *network) next(form url.Values) fault {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.sent = append(n.sent, form)
+	if len(n.plan) == 0 {
+		return n.always
+	}
+	f := n.plan[0]
+	n.plan = n.plan[1:]
+	return f
+}
+
+var errNetwork = errors.New("connection reset by peer")
+
+// reset: the request does not arrive.
+func reset(*http.Request) (*http.Response, error) { return nil, errNetwork }
+
+// lost: the request arrives and is carried out; its answer does not come.
+func lost(r *http.Request) (*http.Response, error) {
+	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
+		answer.Body.Close()
+	}
+	return nil, errNetwork
+}
+
+// silent: it is carried out, and nothing comes until the caller gives up.
+func silent(r *http.Request) (*http.Response, error) {
+	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
+		answer.Body.Close()
+	}
+	<-r.Context().Done()
+	return nil, r.Context().Err()
+}
+
+// cut: the connection breaks in the middle of the answer.
+func cut(r *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	half := io.LimitReader(answer.Body, 20)
+	answer.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(half, broken{}), answer.Body}
+	return answer, nil
+}
+
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// asPage: the server's answer comes with another type.
+func asPage(r *http.Request) (*http.Response, error) {
+	answer, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		answer.Header.Set("Content-Type", ofHTML)
+	}
+	return answer, err
+}
+
+// says: somebody answers, without the server having seen the request.
+func says(status int, contentType, body string, header ...string) fault {
+	return func(r *http.Request) (*http.Response, error) {
+		h := http.Header{"Content-Type": {contentType}}
+		for i := 0; i+1 < len(header); i += 2 {
+			h.Set(header[i], header[i+1])
+		}
+		return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	}
+}
+
+const (
+	ofJSON = "application/json"
+	ofHTML = "text/html; charset=utf-8"
+)

@@ -1,0 +1,293 @@
+package latchkey_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+)
+
+func TestARefreshHeals(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]fault{
+		"a request that did not arrive":            reset,
+		"a lost answer":                            lost,
+		"an answer that never comes":               silent,
+		"half an answer":                           cut,
+		"a proxy's 502":                            says(502, ofHTML, "<h1>Bad Gateway</h1>"),
+		"a proxy's 403":                            says(403, ofHTML, "<h1>Forbidden</h1>"),
+		"a captive portal":                         says(200, ofHTML, "<h1>Welcome to our hotel</h1>"),
+		"a whole answer that says it is a page":    asPage,
+		"a redirect":                               says(302, ofHTML, "", "Location", "https://portal.example.com/"),
+		"a JSON answer that is none of the server": says(200, ofJSON, `{"ok":true}`),
+		"JSON that breaks off":                     says(200, ofJSON, `{"access_token":"a"`),
+		"an outage of the server":                  says(503, ofJSON, `{"error":"temporarily_unavailable"}`),
+		"a fault of the server":                    says(500, ofJSON, `{"error":"server_error"}`),
+		"too many requests":                        says(429, ofJSON, `{"error":"temporarily_unavailable"}`),
+		"a proxy's 429":                            says(429, "text/plain", "slow down"),
+		"an answer that is far too long":           says(200, ofJSON, `{"access_token":"`+strings.Repeat("a", 2<<20)+`"}`),
+		"a word about another session":             says(200, ofJSON, `{"access_token":"a","token_type":"Bearer","expires_in":300,"session_id":"other","refresh_token":"b"}`),
+		"invalid_grant by a page":                  says(400, ofHTML, `{"error":"invalid_grant"}`),
+		"invalid_grant beside a 500":               says(500, ofJSON, `{"error":"invalid_grant"}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
+			s := a.signIn()
+			before := s.Tokens()
+			a.network.fail(f, f)
+			if err := a.RefreshSession(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			sent := a.network.take()
+			if len(sent) != 3 {
+				t.Errorf("%d requests", len(sent))
+			}
+			for _, form := range sent {
+				if form.Get("refresh_token") != before.RefreshToken {
+					t.Errorf("another token was sent")
+				}
+			}
+			if after := s.Tokens(); after.AccessToken == before.AccessToken || after.RefreshToken == before.RefreshToken {
+				t.Error("the tokens are still the old ones")
+			}
+			a.works(s)
+		})
+	}
+}
+
+func TestARefreshThatIsNotAnsweredLeavesTheSessionAsItIs(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, impatient)
+	s := a.signIn()
+	before := s.Tokens()
+	a.network.failAlways(reset)
+	err := a.RefreshSession(t.Context(), s)
+	if !errors.Is(err, latchkey.ErrUnavailable) || errors.Is(err, latchkey.ErrSessionEnded) || !errors.Is(err, errNetwork) {
+		t.Errorf("failed with %v", err)
+	}
+	if s.Tokens() != before || s.Err() != nil {
+		t.Error("the session changed")
+	}
+	a.works(s)
+}
+
+func TestOnlyARefusalOfItsGrantEndsASession(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		answer fault
+		ends   bool
+		code   string
+	}{
+		"the refresh token is no good": {says(400, ofJSON, `{"error":"invalid_grant","error_description":"it is used"}`), true, "invalid_grant"},
+		"the client is switched off":   {says(401, ofJSON, `{"error":"invalid_client"}`), false, "invalid_client"},
+		"the grant is taken away":      {says(400, ofJSON, `{"error":"unauthorized_client"}`), false, "unauthorized_client"},
+		"a gateway's JSON":             {says(403, ofJSON, `{"error":"forbidden"}`), false, "forbidden"},
+		"invalid_grant with a 403":     {says(403, ofJSON, `{"error":"invalid_grant"}`), false, "invalid_grant"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t)
+			s := a.signIn()
+			a.network.fail(c.answer)
+			err := a.RefreshSession(t.Context(), s)
+			var refusal *latchkey.Error
+			if !errors.As(err, &refusal) || refusal.Code != c.code {
+				t.Errorf("failed with %v", err)
+			}
+			if errors.Is(err, latchkey.ErrSessionEnded) != c.ends || errors.Is(s.Err(), latchkey.ErrSessionEnded) != c.ends {
+				t.Errorf("ended: %v, %v", err, s.Err())
+			}
+			if errors.Is(err, latchkey.ErrUnavailable) || len(a.network.take()) != 1 {
+				t.Error("a refusal was not taken as one")
+			}
+			if c.ends {
+				if _, err := a.AccessToken(t.Context(), s); !errors.Is(err, latchkey.ErrSessionEnded) || len(a.network.take()) != 0 {
+					t.Errorf("an ended session was used: %v", err)
+				}
+			} else {
+				a.works(s)
+			}
+		})
+	}
+}
+
+func TestManyWhoNeedATokenShareOneRefresh(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	s := a.signIn()
+	a.issuer.Advance(time.Hour)
+	tokens := make([]string, 64)
+	var all, begun sync.WaitGroup
+	begun.Add(len(tokens))
+	a.network.fail(func(r *http.Request) (*http.Response, error) {
+		begun.Wait()
+		return lost(r)
+	})
+	for i := range tokens {
+		handle := s
+		if i%2 == 1 {
+			handle = a.Restore(s.Tokens(), nil) // of the same session
+		}
+		all.Go(func() {
+			begun.Done()
+			fresh, err := a.AccessToken(t.Context(), handle)
+			if err != nil {
+				t.Error(err)
+			}
+			tokens[i] = fresh.AccessToken
+		})
+	}
+	all.Wait()
+	for _, token := range tokens {
+		if token != tokens[0] {
+			t.Fatal("not everybody has the same token")
+		}
+	}
+	if sent := a.network.take(); len(sent) != 2 {
+		t.Errorf("%d requests, one of which was lost", len(sent))
+	}
+	a.works(s)
+}
+
+func TestACallerWhoGivesUpStopsNobodyElse(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	s := a.signIn()
+	before := s.Tokens()
+	arrived, release := make(chan struct{}), make(chan struct{})
+	a.network.fail(func(r *http.Request) (*http.Response, error) {
+		close(arrived)
+		<-release
+		return lost(r)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { first <- a.RefreshSession(ctx, s) }()
+	<-arrived
+	go func() { second <- a.RefreshSession(t.Context(), s) }()
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) || !errors.Is(err, latchkey.ErrUnavailable) {
+		t.Errorf("the one who gave up: %v", err)
+	}
+	close(release)
+	if err := <-second; err != nil {
+		t.Errorf("the other one: %v", err)
+	}
+	if s.Tokens() == before {
+		t.Error("nothing was refreshed")
+	}
+	a.works(s)
+}
+
+func TestARefreshGoesOnWithoutItsCaller(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	s := a.signIn()
+	before := s.Tokens()
+	ctx, cancel := context.WithCancel(t.Context())
+	a.network.fail(func(r *http.Request) (*http.Response, error) {
+		cancel()
+		return lost(r)
+	})
+	if err := a.RefreshSession(ctx, s); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	for s.Tokens() == before { // the flight ends by itself, or the test runs out of time
+		time.Sleep(time.Millisecond)
+	}
+	a.works(s)
+}
+
+func TestRetryAfterIsKept(t *testing.T) {
+	t.Parallel()
+	t.Run("a short one is waited for", func(t *testing.T) {
+		a := newApp(t)
+		s := a.signIn()
+		a.network.fail(says(503, ofJSON, `{"error":"temporarily_unavailable"}`, "Retry-After", "1"))
+		began := time.Now()
+		if err := a.RefreshSession(t.Context(), s); err != nil || time.Since(began) < time.Second {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+	})
+	t.Run("one beyond the window is told at once", func(t *testing.T) {
+		for _, f := range []fault{
+			says(429, ofJSON, `{"error":"temporarily_unavailable"}`, "Retry-After", "7200"),
+			says(429, ofHTML, ``, "Retry-After", time.Now().Add(2*time.Hour).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")),
+		} {
+			a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Hour })
+			s := a.signIn()
+			a.network.failAlways(f)
+			if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) {
+				t.Error(err)
+			}
+			if n := len(a.network.take()); n != 1 {
+				t.Errorf("%d requests", n)
+			}
+		}
+	})
+}
+
+func TestAnAccessTokenIsReplacedShortlyBeforeItsEnd(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, impatient)
+	s := a.signIn()
+	token := func(want bool) {
+		t.Helper()
+		before := s.Tokens()
+		got, err := a.AccessToken(t.Context(), s)
+		if err != nil || got != s.Tokens() || (got != before) != want {
+			t.Errorf("replaced %t, %v", got != before, err)
+		}
+	}
+	token(false)
+	a.issuer.Advance(5*time.Minute - 16*time.Second)
+	token(false)
+	a.issuer.Advance(2 * time.Second)
+	a.network.failAlways(reset)
+	token(false) // the old one still lives
+	if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) {
+		t.Errorf("the refresh that goes on: %v", err)
+	}
+	a.network.fail()
+	token(true)
+	token(false)
+
+	a.issuer.Advance(5 * time.Minute)
+	a.network.failAlways(reset)
+	if _, err := a.AccessToken(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) {
+		t.Errorf("an expired token was given out: %v", err)
+	}
+	a.network.fail()
+	a.issuer.RevokeSession(s.ID())
+	if _, err := a.AccessToken(t.Context(), s); !errors.Is(err, latchkey.ErrSessionEnded) {
+		t.Errorf("of an ended session: %v", err)
+	}
+}
+
+func TestASessionWithoutARefreshTokenLivesByItsSessionToken(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, confidential)
+	kept := a.signIn().Tokens()
+	kept.RefreshToken = ""
+	s := a.Restore(kept, nil)
+	a.network.fail(lost)
+	if err := a.RefreshSession(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Tokens(); got.AccessToken == kept.AccessToken || got.SessionToken != kept.SessionToken || got.RefreshToken != "" {
+		t.Errorf("got %+v", got)
+	}
+	a.network.fail(says(400, ofJSON, `{"error":"invalid_request"}`)) // which does not say that the session is over
+	if err := a.RefreshSession(t.Context(), s); err == nil || errors.Is(err, latchkey.ErrSessionEnded) {
+		t.Errorf("a bad request: %v", err)
+	}
+	a.issuer.RevokeSession(s.ID())
+	if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrSessionEnded) {
+		t.Errorf("an ended one: %v", err)
+	}
+}

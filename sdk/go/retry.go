@@ -1,0 +1,52 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+// The first and the longest pause between two attempts.
+const (
+	firstBackoff   = 100 * time.Millisecond
+	longestBackoff = 2 * time.Second
+)
+
+// insist makes attempts until one is answered, for at most the retry window.
+// What is no answer ([ErrUnavailable]) is tried again: early at first, since the
+// server's window is open for seconds only.
+func (c *Client) insist(ctx context.Context, attempt func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.window)
+	defer cancel()
+	for n := 0; ; n++ {
+		err := within(ctx, c.window/3, attempt)
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		pause := time.NewTimer(pauseAfter(n, wait(err)))
+		if end, _ := ctx.Deadline(); wait(err) > time.Until(end) {
+			pause.Stop()
+			return err // the server has said that it is of no use
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return err
+		}
+	}
+}
+
+func within(ctx context.Context, d time.Duration, attempt func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return attempt(ctx)
+}
+
+// pauseAfter is the pause after attempt n: twice the last, with half of it left
+// to chance, so that clients that failed together do not come back together.
+func pauseAfter(n int, asked time.Duration) time.Duration {
+	pause := min(longestBackoff, firstBackoff<<min(n, 10))
+	return asked + pause/2 + rand.N(pause/2)
+}

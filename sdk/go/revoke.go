@@ -1,0 +1,43 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+)
+
+var errSignedOut = fmt.Errorf("%w: it was signed out here", ErrSessionEnded)
+
+// RevokeSession ends the session that a token belongs to (RFC 7009): its
+// access, refresh or session token, used ones too. A token of a session that is
+// over already is no error. Repeated as a refresh is, since it does no harm.
+func (c *Client) RevokeSession(ctx context.Context, token string) error {
+	if err := c.revoke(ctx, token); err != nil {
+		return fmt.Errorf("revoke session: %w", err)
+	}
+	return nil
+}
+
+// SignOut ends a session and its handle. After an error that wraps
+// [ErrUnavailable] the handle is still good, so that it can be tried again.
+func (c *Client) SignOut(ctx context.Context, s *Session) error {
+	if errors.Is(s.Err(), ErrSessionEnded) {
+		return nil
+	}
+	if err := c.RevokeSession(ctx, s.Tokens().anyOf()); err != nil {
+		return err
+	}
+	s.end(errSignedOut)
+	return nil
+}
+
+func (c *Client) revoke(ctx context.Context, token string) error {
+	return c.insist(ctx, func(ctx context.Context) error {
+		m, err := c.discovery.metadata(ctx)
+		if err != nil {
+			return err
+		}
+		return c.endpoint.form(ctx, m.RevocationEndpoint, url.Values{"token": {token}}, c.by, nil)
+	})
+}

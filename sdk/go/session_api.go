@@ -1,0 +1,112 @@
+package latchkey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// ValidateSession asks the server about the session of a token of its user: an
+// access token (for the client itself) or a session token.
+//
+// An error that wraps [ErrUnavailable] says nothing. One that wraps
+// [ErrInvalidToken] refuses the token; with a session token it wraps
+// [ErrSessionEnded] too, while an access token may only have expired.
+func (c *Client) ValidateSession(ctx context.Context, token string) (*SessionDetails, error) {
+	d := &SessionDetails{}
+	if err := c.ask(ctx, http.MethodGet, "/session", bearer(token), nil, d); err != nil {
+		return nil, fmt.Errorf("validate session: %w", c.refused(token, err))
+	}
+	if d.ID == "" {
+		return nil, fmt.Errorf("validate session: %w: the answer is no session", ErrUnavailable)
+	}
+	return d, nil
+}
+
+// Sessions lists the live sessions of a token's user, at every client, the
+// newest first. It asks for the pages as it goes; an error is the last element.
+func (c *Client) Sessions(ctx context.Context, token string) iter.Seq2[*SessionDetails, error] {
+	return c.pages(ctx, bearer(token), url.Values{})
+}
+
+// EndSession ends one of the sessions of a token's user. An [Error] not_found:
+// there is none, or it is another user's.
+func (c *Client) EndSession(ctx context.Context, token, sid string) error {
+	return c.end(ctx, "/sessions/"+url.PathEscape(sid), bearer(token))
+}
+
+// EndOtherSessions ends all sessions of a token's user but its own.
+func (c *Client) EndOtherSessions(ctx context.Context, token string) error {
+	return c.end(ctx, "/sessions?scope=others", bearer(token))
+}
+
+// EndAllSessions ends all sessions of a token's user, its own too. If the answer
+// was lost, asking again finds the token refused: [ErrInvalidToken].
+func (c *Client) EndAllSessions(ctx context.Context, token string) error {
+	return c.end(ctx, "/sessions?scope=all", bearer(token))
+}
+
+func (c *Client) end(ctx context.Context, path, authorization string) error {
+	if err := c.ask(ctx, http.MethodDelete, path, authorization, nil, nil); err != nil {
+		return fmt.Errorf("end session: %w", err)
+	}
+	return nil
+}
+
+func bearer(token string) string { return "Bearer " + token }
+
+// refused adds what a refusal of a session token means.
+func (c *Client) refused(token string, err error) error {
+	if errors.Is(err, ErrInvalidToken) && strings.HasPrefix(token, "lk_st_") {
+		return fmt.Errorf("%w: %w", ErrSessionEnded, err)
+	}
+	return err
+}
+
+// ask sends a request to the session API, again while nobody answers: each does
+// the same when it is repeated.
+func (c *Client) ask(ctx context.Context, method, path, authorization string, form url.Values, into any) error {
+	if authorization == bearer("") {
+		return ErrInvalidToken
+	}
+	return c.insist(ctx, func(ctx context.Context) error {
+		header := http.Header{"Authorization": {authorization}}
+		var body io.Reader
+		if form != nil {
+			header.Set("Content-Type", ofForm)
+			body = strings.NewReader(form.Encode())
+		}
+		return c.endpoint.send(ctx, method, c.issuer+path, header, body, into)
+	})
+}
+
+// pages lists sessions, page by page.
+func (c *Client) pages(ctx context.Context, authorization string, query url.Values) iter.Seq2[*SessionDetails, error] {
+	return func(yield func(*SessionDetails, error) bool) {
+		query := with(query, "limit", "200")
+		for {
+			var page struct {
+				Items []*SessionDetails `json:"items"`
+				Next  string            `json:"next_cursor"`
+			}
+			if err := c.ask(ctx, http.MethodGet, "/sessions?"+query.Encode(), authorization, nil, &page); err != nil {
+				yield(nil, fmt.Errorf("list sessions: %w", err))
+				return
+			}
+			for _, d := range page.Items {
+				if !yield(d, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			query.Set("cursor", page.Next)
+		}
+	}
+}

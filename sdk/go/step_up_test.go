@@ -1,0 +1,213 @@
+package latchkey_test
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+)
+
+func (a *app) otp(sub string) string {
+	return a.issuer.ClientToken(sub, latchkeytest.Claims{"amr": []string{"otp"}})
+}
+
+// acr is what the session's access token says.
+func (a *app) acr(s *latchkey.Session) string {
+	a.t.Helper()
+	d, err := a.ValidateSession(a.t.Context(), s.Tokens().AccessToken)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return d.ACR
+}
+
+var second = latchkey.StepUpParams{Demand: latchkey.Demand{ACRValues: []string{"urn:latchkey:acr:2"}}}
+
+func TestAStepUpRaisesTheSessionAndReplacesItsTokens(t *testing.T) {
+	t.Parallel()
+	for name, faults := range map[string][]fault{
+		"at once":                       nil,
+		"after a request that was lost": {reset},
+		"although its answer was lost":  {lost},
+		"although two were lost":        {lost, silent},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			kept := newStore()
+			a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
+			s := a.signIn()
+			before := s.Tokens()
+			a.network.fail(faults...)
+			if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+				t.Fatal(err)
+			}
+			after := s.Tokens()
+			if after.AccessToken == before.AccessToken || after.RefreshToken == before.RefreshToken || a.acr(s) != "urn:latchkey:acr:2" {
+				t.Error("it was not raised")
+			}
+			if stored, _ := kept.Load(t.Context(), s.ID()); stored.RefreshToken != after.RefreshToken {
+				t.Error("its tokens were not saved")
+			}
+			a.works(s)
+		})
+	}
+}
+
+func TestAStepUpThatIsRefusedLeavesTheSession(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		token  func(a *app) string
+		demand latchkey.StepUpParams
+		faults []fault
+		code   string
+	}{
+		"another user's proof":               {func(a *app) string { return a.otp("bob") }, second, nil, "invalid_request"},
+		"a proof that was used":              {func(*app) string { return "used" }, second, nil, "invalid_request"},
+		"a proof that is not enough":         {func(a *app) string { return a.issuer.ClientToken("alice") }, second, nil, "unmet_authentication_requirements"},
+		"refused after a lost answer":        {func(a *app) string { return a.otp("bob") }, second, []fault{lost}, "invalid_request"},
+		"refused after a request was lost":   {func(a *app) string { return a.otp("bob") }, second, []fault{reset, lost}, "invalid_request"},
+		"refused after the rest was lost":    {func(a *app) string { return a.otp("bob") }, second, []fault{reset, nil, lost}, "invalid_request"},
+		"a proof that is not enough, resent": {func(a *app) string { return a.issuer.ClientToken("alice") }, second, []fault{reset}, "unmet_authentication_requirements"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t)
+			s := a.signIn()
+			a.network.fail(c.faults...)
+			err := a.StepUp(t.Context(), s, c.token(a), c.demand)
+			if refusal := (*latchkey.Error)(nil); !errors.As(err, &refusal) || refusal.Code != c.code || errors.Is(err, latchkey.ErrSessionEnded) {
+				t.Errorf("failed with %v", err)
+			}
+			a.issuer.Advance(time.Minute) // a used token would end the session by now
+			a.works(s)
+			a.works(s)
+			if a.acr(s) != "urn:latchkey:acr:1" {
+				t.Error("it was raised")
+			}
+		})
+	}
+}
+
+func TestAStepUpWithoutAnswerLeavesTheSession(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, impatient)
+	s := a.signIn()
+	a.network.failAlways(lost)
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
+		t.Errorf("failed with %v", err)
+	}
+	a.works(s)
+	if a.acr(s) != "urn:latchkey:acr:2" {
+		t.Error("the refresh did not bring what the server had raised")
+	}
+}
+
+func TestAStepUpOfAnEndedSession(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	s := a.signIn()
+	a.issuer.RevokeSession(s.ID())
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); !errors.Is(err, latchkey.ErrSessionEnded) {
+		t.Errorf("failed with %v", err)
+	}
+}
+
+func TestRefreshesBesideAStepUpFollowItOrJoinIt(t *testing.T) {
+	t.Parallel()
+	for name, token := range map[string]func(a *app) string{
+		"that succeeds": func(a *app) string { return a.otp("alice") },
+		"that fails":    func(a *app) string { return a.otp("bob") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newApp(t)
+			s := a.signIn()
+			raising := make(chan struct{})
+			var begun, all sync.WaitGroup
+			begun.Add(32)
+			a.network.fail(func(r *http.Request) (*http.Response, error) {
+				close(raising)
+				begun.Wait()
+				return http.DefaultTransport.RoundTrip(r)
+			})
+			var raised error
+			all.Go(func() { raised = a.StepUp(t.Context(), s, token(a), second) })
+			<-raising
+			for range 32 {
+				all.Go(func() {
+					begun.Done()
+					if err := a.RefreshSession(t.Context(), s); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			all.Wait()
+			if sent := a.network.take(); len(sent) > 2 {
+				t.Errorf("%d requests", len(sent))
+			}
+			if (raised == nil) != (name == "that succeeds") {
+				t.Errorf("the step-up: %v", raised)
+			}
+			a.works(s)
+		})
+	}
+}
+
+func TestAClientWithASecretRaisesByItsAccessToken(t *testing.T) {
+	t.Parallel()
+	a := newApp(t, confidential)
+	kept := a.signIn().Tokens()
+	kept.RefreshToken = ""
+	s := a.Restore(kept, nil)
+	a.issuer.Advance(time.Hour)
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+		t.Fatal(err)
+	}
+	sent := a.network.take()
+	if named := sent[len(sent)-1].Get("latchkey_session_token"); named == "" || named == kept.SessionToken || named == kept.AccessToken {
+		t.Errorf("named the session by %q", named)
+	}
+	if a.acr(s) != "urn:latchkey:acr:2" {
+		t.Error("it was not raised")
+	}
+}
+
+func TestParseChallenge(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		header []string
+		acr    []string
+		age    *time.Duration
+		ok     bool
+	}{
+		"none":                         {nil, nil, nil, false},
+		"another error":                {[]string{`Bearer error="invalid_token", acr_values="a"`}, nil, nil, false},
+		"both demands":                 {[]string{`Bearer realm="api", error="insufficient_user_authentication", acr_values="phr urn:a:2", max_age="5"`}, []string{"phr", "urn:a:2"}, new(5 * time.Second), true},
+		"an age of none":               {[]string{`Bearer error="insufficient_user_authentication",max_age=0`}, nil, new(time.Duration(0)), true},
+		"without demands":              {[]string{`bearer Error=insufficient_user_authentication`}, nil, nil, true},
+		"an age that is no number":     {[]string{`Bearer error="insufficient_user_authentication", max_age="-1"`}, nil, nil, true},
+		"behind another challenge":     {[]string{`Basic realm="a, b=\"c\" Bearer error=x", DPoP algs="ES256" , Bearer error="insufficient_user_authentication", acr_values="a"`}, []string{"a"}, nil, true},
+		"in a header of its own":       {[]string{`Negotiate`, `Bearer error="insufficient_user_authentication", acr_values="a"`}, []string{"a"}, nil, true},
+		"behind token68":               {[]string{`Negotiate abc==, Bearer error="insufficient_user_authentication"`}, nil, nil, true},
+		"for DPoP":                     {[]string{`DPoP error="insufficient_user_authentication", acr_values="a"`}, []string{"a"}, nil, true},
+		"an error in another's string": {[]string{`Bearer realm="error=insufficient_user_authentication"`}, nil, nil, false},
+		"twice, of which one counts":   {[]string{`Bearer error="insufficient_user_authentication", acr_values="a", acr_values="b"`}, []string{"a"}, nil, true},
+		"a string without an end":      {[]string{`Bearer error="insufficient_user_authentication`}, nil, nil, false},
+		"a parameter of no challenge":  {[]string{`error="insufficient_user_authentication"`}, nil, nil, false},
+		"nonsense":                     {[]string{`"""`, `,,,`, `=`, "Bearer\x00", `Bearer error="a" b`}, nil, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, ok := latchkey.ParseChallenge(http.Header{"Www-Authenticate": c.header})
+			if want := (latchkey.Demand{ACRValues: c.acr, MaxAge: c.age}); ok != c.ok || ok && !equalDemands(d, want) {
+				t.Errorf("read %v %v", d, ok)
+			}
+		})
+	}
+}
+
+func equalDemands(a, b latchkey.Demand) bool {
+	return len(a.ACRValues) == len(b.ACRValues) && (len(a.ACRValues) == 0 || a.ACRValues[0] == b.ACRValues[0]) &&
+		(a.MaxAge == nil) == (b.MaxAge == nil) && (a.MaxAge == nil || *a.MaxAge == *b.MaxAge)
+}
