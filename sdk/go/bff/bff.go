@@ -1,0 +1,131 @@
+// Package bff is a back end for front ends: it keeps the tokens of a session on
+// the server and gives the browser a cookie with an opaque handle, which is worth
+// nothing anywhere else.
+//
+// [BFF.SignIn], [BFF.StepUp] and [BFF.SignOut] set the cookie, [BFF.Protect]
+// guards handlers of the app against requests that other sites forge, and
+// [BFF.Proxy] forwards requests to the app's APIs with the access token of the
+// session.
+package bff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+)
+
+// ErrNoSession is wrapped by errors that mean that a request comes with no
+// session: the user has to sign in.
+var ErrNoSession = errors.New("no session")
+
+// Options configure a [BFF]. Only Client is required.
+type Options struct {
+	// Client makes and refreshes the sessions.
+	Client *latchkey.Client
+	// Store keeps the sessions; default [NewMemoryStore] for 10,000, which is for
+	// one process that may forget its users when it restarts.
+	Store Store
+	// Upstreams say what [BFF.Proxy] forwards, and to where: path prefixes, with a
+	// slash at both ends, and base URLs, such as "/api/" and
+	// "https://api.example.com/". Nothing else is ever forwarded.
+	Upstreams map[string]string
+	// Transport carries requests to the upstreams; default http.DefaultTransport.
+	Transport http.RoundTripper
+	// CookieName begins with "__Host-"; default "__Host-session".
+	CookieName string
+	// TrustedOrigins are other origins whose pages may send requests that change
+	// something, such as "https://admin.example.com".
+	TrustedOrigins []string
+	// Loopback is for development on http://localhost, where not every browser
+	// keeps cookies that are Secure or begin with "__Host-": the cookie is neither.
+	// Requests for any other host are refused then.
+	Loopback bool
+	// Logger gets a line about each session that was signed out here and not
+	// revoked; default slog.Default().
+	Logger *slog.Logger
+	// Now is the clock of cookies and of the default store; default time.Now.
+	Now func() time.Time
+}
+
+// BFF is a back end for front ends. It is safe for concurrent use.
+type BFF struct {
+	client    *latchkey.Client
+	store     Store
+	upstreams []upstream
+	transport http.RoundTripper
+	cookie    string
+	origins   *http.CrossOriginProtection
+	loopback  bool
+	log       *slog.Logger
+	now       func() time.Time
+
+	ctx       context.Context // of revocations; ends with Close
+	stop      context.CancelFunc
+	revoking  sync.WaitGroup
+	revokings chan struct{} // one place for each that may be under way
+	patience  time.Duration // signOutPatience
+	pause     time.Duration // revokePause
+}
+
+const defaultCookie = "__Host-session"
+
+// New makes a BFF. It refuses options under which cookies or tokens would reach
+// somebody else.
+func New(o Options) (*BFF, error) {
+	b := &BFF{
+		client: o.Client, store: o.Store, transport: o.Transport, cookie: o.CookieName, loopback: o.Loopback, log: o.Logger, now: o.Now,
+		origins: http.NewCrossOriginProtection(), revokings: make(chan struct{}, maxRevocations), patience: signOutPatience, pause: revokePause,
+	}
+	if b.client == nil {
+		return nil, errors.New("bff: a client is missing")
+	}
+	b.setDefaults()
+	if name, ok := strings.CutPrefix(b.cookie, "__Host-"); !ok || name == "" || len(b.cookie) > 64 || (&http.Cookie{Name: b.cookie}).Valid() != nil {
+		return nil, fmt.Errorf("bff: the cookie name %q is none that begins with __Host-", b.cookie)
+	} else if b.loopback {
+		b.cookie = name
+	}
+	for _, origin := range o.TrustedOrigins {
+		if err := b.origins.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("bff: the trusted origin %q: %w", origin, err)
+		}
+	}
+	var err error
+	if b.upstreams, err = parseUpstreams(o.Upstreams); err != nil {
+		return nil, err
+	}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	return b, nil
+}
+
+func (b *BFF) setDefaults() {
+	if b.now == nil {
+		b.now = time.Now
+	}
+	if b.store == nil {
+		b.store = NewMemoryStore(10_000, b.now)
+	}
+	if b.transport == nil {
+		b.transport = http.DefaultTransport
+	}
+	if b.cookie == "" {
+		b.cookie = defaultCookie
+	}
+	if b.log == nil {
+		b.log = slog.Default()
+	}
+}
+
+// Close gives up revocations that wait for the server, and returns when none is
+// under way.
+func (b *BFF) Close() {
+	b.stop()
+	b.revoking.Wait()
+}

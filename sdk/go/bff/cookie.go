@@ -1,0 +1,85 @@
+package bff
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// handle is what a cookie holds: 256 random bits, and nothing about anybody.
+type handle string
+
+const handleBytes = 32
+
+func newHandle() handle {
+	b := make([]byte, handleBytes)
+	rand.Read(b) // never fails
+	return handle(base64.RawURLEncoding.EncodeToString(b))
+}
+
+// key is the handle's key in the store.
+func (h handle) key() string {
+	digest := sha256.Sum256([]byte(h))
+	return base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
+// formToken proves that a form comes from a page that knew the cookie's session.
+func (h handle) formToken() string {
+	mac := hmac.New(sha256.New, []byte(h))
+	mac.Write([]byte("latchkey/bff/form"))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// handle is that of a request's cookie. Two cookies of the name are none: one of
+// them is somebody else's.
+func (b *BFF) handle(r *http.Request) (handle, error) {
+	if err := b.hostAllowed(r); err != nil {
+		return "", err
+	}
+	cookies := r.CookiesNamed(b.cookie)
+	if len(cookies) != 1 || len(cookies[0].Value) != base64.RawURLEncoding.EncodedLen(handleBytes) {
+		return "", ErrNoSession
+	}
+	return handle(cookies[0].Value), nil
+}
+
+// set sends a handle, for as long as its session can last. That is a courtesy:
+// the store and the server decide.
+func (b *BFF) set(w http.ResponseWriter, h handle, end time.Time) {
+	left := int(end.Sub(b.now()) / time.Second)
+	b.write(w, string(h), max(1, left))
+}
+
+// clear deletes the cookie, which a browser does only for the same attributes.
+func (b *BFF) clear(w http.ResponseWriter) { b.write(w, "", -1) }
+
+func (b *BFF) write(w http.ResponseWriter, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{
+		Name: b.cookie, Value: value, MaxAge: maxAge,
+		Path: "/", Secure: !b.loopback, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	})
+	w.Header().Set("Cache-Control", "no-store")
+}
+
+// hostAllowed keeps a cookie without protection on the developer's machine.
+func (b *BFF) hostAllowed(r *http.Request) error {
+	if !b.loopback || isLoopback(r.Host) {
+		return nil
+	}
+	return fmt.Errorf("%w: option Loopback serves localhost only", ErrNoSession)
+}
+
+func isLoopback(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		host = hostPort
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

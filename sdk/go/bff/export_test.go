@@ -1,0 +1,6 @@
+package bff
+
+import "time"
+
+// Hurry makes revocations wait for no longer than that.
+func (b *BFF) Hurry(d time.Duration) { b.patience, b.pause = d, d }

@@ -1,0 +1,69 @@
+package bff
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+)
+
+// What proves that a request comes from a page of the app.
+const (
+	// Header is sent by scripts, with any value. A page of another origin cannot
+	// add it without asking first, by a preflight that is not granted.
+	Header = "Latchkey-CSRF"
+	// FormField is sent by forms, with the value of [BFF.FormToken].
+	FormField = "latchkey_csrf"
+)
+
+// maxForm bounds a form that is read for its token.
+const maxForm = 1 << 20
+
+// Protect refuses with 403 what another site's page may have made a browser
+// send: requests that change something, that is all but GET, HEAD and OPTIONS,
+// need the [Header] or the [FormField] if they come with the cookie, and an
+// Origin or Sec-Fetch-Site of this origin if they come with either. A request
+// without the cookie, such as the one that signs in, needs the second alone.
+func (b *BFF) Protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b.origins.Check(r) != nil || !isSafe(r.Method) && len(r.CookiesNamed(b.cookie)) > 0 && !b.fromOwnPage(w, r) {
+			refuse(w, http.StatusForbidden, "request_forged")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// FormToken is the value of a form's hidden [FormField], for pages that are
+// rendered on the server. It changes with the cookie. Empty: the request has
+// none.
+func (b *BFF) FormToken(r *http.Request) string {
+	h, err := b.handle(r)
+	if err != nil {
+		return ""
+	}
+	return h.formToken()
+}
+
+func isSafe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+func (b *BFF) fromOwnPage(w http.ResponseWriter, r *http.Request) bool {
+	if r.Header.Get(Header) != "" {
+		return true
+	}
+	want := b.FormToken(r)
+	if want == "" {
+		return false
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	// PostForm is of forms alone: a body of another type stays as it is.
+	return r.ParseForm() == nil && subtle.ConstantTimeCompare([]byte(r.PostForm.Get(FormField)), []byte(want)) == 1
+}
+
+func refuse(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": code})
+}

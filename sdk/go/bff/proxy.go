@@ -1,0 +1,100 @@
+package bff
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+)
+
+// Proxy forwards requests to the upstreams with the access token of their
+// session, which it refreshes when needed. The cookie, and an Authorization that
+// the caller sends, go no further. Every request needs the [Header], reading
+// ones too.
+//
+// Its own answers are JSON with an `error`: 401 login_required without a session
+// or when it has ended, 403 request_forged, 404 not_found for what no upstream
+// serves, 502 bad_gateway, and 503 temporarily_unavailable while the session can
+// not be refreshed, which does not mean that it is over.
+func (b *BFF) Proxy() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to, ok := b.target(r.URL)
+		switch {
+		case !ok:
+			refuse(w, http.StatusNotFound, "not_found")
+			return
+		case b.origins.Check(r) != nil || r.Header.Get(Header) == "":
+			refuse(w, http.StatusForbidden, "request_forged")
+			return
+		}
+		h, s, err := b.find(r)
+		if err != nil {
+			b.refuseSession(w, r, h, err)
+			return
+		}
+		t, err := b.token(r, s)
+		if err != nil {
+			b.refuseSession(w, r, h, err)
+			return
+		}
+		proxy := httputil.ReverseProxy{
+			Transport: b.transport, ModifyResponse: own, ErrorHandler: b.badGateway, ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
+			Rewrite: func(p *httputil.ProxyRequest) {
+				to.RawQuery = p.Out.URL.RawQuery // without what cannot be parsed
+				p.Out.URL, p.Out.Host = to, to.Host
+				p.Out.Header.Del("Cookie")
+				p.Out.Header.Del(Header)
+				p.Out.Header.Set("Authorization", "Bearer "+t.AccessToken)
+				p.SetXForwarded()
+			},
+		}
+		proxy.ServeHTTP(w, r)
+	})
+}
+
+// refuseSession answers a request whose session gives no token.
+func (b *BFF) refuseSession(w http.ResponseWriter, r *http.Request, h handle, err error) {
+	switch {
+	case errors.Is(err, latchkey.ErrSessionEnded):
+		b.drop(w, r, h)
+		fallthrough
+	case errors.Is(err, ErrNoSession):
+		w.Header().Set("WWW-Authenticate", `Cookie realm="session"`) // a 401 has a challenge (RFC 9110 §15.5.2)
+		refuse(w, http.StatusUnauthorized, "login_required")
+	case errors.Is(err, latchkey.ErrUnavailable):
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, "temporarily_unavailable")
+	default: // such as invalid_client: nothing that the user can do anything about
+		b.log.ErrorContext(r.Context(), "no access token for a session", "error", err)
+		refuse(w, http.StatusBadGateway, "bad_gateway")
+	}
+}
+
+func (b *BFF) badGateway(w http.ResponseWriter, r *http.Request, err error) {
+	b.log.WarnContext(r.Context(), "an upstream does not answer", "error", err)
+	refuse(w, http.StatusBadGateway, "bad_gateway")
+}
+
+// own takes from an upstream's answer what it may say about its own origin and
+// not about this one: cookies, among which could be ours; who may read, which
+// would let another origin pass its preflight; and leave to share an answer that
+// is one user's.
+func own(answer *http.Response) error {
+	h := answer.Header
+	for name := range h {
+		if strings.HasPrefix(name, "Access-Control-") {
+			h.Del(name)
+		}
+	}
+	for _, name := range []string{"Set-Cookie", "Clear-Site-Data"} {
+		h.Del(name)
+	}
+	if control := strings.ToLower(h.Get("Cache-Control")); !strings.Contains(control, "private") && !strings.Contains(control, "no-store") {
+		h.Set("Cache-Control", "no-store")
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	return nil
+}

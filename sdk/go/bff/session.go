@@ -1,0 +1,109 @@
+package bff
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+)
+
+// SignIn keeps a session that was just made, and gives the browser a new cookie
+// for it. The session that the browser had before is signed out.
+func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session) error {
+	if err := b.hostAllowed(r); err != nil {
+		return fmt.Errorf("sign in: %w", err)
+	}
+	t, h := s.Tokens(), newHandle()
+	if err := b.store.Create(r.Context(), h.key(), t); err != nil {
+		b.revoke(r.Context(), s) // nobody else knows of it
+		return fmt.Errorf("sign in: %w", outage(err))
+	}
+	if old, before, err := b.find(r); err == nil {
+		b.supersede(r, old, before, t.SessionID)
+	}
+	b.set(w, h, t.SessionExpiry)
+	return nil
+}
+
+// supersede forgets what the browser had before a sign-in.
+func (b *BFF) supersede(r *http.Request, old handle, before *latchkey.Session, sid string) {
+	if err := b.store.Delete(r.Context(), old.key()); err != nil {
+		b.log.WarnContext(r.Context(), "the session before a sign-in is still kept", "session", before, "error", err)
+	}
+	if before.ID() != sid {
+		b.revoke(r.Context(), before)
+	}
+}
+
+// Session is the session of a request. Its handle keeps what it is refreshed to.
+// An error wraps [ErrNoSession], or [latchkey.ErrUnavailable] if the store is
+// away.
+func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
+	_, s, err := b.find(r)
+	return s, err
+}
+
+func (b *BFF) find(r *http.Request) (handle, *latchkey.Session, error) {
+	h, err := b.handle(r)
+	if err != nil {
+		return "", nil, err
+	}
+	t, err := b.store.Load(r.Context(), h.key())
+	if err != nil {
+		return "", nil, outage(err)
+	}
+	return h, b.client.Restore(t, kept{b.store, h.key()}), nil
+}
+
+// outage marks every trouble with the store that does not say that there is no
+// session.
+func outage(err error) error {
+	if errors.Is(err, ErrNoSession) {
+		return err
+	}
+	return fmt.Errorf("%w: the session store: %w", latchkey.ErrUnavailable, err)
+}
+
+// StepUp raises the session of a request by one more proof of its user, and
+// gives the browser a new cookie. The old one is good for nothing from then on.
+// Errors are those of Session and of [latchkey.Client.StepUp].
+func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string, p latchkey.StepUpParams) (*latchkey.Session, error) {
+	old, s, err := b.find(r)
+	if err != nil {
+		return nil, fmt.Errorf("step up: %w", err)
+	}
+	raised := b.client.StepUp(latchkey.WithUserAgent(r.Context(), r.UserAgent()), s, clientToken, p)
+	switch {
+	case errors.Is(raised, latchkey.ErrSessionEnded):
+		b.drop(w, r, old)
+		return nil, raised
+	case raised != nil && !errors.Is(raised, latchkey.ErrUnavailable):
+		return nil, raised
+	}
+	// Without an answer the session may be raised all the same.
+	h := newHandle()
+	if err := b.store.Move(r.Context(), old.key(), h.key()); err != nil {
+		return nil, fmt.Errorf("step up: %w", outage(err))
+	}
+	t := s.Tokens()
+	b.set(w, h, t.SessionExpiry)
+	return b.client.Restore(t, kept{b.store, h.key()}), raised
+}
+
+// drop forgets a session that the server has ended.
+func (b *BFF) drop(w http.ResponseWriter, r *http.Request, h handle) {
+	if err := b.store.Delete(r.Context(), h.key()); err != nil {
+		b.log.WarnContext(r.Context(), "an ended session is still kept", "error", err)
+	}
+	b.clear(w)
+}
+
+// token is a fresh access token of a session, for a request of its browser.
+func (b *BFF) token(r *http.Request, s *latchkey.Session) (latchkey.Tokens, error) {
+	ctx := r.Context()
+	if agent := r.UserAgent(); agent != "" {
+		ctx = latchkey.WithUserAgent(ctx, agent)
+	}
+	return b.client.AccessToken(ctx, s)
+}

@@ -1,0 +1,86 @@
+package bff
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+)
+
+const (
+	// signOutPatience is for how long a user waits for the server.
+	signOutPatience = 2 * time.Second
+	// revokeFor is for how long a revocation is tried again, and revokePause the
+	// pause between.
+	revokeFor   = 10 * time.Minute
+	revokePause = 5 * time.Second
+	// maxRevocations bounds how many are under way.
+	maxRevocations = 1000
+)
+
+// SignOut ends the session of a request: here at once, with its cookie, and at
+// the server. If the server is away, the user is signed out all the same, since
+// nobody has a token of the session any more; the revocation is tried again for
+// ten minutes, or until [BFF.Close]. Without a session it does nothing.
+//
+// An error wraps [latchkey.ErrUnavailable]: the store is away, and the user still
+// signed in.
+func (b *BFF) SignOut(w http.ResponseWriter, r *http.Request) error {
+	h, s, err := b.find(r)
+	if err == nil {
+		if err = b.store.Delete(r.Context(), h.key()); err == nil {
+			b.revoke(r.Context(), s)
+		} else {
+			err = outage(err)
+		}
+	}
+	if err != nil && !errors.Is(err, ErrNoSession) {
+		return fmt.Errorf("sign out: %w", err)
+	}
+	b.clear(w)
+	return nil
+}
+
+// revoke revokes a session that is not kept any more. It returns when that is
+// done, or after a moment.
+func (b *BFF) revoke(ctx context.Context, s *latchkey.Session) {
+	select {
+	case b.revokings <- struct{}{}:
+	default:
+		b.log.ErrorContext(ctx, "a session was not revoked: too many are waiting", "session", s)
+		return
+	}
+	done := make(chan struct{})
+	b.revoking.Go(func() {
+		defer func() { <-b.revokings }()
+		defer close(done)
+		ctx, cancel := context.WithTimeout(b.ctx, revokeFor)
+		defer cancel()
+		if err := b.insist(ctx, s); err != nil {
+			b.log.ErrorContext(ctx, "a session was not revoked", "session", s, "error", err)
+		}
+	})
+	patience := time.NewTimer(b.patience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+	}
+}
+
+func (b *BFF) insist(ctx context.Context, s *latchkey.Session) error {
+	for {
+		err := b.client.SignOut(ctx, s)
+		if err == nil || !errors.Is(err, latchkey.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(b.pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
