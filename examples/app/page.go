@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/bff"
+)
+
+// clientID is the app's own at a Latchkey in development mode.
+const clientID = "demo-web"
+
+//go:embed page.html app.js app.css
+var files embed.FS
+
+var page = template.Must(template.ParseFS(files, "page.html"))
+
+// methods are the ways to sign in that the page offers, as the authentication
+// service would report them (RFC 8176).
+var methods = map[string]string{"password": "pwd", "passkey": "hwk"}
+
+// web is the app's server. The browser holds a cookie, and never a token.
+type web struct {
+	issuer string
+	client *latchkey.Client
+	bff    *bff.BFF
+}
+
+func newPage(issuer, api string) (*web, error) {
+	client, err := latchkey.NewClient(issuer, clientID, latchkey.ClientOptions{})
+	if err != nil {
+		return nil, err
+	}
+	back, err := bff.New(bff.Options{Client: client, Upstreams: map[string]string{"/api/": api}, Loopback: true})
+	return &web{issuer, client, back}, err
+}
+
+// Close ends what is under way in the background.
+func (p *web) Close() { p.bff.Close() }
+
+// Handler serves the page, and the API by its proxy.
+func (p *web) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.show)
+	mux.HandleFunc("POST /sign-in", p.signIn)
+	mux.HandleFunc("POST /sign-out", p.signOut)
+	mux.HandleFunc("POST /step-up", p.stepUp)
+	mux.HandleFunc("POST /devices/{sid}/sign-out", p.endDevice)
+	mux.HandleFunc("POST /devices/sign-out-others", p.endOthers)
+	mux.Handle("/api/", p.bff.Proxy())
+	mux.Handle("GET /app.js", http.FileServerFS(files))
+	mux.Handle("GET /app.css", http.FileServerFS(files))
+	return headers(p.bff.Protect(mux))
+}
+
+func headers(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// view is what the page shows. Without a user it asks for one.
+type view struct {
+	User      string
+	ACR       string
+	FormToken string
+	Devices   []*latchkey.SessionDetails
+}
+
+func (p *web) show(w http.ResponseWriter, r *http.Request) {
+	v := view{FormToken: p.bff.FormToken(r)}
+	err := p.withToken(r, func(ctx context.Context, token string) error {
+		v.Devices = nil
+		for d, err := range p.client.Sessions(ctx, token) {
+			if err != nil {
+				return err
+			}
+			if v.Devices = append(v.Devices, d); d.Current {
+				v.User, v.ACR = d.Subject, d.ACR
+			}
+		}
+		return nil
+	})
+	if err != nil && !over(err) {
+		p.fail(w, r, err)
+		return
+	}
+	if errors.Is(err, latchkey.ErrSessionEnded) {
+		if err := p.bff.SignOut(w, r); err != nil { // somewhere else it was ended already
+			p.fail(w, r, err)
+			return
+		}
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if err := page.Execute(w, v); err != nil {
+		slog.ErrorContext(r.Context(), "show the page", "error", err)
+	}
+}
+
+func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
+	method, ok := methods[r.PostFormValue("method")]
+	user := r.PostFormValue("user")
+	if !ok || user == "" {
+		http.Error(w, "Who are you, and how do you prove it?", http.StatusBadRequest)
+		return
+	}
+	token, err := clientToken(r.Context(), p.issuer, user, method)
+	if err == nil {
+		var s *latchkey.Session
+		ctx := latchkey.WithUserAgent(r.Context(), r.UserAgent())
+		if s, err = p.client.CreateSession(ctx, token, latchkey.CreateParams{DeviceName: r.PostFormValue("device")}); err == nil {
+			err = p.bff.SignIn(w, r, s)
+		}
+	}
+	p.back(w, r, err)
+}
+
+func (p *web) signOut(w http.ResponseWriter, r *http.Request) { p.back(w, r, p.bff.SignOut(w, r)) }
+
+// stepUp is asked for by the page's script when the API wants more.
+func (p *web) stepUp(w http.ResponseWriter, r *http.Request) {
+	var user string
+	err := p.withToken(r, func(ctx context.Context, token string) error {
+		d, err := p.client.ValidateSession(ctx, token)
+		if err == nil {
+			user = d.Subject
+		}
+		return err
+	})
+	if err == nil {
+		var token string
+		if token, err = clientToken(r.Context(), p.issuer, user, methods["passkey"]); err == nil {
+			_, err = p.bff.StepUp(w, r, token, latchkey.StepUpParams{})
+		}
+	}
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (p *web) endDevice(w http.ResponseWriter, r *http.Request) {
+	p.back(w, r, p.withToken(r, func(ctx context.Context, token string) error {
+		return p.client.EndSession(ctx, token, r.PathValue("sid"))
+	}))
+}
+
+func (p *web) endOthers(w http.ResponseWriter, r *http.Request) {
+	p.back(w, r, p.withToken(r, p.client.EndOtherSessions))
+}
+
+// withToken calls Latchkey with the access token of a request's session. A
+// refused one may have been issued before something changed: a refresh tells.
+func (p *web) withToken(r *http.Request, call func(ctx context.Context, token string) error) error {
+	s, err := p.bff.Session(r)
+	if err != nil {
+		return err
+	}
+	ctx := latchkey.WithUserAgent(r.Context(), r.UserAgent())
+	t, err := p.client.AccessToken(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err = call(ctx, t.AccessToken); !errors.Is(err, latchkey.ErrInvalidToken) {
+		return err
+	}
+	if err := p.client.RefreshSession(ctx, s); err != nil {
+		return err
+	}
+	return call(ctx, s.Tokens().AccessToken)
+}
+
+// over says that there is nobody signed in.
+func over(err error) bool {
+	return errors.Is(err, bff.ErrNoSession) || errors.Is(err, latchkey.ErrSessionEnded)
+}
+
+// back shows the page again after a form.
+func (p *web) back(w http.ResponseWriter, r *http.Request, err error) {
+	if err != nil && !over(err) {
+		p.fail(w, r, err)
+		return
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// fail never signs a user out: what is not known to be over may go on.
+func (p *web) fail(w http.ResponseWriter, r *http.Request, err error) {
+	switch refused := (*latchkey.Error)(nil); {
+	case errors.Is(err, latchkey.ErrUnavailable):
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "The sign-in service does not answer. You are still signed in: try again in a moment.", http.StatusServiceUnavailable)
+	case over(err):
+		http.Error(w, "You are signed out.", http.StatusUnauthorized)
+	case errors.As(err, &refused):
+		http.Error(w, "That was refused.", http.StatusBadRequest)
+	default:
+		http.Error(w, "Something is wrong here.", http.StatusInternalServerError)
+	}
+	slog.WarnContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
+}
