@@ -44,7 +44,7 @@ func each(t *testing.T, test func(t *testing.T, w *world)) {
 	testdb.Each(t, func(t *testing.T, url string) { test(t, newWorld(t, url)) })
 }
 
-func newWorld(t *testing.T, url string) *world {
+func newWorld(t testing.TB, url string) *world {
 	t.Helper()
 	w := &world{TB: t, url: url, clock: new(clock), db: connect(t, url)}
 	w.Store = w.another(models.Options{})

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,8 +45,12 @@ func eventsFrom(moment time.Time) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(moment.UnixMicro()))
 }
 
-// revocationPage bounds the rows of one statement.
-const revocationPage = 5000
+const (
+	// revocationPage bounds the rows of one statement.
+	revocationPage = 5000
+	// revocationChunk bounds the ids that one statement names.
+	revocationChunk = 500
+)
 
 // Revocations lists those that still matter, in the order of their ends.
 func (s *Store) Revocations(ctx context.Context, now time.Time) ([]*Revocation, error) {
@@ -58,16 +63,55 @@ func (s *Store) Revocations(ctx context.Context, now time.Time) ([]*Revocation, 
 	})
 }
 
-// RevocationsFrom lists those of them that are stamped from a moment on, in
-// their order.
-func (s *Store) RevocationsFrom(ctx context.Context, now, from time.Time) ([]*Revocation, error) {
-	after := eventsFrom(from)
-	return s.revocations(ctx, func(db *gorm.DB, last *Revocation) *gorm.DB {
-		if last != nil {
-			after = last.id[:]
+// revocationsFrom lists those of them that are stamped from a moment on and not
+// known yet, in their order. The known ones, which are nearly all wherever looks
+// overlap, cost their ids.
+func (s *Store) revocationsFrom(ctx context.Context, now, from time.Time, known func(tenant string, id eventID) bool) (all []*Revocation, err error) {
+	for after := eventsFrom(from); after != nil; {
+		unknown, last, err := s.unknownRevocations(ctx, after, known)
+		if err != nil {
+			return nil, err
 		}
-		return db.Raw(revocationsWhere+"e.until > ? AND e.id > ? ORDER BY e.id LIMIT ?", At(now), after, revocationPage)
+		for ids := range slices.Chunk(unknown, revocationChunk) {
+			found, err := s.revocations(ctx, func(db *gorm.DB, _ *Revocation) *gorm.DB {
+				return db.Raw(revocationsWhere+"e.until > ? AND e.id IN ? ORDER BY e.id", At(now), ids)
+			})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, found...)
+		}
+		after = last
+	}
+	return all, nil
+}
+
+// unknownRevocations reads a page of ids, and says where the next one begins;
+// nil: there is none.
+func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func(tenant string, id eventID) bool) (unknown [][]byte, last []byte, err error) {
+	n := 0
+	err = s.query(ctx, func(db *gorm.DB) error {
+		rows, err := db.Raw("SELECT id, tenant_id FROM events WHERE until IS NOT NULL AND id > ? ORDER BY id LIMIT ?", after, revocationPage).Rows()
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for ; rows.Next(); n++ {
+			var id []byte
+			var tenant string
+			if err := rows.Scan(&id, &tenant); err != nil {
+				return err
+			}
+			if last = id; len(id) != len(eventID{}) || !known(tenant, eventID(id)) {
+				unknown = append(unknown, id)
+			}
+		}
+		return rows.Err()
 	})
+	if n < revocationPage {
+		last = nil
+	}
+	return unknown, last, err
 }
 
 // The row of a session is kept for longer than a revocation of it matters

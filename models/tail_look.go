@@ -23,7 +23,7 @@ func (t *Tail) Look(ctx context.Context) error {
 	if from.IsZero() {
 		found, err = t.store.Revocations(ctx, begun)
 	} else {
-		found, err = t.store.RevocationsFrom(ctx, begun, from)
+		found, err = t.store.revocationsFrom(ctx, begun, from, t.knows)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -37,6 +37,14 @@ func (t *Tail) Look(ctx context.Context) error {
 		t.forget(begun)
 	}
 	return nil
+}
+
+// knows says whether an event was found by an earlier look.
+func (t *Tail) knows(tenant string, id eventID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	held := t.live[tenant]
+	return held != nil && held.events[id] != nil
 }
 
 // reach says from when on to look, zero: from the beginning.
