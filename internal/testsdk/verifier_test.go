@@ -222,3 +222,20 @@ func (u *use) longest(sessions []int) (longest time.Duration) {
 	}
 	return longest
 }
+
+// With no stream at all: a revocation at one node is in the list that the
+// verifier fetches next.
+func TestAVerifierReadsTheStatusListOfTheServer(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		d := deploy(t, url, 1)
+		d.apply(func(t *models.TenantSpec) { t.Clients[0].StatusList = true })
+		v := d.verifier(func(o *latchkey.VerifierOptions) { o.Revocation = latchkey.StatusList })
+		ended, other := d.signIn("alice"), d.signIn("bob").Text("access_token")
+		d.verifies(v, ended.Text("access_token"), nil)
+		d.verifies(v, other, nil)
+		d.signOut(0, ended)
+		d.clock().Advance(61 * time.Second)
+		d.untilRefused(v, ended.Text("access_token"))
+		d.verifies(v, other, nil)
+	})
+}
