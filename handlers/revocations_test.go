@@ -191,7 +191,9 @@ func TestRevocationsRefuse(t *testing.T) {
 		off.ID, off.Disabled = "off", true
 		foreign := testserver.Backend()
 		foreign.ID = "foreign"
-		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend(), off), testserver.Tenant("acme", w.issuer, foreign))
+		api := testserver.Backend()
+		api.ID, api.Introspect, api.ResourceIdentifiers = "api", models.IntrospectAudience, []string{"https://api.example.com"}
+		w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend(), api, off), testserver.Tenant("acme", w.issuer, foreign))
 		a := w.signIn("alice")
 		good := asBackend()
 		for name, c := range map[string]struct {
@@ -213,6 +215,7 @@ func TestRevocationsRefuse(t *testing.T) {
 			"a malformed cursor":                {path: "/revocations?cursor=x", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
 			"a cursor without an epoch":         {path: "/revocations?cursor=.1.2", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
 			"two cursors":                       {path: "/revocations?cursor=a.1.b&cursor=a.1.b", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
+			"another's audience":                {path: "/revocations?audience=api&audience=web", opts: []testserver.Option{testserver.Basic("api", testserver.ClientSecret)}, status: 403, code: "unauthorized_client"},
 			"a malformed query":                 {path: "/revocations?%", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
 			"a tenant that is none":             {path: "/t/none/revocations", opts: []testserver.Option{good}, status: 404, code: "not_found"},
 			"another method":                    {method: "POST", opts: []testserver.Option{good}, status: 405, code: "invalid_request"},
@@ -232,6 +235,9 @@ func TestRevocationsRefuse(t *testing.T) {
 			if basic := strings.HasPrefix(got.Header.Get("WWW-Authenticate"), "Basic "); basic != (c.status == 401) {
 				t.Errorf("%s: WWW-Authenticate %q", name, got.Header.Get("WWW-Authenticate"))
 			}
+		}
+		for query, as := range map[string]string{"audience=api&audience=https://api.example.com": "api", "audience=https://other.example.com": "backend"} {
+			w.want(200, "", w.Get("/revocations?"+query, testserver.Basic(as, testserver.ClientSecret)))
 		}
 		if a := w.Get("/revocations", good, testserver.Header("Origin", "https://app.example.com")); a.Status != 200 || a.Header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%d %v", a.Status, a.Header)

@@ -31,6 +31,9 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	if err := s.authenticateCaller(r.Context(), r, false); err != nil {
 		return err
 	}
+	if err := call.Client.hearsOf(query["audience"]); err != nil {
+		return err
+	}
 	if prefers(r, eventStream) {
 		return s.streamRevocations(w, r, call, query)
 	}
@@ -46,6 +49,18 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 		snapshotHead
 		Revoked []revokedEntry `json:"revoked"`
 	}{headOf(call.Client, known), entries(call.Client, known.Revocations)})
+	return nil
+}
+
+// hearsOf refuses a reader who names the audience that it verifies tokens for, if
+// the client is not told of all of these: silence would pass for "not revoked".
+func (c *Client) hearsOf(audience []string) error {
+	for _, a := range audience {
+		if c.Settings.Introspect != models.IntrospectAll && !c.in([]string{a}) {
+			return &Error{Code: "unauthorized_client", Status: http.StatusForbidden,
+				Description: "The client does not hear of tokens for this audience: it is neither its id nor one of its resource_identifiers"}
+		}
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -267,5 +268,15 @@ func TestTheAppRefusesWhatAnotherSiteSends(t *testing.T) {
 	}
 	if !strings.Contains(b.page(), "Signed in as <strong>alice") {
 		t.Error("alice is not signed in any more")
+	}
+}
+
+// Whatever else serves there is not the Latchkey of this app.
+func TestTheAppStartsNoLatchkeyWhereSomethingElseServes(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) // ready, too
+	t.Cleanup(other.Close)
+	err := run(t.Context(), []string{"-listen", "localhost:0", "-latchkey-port", other.URL[len("http://127.0.0.1:"):]}, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), "-latchkey-port") {
+		t.Errorf("ended with %v", err)
 	}
 }

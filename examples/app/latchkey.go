@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +23,11 @@ type latchkeyServer struct {
 
 // startLatchkey builds a server from this repository and waits until it serves.
 func startLatchkey(ctx context.Context, port int) (*latchkeyServer, error) {
+	free, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return nil, fmt.Errorf("%w: what runs there may be another Latchkey; choose another -latchkey-port, or use it by -issuer if it is in development mode", err)
+	}
+	free.Close()
 	folder, err := os.MkdirTemp("", "latchkey-app")
 	if err != nil {
 		return nil, err
@@ -58,11 +64,9 @@ func (s *latchkeyServer) start(ctx context.Context, port int) error {
 func (s *latchkeyServer) ready(ctx context.Context) error {
 	for {
 		answer, err := http.Get(s.issuer + "/readyz")
+		serves := err == nil && answer.StatusCode == http.StatusOK
 		if err == nil {
 			answer.Body.Close()
-			if answer.StatusCode == http.StatusOK {
-				return nil
-			}
 		}
 		select {
 		case err := <-s.ended:
@@ -72,6 +76,9 @@ func (s *latchkeyServer) ready(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(50 * time.Millisecond):
+			if serves {
+				return nil
+			}
 		}
 	}
 }

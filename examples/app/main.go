@@ -6,7 +6,7 @@
 //	go run ./examples/app
 //
 // starts a Latchkey in development mode and the app, and serves
-// http://localhost:9000.
+// http://localhost:9000. -listen, -latchkey-port and -issuer say otherwise.
 package main
 
 import (

@@ -15,7 +15,7 @@ import (
 // clientID is the app's own at a Latchkey in development mode.
 const clientID = "demo-web"
 
-//go:embed page.html app.js app.css
+//go:embed page.html app.js app.css icon.svg
 var files embed.FS
 
 var page = template.Must(template.ParseFS(files, "page.html"))
@@ -55,6 +55,7 @@ func (p *web) Handler() http.Handler {
 	mux.Handle("/api/", p.bff.Proxy())
 	mux.Handle("GET /app.js", http.FileServerFS(files))
 	mux.Handle("GET /app.css", http.FileServerFS(files))
+	mux.Handle("GET /icon.svg", http.FileServerFS(files))
 	return headers(p.bff.Protect(mux))
 }
 

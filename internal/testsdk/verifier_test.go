@@ -239,3 +239,24 @@ func TestAVerifierReadsTheStatusListOfTheServer(t *testing.T) {
 		d.verifies(v, other, nil)
 	})
 }
+
+// Its client would be told nothing of tokens for the audience, and silence would
+// pass for "nothing was revoked".
+func TestAVerifierWhoseClientIsNotTheAudienceTrustsNothing(t *testing.T) {
+	d := deploy(t, testdb.SQLite(t), 1)
+	token := d.signIn("alice").Text("access_token")
+	asItself := func(identifiers ...string) {
+		d.apply(func(t *models.TenantSpec) {
+			t.Clients[1].Introspect, t.Clients[1].ResourceIdentifiers = models.IntrospectAudience, identifiers
+		})
+	}
+	asItself("https://other.example.com")
+	v := d.verifier()
+	d.until(func() bool { return errors.Is(v.Status().Err, latchkey.ErrUnavailable) })
+	d.verifies(v, token, latchkey.ErrUnavailable)
+	if text := fmt.Sprint(v.Status().Err); !strings.Contains(text, "resource_identifiers") {
+		t.Errorf("it says %q", text)
+	}
+	asItself(audience)
+	d.verifies(d.verifier(), token, nil)
+}

@@ -22,7 +22,7 @@ const (
 )
 
 // errRefused means that the server does not let the client follow.
-var errRefused = errors.New("the issuer refuses ClientID and ClientSecret")
+var errRefused = errors.New("the issuer refuses ClientID and ClientSecret, or the client does not stand for the audience (resource_identifiers)")
 
 // errSilent ends a stream that gives no sign of life.
 var errSilent = errors.New("the stream is silent")

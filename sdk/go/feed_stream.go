@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -47,9 +48,11 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
-// open asks for the stream.
+// open asks for the stream. A client that would not hear of all tokens for the
+// audience is refused by the server: it would take silence for consent.
 func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.issuer+"/revocations", nil)
+	from := s.issuer + "/revocations?" + url.Values{"audience": {s.ask.audience}}.Encode()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
 	}

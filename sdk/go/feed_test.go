@@ -280,8 +280,8 @@ func TestTheFeedIsAskedForAsItMustBe(t *testing.T) {
 	for _, last := range []string{"", "c.1.v"} {
 		r := <-asked
 		id, secret, _ := r.BasicAuth()
-		if _, bounded := r.Context().Deadline(); bounded || id != "a%3Ab" || secret != "100%25+%2B" || r.Header.Get("Accept") != "text/event-stream" || r.Header.Get("Last-Event-ID") != last {
-			t.Errorf("asked with %v", r.Header)
+		if _, bounded := r.Context().Deadline(); bounded || id != "a%3Ab" || secret != "100%25+%2B" || r.Header.Get("Accept") != "text/event-stream" || r.Header.Get("Last-Event-ID") != last || r.URL.Query().Get("audience") != latchkeytest.Audience {
+			t.Errorf("asked for %s with %v", r.URL, r.Header)
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (r *Resource) decide(req *http.Request, need requirements) (*Token, *refusa
 		r.log.DebugContext(req.Context(), "access token refused", "error", err)
 		return nil, &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "The access token is expired, revoked or not meant for this resource"}
 	case err != nil: // also what nobody foresaw: it says nothing about the token
-		r.log.WarnContext(req.Context(), "cannot verify access tokens", "error", err)
+		r.log.DebugContext(req.Context(), "access token not verified", "error", err) // the verifier says it once, and louder
 		return nil, &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Access tokens cannot be verified at the moment"}
 	case need.lackScope(token):
 		return nil, &refusal{http.StatusForbidden, "insufficient_scope", "The access token lacks a scope", []param{{"scope", strings.Join(need.scopes, " ")}}}
