@@ -50,7 +50,7 @@ func (e *edge) observe(c *gin.Context) {
 	}
 	level := slog.LevelInfo
 	switch {
-	case status >= 500:
+	case status >= 500 && status != http.StatusNotImplemented: // which is the asker's fault
 		level = slog.LevelError
 	case route == "/healthz", route == "/readyz":
 		level = slog.LevelDebug

@@ -97,6 +97,7 @@ func TestAStatusListMayBeKeptForItsTTL(t *testing.T) {
 		delete(want, "Content-Type")
 		holds("unchanged", unchanged)
 		want["Content-Type"] = "application/statuslist+jwt"
+		w.want(200, "", w.Get("/status/0", testserver.Header("Accept", ""))) // as if there were none
 		if a := w.Do(http.MethodHead, "/status/0", nil, testserver.Header("Accept-Encoding", "identity")); a.Status != 200 || len(a.Body) != 0 || a.Header.Get("ETag") != plain.Header.Get("ETag") {
 			t.Errorf("HEAD is answered %d %v", a.Status, a.Header)
 		}
@@ -164,6 +165,9 @@ func TestAStatusListIsRefused(t *testing.T) {
 			if strings.Count(c.path, "/") == 2 && c.path != "/status/" && a.Header.Get("Access-Control-Allow-Origin") != "*" {
 				t.Errorf("%s: no script can read the answer: %v", name, a.Header)
 			}
+		}
+		if strings.Contains(w.Log.String(), `"ERROR"`) {
+			t.Error("anybody can raise an alarm")
 		}
 		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
 			if a := w.want(405, "invalid_request", w.Do(method, "/status/0", nil)); a.Header.Get("Allow") != "GET, HEAD" {

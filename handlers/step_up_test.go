@@ -230,6 +230,21 @@ func TestOnlyAFullReauthenticationMovesTheAbsoluteEnd(t *testing.T) {
 	})
 }
 
+// The strong factor has aged, so that a weak one alone is what the session is worth.
+func TestAStepUpThatLowersTheClassMovesNoEnd(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, w *world) {
+		spec := testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend())
+		spec.ACR = []models.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "fresh", When: "factors.exists(f, f.amr == 'hwk' && f.age < 60)"}}
+		w.Apply(spec)
+		a := w.signInBy("alice", "hwk")
+		w.Clock.Advance(time.Hour)
+		b := w.want(200, "", w.stepUp(a.Text("refresh_token"), w.proof("alice", "pwd")))
+		if acr := claims(t, b)["acr"]; acr != "low" || b.JSON["session_expires_at"] != a.JSON["session_expires_at"] {
+			t.Errorf("it is %v now, and ends at %v instead of %v", acr, b.JSON["session_expires_at"], a.JSON["session_expires_at"])
+		}
+	})
+}
+
 func TestAStepUpAsksWhoIsEnabled(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, w *world) {
 		other := testserver.NewIssuer(t, w.Clock)

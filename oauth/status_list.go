@@ -42,7 +42,7 @@ func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) 
 		if r.URL.Query().Has("time") {
 			return &Error{Code: "not_implemented", Status: http.StatusNotImplemented, Description: "There are no lists of the past"} // §8.4
 		}
-		if accepted := r.Header.Values("Accept"); accepted != nil && quality(accepted, statusListJWT, "application/*", "*/*") == 0 {
+		if accepted := r.Header.Values("Accept"); strings.Join(accepted, "") != "" && quality(accepted, statusListJWT, "application/*", "*/*") == 0 {
 			return &Error{Code: "not_acceptable", Status: http.StatusNotAcceptable, Description: "A status list is " + statusListJWT}
 		}
 		list, named := parseStatusList(r.PathValue("list"))

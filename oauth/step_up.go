@@ -167,10 +167,11 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 	case presented.kind != 0 && t.keys.place(row, presented) != current:
 		return handle{}, invalidSession(errors.New("replaced"))
 	}
+	before := row.ACR()
 	row.Factors, row.KeptACR = session.Raise(row.Factors, x.subject.factors), c.tenant.keptACR(x.acr)
 	row.AuthTime = later(row.AuthTime, x.subject.authTime)
 	absolute, idle := c.limits(now)
-	if c.tenant.classes().Anew(now, x.acr, x.subject.factors) {
+	if c.tenant.classes().Anew(now, before, x.acr, x.subject.factors) {
 		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
 	}
 	row.LastActiveAt, row.IdleExpiry = now, idle

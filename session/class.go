@@ -80,9 +80,10 @@ func (cs Classes) Reach(acr, wanted string) bool {
 }
 
 // Anew says whether the newly proved factors alone amount to acr, which is what
-// the session is worth with them: a full re-authentication, which starts both of
-// its limits again. A single added factor does not (NIST SP 800-63B-4 §5.2).
-func (cs Classes) Anew(now time.Time, acr string, proved []Factor) bool {
+// the session is worth with them, and not to less than it was worth before: a
+// full re-authentication, which starts both of its limits again. A single added
+// factor does not (NIST SP 800-63B-4 §5.2), not even beside one that has aged.
+func (cs Classes) Anew(now time.Time, before, acr string, proved []Factor) bool {
 	again, _ := cs.Assurance(now, proved)
-	return acr != "" && again == acr
+	return acr != "" && again == acr && (before == "" || cs.Reach(acr, before))
 }

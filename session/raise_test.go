@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -37,6 +38,30 @@ func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
 	}
 }
 
+// A class that another factor has grown too old for is no class that the new
+// one amounts to.
+func TestAWeakFactorBesideAnAgedOneIsNoFullReauthentication(t *testing.T) {
+	has := func(amr string, within time.Duration) func(time.Time, []Factor) (bool, error) {
+		return func(now time.Time, factors []Factor) (bool, error) {
+			return slices.ContainsFunc(factors, func(f Factor) bool {
+				return (amr == "" || f.AMR == amr) && now.Sub(f.AuthTime) < within
+			}), nil
+		}
+	}
+	classes := Classes{{"low", has("", 1<<62)}, {"fresh", has("hwk", time.Hour)}}
+	first, now := []Factor{proof("hwk", "a", 1)}, time.Unix(1, 0).Add(2*time.Hour)
+	for amr, anew := range map[string]bool{"pwd": false, "hwk": true} {
+		proved := []Factor{proof(amr, "a", now.Unix())}
+		acr, _ := classes.Assurance(now, Raise(first, proved))
+		if got := classes.Anew(now, "fresh", acr, proved); got != anew {
+			t.Errorf("%s, which makes the session %q: anew %t", amr, acr, got)
+		}
+	}
+	if !classes.Anew(now, "", "low", []Factor{proof("pwd", "a", now.Unix())}) {
+		t.Error("a session that was worth nothing is not begun anew")
+	}
+}
+
 func TestAnewIsAFullReauthentication(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -53,8 +78,8 @@ func TestAnewIsAFullReauthentication(t *testing.T) {
 		{"nothing", []Factor{proof("pwd", "a", 1)}, nil, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			acr := Assurance(Raise(row.before, row.proved))
-			if got := DefaultClasses.Anew(time.Unix(3, 0), acr, row.proved); got != row.anew {
+			before, acr := Assurance(row.before), Assurance(Raise(row.before, row.proved))
+			if got := DefaultClasses.Anew(time.Unix(3, 0), before, acr, row.proved); got != row.anew {
 				t.Errorf("anew: %t", got)
 			}
 		})

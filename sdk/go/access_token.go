@@ -85,7 +85,7 @@ func parseToken(payload []byte) (*Token, error) {
 	if t.Subject == "" || t.ClientID == "" || t.ID == "" {
 		return nil, errors.New("a claim that names something is empty")
 	}
-	t.Scopes = strings.Fields(scope)
+	t.Scopes = strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' }) // and at no other space (RFC 6749 §3.3)
 	var err error
 	t.status, err = parseStatusReference(c["status"])
 	return t, err

@@ -36,6 +36,9 @@ type feed struct {
 	heard   time.Time // by our clock; zero: nothing was heard yet
 	problem error     // why the last stream ended; nil: one is open and has told what is known
 	last    string    // id of the last event that was taken in
+
+	offset   time.Duration // of our clock to the server's, as the quickest answer told it
+	measured time.Time     // when; zero: never
 }
 
 func newFeed(d *discovery, c credentials, ask *introspector, o VerifierOptions) *feed {

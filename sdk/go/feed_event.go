@@ -60,9 +60,30 @@ func (s *feedStream) snapshot(e *streamEvent) error {
 	if err := s.add(said.Revoked...); err != nil {
 		return err
 	}
-	s.told, s.offset = true, s.answered.Sub(time.Unix(said.AsOf, 0))
-	s.hear(s.answered)
+	if err := s.measure(time.Unix(said.AsOf, 0)); err != nil {
+		return err
+	}
+	s.told = true
+	s.hear(time.Unix(said.AsOf, 0))
 	s.begin()
+	return nil
+}
+
+// measure notes how far the server's clock is behind ours, at the most. What an
+// earlier stream told counts on, or the same answer, kept and repeated by
+// something in between, would be a new sign of life each time; clocks that part
+// may do so by a hundredth.
+func (s *feedStream) measure(asOf time.Time) error {
+	offset := s.answered.Sub(asOf)
+	if offset < -maxTolerance {
+		return errors.New("the server's clock is ahead by more than a minute")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.measured.IsZero() {
+		offset = min(offset, s.offset+max(0, s.answered.Sub(s.measured))/100)
+	}
+	s.offset, s.measured = offset, s.answered
 	return nil
 }
 
@@ -84,16 +105,16 @@ func (s *feedStream) vouch(comment string) {
 	if !isMoment || err != nil || !s.told {
 		return
 	}
-	s.hear(time.Unix(asOf, 0).Add(s.offset))
+	s.hear(time.Unix(asOf, 0))
 }
 
-// hear notes until when, by our clock, everything is known.
-func (s *feedStream) hear(until time.Time) {
-	now := s.now()
-	if behind := now.Sub(until); behind > 0 {
-		now = now.Add(-behind) // keeps the monotonic clock's part
-	}
+// hear notes until when, by the server's clock, everything is known.
+func (s *feedStream) hear(asOf time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.now()
+	if behind := now.Sub(asOf.Add(s.offset)); behind > 0 {
+		now = now.Add(-behind) // keeps the monotonic clock's part
+	}
 	s.heard, s.problem = now, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -61,6 +63,81 @@ func TestAStreamIsHeardWhenTheServersMomentMoves(t *testing.T) {
 			}
 			if heard := s.silent(now) == nil; heard != c.heard {
 				t.Errorf("heard: %t", heard)
+			}
+		})
+	}
+}
+
+// Something in between answers every time with the stream that it has kept.
+func TestAStreamThatIsRepeatedIsNoSignOfLife(t *testing.T) {
+	const at = 1790000000
+	recorded := fmt.Sprintf("event: snapshot\nid: c\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n: as_of %d\n\n", at, at+10)
+	now := time.Unix(at, 0)
+	s := newTestFeed(&now)
+	for range 12 { // two minutes
+		s = &feedStream{feed: s.feed, answered: now, opened: now}
+		s.text(t, recorded)
+		now = now.Add(10 * time.Second)
+	}
+	if s.silent(now) == nil {
+		t.Errorf("everything is known until %s", s.heard)
+	}
+}
+
+// Clocks that part slowly are no repetition.
+func TestAServersClockMayDrift(t *testing.T) {
+	now, server := time.Unix(1790000000, 0), time.Unix(1790000000, 0)
+	s := newTestFeed(&now)
+	for range 2000 {
+		s = &feedStream{feed: s.feed, answered: now, opened: now}
+		s.text(t, fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", server.Unix()))
+		if err := s.silent(now); err != nil {
+			t.Fatal(err)
+		}
+		now, server = now.Add(10*time.Second), server.Add(9950*time.Millisecond)
+	}
+}
+
+// A moment that is to come would be believed when it is past.
+func TestAServerWhoseClockIsFarAheadIsNotHeard(t *testing.T) {
+	now := time.Unix(1790000000, 0)
+	s := newTestFeed(&now)
+	snapshot := fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", now.Unix()+61)
+	if err := s.read(newEventReader(strings.NewReader(snapshot))); err == nil || errors.Is(err, io.EOF) || s.silent(now) == nil {
+		t.Errorf("it is heard: %v", err)
+	}
+}
+
+// An id that no header can carry, or that the server refuses, is not sent again.
+func TestABadIDDoesNotLoseTheFeed(t *testing.T) {
+	for name, id := range map[string]string{"a long one": strings.Repeat("A", 60<<10), "one that is refused": "bad"} {
+		t.Run(name, func(t *testing.T) {
+			first := true
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Last-Event-ID") == "bad" {
+					w.WriteHeader(http.StatusBadRequest)
+					return
+				}
+				sent := "good"
+				if first {
+					sent, first = id, false
+				}
+				w.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprintf(w, "event: snapshot\nid: %s\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", sent, time.Now().Unix())
+			}))
+			server.Config.MaxHeaderBytes = 32 << 10
+			server.Start()
+			t.Cleanup(server.Close)
+			d := &discovery{issuer: server.URL, now: time.Now, http: &http.Client{}}
+			f := newFeed(d, credentials{"a", "b"}, &introspector{audience: "api"}, VerifierOptions{Logger: slog.New(slog.DiscardHandler)})
+			refused := 0
+			for range 5 {
+				if errors.As(f.follow(t.Context()), new(busyError)) {
+					refused++
+				}
+			}
+			if refused > 1 {
+				t.Errorf("%d of 5 streams were refused", refused)
 			}
 		})
 	}

@@ -15,10 +15,9 @@ import (
 // feedStream is an open stream.
 type feedStream struct {
 	*feed
-	opened   time.Time     // when it was asked for, by our clock
-	answered time.Time     // when the answer began
-	offset   time.Duration // of our clock to the server's
-	told     bool          // the snapshot has come
+	opened   time.Time // when it was asked for, by our clock
+	answered time.Time // when the answer began
+	told     bool      // the snapshot has come
 }
 
 // follow opens a stream and reads it to its end.
@@ -80,6 +79,9 @@ func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
 	default:
 		seconds, _ := strconv.ParseUint(answer.Header.Get("Retry-After"), 10, 16)
 		err = busyError{answer.StatusCode, time.Duration(seconds) * time.Second}
+		s.mu.Lock()
+		s.last = "" // it may be why; everything is told once more
+		s.mu.Unlock()
 	}
 	answer.Body.Close()
 	return nil, err
@@ -89,10 +91,8 @@ func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
 func (s *feedStream) lastID() string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, c := range []byte(s.last) {
-		if c < ' ' || c > '~' {
-			return "" // no header can carry it
-		}
+	if !isQuotable(s.last) {
+		return "" // no header can carry it
 	}
 	return s.last
 }

@@ -80,7 +80,8 @@ func (need requirements) lackAuthentication(t *Token, now time.Time, tolerance t
 	if need.acr != nil && !slices.Contains(need.acr, t.ACR) {
 		return true
 	}
-	return need.maxAge != nil && now.Sub(t.AuthTime) > *need.maxAge+tolerance // an unknown time is centuries ago
+	age := now.Sub(t.AuthTime) // of an unknown time: centuries
+	return need.maxAge != nil && (age > *need.maxAge+tolerance || age < -tolerance)
 }
 
 // params are the parameters of a challenge that tell a client what to bring.

@@ -90,6 +90,8 @@ func TestAResourceAnswersWithTheRightChallenge(t *testing.T) {
 		"no acr":                          {issuer.Token(latchkeytest.Claims{"scope": "a b"}), demanding, 401, stepUp},
 		"another acr":                     {issuer.Token(latchkeytest.Claims{"scope": "a b", "acr": "pwd"}), demanding, 401, stepUp},
 		"too long ago":                    {issuer.Token(old), demanding, 401, stepUp},
+		"an auth_time that is to come":    {issuer.Token(strong, latchkeytest.Claims{"auth_time": issuer.Now().Add(time.Hour).Unix()}), demanding, 401, stepUp},
+		"a scope after another space":     {issuer.Token(latchkeytest.Claims{"scope": "b\u00a0a\na"}), []latchkey.Requirement{latchkey.RequireScope("a")}, 403, map[string]string{"error": "insufficient_scope", "scope": "a"}},
 		"no auth_time":                    {issuer.Token(strong, latchkeytest.Claims{"auth_time": nil}), demanding, 401, stepUp},
 		"an expired token that lacks acr": {issuer.ExpiredToken(), demanding, 401, map[string]string{"error": "invalid_token"}},
 	} {
