@@ -88,6 +88,9 @@ func (c *Client) token(ctx context.Context, form url.Values) (Tokens, error) {
 	return answer.tokens(sent)
 }
 
+// maxLife bounds what is believed of an access token's life, in seconds.
+const maxLife = 366 * 24 * 3600
+
 // tokenAnswer is what the token endpoint says (RFC 6749 §5.1, RFC 8693 §2.2.1).
 type tokenAnswer struct {
 	AccessToken      string `json:"access_token"`
@@ -103,7 +106,7 @@ type tokenAnswer struct {
 // tokens are those of an answer to a request that was sent at a moment, from
 // which their life is counted: a slow answer makes it no longer.
 func (a tokenAnswer) tokens(sent time.Time) (Tokens, error) {
-	if a.AccessToken == "" || a.SessionID == "" || a.ExpiresIn <= 0 || !strings.EqualFold(a.TokenType, "Bearer") {
+	if a.AccessToken == "" || a.SessionID == "" || a.ExpiresIn <= 0 || a.ExpiresIn > maxLife || a.SessionExpiresAt <= 0 || !strings.EqualFold(a.TokenType, "Bearer") {
 		return Tokens{}, fmt.Errorf("%w: the token endpoint answers without a session's tokens", ErrUnavailable)
 	}
 	return Tokens{

@@ -31,7 +31,7 @@ func TestARefreshHeals(t *testing.T) {
 		"too many requests":                        says(429, ofJSON, `{"error":"temporarily_unavailable"}`),
 		"a proxy's 429":                            says(429, "text/plain", "slow down"),
 		"an answer that is far too long":           says(200, ofJSON, `{"access_token":"`+strings.Repeat("a", 2<<20)+`"}`),
-		"a word about another session":             says(200, ofJSON, `{"access_token":"a","token_type":"Bearer","expires_in":300,"session_id":"other","refresh_token":"b"}`),
+		"a word about another session":             says(200, ofJSON, `{"access_token":"a","token_type":"Bearer","expires_in":300,"session_id":"other","session_expires_at":2000000000,"refresh_token":"b"}`),
 		"invalid_grant by a page":                  says(400, ofHTML, `{"error":"invalid_grant"}`),
 		"invalid_grant beside a 500":               says(500, ofJSON, `{"error":"invalid_grant"}`),
 	} {

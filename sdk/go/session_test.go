@@ -282,7 +282,7 @@ func TestATokenTypeIsComparedWithoutCase(t *testing.T) {
 	for name, ok := range map[string]bool{"Bearer": true, "bearer": true, "BEARER": true, "DPoP": false, "N_A": false, "": false} {
 		a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = 600 * time.Millisecond })
 		s := a.signIn()
-		a.network.failAlways(says(200, ofJSON, `{"access_token":"a","token_type":"`+name+`","expires_in":300,"session_id":"`+s.ID()+`"}`))
+		a.network.failAlways(says(200, ofJSON, `{"access_token":"a","token_type":"`+name+`","expires_in":300,"session_id":"`+s.ID()+`","session_expires_at":2000000000}`))
 		if err := a.RefreshSession(t.Context(), s); (err == nil) != ok || !ok && !errors.Is(err, latchkey.ErrUnavailable) {
 			t.Errorf("%q: %v", name, err)
 		}

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
-	"strings"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
@@ -45,13 +44,12 @@ func (b *BFF) Proxy() http.Handler {
 			Rewrite: func(p *httputil.ProxyRequest) {
 				to.RawQuery = p.Out.URL.RawQuery // without what cannot be parsed
 				p.Out.URL, p.Out.Host = to, to.Host
-				p.Out.Header.Del("Cookie")
-				p.Out.Header.Del(Header)
+				forward(p.Out)
 				p.Out.Header.Set("Authorization", "Bearer "+t.AccessToken)
 				p.SetXForwarded()
 			},
 		}
-		proxy.ServeHTTP(w, r)
+		proxy.ServeHTTP(finalWriter{w}, r)
 	})
 }
 
@@ -59,7 +57,7 @@ func (b *BFF) Proxy() http.Handler {
 func (b *BFF) refuseSession(w http.ResponseWriter, r *http.Request, h handle, err error) {
 	switch {
 	case errors.Is(err, latchkey.ErrSessionEnded):
-		b.drop(w, r, h)
+		b.drop(r, h)
 		fallthrough
 	case errors.Is(err, ErrNoSession):
 		w.Header().Set("WWW-Authenticate", `Cookie realm="session"`) // a 401 has a challenge (RFC 9110 §15.5.2)
@@ -76,25 +74,4 @@ func (b *BFF) refuseSession(w http.ResponseWriter, r *http.Request, h handle, er
 func (b *BFF) badGateway(w http.ResponseWriter, r *http.Request, err error) {
 	b.log.WarnContext(r.Context(), "an upstream does not answer", "error", err)
 	refuse(w, http.StatusBadGateway, "bad_gateway")
-}
-
-// own takes from an upstream's answer what it may say about its own origin and
-// not about this one: cookies, among which could be ours; who may read, which
-// would let another origin pass its preflight; and leave to share an answer that
-// is one user's.
-func own(answer *http.Response) error {
-	h := answer.Header
-	for name := range h {
-		if strings.HasPrefix(name, "Access-Control-") {
-			h.Del(name)
-		}
-	}
-	for _, name := range []string{"Set-Cookie", "Clear-Site-Data"} {
-		h.Del(name)
-	}
-	if control := strings.ToLower(h.Get("Cache-Control")); !strings.Contains(control, "private") && !strings.Contains(control, "no-store") {
-		h.Set("Cache-Control", "no-store")
-	}
-	h.Set("X-Content-Type-Options", "nosniff")
-	return nil
 }

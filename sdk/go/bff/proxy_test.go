@@ -131,7 +131,13 @@ func TestTheProxyForwardsToItsUpstreamsOnly(t *testing.T) {
 		"/api/@evil.example.com/":      "/v1/@evil.example.com/",
 		"/api//evil.example.com/":      "/v1//evil.example.com/",
 		"/api/x/https:/evil.example":   "/v1/x/https:/evil.example",
-		"/api/..;/admin":               "/v1/..;/admin",
+		"/api/%66iles/a":               "/files/a",
+		"/api/a;b=c/100%25":            "/v1/a;b=c/100%25",
+		"/api/..;/admin":               "",
+		"/api/..;x=y/admin":            "",
+		"/api/%252e%252e/admin":        "",
+		"/api/a%252Fb":                 "",
+		"/api/a%00b":                   "",
 		"/api/../admin":                "",
 		"/api/x/../../admin":           "",
 		"/api/%2e%2e/admin":            "",
@@ -216,8 +222,8 @@ func TestTheProxyTellsAnEndedSessionFromAnOutage(t *testing.T) {
 
 	w.issuer.RevokeSession(w.session())
 	w.issuer.Advance(time.Hour)
-	if a := want("ended elsewhere", 401, "login_required"); len(a.Cookies()) != 1 || a.Cookies()[0].MaxAge >= 0 || attributes(a) != attributesWanted {
-		t.Errorf("the cookie stays: %v", a.Header)
+	if a := want("ended elsewhere", 401, "login_required"); len(a.Cookies()) != 0 {
+		t.Errorf("a late answer could delete the next cookie: %v", a.Header)
 	}
 }
 

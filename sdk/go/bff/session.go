@@ -76,7 +76,7 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	raised := b.client.StepUp(latchkey.WithUserAgent(r.Context(), r.UserAgent()), s, clientToken, p)
 	switch {
 	case errors.Is(raised, latchkey.ErrSessionEnded):
-		b.drop(w, r, old)
+		b.drop(r, old)
 		return nil, raised
 	case raised != nil && !errors.Is(raised, latchkey.ErrUnavailable):
 		return nil, raised
@@ -91,12 +91,13 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	return b.client.Restore(t, kept{b.store, h.key()}), raised
 }
 
-// drop forgets a session that the server has ended.
-func (b *BFF) drop(w http.ResponseWriter, r *http.Request, h handle) {
+// drop forgets a session that the server has ended. The browser keeps the cookie,
+// which is worth nothing: it may have another one by now, which a late answer
+// would delete.
+func (b *BFF) drop(r *http.Request, h handle) {
 	if err := b.store.Delete(r.Context(), h.key()); err != nil {
 		b.log.WarnContext(r.Context(), "an ended session is still kept", "error", err)
 	}
-	b.clear(w)
 }
 
 // token is a fresh access token of a session, for a request of its browser.

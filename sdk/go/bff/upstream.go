@@ -33,24 +33,40 @@ func parseUpstreams(from map[string]string) (list []upstream, err error) {
 }
 
 // target is where a request for a URL goes. Not ok: nowhere. A path that leaves
-// its prefix, once somebody has decoded or cleaned it, goes nowhere.
+// its prefix once somebody has decoded it, twice even, cleaned it, or taken
+// parameters off its segments, goes nowhere.
 func (b *BFF) target(u *url.URL) (to *url.URL, ok bool) {
-	path := u.EscapedPath()
-	if strings.Contains(strings.ToLower(path), "%2f") || strings.Contains(u.Path, `\`) {
+	if lower := strings.ToLower(u.EscapedPath()); strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c") || climbs(u.Path) {
 		return nil, false
 	}
-	for segment := range strings.SplitSeq(u.Path, "/") {
-		if segment == "." || segment == ".." {
-			return nil, false
-		}
+	if again, err := url.PathUnescape(u.Path); err == nil && again != u.Path && (climbs(again) || strings.Count(again, "/") != strings.Count(u.Path, "/")) {
+		return nil, false
 	}
 	for _, candidate := range b.upstreams {
-		if rest, ok := strings.CutPrefix(path, candidate.prefix); ok {
+		if rest, ok := strings.CutPrefix(u.Path, candidate.prefix); ok {
 			copied := *candidate.base
-			copied.Path += strings.TrimPrefix(u.Path, candidate.prefix)
-			copied.RawPath = candidate.base.EscapedPath() + rest
+			copied.Path += rest
+			copied.RawPath = candidate.base.EscapedPath() + afterSegments(u.EscapedPath(), strings.Count(candidate.prefix, "/"))
 			return &copied, true
 		}
 	}
 	return nil, false
+}
+
+// climbs says whether a path goes up, or has what some take for a slash.
+func climbs(path string) bool {
+	for segment := range strings.SplitSeq(path, "/") {
+		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
+			return true
+		}
+	}
+	return strings.ContainsAny(path, "\\\x00")
+}
+
+// afterSegments is what follows the nth slash.
+func afterSegments(path string, n int) string {
+	for range n {
+		_, path, _ = strings.Cut(path, "/")
+	}
+	return path
 }
