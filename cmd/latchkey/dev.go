@@ -194,6 +194,7 @@ func demoTenants(issuer *oauth.ClientTokenIssuer) ([]models.TenantSpec, error) {
 			{ID: "demo-web", ClientSettings: models.ClientSettings{
 				Name: "Demo web app", Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
 				RefreshGrace: &minute, // so that pasting by hand is quick enough
+				Audiences:    []string{"demo-api"},
 				Scopes:       []string{"profile", "orders:read"}, Origins: []string{"http://localhost:3000", "http://localhost:5173"},
 				Claims:     map[string]string{"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'"},
 				StatusList: true,

@@ -8,8 +8,8 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// Credentials of the API at a Latchkey in development mode: by them it follows
-// what is revoked.
+// The API at a Latchkey in development mode: its id, which is the audience of its
+// tokens, and the secret by which it follows what is revoked.
 const (
 	apiClientID = "demo-api"
 	apiSecret   = "demo-api-secret-for-development-only"
@@ -22,7 +22,7 @@ type api struct {
 }
 
 func newAPI(issuer string) (*api, error) {
-	verifier, err := latchkey.NewVerifier(issuer, clientID, latchkey.VerifierOptions{ClientID: apiClientID, ClientSecret: apiSecret})
+	verifier, err := latchkey.NewVerifier(issuer, apiClientID, latchkey.VerifierOptions{ClientID: apiClientID, ClientSecret: apiSecret})
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,8 @@ func (a *api) Handler() http.Handler {
 }
 
 func orders(w http.ResponseWriter, r *http.Request) {
-	answer(w, map[string]any{"user": latchkey.FromContext(r.Context()).Subject, "orders": []string{"tea", "biscuits"}})
+	token := latchkey.FromContext(r.Context())
+	answer(w, map[string]any{"user": token.Subject, "audience": token.Audience, "orders": []string{"tea", "biscuits"}})
 }
 
 func transfer(w http.ResponseWriter, r *http.Request) {

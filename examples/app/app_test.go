@@ -193,7 +193,7 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 	}
 
 	for _, b := range []*browser{phone, laptop} {
-		if status, text, _ := b.ask("GET", "/api/orders"); status != 200 || !strings.Contains(text, `"user":"alice"`) {
+		if status, text, _ := b.ask("GET", "/api/orders"); status != 200 || !strings.Contains(text, `"user":"alice"`) || !strings.Contains(text, `"audience":["demo-api"]`) {
 			t.Fatalf("orders: %d %s", status, text)
 		}
 	}

@@ -36,7 +36,9 @@ func newPage(issuer, api string) (*web, error) {
 	if err != nil {
 		return nil, err
 	}
-	back, err := bff.New(bff.Options{Client: client, Upstreams: map[string]string{"/api/": api}, Loopback: true})
+	back, err := bff.New(bff.Options{Client: client, Loopback: true, Upstreams: map[string]bff.Upstream{
+		"/api/": {URL: api, Target: latchkey.Target{Audience: []string{apiClientID}}},
+	}})
 	return &web{issuer, client, back}, err
 }
 
@@ -119,7 +121,9 @@ func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		var s *latchkey.Session
 		ctx := latchkey.WithUserAgent(r.Context(), r.UserAgent())
-		if s, err = p.client.CreateSession(ctx, token, latchkey.CreateParams{DeviceName: r.PostFormValue("device")}); err == nil {
+		if s, err = p.client.CreateSession(ctx, token, latchkey.CreateParams{
+			Audience: []string{clientID, apiClientID}, DeviceName: r.PostFormValue("device"),
+		}); err == nil {
 			err = p.bff.SignIn(w, r, s)
 		}
 	}

@@ -33,7 +33,7 @@ func (w *appWorld) browserApp(t *testing.T) *browserApp {
 		io.WriteString(rw, claims["sub"].(string)+" "+claims["acr"].(string))
 	}))
 	t.Cleanup(api.Close)
-	b, err := bff.New(bff.Options{Client: w.web, Upstreams: map[string]string{"/api/": api.URL + "/"}, Now: w.Clock.Now})
+	b, err := bff.New(bff.Options{Client: w.web, Upstreams: map[string]bff.Upstream{"/api/": {URL: api.URL + "/"}}, Now: w.Clock.Now})
 	w.ok(err)
 	t.Cleanup(b.Close)
 	fail := func(rw http.ResponseWriter, err error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -81,14 +82,16 @@ func exchangeForm(kind, token string, d Demand) url.Values {
 func (c *Client) SwapSessionToken(ctx context.Context, sessionToken string) (Tokens, error) {
 	var t Tokens
 	err := c.insist(ctx, func(ctx context.Context) (err error) {
-		t, err = c.swap(ctx, sessionToken)
+		t, err = c.swap(ctx, sessionToken, Target{})
 		return err
 	})
 	return t, err
 }
 
-func (c *Client) swap(ctx context.Context, sessionToken string) (Tokens, error) {
-	t, err := c.token(ctx, exchangeForm(tokenTypeSession, sessionToken, Demand{}))
+func (c *Client) swap(ctx context.Context, sessionToken string, target Target) (Tokens, error) {
+	form := exchangeForm(tokenTypeSession, sessionToken, Demand{})
+	maps.Copy(form, target.form())
+	t, err := c.token(ctx, form)
 	if refusal := (*Error)(nil); errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_request" {
 		// The code of a dead session token is that of every bad request; whether
 		// the session is over has one answer elsewhere.

@@ -9,57 +9,62 @@ import (
 // a time for each session, however many handles of it there are.
 type flight struct {
 	stepUp  bool
+	target  string     // key of the target that it brings a token for
 	handles []*Session // who gets the outcome; guarded by Client.mu
 	done    chan struct{}
-	err     error // set before done is closed
+	got     issued // set before done is closed
+	err     error  // the same
 }
+
+// change is what a flight does.
+type change func(context.Context, *Session) (issued, error)
 
 // join takes part in the flight of a session, or starts one. It does not end
 // with its caller: what the server has done by then would be lost. Nothing is
-// done if the session has another access token than `had` by now.
-func (c *Client) join(ctx context.Context, s *Session, had string, do func(context.Context, *Session) (Tokens, error)) *flight {
+// done if the session has another access token for the target than `had` by now.
+func (c *Client) join(ctx context.Context, s *Session, target, had string, do change) *flight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := s.Tokens()
-	if err := s.Err(); err != nil || t.AccessToken != had {
-		return landed(err)
+	t := s.tokenFor(target)
+	if err := s.Err(); err != nil || t.AccessToken != "" && t.AccessToken != had {
+		return landed(target, t, err)
 	}
-	if f := c.flights[t.SessionID]; f != nil {
+	if f := c.flights[s.ID()]; f != nil {
 		f.handles = append(f.handles, s)
 		return f
 	}
-	return c.start(ctx, s, false, do)
+	return c.start(ctx, s, &flight{target: target}, do)
 }
 
 // lead starts a flight of its own, after those under way.
-func (c *Client) lead(ctx context.Context, s *Session, do func(context.Context, *Session) (Tokens, error)) *flight {
+func (c *Client) lead(ctx context.Context, s *Session, do change) *flight {
 	for {
 		c.mu.Lock()
 		before := c.flights[s.ID()]
 		if before == nil {
 			defer c.mu.Unlock()
 			if err := s.Err(); err != nil {
-				return landed(err)
+				return landed("", Tokens{}, err)
 			}
-			return c.start(ctx, s, true, do)
+			return c.start(ctx, s, &flight{stepUp: true}, do)
 		}
 		c.mu.Unlock()
 		if before.wait(ctx); ctx.Err() != nil {
-			return landed(outOfReach(ctx.Err()))
+			return landed("", Tokens{}, outOfReach(ctx.Err()))
 		}
 	}
 }
 
 // start begins a flight. The caller holds c.mu and knows that there is none.
-func (c *Client) start(ctx context.Context, s *Session, stepUp bool, do func(context.Context, *Session) (Tokens, error)) *flight {
+func (c *Client) start(ctx context.Context, s *Session, f *flight, do change) *flight {
 	id := s.ID()
-	f := &flight{stepUp: stepUp, handles: []*Session{s}, done: make(chan struct{})}
+	f.handles, f.done = []*Session{s}, make(chan struct{})
 	c.flights[id] = f
 	go func() {
-		t, err := do(context.WithoutCancel(ctx), s)
+		got, err := do(context.WithoutCancel(ctx), s)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		f.land(t, err)
+		f.land(got, err)
 		delete(c.flights, id)
 		close(f.done)
 	}()
@@ -67,24 +72,46 @@ func (c *Client) start(ctx context.Context, s *Session, stepUp bool, do func(con
 }
 
 // landed is a flight that is over.
-func landed(err error) *flight {
-	f := &flight{done: make(chan struct{}), err: err}
+func landed(target string, t Tokens, err error) *flight {
+	f := &flight{target: target, done: make(chan struct{}), got: issued{tokens: t, narrowed: t}, err: err}
 	close(f.done)
 	return f
 }
 
 // land gives every handle the outcome before another flight can begin, so that
 // no handle goes back to older tokens.
-func (f *flight) land(t Tokens, err error) {
-	f.err = err
+func (f *flight) land(got issued, err error) {
+	f.got, f.err = got, err
 	for _, s := range f.handles {
-		if t.SessionID != "" {
-			s.replace(t)
+		if got.tokens.SessionID != "" {
+			s.replace(got.tokens)
 		}
-		if errors.Is(err, ErrSessionEnded) {
+		switch {
+		case errors.Is(err, ErrSessionEnded):
 			s.end(err)
+		case err == nil && f.stepUp:
+			s.forget()
+		case err == nil && f.target != "":
+			s.keep(f.target, got.narrowed)
 		}
 	}
+}
+
+// brings says whether the outcome of a flight that has landed is that of a
+// refresh for a target. A step-up brings the session's own token.
+func (f *flight) brings(target string) bool {
+	return f.target == target && (!f.stepUp || f.err == nil)
+}
+
+// token is what a flight that has landed brings. Empty: nothing.
+func (f *flight) token() Tokens {
+	switch {
+	case f.err != nil:
+		return Tokens{}
+	case f.target == "":
+		return f.got.tokens
+	}
+	return f.got.narrowed
 }
 
 // wait is the outcome, or the end of the caller's patience.

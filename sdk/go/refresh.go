@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"time"
 )
 
@@ -19,33 +18,15 @@ const leeway = 15 * time.Second
 // is returned for as long as it lives. Its errors are those of
 // [Client.RefreshSession].
 func (c *Client) AccessToken(ctx context.Context, s *Session) (Tokens, error) {
-	if t := s.Tokens(); s.Err() == nil && c.fresh(t) {
-		return t, nil
-	}
-	err := c.refreshInTime(ctx, s)
-	t := s.Tokens()
-	if err != nil && (!errors.Is(err, ErrUnavailable) || !c.now().Before(t.Expiry)) {
-		return Tokens{}, err
-	}
-	return t, nil
-}
-
-// refreshInTime does not wait for the whole retry window while there is a token
-// that still lives. The refresh goes on without it.
-func (c *Client) refreshInTime(ctx context.Context, s *Session) error {
-	if c.now().Before(s.Tokens().Expiry) {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.window/3)
-		defer cancel()
-	}
-	return c.RefreshSession(ctx, s)
+	return c.TokenFor(ctx, s, Target{})
 }
 
 func (c *Client) fresh(t Tokens) bool { return c.now().Before(t.Expiry.Add(-leeway)) }
 
 // RefreshSession gets the session a fresh access token and the next refresh
 // token (RFC 6749 §6), or, if it has only a session token, swaps that for an
-// access token.
+// access token. Access tokens for targets are replaced when they are next asked
+// for.
 //
 // It is done once for all who ask at the same moment, and goes on when one of
 // them gives up. The same refresh token is sent again after a network error, a
@@ -53,74 +34,119 @@ func (c *Client) fresh(t Tokens) bool { return c.now().Before(t.Expiry.Add(-leew
 // error that wraps [ErrUnavailable] leaves the session as it was; one that wraps
 // [ErrSessionEnded] says that it is over; any other is an [Error].
 func (c *Client) RefreshSession(ctx context.Context, s *Session) error {
-	had := s.Tokens().AccessToken
-	for {
-		f := c.join(ctx, s, had, c.refresh)
-		err := f.wait(ctx)
-		if err == nil || !f.stepUp || ctx.Err() != nil || s.Err() != nil {
-			return err
-		}
-		// A step-up that failed says nothing about a refresh.
+	_, err := c.refreshFor(ctx, s, Target{}, s.Tokens().AccessToken)
+	if err == nil {
+		s.forget()
 	}
+	return err
+}
+
+// refreshFor gets a token for a target that is another than `had`. There is one
+// refresh token for all targets: what others have under way comes first.
+func (c *Client) refreshFor(ctx context.Context, s *Session, target Target, had string) (Tokens, error) {
+	key := target.key()
+	for {
+		f := c.join(ctx, s, key, had, func(ctx context.Context, s *Session) (issued, error) { return c.refresh(ctx, s, target) })
+		err := f.wait(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return Tokens{}, outOfReach(ctx.Err())
+		case f.brings(key):
+			return f.token(), err
+		case s.Err() != nil:
+			return Tokens{}, s.Err()
+		case !f.stepUp && errors.Is(err, ErrUnavailable):
+			return Tokens{}, err // a step-up that failed says nothing about a refresh
+		}
+	}
+}
+
+// issued is what a change of a session's tokens brings.
+type issued struct {
+	tokens   Tokens // of the session from now on
+	narrowed Tokens // for the target that was asked for, if one was
+	kept     bool   // the store has them
 }
 
 // refresh asks for what comes after the session's tokens.
-func (c *Client) refresh(ctx context.Context, s *Session) (Tokens, error) {
-	had, got := s.Tokens(), s.waiting()
-	err := c.insist(ctx, func(ctx context.Context) error {
-		if got == nil {
-			t, err := c.renew(ctx, s, had)
-			if err != nil {
+func (c *Client) refresh(ctx context.Context, s *Session, target Target) (got issued, err error) {
+	asked := false
+	err = c.insist(ctx, func(ctx context.Context) (err error) {
+		if !asked {
+			if got, err = c.renew(ctx, s, target); err != nil {
 				return err
 			}
-			got = &t
+			asked = true
 		}
-		return s.save(ctx, *got)
+		if got.kept {
+			return nil
+		}
+		return s.save(ctx, got.tokens)
 	})
 	if err != nil {
-		return Tokens{}, err
+		return issued{}, err
 	}
-	return *got, nil
+	return got, nil
 }
 
 // renew asks the store and then the server. What the store has instead of the
-// tokens that this handle had came from another handle, or another process.
-func (c *Client) renew(ctx context.Context, s *Session, had Tokens) (Tokens, error) {
+// tokens of this handle came from another handle, or another process.
+func (c *Client) renew(ctx context.Context, s *Session, target Target) (issued, error) {
+	had := s.Tokens()
 	latest, err := s.load(ctx)
 	if err != nil {
-		return Tokens{}, err
+		return issued{}, err
 	}
-	if latest.AccessToken != had.AccessToken && c.fresh(latest) {
-		return latest, nil
+	if target.key() == "" && latest.AccessToken != had.AccessToken && c.fresh(latest) {
+		return issued{tokens: latest, kept: true}, nil
 	}
-	t, err := c.successor(ctx, latest)
+	got, err := c.successor(ctx, latest, target)
 	if errors.Is(err, ErrSessionEnded) && s.store != nil {
 		// Another process may have been faster by two steps.
 		if again, failed := s.load(ctx); failed != nil {
-			return Tokens{}, failed
+			return issued{}, failed
 		} else if again.RefreshToken != latest.RefreshToken {
-			return c.successor(ctx, again)
+			return c.successor(ctx, again, target)
 		}
 	}
-	return t, err
+	return got, err
 }
 
-func (c *Client) successor(ctx context.Context, t Tokens) (Tokens, error) {
+// successor asks the server. An answer for a target brings the next refresh
+// token, which is still good for the whole session, and no access token that
+// would be.
+func (c *Client) successor(ctx context.Context, t Tokens, target Target) (issued, error) {
+	next, err := c.answerFor(ctx, t, target)
+	if err != nil {
+		return issued{}, err
+	}
+	got := issued{tokens: next.over(t)}
+	if target.key() != "" {
+		got.narrowed = next
+		got.narrowed.RefreshToken, got.narrowed.SessionToken = "", ""
+		got.tokens.AccessToken, got.tokens.Expiry, got.tokens.Scope = t.AccessToken, t.Expiry, t.Scope
+	}
+	return got, nil
+}
+
+func (c *Client) answerFor(ctx context.Context, t Tokens, target Target) (Tokens, error) {
 	if t.RefreshToken == "" && t.SessionToken == "" {
 		return Tokens{}, fmt.Errorf("%w: it has no token to go on with", ErrSessionEnded)
 	}
 	if t.RefreshToken == "" {
-		next, err := c.swap(ctx, t.SessionToken)
-		return next.over(t), err
+		return c.swap(ctx, t.SessionToken, target)
 	}
-	next, err := c.token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {t.RefreshToken}})
+	form := target.form()
+	form.Set("grant_type", "refresh_token")
+	form.Set("refresh_token", t.RefreshToken)
+	next, err := c.token(ctx, form)
 	if err != nil {
 		return Tokens{}, sessionOver(err)
 	}
 	if next.SessionID != t.SessionID {
 		return Tokens{}, fmt.Errorf("%w: the answer to a refresh is about another session", ErrUnavailable)
 	}
-	return next.over(t), nil
+	return next, nil
 }
 
 // sessionOver tells the one refusal that means the end of a session from others,

@@ -17,10 +17,11 @@ import (
 type Session struct {
 	store Store // nil: none
 
-	mu      sync.Mutex
-	tokens  Tokens
-	unsaved *Tokens // what the server gave and the store has not got yet
-	ended   error   // wraps ErrSessionEnded
+	mu       sync.Mutex
+	tokens   Tokens
+	narrowed map[string]Tokens // for targets; at most maxKept
+	unsaved  *Tokens           // what the server gave and the store has not got yet
+	ended    error             // wraps ErrSessionEnded
 }
 
 // Store keeps the tokens of sessions where they outlive the process.
@@ -79,13 +80,13 @@ func (s *Session) MarshalJSON() ([]byte, error) { return json.Marshal(s.Tokens()
 func (s *Session) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended = err
+	s.ended, s.narrowed = err, nil
 }
 
 func (s *Session) replace(t Tokens) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens, s.unsaved = t, nil
+	s.tokens = t
 }
 
 // waiting are tokens that have yet to be saved; nil: none.
@@ -95,11 +96,18 @@ func (s *Session) waiting() *Tokens {
 	return s.unsaved
 }
 
-// load is the session as its store has it, or as the handle does.
+// load is the session as its store has it, or as the handle does. The store is
+// first offered what it has not taken yet: it would answer with a refresh token
+// that is used up.
 func (s *Session) load(ctx context.Context) (Tokens, error) {
 	t := s.Tokens()
 	if s.store == nil {
 		return t, nil
+	}
+	if waiting := s.waiting(); waiting != nil {
+		if err := s.save(ctx, *waiting); err != nil {
+			return Tokens{}, err
+		}
 	}
 	stored, err := s.store.Load(ctx, t.SessionID)
 	if err != nil {
@@ -114,12 +122,14 @@ func (s *Session) save(ctx context.Context, t Tokens) error {
 	if s.store == nil {
 		return nil
 	}
-	if err := s.store.Save(ctx, t.SessionID, t); err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	err := s.store.Save(ctx, t.SessionID, t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
 		s.unsaved = &t
 		return storeTrouble(err)
 	}
+	s.unsaved = nil
 	return nil
 }
 

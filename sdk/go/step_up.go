@@ -29,8 +29,9 @@ func (c *Client) StepUp(ctx context.Context, s *Session, clientToken string, p S
 			return fmt.Errorf("step up: %w", err)
 		}
 	}
-	err := c.lead(ctx, s, func(ctx context.Context, s *Session) (Tokens, error) {
-		return c.stepUp(ctx, s, clientToken, p)
+	err := c.lead(ctx, s, func(ctx context.Context, s *Session) (issued, error) {
+		t, err := c.stepUp(ctx, s, clientToken, p)
+		return issued{tokens: t}, err
 	}).wait(ctx)
 	if err != nil {
 		return fmt.Errorf("step up: %w", err)
@@ -93,11 +94,11 @@ func (u *stepUp) attempt(ctx context.Context) error {
 // repetition is refused, as it is when the first one spent the client token. The
 // successor of the old token is the raised session's, if it was raised.
 func (u *stepUp) recover(ctx context.Context, refused error) (Tokens, error) {
-	t, err := u.client.successor(ctx, *u.had)
-	if err == nil && proofs(t.AccessToken) == proofs(u.had.AccessToken) {
+	got, err := u.client.successor(ctx, *u.had, Target{})
+	if err == nil && proofs(got.tokens.AccessToken) == proofs(u.had.AccessToken) {
 		u.refused = refused
 	}
-	return t, err
+	return got.tokens, err
 }
 
 // proofs are what an access token says of how its user signed in. It is not

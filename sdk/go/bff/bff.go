@@ -32,10 +32,11 @@ type Options struct {
 	// Store keeps the sessions; default [NewMemoryStore] for 10,000, which is for
 	// one process that may forget its users when it restarts.
 	Store Store
-	// Upstreams say what [BFF.Proxy] forwards, and to where: path prefixes, with a
-	// slash at both ends, and base URLs, such as "/api/" and
-	// "https://api.example.com/". Nothing else is ever forwarded.
-	Upstreams map[string]string
+	// Upstreams say what [BFF.Proxy] forwards, and to where, by path prefixes with a
+	// slash at both ends, such as "/api/". The longest that fits counts, and is
+	// taken off: what follows it is added to the upstream's URL. Nothing else is
+	// ever forwarded.
+	Upstreams map[string]Upstream
 	// Transport carries requests to the upstreams; default http.DefaultTransport.
 	Transport http.RoundTripper
 	// CookieName begins with "__Host-"; default "__Host-session".
@@ -58,6 +59,7 @@ type Options struct {
 type BFF struct {
 	client    *latchkey.Client
 	store     Store
+	lives     lives
 	upstreams []upstream
 	transport http.RoundTripper
 	cookie    string
@@ -81,7 +83,7 @@ const defaultCookie = "__Host-session"
 func New(o Options) (*BFF, error) {
 	b := &BFF{
 		client: o.Client, store: o.Store, transport: o.Transport, cookie: o.CookieName, loopback: o.Loopback, log: o.Logger, now: o.Now,
-		origins: http.NewCrossOriginProtection(), revokings: make(chan struct{}, maxRevocations), patience: signOutPatience, pause: revokePause,
+		lives: lives{byKey: map[string]*live{}}, origins: http.NewCrossOriginProtection(), revokings: make(chan struct{}, maxRevocations), patience: signOutPatience, pause: revokePause,
 	}
 	if b.client == nil {
 		return nil, errors.New("bff: a client is missing")

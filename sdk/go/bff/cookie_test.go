@@ -207,13 +207,13 @@ func TestNewRefuses(t *testing.T) {
 		"a name that is none":          {Client: client, CookieName: "__Host-a b"},
 		"a name of a kilobyte":         {Client: client, CookieName: "__Host-" + strings.Repeat("a", 1024)},
 		"an origin with a path":        {Client: client, TrustedOrigins: []string{"https://a.example.com/x"}},
-		"a prefix without a slash":     {Client: client, Upstreams: map[string]string{"/api": "https://api.example.com/"}},
-		"a base without a slash":       {Client: client, Upstreams: map[string]string{"/api/": "https://api.example.com"}},
-		"a base over plain HTTP":       {Client: client, Upstreams: map[string]string{"/api/": "http://api.example.com/"}},
-		"a base with a query":          {Client: client, Upstreams: map[string]string{"/api/": "https://api.example.com/?a=b"}},
-		"a base with credentials":      {Client: client, Upstreams: map[string]string{"/api/": "https://a:b@api.example.com/"}},
-		"a base of another protocol":   {Client: client, Upstreams: map[string]string{"/api/": "file:///etc/"}},
-		"one good upstream, one wrong": {Client: client, Upstreams: map[string]string{"/api/": "https://api.example.com/", "/b/": "api"}},
+		"a prefix without a slash":     {Client: client, Upstreams: map[string]bff.Upstream{"/api": {URL: "https://api.example.com/"}}},
+		"a base without a slash":       {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://api.example.com"}}},
+		"a base over plain HTTP":       {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "http://api.example.com/"}}},
+		"a base with a query":          {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://api.example.com/?a=b"}}},
+		"a base with credentials":      {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://a:b@api.example.com/"}}},
+		"a base of another protocol":   {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "file:///etc/"}}},
+		"one good upstream, one wrong": {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://api.example.com/"}, "/b/": {URL: "api"}}},
 	} {
 		if _, err := bff.New(o); err == nil {
 			t.Errorf("takes %s", name)

@@ -16,7 +16,8 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	app, err := bff.New(bff.Options{Client: client, Upstreams: map[string]string{"/api/": "https://api.example.com/"}})
+	api := latchkey.Target{Audience: []string{"https://api.example.com"}}
+	app, err := bff.New(bff.Options{Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://api.example.com/", Target: api}}})
 	if err != nil {
 		panic(err)
 	}
@@ -26,7 +27,7 @@ func Example() {
 	mux.Handle("/api/", app.Proxy())
 	mux.HandleFunc("POST /sign-in", func(w http.ResponseWriter, r *http.Request) {
 		ctx := latchkey.WithUserAgent(r.Context(), r.UserAgent())
-		session, err := client.CreateSession(ctx, r.PostFormValue("client_token"), latchkey.CreateParams{Audience: []string{"https://api.example.com"}})
+		session, err := client.CreateSession(ctx, r.PostFormValue("client_token"), latchkey.CreateParams{Audience: []string{"web", "https://api.example.com"}})
 		if err == nil {
 			err = app.SignIn(w, r, session)
 		}

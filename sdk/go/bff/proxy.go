@@ -9,8 +9,8 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// Proxy forwards requests to the upstreams with the access token of their
-// session, which it refreshes when needed. The cookie, and an Authorization that
+// Proxy forwards requests to the upstreams with an access token of their session
+// for the upstream's target, which it refreshes when needed. The cookie, and an Authorization that
 // the caller sends, go no further. Every request needs the [Header], reading
 // ones too.
 //
@@ -20,7 +20,7 @@ import (
 // not be refreshed, which does not mean that it is over.
 func (b *BFF) Proxy() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		to, ok := b.target(r.URL)
+		up, to, ok := b.route(r.URL)
 		switch {
 		case !ok:
 			refuse(w, http.StatusNotFound, "not_found")
@@ -34,7 +34,7 @@ func (b *BFF) Proxy() http.Handler {
 			b.refuseSession(w, r, h, err)
 			return
 		}
-		t, err := b.token(r, s)
+		t, err := b.client.TokenFor(agent(r), s.Session, up.target)
 		if err != nil {
 			b.refuseSession(w, r, h, err)
 			return

@@ -229,7 +229,7 @@ func TestTheProxyTellsAnEndedSessionFromAnOutage(t *testing.T) {
 
 func TestAnUpstreamThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.Upstreams = map[string]string{"/api/": "http://127.0.0.1:1/"} })
+	w := newWorld(t, func(o *bff.Options) { o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://127.0.0.1:1/"}} })
 	w.signIn()
 	if a := w.get("/api/orders"); a.StatusCode != 502 || !strings.Contains(a.text, "bad_gateway") {
 		t.Errorf("answered %d %s", a.StatusCode, a.text)

@@ -1,6 +1,7 @@
 package bff
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,7 +21,7 @@ func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session
 		return fmt.Errorf("sign in: %w", outage(err))
 	}
 	if old, before, err := b.find(r); err == nil {
-		b.supersede(r, old, before, t.SessionID)
+		b.supersede(r, old, before.Session, t.SessionID)
 	}
 	b.set(w, h, t.SessionExpiry)
 	return nil
@@ -28,7 +29,7 @@ func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session
 
 // supersede forgets what the browser had before a sign-in.
 func (b *BFF) supersede(r *http.Request, old handle, before *latchkey.Session, sid string) {
-	if err := b.store.Delete(r.Context(), old.key()); err != nil {
+	if err := b.remove(r.Context(), old); err != nil {
 		b.log.WarnContext(r.Context(), "the session before a sign-in is still kept", "session", before, "error", err)
 	}
 	if before.ID() != sid {
@@ -41,10 +42,15 @@ func (b *BFF) supersede(r *http.Request, old handle, before *latchkey.Session, s
 // away.
 func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
 	_, s, err := b.find(r)
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return s.Session, nil
 }
 
-func (b *BFF) find(r *http.Request) (handle, *latchkey.Session, error) {
+// find asks the store each time: somebody may have signed the session out in
+// another process.
+func (b *BFF) find(r *http.Request) (handle, *live, error) {
 	h, err := b.handle(r)
 	if err != nil {
 		return "", nil, err
@@ -53,7 +59,16 @@ func (b *BFF) find(r *http.Request) (handle, *latchkey.Session, error) {
 	if err != nil {
 		return "", nil, outage(err)
 	}
-	return h, b.client.Restore(t, kept{b.store, h.key()}), nil
+	return h, b.lives.find(h.key(), func() *live {
+		k := &kept{store: b.store, key: h.key()}
+		return &live{b.client.Restore(t, k), k}
+	}), nil
+}
+
+// remove forgets the session of a handle.
+func (b *BFF) remove(ctx context.Context, h handle) error {
+	b.lives.forget(h.key())
+	return b.store.Delete(ctx, h.key())
 }
 
 // outage marks every trouble with the store that does not say that there is no
@@ -73,7 +88,7 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
-	raised := b.client.StepUp(latchkey.WithUserAgent(r.Context(), r.UserAgent()), s, clientToken, p)
+	raised := b.client.StepUp(agent(r), s.Session, clientToken, p)
 	switch {
 	case errors.Is(raised, latchkey.ErrSessionEnded):
 		b.drop(r, old)
@@ -83,28 +98,27 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	}
 	// Without an answer the session may be raised all the same.
 	h := newHandle()
-	if err := b.store.Move(r.Context(), old.key(), h.key()); err != nil {
+	if err := s.kept.move(r.Context(), h.key()); err != nil {
 		return nil, fmt.Errorf("step up: %w", outage(err))
 	}
-	t := s.Tokens()
-	b.set(w, h, t.SessionExpiry)
-	return b.client.Restore(t, kept{b.store, h.key()}), raised
+	b.lives.move(old.key(), h.key())
+	b.set(w, h, s.Tokens().SessionExpiry)
+	return s.Session, raised
 }
 
 // drop forgets a session that the server has ended. The browser keeps the cookie,
 // which is worth nothing: it may have another one by now, which a late answer
 // would delete.
 func (b *BFF) drop(r *http.Request, h handle) {
-	if err := b.store.Delete(r.Context(), h.key()); err != nil {
+	if err := b.remove(r.Context(), h); err != nil {
 		b.log.WarnContext(r.Context(), "an ended session is still kept", "error", err)
 	}
 }
 
-// token is a fresh access token of a session, for a request of its browser.
-func (b *BFF) token(r *http.Request, s *latchkey.Session) (latchkey.Tokens, error) {
-	ctx := r.Context()
+// agent is the context of calls for a request of a session's browser.
+func agent(r *http.Request) context.Context {
 	if agent := r.UserAgent(); agent != "" {
-		ctx = latchkey.WithUserAgent(ctx, agent)
+		return latchkey.WithUserAgent(r.Context(), agent)
 	}
-	return b.client.AccessToken(ctx, s)
+	return r.Context()
 }

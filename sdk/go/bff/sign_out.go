@@ -31,8 +31,8 @@ const (
 func (b *BFF) SignOut(w http.ResponseWriter, r *http.Request) error {
 	h, s, err := b.find(r)
 	if err == nil {
-		if err = b.store.Delete(r.Context(), h.key()); err == nil {
-			b.revoke(r.Context(), s)
+		if err = b.remove(r.Context(), h); err == nil {
+			b.revoke(r.Context(), s.Session)
 		} else {
 			err = outage(err)
 		}

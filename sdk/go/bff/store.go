@@ -3,8 +3,6 @@ package bff
 import (
 	"container/list"
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -131,29 +129,4 @@ func (m *MemoryStore) remove(key string) {
 		m.used.Remove(element)
 		delete(m.byKey, key)
 	}
-}
-
-// kept is the place of one session in the store, as its client knows it.
-type kept struct {
-	store Store
-	key   string
-}
-
-// Load implements [latchkey.Store].
-func (k kept) Load(ctx context.Context, _ string) (latchkey.Tokens, error) {
-	t, err := k.store.Load(ctx, k.key)
-	return t, gone(err)
-}
-
-// Save implements [latchkey.Store].
-func (k kept) Save(ctx context.Context, _ string, t latchkey.Tokens) error {
-	return gone(k.store.Update(ctx, k.key, t))
-}
-
-// gone says in the client's words that a session was signed out.
-func gone(err error) error {
-	if errors.Is(err, ErrNoSession) {
-		return fmt.Errorf("%w: %w", latchkey.ErrSessionEnded, err)
-	}
-	return err
 }

@@ -6,17 +6,31 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// upstream is an API that requests are forwarded to.
+// Upstream is an API that requests are forwarded to.
+type Upstream struct {
+	// URL is the base, with a slash at its end, such as "https://api.example.com/".
+	URL string
+	// Target is who the API's access tokens are for: the API itself, so that it can
+	// use them nowhere else. The zero value hands it the session's own, which is
+	// good at everything that the session was granted.
+	Target latchkey.Target
+}
+
+// upstream is an Upstream that was checked.
 type upstream struct {
 	prefix string // of paths here, with a slash at both ends
 	base   *url.URL
+	target latchkey.Target
 }
 
 // parseUpstreams sorts by length, so that the first that fits is the longest.
-func parseUpstreams(from map[string]string) (list []upstream, err error) {
-	for prefix, base := range from {
+func parseUpstreams(from map[string]Upstream) (list []upstream, err error) {
+	for prefix, up := range from {
+		base := up.URL
 		u, err := url.Parse(base)
 		switch {
 		case !strings.HasPrefix(prefix, "/") || !strings.HasSuffix(prefix, "/"):
@@ -26,31 +40,31 @@ func parseUpstreams(from map[string]string) (list []upstream, err error) {
 		case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Host)):
 			return nil, fmt.Errorf("bff: the upstream %q is not https", base)
 		}
-		list = append(list, upstream{prefix, u})
+		list = append(list, upstream{prefix, u, up.Target})
 	}
 	slices.SortFunc(list, func(a, b upstream) int { return cmp.Compare(len(b.prefix), len(a.prefix)) })
 	return list, nil
 }
 
-// target is where a request for a URL goes. Not ok: nowhere. A path that leaves
+// route is where a request for a URL goes. Not ok: nowhere. A path that leaves
 // its prefix once somebody has decoded it, twice even, cleaned it, or taken
 // parameters off its segments, goes nowhere.
-func (b *BFF) target(u *url.URL) (to *url.URL, ok bool) {
+func (b *BFF) route(u *url.URL) (up upstream, to *url.URL, ok bool) {
 	if lower := strings.ToLower(u.EscapedPath()); strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c") || climbs(u.Path) {
-		return nil, false
+		return upstream{}, nil, false
 	}
 	if again, err := url.PathUnescape(u.Path); err == nil && again != u.Path && (climbs(again) || strings.Count(again, "/") != strings.Count(u.Path, "/")) {
-		return nil, false
+		return upstream{}, nil, false
 	}
 	for _, candidate := range b.upstreams {
 		if rest, ok := strings.CutPrefix(u.Path, candidate.prefix); ok {
 			copied := *candidate.base
 			copied.Path += rest
 			copied.RawPath = candidate.base.EscapedPath() + afterSegments(u.EscapedPath(), strings.Count(candidate.prefix, "/"))
-			return &copied, true
+			return candidate, &copied, true
 		}
 	}
-	return nil, false
+	return upstream{}, nil, false
 }
 
 // climbs says whether a path goes up, or has what some take for a slash.

@@ -26,6 +26,7 @@ type world struct {
 	api     *api
 	browser *http.Client
 	posts   atomic.Int64 // to the issuer
+	wanted  latchkey.CreateParams
 	t       *testing.T
 }
 
@@ -71,7 +72,7 @@ func newWorldOf(t *testing.T, window time.Duration, change ...func(*bff.Options)
 		HTTPClient: &http.Client{Transport: w}, RetryWindow: window, Now: w.issuer.Now,
 	})
 	must(t, err)
-	o := bff.Options{Client: client, Upstreams: map[string]string{"/api/": upstream.URL + "/v1/", "/api/files/": upstream.URL + "/files/"}, Now: w.issuer.Now, Logger: slog.New(slog.DiscardHandler)}
+	o := bff.Options{Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: upstream.URL + "/v1/"}, "/api/files/": {URL: upstream.URL + "/files/"}}, Now: w.issuer.Now, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&o)
 	}
@@ -87,7 +88,7 @@ func (w *world) serve(client *latchkey.Client, plain bool) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", w.Proxy())
 	mux.HandleFunc("POST /sign-in", func(rw http.ResponseWriter, r *http.Request) {
-		s, err := client.CreateSession(r.Context(), r.PostFormValue("client_token"), latchkey.CreateParams{})
+		s, err := client.CreateSession(r.Context(), r.PostFormValue("client_token"), w.wanted)
 		if err == nil {
 			err = w.SignIn(rw, r, s)
 		}

@@ -20,17 +20,6 @@ type appSession struct {
 	rotated                time.Time
 }
 
-// audience of its access tokens: what was asked for, or its client.
-func (s *appSession) audience() any {
-	switch len(s.target) {
-	case 0:
-		return s.client
-	case 1:
-		return s.target[0]
-	}
-	return s.target
-}
-
 // SessionActive says whether the issuer has made a session with this id that has
 // not ended: by an app's request, RevokeSession, RevokeUser or RevokeClient.
 func (i *Issuer) SessionActive(sid string) bool {

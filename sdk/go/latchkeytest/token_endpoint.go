@@ -86,14 +86,15 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	kind, named := form.Get("subject_token_type"), form.Get("latchkey_session_token")
 	switch grant := form.Get("grant_type"); {
 	case grant == "refresh_token":
-		return i.rotate(form.Get("refresh_token"))
+		return i.refresh(form)
 	case grant != grantExchange:
 		return nil, "unsupported_grant_type"
 	case kind == tokenTypeSession:
 		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.over(s) {
 			return nil, "invalid_request"
 		}
-		return s, ""
+		_, _, code = s.narrowed(form)
+		return s, code
 	case kind != tokenTypeJWT && kind != tokenTypeIDToken:
 		return nil, "invalid_request"
 	}
@@ -130,6 +131,22 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	return s, ""
 }
 
+// refresh refuses what the session was not granted without spending the token.
+// The caller holds i.mu.
+func (i *Issuer) refresh(form url.Values) (*appSession, string) {
+	presented := form.Get("refresh_token")
+	if s := i.sessionOf(presented); s != nil && s.refresh == presented && !i.over(s) {
+		if _, _, code := s.narrowed(form); code != "" {
+			return nil, code
+		}
+	}
+	s, code := i.rotate(presented)
+	if code == "" {
+		_, _, code = s.narrowed(form) // of a repetition
+	}
+	return s, code
+}
+
 // rotate spends a refresh token. The last one that was, shown again inside the
 // retry window, yields the same successor, which is what makes a lost answer
 // harmless; otherwise a used one ends the session. The caller holds i.mu.
@@ -153,9 +170,10 @@ func acrOf(amr []string) string { return "urn:latchkey:acr:" + strconv.Itoa(min(
 func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	i.mu.Lock()
 	now, end := time.Now().Add(i.offset), s.created.Add(SessionLife)
-	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": s.audience(), "scope": s.scope, "amr": s.amr, "acr": acrOf(s.amr), "auth_time": s.authTime.Unix()}
+	audience, scope, _ := s.narrowed(form) // an exchange asks for what it was granted
+	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope, "amr": s.amr, "acr": acrOf(s.amr), "auth_time": s.authTime.Unix()}
 	body := map[string]any{
-		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(AccessLife / time.Second), "scope": s.scope,
+		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(AccessLife / time.Second), "scope": scope,
 		"session_id": s.id, "session_expires_at": end.Unix(),
 	}
 	if form.Get("subject_token_type") != tokenTypeSession {

@@ -1,0 +1,17 @@
+package latchkey
+
+import (
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestAHandleKeepsTokensForAFewTargets(t *testing.T) {
+	s := &Session{}
+	for i := range maxKept + 3 {
+		s.keep(strconv.Itoa(i), Tokens{AccessToken: "t", Expiry: time.Unix(int64(i), 0)})
+	}
+	if len(s.narrowed) != maxKept || s.tokenFor("2").AccessToken != "" || s.tokenFor("3").AccessToken == "" {
+		t.Errorf("it has %d", len(s.narrowed))
+	}
+}
