@@ -180,10 +180,10 @@ func (p *web) withToken(r *http.Request, call func(ctx context.Context, token st
 	if err = call(ctx, t.AccessToken); !errors.Is(err, latchkey.ErrInvalidToken) {
 		return err
 	}
-	if err := p.client.RefreshSession(ctx, s); err != nil {
+	if t, err = p.client.ReplaceToken(ctx, s, latchkey.Target{}, t.AccessToken); err != nil {
 		return err
 	}
-	return call(ctx, s.Tokens().AccessToken)
+	return call(ctx, t.AccessToken)
 }
 
 // over says that there is nobody signed in.

@@ -29,20 +29,33 @@ func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Sec
 // ParseChallenge reads what a resource server demands from the header of its
 // 401 (RFC 9470 §3). Not ok: it demands no step-up.
 func ParseChallenge(h http.Header) (d Demand, ok bool) {
+	params, ok := challengeOf(h, "insufficient_user_authentication")
+	d.ACRValues = strings.Fields(params["acr_values"])
+	if n, err := strconv.ParseUint(params["max_age"], 10, 31); err == nil {
+		age := time.Duration(n) * time.Second
+		d.MaxAge = &age
+	}
+	return d, ok
+}
+
+// RefusesToken says whether the header of a resource server's 401 refuses the
+// access token as expired, revoked or otherwise invalid (RFC 6750 §3.1). See
+// [Client.ReplaceToken].
+func RefusesToken(h http.Header) bool {
+	_, ok := challengeOf(h, "invalid_token")
+	return ok
+}
+
+// challengeOf is the first challenge for an error.
+func challengeOf(h http.Header, code string) (params map[string]string, ok bool) {
 	for _, line := range h.Values("WWW-Authenticate") {
 		for _, c := range readChallenges(line) {
-			if c.params["error"] != "insufficient_user_authentication" {
-				continue
+			if c.params["error"] == code {
+				return c.params, true
 			}
-			d.ACRValues = strings.Fields(c.params["acr_values"])
-			if n, err := strconv.ParseUint(c.params["max_age"], 10, 31); err == nil {
-				age := time.Duration(n) * time.Second
-				d.MaxAge = &age
-			}
-			return d, true
 		}
 	}
-	return d, false
+	return nil, false
 }
 
 // httpChallenge is one of a WWW-Authenticate header (RFC 9110 §11.6.1).

@@ -276,8 +276,13 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 				t.Errorf("in an outage: %v", err)
 			}
 			a.network.fail()
+			a.issuer.Advance(time.Hour)
+			if got, err := a.ReplaceToken(t.Context(), s, target, refused); err != nil || got.AccessToken == tokens[0] {
+				t.Errorf("the one that it has is over: %v", err)
+			}
+			now := a.tokenFor(s, target)
 			a.issuer.RevokeSession(s.ID())
-			if _, err := a.ReplaceToken(t.Context(), s, target, tokens[0]); !errors.Is(err, latchkey.ErrSessionEnded) {
+			if _, err := a.ReplaceToken(t.Context(), s, target, now.AccessToken); !errors.Is(err, latchkey.ErrSessionEnded) {
 				t.Errorf("of an ended session: %v", err)
 			}
 		})

@@ -14,6 +14,9 @@ import (
 type live struct {
 	*latchkey.Session
 	kept *kept
+
+	mu           sync.Mutex
+	replacements map[string]replacement // by the upstream's prefix
 }
 
 // maxLive bounds how many there are.

@@ -14,6 +14,10 @@ import (
 // the caller sends, go no further. Every request needs the [Header], reading
 // ones too.
 //
+// When an upstream refuses an access token as invalid, the session is refreshed
+// once, and a request without a body is sent again. What the upstream says of the
+// fresh token passes.
+//
 // Its own answers are JSON with an `error`: 401 login_required without a session
 // or when it has ended, 403 request_forged, 404 not_found for what no upstream
 // serves, 502 bad_gateway, and 503 temporarily_unavailable while the session can
@@ -40,7 +44,14 @@ func (b *BFF) Proxy() http.Handler {
 			return
 		}
 		proxy := httputil.ReverseProxy{
-			Transport: b.transport, ModifyResponse: own, ErrorHandler: b.badGateway, ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
+			Transport: sender{b, s, up, r, t.AccessToken}, ModifyResponse: own, ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
+			ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+				if failed := (noToken{}); errors.As(err, &failed) {
+					b.refuseSession(w, r, h, failed)
+					return
+				}
+				b.badGateway(w, r, err)
+			},
 			Rewrite: func(p *httputil.ProxyRequest) {
 				to.RawQuery = p.Out.URL.RawQuery // without what cannot be parsed
 				p.Out.URL, p.Out.Host = to, to.Host

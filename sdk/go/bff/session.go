@@ -61,7 +61,7 @@ func (b *BFF) find(r *http.Request) (handle, *live, error) {
 	}
 	return h, b.lives.find(h.key(), func() *live {
 		k := &kept{store: b.store, key: h.key()}
-		return &live{b.client.Restore(t, k), k}
+		return &live{Session: b.client.Restore(t, k), kept: k, replacements: map[string]replacement{}}
 	}), nil
 }
 

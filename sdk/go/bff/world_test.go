@@ -34,15 +34,26 @@ type world struct {
 type api struct {
 	URL string
 
-	mu     sync.Mutex
-	asked  []*http.Request
-	answer func(w http.ResponseWriter)
+	mu      sync.Mutex
+	asked   []*http.Request
+	answer  func(w http.ResponseWriter)
+	seen    map[string]bool
+	refuses func(token string) bool
 }
+
+const invalidToken = `Bearer error="invalid_token"`
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.asked = append(a.asked, r)
+	token := r.Header.Get("Authorization")
+	a.seen[token] = true
+	if a.refuses != nil && a.refuses(token) {
+		w.Header().Set("WWW-Authenticate", invalidToken)
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
 	if a.answer != nil {
 		a.answer(w)
 	}
@@ -64,7 +75,7 @@ func newWorld(t *testing.T, change ...func(*bff.Options)) *world {
 // newWorldOf is a world whose client insists for so long.
 func newWorldOf(t *testing.T, window time.Duration, change ...func(*bff.Options)) *world {
 	t.Helper()
-	w := &world{issuer: latchkeytest.New(t), api: &api{}, t: t}
+	w := &world{issuer: latchkeytest.New(t), api: &api{seen: map[string]bool{}}, t: t}
 	upstream := httptest.NewServer(w.api)
 	t.Cleanup(upstream.Close)
 	w.api.URL = upstream.URL
