@@ -213,6 +213,7 @@ func TestNewRefuses(t *testing.T) {
 		"a base with a query":          {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://api.example.com/?a=b"}}},
 		"a base with credentials":      {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://a:b@api.example.com/"}}},
 		"a base of another protocol":   {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "file:///etc/"}}},
+		"a protocol that is neither":   {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "ftp://orders/", PlainHTTP: true}}},
 		"one good upstream, one wrong": {Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: "https://api.example.com/"}, "/b/": {URL: "api"}}},
 	} {
 		if _, err := bff.New(o); err == nil {

@@ -18,6 +18,9 @@ type Upstream struct {
 	// use them nowhere else. The zero value hands it the session's own, which is
 	// good at everything that the session was granted.
 	Target latchkey.Target
+	// PlainHTTP allows http:// where nobody else can read or change what is sent,
+	// such as a private network: access tokens go over it. Loopback needs no leave.
+	PlainHTTP bool
 }
 
 // upstream is an Upstream that was checked.
@@ -37,8 +40,8 @@ func parseUpstreams(from map[string]Upstream) (list []upstream, err error) {
 			return nil, fmt.Errorf("bff: the upstream prefix %q has no slash at both ends", prefix)
 		case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !strings.HasSuffix(u.Path, "/"):
 			return nil, fmt.Errorf("bff: the upstream %q is no base URL that ends with a slash", base)
-		case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Host)):
-			return nil, fmt.Errorf("bff: the upstream %q is not https", base)
+		case u.Scheme != "https" && (u.Scheme != "http" || !up.PlainHTTP && !isLoopback(u.Host)):
+			return nil, fmt.Errorf("bff: the upstream %q is not https, and not allowed to be PlainHTTP", base)
 		}
 		list = append(list, upstream{prefix, u, up.Target})
 	}

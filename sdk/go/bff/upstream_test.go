@@ -124,3 +124,26 @@ func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 		t.Errorf("afterwards: %d %s", a.StatusCode, a.text)
 	}
 }
+
+func TestAnUpstreamOverPlainHTTPIsAllowedByName(t *testing.T) {
+	t.Parallel()
+	reached := make(chan string, 1)
+	w := newWorld(t, func(o *bff.Options) {
+		o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://orders.internal:8080/v1/", PlainHTTP: true}}
+		o.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			reached <- r.URL.String()
+			return &http.Response{StatusCode: 204, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+		})
+	})
+	w.signIn()
+	if a := w.get("/api/orders"); a.StatusCode != 204 {
+		t.Fatalf("answered %d %s", a.StatusCode, a.text)
+	}
+	if got := <-reached; got != "http://orders.internal:8080/v1/orders" {
+		t.Errorf("asked %s", got)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
