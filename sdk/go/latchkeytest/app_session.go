@@ -13,11 +13,20 @@ import (
 type appSession struct {
 	id, sub, client, scope string
 	target                 []string
-	amr                    []string
-	created, authTime      time.Time
+	factors                []factor
+	device                 device
+	created, active, ends  time.Time
 	refresh, sessionToken  string
 	used                   []string // refresh tokens, the newest last
-	rotated                time.Time
+	rotated, ended         time.Time
+	endReason              string // of what apps and back ends end
+}
+
+// device is what is known of where a session is.
+type device struct {
+	Name      string `json:"name"`
+	UserAgent string `json:"user_agent"`
+	IP        string `json:"ip"`
 }
 
 // SessionActive says whether the issuer has made a session with this id that has
@@ -30,14 +39,15 @@ func (i *Issuer) SessionActive(sid string) bool {
 
 // over says whether a session has ended. The caller holds i.mu.
 func (i *Issuer) over(s *appSession) bool {
-	return !time.Now().Add(i.offset).Before(s.created.Add(SessionLife)) || slices.ContainsFunc(i.revoked, func(e entry) bool {
+	return !i.clock().Before(s.ends) || slices.ContainsFunc(i.revoked, func(e entry) bool {
 		return e.SID == s.id || (e.Sub == s.sub || e.ClientID == s.client) && s.created.Unix() < e.Before
 	})
 }
 
 // end ends a session, for verifiers too. The caller holds i.mu.
-func (i *Issuer) end(s *appSession) {
-	now := time.Now().Add(i.offset)
+func (i *Issuer) end(s *appSession, reason string) {
+	now := i.clock()
+	s.ended, s.endReason = now, reason
 	i.revoked = append(i.revoked, entry{SID: s.id, At: now.Unix(), Until: now.Add(untilAfter).Unix() + 1})
 	i.tell()
 }
@@ -72,35 +82,6 @@ func (i *Issuer) revokeToken(_ http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if s := i.sessionOf(r.PostFormValue("token")); s != nil {
-		i.end(s)
-	}
-}
-
-// session shows the session of a bearer, or ends it.
-func (i *Issuer) session(w http.ResponseWriter, r *http.Request) {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="`+i.URL+`"`)
-		writeJSON(w, http.StatusUnauthorized, map[string]any{})
-		return
-	}
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	s := i.sessionOf(token)
-	switch {
-	case s == nil || i.over(s) || token == s.refresh || slices.Contains(s.used, token):
-		w.Header().Set("WWW-Authenticate", `Bearer realm="`+i.URL+`", error="invalid_token"`)
-		refuse(w, http.StatusUnauthorized, "invalid_token")
-	case r.Method == http.MethodDelete:
-		i.end(s)
-		w.WriteHeader(http.StatusNoContent)
-	default:
-		now := time.Now().Add(i.offset).Unix()
-		writeJSON(w, http.StatusOK, map[string]any{
-			"id": s.id, "sub": s.sub, "client_id": s.client, "status": "active", "current": true, "created_at": s.created.Unix(),
-			"auth_time": s.authTime.Unix(), "last_active_at": now, "expires_at": s.created.Add(SessionLife).Unix(), "idle_expires_at": nil,
-			"ended_at": nil, "end_reason": nil, "acr": acrOf(s.amr), "amr": s.amr, "factors": []any{}, "device": map[string]any{}, "scope": s.scope,
-			"attributes": map[string]any{}, "claims": map[string]any{},
-		})
+		i.end(s, "signed_out")
 	}
 }

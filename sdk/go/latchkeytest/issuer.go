@@ -116,8 +116,11 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 func (i *Issuer) Now() time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return time.Now().Add(i.offset)
+	return i.clock()
 }
+
+// clock is Now for who holds i.mu.
+func (i *Issuer) clock() time.Time { return time.Now().Add(i.offset) }
 
 // Advance moves the issuer's clock, and that of verifiers with its Options.
 func (i *Issuer) Advance(d time.Duration) {

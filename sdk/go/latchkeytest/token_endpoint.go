@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -13,6 +11,7 @@ import (
 // How long sessions live, and what is exchanged for them.
 const (
 	SessionLife = 24 * time.Hour
+	MaxLifetime = 7 * SessionLife  // that an extension does not pass
 	RetryWindow = 10 * time.Second // for a refresh token that was used already
 
 	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -38,12 +37,11 @@ func (i *Issuer) ClientToken(sub string, claims ...Claims) string {
 	return token
 }
 
-// serveApps serves the endpoints of apps: tokens, revocation and the session.
+// serveApps serves the endpoints of apps: tokens, revocation and the session API.
 func (i *Issuer) serveApps() {
 	i.mux.HandleFunc("POST /token", i.token)
 	i.mux.HandleFunc("POST /revoke", i.revokeToken)
-	i.mux.HandleFunc("GET /session", i.session)
-	i.mux.HandleFunc("DELETE /session", i.session)
+	i.serveSessions()
 }
 
 func refuse(w http.ResponseWriter, status int, code string) {
@@ -72,6 +70,9 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	if code == "" && s.client != client {
 		code = "invalid_grant"
 	}
+	if code == "" {
+		s.active, s.device.UserAgent, s.device.IP = i.clock(), r.UserAgent(), "127.0.0.1"
+	}
 	i.mu.Unlock()
 	if code != "" {
 		refuse(w, http.StatusBadRequest, code)
@@ -93,16 +94,18 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.over(s) {
 			return nil, "invalid_request"
 		}
-		_, _, code = s.narrowed(form)
+		if _, _, code = s.narrowed(form); code == "" {
+			code = unmet(form, s.factors, i.clock())
+		}
 		return s, code
 	case kind != tokenTypeJWT && kind != tokenTypeIDToken:
 		return nil, "invalid_request"
 	}
 	claims := i.clientTokens[form.Get("subject_token")]
-	if exp, _ := claims["exp"].(int64); exp <= time.Now().Add(i.offset).Unix() {
+	if exp, _ := claims["exp"].(int64); exp <= i.clock().Unix() {
 		return nil, "invalid_request" // unknown, used or expired
 	}
-	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: time.Now().Add(i.offset), target: append(form["audience"], form["resource"]...)}
+	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: i.clock(), ends: i.clock().Add(SessionLife), target: append(form["audience"], form["resource"]...)}
 	if named != "" {
 		if before := i.sessionOf(named); before == nil || i.over(before) {
 			return nil, "invalid_grant"
@@ -112,10 +115,9 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 			s = before
 		}
 	}
-	amr, _ := claims["amr"].([]string)
-	amr = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(s.amr), amr...))))
-	if wanted := strings.Fields(form.Get("acr_values")); len(wanted) > 0 && !slices.ContainsFunc(wanted, func(acr string) bool { return acr <= acrOf(amr) }) {
-		return nil, "unmet_authentication_requirements"
+	factors := raised(s.factors, proved(claims))
+	if code := unmet(form, factors, i.clock()); code != "" {
+		return nil, code
 	}
 	if strings.HasPrefix(named, "lk_rt_") {
 		if _, code := i.rotate(named); code != "" {
@@ -123,9 +125,9 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 		}
 	}
 	delete(i.clientTokens, form.Get("subject_token"))
-	s.amr, s.authTime = amr, time.Now().Add(i.offset)
+	s.factors = factors
 	if named == "" {
-		s.refresh = "lk_rt_" + rand.Text()
+		s.refresh, s.device.Name = "lk_rt_"+rand.Text(), form.Get("latchkey_device_name")
 		i.sessions = append(i.sessions, s)
 	}
 	return s, ""
@@ -151,30 +153,29 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 // retry window, yields the same successor, which is what makes a lost answer
 // harmless; otherwise a used one ends the session. The caller holds i.mu.
 func (i *Issuer) rotate(presented string) (*appSession, string) {
-	s, now := i.sessionOf(presented), time.Now().Add(i.offset)
+	s, now := i.sessionOf(presented), i.clock()
 	switch {
 	case s == nil || i.over(s) || !strings.HasPrefix(presented, "lk_rt_"):
 		return nil, "invalid_grant"
 	case presented == s.refresh:
 		s.used, s.refresh, s.rotated = append(s.used, s.refresh), "lk_rt_"+rand.Text(), now
 	case presented != s.used[len(s.used)-1] || now.Sub(s.rotated) > RetryWindow:
-		i.end(s)
+		i.end(s, "reuse_detected")
 		return nil, "invalid_grant"
 	}
 	return s, ""
 }
 
-func acrOf(amr []string) string { return "urn:latchkey:acr:" + strconv.Itoa(min(2, max(1, len(amr)))) }
-
 // answer gives out the tokens of a session.
 func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	i.mu.Lock()
-	now, end := time.Now().Add(i.offset), s.created.Add(SessionLife)
+	now := i.clock()
 	audience, scope, _ := s.narrowed(form) // an exchange asks for what it was granted
-	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope, "amr": s.amr, "acr": acrOf(s.amr), "auth_time": s.authTime.Unix()}
+	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope, "amr": methods(s.factors), "acr": orNil(acrOf(methods(s.factors))), "auth_time": authTime(s.factors)}
+	life := min(AccessLife, s.ends.Sub(now))
 	body := map[string]any{
-		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(AccessLife / time.Second), "scope": scope,
-		"session_id": s.id, "session_expires_at": end.Unix(),
+		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(life / time.Second), "scope": scope,
+		"session_id": s.id, "session_expires_at": s.ends.Unix(),
 	}
 	if form.Get("subject_token_type") != tokenTypeSession {
 		body["refresh_token"] = s.refresh
@@ -183,7 +184,7 @@ func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 		}
 	}
 	i.mu.Unlock()
-	claims["exp"] = now.Add(AccessLife).Unix()
+	claims["exp"] = now.Add(life).Unix()
 	body["access_token"] = i.Token(claims)
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, body)

@@ -1,0 +1,204 @@
+package latchkeytest
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// serveSessions serves the session API. Its back ends are all clients that come
+// with a secret, whatever it is.
+func (i *Issuer) serveSessions() {
+	for pattern, serve := range map[string]func(w http.ResponseWriter, r *http.Request, own *appSession){
+		"GET /session":                i.session,
+		"DELETE /session":             i.session,
+		"GET /sessions":               i.list,
+		"DELETE /sessions":            i.endMany,
+		"GET /sessions/{sid}":         i.session,
+		"DELETE /sessions/{sid}":      i.session,
+		"POST /sessions/{sid}/extend": i.extend,
+	} {
+		i.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { i.serveCaller(w, r, serve) })
+	}
+}
+
+// serveCaller finds out who asks: the session of a bearer, or, nil, a back end.
+// What it calls holds i.mu.
+func (i *Issuer) serveCaller(w http.ResponseWriter, r *http.Request, serve func(w http.ResponseWriter, r *http.Request, own *appSession)) {
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	_, secret, basic := r.BasicAuth()
+	claims := i.read(token)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case bearer && r.Method != http.MethodPost:
+		own := i.bearer(token, claims)
+		if own == nil {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="`+i.URL+`", error="invalid_token"`)
+			refuse(w, http.StatusUnauthorized, "invalid_token")
+			return
+		}
+		serve(w, r, own)
+	case basic && secret != "" && r.URL.Path != "/session":
+		serve(w, r, nil)
+	case basic || r.Method == http.MethodPost:
+		w.Header().Set("WWW-Authenticate", `Basic realm="`+i.URL+`"`)
+		refuse(w, http.StatusUnauthorized, "invalid_client")
+	default:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="`+i.URL+`"`)
+		writeJSON(w, http.StatusUnauthorized, map[string]any{})
+	}
+}
+
+// bearer is the live session of a session token, or of an access token for the
+// client itself: a resource server's is not taken. The caller holds i.mu.
+func (i *Issuer) bearer(token string, claims Claims) *appSession {
+	s := i.sessionOf(token)
+	if s == nil || i.over(s) || strings.HasPrefix(token, "lk_rt_") {
+		return nil
+	}
+	if token == s.sessionToken {
+		return s
+	}
+	audience, _ := claims["aud"].([]any)
+	if one, ok := claims["aud"].(string); ok {
+		audience = []any{one}
+	}
+	exp, _ := claims["exp"].(float64)
+	if int64(exp) <= i.clock().Unix() || !slices.Contains(audience, any(s.client)) && !slices.Contains(audience, any(i.URL)) {
+		return nil
+	}
+	return s
+}
+
+// seen are the sessions that a caller may know of, the newest first.
+func (i *Issuer) seen(own *appSession, sub string) (list []*appSession) {
+	for _, s := range slices.Backward(i.sessions) {
+		if own == nil && (sub == "" || s.sub == sub) || own != nil && s.sub == own.sub {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// session shows a session or ends it: the one of the path, or the bearer's.
+func (i *Issuer) session(w http.ResponseWriter, r *http.Request, own *appSession) {
+	s := own
+	if sid := r.PathValue("sid"); sid != "" {
+		if s = i.named(own, sid); s == nil {
+			refuse(w, http.StatusNotFound, "not_found")
+			return
+		}
+	}
+	if r.Method == http.MethodGet {
+		writeJSON(w, http.StatusOK, i.describe(s, own))
+		return
+	}
+	i.endAll([]*appSession{s}, own)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// named is a session by its id; nil: the caller knows of none.
+func (i *Issuer) named(own *appSession, sid string) *appSession {
+	for _, s := range i.seen(own, "") {
+		if s.id == sid {
+			return s
+		}
+	}
+	return nil
+}
+
+// about is the user whose sessions a request is about. Not ok: it is refused.
+func about(w http.ResponseWriter, r *http.Request, own *appSession) (sub string, ok bool) {
+	sub = r.URL.Query().Get("sub")
+	if (own == nil) != (sub != "") {
+		refuse(w, http.StatusBadRequest, "invalid_request")
+		return "", false
+	}
+	return sub, true
+}
+
+// list answers with one page, however long.
+func (i *Issuer) list(w http.ResponseWriter, r *http.Request, own *appSession) {
+	sub, ok := about(w, r, own)
+	if !ok {
+		return
+	}
+	items := []map[string]any{}
+	for _, s := range i.seen(own, sub) {
+		if !i.over(s) {
+			items = append(items, i.describe(s, own))
+		}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"items": items, "next_cursor": nil})
+}
+
+func (i *Issuer) endMany(w http.ResponseWriter, r *http.Request, own *appSession) {
+	sub, ok := about(w, r, own)
+	if !ok {
+		return
+	}
+	scope := r.URL.Query().Get("scope")
+	if own == nil && scope != "" || own != nil && scope != "others" && scope != "all" {
+		refuse(w, http.StatusBadRequest, "invalid_request")
+		return
+	}
+	i.endAll(slices.DeleteFunc(i.seen(own, sub), func(s *appSession) bool { return scope == "others" && s == own }), own)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// endAll ends those that have not ended.
+func (i *Issuer) endAll(list []*appSession, own *appSession) {
+	reason := "signed_out"
+	if own == nil {
+		reason = "revoked"
+	}
+	for _, s := range list {
+		if !i.over(s) {
+			i.end(s, reason)
+		}
+	}
+}
+
+// extend moves the end of a session, up to MaxLifetime.
+func (i *Issuer) extend(w http.ResponseWriter, r *http.Request, own *appSession) {
+	seconds, err := strconv.ParseUint(r.PostFormValue("expires_in"), 10, 31)
+	s := i.named(own, r.PathValue("sid"))
+	switch {
+	case err != nil || seconds == 0:
+		refuse(w, http.StatusBadRequest, "invalid_request")
+	case s == nil:
+		refuse(w, http.StatusNotFound, "not_found")
+	case i.over(s):
+		refuse(w, http.StatusBadRequest, "invalid_request")
+	default:
+		s.ends = i.clock().Add(time.Duration(seconds) * time.Second)
+		if most := s.created.Add(MaxLifetime); s.ends.After(most) {
+			s.ends = most
+		}
+		writeJSON(w, http.StatusOK, i.describe(s, own))
+	}
+}
+
+// describe is a session as the API shows it. The caller holds i.mu.
+func (i *Issuer) describe(s, own *appSession) map[string]any {
+	o := map[string]any{
+		"id": s.id, "sub": s.sub, "client_id": s.client, "status": "active", "current": s == own, "created_at": s.created.Unix(),
+		"auth_time": authTime(s.factors), "last_active_at": s.active.Truncate(time.Minute).Unix(), "expires_at": s.ends.Unix(), "idle_expires_at": nil,
+		"ended_at": nil, "end_reason": nil, "acr": orNil(acrOf(methods(s.factors))), "amr": methods(s.factors), "factors": s.factors,
+		"device": s.device, "scope": s.scope, "attributes": map[string]any{}, "claims": map[string]any{},
+	}
+	if !i.over(s) {
+		return o
+	}
+	o["status"], o["end_reason"] = "ended", "revoked"
+	switch {
+	case s.endReason != "":
+		o["ended_at"], o["end_reason"] = s.ended.Unix(), s.endReason
+	case !i.clock().Before(s.ends):
+		o["ended_at"], o["end_reason"] = s.ends.Unix(), "absolute"
+	}
+	return o
+}
