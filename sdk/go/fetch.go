@@ -24,7 +24,7 @@ func (d *discovery) read(ctx context.Context, from, accept string, limit int64) 
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%w: %s answers %d", ErrUnavailable, from, answer.StatusCode)
+		return nil, nil, &strangeAnswer{path: from, status: answer.StatusCode}
 	}
 	text, err := readUpTo(answer.Body, limit)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
 func TestARefreshHeals(t *testing.T) {
@@ -75,6 +76,39 @@ func TestARefreshThatIsNotAnsweredLeavesTheSessionAsItIs(t *testing.T) {
 		t.Error("the session changed")
 	}
 	a.works(s)
+}
+
+func TestAnEndpointThatIsMissingIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]fault{
+		"no page":                says(404, ofHTML, "<h1>Not Found</h1>"),
+		"another method":         says(405, "", ""),
+		"a method that is none":  says(501, ofHTML, "<h1>Not Implemented</h1>"),
+		"one that is none, JSON": says(501, ofJSON, `{"error":"not_implemented"}`),
+	} {
+		a := newApp(t)
+		s := a.signIn()
+		a.network.fail(f)
+		if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := len(a.network.take()); n != 1 {
+			t.Errorf("%s: %d requests", name, n)
+		}
+		a.works(s)
+	}
+}
+
+func TestAnIssuerThatIsNotThereIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	issuer := latchkeytest.New(t)
+	client, err := latchkey.NewClient(issuer.URL+"/t/nobody", "web", latchkey.ClientOptions{RetryWindow: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CreateSession(t.Context(), issuer.ClientToken("alice"), latchkey.CreateParams{}); !errors.Is(err, latchkey.ErrUnavailable) {
+		t.Error(err)
+	}
 }
 
 func TestOnlyARefusalOfItsGrantEndsASession(t *testing.T) {

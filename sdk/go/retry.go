@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/http"
 	"time"
 )
 
@@ -21,7 +22,7 @@ func (c *Client) insist(ctx context.Context, attempt func(context.Context) error
 	defer cancel()
 	for n := 0; ; n++ {
 		err := within(ctx, c.window/3, attempt)
-		if err == nil || !errors.Is(err, ErrUnavailable) {
+		if err == nil || !errors.Is(err, ErrUnavailable) || isMissing(err) {
 			return err
 		}
 		pause := time.NewTimer(pauseAfter(n, wait(err)))
@@ -36,6 +37,21 @@ func (c *Client) insist(ctx context.Context, attempt func(context.Context) error
 			return err
 		}
 	}
+}
+
+// isMissing says that there is no such endpoint where the issuer should be. That
+// says nothing about a session either, but does not change within seconds.
+func isMissing(err error) bool {
+	var refusal *Error
+	var strange *strangeAnswer
+	status := 0
+	switch {
+	case errors.As(err, &refusal):
+		status = refusal.StatusCode
+	case errors.As(err, &strange):
+		status = strange.status
+	}
+	return status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
 }
 
 func within(ctx context.Context, d time.Duration, attempt func(context.Context) error) error {
