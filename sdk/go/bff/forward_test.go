@@ -110,7 +110,9 @@ func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
 		asked <- r.Header
 		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
 	}()
-	w := newWorld(t, func(o *bff.Options) { o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://" + l.Addr().String() + "/v1/"}} })
+	w := newWorld(t, func(o *bff.Options) {
+		o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://" + l.Addr().String() + "/v1/"}}
+	})
 	w.signIn()
 	r, err := http.NewRequest("GET", w.URL+"/api/x", nil)
 	must(t, err)
