@@ -159,7 +159,7 @@ func TestARefusalTellsAnEndedSessionFromAnOutage(t *testing.T) {
 	w.issuer.SetDown(false)
 	w.issuer.RevokeSession(w.session())
 	a = w.send("POST", "/api/orders", url.Values{"item": {"tea"}})
-	if w.answers(a, 401, "it is over"); !strings.Contains(a.text, "login_required") || w.session() != "" || len(a.Cookies()) != 1 || a.Cookies()[0].MaxAge >= 0 {
+	if w.answers(a, 401, "it is over"); !strings.Contains(a.text, "login_required") || w.session() != "" || len(a.Cookies()) != 0 {
 		t.Errorf("answered %s %v", a.text, a.Header)
 	}
 }
