@@ -18,9 +18,14 @@ type Metrics struct {
 	tokens   *prometheus.CounterVec
 }
 
-// NewMetrics makes the metrics of a node. `offset` is how far the database's
-// clock is ahead, in seconds.
-func NewMetrics(offset func() float64) *Metrics {
+// Gauge is a value that is asked for when the metrics are read.
+type Gauge struct {
+	Name, Help string
+	Value      func() float64
+}
+
+// NewMetrics makes the metrics of a node, with gauges of other rooms.
+func NewMetrics(gauges ...Gauge) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -31,10 +36,10 @@ func NewMetrics(offset func() float64) *Metrics {
 			Name: "latchkey_token_requests_total", Help: "Token requests by grant and outcome.",
 		}, []string{"grant", "outcome"}),
 	}
-	m.registry.MustRegister(m.requests, m.tokens, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "latchkey_database_clock_offset_seconds", Help: "How far the database's clock is ahead of this node's.",
-		}, offset))
+	m.registry.MustRegister(m.requests, m.tokens, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, g := range gauges {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.Name, Help: g.Help}, g.Value))
+	}
 	return m
 }
 

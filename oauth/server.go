@@ -107,6 +107,16 @@ func (s *Server) Following() error {
 	return err
 }
 
+// LogAge is how long ago the event log was last read; before the first time,
+// very long.
+func (s *Server) LogAge() time.Duration {
+	asOf, _ := s.tail.Fresh()
+	return max(0, s.now().Sub(asOf))
+}
+
+// Streams is how many streams of revocations are open.
+func (s *Server) Streams() int64 { return s.streams.Load() }
+
 // Tenant finds a tenant by id. models.ErrNotFound: there is none;
 // models.ErrUnavailable: the database does not answer.
 func (s *Server) Tenant(ctx context.Context, id string) (*Tenant, error) {

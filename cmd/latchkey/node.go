@@ -117,10 +117,22 @@ func closeAll(listeners ...net.Listener) (err error) {
 	return err
 }
 
+// gauges are what the node tells of its store and its event log.
+func (n *node) gauges() []handlers.Gauge {
+	return []handlers.Gauge{
+		{Name: "latchkey_database_clock_offset_seconds", Help: "How far the database's clock is ahead of this node's.",
+			Value: func() float64 { return n.store.ClockOffset().Seconds() }},
+		{Name: "latchkey_event_log_age_seconds", Help: "How long ago this node last read what was revoked.",
+			Value: func() float64 { return n.oauth.LogAge().Seconds() }},
+		{Name: "latchkey_revocation_streams", Help: "Streams of revocations that are open at this node.",
+			Value: func() float64 { return float64(n.oauth.Streams()) }},
+	}
+}
+
 // serve answers until ctx ends, then lets requests under way finish; streams
 // end with what runs in the background.
 func (n *node) serve(ctx context.Context, serving, metrics net.Listener) error {
-	m := handlers.NewMetrics(func() float64 { return n.store.ClockOffset().Seconds() })
+	m := handlers.NewMetrics(n.gauges()...)
 	handler, err := handlers.New(handlers.Config{
 		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: n.ready, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
 		Metrics: m, Log: n.log, DevIssuer: n.dev,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -18,10 +19,15 @@ func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
 		`latchkey_token_requests_total{grant="token-exchange",outcome="ok"} 1`,
 		`latchkey_http_request_duration_seconds_count{method="POST",route="/token",status="200"} 1`,
 		"latchkey_database_clock_offset_seconds 0",
+		"\nlatchkey_revocation_streams 0\n",
 	} {
 		if !strings.Contains(got.body, line) {
 			t.Errorf("/metrics does not say %s:\n%s", line, tail(got.body))
 		}
+	}
+	_, age, _ := strings.Cut(got.body, "\nlatchkey_event_log_age_seconds ")
+	if seconds, err := strconv.ParseFloat(strings.SplitN(age, "\n", 2)[0], 64); err != nil || seconds < 0 || seconds > 60 {
+		t.Errorf("the event log was read %v s ago, %v", seconds, err)
 	}
 	if got := s.get("/metrics"); got.status != 404 {
 		t.Errorf("/metrics beside the endpoints: %d", got.status)

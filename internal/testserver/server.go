@@ -154,7 +154,7 @@ func New(t testing.TB, o Options) *Server {
 	}
 	s.Handler, err = handlers.New(handlers.Config{
 		Issuer: o.Issuer, OAuth: s.OAuth, Ready: ready, TrustedProxies: o.Proxies,
-		Metrics: handlers.NewMetrics(func() float64 { return 0 }), Log: log,
+		Metrics: handlers.NewMetrics(), Log: log,
 	})
 	must(t, err)
 	server := httptest.NewUnstartedServer(s.Handler)
