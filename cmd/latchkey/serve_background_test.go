@@ -47,8 +47,12 @@ func TestARunningServerClearsAwayWhatIsOver(t *testing.T) {
 	statement(t, url, "UPDATE sessions SET ended_at = 1, end_reason = 'signed_out', prune_at = 1")
 	statement(t, url, "UPDATE spent_tokens SET expires_at = 1")
 	lives := d.signIn(b, "alice")
+	statement(t, url, "UPDATE tenants SET forget_devices_at = 1")
 	eventually(t, "what is over has gone", func() bool {
 		return count(t, url, "SELECT count(*) FROM sessions") == 1 && count(t, url, "SELECT count(*) FROM spent_tokens") == 1
+	})
+	eventually(t, "what is stored of devices has gone", func() bool {
+		return count(t, url, "SELECT count(*) FROM sessions WHERE user_agent <> '' OR ip <> ''") == 0
 	})
 	if seen := a.introspect(lives.text("access_token")); !seen.is(true) {
 		t.Errorf("the session that lives: %d %s", seen.status, seen.body)
