@@ -65,3 +65,9 @@ func isQuotable(text string) bool {
 	}
 	return true
 }
+
+// isWord says whether a text can stand in a list that spaces divide, such as
+// that of scopes (RFC 6749 §3.3).
+func isWord(text string) bool {
+	return text != "" && isQuotable(text) && !strings.Contains(text, " ")
+}

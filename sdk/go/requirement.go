@@ -23,7 +23,7 @@ type requirements struct {
 // one of them is no scope-token of RFC 6749 §3.3.
 func RequireScope(scopes ...string) Requirement {
 	for _, scope := range scopes {
-		if !isQuotable(scope) || strings.Contains(scope, " ") || scope == "" {
+		if !isWord(scope) {
 			panic("latchkey: not a scope: " + strconv.Quote(scope))
 		}
 	}
@@ -39,7 +39,7 @@ func RequireACR(accepted ...string) Requirement {
 		panic("latchkey: RequireACR without a class")
 	}
 	for _, acr := range accepted {
-		if !isQuotable(acr) || strings.Contains(acr, " ") || acr == "" {
+		if !isWord(acr) {
 			panic("latchkey: not an authentication context class: " + strconv.Quote(acr))
 		}
 	}
@@ -71,7 +71,7 @@ func gather(list []Requirement) requirements {
 
 // lackScope says whether a scope is missing.
 func (need requirements) lackScope(t *Token) bool {
-	return slices.ContainsFunc(need.scopes, func(scope string) bool { return !slices.Contains(t.Scopes, scope) })
+	return slices.ContainsFunc(need.scopes, func(scope string) bool { return !t.HasScope(scope) })
 }
 
 // lackAuthentication says whether the user has to prove more, or anew. A token

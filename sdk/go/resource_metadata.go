@@ -37,7 +37,7 @@ func newResourceDocument(resource, issuer string, scopes []string) (*resourceDoc
 		return nil, err
 	}
 	for _, scope := range scopes {
-		if scope == "" || !isQuotable(scope) || strings.Contains(scope, " ") {
+		if !isWord(scope) {
 			return nil, fmt.Errorf("latchkey: %q is not a scope", scope)
 		}
 	}
