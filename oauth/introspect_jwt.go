@@ -2,10 +2,7 @@ package oauth
 
 import (
 	"context"
-	"mime"
 	"net/http"
-	"strconv"
-	"strings"
 )
 
 // introspectionJWT is the media type of a signed answer (RFC 9701 §5).
@@ -16,31 +13,6 @@ const typIntrospection = "token-introspection+jwt"
 
 // wantsJWT says whether the caller prefers a signed answer (RFC 9701 §4).
 func wantsJWT(r *http.Request) bool { return prefers(r, introspectionJWT) }
-
-// prefers says whether the caller prefers a media type to JSON, which it gets
-// where it has no preference (RFC 9110 §12.5.1).
-func prefers(r *http.Request, other string) bool {
-	wanted, json := 0.0, 0.0
-	for _, item := range strings.Split(strings.Join(r.Header.Values("Accept"), ","), ",") {
-		mediaType, params, err := mime.ParseMediaType(item)
-		if err != nil {
-			continue
-		}
-		q := 1.0
-		if text, ok := params["q"]; ok {
-			if q, err = strconv.ParseFloat(text, 64); err != nil {
-				continue
-			}
-		}
-		switch mediaType {
-		case other:
-			wanted = max(wanted, q)
-		case "application/json", "application/*", "*/*":
-			json = max(json, q)
-		}
-	}
-	return wanted > json
-}
 
 // writeIntrospectionJWT signs an answer for its caller alone. It says nothing
 // of the user at its top level, and does not expire: it is no token (RFC 9701

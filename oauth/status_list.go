@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -86,30 +85,4 @@ func (t *statusToken) write(w http.ResponseWriter, r *http.Request, now time.Tim
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(http.StatusOK)
 	w.Write(body)
-}
-
-// quality is the weight that header fields such as Accept give to the first of
-// some names, the most specific first, that they mention; 0: to none (RFC 9110
-// §12.4.2).
-func quality(fields []string, names ...string) float64 {
-	weights := map[string]float64{}
-	for _, item := range strings.Split(strings.Join(fields, ","), ",") {
-		name, params, err := mime.ParseMediaType(item)
-		if err != nil {
-			continue
-		}
-		q := 1.0
-		if text, ok := params["q"]; ok {
-			if q, err = strconv.ParseFloat(text, 64); err != nil {
-				continue
-			}
-		}
-		weights[name] = max(weights[name], q)
-	}
-	for _, name := range names {
-		if q, mentioned := weights[name]; mentioned {
-			return q
-		}
-	}
-	return 0
 }

@@ -1,0 +1,48 @@
+package oauth
+
+import (
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// prefers says whether the caller prefers a media type to JSON, which it gets
+// where it has no preference (RFC 9110 §12.5.1).
+func prefers(r *http.Request, other string) bool {
+	given := weights(r.Header.Values("Accept"))
+	return given[other] > max(given["application/json"], given["application/*"], given["*/*"])
+}
+
+// quality is the weight that header fields such as Accept give to the first of
+// some names, the most specific first, that they mention; 0: to none (RFC 9110
+// §12.4.2).
+func quality(fields []string, names ...string) float64 {
+	given := weights(fields)
+	for _, name := range names {
+		if q, mentioned := given[name]; mentioned {
+			return q
+		}
+	}
+	return 0
+}
+
+// weights reads what such fields give to each name. What it cannot read, it
+// skips.
+func weights(fields []string) map[string]float64 {
+	given := map[string]float64{}
+	for _, item := range strings.Split(strings.Join(fields, ","), ",") {
+		name, params, err := mime.ParseMediaType(item)
+		if err != nil {
+			continue
+		}
+		q := 1.0
+		if text, ok := params["q"]; ok {
+			if q, err = strconv.ParseFloat(text, 64); err != nil {
+				continue
+			}
+		}
+		given[name] = max(given[name], q)
+	}
+	return given
+}
