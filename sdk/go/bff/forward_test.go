@@ -54,8 +54,17 @@ func TestAnAnswerOfOneUserIsNotShared(t *testing.T) {
 		`public, max-age=600, private="x-user"`: "no-store",
 		`public, s-maxage=600, ext="no-store"`:  "no-store",
 		"public, max-age=600, x-private":        "no-store",
+		`public, ext="a,no-store,b"`:            "no-store",
+		`max-age=600, ext="a, private"`:         "no-store",
+		`private, ext="unfinished`:              "no-store",
+		"private, s-maxage=600":                 "no-store",
+		"private, public":                       "no-store",
+		"private; max-age=600":                  "no-store",
+		"no-store=x":                            "no-store",
 		"Private, max-age=600":                  "Private, max-age=600",
+		`private, ext="a\", public"`:            `private, ext="a\", public"`,
 		"max-age=600,no-store":                  "max-age=600,no-store",
+		" , private ,, max-age=1":               ", private ,, max-age=1",
 	} {
 		w.api.answer = func(rw http.ResponseWriter) { rw.Header().Set("Cache-Control", said) }
 		if got := w.get("/api/x").Header.Get("Cache-Control"); got != want {

@@ -10,9 +10,10 @@ import (
 )
 
 // Proxy forwards requests to the upstreams with an access token of their session
-// for the upstream's target, which it refreshes when needed. The cookie, and an Authorization that
-// the caller sends, go no further. Every request needs the [Header], reading
-// ones too.
+// for the upstream's target, which it refreshes when needed. Only headers on a
+// fixed list, and those that the [Upstream] adds, pass in either direction; the
+// cookie and the caller's Authorization never do. Every request needs the
+// [Header], reading ones too.
 //
 // When an upstream refuses an access token as invalid, the session is refreshed
 // once, and a request without a body is sent again. What the upstream says of the
@@ -44,7 +45,7 @@ func (b *BFF) Proxy() http.Handler {
 			return
 		}
 		proxy := httputil.ReverseProxy{
-			Transport: sender{b, s, up, r, t.AccessToken}, ModifyResponse: own, ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
+			Transport: sender{b, s, up, r, t.AccessToken}, ModifyResponse: up.answer, ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
 			ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 				if failed := (noToken{}); errors.As(err, &failed) {
 					b.refuseSession(w, r, h, failed)
@@ -55,7 +56,7 @@ func (b *BFF) Proxy() http.Handler {
 			Rewrite: func(p *httputil.ProxyRequest) {
 				to.RawQuery = p.Out.URL.RawQuery // without what cannot be parsed
 				p.Out.URL, p.Out.Host = to, to.Host
-				forward(p.Out)
+				up.forward(p.Out)
 				p.Out.Header.Set("Authorization", "Bearer "+t.AccessToken)
 				p.SetXForwarded()
 			},

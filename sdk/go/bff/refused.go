@@ -1,6 +1,7 @@
 package bff
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -60,10 +61,17 @@ func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func (s sender) send(r *http.Request, token string) (*http.Response, error) {
 	answer, err := s.bff.transport.RoundTrip(r)
-	if err == nil && !refused(answer) {
+	if err != nil {
+		return nil, err
+	}
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		answer.Body.Close() // in another protocol nothing would check paths and tokens
+		return nil, errors.New("the upstream switched protocols")
+	}
+	if !refused(answer) {
 		s.session.accepted(s.up.prefix, token)
 	}
-	return answer, err
+	return withoutTrailers(answer), nil
 }
 
 func refused(answer *http.Response) bool {

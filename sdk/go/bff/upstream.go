@@ -21,6 +21,13 @@ type Upstream struct {
 	// PlainHTTP allows http:// where nobody else can read or change what is sent,
 	// such as a private network: access tokens go over it. Loopback needs no leave.
 	PlainHTTP bool
+	// RequestHeaders and ResponseHeaders are names of further headers that may pass,
+	// such as "X-Api-Version". By default those pass that an API commonly needs:
+	// content negotiation, caching, conditions, ranges, rate limits and tracing.
+	// Credentials, cookies, what a proxy says about the caller, and names with an
+	// underscore cannot be added.
+	RequestHeaders  []string
+	ResponseHeaders []string
 }
 
 // upstream is an Upstream that was checked.
@@ -28,6 +35,8 @@ type upstream struct {
 	prefix string // of paths here, with a slash at both ends
 	base   *url.URL
 	target latchkey.Target
+
+	requestHeaders, responseHeaders map[string]bool // canonical names that may pass
 }
 
 // parseUpstreams sorts by length, so that the first that fits is the longest.
@@ -43,7 +52,14 @@ func parseUpstreams(from map[string]Upstream) (list []upstream, err error) {
 		case u.Scheme != "https" && (u.Scheme != "http" || !up.PlainHTTP && !isLoopback(u.Host)):
 			return nil, fmt.Errorf("bff: the upstream %q is not https, and not allowed to be PlainHTTP", base)
 		}
-		list = append(list, upstream{prefix, u, up.Target})
+		parsed := upstream{prefix: prefix, base: u, target: up.Target}
+		if parsed.requestHeaders, err = allowing(requestHeaders, up.RequestHeaders); err != nil {
+			return nil, fmt.Errorf("bff: the upstream %q: RequestHeaders: %w", base, err)
+		}
+		if parsed.responseHeaders, err = allowing(responseHeaders, up.ResponseHeaders); err != nil {
+			return nil, fmt.Errorf("bff: the upstream %q: ResponseHeaders: %w", base, err)
+		}
+		list = append(list, parsed)
 	}
 	slices.SortFunc(list, func(a, b upstream) int { return cmp.Compare(len(b.prefix), len(a.prefix)) })
 	return list, nil

@@ -27,6 +27,7 @@ type world struct {
 	browser *http.Client
 	posts   atomic.Int64 // to the issuer
 	wanted  latchkey.CreateParams
+	client  *latchkey.Client
 	t       *testing.T
 }
 
@@ -83,6 +84,7 @@ func newWorldOf(t *testing.T, window time.Duration, change ...func(*bff.Options)
 		HTTPClient: &http.Client{Transport: w}, RetryWindow: window, Now: w.issuer.Now,
 	})
 	must(t, err)
+	w.client = client
 	o := bff.Options{Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: upstream.URL + "/v1/"}, "/api/files/": {URL: upstream.URL + "/files/"}}, Now: w.issuer.Now, Logger: slog.New(slog.DiscardHandler)}
 	for _, c := range change {
 		c(&o)
