@@ -1,7 +1,7 @@
 # Every target does its own set-up. `make` lists them.
 
 # The root module and those inside it.
-MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod)))
+MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod */*/*/*/go.mod)))
 
 # Never in go.mod: a linter's dependencies are no business of the server's.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2

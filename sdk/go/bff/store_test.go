@@ -10,6 +10,7 @@ import (
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/bff"
+	"github.com/latchkey/latchkey/sdk/go/bff/storetest"
 )
 
 func TestAMemoryStoreIsBounded(t *testing.T) {
@@ -85,4 +86,9 @@ func TestASessionThatCannotBeKeptIsEnded(t *testing.T) {
 	if a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 || w.issuer.Requests("/revoke") != 1 {
 		t.Errorf("answered %d %v, after %d revocations", a.StatusCode, a.Cookies(), w.issuer.Requests("/revoke"))
 	}
+}
+
+func TestTheMemoryStoreKeepsItsContract(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(*testing.T) bff.Store { return bff.NewMemoryStore(100, nil) })
 }
