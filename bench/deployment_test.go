@@ -32,6 +32,7 @@ issuer: ` + baseIssuer + `
 secret: ` + rootSecret + `
 listen: 127.0.0.1:0
 metrics_listen: none
+shutdown_delay: 0s
 database: { url: "$DATABASE" }
 tenants:
   - id: default

@@ -2,7 +2,11 @@
 // YAML file and the environment, and checked whole before anything starts.
 package config
 
-import "github.com/latchkey/latchkey/models"
+import (
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
 
 // NoMetrics, as MetricsListen, switches the metrics listener off.
 const NoMetrics = "none"
@@ -32,8 +36,16 @@ type Config struct {
 	Log Log `yaml:"log"`
 
 	// MetricsListen is where /metrics is served, host:port, apart from
-	// Listen; "none" serves it nowhere. Default 127.0.0.1:9090.
+	// Listen; "none" serves it nowhere. Default 127.0.0.1:9464. If the default
+	// address is taken, the server runs without metrics and warns; an address
+	// that was configured has to be free.
 	MetricsListen string `yaml:"metrics_listen" env:"LATCHKEY_METRICS_LISTEN"`
+
+	// ShutdownDelay is how long the server goes on serving after SIGTERM while
+	// /readyz already answers 503, so that load balancers stop sending requests
+	// before connections are refused: 0s to 5m. Default 5s, or 0s where standard
+	// error is a terminal.
+	ShutdownDelay models.Duration `yaml:"shutdown_delay" env:"LATCHKEY_SHUTDOWN_DELAY"`
 
 	Database      Database      `yaml:"database"`
 	Introspection Introspection `yaml:"introspection"`
@@ -52,6 +64,7 @@ type Config struct {
 	Tenants []models.TenantSpec `yaml:"tenants"`
 
 	sources map[string]string // where a setting came from, if not from its own key in the file
+	given   map[string]bool   // top-level keys that the file or the environment sets
 	refused []string          // paths at which Load found a fault
 }
 
@@ -99,9 +112,15 @@ type Introspection struct {
 func Default() *Config {
 	return &Config{
 		Listen:        "127.0.0.1:8080",
-		MetricsListen: "127.0.0.1:9090",
+		MetricsListen: "127.0.0.1:9464",
+		ShutdownDelay: models.Duration(5 * time.Second),
 		Log:           Log{Level: "info", Format: "json"},
 		Database:      Database{URL: "sqlite:latchkey.db", Migrate: true, PreparedStatements: true},
 		sources:       map[string]string{},
+		given:         map[string]bool{},
 	}
 }
+
+// Given reports whether the file or the environment sets a top-level key,
+// rather than leaving it at its default.
+func (c *Config) Given(key string) bool { return c.given[key] }

@@ -64,7 +64,7 @@ func (c *Config) readVariable(name, value string, setting variable, isFile bool,
 		faults.Add(name, "is given beside %s; one of the two is enough", other)
 		return
 	}
-	c.sources[setting.path] = name
+	c.sources[setting.path], c.given[setting.path] = name, true
 	if isFile {
 		var err error
 		if value, err = readSecret(value); err != nil {

@@ -53,6 +53,9 @@ func (c *Config) readFile(path string) (models.Faults, error) {
 	if root == nil || err != nil {
 		return nil, err
 	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		c.given[root.Content[i].Value] = !isNull(root.Content[i+1])
+	}
 	var d decoder
 	d.value("", root, reflect.ValueOf(c).Elem())
 	return d.faults, d.overrun

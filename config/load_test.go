@@ -174,7 +174,7 @@ func TestLoadReads(t *testing.T) {
 			func(c *config.Config) any {
 				return c.Listen + " " + c.MetricsListen + " " + c.Log.Level + " " + c.Database.URL
 			},
-			"127.0.0.1:8080 127.0.0.1:9090 info sqlite:latchkey.db"},
+			"127.0.0.1:8080 127.0.0.1:9464 info sqlite:latchkey.db"},
 		{"a key without a value as absent", "listen:\nlog:\n",
 			func(c *config.Config) any { return c.Listen }, "127.0.0.1:8080"},
 		{"a mapping that sets one of its keys, and keeps the other defaults", "database: {migrate: false}",
@@ -387,5 +387,25 @@ func TestEnv(t *testing.T) {
 			}
 			expect(t, faults, test.want...)
 		})
+	}
+}
+
+func TestGivenTellsAKeyFromItsDefault(t *testing.T) {
+	for file, want := range map[string]bool{"": false, "listen: 127.0.0.1:1\n": false, "metrics_listen:\n": false, "metrics_listen: 127.0.0.1:9464\n": true} {
+		path := filepath.Join(t.TempDir(), "latchkey.yaml")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, _, err := config.Load(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Given("metrics_listen"); got != want {
+			t.Errorf("%q: %v, want %v", file, got, want)
+		}
+	}
+	c, _, err := config.Load("", []string{"LATCHKEY_METRICS_LISTEN=127.0.0.1:9464"})
+	if err != nil || !c.Given("metrics_listen") || c.Given("listen") {
+		t.Errorf("from the environment: %v", err)
 	}
 }

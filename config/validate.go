@@ -29,6 +29,10 @@ const minSecret = 32
 // every 200 ms, keep to without reading now and then after all.
 const minIntrospectionAge = time.Second
 
+// maxShutdownDelay is longer than any load balancer needs to notice that a
+// node is not ready.
+const maxShutdownDelay = 5 * time.Minute
+
 // Validate names everything that is wrong with c as far as it can be seen
 // without compiling an expression or parsing a key. What Load has refused
 // already is not named again.
@@ -43,6 +47,9 @@ func (c *Config) Validate(use Use) models.Faults {
 	}
 	if age := v.Introspection.MaxAge.Of(); age != 0 && (age < minIntrospectionAge || age > models.TailBound) {
 		v.Add(v.at("introspection.max_age"), "must be 0 (always read), or from %s to %s", models.Duration(minIntrospectionAge), models.Duration(models.TailBound))
+	}
+	if delay := v.ShutdownDelay.Of(); delay < 0 || delay > maxShutdownDelay {
+		v.Add(v.at("shutdown_delay"), "must be from 0s to %s", models.Duration(maxShutdownDelay))
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "text")

@@ -15,8 +15,8 @@ import (
 func (v *validation) listeners(safe bool) {
 	host, ok := v.address("listen", v.Listen, "such as 127.0.0.1:8080")
 	if v.MetricsListen != NoMetrics {
-		v.address("metrics_listen", v.MetricsListen, "such as 127.0.0.1:9090, or none")
-		if v.MetricsListen == v.Listen && !strings.HasSuffix(v.Listen, ":0") {
+		v.address("metrics_listen", v.MetricsListen, "such as 127.0.0.1:9464, or none")
+		if v.Given("metrics_listen") && v.MetricsListen == v.Listen && !strings.HasSuffix(v.Listen, ":0") {
 			v.Add(v.at("metrics_listen"), `must differ from listen; "none" switches it off`)
 		}
 	}

@@ -95,7 +95,7 @@ tenants:
 		"issuer: must not end with a slash",
 		"secret: must be at least 32 bytes; `latchkey secret new` makes one",
 		"listen: must be host:port, such as 127.0.0.1:8080",
-		"LATCHKEY_METRICS_LISTEN: must be host:port, such as 127.0.0.1:9090, or none",
+		"LATCHKEY_METRICS_LISTEN: must be host:port, such as 127.0.0.1:9464, or none",
 		"trusted_proxies[1]: must be an address or a CIDR, such as 10.0.0.0/8",
 		"database.url: must be sqlite:FILE or postgres://…",
 		"log.level: must be debug, info, warn, error",
@@ -142,7 +142,7 @@ func TestValidate(t *testing.T) {
 
 		{"refuses an address without a port", "issuer: http://localhost\nlisten: 127.0.0.1", []string{"listen: " + address}},
 		{"refuses a port out of range", "issuer: http://localhost\nlisten: 127.0.0.1:65536", []string{"listen: " + address}},
-		{"refuses an empty metrics address", "issuer: http://localhost\nmetrics_listen: ''", []string{"metrics_listen: must be host:port, such as 127.0.0.1:9090, or none"}},
+		{"refuses an empty metrics address", "issuer: http://localhost\nmetrics_listen: ''", []string{"metrics_listen: must be host:port, such as 127.0.0.1:9464, or none"}},
 		{"refuses metrics on the main address", "issuer: http://localhost\nmetrics_listen: 127.0.0.1:8080",
 			[]string{`metrics_listen: must differ from listen; "none" switches it off`}},
 		{"takes metrics nowhere", "issuer: http://localhost\nmetrics_listen: none", nil},

@@ -22,6 +22,7 @@ type Metrics struct {
 type Gauge struct {
 	Name, Help string
 	Value      func() float64
+	Rises      bool // it is a counter: it never falls while the process lives
 }
 
 // NewMetrics makes the metrics of a node, with gauges of other rooms.
@@ -38,7 +39,12 @@ func NewMetrics(gauges ...Gauge) *Metrics {
 	}
 	m.registry.MustRegister(m.requests, m.tokens, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, g := range gauges {
-		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.Name, Help: g.Help}, g.Value))
+		opts := prometheus.Opts{Name: g.Name, Help: g.Help}
+		if g.Rises {
+			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts), g.Value))
+		} else {
+			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), g.Value))
+		}
 	}
 	return m
 }

@@ -50,6 +50,8 @@ func (e *edge) observe(c *gin.Context) {
 	}
 	level := slog.LevelInfo
 	switch {
+	case route == "/readyz" && e.Stopping != nil && e.Stopping():
+		level = slog.LevelDebug
 	case status >= 500 && status != http.StatusNotImplemented: // which is the asker's fault
 		level = slog.LevelError
 	case route == "/healthz", route == "/readyz":

@@ -5,7 +5,9 @@ package handlers
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -23,12 +25,14 @@ type Config struct {
 	TrustedProxies []string                    // whose X-Forwarded-For counts
 	Metrics        *Metrics
 	Log            *slog.Logger
+	Stopping       func() bool              // every answer closes its connection; nil: never
 	DevIssuer      *oauth.ClientTokenIssuer // development only: mints client tokens for anybody on this machine
 }
 
 // edge is the state that handlers share.
 type edge struct {
 	Config
+	hsts bool // browsers are told to use https for this host only
 }
 
 // New builds the router: every route of the server is on this page, those of
@@ -43,13 +47,13 @@ func New(c Config) (http.Handler, error) {
 	if err := r.SetTrustedProxies(c.TrustedProxies); err != nil {
 		return nil, err
 	}
-	e := &edge{c}
-	r.Use(e.bounded, e.observe, e.recover, e.securityHeaders)
+	e := &edge{Config: c, hsts: https(c.Issuer)}
+	r.Use(e.closing, e.bounded, e.observe, e.recover, e.securityHeaders)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
 
-	r.GET("/healthz", e.alive)
-	r.GET("/readyz", e.ready)
+	public(r, "/healthz", e.alive)
+	public(r, "/readyz", e.ready)
 
 	for _, iss := range []gin.IRoutes{r.Group(""), r.Group("/t/:tenant")} {
 		iss.POST("/token", e.form((*oauth.Server).Token))
@@ -96,12 +100,33 @@ func (e *edge) methodNotAllowed(c *gin.Context) {
 	refusal(c, http.StatusMethodNotAllowed, "invalid_request", "This method is not allowed here")
 }
 
+// https reports whether browsers may be told to use https alone for the issuer's
+// host. Other programs of a developer's machine share its names.
+func https(issuer string) bool {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Scheme != "https" {
+		return false
+	}
+	host := strings.TrimSuffix(u.Hostname(), ".")
+	ip := net.ParseIP(host)
+	return host != "localhost" && !strings.HasSuffix(host, ".localhost") && (ip == nil || !ip.IsLoopback())
+}
+
+// closing ends each connection with its next answer while the node stops, so
+// that a proxy in front does not send a request to a connection that is about to
+// be closed.
+func (e *edge) closing(c *gin.Context) {
+	if e.Stopping != nil && e.Stopping() {
+		c.Header("Connection", "close")
+	}
+}
+
 // securityHeaders are for every answer (CONFORMANCE R-BP-09).
 func (e *edge) securityHeaders(c *gin.Context) {
 	h := c.Writer.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	if strings.HasPrefix(e.Issuer, "https:") {
+	if e.hsts {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 }

@@ -73,20 +73,20 @@ func runDev(cmd *cobra.Command, folder, listen string) error {
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelWarn)
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
-	serving, metrics, err := openListeners(c)
+	l, err := openListeners(c, log)
 	if err != nil {
 		return fmt.Errorf("%w (another address: latchkey dev --listen 127.0.0.1:8081)", err)
 	}
 	n, err := newNode(ctx, c, log)
 	if err != nil {
-		return errors.Join(err, closeAll(serving, metrics))
+		return errors.Join(err, l.Close())
 	}
 	defer n.store.Close()
 	n.dev = issuer
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	served := make(chan error, 1)
-	go func() { served <- n.serve(ctx, serving, metrics) }()
+	go func() { served <- n.serve(ctx, l) }()
 	if err := walkThrough(ctx, out, c.Issuer); err != nil && ctx.Err() == nil {
 		cancel()
 		return errors.Join(err, <-served)
@@ -122,6 +122,7 @@ func devConfig(folder, listen string) (*config.Config, error) {
 	c := config.Default()
 	c.Issuer = "http://localhost:" + port
 	c.Listen, c.MetricsListen = listen, config.NoMetrics
+	c.ShutdownDelay = 0
 	c.Secret = config.Secrets{string(secret)}
 	c.Database.URL = "sqlite:" + database
 	return c, nil

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
-	"sync"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/latchkey/latchkey/config"
@@ -40,6 +39,10 @@ type node struct {
 	store  *models.Store
 	oauth  *oauth.Server
 	dev    *oauth.ClientTokenIssuer // development only
+
+	hangups  chan os.Signal // SIGHUP; nil: it has its usual effect
+	logLost  func() uint64  // nil: lines of the log are not counted
+	stopping atomic.Bool    // it was told to stop, and still serves
 }
 
 // newNode opens the database, applies what the configuration says of tenants,
@@ -82,44 +85,9 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 	return n.oauth.EnsureSigningKeys(ctx)
 }
 
-// openListeners opens what is listened on. It comes first: a server that cannot serve must
-// not have changed the deployment.
-func openListeners(c *config.Config) (serving, metrics net.Listener, err error) {
-	serving, err = net.Listen("tcp", c.Listen)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen: %w", err)
-	}
-	if c.MetricsListen != config.NoMetrics {
-		if metrics, err = net.Listen("tcp", c.MetricsListen); err != nil {
-			serving.Close()
-			return nil, nil, fmt.Errorf("metrics_listen: %w", err)
-		}
-	}
-	if t := c.TLS; t.CertFile != "" {
-		certificate, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, nil, errors.Join(fmt.Errorf("tls.cert_file, tls.key_file: %w", err), closeAll(serving, metrics))
-		}
-		serving = tls.NewListener(serving, &tls.Config{
-			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2", "http/1.1"},
-		})
-	}
-	return serving, metrics, nil
-}
-
-// closeAll closes the listeners that were opened.
-func closeAll(listeners ...net.Listener) (err error) {
-	for _, l := range listeners {
-		if l != nil {
-			err = errors.Join(err, l.Close())
-		}
-	}
-	return err
-}
-
-// gauges are what the node tells of its store and its event log.
+// gauges report on the node's store, its event log and its log.
 func (n *node) gauges() []handlers.Gauge {
-	return []handlers.Gauge{
+	list := []handlers.Gauge{
 		{Name: "latchkey_database_clock_offset_seconds", Help: "How far the database's clock is ahead of this node's.",
 			Value: func() float64 { return n.store.ClockOffset().Seconds() }},
 		{Name: "latchkey_event_log_age_seconds", Help: "How long ago this node last read what was revoked.",
@@ -127,49 +95,11 @@ func (n *node) gauges() []handlers.Gauge {
 		{Name: "latchkey_revocation_streams", Help: "Streams of revocations that are open at this node.",
 			Value: func() float64 { return float64(n.oauth.Streams()) }},
 	}
-}
-
-// serve answers until ctx ends, then lets requests under way finish; streams
-// end with what runs in the background.
-func (n *node) serve(ctx context.Context, serving, metrics net.Listener) error {
-	m := handlers.NewMetrics(n.gauges()...)
-	handler, err := handlers.New(handlers.Config{
-		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: n.ready, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
-		Metrics: m, Log: n.log, DevIssuer: n.dev,
-	})
-	if err != nil {
-		return err
+	if n.logLost != nil {
+		list = append(list, handlers.Gauge{Name: "latchkey_log_lines_lost_total", Help: "Lines of the log that could not be written.", Rises: true,
+			Value: func() float64 { return float64(n.logLost()) }})
 	}
-	background, stop := context.WithCancel(ctx)
-	defer stop()
-	var running sync.WaitGroup
-	running.Go(func() { n.oauth.Run(background) })
-	running.Go(func() { n.keepHouse(background) })
-
-	var servers []*http.Server
-	failed := make(chan error, 2)
-	begin := func(listener net.Listener, handler http.Handler) {
-		server := n.server(handler)
-		servers = append(servers, server)
-		running.Go(func() { failed <- server.Serve(listener) })
-	}
-	begin(serving, handler)
-	if metrics != nil {
-		begin(metrics, m.Handler())
-	}
-	select {
-	case <-ctx.Done():
-		err = nil
-	case err = <-failed:
-	}
-	stop()
-	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	for _, s := range servers {
-		err = errors.Join(err, s.Shutdown(ending))
-	}
-	running.Wait()
-	return err
+	return list
 }
 
 func (n *node) server(handler http.Handler) *http.Server {
@@ -183,6 +113,9 @@ func (n *node) server(handler http.Handler) *http.Server {
 
 // ready says what keeps this node from serving.
 func (n *node) ready(ctx context.Context) error {
+	if n.stopping.Load() {
+		return errStopping
+	}
 	if err := n.store.Ping(ctx); err != nil {
 		return err
 	}

@@ -48,6 +48,17 @@ func (o *output) String() string {
 // env, in an empty working directory. It is killed when the test ends.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
+	return startWith(t, env, nil, args...)
+}
+
+// startInto is start with standard error going to a file.
+func startInto(t testing.TB, errors *os.File, args ...string) *process {
+	t.Helper()
+	return startWith(t, nil, errors, args...)
+}
+
+func startWith(t testing.TB, env []string, errors *os.File, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
 	for _, variable := range os.Environ() {
@@ -58,6 +69,9 @@ func start(t testing.TB, env []string, args ...string) *process {
 	p.cmd.Env = append(append(p.cmd.Env, env...), asCommand+"=1",
 		"GORACE=atexit_sleep_ms=0") // a process that races exits with 66 even so
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	if errors != nil {
+		p.cmd.Stderr = errors
+	}
 	leash, err := p.cmd.StdinPipe()
 	must(t, err)
 	p.leash = leash

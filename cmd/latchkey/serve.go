@@ -1,8 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/config"
@@ -12,8 +18,9 @@ func newServe(s *settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
-		Long: `Runs the server until it gets SIGINT or SIGTERM, and lets requests under way
-finish. What the configuration says of tenants is applied at every start; what
+		Long: `Runs the server until it gets SIGINT or SIGTERM. It then reports that it is not
+ready for shutdown_delay, still serves, and lets requests under way finish.
+SIGHUP reloads the TLS certificate. What the configuration says of tenants is applied at every start; what
 it does not name is left alone. Two settings have no default:
 
   LATCHKEY_ISSUER   the base URL, such as https://id.example.com
@@ -27,21 +34,35 @@ it does not name is left alone. Two settings have no default:
 			if err != nil {
 				return err
 			}
-			log := logger(c.Log)
-			serving, metrics, err := openListeners(c)
-			if err != nil {
-				return err
-			}
-			n, err := newNode(cmd.Context(), c, log)
-			if err != nil {
-				return errors.Join(err, closeAll(serving, metrics))
-			}
-			defer n.store.Close()
-			defer keepHeadroom()()
-			log.Info("serving", "issuer", c.Issuer, "listen", serving.Addr().String(), "database", n.store.Dialect())
-			err = n.serve(cmd.Context(), serving, metrics)
-			log.Info("stopped")
-			return err
+			return runServe(cmd.Context(), c)
 		},
 	}
+}
+
+func runServe(ctx context.Context, c *config.Config) error {
+	surviveClosedPipes()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	format := logFormat(c.Log.Level, c.Log.Format)
+	lines := newLogWriter(os.Stderr, format)
+	defer lines.Close()
+	log := slog.New(format(lines))
+	if !c.Given("shutdown_delay") && isatty.IsTerminal(os.Stderr.Fd()) {
+		c.ShutdownDelay = 0 // no load balancer, and a person who waits
+	}
+	l, err := openListeners(c, log)
+	if err != nil {
+		return err
+	}
+	n, err := newNode(ctx, c, log)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	defer n.store.Close()
+	defer keepHeadroom()()
+	n.hangups, n.logLost = hangups, lines.Lost
+	log.Info("serving", "issuer", c.Issuer, "listen", l.serving.Addr().String(), "database", n.store.Dialect())
+	err = n.serve(ctx, l)
+	log.Info("stopped")
+	return err
 }

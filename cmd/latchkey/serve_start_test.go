@@ -1,12 +1,17 @@
 package main
 
 import (
+	"errors"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 )
@@ -153,5 +158,36 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	p := d.begin("LATCHKEY_DATABASE_URL_FILE=" + path)
 	if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "LATCHKEY_DATABASE_URL_FILE: the file it names cannot be read") {
 		t.Errorf("exit code %d: %s", code, p.err.String())
+	}
+}
+
+// Two nodes of one machine share the default.
+func TestATakenDefaultPortOfMetricsKeepsNoServerFromServing(t *testing.T) {
+	taken, err := net.Listen("tcp", config.Default().MetricsListen)
+	if err == nil {
+		defer taken.Close()
+	} else if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatal(err)
+	}
+	d := newDeployment(t, testdb.SQLite(t))
+	d.edit("metrics_listen: none\n", "")
+	s := d.serve()
+	if !strings.Contains(s.err.String(), "metrics are not served: the default address is taken") {
+		t.Errorf("the log does not say so: %s", s.err.String())
+	}
+	d.edit("listen: 127.0.0.1:0\n", "listen: 127.0.0.1:0\nmetrics_listen: "+config.Default().MetricsListen+"\n")
+	d.refuses([]string{"serve"}, "metrics_listen: ", "address already in use")
+}
+
+func TestHealthIsAskedByHEADToo(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	s := d.serve()
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if a := s.do(http.MethodHead, path, ""); a.status != 200 || a.body != "" {
+			t.Errorf("HEAD %s: %d %q", path, a.status, a.body)
+		}
+	}
+	if strings.Contains(s.err.String(), `"msg":"request"`) {
+		t.Errorf("probes are logged: %s", s.err.String())
 	}
 }

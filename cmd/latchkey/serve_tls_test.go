@@ -53,7 +53,7 @@ func TestTLSIsServedFromVersion12On(t *testing.T) {
 				t.Error(err)
 			default:
 				resp.Body.Close()
-				if resp.StatusCode != 200 || resp.TLS.Version != c.version || resp.Header.Get("Strict-Transport-Security") == "" {
+				if resp.StatusCode != 200 || resp.TLS.Version != c.version || resp.Header.Get("Strict-Transport-Security") != "" { // of localhost
 					t.Errorf("%s, TLS version %x, headers %v", resp.Status, resp.TLS.Version, resp.Header)
 				}
 			}

@@ -34,15 +34,7 @@ func (s *settings) load(use config.Use) (*config.Config, error) {
 
 // logger writes to standard error in the configured form.
 func logger(c config.Log) *slog.Logger {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
-		level = slog.LevelInfo
-	}
-	opts := &slog.HandlerOptions{Level: level}
-	if c.Format == "text" {
-		return slog.New(slog.NewTextHandler(os.Stderr, opts))
-	}
-	return slog.New(slog.NewJSONHandler(os.Stderr, opts))
+	return slog.New(logFormat(c.Level, c.Format)(os.Stderr))
 }
 
 // open opens the database and brings or checks its schema.
