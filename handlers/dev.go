@@ -25,19 +25,19 @@ type devRequest struct {
 // rebinding are kept out.
 func (e *edge) devClientToken(c *gin.Context) {
 	if !e.fromThisMachine(c.Request) {
-		refusal(c, http.StatusForbidden, "access_denied", "Only for requests from this machine to the issuer's own address")
+		refusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "Only for requests from this machine to the issuer's own address")
 		return
 	}
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, oauth.MaxBody)
 	request, err := readDevRequest(c)
 	if err != nil || request.Sub == "" {
-		refusal(c, http.StatusBadRequest, "invalid_request", "sub is required; amr and claims (JSON) are optional; send a form or JSON")
+		refusal(c, http.StatusBadRequest, "invalid_request", oauth.ReasonParameterInvalid, "sub is required; amr and claims (JSON) are optional; send a form or JSON")
 		return
 	}
 	token, err := e.DevIssuer.Mint(request.Sub, request.AMR, request.Claims)
 	if err != nil {
 		c.Error(err)
-		refusal(c, http.StatusInternalServerError, "server_error", "The client token cannot be made")
+		refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 		return
 	}
 	c.Header("Cache-Control", "no-store")

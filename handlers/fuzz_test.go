@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,8 +17,11 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// echo stands for what a caller wrote: it must not come back, nor be logged.
+// echo stands for what a caller wrote: it must not come back. The log has it at
+// most as the value that a refusal received.
 const echo = "Ech0-7Qz41xW9"
+
+var received = regexp.MustCompile(`"?received"?[=:]("(\\.|[^"\\])*"|\S*)`)
 
 // FuzzRouter: whatever a stranger sends, the answer is a document or a
 // refusal; it repeats nothing, and it yields and confirms no token. Target,
@@ -73,7 +77,7 @@ func FuzzRouter(f *testing.F) {
 			said("a token is given away")
 		}
 		for name := range members {
-			if a.StatusCode >= 400 && name != "error" && name != "error_description" {
+			if a.StatusCode >= 400 && name != "error" && name != "error_description" && name != "latchkey_reason" {
 				said("a refusal says more than why")
 			}
 		}
@@ -82,7 +86,7 @@ func FuzzRouter(f *testing.F) {
 				said(name + " repeats the request")
 			}
 		}
-		if strings.Contains(text, echo) || strings.Contains(log, echo) {
+		if strings.Contains(text, echo) || strings.Contains(received.ReplaceAllString(log, ""), echo) {
 			said("the request is repeated")
 		}
 		public := strings.Contains(r.URL.Path, "/.well-known/")

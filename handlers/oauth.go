@@ -36,7 +36,7 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 	default:
 		c.Error(err)
 		c.Header("Retry-After", "1")
-		refusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", "The server cannot answer at the moment; try again")
+		refusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", oauth.ReasonUnavailable, "The server cannot answer at the moment; try again")
 	}
 	return nil
 }
@@ -61,7 +61,10 @@ func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Requ
 	}
 }
 
-const callKey = "call"
+const (
+	callKey   = "call"
+	reasonKey = "reason" // of a refusal by the edge itself
+)
 
 // callOf is what became known of the request; nil outside OAuth endpoints.
 func callOf(c *gin.Context) *oauth.Call {

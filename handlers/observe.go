@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/latchkey/latchkey/oauth"
 )
 
 // observe writes one line and one measurement for each request. It logs the
@@ -40,10 +42,20 @@ func (e *edge) observe(c *gin.Context) {
 		if call.Outcome != "" {
 			attrs = append(attrs, "error", call.Outcome)
 		}
+		for _, value := range []struct{ name, text string }{
+			{"reason", string(call.Reason)}, {"expected", call.Expected}, {"received", call.Received},
+		} {
+			if value.text != "" {
+				attrs = append(attrs, value.name, value.text)
+			}
+		}
 		if call.Cause != nil {
 			attrs = append(attrs, "cause", call.Cause.Error())
 		}
 		grant, outcome = call.Grant, call.Outcome
+	}
+	if reason, refused := c.Get(reasonKey); refused {
+		attrs = append(attrs, "reason", reason)
 	}
 	if len(c.Errors) > 0 {
 		attrs = append(attrs, "cause", errors.Join(causes(c)...).Error())
@@ -80,7 +92,7 @@ func (e *edge) recover(c *gin.Context) {
 			c.Error(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			if !c.Writer.Written() {
 				e.letRead(c)
-				refusal(c, http.StatusInternalServerError, "server_error", "The server met an error that it did not expect")
+				refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 			}
 		}
 	}()

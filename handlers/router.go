@@ -85,19 +85,22 @@ func public(r gin.IRoutes, path string, handler gin.HandlerFunc) {
 }
 
 // refusal is an error of the edge itself, in the shape of RFC 6749 §5.2.
-func refusal(c *gin.Context, status int, code, description string) {
+func refusal(c *gin.Context, status int, code string, reason oauth.Reason, description string) {
 	c.Header("Cache-Control", "no-store")
 	c.Header("Pragma", "no-cache")
 	c.Header("Content-Type", "application/json")
-	c.AbortWithStatusJSON(status, gin.H{"error": code, "error_description": description})
+	c.AbortWithStatusJSON(status, gin.H{"error": code, "error_description": description, "latchkey_reason": reason})
+	c.Set(reasonKey, reason)
 }
 
-func notFound(c *gin.Context) { refusal(c, http.StatusNotFound, "not_found", "There is nothing here") }
+func notFound(c *gin.Context) {
+	refusal(c, http.StatusNotFound, "not_found", oauth.ReasonNotFound, "Not found")
+}
 
 // methodNotAllowed answers after gin has set Allow.
 func (e *edge) methodNotAllowed(c *gin.Context) {
 	e.letRead(c)
-	refusal(c, http.StatusMethodNotAllowed, "invalid_request", "This method is not allowed here")
+	refusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "This method is not allowed here; see Allow")
 }
 
 // https reports whether browsers may be told to use https alone for the issuer's

@@ -94,7 +94,7 @@ func (w *world) refuses(t *testing.T, c endpointCase) {
 		t.Errorf("status %d with WWW-Authenticate %q", c.status, got)
 	}
 	for name := range a.JSON {
-		if name != "error" && name != "error_description" {
+		if name != "error" && name != "error_description" && name != "latchkey_reason" {
 			t.Errorf("member %s", name)
 		}
 	}

@@ -25,7 +25,7 @@ func (s *Server) authenticateBearer(ctx context.Context, r *http.Request, now ti
 	}
 	who, err := find(ctx, call, token, now)
 	if errors.Is(err, errNotOurs) || errors.Is(err, errOtherKind) || errors.Is(err, models.ErrNotFound) {
-		return nil, invalidToken(err)
+		return nil, invalidToken(ReasonTokenUnknown, err)
 	}
 	if err != nil {
 		return nil, err
@@ -45,9 +45,9 @@ func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, n
 	audience, _ := stringOrList(o.claims["aud"])
 	switch {
 	case !now.Before(o.exp):
-		return nil, invalidToken(errors.New("the token has expired"))
+		return nil, invalidToken(ReasonTokenExpired, errors.New("the token has expired"))
 	case !slices.Contains(audience, o.client.ID) && !slices.Contains(audience, o.client.tenant.Issuer):
-		return nil, invalidToken(errors.New("the token is for another audience"))
+		return nil, invalidToken(ReasonTokenAudience, errors.New("the token is for another audience")).compare(o.client.ID+" or "+o.client.tenant.Issuer, strings.Join(audience, " "))
 	}
 	id, err := models.ParseSessionID(o.sid)
 	if err != nil {
@@ -88,7 +88,7 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 // bears is the caller whose token is of a session of the client.
 func (c *Client) bears(row *models.Session, now time.Time) (*caller, error) {
 	if !c.alive(row, now) {
-		return nil, invalidToken(errors.New("the session is over"))
+		return nil, invalidToken(ReasonSessionEnded, errors.New("the session is over"))
 	}
 	return &caller{tenant: c.tenant, client: c, own: row}, nil
 }
@@ -103,7 +103,7 @@ func readBearer(headers http.Header) (string, error) {
 	header := headers.Get("Authorization")
 	if scheme, _, _ := strings.Cut(header, " "); !strings.EqualFold(scheme, "Bearer") {
 		// Nothing is said of an error to who only asks how (RFC 6750 §3.1).
-		return "", &Error{Status: http.StatusUnauthorized, Bearer: true, Cause: errors.New("no bearer token")}
+		return "", &Error{Status: http.StatusUnauthorized, Reason: ReasonTokenMissing, Bearer: true, Cause: errors.New("no bearer token")}
 	}
 	match := bearerScheme.FindStringSubmatch(header)
 	if match == nil {
@@ -113,13 +113,13 @@ func readBearer(headers http.Header) (string, error) {
 }
 
 func malformedBearer(description string) *Error {
-	e := invalidRequest(description)
+	e := invalidRequest(ReasonTokenMalformed, description)
 	e.Bearer = true
 	return e
 }
 
 // invalidToken has one text for every reason (CONFORMANCE R-RS-03).
-func invalidToken(cause error) *Error {
-	return &Error{Code: "invalid_token", Status: http.StatusUnauthorized, Bearer: true, Cause: cause,
+func invalidToken(reason Reason, cause error) *Error {
+	return &Error{Code: "invalid_token", Reason: reason, Status: http.StatusUnauthorized, Bearer: true, Cause: cause,
 		Description: "The token is unknown, expired or revoked, or not for this server"}
 }

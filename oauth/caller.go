@@ -57,7 +57,7 @@ func (s *Server) authenticateManager(ctx context.Context, r *http.Request, _ tim
 	case c.IsPublic():
 		return nil, invalidClient(errors.New("a public client may not manage sessions"))
 	case !c.Settings.ManageSessions:
-		return nil, &Error{Code: "unauthorized_client", Status: http.StatusForbidden, Description: "The client may not manage sessions: it has no manage_sessions"}
+		return nil, &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden, Description: "The client may not manage sessions: set manage_sessions"}
 	}
 	return &caller{tenant: c.tenant, client: c}, nil
 }

@@ -87,11 +87,11 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	asserted := form.Has("client_assertion") || form.Has("client_assertion_type")
 	switch {
 	case asserted && (len(headers) > 0 || c.secret != ""):
-		return credentials{}, invalidRequest("More than one method of client authentication")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "More than one method of client authentication")
 	case asserted:
 		return credentials{}, invalidClient(errors.New("client assertions are not supported"))
 	case len(headers) > 1:
-		return credentials{}, invalidRequest("More than one Authorization header")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "More than one Authorization header")
 	case len(headers) == 0 && c.id == "":
 		return credentials{}, invalidClient(errors.New("no credentials"))
 	case len(headers) == 0:
@@ -102,9 +102,9 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	case err != nil:
 		return credentials{}, invalidClient(err)
 	case c.secret != "":
-		return credentials{}, invalidRequest("More than one method of client authentication")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "More than one method of client authentication")
 	case c.id != "" && c.id != basic.id:
-		return credentials{}, invalidRequest("client_id differs from the authenticated client")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "client_id differs from the authenticated client")
 	}
 	return basic, nil
 }

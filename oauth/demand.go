@@ -17,12 +17,12 @@ const maxACRValues = 20
 func readDemand(form url.Values) (session.Demand, error) {
 	d := session.Demand{ACR: strings.Fields(form.Get("acr_values"))}
 	if len(d.ACR) > maxACRValues {
-		return d, invalidRequest("acr_values has more than 20 values")
+		return d, invalidRequest(ReasonParameterInvalid, "acr_values has more than 20 values")
 	}
 	if text := form.Get("max_age"); text != "" {
 		seconds, err := strconv.ParseUint(text, 10, 31)
 		if err != nil {
-			return d, invalidRequest("max_age must be a number of seconds")
+			return d, invalidRequest(ReasonParameterInvalid, "max_age must be a number of seconds")
 		}
 		d.MaxAge, d.Fresh = time.Duration(seconds)*time.Second, true
 	}
@@ -32,5 +32,6 @@ func readDemand(form url.Values) (session.Demand, error) {
 // unmetDemand refuses a result that would be weaker than what was demanded
 // (RFC 9470 §5). Nothing has been spent by then.
 func unmetDemand() *Error {
-	return refuse("unmet_authentication_requirements", "The user has to prove more, or anew: acr_values or max_age is not met")
+	return refuse("unmet_authentication_requirements", ReasonAuthenticationNotEnough,
+		"The authentication does not satisfy acr_values or max_age; re-authenticate the user")
 }

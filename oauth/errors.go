@@ -5,22 +5,32 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/ory/fosite"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
 )
 
 // Error is a refusal as it goes over the wire: an RFC's code, a sentence for
 // the developer, and a cause for the log alone.
 type Error struct {
 	Code        string // RFC 6749 §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 8693 §2.2.2, RFC 9470 §5
+	Reason      Reason // a word of docs/errors.md
 	Status      int
 	Description string // %x20-21 / %x23-5B / %x5D-7E; never a value of the request
-	Cause       error
 	RetryAfter  string // seconds
 	Bearer      bool   // about a bearer token, and challenged as one
+
+	// EndReason is why the session ended. It is set only where the caller has
+	// proved by a token that the session is its own.
+	EndReason session.EndReason
+
+	// For the log alone.
+	Cause              error
+	Expected, Received string // never a secret or a token
 }
 
 // Error implements error, for the log.
@@ -35,8 +45,8 @@ func (e *Error) Error() string {
 // Unwrap implements errors.Unwrap.
 func (e *Error) Unwrap() error { return e.Cause }
 
-func refuse(code, description string) *Error {
-	return &Error{Code: code, Status: http.StatusBadRequest, Description: description}
+func refuse(code string, reason Reason, description string) *Error {
+	return &Error{Code: code, Reason: reason, Status: http.StatusBadRequest, Description: description}
 }
 
 // because adds what only the log may know.
@@ -45,22 +55,49 @@ func (e *Error) because(cause error) *Error {
 	return e
 }
 
-func invalidRequest(description string) *Error { return refuse("invalid_request", description) }
-func invalidTarget(description string) *Error  { return refuse("invalid_target", description) }
-func invalidScope(description string) *Error   { return refuse("invalid_scope", description) }
+// compare adds, for the log, the value that was expected and the one that came.
+func (e *Error) compare(expected, received string) *Error {
+	e.Expected, e.Received = expected, received
+	return e
+}
 
-// invalidGrant has one text for every reason (CONFORMANCE R-RF-02).
-func invalidGrant(cause error) *Error {
-	return refuse("invalid_grant", "The refresh token is unknown, used, expired or revoked").because(cause)
+// ended adds why the session is over, for the session's own client.
+func (e *Error) ended(why session.EndReason) *Error {
+	e.EndReason = why
+	return e
+}
+
+func invalidRequest(reason Reason, description string) *Error {
+	return refuse("invalid_request", reason, description)
+}
+
+func invalidTarget(reason Reason, description string) *Error {
+	return refuse("invalid_target", reason, description)
+}
+
+func invalidScope(reason Reason, description string) *Error {
+	return refuse("invalid_scope", reason, description)
+}
+
+// invalidGrant has one description for every reason.
+func invalidGrant(reason Reason, cause error) *Error {
+	return refuse("invalid_grant", reason, "The refresh token is unknown, used, expired or revoked").because(cause)
 }
 
 // invalidClient is one answer to every failed authentication (R-CA-06).
 func invalidClient(cause error) *Error {
-	return &Error{Code: "invalid_client", Status: http.StatusUnauthorized, Description: "Client authentication failed", Cause: cause}
+	return &Error{Code: "invalid_client", Reason: ReasonClientAuthentication, Status: http.StatusUnauthorized, Description: "Client authentication failed", Cause: cause}
 }
 
 func unavailable(cause error) *Error {
-	return &Error{Code: "temporarily_unavailable", Status: http.StatusServiceUnavailable, RetryAfter: "1",
+	reason := ReasonUnavailable
+	switch {
+	case errors.Is(cause, errBusy), errors.Is(cause, errStreams):
+		reason = ReasonServerBusy
+	case errors.Is(cause, ErrIssuerUnavailable):
+		reason = ReasonIssuerUnavailable
+	}
+	return &Error{Code: "temporarily_unavailable", Reason: reason, Status: http.StatusServiceUnavailable, RetryAfter: "1",
 		Description: "The server cannot answer at the moment; try again", Cause: cause}
 }
 
@@ -78,8 +115,8 @@ func asError(err error) *Error {
 	case errors.As(err, &rfc):
 		return fromFosite(rfc)
 	default:
-		return &Error{Code: "server_error", Status: http.StatusInternalServerError,
-			Description: "The server met an error that it did not expect", Cause: err}
+		return &Error{Code: "server_error", Reason: ReasonServerError, Status: http.StatusInternalServerError,
+			Description: "The server encountered an unexpected condition", Cause: err}
 	}
 }
 
@@ -90,7 +127,7 @@ func fromFosite(rfc *fosite.RFC6749Error) *Error {
 	if rfc.ErrorField == "invalid_client" {
 		return invalidClient(cause)
 	}
-	return &Error{Code: rfc.ErrorField, Status: rfc.CodeField, Description: rfc.DescriptionField, Cause: cause}
+	return &Error{Code: rfc.ErrorField, Reason: ReasonRequestMalformed, Status: rfc.CodeField, Description: rfc.DescriptionField, Cause: cause}
 }
 
 // plainText keeps the characters that RFC 6749 §5.2 allows.
@@ -101,6 +138,22 @@ func plainText(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// maxLogged bounds a value from a request in a line of the log, in bytes.
+const maxLogged = 300
+
+// tokenLike is a run of characters that is long enough to be a secret or to be
+// part of a token. A UUID is shorter.
+var tokenLike = regexp.MustCompile(`[A-Za-z0-9_+-]{40,}`)
+
+// forLog shortens a value that may come from a stranger. Anybody can send a
+// token in the wrong parameter: the log must not have it whole.
+func forLog(value string) string {
+	if len(value) > maxLogged {
+		value = strings.ToValidUTF8(value[:maxLogged], "") + "..."
+	}
+	return tokenLike.ReplaceAllStringFunc(value, func(run string) string { return run[:6] + "..." })
 }
 
 // challenge tells how to authenticate: RFC 6750 §3 for a user, RFC 7617 for a
@@ -122,7 +175,8 @@ func (e *Error) challenge(issuer string) string {
 // writeError answers with a refusal (RFC 6749 §5.2).
 func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 	e := asError(err)
-	call.Outcome, call.Cause = e.Code, e.Cause
+	call.Outcome, call.Reason, call.Cause = e.Code, e.Reason, e.Cause
+	call.Expected, call.Received = forLog(e.Expected), forLog(e.Received)
 	if call.Cause == nil {
 		call.Cause = errors.New(e.Description) // a sentence of ours, without a value of the request
 	}
@@ -134,9 +188,11 @@ func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 		h.Set("Retry-After", e.RetryAfter)
 	}
 	writeJSON(w, e.Status, struct {
-		Error       string `json:"error,omitempty"`
-		Description string `json:"error_description,omitempty"`
-	}{e.Code, plainText(e.Description)})
+		Error       string            `json:"error,omitempty"`
+		Description string            `json:"error_description,omitempty"`
+		Reason      Reason            `json:"latchkey_reason,omitempty"`
+		EndReason   session.EndReason `json:"latchkey_end_reason,omitempty"`
+	}{e.Code, plainText(e.Description), e.Reason, e.EndReason})
 }
 
 // writeJSON answers with a document that nobody may keep.

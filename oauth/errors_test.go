@@ -46,10 +46,10 @@ func TestErrorsAreMappedInOnePlace(t *testing.T) {
 		code       string
 		retryAfter string
 	}{
-		{"a refusal of ours stays as it is", badSubject("it has expired").because(errors.New(secret)), 400, "invalid_request", ""},
-		{"one that was wrapped, too", fmt.Errorf("exchange: %w", invalidTarget("no")), 400, "invalid_target", ""},
+		{"a refusal of ours stays as it is", badSubject(ReasonSubjectTokenExpired, "exp has passed").because(errors.New(secret)), 400, "invalid_request", ""},
+		{"one that was wrapped, too", fmt.Errorf("exchange: %w", invalidTarget(ReasonTargetMalformed, "no")), 400, "invalid_target", ""},
 		{"a failed authentication", invalidClient(errors.New(secret)), 401, "invalid_client", ""},
-		{"a dead refresh token", invalidGrant(errors.New(secret)), 400, "invalid_grant", ""},
+		{"a dead refresh token", invalidGrant(ReasonRefreshUnknown, errors.New(secret)), 400, "invalid_grant", ""},
 		{"a database that does not answer", fmt.Errorf("%w: %s", models.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
 		{"an issuer that does not answer", fmt.Errorf("%w: %s", ErrIssuerUnavailable, secret), 503, "temporarily_unavailable", "1"},
 		{"too many signatures", errBusy, 503, "temporarily_unavailable", "1"},
@@ -72,7 +72,7 @@ func TestErrorsAreMappedInOnePlace(t *testing.T) {
 			if w.Code != row.status || body["error"] != row.code || h.Get("Retry-After") != row.retryAfter || call.Outcome != row.code {
 				t.Errorf("%d %s, Retry-After %q, logged as %q", w.Code, w.Body, h.Get("Retry-After"), call.Outcome)
 			}
-			if strings.Contains(w.Body.String(), secret) || len(body) != 2 || body["error_description"] != plainText(body["error_description"]) {
+			if strings.Contains(w.Body.String(), secret) || len(body) != 3 || body["latchkey_reason"] == "" || body["error_description"] != plainText(body["error_description"]) {
 				t.Errorf("it says too much: %s", w.Body)
 			}
 			if h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || h.Get("Content-Type") != "application/json" {

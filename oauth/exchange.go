@@ -3,6 +3,8 @@ package oauth
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -50,14 +52,14 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 	state, client := stateOf(request)
 	form := request.GetRequestForm()
 	if form.Has("actor_token") || form.Has("actor_token_type") {
-		return invalidRequest("Delegation is not supported")
+		return invalidRequest(ReasonParameterUnsupported, "actor_token: delegation is not supported")
 	}
 	token, tokenType := form.Get("subject_token"), form.Get("subject_token_type")
 	switch {
 	case token == "" || tokenType == "":
-		return invalidRequest("subject_token and subject_token_type are required")
+		return invalidRequest(ReasonParameterMissing, "subject_token and subject_token_type are required")
 	case subjectTypes[tokenType] == "" && tokenType != tokenTypeSession:
-		return invalidRequest("This subject_token_type is not supported")
+		return invalidRequest(ReasonParameterUnsupported, "This subject_token_type is not supported").compare(strings.Join(slices.Sorted(maps.Keys(subjectTypes)), " or ")+" or "+tokenTypeSession, tokenType)
 	}
 	x := &exchange{issuedType: tokenTypeAccess, deviceName: form.Get("latchkey_device_name")}
 	switch requested := form.Get("requested_token_type"); requested {
@@ -66,13 +68,13 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 		x.issuedType = tokenTypeJWT
 	case tokenTypeSession:
 		if x.issuedType = tokenTypeSession; !client.Settings.SessionToken {
-			return invalidRequest("The client gets no session tokens")
+			return invalidRequest(ReasonClientNotAllowed, "The client gets no session tokens: set session_token")
 		}
 	default:
-		return invalidRequest("This requested_token_type is not supported")
+		return invalidRequest(ReasonParameterUnsupported, "This requested_token_type is not supported").compare(tokenTypeAccess+" or "+tokenTypeSession, requested)
 	}
 	if utf8.RuneCountInString(x.deviceName) > maxDeviceName {
-		return invalidRequest("latchkey_device_name is longer than 100 characters")
+		return invalidRequest(ReasonParameterInvalid, "latchkey_device_name is longer than 100 characters")
 	}
 	var err error
 	if x.demand, err = readDemand(form); err != nil {
@@ -90,7 +92,7 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 	}
 	if text := form.Get("latchkey_session_token"); text != "" {
 		if x.issuedType == tokenTypeSession {
-			return invalidRequest("A step-up yields access tokens")
+			return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a step-up yields nothing else")
 		}
 		if x.raise, err = t.readRaised(ctx, client, text); err != nil {
 			return err
@@ -131,7 +133,7 @@ func (t *tokenExchange) askPolicy(ctx context.Context, c *Client, s *Subject) er
 		"user":   userVariable(s.sub, models.Overlay(stored, s.userAttributes)),
 	})
 	if verdict != true {
-		return badSubject("the policy of the client does not allow it").because(err)
+		return badSubject(ReasonPolicyDenied, "the allow rule of the client does not allow it").because(err)
 	}
 	return nil
 }
@@ -238,15 +240,17 @@ func (t *tokenExchange) refuseExchange(ctx context.Context, c *Client, x *exchan
 		if recorded != nil {
 			return recorded
 		}
-		return badSubject("it was used before")
-	case errors.Is(err, models.ErrUserDisabled), errors.Is(err, models.ErrUserUnknown):
-		return badSubject("its user may not sign in here").because(err)
+		return badSubject(ReasonSubjectTokenSpent, "it was used before; each client token is good for one exchange")
+	case errors.Is(err, models.ErrUserDisabled):
+		return badSubject(ReasonUserDisabled, "its user is disabled").because(err)
+	case errors.Is(err, models.ErrUserUnknown):
+		return badSubject(ReasonUserUnknown, "its user is unknown, and create_users is false").because(err)
 	case errors.Is(err, models.ErrNotPermitted):
-		return badSubject("its issuer, or the client, is switched off").because(err)
+		return badSubject(ReasonSignInDisabled, "its issuer, the client or the tenant is disabled").because(err)
 	case errors.Is(err, models.ErrSessionLimit):
-		return invalidRequest("session limit reached")
+		return invalidRequest(ReasonSessionLimit, "session limit reached: the user has as many sessions as max_sessions_per_user allows")
 	case errors.Is(err, models.ErrTooLarge):
-		return badSubject("an attribute that it yields is larger than 4 KiB").because(err)
+		return badSubject(ReasonSubjectTokenMapping, "an attribute that it yields is larger than 4 KiB").because(err)
 	default:
 		return err
 	}

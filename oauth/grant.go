@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/ory/fosite"
 
@@ -87,9 +88,9 @@ func (grantGate) HandleTokenEndpointRequest(_ context.Context, request fosite.Ac
 	grant := request.GetRequestForm().Get("grant_type")
 	switch {
 	case !slices.Contains(grantTypes, grant):
-		return refuse("unsupported_grant_type", "There is no such grant here")
+		return refuse("unsupported_grant_type", ReasonGrantUnsupported, "Unsupported grant_type").compare(strings.Join(grantTypes, " or "), grant)
 	case !slices.Contains(client.GetGrantTypes(), grant):
-		return refuse("unauthorized_client", "The client may not use this grant")
+		return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; see its grants").compare(strings.Join(client.GetGrantTypes(), " or "), grant)
 	default:
 		return fosite.ErrUnknownRequest // the next handler's turn
 	}

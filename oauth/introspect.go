@@ -38,7 +38,7 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) 
 		}
 		token := r.PostForm.Get("token")
 		if token == "" {
-			return invalidRequest("token is missing")
+			return invalidRequest(ReasonParameterMissing, "token is required")
 		}
 		state := &introspectState{caller: call.Client}
 		if _, _, err := s.provider.IntrospectToken(ctx, token, fosite.TokenUse(r.PostForm.Get("token_type_hint")), state); err != nil {

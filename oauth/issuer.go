@@ -3,10 +3,10 @@ package oauth
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,10 +125,10 @@ func (e *issuerEntry) accepts(c *Client) bool {
 func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *joseHeader) error {
 	alg := algorithmName(h.Alg)
 	if !slices.Contains(e.algorithms, alg) {
-		return errors.New("its alg is not accepted")
+		return e.badAlgorithm(h.Alg)
 	}
 	if e.source == nil {
-		return verifyShared(token, e.secret)
+		return e.verifyShared(token)
 	}
 	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool {
 		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && fitsAlgorithm(k, alg)
@@ -137,9 +137,9 @@ func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jose
 	case err != nil:
 		return err
 	case len(keys) == 0:
-		return errors.New("no key of its issuer fits it")
+		return badSubject(ReasonSubjectTokenKey, "no key of its issuer has its kid and alg").compare("", h.Alg+" "+h.Kid)
 	case h.Kid == "" && len(keys) > 1:
-		return errors.New("it has no kid, and more than one key fits")
+		return badSubject(ReasonSubjectTokenKey, "it has no kid, and its issuer has several keys for its alg")
 	}
 	set := &oidc.StaticKeySet{}
 	for _, k := range keys {
@@ -149,9 +149,19 @@ func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jose
 		set.PublicKeys = append(set.PublicKeys, k.Key)
 	}
 	if _, err := set.VerifySignature(ctx, token); err != nil {
-		return errors.New("its signature is wrong")
+		return badSignature(err)
 	}
 	return nil
+}
+
+// badAlgorithm refuses a client token whose alg the entry does not accept.
+func (e *issuerEntry) badAlgorithm(alg string) *Error {
+	return badSubject(ReasonSubjectTokenAlgorithm, "alg in its header is not accepted; see algorithms of the trusted issuer").
+		compare(strings.Join(e.algorithms, " or "), alg)
+}
+
+func badSignature(cause error) *Error {
+	return badSubject(ReasonSubjectTokenSignature, "its signature does not match the key of its issuer").because(cause)
 }
 
 // algorithmName gives the two names of EdDSA over Curve25519 as one.
@@ -169,13 +179,13 @@ func verifyEd25519(token string, key any) bool {
 	return ok && err == nil && ed25519.Verify(public, []byte(signed), raw)
 }
 
-func verifyShared(token string, secret []byte) error {
+func (e *issuerEntry) verifyShared(token string) error {
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.HS256})
 	if err != nil {
-		return errors.New("its alg is not accepted")
+		return e.badAlgorithm("").because(err)
 	}
-	if _, err := signed.Verify(secret); err != nil {
-		return errors.New("its signature is wrong")
+	if _, err := signed.Verify(e.secret); err != nil {
+		return badSignature(err)
 	}
 	return nil
 }

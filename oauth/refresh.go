@@ -43,14 +43,14 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, request f
 	r := &refresh{form: request.GetRequestForm()}
 	text := r.form.Get("refresh_token")
 	if text == "" {
-		return invalidRequest("refresh_token is missing")
+		return invalidRequest(ReasonParameterMissing, "refresh_token is required")
 	}
 	var err error
 	if r.presented, err = g.keys.parseHandle(client.TenantID, text); err != nil {
-		return invalidGrant(err)
+		return invalidGrant(ReasonRefreshUnknown, err)
 	}
 	if r.presented.kind != refreshToken {
-		return invalidGrant(errNotOurs)
+		return invalidGrant(ReasonRefreshUnknown, errNotOurs)
 	}
 	state.call.SessionID = r.presented.session.String()
 	if r.narrows() {
@@ -69,7 +69,7 @@ func (g *refreshGrant) askNarrowing(ctx context.Context, c *Client, r *refresh) 
 	row, err := g.store.Session(ctx, c.TenantID, r.presented.session)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
-		return invalidGrant(err)
+		return invalidGrant(ReasonRefreshUnknown, err)
 	case err != nil:
 		return err
 	case !c.alive(row, g.now()) || g.keys.place(row, r.presented) < current:
@@ -149,7 +149,7 @@ func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presen
 		}
 		row, err = g.store.Session(ctx, c.TenantID, presented.session)
 		if errors.Is(err, models.ErrNotFound) {
-			return nil, handle{}, invalidGrant(err)
+			return nil, handle{}, invalidGrant(ReasonRefreshUnknown, err)
 		}
 		if err != nil {
 			return nil, handle{}, err
@@ -221,7 +221,7 @@ func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Sessi
 	if _, ended, over := row.Lifetime().Ended(now); over {
 		why += ": " + string(ended)
 	}
-	return invalidGrant(errors.New(why))
+	return invalidGrant(ReasonRefreshUnknown, errors.New(why))
 }
 
 // noteRetry looks at where a retry comes from. Two parties who share a stolen

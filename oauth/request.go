@@ -16,6 +16,9 @@ const (
 	MaxBody       = 64 << 10
 	maxParameters = 100
 	maxToken      = 16 << 10
+
+	// maxShownName bounds the name of a parameter in an answer.
+	maxShownName = 40
 )
 
 // repeatable parameters may occur more than once (RFC 8693 §2.1, RFC 8707 §2).
@@ -33,7 +36,7 @@ var confidential = []string{
 func parseForm(r *http.Request) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || len(r.Header.Values("Content-Type")) > 1 || mediaType != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest("The body must be application/x-www-form-urlencoded")
+		return nil, invalidRequest(ReasonRequestMalformed, "The body must be application/x-www-form-urlencoded")
 	}
 	if _, err := parseQuery(r); err != nil {
 		return nil, err
@@ -42,11 +45,11 @@ func parseForm(r *http.Request) (url.Values, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		e := invalidRequest("The body is larger than 64 KiB")
+		e := invalidRequest(ReasonRequestTooLarge, "The body is larger than 64 KiB")
 		e.Status = http.StatusRequestEntityTooLarge
 		return nil, e
 	case err != nil:
-		return nil, invalidRequest("The body could not be read").because(err)
+		return nil, invalidRequest(ReasonRequestMalformed, "The body could not be read").because(err)
 	}
 	form, err := parseValues(string(body))
 	if err != nil {
@@ -60,11 +63,11 @@ func parseForm(r *http.Request) (url.Values, error) {
 func parseQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, invalidRequest("The query of the URL is malformed")
+		return nil, invalidRequest(ReasonRequestMalformed, "The query of the URL is malformed")
 	}
 	for _, name := range confidential {
 		if query.Has(name) {
-			return nil, invalidRequest("Credentials and tokens belong in the body, not in the URL")
+			return nil, invalidRequest(ReasonCredentialsInURL, name+" belongs in the body, not in the URL")
 		}
 	}
 	return query, nil
@@ -74,19 +77,19 @@ func parseQuery(r *http.Request) (url.Values, error) {
 // (RFC 6749 §3.2).
 func parseValues(text string) (url.Values, error) {
 	if strings.Count(text, "&") >= maxParameters {
-		return nil, invalidRequest("More than 100 parameters")
+		return nil, invalidRequest(ReasonRequestTooLarge, "More than 100 parameters")
 	}
 	all, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, invalidRequest("The parameters are not properly form-encoded")
+		return nil, invalidRequest(ReasonRequestMalformed, "The parameters are not properly form-encoded")
 	}
 	form := url.Values{}
 	for name, values := range all {
 		if malformed(name) || slices.ContainsFunc(values, malformed) {
-			return nil, invalidRequest("The parameters must be UTF-8 without NUL")
+			return nil, invalidRequest(ReasonRequestMalformed, "The parameters must be UTF-8 without NUL")
 		}
 		if len(values) > 1 && !slices.Contains(repeatable, name) {
-			return nil, invalidRequest("A parameter occurs more than once")
+			return nil, repeated(name)
 		}
 		if values = slices.DeleteFunc(values, func(v string) bool { return v == "" }); len(values) > 0 {
 			form[name] = values
@@ -94,10 +97,19 @@ func parseValues(text string) (url.Values, error) {
 	}
 	for _, name := range confidential {
 		if len(form.Get(name)) > maxToken {
-			return nil, invalidRequest("A token is longer than 16 KiB")
+			return nil, invalidRequest(ReasonRequestTooLarge, name+" is longer than 16 KiB")
 		}
 	}
 	return form, nil
+}
+
+// repeated refuses a parameter that occurs more than once (RFC 6749 §3.2). Its
+// name comes from a stranger, so it is shown only where it is short.
+func repeated(name string) *Error {
+	if name = plainText(name); len(name) > maxShownName {
+		name = name[:maxShownName] + "..."
+	}
+	return invalidRequest(ReasonParameterRepeated, "The parameter "+name+" occurs more than once")
 }
 
 func malformed(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }

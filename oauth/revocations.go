@@ -57,8 +57,8 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 func (c *Client) hearsOf(audience []string) error {
 	for _, a := range audience {
 		if c.Settings.Introspect != models.IntrospectAll && !c.in([]string{a}) {
-			return &Error{Code: "unauthorized_client", Status: http.StatusForbidden,
-				Description: "The client does not hear of tokens for this audience: it is neither its id nor one of its resource_identifiers"}
+			return &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden,
+				Description: "The client may not follow revocations for this audience: it is not the client's id or one of its resource_identifiers"}
 		}
 	}
 	return nil
@@ -73,7 +73,7 @@ func askedPosition(c *Client, query url.Values) (models.Position, error) {
 	case 1:
 		return parseCursor(c, given[0])
 	default:
-		return models.Position{}, invalidRequest("A parameter occurs more than once")
+		return models.Position{}, repeated("cursor")
 	}
 }
 

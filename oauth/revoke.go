@@ -36,7 +36,7 @@ type revocation struct{ *Server }
 func (v *revocation) RevokeToken(ctx context.Context, token string, _ fosite.TokenType, by fosite.Client) error {
 	client, now := by.(*Client), v.now()
 	if token == "" {
-		return invalidRequest("token is missing")
+		return invalidRequest(ReasonParameterMissing, "token is required")
 	}
 	revoke := v.revokeAccess
 	if strings.HasPrefix(token, "lk_") {
@@ -50,13 +50,15 @@ func (v *revocation) RevokeToken(ctx context.Context, token string, _ fosite.Tok
 }
 
 // foreignToken refuses to revoke another client's token (RFC 7009 §2.1).
-func foreignToken() *Error { return refuse("invalid_grant", "The token was issued to another client") }
+func foreignToken() *Error {
+	return refuse("invalid_grant", ReasonTokenOtherClient, "The token was issued to another client")
+}
 
 func (v *revocation) revokeAccess(ctx context.Context, c *Client, token string, now time.Time) error {
 	o, err := v.verifyOwn(ctx, c.tenant, token, now)
 	switch {
 	case errors.Is(err, errOtherKind):
-		return refuse("unsupported_token_type", "Tokens of this kind cannot be revoked")
+		return refuse("unsupported_token_type", ReasonTokenKind, "Tokens of this kind cannot be revoked")
 	case err != nil:
 		return err
 	case o.client.ID != c.ID:

@@ -17,13 +17,13 @@ func parseScope(text string) ([]string, error) {
 	var scopes []string
 	for _, token := range strings.Split(text, " ") {
 		if !scopeToken(token) {
-			return nil, invalidScope("scope is malformed")
+			return nil, invalidScope(ReasonScopeMalformed, "scope is malformed: its names are printable ASCII without quotes and backslashes, separated by spaces")
 		}
 		if !slices.Contains(scopes, token) {
 			scopes = append(scopes, token)
 		}
 		if len(scopes) > MaxScopes {
-			return nil, invalidScope("More than 100 scopes")
+			return nil, invalidScope(ReasonScopeMalformed, "scope has more than 100 names")
 		}
 	}
 	return scopes, nil
@@ -50,7 +50,7 @@ func grantScope(c *Client, text string) ([]string, error) {
 		return c.Settings.Scope(), nil
 	}
 	if !subset(asked, c.Settings.Scopes) {
-		return nil, invalidScope("The client may not have every scope that it asks for")
+		return nil, invalidScope(ReasonScopeNotAllowed, "scope goes beyond the scopes of the client").compare(strings.Join(c.Settings.Scopes, " "), text)
 	}
 	return asked, nil
 }
@@ -65,7 +65,7 @@ func narrowScope(c *Client, granted []string, text string) ([]string, error) {
 	if asked == nil {
 		asked = granted
 	} else if !subset(asked, granted) {
-		return nil, invalidScope("The session was not granted every scope that is asked for")
+		return nil, invalidScope(ReasonScopeNotAllowed, "scope goes beyond what the session was granted").compare(strings.Join(granted, " "), text)
 	}
 	return intersect(asked, c.Settings.Scopes), nil
 }

@@ -157,7 +157,11 @@ type Call struct {
 	Grant     string
 	SessionID string
 	Outcome   string // "", or the error code that was answered
-	Cause     error  // for the log alone
+	Reason    Reason // "", or why it was refused
+
+	// For the log alone.
+	Cause              error
+	Expected, Received string
 }
 
 type callKey struct{}
@@ -187,7 +191,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn fu
 func (s *Server) Token(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
 		if call.Grant = r.PostForm.Get("grant_type"); call.Grant == "" {
-			return invalidRequest("grant_type is missing")
+			return invalidRequest(ReasonParameterMissing, "grant_type is required")
 		}
 		state := &grantState{call: call}
 		request, err := s.provider.NewAccessRequest(ctx, r, state)

@@ -113,7 +113,7 @@ func (s *Server) end(ctx context.Context, w http.ResponseWriter, q sessionReques
 // sessionOf finds a session by its id. Another user's is as unknown as one that
 // nobody has.
 func (s *Server) sessionOf(ctx context.Context, who *caller, sid string) (*models.Session, error) {
-	unknown := &Error{Code: "not_found", Status: http.StatusNotFound, Description: "There is no such session"}
+	unknown := &Error{Code: "not_found", Reason: ReasonSessionNotFound, Status: http.StatusNotFound, Description: "There is no such session"}
 	id, err := models.ParseSessionID(sid)
 	if err != nil {
 		return nil, unknown

@@ -23,7 +23,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 		}
 		seconds, err := strconv.ParseUint(r.PostForm.Get("expires_in"), 10, 31)
 		if err != nil || seconds == 0 {
-			return invalidRequest("expires_in must be a number of seconds, at least 1")
+			return invalidRequest(ReasonParameterInvalid, "expires_in must be a number of seconds, at least 1")
 		}
 		row, err := s.sessionOf(ctx, who, r.PathValue("sid"))
 		if err != nil {
@@ -53,13 +53,13 @@ func (who *caller) extended(row *models.Session, now time.Time, by time.Duration
 	}
 	most := client.Settings.MaxLifetime
 	if most == nil {
-		return time.Time{}, invalidRequest("Sessions of this client cannot be extended: it has no max_lifetime")
+		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "Sessions of this client cannot be extended: it has no max_lifetime")
 	}
 	end, ok := row.Lifetime().Extended(now, by, most.Of())
 	if !ok {
-		return time.Time{}, invalidRequest("The session has lived for the max_lifetime of its client")
+		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "The session has lived for the max_lifetime of its client")
 	}
 	return end, nil
 }
 
-func sessionOver() *Error { return invalidRequest("The session is over") }
+func sessionOver() *Error { return invalidRequest(ReasonSessionEnded, "The session has ended") }

@@ -49,11 +49,11 @@ func (q sessionRequest) subject() (string, error) {
 	named := q.query.Get("sub")
 	switch {
 	case q.who.own == nil && named == "":
-		return "", invalidRequest("sub is missing: the user whose sessions are meant")
+		return "", invalidRequest(ReasonParameterMissing, "sub is required: the user whose sessions are meant")
 	case q.who.own == nil:
 		return named, nil
 	case named != "":
-		return "", invalidRequest("sub is for back ends; a token is about its own user")
+		return "", invalidRequest(ReasonParameterUnsupported, "sub is for back ends that authenticate by Basic; a bearer token names its own user")
 	default:
 		return q.who.own.Subject, nil
 	}
@@ -67,9 +67,9 @@ func (q sessionRequest) except() (models.SessionID, error) {
 	case q.who.own != nil && scope == "others":
 		return q.who.own.ID, nil
 	case q.who.own == nil:
-		return models.SessionID{}, invalidRequest("scope is for users; a back end ends all sessions of sub")
+		return models.SessionID{}, invalidRequest(ReasonParameterUnsupported, "scope is for bearer tokens; a back end ends all sessions of sub")
 	default:
-		return models.SessionID{}, invalidRequest("scope must be others or all")
+		return models.SessionID{}, invalidRequest(ReasonParameterInvalid, "scope must be others or all")
 	}
 }
 
@@ -79,13 +79,13 @@ func (q sessionRequest) page() (after models.SessionCursor, limit int, err error
 	if text := q.query.Get("limit"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 16)
 		if err != nil || n < 1 || n > maxPage {
-			return after, 0, invalidRequest("limit must be 1 to 200")
+			return after, 0, invalidRequest(ReasonParameterInvalid, "limit must be a number from 1 to 200")
 		}
 		limit = int(n)
 	}
 	if text := q.query.Get("cursor"); text != "" {
 		if after, err = models.ParseSessionCursor(text); err != nil {
-			return after, 0, invalidRequest("cursor is none that a list has handed out").because(err)
+			return after, 0, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use next_cursor from the previous page").because(err)
 		}
 	}
 	return after, limit, nil

@@ -39,10 +39,10 @@ func parseStatusList(name string) (list int64, ok bool) {
 func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
 		if r.URL.Query().Has("time") {
-			return &Error{Code: "not_implemented", Status: http.StatusNotImplemented, Description: "There are no lists of the past"} // §8.4
+			return &Error{Code: "not_implemented", Reason: ReasonNotImplemented, Status: http.StatusNotImplemented, Description: "There are no lists of the past"} // §8.4
 		}
 		if accepted := r.Header.Values("Accept"); strings.Join(accepted, "") != "" && quality(accepted, statusListJWT, "application/*", "*/*") == 0 {
-			return &Error{Code: "not_acceptable", Status: http.StatusNotAcceptable, Description: "A status list is " + statusListJWT}
+			return &Error{Code: "not_acceptable", Reason: ReasonNotAcceptable, Status: http.StatusNotAcceptable, Description: "A status list is " + statusListJWT}
 		}
 		list, named := parseStatusList(r.PathValue("list"))
 		if !named {
@@ -61,7 +61,7 @@ func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) 
 }
 
 func noStatusList(cause error) *Error {
-	return (&Error{Code: "not_found", Status: http.StatusNotFound, Description: "There is no such status list"}).because(cause)
+	return (&Error{Code: "not_found", Reason: ReasonNotFound, Status: http.StatusNotFound, Description: "There is no such status list"}).because(cause)
 }
 
 // write answers with the token, compressed if the caller likes that. A shared

@@ -28,10 +28,10 @@ func (r *raising) moves(k *Keys) bool {
 	return r.presented.kind != 0 && k.all[r.presented.version] != nil
 }
 
-// invalidSession is one answer to every token that names no session which it
-// may raise.
-func invalidSession(cause error) *Error {
-	return refuse("invalid_grant", "The session is unknown or over, or this token may not raise it").because(cause)
+// invalidSession has one description for every token that names no session
+// which it may raise.
+func invalidSession(reason Reason, cause error) *Error {
+	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or replaced, or its session has ended").because(cause)
 }
 
 // readRaised reads latchkey_session_token: a refresh token, a session token,
@@ -42,27 +42,27 @@ func (t *tokenExchange) readRaised(ctx context.Context, c *Client, text string) 
 	}
 	h, err := t.keys.parseHandle(c.TenantID, text)
 	if err != nil {
-		return nil, invalidSession(err)
+		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	}
 	return &raising{id: h.session, presented: h}, nil
 }
 
 func (t *tokenExchange) readRaisedByAccess(ctx context.Context, c *Client, text string) (*raising, error) {
 	if c.IsPublic() {
-		return nil, invalidRequest("A public client names the session by its refresh token or session token")
+		return nil, invalidRequest(ReasonParameterUnsupported, "A public client names the session by its refresh token or session token")
 	}
 	o, err := t.verifyOwn(ctx, c.tenant, text, t.now())
 	switch {
 	case errors.Is(err, errNotOurs), errors.Is(err, errOtherKind):
-		return nil, invalidSession(err)
+		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return nil, err
 	case o.client.ID != c.ID, !t.now().Before(o.exp):
-		return nil, invalidSession(errors.New("another client's access token, or an expired one"))
+		return nil, invalidSession(ReasonSessionTokenUnknown, errors.New("another client's access token, or an expired one"))
 	}
 	id, err := models.ParseSessionID(o.sid)
 	if err != nil {
-		return nil, invalidSession(err)
+		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	}
 	return &raising{id: id}, nil
 }
@@ -73,13 +73,13 @@ func (t *tokenExchange) askRaise(ctx context.Context, c *Client, x *exchange, fo
 	row, err := t.store.Session(ctx, c.TenantID, x.raise.id)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
-		return invalidSession(err)
+		return invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return err
 	case !c.alive(row, t.now()):
-		return invalidSession(errors.New("over, or another client's"))
+		return invalidSession(ReasonSessionTokenUnknown, errors.New("over, or another client's"))
 	case x.raise.presented.kind != 0 && t.keys.place(row, x.raise.presented) == forged:
-		return invalidSession(errors.New("its secret is not the one of its generation"))
+		return invalidSession(ReasonSessionTokenUnknown, errors.New("its secret is not the one of its generation"))
 	case row.Subject != x.subject.sub:
 		return t.refuseStranger(ctx, x, row)
 	}
@@ -98,7 +98,7 @@ func (t *tokenExchange) refuseStranger(ctx context.Context, x *exchange, row *mo
 	if err := t.store.AddEvent(ctx, row.Event(t.now(), models.EventStepUpRefused, details)); err != nil {
 		return err
 	}
-	return badSubject("it is not of the session's user")
+	return badSubject(ReasonSubjectTokenOtherUser, "it is not of the session's user; set share_subjects on both issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)
 }
 
 // askRaised asks whether the session, with what was newly proved, is what the
@@ -106,7 +106,7 @@ func (t *tokenExchange) refuseStranger(ctx context.Context, x *exchange, row *mo
 func (x *exchange) askRaised(c *Client, row *models.Session, now time.Time) error {
 	raised := session.Raise(row.Factors, x.subject.factors)
 	if text, err := encodeJSON(session.AMR(raised)); err != nil || len(text) > maxAMR {
-		return badSubject("the session would have too many factors")
+		return badSubject(ReasonSubjectTokenClaims, "the session would have too many factors")
 	}
 	return x.assure(c, raised, later(row.AuthTime, x.subject.authTime), now)
 }
@@ -154,7 +154,7 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 // was presented, whose successor it returns.
 func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call *Call, now time.Time) (successor handle, err error) {
 	if !c.alive(row, now) {
-		return handle{}, invalidSession(errors.New("over, or another client's"))
+		return handle{}, invalidSession(ReasonSessionTokenUnknown, errors.New("over, or another client's"))
 	}
 	if err := x.askRaised(c, row, now); err != nil {
 		return handle{}, err
@@ -165,7 +165,7 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 			return handle{}, err
 		}
 	case presented.kind != 0 && t.keys.place(row, presented) != current:
-		return handle{}, invalidSession(errors.New("replaced"))
+		return handle{}, invalidSession(ReasonSessionTokenUnknown, errors.New("replaced"))
 	}
 	before := row.ACR()
 	row.Factors, row.KeptACR = session.Raise(row.Factors, x.subject.factors), c.tenant.keptACR(x.acr)
@@ -216,7 +216,7 @@ func (t *tokenExchange) refuseRaise(ctx context.Context, call *Call, c *Client, 
 	case errors.As(err, &refused) && x.raise.presented.kind == refreshToken:
 		return (&refreshGrant{t.Server}).refuse(ctx, call, &refused.row, x.raise.presented, refused.outcome, now)
 	case errors.As(err, &refused), errors.Is(err, models.ErrNotFound):
-		return invalidSession(err)
+		return invalidSession(ReasonSessionTokenUnknown, err)
 	default:
 		return t.refuseExchange(ctx, c, x, now, err)
 	}

@@ -41,56 +41,58 @@ type Subject struct {
 
 // badSubject refuses a client token: invalid_request whatever the reason
 // (RFC 8693 §2.2.2).
-func badSubject(reason string) *Error {
-	return invalidRequest("The subject_token is refused: " + reason)
+func badSubject(reason Reason, why string) *Error {
+	return invalidRequest(reason, "The subject_token is refused: "+why)
+}
+
+// malformedSubject refuses a client token that cannot be read.
+func malformedSubject(cause error) *Error {
+	return badSubject(ReasonSubjectTokenMalformed, "it is not a well-formed JWT").because(cause)
 }
 
 // verifySubject checks a client token of the given type, cheap checks before
 // those that may fetch a key. Nothing is written.
 func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType string) (*Subject, error) {
 	if strings.HasPrefix(token, "lk_") {
-		return nil, badSubject("it is not a client token")
+		return nil, badSubject(ReasonSubjectTokenMalformed, "it is a Latchkey token, not a client token; check subject_token_type")
 	}
 	header, err := compactHeader(token)
 	if err != nil {
-		return nil, badSubject("it is not a well-formed JWT").because(err)
+		return nil, malformedSubject(err)
 	}
 	signingInput, _, _ := cutLast(token, ".")
 	_, encoded, _ := cutLast(signingInput, ".")
 	payload, err := canonicalBase64(encoded)
 	if err != nil {
-		return nil, badSubject("it is not a well-formed JWT").because(err)
+		return nil, malformedSubject(err)
 	}
 	claims, err := models.ParseObject(payload)
 	if err != nil {
-		return nil, badSubject("it is not a well-formed JWT").because(err)
+		return nil, malformedSubject(err)
 	}
 	entry, err := c.tenant.chooseIssuer(c, claims, subjectTypes[tokenType], s.registry.base)
 	if err != nil {
 		return nil, err
 	}
 	if err := entry.checkTyp(header.Typ); err != nil {
-		return nil, badSubject(err.Error())
+		return nil, err
 	}
 	now := s.now()
 	sub := &Subject{entry: entry, claims: claims}
 	if err := sub.checkTimes(now); err != nil {
-		return nil, badSubject(err.Error())
+		return nil, err
 	}
 	if err := sub.checkParties(c); err != nil {
-		return nil, badSubject(err.Error())
+		return nil, err
 	}
 	if err := entry.verifySignature(ctx, token, header); err != nil {
-		if errors.Is(err, ErrIssuerUnavailable) {
-			return nil, err
-		}
-		return nil, badSubject(err.Error())
+		return nil, err
 	}
 	if err := sub.readAssertions(now); err != nil {
-		return nil, badSubject(err.Error())
+		return nil, err
 	}
 	if err := sub.mark(signingInput); err != nil {
-		return nil, badSubject(err.Error())
+		return nil, err
 	}
 	return sub, sub.mapUser(c)
 }
@@ -101,33 +103,53 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base string) (*issuerEntry, error) {
 	iss, _ := claims["iss"].(string)
 	if iss == "" || ownIssuer(base, iss) {
-		return nil, badSubject("its issuer is not trusted here")
+		return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant").compare(t.issuerNames(), iss)
 	}
 	var known, otherType bool
+	var expected []string // audiences
 	aud, err := stringOrList(claims["aud"])
 	for _, e := range t.issuers {
 		if e.Settings.Issuer != iss || e.Settings.TokenType != tokenType || e.Disabled {
 			otherType = otherType || e.Settings.Issuer == iss && !e.Disabled
 			continue
 		}
-		known = true
+		known, expected = true, append(expected, e.audiences...)
 		if err == nil && e.forUs(aud) {
 			if !e.accepts(c) {
-				return nil, badSubject("this client may not bring tokens of its issuer")
+				return nil, badSubject(ReasonSubjectTokenClient, "the client may not bring tokens of its issuer; see clients and public_clients of the trusted issuer").compare(e.clientNames(), c.ID)
 			}
 			return e, nil
 		}
 	}
 	switch {
 	case known:
-		return nil, badSubject("its audience is another one")
+		return nil, badSubject(ReasonSubjectTokenAudience, "aud does not match the audiences of its trusted issuer").compare(strings.Join(expected, " "), strings.Join(aud, " "))
 	case t.broken["issuer "+iss]:
 		return nil, errors.New("the trusted issuer's configuration is unusable on this node")
 	}
 	if otherType {
-		return nil, badSubject("its issuer is not trusted here for this subject_token_type").because(errors.New("the issuer's entry has another token_type"))
+		return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
+			because(errors.New("the issuer's entry has another token_type")).compare(t.issuerNames(), iss)
 	}
-	return nil, badSubject("its issuer is not trusted here for this subject_token_type").because(errors.New("no entry has this issuer"))
+	return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
+		because(errors.New("no entry has this issuer")).compare(t.issuerNames(), iss)
+}
+
+// issuerNames lists the trusted issuers, for the log.
+func (t *Tenant) issuerNames() string {
+	var names []string
+	for _, e := range t.issuers {
+		names = append(names, e.Settings.Issuer+" ("+e.Settings.TokenType+")")
+	}
+	return strings.Join(names, " ")
+}
+
+// clientNames lists who may bring tokens of the entry, for the log.
+func (e *issuerEntry) clientNames() string {
+	if len(e.Settings.Clients) > 0 {
+		return strings.Join(e.Settings.Clients, " ")
+	}
+	return "a client with a secret"
 }
 
 // forUs says whether every audience is on the entry's list: one stranger
@@ -142,21 +164,23 @@ func (s *Subject) mapUser(c *Client) error {
 	mapped, err := e.subject.evaluate(variables)
 	text, ok := mapped.(string)
 	if err != nil || !ok || text == "" {
-		return badSubject("its claims yield no subject").because(err)
+		return badSubject(ReasonSubjectTokenSubject, "the subject expression of its trusted issuer yields no text").because(err)
 	}
 	s.sub = e.Settings.SubjectPrefix + text
 	if !validSubject(s.sub) {
-		return badSubject("its subject is not 1 to 255 printable ASCII characters")
+		return badSubject(ReasonSubjectTokenSubject, "its subject is not 1 to 255 printable ASCII characters").compare("", s.sub)
 	}
 	if c.tenant.clientIDs[s.sub] || !e.Settings.SpeaksFor(s.sub, c.tenant.namespaces) {
-		return badSubject("its issuer may not vouch for this subject")
+		return badSubject(ReasonSubjectTokenNamespace, "its subject is a client id, or lies in the subject_prefix of another trusted issuer").compare(e.Settings.SubjectPrefix, s.sub)
 	}
 	var failure error
-	fail := func(name string, err error) { failure = badSubject("its claims cannot be mapped").because(err) }
+	fail := func(name string, err error) {
+		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").because(err)
+	}
 	s.userAttributes = e.userAttributes.evaluate(variables, fail)
 	s.sessionAttributes = e.sessionAttributes.evaluate(variables, fail)
 	if failure == nil && containsNUL(s.userAttributes, s.sessionAttributes) {
-		failure = badSubject("its claims contain NUL")
+		failure = badSubject(ReasonSubjectTokenMapping, "its claims contain NUL")
 	}
 	return failure
 }

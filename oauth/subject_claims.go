@@ -17,15 +17,23 @@ func (e *issuerEntry) checkTyp(typ string) error {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	switch {
 	case slices.Contains(foreignTypes, typ):
-		return errors.New("its typ says that it is for something else")
+		return badSubject(ReasonSubjectTokenTyp, "typ in its header marks a token for another purpose").compare(e.acceptedTyp(), typ)
 	case typ == "", typ == "jwt", e.Settings.Typ != "" && typ == strings.TrimPrefix(strings.ToLower(e.Settings.Typ), "application/"):
 		return nil
 	default:
-		return errors.New("its typ is not the expected one")
+		return badSubject(ReasonSubjectTokenTyp, "typ in its header does not match; see typ of the trusted issuer").compare(e.acceptedTyp(), typ)
 	}
 }
 
-// checkTimes asks exp, iat and nbf, the token's life and its age.
+// acceptedTyp lists the types that checkTyp accepts, for the log.
+func (e *issuerEntry) acceptedTyp() string {
+	if e.Settings.Typ != "" {
+		return "JWT or " + e.Settings.Typ
+	}
+	return typJWT
+}
+
+// checkTimes checks exp, iat and nbf, the token's lifetime and its age.
 func (s *Subject) checkTimes(now time.Time) error {
 	e := s.entry
 	exp, hasExp, err1 := numericDate(s.claims["exp"])
@@ -33,29 +41,37 @@ func (s *Subject) checkTimes(now time.Time) error {
 	nbf, hasNbf, err3 := numericDate(s.claims["nbf"])
 	switch {
 	case errors.Join(err1, err2, err3) != nil:
-		return errors.New("exp, iat or nbf is not a time")
+		return badClaims("exp, iat or nbf is not a number of seconds since 1970")
 	case !hasExp || !hasIat:
-		return errors.New("exp and iat are required")
+		return badClaims("exp and iat are required")
 	case !now.Before(exp.Add(e.leeway())):
-		return errors.New("it has expired")
-	case iat.After(now.Add(e.leeway())), hasNbf && nbf.After(now.Add(e.leeway())):
-		return errors.New("it is not valid yet")
+		return badSubject(ReasonSubjectTokenExpired, "exp has passed").compare("after "+timestamp(now.Add(-e.leeway())), timestamp(exp))
+	case iat.After(now.Add(e.leeway())):
+		return badSubject(ReasonSubjectTokenNotYetValid, "iat lies in the future; check the clock of its issuer").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(iat))
+	case hasNbf && nbf.After(now.Add(e.leeway())):
+		return badSubject(ReasonSubjectTokenNotYetValid, "nbf lies in the future").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(nbf))
 	case now.Sub(iat) > e.maxAge()+e.leeway():
-		return errors.New("it is too old")
+		return badSubject(ReasonSubjectTokenTooOld, "iat is older than max_age of the trusted issuer").compare("at most "+(e.maxAge()+e.leeway()).String()+" ago", timestamp(iat))
 	case exp.Sub(iat) > e.maxLifetime():
-		return errors.New("it lives too long")
+		return badSubject(ReasonSubjectTokenLifetime, "exp - iat exceeds max_token_lifetime of the trusted issuer").compare("at most "+e.maxLifetime().String(), exp.Sub(iat).String())
 	}
 	s.authTime = iat
 	s.spent.ExpiresAt = exp.Add(models.MaxLeeway + time.Minute) // also if the entry is given more leeway later
 	return nil
 }
 
-// checkParties asks who the token was issued to.
+// badClaims refuses a client token with a claim that is missing or malformed.
+func badClaims(why string) *Error { return badSubject(ReasonSubjectTokenClaims, why) }
+
+// timestamp writes a moment for the log.
+func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// checkParties checks who the token was issued to.
 func (s *Subject) checkParties(c *Client) error {
 	for _, name := range []string{"client_id", "azp"} {
 		if v := s.claims[name]; v != nil {
 			if _, ok := v.(string); !ok {
-				return errors.New(name + " is not a string")
+				return badClaims(name + " is not a string")
 			}
 		}
 	}
@@ -63,12 +79,13 @@ func (s *Subject) checkParties(c *Client) error {
 		azp, present := s.claims["azp"].(string)
 		aud, _ := stringOrList(s.claims["aud"])
 		if !present && len(aud) > 1 || present && !slices.Contains(s.entry.audiences, azp) {
-			return errors.New("azp is not the expected client")
+			return badSubject(ReasonSubjectTokenClient, "azp is missing beside several audiences, or is not among the audiences of its trusted issuer").
+				compare(strings.Join(s.entry.audiences, " or "), azp)
 		}
 		return nil
 	}
 	if id, present := s.claims["client_id"].(string); present && id != c.ID {
-		return errors.New("it was issued for another client")
+		return badSubject(ReasonSubjectTokenClient, "client_id names another client").compare(c.ID, id)
 	}
 	return nil
 }
@@ -78,7 +95,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 	e := s.entry
 	authTime, has, err := numericDate(s.claims["auth_time"])
 	if err != nil || has && authTime.After(now.Add(e.leeway())) {
-		return errors.New("auth_time is not a time in the past")
+		return badClaims("auth_time is not a time in the past")
 	}
 	if has && e.Settings.MayAssert("auth_time") {
 		s.authTime = authTime
@@ -122,7 +139,7 @@ func amrClaim(v any) ([]string, error) {
 	}
 	list, ok := v.([]any)
 	if !ok || len(list) > 20 {
-		return nil, errors.New("amr is not a short list of short names")
+		return nil, badClaims("amr is not a list of at most 20 short names")
 	}
 	var amr []string
 	room := maxAMR
@@ -130,7 +147,7 @@ func amrClaim(v any) ([]string, error) {
 		method, ok := item.(string)
 		text, err := encodeJSON(method)
 		if room -= len(text); !ok || method == "" || len(method) > 64 || malformed(method) || err != nil || room < 0 {
-			return nil, errors.New("amr is not a short list of short names")
+			return nil, badClaims("amr is not a list of at most 20 short names")
 		}
 		if !slices.Contains(amr, method) {
 			amr = append(amr, method)
@@ -147,11 +164,11 @@ func (s *Subject) mark(signingInput string) error {
 	if v := s.claims["jti"]; v != nil {
 		jti, ok := v.(string)
 		if !ok || jti == "" || len(jti) > 1024 {
-			return errors.New("jti is not a short string")
+			return badClaims("jti is not a string of 1 to 1024 characters")
 		}
 		unique = jti
 	} else if s.entry.Settings.TokenType == models.TokenTypeJWT {
-		return errors.New("jti is required")
+		return badClaims("jti is required")
 	}
 	digest := sha256.Sum256([]byte(unique))
 	s.spent.Digest = digest[:]

@@ -24,25 +24,25 @@ type swap struct {
 	targets   []string
 }
 
-// badSessionToken is one answer for every reason.
-func badSessionToken(cause error) *Error {
-	return badSubject("the session token is unknown, or its session is over").because(cause)
+// badSessionToken has one description for every reason.
+func badSessionToken(reason Reason, cause error) *Error {
+	return badSubject(reason, "the session token is unknown or replaced, or its session has ended").because(cause)
 }
 
 // askSwap asks everything that can refuse.
 func (t *tokenExchange) askSwap(ctx context.Context, c *Client, x *exchange, token string, form url.Values) error {
 	switch {
 	case c.IsPublic() && !c.Settings.AllowPublicSessionToken:
-		return invalidRequest("A public client may not exchange session tokens")
+		return invalidRequest(ReasonClientNotAllowed, "A public client may not exchange session tokens unless it has allow_public_session_token")
 	case form.Has("latchkey_session_token"):
-		return invalidRequest("latchkey_session_token needs a client token beside it")
+		return invalidRequest(ReasonParameterUnsupported, "latchkey_session_token requires a client token as subject_token, not a session token")
 	case x.issuedType == tokenTypeSession:
-		return invalidRequest("A session token yields access tokens only")
+		return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a session token yields nothing else")
 	}
 	s := &swap{}
 	var err error
 	if s.presented, err = t.keys.parseHandle(c.TenantID, token); err != nil || s.presented.kind != sessionToken {
-		return badSessionToken(errNotOurs)
+		return badSessionToken(ReasonSessionTokenUnknown, errNotOurs)
 	}
 	if s.row, err = t.sessionOf(ctx, c, s.presented); err != nil {
 		return err
@@ -65,11 +65,11 @@ func (t *tokenExchange) sessionOf(ctx context.Context, c *Client, h handle) (*mo
 	row, err := t.store.Session(ctx, c.TenantID, h.session)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
-		return nil, badSessionToken(err)
+		return nil, badSessionToken(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return nil, err
 	case !c.alive(row, t.now()) || t.keys.place(row, h) != current:
-		return nil, badSessionToken(errors.New("over, another client's, or replaced"))
+		return nil, badSessionToken(ReasonSessionTokenUnknown, errors.New("over, another client's, or replaced"))
 	}
 	return row, nil
 }
@@ -121,7 +121,7 @@ func (t *tokenExchange) touch(ctx context.Context, call *Call, c *Client, s *swa
 			return nil, err
 		}
 		if same(before, row.SessionToken.Digest) {
-			return nil, badSessionToken(errors.New("not permitted any more"))
+			return nil, badSessionToken(ReasonSessionEnded, errors.New("not permitted any more"))
 		}
 	}
 	return nil, unavailable(errors.New("the session keeps changing"))

@@ -17,14 +17,14 @@ func askedTargets(form url.Values) ([]string, error) {
 		u, err := url.Parse(resource)
 		// An empty fragment is one too, and leaves nothing in u.
 		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") || u.Host == "" && u.Opaque == "" {
-			return nil, invalidTarget("resource must be an absolute URI without a fragment")
+			return nil, invalidTarget(ReasonTargetMalformed, "resource must be an absolute URI without a fragment")
 		}
 		targets = append(targets, resource)
 	}
 	targets = append(targets, form["audience"]...)
 	slices.Sort(targets)
 	if targets = slices.Compact(targets); len(targets) > maxTargets {
-		return nil, invalidTarget("More than 5 targets")
+		return nil, invalidTarget(ReasonTargetMalformed, "audience and resource together name more than 5 targets")
 	}
 	return targets, nil
 }
@@ -42,7 +42,7 @@ func grantTargets(c *Client, form url.Values) ([]string, error) {
 	}
 	for _, target := range asked {
 		if target != c.ID && !slices.Contains(c.Settings.Audiences, target) {
-			return nil, invalidTarget("The client may not have tokens for every target that it asks for")
+			return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that is not in the audiences of the client").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), target)
 		}
 	}
 	return asked, nil
@@ -59,11 +59,11 @@ func narrowTargets(c *Client, granted []string, form url.Values) ([]string, erro
 	if len(asked) == 0 {
 		asked = granted
 	} else if !subset(asked, granted) {
-		return nil, invalidTarget("The session was not granted every target that is asked for")
+		return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that the session was not granted").compare(strings.Join(granted, " "), strings.Join(asked, " "))
 	}
 	left := intersect(asked, append([]string{c.ID}, c.Settings.Audiences...))
 	if len(left) == 0 {
-		return nil, invalidTarget("The client may no longer have tokens for the targets of the session")
+		return nil, invalidTarget(ReasonTargetNotAllowed, "The audiences of the client no longer include a target of the session").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), strings.Join(asked, " "))
 	}
 	return left, nil
 }

@@ -78,6 +78,6 @@ func network(ip string) netip.Prefix {
 // tooManyFailures answers a wrong secret that came too soon after others.
 func tooManyFailures(wait time.Duration) *Error {
 	seconds := int64((wait + time.Second - 1) / time.Second)
-	return &Error{Code: "temporarily_unavailable", Status: http.StatusTooManyRequests, RetryAfter: strconv.FormatInt(seconds, 10),
+	return &Error{Code: "temporarily_unavailable", Reason: ReasonTooManyFailures, Status: http.StatusTooManyRequests, RetryAfter: strconv.FormatInt(seconds, 10),
 		Description: "Too many failed authentications of this client from this address; try again later"}
 }

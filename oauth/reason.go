@@ -1,0 +1,93 @@
+package oauth
+
+// Reason says in one word why a request was refused, beside the error code of
+// the RFC. A word never changes its meaning, so that apps may branch on it.
+// docs/errors.md has a paragraph on each: what happened, whose fault it is and
+// what to do.
+type Reason string
+
+// Reasons about the form of a request.
+const (
+	ReasonRequestMalformed     Reason = "request_malformed"
+	ReasonRequestTooLarge      Reason = "request_too_large"
+	ReasonCredentialsInURL     Reason = "credentials_in_url"
+	ReasonParameterMissing     Reason = "parameter_missing"
+	ReasonParameterRepeated    Reason = "parameter_repeated"
+	ReasonParameterInvalid     Reason = "parameter_invalid"
+	ReasonParameterUnsupported Reason = "parameter_unsupported"
+	ReasonScopeMalformed       Reason = "scope_malformed"
+	ReasonTargetMalformed      Reason = "target_malformed"
+	ReasonNotFound             Reason = "not_found"
+	ReasonMethodNotAllowed     Reason = "method_not_allowed"
+	ReasonNotAcceptable        Reason = "not_acceptable"
+	ReasonNotImplemented       Reason = "not_implemented"
+)
+
+// Reasons about the caller and what it may do.
+const (
+	ReasonOriginNotListed      Reason = "origin_not_listed"
+	ReasonClientAuthentication Reason = "client_authentication_failed"
+	ReasonClientAmbiguous      Reason = "client_authentication_ambiguous"
+	ReasonTooManyFailures      Reason = "too_many_failures"
+	ReasonGrantUnsupported     Reason = "grant_unsupported"
+	ReasonGrantNotAllowed      Reason = "grant_not_allowed"
+	ReasonClientNotAllowed     Reason = "client_not_allowed"
+	ReasonScopeNotAllowed      Reason = "scope_not_allowed"
+	ReasonTargetNotAllowed     Reason = "target_not_allowed"
+)
+
+// Reasons about a client token, which the wire calls subject_token.
+const (
+	ReasonSubjectTokenMalformed   Reason = "subject_token_malformed"
+	ReasonSubjectTokenTyp         Reason = "subject_token_typ"
+	ReasonSubjectTokenIssuer      Reason = "subject_token_issuer"
+	ReasonSubjectTokenAudience    Reason = "subject_token_audience"
+	ReasonSubjectTokenClient      Reason = "subject_token_client"
+	ReasonSubjectTokenClaims      Reason = "subject_token_claims"
+	ReasonSubjectTokenExpired     Reason = "subject_token_expired"
+	ReasonSubjectTokenNotYetValid Reason = "subject_token_not_yet_valid"
+	ReasonSubjectTokenTooOld      Reason = "subject_token_too_old"
+	ReasonSubjectTokenLifetime    Reason = "subject_token_lifetime"
+	ReasonSubjectTokenAlgorithm   Reason = "subject_token_algorithm"
+	ReasonSubjectTokenKey         Reason = "subject_token_key"
+	ReasonSubjectTokenSignature   Reason = "subject_token_signature"
+	ReasonSubjectTokenSubject     Reason = "subject_token_subject"
+	ReasonSubjectTokenNamespace   Reason = "subject_token_namespace"
+	ReasonSubjectTokenMapping     Reason = "subject_token_mapping"
+	ReasonSubjectTokenSpent       Reason = "subject_token_spent"
+	ReasonSubjectTokenOtherUser   Reason = "subject_token_other_user"
+	ReasonIssuerUnavailable       Reason = "issuer_unavailable"
+	ReasonUserDisabled            Reason = "user_disabled"
+	ReasonUserUnknown             Reason = "user_unknown"
+	ReasonSignInDisabled          Reason = "sign_in_disabled"
+	ReasonPolicyDenied            Reason = "policy_denied"
+	ReasonSessionLimit            Reason = "session_limit"
+	ReasonAuthenticationNotEnough Reason = "authentication_insufficient"
+)
+
+// Reasons about a session and its tokens.
+const (
+	ReasonSessionEnded           Reason = "session_ended"
+	ReasonSessionNotFound        Reason = "session_not_found"
+	ReasonExtensionNotAllowed    Reason = "extension_not_allowed"
+	ReasonRefreshUnknown         Reason = "refresh_unknown"
+	ReasonRefreshReused          Reason = "refresh_reused"
+	ReasonRefreshSuperseded      Reason = "refresh_superseded"
+	ReasonChainMismatch          Reason = "chain_mismatch"
+	ReasonSessionTokenUnknown    Reason = "session_token_unknown"
+	ReasonSessionTokenSuperseded Reason = "session_token_superseded"
+	ReasonTokenMissing           Reason = "token_missing"
+	ReasonTokenMalformed         Reason = "token_malformed"
+	ReasonTokenUnknown           Reason = "token_unknown"
+	ReasonTokenExpired           Reason = "token_expired"
+	ReasonTokenAudience          Reason = "token_audience"
+	ReasonTokenOtherClient       Reason = "token_other_client"
+	ReasonTokenKind              Reason = "token_kind"
+)
+
+// Reasons about this server.
+const (
+	ReasonUnavailable Reason = "temporarily_unavailable"
+	ReasonServerBusy  Reason = "server_busy"
+	ReasonServerError Reason = "server_error"
+)
