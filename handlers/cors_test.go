@@ -11,37 +11,14 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func origin(o string) testserver.Option { return testserver.Header("Origin", o) }
-
-// Origins of browser apps: of the client web, of another client, of another
-// tenant's client, and of nobody.
-const (
-	ofWeb   = "https://app.example.com"
-	ofOther = "https://other.example.com"
-	ofAcme  = "https://acme.example.com"
-	ofEvil  = "https://evil.example"
-)
-
-// newCORSWorld has a client for each of the origins.
-func newCORSWorld(t *testing.T, o testserver.Options) *world {
+// newCORSDeployment has a client for each of the origins.
+func newCORSDeployment(t *testing.T, o testserver.Options) *testserver.Deployment {
 	t.Helper()
-	w := newWorld(t, o)
+	d := testserver.NewDeployment(t, o)
 	other, acme := testserver.Web(), testserver.Web()
-	other.ID, other.Origins, acme.Origins = "other", []string{ofOther}, []string{ofAcme}
-	w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend(), other), testserver.Tenant("acme", w.issuer, acme))
-	return w
-}
-
-// allows checks which origin an answer lets read it.
-func allows(t *testing.T, what string, a *testserver.Answer, want string) {
-	t.Helper()
-	h := a.Header
-	if got := h.Values("Access-Control-Allow-Origin"); want == "" && len(got) > 0 || want != "" && !slices.Equal(got, []string{want}) {
-		t.Errorf("%s: answered %d, allows %q, want %q", what, a.Status, got, want)
-	}
-	if h.Get("Access-Control-Allow-Credentials") != "" {
-		t.Errorf("%s: allows cookies", what)
-	}
+	other.ID, other.Origins, acme.Origins = "other", []string{testserver.OriginOther}, []string{testserver.OriginAcme}
+	d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), other), testserver.Tenant("acme", d.Issuer, acme))
+	return d
 }
 
 func preflight(method string) testserver.Option {
@@ -52,25 +29,25 @@ func preflight(method string) testserver.Option {
 }
 
 func TestPublicDocumentsAreForEveryOrigin(t *testing.T) {
-	w := newCORSWorld(t, sqlite(t))
+	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	for _, path := range []string{
 		"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json", "/t/acme/.well-known/jwks.json",
 		"/t/acme/.well-known/openid-configuration", "/t/acme/.well-known/oauth-authorization-server", "/.well-known/openid-configuration/t/acme", "/.well-known/oauth-authorization-server/t/acme",
 	} {
-		for _, o := range []string{"", ofWeb, ofEvil, "null"} {
-			a := w.want(200, "", w.Get(path, origin(o)))
-			allows(t, path, a, "*")
-			allows(t, "HEAD "+path, w.Do(http.MethodHead, path, nil, origin(o)), "*")
-			allows(t, path+" unchanged", w.Get(path, origin(o), testserver.Header("If-None-Match", a.Header.Get("ETag"))), "*")
+		for _, o := range []string{"", testserver.OriginWeb, testserver.OriginEvil, "null"} {
+			a := d.Want(200, "", d.Get(path, testserver.Origin(o)))
+			testserver.WantAllowedOrigin(t, path, a, "*")
+			testserver.WantAllowedOrigin(t, "HEAD "+path, d.Do(http.MethodHead, path, nil, testserver.Origin(o)), "*")
+			testserver.WantAllowedOrigin(t, path+" unchanged", d.Get(path, testserver.Origin(o), testserver.Header("If-None-Match", a.Header.Get("ETag"))), "*")
 		}
 	}
 }
 
 func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
-	w := newCORSWorld(t, sqlite(t))
+	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	for path, registered := range map[string][]string{
-		"/token": {ofWeb, ofOther}, "/revoke": {ofWeb, ofOther}, "/t/acme/token": {ofAcme}, "/t/acme/revoke": {ofAcme},
-		"/session": {ofWeb, ofOther}, "/sessions": {ofWeb, ofOther}, "/sessions/x": {ofWeb, ofOther}, "/userinfo": {ofWeb, ofOther}, "/t/acme/sessions": {ofAcme},
+		"/token": {testserver.OriginWeb, testserver.OriginOther}, "/revoke": {testserver.OriginWeb, testserver.OriginOther}, "/t/acme/token": {testserver.OriginAcme}, "/t/acme/revoke": {testserver.OriginAcme},
+		"/session": {testserver.OriginWeb, testserver.OriginOther}, "/sessions": {testserver.OriginWeb, testserver.OriginOther}, "/sessions/x": {testserver.OriginWeb, testserver.OriginOther}, "/userinfo": {testserver.OriginWeb, testserver.OriginOther}, "/t/acme/sessions": {testserver.OriginAcme},
 	} {
 		allowed := "POST"
 		switch {
@@ -79,13 +56,13 @@ func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
 		case path == "/userinfo":
 			allowed = "GET, POST"
 		}
-		for _, o := range []string{ofWeb, ofOther, ofAcme, ofEvil, "null", "*", "", "http://app.example.com", "https://APP.example.com", ofWeb + ":443", ofWeb + "/", "https://app.example.com.evil.example", "https://sub.app.example.com"} {
-			a := w.Do(http.MethodOptions, path, nil, origin(o), preflight("POST"))
+		for _, o := range []string{testserver.OriginWeb, testserver.OriginOther, testserver.OriginAcme, testserver.OriginEvil, "null", "*", "", "http://app.example.com", "https://APP.example.com", testserver.OriginWeb + ":443", testserver.OriginWeb + "/", "https://app.example.com.evil.example", "https://sub.app.example.com"} {
+			a := d.Do(http.MethodOptions, path, nil, testserver.Origin(o), preflight("POST"))
 			want := ""
 			if slices.Contains(registered, o) {
 				want = o
 			}
-			allows(t, path+" from "+o, a, want)
+			testserver.WantAllowedOrigin(t, path+" from "+o, a, want)
 			h := a.Header
 			if a.Status != 204 || !slices.Contains(h.Values("Vary"), "Origin") || len(a.Body) != 0 {
 				t.Errorf("%s from %s: %d %v", path, o, a.Status, h)
@@ -96,12 +73,12 @@ func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
 			}
 		}
 	}
-	w.want(404, "not_found", w.Do(http.MethodOptions, "/t/nobody/token", nil, origin(ofWeb), preflight("POST")))
+	d.Want(404, "not_found", d.Do(http.MethodOptions, "/t/nobody/token", nil, testserver.Origin(testserver.OriginWeb), preflight("POST")))
 }
 
 func TestAnswersAreForTheirClientsOrigins(t *testing.T) {
-	w := newCORSWorld(t, sqlite(t))
-	session := w.signIn("alice")
+	d := newCORSDeployment(t, testserver.OnSQLite(t))
+	session := d.SignIn("alice")
 	for name, c := range map[string]struct {
 		path   string
 		form   []string
@@ -118,13 +95,13 @@ func TestAnswersAreForTheirClientsOrigins(t *testing.T) {
 		"a request that cannot be read":  {"/token", []string{"client_id", "web", "client_id", "web"}, 400, false},
 		"a request that is far too long": {"/token", []string{"a", string(make([]byte, 70_000))}, 413, false},
 	} {
-		for _, o := range []string{ofWeb, ofOther, ofAcme, ofEvil, "null", ""} {
-			a := w.Post(c.path, c.form, origin(o))
+		for _, o := range []string{testserver.OriginWeb, testserver.OriginOther, testserver.OriginAcme, testserver.OriginEvil, "null", ""} {
+			a := d.Post(c.path, c.form, testserver.Origin(o))
 			want := ""
-			if o == ofWeb || o == ofOther && !c.known {
+			if o == testserver.OriginWeb || o == testserver.OriginOther && !c.known {
 				want = o
 			}
-			allows(t, name+" from "+o, a, want)
+			testserver.WantAllowedOrigin(t, name+" from "+o, a, want)
 			if a.Status != c.status || !slices.Contains(a.Header.Values("Vary"), "Origin") {
 				t.Errorf("%s from %s: %d %v", name, o, a.Status, a.Header)
 			}
@@ -136,37 +113,37 @@ func TestAnswersAreForTheirClientsOrigins(t *testing.T) {
 }
 
 func TestTheSessionAPIIsForItsClientsOrigins(t *testing.T) {
-	w := newCORSWorld(t, sqlite(t))
-	a, expired := w.signIn("alice"), w.signIn("alice")
-	foreign := w.signIn("alice", "audience", "https://api.example.com")
-	w.Clock.Advance(5 * time.Minute)
-	a = w.want(200, "", w.Refresh("", "web", a.Text("refresh_token")))
+	d := newCORSDeployment(t, testserver.OnSQLite(t))
+	a, expired := d.SignIn("alice"), d.SignIn("alice")
+	foreign := d.SignIn("alice", "audience", "https://api.example.com")
+	d.Clock.Advance(5 * time.Minute)
+	a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 	for name, c := range map[string]struct {
 		request string
 		opts    []testserver.Option
 		status  int
 		known   bool // the client
 	}{
-		"a session":                   {"GET /session", []testserver.Option{as(a)}, 200, true},
-		"the user":                    {"GET /userinfo", []testserver.Option{as(a)}, 200, true},
-		"the user by POST":            {"POST /userinfo", []testserver.Option{as(a)}, 200, true},
-		"a list":                      {"GET /sessions", []testserver.Option{as(a)}, 200, true},
-		"an end":                      {"DELETE /sessions?scope=others", []testserver.Option{as(a)}, 204, true},
-		"an unknown session":          {"GET /sessions/x", []testserver.Option{as(a)}, 404, true},
-		"a bad parameter":             {"DELETE /sessions", []testserver.Option{as(a)}, 400, true},
-		"an expired token":            {"GET /session", []testserver.Option{as(expired)}, 401, true},
-		"a token for another":         {"DELETE /session", []testserver.Option{as(foreign)}, 401, true},
+		"a session":                   {"GET /session", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"the user":                    {"GET /userinfo", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"the user by POST":            {"POST /userinfo", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"a list":                      {"GET /sessions", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"an end":                      {"DELETE /sessions?scope=others", []testserver.Option{testserver.AsBearer(a)}, 204, true},
+		"an unknown session":          {"GET /sessions/x", []testserver.Option{testserver.AsBearer(a)}, 404, true},
+		"a bad parameter":             {"DELETE /sessions", []testserver.Option{testserver.AsBearer(a)}, 400, true},
+		"an expired token":            {"GET /session", []testserver.Option{testserver.AsBearer(expired)}, 401, true},
+		"a token for another":         {"DELETE /session", []testserver.Option{testserver.AsBearer(foreign)}, 401, true},
 		"no token":                    {"GET /session", nil, 401, false},
-		"a token that nobody made":    {"GET /session", []testserver.Option{authorization("Bearer x")}, 401, false},
-		"a method that is not served": {"PUT /sessions/x", []testserver.Option{as(a)}, 405, false},
+		"a token that nobody made":    {"GET /session", []testserver.Option{testserver.Authorization("Bearer x")}, 401, false},
+		"a method that is not served": {"PUT /sessions/x", []testserver.Option{testserver.AsBearer(a)}, 405, false},
 	} {
-		for _, o := range []string{ofWeb, ofOther, ofAcme, ofEvil, "null", ""} {
-			answer := w.ask(c.request, append(c.opts, origin(o))...)
+		for _, o := range []string{testserver.OriginWeb, testserver.OriginOther, testserver.OriginAcme, testserver.OriginEvil, "null", ""} {
+			answer := d.Request(c.request, append(c.opts, testserver.Origin(o))...)
 			want := ""
-			if o == ofWeb || o == ofOther && !c.known {
+			if o == testserver.OriginWeb || o == testserver.OriginOther && !c.known {
 				want = o
 			}
-			allows(t, name+" from "+o, answer, want)
+			testserver.WantAllowedOrigin(t, name+" from "+o, answer, want)
 			if answer.Status != c.status || !slices.Contains(answer.Header.Values("Vary"), "Origin") {
 				t.Errorf("%s from %s: %d %s", name, o, answer.Status, answer.Body)
 			}
@@ -175,63 +152,63 @@ func TestTheSessionAPIIsForItsClientsOrigins(t *testing.T) {
 }
 
 func TestBackEndsManageSessionsFromNoBrowser(t *testing.T) {
-	w := newSessionWorld(t, sqlite(t))
-	sid := "/sessions/" + w.signIn("alice").Text("session_id")
+	d := testserver.NewSessionDeployment(t, testserver.OnSQLite(t))
+	sid := "/sessions/" + d.SignIn("alice").Text("session_id")
 	for request, status := range map[string]int{
 		"GET /sessions?sub=alice": 200, "GET " + sid: 200, "POST " + sid + "/extend": 400, "PUT " + sid + "/extend": 405, "DELETE " + sid: 204, "DELETE /sessions?sub=alice": 204,
 	} {
-		for name, secret := range map[string]string{"right": supportSecret, "wrong": "wrong"} {
-			answer := w.ask(request, testserver.Basic("support", secret), origin(ofWeb))
+		for name, secret := range map[string]string{"right": testserver.SupportSecret, "wrong": "wrong"} {
+			answer := d.Request(request, testserver.Basic("support", secret), testserver.Origin(testserver.OriginWeb))
 			if name == "right" && answer.Status != status {
 				t.Errorf("%s: %d %s", request, answer.Status, answer.Body)
 			}
-			allows(t, request+" with a "+name+" secret", answer, "")
+			testserver.WantAllowedOrigin(t, request+" with a "+name+" secret", answer, "")
 		}
 	}
-	allows(t, "a preflight", w.want(405, "invalid_request", w.Do(http.MethodOptions, sid+"/extend", nil, origin(ofWeb), preflight("POST"))), "")
+	testserver.WantAllowedOrigin(t, "a preflight", d.Want(405, "invalid_request", d.Do(http.MethodOptions, sid+"/extend", nil, testserver.Origin(testserver.OriginWeb), preflight("POST"))), "")
 }
 
 func TestIntrospectionIsForNoBrowser(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
-	w := newCORSWorld(t, testserver.Options{DatabaseURL: proxy.URL()})
+	d := newCORSDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	for name, a := range map[string]*testserver.Answer{
-		"a preflight":  w.want(405, "invalid_request", w.Do(http.MethodOptions, "/introspect", nil, origin(ofWeb), preflight("POST"))),
-		"a success":    w.want(200, "", w.Post("/introspect", []string{"token", "x"}, asBackend(), origin(ofWeb))),
-		"a signed one": w.want(200, "", w.Post("/introspect", []string{"token", "x"}, asBackend(), origin(ofWeb), accept(introspectionJWT))),
-		"a refusal":    w.want(401, "invalid_client", w.Post("/introspect", []string{"token", "x", "client_id", "web"}, origin(ofWeb))),
+		"a preflight":  d.Want(405, "invalid_request", d.Do(http.MethodOptions, "/introspect", nil, testserver.Origin(testserver.OriginWeb), preflight("POST"))),
+		"a success":    d.Want(200, "", d.Post("/introspect", []string{"token", "x"}, testserver.AsBackend(), testserver.Origin(testserver.OriginWeb))),
+		"a signed one": d.Want(200, "", d.Post("/introspect", []string{"token", "x"}, testserver.AsBackend(), testserver.Origin(testserver.OriginWeb), testserver.Accept(testserver.IntrospectionJWT))),
+		"a refusal":    d.Want(401, "invalid_client", d.Post("/introspect", []string{"token", "x", "client_id", "web"}, testserver.Origin(testserver.OriginWeb))),
 	} {
-		allows(t, name, a, "")
+		testserver.WantAllowedOrigin(t, name, a, "")
 	}
 	proxy.Cut()
-	w.Clock.Advance(time.Minute) // longer than a node trusts what it knows
-	allows(t, "an outage", w.want(503, "temporarily_unavailable", w.Post("/introspect", []string{"token", "x"}, asBackend(), origin(ofWeb))), "")
-	allows(t, "an outage of /revoke", w.want(503, "temporarily_unavailable", w.Post("/revoke", []string{"token", "x", "client_id", "web"}, origin(ofWeb))), ofWeb)
+	d.Clock.Advance(time.Minute) // longer than a node trusts what it knows
+	testserver.WantAllowedOrigin(t, "an outage", d.Want(503, "temporarily_unavailable", d.Post("/introspect", []string{"token", "x"}, testserver.AsBackend(), testserver.Origin(testserver.OriginWeb))), "")
+	testserver.WantAllowedOrigin(t, "an outage of /revoke", d.Want(503, "temporarily_unavailable", d.Post("/revoke", []string{"token", "x", "client_id", "web"}, testserver.Origin(testserver.OriginWeb))), testserver.OriginWeb)
 }
 
 func TestPagesAreForNoScript(t *testing.T) {
-	w := newCORSWorld(t, sqlite(t))
+	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	for _, path := range []string{"/authorize", "/logout", "/t/acme/authorize", "/healthz", "/readyz", "/"} {
-		for _, o := range []string{ofWeb, ofAcme} {
+		for _, o := range []string{testserver.OriginWeb, testserver.OriginAcme} {
 			for _, method := range []string{http.MethodOptions, http.MethodGet, http.MethodPost} {
-				allows(t, method+" "+path, w.Do(method, path, nil, origin(o), preflight("GET")), "")
+				testserver.WantAllowedOrigin(t, method+" "+path, d.Do(method, path, nil, testserver.Origin(o), preflight("GET")), "")
 			}
 		}
 	}
 }
 
 func TestARefusedMethodCanBeReadByTheTenantsBrowsers(t *testing.T) {
-	w := newCORSWorld(t, sqlite(t))
-	for path, allowed := range map[string]string{"/token": ofWeb, "/revoke": ofOther, "/t/acme/token": ofAcme, "/introspect": "", "/t/nobody/token": ""} {
-		for _, o := range []string{ofWeb, ofOther, ofAcme, ofEvil} {
+	d := newCORSDeployment(t, testserver.OnSQLite(t))
+	for path, allowed := range map[string]string{"/token": testserver.OriginWeb, "/revoke": testserver.OriginOther, "/t/acme/token": testserver.OriginAcme, "/introspect": "", "/t/nobody/token": ""} {
+		for _, o := range []string{testserver.OriginWeb, testserver.OriginOther, testserver.OriginAcme, testserver.OriginEvil} {
 			want := ""
-			if o == allowed || allowed == ofWeb && o == ofOther || allowed == ofOther && o == ofWeb {
+			if o == allowed || allowed == testserver.OriginWeb && o == testserver.OriginOther || allowed == testserver.OriginOther && o == testserver.OriginWeb {
 				want = o
 			}
-			a := w.Do(http.MethodPut, path, nil, origin(o))
+			a := d.Do(http.MethodPut, path, nil, testserver.Origin(o))
 			if a.Status != 405 {
 				t.Errorf("PUT %s: %d", path, a.Status)
 			}
-			allows(t, path+" by "+o, a, want)
+			testserver.WantAllowedOrigin(t, path+" by "+o, a, want)
 		}
 	}
 }

@@ -14,25 +14,25 @@ import (
 )
 
 func TestMetadataIsTheSameAtAllItsURLs(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, w *world) {
-		w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web()))
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		for tenant, paths := range map[string][]string{
 			"":        {"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"},
 			"/t/acme": {"/t/acme/.well-known/openid-configuration", "/t/acme/.well-known/oauth-authorization-server", "/.well-known/openid-configuration/t/acme", "/.well-known/oauth-authorization-server/t/acme"},
 		} {
-			first := w.want(200, "", w.Get(paths[0]))
-			if first.Text("issuer") != w.URL+tenant || first.Text("jwks_uri") != w.URL+tenant+"/.well-known/jwks.json" {
+			first := d.Want(200, "", d.Get(paths[0]))
+			if first.Text("issuer") != d.URL+tenant || first.Text("jwks_uri") != d.URL+tenant+"/.well-known/jwks.json" {
 				t.Errorf("%s", first.Body)
 			}
 			for _, path := range paths {
-				a := w.want(200, "", w.Get(path, testserver.Header("X-Forwarded-Host", "evil.example"), testserver.Header("X-Forwarded-Proto", "https"), testserver.Header("Forwarded", "host=evil.example")))
+				a := d.Want(200, "", d.Get(path, testserver.Header("X-Forwarded-Host", "evil.example"), testserver.Header("X-Forwarded-Proto", "https"), testserver.Header("Forwarded", "host=evil.example")))
 				if !bytes.Equal(a.Body, first.Body) || a.Header.Get("ETag") != first.Header.Get("ETag") {
 					t.Errorf("%s differs", path)
 				}
 				if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "public, max-age=300" || a.Header.Get("Access-Control-Allow-Origin") != "*" {
 					t.Errorf("%s: %v", path, a.Header)
 				}
-				if again := w.Get(path, testserver.Header("If-None-Match", a.Header.Get("ETag"))); again.Status != 304 || len(again.Body) != 0 {
+				if again := d.Get(path, testserver.Header("If-None-Match", a.Header.Get("ETag"))); again.Status != 304 || len(again.Body) != 0 {
 					t.Errorf("%s: %d with its ETag", path, again.Status)
 				}
 			}
@@ -41,15 +41,15 @@ func TestMetadataIsTheSameAtAllItsURLs(t *testing.T) {
 			"/t/nobody/.well-known/openid-configuration", "/.well-known/openid-configuration/t/nobody", "/t/nobody/.well-known/jwks.json",
 			"/t/default/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/t/acme/.well-known/openid-configuration/",
 		} {
-			w.want(404, "not_found", w.Get(path))
+			d.Want(404, "not_found", d.Get(path))
 		}
-		w.want(405, "invalid_request", w.Post("/.well-known/openid-configuration", nil))
+		d.Want(405, "invalid_request", d.Post("/.well-known/openid-configuration", nil))
 	})
 }
 
 func TestMetadataSaysWhatIsServed(t *testing.T) {
-	w := newWorld(t, sqlite(t))
-	got := w.Get("/.well-known/openid-configuration")
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
+	got := d.Get("/.well-known/openid-configuration")
 	for name, want := range map[string]string{
 		"response_types_supported":                      `[]`,
 		"grant_types_supported":                         `["urn:ietf:params:oauth:grant-type:token-exchange","refresh_token","client_credentials"]`,
@@ -68,19 +68,19 @@ func TestMetadataSaysWhatIsServed(t *testing.T) {
 	}
 	for name, value := range got.JSON {
 		address, ok := value.(string)
-		if !ok || !strings.HasPrefix(address, w.URL+"/") {
+		if !ok || !strings.HasPrefix(address, d.URL+"/") {
 			continue
 		}
-		if a := w.Get(strings.TrimPrefix(address, w.URL)); a.Status == 404 {
+		if a := d.Get(strings.TrimPrefix(address, d.URL)); a.Status == 404 {
 			t.Errorf("%s is advertised and answers 404", name)
 		}
 	}
 }
 
 func TestKeySetFollowsRotation(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, w *world) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		kids := func() (list []string) {
-			a := w.want(200, "", w.Get("/.well-known/jwks.json"))
+			a := d.Want(200, "", d.Get("/.well-known/jwks.json"))
 			if a.Header.Get("Content-Type") != "application/jwk-set+json" {
 				t.Errorf("%v", a.Header)
 			}
@@ -93,32 +93,32 @@ func TestKeySetFollowsRotation(t *testing.T) {
 			}
 			return list
 		}
-		old := w.signIn("alice")
-		oldKid := part(t, old, 0)["kid"].(string)
-		key, err := w.OAuth.RotateSigningKey(t.Context(), "default")
+		old := d.SignIn("alice")
+		oldKid := testserver.TokenPart(t, old, 0)["kid"].(string)
+		key, err := d.OAuth.RotateSigningKey(t.Context(), "default")
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.Clock.Advance(6 * time.Second) // longer than a node waits before it asks again
+		d.Clock.Advance(6 * time.Second) // longer than a node waits before it asks again
 		if got := kids(); !slices.Equal(got, []string{key.Kid, oldKid}) {
 			t.Fatalf("published %v after the announcement of %s beside %s", got, key.Kid, oldKid)
 		}
-		if kid := part(t, w.signIn("bob"), 0)["kid"]; kid != oldKid {
+		if kid := testserver.TokenPart(t, d.SignIn("bob"), 0)["kid"]; kid != oldKid {
 			t.Error("the announced key signs already")
 		}
-		w.Clock.Advance(oauth.Announcement)
-		fresh := w.signIn("carol")
-		if kid := part(t, fresh, 0)["kid"]; kid != key.Kid {
+		d.Clock.Advance(oauth.Announcement)
+		fresh := d.SignIn("carol")
+		if kid := testserver.TokenPart(t, fresh, 0)["kid"]; kid != key.Kid {
 			t.Errorf("%v signs, want the new key", kid)
 		}
-		if !w.active(fresh.Text("access_token")) {
+		if !d.Active(fresh.Text("access_token")) {
 			t.Error("a token of the new key is inactive")
 		}
-		w.Clock.Advance(24 * time.Hour)
+		d.Clock.Advance(24 * time.Hour)
 		if got := kids(); !slices.Contains(got, oldKid) {
 			t.Error("the old key is gone before the last token that it may have signed")
 		}
-		w.Clock.Advance(time.Minute)
+		d.Clock.Advance(time.Minute)
 		if got := kids(); slices.Contains(got, oldKid) {
 			t.Errorf("the old key is still published: %v", got)
 		}
@@ -126,30 +126,30 @@ func TestKeySetFollowsRotation(t *testing.T) {
 }
 
 func TestTokensOfTheOldKeyStayActiveAfterRotation(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, w *world) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Web()
-		client.AccessTokenTTL = duration(time.Hour)
-		w.Apply(testserver.Tenant("default", w.issuer, client, testserver.Backend()))
-		a := w.signIn("alice")
-		if _, err := w.OAuth.RotateSigningKey(t.Context(), "default"); err != nil {
+		client.AccessTokenTTL = testserver.Duration(time.Hour)
+		d.Apply(testserver.Tenant("default", d.Issuer, client, testserver.Backend()))
+		a := d.SignIn("alice")
+		if _, err := d.OAuth.RotateSigningKey(t.Context(), "default"); err != nil {
 			t.Fatal(err)
 		}
-		w.Clock.Advance(oauth.Announcement + time.Minute)
-		w.signIn("bob")
-		if !w.active(a.Text("access_token")) {
+		d.Clock.Advance(oauth.Announcement + time.Minute)
+		d.SignIn("bob")
+		if !d.Active(a.Text("access_token")) {
 			t.Error("inactive after the rotation")
 		}
 	})
 }
 
 func TestCORSIsPerClient(t *testing.T) {
-	w := newWorld(t, sqlite(t))
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	other := testserver.Web()
 	other.ID, other.Origins = "other", []string{"https://other.example.com"}
-	w.Apply(testserver.Tenant("default", w.issuer, testserver.Web(), testserver.Backend(), other))
+	d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), other))
 	origin := func(o string) testserver.Option { return testserver.Header("Origin", o) }
 	for o, want := range map[string]string{"https://app.example.com": "https://app.example.com", "https://other.example.com": "https://other.example.com", "https://evil.example": "", "null": "", "https://app.example.com.evil": ""} {
-		a := w.Do(http.MethodOptions, "/token", nil, origin(o), testserver.Header("Access-Control-Request-Method", "POST"))
+		a := d.Do(http.MethodOptions, "/token", nil, origin(o), testserver.Header("Access-Control-Request-Method", "POST"))
 		if a.Status != 204 || a.Header.Get("Access-Control-Allow-Origin") != want || !slices.Contains(a.Header.Values("Vary"), "Origin") {
 			t.Errorf("preflight of %s: %d %v", o, a.Status, a.Header)
 		}
@@ -160,37 +160,37 @@ func TestCORSIsPerClient(t *testing.T) {
 			t.Error("credentials are allowed")
 		}
 	}
-	token := w.signIn("alice").Text("refresh_token")
+	token := d.SignIn("alice").Text("refresh_token")
 	form := []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token}
-	if a := w.Post("/token", form, origin("https://other.example.com")); a.Status != 200 || a.Header.Get("Access-Control-Allow-Origin") != "" {
+	if a := d.Post("/token", form, origin("https://other.example.com")); a.Status != 200 || a.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("another client's origin: %d %v", a.Status, a.Header)
 	}
-	if a := w.Post("/token", form, origin("https://app.example.com")); a.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
+	if a := d.Post("/token", form, origin("https://app.example.com")); a.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
 		t.Errorf("its own origin: %v", a.Header)
 	}
-	if a := w.Post("/token", []string{"grant_type", "refresh_token"}, origin("https://app.example.com")); a.Status != 401 || a.Header.Get("Access-Control-Allow-Origin") == "" || a.Header.Get("Access-Control-Expose-Headers") == "" {
+	if a := d.Post("/token", []string{"grant_type", "refresh_token"}, origin("https://app.example.com")); a.Status != 401 || a.Header.Get("Access-Control-Allow-Origin") == "" || a.Header.Get("Access-Control-Expose-Headers") == "" {
 		t.Errorf("an error before the client is known: %d %v", a.Status, a.Header)
 	}
-	if a := w.Post("/introspect", []string{"token", "x"}, origin("https://app.example.com"), testserver.Basic("backend", testserver.ClientSecret)); a.Header.Get("Access-Control-Allow-Origin") != "" {
+	if a := d.Post("/introspect", []string{"token", "x"}, origin("https://app.example.com"), testserver.Basic("backend", testserver.ClientSecret)); a.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Error("introspection has CORS")
 	}
 }
 
 func TestMethodsAreNamed(t *testing.T) {
-	w := newWorld(t, sqlite(t))
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for _, path := range []string{"/token", "/revoke"} {
-		a := w.want(405, "invalid_request", w.Get(path))
+		a := d.Want(405, "invalid_request", d.Get(path))
 		if allow := a.Header.Get("Allow"); allow != "POST, OPTIONS" {
 			t.Errorf("%s allows %q", path, allow)
 		}
 	}
-	if a := w.want(405, "invalid_request", w.Get("/introspect")); a.Header.Get("Allow") != "POST" {
+	if a := d.Want(405, "invalid_request", d.Get("/introspect")); a.Header.Get("Allow") != "POST" {
 		t.Errorf("/introspect allows %q", a.Header.Get("Allow"))
 	}
-	if a := w.Do(http.MethodHead, "/.well-known/jwks.json", nil); a.Status != 200 || a.Header.Get("ETag") == "" {
+	if a := d.Do(http.MethodHead, "/.well-known/jwks.json", nil); a.Status != 200 || a.Header.Get("ETag") == "" {
 		t.Errorf("HEAD: %d", a.Status)
 	}
-	if a := w.Get("/healthz"); a.Status != 200 || a.Header.Get("X-Content-Type-Options") != "nosniff" || a.Header.Get("Referrer-Policy") != "no-referrer" {
+	if a := d.Get("/healthz"); a.Status != 200 || a.Header.Get("X-Content-Type-Options") != "nosniff" || a.Header.Get("Referrer-Policy") != "no-referrer" {
 		t.Errorf("%d %v", a.Status, a.Header)
 	}
 }

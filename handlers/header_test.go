@@ -12,22 +12,22 @@ import (
 
 func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
-	w := newWorld(t, testserver.Options{DatabaseURL: proxy.URL()})
-	session := w.signIn("alice")
-	etag := w.Get("/.well-known/jwks.json").Header.Get("ETag")
+	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
+	session := d.SignIn("alice")
+	etag := d.Get("/.well-known/jwks.json").Header.Get("ETag")
 	answers := map[int]*testserver.Answer{
-		200: w.Refresh("", "web", session.Text("refresh_token")),
-		204: w.Do(http.MethodOptions, "/token", nil),
-		304: w.Get("/.well-known/jwks.json", testserver.Header("If-None-Match", etag)),
-		400: w.Refresh("", "web", "x"),
-		401: w.Refresh("", "nobody", "x"),
-		404: w.Get("/nothing"),
-		405: w.Get("/token"),
-		413: w.Post("/token", []string{"a", strings.Repeat("a", 64<<10)}),
+		200: d.Refresh("", "web", session.Text("refresh_token")),
+		204: d.Do(http.MethodOptions, "/token", nil),
+		304: d.Get("/.well-known/jwks.json", testserver.Header("If-None-Match", etag)),
+		400: d.Refresh("", "web", "x"),
+		401: d.Refresh("", "nobody", "x"),
+		404: d.Get("/nothing"),
+		405: d.Get("/token"),
+		413: d.Post("/token", []string{"a", strings.Repeat("a", 64<<10)}),
 	}
 	proxy.Cut()
-	w.Clock.Advance(time.Minute)
-	answers[503] = w.Introspect("", "x")
+	d.Clock.Advance(time.Minute)
+	answers[503] = d.Introspect("", "x")
 	for status, a := range answers {
 		if a.Status != status || a.Header.Get("X-Content-Type-Options") != "nosniff" || a.Header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%d, want %d: %v", a.Status, status, a.Header)
@@ -47,9 +47,9 @@ func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
 }
 
 func TestAnIssuerWithTLSAsksForItForAYear(t *testing.T) {
-	w := newWorldBehindTLS(t)
+	d := newDeploymentBehindTLS(t)
 	for path, status := range map[string]int{"/.well-known/openid-configuration": 200, "/token": 405, "/nothing": 404, "/healthz": 200} {
-		if a := w.Get(path); a.Status != status || a.Header.Get("Strict-Transport-Security") != "max-age=31536000" {
+		if a := d.Get(path); a.Status != status || a.Header.Get("Strict-Transport-Security") != "max-age=31536000" {
 			t.Errorf("%s: %d %v", path, a.Status, a.Header)
 		}
 	}
@@ -70,20 +70,20 @@ func TestAForwardedAddressCountsOnlyFromATrustedProxy(t *testing.T) {
 		"headers that this proxy does not write": {[]string{"127.0.0.1"}, []string{"X-Real-IP", "203.0.113.7", "Forwarded", "for=203.0.113.7", "CF-Connecting-IP", "203.0.113.7", "True-Client-IP", "203.0.113.7"}, "127.0.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := sqlite(t)
+			o := testserver.OnSQLite(t)
 			o.Proxies = c.proxies
-			w := newWorld(t, o)
-			a := w.want(200, "", w.Post("/token", []string{
-				"grant_type", tokenExchange, "client_id", "web", "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, "alice", nil),
+			d := testserver.NewDeployment(t, o)
+			a := d.Want(200, "", d.Post("/token", []string{
+				"grant_type", testserver.GrantTokenExchange, "client_id", "web", "subject_token_type", testserver.TypeJWT, "subject_token", d.Issuer.Token(d.URL, "alice", nil),
 			}, func(r *http.Request) {
 				for i := 0; i < len(c.headers); i += 2 {
 					r.Header.Set(c.headers[i], c.headers[i+1])
 				}
 			}))
-			if ip := w.session("default", a.Text("session_id")).IP; ip != c.want {
+			if ip := d.SessionRow("default", a.Text("session_id")).IP; ip != c.want {
 				t.Errorf("the session is of %q, want %q", ip, c.want)
 			}
-			if log := w.Log.String(); !strings.Contains(log, `"ip":"`+c.want+`"`) {
+			if log := d.Log.String(); !strings.Contains(log, `"ip":"`+c.want+`"`) {
 				t.Errorf("the log does not say %s:\n%s", c.want, log)
 			}
 		})
@@ -91,17 +91,17 @@ func TestAForwardedAddressCountsOnlyFromATrustedProxy(t *testing.T) {
 }
 
 func TestNoOtherGrantOrEndpointExists(t *testing.T) {
-	w := newWorld(t, sqlite(t))
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for _, grant := range []string{
 		"password", "implicit", "authorization_code", "urn:ietf:params:oauth:grant-type:device_code", "urn:openid:params:grant-type:ciba",
 		"urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:saml2-bearer", "none", "token", "exchange", "refresh", "client-credentials",
 	} {
 		form := []string{"grant_type", grant, "username", "alice", "password", "x", "code", "x", "code_verifier", "x", "assertion", "x", "device_code", "x", "scope", "profile"}
-		w.want(400, "unsupported_grant_type", w.Post("/token", append(form, "client_id", "web")))
-		w.want(400, "unsupported_grant_type", w.Post("/token", form, asBackend()))
+		d.Want(400, "unsupported_grant_type", d.Post("/token", append(form, "client_id", "web")))
+		d.Want(400, "unsupported_grant_type", d.Post("/token", form, testserver.AsBackend()))
 	}
 	for _, path := range []string{"/authorize?response_type=token&client_id=web&redirect_uri=https://app.example.com", "/authorize?response_type=code&client_id=web", "/oauth/token", "/oauth2/auth", "/par", "/register", "/device_authorization", "/dev/client-token"} {
-		w.want(404, "not_found", w.Get(path))
-		w.want(404, "not_found", w.Post(path, []string{"client_id", "web"}))
+		d.Want(404, "not_found", d.Get(path))
+		d.Want(404, "not_found", d.Post(path, []string{"client_id", "web"}))
 	}
 }

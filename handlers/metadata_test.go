@@ -11,20 +11,20 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// newWorldBehindTLS is a world whose issuer is https, as behind a proxy that
-// ends TLS. Its URL is the one to ask at.
-func newWorldBehindTLS(t *testing.T) *world {
+// newDeploymentBehindTLS has an https issuer, as behind a proxy that terminates
+// TLS. Its URL is where the server listens.
+func newDeploymentBehindTLS(t *testing.T) *testserver.Deployment {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := sqlite(t)
+	o := testserver.OnSQLite(t)
 	o.Listener, o.Issuer = listener, "https://id.example.com"
-	w := newWorld(t, o)
-	w.Apply(testserver.Tenant("acme", w.issuer))
-	w.URL = "http://" + listener.Addr().String()
-	return w
+	d := testserver.NewDeployment(t, o)
+	d.Apply(testserver.Tenant("acme", d.Issuer))
+	d.URL = "http://" + listener.Addr().String()
+	return d
 }
 
 // forgedHost says in every way that the request was for another host.
@@ -39,12 +39,12 @@ func forgedHost(r *http.Request) {
 }
 
 func TestMetadataHoldsTheseMembersAndNoOthers(t *testing.T) {
-	w := newWorldBehindTLS(t)
+	d := newDeploymentBehindTLS(t)
 	for tenant, scopes := range map[string]string{"": `"scopes_supported": ["orders:read", "profile"],`, "/t/acme": ""} { // acme has no client
 		var got, want any
 		iss := "https://id.example.com" + tenant
 		for text, into := range map[string]*any{
-			string(w.want(200, "", w.Get(tenant+"/.well-known/openid-configuration")).Body): &got,
+			string(d.Want(200, "", d.Get(tenant+"/.well-known/openid-configuration")).Body): &got,
 			`{
 				"issuer": "` + iss + `",
 				"token_endpoint": "` + iss + `/token",
@@ -79,22 +79,22 @@ func TestMetadataHoldsTheseMembersAndNoOthers(t *testing.T) {
 }
 
 func TestMetadataIsNowhereElse(t *testing.T) {
-	w := newWorld(t, sqlite(t))
-	w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web()))
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
+	d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 	for _, tenant := range []string{"nobody", "ACME", "acme/", "default", "%61cme%2f", "acme.", "..", ""} {
 		for _, path := range []string{
 			"/t/" + tenant + "/.well-known/openid-configuration", "/t/" + tenant + "/.well-known/oauth-authorization-server",
 			"/.well-known/openid-configuration/t/" + tenant, "/.well-known/oauth-authorization-server/t/" + tenant,
 		} {
-			w.want(404, "not_found", w.Get(path))
+			d.Want(404, "not_found", d.Get(path))
 		}
 	}
 	for _, path := range []string{"/", "//", "/t/acme", "/t/acme/", "/t/", "//.well-known/openid-configuration", "/t/acme/.well-known/oauth-authorization-server/t/acme"} {
-		w.want(404, "not_found", w.Get(path))
+		d.Want(404, "not_found", d.Get(path))
 	}
 	for _, path := range []string{"/.well-known/openid-configuration", "/t/acme/.well-known/oauth-authorization-server", "/.well-known/oauth-authorization-server/t/acme", "/.well-known/jwks.json"} {
 		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete} {
-			a := w.want(405, "invalid_request", w.Do(method, path, nil))
+			a := d.Want(405, "invalid_request", d.Do(method, path, nil))
 			if allow := a.Header.Get("Allow"); allow != "GET, HEAD" {
 				t.Errorf("%s allows %q", path, allow)
 			}
@@ -103,39 +103,39 @@ func TestMetadataIsNowhereElse(t *testing.T) {
 }
 
 func TestAForgedHostChangesNothing(t *testing.T) {
-	w := newWorld(t, sqlite(t))
-	w.Apply(testserver.Tenant("acme", w.issuer, testserver.Web()))
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
+	d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 	for _, path := range []string{
 		"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/.well-known/jwks.json",
 		"/t/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/acme",
 	} {
-		if plain, forged := w.want(200, "", w.Get(path)), w.want(200, "", w.Get(path, forgedHost)); string(plain.Body) != string(forged.Body) || plain.Header.Get("ETag") != forged.Header.Get("ETag") {
+		if plain, forged := d.Want(200, "", d.Get(path)), d.Want(200, "", d.Get(path, forgedHost)); string(plain.Body) != string(forged.Body) || plain.Header.Get("ETag") != forged.Header.Get("ETag") {
 			t.Errorf("%s: %s", path, forged.Body)
 		}
 	}
-	a := w.want(200, "", w.Post("/token", []string{
-		"grant_type", tokenExchange, "client_id", "web", "subject_token_type", ofJWT, "subject_token", w.issuer.Token(w.URL, "alice", nil),
+	a := d.Want(200, "", d.Post("/token", []string{
+		"grant_type", testserver.GrantTokenExchange, "client_id", "web", "subject_token_type", testserver.TypeJWT, "subject_token", d.Issuer.Token(d.URL, "alice", nil),
 	}, forgedHost))
-	if iss := claims(t, a)["iss"]; iss != w.URL {
+	if iss := testserver.Claims(t, a)["iss"]; iss != d.URL {
 		t.Errorf("iss %v", iss)
 	}
-	w.want(400, "invalid_request", w.Post("/token", []string{
-		"grant_type", tokenExchange, "client_id", "web", "subject_token_type", ofJWT, "subject_token", w.issuer.Token("http://evil.example", "alice", nil),
+	d.Want(400, "invalid_request", d.Post("/token", []string{
+		"grant_type", testserver.GrantTokenExchange, "client_id", "web", "subject_token_type", testserver.TypeJWT, "subject_token", d.Issuer.Token("http://evil.example", "alice", nil),
 	}, forgedHost))
-	refused := w.want(401, "invalid_client", w.Post("/introspect", []string{"token", "x"}, forgedHost))
-	if realm := refused.Header.Get("WWW-Authenticate"); realm != `Basic realm="`+w.URL+`"` {
+	refused := d.Want(401, "invalid_client", d.Post("/introspect", []string{"token", "x"}, forgedHost))
+	if realm := refused.Header.Get("WWW-Authenticate"); realm != `Basic realm="`+d.URL+`"` {
 		t.Error(realm)
 	}
 }
 
 func TestMetadataListsTheScopesThatAppsMayAskFor(t *testing.T) {
-	w := newWorld(t, sqlite(t))
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	app, off, machine := testserver.Web(), testserver.Web(), testserver.Backend()
 	app.Scopes = []string{"profile"}
 	off.ID, off.Scopes, off.Disabled = "off", []string{"old"}, true
 	machine.ID, machine.Grants, machine.SessionToken, machine.Scopes = "machine", []string{models.GrantClientCredentials}, false, []string{"internal"}
-	w.Apply(testserver.Tenant("acme", w.issuer, app, off, machine))
-	if got := fmt.Sprint(w.want(200, "", w.Get("/t/acme/.well-known/openid-configuration")).JSON["scopes_supported"]); got != "[profile]" {
+	d.Apply(testserver.Tenant("acme", d.Issuer, app, off, machine))
+	if got := fmt.Sprint(d.Want(200, "", d.Get("/t/acme/.well-known/openid-configuration")).JSON["scopes_supported"]); got != "[profile]" {
 		t.Errorf("scopes_supported %s", got)
 	}
 }

@@ -1,0 +1,481 @@
+package testattack
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+const fetchRefused = "this address may not be fetched from" // in the log alone
+
+// inside is a port of this machine, by IPv4 and, where there is one, IPv6,
+// that counts who connects to it.
+func inside(t *testing.T) (port string, reached *atomic.Int32) {
+	t.Helper()
+	reached = new(atomic.Int32)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ = net.SplitHostPort(listener.Addr().String())
+	listeners := []net.Listener{listener}
+	if second, err := net.Listen("tcp", "[::1]:"+port); err == nil {
+		listeners = append(listeners, second)
+	}
+	for _, l := range listeners {
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				reached.Add(1)
+				conn.Close()
+			}
+		}()
+	}
+	return port, reached
+}
+
+// names answers for the domain name system while the test runs: `resolve` is
+// asked for the addresses of a name, and how often that kind of address was
+// asked for before.
+func names(t *testing.T, resolve func(name string, before int) []string) {
+	t.Helper()
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { server.Close() })
+	go func() {
+		asked, query := map[string]int{}, make([]byte, 1500)
+		for {
+			n, from, err := server.ReadFrom(query)
+			if err != nil {
+				return
+			}
+			name, kind, end := question(query[:n])
+			before := asked[fmt.Sprint(kind, name)]
+			asked[fmt.Sprint(kind, name)]++
+			var records [][]byte
+			for _, text := range resolve(name, before) {
+				addr := netip.MustParseAddr(text)
+				if is4 := addr.Is4(); kind == 1 && is4 || kind == 28 && !is4 {
+					rdata := addr.AsSlice()
+					record := []byte{0xc0, 12, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(len(rdata))} // the name asked for, no time to live
+					records = append(records, append(record, rdata...))
+				}
+			}
+			reply := append([]byte{query[0], query[1], 0x81, 0x80, 0, 1, 0, byte(len(records)), 0, 0, 0, 0}, query[12:end]...)
+			server.WriteTo(append(reply, bytes.Join(records, nil)...), from)
+		}
+	}()
+	usual := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = usual })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
+	}}
+}
+
+// question reads the one question of a query (RFC 1035 §4.1.2).
+func question(query []byte) (name string, kind uint16, end int) {
+	at := 12
+	for query[at] != 0 {
+		name += string(query[at+1:at+1+int(query[at])]) + "."
+		at += 1 + int(query[at])
+	}
+	return strings.TrimSuffix(name, "."), binary.BigEndian.Uint16(query[at+1:]), at + 5
+}
+
+// unavailable checks an answer about a token whose issuer's keys cannot be
+// had: always the same one, that says nothing of where they were looked for.
+func unavailable(t *testing.T, what string, a *testserver.Answer) {
+	t.Helper()
+	const body = `{"error":"temporarily_unavailable","error_description":"The server cannot answer at the moment; try again","latchkey_reason":"issuer_unavailable"}`
+	if a.Status != 503 || string(a.Body) != body || a.Header.Get("Retry-After") == "" {
+		t.Errorf("%s: %d %s %v", what, a.Status, a.Body, a.Header)
+	}
+}
+
+// presented presents a good token of an issuer whose keys must be fetched
+// first, and returns the answer with what was logged meanwhile.
+func presented(d *testserver.Exchanger, issuer string) (a *testserver.Answer, log string) {
+	d.T.Helper()
+	before := len(d.Log.String())
+	now := d.Clock.Now().Unix()
+	payload, err := json.Marshal(map[string]any{"iss": issuer, "aud": d.URL, "sub": "alice", "jti": fmt.Sprint(before), "iat": now, "exp": now + 60})
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	a = d.Present(testserver.TypeJWT, testserver.Forge(`{"alg":"ES256","kid":"ES256"}`, string(payload), testserver.Signers()[2].Sign))
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(d.Log.String()[before:], `"msg":"request"`); time.Sleep(time.Millisecond) { // it comes after the answer
+		if time.Now().After(deadline) {
+			d.T.Fatal("the request was not logged")
+		}
+	}
+	return a, d.Log.String()[before:]
+}
+
+// fetching is an entry whose keys are at an address.
+func fetching(issuer string, keys models.IssuerKeys, private bool) models.IssuerSpec {
+	return models.IssuerSpec{IssuerSettings: models.IssuerSettings{
+		Issuer: issuer, TokenType: models.TokenTypeJWT, Keys: keys, AllowPrivateAddresses: private, SubjectPrefix: "x:", ShareSubjects: true, Algorithms: []string{"ES256"},
+	}}
+}
+
+func TestNoKeyIsFetchedFromAnAddressInside(t *testing.T) {
+	leadsTo := map[string][]string{
+		"loopback.example.com": {"127.0.0.1", "::1"}, "mapped.example.com": {"::ffff:127.0.0.1"}, "private.example.com": {"10.0.0.1"},
+		"metadata.example.com": {"169.254.169.254"}, "nat64.example.com": {"64:ff9b::7f00:1"}, "local-nat64.example.com": {"64:ff9b:1::a00:1"},
+		"6to4.example.com": {"2002:7f00:1::1"}, "teredo.example.com": {"2001::1"}, "ula.example.com": {"fd00:ec2::254"}, "zero.example.com": {"0.0.0.0", "::"},
+		// As a resolver answers that takes numbers in every form of inet_aton.
+		"127.1": {"127.0.0.1"}, "2130706433": {"127.0.0.1"}, "0x7f000001": {"127.0.0.1"}, "0177.0.0.1": {"127.0.0.1"}, "0x7f.1": {"127.0.0.1"},
+	}
+	names(t, func(name string, _ int) []string { return leadsTo[name] })
+	port, reached := inside(t)
+	d := testserver.NewExchanger(t, testdb.SQLite(t))
+	hosts := []string{
+		"127.0.0.1", "127.255.255.254", "localhost", "LOCALHOST.", "[::1]", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]",
+		"10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1", "100.127.255.254", "169.254.169.254", "[::ffff:169.254.169.254]",
+		"[fe80::1]", "[fe80::1%25lo]", "[fc00::1]", "[fd00:ec2::254]", "[fec0::1]", "[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[64:ff9b:1::a00:1]",
+		"[2002:7f00:1::1]", "[2001::1]", "[2001:0:7f00:1::]", "0.0.0.0", "0.0.0.1", "[::]", "224.0.0.1", "239.255.255.250", "[ff02::1]", "255.255.255.255", "240.0.0.1",
+		"192.0.0.170", "198.18.0.1",
+	}
+	for name := range leadsTo {
+		hosts = append(hosts, name)
+	}
+	var entries []models.IssuerSpec
+	for _, host := range hosts {
+		address := "https://" + host + ":" + port
+		entries = append(entries, fetching("https://auth.example.com/"+host, models.IssuerKeys{JWKSURI: address + "/keys"}, false),
+			fetching(address, models.IssuerKeys{Discovery: true}, false))
+	}
+	d.Reconfigure(testserver.Trusting(entries...))
+	before := d.Written()
+	for i, entry := range entries {
+		host := hosts[i/2]
+		a, log := presented(d, entry.Issuer)
+		unavailable(t, entry.Issuer, a)
+		// Numbers that are no addresses are no names either, and are not looked up.
+		if !strings.Contains(log, fetchRefused) && !strings.Contains(log, "no such host") {
+			t.Errorf("%s: not refused: %s", entry.Issuer, log)
+		}
+		for _, addr := range leadsTo[host] {
+			if strings.Contains(log, net.JoinHostPort(addr, port)) {
+				t.Errorf("the log tells that %s leads to %s: %s", host, addr, log)
+			}
+		}
+	}
+	if d.Written() != before {
+		t.Errorf("written %v, before %v", d.Written(), before)
+	}
+	if n := reached.Load(); n > 0 {
+		t.Errorf("%d connections were made", n)
+	}
+	d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil))
+}
+
+// TestANameThatMovesInsideIsNotFollowed answers first with an address that
+// nobody has and then with our own: who looks a name up to check it, and
+// connects by name, ends up inside.
+func TestANameThatMovesInsideIsNotFollowed(t *testing.T) {
+	const unassigned = "2d00::1" // public in form, reserved by the IANA, routed nowhere
+	port, reached := inside(t)
+	names(t, func(name string, before int) []string {
+		switch {
+		case name == "both.example.com":
+			return []string{"127.0.0.1", "::1", "169.254.169.254"}
+		case name == "moving.example.com" && before == 0:
+			return []string{unassigned}
+		default:
+			return []string{"127.0.0.1", "::1"}
+		}
+	})
+	d := testserver.NewExchanger(t, testdb.SQLite(t))
+	d.Reconfigure(testserver.Trusting(
+		fetching("https://moving.example.com", models.IssuerKeys{JWKSURI: "https://moving.example.com:" + port + "/keys"}, false),
+		fetching("https://both.example.com", models.IssuerKeys{JWKSURI: "https://both.example.com:" + port + "/keys"}, false)))
+	for range 3 {
+		a, log := presented(d, "https://moving.example.com")
+		unavailable(t, "moving", a)
+		if strings.Contains(log, "127.0.0.1:"+port) || strings.Contains(log, "[::1]:"+port) {
+			t.Errorf("the log tells where it leads to: %s", log)
+		}
+		d.Clock.Advance(5 * time.Second) // then it may ask again
+	}
+	a, log := presented(d, "https://both.example.com")
+	if unavailable(t, "both", a); !strings.Contains(log, fetchRefused) {
+		t.Errorf("%s", log)
+	}
+	if n := reached.Load(); n > 0 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+func TestPrivateAddressesAreAllowedForOneEntryOnly(t *testing.T) {
+	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
+	allowed := p.Entry(models.IssuerKeys{JWKSURI: p.URL + "/keys"})
+	other := fetching("https://other.example.com", models.IssuerKeys{JWKSURI: strings.Replace(p.URL, "http:", "https:", 1) + "/keys"}, false)
+	same := p.Entry(models.IssuerKeys{JWKSURI: strings.Replace(p.URL, "http:", "https:", 1) + "/keys"})
+	same.AllowPrivateAddresses, same.TokenType, same.Audiences, same.SubjectPrefix = false, models.TokenTypeIDToken, []string{"app"}, "y:"
+	d.Reconfigure(testserver.Trusting(allowed, other, same))
+	es := testserver.Signers()[2]
+	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
+	asked := len(p.Asked)
+	unavailable(t, "another issuer's entry", d.Present(testserver.TypeJWT, p.Token(d, es, es.Algorithm, map[string]any{"iss": other.Issuer})))
+	unavailable(t, "another entry of the issuer", d.Present(testserver.TypeIDToken, p.Token(d, es, es.Algorithm, map[string]any{"aud": "app"})))
+	if len(p.Asked) != asked || strings.Count(d.Log.String(), fetchRefused) != 2 {
+		t.Errorf("%d more requests were made", len(p.Asked)-asked)
+	}
+	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
+}
+
+func TestKeysAreConfiguredFromTheWebOnly(t *testing.T) {
+	for _, address := range []string{
+		"file:///etc/passwd", "file://localhost/etc/passwd", "data:application/json,{}", "ftp://auth.example.com/keys", "gopher://auth.example.com/",
+		"unix:///run/docker.sock", "jar:https://auth.example.com!/", "//auth.example.com/keys", "/keys", "auth.example.com", "https:", "https:///keys", "https://:443/keys",
+		"https://user:password@auth.example.com/", "https://user@auth.example.com/", "https://auth.example.com/#keys", "https://auth.example.com/\r\nHost: inside", "HTTPS://auth .example.com/",
+	} {
+		for _, private := range []bool{false, true} {
+			for kind, entry := range map[string]models.IssuerSpec{
+				"jwks_uri":  fetching("https://auth.example.com", models.IssuerKeys{JWKSURI: address}, private),
+				"discovery": fetching(address, models.IssuerKeys{Discovery: true}, private),
+			} {
+				faults := models.ValidateTenants([]models.TenantSpec{{ID: "default", TrustedIssuers: []models.IssuerSpec{entry}}}, "https://id.example.com")
+				if len(faults) == 0 {
+					t.Errorf("%s %q with private addresses %t: accepted", kind, address, private)
+				}
+			}
+		}
+	}
+	faults := models.ValidateTenants([]models.TenantSpec{{ID: "default", TrustedIssuers: []models.IssuerSpec{
+		fetching("https://auth.example.com", models.IssuerKeys{JWKSURI: "http://auth.example.com/keys"}, false),
+	}}}, "https://id.example.com")
+	if len(faults) == 0 {
+		t.Error("plain HTTP is accepted without private addresses")
+	}
+}
+
+// guide is an issuer on this machine that serves what a test says.
+func guide(t *testing.T, serve func(w http.ResponseWriter, r *http.Request)) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(serve))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// keySet is one that verifies what signers()[2] signs, with members beside it.
+func keySet(t *testing.T, also string) string {
+	t.Helper()
+	key, err := json.Marshal(jose.JSONWebKey{Key: testserver.Signers()[2].Public, KeyID: "ES256", Algorithm: "ES256", Use: "sig"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return `{"keys":[` + string(key) + also + `]}`
+}
+
+func TestNoAnswerOfAnIssuerLeadsElsewhereForItsKeys(t *testing.T) {
+	var reached atomic.Int32
+	elsewhere := guide(t, func(w http.ResponseWriter, _ *http.Request) {
+		reached.Add(1)
+		fmt.Fprint(w, keySet(t, ""))
+	})
+	port, insideReached := inside(t)
+	data := "data:application/json;base64," + base64.StdEncoding.EncodeToString([]byte(keySet(t, "")))
+	redirects := map[string]string{
+		"within": "/keys", "host": elsewhere + "/keys", "port": "http://127.0.0.1:" + port + "/keys", "name": "http://localhost:" + port, "metadata": "http://169.254.169.254/latest/meta-data",
+		"file": "file:///etc/passwd", "data": data, "gopher": "gopher://127.0.0.1/", "empty": "", "loop": "/loop", "scheme": "//" + strings.TrimPrefix(elsewhere, "http://") + "/keys",
+	}
+	discovered := map[string]string{
+		"good": `"%s/keys"`, "file": `"file:///etc/passwd"`, "data": `"` + data + `"`, "ftp": `"ftp://127.0.0.1/keys"`, "relative": `"/keys"`, "none": `""`, "null": `null`,
+		"number": `1`, "list": `["%s/keys"]`,
+	}
+	var here string
+	here = guide(t, func(w http.ResponseWriter, r *http.Request) {
+		kind, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		switch target, redirected := redirects[kind]; {
+		case redirected && rest == "":
+			w.Header().Set("Location", target)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		case strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
+			uri := discovered[rest[:strings.Index(rest, "/")]]
+			fmt.Fprintf(w, `{"issuer":"%s","jwks_uri":%s}`, here+strings.TrimSuffix(r.URL.Path, "/.well-known/openid-configuration"), strings.Replace(uri, "%s", here, 1))
+		default:
+			fmt.Fprint(w, keySet(t, ""))
+		}
+	})
+	d := testserver.NewExchanger(t, testdb.SQLite(t))
+	check := func(what string, good bool, entry models.IssuerSpec) {
+		t.Helper()
+		d.Reconfigure(testserver.Trusting(entry))
+		before := d.Written()
+		a, _ := presented(d, entry.Issuer)
+		if good {
+			if a.Status != 200 {
+				t.Errorf("%s: %d %s", what, a.Status, a.Body)
+			}
+			return
+		}
+		if unavailable(t, what, a); d.Written() != before {
+			t.Errorf("%s: written %v", what, d.Written())
+		}
+	}
+	for kind := range redirects {
+		check("a redirect: "+kind, kind == "within", fetching("https://redirects.example.com/"+kind, models.IssuerKeys{JWKSURI: here + "/" + kind}, true))
+	}
+	for kind := range discovered {
+		check("a jwks_uri: "+kind, kind == "good", fetching(here+"/issuer/"+kind, models.IssuerKeys{Discovery: true}, true))
+	}
+	if reached.Load() > 0 || insideReached.Load() > 0 {
+		t.Errorf("%d and %d requests to another host", reached.Load(), insideReached.Load())
+	}
+}
+
+func TestAKeySetThatIsTooMuchIsCutOff(t *testing.T) {
+	var sent atomic.Int64
+	flood := func(w http.ResponseWriter, piece []byte, pause time.Duration, r *http.Request) {
+		for r.Context().Err() == nil {
+			n, err := w.Write(piece)
+			if sent.Add(int64(n)); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			time.Sleep(pause)
+		}
+	}
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	z.Write([]byte(keySet(t, "")))
+	z.Write(bytes.Repeat([]byte(" "), 4<<20))
+	z.Close()
+	many := func(n int) string {
+		key := strings.TrimSuffix(strings.TrimPrefix(keySet(t, ""), `{"keys":[`), `]}`)
+		return keySet(t, strings.Repeat(","+strings.Replace(key, `"kid":"ES256"`, `"kid":"x"`, 1), n-1))
+	}
+	served := map[string]func(w http.ResponseWriter, r *http.Request){
+		"good":        func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, keySet(t, "")) },
+		"100 keys":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, many(100)) },
+		"101 keys":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, many(101)) },
+		"512 KiB":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%-*s", 512<<10, keySet(t, "")) },
+		"a byte more": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%-*s", 512<<10+1, keySet(t, "")) },
+		"endless":     func(w http.ResponseWriter, r *http.Request) { flood(w, bytes.Repeat([]byte(" "), 64<<10), 0, r) },
+		"slow":        func(w http.ResponseWriter, r *http.Request) { flood(w, []byte(" "), 50*time.Millisecond, r) },
+		"silent":      func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"a zip bomb": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Write(bomb.Bytes())
+		},
+		"deep":       func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, strings.Repeat(`{"keys":[`, 50_000)) },
+		"a huge key": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, rsaKeyOf(300<<10)) },
+		"an error": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, keySet(t, ""), http.StatusInternalServerError)
+		},
+		"a web page": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>"+strings.Repeat("<p>", 1000)) },
+		"no set":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "[]") },
+		"a secret key": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"ES256"}]}`)
+		},
+	}
+	here := guide(t, func(w http.ResponseWriter, r *http.Request) { served[strings.TrimPrefix(r.URL.Path, "/")](w, r) })
+	d := testserver.NewExchanger(t, testdb.SQLite(t))
+	var entries []models.IssuerSpec
+	for name := range served {
+		entry := fetching("https://auth.example.com/"+name, models.IssuerKeys{JWKSURI: here + "/" + strings.ReplaceAll(name, " ", "%20")}, true)
+		entry.Algorithms = []string{"ES256", "RS256"}
+		entries = append(entries, entry)
+	}
+	d.Reconfigure(testserver.Trusting(entries...))
+	p := &testserver.Provider{}
+	before := d.Written()
+	var all sync.WaitGroup
+	for name := range served {
+		all.Go(func() {
+			over := map[string]any{"iss": "https://auth.example.com/" + name}
+			by := testserver.Signers()[2]
+			if name == "a huge key" {
+				by = testserver.Signer{Algorithm: "RS256", Sign: testserver.HS256(nil)} // with such a key, verifying it takes a minute
+			}
+			a := d.Present(testserver.TypeJWT, p.Token(d, by, "ES256", over))
+			switch name {
+			case "good", "100 keys", "512 KiB":
+				if a.Status != 200 {
+					t.Errorf("%s: %d %s", name, a.Status, a.Body)
+				}
+			default:
+				unavailable(t, name, a)
+			}
+		})
+	}
+	all.Wait()
+	if got := d.Written(); got[0] != before[0]+3 || got[2] != before[2]+3 {
+		t.Errorf("written %v, before %v", got, before)
+	}
+	if n := sent.Load(); n > 32<<20 {
+		t.Errorf("%d bytes were taken before it was cut off", n)
+	}
+	d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil))
+}
+
+// rsaKeyOf is a key set with one RSA key of so many bytes.
+func rsaKeyOf(bytes int) string {
+	return `{"keys":[{"kty":"RSA","kid":"ES256","e":"AQAB","n":"` + strings.Repeat("_", bytes/3*4) + `"}]}`
+}
+
+func TestStrangersCannotMakeUsHammerAnIssuer(t *testing.T) {
+	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
+	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{JWKSURI: p.URL + "/keys"})))
+	es, stranger := testserver.Signers()[2], testserver.Signer{Algorithm: "ES256", Sign: testserver.ES256(testserver.NewES256Key(t))}
+	now := d.Clock.Now().Unix()
+	for _, over := range []map[string]any{ // what can be told without its keys
+		{"iss": p.URL + "/"}, {"aud": "https://other.example.com"}, {"exp": now - 60}, {"iat": now + 60}, {"exp": nil}, {"client_id": "backend"},
+	} {
+		d.WantRefused(t, testserver.TypeJWT, p.Token(d, stranger, "ES256", over))
+	}
+	d.WantRefused(t, testserver.TypeJWT, testserver.Forge(`{"alg":"RS512","kid":"ES256"}`, d.Payload(), stranger.Sign))
+	if len(p.Asked) != 0 {
+		t.Fatalf("asked %d times for tokens that need no keys", len(p.Asked))
+	}
+	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
+	flood := func(n int) {
+		var all sync.WaitGroup
+		for i := range n {
+			all.Go(func() {
+				testserver.WantSubjectRefused(t, d.Present(testserver.TypeJWT, p.Token(d, stranger, fmt.Sprint("made up ", i), nil)))
+			})
+		}
+		all.Wait()
+	}
+	for round := range 3 {
+		flood(20)
+		if len(p.Asked) != 1+round {
+			t.Errorf("asked %d times after %d rounds", len(p.Asked), round+1)
+		}
+		d.Clock.Advance(29 * time.Second)
+		flood(5)
+		if len(p.Asked) != 1+round {
+			t.Errorf("asked %d times within 30 s of round %d", len(p.Asked), round+1)
+		}
+		d.Clock.Advance(time.Second)
+	}
+	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
+}

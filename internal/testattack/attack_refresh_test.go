@@ -1,0 +1,462 @@
+package testattack
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+// restarted is a new node over the database of w, under the same issuer, that
+// knows nothing but what is stored.
+func restarted(d *testserver.Deployment) *testserver.Deployment {
+	d.T.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	next := *d
+	next.Server = testserver.New(d.T, testserver.Options{DatabaseURL: d.DatabaseURL, Clock: d.Clock, Issuer: d.URL, Listener: listener})
+	next.URL = "http://" + listener.Addr().String()
+	return &next
+}
+
+func TestARestartForgetsNoUsedRefreshToken(t *testing.T) {
+	for name, useSuccessor := range map[string]bool{"its successor was used": true, "its successor was not used": false} {
+		t.Run(name, func(t *testing.T) {
+			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+				first := d.SignIn("alice")
+				newest := d.Want(200, "", d.Refresh("", "web", first.Text("refresh_token")))
+				if useSuccessor {
+					newest = d.Want(200, "", d.Refresh("", "web", newest.Text("refresh_token")))
+				}
+				d = restarted(d)
+				d.Clock.Advance(10 * time.Second) // the retry window begins anew with the node
+				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", first.Text("refresh_token")))
+				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", newest.Text("refresh_token")))
+				if d.Active(newest.Text("access_token")) {
+					t.Error("the access token is still active")
+				}
+				if got := d.EventTypes(first.Text("session_id")); !slices.Contains(got, models.EventRefreshReuse) {
+					t.Errorf("no reuse among %v", got)
+				}
+			})
+		})
+	}
+}
+
+// TestARequestReadBeforeARotationRotatesNoSuccessor lets requests read the
+// session and then wait at its row, while the chain goes on by two rotations.
+func TestARequestReadBeforeARotationRotatesNoSuccessor(t *testing.T) {
+	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
+	a := d.SignIn("alice")
+	id, err := models.ParseSessionID(a.Text("session_id"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := testserver.OpenDatabase(t, d.DatabaseURL)
+	row := func() []any {
+		values, into := make([]any, 7), make([]any, 7)
+		for i := range into {
+			into[i] = &values[i]
+		}
+		if err := db.QueryRow("SELECT "+testserver.ChainColumns+" FROM sessions WHERE id = $1", id[:]).Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		return values
+	}
+	const write = "UPDATE sessions SET (" + testserver.ChainColumns + ") = ($1, $2, $3, $4, $5, $6, $7) WHERE id = $8"
+	before := row()
+	newest := d.Want(200, "", d.Refresh("", "web", d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token"))).Text("refresh_token")))
+	after := row()
+	if _, err := db.Exec(write, append(before, id[:])...); err != nil {
+		t.Fatal(err)
+	}
+
+	other, err := db.Begin() // the two rotations, once more
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Rollback()
+	if _, err := other.Exec(write, append(after, id[:])...); err != nil {
+		t.Fatal(err)
+	}
+	const n = 6 // fewer than a node has connections
+	answered := make(chan []*testserver.Answer)
+	go func() {
+		answered <- testserver.InParallel(n, func(int) *testserver.Answer {
+			return d.Refresh("", "web", a.Text("refresh_token"), "scope", "profile") // asking for less reads the row first
+		})
+	}()
+	for waiting := 0; waiting < n; time.Sleep(time.Millisecond) {
+		if err := db.QueryRow("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := other.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range <-answered {
+		d.Want(400, testserver.InvalidGrant, got) // a delayed duplicate
+	}
+	if got := d.SessionRow("default", a.Text("session_id")).Refresh.Generation; got != 2 {
+		t.Errorf("the session is at generation %d", got)
+	}
+	d.Want(200, "", d.Refresh("", "web", newest.Text("refresh_token")))
+}
+
+// respell writes a refresh token with a part of its bytes replaced.
+func respell(t *testing.T, token string, from, to int, with []byte) string {
+	t.Helper()
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, "lk_rt_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(raw[from:to], with)
+	return "lk_rt_" + base64.RawURLEncoding.EncodeToString(raw)
+}
+
+func TestAUsedRefreshTokenWithAForeignPartEndsNothing(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		first := d.SignIn("alice")
+		used := first.Text("refresh_token")
+		newest := used
+		for range 3 {
+			newest = d.Want(200, "", d.Refresh("", "web", newest)).Text("refresh_token")
+		}
+		d.Clock.Advance(time.Hour)
+		noise := make([]byte, 72)
+		rand.Read(noise)
+		before := d.Written()
+		for name, token := range map[string]string{
+			"everything but its tag":           respell(t, used, 0, 56, noise),
+			"its tag":                          respell(t, used, 56, 72, noise),
+			"its secret":                       respell(t, used, 24, 56, noise),
+			"its generation":                   respell(t, used, 20, 24, []byte{0, 0, 0, 1}),
+			"its session":                      respell(t, used, 4, 20, noise),
+			"its version":                      respell(t, used, 0, 4, noise),
+			"a dot and its second half":        "lk_rt_garbage." + used[len(used)-48:],
+			"only its tag left":                "lk_rt_" + used[len(used)-22:],
+			"the prefix of a session token":    strings.Replace(used, "lk_rt_", "lk_st_", 1),
+			"padding":                          used + "=",
+			"a newline":                        used[:50] + "\n" + used[50:],
+			"a space before":                   " " + used,
+			"another alphabet and its own tag": strings.NewReplacer("-", "+", "_", "/").Replace(used),
+		} {
+			if token == used {
+				continue // nothing to replace in this one
+			}
+			d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", token))
+			d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", token}))
+			if in := d.Want(200, "", d.Introspect("", token)); len(in.JSON) != 1 {
+				t.Errorf("with %s: %s", name, in.Body)
+			}
+			d.WantUnchanged(t, before)
+		}
+		d.Want(200, "", d.Refresh("", "web", newest))
+		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", used)) // as it was issued, it does
+		if got := d.EventTypes(first.Text("session_id")); !slices.Contains(got, models.EventRefreshReuse) {
+			t.Errorf("no reuse among %v", got)
+		}
+	})
+}
+
+func TestARevocationThatCannotBeStoredIsNotASuccess(t *testing.T) {
+	proxy := testdb.NewProxy(t, testdb.Postgres(t))
+	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
+	asBackend := testserver.Basic("backend", testserver.ClientSecret)
+	user := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
+	machine := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, asBackend))
+	tokens := map[string]string{
+		"an access token": user.Text("access_token"), "a refresh token": user.Text("refresh_token"),
+		"a session token": user.Text("session_token"), "a token without a session": machine.Text("access_token"),
+	}
+	proxy.Cut()
+	for name, token := range tokens {
+		a := d.Post("/revoke", []string{"token", token}, asBackend)
+		if a.Status != 503 || a.Error() != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s %v", name, a.Status, a.Body, a.Header)
+		}
+	}
+	proxy.Heal()
+	for name, token := range tokens {
+		if in := d.Introspect("", token); in.JSON["active"] != true {
+			t.Errorf("%s: %s", name, in.Body)
+		}
+	}
+	for _, token := range []string{machine.Text("access_token"), user.Text("access_token")} {
+		d.Want(200, "", d.Post("/revoke", []string{"token", token}, asBackend))
+	}
+	for name, token := range tokens {
+		if in := d.Introspect("", token); in.JSON["active"] != false {
+			t.Errorf("%s, revoked: %s", name, in.Body)
+		}
+	}
+}
+
+// thief holds a root secret, and writes refresh tokens as their format says.
+type thief struct{ version, tag, chain []byte }
+
+func newThief(t *testing.T, root string) *thief {
+	t.Helper()
+	prk, err := hkdf.Extract(sha256.New, []byte(root), []byte("latchkey"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	derive := func(label string) []byte {
+		key, err := hkdf.Expand(sha256.New, prk, "latchkey/1/"+label, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	return &thief{derive("version")[:4], derive("tag"), derive("chain")}
+}
+
+func (*thief) mac(key []byte, parts ...[]byte) []byte {
+	h := hmac.New(sha256.New, key)
+	for _, part := range parts {
+		h.Write(part)
+	}
+	return h.Sum(nil)
+}
+
+func (h *thief) place(id models.SessionID, generation uint32) []byte {
+	tenant := sha256.Sum256([]byte("default"))
+	return slices.Concat([]byte{1}, tenant[:], id[:], binary.BigEndian.AppendUint32(nil, generation))
+}
+
+// successor is the secret that follows another one.
+func (h *thief) successor(id models.SessionID, generation uint32, secret []byte) []byte {
+	return h.mac(h.chain, h.place(id, generation), secret)
+}
+
+func (h *thief) token(id models.SessionID, generation uint32, secret []byte) string {
+	tenant := sha256.Sum256([]byte("default"))
+	body := slices.Concat(h.version, id[:], binary.BigEndian.AppendUint32(nil, generation), secret)
+	return "lk_rt_" + base64.RawURLEncoding.EncodeToString(append(body, h.mac(h.tag, []byte{1}, tenant[:], body)[:16]...))
+}
+
+func TestTheRootSecretAndTheDatabaseMakeNoRefreshToken(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		thief := newThief(t, testserver.RootSecret)
+		a := d.SignIn("alice")
+		for range 3 {
+			a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
+		}
+		sid, genuine := a.Text("session_id"), a.Text("refresh_token")
+		id, err := models.ParseSessionID(sid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(genuine, "lk_rt_"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if thief.token(id, 3, raw[24:56]) != genuine {
+			t.Fatal("the thief does not know the format")
+		}
+		noise := make([]byte, 32)
+		rand.Read(noise)
+		row := d.SessionRow("default", sid)
+		attempt := func(generations ...uint32) {
+			t.Helper()
+			for _, generation := range generations {
+				secrets := [][]byte{make([]byte, 32), noise, thief.chain, row.Refresh.Digest, row.Refresh.Next}
+				for _, known := range slices.Clone(secrets) {
+					secrets = append(secrets, thief.successor(id, generation, known))
+				}
+				for _, secret := range secrets {
+					forged := thief.token(id, generation, secret)
+					d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", forged))
+					if in := d.Want(200, "", d.Introspect("", forged)); len(in.JSON) != 1 {
+						t.Errorf("generation %d: %s", generation, in.Body)
+					}
+				}
+			}
+		}
+		attempt(3, 4, 2) // where the row is, one ahead, and one behind, where a retry would be answered
+		if !reflect.DeepEqual(d.SessionRow("default", sid), row) {
+			t.Errorf("the session changed: %+v", d.SessionRow("default", sid))
+		}
+		if got := d.EventTypes(sid); slices.Contains(got, models.EventSessionEnded) || !slices.Contains(got, models.EventChainMismatch) {
+			t.Errorf("%v", got)
+		}
+		for _, generation := range []uint32{3, 4} {
+			d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", thief.token(id, generation, noise)}))
+		}
+		if !d.Active(a.Text("access_token")) {
+			t.Error("a forged token signed out")
+		}
+		d.Want(200, "", d.Refresh("", "web", genuine))
+		attempt(0, 1, 6, math.MaxInt32, math.MaxUint32)
+		if n := strings.Count(d.Stored("sessions"), "\n") + 1; n != 1 {
+			t.Errorf("%d sessions", n)
+		}
+		if got := d.SessionRow("default", sid).Refresh.Generation; got != 4 {
+			t.Errorf("generation %d", got)
+		}
+	})
+}
+
+// said is the whole of an answer but for what differs in every one.
+func said(a *testserver.Answer) string {
+	header := a.Header.Clone()
+	header.Del("Date")
+	header.Del("X-Request-Id")
+	return fmt.Sprint(a.Status, header, string(a.Body))
+}
+
+func TestRefreshDoesNotTellWhyItRefuses(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		asBackend := testserver.Basic("backend", testserver.ClientSecret)
+		used, revoked, disabled, mine := d.SignIn("alice"), d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
+		foreign := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
+		d.Want(200, "", d.Refresh("", "web", used.Text("refresh_token")))
+		d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", revoked.Text("refresh_token")}))
+		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "bob", Disabled: true}}})
+		d.Clock.Advance(time.Minute)
+		noise := make([]byte, 32)
+		id, err := models.ParseSessionID(mine.Text("session_id"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers := map[string]*testserver.Answer{
+			"a made-up token":         d.Refresh("", "web", "made-up"),
+			"one that is well-formed": d.Refresh("", "web", "lk_rt_"+strings.Repeat("A", 96)),
+			"one of another tag":      d.Refresh("", "web", respell(t, mine.Text("refresh_token"), 56, 72, noise)),
+			"a forged one":            d.Refresh("", "web", newThief(t, testserver.RootSecret).token(id, 0, noise)),
+			"one of no session":       d.Refresh("", "web", newThief(t, testserver.RootSecret).token(models.NewSessionID(), 0, noise)),
+			"a used one":              d.Refresh("", "web", used.Text("refresh_token")),
+			"a revoked one":           d.Refresh("", "web", revoked.Text("refresh_token")),
+			"a disabled user's":       d.Refresh("", "web", disabled.Text("refresh_token")),
+			"another client's":        d.Refresh("", "web", foreign.Text("refresh_token")),
+			"a session token":         d.Refresh("", "web", foreign.Text("session_token")),
+			"an access token":         d.Refresh("", "web", mine.Text("access_token")),
+			"a foreign scope of used": d.Refresh("", "web", used.Text("refresh_token"), "scope", "admin"),
+		}
+		d.Clock.Advance(5 * 24 * time.Hour)
+		answers["an expired one"] = d.Refresh("", "web", mine.Text("refresh_token"))
+		want := said(answers["a made-up token"])
+		for name, a := range answers {
+			if got := said(d.Want(400, testserver.InvalidGrant, a)); got != want {
+				t.Errorf("%s: %s, otherwise %s", name, got, want)
+			}
+		}
+	})
+}
+
+func TestRevokeByManyEndsASessionOnce(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		asBackend := testserver.Basic("backend", testserver.ClientSecret)
+		bystander := d.SignIn("alice")
+		a := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
+		machine := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, asBackend))
+		tokens := []string{a.Text("access_token"), a.Text("refresh_token"), a.Text("session_token"), machine.Text("access_token")}
+		for _, got := range testserver.InParallel(32, func(i int) *testserver.Answer {
+			return d.Post("/revoke", []string{"token", tokens[i%len(tokens)]}, asBackend)
+		}) {
+			d.Want(200, "", got)
+		}
+		if got := slices.Sorted(slices.Values(d.EventTypes(a.Text("session_id")))); !slices.Equal(got, []models.EventType{models.EventSessionCreated, models.EventSessionEnded}) {
+			t.Errorf("%v", got)
+		}
+		if n := strings.Count(d.Stored("events"), string(models.EventTokenRevoked)); n != 1 {
+			t.Errorf("%d events tell of one token without a session", n)
+		}
+		for _, token := range tokens {
+			if d.Active(token) {
+				t.Error("still active")
+			}
+		}
+		if !d.Active(bystander.Text("access_token")) {
+			t.Error("another session of the user was ended")
+		}
+	})
+}
+
+func TestIntrospectAmongManySaysInactiveOnceARevokeHasReturned(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		a := d.SignIn("alice")
+		var revoked bool
+		answers := testserver.InParallel(33, func(i int) *testserver.Answer {
+			if i > 0 {
+				return d.Introspect("", a.Text("access_token"))
+			}
+			answer := d.Post("/revoke", []string{"client_id", "web", "token", a.Text("access_token")})
+			revoked = answer.Status == 200
+			for range 8 {
+				if late := d.Introspect("", a.Text("access_token")); late.Status != 200 || len(late.JSON) != 1 {
+					t.Errorf("after the revocation: %d %s", late.Status, late.Body)
+				}
+			}
+			return answer
+		})
+		if !revoked {
+			t.Fatalf("%d %s", answers[0].Status, answers[0].Body)
+		}
+		for _, in := range answers[1:] {
+			if _, says := in.JSON["active"].(bool); in.Status != 200 || !says {
+				t.Errorf("%d %s", in.Status, in.Body)
+			}
+		}
+	})
+}
+
+func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
+	for name, disable := range map[string]func(*models.TenantSpec){
+		"user":   func(s *models.TenantSpec) { s.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} },
+		"issuer": func(s *models.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+				bystander, token := d.SignIn("bob"), d.SignIn("alice").Text("refresh_token")
+				d.Clock.Advance(time.Second)
+				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
+				tenant.SigningAlgorithm = "ES256"
+				disable(&tenant)
+				answers := testserver.InParallel(33, func(i int) *testserver.Answer {
+					if i > 0 {
+						return d.Refresh("", "web", token)
+					}
+					if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{}); err != nil {
+						t.Error(err)
+					}
+					late := d.Refresh("", "web", token) // this node has not heard of it yet
+					if late.Status != 400 || late.Error() != testserver.InvalidGrant {
+						t.Errorf("after the change: %d %s", late.Status, late.Body)
+					}
+					return late
+				})
+				if err := d.OAuth.Refresh(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				for _, a := range answers[1:] {
+					if a.Status != 200 && (a.Status != 400 || a.Error() != testserver.InvalidGrant) {
+						t.Errorf("%d %s", a.Status, a.Body)
+					}
+					if a.Status == 200 && d.Active(a.Text("access_token")) {
+						t.Error("a racing refresh left an active token")
+					}
+				}
+				if lives := d.Active(bystander.Text("access_token")); lives != (name == "user") {
+					t.Errorf("another user's token is active: %t", lives)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,312 @@
+package testfeed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+func TestAStreamTellsWhatIsRevokedAtAnyNode(t *testing.T) {
+	d := following(t, testdb.Postgres(t))
+	other := followingNode(d, d.DatabaseURL)
+	before, here, there := d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
+	signOut(d, before)
+	untilRevoked(other, 1)
+
+	stream, first := follow(other)
+	for name, want := range map[string]string{"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Access-Control-Allow-Origin": ""} {
+		if got := stream.header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	var snapshot map[string]any
+	if err := json.Unmarshal([]byte(first.data), &snapshot); err != nil || snapshot["cursor"] != first.id {
+		t.Errorf("the snapshot is %q, %v", first.data, err)
+	}
+	if !slices.Equal(first.sids(), []string{before.Text("session_id")}) || !strings.Contains(first.data, `"as_of":`+d.JSONTime(0)) {
+		t.Errorf("the snapshot tells %s", first.data)
+	}
+	for _, end := range []struct {
+		at *testserver.Deployment
+		a  *testserver.Answer
+	}{{d, here}, {other, there}} {
+		signOut(end.at, end.a)
+		e, _ := stream.next()
+		if want := fmt.Sprintf(`{"sid":"%s","at":%s,"until":%s}`, end.a.Text("session_id"), d.JSONTime(0), d.JSONTime(390)); e.name != "revoked" || e.data != want || e.id == "" {
+			t.Errorf("the stream tells %+v, want %s", e, want)
+		}
+	}
+}
+
+func TestAStreamShowsThatItIsAlive(t *testing.T) {
+	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+		stream, _ := follow(d)
+		for range 2 {
+			pass(d, 10*time.Second)
+			if e, _ := stream.next(); e != (sent{name: ":", data: "as_of " + d.JSONTime(0)}) {
+				t.Errorf("after 10 s the stream says %+v", e)
+			}
+		}
+	})
+}
+
+// A reader that comes back anywhere misses nothing, and is spared the rest.
+func TestAStreamGoesOnWhereItWasCut(t *testing.T) {
+	d := following(t, testdb.Postgres(t))
+	other := followingNode(d, d.DatabaseURL)
+	old := d.SignIn("old")
+	signOut(d, old)
+	untilRevoked(d, 1)
+	untilRevoked(other, 1)
+	pass(d, time.Minute)
+	a, b, c := d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
+	stream, _ := follow(d)
+	signOut(d, a)
+	id := stream.untilTold(a.Text("session_id"))
+	stream.cancel()
+	stream.untilEnd()
+	signOut(d, b)
+	signOut(other, c)
+	for _, node := range []*testserver.Deployment{d, other} {
+		untilRevoked(node, 4)
+		_, first := follow(node, testserver.Header("Last-Event-ID", id))
+		told := first.sids()
+		for _, missed := range []*testserver.Answer{b, c} {
+			if !slices.Contains(told, missed.Text("session_id")) {
+				t.Errorf("what was revoked meanwhile is not told: %s", first.data)
+			}
+		}
+		if slices.Contains(told, old.Text("session_id")) {
+			t.Errorf("what was known long before is told again: %s", first.data)
+		}
+		for name, of := range map[string]string{
+			"another database": "another" + id[strings.Index(id, "."):], "nothing": "x", "another client": id[:strings.LastIndex(id, ".")] + ".other",
+		} {
+			if _, first := follow(node, testserver.Header("Last-Event-ID", of)); len(first.sids()) != 4 {
+				t.Errorf("a reader with an id of %s is told %s", name, first.data)
+			}
+		}
+	}
+}
+
+func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
+	client := func(change func(*models.ClientSpec)) func(*models.TenantSpec) {
+		return func(tenant *models.TenantSpec) { change(&tenant.Clients[1]) }
+	}
+	const renewed = "another-client-secret-of-many-characters"
+	for name, c := range map[string]struct {
+		change func(*models.TenantSpec)
+		ends   bool
+	}{
+		"disabled":            {client(func(c *models.ClientSpec) { c.Disabled = true }), true},
+		"with another secret": {client(func(c *models.ClientSpec) { c.Secret = renewed }), true},
+		"public": {client(func(c *models.ClientSpec) {
+			*c = models.ClientSpec{ID: c.ID, ClientSettings: models.ClientSettings{Auth: models.AuthNone}}
+		}), true},
+		"of other introspection": {client(func(c *models.ClientSpec) { c.Introspect = models.IntrospectAudience }), true},
+		"of another resource": {client(func(c *models.ClientSpec) {
+			c.ResourceIdentifiers = []string{"https://api.example.com"}
+		}), true},
+		"of a disabled tenant":               {func(tenant *models.TenantSpec) { tenant.Disabled = true }, true},
+		"with the same secret as before":     {client(func(c *models.ClientSpec) { c.Secret, c.PreviousSecret = renewed, testserver.ClientSecret }), false},
+		"of another name":                    {client(func(c *models.ClientSpec) { c.Name = "Backend" }), false},
+		"the same, while another is changed": {func(tenant *models.TenantSpec) { tenant.Clients[0].Name = "Web" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+				a := d.SignIn("alice")
+				stream, _ := follow(d)
+				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
+				c.change(&tenant)
+				d.Apply(tenant)
+				if c.ends {
+					d.Clock.Advance(5 * time.Second)
+					stream.untilEnd()
+					return
+				}
+				pass(d, 10*time.Second)
+				if e, _ := stream.next(); e.name != ":" { // it comes after the client has been looked at
+					t.Fatalf("the stream says %+v", e)
+				}
+				if err := d.Store.EndSession(t.Context(), row(d, a), d.Clock.Now(), session.Revoked); err != nil {
+					t.Fatal(err)
+				}
+				stream.untilTold(a.Text("session_id"))
+			})
+		})
+	}
+}
+
+// row is the session of an answer, as stored.
+func row(d *testserver.Deployment, a *testserver.Answer) *models.Session {
+	d.T.Helper()
+	id, err := models.ParseSessionID(a.Text("session_id"))
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	row, err := d.Store.Session(d.T.Context(), "default", id)
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	return row
+}
+
+func TestANodeWithoutItsDatabaseEndsItsStreams(t *testing.T) {
+	url := testdb.Postgres(t)
+	proxy := testdb.NewProxy(t, url)
+	d := following(t, url)
+	cut := followingNode(d, proxy.URL())
+	a := d.SignIn("alice")
+	stream, first := follow(cut)
+	cut.Want(200, "", cut.Get("/readyz"))
+
+	proxy.Cut()
+	d.Clock.Advance(models.TailBound)
+	stream.untilEnd()
+	if ready := cut.Get("/readyz"); ready.Status != 503 {
+		t.Errorf("ready: %d", ready.Status)
+	}
+	for _, accept := range []string{"application/json", "text/event-stream"} {
+		if got := cut.Get("/revocations", testserver.AsBackend(), testserver.Header("Accept", accept)); got.Status != 503 || got.Error() != "temporarily_unavailable" || got.Header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", accept, got.Status, got.Body)
+		}
+	}
+	signOut(d, a)
+	proxy.Heal()
+	untilRevoked(cut, 1)
+	cut.Want(200, "", cut.Get("/readyz"))
+	if _, first := follow(cut, testserver.Header("Last-Event-ID", first.id)); !slices.Equal(first.sids(), []string{a.Text("session_id")}) {
+		t.Errorf("after the cut the stream begins with %s", first.data)
+	}
+	if log := cut.Log.String(); strings.Count(log, "cannot follow the event log") != 1 || strings.Count(log, "following the event log again") != 1 {
+		t.Error("the log tells of it more or less than once")
+	}
+}
+
+// The database answers, but not about events.
+func TestANodeThatCannotFollowTheLogIsNotReady(t *testing.T) {
+	d := following(t, testdb.Postgres(t))
+	stream, _ := follow(d)
+	lock, err := testserver.OpenDatabase(t, d.DatabaseURL).BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Rollback()
+	if _, err := lock.Exec("LOCK TABLE events IN ACCESS EXCLUSIVE MODE"); err != nil {
+		t.Fatal(err)
+	}
+	d.Want(200, "", d.Get("/readyz"))
+	d.Clock.Advance(models.TailBound)
+	if ready := d.Get("/readyz"); ready.Status != 503 || !strings.Contains(d.Log.String(), "the event log was last read 10s ago") {
+		t.Errorf("ready: %d", ready.Status)
+	}
+	stream.untilEnd()
+	if err := lock.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	untilRevoked(d, 0)
+	d.Want(200, "", d.Get("/readyz"))
+}
+
+func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
+	const many = 1000
+	d := following(t, testdb.Postgres(t))
+	nodes := []*testserver.Deployment{d, followingNode(d, d.DatabaseURL)}
+	streams := make([]*feed, len(nodes))
+	for i, node := range nodes {
+		streams[i], _ = follow(node)
+	}
+	sids := make([]string, many)
+	var working sync.WaitGroup
+	var next atomic.Int32
+	for range 8 {
+		working.Go(func() {
+			for i := int(next.Add(1)) - 1; i < many; i = int(next.Add(1)) - 1 {
+				a := d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", nil))
+				sids[i] = a.Text("session_id")
+				if got := nodes[i%2].Post("/revoke", []string{"client_id", "web", "token", a.Text("refresh_token")}); got.Status != 200 || sids[i] == "" {
+					t.Errorf("%d %s, %d %s", a.Status, a.Body, got.Status, got.Body)
+				}
+			}
+		})
+	}
+	for _, stream := range streams {
+		working.Go(func() {
+			told := map[string]bool{}
+			for len(told) < many {
+				select {
+				case e, open := <-stream.events:
+					for _, sid := range e.sids() {
+						told[sid] = true
+					}
+					if !open {
+						t.Errorf("the stream ended after %d", len(told))
+						return
+					}
+				case <-time.After(feedPatience):
+					t.Errorf("still waiting after %d", len(told))
+					return
+				}
+			}
+		})
+	}
+	working.Wait()
+	for _, stream := range streams {
+		for len(stream.events) > 0 {
+			if e, _ := stream.next(); e.name == "revoked" && !slices.Contains(sids, e.sids()[0]) {
+				t.Errorf("told of a session that nobody ended: %+v", e)
+			}
+		}
+	}
+}
+
+// idleReader is somebody who has asked for a stream, without a connection.
+type idleReader struct {
+	*httptest.ResponseRecorder
+	answered chan int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *idleReader) WriteHeader(status int) {
+	r.ResponseRecorder.WriteHeader(status)
+	r.answered <- status
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	d := following(t, testdb.SQLite(t))
+	ctx, leave := context.WithCancel(t.Context())
+	answered := make(chan int)
+	var reading sync.WaitGroup
+	open := func() (status int) {
+		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/revocations", nil)
+		testserver.AsBackend()(r)
+		r.Header.Set("Accept", "text/event-stream")
+		reading.Go(func() { d.Handler.ServeHTTP(&idleReader{httptest.NewRecorder(), answered}, r) })
+		return <-answered
+	}
+	for i := range 1000 {
+		if status := open(); status != 200 {
+			t.Fatalf("stream %d is answered %d", i, status)
+		}
+	}
+	if status := open(); status != 503 {
+		t.Errorf("one more is answered %d", status)
+	}
+	revocations(d, "") // a document is no stream
+	leave()
+	reading.Wait()
+	follow(d)
+}

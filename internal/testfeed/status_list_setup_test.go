@@ -1,0 +1,105 @@
+package testfeed
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+func backendOnStatusList() models.ClientSpec {
+	c := testserver.Backend()
+	c.StatusList = true
+	return c
+}
+
+func eachListed(t *testing.T, test func(t *testing.T, d *testserver.Deployment)) {
+	testdb.Each(t, func(t *testing.T, url string) {
+		test(t, testserver.NewDeployment(t, testserver.Options{DatabaseURL: url}, testserver.WebOnStatusList(), backendOnStatusList()))
+	})
+}
+
+// statusClaim is where the access token of an answer says that its status is.
+func statusClaim(t *testing.T, a *testserver.Answer) (uri string, index int) {
+	t.Helper()
+	var said struct {
+		Status struct {
+			List struct {
+				Index *int   `json:"idx"`
+				URI   string `json:"uri"`
+			} `json:"status_list"`
+		} `json:"status"`
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(a.Text("access_token"), ".")[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &said)
+	}
+	if err != nil || said.Status.List.Index == nil {
+		t.Fatalf("no status: %s, %v", payload, err)
+	}
+	return said.Status.List.URI, *said.Status.List.Index
+}
+
+// statusList is the payload of a status list.
+type statusList struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	IssuedAt int64  `json:"iat"`
+	Expiry   int64  `json:"exp"`
+	TTL      int64  `json:"ttl"`
+	List     struct {
+		Bits int    `json:"bits"`
+		List string `json:"lst"`
+	} `json:"status_list"`
+}
+
+// listAt reads a list from this node, as a verifier does.
+func listAt(d *testserver.Deployment, path string) (list statusList) {
+	d.T.Helper()
+	a := d.Want(200, "", d.Get(path))
+	if err := json.Unmarshal(d.VerifiedPayload(string(a.Body)), &list); err != nil {
+		d.T.Fatal(err)
+	}
+	return list
+}
+
+// status is what this node says of the session of an answer: 0 or 1.
+func status(d *testserver.Deployment, a *testserver.Answer) int {
+	d.T.Helper()
+	uri, index := statusClaim(d.T, a)
+	list := listAt(d, strings.TrimPrefix(uri, testserver.Claims(d.T, a)["iss"].(string)))
+	if list.Subject != uri {
+		d.T.Fatalf("the list %s says that it is %s", uri, list.Subject)
+	}
+	return entriesOf(d.T, list.List.Bits, list.List.List)[index]
+}
+
+// entriesOf decodes a list (Token Status List §4.1).
+func entriesOf(t *testing.T, bits int, lst string) (entries []int) {
+	t.Helper()
+	compressed, err := base64.RawURLEncoding.Strict().DecodeString(lst)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := zlib.NewReader(bytes.NewReader(compressed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range text {
+		for shift := 0; shift < 8; shift += bits {
+			entries = append(entries, int(b>>shift)&(1<<bits-1))
+		}
+	}
+	return entries
+}

@@ -1,0 +1,115 @@
+package testserver
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Stored renders every row of the database, or of the named tables: one line
+// each, sorted, with bytes in hexadecimal.
+func (d *Deployment) Stored(tables ...string) string {
+	d.T.Helper()
+	db := OpenDatabase(d.T, d.DatabaseURL)
+	defer db.Close()
+	if tables == nil {
+		list := "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+		if strings.HasPrefix(d.DatabaseURL, "sqlite:") {
+			list = "SELECT name FROM sqlite_master WHERE type = 'table'"
+		}
+		names, err := db.Query(list)
+		if err != nil {
+			d.T.Fatal(err)
+		}
+		for names.Next() {
+			var name string
+			if err := names.Scan(&name); err != nil {
+				d.T.Fatal(err)
+			}
+			tables = append(tables, name)
+		}
+		if err := names.Err(); err != nil {
+			d.T.Fatal(err)
+		}
+	}
+	var lines []string
+	for _, table := range tables {
+		rows, err := db.Query("SELECT * FROM " + table)
+		if err != nil {
+			d.T.Fatal(err)
+		}
+		columns, err := rows.Columns()
+		if err != nil {
+			d.T.Fatal(err)
+		}
+		for rows.Next() {
+			values, into := make([]any, len(columns)), make([]any, len(columns))
+			for i := range values {
+				into[i] = &values[i]
+			}
+			if err := rows.Scan(into...); err != nil {
+				d.T.Fatal(err)
+			}
+			line := table
+			for i, value := range values {
+				if bytes, ok := value.([]byte); ok {
+					value = fmt.Sprintf("%x", bytes)
+				}
+				line += fmt.Sprintf(" %s=%v", columns[i], value)
+			}
+			lines = append(lines, line)
+		}
+		if err := rows.Err(); err != nil {
+			d.T.Fatal(err)
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// Written renders the tables that requests write to, without configuration and
+// leases.
+func (d *Deployment) Written() string {
+	d.T.Helper()
+	return d.Stored("sessions", "users", "spent_tokens", "revoked_tokens", "events")
+}
+
+// WantUnchanged fails t if requests have written anything since Written
+// returned before.
+func (d *Deployment) WantUnchanged(t *testing.T, before string) {
+	t.Helper()
+	if after := d.Written(); after != before {
+		t.Errorf("stored:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// BackendExchangeForm is the form by which the client backend, which receives
+// every kind of token, exchanges a fresh client token.
+func (d *Deployment) BackendExchangeForm(sub string) []string {
+	return []string{"grant_type", GrantTokenExchange, "subject_token_type", TypeJWT, "subject_token", d.Issuer.Token(d.URL, sub, nil)}
+}
+
+// Tamper changes rows behind the server's back, then makes the node reload its
+// configuration.
+func (d *Deployment) Tamper(statement string, args ...any) {
+	d.T.Helper()
+	db := OpenDatabase(d.T, d.DatabaseURL)
+	defer db.Close()
+	done, err := db.Exec(statement, args...)
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	if n, _ := done.RowsAffected(); n == 0 {
+		d.T.Fatalf("nothing changed by %s", statement)
+	}
+	if _, err := db.Exec("UPDATE tenants SET revision = revision + 1"); err != nil {
+		d.T.Fatal(err)
+	}
+	if err := d.OAuth.Refresh(d.T.Context()); err != nil {
+		d.T.Fatal(err)
+	}
+}
+
+// ChainColumns are the columns of a session that a rotation writes.
+const ChainColumns = "generation, refresh_digest, next_digest, root_version, rotated_at, last_active_at, idle_expires_at"

@@ -1,0 +1,3 @@
+// Package testwire tests the endpoints as RFCs and docs/conformance.md describe them,
+// over HTTP against the real server.
+package testwire
