@@ -36,8 +36,13 @@ var (
 // environments declare the variables that each kind of expression sees
 // (DESIGN §2).
 var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, class *cel.Env }, err error) {
+	functions, err := library()
+	if err != nil {
+		return envs, err
+	}
+	common := append([]cel.EnvOption{cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true)}, functions...)
 	declare := func(names ...string) *cel.Env {
-		opts := []cel.EnvOption{cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true)}
+		opts := slices.Clone(common)
 		for _, name := range names {
 			opts = append(opts, cel.Variable(name, cel.MapType(cel.StringType, cel.DynType)))
 		}
@@ -49,10 +54,10 @@ var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, cl
 	envs.allow = declare("token", "client", "user")
 	envs.claim = declare("user", "session")
 	var e error
-	envs.class, e = cel.NewEnv(cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),
+	envs.class, e = cel.NewEnv(append(slices.Clone(common),
 		ext.NativeTypes(reflect.TypeFor[ruleFactor](), ext.ParseStructTags(true)),
 		cel.Variable("factors", cel.ListType(cel.ObjectType("oauth.ruleFactor"))),
-		cel.Variable("amr", cel.ListType(cel.StringType)), cel.Variable("kinds", cel.ListType(cel.StringType)))
+		cel.Variable("amr", cel.ListType(cel.StringType)), cel.Variable("kinds", cel.ListType(cel.StringType)))...)
 	err = errors.Join(err, e)
 	return envs, err
 })
@@ -100,10 +105,38 @@ func (e *expression) evaluate(variables map[string]any) (any, error) {
 		if strings.HasPrefix(err.Error(), "no such key") {
 			return nil, errMissing
 		}
-		return nil, err
+		return nil, withoutValues(err)
 	}
 	room := maxResult
 	return plain(out, &room)
+}
+
+// failures are the kinds of failures of an evaluation, in CEL's own words where
+// it has any, by what its messages contain.
+var failures = []struct{ contains, kind string }{
+	{"cost limit exceeded", "cost limit exceeded"},
+	{errResultTooLong.Error(), errResultTooLong.Error()},
+	{errTooManyComparisons.Error(), errTooManyComparisons.Error()},
+	{"exceeds maximum allowed", errResultTooLong.Error()},
+	{"no such overload", "no such overload: an operator or function was applied to a value of another type"},
+	{"type conversion", "type conversion error"},
+	{"strconv.", "type conversion error"},
+	{"regexp", "invalid regular expression"},
+	{"index out of", "index out of bounds"},
+	{"by zero", "division by zero"},
+	{"integer overflow", "integer overflow"},
+}
+
+// withoutValues keeps the kind of a failure only: CEL's messages quote the
+// values of claims, which the log must not show.
+func withoutValues(err error) error {
+	text := err.Error()
+	for _, f := range failures {
+		if strings.Contains(text, f.contains) {
+			return errors.New(f.kind)
+		}
+	}
+	return errors.New("evaluation failed")
 }
 
 // plain turns a CEL value into what encoding/json writes. A list of which CEL

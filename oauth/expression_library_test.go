@@ -1,0 +1,125 @@
+package oauth
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/cel-go/common/types"
+	"github.com/google/cel-go/common/types/ref"
+	"github.com/google/cel-go/common/types/traits"
+)
+
+func TestExpressionsHaveStringsEncodersListsAndSets(t *testing.T) {
+	variables := map[string]any{"token": someToken(t)}
+	for text, want := range map[string]string{ // as JSON
+		`token.sub.upperAscii().lowerAscii()`:                  `"alice"`,
+		`'a@b.c'.split('@')[1]`:                                `"b.c"`,
+		`token.amr.join(' ')`:                                  `"hwk pin"`,
+		`token.amr.join()`:                                     `"hwkpin"`,
+		`token.sub.replace('l', 'L')`:                          `"aLice"`,
+		`'aaa'.replace('a', 'b', 2)`:                           `"bba"`,
+		`' x '.trim()`:                                         `"x"`,
+		`token.sub.substring(1, 3)`:                            `"li"`,
+		`token.sub.charAt(0) + string(token.sub.indexOf('c'))`: `"a3"`,
+		`'%s-%d'.format([token.sub, 7])`:                       `"alice-7"`,
+		`base64.encode(b'hi')`:                                 `"aGk="`,
+		`string(base64.decode('aGk='))`:                        `"hi"`,
+		`[3, 1, 3, 2].distinct().sort()`:                       `[1,2,3]`,
+		`[[1], [2]].flatten()`:                                 `[1,2]`,
+		`lists.range(3)`:                                       `[0,1,2]`,
+		`token.amr.slice(0, 1)`:                                `["hwk"]`,
+		`sets.intersects(token.amr, ['hwk'])`:                  `true`,
+		`sets.contains(token.amr, ['sms'])`:                    `false`,
+		`sets.equivalent(['pin', 'hwk'], token.amr)`:           `true`,
+	} {
+		got, err := issuerExpression(t, text).evaluate(variables)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if j, _ := json.Marshal(got); string(j) != want {
+			t.Errorf("%s yields %s, want %s", text, j, want)
+		}
+	}
+}
+
+// Each would take gigabytes or minutes before CEL counts what it cost.
+func TestOneCallOfAFunctionIsBounded(t *testing.T) {
+	long, list := strings.Repeat("a", 16<<10), make([]any, 4000)
+	for i := range list {
+		list[i] = fmt.Sprint(i)
+	}
+	variables := map[string]any{"token": map[string]any{"long": long, "list": list}}
+	for _, text := range []string{
+		`token.long.replace('', token.long)`,
+		`token.long.replace('a', token.long)`,
+		`token.long.replace('a', token.long, 100000)`,
+		`token.list.join(token.long)`,
+		`'%s%s%s%s%s'.format([token.long, token.long, token.long, token.long, token.long])`,
+		`lists.range(1000000000)`,
+	} {
+		if got, err := issuerExpression(t, text).evaluate(variables); err == nil {
+			t.Errorf("%s yields a %T", text, got)
+		} else if strings.Contains(err.Error(), "cost limit") {
+			t.Errorf("%s is refused for its cost, after the work was done: %v", text, err)
+		}
+	}
+}
+
+// CEL counts the cost of a call whether its guard refused it or not, so the
+// guard is tested by itself.
+func TestListsAreComparedUpToABound(t *testing.T) {
+	list := func(n int) ref.Val { return types.DefaultTypeAdapter.NativeToValue(make([]int64, n)) }
+	for _, c := range []struct {
+		args    []ref.Val
+		refused bool
+	}{
+		{[]ref.Val{list(500)}, false},
+		{[]ref.Val{list(501)}, true},
+		{[]ref.Val{list(10), list(25_000)}, false},
+		{[]ref.Val{list(25_001), list(10)}, true},
+		{[]ref.Val{list(0), list(1 << 20)}, false},
+	} {
+		if err := guardComparisons(c.args); (err != nil) != c.refused {
+			t.Errorf("lists of %v elements: %v", c.args[0].(traits.Lister).Size(), err)
+		}
+	}
+	for _, name := range []string{"distinct", "sets.contains", "sets.intersects", "sets.equivalent"} {
+		if guards[name] == nil {
+			t.Errorf("%s is not guarded", name)
+		}
+	}
+}
+
+func TestAFailedEvaluationQuotesNoValue(t *testing.T) {
+	const secret = "4111-1111-[secret"
+	variables := map[string]any{"token": map[string]any{"n": secret, "list": []any{secret}, "map": map[string]any{secret: 1}}}
+	for text, want := range map[string]string{
+		`'x'.matches(token.n)`:              "invalid regular expression",
+		`int(token.n)`:                      "type conversion error",
+		`timestamp(token.n)`:                "evaluation failed",
+		`duration(token.n)`:                 "type conversion error",
+		`double(token.n)`:                   "type conversion error",
+		`token.n + 1`:                       "no such overload: an operator or function was applied to a value of another type",
+		`token.list[7]`:                     "index out of bounds",
+		`token.n.charAt(100)`:               "index out of bounds",
+		`base64.decode(token.n)`:            "evaluation failed",
+		`token.n.format([1])`:               "",
+		`'%d'.format([token.n])`:            "evaluation failed",
+		`1 / 0`:                             "division by zero",
+		`9223372036854775807 + size(token)`: "integer overflow",
+		`{token.n: 1}[token.n + 'x']`:       "yields nothing",
+		`type(token.n)`:                     "yields type, which has no JSON form",
+		`{1: token.n}`:                      "yields an object with a name that is no string",
+	} {
+		_, err := issuerExpression(t, text).evaluate(variables)
+		if err != nil && strings.Contains(err.Error(), "4111") {
+			t.Errorf("%s quotes the value: %v", text, err)
+		}
+		if got := fmt.Sprint(err); want != "" && got != want {
+			t.Errorf("%s fails with %q, want %q", text, got, want)
+		}
+	}
+}
