@@ -16,6 +16,7 @@ import (
 // credentials are what a request says of its client.
 type credentials struct {
 	id, secret string
+	raw        string // the secret as Basic had it, if decoding changed it
 }
 
 // authenticateClient implements fosite.ClientAuthenticationStrategy. fosite's
@@ -33,7 +34,9 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 	}
 	if client == nil {
 		// As much work as for a client that exists.
-		s.keys.MatchClientSecret(call.Tenant.ID, c.id, c.secret, models.Digest{RootVersion: int64(s.keys.issuing.version)})
+		for _, secret := range []string{c.secret, c.raw} {
+			s.keys.MatchClientSecret(call.Tenant.ID, c.id, secret, models.Digest{RootVersion: int64(s.keys.issuing.version)})
+		}
 		return nil, s.refuseSecret(call, c, "unknown client")
 	}
 	switch {
@@ -41,7 +44,7 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 		return nil, s.refuseSecret(call, c, "a secret for a client that is disabled and has none")
 	case client.IsPublic() && c.secret != "":
 		return nil, invalidClient(errors.New("a public client sent a secret"))
-	case !client.IsPublic() && !s.secretMatches(client, c.secret):
+	case !client.IsPublic() && !s.secretMatches(client, &c):
 		call.Guessed = client.ID
 		if !s.readable(client.SecretDigest) || !s.readable(client.PreviousDigest) {
 			return nil, errors.New("the client's secret is digested under a root secret that is not configured")
@@ -73,8 +76,20 @@ func (s *Server) readable(d models.Digest) bool {
 	return len(d.Digest) == 0 || s.keys.all[uint32(d.RootVersion)] != nil
 }
 
-// secretMatches compares with both secrets always.
-func (s *Server) secretMatches(c *Client, secret string) bool {
+// secretMatches reports whether the credentials hold one of the client's
+// secrets, form-decoded (RFC 6749 §2.3.1) or, since curl and many libraries send
+// it so, exactly as Basic had it. What matched is the credentials' secret then.
+func (s *Server) secretMatches(client *Client, c *credentials) bool {
+	decoded := s.matchesEither(client, c.secret)
+	if c.raw != "" && s.matchesEither(client, c.raw) && !decoded {
+		c.secret = c.raw
+		return true
+	}
+	return decoded
+}
+
+// matchesEither always compares with both secrets.
+func (s *Server) matchesEither(c *Client, secret string) bool {
 	current := s.keys.MatchClientSecret(c.TenantID, c.ID, secret, c.SecretDigest)
 	previous := s.keys.MatchClientSecret(c.TenantID, c.ID, secret, c.PreviousDigest)
 	return current || previous
@@ -125,11 +140,18 @@ func readBasic(header string) (credentials, error) {
 		return credentials{}, errors.New("malformed Basic credentials")
 	}
 	c := credentials{}
-	var errs [2]error
-	c.id, errs[0] = url.QueryUnescape(id)
-	c.secret, errs[1] = url.QueryUnescape(secret)
-	if errors.Join(errs[:]...) != nil || malformed(c.id) || malformed(c.secret) {
+	c.id, err = url.QueryUnescape(id)
+	if err != nil || malformed(c.id) {
 		return credentials{}, errors.New("malformed form-encoding in Basic credentials")
+	}
+	if c.secret, err = url.QueryUnescape(secret); err != nil {
+		c.secret = secret // it cannot be form-encoded: a percent sign was sent as it is
+	}
+	if malformed(c.secret) || malformed(secret) {
+		return credentials{}, errors.New("malformed Basic credentials")
+	}
+	if secret != c.secret {
+		c.raw = secret
 	}
 	return c, nil
 }

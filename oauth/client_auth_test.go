@@ -18,15 +18,15 @@ func TestReadBasic(t *testing.T) {
 		name, header string
 		want         *credentials // nil: refused
 	}{
-		{"takes id and secret", basic("web:secret"), &credentials{"web", "secret"}},
-		{"takes the scheme in any case", "bAsIc " + basic("web:secret")[6:], &credentials{"web", "secret"}},
-		{"splits at the first colon", basic("web:a:b:"), &credentials{"web", "a:b:"}},
-		{"decodes both halves after the split", basic("a%3Ab:c%3Ad%25"), &credentials{"a:b", "c:d%"}},
-		{"takes a plus for a space", basic("a+b:c+d"), &credentials{"a b", "c d"}},
-		{"takes an encoded plus for a plus", basic("web:c%2Bd"), &credentials{"web", "c+d"}},
-		{"takes UTF-8", basic("web:%C3%A9é"), &credentials{"web", "éé"}},
-		{"takes an empty secret, which will match nothing", basic("web:"), &credentials{"web", ""}},
-		{"takes characters that need no encoding as they are", basic("a-z._~:A-Z._~"), &credentials{"a-z._~", "A-Z._~"}},
+		{"takes id and secret", basic("web:secret"), &credentials{id: "web", secret: "secret"}},
+		{"takes the scheme in any case", "bAsIc " + basic("web:secret")[6:], &credentials{id: "web", secret: "secret"}},
+		{"splits at the first colon", basic("web:a:b:"), &credentials{id: "web", secret: "a:b:"}},
+		{"decodes both halves after the split", basic("a%3Ab:c%3Ad%25"), &credentials{id: "a:b", secret: "c:d%", raw: "c%3Ad%25"}},
+		{"takes a plus for a space", basic("a+b:c+d"), &credentials{id: "a b", secret: "c d", raw: "c+d"}},
+		{"takes an encoded plus for a plus", basic("web:c%2Bd"), &credentials{id: "web", secret: "c+d", raw: "c%2Bd"}},
+		{"takes UTF-8", basic("web:%C3%A9é"), &credentials{id: "web", secret: "éé", raw: "%C3%A9é"}},
+		{"takes an empty secret, which will match nothing", basic("web:"), &credentials{id: "web", secret: ""}},
+		{"takes characters that need no encoding as they are", basic("a-z._~:A-Z._~"), &credentials{id: "a-z._~", secret: "A-Z._~"}},
 
 		{"refuses Bearer", "Bearer abc", nil},
 		{"refuses a longer scheme", "Basically " + basic("web:secret")[6:], nil},
@@ -36,7 +36,7 @@ func TestReadBasic(t *testing.T) {
 		{"refuses base64 that is cut off", "Basic d2ViOnNlY3Jld", nil},
 		{"refuses the raw pair", "Basic web:secret", nil},
 		{"refuses a pair without a colon", basic("websecret"), nil},
-		{"refuses a half that is not form-encoded, and tries it no other way", basic("web:100%"), nil},
+		{"takes a secret that is not form-encoded as it is", basic("web:100%+x"), &credentials{id: "web", secret: "100%+x"}},
 		{"refuses an id that is not form-encoded", basic("w%eb:secret"), nil},
 		{"refuses invalid UTF-8", basic("web:\xff"), nil},
 		{"refuses encoded invalid UTF-8", basic("web:%FF"), nil},
@@ -108,5 +108,32 @@ func TestAnUnknownClientIsAsMuchWorkAsAWrongSecret(t *testing.T) {
 	// without the digest it would be a third.
 	if known, unknown := work("web"), work("ios"); 2*unknown < known || unknown > 2*known {
 		t.Errorf("%d bytes for an unknown client, %d for a known one", unknown, known)
+	}
+}
+
+func TestASecretMatchesFormEncodedOrAsItIs(t *testing.T) {
+	const secret = "a+b%2Fc%d/e:f g-0123456789012345"
+	k := keysOf(t, rootA)
+	s := &Server{keys: k}
+	client := clientWith(models.ClientSettings{Auth: models.AuthSecret})
+	client.SecretDigest = k.DigestClientSecret(client.TenantID, client.ID, secret)
+	for name, row := range map[string]struct {
+		sent string
+		want bool
+	}{
+		"form-encoded":                      {url.QueryEscape(secret), true},
+		"as it is":                          {secret, true},
+		"percent-encoded, with %20":         {url.PathEscape(secret), false}, // a plus stays a plus there, which means a space
+		"encoded twice":                     {url.QueryEscape(url.QueryEscape(secret)), false},
+		"as it is, with something after it": {secret + "x", false},
+		"empty":                             {"", false},
+	} {
+		c, err := readBasic(basic(client.ID + ":" + row.sent))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.secretMatches(client, &c); got != row.want || got && c.secret != secret {
+			t.Errorf("%s: matches %t, by %q", name, got, c.secret)
+		}
 	}
 }
