@@ -16,6 +16,7 @@ type Secrets interface {
 	MatchClientSecret(tenant, client, secret string, stored Digest) bool
 	SealIssuerSecret(tenant, issuer, secret string) (sealed []byte, rootVersion int64)
 	MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, rootVersion int64) bool
+	SuspensionSecrets
 }
 
 // errDryRun rolls back what a dry run did.
@@ -46,6 +47,9 @@ func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets,
 		changes = a.changes
 		if len(a.faults) > 0 {
 			return a.faults
+		}
+		if err := a.keepSuspended(secrets, wanted); err != nil {
+			return err
 		}
 		if err := a.tell(); err != nil {
 			return err

@@ -115,6 +115,14 @@ func (s secrets) MatchIssuerSecret(tenant, issuer, secret string, sealed []byte,
 	return string(sealed) == string(fresh)
 }
 
+func (secrets) SealSuspensionKey(key []byte) ([]byte, int64) {
+	return append([]byte("sealed "), key...), 2
+}
+
+func (secrets) OpenSuspensionKey(sealed []byte, _ int64) ([]byte, error) {
+	return sealed[len("sealed "):], nil
+}
+
 // disabling pauses an Apply after it has read the clock: Apply asks for this
 // when it comes to an issuer's shared secret.
 type disabling struct {

@@ -84,6 +84,7 @@ type Client struct {
 	SecretDigest      Digest         `gorm:"embedded;embeddedPrefix:secret_"`
 	PreviousDigest    Digest         `gorm:"embedded;embeddedPrefix:previous_secret_"`
 	Disabled          bool           // as in Settings, for statements to ask
+	SuspendedAt       Time           // switched off by an operator, whatever Settings say
 	SessionsValidFrom Time           // sessions created before are refused
 	AccessTTL         *Duration      // as in Settings, for statements to ask; nil: not noted yet
 	LongerAccessTTL   *Duration      // the longest that it was before, until LongerUntil
@@ -92,6 +93,10 @@ type Client struct {
 	CreatedAt         Time
 	UpdatedAt         Time
 }
+
+// Enabled reports whether the client is neither disabled nor suspended. Its
+// tenant is asked separately.
+func (c Client) Enabled() bool { return !c.Disabled && c.SuspendedAt.IsZero() }
 
 // Digest is a keyed digest and the version of the root secret whose key made it.
 type Digest struct {

@@ -38,6 +38,14 @@ const (
 	EventClientDisabled      EventType = "client_disabled"       // likewise
 	EventIssuerDisabled      EventType = "issuer_disabled"       // likewise
 	EventUserDisabled        EventType = "user_disabled"         // likewise
+	EventTenantSuspended     EventType = "tenant_suspended"      // likewise, by an operator's command
+	EventClientSuspended     EventType = "client_suspended"      // likewise
+	EventIssuerSuspended     EventType = "issuer_suspended"      // likewise
+	EventUserSuspended       EventType = "user_suspended"        // likewise
+	EventTenantResumed       EventType = "tenant_resumed"        // a suspension was lifted
+	EventClientResumed       EventType = "client_resumed"        // likewise
+	EventIssuerResumed       EventType = "issuer_resumed"        // likewise
+	EventUserResumed         EventType = "user_resumed"          // likewise
 	EventTenantRemoved       EventType = "tenant_removed"        // likewise
 	EventClientRemoved       EventType = "client_removed"        // likewise
 	EventIssuerRemoved       EventType = "issuer_removed"        // likewise
@@ -56,7 +64,8 @@ type Event struct {
 	Until     time.Time      // of a revocation: when the last access token that it is about is over
 	Details   map[string]any // JSON; never a secret or a token
 
-	outlived bool // Until is to be moved by the longest life of the client's access tokens
+	unless   *statement // if a row meets it, nothing is recorded
+	outlived bool       // Until is to be moved by the longest life of the client's access tokens
 }
 
 // AddEvent writes an event of its own.
@@ -113,7 +122,11 @@ func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (foun
 	if err != nil {
 		return false, err
 	}
-	done := db.Exec(with+"INSERT INTO events ("+eventColumns+") SELECT "+places+" FROM changed", append(args, values...)...)
+	record, args := with+"INSERT INTO events ("+eventColumns+") SELECT "+places+" FROM changed", append(args, values...)
+	if e.unless != nil {
+		record, args = record+" WHERE NOT EXISTS ("+e.unless.text+")", append(args, e.unless.args...)
+	}
+	done := db.Exec(record, args...)
 	return done.RowsAffected > 0, done.Error
 }
 

@@ -66,11 +66,15 @@ type TrustedIssuer struct {
 	SealedSecret      []byte         // HS256 shared secret
 	RootVersion       int64          // whose seal key closed it
 	Disabled          bool           // as in Settings, for statements to ask
+	SuspendedAt       Time           // switched off by an operator, whatever Settings say
 	SessionsValidFrom Time           // sessions created before are refused
 	RemovedAt         Time           // the row goes when its sessions have been swept
 	CreatedAt         Time
 	UpdatedAt         Time
 }
+
+// Enabled reports whether the entry is neither disabled nor suspended.
+func (i TrustedIssuer) Enabled() bool { return !i.Disabled && i.SuspendedAt.IsZero() }
 
 // MayAssert says whether the entry's tokens may state claim (amr, auth_time, acr).
 func (s IssuerSettings) MayAssert(claim string) bool {

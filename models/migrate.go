@@ -24,6 +24,7 @@ var migrations = []struct {
 	{"0003_revocations", revocationSchema},
 	{"0004_assurance", assuranceSchema},
 	{"0005_status_lists", statusSchema},
+	{"0008_suspensions", suspensionSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

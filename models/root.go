@@ -9,13 +9,14 @@ import (
 
 // RootUse counts what one root secret is still needed for.
 type RootUse struct {
-	RootVersion   int64
-	SigningKeys   int
-	SharedSecrets int // of trusted issuers
-	ClientSecrets int // previous ones included
-	Sessions      int // with a refresh token
-	SessionTokens int
-	LastSession   Time // when the last of these sessions has ended
+	RootVersion    int64
+	SigningKeys    int
+	SuspensionKeys int // by which suspensions name ids
+	SharedSecrets  int // of trusted issuers
+	ClientSecrets  int // previous ones included
+	Sessions       int // with a refresh token
+	SessionTokens  int
+	LastSession    Time // when the last of these sessions has ended
 }
 
 // rootUses is where root versions are written down, and the live rows of each.
@@ -26,6 +27,7 @@ var rootUses = []struct {
 	sessions            bool
 }{
 	{"signing_keys", "root_version", "retired_at IS NULL", func(u *RootUse) *int { return &u.SigningKeys }, false},
+	{"suspension_keys", "root_version", "id = 1", func(u *RootUse) *int { return &u.SuspensionKeys }, false},
 	{"trusted_issuers", "root_version", "length(sealed_secret) > 0", func(u *RootUse) *int { return &u.SharedSecrets }, false},
 	{"clients", "secret_root_version", "length(secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
 	{"clients", "previous_secret_root_version", "length(previous_secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
@@ -163,6 +165,29 @@ func (s *Store) Reseal(ctx context.Context, version int64, key func(SigningKey) 
 		}
 	}
 	return nil
+}
+
+// ResealSuspensionKey seals the key of suspensions under the given root, if it
+// is still sealed under an earlier one that can be opened.
+func (s *Store) ResealSuspensionKey(ctx context.Context, secrets SuspensionSecrets, version int64) error {
+	var stale []struct {
+		Sealed      []byte
+		RootVersion int64
+	}
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT sealed, root_version FROM suspension_keys WHERE root_version <> ?"+movesTo("root_version"), version, version).Scan(&stale).Error
+	})
+	for _, k := range stale {
+		key, cannotOpen := secrets.OpenSuspensionKey(k.Sealed, k.RootVersion)
+		if err != nil || cannotOpen != nil {
+			continue
+		}
+		sealed, under := secrets.SealSuspensionKey(key)
+		err = s.exec(ctx, func(db *gorm.DB) error {
+			return db.Exec("UPDATE suspension_keys SET sealed = ?, root_version = ? WHERE sealed = ?", sealed, under, k.Sealed).Error
+		})
+	}
+	return err
 }
 
 // RenewClientSecret digests a client's secret under a later root, if it still

@@ -190,3 +190,28 @@ var statusSchema = []string{
 	// What is invalid is read from this index alone.
 	`CREATE INDEX sessions_status_ended ON sessions (tenant_id, status_index, ended_at) WHERE status_index IS NOT NULL AND ended_at IS NOT NULL`,
 }
+
+// suspensionSchema lets tenants, clients, issuers and users be suspended. The
+// record names its noun by a keyed digest, so that it can outlive the row; the
+// column beside it is what statements ask for.
+var suspensionSchema = []string{
+	`CREATE TABLE suspensions (
+		tenant_id    TEXT NOT NULL,
+		noun         TEXT NOT NULL,
+		id_digest    {bytes} NOT NULL,
+		suspended_at BIGINT NOT NULL,
+		suspended_by TEXT NOT NULL,
+		role         TEXT NOT NULL,
+		reason       TEXT NOT NULL,
+		PRIMARY KEY (tenant_id, noun, id_digest))`,
+	// The key of those digests, in one row, sealed under a root secret.
+	`CREATE TABLE suspension_keys (
+		id           BIGINT PRIMARY KEY,
+		sealed       {bytes} NOT NULL,
+		root_version BIGINT NOT NULL)`,
+	`ALTER TABLE tenants ADD COLUMN suspended_at BIGINT`,
+	`ALTER TABLE clients ADD COLUMN suspended_at BIGINT`,
+	`ALTER TABLE trusted_issuers ADD COLUMN suspended_at BIGINT`,
+	`ALTER TABLE users ADD COLUMN suspended_at BIGINT`,
+	`CREATE INDEX users_suspended ON users (tenant_id, sub) WHERE suspended_at IS NOT NULL`,
+}

@@ -175,8 +175,8 @@ func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Sess
 // permitted is the part of a statement that asks whether the session's issuer
 // and user are enabled, exactly, while tenant and client are known from a cache.
 const permitted = ` AND EXISTS (SELECT 1 FROM trusted_issuers i WHERE i.tenant_id = sessions.tenant_id AND i.id = sessions.issuer_id
-		AND NOT i.disabled AND sessions.created_at >= COALESCE(i.sessions_valid_from, 0))
-	AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = sessions.tenant_id AND u.sub = sessions.subject AND NOT u.disabled)`
+		AND NOT i.disabled AND i.suspended_at IS NULL AND sessions.created_at >= COALESCE(i.sessions_valid_from, 0))
+	AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = sessions.tenant_id AND u.sub = sessions.subject AND NOT u.disabled AND u.suspended_at IS NULL)`
 
 // unmarked is the same of tenant and client, where a cache is not exact enough.
 const unmarked = `

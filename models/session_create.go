@@ -17,10 +17,10 @@ import (
 // Why an exchange is refused inside its transaction.
 var (
 	ErrTokenSpent   = errors.New("the client token was used before")
-	ErrUserDisabled = errors.New("the user is disabled")
+	ErrUserDisabled = errors.New("the user is disabled or suspended")
 	ErrUserUnknown  = errors.New("the user is unknown and may not be created")
 	ErrSessionLimit = errors.New("session limit reached")
-	ErrNotPermitted = errors.New("tenant, client or issuer is disabled")
+	ErrNotPermitted = errors.New("tenant, client or issuer is disabled or suspended")
 	ErrTooLarge     = errors.New("too large to store")
 )
 
@@ -39,6 +39,7 @@ type NewSession struct {
 	Session                   // UserAttributes are the ones to overlay on the stored user
 	Token          SpentToken // consumed with it
 	CreateUser     bool       // make the user if there is none
+	UserDigest     []byte     // by which a suspension would name that user (SuspensionKey)
 	Cap            *SessionCap
 	OnStatusList   bool           // give it an entry
 	RecordCreation map[string]any // details of the event
@@ -57,13 +58,18 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if err != nil {
 			return err
 		}
-		if err := s.takeUser(tx, created, stored, n.CreateUser); err != nil {
+		made, err := s.takeUser(tx, created, stored, n.CreateUser)
+		if err != nil {
 			return err
 		}
 		if err := s.keepCap(tx, created, n.Cap); err != nil {
 			return err
 		}
-		if err := s.insertSession(tx, created, n.OnStatusList, n.RecordCreation); err != nil {
+		var unless *statement
+		if made && n.UserDigest != nil {
+			unless = &statement{suspendedUser, []any{n.TenantID, NounUser, n.UserDigest}}
+		}
+		if err := s.insertSession(tx, created, n.OnStatusList, n.RecordCreation, unless); err != nil {
 			return err
 		}
 		return sign(created)
@@ -91,15 +97,15 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	}
 	var spent, permitted int
 	var attributes sql.NullString // NULL: there is no such user
-	var disabled sql.NullBool
-	err = tx.Raw(with+`SELECT spent.n, u.attributes, u.disabled, (SELECT count(*) FROM tenants t
-			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled
-			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled
-			WHERE t.id = ? AND NOT t.disabled AND t.pruned_at IS NULL)
+	var disabled, suspended sql.NullBool
+	err = tx.Raw(with+`SELECT spent.n, u.attributes, u.disabled, u.suspended, (SELECT count(*) FROM tenants t
+			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled AND c.suspended_at IS NULL
+			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled AND i.suspended_at IS NULL
+			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL)
 		FROM (SELECT count(*) AS n FROM changed) spent
-			LEFT JOIN (SELECT attributes, disabled FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
+			LEFT JOIN (SELECT attributes, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
 		append(args, about.ClientID, about.IssuerID, about.TenantID, about.TenantID, about.Subject)...,
-	).Row().Scan(&spent, &attributes, &disabled, &permitted)
+	).Row().Scan(&spent, &attributes, &disabled, &suspended, &permitted)
 	switch {
 	case err != nil:
 		return nil, err
@@ -110,7 +116,7 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	case !attributes.Valid:
 		return nil, nil
 	default:
-		return newUser(about.TenantID, about.Subject, attributes.String, disabled.Bool)
+		return newUser(about.TenantID, about.Subject, attributes.String, disabled.Bool, suspended.Bool)
 	}
 }
 
@@ -123,27 +129,26 @@ func (s *Store) NoteReplay(ctx context.Context, t SpentToken, e Event) error {
 
 // takeUser overlays what the client token says of the user, who is made if
 // there is none. Its row stays locked.
-func (s *Store) takeUser(tx *gorm.DB, about *Session, stored *User, create bool) (err error) {
+func (s *Store) takeUser(tx *gorm.DB, about *Session, stored *User, create bool) (made bool, err error) {
 	if stored == nil {
 		if !create {
-			return ErrUserUnknown
+			return false, ErrUserUnknown
 		}
-		var made bool
 		stored, made, err = s.makeUser(tx, User{TenantID: about.TenantID, Sub: about.Subject, Attributes: about.UserAttributes, At: about.CreatedAt})
 		if err != nil || made {
-			return err
+			return made, err
 		}
 	}
-	if stored.Disabled {
-		return ErrUserDisabled
+	if stored.Disabled || stored.Suspended {
+		return false, ErrUserDisabled
 	}
 	about.UserAttributes = Overlay(stored.Attributes, about.UserAttributes)
 	after, err := marshalAttributes(about.UserAttributes)
 	if err != nil || after == stored.text {
-		return err
+		return false, err
 	}
 	stored.Attributes, stored.At = about.UserAttributes, about.CreatedAt
-	return updateUser(tx, stored)
+	return false, updateUser(tx, stored)
 }
 
 // keepCap makes room for one more session of the user at the client, or
@@ -192,8 +197,9 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 }
 
 // insertSession writes the session and the event of its creation; with an entry
-// that nobody else has if it is to be on a status list.
-func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, details map[string]any) error {
+// that nobody else has if it is to be on a status list. `unless` asks whether
+// the user that was just made has been suspended meanwhile.
+func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, details map[string]any, unless *statement) error {
 	for {
 		if onStatusList {
 			entry, err := s.drawStatusEntry(tx, n.TenantID, n.CreatedAt)
@@ -202,15 +208,25 @@ func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, detail
 			}
 			n.Status = &entry
 		}
-		if inserted, err := s.tryInsertSession(tx, n, details); err != nil || inserted {
+		if inserted, err := s.tryInsertSession(tx, n, details, unless); err != nil || inserted {
 			return err
-		} // another exchange has drawn the same entry and was first
+		}
+		if unless != nil {
+			var refused int
+			err := tx.Raw("SELECT count(*) FROM ("+unless.text+") refused", unless.args...).Row().Scan(&refused)
+			if err == nil && refused > 0 {
+				err = ErrUserDisabled
+			}
+			if err != nil {
+				return err
+			}
+		} // otherwise another exchange has drawn the same entry and was first
 	}
 }
 
 // tryInsertSession is insertSession with the entry that was drawn; false: it is
-// taken, and nothing was written.
-func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, details map[string]any) (inserted bool, err error) {
+// taken, or `unless` is met, and the transaction must not commit.
+func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, details map[string]any, unless *statement) (inserted bool, err error) {
 	factors, err := json.Marshal(n.Factors)
 	if err != nil {
 		return false, err
@@ -220,6 +236,7 @@ func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, details map[string]any
 		return false, err
 	}
 	created := n.Event(n.CreatedAt, EventSessionCreated, details)
+	created.unless = unless
 	return s.recordIf(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
 			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
 			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,

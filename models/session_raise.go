@@ -34,7 +34,7 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 		if err != nil {
 			return err
 		}
-		if err := s.takeUser(tx, about, stored, false); err != nil {
+		if _, err := s.takeUser(tx, about, stored, false); err != nil {
 			return err
 		}
 		row, err := scanSession(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,

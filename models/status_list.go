@@ -87,10 +87,10 @@ type statement struct {
 // While there is a mark, all the sessions of a list are looked at. Nothing:
 // there is none.
 func refusedByMark(db *gorm.DB, tenant string) (q statement, err error) {
-	const marked = " AND (disabled OR sessions_valid_from > COALESCE(swept_at, 0))"
-	rows, err := db.Raw("SELECT 'tenant_id', id, disabled, sessions_valid_from FROM tenants WHERE id = ?"+marked+
-		" UNION ALL SELECT 'client_id', id, disabled, sessions_valid_from FROM clients WHERE tenant_id = ?"+marked+
-		" UNION ALL SELECT 'issuer_id', id, disabled, sessions_valid_from FROM trusted_issuers WHERE tenant_id = ?"+marked, tenant, tenant, tenant).Rows()
+	const marked = " AND (disabled OR suspended_at IS NOT NULL OR sessions_valid_from > COALESCE(swept_at, 0))"
+	rows, err := db.Raw("SELECT 'tenant_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM tenants WHERE id = ?"+marked+
+		" UNION ALL SELECT 'client_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM clients WHERE tenant_id = ?"+marked+
+		" UNION ALL SELECT 'issuer_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM trusted_issuers WHERE tenant_id = ?"+marked, tenant, tenant, tenant).Rows()
 	if err != nil {
 		return q, err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -43,6 +44,7 @@ type Store struct {
 	clock       storeClock
 	contact     contact
 	recent      recentRevocations
+	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
 }
 
 // Open connects to the database at url ("sqlite:path" or "postgres://…"). It

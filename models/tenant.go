@@ -48,12 +48,16 @@ type Tenant struct {
 	StoreDevice       bool       // of sessions: name, user agent and address
 	ForgetDevicesAt   Time       // what was stored of them before is cleared from then on; null: it has been
 	Disabled          bool
+	SuspendedAt       Time // switched off by an operator, whatever its configuration says
 	SessionsValidFrom Time // sessions created before are refused
 	PrunedAt          Time // its id is never accepted again
 	Revision          int64
 	CreatedAt         Time
 	UpdatedAt         Time
 }
+
+// Enabled reports whether the tenant is neither disabled nor suspended.
+func (t Tenant) Enabled() bool { return !t.Disabled && t.SuspendedAt.IsZero() }
 
 // TenantConfig is everything a node holds of a tenant to serve it.
 type TenantConfig struct {

@@ -15,13 +15,14 @@ type User struct {
 	Sub        string
 	Attributes map[string]any
 	Disabled   bool
+	Suspended  bool
 	At         time.Time // of the change that writes it
 
 	text string // of the attributes, as it was read
 }
 
-func newUser(tenant, sub, attributes string, disabled bool) (*User, error) {
-	u := &User{TenantID: tenant, Sub: sub, Disabled: disabled, text: attributes}
+func newUser(tenant, sub, attributes string, disabled, suspended bool) (*User, error) {
+	u := &User{TenantID: tenant, Sub: sub, Disabled: disabled, Suspended: suspended, text: attributes}
 	return u, unmarshalObject(attributes, &u.Attributes)
 }
 
@@ -42,12 +43,12 @@ func (s *Store) lockUser(tx *gorm.DB, tenant, sub string) (*User, error) {
 
 func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
 	var attributes string
-	var disabled bool
-	err := db.Raw("SELECT attributes, disabled FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &disabled)
+	var disabled, suspended bool
+	err := db.Raw("SELECT attributes, disabled, suspended_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &disabled, &suspended)
 	if err != nil {
 		return nil, translate(err)
 	}
-	return newUser(tenant, sub, attributes, disabled)
+	return newUser(tenant, sub, attributes, disabled, suspended)
 }
 
 // makeUser makes a user, whose row is then locked. Of two who do so at once the

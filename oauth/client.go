@@ -44,7 +44,7 @@ func (c *Client) limits(now time.Time) (absolute, idle time.Time) {
 }
 
 // enabled says that neither the client nor its tenant is switched off.
-func (c *Client) enabled() bool { return !c.Disabled && !c.tenant.row.Disabled }
+func (c *Client) enabled() bool { return c.Enabled() && c.tenant.row.Enabled() }
 
 // The methods of fosite.Client.
 

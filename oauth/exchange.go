@@ -159,6 +159,11 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	defer release()
 	now := t.now()
 	n, refresh, handle := t.newSession(now, state.call, client, x)
+	suspensions, err := t.store.SuspensionKey(ctx, t.keys)
+	if err != nil {
+		return err
+	}
+	n.UserDigest = suspensions.UserDigest(client.TenantID, x.subject.sub)
 	var access minted
 	_, err = t.store.CreateSession(ctx, n, func(created *models.Session) error {
 		if x.issuedType == tokenTypeSession {

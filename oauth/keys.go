@@ -147,6 +147,16 @@ func (k *Keys) MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, v
 	return err == nil && hmac.Equal(opened, []byte(secret))
 }
 
+// SealSuspensionKey implements models.SuspensionSecrets.
+func (k *Keys) SealSuspensionKey(key []byte) (sealed []byte, version int64) {
+	return k.seal("suspension-key", "", "", "HS256", key)
+}
+
+// OpenSuspensionKey implements models.SuspensionSecrets.
+func (k *Keys) OpenSuspensionKey(sealed []byte, version int64) (key []byte, err error) {
+	return k.open("suspension-key", "", "", "HS256", sealed, version)
+}
+
 // seal encrypts with AES-256-GCM under a random nonce. What it belongs to is
 // authenticated with it, so that a row copied to another tenant does not open.
 func (k *Keys) seal(purpose, tenant, name, algorithm string, plain []byte) (sealed []byte, version int64) {

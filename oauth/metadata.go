@@ -80,7 +80,7 @@ func (t *Tenant) describe() (*Document, error) {
 	}
 	var scopes []string
 	for _, c := range t.clients {
-		if !c.Disabled && c.Settings.HasGrant(models.GrantTokenExchange) { // what apps may ask for; a machine's scopes concern nobody else
+		if c.Enabled() && c.Settings.HasGrant(models.GrantTokenExchange) { // what apps may ask for; a machine's scopes concern nobody else
 			scopes = append(scopes, c.Settings.Scopes...)
 		}
 	}

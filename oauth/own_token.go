@@ -68,5 +68,5 @@ func (c *Client) alive(row *models.Session, now time.Time) bool {
 	_, _, ended := row.Lifetime().Ended(now)
 	entry := c.tenant.issuerEntry(row.IssuerID)
 	return !ended && row.ClientID == c.ID && c.enabled() && !row.CreatedAt.Before(c.validFrom()) &&
-		entry != nil && !entry.Disabled && !row.CreatedAt.Before(entry.SessionsValidFrom.Time)
+		entry != nil && entry.Enabled() && !row.CreatedAt.Before(entry.SessionsValidFrom.Time)
 }

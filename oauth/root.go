@@ -27,7 +27,7 @@ type RootStatus struct {
 
 // Needed says whether something would be lost without the root secret.
 func (r RootStatus) Needed() bool {
-	return r.SigningKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.SessionTokens > 0
+	return r.SigningKeys+r.SuspensionKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.SessionTokens > 0
 }
 
 // SecretStatus lists the root secrets that are configured, the issuing one
@@ -124,6 +124,9 @@ func (k *Keys) fingerprints() string {
 // to says so.
 func (s *Server) Reseal(ctx context.Context) error {
 	if err := s.store.IssueUnder(ctx, int64(s.keys.issuing.version), s.now()); err != nil {
+		return err
+	}
+	if err := s.store.ResealSuspensionKey(ctx, s.keys, int64(s.keys.issuing.version)); err != nil {
 		return err
 	}
 	return s.store.Reseal(ctx, int64(s.keys.issuing.version),

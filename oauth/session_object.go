@@ -83,7 +83,7 @@ func (t *Tenant) ended(row *models.Session, now time.Time) (at time.Time, why se
 		return time.Time{}, "", false
 	case entry == nil:
 		return time.Time{}, session.IssuerDisabled, true
-	case entry.Disabled || row.CreatedAt.Before(entry.SessionsValidFrom.Time):
+	case !entry.Enabled() || row.CreatedAt.Before(entry.SessionsValidFrom.Time):
 		return entry.SessionsValidFrom.Time, session.IssuerDisabled, true
 	case client == nil:
 		return time.Time{}, session.ClientDisabled, true

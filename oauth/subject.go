@@ -109,8 +109,8 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 	var expected []string // audiences
 	aud, err := stringOrList(claims["aud"])
 	for _, e := range t.issuers {
-		if e.Settings.Issuer != iss || e.Settings.TokenType != tokenType || e.Disabled {
-			otherType = otherType || e.Settings.Issuer == iss && !e.Disabled
+		if e.Settings.Issuer != iss || e.Settings.TokenType != tokenType || !e.Enabled() {
+			otherType = otherType || e.Settings.Issuer == iss && e.Enabled()
 			continue
 		}
 		known, expected = true, append(expected, e.audiences...)

@@ -72,6 +72,9 @@ accepted again. Users stay: most of them are in no file. Look first, with
 			for _, change := range changes {
 				change.Print(out)
 			}
+			if err := warnSuspended(cmd.Context(), out, store, keys, c.Tenants); err != nil {
+				return err
+			}
 			switch {
 			case len(changes) == 0:
 				fmt.Fprintln(out, "Nothing to change.")

@@ -82,6 +82,13 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 	for _, c := range changes {
 		n.log.Info("configuration applied", "tenant", c.Tenant, "noun", c.Noun, "id", c.ID, "created", c.Created)
 	}
+	suspended, err := n.store.SuspendedAmong(ctx, keys, tenants)
+	if err != nil {
+		return err
+	}
+	for _, s := range suspended {
+		n.log.Warn("the configuration names what is suspended: it stays off until it is resumed", "tenant", s.TenantID, "noun", s.Noun, "id", s.ID, "suspension", s.String())
+	}
 	return n.oauth.EnsureSigningKeys(ctx)
 }
 

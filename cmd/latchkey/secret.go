@@ -53,7 +53,7 @@ within half a minute of a server that issues with the new one.`,
 
 func printStatus(out io.Writer, status []oauth.RootStatus) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ROOT SECRET\tROLE\tSIGNING KEYS\tSHARED SECRETS\tCLIENT SECRETS\tSESSIONS\tSESSION TOKENS")
+	fmt.Fprintln(w, "ROOT SECRET\tROLE\tSIGNING KEYS\tSHARED SECRETS\tCLIENT SECRETS\tSESSIONS\tSESSION TOKENS\tSUSPENSION KEY")
 	for _, r := range status {
 		role := "unknown"
 		switch {
@@ -62,7 +62,7 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 		case r.Accepted:
 			role = "accepted"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", r.Fingerprint, role, r.SigningKeys, r.SharedSecrets, r.ClientSecrets, r.Sessions, r.SessionTokens)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Fingerprint, role, r.SigningKeys, r.SharedSecrets, r.ClientSecrets, r.Sessions, r.SessionTokens, r.SuspensionKeys)
 	}
 	if err := w.Flush(); err != nil {
 		return err

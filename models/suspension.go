@@ -1,0 +1,638 @@
+package models
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// What can be suspended.
+const (
+	NounTenant = "tenant"
+	NounClient = "client"
+	NounIssuer = "issuer"
+	NounUser   = "user"
+)
+
+// Nouns lists what can be suspended.
+var Nouns = []string{NounTenant, NounClient, NounIssuer, NounUser}
+
+// Ref names a tenant, or something in one. An issuer is named by the id of its
+// entry, or by its URL, which stands for every entry that has it.
+type Ref struct {
+	Noun   string
+	Tenant string
+	ID     string // equals Tenant for a tenant
+}
+
+// Role ranks those who suspend: what one suspended, nobody of a lower rank
+// resumes.
+type Role string
+
+// The roles, from the lowest to the highest. The machine is whoever runs the
+// latchkey command on a server.
+const (
+	RoleSupport Role = "support"
+	RoleAdmin   Role = "admin"
+	RoleOwner   Role = "owner"
+	RoleMachine Role = "machine"
+)
+
+// mayResume reports whether r may lift what a holder of the role `by` suspended.
+func (r Role) mayResume(by Role) bool { return r.rank() >= by.rank() }
+
+// rank counts an owner and the machine alike. A role that is not known, which
+// a later release may have stored, can be lifted by those two alone.
+func (r Role) rank() int {
+	switch r {
+	case RoleSupport:
+		return 1
+	case RoleAdmin:
+		return 2
+	default:
+		return 3
+	}
+}
+
+// Actor is who suspends or resumes.
+type Actor struct {
+	Name string // for people to read
+	Role Role
+}
+
+// Suspension is the record of one suspended noun. Of the noun's id it keeps a
+// keyed digest alone, so that it can outlive a user who was deleted.
+type Suspension struct {
+	TenantID    string
+	Noun        string
+	IDDigest    []byte
+	SuspendedAt Time
+	SuspendedBy string
+	Role        Role
+	Reason      string
+
+	ID string `gorm:"-"` // of the row that is suspended; empty: there is none
+}
+
+// Errors of suspending and resuming.
+var (
+	ErrNotSuspended  = errors.New("it is not suspended")
+	ErrMayNotResume  = errors.New("it was suspended by a higher role")
+	ErrTenantRemoved = errors.New("the tenant was removed, and its id is never used again")
+)
+
+// Suspended reports what Suspend found and did.
+type Suspended struct {
+	Suspension
+	Already bool // it was suspended before, and stays so
+	Exists  bool // a tenant, client, issuer or user with this id exists
+}
+
+// SuspensionSecrets seals the key of the digests by which suspensions name ids.
+type SuspensionSecrets interface {
+	SealSuspensionKey(key []byte) (sealed []byte, rootVersion int64)
+	OpenSuspensionKey(sealed []byte, rootVersion int64) (key []byte, err error)
+}
+
+// Suspend switches a tenant, client, issuer or user off, whatever any
+// configuration says of it, and ends its sessions as disabling does. An id
+// that nothing has yet can be suspended too: what is made with it later is
+// suspended from the start.
+func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor, reason string) (*Suspended, error) {
+	key, err := s.SuspensionKey(ctx, secrets)
+	if err != nil {
+		return nil, err
+	}
+	var done *Suspended
+	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
+		done = &Suspended{}
+		return s.inTenant(tx, ref.Tenant, func(a *applier, exists bool) (err error) {
+			done.Suspension = Suspension{
+				TenantID: ref.Tenant, Noun: ref.Noun, IDDigest: key.digest(ref), ID: ref.ID,
+				SuspendedAt: At(a.now), SuspendedBy: by.Name, Role: by.Role, Reason: reason,
+			}
+			if done.Already, err = a.recordSuspension(&done.Suspension); err != nil {
+				return err
+			}
+			done.Exists, err = a.suspend(ref, done.SuspendedAt, exists)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
+// Resume lifts a suspension. Sessions from before stay ended, and what is
+// disabled by its configuration stays disabled.
+func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor) (*Suspended, error) {
+	key, err := s.SuspensionKey(ctx, secrets)
+	if err != nil {
+		return nil, err
+	}
+	var lifted *Suspended
+	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
+		lifted = &Suspended{}
+		return s.inTenant(tx, ref.Tenant, func(a *applier, exists bool) error {
+			found, err := a.suspension(ref.Tenant, ref.Noun, key.digest(ref))
+			switch {
+			case err != nil:
+				return err
+			case found == nil:
+				return ErrNotSuspended
+			case !by.Role.mayResume(found.Role):
+				return ErrMayNotResume
+			}
+			if err := tx.Exec("DELETE FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?", ref.Tenant, ref.Noun, found.IDDigest).Error; err != nil {
+				return err
+			}
+			lifted.Suspension, lifted.ID = *found, ref.ID
+			lifted.Exists, err = a.resume(ref, key, by, exists)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return lifted, nil
+}
+
+// inTenant runs fn with the tenant's row locked, so that it comes before or
+// after every change of configuration. Where there is no such tenant its id is
+// held in the same way, and free again afterwards.
+func (s *Store) inTenant(tx *gorm.DB, tenant string, fn func(a *applier, exists bool) error) error {
+	a := &applier{tx: tx, store: s}
+	row, created, err := lockTenant(tx, tenant, s.Now())
+	if err != nil {
+		return err
+	}
+	if !row.PrunedAt.IsZero() {
+		return ErrTenantRemoved
+	}
+	a.now = s.Now() // after the wait for the lock
+	if err := fn(a, !created); err != nil {
+		return err
+	}
+	if created {
+		return tx.Exec("DELETE FROM tenants WHERE id = ?", tenant).Error
+	}
+	return a.tell()
+}
+
+// recordSuspension writes the record. One that is there already keeps its
+// moment and its reason, unless a higher role suspends again: then nobody
+// below that role may lift it.
+func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
+	before, err := a.suspension(want.TenantID, want.Noun, want.IDDigest)
+	if err != nil {
+		return false, err
+	}
+	if before != nil {
+		id := want.ID
+		if want.Role.rank() > before.Role.rank() {
+			before.SuspendedBy, before.Role = want.SuspendedBy, want.Role
+			if want.Reason != "" {
+				before.Reason = want.Reason
+			}
+			err = a.tx.Exec("UPDATE suspensions SET suspended_by = ?, role = ?, reason = ? WHERE tenant_id = ? AND noun = ? AND id_digest = ?",
+				before.SuspendedBy, before.Role, before.Reason, want.TenantID, want.Noun, want.IDDigest).Error
+		}
+		*want = *before
+		want.ID = id
+		return true, err
+	}
+	return false, a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		want.TenantID, want.Noun, want.IDDigest, want.SuspendedAt, want.SuspendedBy, want.Role, want.Reason).Error
+}
+
+// suspension finds a record; nil: there is none.
+func (a *applier) suspension(tenant, noun string, digest []byte) (*Suspension, error) {
+	var found []Suspension
+	err := a.tx.Raw("SELECT * FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?", tenant, noun, digest).Scan(&found).Error
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	return &found[0], nil
+}
+
+// suspend switches the row off and reports whether there is one.
+func (a *applier) suspend(ref Ref, at Time, tenantExists bool) (exists bool, err error) {
+	switch ref.Noun {
+	case NounTenant:
+		return tenantExists, a.suspendRow(ref, "tenants", "id = ?", []any{ref.Tenant}, at, EventTenantSuspended, Event{})
+	case NounClient:
+		where := "tenant_id = ? AND id = ? AND removed_at IS NULL"
+		if exists, err = a.rowExists("clients", where, ref.Tenant, ref.ID); err != nil || !exists {
+			return false, err
+		}
+		return true, a.suspendRow(ref, "clients", where, []any{ref.Tenant, ref.ID}, at, EventClientSuspended, Event{ClientID: ref.ID})
+	case NounIssuer:
+		entries, err := a.entries(ref)
+		for _, e := range entries {
+			if err == nil {
+				err = a.suspendRow(ref, "trusted_issuers", "tenant_id = ? AND id = ?", []any{e.TenantID, e.ID}, at, EventIssuerSuspended, issuerEvent(e.ID, e.Settings.Issuer))
+			}
+		}
+		return len(entries) > 0, err
+	case NounUser:
+		return a.suspendUser(ref, at)
+	default:
+		return false, fmt.Errorf("suspend: unknown noun %q", ref.Noun)
+	}
+}
+
+func (a *applier) rowExists(table, where string, args ...any) (bool, error) {
+	var n int
+	err := a.tx.Raw("SELECT count(*) FROM "+table+" WHERE "+where, args...).Row().Scan(&n)
+	return n > 0, err
+}
+
+// suspendRow marks a row that is not suspended yet: its sessions are refused
+// from now on, and swept. One event stands for all of them.
+func (a *applier) suspendRow(ref Ref, table, where string, args []any, at Time, what EventType, e Event) error {
+	done := a.tx.Exec("UPDATE "+table+" SET suspended_at = ?, sessions_valid_from = ?, updated_at = ? WHERE "+where+" AND suspended_at IS NULL",
+		append([]any{at, At(a.now), At(a.now)}, args...)...)
+	if done.Error != nil || done.RowsAffected == 0 {
+		return done.Error
+	}
+	a.event(ref.Tenant, what, e)
+	return touchTenant(a.tx, ref.Tenant, a.now)
+}
+
+// entries are the issuer entries that ref names.
+func (a *applier) entries(ref Ref) (named []TrustedIssuer, err error) {
+	var rows []TrustedIssuer
+	err = a.tx.Where("tenant_id = ? AND removed_at IS NULL", ref.Tenant).Order("id").Find(&rows).Error
+	for _, row := range rows {
+		if row.ID == ref.ID || row.Settings.Issuer == ref.ID {
+			named = append(named, row)
+		}
+	}
+	return named, err
+}
+
+// suspendUser switches a user off and ends their sessions at once. A first
+// sign-in may be making the user's row just now: taking its key waits for that,
+// and one that begins later finds the record.
+func (a *applier) suspendUser(ref Ref, at Time) (exists bool, err error) {
+	made := a.tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
+		VALUES (?, ?, '{}', ?, ?, ?) ON CONFLICT DO NOTHING`, ref.Tenant, ref.ID, false, At(a.now), At(a.now))
+	if made.Error != nil {
+		return false, made.Error
+	}
+	if made.RowsAffected == 1 {
+		return false, a.tx.Exec("DELETE FROM users WHERE tenant_id = ? AND sub = ?", ref.Tenant, ref.ID).Error
+	}
+	done := a.tx.Exec("UPDATE users SET suspended_at = ?, updated_at = ? WHERE tenant_id = ? AND sub = ? AND suspended_at IS NULL",
+		at, At(a.now), ref.Tenant, ref.ID)
+	if done.Error != nil || done.RowsAffected == 0 {
+		return true, done.Error
+	}
+	names, err := endUserSessions(a.tx, ref.Tenant, ref.ID, a.now, session.UserDisabled)
+	if err != nil {
+		return true, err
+	}
+	a.event(ref.Tenant, EventUserSuspended, Event{Subject: ref.ID, Details: map[string]any{"audience": names}})
+	return true, nil
+}
+
+// resume switches the rows on again that no other suspension is about. The new
+// mark is for a session that an exchange opened while the suspension began.
+func (a *applier) resume(ref Ref, key SuspensionKey, by Actor, tenantExists bool) (exists bool, err error) {
+	now, e := At(a.now), Event{At: a.now, TenantID: ref.Tenant, Details: map[string]any{"by": by.Name}}
+	type row struct {
+		statement string
+		args      []any
+	}
+	var rows []row
+	marked := " SET suspended_at = NULL, sessions_valid_from = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND "
+	switch ref.Noun {
+	case NounTenant:
+		e.Type = EventTenantResumed
+		rows = []row{{"UPDATE tenants" + marked + "id = ?", []any{now, now, ref.Tenant}}}
+		exists = tenantExists
+	case NounClient:
+		e.Type, e.ClientID = EventClientResumed, ref.ID
+		rows = []row{{"UPDATE clients" + marked + "tenant_id = ? AND id = ? AND removed_at IS NULL", []any{now, now, ref.Tenant, ref.ID}}}
+		exists, err = a.rowExists("clients", "tenant_id = ? AND id = ? AND removed_at IS NULL", ref.Tenant, ref.ID)
+	case NounUser:
+		e.Type, e.Subject = EventUserResumed, ref.ID
+		rows = []row{{"UPDATE users SET suspended_at = NULL, updated_at = ? WHERE suspended_at IS NOT NULL AND tenant_id = ? AND sub = ?", []any{now, ref.Tenant, ref.ID}}}
+		exists, err = a.rowExists("users", "tenant_id = ? AND sub = ?", ref.Tenant, ref.ID)
+	case NounIssuer:
+		e.Type = EventIssuerResumed
+		e.Details["issuer"] = ref.ID
+		entries, err := a.entries(ref)
+		if err != nil {
+			return false, err
+		}
+		for _, entry := range entries {
+			other, err := a.suspensionOfIssuer(key, &entry)
+			if err != nil {
+				return true, err
+			}
+			if other == nil {
+				rows = append(rows, row{"UPDATE trusted_issuers" + marked + "tenant_id = ? AND id = ?", []any{now, now, ref.Tenant, entry.ID}})
+			}
+		}
+		exists = len(entries) > 0
+	}
+	if err != nil {
+		return exists, err
+	}
+	for _, r := range rows {
+		if err := a.tx.Exec(r.statement, r.args...).Error; err != nil {
+			return exists, err
+		}
+	}
+	if !tenantExists {
+		return exists, nil
+	}
+	if err := insertEvent(a.tx, e); err != nil {
+		return exists, err
+	}
+	return exists, touchTenant(a.tx, ref.Tenant, a.now)
+}
+
+// suspensionOfIssuer finds a suspension of an entry by its id or by its URL.
+func (a *applier) suspensionOfIssuer(key SuspensionKey, entry *TrustedIssuer) (*Suspension, error) {
+	for _, name := range []string{entry.ID, entry.Settings.Issuer} {
+		found, err := a.suspension(entry.TenantID, NounIssuer, key.digest(Ref{NounIssuer, entry.TenantID, name}))
+		if err != nil || found != nil {
+			return found, err
+		}
+	}
+	return nil, nil
+}
+
+// keepSuspended switches off what was made with an id that is suspended. Its
+// tenants are locked, so that no suspension is missed.
+func (a *applier) keepSuspended(secrets SuspensionSecrets, wanted []TenantSpec) error {
+	key, err := a.store.existingSuspensionKey(a.tx, secrets)
+	if err != nil || key == nil {
+		return err
+	}
+	for _, t := range wanted {
+		var records []Suspension
+		if err := a.tx.Raw("SELECT * FROM suspensions WHERE tenant_id = ?", t.ID).Scan(&records).Error; err != nil {
+			return err
+		}
+		for _, r := range records {
+			if err := a.keepNounSuspended(key, t, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (a *applier) keepNounSuspended(key SuspensionKey, t TenantSpec, r Suspension) error {
+	candidates := []string{}
+	switch r.Noun {
+	case NounTenant:
+		candidates = append(candidates, t.ID)
+	case NounClient:
+		for _, c := range t.Clients {
+			candidates = append(candidates, c.ID)
+		}
+	case NounUser:
+		for _, u := range t.Users {
+			candidates = append(candidates, u.Sub)
+		}
+	case NounIssuer:
+		var rows []TrustedIssuer
+		if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL AND suspended_at IS NULL", t.ID).Find(&rows).Error; err != nil {
+			return err
+		}
+		for _, row := range rows {
+			candidates = append(candidates, row.ID, row.Settings.Issuer)
+		}
+	}
+	for _, id := range candidates {
+		ref := Ref{r.Noun, t.ID, id}
+		if hmac.Equal(key.digest(ref), r.IDDigest) {
+			if _, err := a.suspend(ref, r.SuspendedAt, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// SuspensionKey makes the digests by which suspensions name ids: without it nobody can tell from the
+// table whether a certain user was suspended.
+type SuspensionKey []byte
+
+func (k SuspensionKey) digest(ref Ref) []byte {
+	h := hmac.New(sha256.New, k)
+	for _, part := range []string{ref.Tenant, ref.Noun, ref.ID} {
+		sum := sha256.Sum256([]byte(part))
+		h.Write(sum[:])
+	}
+	return h.Sum(nil)
+}
+
+// SuspensionKey reads the key, and makes it the first time.
+func (s *Store) SuspensionKey(ctx context.Context, secrets SuspensionSecrets) (SuspensionKey, error) {
+	if key := s.suspensions.Load(); key != nil {
+		return *key, nil
+	}
+	var key SuspensionKey
+	err := s.query(ctx, func(db *gorm.DB) (err error) {
+		key, err = s.existingSuspensionKey(db, secrets)
+		return err
+	})
+	if err != nil || key != nil {
+		return key, err
+	}
+	fresh := make([]byte, sha256.Size)
+	rand.Read(fresh)
+	sealed, version := secrets.SealSuspensionKey(fresh)
+	err = s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec("INSERT INTO suspension_keys (id, sealed, root_version) VALUES (1, ?, ?) ON CONFLICT DO NOTHING", sealed, version).Error
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = s.query(ctx, func(db *gorm.DB) (err error) { // another node may have been first
+		key, err = s.existingSuspensionKey(db, secrets)
+		return err
+	})
+	return key, err
+}
+
+// existingSuspensionKey reads the key; nil: nothing was ever suspended.
+func (s *Store) existingSuspensionKey(db *gorm.DB, secrets SuspensionSecrets) (SuspensionKey, error) {
+	if key := s.suspensions.Load(); key != nil {
+		return *key, nil
+	}
+	var sealed []byte
+	var version int64
+	err := db.Raw("SELECT sealed, root_version FROM suspension_keys").Row().Scan(&sealed, &version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	opened, err := secrets.OpenSuspensionKey(sealed, version)
+	if err != nil {
+		return nil, err
+	}
+	key := SuspensionKey(opened)
+	s.suspensions.Store(&key)
+	return key, nil
+}
+
+// UserDigest is how a suspension names a user.
+func (k SuspensionKey) UserDigest(tenant, sub string) []byte {
+	return k.digest(Ref{NounUser, tenant, sub})
+}
+
+// suspendedUser asks for the suspension of a user; its parameters are the
+// tenant, NounUser and the digest.
+const suspendedUser = "SELECT 1 FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?"
+
+// Suspensions lists what is suspended, in one tenant or, if that is empty, in
+// all of them, with the ids of the rows that exist.
+func (s *Store) Suspensions(ctx context.Context, secrets SuspensionSecrets, tenant string) ([]Suspension, error) {
+	var list []Suspension
+	err := s.query(ctx, func(db *gorm.DB) error {
+		key, err := s.existingSuspensionKey(db, secrets)
+		if err != nil || key == nil {
+			return err
+		}
+		if err := db.Raw("SELECT * FROM suspensions WHERE ? = '' OR tenant_id = ? ORDER BY suspended_at, tenant_id, noun", tenant, tenant).Scan(&list).Error; err != nil {
+			return err
+		}
+		ids, err := suspendedIDs(db, key)
+		for i := range list {
+			list[i].ID = ids[string(list[i].IDDigest)]
+		}
+		return err
+	})
+	return list, err
+}
+
+// SuspendedAmong lists the suspensions of what the given tenants name, whether
+// its rows exist yet or not.
+func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, tenants []TenantSpec) ([]Suspension, error) {
+	list, err := s.Suspensions(ctx, secrets, "")
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	key, err := s.SuspensionKey(ctx, secrets)
+	if err != nil {
+		return nil, err
+	}
+	named := map[string]string{}
+	for _, t := range tenants {
+		for _, ref := range t.refs() {
+			named[string(key.digest(ref))] = ref.ID
+		}
+	}
+	var among []Suspension
+	for _, suspension := range list {
+		if id, is := named[string(suspension.IDDigest)]; is {
+			suspension.ID = id
+			among = append(among, suspension)
+		}
+	}
+	return among, nil
+}
+
+// refs are the names of the tenant and of everything in it.
+func (t TenantSpec) refs() []Ref {
+	refs := []Ref{{NounTenant, t.ID, t.ID}}
+	for _, c := range t.Clients {
+		refs = append(refs, Ref{NounClient, t.ID, c.ID})
+	}
+	for _, i := range t.TrustedIssuers {
+		refs = append(refs, Ref{NounIssuer, t.ID, i.Issuer})
+	}
+	for _, u := range t.Users {
+		refs = append(refs, Ref{NounUser, t.ID, u.Sub})
+	}
+	return refs
+}
+
+// suspendedIDs are the ids of the rows that are suspended, by their digests.
+func suspendedIDs(db *gorm.DB, key SuspensionKey) (map[string]string, error) {
+	ids := map[string]string{}
+	note := func(noun, query string) error {
+		var rows []struct{ TenantID, ID string }
+		err := db.Raw(query).Scan(&rows).Error
+		for _, r := range rows {
+			ids[string(key.digest(Ref{noun, r.TenantID, r.ID}))] = r.ID
+		}
+		return err
+	}
+	err := errors.Join(
+		note(NounTenant, "SELECT id AS tenant_id, id FROM tenants WHERE suspended_at IS NOT NULL"),
+		note(NounClient, "SELECT tenant_id, id FROM clients WHERE suspended_at IS NOT NULL AND removed_at IS NULL"),
+		note(NounIssuer, "SELECT tenant_id, id FROM trusted_issuers WHERE suspended_at IS NOT NULL AND removed_at IS NULL"),
+		note(NounUser, "SELECT tenant_id, sub AS id FROM users WHERE suspended_at IS NOT NULL"))
+	var issuers []TrustedIssuer
+	err = errors.Join(err, db.Where("suspended_at IS NOT NULL AND removed_at IS NULL").Find(&issuers).Error)
+	for _, i := range issuers {
+		ids[string(key.digest(Ref{NounIssuer, i.TenantID, i.Settings.Issuer}))] = i.Settings.Issuer
+	}
+	return ids, err
+}
+
+// ManySessions is where LiveSessions stops counting.
+const ManySessions = 10_000
+
+// LiveSessions counts the sessions that ref has now and that suspending it
+// would end, up to ManySessions + 1.
+func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
+	now := At(s.Now())
+	condition, args := "", []any{ref.Tenant, now, now}
+	switch ref.Noun {
+	case NounClient:
+		condition, args = " AND client_id = ?", append(args, ref.ID)
+	case NounUser:
+		condition, args = " AND subject = ?", append(args, ref.ID)
+	case NounIssuer:
+		var ids []string
+		err := s.query(ctx, func(db *gorm.DB) error {
+			entries, err := (&applier{tx: db, store: s}).entries(ref)
+			for _, e := range entries {
+				ids = append(ids, e.ID)
+			}
+			return err
+		})
+		if err != nil || len(ids) == 0 {
+			return 0, err
+		}
+		condition, args = " AND issuer_id IN ?", append(args, ids)
+	}
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT count(*) FROM (SELECT 1 FROM sessions WHERE tenant_id = ? AND ended_at IS NULL
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+condition+permitted+unmarked+` LIMIT ?) counted`,
+			append(args, ManySessions+1)...).Row().Scan(&n)
+	})
+	return n, err
+}
+
+// since is the moment of a suspension for people to read.
+func (s Suspension) since() string { return s.SuspendedAt.Format(time.RFC3339) }
+
+// String describes the suspension for an operator: since when, by whom, why.
+func (s Suspension) String() string {
+	text := "suspended since " + s.since() + " by " + s.SuspendedBy
+	if s.Reason != "" {
+		text += ": " + s.Reason
+	}
+	return text
+}

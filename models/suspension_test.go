@@ -1,0 +1,361 @@
+package models_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+var operator = models.Actor{Name: "cli root@host", Role: models.RoleMachine}
+
+func ref(noun, id string) models.Ref {
+	if noun == models.NounTenant {
+		return models.Ref{Noun: noun, Tenant: id, ID: id}
+	}
+	return models.Ref{Noun: noun, Tenant: acme, ID: id}
+}
+
+func (w *world) suspend(noun, id string) *models.Suspended {
+	w.Helper()
+	done, err := w.Suspend(w.Context(), secrets{}, ref(noun, id), operator, "leaked")
+	must(w, err)
+	return done
+}
+
+func (w *world) resume(noun, id string) {
+	w.Helper()
+	_, err := w.Resume(w.Context(), secrets{}, ref(noun, id), operator)
+	must(w, err)
+}
+
+// suspendable names what alice's session depends on.
+func (w *world) suspendable() map[string]string {
+	return map[string]string{models.NounTenant: acme, models.NounClient: "web", models.NounIssuer: w.issuer, models.NounUser: "alice"}
+}
+
+// known is alice's next sign-in as a node does it, which knows the key of suspensions.
+func (w *world) known(change ...func(*models.NewSession)) models.NewSession {
+	w.Helper()
+	key, err := w.SuspensionKey(w.Context(), secrets{})
+	must(w, err)
+	n := w.alice(change...)
+	n.UserDigest = key.UserDigest(n.TenantID, n.Subject)
+	return n
+}
+
+// refused reports whether nothing can be done with the session, and no other opened.
+func (w *world) refused(row *models.Session) bool {
+	w.Helper()
+	config := w.config()
+	step := w.step(row, row.Refresh.Generation)
+	for _, mark := range []models.Time{config.SessionsValidFrom, config.Clients[len(config.Clients)-1].SessionsValidFrom} {
+		if mark.After(step.ValidFrom) {
+			step.ValidFrom = mark.Time
+		}
+	}
+	_, rotates := w.RotateSession(w.Context(), step)
+	return errors.Is(rotates, models.ErrNotFound)
+}
+
+func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
+	for _, noun := range models.Nouns {
+		t.Run(noun, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				id := w.suspendable()[noun]
+				row := w.create(w.alice())
+				w.clock.Advance(time.Minute)
+				if n, err := w.LiveSessions(t.Context(), ref(noun, id)); n != 1 || err != nil {
+					t.Errorf("%d sessions would end, %v; want 1", n, err)
+				}
+				revision := w.revision(acme)
+				if done := w.suspend(noun, id); done.Already || !done.Exists {
+					t.Errorf("suspended: %+v", done)
+				}
+				if noun != models.NounUser && w.revision(acme) == revision {
+					t.Error("no node is told that the tenant has changed")
+				}
+				if n := w.number("SELECT count(*) FROM events WHERE type = ? AND until IS NOT NULL", noun+"_suspended"); n != 1 {
+					t.Errorf("%d events tell resource servers of it, want 1", n)
+				}
+				if !w.refused(row) {
+					t.Error("the session is refreshed")
+				}
+				if n, err := w.LiveSessions(t.Context(), ref(noun, id)); n != 0 || err != nil {
+					t.Errorf("%d sessions are left, %v", n, err)
+				}
+				_, err := w.CreateSession(t.Context(), w.known(), signs)
+				if !errors.Is(err, models.ErrNotPermitted) && !errors.Is(err, models.ErrUserDisabled) {
+					t.Errorf("an exchange is answered with %v", err)
+				}
+				w.apply(tenant()) // an older file, or the same
+				_, err = w.Apply(t.Context(), []models.TenantSpec{tenant()}, secrets{}, models.ApplyOptions{Prune: true})
+				must(t, err)
+				if _, err := w.CreateSession(t.Context(), w.known(), signs); err == nil {
+					t.Error("applying a file lifts the suspension")
+				}
+				must(t, w.Sweep(t.Context()))
+				if w.read(row.ID).EndedAt.IsZero() {
+					t.Error("the session's row is not swept")
+				}
+
+				w.clock.Advance(time.Minute)
+				w.resume(noun, id)
+				if !w.refused(row) {
+					t.Error("resuming revives the session from before")
+				}
+				w.clock.Advance(time.Second)
+				if w.refused(w.create(w.known())) {
+					t.Error("a session that was opened after resuming is refused")
+				}
+				if n := w.number("SELECT count(*) FROM events WHERE type = ?", noun+"_resumed"); n != 1 {
+					t.Errorf("%d events tell of the resuming, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatIsMadeWithASuspendedIDIsSuspended(t *testing.T) {
+	fresh := "https://fresh.example.com"
+	spec := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "fresh", ClientSettings: tenant().Clients[0].ClientSettings}},
+		TrustedIssuers: []models.IssuerSpec{entry(fresh, "fresh:")}, Users: []models.UserSpec{{Sub: "carol"}}}
+	for noun, c := range map[string]struct {
+		id    string
+		made  models.TenantSpec
+		count string
+	}{
+		models.NounTenant: {"fresh", models.TenantSpec{ID: "fresh"}, "SELECT count(*) FROM tenants WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
+		models.NounClient: {"fresh", spec, "SELECT count(*) FROM clients WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
+		models.NounIssuer: {fresh, spec, "SELECT count(*) FROM trusted_issuers WHERE suspended_at IS NOT NULL"},
+		models.NounUser:   {"carol", spec, "SELECT count(*) FROM users WHERE sub = 'carol' AND suspended_at IS NOT NULL"},
+	} {
+		t.Run(noun, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				before := w.rows()
+				if done := w.suspend(noun, c.id); done.Exists {
+					t.Errorf("suspended: %+v", done)
+				}
+				w.wantRows(before) // no row stands for an id that nothing has
+				if done := w.suspend(noun, c.id); !done.Already {
+					t.Error("the second suspension is not known to be one")
+				}
+				w.apply(c.made)
+				if n := w.number(c.count); n != 1 {
+					t.Errorf("%d rows are suspended, want 1", n)
+				}
+				list, err := w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{c.made})
+				must(t, err)
+				if len(list) != 1 || list[0].ID != c.id || list[0].Reason != "leaked" {
+					t.Errorf("of the file's nouns these are suspended: %+v", list)
+				}
+				w.resume(noun, c.id)
+				if n := w.number(c.count); n != 0 {
+					t.Error("it stays suspended after resuming")
+				}
+				if _, err := w.Resume(t.Context(), secrets{}, ref(noun, c.id), operator); !errors.Is(err, models.ErrNotSuspended) {
+					t.Errorf("resuming twice is answered with %v", err)
+				}
+			})
+		})
+	}
+	t.Run("a user's first sign-in", func(t *testing.T) {
+		each(t, func(t *testing.T, w *world) {
+			w.suspend(models.NounUser, "alice")
+			before := w.rows()
+			if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
+				t.Errorf("answered with %v", err)
+			}
+			if _, err := w.CreateSession(t.Context(), w.known(func(n *models.NewSession) { n.OnStatusList = true }), signs); !errors.Is(err, models.ErrUserDisabled) {
+				t.Errorf("with a status list entry, answered with %v", err)
+			}
+			w.wantRows(before)
+			w.create(w.known(func(n *models.NewSession) { n.Subject = "bob" }))
+		})
+	})
+}
+
+func TestASuspensionOutlivesItsRow(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		spec := tenant()
+		w.suspend(models.NounClient, "web")
+		w.suspend(models.NounIssuer, "https://auth.example.com")
+		w.clock.Advance(time.Second)
+		without := spec
+		without.Clients, without.TrustedIssuers = spec.Clients[1:], nil
+		_, err := w.Apply(t.Context(), []models.TenantSpec{without}, secrets{}, models.ApplyOptions{Prune: true})
+		must(t, err)
+		w.clock.Advance(time.Hour)
+		must(t, w.Sweep(t.Context()))
+		if n := w.number("SELECT count(*) FROM clients WHERE id = 'web'"); n != 0 {
+			t.Fatal("the client's row is still there")
+		}
+		w.apply(spec)
+		config := w.config()
+		if config.Clients[1].Enabled() || config.Issuers[0].Enabled() {
+			t.Error("what was removed and made again is not suspended")
+		}
+		if n := w.number("SELECT count(*) FROM suspensions WHERE reason LIKE '%web%' OR suspended_by LIKE '%web%'"); n != 0 {
+			t.Error("the record names the id in clear")
+		}
+	})
+}
+
+func TestSuspendedAndDisabledNeedBothLifted(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.create(w.alice())
+		w.suspend(models.NounUser, "alice")
+		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}})
+		w.resume(models.NounUser, "alice")
+		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
+			t.Errorf("disabled and resumed, an exchange is answered with %v", err)
+		}
+		w.suspend(models.NounUser, "alice")
+		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}})
+		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
+			t.Errorf("suspended and enabled, an exchange is answered with %v", err)
+		}
+		w.resume(models.NounUser, "alice")
+		w.create(w.known())
+	})
+}
+
+func TestAnIssuersURLStandsForEveryEntry(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		url := "https://auth.example.com"
+		w.suspend(models.NounIssuer, w.issuer)
+		w.suspend(models.NounIssuer, url)
+		w.apply(models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry(url, "")}})
+		w.resume(models.NounIssuer, url)
+		if w.config().Issuers[0].Enabled() {
+			t.Error("resuming the URL resumes an entry that was suspended by its id")
+		}
+		w.resume(models.NounIssuer, w.issuer)
+		if !w.config().Issuers[0].Enabled() {
+			t.Error("the entry stays suspended")
+		}
+	})
+}
+
+func TestResumingNeedsTheSuspendersRole(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.create(w.alice())
+		roles := []models.Role{models.RoleSupport, models.RoleAdmin, models.RoleOwner, models.RoleMachine, "later"}
+		for i, by := range roles {
+			for j, lifts := range roles {
+				t.Run(fmt.Sprintf("%s after %s", lifts, by), func(t *testing.T) {
+					_, err := w.Suspend(t.Context(), secrets{}, ref(models.NounUser, "alice"), models.Actor{Name: "a", Role: by}, "")
+					must(t, err)
+					_, err = w.Resume(t.Context(), secrets{}, ref(models.NounUser, "alice"), models.Actor{Name: "b", Role: lifts})
+					if may := j >= min(i, 2); may != (err == nil) || !may && !errors.Is(err, models.ErrMayNotResume) {
+						t.Errorf("answered with %v", err)
+					}
+					if err != nil {
+						w.resume(models.NounUser, "alice")
+					}
+				})
+			}
+		}
+		_, err := w.Suspend(t.Context(), secrets{}, ref(models.NounUser, "alice"), models.Actor{Name: "helpdesk", Role: models.RoleSupport}, "odd sign-ins")
+		must(t, err)
+		if done := w.suspend(models.NounUser, "alice"); !done.Already || done.Role != models.RoleMachine || done.Reason != "leaked" {
+			t.Errorf("suspended again by a higher role: %+v", done.Suspension)
+		}
+	})
+}
+
+// Of a first sign-in and a suspension of the same user the suspension wins,
+// whichever is first.
+func TestSuspendingWinsAgainstAFirstSignIn(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		node := w.another(models.Options{})
+		for i := range 16 {
+			sub := fmt.Sprint("user-", i)
+			n := w.known(func(n *models.NewSession) { n.Subject = sub })
+			var both sync.WaitGroup
+			both.Go(func() {
+				if _, err := w.CreateSession(t.Context(), n, signs); err != nil && !errors.Is(err, models.ErrUserDisabled) {
+					t.Error(err)
+				}
+			})
+			both.Go(func() {
+				if _, err := node.Suspend(t.Context(), secrets{}, ref(models.NounUser, sub), operator, ""); err != nil {
+					t.Error(err)
+				}
+			})
+			both.Wait()
+		}
+		if n := w.number("SELECT count(*) FROM sessions WHERE ended_at IS NULL"); n != 0 {
+			t.Errorf("%d sessions of suspended users live", n)
+		}
+		if n := w.number("SELECT count(*) FROM users WHERE suspended_at IS NULL"); n != 0 {
+			t.Errorf("%d users who signed in are not suspended", n)
+		}
+	})
+}
+
+// The sign-in has made the user's row and not committed when the suspension begins.
+func TestSuspendingWaitsForAFirstSignIn(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		node := w.another(models.Options{})
+		_, err := node.SuspensionKey(t.Context(), secrets{})
+		must(t, err)
+		suspended := make(chan error, 1)
+		var id models.SessionID
+		_, err = w.CreateSession(t.Context(), w.known(), func(created *models.Session) error {
+			id = created.ID
+			go func() {
+				_, err := node.Suspend(t.Context(), secrets{}, ref(models.NounUser, "alice"), operator, "")
+				suspended <- err
+			}()
+			w.waitForALock()
+			return nil
+		})
+		must(t, err)
+		must(t, <-suspended)
+		if row := w.read(id); row.EndReason != session.UserDisabled {
+			t.Errorf("the session ended with %q", row.EndReason)
+		}
+	})
+}
+
+func TestSuspendingInATenantThatIsGoneIsRefused(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.exec("UPDATE tenants SET pruned_at = 1")
+		if _, err := w.Suspend(t.Context(), secrets{}, ref(models.NounClient, "web"), operator, ""); !errors.Is(err, models.ErrTenantRemoved) {
+			t.Errorf("answered with %v", err)
+		}
+	})
+}
+
+func TestSuspensionsAreListedWithTheirReasons(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.create(w.alice())
+		for noun, id := range w.suspendable() {
+			w.suspend(noun, id)
+		}
+		w.suspend(models.NounUser, "nobody")
+		list, err := w.Suspensions(t.Context(), secrets{}, acme)
+		must(t, err)
+		ids := map[string]bool{}
+		for _, s := range list {
+			ids[s.Noun+" "+s.ID] = true
+			if want := "suspended since 2026-03-01T12:00:00Z by cli root@host: leaked"; s.String() != want || strings.Contains(string(s.IDDigest), "alice") {
+				t.Errorf("%s, want %s", s, want)
+			}
+		}
+		for _, want := range []string{"tenant default", "client web", "issuer " + w.issuer, "user alice", "user "} {
+			if !ids[want] {
+				t.Errorf("%q is not listed: %v", want, ids)
+			}
+		}
+		if others, err := w.Suspensions(t.Context(), secrets{}, "other"); len(others) != 0 || err != nil {
+			t.Errorf("another tenant has %v, %v", others, err)
+		}
+	})
+}
