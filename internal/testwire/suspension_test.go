@@ -1,0 +1,102 @@
+package testwire
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+// suspension names a noun of the default tenant.
+func suspension(noun, id string) models.Ref {
+	return models.Ref{Noun: noun, Tenant: "default", ID: id}
+}
+
+// operate suspends or resumes, and lets the node learn of it.
+func operate(t *testing.T, d *testserver.Deployment, ref models.Ref, on bool) {
+	t.Helper()
+	by := models.Actor{Name: "cli", Role: models.RoleMachine}
+	var err error
+	if on {
+		_, err = d.Store.Resume(context.Background(), d.Keys, ref, by)
+	} else {
+		_, err = d.Store.Suspend(context.Background(), d.Keys, ref, by, "leaked")
+	}
+	if err == nil {
+		err = d.OAuth.Refresh(context.Background())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsSuspendedGetsNothingWhateverIsApplied(t *testing.T) {
+	for noun, id := range map[string]string{
+		models.NounTenant: "default", models.NounClient: "web", models.NounIssuer: "", models.NounUser: "alice",
+	} {
+		t.Run(noun, func(t *testing.T) {
+			eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
+				if noun == models.NounIssuer {
+					id = d.Issuer.URL
+				}
+				a := d.SignIn("alice")
+				file := testserver.SessionTenant(d.Issuer)
+				d.Clock.Advance(time.Second)
+				operate(t, d, suspension(noun, id), false)
+				d.Apply(file) // what a node does that restarts with its file
+				d.Prune(file)
+				if r := d.Refresh("", "web", a.Text("refresh_token")); r.Status != 400 && r.Status != 401 {
+					t.Errorf("a refresh: %d %s", r.Status, r.Body)
+				}
+				if r := d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", nil)); r.Status != 400 && r.Status != 401 {
+					t.Errorf("an exchange: %d %s", r.Status, r.Body)
+				}
+				d.Want(401, "invalid_token", d.Get("/session", testserver.AsBearer(a)))
+				d.Want(401, "invalid_token", d.Get("/userinfo", testserver.AsBearer(a)))
+				if in := d.Introspect("", a.Text("access_token")); in.JSON["active"] == true {
+					t.Errorf("introspected: %s", in.Body)
+				}
+				if noun != models.NounTenant {
+					if sids, _ := listed(d, "/sessions?sub=alice", testserver.AsSupport()); len(sids) != 0 {
+						t.Errorf("listed: %v", sids)
+					}
+				}
+				operate(t, d, suspension(noun, id), true)
+				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", a.Text("refresh_token")))
+				if d.Active(a.Text("access_token")) {
+					t.Error("resuming revives an access token from before")
+				}
+				d.Clock.Advance(time.Second)
+				d.SignIn("alice")
+			})
+		})
+	}
+}
+
+func TestASuspendedMachineGetsNoTokens(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		ask := func() *testserver.Answer {
+			return d.Post("/token", []string{"grant_type", "client_credentials"}, testserver.AsBackend())
+		}
+		d.Want(200, "", ask())
+		operate(t, d, suspension(models.NounClient, "backend"), false)
+		d.Want(401, "invalid_client", ask())
+		operate(t, d, suspension(models.NounClient, "backend"), true)
+		d.Want(200, "", ask())
+	})
+}
+
+// Another node that asks the database itself learns within its bound.
+func TestASuspensionIsKnownOnOtherNodesWithinFiveSeconds(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		other := d.OtherNode()
+		a := d.SignIn("alice")
+		other.Want(200, "", other.Refresh("", "web", a.Text("refresh_token")))
+		operate(t, d, suspension(models.NounClient, "web"), false)
+		d.Clock.Advance(5 * time.Second)
+		other.Want(401, "invalid_client", other.Refresh("", "web", a.Text("refresh_token")))
+		other.Want(401, "invalid_client", other.Exchange("", "web", d.Issuer.Token(d.URL, "alice", nil)))
+	})
+}
