@@ -74,8 +74,12 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 		return nil, err
 	}
 	client := call.Tenant.client(row.ClientID)
-	if client == nil || s.keys.place(row, h) != current {
+	if client == nil {
 		return nil, errNotOurs
+	}
+	if s.keys.place(row, h) != current {
+		reason, why := s.refusedSessionToken(client, row, h, now)
+		return nil, invalidToken(reason, errors.New("replaced, or its secret is not the one of its generation")).ended(why)
 	}
 	call.Client = client
 	who, err := client.bears(row, now)
@@ -87,8 +91,11 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 
 // bears is the caller whose token is of a session of the client.
 func (c *Client) bears(row *models.Session, now time.Time) (*caller, error) {
+	if row.ClientID != c.ID {
+		return nil, errNotOurs
+	}
 	if !c.alive(row, now) {
-		return nil, invalidToken(ReasonSessionEnded, errors.New("the session is over"))
+		return nil, invalidToken(ReasonSessionEnded, errors.New("the session has ended")).ended(c.endReason(row, now))
 	}
 	return &caller{tenant: c.tenant, client: c, own: row}, nil
 }

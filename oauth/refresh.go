@@ -217,11 +217,7 @@ func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Sessi
 	if err != nil {
 		return err
 	}
-	why := outcome.String()
-	if _, ended, over := row.Lifetime().Ended(now); over {
-		why += ": " + string(ended)
-	}
-	return invalidGrant(ReasonRefreshUnknown, errors.New(why))
+	return g.refusedRefresh(call.Client, row, presented, outcome, now)
 }
 
 // noteRetry looks at where a retry comes from. Two parties who share a stolen

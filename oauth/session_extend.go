@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
 )
 
 // ExtendSession serves POST {iss}/sessions/{sid}/extend, for back ends: the
@@ -35,7 +36,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 		}
 		row, err = s.store.ExtendSession(ctx, row, now, end, who.client.ID)
 		if errors.Is(err, models.ErrNotFound) {
-			return sessionOver()
+			return sessionOver("")
 		}
 		if err != nil {
 			return err
@@ -48,8 +49,8 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 // extended is the new end of a session, by the rules of its own client.
 func (who *caller) extended(row *models.Session, now time.Time, by time.Duration) (time.Time, error) {
 	client := who.tenant.client(row.ClientID)
-	if _, _, ended := who.tenant.ended(row, now); ended || client == nil {
-		return time.Time{}, sessionOver()
+	if _, why, ended := who.tenant.ended(row, now); ended || client == nil {
+		return time.Time{}, sessionOver(why)
 	}
 	most := client.Settings.MaxLifetime
 	if most == nil {
@@ -62,4 +63,6 @@ func (who *caller) extended(row *models.Session, now time.Time, by time.Duration
 	return end, nil
 }
 
-func sessionOver() *Error { return invalidRequest(ReasonSessionEnded, "The session has ended") }
+func sessionOver(why session.EndReason) *Error {
+	return invalidRequest(ReasonSessionEnded, "The session has ended").ended(why)
+}

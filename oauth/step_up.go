@@ -76,10 +76,8 @@ func (t *tokenExchange) askRaise(ctx context.Context, c *Client, x *exchange, fo
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return err
-	case !c.alive(row, t.now()):
-		return invalidSession(ReasonSessionTokenUnknown, errors.New("over, or another client's"))
-	case x.raise.presented.kind != 0 && t.keys.place(row, x.raise.presented) == forged:
-		return invalidSession(ReasonSessionTokenUnknown, errors.New("its secret is not the one of its generation"))
+	case !c.alive(row, t.now()), x.raise.presented.kind != 0 && t.keys.place(row, x.raise.presented) == forged:
+		return t.refusedRaise(c, row, x.raise.presented, t.now())
 	case row.Subject != x.subject.sub:
 		return t.refuseStranger(ctx, x, row)
 	}
@@ -154,7 +152,7 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 // was presented, whose successor it returns.
 func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call *Call, now time.Time) (successor handle, err error) {
 	if !c.alive(row, now) {
-		return handle{}, invalidSession(ReasonSessionTokenUnknown, errors.New("over, or another client's"))
+		return handle{}, t.refusedRaise(c, row, x.raise.presented, now)
 	}
 	if err := x.askRaised(c, row, now); err != nil {
 		return handle{}, err
@@ -165,7 +163,7 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 			return handle{}, err
 		}
 	case presented.kind != 0 && t.keys.place(row, presented) != current:
-		return handle{}, invalidSession(ReasonSessionTokenUnknown, errors.New("replaced"))
+		return handle{}, t.refusedRaise(c, row, presented, now)
 	}
 	before := row.ACR()
 	row.Factors, row.KeptACR = session.Raise(row.Factors, x.subject.factors), c.tenant.keptACR(x.acr)
@@ -215,7 +213,9 @@ func (t *tokenExchange) refuseRaise(ctx context.Context, call *Call, c *Client, 
 	switch {
 	case errors.As(err, &refused) && x.raise.presented.kind == refreshToken:
 		return (&refreshGrant{t.Server}).refuse(ctx, call, &refused.row, x.raise.presented, refused.outcome, now)
-	case errors.As(err, &refused), errors.Is(err, models.ErrNotFound):
+	case errors.As(err, &refused):
+		return t.refusedRaise(c, &refused.row, x.raise.presented, now)
+	case errors.Is(err, models.ErrNotFound):
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	default:
 		return t.refuseExchange(ctx, c, x, now, err)

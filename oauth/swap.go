@@ -69,7 +69,8 @@ func (t *tokenExchange) sessionOf(ctx context.Context, c *Client, h handle) (*mo
 	case err != nil:
 		return nil, err
 	case !c.alive(row, t.now()) || t.keys.place(row, h) != current:
-		return nil, badSessionToken(ReasonSessionTokenUnknown, errors.New("over, another client's, or replaced"))
+		reason, why := t.refusedSessionToken(c, row, h, t.now())
+		return nil, badSessionToken(reason, errors.New("ended, of another client, or replaced")).ended(why)
 	}
 	return row, nil
 }
