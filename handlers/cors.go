@@ -20,24 +20,39 @@ func (e *edge) preflight(methods string) gin.HandlerFunc {
 			return
 		}
 		h := c.Writer.Header()
-		if allowOrigin(h, c.GetHeader("Origin"), t.Origins()) {
+		if allowOrigin(h, originOf(c.Request), t) {
 			h.Set("Access-Control-Allow-Methods", methods)
-			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
+			h.Set("Access-Control-Allow-Headers", allowedHeaders)
 			h.Set("Access-Control-Max-Age", "600")
 		}
 		c.Status(http.StatusNoContent)
 	}
 }
 
-// allowOrigin allows an origin that is registered, never all and never with
-// cookies.
-func allowOrigin(h http.Header, origin string, registered []string) bool {
+// allowedHeaders may be sent by a page: its own, and those that the tracing
+// libraries of browsers add to every request. The endpoints read none of the
+// latter but traceparent.
+var allowedHeaders = strings.Join([]string{
+	"Authorization", "Content-Type", "DPoP", "X-Request-Id",
+	"traceparent", "tracestate", "baggage", // W3C Trace Context, OpenTelemetry
+	"b3", "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId", "X-B3-Sampled", "X-B3-Flags", // Zipkin
+	"sentry-trace", "newrelic", "elastic-apm-traceparent", "uber-trace-id", "X-Amzn-Trace-Id", "Request-Id", "Request-Context",
+	"x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-origin", "x-datadog-sampling-priority", "x-datadog-tags",
+}, ", ")
+
+// originOf is the origin of the page that sent the request; empty: none. Of two
+// headers neither is believed.
+func originOf(r *http.Request) string { return strings.Join(r.Header.Values("Origin"), " ") }
+
+// allowOrigin lets a page of a listed origin read the answer: never every
+// origin, and never with cookies.
+func allowOrigin(h http.Header, origin string, listed interface{ Lists(origin string) bool }) bool {
 	h.Add("Vary", "Origin")
-	if origin == "" || !slices.Contains(registered, origin) {
+	if !listed.Lists(origin) {
 		return false
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, Retry-After")
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce, Retry-After, X-Request-Id")
 	return true
 }
 
@@ -53,7 +68,7 @@ func (e *edge) letRead(c *gin.Context) {
 		return
 	}
 	if t, err := e.OAuth.PublicTenant(c.Request.Context(), id); err == nil {
-		allowOrigin(c.Writer.Header(), c.GetHeader("Origin"), t.Origins())
+		allowOrigin(c.Writer.Header(), originOf(c.Request), t)
 	}
 }
 
@@ -79,7 +94,7 @@ func (e *edge) withCORS(c *gin.Context, call *oauth.Call) http.ResponseWriter {
 	if forBackEnds(c) {
 		return c.Writer
 	}
-	return &corsWriter{ResponseWriter: c.Writer, origin: c.GetHeader("Origin"), call: call}
+	return &corsWriter{ResponseWriter: c.Writer, origin: call.Origin, call: call}
 }
 
 type corsWriter struct {
@@ -90,10 +105,10 @@ type corsWriter struct {
 
 // WriteHeader implements http.ResponseWriter.
 func (w *corsWriter) WriteHeader(status int) {
-	registered := w.call.Tenant.Origins()
 	if w.call.Client != nil {
-		registered = w.call.Client.Origins()
+		allowOrigin(w.Header(), w.origin, w.call.Client)
+	} else {
+		allowOrigin(w.Header(), w.origin, w.call.Tenant)
 	}
-	allowOrigin(w.Header(), w.origin, registered)
 	w.ResponseWriter.WriteHeader(status)
 }

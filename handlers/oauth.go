@@ -48,16 +48,20 @@ func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Requ
 		t := tenant(c, func(ctx context.Context, id string) (*oauth.Tenant, error) {
 			t, err := e.OAuth.Tenant(ctx, id)
 			if last := e.OAuth.LastKnown(id); err != nil && last != nil && !forBackEnds(c) {
-				allowOrigin(c.Writer.Header(), c.GetHeader("Origin"), last.Origins()) // a browser must be able to read the 503
+				allowOrigin(c.Writer.Header(), originOf(c.Request), last) // a browser must be able to read the 503
 			}
 			return t, err
 		})
 		if t == nil {
 			return
 		}
-		call := &oauth.Call{Tenant: t, IP: c.ClientIP(), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent())}
+		call := &oauth.Call{Tenant: t, IP: c.ClientIP(), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent()), Origin: originOf(c.Request)}
 		c.Set(callKey, call)
-		endpoint(e.OAuth, e.withCORS(c, call), c.Request, call)
+		w := e.withCORS(c, call)
+		if !e.OAuth.AcceptOrigin(w, call, forBackEnds(c)) {
+			return
+		}
+		endpoint(e.OAuth, w, c.Request, call)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -27,6 +29,9 @@ func (e *edge) observe(c *gin.Context) {
 		route = "(none)"
 	}
 	attrs := []any{"request", id, "method", method, "route", route, "status", status, "duration_ms", float64(took.Microseconds()) / 1000, "ip", c.ClientIP()}
+	if trace, span := traceOf(c.Request); trace != "" {
+		attrs = append(attrs, "trace_id", trace, "parent_span_id", span)
+	}
 	grant, outcome := "", ""
 	if call := callOf(c); call != nil {
 		attrs = append(attrs, "tenant", call.Tenant.ID)
@@ -66,12 +71,35 @@ func (e *edge) observe(c *gin.Context) {
 		level = slog.LevelDebug
 	case status >= 500 && status != http.StatusNotImplemented: // which is the asker's fault
 		level = slog.LevelError
+	case refusedOrigin(c): // most often a page of the operator's own that is not listed
+		level = slog.LevelWarn
 	case route == "/healthz", route == "/readyz":
 		level = slog.LevelDebug
 	}
 	e.Log.Log(c.Request.Context(), level, "request", attrs...)
 	e.Metrics.request(route, method, status, took)
 	e.Metrics.token(grant, outcome)
+}
+
+// refusedOrigin reports whether the request was rejected because of its Origin.
+func refusedOrigin(c *gin.Context) bool {
+	call := callOf(c)
+	return call != nil && call.Reason == oauth.ReasonOriginNotListed
+}
+
+var traceparent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$`)
+
+// traceOf reads the trace that the request belongs to (W3C Trace Context
+// §3.2.2); empty: none, or the header is malformed.
+func traceOf(r *http.Request) (trace, span string) {
+	if len(r.Header.Values("Traceparent")) != 1 {
+		return "", ""
+	}
+	m := traceparent.FindStringSubmatch(r.Header.Get("Traceparent"))
+	if m == nil || m[1] == "ff" || m[1] == "00" && m[4] != "" || strings.Trim(m[2], "0") == "" || strings.Trim(m[3], "0") == "" {
+		return "", ""
+	}
+	return m[2], m[3]
 }
 
 func causes(c *gin.Context) []error {

@@ -124,7 +124,7 @@ func ParseOrigin(s string) (*url.URL, error) {
 }
 
 func origin(s string) string {
-	if _, err := ParseOrigin(s); err != nil {
+	if err := checkOrigin(s); err != nil {
 		return err.Error()
 	}
 	return ""

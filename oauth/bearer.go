@@ -42,6 +42,9 @@ func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, n
 		return nil, err
 	}
 	call.Client = o.client
+	if err := o.client.acceptsOrigin(call); err != nil {
+		return nil, err
+	}
 	audience, _ := stringOrList(o.claims["aud"])
 	switch {
 	case !now.Before(o.exp):
@@ -82,6 +85,9 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 		return nil, invalidToken(reason, errors.New("replaced, or its secret is not the one of its generation")).ended(why)
 	}
 	call.Client = client
+	if err := client.acceptsOrigin(call); err != nil {
+		return nil, err
+	}
 	who, err := client.bears(row, now)
 	if err == nil {
 		s.renewSessionToken(ctx, row, h)

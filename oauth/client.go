@@ -16,11 +16,10 @@ type Client struct {
 	allow  *expression // nil: everybody
 	claims mapping
 
+	origins models.OriginSet
+
 	renewed atomic.Bool // its secret has been digested under the issuing root
 }
-
-// Origins lists the client's browser origins.
-func (c *Client) Origins() []string { return c.Settings.Origins }
 
 // validFrom is the moment before which no session of the client is accepted.
 func (c *Client) validFrom() time.Time {

@@ -53,10 +53,13 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 	case !client.enabled():
 		return nil, invalidClient(errors.New("client or tenant is disabled"))
 	}
+	call.Client = client
+	if err := client.acceptsOrigin(call); err != nil {
+		return nil, err
+	}
 	if !client.IsPublic() {
 		s.renewClientSecret(ctx, client, c.secret)
 	}
-	call.Client = client
 	return client, nil
 }
 

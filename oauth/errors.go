@@ -147,13 +147,21 @@ const maxLogged = 300
 // part of a token. A UUID is shorter.
 var tokenLike = regexp.MustCompile(`[A-Za-z0-9_+-]{40,}`)
 
+// hostLabel is a part of a host name. Tokens in base64 have upper case.
+var hostLabel = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
+
 // forLog shortens a value that may come from a stranger. Anybody can send a
 // token in the wrong parameter: the log must not have it whole.
 func forLog(value string) string {
 	if len(value) > maxLogged {
 		value = strings.ToValidUTF8(value[:maxLogged], "") + "..."
 	}
-	return tokenLike.ReplaceAllStringFunc(value, func(run string) string { return run[:6] + "..." })
+	return tokenLike.ReplaceAllStringFunc(value, func(run string) string {
+		if hostLabel.MatchString(run) && strings.Contains(run, "-") {
+			return run // such as that of a preview: my-app-git-some-branch
+		}
+		return run[:6] + "..."
+	})
 }
 
 // challenge tells how to authenticate: RFC 6750 §3 for a user, RFC 7617 for a

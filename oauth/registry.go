@@ -192,7 +192,7 @@ func (r *registry) play(n *round) {
 // build compiles what the rows say. They were checked when they were written;
 // one that does not compile now is logged and serves nobody.
 func (r *registry) build(c *models.TenantConfig) *Tenant {
-	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}}
+	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), ownOrigin: originOf(r.base), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}}
 	t.metadata = sync.OnceValues(t.describe)
 	for _, row := range c.Clients {
 		t.clientIDs[row.ID] = true
@@ -216,6 +216,8 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	}
 	for _, row := range c.Clients {
 		client := &Client{Client: row, tenant: t}
+		client.origins.Add(row.Settings.Origins...)
+		t.origins.Add(row.Settings.Origins...) // also of a client that is unusable: its pages must not be told that they are unlisted
 		var faults models.Faults
 		client.claims = compileMapping(envs.claim, row.Settings.Claims, "claims", &faults)
 		for name := range client.claims {
@@ -234,11 +236,6 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 			continue
 		}
 		t.clients[row.ID] = client
-		for _, origin := range row.Settings.Origins {
-			if !slices.Contains(t.origins, origin) {
-				t.origins = append(t.origins, origin)
-			}
-		}
 	}
 	for _, row := range c.Issuers {
 		entry, err := r.newIssuerEntry(t, row)

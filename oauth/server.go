@@ -151,6 +151,7 @@ type Call struct {
 	Tenant    *Tenant
 	IP        string
 	UserAgent string
+	Origin    string // that the browser sent; empty: none
 
 	Client    *Client
 	Guessed   string // id of the client whose secret was wrong

@@ -17,7 +17,9 @@ type Tenant struct {
 	clients map[string]*Client
 	issuers []*issuerEntry
 	ring    *keyRing
-	origins []string // of all clients
+	origins models.OriginSet // of all clients
+
+	ownOrigin string // of Issuer
 
 	ownClasses session.Classes // none: the default ones
 
@@ -30,9 +32,6 @@ type Tenant struct {
 
 	broken map[string]bool // clients and issuers that do not compile or open here: a fault of ours
 }
-
-// Origins lists the browser origins of all the tenant's clients.
-func (t *Tenant) Origins() []string { return t.origins }
 
 // client finds a client of the tenant by its exact id.
 func (t *Tenant) client(id string) *Client { return t.clients[id] }
