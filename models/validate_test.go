@@ -243,22 +243,40 @@ func TestValidateClient(t *testing.T) {
 		secret("refuses another type of access token", func(c *models.ClientSpec) { c.AccessTokenTyp = "jwt" },
 			"clients[1].access_token_typ: must be one of at+jwt, JWT"),
 
-		public("takes origins as browsers send them", func(c *models.ClientSpec) {
-			c.Origins = []string{"https://app.example.com", "http://localhost:3000", "https://[::1]:8443"}
+		public("takes origins as browsers and app shells send them", func(c *models.ClientSpec) {
+			c.Origins = []string{
+				"https://app.example.com", "https://app.example.com:8443", "http://localhost:3000", "http://127.0.0.1:5173", "http://[::1]:8080", "https://[2001:db8::1]:8443",
+				"capacitor://localhost", "ionic://localhost", "tauri://localhost", "http://tauri.localhost", "app://localhost", "app://obsidian.md", "app://.",
+				"chrome-extension://abcdefghijklmnopabcdefghijklmnop", "moz-extension://0f7bd0a1-3cfc-4ba0-8c4d-1c6a7f0b2b5e",
+				"safari-web-extension://E7D5A1B4-0000-4ba0-8c4d-1c6a7f0b2b5e", "https://*.preview.example.com", "https://*.example.com:8443",
+			}
 		}),
 		public("refuses origins that browsers never send", func(c *models.ClientSpec) {
-			c.Origins = []string{"*", "null", "https://*.example.com", "https://a/", "https://a/b", "https://A", "https://a:443", "https://a:", "app://a", "https://a?"}
+			c.Origins = []string{"https://a/", "https://a/b", "https://A", "https://a:443", "https://a:", "ftp://a", "https://a?", "file://", "capacitor://evil", "chrome-extension://short"}
 		},
-			"clients[0].origins[0]: must be https://host or https://host:port",
-			"clients[0].origins[1]: must be https://host or https://host:port",
-			"clients[0].origins[2]: must name one host, in ASCII and without a wildcard",
-			"clients[0].origins[3]: must not end with a slash",
-			"clients[0].origins[4]: must not have a path",
-			"clients[0].origins[5]: must be in lower case",
-			"clients[0].origins[6]: must leave the default port out",
-			"clients[0].origins[7]: must name one host, in ASCII and without a wildcard",
-			"clients[0].origins[8]: must be https://host or https://host:port",
-			"clients[0].origins[9]: must not have a query or a fragment"),
+			"clients[0].origins[0]: must not end with a slash",
+			"clients[0].origins[1]: must not have a path",
+			"clients[0].origins[2]: must be in lower case",
+			"clients[0].origins[3]: must leave the default port out",
+			"clients[0].origins[4]: must name one host, in ASCII and without a wildcard",
+			"clients[0].origins[5]: "+shells,
+			"clients[0].origins[6]: must not have a query or a fragment",
+			"clients[0].origins[7]: "+shells,
+			"clients[0].origins[8]: "+shells,
+			"clients[0].origins[9]: "+shells),
+		public("refuses origins that would let in everybody", func(c *models.ClientSpec) {
+			c.Origins = []string{"*", "null", "https://*", "https://*.com", "https://*.1.2.3.4", "http://*.example.com", "https://a.*.example.com", "https://*.*.example.com", "https://a*.example.com", "http://app.example.com"}
+		},
+			"clients[0].origins[0]: must name a host: a bare wildcard would let every page in",
+			"clients[0].origins[1]: must not be null, which every sandboxed page sends",
+			"clients[0].origins[2]: must name a host: a bare wildcard would let every page in",
+			"clients[0].origins[3]: must name a domain of at least two labels after the wildcard, such as https://*.preview.example.com",
+			"clients[0].origins[4]: must name a domain of at least two labels after the wildcard, such as https://*.preview.example.com",
+			"clients[0].origins[5]: "+oneWildcard,
+			"clients[0].origins[6]: "+oneWildcard,
+			"clients[0].origins[7]: "+oneWildcard,
+			"clients[0].origins[8]: "+oneWildcard,
+			"clients[0].origins[9]: must be https; http is for loopback hosts, such as http://localhost:3000"),
 		public("refuses a NUL wherever it is stored", func(c *models.ClientSpec) { c.Allow, c.Claims = "a\x00", map[string]string{"a": "\xff"} },
 			"clients[0].allow: must be UTF-8 without NUL",
 			"clients[0].claims.a: must be UTF-8 without NUL"),
@@ -467,3 +485,9 @@ func duration(text string) *models.Duration {
 	}
 	return &d
 }
+
+// What is said of origins in other forms.
+const (
+	shells      = "must be https://host or https://host:port, the origin of an app shell (capacitor://localhost, ionic://localhost, tauri://localhost, app://host) or of a browser extension"
+	oneWildcard = "may have one wildcard, as the whole first label after https://, such as https://*.preview.example.com"
+)
