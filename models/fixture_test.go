@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testdb"
+	_ "github.com/latchkey/latchkey/internal/testdb/schema"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
 )

@@ -23,7 +23,7 @@ func TestMigrateTwiceChangesNothing(t *testing.T) {
 
 // Nodes of a new deployment start together on an empty database.
 func TestMigrateFromManyNodesAtOnce(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, url string) {
+	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		var wg sync.WaitGroup
 		for range 2 {
 			store := open(t, url, models.Options{})

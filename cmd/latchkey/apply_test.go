@@ -8,7 +8,7 @@ import (
 )
 
 func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, url string) {
+	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		all := d.run("apply", "--dry-run") // on a database that is not there, and is not made
 		for _, line := range []string{"+ tenant default\n", "+ default/client web\n", "+ default/client backend\n", "+ default/issuer " + d.issuer.URL + "\n"} {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestADryRunLeavesNoTraceWhereThereIsNothingYet(t *testing.T) {
-	postgres := testdb.Postgres(t)
+	postgres := testdb.EmptyPostgres(t)
 	for name, url := range map[string]string{"sqlite": "sqlite:latchkey.db", "sqlite with slashes": "sqlite://latchkey.db", "postgres": postgres} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeployment(t, url)

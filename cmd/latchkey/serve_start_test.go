@@ -127,7 +127,7 @@ func TestServeSaysWhatKeepsItFromStarting(t *testing.T) {
 }
 
 func TestWithoutMigrationAnEmptyDatabaseIsRefused(t *testing.T) {
-	testdb.Each(t, func(t *testing.T, url string) {
+	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		d.edit("database: {", "database: { migrate: false,")
 		for _, args := range [][]string{{"serve"}, {"apply"}, {"keys", "list"}} {

@@ -25,11 +25,12 @@ const (
 )
 
 // NewCluster starts a private cluster, also where EnvURL is set, and removes
-// it after the test. It takes a few seconds: where cutting the connection is
-// enough, use a Proxy.
+// it after the test. Its commits wait for the disk, so that what they survive can
+// be tested. It takes a few seconds: where cutting the connection is enough, use
+// a Proxy.
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
-	s, err := newServer()
+	s, err := newServer(true)
 	if err != nil {
 		t.Fatalf("testdb: %v", err)
 	}

@@ -56,7 +56,7 @@ func TestServerDiesWithItsProcess(t *testing.T) {
 
 // becomeVictim starts a server, says where, and waits to be killed.
 func becomeVictim(t *testing.T) {
-	s, err := newServer()
+	s, err := newServer(false)
 	if err != nil {
 		t.Fatal(err)
 	}

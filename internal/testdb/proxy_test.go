@@ -5,7 +5,7 @@ import (
 )
 
 func TestProxyCanBeCutAndHealed(t *testing.T) {
-	proxy := NewProxy(t, Postgres(t))
+	proxy := NewProxy(t, EmptyPostgres(t))
 	before, err := connect(t, proxy.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -30,12 +30,12 @@ func TestProxyCanBeCutAndHealed(t *testing.T) {
 }
 
 func TestProxyCutsAStatementInTheMiddle(t *testing.T) {
-	proxy := NewProxy(t, Postgres(t))
+	proxy := NewProxy(t, EmptyPostgres(t))
 	conn, err := connect(t, proxy.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	direct := Postgres(t) // pg_stat_activity shows all databases
+	direct := EmptyPostgres(t) // pg_stat_activity shows all databases
 	ended := make(chan error, 1)
 	go func() {
 		_, err := conn.Exec(t.Context(), "SELECT pg_sleep(600)")

@@ -26,6 +26,7 @@ type server struct {
 	bin      string
 	password string
 	owner    *owner
+	durable  bool // a commit waits for the disk
 
 	guard *exec.Cmd
 	leash io.Closer // the guard acts when this is closed, by us or by our death
@@ -48,11 +49,11 @@ rm -rf "$1"
 `
 
 // newServer makes a cluster and starts it.
-func newServer() (_ *server, err error) {
+func newServer(durable bool) (_ *server, err error) {
 	if !supported {
 		return nil, fmt.Errorf("set %s: this system cannot run a private PostgreSQL", EnvURL)
 	}
-	s := &server{password: rand.Text()}
+	s := &server{password: rand.Text(), durable: durable}
 	if s.owner, err = newOwner(); err != nil {
 		return nil, err
 	}
@@ -138,10 +139,13 @@ func (s *server) start() error {
 		return err
 	}
 	defer logFile.Close()
-	// Small but honest: fsync stays on, since what a commit survives is under test.
-	s.postmaster = s.command("postgres", "-D", s.data(), "-k", s.folder, "-p", "5432",
+	args := []string{"-D", s.data(), "-k", s.folder, "-p", "5432",
 		"-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=200",
-		"-c", "timezone=UTC", "-c", "log_line_prefix=%m [%p] %d ")
+		"-c", "timezone=UTC", "-c", "log_line_prefix=%m [%p] %d "}
+	if !s.durable {
+		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
+	}
+	s.postmaster = s.command("postgres", args...)
 	s.postmaster.Stdout, s.postmaster.Stderr = logFile, logFile
 	if err := s.postmaster.Start(); err != nil {
 		return fmt.Errorf("start postgres: %w", err)

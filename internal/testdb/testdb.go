@@ -30,26 +30,75 @@ const EnvURL = "LATCHKEY_TEST_DATABASE_URL"
 // is generous: a busy machine is slow, and only a broken one waits this long.
 const patience = 60 * time.Second
 
-// Each runs test once on SQLite and once on PostgreSQL, each time on a fresh,
-// empty database.
+// Each runs test once on SQLite and once on PostgreSQL, each time on a database
+// of its own with the current schema (see UseSchema). The two run in parallel,
+// and after the rest of the calling function: Each must come last in it. What
+// changes something that both see, such as net.DefaultResolver, must not use it.
 func Each(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
-	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
+	onBoth(t, test, SQLite, Postgres)
 }
 
-// SQLite returns the URL of a database file that does not exist yet and goes
+// EachEmpty is Each with databases that have no schema.
+func EachEmpty(t *testing.T, test func(t *testing.T, url string)) {
+	t.Helper()
+	onBoth(t, test, EmptySQLite, EmptyPostgres)
+}
+
+func onBoth(t *testing.T, test func(t *testing.T, url string), sqlite, postgres func(testing.TB) string) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, sqlite(t))
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, postgres(t))
+	})
+}
+
+// SQLite returns the URL of a database file with the current schema, which goes
 // with the test.
 func SQLite(t testing.TB) string {
+	t.Helper()
+	content, err := sqliteTemplate()
+	if err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	url := EmptySQLite(t)
+	if err := os.WriteFile(strings.TrimPrefix(url, "sqlite:"), content, 0o600); err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	return url
+}
+
+// EmptySQLite returns the URL of a database file that does not exist yet and
+// goes with the test.
+func EmptySQLite(t testing.TB) string {
 	t.Helper()
 	return "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
 }
 
-// Postgres returns the URL of a fresh, empty PostgreSQL database, which is
-// dropped after the test, with whatever connections it still has. Without a
-// PostgreSQL the test fails: a test that is skipped where it matters proves
-// nothing.
+// Postgres returns the URL of a PostgreSQL database with the current schema,
+// which is dropped after the test, with whatever connections it still has.
+// Without a PostgreSQL the test fails: a test that is skipped where it matters
+// proves nothing.
 func Postgres(t testing.TB) string {
+	t.Helper()
+	template, err := postgresTemplate()
+	if err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	return postgres(t, template)
+}
+
+// EmptyPostgres is Postgres without a schema.
+func EmptyPostgres(t testing.TB) string {
+	t.Helper()
+	return postgres(t, "template0")
+}
+
+func postgres(t testing.TB, template string) string {
 	t.Helper()
 	admin, err := adminURL()
 	if err != nil {
@@ -60,8 +109,7 @@ func Postgres(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("testdb: %v", err)
 	}
-	// template0 has no connections, so that tests create databases at the same time.
-	if err := execute(admin, "CREATE DATABASE "+name+" TEMPLATE template0"); err != nil {
+	if err := createDatabase(admin, name, template); err != nil {
 		t.Fatalf("testdb: create a database: %v", err)
 	}
 	t.Cleanup(func() {
@@ -73,9 +121,10 @@ func Postgres(t testing.TB) string {
 }
 
 // Share starts a private cluster for child processes that find it through
-// EnvURL. The cluster dies with this process even if stop is never called.
+// EnvURL. The cluster dies with this process even if stop is never called, and
+// nothing of it survives a power cut: it does not wait for its disk.
 func Share() (url string, stop func(), err error) {
-	s, err := newServer()
+	s, err := newServer(false)
 	if err != nil {
 		return "", nil, err
 	}

@@ -3,6 +3,7 @@ package testdb
 import (
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,9 +15,9 @@ import (
 func TestPostgresGivesEachTestAnEmptyDatabaseOfItsOwn(t *testing.T) {
 	var first string
 	ok := t.Run("one", func(t *testing.T) {
-		first = Postgres(t)
+		first = EmptyPostgres(t)
 		query(t, first, "CREATE TABLE t (n int)")
-		if again := Postgres(t); query(t, again, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") != 0 {
+		if again := EmptyPostgres(t); query(t, again, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") != 0 {
 			t.Error("a second database holds the first one's table")
 		}
 	})
@@ -32,7 +33,7 @@ func TestPostgresDropsADatabaseThatIsStillInUse(t *testing.T) {
 	var conn *pgx.Conn
 	leaked := t.Run("leaks a connection", func(t *testing.T) {
 		var err error
-		if conn, err = pgx.Connect(t.Context(), Postgres(t)); err != nil {
+		if conn, err = pgx.Connect(t.Context(), EmptyPostgres(t)); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -47,14 +48,15 @@ func TestPostgresDropsADatabaseThatIsStillInUse(t *testing.T) {
 func TestPostgresGivesManyDatabasesAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
-		wg.Go(func() { query(t, Postgres(t), "SELECT 1") })
+		wg.Go(func() { query(t, Postgres(t), "INSERT INTO notes VALUES (1)") })
 	}
 	wg.Wait()
 }
 
-func TestPostgresKeepsWhatIsCommitted(t *testing.T) {
+// Commits of a cluster that a test may kill must wait for the disk.
+func TestAClusterKeepsWhatIsCommitted(t *testing.T) {
 	var fsync, commit string
-	conn, err := connect(t, Postgres(t))
+	conn, err := connect(t, NewCluster(t).URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +81,20 @@ func TestASharedServerOutlivesTheGarbageCollector(t *testing.T) {
 }
 
 func TestEachRunsOnBothEngines(t *testing.T) {
-	var schemes []string
-	Each(t, func(t *testing.T, url string) {
-		scheme, _, _ := strings.Cut(url, ":")
-		schemes = append(schemes, scheme)
-	})
-	if got := strings.Join(schemes, " "); got != "sqlite postgres" {
-		t.Errorf("Each ran on %q", got)
+	for name, each := range map[string]func(*testing.T, func(*testing.T, string)){"Each": Each, "EachEmpty": EachEmpty} {
+		var mu sync.Mutex
+		var schemes []string
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, url string) {
+				scheme, _, _ := strings.Cut(url, ":")
+				mu.Lock()
+				defer mu.Unlock()
+				schemes = append(schemes, scheme)
+			})
+		})
+		if slices.Sort(schemes); strings.Join(schemes, " ") != "postgres sqlite" {
+			t.Errorf("%s ran on %q", name, schemes)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testdb"
+	_ "github.com/latchkey/latchkey/internal/testdb/schema"
 	"github.com/latchkey/latchkey/models"
 )
 

@@ -8,7 +8,7 @@ import (
 )
 
 func TestRun(t *testing.T) {
-	t.Setenv(testdb.EnvURL, testdb.Postgres(t))
+	t.Setenv(testdb.EnvURL, testdb.EmptyPostgres(t))
 	for name, c := range map[string]struct {
 		script string
 		want   int
