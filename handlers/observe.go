@@ -66,7 +66,9 @@ func (e *edge) observe(c *gin.Context) {
 		attrs = append(attrs, "cause", errors.Join(causes(c)...).Error())
 	}
 	level := slog.LevelInfo
-	switch {
+	switch call := callOf(c); {
+	case call != nil && call.Overload:
+		level = slog.LevelDebug
 	case route == "/readyz" && e.Stopping != nil && e.Stopping():
 		level = slog.LevelDebug
 	case status >= 500 && status != http.StatusNotImplemented: // which is the asker's fault

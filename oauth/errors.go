@@ -101,6 +101,13 @@ func unavailable(cause error) *Error {
 		Description: "The server cannot answer at the moment; try again", Cause: cause}
 }
 
+// overloaded refuses a request that nothing is wrong with.
+func overloaded(cause error) *Error {
+	e := unavailable(cause)
+	e.Description, e.RetryAfter = "The server is busy; try again after the seconds in Retry-After", retryAfter()
+	return e
+}
+
 // asError is the one place that maps what went wrong to what is said. What it
 // does not know is our fault.
 func asError(err error) *Error {
@@ -109,7 +116,9 @@ func asError(err error) *Error {
 	switch {
 	case errors.As(err, &own):
 		return own
-	case errors.Is(err, models.ErrUnavailable), errors.Is(err, errBusy), errors.Is(err, ErrIssuerUnavailable),
+	case errors.Is(err, errBusy):
+		return overloaded(err)
+	case errors.Is(err, models.ErrUnavailable), errors.Is(err, ErrIssuerUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable(err)
 	case errors.As(err, &rfc):
@@ -185,6 +194,7 @@ func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 	e := asError(err)
 	call.Outcome, call.Reason, call.Cause = e.Code, e.Reason, e.Cause
 	call.Expected, call.Received = forLog(e.Expected), forLog(e.Received)
+	call.Overload = errors.Is(err, errBusy)
 	if call.Cause == nil {
 		call.Cause = errors.New(e.Description) // a sentence of ours, without a value of the request
 	}

@@ -214,6 +214,7 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	}
 	done := r.startFetch()
 	r.mu.Unlock()
+	returnTicket(ctx) // an issuer that does not answer makes this server no busier
 	select {
 	case <-done:
 	case <-ctx.Done():

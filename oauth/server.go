@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +36,8 @@ type Server struct {
 	log      *slog.Logger
 	registry *registry
 	provider *fosite.Fosite
-	slots    *slots
+	slots    *slots // for what /token makes
+	answers  *slots // for other signatures, which do not wait behind tokens
 	throttle *throttle
 	tail     *models.Tail
 	memory   time.Duration // IntrospectionMaxAge
@@ -52,7 +52,8 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		store: c.Store, keys: c.Keys, log: c.Log,
-		slots:    newSlots(4*runtime.GOMAXPROCS(0), 256, 3*time.Second),
+		slots:    newSlots(4, c.Log),
+		answers:  newSlots(2, c.Log),
 		throttle: newThrottle(),
 		tail:     models.NewTail(c.Store),
 		memory:   c.IntrospectionMaxAge,
@@ -117,6 +118,18 @@ func (s *Server) LogAge() time.Duration {
 // Streams is how many streams of revocations are open.
 func (s *Server) Streams() int64 { return s.streams.Load() }
 
+// Load reports how busy the server is with making tokens.
+type Load struct {
+	Waiting  int64         // requests that wait for a signing slot
+	Wait     time.Duration // how long one that came now would wait, estimated
+	Refusals uint64        // requests that were refused since the start
+}
+
+// Load reports how busy the server is with making tokens.
+func (s *Server) Load() Load {
+	return Load{s.slots.waiting.Load(), s.slots.wait(), s.slots.refusals.Load() + s.answers.refusals.Load()}
+}
+
 // Tenant finds a tenant by id. models.ErrNotFound: there is none;
 // models.ErrUnavailable: the database does not answer.
 func (s *Server) Tenant(ctx context.Context, id string) (*Tenant, error) {
@@ -163,6 +176,9 @@ type Call struct {
 	// For the log alone.
 	Cause              error
 	Expected, Received string
+
+	Overload bool    // refused because the server is busy: the log counts such requests elsewhere
+	ticket   *ticket // its place among those that come for a signing slot
 }
 
 type callKey struct{}
@@ -190,7 +206,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn fu
 
 // Token serves {iss}/token (RFC 6749 §3.2).
 func (s *Server) Token(w http.ResponseWriter, r *http.Request, call *Call) {
-	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
+	if err := s.slots.admit(r.Context()); err != nil { // before anything is read, so that a refusal costs next to nothing
+		s.writeError(w, call, err)
+		return
+	}
+	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) (err error) {
+		if call.ticket, err = s.slots.take(); err != nil {
+			return err
+		}
+		defer call.ticket.giveBack()
 		if call.Grant = r.PostForm.Get("grant_type"); call.Grant == "" {
 			return invalidRequest(ReasonParameterMissing, "grant_type is required")
 		}

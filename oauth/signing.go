@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -169,42 +168,4 @@ func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 func (k *signingKey) signer(typ string) (jose.Signer, error) {
 	opaque := jose.JSONWebKey{Key: cryptosigner.Opaque(k.private), KeyID: k.kid}
 	return jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: opaque}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
-}
-
-// slots bounds how many tokens are made at once, and how many requests may wait
-// to: RSA is most of a token's cost, and a queue of seconds serves nobody. A
-// slot is held over the database's part as well, because after it nothing may
-// refuse; so there are a few for each processor.
-type slots struct {
-	free  chan struct{}
-	queue chan struct{}
-	wait  time.Duration
-}
-
-// errBusy means that too many signatures are waiting already.
-var errBusy = errors.New("too many signatures are waiting")
-
-func newSlots(parallel, waiting int, wait time.Duration) *slots {
-	return &slots{free: make(chan struct{}, parallel), queue: make(chan struct{}, parallel+waiting), wait: wait}
-}
-
-// acquire takes a slot; release gives it back.
-func (s *slots) acquire(ctx context.Context) (release func(), err error) {
-	select {
-	case s.queue <- struct{}{}:
-	default:
-		return nil, errBusy
-	}
-	timer := time.NewTimer(s.wait)
-	defer timer.Stop()
-	select {
-	case s.free <- struct{}{}:
-		return func() { <-s.free; <-s.queue }, nil
-	case <-timer.C:
-		err = errBusy
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	<-s.queue
-	return nil, err
 }

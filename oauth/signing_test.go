@@ -1,15 +1,11 @@
 package oauth
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -108,74 +104,6 @@ func TestExactlyOneKeyIsActiveWheneverOneCouldBe(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestSlotsBoundWhatIsSignedAndWhatWaits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const parallel, waiting = 2, 3
-		s := newSlots(parallel, waiting, time.Minute)
-		var mu sync.Mutex
-		releases, refused := []func(){}, 0
-		for range 20 {
-			go func() {
-				release, err := s.acquire(t.Context())
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case err == nil:
-					releases = append(releases, release)
-				case errors.Is(err, errBusy):
-					refused++
-				default:
-					t.Error(err)
-				}
-			}()
-		}
-		synctest.Wait()
-		if len(releases) != parallel || refused != 20-parallel-waiting {
-			t.Fatalf("%d sign and %d are refused", len(releases), refused)
-		}
-		for done := range parallel + waiting {
-			if len(releases) <= done {
-				t.Fatalf("after %d were given back nobody is let in", done)
-			}
-			releases[done]()
-			synctest.Wait()
-			if holding := len(releases) - done - 1; holding > parallel {
-				t.Fatalf("%d sign at once", holding)
-			}
-		}
-		if refused != 20-parallel-waiting || len(s.free) != 0 || len(s.queue) != 0 {
-			t.Errorf("%d refused, %d slots and %d places not given back", refused, len(s.free), len(s.queue))
-		}
-	})
-}
-
-func TestSlotsGiveUpWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSlots(1, 2, time.Minute)
-		release, err := s.acquire(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		gone, leave := context.WithCancel(t.Context())
-		leave()
-		if _, err := s.acquire(gone); !errors.Is(err, context.Canceled) {
-			t.Errorf("a caller that went away gets %v", err)
-		}
-		if _, err := s.acquire(t.Context()); !errors.Is(err, errBusy) { // the minute passes at once here
-			t.Errorf("a caller that waited in vain gets %v", err)
-		}
-		if len(s.queue) != 1 {
-			t.Errorf("%d places are taken by one signature", len(s.queue))
-		}
-		release()
-		again, err := s.acquire(t.Context())
-		if err != nil {
-			t.Fatalf("the slot was not given back: %v", err)
-		}
-		again()
-	})
 }
 
 func TestNoKidLooksLikeAFlag(t *testing.T) {

@@ -47,7 +47,7 @@ func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*s
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.slots.acquire(ctx)
+	release, err := s.answers.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -102,6 +102,13 @@ func (n *node) gauges() []handlers.Gauge {
 		{Name: "latchkey_revocation_streams", Help: "Streams of revocations that are open at this node.",
 			Value: func() float64 { return float64(n.oauth.Streams()) }},
 	}
+	list = append(list,
+		handlers.Gauge{Name: "latchkey_signing_queue", Help: "Requests that wait to sign a token.",
+			Value: func() float64 { return float64(n.oauth.Load().Waiting) }},
+		handlers.Gauge{Name: "latchkey_signing_wait_seconds", Help: "How long a request that comes now would wait to sign its token, estimated.",
+			Value: func() float64 { return n.oauth.Load().Wait.Seconds() }},
+		handlers.Gauge{Name: "latchkey_overload_refusals_total", Help: "Requests answered 503 because too many signatures were waiting.", Rises: true,
+			Value: func() float64 { return float64(n.oauth.Load().Refusals) }})
 	if n.logLost != nil {
 		list = append(list, handlers.Gauge{Name: "latchkey_log_lines_lost_total", Help: "Lines of the log that could not be written.", Rises: true,
 			Value: func() float64 { return float64(n.logLost()) }})
