@@ -26,6 +26,12 @@ const (
 	Reject    = "reject"
 )
 
+// Whether a used refresh token may be answered after its retry window.
+const (
+	LateRetryOnce  = "once"  // once in nine refreshes, while its successor is unused
+	LateRetryNever = "never" // it ends its session
+)
+
 // Whose tokens a client may introspect.
 const (
 	IntrospectAudience = "audience" // those that name it
@@ -43,6 +49,7 @@ type ClientSettings struct {
 	AbsoluteLifetime        *Duration         `json:"absolute_lifetime,omitempty" yaml:"absolute_lifetime"`
 	InactivityTimeout       *Duration         `json:"inactivity_timeout,omitempty" yaml:"inactivity_timeout"`
 	RefreshGrace            *Duration         `json:"refresh_grace,omitempty" yaml:"refresh_grace"`
+	LateRetry               string            `json:"late_retry,omitempty" yaml:"late_retry"` // once | never; absent: what the preset says
 	MaxSessionsPerUser      *SessionCap       `json:"max_sessions_per_user,omitempty" yaml:"max_sessions_per_user"`
 	Allow                   string            `json:"allow,omitempty" yaml:"allow"`   // CEL over token, client, user
 	Claims                  map[string]string `json:"claims,omitempty" yaml:"claims"` // CEL over user, session
@@ -116,6 +123,12 @@ func (c ClientSettings) Policy() session.Policy {
 	override(&p.AbsoluteTimeout, c.AbsoluteLifetime)
 	override(&p.IdleTimeout, c.InactivityTimeout)
 	override(&p.RefreshGrace, c.RefreshGrace)
+	switch {
+	case c.LateRetry != "":
+		p.LateRetry = c.LateRetry == LateRetryOnce
+	case p.RefreshGrace == 0: // who wants no retry window wants none later either, unless it is written out
+		p.LateRetry = false
+	}
 	return p
 }
 

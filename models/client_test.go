@@ -19,13 +19,20 @@ func TestAClientsPolicyIsItsPresetWithItsOwnFieldsOnTop(t *testing.T) {
 		"nothing is the default": {settings{}, session.Presets[""]},
 		"a preset is itself":     {settings{Preset: "mobile"}, mobile},
 		"one field over a preset": {settings{Preset: "mobile", AccessTokenTTL: span(time.Minute)},
-			session.Policy{AccessTTL: time.Minute, AbsoluteTimeout: mobile.AbsoluteTimeout, IdleTimeout: mobile.IdleTimeout, RefreshGrace: mobile.RefreshGrace}},
+			session.Policy{AccessTTL: time.Minute, AbsoluteTimeout: mobile.AbsoluteTimeout, IdleTimeout: mobile.IdleTimeout, RefreshGrace: mobile.RefreshGrace, LateRetry: true}},
 		"every field over a preset": {
-			settings{Preset: "mobile", AccessTokenTTL: span(1), AbsoluteLifetime: span(2), InactivityTimeout: span(3), RefreshGrace: span(4)},
+			settings{Preset: "mobile", AccessTokenTTL: span(1), AbsoluteLifetime: span(2), InactivityTimeout: span(3), RefreshGrace: span(4), LateRetry: models.LateRetryNever},
 			session.Policy{AccessTTL: 1, AbsoluteTimeout: 2, IdleTimeout: 3, RefreshGrace: 4}},
 		"none and zero are values too": {
 			settings{Preset: "aal3", InactivityTimeout: span(session.NoIdleTimeout), RefreshGrace: span(0)},
 			session.Policy{AccessTTL: 5 * time.Minute, AbsoluteTimeout: 12 * time.Hour, IdleTimeout: session.NoIdleTimeout}},
+		"no window means no late retry": {settings{RefreshGrace: span(0)}, with(session.Presets[""], 0, false)},
+		"a late retry without a window can be asked for": {
+			settings{RefreshGrace: span(0), LateRetry: models.LateRetryOnce}, with(session.Presets[""], 0, true)},
+		"a late retry can be asked for over a preset": {
+			settings{Preset: "aal2", LateRetry: models.LateRetryOnce}, with(session.Presets["aal2"], session.Presets["aal2"].RefreshGrace, true)},
+		"a preset without late retries keeps none with another window": {
+			settings{Preset: "high_security", RefreshGrace: span(time.Minute)}, with(session.Presets["high_security"], time.Minute, false)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := c.settings.Policy(); got != c.want {
@@ -36,6 +43,11 @@ func TestAClientsPolicyIsItsPresetWithItsOwnFieldsOnTop(t *testing.T) {
 	if session.Presets["mobile"] != mobile {
 		t.Error("a client's field changed the preset")
 	}
+}
+
+func with(p session.Policy, grace time.Duration, late bool) session.Policy {
+	p.RefreshGrace, p.LateRetry = grace, late
+	return p
 }
 
 func TestAClientGetsItsDefaultScopes(t *testing.T) {

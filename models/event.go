@@ -24,6 +24,7 @@ const (
 	EventStepUpRefused       EventType = "step_up_refused"       // another user's client token was brought
 	EventSessionExtended     EventType = "session_extended"      // a back end moved its absolute end
 	EventRefreshReuse        EventType = "refresh_reuse"         // a used refresh token was shown again; the session was ended
+	EventRefreshRetriedLate  EventType = "refresh_retried_late"  // a used one was answered after its window; its successor was unused
 	EventRefreshDuplicate    EventType = "refresh_duplicate"     // a delayed duplicate was refused
 	EventRefreshElsewhere    EventType = "refresh_elsewhere"     // a retry came from another address or agent
 	EventRefreshShared       EventType = "refresh_shared"        // three such generations in a row

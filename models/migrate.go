@@ -24,6 +24,7 @@ var migrations = []struct {
 	{"0003_revocations", revocationSchema},
 	{"0004_assurance", assuranceSchema},
 	{"0005_status_lists", statusSchema},
+	{"0006_late_retry", lateRetrySchema},
 	{"0008_suspensions", suspensionSchema},
 }
 

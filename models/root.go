@@ -15,6 +15,7 @@ type RootUse struct {
 	SharedSecrets  int // of trusted issuers
 	ClientSecrets  int // previous ones included
 	Sessions       int // with a refresh token
+	UsedTokens     int // refresh tokens of an earlier root whose lost answer may still be asked for
 	SessionTokens  int
 	LastSession    Time // when the last of these sessions has ended
 }
@@ -32,6 +33,7 @@ var rootUses = []struct {
 	{"clients", "secret_root_version", "length(secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
 	{"clients", "previous_secret_root_version", "length(previous_secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
 	{"sessions", "root_version", "length(refresh_digest) > 0", func(u *RootUse) *int { return &u.Sessions }, true},
+	{"sessions", "previous_root_version", "length(refresh_digest) > 0 AND previous_root_version <> root_version", func(u *RootUse) *int { return &u.UsedTokens }, true},
 	{"sessions", "session_token_root_version", "length(session_token_digest) > 0", func(u *RootUse) *int { return &u.SessionTokens }, true},
 }
 

@@ -215,3 +215,12 @@ var suspensionSchema = []string{
 	`ALTER TABLE users ADD COLUMN suspended_at BIGINT`,
 	`CREATE INDEX users_suspended ON users (tenant_id, sub) WHERE suspended_at IS NOT NULL`,
 }
+
+// lateRetrySchema lets a used refresh token be answered after its retry window.
+// A release that does not know these columns ends the session instead.
+var lateRetrySchema = []string{
+	`ALTER TABLE sessions ADD COLUMN previous_root_version BIGINT`, // of the refresh token that the current one was rotated from
+	`ALTER TABLE sessions ADD COLUMN late_retry_generation BIGINT`, // of the successor that was answered late
+	`ALTER TABLE sessions ADD COLUMN late_retried_at BIGINT`,
+	`ALTER TABLE sessions ADD COLUMN late_retry_repeats BIGINT`, // later than a minute after that
+}

@@ -71,6 +71,14 @@ type Session struct {
 	IP         string // of the last activity
 
 	UserAttributes map[string]any
+
+	History *History // nil: not read
+}
+
+// History is what the row remembers of how its handles came to be. Only what
+// refuses or repeats an answer needs it.
+type History struct {
+	LateRetry session.LateRetry
 }
 
 // Chain is what the row keeps of a chain of single-use tokens: digests of the
@@ -110,8 +118,8 @@ const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at
 	factors, acr, session_attributes, scope, audience, status_index, device_name, user_agent, ip,
 	(SELECT attributes FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
 
-// scanSession reads a row of sessionColumns.
-func scanSession(row interface{ Scan(...any) error }) (*Session, error) {
+// scanSession reads a row of sessionColumns, and of further columns into more.
+func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, error) {
 	var (
 		s                                            Session
 		id                                           []byte
@@ -121,11 +129,11 @@ func scanSession(row interface{ Scan(...any) error }) (*Session, error) {
 		root, handleRoot, status                     sql.NullInt64
 		factors, attributes, scope, audience         string
 	)
-	err := row.Scan(&id, &s.TenantID, &s.ClientID, &s.IssuerID, &s.Subject, &created, &auth, &active,
+	err := row.Scan(append([]any{&id, &s.TenantID, &s.ClientID, &s.IssuerID, &s.Subject, &created, &auth, &active,
 		&absolute, &idle, &ended, &reason,
 		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
 		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
-		&factors, &s.KeptACR, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user)
+		&factors, &s.KeptACR, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +180,29 @@ func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Sess
 	return found, nil
 }
 
+const historyColumns = ", late_retry_generation, late_retried_at, late_retry_repeats"
+
+// scanHistory reads a row of sessionColumns and historyColumns.
+func scanHistory(row interface{ Scan(...any) error }) (*Session, error) {
+	var generation, repeats sql.NullInt64
+	var at Time
+	s, err := scanSession(row, &generation, &at, &repeats)
+	if err != nil {
+		return nil, err
+	}
+	s.History = &History{LateRetry: session.LateRetry{Generation: uint32(generation.Int64), At: at.Time, Repeats: int(repeats.Int64)}}
+	return s, nil
+}
+
+// SessionWithHistory is Session with History set.
+func (s *Store) SessionWithHistory(ctx context.Context, tenant string, id SessionID) (found *Session, err error) {
+	err = s.query(ctx, func(db *gorm.DB) error {
+		found, err = scanHistory(db.Raw("SELECT "+sessionColumns+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant).Row())
+		return err
+	})
+	return found, err
+}
+
 // permitted is the part of a statement that asks whether the session's issuer
 // and user are enabled, exactly, while tenant and client are known from a cache.
 const permitted = ` AND EXISTS (SELECT 1 FROM trusted_issuers i WHERE i.tenant_id = sessions.tenant_id AND i.id = sessions.issuer_id
@@ -198,6 +229,7 @@ type Rotation struct {
 	ID             SessionID
 	From           uint32 // generation of the row
 	Presented      []byte // digest of the presented token, by the row's root
+	PresentedRoot  uint32 // that it was written under, which a late retry needs again
 	Recover        bool   // the presented token is the row's next one, not its current one
 	To             Chain  // the row's chain afterwards
 	IdleExpiry     time.Time
@@ -232,13 +264,13 @@ func rotate(db *gorm.DB, r Rotation) (*Session, error) {
 	}
 	now := At(r.To.RotatedAt)
 	return scanSession(db.Raw(`UPDATE sessions SET generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?,
-			rotated_at = ?, last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
+			previous_root_version = ?, rotated_at = ?, last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
 		WHERE id = ? AND tenant_id = ? AND client_id = ? AND generation = ? AND `+column+` = ?
 			AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)
 			AND created_at >= ?`+permitted+`
 		RETURNING `+sessionColumns,
 		r.To.Generation, r.To.Digest, r.To.Next, r.To.RootVersion,
-		now, now, At(r.IdleExpiry), r.UserAgent, r.IP,
+		r.PresentedRoot, now, now, At(r.IdleExpiry), r.UserAgent, r.IP,
 		r.ID, r.Tenant, r.Client, r.From, r.Presented,
 		now, now, microsOrZero(r.ValidFrom)).Row())
 }

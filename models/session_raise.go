@@ -37,7 +37,7 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 		if _, err := s.takeUser(tx, about, stored, false); err != nil {
 			return err
 		}
-		row, err := scanSession(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
+		row, err := scanHistory(tx.Raw("SELECT "+sessionColumns+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
 			r.ID, r.Tenant, r.Subject).Row())
 		if err != nil {
 			return err

@@ -36,6 +36,7 @@ func (v *tenantValidation) client(at string, c ClientSpec) {
 	v.grants(at, c.ClientSettings)
 	v.optional(at+".preset", c.Preset, oneOf(slices.Sorted(maps.Keys(session.Presets))[1:]...))
 	v.policy(at, c.ClientSettings)
+	v.optional(at+".late_retry", c.LateRetry, oneOf(LateRetryOnce, LateRetryNever))
 	v.claims(at+".claims", c.Claims)
 	v.scopes(at, c.ClientSettings)
 	v.each(at+".audiences", c.Audiences, audienceOfOurs)

@@ -181,6 +181,9 @@ func TestValidateClient(t *testing.T) {
 			"clients[0].absolute_lifetime: must be at least access_token_ttl",
 			"clients[0].inactivity_timeout: must be at least twice access_token_ttl, or none",
 			"clients[0].refresh_grace: must be 0s to 1m0s"),
+		public("refuses a late retry of another kind", func(c *models.ClientSpec) { c.LateRetry = "twice" },
+			"clients[0].late_retry: must be one of once, never"),
+		public("takes late retries without a window", func(c *models.ClientSpec) { c.RefreshGrace, c.LateRetry = span(0), models.LateRetryOnce }),
 		public("holds a preset's lifetimes against the client's own", func(c *models.ClientSpec) {
 			c.Preset, c.AccessTokenTTL = "aal3", span(10*time.Minute)
 		}, "clients[0].inactivity_timeout: must be at least twice access_token_ttl, or none"),

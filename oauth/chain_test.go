@@ -108,7 +108,7 @@ func factsOf(t *testing.T, k *Keys, row *models.Session, presented handle) (succ
 	}
 	client := &Client{Client: models.Client{TenantID: "default", ID: "web"}, tenant: &Tenant{}}
 	g := &refreshGrant{New(Config{Store: store, Keys: k})}
-	facts, successor, err := g.facts(context.Background(), client, row, presented)
+	facts, successor, err := g.facts(context.Background(), &Call{Tenant: client.tenant}, client, row, presented)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestRetryAfterAChangeOfRootReturnsTheSameBytes(t *testing.T) {
 			presented := someHandle(onlyA, refreshToken, 7)
 			next := c.before.successor("default", presented)
 			row := &models.Session{
-				ID: presented.session, TenantID: "default", ClientID: "web", CreatedAt: time.Unix(1, 0), AbsoluteExpiry: time.Unix(2, 0),
+				History: new(models.History), ID: presented.session, TenantID: "default", ClientID: "web", CreatedAt: time.Unix(1, 0), AbsoluteExpiry: time.Unix(2, 0),
 				Refresh: c.before.chain("default", next),
 			}
 			isCurrent, answer := factsOf(t, c.after, row, presented)

@@ -1,6 +1,9 @@
 package oauth
 
-import "github.com/latchkey/latchkey/models"
+import (
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
 
 // A tenant may have nothing stored of its users' devices: then nothing of them
 // gets into a session, an event or an answer.
@@ -31,6 +34,13 @@ func (call *Call) tell(details map[string]any, last *models.Session) map[string]
 func (call *Call) elsewhere(last *models.Session) bool {
 	known := call.Tenant.row.StoreDevice && (last.IP != "" || last.UserAgent != "")
 	return known && (call.IP != last.IP || call.UserAgent != last.UserAgent)
+}
+
+// otherDevice reports whether the call comes from both another network and
+// another product than the session's last use.
+func (call *Call) otherDevice(last *models.Session) bool {
+	return call.Tenant.row.StoreDevice && session.OtherDevice(
+		session.Device{IP: last.IP, UserAgent: last.UserAgent}, session.Device{IP: call.IP, UserAgent: call.UserAgent})
 }
 
 // device is what may be shown of a session's device. Its row may still say more,

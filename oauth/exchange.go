@@ -180,7 +180,7 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	t.reportRules(ctx, &n.Session, now, x.failed)
 	state.answer = access.response(x.scope)
 	state.answer.IssuedTokenType = x.issuedType
-	state.answer.SessionID, state.answer.SessionExpiresAt = n.ID.String(), n.AbsoluteExpiry.Unix()
+	state.answer.ofSession(client, &n.Session, n.Refresh.Generation)
 	if client.Settings.HasGrant(models.GrantRefresh) {
 		state.answer.RefreshToken = t.keys.encode(client.TenantID, refresh)
 	}

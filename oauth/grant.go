@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
 
@@ -40,15 +41,26 @@ type grantState struct {
 
 // tokenResponse is the answer of every grant (RFC 6749 §5.1, RFC 8693 §2.2.1).
 type tokenResponse struct {
-	AccessToken      string `json:"access_token"`
-	IssuedTokenType  string `json:"issued_token_type,omitempty"`
-	TokenType        string `json:"token_type"`
-	ExpiresIn        int64  `json:"expires_in"` // seconds
-	Scope            string `json:"scope"`
-	RefreshToken     string `json:"refresh_token,omitempty"`
-	SessionToken     string `json:"session_token,omitempty"`
-	SessionID        string `json:"session_id,omitempty"`
-	SessionExpiresAt int64  `json:"session_expires_at,omitempty"` // Unix seconds: the session's end, not the token's
+	AccessToken      string  `json:"access_token"`
+	IssuedTokenType  string  `json:"issued_token_type,omitempty"`
+	TokenType        string  `json:"token_type"`
+	ExpiresIn        int64   `json:"expires_in"` // seconds
+	Scope            string  `json:"scope"`
+	RefreshToken     string  `json:"refresh_token,omitempty"`
+	SessionToken     string  `json:"session_token,omitempty"`
+	SessionID        string  `json:"session_id,omitempty"`
+	SessionExpiresAt int64   `json:"session_expires_at,omitempty"`  // Unix seconds: the session's end, not the token's
+	Generation       *uint32 `json:"latchkey_generation,omitempty"` // of the session's refresh token; absent: no session
+	RefreshGrace     *int64  `json:"refresh_grace,omitempty"`       // seconds
+}
+
+// ofSession says what the answer is about. generation tells which of two
+// answers is newer: it rises with everything that replaces the session's
+// handles, and is equal in repeated answers.
+func (r *tokenResponse) ofSession(c *Client, row *models.Session, generation uint32) {
+	grace := int64(c.Settings.Policy().RefreshGrace / time.Second)
+	r.SessionID, r.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
+	r.Generation, r.RefreshGrace = &generation, &grace
 }
 
 // done tells fosite that the request has been answered; the answer itself is

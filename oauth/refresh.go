@@ -120,7 +120,7 @@ func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, reques
 	g.reportClaims(ctx, row, now, access.leftOut)
 	state.answer = access.response(scope)
 	state.answer.RefreshToken = g.keys.encode(client.TenantID, answer)
-	state.answer.SessionID, state.answer.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
+	state.answer.ofSession(client, row, answer.generation)
 	return state.done(responder)
 }
 
@@ -132,7 +132,7 @@ func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presen
 	agent, ip := call.device()
 	step := models.Rotation{
 		Tenant: c.TenantID, Client: c.ID, ID: presented.session,
-		From: presented.generation, Presented: g.keys.digest(presented, presented.version),
+		From: presented.generation, Presented: g.keys.digest(presented, presented.version), PresentedRoot: presented.version,
 		To: g.keys.chain(c.TenantID, next), IdleExpiry: c.Settings.Policy().IdleExpiry(now),
 		ValidFrom: c.validFrom(), UserAgent: agent, IP: ip,
 	}
@@ -147,20 +147,25 @@ func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presen
 		if !errors.Is(err, models.ErrNotFound) {
 			return nil, handle{}, err
 		}
-		row, err = g.store.Session(ctx, c.TenantID, presented.session)
+		row, err = g.store.SessionWithHistory(ctx, c.TenantID, presented.session)
 		if errors.Is(err, models.ErrNotFound) {
 			return nil, handle{}, invalidGrant(ReasonRefreshUnknown, err)
 		}
 		if err != nil {
 			return nil, handle{}, err
 		}
-		facts, successor, err := g.facts(ctx, c, row, presented)
+		facts, successor, err := g.facts(ctx, call, c, row, presented)
 		if err != nil {
 			return nil, handle{}, err
 		}
 		switch outcome := session.DecideRefresh(now, facts); outcome {
 		case session.RefreshRetry:
 			return row, successor, g.noteRetry(ctx, call, row, now)
+		case session.RefreshRetryLate:
+			remembered, err := g.retryLate(ctx, call, row, facts, now)
+			if err != nil || remembered {
+				return row, successor, err
+			}
 		case session.RefreshRecover:
 			step.Recover, step.From, step.Presented = true, row.Refresh.Generation, row.Refresh.Next
 		case session.RefreshRotate:
@@ -173,8 +178,8 @@ func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presen
 }
 
 // facts finds out what the decision needs to know.
-func (g *refreshGrant) facts(ctx context.Context, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle, error) {
-	f, successor := g.chainFacts(c, row, presented)
+func (g *refreshGrant) facts(ctx context.Context, call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle, error) {
+	f, successor := g.chainFacts(call, c, row, presented)
 	if row.CreatedAt.Before(c.validFrom()) {
 		return f, successor, nil
 	}
@@ -185,18 +190,22 @@ func (g *refreshGrant) facts(ctx context.Context, c *Client, row *models.Session
 
 // chainFacts compares a handle with its chain. The successor is derived under
 // the row's root, so that a retry after a change of root returns the same bytes.
-func (s *Server) chainFacts(c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle) {
+func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle) {
 	chain := chainOf(row, presented.kind)
 	successor := s.keys.successor(c.TenantID, presented)
 	successor.version = chain.RootVersion
+	policy := c.Settings.Policy()
 	return session.RefreshFacts{
 		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
 		SameClient:         row.ClientID == c.ID,
 		IsCurrent:          same(s.keys.digest(presented, chain.RootVersion), chain.Digest),
 		IsNext:             same(s.keys.digest(presented, chain.RootVersion), chain.Next),
 		SuccessorIsCurrent: same(s.keys.digest(successor, chain.RootVersion), chain.Digest),
-		Grace:              c.Settings.Policy().RefreshGrace,
+		Grace:              policy.RefreshGrace,
 		ContactSince:       s.store.ContactSince(),
+		LateRetry:          policy.LateRetry,
+		LastLate:           row.History.LateRetry,
+		OtherDevice:        call.otherDevice(row),
 	}, successor
 }
 
@@ -223,9 +232,9 @@ func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Sessi
 // noteRetry looks at where a retry comes from. Two parties who share a stolen
 // token can hide only by answering each other inside the window: the third
 // generation in a row that is retried from elsewhere raises an event.
-func (g *refreshGrant) noteRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
+func (s *Server) noteRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
 	if !call.elsewhere(row) {
 		return nil
 	}
-	return g.store.NoteSharedRefresh(ctx, row, now, call.tell(map[string]any{"generation": row.Refresh.Generation}, row))
+	return s.store.NoteSharedRefresh(ctx, row, now, call.tell(map[string]any{"generation": row.Refresh.Generation}, row))
 }

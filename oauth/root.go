@@ -27,7 +27,7 @@ type RootStatus struct {
 
 // Needed says whether something would be lost without the root secret.
 func (r RootStatus) Needed() bool {
-	return r.SigningKeys+r.SuspensionKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.SessionTokens > 0
+	return r.SigningKeys+r.SuspensionKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.UsedTokens+r.SessionTokens > 0
 }
 
 // SecretStatus lists the root secrets that are configured, the issuing one

@@ -138,7 +138,7 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 	t.reportRules(ctx, row, now, x.failed)
 	state.answer = access.response(x.raise.scope)
 	state.answer.IssuedTokenType = x.issuedType
-	state.answer.SessionID, state.answer.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
+	state.answer.ofSession(c, row, row.Refresh.Generation)
 	switch successor.kind {
 	case refreshToken:
 		state.answer.RefreshToken = t.keys.encode(c.TenantID, successor)
@@ -159,7 +159,7 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 	}
 	switch presented := x.raise.presented; {
 	case x.raise.moves(t.keys):
-		if successor, err = t.moveChain(row, c, presented, now); err != nil {
+		if successor, err = t.moveChain(row, call, c, presented, now); err != nil {
 			return handle{}, err
 		}
 	case presented.kind != 0 && t.keys.place(row, presented) != current:
@@ -189,9 +189,10 @@ func (e *chainRefused) Error() string { return "the presented token: " + e.outco
 // moveChain spends the presented token as a refresh does. Inside the retry
 // window, where its successor is out already, nothing moves and that successor
 // is the answer (DESIGN §10).
-func (t *tokenExchange) moveChain(row *models.Session, c *Client, presented handle, now time.Time) (successor handle, err error) {
-	facts, successor := t.chainFacts(c, row, presented)
+func (t *tokenExchange) moveChain(row *models.Session, call *Call, c *Client, presented handle, now time.Time) (successor handle, err error) {
+	facts, successor := t.chainFacts(call, c, row, presented)
 	facts.Permitted = true // the statement that locked the row has asked
+	facts.LateRetry = false
 	switch outcome := session.DecideRefresh(now, facts); outcome {
 	case session.RefreshRetry:
 		return successor, nil

@@ -100,7 +100,7 @@ func (t *tokenExchange) carryOutSwap(ctx context.Context, state *grantState, c *
 	t.reportClaims(ctx, row, now, access.leftOut)
 	state.answer = access.response(x.swap.scope)
 	state.answer.IssuedTokenType = x.issuedType
-	state.answer.SessionID, state.answer.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
+	state.answer.ofSession(c, row, row.Refresh.Generation)
 	return state.done(responder)
 }
 

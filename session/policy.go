@@ -33,17 +33,18 @@ type Policy struct {
 	AbsoluteTimeout time.Duration // from creation to the end that no use moves; at least AccessTTL
 	IdleTimeout     time.Duration // without activity; at least 2 × AccessTTL, or NoIdleTimeout
 	RefreshGrace    time.Duration // retry window of a used refresh token, 0–60 s
+	LateRetry       bool          // a used refresh token is answered after the window too, while its successor is unused
 }
 
 // Presets are the named policies (DESIGN §2); the empty name is the default.
 // Those named aal… follow NIST SP 800-63B-4 §2.
 var Presets = map[string]Policy{
-	"":              {5 * time.Minute, 30 * day, 5 * day, 10 * time.Second},
-	"consumer":      {time.Hour, 30 * day, 5 * day, 10 * time.Second},
-	"high_security": {5 * time.Minute, day, 30 * time.Minute, 10 * time.Second},
-	"mobile":        {time.Hour, 180 * day, NoIdleTimeout, time.Minute},
-	"aal2":          {5 * time.Minute, day, time.Hour, 10 * time.Second},
-	"aal3":          {5 * time.Minute, 12 * time.Hour, 15 * time.Minute, 10 * time.Second},
+	"":              {5 * time.Minute, 30 * day, 5 * day, 10 * time.Second, true},
+	"consumer":      {time.Hour, 30 * day, 5 * day, 10 * time.Second, true},
+	"high_security": {5 * time.Minute, day, 30 * time.Minute, 10 * time.Second, false},
+	"mobile":        {time.Hour, 180 * day, NoIdleTimeout, time.Minute, true},
+	"aal2":          {5 * time.Minute, day, time.Hour, 10 * time.Second, false},
+	"aal3":          {5 * time.Minute, 12 * time.Hour, 15 * time.Minute, 10 * time.Second, false},
 }
 
 const day = 24 * time.Hour

@@ -13,10 +13,10 @@ import (
 func TestPresetsAreThoseOfTheDesign(t *testing.T) {
 	const day = 24 * time.Hour
 	want := map[string]session.Policy{
-		"":              {AccessTTL: 5 * time.Minute, AbsoluteTimeout: 30 * day, IdleTimeout: 5 * day, RefreshGrace: 10 * time.Second},
-		"consumer":      {AccessTTL: time.Hour, AbsoluteTimeout: 30 * day, IdleTimeout: 5 * day, RefreshGrace: 10 * time.Second},
+		"":              {AccessTTL: 5 * time.Minute, AbsoluteTimeout: 30 * day, IdleTimeout: 5 * day, RefreshGrace: 10 * time.Second, LateRetry: true},
+		"consumer":      {AccessTTL: time.Hour, AbsoluteTimeout: 30 * day, IdleTimeout: 5 * day, RefreshGrace: 10 * time.Second, LateRetry: true},
 		"high_security": {AccessTTL: 5 * time.Minute, AbsoluteTimeout: day, IdleTimeout: 30 * time.Minute, RefreshGrace: 10 * time.Second},
-		"mobile":        {AccessTTL: time.Hour, AbsoluteTimeout: 180 * day, IdleTimeout: session.NoIdleTimeout, RefreshGrace: time.Minute},
+		"mobile":        {AccessTTL: time.Hour, AbsoluteTimeout: 180 * day, IdleTimeout: session.NoIdleTimeout, RefreshGrace: time.Minute, LateRetry: true},
 		"aal2":          {AccessTTL: 5 * time.Minute, AbsoluteTimeout: day, IdleTimeout: time.Hour, RefreshGrace: 10 * time.Second},
 		"aal3":          {AccessTTL: 5 * time.Minute, AbsoluteTimeout: 12 * time.Hour, IdleTimeout: 15 * time.Minute, RefreshGrace: 10 * time.Second},
 	}

@@ -23,12 +23,16 @@ type RefreshFacts struct {
 
 	Grace        time.Duration // the client's retry window
 	ContactSince time.Time     // when this node's contact with the database last began
+
+	LateRetry   bool      // the client allows late retries
+	LastLate    LateRetry // what the row remembers of the last one
+	OtherDevice bool      // the request comes from another device than the session's last use (OtherDevice)
 }
 
 // RefreshOutcome is what to do about a presented refresh token.
 type RefreshOutcome int
 
-// The outcomes of DESIGN §4.
+// The outcomes of DecideRefresh.
 const (
 	// RefreshRefused: unknown, ended, expired or not permitted. Nothing changes.
 	RefreshRefused RefreshOutcome = iota
@@ -38,6 +42,8 @@ const (
 	RefreshRotate
 	// RefreshRetry: a repeated request gets the same successor, and nothing is written.
 	RefreshRetry
+	// RefreshRetryLate: the same after the window, and the row remembers it.
+	RefreshRetryLate
 	// RefreshDuplicate: a delayed duplicate, refused with an event; nothing ends.
 	RefreshDuplicate
 	// RefreshReuse: the token was used up; the session ends.
@@ -50,8 +56,8 @@ const (
 	RefreshMismatch
 )
 
-// DecideRefresh says what a presented refresh token may do (the table of
-// DESIGN §4). It is asked after the conditional rotation matched no row.
+// DecideRefresh decides what a presented refresh token may do. It is called
+// after the conditional rotation has matched no row.
 func DecideRefresh(now time.Time, f RefreshFacts) RefreshOutcome {
 	if !f.SameClient {
 		return RefreshForeign
@@ -68,6 +74,8 @@ func DecideRefresh(now time.Time, f RefreshFacts) RefreshOutcome {
 		return RefreshMismatch
 	case ahead == 1 && inRetryWindow(now, f):
 		return RefreshRetry
+	case ahead == 1 && mayRetryLate(now, f):
+		return RefreshRetryLate
 	case ahead == 2 && age(now, f.RotatedAt) < f.Grace:
 		return RefreshDuplicate
 	case ahead >= 1:
@@ -81,18 +89,22 @@ func DecideRefresh(now time.Time, f RefreshFacts) RefreshOutcome {
 	}
 }
 
-// inRetryWindow counts the window from the rotation or, if later, from the
-// moment this node could reach the database again: an outage of ours must not
-// look like theft.
+// inRetryWindow reports whether the retry window of the last rotation is open.
 func inRetryWindow(now time.Time, f RefreshFacts) bool {
-	if f.Grace <= 0 || age(now, f.RotatedAt) >= MaxRetryWindow {
+	return within(now, f.RotatedAt, f.Grace, f.ContactSince)
+}
+
+// within reports whether less than `window` has passed since a moment or, if
+// that is later, since this node could reach the database again: an outage of
+// ours must not look like theft.
+func within(now, since time.Time, window time.Duration, contact time.Time) bool {
+	if window <= 0 || age(now, since) >= MaxRetryWindow {
 		return false
 	}
-	start := f.RotatedAt
-	if f.ContactSince.After(start) {
-		start = f.ContactSince
+	if contact.After(since) {
+		since = contact
 	}
-	return age(now, start) < f.Grace
+	return age(now, since) < window
 }
 
 // age is how long ago t was; clocks that disagree give no negative ages.
@@ -100,5 +112,5 @@ func age(now, t time.Time) time.Duration { return max(0, now.Sub(t)) }
 
 // String names the outcome for the log.
 func (o RefreshOutcome) String() string {
-	return [...]string{"refused", "foreign", "rotate", "retry", "duplicate", "reuse", "recover", "behind", "mismatch"}[o]
+	return [...]string{"refused", "foreign", "rotate", "retry", "late retry", "duplicate", "reuse", "recover", "behind", "mismatch"}[o]
 }

@@ -31,14 +31,18 @@ func refreshFacts() *rapid.Generator[session.RefreshFacts] {
 			RotatedAt: perhaps("rotated"), ContactSince: moment("contact"),
 			SameClient: yes("same client"), Permitted: yes("permitted"),
 			IsCurrent: yes("current"), IsNext: yes("next"), SuccessorIsCurrent: yes("successor"),
-			Grace: time.Duration(rapid.IntRange(0, 60).Draw(t, "grace")) * time.Second,
+			Grace:     time.Duration(rapid.IntRange(0, 60).Draw(t, "grace")) * time.Second,
+			LateRetry: yes("late retry"), OtherDevice: yes("other device"),
+			LastLate: session.LateRetry{
+				Generation: generation.Draw(t, "late generation"), At: moment("late"), Repeats: rapid.IntRange(0, 4).Draw(t, "repeats"),
+			},
 		}
 	})
 }
 
 // gives says that the client gets tokens, and ends that the session does.
 func gives(o session.RefreshOutcome) bool {
-	return o == session.RefreshRetry || o == session.RefreshRotate || o == session.RefreshRecover
+	return o == session.RefreshRetry || o == session.RefreshRetryLate || o == session.RefreshRotate || o == session.RefreshRecover
 }
 
 func ends(o session.RefreshOutcome) bool {
@@ -55,9 +59,10 @@ func TestRefreshGivesNothingWithoutAReason(t *testing.T) {
 			t.Fatalf("%v, of a session that is foreign, over or not permitted", outcome)
 		}
 		proved := map[session.RefreshOutcome]bool{
-			session.RefreshRotate:  f.IsCurrent && f.Presented == f.Generation,
-			session.RefreshRetry:   f.SuccessorIsCurrent && f.Presented+1 == f.Generation && f.Grace > 0,
-			session.RefreshRecover: f.IsNext && f.Presented == f.Generation+1,
+			session.RefreshRotate:    f.IsCurrent && f.Presented == f.Generation,
+			session.RefreshRetry:     f.SuccessorIsCurrent && f.Presented+1 == f.Generation && f.Grace > 0,
+			session.RefreshRetryLate: f.SuccessorIsCurrent && f.Presented+1 == f.Generation && f.LateRetry && !f.OtherDevice,
+			session.RefreshRecover:   f.IsNext && f.Presented == f.Generation+1,
 		}
 		if gives(outcome) && !proved[outcome] {
 			t.Fatalf("%v, though no digest allows it", outcome)

@@ -42,10 +42,63 @@ func TestDecideRefresh(t *testing.T) {
 	// twoAhead is a delayed duplicate: the client has used the successor since.
 	twoAhead := func(d time.Duration) func(*facts) { return row(9, d) }
 
+	// late is a retry an hour after the rotation, where the last late retry was
+	// of the given generation, so long ago, and has been repeated so often.
+	late := func(generation uint32, at time.Duration, repeats int) func(*facts) {
+		return func(f *facts) {
+			f.LateRetry, f.RotatedAt = true, ago(time.Hour)
+			if generation > 0 {
+				f.LastLate = session.LateRetry{Generation: generation, At: ago(at), Repeats: repeats}
+			}
+		}
+	}
+	at := func(generation uint32, change func(*facts)) func(*facts) {
+		return func(f *facts) {
+			change(f)
+			f.Generation, f.Presented = generation, generation-1
+		}
+	}
+	but := func(change, also func(*facts)) func(*facts) {
+		return func(f *facts) { change(f); also(f) }
+	}
+
 	for name, c := range map[string]struct {
 		change func(*facts)
 		want   session.RefreshOutcome
 	}{
+		"answers late once":                                {late(0, 0, 0), session.RefreshRetryLate},
+		"answers late the moment the window closes":        {but(late(0, 0, 0), rotated(10*time.Second)), session.RefreshRetryLate},
+		"answers late years later":                         {but(late(0, 0, 0), rotated(20000*time.Hour)), session.RefreshRetryLate},
+		"does not call it late inside the window":          {but(late(0, 0, 0), rotated(9*time.Second)), session.RefreshRetry},
+		"answers late without a window":                    {but(late(0, 0, 0), func(f *facts) { f.Grace = 0 }), session.RefreshRetryLate},
+		"answers late at once without a window":            {but(late(0, 0, 0), func(f *facts) { f.Grace, f.RotatedAt = 0, noon }), session.RefreshRetryLate},
+		"answers nothing late where the client forbids it": {but(late(0, 0, 0), func(f *facts) { f.LateRetry = false }), session.RefreshReuse},
+		"answers another device nothing late":              {but(late(0, 0, 0), func(f *facts) { f.OtherDevice = true }), session.RefreshReuse},
+		"answers another device inside the window":         {but(late(0, 0, 0), func(f *facts) { f.OtherDevice, f.RotatedAt = true, ago(time.Second) }), session.RefreshRetry},
+		"answers nothing late two generations back":        {but(late(0, 0, 0), row(9, time.Hour)), session.RefreshReuse},
+		"answers another successor nothing late":           {but(late(0, 0, 0), row(8, time.Hour)), session.RefreshMismatch},
+		"answers an ended session nothing late":            {but(late(0, 0, 0), func(f *facts) { f.Session.EndedAt = ago(1) }), session.RefreshRefused},
+		"answers another client nothing late":              {but(late(0, 0, 0), func(f *facts) { f.SameClient = false }), session.RefreshForeign},
+		"answers what is not permitted nothing late":       {but(late(0, 0, 0), func(f *facts) { f.Permitted = false }), session.RefreshRefused},
+
+		"answers no second one in the next generation":   {at(12, late(11, time.Hour, 0)), session.RefreshReuse},
+		"answers no second one eight generations later":  {at(19, late(11, 1000*time.Hour, 0)), session.RefreshReuse},
+		"answers a second one nine generations later":    {at(20, late(11, time.Hour, 3)), session.RefreshRetryLate},
+		"answers the first generation late":              {at(1, late(0, 0, 0)), session.RefreshRetryLate},
+		"answers nothing if the row lost its generation": {at(10, late(11, time.Hour, 0)), session.RefreshReuse},
+		"counts spacing across the largest generations":  {at(1<<32-1, late(1<<32-9, time.Hour, 0)), session.RefreshReuse},
+
+		"repeats a late retry":                              {late(8, time.Second, 0), session.RefreshRetryLate},
+		"repeats it freely to the last nanosecond":          {late(8, time.Minute-1, 3), session.RefreshRetryLate},
+		"repeats it a first time after a minute":            {late(8, time.Minute, 0), session.RefreshRetryLate},
+		"repeats it a third time after a minute":            {late(8, time.Hour, 2), session.RefreshRetryLate},
+		"takes a fourth repetition for reuse":               {late(8, time.Minute, 3), session.RefreshReuse},
+		"takes a repetition from another device for reuse":  {but(late(8, time.Second, 0), func(f *facts) { f.OtherDevice = true }), session.RefreshReuse},
+		"counts the minute from the end of an outage":       {but(late(8, 10*time.Minute, 3), func(f *facts) { f.ContactSince = ago(time.Minute - 1) }), session.RefreshRetryLate},
+		"counts it no further after an outage":              {but(late(8, 10*time.Minute, 3), func(f *facts) { f.ContactSince = ago(time.Minute) }), session.RefreshReuse},
+		"lets no outage extend the minute past a quarter":   {but(late(8, 15*time.Minute, 3), func(f *facts) { f.ContactSince = noon }), session.RefreshReuse},
+		"repeats nothing that the client forbids meanwhile": {but(late(8, time.Second, 0), func(f *facts) { f.LateRetry = false }), session.RefreshReuse},
+
 		"retries the token before the current one":           {func(*facts) {}, session.RefreshRetry},
 		"retries one nanosecond before the window closes":    {rotated(10*time.Second - 1), session.RefreshRetry},
 		"takes it for reuse when the window closes":          {rotated(10 * time.Second), session.RefreshReuse},
@@ -111,10 +164,32 @@ func TestDecideRefresh(t *testing.T) {
 	}
 }
 
+func TestWhatARowRemembersOfALateRetry(t *testing.T) {
+	first := session.LateRetry{Generation: 8, At: noon}
+	for name, c := range map[string]struct {
+		last       session.LateRetry
+		now        time.Time
+		generation uint32
+		contact    time.Time
+		want       session.LateRetry
+	}{
+		"the first":                              {session.LateRetry{}, noon, 8, time.Time{}, first},
+		"a repetition within a minute":           {first, in(time.Minute - 1), 8, time.Time{}, first},
+		"a repetition after it":                  {first, in(time.Minute), 8, time.Time{}, session.LateRetry{Generation: 8, At: noon, Repeats: 1}},
+		"a repetition soon after an outage":      {first, in(10 * time.Minute), 8, in(9*time.Minute + 1), first},
+		"another generation's":                   {session.LateRetry{Generation: 8, At: noon, Repeats: 3}, in(time.Hour), 17, time.Time{}, session.LateRetry{Generation: 17, At: in(time.Hour)}},
+		"a repetition by a clock that is behind": {first, ago(time.Hour), 8, time.Time{}, first},
+	} {
+		if got := c.last.Next(c.now, c.generation, c.contact); got != c.want {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
+}
+
 func TestRefreshOutcomesHaveNames(t *testing.T) {
 	for outcome, want := range map[session.RefreshOutcome]string{
 		session.RefreshRefused: "refused", session.RefreshForeign: "foreign", session.RefreshRotate: "rotate",
-		session.RefreshRetry: "retry", session.RefreshDuplicate: "duplicate", session.RefreshReuse: "reuse",
+		session.RefreshRetry: "retry", session.RefreshRetryLate: "late retry", session.RefreshDuplicate: "duplicate", session.RefreshReuse: "reuse",
 		session.RefreshRecover: "recover", session.RefreshBehind: "behind", session.RefreshMismatch: "mismatch",
 	} {
 		if got := outcome.String(); got != want {

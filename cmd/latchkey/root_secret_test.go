@@ -64,7 +64,7 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 	if machine.status != 200 {
 		t.Fatalf("client credentials: %d %s", machine.status, machine.body)
 	}
-	d.moved("nothing hangs on it. Take it out of the configuration after 15 minutes")
+	d.moved("nothing hangs on it. Take it out of the configuration")
 
 	d.write("root-secret", testserver.NextRoot)
 	alone := d.serve()

@@ -53,7 +53,7 @@ within half a minute of a server that issues with the new one.`,
 
 func printStatus(out io.Writer, status []oauth.RootStatus) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ROOT SECRET\tROLE\tSIGNING KEYS\tSHARED SECRETS\tCLIENT SECRETS\tSESSIONS\tSESSION TOKENS\tSUSPENSION KEY")
+	fmt.Fprintln(w, "ROOT SECRET\tROLE\tSIGNING KEYS\tSHARED SECRETS\tCLIENT SECRETS\tSESSIONS\tUSED TOKENS\tSESSION TOKENS\tSUSPENSION KEY")
 	for _, r := range status {
 		role := "unknown"
 		switch {
@@ -62,7 +62,7 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 		case r.Accepted:
 			role = "accepted"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Fingerprint, role, r.SigningKeys, r.SharedSecrets, r.ClientSecrets, r.Sessions, r.SessionTokens, r.SuspensionKeys)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Fingerprint, role, r.SigningKeys, r.SharedSecrets, r.ClientSecrets, r.Sessions, r.UsedTokens, r.SessionTokens, r.SuspensionKeys)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -74,7 +74,7 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 			fmt.Fprintf(out, "\n%s: the next one. When every server accepts it, put it first.\n", r.Fingerprint)
 			continue
 		case !r.Needed():
-			fmt.Fprintf(out, "\n%s: nothing hangs on it. Take it out of the configuration after 15 minutes: until then a lost answer may be asked for again.\n", r.Fingerprint)
+			fmt.Fprintf(out, "\n%s: nothing hangs on it. Take it out of the configuration.\n", r.Fingerprint)
 		case !r.Accepted:
 			fmt.Fprintf(out, "\n%s: is not configured, so what hangs on it is refused.\n", r.Fingerprint)
 		default:
@@ -86,7 +86,7 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 		if r.ClientSecrets > 0 {
 			fmt.Fprintf(out, "  client secrets move when they are used, or applied from a file: %s\n", strings.Join(r.Clients, ", "))
 		}
-		if r.Sessions+r.SessionTokens > 0 {
+		if r.Sessions+r.UsedTokens+r.SessionTokens > 0 {
 			fmt.Fprintf(out, "  sessions move when they are used; the last of them ends by %s at the latest\n", stamp(r.LastSession))
 		}
 	}

@@ -1,0 +1,35 @@
+package oauth
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// retryLate remembers a late retry before it is answered, so that a second one
+// soon after is refused on every node. It reports false if the row has changed
+// since it was read.
+func (s *Server) retryLate(ctx context.Context, call *Call, row *models.Session, f session.RefreshFacts, now time.Time) (remembered bool, err error) {
+	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
+	if next != f.LastLate {
+		details := call.tell(map[string]any{"generation": row.Refresh.Generation, "rotated_at": row.Refresh.RotatedAt.Unix()}, row)
+		if remembered, err = s.store.RetryLate(ctx, row, next, now, details); err != nil || !remembered {
+			return false, err
+		}
+	}
+	s.logLateRetry(call, row, next)
+	return true, s.noteRetry(ctx, call, row, now)
+}
+
+// logLateRetry warns if the party that retries is not the one that used the
+// session last: one of the two may be a thief.
+func (s *Server) logLateRetry(call *Call, row *models.Session, l session.LateRetry) {
+	log := s.log.Info
+	if call.elsewhere(row) {
+		log = s.log.Warn
+	}
+	log("refresh retried late", "tenant", row.TenantID, "client", row.ClientID, "session", row.ID.String(),
+		"generation", l.Generation, "repeats", l.Repeats, "from_elsewhere", call.elsewhere(row))
+}
