@@ -111,5 +111,5 @@ func (d *Deployment) Tamper(statement string, args ...any) {
 	}
 }
 
-// ChainColumns are the columns of a session that a rotation writes.
+// ChainColumns are the columns of a session that say where its chain is.
 const ChainColumns = "generation, refresh_digest, next_digest, root_version, rotated_at, last_active_at, idle_expires_at"

@@ -23,9 +23,10 @@ const (
 )
 
 // TestRefreshChainAgreesWithItsModel drives one session through any
-// interleaving of refresh, retry, replay of any generation, revocation,
-// passing time, a wrong client, garbage, lost commits and a change of the root
-// secret, and compares every answer with a model of a few lines.
+// interleaving of refresh, retry, late retry, replay of any generation,
+// revocation, passing time, a wrong client, garbage, lost commits, restarts and
+// a change of the root secret, and compares every answer with a model of a few
+// lines.
 func TestRefreshChainAgreesWithItsModel(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		w := newChainWorld(t, url)
@@ -42,6 +43,9 @@ func TestRefreshChainAgreesWithItsModel(t *testing.T) {
 				"wait":          m.wait,
 				"loseCommits":   m.loseCommits,
 				"changeRoot":    m.changeRoot,
+				"refreshNine":   m.refreshNine,
+				"loseAnswer":    m.loseAnswer,
+				"restart":       m.restart,
 			})
 		})
 	})
@@ -52,37 +56,51 @@ func TestRefreshChainAgreesWithItsModel(t *testing.T) {
 type chainDeployment struct {
 	clock  *testserver.Clock
 	issuer *testserver.Issuer
+	t      *testing.T
 	nodes  []*testserver.Server
+	since  []time.Time // when each node's contact with the database began
+	tenant models.TenantSpec
 	db     *sql.DB
 	url    string
 	users  int
 }
 
+// chainIssuer is the issuer of both nodes, wherever they listen.
+const chainIssuer = "http://localhost:4711"
+
 func newChainWorld(t *testing.T, url string) *chainDeployment {
-	w := &chainDeployment{clock: testserver.NewClock(), url: url}
+	w := &chainDeployment{t: t, clock: testserver.NewClock(), url: url, nodes: make([]*testserver.Server, 2), since: make([]time.Time, 2)}
 	w.issuer = testserver.NewIssuer(t, w.clock)
-	issuer := "http://localhost:4711"
-	for _, roots := range [][]string{{testserver.RootSecret, testserver.NextRoot}, {testserver.NextRoot, testserver.RootSecret}} {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := testserver.New(t, testserver.Options{DatabaseURL: url, Clock: w.clock, Roots: roots, Issuer: issuer, Listener: listener})
-		s.URL = "http://" + listener.Addr().String()
-		w.nodes = append(w.nodes, s)
-	}
 	client := testserver.Web()
 	ttl, idle, absolute, grace := models.Duration(time.Minute), models.Duration(chainIdle), models.Duration(chainAbsolute), models.Duration(chainGrace)
 	client.AccessTokenTTL, client.InactivityTimeout, client.AbsoluteLifetime, client.RefreshGrace = &ttl, &idle, &absolute, &grace
 	other := client
 	other.ID = "other"
 	issued := w.issuer.Entry()
-	issued.Audiences = []string{issuer}
-	for _, s := range w.nodes {
-		s.Apply(models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{issued}, Clients: []models.ClientSpec{client, other, testserver.Backend()}})
+	issued.Audiences = []string{chainIssuer}
+	w.tenant = models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{issued}, Clients: []models.ClientSpec{client, other, testserver.Backend()}}
+	for n := range w.nodes {
+		w.start(n)
 	}
 	w.db = testserver.OpenDatabase(t, url)
 	return w
+}
+
+// start starts a node, or starts it again: it knows nothing but what is stored.
+// The second one issues with a later root secret.
+func (w *chainDeployment) start(n int) {
+	roots := []string{testserver.RootSecret, testserver.NextRoot}
+	if n == 1 {
+		slices.Reverse(roots)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s := testserver.New(w.t, testserver.Options{DatabaseURL: w.url, Clock: w.clock, Roots: roots, Issuer: chainIssuer, Listener: listener})
+	s.URL = "http://" + listener.Addr().String()
+	s.Apply(w.tenant)
+	w.nodes[n], w.since[n] = s, w.clock.Now()
 }
 
 // chainToken is a token as the model knows it. Its lineage names its secret:
@@ -104,7 +122,15 @@ type chainState struct {
 	current    chainToken
 	rotatedAt  time.Time
 	lastActive time.Time
+	late       chainLate
 	row        []any // of the database, to go back to
+}
+
+// chainLate is what is remembered of the last late retry.
+type chainLate struct {
+	generation int // of the answered successor; 0: there was none
+	at         time.Time
+	repeats    int
 }
 
 // chain is the model of one session.
@@ -124,7 +150,7 @@ type chain struct {
 func (w *chainDeployment) begin(rt *rapid.T) *chain {
 	w.users++
 	m := &chain{chainDeployment: w, node: rapid.IntRange(0, 1).Draw(rt, "node"), created: w.clock.Now()}
-	a := m.server().Exchange("", "web", w.issuer.Token("http://localhost:4711", fmt.Sprintf("user-%d", w.users), nil))
+	a := m.server().Exchange("", "web", w.issuer.Token(chainIssuer, fmt.Sprintf("user-%d", w.users), nil))
 	if a.Status != 200 {
 		rt.Fatalf("exchange: %d %s", a.Status, a.Body)
 	}
@@ -166,9 +192,22 @@ func (m *chain) replay(rt *rapid.T) {
 	m.present(rt, rapid.SampledFrom(m.known).Draw(rt, "token"))
 }
 
+// within reports whether less than d has passed since a moment, or since the
+// node's contact with the database began, if that is later; but an outage makes
+// nothing longer than a quarter of an hour.
+func (m *chain) within(d time.Duration, since time.Time) bool {
+	now := m.clock.Now()
+	if now.Sub(since) >= 15*time.Minute {
+		return false
+	}
+	if began := m.since[m.node]; began.After(since) {
+		since = began
+	}
+	return now.Sub(since) < d
+}
+
 // answerTo is the model: what a presented token must be answered.
 func (m *chain) answerTo(k chainToken) string {
-	age := m.clock.Now().Sub(m.rotatedAt)
 	switch ahead := m.current.generation - k.generation; {
 	case m.over():
 		return "refused"
@@ -178,13 +217,38 @@ func (m *chain) answerTo(k chainToken) string {
 		return "rotated" // the database had lost its last commit
 	case ahead == 0, ahead == -1, ahead == 1 && k.successor() != m.current.lineage:
 		return "refused" // a branch that a lost commit and a change of root left behind
-	case ahead == 1 && age < chainGrace:
+	case ahead == 1 && m.within(chainGrace, m.rotatedAt):
 		return "retried"
-	case ahead == 2 && age < chainGrace:
+	case ahead == 1:
+		return m.answerLate()
+	case ahead == 2 && m.clock.Now().Sub(m.rotatedAt) < chainGrace:
 		return "refused"
 	default: // too old, or the database is too far behind
 		return "ended"
 	}
+}
+
+// answerLate is the model of a retry after the window.
+func (m *chain) answerLate() string {
+	switch late := m.late; {
+	case late.generation == m.current.generation && m.within(time.Minute, late.at):
+		return "retried"
+	case late.generation == m.current.generation && late.repeats < 3:
+		return "retried late"
+	case late.generation != 0 && m.current.generation <= late.generation+8:
+		return "ended"
+	default:
+		return "retried late"
+	}
+}
+
+// noteLate is what the row remembers after a late retry.
+func (m *chain) noteLate() {
+	if m.late.generation == m.current.generation {
+		m.late.repeats++
+		return
+	}
+	m.late = chainLate{generation: m.current.generation, at: m.clock.Now()}
 }
 
 func (m *chain) present(rt *rapid.T, k chainToken) {
@@ -200,8 +264,11 @@ func (m *chain) present(rt *rapid.T, k chainToken) {
 			m.known = append(m.known, m.current)
 		}
 		m.keep(a)
-	case "retried":
+	case "retried", "retried late":
 		m.expect(rt, a, 200)
+		if want == "retried late" {
+			m.noteLate()
+		}
 		if got := a.Text("refresh_token"); got != m.current.text {
 			rt.Fatalf("a retry got another successor: %s, want %s", got, m.current.text)
 		}
@@ -211,6 +278,30 @@ func (m *chain) present(rt *rapid.T, k chainToken) {
 		m.ended = true
 	default:
 		m.expectRefusal(rt, a)
+	}
+}
+
+// refreshNine refreshes a few times, so that another late retry is due.
+func (m *chain) refreshNine(rt *rapid.T) {
+	for range rapid.IntRange(7, 10).Draw(rt, "refreshes") {
+		m.present(rt, m.current)
+	}
+}
+
+// loseAnswer refreshes and shows the same token again, sooner or later.
+func (m *chain) loseAnswer(rt *rapid.T) {
+	lost := m.current
+	m.present(rt, lost)
+	for range rapid.IntRange(1, 5).Draw(rt, "retries") {
+		m.clock.Advance(rapid.SampledFrom([]time.Duration{0, chainGrace, time.Minute, 20 * time.Minute}).Draw(rt, "wait"))
+		m.present(rt, lost)
+	}
+}
+
+// restart starts the node again.
+func (m *chain) restart(rt *rapid.T) {
+	if rapid.IntRange(0, 5).Draw(rt, "luck") == 0 { // it takes its time
+		m.start(m.node)
 	}
 }
 
@@ -277,15 +368,17 @@ func (m *chain) id(rt *rapid.T) models.SessionID {
 	return id
 }
 
+const lateColumns = ", late_retry_generation, late_retried_at, late_retry_repeats"
+
 func (m *chain) snapshot(rt *rapid.T) chainState {
 	state := m.chainState
-	state.row = make([]any, 7)
-	into := make([]any, 7)
+	state.row = make([]any, 10)
+	into := make([]any, len(state.row))
 	for i := range into {
 		into[i] = &state.row[i]
 	}
 	id := m.id(rt)
-	if err := m.db.QueryRow("SELECT "+testserver.ChainColumns+" FROM sessions WHERE id = $1", id[:]).Scan(into...); err != nil {
+	if err := m.db.QueryRow("SELECT "+testserver.ChainColumns+lateColumns+" FROM sessions WHERE id = $1", id[:]).Scan(into...); err != nil {
 		rt.Fatal(err)
 	}
 	return state
@@ -301,8 +394,8 @@ func (m *chain) loseCommits(rt *rapid.T) {
 	back := m.history[len(m.history)-n]
 	m.history = m.history[:len(m.history)-n]
 	id := m.id(rt)
-	done, err := m.db.Exec(`UPDATE sessions SET generation = $1, refresh_digest = $2, next_digest = $3, root_version = $4,
-		rotated_at = $5, last_active_at = $6, idle_expires_at = $7 WHERE id = $8`, append(back.row, id[:])...)
+	done, err := m.db.Exec("UPDATE sessions SET ("+testserver.ChainColumns+lateColumns+") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WHERE id = $11",
+		append(back.row, id[:])...)
 	if err != nil {
 		rt.Fatal(err)
 	}
