@@ -2,10 +2,10 @@ package models
 
 import (
 	"context"
-	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
+
+	"gorm.io/gorm"
 )
 
 // storeClock is the node's clock moved by its measured offset to the
@@ -36,39 +36,18 @@ func (c *storeClock) measure(ask func() (unixMicro int64, err error)) error {
 	return nil
 }
 
-// contact remembers since when the database has answered without a break.
-type contact struct {
-	mu    sync.Mutex
-	lost  bool
-	since time.Time
-}
+const clockQuery = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
-// ContactSince is when this node's contact with the database last began.
-func (s *Store) ContactSince() time.Time {
-	s.contact.mu.Lock()
-	defer s.contact.mu.Unlock()
-	return s.contact.since
-}
-
-// hang is how long an operation must have gone on for its end by the caller to
-// say something about the database: the caller got tired of waiting.
-const hang = time.Second
-
-// observe notes what the outcome of an operation that was begun then says about
-// the contact. A caller that went away at once says nothing.
-func (s *Store) observe(ctx context.Context, begun time.Time, err error) error {
-	gone := errors.Is(ctx.Err(), context.Canceled)
-	hung := gone && err != nil && s.clock.now().Sub(begun) >= hang
-	if gone && !hung {
-		return err
+// MeasureClock measures the offset to the database's clock again. SQLite has
+// the node's own clock.
+func (s *Store) MeasureClock(ctx context.Context) error {
+	if s.dialect.name != postgresDialect.name {
+		return nil
 	}
-	s.contact.mu.Lock()
-	defer s.contact.mu.Unlock()
-	switch {
-	case hung, errors.Is(err, ErrUnavailable):
-		s.contact.lost = true
-	case s.contact.lost || s.contact.since.IsZero():
-		s.contact.lost, s.contact.since = false, s.Now()
-	}
-	return err
+	return s.ask(ctx, func(db *gorm.DB) error {
+		return s.clock.measure(func() (at int64, err error) {
+			err = db.Raw(clockQuery).Row().Scan(&at)
+			return at, err
+		})
+	})
 }

@@ -3,39 +3,133 @@ package models
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 )
 
-// A client that gives up on a database that hangs is all that a node may see
-// of an outage.
-func TestAnOperationThatHungUntilItsCallerGaveUpIsLostContact(t *testing.T) {
-	gone, cancel := context.WithCancel(context.Background())
+// observed is a Store without a database, whose operations the test makes up.
+type observed struct {
+	*Store
+	t      *testing.T
+	now    time.Time
+	log    strings.Builder
+	before time.Time
+}
+
+func newObserved(t *testing.T) *observed {
+	o := &observed{Store: &Store{}, t: t, now: time.Unix(1_000_000, 0)}
+	o.clock.now = func() time.Time { return o.now }
+	o.Store.log = slog.New(slog.NewTextHandler(&o.log, nil))
+	o.ended(reading, time.Millisecond, nil)
+	o.before = o.ContactSince()
+	o.now = o.now.Add(time.Minute)
+	return o
+}
+
+// ended has an operation end now that began so long ago.
+func (o *observed) ended(kind access, took time.Duration, err error) {
+	_ = o.observe(o.t.Context(), kind, o.now.Add(-took), err)
+}
+
+// gaveUp has so many operations end at once because their callers gave up.
+func (o *observed) gaveUp(n int, took time.Duration) {
+	gone, cancel := context.WithCancel(o.t.Context())
 	cancel()
+	for range n {
+		_ = o.observe(gone, writing, o.now.Add(-took), fmt.Errorf("%w: %w", ErrUnavailable, context.Canceled))
+	}
+}
+
+// lost reports whether contact begins again with an answer.
+func (o *observed) lost() bool {
+	o.now = o.now.Add(time.Minute)
+	o.ended(writing, 0, nil)
+	return o.ContactSince().After(o.before)
+}
+
+var errAway = fmt.Errorf("%w: connection refused", ErrUnavailable)
+
+func TestContactIsLostByFailuresInARowAlone(t *testing.T) {
 	for name, c := range map[string]struct {
-		took time.Duration
-		err  error
-		lost bool
+		happens func(o *observed)
+		lost    bool
 	}{
-		"gave up at once":         {hang - time.Nanosecond, context.Canceled, false},
-		"gave up after a while":   {hang, context.Canceled, true},
-		"was answered after all":  {time.Hour, nil, false},
-		"was refused by the data": {hang - time.Nanosecond, errors.New("x"), false},
+		"a thousand callers who gave up at once": {func(o *observed) { o.gaveUp(1000, 0) }, false},
+		"a thousand who gave up after 1.1 s":     {func(o *observed) { o.gaveUp(1000, 1100*time.Millisecond) }, false},
+		"a thousand who gave up after an hour":   {func(o *observed) { o.gaveUp(1000, time.Hour) }, false},
+		"one failure":                            {func(o *observed) { o.ended(writing, 0, errAway) }, false},
+		"as many failures as an outage has":      {func(o *observed) { fails(o, writing, outage) }, true},
+		"one less":                               {func(o *observed) { fails(o, writing, outage-1) }, false},
+		"reads that fail":                        {func(o *observed) { fails(o, reading, outage) }, true},
+		"callers who gave up between two failures": {func(o *observed) {
+			fails(o, writing, outage-1)
+			o.gaveUp(1000, time.Minute)
+		}, false},
+		"an answer between the failures": {func(o *observed) {
+			fails(o, writing, outage-1)
+			o.ended(writing, 0, nil)
+			fails(o, writing, outage-1)
+		}, false},
+		"a refusal by the data between the failures": {func(o *observed) {
+			fails(o, writing, outage-1)
+			o.ended(writing, 0, ErrNotFound)
+			fails(o, writing, outage-1)
+		}, false},
+		"writes that hang while reads are answered": {func(o *observed) {
+			for range outage {
+				o.ended(writing, 5*time.Second, errAway)
+				o.ended(reading, 0, nil)
+			}
+		}, true},
+		"those who waited too long behind others that were answered": {func(o *observed) {
+			o.ended(writing, 5*time.Second, nil)
+			o.now = o.now.Add(time.Millisecond)
+			for range 1000 {
+				o.ended(writing, 5*time.Second, errAway)
+			}
+		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			now := time.Unix(1_000_000, 0)
-			s := &Store{}
-			s.clock.now = func() time.Time { return now }
-			_ = s.observe(context.Background(), now, nil)
-			before := s.ContactSince()
-			begun := now
-			now = now.Add(c.took)
-			_ = s.observe(gone, begun, c.err)
-			now = now.Add(time.Minute)
-			_ = s.observe(context.Background(), now, nil)
-			if lost := s.ContactSince().After(before); lost != c.lost {
+			o := newObserved(t)
+			c.happens(o)
+			said := o.log.String()
+			if lost := o.lost(); lost != c.lost {
 				t.Errorf("contact was lost: %t, want %t", lost, c.lost)
 			}
+			if logged := strings.Contains(said, "contact lost"); logged != c.lost {
+				t.Errorf("the log says so: %t, want %t:\n%s", logged, c.lost, said)
+			}
+			if logged := strings.Contains(o.log.String(), "answers again"); logged != c.lost {
+				t.Errorf("the log says that it is over: %t, want %t:\n%s", logged, c.lost, o.log.String())
+			}
 		})
+	}
+}
+
+func fails(o *observed, kind access, times int) {
+	for range times {
+		o.ended(kind, time.Millisecond, errAway)
+	}
+}
+
+// Reads that are answered do not end an outage of writes.
+func TestContactComesBackWithWhatWasLost(t *testing.T) {
+	o := newObserved(t)
+	fails(o, writing, outage)
+	o.ended(reading, 0, nil)
+	if !o.ContactSince().Equal(o.before) {
+		t.Error("a read ended an outage of writes")
+	}
+	if !o.lost() {
+		t.Error("a write did not end it")
+	}
+	again := o.ContactSince()
+	o.now = o.now.Add(time.Minute)
+	o.ended(writing, 0, errors.New("no signer"))
+	if !o.ContactSince().Equal(again) {
+		t.Error("contact begins with every answer")
 	}
 }

@@ -7,12 +7,9 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/glebarez/sqlite"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
-	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
@@ -26,13 +23,14 @@ type dialect struct {
 	bytesType string // column type of opaque bytes
 	fill      string // leaves room in a page, so that refreshes stay in it
 	forUpdate string // takes a row that is read
+	ping      string // what Ping asks
 	nested    bool   // WITH may hold an INSERT or an UPDATE
 	open      func(ctx context.Context, s *Store, url string, opts Options) error
 }
 
 var (
-	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", nested: true, open: openPostgres}
-	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", open: openSQLite} // its transactions hold the only writer
+	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", nested: true, open: openPostgres}
+	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", ping: "SELECT 1", open: openSQLite} // its transactions hold the only writer
 )
 
 // dialectFor names no more of the URL than its scheme: the rest may hold a password.
@@ -70,57 +68,6 @@ func gormConfig() *gorm.Config {
 		Logger:                 logger.Discard,
 		DisableAutomaticPing:   true,
 	}
-}
-
-func openPostgres(ctx context.Context, s *Store, url string, opts Options) error {
-	cfg, err := pgx.ParseConfig(url)
-	if err != nil {
-		return errors.New("the database URL cannot be parsed") // its text may hold a password
-	}
-	cfg.Tracer = opts.Tracer
-	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 5 * time.Second
-	}
-	if opts.NoPreparedStatements {
-		cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
-	}
-	pool := stdlib.OpenDB(*cfg, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
-		if opts.TrustClock {
-			return nil
-		}
-		return s.clock.measure(func() (at int64, err error) {
-			err = c.QueryRow(ctx, clockQuery).Scan(&at)
-			return at, err
-		})
-	}))
-	if opts.MaxConnections == 0 {
-		opts.MaxConnections = 16
-	}
-	pool.SetMaxOpenConns(opts.MaxConnections)
-	pool.SetMaxIdleConns(opts.MaxConnections)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: pool}), gormConfig())
-	s.read = s.write
-	if err != nil {
-		return err
-	}
-	return s.Ping(ctx)
-}
-
-const clockQuery = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-
-// MeasureClock measures the offset to the database's clock again. SQLite has
-// the node's own clock.
-func (s *Store) MeasureClock(ctx context.Context) error {
-	if s.dialect.name != postgresDialect.name {
-		return nil
-	}
-	return s.query(ctx, func(db *gorm.DB) error {
-		return s.clock.measure(func() (at int64, err error) {
-			err = db.Raw(clockQuery).Row().Scan(&at)
-			return at, err
-		})
-	})
 }
 
 // openSQLite opens one writer and a few readers: in WAL mode readers see the

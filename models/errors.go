@@ -34,8 +34,14 @@ func translate(err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, ErrReadOnly):
+		return ErrReadOnly
+	case errors.Is(err, ErrUnavailable):
+		return err
 	case errors.Is(err, gorm.ErrRecordNotFound), errors.Is(err, sql.ErrNoRows):
 		return ErrNotFound
+	case errors.As(err, &pg) && pg.Code == readOnlyTransaction:
+		return ErrReadOnly
 	case errors.As(err, &pg):
 		return fmt.Errorf("%w: %s (SQLSTATE %s)", classifyPostgres(pg.Code), pg.Message, pg.Code)
 	case errors.As(err, &lite):
@@ -60,13 +66,51 @@ func classifyPostgres(code string) error {
 		return ErrConflict
 	case code == "40001", code == "40P01":
 		return errSerialization
-	case strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
-		code == "25006", // read-only: a standby that is being promoted
+	case code == "26000", code == "42P05", // a pooler that does not keep prepared statements, noticed by now
+		strings.HasPrefix(code, "08"), strings.HasPrefix(code, "53"), strings.HasPrefix(code, "57"), strings.HasPrefix(code, "58"),
 		code == "3D000", // the database is being restored
 		code == "55P03": // lock not available
 		return ErrUnavailable
 	default:
 		return errInternal
+	}
+}
+
+// readOnlyTransaction is the code of a server that takes no writes.
+const readOnlyTransaction = "25006"
+
+// isUnsent reports whether a statement, or the beginning of a transaction, has
+// provably changed nothing: it was not sent, or the server refused it for a
+// reason that another connection does not have.
+func isUnsent(err error) bool {
+	var pg *pgconn.PgError
+	var connecting *pgconn.ConnectError
+	switch {
+	case errors.As(err, &connecting): // another one would fail like it
+		return false
+	case errors.As(err, &pg):
+		return pg.Code == readOnlyTransaction || lostName(pg)
+	default:
+		return errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
+	}
+}
+
+// isLost reports whether the connection broke, so that what was not committed
+// on it never will be.
+func isLost(err error) bool {
+	var pg *pgconn.PgError
+	var connecting *pgconn.ConnectError
+	var network net.Error
+	switch {
+	case errors.As(err, &connecting), errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return false
+	case isUnsent(err):
+		return true
+	case errors.As(err, &pg):
+		return strings.HasPrefix(pg.Code, "57P0") // the server ended it
+	default:
+		return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || network != nil ||
+			strings.Contains(err.Error(), "conn closed")
 	}
 }
 

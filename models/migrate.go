@@ -73,7 +73,7 @@ func (d dialect) render(statement string) string {
 // Migrated says whether the schema is the one this release was built for.
 func (s *Store) Migrated(ctx context.Context) (bool, error) {
 	var n int
-	err := s.query(ctx, func(db *gorm.DB) error {
+	err := s.ask(ctx, func(db *gorm.DB) error {
 		return db.Raw("SELECT count(*) FROM migrations WHERE id = ?", migrations[len(migrations)-1].id).Row().Scan(&n)
 	})
 	if errors.Is(err, errInternal) { // no such table: a fresh database
@@ -85,7 +85,7 @@ func (s *Store) Migrated(ctx context.Context) (bool, error) {
 // Empty says that the database has never been migrated.
 func (s *Store) Empty(ctx context.Context) (bool, error) {
 	var n int
-	err := s.query(ctx, func(db *gorm.DB) error { return db.Raw("SELECT count(*) FROM migrations").Row().Scan(&n) })
+	err := s.ask(ctx, func(db *gorm.DB) error { return db.Raw("SELECT count(*) FROM migrations").Row().Scan(&n) })
 	if errors.Is(err, errInternal) { // no such table
 		return true, nil
 	}

@@ -43,6 +43,7 @@ type Store struct {
 	statusSize  int
 	clock       storeClock
 	contact     contact
+	primary     primary // of PostgreSQL
 	recent      recentRevocations
 	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
 }
@@ -60,7 +61,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		opts.StatusListSize = statusStride
 	}
 	s := &Store{log: opts.Log, statusSize: opts.StatusListSize}
-	s.clock.now = opts.Clock
+	s.clock.now, s.primary.log = opts.Clock, opts.Log
 	d, err := dialectFor(url)
 	if err != nil {
 		return nil, err
@@ -89,11 +90,15 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Ping asks the database whether it answers.
+// Ping asks the database whether it answers and, on PostgreSQL, takes writes.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.query(ctx, func(db *gorm.DB) error {
-		var one int
-		return db.Raw("SELECT 1").Row().Scan(&one)
+	return s.ask(ctx, func(db *gorm.DB) error {
+		var answer string
+		err := db.Raw(s.dialect.ping).Row().Scan(&answer)
+		if err == nil && answer == "on" { // transaction_read_only
+			err = ErrReadOnly
+		}
+		return err
 	})
 }
 
@@ -104,23 +109,30 @@ func (s *Store) Dialect() string { return s.dialect.name }
 // that is away.
 const patience = 5 * time.Second
 
-// query runs reads outside a transaction.
+// query runs reads outside a transaction. They are answered by a server that
+// takes writes, or fail: what a standby or a former primary says may be over.
+// fn must bear repetition.
 func (s *Store) query(ctx context.Context, fn func(db *gorm.DB) error) error {
+	return s.ask(readingFromPrimary(ctx), fn)
+}
+
+// ask is query for what needs no schema.
+func (s *Store) ask(ctx context.Context, fn func(db *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	begun := s.clock.now()
-	return s.observe(ctx, begun, translate(fn(s.read.WithContext(ctx))))
+	return s.retry(ctx, reading, isLost, func() error { return fn(s.read.WithContext(ctx)) })
 }
 
 // exec runs one writing statement, a transaction of its own.
 func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return s.retry(ctx, func() error { return fn(s.write.WithContext(ctx)) })
+	return s.retry(ctx, writing, isUnsent, func() error { return fn(s.write.WithContext(ctx)) })
 }
 
-// transaction runs fn in a transaction, and again when it lost to another one.
-// Everything that fn does outside the database must bear repetition.
+// transaction runs fn in a transaction, and again when it lost to another one
+// or its connection broke before the commit. Everything that fn does outside
+// the database must bear repetition.
 func (s *Store) transaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -138,18 +150,36 @@ func (s *Store) recorded(ctx context.Context, e Event, change string, args ...an
 
 // longTransaction is one that may take its time: no request waits for it.
 func (s *Store) longTransaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
-	return s.retry(ctx, func() error { return s.write.WithContext(ctx).Transaction(fn) })
+	var committing bool
+	uncommitted := func(err error) bool { return isUnsent(err) || !committing && isLost(err) }
+	return s.retry(ctx, writing, uncommitted, func() error {
+		committing = false
+		return s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
+			err := fn(tx)
+			committing = err == nil
+			return err
+		})
+	})
 }
 
-// retry repeats what failed for no reason but bad timing. A connection that
-// was lost is not retried here: whether its commit took place is unknown.
-func (s *Store) retry(ctx context.Context, fn func() error) error {
+// retry repeats what failed for no reason but bad timing, and once, on another
+// connection, what failed with the connection and has provably changed nothing.
+// Any other lost connection is not retried here: whether its commit took place
+// is unknown.
+func (s *Store) retry(ctx context.Context, kind access, harmless func(error) bool, fn func() error) error {
 	const attempts = 6
+	again := harmless
 	for attempt := 1; ; attempt++ {
 		begun := s.clock.now()
-		err := translate(fn())
+		failed := fn()
+		err := translate(failed)
 		if !errors.Is(err, errSerialization) {
-			return s.observe(ctx, begun, err)
+			if err != nil && again != nil && ctx.Err() == nil && again(failed) {
+				s.primary.doubt() // its neighbours may be broken too
+				again = nil
+				continue
+			}
+			return s.observe(ctx, kind, begun, err)
 		}
 		if attempt == attempts {
 			return fmt.Errorf("%w: %w", ErrUnavailable, err)

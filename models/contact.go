@@ -1,0 +1,85 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// outage is how many failures in a row are an outage. A single one may have
+// another reason: a connection that was ended by hand, say.
+const outage = 3
+
+// access tells reads from writes. A primary whose standby is gone answers the
+// one and hangs on the other.
+type access int
+
+const (
+	reading access = iota
+	writing
+)
+
+// contact remembers since when the database has answered without a break.
+type contact struct {
+	mu       sync.Mutex
+	lost     bool
+	since    time.Time
+	answered [2]time.Time // by access: when an operation was last answered
+	failures [2]int       // by access: how many have failed since
+}
+
+// ContactSince is when this node's contact with the database last began.
+func (s *Store) ContactSince() time.Time {
+	s.contact.mu.Lock()
+	defer s.contact.mu.Unlock()
+	return s.contact.since
+}
+
+// observe notes what the outcome of an operation that began at `begun` says
+// about the database, and returns err.
+//
+// Lost contact reopens retry windows, so nobody may be able to feign it. The
+// end of an operation whose caller gave up says nothing, however long it took,
+// and a failure counts only if no other operation was answered in the meantime:
+// one that waited for its turn behind many others is no outage.
+func (s *Store) observe(ctx context.Context, kind access, begun time.Time, err error) error {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return err
+	}
+	s.contact.mu.Lock()
+	defer s.contact.mu.Unlock()
+	if errors.Is(err, ErrUnavailable) {
+		s.contact.fail(s.log, kind, begun, err)
+	} else {
+		s.contact.answer(s.log, kind, s.clock.now(), s.Now())
+	}
+	return err
+}
+
+func (c *contact) fail(log *slog.Logger, kind access, begun time.Time, err error) {
+	if c.answered[kind].After(begun) {
+		return
+	}
+	c.failures[kind]++
+	if c.failures[kind] >= outage && !c.lost {
+		c.lost = true
+		log.Warn("the database does not answer: contact lost", "error", err)
+	}
+}
+
+// answer ends an outage when the last kind of operation that failed succeeds.
+// A write that succeeds shows that reads do as well.
+func (c *contact) answer(log *slog.Logger, kind access, now, storeTime time.Time) {
+	for k := reading; k <= kind; k++ {
+		c.answered[k], c.failures[k] = now, 0
+	}
+	if c.lost && max(c.failures[reading], c.failures[writing]) < outage {
+		c.lost, c.since = false, storeTime
+		log.Warn("the database answers again: retry windows of refresh tokens count from now")
+	}
+	if c.since.IsZero() {
+		c.since = storeTime
+	}
+}

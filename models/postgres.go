@@ -1,0 +1,114 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+)
+
+func openPostgres(ctx context.Context, s *Store, url string, opts Options) error {
+	cfg, err := pgx.ParseConfig(url)
+	if err != nil {
+		return errors.New("the database URL cannot be parsed") // its text may hold a password
+	}
+	cfg.Tracer = opts.Tracer
+	if cfg.ConnectTimeout == 0 {
+		cfg.ConnectTimeout = 5 * time.Second
+	}
+	s.primary.unnamed.Store(opts.NoPreparedStatements)
+	cfg.ValidateConnect = s.primary.validate(cfg.ValidateConnect)
+	cfg.OnPgError = s.primary.heed(cfg.OnPgError)
+	pool := sql.OpenDB(connector{primary: &s.primary, now: s.clock.now, Connector: stdlib.GetConnector(*cfg,
+		stdlib.OptionBeforeConnect(func(_ context.Context, cfg *pgx.ConnConfig) error {
+			if s.primary.unnamed.Load() {
+				cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+			}
+			return nil
+		}),
+		stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+			if opts.TrustClock {
+				return nil
+			}
+			err := s.measureClockOf(ctx, c)
+			if err != nil {
+				_ = c.Close(ctx) // nobody else does
+			}
+			return err
+		}),
+		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }), // the connection's own check asks more
+	)})
+	if opts.MaxConnections == 0 {
+		opts.MaxConnections = 16
+	}
+	pool.SetMaxOpenConns(opts.MaxConnections)
+	pool.SetMaxIdleConns(opts.MaxConnections)
+	pool.SetConnMaxIdleTime(connectionLife)
+	s.write, err = gorm.Open(postgres.New(postgres.Config{Conn: pool}), gormConfig())
+	s.read = s.write
+	if err != nil {
+		return err
+	}
+	return s.Ping(ctx)
+}
+
+// measureClockOf works without a name for the statement, which a pooler may lose.
+func (s *Store) measureClockOf(ctx context.Context, c *pgx.Conn) error {
+	return s.clock.measure(func() (at int64, err error) {
+		err = c.QueryRow(ctx, clockQuery, pgx.QueryExecModeExec).Scan(&at)
+		return at, err
+	})
+}
+
+// validate refuses a connection that does not lead to the primary. Where the
+// URL names several hosts, the next one is tried.
+func (p *primary) validate(also pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
+	return func(ctx context.Context, conn *pgconn.PgConn) error {
+		if also != nil {
+			if err := also(ctx, conn); err != nil {
+				return err
+			}
+		}
+		if err := checkWritable(ctx, conn); err != nil {
+			return err
+		}
+		met, err := serverOf(ctx, conn)
+		if err != nil {
+			return err
+		}
+		conn.CustomData()[serverKey] = met
+		return p.accept(met)
+	}
+}
+
+// heed looks at every error that a server reports, and says whether the
+// connection may be kept.
+func (p *primary) heed(also pgconn.PgErrorHandler) pgconn.PgErrorHandler {
+	return func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
+		switch {
+		case err.Code == readOnlyTransaction:
+			p.doubt()
+			return false
+		case lostName(err):
+			if p.unnamed.CompareAndSwap(false, true) {
+				p.log.Warn("a connection pooler between this node and PostgreSQL does not keep prepared statements: going on without them. "+
+					"Set database.prepared_statements: false", "error", err.Message)
+			}
+			return false
+		}
+		return also == nil || also(conn, err)
+	}
+}
+
+// lostName reports whether a prepared statement was not where it had been made,
+// or was there before: connections of a pooler are other ones each time.
+func lostName(err *pgconn.PgError) bool {
+	return err.Code == "26000" || err.Code == "42P05" || err.Code == "08P01" && strings.Contains(err.Message, "prepared statement")
+}
