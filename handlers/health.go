@@ -2,10 +2,13 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/latchkey/latchkey/models"
 )
 
 // alive serves /healthz: the process answers.
@@ -14,15 +17,26 @@ func (e *edge) alive(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"status": "ok"})
 }
 
-// ready serves /readyz: the node can serve. Why it cannot goes to the log.
+// ready serves /readyz: the node can serve, or the reason why it cannot.
 func (e *edge) ready(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
 	c.Header("Cache-Control", "no-store")
 	if err := e.Ready(ctx); err != nil {
 		c.Error(err)
-		c.JSON(http.StatusServiceUnavailable, gin.H{"status": "unavailable"})
+		c.JSON(http.StatusServiceUnavailable, gin.H{"status": "unavailable", "reason": unready(err)})
 		return
 	}
 	c.JSON(http.StatusOK, gin.H{"status": "ok"})
+}
+
+// unready is the reason in words for everybody. An error of the database may
+// name hosts and users, so it goes to the log alone.
+func unready(err error) string {
+	for _, reason := range []error{models.ErrReadOnly, models.ErrFormerPrimary, models.ErrUnavailable} {
+		if errors.Is(err, reason) {
+			return reason.Error()
+		}
+	}
+	return "see the log"
 }

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// connectionLife bounds how long a connection is used, plus up to a fifth,
-	// so that not all are made again at once. Where the URL leads to another
-	// server, a busy pool follows.
+	// connectionLife bounds how long a connection is used, so that a busy pool
+	// follows the URL to another server. Up to a fifth is added by chance, so that
+	// not all connections are made again at once.
 	connectionLife = 5 * time.Minute
 	// checkEvery is how long a connection is taken to lead to the primary before
 	// it is asked again.
@@ -43,6 +43,7 @@ type connector struct {
 	driver.Connector
 	primary *primary
 	now     func() time.Time
+	life    time.Duration // of a connection, and up to a fifth more
 }
 
 // Connect implements driver.Connector.
@@ -54,7 +55,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	}
 	conn := &connection{Conn: made.(*stdlib.Conn), primary: c.primary, now: c.now, unnamed: unnamed, doubts: doubts, checked: c.now()}
 	conn.server, _ = conn.pg().CustomData()[serverKey].(server)
-	conn.retire = conn.checked.Add(connectionLife + rand.N(connectionLife/5))
+	conn.retire = conn.checked.Add(c.life + rand.N(c.life/5))
 	return conn, nil
 }
 

@@ -40,38 +40,62 @@ func (s *Store) ContactSince() time.Time {
 // observe notes what the outcome of an operation that began at `begun` says
 // about the database, and returns err.
 //
-// Lost contact reopens retry windows, so nobody may be able to feign it. The
-// end of an operation whose caller gave up says nothing, however long it took,
-// and a failure counts only if no other operation was answered in the meantime:
-// one that waited for its turn behind many others is no outage.
+// Lost contact reopens retry windows, so nobody may be able to feign it. What
+// became of an operation whose caller gave up says nothing, however long it
+// took. After any other failure the node asks the database itself, on a
+// connection that no request uses. If that is answered, only several failures
+// in a row are an outage, and none counts that other operations were answered
+// during: one that waited for its turn behind many others is no outage.
 func (s *Store) observe(ctx context.Context, kind access, begun time.Time, err error) error {
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return err
-	}
-	s.contact.mu.Lock()
-	defer s.contact.mu.Unlock()
-	if errors.Is(err, ErrUnavailable) {
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+	case errors.Is(err, ErrUnavailable):
 		s.contact.fail(s.log, kind, begun, err)
-	} else {
+		if !s.contact.isLost() {
+			s.probe.afterFailure(context.WithoutCancel(ctx), s)
+		}
+	default:
 		s.contact.answer(s.log, kind, s.clock.now(), s.Now())
 	}
 	return err
 }
 
+func (c *contact) isLost() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.lost
+}
+
 func (c *contact) fail(log *slog.Logger, kind access, begun time.Time, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.answered[kind].After(begun) {
 		return
 	}
-	c.failures[kind]++
-	if c.failures[kind] >= outage && !c.lost {
-		c.lost = true
-		log.Warn("the database does not answer: contact lost", "error", err)
+	if c.failures[kind]++; c.failures[kind] >= outage {
+		c.lose(log, err)
 	}
 }
 
-// answer ends an outage when the last kind of operation that failed succeeds.
+// unanswered is a question of the node's own that failed.
+func (c *contact) unanswered(log *slog.Logger, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lose(log, err)
+}
+
+func (c *contact) lose(log *slog.Logger, err error) {
+	if !c.lost {
+		log.Warn("contact with the database is lost", "error", err)
+	}
+	c.lost = true
+}
+
+// answer ends an outage, unless writes go on failing while reads are answered.
 // A write that succeeds shows that reads do as well.
 func (c *contact) answer(log *slog.Logger, kind access, now, storeTime time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for k := reading; k <= kind; k++ {
 		c.answered[k], c.failures[k] = now, 0
 	}

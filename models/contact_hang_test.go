@@ -99,7 +99,7 @@ func TestContactIsLostByFailuresInARowAlone(t *testing.T) {
 			if lost := o.lost(); lost != c.lost {
 				t.Errorf("contact was lost: %t, want %t", lost, c.lost)
 			}
-			if logged := strings.Contains(said, "contact lost"); logged != c.lost {
+			if logged := strings.Contains(said, "is lost"); logged != c.lost {
 				t.Errorf("the log says so: %t, want %t:\n%s", logged, c.lost, said)
 			}
 			if logged := strings.Contains(o.log.String(), "answers again"); logged != c.lost {

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
@@ -85,8 +86,9 @@ func openSQLite(ctx context.Context, s *Store, dsn string, _ Options) error {
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 	}}
+	name := "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + pragmas.Encode()
 	open := func(connections int) (*gorm.DB, error) {
-		db, err := gorm.Open(sqlite.Open("file:"+(&url.URL{Path: path}).EscapedPath()+"?"+pragmas.Encode()), gormConfig())
+		db, err := gorm.Open(sqlite.Open(name), gormConfig())
 		if err != nil {
 			return nil, err
 		}
@@ -104,5 +106,10 @@ func openSQLite(ctx context.Context, s *Store, dsn string, _ Options) error {
 	if s.read, err = open(4); err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
+	pool, err := sql.Open(sqlite.DriverName, name)
+	if err != nil {
+		return err
+	}
+	s.probe = newProbe(pool, askSQLite)
 	return s.Ping(ctx)
 }

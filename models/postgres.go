@@ -26,25 +26,18 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	s.primary.unnamed.Store(opts.NoPreparedStatements)
 	cfg.ValidateConnect = s.primary.validate(cfg.ValidateConnect)
 	cfg.OnPgError = s.primary.heed(cfg.OnPgError)
-	pool := sql.OpenDB(connector{primary: &s.primary, now: s.clock.now, Connector: stdlib.GetConnector(*cfg,
-		stdlib.OptionBeforeConnect(func(_ context.Context, cfg *pgx.ConnConfig) error {
-			if s.primary.unnamed.Load() {
-				cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
-			}
+	pool := s.connections(*cfg, connectionLife, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		if opts.TrustClock {
 			return nil
-		}),
-		stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
-			if opts.TrustClock {
-				return nil
-			}
-			err := s.measureClockOf(ctx, c)
-			if err != nil {
-				_ = c.Close(ctx) // nobody else does
-			}
-			return err
-		}),
-		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false }), // the connection's own check asks more
-	)})
+		}
+		err := s.measureClockOf(ctx, c)
+		if err != nil {
+			_ = c.Close(ctx) // nobody else does
+		}
+		return err
+	}))
+	cfg.Tracer = nil
+	s.probe = newProbe(s.connections(*cfg, probeLife), askPostgres)
 	if opts.MaxConnections == 0 {
 		opts.MaxConnections = 16
 	}
@@ -57,6 +50,19 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 		return err
 	}
 	return s.Ping(ctx)
+}
+
+// connections is a pool whose connections lead to the primary.
+func (s *Store) connections(cfg pgx.ConnConfig, life time.Duration, opts ...stdlib.OptionOpenDB) *sql.DB {
+	opts = append(opts,
+		stdlib.OptionBeforeConnect(func(_ context.Context, cfg *pgx.ConnConfig) error {
+			if s.primary.unnamed.Load() {
+				cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
+			}
+			return nil
+		}),
+		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false })) // connection.ResetSession asks more
+	return sql.OpenDB(connector{Connector: stdlib.GetConnector(cfg, opts...), primary: &s.primary, now: s.clock.now, life: life})
 }
 
 // measureClockOf works without a name for the statement, which a pooler may lose.

@@ -43,6 +43,7 @@ type Store struct {
 	statusSize  int
 	clock       storeClock
 	contact     contact
+	probe       *probe
 	primary     primary // of PostgreSQL
 	recent      recentRevocations
 	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
@@ -77,6 +78,9 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 // Close closes the connections.
 func (s *Store) Close() error {
 	var errs []error
+	if s.probe != nil {
+		errs = append(errs, s.probe.pool.Close())
+	}
 	for _, db := range []*gorm.DB{s.write, s.read} {
 		if db == nil {
 			continue

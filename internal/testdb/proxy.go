@@ -14,14 +14,14 @@ import (
 // Its methods may be called from any goroutine.
 type Proxy struct {
 	url      string
-	network  string // of the database
-	address  string
 	listener net.Listener
 	carriers sync.WaitGroup
 
-	mu    sync.Mutex
-	cut   bool
-	conns map[net.Conn]struct{}
+	mu      sync.Mutex
+	network string // of the database
+	address string
+	cut     bool
+	conns   map[net.Conn]struct{}
 }
 
 // NewProxy listens on a loopback port and carries what comes to the database
@@ -33,16 +33,12 @@ func NewProxy(t testing.TB, databaseURL string) *Proxy {
 	if err != nil {
 		t.Fatalf("testdb: proxy: %v", err)
 	}
-	target, err := pgconn.ParseConfig(databaseURL)
-	if err != nil {
-		t.Fatal("testdb: proxy: the database URL cannot be parsed") // its text may hold a password
-	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("testdb: proxy: %v", err)
 	}
 	p := &Proxy{listener: listener, conns: map[net.Conn]struct{}{}}
-	p.network, p.address = pgconn.NetworkAddress(target.Host, target.Port)
+	p.Point(t, databaseURL)
 	p.url = through(*u, listener.Addr())
 	p.carriers.Go(p.serve)
 	t.Cleanup(func() {
@@ -85,6 +81,19 @@ func (p *Proxy) Heal() {
 	p.cut = false
 }
 
+// Point leads new connections to another database. Those that are open stay
+// where they are, as they do behind a proxy that is told of a failover.
+func (p *Proxy) Point(t testing.TB, databaseURL string) {
+	t.Helper()
+	target, err := pgconn.ParseConfig(databaseURL)
+	if err != nil {
+		t.Fatal("testdb: proxy: the database URL cannot be parsed") // its text may hold a password
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.network, p.address = pgconn.NetworkAddress(target.Host, target.Port)
+}
+
 // serve keeps the port through a cut, lest another process take it.
 func (p *Proxy) serve() {
 	for {
@@ -102,7 +111,10 @@ func (p *Proxy) carry(client net.Conn) {
 		return
 	}
 	defer p.end(client)
-	database, err := net.DialTimeout(p.network, p.address, patience)
+	p.mu.Lock()
+	network, address := p.network, p.address
+	p.mu.Unlock()
+	database, err := net.DialTimeout(network, address, patience)
 	if err != nil {
 		return // the database is away: the client sees a broken connection
 	}

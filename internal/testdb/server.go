@@ -49,11 +49,19 @@ rm -rf "$1"
 `
 
 // newServer makes a cluster and starts it.
-func newServer(durable bool) (_ *server, err error) {
+func newServer(durable bool) (*server, error) {
+	return startServer(&server{password: rand.Text(), durable: durable}, (*server).initialize)
+}
+
+// newStandby copies a running primary and starts the copy, which follows it.
+func newStandby(of *server) (*server, error) {
+	return startServer(&server{password: of.password, durable: of.durable}, of.copyTo)
+}
+
+func startServer(s *server, initialize func(*server) error) (_ *server, err error) {
 	if !supported {
 		return nil, fmt.Errorf("set %s: this system cannot run a private PostgreSQL", EnvURL)
 	}
-	s := &server{password: rand.Text(), durable: durable}
 	if s.owner, err = newOwner(); err != nil {
 		return nil, err
 	}
@@ -66,7 +74,7 @@ func newServer(durable bool) (_ *server, err error) {
 	if err = s.leashGuard(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.folder))
 	}
-	if err = s.initialize(); err == nil {
+	if err = initialize(s); err == nil {
 		err = s.start()
 	}
 	if err != nil {
@@ -126,6 +134,17 @@ func (s *server) initialize() (err error) {
 		"--no-sync") // a cluster that a power cut spoils is never used again
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// copyTo makes the standby's data a copy of this server's.
+func (s *server) copyTo(standby *server) error {
+	standby.bin = s.bin
+	backup := standby.command("pg_basebackup", "--dbname", s.url(), "--pgdata", standby.data(), "--write-recovery-conf",
+		"--checkpoint=fast", "--no-sync")
+	if output, err := backup.CombinedOutput(); err != nil {
+		return fmt.Errorf("pg_basebackup: %w\n%s", err, output)
 	}
 	return nil
 }

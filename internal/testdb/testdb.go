@@ -174,3 +174,26 @@ func execute(url, statement string) error {
 	_, err = conn.Exec(ctx, statement)
 	return err
 }
+
+// await repeats a query, each time on a new connection, until it yields true.
+func await(url, query string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		conn, err := pgx.Connect(ctx, url)
+		if err != nil {
+			return err
+		}
+		var holds bool
+		err = conn.QueryRow(ctx, query).Scan(&holds)
+		conn.Close(ctx)
+		if err != nil || holds {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

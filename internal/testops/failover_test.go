@@ -1,0 +1,174 @@
+package testops
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+// failover is a cluster of nodes whose primary fails over to a standby while
+// connections to the former primary stay open.
+type failover struct {
+	*testserver.Deployment
+	t     *testing.T
+	pair  *testdb.Pair
+	proxy *testdb.Proxy
+
+	live, revoked, fresh *testserver.Answer // sessions: left alone; revoked, or made, after the promotion
+}
+
+func newFailover(t *testing.T) *failover {
+	f := &failover{t: t, pair: testdb.NewPair(t)}
+	f.proxy = testdb.NewProxy(t, f.pair.Primary.URL())
+	f.Deployment = testserver.NewSessionDeployment(t, testserver.Options{DatabaseURL: f.proxy.URL()})
+	f.live, f.revoked = f.SignIn("alice"), f.SignIn("alice")
+	return f
+}
+
+// node starts one more node, with several connections in its pool.
+func (f *failover) node() *testserver.Deployment {
+	f.t.Helper()
+	d := f.OtherNode()
+	f.useConnections(d)
+	return d
+}
+
+func (f *failover) useConnections(d *testserver.Deployment) {
+	f.t.Helper()
+	for _, a := range testserver.InParallel(8, func(int) *testserver.Answer { return d.Introspect("", f.live.Text("access_token")) }) {
+		f.Want(200, "", a)
+	}
+}
+
+// promote has the standby take over. New connections lead to it, and it is
+// written to.
+func (f *failover) promote() {
+	f.t.Helper()
+	f.pair.Promote()
+	f.proxy.Point(f.t, f.pair.Standby.URL())
+	after := f.OtherNode()
+	f.Want(200, "", after.Post("/revoke", []string{"token", f.revoked.Text("refresh_token"), "client_id", "web"}))
+	f.fresh = f.Want(200, "", after.Exchange("", "web", f.Issuer.Token(f.URL, "alice", nil)))
+}
+
+// reader is a request whose right answer is another one after the promotion
+// than before.
+type reader struct {
+	name string
+	ask  func(d *testserver.Deployment) *testserver.Answer
+	want func(a *testserver.Answer) bool
+}
+
+func (f *failover) readers() []reader {
+	introspect := func(name string, of *testserver.Answer, token string, active bool) reader {
+		return reader{"introspection of " + name, func(d *testserver.Deployment) *testserver.Answer {
+			return d.Introspect("", of.Text(token))
+		}, func(a *testserver.Answer) bool { return a.Status == 200 && a.JSON["active"] == active }}
+	}
+	get := func(name, path string, as testserver.Option, want func(a *testserver.Answer) bool) reader {
+		return reader{name, func(d *testserver.Deployment) *testserver.Answer { return d.Get(path, as) }, want}
+	}
+	status := func(want int) func(*testserver.Answer) bool {
+		return func(a *testserver.Answer) bool { return a.Status == want }
+	}
+	lists := func(a *testserver.Answer) bool {
+		text := string(a.Body)
+		return a.Status == 200 && strings.Contains(text, f.fresh.Text("session_id")) && !strings.Contains(text, f.revoked.Text("session_id"))
+	}
+	return []reader{
+		introspect("a revoked access token", f.revoked, "access_token", false),
+		introspect("a revoked refresh token", f.revoked, "refresh_token", false),
+		introspect("a new access token", f.fresh, "access_token", true),
+		introspect("a new refresh token", f.fresh, "refresh_token", true),
+		get("the session of a revoked bearer", "/session", testserver.AsBearer(f.revoked), status(401)),
+		get("the session of a new bearer", "/session", testserver.AsBearer(f.fresh), status(200)),
+		get("userinfo of a revoked bearer", "/userinfo", testserver.AsBearer(f.revoked), status(401)),
+		get("the user's sessions", "/sessions", testserver.AsBearer(f.live), lists),
+		get("the back end's list of sessions", "/sessions?sub=alice", testserver.AsSupport(), lists),
+		{"sign-out of a new session", func(d *testserver.Deployment) *testserver.Answer {
+			return d.Do(http.MethodDelete, "/sessions/"+f.fresh.Text("session_id"), nil, testserver.AsSupport())
+		}, status(204)},
+		{"a refresh of a revoked session", func(d *testserver.Deployment) *testserver.Answer {
+			return d.Refresh("", "web", f.revoked.Text("refresh_token"))
+		}, status(400)},
+		{"a refresh of a new session", func(d *testserver.Deployment) *testserver.Answer {
+			return d.Refresh("", "web", f.fresh.Text("refresh_token"))
+		}, status(200)},
+	}
+}
+
+// No connection is due to be checked while the clock stands still: the server
+// itself has to refuse what is asked on it.
+func TestAReadOnlyFormerPrimaryAnswersNoReader(t *testing.T) {
+	f := newFailover(t)
+	nodes := make([]*testserver.Deployment, 12)
+	for i := range nodes {
+		nodes[i] = f.node()
+	}
+	f.promote()
+	f.pair.Primary.Fence()
+	readers := f.readers()
+	if len(readers) != len(nodes) {
+		t.Fatalf("%d readers, %d nodes", len(readers), len(nodes))
+	}
+	for i, r := range readers { // each is the first to be asked of its node
+		if a := r.ask(nodes[i]); !r.want(a) {
+			t.Errorf("%s: %d %s", r.name, a.Status, a.Body)
+		}
+	}
+	for _, d := range nodes {
+		f.Want(200, "", d.Get("/readyz"))
+	}
+}
+
+func TestANodeWhoseDatabaseIsReadOnlySaysSoAndHealsWithoutARestart(t *testing.T) {
+	f := newFailover(t)
+	f.useConnections(f.Deployment)
+	f.pair.Primary.Fence()
+	for range 2 { // by old connections, then by new ones
+		for name, a := range map[string]*testserver.Answer{
+			"introspection": f.Introspect("", f.live.Text("access_token")),
+			"refresh":       f.Refresh("", "web", f.live.Text("refresh_token")),
+			"sessions":      f.Get("/sessions", testserver.AsBearer(f.live)),
+			"revocation":    f.Post("/revoke", []string{"token", f.live.Text("refresh_token"), "client_id", "web"}),
+		} {
+			if a.Status != 503 || a.Header.Get("Retry-After") == "" {
+				t.Errorf("%s: %d %s", name, a.Status, a.Body)
+			}
+		}
+		if a := f.Get("/readyz"); a.Status != 503 || a.Text("reason") != "the database is read-only" {
+			t.Errorf("readyz: %d %s", a.Status, a.Body)
+		}
+	}
+	f.pair.Primary.Set("default_transaction_read_only", "off")
+	f.Want(200, "", f.Get("/readyz"))
+	f.Want(200, "", f.Refresh("", "web", f.live.Text("refresh_token")))
+}
+
+// A former primary that nobody fenced goes on answering on open connections.
+// A node notices by the timeline of a new one.
+func TestANodeLeavesAFormerPrimaryThatStillTakesWrites(t *testing.T) {
+	f := newFailover(t)
+	d := f.node()
+	f.promote()
+	d.Clock.Advance(10 * time.Second) // as long as one connection asks for the node itself
+	d.Store.Probe(t.Context())
+	for _, r := range f.readers() {
+		if a := r.ask(d); !r.want(a) {
+			t.Errorf("%s: %d %s", r.name, a.Status, a.Body)
+		}
+	}
+	if log := d.Log.String(); !strings.Contains(log, "leads to another primary") {
+		t.Error("the log does not say that the primary is another one")
+	}
+	f.proxy.Point(t, f.pair.Primary.URL()) // a proxy that was not told
+	d.Clock.Advance(time.Hour)             // its connections are too old to be used
+	if a := d.Get("/readyz"); a.Status != 503 || a.Text("reason") != "the database is a former primary" {
+		t.Errorf("readyz: %d %s", a.Status, a.Body)
+	}
+	f.Want(503, "temporarily_unavailable", d.Introspect("", f.live.Text("access_token")))
+}
