@@ -27,7 +27,9 @@ func peek(conn net.Conn) int {
 		return spoken
 	}
 	state := quiet
-	if err := raw.Read(func(fd uintptr) bool { state = peekAt(fd); return true }); err != nil {
+	// Control and not Read, which would wait for a Read that is under way: pgx
+	// leaves one behind after a write that took long.
+	if err := raw.Control(func(fd uintptr) { state = peekAt(fd) }); err != nil {
 		return spoken // its own check finds out
 	}
 	return state

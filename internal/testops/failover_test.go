@@ -64,9 +64,9 @@ type reader struct {
 }
 
 func (f *failover) readers() []reader {
-	introspect := func(name string, of *testserver.Answer, token string, active bool) reader {
+	introspect := func(name string, of *testserver.Answer, active bool) reader {
 		return reader{"introspection of " + name, func(d *testserver.Deployment) *testserver.Answer {
-			return d.Introspect("", of.Text(token))
+			return d.Introspect("", of.Text("access_token"))
 		}, func(a *testserver.Answer) bool { return a.Status == 200 && a.JSON["active"] == active }}
 	}
 	get := func(name, path string, as testserver.Option, want func(a *testserver.Answer) bool) reader {
@@ -80,24 +80,22 @@ func (f *failover) readers() []reader {
 		return a.Status == 200 && strings.Contains(text, f.fresh.Text("session_id")) && !strings.Contains(text, f.revoked.Text("session_id"))
 	}
 	return []reader{
-		introspect("a revoked access token", f.revoked, "access_token", false),
-		introspect("a revoked refresh token", f.revoked, "refresh_token", false),
-		introspect("a new access token", f.fresh, "access_token", true),
-		introspect("a new refresh token", f.fresh, "refresh_token", true),
+		introspect("a revoked access token", f.revoked, false),
+		introspect("a new access token", f.fresh, true),
 		get("the session of a revoked bearer", "/session", testserver.AsBearer(f.revoked), status(401)),
 		get("the session of a new bearer", "/session", testserver.AsBearer(f.fresh), status(200)),
 		get("userinfo of a revoked bearer", "/userinfo", testserver.AsBearer(f.revoked), status(401)),
 		get("the user's sessions", "/sessions", testserver.AsBearer(f.live), lists),
 		get("the back end's list of sessions", "/sessions?sub=alice", testserver.AsSupport(), lists),
-		{"sign-out of a new session", func(d *testserver.Deployment) *testserver.Answer {
-			return d.Do(http.MethodDelete, "/sessions/"+f.fresh.Text("session_id"), nil, testserver.AsSupport())
-		}, status(204)},
 		{"a refresh of a revoked session", func(d *testserver.Deployment) *testserver.Answer {
 			return d.Refresh("", "web", f.revoked.Text("refresh_token"))
 		}, status(400)},
 		{"a refresh of a new session", func(d *testserver.Deployment) *testserver.Answer {
 			return d.Refresh("", "web", f.fresh.Text("refresh_token"))
 		}, status(200)},
+		{"sign-out of a new session", func(d *testserver.Deployment) *testserver.Answer {
+			return d.Do(http.MethodDelete, "/sessions/"+f.fresh.Text("session_id"), nil, testserver.AsSupport())
+		}, status(204)},
 	}
 }
 
@@ -105,7 +103,7 @@ func (f *failover) readers() []reader {
 // itself has to refuse what is asked on it.
 func TestAReadOnlyFormerPrimaryAnswersNoReader(t *testing.T) {
 	f := newFailover(t)
-	nodes := make([]*testserver.Deployment, 12)
+	nodes := make([]*testserver.Deployment, 10)
 	for i := range nodes {
 		nodes[i] = f.node()
 	}
