@@ -48,7 +48,7 @@ func New(c Config) (http.Handler, error) {
 		return nil, err
 	}
 	e := &edge{Config: c, hsts: https(c.Issuer)}
-	r.Use(e.closing, e.bounded, e.observe, e.recover, e.securityHeaders)
+	r.Use(e.closing, e.bounded, e.observe, e.recover, e.securityHeaders, canonicalPath)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
 
@@ -76,6 +76,14 @@ func New(c Config) (http.Handler, error) {
 		r.POST("/dev/client-token", e.devClientToken)
 	}
 	return r, nil
+}
+
+// canonicalPath rejects a path with percent-encoding. No path of this server
+// needs any, and a proxy that has rules by path must see the tenant that we see.
+func canonicalPath(c *gin.Context) {
+	if strings.Contains(c.Request.URL.EscapedPath(), "%") {
+		notFound(c)
+	}
 }
 
 // public registers a document that anybody may read.

@@ -5,11 +5,34 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strings"
 )
 
 // ParseObject reads a JSON object. Whole numbers become int64 where they fit,
 // so that an id of 17 digits survives storage and CEL sees an int.
 func ParseObject(text []byte) (map[string]any, error) {
+	return parseObject(text, func(n json.Number) (any, error) { return n.Float64() })
+}
+
+// VastNumber is a number that fits neither an int64 nor, as a fraction, a
+// float64. JSON allows it (RFC 8259 §6), but rounded it could be equal to
+// another one. Expressions that use one fail.
+type VastNumber struct{ Text string }
+
+// ParseClaims is ParseObject for the claims of a token. A number that cannot
+// be represented exactly becomes a VastNumber instead of an error or a rounded
+// value, since it may be in a claim that nobody uses.
+func ParseClaims(text []byte) (map[string]any, error) {
+	return parseObject(text, func(n json.Number) (any, error) {
+		if f, err := n.Float64(); err == nil && strings.ContainsAny(n.String(), ".eE") {
+			return f, nil
+		}
+		return VastNumber{n.String()}, nil
+	})
+}
+
+// parseObject reads a JSON object; `other` converts numbers that are no int64.
+func parseObject(text []byte, other func(json.Number) (any, error)) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var object map[string]any
@@ -22,28 +45,27 @@ func ParseObject(text []byte) (map[string]any, error) {
 	if object == nil {
 		return nil, errors.New("not an object")
 	}
-	_, err := plainNumbers(object)
+	_, err := plainNumbers(object, other)
 	return object, err
 }
 
-// plainNumbers replaces json.Number by int64 or float64. One that is neither
-// is an error: as infinity it could not be stored.
-func plainNumbers(v any) (_ any, err error) {
+// plainNumbers replaces json.Number by int64, or by what `other` makes of it.
+func plainNumbers(v any, other func(json.Number) (any, error)) (_ any, err error) {
 	switch v := v.(type) {
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
 			return i, nil
 		}
-		return v.Float64()
+		return other(v)
 	case []any:
 		for i := range v {
-			if v[i], err = plainNumbers(v[i]); err != nil {
+			if v[i], err = plainNumbers(v[i], other); err != nil {
 				return nil, err
 			}
 		}
 	case map[string]any:
 		for k := range v {
-			if v[k], err = plainNumbers(v[k]); err != nil {
+			if v[k], err = plainNumbers(v[k], other); err != nil {
 				return nil, err
 			}
 		}

@@ -70,7 +70,7 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 		"tenants[1].acr[2].when: undefined field 'agee'",
 		"tenants[1].acr[3].when: undeclared reference to 'token'",
 		"tenants[1].acr[4].when: found no matching overload for '_<_' applied to '(int, string)'",
-		"tenants[1].acr[5].when: Syntax error: extraneous input '>' expecting {'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
+		"tenants[1].acr[5].when: is not valid CEL: extraneous input '>' expecting {'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
 		"tenants[1].trusted_issuers[1].subject: yields int, but string is needed",
 		"tenants[1].trusted_issuers[1].user_attributes.a: undeclared reference to 'usr'",
 		"tenants[1].trusted_issuers[1].user_attributes.c: undeclared reference to 'user'",

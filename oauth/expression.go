@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -74,8 +75,7 @@ var errMissing = errors.New("yields nothing")
 func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
-		message := issues.Errors()[0].Message
-		return nil, errors.New(strings.TrimSuffix(message, " (in container '')"))
+		return nil, syntaxFault(text, strings.TrimSuffix(issues.Errors()[0].Message, " (in container '')"))
 	}
 	if out := ast.OutputType(); want != nil && !mayYield(out, want) {
 		return nil, fmt.Errorf("yields %s, but %s is needed", out, want)
@@ -85,6 +85,38 @@ func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
 		return nil, err
 	}
 	return &expression{program}, nil
+}
+
+// quoted is a string in an expression; what it contains is no operator.
+var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"|'(\\.|[^'\\])*'`)
+
+// habits are spellings of other languages, and what CEL has instead.
+var habits = []struct {
+	spelling *regexp.Regexp
+	instead  string
+}{
+	{regexp.MustCompile(`===|!==`), "use == and !="},
+	{regexp.MustCompile(`(^|[^=!<>])=([^=]|$)`), "use == to compare"},
+	{regexp.MustCompile(`<>`), "use !="},
+	{regexp.MustCompile(`(?i)[^a-z0-9_.](and|or|not)[^a-z0-9_]`), "use &&, || and !"},
+	{regexp.MustCompile(`(^|[^&])&([^&]|$)`), "use &&"},
+	{regexp.MustCompile(`(^|[^|])[|]([^|]|$)`), "use ||"},
+}
+
+// syntaxFault explains, in plain words, an expression that does not compile.
+// Messages of the parser speak of tokens, which here are something else.
+func syntaxFault(text, message string) error {
+	if !strings.HasPrefix(message, "Syntax error") {
+		return errors.New(message)
+	}
+	bare := quoted.ReplaceAllString(text, "''")
+	for _, habit := range habits {
+		if habit.spelling.MatchString(bare) {
+			return fmt.Errorf("is not valid CEL: %s", habit.instead)
+		}
+	}
+	_, detail, _ := strings.Cut(message, ": ")
+	return fmt.Errorf("is not valid CEL: %s", strings.ReplaceAll(detail, "token recognition error at", "unexpected character"))
 }
 
 // mayYield says whether a result of type out can turn out to be want: as it

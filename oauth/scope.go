@@ -8,14 +8,14 @@ import (
 // MaxScopes bounds how many scopes one request may name.
 const MaxScopes = 100
 
-// parseScope reads a `scope` parameter (RFC 6749 §3.3): tokens split by single
-// spaces, duplicates counted once.
+// parseScope reads a `scope` parameter (RFC 6749 §3.3): tokens split by spaces,
+// duplicates counted once. Extra spaces grant nothing and are ignored.
 func parseScope(text string) ([]string, error) {
-	if text == "" {
-		return nil, nil
-	}
 	var scopes []string
-	for _, token := range strings.Split(text, " ") {
+	for token := range strings.SplitSeq(text, " ") {
+		if token == "" {
+			continue
+		}
 		if !scopeToken(token) {
 			return nil, invalidScope(ReasonScopeMalformed, "scope is malformed: its names are printable ASCII without quotes and backslashes, separated by spaces")
 		}

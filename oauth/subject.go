@@ -66,7 +66,7 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 	if err != nil {
 		return nil, malformedSubject(err)
 	}
-	claims, err := models.ParseObject(payload)
+	claims, err := models.ParseClaims(payload)
 	if err != nil {
 		return nil, malformedSubject(err)
 	}

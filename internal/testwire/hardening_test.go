@@ -2,6 +2,8 @@ package testwire
 
 import (
 	"net/http"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -129,8 +131,40 @@ func TestTwoLargeNumbersAreNeverOneUser(t *testing.T) {
 	if a := d.Want(200, "", d.Exchange("", "web", raw("9223372036854775807"))); testserver.Claims(t, a)["sub"] != "9223372036854775807" {
 		t.Errorf("%v", testserver.Claims(t, a)["sub"])
 	}
-	for _, uid := range []string{"9223372036854775808", "18446744073709551615", "1e400"} {
-		d.Want(400, "invalid_request", d.Exchange("", "web", raw(uid)))
+	vast := []string{"9223372036854775808", "18446744073709551615", "-9223372036854775809", "1e400", "-1e400", strings.Repeat("9", 400)}
+	for _, uid := range vast {
+		if a := d.Want(400, "invalid_request", d.Exchange("", "web", raw(uid))); a.Text("latchkey_reason") != "subject_token_subject" {
+			t.Errorf("%s: %s", uid, a.Body)
+		}
+	}
+	for name, use := range map[string]func(*models.IssuerSpec){
+		"a claim that is mapped":   func(i *models.IssuerSpec) { i.UserAttributes = map[string]string{"uid": "token.uid"} },
+		"a claim in a list":        func(i *models.IssuerSpec) { i.SessionAttributes = map[string]string{"uid": "[token.uid]"} },
+		"all claims of the token":  func(i *models.IssuerSpec) { i.UserAttributes = map[string]string{"all": "token"} },
+		"a claim that is compared": func(i *models.IssuerSpec) { i.UserAttributes = map[string]string{"uid": "token.uid == 1.0"} },
+	} {
+		entry := d.Issuer.Entry()
+		use(&entry)
+		d.Apply(models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{entry}})
+		for _, uid := range vast {
+			if a := d.Want(400, "invalid_request", d.Exchange("", "web", raw(uid))); a.Text("latchkey_reason") != "subject_token_mapping" {
+				t.Errorf("%s: %s: %s", name, uid, a.Body)
+			}
+		}
+	}
+}
+
+func TestAVastNumberInAClaimThatNobodyUsesIsAccepted(t *testing.T) {
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
+	for i, number := range []string{"9223372036854775808", "18446744073709551615", "-1e400", "1E+999", "[0, {\"a\": 123456789012345678901234567890}]", strings.Repeat("7", 400)} {
+		token := d.Issuer.SignText(`{"iss":"` + d.Issuer.URL + `","aud":"` + d.URL + `","sub":"alice","jti":"` + strconv.Itoa(i) + `","iat":` + d.JSONTime(0) + `,"exp":` + d.JSONTime(60) + `,"unused":` + number + `}`)
+		if a := d.Want(200, "", d.Exchange("", "web", token)); testserver.Claims(t, a)["sub"] != "alice" {
+			t.Errorf("%s: %v", number, testserver.Claims(t, a))
+		}
+	}
+	for _, claim := range []string{`"exp":1e400`, `"exp":99999999999999999999`, `"iat":1e400`} {
+		token := d.Issuer.SignText(`{"iss":"` + d.Issuer.URL + `","aud":"` + d.URL + `","sub":"alice","jti":"` + claim + `","iat":` + d.JSONTime(0) + `,` + claim + `}`)
+		d.Want(400, "invalid_request", d.Exchange("", "web", token))
 	}
 }
 
