@@ -82,7 +82,8 @@ func TestEveryEarlyEndIsARevocation(t *testing.T) {
 		"a tenant that is removed": {change(true, func(spec *models.TenantSpec) { spec.ID = "another" }),
 			"client= before=16s until=24h0m16s []"},
 		"a sign-out everywhere": {func(w *world, _ *models.Session) {
-			must(w, w.EndSessions(w.Context(), acme, "alice", models.SessionID{}, w.Now(), session.Revoked))
+			_, err := w.EndSessions(w.Context(), acme, "alice", models.SessionID{}, w.Now(), session.Revoked)
+			must(w, err)
 		}, "client=shop session= until=5m0s [shop]; client=web session=alice's until=5m0s [api web]"},
 		"an end that was moved to come before its tokens": {func(w *world, row *models.Session) {
 			_, err := w.ExtendSession(w.Context(), row, w.Now(), w.Now().Add(10*time.Second), "support")

@@ -70,11 +70,12 @@ func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time,
 const endBatch = 100
 
 // EndSessions ends the sessions that a user has when it is called, each like
-// EndSession, but for `except` if that is not zero. One that is opened
-// meanwhile lives on. After an error some may have been ended: call it again.
-func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except SessionID, at time.Time, why session.EndReason) error {
+// EndSession, but for `except` if that is not zero, and returns how many it
+// ended. A session that is opened meanwhile lives on. After an error some may
+// have been ended: call it again.
+func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except SessionID, at time.Time, why session.EndReason) (count int, err error) {
 	var open []*Session
-	err := s.query(ctx, func(db *gorm.DB) error {
+	err = s.query(ctx, func(db *gorm.DB) error {
 		rows, err := db.Raw("SELECT id, client_id, issuer_id FROM sessions"+live+" AND id <> ? ORDER BY id", // in one order, for the locks
 			tenant, sub, At(at), At(at), except).Rows()
 		if err != nil {
@@ -93,21 +94,28 @@ func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except Sess
 		return rows.Err()
 	})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for batch := range slices.Chunk(open, endBatch) {
+		inBatch := 0
 		err := s.transaction(ctx, func(tx *gorm.DB) error {
+			inBatch = 0 // a transaction may run again
 			for _, row := range batch {
 				ended, args := ending(row, at, why)
-				if err := s.record(tx, ended, endSession, args...); err != nil {
+				found, err := s.recordIf(tx, ended, endSession, args...)
+				if err != nil {
 					return err
+				}
+				if found {
+					inBatch++
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return err
+			return count, err
 		}
+		count += inBatch
 	}
-	return nil
+	return count, nil
 }

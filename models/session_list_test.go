@@ -46,7 +46,7 @@ func TestEverySessionThatAUserHasIsEnded(t *testing.T) {
 			if i == 0 {
 				except = had[0].ID
 			}
-			if err := []*models.Store{w.Store, node}[i%2].EndSessions(t.Context(), acme, "alice", except, w.Now(), session.SignedOut); err != nil {
+			if _, err := []*models.Store{w.Store, node}[i%2].EndSessions(t.Context(), acme, "alice", except, w.Now(), session.SignedOut); err != nil {
 				t.Error(err)
 			}
 		})
@@ -74,8 +74,11 @@ func TestNoSessionsAreEndedByHalves(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		kept, ended := w.create(w.alice()), w.create(w.alice())
 		w.clock.Advance(time.Second)
-		must(t, w.EndSessions(t.Context(), acme, "alice", kept.ID, w.Now(), session.Revoked))
-		must(t, w.EndSessions(t.Context(), "other", "alice", models.SessionID{}, w.Now(), session.Revoked))
+		for tenant, want := range map[string]int{acme: 1, "other": 0} {
+			if n, err := w.EndSessions(t.Context(), tenant, "alice", kept.ID, w.Now(), session.Revoked); err != nil || n != want {
+				t.Errorf("tenant %s: ended %d, %v; want %d", tenant, n, err, want)
+			}
+		}
 		if read := w.read(kept.ID); !read.EndedAt.IsZero() {
 			t.Errorf("the one to be kept ended at %v", read.EndedAt)
 		}
@@ -83,7 +86,7 @@ func TestNoSessionsAreEndedByHalves(t *testing.T) {
 			t.Errorf("ended: %q, events %q", read.EndReason, w.events(ended.ID))
 		}
 		w.exec("ALTER TABLE events RENAME TO lost")
-		if err := w.EndSessions(t.Context(), acme, "alice", models.SessionID{}, w.Now(), session.Revoked); err == nil {
+		if _, err := w.EndSessions(t.Context(), acme, "alice", models.SessionID{}, w.Now(), session.Revoked); err == nil {
 			t.Error("an end without its event")
 		}
 		if _, err := w.ExtendSession(t.Context(), kept, w.Now(), w.Now().Add(time.Minute), "support"); err == nil {

@@ -38,7 +38,7 @@ func (s *Server) mintSession(c *Client, of *models.Session, audience, scope []st
 		claims["status"] = c.tenant.statusClaim(*of.Status)
 	}
 	expiry := c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry())
-	return s.mint(c, claims, audience, scope, now, expiry, func(ours map[string]any) map[string]string { return addCustomClaims(c, of, ours) })
+	return s.mint(c, claims, audience, scope, now, expiry, func(ours map[string]any) map[string]string { return addCustomClaims(newBudget(), c, of, ours) })
 }
 
 // mint adds what every access token carries, then what the client wants in it,

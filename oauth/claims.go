@@ -47,12 +47,12 @@ func sessionVariable(t *Tenant, s *models.Session) map[string]any {
 // addCustomClaims evaluates the client's claims at every mint, so that a changed
 // attribute shows at the next refresh. Nothing refuses here: a claim that
 // fails, or that the limits have no room for, is left out and named.
-func addCustomClaims(c *Client, s *models.Session, ours map[string]any) (leftOut map[string]string) {
+func addCustomClaims(b *budget, c *Client, s *models.Session, ours map[string]any) (leftOut map[string]string) {
 	if len(c.claims) == 0 {
 		return nil
 	}
 	leftOut = map[string]string{}
-	claims := c.claims.evaluate(map[string]any{
+	claims := c.claims.evaluate(b, map[string]any{
 		"user":    userVariable(s.Subject, s.UserAttributes),
 		"session": sessionVariable(c.tenant, s),
 	}, func(name string, err error) { leftOut[name] = err.Error() })

@@ -25,6 +25,7 @@ import (
 // Limits of one evaluation.
 const (
 	expressionCost = 10_000   // work, in CEL's own units
+	requestCost    = 200_000  // of all custom claims that one request evaluates
 	maxResult      = 64 << 10 // values and bytes of text that it may yield
 )
 
@@ -130,9 +131,40 @@ func mayYield(out, want *cel.Type) bool {
 	return false
 }
 
+// budget is the work that expressions may still do for one request.
+type budget struct{ left uint64 }
+
+func newBudget() *budget { return &budget{requestCost} }
+
+// spent reports whether nothing is left.
+func (b *budget) spent() bool { return b.left == 0 }
+
+// charge takes the cost of an evaluation. One that was stopped has no details
+// and costs the limit.
+func (b *budget) charge(details *cel.EvalDetails) {
+	cost := uint64(expressionCost)
+	if details != nil {
+		if actual := details.ActualCost(); actual != nil {
+			cost = *actual
+		}
+	}
+	b.left -= min(b.left, max(1, cost))
+}
+
+var errBudgetSpent = errors.New("the request has spent its budget for expressions")
+
 // evaluate yields a JSON-compatible value, or errMissing.
 func (e *expression) evaluate(variables map[string]any) (any, error) {
-	out, _, err := e.program.Eval(variables)
+	return e.evaluateWithin(newBudget(), variables)
+}
+
+// evaluateWithin is evaluate on a request's budget.
+func (e *expression) evaluateWithin(b *budget, variables map[string]any) (any, error) {
+	if b.spent() {
+		return nil, errBudgetSpent
+	}
+	out, details, err := e.program.Eval(variables)
+	b.charge(details)
 	if err != nil {
 		if strings.HasPrefix(err.Error(), "no such key") {
 			return nil, errMissing
@@ -260,15 +292,15 @@ func compileMapping(env *cel.Env, texts map[string]string, path string, faults *
 	return m
 }
 
-// evaluate fills what its expressions yield; `failed` is told of those that
-// neither yield a value nor leave one out.
-func (m mapping) evaluate(variables map[string]any, failed func(name string, err error)) map[string]any {
+// evaluate returns what its expressions yield, in the order of their names; it
+// calls failed for those that neither yield a value nor leave one out.
+func (m mapping) evaluate(b *budget, variables map[string]any, failed func(name string, err error)) map[string]any {
 	if len(m) == 0 {
 		return nil
 	}
 	values := make(map[string]any, len(m))
-	for name, e := range m {
-		value, err := e.evaluate(variables)
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		value, err := m[name].evaluateWithin(b, variables)
 		switch {
 		case err == nil:
 			values[name] = value

@@ -208,11 +208,11 @@ func TestMappingFillsWhatItCan(t *testing.T) {
 		t.Errorf("faults: %v", faults)
 	}
 	failed := map[string]string{}
-	values := m.evaluate(map[string]any{"token": someToken(t)}, func(name string, err error) { failed[name] = err.Error() })
+	values := m.evaluate(newBudget(), map[string]any{"token": someToken(t)}, func(name string, err error) { failed[name] = err.Error() })
 	if !reflect.DeepEqual(values, map[string]any{"name": "alice"}) || !reflect.DeepEqual(failed, map[string]string{"sum": "no such overload"}) {
 		t.Errorf("values %v, failed %v", values, failed)
 	}
-	if compileMapping(envs.issuer, nil, "", &faults).evaluate(nil, nil) != nil {
+	if compileMapping(envs.issuer, nil, "", &faults).evaluate(nil, nil, nil) != nil {
 		t.Error("no mapping fills something")
 	}
 }

@@ -517,7 +517,7 @@ func FuzzCustomClaims(f *testing.F) {
 			c.claims = compileMapping(envs.claim, map[string]string{"a": first, "b": second}, "claims", &faults)
 			s := &models.Session{Subject: "alice", UserAttributes: user, Attributes: user, DeviceName: "a phone"}
 			claims := map[string]any{}
-			leftOut := addCustomClaims(c, s, claims)
+			leftOut := addCustomClaims(newBudget(), c, s, claims)
 			text, err := encodeJSON(claims)
 			if err != nil || len(text) > maxClaims+len("{}") {
 				t.Errorf("%d bytes of claims, %v", len(text), err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -12,7 +13,7 @@ import (
 // activity of it.
 func (s *Server) Session(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateBearer, func(_ context.Context, q sessionRequest) error {
-		writeJSON(w, http.StatusOK, q.who.describe(q.who.own, q.now))
+		writeJSON(w, http.StatusOK, q.who.describeWithClaims(newBudget(), q.who.own, q.now))
 		return nil
 	})
 }
@@ -32,28 +33,41 @@ func (s *Server) Sessions(w http.ResponseWriter, r *http.Request, call *Call) {
 		if err != nil {
 			return err
 		}
-		after, limit, err := q.page()
+		p, err := q.page()
 		if err != nil {
 			return err
 		}
-		rows, err := s.store.Sessions(ctx, q.who.tenant.ID, sub, q.now, after, limit+1)
+		rows, err := s.store.Sessions(ctx, q.who.tenant.ID, sub, q.now, p.after, p.limit+1)
 		if err != nil {
 			return err
 		}
-		list := struct {
-			Items []sessionObject `json:"items"`
-			Next  *string         `json:"next_cursor"` // null: that was all
-		}{Items: []sessionObject{}}
-		if len(rows) > limit {
-			rows = rows[:limit]
-			list.Next = orNull(rows[limit-1].Cursor().String())
-		}
-		for _, row := range rows {
-			list.Items = append(list.Items, q.who.describe(row, q.now))
-		}
-		writeJSON(w, http.StatusOK, list)
+		writeJSON(w, http.StatusOK, q.list(rows, p))
 		return nil
 	})
+}
+
+// sessionList is one page of sessions.
+type sessionList struct {
+	Items []sessionObject `json:"items"`
+	Next  *string         `json:"next_cursor"` // null: that was all
+}
+
+// list describes rows up to the page's limit, of which there may be one more.
+// With custom claims it ends early when the request's budget for them is spent.
+func (q sessionRequest) list(rows []*models.Session, p page) sessionList {
+	list, b := sessionList{Items: []sessionObject{}}, newBudget()
+	for i, row := range rows {
+		if i == p.limit || b.spent() {
+			list.Next = orNull(rows[i-1].Cursor().String())
+			break
+		}
+		if p.claims {
+			list.Items = append(list.Items, q.who.describeWithClaims(b, row, q.now))
+		} else {
+			list.Items = append(list.Items, q.who.describe(row, q.now))
+		}
+	}
+	return list
 }
 
 // NamedSession serves GET {iss}/sessions/{sid}: over or not, until its row goes.
@@ -63,7 +77,7 @@ func (s *Server) NamedSession(w http.ResponseWriter, r *http.Request, call *Call
 		if err != nil {
 			return err
 		}
-		writeJSON(w, http.StatusOK, q.who.describe(row, q.now))
+		writeJSON(w, http.StatusOK, q.who.describeWithClaims(newBudget(), row, q.now))
 		return nil
 	})
 }
@@ -91,9 +105,11 @@ func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call)
 		if err != nil {
 			return err
 		}
-		if err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.ends()); err != nil {
+		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.ends())
+		if err != nil {
 			return err
 		}
+		w.Header().Set("Latchkey-Sessions-Ended", strconv.Itoa(ended))
 		writeNoContent(w)
 		return nil
 	})

@@ -41,7 +41,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 		if err != nil {
 			return err
 		}
-		writeJSON(w, http.StatusOK, who.describe(row, now))
+		writeJSON(w, http.StatusOK, who.describeWithClaims(newBudget(), row, now))
 		return nil
 	})
 }

@@ -29,7 +29,7 @@ type sessionObject struct {
 	Device        deviceObject       `json:"device"`
 	Scope         string             `json:"scope"`
 	Attributes    map[string]any     `json:"attributes"`
-	Claims        map[string]any     `json:"claims"`
+	Claims        map[string]any     `json:"claims,omitzero"` // absent: not asked for, or another client's
 }
 
 type factorObject struct {
@@ -44,8 +44,7 @@ type deviceObject struct {
 	IP        string `json:"ip"`
 }
 
-// describe is the session as the caller sees it. Custom claims are those that
-// a token minted now would carry.
+// describe is the session as the caller sees it, without custom claims.
 func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
 	o := sessionObject{
 		ID: row.ID.String(), Subject: row.Subject, ClientID: row.ClientID, Status: "active", Current: who.own != nil && row.ID == who.own.ID,
@@ -53,7 +52,7 @@ func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
 		LastActiveAt: row.LastActiveAt.Truncate(time.Minute).Unix(), ExpiresAt: row.AbsoluteExpiry.Unix(), IdleExpiresAt: unixOrNull(row.IdleExpiry.Truncate(time.Minute)),
 		AMR: append([]string{}, session.AMR(row.Factors)...), ACR: orNull(row.ACR()), Factors: []factorObject{},
 		Device: who.tenant.device(row),
-		Scope:  strings.Join(row.Scope, " "), Attributes: row.Attributes, Claims: map[string]any{},
+		Scope:  strings.Join(row.Scope, " "), Attributes: row.Attributes,
 	}
 	if at, why, ended := who.tenant.ended(row, now); ended {
 		o.Status, o.EndedAt, o.EndReason = "ended", unixOrNull(at), orNull(why)
@@ -64,8 +63,16 @@ func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
 	if o.Attributes == nil {
 		o.Attributes = map[string]any{}
 	}
-	if client := who.tenant.client(row.ClientID); client != nil {
-		addCustomClaims(client, row, o.Claims)
+	return o
+}
+
+// describeWithClaims adds the custom claims that a token minted now would carry.
+// They are for the caller's own client alone, which configured them.
+func (who *caller) describeWithClaims(b *budget, row *models.Session, now time.Time) sessionObject {
+	o := who.describe(row, now)
+	if who.client != nil && who.client.ID == row.ClientID {
+		o.Claims = map[string]any{}
+		addCustomClaims(b, who.client, row, o.Claims)
 	}
 	return o
 }

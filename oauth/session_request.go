@@ -12,8 +12,9 @@ import (
 
 // How many sessions one answer lists.
 const (
-	defaultPage = 50
-	maxPage     = 200
+	defaultPage       = 50
+	maxPage           = 200
+	maxPageWithClaims = 20
 )
 
 // sessionRequest is a request of the session API whose caller is known.
@@ -73,20 +74,37 @@ func (q sessionRequest) except() (models.SessionID, error) {
 	}
 }
 
-// page is the part of a list that the request asks for.
-func (q sessionRequest) page() (after models.SessionCursor, limit int, err error) {
-	limit = defaultPage
+// page is the part of a list that a request asks for.
+type page struct {
+	after  models.SessionCursor
+	limit  int
+	claims bool // with custom claims
+}
+
+func (q sessionRequest) page() (p page, err error) {
+	switch q.query.Get("claims") {
+	case "", "0":
+	case "1":
+		p.claims = true
+	default:
+		return p, invalidRequest(ReasonParameterInvalid, "claims must be 1 or 0")
+	}
+	most := maxPage
+	if p.claims {
+		most = maxPageWithClaims
+	}
+	p.limit = min(defaultPage, most)
 	if text := q.query.Get("limit"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || n < 1 || n > maxPage {
-			return after, 0, invalidRequest(ReasonParameterInvalid, "limit must be a number from 1 to 200")
+		if err != nil || n < 1 || int(n) > most {
+			return p, invalidRequest(ReasonParameterInvalid, "limit must be a number from 1 to "+strconv.Itoa(most))
 		}
-		limit = int(n)
+		p.limit = int(n)
 	}
 	if text := q.query.Get("cursor"); text != "" {
-		if after, err = models.ParseSessionCursor(text); err != nil {
-			return after, 0, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use next_cursor from the previous page").because(err)
+		if p.after, err = models.ParseSessionCursor(text); err != nil {
+			return p, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use next_cursor from the previous page").because(err)
 		}
 	}
-	return after, limit, nil
+	return p, nil
 }

@@ -177,8 +177,8 @@ func (s *Subject) mapUser(c *Client) error {
 	fail := func(name string, err error) {
 		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").because(err)
 	}
-	s.userAttributes = e.userAttributes.evaluate(variables, fail)
-	s.sessionAttributes = e.sessionAttributes.evaluate(variables, fail)
+	s.userAttributes = e.userAttributes.evaluate(newBudget(), variables, fail)
+	s.sessionAttributes = e.sessionAttributes.evaluate(newBudget(), variables, fail)
 	if failure == nil && containsNUL(s.userAttributes, s.sessionAttributes) {
 		failure = badSubject(ReasonSubjectTokenMapping, "its claims contain NUL")
 	}

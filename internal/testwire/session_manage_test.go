@@ -22,8 +22,12 @@ func TestABackEndEndsSessions(t *testing.T) {
 		}
 		d.Want(404, "not_found", d.Delete("/sessions/"+acme.Text("session_id"), testserver.AsSupport()))
 		d.Want(404, "not_found", d.Get("/sessions/"+acme.Text("session_id"), testserver.AsSupport()))
-		d.Want(204, "", d.Delete("/sessions?sub=alice", testserver.AsSupport()))
-		d.Want(204, "", d.Delete("/sessions?sub=nobody", testserver.AsSupport()))
+		for sub, want := range map[string]string{"alice": "2", "nobody": "0"} {
+			a := d.Want(204, "", d.Delete("/sessions?sub="+sub, testserver.AsSupport()))
+			if got := a.Header.Get("Latchkey-Sessions-Ended"); got != want {
+				t.Errorf("ended %s sessions of %s, want %s", got, sub, want)
+			}
+		}
 		if got := reasons(d, first, second, third, bob); got != "revoked revoked revoked " {
 			t.Errorf("ended: %q", got)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,15 +75,68 @@ func TestASessionIsShownWhole(t *testing.T) {
 		if strings.ContainsAny(string(got.Body), "<>") {
 			t.Errorf("not escaped: %s", got.Body)
 		}
+		const claims = `, "claims": {"email": "a@example.com", "app": "<shop>"}`
+		without := strings.Replace(want, claims, "", 1)
 		list := d.Want(200, "", d.Get("/sessions", testserver.AsBearer(b)))
+		sameJSON(t, list.Body, `{"items": [`+without+`], "next_cursor": null}`)
+		list = d.Want(200, "", d.Get("/sessions?claims=1", testserver.AsBearer(b)))
 		sameJSON(t, list.Body, `{"items": [`+want+`], "next_cursor": null}`)
 		sameJSON(t, d.Get("/sessions/"+a.Text("session_id"), testserver.AsBearer(b)).Body, want)
 
-		// To the back end it is nobody's own.
-		want = strings.Replace(want, `"current": true`, `"current": false`, 1)
+		// To the back end it is nobody's own, and its claims are another client's.
+		want = strings.Replace(without, `"current": true`, `"current": false`, 1)
+		sameJSON(t, d.Want(200, "", d.Get("/sessions?sub=alice&claims=1", testserver.AsSupport())).Body, `{"items": [`+want+`], "next_cursor": null}`)
 		sameJSON(t, d.Want(200, "", d.Get("/sessions?sub=alice", testserver.AsSupport())).Body, `{"items": [`+want+`], "next_cursor": null}`)
 		sameJSON(t, d.Want(200, "", d.Get("/sessions/"+a.Text("session_id"), testserver.AsSupport())).Body, want)
 	})
+}
+
+// Thirteen claims over two hundred roles, for twenty sessions, would take a
+// fifth of a second.
+func TestAListOfSessionsEvaluatesClaimsWithinABudget(t *testing.T) {
+	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t)})
+	web := testserver.Web()
+	web.Claims = map[string]string{}
+	for i := range 13 {
+		web.Claims["c"+strconv.Itoa(i)] = "user.roles.filter(r, r.startsWith('role-1')).size()"
+	}
+	tenant := testserver.Tenant("default", d.Issuer, web)
+	tenant.TrustedIssuers[0].UserAttributes = map[string]string{"roles": "token.roles"}
+	d.Apply(tenant)
+	var roles []string
+	for i := range 200 {
+		roles = append(roles, "role-"+strconv.Itoa(i))
+	}
+	for range 25 {
+		d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{"roles": roles})))
+		d.Clock.Advance(time.Second)
+	}
+	last := d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{"roles": roles})))
+	seen, pages, next := 0, 0, ""
+	for {
+		a := d.Want(200, "", d.Get("/sessions?claims=1"+next, testserver.AsBearer(last)))
+		items, _ := a.JSON["items"].([]any)
+		if len(items) == 0 || len(items) >= 20 {
+			t.Fatalf("a page has %d sessions", len(items))
+		}
+		for _, item := range items {
+			if claims, _ := item.(map[string]any)["claims"].(map[string]any); seen == 0 && len(claims) != 13 {
+				t.Errorf("the first session has the claims %v", claims)
+			}
+			seen++
+		}
+		pages++
+		cursor, more := a.JSON["next_cursor"].(string)
+		if !more {
+			break
+		}
+		next = "&cursor=" + cursor
+	}
+	if seen != 26 || pages < 3 {
+		t.Errorf("%d sessions on %d pages", seen, pages)
+	}
+	d.Want(400, "invalid_request", d.Get("/sessions?claims=1&limit=21", testserver.AsBearer(last)))
+	d.Want(400, "invalid_request", d.Get("/sessions?claims=yes", testserver.AsBearer(last)))
 }
 
 func TestWhatASessionLacksIsNullOrEmpty(t *testing.T) {
