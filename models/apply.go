@@ -26,6 +26,10 @@ var errDryRun = errors.New("dry run")
 type ApplyOptions struct {
 	DryRun bool // change nothing, and tell what would be changed
 	Prune  bool // remove tenants, clients and trusted issuers that are not wanted
+
+	// ServeFile says that this is the file of serve: the attributes that it names
+	// are the file's.
+	ServeFile bool
 }
 
 // Apply makes tenants, clients, trusted issuers and users as wanted says, in
@@ -35,7 +39,10 @@ type ApplyOptions struct {
 func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets, o ApplyOptions) ([]Change, error) {
 	var changes []Change
 	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
-		a := applier{tx: tx, store: s, secrets: secrets, prune: o.Prune, now: s.Now()}
+		a := applier{tx: tx, store: s, secrets: secrets, prune: o.Prune, source: sourceOperator, now: s.Now()}
+		if o.ServeFile {
+			a.source = sourceFile
+		}
 		for _, t := range wanted {
 			if err := a.tenant(t); err != nil {
 				return fmt.Errorf("tenant %s: %w", t.ID, err)
@@ -48,7 +55,7 @@ func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets,
 		if len(a.faults) > 0 {
 			return a.faults
 		}
-		if err := a.keepSuspended(secrets, wanted); err != nil {
+		if err := errors.Join(a.noteMappings(wanted), a.keepSuspended(secrets, wanted)); err != nil {
 			return err
 		}
 		if err := a.tell(); err != nil {
@@ -70,6 +77,7 @@ type applier struct {
 	store   *Store
 	secrets Secrets
 	prune   bool
+	source  string // of the attributes that it sets
 	now     time.Time
 	changes []Change
 	faults  Faults

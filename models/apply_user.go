@@ -2,6 +2,7 @@ package models
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -29,13 +30,20 @@ func (a *applier) user(tenant string, want UserSpec) error {
 		Attributes map[string]any `json:"attributes"`
 		Disabled   bool           `json:"disabled,omitempty"`
 	}
-	merged := Overlay(row.Attributes, named)
-	changed, err := diff(created, fields{row.Attributes, row.Disabled}, fields{merged, want.Disabled})
-	if err != nil || !a.record(created, tenant, "user", want.Sub, changed) {
+	merged := row.attributes().set(named, a.source)
+	changed, err := diff(created, fields{row.Attributes, row.Disabled}, fields{merged.Values, want.Disabled})
+	if err != nil {
 		return err
 	}
+	if !a.record(created, tenant, "user", want.Sub, changed) {
+		if maps.Equal(merged.Sources, row.Sources) {
+			return nil
+		}
+		row.Sources, row.At = merged.Sources, a.now
+		return updateUser(a.tx, row)
+	}
 	disabled := want.Disabled && !row.Disabled && !created
-	row.Attributes, row.Disabled, row.At = merged, want.Disabled, a.now
+	row.Attributes, row.Sources, row.Disabled, row.At = merged.Values, merged.Sources, want.Disabled, a.now
 	if err := updateUser(a.tx, row); err != nil || !disabled {
 		return err
 	}

@@ -105,7 +105,7 @@ func TestEverythingWorksWithoutPreparedStatements(t *testing.T) {
 	w.Store = w.another(models.Options{NoPreparedStatements: true, MaxConnections: 2})
 	must(t, w.Migrate(t.Context()))
 	w.apply(office())
-	row := w.create(w.alice(func(n *models.NewSession) { n.UserAttributes = map[string]any{"a": 1} }))
+	row := w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a": 1}) }))
 	w.rotate(row, 0, 3)
 	must(t, w.EndSession(t.Context(), row, w.Now(), "revoked"))
 	must(t, w.RevokeToken(t.Context(), acme, "web", "jti", nil, w.Now(), w.Now().Add(time.Hour)))

@@ -68,6 +68,7 @@ type TrustedIssuer struct {
 	Disabled          bool           // as in Settings, for statements to ask
 	SuspendedAt       Time           // switched off by an operator, whatever Settings say
 	SessionsValidFrom Time           // sessions created before are refused
+	MappedSince       IssuerMapping  `gorm:"serializer:json"` // nil: not noted yet
 	RemovedAt         Time           // the row goes when its sessions have been swept
 	CreatedAt         Time
 	UpdatedAt         Time

@@ -26,6 +26,7 @@ var migrations = []struct {
 	{"0005_status_lists", statusSchema},
 	{"0006_late_retry", lateRetrySchema},
 	{"0008_suspensions", suspensionSchema},
+	{"0008b_attribute_sources", attributeSourceSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

@@ -13,7 +13,7 @@ import (
 
 func TestRotationReadsTheSessionAsItIsAfterwards(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		row := w.create(w.alice(func(n *models.NewSession) { n.UserAttributes = map[string]any{"id": int64(1<<53 + 1)} }))
+		row := w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"id": int64(1<<53 + 1)}) }))
 		before := w.rows()
 		w.clock.Advance(time.Minute)
 		step := w.step(row, 0)

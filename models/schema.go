@@ -224,3 +224,11 @@ var lateRetrySchema = []string{
 	`ALTER TABLE sessions ADD COLUMN late_retried_at BIGINT`,
 	`ALTER TABLE sessions ADD COLUMN late_retry_repeats BIGINT`, // later than a minute after that
 }
+
+// attributeSourceSchema lets every attribute of a user remember who set it, and
+// every trusted issuer since when it maps a name. A release that does not know
+// them leaves both as they are.
+var attributeSourceSchema = []string{
+	`ALTER TABLE users ADD COLUMN attribute_sources TEXT NOT NULL DEFAULT '{}'`,
+	`ALTER TABLE trusted_issuers ADD COLUMN mapped_since TEXT`,
+}

@@ -70,7 +70,8 @@ type Session struct {
 	UserAgent  string // of the last activity
 	IP         string // of the last activity
 
-	UserAttributes map[string]any
+	UserAttributes   map[string]any
+	AttributeSources map[string]string // who set each of them
 
 	History *History // nil: not read
 }
@@ -116,7 +117,7 @@ const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at
 	generation, refresh_digest, next_digest, root_version, rotated_at,
 	session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at,
 	factors, acr, session_attributes, scope, audience, status_index, device_name, user_agent, ip,
-	(SELECT attributes FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
+	(SELECT ` + attributesAndSources + ` FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
 
 // scanSession reads a row of sessionColumns, and of further columns into more.
 func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, error) {
@@ -147,10 +148,11 @@ func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, er
 	s.Refresh.RootVersion, s.Refresh.RotatedAt = uint32(root.Int64), rotated.Time
 	s.SessionToken.RootVersion, s.SessionToken.RotatedAt = uint32(handleRoot.Int64), handleRotated.Time
 	s.Scope, s.Audience, s.Status = strings.Fields(scope), strings.Fields(audience), statusEntry(status)
-	return &s, errors.Join(
+	stored, err := parseUserAttributes(user.String)
+	s.UserAttributes, s.AttributeSources = stored.Values, stored.Sources
+	return &s, errors.Join(err,
 		json.Unmarshal([]byte(factors), &s.Factors),
 		unmarshalObject(attributes, &s.Attributes),
-		unmarshalObject(user.String, &s.UserAttributes),
 	)
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ type SpentToken struct {
 
 // NewSession is everything that one exchange writes.
 type NewSession struct {
-	Session                   // UserAttributes are the ones to overlay on the stored user
+	Session
+	Mapped         Mapped     // what the client token says of the user
 	Token          SpentToken // consumed with it
 	CreateUser     bool       // make the user if there is none
 	UserDigest     []byte     // by which a suspension would name that user (SuspensionKey)
@@ -58,7 +60,7 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if err != nil {
 			return err
 		}
-		made, err := s.takeUser(tx, created, stored, n.CreateUser)
+		made, removed, err := s.takeUser(tx, created, stored, n.Mapped, n.CreateUser)
 		if err != nil {
 			return err
 		}
@@ -69,7 +71,7 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if made && n.UserDigest != nil {
 			unless = &statement{suspendedUser, []any{n.TenantID, NounUser, n.UserDigest}}
 		}
-		if err := s.insertSession(tx, created, n.OnStatusList, n.RecordCreation, unless); err != nil {
+		if err := s.insertSession(tx, created, n.OnStatusList, withRemoved(n.RecordCreation, removed), unless); err != nil {
 			return err
 		}
 		return sign(created)
@@ -98,12 +100,12 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	var spent, permitted int
 	var attributes sql.NullString // NULL: there is no such user
 	var disabled, suspended sql.NullBool
-	err = tx.Raw(with+`SELECT spent.n, u.attributes, u.disabled, u.suspended, (SELECT count(*) FROM tenants t
+	err = tx.Raw(with+`SELECT spent.n, u.stored, u.disabled, u.suspended, (SELECT count(*) FROM tenants t
 			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled AND c.suspended_at IS NULL
 			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled AND i.suspended_at IS NULL
 			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL)
 		FROM (SELECT count(*) AS n FROM changed) spent
-			LEFT JOIN (SELECT attributes, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
+			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
 		append(args, about.ClientID, about.IssuerID, about.TenantID, about.TenantID, about.Subject)...,
 	).Row().Scan(&spent, &attributes, &disabled, &suspended, &permitted)
 	switch {
@@ -127,28 +129,46 @@ func (s *Store) NoteReplay(ctx context.Context, t SpentToken, e Event) error {
 		At(e.At), e.TenantID, t.Issuer, t.Digest)
 }
 
-// takeUser overlays what the client token says of the user, who is made if
-// there is none. Its row stays locked.
-func (s *Store) takeUser(tx *gorm.DB, about *Session, stored *User, create bool) (made bool, err error) {
+// takeUser takes over what the client token says of the user, who is made if
+// there is none. Its row stays locked. It names the attributes that go.
+func (s *Store) takeUser(tx *gorm.DB, about *Session, stored *User, m Mapped, create bool) (made bool, removed []string, err error) {
 	if stored == nil {
 		if !create {
-			return false, ErrUserUnknown
+			return false, nil, ErrUserUnknown
 		}
-		stored, made, err = s.makeUser(tx, User{TenantID: about.TenantID, Sub: about.Subject, Attributes: about.UserAttributes, At: about.CreatedAt})
-		if err != nil || made {
-			return made, err
+		first, _ := stored.After(m)
+		fresh := User{TenantID: about.TenantID, Sub: about.Subject, Attributes: first.Values, Sources: first.Sources, At: about.CreatedAt}
+		if stored, made, err = s.makeUser(tx, fresh); err != nil {
+			return made, nil, err
 		}
 	}
 	if stored.Disabled || stored.Suspended {
-		return false, ErrUserDisabled
+		return false, nil, ErrUserDisabled
 	}
-	about.UserAttributes = Overlay(stored.Attributes, about.UserAttributes)
-	after, err := marshalAttributes(about.UserAttributes)
-	if err != nil || after == stored.text {
-		return false, err
+	after, removed := stored.After(m)
+	about.UserAttributes, about.AttributeSources = after.Values, after.Sources
+	if made {
+		return true, nil, nil
 	}
-	stored.Attributes, stored.At = about.UserAttributes, about.CreatedAt
-	return false, updateUser(tx, stored)
+	values, sources, err := after.text()
+	if err != nil || values+sources == stored.text {
+		return false, nil, err
+	}
+	stored.Attributes, stored.Sources, stored.At = after.Values, after.Sources, about.CreatedAt
+	return false, removed, updateUser(tx, stored)
+}
+
+// withRemoved adds to an event's details which attributes went.
+func withRemoved(details map[string]any, removed []string) map[string]any {
+	if len(removed) == 0 {
+		return details
+	}
+	details = maps.Clone(details)
+	if details == nil {
+		details = map[string]any{}
+	}
+	details["attributes_removed"] = removed
+	return details
 }
 
 // keepCap makes room for one more session of the user at the client, or

@@ -18,7 +18,7 @@ func TestASessionReadsBackAsItWasWritten(t *testing.T) {
 		n := w.alice(func(n *models.NewSession) {
 			n.SessionToken = models.Chain{Digest: digest(7), Next: digest(8), RootVersion: 1<<32 - 1}
 			n.Attributes = map[string]any{"device": "laptop", "id": int64(1<<53 + 1)}
-			n.UserAttributes = map[string]any{"email": "alice@example.com"}
+			n.Mapped = mapped(map[string]any{"email": "alice@example.com"})
 			n.Factors = append(n.Factors, session.Factor{AMR: "otp", Entry: w.issuer, AuthTime: w.Now(), MaxACR: "phr", ACR: "phr"})
 			n.Scope, n.Audience = []string{"profile", "orders:read"}, []string{"web", "https://api.example.com/"}
 			n.DeviceName = "Älice's 📱"
@@ -106,14 +106,14 @@ func TestARefusedExchangeLeavesNothing(t *testing.T) {
 		sign    func(*models.Session) error
 		want    error
 	}{
-		"a signature that fails": {nil, func(n *models.NewSession) { n.UserAttributes = map[string]any{"a": 1} },
+		"a signature that fails": {nil, func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a": 1}) },
 			func(*models.Session) error { return noSigner }, noSigner},
 		"a user who is unknown":   {nil, func(n *models.NewSession) { n.CreateUser = false }, signs, models.ErrUserUnknown},
 		"a client of no tenant":   {nil, func(n *models.NewSession) { n.ClientID = "nobody" }, signs, models.ErrNotPermitted},
 		"an issuer of no tenant":  {nil, func(n *models.NewSession) { n.IssuerID = "nobody" }, signs, models.ErrNotPermitted},
 		"a tenant that is pruned": {func(w *world) { w.exec("UPDATE tenants SET pruned_at = 1") }, nil, signs, models.ErrNotPermitted},
 		"a full cap":              {func(w *world) { w.create(w.alice()) }, full, signs, models.ErrSessionLimit},
-		"a user attribute that is too large": {nil, func(n *models.NewSession) { n.UserAttributes = map[string]any{"a": strings.Repeat("a", 4095)} },
+		"a user attribute that is too large": {nil, func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a": strings.Repeat("a", 4095)}) },
 			signs, models.ErrTooLarge},
 		"a session attribute that is too large": {nil, func(n *models.NewSession) { n.Attributes = map[string]any{"a": strings.Repeat("a", 4095)} },
 			signs, models.ErrTooLarge},
@@ -137,13 +137,13 @@ func TestARefusedExchangeLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAttributesOfTheTokenLieOverTheStoredOnes(t *testing.T) {
+func TestAttributesOfTheTokenLieBesideWhatAnOperatorSet(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "pro", "id": 1<<53 + 1, "kept": true}}}})
 		created := w.create(w.alice(func(n *models.NewSession) {
-			n.UserAttributes = map[string]any{"plan": "free", "next": int64(1<<63 - 1), "full": strings.Repeat("a", 4094)}
+			n.Mapped = mapped(map[string]any{"plan": "free", "next": int64(1<<63 - 1), "full": strings.Repeat("a", 4094)})
 		}))
-		want := map[string]any{"plan": "free", "id": int64(1<<53 + 1), "kept": true, "next": int64(1<<63 - 1), "full": strings.Repeat("a", 4094)}
+		want := map[string]any{"plan": "pro", "id": int64(1<<53 + 1), "kept": true, "next": int64(1<<63 - 1), "full": strings.Repeat("a", 4094)}
 		alice, err := w.User(t.Context(), acme, "alice")
 		must(t, err)
 		for where, got := range map[string]map[string]any{
@@ -153,7 +153,7 @@ func TestAttributesOfTheTokenLieOverTheStoredOnes(t *testing.T) {
 				t.Errorf("%s %v, want %v", where, got, want)
 			}
 		}
-		w.create(w.alice()) // a token that says nothing of the user takes nothing
+		w.create(w.alice()) // a token of an entry that maps nothing takes nothing
 		if alice, err = w.User(t.Context(), acme, "alice"); err != nil || !reflect.DeepEqual(alice.Attributes, want) {
 			t.Errorf("then the user has %v, %v", alice, err)
 		}
@@ -170,8 +170,8 @@ func TestWhatIsStoredCanBeReadBack(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
 				before := w.rows()
 				n := w.alice(func(n *models.NewSession) {
-					n.UserAttributes = map[string]any{"a": value}
-					n.Attributes = n.UserAttributes
+					n.Mapped = mapped(map[string]any{"a": value})
+					n.Attributes = n.Mapped.Values
 				})
 				if _, err := w.CreateSession(t.Context(), n, signs); err != nil {
 					w.wantRows(before)
@@ -187,7 +187,7 @@ func TestWhatIsStoredCanBeReadBack(t *testing.T) {
 // PostgreSQL holds no NUL in a text. In JSON it is written without one.
 func TestNULIsStoredInAttributesOnly(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		created := w.create(w.alice(func(n *models.NewSession) { n.UserAttributes = map[string]any{"a\x00": "b\x00"} }))
+		created := w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a\x00": "b\x00"}) }))
 		if got := w.read(created.ID).UserAttributes["a\x00"]; got != "b\x00" {
 			t.Errorf("an attribute is %q", got)
 		}

@@ -13,8 +13,8 @@ type Raise struct {
 	Tenant, Client string
 	ID             SessionID
 	Subject        string
-	IssuerID       string // entry of the client token
-	UserAttributes map[string]any
+	IssuerID       string     // entry of the client token
+	Mapped         Mapped     // what it says of the user
 	Token          SpentToken // consumed with it
 	At             time.Time
 }
@@ -29,12 +29,13 @@ type Raise struct {
 func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session) (details map[string]any, err error), sign func(*Session) error) (*Session, error) {
 	var raised *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
-		about := &Session{TenantID: r.Tenant, ClientID: r.Client, IssuerID: r.IssuerID, Subject: r.Subject, CreatedAt: r.At, UserAttributes: r.UserAttributes}
+		about := &Session{TenantID: r.Tenant, ClientID: r.Client, IssuerID: r.IssuerID, Subject: r.Subject, CreatedAt: r.At}
 		stored, err := s.spend(tx, about, r.Token)
 		if err != nil {
 			return err
 		}
-		if _, err := s.takeUser(tx, about, stored, false); err != nil {
+		_, removed, err := s.takeUser(tx, about, stored, r.Mapped, false)
+		if err != nil {
 			return err
 		}
 		row, err := scanHistory(tx.Raw("SELECT "+sessionColumns+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
@@ -46,7 +47,7 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 		if err != nil {
 			return err
 		}
-		if err := s.updateRaised(tx, row, row.Event(r.At, EventSessionRaised, details)); err != nil {
+		if err := s.updateRaised(tx, row, row.Event(r.At, EventSessionRaised, withRemoved(details, removed))); err != nil {
 			return err
 		}
 		raised = row

@@ -14,16 +14,32 @@ type User struct {
 	TenantID   string
 	Sub        string
 	Attributes map[string]any
+	Sources    map[string]string // who set each attribute
 	Disabled   bool
 	Suspended  bool
 	At         time.Time // of the change that writes it
 
-	text string // of the attributes, as it was read
+	text string // of attributes and sources, as it was read
 }
 
 func newUser(tenant, sub, attributes string, disabled, suspended bool) (*User, error) {
-	u := &User{TenantID: tenant, Sub: sub, Disabled: disabled, Suspended: suspended, text: attributes}
-	return u, unmarshalObject(attributes, &u.Attributes)
+	parsed, err := parseUserAttributes(attributes)
+	return &User{
+		TenantID: tenant, Sub: sub, Attributes: parsed.Values, Sources: parsed.Sources,
+		Disabled: disabled, Suspended: suspended, text: attributes,
+	}, err
+}
+
+// attributes are the user's attributes with who set them.
+func (u *User) attributes() UserAttributes { return UserAttributes{u.Attributes, u.Sources} }
+
+// After is what a sign-in makes of a user's attributes; u may be nil: there is
+// no such user yet.
+func (u *User) After(m Mapped) (after UserAttributes, removed []string) {
+	if u == nil {
+		return UserAttributes{}.After(m)
+	}
+	return u.attributes().After(m)
 }
 
 // User reads a user.
@@ -44,7 +60,7 @@ func (s *Store) lockUser(tx *gorm.DB, tenant, sub string) (*User, error) {
 func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
 	var attributes string
 	var disabled, suspended bool
-	err := db.Raw("SELECT attributes, disabled, suspended_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &disabled, &suspended)
+	err := db.Raw("SELECT "+attributesAndSources+", disabled, suspended_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &disabled, &suspended)
 	if err != nil {
 		return nil, translate(err)
 	}
@@ -54,12 +70,12 @@ func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
 // makeUser makes a user, whose row is then locked. Of two who do so at once the
 // second gets what the first has made.
 func (s *Store) makeUser(tx *gorm.DB, u User) (stored *User, made bool, err error) {
-	attributes, err := marshalAttributes(u.Attributes)
+	attributes, sources, err := u.attributes().text()
 	if err != nil {
 		return nil, false, err
 	}
-	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, u.Disabled, At(u.At), At(u.At))
+	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, attribute_sources, disabled, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At), At(u.At))
 	if done.Error != nil || done.RowsAffected == 1 {
 		return &u, done.Error == nil, done.Error
 	}
@@ -78,16 +94,15 @@ func asStored(attributes map[string]any) (stored map[string]any, err error) {
 }
 
 func updateUser(db *gorm.DB, u *User) error {
-	attributes, err := marshalAttributes(u.Attributes)
+	attributes, sources, err := u.attributes().text()
 	if err != nil {
 		return err
 	}
-	return db.Exec("UPDATE users SET attributes = ?, disabled = ?, updated_at = ? WHERE tenant_id = ? AND sub = ?",
-		attributes, u.Disabled, At(u.At), u.TenantID, u.Sub).Error
+	return db.Exec("UPDATE users SET attributes = ?, attribute_sources = ?, disabled = ?, updated_at = ? WHERE tenant_id = ? AND sub = ?",
+		attributes, sources, u.Disabled, At(u.At), u.TenantID, u.Sub).Error
 }
 
-// Overlay puts mapped attributes over the stored ones: what the token lacks
-// stays.
+// Overlay puts attributes over the stored ones: what is not named stays.
 func Overlay(stored, mapped map[string]any) map[string]any {
 	if len(mapped) == 0 {
 		return stored

@@ -53,7 +53,7 @@ func addCustomClaims(b *budget, c *Client, s *models.Session, ours map[string]an
 	}
 	leftOut = map[string]string{}
 	claims := c.claims.evaluate(b, map[string]any{
-		"user":    userVariable(s.Subject, s.UserAttributes),
+		"user":    userVariable(s.Subject, c.tenant.counting(s.UserAttributes, s.AttributeSources)),
 		"session": sessionVariable(c.tenant, s),
 	}, func(name string, err error) { leftOut[name] = err.Error() })
 	room := maxClaims

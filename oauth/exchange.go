@@ -123,14 +123,11 @@ func (t *tokenExchange) askPolicy(ctx context.Context, c *Client, s *Subject) er
 	if err != nil && !errors.Is(err, models.ErrNotFound) {
 		return err
 	}
-	var stored map[string]any
-	if user != nil {
-		stored = user.Attributes
-	}
+	after, _ := user.After(s.mapped())
 	verdict, err := c.allow.evaluate(map[string]any{
 		"token":  s.claims,
 		"client": map[string]any{"id": c.ID, "name": c.Settings.Name, "public": c.IsPublic()},
-		"user":   userVariable(s.sub, models.Overlay(stored, s.userAttributes)),
+		"user":   userVariable(s.sub, c.tenant.counting(after.Values, after.Sources)),
 	})
 	if verdict != true {
 		return badSubject(ReasonPolicyDenied, "the allow rule of the client does not allow it").because(err)
@@ -177,6 +174,7 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	}
 	state.call.SessionID = n.ID.String()
 	t.reportClaims(ctx, &n.Session, now, access.leftOut)
+	t.reportAttributes(ctx, &n.Session, now, x.subject.tooLong)
 	t.reportRules(ctx, &n.Session, now, x.failed)
 	state.answer = access.response(x.scope)
 	state.answer.IssuedTokenType = x.issuedType
@@ -208,8 +206,8 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 			AbsoluteExpiry: absolute, IdleExpiry: idle,
 			Factors: x.subject.factors, KeptACR: c.tenant.keptACR(x.acr), Attributes: x.subject.sessionAttributes,
 			Scope: x.scope, Audience: x.targets,
-			UserAttributes: x.subject.userAttributes,
 		},
+		Mapped:     x.subject.mapped(),
 		Token:      x.subject.spent,
 		CreateUser: x.subject.entry.Settings.CreateUsers == nil || *x.subject.entry.Settings.CreateUsers,
 		Cap:        c.Settings.MaxSessionsPerUser, OnStatusList: c.Settings.StatusList,

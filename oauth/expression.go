@@ -71,6 +71,9 @@ type expression struct{ program cel.Program }
 // was to fill is left out.
 var errMissing = errors.New("yields nothing")
 
+// errTooMuch is an expression that yields more than maxResult.
+var errTooMuch = errors.New("yields too much")
+
 // compile checks an expression against its environment. `want`, if given, is
 // the only type of result that can work.
 func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
@@ -208,7 +211,7 @@ func withoutValues(err error) error {
 // doubled thirty times, it would fill the memory.
 func plain(v ref.Val, room *int) (any, error) {
 	if *room--; *room < 0 {
-		return nil, errors.New("yields too much")
+		return nil, errTooMuch
 	}
 	switch v := v.(type) {
 	case types.Null:

@@ -192,13 +192,18 @@ func (r *registry) play(n *round) {
 // build compiles what the rows say. They were checked when they were written;
 // one that does not compile now is logged and serves nobody.
 func (r *registry) build(c *models.TenantConfig) *Tenant {
-	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), ownOrigin: originOf(r.base), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}}
+	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), ownOrigin: originOf(r.base), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}, attributeSources: map[string][]string{}}
 	t.metadata = sync.OnceValues(t.describe)
 	for _, row := range c.Clients {
 		t.clientIDs[row.ID] = true
 	}
 	for _, row := range c.Issuers {
 		t.namespaces = append(t.namespaces, row.Settings)
+		if row.Enabled() {
+			for name := range row.Settings.UserAttributes {
+				t.attributeSources[name] = append(t.attributeSources[name], row.AttributeSource(name))
+			}
+		}
 	}
 	log := r.log.With("tenant", c.ID)
 	var err error

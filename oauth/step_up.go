@@ -122,7 +122,7 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 	var successor handle
 	row, err := t.store.RaiseSession(ctx, models.Raise{
 		Tenant: c.TenantID, Client: c.ID, ID: x.raise.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
-		UserAttributes: x.subject.userAttributes, Token: x.subject.spent, At: now,
+		Mapped: x.subject.mapped(), Token: x.subject.spent, At: now,
 	}, func(row *models.Session) (details map[string]any, err error) {
 		successor, err = t.raise(row, c, x, state.call, now)
 		return x.raisedDetails(row, state.call), err
@@ -135,6 +135,7 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 	}
 	state.call.SessionID = row.ID.String()
 	t.reportClaims(ctx, row, now, access.leftOut)
+	t.reportAttributes(ctx, row, now, x.subject.tooLong)
 	t.reportRules(ctx, row, now, x.failed)
 	state.answer = access.response(x.raise.scope)
 	state.answer.IssuedTokenType = x.issuedType

@@ -34,6 +34,7 @@ type Subject struct {
 	sub               string
 	userAttributes    map[string]any
 	sessionAttributes map[string]any
+	tooLong           []string // names of attributes that were left out
 	factors           []session.Factor
 	authTime          time.Time
 	spent             models.SpentToken
@@ -177,8 +178,8 @@ func (s *Subject) mapUser(c *Client) error {
 	fail := func(name string, err error) {
 		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").because(err)
 	}
-	s.userAttributes = e.userAttributes.evaluate(newBudget(), variables, fail)
-	s.sessionAttributes = e.sessionAttributes.evaluate(newBudget(), variables, fail)
+	s.userAttributes = s.fitting(e.userAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))
+	s.sessionAttributes = s.fitting(e.sessionAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))
 	if failure == nil && containsNUL(s.userAttributes, s.sessionAttributes) {
 		failure = badSubject(ReasonSubjectTokenMapping, "its claims contain NUL")
 	}

@@ -23,6 +23,8 @@ type Tenant struct {
 
 	ownClasses session.Classes // none: the default ones
 
+	attributeSources map[string][]string // of every attribute, what an enabled entry that maps it sets
+
 	metadata func() (*Document, error) // describe, made once
 
 	// What no subject may pass for: also of those clients and issuers that do

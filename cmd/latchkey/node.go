@@ -75,7 +75,7 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 			tenants = []models.TenantSpec{{ID: models.DefaultTenant}}
 		}
 	}
-	changes, err := n.store.Apply(ctx, tenants, keys, models.ApplyOptions{})
+	changes, err := n.store.Apply(ctx, tenants, keys, models.ApplyOptions{ServeFile: true})
 	if err != nil {
 		return fmt.Errorf("apply the configuration: %w", err)
 	}
