@@ -47,6 +47,19 @@ func (t *Tail) Revoked(tenant string, since Position) (*Snapshot, error) {
 	return t.snapshot(tenant, since)
 }
 
+// Position is how far the tail has come, and whether a reader with a position of
+// its own needs everything that still matters. ErrUnavailable: the tail is not fresh.
+func (t *Tail) Position(since Position) (at Position, everything bool, err error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return Position{t.epoch, t.begun}, t.foreign(since), t.stale()
+}
+
+// foreign reports whether a position is none of this database's.
+func (t *Tail) foreign(since Position) bool {
+	return since.Epoch != t.epoch || since.At.After(t.begun.Add(tailSkew))
+}
+
 // Subscribe is Revoked together with everything from then on. The subscription
 // must be closed.
 func (t *Tail) Subscribe(tenant string, since Position) (*Snapshot, *Subscription, error) {
@@ -70,7 +83,7 @@ func (t *Tail) snapshot(tenant string, since Position) (*Snapshot, error) {
 		return nil, err
 	}
 	now, from := t.store.Now(), since.At.Add(-tailOverlap)
-	if since.Epoch != t.epoch || since.At.After(t.begun.Add(tailSkew)) {
+	if t.foreign(since) {
 		from = time.Time{}
 	}
 	s := &Snapshot{Position: Position{t.epoch, t.begun}, AsOf: t.begun}

@@ -92,7 +92,7 @@ func invalidClient(cause error) *Error {
 func unavailable(cause error) *Error {
 	reason := ReasonUnavailable
 	switch {
-	case errors.Is(cause, errBusy), errors.Is(cause, errStreams):
+	case errors.Is(cause, errBusy):
 		reason = ReasonServerBusy
 	case errors.Is(cause, ErrIssuerUnavailable):
 		reason = ReasonIssuerUnavailable

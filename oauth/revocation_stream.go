@@ -1,11 +1,13 @@
 package oauth
 
 import (
-	"bufio"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -14,29 +16,100 @@ import (
 const (
 	// maxStreams bounds the streams of a node.
 	maxStreams = 1000
-	// streamTick is how often a stream looks at itself.
-	streamTick = time.Second
-	// streamBeat is how often a stream says that it is alive.
-	streamBeat = 10 * time.Second
-	// streamCheck is how often the client of a stream is authenticated again. The
-	// node's view of it may be as old as registryBound, so that both make 10 s.
-	streamCheck = 5 * time.Second
+	// streamBuffer is how many messages a reader may lag behind before its stream
+	// is ended.
+	streamBuffer = 64
 	// streamPatience is how long a reader may keep one write waiting.
 	streamPatience = 10 * time.Second
 )
 
-// errStreams refuses a stream beyond the bound.
-var errStreams = errors.New("too many streams are open on this node")
+// errShare ends the oldest stream of the client that has the most, when the node
+// has as many as it can.
+var errShare = errors.New("the client has more streams open on this node than any other, and there is room for no more")
 
 // stream is an open stream of revocations (WHATWG HTML, server-sent events).
 type stream struct {
-	*Server
-	http    *http.ResponseController
-	w       *bufio.Writer
-	call    *Call
-	view    string
-	beat    time.Time // when it last showed that it is alive
-	checked time.Time // when its client was last authenticated
+	of       streamOwner
+	messages chan message
+	over     chan struct{}
+	once     sync.Once
+	why      error // it is over
+}
+
+// message is what a feed hands to its streams.
+type message struct {
+	text  []byte // shared by all of them
+	prove bool   // authenticate again
+}
+
+// streamOwner is the client that streams are counted for.
+type streamOwner struct{ tenant, client string }
+
+// end ends the stream; only the first reason counts.
+func (s *stream) end(why error) {
+	s.once.Do(func() {
+		s.why = why
+		close(s.over)
+	})
+}
+
+// streamTable has the open streams of a node, those of each client by age.
+type streamTable struct {
+	mu    sync.Mutex
+	total int
+	by    map[streamOwner][]*stream
+}
+
+// add makes room if there is none: the client with the most streams loses its
+// oldest one. So a single client may have all of them while nobody else wants
+// any, and keeps nobody out.
+func (t *streamTable) add(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.by == nil {
+		t.by = map[streamOwner][]*stream{}
+	}
+	t.by[s.of] = append(t.by[s.of], s)
+	if t.total++; t.total <= maxStreams {
+		return
+	}
+	most := s.of
+	for of, list := range t.by {
+		if len(list) > len(t.by[most]) {
+			most = of
+		}
+	}
+	oldest := t.by[most][0]
+	t.drop(oldest)
+	oldest.end(errShare)
+}
+
+func (t *streamTable) remove(s *stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drop(s)
+}
+
+// drop forgets a stream, unless it was forgotten before. t.mu is held.
+func (t *streamTable) drop(s *stream) {
+	list := t.by[s.of]
+	for i, other := range list {
+		if other == s {
+			t.total--
+			if list = append(list[:i:i], list[i+1:]...); len(list) == 0 {
+				delete(t.by, s.of)
+			} else {
+				t.by[s.of] = list
+			}
+			return
+		}
+	}
+}
+
+func (t *streamTable) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.total
 }
 
 // streamRevocations sends what is known, and then every revocation as it
@@ -52,91 +125,113 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 			since = models.Position{} // a reader that reconnects by itself could not mend it
 		}
 	}
-	if s.streams.Add(1) > maxStreams {
-		s.streams.Add(-1)
-		return unavailable(errStreams)
-	}
-	defer s.streams.Add(-1)
-	known, following, err := s.tail.Subscribe(call.Tenant.ID, since)
+	out := &stream{of: streamOwner{call.Tenant.ID, call.Client.ID}, messages: make(chan message, streamBuffer), over: make(chan struct{})}
+	s.streams.add(out)
+	defer s.streams.remove(out)
+	zipped := quality(r.Header.Values("Accept-Encoding"), "gzip", "*") > 0
+	f, begin, err := s.beginStream(call, since, out, zipped)
 	if err != nil {
 		return err
 	}
-	defer following.Close()
+	defer f.leave(out)
 
-	now := s.now()
-	out := &stream{Server: s, http: http.NewResponseController(w), call: call, view: call.Client.view(), beat: now, checked: now}
-	out.w = bufio.NewWriterSize(patientWriter{w, out.http}, 32<<10)
-	defer hurry(out.http) // net/http has something to write yet
 	h := w.Header()
 	h.Set("Content-Type", eventStream)
 	h.Set("Cache-Control", "no-store")
 	h.Set("Pragma", "no-cache")
 	h.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
-	if err := out.snapshot(known); err != nil {
-		call.Cause = err
-		return nil
+	h.Add("Vary", "Accept-Encoding")
+	if zipped {
+		h.Set("Content-Encoding", "gzip")
 	}
-	call.Cause = out.follow(r, following)
+	w.WriteHeader(http.StatusOK)
+	to := newStreamWriter(w, zipped)
+	defer hurry(to.http) // net/http has something to write yet
+	if call.Cause = to.snapshot(begin); call.Cause == nil {
+		call.Cause = s.follow(r, call, out, to)
+		to.finish()
+	}
 	return nil
 }
 
-// follow sends batches until something ends the stream, and says what.
-func (s *stream) follow(r *http.Request, following *models.Subscription) error {
-	tick := time.NewTicker(streamTick)
-	defer tick.Stop()
+// beginStream joins the feed of the caller's view. A feed that ends in the same
+// moment is followed by another one.
+func (s *Server) beginStream(call *Call, since models.Position, out *stream, zipped bool) (*feed, *snapshot, error) {
 	for {
-		var err error
+		f, err := s.feedOf(call.Tenant, call.Client)
+		if err != nil {
+			return nil, nil, err
+		}
+		begin, err := f.join(call.Client, since, out, zipped)
+		if !errors.Is(err, errBehind) {
+			return f, begin, err
+		}
+		if _, err := s.tail.Fresh(); err != nil {
+			return nil, nil, err
+		}
+	}
+}
+
+// follow writes messages until something ends the stream, and says what.
+func (s *Server) follow(r *http.Request, call *Call, out *stream, to *streamWriter) error {
+	for {
 		select {
-		case batch, open := <-following.C:
-			if !open {
-				return errors.New("the reader was too slow, or the node follows the log no more")
+		case m := <-out.messages:
+			if m.prove {
+				if err := s.prove(r, call, call.Client.view()); err != nil {
+					return err
+				}
+				continue
 			}
-			err = s.batch(batch)
-		case <-tick.C:
-			err = s.live(r)
+			if err := to.write(m.text); err != nil {
+				return err
+			}
+			if err := to.flush(); err != nil {
+				return err
+			}
+		case <-out.over:
+			return out.why
 		case <-r.Context().Done():
 			return r.Context().Err()
 		}
-		if err != nil {
-			return err
-		}
 	}
 }
 
-// live ends a stream that must not go on, and shows that the others do.
-func (s *stream) live(r *http.Request) error {
-	asOf, err := s.tail.Fresh()
+// prove authenticates the client of a stream again, with what it brought at first.
+func (s *Server) prove(r *http.Request, call *Call, view string) error {
+	ctx, cancel := context.WithTimeout(r.Context(), feedCheck)
+	defer cancel()
+	t, err := s.Tenant(ctx, call.Tenant.ID)
 	if err != nil {
 		return err
 	}
-	now := s.now()
-	if now.Sub(s.checked) >= streamCheck {
-		if err := s.check(r); err != nil {
-			return err
-		}
-		s.checked = now
-	}
-	if now.Sub(s.beat) < streamBeat {
-		return nil
-	}
-	s.beat = now
-	fmt.Fprintf(s.w, ": as_of %d\n\n", asOf.Unix())
-	return s.flush()
-}
-
-// check authenticates the client once more, with what it brought at first.
-func (s *stream) check(r *http.Request) error {
-	t, err := s.Tenant(r.Context(), s.call.Tenant.ID)
-	if err != nil {
+	call.Tenant = t
+	if err := s.authenticateCaller(ctx, r, false); err != nil {
 		return err
 	}
-	s.call.Tenant = t
-	if err := s.authenticateCaller(r.Context(), r, false); err != nil {
-		return err
-	}
-	if s.call.Client.view() != s.view {
-		return errors.New("what the client may see has changed")
+	if call.Client.view() != view {
+		return errView
 	}
 	return nil
+}
+
+// snapshot writes a document whose lines are short however long it is.
+func (w *streamWriter) snapshot(s *snapshot) error {
+	head, err := json.Marshal(s.head)
+	if err != nil {
+		return err
+	}
+	if err := w.write(fmt.Appendf(nil, "event: snapshot\nid: %s\ndata: %s,\"revoked\":[\n", s.head.Cursor, head[:len(head)-1])); err != nil {
+		return err
+	}
+	if err := w.writePacked(s.packed, s.lines[:s.of]); err != nil {
+		return err
+	}
+	if err := w.write(s.lines[s.of:]); err != nil {
+		return err
+	}
+	if err := w.write([]byte("data: ]}\n\n")); err != nil {
+		return err
+	}
+	return w.flush()
 }

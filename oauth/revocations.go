@@ -1,7 +1,9 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"maps"
 	"net/http"
 	"net/url"
@@ -41,15 +43,30 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	if err != nil {
 		return err
 	}
-	known, err := s.tail.Revoked(call.Tenant.ID, since)
+	_, known, err := s.beginStream(call, since, nil, false)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, struct {
-		snapshotHead
-		Revoked []revokedEntry `json:"revoked"`
-	}{headOf(call.Client, known), entries(call.Client, known.Revocations)})
-	return nil
+	return writeRevocations(w, known)
+}
+
+// writeRevocations writes a snapshot as a document, which nobody may keep.
+func writeRevocations(w http.ResponseWriter, s *snapshot) error {
+	head, err := json.Marshal(s.head)
+	if err != nil {
+		return err
+	}
+	text := append(head[:len(head)-1:len(head)-1], `,"revoked":[`...)
+	for line := range bytes.Lines(s.lines) {
+		text = append(text, bytes.TrimSuffix(line[len(linePrefix):], []byte("\n"))...)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	w.WriteHeader(http.StatusOK)
+	_, err = w.Write(append(text, "]}"...))
+	return err
 }
 
 // hearsOf refuses a reader who names the audience that it verifies tokens for, if
@@ -81,10 +98,6 @@ func askedPosition(c *Client, query url.Values) (models.Position, error) {
 type snapshotHead struct {
 	Cursor string `json:"cursor"`
 	AsOf   int64  `json:"as_of"`
-}
-
-func headOf(c *Client, known *models.Snapshot) snapshotHead {
-	return snapshotHead{Cursor: cursor(c, known.Position), AsOf: known.AsOf.Unix()}
 }
 
 // revokedEntry names what is revoked: a session, a token without one, or

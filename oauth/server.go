@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -41,7 +40,9 @@ type Server struct {
 	throttle *throttle
 	tail     *models.Tail
 	memory   time.Duration // IntrospectionMaxAge
-	streams  atomic.Int64  // of revocations, that are open
+	streams  streamTable   // of revocations, that are open
+	feedsMu  sync.Mutex
+	feeds    map[string]*feed // by view
 	lists    statusLists
 }
 
@@ -116,7 +117,7 @@ func (s *Server) LogAge() time.Duration {
 }
 
 // Streams is how many streams of revocations are open.
-func (s *Server) Streams() int64 { return s.streams.Load() }
+func (s *Server) Streams() int64 { return int64(s.streams.len()) }
 
 // Load reports how busy the server is with making tokens.
 type Load struct {

@@ -285,25 +285,33 @@ func (r *idleReader) WriteHeader(status int) {
 	r.answered <- status
 }
 
-func TestStreamsAreBounded(t *testing.T) {
+func TestAClientHasItsShareOfTheStreams(t *testing.T) {
 	d := following(t, testdb.SQLite(t))
 	ctx, leave := context.WithCancel(t.Context())
 	answered := make(chan int)
 	var reading sync.WaitGroup
-	open := func() (status int) {
+	over := make(chan int, 2000)
+	open := func(number int) (status int) {
 		r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/revocations", nil)
 		testserver.AsBackend()(r)
 		r.Header.Set("Accept", "text/event-stream")
-		reading.Go(func() { d.Handler.ServeHTTP(&idleReader{httptest.NewRecorder(), answered}, r) })
+		reading.Go(func() {
+			d.Handler.ServeHTTP(&idleReader{httptest.NewRecorder(), answered}, r)
+			over <- number
+		})
 		return <-answered
 	}
-	for i := range 1000 {
-		if status := open(); status != 200 {
+	for i := range 1003 {
+		if status := open(i); status != 200 {
 			t.Fatalf("stream %d is answered %d", i, status)
 		}
 	}
-	if status := open(); status != 503 {
-		t.Errorf("one more is answered %d", status)
+	ended := map[int]bool{<-over: true, <-over: true, <-over: true}
+	if !ended[0] || !ended[1] || !ended[2] {
+		t.Errorf("the streams %v ended, not the oldest", ended)
+	}
+	if streams := d.OAuth.Streams(); streams != 1000 {
+		t.Errorf("%d streams are open", streams)
 	}
 	revocations(d, "") // a document is no stream
 	leave()

@@ -1,0 +1,384 @@
+package oauth
+
+import (
+	"bytes"
+	"compress/flate"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+const (
+	// feedTick is how often a feed looks at itself and its streams.
+	feedTick = time.Second
+	// feedBeat is how often a stream shows that it is alive.
+	feedBeat = 10 * time.Second
+	// feedCheck is how often a feed looks whether its client has changed. The
+	// node's view of it may be as old as registryBound, so that both make 10 s.
+	feedCheck = 5 * time.Second
+	// feedProve is how often every stream authenticates again although nothing has
+	// changed: a secret may end by time alone.
+	feedProve = 30 * time.Second
+	// feedFresh is how long what does not matter any more may stay in the snapshot
+	// of a stream, whose reader drops it by itself, and feedExact in a document.
+	feedFresh = 15 * time.Second
+	feedExact = time.Second
+	// feedIdle is how long a feed outlives its last reader.
+	feedIdle = time.Minute
+	// manyRevoked is how many revocations a reader is sent one by one before the
+	// snapshot, which is encoded already, costs less.
+	manyRevoked = 500
+)
+
+var (
+	errBehind = errors.New("the reader was too slow, or the node follows the log no more")
+	errView   = errors.New("what the client may see has changed")
+)
+
+// feed is what all readers of one view share: it follows the log once, encodes
+// every revocation once, and has the only ticker.
+type feed struct {
+	server    *Server
+	view      string
+	following *models.Subscription
+	checked   time.Time // when its client was last looked up
+	proved    time.Time // when its streams last authenticated
+
+	mu      sync.Mutex
+	tenant  *Tenant // as the client was last looked up in it; run alone changes it
+	client  *Client
+	streams map[*stream]bool
+	lines   []byte    // entries of a snapshot, a line each; only ever added to
+	built   time.Time // when the first of them were
+	expires time.Time // when one of them ceases to matter
+	packed  []byte    // the first packedOf bytes of lines, as blocks of DEFLATE
+	packOf  int
+	beat    time.Time // when its streams last showed that they are alive
+	used    time.Time // when it last had a reader
+	ended   bool
+}
+
+// feedOf is the feed of the client's view. It begins with its first reader.
+func (s *Server) feedOf(t *Tenant, c *Client) (*feed, error) {
+	view := c.view()
+	s.feedsMu.Lock()
+	defer s.feedsMu.Unlock()
+	if f := s.feeds[view]; f != nil && f.alive() {
+		return f, nil
+	}
+	known, following, err := s.tail.Subscribe(t.ID, models.Position{})
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	f := &feed{server: s, view: view, following: following, tenant: t, client: c, streams: map[*stream]bool{},
+		beat: now, checked: now, proved: now, used: now}
+	f.build(known.Revocations, now)
+	if s.feeds == nil {
+		s.feeds = map[string]*feed{}
+	}
+	s.feeds[view] = f
+	go f.run()
+	return f, nil
+}
+
+func (f *feed) alive() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.ended
+}
+
+// run hands on what becomes known until the feed ends.
+func (f *feed) run() {
+	defer f.following.Close()
+	tick := time.NewTicker(feedTick)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case batch, open := <-f.following.C:
+			if err = errBehind; open {
+				f.mu.Lock()
+				err = f.add(batch)
+				f.mu.Unlock()
+			}
+		case <-tick.C:
+			err = f.look()
+		}
+		if err != nil {
+			f.end(err)
+			return
+		}
+	}
+}
+
+// end ends the feed and all of its streams.
+func (f *feed) end(why error) {
+	f.mu.Lock()
+	f.ended = true
+	for s := range f.streams {
+		s.end(why)
+	}
+	f.mu.Unlock()
+	f.server.feedsMu.Lock()
+	defer f.server.feedsMu.Unlock()
+	if f.server.feeds[f.view] == f {
+		delete(f.server.feeds, f.view)
+	}
+}
+
+// errIdle ends a feed that nobody reads.
+var errIdle = errors.New("nobody reads it")
+
+// look ends a feed that must not go on, and shows that its streams are alive.
+func (f *feed) look() error {
+	asOf, err := f.server.tail.Fresh()
+	if err != nil {
+		return err
+	}
+	now := f.server.now()
+	if err := f.check(now); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.streams) > 0 {
+		f.used = now
+	}
+	if now.Sub(f.used) >= feedIdle {
+		return errIdle
+	}
+	if now.Sub(f.beat) >= feedBeat {
+		f.beat = now
+		f.send(message{text: fmt.Appendf(nil, ": as_of %d\n\n", asOf.Unix())})
+	}
+	return nil
+}
+
+// check looks whether the client is still the same, and has every stream
+// authenticate again if it may not be. Only run calls it.
+func (f *feed) check(now time.Time) error {
+	if now.Sub(f.checked) < feedCheck {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), feedCheck)
+	defer cancel()
+	t, err := f.server.Tenant(ctx, f.tenant.ID)
+	if err != nil {
+		return err
+	}
+	f.checked = now
+	changed := t != f.tenant
+	if !changed && now.Sub(f.proved) < feedProve {
+		return nil
+	}
+	c := t.client(f.client.ID)
+	if c == nil || c.view() != f.view {
+		return errView
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.tenant, f.client, f.proved = t, c, now; changed {
+		f.built = time.Time{} // what a snapshot says may depend on it
+	}
+	f.send(message{prove: true})
+	return nil
+}
+
+// send hands a message to every stream. It waits for none: one that does not
+// keep up is ended, and comes back with its position. f.mu is held.
+func (f *feed) send(m message) {
+	for s := range f.streams {
+		select {
+		case s.messages <- m:
+		default:
+			s.end(errBehind)
+			delete(f.streams, s)
+		}
+	}
+}
+
+// add encodes what one look of the tail found, for the streams and for later
+// snapshots. The id of each event is the position before it: a reader that is
+// cut off in the middle gets the whole again. f.mu is held.
+func (f *feed) add(b models.Batch) error {
+	var text []byte
+	id := cursor(f.client, b.Before)
+	f.note(b.Revocations)
+	for _, e := range entries(f.client, b.Revocations) {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return err
+		}
+		text = fmt.Appendf(text, "event: revoked\nid: %s\ndata: %s\n\n", id, line)
+		f.lines = appendLine(f.lines, line)
+	}
+	if text != nil {
+		f.send(message{text: text})
+	}
+	return nil
+}
+
+// build makes the entries of a snapshot. f.mu is held, or f is new.
+func (f *feed) build(known []*models.Revocation, now time.Time) {
+	f.lines, f.packed, f.packOf, f.built, f.expires = nil, nil, 0, now, time.Time{}
+	f.note(known)
+	for _, e := range entries(f.client, known) {
+		if line, err := json.Marshal(e); err == nil { // strings and integers always encode
+			f.lines = appendLine(f.lines, line)
+		}
+	}
+}
+
+// note notes when one of them ceases to matter.
+func (f *feed) note(known []*models.Revocation) {
+	for _, r := range known {
+		if f.expires.IsZero() || r.Until.Before(f.expires) {
+			f.expires = r.Until
+		}
+	}
+}
+
+const linePrefix = "data: "
+
+// appendLine adds an entry of a snapshot. Lines are short however many there are.
+func appendLine(lines, entry []byte) []byte {
+	first := len(lines) == 0
+	lines = append(lines, linePrefix...)
+	if !first {
+		lines = append(lines, ',')
+	}
+	return append(append(lines, entry...), '\n')
+}
+
+// snapshot is what a reader begins with.
+type snapshot struct {
+	head   snapshotHead
+	lines  []byte // its entries, one each
+	packed []byte // the first of them, packed; nil: none
+	of     int    // how many bytes of lines those are
+}
+
+// join gives a reader what became known since its position, and everything from
+// then on if it is a stream.
+func (f *feed) join(c *Client, since models.Position, s *stream, pack bool) (*snapshot, error) {
+	tail := f.server.tail
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.ended {
+		return nil, errBehind
+	}
+	at, everything, err := tail.Position(since)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.catchUp(); err != nil { // so that the snapshot is as good as its position
+		return nil, err
+	}
+	now := f.server.now()
+	f.used = now
+	head := snapshotHead{Cursor: cursor(c, at), AsOf: at.At.Unix()}
+	if s != nil {
+		f.streams[s] = true
+	}
+	if !everything {
+		known, err := tail.Revoked(f.tenant.ID, since)
+		if err != nil {
+			delete(f.streams, s)
+			return nil, err
+		}
+		if len(known.Revocations) <= manyRevoked {
+			return f.some(c, known.Revocations, head)
+		}
+	}
+	age := feedExact
+	if s != nil {
+		age = feedFresh
+	}
+	if err := f.renew(now, age); err != nil {
+		delete(f.streams, s)
+		return nil, err
+	}
+	whole := &snapshot{head: head, lines: f.lines}
+	if pack && f.pack() == nil {
+		whole.packed, whole.of = f.packed, f.packOf
+	}
+	return whole, nil
+}
+
+// some is a snapshot of a few.
+func (f *feed) some(c *Client, known []*models.Revocation, head snapshotHead) (*snapshot, error) {
+	few := &snapshot{head: head}
+	for _, e := range entries(c, known) {
+		line, err := json.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		few.lines = appendLine(few.lines, line)
+	}
+	return few, nil
+}
+
+// catchUp takes what the tail has handed over. f.mu is held.
+func (f *feed) catchUp() error {
+	for {
+		select {
+		case batch, open := <-f.following.C:
+			if !open {
+				return fmt.Errorf("%w: %w", models.ErrUnavailable, errBehind)
+			}
+			if err := f.add(batch); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
+	}
+}
+
+// renew makes the entries anew if some do not matter any more, but not more often
+// than `every`; and if the client has changed. f.mu is held.
+func (f *feed) renew(now time.Time, every time.Duration) error {
+	over := !f.expires.IsZero() && !now.Before(f.expires)
+	if !f.built.IsZero() && (!over || now.Sub(f.built) < every) {
+		return nil
+	}
+	known, err := f.server.tail.Revoked(f.tenant.ID, models.Position{})
+	if err == nil {
+		f.build(known.Revocations, now)
+	}
+	return err
+}
+
+// pack packs the lines if many were added since the last time. f.mu is held.
+func (f *feed) pack() error {
+	const few = 16 << 10
+	if f.packed != nil && len(f.lines)-f.packOf < few {
+		return nil
+	}
+	var out bytes.Buffer
+	w, err := flate.NewWriter(&out, flate.BestSpeed)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(f.lines); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	f.packed, f.packOf = out.Bytes(), len(f.lines)
+	return nil
+}
+
+// leave takes a stream out of the feed.
+func (f *feed) leave(s *stream) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.streams, s)
+}

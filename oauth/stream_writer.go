@@ -1,0 +1,133 @@
+package oauth
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"net/http"
+	"time"
+)
+
+// streamWriter writes a stream, as gzip (RFC 1952) where that was asked for.
+// What all streams share is packed once, as blocks of DEFLATE that refer to
+// nothing before them; what follows goes into stored blocks (RFC 1951 §3.2.4),
+// which cost no processor time and can be read as soon as they arrive.
+type streamWriter struct {
+	w      http.ResponseWriter
+	http   *http.ResponseController
+	zipped bool
+	begun  bool
+	sum    uint32
+	size   uint32
+}
+
+func newStreamWriter(w http.ResponseWriter, zipped bool) *streamWriter {
+	return &streamWriter{w: w, http: http.NewResponseController(w), zipped: zipped}
+}
+
+const (
+	// maxStored is the longest stored block.
+	maxStored = 1<<16 - 1
+	// writeChunk is how much one write, which has a deadline, may hold.
+	writeChunk = 32 << 10
+)
+
+var (
+	gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
+	syncMarker = []byte{0, 0, 0, 0xff, 0xff} // an empty stored block: readers hand on what they have
+	lastBlock  = []byte{1, 0, 0, 0xff, 0xff}
+)
+
+// write writes text.
+func (w *streamWriter) write(text []byte) error {
+	if !w.zipped {
+		return w.raw(text)
+	}
+	if err := w.note(text); err != nil {
+		return err
+	}
+	for len(text) > 0 {
+		n := min(len(text), maxStored)
+		head := []byte{0, 0, 0, 0, 0}
+		binary.LittleEndian.PutUint16(head[1:], uint16(n))
+		binary.LittleEndian.PutUint16(head[3:], ^uint16(n))
+		if err := w.raw(head); err != nil {
+			return err
+		}
+		if err := w.raw(text[:n]); err != nil {
+			return err
+		}
+		text = text[n:]
+	}
+	return nil
+}
+
+// writePacked writes text that is packed already.
+func (w *streamWriter) writePacked(packed, text []byte) error {
+	if !w.zipped || packed == nil {
+		return w.write(text)
+	}
+	if err := w.note(text); err != nil {
+		return err
+	}
+	return w.raw(packed)
+}
+
+// note begins the stream and adds text to its checksum.
+func (w *streamWriter) note(text []byte) error {
+	w.sum = crc32.Update(w.sum, crc32.IEEETable, text)
+	w.size += uint32(len(text))
+	if w.begun {
+		return nil
+	}
+	w.begun = true
+	return w.raw(gzipHeader)
+}
+
+// raw writes bytes as they are. Each write has a deadline of its own.
+func (w *streamWriter) raw(b []byte) error {
+	for len(b) > 0 {
+		if err := hurry(w.http); err != nil {
+			return err
+		}
+		n := min(len(b), writeChunk)
+		if _, err := w.w.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// flush sends what is written. A stream that waits for news has no deadline.
+func (w *streamWriter) flush() error {
+	if w.zipped {
+		if err := w.raw(syncMarker); err != nil {
+			return err
+		}
+	}
+	if err := w.http.Flush(); err != nil {
+		return err
+	}
+	return deadline(w.http, time.Time{})
+}
+
+// finish ends the text. Its reader may be gone, which is no matter.
+func (w *streamWriter) finish() {
+	if w.zipped {
+		end := binary.LittleEndian.AppendUint32(append([]byte(nil), lastBlock...), w.sum)
+		_ = w.raw(binary.LittleEndian.AppendUint32(end, w.size))
+	}
+}
+
+// hurry bounds what is written next. A deadline is one of the machine's clock,
+// whatever store time is.
+func hurry(c *http.ResponseController) error { return deadline(c, time.Now().Add(streamPatience)) }
+
+// deadline bounds writes, where there is a connection.
+func deadline(c *http.ResponseController, at time.Time) error {
+	if err := c.SetWriteDeadline(at); !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
