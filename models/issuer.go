@@ -25,6 +25,7 @@ type IssuerSettings struct {
 	Subject           string            `json:"subject,omitempty" yaml:"subject"`                       // CEL over token; default token.sub
 	UserAttributes    map[string]string `json:"user_attributes,omitempty" yaml:"user_attributes"`       // CEL over token
 	SessionAttributes map[string]string `json:"session_attributes,omitempty" yaml:"session_attributes"` // CEL over token
+	AMR               string            `json:"amr,omitempty" yaml:"amr"`                               // CEL over token; default its claim amr
 	Asserts           *[]string         `json:"asserts,omitempty" yaml:"asserts"`                       // of amr, auth_time, acr; default [amr, auth_time]
 	MaxACR            string            `json:"max_acr,omitempty" yaml:"max_acr"`
 

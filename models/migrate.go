@@ -27,6 +27,7 @@ var migrations = []struct {
 	{"0006_late_retry", lateRetrySchema},
 	{"0008_suspensions", suspensionSchema},
 	{"0008b_attribute_sources", attributeSourceSchema},
+	{"0010_assurance", proofSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

@@ -232,3 +232,7 @@ var attributeSourceSchema = []string{
 	`ALTER TABLE users ADD COLUMN attribute_sources TEXT NOT NULL DEFAULT '{}'`,
 	`ALTER TABLE trusted_issuers ADD COLUMN mapped_since TEXT`,
 }
+
+// proofSchema keeps when each class of a tenant's own was last proved. A release
+// that does not know it goes on by acr and auth_time.
+var proofSchema = []string{`ALTER TABLE sessions ADD COLUMN acr_times TEXT`}

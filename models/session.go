@@ -59,7 +59,8 @@ type Session struct {
 	SessionToken Chain
 
 	Factors    []session.Factor
-	KeptACR    *string // what they amounted to by the tenant's own rules; nil: the default classes say
+	KeptACR    *string          // what they amounted to by the tenant's own rules; nil: the default classes say
+	Decided    session.Decision // by the tenant's own rules, of which KeptACR is the strongest class; zero: an earlier release decided
 	Attributes map[string]any
 	Scope      []string
 	Audience   []string
@@ -100,15 +101,6 @@ func (s *Session) Lifetime() session.Lifetime {
 	}
 }
 
-// ACR is what the session's factors amounted to when one was last proved. A
-// rule may be about their age, so that it is not asked again.
-func (s *Session) ACR() string {
-	if s.KeptACR != nil {
-		return *s.KeptACR
-	}
-	return session.Assurance(s.Factors)
-}
-
 // Value implements driver.Valuer; GORM would take a bare array for a list.
 func (id SessionID) Value() (driver.Value, error) { return id[:], nil }
 
@@ -116,7 +108,7 @@ const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at
 	absolute_expires_at, idle_expires_at, ended_at, end_reason,
 	generation, refresh_digest, next_digest, root_version, rotated_at,
 	session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at,
-	factors, acr, session_attributes, scope, audience, status_index, device_name, user_agent, ip,
+	factors, acr, acr_times, session_attributes, scope, audience, status_index, device_name, user_agent, ip,
 	(SELECT ` + attributesAndSources + ` FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
 
 // scanSession reads a row of sessionColumns, and of further columns into more.
@@ -126,7 +118,7 @@ func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, er
 		id                                           []byte
 		created, auth, active, absolute, idle, ended Time
 		rotated, handleRotated                       Time
-		reason, user                                 sql.NullString
+		reason, user, decided                        sql.NullString
 		root, handleRoot, status                     sql.NullInt64
 		factors, attributes, scope, audience         string
 	)
@@ -134,7 +126,7 @@ func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, er
 		&absolute, &idle, &ended, &reason,
 		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
 		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
-		&factors, &s.KeptACR, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user}, more...)...)
+		&factors, &s.KeptACR, &decided, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -152,8 +144,33 @@ func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, er
 	s.UserAttributes, s.AttributeSources = stored.Values, stored.Sources
 	return &s, errors.Join(err,
 		json.Unmarshal([]byte(factors), &s.Factors),
+		s.scanDecision(decided.String),
 		unmarshalObject(attributes, &s.Attributes),
 	)
+}
+
+// decision is what the row keeps beside acr, nil if the default classes say it.
+func (s *Session) decision() (any, error) {
+	if s.KeptACR == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(s.Decided)
+	return string(text), err
+}
+
+// scanDecision reads what decision wrote. A release that does not know it may
+// have changed acr since; the one that fits acr no longer is none.
+func (s *Session) scanDecision(text string) error {
+	if text == "" || s.KeptACR == nil {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(text), &s.Decided); err != nil {
+		return err
+	}
+	if s.Decided.Proofs.Best().ACR != *s.KeptACR {
+		s.Decided = session.Decision{}
+	}
+	return nil
 }
 
 // scanSessions reads rows of sessionColumns and closes them.

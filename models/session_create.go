@@ -255,18 +255,22 @@ func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, details map[string]any
 	if err != nil {
 		return false, err
 	}
+	decided, err := n.decision()
+	if err != nil {
+		return false, err
+	}
 	created := n.Event(n.CreatedAt, EventSessionCreated, details)
 	created.unless = unless
 	return s.recordIf(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
 			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
 			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,
-			factors, acr, session_attributes, scope, audience, device_name, user_agent, ip, prune_at, status_index)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			factors, acr, acr_times, session_attributes, scope, audience, device_name, user_agent, ip, prune_at, status_index)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant_id, status_index) WHERE status_index IS NOT NULL DO NOTHING`,
 		n.ID, n.TenantID, n.ClientID, n.IssuerID, n.Subject, At(n.CreatedAt), At(n.AuthTime), At(n.LastActiveAt),
 		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
 		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
-		string(factors), n.KeptACR, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
+		string(factors), n.KeptACR, decided, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
 		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()), n.Status.number())
 }
 

@@ -64,12 +64,16 @@ func (s *Store) updateRaised(tx *gorm.DB, row *Session, e Event) error {
 	if err != nil {
 		return err
 	}
-	return s.record(tx, e, `UPDATE sessions SET factors = ?, acr = ?, auth_time = ?, last_active_at = ?, absolute_expires_at = ?, idle_expires_at = ?,
+	decided, err := row.decision()
+	if err != nil {
+		return err
+	}
+	return s.record(tx, e, `UPDATE sessions SET factors = ?, acr = ?, acr_times = ?, auth_time = ?, last_active_at = ?, absolute_expires_at = ?, idle_expires_at = ?,
 			generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?, rotated_at = ?,
 			session_token_generation = ?, session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?, session_token_rotated_at = ?,
 			user_agent = ?, ip = ?
 		WHERE id = ?`,
-		string(factors), row.KeptACR, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
+		string(factors), row.KeptACR, decided, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
 		row.Refresh.Generation, row.Refresh.Digest, row.Refresh.Next, row.Refresh.RootVersion, At(row.Refresh.RotatedAt),
 		row.SessionToken.Generation, row.SessionToken.Digest, row.SessionToken.Next, row.SessionToken.RootVersion, At(row.SessionToken.RotatedAt),
 		row.UserAgent, row.IP, row.ID)

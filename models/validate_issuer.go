@@ -41,8 +41,11 @@ func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
 	v.span(at+".max_age", e.MaxAge, time.Second, maxTokenAge)
 	v.span(at+".max_token_lifetime", e.MaxTokenLifetime, time.Second, maxTokenLifetime)
 	v.span(at+".leeway", e.Leeway, 0, MaxLeeway)
-	v.expressions(at+".user_attributes", e.UserAttributes, reservedUserAttributes)
-	v.expressions(at+".session_attributes", e.SessionAttributes, reservedSessionAttributes)
+	v.expressions(at+".user_attributes", e.UserAttributes, reservedUserAttribute)
+	v.expressions(at+".session_attributes", e.SessionAttributes, reservedSessionAttribute)
+	if e.AMR != "" && !e.MayAssert("amr") {
+		v.Add(at+".amr", "has no effect: list amr in asserts, or remove it")
+	}
 	if e.Asserts != nil {
 		v.each(at+".asserts", *e.Asserts, oneOf("amr", "auth_time", "acr"))
 	}

@@ -305,8 +305,8 @@ func TestValidateClaims(t *testing.T) {
 			`clients[0].claims["`+long[:64]+`"]: the name is too long`),
 		claims("refuses more than 50", many, "clients[0].claims: must be at most 50"),
 	}
-	for name := range strings.FieldsSeq(`iss sub aud exp nbf iat jti client_id scope sid cnf act may_act auth_time acr amr status
-		active token_type username nonce azp events sub_id token_introspection`) {
+	for name := range strings.FieldsSeq(`iss sub aud exp nbf iat jti client_id scope sid cnf act may_act auth_time acr amr acr_times status session_expiry
+		active token_type username nonce azp events sub_id token_introspection latchkey_ latchkey_generation`) {
 		rows = append(rows, claims("refuses the reserved name "+name, map[string]string{name: "1"}, "clients[0].claims."+name+": is a reserved name"))
 	}
 	check(t, rows)

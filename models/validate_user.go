@@ -14,12 +14,14 @@ import (
 // maxAttribute bounds a stored attribute, as JSON (DESIGN §10).
 const maxAttribute = 4 << 10
 
-// Names under which expressions see what is not an attribute, and must not be
-// made to see one.
-var (
-	reservedUserAttributes    = []string{"sub"}
-	reservedSessionAttributes = []string{"amr", "acr", "auth_time"}
-)
+// reservedUserAttribute reports whether expressions see something else under
+// this name of `user`.
+func reservedUserAttribute(name string) bool { return name == "sub" }
+
+// reservedSessionAttribute reports the same of `session`.
+func reservedSessionAttribute(name string) bool {
+	return slices.Contains([]string{"amr", "acr", "auth_time", "acr_times"}, name)
+}
 
 // users checks every user.
 func (v *tenantValidation) users() {
@@ -34,7 +36,7 @@ func (v *tenantValidation) users() {
 		}
 		for _, name := range slices.Sorted(maps.Keys(u.Attributes)) {
 			path := Member(at+".attributes", name)
-			v.memberName(path, name, reservedUserAttributes)
+			v.memberName(path, name, reservedUserAttribute)
 			switch text, err := json.Marshal(u.Attributes[name]); {
 			case err != nil:
 				v.Add(path, "must be a value that JSON can hold")

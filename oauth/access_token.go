@@ -24,21 +24,19 @@ func (m minted) response(scope []string) tokenResponse {
 	}
 }
 
-// mintSession signs an access token of a session (RFC 9068 §2.2). A signing
-// slot is held.
-func (s *Server) mintSession(c *Client, of *models.Session, audience, scope []string, now time.Time) (minted, error) {
-	claims := map[string]any{"sub": of.Subject, "sid": of.ID.String(), "auth_time": of.AuthTime.Unix()}
-	if amr := session.AMR(of.Factors); len(amr) > 0 {
-		claims["amr"] = amr
-		if acr := of.ACR(); acr != "" {
-			claims["acr"] = acr
-		}
-	}
+// mintSession signs an access token of a session (RFC 9068 §2.2), which states
+// one class that the session reaches. A signing slot is held.
+func (s *Server) mintSession(c *Client, of *models.Session, pair session.Proof, audience, scope []string, now time.Time) (minted, error) {
+	claims := map[string]any{"sub": of.Subject, "sid": of.ID.String()}
+	states := c.tenant.assured(of).state(pair)
+	states.into(claims)
 	if c.Settings.StatusList && of.Status != nil {
 		claims["status"] = c.tenant.statusClaim(*of.Status)
 	}
 	expiry := c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry())
-	return s.mint(c, claims, audience, scope, now, expiry, func(ours map[string]any) map[string]string { return addCustomClaims(newBudget(), c, of, ours) })
+	return s.mint(c, claims, audience, scope, now, expiry, func(ours map[string]any) map[string]string {
+		return addCustomClaims(newBudget(), c, of, states, ours)
+	})
 }
 
 // mint adds what every access token carries, then what the client wants in it,

@@ -31,22 +31,27 @@ func (t *Tenant) classes() session.Classes {
 	return t.ownClasses
 }
 
-// keptACR is what a session's row keeps of acr. The default classes follow from
-// its factors alone, so that a release which knows no other may change those.
-func (t *Tenant) keptACR(acr string) *string {
+// keep writes what the tenant's own rules decided into a session's row. The
+// default classes follow from its factors alone, so that a release which knows
+// no other may change those.
+func (t *Tenant) keep(row *models.Session, now time.Time, proofs session.Proofs) {
 	if len(t.ownClasses) == 0 {
-		return nil
+		row.KeptACR, row.Decided = nil, session.Decision{}
+		return
 	}
-	return &acr
+	acr := proofs.Best().ACR
+	row.KeptACR, row.Decided = &acr, session.Decision{At: now, Proofs: proofs}
 }
 
-// assure decides what the factors are worth, and whether that is what the
-// request demands. It is decided once: a rule may be about their age.
-func (x *exchange) assure(c *Client, factors []session.Factor, authTime, now time.Time) error {
+// assure decides what the factors prove, and which class the access token
+// states, or refuses an unmet demand. It is decided once: a rule may be about
+// the factors' age.
+func (x *exchange) assure(c *Client, factors []session.Factor, now time.Time) error {
 	classes := c.tenant.classes()
-	x.acr, x.failed = classes.Assurance(now, factors)
-	if !x.demand.Met(classes, now, x.acr, authTime) {
-		return unmetDemand().because(failedRules(x.failed))
+	x.proofs, x.failed = classes.Proofs(now, factors)
+	var met bool
+	if x.pair, met = x.demand.Choose(classes, now, x.proofs); !met {
+		return unmetDemand(x.demand, now, x.proofs).because(failedRules(x.failed))
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/session"
 )
 
 // Limits of a token, in bytes (CONFORMANCE R-AT-10). What we say ourselves is
@@ -32,29 +31,29 @@ func userVariable(sub string, attributes map[string]any) map[string]any {
 
 // sessionVariable is `session` as CEL sees it: the attributes it was created
 // with, and what we know of it.
-func sessionVariable(t *Tenant, s *models.Session) map[string]any {
+func sessionVariable(t *Tenant, s *models.Session, states statement) map[string]any {
 	device := t.device(s)
 	v := map[string]any{"device": map[string]any{"name": device.Name, "user_agent": device.UserAgent, "ip": device.IP}}
 	maps.Copy(v, s.Attributes) // a mapped "device" is the one that was asked for
 	amr := []any{}
-	for _, method := range session.AMR(s.Factors) {
+	for _, method := range states.amr {
 		amr = append(amr, method)
 	}
-	v["amr"], v["acr"], v["auth_time"] = amr, s.ACR(), s.AuthTime.Unix()
+	v["amr"], v["acr"], v["auth_time"], v["acr_times"] = amr, states.acr, states.authTime, states.times
 	return v
 }
 
 // addCustomClaims evaluates the client's claims at every mint, so that a changed
 // attribute shows at the next refresh. Nothing refuses here: a claim that
 // fails, or that the limits have no room for, is left out and named.
-func addCustomClaims(b *budget, c *Client, s *models.Session, ours map[string]any) (leftOut map[string]string) {
+func addCustomClaims(b *budget, c *Client, s *models.Session, states statement, ours map[string]any) (leftOut map[string]string) {
 	if len(c.claims) == 0 {
 		return nil
 	}
 	leftOut = map[string]string{}
 	claims := c.claims.evaluate(b, map[string]any{
 		"user":    userVariable(s.Subject, c.tenant.counting(s.UserAttributes, s.AttributeSources)),
-		"session": sessionVariable(c.tenant, s),
+		"session": sessionVariable(c.tenant, s, states),
 	}, func(name string, err error) { leftOut[name] = err.Error() })
 	room := maxClaims
 	if text, err := encodeJSON(ours); err == nil {

@@ -1,19 +1,21 @@
 package oauth
 
 import (
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
 )
 
 // maxACRValues bounds how many classes one request may name.
 const maxACRValues = 20
 
-// readDemand reads `acr_values` and `max_age`, which an exchange may carry as a
-// demand on its result (CONFORMANCE C-10, RFC 9470 §4).
+// readDemand reads `acr_values` and `max_age`, which an exchange or a refresh may
+// carry as a demand on its result (CONFORMANCE C-10, RFC 9470 §4).
 func readDemand(form url.Values) (session.Demand, error) {
 	d := session.Demand{ACR: strings.Fields(form.Get("acr_values"))}
 	if len(d.ACR) > maxACRValues {
@@ -29,9 +31,35 @@ func readDemand(form url.Values) (session.Demand, error) {
 	return d, nil
 }
 
+// meet chooses which class an access token of the session states, or refuses an
+// unmet demand.
+func (s *Server) meet(c *Client, d session.Demand, row *models.Session, now time.Time) (session.Proof, error) {
+	proofs := c.tenant.assured(row).proofs
+	pair, met := d.Choose(c.tenant.classes(), now, proofs)
+	if !met {
+		return pair, unmetDemand(d, now, proofs)
+	}
+	return pair, nil
+}
+
 // unmetDemand refuses a result that would be weaker than what was demanded
 // (RFC 9470 §5). Nothing has been spent by then.
-func unmetDemand() *Error {
+func unmetDemand(d session.Demand, now time.Time, proofs session.Proofs) *Error {
 	return refuse("unmet_authentication_requirements", ReasonAuthenticationNotEnough,
-		"The authentication does not satisfy acr_values or max_age; re-authenticate the user")
+		"The authentication does not satisfy "+lack(d, now, proofs)+"; re-authenticate the user").compare(d.String(), proofs.Best().ACR)
+}
+
+// lack says which part of a demand is not met, and what was proved instead.
+func lack(d session.Demand, now time.Time, proofs session.Proofs) string {
+	best := proofs.Best()
+	switch {
+	case best.ACR == "":
+		return "acr_values or max_age: no factor that counts was proved"
+	case !d.Fresh:
+		return "acr_values: the strongest class proved is " + best.ACR
+	case best.Dated.IsZero():
+		return "max_age: the trusted issuer did not state by auth_time when " + best.ACR + " was proved"
+	default:
+		return fmt.Sprintf("acr_values or max_age: the strongest class proved is %s, %d seconds ago", best.ACR, max(0, now.Sub(best.Dated))/time.Second)
+	}
 }

@@ -33,8 +33,9 @@ type exchange struct {
 	deviceName string
 	issuedType string
 	demand     session.Demand
-	acr        string           // what is proved, by the tenant's rules
-	failed     map[string]error // of those rules, that could not be decided
+	proofs     session.Proofs   // what is proved, by the tenant's rules
+	pair       session.Proof    // of those, what the access token states
+	failed     map[string]error // rules that could not be decided
 	swap       *swap            // of a session token, instead of a client token
 	raise      *raising         // the session that the client token raises
 }
@@ -106,7 +107,7 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 	if x.scope, err = grantScope(client, form.Get("scope")); err != nil {
 		return err
 	}
-	if err := x.assure(client, x.subject.factors, x.subject.authTime, t.now()); err != nil {
+	if err := x.assure(client, x.subject.factors, t.now()); err != nil {
 		return err
 	}
 	state.exchange = x
@@ -166,7 +167,7 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 		if x.issuedType == tokenTypeSession {
 			return nil
 		}
-		access, err = t.mintSession(client, created, created.Audience, created.Scope, now)
+		access, err = t.mintSession(client, created, x.pair, created.Audience, created.Scope, now)
 		return err
 	})
 	if err != nil {
@@ -204,7 +205,7 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 			ID: id, TenantID: c.TenantID, ClientID: c.ID, IssuerID: x.subject.entry.ID, Subject: x.subject.sub,
 			CreatedAt: now, AuthTime: x.subject.authTime, LastActiveAt: now,
 			AbsoluteExpiry: absolute, IdleExpiry: idle,
-			Factors: x.subject.factors, KeptACR: c.tenant.keptACR(x.acr), Attributes: x.subject.sessionAttributes,
+			Factors: x.subject.factors, Attributes: x.subject.sessionAttributes,
 			Scope: x.scope, Audience: x.targets,
 		},
 		Mapped:     x.subject.mapped(),
@@ -215,6 +216,7 @@ func (t *tokenExchange) newSession(now time.Time, call *Call, c *Client, x *exch
 			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		}, nil),
 	}
+	c.tenant.keep(&n.Session, now, x.proofs)
 	if call.Tenant.row.StoreDevice {
 		n.DeviceName = x.deviceName
 	}

@@ -33,6 +33,8 @@ const (
 var (
 	stringType = cel.StringType
 	boolType   = cel.BoolType
+
+	stringsType = cel.ListType(cel.StringType)
 )
 
 // environments declare the variables that each kind of expression sees
@@ -126,7 +128,11 @@ func syntaxFault(text, message string) error {
 // mayYield says whether a result of type out can turn out to be want: as it
 // is, as an optional one, or as what only evaluation shows.
 func mayYield(out, want *cel.Type) bool {
-	for _, t := range []*cel.Type{want, cel.DynType} {
+	able := []*cel.Type{want, cel.DynType}
+	if want.Kind() == cel.ListKind {
+		able = append(able, cel.ListType(cel.DynType)) // of claims, whose types only evaluation shows
+	}
+	for _, t := range able {
 		if out.IsExactType(t) || out.IsExactType(cel.OptionalType(t)) {
 			return true
 		}

@@ -517,7 +517,7 @@ func FuzzCustomClaims(f *testing.F) {
 			c.claims = compileMapping(envs.claim, map[string]string{"a": first, "b": second}, "claims", &faults)
 			s := &models.Session{Subject: "alice", UserAttributes: user, Attributes: user, DeviceName: "a phone"}
 			claims := map[string]any{}
-			leftOut := addCustomClaims(newBudget(), c, s, claims)
+			leftOut := addCustomClaims(newBudget(), c, s, statement{}, claims)
 			text, err := encodeJSON(claims)
 			if err != nil || len(text) > maxClaims+len("{}") {
 				t.Errorf("%d bytes of claims, %v", len(text), err)
@@ -529,7 +529,7 @@ func FuzzCustomClaims(f *testing.F) {
 			}
 			for name, e := range c.claims {
 				_, filled := claims[name]
-				if _, err := e.evaluate(map[string]any{"user": userVariable("alice", user), "session": sessionVariable(c.tenant, s)}); !filled && leftOut[name] == "" && !errors.Is(err, errMissing) {
+				if _, err := e.evaluate(map[string]any{"user": userVariable("alice", user), "session": sessionVariable(c.tenant, s, statement{})}); !filled && leftOut[name] == "" && !errors.Is(err, errMissing) {
 					t.Errorf("%s is left out silently: %v", name, err)
 				}
 			}

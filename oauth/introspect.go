@@ -14,7 +14,6 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/session"
 )
 
 // inactive is all that is said of a token that is not active for the caller
@@ -146,16 +145,11 @@ func (i *introspection) describeHandle(ctx context.Context, caller *Client, toke
 	}
 	answer := map[string]any{
 		"active": true, "iss": caller.tenant.Issuer, "sub": row.Subject, "aud": audienceClaim(row.Audience), "client_id": row.ClientID,
-		"scope": strings.Join(row.Scope, " "), "jti": row.ID.String() + "." + strconv.FormatUint(uint64(h.generation), 10), "sid": row.ID.String(), "auth_time": row.AuthTime.Unix(),
+		"scope": strings.Join(row.Scope, " "), "jti": row.ID.String() + "." + strconv.FormatUint(uint64(h.generation), 10), "sid": row.ID.String(),
 		"iat": issued.Unix(), "exp": row.Lifetime().Expiry().Unix(),
 		"token_type": "N_A", // RFC 8693 §2.2.1: not usable as an access token
 	}
-	if amr := session.AMR(row.Factors); len(amr) > 0 {
-		answer["amr"] = amr
-		if acr := row.ACR(); acr != "" {
-			answer["acr"] = acr
-		}
-	}
+	caller.tenant.assured(row).best().into(answer)
 	return answer, nil
 }
 

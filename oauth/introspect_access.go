@@ -7,8 +7,10 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// stands says whether neither the token nor its session was revoked: from
-// memory if that is fresh enough to tell, or else from the database.
+// stands reports whether neither the token nor its session was revoked: from
+// memory if that is fresh enough, or else from the database. What the database
+// says of the session may also take back some of the token's assurance; while
+// memory suffices, no trusted issuer was switched off since the token's issue.
 func (i *introspection) stands(ctx context.Context, o *ownToken, now time.Time) (bool, error) {
 	about, err := o.issued()
 	if err != nil {
@@ -31,7 +33,11 @@ func (i *introspection) stands(ctx context.Context, o *ownToken, now time.Time) 
 		return !revoked, err
 	}
 	row, err := i.store.Session(ctx, about.TenantID, *about.SessionID)
-	return err == nil && o.client.alive(row, now), err
+	if err != nil || !o.client.alive(row, now) {
+		return false, err
+	}
+	o.restate(row)
+	return true, nil
 }
 
 // issued is the token as far as a revocation may be about it.

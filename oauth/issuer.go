@@ -32,6 +32,7 @@ type issuerEntry struct {
 	source            keySource // nil: a shared secret
 	secret            []byte
 	subject           *expression
+	amr               *expression // nil: the claim amr
 	userAttributes    mapping
 	sessionAttributes mapping
 }
@@ -88,6 +89,11 @@ func (e *issuerEntry) compile(faults *models.Faults, path string) {
 	}
 	if e.subject, err = compile(envs.issuer, text, stringType); err != nil {
 		faults.Add(path+"subject", "%v", err)
+	}
+	if s.AMR != "" {
+		if e.amr, err = compile(envs.issuer, s.AMR, stringsType); err != nil {
+			faults.Add(path+"amr", "%v", err)
+		}
 	}
 	e.userAttributes = compileMapping(envs.issuer, s.UserAttributes, path+"user_attributes", faults)
 	e.sessionAttributes = compileMapping(envs.issuer, s.SessionAttributes, path+"session_attributes", faults)

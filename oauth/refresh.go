@@ -20,12 +20,15 @@ type refreshGrant struct{ *Server }
 type refresh struct {
 	presented handle
 	form      url.Values
+	demand    session.Demand
+	met       bool          // the demand was met before the token was spent
+	pair      session.Proof // by this class, which the access token states
 }
 
-// narrows says whether the request asks for less than the session has: then
-// the row is read first, since asking must be refusable without spending.
-func (r *refresh) narrows() bool {
-	return r.form.Has("scope") || r.form.Has("resource") || r.form.Has("audience")
+// conditional reports whether the request may be refused for what it asks of the
+// session. The row is then read first, so that a refusal does not spend the token.
+func (r *refresh) conditional() bool {
+	return r.form.Has("scope") || r.form.Has("resource") || r.form.Has("audience") || !r.demand.None()
 }
 
 // CanHandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
@@ -53,8 +56,11 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, request f
 		return invalidGrant(ReasonRefreshUnknown, errNotOurs)
 	}
 	state.call.SessionID = r.presented.session.String()
-	if r.narrows() {
-		if err := g.askNarrowing(ctx, client, r); err != nil {
+	if r.demand, err = readDemand(r.form); err != nil {
+		return err
+	}
+	if r.conditional() {
+		if err := g.askConditions(ctx, state.call, client, r); err != nil {
 			return err
 		}
 	}
@@ -62,23 +68,35 @@ func (g *refreshGrant) HandleTokenEndpointRequest(ctx context.Context, request f
 	return nil
 }
 
-// askNarrowing refuses a scope or target that the session does not have,
-// without spending the token. Only a token that could be spent is asked: what
-// is wrong with another one comes first, and says nothing of the session.
-func (g *refreshGrant) askNarrowing(ctx context.Context, c *Client, r *refresh) error {
-	row, err := g.store.Session(ctx, c.TenantID, r.presented.session)
+// askConditions refuses a scope or target that the session does not have, and an
+// unmet demand, without spending the token. Only a token that would be answered
+// is asked: what is wrong with another one comes first, and says nothing of the
+// session.
+func (g *refreshGrant) askConditions(ctx context.Context, call *Call, c *Client, r *refresh) error {
+	row, err := g.store.SessionWithHistory(ctx, c.TenantID, r.presented.session)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
 		return invalidGrant(ReasonRefreshUnknown, err)
 	case err != nil:
 		return err
-	case !c.alive(row, g.now()) || g.keys.place(row, r.presented) < current:
+	}
+	now := g.now()
+	if !c.alive(row, now) || g.keys.place(row, r.presented) == forged {
+		return nil
+	}
+	facts, _ := g.chainFacts(call, c, row, r.presented)
+	facts.Permitted = true // the statement that spends the token asks exactly
+	if !session.DecideRefresh(now, facts).Answers() {
 		return nil
 	}
 	if _, err := narrowTargets(c, row.Audience, r.form); err != nil {
 		return err
 	}
-	_, err = narrowScope(c, row.Scope, r.form.Get("scope"))
+	if _, err = narrowScope(c, row.Scope, r.form.Get("scope")); err != nil {
+		return err
+	}
+	r.pair, err = g.meet(c, r.demand, row, now)
+	r.met = err == nil && !r.demand.None()
 	return err
 }
 
@@ -113,7 +131,13 @@ func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, reques
 	if err != nil {
 		return err
 	}
-	access, err := g.mintSession(client, row, targets, scope, now)
+	pair := r.pair
+	if !r.met {
+		if pair, err = g.meet(client, r.demand, row, now); err != nil {
+			return err // the row changed since it was first read; a retry recovers the token
+		}
+	}
+	access, err := g.mintSession(client, row, pair, targets, scope, now)
 	if err != nil {
 		return err
 	}

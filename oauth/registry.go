@@ -197,8 +197,10 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	for _, row := range c.Clients {
 		t.clientIDs[row.ID] = true
 	}
-	for _, row := range c.Issuers {
+	t.vouchers = make(map[string]*models.TrustedIssuer, len(c.Issuers))
+	for i, row := range c.Issuers {
 		t.namespaces = append(t.namespaces, row.Settings)
+		t.vouchers[row.ID] = &c.Issuers[i]
 		if row.Enabled() {
 			for name := range row.Settings.UserAttributes {
 				t.attributeSources[name] = append(t.attributeSources[name], row.AttributeSource(name))

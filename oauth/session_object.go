@@ -24,6 +24,7 @@ type sessionObject struct {
 	EndedAt       *int64             `json:"ended_at"`
 	EndReason     *session.EndReason `json:"end_reason"`
 	ACR           *string            `json:"acr"`
+	ACRTimes      map[string]int64   `json:"acr_times"` // each class that it reaches, and when it was last proved in full
 	AMR           []string           `json:"amr"`
 	Factors       []factorObject     `json:"factors"`
 	Device        deviceObject       `json:"device"`
@@ -46,18 +47,20 @@ type deviceObject struct {
 
 // describe is the session as the caller sees it, without custom claims.
 func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
+	proves := who.tenant.assured(row)
+	states := proves.best()
 	o := sessionObject{
 		ID: row.ID.String(), Subject: row.Subject, ClientID: row.ClientID, Status: "active", Current: who.own != nil && row.ID == who.own.ID,
-		CreatedAt: row.CreatedAt.Unix(), AuthTime: row.AuthTime.Unix(),
+		CreatedAt: row.CreatedAt.Unix(), AuthTime: states.authTime,
 		LastActiveAt: row.LastActiveAt.Truncate(time.Minute).Unix(), ExpiresAt: row.AbsoluteExpiry.Unix(), IdleExpiresAt: unixOrNull(row.IdleExpiry.Truncate(time.Minute)),
-		AMR: append([]string{}, session.AMR(row.Factors)...), ACR: orNull(row.ACR()), Factors: []factorObject{},
+		AMR: append([]string{}, states.amr...), ACR: orNull(states.acr), ACRTimes: states.times, Factors: []factorObject{},
 		Device: who.tenant.device(row),
 		Scope:  strings.Join(row.Scope, " "), Attributes: row.Attributes,
 	}
 	if at, why, ended := who.tenant.ended(row, now); ended {
 		o.Status, o.EndedAt, o.EndReason = "ended", unixOrNull(at), orNull(why)
 	}
-	for _, f := range row.Factors {
+	for _, f := range proves.factors {
 		o.Factors = append(o.Factors, factorObject{f.AMR, f.Issuer, f.AuthTime.Unix()})
 	}
 	if o.Attributes == nil {
@@ -72,7 +75,7 @@ func (who *caller) describeWithClaims(b *budget, row *models.Session, now time.T
 	o := who.describe(row, now)
 	if who.client != nil && who.client.ID == row.ClientID {
 		o.Claims = map[string]any{}
-		addCustomClaims(b, who.client, row, o.Claims)
+		addCustomClaims(b, who.client, row, who.tenant.assured(row).best(), o.Claims)
 	}
 	return o
 }

@@ -102,11 +102,11 @@ func (t *tokenExchange) refuseStranger(ctx context.Context, x *exchange, row *mo
 // askRaised asks whether the session, with what was newly proved, is what the
 // request demands, and still fits into a token.
 func (x *exchange) askRaised(c *Client, row *models.Session, now time.Time) error {
-	raised := session.Raise(row.Factors, x.subject.factors)
-	if text, err := encodeJSON(session.AMR(raised)); err != nil || len(text) > maxAMR {
+	raised := session.Raise(c.tenant.assured(row).factors, x.subject.factors)
+	if text, err := encodeJSON(session.AMR(raised)); err != nil || len(text) > maxAMR || len(raised) > maxFactors {
 		return badSubject(ReasonSubjectTokenClaims, "the session would have too many factors")
 	}
-	return x.assure(c, raised, later(row.AuthTime, x.subject.authTime), now)
+	return x.assure(c, raised, now)
 }
 
 // carryOutRaise raises the session in one transaction, in which the access
@@ -127,7 +127,7 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 		successor, err = t.raise(row, c, x, state.call, now)
 		return x.raisedDetails(row, state.call), err
 	}, func(row *models.Session) error {
-		access, err = t.mintSession(c, row, x.raise.targets, x.raise.scope, now)
+		access, err = t.mintSession(c, row, x.pair, x.raise.targets, x.raise.scope, now)
 		return err
 	})
 	if err != nil {
@@ -166,11 +166,13 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 	case presented.kind != 0 && t.keys.place(row, presented) != current:
 		return handle{}, t.refusedRaise(c, row, presented, now)
 	}
-	before := row.ACR()
-	row.Factors, row.KeptACR = session.Raise(row.Factors, x.subject.factors), c.tenant.keptACR(x.acr)
-	row.AuthTime = later(row.AuthTime, x.subject.authTime)
+	before := c.tenant.assured(row)
+	// Lapsed factors stay, so that introspection can tell what older access tokens
+	// rested on; they never count again.
+	row.Factors = append(before.lapsed, session.Raise(before.factors, x.subject.factors)...)
+	c.tenant.keep(row, now, x.proofs)
 	absolute, idle := c.limits(now)
-	if c.tenant.classes().Anew(now, before, x.acr, x.subject.factors) {
+	if c.tenant.classes().Anew(now, before.proofs, x.proofs, x.subject.factors) {
 		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
 	}
 	row.LastActiveAt, row.IdleExpiry = now, idle
@@ -228,7 +230,7 @@ func (t *tokenExchange) refuseRaise(ctx context.Context, call *Call, c *Client, 
 func (x *exchange) raisedDetails(row *models.Session, call *Call) map[string]any {
 	return call.tell(map[string]any{
 		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
-		"acr": row.ACR(),
+		"acr": x.proofs.Best().ACR,
 	}, nil)
 }
 

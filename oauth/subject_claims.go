@@ -56,6 +56,9 @@ func (s *Subject) checkTimes(now time.Time) error {
 		return badSubject(ReasonSubjectTokenLifetime, "exp - iat exceeds max_token_lifetime of the trusted issuer").compare("at most "+e.maxLifetime().String(), exp.Sub(iat).String())
 	}
 	s.authTime = iat
+	if now.Before(s.authTime) {
+		s.authTime = now // by a clock that is ahead
+	}
 	s.spent.ExpiresAt = exp.Add(models.MaxLeeway + time.Minute) // also if the entry is given more leeway later
 	return nil
 }
@@ -97,10 +100,11 @@ func (s *Subject) readAssertions(now time.Time) error {
 	if err != nil || has && authTime.After(now.Add(e.leeway())) {
 		return badClaims("auth_time is not a time in the past")
 	}
-	if has && e.Settings.MayAssert("auth_time") {
+	dated := has && e.Settings.MayAssert("auth_time")
+	if dated && authTime.Before(s.authTime) { // one after iat, by a clock that is ahead, is taken for iat
 		s.authTime = authTime
 	}
-	amr, err := amrClaim(s.claims["amr"])
+	amr, err := e.methods(s.claims)
 	if err != nil {
 		return err
 	}
@@ -113,7 +117,8 @@ func (s *Subject) readAssertions(now time.Time) error {
 	}
 	for _, method := range amr {
 		s.factors = append(s.factors, session.Factor{
-			AMR: method, Issuer: e.Settings.Issuer, Entry: e.ID, AuthTime: s.authTime, MaxACR: e.Settings.MaxACR, ACR: acr,
+			AMR: method, Issuer: e.Settings.Issuer, Entry: e.ID, AuthTime: s.authTime, Dated: dated, AddedAt: now,
+			MaxACR: e.Settings.MaxACR, ACR: acr,
 		})
 	}
 	return nil
@@ -129,8 +134,28 @@ func (e *issuerEntry) capped(asserted any) string {
 	return acr
 }
 
-// maxAMR bounds amr as JSON, in bytes: every access token carries it.
-const maxAMR = 512
+// methods are those that a token of the entry proves: its amr, or what the
+// entry's expression makes of the token.
+func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
+	if e.amr == nil {
+		return amrClaim(claims["amr"])
+	}
+	value, err := e.amr.evaluate(map[string]any{"token": claims})
+	if errors.Is(err, errMissing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, badClaims("the amr expression of its trusted issuer fails").because(err)
+	}
+	return amrClaim(value)
+}
+
+// Bounds of a session's methods: as JSON, in bytes, since every access token
+// carries them, and of the factors, which differ by entry and time as well.
+const (
+	maxAMR     = 512
+	maxFactors = 50
+)
 
 // amrClaim reads amr: a list of a few short strings (RFC 8176 §1).
 func amrClaim(v any) ([]string, error) {

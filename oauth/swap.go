@@ -53,8 +53,8 @@ func (t *tokenExchange) askSwap(ctx context.Context, c *Client, x *exchange, tok
 	if s.scope, err = narrowScope(c, s.row.Scope, form.Get("scope")); err != nil {
 		return err
 	}
-	if !x.demand.Met(c.tenant.classes(), t.now(), s.row.ACR(), s.row.AuthTime) {
-		return unmetDemand()
+	if x.pair, err = t.meet(c, x.demand, s.row, t.now()); err != nil {
+		return err
 	}
 	x.swap = s
 	return nil
@@ -93,7 +93,7 @@ func (t *tokenExchange) carryOutSwap(ctx context.Context, state *grantState, c *
 	}
 	t.renewSessionToken(ctx, row, x.swap.presented)
 	state.call.SessionID = row.ID.String()
-	access, err := t.mintSession(c, row, x.swap.targets, x.swap.scope, now)
+	access, err := t.mintSession(c, row, x.pair, x.swap.targets, x.swap.scope, now)
 	if err != nil {
 		return err
 	}

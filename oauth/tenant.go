@@ -23,7 +23,8 @@ type Tenant struct {
 
 	ownClasses session.Classes // none: the default ones
 
-	attributeSources map[string][]string // of every attribute, what an enabled entry that maps it sets
+	attributeSources map[string][]string              // of every attribute, what an enabled entry that maps it sets
+	vouchers         map[string]*models.TrustedIssuer // by id, also those that do not compile here
 
 	metadata func() (*Document, error) // describe, made once
 

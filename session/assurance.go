@@ -12,6 +12,8 @@ type Factor struct {
 	Issuer   string    `json:"issuer"`            // iss of the client token that brought it
 	Entry    string    `json:"entry,omitempty"`   // trusted issuer entry that vouched for it
 	AuthTime time.Time `json:"auth_time"`         // when the user proved it
+	Dated    bool      `json:"dated,omitempty"`   // the issuer stated auth_time; otherwise AuthTime is the token's iat
+	AddedAt  time.Time `json:"added_at,omitzero"` // when the session received it; zero: an earlier release did not record it
 	MaxACR   string    `json:"max_acr,omitempty"` // highest acr that its entry may vouch for; empty: any
 	ACR      string    `json:"acr,omitempty"`     // acr its entry asserted, where it may
 }
@@ -69,24 +71,30 @@ func Assurance(factors []Factor) string {
 	return acr
 }
 
-// supports says whether the factors amount to a default class.
+// supports reports whether the factors amount to a default class.
 func supports(factors []Factor, acr string) bool {
-	methods := map[string]bool{}
-	proved := map[Kind]bool{}
+	var hardware, key, knowledge, possession, inherence bool
 	for _, f := range factors {
-		if k := f.Kind(); k != "" {
-			methods[f.AMR], proved[k] = true, true
+		hardware = hardware || f.AMR == "hwk"
+		key = key || f.AMR == "hwk" || f.AMR == "swk"
+		switch f.Kind() {
+		case Knowledge:
+			knowledge = true
+		case Possession:
+			possession = true
+		case Inherence:
+			inherence = true
 		}
 	}
 	switch acr {
 	case ACRHardware:
-		return methods["hwk"] && (proved[Knowledge] || proved[Inherence])
+		return hardware && (knowledge || inherence)
 	case ACRPhishingResistant:
-		return methods["hwk"] || methods["swk"]
+		return key
 	case ACRTwoFactors:
-		return len(proved) >= 2
+		return knowledge && possession || knowledge && inherence || possession && inherence
 	default:
-		return len(proved) >= 1
+		return knowledge || possession || inherence
 	}
 }
 

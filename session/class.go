@@ -36,54 +36,83 @@ func (cs Classes) Values() []string {
 }
 
 // Assurance is the acr of the strongest class that the factors amount to at
-// now, empty when they amount to none. A factor counts towards a class only if
-// its issuer entry may vouch for that class, and reaches it by itself if the
-// entry asserted it. A class that cannot be decided does not hold; failed says
-// which those are, and why.
+// now, empty when they amount to none; failed is as Proofs returns it.
 func (cs Classes) Assurance(now time.Time, factors []Factor) (acr string, failed map[string]error) {
-	order := cs.Values()
+	proofs, failed := cs.Proofs(now, factors)
+	return proofs.Best().ACR, failed
+}
+
+// Proofs are the classes that the factors amount to at now. A factor counts
+// towards a class only if its issuer entry may vouch for that class, and
+// reaches it by itself if the entry asserted it. A class whose rule fails is not
+// reached; failed names those above the strongest class that is, and why.
+func (cs Classes) Proofs(now time.Time, factors []Factor) (proofs Proofs, failed map[string]error) {
 	for level, class := range slices.Backward(cs) {
-		var counted []Factor
-		asserted := false
-		for _, f := range factors {
-			if f.MaxACR == "" || slices.Index(order, f.MaxACR) >= level {
-				counted = append(counted, f)
-				asserted = asserted || f.ACR == class.ACR
-			}
-		}
-		if len(counted) == 0 {
-			continue
-		}
-		holds, err := asserted, error(nil)
-		if !asserted {
-			holds, err = class.Holds(now, counted)
-		}
+		counted := cs.counting(level, factors)
+		reached, err := class.amounts(now, counted)
 		switch {
-		case err != nil:
+		case reached:
+			proofs = append(proofs, class.proof(now, counted))
+		case err != nil && len(proofs) == 0:
 			if failed == nil {
 				failed = map[string]error{}
 			}
 			failed[class.ACR] = err
-		case holds:
-			return class.ACR, failed
 		}
 	}
-	return "", failed
+	slices.Reverse(proofs)
+	return proofs, failed
 }
 
-// Reach says whether acr is wanted, or stronger. A class that is not listed is
+// counting are the factors whose entries may vouch for the class at this level.
+func (cs Classes) counting(level int, factors []Factor) []Factor {
+	return slices.DeleteFunc(slices.Clone(factors), func(f Factor) bool { return f.MaxACR != "" && cs.level(f.MaxACR) < level })
+}
+
+// level is the place of acr in the order, -1 if it is not listed.
+func (cs Classes) level(acr string) int {
+	return slices.IndexFunc(cs, func(c Class) bool { return c.ACR == acr })
+}
+
+// Lists reports whether acr is one of the classes.
+func (cs Classes) Lists(acr string) bool { return cs.level(acr) >= 0 }
+
+// Lower is the lower one of two limits of what an entry may vouch for, where
+// empty is no limit. A limit that is not listed vouches for nothing.
+func (cs Classes) Lower(a, b string) string {
+	if a == "" || b != "" && cs.level(b) < cs.level(a) {
+		return b
+	}
+	return a
+}
+
+// amounts reports whether the factors, all of which count, amount to the class.
+func (c Class) amounts(now time.Time, factors []Factor) (bool, error) {
+	if len(factors) == 0 {
+		return false, nil
+	}
+	if slices.ContainsFunc(factors, func(f Factor) bool { return f.ACR == c.ACR }) {
+		return true, nil
+	}
+	holds, err := c.Holds(now, factors)
+	return holds && err == nil, err
+}
+
+// Reach reports whether acr is the wanted class or a stronger one. A class that is not listed is
 // reached by itself alone.
 func (cs Classes) Reach(acr, wanted string) bool {
-	order := cs.Values()
-	level := slices.Index(order, wanted)
-	return acr == wanted || level >= 0 && slices.Index(order, acr) > level
+	level := cs.level(wanted)
+	return acr == wanted || level >= 0 && cs.level(acr) > level
 }
 
-// Anew says whether the newly proved factors alone amount to acr, which is what
-// the session is worth with them, and not to less than it was worth before: a
-// full re-authentication, which starts both of its limits again. A single added
-// factor does not (NIST SP 800-63B-4 §5.2), not even beside one that has aged.
-func (cs Classes) Anew(now time.Time, before, acr string, proved []Factor) bool {
+// Anew reports whether a step-up was a full re-authentication, which starts both
+// limits of a session again: the newly proved factors alone amount to the
+// strongest class that the session reaches afterwards, which is not weaker than
+// before and was proved later than before. A single added factor is none (NIST
+// SP 800-63B-4 §5.2), not even beside one that has aged, nor is a proof that the
+// session has had already.
+func (cs Classes) Anew(now time.Time, before, after Proofs, proved []Factor) bool {
+	was, is := before.Best(), after.Best()
 	again, _ := cs.Assurance(now, proved)
-	return acr != "" && again == acr && (before == "" || cs.Reach(acr, before))
+	return is.ACR != "" && again == is.ACR && (was.ACR == "" || cs.Reach(is.ACR, was.ACR)) && is.At.After(before.Of(is.ACR).At)
 }

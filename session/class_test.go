@@ -79,7 +79,11 @@ func TestDemandFollowsTheTenantsOrder(t *testing.T) {
 		{"silver", "silver", true}, {"gold", "silver", true}, {"bronze", "silver", false}, {"", "bronze", false},
 		{"phrh", "bronze", false}, {"gold", "phr", false}, {"phr", "phr", true},
 	} {
-		if got := (session.Demand{ACR: []string{c.wanted}}).Met(ranks, time.Time{}, c.acr, time.Time{}); got != c.met {
+		var proofs session.Proofs
+		if c.acr != "" {
+			proofs = session.Proofs{{ACR: c.acr}}
+		}
+		if _, got := (session.Demand{ACR: []string{c.wanted}}).Choose(ranks, time.Time{}, proofs); got != c.met {
 			t.Errorf("%q meets %q: %t", c.acr, c.wanted, got)
 		}
 	}

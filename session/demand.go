@@ -1,7 +1,9 @@
 package session
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -9,14 +11,42 @@ import (
 // The zero value demands nothing.
 type Demand struct {
 	ACR    []string      // any of these, or a stronger class of the tenant
-	MaxAge time.Duration // since the newest factor
+	MaxAge time.Duration // how long ago each factor of the class may have been proved
 	Fresh  bool          // MaxAge counts, also when it is zero
 }
 
-// Met says whether acr, of these classes, and authTime meet the demand at now.
-func (d Demand) Met(classes Classes, now time.Time, acr string, authTime time.Time) bool {
-	if d.Fresh && age(now, authTime) > d.MaxAge {
-		return false
+// None reports whether nothing is demanded.
+func (d Demand) None() bool { return len(d.ACR) == 0 && !d.Fresh }
+
+// String writes the demand as a challenge names it, for the log.
+func (d Demand) String() string {
+	words := []string{}
+	if len(d.ACR) > 0 {
+		words = append(words, "acr_values="+strings.Join(d.ACR, " "))
 	}
-	return len(d.ACR) == 0 || slices.ContainsFunc(d.ACR, func(wanted string) bool { return classes.Reach(acr, wanted) })
+	if d.Fresh {
+		words = append(words, fmt.Sprintf("max_age=%d", d.MaxAge/time.Second))
+	}
+	return strings.Join(words, ", ")
+}
+
+// Choose is the strongest proof that meets the demand at now, by the order of
+// these classes; false if there is none. Without a demand it is the strongest
+// one, which is the zero Proof where no class is reached. A time that is only
+// the iat of a client token meets no MaxAge.
+func (d Demand) Choose(classes Classes, now time.Time, proofs Proofs) (Proof, bool) {
+	for _, p := range slices.Backward(proofs) {
+		if d.wants(classes, p) && d.recent(now, p) {
+			return p, true
+		}
+	}
+	return Proof{}, d.None()
+}
+
+func (d Demand) wants(classes Classes, p Proof) bool {
+	return len(d.ACR) == 0 || slices.ContainsFunc(d.ACR, func(wanted string) bool { return classes.Reach(p.ACR, wanted) })
+}
+
+func (d Demand) recent(now time.Time, p Proof) bool {
+	return !d.Fresh || !p.Dated.IsZero() && age(now, p.Dated) <= d.MaxAge
 }

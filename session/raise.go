@@ -2,12 +2,27 @@ package session
 
 import "slices"
 
-// Raise adds newly proved factors to those of a session. A method that the same
-// entry vouches for again takes the place of its older proof, so that the list
-// stays short however often a session is raised.
+// Raise adds newly proved factors to those of a session. Of proofs of one method
+// by one entry that say the same, the latest stays, so that the list stays short
+// however often a session is raised, and so that an old proof, brought again by
+// a new client token, takes nothing from a later one.
 func Raise(factors, proved []Factor) []Factor {
-	raised := slices.DeleteFunc(slices.Clone(factors), func(old Factor) bool {
-		return slices.ContainsFunc(proved, func(f Factor) bool { return f.AMR == old.AMR && f.Issuer == old.Issuer && f.Entry == old.Entry })
-	})
-	return append(raised, proved...)
+	raised := slices.Clone(factors)
+	for _, f := range proved {
+		at := slices.IndexFunc(raised, f.repeats)
+		switch {
+		case at < 0:
+			raised = append(raised, f)
+		case !f.AuthTime.Before(raised[at].AuthTime):
+			raised = append(slices.Delete(raised, at, at+1), f)
+		}
+	}
+	return raised
+}
+
+// repeats reports whether two factors differ in nothing but their times and what
+// their entry might vouch for then. A proof whose time was stated does not give
+// way to one whose time was not, nor an asserted acr to none.
+func (f Factor) repeats(old Factor) bool {
+	return f.AMR == old.AMR && f.Issuer == old.Issuer && f.Entry == old.Entry && f.ACR == old.ACR && f.Dated == old.Dated
 }

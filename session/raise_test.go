@@ -8,8 +8,12 @@ import (
 )
 
 func proof(amr, entry string, at int64) Factor {
-	return Factor{AMR: amr, Issuer: "https://auth.example.com", Entry: entry, AuthTime: time.Unix(at, 0)}
+	return Factor{AMR: amr, Issuer: "https://auth.example.com", Entry: entry, AuthTime: time.Unix(at, 0), Dated: true}
 }
+
+func undated(f Factor) Factor { f.Dated = false; return f }
+
+func asserting(f Factor, acr string) Factor { f.ACR = acr; return f }
 
 func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
 	before := []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}
@@ -22,6 +26,10 @@ func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
 		{"the same method again", []Factor{proof("pwd", "a", 2)}, "otp/a@1 pwd/a@2"},
 		{"the same method by another entry", []Factor{proof("pwd", "b", 2)}, "pwd/a@1 otp/a@1 pwd/b@2"},
 		{"nothing", nil, "pwd/a@1 otp/a@1"},
+		{"the same proof again", []Factor{proof("pwd", "a", 1)}, "otp/a@1 pwd/a@1"},
+		{"an older proof", []Factor{proof("pwd", "a", 0)}, "pwd/a@1 otp/a@1"},
+		{"a later one whose time was not stated", []Factor{undated(proof("pwd", "a", 2))}, "pwd/a@1 otp/a@1 pwd/a@2"},
+		{"a later one with an asserted acr", []Factor{asserting(proof("pwd", "a", 2), "phr")}, "pwd/a@1 otp/a@1 pwd/a@2"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := ""
@@ -50,14 +58,16 @@ func TestAWeakFactorBesideAnAgedOneIsNoFullReauthentication(t *testing.T) {
 	}
 	classes := Classes{{"low", has("", 1<<62)}, {"fresh", has("hwk", time.Hour)}}
 	first, now := []Factor{proof("hwk", "a", 1)}, time.Unix(1, 0).Add(2*time.Hour)
+	before, _ := classes.Proofs(time.Unix(1, 0), first)
 	for amr, anew := range map[string]bool{"pwd": false, "hwk": true} {
 		proved := []Factor{proof(amr, "a", now.Unix())}
-		acr, _ := classes.Assurance(now, Raise(first, proved))
-		if got := classes.Anew(now, "fresh", acr, proved); got != anew {
-			t.Errorf("%s, which makes the session %q: anew %t", amr, acr, got)
+		after, _ := classes.Proofs(now, Raise(first, proved))
+		if got := classes.Anew(now, before, after, proved); got != anew {
+			t.Errorf("%s, which makes the session %q: anew %t", amr, after.Best().ACR, got)
 		}
 	}
-	if !classes.Anew(now, "", "low", []Factor{proof("pwd", "a", now.Unix())}) {
+	low := []Factor{proof("pwd", "a", now.Unix())}
+	if after, _ := classes.Proofs(now, low); !classes.Anew(now, nil, after, low) {
 		t.Error("a session that was worth nothing is not begun anew")
 	}
 }
@@ -70,6 +80,9 @@ func TestAnewIsAFullReauthentication(t *testing.T) {
 		anew   bool
 	}{
 		{"the same factor again", []Factor{proof("pwd", "a", 1)}, []Factor{proof("pwd", "a", 2)}, true},
+		{"the same proof again", []Factor{proof("pwd", "a", 2)}, []Factor{proof("pwd", "a", 2)}, false},
+		{"an older proof", []Factor{proof("pwd", "a", 2)}, []Factor{proof("pwd", "a", 1)}, false},
+		{"an older proof by another entry", []Factor{proof("pwd", "a", 2)}, []Factor{proof("pwd", "b", 1)}, false},
 		{"a stronger one alone", []Factor{proof("pwd", "a", 1)}, []Factor{proof("hwk", "a", 2), proof("pin", "a", 2)}, true},
 		{"one of two", []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
 		{"a second one", []Factor{proof("pwd", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
@@ -78,8 +91,10 @@ func TestAnewIsAFullReauthentication(t *testing.T) {
 		{"nothing", []Factor{proof("pwd", "a", 1)}, nil, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			before, acr := Assurance(row.before), Assurance(Raise(row.before, row.proved))
-			if got := DefaultClasses.Anew(time.Unix(3, 0), before, acr, row.proved); got != row.anew {
+			now := time.Unix(3, 0)
+			before, _ := DefaultClasses.Proofs(now, row.before)
+			after, _ := DefaultClasses.Proofs(now, Raise(row.before, row.proved))
+			if got := DefaultClasses.Anew(now, before, after, row.proved); got != row.anew {
 				t.Errorf("anew: %t", got)
 			}
 		})

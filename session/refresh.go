@@ -110,6 +110,11 @@ func within(now, since time.Time, window time.Duration, contact time.Time) bool 
 // age is how long ago t was; clocks that disagree give no negative ages.
 func age(now, t time.Time) time.Duration { return max(0, now.Sub(t)) }
 
+// Answers reports whether the outcome gives the token's holder tokens.
+func (o RefreshOutcome) Answers() bool {
+	return o == RefreshRotate || o == RefreshRetry || o == RefreshRetryLate || o == RefreshRecover
+}
+
 // String names the outcome for the log.
 func (o RefreshOutcome) String() string {
 	return [...]string{"refused", "foreign", "rotate", "retry", "late retry", "duplicate", "reuse", "recover", "behind", "mismatch"}[o]

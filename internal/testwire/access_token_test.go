@@ -49,6 +49,9 @@ func TestAnAccessTokenHoldsItsClaimsAndNothingElse(t *testing.T) {
 				"iss": `"` + iss + `"`, "sub": `"` + sub + `"`, "aud": `"` + client + `"`, "client_id": `"` + client + `"`,
 				"iat": d.JSONTime(0), "exp": d.JSONTime(300), "scope": `"profile orders:read"`,
 			}
+			if client == "web" {
+				claims["acr_times"] = "{}"
+			}
 			for i := 0; i < len(more); i += 2 {
 				claims[more[i]] = more[i+1]
 			}
@@ -61,7 +64,8 @@ func TestAnAccessTokenHoldsItsClaimsAndNothingElse(t *testing.T) {
 		}{
 			"a user": {d.SignIn("alice"), true, expect(d.URL, "alice", "web", "auth_time", d.JSONTime(0))},
 			"a user with two factors": {d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", strong)), true,
-				expect(d.URL, "alice", "web", "auth_time", earlier, "amr", `["pwd","otp"]`, "acr", `"urn:latchkey:acr:2"`)},
+				expect(d.URL, "alice", "web", "auth_time", earlier, "amr", `["pwd","otp"]`, "acr", `"urn:latchkey:acr:2"`,
+					"acr_times", `{"urn:latchkey:acr:1":`+earlier+`,"urn:latchkey:acr:2":`+earlier+`}`)},
 			"a user of another tenant": {d.Exchange("/t/acme", "web", d.Issuer.Token(ofAcme, "alice", nil)), true, expect(ofAcme, "alice", "web", "auth_time", d.JSONTime(0))},
 			"a part of the scope":      {d.SignIn("alice", "scope", "profile"), true, expect(d.URL, "alice", "web", "auth_time", d.JSONTime(0), "scope", `"profile"`)},
 			"one target":               {d.SignIn("alice", "resource", "https://api.example.com"), true, expect(d.URL, "alice", "web", "auth_time", d.JSONTime(0), "aud", `"https://api.example.com"`)},
