@@ -18,7 +18,8 @@ type pair struct {
 }
 
 // structure decodes a mapping into a struct, whose keys are those of its yaml
-// tags and no others.
+// tags and no others. A noun also learns its path and which keys were given, so
+// that what was left out can be told from what was emptied.
 func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
 		d.faults.Add(path, "must be a mapping")
@@ -26,9 +27,14 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	}
 	fields := map[string]reflect.Value{}
 	collect(v, fields)
+	written := models.Written{}
+	if place := v.FieldByName("Place"); place.IsValid() && place.Type() == reflect.TypeFor[models.Place]() {
+		place.Set(reflect.ValueOf(models.Place{Path: path, Written: written}))
+	}
 	for _, p := range d.pairs(path, n) {
 		at := models.Member(path, p.key)
 		if to, known := fields[p.key]; known {
+			written[p.key] = !isNull(target(p.value))
 			d.value(at, p.value, to)
 		} else {
 			d.faults.Add(at, "unknown key%s", suggest(p.key, slices.Sorted(maps.Keys(fields))))

@@ -35,7 +35,9 @@ const maxShutdownDelay = 5 * time.Minute
 
 // Validate names everything that is wrong with c as far as it can be seen
 // without compiling an expression or parsing a key. What Load has refused
-// already is not named again.
+// already is not named again. Tenants are checked whole for serving, which makes
+// each noun what the file says; for any other use they may leave out what is
+// stored, so only their ids are checked.
 func (c *Config) Validate(use Use) models.Faults {
 	v := validation{Config: c}
 	v.issuer(use != ForKeys && use != ForMigrate)
@@ -53,8 +55,17 @@ func (c *Config) Validate(use Use) models.Faults {
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "text")
-	v.Faults = append(v.Faults, models.ValidateTenants(c.Tenants, c.Issuer)...)
-	return slices.DeleteFunc(v.Faults, c.reported)
+	if use == ForServe {
+		v.Faults = append(v.Faults, models.ValidateTenants(c.Tenants, c.Issuer)...)
+	} else { // merged with what is stored, and checked then, if at all
+		v.Faults = append(v.Faults, models.ValidateIDs(c.Tenants)...)
+	}
+	return c.Unreported(v.Faults)
+}
+
+// Unreported is faults without those at places where Load has found one.
+func (c *Config) Unreported(faults models.Faults) models.Faults {
+	return slices.DeleteFunc(faults, c.reported)
 }
 
 // validation gathers faults.

@@ -154,7 +154,7 @@ func TestEnablingAgainRevivesNoSession(t *testing.T) {
 				var err error
 				row, err = w.CreateSession(waits, w.alice(), signs)
 				must(t, err)
-			}}, models.ApplyOptions{})
+			}}, models.ApplyOptions{Replace: true})
 			must(t, err)
 			w.clock.Advance(time.Second)
 			w.switched(noun, false)

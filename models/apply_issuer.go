@@ -5,71 +5,127 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gorm.io/gorm"
 )
 
-// issuers pairs entries with rows: same issuer and token type, and first the
-// same audiences, then the same namespace. One that is left on both sides is
-// the same entry with another of both; sessions keep referring to it.
-func (a *applier) issuers(tenant string, wanted []IssuerSpec) error {
-	var rows []TrustedIssuer
-	if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL", tenant).Order("created_at, id").Find(&rows).Error; err != nil {
-		return err
-	}
-	pairs := make([]*TrustedIssuer, len(wanted))
-	pair := func(same func(IssuerSettings, IssuerSettings) bool) {
-		for i, want := range wanted {
-			at := slices.IndexFunc(rows, func(row TrustedIssuer) bool { return same(row.Settings, want.IssuerSettings) })
-			if pairs[i] == nil && at >= 0 {
-				row := rows[at]
-				pairs[i], rows = &row, slices.Delete(rows, at, at+1)
-			}
-		}
-	}
-	pair(func(a, b IssuerSettings) bool { return a.kin(b) && sameSet(a.Audiences, b.Audiences) })
-	pair(func(a, b IssuerSettings) bool { return a.kin(b) && a.SubjectPrefix == b.SubjectPrefix })
-	pair(IssuerSettings.kin)
-	for i, want := range wanted {
-		if err := a.issuer(tenant, want, pairs[i]); err != nil {
-			return fmt.Errorf("trusted issuer %s: %w", want.Issuer, err)
-		}
-	}
-	return a.pruneIssuers(tenant, rows) // what is left is not wanted
+// issuerPlan is what becomes of one trusted issuer.
+type issuerPlan struct {
+	want          IssuerSpec
+	row           TrustedIssuer
+	created       bool
+	before, after Document
+	settings      IssuerSettings // after
+	keepsSecret   bool           // the shared secret that is stored stays
 }
 
-// kin says that two entries are of one issuer and one kind of token.
-func (s IssuerSettings) kin(o IssuerSettings) bool {
-	return s.Issuer == o.Issuer && s.TokenType == o.TokenType
-}
-
-func sameSet(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
-}
-
-func (a *applier) issuer(tenant string, want IssuerSpec, row *TrustedIssuer) error {
-	created := row == nil
-	if created {
-		row = &TrustedIssuer{TenantID: tenant, ID: strings.ToLower(rand.Text()[:16]), CreatedAt: At(a.now)}
-	}
-	fields, err := diff(created, row.Settings, want.IssuerSettings)
+// planIssuers works out what becomes of the trusted issuers of a tenant. An
+// entry is known by its id alone, so that whatever else changes it stays the
+// row that sessions refer to.
+func (a *applier) planIssuers(p *tenantPlan) error {
+	docs, err := a.documents("trusted_issuers", p.want.ID)
 	if err != nil {
 		return err
 	}
-	secret := want.Keys.SharedSecret
+	var rows []TrustedIssuer
+	if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL", p.want.ID).Order("created_at, id").Find(&rows).Error; err != nil {
+		return err
+	}
+	if err := writeEntryIDs(a.tx, nameEntries(rows)); err != nil {
+		return err
+	}
+	for _, row := range rows {
+		if slices.ContainsFunc(p.want.TrustedIssuers, func(e IssuerSpec) bool { return e.EntryID() == row.EntryID }) {
+			continue
+		}
+		p.unnamed = append(p.unnamed, row)
+		spec := IssuerSpec{ID: row.EntryID, IssuerSettings: row.Settings}
+		spec.Keys.stored = row.SealedSecret != nil
+		spec.Place = Place{Path: fmt.Sprintf("%s.trusted_issuers[%q]", p.want.Path, row.EntryID), stored: true}
+		p.earlier.TrustedIssuers = append(p.earlier.TrustedIssuers, spec)
+		if !a.o.Prune {
+			p.merged.TrustedIssuers = append(p.merged.TrustedIssuers, spec)
+		}
+	}
+	for _, want := range p.want.TrustedIssuers {
+		plan := &issuerPlan{want: want, created: true, row: TrustedIssuer{
+			TenantID: p.want.ID, ID: strings.ToLower(rand.Text()[:16]), EntryID: want.EntryID(), CreatedAt: At(a.now),
+		}}
+		if at := slices.IndexFunc(rows, func(row TrustedIssuer) bool { return row.EntryID == want.EntryID() }); at >= 0 {
+			plan.row, plan.created = rows[at], false
+		}
+		if err := a.planIssuer(plan, docs[plan.row.ID]); err != nil {
+			return fmt.Errorf("trusted issuer %s: %w", plan.row.EntryID, err)
+		}
+		p.issuers = append(p.issuers, plan)
+		merged := want
+		merged.IssuerSettings = plan.settings
+		p.merged.TrustedIssuers = append(p.merged.TrustedIssuers, merged)
+	}
+	return nil
+}
+
+func (a *applier) planIssuer(p *issuerPlan, stored Document) error {
+	written, err := documentOf(p.want.IssuerSettings, p.want.Written)
+	if err != nil {
+		return err
+	}
+	if p.before = stored; p.created {
+		p.before = Document{}
+	}
+	p.after = a.settle(p.before, written)
+	if err := p.after.decode(&p.settings); err != nil {
+		return err
+	}
+	if _, given := written["keys"]; given || a.o.Replace {
+		p.settings.Keys.SharedSecret, p.settings.Keys.SharedSecretFile = p.want.Keys.SharedSecret, p.want.Keys.SharedSecretFile
+		return nil
+	}
+	p.keepsSecret = p.row.SealedSecret != nil
+	p.settings.Keys.stored = p.keepsSecret
+	if p.keepsSecret && p.settings.Issuer != p.row.Settings.Issuer {
+		a.faults.Add(p.want.Path+".keys", "is missing: the stored shared_secret belongs to the issuer before, so give the keys again")
+	}
+	return nil
+}
+
+// writeEntryIDs stores the ids of rows that an earlier release wrote.
+func writeEntryIDs(tx *gorm.DB, rows []*TrustedIssuer) error {
+	for _, row := range rows {
+		err := tx.Exec("UPDATE trusted_issuers SET entry_id = ? WHERE tenant_id = ? AND id = ?", row.EntryID, row.TenantID, row.ID).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issuer writes what was planned.
+func (a *applier) issuer(tenant string, p *issuerPlan) error {
+	fields, err := diff(p.created, p.before, p.after)
+	if err != nil {
+		return err
+	}
+	row, secret := &p.row, p.settings.Keys.SharedSecret
 	switch {
+	case p.keepsSecret:
 	case secret == "" && row.SealedSecret != nil:
 		row.SealedSecret, row.RootVersion = nil, 0
 		fields = append(fields, FieldChange{Name: "keys.shared_secret"})
-	case secret != "" && !a.secrets.MatchIssuerSecret(tenant, want.Issuer, secret, row.SealedSecret, row.RootVersion):
-		row.SealedSecret, row.RootVersion = a.secrets.SealIssuerSecret(tenant, want.Issuer, secret)
+	case secret != "" && !(p.settings.Issuer == row.Settings.Issuer && a.secrets.MatchIssuerSecret(tenant, p.settings.Issuer, secret, row.SealedSecret, row.RootVersion)):
+		row.SealedSecret, row.RootVersion = a.secrets.SealIssuerSecret(tenant, p.settings.Issuer, secret)
 		fields = append(fields, FieldChange{Name: "keys.shared_secret"})
 	}
-	if !a.record(created, tenant, "issuer", want.Issuer, fields) {
+	if !a.record(p.created, tenant, "issuer", row.EntryID, fields) {
 		return nil
 	}
-	if want.Disabled != row.Disabled && !created {
+	if p.settings.Disabled != row.Disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)
-		a.disabled(want.Disabled, tenant, EventIssuerDisabled, issuerEvent(row.ID, want.Issuer))
+		a.disabled(p.settings.Disabled, tenant, EventIssuerDisabled, issuerEvent(row.ID, p.settings.Issuer))
 	}
-	row.Settings, row.Disabled, row.UpdatedAt = want.IssuerSettings, want.Disabled, At(a.now)
-	return a.tx.Save(row).Error
+	row.Settings, row.Disabled, row.UpdatedAt = p.settings, p.settings.Disabled, At(a.now)
+	if err := a.tx.Save(row).Error; err != nil {
+		return err
+	}
+	return a.writeDocument("trusted_issuers", tenant, row.ID, p.after)
 }

@@ -3,14 +3,16 @@ package models_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/models"
 )
 
 // Sessions refer to the entry that vouched for them, so an entry that changes
 // must stay the same row.
-func TestApplyPairsIssuerEntriesWithTheirRows(t *testing.T) {
+func TestApplyKnowsAnEntryByItsIDAlone(t *testing.T) {
 	idToken := func(s models.IssuerSpec) models.IssuerSpec { s.TokenType = models.TokenTypeIDToken; return s }
+	named := func(id string, s models.IssuerSpec) models.IssuerSpec { s.ID = id; return s }
 	const a, b = "https://a.example.com", "https://b.example.com"
 	for name, c := range map[string]struct {
 		before, after []models.IssuerSpec
@@ -18,29 +20,21 @@ func TestApplyPairsIssuerEntriesWithTheirRows(t *testing.T) {
 	}{
 		"the same": {
 			[]models.IssuerSpec{entry(a, "a:", "x", "y")}, []models.IssuerSpec{entry(a, "a:", "x", "y")}, []int{0}},
-		"audiences in another order": {
-			[]models.IssuerSpec{entry(a, "a:", "x", "y")}, []models.IssuerSpec{entry(a, "a:", "y", "x")}, []int{0}},
-		"other audiences": {
-			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{entry(a, "a:", "y")}, []int{0}},
-		"audiences that had been the default": {
-			[]models.IssuerSpec{entry(a, "a:")}, []models.IssuerSpec{entry(a, "a:", "y")}, []int{0}},
-		"another issuer": {
-			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{entry(b, "b:", "x")}, []int{-1}},
-		"another kind of token": {
-			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{idToken(entry(a, "b:", "x"))}, []int{-1}},
-		"two entries in another order": {
-			[]models.IssuerSpec{entry(a, "a:", "x"), entry(a, "b:", "y")}, []models.IssuerSpec{entry(a, "b:", "y"), entry(a, "a:", "x")}, []int{1, 0}},
-		"one of two with other audiences": {
-			[]models.IssuerSpec{entry(a, "a:", "x"), entry(a, "b:", "y")}, []models.IssuerSpec{entry(a, "b:", "z"), entry(a, "a:", "x")}, []int{1, 0}},
-		"a second entry beside the first": {
-			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{entry(a, "b:", "y"), entry(a, "a:", "x")}, []int{-1, 0}},
-		"two entries that swap their audiences": {
-			[]models.IssuerSpec{entry(a, "a:", "x"), entry(a, "b:", "y")}, []models.IssuerSpec{entry(a, "a:", "y"), entry(a, "b:", "x")}, []int{1, 0}},
-		"three entries with new audiences, known by their namespaces": {
-			[]models.IssuerSpec{entry(a, "a:", "x"), entry(a, "b:", "y"), entry(a, "c:", "z")},
-			[]models.IssuerSpec{entry(a, "c:", "3"), entry(a, "a:", "1"), entry(a, "b:", "2")}, []int{2, 0, 1}},
-		"another namespace and other audiences": {
+		"other audiences and another namespace": {
 			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{entry(a, "b:", "y")}, []int{0}},
+		"another kind of token": {
+			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{idToken(entry(a, "a:", "x"))}, []int{0}},
+		"another issuer with the same id": {
+			[]models.IssuerSpec{named("one", entry(a, "a:"))}, []models.IssuerSpec{named("one", entry(b, "a:"))}, []int{0}},
+		"another issuer without an id": {
+			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{entry(b, "b:", "x")}, []int{-1}},
+		"the id that is made from the host, written out": {
+			[]models.IssuerSpec{entry(a, "a:")}, []models.IssuerSpec{named("a-example-com", entry(a, "a:"))}, []int{0}},
+		"another id for the same issuer": {
+			[]models.IssuerSpec{named("one", entry(a, "a:", "x"))}, []models.IssuerSpec{named("one", entry(a, "a:", "x")), named("two", entry(a, "b:", "y"))}, []int{0, -1}},
+		"two entries that swap everything but their ids": {
+			[]models.IssuerSpec{named("one", entry(a, "a:", "x")), named("two", entry(a, "b:", "y"))},
+			[]models.IssuerSpec{named("two", entry(a, "a:", "x")), named("one", entry(a, "b:", "y"))}, []int{1, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
@@ -69,21 +63,57 @@ func (w *world) entries(tenant string, specs []models.IssuerSpec) []string {
 	w.Helper()
 	config, err := w.TenantConfig(w.Context(), tenant)
 	must(w, err)
-	key := func(s models.IssuerSettings) string {
-		return s.Issuer + " " + s.TokenType + " " + s.SubjectPrefix + " " + strings.Join(s.Audiences, ",")
-	}
 	ids := make([]string, len(specs))
 	for i, spec := range specs {
 		for _, row := range config.Issuers {
-			if key(row.Settings) == key(spec.IssuerSettings) {
+			if row.EntryID == spec.EntryID() {
 				ids[i] = row.ID
 			}
 		}
 		if ids[i] == "" {
-			w.Fatalf("no row is like entry %d, %s", i, key(spec.IssuerSettings))
+			w.Fatalf("no row has the id %s", spec.EntryID())
 		}
 	}
 	return ids
+}
+
+// Rows of an earlier release have no id. They get one from their issuer's host,
+// the same on every node, and keep the row that sessions refer to.
+func TestAnEntryOfAnEarlierReleaseGetsAnID(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		named := func(id string, s models.IssuerSpec) models.IssuerSpec { s.ID = id; return s }
+		specs := []models.IssuerSpec{
+			named("one", entry("https://login.example.com/v2", "a:", "x")), named("two", entry("https://login.example.com:8443", "b:", "x")),
+			named("three", entry("https://login.example.com/v2", "c:", "y")), named("four", entry("Legacy Service", "d:")),
+		}
+		specs[3].Keys = models.IssuerKeys{JWKSURI: "https://login.example.com/keys"}
+		for _, spec := range specs {
+			w.apply(models.TenantSpec{ID: "shop", TrustedIssuers: []models.IssuerSpec{spec}})
+			w.clock.Advance(time.Second)
+		}
+		rows := w.entries("shop", specs)
+		want := []string{"login-example-com", "login-example-com-8443", "login-example-com-2", "legacy-service"}
+		w.exec("UPDATE trusted_issuers SET entry_id = NULL WHERE tenant_id = 'shop'")
+		for when, settle := range map[string]func(){
+			"read before anything is written": func() {},
+			"after a migration":               func() { must(t, w.Migrate(t.Context())) },
+			"after an apply":                  func() { w.apply(models.TenantSpec{ID: "shop"}) },
+		} {
+			if settle(); when != "read before anything is written" {
+				if n := w.number("SELECT count(*) FROM trusted_issuers WHERE entry_id IS NULL"); n != 0 {
+					t.Errorf("%s, %d entries have no id", when, n)
+				}
+				w.exec("UPDATE trusted_issuers SET entry_id = NULL WHERE tenant_id = 'shop'")
+			}
+			config, err := w.TenantConfig(t.Context(), "shop")
+			must(t, err)
+			for i, row := range config.Issuers {
+				if row.EntryID != want[i] || row.ID != rows[i] {
+					t.Errorf("%s, entry %d is row %s with the id %q, want row %s with %q", when, i, row.ID, row.EntryID, rows[i], want[i])
+				}
+			}
+		}
+	})
 }
 
 func TestApplyOpensNoSharedSecretTwice(t *testing.T) {

@@ -12,7 +12,7 @@ func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
 // its id, which is never accepted again: its tokens may live on in somebody's
 // hands. Its keys are destroyed; its users go when its sessions are swept.
 func (a *applier) pruneTenants(wanted []TenantSpec) error {
-	if !a.prune {
+	if !a.o.Prune {
 		return nil
 	}
 	var ids []string
@@ -41,7 +41,7 @@ func (a *applier) pruneTenants(wanted []TenantSpec) error {
 
 // pruneClients removes the clients of a tenant that are not wanted.
 func (a *applier) pruneClients(want TenantSpec) error {
-	if !a.prune {
+	if !a.o.Prune {
 		return nil
 	}
 	var ids []string
@@ -65,7 +65,7 @@ func (a *applier) pruneClients(want TenantSpec) error {
 
 // pruneIssuers removes trusted issuers.
 func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
-	if !a.prune {
+	if !a.o.Prune {
 		return nil
 	}
 	for _, row := range rows {
@@ -75,7 +75,7 @@ func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
 		if err != nil {
 			return err
 		}
-		a.remove(tenant, "issuer", row.Settings.Issuer, EventIssuerRemoved, issuerEvent(row.ID, row.Settings.Issuer))
+		a.remove(tenant, "issuer", row.EntryID, EventIssuerRemoved, issuerEvent(row.ID, row.Settings.Issuer))
 	}
 	return nil
 }

@@ -38,7 +38,7 @@ func (w *world) applied(spec models.TenantSpec) int64 {
 	nodes := []*models.Store{w.Store, w.another(models.Options{})}
 	var changes atomic.Int64
 	together(8, func(i int) {
-		changed, err := nodes[i%2].Apply(w.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{})
+		changed, err := nodes[i%2].Apply(w.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 		if err != nil {
 			w.Error(err)
 		}
@@ -97,7 +97,7 @@ func TestEveryChangeOfATenantHasARevisionOfItsOwn(t *testing.T) {
 				return
 			}
 			spec := models.TenantSpec{ID: acme, SigningAlgorithm: []string{"RS256", "ES256"}[i/2%2]}
-			changed, err := w.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{})
+			changed, err := w.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			if err != nil {
 				t.Error(err)
 			}
@@ -118,7 +118,7 @@ func TestDisablingWinsAgainstAFirstSignIn(t *testing.T) {
 		_, err := w.CreateSession(t.Context(), w.alice(), func(created *models.Session) error {
 			id = created.ID
 			go func() {
-				_, err := node.Apply(t.Context(), []models.TenantSpec{{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}}}, secrets{}, models.ApplyOptions{})
+				_, err := node.Apply(t.Context(), []models.TenantSpec{{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}}}, secrets{}, models.ApplyOptions{Replace: true})
 				applied <- err
 			}()
 			w.waitForALock()

@@ -98,7 +98,7 @@ func TestApplyDryRunTellsAllAndChangesNothing(t *testing.T) {
 		changed := tenant()
 		changed.Clients[0].Name, changed.SigningAlgorithm = "Web", "ES256"
 		wanted := []models.TenantSpec{changed, office()}
-		dry, err := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{DryRun: true})
+		dry, err := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: true, DryRun: true})
 		must(t, err)
 		w.wantRows(before)
 		if again := w.revision(acme); again != revision || w.config().SigningAlgorithm != "RS256" {
@@ -133,17 +133,17 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 		want string
 	}{
 		"a user with the id of a stored client": {models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "web"}}},
-			"tenant default: client web has the id of a user"},
+			"tenants[1].users[0].sub (user web): is the id of a client"},
 		"a client with the id of a stored user": {models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "alice", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}}},
-			"tenant default: client alice has the id of a user"},
+			`tenants[1].clients[0].id (client alice): "alice" is the id of a user of this tenant`},
 		"an issuer in a stored one's namespace": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://b.example.com", "")}},
-			`tenant default: https://auth.example.com and https://b.example.com have the same subject_prefix "": give one another prefix, or share_subjects: true to both`},
+			`tenants[1].trusted_issuers[0].subject_prefix (trusted issuer b-example-com): is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: entries share a namespace only if each says share_subjects: true`},
 		"an issuer whose namespace begins like another's": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://c.example.com", "ab")}},
-			`tenant default: subject_prefix "abc" of https://z.example.com and "ab" of https://c.example.com: one begins with the other`},
+			`tenants[1].trusted_issuers[0].subject_prefix (trusted issuer c-example-com): overlaps tenants[1].trusted_issuers["z-example-com"].subject_prefix: neither may begin with the other`},
 		"classes without the max_acr of a stored issuer": {models.TenantSpec{ID: acme, ACR: []models.ACRClass{{Value: "low", When: "true"}}},
-			`tenant default: max_acr "phr" of https://z.example.com is not one of the classes in acr`},
+			`tenants[1].trusted_issuers["z-example-com"].max_acr (trusted issuer z-example-com, stored and not in the file): must be one of low`},
 		"a tenant that was pruned": {models.TenantSpec{ID: "gone"},
-			"tenant gone: this id belonged to a tenant that was removed and is never used again"},
+			`tenants[1].id: the id "gone" belonged to a tenant that was removed, and is never used again`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
@@ -154,7 +154,7 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 				w.exec("UPDATE tenants SET pruned_at = 1 WHERE id = 'gone'")
 				w.clock.Advance(time.Hour) // what is added now comes last
 				before, revision := w.rows(), w.revision(acme)
-				changes, err := w.Apply(t.Context(), []models.TenantSpec{office(), c.spec}, secrets{}, models.ApplyOptions{})
+				changes, err := w.Apply(t.Context(), []models.TenantSpec{office(), c.spec}, secrets{}, models.ApplyOptions{Replace: true})
 				var faults models.Faults
 				if !errors.As(err, &faults) || faults.Error() != c.want || changes != nil {
 					t.Errorf("refused with %v, want %s", err, c.want)

@@ -30,8 +30,12 @@ func (a *applier) user(tenant string, want UserSpec) error {
 		Attributes map[string]any `json:"attributes"`
 		Disabled   bool           `json:"disabled,omitempty"`
 	}
+	off := want.Disabled
+	if a.given(want.Place, !off, "disabled") == absent {
+		off = row.Disabled
+	}
 	merged := row.attributes().set(named, a.source)
-	changed, err := diff(created, fields{row.Attributes, row.Disabled}, fields{merged.Values, want.Disabled})
+	changed, err := diff(created, fields{row.Attributes, row.Disabled}, fields{merged.Values, off})
 	if err != nil {
 		return err
 	}
@@ -42,8 +46,8 @@ func (a *applier) user(tenant string, want UserSpec) error {
 		row.Sources, row.At = merged.Sources, a.now
 		return updateUser(a.tx, row)
 	}
-	disabled := want.Disabled && !row.Disabled && !created
-	row.Attributes, row.Sources, row.Disabled, row.At = merged.Values, merged.Sources, want.Disabled, a.now
+	disabled := off && !row.Disabled && !created
+	row.Attributes, row.Sources, row.Disabled, row.At = merged.Values, merged.Sources, off, a.now
 	if err := updateUser(a.tx, row); err != nil || !disabled {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestChangesReadLikeTheFile(t *testing.T) {
 + office/client api
     auth: "secret"
     secret: changed
-+ office/issuer https://auth.example.com
++ office/issuer auth-example-com
     audiences: ["one"]
     issuer: "https://auth.example.com"
     keys.discovery: true
@@ -66,7 +66,7 @@ func TestChangesReadLikeTheFile(t *testing.T) {
 `
 	const changed = `~ tenant office
     disabled: true
-    signing_algorithm: "ES256" → "RS256"
+    signing_algorithm: "ES256" → (default)
 ~ office/client app
     absolute_lifetime: "12h"
     allow: "token.age < 3 && token.ok" → "token.age < 4"
@@ -75,7 +75,7 @@ func TestChangesReadLikeTheFile(t *testing.T) {
     preset: "aal2" → (default)
     secret: changed
     previous_secret: changed
-~ office/issuer https://auth.example.com
+~ office/issuer auth-example-com
     audiences: ["one"] → ["two"]
     keys.discovery: true → (default)
     keys.jwks_uri: "https://auth.example.com/jwks"

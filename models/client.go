@@ -65,6 +65,7 @@ type ClientSettings struct {
 	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`   // of every user of its tenant
 	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`         // to which its sessions may be extended; absent: not at all
 	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list"`           // its sessions get an entry of a status list
+	PreviousUntil           *Until            `json:"previous_until,omitempty" yaml:"previous_until"`     // until when PreviousSecret is accepted; absent: 7 days after it is set
 	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled"`
 }
 
@@ -81,6 +82,10 @@ type ClientSpec struct {
 	Secret         string `yaml:"secret"`          // at least 32 characters
 	SecretFile     string `yaml:"secret_file"`     // read by the loader into Secret
 	PreviousSecret string `yaml:"previous_secret"` // accepted beside Secret while a change rolls out
+
+	Place
+
+	secretStored bool // a secret is stored, and stays
 }
 
 // Client is the row of an app client.
@@ -90,6 +95,7 @@ type Client struct {
 	Settings          ClientSettings `gorm:"serializer:json"`
 	SecretDigest      Digest         `gorm:"embedded;embeddedPrefix:secret_"`
 	PreviousDigest    Digest         `gorm:"embedded;embeddedPrefix:previous_secret_"`
+	PreviousUntil     Time           `gorm:"column:previous_secret_until"` // when the previous one ends
 	Disabled          bool           // as in Settings, for statements to ask
 	SuspendedAt       Time           // switched off by an operator, whatever Settings say
 	SessionsValidFrom Time           // sessions created before are refused
@@ -104,6 +110,12 @@ type Client struct {
 // Enabled reports whether the client is neither disabled nor suspended. Its
 // tenant is asked separately.
 func (c Client) Enabled() bool { return !c.Disabled && c.SuspendedAt.IsZero() }
+
+// PreviousAccepted reports whether the previous secret, if there is one, has
+// not ended. One without an end was written by an earlier release.
+func (c *Client) PreviousAccepted(now time.Time) bool {
+	return c.PreviousUntil.IsZero() || now.Before(c.PreviousUntil.Time)
+}
 
 // Digest is a keyed digest and the version of the root secret whose key made it.
 type Digest struct {

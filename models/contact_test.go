@@ -34,7 +34,7 @@ func (w *world) operations(row *models.Session) map[string]func(ctx context.Cont
 		"Lease":           func(ctx context.Context) error { _, err := w.Lease(ctx, "prune", "a", w.Now(), 0); return err },
 		"Prune":           func(ctx context.Context) error { _, err := w.Prune(ctx, w.Now()); return err },
 		"Apply": func(ctx context.Context) error {
-			_, err := w.Apply(ctx, nil, secrets{}, models.ApplyOptions{})
+			_, err := w.Apply(ctx, nil, secrets{}, models.ApplyOptions{Replace: true})
 			return err
 		},
 		"Migrated": func(ctx context.Context) error { _, err := w.Migrated(ctx); return err },

@@ -10,10 +10,16 @@ import (
 type Fault struct {
 	Path    string
 	Problem string
+	Of      string // what people call the noun that it is of, such as client web; may be empty
 }
 
 // String is the fault on one line.
-func (f Fault) String() string { return f.Path + ": " + f.Problem }
+func (f Fault) String() string {
+	if f.Of != "" {
+		return fmt.Sprintf("%s (%s): %s", f.Path, f.Of, f.Problem)
+	}
+	return f.Path + ": " + f.Problem
+}
 
 // Faults is every fault of a configuration; as an error it names them all.
 type Faults []Fault
@@ -29,5 +35,5 @@ func (f Faults) Error() string {
 
 // Add appends a fault.
 func (f *Faults) Add(path, format string, args ...any) {
-	*f = append(*f, Fault{path, fmt.Sprintf(format, args...)})
+	*f = append(*f, Fault{Path: path, Problem: fmt.Sprintf(format, args...)})
 }

@@ -109,7 +109,7 @@ func entry(issuer, prefix string, audiences ...string) models.IssuerSpec {
 // apply makes the configuration so and returns what it changed.
 func (w *world) apply(tenants ...models.TenantSpec) []models.Change {
 	w.Helper()
-	changes, err := w.Apply(w.Context(), tenants, secrets{}, models.ApplyOptions{})
+	changes, err := w.Apply(w.Context(), tenants, secrets{}, models.ApplyOptions{Replace: true})
 	must(w, err)
 	return changes
 }

@@ -51,18 +51,25 @@ type IssuerKeys struct {
 	// own and never part of the stored document.
 	SharedSecret     string `json:"-" yaml:"shared_secret"`
 	SharedSecretFile string `json:"-" yaml:"shared_secret_file"` // read by the loader into SharedSecret
+
+	stored bool // a shared secret is stored, and stays
 }
 
 // IssuerSpec is a trusted issuer as a configuration file gives it.
 type IssuerSpec struct {
+	ID             string `yaml:"id"` // unique in its tenant; see EntryID
 	IssuerSettings `yaml:",inline"`
+
+	Place
 }
 
 // TrustedIssuer is the row of an issuer entry. A tenant may have several for
-// one issuer, if token type or audiences differ.
+// one issuer, if token type or audiences differ. Its ID outlives any change of
+// its settings; an entry that is made again gets another row.
 type TrustedIssuer struct {
 	TenantID          string         `gorm:"primaryKey"`
 	ID                string         `gorm:"primaryKey"` // made by us; sessions refer to it
+	EntryID           string         // its id in configuration, unique among those that are not removed
 	Settings          IssuerSettings `gorm:"serializer:json"`
 	SealedSecret      []byte         // HS256 shared secret
 	RootVersion       int64          // whose seal key closed it

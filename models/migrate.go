@@ -25,6 +25,7 @@ var migrations = []struct {
 	{"0004_assurance", assuranceSchema},
 	{"0005_status_lists", statusSchema},
 	{"0006_late_retry", lateRetrySchema},
+	{"0007_sparse_settings", sparseSchema},
 	{"0008_suspensions", suspensionSchema},
 	{"0008b_attribute_sources", attributeSourceSchema},
 	{"0010_assurance", proofSchema},
@@ -38,7 +39,10 @@ func (s *Store) Migrate(ctx context.Context) error {
 	for attempt := range attempts {
 		err = s.longTransaction(ctx, func(tx *gorm.DB) error { return s.migrator(tx).Migrate() })
 		if err == nil {
-			return s.ensureEpoch(ctx)
+			if err := s.ensureEpoch(ctx); err != nil {
+				return err
+			}
+			return s.settleEarlierRows(ctx)
 		}
 		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 			break

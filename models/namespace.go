@@ -1,9 +1,6 @@
 package models
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // clash is how two entries of one tenant could speak for each other's users.
 type clash int
@@ -29,22 +26,6 @@ func (s IssuerSettings) clashes(o IssuerSettings) clash {
 	default:
 		return noClash
 	}
-}
-
-// namespaceFaults names the entries that clash, by their issuers.
-func namespaceFaults(entries []IssuerSettings) []string {
-	var faults []string
-	for i, b := range entries {
-		for _, a := range entries[:i] {
-			switch a.clashes(b) {
-			case sameSpace:
-				faults = append(faults, fmt.Sprintf("%s and %s have the same subject_prefix %q: give one another prefix, or share_subjects: true to both", a.Issuer, b.Issuer, b.SubjectPrefix))
-			case overlap:
-				faults = append(faults, fmt.Sprintf("subject_prefix %q of %s and %q of %s: one begins with the other", a.SubjectPrefix, a.Issuer, b.SubjectPrefix, b.Issuer))
-			}
-		}
-	}
-	return faults
 }
 
 // SpeaksFor says whether the entry may vouch for a subject, its own prefix

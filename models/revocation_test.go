@@ -48,7 +48,7 @@ func TestEveryEarlyEndIsARevocation(t *testing.T) {
 		return func(w *world, _ *models.Session) {
 			spec := tenant()
 			f(&spec)
-			_, err := w.Apply(w.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Prune: prune})
+			_, err := w.Apply(w.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true, Prune: prune})
 			must(w, err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestAnEventOfAConfigurationHasTheMomentOfItsEnd(t *testing.T) {
 		spec.Clients[0].Disabled = true
 		spec.TrustedIssuers[0].Keys = models.IssuerKeys{SharedSecret: "a shared secret of the issuer of tests"}
 		slow := disabling{meanwhile: func() { w.clock.Advance(time.Minute) }}
-		_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, slow, models.ApplyOptions{})
+		_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, slow, models.ApplyOptions{Replace: true})
 		must(t, err)
 		if w.Now().Equal(start) {
 			t.Fatal("it took no time")

@@ -49,7 +49,7 @@ func TestATailJudgesTokensByWhatTheySay(t *testing.T) {
 			t.Helper()
 			spec := tenant()
 			change(&spec)
-			_, err := there.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{})
+			_, err := there.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			must(t, err)
 		}
 		apply(func(spec *models.TenantSpec) { spec.Users = []models.UserSpec{{Sub: "bob", Disabled: true}} })
@@ -131,7 +131,7 @@ func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
 		revoke("a user who is disabled", w.issued(last), func() error {
 			spec := tenant()
 			spec.Users = []models.UserSpec{{Sub: "alice", Disabled: true}}
-			_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{})
+			_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			return err
 		})
 
@@ -149,7 +149,7 @@ func TestTheLastTimeAClientWasSwitchedOffCounts(t *testing.T) {
 		for _, disabled := range []bool{true, false, true} {
 			spec := tenant()
 			spec.Clients[0].Disabled = disabled
-			_, err := there.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{})
+			_, err := there.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			must(t, err)
 			w.clock.Advance(30 * time.Minute)
 			must(t, tail.Look(t.Context()))

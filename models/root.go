@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -31,7 +32,7 @@ var rootUses = []struct {
 	{"suspension_keys", "root_version", "id = 1", func(u *RootUse) *int { return &u.SuspensionKeys }, false},
 	{"trusted_issuers", "root_version", "length(sealed_secret) > 0", func(u *RootUse) *int { return &u.SharedSecrets }, false},
 	{"clients", "secret_root_version", "length(secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
-	{"clients", "previous_secret_root_version", "length(previous_secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
+	{"clients", "previous_secret_root_version", "length(previous_secret_digest) > 0 AND (previous_secret_until IS NULL OR previous_secret_until > ?)", func(u *RootUse) *int { return &u.ClientSecrets }, false},
 	{"sessions", "root_version", "length(refresh_digest) > 0", func(u *RootUse) *int { return &u.Sessions }, true},
 	{"sessions", "previous_root_version", "length(refresh_digest) > 0 AND previous_root_version <> root_version", func(u *RootUse) *int { return &u.UsedTokens }, true},
 	{"sessions", "session_token_root_version", "length(session_token_digest) > 0", func(u *RootUse) *int { return &u.SessionTokens }, true},
@@ -43,6 +44,9 @@ func (s *Store) RootUses(ctx context.Context, now time.Time) (map[int64]*RootUse
 	uses := map[int64]*RootUse{}
 	for _, in := range rootUses {
 		statement, args := "SELECT "+in.column+", count(*), 0 FROM "+in.table+" WHERE "+in.live, []any(nil)
+		if strings.Contains(in.live, "?") {
+			args = []any{At(now)}
+		}
 		if in.sessions {
 			statement = "SELECT " + in.column + ", count(*), max(absolute_expires_at) FROM sessions WHERE " + in.live +
 				" AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)"
@@ -123,7 +127,8 @@ func (s *Store) ClientsUnderRoot(ctx context.Context, version int64) ([]string, 
 	var ids []string
 	err := s.query(ctx, func(db *gorm.DB) error {
 		return db.Raw(`SELECT tenant_id || '/' || id FROM clients WHERE length(secret_digest) > 0 AND secret_root_version = ?
-			OR length(previous_secret_digest) > 0 AND previous_secret_root_version = ? ORDER BY tenant_id, id LIMIT 20`, version, version).Scan(&ids).Error
+			OR length(previous_secret_digest) > 0 AND previous_secret_root_version = ? AND (previous_secret_until IS NULL OR previous_secret_until > ?)
+			ORDER BY tenant_id, id LIMIT 20`, version, version, At(s.Now())).Scan(&ids).Error
 	})
 	return ids, err
 }

@@ -273,8 +273,9 @@ func (a *applier) suspendRow(ref Ref, table, where string, args []any, at Time, 
 func (a *applier) entries(ref Ref) (named []TrustedIssuer, err error) {
 	var rows []TrustedIssuer
 	err = a.tx.Where("tenant_id = ? AND removed_at IS NULL", ref.Tenant).Order("id").Find(&rows).Error
+	nameEntries(rows)
 	for _, row := range rows {
-		if row.ID == ref.ID || row.Settings.Issuer == ref.ID {
+		if row.EntryID == ref.ID || row.Settings.Issuer == ref.ID {
 			named = append(named, row)
 		}
 	}
@@ -366,7 +367,7 @@ func (a *applier) resume(ref Ref, key SuspensionKey, by Actor, tenantExists bool
 
 // suspensionOfIssuer finds a suspension of an entry by its id or by its URL.
 func (a *applier) suspensionOfIssuer(key SuspensionKey, entry *TrustedIssuer) (*Suspension, error) {
-	for _, name := range []string{entry.ID, entry.Settings.Issuer} {
+	for _, name := range []string{entry.EntryID, entry.Settings.Issuer} {
 		found, err := a.suspension(entry.TenantID, NounIssuer, key.digest(Ref{NounIssuer, entry.TenantID, name}))
 		if err != nil || found != nil {
 			return found, err
@@ -415,7 +416,7 @@ func (a *applier) keepNounSuspended(key SuspensionKey, t TenantSpec, r Suspensio
 			return err
 		}
 		for _, row := range rows {
-			candidates = append(candidates, row.ID, row.Settings.Issuer)
+			candidates = append(candidates, row.EntryID, row.Settings.Issuer)
 		}
 	}
 	for _, id := range candidates {
@@ -558,7 +559,7 @@ func (t TenantSpec) refs() []Ref {
 		refs = append(refs, Ref{NounClient, t.ID, c.ID})
 	}
 	for _, i := range t.TrustedIssuers {
-		refs = append(refs, Ref{NounIssuer, t.ID, i.Issuer})
+		refs = append(refs, Ref{NounIssuer, t.ID, i.EntryID()}, Ref{NounIssuer, t.ID, i.Issuer})
 	}
 	for _, u := range t.Users {
 		refs = append(refs, Ref{NounUser, t.ID, u.Sub})
@@ -580,7 +581,7 @@ func suspendedIDs(db *gorm.DB, key SuspensionKey) (map[string]string, error) {
 	err := errors.Join(
 		note(NounTenant, "SELECT id AS tenant_id, id FROM tenants WHERE suspended_at IS NOT NULL"),
 		note(NounClient, "SELECT tenant_id, id FROM clients WHERE suspended_at IS NOT NULL AND removed_at IS NULL"),
-		note(NounIssuer, "SELECT tenant_id, id FROM trusted_issuers WHERE suspended_at IS NOT NULL AND removed_at IS NULL"),
+		note(NounIssuer, "SELECT tenant_id, entry_id AS id FROM trusted_issuers WHERE suspended_at IS NOT NULL AND removed_at IS NULL AND entry_id IS NOT NULL"),
 		note(NounUser, "SELECT tenant_id, sub AS id FROM users WHERE suspended_at IS NOT NULL"))
 	var issuers []TrustedIssuer
 	err = errors.Join(err, db.Where("suspended_at IS NOT NULL AND removed_at IS NULL").Find(&issuers).Error)

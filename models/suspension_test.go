@@ -36,7 +36,7 @@ func (w *world) resume(noun, id string) {
 
 // suspendable names what alice's session depends on.
 func (w *world) suspendable() map[string]string {
-	return map[string]string{models.NounTenant: acme, models.NounClient: "web", models.NounIssuer: w.issuer, models.NounUser: "alice"}
+	return map[string]string{models.NounTenant: acme, models.NounClient: "web", models.NounIssuer: "auth-example-com", models.NounUser: "alice"}
 }
 
 // known is alice's next sign-in as a node does it, which knows the key of suspensions.
@@ -228,14 +228,14 @@ func TestSuspendedAndDisabledNeedBothLifted(t *testing.T) {
 func TestAnIssuersURLStandsForEveryEntry(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		url := "https://auth.example.com"
-		w.suspend(models.NounIssuer, w.issuer)
+		w.suspend(models.NounIssuer, "auth-example-com")
 		w.suspend(models.NounIssuer, url)
 		w.apply(models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry(url, "")}})
 		w.resume(models.NounIssuer, url)
 		if w.config().Issuers[0].Enabled() {
 			t.Error("resuming the URL resumes an entry that was suspended by its id")
 		}
-		w.resume(models.NounIssuer, w.issuer)
+		w.resume(models.NounIssuer, "auth-example-com")
 		if !w.config().Issuers[0].Enabled() {
 			t.Error("the entry stays suspended")
 		}
@@ -349,7 +349,7 @@ func TestSuspensionsAreListedWithTheirReasons(t *testing.T) {
 				t.Errorf("%s, want %s", s, want)
 			}
 		}
-		for _, want := range []string{"tenant default", "client web", "issuer " + w.issuer, "user alice", "user "} {
+		for _, want := range []string{"tenant default", "client web", "issuer auth-example-com", "user alice", "user "} {
 			if !ids[want] {
 				t.Errorf("%q is not listed: %v", want, ids)
 			}

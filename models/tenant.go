@@ -12,17 +12,21 @@ import (
 // DefaultTenant is the tenant whose issuer is the base URL itself.
 const DefaultTenant = "default"
 
-// TenantSpec is a tenant with everything in it, as a configuration file gives it.
+// TenantSpec is a tenant with everything in it, as a configuration file gives
+// it. The fields with a JSON name are its own settings, which are stored as one
+// document.
 type TenantSpec struct {
-	ID               string       `yaml:"id"`
-	SigningAlgorithm string       `yaml:"signing_algorithm"` // RS256 (default) | ES256 | Ed25519
-	KeyRotation      *Duration    `yaml:"key_rotation"`      // how old a signing key gets; none: for ever; default 90d
-	Disabled         bool         `yaml:"disabled"`
-	StoreDevice      *bool        `yaml:"store_device"` // default true
-	ACR              []ACRClass   `yaml:"acr"`          // from the weakest to the strongest; absent: session.DefaultClasses
-	TrustedIssuers   []IssuerSpec `yaml:"trusted_issuers"`
-	Clients          []ClientSpec `yaml:"clients"`
-	Users            []UserSpec   `yaml:"users"`
+	ID               string       `json:"-" yaml:"id"`
+	SigningAlgorithm string       `json:"signing_algorithm" yaml:"signing_algorithm"` // RS256 (default) | ES256 | Ed25519
+	KeyRotation      *Duration    `json:"key_rotation" yaml:"key_rotation"`           // how old a signing key gets; none: for ever; default 90d
+	Disabled         bool         `json:"disabled" yaml:"disabled"`
+	StoreDevice      *bool        `json:"store_device" yaml:"store_device"` // default true
+	ACR              []ACRClass   `json:"acr" yaml:"acr"`                   // from the weakest to the strongest; absent: session.DefaultClasses
+	TrustedIssuers   []IssuerSpec `json:"-" yaml:"trusted_issuers"`
+	Clients          []ClientSpec `json:"-" yaml:"clients"`
+	Users            []UserSpec   `json:"-" yaml:"users"`
+
+	Place `json:"-"`
 }
 
 // ACRClass is one authentication context class of a tenant, and the rule that
@@ -37,11 +41,15 @@ type UserSpec struct {
 	Sub        string         `yaml:"sub"`
 	Attributes map[string]any `yaml:"attributes"`
 	Disabled   bool           `yaml:"disabled"`
+
+	Place
 }
 
-// Tenant is the row of a tenant.
+// Tenant is the row of a tenant. What statements and earlier releases ask of
+// its settings are columns as well.
 type Tenant struct {
-	ID                string `gorm:"primaryKey"`
+	ID                string   `gorm:"primaryKey"`
+	Settings          Document `gorm:"serializer:json"` // as written; null: an earlier release made the row
 	SigningAlgorithm  string
 	KeyRotation       *Duration  // nil: DefaultKeyRotation
 	ACR               []ACRClass `gorm:"column:acr;serializer:json"`
@@ -81,6 +89,7 @@ func (s *Store) TenantConfig(ctx context.Context, id string) (*TenantConfig, err
 		if err := db.Where("tenant_id = ? AND removed_at IS NULL", id).Order("created_at, id").Find(&c.Issuers).Error; err != nil {
 			return err
 		}
+		nameEntries(c.Issuers)
 		return db.Where("tenant_id = ? AND retired_at IS NULL", id).Order("activates_at, kid").Find(&c.Keys).Error
 	})
 	if err != nil {

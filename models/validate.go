@@ -14,26 +14,60 @@ import (
 // minKeyRotation leaves room for a key to be announced a day before it signs.
 const minKeyRotation = 48 * time.Hour
 
-var tenantID = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+var (
+	tenantID     = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	tenantIDRule = matches(tenantID, "1–63 of a–z, 0–9 and -, and not begin with -")
+)
 
 // ValidTenantID says whether a tenant can have this id.
 func ValidTenantID(id string) bool { return tenantID.MatchString(id) }
 
 // ValidateTenants names everything wrong with tenants that can be seen without
 // compiling an expression or parsing a key. baseIssuer is the server's own
-// base URL, empty if unknown. What is already stored is not looked at.
+// base URL, empty if unknown. It takes tenants as whole: what they leave out
+// has its default.
 func ValidateTenants(tenants []TenantSpec, baseIssuer string) Faults {
 	var faults Faults
 	ids := seen{}
-	for i, tenant := range tenants {
+	for _, tenant := range Located(tenants) {
 		v := tenantValidation{
 			TenantSpec: tenant,
-			at:         fmt.Sprintf("tenants[%d]", i),
+			at:         tenant.Path,
 			base:       baseIssuer,
 			clients:    map[string]bool{},
 		}
 		ids.note(&v.Faults, v.at+".id", tenant.ID)
 		v.validate()
+		faults = append(faults, v.Faults...)
+	}
+	return faults
+}
+
+// ValidateIDs names what is wrong with the ids of tenants and of what is in
+// them. That much must be right in a document that leaves out what is stored.
+func ValidateIDs(tenants []TenantSpec) Faults {
+	var faults Faults
+	ids := seen{}
+	for _, t := range Located(tenants) {
+		v := tenantValidation{TenantSpec: t, at: t.Path}
+		v.required(t.Path+".id", t.ID, tenantIDRule)
+		ids.note(&faults, t.Path+".id", t.ID)
+		clients, users, entries := seen{}, seen{}, seen{}
+		for _, c := range t.Clients {
+			v.required(c.Path+".id", c.ID, clientID)
+			clients.note(&v.Faults, c.Path+".id", c.ID)
+		}
+		for _, e := range t.TrustedIssuers {
+			v.optional(e.Path+".id", e.ID, issuerID)
+			entries.note(&v.Faults, e.Path+".id", e.ID)
+			if e.EntryID() == "" {
+				v.Add(e.Path+".id", "is missing: give the id of the entry, or its issuer")
+			}
+		}
+		for _, u := range t.Users {
+			v.required(u.Path+".sub", u.Sub, userSub)
+			users.note(&v.Faults, u.Path+".sub", u.Sub)
+		}
 		faults = append(faults, v.Faults...)
 	}
 	return faults
@@ -50,7 +84,7 @@ type tenantValidation struct {
 }
 
 func (v *tenantValidation) validate() {
-	v.required(v.at+".id", v.ID, matches(tenantID, "1–63 of a–z, 0–9 and -, and not begin with -"))
+	v.required(v.at+".id", v.ID, tenantIDRule)
 	if r := v.KeyRotation; r != nil && r.Of() != session.NoIdleTimeout && r.Of() < minKeyRotation {
 		v.Add(v.at+".key_rotation", "must be at least %s, or none", Duration(minKeyRotation))
 	}
@@ -59,14 +93,15 @@ func (v *tenantValidation) validate() {
 	for _, c := range v.Clients {
 		v.clients[c.ID] = true
 	}
-	for i, e := range v.TrustedIssuers {
-		v.trustedIssuer(fmt.Sprintf("%s.trusted_issuers[%d]", v.at, i), e)
+	for _, e := range v.TrustedIssuers {
+		v.trustedIssuer(e.Path, e)
 	}
+	v.entryIDs()
 	v.distinct()
 	v.namespaces()
 	ids, resources := seen{}, seen{}
-	for i, c := range v.Clients {
-		at := fmt.Sprintf("%s.clients[%d]", v.at, i)
+	for _, c := range v.Clients {
+		at := c.Path
 		v.client(at, c)
 		ids.note(&v.Faults, at+".id", c.ID)
 		for j, resource := range c.ResourceIdentifiers {

@@ -67,7 +67,7 @@ func (v *tenantValidation) clientSecrets(at string, c ClientSpec) {
 	}
 	given := c.Secret != "" || c.SecretFile != ""
 	switch {
-	case c.Auth == AuthSecret && !given:
+	case c.Auth == AuthSecret && !given && !c.secretStored:
 		v.Add(path, "is missing: auth is secret")
 	case c.Public() && given:
 		v.Add(path, "must not be given: auth is none")

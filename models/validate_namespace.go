@@ -1,17 +1,49 @@
 package models
 
 import (
-	"fmt"
 	"slices"
 )
+
+// kin reports whether two entries are of one issuer and one kind of token.
+func (s IssuerSettings) kin(o IssuerSettings) bool {
+	return s.Issuer == o.Issuer && s.TokenType == o.TokenType
+}
+
+// entryIDs checks that every entry has an id of its own. One that leaves it out
+// gets it from its issuer's host, which two entries cannot share.
+func (v *tenantValidation) entryIDs() {
+	ids := map[string]IssuerSpec{}
+	count := map[string]int{}
+	for _, e := range v.TrustedIssuers {
+		count[e.Issuer]++
+	}
+	for _, e := range v.TrustedIssuers {
+		at, id := e.Path+".id", e.EntryID()
+		first, again := ids[id]
+		switch {
+		case id == "":
+		case e.ID == "" && count[e.Issuer] > 1:
+			v.Add(at, "is missing: the tenant has more than one entry for this issuer, so each needs an id")
+		case again && e.ID == "":
+			v.Add(at, "is missing: made from the issuer's host it would be %q, which is the id of %s", id, first.Path)
+		case again:
+			v.Add(at, "is the same as that of %s", first.Path)
+		default:
+			v.optional(at, id, issuerID)
+		}
+		if !again {
+			ids[id] = e
+		}
+	}
+}
 
 // distinct sees to it that a token belongs to one entry: two of one issuer and
 // one kind of token have no audience in common.
 func (v *tenantValidation) distinct() {
 	for j, b := range v.TrustedIssuers {
-		for i, a := range v.TrustedIssuers[:j] {
+		for _, a := range v.TrustedIssuers[:j] {
 			if a.kin(b.IssuerSettings) && slices.ContainsFunc(v.audiences(a), func(aud string) bool { return slices.Contains(v.audiences(b), aud) }) {
-				v.Add(fmt.Sprintf("%s.trusted_issuers[%d]", v.at, j), "accepts the same tokens as %s.trusted_issuers[%d]: token_type or audiences must differ", v.at, i)
+				v.Add(b.Path, "accepts the same tokens as %s: token_type or audiences must differ", a.Path)
 			}
 		}
 	}
@@ -29,14 +61,14 @@ func (v *tenantValidation) audiences(e IssuerSpec) []string {
 // prefixes of a tenant are prefix-free, except for one entry without any, and
 // those that share one all say so (DESIGN §4).
 func (v *tenantValidation) namespaces() {
-	path := func(i int) string { return fmt.Sprintf("%s.trusted_issuers[%d].subject_prefix", v.at, i) }
+	path := func(e IssuerSpec) string { return e.Path + ".subject_prefix" }
 	for j, b := range v.TrustedIssuers {
-		for i, a := range v.TrustedIssuers[:j] {
+		for _, a := range v.TrustedIssuers[:j] {
 			switch a.clashes(b.IssuerSettings) {
 			case sameSpace:
-				v.Add(path(j), "is the same as %s: entries share a namespace only if each says share_subjects: true", path(i))
+				v.Add(path(b), "is the same as %s: entries share a namespace only if each says share_subjects: true", path(a))
 			case overlap:
-				v.Add(path(j), "overlaps %s: neither may begin with the other", path(i))
+				v.Add(path(b), "overlaps %s: neither may begin with the other", path(a))
 			}
 		}
 	}

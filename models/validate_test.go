@@ -438,17 +438,20 @@ func TestValidateNamespaces(t *testing.T) {
 		prefixes("refuses an overlap although both share", "+a +ab", overlap),
 		{"refuses two entries that no token could tell apart", func(t *models.TenantSpec) {
 			twin := t.TrustedIssuers[0]
-			twin.SubjectPrefix, twin.Audiences = "b:", []string{baseIssuer}
+			twin.ID, twin.SubjectPrefix, twin.Audiences = "twin", "b:", []string{baseIssuer}
+			t.TrustedIssuers[0].ID = "first"
 			t.TrustedIssuers = append(t.TrustedIssuers, twin)
 		}, fault("trusted_issuers[1]: accepts the same tokens as tenants[0].trusted_issuers[0]: token_type or audiences must differ")},
 		{"refuses two entries that share an audience", func(t *models.TenantSpec) {
 			twin := t.TrustedIssuers[0]
-			twin.SubjectPrefix, twin.Audiences = "b:", []string{"other", baseIssuer}
+			twin.ID, twin.SubjectPrefix, twin.Audiences = "twin", "b:", []string{"other", baseIssuer}
+			t.TrustedIssuers[0].ID = "first"
 			t.TrustedIssuers = append(t.TrustedIssuers, twin)
 		}, fault("trusted_issuers[1]: accepts the same tokens as tenants[0].trusted_issuers[0]: token_type or audiences must differ")},
 		{"takes two entries of one issuer with other audiences", func(t *models.TenantSpec) {
 			twin := t.TrustedIssuers[0]
-			twin.SubjectPrefix, twin.Audiences = "b:", []string{"other"}
+			twin.ID, twin.SubjectPrefix, twin.Audiences = "twin", "b:", []string{"other"}
+			t.TrustedIssuers[0].ID = "first"
 			t.TrustedIssuers = append(t.TrustedIssuers, twin)
 		}, nil},
 	})

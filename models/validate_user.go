@@ -23,12 +23,15 @@ func reservedSessionAttribute(name string) bool {
 	return slices.Contains([]string{"amr", "acr", "auth_time", "acr_times"}, name)
 }
 
+// userSub is the id of a user.
+var userSub = printable(1, 255)
+
 // users checks every user.
 func (v *tenantValidation) users() {
 	subs := seen{}
-	for i, u := range v.Users {
-		at := fmt.Sprintf("%s.users[%d]", v.at, i)
-		v.required(at+".sub", u.Sub, printable(1, 255))
+	for _, u := range v.Users {
+		at := u.Path
+		v.required(at+".sub", u.Sub, userSub)
 		subs.note(&v.Faults, at+".sub", u.Sub)
 		if v.clients[u.Sub] && u.Sub != "" {
 			// A token without a user has the client id as sub.
@@ -74,6 +77,9 @@ func (v *tenantValidation) storable(path string, value reflect.Value) {
 			v.storable(at, value.MapIndex(key))
 		}
 	case reflect.Struct:
+		if value.Type() == reflect.TypeFor[Place]() {
+			return
+		}
 		for i := range value.NumField() {
 			switch key, option, _ := strings.Cut(value.Type().Field(i).Tag.Get("yaml"), ","); {
 			case option == "inline":

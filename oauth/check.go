@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
@@ -16,10 +15,10 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 		faults.Add("tenants", "%v", err)
 		return faults
 	}
-	for i, t := range tenants {
-		compileClasses(envs.class, t.ACR, fmt.Sprintf("tenants[%d].acr", i), &faults)
-		for j, issuer := range t.TrustedIssuers {
-			path := fmt.Sprintf("tenants[%d].trusted_issuers[%d].", i, j)
+	for _, t := range models.Located(tenants) {
+		compileClasses(envs.class, t.ACR, t.Path+".acr", &faults)
+		for _, issuer := range t.TrustedIssuers {
+			path := issuer.Path + "."
 			e := issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: issuer.IssuerSettings}}
 			e.compile(&faults, path)
 			keys, err := parseStaticKeys(issuer.Keys)
@@ -29,8 +28,8 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 				faults.Add(path+"algorithms", "none of the keys is for %s: say which algorithms its tokens are signed with", strings.Join(accepted, ", "))
 			}
 		}
-		for j, client := range t.Clients {
-			path := fmt.Sprintf("tenants[%d].clients[%d].", i, j)
+		for _, client := range t.Clients {
+			path := client.Path + "."
 			if client.Allow != "" {
 				if _, err := compile(envs.allow, client.Allow, boolType); err != nil {
 					faults.Add(path+"allow", "%v", err)

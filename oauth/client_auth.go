@@ -46,7 +46,7 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 		return nil, invalidClient(errors.New("a public client sent a secret"))
 	case !client.IsPublic() && !s.secretMatches(client, &c):
 		call.Guessed = client.ID
-		if !s.readable(client.SecretDigest) || !s.readable(client.PreviousDigest) {
+		if !s.readable(client.SecretDigest) || client.PreviousAccepted(s.now()) && !s.readable(client.PreviousDigest) {
 			return nil, errors.New("the client's secret is digested under a root secret that is not configured")
 		}
 		return nil, s.refuseSecret(call, c, "wrong or missing secret")
@@ -95,7 +95,7 @@ func (s *Server) secretMatches(client *Client, c *credentials) bool {
 func (s *Server) matchesEither(c *Client, secret string) bool {
 	current := s.keys.MatchClientSecret(c.TenantID, c.ID, secret, c.SecretDigest)
 	previous := s.keys.MatchClientSecret(c.TenantID, c.ID, secret, c.PreviousDigest)
-	return current || previous
+	return current || previous && c.PreviousAccepted(s.now())
 }
 
 // readCredentials finds the one method that the request uses (RFC 6749 §2.3).

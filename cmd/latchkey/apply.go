@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,19 +22,29 @@ func newApply(s *settings) *cobra.Command {
 	var o models.ApplyOptions
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
-		Short: "Make tenants, clients, issuers and users as a file says",
-		Long: `Compares the file with what is stored and makes the difference, in one
-transaction. Applying twice changes nothing more. What the file does not name
-stays as it is. A file with a fault is refused whole, every fault named by its
-path. Running servers see the change within 5 seconds.
+		Short: "Change tenants, clients, trusted issuers and users as a file says",
+		Long: `Compares the file with what is stored, prints the difference and makes it, in
+one transaction. Applying the same file again changes nothing. If the outcome
+would have a fault, every fault is printed with its path and nothing changes.
+Running servers see the change within 5 seconds.
+
+The file is merged with what is stored. A tenant, client, trusted issuer or user
+that the file does not name stays, and so does a key that is left out. "key: null"
+sets the default again; any other value takes the place of the stored one whole,
+lists and maps too. A changed preset resets the lifetimes that it decides, unless
+the file gives them.
+
+With --replace, everything that the file names becomes exactly what the file
+says: a key that is left out has its default again.
 
 With --prune, tenants, clients and trusted issuers that the file does not name
-are removed, and their sessions end. The id of a removed tenant is never
-accepted again. Users stay: most of them are in no file. Look first, with
---dry-run.`,
+are removed, and their sessions end. The id of a removed tenant is never accepted
+again. Users stay: most of them are in no file.
+
+Look first, with --dry-run.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
-  latchkey apply -f latchkey.yaml --prune --dry-run`,
+  latchkey apply -f latchkey.yaml --replace --prune --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if file != "" {
@@ -41,58 +53,106 @@ accepted again. Users stay: most of them are in no file. Look first, with
 			if s.path == "" {
 				return errors.New("which file? Give it by -f latchkey.yaml")
 			}
-			c, err := s.load(config.ForApply)
+			c, faults, err := s.read(config.ForApply)
 			if err != nil {
 				return err
 			}
-			if o.Prune && len(c.Tenants) == 0 {
-				return errors.New("the file names no tenant, and --prune would remove every one that there is")
+			if len(faults) > 0 {
+				return faulty(append(faults, faultsOfOutcome(cmd.Context(), c, faults, o)...).Named(c.Tenants))
 			}
-			log := logger(c.Log)
-			if path, missing := missingDatabase(c); missing && !o.DryRun {
-				fmt.Fprintf(cmd.ErrOrStderr(), "Made a new database: %s\n", path)
-			}
-			if o.DryRun {
-				cleanUp, err := standIn(cmd.Context(), c)
-				if err != nil {
-					return err
-				}
-				defer cleanUp()
-			}
-			store, keys, err := openAll(cmd.Context(), c, log)
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			changes, err := store.Apply(cmd.Context(), c.Tenants, keys, o)
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			for _, change := range changes {
-				change.Print(out)
-			}
-			if err := warnSuspended(cmd.Context(), out, store, keys, c.Tenants); err != nil {
-				return err
-			}
-			switch {
-			case len(changes) == 0:
-				fmt.Fprintln(out, "Nothing to change.")
-			case o.DryRun:
-				fmt.Fprintf(out, "%d change(s), none made: this was a dry run.\n", len(changes))
-			default:
-				fmt.Fprintf(out, "%d change(s) made.\n", len(changes))
-			}
-			if o.DryRun {
-				return nil
-			}
-			return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())
+			return applyFile(cmd, c, o)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "configuration file (the same as --config)")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "print the difference and change nothing")
+	cmd.Flags().BoolVar(&o.Replace, "replace", false, "set the default again for every key that a noun in the file leaves out")
 	cmd.Flags().BoolVar(&o.Prune, "prune", false, "remove tenants, clients and trusted issuers that the file does not name")
 	return cmd
+}
+
+// applyFile makes the difference, or only prints it.
+func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions) error {
+	if o.Prune && len(c.Tenants) == 0 {
+		return errors.New("the file names no tenant, and --prune would remove every one that there is")
+	}
+	log := logger(c.Log)
+	if path, missing := missingDatabase(c); missing && !o.DryRun {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Made a new database: %s\n", path)
+	}
+	if o.DryRun {
+		cleanUp, err := standIn(cmd.Context(), c)
+		if err != nil {
+			return err
+		}
+		defer cleanUp()
+	}
+	store, keys, err := openAll(cmd.Context(), c, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	o.Validate = validate(c)
+	changes, err := store.Apply(cmd.Context(), c.Tenants, keys, o)
+	var faults models.Faults
+	if errors.As(err, &faults) {
+		return faulty(faults)
+	}
+	if err != nil {
+		return err
+	}
+	if err := printDifference(cmd, store, keys, c, changes, o.DryRun); err != nil || o.DryRun {
+		return err
+	}
+	return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())
+}
+
+// printDifference prints what has changed, or would, and what is suspended.
+func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, c *config.Config, changes []models.Change, dry bool) error {
+	out := cmd.OutOrStdout()
+	for _, change := range changes {
+		change.Print(out)
+	}
+	if err := warnSuspended(cmd.Context(), out, store, keys, c.Tenants); err != nil {
+		return err
+	}
+	switch {
+	case len(changes) == 0:
+		fmt.Fprintln(out, "Nothing to change.")
+	case dry:
+		fmt.Fprintf(out, "%d change(s), none made: this was a dry run.\n", len(changes))
+	default:
+		fmt.Fprintf(out, "%d change(s) made.\n", len(changes))
+	}
+	return nil
+}
+
+// faultsOfOutcome adds what is wrong with tenants to the faults that loading
+// has found, so that all are reported at once. The two need the database: what
+// the file leaves out is stored there. Without it they come when the rest is
+// mended.
+func faultsOfOutcome(ctx context.Context, c *config.Config, found models.Faults, o models.ApplyOptions) models.Faults {
+	if slices.ContainsFunc(found, func(f models.Fault) bool { return !strings.HasPrefix(f.Path, "tenants") }) {
+		return nil
+	}
+	cleanUp, err := standIn(ctx, c)
+	if err != nil {
+		return nil
+	}
+	defer cleanUp()
+	store, keys, err := openAll(ctx, c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil
+	}
+	defer store.Close()
+	o.DryRun, o.Validate = true, validate(c)
+	var faults models.Faults
+	_, err = store.Apply(ctx, c.Tenants, keys, o)
+	errors.As(err, &faults)
+	known := map[string]bool{}
+	for _, f := range found {
+		known[f.Path] = true
+	}
+	return slices.DeleteFunc(c.Unreported(faults), func(f models.Fault) bool { return known[f.Path] })
 }
 
 // missingDatabase says whether the database is a file that is not there yet.

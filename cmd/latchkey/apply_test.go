@@ -11,7 +11,7 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
 	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		all := d.run("apply", "--dry-run") // on a database that is not there, and is not made
-		for _, line := range []string{"+ tenant default\n", "+ default/client web\n", "+ default/client backend\n", "+ default/issuer " + d.issuer.URL + "\n"} {
+		for _, line := range []string{"+ tenant default\n", "+ default/client web\n", "+ default/client backend\n", "+ default/issuer " + d.issuerID() + "\n"} {
 			if !strings.Contains(all, line) {
 				t.Errorf("the first difference does not say %q:\n%s", line, all)
 			}
@@ -145,8 +145,8 @@ func TestPruneRemovesWhatTheFileDoesNotName(t *testing.T) {
 			t.Errorf("once more:\n%s", said)
 		}
 		d.write("latchkey.yaml", whole+"  - id: acme\n")
-		d.refuses([]string{"apply"}, "tenant acme", "never used again")
-		d.refuses([]string{"serve"}, "tenant acme", "never used again")
+		d.refuses([]string{"apply"}, `the id "acme" belonged to a tenant that was removed`, "never used again")
+		d.refuses([]string{"serve"}, `the id "acme" belonged to a tenant that was removed`, "never used again")
 		d.write("latchkey.yaml", strings.Split(whole, "tenants:")[0])
 		d.refuses([]string{"apply", "--prune"}, "names no tenant")
 	})

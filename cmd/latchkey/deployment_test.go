@@ -167,3 +167,8 @@ func (s *server) untilReady() {
 	s.untilServing()
 	eventually(s.t, "ready", func() bool { return s.get("/readyz").status == 200 })
 }
+
+// issuerID is the id that the issuer's entry gets from its host.
+func (d *deployment) issuerID() string {
+	return strings.NewReplacer("http://", "", ".", "-", ":", "-").Replace(d.issuer.URL)
+}

@@ -75,7 +75,7 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 			tenants = []models.TenantSpec{{ID: models.DefaultTenant}}
 		}
 	}
-	changes, err := n.store.Apply(ctx, tenants, keys, models.ApplyOptions{ServeFile: true})
+	changes, err := n.store.Apply(ctx, tenants, keys, models.ApplyOptions{Replace: true, ServeFile: true, Validate: validate(n.config)})
 	if err != nil {
 		return fmt.Errorf("apply the configuration: %w", err)
 	}
@@ -174,7 +174,7 @@ func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) err
 		if more && err == nil {
 			continue
 		}
-		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.store.EndStatusLists(ctx),
+		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
 			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx))
 	}
 }

@@ -17,19 +17,42 @@ type settings struct {
 	path string
 }
 
+// read reads the configuration and names every fault that can be seen in it
+// alone.
+func (s *settings) read(use config.Use) (*config.Config, models.Faults, error) {
+	c, faults, err := config.Load(s.path, os.Environ())
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, append(faults, c.Validate(use)...), nil
+}
+
 // load reads the configuration and checks all of it, so that every fault is
 // named at once.
 func (s *settings) load(use config.Use) (*config.Config, error) {
-	c, faults, err := config.Load(s.path, os.Environ())
+	c, faults, err := s.read(use)
 	if err != nil {
 		return nil, err
 	}
-	faults = append(faults, c.Validate(use)...)
-	faults = append(faults, oauth.CheckTenants(c.Tenants)...)
+	if use == config.ForServe {
+		faults = append(faults, c.Unreported(oauth.CheckTenants(c.Tenants))...)
+	}
 	if len(faults) > 0 {
-		return nil, fmt.Errorf("the configuration has %d fault(s):\n%w", len(faults), faults)
+		return nil, faulty(faults.Named(c.Tenants))
 	}
 	return c, nil
+}
+
+// faulty is the error that shows every fault of a configuration.
+func faulty(faults models.Faults) error {
+	return fmt.Errorf("the configuration has %d fault(s):\n%w", len(faults), faults)
+}
+
+// validate is how the outcome of applying c is checked.
+func validate(c *config.Config) func([]models.TenantSpec) models.Faults {
+	return func(tenants []models.TenantSpec) models.Faults {
+		return append(models.ValidateTenants(tenants, c.Issuer), oauth.CheckTenants(tenants)...)
+	}
 }
 
 // logger writes to standard error in the configured form.

@@ -261,7 +261,7 @@ func TestNoIssuerReachesIntoAnothersNamespace(t *testing.T) {
 		if faults := models.ValidateTenants([]models.TenantSpec{tenant}, d.URL); len(faults) != 1 || !strings.Contains(faults.Error(), "overlaps") {
 			t.Errorf("%v", faults)
 		}
-		if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{}); err == nil {
+		if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err == nil {
 			t.Error("overlapping namespaces were stored")
 		}
 		// Whoever writes to the database gets past both, and no further.

@@ -427,7 +427,7 @@ func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
 					if i > 0 {
 						return d.Refresh("", "web", token)
 					}
-					if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{}); err != nil {
+					if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 						t.Error(err)
 					}
 					late := d.Refresh("", "web", token) // this node has not heard of it yet

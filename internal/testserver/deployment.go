@@ -137,7 +137,7 @@ func (d *Deployment) Prune(tenants ...models.TenantSpec) []models.Change {
 		tenants[i].SigningAlgorithm = "ES256"
 	}
 	d.Clock.Advance(time.Second)
-	changes, err := d.Store.Apply(d.T.Context(), tenants, d.Keys, models.ApplyOptions{Prune: true})
+	changes, err := d.Store.Apply(d.T.Context(), tenants, d.Keys, models.ApplyOptions{Replace: true, Prune: true})
 	if err != nil {
 		d.T.Fatal(err)
 	}

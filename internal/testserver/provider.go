@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -141,5 +142,12 @@ func PEM(t *testing.T, public crypto.PublicKey) string {
 }
 
 func Trusting(entries ...models.IssuerSpec) func(*models.TenantSpec) {
-	return func(tenant *models.TenantSpec) { tenant.TrustedIssuers = append(tenant.TrustedIssuers, entries...) }
+	return func(tenant *models.TenantSpec) {
+		for i, e := range entries {
+			if e.ID == "" && len(entries) > 1 { // several may have one host
+				e.ID = fmt.Sprintf("entry-%d", i)
+			}
+			tenant.TrustedIssuers = append(tenant.TrustedIssuers, e)
+		}
+	}
 }

@@ -196,7 +196,7 @@ func (s *Server) Apply(tenants ...models.TenantSpec) {
 	if len(faults) > 0 {
 		s.t.Fatal(faults)
 	}
-	_, err := s.Store.Apply(context.Background(), tenants, s.Keys, models.ApplyOptions{})
+	_, err := s.Store.Apply(context.Background(), tenants, s.Keys, models.ApplyOptions{Replace: true})
 	must(s.t, err)
 	must(s.t, s.OAuth.EnsureSigningKeys(context.Background()))
 	must(s.t, s.OAuth.Refresh(context.Background()))

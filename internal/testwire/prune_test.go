@@ -109,7 +109,7 @@ func TestSessionsOfARemovedIssuerAreOver(t *testing.T) {
 		d.Apply(both)
 		mine := d.SignIn("alice")
 		theirs := d.Want(200, "", d.Exchange("", "web", other.Token(d.URL, "other:bob", nil)))
-		if changes := d.Prune(spec); len(changes) != 1 || !changes[0].Removed || changes[0].ID != other.URL {
+		if changes := d.Prune(spec); len(changes) != 1 || !changes[0].Removed || changes[0].ID != other.Entry().EntryID() {
 			t.Fatalf("%+v", changes)
 		}
 		refused := func() {
@@ -150,7 +150,7 @@ func TestARemovedTenantIsGoneForGood(t *testing.T) {
 		if n := count(d, "signing_keys WHERE tenant_id = 'acme'"); n != 0 {
 			t.Error("its keys are kept")
 		}
-		_, err := d.Store.Apply(t.Context(), []models.TenantSpec{acme}, d.Keys, models.ApplyOptions{})
+		_, err := d.Store.Apply(t.Context(), []models.TenantSpec{acme}, d.Keys, models.ApplyOptions{Replace: true})
 		if err == nil || !strings.Contains(err.Error(), "never used again") {
 			t.Errorf("its id is accepted again: %v", err)
 		}

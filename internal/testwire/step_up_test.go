@@ -274,7 +274,7 @@ func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 				d.Apply(spec)
 				a := d.SignInBy("alice", "pwd")
 				disable(&spec)
-				if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{spec}, d.Keys, models.ApplyOptions{}); err != nil {
+				if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{spec}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 					t.Fatal(err)
 				}
 				if b := d.StepUp(a.Text("refresh_token"), other.Token(d.URL, "alice", map[string]any{"amr": []string{"otp"}})); b.Status != 400 {

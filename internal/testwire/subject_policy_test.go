@@ -87,7 +87,7 @@ func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 				tenant.SigningAlgorithm = "ES256"
 				disable(&tenant)
-				if _, err := d.Store.Apply(context.Background(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{}); err != nil {
+				if _, err := d.Store.Apply(context.Background(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 					t.Fatal(err)
 				}
 				d.WantRefused(t, testserver.TypeJWT, d.TokenWith(nil))

@@ -25,7 +25,7 @@ func newDeploymentThatSigns(t *testing.T, algorithm string) *testserver.Deployme
 	tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 	tenant.SigningAlgorithm = algorithm
 	ctx := context.Background()
-	_, err := d.Store.Apply(ctx, []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{})
+	_, err := d.Store.Apply(ctx, []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true})
 	if err = errors.Join(err, d.OAuth.EnsureSigningKeys(ctx), d.OAuth.Refresh(ctx)); err != nil {
 		t.Fatal(err)
 	}

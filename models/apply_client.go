@@ -1,0 +1,182 @@
+package models
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// previousFor is how long a previous secret is accepted unless previous_until
+// says otherwise.
+const previousFor = 7 * 24 * time.Hour
+
+// presetKeys are the settings that a preset decides where they are not given.
+var presetKeys = []string{"access_token_ttl", "absolute_lifetime", "inactivity_timeout", "refresh_grace"}
+
+// clientPlan is what becomes of one client.
+type clientPlan struct {
+	want          ClientSpec
+	row           Client
+	created       bool
+	before, after Document
+	settings      ClientSettings // after
+}
+
+// planClients works out what becomes of the clients of a tenant.
+func (a *applier) planClients(p *tenantPlan) error {
+	docs, err := a.documents("clients", p.want.ID)
+	if err != nil {
+		return err
+	}
+	var rows []Client
+	if err := a.tx.Where("tenant_id = ?", p.want.ID).Order("id").Find(&rows).Error; err != nil {
+		return err
+	}
+	byID := map[string]Client{}
+	for _, row := range rows {
+		byID[row.ID] = row
+		named := slices.ContainsFunc(p.want.Clients, func(c ClientSpec) bool { return c.ID == row.ID })
+		if !row.RemovedAt.IsZero() || named {
+			continue
+		}
+		spec := ClientSpec{ID: row.ID, ClientSettings: row.Settings, secretStored: row.SecretDigest.Digest != nil}
+		spec.Place = Place{Path: fmt.Sprintf("%s.clients[%q]", p.want.Path, row.ID), stored: true}
+		p.earlier.Clients = append(p.earlier.Clients, spec)
+		if !a.o.Prune {
+			p.merged.Clients = append(p.merged.Clients, spec)
+		}
+	}
+	for _, want := range p.want.Clients {
+		plan, err := a.planClient(want, byID[want.ID], docs[want.ID])
+		if err != nil {
+			return fmt.Errorf("client %s: %w", want.ID, err)
+		}
+		p.clients = append(p.clients, plan)
+		merged := want
+		merged.ClientSettings = plan.settings
+		merged.secretStored = !merged.Public() && plan.row.SecretDigest.Digest != nil && a.given(want.Place, want.Secret == "", "secret", "secret_file") == absent
+		p.merged.Clients = append(p.merged.Clients, merged)
+	}
+	return nil
+}
+
+func (a *applier) planClient(want ClientSpec, row Client, stored Document) (*clientPlan, error) {
+	p := &clientPlan{want: want, row: row, before: stored}
+	if p.created = row.ID == "" || !row.RemovedAt.IsZero(); p.created { // after a removal: its sessions before are still to be swept
+		p.before = Document{}
+		p.row = Client{ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: remade(row, a.now)}
+	}
+	written, err := documentOf(want.ClientSettings, want.Written)
+	if err != nil {
+		return nil, err
+	}
+	p.after = a.settle(p.before, written)
+	if _, given := written["preset"]; given && string(p.before["preset"]) != string(p.after["preset"]) {
+		maps.DeleteFunc(p.after, func(key string, _ json.RawMessage) bool {
+			return slices.Contains(presetKeys, key) && written[key] == nil
+		})
+	}
+	return p, p.after.decode(&p.settings)
+}
+
+// client writes what was planned.
+func (a *applier) client(tenant string, p *clientPlan) error {
+	fields, err := diff(p.created, p.before, p.after)
+	if err != nil {
+		return err
+	}
+	row := &p.row
+	row.TenantID = tenant
+	secrets, moved := a.clientSecrets(tenant, p)
+	fields = append(fields, secrets...)
+	disabled := row.Disabled
+	row.Settings, row.Disabled = p.settings, p.settings.Disabled
+	lives := row.keepAccessTTL(p.created, a.now)
+	if !a.record(p.created, tenant, "client", row.ID, fields) {
+		if lives { // an earlier release wrote the row
+			return a.saveClient(p)
+		}
+		for _, m := range moved {
+			if err := renewClientSecret(a.tx, tenant, row.ID, m.old, m.renewed); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if row.Disabled != disabled && !p.created {
+		row.SessionsValidFrom = At(a.now)
+		a.disabled(row.Disabled, tenant, EventClientDisabled, Event{ClientID: row.ID})
+	}
+	row.UpdatedAt = At(a.now)
+	return a.saveClient(p)
+}
+
+func (a *applier) saveClient(p *clientPlan) error {
+	if err := a.tx.Save(&p.row).Error; err != nil {
+		return err
+	}
+	return a.writeDocument("clients", p.row.TenantID, p.row.ID, p.after)
+}
+
+// movedSecret is a secret that is the same, with its digest under the root
+// secret that issues.
+type movedSecret struct{ old, renewed Digest }
+
+// clientSecrets gives the row the digests of the secrets that are wanted, and
+// reports which of them change. A public client has none.
+func (a *applier) clientSecrets(tenant string, p *clientPlan) (fields []FieldChange, moved []movedSecret) {
+	want, row := p.want, &p.row
+	previous := false
+	for _, secret := range []struct {
+		name, want string
+		given      given
+		stored     *Digest
+	}{
+		{"secret", want.Secret, a.given(want.Place, want.Secret == "", "secret", "secret_file"), &row.SecretDigest},
+		{"previous_secret", want.PreviousSecret, a.given(want.Place, want.PreviousSecret == "", "previous_secret"), &row.PreviousDigest},
+	} {
+		if p.settings.Public() {
+			secret.given = null
+		}
+		digest := Digest{}
+		switch {
+		case secret.given == absent, secret.given == null && secret.stored.Digest == nil:
+			continue
+		case secret.given == value:
+			digest = a.secrets.DigestClientSecret(tenant, want.ID, secret.want)
+			if a.secrets.MatchClientSecret(tenant, want.ID, secret.want, *secret.stored) {
+				moved = append(moved, movedSecret{*secret.stored, digest})
+				continue
+			}
+		}
+		*secret.stored = digest
+		fields = append(fields, FieldChange{Name: secret.name})
+		previous = previous || secret.name == "previous_secret"
+	}
+	row.endPrevious(p.settings.PreviousUntil, previous || string(p.before["previous_until"]) != string(p.after["previous_until"]), a.now)
+	return fields, moved
+}
+
+// endPrevious sets when the previous secret ends. One that is given again does
+// not begin again: it has ended, or ends, when it was to.
+func (c *Client) endPrevious(until *Until, changed bool, now time.Time) {
+	switch {
+	case c.PreviousDigest.Digest == nil:
+		c.PreviousUntil = Time{}
+	case changed && until != nil:
+		c.PreviousUntil = At(until.From(now))
+	case changed || c.PreviousUntil.IsZero():
+		c.PreviousUntil = At(now.Add(previousFor))
+	}
+}
+
+// remade is the mark of a client that is made again while the one before is
+// still being swept: what was opened in between belongs to that one.
+func remade(before Client, now time.Time) Time {
+	if before.RemovedAt.IsZero() {
+		return Time{}
+	}
+	return At(now)
+}

@@ -1,0 +1,184 @@
+package models
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// tenantPlan is what becomes of one tenant, worked out before anything is
+// written.
+type tenantPlan struct {
+	want          TenantSpec
+	row           *Tenant
+	created       bool
+	before, after Document
+
+	clients []*clientPlan
+	issuers []*issuerPlan
+
+	merged  TenantSpec // as it will be, for Validate; the stored nouns that are not named come first
+	earlier TenantSpec // as it is
+	unnamed []TrustedIssuer
+}
+
+// planTenant takes the tenant's row and works out what becomes of it and of
+// what is in it.
+func (a *applier) planTenant(want TenantSpec) (*tenantPlan, error) {
+	row, created, err := lockTenant(a.tx, want.ID, a.now)
+	if err != nil {
+		return nil, err
+	}
+	// What another process did while this one waited is older than what follows:
+	// a client made again is younger than every session of the one before.
+	a.now = a.store.Now()
+	p := &tenantPlan{want: want, row: row, created: created}
+	if !row.PrunedAt.IsZero() {
+		a.faults.Add(want.Path+".id", "the id %q belonged to a tenant that was removed, and is never used again", want.ID)
+		return p, nil
+	}
+	written, err := documentOf(want, want.Written)
+	if err != nil {
+		return nil, err
+	}
+	if p.before = (Document{}); !created {
+		if p.before, err = row.document(); err != nil {
+			return nil, err
+		}
+	}
+	p.after = a.settle(p.before, written)
+	for spec, doc := range map[*TenantSpec]Document{&p.merged: p.after, &p.earlier: p.before} {
+		if err := doc.decode(spec); err != nil {
+			return nil, err
+		}
+		spec.ID, spec.Path, spec.Users = want.ID, want.Path, want.Users
+	}
+	p.earlier.Users = nil
+	if err := a.planClients(p); err != nil {
+		return nil, err
+	}
+	return p, a.planIssuers(p)
+}
+
+// tenant writes what was planned.
+func (a *applier) tenant(p *tenantPlan) error {
+	fields, err := diff(p.created, p.before, p.after)
+	if err != nil {
+		return err
+	}
+	id, row := p.want.ID, p.row
+	own := a.record(p.created, id, "tenant", id, fields)
+	if own {
+		if p.merged.Disabled != row.Disabled && !p.created {
+			row.SessionsValidFrom = At(a.now)
+			a.disabled(p.merged.Disabled, id, EventTenantDisabled, Event{})
+		}
+		row.set(p.after, p.merged, a.now)
+		if err := a.tx.Save(row).Error; err != nil {
+			return err
+		}
+	}
+	count := len(a.changes)
+	if err := a.inside(p); err != nil {
+		return err
+	}
+	if own || len(a.changes) > count {
+		return touchTenant(a.tx, id, a.now)
+	}
+	return nil
+}
+
+// inside writes what belongs to a tenant.
+func (a *applier) inside(p *tenantPlan) error {
+	for _, c := range p.clients {
+		if err := a.client(p.want.ID, c); err != nil {
+			return fmt.Errorf("client %s: %w", c.want.ID, err)
+		}
+	}
+	if err := a.pruneClients(p.want); err != nil {
+		return err
+	}
+	for _, i := range p.issuers {
+		if err := a.issuer(p.want.ID, i); err != nil {
+			return fmt.Errorf("trusted issuer %s: %w", i.row.EntryID, err)
+		}
+	}
+	if err := a.pruneIssuers(p.want.ID, p.unnamed); err != nil {
+		return err
+	}
+	for _, u := range p.want.Users {
+		if err := a.user(p.want.ID, u); err != nil {
+			return fmt.Errorf("user %s: %w", u.Sub, err)
+		}
+	}
+	return a.collisions(p)
+}
+
+// collisions refuses clients that have the id of a user who is stored. What is
+// in the document has been checked against itself and the stored clients.
+func (a *applier) collisions(p *tenantPlan) error {
+	var clash []string
+	err := a.tx.Raw("SELECT c.id FROM clients c JOIN users u ON u.tenant_id = c.tenant_id AND u.sub = c.id WHERE c.tenant_id = ? AND c.removed_at IS NULL", p.want.ID).Scan(&clash).Error
+	for _, id := range clash {
+		path := p.want.Path
+		if i := slices.IndexFunc(p.merged.Clients, func(c ClientSpec) bool { return c.ID == id }); i >= 0 {
+			path = p.merged.Clients[i].Path + ".id"
+		}
+		a.faults.Add(path, "%q is the id of a user of this tenant", id)
+	}
+	return err
+}
+
+// defaultAlgorithm is the signing algorithm of a tenant that names none.
+const defaultAlgorithm = "RS256"
+
+// set gives the row its settings: as they were written, and as columns.
+func (t *Tenant) set(doc Document, s TenantSpec, now time.Time) {
+	if s.SigningAlgorithm == "" {
+		s.SigningAlgorithm = defaultAlgorithm
+	}
+	t.storeDevice(s.StoreDevice == nil || *s.StoreDevice, now)
+	t.Settings, t.UpdatedAt = doc, At(now)
+	t.SigningAlgorithm, t.KeyRotation, t.ACR, t.Disabled = s.SigningAlgorithm, s.KeyRotation, s.ACR, s.Disabled
+}
+
+// document is what was written of the tenant. Where a column says otherwise,
+// an earlier release has written it since.
+func (t *Tenant) document() (Document, error) {
+	doc := t.Settings.withoutNull()
+	var stored TenantSpec
+	if err := doc.decode(&stored); err != nil {
+		return nil, err
+	}
+	columns, err := documentOf(t.columns(), nil)
+	if err != nil {
+		return nil, err
+	}
+	settled := Tenant{}
+	settled.set(nil, stored, time.Time{})
+	written, err := documentOf(settled.columns(), nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range []string{"signing_algorithm", "key_rotation", "acr", "store_device", "disabled"} {
+		if string(columns[key]) == string(written[key]) {
+			continue
+		}
+		if delete(doc, key); columns[key] != nil {
+			doc[key] = columns[key]
+		}
+	}
+	return doc, nil
+}
+
+// columns are the settings that the columns hold, without the defaults.
+func (t *Tenant) columns() TenantSpec {
+	s := TenantSpec{KeyRotation: t.KeyRotation, ACR: t.ACR, Disabled: t.Disabled}
+	if t.SigningAlgorithm != defaultAlgorithm {
+		s.SigningAlgorithm = t.SigningAlgorithm
+	}
+	if !t.StoreDevice {
+		s.StoreDevice = &t.StoreDevice
+	}
+	return s
+}

@@ -1,0 +1,18 @@
+package models
+
+// sparseSchema keeps the settings of a tenant as they were written, gives trusted
+// issuers the id that configuration knows them by, lets previous secrets end,
+// and remembers which nouns the file of serve owns. A release that does not know
+// them goes on by the columns: it pairs trusted issuers as it did, and accepts a
+// previous secret until it is taken out.
+var sparseSchema = []string{
+	`ALTER TABLE tenants ADD COLUMN settings TEXT`,
+	`ALTER TABLE trusted_issuers ADD COLUMN entry_id TEXT`,
+	`CREATE UNIQUE INDEX trusted_issuers_entry ON trusted_issuers (tenant_id, entry_id) WHERE removed_at IS NULL`,
+	`ALTER TABLE clients ADD COLUMN previous_secret_until BIGINT`,
+	`CREATE TABLE file_nouns (
+		tenant_id TEXT NOT NULL,
+		noun      TEXT NOT NULL,
+		id        TEXT NOT NULL,
+		PRIMARY KEY (tenant_id, noun, id))`,
+}
