@@ -136,7 +136,7 @@ func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, er
 	s.ID = SessionID(id)
 	s.CreatedAt, s.AuthTime, s.LastActiveAt = created.Time, auth.Time, active.Time
 	s.AbsoluteExpiry, s.IdleExpiry, s.EndedAt = absolute.Time, idle.Time, ended.Time
-	s.EndReason = session.EndReason(reason.String)
+	s.EndReason = session.EndReason(reason.String).Final()
 	s.Refresh.RootVersion, s.Refresh.RotatedAt = uint32(root.Int64), rotated.Time
 	s.SessionToken.RootVersion, s.SessionToken.RotatedAt = uint32(handleRoot.Int64), handleRotated.Time
 	s.Scope, s.Audience, s.Status = strings.Fields(scope), strings.Fields(audience), statusEntry(status)

@@ -82,7 +82,7 @@ func TestNoSessionsAreEndedByHalves(t *testing.T) {
 		if read := w.read(kept.ID); !read.EndedAt.IsZero() {
 			t.Errorf("the one to be kept ended at %v", read.EndedAt)
 		}
-		if read := w.read(ended.ID); read.EndReason != session.Revoked || w.events(ended.ID) != "session_created session_ended" {
+		if read := w.read(ended.ID); read.EndReason != session.RevokedByBackend || w.events(ended.ID) != "session_created session_ended" {
 			t.Errorf("ended: %q, events %q", read.EndReason, w.events(ended.ID))
 		}
 		w.exec("ALTER TABLE events RENAME TO lost")

@@ -25,12 +25,17 @@ func (who *caller) sees(row *models.Session) bool {
 	return who.own == nil || row.Subject == who.own.Subject
 }
 
-// ends is why a session is over that the caller ends.
-func (who *caller) ends() session.EndReason {
-	if who.own == nil {
-		return session.Revoked
+// ends is the reason of a session that the caller ends: its own by signing
+// out, another one by revoking it.
+func (who *caller) ends(id models.SessionID) session.EndReason {
+	switch {
+	case who.own == nil:
+		return session.RevokedByBackend
+	case id == who.own.ID:
+		return session.SignedOut
+	default:
+		return session.RevokedByUser
 	}
-	return session.SignedOut
 }
 
 // AsClient says that a request authenticates a client rather than a user.

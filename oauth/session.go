@@ -105,9 +105,15 @@ func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call)
 		if err != nil {
 			return err
 		}
-		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.ends())
+		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.ends(models.SessionID{}))
 		if err != nil {
 			return err
+		}
+		if q.query.Get("scope") == "all" {
+			if err := s.endOne(ctx, q, q.who.own); err != nil {
+				return err
+			}
+			ended++
 		}
 		w.Header().Set("Latchkey-Sessions-Ended", strconv.Itoa(ended))
 		writeNoContent(w)
@@ -117,13 +123,19 @@ func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call)
 
 // end ends a session, before the answer says so.
 func (s *Server) end(ctx context.Context, w http.ResponseWriter, q sessionRequest, row *models.Session) error {
-	if _, _, ended := row.Lifetime().Ended(q.now); !ended {
-		if err := s.store.EndSession(ctx, row, q.now, q.who.ends()); err != nil {
-			return err
-		}
+	if err := s.endOne(ctx, q, row); err != nil {
+		return err
 	}
 	writeNoContent(w)
 	return nil
+}
+
+// endOne ends a session unless it is over already.
+func (s *Server) endOne(ctx context.Context, q sessionRequest, row *models.Session) error {
+	if _, _, ended := row.Lifetime().Ended(q.now); ended {
+		return nil
+	}
+	return s.store.EndSession(ctx, row, q.now, q.who.ends(row.ID))
 }
 
 // sessionOf finds a session by its id. Another user's is as unknown as one that

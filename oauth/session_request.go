@@ -60,12 +60,13 @@ func (q sessionRequest) subject() (string, error) {
 	}
 }
 
-// except is the session that a request to end many leaves alone; zero: none.
+// except is the session that a request to end many leaves alone at first; zero:
+// none.
 func (q sessionRequest) except() (models.SessionID, error) {
 	switch scope := q.query.Get("scope"); {
-	case q.who.own == nil && scope == "", q.who.own != nil && scope == "all":
+	case q.who.own == nil && scope == "":
 		return models.SessionID{}, nil
-	case q.who.own != nil && scope == "others":
+	case q.who.own != nil && (scope == "others" || scope == "all"): // all: the bearer's own comes last
 		return q.who.own.ID, nil
 	case q.who.own == nil:
 		return models.SessionID{}, invalidRequest(ReasonParameterUnsupported, "scope is for bearer tokens; a back end ends all sessions of sub")

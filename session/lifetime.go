@@ -5,20 +5,34 @@ import "time"
 // EndReason says why a session is over.
 type EndReason string
 
-// The reasons a session ends (DESIGN §4).
+// The reasons a session ends.
 const (
-	SignedOut      EndReason = "signed_out"      // by the user
-	Revoked        EndReason = "revoked"         // by the app's back end or an administrator
-	ReuseDetected  EndReason = "reuse_detected"  // a used refresh token was shown again
-	Inconsistent   EndReason = "inconsistent"    // the row is older than its token: restored from a backup
-	Idle           EndReason = "idle"            // no activity for the client's inactivity timeout
-	Absolute       EndReason = "absolute"        // the absolute end was reached
-	Evicted        EndReason = "evicted"         // a newer session took its place under the cap
-	UserDisabled   EndReason = "user_disabled"   // its user was disabled
-	ClientDisabled EndReason = "client_disabled" // its client was disabled or removed
-	IssuerDisabled EndReason = "issuer_disabled" // the issuer that vouched for it was disabled or removed
-	TenantDisabled EndReason = "tenant_disabled" // its tenant was disabled
+	SignedOut        EndReason = "signed_out"         // by the user, in this session
+	RevokedByUser    EndReason = "revoked_by_user"    // by the user, in another session
+	RevokedByBackend EndReason = "revoked_by_backend" // by the app's back end
+	RevokedByAdmin   EndReason = "revoked_by_admin"   // by an administrator
+	ReuseDetected    EndReason = "reuse_detected"     // a used refresh token was shown again
+	Inconsistent     EndReason = "inconsistent"       // the row is older than its token: restored from a backup
+	Idle             EndReason = "idle"               // no activity for the client's inactivity timeout
+	Absolute         EndReason = "absolute"           // the absolute end was reached
+	Evicted          EndReason = "evicted"            // a newer session took its place under the cap
+	UserDisabled     EndReason = "user_disabled"      // its user was disabled
+	ClientDisabled   EndReason = "client_disabled"    // its client was disabled or removed
+	IssuerDisabled   EndReason = "issuer_disabled"    // the issuer that vouched for it was disabled or removed
+	TenantDisabled   EndReason = "tenant_disabled"    // its tenant was disabled
 )
+
+// Revoked is what earlier releases stored instead of RevokedByBackend.
+const Revoked EndReason = "revoked"
+
+// Final is the reason by its final name: rows of earlier releases may have an
+// older one.
+func (r EndReason) Final() EndReason {
+	if r == Revoked {
+		return RevokedByBackend
+	}
+	return r
+}
 
 // Lifetime is what decides whether a session is over.
 type Lifetime struct {

@@ -320,7 +320,7 @@ func TestAUserEndsOneOfTheirSessions(t *testing.T) {
 		}
 		d.WantUnchanged(t, before)
 		ended := d.Want(200, "", d.Get("/sessions/"+tv.Text("session_id"), testserver.AsBearer(mine)))
-		if ended.Text("status") != "ended" || ended.Text("end_reason") != "signed_out" || ended.JSON["ended_at"] != float64(d.Clock.Now().Unix()-60) {
+		if ended.Text("status") != "ended" || ended.Text("end_reason") != "revoked_by_user" || ended.JSON["ended_at"] != float64(d.Clock.Now().Unix()-60) {
 			t.Errorf("%s", ended.Body)
 		}
 		d.Want(204, "", d.Delete("/sessions/"+mine.Text("session_id"), testserver.AsBearer(mine)))
@@ -330,7 +330,7 @@ func TestAUserEndsOneOfTheirSessions(t *testing.T) {
 
 func TestAUserEndsTheirOtherSessionsOrAll(t *testing.T) {
 	for scope, want := range map[string]string{
-		"others": " signed_out signed_out  reuse_detected", "all": "signed_out signed_out signed_out  reuse_detected",
+		"others": " revoked_by_user revoked_by_user  reuse_detected", "all": "signed_out revoked_by_user revoked_by_user  reuse_detected",
 	} {
 		t.Run(scope, func(t *testing.T) {
 			eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {

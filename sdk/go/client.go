@@ -62,8 +62,11 @@ func NewClient(issuer, clientID string, o ClientOptions) (*Client, error) {
 	if o.RetryWindow == 0 {
 		o.RetryWindow = defaultRetryWindow
 	}
-	if clientID == "" || o.RetryWindow < 0 {
-		return nil, errors.New("latchkey: a client has an id and no negative RetryWindow")
+	if clientID == "" {
+		return nil, errors.New("latchkey: clientID is required")
+	}
+	if o.RetryWindow < 0 {
+		return nil, errors.New("latchkey: RetryWindow must not be negative")
 	}
 	d, err := newDiscovery(issuer, o.HTTPClient, o.Now)
 	if err != nil {

@@ -100,13 +100,15 @@ func (e endpoint) read(answer *http.Response, text []byte, into any) error {
 	}
 	var refusal struct {
 		Code        string `json:"error"`
+		Reason      string `json:"latchkey_reason"`
+		EndReason   string `json:"latchkey_end_reason"`
 		Description string `json:"error_description"`
 	}
 	wait := retryAfter(answer.Header, e.now())
 	if !isJSON || answer.StatusCode < 400 || json.Unmarshal(text, &refusal) != nil || refusal.Code == "" {
 		return &strangeAnswer{path: answer.Request.URL.Path, status: answer.StatusCode, retryAfter: wait}
 	}
-	return &Error{StatusCode: answer.StatusCode, Code: refusal.Code, Description: refusal.Description, RetryAfter: wait}
+	return &Error{StatusCode: answer.StatusCode, Code: refusal.Code, Reason: refusal.Reason, EndReason: refusal.EndReason, Description: refusal.Description, RetryAfter: wait}
 }
 
 // strangeAnswer is one that the server does not give.
@@ -117,7 +119,7 @@ type strangeAnswer struct {
 }
 
 func (a *strangeAnswer) Error() string {
-	return fmt.Sprintf("latchkey: %s answers %d without what the server would say", a.path, a.status)
+	return fmt.Sprintf("latchkey: unexpected response from %s: status %d, not an OAuth error", a.path, a.status)
 }
 
 func (a *strangeAnswer) Is(target error) bool { return target == ErrUnavailable }

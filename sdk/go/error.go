@@ -18,20 +18,41 @@ var (
 	ErrUnavailable = errors.New("temporarily unavailable")
 )
 
+// Reasons that the SDK itself acts on. docs/errors.md lists all of them.
+const (
+	ReasonSessionEnded           = "session_ended"
+	ReasonSessionTokenUnknown    = "session_token_unknown"
+	ReasonRefreshUnknown         = "refresh_unknown"
+	ReasonRefreshReused          = "refresh_reused"
+	ReasonRefreshSuperseded      = "refresh_superseded"
+	ReasonSessionTokenSuperseded = "session_token_superseded"
+	ReasonChainMismatch          = "chain_mismatch"
+	ReasonOriginNotListed        = "origin_not_listed"
+)
+
 // Error is a refusal by the server (RFC 6749 §5.2).
 type Error struct {
 	StatusCode  int           // of HTTP
 	Code        string        // such as invalid_grant
+	Reason      string        // one word that never changes its meaning, such as subject_token_expired; see docs/errors.md. Branch on it, not on Description
+	EndReason   string        // why the session ended, such as revoked_by_user; empty unless Reason says that it has
 	Description string        // for developers, not for users; may be empty
 	RetryAfter  time.Duration // what the server asks for; 0: nothing
 }
 
 // Error implements error.
 func (e *Error) Error() string {
-	if e.Description == "" {
-		return fmt.Sprintf("latchkey: %d %s", e.StatusCode, e.Code)
+	text := fmt.Sprintf("latchkey: %d %s", e.StatusCode, e.Code)
+	if e.Reason != "" {
+		text += " (" + e.Reason + ")"
 	}
-	return fmt.Sprintf("latchkey: %d %s: %s", e.StatusCode, e.Code, e.Description)
+	if e.Description != "" {
+		text += ": " + e.Description
+	}
+	if e.Reason == ReasonOriginNotListed {
+		text += " (check origins of the client)"
+	}
+	return text
 }
 
 // Is makes faults of the server match [ErrUnavailable], and its refusals of a

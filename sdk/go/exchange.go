@@ -93,8 +93,15 @@ func (c *Client) swap(ctx context.Context, sessionToken string, target Target) (
 	maps.Copy(form, target.form())
 	t, err := c.token(ctx, form)
 	if refusal := (*Error)(nil); errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_request" {
-		// The code of a dead session token is that of every bad request; whether
-		// the session is over has one answer elsewhere.
+		// The code of a dead session token is that of every bad request. A server
+		// that gives no reason has one answer elsewhere.
+		switch refusal.Reason {
+		case ReasonSessionEnded, ReasonSessionTokenUnknown:
+			return Tokens{}, fmt.Errorf("%w: %w", ErrSessionEnded, err)
+		case "":
+		default:
+			return Tokens{}, err
+		}
 		if _, ended := c.ValidateSession(ctx, sessionToken); errors.Is(ended, ErrSessionEnded) {
 			return Tokens{}, fmt.Errorf("%w: %w", ErrSessionEnded, err)
 		}

@@ -101,7 +101,7 @@ func (c *Client) renew(ctx context.Context, s *Session, target Target) (issued, 
 		return issued{tokens: latest, kept: true}, nil
 	}
 	got, err := c.successor(ctx, latest, target)
-	if errors.Is(err, ErrSessionEnded) && s.store != nil {
+	if (errors.Is(err, ErrSessionEnded) || superseded(err)) && s.store != nil {
 		// Another process may have been faster by two steps.
 		if again, failed := s.load(ctx); failed != nil {
 			return issued{}, failed
@@ -149,12 +149,26 @@ func (c *Client) answerFor(ctx context.Context, t Tokens, target Target) (Tokens
 	return next, nil
 }
 
-// sessionOver tells the one refusal that means the end of a session from others,
-// such as invalid_client (RFC 6749 §5.2).
+// sessionOver adds ErrSessionEnded to the refusals that mean the end of a
+// session, which others do not, such as invalid_client (RFC 6749 §5.2).
 func sessionOver(err error) error {
 	var refusal *Error
-	if errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_grant" {
+	if errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_grant" && !superseded(err) {
 		return fmt.Errorf("%w: %w", ErrSessionEnded, err)
 	}
 	return err
+}
+
+// superseded reports whether a token was refused although its session goes on:
+// somebody who shares the store has a newer one.
+func superseded(err error) bool {
+	var refusal *Error
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	switch refusal.Reason {
+	case ReasonRefreshSuperseded, ReasonSessionTokenSuperseded, ReasonChainMismatch:
+		return true
+	}
+	return false
 }

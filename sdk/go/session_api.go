@@ -62,7 +62,7 @@ func bearer(token string) string { return "Bearer " + token }
 
 // refused adds what a refusal of a session token means.
 func (c *Client) refused(token string, err error) error {
-	if errors.Is(err, ErrInvalidToken) && strings.HasPrefix(token, "lk_st_") {
+	if errors.Is(err, ErrInvalidToken) && strings.HasPrefix(token, "lk_st_") && !superseded(err) {
 		return fmt.Errorf("%w: %w", ErrSessionEnded, err)
 	}
 	return err

@@ -92,9 +92,9 @@ func (o *VerifierOptions) check() error {
 	introspects := o.Revocation == Introspection || o.Revocation == Feed && o.WhenLost == LostIntrospect
 	switch {
 	case o.Revocation < Feed || o.Revocation > None:
-		return fmt.Errorf("latchkey: %d is no kind of revocation", o.Revocation)
+		return fmt.Errorf("latchkey: invalid Revocation %d", o.Revocation)
 	case o.WhenLost < LostRefuse || o.WhenLost > LostIntrospect:
-		return fmt.Errorf("latchkey: %d is nothing to do when the feed is lost", o.WhenLost)
+		return fmt.Errorf("latchkey: invalid WhenLost %d", o.WhenLost)
 	case o.WhenLost != LostRefuse && o.Revocation != Feed:
 		return errors.New("latchkey: WhenLost is for the feed, which is not followed")
 	case asks && (o.ClientID == "" || o.ClientSecret == ""):
