@@ -33,6 +33,7 @@ const (
 	EventChainMismatch       EventType = "chain_mismatch"        // a token with our tag and a foreign secret
 	EventClientTokenReplayed EventType = "client_token_replayed" // a spent client token was shown again, for the first time
 	EventClaimLeftOut        EventType = "claim_left_out"        // a custom claim failed or was too big
+	EventUserDeleted         EventType = "user_deleted"          // its subject is the pseudonym that stands in for them
 	EventAttributeLeftOut    EventType = "attribute_left_out"    // a mapped attribute was too long to be stored
 	EventACRRuleFailed       EventType = "acr_rule_failed"       // a rule of the tenant could not be decided
 	EventTokenRevoked        EventType = "token_revoked"         // an access token without a session

@@ -28,6 +28,7 @@ var migrations = []struct {
 	{"0007_sparse_settings", sparseSchema},
 	{"0008_suspensions", suspensionSchema},
 	{"0008b_attribute_sources", attributeSourceSchema},
+	{"0008c_user_deletions", userDeletionSchema},
 	{"0010_assurance", proofSchema},
 }
 

@@ -236,3 +236,13 @@ var attributeSourceSchema = []string{
 // proofSchema keeps when each class of a tenant's own was last proved. A release
 // that does not know it goes on by acr and auth_time.
 var proofSchema = []string{`ALTER TABLE sessions ADD COLUMN acr_times TEXT`}
+
+// userDeletionSchema remembers a deleted user until every event about them has
+// been rewritten.
+var userDeletionSchema = []string{
+	`CREATE TABLE user_deletions (
+		pseudonym  TEXT PRIMARY KEY,
+		tenant_id  TEXT NOT NULL,
+		sub        TEXT NOT NULL,
+		deleted_at BIGINT NOT NULL)`,
+}

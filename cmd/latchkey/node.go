@@ -174,7 +174,7 @@ func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) err
 		if more && err == nil {
 			continue
 		}
-		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
+		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.store.FinishDeletions(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
 			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx))
 	}
 }

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+func newUsers(s *settings) *cobra.Command {
+	var tenant string
+	users := group("users", "Show or delete users of a tenant")
+	users.Example = "  latchkey users show alice\n  latchkey users delete alice --tenant acme"
+	users.PersistentFlags().StringVar(&tenant, "tenant", models.DefaultTenant, "id of the tenant")
+	users.AddCommand(&cobra.Command{
+		Use: "show SUB", Short: "Show what is stored about a user, and who set each attribute", Args: oneUser,
+		Example: "  latchkey users show alice --tenant acme",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+				user, err := store.User(cmd.Context(), tenant, args[0])
+				if err != nil {
+					return noUser(err, tenant, args[0])
+				}
+				n, err := store.LiveSessions(cmd.Context(), models.Ref{Noun: models.NounUser, Tenant: tenant, ID: args[0]})
+				if err != nil {
+					return err
+				}
+				return showUser(cmd.OutOrStdout(), user, n)
+			})
+		},
+	}, &cobra.Command{
+		Use: "delete SUB", Short: "Delete a user and everything personal about them", Args: oneUser,
+		Long: `Deletes the user and their attributes, ends their sessions and removes what was
+stored about their devices. In the event log a random pseudonym takes the place
+of the user, and addresses, agents and device names go. This cannot be undone.
+
+Who was deleted may sign in again and is then a new user. To keep somebody out,
+suspend them: a suspension outlives the deletion.`,
+		Example: "  latchkey users delete alice --tenant acme",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+				done, err := store.DeleteUser(cmd.Context(), tenant, args[0])
+				if done == nil {
+					return noUser(err, tenant, args[0])
+				}
+				sayDeleted(cmd.OutOrStdout(), tenant, args[0], done)
+				if err != nil {
+					return fmt.Errorf("the user is deleted, but events may still name them until a running server has gone through the log: %w", err)
+				}
+				return nil
+			})
+		},
+	})
+	return users
+}
+
+func oneUser(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return errors.New("which user? Give one SUB, the sub of their tokens")
+	}
+	return nil
+}
+
+func noUser(err error, tenant, sub string) error {
+	if errors.Is(err, models.ErrNotFound) {
+		return fmt.Errorf("tenant %q has no user %q", tenant, sub)
+	}
+	return err
+}
+
+func showUser(out io.Writer, user *models.User, sessions int) error {
+	fmt.Fprintf(out, "user %s of tenant %s, %d live session(s)\n", user.Sub, user.TenantID, sessions)
+	if user.Disabled {
+		fmt.Fprintln(out, "disabled by configuration")
+	}
+	if user.Suspended {
+		fmt.Fprintln(out, "suspended; latchkey suspend --list shows since when and why")
+	}
+	for _, name := range slices.Sorted(maps.Keys(user.Attributes)) {
+		text, err := json.Marshal(user.Attributes[name])
+		if err != nil {
+			return err
+		}
+		source := user.Sources[name]
+		if source == "" {
+			source = "not known"
+		}
+		fmt.Fprintf(out, "  %s: %s (set by: %s)\n", name, text, source)
+	}
+	return nil
+}
+
+func sayDeleted(out io.Writer, tenant, sub string, done *models.Deletion) {
+	fmt.Fprintf(out, "Deleted user %s of tenant %s; %d session(s) ended. Events now say %s.\n", sub, tenant, done.Sessions, done.Pseudonym)
+	switch {
+	case done.Suspended:
+		fmt.Fprintln(out, "The suspension stays: a user with this sub cannot sign in until it is lifted.")
+	case done.WasDisabled:
+		ref := models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub}
+		fmt.Fprintf(out, "The user was disabled, and that went too. To keep them out: latchkey suspend user %s --tenant %s\n", ref.ID, ref.Tenant)
+	}
+}
