@@ -33,8 +33,9 @@ func newAPI(issuer string) (*api, error) {
 // Close stops following what is revoked.
 func (a *api) Close() error { return a.verifier.Close() }
 
-// Handler serves the API. Reading takes a scope, moving money a passkey that
-// was used in the last five minutes.
+// Handler serves the API. Reading requires a scope, moving money a passkey that
+// was used in the last five minutes: the time is that of the class, so a password
+// of this minute does not make an older passkey pass.
 func (a *api) Handler() http.Handler {
 	reader := a.resource.Require(latchkey.RequireScope("orders:read"))
 	payer := a.resource.Require(latchkey.RequireACR("phr", "phrh"), latchkey.MaxAge(5*time.Minute))

@@ -24,10 +24,15 @@ type Token struct {
 
 	IssuedAt time.Time // `iat`
 	Expiry   time.Time // `exp`
-	AuthTime time.Time // `auth_time`: when the user last proved who they are; zero: unknown
+	AuthTime time.Time // `auth_time`: when ACR was last proved in full, or the user signed in; zero: unknown
 
 	ACR string   // `acr`: how sure that is; empty: unknown
 	AMR []string // `amr`: by which means (RFC 8176)
+
+	// ACRTimes is `acr_times`: every authentication context class that the session
+	// has reached, and when it was last proved in full, by factors that are all no
+	// older than that.
+	ACRTimes map[string]time.Time
 
 	payload []byte
 	*tokenState
@@ -62,6 +67,7 @@ func parseToken(payload []byte) (*Token, error) {
 	}
 	t := &Token{payload: payload, tokenState: &tokenState{}}
 	var scope string
+	var times map[string]numericDate
 	fields := []struct {
 		name     string
 		to       any
@@ -71,6 +77,7 @@ func parseToken(payload []byte) (*Token, error) {
 		{"aud", (*audience)(&t.Audience), true}, {"exp", (*numericDate)(&t.Expiry), true}, {"iat", (*numericDate)(&t.IssuedAt), true},
 		{"nbf", (*numericDate)(&t.notBefore), false}, {"auth_time", (*numericDate)(&t.AuthTime), false},
 		{"sid", &t.SessionID, false}, {"scope", &scope, false}, {"acr", &t.ACR, false}, {"amr", &t.AMR, false},
+		{"acr_times", &times, false},
 	}
 	for _, f := range fields {
 		value, present := c[f.name]
@@ -84,6 +91,10 @@ func parseToken(payload []byte) (*Token, error) {
 	}
 	if t.Subject == "" || t.ClientID == "" || t.ID == "" {
 		return nil, errors.New("a claim that names something is empty")
+	}
+	t.ACRTimes = make(map[string]time.Time, len(times))
+	for class, at := range times {
+		t.ACRTimes[class] = time.Time(at)
 	}
 	t.Scopes = strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' }) // and at no other space (RFC 6749 §3.3)
 	var err error

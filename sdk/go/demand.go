@@ -12,7 +12,7 @@ import (
 // value demands nothing.
 type Demand struct {
 	ACRValues []string       // any of them is enough, or a stronger one
-	MaxAge    *time.Duration // since the newest factor; whole seconds; nil: any
+	MaxAge    *time.Duration // of every factor that the class needs; whole seconds; nil: any
 }
 
 func (d Demand) add(form url.Values) {

@@ -45,8 +45,31 @@ func (i *introspector) confirm(ctx context.Context, t *Token, text string, now t
 	if !i.fits(answer, t) {
 		return fmt.Errorf("%w: the issuer speaks of another token", ErrUnavailable)
 	}
+	if !vouches(answer, t) {
+		return fmt.Errorf("%w: the issuer no longer vouches for a class in its acr_times", ErrInvalidToken)
+	}
 	t.active.Store(now.UnixNano())
 	return nil
+}
+
+// vouches reports whether the issuer still says of every class in the token's
+// acr_times that it was proved then. It does not when a trusted issuer that vouched
+// for the user has been switched off since; the app's next refresh yields a token
+// that states what is left.
+func vouches(answer map[string]json.RawMessage, t *Token) bool {
+	if len(t.ACRTimes) == 0 {
+		return true
+	}
+	var times map[string]numericDate
+	if json.Unmarshal(answer["acr_times"], &times) != nil {
+		return false
+	}
+	for class, at := range t.ACRTimes {
+		if said, reached := times[class]; !reached || time.Time(said).Before(at) {
+			return false
+		}
+	}
+	return true
 }
 
 // fits says whether an answer is about the token.

@@ -30,10 +30,13 @@ func RequireScope(scopes ...string) Requirement {
 	return func(need *requirements) { need.scopes = append(need.scopes, scopes...) }
 }
 
-// RequireACR asks for one of these authentication context classes, the
-// preferred one first (RFC 9470 §3). Classes are compared as strings: name every
-// one that is good enough. It panics if one of them cannot be put into a
-// challenge, or if there is none.
+// RequireACR requires that the session has reached one of these authentication
+// context classes, the preferred one first (RFC 9470 §3), however long ago.
+// Classes are compared as strings: name every one that is good enough. With
+// [MaxAge], one of them must have been proved in full within that time, by
+// factors that are all young enough: a passkey of yesterday beside a password of
+// this minute does not pass for a passkey of this minute. It panics if one of
+// them cannot be put into a challenge, or if there is none.
 func RequireACR(accepted ...string) Requirement {
 	if len(accepted) == 0 {
 		panic("latchkey: RequireACR without a class")
@@ -46,9 +49,11 @@ func RequireACR(accepted ...string) Requirement {
 	return func(need *requirements) { need.acr = accepted }
 }
 
-// MaxAge asks that the user has proved who they are, with any factor, no longer
-// ago than this: whole seconds, 0 or more (RFC 9470 §3). A refresh does not
-// count. It panics for less than 0.
+// MaxAge requires that the user has proved who they are no longer ago than this:
+// whole seconds, 0 or more (RFC 9470 §3). A refresh does not count. Without
+// [RequireACR] any class will do, a password too; with it, the time is that of
+// one of its classes. Where a trusted issuer does not state auth_time, the time is
+// when its client token was issued. It panics for less than 0.
 func MaxAge(age time.Duration) Requirement {
 	if age < 0 {
 		panic("latchkey: MaxAge below 0")
@@ -77,11 +82,22 @@ func (need requirements) lackScope(t *Token) bool {
 // lackAuthentication says whether the user has to prove more, or anew. A token
 // that does not say how or when they did meets no such demand (RFC 9470 §6).
 func (need requirements) lackAuthentication(t *Token, now time.Time, tolerance time.Duration) bool {
-	if need.acr != nil && !slices.Contains(need.acr, t.ACR) {
-		return true
+	young := func(at time.Time) bool {
+		if need.maxAge == nil {
+			return true
+		}
+		age := now.Sub(at) // of an unknown time: centuries
+		return age <= *need.maxAge+tolerance && age >= -tolerance
 	}
-	age := now.Sub(t.AuthTime) // of an unknown time: centuries
-	return need.maxAge != nil && (age > *need.maxAge+tolerance || age < -tolerance)
+	if need.acr == nil && young(t.AuthTime) || need.maxAge == nil && slices.Contains(need.acr, t.ACR) {
+		return false
+	}
+	for class, at := range t.ACRTimes {
+		if (need.acr == nil || slices.Contains(need.acr, class)) && young(at) {
+			return false
+		}
+	}
+	return true
 }
 
 // params are the parameters of a challenge that tell a client what to bring.

@@ -10,25 +10,26 @@ import (
 // the app's back end. Texts such as the device's name were chosen by the user:
 // escape them.
 type SessionDetails struct {
-	ID            string         `json:"id"`
-	Subject       string         `json:"sub"`
-	ClientID      string         `json:"client_id"`
-	Status        string         `json:"status"`  // active or ended
-	Current       bool           `json:"current"` // it is the bearer's own
-	CreatedAt     Time           `json:"created_at"`
-	AuthTime      Time           `json:"auth_time"`       // of the newest factor
-	LastActiveAt  Time           `json:"last_active_at"`  // to the minute
-	ExpiresAt     Time           `json:"expires_at"`      // it ends then at the latest
-	IdleExpiresAt *Time          `json:"idle_expires_at"` // to the minute; nil: never
-	EndedAt       *Time          `json:"ended_at"`        // nil: it has not, or nobody knows when
-	EndReason     string         `json:"end_reason"`      // such as signed_out; empty: it has not ended
-	ACR           string         `json:"acr"`             // empty: none
-	AMR           []string       `json:"amr"`
-	Factors       []Factor       `json:"factors"`
-	Device        Device         `json:"device"`
-	Scope         string         `json:"scope"`
-	Attributes    map[string]any `json:"attributes"`
-	Claims        map[string]any `json:"claims"` // custom ones that a token would carry now
+	ID            string          `json:"id"`
+	Subject       string          `json:"sub"`
+	ClientID      string          `json:"client_id"`
+	Status        string          `json:"status"`  // active or ended
+	Current       bool            `json:"current"` // it is the bearer's own
+	CreatedAt     Time            `json:"created_at"`
+	AuthTime      Time            `json:"auth_time"`       // when ACR was last proved in full
+	LastActiveAt  Time            `json:"last_active_at"`  // to the minute
+	ExpiresAt     Time            `json:"expires_at"`      // it ends then at the latest
+	IdleExpiresAt *Time           `json:"idle_expires_at"` // to the minute; nil: never
+	EndedAt       *Time           `json:"ended_at"`        // nil: it has not, or nobody knows when
+	EndReason     string          `json:"end_reason"`      // such as signed_out; empty: it has not ended
+	ACR           string          `json:"acr"`             // empty: none
+	ACRTimes      map[string]Time `json:"acr_times"`       // each class that it reaches, and when it was last proved in full
+	AMR           []string        `json:"amr"`
+	Factors       []Factor        `json:"factors"`
+	Device        Device          `json:"device"`
+	Scope         string          `json:"scope"`
+	Attributes    map[string]any  `json:"attributes"`
+	Claims        map[string]any  `json:"claims"` // custom ones that a token would carry now
 }
 
 // Active says whether the session had not ended when it was read.

@@ -103,17 +103,18 @@ func (u *stepUp) recover(ctx context.Context, refused error) (Tokens, error) {
 
 // proofs are what an access token says of how its user signed in. It is not
 // verified: it came from the token endpoint itself.
-func proofs(accessToken string) (p struct{ acr, amr, authTime string }) {
+func proofs(accessToken string) (p struct{ acr, amr, authTime, times string }) {
 	var claims struct {
 		ACR, AMR json.RawMessage
 		AuthTime json.RawMessage `json:"auth_time"`
+		Times    json.RawMessage `json:"acr_times"`
 	}
 	parts := strings.Split(accessToken, ".")
 	if len(parts) != 3 {
 		return p
 	}
 	if text, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && json.Unmarshal(text, &claims) == nil {
-		p.acr, p.amr, p.authTime = string(claims.ACR), string(claims.AMR), string(claims.AuthTime)
+		p.acr, p.amr, p.authTime, p.times = string(claims.ACR), string(claims.AMR), string(claims.AuthTime), string(claims.Times)
 	}
 	return p
 }

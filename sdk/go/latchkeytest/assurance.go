@@ -28,44 +28,61 @@ var kinds = map[string]string{
 	"face": "inherence", "fpt": "inherence", "iris": "inherence", "retina": "inherence", "vbm": "inherence",
 }
 
-// acrOf is the strongest class that methods amount to; empty: none.
-func acrOf(amr []string) string {
+// holds reports whether factors amount to a class.
+func holds(class string, factors []factor) bool {
 	proved, methods := map[string]bool{}, map[string]bool{}
-	for _, m := range amr {
-		if kind := kinds[m]; kind != "" {
-			proved[kind], methods[m] = true, true
+	for _, f := range factors {
+		if kind := kinds[f.AMR]; kind != "" {
+			proved[kind], methods[f.AMR] = true, true
 		}
 	}
-	switch {
-	case methods["hwk"] && (proved["knowledge"] || proved["inherence"]):
-		return "phrh"
-	case methods["hwk"] || methods["swk"]:
-		return "phr"
-	case len(proved) >= 2:
-		return "urn:latchkey:acr:2"
-	case len(proved) == 1:
-		return "urn:latchkey:acr:1"
+	switch class {
+	case "phrh":
+		return methods["hwk"] && (proved["knowledge"] || proved["inherence"])
+	case "phr":
+		return methods["hwk"] || methods["swk"]
+	case "urn:latchkey:acr:2":
+		return len(proved) >= 2
+	default:
+		return len(proved) >= 1
 	}
-	return ""
 }
 
-// unmet is why proofs are not what a request demands (RFC 9470 §5); empty: they
-// are.
-func unmet(form url.Values, factors []factor, now time.Time) (code string) {
-	if text := form.Get("max_age"); text != "" {
-		seconds, err := strconv.ParseUint(text, 10, 31)
-		if err != nil {
-			return "invalid_request"
-		}
-		if now.Unix()-authTime(factors) > int64(seconds) {
-			return "unmet_authentication_requirements"
+// acrTimes are the classes that factors amount to, each with the newest moment
+// such that the factors since then suffice.
+func acrTimes(factors []factor) map[string]int64 {
+	times := map[string]int64{}
+	for _, class := range classes {
+		for _, at := range factors {
+			since := slices.DeleteFunc(slices.Clone(factors), func(f factor) bool { return f.AuthTime < at.AuthTime })
+			if holds(class, since) {
+				times[class] = max(times[class], at.AuthTime)
+			}
 		}
 	}
-	acr, wanted := acrOf(methods(factors)), strings.Fields(form.Get("acr_values"))
-	if len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w string) bool { return reaches(acr, w) }) {
-		return "unmet_authentication_requirements"
+	return times
+}
+
+// choose is the strongest class that meets what a request demands (RFC 9470 §5),
+// with its time; a code says why there is none. Without a demand none is needed.
+func choose(form url.Values, factors []factor, now time.Time) (acr string, authTime int64, code string) {
+	age, wanted := form.Get("max_age"), strings.Fields(form.Get("acr_values"))
+	seconds, err := strconv.ParseUint(age, 10, 31)
+	if age != "" && err != nil {
+		return "", 0, "invalid_request"
 	}
-	return ""
+	times := acrTimes(factors)
+	for _, class := range slices.Backward(classes) {
+		at, reached := times[class]
+		if reached && (age == "" || now.Unix()-at <= int64(seconds)) &&
+			(len(wanted) == 0 || slices.ContainsFunc(wanted, func(w string) bool { return reaches(class, w) })) {
+			return class, at, ""
+		}
+	}
+	if age != "" || len(wanted) > 0 {
+		return "", 0, "unmet_authentication_requirements"
+	}
+	return "", 0, ""
 }
 
 // reaches says whether a class is wanted, or stronger. One that is not known is
@@ -90,21 +107,26 @@ func proved(claims Claims) (factors []factor) {
 	return factors
 }
 
-// raised adds factors to those before, or in the place of the same method's.
+// raised adds factors to those before; of each method the latest proof stays.
 func raised(before, more []factor) []factor {
 	all := slices.Clone(before)
 	for _, f := range more {
-		all = append(slices.DeleteFunc(all, func(old factor) bool { return old.AMR == f.AMR }), f)
+		same := func(old factor) bool { return old.AMR == f.AMR }
+		if at := slices.IndexFunc(all, same); at < 0 || all[at].AuthTime <= f.AuthTime {
+			all = append(slices.DeleteFunc(all, same), f)
+		}
 	}
 	return all
 }
 
-// authTime is that of the newest factor.
-func authTime(factors []factor) (newest int64) {
-	for _, f := range factors {
-		newest = max(newest, f.AuthTime)
+// states are the members by which tokens and answers state how the user of a
+// session proved who they are: one class, and when every class was proved.
+func (s *appSession) states(form url.Values, now time.Time) Claims {
+	acr, authTime, _ := choose(form, s.factors, now)
+	if acr == "" {
+		authTime = s.created.Unix()
 	}
-	return newest
+	return Claims{"acr": orNil(acr), "auth_time": authTime, "acr_times": acrTimes(s.factors), "amr": methods(s.factors)}
 }
 
 func methods(factors []factor) []string {

@@ -1,6 +1,7 @@
 package latchkeytest
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -186,10 +187,11 @@ func (i *Issuer) extend(w http.ResponseWriter, r *http.Request, own *appSession)
 func (i *Issuer) describe(s, own *appSession) map[string]any {
 	o := map[string]any{
 		"id": s.id, "sub": s.sub, "client_id": s.client, "status": "active", "current": s == own, "created_at": s.created.Unix(),
-		"auth_time": authTime(s.factors), "last_active_at": s.active.Truncate(time.Minute).Unix(), "expires_at": s.ends.Unix(), "idle_expires_at": nil,
-		"ended_at": nil, "end_reason": nil, "acr": orNil(acrOf(methods(s.factors))), "amr": methods(s.factors), "factors": s.factors,
+		"last_active_at": s.active.Truncate(time.Minute).Unix(), "expires_at": s.ends.Unix(), "idle_expires_at": nil,
+		"ended_at": nil, "end_reason": nil, "factors": s.factors,
 		"device": s.device, "scope": s.scope, "attributes": map[string]any{}, "claims": map[string]any{},
 	}
+	maps.Copy(o, s.states(nil, i.clock()))
 	if !i.over(s) {
 		return o
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"time"
 )
@@ -37,7 +38,8 @@ func (i *Issuer) ForeignToken(claims ...Claims) string {
 	return i.sign(signingKey{i.key().id, private}, "at+jwt", i.AccessClaims(claims...))
 }
 
-// AccessClaims are those that Token signs.
+// AccessClaims are those that Token signs. An `acr` was proved at `auth_time`,
+// unless `acr_times` says otherwise.
 func (i *Issuer) AccessClaims(claims ...Claims) Claims {
 	now := i.Now()
 	all := Claims{
@@ -46,6 +48,9 @@ func (i *Issuer) AccessClaims(claims ...Claims) Claims {
 	}
 	for _, c := range claims {
 		maps.Copy(all, c)
+	}
+	if _, given := all["acr_times"]; !given && all["acr"] != nil && all["auth_time"] != nil {
+		all["acr_times"] = map[string]any{fmt.Sprint(all["acr"]): all["auth_time"]}
 	}
 	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
 	return all

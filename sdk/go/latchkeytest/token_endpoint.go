@@ -2,6 +2,7 @@ package latchkeytest
 
 import (
 	"crypto/rand"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -95,7 +96,7 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 			return nil, "invalid_request"
 		}
 		if _, _, code = s.narrowed(form); code == "" {
-			code = unmet(form, s.factors, i.clock())
+			_, _, code = choose(form, s.factors, i.clock())
 		}
 		return s, code
 	case kind != tokenTypeJWT && kind != tokenTypeIDToken:
@@ -116,7 +117,7 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 		}
 	}
 	factors := raised(s.factors, proved(claims))
-	if code := unmet(form, factors, i.clock()); code != "" {
+	if _, _, code := choose(form, factors, i.clock()); code != "" {
 		return nil, code
 	}
 	if strings.HasPrefix(named, "lk_rt_") {
@@ -133,7 +134,8 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	return s, ""
 }
 
-// refresh refuses what the session was not granted without spending the token.
+// refresh refuses what the session was not granted, and an unmet demand, without
+// spending the token.
 // The caller holds i.mu.
 func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 	presented := form.Get("refresh_token")
@@ -141,10 +143,16 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 		if _, _, code := s.narrowed(form); code != "" {
 			return nil, code
 		}
+		if _, _, code := choose(form, s.factors, i.clock()); code != "" {
+			return nil, code
+		}
 	}
 	s, code := i.rotate(presented)
 	if code == "" {
 		_, _, code = s.narrowed(form) // of a repetition
+	}
+	if code == "" {
+		_, _, code = choose(form, s.factors, i.clock())
 	}
 	return s, code
 }
@@ -171,7 +179,8 @@ func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	i.mu.Lock()
 	now := i.clock()
 	audience, scope, _ := s.narrowed(form) // an exchange asks for what it was granted
-	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope, "amr": methods(s.factors), "acr": orNil(acrOf(methods(s.factors))), "auth_time": authTime(s.factors)}
+	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope}
+	maps.Copy(claims, s.states(form, now))
 	life := min(AccessLife, s.ends.Sub(now))
 	body := map[string]any{
 		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(life / time.Second), "scope": scope,
