@@ -59,9 +59,18 @@ type Config struct {
 	// or newlines), relative to the configuration file's folder.
 	SecretFile string `yaml:"secret_file"`
 
-	// Tenants are applied at every start and never pruned. Default: none in
-	// the file, and an empty tenant "default" is served.
+	// Tenants are applied by serve as TenantsAtStart says, and never pruned.
+	// Default: none in the file, and an empty tenant "default" is served.
 	Tenants []models.TenantSpec `yaml:"tenants"`
+
+	// TenantsAtStart is apply (default): at every start each noun of Tenants
+	// becomes what the file says, and nothing else may change it; once: only into
+	// a database without tenants; or off.
+	TenantsAtStart string `yaml:"tenants_at_start" env:"LATCHKEY_TENANTS_AT_START"`
+
+	// Revision numbers the versions of Tenants, from 1: serve does not apply a
+	// lower one than was applied before. Default: none.
+	Revision int64 `yaml:"revision"`
 
 	sources map[string]string // where a setting came from, if not from its own key in the file
 	given   map[string]bool   // top-level keys that the file or the environment sets
@@ -111,13 +120,14 @@ type Introspection struct {
 // issuer and the secret.
 func Default() *Config {
 	return &Config{
-		Listen:        "127.0.0.1:8080",
-		MetricsListen: "127.0.0.1:9464",
-		ShutdownDelay: models.Duration(5 * time.Second),
-		Log:           Log{Level: "info", Format: "json"},
-		Database:      Database{URL: "sqlite:latchkey.db", Migrate: true, PreparedStatements: true},
-		sources:       map[string]string{},
-		given:         map[string]bool{},
+		Listen:         "127.0.0.1:8080",
+		MetricsListen:  "127.0.0.1:9464",
+		ShutdownDelay:  models.Duration(5 * time.Second),
+		TenantsAtStart: models.StartApply,
+		Log:            Log{Level: "info", Format: "json"},
+		Database:       Database{URL: "sqlite:latchkey.db", Migrate: true, PreparedStatements: true},
+		sources:        map[string]string{},
+		given:          map[string]bool{},
 	}
 }
 

@@ -53,6 +53,10 @@ func (c *Config) Validate(use Use) models.Faults {
 	if delay := v.ShutdownDelay.Of(); delay < 0 || delay > maxShutdownDelay {
 		v.Add(v.at("shutdown_delay"), "must be from 0s to %s", models.Duration(maxShutdownDelay))
 	}
+	v.oneOf("tenants_at_start", c.TenantsAtStart, models.StartApply, models.StartOnce, models.StartOff)
+	if c.Revision < 0 {
+		v.Add("revision", "must be a whole number from 1, and rise with every change of tenants")
+	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "text")
 	if use == ForServe {

@@ -31,8 +31,12 @@ type ApplyOptions struct {
 	// merged with what is stored. nil: ValidateTenants without a base issuer.
 	Validate func([]TenantSpec) Faults
 
+	// File is the version of the file that wanted is from: a higher revision than
+	// the stored one is stored.
+	File *File
+
 	// ServeFile says that this is the file of serve: the attributes that it names
-	// are the file's.
+	// are the file's, and so are its nouns.
 	ServeFile bool
 }
 
@@ -55,6 +59,9 @@ func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets,
 			return err
 		}
 		changes = a.changes
+		if err := s.raise(tx, o.File); err != nil {
+			return err
+		}
 		if o.DryRun {
 			return errDryRun
 		}

@@ -23,8 +23,16 @@ func (a *applier) pruneTenants(wanted []TenantSpec) error {
 		if slices.ContainsFunc(wanted, func(t TenantSpec) bool { return t.ID == id }) {
 			continue
 		}
+		owned, err := ownedNouns(a.tx, id)
+		if err != nil {
+			return err
+		}
+		if len(owned) > 0 {
+			a.faults.Add("tenants", "leave out tenant %s, which %s", id, managedByFile)
+			continue
+		}
 		now := At(a.now)
-		err := a.tx.Exec("UPDATE tenants SET pruned_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
+		err = a.tx.Exec("UPDATE tenants SET pruned_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
 			now, true, now, now, id).Error
 		for _, table := range []string{"signing_keys", "clients", "trusted_issuers"} {
 			if err == nil {

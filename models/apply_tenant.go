@@ -57,7 +57,10 @@ func (a *applier) planTenant(want TenantSpec) (*tenantPlan, error) {
 	if err := a.planClients(p); err != nil {
 		return nil, err
 	}
-	return p, a.planIssuers(p)
+	if err := a.planIssuers(p); err != nil {
+		return nil, err
+	}
+	return p, a.refuseOwned(p, written)
 }
 
 // tenant writes what was planned.

@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -39,6 +40,7 @@ type root struct {
 	digestRefresh []byte
 	digestSession []byte
 	digestClient  []byte
+	digestFile    []byte
 	seal          cipher.AEAD
 }
 
@@ -87,6 +89,7 @@ func deriveRoot(secret string) (*root, error) {
 	r := &root{
 		chain: derive("chain"), tag: derive("tag"),
 		digestRefresh: derive("digest-refresh"), digestSession: derive("digest-session"), digestClient: derive("digest-client"),
+		digestFile: derive("digest-file"),
 	}
 	version, seal := derive("version"), derive("seal")
 	if err != nil {
@@ -134,6 +137,16 @@ func (r *root) clientDigest(tenant, client, secret string) models.Digest {
 func (k *Keys) MatchClientSecret(tenant, client, secret string, stored models.Digest) bool {
 	r := k.all[uint32(stored.RootVersion)]
 	return r != nil && hmac.Equal(r.clientDigest(tenant, client, secret).Digest, stored.Digest)
+}
+
+// DigestFile digests the content of a configuration file, which holds secrets:
+// under the root secret that issues, and under every accepted one.
+func (k *Keys) DigestFile(content []byte) (digest string, known []string) {
+	of := func(r *root) string { return hex.EncodeToString(mac(r.digestFile, content)) }
+	for _, r := range k.all {
+		known = append(known, of(r))
+	}
+	return of(k.issuing), known
 }
 
 // SealIssuerSecret implements models.Secrets.

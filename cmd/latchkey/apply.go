@@ -92,6 +92,11 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions) erro
 	}
 	defer store.Close()
 	o.Validate = validate(c)
+	f, err := fileOf(c, keys)
+	if err != nil {
+		return err
+	}
+	o.File = &f
 	changes, err := store.Apply(cmd.Context(), c.Tenants, keys, o)
 	var faults models.Faults
 	if errors.As(err, &faults) {

@@ -178,7 +178,7 @@ func TestNodesThatStartTogetherMakeOneSchemaAndOneKey(t *testing.T) {
 			for _, s := range servers {
 				s.untilReady()
 			}
-			for table, want := range map[string]int{"tenants": 1, "clients": 2, "trusted_issuers": 1, "signing_keys": 1, "settings": 1} {
+			for table, want := range map[string]int{"tenants": 1, "clients": 2, "trusted_issuers": 1, "signing_keys": 1, "settings": 2} {
 				if n := count(t, url, "SELECT count(*) FROM "+table); n != want {
 					t.Errorf("%s has %d rows, want %d", table, n, want)
 				}

@@ -40,9 +40,10 @@ type node struct {
 	oauth  *oauth.Server
 	dev    *oauth.ClientTokenIssuer // development only
 
-	hangups  chan os.Signal // SIGHUP; nil: it has its usual effect
-	logLost  func() uint64  // nil: lines of the log are not counted
-	stopping atomic.Bool    // it was told to stop, and still serves
+	hangups     chan os.Signal // SIGHUP; nil: it has its usual effect
+	logLost     func() uint64  // nil: lines of the log are not counted
+	fileIgnored bool           // the tenants of its file were not applied
+	stopping    atomic.Bool    // it was told to stop, and still serves
 }
 
 // newNode opens the database, applies what the configuration says of tenants,
@@ -65,31 +66,32 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 	if err := n.oauth.Reseal(ctx); err != nil {
 		return err
 	}
-	tenants := n.config.Tenants
-	if len(tenants) == 0 {
-		existing, err := n.store.TenantRevisions(ctx)
-		if err != nil {
-			return err
-		}
-		if len(existing) == 0 {
-			tenants = []models.TenantSpec{{ID: models.DefaultTenant}}
-		}
-	}
-	changes, err := n.store.Apply(ctx, tenants, keys, models.ApplyOptions{Replace: true, ServeFile: true, Validate: validate(n.config)})
-	if err != nil {
-		return fmt.Errorf("apply the configuration: %w", err)
-	}
-	for _, c := range changes {
-		n.log.Info("configuration applied", "tenant", c.Tenant, "noun", c.Noun, "id", c.ID, "created", c.Created)
-	}
-	suspended, err := n.store.SuspendedAmong(ctx, keys, tenants)
+	f, err := fileOf(n.config, keys)
 	if err != nil {
 		return err
 	}
-	for _, s := range suspended {
-		n.log.Warn("the configuration names what is suspended: it stays off until it is resumed", "tenant", s.TenantID, "noun", s.Noun, "id", s.ID, "suspension", s.String())
+	started, err := n.store.Start(ctx, n.config.Tenants, n.config.TenantsAtStart, f, keys, validate(n.config))
+	if err != nil {
+		return fmt.Errorf("apply the configuration: %w", err)
 	}
+	n.reportStart(started)
 	return n.oauth.EnsureSigningKeys(ctx)
+}
+
+// reportStart logs what became of the tenants in the configuration.
+func (n *node) reportStart(s *models.Started) {
+	if n.fileIgnored = s.Ignored != ""; n.fileIgnored {
+		n.log.Warn("the tenants of the configuration file are not applied, and those in the database are served", "reason", s.Ignored)
+	}
+	if s.Notice != "" {
+		n.log.Warn("the tenants of the configuration file are applied", "notice", s.Notice)
+	}
+	for _, c := range s.Changes {
+		n.log.Info("configuration applied", "tenant", c.Tenant, "noun", c.Noun, "id", c.ID, "created", c.Created)
+	}
+	for _, name := range s.Released {
+		n.log.Info("no longer managed by the configuration file", "noun", name)
+	}
 }
 
 // gauges report on the node's store, its event log and its log.
@@ -101,6 +103,13 @@ func (n *node) gauges() []handlers.Gauge {
 			Value: func() float64 { return n.oauth.LogAge().Seconds() }},
 		{Name: "latchkey_revocation_streams", Help: "Streams of revocations that are open at this node.",
 			Value: func() float64 { return float64(n.oauth.Streams()) }},
+		{Name: "latchkey_configuration_file_ignored", Help: "1 if this node did not apply the tenants of its configuration file at its start; the log says why.",
+			Value: func() float64 {
+				if n.fileIgnored {
+					return 1
+				}
+				return 0
+			}},
 	}
 	list = append(list,
 		handlers.Gauge{Name: "latchkey_signing_queue", Help: "Requests that wait to sign a token.",

@@ -48,6 +48,14 @@ func faulty(faults models.Faults) error {
 	return fmt.Errorf("the configuration has %d fault(s):\n%w", len(faults), faults)
 }
 
+// fileOf identifies the version of the tenants in c.
+func fileOf(c *config.Config, keys *oauth.Keys) (models.File, error) {
+	content, err := models.FileContent(c.Tenants)
+	f := models.File{Revision: c.Revision}
+	f.Digest, f.Known = keys.DigestFile(content)
+	return f, err
+}
+
 // validate is how the outcome of applying c is checked.
 func validate(c *config.Config) func([]models.TenantSpec) models.Faults {
 	return func(tenants []models.TenantSpec) models.Faults {

@@ -1,0 +1,291 @@
+package models
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"gorm.io/gorm"
+)
+
+// What serve does at start with the tenants of its file.
+const (
+	StartApply = "apply" // apply them, and own them
+	StartOnce  = "once"  // apply them if the database has no tenant yet
+	StartOff   = "off"   // nothing
+)
+
+// File identifies a version of a configuration file.
+type File struct {
+	Revision int64    // 0: it has none
+	Digest   string   // of FileContent
+	Known    []string // the digests that the same content has under every accepted root secret
+}
+
+// is reports whether the file has the content that stored was made of.
+func (f File) is(stored storedFile) bool { return slices.Contains(f.Known, stored.Digest) }
+
+// storedFile is the file that was applied last.
+type storedFile struct {
+	Revision int64  `json:"revision,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+}
+
+// FileContent is what tenants say, in a form that does not depend on how the
+// file is written. It holds secrets: only a keyed digest of it may be kept.
+func FileContent(tenants []TenantSpec) ([]byte, error) {
+	type noun struct {
+		Document
+		Also any
+	}
+	content := map[string]any{}
+	var errs []error
+	document := func(settings any, p Place, also any) noun {
+		doc, err := documentOf(settings, p.Written)
+		errs = append(errs, err)
+		return noun{doc, also}
+	}
+	for _, t := range tenants {
+		content[t.ID] = document(t, t.Place, nil)
+		for _, c := range t.Clients {
+			content[t.ID+" client "+c.ID] = document(c.ClientSettings, c.Place, []string{c.Secret, c.PreviousSecret})
+		}
+		for _, e := range t.TrustedIssuers {
+			content[t.ID+" issuer "+e.EntryID()] = document(e.IssuerSettings, e.Place, e.Keys.SharedSecret)
+		}
+		for _, u := range t.Users {
+			content[t.ID+" user "+u.Sub] = noun{nil, []any{u.Attributes, u.Disabled}}
+		}
+	}
+	text, err := json.Marshal(content)
+	return text, errors.Join(append(errs, err)...)
+}
+
+// Started is what serve did with its file.
+type Started struct {
+	Changes  []Change
+	Released []string // nouns that the file owned and names no more
+	Ignored  string   // why the file was not applied; empty: it was
+	Notice   string   // what the operator should know about a file that was applied
+}
+
+// Start applies the file of serve: every noun that it names becomes what the
+// file says, and is owned by it; nouns that it owned and names no more are
+// released. An older revision is ignored. Nodes that start at once do so one
+// after the other.
+func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+	var done *Started
+	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
+		done = &Started{}
+		stored, err := s.lockFile(tx)
+		if err != nil {
+			return err
+		}
+		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
+			return nil
+		}
+		var count int64
+		if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
+			return err
+		}
+		wanted, owned := tenants, tenants
+		switch {
+		case mode == StartOff, mode == StartOnce && count > 0:
+			wanted, owned = nil, nil
+		case mode == StartOnce:
+			owned = nil
+		}
+		if len(wanted) == 0 && count == 0 {
+			wanted = []TenantSpec{{ID: DefaultTenant}}
+		}
+		a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
+			o: ApplyOptions{Replace: true, ServeFile: len(owned) > 0 || mode == StartApply, Validate: validate}}
+		if a.o.ServeFile {
+			a.source = sourceFile
+		}
+		if err := a.apply(Located(wanted)); err != nil {
+			return err
+		}
+		done.Changes = a.changes
+		if done.Released, err = own(tx, owned); err != nil {
+			return err
+		}
+		return storeFile(tx, f)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return done, nil
+}
+
+// weigh decides whether a file may take the place of the one that was applied
+// last.
+func (stored storedFile) weigh(f File) (ignored, notice string) {
+	switch {
+	case stored.Revision > 0 && f.Revision == 0:
+		return fmt.Sprintf("it has no revision, and revision %d was applied last: give it a higher one", stored.Revision), ""
+	case f.Revision < stored.Revision:
+		return fmt.Sprintf("its revision is %d, and revision %d was applied last", f.Revision, stored.Revision), ""
+	case f.Revision > stored.Revision || stored.Digest == "" || f.is(stored):
+		return "", ""
+	case f.Revision > 0:
+		return fmt.Sprintf("revision %d was applied with other content: give the changed file a higher one", f.Revision), ""
+	default:
+		return "", "the file differs from the one that was applied last; give it a revision, and a node with an older file cannot undo it"
+	}
+}
+
+// fileSetting is the row of settings that holds the storedFile.
+const fileSetting = "file"
+
+// lockFile reads which file was applied last, and keeps others from applying
+// one until the transaction ends.
+func (s *Store) lockFile(tx *gorm.DB) (stored storedFile, err error) {
+	if err := tx.Exec("INSERT INTO settings (name, value) VALUES (?, '{}') ON CONFLICT DO NOTHING", fileSetting).Error; err != nil {
+		return stored, err
+	}
+	var text string
+	if err := tx.Raw("SELECT value FROM settings WHERE name = ?"+s.dialect.forUpdate, fileSetting).Row().Scan(&text); err != nil {
+		return stored, err
+	}
+	return stored, json.Unmarshal([]byte(text), &stored)
+}
+
+func storeFile(tx *gorm.DB, f File) error {
+	text, err := json.Marshal(storedFile{f.Revision, f.Digest})
+	if err != nil {
+		return err
+	}
+	return tx.Exec("UPDATE settings SET value = ? WHERE name = ?", string(text), fileSetting).Error
+}
+
+// raise stores the revision of a file that was given to apply, if it is higher
+// than the stored one. A file without a revision leaves things as they are.
+func (s *Store) raise(tx *gorm.DB, f *File) error {
+	if f == nil || f.Revision == 0 {
+		return nil
+	}
+	stored, err := s.lockFile(tx)
+	if err != nil || f.Revision <= stored.Revision {
+		return err
+	}
+	return storeFile(tx, *f)
+}
+
+// own makes the nouns of tenants those that the file of serve owns, and names
+// the ones that it owned before and does not name.
+func own(tx *gorm.DB, tenants []TenantSpec) (released []string, err error) {
+	before, err := ownedNouns(tx, "")
+	if err != nil {
+		return nil, err
+	}
+	now := map[Ref]bool{}
+	for _, t := range tenants {
+		for _, ref := range t.nouns() {
+			now[ref] = true
+			if before[ref] {
+				continue
+			}
+			if err := tx.Exec("INSERT INTO file_nouns (tenant_id, noun, id) VALUES (?, ?, ?)", ref.Tenant, ref.Noun, ref.ID).Error; err != nil {
+				return nil, err
+			}
+		}
+	}
+	for ref := range before {
+		if now[ref] {
+			continue
+		}
+		if err := tx.Exec("DELETE FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", ref.Tenant, ref.Noun, ref.ID).Error; err != nil {
+			return nil, err
+		}
+		released = append(released, ref.String())
+	}
+	slices.Sort(released)
+	return released, nil
+}
+
+// String is the noun as people call it.
+func (r Ref) String() string {
+	if r.Noun == NounTenant {
+		return "tenant " + r.ID
+	}
+	return fmt.Sprintf("%s %s of tenant %s", r.Noun, r.ID, r.Tenant)
+}
+
+// nouns lists the tenant and everything in it, each once.
+func (t TenantSpec) nouns() []Ref {
+	refs := []Ref{{NounTenant, t.ID, t.ID}}
+	for _, c := range t.Clients {
+		refs = append(refs, Ref{NounClient, t.ID, c.ID})
+	}
+	for _, e := range t.TrustedIssuers {
+		refs = append(refs, Ref{NounIssuer, t.ID, e.EntryID()})
+	}
+	for _, u := range t.Users {
+		refs = append(refs, Ref{NounUser, t.ID, u.Sub})
+	}
+	return refs
+}
+
+// ownedNouns reads what the file of serve owns, in one tenant or in all.
+func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
+	var refs []struct{ TenantID, Noun, ID string }
+	err := tx.Raw("SELECT tenant_id, noun, id FROM file_nouns WHERE tenant_id = ? OR ? = ''", tenant, tenant).Scan(&refs).Error
+	owned := map[Ref]bool{}
+	for _, r := range refs {
+		owned[Ref{r.Noun, r.TenantID, r.ID}] = true
+	}
+	return owned, err
+}
+
+// ManagedByFile reports whether the file of serve owns the noun, so that nothing
+// else may change its settings.
+func (s *Store) ManagedByFile(ctx context.Context, ref Ref) (bool, error) {
+	var n int
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT count(*) FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", ref.Tenant, ref.Noun, ref.ID).Row().Scan(&n)
+	})
+	return n > 0, err
+}
+
+const managedByFile = `is managed by the file of "latchkey serve": change it there and restart a node; "latchkey suspend" switches it off at once`
+
+// refuseOwned adds a fault for every noun that the document names, or would
+// remove, and that the file of serve owns.
+func (a *applier) refuseOwned(p *tenantPlan, written Document) error {
+	if a.o.ServeFile {
+		return nil
+	}
+	owned, err := ownedNouns(a.tx, p.want.ID)
+	if err != nil || len(owned) == 0 {
+		return err
+	}
+	refuse := func(noun, id, path string) {
+		if owned[Ref{noun, p.want.ID, id}] {
+			a.faults.Add(path, "%s", managedByFile)
+		}
+	}
+	if len(written) > 0 || a.o.Replace { // otherwise it only says where the rest belongs
+		refuse(NounTenant, p.want.ID, p.want.Path)
+	}
+	for _, c := range p.want.Clients {
+		refuse(NounClient, c.ID, c.Path)
+	}
+	for _, e := range p.want.TrustedIssuers {
+		refuse(NounIssuer, e.EntryID(), e.Path)
+	}
+	for _, u := range p.want.Users {
+		refuse(NounUser, u.Sub, u.Path)
+	}
+	if a.o.Prune {
+		for _, c := range p.earlier.Clients {
+			refuse(NounClient, c.ID, c.Path)
+		}
+		for _, e := range p.earlier.TrustedIssuers {
+			refuse(NounIssuer, e.ID, e.Path)
+		}
+	}
+	return nil
+}

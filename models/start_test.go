@@ -1,0 +1,182 @@
+package models_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+func version(revision int64, content string) models.File {
+	return models.File{Revision: revision, Digest: content, Known: []string{content}}
+}
+
+func (w *world) start(f models.File, tenants ...models.TenantSpec) *models.Started {
+	w.Helper()
+	started, err := w.Start(w.Context(), tenants, models.StartApply, f, secrets{}, func(t []models.TenantSpec) models.Faults { return models.ValidateTenants(t, "") })
+	must(w, err)
+	return started
+}
+
+func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, now     models.File
+		ignored, notice string
+	}{
+		"the first file":                  {models.File{}, version(0, "a"), "", ""},
+		"the same without a revision":     {version(0, "a"), version(0, "a"), "", ""},
+		"another without a revision":      {version(0, "a"), version(0, "b"), "", "differs from the one that was applied last"},
+		"the first revision":              {version(0, "a"), version(1, "b"), "", ""},
+		"the same revision and content":   {version(3, "a"), version(3, "a"), "", ""},
+		"a higher revision":               {version(3, "a"), version(4, "b"), "", ""},
+		"a higher revision, same content": {version(3, "a"), version(4, "a"), "", ""},
+		"a lower revision":                {version(3, "a"), version(2, "b"), "its revision is 2, and revision 3 was applied last", ""},
+		"a lower revision, same content":  {version(3, "a"), version(2, "a"), "its revision is 2, and revision 3 was applied last", ""},
+		"the same revision, other content": {version(3, "a"), version(3, "b"),
+			"revision 3 was applied with other content: give the changed file a higher one", ""},
+		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: give it a higher one", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				spec := tenant()
+				if c.before.Digest != "" {
+					w.start(c.before, spec)
+				}
+				spec.Clients[0].Name = "Web"
+				started := w.start(c.now, spec)
+				if started.Ignored != c.ignored || (started.Notice == "") != (c.notice == "") || !strings.Contains(started.Notice, c.notice) {
+					t.Errorf("ignored %q, notice %q; want %q and %q", started.Ignored, started.Notice, c.ignored, c.notice)
+				}
+				if applied := w.config().Clients[1].Settings.Name == "Web"; applied != (c.ignored == "") {
+					t.Errorf("applied: %v", applied)
+				}
+			})
+		})
+	}
+}
+
+// An emergency change must not be undone by the restart of a node whose file
+// is older, so what that file owns is changed there, or suspended.
+func TestApplyRefusesWhatTheFileOfServeOwns(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		file := tenant()
+		file.Users = []models.UserSpec{{Sub: "alice"}}
+		w.start(version(0, "a"), file)
+		off := models.TenantSpec{ID: acme,
+			Clients:        []models.ClientSpec{{ID: "web", ClientSettings: models.ClientSettings{Disabled: true}}, {ID: "extra", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}},
+			TrustedIssuers: []models.IssuerSpec{{ID: "auth-example-com", IssuerSettings: models.IssuerSettings{Disabled: true}}},
+			Users:          []models.UserSpec{{Sub: "alice", Disabled: true}},
+		}
+		_, err := w.Apply(t.Context(), []models.TenantSpec{off}, secrets{}, models.ApplyOptions{})
+		var faults models.Faults
+		if !errors.As(err, &faults) || len(faults) != 3 {
+			t.Fatalf("applied with %v", err)
+		}
+		for i, of := range []string{"client web", "trusted issuer auth-example-com", "user alice"} {
+			if faults[i].Of != of || !strings.Contains(faults[i].Problem, `is managed by the file of "latchkey serve"`) {
+				t.Errorf("fault %d: %s", i, faults[i])
+			}
+		}
+		if c := w.config(); c.Clients[1].Disabled || len(c.Clients) != 2 {
+			t.Errorf("a refused file has changed something: %+v", c.Clients)
+		}
+		for name, o := range map[string]models.ApplyOptions{"its own settings": {Replace: true}, "pruning": {Prune: true}} {
+			if _, err := w.Apply(t.Context(), []models.TenantSpec{{ID: acme}}, secrets{}, o); err == nil {
+				t.Errorf("%s of an owned tenant is not refused", name)
+			}
+		}
+		// The tenant is only where the new client belongs.
+		off.Clients, off.TrustedIssuers, off.Users = off.Clients[1:], nil, nil
+		if _, err := w.Apply(t.Context(), []models.TenantSpec{off}, secrets{}, models.ApplyOptions{}); err != nil {
+			t.Error(err)
+		}
+		owned, err := w.ManagedByFile(t.Context(), models.Ref{Noun: models.NounClient, Tenant: acme, ID: "web"})
+		if must(t, err); !owned {
+			t.Error("the client is not managed by the file")
+		}
+	})
+}
+
+func TestStartReleasesWhatTheFileNamesNoMore(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		file := tenant()
+		w.start(version(0, "a"), file)
+		file.Clients = file.Clients[1:]
+		if started := w.start(version(0, "b"), file); strings.Join(started.Released, ", ") != "client web of tenant default" {
+			t.Errorf("released %q", started.Released)
+		}
+		web := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "web", ClientSettings: models.ClientSettings{Disabled: true}}}}
+		if _, err := w.Apply(t.Context(), []models.TenantSpec{web}, secrets{}, models.ApplyOptions{}); err != nil {
+			t.Error(err)
+		}
+		started, err := w.Start(t.Context(), []models.TenantSpec{file}, models.StartOff, version(0, "b"), secrets{}, unchecked)
+		must(t, err)
+		if len(started.Released) != 3 || len(started.Changes) != 0 {
+			t.Errorf("with off it changes %s and releases %q", printed(started.Changes), started.Released)
+		}
+		if c := w.config(); !c.Clients[1].Disabled {
+			t.Error("a released client was changed at start")
+		}
+	})
+}
+
+func unchecked([]models.TenantSpec) models.Faults { return nil }
+
+func TestApplyRaisesTheStoredRevision(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.start(version(3, "a"), models.TenantSpec{ID: "other"})
+		raised := version(5, "c")
+		_, err := w.Apply(t.Context(), nil, secrets{}, models.ApplyOptions{File: &raised})
+		must(t, err)
+		if started := w.start(version(4, "b"), tenant()); started.Ignored == "" {
+			t.Error("a lower revision than apply had is applied")
+		}
+		lower := version(4, "b")
+		_, err = w.Apply(t.Context(), nil, secrets{}, models.ApplyOptions{File: &lower})
+		must(t, err)
+		if started := w.start(version(5, "c"), tenant()); started.Ignored != "" {
+			t.Errorf("a lower revision has been stored: %s", started.Ignored)
+		}
+	})
+}
+
+func TestOfTwoFilesAtOnceTheHigherRevisionStays(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		older, newer := tenant(), tenant()
+		older.Clients[0].Name, newer.Clients[0].Name = "older", "newer"
+		nodes := []*models.Store{w.Store, w.another(models.Options{})}
+		together(8, func(i int) {
+			spec, f := older, version(1, "older")
+			if i%2 == 0 {
+				spec, f = newer, version(2, "newer")
+			}
+			if _, err := nodes[i/2%2].Start(w.Context(), []models.TenantSpec{spec}, models.StartApply, f, secrets{}, unchecked); err != nil {
+				t.Error(err)
+			}
+		})
+		if name := w.config().Clients[1].Settings.Name; name != "newer" {
+			t.Errorf("the client is that of the %s file", name)
+		}
+	})
+}
+
+func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		changed := tenant()
+		changed.Clients[0].Name = "Web"
+		started, err := w.Start(t.Context(), []models.TenantSpec{changed}, models.StartOnce, version(0, "a"), secrets{}, unchecked)
+		must(t, err)
+		if len(started.Changes) != 0 || w.config().Clients[1].Settings.Name != "" {
+			t.Errorf("a database with tenants was changed: %s", printed(started.Changes))
+		}
+		for _, table := range []string{"trusted_issuers", "clients", "tenants"} {
+			w.exec("DELETE FROM " + table)
+		}
+		started, err = w.Start(t.Context(), []models.TenantSpec{changed}, models.StartOnce, version(0, "a"), secrets{}, unchecked)
+		must(t, err)
+		if len(started.Changes) != 4 || w.number("SELECT count(*) FROM file_nouns") != 0 {
+			t.Errorf("an empty database: %s", printed(started.Changes))
+		}
+	})
+}
