@@ -29,6 +29,7 @@ var migrations = []struct {
 	{"0008_suspensions", suspensionSchema},
 	{"0008b_attribute_sources", attributeSourceSchema},
 	{"0008c_user_deletions", userDeletionSchema},
+	{"0009_step_up_handles", stepUpSchema},
 	{"0010_assurance", proofSchema},
 }
 

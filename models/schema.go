@@ -233,6 +233,17 @@ var attributeSourceSchema = []string{
 	`ALTER TABLE trusted_issuers ADD COLUMN mapped_since TEXT`,
 }
 
+// stepUpSchema lets a step-up replace both handles of its session, and be
+// repeated by its client token. A release that does not know these columns
+// leaves them as they are: they say which generation they are about.
+var stepUpSchema = []string{
+	`ALTER TABLE sessions ADD COLUMN step_up_generation BIGINT`, // of the refresh token that the last step-up made
+	`ALTER TABLE sessions ADD COLUMN step_up_tokens {bytes}`,    // digests of its client tokens, until a handle is used
+	`ALTER TABLE sessions ADD COLUMN step_up_before TEXT`,       // what the session was worth before, until then
+	`ALTER TABLE sessions ADD COLUMN superseded_from BIGINT`,    // generations that were replaced unseen
+	`ALTER TABLE sessions ADD COLUMN superseded_to BIGINT`,
+}
+
 // proofSchema keeps when each class of a tenant's own was last proved. A release
 // that does not know it goes on by acr and auth_time.
 var proofSchema = []string{`ALTER TABLE sessions ADD COLUMN acr_times TEXT`}

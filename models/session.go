@@ -81,6 +81,9 @@ type Session struct {
 // refuses or repeats an answer needs it.
 type History struct {
 	LateRetry session.LateRetry
+	StepUp    StepUp
+
+	PreviousRoot uint32 // that the refresh token before the current one was written under; 0: there was none
 }
 
 // Chain is what the row keeps of a chain of single-use tokens: digests of the
@@ -199,18 +202,29 @@ func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Sess
 	return found, nil
 }
 
-const historyColumns = ", late_retry_generation, late_retried_at, late_retry_repeats"
+const historyColumns = `, previous_root_version, late_retry_generation, late_retried_at, late_retry_repeats,
+	step_up_generation, step_up_tokens, step_up_before, superseded_from, superseded_to`
 
 // scanHistory reads a row of sessionColumns and historyColumns.
 func scanHistory(row interface{ Scan(...any) error }) (*Session, error) {
-	var generation, repeats sql.NullInt64
+	var previous, generation, repeats, made, from, to sql.NullInt64
 	var at Time
-	s, err := scanSession(row, &generation, &at, &repeats)
+	var tokens []byte
+	var before sql.NullString
+	s, err := scanSession(row, &previous, &generation, &at, &repeats, &made, &tokens, &before, &from, &to)
 	if err != nil {
 		return nil, err
 	}
-	s.History = &History{LateRetry: session.LateRetry{Generation: uint32(generation.Int64), At: at.Time, Repeats: int(repeats.Int64)}}
-	return s, nil
+	s.History = &History{
+		PreviousRoot: uint32(previous.Int64),
+		LateRetry:    session.LateRetry{Generation: uint32(generation.Int64), At: at.Time, Repeats: int(repeats.Int64)},
+		StepUp:       StepUp{Generation: uint32(made.Int64), Tokens: tokens, SupersededFrom: uint32(from.Int64), SupersededTo: uint32(to.Int64)},
+	}
+	if before.String == "" {
+		return s, nil
+	}
+	s.History.StepUp.Before = new(Assurance)
+	return s, json.Unmarshal([]byte(before.String), s.History.StepUp.Before)
 }
 
 // SessionWithHistory is Session with History set.
@@ -283,7 +297,7 @@ func rotate(db *gorm.DB, r Rotation) (*Session, error) {
 	}
 	now := At(r.To.RotatedAt)
 	return scanSession(db.Raw(`UPDATE sessions SET generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?,
-			previous_root_version = ?, rotated_at = ?, last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
+			previous_root_version = ?, step_up_tokens = NULL, step_up_before = NULL, rotated_at = ?, last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
 		WHERE id = ? AND tenant_id = ? AND client_id = ? AND generation = ? AND `+column+` = ?
 			AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)
 			AND created_at >= ?`+permitted+`

@@ -23,10 +23,10 @@ type Raise struct {
 // exchange takes its rows: it consumes the client token, locks the user, asks
 // once more whether everybody involved is enabled, and locks the session, so
 // that of two at once each sees what the other did. `decide` changes the row,
-// says what the event tells, or refuses; `sign` runs last. If either fails
+// returns what the event tells and further events, or refuses; `sign` runs last. If either fails
 // nothing has happened. ErrNotFound: there is no such session, or its own
 // issuer is disabled.
-func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session) (details map[string]any, err error), sign func(*Session) error) (*Session, error) {
+func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session) (details map[string]any, also []Event, err error), sign func(*Session) error) (*Session, error) {
 	var raised *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
 		about := &Session{TenantID: r.Tenant, ClientID: r.Client, IssuerID: r.IssuerID, Subject: r.Subject, CreatedAt: r.At}
@@ -43,9 +43,14 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 		if err != nil {
 			return err
 		}
-		details, err := decide(row)
+		details, also, err := decide(row)
 		if err != nil {
 			return err
+		}
+		for _, e := range also {
+			if err := insertEvent(tx, e); err != nil {
+				return err
+			}
 		}
 		if err := s.updateRaised(tx, row, row.Event(r.At, EventSessionRaised, withRemoved(details, removed))); err != nil {
 			return err
@@ -68,13 +73,26 @@ func (s *Store) updateRaised(tx *gorm.DB, row *Session, e Event) error {
 	if err != nil {
 		return err
 	}
+	late, up := row.History.LateRetry, row.History.StepUp
+	before, err := up.before()
+	if err != nil {
+		return err
+	}
+	var previous any // NULL: no refresh token was shown
+	if row.History.PreviousRoot != 0 {
+		previous = row.History.PreviousRoot
+	}
 	return s.record(tx, e, `UPDATE sessions SET factors = ?, acr = ?, acr_times = ?, auth_time = ?, last_active_at = ?, absolute_expires_at = ?, idle_expires_at = ?,
 			generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?, rotated_at = ?,
 			session_token_generation = ?, session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?, session_token_rotated_at = ?,
-			user_agent = ?, ip = ?
+			user_agent = ?, ip = ?, previous_root_version = ?,
+			late_retry_generation = ?, late_retried_at = ?, late_retry_repeats = ?,
+			step_up_generation = ?, step_up_tokens = ?, step_up_before = ?, superseded_from = ?, superseded_to = ?
 		WHERE id = ?`,
 		string(factors), row.KeptACR, decided, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
 		row.Refresh.Generation, row.Refresh.Digest, row.Refresh.Next, row.Refresh.RootVersion, At(row.Refresh.RotatedAt),
 		row.SessionToken.Generation, row.SessionToken.Digest, row.SessionToken.Next, row.SessionToken.RootVersion, At(row.SessionToken.RotatedAt),
-		row.UserAgent, row.IP, row.ID)
+		row.UserAgent, row.IP, previous,
+		late.Generation, At(late.At), late.Repeats,
+		up.Generation, up.Tokens, before, up.SupersededFrom, up.SupersededTo, row.ID)
 }

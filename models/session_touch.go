@@ -24,7 +24,7 @@ type Touch struct {
 func (s *Store) TouchSession(ctx context.Context, t Touch) (touched *Session, err error) {
 	now := At(t.At)
 	err = s.exec(ctx, func(db *gorm.DB) error {
-		touched, err = scanSession(db.Raw(`UPDATE sessions SET last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
+		touched, err = scanSession(db.Raw(`UPDATE sessions SET last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?, step_up_tokens = NULL
 			WHERE id = ? AND tenant_id = ? AND client_id = ? AND session_token_digest = ?
 				AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)
 				AND created_at >= ?`+permitted+`

@@ -85,6 +85,14 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 		state.exchange = x
 		return t.askSwap(ctx, client, x, token, form)
 	}
+	if form.Has("latchkey_session_token") && x.issuedType != tokenTypeSession {
+		if again, err := t.repetition(ctx, client, x, form); err != nil {
+			return err
+		} else if again {
+			state.exchange = x
+			return nil
+		}
+	}
 	if x.subject, err = t.verifySubject(ctx, client, token, tokenType); err != nil {
 		return err
 	}
@@ -98,6 +106,7 @@ func (t *tokenExchange) HandleTokenEndpointRequest(ctx context.Context, request 
 		if x.raise, err = t.readRaised(ctx, client, text); err != nil {
 			return err
 		}
+		x.raise.clientToken = digestOfClientToken(token)
 		state.exchange = x
 		return t.askRaise(ctx, client, x, form)
 	}
@@ -147,6 +156,8 @@ func (t *tokenExchange) PopulateTokenEndpointResponse(ctx context.Context, reque
 	switch {
 	case x.swap != nil:
 		return t.carryOutSwap(ctx, state, client, x, responder)
+	case x.raise != nil && x.raise.row != nil:
+		return t.repeatRaise(ctx, state, client, x, responder)
 	case x.raise != nil:
 		return t.carryOutRaise(ctx, state, client, x, responder)
 	}

@@ -14,13 +14,17 @@ import (
 func (s *Server) retryLate(ctx context.Context, call *Call, row *models.Session, f session.RefreshFacts, now time.Time) (remembered bool, err error) {
 	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
 	if next != f.LastLate {
-		details := call.tell(map[string]any{"generation": row.Refresh.Generation, "rotated_at": row.Refresh.RotatedAt.Unix()}, row)
-		if remembered, err = s.store.RetryLate(ctx, row, next, now, details); err != nil || !remembered {
+		if remembered, err = s.store.RetryLate(ctx, row, next, now, lateDetails(call, row)); err != nil || !remembered {
 			return false, err
 		}
 	}
 	s.logLateRetry(call, row, next)
 	return true, s.noteRetry(ctx, call, row, now)
+}
+
+// lateDetails tell of both parties: who used the session last, and who retries.
+func lateDetails(call *Call, row *models.Session) map[string]any {
+	return call.tell(map[string]any{"generation": row.Refresh.Generation, "rotated_at": row.Refresh.RotatedAt.Unix()}, row)
 }
 
 // logLateRetry warns if the party that retries is not the one that used the

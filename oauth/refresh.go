@@ -143,14 +143,18 @@ func (g *refreshGrant) PopulateTokenEndpointResponse(ctx context.Context, reques
 	}
 	g.reportClaims(ctx, row, now, access.leftOut)
 	state.answer = access.response(scope)
-	state.answer.RefreshToken = g.keys.encode(client.TenantID, answer)
-	state.answer.ofSession(client, row, answer.generation)
+	if answer.kind != 0 {
+		state.answer.RefreshToken = g.keys.encode(client.TenantID, answer)
+		state.answer.ofSession(client, row, answer.generation)
+	} else {
+		state.answer.ofSession(client, row, r.presented.generation)
+	}
 	return state.done(responder)
 }
 
 // rotate carries the good path out and, when it matched nothing, does what
 // session.DecideRefresh says. It returns the session and the refresh token to
-// answer with.
+// answer with; the zero handle: none.
 func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presented handle, now time.Time) (*models.Session, handle, error) {
 	next := g.keys.successor(c.TenantID, presented)
 	agent, ip := call.device()
@@ -190,6 +194,11 @@ func (g *refreshGrant) rotate(ctx context.Context, call *Call, c *Client, presen
 			if err != nil || remembered {
 				return row, successor, err
 			}
+		case session.RefreshBeforeStepUp:
+			if before := row.History.StepUp.Before; before != nil {
+				return row.As(before), handle{}, nil
+			}
+			return nil, handle{}, g.refuse(ctx, call, row, presented, session.RefreshSuperseded, now)
 		case session.RefreshRecover:
 			step.Recover, step.From, step.Presented = true, row.Refresh.Generation, row.Refresh.Next
 		case session.RefreshRotate:
@@ -218,7 +227,7 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 	chain := chainOf(row, presented.kind)
 	successor := s.keys.successor(c.TenantID, presented)
 	successor.version = chain.RootVersion
-	policy := c.Settings.Policy()
+	policy, refresh := c.Settings.Policy(), presented.kind == refreshToken
 	return session.RefreshFacts{
 		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
 		SameClient:         row.ClientID == c.ID,
@@ -227,7 +236,9 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 		SuccessorIsCurrent: same(s.keys.digest(successor, chain.RootVersion), chain.Digest),
 		Grace:              policy.RefreshGrace,
 		ContactSince:       s.store.ContactSince(),
-		LateRetry:          policy.LateRetry,
+		ByStepUp:           !refresh || row.History.StepUp.Generation == chain.Generation && chain.Generation > 0,
+		Superseded:         refresh && row.History.StepUp.Superseded(presented.generation),
+		LateRetry:          policy.LateRetry && refresh,
 		LastLate:           row.History.LateRetry,
 		OtherDevice:        call.otherDevice(row),
 	}, successor

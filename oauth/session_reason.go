@@ -54,6 +54,8 @@ func (s *Server) refusedRefresh(c *Client, row *models.Session, presented handle
 	switch {
 	case row.ClientID != c.ID:
 		return invalidGrant(ReasonRefreshUnknown, cause)
+	case outcome == session.RefreshSuperseded:
+		return invalidGrant(ReasonRefreshSuperseded, cause) // it is of another chain, so nothing can fit
 	case outcome == session.RefreshMismatch, outcome == session.RefreshDuplicate && !fits:
 		return invalidGrant(ReasonChainMismatch, cause)
 	case !fits:

@@ -20,12 +20,10 @@ type raising struct {
 	presented handle // zero: an access token named the session
 	scope     []string
 	targets   []string
-}
 
-// moves says whether the presented token's chain moves. A session token whose
-// root is gone has no successor that could be derived, and stays.
-func (r *raising) moves(k *Keys) bool {
-	return r.presented.kind != 0 && k.all[r.presented.version] != nil
+	clientToken []byte          // its digest
+	row         *models.Session // of a repetition; nil: it is none
+	made        sessionHandles  // the session's handles afterwards
 }
 
 // invalidSession has one description for every token that names no session
@@ -119,13 +117,12 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 	defer release()
 	now := t.now()
 	var access minted
-	var successor handle
 	row, err := t.store.RaiseSession(ctx, models.Raise{
 		Tenant: c.TenantID, Client: c.ID, ID: x.raise.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
 		Mapped: x.subject.mapped(), Token: x.subject.spent, At: now,
-	}, func(row *models.Session) (details map[string]any, err error) {
-		successor, err = t.raise(row, c, x, state.call, now)
-		return x.raisedDetails(row, state.call), err
+	}, func(row *models.Session) (details map[string]any, also []models.Event, err error) {
+		also, err = t.raise(row, c, x, state.call, now)
+		return x.raisedDetails(row, state.call), also, err
 	}, func(row *models.Session) error {
 		access, err = t.mintSession(c, row, x.pair, x.raise.targets, x.raise.scope, now)
 		return err
@@ -133,38 +130,22 @@ func (t *tokenExchange) carryOutRaise(ctx context.Context, state *grantState, c 
 	if err != nil {
 		return t.refuseRaise(ctx, state.call, c, x, now, err)
 	}
-	state.call.SessionID = row.ID.String()
-	t.reportClaims(ctx, row, now, access.leftOut)
 	t.reportAttributes(ctx, row, now, x.subject.tooLong)
 	t.reportRules(ctx, row, now, x.failed)
-	state.answer = access.response(x.raise.scope)
-	state.answer.IssuedTokenType = x.issuedType
-	state.answer.ofSession(c, row, row.Refresh.Generation)
-	switch successor.kind {
-	case refreshToken:
-		state.answer.RefreshToken = t.keys.encode(c.TenantID, successor)
-	case sessionToken:
-		state.answer.SessionToken = t.keys.encode(c.TenantID, successor)
-	}
+	t.answerRaise(ctx, state, c, x, row, access, now)
 	return state.done(responder)
 }
 
-// raise changes the locked row: factors, times, and the chain of the token that
-// was presented, whose successor it returns.
-func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call *Call, now time.Time) (successor handle, err error) {
+// raise changes the locked row: factors, times, and the session's handles.
+func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call *Call, now time.Time) (also []models.Event, err error) {
 	if !c.alive(row, now) {
-		return handle{}, t.refusedRaise(c, row, x.raise.presented, now)
+		return nil, t.refusedRaise(c, row, x.raise.presented, now)
 	}
 	if err := x.askRaised(c, row, now); err != nil {
-		return handle{}, err
+		return nil, err
 	}
-	switch presented := x.raise.presented; {
-	case x.raise.moves(t.keys):
-		if successor, err = t.moveChain(row, call, c, presented, now); err != nil {
-			return handle{}, err
-		}
-	case presented.kind != 0 && t.keys.place(row, presented) != current:
-		return handle{}, t.refusedRaise(c, row, presented, now)
+	if x.raise.made, also, err = t.moveHandles(row, c, x, call, now); err != nil {
+		return nil, err
 	}
 	before := c.tenant.assured(row)
 	// Lapsed factors stay, so that introspection can tell what older access tokens
@@ -177,7 +158,7 @@ func (t *tokenExchange) raise(row *models.Session, c *Client, x *exchange, call 
 	}
 	row.LastActiveAt, row.IdleExpiry = now, idle
 	row.UserAgent, row.IP = call.device()
-	return successor, nil
+	return also, nil
 }
 
 // chainRefused says why the presented token may not raise its session.
@@ -188,27 +169,6 @@ type chainRefused struct {
 
 // Error implements error.
 func (e *chainRefused) Error() string { return "the presented token: " + e.outcome.String() }
-
-// moveChain spends the presented token as a refresh does. Inside the retry
-// window, where its successor is out already, nothing moves and that successor
-// is the answer (DESIGN §10).
-func (t *tokenExchange) moveChain(row *models.Session, call *Call, c *Client, presented handle, now time.Time) (successor handle, err error) {
-	facts, successor := t.chainFacts(call, c, row, presented)
-	facts.Permitted = true // the statement that locked the row has asked
-	facts.LateRetry = false
-	switch outcome := session.DecideRefresh(now, facts); outcome {
-	case session.RefreshRetry:
-		return successor, nil
-	case session.RefreshRotate, session.RefreshRecover:
-		next := t.keys.successor(c.TenantID, presented)
-		chain := chainOf(row, presented.kind)
-		*chain = t.keys.chain(c.TenantID, next)
-		chain.RotatedAt = now
-		return next, nil
-	default:
-		return handle{}, &chainRefused{*row, outcome}
-	}
-}
 
 // refuseRaise maps what stopped the transaction; nothing of it has happened. A
 // used refresh token ends its session here as it does at a refresh.

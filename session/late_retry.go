@@ -38,9 +38,10 @@ func (l LateRetry) Next(now time.Time, generation uint32, contact time.Time) Lat
 
 // mayRetryLate reports whether the token before the current one may still be
 // answered although its retry window is over. The caller has established that
-// the current token is its successor and so has not been used.
+// the current token is its successor and so has not been used. A step-up is
+// repeated by its client token, never by the refresh token alone.
 func mayRetryLate(now time.Time, f RefreshFacts) bool {
-	if !f.LateRetry || f.OtherDevice {
+	if !f.LateRetry || f.OtherDevice || f.ByStepUp {
 		return false
 	}
 	if last := f.LastLate.Generation; last != f.Generation {

@@ -24,6 +24,9 @@ type RefreshFacts struct {
 	Grace        time.Duration // the client's retry window
 	ContactSince time.Time     // when this node's contact with the database last began
 
+	ByStepUp   bool // a step-up made the row's generation
+	Superseded bool // a step-up replaced the presented token without having seen it
+
 	LateRetry   bool      // the client allows late retries
 	LastLate    LateRetry // what the row remembers of the last one
 	OtherDevice bool      // the request comes from another device than the session's last use (OtherDevice)
@@ -44,6 +47,12 @@ const (
 	RefreshRetry
 	// RefreshRetryLate: the same after the window, and the row remembers it.
 	RefreshRetryLate
+	// RefreshBeforeStepUp: a step-up spent the token moments ago. It gets an access
+	// token with the assurance from before, and no refresh token.
+	RefreshBeforeStepUp
+	// RefreshSuperseded: a step-up that did not show the token replaced it. It is
+	// refused, and nothing ends.
+	RefreshSuperseded
 	// RefreshDuplicate: a delayed duplicate, refused with an event; nothing ends.
 	RefreshDuplicate
 	// RefreshReuse: the token was used up; the session ends.
@@ -70,9 +79,13 @@ func DecideRefresh(now time.Time, f RefreshFacts) RefreshOutcome {
 		return RefreshRotate
 	case ahead == 0:
 		return RefreshMismatch
+	case ahead >= 1 && f.Superseded:
+		return RefreshSuperseded
 	case ahead == 1 && !f.SuccessorIsCurrent:
 		return RefreshMismatch
-	case ahead == 1 && inRetryWindow(now, f):
+	case ahead == 1 && f.ByStepUp && InRetryWindow(now, f):
+		return RefreshBeforeStepUp
+	case ahead == 1 && InRetryWindow(now, f):
 		return RefreshRetry
 	case ahead == 1 && mayRetryLate(now, f):
 		return RefreshRetryLate
@@ -89,8 +102,8 @@ func DecideRefresh(now time.Time, f RefreshFacts) RefreshOutcome {
 	}
 }
 
-// inRetryWindow reports whether the retry window of the last rotation is open.
-func inRetryWindow(now time.Time, f RefreshFacts) bool {
+// InRetryWindow reports whether the retry window of the last rotation is open.
+func InRetryWindow(now time.Time, f RefreshFacts) bool {
 	return within(now, f.RotatedAt, f.Grace, f.ContactSince)
 }
 
@@ -117,5 +130,5 @@ func (o RefreshOutcome) Answers() bool {
 
 // String names the outcome for the log.
 func (o RefreshOutcome) String() string {
-	return [...]string{"refused", "foreign", "rotate", "retry", "late retry", "duplicate", "reuse", "recover", "behind", "mismatch"}[o]
+	return [...]string{"refused", "foreign", "rotate", "retry", "late retry", "before step-up", "superseded", "duplicate", "reuse", "recover", "behind", "mismatch"}[o]
 }

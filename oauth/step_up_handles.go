@@ -1,0 +1,281 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
+)
+
+// A step-up replaces both handles of its session, so that no copy that was made
+// before is raised with it. The one that was shown moves along its chain. The
+// other one, which the server has not seen, becomes a MAC over the client token
+// and the secret that was shown: the same request yields it again, and neither
+// the database nor the root secret does.
+
+// sessionHandles are the handles that a session has; a zero one it has not.
+type sessionHandles struct{ refresh, session handle }
+
+func (h *sessionHandles) of(kind handleKind) *handle {
+	if kind == sessionToken {
+		return &h.session
+	}
+	return &h.refresh
+}
+
+// digestOfClientToken goes into a new handle.
+func digestOfClientToken(text string) []byte {
+	sum := sha256.Sum256([]byte(text))
+	return sum[:]
+}
+
+// noteOfClientToken is what the row keeps of the client token. Where an access
+// token named the session nothing secret goes into the handles beside the digest
+// itself, which the row must not give away then.
+func noteOfClientToken(shown handle, digest []byte) []byte {
+	if shown.kind != 0 {
+		return digest
+	}
+	sum := sha256.Sum256(digest)
+	return sum[:]
+}
+
+// derived is the handle that takes the place of one that was not shown. shown is
+// the handle that was, or zero.
+func (k *Keys) derived(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, shown handle) handle {
+	var secret []byte
+	if shown.kind != 0 {
+		secret = shown.secret[:]
+	}
+	h := handle{kind: kind, version: version, session: id, generation: generation}
+	copy(h.secret[:], mac(k.all[version].chain, []byte{byte(kind)}, fixed(tenant), id[:], be32(generation), clientToken, secret))
+	return h
+}
+
+// before is the handle of which the session's current one is the successor: the
+// shown one, or its own successor if that was handed out but not used before the
+// step-up, under whatever root. The zero handle: neither.
+func (k *Keys) before(row *models.Session, shown handle) (h, current handle) {
+	chain := chainOf(row, shown.kind)
+	if k.all[shown.version] == nil || k.all[chain.RootVersion] == nil {
+		return handle{}, handle{}
+	}
+	next := k.successor(row.TenantID, shown)
+	candidates := []handle{shown}
+	for version := range k.all {
+		next.version = version
+		candidates = append(candidates, next)
+	}
+	for _, h := range candidates {
+		current := k.successor(row.TenantID, h)
+		current.version = chain.RootVersion
+		if current.generation == chain.Generation && same(k.digest(current, chain.RootVersion), chain.Digest) {
+			return h, current
+		}
+	}
+	return handle{}, handle{}
+}
+
+// madeByStepUp returns the session's handles if a step-up made them, none of
+// them has been used, and they follow from the shown one and a client token with
+// this digest.
+func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byte) (made sessionHandles, ok bool) {
+	up := &row.History.StepUp
+	if up.First() == nil || up.Generation != row.Refresh.Generation {
+		return made, false
+	}
+	from := shown
+	if shown.kind != 0 {
+		if from, *made.of(shown.kind) = k.before(row, shown); from.kind == 0 {
+			return made, false
+		}
+	}
+	for _, kind := range []handleKind{refreshToken, sessionToken} {
+		chain := chainOf(row, kind)
+		if kind == shown.kind || len(chain.Digest) == 0 {
+			continue
+		}
+		if k.all[chain.RootVersion] == nil {
+			return made, false
+		}
+		h := k.derived(row.TenantID, kind, row.ID, chain.Generation, chain.RootVersion, clientToken, from)
+		if !same(k.digest(h, chain.RootVersion), chain.Digest) {
+			return made, false
+		}
+		*made.of(kind) = h
+	}
+	return made, true
+}
+
+// repetition finds out whether the request is a step-up that was carried out
+// already: then its client token is spent, and may have expired, but its answer
+// was lost. A request that is none goes on as any other.
+func (t *tokenExchange) repetition(ctx context.Context, c *Client, x *exchange, form url.Values) (bool, error) {
+	raise, err := t.readRaised(ctx, c, form.Get("latchkey_session_token"))
+	if err != nil {
+		return false, nil // it is refused in its turn
+	}
+	row, err := t.store.SessionWithHistory(ctx, c.TenantID, raise.id)
+	if errors.Is(err, models.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	digest := digestOfClientToken(form.Get("subject_token"))
+	if !row.History.StepUp.Brought(noteOfClientToken(raise.presented, digest)) || !c.alive(row, t.now()) {
+		return false, nil
+	}
+	first := digest
+	if raise.presented.kind != 0 {
+		first = row.History.StepUp.First()
+	}
+	made, ok := t.keys.madeByStepUp(row, raise.presented, first)
+	if !ok {
+		return false, nil
+	}
+	if permitted, err := t.store.Permitted(ctx, row.ID); err != nil || !permitted {
+		return false, err
+	}
+	if raise.targets, err = narrowTargets(c, row.Audience, form); err != nil {
+		return true, err
+	}
+	if raise.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
+		return true, err
+	}
+	raise.row, raise.made = row, made
+	x.raise = raise
+	return true, nil
+}
+
+// repeatRaise answers a repetition. Nothing is written, so that no deadline moves.
+func (t *tokenExchange) repeatRaise(ctx context.Context, state *grantState, c *Client, x *exchange, responder fosite.AccessResponder) error {
+	release, err := t.slots.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	now := t.now()
+	pair, err := t.meet(c, x.demand, x.raise.row, now)
+	if err != nil {
+		// It was met when the step-up was carried out; auth_time says how long ago.
+		pair, err = t.meet(c, session.Demand{}, x.raise.row, now)
+	}
+	if err != nil {
+		return err
+	}
+	access, err := t.mintSession(c, x.raise.row, pair, x.raise.targets, x.raise.scope, now)
+	if err != nil {
+		return err
+	}
+	t.answerRaise(ctx, state, c, x, x.raise.row, access, now)
+	return state.done(responder)
+}
+
+// answerRaise fills in the answer to a step-up: both handles of the session.
+func (t *tokenExchange) answerRaise(ctx context.Context, state *grantState, c *Client, x *exchange, row *models.Session, access minted, now time.Time) {
+	state.call.SessionID = row.ID.String()
+	t.reportClaims(ctx, row, now, access.leftOut)
+	state.answer = access.response(x.raise.scope)
+	state.answer.IssuedTokenType = x.issuedType
+	state.answer.ofSession(c, row, row.Refresh.Generation)
+	if h := x.raise.made.refresh; h.kind != 0 {
+		state.answer.RefreshToken = t.keys.encode(c.TenantID, h)
+	}
+	if h := x.raise.made.session; h.kind != 0 {
+		state.answer.SessionToken = t.keys.encode(c.TenantID, h)
+	}
+}
+
+// moveHandles replaces the handles of the locked row and returns the new ones.
+// Inside the retry window of an earlier step-up from the same handle nothing
+// moves: both count, and both get the handles that the first one made.
+func (t *tokenExchange) moveHandles(row *models.Session, c *Client, x *exchange, call *Call, now time.Time) (made sessionHandles, also []models.Event, err error) {
+	shown, up := x.raise.presented, &row.History.StepUp
+	from := shown
+	if shown.kind != 0 {
+		facts, derivable := t.stepUpFacts(call, c, row, shown)
+		outcome := session.DecideRefresh(now, facts)
+		if again, ok := t.keys.madeByStepUp(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
+			up.Remember(noteOfClientToken(shown, x.raise.clientToken))
+			return again, nil, nil
+		}
+		switch {
+		case !derivable && t.keys.place(row, shown) == current:
+		case outcome == session.RefreshRotate, outcome == session.RefreshRecover:
+		case outcome == session.RefreshRetry:
+			_, from = t.keys.before(row, shown)
+		case outcome == session.RefreshRetryLate:
+			_, from = t.keys.before(row, shown)
+			also = t.rememberLate(row, call, facts, now)
+		default:
+			return made, nil, &chainRefused{*row, outcome}
+		}
+	}
+	made = t.replaceHandles(row, from, x.raise.clientToken, now)
+	up.Tokens = noteOfClientToken(from, x.raise.clientToken)
+	return made, also, nil
+}
+
+// stepUpFacts are the facts of a shown handle. derivable reports whether its
+// root is still configured: a session token may outlive it.
+func (t *tokenExchange) stepUpFacts(call *Call, c *Client, row *models.Session, shown handle) (facts session.RefreshFacts, derivable bool) {
+	if t.keys.all[shown.version] == nil {
+		return session.RefreshFacts{}, false
+	}
+	facts, _ = t.chainFacts(call, c, row, shown)
+	facts.Permitted = true // the statement that locked the row has asked
+	return facts, true
+}
+
+// rememberLate notes that a used refresh token was answered late by a step-up.
+func (t *tokenExchange) rememberLate(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
+	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
+	first := next.Generation != f.LastLate.Generation
+	row.History.LateRetry = next
+	t.logLateRetry(call, row, next)
+	if !first {
+		return nil
+	}
+	return []models.Event{row.Event(now, models.EventRefreshRetriedLate, lateDetails(call, row))}
+}
+
+// replaceHandles moves the chain of the shown handle to its successor, and the
+// other one to what follows from the client token.
+func (t *tokenExchange) replaceHandles(row *models.Session, shown handle, clientToken []byte, now time.Time) (made sessionHandles) {
+	up, issuing := &row.History.StepUp, t.keys.issuing.version
+	up.Before, row.History.PreviousRoot = row.Assurance(), 0
+	for _, kind := range []handleKind{refreshToken, sessionToken} {
+		chain := chainOf(row, kind)
+		if len(chain.Digest) == 0 {
+			continue
+		}
+		var next handle
+		if kind == shown.kind && t.keys.all[shown.version] != nil {
+			next = t.keys.successor(row.TenantID, shown)
+		} else {
+			next = t.keys.derived(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, shown)
+		}
+		switch {
+		case kind != refreshToken:
+		case kind == shown.kind:
+			row.History.PreviousRoot = shown.version
+		default:
+			up.Supersede(chain.Generation)
+		}
+		*chain = t.keys.chain(row.TenantID, next)
+		chain.RotatedAt = now
+		*made.of(kind) = next
+	}
+	if len(row.Refresh.Digest) == 0 {
+		row.Refresh.Generation++ // latchkey_generation rises all the same
+	}
+	up.Generation = row.Refresh.Generation
+	return made
+}
