@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"slices"
 	"strconv"
@@ -68,6 +69,23 @@ func TestRooms(t *testing.T) {
 	}
 }
 
+// The rules above read imports; this is what the compiler puts into a release.
+func TestTheReleaseContainsNoTestCode(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "../cmd/latchkey").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	packages := strings.Fields(string(out))
+	if !slices.Contains(packages, module+"/handlers") {
+		t.Fatalf("the list of packages is not that of the server: %s", out)
+	}
+	for _, p := range packages {
+		if strings.HasPrefix(p, module+"/"+testOnly) {
+			t.Errorf("cmd/latchkey contains %s", p)
+		}
+	}
+}
+
 func TestRoomsAreToldApart(t *testing.T) {
 	for name, c := range map[string]struct{ file, imports, fault string }{
 		"cmd sees every room":                      {"cmd/latchkey/main.go", module + "/handlers", ""},
@@ -91,6 +109,8 @@ func TestRoomsAreToldApart(t *testing.T) {
 		"only models know its drivers":             {"oauth/a.go", "github.com/jackc/pgx/v5", "only models may import github.com/jackc/pgx/v5"},
 		"the test harness knows a driver":          {"internal/testdb/a.go", "github.com/jackc/pgx/v5", ""},
 		"no program contains the test harness":     {"cmd/latchkey/main.go", module + "/internal/testdb", "only tests may import internal/testdb"},
+		"no program contains the test server":      {"cmd/latchkey/serve.go", module + "/internal/testserver", "only tests may import internal/testserver"},
+		"nor its control port":                     {"cmd/latchkey/serve.go", module + "/internal/testserver/cmd", "only tests may import internal/testserver/cmd"},
 		"a test harness sees what it tests":        {"internal/testserver/a.go", module + "/handlers", ""},
 		"the harness's own command contains it":    {"internal/testdb/withpostgres/main.go", module + "/internal/testdb", ""},
 		"nothing else internal contains it":        {"internal/clock/a.go", module + "/internal/testdb", "only tests may import internal/testdb"},

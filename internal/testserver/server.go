@@ -65,6 +65,8 @@ type Options struct {
 	Proxies     []string      // trusted proxies
 	Run         bool          // do in the background what a node does
 
+	Wrap func(http.Handler) http.Handler // lies between the server and its clients
+
 	IntrospectionMaxAge time.Duration
 }
 
@@ -157,7 +159,11 @@ func New(t testing.TB, o Options) *Server {
 		Metrics: handlers.NewMetrics(), Log: log,
 	})
 	must(t, err)
-	server := httptest.NewUnstartedServer(s.Handler)
+	served := s.Handler
+	if o.Wrap != nil {
+		served = o.Wrap(served)
+	}
+	server := httptest.NewUnstartedServer(served)
 	server.Listener.Close()
 	server.Listener = o.Listener
 	server.Start()

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+)
+
+// control answers the control port. Bodies and answers are JSON:
+//
+//	POST /clock         {"advance": "48h"}            moves store time
+//	POST /answers       {"lose": 1}                   the next answers to POST requests get lost after their commit
+//	POST /answers       {"hold": 1}                   … are held until they are released
+//	POST /answers/held                                waits until an answer is held
+//	POST /answers/release                             lets held answers go on
+//	POST /feed          {"end": true}                 ends the open revocation streams
+//	POST /feed          {"down": true}                … and fails new ones, until {"down": false}
+//	POST /feed          {"paused": true}              keeps streams open and silent, until {"paused": false}
+//	POST /client-token  {"sub": "a", "claims": {}}    a client token of the trusted issuer: {"token": "…"}
+//	GET  /sessions?sub=a                              the user's live sessions, with the refresh chains that work
+type control struct {
+	server  *testserver.Server
+	issuer  *testserver.Issuer
+	network *testserver.Network
+}
+
+// listen serves the control port on a loopback address, which it returns.
+func (c *control) listen(t testing.TB) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: c.routes(), ReadHeaderTimeout: time.Minute}
+	go func() { _ = server.Serve(listener) }() // until it is closed
+	t.Cleanup(func() { _ = server.Close() })
+	return "http://" + listener.Addr().String()
+}
+
+func (c *control) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /clock", handle(c.moveClock))
+	mux.HandleFunc("POST /answers", handle(c.setAnswers))
+	mux.HandleFunc("POST /answers/held", handle(c.waitHeld))
+	mux.HandleFunc("POST /answers/release", handle(c.release))
+	mux.HandleFunc("POST /feed", handle(c.setFeed))
+	mux.HandleFunc("POST /client-token", handle(c.clientToken))
+	mux.HandleFunc("GET /sessions", c.sessions)
+	return mux
+}
+
+// handle reads a body into In and writes what fn returns.
+func handle[In any](fn func(context.Context, In) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var in In
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&in); err != nil && r.ContentLength != 0 {
+			http.Error(w, fmt.Sprintf("the body of %s is not valid: %v", r.URL.Path, err), http.StatusBadRequest)
+			return
+		}
+		write(w, fn, r.Context(), in)
+	}
+}
+
+func write[In any](w http.ResponseWriter, fn func(context.Context, In) (any, error), ctx context.Context, in In) {
+	out, err := fn(ctx, in)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out) // the caller may have left
+}
+
+type nothing struct{}
+
+func (c *control) moveClock(_ context.Context, in struct{ Advance string }) (any, error) {
+	d, err := time.ParseDuration(in.Advance)
+	if err != nil || d < 0 {
+		return nil, fmt.Errorf("advance is %q, want a duration such as 48h", in.Advance)
+	}
+	c.server.Clock.Advance(d)
+	return map[string]any{"now": c.server.Clock.Now()}, nil
+}
+
+func (c *control) setAnswers(_ context.Context, in struct{ Lose, Hold int }) (any, error) {
+	c.network.Lose(in.Lose)
+	if in.Hold > 0 {
+		c.network.Hold(in.Hold)
+	}
+	return nothing{}, nil
+}
+
+func (c *control) waitHeld(ctx context.Context, _ nothing) (any, error) {
+	return nothing{}, c.network.WaitHeld(ctx)
+}
+
+func (c *control) release(context.Context, nothing) (any, error) {
+	c.network.Release()
+	return nothing{}, nil
+}
+
+func (c *control) setFeed(_ context.Context, in struct{ End, Down, Paused bool }) (any, error) {
+	c.network.PauseFeed(in.Paused)
+	c.network.FailFeed(in.Down)
+	if in.End || in.Down {
+		c.network.EndFeed()
+	}
+	return nothing{}, nil
+}
+
+func (c *control) clientToken(_ context.Context, in struct {
+	Sub    string
+	Claims map[string]any
+}) (any, error) {
+	if in.Sub == "" {
+		return nil, fmt.Errorf("sub is empty: name the user")
+	}
+	return map[string]string{"token": c.issuer.Token(c.server.URL, in.Sub, in.Claims)}, nil
+}
+
+// sessionState is a live session. Each has at most one refresh chain.
+type sessionState struct {
+	ID         string `json:"id"`
+	LiveChains int    `json:"live_chains"`
+	Generation uint32 `json:"generation"`
+}
+
+func (c *control) sessions(w http.ResponseWriter, r *http.Request) {
+	write(w, func(ctx context.Context, sub string) (any, error) {
+		now := c.server.Store.Now()
+		rows, err := c.server.Store.Sessions(ctx, models.DefaultTenant, sub, now, models.SessionCursor{}, 100)
+		if err != nil {
+			return nil, err
+		}
+		list := []sessionState{}
+		for _, row := range rows {
+			s := sessionState{ID: row.ID.String(), Generation: row.Refresh.Generation}
+			if len(row.Refresh.Digest) > 0 {
+				s.LiveChains = 1
+			}
+			list = append(list, s)
+		}
+		return map[string]any{"sessions": list}, nil
+	}, r.Context(), r.FormValue("sub"))
+}

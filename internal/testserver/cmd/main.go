@@ -1,0 +1,61 @@
+// Command cmd is the test server: the real server over a database of its own,
+// with a second loopback port by which a test controls what is around it (see
+// control.go). It is for tests in other languages than Go, and never part of a
+// release.
+//
+//	go run ./internal/testserver/cmd -origin http://127.0.0.1:5173
+//
+// It prints one line of JSON that says where it listens, and ends with its
+// standard input, so that it does not outlive the test that started it.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	_ "github.com/latchkey/latchkey/internal/testdb/schema"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+func main() {
+	origins := flag.String("origin", "", "origins of the browser app of the client web, separated by commas")
+	database := flag.String("database", "", "URL of a database to use; default: a SQLite file that goes with the process")
+	flag.Parse()
+	run(*database, *origins, os.Stdin, os.Stdout)
+}
+
+// run serves until stdin ends.
+func run(database, origins string, stdin io.Reader, stdout io.Writer) {
+	p := &process{}
+	defer p.end()
+	if database == "" {
+		database = testdb.SQLite(p)
+	}
+	clock, network := testserver.NewClock(), &testserver.Network{}
+	issuer := testserver.NewIssuer(p, clock)
+	server := testserver.New(p, testserver.Options{DatabaseURL: database, Clock: clock, Run: true, Wrap: network.Wrap})
+	p.Cleanup(network.Release)
+	web := testserver.Web()
+	if origins != "" {
+		web.Origins = strings.Split(origins, ",")
+	}
+	server.Apply(testserver.Tenant("default", issuer, web, testserver.Backend()))
+	control := &control{server: server, issuer: issuer, network: network}
+	started := map[string]string{"issuer": server.URL, "client_id": web.ID, "control": control.listen(p)}
+	if err := json.NewEncoder(stdout).Encode(started); err != nil {
+		p.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, stdin) // how it ends does not matter
+}
+
+// fatal is how a process fails that has no test to fail.
+func fatal(text string) {
+	fmt.Fprintln(os.Stderr, "testserver:", text)
+	os.Exit(1)
+}
