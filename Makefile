@@ -7,7 +7,7 @@ MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod */*/*/*/g
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Few packages at a time, so that a big machine does not run out of the test
-# cluster's connections. To try one test: make test TEST_FLAGS='-race -run TestX'.
+# cluster's connections. To try one test: make test-core TEST_FLAGS='-race -run TestX'.
 TEST_FLAGS ?= -race -shuffle=on -timeout=10m -p=4
 
 # $(call each,COMMAND) runs COMMAND in every module and stops at a failure.
@@ -17,15 +17,50 @@ each = set -e; for module in $(MODULES); do echo "[$$module] $(1)"; (cd "$$modul
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: bin/withpostgres ## every test, under the race detector, on SQLite and a PostgreSQL of its own
+test: test-core test-ops test-browser ## every test; installs what is missing on Debian, as root
+
+# Every test that needs nothing but Go, a C compiler, PostgreSQL and Redis.
+.PHONY: test-core
+test-core: setup-core bin/withpostgres ## the Go tests, under the race detector, on SQLite and a PostgreSQL of their own (4 minutes on 2 cores)
 	@bin/withpostgres $(MAKE) --no-print-directory test-modules
 
 .PHONY: test-modules
 test-modules:
-	@$(call each,go test $(TEST_FLAGS) ./...)
+	@set -e; for module in $(MODULES); do echo "[$$module] go test $(TEST_FLAGS)"; \
+		(cd "$$module" && go list ./... | grep -v /internal/testops | xargs go test $(TEST_FLAGS)); done
+
+.PHONY: test-ops
+test-ops: setup-ops bin/withpostgres ## proxies, poolers, failover and processes: internal/testops (5 minutes)
+	@bin/withpostgres go test $(TEST_FLAGS) ./internal/testops/...
+
+.PHONY: test-browser
+test-browser: setup-browser ## the server with Chromium: internal/testbrowser (5 minutes)
+	@go test -count=1 -timeout=10m -tags=browser ./internal/testbrowser/...
+
+# What one runs at each save: no race detector, and no package whose tests start
+# processes. Packages that have not changed are not run again.
+QUICK := ./config ./handlers ./internal ./internal/testattack ./internal/testwire ./models ./oauth ./session
+
+.PHONY: test-quick
+test-quick: setup-core bin/withpostgres ## most Go tests, without the race detector (45 seconds)
+	@bin/withpostgres go test $(QUICK)
+
+# The model of the refresh chain with many more operations, and what races many
+# times over.
+SOAK_CHECKS ?= 2000
+SOAK_COUNT ?= 20
+
+.PHONY: soak
+soak: setup-core bin/withpostgres ## long runs of the tests that are random or race (SOAK_CHECKS, SOAK_COUNT)
+	@bin/withpostgres go test -race -timeout=4h -run='Model' ./internal/testwire -rapid.checks=$(SOAK_CHECKS)
+	@bin/withpostgres go test -race -timeout=4h -run='AtOnce|Among|Beside|UnderLoad|Parallel' -count=$(SOAK_COUNT) ./internal/testwire ./internal/testattack ./internal/testfeed ./models
+
+.PHONY: setup-core setup-ops setup-browser
+setup-core setup-ops setup-browser: setup-%:
+	@.ci/setup core $(filter-out core,$*)
 
 # Of each target. One that fails has written the input to testdata beside it, so
 # that it fails again without fuzzing. What does not is the end of the time,
@@ -53,8 +88,8 @@ bench: bin/withpostgres ## what a request costs the server and PostgreSQL (docs/
 .PHONY: lint
 lint: ## formatting, go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
-	@$(call each,go vet ./...)
-	@$(call each,go run $(STATICCHECK) ./...)
+	@$(call each,go vet -tags=browser ./...)
+	@$(call each,go run $(STATICCHECK) -tags=browser ./...)
 
 .PHONY: fmt
 fmt: ## format every Go file
