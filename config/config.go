@@ -16,7 +16,8 @@ const NoMetrics = "none"
 // over the file. A variable that is set but empty counts as not set.
 type Config struct {
 	// Issuer is the base URL, which is also the issuer of the tenant
-	// "default": scheme://host[:port] in lower case, nothing after it.
+	// "default": scheme://host[:port] in lower case, and a path if other programs
+	// share the host, such as https://example.com/auth; no slash at its end.
 	// Required. https, or http with a loopback host.
 	Issuer string `yaml:"issuer" env:"LATCHKEY_ISSUER"`
 
@@ -48,6 +49,7 @@ type Config struct {
 	ShutdownDelay models.Duration `yaml:"shutdown_delay" env:"LATCHKEY_SHUTDOWN_DELAY"`
 
 	Database      Database      `yaml:"database"`
+	Fetch         Fetch         `yaml:"fetch"`
 	Introspection Introspection `yaml:"introspection"`
 
 	// Secret is the root secret, from which every key of the server is
@@ -107,6 +109,15 @@ type Database struct {
 	// PreparedStatements is false behind a connection pool that cannot keep
 	// them, such as pgbouncer before 1.21 in transaction mode. Default true.
 	PreparedStatements bool `yaml:"prepared_statements" env:"LATCHKEY_DATABASE_PREPARED_STATEMENTS"`
+}
+
+// Fetch is how metadata and keys of trusted issuers are fetched.
+type Fetch struct {
+	// Proxy is the HTTP proxy that they are fetched through, such as
+	// http://proxy.internal:3128. It resolves names, so it has to refuse private
+	// addresses. Issuers with allow_private_addresses are fetched without it.
+	// Default none, whatever HTTPS_PROXY says.
+	Proxy string `yaml:"proxy" env:"LATCHKEY_FETCH_PROXY"`
 }
 
 // Introspection says how active access tokens are told from revoked ones.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -44,11 +45,16 @@ func (c *Config) Validate(use Use) models.Faults {
 	v.secret(use != ForMigrate)
 	v.listeners(use == ForServe)
 	v.files()
-	if url := c.Database.URL; !hasPrefix(url, "sqlite:", "postgres://", "postgresql://") {
+	if !hasPrefix(c.Database.URL, "sqlite:", "postgres://", "postgresql://") {
 		v.Add(c.at("database.url"), "must be sqlite:FILE or postgres://…")
 	}
 	if age := v.Introspection.MaxAge.Of(); age != 0 && (age < minIntrospectionAge || age > models.TailBound) {
 		v.Add(v.at("introspection.max_age"), "must be 0 (always read), or from %s to %s", models.Duration(minIntrospectionAge), models.Duration(models.TailBound))
+	}
+	if v.Fetch.Proxy != "" {
+		if u, err := url.Parse(v.Fetch.Proxy); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			v.Add(v.at("fetch.proxy"), "must be http://host:port or https://host:port")
+		}
 	}
 	if delay := v.ShutdownDelay.Of(); delay < 0 || delay > maxShutdownDelay {
 		v.Add(v.at("shutdown_delay"), "must be from 0s to %s", models.Duration(maxShutdownDelay))
@@ -79,7 +85,7 @@ type validation struct {
 }
 
 func (v *validation) issuer(required bool) {
-	switch origin, err := models.ParseOrigin(v.Issuer); {
+	switch origin, err := models.ParseBase(v.Issuer); {
 	case v.Issuer == "" && required:
 		v.Add(v.at("issuer"), "is missing: give the base URL, such as https://id.example.com, here or in LATCHKEY_ISSUER")
 	case v.Issuer == "":

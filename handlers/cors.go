@@ -60,7 +60,7 @@ func allowOrigin(h http.Header, origin string, listed interface{ Lists(origin st
 // endpoint's own: the tenant's union counts (CONFORMANCE R-CO-05). The route
 // may be unknown by then.
 func (e *edge) letRead(c *gin.Context) {
-	id, endpoint := models.DefaultTenant, strings.TrimPrefix(c.Request.URL.Path, "/")
+	id, endpoint := models.DefaultTenant, strings.TrimPrefix(strings.TrimPrefix(c.Request.URL.Path, e.base), "/")
 	if rest, named := strings.CutPrefix(endpoint, "t/"); named {
 		id, endpoint, _ = strings.Cut(rest, "/")
 	}

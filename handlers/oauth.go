@@ -55,7 +55,7 @@ func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Requ
 		if t == nil {
 			return
 		}
-		call := &oauth.Call{Tenant: t, IP: c.ClientIP(), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent()), Origin: originOf(c.Request)}
+		call := &oauth.Call{Tenant: t, IP: e.clientIP(c.Request), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent()), Origin: originOf(c.Request)}
 		c.Set(callKey, call)
 		w := e.withCORS(c, call)
 		if !e.OAuth.AcceptOrigin(w, call, forBackEnds(c)) {

@@ -28,7 +28,7 @@ func (e *edge) observe(c *gin.Context) {
 	if route == "" {
 		route = "(none)"
 	}
-	attrs := []any{"request", id, "method", method, "route", route, "status", status, "duration_ms", float64(took.Microseconds()) / 1000, "ip", c.ClientIP()}
+	attrs := []any{"request", id, "method", method, "route", route, "status", status, "duration_ms", float64(took.Microseconds()) / 1000, "ip", e.clientIP(c.Request)}
 	if trace, span := traceOf(c.Request); trace != "" {
 		attrs = append(attrs, "trace_id", trace, "parent_span_id", span)
 	}

@@ -32,7 +32,9 @@ type Config struct {
 // edge is the state that handlers share.
 type edge struct {
 	Config
-	hsts bool // browsers are told to use https for this host only
+	*proxies
+	base string // path of the issuer
+	hsts bool   // browsers are told to use https for this host only
 }
 
 // New builds the router: every route of the server is on this page, those of
@@ -42,12 +44,15 @@ func New(c Config) (http.Handler, error) {
 	r := gin.New()
 	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
 	r.HandleMethodNotAllowed = true
-	r.UseRawPath = true // an encoded slash is no slash
-	r.RemoteIPHeaders = []string{"X-Forwarded-For"}
-	if err := r.SetTrustedProxies(c.TrustedProxies); err != nil {
+	r.UseRawPath = true                              // an encoded slash is no slash
+	if err := r.SetTrustedProxies(nil); err != nil { // addresses are read by proxies
 		return nil, err
 	}
-	e := &edge{Config: c, hsts: https(c.Issuer)}
+	e := &edge{Config: c, hsts: https(c.Issuer), base: issuerPath(c.Issuer)}
+	var err error
+	if e.proxies, err = parseProxies(c.TrustedProxies, c.Log); err != nil {
+		return nil, err
+	}
 	r.Use(e.closing, e.bounded, e.observe, e.recover, e.securityHeaders, canonicalPath)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
@@ -55,7 +60,7 @@ func New(c Config) (http.Handler, error) {
 	public(r, "/healthz", e.alive)
 	public(r, "/readyz", e.ready)
 
-	for _, iss := range []gin.IRoutes{r.Group(""), r.Group("/t/:tenant")} {
+	for _, iss := range []gin.IRoutes{r.Group(e.base), r.Group(e.base + "/t/:tenant")} {
 		iss.POST("/token", e.form((*oauth.Server).Token))
 		iss.OPTIONS("/token", e.preflight("POST"))
 		iss.POST("/revoke", e.form((*oauth.Server).Revoke))
@@ -69,8 +74,12 @@ func New(c Config) (http.Handler, error) {
 		public(iss, "/.well-known/oauth-authorization-server", e.metadata)
 	}
 	// RFC 8414 §3.1 puts the well-known part before the path of the issuer.
-	public(r, "/.well-known/openid-configuration/t/:tenant", e.metadata)
-	public(r, "/.well-known/oauth-authorization-server/t/:tenant", e.metadata)
+	for _, document := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
+		public(r, document+e.base+"/t/:tenant", e.metadata)
+		if e.base != "" {
+			public(r, document+e.base, e.metadata)
+		}
+	}
 
 	if c.DevIssuer != nil {
 		r.POST("/dev/client-token", e.devClientToken)
@@ -109,6 +118,15 @@ func notFound(c *gin.Context) {
 func (e *edge) methodNotAllowed(c *gin.Context) {
 	e.letRead(c)
 	refusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "This method is not allowed here; see Allow")
+}
+
+// issuerPath is the path of an issuer's URL; most have none.
+func issuerPath(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 // https reports whether browsers may be told to use https alone for the issuer's

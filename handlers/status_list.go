@@ -14,7 +14,7 @@ func (e *edge) statusList(c *gin.Context) {
 	if t == nil {
 		return
 	}
-	call := &oauth.Call{Tenant: t, IP: c.ClientIP()}
+	call := &oauth.Call{Tenant: t, IP: e.clientIP(c.Request)}
 	c.Set(callKey, call)
 	c.Request.SetPathValue("list", c.Param("list"))
 	e.OAuth.StatusList(c.Writer, c.Request, call)

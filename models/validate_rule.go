@@ -123,6 +123,36 @@ func ParseOrigin(s string) (*url.URL, error) {
 	return u, nil
 }
 
+// ParseBase reads the base URL of a deployment: an origin, and a path if the
+// server shares its host with others.
+func ParseBase(s string) (*url.URL, error) {
+	origin, path := s, ""
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		if host, _, more := strings.Cut(rest, "/"); more {
+			origin, path = s[:len(s)-len(rest)+len(host)], rest[len(host):]
+		}
+	}
+	u, err := ParseOrigin(origin)
+	if err != nil || path == "" {
+		return u, err
+	}
+	if strings.HasSuffix(path, "/") {
+		return nil, errors.New("must not end with a slash")
+	}
+	for _, segment := range strings.Split(path[1:], "/") {
+		switch {
+		case !basePath.MatchString(segment) || strings.Trim(segment, ".") == "":
+			return nil, errors.New("must have a path of letters, digits and . _ ~ - between single slashes, or none")
+		case segment == "t" || segment == ".well-known" || segment == "sessions":
+			return nil, fmt.Errorf("must not have %q in its path, which the server uses itself", segment)
+		}
+	}
+	u.Path = path
+	return u, nil
+}
+
+var basePath = regexp.MustCompile(`^[A-Za-z0-9._~-]+$`)
+
 func origin(s string) string {
 	if err := checkOrigin(s); err != nil {
 		return err.Error()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -20,6 +21,9 @@ type Config struct {
 	Store  *models.Store
 	Keys   *Keys
 	Log    *slog.Logger // nil means slog.Default
+
+	// FetchProxy is what keys of trusted issuers are fetched through; nil: nothing.
+	FetchProxy *url.URL
 
 	// IntrospectionMaxAge lets introspection answer for access tokens from
 	// memory while what this node knows of revocations is younger; at most
@@ -62,6 +66,9 @@ func New(c Config) *Server {
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
 			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{}, stale: map[string]bool{},
 		},
+	}
+	if c.FetchProxy != nil {
+		s.registry.sources.clients[false] = throughProxy(c.FetchProxy)
 	}
 	s.provider = &fosite.Fosite{Store: noStore{}, Config: s.fositeConfig()}
 	return s

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
@@ -53,7 +54,13 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	if err != nil {
 		return nil, err
 	}
-	server := oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()})
+	var proxy *url.URL
+	if c.Fetch.Proxy != "" {
+		if proxy, err = url.Parse(c.Fetch.Proxy); err != nil {
+			return nil, errors.Join(fmt.Errorf("fetch.proxy: %w", err), store.Close())
+		}
+	}
+	server := oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()})
 	n := &node{config: c, log: log, store: store, oauth: server}
 	if err := n.configure(ctx, keys); err != nil {
 		store.Close()
@@ -126,7 +133,12 @@ func (n *node) gauges() []handlers.Gauge {
 }
 
 func (n *node) server(handler http.Handler) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(n.config.BehindProxy) // some hosts speak it to what is behind them
 	return &http.Server{
+		Protocols:         protocols,
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeaderBytes,
@@ -136,9 +148,6 @@ func (n *node) server(handler http.Handler) *http.Server {
 
 // ready says what keeps this node from serving.
 func (n *node) ready(ctx context.Context) error {
-	if n.stopping.Load() {
-		return errStopping
-	}
 	if err := n.store.Ping(ctx); err != nil {
 		return err
 	}

@@ -21,9 +21,15 @@ var errStopping = errors.New("the node is stopping")
 // ready, so that load balancers turn away first, and lets requests under way
 // finish; streams end with what runs in the background.
 func (n *node) serve(ctx context.Context, l *listeners) error {
+	ready := &readiness{look: n.ready}
 	metrics := handlers.NewMetrics(append(n.gauges(), l.gauges()...)...)
 	handler, err := handlers.New(handlers.Config{
-		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: n.ready, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
+		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: func(ctx context.Context) error {
+			if n.stopping.Load() {
+				return errStopping
+			}
+			return ready.ask(ctx)
+		}, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
 		Metrics: metrics, Log: n.log, DevIssuer: n.dev, Stopping: n.stopping.Load,
 	})
 	if err != nil {

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestReadinessIsLookedAtOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var looks atomic.Int32
+		var verdict error
+		r := &readiness{look: func(context.Context) error {
+			looks.Add(1)
+			return verdict
+		}}
+		askers := func() {
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					if err := r.ask(t.Context()); err != verdict {
+						t.Errorf("told %v, want %v", err, verdict)
+					}
+				})
+			}
+			all.Wait()
+		}
+		askers()
+		time.Sleep(900 * time.Millisecond)
+		askers()
+		if n := looks.Load(); n != 1 {
+			t.Errorf("%d looks within a second", n)
+		}
+		time.Sleep(200 * time.Millisecond)
+		verdict = errors.New("the database is away")
+		askers()
+		if n := looks.Load(); n != 2 {
+			t.Errorf("%d looks after a second", n)
+		}
+	})
+}
