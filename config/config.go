@@ -106,9 +106,12 @@ type Database struct {
 	// `latchkey migrate` has to run before a new release starts.
 	Migrate bool `yaml:"migrate" env:"LATCHKEY_DATABASE_MIGRATE"`
 
-	// PreparedStatements is false behind a connection pool that cannot keep
-	// them, such as pgbouncer before 1.21 in transaction mode. Default true.
+	// PreparedStatements is false behind a connection pooler that cannot keep
+	// them, such as PgBouncer before 1.21 in transaction mode.
 	PreparedStatements bool `yaml:"prepared_statements" env:"LATCHKEY_DATABASE_PREPARED_STATEMENTS"`
+	// MaxConnections bounds how many connections a node has to PostgreSQL for its
+	// requests, 2 to 1000. Default 16. It has one more to watch the database.
+	MaxConnections int `yaml:"max_connections" env:"LATCHKEY_DATABASE_MAX_CONNECTIONS"`
 }
 
 // Fetch is how metadata and keys of trusted issuers are fetched.
@@ -136,7 +139,7 @@ func Default() *Config {
 		ShutdownDelay:  models.Duration(5 * time.Second),
 		TenantsAtStart: models.StartApply,
 		Log:            Log{Level: "info", Format: "json"},
-		Database:       Database{URL: "sqlite:latchkey.db", Migrate: true, PreparedStatements: true},
+		Database:       Database{URL: "sqlite:latchkey.db", Migrate: true, PreparedStatements: true, MaxConnections: 16},
 		sources:        map[string]string{},
 		given:          map[string]bool{},
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
@@ -87,6 +88,13 @@ func (c *Config) readVariable(name, value string, setting variable, isFile bool,
 			return
 		}
 		setting.value.SetBool(value == "true")
+	case reflect.Int:
+		number, err := strconv.Atoi(value)
+		if err != nil {
+			faults.Add(name, "must be a whole number")
+			return
+		}
+		setting.value.SetInt(int64(number))
 	default:
 		setting.value.SetString(value)
 	}

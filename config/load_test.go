@@ -179,7 +179,7 @@ func TestLoadReads(t *testing.T) {
 			func(c *config.Config) any { return c.Listen }, "127.0.0.1:8080"},
 		{"a mapping that sets one of its keys, and keeps the other defaults", "database: {migrate: false}",
 			func(c *config.Config) any { return c.Database },
-			config.Database{URL: "sqlite:latchkey.db", PreparedStatements: true}},
+			config.Database{URL: "sqlite:latchkey.db", PreparedStatements: true, MaxConnections: 16}},
 		{"one root secret", "secret: abc",
 			func(c *config.Config) any { return c.Secret }, config.Secrets{"abc"}},
 		{"a list of root secrets", "secret: [abc, 42]",
@@ -335,13 +335,13 @@ func TestEnv(t *testing.T) {
 			"LATCHKEY_ISSUER=https://env.example.com", "LATCHKEY_LISTEN=127.0.0.1:1", "LATCHKEY_BEHIND_PROXY=true",
 			"LATCHKEY_TRUSTED_PROXIES=10.0.0.0/8, ::1", "LATCHKEY_TLS_CERT_FILE=cert.pem", "LATCHKEY_TLS_KEY_FILE=key.pem",
 			"LATCHKEY_LOG_LEVEL=warn", "LATCHKEY_LOG_FORMAT=text", "LATCHKEY_METRICS_LISTEN=none",
-			"LATCHKEY_DATABASE_URL_FILE="+file, "LATCHKEY_DATABASE_MIGRATE=false", "LATCHKEY_DATABASE_PREPARED_STATEMENTS=false",
+			"LATCHKEY_DATABASE_URL_FILE="+file, "LATCHKEY_DATABASE_MIGRATE=false", "LATCHKEY_DATABASE_MAX_CONNECTIONS=32", "LATCHKEY_DATABASE_PREPARED_STATEMENTS=false",
 			"LATCHKEY_INTROSPECTION_MAX_AGE=2s", "LATCHKEY_SECRET=one,two")
 		expect(t, faults)
 		got := []any{c.Issuer, c.Listen, c.BehindProxy, c.TrustedProxies, c.TLS, c.Log, c.MetricsListen, c.Database, c.Introspection, c.Secret}
 		want := []any{"https://env.example.com", "127.0.0.1:1", true, []string{"10.0.0.0/8", "::1"},
 			config.TLS{CertFile: "cert.pem", KeyFile: "key.pem"}, config.Log{Level: "warn", Format: "text"}, "none",
-			config.Database{URL: "postgres://db/latchkey"}, config.Introspection{MaxAge: models.Duration(2 * time.Second)}, config.Secrets{"one", "two"}}
+			config.Database{URL: "postgres://db/latchkey", MaxConnections: 32}, config.Introspection{MaxAge: models.Duration(2 * time.Second)}, config.Secrets{"one", "two"}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%#v\nwant %#v", got, want)
 		}

@@ -48,6 +48,9 @@ func (c *Config) Validate(use Use) models.Faults {
 	if !hasPrefix(c.Database.URL, "sqlite:", "postgres://", "postgresql://") {
 		v.Add(c.at("database.url"), "must be sqlite:FILE or postgres://…")
 	}
+	if n := c.Database.MaxConnections; n < 2 || n > 1000 {
+		v.Add(v.at("database.max_connections"), "must be from 2 to 1000")
+	}
 	if age := v.Introspection.MaxAge.Of(); age != 0 && (age < minIntrospectionAge || age > models.TailBound) {
 		v.Add(v.at("introspection.max_age"), "must be 0 (always read), or from %s to %s", models.Duration(minIntrospectionAge), models.Duration(models.TailBound))
 	}

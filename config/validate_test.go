@@ -122,6 +122,7 @@ func TestValidate(t *testing.T) {
 		want       []string
 	}{
 		{"takes plain HTTP on loopback", "issuer: http://localhost:8080", nil},
+		{"refuses a single connection", "issuer: http://localhost:8080\ndatabase: {max_connections: 1}", []string{"database.max_connections: must be from 2 to 1000"}},
 		{"takes plain HTTP on loopback by number", "issuer: http://127.0.0.2:8080\nlisten: '[::1]:8080'", nil},
 		{"takes plain HTTP behind a proxy", "issuer: https://id.example.com\nlisten: :8080\nbehind_proxy: true", nil},
 		{"takes TLS anywhere", tls + "issuer: https://id.example.com\nlisten: 0.0.0.0:443", nil},

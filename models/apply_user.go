@@ -1,6 +1,7 @@
 package models
 
 import (
+	"database/sql"
 	"errors"
 	"maps"
 	"slices"
@@ -62,20 +63,14 @@ func (a *applier) user(tenant string, want UserSpec) error {
 // endUserSessions ends every session of a user, and names the clients and
 // audiences that may have seen a token of one. One event stands for them all.
 func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) (names []string, err error) {
-	rows, err := tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
+	seenBy, err := collect(tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
 		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL RETURNING client_id, audience`,
-		At(now), why, At(now.Add(session.Retention)), tenant, sub).Rows()
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
+		At(now), why, At(now.Add(session.Retention)), tenant, sub), func(rows *sql.Rows) ([]string, error) {
 		var client, audience string
-		if err := rows.Scan(&client, &audience); err != nil {
-			return nil, err
-		}
-		names = append(append(names, client), strings.Fields(audience)...)
-	}
+		err := rows.Scan(&client, &audience)
+		return append(strings.Fields(audience), client), err
+	})
+	names = slices.Concat(seenBy...)
 	slices.Sort(names)
-	return slices.Compact(names), rows.Err()
+	return slices.Compact(names), err
 }

@@ -85,7 +85,7 @@ func (c *contact) unanswered(log *slog.Logger, err error) {
 }
 
 func (c *contact) lose(log *slog.Logger, err error) {
-	if !c.lost {
+	if !c.lost && !c.since.IsZero() {
 		log.Warn("contact with the database is lost", "error", err)
 	}
 	c.lost = true
@@ -99,11 +99,11 @@ func (c *contact) answer(log *slog.Logger, kind access, now, storeTime time.Time
 	for k := reading; k <= kind; k++ {
 		c.answered[k], c.failures[k] = now, 0
 	}
-	if c.lost && max(c.failures[reading], c.failures[writing]) < outage {
+	switch {
+	case c.since.IsZero():
+		c.lost, c.since = false, storeTime
+	case c.lost && max(c.failures[reading], c.failures[writing]) < outage:
 		c.lost, c.since = false, storeTime
 		log.Warn("the database answers again: retry windows of refresh tokens count from now")
-	}
-	if c.since.IsZero() {
-		c.since = storeTime
 	}
 }

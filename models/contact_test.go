@@ -37,8 +37,8 @@ func (w *world) operations(row *models.Session) map[string]func(ctx context.Cont
 			_, err := w.Apply(ctx, nil, secrets{}, models.ApplyOptions{Replace: true})
 			return err
 		},
-		"Migrated": func(ctx context.Context) error { _, err := w.Migrated(ctx); return err },
-		"Migrate":  w.Migrate,
+		"Schema":  func(ctx context.Context) error { _, err := w.Schema(ctx); return err },
+		"Migrate": w.Migrate,
 	}
 }
 

@@ -59,6 +59,12 @@ func translate(err error) error {
 // errInternal marks an error of the database that no retry mends.
 var errInternal = errors.New("database error")
 
+// errForbidden is what the role of the database URL may not do.
+var errForbidden = fmt.Errorf("%w: not permitted", errInternal)
+
+// isInternal reports whether no retry mends an error of the database.
+func isInternal(err error) bool { return errors.Is(err, errInternal) }
+
 // classifyPostgres follows the classes of PostgreSQL's Appendix A.
 func classifyPostgres(code string) error {
 	switch {
@@ -71,6 +77,8 @@ func classifyPostgres(code string) error {
 		code == "3D000", // the database is being restored
 		code == "55P03": // lock not available
 		return ErrUnavailable
+	case code == "42501":
+		return errForbidden
 	default:
 		return errInternal
 	}
@@ -91,7 +99,7 @@ func isUnsent(err error) bool {
 	case errors.As(err, &pg):
 		return pg.Code == readOnlyTransaction || lostName(pg)
 	default:
-		return errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
+		return errors.Is(err, ErrReadOnly) || errors.Is(err, driver.ErrBadConn) || pgconn.SafeToRetry(err)
 	}
 }
 

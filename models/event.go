@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -51,6 +52,7 @@ const (
 	EventUserResumed         EventType = "user_resumed"          // likewise
 	EventTenantRemoved       EventType = "tenant_removed"        // likewise
 	EventClientRemoved       EventType = "client_removed"        // likewise
+	EventDatabaseRestored    EventType = "database_restored"     // from a backup: likewise
 	EventIssuerRemoved       EventType = "issuer_removed"        // likewise
 )
 
@@ -136,27 +138,19 @@ func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (foun
 // SessionEvents lists a session's events, oldest first, at most 100.
 func (s *Store) SessionEvents(ctx context.Context, tenant string, id SessionID) ([]Event, error) {
 	var events []Event
-	err := s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw(`SELECT at, type, client_id, issuer_id, subject, details FROM events
-			WHERE session_id = ? AND tenant_id = ? ORDER BY id LIMIT 100`, id, tenant).Rows()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+	err := s.query(ctx, func(db *gorm.DB) (err error) {
+		events, err = collect(db.Raw(`SELECT at, type, client_id, issuer_id, subject, details FROM events
+			WHERE session_id = ? AND tenant_id = ? ORDER BY id LIMIT 100`, id, tenant), func(rows *sql.Rows) (Event, error) {
 			e := Event{TenantID: tenant, SessionID: &id}
 			var at Time
 			var details string
 			if err := rows.Scan(&at, &e.Type, &e.ClientID, &e.IssuerID, &e.Subject, &details); err != nil {
-				return err
+				return e, err
 			}
 			e.At = at.Time
-			if err := json.Unmarshal([]byte(details), &e.Details); err != nil {
-				return err
-			}
-			events = append(events, e)
-		}
-		return rows.Err()
+			return e, json.Unmarshal([]byte(details), &e.Details)
+		})
+		return err
 	})
 	return events, err
 }

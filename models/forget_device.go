@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -26,20 +27,13 @@ func (t *Tenant) storeDevice(store bool, now time.Time) {
 func (s *Store) ForgetDevices(ctx context.Context) error {
 	due := map[string]Time{}
 	err := s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw("SELECT id, forget_devices_at FROM tenants WHERE forget_devices_at <= ?", At(s.Now())).Rows()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
+		_, err := collect(db.Raw("SELECT id, forget_devices_at FROM tenants WHERE forget_devices_at <= ?", At(s.Now())), func(rows *sql.Rows) (id string, err error) {
 			var at Time
-			if err := rows.Scan(&id, &at); err != nil {
-				return err
-			}
+			err = rows.Scan(&id, &at)
 			due[id] = at
-		}
-		return rows.Err()
+			return id, err
+		})
+		return err
 	})
 	if err != nil {
 		return err

@@ -36,6 +36,9 @@ var migrations = []struct {
 // Migrate brings the schema up to date. Nodes that do so at once meet each
 // other's locks or tables; the loser sees the work done when it looks again.
 func (s *Store) Migrate(ctx context.Context) error {
+	if _, err := s.Schema(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
 	const attempts = 16 // 6 s in all: many nodes may start at once on a busy machine
 	var err error
 	for attempt := range attempts {
@@ -46,7 +49,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 			}
 			return s.settleEarlierRows(ctx)
 		}
-		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+		if errors.Is(err, ErrUnavailable) || errors.Is(err, errForbidden) || ctx.Err() != nil {
 			break
 		}
 		select {
@@ -54,8 +57,15 @@ func (s *Store) Migrate(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
+	if errors.Is(err, errForbidden) {
+		err = fmt.Errorf("%w: the role of database.url must be allowed to create tables; as the owner of the database, run %s", err, grantSchema)
+	}
 	return fmt.Errorf("migrate: %w", err)
 }
+
+// grantSchema gives a role what it needs since PostgreSQL 15, where nobody but
+// the owner of a database may create tables in its schema public.
+const grantSchema = `"GRANT USAGE, CREATE ON SCHEMA public TO the_role", or give the role a schema of its own: ` + ownSchema
 
 // migrator works in a transaction of ours: its own panics when it cannot begin.
 func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
@@ -76,28 +86,6 @@ func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
 
 func (d dialect) render(statement string) string {
 	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill).Replace(statement)
-}
-
-// Migrated says whether the schema is the one this release was built for.
-func (s *Store) Migrated(ctx context.Context) (bool, error) {
-	var n int
-	err := s.ask(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT count(*) FROM migrations WHERE id = ?", migrations[len(migrations)-1].id).Row().Scan(&n)
-	})
-	if errors.Is(err, errInternal) { // no such table: a fresh database
-		return false, nil
-	}
-	return n == 1, err
-}
-
-// Empty says that the database has never been migrated.
-func (s *Store) Empty(ctx context.Context) (bool, error) {
-	var n int
-	err := s.ask(ctx, func(db *gorm.DB) error { return db.Raw("SELECT count(*) FROM migrations").Row().Scan(&n) })
-	if errors.Is(err, errInternal) { // no such table
-		return true, nil
-	}
-	return n == 0, err
 }
 
 // ensureEpoch gives a new database its epoch, by which readers of the event

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -49,7 +50,44 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	if err != nil {
 		return err
 	}
-	return s.Ping(ctx)
+	if err := s.Ping(ctx); err != nil {
+		return explainPooler(err)
+	}
+	if opts.NoPreparedStatements {
+		return nil
+	}
+	return noticePooler(ctx, pool)
+}
+
+// explainPooler says what to do about a pooler that refuses a parameter of the URL.
+func explainPooler(err error) error {
+	if strings.Contains(err.Error(), "unsupported startup parameter") {
+		return fmt.Errorf("%w: a connection pooler does not pass on this parameter of database.url. "+
+			"Take it out of the URL and set it for the role: ALTER ROLE the_role SET search_path = latchkey", err)
+	}
+	return err
+}
+
+// noticePooler finds a pooler that cannot keep prepared statements before a
+// request does: it prepares the same one on two connections, which such a
+// pooler leads to one and the same server, where its name is taken. What then
+// changes, heed does.
+func noticePooler(ctx context.Context, pool *sql.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for range 2 {
+		conn, err := pool.Conn(ctx)
+		if err != nil {
+			return translate(err)
+		}
+		defer conn.Close()
+		var backend, own uint32
+		_ = conn.Raw(func(c any) error { own = c.(*connection).pg().PID(); return nil }) // fails with fn alone
+		if err := conn.QueryRowContext(ctx, "SELECT pg_backend_pid()").Scan(&backend); err != nil || backend == own {
+			return nil // there is no pooler, or it has been noticed
+		}
+	}
+	return nil
 }
 
 // connections is a pool whose connections lead to the primary.

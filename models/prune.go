@@ -64,11 +64,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 const EventRetention = 90 * 24 * time.Hour
 
 func dueSessions(tx *gorm.DB, now time.Time) ([]*Session, error) {
-	rows, err := tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch).Rows()
-	if err != nil {
-		return nil, err
-	}
-	return scanSessions(rows)
+	return collect(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch), sessionOf)
 }
 
 // pruneSession asks in every statement that the row is still as it was read.

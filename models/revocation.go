@@ -89,27 +89,26 @@ func (s *Store) revocationsFrom(ctx context.Context, now, from time.Time, known 
 // unknownRevocations reads a page of ids, and says where the next one begins;
 // nil: there is none.
 func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func(tenant string, id eventID) bool) (unknown [][]byte, last []byte, err error) {
-	n := 0
-	err = s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw("SELECT id, tenant_id FROM events WHERE until IS NOT NULL AND id > ? ORDER BY id LIMIT ?", after, revocationPage).Rows()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for ; rows.Next(); n++ {
-			var id []byte
-			var tenant string
-			if err := rows.Scan(&id, &tenant); err != nil {
-				return err
-			}
-			if last = id; len(id) != len(eventID{}) || !known(tenant, eventID(id)) {
-				unknown = append(unknown, id)
-			}
-		}
-		return rows.Err()
+	type event struct {
+		id     []byte
+		tenant string
+	}
+	var page []event
+	err = s.query(ctx, func(db *gorm.DB) (err error) {
+		page, err = collect(db.Raw("SELECT id, tenant_id FROM events WHERE until IS NOT NULL AND id > ? ORDER BY id LIMIT ?", after, revocationPage),
+			func(rows *sql.Rows) (e event, err error) {
+				err = rows.Scan(&e.id, &e.tenant)
+				return e, err
+			})
+		return err
 	})
-	if n < revocationPage {
-		last = nil
+	for _, e := range page {
+		if len(e.id) != len(eventID{}) || !known(e.tenant, eventID(e.id)) {
+			unknown = append(unknown, e.id)
+		}
+	}
+	if len(page) == revocationPage {
+		last = page[len(page)-1].id
 	}
 	return unknown, last, err
 }
@@ -126,31 +125,21 @@ func (s *Store) revocations(ctx context.Context, page func(db *gorm.DB, last *Re
 		if len(all) > 0 {
 			last = all[len(all)-1]
 		}
-		n := len(all)
-		err := s.query(ctx, func(db *gorm.DB) error {
-			rows, err := page(db, last).Rows()
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			for rows.Next() {
-				r, err := scanRevocation(rows)
-				if err != nil {
-					return err
-				}
-				all = append(all, r)
-			}
-			return rows.Err()
+		var found []*Revocation
+		err := s.query(ctx, func(db *gorm.DB) (err error) {
+			found, err = collect(page(db, last), scanRevocation)
+			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		more = len(all)-n == revocationPage
+		all = append(all, found...)
+		more = len(found) == revocationPage
 	}
 	return all, nil
 }
 
-func scanRevocation(row interface{ Scan(...any) error }) (*Revocation, error) {
+func scanRevocation(row *sql.Rows) (*Revocation, error) {
 	var (
 		r         Revocation
 		id, sid   []byte

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"strings"
 	"time"
 
@@ -52,30 +53,32 @@ func (s *Store) RootUses(ctx context.Context, now time.Time) (map[int64]*RootUse
 				" AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)"
 			args = []any{At(now), At(now)}
 		}
-		rows, err := s.read.WithContext(ctx).Raw(statement+" GROUP BY "+in.column, args...).Rows()
+		type use struct {
+			version int64
+			n       int
+			last    Time
+		}
+		var found []use
+		err := s.longQuery(ctx, func(db *gorm.DB) (err error) {
+			found, err = collect(db.Raw(statement+" GROUP BY "+in.column, args...), func(rows *sql.Rows) (u use, err error) {
+				err = rows.Scan(&u.version, &u.n, &u.last)
+				return u, err
+			})
+			return err
+		})
 		if err != nil {
-			return nil, translate(err)
+			return nil, err
 		}
-		for rows.Next() {
-			var version int64
-			var n int
-			var last Time
-			if err := rows.Scan(&version, &n, &last); err != nil {
-				rows.Close()
-				return nil, err
-			}
-			u := uses[version]
+		for _, f := range found {
+			u := uses[f.version]
 			if u == nil {
-				u = &RootUse{RootVersion: version}
-				uses[version] = u
+				u = &RootUse{RootVersion: f.version}
+				uses[f.version] = u
 			}
-			*in.count(u) += n
-			if last.After(u.LastSession.Time) {
-				u.LastSession = last
+			*in.count(u) += f.n
+			if f.last.After(u.LastSession.Time) {
+				u.LastSession = f.last
 			}
-		}
-		if err := rows.Close(); err != nil {
-			return nil, translate(err)
 		}
 	}
 	return uses, nil

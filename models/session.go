@@ -176,18 +176,8 @@ func (s *Session) scanDecision(text string) error {
 	return nil
 }
 
-// scanSessions reads rows of sessionColumns and closes them.
-func scanSessions(rows *sql.Rows) (list []*Session, err error) {
-	defer rows.Close()
-	for rows.Next() {
-		row, err := scanSession(rows)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, row)
-	}
-	return list, rows.Err()
-}
+// sessionOf is scanSession for collect.
+func sessionOf(rows *sql.Rows) (*Session, error) { return scanSession(rows) }
 
 // Session reads one session of a tenant, whether it is over or not.
 func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Session, error) {

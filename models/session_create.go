@@ -32,6 +32,7 @@ const MaxAttribute = 4 << 10
 type SpentToken struct {
 	Issuer    string
 	Digest    []byte    // SHA-256 of its jti
+	IssuedAt  time.Time // its iat
 	ExpiresAt time.Time // when no check would accept it any more
 }
 
@@ -98,21 +99,25 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 		return nil, err
 	}
 	var spent, permitted int
+	var validFrom sql.NullInt64   // NULL: the database was never restored
 	var attributes sql.NullString // NULL: there is no such user
 	var disabled, suspended sql.NullBool
 	err = tx.Raw(with+`SELECT spent.n, u.stored, u.disabled, u.suspended, (SELECT count(*) FROM tenants t
 			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled AND c.suspended_at IS NULL
 			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled AND i.suspended_at IS NULL
-			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL)
+			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL),
+			(SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?)
 		FROM (SELECT count(*) AS n FROM changed) spent
 			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
-		append(args, about.ClientID, about.IssuerID, about.TenantID, about.TenantID, about.Subject)...,
-	).Row().Scan(&spent, &attributes, &disabled, &suspended, &permitted)
+		append(args, about.ClientID, about.IssuerID, about.TenantID, clientTokensValidFrom, about.TenantID, about.Subject)...,
+	).Row().Scan(&spent, &attributes, &disabled, &suspended, &permitted, &validFrom)
 	switch {
 	case err != nil:
 		return nil, err
 	case spent == 0:
 		return nil, ErrTokenSpent
+	case validFrom.Valid && t.IssuedAt.UnixMicro() < validFrom.Int64:
+		return nil, ErrTokenBeforeRestore
 	case permitted == 0:
 		return nil, ErrNotPermitted
 	case !attributes.Valid:
@@ -179,27 +184,19 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 		return nil
 	}
 	now := At(about.CreatedAt)
-	rows, err := tx.Raw(`SELECT id, issuer_id, created_at, last_active_at FROM sessions
+	issuers := map[string]string{}
+	active, err := collect(tx.Raw(`SELECT id, issuer_id, created_at, last_active_at FROM sessions
 		WHERE tenant_id = ? AND subject = ? AND client_id = ? AND ended_at IS NULL
 			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+unmarked,
-		about.TenantID, about.Subject, about.ClientID, now, now).Rows()
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var active []session.Active
-	issuers := map[string]string{}
-	for rows.Next() {
+		about.TenantID, about.Subject, about.ClientID, now, now), func(rows *sql.Rows) (session.Active, error) {
 		var id []byte
 		var issuer string
 		var created, used Time
-		if err := rows.Scan(&id, &issuer, &created, &used); err != nil {
-			return err
-		}
-		active = append(active, session.Active{ID: string(id), CreatedAt: created.Time, LastActiveAt: used.Time})
+		err := rows.Scan(&id, &issuer, &created, &used)
 		issuers[string(id)] = issuer
-	}
-	if err := rows.Err(); err != nil {
+		return session.Active{ID: string(id), CreatedAt: created.Time, LastActiveAt: used.Time}, err
+	})
+	if err != nil {
 		return err
 	}
 	evicted := session.Evict(active, limit.Limit)

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -56,11 +57,7 @@ func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time,
 	}
 	var list []*Session
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		rows, err := db.Raw(statement+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...).Rows()
-		if err != nil {
-			return err
-		}
-		list, err = scanSessions(rows)
+		list, err = collect(db.Raw(statement+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...), sessionOf)
 		return err
 	})
 	return list, err
@@ -75,23 +72,16 @@ const endBatch = 100
 // have been ended: call it again.
 func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except SessionID, at time.Time, why session.EndReason) (count int, err error) {
 	var open []*Session
-	err = s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw("SELECT id, client_id, issuer_id FROM sessions"+live+" AND id <> ? ORDER BY id", // in one order, for the locks
-			tenant, sub, At(at), At(at), except).Rows()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
+	err = s.query(ctx, func(db *gorm.DB) (err error) {
+		open, err = collect(db.Raw("SELECT id, client_id, issuer_id FROM sessions"+live+" AND id <> ? ORDER BY id", // in one order, for the locks
+			tenant, sub, At(at), At(at), except), func(rows *sql.Rows) (*Session, error) {
 			var id []byte
 			row := &Session{TenantID: tenant, Subject: sub}
-			if err := rows.Scan(&id, &row.ClientID, &row.IssuerID); err != nil {
-				return err
-			}
+			err := rows.Scan(&id, &row.ClientID, &row.IssuerID)
 			copy(row.ID[:], id)
-			open = append(open, row)
-		}
-		return rows.Err()
+			return row, err
+		})
+		return err
 	})
 	if err != nil {
 		return 0, err

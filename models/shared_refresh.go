@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"gorm.io/gorm"
@@ -31,26 +32,18 @@ func (s *Store) NoteSharedRefresh(ctx context.Context, about *Session, now time.
 func (s *Store) elsewhere(ctx context.Context, about *Session) (map[int64]bool, error) {
 	seen := map[int64]bool{}
 	err := s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 3",
-			about.ID, EventRefreshElsewhere).Rows()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var text string
-			if err := rows.Scan(&text); err != nil {
-				return err
+		_, err := collect(db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 3",
+			about.ID, EventRefreshElsewhere), func(rows *sql.Rows) (text string, err error) {
+			if err = rows.Scan(&text); err != nil {
+				return text, err
 			}
 			details, err := ParseObject([]byte(text))
-			if err != nil {
-				return err
-			}
 			if generation, ok := details["generation"].(int64); ok {
 				seen[generation] = true
 			}
-		}
-		return rows.Err()
+			return text, err
+		})
+		return err
 	})
 	return seen, err
 }

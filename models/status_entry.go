@@ -82,25 +82,17 @@ func drawStatus(tx *gorm.DB, tenant string, draws int) (d statusDraw, err error)
 		rand.Read(chance[:])
 		args = append(args, turn, int64(binary.BigEndian.Uint64(chance[:8])>>1), int64(binary.BigEndian.Uint64(chance[8:])>>1))
 	}
-	rows, err := tx.Raw(`WITH opened AS (SELECT list, size, row_number() OVER (ORDER BY list) - 1 AS place FROM status_lists WHERE tenant_id = ? AND ended_at IS NULL),
+	_, err = collect(tx.Raw(`WITH opened AS (SELECT list, size, row_number() OVER (ORDER BY list) - 1 AS place FROM status_lists WHERE tenant_id = ? AND ended_at IS NULL),
 		known AS (SELECT (SELECT count(*) FROM opened) AS n, (SELECT COALESCE(max(list), -1) FROM status_lists WHERE tenant_id = ?) AS newest),
 		draws (turn, list, entry) AS (VALUES `+strings.TrimSuffix(strings.Repeat("(CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT)), ", draws), ", ")+`),
 		drawn AS (SELECT d.turn, o.list * ? + d.entry % o.size AS entry
 			FROM known k CROSS JOIN draws d JOIN opened o ON o.place = d.list % NULLIF(k.n, 0)),
 		free AS (SELECT d.turn, d.entry FROM drawn d WHERE NOT EXISTS (SELECT 1 FROM sessions s WHERE s.tenant_id = ? AND s.status_index = d.entry AND s.status_index IS NOT NULL))
-		SELECT k.newest, f.entry FROM known k LEFT JOIN free f ON 1 = 1 ORDER BY f.turn`, append(args, statusStride, tenant)...).Rows()
-	if err != nil {
-		return d, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var entry sql.NullInt64
-		if err := rows.Scan(&d.newest, &entry); err != nil {
-			return d, err
-		}
-		if entry.Valid {
+		SELECT k.newest, f.entry FROM known k LEFT JOIN free f ON 1 = 1 ORDER BY f.turn`, append(args, statusStride, tenant)...), func(rows *sql.Rows) (entry sql.NullInt64, err error) {
+		if err = rows.Scan(&d.newest, &entry); entry.Valid {
 			d.free = append(d.free, entry.Int64)
 		}
-	}
-	return d, rows.Err()
+		return entry, err
+	})
+	return d, err
 }

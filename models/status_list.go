@@ -44,13 +44,16 @@ func (s *Store) StatusList(ctx context.Context, tenant string, list int64) (*Sta
 			if over.text == "" {
 				continue
 			}
-			rows, err := db.Raw("SELECT status_index FROM sessions WHERE "+entriesOf+" AND "+over.text, append(span, over.args...)...).Rows()
+			entries, err := collect(db.Raw("SELECT status_index FROM sessions WHERE "+entriesOf+" AND "+over.text, append(span, over.args...)...),
+				func(rows *sql.Rows) (entry uint32, err error) {
+					var index int64
+					err = rows.Scan(&index)
+					return uint32(index - first), err
+				})
 			if err != nil {
 				return err
 			}
-			if found.Over, err = appendEntries(found.Over, rows, first); err != nil {
-				return err
-			}
+			found.Over = append(found.Over, entries...)
 		}
 		return nil
 	})
@@ -58,18 +61,6 @@ func (s *Store) StatusList(ctx context.Context, tenant string, list int64) (*Sta
 		return nil, err
 	}
 	return found, nil
-}
-
-func appendEntries(list []uint32, rows *sql.Rows, first int64) ([]uint32, error) {
-	defer rows.Close()
-	for rows.Next() {
-		var entry int64
-		if err := rows.Scan(&entry); err != nil {
-			return nil, err
-		}
-		list = append(list, uint32(entry-first))
-	}
-	return list, rows.Err()
 }
 
 // entriesOf asks for the sessions that have an entry of a list.
@@ -88,29 +79,23 @@ type statement struct {
 // there is none.
 func refusedByMark(db *gorm.DB, tenant string) (q statement, err error) {
 	const marked = " AND (disabled OR suspended_at IS NOT NULL OR sessions_valid_from > COALESCE(swept_at, 0))"
-	rows, err := db.Raw("SELECT 'tenant_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM tenants WHERE id = ?"+marked+
+	parts, err := collect(db.Raw("SELECT 'tenant_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM tenants WHERE id = ?"+marked+
 		" UNION ALL SELECT 'client_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM clients WHERE tenant_id = ?"+marked+
-		" UNION ALL SELECT 'issuer_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM trusted_issuers WHERE tenant_id = ?"+marked, tenant, tenant, tenant).Rows()
-	if err != nil {
-		return q, err
-	}
-	defer rows.Close()
-	var parts []string
-	for rows.Next() {
+		" UNION ALL SELECT 'issuer_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM trusted_issuers WHERE tenant_id = ?"+marked, tenant, tenant, tenant), func(rows *sql.Rows) (string, error) {
 		var column, id string
 		var disabled bool
 		var before Time
-		if err := rows.Scan(&column, &id, &disabled, &before); err != nil {
-			return q, err
-		}
-		part, args := column+" = ?", []any{id}
+		err := rows.Scan(&column, &id, &disabled, &before)
+		part := column + " = ?"
+		q.args = append(q.args, id)
 		if !disabled {
-			part, args = part+" AND created_at < ?", append(args, before)
+			part += " AND created_at < ?"
+			q.args = append(q.args, before)
 		}
-		parts, q.args = append(parts, part), append(q.args, args...)
-	}
+		return part, err
+	})
 	if parts != nil {
 		q.text = "ended_at IS NULL AND (" + strings.Join(parts, " OR ") + ")"
 	}
-	return q, rows.Err()
+	return q, err
 }

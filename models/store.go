@@ -124,6 +124,15 @@ func (s *Store) query(ctx context.Context, fn func(db *gorm.DB) error) error {
 func (s *Store) ask(ctx context.Context, fn func(db *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	return s.readAgain(ctx, fn)
+}
+
+// longQuery is query for what may take its time: no request waits for it.
+func (s *Store) longQuery(ctx context.Context, fn func(db *gorm.DB) error) error {
+	return s.readAgain(readingFromPrimary(ctx), fn)
+}
+
+func (s *Store) readAgain(ctx context.Context, fn func(db *gorm.DB) error) error {
 	return s.retry(ctx, reading, isLost, func() error { return fn(s.read.WithContext(ctx)) })
 }
 

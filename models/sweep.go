@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"time"
 
@@ -85,21 +86,13 @@ func (s *Store) marks(ctx context.Context, table string) (marks []mark, err erro
 		tenant, removed = "id", "pruned_at"
 	}
 	now := s.Now()
-	err = s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw("SELECT "+tenant+", id, sessions_valid_from, CASE WHEN "+removed+" IS NULL THEN sessions_valid_from ELSE ? END FROM "+table+
-			" WHERE sessions_valid_from > COALESCE(swept_at, 0) AND ("+removed+" IS NULL OR "+removed+" <= ?)", At(now), At(now.Add(-removedPause))).Rows()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var m mark
-			if err := rows.Scan(&m.tenant, &m.id, &m.validFrom, &m.before); err != nil {
-				return err
-			}
-			marks = append(marks, m)
-		}
-		return rows.Err()
+	err = s.query(ctx, func(db *gorm.DB) (err error) {
+		marks, err = collect(db.Raw("SELECT "+tenant+", id, sessions_valid_from, CASE WHEN "+removed+" IS NULL THEN sessions_valid_from ELSE ? END FROM "+table+
+			" WHERE sessions_valid_from > COALESCE(swept_at, 0) AND ("+removed+" IS NULL OR "+removed+" <= ?)", At(now), At(now.Add(-removedPause))), func(rows *sql.Rows) (m mark, err error) {
+			err = rows.Scan(&m.tenant, &m.id, &m.validFrom, &m.before)
+			return m, err
+		})
+		return err
 	})
 	return marks, err
 }

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"time"
 
@@ -101,22 +102,16 @@ func (s *Store) TenantConfig(ctx context.Context, id string) (*TenantConfig, err
 // TenantRevisions tells for every tenant how often it has been changed: a node
 // compares it with what it holds.
 func (s *Store) TenantRevisions(ctx context.Context) (map[string]int64, error) {
-	revisions := map[string]int64{}
+	var revisions map[string]int64
 	err := s.query(ctx, func(db *gorm.DB) error {
-		rows, err := db.Raw("SELECT id, revision FROM tenants WHERE pruned_at IS NULL").Rows()
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
+		revisions = map[string]int64{}
+		_, err := collect(db.Raw("SELECT id, revision FROM tenants WHERE pruned_at IS NULL"), func(rows *sql.Rows) (id string, err error) {
 			var revision int64
-			if err := rows.Scan(&id, &revision); err != nil {
-				return err
-			}
+			err = rows.Scan(&id, &revision)
 			revisions[id] = revision
-		}
-		return rows.Err()
+			return id, err
+		})
+		return err
 	})
 	return revisions, err
 }

@@ -257,6 +257,8 @@ func (t *tokenExchange) refuseExchange(ctx context.Context, c *Client, x *exchan
 			return recorded
 		}
 		return badSubject(ReasonSubjectTokenSpent, "it was used before; each client token is good for one exchange")
+	case errors.Is(err, models.ErrTokenBeforeRestore):
+		return badSubject(ReasonSubjectTokenRestored, "it was issued before the database was restored from a backup; sign the user in again").because(err)
 	case errors.Is(err, models.ErrUserDisabled):
 		return badSubject(ReasonUserDisabled, "its user is disabled").because(err)
 	case errors.Is(err, models.ErrUserUnknown):

@@ -55,6 +55,7 @@ const (
 	ReasonSubjectTokenNamespace   Reason = "subject_token_namespace"
 	ReasonSubjectTokenMapping     Reason = "subject_token_mapping"
 	ReasonSubjectTokenSpent       Reason = "subject_token_spent"
+	ReasonSubjectTokenRestored    Reason = "subject_token_before_restore"
 	ReasonSubjectTokenOtherUser   Reason = "subject_token_other_user"
 	ReasonIssuerUnavailable       Reason = "issuer_unavailable"
 	ReasonUserDisabled            Reason = "user_disabled"

@@ -55,7 +55,7 @@ func (s *Subject) checkTimes(now time.Time) error {
 	case exp.Sub(iat) > e.maxLifetime():
 		return badSubject(ReasonSubjectTokenLifetime, "exp - iat exceeds max_token_lifetime of the trusted issuer").compare("at most "+e.maxLifetime().String(), exp.Sub(iat).String())
 	}
-	s.authTime = iat
+	s.authTime, s.spent.IssuedAt = iat, iat
 	if now.Before(s.authTime) {
 		s.authTime = now // by a clock that is ahead
 	}

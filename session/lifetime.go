@@ -13,6 +13,7 @@ const (
 	RevokedByAdmin   EndReason = "revoked_by_admin"   // by an administrator
 	ReuseDetected    EndReason = "reuse_detected"     // a used refresh token was shown again
 	Inconsistent     EndReason = "inconsistent"       // the row is older than its token: restored from a backup
+	Restored         EndReason = "restored"           // the database was restored from a backup, and may have forgotten an end
 	Idle             EndReason = "idle"               // no activity for the client's inactivity timeout
 	Absolute         EndReason = "absolute"           // the absolute end was reached
 	Evicted          EndReason = "evicted"            // a newer session took its place under the cap

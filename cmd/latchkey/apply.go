@@ -174,14 +174,16 @@ func missingDatabase(c *config.Config) (path string, missing bool) {
 func standIn(ctx context.Context, c *config.Config) (cleanUp func(), err error) {
 	empty := true
 	if _, missing := missingDatabase(c); !missing {
-		store, err := models.Open(ctx, c.Database.URL, models.Options{NoPreparedStatements: !c.Database.PreparedStatements})
+		store, err := models.Open(ctx, c.Database.URL, storeOptions(c, slog.Default()))
 		if err != nil {
 			return nil, err
 		}
 		defer store.Close()
-		if empty, err = store.Empty(ctx); err != nil {
+		schema, err := store.Schema(ctx)
+		if err != nil {
 			return nil, err
 		}
+		empty = schema.Empty
 	}
 	c.Database.Migrate = empty
 	if !empty {

@@ -42,7 +42,7 @@ New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 	var settings settings
 	root.PersistentFlags().StringVarP(&settings.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables win over it")
 	root.AddCommand(
-		newDev(), newServe(&settings), newApply(&settings), newMigrate(&settings),
+		newDev(), newServe(&settings), newApply(&settings), newMigrate(&settings), newRestored(&settings),
 		newSuspend(&settings), newResume(&settings), newUsers(&settings),
 		newKeys(&settings), newSecret(&settings), newHealthcheck(&settings),
 	)

@@ -70,26 +70,37 @@ func logger(c config.Log) *slog.Logger {
 
 // open opens the database and brings or checks its schema.
 func open(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Store, error) {
-	store, err := models.Open(ctx, c.Database.URL, models.Options{NoPreparedStatements: !c.Database.PreparedStatements, Log: log})
+	store, err := models.Open(ctx, c.Database.URL, storeOptions(c, log))
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(ctx, c, store); err != nil {
+	if err := prepare(ctx, c, store, log); err != nil {
 		store.Close()
 		return nil, err
 	}
 	return store, nil
 }
 
-func prepare(ctx context.Context, c *config.Config, store *models.Store) error {
-	if c.Database.Migrate {
+// storeOptions are the settings of the database but for its URL.
+func storeOptions(c *config.Config, log *slog.Logger) models.Options {
+	return models.Options{NoPreparedStatements: !c.Database.PreparedStatements, MaxConnections: c.Database.MaxConnections, Log: log}
+}
+
+func prepare(ctx context.Context, c *config.Config, store *models.Store, log *slog.Logger) error {
+	schema, err := store.Schema(ctx)
+	if err != nil {
+		return err
+	}
+	if len(schema.Unknown) > 0 {
+		log.Warn("the database schema is newer than this release: serve with it only while nodes are being replaced", "migrations", schema.Unknown)
+	}
+	switch {
+	case c.Database.Migrate:
 		return store.Migrate(ctx)
+	case len(schema.Missing) > 0:
+		return errors.New("the database schema is not current: run `latchkey migrate` (serve and apply do so themselves unless database.migrate is false)")
 	}
-	current, err := store.Migrated(ctx)
-	if err == nil && !current {
-		err = errors.New("the database schema is not current: run `latchkey migrate` (serve and apply do so themselves unless database.migrate is false)")
-	}
-	return err
+	return nil
 }
 
 // openAll opens what every command but migrate stands on.
@@ -98,16 +109,16 @@ func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.S
 	if err != nil {
 		return nil, nil, err
 	}
-	store, err := models.Open(ctx, c.Database.URL, models.Options{NoPreparedStatements: !c.Database.PreparedStatements, Log: log})
+	store, err := models.Open(ctx, c.Database.URL, storeOptions(c, log))
 	if err != nil {
 		return nil, nil, err
 	}
-	empty, err := store.Empty(ctx)
-	if err == nil && !empty { // before anything is written, the schema included
+	schema, err := store.Schema(ctx)
+	if err == nil && !schema.Empty { // before anything is written, the schema included
 		err = oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).CheckRootSecret(ctx)
 	}
 	if err == nil {
-		err = prepare(ctx, c, store)
+		err = prepare(ctx, c, store, log)
 	}
 	if err != nil {
 		store.Close()

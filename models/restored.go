@@ -1,0 +1,100 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// ErrTokenBeforeRestore refuses a client token that was issued before the
+// database was restored: whether it was used, the database may have forgotten.
+var ErrTokenBeforeRestore = errors.New("the client token was issued before the database was restored")
+
+// clientTokensValidFrom is the setting that holds when the database was last
+// restored, in microseconds.
+const clientTokensValidFrom = "client_tokens_valid_from"
+
+// Restored tells the database that it was restored from a backup, or failed
+// over to a standby that had not received everything. What happened after `at`
+// is lost: sign-outs, revocations, spent client tokens.
+//
+// The database gets a new epoch, so that readers of the revocation feed begin
+// again; client tokens issued before now are refused; and unless keepSessions,
+// sessions that were created by then end, since any of them may have been ended
+// since. It returns how many. After an error, call it again.
+func (s *Store) Restored(ctx context.Context, at time.Time, keepSessions bool) (ended int, err error) {
+	now := s.Now()
+	if at.After(now) {
+		return 0, fmt.Errorf("%s lies in the future", at.Format(time.RFC3339))
+	}
+	if err := s.newEpoch(ctx, now); err != nil || keepSessions {
+		return 0, err
+	}
+	for last, more := []byte{}, true; more; {
+		var ids [][]byte
+		err := s.longQuery(ctx, func(db *gorm.DB) error {
+			return db.Raw("SELECT id FROM sessions WHERE id > ? AND created_at <= ? AND ended_at IS NULL ORDER BY id LIMIT ?", last, At(at), pruneBatch).Scan(&ids).Error
+		})
+		if err != nil {
+			return ended, err
+		}
+		if more = len(ids) == pruneBatch; len(ids) == 0 {
+			break
+		}
+		last = ids[len(ids)-1]
+		err = s.exec(ctx, func(db *gorm.DB) error {
+			done := db.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ?",
+				At(now), session.Restored, At(now.Add(session.Retention)), ids)
+			ended += int(done.RowsAffected)
+			return done.Error
+		})
+		if err != nil {
+			return ended, err
+		}
+	}
+	return ended, s.revokeEverything(ctx, at)
+}
+
+func (s *Store) newEpoch(ctx context.Context, now time.Time) error {
+	return s.transaction(ctx, func(tx *gorm.DB) error {
+		if err := tx.Exec("UPDATE settings SET value = ? WHERE name = 'epoch'", rand.Text()).Error; err != nil {
+			return err
+		}
+		return tx.Exec("INSERT INTO settings (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+			clientTokensValidFrom, strconv.FormatInt(now.UnixMicro(), 10)).Error
+	})
+}
+
+// revokeEverything has followers of the event log refuse every access token
+// issued so far. One event of each tenant stands for all its sessions.
+func (s *Store) revokeEverything(ctx context.Context, at time.Time) error {
+	var tenants []string
+	err := s.longQuery(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT id FROM tenants WHERE pruned_at IS NULL ORDER BY id").Scan(&tenants).Error
+	})
+	if err != nil {
+		return err
+	}
+	return s.longTransaction(ctx, func(tx *gorm.DB) error {
+		for _, tenant := range tenants {
+			now := s.Now()
+			before := now.Add(time.Second).Truncate(time.Second) // `iat` is in whole seconds
+			e := Event{
+				At: now, TenantID: tenant, Type: EventDatabaseRestored, Until: session.RevokedUntil(before, session.MaxAccessTTL),
+				Details: map[string]any{"before": before.Unix(), "restored_to": at.Unix()},
+			}
+			s.recent.note(e, now)
+			if err := insertEvent(tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
