@@ -34,12 +34,12 @@ it does not name is left alone. Two settings have no default:
 			if err != nil {
 				return err
 			}
-			return runServe(cmd.Context(), c)
+			return runServe(cmd.Context(), c, s.path)
 		},
 	}
 }
 
-func runServe(ctx context.Context, c *config.Config) error {
+func runServe(ctx context.Context, c *config.Config, file string) error {
 	surviveClosedPipes()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -50,6 +50,7 @@ func runServe(ctx context.Context, c *config.Config) error {
 	if !c.Given("shutdown_delay") && isatty.IsTerminal(os.Stderr.Fd()) {
 		c.ShutdownDelay = 0 // no load balancer, and a person who waits
 	}
+	warnAboutFiles(c, file, log)
 	l, err := openListeners(c, log)
 	if err != nil {
 		return err
