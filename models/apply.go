@@ -144,6 +144,12 @@ func (a *applier) record(created bool, tenant, noun, id string, fields []FieldCh
 	return true
 }
 
+// note adds notes to the change that was recorded last.
+func (a *applier) note(n notes) {
+	last := &a.changes[len(a.changes)-1]
+	last.Notes = append(last.Notes, n...)
+}
+
 // disabled tells of a noun that is disabled. One that comes back needs no
 // event, but a new mark: an exchange that ran beside the disabling may have
 // left a session that is younger than the first.

@@ -21,6 +21,7 @@ type clientPlan struct {
 	row           Client
 	created       bool
 	before, after Document
+	written       Document
 	settings      ClientSettings // after
 }
 
@@ -72,7 +73,7 @@ func (a *applier) planClient(want ClientSpec, row Client, stored Document) (*cli
 	if err != nil {
 		return nil, err
 	}
-	p.after = a.settle(p.before, written)
+	p.written, p.after = written, a.settle(p.before, written)
 	if _, given := written["preset"]; given && string(p.before["preset"]) != string(p.after["preset"]) {
 		maps.DeleteFunc(p.after, func(key string, _ json.RawMessage) bool {
 			return slices.Contains(presetKeys, key) && written[key] == nil
@@ -89,6 +90,7 @@ func (a *applier) client(tenant string, p *clientPlan) error {
 	}
 	row := &p.row
 	row.TenantID = tenant
+	before := row.Settings
 	secrets, moved := a.clientSecrets(tenant, p)
 	fields = append(fields, secrets...)
 	disabled := row.Disabled
@@ -104,6 +106,10 @@ func (a *applier) client(tenant string, p *clientPlan) error {
 			}
 		}
 		return nil
+	}
+	a.note(clientNotes(before, p.settings, p.created))
+	if !p.created && !a.o.Replace {
+		a.note(keptNotes(p.after, p.written, func(d, kept ClientSettings) notes { return clientNotes(d, kept, true) }))
 	}
 	if row.Disabled != disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)

@@ -16,7 +16,8 @@ type issuerPlan struct {
 	created       bool
 	before, after Document
 	settings      IssuerSettings // after
-	keepsSecret   bool           // the shared secret that is stored stays
+	written       Document
+	keepsSecret   bool // the shared secret that is stored stays
 }
 
 // planIssuers works out what becomes of the trusted issuers of a tenant. An
@@ -73,7 +74,7 @@ func (a *applier) planIssuer(p *issuerPlan, stored Document) error {
 	if p.before = stored; p.created {
 		p.before = Document{}
 	}
-	p.after = a.settle(p.before, written)
+	p.written, p.after = written, a.settle(p.before, written)
 	if err := p.after.decode(&p.settings); err != nil {
 		return err
 	}
@@ -118,6 +119,10 @@ func (a *applier) issuer(tenant string, p *issuerPlan) error {
 	}
 	if !a.record(p.created, tenant, "issuer", row.EntryID, fields) {
 		return nil
+	}
+	a.note(issuerNotes(row.Settings, p.settings, p.created))
+	if !p.created && !a.o.Replace {
+		a.note(keptNotes(p.after, p.written, func(d, kept IssuerSettings) notes { return issuerNotes(d, kept, true) }))
 	}
 	if p.settings.Disabled != row.Disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)

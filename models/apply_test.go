@@ -133,15 +133,15 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 		want string
 	}{
 		"a user with the id of a stored client": {models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "web"}}},
-			"tenants[1].users[0].sub (user web): is the id of a client"},
+			"tenants[1].users[0].sub: is the id of a client (user web)"},
 		"a client with the id of a stored user": {models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "alice", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}}},
-			`tenants[1].clients[0].id (client alice): "alice" is the id of a user of this tenant`},
+			`tenants[1].clients[0].id: "alice" is the id of a user of this tenant (client alice)`},
 		"an issuer in a stored one's namespace": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://b.example.com", "")}},
-			`tenants[1].trusted_issuers[0].subject_prefix (trusted issuer b-example-com): is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: entries share a namespace only if each says share_subjects: true`},
+			`tenants[1].trusted_issuers[0].subject_prefix: is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: entries share a namespace only if each says share_subjects: true (trusted issuer b-example-com)`},
 		"an issuer whose namespace begins like another's": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://c.example.com", "ab")}},
-			`tenants[1].trusted_issuers[0].subject_prefix (trusted issuer c-example-com): overlaps tenants[1].trusted_issuers["z-example-com"].subject_prefix: neither may begin with the other`},
+			`tenants[1].trusted_issuers[0].subject_prefix: overlaps tenants[1].trusted_issuers["z-example-com"].subject_prefix: neither may begin with the other (trusted issuer c-example-com)`},
 		"classes without the max_acr of a stored issuer": {models.TenantSpec{ID: acme, ACR: []models.ACRClass{{Value: "low", When: "true"}}},
-			`tenants[1].trusted_issuers["z-example-com"].max_acr (trusted issuer z-example-com, stored and not in the file): must be one of low`},
+			`tenants[1].trusted_issuers["z-example-com"].max_acr: must be one of low (trusted issuer z-example-com, stored and not in the file)`},
 		"a tenant that was pruned": {models.TenantSpec{ID: "gone"},
 			`tenants[1].id: the id "gone" belonged to a tenant that was removed, and is never used again`},
 	} {

@@ -47,6 +47,9 @@ func (a *applier) user(tenant string, want UserSpec) error {
 		row.Sources, row.At = merged.Sources, a.now
 		return updateUser(a.tx, row)
 	}
+	if row.Disabled && !off {
+		a.note(notes{"loosens: disabled is gone: the user may sign in again"})
+	}
 	disabled := off && !row.Disabled && !created
 	row.Attributes, row.Sources, row.Disabled, row.At = merged.Values, merged.Sources, off, a.now
 	if err := updateUser(a.tx, row); err != nil || !disabled {

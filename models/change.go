@@ -17,6 +17,7 @@ type Change struct {
 	Noun    string // tenant, client, issuer, user
 	ID      string
 	Fields  []FieldChange
+	Notes   []string // what loosens security, renames users, or stays looser than the default
 }
 
 // FieldChange is a field that gets another value. Secrets show no value.
@@ -53,6 +54,9 @@ func (c Change) Print(w io.Writer) {
 		default:
 			fmt.Fprintf(w, "    %s: %s → %s\n", f.Name, readable(f.From), readable(f.To))
 		}
+	}
+	for _, note := range c.Notes {
+		fmt.Fprintf(w, "    ! %s\n", note)
 	}
 }
 

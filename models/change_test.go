@@ -50,6 +50,7 @@ func TestChangesReadLikeTheFile(t *testing.T) {
     subject_prefix: "b:"
     token_type: "jwt"
     keys.shared_secret: changed
+    ! loosens: max_age is longer, 1h instead of 5m
 + office/issuer inline
     issuer: "inline"
     keys.jwks: {"keys":[{"kty":"RSA","n":"a<b&c"}]}
@@ -75,16 +76,21 @@ func TestChangesReadLikeTheFile(t *testing.T) {
     preset: "aal2" → (default)
     secret: changed
     previous_secret: changed
+    ! changes who may sign in: another allow rule
+    ! loosens: inactivity_timeout is longer, 5d instead of 1h
 ~ office/issuer auth-example-com
     audiences: ["one"] → ["two"]
     keys.discovery: true → (default)
     keys.jwks_uri: "https://auth.example.com/jwks"
+    ! changes who may vouch for users: the keys come from elsewhere
+    ! loosens: new audience "two"
 ~ office/issuer legacy
     keys.shared_secret: changed
 ~ office/user bob
     attributes.half: 0.5 → "a \\u003c b"
 ~ office/user eve
     disabled: true → (default)
+    ! loosens: disabled is gone: the user may sign in again
 `
 	each(t, func(t *testing.T, w *world) {
 		if got := printed(w.apply(office())); got != created {

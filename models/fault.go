@@ -16,7 +16,7 @@ type Fault struct {
 // String is the fault on one line.
 func (f Fault) String() string {
 	if f.Of != "" {
-		return fmt.Sprintf("%s (%s): %s", f.Path, f.Of, f.Problem)
+		return fmt.Sprintf("%s: %s (%s)", f.Path, f.Problem, f.Of)
 	}
 	return f.Path + ": " + f.Problem
 }

@@ -3,6 +3,7 @@ package models
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Place is where a document has a noun, and which of its keys it gives.
@@ -87,4 +88,21 @@ func (f Faults) Named(tenants []TenantSpec) Faults {
 		})
 	}
 	return named
+}
+
+// OfWritten is the faults without those at keys that their noun leaves out: a
+// document that is to be merged may do so.
+func (f Faults) OfWritten(tenants []TenantSpec) Faults {
+	return slices.DeleteFunc(slices.Clone(f), func(fault Fault) bool {
+		leftOut, found := false, false
+		eachPlace(Located(tenants), func(p Place, _ string) {
+			rest, in := strings.CutPrefix(fault.Path, p.Path+".")
+			if !in || found || p.Written == nil {
+				return
+			}
+			key := rest[:len(rest)-len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyz_"))]
+			found, leftOut = true, !p.Written[key]
+		})
+		return leftOut
+	})
 }

@@ -133,31 +133,35 @@ func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 
 // faultsOfOutcome adds what is wrong with tenants to the faults that loading
 // has found, so that all are reported at once. The two need the database: what
-// the file leaves out is stored there. Without it they come when the rest is
-// mended.
+// the file leaves out is stored there. Without it, only what the file does say
+// is checked.
 func faultsOfOutcome(ctx context.Context, c *config.Config, found models.Faults, o models.ApplyOptions) models.Faults {
+	known := map[string]bool{}
+	for _, f := range found {
+		known[f.Path] = true
+	}
+	fresh := func(faults models.Faults) models.Faults {
+		return slices.DeleteFunc(c.Unreported(faults), func(f models.Fault) bool { return known[f.Path] })
+	}
+	alone := fresh(validate(c)(c.Tenants).OfWritten(c.Tenants))
 	if slices.ContainsFunc(found, func(f models.Fault) bool { return !strings.HasPrefix(f.Path, "tenants") }) {
-		return nil
+		return alone
 	}
 	cleanUp, err := standIn(ctx, c)
 	if err != nil {
-		return nil
+		return alone
 	}
 	defer cleanUp()
 	store, keys, err := openAll(ctx, c, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil
+		return alone
 	}
 	defer store.Close()
 	o.DryRun, o.Validate = true, validate(c)
 	var faults models.Faults
 	_, err = store.Apply(ctx, c.Tenants, keys, o)
 	errors.As(err, &faults)
-	known := map[string]bool{}
-	for _, f := range found {
-		known[f.Path] = true
-	}
-	return slices.DeleteFunc(c.Unreported(faults), func(f models.Fault) bool { return known[f.Path] })
+	return fresh(faults)
 }
 
 // missingDatabase says whether the database is a file that is not there yet.

@@ -91,6 +91,7 @@ func TestApplyRefusesWhatItCannotDo(t *testing.T) {
 // What is applied by one process is seen by another that runs.
 func TestARunningServerSeesWhatIsApplied(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
+	d.shared()
 	s := d.serve()
 	before := s.exchange(d.clientToken("alice", map[string]any{"plan": "gold"}))
 	if seen := s.introspect(before.text("access_token")); seen.text("plan") != "gold" {

@@ -108,6 +108,7 @@ func TestCommandsThatOnlyLookMakeNoDatabase(t *testing.T) {
 
 func TestAServerThatCannotServeChangesNothing(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
+	d.shared()
 	s := d.serve()
 	address := strings.TrimPrefix(s.url, "http://")
 	d.edit("id: web", "id: other")

@@ -172,3 +172,6 @@ func (s *server) untilReady() {
 func (d *deployment) issuerID() string {
 	return strings.NewReplacer("http://", "", ".", "-", ":", "-").Replace(d.issuer.URL)
 }
+
+// shared lets apply change what serve reads from the same file.
+func (d *deployment) shared() { d.write("latchkey.yaml", "tenants_at_start: once\n"+d.text()) }

@@ -89,7 +89,7 @@ func TestServeRefusesAFileThatDoesNotFitWhatIsStored(t *testing.T) {
 	d.run("apply")
 	d.edit("id: web", "id: other", "id: backend", "id: behind")
 	d.write("latchkey.yaml", d.text()+"    users:\n      - { sub: web }\n")
-	d.refuses([]string{"serve"}, "tenants[0].users[0].sub (user web): is the id of a client")
+	d.refuses([]string{"serve"}, "tenants[0].users[0].sub: is the id of a client (user web)")
 	d.edit("- { sub: web }", "- { sub: dave }")
 	if difference := d.run("apply", "--dry-run"); !strings.Contains(difference, "+ default/client other") {
 		t.Errorf("something of the refused file was written:\n%s", difference)

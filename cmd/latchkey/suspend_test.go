@@ -9,6 +9,7 @@ import (
 
 func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
+	d.shared()
 	s := d.serve()
 	a := d.signIn(s, "alice")
 	if said := d.run("suspend", "client", "web", "--dry-run"); said != "1 live session of client web of tenant default ends.\nNothing was changed: this was a dry run.\n" {

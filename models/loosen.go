@@ -1,0 +1,181 @@
+package models
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/latchkey/latchkey/session"
+)
+
+// notes are what a person should read about a change before it is made.
+type notes []string
+
+func (n *notes) add(format string, args ...any) { *n = append(*n, fmt.Sprintf(format, args...)) }
+
+// on notes that a switch is turned on.
+func (n *notes) on(before, after bool, text string) {
+	if after && !before {
+		n.add("loosens: %s", text)
+	}
+}
+
+// longer notes a limit that lets something live longer; a negative one is none.
+func (n *notes) longer(key string, before, after time.Duration) {
+	unlimited := func(d time.Duration) bool { return d == session.NoIdleTimeout }
+	if !unlimited(before) && (unlimited(after) || after > before) {
+		n.add("loosens: %s is longer, %s instead of %s", key, Duration(after), Duration(before))
+	}
+}
+
+// more notes items of a list that were not in it.
+func (n *notes) more(what string, before, after []string) {
+	for _, item := range after {
+		if !slices.Contains(before, item) {
+			n.add("loosens: new %s %q", what, item)
+		}
+	}
+}
+
+// fewer notes a list that limits something, and does so less.
+func (n *notes) fewer(key string, before, after []string) {
+	switch {
+	case len(before) > 0 && len(after) == 0:
+		n.add("loosens: %s no longer limits anything", key)
+	case len(before) > 0:
+		n.more(key+" entry", before, after)
+	}
+}
+
+// clientNotes compares what a client may do. Of a new client before is the
+// default, and what every client needs is no news.
+func clientNotes(before, after ClientSettings, created bool) (n notes) {
+	if created {
+		before = ClientSettings{Auth: after.Auth, Grants: after.Grants, Scopes: after.Scopes, DefaultScopes: after.DefaultScopes, Origins: after.Origins,
+			Audiences: after.Audiences, ResourceIdentifiers: after.ResourceIdentifiers, MaxSessionsPerUser: after.MaxSessionsPerUser, Allow: after.Allow, StatusList: after.StatusList}
+	}
+	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the client is switched on again")
+	n.on(before.Allow == "", after.Allow == "", "the allow rule is gone: whoever its issuers vouch for may sign in")
+	if before.Allow != "" && after.Allow != "" && before.Allow != after.Allow {
+		n.add("changes who may sign in: another allow rule")
+	}
+	n.on(before.Public(), after.Public(), "auth is none: the client has no secret any more, and whoever knows its id may use it")
+	n.on(before.Introspect == IntrospectAll, after.Introspect == IntrospectAll, "introspect is all: the client reads every token of the tenant")
+	n.on(before.ManageSessions, after.ManageSessions, "manage_sessions: the client lists, ends and extends the sessions of every user")
+	n.on(before.SessionToken, after.SessionToken, "session_token: the client gets handles that do not rotate")
+	n.on(before.AllowPublicSessionToken, after.AllowPublicSessionToken, "allow_public_session_token: a copied handle works without a secret")
+	n.on(before.AccessTokenTyp == "JWT", after.AccessTokenTyp == "JWT", "access_token_typ is JWT: access tokens look like any other JWT")
+	n.on(!before.StatusList, !after.StatusList, "status_list is gone: verifiers no longer find revoked tokens there")
+	p, q := before.Policy(), after.Policy()
+	n.longer("access_token_ttl", p.AccessTTL, q.AccessTTL)
+	n.longer("absolute_lifetime", p.AbsoluteTimeout, q.AbsoluteTimeout)
+	n.longer("inactivity_timeout", p.IdleTimeout, q.IdleTimeout)
+	n.longer("refresh_grace", p.RefreshGrace, q.RefreshGrace)
+	n.longer("max_lifetime", spanOr(before.MaxLifetime, 0), spanOr(after.MaxLifetime, 0))
+	switch b, a := before.MaxSessionsPerUser, after.MaxSessionsPerUser; {
+	case b != nil && a == nil:
+		n.add("loosens: max_sessions_per_user is gone")
+	case b != nil && a.Limit > b.Limit:
+		n.add("loosens: max_sessions_per_user is %d instead of %d", a.Limit, b.Limit)
+	}
+	n.more("origin", before.Origins, after.Origins)
+	n.more("grant", before.Grants, after.Grants)
+	n.more("scope", before.Scopes, after.Scopes)
+	n.more("audience", before.Audiences, after.Audiences)
+	n.more("resource identifier", before.ResourceIdentifiers, after.ResourceIdentifiers)
+	return n
+}
+
+// issuerNotes compares whom a trusted issuer may vouch for, and how.
+func issuerNotes(before, after IssuerSettings, created bool) (n notes) {
+	if !created {
+		if before.SubjectPrefix != after.SubjectPrefix || subjectOf(before) != subjectOf(after) {
+			n.add("renames users: with another subject or subject_prefix, everybody who signs in by this issuer becomes another user")
+		}
+		if before.ShareSubjects != after.ShareSubjects {
+			n.add("renames users: share_subjects decides whether one subject of two issuers is one user")
+		}
+		if before.Issuer != after.Issuer || before.TokenType != after.TokenType {
+			n.add("changes who may vouch for users: other tokens are accepted")
+		}
+		if !sameKeys(before.Keys, after.Keys) {
+			n.add("changes who may vouch for users: the keys come from elsewhere")
+		}
+		n.more("audience", before.Audiences, after.Audiences)
+		n.more("algorithm", before.Algorithms, after.Algorithms)
+	}
+	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the issuer is switched on again")
+	n.on(before.AllowPrivateAddresses, after.AllowPrivateAddresses, "allow_private_addresses: its keys may be fetched from inside the network, and without TLS")
+	n.on(before.MaxACR == "", after.MaxACR == "" && before.MaxACR != "", "max_acr is gone: its factors count towards every class")
+	n.on(!isFalse(before.PublicClients), !isFalse(after.PublicClients), "public_clients is gone: clients without a secret may bring its tokens")
+	n.on(!isFalse(before.CreateUsers), !isFalse(after.CreateUsers), "create_users is gone: a first sign-in makes a user")
+	n.on(before.Typ == "", after.Typ == "" && before.Typ != "", "typ is gone: tokens with another type in their header are accepted")
+	for _, claim := range []string{"amr", "auth_time", "acr"} {
+		n.on(before.MayAssert(claim), after.MayAssert(claim), "asserts: the issuer may state "+claim)
+	}
+	n.longer("max_age", spanOr(before.MaxAge, 5*time.Minute), spanOr(after.MaxAge, 5*time.Minute))
+	n.longer("max_token_lifetime", spanOr(before.MaxTokenLifetime, tokenLifetime(after)), spanOr(after.MaxTokenLifetime, tokenLifetime(after)))
+	n.longer("leeway", spanOr(before.Leeway, 30*time.Second), spanOr(after.Leeway, 30*time.Second))
+	n.fewer("clients", before.Clients, after.Clients)
+	return n
+}
+
+// tokenLifetime is the default of max_token_lifetime.
+func tokenLifetime(s IssuerSettings) time.Duration {
+	if s.TokenType == TokenTypeIDToken {
+		return 24 * time.Hour
+	}
+	return 10 * time.Minute
+}
+
+func sameKeys(a, b IssuerKeys) bool {
+	return a.Discovery == b.Discovery && a.JWKSURI == b.JWKSURI && string(a.JWKS) == string(b.JWKS) && a.PEM == b.PEM
+}
+
+func subjectOf(s IssuerSettings) string {
+	if s.Subject == "" {
+		return "token.sub"
+	}
+	return s.Subject
+}
+
+func isFalse(b *bool) bool { return b != nil && !*b }
+
+func spanOr(d *Duration, otherwise time.Duration) time.Duration {
+	if d == nil {
+		return otherwise
+	}
+	return d.Of()
+}
+
+// tenantNotes compares the settings of a tenant.
+func tenantNotes(before, after TenantSpec, created bool) (n notes) {
+	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the tenant is switched on again")
+	n.longer("key_rotation", spanOr(before.KeyRotation, 90*24*time.Hour), spanOr(after.KeyRotation, 90*24*time.Hour))
+	n.on(!isFalse(before.StoreDevice), !isFalse(after.StoreDevice), "store_device is gone: name, user agent and address of devices are stored")
+	if !created && !slices.Equal(before.ACR, after.ACR) {
+		n.add("changes what acr means: other classes, or another order")
+	}
+	return n
+}
+
+// keptNotes are the values that a document left out and that are looser than
+// the default: whoever wrote it may not know of them.
+func keptNotes[T any](stored, written Document, compare func(defaults, kept T) notes) notes {
+	doc := Document{}
+	for key, v := range stored {
+		if written[key] == nil {
+			doc[key] = v
+		}
+	}
+	var defaults, kept T
+	if doc.decode(&kept) != nil {
+		return nil
+	}
+	var n notes
+	for _, text := range compare(defaults, kept) {
+		n.add("kept from before, looser than the default: %s", strings.TrimPrefix(text, "loosens: "))
+	}
+	return n
+}

@@ -1,0 +1,179 @@
+package models_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// TestMerge has a row for each way in which a document may treat one key, of a
+// noun that is new, stored or owned by the file of serve.
+func TestMerge(t *testing.T) {
+	const isStored, isNull, isValue = `"kept"`, "null", `"written"`
+	for _, kind := range []struct {
+		noun string
+		key  string
+		spec func(text string, written models.Written) models.TenantSpec // text: of the value; empty: none
+		read func(w *world) string
+	}{
+		{"client", "name", func(text string, written models.Written) models.TenantSpec {
+			c := models.ClientSpec{ID: "other", ClientSettings: models.ClientSettings{Auth: models.AuthNone, Name: text}}
+			c.Written = written
+			return models.TenantSpec{ID: acme, Clients: []models.ClientSpec{c}}
+		}, func(w *world) string { return w.document("SELECT settings FROM clients WHERE id = 'other'")["name"] }},
+		{"trusted issuer", "typ", func(text string, written models.Written) models.TenantSpec {
+			e := entry("https://other.example.com", "other:")
+			e.Typ, e.Written = text, written
+			return models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{e}}
+		}, func(w *world) string {
+			return w.document("SELECT settings FROM trusted_issuers WHERE entry_id = 'other-example-com'")["typ"]
+		}},
+		{"tenant", "signing_algorithm", func(text string, written models.Written) models.TenantSpec {
+			s := models.TenantSpec{ID: "other", SigningAlgorithm: map[string]string{"kept": "ES256", "written": "Ed25519"}[text]}
+			s.Written = written
+			return s
+		}, func(w *world) string {
+			return map[string]string{`"ES256"`: isStored, `"Ed25519"`: isValue}[w.document("SELECT settings FROM tenants WHERE id = 'other'")["signing_algorithm"]]
+		}},
+		{"user", "disabled", func(text string, written models.Written) models.TenantSpec {
+			u := models.UserSpec{Sub: "other", Disabled: text != ""}
+			u.Written = written
+			return models.TenantSpec{ID: acme, Users: []models.UserSpec{u}}
+		}, func(w *world) string {
+			if u, err := w.User(w.Context(), acme, "other"); err == nil && u.Disabled {
+				return "true"
+			}
+			return ""
+		}},
+	} {
+		for _, row := range []struct {
+			given, noun string
+			replace     bool
+			want        string
+		}{
+			{"", "new", false, ""}, {isNull, "new", false, ""}, {isValue, "new", false, isValue},
+			{"", "new", true, ""}, {isNull, "new", true, ""}, {isValue, "new", true, isValue},
+			{"", "stored", false, isStored}, {isNull, "stored", false, ""}, {isValue, "stored", false, isValue},
+			{"", "stored", true, ""}, {isNull, "stored", true, ""}, {isValue, "stored", true, isValue},
+			{"", "owned", false, "refused"}, {isNull, "owned", false, "refused"}, {isValue, "owned", false, "refused"},
+			{"", "owned", true, "refused"}, {isNull, "owned", true, "refused"}, {isValue, "owned", true, "refused"},
+		} {
+			how := map[string]string{"": "absent", isNull: "null", isValue: "a value"}[row.given]
+			name := strings.Join([]string{kind.noun, how, row.noun, map[bool]string{true: "replaced", false: "merged"}[row.replace]}, ", ")
+			t.Run(name, func(t *testing.T) {
+				each(t, func(t *testing.T, w *world) {
+					switch row.noun {
+					case "stored":
+						w.apply(kind.spec("kept", nil))
+					case "owned":
+						w.start(version(0, "a"), kind.spec("kept", nil))
+					}
+					written := models.Written{"id": true, "auth": true, "issuer": true, "token_type": true, "keys": true, "subject_prefix": true, "sub": true}
+					text := ""
+					if row.given != "" {
+						written[kind.key] = row.given == isValue
+					}
+					if row.given == isValue {
+						text = "written"
+					}
+					wanted := []models.TenantSpec{kind.spec(text, written)}
+					dry, err := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: row.replace, DryRun: true})
+					before := kind.read(w)
+					made, madeErr := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: row.replace})
+					if (err == nil) != (madeErr == nil) || printed(dry) != printed(made) {
+						t.Errorf("the dry run says %v\n%s\nthe real one %v\n%s", err, printed(dry), madeErr, printed(made))
+					}
+					want := row.want
+					if kind.noun == "user" && (want == isStored || want == isValue) {
+						want = "true"
+					}
+					// A tenant that gives no key of its own only says where others belong.
+					contained := kind.noun == "tenant" && row.given == "" && !row.replace
+					var faults models.Faults
+					switch {
+					case want == "refused" && contained:
+						want = isStored
+						must(t, madeErr)
+					case want == "refused":
+						want = before
+						if !errors.As(madeErr, &faults) {
+							t.Errorf("not refused: %v", madeErr)
+						}
+					default:
+						must(t, madeErr)
+					}
+					if got := kind.read(w); got != want {
+						t.Errorf("stored %q, want %q", got, want)
+					}
+					if madeErr == nil {
+						if again, err := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: row.replace}); err != nil || len(again) != 0 {
+							t.Errorf("the second time: %v\n%s", err, printed(again))
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// document reads a stored document as it is.
+func (w *world) document(query string) map[string]string {
+	w.Helper()
+	var text string
+	if err := w.db.QueryRowContext(w.Context(), query).Scan(&text); errors.Is(err, sql.ErrNoRows) {
+		return nil
+	} else if must(w, err); text == "" {
+		return nil
+	}
+	var raw map[string]json.RawMessage
+	must(w, json.Unmarshal([]byte(text), &raw))
+	doc := map[string]string{}
+	for key, v := range raw {
+		doc[key] = string(v)
+	}
+	return doc
+}
+
+func TestASmallFileChangesOnlyWhatItSays(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		store, day := false, span(24*3600*1e9)
+		full := tenant()
+		full.Disabled, full.StoreDevice, full.SigningAlgorithm = true, &store, "ES256"
+		full.ACR = []models.ACRClass{{Value: "low", When: "true"}}
+		full.Clients[0].Allow, full.Clients[0].Scopes, full.Clients[0].Preset, full.Clients[0].AccessTokenTTL = "token.ok", []string{"a"}, "mobile", day
+		w.apply(full)
+		small := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{
+			{ID: "web", ClientSettings: models.ClientSettings{Origins: []string{"https://app.example.com"}}},
+			{ID: "added", ClientSettings: models.ClientSettings{Auth: models.AuthNone}},
+		}}
+		changes, err := w.Apply(t.Context(), []models.TenantSpec{small}, secrets{}, models.ApplyOptions{})
+		must(t, err)
+		const want = `~ default/client web
+    origins: ["https://app.example.com"]
+    ! loosens: new origin "https://app.example.com"
+    ! kept from before, looser than the default: access_token_ttl is longer, 1d instead of 5m
+    ! kept from before, looser than the default: absolute_lifetime is longer, 180d instead of 30d
+    ! kept from before, looser than the default: inactivity_timeout is longer, none instead of 5d
+    ! kept from before, looser than the default: refresh_grace is longer, 1m instead of 10s
++ default/client added
+    auth: "none"
+`
+		if said := printed(changes); said != want {
+			t.Errorf("difference\n%swant\n%s", said, want)
+		}
+		c := w.config()
+		if !c.Disabled || c.StoreDevice || c.SigningAlgorithm != "ES256" || len(c.ACR) != 1 || c.Clients[2].Settings.Allow != "token.ok" {
+			t.Errorf("it changed more: %+v, %+v", c.Tenant, c.Clients[2].Settings)
+		}
+		preset := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "web", ClientSettings: models.ClientSettings{Preset: "aal2"}}}}
+		changes, err = w.Apply(t.Context(), []models.TenantSpec{preset}, secrets{}, models.ApplyOptions{})
+		must(t, err)
+		if said := printed(changes); !strings.HasPrefix(said, "~ default/client web\n    access_token_ttl: \"1d\" → (default)\n    preset: \"mobile\" → \"aal2\"\n") {
+			t.Errorf("another preset\n%s", said)
+		}
+	})
+}
