@@ -11,7 +11,10 @@ func suggest(word string, known []string) string {
 	if len(word) > 64 {
 		return ""
 	}
-	best, closest := "", 3
+	best, closest := longName(word, known), 3
+	if best != "" {
+		return fmt.Sprintf(" (did you mean %s?)", best)
+	}
 	for _, k := range known {
 		if n := distance(fold(word), fold(k)); n < closest && 2*n < len(k) {
 			best, closest = k, n
@@ -21,6 +24,21 @@ func suggest(word string, known []string) string {
 		return ""
 	}
 	return fmt.Sprintf(" (did you mean %s?)", best)
+}
+
+// longName is the only known word that ends with word, as trusted_issuers does
+// with issuers.
+func longName(word string, known []string) (found string) {
+	for _, k := range known {
+		if !strings.HasSuffix(k, "_"+strings.ToLower(word)) {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = k
+	}
+	return found
 }
 
 // fold drops what naming styles differ in: accessTokenTTL, access-token-ttl.

@@ -41,6 +41,14 @@ With --prune, tenants, clients and trusted issuers that the file does not name
 are removed, and their sessions end. The id of a removed tenant is never accepted
 again. Users stay: most of them are in no file.
 
+What the file of "latchkey serve" names is managed there: a file that names it
+here is refused. "latchkey suspend" switches it off at once. If the file has a
+revision, and it is higher than the stored one, it is stored: serve does not
+apply a lower one.
+
+Lines with ! say what loosens security, what stays looser than the default, and
+what renames users.
+
 Look first, with --dry-run.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml

@@ -20,8 +20,9 @@ func newServe(s *settings) *cobra.Command {
 		Short: "Run the server",
 		Long: `Runs the server until it gets SIGINT or SIGTERM. It then reports that it is not
 ready for shutdown_delay, still serves, and lets requests under way finish.
-SIGHUP reloads the TLS certificate. What the configuration says of tenants is applied at every start; what
-it does not name is left alone. Two settings have no default:
+SIGHUP reloads the TLS certificate. What the configuration says of tenants is applied at every start, and
+only there changed from then on (tenants_at_start: once or off to do otherwise);
+what it does not name is left alone. Two settings have no default:
 
   LATCHKEY_ISSUER   the base URL, such as https://id.example.com
   LATCHKEY_SECRET   the root secret ("latchkey secret new" makes one)`,
