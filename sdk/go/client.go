@@ -104,6 +104,7 @@ type tokenAnswer struct {
 	SessionToken     string `json:"session_token"`
 	SessionID        string `json:"session_id"`
 	SessionExpiresAt int64  `json:"session_expires_at"`
+	Generation       int64  `json:"latchkey_generation"`
 }
 
 // tokens are those of an answer to a request that was sent at a moment, from
@@ -115,6 +116,6 @@ func (a tokenAnswer) tokens(sent time.Time) (Tokens, error) {
 	return Tokens{
 		SessionID: a.SessionID, SessionExpiry: time.Unix(a.SessionExpiresAt, 0), Scope: a.Scope,
 		AccessToken: a.AccessToken, Expiry: sent.Add(time.Duration(a.ExpiresIn) * time.Second),
-		RefreshToken: a.RefreshToken, SessionToken: a.SessionToken,
+		RefreshToken: a.RefreshToken, SessionToken: a.SessionToken, Generation: a.Generation,
 	}, nil
 }

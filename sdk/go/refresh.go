@@ -120,7 +120,9 @@ func (c *Client) successor(ctx context.Context, t Tokens, target Target) (issued
 	if err != nil {
 		return issued{}, err
 	}
-	got := issued{tokens: next.over(t)}
+	// An answer without a refresh token is one from before a step-up that has spent
+	// it. It is not saved: the store gets, or has, the tokens of the step-up.
+	got := issued{tokens: next.over(t), kept: t.RefreshToken != "" && next.RefreshToken == ""}
 	if target.key() != "" {
 		got.narrowed = next
 		got.narrowed.RefreshToken, got.narrowed.SessionToken = "", ""

@@ -15,9 +15,10 @@ type Tokens struct {
 	SessionExpiry time.Time `json:"session_expiry"` // the session ends then at the latest
 	Scope         string    `json:"scope"`          // of the access token, space-separated
 	AccessToken   string    `json:"-"`
-	Expiry        time.Time `json:"expiry"` // of the access token
-	RefreshToken  string    `json:"-"`      // empty: the client gets none
-	SessionToken  string    `json:"-"`      // empty: the client gets none
+	Expiry        time.Time `json:"expiry"`     // of the access token
+	RefreshToken  string    `json:"-"`          // empty: the client gets none
+	SessionToken  string    `json:"-"`          // empty: the client gets none
+	Generation    int64     `json:"generation"` // rises with every refresh and step-up: of two answers the higher one is newer
 }
 
 // serialized is what Serialize writes.
@@ -29,6 +30,7 @@ type serialized struct {
 	Expiry        time.Time `json:"expiry"`
 	RefreshToken  string    `json:"refresh_token,omitempty"`
 	SessionToken  string    `json:"session_token,omitempty"`
+	Generation    int64     `json:"generation,omitempty"`
 }
 
 // Serialize writes the tokens as JSON, secrets included, for a [Store] that
