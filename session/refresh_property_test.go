@@ -32,7 +32,7 @@ func refreshFacts() *rapid.Generator[session.RefreshFacts] {
 			SameClient: yes("same client"), Permitted: yes("permitted"),
 			IsCurrent: yes("current"), IsNext: yes("next"), SuccessorIsCurrent: yes("successor"),
 			Grace:     time.Duration(rapid.IntRange(0, 60).Draw(t, "grace")) * time.Second,
-			LateRetry: yes("late retry"), OtherDevice: yes("other device"),
+			LateRetry: yes("late retry"), ByStepUp: yes("by step-up"), Superseded: yes("superseded"), OtherDevice: yes("other device"),
 			LastLate: session.LateRetry{
 				Generation: generation.Draw(t, "late generation"), At: moment("late"), Repeats: rapid.IntRange(0, 4).Draw(t, "repeats"),
 			},
@@ -61,7 +61,7 @@ func TestRefreshGivesNothingWithoutAReason(t *testing.T) {
 		proved := map[session.RefreshOutcome]bool{
 			session.RefreshRotate:    f.IsCurrent && f.Presented == f.Generation,
 			session.RefreshRetry:     f.SuccessorIsCurrent && f.Presented+1 == f.Generation && f.Grace > 0,
-			session.RefreshRetryLate: f.SuccessorIsCurrent && f.Presented+1 == f.Generation && f.LateRetry && !f.OtherDevice,
+			session.RefreshRetryLate: f.SuccessorIsCurrent && f.Presented+1 == f.Generation && f.LateRetry && !f.OtherDevice && !f.ByStepUp,
 			session.RefreshRecover:   f.IsNext && f.Presented == f.Generation+1,
 		}
 		if gives(outcome) && !proved[outcome] {

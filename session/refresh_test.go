@@ -81,6 +81,14 @@ func TestDecideRefresh(t *testing.T) {
 		"answers another client nothing late":              {but(late(0, 0, 0), func(f *facts) { f.SameClient = false }), session.RefreshForeign},
 		"answers what is not permitted nothing late":       {but(late(0, 0, 0), func(f *facts) { f.Permitted = false }), session.RefreshRefused},
 
+		"gives the assurance from before a step-up":      {func(f *facts) { f.ByStepUp = true }, session.RefreshBeforeStepUp},
+		"gives it to the last nanosecond of the window":  {func(f *facts) { f.ByStepUp, f.RotatedAt = true, ago(10*time.Second-1) }, session.RefreshBeforeStepUp},
+		"answers nothing late across a step-up":          {but(late(0, 0, 0), func(f *facts) { f.ByStepUp = true }), session.RefreshReuse},
+		"takes another secret before a step-up for none": {func(f *facts) { f.ByStepUp, f.SuccessorIsCurrent = true, false }, session.RefreshMismatch},
+		"refuses what a step-up replaced unseen":         {func(f *facts) { f.Superseded, f.SuccessorIsCurrent = true, false }, session.RefreshSuperseded},
+		"refuses it long after, many generations behind": {but(row(30, time.Hour), func(f *facts) { f.Superseded = true }), session.RefreshSuperseded},
+		"lets an ended session come first":               {func(f *facts) { f.Superseded, f.Session.EndedAt = true, ago(1) }, session.RefreshRefused},
+
 		"answers no second one in the next generation":   {at(12, late(11, time.Hour, 0)), session.RefreshReuse},
 		"answers no second one eight generations later":  {at(19, late(11, 1000*time.Hour, 0)), session.RefreshReuse},
 		"answers a second one nine generations later":    {at(20, late(11, time.Hour, 3)), session.RefreshRetryLate},
@@ -189,7 +197,8 @@ func TestWhatARowRemembersOfALateRetry(t *testing.T) {
 func TestRefreshOutcomesHaveNames(t *testing.T) {
 	for outcome, want := range map[session.RefreshOutcome]string{
 		session.RefreshRefused: "refused", session.RefreshForeign: "foreign", session.RefreshRotate: "rotate",
-		session.RefreshRetry: "retry", session.RefreshRetryLate: "late retry", session.RefreshDuplicate: "duplicate", session.RefreshReuse: "reuse",
+		session.RefreshRetry: "retry", session.RefreshRetryLate: "late retry",
+		session.RefreshBeforeStepUp: "before step-up", session.RefreshSuperseded: "superseded", session.RefreshDuplicate: "duplicate", session.RefreshReuse: "reuse",
 		session.RefreshRecover: "recover", session.RefreshBehind: "behind", session.RefreshMismatch: "mismatch",
 	} {
 		if got := outcome.String(); got != want {
