@@ -287,9 +287,9 @@ tenants:
   trusted_issuers: [{keys: {shared_secret: abc, shared_secret_file: shared}}]`)
 		expect(t, faults,
 			"secret_file: is given beside secret; one of the two is enough",
-			"tenants[0].clients[0].secret_file: cannot be read: no such file or directory",
-			"tenants[0].clients[1].secret_file: cannot be read: the file is empty",
-			"tenants[0].clients[2].secret_file: cannot be read: larger than 64 KiB",
+			"tenants[0].clients[0].secret_file: cannot be read: nowhere: no such file or directory",
+			"tenants[0].clients[1].secret_file: cannot be read: empty: the file is empty",
+			"tenants[0].clients[2].secret_file: cannot be read: large: larger than 64 KiB",
 			"tenants[0].trusted_issuers[0].keys.shared_secret_file: is given beside shared_secret; one of the two is enough",
 		)
 	})

@@ -46,11 +46,20 @@ func readSecretFile(dir, path, name string, into *string, faults *models.Faults)
 	}
 	secret, err := readSecret(within(dir, name))
 	if err != nil {
-		faults.Add(path, "cannot be read: %v", err)
+		faults.Add(path, "cannot be read: %s%v", shown(name), err)
 		return false
 	}
 	*into = secret
 	return true
+}
+
+// shown is the name of a file as a fault gives it: not if it is as long as a
+// secret, which may stand where the name of its file belongs.
+func shown(name string) string {
+	if len(name) >= minSecret {
+		return ""
+	}
+	return name + ": "
 }
 
 // readSecret is the text of a file, without the newline that editors add.

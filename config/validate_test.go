@@ -192,7 +192,7 @@ func TestValidateSecrets(t *testing.T) {
 		{"names the variable of a short one", "secret: " + rootSecret, []string{"LATCHKEY_SECRET=short"}, []string{"LATCHKEY_SECRET" + short}},
 		{"names the file of a short one", "secret_file: short", nil, []string{"secret_file" + short}},
 		{"says once that a file cannot be read", "secret_file: nowhere", nil,
-			[]string{"secret_file: cannot be read: no such file or directory"}},
+			[]string{"secret_file: cannot be read: nowhere: no such file or directory"}},
 		{"says once that a variable's file cannot be read", "", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
 			[]string{"LATCHKEY_SECRET_FILE: the file it names cannot be read: no such file or directory"}},
 	} {

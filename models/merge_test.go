@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -174,6 +175,36 @@ func TestASmallFileChangesOnlyWhatItSays(t *testing.T) {
 		must(t, err)
 		if said := printed(changes); !strings.HasPrefix(said, "~ default/client web\n    access_token_ttl: \"1d\" → (default)\n    preset: \"mobile\" → \"aal2\"\n") {
 			t.Errorf("another preset\n%s", said)
+		}
+	})
+}
+
+func TestAPreviousSecretEndsOnce(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		spec := tenant()
+		back := models.ClientSpec{ID: "back", Secret: strings.Repeat("n", 32), PreviousSecret: strings.Repeat("o", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret}}
+		spec.Clients = []models.ClientSpec{back}
+		row := func() models.Client { return w.config().Clients[0] }
+		w.apply(spec)
+		ends := w.Now().Add(7 * 24 * time.Hour)
+		if c := row(); !c.PreviousUntil.Equal(ends) || !c.PreviousAccepted(ends.Add(-time.Second)) || c.PreviousAccepted(ends) {
+			t.Errorf("it ends at %v, want %v", c.PreviousUntil, ends)
+		}
+		w.clock.Advance(30 * 24 * time.Hour)
+		if w.apply(spec); !row().PreviousUntil.Equal(ends) {
+			t.Error("the same file begins it again")
+		}
+		until, err := models.ParseUntil("1d")
+		must(t, err)
+		spec.Clients[0].PreviousUntil = &until
+		if w.apply(spec); !row().PreviousUntil.Equal(w.Now().Add(24 * time.Hour)) {
+			t.Errorf("with previous_until it ends at %v", row().PreviousUntil)
+		}
+		spec.Clients[0] = models.ClientSpec{ID: "back", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}
+		_, err = w.Apply(t.Context(), []models.TenantSpec{{ID: acme, Clients: spec.Clients}}, secrets{}, models.ApplyOptions{})
+		must(t, err)
+		if c := row(); c.SecretDigest.Digest != nil || c.PreviousDigest.Digest != nil || !c.PreviousUntil.IsZero() {
+			t.Errorf("a public client keeps secrets: %+v", c)
 		}
 	})
 }
