@@ -32,6 +32,13 @@ type Options struct {
 	// Store keeps the sessions; default [NewMemoryStore] for 10,000, which is for
 	// one process that may forget its users when it restarts.
 	Store Store
+	// CookieKeys keep the sessions in the cookies themselves, encrypted, for an app
+	// that has no place for a [Store] and must not sign its users out when it
+	// restarts. The first key encrypts; the others open cookies from before a change
+	// of keys. Each has 32 random bytes. Handlers that use the session must be
+	// wrapped by [BFF.Protect], which renews the cookie after a refresh. A cookie
+	// that was copied stays usable until the session ends at the server.
+	CookieKeys [][]byte
 	// Upstreams say what [BFF.Proxy] forwards, and to where, by path prefixes with a
 	// slash at both ends, such as "/api/". The longest that fits counts, and is
 	// taken off: what follows it is added to the upstream's URL. Nothing else is
@@ -59,6 +66,7 @@ type Options struct {
 type BFF struct {
 	client    *latchkey.Client
 	store     Store
+	sealer    *sealer // nil: cookies hold handles
 	lives     lives
 	upstreams []upstream
 	transport http.RoundTripper
@@ -88,11 +96,21 @@ func New(o Options) (*BFF, error) {
 	if b.client == nil {
 		return nil, errors.New("bff: a client is missing")
 	}
+	if len(o.CookieKeys) > 0 && b.store != nil {
+		return nil, errors.New("bff: set Store or CookieKeys, not both")
+	}
 	b.setDefaults()
 	if name, ok := strings.CutPrefix(b.cookie, "__Host-"); !ok || name == "" || len(b.cookie) > 64 || (&http.Cookie{Name: b.cookie}).Valid() != nil {
 		return nil, fmt.Errorf("bff: the cookie name %q is none that begins with __Host-", b.cookie)
 	} else if b.loopback {
 		b.cookie = name
+	}
+	if len(o.CookieKeys) > 0 {
+		s, err := newSealer(o.CookieKeys, b.cookie)
+		if err != nil {
+			return nil, err
+		}
+		b.sealer, b.store = s, cookieStore{NewMemoryStore(maxLive, b.now)}
 	}
 	for _, origin := range o.TrustedOrigins {
 		if err := b.origins.AddTrustedOrigin(origin); err != nil {

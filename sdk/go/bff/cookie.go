@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
 // handle is what a cookie holds: 256 random bits, and nothing about anybody.
@@ -43,17 +45,38 @@ func (b *BFF) handle(r *http.Request) (handle, error) {
 		return "", err
 	}
 	cookies := r.CookiesNamed(b.cookie)
-	if len(cookies) != 1 || len(cookies[0].Value) != base64.RawURLEncoding.EncodedLen(handleBytes) {
+	if len(cookies) != 1 {
 		return "", ErrNoSession
 	}
-	return handle(cookies[0].Value), nil
+	value := cookies[0].Value
+	if b.sealer != nil {
+		c, err := b.sealer.open(value)
+		if err != nil {
+			return "", ErrNoSession
+		}
+		if v := visitOf(r); v != nil {
+			v.cookie = c
+		}
+		return c.Handle, nil
+	}
+	if len(value) != base64.RawURLEncoding.EncodedLen(handleBytes) {
+		return "", ErrNoSession
+	}
+	return handle(value), nil
 }
 
-// set sends a handle, for as long as its session can last. That is a courtesy:
-// the store and the server decide.
-func (b *BFF) set(w http.ResponseWriter, h handle, end time.Time) {
-	left := int(end.Sub(b.now()) / time.Second)
-	b.write(w, string(h), max(1, left))
+// keep sends the cookie of a session, for as long as the session can last. That
+// is a courtesy: the store and the server decide.
+func (b *BFF) keep(w http.ResponseWriter, h handle, t latchkey.Tokens) error {
+	value := string(h)
+	if b.sealer != nil {
+		var err error
+		if value, err = b.sealer.seal(h, t); err != nil {
+			return err
+		}
+	}
+	b.write(w, value, max(1, int(t.SessionExpiry.Sub(b.now())/time.Second)))
+	return nil
 }
 
 // clear deletes the cookie, which a browser does only for the same attributes.

@@ -25,6 +25,8 @@ import (
 // not be refreshed, which does not mean that it is over.
 func (b *BFF) Proxy() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w, r, finish := b.visiting(w, r)
+		defer finish()
 		up, to, ok := b.route(r.URL)
 		switch {
 		case !ok:

@@ -23,7 +23,11 @@ func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session
 	if old, before, err := b.find(r); err == nil {
 		b.supersede(r, old, before.Session, t.SessionID)
 	}
-	b.set(w, h, t.SessionExpiry)
+	if err := b.keep(w, h, t); err != nil {
+		_ = b.remove(r.Context(), h) // nobody has its cookie
+		b.revoke(r.Context(), s)
+		return fmt.Errorf("sign in: %w", err)
+	}
 	return nil
 }
 
@@ -55,6 +59,9 @@ func (b *BFF) find(r *http.Request) (handle, *live, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	if err := b.adopt(r); err != nil {
+		return "", nil, err
+	}
 	t, err := b.store.Load(r.Context(), h.key())
 	if err != nil {
 		return "", nil, outage(err)
@@ -63,6 +70,22 @@ func (b *BFF) find(r *http.Request) (handle, *live, error) {
 		k := &kept{store: b.store, key: h.key()}
 		return &live{Session: b.client.Restore(t, k), kept: k, replacements: map[string]replacement{}}
 	}), nil
+}
+
+// adopt makes the store know the session of a sealed cookie.
+func (b *BFF) adopt(r *http.Request) error {
+	store, isSealed := b.store.(cookieStore)
+	if !isSealed {
+		return nil
+	}
+	v := visitOf(r)
+	if v == nil {
+		return errors.New("bff: with CookieKeys, handlers that use the session must be wrapped by Protect")
+	}
+	if err := store.adopt(r.Context(), v.cookie); err != nil {
+		return outage(err)
+	}
+	return nil
 }
 
 // remove forgets the session of a handle.
@@ -102,7 +125,9 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 		return nil, fmt.Errorf("step up: %w", outage(err))
 	}
 	b.lives.move(old.key(), h.key())
-	b.set(w, h, s.Tokens().SessionExpiry)
+	if err := b.keep(w, h, s.Tokens()); err != nil {
+		return nil, fmt.Errorf("step up: %w", err)
+	}
 	return s.Session, raised
 }
 

@@ -18,6 +18,8 @@ type appSession struct {
 	created, active, ends  time.Time
 	refresh, sessionToken  string
 	used                   []string // refresh tokens, the newest last
+	late                   int      // len(used) at the last late retry; 0: none
+	steppedUp              int      // len(used) at the last step-up by a refresh token; 0: none
 	rotated, ended         time.Time
 	endReason              string // of what apps and back ends end
 }

@@ -124,6 +124,7 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 		if _, code := i.rotate(named); code != "" {
 			return nil, code
 		}
+		s.steppedUp = len(s.used)
 	}
 	delete(i.clientTokens, form.Get("subject_token"))
 	s.factors = factors
@@ -157,9 +158,10 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 	return s, code
 }
 
-// rotate spends a refresh token. The last one that was, shown again inside the
-// retry window, yields the same successor, which is what makes a lost answer
-// harmless; otherwise a used one ends the session. The caller holds i.mu.
+// rotate spends a refresh token. The last one that was spent yields the same
+// successor again: inside the retry window always, after it once in nine
+// refreshes, which is what makes a lost answer harmless. Every other used token
+// ends the session. The caller holds i.mu.
 func (i *Issuer) rotate(presented string) (*appSession, string) {
 	s, now := i.sessionOf(presented), i.clock()
 	switch {
@@ -167,11 +169,24 @@ func (i *Issuer) rotate(presented string) (*appSession, string) {
 		return nil, "invalid_grant"
 	case presented == s.refresh:
 		s.used, s.refresh, s.rotated = append(s.used, s.refresh), "lk_rt_"+rand.Text(), now
-	case presented != s.used[len(s.used)-1] || now.Sub(s.rotated) > RetryWindow:
+	case presented == s.used[len(s.used)-1] && (now.Sub(s.rotated) <= RetryWindow || s.retryLate()):
+	default:
 		i.end(s, "reuse_detected")
 		return nil, "invalid_grant"
 	}
 	return s, ""
+}
+
+// retryLate reports whether the last used token may be answered after the retry
+// window, and remembers it. The server also bounds how often one late retry is
+// repeated, which no app notices.
+func (s *appSession) retryLate() bool {
+	generation := len(s.used)
+	if generation == s.steppedUp || s.late != 0 && s.late != generation && generation-s.late <= 8 {
+		return false
+	}
+	s.late = generation
+	return true
 }
 
 // answer gives out the tokens of a session.
@@ -184,7 +199,7 @@ func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	life := min(AccessLife, s.ends.Sub(now))
 	body := map[string]any{
 		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(life / time.Second), "scope": scope,
-		"session_id": s.id, "session_expires_at": s.ends.Unix(),
+		"session_id": s.id, "session_expires_at": s.ends.Unix(), "latchkey_generation": len(s.used), "refresh_grace": int(RetryWindow / time.Second),
 	}
 	if form.Get("subject_token_type") != tokenTypeSession {
 		body["refresh_token"] = s.refresh

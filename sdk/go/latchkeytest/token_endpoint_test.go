@@ -39,9 +39,16 @@ func TestTheIssuerRotatesRefreshTokensAsTheServerDoes(t *testing.T) {
 	refresh := func(token any) map[string]any {
 		return ask(t, issuer, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token.(string)}})
 	}
+	over := func(any) { issuer.Advance(latchkeytest.RetryWindow + time.Second) }
 	for name, end := range map[string]func(first any){
-		"the retry window is over": func(any) { issuer.Advance(latchkeytest.RetryWindow + time.Second) },
-		"its successor was used":   func(first any) { refresh(refresh(first)["refresh_token"]) },
+		"its successor was used": func(first any) { refresh(refresh(first)["refresh_token"]) },
+		"a step-up spent it and the retry window is over": func(first any) {
+			ask(t, issuer, url.Values{
+				"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {issuer.ClientToken("alice")}, "subject_token_type": {latchkey.TokenTypeJWT},
+				"latchkey_session_token": {refresh(first)["refresh_token"].(string)},
+			})
+			over(nil)
+		},
 	} {
 		made := exchange()
 		first, sid := made["refresh_token"], made["session_id"].(string)
@@ -53,6 +60,38 @@ func TestTheIssuerRotatesRefreshTokensAsTheServerDoes(t *testing.T) {
 		if got := refresh(first); got["error"] != "invalid_grant" || issuer.SessionActive(sid) {
 			t.Errorf("when %s a used token yields %v", name, got)
 		}
+	}
+}
+
+func TestTheIssuerAnswersOneLateRetryInNineRefreshes(t *testing.T) {
+	t.Parallel()
+	issuer := latchkeytest.New(t)
+	refresh := func(token any) map[string]any {
+		return ask(t, issuer, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token.(string)}})
+	}
+	lost := func(token any) any { // the answer to its refresh
+		next := refresh(token)["refresh_token"]
+		issuer.Advance(time.Hour)
+		if again := refresh(token); again["refresh_token"] != next {
+			t.Fatalf("a late retry yields %v", again)
+		}
+		return next
+	}
+	made := ask(t, issuer, url.Values{
+		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {issuer.ClientToken("alice")}, "subject_token_type": {latchkey.TokenTypeJWT},
+	})
+	token, sid := lost(made["refresh_token"]), made["session_id"].(string)
+	for range 8 {
+		token = refresh(token)["refresh_token"]
+	}
+	token = lost(token)
+	for range 7 {
+		token = refresh(token)["refresh_token"]
+	}
+	refresh(token)
+	issuer.Advance(time.Hour)
+	if got := refresh(token); got["error"] != "invalid_grant" || issuer.SessionActive(sid) {
+		t.Errorf("a second late retry within nine refreshes yields %v", got)
 	}
 }
 

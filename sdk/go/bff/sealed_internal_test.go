@@ -1,0 +1,26 @@
+package bff
+
+import (
+	"testing"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+)
+
+// A refresh that is under way must not end a session that made room for others.
+func TestASealedSessionThatWasDroppedFromMemoryGoesOn(t *testing.T) {
+	t.Parallel()
+	store := cookieStore{NewMemoryStore(1, nil)}
+	end := time.Now().Add(time.Hour)
+	for _, key := range []string{"a", "b"} { // b takes the place of a
+		if err := store.Create(t.Context(), key, latchkey.Tokens{SessionID: key, SessionExpiry: end}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Update(t.Context(), "a", latchkey.Tokens{SessionID: "a", SessionExpiry: end, RefreshToken: "next"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := store.Load(t.Context(), "a"); err != nil || got.RefreshToken != "next" {
+		t.Errorf("the session is %v, %v", got, err)
+	}
+}
