@@ -6,7 +6,10 @@ COPY internal/oryx/go.mod internal/oryx/go.sum ./internal/oryx/
 COPY sdk/go/go.mod sdk/go/go.sum ./sdk/go/
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/latchkey ./cmd/latchkey
+# What `latchkey version` prints: --build-arg VERSION=$(git describe --tags --always) --build-arg COMMIT=$(git rev-parse HEAD)
+ARG VERSION
+ARG COMMIT
+RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags="-s -w -X main.release=$VERSION -X main.commit=$COMMIT" -o /out/latchkey ./cmd/latchkey
 # An empty folder that the server's user may write to, for an SQLite file.
 RUN mkdir /out/data && chown 65532:65532 /out/data
 

@@ -99,9 +99,13 @@ fmt: ## format every Go file
 tidy-check: ## go.mod and go.sum say what the code needs, no more and no less
 	@$(call each,go mod tidy -diff)
 
+# What `latchkey version` prints.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
+
 .PHONY: build
 build: ## bin/latchkey: static, without paths of this machine
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/latchkey ./cmd/latchkey
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.release=$(VERSION) -X main.commit=$(COMMIT)' -o bin/latchkey ./cmd/latchkey
 
 # Always asked of go build, which knows when there is nothing to do.
 .PHONY: bin/withpostgres

@@ -76,6 +76,7 @@ type Config struct {
 
 	sources map[string]string // where a setting came from, if not from its own key in the file
 	given   map[string]bool   // top-level keys that the file or the environment sets
+	private []PrivateFile     // that secrets were read from
 	refused []string          // paths at which Load found a fault
 }
 

@@ -67,11 +67,12 @@ func (c *Config) readVariable(name, value string, setting variable, isFile bool,
 	}
 	c.sources[setting.path], c.given[setting.path] = name, true
 	if isFile {
-		var err error
-		if value, err = readSecret(value); err != nil {
+		path, err := value, error(nil)
+		if value, err = readSecret(path); err != nil {
 			faults.Add(name, "the file it names cannot be read: %v", err)
 			return
 		}
+		c.private = append(c.private, PrivateFile{name, path})
 	}
 	if text, ok := setting.value.Addr().Interface().(encoding.TextUnmarshaler); ok {
 		if err := text.UnmarshalText([]byte(value)); err != nil {

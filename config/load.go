@@ -31,6 +31,9 @@ func Load(path string, environ []string) (*Config, models.Faults, error) {
 		if faults, err = c.readFile(path); err != nil {
 			return nil, nil, fmt.Errorf("read configuration %s: %w", path, err)
 		}
+		if c.holdsSecrets() {
+			c.private = append(c.private, PrivateFile{"configuration", path})
+		}
 	}
 	dir := filepath.Dir(path)
 	c.TLS.CertFile = within(dir, c.TLS.CertFile)

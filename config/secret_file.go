@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
@@ -17,7 +18,7 @@ func (c *Config) readSecretFiles(dir string, faults *models.Faults) {
 		c.SecretFile = "" // the environment wins
 	}
 	root := strings.Join(c.Secret, ",")
-	if readSecretFile(dir, "secret_file", c.SecretFile, &root, faults) {
+	if c.readSecretFile(dir, "secret_file", c.SecretFile, &root, faults) {
 		c.Secret = separate(root)
 		c.sources["secret"] = "secret_file"
 	}
@@ -25,18 +26,18 @@ func (c *Config) readSecretFiles(dir string, faults *models.Faults) {
 		for j := range t.Clients {
 			client := &t.Clients[j]
 			path := fmt.Sprintf("tenants[%d].clients[%d].secret_file", i, j)
-			readSecretFile(dir, path, client.SecretFile, &client.Secret, faults)
+			c.readSecretFile(dir, path, client.SecretFile, &client.Secret, faults)
 		}
 		for j := range t.TrustedIssuers {
 			keys := &t.TrustedIssuers[j].Keys
 			path := fmt.Sprintf("tenants[%d].trusted_issuers[%d].keys.shared_secret_file", i, j)
-			readSecretFile(dir, path, keys.SharedSecretFile, &keys.SharedSecret, faults)
+			c.readSecretFile(dir, path, keys.SharedSecretFile, &keys.SharedSecret, faults)
 		}
 	}
 }
 
 // readSecretFile reads one such file, if it is named, and says whether it did.
-func readSecretFile(dir, path, name string, into *string, faults *models.Faults) bool {
+func (c *Config) readSecretFile(dir, path, name string, into *string, faults *models.Faults) bool {
 	if name == "" {
 		return false
 	}
@@ -50,6 +51,7 @@ func readSecretFile(dir, path, name string, into *string, faults *models.Faults)
 		return false
 	}
 	*into = secret
+	c.private = append(c.private, PrivateFile{path, within(dir, name)})
 	return true
 }
 
@@ -89,3 +91,43 @@ func separate(text string) []string {
 
 // lastName is the last name in a path.
 func lastName(path string) string { return path[strings.LastIndex(path, ".")+1:] }
+
+// PrivateFile is a file that nobody but the server's own account should read.
+type PrivateFile struct {
+	Setting string // that names it
+	Path    string
+}
+
+// PrivateFiles lists the files that hold secrets, the configuration among them if
+// a secret is written in it.
+func (c *Config) PrivateFiles() []PrivateFile {
+	files := c.private
+	if c.TLS.KeyFile != "" {
+		files = append(files, PrivateFile{c.at("tls.key_file"), c.TLS.KeyFile})
+	}
+	return files
+}
+
+// holdsSecrets reports whether a secret is written in the configuration file, of
+// which c is all that has been read.
+func (c *Config) holdsSecrets() bool {
+	u, err := url.Parse(c.Database.URL)
+	if err == nil && u.User != nil {
+		if _, given := u.User.Password(); given {
+			return true
+		}
+	}
+	for _, t := range c.Tenants {
+		for _, client := range t.Clients {
+			if client.Secret != "" || client.PreviousSecret != "" {
+				return true
+			}
+		}
+		for _, issuer := range t.TrustedIssuers {
+			if issuer.Keys.SharedSecret != "" {
+				return true
+			}
+		}
+	}
+	return len(c.Secret) > 0
+}

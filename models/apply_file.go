@@ -153,6 +153,18 @@ func (s *Store) lockFile(tx *gorm.DB) (stored storedFile, err error) {
 	return stored, json.Unmarshal([]byte(text), &stored)
 }
 
+// appliedFile reads which file was applied last.
+func (s *Store) appliedFile(ctx context.Context) (stored storedFile, err error) {
+	text := "{}"
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT COALESCE((SELECT value FROM settings WHERE name = ?), '{}')", fileSetting).Row().Scan(&text)
+	})
+	if err != nil {
+		return stored, err
+	}
+	return stored, json.Unmarshal([]byte(text), &stored)
+}
+
 func storeFile(tx *gorm.DB, f File) error {
 	text, err := json.Marshal(storedFile{f.Revision, f.Digest})
 	if err != nil {

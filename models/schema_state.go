@@ -23,6 +23,9 @@ const needsMigration = "needs_migration"
 // ownSchema is what to do where tables of another program are in the way.
 const ownSchema = `run "CREATE SCHEMA latchkey AUTHORIZATION the_role" and add ?search_path=latchkey to database.url`
 
+// NewestMigration is the schema that this release was built for.
+func NewestMigration() string { return migrations[len(migrations)-1].id }
+
 // Schema looks at the database before anything else is read or written. It
 // fails where the tables are another program's, and where a migration demands a
 // later release than this one.

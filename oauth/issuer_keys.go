@@ -260,6 +260,10 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	uri := r.jwksURI
 	if uri == "" {
 		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)
+		var mismatch *oidc.IssuerMismatchError
+		if errors.As(err, &mismatch) {
+			return nil, fmt.Errorf("discovery: the document has the issuer %.200q, not %q: write issuer exactly as the document does", mismatch.Discovered, mismatch.Provided)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("discovery: %.200s", err.Error()) // it may hold the whole answer
 		}

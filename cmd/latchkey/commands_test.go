@@ -33,9 +33,9 @@ func TestHelpOfEveryCommandHasAnExampleOfIt(t *testing.T) {
 	}
 	visit(newCommand())
 	slices.Sort(names)
-	want := []string{"latchkey", "latchkey apply", "latchkey dev", "latchkey healthcheck", "latchkey keys", "latchkey keys list", "latchkey keys retire",
-		"latchkey keys rotate", "latchkey migrate", "latchkey resume", "latchkey secret", "latchkey secret new", "latchkey secret status", "latchkey serve", "latchkey suspend",
-		"latchkey users", "latchkey users delete", "latchkey users show"}
+	want := []string{"latchkey", "latchkey apply", "latchkey dev", "latchkey doctor", "latchkey healthcheck", "latchkey keys", "latchkey keys list", "latchkey keys retire",
+		"latchkey keys rotate", "latchkey migrate", "latchkey restored", "latchkey resume", "latchkey secret", "latchkey secret new", "latchkey secret status", "latchkey serve", "latchkey suspend",
+		"latchkey users", "latchkey users delete", "latchkey users show", "latchkey version"}
 	if !slices.Equal(names, want) {
 		t.Errorf("commands %q, want %q", names, want)
 	}

@@ -8,29 +8,44 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/models"
 )
+
+// exposedFile is a file that holds secrets and that others may read or change.
+type exposedFile struct {
+	config.PrivateFile
+	may string // read or change
+}
+
+// exposedFiles looks at every file of a deployment that holds secrets, and lists
+// those that other users of this machine may reach. total is how many it looked at.
+func exposedFiles(c *config.Config) (exposed []exposedFile, total int) {
+	files := c.PrivateFiles()
+	if path, missing := missingDatabase(c); strings.HasPrefix(c.Database.URL, "sqlite:") && !missing {
+		files = append(files, config.PrivateFile{Setting: "database.url", Path: path})
+	}
+	for _, f := range files {
+		if may := exposure(f.Path); may != "" {
+			exposed = append(exposed, exposedFile{f, may})
+		}
+	}
+	return exposed, len(files)
+}
 
 // warnAboutFiles warns about files that other users of this machine may read or
 // change although they hold secrets.
-func warnAboutFiles(c *config.Config, configFile string, log *slog.Logger) {
-	files := map[string]string{"tls.key_file": c.TLS.KeyFile}
-	if path, ok := strings.CutPrefix(c.Database.URL, "sqlite:"); ok {
-		path, _, _ = strings.Cut(strings.TrimPrefix(path, "file:"), "?")
-		files["database.url"] = path
+func warnAboutFiles(c *config.Config, log *slog.Logger) {
+	exposed, _ := exposedFiles(c)
+	for _, f := range exposed {
+		log.Warn("other users of this machine may "+f.may+" a file that holds secrets: chmod 600", "setting", f.Setting, "file", f.Path)
 	}
-	if name := c.SecretFile; name != "" {
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(filepath.Dir(configFile), name)
-		}
-		files["secret_file"] = name
-	}
-	for _, variable := range []string{"LATCHKEY_SECRET_FILE", "LATCHKEY_DATABASE_URL_FILE"} {
-		files[variable] = os.Getenv(variable)
-	}
-	for setting, path := range files {
-		if may := exposure(path); may != "" {
-			log.Warn("other users of this machine may "+may+" a file that holds secrets: chmod 600", "setting", setting, "file", path)
-		}
+}
+
+// warnAboutNetwork warns if others on the network could read, or answer, what the
+// node asks its database. It names no host: the log is read by many.
+func warnAboutNetwork(c *config.Config, log *slog.Logger) {
+	if hosts, err := models.InsecureHosts(c.Database.URL); err == nil && len(hosts) > 0 {
+		log.Warn("the database may be reached over a network without TLS that verifies it: add sslmode=verify-full to database.url")
 	}
 }
 

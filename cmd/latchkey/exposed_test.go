@@ -1,9 +1,13 @@
 package main
 
 import (
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"github.com/latchkey/latchkey/config"
 )
 
 func TestAFileIsExposedIfOthersReachIt(t *testing.T) {
@@ -27,5 +31,25 @@ func TestAFileIsExposedIfOthersReachIt(t *testing.T) {
 	}
 	if got := exposure(filepath.Join(folder, "nowhere")); got != "" {
 		t.Errorf("what is not there: %q", got)
+	}
+}
+
+func TestStartWarnsAboutWhatOthersReach(t *testing.T) {
+	d := newDeployment(t, "postgres://nobody@192.0.2.1/latchkey?sslmode=require")
+	d.expose("root-secret", 0o644)
+	d.expose("backend-secret", 0o666)
+	c, err := (&settings{path: d.file}).load(config.ForServe)
+	must(t, err)
+	var lines strings.Builder
+	log := slog.New(slog.NewTextHandler(&lines, nil))
+	warnAboutFiles(c, log)
+	warnAboutNetwork(c, log)
+	for _, want := range []string{"may read", "root-secret", "setting=secret_file", "may change", "backend-secret", "sslmode=verify-full"} {
+		if !strings.Contains(lines.String(), want) {
+			t.Errorf("the log has no %q:\n%s", want, lines.String())
+		}
+	}
+	if strings.Contains(lines.String(), "192.0.2.1") {
+		t.Errorf("the log names the host of the database:\n%s", lines.String())
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -35,7 +33,7 @@ can verify offline, and a single-use rotating refresh token.
 
 New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 		Example:       "  latchkey dev\n  latchkey serve --config latchkey.yaml",
-		Version:       version(),
+		Version:       thisBuild().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -45,6 +43,7 @@ New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 		newDev(), newServe(&settings), newApply(&settings), newMigrate(&settings), newRestored(&settings),
 		newSuspend(&settings), newResume(&settings), newUsers(&settings),
 		newKeys(&settings), newSecret(&settings), newHealthcheck(&settings),
+		newDoctor(&settings), newVersion(&settings),
 	)
 	return root
 }
@@ -56,19 +55,4 @@ func group(use, short string) *cobra.Command {
 		Args: cobra.NoArgs, // an unknown command of the group is an error
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-}
-
-// version is what the build knows of itself.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	text := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			text += " " + s.Value
-		}
-	}
-	return strings.TrimSpace(text + " " + info.GoVersion)
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
@@ -54,13 +53,10 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	if err != nil {
 		return nil, err
 	}
-	var proxy *url.URL
-	if c.Fetch.Proxy != "" {
-		if proxy, err = url.Parse(c.Fetch.Proxy); err != nil {
-			return nil, errors.Join(fmt.Errorf("fetch.proxy: %w", err), store.Close())
-		}
+	server, err := newServer(c, store, keys, log)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
-	server := oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()})
 	n := &node{config: c, log: log, store: store, oauth: server}
 	if err := n.configure(ctx, keys); err != nil {
 		store.Close()

@@ -35,12 +35,12 @@ what it does not name is left alone. Two settings have no default:
 			if err != nil {
 				return err
 			}
-			return runServe(cmd.Context(), c, s.path)
+			return runServe(cmd.Context(), c)
 		},
 	}
 }
 
-func runServe(ctx context.Context, c *config.Config, file string) error {
+func runServe(ctx context.Context, c *config.Config) error {
 	surviveClosedPipes()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -51,7 +51,8 @@ func runServe(ctx context.Context, c *config.Config, file string) error {
 	if !c.Given("shutdown_delay") && isatty.IsTerminal(os.Stderr.Fd()) {
 		c.ShutdownDelay = 0 // no load balancer, and a person who waits
 	}
-	warnAboutFiles(c, file, log)
+	warnAboutFiles(c, log)
+	warnAboutNetwork(c, log)
 	l, err := openListeners(c, log)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 
 	"github.com/latchkey/latchkey/config"
@@ -30,17 +31,38 @@ func (s *settings) read(use config.Use) (*config.Config, models.Faults, error) {
 // load reads the configuration and checks all of it, so that every fault is
 // named at once.
 func (s *settings) load(use config.Use) (*config.Config, error) {
-	c, faults, err := s.read(use)
+	c, faults, err := s.check(use)
+	if err == nil && len(faults) > 0 {
+		err = faulty(faults)
+	}
 	if err != nil {
 		return nil, err
+	}
+	return c, nil
+}
+
+// check is load for who wants every fault.
+func (s *settings) check(use config.Use) (*config.Config, models.Faults, error) {
+	c, faults, err := s.read(use)
+	if err != nil {
+		return nil, nil, err
 	}
 	if use == config.ForServe {
 		faults = append(faults, c.Unreported(oauth.CheckTenants(c.Tenants))...)
 	}
-	if len(faults) > 0 {
-		return nil, faulty(faults.Named(c.Tenants))
+	return c, faults.Named(c.Tenants), nil
+}
+
+// newServer is the server of protocols that c describes.
+func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slog.Logger) (*oauth.Server, error) {
+	var proxy *url.URL
+	if c.Fetch.Proxy != "" {
+		var err error
+		if proxy, err = url.Parse(c.Fetch.Proxy); err != nil {
+			return nil, fmt.Errorf("fetch.proxy: %w", err)
+		}
 	}
-	return c, nil
+	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()}), nil
 }
 
 // faulty is the error that shows every fault of a configuration.

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+func TestDoctorAsksThePublicURL(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	other := newDeployment(t, testdb.SQLite(t))
+	s, elsewhere := d.serve(), other.serve()
+	to := func(s *server) http.Handler {
+		u, err := url.Parse(s.url)
+		must(t, err)
+		return &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
+	}
+	here := to(s)
+	only := func(refused ...string) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			for _, path := range refused {
+				if strings.HasPrefix(r.URL.Path, path) {
+					http.NotFound(w, r)
+					return
+				}
+			}
+			here.ServeHTTP(w, r)
+		})
+	}
+	holding := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/revocations" {
+			<-r.Context().Done() // what a proxy that buffers does with a stream that does not end
+			return
+		}
+		here.ServeHTTP(w, r)
+	})
+	backend := func(secret string) func(*doctor) {
+		return func(d *doctor) { d.client, d.secret = "backend", secret }
+	}
+	for name, c := range map[string]struct {
+		proxy         http.Handler
+		option        func(*doctor)
+		result, check string
+		words         []string
+	}{
+		"passes everything on":   {here, nil, isOK, "public", []string{"leads to this deployment"}},
+		"shows what is internal": {here, nil, isWarning, "public", []string{"/readyz is public", "404"}},
+		"hides what is internal": {only("/readyz"), nil, isOK, "public", []string{"are not public"}},
+		"hides the documents":    {only("/.well-known"), nil, isFault, "public", []string{"answered 404", "does not pass this path on"}},
+		"hides the keys":         {only("/.well-known/jwks.json"), nil, isFault, "public", []string{"is no key set"}},
+		"leads elsewhere":        {to(elsewhere), nil, isFault, "public", []string{"another deployment"}},
+		"redirects": {http.RedirectHandler("https://www.example.com/", http.StatusMovedPermanently), nil,
+			isFault, "public", []string{"redirects to https://www.example.com/"}},
+		"passes the feed on":            {here, backend(testserver.ClientSecret), isOK, "feed", []string{"as they happen"}},
+		"passes a wrong secret on":      {here, backend(strings.Repeat("x", 40)), isFault, "feed", []string{"does not accept the secret of client backend"}},
+		"holds the feed back":           {holding, func(d *doctor) { backend("s")(d); d.patience = 100 * time.Millisecond }, isFault, "feed", []string{"no byte", "proxy_buffering off"}},
+		"is not asked without a client": {here, nil, isSkipped, "feed", []string{"--client", "curl -N"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy := httptest.NewServer(c.proxy)
+			defer proxy.Close()
+			findings := d.examined(func(doctor *doctor) {
+				doctor.url = proxy.URL
+				if c.option != nil {
+					c.option(doctor)
+				}
+			})
+			finds(t, findings, c.result, c.check, c.words...)
+		})
+	}
+	t.Run("has another issuer", func(t *testing.T) {
+		d.edit("issuer: "+baseIssuer+"\n", "issuer: http://127.0.0.1:8080\n")
+		findings := d.examined(func(doctor *doctor) { doctor.url = s.url })
+		finds(t, findings, isFault, "public", `"`+baseIssuer+`"`, `"http://127.0.0.1:8080"`)
+	})
+	t.Run("is not there", func(t *testing.T) {
+		findings := d.examined(func(doctor *doctor) { doctor.url = "http://127.0.0.1:1" })
+		finds(t, findings, isFault, "public", "cannot be reached")
+	})
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/config"
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// examined runs the doctor in this process.
+func (d *deployment) examined(options ...func(*doctor)) []finding {
+	d.t.Helper()
+	doctor := doctor{settings: &settings{path: d.file}, patience: feedPatience}
+	for _, option := range options {
+		option(&doctor)
+	}
+	doctor.examine(d.t.Context())
+	return doctor.findings
+}
+
+// expose lets others reach a file of the deployment.
+func (d *deployment) expose(name string, mode os.FileMode) {
+	d.t.Helper()
+	must(d.t, os.Chmod(filepath.Join(d.folder, name), mode))
+	for folder := d.folder; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
+		must(d.t, os.Chmod(folder, 0o711))
+	}
+}
+
+// started does what a start does with the database, without serving.
+func (d *deployment) started() {
+	d.t.Helper()
+	c, err := (&settings{path: d.file}).load(config.ForServe)
+	must(d.t, err)
+	n, err := newNode(d.t.Context(), c, quiet)
+	must(d.t, err)
+	must(d.t, n.store.Close())
+}
+
+// finds expects a finding of the check with all of the words.
+func finds(t testing.TB, findings []finding, result, check string, words ...string) {
+	t.Helper()
+	for _, f := range findings {
+		if f.Result != result || f.Check != check {
+			continue
+		}
+		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(f.Text, word) }) {
+			return
+		}
+	}
+	t.Errorf("no %s of %s says %q, but\n%s", result, check, words, said(findings))
+}
+
+func said(findings []finding) string {
+	var text strings.Builder
+	_ = printFindings(&text, findings) // to memory
+	return text.String()
+}
+
+func TestDoctorFindsNothingWrongWithAHealthyDeployment(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	d.serve()
+	code, out, stderr := run(t, nil, "doctor", "--config", d.file, "--json")
+	var findings []finding
+	if err := json.Unmarshal([]byte(out), &findings); err != nil || code != 0 || stderr != "" {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, out, stderr)
+	}
+	for _, f := range findings {
+		if f.Result != isOK && f.Check != "public" {
+			t.Errorf("%s %s: %s", f.Result, f.Check, f.Text)
+		}
+	}
+	finds(t, findings, isOK, "configuration", d.file)
+	finds(t, findings, isOK, "files", "3 files with secrets are out of reach")
+	finds(t, findings, isOK, "listen", "is free")
+	finds(t, findings, isOK, "database", "SQLite 3.", "takes writes")
+	finds(t, findings, isOK, "clock")
+	finds(t, findings, isOK, "schema", models.NewestMigration())
+	finds(t, findings, isOK, "root secrets", "issues")
+	finds(t, findings, isOK, "signing keys", "1 tenant(s)")
+	finds(t, findings, isOK, "issuers", d.issuerID(), "can be verified")
+	finds(t, findings, isOK, "file", "are what is served")
+	finds(t, findings, isSkipped, "public", "--url")
+
+	d.expose("root-secret", 0o666)
+	code, out, stderr = run(t, nil, "doctor", "--config", d.file)
+	if code != 1 || !strings.Contains(out, "fault") || !strings.Contains(stderr, "1 fault(s) found") {
+		t.Errorf("with a fault: exit code %d\n%s%s", code, out, stderr)
+	}
+}
+
+func TestDoctorChangesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "absent.db")
+	d := newDeployment(t, "sqlite:"+path)
+	findings := d.examined()
+	finds(t, findings, isOK, "database", "does not exist yet")
+	finds(t, findings, isOK, "issuers", d.issuerID()) // of a file that no server has applied
+	if _, err := os.Stat(path); err == nil {
+		t.Error("it made the database")
+	}
+	empty := testdb.EmptyPostgres(t)
+	d = newDeployment(t, empty)
+	finds(t, d.examined(), isOK, "schema", "the database is empty")
+	if n := count(t, empty, "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()"); n != 0 {
+		t.Errorf("it made %d tables", n)
+	}
+}
+
+// Each deployment is broken in one way, which the doctor names.
+func TestDoctorNamesWhatIsWrong(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	foreign := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		must(t, json.NewEncoder(w).Encode(map[string]any{"issuer": "https://login.example.com/", "jwks_uri": "https://login.example.com/keys", "authorization_endpoint": "x", "token_endpoint": "x"}))
+	}))
+	defer foreign.Close()
+	const beside = "\n        subject_prefix: \"far:\"" // the stored entry stays
+	withTLS := func(d *deployment, host string) {
+		certificate, key := selfSigned(t)
+		d.write("cert.pem", certificate)
+		d.write("key.pem", key)
+		d.edit("issuer: "+baseIssuer, "issuer: https://"+host, "metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
+	}
+	for name, c := range map[string]struct {
+		fault         func(d *deployment) // after a first start
+		result, check string
+		words         []string
+	}{
+		"a key that does not exist": {func(d *deployment) { d.edit("listen: 127", "listne: 127") },
+			isFault, "configuration", []string{"listne", "unknown key", "listen"}},
+		"a root secret that others can read": {func(d *deployment) { d.expose("root-secret", 0o644) },
+			isWarning, "files", []string{"may read", "root-secret (secret_file)", "chmod 600"}},
+		"a client secret that others can change": {func(d *deployment) { d.expose("backend-secret", 0o622) },
+			isFault, "files", []string{"may change", "tenants[0].clients[1].secret_file"}},
+		"a secret in a file that others can read": {func(d *deployment) {
+			d.edit("secret_file: root-secret", "secret: "+testserver.RootSecret)
+			d.expose("latchkey.yaml", 0o644)
+		}, isWarning, "files", []string{"may read", "latchkey.yaml (configuration)"}},
+		"an address that another program has": {func(d *deployment) { d.edit("127.0.0.1:0", taken.Addr().String()) },
+			isFault, "listen", []string{taken.Addr().String(), "another program"}},
+		"a metrics address that another program has": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: "+taken.Addr().String()) },
+			isFault, "metrics_listen", []string{"in use"}},
+		"a certificate for another host": {func(d *deployment) { withTLS(d, "id.example.com") },
+			isFault, "tls", []string{"cert.pem", "not for the host of issuer", "id.example.com"}},
+		"a certificate that expires soon": {func(d *deployment) { withTLS(d, "localhost") },
+			isWarning, "tls", []string{"cert.pem", "expires at", "renew"}},
+		"a certificate with another key": {func(d *deployment) {
+			withTLS(d, "localhost")
+			_, key := selfSigned(t)
+			d.write("key.pem", key)
+		}, isFault, "tls", []string{"does not match"}},
+		"a private key that is missing": {func(d *deployment) {
+			withTLS(d, "localhost")
+			must(t, os.Remove(filepath.Join(d.folder, "key.pem")))
+		}, isFault, "tls", []string{"key.pem"}},
+		"a folder that does not exist": {func(d *deployment) { d.edit(`url: "sqlite:`, `url: "sqlite:/nowhere`) },
+			isFault, "database", []string{"folder", "does not exist"}},
+		"an issuer of another name": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: "+foreign.URL+beside) },
+			isFault, "issuers", []string{`the issuer "https://login.example.com/", not "` + foreign.URL + `"`, "write issuer exactly"}},
+		"an issuer that does not answer": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: http://127.0.0.1:1"+beside) },
+			isFault, "issuers", []string{"127-0-0-1-1", "cannot be fetched"}},
+		"an algorithm that no key is for": {func(d *deployment) { d.edit("algorithms: [ES256]", "algorithms: [RS256]"); d.started() },
+			isFault, "issuers", []string{"127-0-0-1-", "is for RS256", "set algorithms"}},
+		"the root secret of another deployment": {func(d *deployment) { d.write("root-secret", oauth.NewRootSecret()) },
+			isFault, "root secrets", []string{"not the one of this database"}},
+		"a root secret that nothing needs": {func(d *deployment) {
+			d.write("root-secret", oauth.NewRootSecret()+"\n"+testserver.RootSecret)
+			d.started()
+		}, isWarning, "root secrets", []string{"nothing depends on", "take it out"}},
+		"a revision that is older": {func(d *deployment) {
+			d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 2")
+			d.started()
+			d.edit("revision: 2", "revision: 1")
+		}, isWarning, "file", []string{"its revision is 1", "revision 2 was applied last"}},
+		"a file that differs from that of another node": {func(d *deployment) { d.edit("refresh_grace: 60s", "refresh_grace: 30s") },
+			isWarning, "file", []string{"differs from the one that was applied last", "revision"}},
+		"a proxy that nobody believes": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: none\nbehind_proxy: true") },
+			isWarning, "proxy", []string{"trusted_proxies is empty", "X-Forwarded-For"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDeployment(t, testdb.SQLite(t))
+			d.started()
+			c.fault(d)
+			finds(t, d.examined(), c.result, c.check, c.words...)
+		})
+	}
+}
+
+func TestDoctorNamesWhatIsWrongWithPostgres(t *testing.T) {
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	d.started()
+	name := url[strings.LastIndex(url, "/")+1:]
+	name, _, _ = strings.Cut(name, "?")
+	for _, f := range d.examined() {
+		if f.Result == isFault || f.Result == isWarning && f.Check != "connections" { // which others have taken
+			t.Errorf("healthy: %s %s: %s", f.Result, f.Check, f.Text)
+		}
+	}
+	for _, c := range []struct {
+		what          string
+		fault, mend   string // statements
+		edit          []string
+		result, check string
+		words         []string
+	}{
+		{what: "a later schema", fault: "INSERT INTO migrations (id) VALUES ('9999_later')", mend: "DELETE FROM migrations WHERE id = '9999_later'",
+			result: isWarning, check: "schema", words: []string{"newer than this release", "9999_later"}},
+		{what: "an older schema", fault: "UPDATE migrations SET id = '0000_none' WHERE id = '" + models.NewestMigration() + "'",
+			mend:   "UPDATE migrations SET id = '" + models.NewestMigration() + "' WHERE id = '0000_none'",
+			result: isWarning, check: "schema", words: []string{"older than this release", models.NewestMigration()}},
+		{what: "a key that cannot be opened", fault: `UPDATE signing_keys SET sealed = '\x00'`,
+			result: isFault, check: "signing keys", words: []string{"tenant default", "signing key"}},
+		{what: "no key at all", fault: "DELETE FROM signing_keys",
+			result: isFault, check: "signing keys", words: []string{"tenant default", "no active signing key"}},
+		{what: "too many connections", edit: []string{`"postgres:`, `"postgres:`, " }\nlisten", ", max_connections: 1000 }\nlisten"},
+			result: isFault, check: "connections", words: []string{"1001", "lower database.max_connections"}},
+		{what: "a standby", fault: "ALTER DATABASE " + name + " SET default_transaction_read_only = on",
+			result: isFault, check: "database", words: []string{"read-only", "standby", "primary"}},
+		{what: "a database that does not exist", edit: []string{name, "no_such_database"},
+			result: isFault, check: "database", words: []string{"no_such_database", "create the database"}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			before := d.text()
+			if c.fault != "" {
+				statement(t, url, c.fault)
+			}
+			d.edit(c.edit...)
+			finds(t, d.examined(), c.result, c.check, c.words...)
+			d.write("latchkey.yaml", before)
+			if c.mend != "" {
+				statement(t, url, c.mend)
+			}
+		})
+	}
+}
+
+func TestDoctorNamesASharedSecretThatCannotBeOpened(t *testing.T) {
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	d.edit("algorithms: [ES256]\n        keys: { discovery: true }", "keys: { shared_secret: "+strings.Repeat("s", 40)+" }")
+	d.started()
+	finds(t, d.examined(), isOK, "issuers", d.issuerID())
+	statement(t, url, `UPDATE trusted_issuers SET sealed_secret = '\x00'`)
+	finds(t, d.examined(), isFault, "issuers", d.issuerID())
+}
+
+func TestDoctorComparesClocks(t *testing.T) {
+	for offset, result := range map[time.Duration]string{0: isOK, 3 * time.Second: isWarning, -time.Minute: isFault} {
+		store, err := models.Open(t.Context(), testdb.Postgres(t), models.Options{Clock: func() time.Time { return time.Now().Add(offset) }, Log: quiet})
+		must(t, err)
+		d := doctor{}
+		d.clock(store)
+		must(t, store.Close())
+		finds(t, d.findings, result, "clock")
+	}
+}
+
+func TestDoctorKnowsAProxyByTheAddressesOfSessions(t *testing.T) {
+	for name, c := range map[string]struct {
+		addresses map[string]int
+		proxies   []string
+		result    string
+	}{
+		"all from one private address":  {map[string]int{"10.0.0.5": 40}, nil, isWarning},
+		"a few sessions prove nothing":  {map[string]int{"10.0.0.5": 2}, nil, ""},
+		"one public address":            {map[string]int{"192.0.2.7": 40}, nil, ""},
+		"addresses that a proxy passes": {map[string]int{"192.0.2.7": 3, "192.0.2.8": 4}, []string{"10.0.0.0/8"}, isOK},
+	} {
+		d := doctor{config: &config.Config{TrustedProxies: c.proxies}}
+		d.proxyAddress(c.addresses)
+		if c.result == "" && len(d.findings) > 0 {
+			t.Errorf("%s: %s", name, said(d.findings))
+		} else if c.result != "" {
+			finds(t, d.findings, c.result, "proxy")
+		}
+	}
+}

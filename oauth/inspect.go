@@ -1,0 +1,102 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// TenantReport is what an operator should know about a tenant. It is made for
+// a person, and asks every trusted issuer.
+type TenantReport struct {
+	ID      string
+	Signing error    // why the tenant cannot sign, or why one of its keys cannot be opened
+	Kids    []string // of the keys that it publishes
+	Broken  []string // clients that cannot be served
+	Issuers []IssuerReport
+}
+
+// IssuerReport says whether tokens of a trusted issuer could be verified now.
+type IssuerReport struct {
+	ID     string // of its entry
+	Issuer string
+	Err    error
+}
+
+// inspectedAtOnce bounds how many issuers are asked at the same time.
+const inspectedAtOnce = 8
+
+// Inspect reports on every tenant that is enabled, in order of their ids.
+func (s *Server) Inspect(ctx context.Context) ([]TenantReport, error) {
+	revisions, err := s.store.TenantRevisions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var reports []TenantReport
+	for _, id := range slices.Sorted(maps.Keys(revisions)) {
+		config, err := s.store.TenantConfig(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if config.Enabled() {
+			reports = append(reports, s.inspect(ctx, config))
+		}
+	}
+	return reports, nil
+}
+
+func (s *Server) inspect(ctx context.Context, c *models.TenantConfig) TenantReport {
+	t := s.registry.build(c)
+	report := TenantReport{ID: c.ID}
+	ring, err := newKeyRing(s.keys, c.Keys)
+	_, inactive := ring.active(s.now())
+	report.Signing = errors.Join(err, inactive)
+	for _, key := range ring.jwks(s.now()).Keys {
+		report.Kids = append(report.Kids, key.KeyID)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.broken)) {
+		if client, is := strings.CutPrefix(name, "client "); is {
+			report.Broken = append(report.Broken, client)
+		}
+	}
+	var asking sync.WaitGroup
+	slots := make(chan struct{}, inspectedAtOnce)
+	enabled := slices.DeleteFunc(slices.Clone(c.Issuers), func(row models.TrustedIssuer) bool { return !row.Enabled() })
+	report.Issuers = make([]IssuerReport, len(enabled))
+	for i, row := range enabled {
+		asking.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			report.Issuers[i] = IssuerReport{row.EntryID, row.Settings.Issuer, s.registry.tryIssuer(ctx, t, row)}
+		})
+	}
+	asking.Wait()
+	return report
+}
+
+// tryIssuer does what the first token of an issuer would have a node do: it opens
+// the shared secret, or fetches the keys and looks for one that fits.
+func (r *registry) tryIssuer(ctx context.Context, t *Tenant, row models.TrustedIssuer) error {
+	entry, err := r.newIssuerEntry(t, row)
+	if err != nil {
+		return err
+	}
+	remote, is := entry.source.(*remoteKeys)
+	if !is {
+		return nil // static keys were checked when they were applied
+	}
+	keys, err := remote.fetch(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
+	case !staticKeys(keys).fitAny(entry.algorithms):
+		return fmt.Errorf("none of its %d keys is for %s: set algorithms to what its tokens are signed with", len(keys), strings.Join(entry.algorithms, ", "))
+	}
+	return nil
+}
