@@ -49,6 +49,41 @@ func NewMetrics(gauges ...Gauge) *Metrics {
 	return m
 }
 
+// Family is a group of values that one label tells apart, asked for when the
+// metrics are read.
+type Family struct {
+	Name, Help, Label string
+	Values            func() map[string]float64
+	Rises             bool // they are counters: they never fall while the process lives
+}
+
+// Add adds families of other rooms.
+func (m *Metrics) Add(families ...Family) {
+	for _, f := range families {
+		m.registry.MustRegister(&familyCollector{f, prometheus.NewDesc(f.Name, f.Help, []string{f.Label}, nil)})
+	}
+}
+
+// familyCollector implements prometheus.Collector.
+type familyCollector struct {
+	Family
+	desc *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *familyCollector) Describe(descs chan<- *prometheus.Desc) { descs <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c *familyCollector) Collect(metrics chan<- prometheus.Metric) {
+	kind := prometheus.GaugeValue
+	if c.Rises {
+		kind = prometheus.CounterValue
+	}
+	for label, value := range c.Values() {
+		metrics <- prometheus.MustNewConstMetric(c.desc, kind, value, label)
+	}
+}
+
 // Handler serves /metrics.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()

@@ -69,13 +69,11 @@ type Event struct {
 	Until     time.Time      // of a revocation: when the last access token that it is about is over
 	Details   map[string]any // JSON; never a secret or a token
 
+	Cause any // for the line of the log alone; it may be long
+
 	unless   *statement // if a row meets it, nothing is recorded
 	outlived bool       // Until is to be moved by the longest life of the client's access tokens
-}
-
-// AddEvent writes an event of its own.
-func (s *Store) AddEvent(ctx context.Context, e Event) error {
-	return s.exec(ctx, func(db *gorm.DB) error { return insertEvent(db, e) })
+	again    bool       // an earlier event told the same already: it is not counted
 }
 
 const eventColumns = "at, id, tenant_id, type, session_id, client_id, issuer_id, subject, details, until"
@@ -106,6 +104,7 @@ func insertEvent(db *gorm.DB, e Event) error {
 	if err != nil {
 		return err
 	}
+	noteWritten(db, e)
 	return db.Exec("INSERT INTO events ("+eventColumns+") VALUES ("+places+")", values...).Error
 }
 
@@ -132,7 +131,10 @@ func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (foun
 		record, args = record+" WHERE NOT EXISTS ("+e.unless.text+")", append(args, e.unless.args...)
 	}
 	done := db.Exec(record, args...)
-	return done.RowsAffected > 0, done.Error
+	if found = done.Error == nil && done.RowsAffected > 0; found {
+		noteWritten(db, e)
+	}
+	return found, done.Error
 }
 
 // SessionEvents lists a session's events, oldest first, at most 100.

@@ -315,20 +315,23 @@ func (s *Session) Event(at time.Time, what EventType, details map[string]any) Ev
 }
 
 // EndSession ends a session for good and says so in the event log; `also` adds
-// a further event of the same transaction. A session that is over already
-// stays as it is.
+// further events of the same transaction. A session that is over already stays
+// as it is, and nothing is told.
 func (s *Store) EndSession(ctx context.Context, about *Session, at time.Time, why session.EndReason, also ...Event) error {
 	ended, args := ending(about, at, why)
 	if len(also) == 0 {
 		return s.recorded(ctx, ended, endSession, args...)
 	}
 	return s.transaction(ctx, func(tx *gorm.DB) error {
+		if found, err := s.recordIf(tx, ended, endSession, args...); err != nil || !found {
+			return err
+		}
 		for _, e := range also {
 			if err := insertEvent(tx, e); err != nil {
 				return err
 			}
 		}
-		return s.record(tx, ended, endSession, args...)
+		return nil
 	})
 }
 

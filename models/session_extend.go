@@ -8,14 +8,19 @@ import (
 )
 
 // ExtendSession moves the absolute end of a session that may be used, says so
-// in the event log, and reads the session as it is afterwards. ErrNotFound: it
+// in the event log if that is another moment, and reads the session as it is afterwards. ErrNotFound: it
 // may not be used any more.
 func (s *Store) ExtendSession(ctx context.Context, about *Session, now, end time.Time, by string) (extended *Session, err error) {
 	err = s.transaction(ctx, func(tx *gorm.DB) error {
+		var before Time
+		err := tx.Raw("SELECT absolute_expires_at FROM sessions WHERE id = ?"+s.dialect.forUpdate, about.ID).Row().Scan(&before)
+		if err != nil {
+			return err
+		}
 		extended, err = scanSession(tx.Raw(`UPDATE sessions SET absolute_expires_at = ?, prune_at = CASE WHEN prune_at > ? THEN ? ELSE prune_at END`+
 			live+` AND id = ?`+permitted+unmarked+` RETURNING `+sessionColumns,
 			At(end), At(end), At(end), about.TenantID, about.Subject, At(now), At(now), about.ID).Row())
-		if err != nil {
+		if err != nil || before.Equal(extended.AbsoluteExpiry) {
 			return err
 		}
 		return insertEvent(tx, extended.Event(now, EventSessionExtended, map[string]any{"expires_at": end.Unix(), "by": by}))

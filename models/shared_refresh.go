@@ -12,12 +12,19 @@ import (
 // retried from another address or agent, once for each generation, and raises
 // EventRefreshShared when the two generations before it were too.
 func (s *Store) NoteSharedRefresh(ctx context.Context, about *Session, now time.Time, details map[string]any) error {
-	events, err := s.elsewhere(ctx, about)
-	if err != nil || events[int64(about.Refresh.Generation)] {
+	g := int64(about.Refresh.Generation)
+	var events map[int64]bool
+	err := s.query(ctx, func(db *gorm.DB) (err error) { events, err = elsewhere(db, about.ID); return err })
+	if err != nil || events[g] {
 		return err
 	}
-	g := int64(about.Refresh.Generation)
 	return s.transaction(ctx, func(tx *gorm.DB) error {
+		if err := s.lockSession(tx, about.ID); err != nil {
+			return err
+		}
+		if events, err = elsewhere(tx, about.ID); err != nil || events[g] {
+			return err // another retry was first
+		}
 		if err := insertEvent(tx, about.Event(now, EventRefreshElsewhere, details)); err != nil {
 			return err
 		}
@@ -28,22 +35,22 @@ func (s *Store) NoteSharedRefresh(ctx context.Context, about *Session, now time.
 	})
 }
 
-// elsewhere tells which of the last generations were retried from elsewhere.
-func (s *Store) elsewhere(ctx context.Context, about *Session) (map[int64]bool, error) {
-	seen := map[int64]bool{}
-	err := s.query(ctx, func(db *gorm.DB) error {
-		_, err := collect(db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 3",
-			about.ID, EventRefreshElsewhere), func(rows *sql.Rows) (text string, err error) {
-			if err = rows.Scan(&text); err != nil {
-				return text, err
+// elsewhere tells which of the last generations were retried from elsewhere. The
+// clocks of nodes may put a few of them in another order.
+func elsewhere(db *gorm.DB, id SessionID) (map[int64]bool, error) {
+	last, err := collect(db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 16", id, EventRefreshElsewhere),
+		func(rows *sql.Rows) (details map[string]any, err error) {
+			var text string
+			if err := rows.Scan(&text); err != nil {
+				return nil, err
 			}
-			details, err := ParseObject([]byte(text))
-			if generation, ok := details["generation"].(int64); ok {
-				seen[generation] = true
-			}
-			return text, err
+			return ParseObject([]byte(text))
 		})
-		return err
-	})
+	seen := map[int64]bool{}
+	for _, details := range last {
+		if generation, ok := details["generation"].(int64); ok {
+			seen[generation] = true
+		}
+	}
 	return seen, err
 }

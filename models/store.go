@@ -47,6 +47,7 @@ type Store struct {
 	primary     primary // of PostgreSQL
 	recent      recentRevocations
 	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
+	tally       tally
 }
 
 // Open connects to the database at url ("sqlite:path" or "postgres://…"). It
@@ -140,7 +141,12 @@ func (s *Store) readAgain(ctx context.Context, fn func(db *gorm.DB) error) error
 func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return s.retry(ctx, writing, isUnsent, func() error { return fn(s.write.WithContext(ctx)) })
+	var events *written
+	err := s.retry(ctx, writing, isUnsent, func() error {
+		ctx, events = withWritten(ctx)
+		return fn(s.write.WithContext(ctx))
+	})
+	return s.report(events, err)
 }
 
 // transaction runs fn in a transaction, and again when it lost to another one
@@ -165,14 +171,17 @@ func (s *Store) recorded(ctx context.Context, e Event, change string, args ...an
 func (s *Store) longTransaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	var committing bool
 	uncommitted := func(err error) bool { return isUnsent(err) || !committing && isLost(err) }
-	return s.retry(ctx, writing, uncommitted, func() error {
+	var events *written
+	err := s.retry(ctx, writing, uncommitted, func() error {
 		committing = false
+		ctx, events = withWritten(ctx)
 		return s.write.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			err := fn(tx)
 			committing = err == nil
 			return err
 		})
 	})
+	return s.report(events, err)
 }
 
 // retry repeats what failed for no reason but bad timing, and once, on another

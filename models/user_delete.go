@@ -82,6 +82,7 @@ func (s *Store) forgetSessions(tx *gorm.DB, tenant, sub string, done *Deletion, 
 			done.Sessions++
 			err = s.record(tx, ended, endSession, args...)
 		} else {
+			ended.again = true
 			err = insertEvent(tx, ended)
 		}
 		if err != nil {
@@ -141,7 +142,7 @@ func (s *Store) rewriteEvents(ctx context.Context, d deletion) error {
 	if err != nil {
 		return err
 	}
-	like := "%" + strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(string(quoted)) + "%"
+	like := "%" + literal(string(quoted)) + "%"
 	for last := []byte{}; last != nil; {
 		var rows []eventOfUser
 		err := s.query(ctx, func(db *gorm.DB) error {

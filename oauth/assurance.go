@@ -111,9 +111,9 @@ func (s *Server) reportRules(ctx context.Context, about *models.Session, now tim
 	if len(failed) == 0 {
 		return
 	}
-	s.log.Warn("acr rules failed", "tenant", about.TenantID, "client", about.ClientID, "session", about.ID.String(), "error", failedRules(failed))
-	names := slices.Sorted(maps.Keys(failed))
-	if err := s.store.AddEvent(ctx, about.Event(now, models.EventACRRuleFailed, map[string]any{"acr": names})); err != nil {
+	e := about.Event(now, models.EventACRRuleFailed, map[string]any{"acr": slices.Sorted(maps.Keys(failed)), "generation": about.Refresh.Generation})
+	e.Cause = failedRules(failed)
+	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
 		s.log.Error("record event", "error", err)
 	}
 }

@@ -63,8 +63,10 @@ func (s *Server) reportAttributes(ctx context.Context, about *models.Session, no
 		return
 	}
 	slices.Sort(names)
-	s.log.Warn("mapped attributes are longer than 4 KiB as JSON and were left out", "tenant", about.TenantID, "client", about.ClientID, "session", about.ID.String(), "attributes", names)
-	if err := s.store.AddEvent(ctx, about.Event(now, models.EventAttributeLeftOut, map[string]any{"attributes": slices.Compact(names)})); err != nil {
+	names = slices.Compact(names)
+	e := about.Event(now, models.EventAttributeLeftOut, map[string]any{"attributes": names, "generation": about.Refresh.Generation})
+	e.Cause = names
+	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
 		s.log.Error("record event", "error", err)
 	}
 }

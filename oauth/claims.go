@@ -93,9 +93,9 @@ func (s *Server) reportClaims(ctx context.Context, about *models.Session, now ti
 	if len(leftOut) == 0 {
 		return
 	}
-	names := slices.Sorted(maps.Keys(leftOut))
-	s.log.Warn("custom claims left out", "tenant", about.TenantID, "client", about.ClientID, "session", about.ID.String(), "claims", leftOut)
-	if err := s.store.AddEvent(ctx, about.Event(now, models.EventClaimLeftOut, map[string]any{"claims": names})); err != nil {
+	e := about.Event(now, models.EventClaimLeftOut, map[string]any{"claims": slices.Sorted(maps.Keys(leftOut)), "generation": about.Refresh.Generation})
+	e.Cause = leftOut
+	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
 		s.log.Error("record event", "error", err)
 	}
 }

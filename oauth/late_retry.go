@@ -23,17 +23,16 @@ func (s *Server) retryLate(ctx context.Context, call *Call, row *models.Session,
 }
 
 // lateDetails tell of both parties: who used the session last, and who retries.
+// If they differ, one of the two may be a thief.
 func lateDetails(call *Call, row *models.Session) map[string]any {
-	return call.tell(map[string]any{"generation": row.Refresh.Generation, "rotated_at": row.Refresh.RotatedAt.Unix()}, row)
+	details := map[string]any{"generation": row.Refresh.Generation, "rotated_at": row.Refresh.RotatedAt.Unix()}
+	if call.elsewhere(row) {
+		details["elsewhere"] = true
+	}
+	return call.tell(details, row)
 }
 
-// logLateRetry warns if the party that retries is not the one that used the
-// session last: one of the two may be a thief.
 func (s *Server) logLateRetry(call *Call, row *models.Session, l session.LateRetry) {
-	log := s.log.Info
-	if call.elsewhere(row) {
-		log = s.log.Warn
-	}
-	log("refresh retried late", "tenant", row.TenantID, "client", row.ClientID, "session", row.ID.String(),
+	s.log.Info("refresh retried late", "tenant", row.TenantID, "client", row.ClientID, "session", row.ID.String(),
 		"generation", l.Generation, "repeats", l.Repeats, "from_elsewhere", call.elsewhere(row))
 }

@@ -254,9 +254,9 @@ func (g *refreshGrant) refuse(ctx context.Context, call *Call, row *models.Sessi
 	case session.RefreshBehind:
 		err = g.store.EndSession(ctx, row, now, session.Inconsistent, row.Event(now, models.EventGenerationLost, details))
 	case session.RefreshDuplicate:
-		err = g.store.AddEvent(ctx, row.Event(now, models.EventRefreshDuplicate, details))
+		err = g.store.AddEvent(ctx, row.Event(now, models.EventRefreshDuplicate, details), "generation")
 	case session.RefreshMismatch:
-		err = g.store.AddEvent(ctx, row.Event(now, models.EventChainMismatch, details))
+		err = g.store.AddEvent(ctx, row.Event(now, models.EventChainMismatch, details), "generation")
 	}
 	if err != nil {
 		return err

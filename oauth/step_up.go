@@ -88,10 +88,10 @@ func (t *tokenExchange) askRaise(ctx context.Context, c *Client, x *exchange, fo
 	return x.askRaised(c, row, t.now())
 }
 
-// refuseStranger refuses the client token of another user, and remembers it.
+// refuseStranger refuses the client token of another user, and remembers it once.
 func (t *tokenExchange) refuseStranger(ctx context.Context, x *exchange, row *models.Session) error {
 	details := map[string]any{"sub": x.subject.sub, "iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest)}
-	if err := t.store.AddEvent(ctx, row.Event(t.now(), models.EventStepUpRefused, details)); err != nil {
+	if err := t.store.AddEvent(ctx, row.Event(t.now(), models.EventStepUpRefused, details), "iss", "jti_digest"); err != nil {
 		return err
 	}
 	return badSubject(ReasonSubjectTokenOtherUser, "it is not of the session's user; set share_subjects on both issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)

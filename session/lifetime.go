@@ -23,6 +23,12 @@ const (
 	TenantDisabled   EndReason = "tenant_disabled"    // its tenant was disabled
 )
 
+// EndReasons lists them.
+var EndReasons = []EndReason{
+	SignedOut, RevokedByUser, RevokedByBackend, RevokedByAdmin, ReuseDetected, Inconsistent, Restored, Idle, Absolute, Evicted,
+	UserDisabled, ClientDisabled, IssuerDisabled, TenantDisabled,
+}
+
 // Revoked is what earlier releases stored instead of RevokedByBackend.
 const Revoked EndReason = "revoked"
 

@@ -128,6 +128,14 @@ func (n *node) gauges() []handlers.Gauge {
 	return list
 }
 
+// families report on the other rooms by one label each.
+func (n *node) families() []handlers.Family {
+	return []handlers.Family{
+		{Name: "latchkey_events_total", Help: "Events that this node has committed, by their outward type.", Label: "type", Rises: true,
+			Values: n.store.EventCounts},
+	}
+}
+
 func (n *node) server(handler http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)

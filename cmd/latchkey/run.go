@@ -23,6 +23,7 @@ var errStopping = errors.New("the node is stopping")
 func (n *node) serve(ctx context.Context, l *listeners) error {
 	ready := &readiness{look: n.ready}
 	metrics := handlers.NewMetrics(append(n.gauges(), l.gauges()...)...)
+	metrics.Add(n.families()...)
 	handler, err := handlers.New(handlers.Config{
 		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: func(ctx context.Context) error {
 			if n.stopping.Load() {

@@ -18,6 +18,8 @@ func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
 	for _, line := range []string{
 		`latchkey_token_requests_total{grant="token-exchange",outcome="ok"} 1`,
 		`latchkey_http_request_duration_seconds_count{method="POST",route="/token",status="200"} 1`,
+		`latchkey_events_total{type="session.created"} 1`,
+		`latchkey_events_total{type="session.ended.reuse_detected"} 0`,
 		"latchkey_database_clock_offset_seconds 0",
 		"\nlatchkey_revocation_streams 0\n",
 	} {
