@@ -281,11 +281,21 @@ func (m *chain) present(rt *rapid.T, k chainToken) {
 	}
 }
 
-// refreshNine refreshes a few times, so that another late retry is due.
+// refreshNine loses an answer, refreshes about as often as it takes for another
+// late retry to be due, and loses another one.
 func (m *chain) refreshNine(rt *rapid.T) {
-	for range rapid.IntRange(7, 10).Draw(rt, "refreshes") {
+	m.loseLate(rt)
+	for range rapid.IntRange(6, 9).Draw(rt, "refreshes") {
 		m.present(rt, m.current)
 	}
+	m.loseLate(rt)
+}
+
+func (m *chain) loseLate(rt *rapid.T) {
+	lost := m.current
+	m.present(rt, lost)
+	m.clock.Advance(chainGrace)
+	m.present(rt, lost)
 }
 
 // loseAnswer refreshes and shows the same token again, sooner or later.
@@ -298,10 +308,19 @@ func (m *chain) loseAnswer(rt *rapid.T) {
 	}
 }
 
-// restart starts the node again.
+// restart starts the node again, sometimes between a refresh and its retry,
+// whose window begins again with the node.
 func (m *chain) restart(rt *rapid.T) {
-	if rapid.IntRange(0, 5).Draw(rt, "luck") == 0 { // it takes its time
-		m.start(m.node)
+	if rapid.IntRange(0, 3).Draw(rt, "luck") > 0 { // it takes its time
+		return
+	}
+	lost := m.current
+	m.present(rt, lost)
+	m.clock.Advance(rapid.SampledFrom([]time.Duration{chainGrace, time.Minute, 15 * time.Minute}).Draw(rt, "outage"))
+	m.start(m.node)
+	m.clock.Advance(rapid.SampledFrom([]time.Duration{0, chainGrace - time.Microsecond, chainGrace}).Draw(rt, "wait"))
+	for range 2 {
+		m.present(rt, lost)
 	}
 }
 
