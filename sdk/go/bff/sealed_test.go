@@ -22,7 +22,7 @@ func newSealedWorld(t *testing.T, keys ...[]byte) *world {
 	if keys == nil {
 		keys = [][]byte{cookieKey}
 	}
-	return newWorld(t, func(o *bff.Options) { o.CookieKeys = keys })
+	return newWorldOf(t, 30*time.Second, func(o *bff.Options) { o.CookieKeys = keys })
 }
 
 // again is the same app in another process, or after a restart: nothing but the

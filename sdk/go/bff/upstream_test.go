@@ -86,6 +86,16 @@ func TestAnUpstreamThatTheSessionIsNotFor(t *testing.T) {
 type moving struct {
 	bff.Store
 	before func()
+	loaded chan struct{} // gets a value, if there is room, when a session was loaded
+}
+
+func (m moving) Load(ctx context.Context, key string) (latchkey.Tokens, error) {
+	t, err := m.Store.Load(ctx, key)
+	select {
+	case m.loaded <- struct{}{}:
+	default:
+	}
+	return t, err
 }
 
 func (m moving) Move(ctx context.Context, from, to string) error {
@@ -100,13 +110,19 @@ func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 	var w *world
 	old := make(chan answer, 1)
 	w = newWorldOf(t, time.Minute, narrow, func(o *bff.Options) {
+		loaded := make(chan struct{}, 1)
 		o.Store = moving{bff.NewMemoryStore(10, nil), func() {
 			before := w.issuer.Requests("/token")
+			select {
+			case <-loaded: // of a request before
+			default:
+			}
 			go func() { old <- w.get("/api/orders") }()
+			<-loaded // the request has found the session under its old cookie
 			for end := time.Now().Add(200 * time.Millisecond); w.issuer.Requests("/token") == before && time.Now().Before(end); {
 				time.Sleep(time.Millisecond) // it may as well wait for the move
 			}
-		}}
+		}, loaded}
 	})
 	w.wanted = everywhere
 	w.signIn()
