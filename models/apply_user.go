@@ -73,7 +73,10 @@ func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session
 		err := rows.Scan(&client, &audience)
 		return append(strings.Fields(audience), client), err
 	})
+	if err != nil {
+		return nil, err
+	}
 	names = slices.Concat(seenBy...)
 	slices.Sort(names)
-	return slices.Compact(names), err
+	return slices.Compact(names), endedTogether(tx, tenant, now, int64(len(seenBy)))
 }

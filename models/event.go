@@ -73,6 +73,7 @@ type Event struct {
 
 	unless   *statement // if a row meets it, nothing is recorded
 	outlived bool       // Until is to be moved by the longest life of the client's access tokens
+	ended    time.Time  // of a session's end by time: when, if the event is later
 	again    bool       // an earlier event told the same already: it is not counted
 }
 

@@ -38,6 +38,7 @@ func (s *Store) report(w *written, err error) error {
 			continue
 		}
 		s.tally.add(e)
+		s.sessions.note(e)
 		s.warn(e)
 	}
 	return nil

@@ -31,6 +31,7 @@ var migrations = []struct {
 	{"0008c_user_deletions", userDeletionSchema},
 	{"0009_step_up_handles", stepUpSchema},
 	{"0010_assurance", proofSchema},
+	{"0013_session_counts", sessionCountSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

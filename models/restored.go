@@ -3,8 +3,11 @@ package models
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,15 +52,27 @@ func (s *Store) Restored(ctx context.Context, at time.Time, keepSessions bool) (
 			break
 		}
 		last = ids[len(ids)-1]
-		err = s.exec(ctx, func(db *gorm.DB) error {
-			done := db.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ?",
-				At(now), session.Restored, At(now.Add(session.Retention)), ids)
-			ended += int(done.RowsAffected)
-			return done.Error
+		var inBatch int
+		err = s.transaction(ctx, func(tx *gorm.DB) error {
+			of, err := collect(tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING tenant_id",
+				At(now), session.Restored, At(now.Add(session.Retention)), ids), func(rows *sql.Rows) (tenant string, err error) {
+				err = rows.Scan(&tenant)
+				return tenant, err
+			})
+			if err != nil {
+				return err
+			}
+			inBatch = len(of)
+			changes := map[sessionHour]int64{}
+			for _, tenant := range of {
+				changes[sessionHour{tenant, hourOf(now)}]--
+			}
+			return addSessions(tx, bulkNode, slices.Collect(maps.Keys(changes)), changes)
 		})
 		if err != nil {
 			return ended, err
 		}
+		ended += inBatch
 	}
 	return ended, s.revokeEverything(ctx, at)
 }

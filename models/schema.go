@@ -257,3 +257,15 @@ var userDeletionSchema = []string{
 		sub        TEXT NOT NULL,
 		deleted_at BIGINT NOT NULL)`,
 }
+
+// sessionCountSchema keeps how many sessions each tenant has. An empty table of
+// sessions has been counted; another one is at the next occasion.
+var sessionCountSchema = []string{
+	`CREATE TABLE session_counts (
+		tenant_id TEXT NOT NULL,
+		node      TEXT NOT NULL, -- empty: the table was counted
+		hour      BIGINT NOT NULL,
+		n         BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, node, hour)){fill}`,
+	`INSERT INTO session_counts (tenant_id, node, hour, n) SELECT '', '', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM sessions)`,
+}

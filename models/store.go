@@ -48,6 +48,7 @@ type Store struct {
 	recent      recentRevocations
 	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
 	tally       tally
+	sessions    sessionTally
 }
 
 // Open connects to the database at url ("sqlite:path" or "postgres://…"). It
@@ -64,6 +65,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	}
 	s := &Store{log: opts.Log, statusSize: opts.StatusListSize}
 	s.clock.now, s.primary.log = opts.Clock, opts.Log
+	s.sessions.begun = opts.Clock()
 	d, err := dialectFor(url)
 	if err != nil {
 		return nil, err

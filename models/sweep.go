@@ -114,9 +114,13 @@ func (s *Store) sweepMark(ctx context.Context, m mark, condition string, why ses
 			return err
 		}
 		at := m.validFrom
-		err = s.exec(ctx, func(db *gorm.DB) error {
-			return db.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ?",
-				at, why, At(at.Add(session.Retention)), ids).Error
+		err = s.transaction(ctx, func(tx *gorm.DB) error {
+			done := tx.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ?",
+				at, why, At(at.Add(session.Retention)), ids)
+			if done.Error != nil {
+				return done.Error
+			}
+			return endedTogether(tx, m.tenant, at.Time, done.RowsAffected)
 		})
 		if err != nil {
 			return err

@@ -133,6 +133,7 @@ func (n *node) families() []handlers.Family {
 	return []handlers.Family{
 		{Name: "latchkey_events_total", Help: "Events that this node has committed, by their outward type.", Label: "type", Rises: true,
 			Values: n.store.EventCounts},
+		{Name: "latchkey_sessions", Help: "Sessions by tenant, of the whole deployment.", Label: "tenant", Values: n.store.SessionCounts},
 	}
 }
 
@@ -184,6 +185,31 @@ func (n *node) keepHouse(ctx context.Context) {
 	}
 }
 
+// countSessions writes every 10 s how many sessions began and ended at this
+// node, and a last time when it stops.
+func (n *node) countSessions(ctx context.Context) {
+	name := rand.Text()
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			n.syncSessionCounts(ctx, name)
+		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+			defer cancel()
+			n.syncSessionCounts(last, name)
+			return
+		}
+	}
+}
+
+func (n *node) syncSessionCounts(ctx context.Context, name string) {
+	if err := n.store.SyncSessionCounts(ctx, name); err != nil && ctx.Err() == nil {
+		n.log.Warn("count sessions", "error", err)
+	}
+}
+
 // tidy prunes, batch by batch, for as long as the lease is held, and then does
 // the rest. What fails does not keep the next thing from being done.
 func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) error {
@@ -197,6 +223,6 @@ func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) err
 			continue
 		}
 		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.store.FinishDeletions(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
-			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx))
+			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx))
 	}
 }

@@ -41,6 +41,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	var running sync.WaitGroup
 	running.Go(func() { n.oauth.Run(background) })
 	running.Go(func() { n.keepHouse(background) })
+	running.Go(func() { n.countSessions(background) })
 	running.Go(func() { n.store.Watch(background) })
 	running.Go(func() { n.watch(background, l.certificate) })
 
