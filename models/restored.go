@@ -37,6 +37,9 @@ func (s *Store) Restored(ctx context.Context, at time.Time, keepSessions bool) (
 	if at.After(now) {
 		return 0, fmt.Errorf("%s lies in the future", at.Format(time.RFC3339))
 	}
+	if second := at.Truncate(time.Second); at.Equal(second) { // people write whole seconds, and mean all of the last one
+		at = second.Add(time.Second - time.Microsecond)
+	}
 	if err := s.newEpoch(ctx, now); err != nil || keepSessions {
 		return 0, err
 	}

@@ -77,3 +77,15 @@ func TestAClientTokenFromBeforeARestoreIsRefused(t *testing.T) {
 		w.create(w.alice(issued(w.Now())))
 	})
 }
+
+// A backup is noted in whole seconds, in the last of which users signed in.
+func TestARestoreUpToASecondIncludesAllOfIt(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		at := w.Now().Truncate(time.Second)
+		w.clock.Advance(at.Add(700 * time.Millisecond).Sub(w.Now()))
+		row := w.create(w.alice())
+		if ended, err := w.Restored(t.Context(), at, false); err != nil || ended != 1 {
+			t.Errorf("%d sessions ended, %v; want the one of %v", ended, err, row.CreatedAt)
+		}
+	})
+}
