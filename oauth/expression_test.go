@@ -209,7 +209,7 @@ func TestMappingFillsWhatItCan(t *testing.T) {
 	}
 	failed := map[string]string{}
 	values := m.evaluate(newBudget(), map[string]any{"token": someToken(t)}, func(name string, err error) { failed[name] = err.Error() })
-	if !reflect.DeepEqual(values, map[string]any{"name": "alice"}) || !reflect.DeepEqual(failed, map[string]string{"sum": "no such overload"}) {
+	if !reflect.DeepEqual(values, map[string]any{"name": "alice"}) || !reflect.DeepEqual(failed, map[string]string{"sum": "no such overload: an operator or function was applied to a value of another type"}) {
 		t.Errorf("values %v, failed %v", values, failed)
 	}
 	if compileMapping(envs.issuer, nil, "", &faults).evaluate(nil, nil, nil) != nil {

@@ -72,7 +72,10 @@ func TestGrantScopeIsNeverSilentlyLess(t *testing.T) {
 		{"one that it may not have beside one that it may", "profile admin", "!"},
 		{"another case", "PROFILE", "!"},
 		{"a part of a name", "orders", "!"},
-		{"bad syntax", "profile  orders:read", "!"},
+		{"extra spaces", " profile  orders:read ", "profile orders:read"},
+		{"spaces alone: the default", "  ", "profile"},
+		{"extra spaces around one that it may not have", "profile  admin ", "!"},
+		{"bad syntax", "profile\torders:read", "!"},
 	} {
 		got, err := grantScope(c, row.asked)
 		if (row.want == "!") != (refusal(err) == "400 invalid_scope") || err == nil && strings.Join(got, " ") != row.want {
@@ -92,7 +95,10 @@ func TestNarrowScopeGivesNoMoreThanWasGranted(t *testing.T) {
 		{"one that the session was not granted", "a b", "c", "!"},
 		{"one that was taken from the client is left out silently", "a gone", "", "a"},
 		{"also when it is asked for", "a gone", "a gone", "a"},
-		{"bad syntax", "a b", "a ", "!"},
+		{"extra spaces", "a b", " b ", "b"},
+		{"spaces alone: what was granted", "a b", " ", "a b"},
+		{"extra spaces around one that was not granted", "a b", "a  c", "!"},
+		{"bad syntax", "a b", "a\tb", "!"},
 	} {
 		got, err := narrowScope(c, strings.Fields(row.granted), row.asked)
 		if (row.want == "!") != (refusal(err) == "400 invalid_scope") || err == nil && strings.Join(got, " ") != row.want {
