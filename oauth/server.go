@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -29,6 +30,10 @@ type Config struct {
 	// memory while what this node knows of revocations is younger; at most
 	// models.TailBound. 0: the database is always read.
 	IntrospectionMaxAge time.Duration
+
+	// SigningWait is the longest that a request is expected to wait for its
+	// signature; one that would wait longer is refused with 503. 0: a second.
+	SigningWait time.Duration
 }
 
 // Server is the OAuth server of all tenants of a deployment. It is safe for
@@ -57,8 +62,8 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		store: c.Store, keys: c.Keys, log: c.Log,
-		slots:    newSlots(4, c.Log),
-		answers:  newSlots(2, c.Log),
+		slots:    newSlots(4, cmp.Or(c.SigningWait, signingWait), c.Log),
+		answers:  newSlots(2, cmp.Or(c.SigningWait, signingWait), c.Log),
 		throttle: newThrottle(),
 		tail:     models.NewTail(c.Store),
 		memory:   c.IntrospectionMaxAge,

@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// maxWait is the longest estimated wait for a signing slot at which a request
-	// is still taken in.
-	maxWait = time.Second
-	// slotPatience ends the wait of a request whose estimate was too hopeful.
-	slotPatience = 3 * time.Second
+	// signingWait is Config.SigningWait by default.
+	signingWait = time.Second
+	// slotPatience ends the wait of a request whose estimate was too hopeful: it is so
+	// many times the longest estimate.
+	slotPatience = 3
 	// maxWaiting bounds the memory of requests that wait.
 	maxWaiting = 4096
 	// minPause and maxPause bound how long a request that is about to be refused is
@@ -35,8 +35,9 @@ const (
 // it nothing may refuse; so there are a few for each processor.
 type slots struct {
 	free    chan struct{}
-	waiting atomic.Int64 // for a slot
-	coming  atomic.Int64 // with a place, and not yet at that point
+	maxWait time.Duration // the longest estimate at which a request is still taken in
+	waiting atomic.Int64  // for a slot
+	coming  atomic.Int64  // with a place, and not yet at that point
 	paused  atomic.Int64
 	held    atomic.Int64 // how long a slot is held, a moving average in nanoseconds
 
@@ -49,8 +50,8 @@ type slots struct {
 // errBusy means that a slot would come too late.
 var errBusy = errors.New("too many signatures are waiting")
 
-func newSlots(perProcessor int, log *slog.Logger) *slots {
-	return &slots{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), log: log}
+func newSlots(perProcessor int, maxWait time.Duration, log *slog.Logger) *slots {
+	return &slots{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), maxWait: maxWait, log: log}
 }
 
 // wait estimates how long a request that comes now would wait for its slot.
@@ -63,7 +64,7 @@ func (s *slots) wait() time.Duration {
 
 // crowded reports whether a request that comes now is to be refused.
 func (s *slots) crowded() bool {
-	return s.wait() > maxWait || s.waiting.Load()+s.coming.Load() >= maxWaiting
+	return s.wait() > s.maxWait || s.waiting.Load()+s.coming.Load() >= maxWaiting
 }
 
 // admit is asked before a request is read. When too many wait, it pauses: callers
@@ -130,7 +131,7 @@ func (s *slots) acquire(ctx context.Context) (release func(), err error) {
 	}
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
-	timer := time.NewTimer(slotPatience)
+	timer := time.NewTimer(slotPatience * s.maxWait)
 	defer timer.Stop()
 	select {
 	case s.free <- struct{}{}:

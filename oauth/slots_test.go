@@ -14,7 +14,7 @@ import (
 
 // testSlots has two slots, each held for a while by everyone who gets one.
 func testSlots(log *bytes.Buffer) *slots {
-	return &slots{free: make(chan struct{}, 2), log: slog.New(slog.NewTextHandler(log, nil))}
+	return &slots{free: make(chan struct{}, 2), maxWait: signingWait, log: slog.New(slog.NewTextHandler(log, nil))}
 }
 
 // crowd lets n requests come at once that each hold a slot for so long.

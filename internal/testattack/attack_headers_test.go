@@ -210,7 +210,11 @@ func TestTheLogOfAWholeLifeHoldsNoSecret(t *testing.T) {
 		d.Introspect("", mine.Text("session_token"))
 		d.Post("/introspect", []string{"token", access}, asBackend, testserver.Accept(testserver.IntrospectionJWT))
 		d.Clock.Advance(time.Minute)
+		d.Want(200, "", d.Refresh("", "web", a)) // a late retry
+		third := keep("the next refresh", d.Want(200, "", d.Refresh("", "web", second.Text("refresh_token"))))
+		d.Clock.Advance(time.Minute)
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", a)) // a replay
+		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", third.Text("refresh_token")))
 		d.Want(200, "", d.Post("/revoke", []string{"token", mine.Text("session_token")}, asBackend))
 		d.Tamper("UPDATE trusted_issuers SET root_version = 1")
 		d.Want(500, "server_error", d.Exchange("", "web", subject("of an issuer that does not open", testserver.Forge(`{"alg":"HS256"}`, `{"iss":"https://shared.example.com","aud":"`+d.URL+`"}`, testserver.HS256([]byte(shared))))))

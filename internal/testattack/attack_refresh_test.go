@@ -315,41 +315,71 @@ func said(a *testserver.Answer) string {
 	return fmt.Sprint(a.Status, header, string(a.Body))
 }
 
-func TestRefreshDoesNotTellWhyItRefuses(t *testing.T) {
+// TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken shows tokens that are refused
+// for many reasons: all get one answer, but those that fit a session of the
+// client that shows them.
+func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		used, revoked, disabled, mine := d.SignIn("alice"), d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
 		foreign := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
-		d.Want(200, "", d.Refresh("", "web", used.Text("refresh_token")))
+		ended := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
+		second := d.Want(200, "", d.Refresh("", "web", used.Text("refresh_token")))
+		d.Want(200, "", d.Refresh("", "web", second.Text("refresh_token")))
 		d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", revoked.Text("refresh_token")}))
+		d.Want(200, "", d.Post("/revoke", []string{"token", ended.Text("refresh_token")}, asBackend))
 		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "bob", Disabled: true}}})
 		d.Clock.Advance(time.Minute)
-		noise := make([]byte, 32)
-		id, err := models.ParseSessionID(mine.Text("session_id"))
-		if err != nil {
-			t.Fatal(err)
+		noise, thief := make([]byte, 32), newThief(t, testserver.RootSecret)
+		id := func(a *testserver.Answer) models.SessionID {
+			id, err := models.ParseSessionID(a.Text("session_id"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
 		}
 		answers := map[string]*testserver.Answer{
-			"a made-up token":         d.Refresh("", "web", "made-up"),
-			"one that is well-formed": d.Refresh("", "web", "lk_rt_"+strings.Repeat("A", 96)),
-			"one of another tag":      d.Refresh("", "web", respell(t, mine.Text("refresh_token"), 56, 72, noise)),
-			"a forged one":            d.Refresh("", "web", newThief(t, testserver.RootSecret).token(id, 0, noise)),
-			"one of no session":       d.Refresh("", "web", newThief(t, testserver.RootSecret).token(models.NewSessionID(), 0, noise)),
-			"a used one":              d.Refresh("", "web", used.Text("refresh_token")),
-			"a revoked one":           d.Refresh("", "web", revoked.Text("refresh_token")),
-			"a disabled user's":       d.Refresh("", "web", disabled.Text("refresh_token")),
-			"another client's":        d.Refresh("", "web", foreign.Text("refresh_token")),
-			"a session token":         d.Refresh("", "web", foreign.Text("session_token")),
-			"an access token":         d.Refresh("", "web", mine.Text("access_token")),
-			"a foreign scope of used": d.Refresh("", "web", used.Text("refresh_token"), "scope", "admin"),
+			"a made-up token":            d.Refresh("", "web", "made-up"),
+			"one that is well-formed":    d.Refresh("", "web", "lk_rt_"+strings.Repeat("A", 96)),
+			"one of another tag":         d.Refresh("", "web", respell(t, mine.Text("refresh_token"), 56, 72, noise)),
+			"a revoked one's other tag":  d.Refresh("", "web", respell(t, revoked.Text("refresh_token"), 56, 72, noise)),
+			"one of no session":          d.Refresh("", "web", thief.token(models.NewSessionID(), 0, noise)),
+			"a forged one of one's end":  d.Refresh("", "web", thief.token(id(revoked), 0, noise)),
+			"another client's":           d.Refresh("", "web", foreign.Text("refresh_token")),
+			"another client's, revoked":  d.Refresh("", "web", ended.Text("refresh_token")),
+			"a session token":            d.Refresh("", "web", foreign.Text("session_token")),
+			"a session token of an end":  d.Refresh("", "web", ended.Text("session_token")),
+			"an access token":            d.Refresh("", "web", mine.Text("access_token")),
+			"another client's and scope": d.Refresh("", "web", ended.Text("refresh_token"), "scope", "admin"),
 		}
-		d.Clock.Advance(5 * 24 * time.Hour)
-		answers["an expired one"] = d.Refresh("", "web", mine.Text("refresh_token"))
 		want := said(answers["a made-up token"])
+		if reason := answers["a made-up token"].Text("latchkey_reason"); reason != "refresh_unknown" {
+			t.Errorf("a made-up token: %q", reason)
+		}
 		for name, a := range answers {
 			if got := said(d.Want(400, testserver.InvalidGrant, a)); got != want {
 				t.Errorf("%s: %s, otherwise %s", name, got, want)
 			}
+		}
+
+		for _, row := range []struct{ name, token, reason, end string }{
+			{"a forged one", thief.token(id(mine), 0, noise), "chain_mismatch", ""},
+			{"a used one", used.Text("refresh_token"), "refresh_reused", "reuse_detected"},
+			{"a used one again", used.Text("refresh_token"), "session_ended", "reuse_detected"},
+			{"a revoked one", revoked.Text("refresh_token"), "session_ended", "signed_out"},
+			{"a disabled user's", disabled.Text("refresh_token"), "session_ended", "user_disabled"},
+		} {
+			a := d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", row.token))
+			if a.Text("latchkey_reason") != row.reason || a.Text("latchkey_end_reason") != row.end || a.Text("error_description") != answers["a made-up token"].Text("error_description") {
+				t.Errorf("%s: %s", row.name, a.Body)
+			}
+		}
+		if !d.Active(mine.Text("access_token")) || !d.Active(foreign.Text("access_token")) {
+			t.Error("a refused token has ended a session")
+		}
+		d.Clock.Advance(5 * 24 * time.Hour)
+		if a := d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", mine.Text("refresh_token"))); a.Text("latchkey_end_reason") != "idle" {
+			t.Errorf("an expired one: %s", a.Body)
 		}
 	})
 }

@@ -160,15 +160,21 @@ func TestTheDatabaseHoldsNothingThatCouldBeShown(t *testing.T) {
 		machine := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, asBackend))
 		d.Want(200, "", d.Post("/revoke", []string{"token", machine.Text("access_token")}, asBackend))
 		d.Clock.Advance(time.Minute)
-		d.Want(400, testserver.InvalidGrant, d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", a.Text("refresh_token")}, asBackend))
+		refresh := func(of *testserver.Answer) *testserver.Answer {
+			return d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", of.Text("refresh_token")}, asBackend)
+		}
+		d.Want(200, "", refresh(a)) // a late retry
+		c := d.Want(200, "", refresh(b))
+		d.Clock.Advance(time.Minute)
+		d.Want(400, testserver.InvalidGrant, refresh(a)) // a replay
 		stored := d.Stored()
-		if !strings.Contains(stored, "refresh_reuse") || !strings.Contains(stored, "sealed_secret") {
+		if !strings.Contains(stored, "refresh_reuse") || !strings.Contains(stored, "refresh_retried_late") || !strings.Contains(stored, "sealed_secret") {
 			t.Fatal("not everything was read")
 		}
 		for name, secret := range map[string]string{
 			"the root secret": testserver.RootSecret, "the client's secret": testserver.ClientSecret, "the shared secret": shared, "the client token": form[len(form)-1],
 			"an access token": b.Text("access_token"), "a token without a session": machine.Text("access_token"), "a session token": a.Text("session_token"),
-			"a used refresh token": a.Text("refresh_token"), "the current refresh token": b.Text("refresh_token"),
+			"a used refresh token": a.Text("refresh_token"), "the last used refresh token": b.Text("refresh_token"), "the current refresh token": c.Text("refresh_token"),
 		} {
 			for _, part := range forms(secret) {
 				if strings.Contains(stored, part) {

@@ -144,7 +144,10 @@ func New(t testing.TB, o Options) *Server {
 	must(t, err)
 	t.Cleanup(func() { s.Store.Close() })
 	must(t, s.Store.Migrate(ctx))
-	s.OAuth = oauth.New(oauth.Config{Issuer: o.Issuer, Store: s.Store, Keys: s.Keys, Log: log, IntrospectionMaxAge: o.IntrospectionMaxAge})
+	s.OAuth = oauth.New(oauth.Config{
+		Issuer: o.Issuer, Store: s.Store, Keys: s.Keys, Log: log, IntrospectionMaxAge: o.IntrospectionMaxAge,
+		SigningWait: time.Hour, // a busy machine refuses no request of a test
+	})
 	must(t, s.OAuth.Reseal(ctx))
 	s.Apply(o.Tenants...)
 
