@@ -143,7 +143,7 @@ func (t *Tenant) set(doc Document, s TenantSpec, now time.Time) {
 	}
 	t.storeDevice(s.StoreDevice == nil || *s.StoreDevice, now)
 	t.Settings, t.UpdatedAt = doc, At(now)
-	t.SigningAlgorithm, t.KeyRotation, t.ACR, t.Disabled = s.SigningAlgorithm, s.KeyRotation, s.ACR, s.Disabled
+	t.SigningAlgorithm, t.KeyRotation, t.UserRetention, t.ACR, t.Disabled = s.SigningAlgorithm, s.KeyRotation, s.UserRetention, s.ACR, s.Disabled
 }
 
 // document is what was written of the tenant. Where a column says otherwise,
@@ -164,7 +164,7 @@ func (t *Tenant) document() (Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, key := range []string{"signing_algorithm", "key_rotation", "acr", "store_device", "disabled"} {
+	for _, key := range []string{"signing_algorithm", "key_rotation", "user_retention", "acr", "store_device", "disabled"} {
 		if string(columns[key]) == string(written[key]) {
 			continue
 		}
@@ -177,7 +177,7 @@ func (t *Tenant) document() (Document, error) {
 
 // columns are the settings that the columns hold, without the defaults.
 func (t *Tenant) columns() TenantSpec {
-	s := TenantSpec{KeyRotation: t.KeyRotation, ACR: t.ACR, Disabled: t.Disabled}
+	s := TenantSpec{KeyRotation: t.KeyRotation, UserRetention: t.UserRetention, ACR: t.ACR, Disabled: t.Disabled}
 	if t.SigningAlgorithm != defaultAlgorithm {
 		s.SigningAlgorithm = t.SigningAlgorithm
 	}

@@ -23,6 +23,9 @@ func (a *applier) user(tenant string, want UserSpec) error {
 	if err != nil {
 		return err
 	}
+	if err := nameUser(a.tx, row, a.now); err != nil {
+		return err
+	}
 	named, err := asStored(want.Attributes)
 	if err != nil {
 		return err

@@ -59,6 +59,19 @@ func (d dialect) changed(db *gorm.DB, change string, args ...any) (with string, 
 	return fmt.Sprintf("WITH changed AS (SELECT 1 LIMIT %d) ", done.RowsAffected), nil, done.Error
 }
 
+// beside adds a change of another table to what changed began. It is carried
+// out whether that change found a row or not.
+func (d dialect) beside(db *gorm.DB, with string, args []any, change *statement) (string, []any, error) {
+	switch {
+	case change == nil:
+		return with, args, nil
+	case d.nested:
+		return with + ", beside AS (" + change.text + " RETURNING 1) ", append(args, change.args...), nil
+	default:
+		return with, args, db.Exec(change.text, change.args...).Error
+	}
+}
+
 // gormConfig switches off what GORM would do on its own. Its prepared
 // statements are one such thing: pgx keeps better ones, SQLite's driver
 // compiles a statement anew each time anyway, and a caller that has gone away

@@ -72,6 +72,7 @@ type Event struct {
 	Cause any // for the line of the log alone; it may be long
 
 	unless   *statement // if a row meets it, nothing is recorded
+	beside   *statement // a further change, which is carried out with it
 	outlived bool       // Until is to be moved by the longest life of the client's access tokens
 	ended    time.Time  // of a session's end by time: when, if the event is later
 	again    bool       // an earlier event told the same already: it is not counted
@@ -125,6 +126,9 @@ func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (foun
 	}
 	with, args, err := s.dialect.changed(db, change, args...)
 	if err != nil {
+		return false, err
+	}
+	if with, args, err = s.dialect.beside(db, with, args, e.beside); err != nil {
 		return false, err
 	}
 	record, args := with+"INSERT INTO events ("+eventColumns+") SELECT "+places+" FROM changed", append(args, values...)

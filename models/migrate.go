@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 
 // Migrations run in this order and are never edited once released; each is
 // safe while the previous release still runs. {bytes} and {fill} stand for
-// what differs between the engines.
+// what differs between the engines, {now} for the moment of the migration.
 var migrations = []struct {
 	id         string
 	statements []string
@@ -32,6 +33,7 @@ var migrations = []struct {
 	{"0009_step_up_handles", stepUpSchema},
 	{"0010_assurance", proofSchema},
 	{"0013_session_counts", sessionCountSchema},
+	{"0014_user_retention", userRetentionSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each
@@ -75,7 +77,7 @@ func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
 	for i, m := range migrations {
 		list[i] = &gormigrate.Migration{ID: m.id, Migrate: func(tx *gorm.DB) error {
 			for _, statement := range m.statements {
-				if err := tx.Exec(s.dialect.render(statement)).Error; err != nil {
+				if err := tx.Exec(s.dialect.render(statement, s.Now())).Error; err != nil {
 					return fmt.Errorf("%s: %w", m.id, err)
 				}
 			}
@@ -85,8 +87,8 @@ func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
 	return gormigrate.New(tx, opts, list)
 }
 
-func (d dialect) render(statement string) string {
-	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill).Replace(statement)
+func (d dialect) render(statement string, now time.Time) string {
+	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill, "{now}", strconv.FormatInt(now.UnixMicro(), 10)).Replace(statement)
 }
 
 // ensureEpoch gives a new database its epoch, by which readers of the event

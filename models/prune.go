@@ -76,6 +76,9 @@ func pruneSession(tx *gorm.DB, row *Session, now time.Time) error {
 	case row.EndedAt.IsZero():
 		return expireSession(tx, row, now, at, why)
 	default:
+		if err := outlivedSignIn(tx, row); err != nil {
+			return err
+		}
 		return tx.Exec("DELETE FROM sessions WHERE id = ?", row.ID).Error
 	}
 }

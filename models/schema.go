@@ -269,3 +269,14 @@ var sessionCountSchema = []string{
 		PRIMARY KEY (tenant_id, node, hour)){fill}`,
 	`INSERT INTO session_counts (tenant_id, node, hour, n) SELECT '', '', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM sessions)`,
 }
+
+// userRetentionSchema lets users be deleted who do not sign in any more. Users
+// who exist already count as seen at the migration, and so do those that an
+// earlier release makes after it. The index leaves out whoever is kept anyway;
+// its condition is unnamedUser.
+var userRetentionSchema = []string{
+	`ALTER TABLE tenants ADD COLUMN user_retention BIGINT`,               // microseconds; NULL or 0: for ever
+	`ALTER TABLE users ADD COLUMN seen_at BIGINT NOT NULL DEFAULT {now}`, // last sign-in or end of a session, up to two weeks earlier
+	`ALTER TABLE users ADD COLUMN named_at BIGINT`,                       // when a file or an operator first named the user
+	`CREATE INDEX users_unseen ON users (tenant_id, seen_at) WHERE named_at IS NULL AND suspended_at IS NULL AND NOT disabled`,
+}

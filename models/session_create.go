@@ -65,14 +65,15 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if err != nil {
 			return err
 		}
+		e := created.Event(n.CreatedAt, EventSessionCreated, withRemoved(n.RecordCreation, removed))
+		e.beside = stored.seen(n.CreatedAt)
 		if err := s.keepCap(tx, created, n.Cap); err != nil {
 			return err
 		}
-		var unless *statement
 		if made && n.UserDigest != nil {
-			unless = &statement{suspendedUser, []any{n.TenantID, NounUser, n.UserDigest}}
+			e.unless = &statement{suspendedUser, []any{n.TenantID, NounUser, n.UserDigest}}
 		}
-		if err := s.insertSession(tx, created, n.OnStatusList, withRemoved(n.RecordCreation, removed), unless); err != nil {
+		if err := s.insertSession(tx, created, n.OnStatusList, e); err != nil {
 			return err
 		}
 		return sign(created)
@@ -102,15 +103,16 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	var validFrom sql.NullInt64   // NULL: the database was never restored
 	var attributes sql.NullString // NULL: there is no such user
 	var disabled, suspended sql.NullBool
-	err = tx.Raw(with+`SELECT spent.n, u.stored, u.disabled, u.suspended, (SELECT count(*) FROM tenants t
+	var seen Time
+	err = tx.Raw(with+`SELECT spent.n, u.stored, u.disabled, u.suspended, u.seen_at, (SELECT count(*) FROM tenants t
 			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled AND c.suspended_at IS NULL
 			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled AND i.suspended_at IS NULL
 			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL),
 			(SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?)
 		FROM (SELECT count(*) AS n FROM changed) spent
-			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
+			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended, seen_at FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
 		append(args, about.ClientID, about.IssuerID, about.TenantID, clientTokensValidFrom, about.TenantID, about.Subject)...,
-	).Row().Scan(&spent, &attributes, &disabled, &suspended, &permitted, &validFrom)
+	).Row().Scan(&spent, &attributes, &disabled, &suspended, &seen, &permitted, &validFrom)
 	switch {
 	case err != nil:
 		return nil, err
@@ -123,7 +125,9 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	case !attributes.Valid:
 		return nil, nil
 	default:
-		return newUser(about.TenantID, about.Subject, attributes.String, disabled.Bool, suspended.Bool)
+		user, err := newUser(about.TenantID, about.Subject, attributes.String, disabled.Bool, suspended.Bool)
+		user.SeenAt = seen.Time
+		return user, err
 	}
 }
 
@@ -214,9 +218,9 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 }
 
 // insertSession writes the session and the event of its creation; with an entry
-// that nobody else has if it is to be on a status list. `unless` asks whether
-// the user that was just made has been suspended meanwhile.
-func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, details map[string]any, unless *statement) error {
+// that nobody else has if it is to be on a status list. Where the user
+// was just made, created.unless asks whether they have been suspended meanwhile.
+func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, created Event) error {
 	for {
 		if onStatusList {
 			entry, err := s.drawStatusEntry(tx, n.TenantID, n.CreatedAt)
@@ -225,10 +229,10 @@ func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, detail
 			}
 			n.Status = &entry
 		}
-		if inserted, err := s.tryInsertSession(tx, n, details, unless); err != nil || inserted {
+		if inserted, err := s.tryInsertSession(tx, n, created); err != nil || inserted {
 			return err
 		}
-		if unless != nil {
+		if unless := created.unless; unless != nil {
 			var refused int
 			err := tx.Raw("SELECT count(*) FROM ("+unless.text+") refused", unless.args...).Row().Scan(&refused)
 			if err == nil && refused > 0 {
@@ -242,8 +246,8 @@ func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, detail
 }
 
 // tryInsertSession is insertSession with the entry that was drawn; false: it is
-// taken, or `unless` is met, and the transaction must not commit.
-func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, details map[string]any, unless *statement) (inserted bool, err error) {
+// taken, or created.unless is met, and the transaction must not commit.
+func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, created Event) (inserted bool, err error) {
 	factors, err := json.Marshal(n.Factors)
 	if err != nil {
 		return false, err
@@ -256,8 +260,6 @@ func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, details map[string]any
 	if err != nil {
 		return false, err
 	}
-	created := n.Event(n.CreatedAt, EventSessionCreated, details)
-	created.unless = unless
 	return s.recordIf(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
 			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
 			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,

@@ -52,7 +52,9 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 				return err
 			}
 		}
-		if err := s.updateRaised(tx, row, row.Event(r.At, EventSessionRaised, withRemoved(details, removed))); err != nil {
+		e := row.Event(r.At, EventSessionRaised, withRemoved(details, removed))
+		e.beside = stored.seen(r.At)
+		if err := s.updateRaised(tx, row, e); err != nil {
 			return err
 		}
 		raised = row

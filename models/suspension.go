@@ -328,7 +328,7 @@ func (a *applier) resume(ref Ref, key SuspensionKey, by Actor, tenantExists bool
 		exists, err = a.rowExists("clients", "tenant_id = ? AND id = ? AND removed_at IS NULL", ref.Tenant, ref.ID)
 	case NounUser:
 		e.Type, e.Subject = EventUserResumed, ref.ID
-		rows = []row{{"UPDATE users SET suspended_at = NULL, updated_at = ? WHERE suspended_at IS NOT NULL AND tenant_id = ? AND sub = ?", []any{now, ref.Tenant, ref.ID}}}
+		rows = []row{{"UPDATE users SET suspended_at = NULL, seen_at = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND tenant_id = ? AND sub = ?", []any{now, now, ref.Tenant, ref.ID}}}
 		exists, err = a.rowExists("users", "tenant_id = ? AND sub = ?", ref.Tenant, ref.ID)
 	case NounIssuer:
 		e.Type = EventIssuerResumed

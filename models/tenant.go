@@ -21,8 +21,9 @@ type TenantSpec struct {
 	SigningAlgorithm string       `json:"signing_algorithm" yaml:"signing_algorithm"` // RS256 (default) | ES256 | Ed25519
 	KeyRotation      *Duration    `json:"key_rotation" yaml:"key_rotation"`           // how old a signing key gets; none: for ever; default 90d
 	Disabled         bool         `json:"disabled" yaml:"disabled"`
-	StoreDevice      *bool        `json:"store_device" yaml:"store_device"` // default true
-	ACR              []ACRClass   `json:"acr" yaml:"acr"`                   // from the weakest to the strongest; absent: session.DefaultClasses
+	StoreDevice      *bool        `json:"store_device" yaml:"store_device"`     // default true
+	UserRetention    *Duration    `json:"user_retention" yaml:"user_retention"` // how long users are kept who do not sign in; default none: for ever
+	ACR              []ACRClass   `json:"acr" yaml:"acr"`                       // from the weakest to the strongest; absent: session.DefaultClasses
 	TrustedIssuers   []IssuerSpec `json:"-" yaml:"trusted_issuers"`
 	Clients          []ClientSpec `json:"-" yaml:"clients"`
 	Users            []UserSpec   `json:"-" yaml:"users"`
@@ -55,6 +56,7 @@ type Tenant struct {
 	KeyRotation       *Duration  // nil: DefaultKeyRotation
 	ACR               []ACRClass `gorm:"column:acr;serializer:json"`
 	StoreDevice       bool       // of sessions: name, user agent and address
+	UserRetention     *Duration  // nil or none: for ever
 	ForgetDevicesAt   Time       // what was stored of them before is cleared from then on; null: it has been
 	Disabled          bool
 	SuspendedAt       Time // switched off by an operator, whatever its configuration says

@@ -17,6 +17,8 @@ type User struct {
 	Sources    map[string]string // who set each attribute
 	Disabled   bool
 	Suspended  bool
+	SeenAt     time.Time // last sign-in or end of a session, up to seenLag earlier
+	Named      bool      // a file or an operator has named the user
 	At         time.Time // of the change that writes it
 
 	text string // of attributes and sources, as it was read
@@ -59,12 +61,16 @@ func (s *Store) lockUser(tx *gorm.DB, tenant, sub string) (*User, error) {
 
 func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
 	var attributes string
-	var disabled, suspended bool
-	err := db.Raw("SELECT "+attributesAndSources+", disabled, suspended_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).Row().Scan(&attributes, &disabled, &suspended)
+	var disabled, suspended, named bool
+	var seen Time
+	err := db.Raw("SELECT "+attributesAndSources+", disabled, suspended_at IS NOT NULL, seen_at, named_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).
+		Row().Scan(&attributes, &disabled, &suspended, &seen, &named)
 	if err != nil {
 		return nil, translate(err)
 	}
-	return newUser(tenant, sub, attributes, disabled, suspended)
+	u, err := newUser(tenant, sub, attributes, disabled, suspended)
+	u.SeenAt, u.Named = seen.Time, named
+	return u, err
 }
 
 // makeUser makes a user, whose row is then locked. Of two who do so at once the
@@ -74,8 +80,8 @@ func (s *Store) makeUser(tx *gorm.DB, u User) (stored *User, made bool, err erro
 	if err != nil {
 		return nil, false, err
 	}
-	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, attribute_sources, disabled, created_at, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At), At(u.At))
+	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, attribute_sources, disabled, created_at, updated_at, seen_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At), At(u.At), At(u.At))
 	if done.Error != nil || done.RowsAffected == 1 {
 		return &u, done.Error == nil, done.Error
 	}

@@ -2,12 +2,7 @@ package models
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -31,35 +26,41 @@ type Deletion struct {
 func (s *Store) DeleteUser(ctx context.Context, tenant, sub string) (*Deletion, error) {
 	var done *Deletion
 	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
-		done = &Deletion{Pseudonym: "deleted-" + strings.ToLower(rand.Text())}
 		user, err := s.lockUser(tx, tenant, sub) // waits for a sign-in
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		if user != nil {
-			done.WasDisabled, done.Suspended = user.Disabled, user.Suspended
-		}
-		now := s.Now()
-		rows, err := s.forgetSessions(tx, tenant, sub, done, now)
-		if err != nil {
-			return err
-		}
-		if user == nil && rows == 0 {
-			return ErrNotFound
-		}
-		if err := tx.Exec("DELETE FROM users WHERE tenant_id = ? AND sub = ?", tenant, sub).Error; err != nil {
-			return err
-		}
-		err = tx.Exec("INSERT INTO user_deletions (tenant_id, sub, pseudonym, deleted_at) VALUES (?, ?, ?, ?)", tenant, sub, done.Pseudonym, At(now)).Error
-		if err != nil {
-			return err
-		}
-		return insertEvent(tx, Event{At: now, TenantID: tenant, Type: EventUserDeleted, Subject: done.Pseudonym})
+		done, err = s.deleteUser(tx, user, newDeletion(tenant, sub, s.Now()), nil)
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	return done, s.FinishDeletions(ctx)
+	return done, s.rewriteEventsOf(ctx, tenant, sub)
+}
+
+// deleteUser deletes a user whose row is locked; nil: there is no row, but
+// there may be sessions. Events still name the user afterwards.
+func (s *Store) deleteUser(tx *gorm.DB, user *User, d deletion, details map[string]any) (*Deletion, error) {
+	done := &Deletion{Pseudonym: d.Pseudonym}
+	if user != nil {
+		done.WasDisabled, done.Suspended = user.Disabled, user.Suspended
+	}
+	rows, err := s.forgetSessions(tx, d.TenantID, d.Sub, done, d.DeletedAt.Time)
+	if err != nil {
+		return nil, err
+	}
+	if user == nil && rows == 0 {
+		return nil, ErrNotFound
+	}
+	if err := tx.Exec("DELETE FROM users WHERE tenant_id = ? AND sub = ?", d.TenantID, d.Sub).Error; err != nil {
+		return nil, err
+	}
+	err = tx.Exec("INSERT INTO user_deletions (tenant_id, sub, pseudonym, deleted_at) VALUES (?, ?, ?, ?)", d.TenantID, d.Sub, d.Pseudonym, d.DeletedAt).Error
+	if err != nil {
+		return nil, err
+	}
+	return done, insertEvent(tx, Event{At: d.DeletedAt.Time, TenantID: d.TenantID, Type: EventUserDeleted, Subject: d.Pseudonym, Details: details})
 }
 
 // forgetSessions ends the user's sessions and takes out of their rows what is
@@ -91,120 +92,4 @@ func (s *Store) forgetSessions(tx *gorm.DB, tenant, sub string, done *Deletion, 
 	}
 	return len(list), tx.Exec(`UPDATE sessions SET subject = ?, session_attributes = '{}', device_name = '', user_agent = '', ip = ''
 		WHERE tenant_id = ? AND subject = ?`, done.Pseudonym, tenant, sub).Error
-}
-
-// deletion is a user whose events may still name them.
-type deletion struct {
-	TenantID, Sub, Pseudonym string
-	DeletedAt                Time
-}
-
-// FinishDeletions rewrites the events of deleted users, in small batches. A
-// request that was under way when its user was deleted may write one more
-// event: each deletion is worked off again after that could be.
-func (s *Store) FinishDeletions(ctx context.Context) error {
-	var list []deletion
-	begun := s.Now()
-	err := s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT tenant_id, sub, pseudonym, deleted_at FROM user_deletions ORDER BY deleted_at").Scan(&list).Error
-	})
-	if err != nil {
-		return err
-	}
-	for _, d := range list {
-		if err := s.rewriteEvents(ctx, d); err != nil {
-			return fmt.Errorf("rewrite the events of a deleted user: %w", err)
-		}
-		if begun.Before(d.DeletedAt.Add(removedPause)) {
-			continue
-		}
-		err := s.exec(ctx, func(db *gorm.DB) error {
-			return db.Exec("DELETE FROM user_deletions WHERE pseudonym = ?", d.Pseudonym).Error
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// keptDetails are the members of an event's details that say nothing of a
-// person, or that a revocation needs.
-var keptDetails = []string{
-	"reason", "before", "audience", "generation", "current_generation", "iss", "issuer", "jti", "amr", "acr", "claims", "rules",
-	"attributes", "attributes_removed", "expires_at",
-}
-
-// rewriteEvents goes once through the events of the tenant that are not younger
-// than the deletion: the same person may have come back as a new user since.
-func (s *Store) rewriteEvents(ctx context.Context, d deletion) error {
-	quoted, err := json.Marshal(d.Sub)
-	if err != nil {
-		return err
-	}
-	like := "%" + literal(string(quoted)) + "%"
-	for last := []byte{}; last != nil; {
-		var rows []eventOfUser
-		err := s.query(ctx, func(db *gorm.DB) error {
-			return db.Raw(`SELECT id, session_id, subject, details FROM events WHERE tenant_id = ? AND at <= ? AND id > ?
-				AND (subject = ? OR details LIKE ? ESCAPE '!') ORDER BY id LIMIT ?`, d.TenantID, d.DeletedAt, last, d.Sub, like, pruneBatch).Scan(&rows).Error
-		})
-		if err != nil || len(rows) == 0 {
-			return err
-		}
-		err = s.transaction(ctx, func(tx *gorm.DB) error {
-			for _, row := range rows {
-				if err := row.rewrite(tx, d); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if last = rows[len(rows)-1].ID; len(rows) < pruneBatch {
-			last = nil
-		}
-	}
-	return nil
-}
-
-type eventOfUser struct {
-	ID, SessionID []byte
-	Subject       string
-	Details       string
-}
-
-// rewrite lets the pseudonym stand in. An event that revokes what the whole user
-// had cannot do so any more; those of the single sessions have taken its place.
-func (e eventOfUser) rewrite(tx *gorm.DB, d deletion) error {
-	details := map[string]any{}
-	if e.Details != "null" {
-		var err error
-		if details, err = ParseObject([]byte(e.Details)); err != nil {
-			return err
-		}
-	}
-	own := e.Subject == d.Sub
-	for name, value := range details {
-		if value == any(d.Sub) {
-			details[name] = d.Pseudonym
-		}
-		if own && !slices.Contains(keptDetails, name) {
-			delete(details, name)
-		}
-	}
-	text, err := json.Marshal(details)
-	if err != nil {
-		return err
-	}
-	subject, until := e.Subject, "until"
-	if own {
-		subject = d.Pseudonym
-		if _, token := details["jti"]; len(e.SessionID) == 0 && !token {
-			until = "NULL"
-		}
-	}
-	return tx.Exec("UPDATE events SET subject = ?, details = ?, until = "+until+" WHERE id = ?", subject, string(text), e.ID).Error
 }

@@ -88,6 +88,9 @@ func (v *tenantValidation) validate() {
 	if r := v.KeyRotation; r != nil && r.Of() != session.NoIdleTimeout && r.Of() < minKeyRotation {
 		v.Add(v.at+".key_rotation", "must be at least %s, or none", Duration(minKeyRotation))
 	}
+	if r := v.UserRetention; r != nil && r.Of() != session.NoIdleTimeout && r.Of() < EventRetention {
+		v.Add(v.at+".user_retention", "must be at least %s, which is how long events are kept, or none", Duration(EventRetention))
+	}
 	v.optional(v.at+".signing_algorithm", v.SigningAlgorithm, oneOf("RS256", "ES256", "Ed25519"))
 	v.acrClasses()
 	for _, c := range v.Clients {

@@ -222,7 +222,15 @@ func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) err
 		if more && err == nil {
 			continue
 		}
-		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.store.FinishDeletions(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
+		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.deleteUnseenUsers(ctx), n.store.FinishDeletions(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
 			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx))
 	}
+}
+
+func (n *node) deleteUnseenUsers(ctx context.Context) error {
+	deleted, err := n.store.DeleteUnseenUsers(ctx)
+	if deleted > 0 {
+		n.log.Info("deleted users who have not signed in for the user_retention of their tenant", "users", deleted)
+	}
+	return err
 }

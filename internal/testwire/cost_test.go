@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
@@ -61,6 +62,14 @@ func TestWhatEachFlowSendsToPostgreSQL(t *testing.T) {
 		if sent := trace.During(do); len(sent) != 0 {
 			t.Errorf("%s sends\n%s", name, strings.Join(sent, "\n"))
 		}
+	}
+
+	d.Clock.Advance(8 * 24 * time.Hour) // when a sign-in is recorded again
+	d.SignIn("bob")                     // the node looks at its configuration
+	want := []string{"begin", spends, opens, "commit"}
+	sent := trace.During(func() { d.SignIn("alice") })
+	if !slices.EqualFunc(sent, want, strings.HasPrefix) || !strings.Contains(sent[2], "update users set seen_at") {
+		t.Errorf("an exchange that records when the user was seen sends\n%s", strings.Join(sent, "\n"))
 	}
 }
 

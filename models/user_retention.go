@@ -1,0 +1,170 @@
+package models
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// seenInterval is how old users.seen_at must be before a sign-in writes it
+// again, and how long a session must have lived for its end to be written there.
+const seenInterval = 7 * 24 * time.Hour
+
+// seenLag is how far seen_at may lie before the end of a user's last session. A
+// user is deleted up to this long after the retention is over, and never before.
+const seenLag = 2 * seenInterval
+
+// unnamedUser is the condition of the index users_unseen. Whoever does not meet
+// it is kept.
+const unnamedUser = "named_at IS NULL AND suspended_at IS NULL AND NOT disabled"
+
+// seen is the change that records a sign-in of a stored user; nil: one was
+// recorded not long ago.
+func (u *User) seen(at time.Time) *statement {
+	if u == nil || at.Sub(u.SeenAt) < seenInterval {
+		return nil
+	}
+	return &statement{"UPDATE users SET seen_at = ? WHERE tenant_id = ? AND sub = ?", []any{At(at), u.TenantID, u.Sub}}
+}
+
+// outlivedSignIn records the end of a session that lived so long that its
+// sign-in does not say when its user was last seen. Its row is about to go.
+func outlivedSignIn(tx *gorm.DB, row *Session) error {
+	if row.EndedAt.Sub(row.CreatedAt) < seenInterval {
+		return nil
+	}
+	return tx.Exec("UPDATE users SET seen_at = ? WHERE tenant_id = ? AND sub = ? AND seen_at < ?",
+		At(row.EndedAt), row.TenantID, row.Subject, At(row.EndedAt)).Error
+}
+
+// nameUser records that a file or an operator named the user, who is never
+// deleted for not signing in from then on.
+func nameUser(tx *gorm.DB, u *User, now time.Time) error {
+	if u.Named {
+		return nil
+	}
+	u.Named = true
+	return tx.Exec("UPDATE users SET named_at = ? WHERE tenant_id = ? AND sub = ?", At(now), u.TenantID, u.Sub).Error
+}
+
+// unseenIn is a tenant with users who have not signed in for its retention.
+type unseenIn struct {
+	ID         string
+	SeenBefore Time // whoever was last seen before it may be deleted
+}
+
+// DeleteUnseenUsers deletes, as DeleteUser does, a batch of the users who have
+// not been seen for the user_retention of their tenant, and returns how many.
+// Users with a session are kept, and so is everybody whom a file or an operator
+// named, disabled or suspended. It finds them by an index.
+func (s *Store) DeleteUnseenUsers(ctx context.Context) (deleted int, err error) {
+	tenants, err := s.tenantsWithUnseenUsers(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, t := range tenants {
+		n, err := s.deleteUnseenIn(ctx, t, max(pruneBatch/len(tenants), 1))
+		if deleted += n; err != nil {
+			errs = append(errs, fmt.Errorf("delete unseen users of %s: %w", t.ID, err))
+		}
+		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			break
+		}
+	}
+	return deleted, errors.Join(errs...)
+}
+
+// tenantsWithUnseenUsers looks at the longest unseen user of each tenant that
+// has a retention. A tenant that was off during its retention, or a database
+// that was restored, could not record who would have signed in: there the
+// retention begins anew.
+func (s *Store) tenantsWithUnseenUsers(ctx context.Context) (list []unseenIn, err error) {
+	now := s.Now().Add(-seenLag).UnixMicro()
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT id, CAST(? AS BIGINT) - user_retention AS seen_before FROM tenants
+			WHERE user_retention > 0 AND NOT disabled AND suspended_at IS NULL AND pruned_at IS NULL
+				AND COALESCE(sessions_valid_from, 0) < CAST(? AS BIGINT) - user_retention
+				AND COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?), 0) < CAST(? AS BIGINT) - user_retention
+				AND (SELECT seen_at FROM users WHERE tenant_id = tenants.id AND `+unnamedUser+` ORDER BY seen_at LIMIT 1) < CAST(? AS BIGINT) - user_retention
+			ORDER BY id`, now, now, clientTokensValidFrom, now, now).Scan(&list).Error
+	})
+	return list, err
+}
+
+func (s *Store) deleteUnseenIn(ctx context.Context, t unseenIn, limit int) (deleted int, err error) {
+	var subs []string
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT sub FROM users WHERE tenant_id = ? AND seen_at < ? AND "+unnamedUser+" ORDER BY seen_at LIMIT ?", t.ID, t.SeenBefore, limit).Scan(&subs).Error
+	})
+	if err != nil {
+		return 0, err
+	}
+	var errs []error
+	for _, sub := range subs {
+		done, err := s.deleteUnseen(ctx, t, sub)
+		if done {
+			deleted++
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
+			break
+		}
+	}
+	return deleted, errors.Join(errs...)
+}
+
+// deleteUnseen looks again once it has locked the user, for whom a sign-in may
+// have been under way. Who is kept gets a date or a mark that takes them out of
+// the list.
+func (s *Store) deleteUnseen(ctx context.Context, t unseenIn, sub string) (deleted bool, err error) {
+	err = s.transaction(ctx, func(tx *gorm.DB) error {
+		deleted = false
+		user, err := s.lockUser(tx, t.ID, sub)
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil || user.Named || user.Disabled || user.Suspended || !user.SeenAt.Before(t.SeenBefore.Time) {
+			return err
+		}
+		if named, err := namedBefore(tx, user); err != nil || named {
+			return errors.Join(err, nameUser(tx, user, s.Now()))
+		}
+		last, err := lastSession(tx, user, s.Now())
+		if err != nil {
+			return err
+		}
+		if !last.Before(t.SeenBefore.Time) {
+			return tx.Exec("UPDATE users SET seen_at = ? WHERE tenant_id = ? AND sub = ?", last, t.ID, sub).Error
+		}
+		_, err = s.deleteUser(tx, user, newDeletion(t.ID, sub, s.Now()), map[string]any{"reason": "user_retention"})
+		deleted = err == nil
+		return err
+	})
+	return deleted && err == nil, err
+}
+
+// namedBefore reports whether the user was named by a release that did not
+// record it in named_at.
+func namedBefore(tx *gorm.DB, u *User) (named bool, err error) {
+	for _, source := range u.Sources {
+		if source == sourceFile || source == sourceOperator {
+			return true, nil
+		}
+	}
+	var n int
+	err = tx.Raw("SELECT count(*) FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", u.TenantID, NounUser, u.Sub).Row().Scan(&n)
+	return n > 0, err
+}
+
+// lastSession is when the user's last session ended, as far as its row is still
+// there: now, if one has not ended; zero, if there is none.
+func lastSession(tx *gorm.DB, u *User, now time.Time) (last Time, err error) {
+	err = tx.Raw("SELECT max(COALESCE(ended_at, ?)) FROM sessions WHERE tenant_id = ? AND subject = ?", At(now), u.TenantID, u.Sub).Row().Scan(&last)
+	return last, err
+}
