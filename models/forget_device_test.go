@@ -71,7 +71,7 @@ func TestApplyTellsWhetherDevicesAreStored(t *testing.T) {
 		}{
 			{storesNoDevice(), "~ tenant default\n    store_device: false\n"},
 			{storesNoDevice(), ""},
-			{tenant(), "~ tenant default\n    store_device: false → (default)\n"},
+			{tenant(), "~ tenant default\n    store_device: false → (default)\n    ! loosens: store_device is gone: name, user agent and address of devices are stored\n"},
 		} {
 			if got := printed(w.apply(c.spec)); got != c.want {
 				t.Errorf("told %q, want %q", got, c.want)

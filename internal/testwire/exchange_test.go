@@ -22,7 +22,7 @@ func TestExchangeIsForClientsThatHaveTheGrant(t *testing.T) {
 		token := d.Issuer.Token(d.URL, "alice", nil)
 		a := d.Want(400, "unauthorized_client", d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", token},
 			testserver.Basic("backend", testserver.ClientSecret)))
-		if len(a.JSON) != 2 {
+		if len(a.JSON) != 3 || a.Text("latchkey_reason") != "grant_not_allowed" {
 			t.Errorf("%s", a.Body)
 		}
 		d.Want(200, "", d.Exchange("", "web", token)) // not spent
@@ -102,10 +102,10 @@ func TestExchangeIssuesOnlyClaimsOfItsOwn(t *testing.T) {
 		}
 		got := testserver.Claims(t, d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", over))))
 		names := slices.Sorted(maps.Keys(got))
-		if want := strings.Fields("aud auth_time client_id exp iat iss jti scope sid sub"); !slices.Equal(names, want) {
+		if want := strings.Fields("acr_times aud auth_time client_id exp iat iss jti scope sid sub"); !slices.Equal(names, want) {
 			t.Errorf("claims %v, want %v", names, want)
 		}
-		if got["iss"] != d.URL || got["sub"] != "alice" || got["jti"] == "of-the-subject-token" || got["iat"] != float64(now) || got["exp"] != float64(now+300) || got["scope"] != "profile orders:read" {
+		if len(got["acr_times"].(map[string]any)) != 0 || got["iss"] != d.URL || got["sub"] != "alice" || got["jti"] == "of-the-subject-token" || got["iat"] != float64(now) || got["exp"] != float64(now+300) || got["scope"] != "profile orders:read" {
 			t.Errorf("%v", got)
 		}
 	})

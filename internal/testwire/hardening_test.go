@@ -19,9 +19,15 @@ func TestAUsedTokenIsJudgedBeforeTheScopeThatItAsksFor(t *testing.T) {
 		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a retry, still refusable
 		d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.Clock.Advance(time.Minute)
+		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a late retry, likewise
+		if got := d.EventTypes(a.Text("session_id")); len(got) != 1 {
+			t.Errorf("a refused late retry leaves the events %v", got)
+		}
+		c := d.Want(200, "", d.Refresh("", "web", b.Text("refresh_token")))
+		d.Clock.Advance(time.Minute)
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin"))
-		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", b.Text("refresh_token"), "audience", "made-up")) // the reuse has ended the session
-		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", b.Text("refresh_token")))
+		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", c.Text("refresh_token"), "audience", "made-up")) // the reuse has ended the session
+		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", c.Text("refresh_token")))
 	})
 }
 

@@ -121,7 +121,7 @@ func TestMembersOfAnIntrospectionHaveTheirTypes(t *testing.T) {
 		d.Apply(tenant)
 		token := d.Issuer.Token(d.URL, "alice", map[string]any{"amr": []string{"pwd", "otp"}, "email": "alice@example.com"})
 		a := d.Want(200, "", d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", token}, testserver.AsBackend()))
-		const ofUser = "acr amr aud auth_time client_id exp iat iss jti scope sid sub token_type"
+		const ofUser = "acr acr_times amr aud auth_time client_id exp iat iss jti scope sid sub token_type"
 		for name, c := range map[string]struct{ token, members string }{
 			"an access token":           {a.Text("access_token"), ofUser + " email"},
 			"a refresh token":           {a.Text("refresh_token"), ofUser},
@@ -147,6 +147,11 @@ func TestMembersOfAnIntrospectionHaveTheirTypes(t *testing.T) {
 				case "exp", "iat", "auth_time":
 					if err != nil {
 						t.Errorf("%s: %s is %s", name, member, text)
+					}
+				case "acr_times":
+					var at map[string]int64
+					if err := json.Unmarshal(value, &at); err != nil || len(at) == 0 {
+						t.Errorf("%s: acr_times is %s", name, text)
 					}
 				case "amr":
 					if text != `["otp","pwd"]` && text != `["pwd","otp"]` {

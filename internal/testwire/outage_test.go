@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 )
 
 func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
@@ -46,7 +47,9 @@ func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
 
 func TestAnOutageExtendsTheRetryWindow(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
-	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
+	client := testserver.Web()
+	client.LateRetry = models.LateRetryNever // what is answered is answered inside the window
+	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()}, client, testserver.Backend())
 	first := d.SignIn("alice").Text("refresh_token")
 	second := d.Want(200, "", d.Refresh("", "web", first)).Text("refresh_token") // suppose this answer is lost
 	outage := func(elapsed time.Duration) {

@@ -16,14 +16,19 @@ func refreshAtBackend(d *testserver.Deployment, token string, opts ...testserver
 	return d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", token}, opts...)
 }
 
+// TestEveryDeadRefreshTokenIsAnsweredAlike: whatever else the request asks for,
+// and but for the reason, which the session's own client learns.
 func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
 		d.Apply(testserver.Tenant("acme", other, testserver.Web()))
 		const never = "lk_rt_" + "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-		idle, reused := d.SignIn("idle").Text("refresh_token"), d.SignIn("reused").Text("refresh_token")
-		d.Want(200, "", d.Refresh("", "web", reused))
-		d.Clock.Advance(5 * 24 * time.Hour)
+		idle := d.SignIn("idle").Text("refresh_token")
+		d.Clock.Advance(5*24*time.Hour - time.Minute)
+		reused := d.SignIn("reused").Text("refresh_token")
+		after := d.Want(200, "", d.Refresh("", "web", reused)).Text("refresh_token")
+		d.Want(200, "", d.Refresh("", "web", after))
+		d.Clock.Advance(time.Minute)
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", reused))
 		live := d.SignIn("alice")
 		changed := []byte(live.Text("refresh_token"))
@@ -38,32 +43,29 @@ func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
 		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "disabled", Disabled: true}}})
 		foreign := d.Want(200, "", d.Exchange("/t/acme", "web", other.Token(d.URL+"/t/acme", "alice", nil))).Text("refresh_token")
 
-		var first *testserver.Answer
-		for _, c := range []struct{ name, token string }{
-			{"unknown", never},
-			{"malformed", "x"},
-			{"of one letter more", live.Text("refresh_token") + "A"},
-			{"changed", string(changed)},
-			{"an access token", live.Text("access_token")},
-			{"a session token", backend.Text("session_token")},
-			{"used, its successor too", used},
-			{"ended by reuse", reused},
-			{"idle too long", idle},
-			{"revoked", revoked},
-			{"of another client", backend.Text("refresh_token")},
-			{"of another tenant", foreign},
-			{"of a disabled user", disabled},
+		for _, c := range []struct{ name, token, reason, end string }{
+			{"unknown", never, "refresh_unknown", ""},
+			{"malformed", "x", "refresh_unknown", ""},
+			{"of one letter more", live.Text("refresh_token") + "A", "refresh_unknown", ""},
+			{"changed", string(changed), "refresh_unknown", ""},
+			{"an access token", live.Text("access_token"), "refresh_unknown", ""},
+			{"a session token", backend.Text("session_token"), "refresh_unknown", ""},
+			{"used, its successor too", used, "refresh_superseded", ""},
+			{"ended by reuse", reused, "session_ended", "reuse_detected"},
+			{"idle too long", idle, "session_ended", "idle"},
+			{"revoked", revoked, "session_ended", "signed_out"},
+			{"of another client", backend.Text("refresh_token"), "refresh_unknown", ""},
+			{"of another tenant", foreign, "refresh_unknown", ""},
+			{"of a disabled user", disabled, "session_ended", "user_disabled"},
 		} {
+			want := `{"error":"invalid_grant","error_description":"The refresh token is unknown, used, expired or revoked","latchkey_reason":"` + c.reason + `"`
+			if c.end != "" {
+				want += `,"latchkey_end_reason":"` + c.end + `"`
+			}
 			for _, extra := range [][]string{nil, {"scope", "profile"}, {"scope", "admin"}, {"resource", "https://evil.example"}} {
 				a := d.Refresh("", "web", c.token, extra...)
-				if a.Status != 400 || a.Error() != testserver.InvalidGrant || a.Header.Get("WWW-Authenticate") != "" {
-					t.Errorf("%s, with %v: %d %s", c.name, extra, a.Status, a.Body)
-				}
-				if first == nil {
-					first = a
-				}
-				if string(a.Body) != string(first.Body) {
-					t.Errorf("%s, with %v: %s, but an unknown one: %s", c.name, extra, a.Body, first.Body)
+				if a.Status != 400 || strings.TrimSpace(string(a.Body)) != want+"}" || a.Header.Get("WWW-Authenticate") != "" {
+					t.Errorf("%s, with %v: %d %s, want %s}", c.name, extra, a.Status, a.Body, want)
 				}
 			}
 		}
@@ -80,7 +82,7 @@ func TestARefusedScopeOrTargetSpendsNothing(t *testing.T) {
 	}{
 		"a wider scope":                           {[]string{"scope", "profile orders:read admin"}, "invalid_scope"},
 		"a scope of the client, never granted":    {[]string{"scope", "orders:read"}, "invalid_scope"},
-		"a malformed scope":                       {[]string{"scope", "profile "}, "invalid_scope"},
+		"a malformed scope":                       {[]string{"scope", "profile\torders:read"}, "invalid_scope"},
 		"a resource of the client, never granted": {[]string{"resource", "https://files.example.com"}, "invalid_target"},
 		"an audience of nobody":                   {[]string{"audience", "made-up"}, "invalid_target"},
 		"the client, never granted":               {[]string{"audience", "web"}, "invalid_target"},
@@ -129,12 +131,13 @@ func TestReuseEndsAllThatTheSessionHas(t *testing.T) {
 		as := testserver.Basic("backend", testserver.ClientSecret)
 		a := d.SignInAtBackend("alice")
 		b := d.Want(200, "", refreshAtBackend(d, a.Text("refresh_token"), as))
+		c := d.Want(200, "", refreshAtBackend(d, b.Text("refresh_token"), as))
 		d.Clock.Advance(11 * time.Second)
 		d.Want(400, testserver.InvalidGrant, refreshAtBackend(d, a.Text("refresh_token"), as))
-		d.Want(400, testserver.InvalidGrant, refreshAtBackend(d, b.Text("refresh_token"), as))
+		d.Want(400, testserver.InvalidGrant, refreshAtBackend(d, c.Text("refresh_token"), as))
 		for name, token := range map[string]string{
 			"the first access token": a.Text("access_token"), "the second access token": b.Text("access_token"),
-			"the successor": b.Text("refresh_token"), "the session token": a.Text("session_token"),
+			"the third access token": c.Text("access_token"), "the successor": c.Text("refresh_token"), "the session token": a.Text("session_token"),
 		} {
 			if d.Active(token) {
 				t.Errorf("%s is active", name)

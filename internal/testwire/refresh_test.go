@@ -59,12 +59,15 @@ func TestRefreshOutcomes(t *testing.T) {
 		wait       time.Duration // before it
 		want       string        // error code
 	}
+	const neverLate = "a used token after the window ends the session of a client without late retries"
 	for name, c := range map[string]struct {
 		steps []refresh
 		lives bool
 		event models.EventType
 	}{
-		"a used token after the window ends the session":                   {[]refresh{{0, 0, ""}, {0, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
+		"a used token after the window is answered once more":          {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}}, true, models.EventRefreshRetriedLate},
+		"a used token after another was retried late ends the session": {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}, {1, 0, ""}, {1, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
+		neverLate: {[]refresh{{0, 0, ""}, {0, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
 		"a used token after its successor was used ends the session later": {[]refresh{{0, 0, ""}, {1, 0, ""}, {0, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
 		"a delayed duplicate ends nothing":                                 {[]refresh{{0, 0, ""}, {1, 0, ""}, {0, 9 * time.Second, testserver.InvalidGrant}}, true, models.EventRefreshDuplicate},
 		"a token three rotations old ends the session at once":             {[]refresh{{0, 0, ""}, {1, 0, ""}, {2, 0, ""}, {0, 0, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
@@ -73,6 +76,11 @@ func TestRefreshOutcomes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+				if name == neverLate {
+					client := testserver.Web()
+					client.LateRetry = models.LateRetryNever
+					d.Apply(testserver.Tenant("default", d.Issuer, client, testserver.Backend()))
+				}
 				first := d.SignIn("alice")
 				tokens, sid := []string{first.Text("refresh_token")}, first.Text("session_id")
 				for i, step := range c.steps {
@@ -136,13 +144,14 @@ func TestRefreshScopeAndTargetMayOnlyNarrow(t *testing.T) {
 		token := d.SignIn("alice", "audience", "https://api.example.com", "audience", "web").Text("refresh_token")
 		for _, c := range []struct{ name, value, code string }{
 			{"scope", "profile admin", "invalid_scope"},
-			{"scope", "profile  orders:read", "invalid_scope"},
+			{"scope", "profile\torders:read", "invalid_scope"},
+			{"scope", " profile  admin ", "invalid_scope"},
 			{"resource", "https://files.example.com", "invalid_target"},
 			{"audience", "https://api.example.com/", "invalid_target"},
 		} {
 			d.Want(400, c.code, d.Refresh("", "web", token, c.name, c.value))
 		}
-		narrowed := d.Want(200, "", d.Refresh("", "web", token, "scope", "profile", "audience", "https://api.example.com"))
+		narrowed := d.Want(200, "", d.Refresh("", "web", token, "scope", " profile  ", "audience", "https://api.example.com"))
 		if got := testserver.Claims(t, narrowed); got["scope"] != "profile" || got["aud"] != "https://api.example.com" {
 			t.Errorf("scope %v, aud %v", got["scope"], got["aud"])
 		}
