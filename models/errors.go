@@ -24,36 +24,50 @@ var (
 // errSerialization is a transaction that lost to another one and may be run again.
 var errSerialization = errors.New("serialization failure")
 
-// translate turns the errors of both dialects into the sentinels above. The
-// driver's text stays in the chain for the log; it holds no values of a row
-// but those of a violated key.
-func translate(err error) error {
+// translate turns the errors of both dialects into the sentinels above. What the
+// driver says stays in the text for the log; it holds no values of a row but
+// those of a violated key, and no part of the database URL.
+func (s *Store) translate(err error) error {
 	var pg *pgconn.PgError
 	var lite interface{ Code() int }
 	var network net.Error
+	var connecting *pgconn.ConnectError
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrReadOnly):
 		return ErrReadOnly
 	case errors.Is(err, ErrUnavailable):
+		if errors.As(err, &connecting) {
+			return s.parts.readable(err)
+		}
 		return err
-	case errors.Is(err, gorm.ErrRecordNotFound), errors.Is(err, sql.ErrNoRows):
+	case orNotFound(err) == ErrNotFound:
 		return ErrNotFound
 	case errors.As(err, &pg) && pg.Code == readOnlyTransaction:
 		return ErrReadOnly
 	case errors.As(err, &pg):
-		return fmt.Errorf("%w: %s (SQLSTATE %s)", classifyPostgres(pg.Code), pg.Message, pg.Code)
+		return fmt.Errorf("%w: %s", classifyPostgres(pg.Code), s.parts.describe(err))
 	case errors.As(err, &lite):
 		return fmt.Errorf("%w: %v", classifySQLite(lite.Code()), err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, driver.ErrBadConn), errors.Is(err, sql.ErrConnDone),
 		errors.Is(err, sql.ErrTxDone), // the caller's time was up before the commit
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &network),
 		strings.Contains(err.Error(), "conn closed"):
-		return fmt.Errorf("%w: %v", ErrUnavailable, err)
+		return fmt.Errorf("%w: %s", ErrUnavailable, s.parts.describe(err))
+	case errors.As(err, &connecting): // such as by TLS
+		return s.parts.readable(err)
 	default:
 		return err
 	}
+}
+
+// orNotFound is ErrNotFound for a query that found no row, and err otherwise.
+func orNotFound(err error) error {
+	if errors.Is(err, gorm.ErrRecordNotFound) || errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	return err
 }
 
 // errInternal marks an error of the database that no retry mends.

@@ -20,6 +20,7 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	if err != nil {
 		return errors.New("the database URL cannot be parsed") // its text may hold a password
 	}
+	s.parts = partsOf(url, cfg)
 	cfg.Tracer = opts.Tracer
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
@@ -56,7 +57,7 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	if opts.NoPreparedStatements {
 		return nil
 	}
-	return noticePooler(ctx, pool)
+	return s.noticePooler(ctx, pool)
 }
 
 // explainPooler says what to do about a pooler that refuses a parameter of the URL.
@@ -72,13 +73,13 @@ func explainPooler(err error) error {
 // request does: it prepares the same one on two connections, which such a
 // pooler leads to one and the same server, where its name is taken. What then
 // changes, heed does.
-func noticePooler(ctx context.Context, pool *sql.DB) error {
+func (s *Store) noticePooler(ctx context.Context, pool *sql.DB) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for range 2 {
 		conn, err := pool.Conn(ctx)
 		if err != nil {
-			return translate(err)
+			return s.translate(err)
 		}
 		defer conn.Close()
 		var backend, own uint32

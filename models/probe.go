@@ -98,7 +98,7 @@ func (p *probe) once(ctx context.Context, s *Store) {
 	switch {
 	case ctx.Err() != nil, isCrowded(err):
 	case err != nil:
-		s.contact.unanswered(s.log, translate(err))
+		s.contact.unanswered(s.log, s.translate(err))
 	default:
 		s.contact.answer(s.log, reading, s.clock.now(), s.Now())
 	}

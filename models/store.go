@@ -44,7 +44,8 @@ type Store struct {
 	clock       storeClock
 	contact     contact
 	probe       *probe
-	primary     primary // of PostgreSQL
+	primary     primary   // of PostgreSQL
+	parts       *urlParts // of its URL; nil: on SQLite
 	recent      recentRevocations
 	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
 	tally       tally
@@ -196,7 +197,7 @@ func (s *Store) retry(ctx context.Context, kind access, harmless func(error) boo
 	for attempt := 1; ; attempt++ {
 		begun := s.clock.now()
 		failed := fn()
-		err := translate(failed)
+		err := s.translate(failed)
 		if !errors.Is(err, errSerialization) {
 			if err != nil && again != nil && ctx.Err() == nil && again(failed) {
 				s.primary.doubt() // its neighbours may be broken too

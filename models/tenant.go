@@ -125,7 +125,7 @@ func lockTenant(tx *gorm.DB, id string, now time.Time) (row *Tenant, created boo
 	take := func() (*Tenant, error) {
 		var row Tenant
 		err := tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Where("id = ?", id).Take(&row).Error
-		return &row, translate(err)
+		return &row, orNotFound(err)
 	}
 	if row, err = take(); !errors.Is(err, ErrNotFound) {
 		return row, false, err

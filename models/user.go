@@ -66,7 +66,7 @@ func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
 	err := db.Raw("SELECT "+attributesAndSources+", disabled, suspended_at IS NOT NULL, seen_at, named_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).
 		Row().Scan(&attributes, &disabled, &suspended, &seen, &named)
 	if err != nil {
-		return nil, translate(err)
+		return nil, orNotFound(err)
 	}
 	u, err := newUser(tenant, sub, attributes, disabled, suspended)
 	u.SeenAt, u.Named = seen.Time, named

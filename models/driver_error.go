@@ -1,0 +1,148 @@
+package models
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// driverError is an error of a driver with a text that is fit for the log.
+type driverError struct {
+	text  string
+	cause error
+}
+
+// Error implements error.
+func (e *driverError) Error() string { return e.text }
+
+// Unwrap implements errors.Unwrap.
+func (e *driverError) Unwrap() error { return e.cause }
+
+// urlParts finds the parts of a database URL in a text.
+type urlParts struct {
+	pattern *regexp.Regexp
+	names   map[string]string // what is written in place of each
+}
+
+// partsOf are those of every server that a URL leads to.
+func partsOf(text string, cfg *pgx.ConnConfig) *urlParts {
+	p := &urlParts{names: map[string]string{}}
+	add := func(name, value string) {
+		const least = 2 // a single letter is no secret, and occurs everywhere
+		if _, known := p.names[value]; !known && len(value) >= least {
+			p.names[value] = name
+		}
+	}
+	add("(password)", cfg.Password)
+	add("(user)", cfg.User)
+	add("(database)", cfg.Database)
+	server := func(host string, port uint16) {
+		add("(host)", host)
+		add("(port)", strconv.Itoa(int(port)))
+	}
+	server(cfg.Host, cfg.Port)
+	for _, f := range cfg.Fallbacks {
+		server(f.Host, f.Port)
+	}
+	if u, err := url.Parse(text); err == nil {
+		add("(user)", u.User.Username())
+	}
+	words := make([]string, 0, len(p.names))
+	for word := range p.names {
+		words = append(words, regexp.QuoteMeta(word))
+	}
+	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) }) // of two that begin alike, the longer one
+	p.pattern = regexp.MustCompile(`(^|[^A-Za-z0-9_])(` + strings.Join(words, "|") + `)($|[^A-Za-z0-9_])`)
+	return p
+}
+
+// hide replaces the parts of the URL that are in a text. A server and a pooler
+// name them in what they refuse.
+func (p *urlParts) hide(text string) string {
+	if p == nil {
+		return text
+	}
+	for range 2 { // what is between two parts can belong to one match only
+		text = p.pattern.ReplaceAllStringFunc(text, func(found string) string {
+			m := p.pattern.FindStringSubmatch(found)
+			return m[1] + p.names[m[2]] + m[3]
+		})
+	}
+	return text
+}
+
+// describe says what went wrong without saying where: the texts of the driver and
+// of the network name hosts and addresses, and the user and the database.
+func (p *urlParts) describe(err error) string {
+	var pg *pgconn.PgError
+	var connecting *pgconn.ConnectError
+	var network *net.OpError
+	var lookup *net.DNSError
+	switch {
+	case errors.As(err, &pg):
+		return p.hide(pg.Message) + " (SQLSTATE " + pg.Code + ")"
+	case errors.As(err, &connecting):
+		return "cannot connect: " + strings.Join(p.attempts(connecting.Unwrap()), "; ")
+	case errors.As(err, &lookup):
+		return lookupFailure(lookup)
+	case errors.As(err, &network):
+		return network.Op + ": " + p.describe(network.Err)
+	default:
+		return p.hide(err.Error())
+	}
+}
+
+func lookupFailure(err *net.DNSError) string {
+	switch {
+	case err.IsNotFound:
+		return "host name lookup: no such host"
+	case err.IsTimeout:
+		return "host name lookup: timed out"
+	default:
+		return "host name lookup failed"
+	}
+}
+
+// attempts describes why each address that was tried would not do, each reason once.
+func (p *urlParts) attempts(err error) (reasons []string) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range several.Unwrap() {
+			for _, reason := range p.attempts(one) {
+				if !slices.Contains(reasons, reason) {
+					reasons = append(reasons, reason)
+				}
+			}
+		}
+		return reasons
+	}
+	for next := errors.Unwrap(err); next != nil; next = errors.Unwrap(err) {
+		if _, ours := next.(unavailable); ours {
+			break // the text around it has no address
+		}
+		switch err.(type) {
+		case *net.OpError, *net.DNSError, *pgconn.PgError:
+			return []string{p.describe(err)}
+		}
+		if _, several := next.(interface{ Unwrap() []error }); several {
+			return p.attempts(next)
+		}
+		err = next
+	}
+	return []string{p.describe(err)}
+}
+
+// readable gives an error of a driver a text that is fit for the log.
+func (p *urlParts) readable(err error) error {
+	text := p.describe(err)
+	if text == err.Error() {
+		return err
+	}
+	return &driverError{text, err}
+}
