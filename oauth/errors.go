@@ -101,6 +101,13 @@ func unavailable(cause error) *Error {
 		Description: "The server cannot answer at the moment; try again", Cause: cause}
 }
 
+// misconfigured has no Retry-After: a retry fares no better. The log says once what
+// is wrong, and not at each request.
+func misconfigured() *Error {
+	return &Error{Code: "server_error", Reason: ReasonIssuerMisconfigured, Status: http.StatusInternalServerError,
+		Description: "The issuer of the token is misconfigured at this server; its operator must correct that", Cause: ErrIssuerMisconfigured}
+}
+
 // overloaded refuses a request that nothing is wrong with.
 func overloaded(cause error) *Error {
 	e := unavailable(cause)
@@ -118,6 +125,8 @@ func asError(err error) *Error {
 		return own
 	case errors.Is(err, errBusy):
 		return overloaded(err)
+	case errors.Is(err, ErrIssuerMisconfigured):
+		return misconfigured()
 	case errors.Is(err, models.ErrUnavailable), errors.Is(err, ErrIssuerUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable(err)

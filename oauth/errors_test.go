@@ -52,6 +52,7 @@ func TestErrorsAreMappedInOnePlace(t *testing.T) {
 		{"a dead refresh token", invalidGrant(ReasonRefreshUnknown, errors.New(secret)), 400, "invalid_grant", ""},
 		{"a database that does not answer", fmt.Errorf("%w: %s", models.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
 		{"an issuer that does not answer", fmt.Errorf("%w: %s", ErrIssuerUnavailable, secret), 503, "temporarily_unavailable", "1"},
+		{"an issuer that no retry mends", &issuerFault{problem: secret}, 500, "server_error", ""},
 		{"a deadline", context.DeadlineExceeded, 503, "temporarily_unavailable", "1"},
 		{"no signing key", errNoSigningKey, 500, "server_error", ""},
 		{"what nobody expected", errors.New(secret), 500, "server_error", ""},

@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -87,16 +86,8 @@ func (r *registry) tryIssuer(ctx context.Context, t *Tenant, row models.TrustedI
 	if err != nil {
 		return err
 	}
-	remote, is := entry.source.(*remoteKeys)
-	if !is {
-		return nil // static keys were checked when they were applied
+	if entry.source == nil {
+		return nil // it has a shared secret
 	}
-	keys, err := remote.fetch(ctx)
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
-	case !staticKeys(keys).fitAny(entry.algorithms):
-		return fmt.Errorf("none of its %d keys is for %s: set algorithms to what its tokens are signed with", len(keys), strings.Join(entry.algorithms, ", "))
-	}
-	return nil
+	return entry.check(ctx)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -127,7 +128,7 @@ func (e *issuerEntry) accepts(c *Client) bool {
 }
 
 // verifySignature checks the token's signature with keys that fit its header.
-// ErrIssuerUnavailable says nothing about the token.
+// ErrIssuerUnavailable and ErrIssuerMisconfigured say nothing about the token.
 func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *joseHeader) error {
 	alg := algorithmName(h.Alg)
 	if !slices.Contains(e.algorithms, alg) {
@@ -199,15 +200,16 @@ func (e *issuerEntry) verifyShared(token string) error {
 // keySources keeps what was fetched of issuers across changes of configuration.
 type keySources struct {
 	now func() time.Time
+	log *slog.Logger
 
 	mu      sync.Mutex
 	remote  map[string]*remoteKeys
 	clients map[bool]*http.Client
 }
 
-func newKeySources(now func() time.Time) *keySources {
+func newKeySources(now func() time.Time, log *slog.Logger) *keySources {
 	return &keySources{
-		now: now, remote: map[string]*remoteKeys{},
+		now: now, log: log, remote: map[string]*remoteKeys{},
 		clients: map[bool]*http.Client{false: newFetcher(false), true: newFetcher(true)},
 	}
 }
@@ -223,7 +225,7 @@ func (s *keySources) source(settings models.IssuerSettings) (keySource, error) {
 	if s.remote[name] == nil {
 		s.remote[name] = &remoteKeys{
 			issuer: settings.Issuer, jwksURI: settings.Keys.JWKSURI,
-			client: s.clients[settings.AllowPrivateAddresses], now: s.now,
+			client: s.clients[settings.AllowPrivateAddresses], now: s.now, log: s.log,
 		}
 	}
 	return s.remote[name], nil

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"sync"
@@ -96,10 +97,12 @@ func parseJWKS(text []byte) ([]jose.JSONWebKey, error) {
 		}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("no usable public signature key (RSA of 2048 to 8192 bits, P-256 … P-521, Ed25519)")
+		return nil, errNoUsableKey
 	}
 	return keys, nil
 }
+
+var errNoUsableKey = errors.New("no usable public signature key (RSA of 2048 to 8192 bits, P-256 … P-521, Ed25519)")
 
 func parsePEM(text []byte) ([]jose.JSONWebKey, error) {
 	var keys []jose.JSONWebKey
@@ -174,12 +177,16 @@ type remoteKeys struct {
 	jwksURI string // empty: by discovery
 	client  *http.Client
 	now     func() time.Time
+	log     *slog.Logger
 
 	mu        sync.Mutex
 	set       []jose.JSONWebKey
 	fetchedAt time.Time
 	failedAt  time.Time
 	failure   error
+	reported  string // the misconfiguration that the log knows of
+	fetches   uint64 // since the start, those that failed among them
+	failures  uint64
 	inflight  chan struct{} // closed when the fetch under way is done
 }
 
@@ -187,7 +194,7 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	r.mu.Lock()
 	now := r.now()
 	age, sinceFailure := now.Sub(r.fetchedAt), now.Sub(r.failedAt)
-	failed := func(within time.Duration) bool { return r.failure != nil && 0 <= sinceFailure && sinceFailure < within }
+	failedWithin := func(within time.Duration) bool { return r.failure != nil && 0 <= sinceFailure && sinceFailure < within }
 	have := r.set != nil && age < keysLastGood
 	pause := failurePause
 	var chosen []jose.JSONWebKey
@@ -198,8 +205,8 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	case len(chosen) > 0 && age < keysFresh:
 		r.mu.Unlock()
 		return chosen, nil
-	case len(chosen) > 0 && failed(keysFresh): // an outage: renew behind the caller's back
-		if !failed(pause) {
+	case len(chosen) > 0 && failedWithin(keysFresh): // an outage: renew behind the caller's back
+		if !failedWithin(pause) {
 			r.startFetch()
 		}
 		r.mu.Unlock()
@@ -207,10 +214,10 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	case have && age < refetchPause:
 		r.mu.Unlock()
 		return nil, nil
-	case failed(pause): // the issuer may have made the key meanwhile
-		err := r.failure
+	case failedWithin(pause): // the issuer may have made the key meanwhile
+		err := r.failed()
 		r.mu.Unlock()
-		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, err)
+		return nil, err
 	}
 	done := r.startFetch()
 	r.mu.Unlock()
@@ -228,8 +235,16 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	case len(chosen) > 0:
 		return chosen, nil
 	default:
-		return nil, fmt.Errorf("%w: %w", ErrIssuerUnavailable, r.failure)
+		return nil, r.failed()
 	}
+}
+
+// failed is what the last fetch failed with. r.mu is held.
+func (r *remoteKeys) failed() error {
+	if errors.Is(r.failure, ErrIssuerMisconfigured) {
+		return r.failure
+	}
+	return fmt.Errorf("%w: %w", ErrIssuerUnavailable, r.failure)
 }
 
 // startFetch begins a fetch, or joins the one under way. r.mu is held.
@@ -245,24 +260,42 @@ func (r *remoteKeys) startFetch() <-chan struct{} {
 		set, err := r.fetch(ctx)
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		r.fetches++
 		if r.failure = err; err != nil {
 			r.failedAt = r.now()
+			r.failures++
 		} else {
 			r.set, r.fetchedAt, r.failedAt = set, r.now(), time.Time{}
 		}
+		r.report()
 		r.inflight = nil
 		close(done)
 	}()
 	return done
 }
 
+// report logs a misconfiguration once, however many tokens come, and again only
+// if it changes or comes back. r.mu is held.
+func (r *remoteKeys) report() {
+	var fault *issuerFault
+	switch {
+	case r.failure == nil && r.reported != "":
+		r.log.Info("the keys of a trusted issuer can be fetched again", "issuer", r.issuer)
+		r.reported = ""
+	case errors.As(r.failure, &fault) && r.reported != fault.Error():
+		r.log.Warn("a trusted issuer is misconfigured: "+fault.problem+"; its tokens are answered 500 when keys fetched before are too old",
+			"issuer", r.issuer, "expected", fault.expected, "received", fault.received, "advice", fault.advice)
+		r.reported = fault.Error()
+	}
+}
+
 func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	uri := r.jwksURI
 	if uri == "" {
 		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)
-		var mismatch *oidc.IssuerMismatchError
-		if errors.As(err, &mismatch) {
-			return nil, fmt.Errorf("discovery: the document has the issuer %.200q, not %q: write issuer exactly as the document does", mismatch.Discovered, mismatch.Provided)
+		var other *oidc.IssuerMismatchError
+		if errors.As(err, &other) {
+			return nil, otherIssuerFault(other.Provided, other.Discovered)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("discovery: %.200s", err.Error()) // it may hold the whole answer
@@ -271,7 +304,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 			JWKSURI string `json:"jwks_uri"`
 		}
 		if err := provider.Claims(&metadata); err != nil || metadata.JWKSURI == "" {
-			return nil, errors.New("discovery: no jwks_uri")
+			return nil, &issuerFault{"the discovery document has no jwks_uri", "a URL", "none", "give keys.jwks_uri instead of keys.discovery"}
 		}
 		uri = metadata.JWKSURI
 	}
@@ -292,5 +325,10 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseJWKS(text)
+	keys, err := parseJWKS(text)
+	if errors.Is(err, errNoUsableKey) {
+		return nil, &issuerFault{"the issuer's key set has no usable key", "a public signature key (RSA of 2048 to 8192 bits, P-256 to P-521, Ed25519)", "none",
+			"ask whoever runs the issuer, or give its keys another way"}
+	}
+	return keys, err
 }

@@ -15,7 +15,7 @@ import (
 // tenantOf is a tenant as a node builds it from rows; what does not work goes
 // to the log.
 func tenantOf(k *Keys, clients []models.Client, issuers ...models.TrustedIssuer) *Tenant {
-	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newKeySources(time.Now)}
+	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newKeySources(time.Now, slog.New(slog.DiscardHandler))}
 	return r.build(&models.TenantConfig{Tenant: models.Tenant{ID: "default"}, Clients: clients, Issuers: issuers})
 }
 
@@ -151,14 +151,18 @@ func TestRemoteKeysRefuseBadAnswersBriefly(t *testing.T) {
 			fmt.Fprintf(w, `{"issuer":"%s","jwks_uri":"%s/nothing"}`, iss, iss)
 		}
 	})
-	sources := newKeySources(time.Now)
+	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler))
 	for _, name := range []string{"page", "html", "another", "keyless", "file", "missing"} {
 		source, err := sources.source(models.IssuerSettings{Issuer: origin + "/" + name, Keys: models.IssuerKeys{Discovery: true}, AllowPrivateAddresses: true})
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, err = source.keys(t.Context(), kid("a"))
-		if !errors.Is(err, ErrIssuerUnavailable) {
+		want := ErrIssuerUnavailable
+		if name == "another" || name == "keyless" {
+			want = ErrIssuerMisconfigured
+		}
+		if !errors.Is(err, want) || errors.Is(err, ErrIssuerUnavailable) != (want == ErrIssuerUnavailable) {
 			t.Errorf("%s: %v", name, err)
 		} else if len(err.Error()) > 500 {
 			t.Errorf("%s: the error repeats the answer, %d bytes of it", name, len(err.Error()))
@@ -167,7 +171,7 @@ func TestRemoteKeysRefuseBadAnswersBriefly(t *testing.T) {
 }
 
 func TestKeySourcesAreSharedOnlyByEqualEntries(t *testing.T) {
-	sources := newKeySources(time.Now)
+	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler))
 	of := func(issuer, uri string, private bool) keySource {
 		s, err := sources.source(models.IssuerSettings{Issuer: issuer, Keys: models.IssuerKeys{JWKSURI: uri, Discovery: uri == ""}, AllowPrivateAddresses: private})
 		if err != nil {

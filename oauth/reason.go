@@ -58,6 +58,7 @@ const (
 	ReasonSubjectTokenRestored    Reason = "subject_token_before_restore"
 	ReasonSubjectTokenOtherUser   Reason = "subject_token_other_user"
 	ReasonIssuerUnavailable       Reason = "issuer_unavailable"
+	ReasonIssuerMisconfigured     Reason = "issuer_misconfigured"
 	ReasonUserDisabled            Reason = "user_disabled"
 	ReasonUserUnknown             Reason = "user_unknown"
 	ReasonSignInDisabled          Reason = "sign_in_disabled"

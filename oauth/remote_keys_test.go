@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -62,7 +63,7 @@ func (o *otherIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (o *otherIssuer) source() *remoteKeys {
-	return &remoteKeys{jwksURI: "https://auth.example.com/keys", client: &http.Client{Transport: o, Timeout: fetchTimeout}, now: time.Now}
+	return &remoteKeys{jwksURI: "https://auth.example.com/keys", client: &http.Client{Transport: o, Timeout: fetchTimeout}, now: time.Now, log: slog.New(slog.DiscardHandler)}
 }
 
 func kid(id string) func(jose.JSONWebKey) bool {

@@ -69,7 +69,7 @@ func New(c Config) *Server {
 		memory:   c.IntrospectionMaxAge,
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
-			sources: newKeySources(c.Store.Now), tenants: map[string]*Tenant{}, stale: map[string]bool{},
+			sources: newKeySources(c.Store.Now, c.Log), tenants: map[string]*Tenant{}, stale: map[string]bool{},
 		},
 	}
 	if c.FetchProxy != nil {

@@ -49,6 +49,9 @@ apply a lower one.
 Lines with ! say what loosens security, what stays looser than the default, and
 what renames users.
 
+At the end the trusted issuers of the file are asked for their keys. What keeps
+their tokens from being verified is printed as a warning.
+
 Look first, with --dry-run.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
@@ -99,7 +102,13 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions) erro
 		return err
 	}
 	defer store.Close()
-	o.Validate = validate(c)
+	var outcome []models.TenantSpec // merged with what is stored
+	o.Validate = func(tenants []models.TenantSpec) models.Faults {
+		if outcome == nil { // it may be called again, for what was stored before
+			outcome = tenants
+		}
+		return validate(c)(tenants)
+	}
 	f, err := fileOf(c, keys)
 	if err != nil {
 		return err
@@ -113,7 +122,10 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions) erro
 	if err != nil {
 		return err
 	}
-	if err := printDifference(cmd, store, keys, c, changes, o.DryRun); err != nil || o.DryRun {
+	if err := printDifference(cmd, store, keys, c, changes, o.DryRun); err != nil {
+		return err
+	}
+	if err := warnAboutIssuers(cmd.Context(), cmd.ErrOrStderr(), outcome, c, store, keys); err != nil || o.DryRun {
 		return err
 	}
 	return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())

@@ -169,11 +169,11 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		"a folder that does not exist": {func(d *deployment) { d.edit(`url: "sqlite:`, `url: "sqlite:/nowhere`) },
 			isFault, "database", []string{"folder", "does not exist"}},
 		"an issuer of another name": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: "+foreign.URL+beside) },
-			isFault, "issuers", []string{`the issuer "https://login.example.com/", not "` + foreign.URL + `"`, "write issuer exactly"}},
+			isFault, "issuers", []string{`expected "` + foreign.URL + `", received "https://login.example.com/"`, "write issuer exactly"}},
 		"an issuer that does not answer": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: http://127.0.0.1:1"+beside) },
 			isFault, "issuers", []string{"127-0-0-1-1", "cannot be fetched"}},
 		"an algorithm that no key is for": {func(d *deployment) { d.edit("algorithms: [ES256]", "algorithms: [RS256]"); d.started() },
-			isFault, "issuers", []string{"127-0-0-1-", "is for RS256", "set algorithms"}},
+			isFault, "issuers", []string{"127-0-0-1-", "expected RS256", "set algorithms"}},
 		"the root secret of another deployment": {func(d *deployment) { d.write("root-secret", oauth.NewRootSecret()) },
 			isFault, "root secrets", []string{"not the one of this database"}},
 		"a root secret that nothing needs": {func(d *deployment) {

@@ -42,6 +42,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	running.Go(func() { n.oauth.Run(background) })
 	running.Go(func() { n.keepHouse(background) })
 	running.Go(func() { n.countSessions(background) })
+	running.Go(func() { n.checkIssuers(background) })
 	running.Go(func() { n.store.Watch(background) })
 	running.Go(func() { n.watch(background, l.certificate) })
 

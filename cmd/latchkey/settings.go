@@ -59,7 +59,7 @@ func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slo
 	if c.Fetch.Proxy != "" {
 		var err error
 		if proxy, err = url.Parse(c.Fetch.Proxy); err != nil {
-			return nil, fmt.Errorf("fetch.proxy: %w", err)
+			return nil, errors.New("fetch.proxy is not a URL") // its text may hold a password
 		}
 	}
 	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()}), nil

@@ -1,0 +1,120 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// ErrIssuerMisconfigured means that an issuer answers, but what it publishes does
+// not fit its entry in the configuration: no retry helps.
+var ErrIssuerMisconfigured = errors.New("the trusted issuer is misconfigured")
+
+// issuerFault is an ErrIssuerMisconfigured and what an operator needs to mend it.
+type issuerFault struct {
+	problem            string
+	expected, received string
+	advice             string
+}
+
+// Error implements error.
+func (f *issuerFault) Error() string {
+	return fmt.Sprintf("%s: expected %s, received %s; %s", f.problem, f.expected, f.received, f.advice)
+}
+
+// Is implements errors.Is.
+func (f *issuerFault) Is(target error) bool { return target == ErrIssuerMisconfigured }
+
+// otherIssuerFault is the fault of a discovery document that belongs to another issuer
+// than the entry names. A trailing slash is enough.
+func otherIssuerFault(expected, received string) error {
+	return &issuerFault{"the discovery document names another issuer than the entry", fmt.Sprintf("%q", expected), fmt.Sprintf("%q", forLog(received)),
+		"write issuer exactly as the document does"}
+}
+
+// IssuerCheck is the outcome for one trusted issuer.
+type IssuerCheck struct {
+	Issuer string // its URL
+	// Err is nil if tokens of the issuer can be verified now. It is an
+	// ErrIssuerMisconfigured if the operator must change something, and any other
+	// error if the issuer may only be out of reach.
+	Err error
+}
+
+// checkedAtOnce bounds how many issuers are asked at the same time.
+const checkedAtOnce = 8
+
+// CheckIssuers fetches the keys of trusted issuers as the first token of each
+// would, and looks for one that fits the algorithms of its entry. Entries whose
+// keys are in the configuration are left out. What is fetched is kept for tokens.
+func (s *Server) CheckIssuers(ctx context.Context, entries []models.IssuerSettings) []IssuerCheck {
+	var remote []models.IssuerSettings
+	for _, e := range entries {
+		if !e.Disabled && (e.Keys.Discovery || e.Keys.JWKSURI != "") {
+			remote = append(remote, e)
+		}
+	}
+	checks := make([]IssuerCheck, len(remote))
+	slots := make(chan struct{}, checkedAtOnce)
+	var asking sync.WaitGroup
+	for i, e := range remote {
+		asking.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			checks[i] = IssuerCheck{e.Issuer, s.registry.sources.check(ctx, e)}
+		})
+	}
+	asking.Wait()
+	return checks
+}
+
+func (s *keySources) check(ctx context.Context, settings models.IssuerSettings) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ErrIssuerUnavailable, ctx.Err())
+	}
+	source, err := s.source(settings)
+	if err != nil {
+		return err
+	}
+	return (&issuerEntry{source: source, algorithms: acceptedAlgorithms(settings)}).check(ctx)
+}
+
+// check looks for a key that fits one of the entry's algorithms.
+func (e *issuerEntry) check(ctx context.Context) error {
+	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool { return staticKeys{k}.fitAny(e.algorithms) })
+	switch {
+	case err != nil:
+		return err
+	case len(keys) == 0:
+		return &issuerFault{"no key of the issuer fits the algorithms of its entry", strings.Join(e.algorithms, " or "), "keys of other algorithms",
+			"set algorithms to what its tokens are signed with"}
+	}
+	return nil
+}
+
+// TrustedIssuers lists the enabled trusted issuers of every enabled tenant.
+func (s *Server) TrustedIssuers(ctx context.Context) ([]models.IssuerSettings, error) {
+	revisions, err := s.store.TenantRevisions(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var entries []models.IssuerSettings
+	for id := range revisions {
+		config, err := s.store.TenantConfig(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range config.Issuers {
+			if config.Enabled() && row.Enabled() {
+				entries = append(entries, row.Settings)
+			}
+		}
+	}
+	return entries, nil
+}
