@@ -109,6 +109,9 @@ func devConfig(folder, listen string) (*config.Config, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, err
 	}
+	if err := ownFolder(folder); err != nil {
+		return nil, err
+	}
 	secret, err := keepFile(filepath.Join(folder, "root-secret"), func() ([]byte, error) { return []byte(oauth.NewRootSecret()), nil })
 	if err != nil {
 		return nil, err
