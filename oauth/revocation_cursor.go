@@ -32,11 +32,16 @@ func parseCursor(c *Client, text string) (models.Position, error) {
 	return models.Position{Epoch: epoch, At: time.UnixMicro(micros).UTC()}, nil
 }
 
-// view is a short mark of whose revocations the client may see.
+// view is a short mark of whose revocations the client may see. All clients that
+// see everything have one, so that they share what is encoded for them.
 func (c *Client) view() string {
-	text, err := json.Marshal([]any{c.TenantID, c.ID, c.Settings.Introspect == models.IntrospectAll, c.Settings.ResourceIdentifiers})
+	sees := []any{c.TenantID}
+	if c.Settings.Introspect != models.IntrospectAll {
+		sees = append(sees, c.ID, c.Settings.ResourceIdentifiers)
+	}
+	text, err := json.Marshal(sees)
 	if err != nil {
-		return "" // strings and a boolean always encode
+		return "" // strings always encode
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:6])

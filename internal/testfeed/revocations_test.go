@@ -253,6 +253,24 @@ func TestRevocationsRefuse(t *testing.T) {
 	})
 }
 
+func TestClientsThatSeeEverythingShareAView(t *testing.T) {
+	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+		auditor := testserver.Backend()
+		auditor.ID = "auditor"
+		d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), auditor))
+		signOut(d, d.SignIn("alice"))
+		untilRevoked(d, 1)
+		pass(d, time.Minute)
+		cursor := revocations(d, "").Text("cursor")
+		signOut(d, d.SignIn("bob"))
+		untilRevoked(d, 2)
+		a := d.Get("/revocations?cursor="+cursor, testserver.Basic("auditor", testserver.ClientSecret))
+		if told, _ := a.JSON["revoked"].([]any); a.Status != 200 || len(told) != 1 {
+			t.Errorf("with the cursor of the other: %d %s", a.Status, a.Body)
+		}
+	})
+}
+
 func TestACursorSparesWhatIsKnown(t *testing.T) {
 	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
 		web := testserver.Web()
