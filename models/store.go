@@ -5,6 +5,7 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -96,6 +97,16 @@ func (s *Store) Close() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// Pool reports on the connections that requests use. On SQLite they are those that
+// read.
+func (s *Store) Pool() sql.DBStats {
+	pool, err := s.read.DB()
+	if err != nil {
+		return sql.DBStats{}
+	}
+	return pool.Stats()
 }
 
 // Ping asks the database whether it answers and, on PostgreSQL, takes writes.

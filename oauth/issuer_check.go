@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -117,4 +118,40 @@ func (s *Server) TrustedIssuers(ctx context.Context) ([]models.IssuerSettings, e
 		}
 	}
 	return entries, nil
+}
+
+// IssuerFetches are the fetches of an issuer's keys since this node started.
+type IssuerFetches struct {
+	Issuer       string
+	Good, Failed uint64
+	Age          time.Duration // of the keys that are held; negative: there are none
+}
+
+// IssuerFetches reports on every issuer whose keys this node has fetched, or has
+// tried to. Entries with different addresses for the keys of one issuer are one:
+// their fetches are added, and the oldest keys count.
+func (s *Server) IssuerFetches() []IssuerFetches {
+	sources := s.registry.sources
+	sources.mu.Lock()
+	defer sources.mu.Unlock()
+	by := map[string]*IssuerFetches{}
+	for _, r := range sources.remote {
+		r.mu.Lock()
+		if r.fetches > 0 {
+			if by[r.issuer] == nil {
+				by[r.issuer] = &IssuerFetches{Issuer: r.issuer, Age: -1}
+			}
+			of := by[r.issuer]
+			of.Good, of.Failed = of.Good+r.fetches-r.failures, of.Failed+r.failures
+			if r.set != nil {
+				of.Age = max(of.Age, r.now().Sub(r.fetchedAt), 0)
+			}
+		}
+		r.mu.Unlock()
+	}
+	var list []IssuerFetches
+	for _, of := range by {
+		list = append(list, *of)
+	}
+	return list
 }

@@ -121,6 +121,7 @@ func (n *node) gauges() []handlers.Gauge {
 			Value: func() float64 { return n.oauth.Load().Wait.Seconds() }},
 		handlers.Gauge{Name: "latchkey_overload_refusals_total", Help: "Requests answered 503 because too many signatures were waiting.", Rises: true,
 			Value: func() float64 { return float64(n.oauth.Load().Refusals) }})
+	list = append(append(list, poolGauges(n.store.Pool)...), issuerGauges(n.oauth.IssuerFetches)...)
 	if n.logLost != nil {
 		list = append(list, handlers.Gauge{Name: "latchkey_log_lines_lost_total", Help: "Lines of the log that could not be written.", Rises: true,
 			Value: func() float64 { return float64(n.logLost()) }})

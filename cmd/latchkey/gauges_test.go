@@ -1,0 +1,38 @@
+package main
+
+import (
+	"database/sql"
+	"io"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/handlers"
+	"github.com/latchkey/latchkey/oauth"
+)
+
+func TestMetricsReportOnConnectionsAndIssuers(t *testing.T) {
+	pool := func() sql.DBStats {
+		return sql.DBStats{MaxOpenConnections: 16, InUse: 3, Idle: 2, WaitCount: 7, WaitDuration: 1500 * time.Millisecond}
+	}
+	issuers := func() []oauth.IssuerFetches {
+		return []oauth.IssuerFetches{{Issuer: "https://a.example.com", Good: 4, Failed: 1, Age: 30 * time.Second}, {Issuer: "https://b.example.com", Failed: 9, Age: -1}}
+	}
+	w := httptest.NewRecorder()
+	handlers.NewMetrics(append(poolGauges(pool), issuerGauges(issuers)...)...).Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	body, _ := io.ReadAll(w.Body)
+	for _, line := range []string{
+		"# TYPE latchkey_database_connections_in_use gauge", "latchkey_database_connections_max 16", "latchkey_database_connections_in_use 3", "latchkey_database_connections_idle 2",
+		"# TYPE latchkey_database_connection_waits_total counter", "latchkey_database_connection_waits_total 7", "latchkey_database_connection_wait_seconds_total 1.5",
+		"# TYPE latchkey_issuer_key_fetches_total counter", `latchkey_issuer_key_fetches_total{issuer="https://a.example.com"} 4`,
+		`latchkey_issuer_key_fetch_failures_total{issuer="https://b.example.com"} 9`, `latchkey_issuer_keys_age_seconds{issuer="https://a.example.com"} 30`,
+	} {
+		if !strings.Contains(string(body), line+"\n") {
+			t.Errorf("no line %q in\n%s", line, body)
+		}
+	}
+	if strings.Contains(string(body), `keys_age_seconds{issuer="https://b`) {
+		t.Error("keys that there are not have an age")
+	}
+}
