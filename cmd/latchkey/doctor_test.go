@@ -231,7 +231,7 @@ func TestDoctorNamesWhatIsWrongWithPostgres(t *testing.T) {
 		{what: "a standby", fault: "ALTER DATABASE " + name + " SET default_transaction_read_only = on",
 			result: isFault, check: "database", words: []string{"read-only", "standby", "primary"}},
 		{what: "a database that does not exist", edit: []string{name, "no_such_database"},
-			result: isFault, check: "database", words: []string{"no_such_database", "create the database"}},
+			result: isFault, check: "database", words: []string{"does not exist", "create the database"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			before := d.text()
