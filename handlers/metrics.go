@@ -23,43 +23,6 @@ type Gauge struct {
 	Name, Help string
 	Value      func() float64
 	Rises      bool // it is a counter: it never falls while the process lives
-
-	// Values, if Value is nil, has a value for each value of Label. An operator
-	// has chosen those.
-	Label  string
-	Values func() map[string]float64
-}
-
-// labelled is a Gauge with a label as a prometheus.Collector.
-type labelled struct {
-	Gauge
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-}
-
-// Describe implements prometheus.Collector.
-func (l labelled) Describe(to chan<- *prometheus.Desc) { to <- l.desc }
-
-// Collect implements prometheus.Collector.
-func (l labelled) Collect(to chan<- prometheus.Metric) {
-	for label, value := range l.Values() {
-		to <- prometheus.MustNewConstMetric(l.desc, l.kind, value, label)
-	}
-}
-
-// collector is the gauge as Prometheus wants it.
-func (g Gauge) collector() prometheus.Collector {
-	opts := prometheus.Opts{Name: g.Name, Help: g.Help}
-	switch {
-	case g.Value == nil && g.Rises:
-		return labelled{g, prometheus.NewDesc(g.Name, g.Help, []string{g.Label}, nil), prometheus.CounterValue}
-	case g.Value == nil:
-		return labelled{g, prometheus.NewDesc(g.Name, g.Help, []string{g.Label}, nil), prometheus.GaugeValue}
-	case g.Rises:
-		return prometheus.NewCounterFunc(prometheus.CounterOpts(opts), g.Value)
-	default:
-		return prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), g.Value)
-	}
 }
 
 // NewMetrics makes the metrics of a node, with gauges of other rooms.
@@ -76,7 +39,12 @@ func NewMetrics(gauges ...Gauge) *Metrics {
 	}
 	m.registry.MustRegister(m.requests, m.tokens, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, g := range gauges {
-		m.registry.MustRegister(g.collector())
+		opts := prometheus.Opts{Name: g.Name, Help: g.Help}
+		if g.Rises {
+			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts(opts), g.Value))
+		} else {
+			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts), g.Value))
+		}
 	}
 	return m
 }

@@ -26,10 +26,10 @@ func poolGauges(pool func() sql.DBStats) []handlers.Gauge {
 	}
 }
 
-// issuerGauges report on the keys of trusted issuers.
-func issuerGauges(fetches func() []oauth.IssuerFetches) []handlers.Gauge {
-	gauge := func(name, help string, rises bool, of func(oauth.IssuerFetches) (float64, bool)) handlers.Gauge {
-		return handlers.Gauge{Name: name, Help: help, Rises: rises, Label: "issuer", Values: func() map[string]float64 {
+// issuerFamilies report on the keys of trusted issuers.
+func issuerFamilies(fetches func() []oauth.IssuerFetches) []handlers.Family {
+	family := func(name, help string, rises bool, of func(oauth.IssuerFetches) (float64, bool)) handlers.Family {
+		return handlers.Family{Name: name, Help: help, Rises: rises, Label: "issuer", Values: func() map[string]float64 {
 			values := map[string]float64{}
 			for _, f := range fetches() {
 				if value, known := of(f); known {
@@ -39,12 +39,12 @@ func issuerGauges(fetches func() []oauth.IssuerFetches) []handlers.Gauge {
 			return values
 		}}
 	}
-	return []handlers.Gauge{
-		gauge("latchkey_issuer_key_fetches_total", "Fetches of a trusted issuer's keys that succeeded.", true,
+	return []handlers.Family{
+		family("latchkey_issuer_key_fetches_total", "Fetches of a trusted issuer's keys that succeeded.", true,
 			func(f oauth.IssuerFetches) (float64, bool) { return float64(f.Good), true }),
-		gauge("latchkey_issuer_key_fetch_failures_total", "Fetches of a trusted issuer's keys that failed.", true,
+		family("latchkey_issuer_key_fetch_failures_total", "Fetches of a trusted issuer's keys that failed.", true,
 			func(f oauth.IssuerFetches) (float64, bool) { return float64(f.Failed), true }),
-		gauge("latchkey_issuer_keys_age_seconds", "How long ago the keys of a trusted issuer were last fetched.", false,
+		family("latchkey_issuer_keys_age_seconds", "How long ago the keys of a trusted issuer were last fetched.", false,
 			func(f oauth.IssuerFetches) (float64, bool) { return f.Age.Seconds(), f.Age >= 0 }),
 	}
 }

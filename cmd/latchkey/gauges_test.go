@@ -20,7 +20,9 @@ func TestMetricsReportOnConnectionsAndIssuers(t *testing.T) {
 		return []oauth.IssuerFetches{{Issuer: "https://a.example.com", Good: 4, Failed: 1, Age: 30 * time.Second}, {Issuer: "https://b.example.com", Failed: 9, Age: -1}}
 	}
 	w := httptest.NewRecorder()
-	handlers.NewMetrics(append(poolGauges(pool), issuerGauges(issuers)...)...).Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	metrics := handlers.NewMetrics(poolGauges(pool)...)
+	metrics.Add(issuerFamilies(issuers)...)
+	metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	body, _ := io.ReadAll(w.Body)
 	for _, line := range []string{
 		"# TYPE latchkey_database_connections_in_use gauge", "latchkey_database_connections_max 16", "latchkey_database_connections_in_use 3", "latchkey_database_connections_idle 2",

@@ -121,7 +121,7 @@ func (n *node) gauges() []handlers.Gauge {
 			Value: func() float64 { return n.oauth.Load().Wait.Seconds() }},
 		handlers.Gauge{Name: "latchkey_overload_refusals_total", Help: "Requests answered 503 because too many signatures were waiting.", Rises: true,
 			Value: func() float64 { return float64(n.oauth.Load().Refusals) }})
-	list = append(append(list, poolGauges(n.store.Pool)...), issuerGauges(n.oauth.IssuerFetches)...)
+	list = append(list, poolGauges(n.store.Pool)...)
 	if n.logLost != nil {
 		list = append(list, handlers.Gauge{Name: "latchkey_log_lines_lost_total", Help: "Lines of the log that could not be written.", Rises: true,
 			Value: func() float64 { return float64(n.logLost()) }})
@@ -131,11 +131,11 @@ func (n *node) gauges() []handlers.Gauge {
 
 // families report on the other rooms by one label each.
 func (n *node) families() []handlers.Family {
-	return []handlers.Family{
+	return append(issuerFamilies(n.oauth.IssuerFetches), []handlers.Family{
 		{Name: "latchkey_events_total", Help: "Events that this node has committed, by their outward type.", Label: "type", Rises: true,
 			Values: n.store.EventCounts},
 		{Name: "latchkey_sessions", Help: "Sessions by tenant, of the whole deployment.", Label: "tenant", Values: n.store.SessionCounts},
-	}
+	}...)
 }
 
 func (n *node) server(handler http.Handler) *http.Server {
