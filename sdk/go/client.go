@@ -13,7 +13,8 @@ import (
 
 // ErrSessionEnded is wrapped by every error that means that a session is over:
 // signed out, revoked, expired, or its refresh token used by somebody else. The
-// user has to sign in again. Nothing but the server's own word means it.
+// user has to sign in again. Only an answer of the server, or of the session's
+// [Store], has this meaning.
 var ErrSessionEnded = errors.New("the session is over")
 
 // defaultRetryWindow is the default of a client's refresh_grace.
@@ -27,10 +28,13 @@ type ClientOptions struct {
 	// HTTPClient carries the requests; default one of its own. Redirects are
 	// never followed.
 	HTTPClient *http.Client
-	// RetryWindow is for how long a request whose answer did not come is sent
-	// again; a third of it is what each attempt may take. Default 10 s, as the
-	// client's refresh_grace, which it should not exceed by much: what is repeated
-	// later is not known to be a repetition.
+	// RetryWindow is how long one call goes on sending a request whose answer did
+	// not come; each attempt may take a third of it. Default 10 s. It bounds the
+	// caller's patience and not the session's life: a later call, or a later start,
+	// sends the same refresh token again, which the server answers for as long as
+	// its successor is unused (with late_retry: once in about nine refreshes after
+	// the client's refresh_grace), and it sends a pending step-up again, which the
+	// server answers for as long as the session lives.
 	RetryWindow time.Duration
 	// Store keeps sessions across restarts. Default: none, they live in memory.
 	Store Store

@@ -27,6 +27,7 @@ const (
 	ReasonRefreshSuperseded      = "refresh_superseded"
 	ReasonSessionTokenSuperseded = "session_token_superseded"
 	ReasonChainMismatch          = "chain_mismatch"
+	ReasonSubjectTokenSpent      = "subject_token_spent"
 	ReasonOriginNotListed        = "origin_not_listed"
 )
 

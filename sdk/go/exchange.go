@@ -48,7 +48,7 @@ func (c *Client) CreateSession(ctx context.Context, clientToken string, p Create
 		return nil, fmt.Errorf("create session: %w", err)
 	}
 	s := c.Restore(t, nil)
-	if err := s.save(ctx, t); err != nil {
+	if err := s.write(ctx, t); err != nil {
 		c.revoke(context.WithoutCancel(ctx), t.anyOf()) // nobody else knows of it
 		return nil, fmt.Errorf("create session: %w", err)
 	}

@@ -86,11 +86,12 @@ func (f *flight) land(got issued, err error) {
 		if got.tokens.SessionID != "" {
 			s.replace(got.tokens)
 		}
+		if got.raised {
+			s.forget()
+		}
 		switch {
 		case errors.Is(err, ErrSessionEnded):
 			s.end(err)
-		case err == nil && f.stepUp:
-			s.forget()
 		case err == nil && f.target != "":
 			s.keep(f.target, got.narrowed)
 		}

@@ -28,11 +28,16 @@ func (c *Client) fresh(t Tokens) bool { return c.now().Before(t.Expiry.Add(-leew
 // access token. Access tokens for targets are replaced when they are next asked
 // for.
 //
-// It is done once for all who ask at the same moment, and goes on when one of
-// them gives up. The same refresh token is sent again after a network error, a
-// timeout, a 429 or a 5xx, which the server answers with the same successor. An
-// error that wraps [ErrUnavailable] leaves the session as it was; one that wraps
-// [ErrSessionEnded] says that it is over; any other is an [Error].
+// Callers at the same moment share one refresh, which goes on when one of them
+// gives up. After a network error, a timeout, a 429 or a 5xx the same refresh
+// token is sent again, which the server answers with the same successor. A
+// pending step-up ([Tokens.Pending]) is sent again first.
+//
+// An error that wraps [ErrUnavailable] leaves the session as it was, and the next
+// call tries again. One that wraps [ErrSessionEnded] reports that the session is
+// over. Any other is an [Error]; with [ReasonRefreshSuperseded] or
+// [ReasonSessionTokenSuperseded] somebody has newer tokens of the session than
+// this handle and its [Store], and the session goes on.
 func (c *Client) RefreshSession(ctx context.Context, s *Session) error {
 	_, err := c.refreshFor(ctx, s, Target{}, s.Tokens().AccessToken)
 	if err == nil {
@@ -65,65 +70,127 @@ func (c *Client) refreshFor(ctx context.Context, s *Session, target Target, had 
 type issued struct {
 	tokens   Tokens // of the session from now on
 	narrowed Tokens // for the target that was asked for, if one was
-	kept     bool   // the store has them
+	kept     bool   // the store has them, or is not to get them
+	raised   bool   // by a step-up, after which the tokens for targets are out of date
 }
 
-// refresh asks for what comes after the session's tokens.
-func (c *Client) refresh(ctx context.Context, s *Session, target Target) (got issued, err error) {
-	asked := false
-	err = c.insist(ctx, func(ctx context.Context) (err error) {
-		if !asked {
-			if got, err = c.renew(ctx, s, target); err != nil {
-				return err
-			}
-			asked = true
+// refresh gets what comes after the session's tokens. With an error it returns
+// what a pending step-up brought before.
+func (c *Client) refresh(ctx context.Context, s *Session, target Target) (issued, error) {
+	r := renewal{client: c, session: s, target: target}
+	err := c.insist(ctx, r.attempt)
+	if err != nil {
+		return issued{tokens: r.raised, raised: r.raised.SessionID != ""}, err
+	}
+	r.got.raised = r.raised.SessionID != ""
+	return r.got, nil
+}
+
+// renewal is a refresh under way.
+type renewal struct {
+	client  *Client
+	session *Session
+	target  Target
+
+	raised Tokens // what a pending step-up brought; zero: there was none
+	before Tokens // those that the server was asked with
+	asked  bool
+	got    issued
+}
+
+func (r *renewal) attempt(ctx context.Context) (err error) {
+	if !r.asked {
+		if r.got, err = r.ask(ctx); err != nil {
+			return err
 		}
-		if got.kept {
-			return nil
-		}
-		return s.save(ctx, got.tokens)
-	})
+		r.asked = true
+	}
+	if r.got.kept {
+		return nil
+	}
+	t, err := r.session.save(ctx, r.got.tokens, r.before)
+	if err != nil {
+		return err
+	}
+	r.got.tokens, r.got.kept = t, true
+	return nil
+}
+
+// ask looks into the store, settles a pending step-up, and asks the server.
+func (r *renewal) ask(ctx context.Context) (issued, error) {
+	had := r.session.Tokens()
+	latest, err := r.session.load(ctx)
 	if err != nil {
 		return issued{}, err
 	}
-	return got, nil
-}
-
-// renew asks the store and then the server. What the store has instead of the
-// tokens of this handle came from another handle, or another process.
-func (c *Client) renew(ctx context.Context, s *Session, target Target) (issued, error) {
-	had := s.Tokens()
-	latest, err := s.load(ctx)
-	if err != nil {
-		return issued{}, err
+	if latest.Pending != nil {
+		if latest, err = r.settle(ctx, *latest.Pending); err != nil {
+			return issued{}, err
+		}
 	}
-	if target.key() == "" && latest.AccessToken != had.AccessToken && c.fresh(latest) {
+	if r.enough(latest, had) {
 		return issued{tokens: latest, kept: true}, nil
 	}
-	got, err := c.successor(ctx, latest, target)
-	if (errors.Is(err, ErrSessionEnded) || superseded(err)) && s.store != nil {
-		// Another process may have been faster by two steps.
-		if again, failed := s.load(ctx); failed != nil {
-			return issued{}, failed
-		} else if again.RefreshToken != latest.RefreshToken {
-			return c.successor(ctx, again, target)
-		}
+	got, err := r.successor(ctx, latest)
+	if err == nil && !got.crossed || err != nil && !errors.Is(err, ErrSessionEnded) && !superseded(err) || r.session.store == nil {
+		return got.issued, err
 	}
-	return got, err
+	// Another process may have been faster.
+	again, failed := r.session.load(ctx)
+	switch {
+	case failed != nil && err != nil:
+		return issued{}, failed
+	case failed != nil || again.sameHandles(latest):
+		return got.issued, err
+	case r.enough(again, latest):
+		return issued{tokens: again, kept: true}, nil
+	case err == nil:
+		got.issued.tokens = again
+		return got.issued, nil
+	}
+	got, err = r.successor(ctx, again)
+	return got.issued, err
+}
+
+// enough reports whether the session has a fresh access token of its own that is
+// another than `had`: from another handle, another process, or a step-up.
+func (r *renewal) enough(t, had Tokens) bool {
+	return r.target.key() == "" && t.AccessToken != had.AccessToken && r.client.fresh(t)
+}
+
+// settle sends a pending step-up again. Refused, the session goes on without it.
+func (r *renewal) settle(ctx context.Context, p PendingStepUp) (Tokens, error) {
+	u := r.client.resume(r.session, p)
+	if err := u.attempt(ctx); err != nil {
+		return Tokens{}, err
+	}
+	r.session.replace(*u.got)
+	if u.refused == nil {
+		r.raised = *u.got
+	}
+	return *u.got, nil
+}
+
+// answered is an answer to a refresh.
+type answered struct {
+	issued
+	crossed bool // by a step-up that has spent the refresh token
 }
 
 // successor asks the server. An answer for a target brings the next refresh
 // token, which is still good for the whole session, and no access token that
-// would be.
-func (c *Client) successor(ctx context.Context, t Tokens, target Target) (issued, error) {
-	next, err := c.answerFor(ctx, t, target)
+// would be. An answer without a refresh token is one from before a step-up that
+// has spent it: it is not saved, because the store gets, or has, the tokens of
+// the step-up.
+func (r *renewal) successor(ctx context.Context, t Tokens) (got answered, err error) {
+	next, err := r.client.answerFor(ctx, t, r.target)
 	if err != nil {
-		return issued{}, err
+		return answered{}, err
 	}
-	// An answer without a refresh token is one from before a step-up that has spent
-	// it. It is not saved: the store gets, or has, the tokens of the step-up.
-	got := issued{tokens: next.over(t), kept: t.RefreshToken != "" && next.RefreshToken == ""}
-	if target.key() != "" {
+	r.before = t
+	got.tokens, got.crossed = next.over(t), t.RefreshToken != "" && next.RefreshToken == ""
+	got.kept = got.crossed
+	if r.target.key() != "" {
 		got.narrowed = next
 		got.narrowed.RefreshToken, got.narrowed.SessionToken = "", ""
 		got.tokens.AccessToken, got.tokens.Expiry, got.tokens.Scope = t.AccessToken, t.Expiry, t.Scope
@@ -164,13 +231,10 @@ func sessionOver(err error) error {
 // superseded reports whether a token was refused although its session goes on:
 // somebody who shares the store has a newer one.
 func superseded(err error) bool {
+	return hasReason(err, ReasonRefreshSuperseded) || hasReason(err, ReasonSessionTokenSuperseded) || hasReason(err, ReasonChainMismatch)
+}
+
+func hasReason(err error, reason string) bool {
 	var refusal *Error
-	if !errors.As(err, &refusal) {
-		return false
-	}
-	switch refusal.Reason {
-	case ReasonRefreshSuperseded, ReasonSessionTokenSuperseded, ReasonChainMismatch:
-		return true
-	}
-	return false
+	return errors.As(err, &refusal) && refusal.Reason == reason
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 )
 
 // Session is a handle of a session: it holds the tokens of the moment, which
@@ -21,16 +22,20 @@ type Session struct {
 	tokens   Tokens
 	narrowed map[string]Tokens // for targets; at most maxKept
 	unsaved  *Tokens           // what the server gave and the store has not got yet
+	rest     time.Time         // until then a pending step-up is not sent again for the sake of a fresh access token
 	ended    error             // wraps ErrSessionEnded
 }
 
 // Store keeps the tokens of sessions where they outlive the process.
 //
 // New tokens are saved before they are handed out. A crash before that loses
-// nothing: the old refresh token, sent again inside the server's retry window,
-// yields the same successor. A store says with an error that wraps
-// [ErrSessionEnded] that it has no such session (any more); every other error is
-// an outage.
+// nothing: the server answers the old refresh token again with the same
+// successor. A step-up is saved before it is sent, as [Tokens.Pending], which a
+// store has to keep with the rest; [Tokens.Serialize] writes all of it.
+//
+// Before it saves, the client loads, and leaves in place what is newer by
+// [Tokens.Generation]. A store reports with an error that wraps [ErrSessionEnded]
+// that it does not have the session; every other error is an outage.
 type Store interface {
 	// Load is what was last saved of a session.
 	Load(ctx context.Context, sessionID string) (Tokens, error)
@@ -83,10 +88,34 @@ func (s *Session) end(err error) {
 	s.ended, s.narrowed = err, nil
 }
 
+// replace gives the session other tokens, unless it has newer ones.
 func (s *Session) replace(t Tokens) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens = t
+	if s.tokens.Generation <= t.Generation {
+		s.tokens = t
+	}
+}
+
+// settle forgets a pending step-up that was answered, before the answer is saved.
+func (s *Session) settle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tokens.Pending = nil
+}
+
+// mustAsk reports whether a step-up is pending and is to be sent again.
+func (s *Session) mustAsk(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tokens.Pending != nil && !now.Before(s.rest)
+}
+
+// restUntil puts off a pending step-up that found no answer.
+func (s *Session) restUntil(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rest = t
 }
 
 // waiting are tokens that have yet to be saved; nil: none.
@@ -96,45 +125,69 @@ func (s *Session) waiting() *Tokens {
 	return s.unsaved
 }
 
-// load is the session as its store has it, or as the handle does. The store is
-// first offered what it has not taken yet: it would answer with a refresh token
-// that is used up.
+// load returns the tokens of the store or those of the handle, whichever are
+// newer. The store is first offered what it has not taken yet. A pending step-up
+// of the handle stays pending when another process has overwritten it.
 func (s *Session) load(ctx context.Context) (Tokens, error) {
-	t := s.Tokens()
 	if s.store == nil {
-		return t, nil
+		return s.Tokens(), nil
 	}
 	if waiting := s.waiting(); waiting != nil {
-		if err := s.save(ctx, *waiting); err != nil {
+		if _, err := s.save(ctx, *waiting, Tokens{}); err != nil {
 			return Tokens{}, err
 		}
 	}
-	stored, err := s.store.Load(ctx, t.SessionID)
+	t := s.Tokens()
+	latest, err := s.store.Load(ctx, t.SessionID)
 	if err != nil {
 		return Tokens{}, storeTrouble(err)
 	}
-	return stored, nil
+	if t.newerThan(latest) {
+		latest, t = t, latest
+	}
+	if latest.Pending == nil {
+		latest.Pending = t.Pending
+	}
+	return latest, nil
 }
 
-// save hands tokens to the store. What it does not take is kept for the next
-// attempt: the server may not give it again.
-func (s *Session) save(ctx context.Context, t Tokens) error {
+// save hands tokens to the store that the server gave in place of `before`, and
+// returns what the store has then: newer ones of another process stay. What the
+// store does not take is kept for the next attempt.
+func (s *Session) save(ctx context.Context, t, before Tokens) (Tokens, error) {
 	if s.store == nil {
-		return nil
+		return t, nil
 	}
-	err := s.store.Save(ctx, t.SessionID, t)
+	stored, err := s.store.Load(ctx, t.SessionID)
+	switch {
+	case err == nil && stored.AccessToken != before.AccessToken && stored.newerThan(t):
+		t = stored
+	case err == nil || errors.Is(err, ErrSessionEnded): // Save decides
+		err = s.write(ctx, t)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		s.unsaved = &t
-		return storeTrouble(err)
+		return Tokens{}, storeTrouble(err)
 	}
 	s.unsaved = nil
+	return t, nil
+}
+
+// write replaces what the store has.
+func (s *Session) write(ctx context.Context, t Tokens) error {
+	if s.store == nil {
+		return nil
+	}
+	if err := s.store.Save(ctx, t.SessionID, t); err != nil {
+		return storeTrouble(err)
+	}
 	return nil
 }
 
 func storeTrouble(err error) error {
-	if errors.Is(err, ErrSessionEnded) {
+	if errors.Is(err, ErrSessionEnded) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
 	return fmt.Errorf("%w: the session store: %w", ErrUnavailable, err)

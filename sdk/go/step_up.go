@@ -2,36 +2,41 @@ package latchkey
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"net/http"
 )
 
 // StepUpParams say what a step-up brings.
 type StepUpParams struct {
 	SubjectTokenType string // default TokenTypeJWT
-	Demand                  // that the raised session must meet
+	Demand                  // that the session must meet after the step-up
 }
 
-// StepUp raises a session by one more proof of its user, a client token, and
-// replaces its tokens. What a resource server demands is in its challenge: see
-// [ParseChallenge].
+// StepUp adds one more proof of its user, a client token, to a session, and
+// replaces the session's tokens: the access token, the refresh token and the
+// session token. [ParseChallenge] reads what a resource server demands.
 //
-// After a lost answer the session's old refresh token yields the raised session,
-// which StepUp sees to. An [Error] leaves the session as it was:
-// unmet_authentication_requirements if the proof is not what was demanded,
-// invalid_request if the client token is not good, or another user's.
+// The request is saved with the session's tokens before it is sent
+// ([Tokens.Pending]). If no answer comes, StepUp returns an error that wraps
+// [ErrUnavailable] and the request stays pending. The next StepUp, refresh or
+// AccessToken, also after a restart, first sends it again; the server returns the
+// same tokens for as long as none of them has been used. A StepUp with another
+// client token settles the pending one first. A StepUp with the same client token
+// sends the pending request as it was, whatever p says.
+//
+// An [Error] leaves the session as it was: unmet_authentication_requirements if
+// the proof does not meet the demand, invalid_request if the client token is
+// invalid or another user's. An error that wraps [ErrSessionEnded] reports that
+// the session is over.
 func (c *Client) StepUp(ctx context.Context, s *Session, clientToken string, p StepUpParams) error {
-	if s.Tokens().RefreshToken == "" && c.by.secret != "" {
-		if _, err := c.AccessToken(ctx, s); err != nil { // by which it names the session
-			return fmt.Errorf("step up: %w", err)
-		}
-	}
 	err := c.lead(ctx, s, func(ctx context.Context, s *Session) (issued, error) {
-		t, err := c.stepUp(ctx, s, clientToken, p)
-		return issued{tokens: t}, err
+		u := &stepUp{client: c, session: s, pending: PendingStepUp{clientToken, p}}
+		err := c.insist(ctx, u.attempt)
+		if err == nil {
+			err = u.refused
+		}
+		return u.outcome(), err
 	}).wait(ctx)
 	if err != nil {
 		return fmt.Errorf("step up: %w", err)
@@ -39,90 +44,151 @@ func (c *Client) StepUp(ctx context.Context, s *Session, clientToken string, p S
 	return nil
 }
 
-// stepUp may return tokens with its error: those of a refresh that found out
-// that the session was not raised.
-func (c *Client) stepUp(ctx context.Context, s *Session, clientToken string, p StepUpParams) (t Tokens, err error) {
-	u := stepUp{client: c, session: s, token: clientToken, params: p}
-	if err = c.insist(ctx, u.attempt); err == nil {
-		err = u.refused
-	}
-	if u.saved {
-		t = *u.got
-	}
-	return t, err
-}
-
 // stepUp is a step-up under way.
 type stepUp struct {
 	client  *Client
 	session *Session
-	token   string
-	params  StepUpParams
+	pending PendingStepUp
 
-	had     *Tokens
-	lost    bool  // an answer to it did not come
-	refused error // although the tokens were replaced
-	got     *Tokens
+	noted   bool    // the store has it
+	lost    bool    // the server may have carried it out already
+	moved   bool    // somebody else has newer handles than those that were shown
+	had     Tokens  // those that the request names the session by
+	got     *Tokens // what comes after them
+	refused error   // why the session has one proof no more than before
 	saved   bool
 }
 
+// resume is a pending step-up of an earlier call or of another process.
+func (c *Client) resume(s *Session, p PendingStepUp) *stepUp {
+	return &stepUp{client: c, session: s, pending: p, noted: true, lost: true}
+}
+
+// outcome is what the handles of the session get, also beside an error.
+func (u *stepUp) outcome() issued {
+	switch {
+	case u.saved:
+		return issued{tokens: *u.got, raised: u.refused == nil}
+	case u.got == nil && u.lost:
+		return issued{tokens: u.had} // still pending
+	}
+	return issued{}
+}
+
 func (u *stepUp) attempt(ctx context.Context) error {
-	if u.had == nil {
-		t, err := u.session.load(ctx)
-		if err != nil {
+	if u.got == nil {
+		if err := u.prepare(ctx); err != nil {
 			return err
 		}
-		u.had = &t
-	}
-	if u.got == nil {
-		t, err := u.client.raise(ctx, *u.had, u.token, u.params)
-		if u.lost && err != nil && !errors.Is(err, ErrUnavailable) {
-			t, err = u.recover(ctx, err)
-		}
+		t, err := u.ask(ctx)
 		if err != nil {
-			u.lost = u.lost || errors.Is(err, ErrUnavailable)
 			return err
 		}
 		u.got = &t
+		u.session.settle()
 	}
-	err := u.session.save(ctx, *u.got)
-	u.saved = err == nil
-	return err
+	t, err := u.session.save(ctx, *u.got, u.had)
+	if err != nil {
+		return err
+	}
+	u.got, u.saved = &t, true
+	return nil
 }
 
-// recover finds out what became of a step-up whose answer was lost and whose
-// repetition is refused, as it is when the first one spent the client token. The
-// successor of the old token is the raised session's, if it was raised.
-func (u *stepUp) recover(ctx context.Context, refused error) (Tokens, error) {
-	got, err := u.client.successor(ctx, *u.had, Target{})
-	if err == nil && proofs(got.tokens.AccessToken) == proofs(u.had.AccessToken) {
-		u.refused = refused
+// prepare finds the handle to show, and saves the request before it is sent. It
+// looks each time: another process may have had the answer meanwhile, and an old
+// handle would end the session.
+func (u *stepUp) prepare(ctx context.Context) error {
+	t, err := u.session.load(ctx)
+	if err != nil {
+		return err
 	}
-	return got.tokens, err
+	u.moved = u.moved || u.lost && u.had.SessionID != "" && !t.sameHandles(u.had)
+	if !u.noted {
+		if t, err = u.note(ctx, t); err != nil {
+			return err
+		}
+		u.noted = true
+	}
+	u.had = t
+	u.had.Pending = &u.pending
+	return nil
 }
 
-// proofs are what an access token says of how its user signed in. It is not
-// verified: it came from the token endpoint itself.
-func proofs(accessToken string) (p struct{ acr, amr, authTime, times string }) {
-	var claims struct {
-		ACR, AMR json.RawMessage
-		AuthTime json.RawMessage `json:"auth_time"`
-		Times    json.RawMessage `json:"acr_times"`
+// note settles what was pending before, and saves this request.
+func (u *stepUp) note(ctx context.Context, t Tokens) (Tokens, error) {
+	if before := t.Pending; before != nil {
+		if before.ClientToken == u.pending.ClientToken {
+			u.pending, u.lost = *before, true
+			return t, nil
+		}
+		other := u.client.resume(u.session, *before)
+		if err := other.attempt(ctx); err != nil {
+			return Tokens{}, err
+		}
+		t = *other.got
+		u.session.replace(t)
 	}
-	parts := strings.Split(accessToken, ".")
-	if len(parts) != 3 {
-		return p
+	t.Pending = &u.pending
+	return t, u.session.write(ctx, t)
+}
+
+// ask sends the request once and judges the answer.
+func (u *stepUp) ask(ctx context.Context) (Tokens, error) {
+	t, err := u.client.raise(ctx, u.had, u.pending)
+	if u.lost && hasReason(err, ReasonSubjectTokenSpent) && !u.moved {
+		// The first request may have been under way until now.
+		t, err = u.client.raise(ctx, u.had, u.pending)
 	}
-	if text, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && json.Unmarshal(text, &claims) == nil {
-		p.acr, p.amr, p.authTime, p.times = string(claims.ACR), string(claims.AMR), string(claims.AuthTime), string(claims.Times)
+	if (errors.Is(err, ErrSessionEnded) || superseded(err)) && u.session.store != nil {
+		again, failed := u.session.load(ctx)
+		if failed != nil {
+			return Tokens{}, failed
+		}
+		if !again.sameHandles(u.had) {
+			u.moved, u.had = true, again
+			u.had.Pending = &u.pending
+			t, err = u.client.raise(ctx, u.had, u.pending)
+		}
 	}
-	return p
+	switch {
+	case err == nil:
+		return t, nil
+	case errors.Is(err, ErrUnavailable):
+		u.lost = true
+		return Tokens{}, err
+	case errors.Is(err, ErrSessionEnded), u.lost && !definitive(err):
+		return Tokens{}, err
+	}
+	t = u.had
+	t.Pending = nil
+	if u.lost && u.moved && hasReason(err, ReasonSubjectTokenSpent) {
+		return t, nil // another process had the answer, and stored it
+	}
+	u.refused = err
+	return t, nil
+}
+
+// definitive reports whether a refusal is about the step-up itself. While a
+// client is switched off, the server does not say what became of a request.
+func definitive(err error) bool {
+	var refusal *Error
+	if !errors.As(err, &refusal) {
+		return false
+	}
+	switch {
+	case refusal.Code == "access_denied":
+		return true
+	case refusal.Code == "invalid_client", refusal.Code == "unauthorized_client":
+		return false
+	}
+	return refusal.StatusCode == http.StatusBadRequest
 }
 
 // raise asks once.
-func (c *Client) raise(ctx context.Context, had Tokens, clientToken string, p StepUpParams) (Tokens, error) {
-	form := exchangeForm(p.SubjectTokenType, clientToken, p.Demand)
-	form.Set("latchkey_session_token", c.names(had))
+func (c *Client) raise(ctx context.Context, had Tokens, p PendingStepUp) (Tokens, error) {
+	form := exchangeForm(p.Params.SubjectTokenType, p.ClientToken, p.Params.Demand)
+	form.Set("latchkey_session_token", had.anyOf())
 	t, err := c.token(ctx, form)
 	if err != nil {
 		return Tokens{}, sessionOver(err)
@@ -131,15 +197,4 @@ func (c *Client) raise(ctx context.Context, had Tokens, clientToken string, p St
 		return Tokens{}, fmt.Errorf("%w: the answer to a step-up is about another session", ErrUnavailable)
 	}
 	return t.over(had), nil
-}
-
-// names is the token that names the session to be raised: the refresh token,
-// whose successor a lost answer does not take away. A session token is replaced
-// with nothing that yields its successor but another proof, so a client that
-// authenticates sends the access token instead, which replaces nothing.
-func (c *Client) names(t Tokens) string {
-	if t.RefreshToken == "" && c.by.secret != "" {
-		return t.AccessToken
-	}
-	return t.anyOf()
 }

@@ -156,19 +156,24 @@ func TestRefreshesBesideAStepUpFollowItOrJoinIt(t *testing.T) {
 	}
 }
 
-func TestAClientWithASecretRaisesByItsAccessToken(t *testing.T) {
+func TestASessionTokenNamesTheSessionOfAStepUp(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, confidential)
 	kept := a.signIn().Tokens()
 	kept.RefreshToken = ""
 	s := a.Restore(kept, nil)
 	a.issuer.Advance(time.Hour)
+	a.network.fail(lost, lost)
 	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
 		t.Fatal(err)
 	}
-	sent := a.network.take()
-	if named := sent[len(sent)-1].Get("latchkey_session_token"); named == "" || named == kept.SessionToken || named == kept.AccessToken {
-		t.Errorf("named the session by %q", named)
+	for _, sent := range a.network.take() {
+		if named := sent.Get("latchkey_session_token"); named != kept.SessionToken {
+			t.Errorf("named the session by %q", named)
+		}
+	}
+	if after := s.Tokens(); after.SessionToken == "" || after.SessionToken == kept.SessionToken || after.RefreshToken == "" {
+		t.Error("the session token or the refresh token was not replaced")
 	}
 	if a.acr(s) != "urn:latchkey:acr:2" {
 		t.Error("it was not raised")

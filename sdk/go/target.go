@@ -32,7 +32,7 @@ const maxKept = 16
 // invalid_scope for what the session was not granted.
 func (c *Client) TokenFor(ctx context.Context, s *Session, target Target) (Tokens, error) {
 	had := s.tokenFor(target.key())
-	if s.Err() == nil && c.fresh(had) {
+	if s.Err() == nil && c.fresh(had) && !s.mustAsk(c.now()) {
 		return had, nil
 	}
 	return c.inTime(ctx, s, target, had)
@@ -61,6 +61,7 @@ func (c *Client) inTime(ctx context.Context, s *Session, target Target, had Toke
 	}
 	t, err := c.refreshFor(patience, s, target, had.AccessToken)
 	if errors.Is(err, ErrUnavailable) && alive(had) {
+		s.restUntil(c.now().Add(leeway))
 		return had, nil
 	}
 	return t, err

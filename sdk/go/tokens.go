@@ -19,6 +19,11 @@ type Tokens struct {
 	RefreshToken  string    `json:"-"`          // empty: the client gets none
 	SessionToken  string    `json:"-"`          // empty: the client gets none
 	Generation    int64     `json:"generation"` // rises with every refresh and step-up: of two answers the higher one is newer
+
+	// Pending is a step-up whose answer has not come yet; nil: none. It belongs to
+	// what is kept of a session, because the server may have replaced the refresh
+	// token already.
+	Pending *PendingStepUp `json:"-"`
 }
 
 // serialized is what Serialize writes.
@@ -31,12 +36,16 @@ type serialized struct {
 	RefreshToken  string    `json:"refresh_token,omitempty"`
 	SessionToken  string    `json:"session_token,omitempty"`
 	Generation    int64     `json:"generation,omitempty"`
+
+	Pending *serializedStepUp `json:"pending_step_up,omitempty"`
 }
 
 // Serialize writes the tokens as JSON, secrets included, for a [Store] that
 // keeps them where nobody else can read.
 func (t Tokens) Serialize() []byte {
-	text, _ := json.Marshal(serialized(t)) // strings and times: it cannot fail
+	text, _ := json.Marshal(serialized{ // strings, numbers and times: it cannot fail
+		t.SessionID, t.SessionExpiry, t.Scope, t.AccessToken, t.Expiry, t.RefreshToken, t.SessionToken, t.Generation, t.Pending.serialized(),
+	})
 	return text
 }
 
@@ -49,7 +58,9 @@ func ParseTokens(text []byte) (Tokens, error) {
 	if s.SessionID == "" {
 		return Tokens{}, fmt.Errorf("latchkey: serialized tokens without a session")
 	}
-	return Tokens(s), nil
+	return Tokens{
+		s.SessionID, s.SessionExpiry, s.Scope, s.AccessToken, s.Expiry, s.RefreshToken, s.SessionToken, s.Generation, s.Pending.pending(),
+	}, nil
 }
 
 // String tells the session and nothing secret.
@@ -72,6 +83,20 @@ func (t Tokens) over(before Tokens) Tokens {
 		t.SessionToken = before.SessionToken
 	}
 	return t
+}
+
+// newerThan reports whether the server issued t after other. Answers of the same
+// generation have the same handles: among these the access token whose user
+// proved more recently who they are is the newer one.
+func (t Tokens) newerThan(other Tokens) bool {
+	if t.Generation != other.Generation {
+		return t.Generation > other.Generation
+	}
+	return authTime(t.AccessToken) > authTime(other.AccessToken)
+}
+
+func (t Tokens) sameHandles(other Tokens) bool {
+	return t.RefreshToken == other.RefreshToken && t.SessionToken == other.SessionToken
 }
 
 // anyOf is a token that stands for the session: one that does not expire before

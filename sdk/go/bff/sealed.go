@@ -53,17 +53,43 @@ type sealed struct {
 	RefreshToken  string    `json:"r,omitempty"`
 	SessionToken  string    `json:"t,omitempty"`
 	Generation    int64     `json:"g"`
+
+	Pending []byte `json:"p,omitempty"` // a step-up without an answer: serialized tokens with nothing else
 }
 
 func (c sealed) tokens() latchkey.Tokens {
-	return latchkey.Tokens{
+	t := latchkey.Tokens{
 		SessionID: c.SessionID, SessionExpiry: c.SessionExpiry, RefreshToken: c.RefreshToken, SessionToken: c.SessionToken, Generation: c.Generation,
 	}
+	if c.Pending != nil {
+		if p, err := latchkey.ParseTokens(c.Pending); err == nil {
+			t.Pending = p.Pending
+		}
+	}
+	return t
 }
 
-// seal returns the value of a cookie.
+// sealPending writes a pending step-up for a cookie.
+func sealPending(t latchkey.Tokens) []byte {
+	if t.Pending == nil {
+		return nil
+	}
+	return latchkey.Tokens{SessionID: "-", Pending: t.Pending}.Serialize()
+}
+
+// seal returns the value of a cookie. A pending step-up whose client token does
+// not fit is known to this process alone.
 func (s *sealer) seal(h handle, t latchkey.Tokens) (string, error) {
-	text, err := json.Marshal(sealed{h, t.SessionID, t.SessionExpiry, t.RefreshToken, t.SessionToken, t.Generation})
+	value, err := s.sealed(h, t)
+	if err != nil && t.Pending != nil {
+		t.Pending = nil
+		return s.sealed(h, t)
+	}
+	return value, err
+}
+
+func (s *sealer) sealed(h handle, t latchkey.Tokens) (string, error) {
+	text, err := json.Marshal(sealed{h, t.SessionID, t.SessionExpiry, t.RefreshToken, t.SessionToken, t.Generation, sealPending(t)})
 	if err != nil {
 		return "", err
 	}
@@ -114,7 +140,7 @@ func (s cookieStore) adopt(ctx context.Context, c sealed) error {
 	switch {
 	case errors.Is(err, ErrNoSession):
 		return s.Create(ctx, c.Handle.key(), c.tokens())
-	case err != nil || known.Generation >= c.Generation:
+	case err != nil || known.Generation > c.Generation || known.Generation == c.Generation && (known.Pending != nil || c.Pending == nil):
 		return err
 	}
 	t := c.tokens()
@@ -166,7 +192,7 @@ func (w *visitWriter) sendCookie() {
 		return
 	}
 	t, err := w.bff.store.Load(w.ctx, w.visit.cookie.Handle.key())
-	if c := w.visit.cookie; err != nil || t.RefreshToken == c.RefreshToken && t.SessionToken == c.SessionToken {
+	if c := w.visit.cookie; err != nil || t.RefreshToken == c.RefreshToken && t.SessionToken == c.SessionToken && (t.Pending == nil) == (c.Pending == nil) {
 		return // over, or under another handle by now, or nothing new
 	}
 	if err := w.bff.keep(w.ResponseWriter, w.visit.cookie.Handle, t); err != nil {

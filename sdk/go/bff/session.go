@@ -103,9 +103,13 @@ func outage(err error) error {
 	return fmt.Errorf("%w: the session store: %w", latchkey.ErrUnavailable, err)
 }
 
-// StepUp raises the session of a request by one more proof of its user, and
-// gives the browser a new cookie. The old one is good for nothing from then on.
-// Errors are those of Session and of [latchkey.Client.StepUp].
+// StepUp adds one more proof of its user to the session of a request, and gives
+// the browser a new cookie. The old one is worthless from then on. Errors are
+// those of Session and of [latchkey.Client.StepUp].
+//
+// Without an answer of the server the cookie stays as it is and the step-up stays
+// pending in the store: the next request of the session, or StepUp with the same
+// client token, sends it again.
 func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string, p latchkey.StepUpParams) (*latchkey.Session, error) {
 	old, s, err := b.find(r)
 	if err != nil {
@@ -116,10 +120,9 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	case errors.Is(raised, latchkey.ErrSessionEnded):
 		b.drop(r, old)
 		return nil, raised
-	case raised != nil && !errors.Is(raised, latchkey.ErrUnavailable):
+	case raised != nil:
 		return nil, raised
 	}
-	// Without an answer the session may be raised all the same.
 	h := newHandle()
 	if err := s.kept.move(r.Context(), h.key()); err != nil {
 		return nil, fmt.Errorf("step up: %w", outage(err))
@@ -128,7 +131,7 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	if err := b.keep(w, h, s.Tokens()); err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
-	return s.Session, raised
+	return s.Session, nil
 }
 
 // drop forgets a session that the server has ended. The browser keeps the cookie,

@@ -19,9 +19,18 @@ type appSession struct {
 	refresh, sessionToken  string
 	used                   []string // refresh tokens, the newest last
 	late                   int      // len(used) at the last late retry; 0: none
-	steppedUp              int      // len(used) at the last step-up by a refresh token; 0: none
+	superseded             []string // refresh and session tokens that a step-up replaced without seeing them
+	stepUp                 stepUp   // the last one
 	rotated, ended         time.Time
 	endReason              string // of what apps and back ends end
+}
+
+// stepUp is what replaced both handles of a session.
+type stepUp struct {
+	generation   int      // len(appSession.used) after it; 0: there was none
+	shown        string   // the handle that named the session; empty: an access token did
+	clientTokens []string // that were brought with it
+	before       []factor
 }
 
 // device is what is known of where a session is.
@@ -58,7 +67,7 @@ func (i *Issuer) end(s *appSession, reason string) {
 func (i *Issuer) sessionOf(token string) *appSession {
 	sid := sidOf(token)
 	for _, s := range i.sessions {
-		if token != "" && (token == s.refresh || token == s.sessionToken || slices.Contains(s.used, token) || sid == s.id) {
+		if token != "" && (token == s.refresh || token == s.sessionToken || slices.Contains(s.used, token) || slices.Contains(s.superseded, token) || sid == s.id) {
 			return s
 		}
 	}

@@ -50,6 +50,7 @@ type Issuer struct {
 	requests    map[string]int // by path
 
 	clientTokens map[string]Claims // not used yet
+	usedTokens   map[string]bool   // client tokens
 	sessions     []*appSession
 }
 
@@ -81,7 +82,7 @@ func (noTest) Helper() {}
 func (noTest) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
 
 func start(t failer) *Issuer {
-	i := &Issuer{t: t, mux: http.NewServeMux(), changed: make(chan struct{}), statusIndex: map[string]int{}, requests: map[string]int{}, clientTokens: map[string]Claims{}}
+	i := &Issuer{t: t, mux: http.NewServeMux(), changed: make(chan struct{}), statusIndex: map[string]int{}, requests: map[string]int{}, clientTokens: map[string]Claims{}, usedTokens: map[string]bool{}}
 	i.RotateKey()
 	i.mux.HandleFunc("GET /.well-known/openid-configuration", i.metadata)
 	i.mux.HandleFunc("GET /.well-known/jwks.json", i.keySet)

@@ -38,7 +38,7 @@ func (i *Issuer) serveCaller(w http.ResponseWriter, r *http.Request, serve func(
 		own := i.bearer(token, claims)
 		if own == nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="`+i.URL+`", error="invalid_token"`)
-			refuse(w, http.StatusUnauthorized, "invalid_token")
+			refuseFor(w, http.StatusUnauthorized, "invalid_token", i.whyRefused(token))
 			return
 		}
 		serve(w, r, own)
@@ -72,6 +72,15 @@ func (i *Issuer) bearer(token string, claims Claims) *appSession {
 		return nil
 	}
 	return s
+}
+
+// whyRefused is the reason for a bearer that a step-up replaced. The caller holds
+// i.mu.
+func (i *Issuer) whyRefused(token string) string {
+	if s := i.sessionOf(token); s != nil && !i.over(s) && strings.HasPrefix(token, "lk_st_") {
+		return strings.TrimPrefix(sessionTokenSuperseded, ":")
+	}
+	return ""
 }
 
 // seen are the sessions that a caller may know of, the newest first.

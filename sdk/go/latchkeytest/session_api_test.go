@@ -113,10 +113,10 @@ func TestBackEndsManageSessions(t *testing.T) {
 	if got := ids(t, c.UserSessions(t.Context(), "alice")); !slices.Equal(got, []string{second.ID(), first.ID()}) {
 		t.Errorf("listed %v", got)
 	}
-	for after, want := range map[time.Duration]time.Duration{2 * latchkeytest.SessionLife: 2 * latchkeytest.SessionLife, 100 * latchkeytest.SessionLife: latchkeytest.MaxLifetime} {
-		d, err := c.ExtendSession(t.Context(), other.ID(), after)
-		if err != nil || d.ExpiresAt.Sub(issuer.Now().Add(want)).Abs() > time.Minute {
-			t.Errorf("extended by %s: %v, %v", after, d, err)
+	for _, e := range []struct{ by, want time.Duration }{{2 * latchkeytest.SessionLife, 2 * latchkeytest.SessionLife}, {100 * latchkeytest.SessionLife, latchkeytest.MaxLifetime}} {
+		d, err := c.ExtendSession(t.Context(), other.ID(), e.by)
+		if err != nil || d.ExpiresAt.Sub(issuer.Now().Add(e.want)).Abs() > time.Minute {
+			t.Errorf("extended by %s: %v, %v", e.by, d, err)
 		}
 	}
 	if err := c.EndUserSession(t.Context(), first.ID()); err != nil || issuer.SessionActive(first.ID()) {

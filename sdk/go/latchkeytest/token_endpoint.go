@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,6 +50,23 @@ func refuse(w http.ResponseWriter, status int, code string) {
 	writeJSON(w, status, map[string]any{"error": code})
 }
 
+// refuseFor gives a reason too, if there is one.
+func refuseFor(w http.ResponseWriter, status int, code, reason string) {
+	body := map[string]any{"error": code}
+	if reason != "" {
+		body["latchkey_reason"] = reason
+	}
+	writeJSON(w, status, body)
+}
+
+// The refusals of handles that a step-up replaced without seeing them, and of a
+// client token that was used.
+const (
+	refreshSuperseded      = "invalid_grant:refresh_superseded"
+	sessionTokenSuperseded = ":session_token_superseded"
+	clientTokenSpent       = "invalid_request:subject_token_spent"
+)
+
 // token answers as the server does: an exchange, a step-up, a swap of a session
 // token, or a refresh.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
@@ -76,14 +94,15 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	}
 	i.mu.Unlock()
 	if code != "" {
-		refuse(w, http.StatusBadRequest, code)
+		code, reason, _ := strings.Cut(code, ":")
+		refuseFor(w, http.StatusBadRequest, code, reason)
 		return
 	}
 	i.answer(w, s, r.PostForm)
 }
 
-// grant finds or makes the session that a request is about. The caller holds
-// i.mu.
+// grant finds or makes the session that a request is about. A code may have a
+// reason behind a colon. The caller holds i.mu.
 func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	kind, named := form.Get("subject_token_type"), form.Get("latchkey_session_token")
 	switch grant := form.Get("grant_type"); {
@@ -95,6 +114,9 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.over(s) {
 			return nil, "invalid_request"
 		}
+		if slices.Contains(s.superseded, form.Get("subject_token")) {
+			return nil, "invalid_request" + sessionTokenSuperseded
+		}
 		if _, _, code = s.narrowed(form); code == "" {
 			_, _, code = choose(form, s.factors, i.clock())
 		}
@@ -102,9 +124,15 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	case kind != tokenTypeJWT && kind != tokenTypeIDToken:
 		return nil, "invalid_request"
 	}
+	if s = i.sessionOf(named); named != "" && s != nil && !i.over(s) && s.repeated(named, form.Get("subject_token")) {
+		return s, ""
+	}
 	claims := i.clientTokens[form.Get("subject_token")]
+	if claims == nil && i.usedTokens[form.Get("subject_token")] {
+		return nil, clientTokenSpent
+	}
 	if exp, _ := claims["exp"].(int64); exp <= i.clock().Unix() {
-		return nil, "invalid_request" // unknown, used or expired
+		return nil, "invalid_request" // unknown or expired
 	}
 	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: i.clock(), ends: i.clock().Add(SessionLife), target: append(form["audience"], form["resource"]...)}
 	if named != "" {
@@ -120,13 +148,13 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	if _, _, code := choose(form, factors, i.clock()); code != "" {
 		return nil, code
 	}
-	if strings.HasPrefix(named, "lk_rt_") {
-		if _, code := i.rotate(named); code != "" {
+	if named != "" {
+		if code := i.replaceHandles(s, named, form.Get("subject_token")); code != "" {
 			return nil, code
 		}
-		s.steppedUp = len(s.used)
 	}
 	delete(i.clientTokens, form.Get("subject_token"))
+	i.usedTokens[form.Get("subject_token")] = true
 	s.factors = factors
 	if named == "" {
 		s.refresh, s.device.Name = "lk_rt_"+rand.Text(), form.Get("latchkey_device_name")
@@ -160,15 +188,23 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 
 // rotate spends a refresh token. The last one that was spent yields the same
 // successor again: inside the retry window always, after it once in nine
-// refreshes, which is what makes a lost answer harmless. Every other used token
-// ends the session. The caller holds i.mu.
+// refreshes, which is what makes a lost answer harmless. If a step-up spent it,
+// it yields the session as it was before, without a refresh token, and only
+// inside the window. Every other used token ends the session. The caller holds
+// i.mu.
 func (i *Issuer) rotate(presented string) (*appSession, string) {
 	s, now := i.sessionOf(presented), i.clock()
 	switch {
 	case s == nil || i.over(s) || !strings.HasPrefix(presented, "lk_rt_"):
 		return nil, "invalid_grant"
+	case slices.Contains(s.superseded, presented):
+		return nil, refreshSuperseded
 	case presented == s.refresh:
 		s.used, s.refresh, s.rotated = append(s.used, s.refresh), "lk_rt_"+rand.Text(), now
+	case presented == s.used[len(s.used)-1] && len(s.used) == s.stepUp.generation && now.Sub(s.rotated) <= RetryWindow:
+		before := *s
+		before.refresh, before.factors, before.used = "", s.stepUp.before, s.used[:len(s.used)-1]
+		return &before, ""
 	case presented == s.used[len(s.used)-1] && (now.Sub(s.rotated) <= RetryWindow || s.retryLate()):
 	default:
 		i.end(s, "reuse_detected")
@@ -182,7 +218,7 @@ func (i *Issuer) rotate(presented string) (*appSession, string) {
 // repeated, which no app notices.
 func (s *appSession) retryLate() bool {
 	generation := len(s.used)
-	if generation == s.steppedUp || s.late != 0 && s.late != generation && generation-s.late <= 8 {
+	if generation == s.stepUp.generation || s.late != 0 && s.late != generation && generation-s.late <= 8 {
 		return false
 	}
 	s.late = generation
@@ -202,7 +238,9 @@ func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 		"session_id": s.id, "session_expires_at": s.ends.Unix(), "latchkey_generation": len(s.used), "refresh_grace": int(RetryWindow / time.Second),
 	}
 	if form.Get("subject_token_type") != tokenTypeSession {
-		body["refresh_token"] = s.refresh
+		if s.refresh != "" {
+			body["refresh_token"] = s.refresh
+		}
 		if s.sessionToken != "" && form.Get("grant_type") == grantExchange {
 			body["session_token"] = s.sessionToken
 		}
