@@ -355,7 +355,7 @@ func TestOfTwoStepUpsTheOneWithTheLaterProofIsKept(t *testing.T) {
 		answer, err := http.DefaultTransport.RoundTrip(r)
 		kept.rows[s.ID()] = other.Tokens().Serialize() // the other process has not seen the first one
 		a.issuer.Advance(2 * time.Second)
-		if err := b.StepUp(t.Context(), other, a.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"hwk"}}), latchkey.StepUpParams{}); err != nil {
+		if err := b.StepUp(t.Context(), other, a.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"hwk"}}), latchkey.StepUpParams{Demand: latchkey.Demand{MaxAge: new(time.Second)}}); err != nil {
 			t.Error(err)
 		}
 		return answer, err
