@@ -104,7 +104,7 @@ func TestUsersAreKeptForEverByDefault(t *testing.T) {
 func TestASessionKeepsItsUserUntilTheRetentionAfterItsEnd(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.retainUsers("90d")
-		row := w.signIn("alice", func(n *models.NewSession) { n.AbsoluteExpiry, n.IdleExpiry = w.Now().Add(400*day), time.Time{} })
+		row := w.signIn("alice", func(n *models.NewSession) { n.AbsoluteExpiry, n.IdleExpiry = w.Now().Add(430*day), time.Time{} })
 		for w.Now().Before(row.AbsoluteExpiry) {
 			w.clock.Advance(25 * day)
 			if n := w.deleteUnseen(); n != 0 {
