@@ -100,7 +100,8 @@ func TestDevStartsAgainFromItsFolder(t *testing.T) {
 	first := startDev(t, folder)
 	kids := first.kids()
 	bob := first.post("/dev/client-token", []string{"sub", "bob", "claims", `{"plan": "gold"}`})
-	if first.exchangeAt("demo-web", bob.text("client_token")).status != 200 {
+	session := first.exchangeAt("demo-web", bob.text("client_token"))
+	if session.status != 200 {
 		t.Fatal("bob cannot sign in")
 	}
 	interrupt(t, first)
@@ -117,11 +118,14 @@ func TestDevStartsAgainFromItsFolder(t *testing.T) {
 			if got := second.kids(); len(kids) != 1 || !slices.Equal(got, kids) {
 				t.Errorf("keys %v at first, %v after a new start", kids, got)
 			}
-			bob := second.post("/dev/client-token", []string{"sub", "bob"})
-			session := second.exchangeAt("demo-web", bob.text("client_token"))
+			session = second.post("/token", []string{"grant_type", "refresh_token", "client_id", "demo-web", "refresh_token", session.text("refresh_token")})
 			seen := second.post("/introspect", []string{"token", session.text("access_token")}, basic("demo-api", demoSecret))
 			if !seen.is(true) || seen.text("plan") != "gold" {
-				t.Errorf("bob is another user after a new start: %s", seen.body)
+				t.Errorf("bob is another user after a new start: %s %s", session.body, seen.body)
+			}
+			carol := second.post("/dev/client-token", []string{"sub", "carol"})
+			if a := second.exchangeAt("demo-web", carol.text("client_token")); a.status != 200 {
+				t.Errorf("carol cannot sign in: %s", a.body)
 			}
 			interrupt(t, second)
 		})

@@ -271,7 +271,12 @@ func TestAChallengeIsMetByAStepUp(t *testing.T) {
 		if err := w.web.StepUp(t.Context(), s, w.proof("bob", "otp"), latchkey.StepUpParams{Demand: demand}); code(err) != "invalid_request" {
 			t.Errorf("another user's: %v", err)
 		}
-		w.ok(w.web.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{Demand: demand}))
+		if err := w.web.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{Demand: demand}); code(err) != "unmet_authentication_requirements" {
+			t.Errorf("a factor whose time nobody states: %v", err)
+		}
+		now := w.Clock.Now().Unix()
+		timed := w.issuer.Token(w.URL, "alice", map[string]any{"amr": []string{"pwd", "otp"}, "auth_time": now})
+		w.ok(w.web.StepUp(t.Context(), s, timed, latchkey.StepUpParams{Demand: demand}))
 		answer, err = api.Get(url)
 		w.ok(err)
 		answer.Body.Close()

@@ -17,7 +17,7 @@ func TestABackEndEndsSessions(t *testing.T) {
 		first, second, third, bob := d.SignIn("alice"), d.SignInAt("tv", "alice"), d.SignInAtBackend("alice"), d.SignIn("bob")
 		d.Want(204, "", d.Delete("/sessions/"+first.Text("session_id"), testserver.AsSupport()))
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", first.Text("refresh_token")))
-		if got := reasons(d, first, second, third, bob); got != "revoked   " {
+		if got := reasons(d, first, second, third, bob); got != "revoked_by_backend   " {
 			t.Errorf("ended: %q", got)
 		}
 		d.Want(404, "not_found", d.Delete("/sessions/"+acme.Text("session_id"), testserver.AsSupport()))
@@ -28,7 +28,7 @@ func TestABackEndEndsSessions(t *testing.T) {
 				t.Errorf("ended %s sessions of %s, want %s", got, sub, want)
 			}
 		}
-		if got := reasons(d, first, second, third, bob); got != "revoked revoked revoked " {
+		if got := reasons(d, first, second, third, bob); got != "revoked_by_backend revoked_by_backend revoked_by_backend " {
 			t.Errorf("ended: %q", got)
 		}
 		for _, a := range []*testserver.Answer{second, third} {
@@ -80,7 +80,7 @@ func TestOnlyABackEndManagesSessions(t *testing.T) {
 		d.WantUnchanged(t, before)
 		// A user's own endpoints have no other caller.
 		for _, request := range []string{"GET /session", "DELETE /session", "GET /userinfo"} {
-			if answer := d.Request(request, testserver.AsSupport()); answer.Status != 401 || string(answer.Body) != "{}" {
+			if answer := d.Request(request, testserver.AsSupport()); answer.Status != 401 || string(answer.Body) != `{"latchkey_reason":"token_missing"}` {
 				t.Errorf("%s: %d %s", request, answer.Status, answer.Body)
 			}
 		}

@@ -61,12 +61,12 @@ func TestASessionIsShownWhole(t *testing.T) {
 		b := d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", a.Text("refresh_token")}, testserver.Header("User-Agent", "Browser/2")))
 		idle := d.Clock.Now().Add(5 * 24 * time.Hour).Truncate(time.Minute).Unix()
 		want := fmt.Sprintf(`{
-			"id": %q, "sub": "alice", "client_id": "web", "status": "active", "current": true,
-			"created_at": %d, "auth_time": %d, "last_active_at": %d, "expires_at": %d, "idle_expires_at": %d, "ended_at": null, "end_reason": null,
-			"acr": "phr", "amr": ["hwk"], "factors": [{"amr": "hwk", "issuer": %q, "auth_time": %d}],
+			"id": %[1]q, "sub": "alice", "client_id": "web", "status": "active", "current": true,
+			"created_at": %[2]d, "auth_time": %[3]d, "last_active_at": %[4]d, "expires_at": %[5]d, "idle_expires_at": %[6]d, "ended_at": null, "end_reason": null,
+			"acr": "phr", "acr_times": {"urn:latchkey:acr:1": %[3]d, "phr": %[3]d}, "amr": ["hwk"], "factors": [{"amr": "hwk", "issuer": %[7]q, "auth_time": %[3]d}],
 			"device": {"name": "Alice's <phone>", "user_agent": "Browser/2", "ip": "127.0.0.1"},
 			"scope": "profile", "attributes": {"app": "<shop>"}, "claims": {"email": "a@example.com", "app": "<shop>"}
-		}`, a.Text("session_id"), begun.Unix(), begun.Unix()-7, d.Clock.Now().Truncate(time.Minute).Unix(), begun.Add(30*24*time.Hour).Unix(), idle, d.Issuer.URL, begun.Unix()-7)
+		}`, a.Text("session_id"), begun.Unix(), begun.Unix()-7, d.Clock.Now().Truncate(time.Minute).Unix(), begun.Add(30*24*time.Hour).Unix(), idle, d.Issuer.URL)
 		got := d.Want(200, "", d.Get("/session", testserver.AsBearer(b)))
 		sameJSON(t, got.Body, want)
 		if h := got.Header; h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store" {

@@ -19,6 +19,7 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 		first := d.Want(200, "", d.Post("/token", exchange, asBackend))
 		d.Want(400, "invalid_request", d.Post("/token", exchange, asBackend)) // leaves an event
 		second := d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", first.Text("refresh_token")}, asBackend))
+		third := d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", second.Text("refresh_token")}, asBackend))
 		d.Clock.Advance(time.Minute)
 		d.Want(400, testserver.InvalidGrant, d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", first.Text("refresh_token")}, asBackend)) // another one
 		machine := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, asBackend))
@@ -29,7 +30,7 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 			t.Fatalf("what is stored was not read: %q", kept)
 		}
 		for name, text := range map[string]string{
-			"the subject token": token, "an access token": first.Text("access_token"), "a refreshed one": second.Text("access_token"), "a revoked one": machine.Text("access_token"),
+			"the subject token": token, "an access token": first.Text("access_token"), "a refreshed one": second.Text("access_token"), "the last one": third.Text("access_token"), "a revoked one": machine.Text("access_token"),
 		} {
 			payload, signature, _ := strings.Cut(text[strings.Index(text, ".")+1:], ".")
 			raw, err := base64.RawURLEncoding.DecodeString(signature)
@@ -43,7 +44,7 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 			}
 		}
 		for name, text := range map[string]string{
-			"a used refresh token": first.Text("refresh_token"), "the current refresh token": second.Text("refresh_token"), "the session token": first.Text("session_token"),
+			"a used refresh token": first.Text("refresh_token"), "the last used refresh token": second.Text("refresh_token"), "the current refresh token": third.Text("refresh_token"), "the session token": first.Text("session_token"),
 		} {
 			raw, err := base64.RawURLEncoding.DecodeString(text[len("lk_rt_"):])
 			if err != nil || len(raw) != 72 {

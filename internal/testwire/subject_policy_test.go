@@ -108,16 +108,17 @@ func TestExchangeAsksTheClientsRule(t *testing.T) {
 		"1 / 0 == 0": false, "token.nothing == null": true,
 		"client.id == 'web' && client.public": true, "client.name == 'Web app'": true, "client.id == 'backend'": false,
 		"user.sub == 'bob'": true, "user.plan == 'pro'": true, "user.level > 0.5": true, // stored
-		"user.email == 'new@example.com'": true, // as the token leaves it
-		"user.email == 'old@example.com'": false,
+		"user.email == 'old@example.com'": true, // the file's, which no sign-in overwrites
+		"user.email == 'new@example.com'": false,
+		"user.attempt == token.attempt":   true, // as the token leaves it
 		"[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, [1,2,3,4,5,6,7,8,9].all(c, [1,2,3,4,5,6,7,8,9].all(d, d > 0))))": false, // too much work
 	} {
 		t.Run(rule, func(t *testing.T) {
 			d.Reconfigure(func(tenant *models.TenantSpec) {
 				tenant.Clients[0].Allow, tenant.Clients[0].Name, tenant.Users = rule, "Web app", []models.UserSpec{bob}
-				tenant.TrustedIssuers[0].UserAttributes = map[string]string{"email": "token.email"}
+				tenant.TrustedIssuers[0].UserAttributes = map[string]string{"email": "token.email", "attempt": "token.attempt"}
 			})
-			token := d.TokenWith(map[string]any{"sub": "bob", "amr": []string{"pwd", "otp"}, "email": "new@example.com", "verified": "true", "really": true, "nothing": nil})
+			token := d.TokenWith(map[string]any{"sub": "bob", "attempt": rule, "amr": []string{"pwd", "otp"}, "email": "new@example.com", "verified": "true", "really": true, "nothing": nil})
 			if allowed {
 				d.WantAccepted(t, testserver.TypeJWT, token)
 			} else {

@@ -88,7 +88,7 @@ func TestAFaultOfTheDatabaseIsNeverARefusal(t *testing.T) {
 				if (answer.Status != 500 || answer.Error() != "server_error") && (answer.Status != 503 || answer.Error() != "temporarily_unavailable" || answer.Header.Get("Retry-After") == "") {
 					t.Errorf("%s without %s: %d %s", name, table, answer.Status, answer.Body)
 				}
-				if answer.Header.Get("Cache-Control") != "no-store" || len(answer.JSON) > 2 {
+				if answer.Header.Get("Cache-Control") != "no-store" || len(answer.JSON) != 3 || answer.Text("latchkey_reason") != answer.Error() {
 					t.Errorf("%s without %s: %s %v", name, table, answer.Body, answer.Header)
 				}
 			}
