@@ -73,6 +73,43 @@ func TestLostAnswersEndNoSession(t *testing.T) {
 	})
 }
 
+func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
+	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+		impatient := latchkey.ClientOptions{RetryWindow: 300 * time.Millisecond}
+		for name, keep := range map[string]func(*latchkey.Tokens){
+			"by the refresh token": func(*latchkey.Tokens) {},
+			"by the session token": func(t *latchkey.Tokens) { t.RefreshToken = "" },
+		} {
+			backend := w.client("backend", impatient)
+			before := w.signIn(backend, "alice").Tokens()
+			keep(&before)
+			s := backend.Restore(before, nil)
+			w.lose(1000)
+			if err := backend.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{}); !errors.Is(err, latchkey.ErrUnavailable) {
+				t.Fatalf("%s: the step-up: %v", name, err)
+			}
+			w.lose(0)
+			kept, err := latchkey.ParseTokens(s.Tokens().Serialize())
+			w.ok(err)
+			w.Clock.Advance(time.Hour) // longer than the retry window and the client token's life
+			again := w.client("backend", latchkey.ClientOptions{})
+			restored := again.Restore(kept, nil)
+			_, err = again.AccessToken(t.Context(), restored)
+			w.ok(err)
+			after := restored.Tokens()
+			if after.Pending != nil || after.RefreshToken == before.RefreshToken || after.SessionToken == before.SessionToken || after.Generation <= before.Generation {
+				t.Errorf("%s: the handles are not those of the step-up", name)
+			}
+			d, err := again.ValidateSession(t.Context(), after.SessionToken)
+			w.ok(err)
+			if d.ACR != "urn:latchkey:acr:2" {
+				t.Errorf("%s: the session has %s", name, d.ACR)
+			}
+			w.ok(again.RefreshSession(t.Context(), restored))
+		}
+	})
+}
+
 func TestManyGoroutinesKeepOneChain(t *testing.T) {
 	eachAppWorld(t, func(t *testing.T, w *appWorld) {
 		s := w.signIn(w.web, "alice")

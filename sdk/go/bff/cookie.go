@@ -25,6 +25,15 @@ func newHandle() handle {
 	return handle(base64.RawURLEncoding.EncodeToString(b))
 }
 
+// after is the handle that takes the place of h at a step-up. The same client
+// token yields it again, so that a browser can repeat its request; h alone, or
+// the store, does not yield it.
+func (h handle) after(clientToken string) handle {
+	mac := hmac.New(sha256.New, []byte(h))
+	mac.Write([]byte(clientToken))
+	return handle(base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+}
+
 // key is the handle's key in the store.
 func (h handle) key() string {
 	digest := sha256.Sum256([]byte(h))

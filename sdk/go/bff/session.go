@@ -2,9 +2,13 @@ package bff
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
@@ -62,11 +66,20 @@ func (b *BFF) find(r *http.Request) (handle, *live, error) {
 	if err := b.adopt(r); err != nil {
 		return "", nil, err
 	}
-	t, err := b.store.Load(r.Context(), h.key())
+	s, err := b.load(r.Context(), h)
 	if err != nil {
-		return "", nil, outage(err)
+		return "", nil, err
 	}
-	return h, b.lives.find(h.key(), func() *live {
+	return h, s, nil
+}
+
+// load is the session of a handle.
+func (b *BFF) load(ctx context.Context, h handle) (*live, error) {
+	t, err := b.store.Load(ctx, h.key())
+	if err != nil {
+		return nil, outage(err)
+	}
+	return b.lives.find(h.key(), func() *live {
 		k := &kept{store: b.store, key: h.key()}
 		return &live{Session: b.client.Restore(t, k), kept: k, replacements: map[string]replacement{}}
 	}), nil
@@ -109,9 +122,14 @@ func outage(err error) error {
 //
 // Without an answer of the server the cookie stays as it is and the step-up stays
 // pending in the store: the next request of the session, or StepUp with the same
-// client token, sends it again.
+// client token, sends it again. A browser that did not get the answer of this
+// back end may send the same request with its old cookie, until the client token
+// expires.
 func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string, p latchkey.StepUpParams) (*latchkey.Session, error) {
 	old, s, err := b.find(r)
+	if errors.Is(err, ErrNoSession) {
+		return b.repeatStepUp(w, r, clientToken)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
@@ -123,7 +141,7 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	case raised != nil:
 		return nil, raised
 	}
-	h := newHandle()
+	h := old.after(clientToken)
 	if err := s.kept.move(r.Context(), h.key()); err != nil {
 		return nil, fmt.Errorf("step up: %w", outage(err))
 	}
@@ -132,6 +150,37 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 		return nil, fmt.Errorf("step up: %w", err)
 	}
 	return s.Session, nil
+}
+
+// repeatStepUp gives the browser the cookie of a step-up that was answered
+// already. Who has the old cookie alone, or the client token alone, gets nothing.
+func (b *BFF) repeatStepUp(w http.ResponseWriter, r *http.Request, clientToken string) (*latchkey.Session, error) {
+	old, err := b.handle(r)
+	if err != nil || b.sealer != nil || expired(clientToken, b.now()) {
+		return nil, fmt.Errorf("step up: %w", ErrNoSession)
+	}
+	h := old.after(clientToken)
+	s, err := b.load(r.Context(), h)
+	if err == nil {
+		err = b.keep(w, h, s.Tokens())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("step up: %w", err)
+	}
+	return s.Session, nil
+}
+
+// expired reports whether a client token says that it has expired, or nothing.
+// It is not verified: it is the one that the step-up was answered for, or it
+// leads to no session.
+func expired(clientToken string, now time.Time) bool {
+	var claims struct{ Exp float64 }
+	parts := strings.Split(clientToken, ".")
+	if len(parts) != 3 {
+		return true
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	return err != nil || json.Unmarshal(text, &claims) != nil || float64(now.Unix()) >= claims.Exp
 }
 
 // drop forgets a session that the server has ended. The browser keeps the cookie,

@@ -25,7 +25,8 @@ type world struct {
 	issuer  *latchkeytest.Issuer
 	api     *api
 	browser *http.Client
-	posts   atomic.Int64 // to the issuer
+	posts   atomic.Int64                                                // to the issuer
+	fault   atomic.Pointer[func(*http.Request) (*http.Response, error)] // what posts to the issuer meet; nil: nothing
 	wanted  latchkey.CreateParams
 	client  *latchkey.Client
 	t       *testing.T
@@ -146,6 +147,9 @@ func report(w http.ResponseWriter, err error) {
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodPost {
 		w.posts.Add(1)
+		if fault := w.fault.Load(); fault != nil {
+			return (*fault)(r)
+		}
 	}
 	return http.DefaultTransport.RoundTrip(r)
 }
