@@ -302,6 +302,26 @@ func TestARefreshThatCrossesAStepUpKeepsTheNewerTokens(t *testing.T) {
 	}
 }
 
+func TestARefreshThatCrossesALostStepUpLeavesItPending(t *testing.T) {
+	t.Parallel()
+	kept := newStore()
+	a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 300 * time.Millisecond })
+	s := a.signIn()
+	b := a.client(kept.keep)
+	other := b.Restore(s.Tokens(), nil)
+	a.network.fail(func(r *http.Request) (*http.Response, error) { // the refresh is overtaken
+		a.loseStepUp(s, a.otp("alice"), lost)
+		return http.DefaultTransport.RoundTrip(r)
+	})
+	if err := b.RefreshSession(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	if stored, err := kept.Load(t.Context(), s.ID()); err != nil || stored.Pending == nil {
+		t.Errorf("the step-up is pending no more: %v", err)
+	}
+	a.works(s)
+}
+
 func TestNewerTokensOfTheStoreAreNotOverwritten(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
@@ -340,6 +360,7 @@ func TestAStoreThatFallsBehindIsNotFollowed(t *testing.T) {
 		}
 	}
 	kept.rows[s.ID()] = old // a replica, or a backup
+	a.issuer.Advance(time.Hour)
 	a.works(s)
 }
 
