@@ -39,6 +39,7 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
     claims.level: "user.plan"
     claims.plan: "user.plan" → (default)
     refresh_grace: "1m" → "30s"
+    ! loosens: access_token_ttl is longer, 10m instead of 5m
 ~ default/client backend
     secret: changed
 + default/user alice
