@@ -50,7 +50,8 @@ func TestANodeWithoutItsDatabaseAsksToTryAgainAndGoesOnWhenItIsBack(t *testing.T
 				t.Errorf("%s, %s: %d %s, Retry-After %q", when, name, got.status, got.body, got.header.Get("Retry-After"))
 			}
 		}
-		for path, want := range map[string]int{"/.well-known/jwks.json": 200, "/.well-known/openid-configuration": 200, "/healthz": 200, "/readyz": 503} {
+		eventually(t, "not ready", func() bool { return cut.get("/readyz").status == 503 }) // it looks once a second
+		for path, want := range map[string]int{"/.well-known/jwks.json": 200, "/.well-known/openid-configuration": 200, "/healthz": 200} {
 			if got := cut.get(path); got.status != want {
 				t.Errorf("%s, %s: %d %s", when, path, got.status, got.body)
 			}
