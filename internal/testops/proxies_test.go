@@ -149,7 +149,6 @@ func throughProxy(pool *x509.CertPool, port int) *http.Client {
 func TestARollingRestartBehindAProxyFailsNoRequest(t *testing.T) {
 	for name, startProxy := range proxies {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			if _, err := exec.LookPath(name); err != nil {
 				t.Fatalf("%s is required (Debian: apt-get install %s)", name, name)
 			}
@@ -168,7 +167,7 @@ func TestARollingRestartBehindAProxyFailsNoRequest(t *testing.T) {
 			if operators.StatusCode != http.StatusNotFound {
 				t.Errorf("the proxy answers %d to /readyz, which is for the operator", operators.StatusCode)
 			}
-			l := startLoad(t.Context(), base, client, 8)
+			l := startLoad(t.Context(), base, client, 4)
 			time.Sleep(2 * time.Second)
 			for _, n := range []*node{first, second} {
 				n.stop(t)
