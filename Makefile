@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Few packages at a time, so that a big machine does not run out of the test
 # cluster's connections. To try one test: make test-core TEST_FLAGS='-race -run TestX'.
-TEST_FLAGS ?= -race -shuffle=on -timeout=10m -p=4
+TEST_FLAGS ?= -race -shuffle=on -timeout=30m -p=4
 
 # $(call each,COMMAND) runs COMMAND in every module and stops at a failure.
 each = set -e; for module in $(MODULES); do echo "[$$module] $(1)"; (cd "$$module" && $(1)); done
@@ -38,7 +38,7 @@ test-ops: setup-ops bin/withpostgres ## proxies, poolers, failover and processes
 
 .PHONY: test-browser
 test-browser: setup-browser ## the server with Chromium: internal/testbrowser (5 minutes)
-	@go test -count=1 -timeout=10m -tags=browser ./internal/testbrowser/...
+	@go test -count=1 -timeout=20m -tags=browser ./internal/testbrowser/...
 
 # What one runs at each save: no race detector, and no package whose tests start
 # processes. Packages that have not changed are not run again.
