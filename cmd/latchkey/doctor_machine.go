@@ -62,7 +62,7 @@ func (d *doctor) certificate(now time.Time) {
 	}
 }
 
-// ports checks that the addresses are free, or that a server of ours has them.
+// ports checks that the addresses are free, or that this deployment's own server holds them.
 func (d *doctor) ports(ctx context.Context) {
 	c := d.config
 	if _, _, err := net.SplitHostPort(c.Listen); err == nil {

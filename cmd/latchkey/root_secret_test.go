@@ -66,13 +66,13 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 	}
 	// The last refresh at the accepting node made a token under the old root; while
 	// its successor is unused, it may be shown again.
-	if status := d.run("secret", "status"); strings.Contains(status, "nothing hangs on it") {
+	if status := d.run("secret", "status"); strings.Contains(status, "nothing needs it") {
 		t.Errorf("a late retry may need the old root:\n%s", status)
 	}
 	if session = issuing.refresh(session.text("refresh_token")); session.status != 200 {
 		t.Fatalf("refresh: %d %s", session.status, session.body)
 	}
-	d.moved("nothing hangs on it. Take it out of the configuration")
+	d.moved("nothing needs it. Take it out of the configuration")
 
 	d.write("root-secret", testserver.NextRoot)
 	alone := d.serve()

@@ -74,9 +74,9 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 			fmt.Fprintf(out, "\n%s: the next one. When every server accepts it, put it first.\n", r.Fingerprint)
 			continue
 		case !r.Needed():
-			fmt.Fprintf(out, "\n%s: nothing hangs on it. Take it out of the configuration.\n", r.Fingerprint)
+			fmt.Fprintf(out, "\n%s: nothing needs it. Take it out of the configuration.\n", r.Fingerprint)
 		case !r.Accepted:
-			fmt.Fprintf(out, "\n%s: is not configured, so what hangs on it is refused.\n", r.Fingerprint)
+			fmt.Fprintf(out, "\n%s: is not configured, so what needs it is refused.\n", r.Fingerprint)
 		default:
 			fmt.Fprintf(out, "\n%s: still needed.\n", r.Fingerprint)
 		}
