@@ -8,7 +8,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 # Few packages at a time, so that a big machine does not run out of the test
 # cluster's connections. To try one test: make test-core TEST_FLAGS='-race -run TestX'.
-TEST_FLAGS ?= -race -shuffle=on -timeout=30m -p=4
+TEST_FLAGS ?= -race -gcflags=all=-d=checkptr=0 -shuffle=on -timeout=30m -p=4
 
 # $(call each,COMMAND) runs COMMAND in every module and stops at a failure.
 each = set -e; for module in $(MODULES); do echo "[$$module] $(1)"; (cd "$$module" && $(1)); done

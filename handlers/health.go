@@ -33,7 +33,7 @@ func (e *edge) ready(c *gin.Context) {
 // unready is the reason in words for everybody. An error of the database may
 // name hosts and users, so it goes to the log alone.
 func unready(err error) string {
-	for _, reason := range []error{models.ErrReadOnly, models.ErrFormerPrimary, models.ErrUnavailable} {
+	for _, reason := range []error{models.ErrReadOnly, models.ErrFormerPrimary, models.ErrStarting, models.ErrUnavailable} {
 		if errors.Is(err, reason) {
 			return reason.Error()
 		}

@@ -8,11 +8,13 @@ import (
 	"net/http"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 )
 
@@ -69,7 +71,7 @@ func (e *edge) observe(c *gin.Context) {
 	switch call := callOf(c); {
 	case call != nil && call.Overload:
 		level = slog.LevelDebug
-	case route == "/readyz" && e.Stopping != nil && e.Stopping():
+	case route == "/readyz" && (e.Stopping != nil && e.Stopping() || starting(c)):
 		level = slog.LevelDebug
 	case status >= 500 && status != http.StatusNotImplemented: // which is the asker's fault
 		level = slog.LevelError
@@ -81,6 +83,12 @@ func (e *edge) observe(c *gin.Context) {
 	e.Log.Log(c.Request.Context(), level, "request", attrs...)
 	e.Metrics.request(route, method, status, took)
 	e.Metrics.token(grant, outcome)
+}
+
+// starting reports whether the request was refused because the node has just
+// been started.
+func starting(c *gin.Context) bool {
+	return slices.ContainsFunc(c.Errors, func(err *gin.Error) bool { return errors.Is(err, models.ErrStarting) })
 }
 
 // refusedOrigin reports whether the request was rejected because of its Origin.

@@ -17,6 +17,8 @@ var (
 	// ErrReadOnly is a database that takes no writes: a standby, or a former
 	// primary. What it answers may be out of date, so reads fail as well.
 	ErrReadOnly error = unavailable("the database is read-only")
+	// ErrStarting is the state of a node that has not yet read the event log.
+	ErrStarting error = unavailable("the event log has not been read yet")
 	// ErrFormerPrimary is a server in whose place another one was promoted.
 	ErrFormerPrimary error = unavailable("the database is a former primary")
 )

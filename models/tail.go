@@ -94,7 +94,7 @@ func (t *Tail) stale() error {
 	case t.ended:
 		return fmt.Errorf("%w: the event log is not followed any more", ErrUnavailable)
 	case t.begun.IsZero():
-		return fmt.Errorf("%w: the event log has not been read yet", ErrUnavailable)
+		return ErrStarting
 	case age >= TailBound:
 		return fmt.Errorf("%w: the event log was last read %s ago", ErrUnavailable, age)
 	}

@@ -10,6 +10,9 @@ const (
 	// verdictLife is how long /readyz keeps what it found out: anybody may ask, and
 	// looking costs a query and a look at every tenant.
 	verdictLife = time.Second
+	// refusalLife is the same for a node that is not ready, so that it is used as
+	// soon as it is.
+	refusalLife = 100 * time.Millisecond
 	// verdictPatience bounds one look.
 	verdictPatience = 2 * time.Second
 )
@@ -35,5 +38,8 @@ func (r *readiness) ask(context.Context) error {
 	defer cancel()
 	r.verdict = r.look(ctx)
 	r.until = time.Now().Add(verdictLife)
+	if r.verdict != nil {
+		r.until = time.Now().Add(refusalLife)
+	}
 	return r.verdict
 }

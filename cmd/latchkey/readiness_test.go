@@ -41,5 +41,11 @@ func TestReadinessIsLookedAtOnceASecond(t *testing.T) {
 		if n := looks.Load(); n != 2 {
 			t.Errorf("%d looks after a second", n)
 		}
+		time.Sleep(200 * time.Millisecond)
+		verdict = nil
+		askers()
+		if n := looks.Load(); n != 3 {
+			t.Errorf("%d looks when a node has become ready", n)
+		}
 	})
 }

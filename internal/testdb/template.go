@@ -45,44 +45,75 @@ var sqliteTemplate = sync.OnceValues(func() (content []byte, err error) {
 })
 
 // templateOwner is the connection that shows other processes that this one, and
-// so its template, is in use. It is closed by the end of the process.
-var templateOwner *pgx.Conn
+// so its template and its idle databases, are in use. It is closed by the end of
+// the process.
+var templateOwner struct {
+	sync.Mutex
+	conn *pgx.Conn
+}
 
 const templatePrefix = "latchkey_template_"
 
-// postgresTemplate is the name of a prepared database.
-var postgresTemplate = sync.OnceValues(func() (string, error) {
+type template struct {
+	name string
+	made made
+}
+
+// postgresTemplate is a prepared database.
+var postgresTemplate = sync.OnceValues(func() (t template, err error) {
 	if prepare == nil {
-		return "", errNoSchema
+		return t, errNoSchema
 	}
 	admin, err := adminURL()
 	if err != nil {
-		return "", err
+		return t, err
 	}
-	name := templatePrefix + strings.ToLower(rand.Text())
-	if err := claimTemplate(admin, name); err != nil {
-		return "", err
+	if err := dropAbandoned(admin); err != nil {
+		return t, err
 	}
-	url, err := withDatabase(admin, name)
+	t.name = templatePrefix + strings.ToLower(rand.Text())
+	if err := claim(t.name); err != nil {
+		return t, err
+	}
+	url, err := withDatabase(admin, t.name)
 	if err != nil {
-		return "", err
+		return t, err
 	}
-	return name, errors.Join(createDatabase(admin, name, "template0"), prepare(url))
-})
-
-// claimTemplate takes a lock that lasts as long as this process, then drops the
-// templates of processes that have ended: nothing runs at a process's end that
-// could.
-func claimTemplate(admin, name string) (err error) {
+	if err := errors.Join(createDatabase(admin, t.name, "template0"), prepare(url)); err != nil {
+		return t, err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if templateOwner, err = pgx.Connect(ctx, admin); err != nil {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return t, err
+	}
+	t.made, err = look(ctx, conn)
+	// A template that has a connection cannot be copied, and a connection's end takes a moment.
+	return t, errors.Join(err, conn.Close(ctx), await(admin, "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = '"+t.name+"'"))
+})
+
+// claim takes a lock that lasts as long as this process.
+func claim(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	templateOwner.Lock()
+	defer templateOwner.Unlock()
+	_, err := templateOwner.conn.Exec(ctx, "SELECT pg_advisory_lock(hashtext($1))", name)
+	return err
+}
+
+// dropAbandoned drops what processes that have ended kept for themselves: nothing
+// runs at a process's end that could.
+func dropAbandoned(admin string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
 		return err
 	}
-	if _, err := templateOwner.Exec(ctx, "SELECT pg_advisory_lock(hashtext($1))", name); err != nil {
-		return err
-	}
-	rows, err := templateOwner.Query(ctx, "SELECT datname FROM pg_database WHERE starts_with(datname::text, $1)", templatePrefix)
+	templateOwner.conn = conn
+	rows, err := conn.Query(ctx, "SELECT datname FROM pg_database WHERE starts_with(datname::text, $1)", templatePrefix)
 	if err != nil {
 		return err
 	}
@@ -91,8 +122,8 @@ func claimTemplate(admin, name string) (err error) {
 		return err
 	}
 	for _, other := range names {
-		if err := dropIfAbandoned(ctx, templateOwner, other); err != nil {
-			return fmt.Errorf("drop the template of a process that has ended: %w", err)
+		if err := dropIfAbandoned(ctx, conn, other); err != nil {
+			return fmt.Errorf("drop a database of a process that has ended: %w", err)
 		}
 	}
 	return nil

@@ -84,7 +84,7 @@ func TestTemplatesOfEndedProcessesAreDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(t.Context())
-	for _, name := range []string{left, mine} {
+	for _, name := range []string{left, mine.name} {
 		if err := dropIfAbandoned(t.Context(), conn, name); err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func TestTemplatesOfEndedProcessesAreDropped(t *testing.T) {
 	if n := query(t, admin, exists+left+"'"); n != 0 {
 		t.Error("the template of no process is still there")
 	}
-	if n := query(t, admin, exists+mine+"'"); n != 1 {
+	if n := query(t, admin, exists+mine.name+"'"); n != 1 {
 		t.Error("the template of this process was dropped")
 	}
 }

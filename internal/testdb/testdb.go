@@ -80,7 +80,7 @@ func EmptySQLite(t testing.TB) string {
 }
 
 // Postgres returns the URL of a PostgreSQL database with the current schema,
-// which is dropped after the test, with whatever connections it still has.
+// which is gone after the test, with whatever connections it still has.
 // Without a PostgreSQL the test fails: a test that is skipped where it matters
 // proves nothing.
 func Postgres(t testing.TB) string {
@@ -89,35 +89,48 @@ func Postgres(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("testdb: %v", err)
 	}
-	return postgres(t, template)
+	admin, err := adminURL()
+	if err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	b, err := lend(admin, template)
+	if err != nil {
+		t.Fatalf("testdb: create a database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := takeBack(admin, b, template.made); err != nil {
+			t.Errorf("testdb: clear the test's database away: %v", err)
+		}
+	})
+	return in(t, admin, b.name)
 }
 
 // EmptyPostgres is Postgres without a schema.
 func EmptyPostgres(t testing.TB) string {
-	t.Helper()
-	return postgres(t, "template0")
-}
-
-func postgres(t testing.TB, template string) string {
 	t.Helper()
 	admin, err := adminURL()
 	if err != nil {
 		t.Fatalf("testdb: %v", err)
 	}
 	name := "latchkey_test_" + strings.ToLower(rand.Text())
-	fresh, err := withDatabase(admin, name)
-	if err != nil {
-		t.Fatalf("testdb: %v", err)
-	}
-	if err := createDatabase(admin, name, template); err != nil {
+	if err := createDatabase(admin, name, "template0"); err != nil {
 		t.Fatalf("testdb: create a database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := execute(admin, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)"); err != nil {
+		if err := drop(admin, name); err != nil {
 			t.Errorf("testdb: drop the test's database: %v", err)
 		}
 	})
-	return fresh
+	return in(t, admin, name)
+}
+
+func in(t testing.TB, admin, database string) string {
+	t.Helper()
+	url, err := withDatabase(admin, database)
+	if err != nil {
+		t.Fatalf("testdb: %v", err)
+	}
+	return url
 }
 
 // Share starts a private cluster for child processes that find it through
