@@ -47,7 +47,7 @@ func refusing(code, message string) func(c net.Conn) {
 
 func TestNoPartOfTheDatabaseURLIsReported(t *testing.T) {
 	const user, password, database, host = "marker-user", "marker-password", "marker_database", "marker-host.invalid"
-	real, err := url.Parse(testdb.Postgres(t))
+	real, err := url.Parse(testdb.NewProxy(t, testdb.Postgres(t)).URL())
 	must(t, err)
 	closed := pretender(t, func(net.Conn) {})
 	for _, c := range []struct{ name, address, query, want string }{

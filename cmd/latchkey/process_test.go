@@ -59,7 +59,7 @@ func startInto(t testing.TB, errors *os.File, args ...string) *process {
 
 func startWith(t testing.TB, env []string, errors *os.File, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(os.Args[0], args...), exited: make(chan struct{})}
+	p := &process{t: t, cmd: exec.Command(program(t, args), args...), exited: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "LATCHKEY_") {
@@ -145,11 +145,19 @@ func run(t testing.TB, env []string, args ...string) (code int, stdout, stderr s
 // eventually waits until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+	if !within(patience, holds) {
+		t.Fatalf("still waiting: %s", what)
+	}
+}
+
+// within reports whether something holds before so much time has passed.
+func within(d time.Duration, holds func() bool) bool {
+	for deadline := time.Now().Add(d); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("still waiting: %s", what)
+			return false
 		}
 	}
+	return true
 }
 
 func must(t testing.TB, err error) {

@@ -78,11 +78,17 @@ func status(d *testserver.Deployment, a *testserver.Answer) int {
 	if list.Subject != uri {
 		d.T.Fatalf("the list %s says that it is %s", uri, list.Subject)
 	}
-	return entriesOf(d.T, list.List.Bits, list.List.List)[index]
+	return entry(unpacked(d.T, list.List.List), list.List.Bits, index)
 }
 
-// entriesOf decodes a list (Token Status List §4.1).
-func entriesOf(t *testing.T, bits int, lst string) (entries []int) {
+// entry is one of the numbers of a list, each of so many bits (Token Status List
+// §4.1).
+func entry(list []byte, bits, index int) int {
+	return int(list[index*bits/8]>>(index*bits%8)) & (1<<bits - 1)
+}
+
+// unpacked decodes a list's member "lst" (Token Status List §4.2).
+func unpacked(t *testing.T, lst string) []byte {
 	t.Helper()
 	compressed, err := base64.RawURLEncoding.Strict().DecodeString(lst)
 	if err != nil {
@@ -96,10 +102,5 @@ func entriesOf(t *testing.T, bits int, lst string) (entries []int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range text {
-		for shift := 0; shift < 8; shift += bits {
-			entries = append(entries, int(b>>shift)&(1<<bits-1))
-		}
-	}
-	return entries
+	return text
 }

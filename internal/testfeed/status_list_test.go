@@ -26,7 +26,12 @@ func TestTheStatusListsOfTheDraftDecode(t *testing.T) {
 		{1, "eNrbuRgAAhcBXQ", []int{1, 0, 0, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 1, 0, 1}},
 		{2, "eNo76fITAAPfAgc", []int{1, 2, 0, 3, 0, 1, 0, 1, 1, 2, 3, 3}},
 	} {
-		if got := entriesOf(t, c.bits, c.lst); !slices.Equal(got, c.want) {
+		list := unpacked(t, c.lst)
+		got := make([]int, len(list)*8/c.bits)
+		for i := range got {
+			got[i] = entry(list, c.bits, i)
+		}
+		if !slices.Equal(got, c.want) {
 			t.Errorf("%s holds %v, want %v", c.lst, got, c.want)
 		}
 	}
@@ -56,11 +61,11 @@ func TestAStatusListIsASignedTokenOfItsTenant(t *testing.T) {
 			if list.Issuer != d.URL+base || list.Subject != uri || list.IssuedAt != now || list.Expiry != now+300 || list.TTL != 60 || list.List.Bits != 1 {
 				t.Errorf("the list says %+v", list)
 			}
-			entries := entriesOf(t, 1, list.List.List)
-			if len(entries) != 1<<20 || entries[index] != 1 {
-				t.Errorf("of %d entries that of the session is %d", len(entries), entries[index])
+			entries := unpacked(t, list.List.List)
+			if len(entries) != 1<<17 || entry(entries, 1, index) != 1 {
+				t.Errorf("in %d bytes the entry of the session is %d", len(entries), entry(entries, 1, index))
 			}
-			if entries[index] = 0; slices.Contains(entries, 1) {
+			if entries[index/8] = 0; !bytes.Equal(entries, make([]byte, len(entries))) {
 				t.Error("the entry of nobody is not 0")
 			}
 		}

@@ -2,6 +2,7 @@ package testwire
 
 import (
 	"database/sql"
+	"flag"
 	"fmt"
 	"net"
 	"slices"
@@ -21,6 +22,14 @@ const (
 	chainIdle     = time.Hour
 	chainAbsolute = 4 * time.Hour
 )
+
+// Thirty runs on each engine find a planted fault most of the time; `make soak`
+// makes thousands. The flag -rapid.checks wins.
+func init() {
+	if err := flag.Set("rapid.checks", "30"); err != nil {
+		panic(err)
+	}
+}
 
 // TestRefreshChainAgreesWithItsModel drives one session through any
 // interleaving of refresh, retry, late retry, replay of any generation,

@@ -112,8 +112,8 @@ func TestTheLogHasNoWholeTokenFromAWrongParameter(t *testing.T) {
 			d.Post("/token", form, testserver.AsBackend())
 		}
 		d.Post("/token", []string{"grant_type", "x"}, testserver.Origin(secret))
-		last := secret[strings.LastIndexAny(secret, "._")+1:]
-		if log := d.Log.Take(); strings.Contains(log, secret) || strings.Contains(log, last) || !strings.Contains(log, `"received":`) {
+		last := secret[len(secret)-20:]
+		if log := d.Log.Take(); strings.Contains(log, last) || !strings.Contains(log, `"received":`) {
 			t.Errorf("the log has a token: %s", log)
 		}
 	}

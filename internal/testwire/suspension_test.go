@@ -38,6 +38,7 @@ func TestWhatIsSuspendedGetsNothingWhateverIsApplied(t *testing.T) {
 	} {
 		t.Run(noun, func(t *testing.T) {
 			eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
+				id := id // each engine has an issuer of its own
 				if noun == models.NounIssuer {
 					id = d.Issuer.URL
 				}
