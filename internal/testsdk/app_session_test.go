@@ -75,14 +75,14 @@ func TestLostAnswersEndNoSession(t *testing.T) {
 
 func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
 	eachAppWorld(t, func(t *testing.T, w *appWorld) {
-		impatient := latchkey.ClientOptions{RetryWindow: 300 * time.Millisecond}
+		impatient := latchkey.ClientOptions{RetryWindow: 2 * time.Second} // the server must have had the time to do it
 		for name, keep := range map[string]func(*latchkey.Tokens){
 			"by the refresh token": func(*latchkey.Tokens) {},
 			"by the session token": func(t *latchkey.Tokens) { t.RefreshToken = "" },
 		} {
-			backend := w.client("backend", impatient)
-			before := w.signIn(backend, "alice").Tokens()
+			before := w.signIn(w.client("backend", latchkey.ClientOptions{}), "alice").Tokens()
 			keep(&before)
+			backend := w.client("backend", impatient)
 			s := backend.Restore(before, nil)
 			w.lose(1000)
 			if err := backend.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{}); !errors.Is(err, latchkey.ErrUnavailable) {
