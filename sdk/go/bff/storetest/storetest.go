@@ -28,7 +28,7 @@ func Run(t *testing.T, newStore func(*testing.T) bff.Store) {
 		"forgets a session that has ended":                     (*checker).expires,
 		"reports an outage as anything but ErrNoSession":       (*checker).tellsOutages,
 	} {
-		t.Run(name, func(t *testing.T) { check(&checker{t, newStore(t), t.Context()}) })
+		t.Run(name, func(t *testing.T) { check(&checker{t, newStore(t), t.Context(), time.Now().Add(time.Hour).UTC().Truncate(time.Second)}) })
 	}
 }
 
@@ -36,12 +36,13 @@ type checker struct {
 	*testing.T
 	store bff.Store
 	ctx   context.Context
+	end   time.Time // of every session
 }
 
 func (c *checker) key(name string) string { return c.Name() + "/" + name }
 
-func tokens(name string) latchkey.Tokens {
-	end := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+func (c *checker) tokens(name string) latchkey.Tokens {
+	end := c.end
 	return latchkey.Tokens{
 		SessionID: "sid-" + name, SessionExpiry: end, Scope: "profile orders:read", AccessToken: "access-" + name, Expiry: end.Add(-time.Minute),
 		RefreshToken: "lk_rt_" + name, SessionToken: "lk_st_" + name,
@@ -68,7 +69,7 @@ func (c *checker) loads(key string, want latchkey.Tokens) {
 }
 
 func (c *checker) keeps() {
-	first, second, other := tokens("a"), tokens("b"), tokens("other")
+	first, second, other := c.tokens("a"), c.tokens("b"), c.tokens("other")
 	c.ok(c.store.Create(c.ctx, c.key("k"), first))
 	c.ok(c.store.Create(c.ctx, c.key("other"), other))
 	c.loads(c.key("k"), first)
@@ -80,7 +81,7 @@ func (c *checker) keeps() {
 func (c *checker) knowsWhatIsMissing() {
 	c.loads(c.key("missing"), latchkey.Tokens{})
 	for what, err := range map[string]error{
-		"Update": c.store.Update(c.ctx, c.key("missing"), tokens("a")),
+		"Update": c.store.Update(c.ctx, c.key("missing"), c.tokens("a")),
 		"Move":   c.store.Move(c.ctx, c.key("missing"), c.key("to")),
 	} {
 		if !errors.Is(err, bff.ErrNoSession) {
@@ -93,25 +94,25 @@ func (c *checker) knowsWhatIsMissing() {
 }
 
 func (c *checker) staysDeleted() {
-	c.ok(c.store.Create(c.ctx, c.key("k"), tokens("a")))
+	c.ok(c.store.Create(c.ctx, c.key("k"), c.tokens("a")))
 	c.ok(c.store.Delete(c.ctx, c.key("k")))
-	if err := c.store.Update(c.ctx, c.key("k"), tokens("b")); !errors.Is(err, bff.ErrNoSession) {
+	if err := c.store.Update(c.ctx, c.key("k"), c.tokens("b")); !errors.Is(err, bff.ErrNoSession) {
 		c.Errorf("Update after Delete returns %v; want ErrNoSession", err)
 	}
 	c.loads(c.key("k"), latchkey.Tokens{})
 }
 
 func (c *checker) moves() {
-	c.ok(c.store.Create(c.ctx, c.key("from"), tokens("a")))
+	c.ok(c.store.Create(c.ctx, c.key("from"), c.tokens("a")))
 	c.ok(c.store.Move(c.ctx, c.key("from"), c.key("to")))
 	c.loads(c.key("from"), latchkey.Tokens{})
-	c.loads(c.key("to"), tokens("a"))
-	c.ok(c.store.Update(c.ctx, c.key("to"), tokens("b")))
-	c.loads(c.key("to"), tokens("b"))
+	c.loads(c.key("to"), c.tokens("a"))
+	c.ok(c.store.Update(c.ctx, c.key("to"), c.tokens("b")))
+	c.loads(c.key("to"), c.tokens("b"))
 }
 
 func (c *checker) movesOnce() {
-	c.ok(c.store.Create(c.ctx, c.key("from"), tokens("a")))
+	c.ok(c.store.Create(c.ctx, c.key("from"), c.tokens("a")))
 	const n = 16
 	var wait sync.WaitGroup
 	var moved atomic.Int32
@@ -138,22 +139,22 @@ func (c *checker) movesOnce() {
 }
 
 func (c *checker) expires() {
-	over := tokens("a")
+	over := c.tokens("a")
 	over.SessionExpiry = time.Now().Add(-time.Second)
 	c.ok(c.store.Create(c.ctx, c.key("new"), over))
 	c.loads(c.key("new"), latchkey.Tokens{})
-	c.ok(c.store.Create(c.ctx, c.key("updated"), tokens("b")))
+	c.ok(c.store.Create(c.ctx, c.key("updated"), c.tokens("b")))
 	c.ok(c.store.Update(c.ctx, c.key("updated"), over))
 	c.loads(c.key("updated"), latchkey.Tokens{})
 }
 
 func (c *checker) tellsOutages() {
-	c.ok(c.store.Create(c.ctx, c.key("k"), tokens("a")))
+	c.ok(c.store.Create(c.ctx, c.key("k"), c.tokens("a")))
 	ctx, cancel := context.WithCancel(c.ctx)
 	cancel()
 	for what, err := range map[string]error{
 		"Load":   func() error { _, err := c.store.Load(ctx, c.key("k")); return err }(),
-		"Update": c.store.Update(ctx, c.key("k"), tokens("a")),
+		"Update": c.store.Update(ctx, c.key("k"), c.tokens("a")),
 		"Move":   c.store.Move(ctx, c.key("k"), c.key("k2")),
 	} {
 		if errors.Is(err, bff.ErrNoSession) {
