@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"testing"
-
-	_ "github.com/latchkey/latchkey/internal/testdb/schema"
 )
 
 func TestMain(m *testing.M) {

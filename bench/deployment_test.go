@@ -68,7 +68,7 @@ type deployment struct {
 
 func deploy(b *testing.B) *deployment {
 	b.Helper()
-	folder, url := b.TempDir(), testdb.Postgres(b)
+	folder, url := b.TempDir(), testdb.EmptyPostgres(b)
 	d := &deployment{b: b}
 	var err error
 	d.key, err = rsa.GenerateKey(rand.Reader, 2048)
