@@ -77,7 +77,10 @@ func (s *Store) tables(ctx context.Context) (names []string, err error) {
 		if schema == nil {
 			return fmt.Errorf("no schema of search_path exists, or the role of database.url may not use it: %s", ownSchema)
 		}
-		return db.Raw("SELECT table_name FROM information_schema.tables WHERE table_schema = ?", *schema).Scan(&names).Error
+		// Not information_schema.tables, which takes ten times as long, and
+		// leaves out what the role may not use.
+		return db.Raw(`SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+			WHERE n.nspname = ? AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`, *schema).Scan(&names).Error
 	})
 	return names, err
 }

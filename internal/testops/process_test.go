@@ -19,11 +19,15 @@ import (
 // patience bounds every wait for a condition. Only what is broken waits so long.
 const patience = time.Minute
 
+// built is the folder of the program, once a test has asked for it.
+var built string
+
 var latchkey = sync.OnceValues(func() (string, error) {
 	folder, err := os.MkdirTemp("", "latchkey-ops-")
 	if err != nil {
 		return "", err
 	}
+	built = folder
 	binary := filepath.Join(folder, "latchkey")
 	build := exec.Command("go", "build", "-o", binary, "github.com/latchkey/latchkey/cmd/latchkey")
 	if output, err := build.CombinedOutput(); err != nil {
@@ -34,8 +38,8 @@ var latchkey = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if binary, err := latchkey(); err == nil {
-		os.RemoveAll(filepath.Dir(binary))
+	if built != "" {
+		os.RemoveAll(built)
 	}
 	os.Exit(code)
 }
