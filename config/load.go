@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -44,6 +45,25 @@ func Load(path string, environ []string) (*Config, models.Faults, error) {
 		c.refused = append(c.refused, f.Path)
 	}
 	return c, faults, nil
+}
+
+// LoadTenants reads the tenants and the revision of the file at path in place of
+// c's. What else the file says has no effect. Faults are those of the file; its
+// error is as Load's.
+func (c *Config) LoadTenants(path string) (models.Faults, error) {
+	other, faults, err := Load(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	c.Tenants, c.Revision = other.Tenants, other.Revision
+	c.private = append(c.private, other.private...)
+	c.refused = append(slices.DeleteFunc(c.refused, AboutTenants), other.refused...)
+	return faults, nil
+}
+
+// AboutTenants reports whether the path of a fault lies in what LoadTenants reads.
+func AboutTenants(path string) bool {
+	return strings.HasPrefix(path, "tenants") && !strings.HasPrefix(path, "tenants_at_start") || path == "revision"
 }
 
 // readFile decodes the file at path into c.

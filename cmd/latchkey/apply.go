@@ -28,6 +28,10 @@ one transaction. Applying the same file again changes nothing. If the outcome
 would have a fault, every fault is printed with its path and nothing changes.
 Running servers see the change within 5 seconds.
 
+FILE may hold the tenants alone: the issuer, the root secret and the database then
+come from the file of --config, or from LATCHKEY_CONFIG. Without --config they are
+those of FILE.
+
 The file is merged with what is stored. A tenant, client, trusted issuer or user
 that the file does not name stays, and so does a key that is left out. "key: null"
 sets the default again; any other value takes the place of the stored one whole,
@@ -55,16 +59,20 @@ their tokens from being verified is printed as a warning.
 Look first, with --dry-run.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
+  latchkey apply -c latchkey.yaml -f other.yaml
   latchkey apply -f latchkey.yaml --replace --prune --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file != "" {
-				s.path = file
-			}
-			if s.path == "" {
+			read := s.read
+			switch {
+			case file == "" && s.path == "":
 				return errors.New("which file? Give it by -f latchkey.yaml")
+			case s.path == "":
+				s.path = file
+			case file != "" && file != s.path:
+				read = func(use config.Use) (*config.Config, models.Faults, error) { return s.readApart(file, use) }
 			}
-			c, faults, err := s.read(config.ForApply)
+			c, faults, err := read(config.ForApply)
 			if err != nil {
 				return err
 			}
@@ -74,7 +82,7 @@ Look first, with --dry-run.`,
 			return applyFile(cmd, c, o)
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "configuration file (the same as --config)")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "file with the tenants to apply; by default that of --config")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "print the difference and change nothing")
 	cmd.Flags().BoolVar(&o.Replace, "replace", false, "set the default again for every key that a noun in the file leaves out")
 	cmd.Flags().BoolVar(&o.Prune, "prune", false, "remove tenants, clients and trusted issuers that the file does not name")
@@ -137,7 +145,7 @@ func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 	for _, change := range changes {
 		change.Print(out)
 	}
-	if err := warnSuspended(cmd.Context(), out, store, keys, c.Tenants); err != nil {
+	if err := warnSuspended(cmd, store, keys, c.Tenants); err != nil {
 		return err
 	}
 	switch {

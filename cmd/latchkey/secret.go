@@ -30,7 +30,7 @@ or in the file that LATCHKEY_SECRET_FILE names.`,
 		},
 	}, &cobra.Command{
 		Use:   "status",
-		Short: "Say what still hangs on each root secret",
+		Short: "Say what still depends on each root secret",
 		Long: `Counts what the database holds under each root secret, by its fingerprint. A
 root secret that nothing hangs on can be taken out of the configuration. What
 hangs on an old one moves by itself: sessions when they are refreshed, client

@@ -8,8 +8,10 @@ import (
 	"os"
 	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -51,6 +53,9 @@ made again. An id that nothing has yet can be suspended too.`,
 				if err != nil {
 					return err
 				}
+				if strings.ContainsFunc(reason, unicode.IsControl) {
+					return errors.New("--reason is one line of text, without control characters")
+				}
 				out := cmd.OutOrStdout()
 				sayLiveSessions(cmd.Context(), out, store, ref)
 				if dryRun {
@@ -61,7 +66,7 @@ made again. An id that nothing has yet can be suspended too.`,
 				if err != nil {
 					return err
 				}
-				saySuspended(out, ref, done)
+				saySuspended(cmd, ref, done)
 				return nil
 			})
 		},
@@ -143,7 +148,15 @@ func describe(ref models.Ref) string {
 	if ref.Noun == models.NounTenant {
 		return "tenant " + ref.ID
 	}
-	return fmt.Sprintf("%s %s of tenant %s", ref.Noun, ref.ID, ref.Tenant)
+	return fmt.Sprintf("%s %s of tenant %s", ref.Noun, printable(ref.ID), ref.Tenant)
+}
+
+// printable is an id as a terminal may show it: a sub may hold anything.
+func printable(id string) string {
+	if strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(id)
+	}
+	return id
 }
 
 // machine is whoever runs the command, the highest of all roles.
@@ -174,7 +187,11 @@ func sayLiveSessions(ctx context.Context, out io.Writer, store *models.Store, re
 	}
 }
 
-func saySuspended(out io.Writer, ref models.Ref, done *models.Suspended) {
+func saySuspended(cmd *cobra.Command, ref models.Ref, done *models.Suspended) {
+	out := cmd.OutOrStdout()
+	if !done.Exists {
+		fmt.Fprintf(out, "! Nothing has this id now: check the spelling. What is made with it later is suspended from the start.\n")
+	}
 	if done.Already {
 		fmt.Fprintf(out, "%s is already %s.\n", upperFirst(describe(ref)), done)
 	} else {
@@ -184,19 +201,31 @@ func saySuspended(out io.Writer, ref models.Ref, done *models.Suspended) {
 		}
 		fmt.Fprintln(out)
 	}
-	if !done.Exists {
-		fmt.Fprintf(out, "Nothing has this id now: check the spelling. What is made with it later is suspended from the start.\n")
-	}
-	fmt.Fprintf(out, "To switch it on again: %s\n", resumeCommand(ref))
+	fmt.Fprintf(out, "To switch it on again: %s\n", resumeCommand(cmd, ref))
 }
 
 // resumeCommand is what lifts the suspension.
-func resumeCommand(ref models.Ref) string {
-	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, ref.ID)
+func resumeCommand(cmd *cobra.Command, ref models.Ref) string {
+	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, printable(ref.ID))
 	if ref.Noun != models.NounTenant && ref.Tenant != models.DefaultTenant {
 		text += " --tenant " + ref.Tenant
 	}
-	return text
+	return text + configFlag(cmd)
+}
+
+// configFlag is what another command needs to find the configuration of this
+// one: nothing where the environment names it.
+func configFlag(cmd *cobra.Command) string {
+	path := cmd.Flag("config").Value.String()
+	switch {
+	case path == "" || path == os.Getenv("LATCHKEY_CONFIG"):
+		return ""
+	case strings.ContainsFunc(path, func(r rune) bool {
+		return !strings.ContainsRune("/._-+,@%", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}):
+		path = "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return " --config " + path
 }
 
 func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
@@ -227,14 +256,14 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 
 // warnSuspended prints which nouns of a configuration are suspended: applying
 // it does not switch them on.
-func warnSuspended(ctx context.Context, out io.Writer, store *models.Store, keys *oauth.Keys, tenants []models.TenantSpec) error {
-	list, err := store.SuspendedAmong(ctx, keys, tenants)
+func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, tenants []models.TenantSpec) error {
+	list, err := store.SuspendedAmong(cmd.Context(), keys, tenants)
 	if err != nil {
 		return err
 	}
 	for _, s := range list {
 		ref := models.Ref{Noun: s.Noun, Tenant: s.TenantID, ID: s.ID}
-		fmt.Fprintf(out, "! %s is %s. It stays off until: %s\n", describe(ref), s, resumeCommand(ref))
+		fmt.Fprintf(cmd.OutOrStdout(), "! %s is %s. It stays off until: %s\n", describe(ref), s, resumeCommand(cmd, ref))
 	}
 	return nil
 }

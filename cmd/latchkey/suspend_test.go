@@ -20,7 +20,7 @@ func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
 	}
 	said := d.run("suspend", "client", "web", "--reason", "secret leaked")
 	for _, want := range []string{"1 live session of client web of tenant default ends.\n", "Suspended client web of tenant default. Every server knows within 5 seconds.\n",
-		"To switch it on again: latchkey resume client web\n"} {
+		"To switch it on again: latchkey resume client web --config " + d.file + "\n"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not print %q:\n%s", want, said)
 		}
@@ -28,7 +28,7 @@ func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
 	eventually(t, "the server refuses the client", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 401 })
 	for _, args := range [][]string{{"apply", "--dry-run"}, {"apply", "--prune"}} {
 		if said := d.run(args...); !strings.Contains(said, "! client web of tenant default is suspended since ") ||
-			!strings.Contains(said, ": secret leaked. It stays off until: latchkey resume client web\n") {
+			!strings.Contains(said, ": secret leaked. It stays off until: latchkey resume client web --config "+d.file+"\n") {
 			t.Errorf("%v does not mention the suspension:\n%s", args, said)
 		}
 	}

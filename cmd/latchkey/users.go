@@ -50,7 +50,7 @@ suspend them: a suspension outlives the deletion.`,
 				if done == nil {
 					return noUser(err, tenant, args[0])
 				}
-				sayDeleted(cmd.OutOrStdout(), tenant, args[0], done)
+				sayDeleted(cmd, tenant, args[0], done)
 				if err != nil {
 					return fmt.Errorf("the user is deleted, but events may still name them until a running server has gone through the log: %w", err)
 				}
@@ -97,13 +97,14 @@ func showUser(out io.Writer, user *models.User, sessions int) error {
 	return nil
 }
 
-func sayDeleted(out io.Writer, tenant, sub string, done *models.Deletion) {
+func sayDeleted(cmd *cobra.Command, tenant, sub string, done *models.Deletion) {
+	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "Deleted user %s of tenant %s; %d session(s) ended. Events now say %s.\n", sub, tenant, done.Sessions, done.Pseudonym)
 	switch {
 	case done.Suspended:
 		fmt.Fprintln(out, "The suspension stays: a user with this sub cannot sign in until it is lifted.")
 	case done.WasDisabled:
 		ref := models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub}
-		fmt.Fprintf(out, "The user was disabled, and that went too. To keep them out: latchkey suspend user %s --tenant %s\n", ref.ID, ref.Tenant)
+		fmt.Fprintf(out, "The user was disabled, and that went too. To keep them out: latchkey suspend user %s --tenant %s%s\n", ref.ID, ref.Tenant, configFlag(cmd))
 	}
 }
