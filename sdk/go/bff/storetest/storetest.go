@@ -28,7 +28,9 @@ func Run(t *testing.T, newStore func(*testing.T) bff.Store) {
 		"forgets a session that has ended":                     (*checker).expires,
 		"reports an outage as anything but ErrNoSession":       (*checker).tellsOutages,
 	} {
-		t.Run(name, func(t *testing.T) { check(&checker{t, newStore(t), t.Context(), time.Now().Add(time.Hour).UTC().Truncate(time.Second)}) })
+		t.Run(name, func(t *testing.T) {
+			check(&checker{t, newStore(t), t.Context(), time.Now().Add(time.Hour).UTC().Truncate(time.Second)})
+		})
 	}
 }
 
