@@ -83,16 +83,20 @@ func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f 
 		if err != nil {
 			return err
 		}
-		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
-			return nil
-		}
 		var count int64
 		if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
 			return err
 		}
+		if count > 0 && (mode == StartOff || mode == StartOnce) { // whatever its revision, the file owns nothing
+			done.Released, err = own(tx, nil)
+			return err
+		}
+		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
+			return nil
+		}
 		wanted, owned := tenants, tenants
 		switch {
-		case mode == StartOff, mode == StartOnce && count > 0:
+		case mode == StartOff:
 			wanted, owned = nil, nil
 		case mode == StartOnce:
 			owned = nil

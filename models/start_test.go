@@ -180,3 +180,21 @@ func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestAFileThatOwnsNothingGivesUpWhateverItsRevision(t *testing.T) {
+	for _, mode := range []string{models.StartOff, models.StartOnce} {
+		t.Run(mode, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				spec := tenant()
+				w.start(version(7, "a"), spec)
+				started, err := w.Start(t.Context(), []models.TenantSpec{spec}, mode, version(0, "b"), secrets{}, unchecked)
+				must(t, err)
+				if len(started.Released) == 0 || started.Ignored != "" || started.Notice != "" {
+					t.Errorf("started: %+v", started)
+				}
+				spec.Clients[0].Name = "Web"
+				w.apply(spec)
+			})
+		})
+	}
+}

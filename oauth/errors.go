@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/ory/fosite"
 
@@ -174,6 +175,12 @@ func forLog(value string) string {
 	if len(value) > maxLogged {
 		value = strings.ToValidUTF8(value[:maxLogged], "") + "..."
 	}
+	value = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // among them what turns the direction of a line of the log
+			return unicode.ReplacementChar
+		}
+		return r
+	}, value)
 	return tokenLike.ReplaceAllStringFunc(value, func(run string) string {
 		if hostLabel.MatchString(run) && strings.Contains(run, "-") {
 			return run // such as that of a preview: my-app-git-some-branch

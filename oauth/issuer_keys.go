@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -315,7 +316,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, withoutURL(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -331,4 +332,13 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 			"ask whoever runs the issuer, or give its keys another way"}
 	}
 	return keys, err
+}
+
+// withoutURL is what went wrong with a request, without its URL: the query of a
+// jwks_uri may hold a secret.
+func withoutURL(err error) error {
+	if of := new(url.Error); errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }

@@ -164,8 +164,9 @@ func (t *tokenExchange) repeatRaise(ctx context.Context, state *grantState, c *C
 	now := t.now()
 	pair, err := t.meet(c, x.demand, x.raise.row, now)
 	if err != nil {
-		// It was met when the step-up was carried out; auth_time says how long ago.
-		pair, err = t.meet(c, session.Demand{}, x.raise.row, now)
+		// max_age was met when the step-up was carried out; auth_time says how long
+		// ago. A class that was demanded has to be met by this answer too.
+		pair, err = t.meet(c, session.Demand{ACR: x.demand.ACR}, x.raise.row, now)
 	}
 	if err != nil {
 		return err

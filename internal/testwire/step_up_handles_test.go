@@ -157,6 +157,19 @@ func TestALostStepUpIsAnsweredAgainUntilItsHandlesAreUsed(t *testing.T) {
 	}
 }
 
+// What the first answer did not show, the repeated one must not seem to prove.
+func TestALostStepUpIsNotAnsweredWhenItDoesNotMeetANewDemand(t *testing.T) {
+	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
+	a, proof := signInWithBothHandles(d, "alice"), d.Proof("alice", "otp")
+	lost := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proof, "max_age", "60"))
+	d.Want(400, "unmet_authentication_requirements", stepUpAtBackend(d, a.Text("refresh_token"), proof, "acr_values", "phrh"))
+	d.Clock.Advance(time.Hour)
+	again := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proof, "max_age", "60"))
+	if again.Text("refresh_token") != lost.Text("refresh_token") {
+		t.Error("the same request has another answer")
+	}
+}
+
 func TestALostStepUpNamedByAnAccessTokenIsAnsweredAgain(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a, proof := signInWithBothHandles(d, "alice"), d.Proof("alice", "otp")
