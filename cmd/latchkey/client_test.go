@@ -67,7 +67,12 @@ func (s *server) post(path string, form []string, opts ...option) *answer {
 		values.Add(form[i], form[i+1])
 	}
 	opts = append([]option{header("Content-Type", "application/x-www-form-urlencoded")}, opts...)
-	return s.do(http.MethodPost, path, values.Encode(), opts...)
+	a := s.do(http.MethodPost, path, values.Encode(), opts...)
+	for deadline := time.Now().Add(patience); a.status == 503 && a.text("latchkey_reason") == "server_busy" && time.Now().Before(deadline); {
+		time.Sleep(100 * time.Millisecond) // a busy machine is no fault; nothing was spent
+		a = s.do(http.MethodPost, path, values.Encode(), opts...)
+	}
+	return a
 }
 
 func (s *server) do(method, path, body string, opts ...option) *answer {
