@@ -47,23 +47,27 @@ func Load(path string, environ []string) (*Config, models.Faults, error) {
 	return c, faults, nil
 }
 
-// LoadTenants reads the tenants and the revision of the file at path in place of
-// c's. What else the file says has no effect. Faults are those of the file; its
-// error is as Load's.
-func (c *Config) LoadTenants(path string) (models.Faults, error) {
-	other, faults, err := Load(path, nil)
+// LoadApart is Load with the tenants and the revision of another file, of which
+// nothing else counts. Faults in the tenants of the file at path do not matter.
+func LoadApart(path, tenants string, environ []string) (*Config, models.Faults, error) {
+	c, faults, err := Load(path, environ)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	other, more, err := Load(tenants, nil)
+	if err != nil {
+		return nil, nil, err
 	}
 	c.Tenants, c.Revision = other.Tenants, other.Revision
 	c.private = append(c.private, other.private...)
-	c.refused = append(slices.DeleteFunc(c.refused, AboutTenants), other.refused...)
-	return faults, nil
+	c.refused = append(slices.DeleteFunc(c.refused, aboutTenants), other.refused...)
+	faults = slices.DeleteFunc(faults, func(f models.Fault) bool { return aboutTenants(f.Path) })
+	return c, append(faults, more...), nil
 }
 
-// AboutTenants reports whether the path of a fault lies in what LoadTenants reads.
-func AboutTenants(path string) bool {
-	return strings.HasPrefix(path, "tenants") && !strings.HasPrefix(path, "tenants_at_start") || path == "revision"
+// aboutTenants reports whether a path lies in what LoadApart reads elsewhere.
+func aboutTenants(path string) bool {
+	return strings.HasPrefix(path, "tenants[") || path == "tenants" || path == "revision"
 }
 
 // readFile decodes the file at path into c.

@@ -30,3 +30,14 @@ func TestAReasonIsOneLineOfText(t *testing.T) {
 		t.Errorf("it prints control characters: %q", said)
 	}
 }
+
+func TestWhatIsPrintedForAShellIsOneWord(t *testing.T) {
+	for text, want := range map[string]string{
+		"web": "web", "https://auth.example.com": "https://auth.example.com", "zoë": "zoë", "": "''",
+		"a b": "'a b'", "it's": `'it'\''s'`, "$(id)": "'$(id)'", "e\x1b[31m'": `$'e\x1b[31m\''`, "x\ny": `$'x\ny'`,
+	} {
+		if got := shellWord(text); got != want {
+			t.Errorf("%q is printed as %s, want %s", text, got, want)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
-	"slices"
 
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
@@ -31,16 +30,11 @@ func (s *settings) read(use config.Use) (*config.Config, models.Faults, error) {
 
 // readApart is read with the tenants of another file.
 func (s *settings) readApart(tenants string, use config.Use) (*config.Config, models.Faults, error) {
-	c, faults, err := config.Load(s.path, os.Environ())
+	c, faults, err := config.LoadApart(s.path, tenants, os.Environ())
 	if err != nil {
 		return nil, nil, err
 	}
-	faults = slices.DeleteFunc(faults, func(f models.Fault) bool { return config.AboutTenants(f.Path) })
-	of, err := c.LoadTenants(tenants)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c, append(append(faults, of...), c.Validate(use)...), nil
+	return c, append(faults, c.Validate(use)...), nil
 }
 
 // load reads the configuration and checks all of it, so that every fault is

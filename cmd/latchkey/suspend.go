@@ -206,7 +206,7 @@ func saySuspended(cmd *cobra.Command, ref models.Ref, done *models.Suspended) {
 
 // resumeCommand is what lifts the suspension.
 func resumeCommand(cmd *cobra.Command, ref models.Ref) string {
-	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, printable(ref.ID))
+	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, shellWord(ref.ID))
 	if ref.Noun != models.NounTenant && ref.Tenant != models.DefaultTenant {
 		text += " --tenant " + ref.Tenant
 	}
@@ -217,15 +217,26 @@ func resumeCommand(cmd *cobra.Command, ref models.Ref) string {
 // one: nothing where the environment names it.
 func configFlag(cmd *cobra.Command) string {
 	path := cmd.Flag("config").Value.String()
-	switch {
-	case path == "" || path == os.Getenv("LATCHKEY_CONFIG"):
+	if path == "" || path == os.Getenv("LATCHKEY_CONFIG") {
 		return ""
-	case strings.ContainsFunc(path, func(r rune) bool {
-		return !strings.ContainsRune("/._-+,@%", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r)
-	}):
-		path = "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 	}
-	return " --config " + path
+	return " --config " + shellWord(path)
+}
+
+// shellWord is text as one word of a shell, without control characters.
+func shellWord(text string) string {
+	plain := func(r rune) bool {
+		return strings.ContainsRune("/._-+:,@%", r) || unicode.IsLetter(r) || unicode.IsDigit(r)
+	}
+	switch quoted := strings.ReplaceAll(text, "'", `'\''`); {
+	case text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }):
+		return text
+	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		escaped := strconv.Quote(text) // whose escapes are bash's too
+		return "$'" + strings.ReplaceAll(escaped[1:len(escaped)-1], "'", `\'`) + "'"
+	default:
+		return "'" + quoted + "'"
+	}
 }
 
 func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

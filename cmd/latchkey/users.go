@@ -105,6 +105,6 @@ func sayDeleted(cmd *cobra.Command, tenant, sub string, done *models.Deletion) {
 		fmt.Fprintln(out, "The suspension stays: a user with this sub cannot sign in until it is lifted.")
 	case done.WasDisabled:
 		ref := models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub}
-		fmt.Fprintf(out, "The user was disabled, and that went too. To keep them out: latchkey suspend user %s --tenant %s%s\n", ref.ID, ref.Tenant, configFlag(cmd))
+		fmt.Fprintf(out, "The user was disabled, and that went too. To keep them out: latchkey suspend user %s --tenant %s%s\n", shellWord(ref.ID), ref.Tenant, configFlag(cmd))
 	}
 }
