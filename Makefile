@@ -31,7 +31,7 @@ test: test-core test-ops test-browser ## every test; installs what is missing on
 
 # Every test that needs nothing but Go, a C compiler, PostgreSQL and Redis.
 .PHONY: test-core
-test-core: setup-core bin/withpostgres ## the Go tests, under the race detector, on SQLite and a PostgreSQL of their own (4 minutes on 2 cores)
+test-core: setup-core bin/withpostgres ## the Go tests, under the race detector, on SQLite and a PostgreSQL of their own
 	@bin/withpostgres $(MAKE) --no-print-directory test-modules
 
 .PHONY: test-modules
@@ -40,11 +40,11 @@ test-modules:
 		(cd "$$module" && go list ./... | grep -v /internal/testops | xargs go test $(TEST_FLAGS)); done
 
 .PHONY: test-ops
-test-ops: setup-ops bin/withpostgres ## proxies, poolers, failover and processes: internal/testops (5 minutes)
+test-ops: setup-ops bin/withpostgres ## proxies, poolers, failover and processes: internal/testops
 	@bin/withpostgres go test $(TEST_FLAGS) ./internal/testops/...
 
 .PHONY: test-browser
-test-browser: setup-browser ## the server with Chromium: internal/testbrowser (5 minutes)
+test-browser: setup-browser ## the server with Chromium: internal/testbrowser
 	@go test -count=1 -timeout=20m -tags=browser ./internal/testbrowser/...
 
 # What one runs at each save: no race detector, and no package whose tests start
@@ -52,7 +52,7 @@ test-browser: setup-browser ## the server with Chromium: internal/testbrowser (5
 QUICK := ./config ./handlers ./internal ./internal/testattack ./internal/testwire ./models ./oauth ./session
 
 .PHONY: test-quick
-test-quick: setup-core bin/withpostgres ## most Go tests, without the race detector (45 seconds)
+test-quick: setup-core bin/withpostgres ## most Go tests, without the race detector
 	@bin/withpostgres go test $(QUICK)
 
 # The model of the refresh chain with many more operations, and what races many

@@ -151,10 +151,10 @@ func TestNewTokensAreWrittenUnderTheIssuingRoot(t *testing.T) {
 	firstA, firstB := keysOf(t, rootA, rootB), keysOf(t, rootB, rootA)
 	next := firstB.successor("default", someHandle(firstA, refreshToken, 7))
 	if next.version != firstB.issuing.version {
-		t.Error("the successor hangs on the old root")
+		t.Error("the successor needs the old root")
 	}
 	if chain := firstB.chain("default", next); chain.RootVersion != firstB.issuing.version || !same(chain.Digest, firstB.digest(next, chain.RootVersion)) {
-		t.Errorf("the row hangs on another root: %+v", chain)
+		t.Errorf("the row needs another root: %+v", chain)
 	}
 	if _, err := keysOf(t, rootB).parseHandle("default", firstB.encode("default", next)); err != nil {
 		t.Errorf("the old root cannot be dropped after a rotation: %v", err)

@@ -10,12 +10,12 @@ import (
 )
 
 // A root secret is changed in two roll-outs (DESIGN §4): the new one is first
-// accepted everywhere, then issues. What hangs on the old one moves by itself:
+// accepted everywhere, then issues. What needs the old one moves by itself:
 // refresh tokens at each refresh, client secrets and session tokens when they
 // are used, what is sealed in the background.
 
 // RootStatus says what a root secret is to this configuration, and what still
-// hangs on it.
+// needs it.
 type RootStatus struct {
 	models.RootUse
 	Fingerprint string

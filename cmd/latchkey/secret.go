@@ -32,8 +32,8 @@ or in the file that LATCHKEY_SECRET_FILE names.`,
 		Use:   "status",
 		Short: "Say what still depends on each root secret",
 		Long: `Counts what the database holds under each root secret, by its fingerprint. A
-root secret that nothing hangs on can be taken out of the configuration. What
-hangs on an old one moves by itself: sessions when they are refreshed, client
+root secret that nothing needs can be taken out of the configuration. What needs
+an old one moves to the new one by itself: sessions when they are refreshed, client
 secrets and session tokens when they are used, signing keys and shared secrets
 within half a minute of a server that issues with the new one.`,
 		Example: "  latchkey secret status --config latchkey.yaml",

@@ -117,7 +117,7 @@ func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
 			*c = models.ClientSpec{ID: c.ID, ClientSettings: models.ClientSettings{Auth: models.AuthNone}}
 		}), true},
 		"of other introspection": {client(func(c *models.ClientSpec) { c.Introspect = models.IntrospectAudience }), true},
-		// It may introspect every token, so it is told the same as before.
+		// A client that may introspect every token still receives every revocation.
 		"of another resource": {client(func(c *models.ClientSpec) {
 			c.ResourceIdentifiers = []string{"https://api.example.com"}
 		}), false},
