@@ -244,6 +244,11 @@ var stepUpSchema = []string{
 	`ALTER TABLE sessions ADD COLUMN superseded_to BIGINT`,
 }
 
+// supersededSchema keeps the earlier ranges of generations that step-ups replaced
+// unseen; superseded_from and superseded_to hold the last one. A release that
+// does not know the column leaves it as it is.
+var supersededSchema = []string{`ALTER TABLE sessions ADD COLUMN superseded_earlier TEXT`}
+
 // proofSchema keeps when each class of a tenant's own was last proved. A release
 // that does not know it goes on by acr and auth_time.
 var proofSchema = []string{`ALTER TABLE sessions ADD COLUMN acr_times TEXT`}

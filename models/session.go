@@ -193,22 +193,26 @@ func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Sess
 }
 
 const historyColumns = `, previous_root_version, late_retry_generation, late_retried_at, late_retry_repeats,
-	step_up_generation, step_up_tokens, step_up_before, superseded_from, superseded_to`
+	step_up_generation, step_up_tokens, step_up_before, superseded_from, superseded_to, superseded_earlier`
 
 // scanHistory reads a row of sessionColumns and historyColumns.
 func scanHistory(row interface{ Scan(...any) error }) (*Session, error) {
 	var previous, generation, repeats, made, from, to sql.NullInt64
 	var at Time
 	var tokens []byte
-	var before sql.NullString
-	s, err := scanSession(row, &previous, &generation, &at, &repeats, &made, &tokens, &before, &from, &to)
+	var before, earlier sql.NullString
+	s, err := scanSession(row, &previous, &generation, &at, &repeats, &made, &tokens, &before, &from, &to, &earlier)
+	if err != nil {
+		return nil, err
+	}
+	superseded, err := joinGenerations(generationRange{uint32(from.Int64), uint32(to.Int64)}, earlier.String)
 	if err != nil {
 		return nil, err
 	}
 	s.History = &History{
 		PreviousRoot: uint32(previous.Int64),
 		LateRetry:    session.LateRetry{Generation: uint32(generation.Int64), At: at.Time, Repeats: int(repeats.Int64)},
-		StepUp:       StepUp{Generation: uint32(made.Int64), Tokens: tokens, SupersededFrom: uint32(from.Int64), SupersededTo: uint32(to.Int64)},
+		StepUp:       StepUp{Generation: uint32(made.Int64), Tokens: tokens, Superseded: superseded},
 	}
 	if before.String == "" {
 		return s, nil

@@ -80,6 +80,7 @@ func (s *Store) updateRaised(tx *gorm.DB, row *Session, e Event) error {
 	if err != nil {
 		return err
 	}
+	superseded, earlier := up.Superseded.split()
 	var previous any // NULL: no refresh token was shown
 	if row.History.PreviousRoot != 0 {
 		previous = row.History.PreviousRoot
@@ -89,12 +90,12 @@ func (s *Store) updateRaised(tx *gorm.DB, row *Session, e Event) error {
 			session_token_generation = ?, session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?, session_token_rotated_at = ?,
 			user_agent = ?, ip = ?, previous_root_version = ?,
 			late_retry_generation = ?, late_retried_at = ?, late_retry_repeats = ?,
-			step_up_generation = ?, step_up_tokens = ?, step_up_before = ?, superseded_from = ?, superseded_to = ?
+			step_up_generation = ?, step_up_tokens = ?, step_up_before = ?, superseded_from = ?, superseded_to = ?, superseded_earlier = ?
 		WHERE id = ?`,
 		string(factors), row.KeptACR, decided, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
 		row.Refresh.Generation, row.Refresh.Digest, row.Refresh.Next, row.Refresh.RootVersion, At(row.Refresh.RotatedAt),
 		row.SessionToken.Generation, row.SessionToken.Digest, row.SessionToken.Next, row.SessionToken.RootVersion, At(row.SessionToken.RotatedAt),
 		row.UserAgent, row.IP, previous,
 		late.Generation, At(late.At), late.Repeats,
-		up.Generation, up.Tokens, before, up.SupersededFrom, up.SupersededTo, row.ID)
+		up.Generation, up.Tokens, before, superseded.From, superseded.To, earlier, row.ID)
 }

@@ -22,9 +22,9 @@ type StepUp struct {
 	Tokens []byte
 	// Before is what the session was worth before; nil: its refresh token has been used.
 	Before *Assurance
-	// SupersededFrom and SupersededTo bound the generations of refresh tokens, the
-	// upper one excluded, that step-ups replaced without having seen them.
-	SupersededFrom, SupersededTo uint32
+	// Superseded holds the generations of the refresh tokens that step-ups
+	// replaced without having seen them.
+	Superseded Generations
 }
 
 // Assurance is what a session is worth, as its row keeps it.
@@ -71,20 +71,6 @@ func (u *StepUp) Remember(digest []byte) {
 	if len(u.Tokens) < maxStepUpTokens*sha256.Size {
 		u.Tokens = append(u.Tokens[:len(u.Tokens):len(u.Tokens)], digest...)
 	}
-}
-
-// Supersede remembers that the refresh token of a generation was replaced
-// without having been seen.
-func (u *StepUp) Supersede(generation uint32) {
-	if u.SupersededTo != generation || u.SupersededFrom == u.SupersededTo {
-		u.SupersededFrom = generation
-	}
-	u.SupersededTo = generation + 1
-}
-
-// Superseded reports whether the refresh token of a generation was.
-func (u *StepUp) Superseded(generation uint32) bool {
-	return u.SupersededFrom <= generation && generation < u.SupersededTo
 }
 
 // before is Before as the row keeps it.

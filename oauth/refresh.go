@@ -237,7 +237,7 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 		Grace:              policy.RefreshGrace,
 		ContactSince:       s.store.ContactSince(),
 		ByStepUp:           !refresh || row.History.StepUp.Generation == chain.Generation && chain.Generation > 0,
-		Superseded:         refresh && row.History.StepUp.Superseded(presented.generation),
+		Superseded:         refresh && row.History.StepUp.Superseded.Has(presented.generation),
 		LateRetry:          policy.LateRetry && refresh,
 		LastLate:           row.History.LateRetry,
 		OtherDevice:        call.otherDevice(row),

@@ -72,14 +72,24 @@ func (s *Server) refusedRefresh(c *Client, row *models.Session, presented handle
 // refusedSessionToken is why a session token may not be used: unknown unless
 // the client may learn more.
 func (s *Server) refusedSessionToken(c *Client, row *models.Session, h handle, now time.Time) (Reason, session.EndReason) {
+	fits := s.knows(c, row, h)
 	switch {
-	case !s.knows(c, row, h):
+	case !fits && c.alive(row, now) && replacedByStepUp(c, row, h):
+		return ReasonSessionTokenSuperseded, ""
+	case !fits:
 		return ReasonSessionTokenUnknown, ""
 	case !c.alive(row, now):
 		return ReasonSessionEnded, c.endReason(row, now)
 	default:
 		return ReasonSessionTokenSuperseded, ""
 	}
+}
+
+// replacedByStepUp reports whether the handle is a session token of the client
+// that a step-up replaced: nothing else moves that chain. If the step-up did not
+// see the token, the new one does not follow from it, so it cannot fit.
+func replacedByStepUp(c *Client, row *models.Session, h handle) bool {
+	return row.ClientID == c.ID && h.kind == sessionToken && h.generation < row.SessionToken.Generation
 }
 
 // refusedRaise is why latchkey_session_token may not raise the session: a
@@ -91,6 +101,9 @@ func (s *Server) refusedRaise(c *Client, row *models.Session, h handle, now time
 	case row.ClientID != c.ID:
 		return invalidSession(ReasonSessionTokenUnknown, cause)
 	case h.kind != 0 && !s.keys.fits(row, h) && c.alive(row, now):
+		if replacedByStepUp(c, row, h) {
+			return invalidSession(ReasonSessionTokenSuperseded, cause)
+		}
 		return invalidSession(ReasonChainMismatch, cause)
 	case h.kind != 0 && !s.keys.fits(row, h):
 		return invalidSession(ReasonSessionTokenUnknown, cause)

@@ -268,7 +268,7 @@ func (t *tokenExchange) replaceHandles(row *models.Session, shown handle, client
 		case kind == shown.kind:
 			row.History.PreviousRoot = shown.version
 		default:
-			up.Supersede(chain.Generation)
+			up.Superseded = up.Superseded.Add(chain.Generation)
 		}
 		*chain = t.keys.chain(row.TenantID, next)
 		chain.RotatedAt = now

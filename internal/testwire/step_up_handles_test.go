@@ -50,22 +50,46 @@ func TestAStepUpReplacesBothHandles(t *testing.T) {
 						t.Errorf("the %s was not replaced", kind)
 					}
 				}
-				wantRefusal(t, d.ExchangeSession(a.Text("session_token")), map[bool]oauth.Reason{true: oauth.ReasonSessionTokenSuperseded, false: oauth.ReasonSessionTokenUnknown}[by == "session_token"])
+				wantRefusal(t, d.ExchangeSession(a.Text("session_token")), oauth.ReasonSessionTokenSuperseded)
 				if by != "refresh_token" {
 					wantRefusal(t, refreshHandle(d, a.Text("refresh_token")), oauth.ReasonRefreshSuperseded)
 				}
 				d.Want(200, "", d.ExchangeSession(b.Text("session_token")))
 				c := d.Want(200, "", refreshHandle(d, b.Text("refresh_token")))
 				wantACR(t, c, withTwoFactors)
+				d.Clock.Advance(time.Hour)
 				if by != "refresh_token" { // the other one ends nothing, however late it is shown
-					d.Clock.Advance(time.Hour)
 					wantRefusal(t, refreshHandle(d, a.Text("refresh_token")), oauth.ReasonRefreshSuperseded)
 					wantRefusal(t, stepUpAtBackend(d, a.Text("refresh_token"), d.Proof("alice", "otp")), oauth.ReasonRefreshSuperseded)
 				}
+				wantRefusal(t, stepUpAtBackend(d, a.Text("session_token"), d.Proof("alice", "otp")), oauth.ReasonSessionTokenSuperseded)
 				d.Want(200, "", refreshHandle(d, c.Text("refresh_token")))
 			})
 		})
 	}
+}
+
+// A back end steps up by the session token while the app holds a refresh token,
+// again and again: no refresh token that was replaced so ends the session.
+func TestNoStepUpForgetsWhatEarlierOnesReplaced(t *testing.T) {
+	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
+		a := signInWithBothHandles(d, "alice")
+		var replaced []string
+		for range 4 {
+			replaced = append(replaced, a.Text("refresh_token"))
+			up := d.Want(200, "", stepUpAtBackend(d, a.Text("session_token"), d.Proof("alice", "otp")))
+			a = d.Want(200, "", refreshHandle(d, up.Text("refresh_token")))
+			a.JSON["session_token"] = up.JSON["session_token"]
+			d.Clock.Advance(time.Hour)
+		}
+		for _, token := range replaced {
+			wantRefusal(t, refreshHandle(d, token), oauth.ReasonRefreshSuperseded)
+		}
+		next := d.Want(200, "", refreshHandle(d, a.Text("refresh_token")))
+		d.Want(200, "", refreshHandle(d, next.Text("refresh_token")))
+		d.Clock.Advance(time.Hour)
+		wantRefusal(t, refreshHandle(d, a.Text("refresh_token")), oauth.ReasonRefreshReused) // used, not replaced
+	})
 }
 
 // A thief holds a copy of the refresh token that the victim steps up with.
