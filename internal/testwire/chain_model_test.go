@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"testing"
@@ -32,8 +33,8 @@ func init() {
 }
 
 // TestRefreshChainAgreesWithItsModel drives one session through any
-// interleaving of refresh, retry, late retry, replay of any generation,
-// revocation, passing time, a wrong client, garbage, lost commits, restarts and
+// interleaving of refresh, retry, late retry, replay of any generation, step-ups
+// by either token, revocation, passing time, a wrong client, garbage, lost commits, restarts and
 // a change of the root secret, and compares every answer with a model of a few
 // lines.
 func TestRefreshChainAgreesWithItsModel(t *testing.T) {
@@ -55,6 +56,7 @@ func TestRefreshChainAgreesWithItsModel(t *testing.T) {
 				"refreshNine":   m.refreshNine,
 				"loseAnswer":    m.loseAnswer,
 				"restart":       m.restart,
+				"stepUp":        m.stepUp,
 			})
 		})
 	})
@@ -83,6 +85,7 @@ func newChainWorld(t *testing.T, url string) *chainDeployment {
 	client := testserver.Web()
 	ttl, idle, absolute, grace := models.Duration(time.Minute), models.Duration(chainIdle), models.Duration(chainAbsolute), models.Duration(chainGrace)
 	client.AccessTokenTTL, client.InactivityTimeout, client.AbsoluteLifetime, client.RefreshGrace = &ttl, &idle, &absolute, &grace
+	client.SessionToken, client.AllowPublicSessionToken = true, true
 	other := client
 	other.ID = "other"
 	issued := w.issuer.Entry()
@@ -126,13 +129,16 @@ func (k chainToken) successor() string { return k.lineage + "." + k.root() }
 // root is the fingerprint of the root that the token was written under.
 func (k chainToken) root() string { return k.text[len("lk_rt_"):][:5] }
 
-// chainState is what a rotation changes.
+// chainState is what a rotation or a step-up changes.
 type chainState struct {
 	current    chainToken
 	rotatedAt  time.Time
 	lastActive time.Time
 	late       chainLate
-	row        []any // of the database, to go back to
+	steppedUp  int          // the generation that the last step-up made; 0: there was none
+	replaced   map[int]bool // generations that step-ups replaced unseen
+	session    string       // the session token
+	row        []any        // of the database, to go back to
 }
 
 // chainLate is what is remembered of the last late retry.
@@ -146,6 +152,7 @@ type chainLate struct {
 type chain struct {
 	*chainDeployment
 	node    int
+	sub     string
 	sid     string
 	created time.Time
 	ended   bool
@@ -158,16 +165,21 @@ type chain struct {
 
 func (w *chainDeployment) begin(rt *rapid.T) *chain {
 	w.users++
-	m := &chain{chainDeployment: w, node: rapid.IntRange(0, 1).Draw(rt, "node"), created: w.clock.Now()}
-	a := m.server().Exchange("", "web", w.issuer.Token(chainIssuer, fmt.Sprintf("user-%d", w.users), nil))
+	m := &chain{chainDeployment: w, node: rapid.IntRange(0, 1).Draw(rt, "node"), created: w.clock.Now(), sub: fmt.Sprintf("user-%d", w.users)}
+	a := m.server().Exchange("", "web", m.proof())
 	if a.Status != 200 {
 		rt.Fatalf("exchange: %d %s", a.Status, a.Body)
 	}
-	m.sid, m.lastActive = a.Text("session_id"), m.created
+	m.sid, m.session, m.lastActive = a.Text("session_id"), a.Text("session_token"), m.created
 	m.current = chainToken{text: a.Text("refresh_token"), lineage: "0"}
 	m.known = []chainToken{m.current}
 	m.keep(a)
 	return m
+}
+
+// proof is a client token that proves the user's second factor now.
+func (m *chain) proof() string {
+	return m.issuer.Token(chainIssuer, m.sub, map[string]any{"amr": []string{"otp"}, "auth_time": m.clock.Now().Unix()})
 }
 
 func (m *chain) server() *testserver.Server { return m.nodes[m.node] }
@@ -224,8 +236,14 @@ func (m *chain) answerTo(k chainToken) string {
 		return "rotated"
 	case ahead == -1 && k.lineage == m.current.successor():
 		return "rotated" // the database had lost its last commit
+	case ahead >= 1 && m.replaced[k.generation]:
+		return "refused"
 	case ahead == 0, ahead == -1, ahead == 1 && k.successor() != m.current.lineage:
 		return "refused" // a branch that a lost commit and a change of root left behind
+	case ahead == 1 && m.steppedUp == m.current.generation && m.within(chainGrace, m.rotatedAt):
+		return "before the step-up"
+	case ahead == 1 && m.steppedUp == m.current.generation:
+		return "ended"
 	case ahead == 1 && m.within(chainGrace, m.rotatedAt):
 		return "retried"
 	case ahead == 1:
@@ -282,12 +300,63 @@ func (m *chain) present(rt *rapid.T, k chainToken) {
 			rt.Fatalf("a retry got another successor: %s, want %s", got, m.current.text)
 		}
 		m.keep(a)
+	case "before the step-up":
+		m.expect(rt, a, 200)
+		if a.JSON["refresh_token"] != nil {
+			rt.Fatalf("a refresh token that a step-up used got another one: %s", a.Body)
+		}
+		m.keep(a)
 	case "ended":
 		m.expectRefusal(rt, a)
 		m.ended = true
 	default:
 		m.expectRefusal(rt, a)
 	}
+}
+
+// stepUp steps the session up, sometimes several times with a refresh between,
+// and shows one of the refresh tokens from before, sooner or later.
+func (m *chain) stepUp(rt *rapid.T) {
+	var before []chainToken
+	for range rapid.IntRange(1, 3).Draw(rt, "step-ups") {
+		before = append(before, m.current)
+		m.stepUpOnce(rt)
+		if rapid.Bool().Draw(rt, "refresh") {
+			m.present(rt, m.current)
+		}
+	}
+	m.clock.Advance(rapid.SampledFrom([]time.Duration{0, chainGrace - time.Microsecond, chainGrace, time.Minute}).Draw(rt, "wait"))
+	m.present(rt, rapid.SampledFrom(before).Draw(rt, "token"))
+}
+
+// stepUpOnce steps the session up by its refresh token, or by its session token,
+// so that the refresh token is replaced unseen.
+func (m *chain) stepUpOnce(rt *rapid.T) {
+	unseen := rapid.Bool().Draw(rt, "unseen")
+	named, want, before := m.current.text, m.over(), m.snapshot(rt)
+	if unseen {
+		named = m.session
+	}
+	a := m.server().Exchange("", "web", m.proof(), "latchkey_session_token", named)
+	if want {
+		m.expect(rt, a, 400)
+		return
+	}
+	m.expect(rt, a, 200)
+	m.history = append(m.history, before)
+	next := chainToken{a.Text("refresh_token"), m.current.generation + 1, m.current.successor()}
+	if unseen {
+		next.lineage = "step-up " + next.text
+		m.replaced = maps.Clone(m.replaced)
+		if m.replaced == nil {
+			m.replaced = map[int]bool{}
+		}
+		m.replaced[m.current.generation] = true
+	}
+	m.current, m.steppedUp = next, next.generation
+	m.rotatedAt, m.lastActive = m.clock.Now(), m.clock.Now()
+	m.known, m.session = append(m.known, next), a.Text("session_token")
+	m.keep(a)
 }
 
 // refreshNine loses an answer, refreshes about as often as it takes for another
@@ -396,17 +465,19 @@ func (m *chain) id(rt *rapid.T) models.SessionID {
 	return id
 }
 
-const lateColumns = ", late_retry_generation, late_retried_at, late_retry_repeats"
+const historyColumns = ", late_retry_generation, late_retried_at, late_retry_repeats, previous_root_version" +
+	", step_up_generation, step_up_tokens, step_up_before, superseded_from, superseded_to, superseded_earlier" +
+	", session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at"
 
 func (m *chain) snapshot(rt *rapid.T) chainState {
 	state := m.chainState
-	state.row = make([]any, 10)
+	state.row = make([]any, 22)
 	into := make([]any, len(state.row))
 	for i := range into {
 		into[i] = &state.row[i]
 	}
 	id := m.id(rt)
-	if err := m.db.QueryRow("SELECT "+testserver.ChainColumns+lateColumns+" FROM sessions WHERE id = $1", id[:]).Scan(into...); err != nil {
+	if err := m.db.QueryRow("SELECT "+testserver.ChainColumns+historyColumns+" FROM sessions WHERE id = $1", id[:]).Scan(into...); err != nil {
 		rt.Fatal(err)
 	}
 	return state
@@ -422,7 +493,7 @@ func (m *chain) loseCommits(rt *rapid.T) {
 	back := m.history[len(m.history)-n]
 	m.history = m.history[:len(m.history)-n]
 	id := m.id(rt)
-	done, err := m.db.Exec("UPDATE sessions SET ("+testserver.ChainColumns+lateColumns+") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WHERE id = $11",
+	done, err := m.db.Exec("UPDATE sessions SET ("+testserver.ChainColumns+historyColumns+") = ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) WHERE id = $23",
 		append(back.row, id[:])...)
 	if err != nil {
 		rt.Fatal(err)
