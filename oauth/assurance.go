@@ -46,7 +46,7 @@ func (t *Tenant) keep(row *models.Session, now time.Time, proofs session.Proofs)
 // assure decides what the factors prove, and which class the access token
 // states, or refuses an unmet demand. It is decided once: a rule may be about
 // the factors' age.
-func (x *exchange) assure(c *Client, factors []session.Factor, now time.Time) error {
+func (x *exchangeRequest) assure(c *Client, factors []session.Factor, now time.Time) error {
 	classes := c.tenant.classes()
 	x.proofs, x.failed = classes.Proofs(now, factors)
 	var met bool

@@ -14,12 +14,12 @@ import (
 
 // authenticateBearer finds the live session whose access token or session token
 // the request carries, in its header and nowhere else (RFC 6750 §2.1).
-func (s *Server) authenticateBearer(ctx context.Context, r *http.Request, now time.Time) (*caller, error) {
+func (s *Server) authenticateBearer(ctx context.Context, call *Call, r *http.Request, now time.Time) (*caller, error) {
 	token, err := readBearer(r.Header)
 	if err != nil {
 		return nil, err
 	}
-	call, find := callFrom(ctx), s.bearerOfAccess
+	find := s.bearerOfAccess
 	if strings.HasPrefix(token, "lk_") {
 		find = s.bearerOfHandle
 	}

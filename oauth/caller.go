@@ -45,21 +45,20 @@ func AsClient(r *http.Request) bool {
 }
 
 // authenticateEither lets users in, and back ends that manage sessions.
-func (s *Server) authenticateEither(ctx context.Context, r *http.Request, now time.Time) (*caller, error) {
+func (s *Server) authenticateEither(ctx context.Context, call *Call, r *http.Request, now time.Time) (*caller, error) {
 	if AsClient(r) {
-		return s.authenticateManager(ctx, r, now)
+		return s.authenticateManager(ctx, call, r, now)
 	}
-	return s.authenticateBearer(ctx, r, now)
+	return s.authenticateBearer(ctx, call, r, now)
 }
 
 // authenticateManager lets back ends in that manage sessions, by HTTP Basic.
-func (s *Server) authenticateManager(ctx context.Context, r *http.Request, _ time.Time) (*caller, error) {
-	if _, err := s.authenticateClient(ctx, r, url.Values{}); err != nil {
-		return nil, err
-	}
-	c := callFrom(ctx).Client
+func (s *Server) authenticateManager(ctx context.Context, call *Call, r *http.Request, _ time.Time) (*caller, error) {
+	c, err := s.authenticateClient(ctx, call, r, url.Values{})
 	switch {
-	case c.IsPublic():
+	case err != nil:
+		return nil, err
+	case c.Settings.Public():
 		return nil, invalidClient(errors.New("a public client may not manage sessions"))
 	case !c.Settings.ManageSessions:
 		return nil, &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden, Description: "The client may not manage sessions: set manage_sessions"}

@@ -107,8 +107,8 @@ func factsOf(t *testing.T, k *Keys, row *models.Session, presented handle) (succ
 		t.Fatal(err)
 	}
 	client := &Client{Client: models.Client{TenantID: "default", ID: "web"}, tenant: &Tenant{}}
-	g := &refreshGrant{New(Config{Store: store, Keys: k})}
-	facts, successor, err := g.facts(context.Background(), &Call{Tenant: client.tenant}, client, row, presented)
+	s := New(Config{Store: store, Keys: k})
+	facts, successor, err := s.facts(context.Background(), &Call{Tenant: client.tenant}, client, row, presented)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ory/fosite"
-
 	"github.com/latchkey/latchkey/models"
 )
 
-// Client is an app client as a node holds it. It implements fosite.Client.
+// Client is an app client as a node holds it.
 type Client struct {
 	models.Client
 	tenant *Tenant
@@ -44,35 +42,3 @@ func (c *Client) limits(now time.Time) (absolute, idle time.Time) {
 
 // enabled says that neither the client nor its tenant is switched off.
 func (c *Client) enabled() bool { return c.Enabled() && c.tenant.row.Enabled() }
-
-// The methods of fosite.Client.
-
-// GetID implements fosite.Client.
-func (c *Client) GetID() string { return c.ID }
-
-// GetHashedSecret implements fosite.Client; the server authenticates itself.
-func (c *Client) GetHashedSecret() []byte { return nil }
-
-// GetRedirectURIs implements fosite.Client.
-func (c *Client) GetRedirectURIs() []string { return nil }
-
-// GetGrantTypes implements fosite.Client.
-func (c *Client) GetGrantTypes() fosite.Arguments {
-	var types fosite.Arguments
-	for _, g := range c.Settings.Grants {
-		types = append(types, wireGrant[g])
-	}
-	return types
-}
-
-// GetResponseTypes implements fosite.Client.
-func (c *Client) GetResponseTypes() fosite.Arguments { return nil }
-
-// GetScopes implements fosite.Client.
-func (c *Client) GetScopes() fosite.Arguments { return c.Settings.Scopes }
-
-// IsPublic implements fosite.Client.
-func (c *Client) IsPublic() bool { return c.Settings.Public() }
-
-// GetAudience implements fosite.Client.
-func (c *Client) GetAudience() fosite.Arguments { return c.Settings.Audiences }

@@ -8,8 +8,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/ory/fosite"
-
 	"github.com/latchkey/latchkey/models"
 )
 
@@ -19,11 +17,9 @@ type credentials struct {
 	raw        string // the secret as Basic had it, if decoding changed it
 }
 
-// authenticateClient implements fosite.ClientAuthenticationStrategy. fosite's
-// own misses two methods at once and ignores a secret sent by a public client
-// (CONFORMANCE L-03).
-func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
-	call := callFrom(ctx)
+// authenticateClient authenticates the client of a request (RFC 6749 §2.3), and
+// makes it the call's.
+func (s *Server) authenticateClient(ctx context.Context, call *Call, r *http.Request, form url.Values) (*Client, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {
 		return nil, err
@@ -40,11 +36,11 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 		return nil, s.refuseSecret(call, c, "unknown client")
 	}
 	switch {
-	case client.IsPublic() && c.secret != "" && !client.enabled():
+	case client.Settings.Public() && c.secret != "" && !client.enabled():
 		return nil, s.refuseSecret(call, c, "a secret for a client that is disabled and has none")
-	case client.IsPublic() && c.secret != "":
+	case client.Settings.Public() && c.secret != "":
 		return nil, invalidClient(errors.New("a public client sent a secret"))
-	case !client.IsPublic() && !s.secretMatches(client, &c):
+	case !client.Settings.Public() && !s.secretMatches(client, &c):
 		call.Guessed = client.ID
 		if !s.readable(client.SecretDigest) || client.PreviousAccepted(s.now()) && !s.readable(client.PreviousDigest) {
 			return nil, errors.New("the client's secret is digested under a root secret that is not configured")
@@ -57,7 +53,7 @@ func (s *Server) authenticateClient(ctx context.Context, r *http.Request, form u
 	if err := client.acceptsOrigin(call); err != nil {
 		return nil, err
 	}
-	if !client.IsPublic() {
+	if !client.Settings.Public() {
 		s.renewClientSecret(ctx, client, c.secret)
 	}
 	return client, nil

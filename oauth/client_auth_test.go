@@ -97,9 +97,8 @@ func TestAnUnknownClientIsAsMuchWorkAsAWrongSecret(t *testing.T) {
 	work := func(id string) uint64 {
 		r := httptest.NewRequest("POST", "/token", nil)
 		r.SetBasicAuth(id, "a wrong secret")
-		ctx := context.WithValue(t.Context(), callKey{}, &Call{Tenant: tenant})
 		return allocated(func() {
-			if _, err := s.authenticateClient(ctx, r, url.Values{}); refusal(err) != "401 invalid_client" {
+			if _, err := s.authenticateClient(t.Context(), &Call{Tenant: tenant}, r, url.Values{}); refusal(err) != "401 invalid_client" {
 				t.Error(err)
 			}
 		})

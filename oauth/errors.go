@@ -9,8 +9,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/ory/fosite"
-
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
 )
@@ -120,7 +118,6 @@ func overloaded(cause error) *Error {
 // does not know is our fault.
 func asError(err error) *Error {
 	var own *Error
-	var rfc *fosite.RFC6749Error
 	switch {
 	case errors.As(err, &own):
 		return own
@@ -131,22 +128,12 @@ func asError(err error) *Error {
 	case errors.Is(err, models.ErrUnavailable), errors.Is(err, ErrIssuerUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable(err)
-	case errors.As(err, &rfc):
-		return fromFosite(rfc)
-	default:
-		return &Error{Code: "server_error", Reason: ReasonServerError, Status: http.StatusInternalServerError,
-			Description: "The server encountered an unexpected condition", Cause: err}
 	}
-}
-
-// fromFosite keeps fosite's code and its fixed description; its hints may
-// repeat what the request said.
-func fromFosite(rfc *fosite.RFC6749Error) *Error {
-	cause := errors.New(rfc.Reason())
-	if rfc.ErrorField == "invalid_client" {
-		return invalidClient(cause)
+	if e := fromFosite(err); e != nil {
+		return e
 	}
-	return &Error{Code: rfc.ErrorField, Reason: ReasonRequestMalformed, Status: rfc.CodeField, Description: rfc.DescriptionField, Cause: cause}
+	return &Error{Code: "server_error", Reason: ReasonServerError, Status: http.StatusInternalServerError,
+		Description: "The server encountered an unexpected condition", Cause: err}
 }
 
 // plainText keeps the characters that RFC 6749 §5.2 allows.

@@ -431,7 +431,7 @@ func FuzzAllow(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	grant := &tokenExchange{New(Config{Store: store, Keys: keysOf(f, rootA)})}
+	server := New(Config{Store: store, Keys: keysOf(f, rootA)})
 	f.Fuzz(func(t *testing.T, rule string, payload []byte) {
 		claims := readClaims(payload)
 		if claims == nil {
@@ -445,7 +445,7 @@ func FuzzAllow(f *testing.F) {
 			c := clientWith(models.ClientSettings{})
 			c.allow = allow
 			s := &Subject{entry: &issuerEntry{}, claims: claims, sub: "alice"}
-			passes := grant.askPolicy(t.Context(), c, s)
+			passes := server.checkPolicy(t.Context(), c, s)
 			verdict, _, err := allow.program.Eval(map[string]any{
 				"token": claims, "client": map[string]any{"id": "web", "name": "", "public": false}, "user": map[string]any{"sub": "alice"},
 			})

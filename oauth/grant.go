@@ -2,11 +2,9 @@ package oauth
 
 import (
 	"context"
+	"net/url"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/ory/fosite"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -28,16 +26,33 @@ var wireGrant = map[string]string{
 // grantTypes lists the grants in the order in which metadata names them.
 var grantTypes = []string{grantTokenExchange, grantRefreshToken, grantClientCredentials}
 
-// grantState is what one token request carries through fosite, which calls it
-// a session. It is never stored.
-type grantState struct {
-	fosite.DefaultSession
-	call     *Call
-	exchange *exchange
-	refresh  *refresh
-	machine  *machineGrant
-	answer   tokenResponse
+// A grant checks everything that can refuse a token request, writes nothing, and
+// returns what carries the request out.
+type grant func(ctx context.Context, call *Call, c *Client, form url.Values) (issue, error)
+
+// issue carries out a token request that a grant has allowed.
+type issue func(ctx context.Context) (tokenResponse, error)
+
+// grants returns the grants by their names on the wire.
+func (s *Server) grants() map[string]grant {
+	return map[string]grant{
+		grantTokenExchange:     s.exchange,
+		grantRefreshToken:      s.refresh,
+		grantClientCredentials: s.clientCredentials,
+	}
 }
+
+// grants returns the grant types that the client may use, as the wire names them.
+func (c *Client) grants() []string {
+	var types []string
+	for _, g := range c.Settings.Grants {
+		types = append(types, wireGrant[g])
+	}
+	return types
+}
+
+// mayUse reports whether the client may use a grant type of the wire.
+func (c *Client) mayUse(grant string) bool { return slices.Contains(c.grants(), grant) }
 
 // tokenResponse is the answer of every grant (RFC 6749 §5.1, RFC 8693 §2.2.1).
 type tokenResponse struct {
@@ -61,54 +76,4 @@ func (r *tokenResponse) ofSession(c *Client, row *models.Session, generation uin
 	grace := int64(c.Settings.Policy().RefreshGrace / time.Second)
 	r.SessionID, r.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
 	r.Generation, r.RefreshGrace = &generation, &grace
-}
-
-// done tells fosite that the request has been answered; the answer itself is
-// in the state and written in one place.
-func (g *grantState) done(responder fosite.AccessResponder) error {
-	responder.SetAccessToken(g.answer.AccessToken)
-	responder.SetTokenType(g.answer.TokenType)
-	return nil
-}
-
-// stateOf is the state of a request, and its client.
-func stateOf(request fosite.AccessRequester) (*grantState, *Client) {
-	return request.GetSession().(*grantState), request.GetClient().(*Client)
-}
-
-// isGrant says whether the request is of exactly this grant type: fosite
-// splits the parameter at spaces, the RFC does not.
-func isGrant(request fosite.AccessRequester, grant string) bool {
-	return request.GetRequestForm().Get("grant_type") == grant
-}
-
-// grantGate is the first handler of every token request. It answers what is
-// asked before any grant: is there such a grant, and may the client use it.
-type grantGate struct{}
-
-// CanHandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
-func (grantGate) CanHandleTokenEndpointRequest(context.Context, fosite.AccessRequester) bool {
-	return true
-}
-
-// CanSkipClientAuth implements fosite.TokenEndpointHandler.
-func (grantGate) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
-
-// HandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
-func (grantGate) HandleTokenEndpointRequest(_ context.Context, request fosite.AccessRequester) error {
-	_, client := stateOf(request)
-	grant := request.GetRequestForm().Get("grant_type")
-	switch {
-	case !slices.Contains(grantTypes, grant):
-		return refuse("unsupported_grant_type", ReasonGrantUnsupported, "Unsupported grant_type").compare(strings.Join(grantTypes, " or "), grant)
-	case !slices.Contains(client.GetGrantTypes(), grant):
-		return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; see its grants").compare(strings.Join(client.GetGrantTypes(), " or "), grant)
-	default:
-		return fosite.ErrUnknownRequest // the next handler's turn
-	}
-}
-
-// PopulateTokenEndpointResponse implements fosite.TokenEndpointHandler.
-func (grantGate) PopulateTokenEndpointResponse(context.Context, fosite.AccessRequester, fosite.AccessResponder) error {
-	return fosite.ErrUnknownRequest
 }

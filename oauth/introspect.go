@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"errors"
@@ -11,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ory/fosite"
-
 	"github.com/latchkey/latchkey/models"
 )
 
@@ -20,88 +17,74 @@ import (
 // (RFC 7662 §2.2).
 var inactive = map[string]any{"active": false}
 
-// introspectState carries the answer through fosite.
-type introspectState struct {
-	fosite.DefaultSession
-	caller *Client
-	answer map[string]any
-	fault  error // the cause, which fosite replaces by an error of its own
-}
-
 // Introspect serves {iss}/introspect (RFC 7662). Only confidential clients ask.
 func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) {
-	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
+	s.endpoint(w, r, call, func(ctx context.Context) error {
 		signed := wantsJWT(r)
-		if err := s.authenticateCaller(ctx, r, signed); err != nil {
+		caller, err := s.authenticateCaller(ctx, call, r, signed)
+		if err != nil {
 			return err
 		}
 		token := r.PostForm.Get("token")
 		if token == "" {
 			return invalidRequest(ReasonParameterMissing, "token is required")
 		}
-		state := &introspectState{caller: call.Client}
-		if _, _, err := s.provider.IntrospectToken(ctx, token, fosite.TokenUse(r.PostForm.Get("token_type_hint")), state); err != nil {
-			return cmp.Or(state.fault, err)
+		answer, err := s.introspect(ctx, caller, token, s.now())
+		if err != nil {
+			return err
 		}
 		if signed {
-			return s.writeIntrospectionJWT(ctx, w, state.caller, state.answer)
+			return s.writeIntrospectionJWT(ctx, w, caller, answer)
 		}
-		writeJSON(w, http.StatusOK, state.answer)
+		writeJSON(w, http.StatusOK, answer)
 		return nil
 	})
 }
 
 // authenticateCaller lets confidential clients in, who may ask about tokens of
 // others. The rest gets 401, or 400 if it wants a signed answer (RFC 9701 §5).
-func (s *Server) authenticateCaller(ctx context.Context, r *http.Request, signed bool) error {
-	client, err := s.provider.AuthenticateClient(ctx, r, r.PostForm)
-	if err == nil && client.IsPublic() {
+func (s *Server) authenticateCaller(ctx context.Context, call *Call, r *http.Request, signed bool) (*Client, error) {
+	client, err := s.authenticateClient(ctx, call, r, r.PostForm)
+	if err == nil && client.Settings.Public() {
 		err = invalidClient(errors.New("a public client may not ask"))
 	}
 	if err == nil || !signed {
-		return err
+		return client, err
 	}
 	e := asError(err)
 	if e.Status == http.StatusUnauthorized {
 		e.Status = http.StatusBadRequest
 	}
-	return e
+	return nil, e
 }
 
-// introspection implements fosite.TokenIntrospector. The stock one shows every
-// token to everybody and turns storage errors into "inactive".
-type introspection struct{ *Server }
-
-// IntrospectToken implements fosite.TokenIntrospector. The kind of token is
-// known from its text, so the hint is not needed (RFC 7662 §2.1).
-func (i *introspection) IntrospectToken(ctx context.Context, token string, _ fosite.TokenUse, request fosite.AccessRequester, _ []string) (fosite.TokenUse, error) {
-	state := request.GetSession().(*introspectState)
-	describe := i.describeAccess
+// introspect describes a token to a client. The kind of token is known from its
+// text, so a hint is not needed (RFC 7662 §2.1).
+func (s *Server) introspect(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
+	describe := s.describeAccess
 	if strings.HasPrefix(token, "lk_") {
-		describe = i.describeHandle
+		describe = s.describeHandle
 	}
-	answer, err := describe(ctx, state.caller, token, i.now())
-	if errors.Is(err, errNotOurs) || errors.Is(err, errOtherKind) || errors.Is(err, models.ErrNotFound) {
-		answer, err = nil, nil
+	answer, err := describe(ctx, caller, token, now)
+	switch {
+	case errors.Is(err, errNotOurs), errors.Is(err, errOtherKind), errors.Is(err, models.ErrNotFound), err == nil && answer == nil:
+		return inactive, nil
+	default:
+		return answer, err
 	}
-	if answer == nil {
-		answer = inactive
-	}
-	state.answer, state.fault = answer, err
-	return "", err
 }
 
 // describeAccess describes an access token; nil: inactive. What it says of the
 // user is what the token says, even after a step-up (CONFORMANCE R-IN-06).
-func (i *introspection) describeAccess(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
-	o, err := i.verifyOwn(ctx, caller.tenant, token, now)
+func (s *Server) describeAccess(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
+	o, err := s.verifyOwn(ctx, caller.tenant, token, now)
 	if err != nil {
 		return nil, err
 	}
 	if !caller.sees(o) || !now.Before(o.exp) || !o.client.enabled() {
 		return nil, nil
 	}
-	if active, err := i.stands(ctx, o, now); err != nil || !active {
+	if active, err := s.stands(ctx, o, now); err != nil || !active {
 		return nil, err
 	}
 	o.claims["active"], o.claims["token_type"] = true, "Bearer"
@@ -129,16 +112,16 @@ func (c *Client) in(audience []string) bool {
 
 // describeHandle describes a refresh or session token, to its own client only.
 // One that is not the current one of its session is inactive.
-func (i *introspection) describeHandle(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
-	h, err := i.keys.parseHandle(caller.TenantID, token)
+func (s *Server) describeHandle(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
+	h, err := s.keys.parseHandle(caller.TenantID, token)
 	if err != nil {
 		return nil, err
 	}
-	row, err := i.store.Session(ctx, caller.TenantID, h.session)
-	if err != nil || !caller.alive(row, now) || i.keys.place(row, h) != current {
+	row, err := s.store.Session(ctx, caller.TenantID, h.session)
+	if err != nil || !caller.alive(row, now) || s.keys.place(row, h) != current {
 		return nil, err
 	}
-	i.renewSessionToken(ctx, row, h)
+	s.renewSessionToken(ctx, row, h)
 	issued := row.CreatedAt
 	if chain := chainOf(row, h.kind); !chain.RotatedAt.IsZero() {
 		issued = chain.RotatedAt

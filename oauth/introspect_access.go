@@ -11,7 +11,7 @@ import (
 // memory if that is fresh enough, or else from the database. What the database
 // says of the session may also take back some of the token's assurance; while
 // memory suffices, no trusted issuer was switched off since the token's issue.
-func (i *introspection) stands(ctx context.Context, o *ownToken, now time.Time) (bool, error) {
+func (s *Server) stands(ctx context.Context, o *ownToken, now time.Time) (bool, error) {
 	about, err := o.issued()
 	if err != nil {
 		return false, err
@@ -21,7 +21,7 @@ func (i *introspection) stands(ctx context.Context, o *ownToken, now time.Time) 
 	}
 	// Which sessions are of a trusted issuer that does not compile, the rows know.
 	if len(o.client.tenant.broken) == 0 {
-		switch i.tail.Verdict(about, i.memory) {
+		switch s.tail.Verdict(about, s.memory) {
 		case models.Stands:
 			return true, nil
 		case models.Revoked:
@@ -29,10 +29,10 @@ func (i *introspection) stands(ctx context.Context, o *ownToken, now time.Time) 
 		}
 	}
 	if about.SessionID == nil {
-		revoked, err := i.store.TokenRevoked(ctx, about.TenantID, about.TokenID)
+		revoked, err := s.store.TokenRevoked(ctx, about.TenantID, about.TokenID)
 		return !revoked, err
 	}
-	row, err := i.store.Session(ctx, about.TenantID, *about.SessionID)
+	row, err := s.store.Session(ctx, about.TenantID, *about.SessionID)
 	if err != nil || !o.client.alive(row, now) {
 		return false, err
 	}

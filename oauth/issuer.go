@@ -121,7 +121,7 @@ func orDefault(d *models.Duration, otherwise time.Duration) time.Duration {
 
 // accepts says whether the client may bring tokens of this entry.
 func (e *issuerEntry) accepts(c *Client) bool {
-	if c.IsPublic() && e.Settings.PublicClients != nil && !*e.Settings.PublicClients {
+	if c.Settings.Public() && e.Settings.PublicClients != nil && !*e.Settings.PublicClients {
 		return false
 	}
 	return len(e.Settings.Clients) == 0 || slices.Contains(e.Settings.Clients, c.ID)

@@ -206,10 +206,11 @@ func (s *Server) prove(r *http.Request, call *Call, view string) error {
 		return err
 	}
 	call.Tenant = t
-	if err := s.authenticateCaller(ctx, r, false); err != nil {
+	client, err := s.authenticateCaller(ctx, call, r, false)
+	if err != nil {
 		return err
 	}
-	if call.Client.view() != view {
+	if client.view() != view {
 		return errView
 	}
 	return nil

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -19,7 +18,6 @@ const eventStream = "text/event-stream"
 // by somebody, as a document or as a stream. Confidential clients ask, by
 // Basic, and learn of what they may introspect.
 func (s *Server) Revocations(w http.ResponseWriter, r *http.Request, call *Call) {
-	r = r.WithContext(context.WithValue(r.Context(), callKey{}, call))
 	if err := s.revocations(w, r, call); err != nil {
 		s.writeError(w, call, err)
 	}
@@ -30,7 +28,7 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	if err != nil {
 		return err
 	}
-	if err := s.authenticateCaller(r.Context(), r, false); err != nil {
+	if _, err := s.authenticateCaller(r.Context(), call, r, false); err != nil {
 		return err
 	}
 	if err := call.Client.hearsOf(query["audience"]); err != nil {

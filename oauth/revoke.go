@@ -7,17 +7,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ory/fosite"
-
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
 )
 
 // Revoke serves {iss}/revoke (RFC 7009): revoking any token of a session is
-// signing out. fosite's own writer answers 200 to a dead database.
+// signing out.
 func (s *Server) Revoke(w http.ResponseWriter, r *http.Request, call *Call) {
-	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
-		if err := s.provider.NewRevocationRequest(ctx, r); err != nil {
+	s.endpoint(w, r, call, func(ctx context.Context) error {
+		client, err := s.authenticateClient(ctx, call, r, r.PostForm)
+		if err != nil {
+			return err
+		}
+		if err := s.revoke(ctx, call, client, r.PostForm.Get("token"), s.now()); err != nil {
 			return err
 		}
 		w.Header().Set("Cache-Control", "no-store")
@@ -27,22 +29,18 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request, call *Call) {
 	})
 }
 
-// revocation implements fosite.RevocationHandler.
-type revocation struct{ *Server }
-
-// RevokeToken implements fosite.RevocationHandler. The kind of token is known
-// from its text, so a hint, right or wrong, changes nothing (RFC 7009 §2.1).
-// What is no live token of ours is revoked already (§2.2).
-func (v *revocation) RevokeToken(ctx context.Context, token string, _ fosite.TokenType, by fosite.Client) error {
-	client, now := by.(*Client), v.now()
+// revoke revokes a token. Its kind is known from its text, so a hint, right or
+// wrong, changes nothing (RFC 7009 §2.1). A token that is unknown or dead is
+// revoked already (§2.2).
+func (s *Server) revoke(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
 	if token == "" {
 		return invalidRequest(ReasonParameterMissing, "token is required")
 	}
-	revoke := v.revokeAccess
+	revoke := s.revokeAccess
 	if strings.HasPrefix(token, "lk_") {
-		revoke = v.revokeHandle
+		revoke = s.revokeHandle
 	}
-	err := revoke(ctx, client, token, now)
+	err := revoke(ctx, call, c, token, now)
 	if errors.Is(err, errNotOurs) || errors.Is(err, models.ErrNotFound) {
 		return nil
 	}
@@ -54,8 +52,8 @@ func foreignToken() *Error {
 	return refuse("invalid_grant", ReasonTokenOtherClient, "The token was issued to another client")
 }
 
-func (v *revocation) revokeAccess(ctx context.Context, c *Client, token string, now time.Time) error {
-	o, err := v.verifyOwn(ctx, c.tenant, token, now)
+func (s *Server) revokeAccess(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
+	o, err := s.verifyOwn(ctx, c.tenant, token, now)
 	switch {
 	case errors.Is(err, errOtherKind):
 		return refuse("unsupported_token_type", ReasonTokenKind, "Tokens of this kind cannot be revoked")
@@ -67,28 +65,28 @@ func (v *revocation) revokeAccess(ctx context.Context, c *Client, token string, 
 		return nil
 	case o.sid == "":
 		aud, _ := stringOrList(o.claims["aud"])
-		return v.store.RevokeToken(ctx, c.TenantID, c.ID, o.jti, aud, now, o.exp.Add(leeway))
+		return s.store.RevokeToken(ctx, c.TenantID, c.ID, o.jti, aud, now, o.exp.Add(leeway))
 	}
 	id, err := models.ParseSessionID(o.sid)
 	if err != nil {
 		return err
 	}
-	return v.signOut(ctx, c, id, now, func(*models.Session) bool { return true })
+	return s.signOut(ctx, call, c, id, now, func(*models.Session) bool { return true })
 }
 
 // revokeHandle takes any generation of the chain: a used refresh token signs
 // out as well. One with a forged secret does not.
-func (v *revocation) revokeHandle(ctx context.Context, c *Client, token string, now time.Time) error {
-	h, err := v.keys.parseHandle(c.TenantID, token)
+func (s *Server) revokeHandle(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
+	h, err := s.keys.parseHandle(c.TenantID, token)
 	if err != nil {
 		return err
 	}
-	return v.signOut(ctx, c, h.session, now, func(row *models.Session) bool { return v.keys.place(row, h) != forged })
+	return s.signOut(ctx, call, c, h.session, now, func(row *models.Session) bool { return s.keys.place(row, h) != forged })
 }
 
-func (v *revocation) signOut(ctx context.Context, c *Client, id models.SessionID, now time.Time, genuine func(*models.Session) bool) error {
-	callFrom(ctx).SessionID = id.String()
-	row, err := v.store.Session(ctx, c.TenantID, id)
+func (s *Server) signOut(ctx context.Context, call *Call, c *Client, id models.SessionID, now time.Time, genuine func(*models.Session) bool) error {
+	call.SessionID = id.String()
+	row, err := s.store.Session(ctx, c.TenantID, id)
 	if err != nil {
 		return err
 	}
@@ -101,5 +99,5 @@ func (v *revocation) signOut(ctx context.Context, c *Client, id models.SessionID
 	if _, _, ended := row.Lifetime().Ended(now); ended {
 		return nil
 	}
-	return v.store.EndSession(ctx, row, now, session.SignedOut)
+	return s.store.EndSession(ctx, row, now, session.SignedOut)
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ory/fosite"
-	"github.com/ory/fosite/handler/oauth2"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -75,31 +74,8 @@ func New(c Config) *Server {
 	if c.FetchProxy != nil {
 		s.registry.sources.clients[false] = throughProxy(c.FetchProxy)
 	}
-	s.provider = &fosite.Fosite{Store: noStore{}, Config: s.fositeConfig()}
+	s.provider = s.newProvider()
 	return s
-}
-
-// fositeConfig hands fosite our parts. Handlers are asked in this order.
-func (s *Server) fositeConfig() *fosite.Config {
-	c := &fosite.Config{
-		ClientAuthenticationStrategy: s.authenticateClient,
-		ScopeStrategy:                fosite.ExactScopeStrategy,
-		AudienceMatchingStrategy:     fosite.ExactAudienceMatchingStrategy,
-		RevocationHandlers:           fosite.RevocationHandlers{&revocation{s}},
-		TokenIntrospectionHandlers:   fosite.TokenIntrospectionHandlers{&introspection{s}},
-	}
-	credentials := &clientCredentials{s}
-	c.TokenEndpointHandlers = fosite.TokenEndpointHandlers{
-		grantGate{},
-		&tokenExchange{s},
-		&refreshGrant{s},
-		credentials,
-		&oauth2.ClientCredentialsGrantHandler{
-			HandleHelper: &oauth2.HandleHelper{AccessTokenStrategy: credentials, AccessTokenStorage: noStore{}, Config: c},
-			Config:       c,
-		},
-	}
-	return c
 }
 
 // publicPatience is how long what is public may wait for news when there is an
@@ -190,29 +166,22 @@ type Call struct {
 	Cause              error
 	Expected, Received string
 
-	Overload bool    // refused because the server is busy: the log counts such requests elsewhere
-	ticket   *ticket // its place among those that come for a signing slot
+	Overload bool // refused because the server is busy: the log counts such requests elsewhere
 }
 
-type callKey struct{}
-
-// call is the request that ctx belongs to.
-func callFrom(ctx context.Context) *Call { return ctx.Value(callKey{}).(*Call) }
-
 // endpoint serves a form request: parse, then fn; one place answers errors.
-func (s *Server) endpoint(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context, r *http.Request) error) {
-	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
+func (s *Server) endpoint(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context) error) {
+	s.serve(w, r, call, func(ctx context.Context) error {
 		if _, err := parseForm(r); err != nil {
 			return err
 		}
-		return fn(ctx, r)
+		return fn(ctx)
 	})
 }
 
 // serve is endpoint for a request without a form.
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context, r *http.Request) error) {
-	ctx := context.WithValue(r.Context(), callKey{}, call)
-	if err := fn(ctx, r.WithContext(ctx)); err != nil {
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context) error) {
+	if err := fn(r.Context()); err != nil {
 		s.writeError(w, call, err)
 	}
 }
@@ -223,59 +192,23 @@ func (s *Server) Token(w http.ResponseWriter, r *http.Request, call *Call) {
 		s.writeError(w, call, err)
 		return
 	}
-	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) (err error) {
-		if call.ticket, err = s.slots.take(); err != nil {
-			return err
-		}
-		defer call.ticket.giveBack()
-		if call.Grant = r.PostForm.Get("grant_type"); call.Grant == "" {
-			return invalidRequest(ReasonParameterMissing, "grant_type is required")
-		}
-		state := &grantState{call: call}
-		request, err := s.provider.NewAccessRequest(ctx, r, state)
+	s.endpoint(w, r, call, func(ctx context.Context) error {
+		place, err := s.slots.take()
 		if err != nil {
 			return err
 		}
-		if _, err := s.provider.NewAccessResponse(ctx, request); err != nil {
+		defer place.giveBack()
+		if call.Grant = r.PostForm.Get("grant_type"); call.Grant == "" {
+			return invalidRequest(ReasonParameterMissing, "grant_type is required")
+		}
+		answer, err := s.answerTokenRequest(withTicket(ctx, place), r, call)
+		if err != nil {
 			return err
 		}
-		writeJSON(w, http.StatusOK, state.answer)
+		writeJSON(w, http.StatusOK, answer)
 		return nil
 	})
 }
 
 // now is store time.
 func (s *Server) now() time.Time { return s.store.Now() }
-
-// noStore is the storage that fosite asks for and we do not use: clients come
-// from the tenant, tokens are JWTs.
-type noStore struct{}
-
-var (
-	_ fosite.Storage            = noStore{}
-	_ oauth2.AccessTokenStorage = noStore{}
-)
-
-// GetClient implements fosite.ClientManager.
-func (noStore) GetClient(context.Context, string) (fosite.Client, error) {
-	return nil, fosite.ErrNotFound
-}
-
-// ClientAssertionJWTValid implements fosite.ClientManager.
-func (noStore) ClientAssertionJWTValid(context.Context, string) error { return fosite.ErrNotFound }
-
-// SetClientAssertionJWT implements fosite.ClientManager.
-func (noStore) SetClientAssertionJWT(context.Context, string, time.Time) error {
-	return fosite.ErrNotFound
-}
-
-// CreateAccessTokenSession implements oauth2.AccessTokenStorage.
-func (noStore) CreateAccessTokenSession(context.Context, string, fosite.Requester) error { return nil }
-
-// GetAccessTokenSession implements oauth2.AccessTokenStorage.
-func (noStore) GetAccessTokenSession(context.Context, string, fosite.Session) (fosite.Requester, error) {
-	return nil, fosite.ErrNotFound
-}
-
-// DeleteAccessTokenSession implements oauth2.AccessTokenStorage.
-func (noStore) DeleteAccessTokenSession(context.Context, string) error { return nil }

@@ -16,9 +16,9 @@ import (
 // further than the max_lifetime of the session's client allows. It is no
 // activity: the idle end stays.
 func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Call) {
-	s.endpoint(w, r, call, func(ctx context.Context, r *http.Request) error {
+	s.endpoint(w, r, call, func(ctx context.Context) error {
 		now := s.now()
-		who, err := s.authenticateManager(ctx, r, now)
+		who, err := s.authenticateManager(ctx, call, r, now)
 		if err != nil {
 			return err
 		}

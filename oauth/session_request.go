@@ -26,18 +26,18 @@ type sessionRequest struct {
 }
 
 // authenticator finds out who asks.
-type authenticator func(ctx context.Context, r *http.Request, now time.Time) (*caller, error)
+type authenticator func(ctx context.Context, call *Call, r *http.Request, now time.Time) (*caller, error)
 
 // sessionEndpoint serves a request of the session API: parse, authenticate,
 // then fn.
 func (s *Server) sessionEndpoint(w http.ResponseWriter, r *http.Request, call *Call, authenticate authenticator, fn func(ctx context.Context, q sessionRequest) error) {
-	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
+	s.serve(w, r, call, func(ctx context.Context) error {
 		q := sessionRequest{sid: r.PathValue("sid"), now: s.now()}
 		var err error
 		if q.query, err = parseValues(r.URL.RawQuery); err != nil {
 			return err
 		}
-		if q.who, err = authenticate(ctx, r, q.now); err != nil {
+		if q.who, err = authenticate(ctx, call, r, q.now); err != nil {
 			return err
 		}
 		return fn(ctx, q)

@@ -173,13 +173,20 @@ func (s *slots) refuse() error {
 // back in the same second.
 func retryAfter() string { return strconv.Itoa(1 + rand.IntN(5)) }
 
+type ticketKey struct{}
+
+// withTicket returns a context for what is done for a request with a place.
+func withTicket(ctx context.Context, t *ticket) context.Context {
+	return context.WithValue(ctx, ticketKey{}, t)
+}
+
 // returnTicket gives up the place of the request that ctx belongs to, and reports
 // whether it had one.
 func returnTicket(ctx context.Context) bool {
-	call, ok := ctx.Value(callKey{}).(*Call)
-	if !ok || call.ticket == nil {
+	t, ok := ctx.Value(ticketKey{}).(*ticket)
+	if !ok {
 		return false
 	}
-	call.ticket.giveBack()
+	t.giveBack()
 	return true
 }

@@ -182,28 +182,28 @@ func TestARequestWithAPlaceIsNotRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var calls []*Call
+		var places []*ticket
 		for range 1000 {
-			ticket, err := s.take()
+			place, err := s.take()
 			if err != nil {
 				break
 			}
-			calls = append(calls, &Call{ticket: ticket})
+			places = append(places, place)
 		}
-		if len(calls) < 90 || len(calls) > 100 {
-			t.Fatalf("%d have a place of a second's", len(calls))
+		if len(places) < 90 || len(places) > 100 {
+			t.Fatalf("%d have a place", len(places))
 		}
-		calls[0].ticket.giveBack() // refused for a reason of its own
-		calls[0].ticket.giveBack()
+		places[0].giveBack() // refused for a reason of its own
+		places[0].giveBack()
 		if _, err := s.take(); err != nil {
 			t.Errorf("the place of one that left is not free: %v", err)
 		}
 		release()
 		again()
 		var all sync.WaitGroup
-		for _, call := range calls[1:] {
+		for _, place := range places[1:] {
 			all.Go(func() {
-				release, err := s.acquire(context.WithValue(t.Context(), callKey{}, call))
+				release, err := s.acquire(withTicket(t.Context(), place))
 				if err != nil {
 					t.Error(err)
 					return

@@ -37,7 +37,7 @@ func parseStatusList(name string) (list int64, ok bool) {
 
 // StatusList serves {iss}/status/{list} to anybody.
 func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) {
-	s.serve(w, r, call, func(ctx context.Context, r *http.Request) error {
+	s.serve(w, r, call, func(ctx context.Context) error {
 		if r.URL.Query().Has("time") {
 			return &Error{Code: "not_implemented", Reason: ReasonNotImplemented, Status: http.StatusNotImplemented, Description: "There are no lists of the past"} // §8.4
 		}

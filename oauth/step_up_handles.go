@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/ory/fosite"
-
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
 )
@@ -116,12 +114,12 @@ func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byt
 // repetition finds out whether the request is a step-up that was carried out
 // already: then its client token is spent, and may have expired, but its answer
 // was lost. A request that is none goes on as any other.
-func (t *tokenExchange) repetition(ctx context.Context, c *Client, x *exchange, form url.Values) (bool, error) {
-	raise, err := t.readRaised(ctx, c, form.Get("latchkey_session_token"))
+func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (bool, error) {
+	raise, err := s.readRaised(ctx, c, form.Get("latchkey_session_token"))
 	if err != nil {
 		return false, nil // it is refused in its turn
 	}
-	row, err := t.store.SessionWithHistory(ctx, c.TenantID, raise.id)
+	row, err := s.store.SessionWithHistory(ctx, c.TenantID, raise.id)
 	if errors.Is(err, models.ErrNotFound) {
 		return false, nil
 	}
@@ -129,24 +127,24 @@ func (t *tokenExchange) repetition(ctx context.Context, c *Client, x *exchange, 
 		return false, err
 	}
 	digest := digestOfClientToken(form.Get("subject_token"))
-	if !row.History.StepUp.Brought(noteOfClientToken(raise.presented, digest)) || !c.alive(row, t.now()) {
+	if !row.History.StepUp.Brought(noteOfClientToken(raise.presented, digest)) || !c.alive(row, s.now()) {
 		return false, nil
 	}
 	first := digest
 	if raise.presented.kind != 0 {
 		first = row.History.StepUp.First()
 	}
-	made, ok := t.keys.madeByStepUp(row, raise.presented, first)
+	made, ok := s.keys.madeByStepUp(row, raise.presented, first)
 	if !ok {
 		return false, nil
 	}
-	if permitted, err := t.store.Permitted(ctx, row.ID); err != nil || !permitted {
+	if permitted, err := s.store.Permitted(ctx, row.ID); err != nil || !permitted {
 		return false, err
 	}
-	if raise.targets, err = narrowTargets(c, row.Audience, form); err != nil {
+	if x.targets, err = narrowTargets(c, row.Audience, form); err != nil {
 		return true, err
 	}
-	if raise.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
+	if x.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
 		return true, err
 	}
 	raise.row, raise.made = row, made
@@ -155,92 +153,92 @@ func (t *tokenExchange) repetition(ctx context.Context, c *Client, x *exchange, 
 }
 
 // repeatRaise answers a repetition. Nothing is written, so that no deadline moves.
-func (t *tokenExchange) repeatRaise(ctx context.Context, state *grantState, c *Client, x *exchange, responder fosite.AccessResponder) error {
-	release, err := t.slots.acquire(ctx)
+func (s *Server) repeatRaise(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
+	release, err := s.slots.acquire(ctx)
 	if err != nil {
-		return err
+		return tokenResponse{}, err
 	}
 	defer release()
-	now := t.now()
-	pair, err := t.meet(c, x.demand, x.raise.row, now)
+	now := s.now()
+	pair, err := s.meet(c, x.demand, x.raise.row, now)
 	if err != nil {
 		// max_age was met when the step-up was carried out; auth_time says how long
 		// ago. A class that was demanded has to be met by this answer too.
-		pair, err = t.meet(c, session.Demand{ACR: x.demand.ACR}, x.raise.row, now)
+		pair, err = s.meet(c, session.Demand{ACR: x.demand.ACR}, x.raise.row, now)
 	}
 	if err != nil {
-		return err
+		return tokenResponse{}, err
 	}
-	access, err := t.mintSession(c, x.raise.row, pair, x.raise.targets, x.raise.scope, now)
+	access, err := s.mintSession(c, x.raise.row, pair, x.targets, x.scope, now)
 	if err != nil {
-		return err
+		return tokenResponse{}, err
 	}
-	t.answerRaise(ctx, state, c, x, x.raise.row, access, now)
-	return state.done(responder)
+	return s.raisedResponse(ctx, call, c, x, x.raise.row, access, now), nil
 }
 
-// answerRaise fills in the answer to a step-up: both handles of the session.
-func (t *tokenExchange) answerRaise(ctx context.Context, state *grantState, c *Client, x *exchange, row *models.Session, access minted, now time.Time) {
-	state.call.SessionID = row.ID.String()
-	t.reportClaims(ctx, row, now, access.leftOut)
-	state.answer = access.response(x.raise.scope)
-	state.answer.IssuedTokenType = x.issuedType
-	state.answer.ofSession(c, row, row.Refresh.Generation)
+// raisedResponse is the answer to a step-up: both handles of the session.
+func (s *Server) raisedResponse(ctx context.Context, call *Call, c *Client, x *exchangeRequest, row *models.Session, access minted, now time.Time) tokenResponse {
+	call.SessionID = row.ID.String()
+	s.reportClaims(ctx, row, now, access.leftOut)
+	answer := access.response(x.scope)
+	answer.IssuedTokenType = x.issuedType
+	answer.ofSession(c, row, row.Refresh.Generation)
 	if h := x.raise.made.refresh; h.kind != 0 {
-		state.answer.RefreshToken = t.keys.encode(c.TenantID, h)
+		answer.RefreshToken = s.keys.encode(c.TenantID, h)
 	}
 	if h := x.raise.made.session; h.kind != 0 {
-		state.answer.SessionToken = t.keys.encode(c.TenantID, h)
+		answer.SessionToken = s.keys.encode(c.TenantID, h)
 	}
+	return answer
 }
 
 // moveHandles replaces the handles of the locked row and returns the new ones.
 // Inside the retry window of an earlier step-up from the same handle nothing
 // moves: both count, and both get the handles that the first one made.
-func (t *tokenExchange) moveHandles(row *models.Session, c *Client, x *exchange, call *Call, now time.Time) (made sessionHandles, also []models.Event, err error) {
+func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, also []models.Event, err error) {
 	shown, up := x.raise.presented, &row.History.StepUp
 	from := shown
 	if shown.kind != 0 {
-		facts, derivable := t.stepUpFacts(call, c, row, shown)
+		facts, derivable := s.stepUpFacts(call, c, row, shown)
 		outcome := session.DecideRefresh(now, facts)
-		if again, ok := t.keys.madeByStepUp(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
+		if again, ok := s.keys.madeByStepUp(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
 			up.Remember(noteOfClientToken(shown, x.raise.clientToken))
 			return again, nil, nil
 		}
 		switch {
-		case !derivable && t.keys.place(row, shown) == current:
+		case !derivable && s.keys.place(row, shown) == current:
 		case outcome == session.RefreshRotate, outcome == session.RefreshRecover:
 		case outcome == session.RefreshRetry:
-			_, from = t.keys.before(row, shown)
+			_, from = s.keys.before(row, shown)
 		case outcome == session.RefreshRetryLate:
-			_, from = t.keys.before(row, shown)
-			also = t.rememberLate(row, call, facts, now)
+			_, from = s.keys.before(row, shown)
+			also = s.rememberLate(row, call, facts, now)
 		default:
 			return made, nil, &chainRefused{*row, outcome}
 		}
 	}
-	made = t.replaceHandles(row, from, x.raise.clientToken, now)
+	made = s.replaceHandles(row, from, x.raise.clientToken, now)
 	up.Tokens = noteOfClientToken(from, x.raise.clientToken)
 	return made, also, nil
 }
 
 // stepUpFacts are the facts of a shown handle. derivable reports whether its
 // root is still configured: a session token may outlive it.
-func (t *tokenExchange) stepUpFacts(call *Call, c *Client, row *models.Session, shown handle) (facts session.RefreshFacts, derivable bool) {
-	if t.keys.all[shown.version] == nil {
+func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, shown handle) (facts session.RefreshFacts, derivable bool) {
+	if s.keys.all[shown.version] == nil {
 		return session.RefreshFacts{}, false
 	}
-	facts, _ = t.chainFacts(call, c, row, shown)
+	facts, _ = s.chainFacts(call, c, row, shown)
 	facts.Permitted = true // the statement that locked the row has asked
 	return facts, true
 }
 
 // rememberLate notes that a used refresh token was answered late by a step-up.
-func (t *tokenExchange) rememberLate(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
+func (s *Server) rememberLate(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
 	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
 	first := next.Generation != f.LastLate.Generation
 	row.History.LateRetry = next
-	t.logLateRetry(call, row, next)
+	s.logLateRetry(call, row, next)
 	if !first {
 		return nil
 	}
@@ -249,8 +247,8 @@ func (t *tokenExchange) rememberLate(row *models.Session, call *Call, f session.
 
 // replaceHandles moves the chain of the shown handle to its successor, and the
 // other one to what follows from the client token.
-func (t *tokenExchange) replaceHandles(row *models.Session, shown handle, clientToken []byte, now time.Time) (made sessionHandles) {
-	up, issuing := &row.History.StepUp, t.keys.issuing.version
+func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken []byte, now time.Time) (made sessionHandles) {
+	up, issuing := &row.History.StepUp, s.keys.issuing.version
 	up.Before, row.History.PreviousRoot = row.Assurance(), 0
 	for _, kind := range []handleKind{refreshToken, sessionToken} {
 		chain := chainOf(row, kind)
@@ -258,10 +256,10 @@ func (t *tokenExchange) replaceHandles(row *models.Session, shown handle, client
 			continue
 		}
 		var next handle
-		if kind == shown.kind && t.keys.all[shown.version] != nil {
-			next = t.keys.successor(row.TenantID, shown)
+		if kind == shown.kind && s.keys.all[shown.version] != nil {
+			next = s.keys.successor(row.TenantID, shown)
 		} else {
-			next = t.keys.derived(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, shown)
+			next = s.keys.derived(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, shown)
 		}
 		switch {
 		case kind != refreshToken:
@@ -270,7 +268,7 @@ func (t *tokenExchange) replaceHandles(row *models.Session, shown handle, client
 		default:
 			up.Superseded = up.Superseded.Add(chain.Generation)
 		}
-		*chain = t.keys.chain(row.TenantID, next)
+		*chain = s.keys.chain(row.TenantID, next)
 		chain.RotatedAt = now
 		*made.of(kind) = next
 	}

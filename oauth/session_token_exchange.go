@@ -1,0 +1,127 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// A session token is itself a subject token: while the session lives it yields
+// new access tokens of it. It does not rotate, so a copy would work as well: only
+// clients that authenticate may exchange one, and public clients that are
+// configured to.
+
+// sessionTokenExchange is an exchange of a session token that has been decided
+// but not carried out.
+type sessionTokenExchange struct {
+	*exchangeRequest
+	presented handle
+	row       *models.Session // as it was when it was checked
+}
+
+// badSessionToken has one description for every reason.
+func badSessionToken(reason Reason, cause error) *Error {
+	return badSubject(reason, "the session token is unknown or replaced, or its session has ended").because(cause)
+}
+
+// exchangeSessionToken checks everything that can refuse the exchange of a
+// session token.
+func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client, request *exchangeRequest, token string, form url.Values) (issue, error) {
+	switch {
+	case c.Settings.Public() && !c.Settings.AllowPublicSessionToken:
+		return nil, invalidRequest(ReasonClientNotAllowed, "A public client may not exchange session tokens unless it has allow_public_session_token")
+	case form.Has("latchkey_session_token"):
+		return nil, invalidRequest(ReasonParameterUnsupported, "latchkey_session_token requires a client token as subject_token, not a session token")
+	case request.issuedType == tokenTypeSession:
+		return nil, invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a session token yields nothing else")
+	}
+	x := &sessionTokenExchange{exchangeRequest: request}
+	var err error
+	if x.presented, err = s.keys.parseHandle(c.TenantID, token); err != nil || x.presented.kind != sessionToken {
+		return nil, badSessionToken(ReasonSessionTokenUnknown, errNotOurs)
+	}
+	if x.row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
+		return nil, err
+	}
+	if x.targets, err = narrowTargets(c, x.row.Audience, form); err != nil {
+		return nil, err
+	}
+	if x.scope, err = narrowScope(c, x.row.Scope, form.Get("scope")); err != nil {
+		return nil, err
+	}
+	if x.pair, err = s.meet(c, x.demand, x.row, s.now()); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) (tokenResponse, error) { return s.issueForSessionToken(ctx, call, c, x) }, nil
+}
+
+// sessionOfToken reads the live session of a session token.
+func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*models.Session, error) {
+	row, err := s.store.Session(ctx, c.TenantID, h.session)
+	switch {
+	case errors.Is(err, models.ErrNotFound):
+		return nil, badSessionToken(ReasonSessionTokenUnknown, err)
+	case err != nil:
+		return nil, err
+	case !c.alive(row, s.now()) || s.keys.place(row, h) != current:
+		reason, why := s.refusedSessionToken(c, row, h, s.now())
+		return nil, badSessionToken(reason, errors.New("ended, of another client, or replaced")).ended(why)
+	}
+	return row, nil
+}
+
+// issueForSessionToken moves the session's idle end and signs an access token.
+// There is no refresh token: the session token takes its place.
+func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client, x *sessionTokenExchange) (tokenResponse, error) {
+	release, err := s.slots.acquire(ctx)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	defer release()
+	now := s.now()
+	if _, err := c.tenant.ring.active(now); err != nil {
+		return tokenResponse{}, err
+	}
+	row, err := s.touch(ctx, call, c, x, now)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	s.renewSessionToken(ctx, row, x.presented)
+	call.SessionID = row.ID.String()
+	access, err := s.mintSession(c, row, x.pair, x.targets, x.scope, now)
+	if err != nil {
+		return tokenResponse{}, err
+	}
+	s.reportClaims(ctx, row, now, access.leftOut)
+	answer := access.response(x.scope)
+	answer.IssuedTokenType = x.issuedType
+	answer.ofSession(c, row, row.Refresh.Generation)
+	return answer, nil
+}
+
+// touch notes the use of the session. Its digest may move to a later root
+// meanwhile, which is no reason to refuse: then it is read again.
+func (s *Server) touch(ctx context.Context, call *Call, c *Client, x *sessionTokenExchange, now time.Time) (*models.Session, error) {
+	row := x.row
+	agent, ip := call.device()
+	for range 3 {
+		touched, err := s.store.TouchSession(ctx, models.Touch{
+			Tenant: c.TenantID, Client: c.ID, ID: row.ID, Digest: row.SessionToken.Digest, At: now,
+			IdleExpiry: c.Settings.Policy().IdleExpiry(now), ValidFrom: c.validFrom(), UserAgent: agent, IP: ip,
+		})
+		if !errors.Is(err, models.ErrNotFound) {
+			return touched, err
+		}
+		before := row.SessionToken.Digest
+		if row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
+			return nil, err
+		}
+		if same(before, row.SessionToken.Digest) {
+			return nil, badSessionToken(ReasonSessionEnded, errors.New("not permitted any more"))
+		}
+	}
+	return nil, unavailable(errors.New("the session keeps changing"))
+}
