@@ -1,20 +1,20 @@
-# Every target does its own set-up. `make` lists them.
+# `make` lists the targets. Each target installs what it needs.
 
-# The root module and those inside it.
+# The root module and the modules inside it.
 MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod */go.mod */*/go.mod */*/*/*/go.mod)))
 
-# Never in go.mod: a linter's dependencies are no business of the server's.
+# Not in go.mod: the server must not depend on a linter's dependencies.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-# Few packages at a time, so that a big machine does not run out of the test
-# cluster's connections. To try one test: make test-core TEST_FLAGS='-race -run TestX'.
+# Test four packages at a time, so that a machine with many cores does not use up the
+# connections of the test cluster. To run one test: make test-core TEST_FLAGS='-race -run TestX'.
 #
-# The race detector does not look into SQLite, which was C once and locks
-# by itself, and checks no conversions of unsafe pointers: nothing here has any.
+# The race detector skips SQLite, which is translated from C and does its own
+# locking. Checks of unsafe pointer conversions are off, because this code has none.
 TEST_FLAGS ?= -race -gcflags=all=-d=checkptr=0 '-gcflags=modernc.org/...=-d=checkptr=0 -race=false' -shuffle=on -timeout=30m -p=4
 
-# A process that found a race fails all the same; by default each sleeps a second
-# at its end.
+# By default every process sleeps for a second when it exits. A process that found a
+# race fails without that, too.
 export GORACE := atexit_sleep_ms=0
 
 # $(call each,COMMAND) runs COMMAND in every module and stops at a failure.
@@ -27,11 +27,11 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: test-core test-ops test-browser ## every test; installs what is missing on Debian, as root
+test: test-core test-ops test-browser ## run every test; on Debian, as root, install what is missing
 
-# Every test that needs nothing but Go, a C compiler, PostgreSQL and Redis.
+# The tests that need only Go, a C compiler, PostgreSQL and Redis.
 .PHONY: test-core
-test-core: setup-core bin/withpostgres ## the Go tests, under the race detector, on SQLite and a PostgreSQL of their own
+test-core: setup-core bin/withpostgres ## the Go tests, with the race detector, on SQLite and their own PostgreSQL
 	@bin/withpostgres $(MAKE) --no-print-directory test-modules
 
 .PHONY: test-modules
@@ -40,28 +40,28 @@ test-modules:
 		(cd "$$module" && go list ./... | grep -v /internal/testops | xargs go test $(TEST_FLAGS)); done
 
 .PHONY: test-ops
-test-ops: setup-ops bin/withpostgres ## proxies, poolers, failover and processes: internal/testops
+test-ops: setup-ops bin/withpostgres ## the tests with proxies, poolers, failover and processes: internal/testops
 	@bin/withpostgres go test $(TEST_FLAGS) ./internal/testops/...
 
 .PHONY: test-browser
-test-browser: setup-browser ## the server with Chromium: internal/testbrowser
+test-browser: setup-browser ## the tests of the server with Chromium: internal/testbrowser
 	@go test -count=1 -timeout=20m -tags=browser ./internal/testbrowser/...
 
-# What one runs at each save: no race detector, and no package whose tests start
-# processes. Packages that have not changed are not run again.
+# For each time you save: no race detector, and no package whose tests start
+# processes. Go does not run the tests of unchanged packages again.
 QUICK := ./config ./handlers ./internal ./internal/testattack ./internal/testwire ./models ./oauth ./session
 
 .PHONY: test-quick
 test-quick: setup-core bin/withpostgres ## most Go tests, without the race detector
 	@bin/withpostgres go test $(QUICK)
 
-# The model of the refresh chain with many more operations, and what races many
-# times over.
+# Runs the model of the refresh chain with many more operations, and repeats the
+# tests of races.
 SOAK_CHECKS ?= 2000
 SOAK_COUNT ?= 20
 
 .PHONY: soak
-soak: setup-core bin/withpostgres ## long runs of the tests that are random or race (SOAK_CHECKS, SOAK_COUNT)
+soak: setup-core bin/withpostgres ## long runs of random tests and of tests of races (SOAK_CHECKS, SOAK_COUNT)
 	@bin/withpostgres go test -race -timeout=4h -run='Model' ./internal/testwire -rapid.checks=$(SOAK_CHECKS)
 	@bin/withpostgres go test -race -timeout=4h -run='AtOnce|Among|Beside|UnderLoad|Parallel' -count=$(SOAK_COUNT) ./internal/testwire ./internal/testattack ./internal/testfeed ./models
 
@@ -69,31 +69,31 @@ soak: setup-core bin/withpostgres ## long runs of the tests that are random or r
 setup-core setup-ops setup-browser: setup-%:
 	@.ci/setup core $(filter-out core,$*)
 
-# Of each target. One that fails has written the input to testdata beside it, so
-# that it fails again without fuzzing. What does not is the end of the time,
-# which Go before 1.27 may take for a failure (golang/go#75804).
+# Time per target. A failing target saves its input under testdata, so a plain test
+# run fails too. If that run passes, the failure was the end of the fuzzing time, which
+# Go before 1.27 may report as a failure (golang/go#75804).
 FUZZ_TIME ?= 1m
 
-# By default Go may spend a minute on making one new input smaller.
+# By default Go may spend a minute minimizing one new input.
 FUZZ_FLAGS ?= -fuzzminimizetime=1s
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for a minute (FUZZ_TIME=10m for longer)
+fuzz: ## run every fuzz target for a minute (FUZZ_TIME=10m for longer)
 	@grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sed 's,/[^/]*:func , ,' | sort | while read -r package target; do \
 		echo "[$$package] $$target"; \
 		(cd "$$package" && { go test -run="^$$target\$$" -fuzz="^$$target\$$" -fuzztime=$(FUZZ_TIME) $(FUZZ_FLAGS) . || \
 			go test -count=1 -run="^$$target\$$" .; }) </dev/null || exit 1; \
 	done
 
-# So many requests of each flow; -count=N in BENCH_FLAGS for benchstat.
+# The number of requests of each flow. For benchstat, put -count=N in BENCH_FLAGS.
 BENCH_REQUESTS ?= 3000
 
 .PHONY: bench
-bench: bin/withpostgres ## what a request costs the server and PostgreSQL (docs/benchmarks.md); a minute
+bench: bin/withpostgres ## measure what a request costs the server and PostgreSQL (docs/benchmarks.md); takes a minute
 	@bin/withpostgres go test -run='^$$' -bench=. -benchtime=$(BENCH_REQUESTS)x -timeout=10m $(BENCH_FLAGS) ./bench
 
 .PHONY: lint
-lint: ## formatting, go vet and staticcheck
+lint: ## check formatting, run go vet and staticcheck
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
 	@$(call each,go vet -tags=browser ./...)
 	@$(call each,go run $(STATICCHECK) -tags=browser ./...)
@@ -103,18 +103,18 @@ fmt: ## format every Go file
 	gofmt -w .
 
 .PHONY: tidy-check
-tidy-check: ## go.mod and go.sum say what the code needs, no more and no less
+tidy-check: ## check that go.mod and go.sum list exactly what the code needs
 	@$(call each,go mod tidy -diff)
 
-# What `latchkey version` prints.
+# `latchkey version` prints these.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 
 .PHONY: build
-build: ## bin/latchkey: static, without paths of this machine
+build: ## build bin/latchkey: static, without paths of this machine
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.release=$(VERSION) -X main.commit=$(COMMIT)' -o bin/latchkey ./cmd/latchkey
 
-# Always asked of go build, which knows when there is nothing to do.
+# Phony, because go build itself finds out whether anything changed.
 .PHONY: bin/withpostgres
 bin/withpostgres:
 	@go build -o $@ ./internal/testdb/withpostgres
