@@ -56,10 +56,10 @@ func allowOrigin(h http.Header, origin string, listed interface{ Lists(origin st
 	return true
 }
 
-// letRead lets a browser read an answer that is given before, or instead of, the
+// allowErrorCORS lets a browser read an answer that is given before, or instead of, the
 // endpoint's own: the tenant's union counts (CONFORMANCE R-CO-05). The route
 // may be unknown by then.
-func (e *edge) letRead(c *gin.Context) {
+func (e *edge) allowErrorCORS(c *gin.Context) {
 	id, endpoint := models.DefaultTenant, strings.TrimPrefix(strings.TrimPrefix(c.Request.URL.Path, e.base), "/")
 	if rest, named := strings.CutPrefix(endpoint, "t/"); named {
 		id, endpoint, _ = strings.Cut(rest, "/")
@@ -81,8 +81,8 @@ func oneSession(endpoint string) bool {
 	return named && !strings.Contains(sid, "/")
 }
 
-// forBackEnds says that no browser has any business with the request (R-CO-07).
-func forBackEnds(c *gin.Context) bool {
+// noBrowsers says that no browser has any business with the request (R-CO-07).
+func noBrowsers(c *gin.Context) bool {
 	route := c.FullPath()
 	return strings.HasSuffix(route, "/introspect") || strings.HasSuffix(route, "/extend") || streams(c) ||
 		strings.Contains(route, "/sessions") && oauth.AsClient(c.Request)
@@ -91,7 +91,7 @@ func forBackEnds(c *gin.Context) bool {
 // withCORS decides when the answer begins, because by then the client may be
 // known: its own origins count, before that those of the whole tenant.
 func (e *edge) withCORS(c *gin.Context, call *oauth.Call) http.ResponseWriter {
-	if forBackEnds(c) {
+	if noBrowsers(c) {
 		return c.Writer
 	}
 	return &corsWriter{ResponseWriter: c.Writer, origin: call.Origin, call: call}

@@ -41,13 +41,13 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 	return nil
 }
 
-// form serves an endpoint that reads its request, a form as a rule, and answers
+// endpoint serves an endpoint that reads its request, a form as a rule, and answers
 // for itself.
-func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
+func (e *edge) endpoint(endpoint func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t := tenant(c, func(ctx context.Context, id string) (*oauth.Tenant, error) {
 			t, err := e.OAuth.Tenant(ctx, id)
-			if last := e.OAuth.LastKnown(id); err != nil && last != nil && !forBackEnds(c) {
+			if last := e.OAuth.LastKnown(id); err != nil && last != nil && !noBrowsers(c) {
 				allowOrigin(c.Writer.Header(), originOf(c.Request), last) // a browser must be able to read the 503
 			}
 			return t, err
@@ -58,7 +58,7 @@ func (e *edge) form(endpoint func(*oauth.Server, http.ResponseWriter, *http.Requ
 		call := &oauth.Call{Tenant: t, IP: e.clientIP(c.Request), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent()), Origin: originOf(c.Request)}
 		c.Set(callKey, call)
 		w := e.withCORS(c, call)
-		if !e.OAuth.AcceptOrigin(w, call, forBackEnds(c)) {
+		if !e.OAuth.AcceptOrigin(w, call, noBrowsers(c)) {
 			return
 		}
 		endpoint(e.OAuth, w, c.Request, call)

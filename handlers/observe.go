@@ -40,8 +40,8 @@ func (e *edge) observe(c *gin.Context) {
 		if call.Client != nil {
 			attrs = append(attrs, "client", call.Client.ID)
 		}
-		if call.Guessed != "" {
-			attrs = append(attrs, "guessed_client", call.Guessed)
+		if call.FailedClientID != "" {
+			attrs = append(attrs, "guessed_client", call.FailedClientID)
 		}
 		if call.SessionID != "" {
 			attrs = append(attrs, "session", call.SessionID)
@@ -129,7 +129,7 @@ func (e *edge) recover(c *gin.Context) {
 			}
 			c.Error(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			if !c.Writer.Written() {
-				e.letRead(c)
+				e.allowErrorCORS(c)
 				refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 			}
 		}

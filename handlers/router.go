@@ -53,7 +53,7 @@ func New(c Config) (http.Handler, error) {
 	if e.proxies, err = parseProxies(c.TrustedProxies, c.Log); err != nil {
 		return nil, err
 	}
-	r.Use(e.closing, e.bounded, e.observe, e.recover, e.securityHeaders, canonicalPath)
+	r.Use(e.closing, e.withTimeout, e.observe, e.recover, e.securityHeaders, canonicalPath)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
 
@@ -61,13 +61,13 @@ func New(c Config) (http.Handler, error) {
 	public(r, "/readyz", e.ready)
 
 	for _, iss := range []gin.IRoutes{r.Group(e.base), r.Group(e.base + "/t/:tenant")} {
-		iss.POST("/token", e.form((*oauth.Server).Token))
+		iss.POST("/token", e.endpoint((*oauth.Server).Token))
 		iss.OPTIONS("/token", e.preflight("POST"))
-		iss.POST("/revoke", e.form((*oauth.Server).Revoke))
+		iss.POST("/revoke", e.endpoint((*oauth.Server).Revoke))
 		iss.OPTIONS("/revoke", e.preflight("POST"))
-		iss.POST("/introspect", e.form((*oauth.Server).Introspect))
+		iss.POST("/introspect", e.endpoint((*oauth.Server).Introspect))
 		e.sessions(iss)
-		iss.GET("/revocations", e.form((*oauth.Server).Revocations))
+		iss.GET("/revocations", e.endpoint((*oauth.Server).Revocations))
 		public(iss, "/status/:list", e.statusList)
 		public(iss, "/.well-known/jwks.json", e.jwks)
 		public(iss, "/.well-known/openid-configuration", e.metadata)
@@ -116,7 +116,7 @@ func notFound(c *gin.Context) {
 
 // methodNotAllowed answers after gin has set Allow.
 func (e *edge) methodNotAllowed(c *gin.Context) {
-	e.letRead(c)
+	e.allowErrorCORS(c)
 	refusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "This method is not allowed here; see Allow")
 }
 

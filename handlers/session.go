@@ -10,21 +10,21 @@ import (
 // and, where there is more than one session or another one, for back ends by
 // Basic.
 func (e *edge) sessions(iss gin.IRoutes) {
-	iss.GET("/session", e.form((*oauth.Server).Session))
-	iss.DELETE("/session", e.form((*oauth.Server).SignOut))
+	iss.GET("/session", e.endpoint((*oauth.Server).Session))
+	iss.DELETE("/session", e.endpoint((*oauth.Server).SignOut))
 	iss.OPTIONS("/session", e.preflight("GET, DELETE"))
 
-	iss.GET("/sessions", e.form((*oauth.Server).Sessions))
-	iss.DELETE("/sessions", e.form((*oauth.Server).EndSessions))
+	iss.GET("/sessions", e.endpoint((*oauth.Server).Sessions))
+	iss.DELETE("/sessions", e.endpoint((*oauth.Server).EndSessions))
 	iss.OPTIONS("/sessions", e.preflight("GET, DELETE"))
 
-	iss.GET("/sessions/:sid", named(e.form((*oauth.Server).NamedSession)))
-	iss.DELETE("/sessions/:sid", named(e.form((*oauth.Server).EndSession)))
+	iss.GET("/sessions/:sid", named(e.endpoint((*oauth.Server).NamedSession)))
+	iss.DELETE("/sessions/:sid", named(e.endpoint((*oauth.Server).EndSession)))
 	iss.OPTIONS("/sessions/:sid", e.preflight("GET, DELETE"))
-	iss.POST("/sessions/:sid/extend", named(e.form((*oauth.Server).ExtendSession)))
+	iss.POST("/sessions/:sid/extend", named(e.endpoint((*oauth.Server).ExtendSession)))
 
-	iss.GET("/userinfo", e.form((*oauth.Server).UserInfo))
-	iss.POST("/userinfo", e.form((*oauth.Server).UserInfo))
+	iss.GET("/userinfo", e.endpoint((*oauth.Server).UserInfo))
+	iss.POST("/userinfo", e.endpoint((*oauth.Server).UserInfo))
 	iss.OPTIONS("/userinfo", e.preflight("GET, POST"))
 }
 

@@ -7,9 +7,9 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// bounded bounds everything that a request waits for: a database that hangs is
+// withTimeout bounds everything that a request waits for: a database that hangs is
 // one that is away. A stream bounds each of its writes instead.
-func (e *edge) bounded(c *gin.Context) {
+func (e *edge) withTimeout(c *gin.Context) {
 	if e.Timeout == 0 || streams(c) {
 		return
 	}

@@ -74,7 +74,7 @@ func explainPooler(err error) error {
 // pooler leads to one and the same server, where its name is taken. What then
 // changes, heed does.
 func (s *Store) noticePooler(ctx context.Context, pool *sql.DB) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
 	for range 2 {
 		conn, err := pool.Conn(ctx)

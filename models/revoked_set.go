@@ -17,9 +17,9 @@ type Verdict int
 
 // The verdicts.
 const (
-	Unsure  Verdict = iota // only the database can tell
-	Stands                 // nothing was revoked that it is of, as of the last look
-	Revoked                // its session has ended, or it was revoked itself
+	Unknown    Verdict = iota // only the database can tell
+	NotRevoked                // nothing was revoked that it is of, as of the last look
+	Revoked                   // its session has ended, or it was revoked itself
 )
 
 // Verdict judges an access token without the database. It is Unsure if the last
@@ -29,8 +29,8 @@ const (
 // row alone knows.
 func (t *Tail) Verdict(about Issued, within time.Duration) Verdict {
 	known := t.known(about, within)
-	if known == Stands && t.store.recent.concern(about, t.store.Now()) {
-		return Unsure
+	if known == NotRevoked && t.store.recent.concern(about, t.store.Now()) {
+		return Unknown
 	}
 	return known
 }
@@ -40,7 +40,7 @@ func (t *Tail) known(about Issued, within time.Duration) Verdict {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.stale() != nil || !t.younger(within) {
-		return Unsure
+		return Unknown
 	}
 	return t.live[about.TenantID].verdict(about)
 }
@@ -50,7 +50,7 @@ func (t *Tail) known(about Issued, within time.Duration) Verdict {
 // nobody sets back.
 func (t *Tail) younger(than time.Duration) bool {
 	now := t.store.Now()
-	age, wall := now.Sub(t.begun), now.Round(0).Sub(t.begun.Round(0))
+	age, wall := now.Sub(t.lookedAt), now.Round(0).Sub(t.lookedAt.Round(0))
 	return min(age, wall) >= 0 && max(age, wall) < than
 }
 
@@ -84,17 +84,17 @@ func (s *revokedSet) all() map[eventID]*Revocation {
 func (s *revokedSet) verdict(about Issued) Verdict {
 	switch {
 	case s == nil:
-		return Stands
+		return NotRevoked
 	case about.SessionID != nil && s.sessions[*about.SessionID] != nil,
 		about.SessionID == nil && s.tokens[about.TokenID] != nil:
 		return Revoked
 	}
 	for _, of := range [...]switched{{}, {client: about.ClientID}, {subject: about.Subject}} {
 		if r := s.switched[of]; r != nil && about.At.Before(r.Before) {
-			return Unsure
+			return Unknown
 		}
 	}
-	return Stands
+	return NotRevoked
 }
 
 func (s *revokedSet) add(r *Revocation) {

@@ -38,7 +38,7 @@ func TestATailJudgesTokensByWhatTheySay(t *testing.T) {
 				w.wantVerdict(tail, when+", "+name, old[i], want[i])
 			}
 		}
-		stands, revoked, unsure := models.Stands, models.Revoked, models.Unsure
+		stands, revoked, unsure := models.NotRevoked, models.Revoked, models.Unknown
 		judge("at first", stands, stands, stands, stands, stands, stands)
 		must(t, there.EndSession(t.Context(), ended, w.Now(), session.SignedOut))
 		must(t, there.RevokeToken(t.Context(), acme, "web", "one", nil, w.Now(), w.Now().Add(time.Minute)))
@@ -80,16 +80,16 @@ func TestATailThatIsNotFreshJudgesNothing(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		row := w.create(w.alice())
 		tail := models.NewTail(w.Store)
-		w.wantVerdict(tail, "before it has looked", w.issued(row), models.Unsure)
+		w.wantVerdict(tail, "before it has looked", w.issued(row), models.Unknown)
 		must(t, tail.Look(t.Context()))
 		w.clock.Advance(2*time.Second - 1)
-		w.wantVerdict(tail, "just fresh enough", w.issued(row), models.Stands)
+		w.wantVerdict(tail, "just fresh enough", w.issued(row), models.NotRevoked)
 		w.clock.Advance(1)
-		w.wantVerdict(tail, "too old", w.issued(row), models.Unsure)
+		w.wantVerdict(tail, "too old", w.issued(row), models.Unknown)
 		must(t, tail.Look(t.Context()))
-		w.wantVerdict(tail, "looked again", w.issued(row), models.Stands)
+		w.wantVerdict(tail, "looked again", w.issued(row), models.NotRevoked)
 		w.clock.Advance(-time.Second)
-		w.wantVerdict(tail, "by a clock that was set back", w.issued(row), models.Unsure)
+		w.wantVerdict(tail, "by a clock that was set back", w.issued(row), models.Unknown)
 	})
 }
 
@@ -105,9 +105,9 @@ func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
 		tail := w.tail()
 		revoke := func(name string, about models.Issued, f func() error) {
 			t.Helper()
-			w.wantVerdict(tail, name+", before", about, models.Stands)
+			w.wantVerdict(tail, name+", before", about, models.NotRevoked)
 			must(t, f())
-			w.wantVerdict(tail, name, about, models.Unsure)
+			w.wantVerdict(tail, name, about, models.Unknown)
 		}
 		revoke("a sign-out", w.issued(rows[0]), func() error { return w.EndSession(t.Context(), rows[0], w.Now(), session.SignedOut) })
 		revoke("reuse", w.issued(rows[1]), func() error {
@@ -120,7 +120,7 @@ func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
 			_, err := w.EndSessions(t.Context(), acme, "alice", rows[4].ID, w.Now(), session.SignedOut)
 			return err
 		})
-		w.wantVerdict(tail, "the one that is left", w.issued(rows[4]), models.Stands)
+		w.wantVerdict(tail, "the one that is left", w.issued(rows[4]), models.NotRevoked)
 		revoke("an eviction", w.issued(rows[4]), func() error {
 			_, err := w.CreateSession(t.Context(), w.alice(func(n *models.NewSession) { n.Cap = &models.SessionCap{Limit: 1} }), signs)
 			return err
@@ -138,8 +138,8 @@ func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
 		w.clock.Advance(time.Minute)
 		must(t, tail.Look(t.Context()))
 		w.wantVerdict(tail, "a minute later it knows", w.issued(rows[0]), models.Revoked)
-		w.wantVerdict(tail, "a minute later it knows that nothing was revoked", models.Issued{TenantID: acme, SessionID: &unknown.ID, At: w.Now()}, models.Stands)
-		w.wantVerdict(tail, "a minute later it knows of who is not concerned", models.Issued{TenantID: acme, ClientID: "web", Subject: "bob", SessionID: &last.ID, At: w.Now()}, models.Stands)
+		w.wantVerdict(tail, "a minute later it knows that nothing was revoked", models.Issued{TenantID: acme, SessionID: &unknown.ID, At: w.Now()}, models.NotRevoked)
+		w.wantVerdict(tail, "a minute later it knows of who is not concerned", models.Issued{TenantID: acme, ClientID: "web", Subject: "bob", SessionID: &last.ID, At: w.Now()}, models.NotRevoked)
 	})
 }
 
@@ -155,9 +155,9 @@ func TestTheLastTimeAClientWasSwitchedOffCounts(t *testing.T) {
 			must(t, tail.Look(t.Context()))
 		}
 		between := models.Issued{TenantID: acme, ClientID: "web", Subject: "alice", TokenID: "one", At: start.Add(59 * time.Minute)}
-		w.wantVerdict(tail, "issued between both times", between, models.Unsure)
+		w.wantVerdict(tail, "issued between both times", between, models.Unknown)
 		w.clock.Advance(23 * time.Hour) // nobody accepts what was issued before the first
 		must(t, tail.Look(t.Context()))
-		w.wantVerdict(tail, "when the first time is forgotten", between, models.Unsure)
+		w.wantVerdict(tail, "when the first time is forgotten", between, models.Unknown)
 	})
 }

@@ -59,7 +59,7 @@ type Session struct {
 	SessionToken Chain
 
 	Factors    []session.Factor
-	KeptACR    *string          // what they amounted to by the tenant's own rules; nil: the default classes say
+	StoredACR  *string          // what they amounted to by the tenant's own rules; nil: the default classes say
 	Decided    session.Decision // by the tenant's own rules, of which KeptACR is the strongest class; zero: an earlier release decided
 	Attributes map[string]any
 	Scope      []string
@@ -129,7 +129,7 @@ func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, er
 		&absolute, &idle, &ended, &reason,
 		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
 		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
-		&factors, &s.KeptACR, &decided, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user}, more...)...)
+		&factors, &s.StoredACR, &decided, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user}, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, er
 
 // decision is what the row keeps beside acr, nil if the default classes say it.
 func (s *Session) decision() (any, error) {
-	if s.KeptACR == nil {
+	if s.StoredACR == nil {
 		return nil, nil
 	}
 	text, err := json.Marshal(s.Decided)
@@ -164,13 +164,13 @@ func (s *Session) decision() (any, error) {
 // scanDecision reads what decision wrote. A release that does not know it may
 // have changed acr since; the one that fits acr no longer is none.
 func (s *Session) scanDecision(text string) error {
-	if text == "" || s.KeptACR == nil {
+	if text == "" || s.StoredACR == nil {
 		return nil
 	}
 	if err := json.Unmarshal([]byte(text), &s.Decided); err != nil {
 		return err
 	}
-	if s.Decided.Proofs.Best().ACR != *s.KeptACR {
+	if s.Decided.Proofs.Best().ACR != *s.StoredACR {
 		s.Decided = session.Decision{}
 	}
 	return nil
@@ -236,8 +236,8 @@ const permitted = ` AND EXISTS (SELECT 1 FROM trusted_issuers i WHERE i.tenant_i
 		AND NOT i.disabled AND i.suspended_at IS NULL AND sessions.created_at >= COALESCE(i.sessions_valid_from, 0))
 	AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = sessions.tenant_id AND u.sub = sessions.subject AND NOT u.disabled AND u.suspended_at IS NULL)`
 
-// unmarked is the same of tenant and client, where a cache is not exact enough.
-const unmarked = `
+// notDisabled is the same of tenant and client, where a cache is not exact enough.
+const notDisabled = `
 	AND EXISTS (SELECT 1 FROM tenants t JOIN clients c ON c.tenant_id = t.id WHERE t.id = sessions.tenant_id AND c.id = sessions.client_id
 		AND sessions.created_at >= COALESCE(t.sessions_valid_from, 0) AND sessions.created_at >= COALESCE(c.sessions_valid_from, 0) AND sessions.created_at >= c.created_at)`
 

@@ -191,7 +191,7 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 	issuers := map[string]string{}
 	active, err := collect(tx.Raw(`SELECT id, issuer_id, created_at, last_active_at FROM sessions
 		WHERE tenant_id = ? AND subject = ? AND client_id = ? AND ended_at IS NULL
-			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+unmarked,
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+notDisabled,
 		about.TenantID, about.Subject, about.ClientID, now, now), func(rows *sql.Rows) (session.Active, error) {
 		var id []byte
 		var issuer string
@@ -269,7 +269,7 @@ func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, created Event) (insert
 		n.ID, n.TenantID, n.ClientID, n.IssuerID, n.Subject, At(n.CreatedAt), At(n.AuthTime), At(n.LastActiveAt),
 		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
 		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
-		string(factors), n.KeptACR, decided, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
+		string(factors), n.StoredACR, decided, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
 		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()), n.Status.number())
 }
 

@@ -18,7 +18,7 @@ func (s *Store) ExtendSession(ctx context.Context, about *Session, now, end time
 			return err
 		}
 		extended, err = scanSession(tx.Raw(`UPDATE sessions SET absolute_expires_at = ?, prune_at = CASE WHEN prune_at > ? THEN ? ELSE prune_at END`+
-			live+` AND id = ?`+permitted+unmarked+` RETURNING `+sessionColumns,
+			live+` AND id = ?`+permitted+notDisabled+` RETURNING `+sessionColumns,
 			At(end), At(end), At(end), about.TenantID, about.Subject, At(now), At(now), about.ID).Row())
 		if err != nil || before.Equal(extended.AbsoluteExpiry) {
 			return err

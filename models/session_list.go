@@ -51,7 +51,7 @@ const live = ` WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL
 // most `limit` of them, behind a place in the list. Whoever is switched off
 // counts exactly.
 func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time, after SessionCursor, limit int) ([]*Session, error) {
-	statement, args := "SELECT "+sessionColumns+" FROM sessions"+live+permitted+unmarked, []any{tenant, sub, At(now), At(now)}
+	statement, args := "SELECT "+sessionColumns+" FROM sessions"+live+permitted+notDisabled, []any{tenant, sub, At(now), At(now)}
 	if after != (SessionCursor{}) {
 		statement, args = statement+" AND (created_at, id) < (?, ?)", append(args, after.CreatedAt.UnixMicro(), after.ID)
 	}

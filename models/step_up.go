@@ -37,13 +37,13 @@ type Assurance struct {
 
 // Assurance is what the session is worth now.
 func (s *Session) Assurance() *Assurance {
-	return &Assurance{Factors: s.Factors, ACR: s.KeptACR, Decided: s.Decided, AuthTime: s.AuthTime}
+	return &Assurance{Factors: s.Factors, ACR: s.StoredACR, Decided: s.Decided, AuthTime: s.AuthTime}
 }
 
 // As is the session as it was worth at another time.
 func (s *Session) As(worth *Assurance) *Session {
 	before := *s
-	before.Factors, before.KeptACR, before.Decided, before.AuthTime = worth.Factors, worth.ACR, worth.Decided, worth.AuthTime
+	before.Factors, before.StoredACR, before.Decided, before.AuthTime = worth.Factors, worth.ACR, worth.Decided, worth.AuthTime
 	return &before
 }
 

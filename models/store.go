@@ -124,9 +124,9 @@ func (s *Store) Ping(ctx context.Context) error {
 // Dialect is "postgres" or "sqlite".
 func (s *Store) Dialect() string { return s.dialect.name }
 
-// patience is how long one operation may take: a database that hangs is one
+// operationTimeout is how long one operation may take: a database that hangs is one
 // that is away.
-const patience = 5 * time.Second
+const operationTimeout = 5 * time.Second
 
 // query runs reads outside a transaction. They are answered by a server that
 // takes writes, or fail: what a standby or a former primary says may be over.
@@ -137,7 +137,7 @@ func (s *Store) query(ctx context.Context, fn func(db *gorm.DB) error) error {
 
 // ask is query for what needs no schema.
 func (s *Store) ask(ctx context.Context, fn func(db *gorm.DB) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
 	return s.readAgain(ctx, fn)
 }
@@ -153,7 +153,7 @@ func (s *Store) readAgain(ctx context.Context, fn func(db *gorm.DB) error) error
 
 // exec runs one writing statement, a transaction of its own.
 func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
 	var events *written
 	err := s.retry(ctx, writing, isUnsent, func() error {
@@ -167,7 +167,7 @@ func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
 // or its connection broke before the commit. Everything that fn does outside
 // the database must bear repetition.
 func (s *Store) transaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
 	return s.longTransaction(ctx, fn)
 }

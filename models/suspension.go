@@ -620,7 +620,7 @@ func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 	}
 	err = s.query(ctx, func(db *gorm.DB) error {
 		return db.Raw(`SELECT count(*) FROM (SELECT 1 FROM sessions WHERE tenant_id = ? AND ended_at IS NULL
-			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+condition+permitted+unmarked+` LIMIT ?) counted`,
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+condition+permitted+notDisabled+` LIMIT ?) counted`,
 			append(args, ManySessions+1)...).Row().Scan(&n)
 	})
 	return n, err

@@ -14,13 +14,13 @@ const (
 	// commit in another order than their events are stamped: an event has the
 	// moment at which its request began to decide, and a request has 10 s in all;
 	// and clocks of nodes may differ by tailSkew.
-	tailOverlap = 2*patience + tailSkew
+	tailOverlap = 2*operationTimeout + tailSkew
 	tailSkew    = 10 * time.Second
-	// tailFar and tailFarEvery are for what defeats the overlap, such as a node
+	// tailFullWindow and tailFarEvery are for what defeats the overlap, such as a node
 	// whose clock stood still until it was measured again, or a commit that the
 	// network delivered late.
-	tailFar      = 5 * time.Minute
-	tailFarEvery = 30 * time.Second
+	tailFullWindow = 5 * time.Minute
+	tailFullEvery  = 30 * time.Second
 	// TailBound is how old what a node knows may be before it says so.
 	TailBound = 10 * time.Second
 )
@@ -35,10 +35,10 @@ type Tail struct {
 	epoch       string
 	live        map[string]*revokedSet            // by tenant
 	subscribers map[string]map[*Subscription]bool // by tenant
-	begun       time.Time                         // of the last look that succeeded
-	far         time.Time                         // of the last far one; zero: the next one is
+	lookedAt    time.Time                         // of the last look that succeeded
+	fullScanAt  time.Time                         // of the last far one; zero: the next one is
 	changes     map[string]int                    // by tenant: how many batches have come
-	settled     int                               // how many databases it has spoken of
+	generation  int                               // how many databases it has spoken of
 	ended       bool
 }
 
@@ -77,7 +77,7 @@ func (t *Tail) Run(ctx context.Context) {
 func (t *Tail) Fresh() (asOf time.Time, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return t.begun, t.stale()
+	return t.lookedAt, t.stale()
 }
 
 // Changes tells two states of what is revoked at a tenant apart: it is another
@@ -85,15 +85,15 @@ func (t *Tail) Fresh() (asOf time.Time, err error) {
 func (t *Tail) Changes(tenant string) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.settled + t.changes[tenant], t.stale()
+	return t.generation + t.changes[tenant], t.stale()
 }
 
 func (t *Tail) stale() error {
-	age := t.store.Now().Sub(t.begun)
+	age := t.store.Now().Sub(t.lookedAt)
 	switch {
 	case t.ended:
 		return fmt.Errorf("%w: the event log is not followed any more", ErrUnavailable)
-	case t.begun.IsZero():
+	case t.lookedAt.IsZero():
 		return ErrStarting
 	case age >= TailBound:
 		return fmt.Errorf("%w: the event log was last read %s ago", ErrUnavailable, age)

@@ -8,13 +8,13 @@ import (
 // Look reads what is new. Run calls it; it is not for two callers at once.
 func (t *Tail) Look(ctx context.Context) error {
 	begun := t.store.Now()
-	from, far := t.reach(begun)
+	from, far := t.window(begun)
 	if far {
 		epoch, err := t.store.Epoch(ctx)
 		if err != nil {
 			return err
 		}
-		if t.settle(epoch) {
+		if t.resetFor(epoch) {
 			from = time.Time{}
 		}
 	}
@@ -28,12 +28,12 @@ func (t *Tail) Look(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
-		t.far = time.Time{} // what went wrong may have held back others as well
+		t.fullScanAt = time.Time{} // what went wrong may have held back others as well
 		return err
 	}
-	t.take(found, begun)
+	t.merge(found, begun)
 	if far {
-		t.far = begun
+		t.fullScanAt = begun
 		t.forget(begun)
 	}
 	return nil
@@ -47,37 +47,37 @@ func (t *Tail) knows(tenant string, id eventID) bool {
 	return held != nil && held.events[id] != nil
 }
 
-// reach says from when on to look, zero: from the beginning.
-func (t *Tail) reach(now time.Time) (from time.Time, far bool) {
+// window says from when on to look, zero: from the beginning.
+func (t *Tail) window(now time.Time) (from time.Time, far bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch age := now.Sub(t.far); {
-	case t.begun.IsZero():
+	switch age := now.Sub(t.fullScanAt); {
+	case t.lookedAt.IsZero():
 		return time.Time{}, true
-	case age < 0 || age >= tailFarEvery:
-		return t.begun.Add(-tailFar), true
+	case age < 0 || age >= tailFullEvery:
+		return t.lookedAt.Add(-tailFullWindow), true
 	default:
-		return t.begun.Add(-tailOverlap), false
+		return t.lookedAt.Add(-tailOverlap), false
 	}
 }
 
-// settle notes of which database the tail speaks. After a change it knows
+// resetFor notes of which database the tail speaks. After a change it knows
 // nothing, and so do its subscribers.
-func (t *Tail) settle(epoch string) (changed bool) {
+func (t *Tail) resetFor(epoch string) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if changed = epoch != t.epoch; changed {
-		t.cutAll()
-		t.epoch, t.begun, t.settled = epoch, time.Time{}, t.settled+1
+		t.dropAll()
+		t.epoch, t.lookedAt, t.generation = epoch, time.Time{}, t.generation+1
 		clear(t.live)
 	}
 	return changed
 }
 
-// take adds what is new, in its order, and hands it on. What is found later
+// merge adds what is new, in its order, and hands it on. What is found later
 // than the overlap allows for, another node may find later still: a position
 // of that node must not skip it.
-func (t *Tail) take(found []*Revocation, begun time.Time) {
+func (t *Tail) merge(found []*Revocation, begun time.Time) {
 	batches := map[string][]*Revocation{}
 	for _, r := range found {
 		held := t.live[r.TenantID]
@@ -89,13 +89,13 @@ func (t *Tail) take(found []*Revocation, begun time.Time) {
 			continue
 		}
 		if r.known = r.id.moment(); r.known.Before(begun.Add(-tailOverlap)) {
-			r.known = begun.Add(tailFarEvery)
+			r.known = begun.Add(tailFullEvery)
 		}
 		held.add(r)
 		batches[r.TenantID] = append(batches[r.TenantID], r)
 	}
-	before := Position{t.epoch, t.begun}
-	t.begun = begun
+	before := Position{t.epoch, t.lookedAt}
+	t.lookedAt = begun
 	for tenant, batch := range batches {
 		t.changes[tenant]++
 		t.publish(tenant, Batch{before, batch})

@@ -52,12 +52,12 @@ func (t *Tail) Revoked(tenant string, since Position) (*Snapshot, error) {
 func (t *Tail) Position(since Position) (at Position, everything bool, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return Position{t.epoch, t.begun}, t.foreign(since), t.stale()
+	return Position{t.epoch, t.lookedAt}, t.foreign(since), t.stale()
 }
 
 // foreign reports whether a position is none of this database's.
 func (t *Tail) foreign(since Position) bool {
-	return since.Epoch != t.epoch || since.At.After(t.begun.Add(tailSkew))
+	return since.Epoch != t.epoch || since.At.After(t.lookedAt.Add(tailSkew))
 }
 
 // Subscribe is Revoked together with everything from then on. The subscription
@@ -86,7 +86,7 @@ func (t *Tail) snapshot(tenant string, since Position) (*Snapshot, error) {
 	if t.foreign(since) {
 		from = time.Time{}
 	}
-	s := &Snapshot{Position: Position{t.epoch, t.begun}, AsOf: t.begun}
+	s := &Snapshot{Position: Position{t.epoch, t.lookedAt}, AsOf: t.lookedAt}
 	for _, r := range t.live[tenant].all() {
 		if now.Before(r.Until) && !r.known.Before(from) {
 			s.Revocations = append(s.Revocations, r)
@@ -103,13 +103,13 @@ func (t *Tail) publish(tenant string, b Batch) {
 		select {
 		case s.c <- b:
 		default:
-			t.cut(s)
+			t.drop(s)
 		}
 	}
 }
 
-// cut ends a subscription; what is in its buffer can still be read.
-func (t *Tail) cut(s *Subscription) {
+// drop ends a subscription; what is in its buffer can still be read.
+func (t *Tail) drop(s *Subscription) {
 	if t.subscribers[s.tenant][s] {
 		delete(t.subscribers[s.tenant], s)
 		close(s.c)
@@ -119,10 +119,10 @@ func (t *Tail) cut(s *Subscription) {
 	}
 }
 
-func (t *Tail) cutAll() {
+func (t *Tail) dropAll() {
 	for _, subscribers := range t.subscribers {
 		for s := range subscribers {
-			t.cut(s)
+			t.drop(s)
 		}
 	}
 }
@@ -132,12 +132,12 @@ func (t *Tail) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended = true
-	t.cutAll()
+	t.dropAll()
 }
 
 // Close ends the subscription.
 func (s *Subscription) Close() {
 	s.tail.mu.Lock()
 	defer s.tail.mu.Unlock()
-	s.tail.cut(s)
+	s.tail.drop(s)
 }

@@ -36,11 +36,11 @@ func (t *Tenant) classes() session.Classes {
 // no other may change those.
 func (t *Tenant) keep(row *models.Session, now time.Time, proofs session.Proofs) {
 	if len(t.ownClasses) == 0 {
-		row.KeptACR, row.Decided = nil, session.Decision{}
+		row.StoredACR, row.Decided = nil, session.Decision{}
 		return
 	}
 	acr := proofs.Best().ACR
-	row.KeptACR, row.Decided = &acr, session.Decision{At: now, Proofs: proofs}
+	row.StoredACR, row.Decided = &acr, session.Decision{At: now, Proofs: proofs}
 }
 
 // assure decides what the factors prove, and which class the access token
@@ -51,7 +51,7 @@ func (x *exchangeRequest) assure(c *Client, factors []session.Factor, now time.T
 	x.proofs, x.failed = classes.Proofs(now, factors)
 	var met bool
 	if x.pair, met = x.demand.Choose(classes, now, x.proofs); !met {
-		return unmetDemand(x.demand, now, x.proofs).because(failedRules(x.failed))
+		return unmetDemand(x.demand, now, x.proofs).withCause(failedRules(x.failed))
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (t *Tenant) assured(row *models.Session) assured {
 		a.since = row.CreatedAt // an earlier release moved auth_time by step-ups
 	}
 	classes := t.classes()
-	if row.KeptACR == nil {
+	if row.StoredACR == nil {
 		classes = session.DefaultClasses
 	}
 	for _, f := range row.Factors {
@@ -42,7 +42,7 @@ func (t *Tenant) assured(row *models.Session) assured {
 	}
 	a.less = a.less || len(a.lapsed) > 0
 	switch {
-	case row.KeptACR == nil:
+	case row.StoredACR == nil:
 		a.proofs, _ = classes.Proofs(time.Time{}, a.factors)
 	case a.less:
 		decided := decisionOf(row)
@@ -58,10 +58,10 @@ func (t *Tenant) assured(row *models.Session) assured {
 // that an earlier release wrote only the class is known: it was proved when its
 // oldest factor was, at the latest.
 func decisionOf(row *models.Session) session.Decision {
-	if !row.Decided.At.IsZero() || *row.KeptACR == "" {
+	if !row.Decided.At.IsZero() || *row.StoredACR == "" {
 		return row.Decided
 	}
-	p := session.Proof{ACR: *row.KeptACR, At: row.AuthTime}
+	p := session.Proof{ACR: *row.StoredACR, At: row.AuthTime}
 	for _, f := range row.Factors {
 		if f.AuthTime.Before(p.At) {
 			p.At = f.AuthTime

@@ -60,7 +60,7 @@ func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, n
 	if err != nil {
 		return nil, err
 	}
-	return o.client.bears(row, now)
+	return o.client.callerFor(row, now)
 }
 
 // bearerOfHandle takes the current session token of a session.
@@ -80,7 +80,7 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 	if client == nil {
 		return nil, errNotOurs
 	}
-	if s.keys.place(row, h) != current {
+	if s.keys.classify(row, h) != current {
 		reason, why := s.refusedSessionToken(client, row, h, now)
 		return nil, invalidToken(reason, errors.New("replaced, or its secret is not the one of its generation")).ended(why)
 	}
@@ -88,15 +88,15 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 	if err := client.acceptsOrigin(call); err != nil {
 		return nil, err
 	}
-	who, err := client.bears(row, now)
+	who, err := client.callerFor(row, now)
 	if err == nil {
 		s.renewSessionToken(ctx, row, h)
 	}
 	return who, err
 }
 
-// bears is the caller whose token is of a session of the client.
-func (c *Client) bears(row *models.Session, now time.Time) (*caller, error) {
+// callerFor is the caller whose token is of a session of the client.
+func (c *Client) callerFor(row *models.Session, now time.Time) (*caller, error) {
 	if row.ClientID != c.ID {
 		return nil, errNotOurs
 	}

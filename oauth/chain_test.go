@@ -65,10 +65,10 @@ func TestChainPlacesTokens(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		of   handle
-		want place
+		want tokenPosition
 	}{
 		{"the token of the row is the current one", h, current},
-		{"its successor is ahead", k.successor("default", h), ahead},
+		{"its successor is ahead", k.successor("default", h), next},
 		{"the successor's successor is nothing that the row knows", k.successor("default", k.successor("default", h)), forged},
 		{"an earlier generation is used", forge(6), used},
 		{"another secret of the same generation is forged", forge(7), forged},
@@ -76,7 +76,7 @@ func TestChainPlacesTokens(t *testing.T) {
 		{"a session token is none of a session without one", someHandle(k, sessionToken, 0), forged},
 		{"nor is one of an earlier generation", someHandle(k, sessionToken, 7), forged},
 	} {
-		if got := k.place(row, c.of); got != c.want {
+		if got := k.classify(row, c.of); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
@@ -90,7 +90,7 @@ func TestRowWithoutItsRootKnowsNoToken(t *testing.T) {
 	k, later := keysOf(t, rootA), keysOf(t, rootB)
 	h := someHandle(later, refreshToken, 7)
 	row := &models.Session{Refresh: k.chain("default", someHandle(k, refreshToken, 7))}
-	if got := later.place(row, h); got != forged {
+	if got := later.classify(row, h); got != forged {
 		t.Errorf("place is %d", got)
 	}
 }
@@ -140,7 +140,7 @@ func TestRetryAfterAChangeOfRootReturnsTheSameBytes(t *testing.T) {
 			if want := c.before.encode("default", next); answer != want {
 				t.Errorf("the answer is\n%s, before it was\n%s", answer, want)
 			}
-			if c.after.place(row, next) != current {
+			if c.after.classify(row, next) != current {
 				t.Error("the successor cannot be used")
 			}
 		})

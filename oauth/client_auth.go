@@ -41,7 +41,7 @@ func (s *Server) authenticateClient(ctx context.Context, call *Call, r *http.Req
 	case client.Settings.Public() && c.secret != "":
 		return nil, invalidClient(errors.New("a public client sent a secret"))
 	case !client.Settings.Public() && !s.secretMatches(client, &c):
-		call.Guessed = client.ID
+		call.FailedClientID = client.ID
 		if !s.readable(client.SecretDigest) || client.PreviousAccepted(s.now()) && !s.readable(client.PreviousDigest) {
 			return nil, errors.New("the client's secret is digested under a root secret that is not configured")
 		}

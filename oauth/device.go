@@ -16,9 +16,9 @@ func (call *Call) device() (userAgent, ip string) {
 	return call.UserAgent, call.IP
 }
 
-// tell adds to an event where the call comes from and, if a session is given,
+// withDevice adds to an event where the call comes from and, if a session is given,
 // where its last use came from.
-func (call *Call) tell(details map[string]any, last *models.Session) map[string]any {
+func (call *Call) withDevice(details map[string]any, last *models.Session) map[string]any {
 	if !call.Tenant.row.StoreDevice {
 		return details
 	}

@@ -48,8 +48,8 @@ func refuse(code string, reason Reason, description string) *Error {
 	return &Error{Code: code, Reason: reason, Status: http.StatusBadRequest, Description: description}
 }
 
-// because adds what only the log may know.
-func (e *Error) because(cause error) *Error {
+// withCause adds what only the log may know.
+func (e *Error) withCause(cause error) *Error {
 	e.Cause = cause
 	return e
 }
@@ -80,7 +80,7 @@ func invalidScope(reason Reason, description string) *Error {
 
 // invalidGrant has one description for every reason.
 func invalidGrant(reason Reason, cause error) *Error {
-	return refuse("invalid_grant", reason, "The refresh token is unknown, used, expired or revoked").because(cause)
+	return refuse("invalid_grant", reason, "The refresh token is unknown, used, expired or revoked").withCause(cause)
 }
 
 // invalidClient is one answer to every failed authentication (R-CA-06).

@@ -46,7 +46,7 @@ func TestErrorsAreMappedInOnePlace(t *testing.T) {
 		code       string
 		retryAfter string
 	}{
-		{"a refusal of ours stays as it is", badSubject(ReasonSubjectTokenExpired, "exp has passed").because(errors.New(secret)), 400, "invalid_request", ""},
+		{"a refusal of ours stays as it is", badSubject(ReasonSubjectTokenExpired, "exp has passed").withCause(errors.New(secret)), 400, "invalid_request", ""},
 		{"one that was wrapped, too", fmt.Errorf("exchange: %w", invalidTarget(ReasonTargetMalformed, "no")), 400, "invalid_target", ""},
 		{"a failed authentication", invalidClient(errors.New(secret)), 401, "invalid_client", ""},
 		{"a dead refresh token", invalidGrant(ReasonRefreshUnknown, errors.New(secret)), 400, "invalid_grant", ""},

@@ -31,7 +31,7 @@ type exchangeRequest struct {
 	proofs     session.Proofs   // what is proved, by the tenant's rules
 	pair       session.Proof    // of those, what the access token states
 	failed     map[string]error // rules that could not be decided
-	raise      *raising         // the session that the client token raises
+	stepUp     *stepUpSession   // the session that the client token raises
 }
 
 // exchange is the grant that turns a client token into a session (RFC 8693). With
@@ -53,7 +53,7 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 			return nil, err
 		}
 		if again {
-			return func(ctx context.Context) (tokenResponse, error) { return s.repeatRaise(ctx, call, c, x) }, nil
+			return func(ctx context.Context) (tokenResponse, error) { return s.repeatStepUp(ctx, call, c, x) }, nil
 		}
 	}
 	if x.subject, err = s.verifySubject(ctx, c, token, tokenType); err != nil {
@@ -63,10 +63,10 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 		return nil, err
 	}
 	if named != "" {
-		if err := s.askRaise(ctx, c, x, named, form); err != nil {
+		if err := s.checkStepUp(ctx, c, x, named, form); err != nil {
 			return nil, err
 		}
-		return func(ctx context.Context) (tokenResponse, error) { return s.carryOutRaise(ctx, call, c, x) }, nil
+		return func(ctx context.Context) (tokenResponse, error) { return s.issueSteppedUp(ctx, call, c, x) }, nil
 	}
 	if x.targets, err = grantTargets(c, form); err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) e
 		"user":   userVariable(subject.sub, c.tenant.counting(after.Values, after.Sources)),
 	})
 	if verdict != true {
-		return badSubject(ReasonPolicyDenied, "the allow rule of the client does not allow it").because(err)
+		return badSubject(ReasonPolicyDenied, "the allow rule of the client does not allow it").withCause(err)
 	}
 	return nil
 }
@@ -201,7 +201,7 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 		Token:      x.subject.spent,
 		CreateUser: x.subject.entry.Settings.CreateUsers == nil || *x.subject.entry.Settings.CreateUsers,
 		Cap:        c.Settings.MaxSessionsPerUser, OnStatusList: c.Settings.StatusList,
-		RecordCreation: call.tell(map[string]any{
+		RecordCreation: call.withDevice(map[string]any{
 			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		}, nil),
 	}
@@ -236,17 +236,17 @@ func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeReque
 		}
 		return badSubject(ReasonSubjectTokenSpent, "it was used before; each client token is good for one exchange")
 	case errors.Is(err, models.ErrTokenBeforeRestore):
-		return badSubject(ReasonSubjectTokenRestored, "it was issued before the database was restored from a backup; sign the user in again").because(err)
+		return badSubject(ReasonSubjectTokenRestored, "it was issued before the database was restored from a backup; sign the user in again").withCause(err)
 	case errors.Is(err, models.ErrUserDisabled):
-		return badSubject(ReasonUserDisabled, "its user is disabled").because(err)
+		return badSubject(ReasonUserDisabled, "its user is disabled").withCause(err)
 	case errors.Is(err, models.ErrUserUnknown):
-		return badSubject(ReasonUserUnknown, "its user is unknown, and create_users is false").because(err)
+		return badSubject(ReasonUserUnknown, "its user is unknown, and create_users is false").withCause(err)
 	case errors.Is(err, models.ErrNotPermitted):
-		return badSubject(ReasonSignInDisabled, "its issuer, the client or the tenant is disabled").because(err)
+		return badSubject(ReasonSignInDisabled, "its issuer, the client or the tenant is disabled").withCause(err)
 	case errors.Is(err, models.ErrSessionLimit):
 		return invalidRequest(ReasonSessionLimit, "session limit reached: the user has as many sessions as max_sessions_per_user allows")
 	case errors.Is(err, models.ErrTooLarge):
-		return badSubject(ReasonSubjectTokenMapping, "an attribute that it yields is larger than 4 KiB").because(err)
+		return badSubject(ReasonSubjectTokenMapping, "an attribute that it yields is larger than 4 KiB").withCause(err)
 	default:
 		return err
 	}

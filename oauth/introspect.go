@@ -84,7 +84,7 @@ func (s *Server) describeAccess(ctx context.Context, caller *Client, token strin
 	if !caller.sees(o) || !now.Before(o.exp) || !o.client.enabled() {
 		return nil, nil
 	}
-	if active, err := s.stands(ctx, o, now); err != nil || !active {
+	if active, err := s.isActive(ctx, o, now); err != nil || !active {
 		return nil, err
 	}
 	o.claims["active"], o.claims["token_type"] = true, "Bearer"
@@ -118,7 +118,7 @@ func (s *Server) describeHandle(ctx context.Context, caller *Client, token strin
 		return nil, err
 	}
 	row, err := s.store.Session(ctx, caller.TenantID, h.session)
-	if err != nil || !caller.alive(row, now) || s.keys.place(row, h) != current {
+	if err != nil || !caller.alive(row, now) || s.keys.classify(row, h) != current {
 		return nil, err
 	}
 	s.renewSessionToken(ctx, row, h)
@@ -137,13 +137,13 @@ func (s *Server) describeHandle(ctx context.Context, caller *Client, token strin
 }
 
 // place is where a handle stands in its session's chain.
-type place int
+type tokenPosition int
 
 const (
-	forged  place = iota // its secret is not the one of its generation
-	used                 // of an earlier generation, which cannot be checked any more
-	current              // the one that may be used
-	ahead                // the current one's successor: the database lost a commit
+	forged  tokenPosition = iota // its secret is not the one of its generation
+	used                         // of an earlier generation, which cannot be checked any more
+	current                      // the one that may be used
+	next                         // the current one's successor: the database lost a commit
 )
 
 // chainOf is the chain that a kind of handle belongs to.
@@ -154,8 +154,8 @@ func chainOf(row *models.Session, kind handleKind) *models.Chain {
 	return &row.Refresh
 }
 
-// place compares a handle with what the row keeps of its chain.
-func (k *Keys) place(row *models.Session, h handle) place {
+// classify compares a handle with what the row keeps of its chain.
+func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 	chain := chainOf(row, h.kind)
 	digest := k.digest(h, chain.RootVersion)
 	switch {
@@ -168,7 +168,7 @@ func (k *Keys) place(row *models.Session, h handle) place {
 	case h.generation == chain.Generation && same(digest, chain.Digest):
 		return current
 	case h.generation == chain.Generation+1 && same(digest, chain.Next):
-		return ahead
+		return next
 	default:
 		return forged
 	}

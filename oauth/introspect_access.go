@@ -7,11 +7,11 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// stands reports whether neither the token nor its session was revoked: from
+// isActive reports whether neither the token nor its session was revoked: from
 // memory if that is fresh enough, or else from the database. What the database
 // says of the session may also take back some of the token's assurance; while
 // memory suffices, no trusted issuer was switched off since the token's issue.
-func (s *Server) stands(ctx context.Context, o *ownToken, now time.Time) (bool, error) {
+func (s *Server) isActive(ctx context.Context, o *ownToken, now time.Time) (bool, error) {
 	about, err := o.issued()
 	if err != nil {
 		return false, err
@@ -22,7 +22,7 @@ func (s *Server) stands(ctx context.Context, o *ownToken, now time.Time) (bool, 
 	// Which sessions are of a trusted issuer that does not compile, the rows know.
 	if len(o.client.tenant.broken) == 0 {
 		switch s.tail.Verdict(about, s.memory) {
-		case models.Stands:
+		case models.NotRevoked:
 			return true, nil
 		case models.Revoked:
 			return false, nil

@@ -168,7 +168,7 @@ func (e *issuerEntry) badAlgorithm(alg string) *Error {
 }
 
 func badSignature(cause error) *Error {
-	return badSubject(ReasonSubjectTokenSignature, "its signature does not match the key of its issuer").because(cause)
+	return badSubject(ReasonSubjectTokenSignature, "its signature does not match the key of its issuer").withCause(cause)
 }
 
 // algorithmName gives the two names of EdDSA over Curve25519 as one.
@@ -189,7 +189,7 @@ func verifyEd25519(token string, key any) bool {
 func (e *issuerEntry) verifyShared(token string) error {
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.HS256})
 	if err != nil {
-		return e.badAlgorithm("").because(err)
+		return e.badAlgorithm("").withCause(err)
 	}
 	if _, err := signed.Verify(e.secret); err != nil {
 		return badSignature(err)

@@ -29,7 +29,7 @@ func lateDetails(call *Call, row *models.Session) map[string]any {
 	if call.elsewhere(row) {
 		details["elsewhere"] = true
 	}
-	return call.tell(details, row)
+	return call.withDevice(details, row)
 }
 
 func (s *Server) logLateRetry(call *Call, row *models.Session, l session.LateRetry) {

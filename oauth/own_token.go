@@ -27,7 +27,7 @@ var errOtherKind = errors.New("a token of ours, but no access token")
 func (s *Server) verifyOwn(ctx context.Context, t *Tenant, text string, now time.Time) (*ownToken, error) {
 	typ, payload, err := t.ring.verify(now, text)
 	if errors.Is(err, errUnknownKid) {
-		if t, err = s.registry.reread(ctx, t); err != nil {
+		if t, err = s.registry.refreshNow(ctx, t); err != nil {
 			return nil, err
 		}
 		typ, payload, err = t.ring.verify(now, text)

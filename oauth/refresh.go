@@ -45,18 +45,18 @@ func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Va
 		return nil, err
 	}
 	if r.conditional() {
-		if err := s.askConditions(ctx, call, c, r); err != nil {
+		if err := s.checkConditions(ctx, call, c, r); err != nil {
 			return nil, err
 		}
 	}
 	return func(ctx context.Context) (tokenResponse, error) { return s.issueRefreshed(ctx, call, c, r) }, nil
 }
 
-// askConditions refuses a scope or target that the session does not have, and an
+// checkConditions refuses a scope or target that the session does not have, and an
 // unmet demand, without spending the token. Only a token that would be answered
 // is asked: what is wrong with another one comes first, and says nothing of the
 // session.
-func (s *Server) askConditions(ctx context.Context, call *Call, c *Client, r *refreshRequest) error {
+func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *refreshRequest) error {
 	row, err := s.store.SessionWithHistory(ctx, c.TenantID, r.presented.session)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
@@ -65,7 +65,7 @@ func (s *Server) askConditions(ctx context.Context, call *Call, c *Client, r *re
 		return err
 	}
 	now := s.now()
-	if !c.alive(row, now) || s.keys.place(row, r.presented) == forged {
+	if !c.alive(row, now) || s.keys.classify(row, r.presented) == forged {
 		return nil
 	}
 	facts, _ := s.chainFacts(call, c, row, r.presented)
@@ -225,7 +225,7 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 
 // refuseRefresh remembers what must be remembered, commits it, and then refuses.
 func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) error {
-	details := call.tell(map[string]any{"generation": presented.generation, "current_generation": row.Refresh.Generation}, row)
+	details := call.withDevice(map[string]any{"generation": presented.generation, "current_generation": row.Refresh.Generation}, row)
 	var err error
 	switch outcome {
 	case session.RefreshReuse:
@@ -250,5 +250,5 @@ func (s *Server) noteRetry(ctx context.Context, call *Call, row *models.Session,
 	if !call.elsewhere(row) {
 		return nil
 	}
-	return s.store.NoteSharedRefresh(ctx, row, now, call.tell(map[string]any{"generation": row.Refresh.Generation}, row))
+	return s.store.NoteSharedRefresh(ctx, row, now, call.withDevice(map[string]any{"generation": row.Refresh.Generation}, row))
 }

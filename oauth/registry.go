@@ -31,10 +31,10 @@ type registry struct {
 
 	loading sync.Mutex // one load at a time
 
-	rounds  sync.Mutex
-	next    *round     // that may still be joined
-	playing sync.Mutex // one round at a time
-	played  time.Time  // when the last one began
+	nextMu      sync.Mutex
+	next        *refreshCall // that may still be joined
+	refreshing  sync.Mutex   // one round at a time
+	lastRefresh time.Time    // when the last one began
 
 	mu        sync.RWMutex
 	tenants   map[string]*Tenant // as last seen
@@ -142,28 +142,28 @@ func (r *registry) load(ctx context.Context, id string) (*Tenant, error) {
 	return t, nil
 }
 
-// rereadPause is the least time between two checks that strangers can cause.
-const rereadPause = 50 * time.Millisecond
+// refreshPause is the least time between two checks that strangers can cause.
+const refreshPause = 50 * time.Millisecond
 
-// round is one check that several requests wait for.
-type round struct {
+// refreshCall is one check that several requests wait for.
+type refreshCall struct {
 	done chan struct{}
 	err  error
 }
 
-// reread looks at the tenant again because a token names a key that this node
+// refreshNow looks at the tenant again because a token names a key that this node
 // does not know: another node may just have made it, and what this one has
 // missed must not be called inactive. Only a check that begins after the call
 // can tell. Anybody can name any key, so callers share the next round, and
 // rounds come one after the other with a pause between them.
-func (r *registry) reread(ctx context.Context, t *Tenant) (*Tenant, error) {
-	r.rounds.Lock()
+func (r *registry) refreshNow(ctx context.Context, t *Tenant) (*Tenant, error) {
+	r.nextMu.Lock()
 	if r.next == nil {
-		r.next = &round{done: make(chan struct{})}
-		go r.play(r.next)
+		r.next = &refreshCall{done: make(chan struct{})}
+		go r.runRefresh(r.next)
 	}
 	joined := r.next
-	r.rounds.Unlock()
+	r.nextMu.Unlock()
 	select {
 	case <-joined.done:
 	case <-ctx.Done():
@@ -175,14 +175,14 @@ func (r *registry) reread(ctx context.Context, t *Tenant) (*Tenant, error) {
 	return r.load(ctx, t.ID)
 }
 
-// play waits for its turn, lets nobody join any more, and checks.
-func (r *registry) play(n *round) {
-	r.playing.Lock()
-	defer r.playing.Unlock()
-	time.Sleep(time.Until(r.played.Add(rereadPause)))
-	r.rounds.Lock()
-	r.next, r.played = nil, time.Now()
-	r.rounds.Unlock()
+// runRefresh waits for its turn, lets nobody join any more, and checks.
+func (r *registry) runRefresh(n *refreshCall) {
+	r.refreshing.Lock()
+	defer r.refreshing.Unlock()
+	time.Sleep(time.Until(r.lastRefresh.Add(refreshPause)))
+	r.nextMu.Lock()
+	r.next, r.lastRefresh = nil, time.Now()
+	r.nextMu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), registryBound)
 	defer cancel()
 	n.err = r.check(ctx)

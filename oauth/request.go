@@ -49,7 +49,7 @@ func parseForm(r *http.Request) (url.Values, error) {
 		e.Status = http.StatusRequestEntityTooLarge
 		return nil, e
 	case err != nil:
-		return nil, invalidRequest(ReasonRequestMalformed, "The body could not be read").because(err)
+		return nil, invalidRequest(ReasonRequestMalformed, "The body could not be read").withCause(err)
 	}
 	form, err := parseValues(string(body))
 	if err != nil {

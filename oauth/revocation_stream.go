@@ -19,8 +19,8 @@ const (
 	// streamBuffer is how many messages a reader may lag behind before its stream
 	// is ended.
 	streamBuffer = 64
-	// streamPatience is how long a reader may keep one write waiting.
-	streamPatience = 10 * time.Second
+	// streamWriteTimeout is how long a reader may keep one write waiting.
+	streamWriteTimeout = 10 * time.Second
 )
 
 // errShare ends the oldest stream of the client that has the most, when the node
@@ -146,7 +146,7 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 	}
 	w.WriteHeader(http.StatusOK)
 	to := newStreamWriter(w, zipped)
-	defer hurry(to.http) // net/http has something to write yet
+	defer extendWriteDeadline(to.http) // net/http has something to write yet
 	if call.Cause = to.snapshot(begin); call.Cause == nil {
 		call.Cause = s.follow(r, call, out, to)
 		to.finish()

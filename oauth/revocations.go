@@ -31,7 +31,7 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	if _, err := s.authenticateCaller(r.Context(), call, r, false); err != nil {
 		return err
 	}
-	if err := call.Client.hearsOf(query["audience"]); err != nil {
+	if err := call.Client.checkAudience(query["audience"]); err != nil {
 		return err
 	}
 	if prefers(r, eventStream) {
@@ -67,9 +67,9 @@ func writeRevocations(w http.ResponseWriter, s *snapshot) error {
 	return err
 }
 
-// hearsOf refuses a reader who names the audience that it verifies tokens for, if
+// checkAudience refuses a reader who names the audience that it verifies tokens for, if
 // the client is not told of all of these: silence would pass for "not revoked".
-func (c *Client) hearsOf(audience []string) error {
+func (c *Client) checkAudience(audience []string) error {
 	for _, a := range audience {
 		if c.Settings.Introspect != models.IntrospectAll && !c.in([]string{a}) {
 			return &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden,

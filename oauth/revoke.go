@@ -81,7 +81,7 @@ func (s *Server) revokeHandle(ctx context.Context, call *Call, c *Client, token 
 	if err != nil {
 		return err
 	}
-	return s.signOut(ctx, call, c, h.session, now, func(row *models.Session) bool { return s.keys.place(row, h) != forged })
+	return s.signOut(ctx, call, c, h.session, now, func(row *models.Session) bool { return s.keys.classify(row, h) != forged })
 }
 
 func (s *Server) signOut(ctx context.Context, call *Call, c *Client, id models.SessionID, now time.Time, genuine func(*models.Session) bool) error {

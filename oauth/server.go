@@ -43,8 +43,8 @@ type Server struct {
 	log      *slog.Logger
 	registry *registry
 	provider *fosite.Fosite
-	slots    *slots // for what /token makes
-	answers  *slots // for other signatures, which do not wait behind tokens
+	slots    *signLimiter // for what /token makes
+	answers  *signLimiter // for other signatures, which do not wait behind tokens
 	throttle *throttle
 	tail     *models.Tail
 	memory   time.Duration // IntrospectionMaxAge
@@ -61,8 +61,8 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		store: c.Store, keys: c.Keys, log: c.Log,
-		slots:    newSlots(4, cmp.Or(c.SigningWait, signingWait), c.Log),
-		answers:  newSlots(2, cmp.Or(c.SigningWait, signingWait), c.Log),
+		slots:    newSignLimiter(4, cmp.Or(c.SigningWait, signingWait), c.Log),
+		answers:  newSignLimiter(2, cmp.Or(c.SigningWait, signingWait), c.Log),
 		throttle: newThrottle(),
 		tail:     models.NewTail(c.Store),
 		memory:   c.IntrospectionMaxAge,
@@ -78,9 +78,9 @@ func New(c Config) *Server {
 	return s
 }
 
-// publicPatience is how long what is public may wait for news when there is an
+// publicTimeout is how long what is public may wait for news when there is an
 // older version to serve.
-const publicPatience = 500 * time.Millisecond
+const publicTimeout = 500 * time.Millisecond
 
 // Run follows changes of configuration and revocations until ctx ends, and
 // with it every stream of them.
@@ -131,7 +131,7 @@ func (s *Server) PublicTenant(ctx context.Context, id string) (*Tenant, error) {
 	last := s.registry.lastKnown(id)
 	if last != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, publicPatience)
+		ctx, cancel = context.WithTimeout(ctx, publicTimeout)
 		defer cancel()
 	}
 	t, err := s.registry.tenant(ctx, id)
@@ -155,12 +155,12 @@ type Call struct {
 	UserAgent string
 	Origin    string // that the browser sent; empty: none
 
-	Client    *Client
-	Guessed   string // id of the client whose secret was wrong
-	Grant     string
-	SessionID string
-	Outcome   string // "", or the error code that was answered
-	Reason    Reason // "", or why it was refused
+	Client         *Client
+	FailedClientID string // id of the client whose secret was wrong
+	Grant          string
+	SessionID      string
+	Outcome        string // "", or the error code that was answered
+	Reason         Reason // "", or why it was refused
 
 	// For the log alone.
 	Cause              error

@@ -92,10 +92,10 @@ func replacedByStepUp(c *Client, row *models.Session, h handle) bool {
 	return row.ClientID == c.ID && h.kind == sessionToken && h.generation < row.SessionToken.Generation
 }
 
-// refusedRaise is why latchkey_session_token may not raise the session: a
+// refusedStepUp is why latchkey_session_token may not raise the session: a
 // handle, or, if that is zero, an access token of the client whose signature
 // was good.
-func (s *Server) refusedRaise(c *Client, row *models.Session, h handle, now time.Time) *Error {
+func (s *Server) refusedStepUp(c *Client, row *models.Session, h handle, now time.Time) *Error {
 	cause := errors.New("ended, of another client, or replaced")
 	switch {
 	case row.ClientID != c.ID:

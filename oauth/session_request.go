@@ -104,7 +104,7 @@ func (q sessionRequest) page() (p page, err error) {
 	}
 	if text := q.query.Get("cursor"); text != "" {
 		if p.after, err = models.ParseSessionCursor(text); err != nil {
-			return p, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use next_cursor from the previous page").because(err)
+			return p, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use next_cursor from the previous page").withCause(err)
 		}
 	}
 	return p, nil

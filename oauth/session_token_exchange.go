@@ -24,7 +24,7 @@ type sessionTokenExchange struct {
 
 // badSessionToken has one description for every reason.
 func badSessionToken(reason Reason, cause error) *Error {
-	return badSubject(reason, "the session token is unknown or replaced, or its session has ended").because(cause)
+	return badSubject(reason, "the session token is unknown or replaced, or its session has ended").withCause(cause)
 }
 
 // exchangeSessionToken checks everything that can refuse the exchange of a
@@ -66,7 +66,7 @@ func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*mode
 		return nil, badSessionToken(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return nil, err
-	case !c.alive(row, s.now()) || s.keys.place(row, h) != current:
+	case !c.alive(row, s.now()) || s.keys.classify(row, h) != current:
 		reason, why := s.refusedSessionToken(c, row, h, s.now())
 		return nil, badSessionToken(reason, errors.New("ended, of another client, or replaced")).ended(why)
 	}

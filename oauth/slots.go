@@ -14,9 +14,9 @@ import (
 const (
 	// signingWait is Config.SigningWait by default.
 	signingWait = time.Second
-	// slotPatience ends the wait of a request whose estimate was too hopeful: it is so
+	// slotTimeout ends the wait of a request whose estimate was too hopeful: it is so
 	// many times the longest estimate.
-	slotPatience = 3
+	slotTimeout = 3
 	// maxWaiting bounds the memory of requests that wait.
 	maxWaiting = 4096
 	// minPause and maxPause bound how long a request that is about to be refused is
@@ -29,11 +29,11 @@ const (
 	busyEvery = 10 * time.Second
 )
 
-// slots bounds how many tokens are made at once, and refuses requests that
+// signLimiter bounds how many tokens are made at once, and refuses requests that
 // would wait too long: RSA is most of a token's cost, and a queue of seconds
 // serves nobody. A slot is held over the database's part as well, because after
 // it nothing may refuse; so there are a few for each processor.
-type slots struct {
+type signLimiter struct {
 	free    chan struct{}
 	maxWait time.Duration // the longest estimate at which a request is still taken in
 	waiting atomic.Int64  // for a slot
@@ -50,12 +50,12 @@ type slots struct {
 // errBusy means that a slot would come too late.
 var errBusy = errors.New("too many signatures are waiting")
 
-func newSlots(perProcessor int, maxWait time.Duration, log *slog.Logger) *slots {
-	return &slots{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), maxWait: maxWait, log: log}
+func newSignLimiter(perProcessor int, maxWait time.Duration, log *slog.Logger) *signLimiter {
+	return &signLimiter{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), maxWait: maxWait, log: log}
 }
 
 // wait estimates how long a request that comes now would wait for its slot.
-func (s *slots) wait() time.Duration {
+func (s *signLimiter) wait() time.Duration {
 	if len(s.free) < cap(s.free) {
 		return 0
 	}
@@ -63,7 +63,7 @@ func (s *slots) wait() time.Duration {
 }
 
 // crowded reports whether a request that comes now is to be refused.
-func (s *slots) crowded() bool {
+func (s *signLimiter) crowded() bool {
 	return s.wait() > s.maxWait || s.waiting.Load()+s.coming.Load() >= maxWaiting
 }
 
@@ -71,7 +71,7 @@ func (s *slots) crowded() bool {
 // that repeat at once would otherwise take the processors away from those whose
 // tokens are being signed. Waiting costs nothing, refusing does. errBusy: there is
 // no room after the pause either.
-func (s *slots) admit(ctx context.Context) error {
+func (s *signLimiter) admit(ctx context.Context) error {
 	if !s.crowded() {
 		return nil
 	}
@@ -96,13 +96,13 @@ func (s *slots) admit(ctx context.Context) error {
 
 // ticket is the place of a request that was read and has not asked for its slot.
 type ticket struct {
-	of   *slots
+	of   *signLimiter
 	left atomic.Bool
 }
 
 // take gives a request its place, once it has been read: somebody who sends half
 // of a request takes none. With a place it is not refused any more.
-func (s *slots) take() (*ticket, error) {
+func (s *signLimiter) take() (*ticket, error) {
 	if s.crowded() {
 		return nil, s.refuse()
 	}
@@ -119,7 +119,7 @@ func (p *ticket) giveBack() {
 }
 
 // acquire takes a slot; release gives it back. errBusy: there is none in time.
-func (s *slots) acquire(ctx context.Context) (release func(), err error) {
+func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 	admitted := returnTicket(ctx)
 	select {
 	case s.free <- struct{}{}:
@@ -131,7 +131,7 @@ func (s *slots) acquire(ctx context.Context) (release func(), err error) {
 	}
 	s.waiting.Add(1)
 	defer s.waiting.Add(-1)
-	timer := time.NewTimer(slotPatience * s.maxWait)
+	timer := time.NewTimer(slotTimeout * s.maxWait)
 	defer timer.Stop()
 	select {
 	case s.free <- struct{}{}:
@@ -145,7 +145,7 @@ func (s *slots) acquire(ctx context.Context) (release func(), err error) {
 
 // holding begins to hold a slot. How long slots are held is real time, whatever
 // store time is.
-func (s *slots) holding() (release func()) {
+func (s *signLimiter) holding() (release func()) {
 	since := time.Now()
 	return func() {
 		const weight = 16
@@ -160,7 +160,7 @@ func (s *slots) holding() (release func()) {
 
 // refuse counts a refusal, and mentions it in the log if none was mentioned
 // lately: a line for each would cost more than the refusal.
-func (s *slots) refuse() error {
+func (s *signLimiter) refuse() error {
 	count, now, last := s.refusals.Add(1), time.Now().UnixNano(), s.lastReport.Load()
 	if (last == 0 || now-last >= int64(busyEvery)) && s.lastReport.CompareAndSwap(last, now) {
 		s.log.Warn("requests are refused with 503: too many signatures are waiting", "refused", count-s.reported.Swap(count),

@@ -13,12 +13,12 @@ import (
 )
 
 // testSlots has two slots, each held for a while by everyone who gets one.
-func testSlots(log *bytes.Buffer) *slots {
-	return &slots{free: make(chan struct{}, 2), maxWait: signingWait, log: slog.New(slog.NewTextHandler(log, nil))}
+func testSlots(log *bytes.Buffer) *signLimiter {
+	return &signLimiter{free: make(chan struct{}, 2), maxWait: signingWait, log: slog.New(slog.NewTextHandler(log, nil))}
 }
 
 // crowd lets n requests come at once that each hold a slot for so long.
-func crowd(t *testing.T, s *slots, n int, hold time.Duration) (served, refused int) {
+func crowd(t *testing.T, s *signLimiter, n int, hold time.Duration) (served, refused int) {
 	t.Helper()
 	var mu sync.Mutex
 	var all sync.WaitGroup

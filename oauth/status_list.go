@@ -61,7 +61,7 @@ func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) 
 }
 
 func noStatusList(cause error) *Error {
-	return (&Error{Code: "not_found", Reason: ReasonNotFound, Status: http.StatusNotFound, Description: "There is no such status list"}).because(cause)
+	return (&Error{Code: "not_found", Reason: ReasonNotFound, Status: http.StatusNotFound, Description: "There is no such status list"}).withCause(cause)
 }
 
 // write answers with the token, compressed if the caller likes that. A shared

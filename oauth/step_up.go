@@ -11,9 +11,9 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// raising is the session that an exchange raises instead of opening one: a
+// stepUpSession is the session that an exchange raises instead of opening one: a
 // step-up (CONFORMANCE C-08).
-type raising struct {
+type stepUpSession struct {
 	id        models.SessionID
 	presented handle // zero: an access token named the session
 
@@ -25,23 +25,23 @@ type raising struct {
 // invalidSession has one description for every token that names no session
 // which it may raise.
 func invalidSession(reason Reason, cause error) *Error {
-	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or replaced, or its session has ended").because(cause)
+	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or replaced, or its session has ended").withCause(cause)
 }
 
-// readRaised reads latchkey_session_token: a refresh token, a session token,
+// readStepUp reads latchkey_session_token: a refresh token, a session token,
 // or an access token of a client that authenticates.
-func (s *Server) readRaised(ctx context.Context, c *Client, text string) (*raising, error) {
+func (s *Server) readStepUp(ctx context.Context, c *Client, text string) (*stepUpSession, error) {
 	if !strings.HasPrefix(text, "lk_") {
-		return s.readRaisedByAccess(ctx, c, text)
+		return s.readStepUpByAccess(ctx, c, text)
 	}
 	h, err := s.keys.parseHandle(c.TenantID, text)
 	if err != nil {
 		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	}
-	return &raising{id: h.session, presented: h}, nil
+	return &stepUpSession{id: h.session, presented: h}, nil
 }
 
-func (s *Server) readRaisedByAccess(ctx context.Context, c *Client, text string) (*raising, error) {
+func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string) (*stepUpSession, error) {
 	if c.Settings.Public() {
 		return nil, invalidRequest(ReasonParameterUnsupported, "A public client names the session by its refresh token or session token")
 	}
@@ -58,27 +58,27 @@ func (s *Server) readRaisedByAccess(ctx context.Context, c *Client, text string)
 	if err != nil {
 		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	}
-	return &raising{id: id}, nil
+	return &stepUpSession{id: id}, nil
 }
 
-// askRaise checks everything that can refuse, of the session as it is now. What
+// checkStepUp checks everything that can refuse, of the session as it is now. What
 // must be exact is checked again when the row is locked.
-func (s *Server) askRaise(ctx context.Context, c *Client, x *exchangeRequest, named string, form url.Values) (err error) {
+func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest, named string, form url.Values) (err error) {
 	if x.issuedType == tokenTypeSession {
 		return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a step-up yields nothing else")
 	}
-	if x.raise, err = s.readRaised(ctx, c, named); err != nil {
+	if x.stepUp, err = s.readStepUp(ctx, c, named); err != nil {
 		return err
 	}
-	x.raise.clientToken = digestOfClientToken(form.Get("subject_token"))
-	row, err := s.store.Session(ctx, c.TenantID, x.raise.id)
+	x.stepUp.clientToken = digestOfClientToken(form.Get("subject_token"))
+	row, err := s.store.Session(ctx, c.TenantID, x.stepUp.id)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return err
-	case !c.alive(row, s.now()), x.raise.presented.kind != 0 && s.keys.place(row, x.raise.presented) == forged:
-		return s.refusedRaise(c, row, x.raise.presented, s.now())
+	case !c.alive(row, s.now()), x.stepUp.presented.kind != 0 && s.keys.classify(row, x.stepUp.presented) == forged:
+		return s.refusedStepUp(c, row, x.stepUp.presented, s.now())
 	case row.Subject != x.subject.sub:
 		return s.refuseStranger(ctx, x, row)
 	}
@@ -88,7 +88,7 @@ func (s *Server) askRaise(ctx context.Context, c *Client, x *exchangeRequest, na
 	if x.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
 		return err
 	}
-	return x.askRaised(c, row, s.now())
+	return x.checkSteppedUp(c, row, s.now())
 }
 
 // refuseStranger refuses the client token of another user, and remembers it once.
@@ -100,19 +100,19 @@ func (s *Server) refuseStranger(ctx context.Context, x *exchangeRequest, row *mo
 	return badSubject(ReasonSubjectTokenOtherUser, "it is not of the session's user; set share_subjects on both issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)
 }
 
-// askRaised asks whether the session, with what was newly proved, is what the
+// checkSteppedUp asks whether the session, with what was newly proved, is what the
 // request demands, and still fits into a token.
-func (x *exchangeRequest) askRaised(c *Client, row *models.Session, now time.Time) error {
-	raised := session.Raise(c.tenant.assured(row).factors, x.subject.factors)
-	if text, err := encodeJSON(session.AMR(raised)); err != nil || len(text) > maxAMR || len(raised) > maxFactors {
+func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now time.Time) error {
+	factors := session.AddFactors(c.tenant.assured(row).factors, x.subject.factors)
+	if text, err := encodeJSON(session.AMR(factors)); err != nil || len(text) > maxAMR || len(factors) > maxFactors {
 		return badSubject(ReasonSubjectTokenClaims, "the session would have too many factors")
 	}
-	return x.assure(c, raised, now)
+	return x.assure(c, factors, now)
 }
 
-// carryOutRaise raises the session in one transaction, in which the access
+// issueSteppedUp raises the session in one transaction, in which the access
 // token is signed before it commits.
-func (s *Server) carryOutRaise(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
+func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
 	release, err := s.slots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
@@ -120,42 +120,42 @@ func (s *Server) carryOutRaise(ctx context.Context, call *Call, c *Client, x *ex
 	defer release()
 	now := s.now()
 	var access minted
-	row, err := s.store.RaiseSession(ctx, models.Raise{
-		Tenant: c.TenantID, Client: c.ID, ID: x.raise.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
+	row, err := s.store.StepUpSession(ctx, models.StepUpRequest{
+		Tenant: c.TenantID, Client: c.ID, ID: x.stepUp.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
 		Mapped: x.subject.mapped(), Token: x.subject.spent, At: now,
 	}, func(row *models.Session) (details map[string]any, also []models.Event, err error) {
-		also, err = s.raise(row, c, x, call, now)
-		return x.raisedDetails(row, call), also, err
+		also, err = s.applyStepUp(row, c, x, call, now)
+		return x.stepUpDetails(row, call), also, err
 	}, func(row *models.Session) error {
 		access, err = s.mintSession(c, row, x.pair, x.targets, x.scope, now)
 		return err
 	})
 	if err != nil {
-		return tokenResponse{}, s.refuseRaise(ctx, call, c, x, now, err)
+		return tokenResponse{}, s.refuseStepUp(ctx, call, c, x, now, err)
 	}
 	s.reportAttributes(ctx, row, now, x.subject.tooLong)
 	s.reportRules(ctx, row, now, x.failed)
-	return s.raisedResponse(ctx, call, c, x, row, access, now), nil
+	return s.stepUpResponse(ctx, call, c, x, row, access, now), nil
 }
 
-// raise changes the locked row: factors, times, and the session's handles.
-func (s *Server) raise(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (also []models.Event, err error) {
+// applyStepUp changes the locked row: factors, times, and the session's handles.
+func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (also []models.Event, err error) {
 	if !c.alive(row, now) {
-		return nil, s.refusedRaise(c, row, x.raise.presented, now)
+		return nil, s.refusedStepUp(c, row, x.stepUp.presented, now)
 	}
-	if err := x.askRaised(c, row, now); err != nil {
+	if err := x.checkSteppedUp(c, row, now); err != nil {
 		return nil, err
 	}
-	if x.raise.made, also, err = s.moveHandles(row, c, x, call, now); err != nil {
+	if x.stepUp.made, also, err = s.moveHandles(row, c, x, call, now); err != nil {
 		return nil, err
 	}
 	before := c.tenant.assured(row)
 	// Lapsed factors stay, so that introspection can tell what older access tokens
 	// rested on; they never count again.
-	row.Factors = append(before.lapsed, session.Raise(before.factors, x.subject.factors)...)
+	row.Factors = append(before.lapsed, session.AddFactors(before.factors, x.subject.factors)...)
 	c.tenant.keep(row, now, x.proofs)
 	absolute, idle := c.limits(now)
-	if c.tenant.classes().Anew(now, before.proofs, x.proofs, x.subject.factors) {
+	if c.tenant.classes().IsFullReauthentication(now, before.proofs, x.proofs, x.subject.factors) {
 		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
 	}
 	row.LastActiveAt, row.IdleExpiry = now, idle
@@ -172,15 +172,15 @@ type chainRefused struct {
 // Error implements error.
 func (e *chainRefused) Error() string { return "the presented token: " + e.outcome.String() }
 
-// refuseRaise maps what stopped the transaction; nothing of it has happened. A
+// refuseStepUp maps what stopped the transaction; nothing of it has happened. A
 // used refresh token ends its session here as it does at a refresh.
-func (s *Server) refuseRaise(ctx context.Context, call *Call, c *Client, x *exchangeRequest, now time.Time, err error) error {
+func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest, now time.Time, err error) error {
 	var refused *chainRefused
 	switch {
-	case errors.As(err, &refused) && x.raise.presented.kind == refreshToken:
-		return s.refuseRefresh(ctx, call, &refused.row, x.raise.presented, refused.outcome, now)
+	case errors.As(err, &refused) && x.stepUp.presented.kind == refreshToken:
+		return s.refuseRefresh(ctx, call, &refused.row, x.stepUp.presented, refused.outcome, now)
 	case errors.As(err, &refused):
-		return s.refusedRaise(c, &refused.row, x.raise.presented, now)
+		return s.refusedStepUp(c, &refused.row, x.stepUp.presented, now)
 	case errors.Is(err, models.ErrNotFound):
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	default:
@@ -188,9 +188,9 @@ func (s *Server) refuseRaise(ctx context.Context, call *Call, c *Client, x *exch
 	}
 }
 
-// raisedDetails is what the event tells.
-func (x *exchangeRequest) raisedDetails(row *models.Session, call *Call) map[string]any {
-	return call.tell(map[string]any{
+// stepUpDetails is what the event tells.
+func (x *exchangeRequest) stepUpDetails(row *models.Session, call *Call) map[string]any {
+	return call.withDevice(map[string]any{
 		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		"acr": x.proofs.Best().ACR,
 	}, nil)

@@ -115,11 +115,11 @@ func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byt
 // already: then its client token is spent, and may have expired, but its answer
 // was lost. A request that is none goes on as any other.
 func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (bool, error) {
-	raise, err := s.readRaised(ctx, c, form.Get("latchkey_session_token"))
+	named, err := s.readStepUp(ctx, c, form.Get("latchkey_session_token"))
 	if err != nil {
 		return false, nil // it is refused in its turn
 	}
-	row, err := s.store.SessionWithHistory(ctx, c.TenantID, raise.id)
+	row, err := s.store.SessionWithHistory(ctx, c.TenantID, named.id)
 	if errors.Is(err, models.ErrNotFound) {
 		return false, nil
 	}
@@ -127,14 +127,14 @@ func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, 
 		return false, err
 	}
 	digest := digestOfClientToken(form.Get("subject_token"))
-	if !row.History.StepUp.Brought(noteOfClientToken(raise.presented, digest)) || !c.alive(row, s.now()) {
+	if !row.History.StepUp.Brought(noteOfClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
 		return false, nil
 	}
 	first := digest
-	if raise.presented.kind != 0 {
+	if named.presented.kind != 0 {
 		first = row.History.StepUp.First()
 	}
-	made, ok := s.keys.madeByStepUp(row, raise.presented, first)
+	made, ok := s.keys.madeByStepUp(row, named.presented, first)
 	if !ok {
 		return false, nil
 	}
@@ -147,46 +147,46 @@ func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, 
 	if x.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
 		return true, err
 	}
-	raise.row, raise.made = row, made
-	x.raise = raise
+	named.row, named.made = row, made
+	x.stepUp = named
 	return true, nil
 }
 
-// repeatRaise answers a repetition. Nothing is written, so that no deadline moves.
-func (s *Server) repeatRaise(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
+// repeatStepUp answers a repetition. Nothing is written, so that no deadline moves.
+func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
 	release, err := s.slots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
 	defer release()
 	now := s.now()
-	pair, err := s.meet(c, x.demand, x.raise.row, now)
+	pair, err := s.meet(c, x.demand, x.stepUp.row, now)
 	if err != nil {
 		// max_age was met when the step-up was carried out; auth_time says how long
 		// ago. A class that was demanded has to be met by this answer too.
-		pair, err = s.meet(c, session.Demand{ACR: x.demand.ACR}, x.raise.row, now)
+		pair, err = s.meet(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
 	}
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	access, err := s.mintSession(c, x.raise.row, pair, x.targets, x.scope, now)
+	access, err := s.mintSession(c, x.stepUp.row, pair, x.targets, x.scope, now)
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	return s.raisedResponse(ctx, call, c, x, x.raise.row, access, now), nil
+	return s.stepUpResponse(ctx, call, c, x, x.stepUp.row, access, now), nil
 }
 
-// raisedResponse is the answer to a step-up: both handles of the session.
-func (s *Server) raisedResponse(ctx context.Context, call *Call, c *Client, x *exchangeRequest, row *models.Session, access minted, now time.Time) tokenResponse {
+// stepUpResponse is the answer to a step-up: both handles of the session.
+func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *exchangeRequest, row *models.Session, access minted, now time.Time) tokenResponse {
 	call.SessionID = row.ID.String()
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
 	answer.ofSession(c, row, row.Refresh.Generation)
-	if h := x.raise.made.refresh; h.kind != 0 {
+	if h := x.stepUp.made.refresh; h.kind != 0 {
 		answer.RefreshToken = s.keys.encode(c.TenantID, h)
 	}
-	if h := x.raise.made.session; h.kind != 0 {
+	if h := x.stepUp.made.session; h.kind != 0 {
 		answer.SessionToken = s.keys.encode(c.TenantID, h)
 	}
 	return answer
@@ -196,17 +196,17 @@ func (s *Server) raisedResponse(ctx context.Context, call *Call, c *Client, x *e
 // Inside the retry window of an earlier step-up from the same handle nothing
 // moves: both count, and both get the handles that the first one made.
 func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, also []models.Event, err error) {
-	shown, up := x.raise.presented, &row.History.StepUp
+	shown, up := x.stepUp.presented, &row.History.StepUp
 	from := shown
 	if shown.kind != 0 {
 		facts, derivable := s.stepUpFacts(call, c, row, shown)
 		outcome := session.DecideRefresh(now, facts)
 		if again, ok := s.keys.madeByStepUp(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
-			up.Remember(noteOfClientToken(shown, x.raise.clientToken))
+			up.Remember(noteOfClientToken(shown, x.stepUp.clientToken))
 			return again, nil, nil
 		}
 		switch {
-		case !derivable && s.keys.place(row, shown) == current:
+		case !derivable && s.keys.classify(row, shown) == current:
 		case outcome == session.RefreshRotate, outcome == session.RefreshRecover:
 		case outcome == session.RefreshRetry:
 			_, from = s.keys.before(row, shown)
@@ -217,8 +217,8 @@ func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest,
 			return made, nil, &chainRefused{*row, outcome}
 		}
 	}
-	made = s.replaceHandles(row, from, x.raise.clientToken, now)
-	up.Tokens = noteOfClientToken(from, x.raise.clientToken)
+	made = s.replaceHandles(row, from, x.stepUp.clientToken, now)
+	up.Tokens = noteOfClientToken(from, x.stepUp.clientToken)
 	return made, also, nil
 }
 

@@ -87,7 +87,7 @@ func (w *streamWriter) note(text []byte) error {
 // raw writes bytes as they are. Each write has a deadline of its own.
 func (w *streamWriter) raw(b []byte) error {
 	for len(b) > 0 {
-		if err := hurry(w.http); err != nil {
+		if err := extendWriteDeadline(w.http); err != nil {
 			return err
 		}
 		n := min(len(b), writeChunk)
@@ -120,9 +120,11 @@ func (w *streamWriter) finish() {
 	}
 }
 
-// hurry bounds what is written next. A deadline is one of the machine's clock,
+// extendWriteDeadline bounds what is written next. A deadline is one of the machine's clock,
 // whatever store time is.
-func hurry(c *http.ResponseController) error { return deadline(c, time.Now().Add(streamPatience)) }
+func extendWriteDeadline(c *http.ResponseController) error {
+	return deadline(c, time.Now().Add(streamWriteTimeout))
+}
 
 // deadline bounds writes, where there is a connection.
 func deadline(c *http.ResponseController, at time.Time) error {

@@ -48,7 +48,7 @@ func badSubject(reason Reason, why string) *Error {
 
 // malformedSubject refuses a client token that cannot be read.
 func malformedSubject(cause error) *Error {
-	return badSubject(ReasonSubjectTokenMalformed, "it is not a well-formed JWT").because(cause)
+	return badSubject(ReasonSubjectTokenMalformed, "it is not a well-formed JWT").withCause(cause)
 }
 
 // verifySubject checks a client token of the given type, cheap checks before
@@ -130,10 +130,10 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 	}
 	if otherType {
 		return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
-			because(errors.New("the issuer's entry has another token_type")).compare(t.issuerNames(), iss)
+			withCause(errors.New("the issuer's entry has another token_type")).compare(t.issuerNames(), iss)
 	}
 	return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
-		because(errors.New("no entry has this issuer")).compare(t.issuerNames(), iss)
+		withCause(errors.New("no entry has this issuer")).compare(t.issuerNames(), iss)
 }
 
 // issuerNames lists the trusted issuers, for the log.
@@ -165,7 +165,7 @@ func (s *Subject) mapUser(c *Client) error {
 	mapped, err := e.subject.evaluate(variables)
 	text, ok := mapped.(string)
 	if err != nil || !ok || text == "" {
-		return badSubject(ReasonSubjectTokenSubject, "the subject expression of its trusted issuer yields no text").because(err)
+		return badSubject(ReasonSubjectTokenSubject, "the subject expression of its trusted issuer yields no text").withCause(err)
 	}
 	s.sub = e.Settings.SubjectPrefix + text
 	if !validSubject(s.sub) {
@@ -176,7 +176,7 @@ func (s *Subject) mapUser(c *Client) error {
 	}
 	var failure error
 	fail := func(name string, err error) {
-		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").because(err)
+		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").withCause(err)
 	}
 	s.userAttributes = s.fitting(e.userAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))
 	s.sessionAttributes = s.fitting(e.sessionAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))

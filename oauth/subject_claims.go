@@ -145,7 +145,7 @@ func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, badClaims("the amr expression of its trusted issuer fails").because(err)
+		return nil, badClaims("the amr expression of its trusted issuer fails").withCause(err)
 	}
 	return amrClaim(value)
 }

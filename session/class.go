@@ -98,21 +98,21 @@ func (c Class) amounts(now time.Time, factors []Factor) (bool, error) {
 	return holds && err == nil, err
 }
 
-// Reach reports whether acr is the wanted class or a stronger one. A class that is not listed is
+// AtLeast reports whether acr is the wanted class or a stronger one. A class that is not listed is
 // reached by itself alone.
-func (cs Classes) Reach(acr, wanted string) bool {
+func (cs Classes) AtLeast(acr, wanted string) bool {
 	level := cs.level(wanted)
 	return acr == wanted || level >= 0 && cs.level(acr) > level
 }
 
-// Anew reports whether a step-up was a full re-authentication, which starts both
+// IsFullReauthentication reports whether a step-up was a full re-authentication, which starts both
 // limits of a session again: the newly proved factors alone amount to the
 // strongest class that the session reaches afterwards, which is not weaker than
 // before and was proved later than before. A single added factor is none (NIST
 // SP 800-63B-4 §5.2), not even beside one that has aged, nor is a proof that the
 // session has had already.
-func (cs Classes) Anew(now time.Time, before, after Proofs, proved []Factor) bool {
+func (cs Classes) IsFullReauthentication(now time.Time, before, after Proofs, proved []Factor) bool {
 	was, is := before.Best(), after.Best()
 	again, _ := cs.Assurance(now, proved)
-	return is.ACR != "" && again == is.ACR && (was.ACR == "" || cs.Reach(is.ACR, was.ACR)) && is.At.After(before.Of(is.ACR).At)
+	return is.ACR != "" && again == is.ACR && (was.ACR == "" || cs.AtLeast(is.ACR, was.ACR)) && is.At.After(before.Of(is.ACR).At)
 }

@@ -44,7 +44,7 @@ func (d Demand) Choose(classes Classes, now time.Time, proofs Proofs) (Proof, bo
 }
 
 func (d Demand) wants(classes Classes, p Proof) bool {
-	return len(d.ACR) == 0 || slices.ContainsFunc(d.ACR, func(wanted string) bool { return classes.Reach(p.ACR, wanted) })
+	return len(d.ACR) == 0 || slices.ContainsFunc(d.ACR, func(wanted string) bool { return classes.AtLeast(p.ACR, wanted) })
 }
 
 func (d Demand) recent(now time.Time, p Proof) bool {

@@ -104,8 +104,8 @@ func TestAnACRStaysAsItWasDecided(t *testing.T) {
 		a = shown("under the default classes", a, "urn:example:key")
 		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", "pin")))
 		a = shown("after the next step-up", a, "phrh")
-		if row := d.SessionRow("default", a.Text("session_id")); row.KeptACR != nil { // which an earlier release would leave as it is
-			t.Errorf("the row keeps %q", *row.KeptACR)
+		if row := d.SessionRow("default", a.Text("session_id")); row.StoredACR != nil { // which an earlier release would leave as it is
+			t.Errorf("the row keeps %q", *row.StoredACR)
 		}
 		ranked(d, ranks, web)
 		a = shown("and under rules again", a, "phrh")

@@ -33,7 +33,7 @@ func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := ""
-			for _, f := range Raise(before, row.proved) {
+			for _, f := range AddFactors(before, row.proved) {
 				got += fmt.Sprintf(" %s/%s@%d", f.AMR, f.Entry, f.AuthTime.Unix())
 			}
 			if got[1:] != row.want {
@@ -61,13 +61,13 @@ func TestAWeakFactorBesideAnAgedOneIsNoFullReauthentication(t *testing.T) {
 	before, _ := classes.Proofs(time.Unix(1, 0), first)
 	for amr, anew := range map[string]bool{"pwd": false, "hwk": true} {
 		proved := []Factor{proof(amr, "a", now.Unix())}
-		after, _ := classes.Proofs(now, Raise(first, proved))
-		if got := classes.Anew(now, before, after, proved); got != anew {
+		after, _ := classes.Proofs(now, AddFactors(first, proved))
+		if got := classes.IsFullReauthentication(now, before, after, proved); got != anew {
 			t.Errorf("%s, which makes the session %q: anew %t", amr, after.Best().ACR, got)
 		}
 	}
 	low := []Factor{proof("pwd", "a", now.Unix())}
-	if after, _ := classes.Proofs(now, low); !classes.Anew(now, nil, after, low) {
+	if after, _ := classes.Proofs(now, low); !classes.IsFullReauthentication(now, nil, after, low) {
 		t.Error("a session that was worth nothing is not begun anew")
 	}
 }
@@ -93,8 +93,8 @@ func TestAnewIsAFullReauthentication(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			now := time.Unix(3, 0)
 			before, _ := DefaultClasses.Proofs(now, row.before)
-			after, _ := DefaultClasses.Proofs(now, Raise(row.before, row.proved))
-			if got := DefaultClasses.Anew(now, before, after, row.proved); got != row.anew {
+			after, _ := DefaultClasses.Proofs(now, AddFactors(row.before, row.proved))
+			if got := DefaultClasses.IsFullReauthentication(now, before, after, row.proved); got != row.anew {
 				t.Errorf("anew: %t", got)
 			}
 		})

@@ -2,22 +2,22 @@ package session
 
 import "slices"
 
-// Raise adds newly proved factors to those of a session. Of proofs of one method
+// AddFactors adds newly proved factors to those of a session. Of proofs of one method
 // by one entry that say the same, the latest stays, so that the list stays short
-// however often a session is raised, and so that an old proof, brought again by
+// however often a session is stepped up, and so that an old proof, brought again by
 // a new client token, takes nothing from a later one.
-func Raise(factors, proved []Factor) []Factor {
-	raised := slices.Clone(factors)
+func AddFactors(factors, proved []Factor) []Factor {
+	merged := slices.Clone(factors)
 	for _, f := range proved {
-		at := slices.IndexFunc(raised, f.repeats)
+		at := slices.IndexFunc(merged, f.repeats)
 		switch {
 		case at < 0:
-			raised = append(raised, f)
-		case !f.AuthTime.Before(raised[at].AuthTime):
-			raised = append(slices.Delete(raised, at, at+1), f)
+			merged = append(merged, f)
+		case !f.AuthTime.Before(merged[at].AuthTime):
+			merged = append(slices.Delete(merged, at, at+1), f)
 		}
 	}
-	return raised
+	return merged
 }
 
 // repeats reports whether two factors differ in nothing but their times and what

@@ -8,8 +8,8 @@ import (
 	"gorm.io/gorm"
 )
 
-// Raise is one step-up: a further client token for an existing session.
-type Raise struct {
+// StepUpRequest is one step-up: a further client token for an existing session.
+type StepUpRequest struct {
 	Tenant, Client string
 	ID             SessionID
 	Subject        string
@@ -19,15 +19,15 @@ type Raise struct {
 	At             time.Time
 }
 
-// RaiseSession changes a session in one transaction, in the order in which an
+// StepUpSession changes a session in one transaction, in the order in which an
 // exchange takes its rows: it consumes the client token, locks the user, asks
 // once more whether everybody involved is enabled, and locks the session, so
 // that of two at once each sees what the other did. `decide` changes the row,
 // returns what the event tells and further events, or refuses; `sign` runs last. If either fails
 // nothing has happened. ErrNotFound: there is no such session, or its own
 // issuer is disabled.
-func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session) (details map[string]any, also []Event, err error), sign func(*Session) error) (*Session, error) {
-	var raised *Session
+func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(*Session) (details map[string]any, also []Event, err error), sign func(*Session) error) (*Session, error) {
+	var changed *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
 		about := &Session{TenantID: r.Tenant, ClientID: r.Client, IssuerID: r.IssuerID, Subject: r.Subject, CreatedAt: r.At}
 		stored, err := s.spend(tx, about, r.Token)
@@ -54,19 +54,19 @@ func (s *Store) RaiseSession(ctx context.Context, r Raise, decide func(*Session)
 		}
 		e := row.Event(r.At, EventSessionRaised, withRemoved(details, removed))
 		e.beside = stored.seen(r.At)
-		if err := s.updateRaised(tx, row, e); err != nil {
+		if err := s.updateSteppedUp(tx, row, e); err != nil {
 			return err
 		}
-		raised = row
+		changed = row
 		return sign(row)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return raised, nil
+	return changed, nil
 }
 
-func (s *Store) updateRaised(tx *gorm.DB, row *Session, e Event) error {
+func (s *Store) updateSteppedUp(tx *gorm.DB, row *Session, e Event) error {
 	factors, err := json.Marshal(row.Factors)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s *Store) updateRaised(tx *gorm.DB, row *Session, e Event) error {
 			late_retry_generation = ?, late_retried_at = ?, late_retry_repeats = ?,
 			step_up_generation = ?, step_up_tokens = ?, step_up_before = ?, superseded_from = ?, superseded_to = ?, superseded_earlier = ?
 		WHERE id = ?`,
-		string(factors), row.KeptACR, decided, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
+		string(factors), row.StoredACR, decided, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
 		row.Refresh.Generation, row.Refresh.Digest, row.Refresh.Next, row.Refresh.RootVersion, At(row.Refresh.RotatedAt),
 		row.SessionToken.Generation, row.SessionToken.Digest, row.SessionToken.Next, row.SessionToken.RootVersion, At(row.SessionToken.RotatedAt),
 		row.UserAgent, row.IP, previous,
