@@ -56,15 +56,18 @@ func allowOrigin(h http.Header, origin string, listed interface{ Lists(origin st
 	return true
 }
 
-// allowErrorCORS lets a browser read an answer that is given before, or instead of, the
-// endpoint's own: the tenant's union counts (CONFORMANCE R-CO-05). The route
+// allowErrorCORS lets a browser read an answer that is given before, or instead
+// of, the endpoint's own: the tenant's union counts (CONFORMANCE R-CO-05). The route
 // may be unknown by then.
 func (e *edge) allowErrorCORS(c *gin.Context) {
-	id, endpoint := models.DefaultTenant, strings.TrimPrefix(strings.TrimPrefix(c.Request.URL.Path, e.base), "/")
-	if rest, named := strings.CutPrefix(endpoint, "t/"); named {
-		id, endpoint, _ = strings.Cut(rest, "/")
+	id, path := models.DefaultTenant, strings.TrimPrefix(c.Request.URL.Path, e.base)
+	if rest, named := strings.CutPrefix(path, "/t/"); named {
+		id, path, _ = strings.Cut(rest, "/")
+		path = "/" + path
 	}
-	if !slices.Contains(forBrowsers, endpoint) && !oneSession(endpoint) {
+	if !slices.ContainsFunc(endpoints, func(p *endpoint) bool {
+		return (p.callers == browsers || p.callers == either) && p.matches(path)
+	}) {
 		return
 	}
 	if t, err := e.OAuth.PublicTenant(c.Request.Context(), id); err == nil {
@@ -72,26 +75,10 @@ func (e *edge) allowErrorCORS(c *gin.Context) {
 	}
 }
 
-// forBrowsers are the endpoints that apps in a browser call.
-var forBrowsers = []string{"token", "revoke", "session", "sessions", "userinfo"}
-
-// oneSession says that an endpoint is about the session that it names.
-func oneSession(endpoint string) bool {
-	sid, named := strings.CutPrefix(endpoint, "sessions/")
-	return named && !strings.Contains(sid, "/")
-}
-
-// noBrowsers says that no browser has any business with the request (R-CO-07).
-func noBrowsers(c *gin.Context) bool {
-	route := c.FullPath()
-	return strings.HasSuffix(route, "/introspect") || strings.HasSuffix(route, "/extend") || streams(c) ||
-		strings.Contains(route, "/sessions") && oauth.AsClient(c.Request)
-}
-
 // withCORS decides when the answer begins, because by then the client may be
 // known: its own origins count, before that those of the whole tenant.
 func (e *edge) withCORS(c *gin.Context, call *oauth.Call) http.ResponseWriter {
-	if noBrowsers(c) {
+	if e.noBrowsers(c) {
 		return c.Writer
 	}
 	return &corsWriter{ResponseWriter: c.Writer, origin: call.Origin, call: call}

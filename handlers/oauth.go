@@ -41,13 +41,12 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 	return nil
 }
 
-// endpoint serves an endpoint that reads its request, a form as a rule, and answers
-// for itself.
-func (e *edge) endpoint(endpoint func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
+// serve hands a request to the OAuth server, which answers it.
+func (e *edge) serve(answer func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t := tenant(c, func(ctx context.Context, id string) (*oauth.Tenant, error) {
 			t, err := e.OAuth.Tenant(ctx, id)
-			if last := e.OAuth.LastKnown(id); err != nil && last != nil && !noBrowsers(c) {
+			if last := e.OAuth.LastKnown(id); err != nil && last != nil && !e.noBrowsers(c) {
 				allowOrigin(c.Writer.Header(), originOf(c.Request), last) // a browser must be able to read the 503
 			}
 			return t, err
@@ -58,10 +57,13 @@ func (e *edge) endpoint(endpoint func(*oauth.Server, http.ResponseWriter, *http.
 		call := &oauth.Call{Tenant: t, IP: e.clientIP(c.Request), UserAgent: oauth.TrimUserAgent(c.Request.UserAgent()), Origin: originOf(c.Request)}
 		c.Set(callKey, call)
 		w := e.withCORS(c, call)
-		if !e.OAuth.AcceptOrigin(w, call, noBrowsers(c)) {
+		if !e.OAuth.AcceptOrigin(w, call, e.noBrowsers(c)) {
 			return
 		}
-		endpoint(e.OAuth, w, c.Request, call)
+		for _, param := range c.Params {
+			c.Request.SetPathValue(param.Key, param.Value)
+		}
+		answer(e.OAuth, w, c.Request, call)
 	}
 }
 

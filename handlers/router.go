@@ -33,12 +33,12 @@ type Config struct {
 type edge struct {
 	Config
 	*proxies
-	base string // path of the issuer
-	hsts bool   // browsers are told to use https for this host only
+	base    string               // path of the issuer
+	hsts    bool                 // browsers are told to use https for this host only
+	byRoute map[string]*endpoint // by gin's full path
 }
 
-// New builds the router: every route of the server is on this page, those of
-// the session API in session.go.
+// New builds the router. The endpoints of an issuer are in routes.go.
 func New(c Config) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
@@ -48,7 +48,7 @@ func New(c Config) (http.Handler, error) {
 	if err := r.SetTrustedProxies(nil); err != nil { // addresses are read by proxies
 		return nil, err
 	}
-	e := &edge{Config: c, hsts: https(c.Issuer), base: issuerPath(c.Issuer)}
+	e := &edge{Config: c, hsts: https(c.Issuer), base: issuerPath(c.Issuer), byRoute: map[string]*endpoint{}}
 	var err error
 	if e.proxies, err = parseProxies(c.TrustedProxies, c.Log); err != nil {
 		return nil, err
@@ -60,18 +60,10 @@ func New(c Config) (http.Handler, error) {
 	public(r, "/healthz", e.alive)
 	public(r, "/readyz", e.ready)
 
-	for _, iss := range []gin.IRoutes{r.Group(e.base), r.Group(e.base + "/t/:tenant")} {
-		iss.POST("/token", e.endpoint((*oauth.Server).Token))
-		iss.OPTIONS("/token", e.preflight("POST"))
-		iss.POST("/revoke", e.endpoint((*oauth.Server).Revoke))
-		iss.OPTIONS("/revoke", e.preflight("POST"))
-		iss.POST("/introspect", e.endpoint((*oauth.Server).Introspect))
-		e.sessions(iss)
-		iss.GET("/revocations", e.endpoint((*oauth.Server).Revocations))
-		public(iss, "/status/:list", e.statusList)
-		public(iss, "/.well-known/jwks.json", e.jwks)
-		public(iss, "/.well-known/openid-configuration", e.metadata)
-		public(iss, "/.well-known/oauth-authorization-server", e.metadata)
+	for _, iss := range []*gin.RouterGroup{r.Group(e.base), r.Group(e.base + "/t/:tenant")} {
+		for _, p := range endpoints {
+			e.register(iss, p)
+		}
 	}
 	// RFC 8414 §3.1 puts the well-known part before the path of the issuer.
 	for _, document := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {

@@ -2,7 +2,6 @@ package handlers
 
 import (
 	"context"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 )
@@ -10,7 +9,7 @@ import (
 // withTimeout bounds everything that a request waits for: a database that hangs is
 // one that is away. A stream bounds each of its writes instead.
 func (e *edge) withTimeout(c *gin.Context) {
-	if e.Timeout == 0 || streams(c) {
+	if p := e.endpointOf(c); e.Timeout == 0 || p != nil && p.stream {
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.Request.Context(), e.Timeout)
@@ -18,6 +17,3 @@ func (e *edge) withTimeout(c *gin.Context) {
 	c.Request = c.Request.WithContext(ctx)
 	c.Next()
 }
-
-// streams says that the route may go on answering for as long as it likes.
-func streams(c *gin.Context) bool { return strings.HasSuffix(c.FullPath(), "/revocations") }
