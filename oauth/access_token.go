@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -51,9 +52,9 @@ func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string
 		claims["scope"] = strings.Join(scope, " ")
 	}
 	leftOut := custom(claims)
-	typ := typAccessToken
-	if c.Settings.AccessTokenTyp == typJWT {
-		typ = typJWT
+	typ := jws.TypAccessToken
+	if c.Settings.AccessTokenTyp == jws.TypJWT {
+		typ = jws.TypJWT
 	}
 	token, err := c.tenant.ring.sign(now, typ, claims)
 	return minted{token: token, ttl: ttl, leftOut: leftOut}, err

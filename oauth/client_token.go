@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/cryptosigner"
+
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // ClientTokenTTL is how long a client token that we mint ourselves is good.
@@ -43,7 +45,7 @@ func (i *ClientTokenIssuer) Mint(sub string, amr []string, claims map[string]any
 		return "", err
 	}
 	key := jose.JSONWebKey{Key: cryptosigner.Opaque(i.Key), KeyID: kid}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType(typJWT))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, (&jose.SignerOptions{}).WithType(jws.TypJWT))
 	if err != nil {
 		return "", fmt.Errorf("client token: %w", err)
 	}

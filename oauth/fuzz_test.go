@@ -20,7 +20,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/cel-go/common/types"
 
+	"github.com/latchkey/latchkey/internal/testjose"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -92,15 +94,15 @@ func FuzzIssuedHandle(f *testing.F) {
 // FuzzCompactHeader: what passes has one spelling, and is signed.
 func FuzzCompactHeader(f *testing.F) {
 	for _, header := range []string{`{"alg":"RS256","kid":"k","typ":"JWT"}`, `{"alg":"RS256","crit":["b64"],"b64":false}`, `{"alg":"none"}`} {
-		f.Add(compact(header, `{"sub":"alice","aud":["a","b"],"exp":1}`))
+		f.Add(testjose.Compact(header, `{"sub":"alice","aud":["a","b"],"exp":1}`))
 	}
-	f.Add(compact(`{"alg":"RS256"}`, nested(17)))
+	f.Add(testjose.Compact(`{"alg":"RS256"}`, testjose.Nested(17)))
 	f.Fuzz(func(t *testing.T, token string) {
-		h, err := compactHeader(token)
+		h, err := jws.Parse(token)
 		if err != nil {
 			return
 		}
-		if h.Alg == "" || strings.EqualFold(h.Alg, "none") || len(h.Kid) > maxKid || len(token) > maxJWT {
+		if h.Alg == "" || strings.EqualFold(h.Alg, "none") || len(h.Kid) > jws.MaxKid || len(token) > jws.MaxSize {
 			t.Errorf("%q yields %+v", token, h)
 		}
 		parts := strings.Split(token, ".")
@@ -124,13 +126,13 @@ func FuzzCompactHeader(f *testing.F) {
 // signatures reads the same from them.
 func FuzzJOSEHeader(f *testing.F) {
 	f.Add([]byte(`{"alg":"RS256","kid":"k","typ":"JWT"}`), []byte(`{"sub":"alice","aud":["a","b"],"exp":1}`))
-	f.Add([]byte(`{"alg":"RS256"}`), []byte(nested(16)))
-	f.Add([]byte(`{"alg":"RS256"}`), []byte(nested(17)))
+	f.Add([]byte(`{"alg":"RS256"}`), []byte(testjose.Nested(16)))
+	f.Add([]byte(`{"alg":"RS256"}`), []byte(testjose.Nested(17)))
 	f.Fuzz(func(t *testing.T, header, payload []byte) {
-		token := compact(string(header), string(payload))
-		h, err := compactHeader(token)
+		token := testjose.Compact(string(header), string(payload))
+		h, err := jws.Parse(token)
 		want, ok := oracleHeader(header)
-		ok = ok && strictJSON(payload) && len(token) <= maxJWT
+		ok = ok && strictJSON(payload) && len(token) <= jws.MaxSize
 		if (err == nil) != ok {
 			t.Fatalf("%q, %q: %v, and by the other reading it should pass: %t", header, payload, err, ok)
 		}
@@ -153,11 +155,11 @@ func FuzzJOSEHeader(f *testing.F) {
 }
 
 // oracleHeader reads a header by itself: into plain values, by exact names.
-func oracleHeader(text []byte) (h joseHeader, ok bool) {
+func oracleHeader(text []byte) (h jws.Header, ok bool) {
 	var members map[string]any
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
-	if len(text) > maxHeader || !strictJSON(text) || d.Decode(&members) != nil {
+	if len(text) > jws.MaxHeaderSize || !strictJSON(text) || d.Decode(&members) != nil {
 		return h, false
 	}
 	for _, name := range []string{"crit", "b64", "zip", "enc"} {
@@ -173,7 +175,7 @@ func oracleHeader(text []byte) (h joseHeader, ok bool) {
 			return h, false
 		}
 	}
-	return h, h.Alg != "" && strings.ToLower(h.Alg) != "none" && len(h.Kid) <= maxKid
+	return h, h.Alg != "" && strings.ToLower(h.Alg) != "none" && len(h.Kid) <= jws.MaxKid
 }
 
 // strictJSON is strictObject written another way: encoding/json says whether
@@ -217,7 +219,7 @@ func strictJSON(text []byte) bool {
 			}
 			i = end - 1
 		}
-		if len(open) > maxNesting {
+		if len(open) > jws.MaxDepth {
 			return false
 		}
 	}
@@ -349,7 +351,7 @@ func FuzzTarget(f *testing.F) {
 // readClaims is what a payload becomes on its way to an expression; nil if it
 // does not get there.
 func readClaims(payload []byte) map[string]any {
-	if len(payload) > maxJWT || strictObject(payload) != nil {
+	if len(payload) > jws.MaxSize || jws.CheckObject(payload) != nil {
 		return nil
 	}
 	claims, err := models.ParseObject(payload)

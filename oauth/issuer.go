@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // Limits of client tokens where the entry sets none (CONFORMANCE C-05).
@@ -129,7 +130,7 @@ func (e *issuerEntry) accepts(c *Client) bool {
 
 // verifySignature checks the token's signature with keys that fit its header.
 // ErrIssuerUnavailable and ErrIssuerMisconfigured say nothing about the token.
-func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *joseHeader) error {
+func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.Header) error {
 	alg := algorithmName(h.Alg)
 	if !slices.Contains(e.algorithms, alg) {
 		return e.badAlgorithm(h.Alg)
@@ -182,7 +183,7 @@ func algorithmName(alg string) string {
 func verifyEd25519(token string, key any) bool {
 	public, ok := key.(ed25519.PublicKey)
 	signed, signature, _ := cutLast(token, ".")
-	raw, err := canonicalBase64(signature)
+	raw, err := jws.DecodeBase64(signature)
 	return ok && err == nil && ed25519.Verify(public, []byte(signed), raw)
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // How long keys of other issuers are kept (documented in docs/operations.md).
@@ -130,7 +131,7 @@ func parsePEM(text []byte) ([]jose.JSONWebKey, error) {
 
 // usable refuses private, symmetric, encryption and short keys.
 func usable(k jose.JSONWebKey) bool {
-	if k.Use != "" && k.Use != "sig" || len(k.KeyID) > maxKid {
+	if k.Use != "" && k.Use != "sig" || len(k.KeyID) > jws.MaxKid {
 		return false
 	}
 	switch key := k.Key.(type) {

@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/internal/testjose"
 )
 
 // Keys of other issuers, made once. The RSA ones only look like keys: nothing
@@ -53,7 +55,7 @@ func jwk(key any, kid string, members string) string {
 func TestParseJWKSKeepsWhatCanVerify(t *testing.T) {
 	ec := ecKeys["P-256"]
 	good := jwk(ec.Public(), "good", "")
-	offCurve := `{"kty":"EC","crv":"P-256","kid":"k","x":"` + b64(strings.Repeat("x", 32)) + `","y":"` + b64(strings.Repeat("y", 32)) + `"}`
+	offCurve := `{"kty":"EC","crv":"P-256","kid":"k","x":"` + testjose.Base64(strings.Repeat("x", 32)) + `","y":"` + testjose.Base64(strings.Repeat("y", 32)) + `"}`
 	for _, row := range []struct {
 		name string
 		keys []string

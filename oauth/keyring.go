@@ -10,6 +10,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // keyRing is the keys of one tenant as a node holds them.
@@ -29,7 +30,7 @@ func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 	for _, row := range rows {
 		key, err := k.unsealKey(row)
 		if err == nil {
-			err = key.prepare(typAccessToken, typJWT, typIntrospection, typStatusList)
+			err = key.prepare(jws.TypAccessToken, jws.TypJWT, typIntrospection, typStatusList)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))
@@ -116,7 +117,7 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 	if good, is := r.verified.find(token); is && r.verifier(good.kid, now) != nil {
 		return good.typ, good.payload, nil
 	}
-	header, _, err := readCompact(token)
+	header, _, err := jws.Read(token)
 	if err != nil {
 		return "", nil, err
 	}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/latchkey/latchkey/internal/testjose"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // newRow makes a sealed key of tenant "default" that activates so long after epoch.
@@ -35,7 +37,7 @@ func ringOf(t *testing.T, k *Keys, rows ...models.SigningKey) *keyRing {
 
 func signedAt(t *testing.T, ring *keyRing, now time.Time) string {
 	t.Helper()
-	token, err := ring.sign(now, typAccessToken, map[string]any{"sub": "alice"})
+	token, err := ring.sign(now, jws.TypAccessToken, map[string]any{"sub": "alice"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,11 +52,11 @@ func TestKeyRingSignsAndVerifiesByKid(t *testing.T) {
 			first, second := newRow(t, k, algorithm, 0), newRow(t, k, algorithm, day)
 			ring := ringOf(t, k, first, second)
 			old := signedAt(t, ring, epoch)
-			header, err := compactHeader(old)
+			header, err := jws.Parse(old)
 			if err != nil || header.Kid != first.Kid || header.Alg != alg || header.Typ != "at+jwt" {
 				t.Fatalf("%+v, %v", header, err)
 			}
-			if young, _ := compactHeader(signedAt(t, ring, epoch.Add(day))); young == nil || young.Kid != second.Kid {
+			if young, _ := jws.Parse(signedAt(t, ring, epoch.Add(day))); young == nil || young.Kid != second.Kid {
 				t.Errorf("the second key does not sign: %+v", young)
 			}
 			for name, c := range map[string]struct {
@@ -88,8 +90,8 @@ func TestKeyRingRefusesToVerify(t *testing.T) {
 	parts := strings.Split(good, ".")
 	// relabelled is a token with another header, signed by fn.
 	relabelled := func(header string, fn func(signingInput string) []byte) string {
-		input := b64(header) + "." + parts[1]
-		return input + "." + b64(string(fn(input)))
+		input := testjose.Base64(header) + "." + parts[1]
+		return input + "." + testjose.Base64(string(fn(input)))
 	}
 	same := func(string) []byte { return []byte(strings.Repeat("s", 64)) }
 	twice := func(in string) []byte { d := sha256.Sum256([]byte(in)); return append(d[:], d[:]...) }
@@ -103,8 +105,8 @@ func TestKeyRingRefusesToVerify(t *testing.T) {
 		"none":                                relabelled(`{"alg":"none","kid":"`+row.Kid+`"}`, same),
 		"HS256 with the public key as secret": relabelled(`{"alg":"HS256","kid":"`+row.Kid+`"}`, func(in string) []byte { return mac(public, []byte(in)) }),
 		"a public key that the header brings": relabelled(`{"alg":"ES256","jwk":{"kty":"EC"}}`, same),
-		"another payload":                     parts[0] + "." + b64(`{"sub":"bob"}`) + "." + parts[2],
-		"a signature of another length":       parts[0] + "." + parts[1] + "." + b64("short"),
+		"another payload":                     parts[0] + "." + testjose.Base64(`{"sub":"bob"}`) + "." + parts[2],
+		"a signature of another length":       parts[0] + "." + parts[1] + "." + testjose.Base64("short"),
 		"a signature with a byte more":        good + "AAAA",
 		"a signature with a newline":          good[:len(good)-4] + "\n" + good[len(good)-4:],
 		"no signature":                        parts[0] + "." + parts[1] + ".",

@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"fmt"
+	"math"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -17,4 +19,18 @@ func TestLimitsOfWhatIsFetched(t *testing.T) {
 	if got := fmt.Sprint(maxFetch, maxIssuerKeys, refetchPause, leeway); got != "524288 100 30s 30s" {
 		t.Error(got)
 	}
+}
+
+// allocated is how many bytes fn allocates: the least of a few runs, since
+// what else goes on is counted too.
+func allocated(fn func()) uint64 {
+	least := uint64(math.MaxUint64)
+	for range 5 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		fn()
+		runtime.ReadMemStats(&after)
+		least = min(least, after.TotalAlloc-before.TotalAlloc)
+	}
+	return least
 }

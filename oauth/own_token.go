@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // ownToken is an access token of ours whose signature, issuer and type are
@@ -45,11 +46,11 @@ func (s *Server) verifyOwn(ctx context.Context, t *Tenant, text string, now time
 	id, _ := claims["client_id"].(string)
 	o := &ownToken{claims: claims, client: t.client(id)}
 	switch {
-	case o.client == nil && typ != typAccessToken:
+	case o.client == nil && typ != jws.TypAccessToken:
 		return nil, errOtherKind
 	case o.client == nil:
 		return nil, errNotOurs // its client has been removed
-	case typ != typAccessToken && (typ != "jwt" || o.client.Settings.AccessTokenTyp != typJWT):
+	case typ != jws.TypAccessToken && (typ != "jwt" || o.client.Settings.AccessTokenTyp != jws.TypJWT):
 		return nil, errOtherKind
 	}
 	o.sid, _ = claims["sid"].(string)

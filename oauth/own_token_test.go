@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/latchkey/latchkey/internal/testjose"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // ownKey is a ring with one key, and a pen that signs with it whatever is asked.
@@ -17,12 +19,12 @@ func ownKey(t *testing.T) (ring *keyRing, kid string, pen func(header, payload s
 	row := newRow(t, k, "Ed25519", 0)
 	ring = ringOf(t, k, row)
 	return ring, row.Kid, func(header, payload string) string {
-		input := b64(header) + "." + b64(payload)
+		input := testjose.Base64(header) + "." + testjose.Base64(payload)
 		signature, err := ring.byKid[row.Kid].private.Sign(rand.Reader, []byte(input), crypto.Hash(0))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return input + "." + b64(string(signature))
+		return input + "." + testjose.Base64(string(signature))
 	}
 }
 
@@ -46,7 +48,7 @@ func TestKeyRingRefusesWhatItsOwnKeySigned(t *testing.T) {
 		"data after the header":               with("") + "{}",
 		"invalid UTF-8":                       with(`,"a":"` + "\xff" + `"`),
 		"more than 4 KiB":                     with(`,"a":"` + strings.Repeat("a", 4<<10) + `"`),
-		"seventeen levels":                    with(`,"a":` + nested(16)),
+		"seventeen levels":                    with(`,"a":` + testjose.Nested(16)),
 		"no alg":                              `{"kid":"` + kid + `"}`,
 		"alg none":                            `{"alg":"none","kid":"` + kid + `"}`,
 		"its alg in another case":             `{"alg":"eddsa","kid":"` + kid + `"}`,
@@ -69,7 +71,7 @@ func TestKeyRingRefusesWhatItsOwnKeySigned(t *testing.T) {
 func TestOwnTokensAreToldByTheirTyp(t *testing.T) {
 	ring, kid, pen := ownKey(t)
 	tenant := &Tenant{ID: "default", Issuer: "https://id.example.com", ring: ring, clients: map[string]*Client{}}
-	for id, typ := range map[string]string{"web": "", "old": typJWT} {
+	for id, typ := range map[string]string{"web": "", "old": jws.TypJWT} {
 		tenant.clients[id] = &Client{Client: models.Client{TenantID: "default", ID: id, Settings: models.ClientSettings{AccessTokenTyp: typ}}, tenant: tenant}
 	}
 	verify := func(typ, payload string) error {

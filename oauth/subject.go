@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -57,13 +58,13 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 	if strings.HasPrefix(token, "lk_") {
 		return nil, badSubject(ReasonSubjectTokenMalformed, "it is a Latchkey token, not a client token; check subject_token_type")
 	}
-	header, err := compactHeader(token)
+	header, err := jws.Parse(token)
 	if err != nil {
 		return nil, malformedSubject(err)
 	}
 	signingInput, _, _ := cutLast(token, ".")
 	_, encoded, _ := cutLast(signingInput, ".")
-	payload, err := canonicalBase64(encoded)
+	payload, err := jws.DecodeBase64(encoded)
 	if err != nil {
 		return nil, malformedSubject(err)
 	}
@@ -216,4 +217,12 @@ func containsNUL(values ...any) bool {
 		}
 	}
 	return false
+}
+
+// cutLast cuts s around its last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }

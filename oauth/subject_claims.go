@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -30,7 +31,7 @@ func (e *issuerEntry) acceptedTyp() string {
 	if e.Settings.Typ != "" {
 		return "JWT or " + e.Settings.Typ
 	}
-	return typJWT
+	return jws.TypJWT
 }
 
 // checkTimes checks exp, iat and nbf, the token's lifetime and its age.

@@ -1,4 +1,7 @@
-package oauth
+// Package jws checks the form of signed tokens before any library parses them
+// (RFC 7515, RFC 7519): three parts of canonical base64url, JSON without duplicate
+// members, and no header that could select a key.
+package jws
 
 import (
 	"bytes"
@@ -12,18 +15,18 @@ import (
 
 // Limits of every JWT that comes from outside (CONFORMANCE R-JK-18).
 const (
-	maxJWT     = 16 << 10
-	maxHeader  = 4 << 10
-	maxNesting = 16
-	maxKid     = 256
-	typJWT     = "JWT"
-	// typAccessToken is the header of access tokens (RFC 9068 §2.1).
-	typAccessToken = "at+jwt"
+	MaxSize       = 16 << 10
+	MaxHeaderSize = 4 << 10
+	MaxDepth      = 16
+	MaxKid        = 256
+	TypJWT        = "JWT"
+	// TypAccessToken is the typ of access tokens (RFC 9068 §2.1).
+	TypAccessToken = "at+jwt"
 )
 
-// joseHeader is what we read of a JWS header. Members that could select a key
+// Header is what we read of a JWS header. Members that could select a key
 // (jku, jwk, x5u, x5c) are not among it.
-type joseHeader struct {
+type Header struct {
 	Alg, Kid, Typ       string
 	Crit, B64, Zip, Enc json.RawMessage
 }
@@ -31,12 +34,12 @@ type joseHeader struct {
 // readHeader takes members by their exact names: decoded into a struct, "ALG"
 // would pass for "alg", and we would check another header than the library
 // that verifies the signature.
-func readHeader(text []byte) (*joseHeader, error) {
+func readHeader(text []byte) (*Header, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
 		return nil, err
 	}
-	h := &joseHeader{Crit: members["crit"], B64: members["b64"], Zip: members["zip"], Enc: members["enc"]}
+	h := &Header{Crit: members["crit"], B64: members["b64"], Zip: members["zip"], Enc: members["enc"]}
 	for name, field := range map[string]*string{"alg": &h.Alg, "kid": &h.Kid, "typ": &h.Typ} {
 		if value, present := members[name]; present {
 			if err := json.Unmarshal(value, field); err != nil {
@@ -47,21 +50,21 @@ func readHeader(text []byte) (*joseHeader, error) {
 	return h, nil
 }
 
-// compactHeader checks the form of a compact JWS before any library parses it
+// Parse checks the form of a compact JWS before any library parses it
 // (R-JK-08 … R-JK-10) and returns its header: three parts of canonical
 // base64url, JSON without duplicate members, no critical extensions.
-func compactHeader(token string) (*joseHeader, error) {
-	header, payload, err := readCompact(token)
+func Parse(token string) (*Header, error) {
+	header, payload, err := Read(token)
 	if err != nil {
 		return nil, err
 	}
-	return header, strictObject(payload)
+	return header, CheckObject(payload)
 }
 
-// readCompact is compactHeader but for the payload: enough for what only we
+// Read is Parse but for the payload: enough for what only we
 // can have signed.
-func readCompact(token string) (header *joseHeader, payload []byte, err error) {
-	if len(token) > maxJWT {
+func Read(token string) (header *Header, payload []byte, err error) {
+	if len(token) > MaxSize {
 		return nil, nil, errors.New("longer than 16 KiB")
 	}
 	if strings.Count(token, ".") != 2 {
@@ -70,14 +73,14 @@ func readCompact(token string) (header *joseHeader, payload []byte, err error) {
 	parts := strings.Split(token, ".")
 	var decoded [3][]byte
 	for i, part := range parts {
-		if decoded[i], err = canonicalBase64(part); err != nil {
+		if decoded[i], err = DecodeBase64(part); err != nil {
 			return nil, nil, err
 		}
 	}
-	if len(decoded[0]) > maxHeader {
+	if len(decoded[0]) > MaxHeaderSize {
 		return nil, nil, errors.New("header longer than 4 KiB")
 	}
-	if err := strictObject(decoded[0]); err != nil {
+	if err := CheckObject(decoded[0]); err != nil {
 		return nil, nil, err
 	}
 	h, err := readHeader(decoded[0])
@@ -91,15 +94,15 @@ func readCompact(token string) (header *joseHeader, payload []byte, err error) {
 		err = errors.New("encrypted tokens are not supported")
 	case h.Alg == "" || strings.EqualFold(h.Alg, "none"):
 		err = errors.New("unsigned")
-	case len(h.Kid) > maxKid:
+	case len(h.Kid) > MaxKid:
 		err = errors.New("kid longer than 256 bytes")
 	}
 	return h, decoded[1], err
 }
 
-// canonicalBase64 refuses padding, white space and unused bits that are set:
+// DecodeBase64 refuses padding, white space and unused bits that are set:
 // one signature must not have two spellings.
-func canonicalBase64(s string) ([]byte, error) {
+func DecodeBase64(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) == 0 || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) {
 		return nil, errors.New("not canonical base64url")
@@ -107,9 +110,9 @@ func canonicalBase64(s string) ([]byte, error) {
 	return b, nil
 }
 
-// strictObject accepts one JSON object in valid UTF-8, without duplicate
+// CheckObject accepts one JSON object in valid UTF-8, without duplicate
 // member names at any depth and not nested beyond the limit (RFC 7519 §4).
-func strictObject(text []byte) error {
+func CheckObject(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("not UTF-8")
 	}
@@ -129,7 +132,7 @@ func strictObject(text []byte) error {
 }
 
 func strictMembers(d *json.Decoder, open json.Delim, depth int) error {
-	if depth > maxNesting {
+	if depth > MaxDepth {
 		return errors.New("nested too deeply")
 	}
 	seen := map[string]bool{}
@@ -158,12 +161,4 @@ func strictMembers(d *json.Decoder, open json.Delim, depth int) error {
 		return errors.New("malformed JSON")
 	}
 	return nil
-}
-
-// cutLast cuts s around its last sep.
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
 }
