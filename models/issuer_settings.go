@@ -2,7 +2,7 @@ package models
 
 import "encoding/json"
 
-// What a trusted issuer's tokens are (CONFORMANCE C-04).
+// Kinds of tokens of a trusted issuer.
 const (
 	TokenTypeJWT     = "jwt"
 	TokenTypeIDToken = "id_token"

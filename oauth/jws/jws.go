@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of every JWT that comes from outside (CONFORMANCE R-JK-18).
+// Limits of every JWT that comes from outside (R-JK-18).
 const (
 	MaxSize       = 16 << 10
 	MaxHeaderSize = 4 << 10
