@@ -37,11 +37,11 @@ func (p *briefPrinter) answer(w *walker, s step, status int, text string) {
 			line += " " + f[0] + "=" + p.short(w.value(f[1]))
 		}
 	}
-	p.printf("   %s → %s\n", line, strings.TrimSpace(fmt.Sprintf("%d %s", status, p.outcome(s, status, text))))
+	p.printf("   %s → %s\n", line, strings.TrimSpace(fmt.Sprintf("%d %s", status, p.outcome(s, text))))
 }
 
 // outcome is what matters of an answer.
-func (p *briefPrinter) outcome(s step, status int, text string) string {
+func (p *briefPrinter) outcome(s step, text string) string {
 	if s.plain {
 		return p.short(text)
 	}
