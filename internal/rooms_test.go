@@ -20,7 +20,7 @@ const module = "github.com/latchkey/latchkey"
 
 // folders are the top-level folders of the design. A new one is a decision, to
 // be taken there first.
-var folders = []string{".ci", "bench", "cmd", "config", "docs", "examples", "handlers", "internal", "models", "oauth", "sdk", "session"}
+var folders = []string{".ci", ".github", "bench", "cmd", "config", "docs", "examples", "handlers", "internal", "models", "oauth", "sdk", "session"}
 
 // mayImport says which rooms a room sees. Rooms that are not listed see none.
 var mayImport = map[string][]string{
@@ -122,7 +122,8 @@ func TestRoomsAreToldApart(t *testing.T) {
 		"an example sees the SDK":                  {"examples/app/main.go", module + "/sdk/go", ""},
 		"the server does not see the SDK":          {"handlers/a.go", module + "/sdk/go", "handlers may not import sdk"},
 		"a new folder is noticed":                  {"utils/a.go", "fmt", "utils is not a folder of the design"},
-		"a new hidden folder is noticed":           {".github/a.yml", "", ".github is not a folder of the design"},
+		"a new hidden folder is noticed":           {".circleci/a.yml", "", ".circleci is not a folder of the design"},
+		"workflows have a folder":                  {".github/workflows/a.yml", "", ""},
 		"a folder that git ignores is not one":     {"bin/latchkey", "", ""},
 		"no package is at the top":                 {"a.go", "fmt", "a Go file outside every room"},
 		"what is for another system counts":        {"models/a_windows.go", module + "/oauth", "models may not import oauth"},
