@@ -114,6 +114,27 @@ COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 build: ## build bin/latchkey: static, without paths of this machine
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.release=$(VERSION) -X main.commit=$(COMMIT)' -o bin/latchkey ./cmd/latchkey
 
+# v2.18 needs Go 1.27.
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.17.0
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+# What the snapshot leaves out: RELEASE_SKIP=publish builds the container images
+# too, which takes Docker with buildx.
+RELEASE_SKIP ?= publish,docker
+
+.PHONY: release-check
+release-check: ## try the release: workflows, configuration, and a snapshot in dist/ (not in CI: minutes)
+	go run $(ACTIONLINT)
+	go run $(GORELEASER) check
+	go run $(GORELEASER) release --snapshot --clean --skip=$(RELEASE_SKIP)
+
+# The workflow "Release" runs this.
+.PHONY: release
+release:
+	@mkdir -p bin
+	.ci/release-notes $(TAG) > bin/release-notes.md
+	GORELEASER_CURRENT_TAG=$(TAG) go run $(GORELEASER) release --clean --release-notes=bin/release-notes.md
+
 # Phony, because go build itself finds out whether anything changed.
 .PHONY: bin/withpostgres
 bin/withpostgres:
