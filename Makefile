@@ -114,8 +114,8 @@ COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 build: ## build bin/latchkey: static, without paths of this machine
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.release=$(VERSION) -X main.commit=$(COMMIT)' -o bin/latchkey ./cmd/latchkey
 
-# v2.18 needs Go 1.27.
-GORELEASER := github.com/goreleaser/goreleaser/v2@v2.17.0
+# v2.18 needs Go 1.27. v2.16 is the last whose modules are all on every proxy.
+GORELEASER := github.com/goreleaser/goreleaser/v2@v2.16.0
 ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # What the snapshot leaves out: RELEASE_SKIP=publish builds the container images
