@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
 // audience is what the resource server of these tests is called.
@@ -85,15 +86,15 @@ func (d *deployment) signOut(node int, a *testserver.Answer) {
 }
 
 // verifier is the resource server's, on the clock of the deployment.
-func (d *deployment) verifier(changes ...func(*latchkey.VerifierOptions)) *latchkey.Verifier {
+func (d *deployment) verifier(changes ...func(*resource.VerifierOptions)) *resource.Verifier {
 	d.t.Helper()
-	o := latchkey.VerifierOptions{
+	o := resource.VerifierOptions{
 		ClientID: "backend", ClientSecret: testserver.ClientSecret, Now: d.clock().Now, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, change := range changes {
 		change(&o)
 	}
-	v, err := latchkey.NewVerifier(d.url(), audience, o)
+	v, err := resource.NewVerifier(d.url(), audience, o)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func (d *deployment) verifier(changes ...func(*latchkey.VerifierOptions)) *latch
 }
 
 // verifies checks what a verifier says of a token; nil: it is good.
-func (d *deployment) verifies(v *latchkey.Verifier, token string, want error) {
+func (d *deployment) verifies(v *resource.Verifier, token string, want error) {
 	d.t.Helper()
 	if _, err := v.Verify(d.t.Context(), token); !errors.Is(err, want) {
 		d.t.Errorf("verifies with %v, want %v", err, want)
@@ -120,7 +121,7 @@ func (d *deployment) until(so func() bool) {
 }
 
 // untilRefused waits until a verifier refuses a token.
-func (d *deployment) untilRefused(v *latchkey.Verifier, token string) {
+func (d *deployment) untilRefused(v *resource.Verifier, token string) {
 	d.t.Helper()
 	d.until(func() bool {
 		_, err := v.Verify(d.t.Context(), token)
@@ -130,7 +131,7 @@ func (d *deployment) untilRefused(v *latchkey.Verifier, token string) {
 
 // pass moves the clock in steps that nobody takes for silence: a node must have
 // looked at the log, and the verifiers must have heard of it.
-func (d *deployment) pass(duration time.Duration, verifiers ...*latchkey.Verifier) {
+func (d *deployment) pass(duration time.Duration, verifiers ...*resource.Verifier) {
 	d.t.Helper()
 	const step = 9 * time.Second
 	for ; duration > 0; duration -= step {
@@ -178,7 +179,7 @@ type link struct {
 var errCut = errors.New("the network is cut")
 
 // over lets a verifier use the link.
-func (l *link) over(o *latchkey.VerifierOptions) { o.HTTPClient = &http.Client{Transport: l} }
+func (l *link) over(o *resource.VerifierOptions) { o.HTTPClient = &http.Client{Transport: l} }
 
 // Cut ends what is open and lets nothing through, or lets it through again.
 func (l *link) Cut(cut bool) {

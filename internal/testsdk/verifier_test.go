@@ -16,9 +16,10 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-func lostIntrospect(o *latchkey.VerifierOptions) { o.WhenLost = latchkey.LostIntrospect }
+func lostIntrospect(o *resource.VerifierOptions) { o.WhenLost = resource.LostIntrospect }
 
 func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 	d := deploy(t, testdb.Postgres(t), 1)
@@ -30,7 +31,7 @@ func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 			if header, err := base64.RawURLEncoding.DecodeString(strings.Split(a.Text("access_token"), ".")[0]); !strings.Contains(string(header), `"`+alg+`"`) {
 				t.Fatalf("the header is %s, %v", header, err)
 			}
-			v := d.verifier(func(o *latchkey.VerifierOptions) { o.Revocation, o.ClientID, o.ClientSecret = latchkey.None, "", "" })
+			v := d.verifier(func(o *resource.VerifierOptions) { o.Revocation, o.ClientID, o.ClientSecret = resource.None, "", "" })
 			got, err := v.Verify(t.Context(), a.Text("access_token"))
 			if err != nil {
 				t.Fatal(err)
@@ -74,7 +75,7 @@ func TestAVerifierLearnsOfEveryRevocation(t *testing.T) {
 			} else {
 				a = d.nodes[0].Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("backend", testserver.ClientSecret))
 				var err error
-				if v, err = latchkey.NewVerifier(d.url(), "backend", latchkey.VerifierOptions{ClientID: "backend", ClientSecret: testserver.ClientSecret, Now: d.clock().Now}); err != nil {
+				if v, err = resource.NewVerifier(d.url(), "backend", resource.VerifierOptions{ClientID: "backend", ClientSecret: testserver.ClientSecret, Now: d.clock().Now}); err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { v.Close() })
@@ -156,7 +157,7 @@ func TestARevokedSessionIsRefusedEverywhere(t *testing.T) {
 	d.until(func() bool { return refuses.Status().Err == nil && asks.Status().Err == nil })
 	u.each(func(i int, token string) {
 		gone := slices.Contains(all[:revocations+missed], i)
-		for _, v := range []*latchkey.Verifier{refuses, asks} {
+		for _, v := range []*resource.Verifier{refuses, asks} {
 			d.verifies(v, token, map[bool]error{true: latchkey.ErrInvalidToken, false: nil}[gone])
 		}
 	})
@@ -179,7 +180,7 @@ func (u *use) each(do func(i int, token string)) {
 	}
 }
 
-func (u *use) begin(verifiers ...*latchkey.Verifier) {
+func (u *use) begin(verifiers ...*resource.Verifier) {
 	for _, v := range verifiers {
 		u.running.Go(func() {
 			for !u.done.Load() {
@@ -189,7 +190,7 @@ func (u *use) begin(verifiers ...*latchkey.Verifier) {
 	}
 }
 
-func (u *use) verify(v *latchkey.Verifier, i int, token string) {
+func (u *use) verify(v *resource.Verifier, i int, token string) {
 	began := time.Now().UnixNano()
 	_, err := v.Verify(u.d.t.Context(), token)
 	u.verified.Add(1)
@@ -229,7 +230,7 @@ func TestAVerifierReadsTheStatusListOfTheServer(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := deploy(t, url, 1)
 		d.apply(func(t *models.TenantSpec) { t.Clients[0].StatusList = true })
-		v := d.verifier(func(o *latchkey.VerifierOptions) { o.Revocation = latchkey.StatusList })
+		v := d.verifier(func(o *resource.VerifierOptions) { o.Revocation = resource.StatusList })
 		ended, other := d.signIn("alice"), d.signIn("bob").Text("access_token")
 		d.verifies(v, ended.Text("access_token"), nil)
 		d.verifies(v, other, nil)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // ErrSessionEnded is wrapped by every error that means that a session is over:
@@ -45,13 +47,12 @@ type ClientOptions struct {
 // Client is an app client of an issuer: it swaps client tokens for sessions and
 // keeps these alive. It is safe for concurrent use; an app has one.
 type Client struct {
-	issuer    string
-	by        credentials
-	discovery *discovery
-	endpoint  endpoint
-	window    time.Duration
-	store     Store
-	now       func() time.Time
+	issuer   *wire.Issuer
+	by       wire.Credentials
+	endpoint endpoint
+	window   time.Duration
+	store    Store
+	now      func() time.Time
 
 	mu      sync.Mutex
 	flights map[string]*flight // by session id
@@ -72,19 +73,19 @@ func NewClient(issuer, clientID string, o ClientOptions) (*Client, error) {
 	if o.RetryWindow < 0 {
 		return nil, errors.New("latchkey: RetryWindow must not be negative")
 	}
-	d, err := newDiscovery(issuer, o.HTTPClient, o.Now)
+	i, err := wire.NewIssuer(issuer, o.HTTPClient, o.Now)
 	if err != nil {
 		return nil, err
 	}
 	return &Client{
-		issuer: issuer, by: credentials{clientID, o.ClientSecret}, discovery: d, endpoint: endpoint{d.http, o.Now},
+		issuer: i, by: wire.Credentials{ID: clientID, Secret: o.ClientSecret}, endpoint: endpoint{i.HTTPClient, o.Now},
 		window: o.RetryWindow, store: o.Store, now: o.Now, flights: map[string]*flight{},
 	}, nil
 }
 
 // token posts to the token endpoint.
 func (c *Client) token(ctx context.Context, form url.Values) (Tokens, error) {
-	m, err := c.discovery.metadata(ctx)
+	m, err := c.issuer.Metadata(ctx)
 	if err != nil {
 		return Tokens{}, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // endpoint sends a request to an endpoint of the issuer and reads the answer.
@@ -25,12 +27,12 @@ type endpoint struct {
 }
 
 // form posts a form as a client: by Basic, or, public, by its client_id.
-func (e endpoint) form(ctx context.Context, to string, form url.Values, by credentials, into any) error {
+func (e endpoint) form(ctx context.Context, to string, form url.Values, by wire.Credentials, into any) error {
 	header := http.Header{"Content-Type": {ofForm}}
-	if by.secret != "" {
-		header.Set("Authorization", by.basic())
+	if by.Secret != "" {
+		header.Set("Authorization", by.Basic())
 	} else {
-		form = with(form, "client_id", by.id)
+		form = with(form, "client_id", by.ID)
 	}
 	return e.send(ctx, http.MethodPost, to, header, strings.NewReader(form.Encode()), into)
 }
@@ -59,12 +61,12 @@ func with(form url.Values, name, value string) url.Values {
 // success must be empty.
 func (e endpoint) send(ctx context.Context, method, to string, header http.Header, body io.Reader, into any) error {
 	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+	if err != nil || !wire.IsSecure(u) {
 		return fmt.Errorf("%w: the endpoint %q is not https", ErrUnavailable, to)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, to, body)
 	if err != nil {
-		return outOfReach(err)
+		return wire.Unavailable(err)
 	}
 	for name, values := range header {
 		r.Header[name] = values
@@ -75,10 +77,10 @@ func (e endpoint) send(ctx context.Context, method, to string, header http.Heade
 	}
 	answer, err := e.http.Do(r)
 	if err != nil {
-		return outOfReach(err)
+		return wire.Unavailable(err)
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxDocument+1))
+	text, err := io.ReadAll(io.LimitReader(answer.Body, wire.MaxDocument+1))
 	if err != nil {
 		return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, u.Path, err)
 	}
@@ -87,7 +89,7 @@ func (e endpoint) send(ctx context.Context, method, to string, header http.Heade
 
 func (e endpoint) read(answer *http.Response, text []byte, into any) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-	isJSON := kind == "application/json" && len(text) <= maxDocument
+	isJSON := kind == "application/json" && len(text) <= wire.MaxDocument
 	success := answer.StatusCode == http.StatusOK || answer.StatusCode == http.StatusNoContent
 	switch {
 	case success && into == nil && len(text) == 0:
@@ -106,26 +108,10 @@ func (e endpoint) read(answer *http.Response, text []byte, into any) error {
 	}
 	wait := retryAfter(answer.Header, e.now())
 	if !isJSON || answer.StatusCode < 400 || json.Unmarshal(text, &refusal) != nil || refusal.Code == "" {
-		return &strangeAnswer{path: answer.Request.URL.Path, status: answer.StatusCode, retryAfter: wait}
+		return &wire.UnexpectedResponse{Path: answer.Request.URL.Path, StatusCode: answer.StatusCode, RetryAfter: wait}
 	}
 	return &Error{StatusCode: answer.StatusCode, Code: refusal.Code, Reason: refusal.Reason, EndReason: refusal.EndReason, Description: refusal.Description, RetryAfter: wait}
 }
-
-// strangeAnswer is one that the server does not give.
-type strangeAnswer struct {
-	path       string
-	status     int
-	retryAfter time.Duration
-}
-
-func (a *strangeAnswer) Error() string {
-	return fmt.Sprintf("latchkey: unexpected response from %s: status %d, not an OAuth error", a.path, a.status)
-}
-
-func (a *strangeAnswer) Is(target error) bool { return target == ErrUnavailable }
-
-// outOfReach keeps the cause, such as the end of the caller's patience.
-func outOfReach(cause error) error { return fmt.Errorf("%w: %w", ErrUnavailable, cause) }
 
 // retryAfter reads the header (RFC 9110 §10.2.3): seconds, or a date. 0: none.
 func retryAfter(h http.Header, now time.Time) time.Duration {
@@ -142,12 +128,12 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // wait is for how long the server asks to be left alone after an error.
 func wait(err error) time.Duration {
 	var refusal *Error
-	var strange *strangeAnswer
+	var strange *wire.UnexpectedResponse
 	switch {
 	case errors.As(err, &refusal):
 		return refusal.RetryAfter
 	case errors.As(err, &strange):
-		return strange.retryAfter
+		return strange.RetryAfter
 	}
 	return 0
 }

@@ -1,21 +1,22 @@
 package latchkey
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 var (
 	// ErrInvalidToken is wrapped by every error that means that a token must not
 	// be honoured: a resource server answers 401.
-	ErrInvalidToken = errors.New("invalid token")
+	ErrInvalidToken = wire.ErrInvalidToken
 	// ErrUnavailable is wrapped by every error that says nothing about a token or
 	// a session, because keys, revocations or the server were out of reach: a
 	// resource server answers 503, an app tries again. It never means that a
 	// user is signed out.
-	ErrUnavailable = errors.New("temporarily unavailable")
+	ErrUnavailable = wire.ErrUnavailable
 )
 
 // Reasons that the SDK itself acts on. docs/errors.md lists all of them.

@@ -3,6 +3,8 @@ package latchkey
 import (
 	"context"
 	"errors"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // flight is a change of one session's tokens that is under way. There is one at
@@ -50,7 +52,7 @@ func (c *Client) lead(ctx context.Context, s *Session, do change) *flight {
 		}
 		c.mu.Unlock()
 		if before.wait(ctx); ctx.Err() != nil {
-			return landed("", Tokens{}, outOfReach(ctx.Err()))
+			return landed("", Tokens{}, wire.Unavailable(ctx.Err()))
 		}
 	}
 }
@@ -121,6 +123,6 @@ func (f *flight) wait(ctx context.Context) error {
 	case <-f.done:
 		return f.err
 	case <-ctx.Done():
-		return outOfReach(ctx.Err())
+		return wire.Unavailable(ctx.Err())
 	}
 }

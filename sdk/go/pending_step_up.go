@@ -1,12 +1,11 @@
 package latchkey
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // PendingStepUp is a step-up that was begun and has no answer yet. It is kept
@@ -62,12 +61,7 @@ func authTime(accessToken string) int64 {
 	var claims struct {
 		AuthTime int64 `json:"auth_time"`
 	}
-	parts := strings.Split(accessToken, ".")
-	if len(parts) != 3 {
-		return 0
-	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(text, &claims) != nil {
+	if !wire.UnverifiedClaims(accessToken, &claims) {
 		return 0
 	}
 	return claims.AuthTime

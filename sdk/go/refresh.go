@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // leeway is how long before its end an access token is replaced: enough for a
@@ -55,7 +57,7 @@ func (c *Client) refreshFor(ctx context.Context, s *Session, target Target, had 
 		err := f.wait(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return Tokens{}, outOfReach(ctx.Err())
+			return Tokens{}, wire.Unavailable(ctx.Err())
 		case f.brings(key):
 			return f.token(), err
 		case s.Err() != nil:

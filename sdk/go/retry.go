@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // The first and the longest pause between two attempts.
@@ -43,13 +45,13 @@ func (c *Client) insist(ctx context.Context, attempt func(context.Context) error
 // says nothing about a session either, but does not change within seconds.
 func isMissing(err error) bool {
 	var refusal *Error
-	var strange *strangeAnswer
+	var strange *wire.UnexpectedResponse
 	status := 0
 	switch {
 	case errors.As(err, &refusal):
 		status = refusal.StatusCode
 	case errors.As(err, &strange):
-		status = strange.status
+		status = strange.StatusCode
 	}
 	return status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
 }

@@ -34,7 +34,7 @@ func (c *Client) SignOut(ctx context.Context, s *Session) error {
 
 func (c *Client) revoke(ctx context.Context, token string) error {
 	return c.insist(ctx, func(ctx context.Context) error {
-		m, err := c.discovery.metadata(ctx)
+		m, err := c.issuer.Metadata(ctx)
 		if err != nil {
 			return err
 		}

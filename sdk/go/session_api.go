@@ -81,7 +81,7 @@ func (c *Client) ask(ctx context.Context, method, path, authorization string, fo
 			header.Set("Content-Type", ofForm)
 			body = strings.NewReader(form.Encode())
 		}
-		return c.endpoint.send(ctx, method, c.issuer+path, header, body, into)
+		return c.endpoint.send(ctx, method, c.issuer.URL+path, header, body, into)
 	})
 }
 

@@ -2,15 +2,13 @@ package bff
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // SignIn keeps a session that was just made, and gives the browser a new cookie
@@ -175,12 +173,7 @@ func (b *BFF) repeatStepUp(w http.ResponseWriter, r *http.Request, clientToken s
 // leads to no session.
 func expired(clientToken string, now time.Time) bool {
 	var claims struct{ Exp float64 }
-	parts := strings.Split(clientToken, ".")
-	if len(parts) != 3 {
-		return true
-	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	return err != nil || json.Unmarshal(text, &claims) != nil || float64(now.Unix()) >= claims.Exp
+	return !wire.UnverifiedClaims(clientToken, &claims) || float64(now.Unix()) >= claims.Exp
 }
 
 // drop forgets a session that the server has ended. The browser keeps the cookie,

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
 // What an issuer's tokens and options say unless a test says otherwise.
@@ -150,8 +150,8 @@ func (i *Issuer) SetDown(down bool) {
 
 // Options are those of a verifier that may ask the issuer everything, and whose
 // clock is the issuer's. It logs nothing.
-func (i *Issuer) Options() latchkey.VerifierOptions {
-	return latchkey.VerifierOptions{ClientID: ResourceID, ClientSecret: ResourceSecret, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
+func (i *Issuer) Options() resource.VerifierOptions {
+	return resource.VerifierOptions{ClientID: ResourceID, ClientSecret: ResourceSecret, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
 // A test of a resource server has an issuer of its own, which does what the test
@@ -18,7 +18,7 @@ import (
 func Example() {
 	issuer := latchkeytest.Start()
 	defer issuer.Close()
-	verifier, err := latchkey.NewVerifier(issuer.URL, latchkeytest.Audience, issuer.Options())
+	verifier, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, issuer.Options())
 	if err != nil {
 		panic(err)
 	}

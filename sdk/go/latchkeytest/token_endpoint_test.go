@@ -12,6 +12,7 @@ import (
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
 // ask posts to the token endpoint as a public client.
@@ -105,8 +106,8 @@ func TestASessionEndsForAppsAndVerifiersAlike(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := issuer.Options()
-	o.Revocation = latchkey.Introspection
-	verifier, err := latchkey.NewVerifier(issuer.URL, latchkeytest.Audience, o)
+	o.Revocation = resource.Introspection
+	verifier, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, o)
 	if err != nil {
 		t.Fatal(err)
 	}

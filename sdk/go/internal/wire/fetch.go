@@ -1,0 +1,74 @@
+package wire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+const (
+	// MaxDocument bounds documents that are read whole.
+	MaxDocument = 1 << 20
+	// FetchPatience bounds each fetch of a document, its body included.
+	FetchPatience = 5 * time.Second
+)
+
+// NoRedirects is a copy of an HTTP client that follows no redirect. nil: a new
+// one.
+func NoRedirects(client *http.Client) *http.Client {
+	if client == nil {
+		client = &http.Client{}
+	}
+	plain := *client
+	plain.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &plain
+}
+
+// Get reads a document whole. Every failure is ErrUnavailable.
+func Get(ctx context.Context, client *http.Client, from, accept string, limit int64) ([]byte, http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, FetchPatience)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return nil, nil, Unavailable(err)
+	}
+	r.Header.Set("Accept", accept)
+	answer, err := client.Do(r)
+	if err != nil {
+		return nil, nil, Unavailable(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, nil, &UnexpectedResponse{Path: from, StatusCode: answer.StatusCode}
+	}
+	text, err := ReadUpTo(answer.Body, limit)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: reading %s: %w", ErrUnavailable, from, err)
+	}
+	return text, answer.Header, nil
+}
+
+// GetJSON fetches JSON. Every failure is ErrUnavailable.
+func GetJSON(ctx context.Context, client *http.Client, from string, to any) error {
+	text, _, err := Get(ctx, client, from, "application/json", MaxDocument)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, to); err != nil {
+		return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, from, err)
+	}
+	return nil
+}
+
+// ReadUpTo reads everything, unless it is longer than the limit.
+func ReadUpTo(from io.Reader, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(from, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = errors.New("it is too long")
+	}
+	return text, err
+}

@@ -1,0 +1,26 @@
+package wire
+
+import (
+	"fmt"
+	"testing"
+)
+
+// A key that is fetched again is the same one, so that the tokens that it has
+// verified need not be verified again. Another one of its name is not.
+func TestAKeyStaysWhatItIs(t *testing.T) {
+	const set = `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","alg":"EdDSA","x":%q}]}`
+	var known [3]KeySet
+	for i, x := range []string{"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo"} {
+		var err error
+		if known[i], err = ParseKeySet(fmt.Appendf(nil, set, x)); err != nil {
+			t.Fatal(err)
+		}
+		known[i].Keep(known[max(i-1, 0)])
+	}
+	if known[1]["a"] != known[0]["a"] {
+		t.Error("the same key is another one")
+	}
+	if known[2]["a"] == known[1]["a"] {
+		t.Error("another key is the same")
+	}
+}

@@ -1,0 +1,130 @@
+package resource
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
+)
+
+// maxIntrospection bounds the answer about one token.
+const maxIntrospection = 64 << 10
+
+// introspector asks the issuer whether tokens are active (RFC 7662).
+type introspector struct {
+	*wire.Issuer
+	wire.Credentials
+	audience string
+	life     time.Duration // for which an answer is believed
+	log      *slog.Logger
+}
+
+// check implements revocationCheck.
+func (i *introspector) check(ctx context.Context, t *Token, text string, now time.Time) error {
+	if age := now.UnixNano() - t.active.Load(); age >= 0 && age < int64(i.life) {
+		return nil
+	}
+	return i.confirm(ctx, t, text, now)
+}
+
+// confirm asks, whatever was said before, and remembers that the token was
+// active when it asked.
+func (i *introspector) confirm(ctx context.Context, t *Token, text string, now time.Time) error {
+	answer, err := i.ask(ctx, text)
+	if err != nil {
+		return err
+	}
+	if string(answer["active"]) != "true" {
+		return fmt.Errorf("%w: the issuer says that it is not active", latchkey.ErrInvalidToken)
+	}
+	if !i.fits(answer, t) {
+		return fmt.Errorf("%w: the issuer speaks of another token", latchkey.ErrUnavailable)
+	}
+	if !vouches(answer, t) {
+		return fmt.Errorf("%w: the issuer no longer vouches for a class in its acr_times", latchkey.ErrInvalidToken)
+	}
+	t.active.Store(now.UnixNano())
+	return nil
+}
+
+// vouches reports whether the issuer still says of every class in the token's
+// acr_times that it was proved then. It does not when a trusted issuer that vouched
+// for the user has been switched off since; the app's next refresh yields a token
+// that states what is left.
+func vouches(answer map[string]json.RawMessage, t *Token) bool {
+	if len(t.ACRTimes) == 0 {
+		return true
+	}
+	var times map[string]numericDate
+	if json.Unmarshal(answer["acr_times"], &times) != nil {
+		return false
+	}
+	for class, at := range t.ACRTimes {
+		if said, reached := times[class]; !reached || time.Time(said).Before(at) {
+			return false
+		}
+	}
+	return true
+}
+
+// fits says whether an answer is about the token.
+func (i *introspector) fits(answer map[string]json.RawMessage, t *Token) bool {
+	for name, want := range map[string]string{"iss": t.Issuer, "sub": t.Subject, "client_id": t.ClientID, "jti": t.ID, "sid": t.SessionID} {
+		var said string
+		if value := answer[name]; value != nil && json.Unmarshal(value, &said) != nil || said != want {
+			return false
+		}
+	}
+	var aud audience
+	return json.Unmarshal(answer["aud"], &aud) == nil && slices.Contains(aud, i.audience)
+}
+
+// ask returns the members of the issuer's answer.
+func (i *introspector) ask(ctx context.Context, token string) (map[string]json.RawMessage, error) {
+	m, err := i.Metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.CheckEndpoint(m.IntrospectionEndpoint); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, wire.FetchPatience)
+	defer cancel()
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.IntrospectionEndpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, wire.Unavailable(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "application/json")
+	i.Authenticate(r)
+	answer, err := i.HTTPClient.Do(r)
+	if err != nil {
+		return nil, wire.Unavailable(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		err := fmt.Errorf("%w: introspection is answered %d", latchkey.ErrUnavailable, answer.StatusCode)
+		if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
+			i.log.ErrorContext(ctx, "latchkey: the issuer refuses ClientID and ClientSecret", "issuer", i.URL, "client", i.ID, "status", answer.StatusCode)
+		}
+		return nil, err
+	}
+	text, err := wire.ReadUpTo(answer.Body, maxIntrospection)
+	var members map[string]json.RawMessage
+	if err == nil {
+		err = json.Unmarshal(text, &members)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading the answer of introspection: %w", latchkey.ErrUnavailable, err)
+	}
+	return members, nil
+}

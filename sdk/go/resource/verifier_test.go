@@ -1,0 +1,300 @@
+package resource_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+	"github.com/latchkey/latchkey/sdk/go/resource"
+)
+
+type claims = latchkeytest.Claims
+
+// newVerifier makes a verifier, which is closed with the test.
+func newVerifier(t testing.TB, issuer *latchkeytest.Issuer, changes ...func(*resource.VerifierOptions)) *resource.Verifier {
+	t.Helper()
+	o := issuer.Options()
+	for _, change := range changes {
+		change(&o)
+	}
+	v, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+func none(o *resource.VerifierOptions) { o.Revocation = resource.None }
+
+// want verifies a token; nil: it must be good.
+func want(t testing.TB, v *resource.Verifier, token string, err error) {
+	t.Helper()
+	_, got := v.Verify(t.Context(), token)
+	if !errors.Is(got, err) || errors.Is(got, latchkey.ErrInvalidToken) && errors.Is(got, latchkey.ErrUnavailable) {
+		t.Errorf("verifies with %v, want %v", got, err)
+	}
+}
+
+// until waits until something is so. Only what is broken waits so long.
+func until(t testing.TB, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("still waiting")
+		}
+	}
+}
+
+func TestVerifyReadsTheToken(t *testing.T) {
+	issuer := latchkeytest.New(t)
+	v := newVerifier(t, issuer, none)
+	now := issuer.Now().Truncate(time.Second)
+	token := issuer.Token(claims{
+		"scope": "profile orders:read", "acr": "phr", "amr": []string{"hwk"}, "sid": "s", "jti": "j", "plan": "gold",
+		"aud": []string{"https://files.example.com", latchkeytest.Audience}, "iat": now.Unix(), "exp": now.Unix() + 60, "auth_time": now.Unix() - 60,
+	})
+	for range 2 { // the second is one that was seen
+		got, err := v.Verify(t.Context(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := fmt.Sprintln(got.Issuer == issuer.URL, got.Subject, got.ClientID, got.SessionID, got.ID, got.Audience, got.Scopes, got.ACR, got.AMR,
+			got.IssuedAt.Equal(now), got.Expiry.Sub(now), got.AuthTime.Sub(now), got.HasScope("orders:read"), got.HasScope("orders"))
+		if said != "true alice web s j [https://files.example.com https://api.example.com] [profile orders:read] phr [hwk] true 1m0s -1m0s true false\n" {
+			t.Errorf("the token says %s", said)
+		}
+		var own struct{ Plan string }
+		if err := got.Claims(&own); err != nil || own.Plan != "gold" {
+			t.Errorf("its own claim is %q, %v", own.Plan, err)
+		}
+	}
+}
+
+func TestVerifyRefuses(t *testing.T) {
+	issuer := latchkeytest.New(t)
+	other := latchkeytest.New(t)
+	v := newVerifier(t, issuer, none)
+	now := issuer.Now().Unix()
+	header := func(more string) string {
+		return `{"alg":"ES256","typ":"at+jwt","kid":"` + issuer.KeyID() + `"` + more + `}`
+	}
+	payload := func(more string) string {
+		return fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":"alice","client_id":"web","jti":"j","iat":%d,"exp":%d%s}`, issuer.URL, latchkeytest.Audience, now, now+60, more)
+	}
+	good := issuer.SignText(header(""), payload(""))
+	want(t, v, good, nil)
+	want(t, v, issuer.SignText(header(`,"x5t":"ignored"`), payload(`,"nested":{"a":[{"a":1}]}`)), nil)
+	for name, token := range map[string]string{
+		"nothing":                         "",
+		"no JWS":                          "lk_at_abc",
+		"an expired token":                issuer.ExpiredToken(),
+		"a token of tomorrow":             issuer.Token(claims{"iat": now + 60}),
+		"a token that is not valid yet":   issuer.Token(claims{"nbf": now + 60}),
+		"a forged signature":              issuer.ForeignToken(),
+		"another issuer":                  other.Token(),
+		"another issuer in our name":      other.Token(claims{"iss": issuer.URL}),
+		"our key in another's name":       issuer.Token(claims{"iss": issuer.URL + "/"}),
+		"another audience":                issuer.Token(claims{"aud": "https://files.example.com"}),
+		"a longer audience":               issuer.Token(claims{"aud": latchkeytest.Audience + "/"}),
+		"no audience":                     issuer.Token(claims{"aud": nil}),
+		"an audience that is a number":    issuer.Token(claims{"aud": 1}),
+		"no end":                          issuer.Token(claims{"exp": nil}),
+		"an end that is a string":         issuer.Token(claims{"exp": "never"}),
+		"an end that is null":             issuer.SignText(header(""), strings.Replace(payload(""), fmt.Sprint(now+60), "null", 1)),
+		"a beginning that is null":        issuer.SignText(header(""), strings.Replace(payload(""), fmt.Sprintf(`"iat":%d`, now), `"iat":null`, 1)),
+		"a subject that is null":          issuer.SignText(header(""), strings.Replace(payload(""), `"alice"`, "null", 1)),
+		"an empty subject":                issuer.Token(claims{"sub": ""}),
+		"an empty client":                 issuer.Token(claims{"client_id": ""}),
+		"an empty id":                     issuer.Token(claims{"jti": ""}),
+		"no beginning":                    issuer.Token(claims{"iat": nil}),
+		"no subject":                      issuer.Token(claims{"sub": nil}),
+		"no client":                       issuer.Token(claims{"client_id": nil}),
+		"no id":                           issuer.Token(claims{"jti": nil}),
+		"a name in other letters":         issuer.SignText(header(""), strings.Replace(payload(""), `"aud"`, `"AUD"`, 1)),
+		"an ID token":                     issuer.Sign("JWT", issuer.AccessClaims()),
+		"a signed introspection":          issuer.Sign("token-introspection+jwt", issuer.AccessClaims()),
+		"no type":                         issuer.SignText(`{"alg":"ES256","kid":"`+issuer.KeyID()+`"}`, payload("")),
+		"no key id":                       issuer.SignText(`{"alg":"ES256","typ":"at+jwt"}`, payload("")),
+		"an unknown key id":               issuer.SignText(`{"alg":"ES256","typ":"at+jwt","kid":"other"}`, payload("")),
+		"no algorithm":                    issuer.SignText(`{"typ":"at+jwt","kid":"`+issuer.KeyID()+`"}`, payload("")),
+		"the algorithm none":              issuer.SignText(strings.Replace(header(""), "ES256", "none", 1), payload("")),
+		"an algorithm in other letters":   issuer.SignText(strings.Replace(header(""), "ES256", "es256", 1), payload("")),
+		"the algorithm of another key":    issuer.SignText(strings.Replace(header(""), "ES256", "RS256", 1), payload("")),
+		"a shared secret":                 issuer.SignText(strings.Replace(header(""), "ES256", "HS256", 1), payload("")),
+		"critical extensions":             issuer.SignText(header(`,"crit":["exp"]`), payload("")),
+		"an unencoded payload":            issuer.SignText(header(`,"b64":true`), payload("")),
+		"compression":                     issuer.SignText(header(`,"zip":"DEF"`), payload("")),
+		"a header with two types":         issuer.SignText(header(`,"typ":"at+jwt"`), payload("")),
+		"two subjects":                    issuer.SignText(header(""), payload(`,"sub":"bob"`)),
+		"two equal members further down":  issuer.SignText(header(""), payload(`,"a":{"b":1,"b":1}`)),
+		"two names that are one":          issuer.SignText(header(""), payload(`,"\u0073ub":"bob"`)),
+		"what is nested deeply":           issuer.SignText(header(""), payload(`,"a":`+strings.Repeat("[", 17)+strings.Repeat("]", 17))),
+		"data after the object":           issuer.SignText(header(""), payload("")+"{}"),
+		"a payload that is no object":     issuer.SignText(header(""), "[]"),
+		"a payload that is not UTF-8":     issuer.SignText(header(""), payload(`,"a":"`+"\xff"+`"`)),
+		"a long header":                   issuer.SignText(header(`,"a":"`+strings.Repeat("a", 4<<10)+`"`), payload("")),
+		"a long token":                    issuer.SignText(header(""), payload(`,"a":"`+strings.Repeat("a", 16<<10)+`"`)),
+		"four parts":                      good + ".e30",
+		"two parts":                       good[:strings.LastIndex(good, ".")],
+		"padding":                         good + "=",
+		"white space":                     good + "\n",
+		"white space within":              strings.Replace(good, ".", ".\n", 1),
+		"an empty signature":              good[:strings.LastIndex(good, ".")+1],
+		"another spelling of a signature": respelled(good),
+	} {
+		t.Run(name, func(t *testing.T) {
+			want(t, v, token, latchkey.ErrInvalidToken)
+		})
+	}
+}
+
+// respelled sets a bit of the last character that no byte of the signature uses:
+// 64 bytes are 85 characters and a third of one.
+func respelled(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := len(token) - 1
+	return token[:last] + string(alphabet[strings.IndexByte(alphabet, token[last])|1])
+}
+
+func TestVerifyTakesTheTypesThatItIsTold(t *testing.T) {
+	issuer := latchkeytest.New(t)
+	strict, lenient := newVerifier(t, issuer, none), newVerifier(t, issuer, none, func(o *resource.VerifierOptions) { o.AcceptJWT = true })
+	for typ, c := range map[string]struct{ strict, lenient error }{
+		"at+jwt":             {nil, nil},
+		"AT+JWT":             {nil, nil},
+		"application/at+jwt": {nil, nil},
+		"JWT":                {latchkey.ErrInvalidToken, nil},
+		"logout+jwt":         {latchkey.ErrInvalidToken, latchkey.ErrInvalidToken},
+	} {
+		token := issuer.Sign(typ, issuer.AccessClaims())
+		t.Run(typ, func(t *testing.T) {
+			want(t, strict, token, c.strict)
+			want(t, lenient, token, c.lenient)
+		})
+	}
+}
+
+func TestVerifyLooksAtTheClockEachTime(t *testing.T) {
+	for name, c := range map[string]struct {
+		change   func(*resource.VerifierOptions)
+		iat      time.Duration
+		after    time.Duration
+		then     error
+		finally  time.Duration
+		eventual error
+	}{
+		"until its end and 30 s more":   {none, 0, latchkeytest.AccessLife + 28*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"without tolerance":             {func(o *resource.VerifierOptions) { o.Tolerance = -1 }, 0, latchkeytest.AccessLife - 2*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"with a minute of it":           {func(o *resource.VerifierOptions) { o.Tolerance = time.Minute }, 0, latchkeytest.AccessLife + 58*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"of a clock that goes before":   {none, 28 * time.Second, 0, nil, latchkeytest.AccessLife + 31*time.Second, latchkey.ErrInvalidToken},
+		"of a clock that goes too fast": {none, 33 * time.Second, 0, latchkey.ErrInvalidToken, 5 * time.Second, nil},
+		"until an age":                  {func(o *resource.VerifierOptions) { o.MaxTokenAge = time.Minute }, 0, 58 * time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			issuer := latchkeytest.New(t)
+			v := newVerifier(t, issuer, none, c.change)
+			now := issuer.Now()
+			token := issuer.Token(claims{"iat": now.Add(c.iat).Unix(), "exp": now.Add(latchkeytest.AccessLife).Unix()})
+			issuer.Advance(c.after)
+			want(t, v, token, c.then)
+			issuer.Advance(c.finally)
+			want(t, v, token, c.eventual)
+		})
+	}
+}
+
+func TestNewVerifierRefuses(t *testing.T) {
+	type options = resource.VerifierOptions
+	credentials := options{ClientID: "api", ClientSecret: "secret"}
+	with := func(change func(*options)) options {
+		o := credentials
+		change(&o)
+		return o
+	}
+	for name, c := range map[string]struct {
+		issuer, audience string
+		o                options
+	}{
+		"no audience":                      {"https://auth.example.com", "", credentials},
+		"no issuer":                        {"", "api", credentials},
+		"plain HTTP":                       {"http://auth.example.com", "api", credentials},
+		"an issuer that ends in a slash":   {"https://auth.example.com/", "api", credentials},
+		"the feed without a client":        {"https://auth.example.com", "api", options{}},
+		"the feed without a secret":        {"https://auth.example.com", "api", options{ClientID: "api"}},
+		"introspection without a client":   {"https://auth.example.com", "api", options{Revocation: resource.Introspection}},
+		"an unknown revocation":            {"https://auth.example.com", "api", options{Revocation: 4}},
+		"an unknown thing to do when lost": {"https://auth.example.com", "api", with(func(o *options) { o.WhenLost = 2 })},
+		"a lost feed that is not followed": {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.WhenLost = resource.None, resource.LostIntrospect })},
+		"a cache of what is not asked":     {"https://auth.example.com", "api", with(func(o *options) { o.IntrospectionCache = time.Second })},
+		"a long cache of what is asked":    {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.IntrospectionCache = resource.Introspection, 61*time.Second })},
+		"a cache of what is kept nowhere": {"https://auth.example.com", "api", with(func(o *options) {
+			o.Revocation, o.IntrospectionCache, o.CacheSize = resource.Introspection, time.Second, -1
+		})},
+		"a tolerance above what the feed has": {"https://auth.example.com", "api", with(func(o *options) { o.Tolerance = 61 * time.Second })},
+		"a negative age":                      {"https://auth.example.com", "api", with(func(o *options) { o.MaxTokenAge = -1 })},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if v, err := resource.NewVerifier(c.issuer, c.audience, c.o); err == nil {
+				v.Close()
+				t.Error("it is made")
+			}
+		})
+	}
+}
+
+// A resource server starts although its issuer does not answer, and its requests
+// wait no longer than they want to.
+func TestNewVerifierWaitsForNothing(t *testing.T) {
+	asked := make(chan struct{}, 100)
+	release := make(chan struct{})
+	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-release
+	}))
+	defer hanging.Close()
+	defer close(release)
+	issuer := latchkeytest.New(t)
+	v, err := resource.NewVerifier(hanging.URL, latchkeytest.Audience, issuer.Options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-asked // without a token
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := v.Verify(ctx, issuer.Token(claims{"iss": hanging.URL})); !errors.Is(err, latchkey.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if s := v.Status(); !errors.Is(s.Err, latchkey.ErrUnavailable) || !s.KeysFetched.IsZero() {
+		t.Errorf("the status is %+v", s)
+	}
+	v.Close()
+	want(t, v, issuer.Token(), latchkey.ErrUnavailable)
+}
+
+func TestVerifyAsksNobodyAboutAToken(t *testing.T) {
+	issuer := latchkeytest.New(t)
+	v := newVerifier(t, issuer)
+	token := issuer.Token()
+	var asking sync.WaitGroup
+	for range 50 {
+		asking.Go(func() {
+			want(t, v, token, nil)
+			want(t, v, issuer.Token(), nil)
+		})
+	}
+	asking.Wait()
+	for path, times := range map[string]int{"/.well-known/openid-configuration": 1, "/.well-known/jwks.json": 1, "/revocations": 1, "/introspect": 0} {
+		if got := issuer.Requests(path); got != times {
+			t.Errorf("%s was asked for %d times, want %d", path, got, times)
+		}
+	}
+}

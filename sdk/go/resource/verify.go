@@ -1,0 +1,105 @@
+package resource
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"time"
+
+	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
+)
+
+// Verify says whether a token may be honoured now, and what it says. The token
+// is the text after "Bearer" in the header Authorization.
+//
+// An error wraps [latchkey.ErrInvalidToken] when the token must be refused, and
+// [latchkey.ErrUnavailable] when that cannot be known at the moment. Neither contains the
+// token.
+func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
+	if v.closed.Load() {
+		return nil, fmt.Errorf("%w: the verifier is closed", latchkey.ErrUnavailable)
+	}
+	if len(token) > wire.MaxToken {
+		return nil, fmt.Errorf("%w: too long", latchkey.ErrInvalidToken)
+	}
+	t, err := v.verified(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	now := v.options.Now()
+	if err := v.checkTimes(t, now); err != nil {
+		return nil, err
+	}
+	if v.checks != nil {
+		if err := v.checks.check(ctx, t, token, now); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// verified is a token that the issuer has signed for this audience, by a key
+// that it still publishes.
+func (v *Verifier) verified(ctx context.Context, text string) (*Token, error) {
+	if v.cache == nil {
+		return v.verifyAnew(ctx, text)
+	}
+	digest := tokenDigest(sha256.Sum256([]byte(text)))
+	if t := v.cache.get(digest); t != nil {
+		held, err := v.keys.holds(ctx, t.key, v.options.Now())
+		switch {
+		case err != nil:
+			return nil, err
+		case held:
+			return t, nil
+		}
+		v.cache.drop(digest)
+	}
+	t, err := v.verifyAnew(ctx, text)
+	if err == nil && v.checkTimes(t, v.options.Now()) == nil {
+		v.cache.put(digest, t)
+	}
+	return t, err
+}
+
+// verifyAnew checks all that cannot change (RFC 9068 §4).
+func (v *Verifier) verifyAnew(ctx context.Context, text string) (*Token, error) {
+	c, err := wire.ParseCompact(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", latchkey.ErrInvalidToken, err)
+	}
+	if !c.Header.IsType(typAccessToken) && !(v.options.AcceptJWT && c.Header.IsType("JWT")) {
+		return nil, fmt.Errorf("%w: not an access token", latchkey.ErrInvalidToken)
+	}
+	t, err := parseToken(c.Payload)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", latchkey.ErrInvalidToken, err)
+	case t.Issuer != v.keys.URL:
+		return nil, fmt.Errorf("%w: of another issuer", latchkey.ErrInvalidToken)
+	case !slices.Contains(t.Audience, v.audience):
+		return nil, fmt.Errorf("%w: for another audience", latchkey.ErrInvalidToken)
+	}
+	if t.key, err = v.keys.key(ctx, c.Header.KeyID); err != nil {
+		return nil, err
+	}
+	if err := c.Verify(t.key); err != nil {
+		return nil, fmt.Errorf("%w: %w", latchkey.ErrInvalidToken, err)
+	}
+	return t, nil
+}
+
+// checkTimes checks what changes with time alone.
+func (v *Verifier) checkTimes(t *Token, now time.Time) error {
+	switch {
+	case !now.Before(t.Expiry.Add(v.options.Tolerance)):
+		return fmt.Errorf("%w: expired", latchkey.ErrInvalidToken)
+	case now.Before(t.IssuedAt.Add(-v.options.Tolerance)), now.Before(t.notBefore.Add(-v.options.Tolerance)):
+		return fmt.Errorf("%w: not valid yet", latchkey.ErrInvalidToken)
+	case v.options.MaxTokenAge > 0 && now.Sub(t.IssuedAt) > v.options.MaxTokenAge:
+		return fmt.Errorf("%w: issued too long ago", latchkey.ErrInvalidToken)
+	}
+	return nil
+}
