@@ -70,7 +70,7 @@ func (a *browserApp) send(method, path, proof string) (status int, text string) 
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}, bff.Header: {"1"}, "User-Agent": {"Mozilla/5.0"}}
+	r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}, bff.CSRFHeader: {"1"}, "User-Agent": {"Mozilla/5.0"}}
 	answer, err := a.browser.Do(r)
 	if err != nil {
 		a.t.Fatal(err)
@@ -107,7 +107,7 @@ func TestABrowserLivesByItsCookie(t *testing.T) {
 			w.lose(1)
 			want("GET", "/api/me", "", 200, "alice urn:latchkey:acr:2")
 		}
-		w.ok(support.RevokeUserSessions(t.Context(), "alice"))
+		w.ok(support.EndUserSessions(t.Context(), "alice"))
 		w.Clock.Advance(time.Hour)
 		want("GET", "/api/me", "", 401, `{"error":"login_required"}`)
 

@@ -43,7 +43,7 @@ func TestASessionLivesFromSignInToSignOut(t *testing.T) {
 		if _, err := w.web.ValidateSession(t.Context(), s.Tokens().AccessToken); !errors.Is(err, latchkey.ErrInvalidToken) || code(err) != "invalid_token" {
 			t.Errorf("validated %v", err)
 		}
-		if err := w.web.RefreshSession(t.Context(), w.web.Restore(s.Tokens(), nil)); !errors.Is(err, latchkey.ErrSessionEnded) || code(err) != "invalid_grant" {
+		if err := w.web.RefreshSession(t.Context(), w.web.RestoreSession(s.Tokens(), nil)); !errors.Is(err, latchkey.ErrSessionEnded) || code(err) != "invalid_grant" {
 			t.Errorf("refreshed %v", err)
 		}
 	})
@@ -83,7 +83,7 @@ func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
 			before := w.signIn(w.client("backend", latchkey.ClientOptions{}), "alice").Tokens()
 			keep(&before)
 			backend := w.client("backend", impatient)
-			s := backend.Restore(before, nil)
+			s := backend.RestoreSession(before, nil)
 			w.lose(1000)
 			if err := backend.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{}); !errors.Is(err, latchkey.ErrUnavailable) {
 				t.Fatalf("%s: the step-up: %v", name, err)
@@ -93,7 +93,7 @@ func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
 			w.ok(err)
 			w.Clock.Advance(time.Hour) // longer than the retry window and the client token's life
 			again := w.client("backend", latchkey.ClientOptions{})
-			restored := again.Restore(kept, nil)
+			restored := again.RestoreSession(kept, nil)
 			_, err = again.AccessToken(t.Context(), restored)
 			w.ok(err)
 			after := restored.Tokens()
@@ -208,7 +208,7 @@ func TestABackEndManagesSessions(t *testing.T) {
 		if ended.Active() || ended.EndReason == "" || ended.EndedAt == nil {
 			t.Errorf("ended: %+v", ended)
 		}
-		w.ok(support.RevokeUserSessions(t.Context(), sub))
+		w.ok(support.EndUserSessions(t.Context(), sub))
 		for d, err := range support.UserSessions(t.Context(), sub) {
 			t.Errorf("left %v, %v", d, err)
 		}
@@ -216,7 +216,7 @@ func TestABackEndManagesSessions(t *testing.T) {
 			t.Error("another user was signed out")
 		}
 		backend := w.client("backend", latchkey.ClientOptions{})
-		if err := backend.RevokeUserSessions(t.Context(), "carol"); code(err) != "unauthorized_client" {
+		if err := backend.EndUserSessions(t.Context(), "carol"); code(err) != "unauthorized_client" {
 			t.Errorf("without the permission: %v", err)
 		}
 		if _, err := support.UserSession(t.Context(), "PDKYTQ2WMRIhXMFkcyXxzA"); code(err) != "not_found" {
@@ -255,7 +255,7 @@ func TestASessionTokenYieldsAccessTokens(t *testing.T) {
 			t.Fatal("it gets no session token")
 		}
 		w.lose(1)
-		fresh, err := backend.SwapSessionToken(t.Context(), kept.SessionToken)
+		fresh, err := backend.ExchangeSessionToken(t.Context(), kept.SessionToken)
 		w.ok(err)
 		if fresh.AccessToken == kept.AccessToken || !w.active(fresh.AccessToken) || fresh.RefreshToken != "" || fresh.SessionToken != kept.SessionToken {
 			t.Error("it was not swapped")
@@ -266,13 +266,13 @@ func TestASessionTokenYieldsAccessTokens(t *testing.T) {
 			t.Errorf("it is %+v", d)
 		}
 		kept.RefreshToken = ""
-		s := backend.Restore(kept, nil)
+		s := backend.RestoreSession(kept, nil)
 		w.Clock.Advance(time.Hour)
 		w.lose(1)
 		w.ok(backend.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{}))
 		w.ok(backend.RefreshSession(t.Context(), s))
 		w.ok(backend.RevokeSession(t.Context(), kept.SessionToken))
-		if _, err := backend.SwapSessionToken(t.Context(), kept.SessionToken); !errors.Is(err, latchkey.ErrSessionEnded) {
+		if _, err := backend.ExchangeSessionToken(t.Context(), kept.SessionToken); !errors.Is(err, latchkey.ErrSessionEnded) {
 			t.Errorf("ended: %v", err)
 		}
 	})

@@ -138,7 +138,7 @@ func (d *deployment) pass(duration time.Duration, verifiers ...*resource.Verifie
 		d.clock().Advance(min(duration, step))
 		now := d.clock().Now()
 		for _, v := range verifiers {
-			d.until(func() bool { return now.Sub(v.Status().RevokedUntil) < 2*step })
+			d.until(func() bool { return now.Sub(v.Status().RevocationsAsOf) < 2*step })
 		}
 	}
 }

@@ -25,7 +25,7 @@ func requireInGin(middleware *resource.Middleware, requirements ...resource.Requ
 
 func TestTheMiddlewareWorksInGin(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	o := issuer.Options()
+	o := issuer.VerifierOptions()
 	o.Revocation = resource.None
 	v, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, o)
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-func lostIntrospect(o *resource.VerifierOptions) { o.WhenLost = resource.LostIntrospect }
+func lostIntrospect(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
 
 func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 	d := deploy(t, testdb.Postgres(t), 1)

@@ -38,10 +38,10 @@ func ParseChallenge(h http.Header) (d Demand, ok bool) {
 	return d, ok
 }
 
-// RefusesToken says whether the header of a resource server's 401 refuses the
+// IsInvalidTokenChallenge says whether the header of a resource server's 401 refuses the
 // access token as expired, revoked or otherwise invalid (RFC 6750 §3.1). See
 // [Client.ReplaceToken].
-func RefusesToken(h http.Header) bool {
+func IsInvalidTokenChallenge(h http.Header) bool {
 	_, ok := challengeOf(h, "invalid_token")
 	return ok
 }

@@ -126,7 +126,7 @@ func ExampleClient_UserSessions() {
 		}
 		fmt.Println(session.Device.Name, session.LastActiveAt)
 	}
-	if err := client.RevokeUserSessions(ctx, "alice"); err != nil {
+	if err := client.EndUserSessions(ctx, "alice"); err != nil {
 		panic(err)
 	}
 }

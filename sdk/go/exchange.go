@@ -47,7 +47,7 @@ func (c *Client) CreateSession(ctx context.Context, clientToken string, p Create
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w", err)
 	}
-	s := c.Restore(t, nil)
+	s := c.RestoreSession(t, nil)
 	if err := s.write(ctx, t); err != nil {
 		c.revoke(context.WithoutCancel(ctx), t.anyOf()) // nobody else knows of it
 		return nil, fmt.Errorf("create session: %w", err)
@@ -76,10 +76,10 @@ func exchangeForm(kind, token string, d Demand) url.Values {
 	return form
 }
 
-// SwapSessionToken gets a fresh access token for a session token, which stays
+// ExchangeSessionToken gets a fresh access token for a session token, which stays
 // what it is; it counts as activity. The errors are those of
 // [Client.RefreshSession].
-func (c *Client) SwapSessionToken(ctx context.Context, sessionToken string) (Tokens, error) {
+func (c *Client) ExchangeSessionToken(ctx context.Context, sessionToken string) (Tokens, error) {
 	var t Tokens
 	err := c.insist(ctx, func(ctx context.Context) (err error) {
 		t, err = c.swap(ctx, sessionToken, Target{})

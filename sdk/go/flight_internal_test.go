@@ -12,7 +12,7 @@ func TestWhatWasRefreshedMeanwhileIsNotRefreshedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := c.Restore(Tokens{SessionID: "s", AccessToken: "new"}, nil)
+	s := c.RestoreSession(Tokens{SessionID: "s", AccessToken: "new"}, nil)
 	f := c.join(t.Context(), s, "", "old", func(context.Context, *Session) (issued, error) {
 		t.Error("it is")
 		return issued{}, nil
@@ -28,7 +28,7 @@ func TestAFlightHandsOutItsTokensBeforeTheNextBegins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, other := c.Restore(Tokens{SessionID: "s", AccessToken: "1"}, nil), c.Restore(Tokens{SessionID: "s", AccessToken: "1"}, nil)
+	s, other := c.RestoreSession(Tokens{SessionID: "s", AccessToken: "1"}, nil), c.RestoreSession(Tokens{SessionID: "s", AccessToken: "1"}, nil)
 	arrived := make(chan struct{})
 	to := func(next string) change {
 		return func(context.Context, *Session) (issued, error) {

@@ -33,9 +33,9 @@ func (c *Client) EndUserSession(ctx context.Context, sid string) error {
 	return c.end(ctx, "/sessions/"+url.PathEscape(sid), c.by.Basic())
 }
 
-// RevokeUserSessions signs a user out everywhere. It is about the sessions that
+// EndUserSessions signs a user out everywhere. It is about the sessions that
 // there are: a user who is not to come back is disabled at the server.
-func (c *Client) RevokeUserSessions(ctx context.Context, sub string) error {
+func (c *Client) EndUserSessions(ctx context.Context, sub string) error {
 	return c.end(ctx, "/sessions?"+url.Values{"sub": {sub}}.Encode(), c.by.Basic())
 }
 

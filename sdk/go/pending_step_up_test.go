@@ -55,7 +55,7 @@ func TestAPendingStepUpIsSettledByTheNextCall(t *testing.T) {
 							t.Fatal(err)
 						}
 						a.Client = a.client(kept.keep, impatient, confidential)
-						s = a.Restore(stored, nil)
+						s = a.RestoreSession(stored, nil)
 					}
 					if lostName == "the answer" {
 						a.issuer.Advance(4 * time.Minute) // longer than the retry window and the client token's life
@@ -237,7 +237,7 @@ func TestAProcessThatRefreshesSettlesTheStepUpOfAnother(t *testing.T) {
 	a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
 	s := a.signIn()
 	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	other := b.RestoreSession(s.Tokens(), nil)
 	used := 0
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		answer, err := lost(r)
@@ -281,7 +281,7 @@ func TestARefreshThatCrossesAStepUpKeepsTheNewerTokens(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := a.client(kept.keep)
-		other := b.Restore(s.Tokens(), nil)
+		other := b.RestoreSession(s.Tokens(), nil)
 		a.network.fail(func(r *http.Request) (*http.Response, error) { // the refresh is overtaken
 			if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
 				t.Error(err)
@@ -308,7 +308,7 @@ func TestARefreshThatCrossesALostStepUpLeavesItPending(t *testing.T) {
 	a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 300 * time.Millisecond })
 	s := a.signIn()
 	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	other := b.RestoreSession(s.Tokens(), nil)
 	a.network.fail(func(r *http.Request) (*http.Response, error) { // the refresh is overtaken
 		a.loseStepUp(s, a.otp("alice"), lost)
 		return http.DefaultTransport.RoundTrip(r)
@@ -328,7 +328,7 @@ func TestNewerTokensOfTheStoreAreNotOverwritten(t *testing.T) {
 	a := newApp(t, kept.keep)
 	s := a.signIn()
 	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	other := b.RestoreSession(s.Tokens(), nil)
 	a.network.fail(func(r *http.Request) (*http.Response, error) { // its answer is slow
 		answer, err := http.DefaultTransport.RoundTrip(r)
 		for range 3 {
@@ -370,7 +370,7 @@ func TestOfTwoStepUpsTheOneWithTheLaterProofIsKept(t *testing.T) {
 	a := newApp(t, kept.keep)
 	s := a.signIn()
 	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	other := b.RestoreSession(s.Tokens(), nil)
 	first := a.otp("alice")
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		answer, err := http.DefaultTransport.RoundTrip(r)
@@ -409,13 +409,13 @@ func TestASupersededHandleIsReplacedByTheStores(t *testing.T) {
 			raised = s.Tokens()
 		}
 		kept.rows[s.ID()] = raised.Serialize()
-		s = a.Restore(raised, nil)
+		s = a.RestoreSession(raised, nil)
 		if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
 			t.Fatal(err)
 		}
 		newest := kept.rows[s.ID()]
 		b := a.client(kept.keep, confidential)
-		stale := b.Restore(old, nil)
+		stale := b.RestoreSession(old, nil)
 		kept.rows[s.ID()] = old.Serialize()
 		err := b.RefreshSession(t.Context(), stale)
 		refusal := (*latchkey.Error)(nil)
@@ -454,7 +454,7 @@ func TestALostRefreshIsAnsweredMuchLaterAndAfterARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := a.client(kept.keep)
-	restored := b.Restore(stored, nil)
+	restored := b.RestoreSession(stored, nil)
 	if _, err := b.AccessToken(t.Context(), restored); err != nil {
 		t.Error(err)
 	}

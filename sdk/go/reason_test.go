@@ -39,7 +39,7 @@ func TestErrorsCarryTheReasonAndTheSDKBranchesOnIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := client.Restore(latchkey.Tokens{AccessToken: "a", RefreshToken: "lk_rt_x", SessionID: "s", Expiry: time.Now()}, nil)
+		s := client.RestoreSession(latchkey.Tokens{AccessToken: "a", RefreshToken: "lk_rt_x", SessionID: "s", Expiry: time.Now()}, nil)
 		err = client.RefreshSession(t.Context(), s)
 		var refusal *latchkey.Error
 		if !errors.As(err, &refusal) || refusal.Reason != c.reason || refusal.EndReason != c.endReason || !strings.Contains(err.Error(), c.reason) {

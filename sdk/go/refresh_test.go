@@ -165,7 +165,7 @@ func TestManyWhoNeedATokenShareOneRefresh(t *testing.T) {
 	for i := range tokens {
 		handle := s
 		if i%2 == 1 {
-			handle = a.Restore(s.Tokens(), nil) // of the same session
+			handle = a.RestoreSession(s.Tokens(), nil) // of the same session
 		}
 		all.Go(func() {
 			begun.Done()
@@ -308,7 +308,7 @@ func TestASessionWithoutARefreshTokenLivesByItsSessionToken(t *testing.T) {
 	a := newApp(t, confidential)
 	kept := a.signIn().Tokens()
 	kept.RefreshToken = ""
-	s := a.Restore(kept, nil)
+	s := a.RestoreSession(kept, nil)
 	a.network.fail(lost)
 	if err := a.RefreshSession(t.Context(), s); err != nil {
 		t.Fatal(err)

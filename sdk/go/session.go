@@ -43,9 +43,9 @@ type Store interface {
 	Save(ctx context.Context, sessionID string, t Tokens) error
 }
 
-// Restore makes a handle of a session from what was kept of it. What comes next
+// RestoreSession makes a handle of a session from what was kept of it. What comes next
 // is kept in the store; nil: that of the client.
-func (c *Client) Restore(t Tokens, store Store) *Session {
+func (c *Client) RestoreSession(t Tokens, store Store) *Session {
 	if store == nil {
 		store = c.store
 	}

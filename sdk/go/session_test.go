@@ -100,7 +100,7 @@ func TestACrashBeforeTheTokensWereSavedIsHealed(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := a.client(kept.keep) // another process
-	restored := again.Restore(stored, nil)
+	restored := again.RestoreSession(stored, nil)
 	if err := again.RefreshSession(t.Context(), restored); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestHandlesOfOneSessionLearnFromTheStore(t *testing.T) {
 	a := newApp(t, kept.keep)
 	s := a.signIn()
 	b := a.client(kept.keep) // another process
-	stale := b.Restore(s.Tokens(), nil)
+	stale := b.RestoreSession(s.Tokens(), nil)
 	for range 3 { // by now the token of the stale handle would end the session
 		if err := a.RefreshSession(t.Context(), s); err != nil {
 			t.Fatal(err)

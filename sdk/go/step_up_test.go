@@ -161,7 +161,7 @@ func TestASessionTokenNamesTheSessionOfAStepUp(t *testing.T) {
 	a := newApp(t, confidential)
 	kept := a.signIn().Tokens()
 	kept.RefreshToken = ""
-	s := a.Restore(kept, nil)
+	s := a.RestoreSession(kept, nil)
 	a.issuer.Advance(time.Hour)
 	a.network.fail(lost, lost)
 	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {

@@ -136,7 +136,7 @@ func TestManyWhoNeedTokensForManyTargetsRefreshOneAfterAnother(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Minute }) // patient with a busy machine
 	s := a.signInFor(granted)
-	other := a.Restore(s.Tokens(), nil) // of the same session
+	other := a.RestoreSession(s.Tokens(), nil) // of the same session
 	a.issuer.Advance(time.Hour)
 	targets := []latchkey.Target{{}, toOrders, toPayments}
 	tokens := make([]string, 96)
@@ -294,7 +294,7 @@ func TestASessionTokenYieldsTokensForTargets(t *testing.T) {
 	a := newApp(t, confidential)
 	kept := a.signInFor(granted).Tokens()
 	kept.RefreshToken = ""
-	s := a.Restore(kept, nil)
+	s := a.RestoreSession(kept, nil)
 	if c := claimsOf(t, a.tokenFor(s, toOrders).AccessToken); c.Aud != "https://orders.example.com" {
 		t.Errorf("got %+v", c)
 	}

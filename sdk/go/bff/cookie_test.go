@@ -39,7 +39,7 @@ func TestTheCookieIsAHandleAndNothingMore(t *testing.T) {
 	if b, err := base64.RawURLEncoding.DecodeString(c.Value); err != nil || len(b) != 32 || len(c.Name)+len(c.Value) > 4096 {
 		t.Errorf("holds %q", c.Value)
 	}
-	if left := time.Duration(c.MaxAge) * time.Second; left > latchkeytest.SessionLife || left < latchkeytest.SessionLife-time.Minute {
+	if left := time.Duration(c.MaxAge) * time.Second; left > latchkeytest.SessionLifetime || left < latchkeytest.SessionLifetime-time.Minute {
 		t.Errorf("lives for %s", left)
 	}
 	if a.Header.Get("Cache-Control") != "no-store" {
@@ -54,7 +54,7 @@ func TestTheCookieDoesNotOutliveItsSession(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.signIn()
-	w.issuer.Advance(latchkeytest.SessionLife)
+	w.issuer.Advance(latchkeytest.SessionLifetime)
 	w.useCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/", Secure: true})
 	if w.session() != "" {
 		t.Error("the store does not decide")
@@ -147,7 +147,7 @@ func TestSignOutWhileTheServerIsAway(t *testing.T) {
 	if w.session() != "" {
 		t.Error("the user is still signed in")
 	}
-	for w.issuer.Requests("/revoke") < 10 { // more than the client's own patience
+	for w.issuer.RequestCount("/revoke") < 10 { // more than the client's own patience
 		time.Sleep(time.Millisecond)
 	}
 	w.issuer.SetDown(false)

@@ -43,7 +43,7 @@ func Example() {
 	handler := app.Protect(mux) // for http.ListenAndServeTLS
 
 	request := httptest.NewRequest("GET", "https://app.example.com/api/orders", nil) // of a script of the page
-	request.Header.Set(bff.Header, "1")
+	request.Header.Set(bff.CSRFHeader, "1")
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, request)
 	fmt.Println(answer.Code, answer.Body)

@@ -90,7 +90,7 @@ func TestNoInformationalAnswerPasses(t *testing.T) {
 	}}
 	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", w.URL+"/api/x", nil)
 	must(t, err)
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	a, err := w.browser.Do(r)
 	must(t, err)
 	a.Body.Close()
@@ -126,7 +126,7 @@ func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
 	r, err := http.NewRequest("GET", w.URL+"/api/x", nil)
 	must(t, err)
 	for name, value := range map[string]string{
-		bff.Header: "1", "Connection": "Upgrade", "Upgrade": "h2c", "X-Forwarded-User": "root", "X-Original-Url": "/admin", "X-Real-Ip": "9.9.9.9", "X-Http-Method-Override": "DELETE",
+		bff.CSRFHeader: "1", "Connection": "Upgrade", "Upgrade": "h2c", "X-Forwarded-User": "root", "X-Original-Url": "/admin", "X-Real-Ip": "9.9.9.9", "X-Http-Method-Override": "DELETE",
 	} {
 		r.Header.Set(name, value)
 	}
@@ -134,7 +134,7 @@ func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
 	must(t, err)
 	a.Body.Close()
 	got := <-asked
-	for _, name := range []string{"Upgrade", "X-Forwarded-User", "X-Original-Url", "X-Real-Ip", "X-Http-Method-Override", "Cookie", bff.Header} {
+	for _, name := range []string{"Upgrade", "X-Forwarded-User", "X-Original-Url", "X-Real-Ip", "X-Http-Method-Override", "Cookie", bff.CSRFHeader} {
 		if got.Get(name) != "" {
 			t.Errorf("the upstream is told %s: %s", name, got.Get(name))
 		}
@@ -204,7 +204,7 @@ func TestALateAnswerDeletesNoCookie(t *testing.T) {
 					panic(err)
 				}
 				r.AddCookie(old)
-				r.Header.Set(bff.Header, "1")
+				r.Header.Set(bff.CSRFHeader, "1")
 				a, err := (&http.Client{Transport: w.browser.Transport}).Do(r)
 				if err != nil {
 					panic(err)

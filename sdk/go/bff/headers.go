@@ -41,7 +41,7 @@ var responseHeaders = headerSet(
 var neverPass = headerSet(
 	"Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Cookie", "Set-Cookie", "Host",
 	"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", Header,
+	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", CSRFHeader,
 	"X-Accel-Redirect", "X-Sendfile", "X-Content-Type-Options", "Clear-Site-Data",
 )
 

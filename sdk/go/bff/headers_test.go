@@ -17,7 +17,7 @@ func (w *world) ask(header http.Header) *http.Response {
 	r, err := http.NewRequestWithContext(w.t.Context(), "GET", w.URL+"/api/x", nil)
 	must(w.t, err)
 	r.Header = header.Clone()
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	a, err := w.browser.Do(r)
 	must(w.t, err)
 	must(w.t, a.Body.Close())
@@ -126,7 +126,7 @@ func TestNoTrailerPasses(t *testing.T) {
 			w.signIn()
 			r, err := http.NewRequestWithContext(t.Context(), "GET", w.URL+"/api/x", nil)
 			must(t, err)
-			r.Header.Set(bff.Header, "1")
+			r.Header.Set(bff.CSRFHeader, "1")
 			a, err := w.browser.Do(r)
 			must(t, err)
 			body, err := io.ReadAll(a.Body)
@@ -143,7 +143,7 @@ func TestHeadersThatMustNotPassCannotBeAllowed(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{
 		"Cookie", "authorization", "Host", "Set-Cookie", "X-Forwarded-For", "Forwarded", "Connection", "Upgrade", "Trailer", "X-Accel-Redirect",
-		"X_Api_Version", "", "X Api", "X-Api\r\nHost", bff.Header,
+		"X_Api_Version", "", "X Api", "X-Api\r\nHost", bff.CSRFHeader,
 	} {
 		for _, up := range []bff.Upstream{
 			{URL: w.api.URL + "/", RequestHeaders: []string{name}},

@@ -13,7 +13,7 @@ import (
 // for the upstream's target, which it refreshes when needed. Only headers on a
 // fixed list, and those that the [Upstream] adds, pass in either direction; the
 // cookie and the caller's Authorization never do. Every request needs the
-// [Header], reading ones too.
+// [CSRFHeader], reading ones too.
 //
 // When an upstream refuses an access token as invalid, the session is refreshed
 // once, and a request without a body is sent again. What the upstream says of the
@@ -32,7 +32,7 @@ func (b *BFF) Proxy() http.Handler {
 		case !ok:
 			refuse(w, http.StatusNotFound, "not_found")
 			return
-		case b.origins.Check(r) != nil || r.Header.Get(Header) == "":
+		case b.origins.Check(r) != nil || r.Header.Get(CSRFHeader) == "":
 			refuse(w, http.StatusForbidden, "request_forged")
 			return
 		}

@@ -75,7 +75,7 @@ func (s sender) send(r *http.Request, token string) (*http.Response, error) {
 }
 
 func refused(answer *http.Response) bool {
-	return answer.StatusCode == http.StatusUnauthorized && latchkey.RefusesToken(answer.Header)
+	return answer.StatusCode == http.StatusUnauthorized && latchkey.IsInvalidTokenChallenge(answer.Header)
 }
 
 // repeat is a request that can be sent once more. Not ok: its body is gone.

@@ -98,7 +98,7 @@ func TestARequestWithABodyThatIsStillThereIsRepeated(t *testing.T) {
 	w.api.take()
 	r := httptest.NewRequest("POST", "https://app.example.com/api/orders", strings.NewReader("tea"))
 	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("tea")), nil }
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	r.AddCookie(c)
 	recorded := httptest.NewRecorder()
 	w.Proxy().ServeHTTP(recorded, r)
@@ -124,7 +124,7 @@ func TestAnUpstreamThatRefusesEverything(t *testing.T) {
 	w.refreshes(1, "with a token", many)
 	w.issuer.Advance(calm)
 	w.refreshes(0, "with the same", many)
-	w.issuer.Advance(latchkeytest.AccessLife)
+	w.issuer.Advance(latchkeytest.AccessTokenLifetime)
 	w.refreshes(2, "with the next, which is also replaced", many)
 }
 

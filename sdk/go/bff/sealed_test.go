@@ -76,7 +76,7 @@ func TestParallelRequestsOfASealedSessionStaySignedIn(t *testing.T) {
 				if err != nil {
 					panic(err)
 				}
-				r.Header.Set(bff.Header, "1")
+				r.Header.Set(bff.CSRFHeader, "1")
 				a, err := first.browser.Do(r)
 				if err != nil {
 					t.Error(err)
@@ -103,7 +103,7 @@ func TestASealedCookieIsWorthNothingAfterTheSession(t *testing.T) {
 		r, err := http.NewRequest("GET", process.URL+"/api/x", nil)
 		must(t, err)
 		r.AddCookie(copied)
-		r.Header.Set(bff.Header, "1")
+		r.Header.Set(bff.CSRFHeader, "1")
 		a, err := (&http.Client{Transport: w.browser.Transport}).Do(r)
 		must(t, err)
 		if a.Body.Close(); a.StatusCode != 401 {
@@ -134,7 +134,7 @@ func TestASealedCookieShowsNothingAndCannotBeForged(t *testing.T) {
 		r, err := http.NewRequest("GET", w.URL+"/api/x", nil)
 		must(t, err)
 		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: value})
-		r.Header.Set(bff.Header, "1")
+		r.Header.Set(bff.CSRFHeader, "1")
 		a, err := (&http.Client{Transport: w.browser.Transport}).Do(r)
 		must(t, err)
 		if a.Body.Close(); a.StatusCode != 401 {
@@ -181,7 +181,7 @@ func TestTheProxyAloneRenewsASealedCookie(t *testing.T) {
 	w.issuer.Advance(10 * time.Minute) // the next request refreshes
 	r := httptest.NewRequest("GET", w.URL+"/api/x", nil)
 	r.AddCookie(old)
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	answer := httptest.NewRecorder()
 	w.Proxy().ServeHTTP(answer, r)
 	if cookies := answer.Result().Cookies(); answer.Code != 200 || len(cookies) != 1 || cookies[0].Value == old.Value {

@@ -79,7 +79,7 @@ func (b *BFF) load(ctx context.Context, h handle) (*live, error) {
 	}
 	return b.lives.find(h.key(), func() *live {
 		k := &kept{store: b.store, key: h.key()}
-		return &live{Session: b.client.Restore(t, k), kept: k, replacements: map[string]replacement{}}
+		return &live{Session: b.client.RestoreSession(t, k), kept: k, replacements: map[string]replacement{}}
 	}), nil
 }
 

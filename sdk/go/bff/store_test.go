@@ -83,8 +83,8 @@ func TestASessionThatCannotBeKeptIsEnded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *bff.Options) { o.Store = full{bff.NewMemoryStore(10, nil)} })
 	a := w.send("POST", "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
-	if a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 || w.issuer.Requests("/revoke") != 1 {
-		t.Errorf("answered %d %v, after %d revocations", a.StatusCode, a.Cookies(), w.issuer.Requests("/revoke"))
+	if a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 || w.issuer.RequestCount("/revoke") != 1 {
+		t.Errorf("answered %d %v, after %d revocations", a.StatusCode, a.Cookies(), w.issuer.RequestCount("/revoke"))
 	}
 }
 

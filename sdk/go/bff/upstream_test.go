@@ -112,14 +112,14 @@ func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 	w = newWorldOf(t, time.Minute, narrow, func(o *bff.Options) {
 		loaded := make(chan struct{}, 1)
 		o.Store = moving{bff.NewMemoryStore(10, nil), func() {
-			before := w.issuer.Requests("/token")
+			before := w.issuer.RequestCount("/token")
 			select {
 			case <-loaded: // of a request before
 			default:
 			}
 			go func() { old <- w.get("/api/orders") }()
 			<-loaded // the request has found the session under its old cookie
-			for end := time.Now().Add(200 * time.Millisecond); w.issuer.Requests("/token") == before && time.Now().Before(end); {
+			for end := time.Now().Add(200 * time.Millisecond); w.issuer.RequestCount("/token") == before && time.Now().Before(end); {
 				time.Sleep(time.Millisecond) // it may as well wait for the move
 			}
 		}, loaded}

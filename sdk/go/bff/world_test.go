@@ -119,7 +119,7 @@ func (w *world) serve(client *latchkey.Client, plain bool) {
 	mux.HandleFunc("GET /me", func(rw http.ResponseWriter, r *http.Request) {
 		s, err := w.Session(r)
 		if err == nil {
-			io.WriteString(rw, s.ID()+" "+w.FormToken(r))
+			io.WriteString(rw, s.ID()+" "+w.CSRFToken(r))
 			return
 		}
 		report(rw, err)
@@ -167,7 +167,7 @@ func (w *world) send(method, path string, form url.Values, header ...string) ans
 	must(w.t, err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	for i := 0; i+1 < len(header); i += 2 {
 		if r.Header.Del(header[i]); header[i+1] != "" {
 			r.Header.Set(header[i], header[i+1])

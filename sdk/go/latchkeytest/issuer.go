@@ -19,13 +19,13 @@ import (
 
 // What an issuer's tokens and options say unless a test says otherwise.
 const (
-	Audience       = "https://api.example.com"
-	Subject        = "alice"
-	ClientID       = "web"
-	ResourceID     = "api" // the client that stands for the resource server, and its secret
-	ResourceSecret = "a-client-secret-for-tests-of-40-characters"
-	AccessLife     = 5 * time.Minute
-	keySetMaxAge   = "public, max-age=300"
+	Audience             = "https://api.example.com"
+	Subject              = "alice"
+	ClientID             = "web"
+	ResourceClientID     = "api" // the client that stands for the resource server, and its secret
+	ResourceClientSecret = "a-client-secret-for-tests-of-40-characters"
+	AccessTokenLifetime  = 5 * time.Minute
+	keySetMaxAge         = "public, max-age=300"
 )
 
 // Issuer is an issuer in the test's own process. It is safe for concurrent use.
@@ -131,8 +131,8 @@ func (i *Issuer) Advance(d time.Duration) {
 	i.tell()
 }
 
-// Requests is how often a path below the issuer was asked for.
-func (i *Issuer) Requests(path string) int {
+// RequestCount is how often a path below the issuer was asked for.
+func (i *Issuer) RequestCount(path string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.requests[path]
@@ -148,10 +148,10 @@ func (i *Issuer) SetDown(down bool) {
 	i.tell()
 }
 
-// Options are those of a verifier that may ask the issuer everything, and whose
+// VerifierOptions are those of a verifier that may ask the issuer everything, and whose
 // clock is the issuer's. It logs nothing.
-func (i *Issuer) Options() resource.VerifierOptions {
-	return resource.VerifierOptions{ClientID: ResourceID, ClientSecret: ResourceSecret, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
+func (i *Issuer) VerifierOptions() resource.VerifierOptions {
+	return resource.VerifierOptions{ClientID: ResourceClientID, ClientSecret: ResourceClientSecret, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -22,7 +22,7 @@ type entry struct {
 
 // untilAfter is for how long an entry is told: as long as a token may live, and
 // the tolerance of its verifiers.
-const untilAfter = AccessLife + 90*time.Second
+const untilAfter = AccessTokenLifetime + 90*time.Second
 
 // RevokeSession ends a session: every token of it (`sid`) is revoked.
 func (i *Issuer) RevokeSession(sid string) { i.revoke(entry{SID: sid}) }
@@ -74,9 +74,9 @@ func (i *Issuer) isRevoked(claims Claims) bool {
 	})
 }
 
-// WithStatus are claims of a session's token that names the session's entry in the
+// StatusClaims are claims of a session's token that names the session's entry in the
 // issuer's status list, which tells of RevokeSession.
-func (i *Issuer) WithStatus(sid string) Claims {
+func (i *Issuer) StatusClaims(sid string) Claims {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if _, known := i.statusIndex[sid]; !known {

@@ -52,12 +52,12 @@ func (i *Issuer) statusList(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/statuslist+jwt")
 	_, _ = io.WriteString(w, i.Sign("statuslist+jwt", Claims{
 		"iss": i.URL, "sub": i.URL + statusPath, "iat": now, "exp": now + 300, "ttl": 60,
-		"status_list": StatusList(1, i.statusBits()),
+		"status_list": StatusListClaim(1, i.statusBits()),
 	}))
 }
 
-// StatusList is a claim status_list of entries of so many bits.
-func StatusList(bits int, entries []byte) map[string]any {
+// StatusListClaim is a claim status_list of entries of so many bits.
+func StatusListClaim(bits int, entries []byte) map[string]any {
 	var deflated bytes.Buffer
 	z := zlib.NewWriter(&deflated)
 	_, _ = z.Write(entries) // to memory
@@ -70,7 +70,7 @@ func (i *Issuer) authenticated(w http.ResponseWriter, r *http.Request) bool {
 	id, secret, _ := r.BasicAuth()
 	id, idErr := url.QueryUnescape(id)
 	secret, secretErr := url.QueryUnescape(secret)
-	if idErr != nil || secretErr != nil || id != ResourceID || secret != ResourceSecret {
+	if idErr != nil || secretErr != nil || id != ResourceClientID || secret != ResourceClientSecret {
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+i.URL+`"`)
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
 		return false

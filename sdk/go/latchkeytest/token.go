@@ -25,12 +25,12 @@ func (i *Issuer) Token(claims ...Claims) string {
 // ExpiredToken is one that expired two minutes ago.
 func (i *Issuer) ExpiredToken(claims ...Claims) string {
 	end := i.Now().Add(-2 * time.Minute)
-	return i.Token(append([]Claims{{"iat": end.Add(-AccessLife).Unix(), "exp": end.Unix()}}, claims...)...)
+	return i.Token(append([]Claims{{"iat": end.Add(-AccessTokenLifetime).Unix(), "exp": end.Unix()}}, claims...)...)
 }
 
-// ForeignToken is one that somebody else signed, in the name of the issuer and
+// ForgedToken is one that somebody else signed, in the name of the issuer and
 // its key.
-func (i *Issuer) ForeignToken(claims ...Claims) string {
+func (i *Issuer) ForgedToken(claims ...Claims) string {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		i.t.Fatal(err)
@@ -44,7 +44,7 @@ func (i *Issuer) AccessClaims(claims ...Claims) Claims {
 	now := i.Now()
 	all := Claims{
 		"iss": i.URL, "aud": Audience, "sub": Subject, "client_id": ClientID, "jti": rand.Text(), "sid": rand.Text(),
-		"iat": now.Unix(), "exp": now.Add(AccessLife).Unix(), "auth_time": now.Unix(),
+		"iat": now.Unix(), "exp": now.Add(AccessTokenLifetime).Unix(), "auth_time": now.Unix(),
 	}
 	for _, c := range claims {
 		maps.Copy(all, c)

@@ -12,9 +12,9 @@ import (
 
 // How long sessions live, and what is exchanged for them.
 const (
-	SessionLife = 24 * time.Hour
-	MaxLifetime = 7 * SessionLife  // that an extension does not pass
-	RetryWindow = 10 * time.Second // for a refresh token that was used already
+	SessionLifetime = 24 * time.Hour
+	MaxLifetime     = 7 * SessionLifetime // that an extension does not pass
+	RetryWindow     = 10 * time.Second    // for a refresh token that was used already
 
 	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
 	tokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"
@@ -134,7 +134,7 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	if exp, _ := claims["exp"].(int64); exp <= i.clock().Unix() {
 		return nil, "invalid_request" // unknown or expired
 	}
-	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: i.clock(), ends: i.clock().Add(SessionLife), target: append(form["audience"], form["resource"]...)}
+	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: i.clock(), ends: i.clock().Add(SessionLifetime), target: append(form["audience"], form["resource"]...)}
 	if named != "" {
 		if before := i.sessionOf(named); before == nil || i.over(before) {
 			return nil, "invalid_grant"
@@ -232,7 +232,7 @@ func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	audience, scope, _ := s.narrowed(form) // an exchange asks for what it was granted
 	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope}
 	maps.Copy(claims, s.states(form, now))
-	life := min(AccessLife, s.ends.Sub(now))
+	life := min(AccessTokenLifetime, s.ends.Sub(now))
 	body := map[string]any{
 		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(life / time.Second), "scope": scope,
 		"session_id": s.id, "session_expires_at": s.ends.Unix(), "latchkey_generation": len(s.used), "refresh_grace": int(RetryWindow / time.Second),

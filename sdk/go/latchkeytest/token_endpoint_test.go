@@ -105,7 +105,7 @@ func TestASessionEndsForAppsAndVerifiersAlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := issuer.Options()
+	o := issuer.VerifierOptions()
 	o.Revocation = resource.Introspection
 	verifier, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, o)
 	if err != nil {

@@ -17,7 +17,7 @@ func ExampleNewVerifier() {
 	issuer := latchkeytest.Start()
 	defer issuer.Close()
 	verifier, err := resource.NewVerifier(issuer.URL, "https://api.example.com", resource.VerifierOptions{
-		ClientID: "api", ClientSecret: latchkeytest.ResourceSecret, // of the resource server's own client
+		ClientID: "api", ClientSecret: latchkeytest.ResourceClientSecret, // of the resource server's own client
 	})
 	if err != nil {
 		panic(err)
@@ -51,7 +51,7 @@ func ExampleVerifier_Verify() {
 	}
 	defer verifier.Close()
 
-	for _, text := range []string{issuer.Token(), issuer.ExpiredToken(), issuer.ForeignToken(), "nonsense"} {
+	for _, text := range []string{issuer.Token(), issuer.ExpiredToken(), issuer.ForgedToken(), "nonsense"} {
 		_, err := verifier.Verify(context.Background(), text)
 		switch {
 		case errors.Is(err, latchkey.ErrUnavailable):

@@ -29,7 +29,7 @@ type feed struct {
 	*wire.Issuer
 	wire.Credentials
 	log     *slog.Logger
-	lost    WhenLost
+	lost    OnFeedLoss
 	ask     *introspector
 	revoked *revokedSet
 	once    sync.Once
@@ -46,7 +46,7 @@ type feed struct {
 
 func newFeed(d *wire.Issuer, c wire.Credentials, ask *introspector, o VerifierOptions) *feed {
 	return &feed{
-		Issuer: d, Credentials: c, log: o.Logger.With("issuer", d.URL), lost: o.WhenLost, ask: ask,
+		Issuer: d, Credentials: c, log: o.Logger.With("issuer", d.URL), lost: o.OnFeedLoss, ask: ask,
 		revoked: newRevokedSet(), begun: make(chan struct{}),
 	}
 }
@@ -59,7 +59,7 @@ func (f *feed) check(ctx context.Context, t *Token, text string, now time.Time) 
 		return fmt.Errorf("%w: revoked", latchkey.ErrInvalidToken)
 	}
 	if problem != nil {
-		if f.lost == LostRefuse {
+		if f.lost == FailClosed {
 			return problem
 		}
 		return f.ask.check(ctx, t, text, now)

@@ -107,7 +107,7 @@ func (f *feed) watch(ctx context.Context) {
 		}
 		problem := f.silent(now)
 		switch {
-		case problem != nil && !lost && f.lost == LostIntrospect:
+		case problem != nil && !lost && f.lost == FallBackToIntrospection:
 			f.log.Warn("latchkey: revocations are not known: each token is introspected", "error", problem)
 		case problem != nil && !lost:
 			f.log.Warn("latchkey: revocations are not known: every token is refused", "error", problem)

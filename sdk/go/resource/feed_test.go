@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-func lostIntrospect(o *resource.VerifierOptions) { o.WhenLost = resource.LostIntrospect }
+func lostIntrospect(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
 
 // untilRefused waits until the feed has told of a token.
 func untilRefused(t testing.TB, v *resource.Verifier, token string) {
@@ -69,7 +69,7 @@ func TestTheFeedRefusesWhatAnEntryNames(t *testing.T) {
 			untilRefused(t, v, revoked)
 			want(t, v, issuer.Token(c.revoked), latchkey.ErrInvalidToken) // unseen
 			want(t, v, other, nil)
-			if n := v.Status().Revoked; n != 1 {
+			if n := v.Status().Revocations; n != 1 {
 				t.Errorf("%d entries are kept", n)
 			}
 			issuer.Advance(2 * time.Second)
@@ -88,11 +88,11 @@ func TestTheFeedAsksAboutWhatNoClaimNames(t *testing.T) {
 	before := issuer.Token()
 	want(t, v, before, nil)
 	issuer.RevokeIssuer("https://login.example.com", "another")
-	until(t, func() bool { return v.Status().Revoked == 1 })
+	until(t, func() bool { return v.Status().Revocations == 1 })
 	issuer.Advance(5 * time.Second)
 	asked := func(times int) {
 		t.Helper()
-		if n := issuer.Requests("/introspect"); n != times {
+		if n := issuer.RequestCount("/introspect"); n != times {
 			t.Errorf("the issuer was asked %d times, want %d", n, times)
 		}
 	}
@@ -111,7 +111,7 @@ func TestTheFeedAsksAboutWhatNoClaimNames(t *testing.T) {
 	issuer.RevokeIssuer("https://login.example.com")
 	until(t, func() bool {
 		want(t, v, before, nil)
-		return issuer.Requests("/introspect") > 3
+		return issuer.RequestCount("/introspect") > 3
 	})
 	issuer.SetDown(true)
 	want(t, v, before, latchkey.ErrUnavailable)
@@ -122,9 +122,9 @@ func TestTheFeedForgetsWhatIsOver(t *testing.T) {
 	v := newVerifier(t, issuer)
 	issuer.RevokeSession("s")
 	issuer.RevokeUser("bob")
-	until(t, func() bool { return v.Status().Revoked == 2 })
-	issuer.Advance(latchkeytest.AccessLife + 2*time.Minute)
-	until(t, func() bool { return v.Status().Revoked == 0 })
+	until(t, func() bool { return v.Status().Revocations == 2 })
+	issuer.Advance(latchkeytest.AccessTokenLifetime + 2*time.Minute)
+	until(t, func() bool { return v.Status().Revocations == 0 })
 }
 
 func TestTheFeedMissesNothingWhenItIsCut(t *testing.T) {
@@ -138,7 +138,7 @@ func TestTheFeedMissesNothingWhenItIsCut(t *testing.T) {
 	untilRefused(t, v, second)
 	want(t, v, first, latchkey.ErrInvalidToken) // although the second snapshot does not name it
 	want(t, v, third, nil)
-	if n := issuer.Requests("/revocations"); n != 2 {
+	if n := issuer.RequestCount("/revocations"); n != 2 {
 		t.Errorf("%d streams were opened", n)
 	}
 }
@@ -207,7 +207,7 @@ func TestAFeedThatNeverBeganIsNotTrusted(t *testing.T) {
 			issuer := latchkeytest.New(t)
 			for _, v := range []*resource.Verifier{newVerifier(t, issuer, change, logged.into), newVerifier(t, issuer, change, logged.into, lostIntrospect)} {
 				want(t, v, issuer.Token(), latchkey.ErrUnavailable)
-				if s := v.Status(); !errors.Is(s.Err, latchkey.ErrUnavailable) || !s.RevokedUntil.IsZero() {
+				if s := v.Status(); !errors.Is(s.Err, latchkey.ErrUnavailable) || !s.RevocationsAsOf.IsZero() {
 					t.Errorf("the status is %+v", s)
 				}
 			}
@@ -227,7 +227,7 @@ func TestTheFeedBeginsLate(t *testing.T) {
 	want(t, v, token, latchkey.ErrUnavailable)
 	issuer.RevokeSession("s")
 	issuer.SetDown(false)
-	until(t, func() bool { return !v.Status().RevokedUntil.IsZero() })
+	until(t, func() bool { return !v.Status().RevocationsAsOf.IsZero() })
 	issuer.Advance(3 * time.Second)
 	want(t, v, token, nil)
 	want(t, v, revoked, latchkey.ErrInvalidToken)
@@ -294,5 +294,5 @@ func TestASilentStreamIsReplaced(t *testing.T) {
 	want(t, v, issuer.Token(), nil)
 	issuer.SetSilent(true)
 	issuer.Advance(31 * time.Second)
-	until(t, func() bool { return issuer.Requests("/revocations") == 2 })
+	until(t, func() bool { return issuer.RequestCount("/revocations") == 2 })
 }

@@ -19,7 +19,7 @@ func TestIntrospectionAsksEachTime(t *testing.T) {
 	token := issuer.Token(claims{"sid": "s"})
 	want(t, v, token, nil)
 	want(t, v, token, nil)
-	if n := issuer.Requests("/introspect"); n != 2 {
+	if n := issuer.RequestCount("/introspect"); n != 2 {
 		t.Errorf("the issuer was asked %d times", n)
 	}
 	issuer.RevokeSession("s")
@@ -40,7 +40,7 @@ func TestIntrospectionBelievesForAWhile(t *testing.T) {
 	for range 2 {
 		want(t, v, token, latchkey.ErrInvalidToken)
 	}
-	if n := issuer.Requests("/introspect"); n != 3 { // what is not active is not remembered
+	if n := issuer.RequestCount("/introspect"); n != 3 { // what is not active is not remembered
 		t.Errorf("the issuer was asked %d times", n)
 	}
 }
@@ -49,10 +49,10 @@ func TestIntrospectionBelievesForAWhile(t *testing.T) {
 func TestIntrospectionIsNotAskedAboutJunk(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, introspection)
-	for _, token := range []string{"x", issuer.ExpiredToken(), issuer.ForeignToken(), issuer.Token(claims{"aud": "other"})} {
+	for _, token := range []string{"x", issuer.ExpiredToken(), issuer.ForgedToken(), issuer.Token(claims{"aud": "other"})} {
 		want(t, v, token, latchkey.ErrInvalidToken)
 	}
-	if n := issuer.Requests("/introspect"); n != 0 {
+	if n := issuer.RequestCount("/introspect"); n != 0 {
 		t.Errorf("the issuer was asked %d times", n)
 	}
 }
@@ -109,7 +109,7 @@ func TestIntrospectionIsToldTheRightToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := newVerifier(t, issuer, introspection, through("/introspect", func(w http.ResponseWriter, r *http.Request) {
 				id, secret, _ := r.BasicAuth()
-				if id != latchkeytest.ResourceID || secret != latchkeytest.ResourceSecret || r.PostFormValue("token") == "" {
+				if id != latchkeytest.ResourceClientID || secret != latchkeytest.ResourceClientSecret || r.PostFormValue("token") == "" {
 					t.Errorf("asked by %q for %q", id, r.PostForm)
 				}
 				w.Header().Set("Location", issuer.URL+"/introspect")

@@ -23,7 +23,7 @@ func TestVerifyFollowsTheKeysOfTheIssuer(t *testing.T) {
 	for range 3 {
 		want(t, v, fresh, latchkey.ErrInvalidToken) // a stranger could have invented its kid
 	}
-	if n := issuer.Requests(keySetPath); n != 1 {
+	if n := issuer.RequestCount(keySetPath); n != 1 {
 		t.Errorf("within 30 s the keys were asked for %d times", n)
 	}
 	issuer.Advance(30 * time.Second)
@@ -32,7 +32,7 @@ func TestVerifyFollowsTheKeysOfTheIssuer(t *testing.T) {
 		want(t, v, old, nil)
 		want(t, v, issuer.SignText(`{"alg":"ES256","typ":"at+jwt","kid":"none"}`, "{}"), latchkey.ErrInvalidToken)
 	}
-	if n := issuer.Requests(keySetPath); n != 2 {
+	if n := issuer.RequestCount(keySetPath); n != 2 {
 		t.Errorf("after 30 s the keys were asked for %d times", n)
 	}
 }
@@ -61,12 +61,12 @@ func TestVerifyRenewsKeysInTime(t *testing.T) {
 	want(t, v, token, nil)
 	issuer.Advance(200 * time.Second)
 	want(t, v, token, nil)
-	if n := issuer.Requests(keySetPath); n != 1 {
+	if n := issuer.RequestCount(keySetPath); n != 1 {
 		t.Errorf("fresh keys were asked for %d times", n)
 	}
 	issuer.Advance(40 * time.Second)
 	want(t, v, token, nil)
-	until(t, func() bool { return issuer.Requests(keySetPath) == 2 })
+	until(t, func() bool { return issuer.RequestCount(keySetPath) == 2 })
 }
 
 func TestVerifyWhileTheIssuerIsAway(t *testing.T) {

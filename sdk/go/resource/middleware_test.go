@@ -80,7 +80,7 @@ func TestAResourceAnswersWithTheRightChallenge(t *testing.T) {
 		"a good token":                    {issuer.Token(), nil, 200, nil},
 		"all that is demanded":            {issuer.Token(strong), demanding, 200, nil},
 		"an expired token":                {issuer.ExpiredToken(), nil, 401, map[string]string{"error": "invalid_token"}},
-		"a token that nobody signed":      {issuer.ForeignToken(), nil, 401, map[string]string{"error": "invalid_token"}},
+		"a token that nobody signed":      {issuer.ForgedToken(), nil, 401, map[string]string{"error": "invalid_token"}},
 		"a token of another issuer":       {foreign.Token(), nil, 401, map[string]string{"error": "invalid_token"}},
 		"a token for another audience":    {issuer.Token(latchkeytest.Claims{"aud": "https://other.example.com"}), nil, 401, map[string]string{"error": "invalid_token"}},
 		"an ID token with the audience":   {issuer.Sign("JWT", issuer.AccessClaims()), nil, 401, map[string]string{"error": "invalid_token"}},
@@ -190,7 +190,7 @@ func TestNoRefusalTellsOfTheToken(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	for name, token := range map[string]string{
 		"expired": issuer.ExpiredToken(latchkeytest.Claims{"sub": "marker", "sid": "marker"}),
-		"foreign": issuer.ForeignToken(latchkeytest.Claims{"sub": "marker"}),
+		"foreign": issuer.ForgedToken(latchkeytest.Claims{"sub": "marker"}),
 		"lacking": issuer.Token(latchkeytest.Claims{"sub": "marker", "scope": "marker", "acr": "marker"}),
 	} {
 		w := httptest.NewRecorder()
@@ -227,7 +227,7 @@ func TestNewMiddlewareRefuses(t *testing.T) {
 	if _, err := resource.NewMiddleware(nil, resource.MiddlewareOptions{}); err == nil {
 		t.Error("made without a verifier")
 	}
-	if _, err := resource.NewVerifier(issuer.URL, "", issuer.Options()); err == nil {
+	if _, err := resource.NewVerifier(issuer.URL, "", issuer.VerifierOptions()); err == nil {
 		t.Error("a verifier without an audience")
 	}
 	for _, o := range []resource.MiddlewareOptions{

@@ -26,19 +26,19 @@ func longClaims(issuer *latchkeytest.Issuer) claims {
 func TestAStatusListShowsWhatIsRevokedWithinItsTTL(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, statusList)
-	a, b := issuer.Token(issuer.WithStatus("a")), issuer.Token(issuer.WithStatus("b"))
+	a, b := issuer.Token(issuer.StatusClaims("a")), issuer.Token(issuer.StatusClaims("b"))
 	for range 3 {
 		want(t, v, a, nil)
 		want(t, v, b, nil)
 	}
-	if n := issuer.Requests(listPath); n != 1 {
+	if n := issuer.RequestCount(listPath); n != 1 {
 		t.Errorf("the list was asked for %d times", n)
 	}
 	issuer.RevokeSession("b")
 	issuer.Advance(61 * time.Second)
 	want(t, v, a, nil)
 	want(t, v, b, latchkey.ErrInvalidToken)
-	if n := issuer.Requests(listPath); n != 2 {
+	if n := issuer.RequestCount(listPath); n != 2 {
 		t.Errorf("the list was asked for %d times", n)
 	}
 }
@@ -47,7 +47,7 @@ func TestAStatusListShowsWhatIsRevokedWithinItsTTL(t *testing.T) {
 func TestAStatusListServesWhileTheIssuerIsAway(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, statusList)
-	token := issuer.Token(issuer.WithStatus("a"), longClaims(issuer))
+	token := issuer.Token(issuer.StatusClaims("a"), longClaims(issuer))
 	want(t, v, token, nil)
 	issuer.SetDown(true)
 	issuer.Advance(295 * time.Second)
@@ -65,12 +65,12 @@ func TestAStatusListIsFetchedOnce(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, statusList)
 	var asking sync.WaitGroup
-	token := issuer.Token(issuer.WithStatus("a"))
+	token := issuer.Token(issuer.StatusClaims("a"))
 	for range 50 {
 		asking.Go(func() { want(t, v, token, nil) })
 	}
 	asking.Wait()
-	if n := issuer.Requests(listPath); n != 1 {
+	if n := issuer.RequestCount(listPath); n != 1 {
 		t.Errorf("the list was asked for %d times", n)
 	}
 }
@@ -79,7 +79,7 @@ func TestAStatusMustBeInAListOfTheIssuer(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	other := latchkeytest.New(t)
 	v := newVerifier(t, issuer, statusList)
-	want(t, v, issuer.Token(issuer.WithStatus("a")), nil)
+	want(t, v, issuer.Token(issuer.StatusClaims("a")), nil)
 	status := func(idx any, uri string) claims {
 		return claims{"status": claims{"status_list": claims{"idx": idx, "uri": uri}}}
 	}
@@ -101,7 +101,7 @@ func TestAStatusMustBeInAListOfTheIssuer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { want(t, v, token, latchkey.ErrInvalidToken) })
 	}
-	if n := other.Requests(listPath); n != 0 {
+	if n := other.RequestCount(listPath); n != 0 {
 		t.Error("another issuer was asked")
 	}
 }
@@ -113,7 +113,7 @@ func TestAListThatIsNotGoodRefusesEveryToken(t *testing.T) {
 	stranger := latchkeytest.New(t)
 	good := func(more claims) claims {
 		now := issuer.Now().Unix()
-		c := claims{"iss": issuer.URL, "sub": issuer.URL + listPath, "iat": now, "exp": now + 300, "ttl": 60, "status_list": latchkeytest.StatusList(1, []byte{0b10})}
+		c := claims{"iss": issuer.URL, "sub": issuer.URL + listPath, "iat": now, "exp": now + 300, "ttl": 60, "status_list": latchkeytest.StatusListClaim(1, []byte{0b10})}
 		for name, value := range more {
 			if c[name] = value; value == nil {
 				delete(c, name)
@@ -121,7 +121,7 @@ func TestAListThatIsNotGoodRefusesEveryToken(t *testing.T) {
 		}
 		return c
 	}
-	bomb := latchkeytest.StatusList(1, make([]byte, 8<<20+1))
+	bomb := latchkeytest.StatusListClaim(1, make([]byte, 8<<20+1))
 	for name, c := range map[string]struct {
 		list string
 		err  error
@@ -131,11 +131,11 @@ func TestAListThatIsNotGoodRefusesEveryToken(t *testing.T) {
 		"without a ttl":         {issuer.Sign("statuslist+jwt", good(claims{"ttl": nil})), nil},
 		"without an end":        {issuer.Sign("statuslist+jwt", good(claims{"exp": nil})), nil},
 		"without an issuer":     {issuer.Sign("statuslist+jwt", good(claims{"iss": nil})), nil},
-		"of two bits":           {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusList(2, []byte{0b100})})), nil},
-		"8 MiB":                 {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusList(1, make([]byte, 8<<20))})), nil},
-		"suspended":             {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusList(2, []byte{2})})), latchkey.ErrInvalidToken},
-		"of a meaning unknown":  {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusList(4, []byte{12})})), latchkey.ErrInvalidToken},
-		"empty":                 {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusList(1, nil)})), latchkey.ErrInvalidToken},
+		"of two bits":           {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusListClaim(2, []byte{0b100})})), nil},
+		"8 MiB":                 {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusListClaim(1, make([]byte, 8<<20))})), nil},
+		"suspended":             {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusListClaim(2, []byte{2})})), latchkey.ErrInvalidToken},
+		"of a meaning unknown":  {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusListClaim(4, []byte{12})})), latchkey.ErrInvalidToken},
+		"empty":                 {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusListClaim(1, nil)})), latchkey.ErrInvalidToken},
 		"an access token":       {issuer.Sign("at+jwt", good(nil)), latchkey.ErrUnavailable},
 		"of another signature":  {stranger.Sign("statuslist+jwt", good(nil)), latchkey.ErrUnavailable},
 		"of an unknown key":     {issuer.SignText(`{"alg":"ES256","typ":"statuslist+jwt","kid":"other"}`, "{}"), latchkey.ErrUnavailable},
@@ -146,7 +146,7 @@ func TestAListThatIsNotGoodRefusesEveryToken(t *testing.T) {
 		"of the future":         {issuer.Sign("statuslist+jwt", good(claims{"iat": issuer.Now().Unix() + 60})), latchkey.ErrUnavailable},
 		"without its beginning": {issuer.Sign("statuslist+jwt", good(claims{"iat": nil})), latchkey.ErrUnavailable},
 		"with a ttl of nothing": {issuer.Sign("statuslist+jwt", good(claims{"ttl": 0})), latchkey.ErrUnavailable},
-		"of three bits":         {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusList(3, []byte{0})})), latchkey.ErrUnavailable},
+		"of three bits":         {issuer.Sign("statuslist+jwt", good(claims{"status_list": latchkeytest.StatusListClaim(3, []byte{0})})), latchkey.ErrUnavailable},
 		"that does not inflate": {issuer.Sign("statuslist+jwt", good(claims{"status_list": claims{"bits": 1, "lst": "AAAA"}})), latchkey.ErrUnavailable},
 		"that inflates too far": {issuer.Sign("statuslist+jwt", good(claims{"status_list": bomb})), latchkey.ErrUnavailable},
 		"without a list":        {issuer.Sign("statuslist+jwt", good(claims{"status_list": nil})), latchkey.ErrUnavailable},
@@ -176,10 +176,10 @@ func TestATTLIsBounded(t *testing.T) {
 			v := newVerifier(t, issuer, statusList, through(listPath, func(w http.ResponseWriter, _ *http.Request) {
 				asked.Add(1)
 				_, _ = io.WriteString(w, issuer.Sign("statuslist+jwt", claims{
-					"sub": issuer.URL + listPath, "iat": issuer.Now().Unix(), "ttl": c.ttl, "status_list": latchkeytest.StatusList(1, []byte{0}),
+					"sub": issuer.URL + listPath, "iat": issuer.Now().Unix(), "ttl": c.ttl, "status_list": latchkeytest.StatusListClaim(1, []byte{0}),
 				}))
 			}))
-			token := issuer.Token(issuer.WithStatus("a"), longClaims(issuer))
+			token := issuer.Token(issuer.StatusClaims("a"), longClaims(issuer))
 			for _, step := range []struct {
 				after int
 				asked int32

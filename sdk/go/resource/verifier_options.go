@@ -25,15 +25,15 @@ const (
 	None
 )
 
-// WhenLost is what a verifier does while it does not know what is revoked: before
+// OnFeedLoss is what a verifier does while it does not know what is revoked: before
 // the feed's first snapshot, and when it has been silent for 30 s.
-type WhenLost int
+type OnFeedLoss int
 
 const (
-	// LostRefuse refuses every token, with [latchkey.ErrUnavailable].
-	LostRefuse WhenLost = iota
-	// LostIntrospect asks the issuer about each.
-	LostIntrospect
+	// FailClosed refuses every token, with [latchkey.ErrUnavailable].
+	FailClosed OnFeedLoss = iota
+	// FallBackToIntrospection asks the issuer about each.
+	FallBackToIntrospection
 )
 
 const (
@@ -49,7 +49,7 @@ const (
 // and lacks only the client's credentials.
 type VerifierOptions struct {
 	Revocation Revocation
-	WhenLost   WhenLost // with Feed only
+	OnFeedLoss OnFeedLoss // with Feed only
 
 	// ClientID and ClientSecret are those of a secret client of the issuer that
 	// stands for the resource server. Feed and Introspection need them.
@@ -63,10 +63,10 @@ type VerifierOptions struct {
 	// at most a minute. 0: 30 s. Negative: not at all.
 	Tolerance time.Duration
 
-	// AcceptJWT also takes tokens with the header `typ` JWT, which the server
+	// AcceptTypJWT also takes tokens with the header `typ` JWT, which the server
 	// issues to clients that are configured so. Without it they must say at+jwt
 	// (RFC 9068 §4).
-	AcceptJWT bool
+	AcceptTypJWT bool
 
 	// CacheSize is how many verified tokens are kept, so that each is verified
 	// once. An entry takes about 2 KiB. 0: 10,000. Negative: none.
@@ -74,7 +74,7 @@ type VerifierOptions struct {
 
 	// IntrospectionCache is for how long the issuer's word that a token is active
 	// is believed, at most a minute: so much later may a revocation be noticed.
-	// It is for Introspection, and for LostIntrospect. 0: it is asked each time.
+	// It is for Introspection, and for FallBackToIntrospection. 0: it is asked each time.
 	IntrospectionCache time.Duration
 
 	// HTTPClient does every request. Redirects are not followed. nil: a new one.
@@ -89,18 +89,18 @@ type VerifierOptions struct {
 // check refuses options that cannot be meant, and fills in what is left open.
 func (o *VerifierOptions) check() error {
 	asks := o.Revocation == Feed || o.Revocation == Introspection
-	introspects := o.Revocation == Introspection || o.Revocation == Feed && o.WhenLost == LostIntrospect
+	introspects := o.Revocation == Introspection || o.Revocation == Feed && o.OnFeedLoss == FallBackToIntrospection
 	switch {
 	case o.Revocation < Feed || o.Revocation > None:
 		return fmt.Errorf("latchkey: invalid Revocation %d", o.Revocation)
-	case o.WhenLost < LostRefuse || o.WhenLost > LostIntrospect:
-		return fmt.Errorf("latchkey: invalid WhenLost %d", o.WhenLost)
-	case o.WhenLost != LostRefuse && o.Revocation != Feed:
-		return errors.New("latchkey: WhenLost is for the feed, which is not followed")
+	case o.OnFeedLoss < FailClosed || o.OnFeedLoss > FallBackToIntrospection:
+		return fmt.Errorf("latchkey: invalid OnFeedLoss %d", o.OnFeedLoss)
+	case o.OnFeedLoss != FailClosed && o.Revocation != Feed:
+		return errors.New("latchkey: OnFeedLoss is for the feed, which is not followed")
 	case asks && (o.ClientID == "" || o.ClientSecret == ""):
 		return errors.New("latchkey: Feed and Introspection need ClientID and ClientSecret")
 	case o.IntrospectionCache != 0 && !introspects:
-		return errors.New("latchkey: IntrospectionCache is for Introspection and LostIntrospect")
+		return errors.New("latchkey: IntrospectionCache is for Introspection and FallBackToIntrospection")
 	case o.IntrospectionCache < 0 || o.IntrospectionCache > maxIntrospectionCache:
 		return fmt.Errorf("latchkey: IntrospectionCache is not between 0 and %s", maxIntrospectionCache)
 	case o.Tolerance > maxTolerance:

@@ -12,13 +12,13 @@ var errNoKeys = fmt.Errorf("%w: the issuer's keys are not known yet", latchkey.E
 
 // Status is how a verifier does, for health endpoints and metrics.
 type Status struct {
-	// KeysFetched is when the keys were last asked for with success; zero: never.
-	KeysFetched time.Time
-	// RevokedUntil is until when everything that was revoked is known, by the
+	// KeysFetchedAt is when the keys were last asked for with success; zero: never.
+	KeysFetchedAt time.Time
+	// RevocationsAsOf is until when everything that was revoked is known, by the
 	// verifier's clock; zero: never yet, or the feed is not followed.
-	RevokedUntil time.Time
+	RevocationsAsOf time.Time
 	// Revoked is the number of entries of the feed that are kept.
-	Revoked int
+	Revocations int
 	// Err is why tokens cannot be verified at the moment, or only by asking the
 	// issuer; nil: all is well. It wraps [latchkey.ErrUnavailable].
 	Err error
@@ -30,7 +30,7 @@ func (v *Verifier) Status() Status {
 	var s Status
 	keys, err := v.keys.set.State()
 	if keys != nil {
-		s.KeysFetched = keys.Asked
+		s.KeysFetchedAt = keys.Asked
 	}
 	switch {
 	case keys == nil && err == nil:
@@ -42,10 +42,10 @@ func (v *Verifier) Status() Status {
 		if problem := f.silent(now); s.Err == nil {
 			s.Err = problem
 		}
-		s.Revoked = f.revoked.size()
+		s.Revocations = f.revoked.size()
 		f.mu.RLock()
 		defer f.mu.RUnlock()
-		s.RevokedUntil = f.heard
+		s.RevocationsAsOf = f.heard
 	}
 	return s
 }

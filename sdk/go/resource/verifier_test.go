@@ -21,7 +21,7 @@ type claims = latchkeytest.Claims
 // newVerifier makes a verifier, which is closed with the test.
 func newVerifier(t testing.TB, issuer *latchkeytest.Issuer, changes ...func(*resource.VerifierOptions)) *resource.Verifier {
 	t.Helper()
-	o := issuer.Options()
+	o := issuer.VerifierOptions()
 	for _, change := range changes {
 		change(&o)
 	}
@@ -99,7 +99,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"an expired token":                issuer.ExpiredToken(),
 		"a token of tomorrow":             issuer.Token(claims{"iat": now + 60}),
 		"a token that is not valid yet":   issuer.Token(claims{"nbf": now + 60}),
-		"a forged signature":              issuer.ForeignToken(),
+		"a forged signature":              issuer.ForgedToken(),
 		"another issuer":                  other.Token(),
 		"another issuer in our name":      other.Token(claims{"iss": issuer.URL}),
 		"our key in another's name":       issuer.Token(claims{"iss": issuer.URL + "/"}),
@@ -167,7 +167,7 @@ func respelled(token string) string {
 
 func TestVerifyTakesTheTypesThatItIsTold(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	strict, lenient := newVerifier(t, issuer, none), newVerifier(t, issuer, none, func(o *resource.VerifierOptions) { o.AcceptJWT = true })
+	strict, lenient := newVerifier(t, issuer, none), newVerifier(t, issuer, none, func(o *resource.VerifierOptions) { o.AcceptTypJWT = true })
 	for typ, c := range map[string]struct{ strict, lenient error }{
 		"at+jwt":             {nil, nil},
 		"AT+JWT":             {nil, nil},
@@ -192,10 +192,10 @@ func TestVerifyLooksAtTheClockEachTime(t *testing.T) {
 		finally  time.Duration
 		eventual error
 	}{
-		"until its end and 30 s more":   {none, 0, latchkeytest.AccessLife + 28*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
-		"without tolerance":             {func(o *resource.VerifierOptions) { o.Tolerance = -1 }, 0, latchkeytest.AccessLife - 2*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
-		"with a minute of it":           {func(o *resource.VerifierOptions) { o.Tolerance = time.Minute }, 0, latchkeytest.AccessLife + 58*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
-		"of a clock that goes before":   {none, 28 * time.Second, 0, nil, latchkeytest.AccessLife + 31*time.Second, latchkey.ErrInvalidToken},
+		"until its end and 30 s more":   {none, 0, latchkeytest.AccessTokenLifetime + 28*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"without tolerance":             {func(o *resource.VerifierOptions) { o.Tolerance = -1 }, 0, latchkeytest.AccessTokenLifetime - 2*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"with a minute of it":           {func(o *resource.VerifierOptions) { o.Tolerance = time.Minute }, 0, latchkeytest.AccessTokenLifetime + 58*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"of a clock that goes before":   {none, 28 * time.Second, 0, nil, latchkeytest.AccessTokenLifetime + 31*time.Second, latchkey.ErrInvalidToken},
 		"of a clock that goes too fast": {none, 33 * time.Second, 0, latchkey.ErrInvalidToken, 5 * time.Second, nil},
 		"until an age":                  {func(o *resource.VerifierOptions) { o.MaxTokenAge = time.Minute }, 0, 58 * time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
 	} {
@@ -203,7 +203,7 @@ func TestVerifyLooksAtTheClockEachTime(t *testing.T) {
 			issuer := latchkeytest.New(t)
 			v := newVerifier(t, issuer, none, c.change)
 			now := issuer.Now()
-			token := issuer.Token(claims{"iat": now.Add(c.iat).Unix(), "exp": now.Add(latchkeytest.AccessLife).Unix()})
+			token := issuer.Token(claims{"iat": now.Add(c.iat).Unix(), "exp": now.Add(latchkeytest.AccessTokenLifetime).Unix()})
 			issuer.Advance(c.after)
 			want(t, v, token, c.then)
 			issuer.Advance(c.finally)
@@ -232,8 +232,8 @@ func TestNewVerifierRefuses(t *testing.T) {
 		"the feed without a secret":        {"https://auth.example.com", "api", options{ClientID: "api"}},
 		"introspection without a client":   {"https://auth.example.com", "api", options{Revocation: resource.Introspection}},
 		"an unknown revocation":            {"https://auth.example.com", "api", options{Revocation: 4}},
-		"an unknown thing to do when lost": {"https://auth.example.com", "api", with(func(o *options) { o.WhenLost = 2 })},
-		"a lost feed that is not followed": {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.WhenLost = resource.None, resource.LostIntrospect })},
+		"an unknown thing to do when lost": {"https://auth.example.com", "api", with(func(o *options) { o.OnFeedLoss = 2 })},
+		"a lost feed that is not followed": {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.OnFeedLoss = resource.None, resource.FallBackToIntrospection })},
 		"a cache of what is not asked":     {"https://auth.example.com", "api", with(func(o *options) { o.IntrospectionCache = time.Second })},
 		"a long cache of what is asked":    {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.IntrospectionCache = resource.Introspection, 61*time.Second })},
 		"a cache of what is kept nowhere": {"https://auth.example.com", "api", with(func(o *options) {
@@ -263,7 +263,7 @@ func TestNewVerifierWaitsForNothing(t *testing.T) {
 	defer hanging.Close()
 	defer close(release)
 	issuer := latchkeytest.New(t)
-	v, err := resource.NewVerifier(hanging.URL, latchkeytest.Audience, issuer.Options())
+	v, err := resource.NewVerifier(hanging.URL, latchkeytest.Audience, issuer.VerifierOptions())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestNewVerifierWaitsForNothing(t *testing.T) {
 	if _, err := v.Verify(ctx, issuer.Token(claims{"iss": hanging.URL})); !errors.Is(err, latchkey.ErrUnavailable) || !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if s := v.Status(); !errors.Is(s.Err, latchkey.ErrUnavailable) || !s.KeysFetched.IsZero() {
+	if s := v.Status(); !errors.Is(s.Err, latchkey.ErrUnavailable) || !s.KeysFetchedAt.IsZero() {
 		t.Errorf("the status is %+v", s)
 	}
 	v.Close()
@@ -293,7 +293,7 @@ func TestVerifyAsksNobodyAboutAToken(t *testing.T) {
 	}
 	asking.Wait()
 	for path, times := range map[string]int{"/.well-known/openid-configuration": 1, "/.well-known/jwks.json": 1, "/revocations": 1, "/introspect": 0} {
-		if got := issuer.Requests(path); got != times {
+		if got := issuer.RequestCount(path); got != times {
 			t.Errorf("%s was asked for %d times, want %d", path, got, times)
 		}
 	}

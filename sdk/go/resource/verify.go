@@ -70,7 +70,7 @@ func (v *Verifier) verifyAnew(ctx context.Context, text string) (*Token, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", latchkey.ErrInvalidToken, err)
 	}
-	if !c.Header.IsType(typAccessToken) && !(v.options.AcceptJWT && c.Header.IsType("JWT")) {
+	if !c.Header.IsType(typAccessToken) && !(v.options.AcceptTypJWT && c.Header.IsType("JWT")) {
 		return nil, fmt.Errorf("%w: not an access token", latchkey.ErrInvalidToken)
 	}
 	t, err := parseToken(c.Payload)
