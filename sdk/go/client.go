@@ -47,15 +47,15 @@ type ClientOptions struct {
 // Client is an app client of an issuer: it swaps client tokens for sessions and
 // keeps these alive. It is safe for concurrent use; an app has one.
 type Client struct {
-	issuer   *wire.Issuer
-	by       wire.Credentials
-	endpoint endpoint
-	window   time.Duration
-	store    Store
-	now      func() time.Time
+	issuer      *wire.Issuer
+	credentials wire.Credentials
+	endpoint    endpoint
+	retryWindow time.Duration
+	store       Store
+	now         func() time.Time
 
-	mu      sync.Mutex
-	flights map[string]*flight // by session id
+	mu       sync.Mutex
+	inflight map[string]*inflight // by session id
 }
 
 // NewClient makes the client clientID of an issuer, given as the base URL that
@@ -78,29 +78,29 @@ func NewClient(issuer, clientID string, o ClientOptions) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		issuer: i, by: wire.Credentials{ID: clientID, Secret: o.ClientSecret}, endpoint: endpoint{i.HTTPClient, o.Now},
-		window: o.RetryWindow, store: o.Store, now: o.Now, flights: map[string]*flight{},
+		issuer: i, credentials: wire.Credentials{ID: clientID, Secret: o.ClientSecret}, endpoint: endpoint{i.HTTPClient, o.Now},
+		retryWindow: o.RetryWindow, store: o.Store, now: o.Now, inflight: map[string]*inflight{},
 	}, nil
 }
 
-// token posts to the token endpoint.
-func (c *Client) token(ctx context.Context, form url.Values) (Tokens, error) {
+// requestToken posts to the token endpoint.
+func (c *Client) requestToken(ctx context.Context, form url.Values) (Tokens, error) {
 	m, err := c.issuer.Metadata(ctx)
 	if err != nil {
 		return Tokens{}, err
 	}
-	sent, answer := c.now(), tokenAnswer{}
-	if err := c.endpoint.form(ctx, m.TokenEndpoint, form, c.by, &answer); err != nil {
+	sent, answer := c.now(), tokenResponse{}
+	if err := c.endpoint.postForm(ctx, m.TokenEndpoint, form, c.credentials, &answer); err != nil {
 		return Tokens{}, err
 	}
 	return answer.tokens(sent)
 }
 
-// maxLife bounds what is believed of an access token's life, in seconds.
-const maxLife = 366 * 24 * 3600
+// maxExpiresIn bounds what is believed of an access token's life, in seconds.
+const maxExpiresIn = 366 * 24 * 3600
 
-// tokenAnswer is what the token endpoint says (RFC 6749 §5.1, RFC 8693 §2.2.1).
-type tokenAnswer struct {
+// tokenResponse is what the token endpoint says (RFC 6749 §5.1, RFC 8693 §2.2.1).
+type tokenResponse struct {
 	AccessToken      string `json:"access_token"`
 	TokenType        string `json:"token_type"`
 	ExpiresIn        int64  `json:"expires_in"`
@@ -114,8 +114,8 @@ type tokenAnswer struct {
 
 // tokens are those of an answer to a request that was sent at a moment, from
 // which their life is counted: a slow answer makes it no longer.
-func (a tokenAnswer) tokens(sent time.Time) (Tokens, error) {
-	if a.AccessToken == "" || a.SessionID == "" || a.ExpiresIn <= 0 || a.ExpiresIn > maxLife || a.SessionExpiresAt <= 0 || !strings.EqualFold(a.TokenType, "Bearer") {
+func (a tokenResponse) tokens(sent time.Time) (Tokens, error) {
+	if a.AccessToken == "" || a.SessionID == "" || a.ExpiresIn <= 0 || a.ExpiresIn > maxExpiresIn || a.SessionExpiresAt <= 0 || !strings.EqualFold(a.TokenType, "Bearer") {
 		return Tokens{}, fmt.Errorf("%w: the token endpoint answers without a session's tokens", ErrUnavailable)
 	}
 	return Tokens{

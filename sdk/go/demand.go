@@ -15,21 +15,21 @@ type Demand struct {
 	MaxAge    *time.Duration // of every factor that the class needs; whole seconds; nil: any
 }
 
-func (d Demand) add(form url.Values) {
+func (d Demand) addTo(form url.Values) {
 	if len(d.ACRValues) > 0 {
 		form.Set("acr_values", strings.Join(d.ACRValues, " "))
 	}
 	if d.MaxAge != nil {
-		form.Set("max_age", seconds(*d.MaxAge))
+		form.Set("max_age", formatSeconds(*d.MaxAge))
 	}
 }
 
-func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+func formatSeconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
 // ParseChallenge reads what a resource server demands from the header of its
 // 401 (RFC 9470 §3). Not ok: it demands no step-up.
 func ParseChallenge(h http.Header) (d Demand, ok bool) {
-	params, ok := challengeOf(h, "insufficient_user_authentication")
+	params, ok := findChallenge(h, "insufficient_user_authentication")
 	d.ACRValues = strings.Fields(params["acr_values"])
 	if n, err := strconv.ParseUint(params["max_age"], 10, 31); err == nil {
 		age := time.Duration(n) * time.Second
@@ -42,12 +42,12 @@ func ParseChallenge(h http.Header) (d Demand, ok bool) {
 // access token as expired, revoked or otherwise invalid (RFC 6750 §3.1). See
 // [Client.ReplaceToken].
 func IsInvalidTokenChallenge(h http.Header) bool {
-	_, ok := challengeOf(h, "invalid_token")
+	_, ok := findChallenge(h, "invalid_token")
 	return ok
 }
 
-// challengeOf is the first challenge for an error.
-func challengeOf(h http.Header, code string) (params map[string]string, ok bool) {
+// findChallenge is the first challenge for an error.
+func findChallenge(h http.Header, code string) (params map[string]string, ok bool) {
 	for _, line := range h.Values("WWW-Authenticate") {
 		for _, c := range readChallenges(line) {
 			if c.params["error"] == code {

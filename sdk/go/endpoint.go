@@ -26,18 +26,18 @@ type endpoint struct {
 	now  func() time.Time
 }
 
-// form posts a form as a client: by Basic, or, public, by its client_id.
-func (e endpoint) form(ctx context.Context, to string, form url.Values, by wire.Credentials, into any) error {
-	header := http.Header{"Content-Type": {ofForm}}
+// postForm posts a form as a client: by Basic, or, public, by its client_id.
+func (e endpoint) postForm(ctx context.Context, to string, form url.Values, by wire.Credentials, into any) error {
+	header := http.Header{"Content-Type": {formContentType}}
 	if by.Secret != "" {
 		header.Set("Authorization", by.Basic())
 	} else {
-		form = with(form, "client_id", by.ID)
+		form = withValue(form, "client_id", by.ID)
 	}
 	return e.send(ctx, http.MethodPost, to, header, strings.NewReader(form.Encode()), into)
 }
 
-const ofForm = "application/x-www-form-urlencoded"
+const formContentType = "application/x-www-form-urlencoded"
 
 type userAgentKey struct{}
 
@@ -48,8 +48,8 @@ func WithUserAgent(ctx context.Context, userAgent string) context.Context {
 	return context.WithValue(ctx, userAgentKey{}, userAgent)
 }
 
-// with is a copy of a form with one more value.
-func with(form url.Values, name, value string) url.Values {
+// withValue is a copy of a form with one more value.
+func withValue(form url.Values, name, value string) url.Values {
 	more := url.Values{name: {value}}
 	for n, values := range form {
 		more[n] = append(more[n], values...)
@@ -125,8 +125,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// wait is for how long the server asks to be left alone after an error.
-func wait(err error) time.Duration {
+// requestedDelay is for how long the server asks to be left alone after an error.
+func requestedDelay(err error) time.Duration {
 	var refusal *Error
 	var strange *wire.UnexpectedResponse
 	switch {

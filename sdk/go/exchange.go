@@ -40,8 +40,8 @@ type CreateParams struct {
 // demand.
 func (c *Client) CreateSession(ctx context.Context, clientToken string, p CreateParams) (*Session, error) {
 	var t Tokens
-	err := c.insist(ctx, func(ctx context.Context) (err error) {
-		t, err = c.token(ctx, p.form(clientToken))
+	err := c.withRetry(ctx, func(ctx context.Context) (err error) {
+		t, err = c.requestToken(ctx, p.form(clientToken))
 		return err
 	})
 	if err != nil {
@@ -49,7 +49,7 @@ func (c *Client) CreateSession(ctx context.Context, clientToken string, p Create
 	}
 	s := c.RestoreSession(t, nil)
 	if err := s.write(ctx, t); err != nil {
-		c.revoke(context.WithoutCancel(ctx), t.anyOf()) // nobody else knows of it
+		c.revokeToken(context.WithoutCancel(ctx), t.longestLived()) // nobody else knows of it
 		return nil, fmt.Errorf("create session: %w", err)
 	}
 	return s, nil
@@ -72,7 +72,7 @@ func exchangeForm(kind, token string, d Demand) url.Values {
 		kind = TokenTypeJWT
 	}
 	form := url.Values{"grant_type": {grantExchange}, "subject_token_type": {kind}, "subject_token": {token}}
-	d.add(form)
+	d.addTo(form)
 	return form
 }
 
@@ -81,17 +81,17 @@ func exchangeForm(kind, token string, d Demand) url.Values {
 // [Client.RefreshSession].
 func (c *Client) ExchangeSessionToken(ctx context.Context, sessionToken string) (Tokens, error) {
 	var t Tokens
-	err := c.insist(ctx, func(ctx context.Context) (err error) {
-		t, err = c.swap(ctx, sessionToken, Target{})
+	err := c.withRetry(ctx, func(ctx context.Context) (err error) {
+		t, err = c.exchangeSessionToken(ctx, sessionToken, Target{})
 		return err
 	})
 	return t, err
 }
 
-func (c *Client) swap(ctx context.Context, sessionToken string, target Target) (Tokens, error) {
+func (c *Client) exchangeSessionToken(ctx context.Context, sessionToken string, target Target) (Tokens, error) {
 	form := exchangeForm(tokenTypeSession, sessionToken, Demand{})
 	maps.Copy(form, target.form())
-	t, err := c.token(ctx, form)
+	t, err := c.requestToken(ctx, form)
 	if refusal := (*Error)(nil); errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_request" {
 		// The code of a dead session token is that of every bad request. A server
 		// that gives no reason has one answer elsewhere.

@@ -13,7 +13,7 @@ var errSignedOut = fmt.Errorf("%w: it was signed out here", ErrSessionEnded)
 // access, refresh or session token, used ones too. A token of a session that is
 // over already is no error. Repeated as a refresh is, since it does no harm.
 func (c *Client) RevokeSession(ctx context.Context, token string) error {
-	if err := c.revoke(ctx, token); err != nil {
+	if err := c.revokeToken(ctx, token); err != nil {
 		return fmt.Errorf("revoke session: %w", err)
 	}
 	return nil
@@ -25,19 +25,19 @@ func (c *Client) SignOut(ctx context.Context, s *Session) error {
 	if errors.Is(s.Err(), ErrSessionEnded) {
 		return nil
 	}
-	if err := c.RevokeSession(ctx, s.Tokens().anyOf()); err != nil {
+	if err := c.RevokeSession(ctx, s.Tokens().longestLived()); err != nil {
 		return err
 	}
-	s.end(errSignedOut)
+	s.markEnded(errSignedOut)
 	return nil
 }
 
-func (c *Client) revoke(ctx context.Context, token string) error {
-	return c.insist(ctx, func(ctx context.Context) error {
+func (c *Client) revokeToken(ctx context.Context, token string) error {
+	return c.withRetry(ctx, func(ctx context.Context) error {
 		m, err := c.issuer.Metadata(ctx)
 		if err != nil {
 			return err
 		}
-		return c.endpoint.form(ctx, m.RevocationEndpoint, url.Values{"token": {token}}, c.by, nil)
+		return c.endpoint.postForm(ctx, m.RevocationEndpoint, url.Values{"token": {token}}, c.credentials, nil)
 	})
 }

@@ -18,12 +18,12 @@ import (
 type Session struct {
 	store Store // nil: none
 
-	mu       sync.Mutex
-	tokens   Tokens
-	narrowed map[string]Tokens // for targets; at most maxKept
-	unsaved  *Tokens           // what the server gave and the store has not got yet
-	rest     time.Time         // until then a pending step-up is not sent again for the sake of a fresh access token
-	ended    error             // wraps ErrSessionEnded
+	mu             sync.Mutex
+	tokens         Tokens
+	targetTokens   map[string]Tokens // for targets; at most maxKept
+	unsaved        *Tokens           // what the server gave and the store has not got yet
+	pendingRetryAt time.Time         // until then a pending step-up is not sent again for the sake of a fresh access token
+	ended          error             // wraps ErrSessionEnded
 }
 
 // Store keeps the tokens of sessions where they outlive the process.
@@ -82,10 +82,10 @@ func (s *Session) LogValue() slog.Value { return s.Tokens().LogValue() }
 // MarshalJSON shows what is not secret.
 func (s *Session) MarshalJSON() ([]byte, error) { return json.Marshal(s.Tokens()) }
 
-func (s *Session) end(err error) {
+func (s *Session) markEnded(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended, s.narrowed = err, nil
+	s.ended, s.targetTokens = err, nil
 }
 
 // replace gives the session other tokens, unless it has newer ones.
@@ -97,29 +97,29 @@ func (s *Session) replace(t Tokens) {
 	}
 }
 
-// settle forgets a pending step-up that was answered, before the answer is saved.
-func (s *Session) settle() {
+// clearPending forgets a pending step-up that was answered, before the answer is saved.
+func (s *Session) clearPending() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokens.Pending = nil
 }
 
-// mustAsk reports whether a step-up is pending and is to be sent again.
-func (s *Session) mustAsk(now time.Time) bool {
+// hasDueStepUp reports whether a step-up is pending and is to be sent again.
+func (s *Session) hasDueStepUp(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tokens.Pending != nil && !now.Before(s.rest)
+	return s.tokens.Pending != nil && !now.Before(s.pendingRetryAt)
 }
 
-// restUntil puts off a pending step-up that found no answer.
-func (s *Session) restUntil(t time.Time) {
+// deferPending puts off a pending step-up that found no answer.
+func (s *Session) deferPending(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rest = t
+	s.pendingRetryAt = t
 }
 
-// waiting are tokens that have yet to be saved; nil: none.
-func (s *Session) waiting() *Tokens {
+// unsavedTokens are tokens that have yet to be saved; nil: none.
+func (s *Session) unsavedTokens() *Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unsaved
@@ -132,7 +132,7 @@ func (s *Session) load(ctx context.Context) (Tokens, error) {
 	if s.store == nil {
 		return s.Tokens(), nil
 	}
-	if waiting := s.waiting(); waiting != nil {
+	if waiting := s.unsavedTokens(); waiting != nil {
 		if _, err := s.save(ctx, *waiting, Tokens{}); err != nil {
 			return Tokens{}, err
 		}
@@ -140,7 +140,7 @@ func (s *Session) load(ctx context.Context) (Tokens, error) {
 	t := s.Tokens()
 	latest, err := s.store.Load(ctx, t.SessionID)
 	if err != nil {
-		return Tokens{}, storeTrouble(err)
+		return Tokens{}, storeError(err)
 	}
 	if t.newerThan(latest) {
 		latest, t = t, latest
@@ -169,7 +169,7 @@ func (s *Session) save(ctx context.Context, t, before Tokens) (Tokens, error) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.unsaved = &t
-		return Tokens{}, storeTrouble(err)
+		return Tokens{}, storeError(err)
 	}
 	s.unsaved = nil
 	return t, nil
@@ -181,12 +181,12 @@ func (s *Session) write(ctx context.Context, t Tokens) error {
 		return nil
 	}
 	if err := s.store.Save(ctx, t.SessionID, t); err != nil {
-		return storeTrouble(err)
+		return storeError(err)
 	}
 	return nil
 }
 
-func storeTrouble(err error) error {
+func storeError(err error) error {
 	if errors.Is(err, ErrSessionEnded) || errors.Is(err, ErrUnavailable) {
 		return err
 	}

@@ -18,8 +18,8 @@ type Target struct {
 	Scope    []string // what it may be used for
 }
 
-// maxKept bounds how many targets' tokens a handle keeps.
-const maxKept = 16
+// maxTargets bounds how many targets' tokens a handle keeps.
+const maxTargets = 16
 
 // TokenFor is an access token for a target alone, that will live for a moment
 // yet: the one that the session has, or a fresh one. A resource server that is
@@ -32,10 +32,10 @@ const maxKept = 16
 // invalid_scope for what the session was not granted.
 func (c *Client) TokenFor(ctx context.Context, s *Session, target Target) (Tokens, error) {
 	had := s.tokenFor(target.key())
-	if s.Err() == nil && c.fresh(had) && !s.mustAsk(c.now()) {
+	if s.Err() == nil && c.isFresh(had) && !s.hasDueStepUp(c.now()) {
 		return had, nil
 	}
-	return c.inTime(ctx, s, target, had)
+	return c.refreshBeforeExpiry(ctx, s, target, had)
 }
 
 // ReplaceToken is TokenFor when a resource server, or the session API, has
@@ -49,19 +49,19 @@ func (c *Client) ReplaceToken(ctx context.Context, s *Session, target Target, re
 	return c.refreshFor(ctx, s, target, refused)
 }
 
-// inTime does not wait for the whole retry window while there is a token that
+// refreshBeforeExpiry does not wait for the whole retry window while there is a token that
 // still lives. The refresh goes on without it.
-func (c *Client) inTime(ctx context.Context, s *Session, target Target, had Tokens) (Tokens, error) {
+func (c *Client) refreshBeforeExpiry(ctx context.Context, s *Session, target Target, had Tokens) (Tokens, error) {
 	alive := func(t Tokens) bool { return c.now().Before(t.Expiry) }
 	patience := ctx
 	if alive(had) {
 		var cancel context.CancelFunc
-		patience, cancel = context.WithTimeout(ctx, c.window/3)
+		patience, cancel = context.WithTimeout(ctx, c.retryWindow/3)
 		defer cancel()
 	}
 	t, err := c.refreshFor(patience, s, target, had.AccessToken)
 	if errors.Is(err, ErrUnavailable) && alive(had) {
-		s.restUntil(c.now().Add(leeway))
+		s.deferPending(c.now().Add(leeway))
 		return had, nil
 	}
 	return t, err
@@ -89,19 +89,19 @@ func (s *Session) tokenFor(key string) Tokens {
 	if key == "" {
 		return s.tokens
 	}
-	return s.narrowed[key]
+	return s.targetTokens[key]
 }
 
-// keep keeps a token for a target. If there are too many, the oldest goes.
-func (s *Session) keep(key string, t Tokens) {
+// keepTargetToken keeps a token for a target. If there are too many, the oldest goes.
+func (s *Session) keepTargetToken(key string, t Tokens) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.narrowed == nil {
-		s.narrowed = map[string]Tokens{}
+	if s.targetTokens == nil {
+		s.targetTokens = map[string]Tokens{}
 	}
-	s.narrowed[key] = t
-	if len(s.narrowed) > maxKept {
-		delete(s.narrowed, oldest(s.narrowed))
+	s.targetTokens[key] = t
+	if len(s.targetTokens) > maxTargets {
+		delete(s.targetTokens, oldest(s.targetTokens))
 	}
 }
 
@@ -115,9 +115,9 @@ func oldest(tokens map[string]Tokens) (key string) {
 	return key
 }
 
-// forget forgets the tokens for targets, which say what the session was worth.
-func (s *Session) forget() {
+// dropTargetTokens forgets the tokens for targets, which say what the session was worth.
+func (s *Session) dropTargetTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.narrowed = nil
+	s.targetTokens = nil
 }

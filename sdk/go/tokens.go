@@ -74,8 +74,8 @@ func (t Tokens) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("session_id", t.SessionID), slog.Time("expiry", t.Expiry), slog.Time("session_expiry", t.SessionExpiry))
 }
 
-// over fills what an answer leaves out from the tokens before it.
-func (t Tokens) over(before Tokens) Tokens {
+// fillFrom fills what an answer leaves out from the tokens before it.
+func (t Tokens) fillFrom(before Tokens) Tokens {
 	if t.RefreshToken == "" {
 		t.RefreshToken = before.RefreshToken
 	}
@@ -95,13 +95,13 @@ func (t Tokens) newerThan(other Tokens) bool {
 	return authTime(t.AccessToken) > authTime(other.AccessToken)
 }
 
-func (t Tokens) sameHandles(other Tokens) bool {
+func (t Tokens) sameSessionCredentials(other Tokens) bool {
 	return t.RefreshToken == other.RefreshToken && t.SessionToken == other.SessionToken
 }
 
-// anyOf is a token that stands for the session: one that does not expire before
+// longestLived is a token that stands for the session: one that does not expire before
 // it, if there is one.
-func (t Tokens) anyOf() string {
+func (t Tokens) longestLived() string {
 	switch {
 	case t.RefreshToken != "":
 		return t.RefreshToken

@@ -67,7 +67,7 @@ type BFF struct {
 	client    *latchkey.Client
 	store     Store
 	sealer    *sealer // nil: cookies hold handles
-	lives     lives
+	sessions  sessionCache
 	upstreams []upstream
 	transport http.RoundTripper
 	cookie    string
@@ -76,12 +76,12 @@ type BFF struct {
 	log       *slog.Logger
 	now       func() time.Time
 
-	ctx       context.Context // of revocations; ends with Close
-	stop      context.CancelFunc
-	revoking  sync.WaitGroup
-	revokings chan struct{} // one place for each that may be under way
-	patience  time.Duration // signOutPatience
-	pause     time.Duration // revokePause
+	ctx             context.Context // of revocations; ends with Close
+	stop            context.CancelFunc
+	revoking        sync.WaitGroup
+	revocationSlots chan struct{} // one place for each that may be under way
+	signOutTimeout  time.Duration // signOutPatience
+	revokePause     time.Duration // revokePause
 }
 
 const defaultCookie = "__Host-session"
@@ -91,7 +91,7 @@ const defaultCookie = "__Host-session"
 func New(o Options) (*BFF, error) {
 	b := &BFF{
 		client: o.Client, store: o.Store, transport: o.Transport, cookie: o.CookieName, loopback: o.Loopback, log: o.Logger, now: o.Now,
-		lives: lives{byKey: map[string]*live{}}, origins: http.NewCrossOriginProtection(), revokings: make(chan struct{}, maxRevocations), patience: signOutPatience, pause: revokePause,
+		sessions: sessionCache{byKey: map[string]*cachedSession{}}, origins: http.NewCrossOriginProtection(), revocationSlots: make(chan struct{}, maxRevocations), signOutTimeout: signOutTimeout, revokePause: revokePause,
 	}
 	if b.client == nil {
 		return nil, errors.New("bff: a client is missing")
@@ -110,7 +110,7 @@ func New(o Options) (*BFF, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.sealer, b.store = s, cookieStore{NewMemoryStore(maxLive, b.now)}
+		b.sealer, b.store = s, cookieStore{NewMemoryStore(maxCachedSessions, b.now)}
 	}
 	for _, origin := range o.TrustedOrigins {
 		if err := b.origins.AddTrustedOrigin(origin); err != nil {

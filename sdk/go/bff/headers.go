@@ -53,10 +53,10 @@ func headerSet(names ...string) map[string]bool {
 	return set
 }
 
-// allowing returns the default set together with the names that an upstream's
+// withHeaders returns the default set together with the names that an upstream's
 // options add. It rejects names that may never pass, names with an underscore
 // (servers that speak CGI read it as a hyphen), and what is no header name.
-func allowing(defaults map[string]bool, add []string) (map[string]bool, error) {
+func withHeaders(defaults map[string]bool, add []string) (map[string]bool, error) {
 	set := make(map[string]bool, len(defaults)+len(add))
 	for name := range defaults {
 		set[name] = true
@@ -104,7 +104,7 @@ func (up upstream) answer(a *http.Response) error {
 	if h.Del("WWW-Authenticate"); len(challenges) > 0 {
 		h["Www-Authenticate"] = challenges
 	}
-	if !forOneUser(h.Values("Cache-Control")) {
+	if !isPrivate(h.Values("Cache-Control")) {
 		h.Set("Cache-Control", "no-store")
 		h.Del("Expires")
 	}

@@ -25,7 +25,7 @@ const maxForm = 1 << 20
 // without the cookie, such as the one that signs in, needs the second alone.
 func (b *BFF) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w, r, finish := b.visiting(w, r)
+		w, r, finish := b.renewCookie(w, r)
 		defer finish()
 		if b.origins.Check(r) != nil || !isSafe(r.Method) && len(r.CookiesNamed(b.cookie)) > 0 && !b.fromOwnPage(w, r) {
 			refuse(w, http.StatusForbidden, "request_forged")

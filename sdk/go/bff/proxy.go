@@ -25,7 +25,7 @@ import (
 // not be refreshed, which does not mean that it is over.
 func (b *BFF) Proxy() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w, r, finish := b.visiting(w, r)
+		w, r, finish := b.renewCookie(w, r)
 		defer finish()
 		up, to, ok := b.route(r.URL)
 		switch {
@@ -41,15 +41,15 @@ func (b *BFF) Proxy() http.Handler {
 			b.refuseSession(w, r, h, err)
 			return
 		}
-		t, err := b.client.TokenFor(agent(r), s.Session, up.target)
+		t, err := b.client.TokenFor(userAgentContext(r), s.Session, up.target)
 		if err != nil {
 			b.refuseSession(w, r, h, err)
 			return
 		}
 		proxy := httputil.ReverseProxy{
-			Transport: sender{b, s, up, r, t.AccessToken}, ModifyResponse: up.answer, ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
+			Transport: upstreamTransport{b, s, up, r, t.AccessToken}, ModifyResponse: up.answer, ErrorLog: slog.NewLogLogger(b.log.Handler(), slog.LevelWarn),
 			ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-				if failed := (noToken{}); errors.As(err, &failed) {
+				if failed := (sessionError{}); errors.As(err, &failed) {
 					b.refuseSession(w, r, h, failed)
 					return
 				}
@@ -71,7 +71,7 @@ func (b *BFF) Proxy() http.Handler {
 func (b *BFF) refuseSession(w http.ResponseWriter, r *http.Request, h handle, err error) {
 	switch {
 	case errors.Is(err, latchkey.ErrSessionEnded):
-		b.drop(r, h)
+		b.forgetEnded(r, h)
 		fallthrough
 	case errors.Is(err, ErrNoSession):
 		w.Header().Set("WWW-Authenticate", `Cookie realm="session"`) // a 401 has a challenge (RFC 9110 §15.5.2)

@@ -133,9 +133,9 @@ func (s cookieStore) Update(ctx context.Context, key string, t latchkey.Tokens) 
 	return s.Create(ctx, key, t)
 }
 
-// adopt makes the store know a session as its cookie has it, if that is newer
+// importSealed makes the store know a session as its cookie has it, if that is newer
 // than what the store knows: another process may have refreshed it.
-func (s cookieStore) adopt(ctx context.Context, c sealed) error {
+func (s cookieStore) importSealed(ctx context.Context, c sealed) error {
 	known, err := s.Load(ctx, c.Handle.key())
 	switch {
 	case errors.Is(err, ErrNoSession):
@@ -148,60 +148,60 @@ func (s cookieStore) adopt(ctx context.Context, c sealed) error {
 	return s.Update(ctx, c.Handle.key(), t)
 }
 
-// visit is a request of a session whose cookie is sealed.
-type visit struct {
+// sealedRequest is a request of a session whose cookie is sealed.
+type sealedRequest struct {
 	cookie sealed // zero: the request has none, or nobody has looked
 }
 
-type visitKey struct{}
+type sealedRequestKey struct{}
 
-// visiting returns a request whose visit is noted, and a writer that sends the
+// renewCookie returns a request whose visit is noted, and a writer that sends the
 // browser a new cookie when the session was refreshed on the way. finish must be
 // called when the handler is done.
-func (b *BFF) visiting(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, _ *http.Request, finish func()) {
-	if b.sealer == nil || r.Context().Value(visitKey{}) != nil {
+func (b *BFF) renewCookie(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, _ *http.Request, finish func()) {
+	if b.sealer == nil || r.Context().Value(sealedRequestKey{}) != nil {
 		return w, r, func() {}
 	}
-	v := &visit{}
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
-	writer := &visitWriter{ResponseWriter: w, bff: b, visit: v, ctx: r.Context()}
+	v := &sealedRequest{}
+	r = r.WithContext(context.WithValue(r.Context(), sealedRequestKey{}, v))
+	writer := &cookieRenewer{ResponseWriter: w, bff: b, request: v, ctx: r.Context()}
 	return writer, r, writer.sendCookie
 }
 
-// visitOf is the visit of a request; nil: it has not passed Protect or Proxy.
-func visitOf(r *http.Request) *visit {
-	v, _ := r.Context().Value(visitKey{}).(*visit)
+// sealedRequestFrom is the visit of a request; nil: it has not passed Protect or Proxy.
+func sealedRequestFrom(r *http.Request) *sealedRequest {
+	v, _ := r.Context().Value(sealedRequestKey{}).(*sealedRequest)
 	return v
 }
 
-// visitWriter adds the cookie before the header is written.
-type visitWriter struct {
+// cookieRenewer adds the cookie before the header is written.
+type cookieRenewer struct {
 	http.ResponseWriter
-	bff   *BFF
-	visit *visit
-	ctx   context.Context
-	done  bool
+	bff     *BFF
+	request *sealedRequest
+	ctx     context.Context
+	done    bool
 }
 
-func (w *visitWriter) sendCookie() {
+func (w *cookieRenewer) sendCookie() {
 	if w.done {
 		return
 	}
 	w.done = true
-	if w.visit.cookie.Handle == "" {
+	if w.request.cookie.Handle == "" {
 		return
 	}
-	t, err := w.bff.store.Load(w.ctx, w.visit.cookie.Handle.key())
-	if c := w.visit.cookie; err != nil || t.RefreshToken == c.RefreshToken && t.SessionToken == c.SessionToken && (t.Pending == nil) == (c.Pending == nil) {
+	t, err := w.bff.store.Load(w.ctx, w.request.cookie.Handle.key())
+	if c := w.request.cookie; err != nil || t.RefreshToken == c.RefreshToken && t.SessionToken == c.SessionToken && (t.Pending == nil) == (c.Pending == nil) {
 		return // over, or under another handle by now, or nothing new
 	}
-	if err := w.bff.keep(w.ResponseWriter, w.visit.cookie.Handle, t); err != nil {
+	if err := w.bff.setCookie(w.ResponseWriter, w.request.cookie.Handle, t); err != nil {
 		w.bff.log.ErrorContext(w.ctx, "the cookie of a session is not renewed", "error", err)
 	}
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (w *visitWriter) WriteHeader(status int) {
+func (w *cookieRenewer) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		w.sendCookie()
 	}
@@ -209,16 +209,16 @@ func (w *visitWriter) WriteHeader(status int) {
 }
 
 // Write implements http.ResponseWriter.
-func (w *visitWriter) Write(p []byte) (int, error) {
+func (w *cookieRenewer) Write(p []byte) (int, error) {
 	w.sendCookie()
 	return w.ResponseWriter.Write(p)
 }
 
 // Flush implements http.Flusher.
-func (w *visitWriter) Flush() {
+func (w *cookieRenewer) Flush() {
 	w.sendCookie()
 	_ = http.NewResponseController(w.ResponseWriter).Flush() // as http.Flusher has no error
 }
 
 // Unwrap is for http.ResponseController.
-func (w *visitWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *cookieRenewer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -14,18 +14,18 @@ import (
 // SignIn keeps a session that was just made, and gives the browser a new cookie
 // for it. The session that the browser had before is signed out.
 func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session) error {
-	if err := b.hostAllowed(r); err != nil {
+	if err := b.checkHost(r); err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	t, h := s.Tokens(), newHandle()
 	if err := b.store.Create(r.Context(), h.key(), t); err != nil {
 		b.revoke(r.Context(), s) // nobody else knows of it
-		return fmt.Errorf("sign in: %w", outage(err))
+		return fmt.Errorf("sign in: %w", asUnavailable(err))
 	}
 	if old, before, err := b.find(r); err == nil {
-		b.supersede(r, old, before.Session, t.SessionID)
+		b.replaceSession(r, old, before.Session, t.SessionID)
 	}
-	if err := b.keep(w, h, t); err != nil {
+	if err := b.setCookie(w, h, t); err != nil {
 		_ = b.remove(r.Context(), h) // nobody has its cookie
 		b.revoke(r.Context(), s)
 		return fmt.Errorf("sign in: %w", err)
@@ -33,8 +33,8 @@ func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session
 	return nil
 }
 
-// supersede forgets what the browser had before a sign-in.
-func (b *BFF) supersede(r *http.Request, old handle, before *latchkey.Session, sid string) {
+// replaceSession forgets what the browser had before a sign-in.
+func (b *BFF) replaceSession(r *http.Request, old handle, before *latchkey.Session, sid string) {
 	if err := b.remove(r.Context(), old); err != nil {
 		b.log.WarnContext(r.Context(), "the session before a sign-in is still kept", "session", before, "error", err)
 	}
@@ -56,12 +56,12 @@ func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
 
 // find asks the store each time: somebody may have signed the session out in
 // another process.
-func (b *BFF) find(r *http.Request) (handle, *live, error) {
+func (b *BFF) find(r *http.Request) (handle, *cachedSession, error) {
 	h, err := b.handle(r)
 	if err != nil {
 		return "", nil, err
 	}
-	if err := b.adopt(r); err != nil {
+	if err := b.importSealed(r); err != nil {
 		return "", nil, err
 	}
 	s, err := b.load(r.Context(), h)
@@ -72,42 +72,42 @@ func (b *BFF) find(r *http.Request) (handle, *live, error) {
 }
 
 // load is the session of a handle.
-func (b *BFF) load(ctx context.Context, h handle) (*live, error) {
+func (b *BFF) load(ctx context.Context, h handle) (*cachedSession, error) {
 	t, err := b.store.Load(ctx, h.key())
 	if err != nil {
-		return nil, outage(err)
+		return nil, asUnavailable(err)
 	}
-	return b.lives.find(h.key(), func() *live {
-		k := &kept{store: b.store, key: h.key()}
-		return &live{Session: b.client.RestoreSession(t, k), kept: k, replacements: map[string]replacement{}}
+	return b.sessions.find(h.key(), func() *cachedSession {
+		k := &storedSession{store: b.store, key: h.key()}
+		return &cachedSession{Session: b.client.RestoreSession(t, k), stored: k, replacements: map[string]replacement{}}
 	}), nil
 }
 
-// adopt makes the store know the session of a sealed cookie.
-func (b *BFF) adopt(r *http.Request) error {
+// importSealed makes the store know the session of a sealed cookie.
+func (b *BFF) importSealed(r *http.Request) error {
 	store, isSealed := b.store.(cookieStore)
 	if !isSealed {
 		return nil
 	}
-	v := visitOf(r)
+	v := sealedRequestFrom(r)
 	if v == nil {
 		return errors.New("bff: with CookieKeys, handlers that use the session must be wrapped by Protect")
 	}
-	if err := store.adopt(r.Context(), v.cookie); err != nil {
-		return outage(err)
+	if err := store.importSealed(r.Context(), v.cookie); err != nil {
+		return asUnavailable(err)
 	}
 	return nil
 }
 
 // remove forgets the session of a handle.
 func (b *BFF) remove(ctx context.Context, h handle) error {
-	b.lives.forget(h.key())
+	b.sessions.forget(h.key())
 	return b.store.Delete(ctx, h.key())
 }
 
-// outage marks every trouble with the store that does not say that there is no
+// asUnavailable marks every trouble with the store that does not say that there is no
 // session.
-func outage(err error) error {
+func asUnavailable(err error) error {
 	if errors.Is(err, ErrNoSession) {
 		return err
 	}
@@ -131,20 +131,20 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
-	raised := b.client.StepUp(agent(r), s.Session, clientToken, p)
+	raised := b.client.StepUp(userAgentContext(r), s.Session, clientToken, p)
 	switch {
 	case errors.Is(raised, latchkey.ErrSessionEnded):
-		b.drop(r, old)
+		b.forgetEnded(r, old)
 		return nil, raised
 	case raised != nil:
 		return nil, raised
 	}
-	h := old.after(clientToken)
-	if err := s.kept.move(r.Context(), h.key()); err != nil {
-		return nil, fmt.Errorf("step up: %w", outage(err))
+	h := old.afterStepUp(clientToken)
+	if err := s.stored.move(r.Context(), h.key()); err != nil {
+		return nil, fmt.Errorf("step up: %w", asUnavailable(err))
 	}
-	b.lives.move(old.key(), h.key())
-	if err := b.keep(w, h, s.Tokens()); err != nil {
+	b.sessions.move(old.key(), h.key())
+	if err := b.setCookie(w, h, s.Tokens()); err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
 	return s.Session, nil
@@ -157,10 +157,10 @@ func (b *BFF) repeatStepUp(w http.ResponseWriter, r *http.Request, clientToken s
 	if err != nil || b.sealer != nil || expired(clientToken, b.now()) {
 		return nil, fmt.Errorf("step up: %w", ErrNoSession)
 	}
-	h := old.after(clientToken)
+	h := old.afterStepUp(clientToken)
 	s, err := b.load(r.Context(), h)
 	if err == nil {
-		err = b.keep(w, h, s.Tokens())
+		err = b.setCookie(w, h, s.Tokens())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
@@ -176,17 +176,17 @@ func expired(clientToken string, now time.Time) bool {
 	return !wire.UnverifiedClaims(clientToken, &claims) || float64(now.Unix()) >= claims.Exp
 }
 
-// drop forgets a session that the server has ended. The browser keeps the cookie,
+// forgetEnded forgets a session that the server has ended. The browser keeps the cookie,
 // which is worth nothing: it may have another one by now, which a late answer
 // would delete.
-func (b *BFF) drop(r *http.Request, h handle) {
+func (b *BFF) forgetEnded(r *http.Request, h handle) {
 	if err := b.remove(r.Context(), h); err != nil {
 		b.log.WarnContext(r.Context(), "an ended session is still kept", "error", err)
 	}
 }
 
-// agent is the context of calls for a request of a session's browser.
-func agent(r *http.Request) context.Context {
+// userAgentContext is the context of calls for a request of a session's browser.
+func userAgentContext(r *http.Request) context.Context {
 	if agent := r.UserAgent(); agent != "" {
 		return latchkey.WithUserAgent(r.Context(), agent)
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// signOutPatience is for how long a user waits for the server.
-	signOutPatience = 2 * time.Second
+	// signOutTimeout is for how long a user waits for the server.
+	signOutTimeout = 2 * time.Second
 	// revokeFor is for how long a revocation is tried again, and revokePause the
 	// pause between.
 	revokeFor   = 10 * time.Minute
@@ -34,13 +34,13 @@ func (b *BFF) SignOut(w http.ResponseWriter, r *http.Request) error {
 		if err = b.remove(r.Context(), h); err == nil {
 			b.revoke(r.Context(), s.Session)
 		} else {
-			err = outage(err)
+			err = asUnavailable(err)
 		}
 	}
 	if err != nil && !errors.Is(err, ErrNoSession) {
 		return fmt.Errorf("sign out: %w", err)
 	}
-	b.clear(w)
+	b.clearCookie(w)
 	return nil
 }
 
@@ -48,22 +48,22 @@ func (b *BFF) SignOut(w http.ResponseWriter, r *http.Request) error {
 // done, or after a moment.
 func (b *BFF) revoke(ctx context.Context, s *latchkey.Session) {
 	select {
-	case b.revokings <- struct{}{}:
+	case b.revocationSlots <- struct{}{}:
 	default:
 		b.log.ErrorContext(ctx, "a session was not revoked: too many are waiting", "session", s)
 		return
 	}
 	done := make(chan struct{})
 	b.revoking.Go(func() {
-		defer func() { <-b.revokings }()
+		defer func() { <-b.revocationSlots }()
 		defer close(done)
 		ctx, cancel := context.WithTimeout(b.ctx, revokeFor)
 		defer cancel()
-		if err := b.insist(ctx, s); err != nil {
+		if err := b.signOutWithRetry(ctx, s); err != nil {
 			b.log.ErrorContext(ctx, "a session was not revoked", "session", s, "error", err)
 		}
 	})
-	patience := time.NewTimer(b.patience)
+	patience := time.NewTimer(b.signOutTimeout)
 	defer patience.Stop()
 	select {
 	case <-done:
@@ -71,14 +71,14 @@ func (b *BFF) revoke(ctx context.Context, s *latchkey.Session) {
 	}
 }
 
-func (b *BFF) insist(ctx context.Context, s *latchkey.Session) error {
+func (b *BFF) signOutWithRetry(ctx context.Context, s *latchkey.Session) error {
 	for {
 		err := b.client.SignOut(ctx, s)
 		if err == nil || !errors.Is(err, latchkey.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
 		select {
-		case <-time.After(b.pause):
+		case <-time.After(b.revokePause):
 		case <-ctx.Done():
 			return err
 		}

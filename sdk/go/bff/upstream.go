@@ -53,10 +53,10 @@ func parseUpstreams(from map[string]Upstream) (list []upstream, err error) {
 			return nil, fmt.Errorf("bff: the upstream %q is not https, and not allowed to be PlainHTTP", base)
 		}
 		parsed := upstream{prefix: prefix, base: u, target: up.Target}
-		if parsed.requestHeaders, err = allowing(requestHeaders, up.RequestHeaders); err != nil {
+		if parsed.requestHeaders, err = withHeaders(requestHeaders, up.RequestHeaders); err != nil {
 			return nil, fmt.Errorf("bff: the upstream %q: RequestHeaders: %w", base, err)
 		}
-		if parsed.responseHeaders, err = allowing(responseHeaders, up.ResponseHeaders); err != nil {
+		if parsed.responseHeaders, err = withHeaders(responseHeaders, up.ResponseHeaders); err != nil {
 			return nil, fmt.Errorf("bff: the upstream %q: ResponseHeaders: %w", base, err)
 		}
 		list = append(list, parsed)
@@ -69,10 +69,10 @@ func parseUpstreams(from map[string]Upstream) (list []upstream, err error) {
 // its prefix once somebody has decoded it, twice even, cleaned it, or taken
 // parameters off its segments, goes nowhere.
 func (b *BFF) route(u *url.URL) (up upstream, to *url.URL, ok bool) {
-	if lower := strings.ToLower(u.EscapedPath()); strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c") || climbs(u.Path) {
+	if lower := strings.ToLower(u.EscapedPath()); strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c") || isUnsafePath(u.Path) {
 		return upstream{}, nil, false
 	}
-	if again, err := url.PathUnescape(u.Path); err == nil && again != u.Path && (climbs(again) || strings.Count(again, "/") != strings.Count(u.Path, "/")) {
+	if again, err := url.PathUnescape(u.Path); err == nil && again != u.Path && (isUnsafePath(again) || strings.Count(again, "/") != strings.Count(u.Path, "/")) {
 		return upstream{}, nil, false
 	}
 	for _, candidate := range b.upstreams {
@@ -86,8 +86,8 @@ func (b *BFF) route(u *url.URL) (up upstream, to *url.URL, ok bool) {
 	return upstream{}, nil, false
 }
 
-// climbs says whether a path goes up, or has what some take for a slash.
-func climbs(path string) bool {
+// isUnsafePath says whether a path goes up, or has what some take for a slash.
+func isUnsafePath(path string) bool {
 	for segment := range strings.SplitSeq(path, "/") {
 		if name, _, _ := strings.Cut(segment, ";"); name == "." || name == ".." {
 			return true

@@ -44,11 +44,11 @@ type device struct {
 func (i *Issuer) SessionActive(sid string) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.ContainsFunc(i.sessions, func(s *appSession) bool { return s.id == sid && !i.over(s) })
+	return slices.ContainsFunc(i.sessions, func(s *appSession) bool { return s.id == sid && !i.hasEnded(s) })
 }
 
-// over says whether a session has ended. The caller holds i.mu.
-func (i *Issuer) over(s *appSession) bool {
+// hasEnded says whether a session has ended. The caller holds i.mu.
+func (i *Issuer) hasEnded(s *appSession) bool {
 	return !i.clock().Before(s.ends) || slices.ContainsFunc(i.revoked, func(e entry) bool {
 		return e.SID == s.id || (e.Sub == s.sub || e.ClientID == s.client) && s.created.Unix() < e.Before
 	})
@@ -58,8 +58,8 @@ func (i *Issuer) over(s *appSession) bool {
 func (i *Issuer) end(s *appSession, reason string) {
 	now := i.clock()
 	s.ended, s.endReason = now, reason
-	i.revoked = append(i.revoked, entry{SID: s.id, At: now.Unix(), Until: now.Add(untilAfter).Unix() + 1})
-	i.tell()
+	i.revoked = append(i.revoked, entry{SID: s.id, At: now.Unix(), Until: now.Add(revocationLifetime).Unix() + 1})
+	i.wakeStreams()
 }
 
 // sessionOf finds the session of any of its tokens. The caller holds i.mu.

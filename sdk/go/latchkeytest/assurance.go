@@ -28,8 +28,8 @@ var kinds = map[string]string{
 	"face": "inherence", "fpt": "inherence", "iris": "inherence", "retina": "inherence", "vbm": "inherence",
 }
 
-// holds reports whether factors amount to a class.
-func holds(class string, factors []factor) bool {
+// satisfies reports whether factors amount to a class.
+func satisfies(class string, factors []factor) bool {
 	proved, methods := map[string]bool{}, map[string]bool{}
 	for _, f := range factors {
 		if kind := kinds[f.AMR]; kind != "" {
@@ -55,7 +55,7 @@ func acrTimes(factors []factor) map[string]int64 {
 	for _, class := range classes {
 		for _, at := range factors {
 			since := slices.DeleteFunc(slices.Clone(factors), func(f factor) bool { return f.AuthTime < at.AuthTime })
-			if holds(class, since) {
+			if satisfies(class, since) {
 				times[class] = max(times[class], at.AuthTime)
 			}
 		}
@@ -63,9 +63,9 @@ func acrTimes(factors []factor) map[string]int64 {
 	return times
 }
 
-// choose is the strongest class that meets what a request demands (RFC 9470 §5),
+// selectClass is the strongest class that meets what a request demands (RFC 9470 §5),
 // with its time; a code says why there is none. Without a demand none is needed.
-func choose(form url.Values, factors []factor, now time.Time) (acr string, authTime int64, code string) {
+func selectClass(form url.Values, factors []factor, now time.Time) (acr string, authTime int64, code string) {
 	age, wanted := form.Get("max_age"), strings.Fields(form.Get("acr_values"))
 	seconds, err := strconv.ParseUint(age, 10, 31)
 	if age != "" && err != nil {
@@ -107,8 +107,8 @@ func proved(claims Claims) (factors []factor) {
 	return factors
 }
 
-// raised adds factors to those before; of each method the latest proof stays.
-func raised(before, more []factor) []factor {
+// addFactors adds factors to those before; of each method the latest proof stays.
+func addFactors(before, more []factor) []factor {
 	all := slices.Clone(before)
 	for _, f := range more {
 		same := func(old factor) bool { return old.AMR == f.AMR }
@@ -119,10 +119,10 @@ func raised(before, more []factor) []factor {
 	return all
 }
 
-// states are the members by which tokens and answers state how the user of a
+// assuranceClaims are the members by which tokens and answers state how the user of a
 // session proved who they are: one class, and when every class was proved.
-func (s *appSession) states(form url.Values, now time.Time) Claims {
-	acr, authTime, _ := choose(form, s.factors, now)
+func (s *appSession) assuranceClaims(form url.Values, now time.Time) Claims {
+	acr, authTime, _ := selectClass(form, s.factors, now)
 	if acr == "" {
 		authTime = s.created.Unix()
 	}

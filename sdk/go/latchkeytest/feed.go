@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// beat is how often a stream shows that it is alive.
-const beat = time.Second
+// heartbeat is how often a stream shows that it is alive.
+const heartbeat = time.Second
 
 // CutStreams ends every open stream of revocations. Their readers come back.
 func (i *Issuer) CutStreams() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.cuts++
-	i.tell()
+	i.wakeStreams()
 }
 
 // SetSilent lets the streams of revocations stay open and say nothing, as
@@ -26,11 +26,11 @@ func (i *Issuer) SetSilent(silent bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.silent = silent
-	i.tell()
+	i.wakeStreams()
 }
 
-// tell wakes the streams. i.mu is held.
-func (i *Issuer) tell() {
+// wakeStreams wakes the streams. i.mu is held.
+func (i *Issuer) wakeStreams() {
 	close(i.changed)
 	i.changed = make(chan struct{})
 }
@@ -80,7 +80,7 @@ func (i *Issuer) revocations(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	known, position := i.since(parseCursor(r.Header.Get("Last-Event-ID")))
 	writeEvent(w, "snapshot", known.Cursor, known)
-	tick := time.NewTicker(beat)
+	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
 		i.mu.Lock()

@@ -128,7 +128,7 @@ func (i *Issuer) Advance(d time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.offset += d
-	i.tell()
+	i.wakeStreams()
 }
 
 // RequestCount is how often a path below the issuer was asked for.
@@ -145,7 +145,7 @@ func (i *Issuer) SetDown(down bool) {
 	defer i.mu.Unlock()
 	i.down = down
 	i.cuts++
-	i.tell()
+	i.wakeStreams()
 }
 
 // VerifierOptions are those of a verifier that may ask the issuer everything, and whose

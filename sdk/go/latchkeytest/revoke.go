@@ -20,9 +20,9 @@ type entry struct {
 	sessions []string // that the issuer vouched for
 }
 
-// untilAfter is for how long an entry is told: as long as a token may live, and
+// revocationLifetime is for how long an entry is told: as long as a token may live, and
 // the tolerance of its verifiers.
-const untilAfter = AccessTokenLifetime + 90*time.Second
+const revocationLifetime = AccessTokenLifetime + 90*time.Second
 
 // RevokeSession ends a session: every token of it (`sid`) is revoked.
 func (i *Issuer) RevokeSession(sid string) { i.revoke(entry{SID: sid}) }
@@ -45,11 +45,11 @@ func (i *Issuer) RevokeIssuer(issuer string, sids ...string) {
 
 func (i *Issuer) revoke(e entry) {
 	now := i.Now()
-	e.At, e.Until = now.Unix(), now.Add(untilAfter).Unix()+1
+	e.At, e.Until = now.Unix(), now.Add(revocationLifetime).Unix()+1
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.revoked = append(i.revoked, e)
-	i.tell()
+	i.wakeStreams()
 }
 
 // isRevoked says whether a token with these claims is revoked.

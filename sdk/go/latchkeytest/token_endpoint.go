@@ -111,20 +111,20 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	case grant != grantExchange:
 		return nil, "unsupported_grant_type"
 	case kind == tokenTypeSession:
-		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.over(s) {
+		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.hasEnded(s) {
 			return nil, "invalid_request"
 		}
 		if slices.Contains(s.superseded, form.Get("subject_token")) {
 			return nil, "invalid_request" + sessionTokenSuperseded
 		}
 		if _, _, code = s.narrowed(form); code == "" {
-			_, _, code = choose(form, s.factors, i.clock())
+			_, _, code = selectClass(form, s.factors, i.clock())
 		}
 		return s, code
 	case kind != tokenTypeJWT && kind != tokenTypeIDToken:
 		return nil, "invalid_request"
 	}
-	if s = i.sessionOf(named); named != "" && s != nil && !i.over(s) && s.repeated(named, form.Get("subject_token")) {
+	if s = i.sessionOf(named); named != "" && s != nil && !i.hasEnded(s) && s.repeated(named, form.Get("subject_token")) {
 		return s, ""
 	}
 	claims := i.clientTokens[form.Get("subject_token")]
@@ -136,7 +136,7 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	}
 	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: i.clock(), ends: i.clock().Add(SessionLifetime), target: append(form["audience"], form["resource"]...)}
 	if named != "" {
-		if before := i.sessionOf(named); before == nil || i.over(before) {
+		if before := i.sessionOf(named); before == nil || i.hasEnded(before) {
 			return nil, "invalid_grant"
 		} else if before.sub != s.sub {
 			return nil, "invalid_request"
@@ -144,8 +144,8 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 			s = before
 		}
 	}
-	factors := raised(s.factors, proved(claims))
-	if _, _, code := choose(form, factors, i.clock()); code != "" {
+	factors := addFactors(s.factors, proved(claims))
+	if _, _, code := selectClass(form, factors, i.clock()); code != "" {
 		return nil, code
 	}
 	if named != "" {
@@ -168,11 +168,11 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 // The caller holds i.mu.
 func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 	presented := form.Get("refresh_token")
-	if s := i.sessionOf(presented); s != nil && s.refresh == presented && !i.over(s) {
+	if s := i.sessionOf(presented); s != nil && s.refresh == presented && !i.hasEnded(s) {
 		if _, _, code := s.narrowed(form); code != "" {
 			return nil, code
 		}
-		if _, _, code := choose(form, s.factors, i.clock()); code != "" {
+		if _, _, code := selectClass(form, s.factors, i.clock()); code != "" {
 			return nil, code
 		}
 	}
@@ -181,7 +181,7 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 		_, _, code = s.narrowed(form) // of a repetition
 	}
 	if code == "" {
-		_, _, code = choose(form, s.factors, i.clock())
+		_, _, code = selectClass(form, s.factors, i.clock())
 	}
 	return s, code
 }
@@ -195,7 +195,7 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 func (i *Issuer) rotate(presented string) (*appSession, string) {
 	s, now := i.sessionOf(presented), i.clock()
 	switch {
-	case s == nil || i.over(s) || !strings.HasPrefix(presented, "lk_rt_"):
+	case s == nil || i.hasEnded(s) || !strings.HasPrefix(presented, "lk_rt_"):
 		return nil, "invalid_grant"
 	case slices.Contains(s.superseded, presented):
 		return nil, refreshSuperseded
@@ -231,7 +231,7 @@ func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	now := i.clock()
 	audience, scope, _ := s.narrowed(form) // an exchange asks for what it was granted
 	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope}
-	maps.Copy(claims, s.states(form, now))
+	maps.Copy(claims, s.assuranceClaims(form, now))
 	life := min(AccessTokenLifetime, s.ends.Sub(now))
 	body := map[string]any{
 		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(life / time.Second), "scope": scope,

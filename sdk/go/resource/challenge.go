@@ -25,7 +25,7 @@ func (f refusal) write(w http.ResponseWriter, common []param) {
 	if f.status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", "1")
 	} else {
-		h.Set("WWW-Authenticate", challenge(append(f.own(), common...)))
+		h.Set("WWW-Authenticate", challenge(append(f.errorParams(), common...)))
 	}
 	if f.code == "" {
 		w.WriteHeader(f.status)
@@ -36,7 +36,7 @@ func (f refusal) write(w http.ResponseWriter, common []param) {
 	json.NewEncoder(w).Encode(map[string]string{"error": f.code, "error_description": f.description})
 }
 
-func (f refusal) own() []param {
+func (f refusal) errorParams() []param {
 	if f.code == "" {
 		return nil
 	}
@@ -66,8 +66,8 @@ func isQuotable(text string) bool {
 	return true
 }
 
-// isWord says whether a text can stand in a list that spaces divide, such as
+// isScopeToken says whether a text can stand in a list that spaces divide, such as
 // that of scopes (RFC 6749 §3.3).
-func isWord(text string) bool {
+func isScopeToken(text string) bool {
 	return text != "" && isQuotable(text) && !strings.Contains(text, " ")
 }

@@ -16,17 +16,17 @@ func (s *feedStream) read(from *eventReader) error {
 		if err != nil {
 			return err
 		}
-		if err := s.take(e); err != nil {
+		if err := s.handle(e); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *feedStream) take(e *streamEvent) error {
+func (s *feedStream) handle(e *streamEvent) error {
 	var err error
 	switch e.name {
 	case "":
-		s.vouch(e.comment)
+		s.handleComment(e.comment)
 		return nil
 	case "snapshot":
 		err = s.snapshot(e)
@@ -41,7 +41,7 @@ func (s *feedStream) take(e *streamEvent) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = e.id
+	s.lastEventID = e.id
 	return nil
 }
 
@@ -60,30 +60,30 @@ func (s *feedStream) snapshot(e *streamEvent) error {
 	if err := s.add(said.Revoked...); err != nil {
 		return err
 	}
-	if err := s.measure(time.Unix(said.AsOf, 0)); err != nil {
+	if err := s.measureOffset(time.Unix(said.AsOf, 0)); err != nil {
 		return err
 	}
-	s.told = true
-	s.hear(time.Unix(said.AsOf, 0))
-	s.begin()
+	s.snapshotSeen = true
+	s.advance(time.Unix(said.AsOf, 0))
+	s.markStarted()
 	return nil
 }
 
-// measure notes how far the server's clock is behind ours, at the most. What an
+// measureOffset notes how far the server's clock is behind ours, at the most. What an
 // earlier stream told counts on, or the same answer, kept and repeated by
 // something in between, would be a new sign of life each time; clocks that part
 // may do so by a hundredth.
-func (s *feedStream) measure(asOf time.Time) error {
-	offset := s.answered.Sub(asOf)
+func (s *feedStream) measureOffset(asOf time.Time) error {
+	offset := s.answeredAt.Sub(asOf)
 	if offset < -maxTolerance {
 		return errors.New("the server's clock is ahead by more than a minute")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.measured.IsZero() {
-		offset = min(offset, s.offset+max(0, s.answered.Sub(s.measured))/100)
+	if !s.offsetMeasured.IsZero() {
+		offset = min(offset, s.offset+max(0, s.answeredAt.Sub(s.offsetMeasured))/100)
 	}
-	s.offset, s.measured = offset, s.answered
+	s.offset, s.offsetMeasured = offset, s.answeredAt
 	return nil
 }
 
@@ -97,24 +97,24 @@ func (s *feedStream) add(entries ...revokedEntry) error {
 	return nil
 }
 
-// vouch takes in a comment "as_of …": until then the server knows everything. A
+// handleComment takes in a comment "as_of …": until then the server knows everything. A
 // moment that stands still, or comes late, is no sign of life.
-func (s *feedStream) vouch(comment string) {
+func (s *feedStream) handleComment(comment string) {
 	text, isMoment := strings.CutPrefix(comment, "as_of ")
 	asOf, err := strconv.ParseInt(text, 10, 64)
-	if !isMoment || err != nil || !s.told {
+	if !isMoment || err != nil || !s.snapshotSeen {
 		return
 	}
-	s.hear(time.Unix(asOf, 0))
+	s.advance(time.Unix(asOf, 0))
 }
 
-// hear notes until when, by the server's clock, everything is known.
-func (s *feedStream) hear(asOf time.Time) {
+// advance notes until when, by the server's clock, everything is known.
+func (s *feedStream) advance(asOf time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.Now()
 	if behind := now.Sub(asOf.Add(s.offset)); behind > 0 {
 		now = now.Add(-behind) // keeps the monotonic clock's part
 	}
-	s.heard, s.problem = now, nil
+	s.asOf, s.lastErr = now, nil
 }

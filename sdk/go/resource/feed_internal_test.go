@@ -21,7 +21,7 @@ import (
 func newTestFeed(now *time.Time) *feedStream {
 	d := &wire.Issuer{URL: "https://auth.example.com", Now: func() time.Time { return *now }}
 	f := newFeed(d, wire.Credentials{}, nil, VerifierOptions{Logger: slog.New(slog.DiscardHandler)})
-	return &feedStream{feed: f, answered: *now}
+	return &feedStream{feed: f, answeredAt: *now}
 }
 
 // read lets the feed read a text, which ends.
@@ -52,11 +52,11 @@ func TestAStreamIsHeardWhenTheServersMomentMoves(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := time.Unix(at+12345, 0) // the clocks differ
 			s := newTestFeed(&now)
-			if s.silent(now) == nil {
+			if s.checkCurrent(now) == nil {
 				t.Fatal("it is heard before the snapshot")
 			}
 			s.text(t, c.between(0))
-			if s.silent(now) == nil {
+			if s.checkCurrent(now) == nil {
 				t.Fatal("it is heard before the snapshot")
 			}
 			s.text(t, snapshot)
@@ -64,7 +64,7 @@ func TestAStreamIsHeardWhenTheServersMomentMoves(t *testing.T) {
 				now = now.Add(10 * time.Second)
 				s.text(t, c.between(n))
 			}
-			if heard := s.silent(now) == nil; heard != c.heard {
+			if heard := s.checkCurrent(now) == nil; heard != c.heard {
 				t.Errorf("heard: %t", heard)
 			}
 		})
@@ -78,12 +78,12 @@ func TestAStreamThatIsRepeatedIsNoSignOfLife(t *testing.T) {
 	now := time.Unix(at, 0)
 	s := newTestFeed(&now)
 	for range 12 { // two minutes
-		s = &feedStream{feed: s.feed, answered: now, opened: now}
+		s = &feedStream{feed: s.feed, answeredAt: now, openedAt: now}
 		s.text(t, recorded)
 		now = now.Add(10 * time.Second)
 	}
-	if s.silent(now) == nil {
-		t.Errorf("everything is known until %s", s.heard)
+	if s.checkCurrent(now) == nil {
+		t.Errorf("everything is known until %s", s.asOf)
 	}
 }
 
@@ -92,9 +92,9 @@ func TestAServersClockMayDrift(t *testing.T) {
 	now, server := time.Unix(1790000000, 0), time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	for range 2000 {
-		s = &feedStream{feed: s.feed, answered: now, opened: now}
+		s = &feedStream{feed: s.feed, answeredAt: now, openedAt: now}
 		s.text(t, fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", server.Unix()))
-		if err := s.silent(now); err != nil {
+		if err := s.checkCurrent(now); err != nil {
 			t.Fatal(err)
 		}
 		now, server = now.Add(10*time.Second), server.Add(9950*time.Millisecond)
@@ -106,7 +106,7 @@ func TestAServerWhoseClockIsFarAheadIsNotHeard(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	snapshot := fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", now.Unix()+61)
-	if err := s.read(newEventReader(strings.NewReader(snapshot))); err == nil || errors.Is(err, io.EOF) || s.silent(now) == nil {
+	if err := s.read(newEventReader(strings.NewReader(snapshot))); err == nil || errors.Is(err, io.EOF) || s.checkCurrent(now) == nil {
 		t.Errorf("it is heard: %v", err)
 	}
 }
@@ -135,7 +135,7 @@ func TestABadIDDoesNotLoseTheFeed(t *testing.T) {
 			f := newFeed(d, wire.Credentials{ID: "a", Secret: "b"}, &introspector{audience: "api"}, VerifierOptions{Logger: slog.New(slog.DiscardHandler)})
 			refused := 0
 			for range 5 {
-				if errors.As(f.follow(t.Context()), new(busyError)) {
+				if errors.As(f.followStream(t.Context()), new(busyError)) {
 					refused++
 				}
 			}
@@ -150,7 +150,7 @@ func TestABadIDDoesNotLoseTheFeed(t *testing.T) {
 func TestAStreamIsNotHeardBeforeItsSnapshot(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
-	if s.text(t, ": as_of 1790000000\n\n"); s.silent(now) == nil {
+	if s.text(t, ": as_of 1790000000\n\n"); s.checkCurrent(now) == nil {
 		t.Error("it is heard")
 	}
 }
@@ -164,7 +164,7 @@ func TestAFeedIsWaitedForAtTheStart(t *testing.T) {
 		"it begins": {func(s *feedStream, _ context.CancelFunc) {
 			s.text(t, "event: snapshot\ndata: {\"as_of\":1,\"revoked\":[]}\n\n")
 		}, nil},
-		"it fails":     {func(s *feedStream, _ context.CancelFunc) { s.ended(io.EOF) }, latchkey.ErrUnavailable},
+		"it fails":     {func(s *feedStream, _ context.CancelFunc) { s.streamEnded(io.EOF) }, latchkey.ErrUnavailable},
 		"nobody waits": {func(_ *feedStream, giveUp context.CancelFunc) { giveUp() }, latchkey.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestAStreamThatCannotBeReadEnds(t *testing.T) {
 			if err := s.read(newEventReader(strings.NewReader("id: 1\n" + text + ": as_of 1790000000\n\n"))); errors.Is(err, io.EOF) {
 				t.Error("it is read")
 			}
-			if s.silent(now) == nil || s.lastID() != "" || s.revoked.size() != 0 {
+			if s.checkCurrent(now) == nil || s.resumeID() != "" || s.revoked.size() != 0 {
 				t.Error("it is trusted")
 			}
 		})
@@ -217,10 +217,10 @@ func TestAnEntryOfAnUnknownKindMakesDoubt(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	s.text(t, "event: revoked\ndata: {\"device\":\"d\",\"before\":1790000001,\"until\":1790001000}\n\n")
-	if _, doubted := s.revoked.doubts(&Token{IssuedAt: now}); !doubted {
+	if _, doubted := s.revoked.mayRevoke(&Token{IssuedAt: now}); !doubted {
 		t.Error("a token is not doubted")
 	}
-	if _, doubted := s.revoked.doubts(&Token{IssuedAt: now.Add(time.Second)}); doubted {
+	if _, doubted := s.revoked.mayRevoke(&Token{IssuedAt: now.Add(time.Second)}); doubted {
 		t.Error("a later token is doubted")
 	}
 }
@@ -236,10 +236,10 @@ func TestAnEntryNeverGetsSmaller(t *testing.T) {
 		r.add(entries, now)
 	}
 	r.prune(now.Add(99 * time.Second))
-	if !r.names(&Token{SessionID: "s", IssuedAt: now.Add(time.Hour), tokenState: &tokenState{}}) || !r.names(&Token{Subject: "u", IssuedAt: now.Add(9 * time.Second)}) {
+	if !r.revokes(&Token{SessionID: "s", IssuedAt: now.Add(time.Hour), tokenState: &tokenState{}}) || !r.revokes(&Token{Subject: "u", IssuedAt: now.Add(9 * time.Second)}) {
 		t.Error("it does")
 	}
-	if r.names(&Token{Subject: "u", IssuedAt: now.Add(10 * time.Second)}) || r.names(&Token{IssuedAt: now}) {
+	if r.revokes(&Token{Subject: "u", IssuedAt: now.Add(10 * time.Second)}) || r.revokes(&Token{IssuedAt: now}) {
 		t.Error("it names what it does not")
 	}
 	if r.prune(now.Add(100 * time.Second)); r.size() != 0 {
@@ -263,7 +263,7 @@ func TestPausesGrowAndDiffer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 100 {
-				if p := pause(c.failures, c.err); p < c.from || p >= c.to {
+				if p := reconnectDelay(c.failures, c.err); p < c.from || p >= c.to {
 					t.Fatalf("waits %s", p)
 				}
 			}

@@ -16,11 +16,11 @@ const (
 	// refusedPause is the time until a server is asked again that refuses the
 	// client, or that asks for so much time.
 	refusedPause = 30 * time.Second
-	// feedPrune is how often what is over is forgotten, which keeps verifiers
+	// pruneInterval is how often what is over is forgotten, which keeps verifiers
 	// waiting for a moment.
-	feedPrune = time.Minute
-	// steady is how long a stream lives that was no failure.
-	steady = 10 * time.Second
+	pruneInterval = time.Minute
+	// stableAfter is how long a stream lives that was no failure.
+	stableAfter = 10 * time.Second
 )
 
 // errRefused means that the server does not let the client follow.
@@ -40,28 +40,28 @@ func (e busyError) Error() string { return fmt.Sprintf("the feed is answered %d"
 
 // run holds a stream open until the context ends.
 func (f *feed) run(ctx context.Context) {
-	defer f.begin() // nobody waits for what will not come
-	defer time.AfterFunc(wire.FetchPatience, f.begin).Stop()
+	defer f.markStarted() // nobody waits for what will not come
+	defer time.AfterFunc(wire.FetchTimeout, f.markStarted).Stop()
 	for failures := 0; ctx.Err() == nil; {
 		began := time.Now()
-		err := f.follow(ctx)
+		err := f.followStream(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		if failures++; time.Since(began) > steady {
+		if failures++; time.Since(began) > stableAfter {
 			failures = 1
 		}
-		f.ended(err)
+		f.streamEnded(err)
 		select {
-		case <-time.After(pause(failures, err)):
+		case <-time.After(reconnectDelay(failures, err)):
 		case <-ctx.Done():
 		}
 	}
 }
 
-// pause is how long to wait after so many failures, never the same for two
+// reconnectDelay is how long to wait after so many failures, never the same for two
 // followers: they all lose a server at the same moment.
-func pause(failures int, err error) time.Duration {
+func reconnectDelay(failures int, err error) time.Duration {
 	var busy busyError
 	switch {
 	case errors.Is(err, errRefused):
@@ -69,15 +69,14 @@ func pause(failures int, err error) time.Duration {
 	case errors.As(err, &busy) && busy.after > 0:
 		return min(busy.after, refusedPause) + rand.N(firstPause)
 	}
-	wait := min(firstPause<<min(failures-1, 10), lastPause)
-	return wait/2 + rand.N(wait/2)
+	return wire.Backoff(failures-1, firstPause, lastPause)
 }
 
-// ended notes why a stream ended.
-func (f *feed) ended(err error) {
+// streamEnded notes why a stream ended.
+func (f *feed) streamEnded(err error) {
 	f.mu.Lock()
-	first := f.problem == nil
-	f.problem = err
+	first := f.lastErr == nil
+	f.lastErr = err
 	f.mu.Unlock()
 	switch {
 	case errors.Is(err, errRefused):
@@ -85,13 +84,13 @@ func (f *feed) ended(err error) {
 	case first:
 		f.log.Info("latchkey: a stream of revocations ended", "error", err)
 	}
-	f.begin()
+	f.markStarted()
 }
 
-// watch says when the feed is lost and when it is found again, and forgets what
+// monitor says when the feed is lost and when it is found again, and forgets what
 // is over.
-func (f *feed) watch(ctx context.Context) {
-	tick := time.NewTicker(feedWatch)
+func (f *feed) monitor(ctx context.Context) {
+	tick := time.NewTicker(feedCheckInterval)
 	defer tick.Stop()
 	lost, pruned := false, f.Now()
 	for {
@@ -101,13 +100,13 @@ func (f *feed) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := f.Now()
-		if now.Sub(pruned) >= feedPrune {
+		if now.Sub(pruned) >= pruneInterval {
 			pruned = now
 			f.revoked.prune(now)
 		}
-		problem := f.silent(now)
+		problem := f.checkCurrent(now)
 		switch {
-		case problem != nil && !lost && f.lost == FallBackToIntrospection:
+		case problem != nil && !lost && f.onLoss == FallBackToIntrospection:
 			f.log.Warn("latchkey: revocations are not known: each token is introspected", "error", problem)
 		case problem != nil && !lost:
 			f.log.Warn("latchkey: revocations are not known: every token is refused", "error", problem)

@@ -15,23 +15,23 @@ import (
 // feedStream is an open stream.
 type feedStream struct {
 	*feed
-	opened   time.Time // when it was asked for, by our clock
-	answered time.Time // when the answer began
-	told     bool      // the snapshot has come
+	openedAt     time.Time // when it was asked for, by our clock
+	answeredAt   time.Time // when the answer began
+	snapshotSeen bool      // the snapshot has come
 }
 
-// follow opens a stream and reads it to its end.
-func (f *feed) follow(ctx context.Context) error {
+// followStream opens a stream and reads it to its end.
+func (f *feed) followStream(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &feedStream{feed: f, opened: f.Now()}
-	go s.watch(ctx, cancel)
+	s := &feedStream{feed: f, openedAt: f.Now()}
+	go s.closeWhenSilent(ctx, cancel)
 	body, err := s.open(ctx)
 	if err != nil {
 		return reason(ctx, err)
 	}
 	defer body.Close()
-	s.answered = f.Now()
+	s.answeredAt = f.Now()
 	err = s.read(newEventReader(body))
 	if errors.Is(err, io.EOF) {
 		err = errors.New("the server ended the stream")
@@ -50,7 +50,7 @@ func reason(ctx context.Context, err error) error {
 // open asks for the stream. A client that would not hear of all tokens for the
 // audience is refused by the server: it would take silence for consent.
 func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
-	from := s.URL + "/revocations?" + url.Values{"audience": {s.ask.audience}}.Encode()
+	from := s.URL + "/revocations?" + url.Values{"audience": {s.introspector.audience}}.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
 	r.Header.Set("Accept", "text/event-stream")
 	r.Header.Set("Accept-Encoding", "identity") // what compresses also waits for more
 	r.Header.Set("Cache-Control", "no-store")
-	if id := s.lastID(); id != "" {
+	if id := s.resumeID(); id != "" {
 		r.Header.Set("Last-Event-ID", id)
 	}
 	endless := *s.HTTPClient
@@ -80,34 +80,34 @@ func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
 		seconds, _ := strconv.ParseUint(answer.Header.Get("Retry-After"), 10, 16)
 		err = busyError{answer.StatusCode, time.Duration(seconds) * time.Second}
 		s.mu.Lock()
-		s.last = "" // it may be why; everything is told once more
+		s.lastEventID = "" // it may be why; everything is told once more
 		s.mu.Unlock()
 	}
 	answer.Body.Close()
 	return nil, err
 }
 
-// lastID is where the last stream ended; empty: at the beginning.
-func (s *feedStream) lastID() string {
+// resumeID is where the last stream ended; empty: at the beginning.
+func (s *feedStream) resumeID() string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if !isQuotable(s.last) {
+	if !isQuotable(s.lastEventID) {
 		return "" // no header can carry it
 	}
-	return s.last
+	return s.lastEventID
 }
 
-// watch ends a stream that has given no sign of life: its connection may be
+// closeWhenSilent ends a stream that has given no sign of life: its connection may be
 // gone without anybody having been told.
-func (s *feedStream) watch(ctx context.Context, end context.CancelCauseFunc) {
-	tick := time.NewTicker(feedWatch)
+func (s *feedStream) closeWhenSilent(ctx context.Context, end context.CancelCauseFunc) {
+	tick := time.NewTicker(feedCheckInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if now := s.Now(); elapsed(s.opened, now) >= feedSilence && s.silent(now) != nil {
+			if now := s.Now(); elapsed(s.openedAt, now) >= feedSilence && s.checkCurrent(now) != nil {
 				end(errSilent)
 				return
 			}

@@ -23,43 +23,43 @@ type introspector struct {
 	*wire.Issuer
 	wire.Credentials
 	audience string
-	life     time.Duration // for which an answer is believed
+	cacheFor time.Duration // for which an answer is believed
 	log      *slog.Logger
 }
 
 // check implements revocationCheck.
 func (i *introspector) check(ctx context.Context, t *Token, text string, now time.Time) error {
-	if age := now.UnixNano() - t.active.Load(); age >= 0 && age < int64(i.life) {
+	if age := now.UnixNano() - t.confirmedActive.Load(); age >= 0 && age < int64(i.cacheFor) {
 		return nil
 	}
-	return i.confirm(ctx, t, text, now)
+	return i.introspect(ctx, t, text, now)
 }
 
-// confirm asks, whatever was said before, and remembers that the token was
+// introspect asks, whatever was said before, and remembers that the token was
 // active when it asked.
-func (i *introspector) confirm(ctx context.Context, t *Token, text string, now time.Time) error {
-	answer, err := i.ask(ctx, text)
+func (i *introspector) introspect(ctx context.Context, t *Token, text string, now time.Time) error {
+	answer, err := i.request(ctx, text)
 	if err != nil {
 		return err
 	}
 	if string(answer["active"]) != "true" {
 		return fmt.Errorf("%w: the issuer says that it is not active", latchkey.ErrInvalidToken)
 	}
-	if !i.fits(answer, t) {
+	if !i.describes(answer, t) {
 		return fmt.Errorf("%w: the issuer speaks of another token", latchkey.ErrUnavailable)
 	}
-	if !vouches(answer, t) {
+	if !confirmsACRTimes(answer, t) {
 		return fmt.Errorf("%w: the issuer no longer vouches for a class in its acr_times", latchkey.ErrInvalidToken)
 	}
-	t.active.Store(now.UnixNano())
+	t.confirmedActive.Store(now.UnixNano())
 	return nil
 }
 
-// vouches reports whether the issuer still says of every class in the token's
+// confirmsACRTimes reports whether the issuer still says of every class in the token's
 // acr_times that it was proved then. It does not when a trusted issuer that vouched
 // for the user has been switched off since; the app's next refresh yields a token
 // that states what is left.
-func vouches(answer map[string]json.RawMessage, t *Token) bool {
+func confirmsACRTimes(answer map[string]json.RawMessage, t *Token) bool {
 	if len(t.ACRTimes) == 0 {
 		return true
 	}
@@ -75,8 +75,8 @@ func vouches(answer map[string]json.RawMessage, t *Token) bool {
 	return true
 }
 
-// fits says whether an answer is about the token.
-func (i *introspector) fits(answer map[string]json.RawMessage, t *Token) bool {
+// describes says whether an answer is about the token.
+func (i *introspector) describes(answer map[string]json.RawMessage, t *Token) bool {
 	for name, want := range map[string]string{"iss": t.Issuer, "sub": t.Subject, "client_id": t.ClientID, "jti": t.ID, "sid": t.SessionID} {
 		var said string
 		if value := answer[name]; value != nil && json.Unmarshal(value, &said) != nil || said != want {
@@ -87,8 +87,8 @@ func (i *introspector) fits(answer map[string]json.RawMessage, t *Token) bool {
 	return json.Unmarshal(answer["aud"], &aud) == nil && slices.Contains(aud, i.audience)
 }
 
-// ask returns the members of the issuer's answer.
-func (i *introspector) ask(ctx context.Context, token string) (map[string]json.RawMessage, error) {
+// request returns the members of the issuer's answer.
+func (i *introspector) request(ctx context.Context, token string) (map[string]json.RawMessage, error) {
 	m, err := i.Metadata(ctx)
 	if err != nil {
 		return nil, err
@@ -96,7 +96,7 @@ func (i *introspector) ask(ctx context.Context, token string) (map[string]json.R
 	if err := i.CheckEndpoint(m.IntrospectionEndpoint); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wire.FetchPatience)
+	ctx, cancel := context.WithTimeout(ctx, wire.FetchTimeout)
 	defer cancel()
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.IntrospectionEndpoint, strings.NewReader(form.Encode()))

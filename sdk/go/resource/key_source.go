@@ -48,8 +48,8 @@ func (s *keySource) key(ctx context.Context, kid string) (*wire.Key, error) {
 	if k := h.Value[kid]; k != nil {
 		return k, nil
 	}
-	if age := now.Sub(h.Asked); age < 0 || age >= unknownKidPause {
-		if h, err = s.set.Renewed(ctx, now); err != nil {
+	if age := now.Sub(h.RequestedAt); age < 0 || age >= unknownKidPause {
+		if h, err = s.set.Refresh(ctx, now); err != nil {
 			return nil, err
 		}
 	}
@@ -59,13 +59,13 @@ func (s *keySource) key(ctx context.Context, kid string) (*wire.Key, error) {
 	return nil, fmt.Errorf("%w: the issuer has no such key", latchkey.ErrInvalidToken)
 }
 
-// holds says whether the issuer still publishes a key.
-func (s *keySource) holds(ctx context.Context, k *wire.Key, now time.Time) (bool, error) {
+// stillPublishes says whether the issuer still publishes a key.
+func (s *keySource) stillPublishes(ctx context.Context, k *wire.Key, now time.Time) (bool, error) {
 	h, err := s.set.Current(ctx, now)
 	return err == nil && h.Value[k.KeyID] == k, err
 }
 
-func (s *keySource) download(ctx context.Context, before *wire.Held[wire.KeySet]) (*wire.Held[wire.KeySet], error) {
+func (s *keySource) download(ctx context.Context, before *wire.Document[wire.KeySet]) (*wire.Document[wire.KeySet], error) {
 	m, err := s.Metadata(ctx)
 	if err != nil {
 		return nil, err
@@ -83,10 +83,10 @@ func (s *keySource) download(ctx context.Context, before *wire.Held[wire.KeySet]
 		return nil, fmt.Errorf("%w: the key set of %s: %w", latchkey.ErrUnavailable, s.URL, err)
 	}
 	if before != nil {
-		set.Keep(before.Value)
+		set.ReuseFrom(before.Value)
 	}
 	fresh := asked.Add(keyLife(header))
-	return &wire.Held[wire.KeySet]{Value: set, Asked: asked, Fresh: fresh, Last: fresh.Add(lastGoodLife)}, nil
+	return &wire.Document[wire.KeySet]{Value: set, RequestedAt: asked, FreshUntil: fresh, UsableUntil: fresh.Add(lastGoodLife)}, nil
 }
 
 // keyLife is what Cache-Control says (RFC 9111 §5.2.2.1), within bounds.

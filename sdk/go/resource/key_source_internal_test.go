@@ -33,7 +33,7 @@ func TestAKeyStaysWhatItIsWhenItIsFetchedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Add(10 * time.Minute)
-	if held, err := source.holds(t.Context(), first, now); !held || err != nil || fetches != 2 {
+	if held, err := source.stillPublishes(t.Context(), first, now); !held || err != nil || fetches != 2 {
 		t.Errorf("held: %t, %v, after %d fetches", held, err, fetches)
 	}
 }

@@ -25,20 +25,20 @@ type Metadata struct {
 	BearerMethods        []string `json:"bearer_methods_supported,omitempty"`
 }
 
-// resourceDocument is metadata that is ready to be served.
-type resourceDocument struct {
+// metadataDocument is metadata that is ready to be served.
+type metadataDocument struct {
 	location string // URL of the document
 	path     string // of it
 	text     []byte
 }
 
-func newResourceDocument(resource, issuer string, scopes []string) (*resourceDocument, error) {
+func newMetadataDocument(resource, issuer string, scopes []string) (*metadataDocument, error) {
 	location, err := metadataLocation(resource)
 	if err != nil {
 		return nil, err
 	}
 	for _, scope := range scopes {
-		if !isWord(scope) {
+		if !isScopeToken(scope) {
 			return nil, fmt.Errorf("latchkey: %q is not a scope", scope)
 		}
 	}
@@ -46,7 +46,7 @@ func newResourceDocument(resource, issuer string, scopes []string) (*resourceDoc
 	if err != nil {
 		return nil, err
 	}
-	return &resourceDocument{location: location.String(), path: location.Path, text: text}, nil
+	return &metadataDocument{location: location.String(), path: location.Path, text: text}, nil
 }
 
 // metadataLocation puts the well-known path between host and path of a resource

@@ -16,7 +16,7 @@ import (
 type Middleware struct {
 	verifier *Verifier
 	realm    string
-	metadata *resourceDocument // nil: none is served
+	metadata *metadataDocument // nil: none is served
 	log      *slog.Logger
 }
 
@@ -54,7 +54,7 @@ func NewMiddleware(v *Verifier, o MiddlewareOptions) (*Middleware, error) {
 	}
 	if o.URL != "" {
 		var err error
-		if m.metadata, err = newResourceDocument(o.URL, v.keys.URL, o.Scopes); err != nil {
+		if m.metadata, err = newMetadataDocument(o.URL, v.keys.URL, o.Scopes); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +67,7 @@ func NewMiddleware(v *Verifier, o MiddlewareOptions) (*Middleware, error) {
 // credentials are malformed, 503 if nothing can be said about the token.
 // Preflight requests of browsers carry no token: answer them before.
 func (m *Middleware) Require(list ...Requirement) func(http.Handler) http.Handler {
-	need := gather(list)
+	need := combine(list)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 			if req, ok := m.check(w, req, need); ok {
@@ -81,13 +81,13 @@ func (m *Middleware) Require(list ...Requirement) func(http.Handler) http.Handle
 // such as gin and echo: ok is false when the request has been answered,
 // otherwise the request that is returned carries the token.
 func (m *Middleware) Check(w http.ResponseWriter, req *http.Request, list ...Requirement) (authorized *http.Request, ok bool) {
-	return m.check(w, req, gather(list))
+	return m.check(w, req, combine(list))
 }
 
 func (m *Middleware) check(w http.ResponseWriter, req *http.Request, need requirements) (*http.Request, bool) {
 	token, refused := m.decide(req, need)
 	if refused != nil {
-		refused.write(w, m.common())
+		refused.write(w, m.commonParams())
 		return nil, false
 	}
 	return req.WithContext(ContextWithToken(req.Context(), token)), true
@@ -96,7 +96,7 @@ func (m *Middleware) check(w http.ResponseWriter, req *http.Request, need requir
 // decide says what is wrong with a request. A token is verified before anything
 // is said about what it lacks (RFC 9470 §3).
 func (m *Middleware) decide(req *http.Request, need requirements) (*Token, *refusal) {
-	text, refused := presented(req)
+	text, refused := bearerToken(req)
 	if refused != nil {
 		return nil, refused
 	}
@@ -108,16 +108,16 @@ func (m *Middleware) decide(req *http.Request, need requirements) (*Token, *refu
 	case err != nil: // also what nobody foresaw: it says nothing about the token
 		m.log.DebugContext(req.Context(), "access token not verified", "error", err) // the verifier says it once, and louder
 		return nil, &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Access tokens cannot be verified at the moment"}
-	case need.lackScope(token):
+	case need.lacksScope(token):
 		return nil, &refusal{http.StatusForbidden, "insufficient_scope", "The access token lacks a scope", []param{{"scope", strings.Join(need.scopes, " ")}}}
-	case need.lackAuthentication(token, m.verifier.options.Now(), m.verifier.options.Tolerance):
+	case need.lacksAuthentication(token, m.verifier.options.Now(), m.verifier.options.Tolerance):
 		return nil, &refusal{http.StatusUnauthorized, "insufficient_user_authentication", "The user has to prove more, or anew", need.params()}
 	}
 	return token, nil
 }
 
-// common are the parameters of every challenge.
-func (m *Middleware) common() []param {
+// commonParams are the parameters of every challenge.
+func (m *Middleware) commonParams() []param {
 	list := []param{{"realm", m.realm}}
 	if m.metadata != nil {
 		list = append(list, param{"resource_metadata", m.metadata.location})
@@ -125,9 +125,9 @@ func (m *Middleware) common() []param {
 	return list
 }
 
-// presented reads the token of a request, from its one Authorization header and
+// bearerToken reads the token of a request, from its one Authorization header and
 // nowhere else (RFC 6750 §2.1; RFC 9700 §4.3.2).
-func presented(req *http.Request) (string, *refusal) {
+func bearerToken(req *http.Request) (string, *refusal) {
 	given := req.Header.Values("Authorization")
 	malformed := &refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The Authorization header is malformed"}
 	if len(given) > 1 {

@@ -23,7 +23,7 @@ type requirements struct {
 // one of them is no scope-token of RFC 6749 §3.3.
 func RequireScope(scopes ...string) Requirement {
 	for _, scope := range scopes {
-		if !isWord(scope) {
+		if !isScopeToken(scope) {
 			panic("latchkey: not a scope: " + strconv.Quote(scope))
 		}
 	}
@@ -42,7 +42,7 @@ func RequireACR(accepted ...string) Requirement {
 		panic("latchkey: RequireACR without a class")
 	}
 	for _, acr := range accepted {
-		if !isWord(acr) {
+		if !isScopeToken(acr) {
 			panic("latchkey: not an authentication context class: " + strconv.Quote(acr))
 		}
 	}
@@ -66,7 +66,7 @@ func MaxAge(age time.Duration) Requirement {
 	}
 }
 
-func gather(list []Requirement) requirements {
+func combine(list []Requirement) requirements {
 	var need requirements
 	for _, add := range list {
 		add(&need)
@@ -74,14 +74,14 @@ func gather(list []Requirement) requirements {
 	return need
 }
 
-// lackScope says whether a scope is missing.
-func (need requirements) lackScope(t *Token) bool {
+// lacksScope says whether a scope is missing.
+func (need requirements) lacksScope(t *Token) bool {
 	return slices.ContainsFunc(need.scopes, func(scope string) bool { return !t.HasScope(scope) })
 }
 
-// lackAuthentication says whether the user has to prove more, or anew. A token
+// lacksAuthentication says whether the user has to prove more, or anew. A token
 // that does not say how or when they did meets no such demand (RFC 9470 §6).
-func (need requirements) lackAuthentication(t *Token, now time.Time, tolerance time.Duration) bool {
+func (need requirements) lacksAuthentication(t *Token, now time.Time, tolerance time.Duration) bool {
 	young := func(at time.Time) bool {
 		if need.maxAge == nil {
 			return true

@@ -33,7 +33,7 @@ func TestARequiredClassIsAsOldAsItsOwnTime(t *testing.T) {
 		"a time further ahead":                  {&Token{ACRTimes: map[string]time.Time{"phr": ago(-60)}}, []Requirement{RequireACR("phr"), minute}, false},
 		"nothing":                               {&Token{}, nil, true},
 	} {
-		if got := gather(c.need).lackAuthentication(c.token, now, 2*time.Second); got == c.met {
+		if got := combine(c.need).lacksAuthentication(c.token, now, 2*time.Second); got == c.met {
 			t.Errorf("%s: met %t", name, !got)
 		}
 	}
@@ -53,11 +53,11 @@ func TestIntrospectionVouchesForEveryClass(t *testing.T) {
 		if answer != "" {
 			members["acr_times"] = json.RawMessage(answer)
 		}
-		if got := vouches(members, token); got != vouched {
+		if got := confirmsACRTimes(members, token); got != vouched {
 			t.Errorf("%q: %t", answer, got)
 		}
 	}
-	if !vouches(nil, &Token{}) {
+	if !confirmsACRTimes(nil, &Token{}) {
 		t.Error("a token that states no class needs no voucher")
 	}
 }

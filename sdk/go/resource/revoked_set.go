@@ -31,24 +31,24 @@ func (e revokedEntry) check() error {
 // bound revokes what was issued before a moment.
 type bound struct {
 	before, until int64
-	known         time.Time // since when the bound has been known here
+	learned       time.Time // since when the bound has been known here
 }
 
 // revokedSet is what the feed has told. An entry stays until its own end:
 // a snapshot after an interruption only tells what came since.
 type revokedSet struct {
-	mu       sync.RWMutex
-	sessions map[string]int64 // until
-	tokens   map[string]int64
-	clients  map[string]bound
-	subjects map[string]bound
-	unnamed  map[string]bound // by the trusted issuer: no claim of a token names it
+	mu        sync.RWMutex
+	sessions  map[string]int64 // until
+	tokens    map[string]int64
+	clients   map[string]bound
+	subjects  map[string]bound
+	unmatched map[string]bound // by the trusted issuer: no claim of a token names it
 }
 
 func newRevokedSet() *revokedSet {
 	return &revokedSet{
 		sessions: map[string]int64{}, tokens: map[string]int64{},
-		clients: map[string]bound{}, subjects: map[string]bound{}, unnamed: map[string]bound{},
+		clients: map[string]bound{}, subjects: map[string]bound{}, unmatched: map[string]bound{},
 	}
 }
 
@@ -67,7 +67,7 @@ func (s *revokedSet) add(entries []revokedEntry, now time.Time) {
 		case e.ClientID != "":
 			widen(s.clients, e.ClientID, e, now)
 		default: // an issuer, or something that later servers tell: who knows whose tokens it means
-			widen(s.unnamed, e.Issuer, e, now)
+			widen(s.unmatched, e.Issuer, e, now)
 		}
 	}
 }
@@ -75,14 +75,14 @@ func (s *revokedSet) add(entries []revokedEntry, now time.Time) {
 func widen(bounds map[string]bound, key string, e revokedEntry, now time.Time) {
 	b := bounds[key]
 	if e.Before > b.before {
-		b.before, b.known = e.Before, now
+		b.before, b.learned = e.Before, now
 	}
 	b.until = max(b.until, e.Until)
 	bounds[key] = b
 }
 
-// names says whether an entry names the token by one of its claims.
-func (s *revokedSet) names(t *Token) bool {
+// revokes says whether an entry names the token by one of its claims.
+func (s *revokedSet) revokes(t *Token) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	iat := t.IssuedAt.Unix()
@@ -90,14 +90,14 @@ func (s *revokedSet) names(t *Token) bool {
 		iat < s.subjects[t.Subject].before || iat < s.clients[t.ClientID].before
 }
 
-// doubts says since when it has been known that the token may be of something
+// mayRevoke says since when it has been known that the token may be of something
 // that was revoked and that no claim names; false: it is not.
-func (s *revokedSet) doubts(t *Token) (since time.Time, doubted bool) {
+func (s *revokedSet) mayRevoke(t *Token) (since time.Time, doubted bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, b := range s.unnamed {
-		if t.IssuedAt.Unix() < b.before && (!doubted || b.known.After(since)) {
-			since, doubted = b.known, true
+	for _, b := range s.unmatched {
+		if t.IssuedAt.Unix() < b.before && (!doubted || b.learned.After(since)) {
+			since, doubted = b.learned, true
 		}
 	}
 	return since, doubted
@@ -110,7 +110,7 @@ func (s *revokedSet) prune(now time.Time) {
 	for _, m := range []map[string]int64{s.sessions, s.tokens} {
 		maps.DeleteFunc(m, func(_ string, until int64) bool { return now.Unix() >= until })
 	}
-	for _, m := range []map[string]bound{s.clients, s.subjects, s.unnamed} {
+	for _, m := range []map[string]bound{s.clients, s.subjects, s.unmatched} {
 		maps.DeleteFunc(m, func(_ string, b bound) bool { return now.Unix() >= b.until })
 	}
 }
@@ -119,5 +119,5 @@ func (s *revokedSet) prune(now time.Time) {
 func (s *revokedSet) size() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return len(s.sessions) + len(s.tokens) + len(s.clients) + len(s.subjects) + len(s.unnamed)
+	return len(s.sessions) + len(s.tokens) + len(s.clients) + len(s.subjects) + len(s.unmatched)
 }

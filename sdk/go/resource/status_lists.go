@@ -34,7 +34,7 @@ func (s *statusLists) check(ctx context.Context, t *Token, _ string, now time.Ti
 	switch {
 	case t.status == nil:
 		return fmt.Errorf("%w: it has no status", latchkey.ErrInvalidToken)
-	case !s.below(t.status.URI):
+	case !s.isUnderIssuer(t.status.URI):
 		return fmt.Errorf("%w: its status is not with its issuer", latchkey.ErrInvalidToken)
 	}
 	list, err := s.list(t.status.URI).Current(ctx, now)
@@ -50,9 +50,9 @@ func (s *statusLists) check(ctx context.Context, t *Token, _ string, now time.Ti
 	return nil
 }
 
-// below says whether a URL is under the issuer: a token must not make us ask
+// isUnderIssuer says whether a URL is under the issuer: a token must not make us ask
 // somebody else.
-func (s *statusLists) below(uri string) bool {
+func (s *statusLists) isUnderIssuer(uri string) bool {
 	rest, under := strings.CutPrefix(uri, s.keys.URL+"/")
 	u, err := url.Parse(uri)
 	return under && rest != "" && err == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && u.RawPath == "" && path.Clean(u.Path) == u.Path
@@ -66,10 +66,10 @@ func (s *statusLists) list(uri string) *wire.Cached[*statusList] {
 	}
 	now := s.keys.Now()
 	maps.DeleteFunc(s.lists, func(_ string, l *wire.Cached[*statusList]) bool {
-		h, _ := l.State()
-		return h != nil && !now.Before(h.Last)
+		h, _ := l.Peek()
+		return h != nil && !now.Before(h.UsableUntil)
 	})
-	l := &wire.Cached[*statusList]{Now: s.keys.Now, Fetch: func(ctx context.Context, _ *wire.Held[*statusList]) (*wire.Held[*statusList], error) {
+	l := &wire.Cached[*statusList]{Now: s.keys.Now, Fetch: func(ctx context.Context, _ *wire.Document[*statusList]) (*wire.Document[*statusList], error) {
 		h, err := s.download(ctx, uri)
 		if err != nil && !errors.Is(err, latchkey.ErrUnavailable) {
 			err = fmt.Errorf("%w: the status list %s: %w", latchkey.ErrUnavailable, uri, err)
@@ -81,7 +81,7 @@ func (s *statusLists) list(uri string) *wire.Cached[*statusList] {
 }
 
 // download fetches a list and checks it as §8.3 wants.
-func (s *statusLists) download(ctx context.Context, uri string) (*wire.Held[*statusList], error) {
+func (s *statusLists) download(ctx context.Context, uri string) (*wire.Document[*statusList], error) {
 	asked := s.keys.Now()
 	text, _, err := wire.Get(ctx, s.keys.HTTPClient, uri, "application/"+typStatusList, maxStatusList)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *statusLists) download(ctx context.Context, uri string) (*wire.Held[*sta
 	}
 	key, err := s.keys.key(ctx, c.Header.KeyID)
 	if err != nil {
-		return nil, fmt.Errorf("its key: %w", unavailable(err))
+		return nil, fmt.Errorf("its key: %w", asUnavailable(err))
 	}
 	if err := c.Verify(key); err != nil {
 		return nil, err
@@ -114,16 +114,18 @@ func (s *statusLists) download(ctx context.Context, uri string) (*wire.Held[*sta
 	case !claims.expiry.IsZero() && !asked.Before(claims.expiry):
 		return nil, errors.New("it has expired")
 	}
-	h := &wire.Held[*statusList]{Value: claims.list, Asked: asked, Fresh: asked.Add(claims.life), Last: asked.Add(claims.life)}
+	h := &wire.Document[*statusList]{Value: claims.list, RequestedAt: asked, FreshUntil: asked.Add(claims.life), UsableUntil: asked.Add(claims.life)}
 	if !claims.expiry.IsZero() {
-		h.Last = claims.expiry
+		h.UsableUntil = claims.expiry
 	}
-	if h.Fresh.After(h.Last) {
-		h.Fresh = h.Last
+	if h.FreshUntil.After(h.UsableUntil) {
+		h.FreshUntil = h.UsableUntil
 	}
 	return h, nil
 }
 
-// unavailable is an error that says nothing about a token, even if its cause
+// asUnavailable is an error that says nothing about a token, even if its cause
 // speaks of the list's signature as it would of a token's.
-func unavailable(err error) error { return fmt.Errorf("%w: %s", latchkey.ErrUnavailable, err.Error()) }
+func asUnavailable(err error) error {
+	return fmt.Errorf("%w: %s", latchkey.ErrUnavailable, err.Error())
+}

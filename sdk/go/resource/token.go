@@ -42,10 +42,10 @@ type Token struct {
 
 // tokenState is what only the verifier needs of a token.
 type tokenState struct {
-	notBefore time.Time
-	status    *statusReference // nil: the token has no `status`
-	key       *wire.Key        // that verified it
-	active    atomic.Int64     // when the issuer last said so, in nanoseconds of Unix time; 0: it was not asked
+	notBefore       time.Time
+	status          *statusReference // nil: the token has no `status`
+	key             *wire.Key        // that verified it
+	confirmedActive atomic.Int64     // when the issuer last said so, in nanoseconds of Unix time; 0: it was not asked
 }
 
 // statusReference is where a token's status is (Token Status List §6.1).

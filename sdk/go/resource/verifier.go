@@ -17,12 +17,12 @@ const typAccessToken = "at+jwt"
 // is safe for concurrent use, and there should be one for all requests: it keeps
 // keys, verified tokens and revocations.
 type Verifier struct {
-	options  VerifierOptions
-	audience string
-	keys     *keySource
-	cache    *tokenCache     // nil: none
-	checks   revocationCheck // nil: none
-	feed     *feed           // nil: not followed
+	options    VerifierOptions
+	audience   string
+	keys       *keySource
+	cache      *tokenCache     // nil: none
+	revocation revocationCheck // nil: none
+	feed       *feed           // nil: not followed
 
 	closed  atomic.Bool
 	cancel  context.CancelFunc
@@ -44,7 +44,7 @@ func NewVerifier(issuer, audience string, o VerifierOptions) (*Verifier, error) 
 	if audience == "" {
 		return nil, errors.New("latchkey: a verifier needs its audience") // else it would take tokens for others
 	}
-	if err := o.check(); err != nil {
+	if err := o.validate(); err != nil {
 		return nil, err
 	}
 	d, err := wire.NewIssuer(issuer, o.HTTPClient, o.Now)
@@ -56,25 +56,25 @@ func NewVerifier(issuer, audience string, o VerifierOptions) (*Verifier, error) 
 		options: o, audience: audience, cancel: cancel,
 		keys: newKeySource(d), cache: newTokenCache(o.CacheSize),
 	}
-	v.keys.set.Renew(ctx, o.Now())
-	v.begin(ctx, d)
+	v.keys.set.StartRefresh(ctx, o.Now())
+	v.startRevocationCheck(ctx, d)
 	return v, nil
 }
 
-// begin makes the check of revocations, and what that does in the background.
-func (v *Verifier) begin(ctx context.Context, d *wire.Issuer) {
+// startRevocationCheck makes the check of revocations, and what that does in the background.
+func (v *Verifier) startRevocationCheck(ctx context.Context, d *wire.Issuer) {
 	own := wire.Credentials{ID: v.options.ClientID, Secret: v.options.ClientSecret}
 	ask := &introspector{d, own, v.audience, v.options.IntrospectionCache, v.options.Logger}
 	switch v.options.Revocation {
 	case Feed:
 		v.feed = newFeed(d, own, ask, v.options)
-		v.checks = v.feed
+		v.revocation = v.feed
 		v.running.Go(func() { v.feed.run(ctx) })
-		v.running.Go(func() { v.feed.watch(ctx) })
+		v.running.Go(func() { v.feed.monitor(ctx) })
 	case StatusList:
-		v.checks = newStatusLists(v.keys, v.options.Tolerance)
+		v.revocation = newStatusLists(v.keys, v.options.Tolerance)
 	case Introspection:
-		v.checks = ask
+		v.revocation = ask
 	}
 }
 

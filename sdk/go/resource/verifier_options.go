@@ -86,8 +86,8 @@ type VerifierOptions struct {
 	Now func() time.Time
 }
 
-// check refuses options that cannot be meant, and fills in what is left open.
-func (o *VerifierOptions) check() error {
+// validate refuses options that cannot be meant, and fills in what is left open.
+func (o *VerifierOptions) validate() error {
 	asks := o.Revocation == Feed || o.Revocation == Introspection
 	introspects := o.Revocation == Introspection || o.Revocation == Feed && o.OnFeedLoss == FallBackToIntrospection
 	switch {

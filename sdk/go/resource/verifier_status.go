@@ -28,24 +28,24 @@ type Status struct {
 func (v *Verifier) Status() Status {
 	now := v.options.Now()
 	var s Status
-	keys, err := v.keys.set.State()
+	keys, err := v.keys.set.Peek()
 	if keys != nil {
-		s.KeysFetchedAt = keys.Asked
+		s.KeysFetchedAt = keys.RequestedAt
 	}
 	switch {
 	case keys == nil && err == nil:
 		s.Err = errNoKeys
-	case keys == nil || !now.Before(keys.Last):
+	case keys == nil || !now.Before(keys.UsableUntil):
 		s.Err = err
 	}
 	if f := v.feed; f != nil {
-		if problem := f.silent(now); s.Err == nil {
+		if problem := f.checkCurrent(now); s.Err == nil {
 			s.Err = problem
 		}
 		s.Revocations = f.revoked.size()
 		f.mu.RLock()
 		defer f.mu.RUnlock()
-		s.RevocationsAsOf = f.heard
+		s.RevocationsAsOf = f.asOf
 	}
 	return s
 }

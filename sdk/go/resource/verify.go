@@ -24,7 +24,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 	if len(token) > wire.MaxToken {
 		return nil, fmt.Errorf("%w: too long", latchkey.ErrInvalidToken)
 	}
-	t, err := v.verified(ctx, token)
+	t, err := v.verifyCached(ctx, token)
 	if err != nil {
 		return nil, err
 	}
@@ -32,23 +32,23 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Token, error) {
 	if err := v.checkTimes(t, now); err != nil {
 		return nil, err
 	}
-	if v.checks != nil {
-		if err := v.checks.check(ctx, t, token, now); err != nil {
+	if v.revocation != nil {
+		if err := v.revocation.check(ctx, t, token, now); err != nil {
 			return nil, err
 		}
 	}
 	return t, nil
 }
 
-// verified is a token that the issuer has signed for this audience, by a key
+// verifyCached is a token that the issuer has signed for this audience, by a key
 // that it still publishes.
-func (v *Verifier) verified(ctx context.Context, text string) (*Token, error) {
+func (v *Verifier) verifyCached(ctx context.Context, text string) (*Token, error) {
 	if v.cache == nil {
-		return v.verifyAnew(ctx, text)
+		return v.verifyUncached(ctx, text)
 	}
 	digest := tokenDigest(sha256.Sum256([]byte(text)))
 	if t := v.cache.get(digest); t != nil {
-		held, err := v.keys.holds(ctx, t.key, v.options.Now())
+		held, err := v.keys.stillPublishes(ctx, t.key, v.options.Now())
 		switch {
 		case err != nil:
 			return nil, err
@@ -57,15 +57,15 @@ func (v *Verifier) verified(ctx context.Context, text string) (*Token, error) {
 		}
 		v.cache.drop(digest)
 	}
-	t, err := v.verifyAnew(ctx, text)
+	t, err := v.verifyUncached(ctx, text)
 	if err == nil && v.checkTimes(t, v.options.Now()) == nil {
 		v.cache.put(digest, t)
 	}
 	return t, err
 }
 
-// verifyAnew checks all that cannot change (RFC 9068 §4).
-func (v *Verifier) verifyAnew(ctx context.Context, text string) (*Token, error) {
+// verifyUncached checks all that cannot change (RFC 9068 §4).
+func (v *Verifier) verifyUncached(ctx context.Context, text string) (*Token, error) {
 	c, err := wire.ParseCompact(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", latchkey.ErrInvalidToken, err)

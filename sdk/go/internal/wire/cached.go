@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// fetchPause is how long a fetch that failed is not tried again.
-const fetchPause = 2 * time.Second
+// failurePause is how long a fetch that failed is not tried again.
+const failurePause = 2 * time.Second
 
-// Held is a document with the moments that bound its use.
-type Held[T any] struct {
-	Value T
-	Asked time.Time // when it was asked for: it may be as old as this
-	Fresh time.Time // until then it is used without asking again
-	Last  time.Time // until then it serves while the issuer does not answer
+// Document is a document with the moments that bound its use.
+type Document[T any] struct {
+	Value       T
+	RequestedAt time.Time // when it was asked for: it may be as old as this
+	FreshUntil  time.Time // until then it is used without asking again
+	UsableUntil time.Time // until then it serves while the issuer does not answer
 }
 
 // Cached is a document of the issuer that is fetched when it is needed, and a
@@ -22,10 +22,10 @@ type Held[T any] struct {
 // at the same moment share a fetch.
 type Cached[T any] struct {
 	Now   func() time.Time
-	Fetch func(ctx context.Context, before *Held[T]) (*Held[T], error) // errors are ErrUnavailable
+	Fetch func(ctx context.Context, before *Document[T]) (*Document[T], error) // errors are ErrUnavailable
 
 	mu       sync.RWMutex
-	have     *Held[T] // nil: there was none yet
+	current  *Document[T] // nil: there was none yet
 	failed   time.Time
 	failure  error         // of the last fetch; nil: it went well
 	inflight chan struct{} // closed when the fetch under way ends; nil: there is none
@@ -33,31 +33,31 @@ type Cached[T any] struct {
 
 // Current is a document that may be used. One that is about to grow old is
 // fetched in the background, so that only an idle caller ever waits.
-func (c *Cached[T]) Current(ctx context.Context, now time.Time) (*Held[T], error) {
+func (c *Cached[T]) Current(ctx context.Context, now time.Time) (*Document[T], error) {
 	c.mu.RLock()
-	h, failing := c.have, c.failure != nil
+	h, failing := c.current, c.failure != nil
 	c.mu.RUnlock()
 	if h == nil {
-		return c.Renewed(ctx, now)
+		return c.Refresh(ctx, now)
 	}
-	early := h.Fresh.Add(-h.Fresh.Sub(h.Asked) / 4)
+	early := h.FreshUntil.Add(-h.FreshUntil.Sub(h.RequestedAt) / 4)
 	switch {
-	case now.Before(early) && !now.Before(h.Asked):
+	case now.Before(early) && !now.Before(h.RequestedAt):
 		return h, nil
-	case now.Before(h.Fresh) || failing && now.Before(h.Last):
-		c.Renew(ctx, now)
+	case now.Before(h.FreshUntil) || failing && now.Before(h.UsableUntil):
+		c.StartRefresh(ctx, now)
 		return h, nil
 	}
-	renewed, err := c.Renewed(ctx, now)
-	if err != nil && now.Before(h.Last) {
+	renewed, err := c.Refresh(ctx, now)
+	if err != nil && now.Before(h.UsableUntil) {
 		return h, nil
 	}
 	return renewed, err
 }
 
-// Renewed waits for a fetch.
-func (c *Cached[T]) Renewed(ctx context.Context, now time.Time) (*Held[T], error) {
-	if done := c.Renew(ctx, now); done != nil {
+// Refresh waits for a fetch.
+func (c *Cached[T]) Refresh(ctx context.Context, now time.Time) (*Document[T], error) {
+	if done := c.StartRefresh(ctx, now); done != nil {
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -69,21 +69,21 @@ func (c *Cached[T]) Renewed(ctx context.Context, now time.Time) (*Held[T], error
 	if c.failure != nil {
 		return nil, c.failure
 	}
-	return c.have, nil
+	return c.current, nil
 }
 
-// Renew begins a fetch, or joins the one under way. nil: the last one has just
+// StartRefresh begins a fetch, or joins the one under way. nil: the last one has just
 // failed.
-func (c *Cached[T]) Renew(ctx context.Context, now time.Time) <-chan struct{} {
+func (c *Cached[T]) StartRefresh(ctx context.Context, now time.Time) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.inflight != nil {
 		return c.inflight
 	}
-	if since := now.Sub(c.failed); c.failure != nil && since >= 0 && since < fetchPause {
+	if since := now.Sub(c.failed); c.failure != nil && since >= 0 && since < failurePause {
 		return nil
 	}
-	done, before := make(chan struct{}), c.have
+	done, before := make(chan struct{}), c.current
 	c.inflight = done
 	go func() {
 		h, err := c.Fetch(context.WithoutCancel(ctx), before)
@@ -92,7 +92,7 @@ func (c *Cached[T]) Renew(ctx context.Context, now time.Time) <-chan struct{} {
 		if c.failure = err; err != nil {
 			c.failed = c.Now()
 		} else {
-			c.have = h
+			c.current = h
 		}
 		c.inflight = nil
 		close(done)
@@ -100,9 +100,9 @@ func (c *Cached[T]) Renew(ctx context.Context, now time.Time) <-chan struct{} {
 	return done
 }
 
-// State tells what is held, and why the last fetch failed.
-func (c *Cached[T]) State() (*Held[T], error) {
+// Peek tells what is held, and why the last fetch failed.
+func (c *Cached[T]) Peek() (*Document[T], error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return c.have, c.failure
+	return c.current, c.failure
 }

@@ -13,8 +13,8 @@ import (
 const (
 	// MaxDocument bounds documents that are read whole.
 	MaxDocument = 1 << 20
-	// FetchPatience bounds each fetch of a document, its body included.
-	FetchPatience = 5 * time.Second
+	// FetchTimeout bounds each fetch of a document, its body included.
+	FetchTimeout = 5 * time.Second
 )
 
 // NoRedirects is a copy of an HTTP client that follows no redirect. nil: a new
@@ -30,7 +30,7 @@ func NoRedirects(client *http.Client) *http.Client {
 
 // Get reads a document whole. Every failure is ErrUnavailable.
 func Get(ctx context.Context, client *http.Client, from, accept string, limit int64) ([]byte, http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, FetchPatience)
+	ctx, cancel := context.WithTimeout(ctx, FetchTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {

@@ -36,12 +36,12 @@ type Issuer struct {
 	HTTPClient *http.Client // follows no redirect
 	Now        func() time.Time
 
-	mu       sync.Mutex
-	known    *Metadata
-	fetched  time.Time
-	tried    time.Time
-	problem  error
-	fetching chan struct{} // closed when the fetch under way ends; nil: there is none
+	mu        sync.Mutex
+	metadata  *Metadata
+	fetchedAt time.Time
+	triedAt   time.Time
+	err       error
+	fetching  chan struct{} // closed when the fetch under way ends; nil: there is none
 }
 
 // NewIssuer refuses an issuer that is no https URL (http is for loopback).
@@ -73,18 +73,18 @@ func (i *Issuer) Metadata(ctx context.Context) (*Metadata, error) {
 		i.mu.Lock()
 		now := i.Now()
 		switch {
-		case i.known != nil && now.Sub(i.fetched) < metadataLife, i.known != nil && now.Sub(i.tried) < metadataRetry:
+		case i.metadata != nil && now.Sub(i.fetchedAt) < metadataLife, i.metadata != nil && now.Sub(i.triedAt) < metadataRetry:
 			defer i.mu.Unlock()
-			return i.known, nil
-		case i.problem != nil && now.Sub(i.tried) < metadataRetry && i.fetching == nil:
+			return i.metadata, nil
+		case i.err != nil && now.Sub(i.triedAt) < metadataRetry && i.fetching == nil:
 			defer i.mu.Unlock()
-			return nil, i.problem
+			return nil, i.err
 		}
 		if i.fetching == nil {
-			i.fetching, i.tried = make(chan struct{}), now
+			i.fetching, i.triedAt = make(chan struct{}), now
 			go i.fetch(context.WithoutCancel(ctx), i.fetching)
 		}
-		known, done := i.known, i.fetching
+		known, done := i.metadata, i.fetching
 		i.mu.Unlock()
 		if known != nil {
 			return known, nil
@@ -105,8 +105,8 @@ func (i *Issuer) fetch(ctx context.Context, done chan struct{}) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.problem = err; err == nil {
-		i.known, i.fetched = m, i.Now()
+	if i.err = err; err == nil {
+		i.metadata, i.fetchedAt = m, i.Now()
 	}
 	i.fetching = nil
 	close(done)

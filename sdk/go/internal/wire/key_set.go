@@ -27,8 +27,8 @@ type Key struct {
 // KeySet is what the issuer published, by kid.
 type KeySet map[string]*Key
 
-// Keep lets keys that were known before stay what they are.
-func (s KeySet) Keep(before KeySet) {
+// ReuseFrom lets keys that were known before stay what they are.
+func (s KeySet) ReuseFrom(before KeySet) {
 	for kid, k := range s {
 		if known := before[kid]; known != nil && known.text == k.text {
 			s[kid] = known

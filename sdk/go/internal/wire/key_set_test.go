@@ -15,7 +15,7 @@ func TestAKeyStaysWhatItIs(t *testing.T) {
 		if known[i], err = ParseKeySet(fmt.Appendf(nil, set, x)); err != nil {
 			t.Fatal(err)
 		}
-		known[i].Keep(known[max(i-1, 0)])
+		known[i].ReuseFrom(known[max(i-1, 0)])
 	}
 	if known[1]["a"] != known[0]["a"] {
 		t.Error("the same key is another one")

@@ -13,9 +13,9 @@ func TestWhatWasRefreshedMeanwhileIsNotRefreshedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := c.RestoreSession(Tokens{SessionID: "s", AccessToken: "new"}, nil)
-	f := c.join(t.Context(), s, "", "old", func(context.Context, *Session) (issued, error) {
+	f := c.joinOrStart(t.Context(), s, "", "old", func(context.Context, *Session) (update, error) {
 		t.Error("it is")
-		return issued{}, nil
+		return update{}, nil
 	})
 	if err := f.wait(t.Context()); err != nil || s.Tokens().AccessToken != "new" {
 		t.Errorf("%v", err)
@@ -30,21 +30,21 @@ func TestAFlightHandsOutItsTokensBeforeTheNextBegins(t *testing.T) {
 	}
 	s, other := c.RestoreSession(Tokens{SessionID: "s", AccessToken: "1"}, nil), c.RestoreSession(Tokens{SessionID: "s", AccessToken: "1"}, nil)
 	arrived := make(chan struct{})
-	to := func(next string) change {
-		return func(context.Context, *Session) (issued, error) {
+	to := func(next string) operation {
+		return func(context.Context, *Session) (update, error) {
 			<-arrived
-			return issued{tokens: Tokens{SessionID: "s", AccessToken: next}}, nil
+			return update{tokens: Tokens{SessionID: "s", AccessToken: next}}, nil
 		}
 	}
-	first := c.join(t.Context(), s, "", "1", to("2"))
-	if c.join(t.Context(), other, "", "1", to("none")) != first {
+	first := c.joinOrStart(t.Context(), s, "", "1", to("2"))
+	if c.joinOrStart(t.Context(), other, "", "1", to("none")) != first {
 		t.Error("two flights at once")
 	}
 	close(arrived)
 	if err := first.wait(t.Context()); err != nil || other.Tokens().AccessToken != "2" {
 		t.Errorf("the other handle has %q: %v", other.Tokens().AccessToken, err)
 	}
-	if err := c.join(t.Context(), s, "", "2", to("3")).wait(t.Context()); err != nil {
+	if err := c.joinOrStart(t.Context(), s, "", "2", to("3")).wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.wait(t.Context()); err != nil || s.Tokens().AccessToken != "3" {

@@ -15,14 +15,14 @@ import (
 
 // UserSessions lists the live sessions of a user, as [Client.Sessions] does.
 func (c *Client) UserSessions(ctx context.Context, sub string) iter.Seq2[*SessionDetails, error] {
-	return c.pages(ctx, c.by.Basic(), url.Values{"sub": {sub}})
+	return c.listSessions(ctx, c.credentials.Basic(), url.Values{"sub": {sub}})
 }
 
 // UserSession reads any session, also for a day after its end. An [Error]
 // not_found: there is none.
 func (c *Client) UserSession(ctx context.Context, sid string) (*SessionDetails, error) {
 	d := &SessionDetails{}
-	if err := c.ask(ctx, http.MethodGet, "/sessions/"+url.PathEscape(sid), c.by.Basic(), nil, d); err != nil {
+	if err := c.callSessionAPI(ctx, http.MethodGet, "/sessions/"+url.PathEscape(sid), c.credentials.Basic(), nil, d); err != nil {
 		return nil, fmt.Errorf("read session: %w", err)
 	}
 	return d, nil
@@ -30,13 +30,13 @@ func (c *Client) UserSession(ctx context.Context, sid string) (*SessionDetails, 
 
 // EndUserSession ends any session.
 func (c *Client) EndUserSession(ctx context.Context, sid string) error {
-	return c.end(ctx, "/sessions/"+url.PathEscape(sid), c.by.Basic())
+	return c.deleteSessions(ctx, "/sessions/"+url.PathEscape(sid), c.credentials.Basic())
 }
 
 // EndUserSessions signs a user out everywhere. It is about the sessions that
 // there are: a user who is not to come back is disabled at the server.
 func (c *Client) EndUserSessions(ctx context.Context, sub string) error {
-	return c.end(ctx, "/sessions?"+url.Values{"sub": {sub}}.Encode(), c.by.Basic())
+	return c.deleteSessions(ctx, "/sessions?"+url.Values{"sub": {sub}}.Encode(), c.credentials.Basic())
 }
 
 // ExtendSession moves the absolute end of a session to d from now, in whole
@@ -44,8 +44,8 @@ func (c *Client) EndUserSessions(ctx context.Context, sub string) error {
 // far. Its idle end stays.
 func (c *Client) ExtendSession(ctx context.Context, sid string, d time.Duration) (*SessionDetails, error) {
 	details := &SessionDetails{}
-	path, form := "/sessions/"+url.PathEscape(sid)+"/extend", url.Values{"expires_in": {seconds(d)}}
-	if err := c.ask(ctx, http.MethodPost, path, c.by.Basic(), form, details); err != nil {
+	path, form := "/sessions/"+url.PathEscape(sid)+"/extend", url.Values{"expires_in": {formatSeconds(d)}}
+	if err := c.callSessionAPI(ctx, http.MethodPost, path, c.credentials.Basic(), form, details); err != nil {
 		return nil, fmt.Errorf("extend session: %w", err)
 	}
 	return details, nil

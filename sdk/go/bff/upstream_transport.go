@@ -9,10 +9,10 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// calm is for how long a token that took a refused one's place is not replaced
+// replacePause is for how long a token that took a refused one's place is not replaced
 // again, even if it was accepted first: an upstream that refuses some of its
 // requests must not make a refresh of each.
-const calm = 30 * time.Second
+const replacePause = 30 * time.Second
 
 // replacement is a token that took the place of one that an upstream refused.
 type replacement struct {
@@ -21,36 +21,36 @@ type replacement struct {
 	accepted bool
 }
 
-// sender sends a request of a session to its upstream, and, if that refuses the
+// upstreamTransport sends a request of a session to its upstream, and, if that refuses the
 // access token as invalid, learns from the server why: a fresh token goes on with
 // the request, and an error says that the session is over, or that nobody knows.
-type sender struct {
+type upstreamTransport struct {
 	bff     *BFF
-	session *live
+	session *cachedSession
 	up      upstream
 	from    *http.Request // of the browser
 	token   string
 }
 
-// noToken is an error of the session, and not of the upstream.
-type noToken struct{ error }
+// sessionError is an error of the session, and not of the upstream.
+type sessionError struct{ error }
 
 // Unwrap is for errors.Is.
-func (e noToken) Unwrap() error { return e.error }
+func (e sessionError) Unwrap() error { return e.error }
 
 // RoundTrip implements http.RoundTripper.
-func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s upstreamTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := s.send(r, s.token)
-	if err != nil || !refused(answer) || s.session.isNew(s.up.prefix, s.token, s.bff.now()) {
+	if err != nil || !isTokenRefused(answer) || s.session.wasJustReplaced(s.up.prefix, s.token, s.bff.now()) {
 		return answer, err
 	}
-	fresh, err := s.bff.client.ReplaceToken(agent(s.from), s.session.Session, s.up.target, s.token)
+	fresh, err := s.bff.client.ReplaceToken(userAgentContext(s.from), s.session.Session, s.up.target, s.token)
 	if err != nil {
 		answer.Body.Close()
-		return nil, noToken{err}
+		return nil, sessionError{err}
 	}
-	s.session.replaced(s.up.prefix, fresh.AccessToken, s.bff.now())
-	again, ok := repeat(r)
+	s.session.recordReplacement(s.up.prefix, fresh.AccessToken, s.bff.now())
+	again, ok := cloneForRetry(r)
 	if !ok {
 		return answer, nil // the next request has the fresh token
 	}
@@ -59,7 +59,7 @@ func (s sender) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.send(again, fresh.AccessToken)
 }
 
-func (s sender) send(r *http.Request, token string) (*http.Response, error) {
+func (s upstreamTransport) send(r *http.Request, token string) (*http.Response, error) {
 	answer, err := s.bff.transport.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -68,18 +68,18 @@ func (s sender) send(r *http.Request, token string) (*http.Response, error) {
 		answer.Body.Close() // in another protocol nothing would check paths and tokens
 		return nil, errors.New("the upstream switched protocols")
 	}
-	if !refused(answer) {
-		s.session.accepted(s.up.prefix, token)
+	if !isTokenRefused(answer) {
+		s.session.recordAccepted(s.up.prefix, token)
 	}
 	return withoutTrailers(answer), nil
 }
 
-func refused(answer *http.Response) bool {
+func isTokenRefused(answer *http.Response) bool {
 	return answer.StatusCode == http.StatusUnauthorized && latchkey.IsInvalidTokenChallenge(answer.Header)
 }
 
-// repeat is a request that can be sent once more. Not ok: its body is gone.
-func repeat(r *http.Request) (again *http.Request, ok bool) {
+// cloneForRetry is a request that can be sent once more. Not ok: its body is gone.
+func cloneForRetry(r *http.Request) (again *http.Request, ok bool) {
 	var body io.ReadCloser
 	if r.Body != nil && r.Body != http.NoBody {
 		if r.GetBody == nil {
@@ -95,16 +95,16 @@ func repeat(r *http.Request) (again *http.Request, ok bool) {
 	return again, true
 }
 
-// isNew says whether a token has just taken a refused one's place, so that
+// wasJustReplaced says whether a token has just taken a refused one's place, so that
 // another one would fare no better.
-func (l *live) isNew(prefix, token string, now time.Time) bool {
+func (l *cachedSession) wasJustReplaced(prefix, token string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r := l.replacements[prefix]
-	return r.token == token && (!r.accepted || now.Sub(r.at) < calm)
+	return r.token == token && (!r.accepted || now.Sub(r.at) < replacePause)
 }
 
-func (l *live) replaced(prefix, token string, now time.Time) {
+func (l *cachedSession) recordReplacement(prefix, token string, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.replacements[prefix].token != token {
@@ -112,7 +112,7 @@ func (l *live) replaced(prefix, token string, now time.Time) {
 	}
 }
 
-func (l *live) accepted(prefix, token string) {
+func (l *cachedSession) recordAccepted(prefix, token string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.replacements[prefix]; r.token == token {

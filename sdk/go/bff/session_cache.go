@@ -9,35 +9,35 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// live is a session whose browser has sent requests, which share its handle: it
+// cachedSession is a session whose browser has sent requests, which share its handle: it
 // knows the tokens for the upstreams, which no store has.
-type live struct {
+type cachedSession struct {
 	*latchkey.Session
-	kept *kept
+	stored *storedSession
 
 	mu           sync.Mutex
 	replacements map[string]replacement // by the upstream's prefix
 }
 
-// maxLive bounds how many there are.
-const maxLive = 10_000
+// maxCachedSessions bounds how many there are.
+const maxCachedSessions = 10_000
 
-// lives are those of this process. A session that is not among them is restored
+// sessionCache are those of this process. A session that is not among them is restored
 // from the store.
-type lives struct {
+type sessionCache struct {
 	mu    sync.Mutex
-	byKey map[string]*live
+	byKey map[string]*cachedSession
 }
 
 // find is the session of a key, or what restore makes of it. If there are too
 // many another one goes, which costs it a refresh.
-func (l *lives) find(key string, restore func() *live) *live {
+func (l *sessionCache) find(key string, restore func() *cachedSession) *cachedSession {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s := l.byKey[key]; s != nil {
 		return s
 	}
-	if len(l.byKey) >= maxLive {
+	if len(l.byKey) >= maxCachedSessions {
 		for other := range l.byKey {
 			delete(l.byKey, other)
 			break
@@ -48,13 +48,13 @@ func (l *lives) find(key string, restore func() *live) *live {
 	return s
 }
 
-func (l *lives) forget(key string) {
+func (l *sessionCache) forget(key string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.byKey, key)
 }
 
-func (l *lives) move(from, to string) {
+func (l *sessionCache) move(from, to string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s := l.byKey[from]; s != nil {
@@ -63,8 +63,8 @@ func (l *lives) move(from, to string) {
 	}
 }
 
-// kept is the place of one session in the store, as its client knows it.
-type kept struct {
+// storedSession is the place of one session in the store, as its client knows it.
+type storedSession struct {
 	store Store
 
 	mu  sync.RWMutex // not read while it changes
@@ -72,23 +72,23 @@ type kept struct {
 }
 
 // Load implements [latchkey.Store].
-func (k *kept) Load(ctx context.Context, _ string) (latchkey.Tokens, error) {
+func (k *storedSession) Load(ctx context.Context, _ string) (latchkey.Tokens, error) {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	t, err := k.store.Load(ctx, k.key)
-	return t, gone(err)
+	return t, asSessionEnded(err)
 }
 
 // Save implements [latchkey.Store].
-func (k *kept) Save(ctx context.Context, _ string, t latchkey.Tokens) error {
+func (k *storedSession) Save(ctx context.Context, _ string, t latchkey.Tokens) error {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
-	return gone(k.store.Update(ctx, k.key, t))
+	return asSessionEnded(k.store.Update(ctx, k.key, t))
 }
 
 // move gives the session another key. A refresh that is under way for a request
 // with the old cookie saves its tokens under the new one.
-func (k *kept) move(ctx context.Context, to string) error {
+func (k *storedSession) move(ctx context.Context, to string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	err := k.store.Move(ctx, k.key, to)
@@ -98,8 +98,8 @@ func (k *kept) move(ctx context.Context, to string) error {
 	return err
 }
 
-// gone says in the client's words that a session was signed out.
-func gone(err error) error {
+// asSessionEnded says in the client's words that a session was signed out.
+func asSessionEnded(err error) error {
 	if errors.Is(err, ErrNoSession) {
 		return fmt.Errorf("%w: %w", latchkey.ErrSessionEnded, err)
 	}
