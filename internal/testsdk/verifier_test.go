@@ -19,7 +19,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-func lostIntrospect(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
+func fallBack(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
 
 func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 	d := deploy(t, testdb.Postgres(t), 1)
@@ -118,7 +118,7 @@ func TestARevokedSessionIsRefusedEverywhere(t *testing.T) {
 	const sessions, revocations, missed = 1000, 100, 20
 	d := deploy(t, testdb.Postgres(t), 2)
 	everything, feedOnly := &link{}, &link{path: "/revocations"}
-	refuses, asks := d.verifier(everything.over), d.verifier(feedOnly.over, lostIntrospect)
+	refuses, asks := d.verifier(everything.over), d.verifier(feedOnly.over, fallBack)
 	answers := make([]*testserver.Answer, sessions)
 	for i := range answers {
 		answers[i] = d.signIn(fmt.Sprint("user-", i))

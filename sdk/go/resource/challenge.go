@@ -9,16 +9,16 @@ import (
 // param is a parameter of a challenge.
 type param struct{ name, value string }
 
-// refusal is the answer to a request that is not let through.
+// refusal is the response to a request that is not let through.
 type refusal struct {
 	status      int
-	code        string // error of RFC 6750 §3.1 or RFC 9470 §3; empty: no credentials came
-	description string // for developers; never of what the token says
+	code        string // error of RFC 6750 §3.1 or RFC 9470 §3; empty: the request has no credentials
+	description string // for developers; never contains data from the token
 	params      []param
 }
 
-// write sends the refusal with its challenge: one of the scheme Bearer, each
-// parameter once, as a quoted string (RFC 6750 §3).
+// write sends the response with its challenge: scheme Bearer, each parameter
+// once, as a quoted string (RFC 6750 §3).
 func (f refusal) write(w http.ResponseWriter, common []param) {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -55,8 +55,8 @@ func challenge(params []param) string {
 	return b.String()
 }
 
-// isQuotable says whether a text can stand in a quoted parameter as it is: the
-// characters that RFC 6750 §3 allows in all of them.
+// isQuotable reports whether a text needs no escaping in a quoted parameter: it
+// has only characters that RFC 6750 §3 allows in every parameter.
 func isQuotable(text string) bool {
 	for i := range len(text) {
 		if c := text[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
@@ -66,8 +66,8 @@ func isQuotable(text string) bool {
 	return true
 }
 
-// isScopeToken says whether a text can stand in a list that spaces divide, such as
-// that of scopes (RFC 6749 §3.3).
+// isScopeToken reports whether a text can be an element of a space-separated
+// list, such as a scope (RFC 6749 §3.3).
 func isScopeToken(text string) bool {
 	return text != "" && isQuotable(text) && !strings.Contains(text, " ")
 }

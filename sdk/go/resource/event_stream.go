@@ -3,23 +3,23 @@ package resource
 import (
 	"bufio"
 	"bytes"
-	"errors"
+	"fmt"
 	"io"
 	"strings"
 )
 
 const (
-	// maxLine bounds a line of the stream: one entry is far shorter.
+	// maxLine bounds a line of the stream. A feed entry is far shorter.
 	maxLine = 64 << 10
-	// maxEvent bounds an event: a snapshot has a line for each entry.
+	// maxEvent bounds an event. A snapshot has one line per entry.
 	maxEvent = 64 << 20
 )
 
-// streamEvent is an event of a stream, or a comment.
+// streamEvent is an event or a comment of a stream.
 type streamEvent struct {
-	name    string // empty: a comment
-	id      string // of the last event that had one
-	data    []byte // until the next event is read
+	name    string // empty: this is a comment
+	id      string // the id of this event, or of the last one that had an id
+	data    []byte // valid until the next event is read
 	comment string
 }
 
@@ -27,7 +27,7 @@ type streamEvent struct {
 type eventReader struct {
 	lines *bufio.Scanner
 	first bool
-	cr    bool // the last line ended with CR: an LF after it is no line
+	cr    bool // the last line ended with CR, so an LF that follows belongs to it
 	id    string
 	data  bytes.Buffer
 }
@@ -39,8 +39,8 @@ func newEventReader(from io.Reader) *eventReader {
 	return r
 }
 
-// next is the next event or comment. What the end of the stream cuts off is
-// none: io.EOF.
+// next returns the next event or comment. It returns io.EOF at the end of the
+// stream, also when the end cuts an event off.
 func (r *eventReader) next() (*streamEvent, error) {
 	e := &streamEvent{}
 	r.data.Reset()
@@ -60,7 +60,7 @@ func (r *eventReader) next() (*streamEvent, error) {
 			e.id, e.data = r.id, bytes.TrimSuffix(r.data.Bytes(), []byte("\n"))
 			return e, nil
 		case line == "":
-			e.name = "" // an event without data is none
+			e.name = "" // an event without data is discarded
 		case field == "" && !some && e.name == "":
 			return &streamEvent{id: r.id, comment: value}, nil
 		case field == "event":
@@ -68,7 +68,7 @@ func (r *eventReader) next() (*streamEvent, error) {
 		case field == "data":
 			some = true
 			if r.data.Len()+len(value) > maxEvent {
-				return nil, errors.New("an event is too long")
+				return nil, fmt.Errorf("event longer than %d bytes", maxEvent)
 			}
 			r.data.WriteString(value)
 			r.data.WriteByte('\n')
@@ -82,7 +82,8 @@ func (r *eventReader) next() (*streamEvent, error) {
 	return nil, io.EOF
 }
 
-// split ends lines at CR, LF or both, without waiting for what comes after.
+// split splits lines at CR, LF or CR LF. It does not wait for the byte after a
+// CR.
 func (r *eventReader) split(data []byte, atEOF bool) (advance int, line []byte, err error) {
 	skip := 0
 	if r.cr && len(data) > 0 {
@@ -95,7 +96,7 @@ func (r *eventReader) split(data []byte, atEOF bool) (advance int, line []byte, 
 		if skip > 0 {
 			return skip, nil, nil
 		}
-		return 0, nil, nil // a line that the stream's end cuts off is none
+		return 0, nil, nil // an unfinished line at the end of the stream is discarded
 	}
 	end += skip
 	r.cr = data[end] == '\r'

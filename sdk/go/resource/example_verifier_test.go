@@ -65,6 +65,6 @@ func ExampleVerifier_Verify() {
 	// Output:
 	// 200
 	// 401 invalid token: expired
-	// 401 invalid token: the signature is wrong
+	// 401 invalid token: invalid signature
 	// 401 invalid token: not a compact JWS
 }

@@ -12,19 +12,19 @@ import (
 )
 
 const (
-	// feedSilence is after how long without a sign of life the feed is lost. The
-	// server gives one every 10 s.
+	// feedSilence is how long the feed may give no sign of life before it
+	// counts as lost. The server sends one every 10 s.
 	feedSilence = 30 * time.Second
-	// feedCheckInterval is how often the feed is looked at.
+	// feedCheckInterval is the interval between checks of the feed.
 	feedCheckInterval = time.Second
-	// propagationDelay is how long after a revocation every node knows of it, so that what
-	// introspection says of the tokens concerned stays true.
+	// propagationDelay is the time after a revocation within which every server
+	// node learns of it. Later answers of introspection about the affected
+	// tokens are final.
 	propagationDelay = 30 * time.Second
 )
 
-// feed follows the issuer's stream of revocations. What it knows is true of a
-// moment, the last that the stream has vouched for; when that is too long ago,
-// it says so.
+// feed follows the issuer's stream of revocations. It knows every revocation up
+// to asOf; if asOf is too old, checkCurrent returns an error.
 type feed struct {
 	*wire.Issuer
 	wire.Credentials
@@ -33,15 +33,15 @@ type feed struct {
 	introspector *introspector
 	revoked      *revokedSet
 	once         sync.Once
-	started      chan struct{} // closed when the first stream has told what is known, has failed or keeps us waiting
+	started      chan struct{} // closed when the first stream has delivered its snapshot, has failed, or has taken too long
 
 	mu          sync.RWMutex
-	asOf        time.Time // by our clock; zero: nothing was heard yet
-	lastErr     error     // why the last stream ended; nil: one is open and has told what is known
-	lastEventID string    // id of the last event that was taken in
+	asOf        time.Time // every revocation until then is known, by the verifier's clock; zero: none yet
+	lastErr     error     // why the last stream ended; nil: a stream is open and has delivered its snapshot
+	lastEventID string    // id of the last event that was processed
 
-	offset         time.Duration // of our clock to the server's, as the quickest answer told it
-	offsetMeasured time.Time     // when; zero: never
+	offset         time.Duration // verifier's clock minus server's clock, at most; from the fastest response so far
+	offsetMeasured time.Time     // when offset was measured; zero: never
 }
 
 func newFeed(d *wire.Issuer, c wire.Credentials, ask *introspector, o VerifierOptions) *feed {
@@ -54,13 +54,13 @@ func newFeed(d *wire.Issuer, c wire.Credentials, ask *introspector, o VerifierOp
 // check implements revocationCheck.
 func (f *feed) check(ctx context.Context, t *Token, text string, now time.Time) error {
 	f.waitForStart(ctx)
-	problem := f.checkCurrent(now) // before the look at the set, which what is heard afterwards may still change
+	notCurrent := f.checkCurrent(now) // before reading the set: entries that arrive later only add to it
 	if f.revoked.revokes(t) {
 		return fmt.Errorf("%w: revoked", latchkey.ErrInvalidToken)
 	}
-	if problem != nil {
+	if notCurrent != nil {
 		if f.onLoss == FailClosed {
-			return problem
+			return notCurrent
 		}
 		return f.introspector.check(ctx, t, text, now)
 	}
@@ -71,7 +71,7 @@ func (f *feed) check(ctx context.Context, t *Token, text string, now time.Time) 
 	return f.introspector.introspect(ctx, t, text, now)
 }
 
-// waitForStart gives the first stream a moment to begin.
+// waitForStart waits for the first stream, until the context ends.
 func (f *feed) waitForStart(ctx context.Context) {
 	select {
 	case <-f.started:
@@ -79,29 +79,31 @@ func (f *feed) waitForStart(ctx context.Context) {
 	}
 }
 
-// markStarted lets go those who wait for the first stream.
+// markStarted releases the callers of waitForStart.
 func (f *feed) markStarted() { f.once.Do(func() { close(f.started) }) }
 
-// checkCurrent says why it is not known what is revoked; nil: it is known.
+// checkCurrent returns nil if the revocations until now are known, and
+// otherwise an error that wraps ErrUnavailable.
 func (f *feed) checkCurrent(now time.Time) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	switch {
 	case f.asOf.IsZero() && f.lastErr != nil:
-		return fmt.Errorf("%w: the revocation feed has not begun: %w", latchkey.ErrUnavailable, f.lastErr)
+		return fmt.Errorf("%w: revocation feed not started: %w", latchkey.ErrUnavailable, f.lastErr)
 	case f.asOf.IsZero():
-		return fmt.Errorf("%w: the revocation feed has not begun", latchkey.ErrUnavailable)
+		return fmt.Errorf("%w: revocation feed not started", latchkey.ErrUnavailable)
 	case elapsed(f.asOf, now) < feedSilence:
 		return nil
 	case f.lastErr != nil:
-		return fmt.Errorf("%w: the revocation feed is lost: %w", latchkey.ErrUnavailable, f.lastErr)
+		return fmt.Errorf("%w: revocation feed lost: %w", latchkey.ErrUnavailable, f.lastErr)
 	default:
-		return fmt.Errorf("%w: the revocation feed is silent", latchkey.ErrUnavailable)
+		return fmt.Errorf("%w: revocation feed lost: no sign of life for %s", latchkey.ErrUnavailable, feedSilence)
 	}
 }
 
-// elapsed is the time between two moments, by the clock that says more: the
-// monotonic one stands still while a machine sleeps, the other may be set back.
+// elapsed returns the time between two moments by the monotonic or the wall
+// clock, whichever shows more: the monotonic clock stops while a machine
+// sleeps, and the wall clock may be set back.
 func elapsed(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// read takes in events until the stream ends, and says why it did.
+// read processes events until the stream ends, and returns the reason.
 func (s *feedStream) read(from *eventReader) error {
 	for {
 		e, err := from.next()
@@ -22,6 +22,7 @@ func (s *feedStream) read(from *eventReader) error {
 	}
 }
 
+// handle processes one event or comment. Events of unknown kinds are skipped.
 func (s *feedStream) handle(e *streamEvent) error {
 	var err error
 	switch e.name {
@@ -37,7 +38,7 @@ func (s *feedStream) handle(e *streamEvent) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("an event %s: %w", e.name, err)
+		return fmt.Errorf("event %s: %w", e.name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,38 +46,40 @@ func (s *feedStream) handle(e *streamEvent) error {
 	return nil
 }
 
-// snapshot takes in what is known, or what became known since the last id.
+// snapshot processes the revocations that are known, or those since the last
+// event id.
 func (s *feedStream) snapshot(e *streamEvent) error {
-	var said struct {
+	var content struct {
 		AsOf    int64          `json:"as_of"`
 		Revoked []revokedEntry `json:"revoked"`
 	}
-	if err := json.Unmarshal(e.data, &said); err != nil {
+	if err := json.Unmarshal(e.data, &content); err != nil {
 		return err
 	}
-	if said.AsOf <= 0 || said.Revoked == nil {
-		return errors.New("it lacks as_of or revoked")
+	if content.AsOf <= 0 || content.Revoked == nil {
+		return errors.New("as_of or revoked is missing")
 	}
-	if err := s.add(said.Revoked...); err != nil {
+	if err := s.add(content.Revoked...); err != nil {
 		return err
 	}
-	if err := s.measureOffset(time.Unix(said.AsOf, 0)); err != nil {
+	if err := s.measureOffset(time.Unix(content.AsOf, 0)); err != nil {
 		return err
 	}
 	s.snapshotSeen = true
-	s.advance(time.Unix(said.AsOf, 0))
+	s.advance(time.Unix(content.AsOf, 0))
 	s.markStarted()
 	return nil
 }
 
-// measureOffset notes how far the server's clock is behind ours, at the most. What an
-// earlier stream told counts on, or the same answer, kept and repeated by
-// something in between, would be a new sign of life each time; clocks that part
-// may do so by a hundredth.
+// measureOffset computes an upper bound of the offset between the verifier's
+// and the server's clock. The bound of earlier streams stays in force:
+// otherwise a recorded response, replayed by something on the way, would look
+// like a new sign of life each time. It may grow by a hundredth of the elapsed
+// time, for clocks that drift.
 func (s *feedStream) measureOffset(asOf time.Time) error {
 	offset := s.answeredAt.Sub(asOf)
 	if offset < -maxTolerance {
-		return errors.New("the server's clock is ahead by more than a minute")
+		return errors.New("as_of is more than a minute ahead of this machine's clock: synchronize the clocks")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +100,8 @@ func (s *feedStream) add(entries ...revokedEntry) error {
 	return nil
 }
 
-// handleComment takes in a comment "as_of …": until then the server knows everything. A
-// moment that stands still, or comes late, is no sign of life.
+// handleComment processes a comment "as_of …": the server has sent every
+// revocation until then.
 func (s *feedStream) handleComment(comment string) {
 	text, isMoment := strings.CutPrefix(comment, "as_of ")
 	asOf, err := strconv.ParseInt(text, 10, 64)
@@ -108,13 +111,14 @@ func (s *feedStream) handleComment(comment string) {
 	s.advance(time.Unix(asOf, 0))
 }
 
-// advance notes until when, by the server's clock, everything is known.
+// advance records that every revocation until asOf, by the server's clock, is
+// known. An asOf that does not move is no sign of life.
 func (s *feedStream) advance(asOf time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.Now()
 	if behind := now.Sub(asOf.Add(s.offset)); behind > 0 {
-		now = now.Add(-behind) // keeps the monotonic clock's part
+		now = now.Add(-behind) // keeps the monotonic clock reading
 	}
 	s.asOf, s.lastErr = now, nil
 }

@@ -11,36 +11,40 @@ import (
 )
 
 const (
-	// firstPause and lastPause bound the time between two streams.
+	// firstPause and lastPause bound the pause between two streams.
 	firstPause, lastPause = 250 * time.Millisecond, 5 * time.Second
-	// refusedPause is the time until a server is asked again that refuses the
-	// client, or that asks for so much time.
+	// refusedPause is the pause after the server rejected the client, and the
+	// longest Retry-After that is honored.
 	refusedPause = 30 * time.Second
-	// pruneInterval is how often what is over is forgotten, which keeps verifiers
-	// waiting for a moment.
+	// pruneInterval is the interval between removals of expired entries, during
+	// which verifiers wait for a moment.
 	pruneInterval = time.Minute
-	// stableAfter is how long a stream lives that was no failure.
+	// stableAfter is how long a stream must live for earlier failures to be
+	// forgotten.
 	stableAfter = 10 * time.Second
 )
 
-// errRefused means that the server does not let the client follow.
-var errRefused = errors.New("the issuer refuses ClientID and ClientSecret, or the client does not stand for the audience (resource_identifiers)")
+// errRefused means that the server does not let the client follow revocations.
+var errRefused = errors.New("the issuer rejected ClientID and ClientSecret, or the client may not follow revocations for the audience: add the audience to the client's resource_identifiers")
 
 // errSilent ends a stream that gives no sign of life.
-var errSilent = errors.New("the stream is silent")
+var errSilent = fmt.Errorf("the stream gave no sign of life for %s", feedSilence)
 
-// busyError is a server's wish not to be asked for a while.
+// busyError is the error for a response that is neither a stream nor a
+// rejection of the client.
 type busyError struct {
 	status int
 	after  time.Duration
 }
 
 // Error implements error.
-func (e busyError) Error() string { return fmt.Sprintf("the feed is answered %d", e.status) }
+func (e busyError) Error() string {
+	return fmt.Sprintf("unexpected response from /revocations: status %d", e.status)
+}
 
-// run holds a stream open until the context ends.
+// run keeps a stream open until the context ends.
 func (f *feed) run(ctx context.Context) {
-	defer f.markStarted() // nobody waits for what will not come
+	defer f.markStarted() // release waiters when the verifier is closed
 	defer time.AfterFunc(wire.FetchTimeout, f.markStarted).Stop()
 	for failures := 0; ctx.Err() == nil; {
 		began := time.Now()
@@ -59,8 +63,8 @@ func (f *feed) run(ctx context.Context) {
 	}
 }
 
-// reconnectDelay is how long to wait after so many failures, never the same for two
-// followers: they all lose a server at the same moment.
+// reconnectDelay returns the pause after a number of failures. It is random in
+// part: all verifiers lose a server at the same moment.
 func reconnectDelay(failures int, err error) time.Duration {
 	var busy busyError
 	switch {
@@ -72,7 +76,7 @@ func reconnectDelay(failures int, err error) time.Duration {
 	return wire.Backoff(failures-1, firstPause, lastPause)
 }
 
-// streamEnded notes why a stream ended.
+// streamEnded records why a stream ended.
 func (f *feed) streamEnded(err error) {
 	f.mu.Lock()
 	first := f.lastErr == nil
@@ -82,13 +86,12 @@ func (f *feed) streamEnded(err error) {
 	case errors.Is(err, errRefused):
 		f.log.Error("latchkey: cannot follow revocations", "client", f.Credentials.ID, "error", err)
 	case first:
-		f.log.Info("latchkey: a stream of revocations ended", "error", err)
+		f.log.Info("latchkey: revocation stream ended", "error", err)
 	}
 	f.markStarted()
 }
 
-// monitor says when the feed is lost and when it is found again, and forgets what
-// is over.
+// monitor logs when the feed is lost and restored, and removes expired entries.
 func (f *feed) monitor(ctx context.Context) {
 	tick := time.NewTicker(feedCheckInterval)
 	defer tick.Stop()
@@ -107,11 +110,11 @@ func (f *feed) monitor(ctx context.Context) {
 		problem := f.checkCurrent(now)
 		switch {
 		case problem != nil && !lost && f.onLoss == FallBackToIntrospection:
-			f.log.Warn("latchkey: revocations are not known: each token is introspected", "error", problem)
+			f.log.Warn("latchkey: revocation feed lost: introspecting every token", "error", problem)
 		case problem != nil && !lost:
-			f.log.Warn("latchkey: revocations are not known: every token is refused", "error", problem)
+			f.log.Warn("latchkey: revocation feed lost: rejecting every token", "error", problem)
 		case problem == nil && lost:
-			f.log.Info("latchkey: revocations are known again")
+			f.log.Info("latchkey: revocation feed restored")
 		}
 		lost = problem != nil
 	}

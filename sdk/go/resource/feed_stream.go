@@ -15,9 +15,9 @@ import (
 // feedStream is an open stream.
 type feedStream struct {
 	*feed
-	openedAt     time.Time // when it was asked for, by our clock
-	answeredAt   time.Time // when the answer began
-	snapshotSeen bool      // the snapshot has come
+	openedAt     time.Time // when the request was sent, by the verifier's clock
+	answeredAt   time.Time // when the response header arrived
+	snapshotSeen bool
 }
 
 // followStream opens a stream and reads it to its end.
@@ -39,7 +39,8 @@ func (f *feed) followStream(ctx context.Context) error {
 	return reason(ctx, err)
 }
 
-// reason is why the context ended, if it did.
+// reason returns the cause of the context's end if it has ended, and err
+// otherwise.
 func reason(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -47,8 +48,8 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
-// open asks for the stream. A client that would not hear of all tokens for the
-// audience is refused by the server: it would take silence for consent.
+// open requests the stream. The server rejects a client that may not receive
+// all revocations for the audience: a verifier would accept revoked tokens.
 func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
 	from := s.URL + "/revocations?" + url.Values{"audience": {s.introspector.audience}}.Encode()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
@@ -57,14 +58,14 @@ func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
 	}
 	s.Authenticate(r)
 	r.Header.Set("Accept", "text/event-stream")
-	r.Header.Set("Accept-Encoding", "identity") // what compresses also waits for more
+	r.Header.Set("Accept-Encoding", "identity") // compression would delay events
 	r.Header.Set("Cache-Control", "no-store")
 	if id := s.resumeID(); id != "" {
 		r.Header.Set("Last-Event-ID", id)
 	}
-	endless := *s.HTTPClient
-	endless.Timeout = 0
-	answer, err := endless.Do(r)
+	client := *s.HTTPClient
+	client.Timeout = 0 // a stream has no end
+	answer, err := client.Do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -73,32 +74,33 @@ func (s *feedStream) open(ctx context.Context) (io.ReadCloser, error) {
 	case answer.StatusCode == http.StatusOK && kind == "text/event-stream":
 		return answer.Body, nil
 	case answer.StatusCode == http.StatusOK:
-		err = errors.New("the feed is answered with something else than a stream")
+		err = fmt.Errorf("unexpected response from /revocations: content type %q, expected text/event-stream", kind)
 	case answer.StatusCode == http.StatusUnauthorized, answer.StatusCode == http.StatusForbidden:
-		err = fmt.Errorf("%w: %d", errRefused, answer.StatusCode)
+		err = fmt.Errorf("%w (status %d)", errRefused, answer.StatusCode)
 	default:
 		seconds, _ := strconv.ParseUint(answer.Header.Get("Retry-After"), 10, 16)
 		err = busyError{answer.StatusCode, time.Duration(seconds) * time.Second}
 		s.mu.Lock()
-		s.lastEventID = "" // it may be why; everything is told once more
+		s.lastEventID = "" // it may be the reason; the next stream begins with a full snapshot
 		s.mu.Unlock()
 	}
 	answer.Body.Close()
 	return nil, err
 }
 
-// resumeID is where the last stream ended; empty: at the beginning.
+// resumeID returns the event id to resume after, or an empty string for a full
+// snapshot.
 func (s *feedStream) resumeID() string {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if !isQuotable(s.lastEventID) {
-		return "" // no header can carry it
+		return "" // not a valid header value
 	}
 	return s.lastEventID
 }
 
-// closeWhenSilent ends a stream that has given no sign of life: its connection may be
-// gone without anybody having been told.
+// closeWhenSilent ends a stream that gives no sign of life: its connection may
+// be gone without either side having noticed.
 func (s *feedStream) closeWhenSilent(ctx context.Context, end context.CancelCauseFunc) {
 	tick := time.NewTicker(feedCheckInterval)
 	defer tick.Stop()

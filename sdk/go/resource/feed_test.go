@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-func lostIntrospect(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
+func fallBack(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
 
 // untilRefused waits until the feed has told of a token.
 func untilRefused(t testing.TB, v *resource.Verifier, token string) {
@@ -151,7 +151,7 @@ func TestALostFeedIsNotTrusted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var logged log
 			issuer := latchkeytest.New(t)
-			v, asks := newVerifier(t, issuer, logged.into), newVerifier(t, issuer, logged.into, lostIntrospect)
+			v, asks := newVerifier(t, issuer, logged.into), newVerifier(t, issuer, logged.into, fallBack)
 			seen, revoked := issuer.Token(), issuer.Token(claims{"sid": "gone"})
 			for _, v := range []*resource.Verifier{v, asks} {
 				want(t, v, seen, nil)
@@ -167,7 +167,7 @@ func TestALostFeedIsNotTrusted(t *testing.T) {
 			want(t, asks, seen, nil)
 			issuer.Advance(4 * time.Second)
 			until(t, func() bool {
-				return logged.count("every token is refused") == 1 && logged.count("each token is introspected") == 1
+				return logged.count("rejecting every token") == 1 && logged.count("introspecting every token") == 1
 			})
 			want(t, v, seen, latchkey.ErrUnavailable)
 			want(t, v, issuer.Token(), latchkey.ErrUnavailable)
@@ -191,7 +191,7 @@ func TestALostFeedIsNotTrusted(t *testing.T) {
 				want(t, v, seen, nil)
 				want(t, v, revoked, latchkey.ErrInvalidToken)
 			}
-			until(t, func() bool { return logged.count("known again") == 2 })
+			until(t, func() bool { return logged.count("feed restored") == 2 })
 		})
 	}
 }
@@ -205,7 +205,7 @@ func TestAFeedThatNeverBeganIsNotTrusted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var logged log
 			issuer := latchkeytest.New(t)
-			for _, v := range []*resource.Verifier{newVerifier(t, issuer, change, logged.into), newVerifier(t, issuer, change, logged.into, lostIntrospect)} {
+			for _, v := range []*resource.Verifier{newVerifier(t, issuer, change, logged.into), newVerifier(t, issuer, change, logged.into, fallBack)} {
 				want(t, v, issuer.Token(), latchkey.ErrUnavailable)
 				if s := v.Status(); !errors.Is(s.Err, latchkey.ErrUnavailable) || !s.RevocationsAsOf.IsZero() {
 					t.Errorf("the status is %+v", s)

@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// maxIntrospection bounds the answer about one token.
+// maxIntrospection bounds the response about one token.
 const maxIntrospection = 64 << 10
 
 // introspector asks the issuer whether tokens are active (RFC 7662).
@@ -23,7 +23,7 @@ type introspector struct {
 	*wire.Issuer
 	wire.Credentials
 	audience string
-	cacheFor time.Duration // for which an answer is believed
+	cacheFor time.Duration // how long a positive answer is used
 	log      *slog.Logger
 }
 
@@ -35,30 +35,30 @@ func (i *introspector) check(ctx context.Context, t *Token, text string, now tim
 	return i.introspect(ctx, t, text, now)
 }
 
-// introspect asks, whatever was said before, and remembers that the token was
-// active when it asked.
+// introspect asks the issuer regardless of earlier answers, and remembers when
+// the token was last active.
 func (i *introspector) introspect(ctx context.Context, t *Token, text string, now time.Time) error {
 	answer, err := i.request(ctx, text)
 	if err != nil {
 		return err
 	}
 	if string(answer["active"]) != "true" {
-		return fmt.Errorf("%w: the issuer says that it is not active", latchkey.ErrInvalidToken)
+		return fmt.Errorf("%w: introspection reports it inactive", latchkey.ErrInvalidToken)
 	}
 	if !i.describes(answer, t) {
-		return fmt.Errorf("%w: the issuer speaks of another token", latchkey.ErrUnavailable)
+		return fmt.Errorf("%w: the introspection response describes a different token", latchkey.ErrUnavailable)
 	}
 	if !confirmsACRTimes(answer, t) {
-		return fmt.Errorf("%w: the issuer no longer vouches for a class in its acr_times", latchkey.ErrInvalidToken)
+		return fmt.Errorf("%w: the issuer no longer confirms a class in its acr_times: refresh the token", latchkey.ErrInvalidToken)
 	}
 	t.confirmedActive.Store(now.UnixNano())
 	return nil
 }
 
-// confirmsACRTimes reports whether the issuer still says of every class in the token's
-// acr_times that it was proved then. It does not when a trusted issuer that vouched
-// for the user has been switched off since; the app's next refresh yields a token
-// that states what is left.
+// confirmsACRTimes reports whether the issuer still confirms every class in the
+// token's acr_times. It does not if a trusted issuer that vouched for the user
+// was disabled in the meantime; the app's next refresh yields a token with the
+// remaining classes.
 func confirmsACRTimes(answer map[string]json.RawMessage, t *Token) bool {
 	if len(t.ACRTimes) == 0 {
 		return true
@@ -75,7 +75,7 @@ func confirmsACRTimes(answer map[string]json.RawMessage, t *Token) bool {
 	return true
 }
 
-// describes says whether an answer is about the token.
+// describes reports whether a response is about the token.
 func (i *introspector) describes(answer map[string]json.RawMessage, t *Token) bool {
 	for name, want := range map[string]string{"iss": t.Issuer, "sub": t.Subject, "client_id": t.ClientID, "jti": t.ID, "sid": t.SessionID} {
 		var said string
@@ -87,13 +87,14 @@ func (i *introspector) describes(answer map[string]json.RawMessage, t *Token) bo
 	return json.Unmarshal(answer["aud"], &aud) == nil && slices.Contains(aud, i.audience)
 }
 
-// request returns the members of the issuer's answer.
+// request sends the introspection request and returns the members of the
+// response.
 func (i *introspector) request(ctx context.Context, token string) (map[string]json.RawMessage, error) {
 	m, err := i.Metadata(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := i.CheckEndpoint(m.IntrospectionEndpoint); err != nil {
+	if err := i.CheckEndpoint("introspection_endpoint", m.IntrospectionEndpoint); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, wire.FetchTimeout)
@@ -112,9 +113,9 @@ func (i *introspector) request(ctx context.Context, token string) (map[string]js
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		err := fmt.Errorf("%w: introspection is answered %d", latchkey.ErrUnavailable, answer.StatusCode)
+		err := fmt.Errorf("%w: unexpected response from introspection: status %d", latchkey.ErrUnavailable, answer.StatusCode)
 		if answer.StatusCode == http.StatusUnauthorized || answer.StatusCode == http.StatusForbidden {
-			i.log.ErrorContext(ctx, "latchkey: the issuer refuses ClientID and ClientSecret", "issuer", i.URL, "client", i.ID, "status", answer.StatusCode)
+			i.log.ErrorContext(ctx, "latchkey: introspection failed: the issuer rejected ClientID and ClientSecret", "issuer", i.URL, "client", i.ID, "status", answer.StatusCode)
 		}
 		return nil, err
 	}
@@ -124,7 +125,7 @@ func (i *introspector) request(ctx context.Context, token string) (map[string]js
 		err = json.Unmarshal(text, &members)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: reading the answer of introspection: %w", latchkey.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: read the introspection response: %w", latchkey.ErrUnavailable, err)
 	}
 	return members, nil
 }

@@ -15,17 +15,17 @@ import (
 const (
 	maxKeySet      = 512 << 10
 	defaultKeyLife = 5 * time.Minute
-	// minKeyLife and maxKeyLife bound what Cache-Control may say.
+	// minKeyLife and maxKeyLife bound the max-age of Cache-Control.
 	minKeyLife, maxKeyLife = 30 * time.Second, time.Hour
-	// lastGoodLife is for how long keys serve beyond their life while the issuer
-	// does not answer.
+	// lastGoodLife is how much longer keys are used while the issuer is
+	// unreachable.
 	lastGoodLife = time.Hour
-	// unknownKidPause is the least age of a key set that an unknown kid makes us
-	// fetch anew: a stranger can invent as many as they like.
+	// unknownKidPause is the least age of a key set at which an unknown kid
+	// causes a fetch. Anyone can invent unknown kids.
 	unknownKidPause = 30 * time.Second
 )
 
-// keySource has the issuer's key set.
+// keySource provides the issuer's keys.
 type keySource struct {
 	*wire.Issuer
 	set wire.Cached[wire.KeySet]
@@ -37,8 +37,8 @@ func newKeySource(d *wire.Issuer) *keySource {
 	return s
 }
 
-// key is the issuer's key of that id. ErrInvalidToken: it has none;
-// ErrUnavailable: that cannot be said.
+// key returns the issuer's key with an id. The error wraps ErrInvalidToken if
+// the issuer has no such key, and ErrUnavailable if that could not be checked.
 func (s *keySource) key(ctx context.Context, kid string) (*wire.Key, error) {
 	now := s.Now()
 	h, err := s.set.Current(ctx, now)
@@ -56,10 +56,10 @@ func (s *keySource) key(ctx context.Context, kid string) (*wire.Key, error) {
 	if k := h.Value[kid]; k != nil {
 		return k, nil
 	}
-	return nil, fmt.Errorf("%w: the issuer has no such key", latchkey.ErrInvalidToken)
+	return nil, fmt.Errorf("%w: kid names no key of the issuer", latchkey.ErrInvalidToken)
 }
 
-// stillPublishes says whether the issuer still publishes a key.
+// stillPublishes reports whether the issuer still publishes a key.
 func (s *keySource) stillPublishes(ctx context.Context, k *wire.Key, now time.Time) (bool, error) {
 	h, err := s.set.Current(ctx, now)
 	return err == nil && h.Value[k.KeyID] == k, err
@@ -70,7 +70,7 @@ func (s *keySource) download(ctx context.Context, before *wire.Document[wire.Key
 	if err != nil {
 		return nil, err
 	}
-	if err := s.CheckEndpoint(m.JWKSURI); err != nil {
+	if err := s.CheckEndpoint("jwks_uri", m.JWKSURI); err != nil {
 		return nil, err
 	}
 	asked := s.Now()
@@ -80,7 +80,7 @@ func (s *keySource) download(ctx context.Context, before *wire.Document[wire.Key
 	}
 	set, err := wire.ParseKeySet(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: the key set of %s: %w", latchkey.ErrUnavailable, s.URL, err)
+		return nil, fmt.Errorf("%w: invalid key set at %s: %w", latchkey.ErrUnavailable, m.JWKSURI, err)
 	}
 	if before != nil {
 		set.ReuseFrom(before.Value)
@@ -89,7 +89,8 @@ func (s *keySource) download(ctx context.Context, before *wire.Document[wire.Key
 	return &wire.Document[wire.KeySet]{Value: set, RequestedAt: asked, FreshUntil: fresh, UsableUntil: fresh.Add(lastGoodLife)}, nil
 }
 
-// keyLife is what Cache-Control says (RFC 9111 §5.2.2.1), within bounds.
+// keyLife returns the max-age of Cache-Control (RFC 9111 §5.2.2.1), within
+// bounds.
 func keyLife(h http.Header) time.Duration {
 	for directive := range strings.SplitSeq(h.Get("Cache-Control"), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")

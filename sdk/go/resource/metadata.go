@@ -3,7 +3,6 @@ package resource
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,11 +12,12 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// wellKnownResource is where a host tells of its resources (RFC 9728 §3).
+// wellKnownResource is where a host publishes the metadata of its resources
+// (RFC 9728 §3).
 const wellKnownResource = "/.well-known/oauth-protected-resource"
 
-// Metadata tells clients which authorization servers a resource trusts
-// (RFC 9728 §2).
+// Metadata is the metadata of a protected resource: which authorization servers
+// it trusts (RFC 9728 §2).
 type Metadata struct {
 	Resource             string   `json:"resource"`
 	AuthorizationServers []string `json:"authorization_servers,omitempty"`
@@ -28,7 +28,7 @@ type Metadata struct {
 // metadataDocument is metadata that is ready to be served.
 type metadataDocument struct {
 	location string // URL of the document
-	path     string // of it
+	path     string // path of that URL
 	text     []byte
 }
 
@@ -39,7 +39,7 @@ func newMetadataDocument(resource, issuer string, scopes []string) (*metadataDoc
 	}
 	for _, scope := range scopes {
 		if !isScopeToken(scope) {
-			return nil, fmt.Errorf("latchkey: %q is not a scope", scope)
+			return nil, fmt.Errorf("resource: invalid scope %q: expected printable ASCII without spaces, quotes and backslashes", scope)
 		}
 	}
 	text, err := json.Marshal(Metadata{resource, []string{issuer}, scopes, []string{"header"}})
@@ -49,17 +49,17 @@ func newMetadataDocument(resource, issuer string, scopes []string) (*metadataDoc
 	return &metadataDocument{location: location.String(), path: location.Path, text: text}, nil
 }
 
-// metadataLocation puts the well-known path between host and path of a resource
-// (RFC 9728 §3.1).
+// metadataLocation inserts the well-known path between host and path of a
+// resource's URL (RFC 9728 §3.1).
 func metadataLocation(resource string) (*url.URL, error) {
 	u, err := url.Parse(resource)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(resource, "#"):
-		return nil, fmt.Errorf("latchkey: the resource %q is no URL without query and fragment", resource)
+		return nil, fmt.Errorf("resource: invalid URL %q: expected an absolute URL without user, query and fragment", resource)
 	case !wire.IsSecure(u):
-		return nil, fmt.Errorf("latchkey: the resource %q is not https", resource)
+		return nil, fmt.Errorf("resource: invalid URL %q: expected https (http is allowed on loopback only)", resource)
 	case u.RawPath != "" || !isQuotable(resource) || path.Join("/", u.Path) != "/"+strings.Trim(u.Path, "/"):
-		return nil, fmt.Errorf("latchkey: the path of the resource %q has to be plain", resource)
+		return nil, fmt.Errorf("resource: invalid URL %q: the path must have no percent-encoding, dot segments and double slashes", resource)
 	}
 	if u.Path == "/" {
 		u.Path = ""
@@ -68,8 +68,8 @@ func metadataLocation(resource string) (*url.URL, error) {
 	return u, nil
 }
 
-// MetadataPath is where [Middleware.MetadataHandler] belongs in the host's router; empty
-// without a URL.
+// MetadataPath returns the path at which to serve [Middleware.MetadataHandler],
+// at the root of the host. It is empty without a URL.
 func (m *Middleware) MetadataPath() string {
 	if m.metadata == nil {
 		return ""
@@ -77,8 +77,9 @@ func (m *Middleware) MetadataPath() string {
 	return m.metadata.path
 }
 
-// MetadataHandler serves the resource's metadata, to anybody and to scripts of any
-// origin; 404 without a URL (RFC 9728 §3.2).
+// MetadataHandler returns a handler that serves the resource's metadata to
+// anyone, including scripts of any origin (RFC 9728 §3.2). Without a URL it
+// answers 404.
 func (m *Middleware) MetadataHandler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if m.metadata == nil || req.URL.Path != m.metadata.path {
@@ -98,41 +99,42 @@ func (m *Middleware) MetadataHandler() http.Handler {
 	})
 }
 
-// DiscoverMetadata fetches the metadata of the resource at a URL that answered
-// 401, from where its challenge says or, if that is empty, from the well-known
-// place. The URL's query does not count. It refuses a document that names another resource than the URL that
-// was called (RFC 9728 §3.3); with withinPrefix it may name one of the same
-// origin whose path is a prefix, as a resource with many URLs does. client may
-// be nil.
-func DiscoverMetadata(ctx context.Context, client *http.Client, called, location string, withinPrefix bool) (*Metadata, error) {
-	called, _, _ = strings.Cut(called, "?")
-	wellKnown, err := metadataLocation(called)
+// DiscoverMetadata fetches the metadata of the resource at resourceURL, which
+// answered 401. metadataURL is the resource_metadata of its challenge; if it is
+// empty, the well-known location is used. The query of resourceURL is ignored.
+//
+// The document must name resourceURL as its resource (RFC 9728 §3.3). With
+// allowPrefix it may also name a URL of the same origin whose path is a prefix,
+// as resources with many URLs do. client may be nil.
+func DiscoverMetadata(ctx context.Context, client *http.Client, resourceURL, metadataURL string, allowPrefix bool) (*Metadata, error) {
+	resourceURL, _, _ = strings.Cut(resourceURL, "?")
+	wellKnown, err := metadataLocation(resourceURL)
 	if err != nil {
 		return nil, err
 	}
-	if location == "" {
-		location = wellKnown.String()
+	if metadataURL == "" {
+		metadataURL = wellKnown.String()
 	}
-	at, err := url.Parse(location)
+	at, err := url.Parse(metadataURL)
 	if err != nil || at.Host != wellKnown.Host || at.Scheme != wellKnown.Scheme {
-		return nil, errors.New("latchkey: the metadata of the resource is not on its own host")
+		return nil, fmt.Errorf("resource: invalid metadata URL %q: expected the host of the resource", metadataURL)
 	}
 	var m Metadata
-	if err := wire.GetJSON(ctx, wire.NoRedirects(client), location, &m); err != nil {
+	if err := wire.GetJSON(ctx, wire.NoRedirects(client), metadataURL, &m); err != nil {
 		return nil, err
 	}
-	if m.Resource != called && !(withinPrefix && covers(m.Resource, called)) {
-		return nil, errors.New("latchkey: the metadata is of another resource than the one that was called")
+	if m.Resource != resourceURL && !(allowPrefix && covers(m.Resource, resourceURL)) {
+		return nil, fmt.Errorf("resource: the metadata names the resource %q, expected %q", m.Resource, resourceURL)
 	}
 	return &m, nil
 }
 
-// covers says whether a resource is of the origin of a URL and its path a whole
-// prefix of that of the URL.
-func covers(resource, called string) bool {
+// covers reports whether a resource has the origin of a target URL, and a path
+// that is a prefix of the target's path, in whole segments.
+func covers(resource, target string) bool {
 	if _, err := metadataLocation(resource); err != nil {
 		return false
 	}
-	rest, ok := strings.CutPrefix(called, resource)
+	rest, ok := strings.CutPrefix(target, resource)
 	return ok && (strings.HasSuffix(resource, "/") || strings.HasPrefix(rest, "/"))
 }

@@ -20,27 +20,28 @@ type Middleware struct {
 	log      *slog.Logger
 }
 
-// MiddlewareOptions describe a resource server; the zero value is fine.
+// MiddlewareOptions describe a resource server. The zero value is valid.
 type MiddlewareOptions struct {
-	// URL is the resource's own identifier, which its clients call: https (http
-	// is for loopback), without a query or a fragment. With it the resource can
-	// serve its metadata, and its challenges name the document (RFC 9728).
+	// URL identifies the resource: the URL that its clients call, https (or
+	// http on loopback), without a query or a fragment. If it is set,
+	// [Middleware.MetadataHandler] serves the resource's metadata, and
+	// challenges refer to it (RFC 9728).
 	URL string
-	// Scopes are all that the metadata tells of.
+	// Scopes lists the scopes that the metadata announces.
 	Scopes []string
-	// Realm of the challenges, printable ASCII without quotes and backslashes;
-	// default "api".
+	// Realm is the realm of the challenges: printable ASCII without quotes and
+	// backslashes. Default: "api".
 	Realm string
-	// Logger is told why requests are refused, without a word of their tokens;
-	// default slog.Default().
+	// Logger receives the reasons why requests are rejected, without any data
+	// from the tokens. Default: slog.Default().
 	Logger *slog.Logger
 }
 
-// NewMiddleware protects handlers with a verifier. It refuses a URL, a realm or a
-// scope that cannot be told in a challenge.
+// NewMiddleware returns middleware that verifies tokens with v. It returns an
+// error if the URL, the realm or a scope is invalid.
 func NewMiddleware(v *Verifier, o MiddlewareOptions) (*Middleware, error) {
 	if v == nil {
-		return nil, errors.New("latchkey: a resource needs a verifier")
+		return nil, errors.New("resource: the verifier is required")
 	}
 	m := &Middleware{verifier: v, realm: o.Realm, log: o.Logger}
 	if m.realm == "" {
@@ -50,7 +51,7 @@ func NewMiddleware(v *Verifier, o MiddlewareOptions) (*Middleware, error) {
 		m.log = slog.Default()
 	}
 	if !isQuotable(m.realm) {
-		return nil, fmt.Errorf("latchkey: a challenge cannot name the realm %q", m.realm)
+		return nil, fmt.Errorf("resource: invalid Realm %q: expected printable ASCII without quotes and backslashes", m.realm)
 	}
 	if o.URL != "" {
 		var err error
@@ -61,11 +62,14 @@ func NewMiddleware(v *Verifier, o MiddlewareOptions) (*Middleware, error) {
 	return m, nil
 }
 
-// Require makes middleware that lets through requests whose access token is
-// valid and meets the requirements; the handler finds it by [TokenFromContext]. Others
-// are answered: 401 with a challenge, 403 if a scope is missing, 400 if the
-// credentials are malformed, 503 if nothing can be said about the token.
-// Preflight requests of browsers carry no token: answer them before.
+// Require returns middleware that lets a request through if its access token is
+// valid and meets all requirements. The handler gets the token from
+// [TokenFromContext].
+//
+// Other requests are answered: 401 with a challenge, 403 if a scope is missing,
+// 400 if the Authorization header is malformed, and 503 if the token could not
+// be checked. Browsers send preflight requests without a token: answer those
+// before.
 func (m *Middleware) Require(list ...Requirement) func(http.Handler) http.Handler {
 	need := combine(list)
 	return func(next http.Handler) http.Handler {
@@ -77,9 +81,9 @@ func (m *Middleware) Require(list ...Requirement) func(http.Handler) http.Handle
 	}
 }
 
-// Check is [Middleware.Require] for frameworks with middleware of another shape,
-// such as gin and echo: ok is false when the request has been answered,
-// otherwise the request that is returned carries the token.
+// Check is [Middleware.Require] for frameworks whose middleware has another
+// shape, such as gin and echo. If ok is true, the returned request carries the
+// token; otherwise the response has been written.
 func (m *Middleware) Check(w http.ResponseWriter, req *http.Request, list ...Requirement) (authorized *http.Request, ok bool) {
 	return m.check(w, req, combine(list))
 }
@@ -93,8 +97,8 @@ func (m *Middleware) check(w http.ResponseWriter, req *http.Request, need requir
 	return req.WithContext(ContextWithToken(req.Context(), token)), true
 }
 
-// decide says what is wrong with a request. A token is verified before anything
-// is said about what it lacks (RFC 9470 §3).
+// decide checks a request. The token is verified before its scopes and classes
+// are judged (RFC 9470 §3).
 func (m *Middleware) decide(req *http.Request, need requirements) (*Token, *refusal) {
 	text, refused := bearerToken(req)
 	if refused != nil {
@@ -103,20 +107,20 @@ func (m *Middleware) decide(req *http.Request, need requirements) (*Token, *refu
 	token, err := m.verifier.Verify(req.Context(), text)
 	switch {
 	case errors.Is(err, latchkey.ErrInvalidToken):
-		m.log.DebugContext(req.Context(), "access token refused", "error", err)
-		return nil, &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "The access token is expired, revoked or not meant for this resource"}
-	case err != nil: // also what nobody foresaw: it says nothing about the token
-		m.log.DebugContext(req.Context(), "access token not verified", "error", err) // the verifier says it once, and louder
-		return nil, &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Access tokens cannot be verified at the moment"}
+		m.log.DebugContext(req.Context(), "access token rejected", "error", err)
+		return nil, &refusal{status: http.StatusUnauthorized, code: "invalid_token", description: "The access token is malformed, expired, revoked or for another resource"}
+	case err != nil: // unknown errors do not condemn the token either
+		m.log.DebugContext(req.Context(), "access token not verified", "error", err) // the verifier logs the outage once, at a higher level
+		return nil, &refusal{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", description: "Access tokens cannot be verified at the moment; try again"}
 	case need.lacksScope(token):
-		return nil, &refusal{http.StatusForbidden, "insufficient_scope", "The access token lacks a scope", []param{{"scope", strings.Join(need.scopes, " ")}}}
+		return nil, &refusal{http.StatusForbidden, "insufficient_scope", "The access token lacks a required scope", []param{{"scope", strings.Join(need.scopes, " ")}}}
 	case need.lacksAuthentication(token, m.verifier.options.Now(), m.verifier.options.Tolerance):
-		return nil, &refusal{http.StatusUnauthorized, "insufficient_user_authentication", "The user has to prove more, or anew", need.params()}
+		return nil, &refusal{http.StatusUnauthorized, "insufficient_user_authentication", "The authentication does not satisfy acr_values or max_age; re-authenticate the user", need.params()}
 	}
 	return token, nil
 }
 
-// commonParams are the parameters of every challenge.
+// commonParams returns the parameters of every challenge.
 func (m *Middleware) commonParams() []param {
 	list := []param{{"realm", m.realm}}
 	if m.metadata != nil {
@@ -125,11 +129,11 @@ func (m *Middleware) commonParams() []param {
 	return list
 }
 
-// bearerToken reads the token of a request, from its one Authorization header and
-// nowhere else (RFC 6750 §2.1; RFC 9700 §4.3.2).
+// bearerToken returns the token of a request, from its single Authorization
+// header and nowhere else (RFC 6750 §2.1; RFC 9700 §4.3.2).
 func bearerToken(req *http.Request) (string, *refusal) {
 	given := req.Header.Values("Authorization")
-	malformed := &refusal{status: http.StatusBadRequest, code: "invalid_request", description: "The Authorization header is malformed"}
+	malformed := &refusal{status: http.StatusBadRequest, code: "invalid_request", description: "Expected one Authorization header of the form: Bearer token"}
 	if len(given) > 1 {
 		return "", malformed
 	}
@@ -146,7 +150,8 @@ func bearerToken(req *http.Request) (string, *refusal) {
 	return text, nil
 }
 
-// isToken68 says whether a text has the form of a token (RFC 9110 §11.2).
+// isToken68 reports whether a text has the syntax of a token68 (RFC 9110
+// §11.2).
 func isToken68(text string) bool {
 	text = strings.TrimRight(text, "=")
 	for i := range len(text) {
@@ -160,14 +165,15 @@ func isToken68(text string) bool {
 
 type tokenKey struct{}
 
-// ContextWithToken puts a token where [TokenFromContext] finds it; [Middleware.Require] does,
-// and so may tests of handlers.
+// ContextWithToken returns a context that carries a token for
+// [TokenFromContext]. [Middleware.Require] uses it; tests of handlers may too.
 func ContextWithToken(ctx context.Context, t *Token) context.Context {
 	return context.WithValue(ctx, tokenKey{}, t)
 }
 
-// TokenFromContext is the verified access token of a request; nil: the request did
-// not pass [Middleware.Require]. A user is named by Issuer and Subject together.
+// TokenFromContext returns the verified access token of a request, or nil if
+// the request did not pass [Middleware.Require]. Issuer and Subject together
+// identify the user.
 func TokenFromContext(ctx context.Context) *Token {
 	t, _ := ctx.Value(tokenKey{}).(*Token)
 	return t

@@ -7,56 +7,61 @@ import (
 	"time"
 )
 
-// Requirement is what a handler asks of the access token of a request, beyond its
-// being valid: see [RequireScope], [RequireACR] and [MaxAge]. Of several all
-// must be met; the last RequireACR and the shortest MaxAge count.
+// Requirement is what a handler requires of a valid access token: see
+// [RequireScope], [RequireACR] and [MaxAge]. All requirements must be met. Of
+// several RequireACR the last one applies, of several MaxAge the shortest.
 type Requirement func(*requirements)
 
-// requirements are all of those of a handler.
+// requirements are the requirements of one handler, combined.
 type requirements struct {
 	scopes []string
-	acr    []string       // any of these; empty: none is asked for
-	maxAge *time.Duration // nil: none is asked for
+	acr    []string       // any of these; nil: no class is required
+	maxAge *time.Duration // nil: no age is required
 }
 
-// RequireScope asks for every one of these scopes (RFC 6750 §3.1). It panics if
-// one of them is no scope-token of RFC 6749 §3.3.
+// RequireScope requires all of these scopes (RFC 6750 §3.1). It panics if a
+// scope is not a scope-token (RFC 6749 §3.3).
 func RequireScope(scopes ...string) Requirement {
 	for _, scope := range scopes {
 		if !isScopeToken(scope) {
-			panic("latchkey: not a scope: " + strconv.Quote(scope))
+			panic("resource: RequireScope: invalid scope " + strconv.Quote(scope))
 		}
 	}
 	return func(need *requirements) { need.scopes = append(need.scopes, scopes...) }
 }
 
 // RequireACR requires that the session has reached one of these authentication
-// context classes, the preferred one first (RFC 9470 §3), however long ago.
-// Classes are compared as strings: name every one that is good enough. With
-// [MaxAge], one of them must have been proved in full within that time, by
-// factors that are all young enough: a passkey of yesterday beside a password of
-// this minute does not pass for a passkey of this minute. It panics if one of
-// them cannot be put into a challenge, or if there is none.
+// context classes, however long ago. List the preferred class first (RFC 9470
+// §3). Classes are compared as strings: list every class that is strong enough.
+//
+// With [MaxAge], one of the classes must have been proved in full within that
+// time: all of its factors are recent enough. A passkey used yesterday and a
+// password entered now do not count as a passkey used now.
+//
+// It panics without a class, and for a class that cannot be part of a
+// challenge.
 func RequireACR(accepted ...string) Requirement {
 	if len(accepted) == 0 {
-		panic("latchkey: RequireACR without a class")
+		panic("resource: RequireACR: at least one class is required")
 	}
 	for _, acr := range accepted {
 		if !isScopeToken(acr) {
-			panic("latchkey: not an authentication context class: " + strconv.Quote(acr))
+			panic("resource: RequireACR: invalid class " + strconv.Quote(acr))
 		}
 	}
 	return func(need *requirements) { need.acr = accepted }
 }
 
-// MaxAge requires that the user has proved who they are no longer ago than this:
-// whole seconds, 0 or more (RFC 9470 §3). A refresh does not count. Without
-// [RequireACR] any class will do, a password too; with it, the time is that of
-// one of its classes. Where a trusted issuer does not state auth_time, the time is
-// when its client token was issued. It panics for less than 0.
+// MaxAge requires that the user authenticated at most this long ago, in whole
+// seconds (RFC 9470 §3). A refresh does not count as authentication. Without
+// [RequireACR] any class is accepted, even a password alone; with it, the time
+// is that of one of its classes. If a trusted issuer sends no auth_time, the
+// time is when its client token was issued.
+//
+// It panics for a negative age.
 func MaxAge(age time.Duration) Requirement {
 	if age < 0 {
-		panic("latchkey: MaxAge below 0")
+		panic("resource: MaxAge: the age must not be negative")
 	}
 	age = age.Truncate(time.Second)
 	return func(need *requirements) {
@@ -74,33 +79,34 @@ func combine(list []Requirement) requirements {
 	return need
 }
 
-// lacksScope says whether a scope is missing.
+// lacksScope reports whether the token lacks a required scope.
 func (need requirements) lacksScope(t *Token) bool {
 	return slices.ContainsFunc(need.scopes, func(scope string) bool { return !t.HasScope(scope) })
 }
 
-// lacksAuthentication says whether the user has to prove more, or anew. A token
-// that does not say how or when they did meets no such demand (RFC 9470 §6).
+// lacksAuthentication reports whether the user has to re-authenticate or use
+// another factor. A token that does not contain the class or the time does not
+// meet a requirement on it (RFC 9470 §6).
 func (need requirements) lacksAuthentication(t *Token, now time.Time, tolerance time.Duration) bool {
-	young := func(at time.Time) bool {
+	recent := func(at time.Time) bool {
 		if need.maxAge == nil {
 			return true
 		}
-		age := now.Sub(at) // of an unknown time: centuries
+		age := now.Sub(at) // centuries, if the time is unknown
 		return age <= *need.maxAge+tolerance && age >= -tolerance
 	}
-	if need.acr == nil && young(t.AuthTime) || need.maxAge == nil && slices.Contains(need.acr, t.ACR) {
+	if need.acr == nil && recent(t.AuthTime) || need.maxAge == nil && slices.Contains(need.acr, t.ACR) {
 		return false
 	}
 	for class, at := range t.ACRTimes {
-		if (need.acr == nil || slices.Contains(need.acr, class)) && young(at) {
+		if (need.acr == nil || slices.Contains(need.acr, class)) && recent(at) {
 			return false
 		}
 	}
 	return true
 }
 
-// params are the parameters of a challenge that tell a client what to bring.
+// params returns the parameters of a challenge that state the requirements.
 func (need requirements) params() []param {
 	var list []param
 	if need.acr != nil {

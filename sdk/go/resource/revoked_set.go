@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// revokedEntry is one entry of the feed: it names a session, a token without
-// one, or everything issued before a moment to a client, for a user, or by the
-// word of a trusted issuer.
+// revokedEntry is an entry of the feed. It revokes one session, one token
+// without a session, or everything that was issued before a moment to a client,
+// for a user, or on the word of a trusted issuer.
 type revokedEntry struct {
 	SID      string `json:"sid"`
 	JTI      string `json:"jti"`
@@ -17,32 +17,32 @@ type revokedEntry struct {
 	Issuer   string `json:"issuer"`
 	Sub      string `json:"sub"`
 	Before   int64  `json:"before"`
-	Until    int64  `json:"until"` // when no token that it concerns is accepted any more
+	Until    int64  `json:"until"` // when the last token that it revokes has expired
 }
 
-// check refuses an entry that would be forgotten at once.
+// check rejects an entry that would be removed at once.
 func (e revokedEntry) check() error {
 	if e.Until <= 0 {
-		return errors.New("an entry without its end")
+		return errors.New("an entry has no until")
 	}
 	return nil
 }
 
-// bound revokes what was issued before a moment.
+// bound revokes tokens that were issued before a moment.
 type bound struct {
 	before, until int64
-	learned       time.Time // since when the bound has been known here
+	learned       time.Time // when this verifier learned of the bound
 }
 
-// revokedSet is what the feed has told. An entry stays until its own end:
-// a snapshot after an interruption only tells what came since.
+// revokedSet holds the revocations of the feed. Entries stay until they expire,
+// because a snapshot after an interruption contains only newer ones.
 type revokedSet struct {
 	mu        sync.RWMutex
 	sessions  map[string]int64 // until
 	tokens    map[string]int64
 	clients   map[string]bound
 	subjects  map[string]bound
-	unmatched map[string]bound // by the trusted issuer: no claim of a token names it
+	unmatched map[string]bound // by trusted issuer: no claim of a token names it
 }
 
 func newRevokedSet() *revokedSet {
@@ -52,7 +52,7 @@ func newRevokedSet() *revokedSet {
 	}
 }
 
-// add takes entries in. Repetitions are harmless.
+// add adds entries. Repeated entries are harmless.
 func (s *revokedSet) add(entries []revokedEntry, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +66,7 @@ func (s *revokedSet) add(entries []revokedEntry, now time.Time) {
 			widen(s.subjects, e.Sub, e, now)
 		case e.ClientID != "":
 			widen(s.clients, e.ClientID, e, now)
-		default: // an issuer, or something that later servers tell: who knows whose tokens it means
+		default: // a trusted issuer, or a kind that only newer servers know: it may affect any token
 			widen(s.unmatched, e.Issuer, e, now)
 		}
 	}
@@ -81,7 +81,7 @@ func widen(bounds map[string]bound, key string, e revokedEntry, now time.Time) {
 	bounds[key] = b
 }
 
-// revokes says whether an entry names the token by one of its claims.
+// revokes reports whether an entry matches a claim of the token.
 func (s *revokedSet) revokes(t *Token) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -90,8 +90,8 @@ func (s *revokedSet) revokes(t *Token) bool {
 		iat < s.subjects[t.Subject].before || iat < s.clients[t.ClientID].before
 }
 
-// mayRevoke says since when it has been known that the token may be of something
-// that was revoked and that no claim names; false: it is not.
+// mayRevoke reports whether the token may be affected by an entry that no claim
+// can be matched with, and since when that entry has been known.
 func (s *revokedSet) mayRevoke(t *Token) (since time.Time, doubted bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -103,7 +103,7 @@ func (s *revokedSet) mayRevoke(t *Token) (since time.Time, doubted bool) {
 	return since, doubted
 }
 
-// prune forgets what is over.
+// prune removes expired entries.
 func (s *revokedSet) prune(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,7 +115,7 @@ func (s *revokedSet) prune(now time.Time) {
 	}
 }
 
-// size is the number of entries.
+// size returns the number of entries.
 func (s *revokedSet) size() int {
 	s.mu.RLock()
 	defer s.mu.RUnlock()

@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// statusLists has the status lists that tokens name, by URL.
+// statusLists keeps the status lists that tokens refer to, by URL.
 type statusLists struct {
 	keys      *keySource
 	tolerance time.Duration
@@ -28,14 +28,14 @@ func newStatusLists(keys *keySource, tolerance time.Duration) *statusLists {
 	return &statusLists{keys: keys, tolerance: tolerance, lists: map[string]*wire.Cached[*statusList]{}}
 }
 
-// check implements revocationCheck. What is wrong with a list says nothing about
-// the token: latchkey.ErrUnavailable.
+// check implements revocationCheck. A faulty list does not condemn the token:
+// the error is ErrUnavailable.
 func (s *statusLists) check(ctx context.Context, t *Token, _ string, now time.Time) error {
 	switch {
 	case t.status == nil:
-		return fmt.Errorf("%w: it has no status", latchkey.ErrInvalidToken)
+		return fmt.Errorf("%w: status is missing: set status_list for the client", latchkey.ErrInvalidToken)
 	case !s.isUnderIssuer(t.status.URI):
-		return fmt.Errorf("%w: its status is not with its issuer", latchkey.ErrInvalidToken)
+		return fmt.Errorf("%w: status.uri is not below the issuer", latchkey.ErrInvalidToken)
 	}
 	list, err := s.list(t.status.URI).Current(ctx, now)
 	if err != nil {
@@ -43,15 +43,15 @@ func (s *statusLists) check(ctx context.Context, t *Token, _ string, now time.Ti
 	}
 	switch status, known := list.Value.at(t.status.Index); {
 	case !known:
-		return fmt.Errorf("%w: its status is not in the list", latchkey.ErrInvalidToken)
-	case status != 0: // suspended, or of a meaning that only the issuer knows
+		return fmt.Errorf("%w: status.idx is not in the list", latchkey.ErrInvalidToken)
+	case status != 0: // revoked, suspended, or with a meaning that only the issuer knows
 		return fmt.Errorf("%w: revoked", latchkey.ErrInvalidToken)
 	}
 	return nil
 }
 
-// isUnderIssuer says whether a URL is under the issuer: a token must not make us ask
-// somebody else.
+// isUnderIssuer reports whether a URL is below the issuer's: a token must not
+// cause requests to another host.
 func (s *statusLists) isUnderIssuer(uri string) bool {
 	rest, under := strings.CutPrefix(uri, s.keys.URL+"/")
 	u, err := url.Parse(uri)
@@ -72,7 +72,7 @@ func (s *statusLists) list(uri string) *wire.Cached[*statusList] {
 	l := &wire.Cached[*statusList]{Now: s.keys.Now, Fetch: func(ctx context.Context, _ *wire.Document[*statusList]) (*wire.Document[*statusList], error) {
 		h, err := s.download(ctx, uri)
 		if err != nil && !errors.Is(err, latchkey.ErrUnavailable) {
-			err = fmt.Errorf("%w: the status list %s: %w", latchkey.ErrUnavailable, uri, err)
+			err = fmt.Errorf("%w: status list %s: %w", latchkey.ErrUnavailable, uri, err)
 		}
 		return h, err
 	}}
@@ -80,7 +80,7 @@ func (s *statusLists) list(uri string) *wire.Cached[*statusList] {
 	return l
 }
 
-// download fetches a list and checks it as §8.3 wants.
+// download fetches a list and validates it (§8.3).
 func (s *statusLists) download(ctx context.Context, uri string) (*wire.Document[*statusList], error) {
 	asked := s.keys.Now()
 	text, _, err := wire.Get(ctx, s.keys.HTTPClient, uri, "application/"+typStatusList, maxStatusList)
@@ -92,11 +92,11 @@ func (s *statusLists) download(ctx context.Context, uri string) (*wire.Document[
 		return nil, err
 	}
 	if !c.Header.IsType(typStatusList) {
-		return nil, errors.New("it is something else")
+		return nil, errors.New("typ does not match: expected statuslist+jwt")
 	}
 	key, err := s.keys.key(ctx, c.Header.KeyID)
 	if err != nil {
-		return nil, fmt.Errorf("its key: %w", asUnavailable(err))
+		return nil, fmt.Errorf("signing key: %w", asUnavailable(err))
 	}
 	if err := c.Verify(key); err != nil {
 		return nil, err
@@ -106,13 +106,13 @@ func (s *statusLists) download(ctx context.Context, uri string) (*wire.Document[
 	case err != nil:
 		return nil, err
 	case claims.uri != uri:
-		return nil, errors.New("it is another list")
+		return nil, errors.New("sub does not match: expected the URL of the list")
 	case claims.issuer != "" && claims.issuer != s.keys.URL:
-		return nil, errors.New("it is of another issuer")
+		return nil, fmt.Errorf("iss does not match: expected %q", s.keys.URL)
 	case asked.Before(claims.issuedAt.Add(-s.tolerance)):
-		return nil, errors.New("it is not valid yet")
+		return nil, errors.New("iat is in the future")
 	case !claims.expiry.IsZero() && !asked.Before(claims.expiry):
-		return nil, errors.New("it has expired")
+		return nil, errors.New("exp is in the past")
 	}
 	h := &wire.Document[*statusList]{Value: claims.list, RequestedAt: asked, FreshUntil: asked.Add(claims.life), UsableUntil: asked.Add(claims.life)}
 	if !claims.expiry.IsZero() {
@@ -124,8 +124,8 @@ func (s *statusLists) download(ctx context.Context, uri string) (*wire.Document[
 	return h, nil
 }
 
-// asUnavailable is an error that says nothing about a token, even if its cause
-// speaks of the list's signature as it would of a token's.
+// asUnavailable hides that an error wraps ErrInvalidToken: it concerns the
+// list's signature and not the token's.
 func asUnavailable(err error) error {
 	return fmt.Errorf("%w: %s", latchkey.ErrUnavailable, err.Error())
 }

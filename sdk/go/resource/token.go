@@ -12,12 +12,12 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// Token is an access token that was good when [Verifier.Verify] returned it. It
-// may be shared with other callers and must not be changed.
+// Token is an access token that was valid when [Verifier.Verify] returned it.
+// It may be shared with other callers: do not modify it.
 type Token struct {
 	Issuer    string // `iss`
-	Subject   string // `sub`: with Issuer it names the user, or the client if there is none
-	ClientID  string // `client_id`: whom the token was issued to
+	Subject   string // `sub`: together with Issuer it identifies the user, or the client if there is no user
+	ClientID  string // `client_id`: the client that the token was issued to
 	SessionID string // `sid`; empty: the token has no session (client credentials)
 	ID        string // `jti`
 
@@ -28,44 +28,44 @@ type Token struct {
 	Expiry   time.Time // `exp`
 	AuthTime time.Time // `auth_time`: when ACR was last proved in full, or the user signed in; zero: unknown
 
-	ACR string   // `acr`: how sure that is; empty: unknown
-	AMR []string // `amr`: by which means (RFC 8176)
+	ACR string   // `acr`: the authentication context class; empty: unknown
+	AMR []string // `amr`: the authentication methods (RFC 8176)
 
-	// ACRTimes is `acr_times`: every authentication context class that the session
-	// has reached, and when it was last proved in full, by factors that are all no
-	// older than that.
+	// ACRTimes is `acr_times`: each authentication context class that the
+	// session has reached, and the last time at which it was proved in full,
+	// that is by factors that are all at least that recent.
 	ACRTimes map[string]time.Time
 
 	payload []byte
 	*tokenState
 }
 
-// tokenState is what only the verifier needs of a token.
+// tokenState is what only the verifier needs.
 type tokenState struct {
 	notBefore       time.Time
 	status          *statusReference // nil: the token has no `status`
-	key             *wire.Key        // that verified it
-	confirmedActive atomic.Int64     // when the issuer last said so, in nanoseconds of Unix time; 0: it was not asked
+	key             *wire.Key        // verified the token
+	confirmedActive atomic.Int64     // when introspection was last asked and reported the token active, in nanoseconds of Unix time; 0: never
 }
 
-// statusReference is where a token's status is (Token Status List §6.1).
+// statusReference locates the status of a token (Token Status List §6.1).
 type statusReference struct {
 	Index uint64 `json:"idx"`
 	URI   string `json:"uri"`
 }
 
-// HasScope says whether the token was granted a scope.
+// HasScope reports whether the token has a scope.
 func (t *Token) HasScope(scope string) bool { return slices.Contains(t.Scopes, scope) }
 
-// Claims decodes every claim of the token, custom ones included, into `to`, as
+// Claims decodes all claims of the token, including custom ones, into v, as
 // [json.Unmarshal] does.
-func (t *Token) Claims(to any) error { return json.Unmarshal(t.payload, to) }
+func (t *Token) Claims(v any) error { return json.Unmarshal(t.payload, v) }
 
 // parseToken reads the claims of an access token (RFC 9068 §2.2).
 func parseToken(payload []byte) (*Token, error) {
-	var c map[string]json.RawMessage // exact names: a struct would take "AUD" for "aud"
+	var c map[string]json.RawMessage // exact names: a struct would accept "AUD" for "aud"
 	if err := json.Unmarshal(payload, &c); err != nil {
-		return nil, errors.New("the claims are malformed")
+		return nil, errors.New("malformed claims")
 	}
 	t := &Token{payload: payload, tokenState: &tokenState{}}
 	var scope string
@@ -86,19 +86,19 @@ func parseToken(payload []byte) (*Token, error) {
 		switch {
 		case !present && !f.required:
 		case !present:
-			return nil, errors.New("the claim " + f.name + " is missing")
+			return nil, errors.New(f.name + " is missing")
 		case string(value) == "null" || json.Unmarshal(value, f.to) != nil:
-			return nil, errors.New("the claim " + f.name + " is malformed")
+			return nil, errors.New(f.name + " is malformed")
 		}
 	}
 	if t.Subject == "" || t.ClientID == "" || t.ID == "" {
-		return nil, errors.New("a claim that names something is empty")
+		return nil, errors.New("sub, client_id or jti is empty")
 	}
 	t.ACRTimes = make(map[string]time.Time, len(times))
 	for class, at := range times {
 		t.ACRTimes[class] = time.Time(at)
 	}
-	t.Scopes = strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' }) // and at no other space (RFC 6749 §3.3)
+	t.Scopes = strings.FieldsFunc(scope, func(r rune) bool { return r == ' ' }) // only spaces separate (RFC 6749 §3.3)
 	var err error
 	t.status, err = parseStatusReference(c["status"])
 	return t, err
@@ -115,10 +115,10 @@ func parseStatusReference(text json.RawMessage) (*statusReference, error) {
 		} `json:"status_list"`
 	}
 	if err := json.Unmarshal(text, &status); err != nil || status.List != nil && status.List.Index == nil {
-		return nil, errors.New("the claim status is malformed")
+		return nil, errors.New("status is malformed")
 	}
 	if status.List == nil {
-		return nil, nil // another mechanism, which the package does not know
+		return nil, nil // a status mechanism that the package does not support
 	}
 	return &statusReference{*status.List.Index, status.List.URI}, nil
 }
@@ -136,7 +136,7 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-// numericDate is a number of seconds, which may have a fraction (RFC 7519 §2).
+// numericDate is a number of seconds, possibly with a fraction (RFC 7519 §2).
 type numericDate time.Time
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -146,7 +146,7 @@ func (d *numericDate) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	if seconds < 0 || seconds > 1<<40 {
-		return errors.New("not a moment")
+		return errors.New("out of range")
 	}
 	whole, fraction := math.Modf(seconds)
 	*d = numericDate(time.Unix(int64(whole), int64(fraction*1e9)))

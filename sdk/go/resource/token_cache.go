@@ -5,29 +5,31 @@ import (
 	"sync"
 )
 
-// cacheShards keeps callers on different processors out of each other's way.
+// cacheShards keeps concurrent callers from waiting for one lock.
 const cacheShards = 16
 
-// tokenDigest is what a token is kept under: neither the memory nor the timing
-// of a look-up gives away a token that could be used.
+// tokenDigest is the key of the cache: neither memory nor the timing of a
+// lookup reveals a usable token.
 type tokenDigest [sha256.Size]byte
 
-// tokenCache keeps verified tokens, the recently used ones, up to a number. It
-// only says that a token's signature and claims were good: what may have
-// changed since is for its caller to check.
+// tokenCache keeps a bounded number of verified tokens, the recently used ones.
+// A cached token had a good signature and good claims; the caller checks what
+// may have changed since.
 type tokenCache struct {
 	shards [cacheShards]cacheShard
 	size   int // of one generation of one shard
 }
 
-// cacheShard has two generations. What is used moves to the young one; when
-// that is full the old one is forgotten and the young one becomes old.
+// cacheShard has two generations. Tokens move to the young one when they are
+// used. When it is full, the old generation is dropped and the young one
+// becomes old.
 type cacheShard struct {
 	mu         sync.Mutex
 	young, old map[tokenDigest]*Token
 }
 
-// newTokenCache keeps at most about size tokens; negative: none.
+// newTokenCache returns a cache for about size tokens; for a negative size,
+// nil.
 func newTokenCache(size int) *tokenCache {
 	if size < 0 {
 		return nil

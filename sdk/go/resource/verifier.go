@@ -14,35 +14,36 @@ import (
 const typAccessToken = "at+jwt"
 
 // Verifier verifies the access tokens of one issuer for one resource server. It
-// is safe for concurrent use, and there should be one for all requests: it keeps
-// keys, verified tokens and revocations.
+// is safe for concurrent use. Make one for the whole program: it keeps keys,
+// verified tokens and revocations.
 type Verifier struct {
 	options    VerifierOptions
 	audience   string
 	keys       *keySource
-	cache      *tokenCache     // nil: none
-	revocation revocationCheck // nil: none
-	feed       *feed           // nil: not followed
+	cache      *tokenCache     // nil: no cache
+	revocation revocationCheck // nil: not checked
+	feed       *feed           // nil: not used
 
 	closed  atomic.Bool
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
 
-// revocationCheck refuses tokens that are otherwise good. `text` is the token as
-// it came.
+// revocationCheck rejects revoked tokens. text is the encoded token.
 type revocationCheck interface {
 	check(ctx context.Context, t *Token, text string, now time.Time) error
 }
 
-// NewVerifier makes a verifier of tokens that `issuer` (the issuer URL of a
-// tenant) made for `audience` (the resource server's own name in `aud`). It
-// refuses options that contradict each other. It waits for nothing: keys and
-// revocations are fetched in the background, and only the first tokens wait for
-// them. The verifier must be closed.
+// NewVerifier returns a verifier of access tokens. issuer is the issuer URL of
+// a tenant, and audience is the resource server's own name in `aud`. It returns
+// an error if options are missing or contradict each other.
+//
+// NewVerifier does not wait for the network: keys and revocations are fetched
+// in the background, and the first calls of Verify wait for them. Call
+// [Verifier.Close] when the verifier is no longer used.
 func NewVerifier(issuer, audience string, o VerifierOptions) (*Verifier, error) {
 	if audience == "" {
-		return nil, errors.New("latchkey: a verifier needs its audience") // else it would take tokens for others
+		return nil, errors.New("resource: the audience is required") // otherwise tokens for other resource servers would pass
 	}
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -61,7 +62,8 @@ func NewVerifier(issuer, audience string, o VerifierOptions) (*Verifier, error) 
 	return v, nil
 }
 
-// startRevocationCheck makes the check of revocations, and what that does in the background.
+// startRevocationCheck sets up the revocation check and starts its background
+// work.
 func (v *Verifier) startRevocationCheck(ctx context.Context, d *wire.Issuer) {
 	own := wire.Credentials{ID: v.options.ClientID, Secret: v.options.ClientSecret}
 	ask := &introspector{d, own, v.audience, v.options.IntrospectionCache, v.options.Logger}
@@ -78,8 +80,8 @@ func (v *Verifier) startRevocationCheck(ctx context.Context, d *wire.Issuer) {
 	}
 }
 
-// Close ends what the verifier does in the background. It verifies nothing any
-// more: [latchkey.ErrUnavailable].
+// Close ends the verifier's background work. Afterwards Verify returns
+// [latchkey.ErrUnavailable].
 func (v *Verifier) Close() error {
 	v.closed.Store(true)
 	v.cancel()

@@ -7,24 +7,26 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// errNoKeys is the state before the first fetch of the keys has ended.
-var errNoKeys = fmt.Errorf("%w: the issuer's keys are not known yet", latchkey.ErrUnavailable)
+// errNoKeys is reported until the first fetch of the keys has ended.
+var errNoKeys = fmt.Errorf("%w: the issuer's keys have not been fetched yet", latchkey.ErrUnavailable)
 
-// Status is how a verifier does, for health endpoints and metrics.
+// Status describes the state of a verifier, for health endpoints and metrics.
 type Status struct {
-	// KeysFetchedAt is when the keys were last asked for with success; zero: never.
+	// KeysFetchedAt is when the current keys were requested; zero: no keys were
+	// fetched yet.
 	KeysFetchedAt time.Time
-	// RevocationsAsOf is until when everything that was revoked is known, by the
-	// verifier's clock; zero: never yet, or the feed is not followed.
+	// RevocationsAsOf is the time until which all revocations are known, by the
+	// verifier's clock; zero: none yet, or the feed is not used.
 	RevocationsAsOf time.Time
-	// Revoked is the number of entries of the feed that are kept.
+	// Revocations is the number of feed entries in memory.
 	Revocations int
-	// Err is why tokens cannot be verified at the moment, or only by asking the
-	// issuer; nil: all is well. It wraps [latchkey.ErrUnavailable].
+	// Err is why tokens cannot be verified at the moment, or only by
+	// introspection; nil: the verifier works. It wraps
+	// [latchkey.ErrUnavailable].
 	Err error
 }
 
-// Status tells how the verifier does. It waits for nothing.
+// Status returns the state of the verifier. It does not wait.
 func (v *Verifier) Status() Status {
 	now := v.options.Now()
 	var s Status

@@ -6,33 +6,33 @@ import (
 	"time"
 )
 
-// failurePause is how long a fetch that failed is not tried again.
+// failurePause is the least time between a failed fetch and the next one.
 const failurePause = 2 * time.Second
 
-// Document is a document with the moments that bound its use.
+// Document is a fetched document, with the times that bound its use.
 type Document[T any] struct {
 	Value       T
-	RequestedAt time.Time // when it was asked for: it may be as old as this
-	FreshUntil  time.Time // until then it is used without asking again
-	UsableUntil time.Time // until then it serves while the issuer does not answer
+	RequestedAt time.Time // when the request was sent; the document may be that old
+	FreshUntil  time.Time // until then it is used without another request
+	UsableUntil time.Time // until then it is used while the issuer is unreachable
 }
 
-// Cached is a document of the issuer that is fetched when it is needed, and a
-// little before it grows old. It is safe for concurrent use; callers who need it
-// at the same moment share a fetch.
+// Cached is a document of the issuer that is fetched when it is first needed
+// and refreshed shortly before it expires. It is safe for concurrent use;
+// concurrent callers share one fetch.
 type Cached[T any] struct {
 	Now   func() time.Time
-	Fetch func(ctx context.Context, before *Document[T]) (*Document[T], error) // errors are ErrUnavailable
+	Fetch func(ctx context.Context, before *Document[T]) (*Document[T], error) // before is the previous document, or nil; errors must wrap ErrUnavailable
 
 	mu       sync.RWMutex
-	current  *Document[T] // nil: there was none yet
+	current  *Document[T] // nil: none was fetched yet
 	failed   time.Time
-	failure  error         // of the last fetch; nil: it went well
-	inflight chan struct{} // closed when the fetch under way ends; nil: there is none
+	failure  error         // of the last fetch; nil: it succeeded
+	inflight chan struct{} // closed when the current fetch ends; nil: none is in progress
 }
 
-// Current is a document that may be used. One that is about to grow old is
-// fetched in the background, so that only an idle caller ever waits.
+// Current returns a document that may be used. A document that expires soon is
+// refreshed in the background, so that under steady load no caller waits.
 func (c *Cached[T]) Current(ctx context.Context, now time.Time) (*Document[T], error) {
 	c.mu.RLock()
 	h, failing := c.current, c.failure != nil
@@ -55,7 +55,7 @@ func (c *Cached[T]) Current(ctx context.Context, now time.Time) (*Document[T], e
 	return renewed, err
 }
 
-// Refresh waits for a fetch.
+// Refresh fetches the document, or waits for the fetch in progress.
 func (c *Cached[T]) Refresh(ctx context.Context, now time.Time) (*Document[T], error) {
 	if done := c.StartRefresh(ctx, now); done != nil {
 		select {
@@ -72,7 +72,8 @@ func (c *Cached[T]) Refresh(ctx context.Context, now time.Time) (*Document[T], e
 	return c.current, nil
 }
 
-// StartRefresh begins a fetch, or joins the one under way. nil: the last one has just
+// StartRefresh starts a fetch, or joins the one in progress. It returns a
+// channel that is closed when the fetch ends, or nil if the last fetch has just
 // failed.
 func (c *Cached[T]) StartRefresh(ctx context.Context, now time.Time) <-chan struct{} {
 	c.mu.Lock()
@@ -100,7 +101,8 @@ func (c *Cached[T]) StartRefresh(ctx context.Context, now time.Time) <-chan stru
 	return done
 }
 
-// Peek tells what is held, and why the last fetch failed.
+// Peek returns the current document, if any, and the error of the last fetch.
+// It does not fetch.
 func (c *Cached[T]) Peek() (*Document[T], error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// UnverifiedClaims decodes the claims of a JWT without verifying it, and reports
-// whether it could be decoded. Only a caller who needs no proof may use them.
+// UnverifiedClaims decodes the claims of a JWT into to without verifying its
+// signature, and reports whether they could be decoded. Use it only where the
+// caller does not rely on the claims being authentic.
 func UnverifiedClaims(token string, to any) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

@@ -3,7 +3,6 @@ package wire
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,14 +10,14 @@ import (
 )
 
 const (
-	// MaxDocument bounds documents that are read whole.
+	// MaxDocument bounds the size of a JSON document.
 	MaxDocument = 1 << 20
-	// FetchTimeout bounds each fetch of a document, its body included.
+	// FetchTimeout bounds each fetch of a document, including its body.
 	FetchTimeout = 5 * time.Second
 )
 
-// NoRedirects is a copy of an HTTP client that follows no redirect. nil: a new
-// one.
+// NoRedirects returns a copy of an HTTP client that does not follow redirects;
+// for nil, a new one.
 func NoRedirects(client *http.Client) *http.Client {
 	if client == nil {
 		client = &http.Client{}
@@ -28,7 +27,8 @@ func NoRedirects(client *http.Client) *http.Client {
 	return &plain
 }
 
-// Get reads a document whole. Every failure is ErrUnavailable.
+// Get fetches a document of at most limit bytes. Every error wraps
+// ErrUnavailable.
 func Get(ctx context.Context, client *http.Client, from, accept string, limit int64) ([]byte, http.Header, error) {
 	ctx, cancel := context.WithTimeout(ctx, FetchTimeout)
 	defer cancel()
@@ -47,28 +47,29 @@ func Get(ctx context.Context, client *http.Client, from, accept string, limit in
 	}
 	text, err := ReadUpTo(answer.Body, limit)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: reading %s: %w", ErrUnavailable, from, err)
+		return nil, nil, fmt.Errorf("%w: read %s: %w", ErrUnavailable, from, err)
 	}
 	return text, answer.Header, nil
 }
 
-// GetJSON fetches JSON. Every failure is ErrUnavailable.
+// GetJSON fetches a JSON document and decodes it. Every error wraps
+// ErrUnavailable.
 func GetJSON(ctx context.Context, client *http.Client, from string, to any) error {
 	text, _, err := Get(ctx, client, from, "application/json", MaxDocument)
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(text, to); err != nil {
-		return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, from, err)
+		return fmt.Errorf("%w: read %s: %w", ErrUnavailable, from, err)
 	}
 	return nil
 }
 
-// ReadUpTo reads everything, unless it is longer than the limit.
+// ReadUpTo reads everything from a reader. More than limit bytes are an error.
 func ReadUpTo(from io.Reader, limit int64) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(from, limit+1))
 	if err == nil && int64(len(text)) > limit {
-		err = errors.New("it is too long")
+		err = fmt.Errorf("longer than %d bytes", limit)
 	}
 	return text, err
 }

@@ -12,22 +12,23 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// maxKeys bounds the keys of a set.
+// maxKeys bounds the number of keys in a set.
 const maxKeys = 100
 
-// Key is a public key of the issuer. Two of the same address are
-// the same key, over as many fetches as the issuer publishes it.
+// Key is a public key of the issuer. Equal pointers mean the same key, even
+// after the key set was fetched again.
 type Key struct {
 	KeyID     string
 	algorithm string
 	public    any
-	text      string // as JSON, to recognize it
+	text      string // as JSON, to compare keys
 }
 
-// KeySet is what the issuer published, by kid.
+// KeySet maps each kid to the issuer's key.
 type KeySet map[string]*Key
 
-// ReuseFrom lets keys that were known before stay what they are.
+// ReuseFrom replaces keys that did not change by those of the previous set, so
+// that their pointers stay equal.
 func (s KeySet) ReuseFrom(before KeySet) {
 	for kid, k := range s {
 		if known := before[kid]; known != nil && known.text == k.text {
@@ -36,17 +37,17 @@ func (s KeySet) ReuseFrom(before KeySet) {
 	}
 }
 
-// ParseKeySet keeps the public signature keys that tokens can be verified with;
-// others may stand beside them (RFC 7517 §5).
+// ParseKeySet returns the public signature keys of a key set. Keys of other
+// kinds are ignored (RFC 7517 §5).
 func ParseKeySet(text []byte) (KeySet, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, errors.New("it is no JSON Web Key Set")
+		return nil, errors.New("not a JSON Web Key Set")
 	}
 	if len(set.Keys) > maxKeys {
-		return nil, fmt.Errorf("it has more than %d keys", maxKeys)
+		return nil, fmt.Errorf("more than %d keys", maxKeys)
 	}
 	keys := KeySet{}
 	for _, text := range set.Keys {
@@ -55,17 +56,18 @@ func ParseKeySet(text []byte) (KeySet, error) {
 			continue
 		}
 		if keys[k.KeyID] != nil {
-			return nil, errors.New("two keys have the same kid")
+			return nil, fmt.Errorf("two keys have the kid %q", k.KeyID)
 		}
 		keys[k.KeyID] = k
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("it has no usable key")
+		return nil, errors.New("no usable key: expected RSA of 2048 to 8192 bits, P-256 or Ed25519, with a kid and for signatures")
 	}
 	return keys, nil
 }
 
-// parseKey reads a key that one algorithm can be verified with; nil: it is none.
+// parseKey returns the key if it can verify one of the supported algorithms, or
+// nil.
 func parseKey(text []byte) *Key {
 	var k jose.JSONWebKey
 	if json.Unmarshal(text, &k) != nil || k.KeyID == "" || len(k.KeyID) > maxKid || k.Use != "" && k.Use != "sig" {
@@ -74,7 +76,7 @@ func parseKey(text []byte) *Key {
 	algorithm := ""
 	switch public := k.Key.(type) {
 	case *rsa.PublicKey:
-		if bits := public.N.BitLen(); bits >= 2048 && bits <= 8192 { // a huge one makes each verification a long one
+		if bits := public.N.BitLen(); bits >= 2048 && bits <= 8192 { // a larger key would make each verification slow
 			algorithm = "RS256"
 		}
 	case *ecdsa.PublicKey:

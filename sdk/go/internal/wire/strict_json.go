@@ -4,15 +4,17 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"unicode/utf8"
 )
 
-// maxNesting bounds how deep JSON is that comes from outside.
+// maxNesting bounds the nesting depth of JSON from outside.
 const maxNesting = 16
 
-// StrictObject accepts one JSON object in valid UTF-8, without duplicate
-// member names at any depth and not nested beyond the limit (RFC 7519 §4). Of
-// two members with one name, two readers may see a different one.
+// StrictObject checks that text is one JSON object in valid UTF-8, without
+// duplicate member names at any depth, and not nested deeper than the limit
+// (RFC 7519 §4). Given two members with one name, two parsers may each use a
+// different one.
 func StrictObject(text []byte) error {
 	if !utf8.Valid(text) || !json.Valid(text) {
 		return errors.New("malformed JSON")
@@ -24,34 +26,34 @@ func StrictObject(text []byte) error {
 	return r.value(1)
 }
 
-// memberReader looks for duplicate members. What it reads is known to be valid,
+// memberReader finds duplicate members. It only reads text that is valid JSON,
 // which keeps it short and fast.
 type memberReader struct{ rest []byte }
 
-// peek is the first byte of what comes next.
+// peek skips white space and returns the next byte.
 func (r *memberReader) peek() byte {
 	r.rest = bytes.TrimLeft(r.rest, " \t\r\n")
 	return r.rest[0]
 }
 
-// value reads a value that lies so deep.
+// value reads one value at a nesting depth.
 func (r *memberReader) value(depth int) error {
 	switch open := r.peek(); open {
 	case '{', '[':
 		if depth > maxNesting {
-			return errors.New("nested too deeply")
+			return fmt.Errorf("JSON nested deeper than %d levels", maxNesting)
 		}
 		r.rest = r.rest[1:]
 		return r.members(open == '{', depth)
 	case '"':
 		r.text()
-	default: // a number or a word
+	default: // a number, true, false or null
 		r.rest = r.rest[bytes.IndexAny(r.rest, ",]} \t\r\n"):]
 	}
 	return nil
 }
 
-// members reads what an object or a list has, and its end.
+// members reads the rest of an object or array, including its end.
 func (r *memberReader) members(named bool, depth int) error {
 	var seen map[string]bool
 	for {
@@ -66,7 +68,7 @@ func (r *memberReader) members(named bool, depth int) error {
 		if named {
 			name, err := unescaped(r.text())
 			if err != nil || seen[name] {
-				return errors.New("duplicate member")
+				return errors.New("duplicate JSON member name")
 			}
 			if seen == nil {
 				seen = make(map[string]bool, 16)
@@ -81,7 +83,7 @@ func (r *memberReader) members(named bool, depth int) error {
 	}
 }
 
-// text reads a string, and returns it with its quotes.
+// text reads a string and returns it with its quotes.
 func (r *memberReader) text() []byte {
 	end := 1
 	for ; r.rest[end] != '"'; end++ {
@@ -94,7 +96,8 @@ func (r *memberReader) text() []byte {
 	return s
 }
 
-// unescaped is what a string says: two spellings may be one name.
+// unescaped decodes a quoted string: names that are escaped differently may be
+// equal.
 func unescaped(quoted []byte) (name string, err error) {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return string(quoted[1 : len(quoted)-1]), nil
