@@ -16,17 +16,18 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// endpoint sends a request to an endpoint of the issuer and reads the answer.
+// endpoint sends requests to endpoints of the issuer and reads the responses.
 //
-// Its errors are of two kinds: an [Error] is what the server itself refused, and
-// what is only [ErrUnavailable] may have come from anything in between, such as
-// a proxy's page or a captive portal's.
+// Its errors are of two kinds: an [Error] is a refusal by the server itself. An
+// error that only wraps [ErrUnavailable] may come from anything in between,
+// such as a proxy or a captive portal.
 type endpoint struct {
-	http *http.Client // follows no redirect
+	http *http.Client // does not follow redirects
 	now  func() time.Time
 }
 
-// postForm posts a form as a client: by Basic, or, public, by its client_id.
+// postForm posts a form. The client authenticates with HTTP Basic, or sends its
+// client_id if it is public.
 func (e endpoint) postForm(ctx context.Context, to string, form url.Values, by wire.Credentials, into any) error {
 	header := http.Header{"Content-Type": {formContentType}}
 	if by.Secret != "" {
@@ -41,14 +42,14 @@ const formContentType = "application/x-www-form-urlencoded"
 
 type userAgentKey struct{}
 
-// WithUserAgent makes requests with the context carry a User-Agent: that of the
-// user's browser, which the list of the user's devices shows, where a back end
-// keeps the session for it.
+// WithUserAgent returns a context whose requests carry a User-Agent. A back end
+// passes the one of the user's browser, which is shown in the user's list of
+// devices.
 func WithUserAgent(ctx context.Context, userAgent string) context.Context {
 	return context.WithValue(ctx, userAgentKey{}, userAgent)
 }
 
-// withValue is a copy of a form with one more value.
+// withValue returns a copy of a form with one more value.
 func withValue(form url.Values, name, value string) url.Values {
 	more := url.Values{name: {value}}
 	for n, values := range form {
@@ -57,12 +58,12 @@ func withValue(form url.Values, name, value string) url.Values {
 	return more
 }
 
-// send sends a request. JSON is read into `into`; without it, the answer of a
-// success must be empty.
+// send sends a request. A JSON response is decoded into into; if into is nil, a
+// successful response must be empty.
 func (e endpoint) send(ctx context.Context, method, to string, header http.Header, body io.Reader, into any) error {
 	u, err := url.Parse(to)
 	if err != nil || !wire.IsSecure(u) {
-		return fmt.Errorf("%w: the endpoint %q is not https", ErrUnavailable, to)
+		return fmt.Errorf("%w: invalid endpoint %q: expected https (http is allowed on loopback only)", ErrUnavailable, to)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, to, body)
 	if err != nil {
@@ -82,7 +83,7 @@ func (e endpoint) send(ctx context.Context, method, to string, header http.Heade
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, wire.MaxDocument+1))
 	if err != nil {
-		return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, u.Path, err)
+		return fmt.Errorf("%w: read the response from %s: %w", ErrUnavailable, u.Path, err)
 	}
 	return e.read(answer, text, into)
 }
@@ -96,7 +97,7 @@ func (e endpoint) read(answer *http.Response, text []byte, into any) error {
 		return nil
 	case success && into != nil && isJSON:
 		if err := json.Unmarshal(text, into); err != nil {
-			return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, answer.Request.URL.Path, err)
+			return fmt.Errorf("%w: invalid JSON in the response from %s: %w", ErrUnavailable, answer.Request.URL.Path, err)
 		}
 		return nil
 	}
@@ -113,7 +114,8 @@ func (e endpoint) read(answer *http.Response, text []byte, into any) error {
 	return &Error{StatusCode: answer.StatusCode, Code: refusal.Code, Reason: refusal.Reason, EndReason: refusal.EndReason, Description: refusal.Description, RetryAfter: wait}
 }
 
-// retryAfter reads the header (RFC 9110 §10.2.3): seconds, or a date. 0: none.
+// retryAfter returns the value of Retry-After (RFC 9110 §10.2.3), which is in
+// seconds or a date. 0: none.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
@@ -125,7 +127,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// requestedDelay is for how long the server asks to be left alone after an error.
+// requestedDelay returns how long the server asked to wait after an error.
 func requestedDelay(err error) time.Duration {
 	var refusal *Error
 	var strange *wire.UnexpectedResponse

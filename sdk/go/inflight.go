@@ -7,23 +7,24 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// inflight is a change of one session's tokens that is under way. There is one at
-// a time for each session, however many handles of it there are.
+// inflight is a request in progress that changes a session's tokens. There is
+// at most one per session, however many Session values share it.
 type inflight struct {
 	stepUp  bool
-	target  string     // key of the target that it brings a token for
-	handles []*Session // who gets the outcome; guarded by Client.mu
+	target  string     // key of the target that it requests a token for
+	handles []*Session // receive the result; guarded by Client.mu
 	done    chan struct{}
 	result  update // set before done is closed
-	err     error  // the same
+	err     error  // set before done is closed
 }
 
-// operation is what a flight does.
+// operation sends the request and returns its result.
 type operation func(context.Context, *Session) (update, error)
 
-// joinOrStart takes part in the flight of a session, or starts one. It does not end
-// with its caller: what the server has done by then would be lost. Nothing is
-// done if the session has another access token for the target than `had` by now.
+// joinOrStart joins the session's request in progress, or starts one. The
+// request outlives the caller's context: otherwise its response would be lost.
+// If the session already has an access token for the target other than had,
+// joinOrStart returns that and sends nothing.
 func (c *Client) joinOrStart(ctx context.Context, s *Session, target, had string, do operation) *inflight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,7 +39,8 @@ func (c *Client) joinOrStart(ctx context.Context, s *Session, target, had string
 	return c.start(ctx, s, &inflight{target: target}, do)
 }
 
-// startExclusive starts a flight of its own, after those under way.
+// startExclusive waits for the session's request in progress, then starts its
+// own.
 func (c *Client) startExclusive(ctx context.Context, s *Session, do operation) *inflight {
 	for {
 		c.mu.Lock()
@@ -57,7 +59,8 @@ func (c *Client) startExclusive(ctx context.Context, s *Session, do operation) *
 	}
 }
 
-// start begins a flight. The caller holds c.mu and knows that there is none.
+// start starts a request. The caller holds c.mu and has checked that none is in
+// progress.
 func (c *Client) start(ctx context.Context, s *Session, f *inflight, do operation) *inflight {
 	id := s.ID()
 	f.handles, f.done = []*Session{s}, make(chan struct{})
@@ -73,15 +76,15 @@ func (c *Client) start(ctx context.Context, s *Session, f *inflight, do operatio
 	return f
 }
 
-// completed is a flight that is over.
+// completed returns a request that has already ended.
 func completed(target string, t Tokens, err error) *inflight {
 	f := &inflight{target: target, done: make(chan struct{}), result: update{tokens: t, targetTokens: t}, err: err}
 	close(f.done)
 	return f
 }
 
-// complete gives every handle the outcome before another flight can begin, so that
-// no handle goes back to older tokens.
+// complete passes the result to every Session value before the next request can
+// start, so that none of them returns to older tokens.
 func (f *inflight) complete(got update, err error) {
 	f.result, f.err = got, err
 	for _, s := range f.handles {
@@ -100,13 +103,13 @@ func (f *inflight) complete(got update, err error) {
 	}
 }
 
-// covers says whether the outcome of a flight that has landed is that of a
-// refresh for a target. A step-up brings the session's own token.
+// covers reports whether a completed request also serves as a refresh for a
+// target. A step-up serves as a refresh of the session's own token.
 func (f *inflight) covers(target string) bool {
 	return f.target == target && (!f.stepUp || f.err == nil)
 }
 
-// token is what a flight that has landed brings. Empty: nothing.
+// token returns the access token that a completed request obtained, if any.
 func (f *inflight) token() Tokens {
 	switch {
 	case f.err != nil:
@@ -117,7 +120,7 @@ func (f *inflight) token() Tokens {
 	return f.result.targetTokens
 }
 
-// wait is the outcome, or the end of the caller's patience.
+// wait waits for the request, or until the context ends.
 func (f *inflight) wait(ctx context.Context) error {
 	select {
 	case <-f.done:

@@ -10,36 +10,36 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// leeway is how long before its end an access token is replaced: enough for a
-// request under way, and no more than half of the shortest life there is. It is
-// more than the 10 s of golang.org/x/oauth2.
+// leeway is how long before it expires an access token is replaced: long enough
+// for a request, and at most half of the shortest lifetime. It exceeds the 10 s
+// of golang.org/x/oauth2.
 const leeway = 15 * time.Second
 
-// AccessToken is an access token of the session that will live for a moment yet:
-// the one it has, or a fresh one. While the server is out of reach, the old one
-// is returned for as long as it lives. Its errors are those of
-// [Client.RefreshSession].
+// AccessToken returns the session's access token, refreshed if it expires
+// within 15 s. While the server is unreachable, it returns the old access token
+// until that expires. Errors are those of [Client.RefreshSession].
 func (c *Client) AccessToken(ctx context.Context, s *Session) (Tokens, error) {
 	return c.TokenFor(ctx, s, Target{})
 }
 
 func (c *Client) isFresh(t Tokens) bool { return c.now().Before(t.Expiry.Add(-leeway)) }
 
-// RefreshSession gets the session a fresh access token and the next refresh
-// token (RFC 6749 §6), or, if it has only a session token, swaps that for an
-// access token. Access tokens for targets are replaced when they are next asked
-// for.
+// RefreshSession obtains a new access token and the next refresh token (RFC
+// 6749 §6). A session that has only a session token exchanges that for an
+// access token. Access tokens for targets are replaced when they are next
+// requested.
 //
-// Callers at the same moment share one refresh, which goes on when one of them
-// gives up. After a network error, a timeout, a 429 or a 5xx the same refresh
-// token is sent again, which the server answers with the same successor. A
-// pending step-up ([Tokens.Pending]) is sent again first.
+// Concurrent callers share one refresh, which continues when the caller who
+// started it gives up. After a network error, a timeout, a 429 or a 5xx the
+// same refresh token is sent again; the server answers with the same successor.
+// A pending step-up ([Tokens.Pending]) is sent again first.
 //
-// An error that wraps [ErrUnavailable] leaves the session as it was, and the next
-// call tries again. One that wraps [ErrSessionEnded] reports that the session is
-// over. Any other is an [Error]; with [ReasonRefreshSuperseded] or
-// [ReasonSessionTokenSuperseded] somebody has newer tokens of the session than
-// this handle and its [Store], and the session goes on.
+// An error that wraps [ErrUnavailable] leaves the session unchanged; the next
+// call tries again. An error that wraps [ErrSessionEnded] means that the
+// session has ended. Any other error is an [Error]. With
+// [ReasonRefreshSuperseded] or [ReasonSessionTokenSuperseded] the session
+// continues, but another process has newer tokens than this Session and its
+// [Store].
 func (c *Client) RefreshSession(ctx context.Context, s *Session) error {
 	_, err := c.refreshFor(ctx, s, Target{}, s.Tokens().AccessToken)
 	if err == nil {
@@ -48,8 +48,8 @@ func (c *Client) RefreshSession(ctx context.Context, s *Session) error {
 	return err
 }
 
-// refreshFor gets a token for a target that is another than `had`. There is one
-// refresh token for all targets: what others have under way comes first.
+// refreshFor returns a token for a target other than had. All targets share one
+// refresh token, so their requests run one after another.
 func (c *Client) refreshFor(ctx context.Context, s *Session, target Target, had string) (Tokens, error) {
 	key := target.key()
 	for {
@@ -63,21 +63,21 @@ func (c *Client) refreshFor(ctx context.Context, s *Session, target Target, had 
 		case s.Err() != nil:
 			return Tokens{}, s.Err()
 		case !f.stepUp && errors.Is(err, ErrUnavailable):
-			return Tokens{}, err // a step-up that failed says nothing about a refresh
+			return Tokens{}, err // but the failure of a step-up does not predict that of a refresh
 		}
 	}
 }
 
-// update is what a change of a session's tokens brings.
+// update is the result of a request that changes a session's tokens.
 type update struct {
-	tokens       Tokens // of the session from now on
-	targetTokens Tokens // for the target that was asked for, if one was
-	saved        bool   // the store has them, or is not to get them
-	steppedUp    bool   // by a step-up, after which the tokens for targets are out of date
+	tokens       Tokens // the session's tokens from now on
+	targetTokens Tokens // for the requested target, if any
+	saved        bool   // tokens are in the store, or must not be stored
+	steppedUp    bool   // a step-up took place: tokens for targets are outdated
 }
 
-// refresh gets what comes after the session's tokens. With an error it returns
-// what a pending step-up brought before.
+// refresh obtains the next tokens. Beside an error it returns the tokens of a
+// pending step-up that was answered first.
 func (c *Client) refresh(ctx context.Context, s *Session, target Target) (update, error) {
 	r := refreshOperation{client: c, session: s, target: target}
 	err := c.withRetry(ctx, r.attempt)
@@ -88,14 +88,14 @@ func (c *Client) refresh(ctx context.Context, s *Session, target Target) (update
 	return r.result, nil
 }
 
-// refreshOperation is a refresh under way.
+// refreshOperation is the state of a refresh over its attempts.
 type refreshOperation struct {
 	client  *Client
 	session *Session
 	target  Target
 
-	afterStepUp Tokens // what a pending step-up brought; zero: there was none
-	sent        Tokens // those that the server was asked with
+	afterStepUp Tokens // result of a pending step-up; zero: there was none
+	sent        Tokens // the tokens that the request was sent with
 	answered    bool
 	result      update
 }
@@ -118,7 +118,8 @@ func (r *refreshOperation) attempt(ctx context.Context) (err error) {
 	return nil
 }
 
-// request looks into the store, settles a pending step-up, and asks the server.
+// request loads the stored tokens, resolves a pending step-up, and sends the
+// refresh.
 func (r *refreshOperation) request(ctx context.Context) (update, error) {
 	had := r.session.Tokens()
 	latest, err := r.session.load(ctx)
@@ -137,7 +138,7 @@ func (r *refreshOperation) request(ctx context.Context) (update, error) {
 	if err == nil && !got.spentByStepUp || err != nil && !errors.Is(err, ErrSessionEnded) && !isSuperseded(err) || r.session.store == nil {
 		return got.update, err
 	}
-	// Another process may have been faster.
+	// Another process may have refreshed first: use its tokens.
 	again, failed := r.session.load(ctx)
 	switch {
 	case failed != nil && err != nil:
@@ -154,13 +155,15 @@ func (r *refreshOperation) request(ctx context.Context) (update, error) {
 	return got.update, err
 }
 
-// isAlreadyFresh reports whether the session has a fresh access token of its own that is
-// another than `had`: from another handle, another process, or a step-up.
+// isAlreadyFresh reports whether the session has a fresh access token of its
+// own other than had: from another Session value, another process, or a
+// step-up.
 func (r *refreshOperation) isAlreadyFresh(t, had Tokens) bool {
 	return r.target.key() == "" && t.AccessToken != had.AccessToken && r.client.isFresh(t)
 }
 
-// resolvePending sends a pending step-up again. Refused, the session goes on without it.
+// resolvePending sends a pending step-up again. If it is refused, the session
+// continues without it.
 func (r *refreshOperation) resolvePending(ctx context.Context, p PendingStepUp) (Tokens, error) {
 	u := r.client.resumeStepUp(r.session, p)
 	if err := u.attempt(ctx); err != nil {
@@ -173,17 +176,18 @@ func (r *refreshOperation) resolvePending(ctx context.Context, p PendingStepUp) 
 	return *u.result, nil
 }
 
-// refreshAnswer is an answer to a refresh.
+// refreshAnswer is the response to a refresh.
 type refreshAnswer struct {
 	update
-	spentByStepUp bool // by a step-up that has spent the refresh token
+	spentByStepUp bool // a step-up has used the refresh token
 }
 
-// requestSuccessor asks the server. An answer for a target brings the next refresh
-// token, which is still good for the whole session, and no access token that
-// would be. An answer without a refresh token is one from before a step-up that
-// has spent it: it is not saved, because the store gets, or has, the tokens of
-// the step-up.
+// requestSuccessor sends the refresh.
+//
+// A response for a target contains the session's next refresh token, but no
+// access token of the session itself. A response without a refresh token is for
+// the time before a step-up that used the refresh token. It is not saved,
+// because the tokens of the step-up belong into the store.
 func (r *refreshOperation) requestSuccessor(ctx context.Context, t Tokens) (got refreshAnswer, err error) {
 	next, err := r.client.requestRefresh(ctx, t, r.target)
 	if err != nil {
@@ -202,7 +206,7 @@ func (r *refreshOperation) requestSuccessor(ctx context.Context, t Tokens) (got 
 
 func (c *Client) requestRefresh(ctx context.Context, t Tokens, target Target) (Tokens, error) {
 	if t.RefreshToken == "" && t.SessionToken == "" {
-		return Tokens{}, fmt.Errorf("%w: it has no token to go on with", ErrSessionEnded)
+		return Tokens{}, fmt.Errorf("%w: it has neither a refresh token nor a session token", ErrSessionEnded)
 	}
 	if t.RefreshToken == "" {
 		return c.exchangeSessionToken(ctx, t.SessionToken, target)
@@ -215,13 +219,13 @@ func (c *Client) requestRefresh(ctx context.Context, t Tokens, target Target) (T
 		return Tokens{}, withSessionEnded(err)
 	}
 	if next.SessionID != t.SessionID {
-		return Tokens{}, fmt.Errorf("%w: the answer to a refresh is about another session", ErrUnavailable)
+		return Tokens{}, fmt.Errorf("%w: unexpected refresh response: session_id is %q, expected %q", ErrUnavailable, next.SessionID, t.SessionID)
 	}
 	return next, nil
 }
 
-// withSessionEnded adds ErrSessionEnded to the refusals that mean the end of a
-// session, which others do not, such as invalid_client (RFC 6749 §5.2).
+// withSessionEnded adds ErrSessionEnded to refusals that mean the end of a
+// session. Others do not, such as invalid_client (RFC 6749 §5.2).
 func withSessionEnded(err error) error {
 	var refusal *Error
 	if errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_grant" && !isSuperseded(err) {
@@ -230,8 +234,8 @@ func withSessionEnded(err error) error {
 	return err
 }
 
-// isSuperseded reports whether a token was refused although its session goes on:
-// somebody who shares the store has a newer one.
+// isSuperseded reports whether a token was refused although its session
+// continues: another process has a newer one.
 func isSuperseded(err error) bool {
 	return hasReason(err, ReasonRefreshSuperseded) || hasReason(err, ReasonSessionTokenSuperseded) || hasReason(err, ReasonChainMismatch)
 }

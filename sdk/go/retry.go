@@ -15,9 +15,9 @@ const (
 	longestBackoff = 2 * time.Second
 )
 
-// withRetry makes attempts until one is answered, for at most the retry window.
-// What is no answer ([ErrUnavailable]) is tried again: early at first, since the
-// server's window is open for seconds only.
+// withRetry repeats an operation after errors that wrap ErrUnavailable, for at
+// most the retry window. The first pauses are short, because the server's own
+// retry window lasts only seconds.
 func (c *Client) withRetry(ctx context.Context, attempt func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, c.retryWindow)
 	defer cancel()
@@ -29,7 +29,7 @@ func (c *Client) withRetry(ctx context.Context, attempt func(context.Context) er
 		pause := time.NewTimer(retryDelay(n, requestedDelay(err)))
 		if end, _ := ctx.Deadline(); requestedDelay(err) > time.Until(end) {
 			pause.Stop()
-			return err // the server has said that it is of no use
+			return err // the server asks to wait for longer
 		}
 		select {
 		case <-pause.C:
@@ -40,8 +40,8 @@ func (c *Client) withRetry(ctx context.Context, attempt func(context.Context) er
 	}
 }
 
-// isMissingEndpoint says that there is no such endpoint where the issuer should be. That
-// says nothing about a session either, but does not change within seconds.
+// isMissingEndpoint reports whether the error means that there is no such
+// endpoint: the issuer's URL is wrong. That does not change within seconds.
 func isMissingEndpoint(err error) bool {
 	var refusal *Error
 	var strange *wire.UnexpectedResponse

@@ -7,11 +7,11 @@ import (
 	"net/url"
 )
 
-var errSignedOut = fmt.Errorf("%w: it was signed out here", ErrSessionEnded)
+var errSignedOut = fmt.Errorf("%w: signed out by this app", ErrSessionEnded)
 
-// RevokeSession ends the session that a token belongs to (RFC 7009): its
-// access, refresh or session token, used ones too. A token of a session that is
-// over already is no error. Repeated as a refresh is, since it does no harm.
+// RevokeSession ends the session of a token: an access, refresh or session
+// token, even a used one (RFC 7009). It succeeds if the session has already
+// ended. The request is repeated like a refresh.
 func (c *Client) RevokeSession(ctx context.Context, token string) error {
 	if err := c.revokeToken(ctx, token); err != nil {
 		return fmt.Errorf("revoke session: %w", err)
@@ -19,8 +19,8 @@ func (c *Client) RevokeSession(ctx context.Context, token string) error {
 	return nil
 }
 
-// SignOut ends a session and its handle. After an error that wraps
-// [ErrUnavailable] the handle is still good, so that it can be tried again.
+// SignOut ends a session. After an error that wraps [ErrUnavailable] the
+// Session stays usable, so that SignOut can be called again.
 func (c *Client) SignOut(ctx context.Context, s *Session) error {
 	if errors.Is(s.Err(), ErrSessionEnded) {
 		return nil

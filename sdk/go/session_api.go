@@ -11,42 +11,44 @@ import (
 	"strings"
 )
 
-// ValidateSession asks the server about the session of a token of its user: an
-// access token (for the client itself) or a session token.
+// ValidateSession asks the server for the session of a user's token: an access
+// token (for the client itself) or a session token.
 //
-// An error that wraps [ErrUnavailable] says nothing. One that wraps
-// [ErrInvalidToken] refuses the token; with a session token it wraps
-// [ErrSessionEnded] too, while an access token may only have expired.
+// An error that wraps [ErrInvalidToken] means that the token was rejected; for
+// a session token it also wraps [ErrSessionEnded], while an access token may
+// only have expired. After an error that wraps [ErrUnavailable] nothing is
+// known about the token.
 func (c *Client) ValidateSession(ctx context.Context, token string) (*SessionDetails, error) {
 	d := &SessionDetails{}
 	if err := c.callSessionAPI(ctx, http.MethodGet, "/session", bearer(token), nil, d); err != nil {
 		return nil, fmt.Errorf("validate session: %w", c.classifyRefusal(token, err))
 	}
 	if d.ID == "" {
-		return nil, fmt.Errorf("validate session: %w: the answer is no session", ErrUnavailable)
+		return nil, fmt.Errorf("validate session: %w: unexpected response: id is missing", ErrUnavailable)
 	}
 	return d, nil
 }
 
-// Sessions lists the live sessions of a token's user, at every client, the
-// newest first. It asks for the pages as it goes; an error is the last element.
+// Sessions lists the live sessions of a token's user, at all clients, newest
+// first. It fetches page after page during the iteration; an error is the last
+// element.
 func (c *Client) Sessions(ctx context.Context, token string) iter.Seq2[*SessionDetails, error] {
 	return c.listSessions(ctx, bearer(token), url.Values{})
 }
 
-// EndSession ends one of the sessions of a token's user. An [Error] not_found:
-// there is none, or it is another user's.
+// EndSession ends one of the sessions of a token's user. It returns an [Error]
+// not_found if the user has no such session.
 func (c *Client) EndSession(ctx context.Context, token, sid string) error {
 	return c.deleteSessions(ctx, "/sessions/"+url.PathEscape(sid), bearer(token))
 }
 
-// EndOtherSessions ends all sessions of a token's user but its own.
+// EndOtherSessions ends all sessions of a token's user except the token's own.
 func (c *Client) EndOtherSessions(ctx context.Context, token string) error {
 	return c.deleteSessions(ctx, "/sessions?scope=others", bearer(token))
 }
 
-// EndAllSessions ends all sessions of a token's user, its own too. If the answer
-// was lost, asking again finds the token refused: [ErrInvalidToken].
+// EndAllSessions ends all sessions of a token's user, including the token's
+// own. If the response is lost, the repetition fails with [ErrInvalidToken].
 func (c *Client) EndAllSessions(ctx context.Context, token string) error {
 	return c.deleteSessions(ctx, "/sessions?scope=all", bearer(token))
 }
@@ -60,7 +62,8 @@ func (c *Client) deleteSessions(ctx context.Context, path, authorization string)
 
 func bearer(token string) string { return "Bearer " + token }
 
-// classifyRefusal adds what a refusal of a session token means.
+// classifyRefusal adds ErrSessionEnded if a session token was rejected for
+// good.
 func (c *Client) classifyRefusal(token string, err error) error {
 	if errors.Is(err, ErrInvalidToken) && strings.HasPrefix(token, "lk_st_") && !isSuperseded(err) {
 		return fmt.Errorf("%w: %w", ErrSessionEnded, err)
@@ -68,8 +71,8 @@ func (c *Client) classifyRefusal(token string, err error) error {
 	return err
 }
 
-// callSessionAPI sends a request to the session API, again while nobody answers: each does
-// the same when it is repeated.
+// callSessionAPI sends a request to the session API. It may repeat the request:
+// all of them are idempotent.
 func (c *Client) callSessionAPI(ctx context.Context, method, path, authorization string, form url.Values, into any) error {
 	if authorization == bearer("") {
 		return ErrInvalidToken
@@ -85,7 +88,7 @@ func (c *Client) callSessionAPI(ctx context.Context, method, path, authorization
 	})
 }
 
-// listSessions lists sessions, page by page.
+// listSessions lists sessions page by page.
 func (c *Client) listSessions(ctx context.Context, authorization string, query url.Values) iter.Seq2[*SessionDetails, error] {
 	return func(yield func(*SessionDetails, error) bool) {
 		query := withValue(query, "limit", "200")

@@ -7,28 +7,28 @@ import (
 	"net/http"
 )
 
-// StepUpParams say what a step-up brings.
+// StepUpParams describe a step-up.
 type StepUpParams struct {
-	SubjectTokenType string // default TokenTypeJWT
-	Demand                  // that the session must meet after the step-up
+	SubjectTokenType string // default: TokenTypeJWT
+	Demand                  // what the session must meet after the step-up
 }
 
-// StepUp adds one more proof of its user, a client token, to a session, and
-// replaces the session's tokens: the access token, the refresh token and the
-// session token. [ParseChallenge] reads what a resource server demands.
+// StepUp adds a further proof of the user, a client token, to a session. It
+// replaces the session's access token, refresh token and session token.
+// [ParseChallenge] reads what a resource server demands.
 //
 // The request is saved with the session's tokens before it is sent
-// ([Tokens.Pending]). If no answer comes, StepUp returns an error that wraps
-// [ErrUnavailable] and the request stays pending. The next StepUp, refresh or
-// AccessToken, also after a restart, first sends it again; the server returns the
-// same tokens for as long as none of them has been used. A StepUp with another
-// client token settles the pending one first. A StepUp with the same client token
-// sends the pending request as it was, whatever p says.
+// ([Tokens.Pending]). If there is no response, StepUp returns an error that
+// wraps [ErrUnavailable] and the step-up stays pending. The next StepUp,
+// refresh or AccessToken sends it again first, also after a restart; the server
+// returns the same tokens as long as none of them was used. A StepUp with the
+// same client token sends the pending request unchanged and ignores p. A StepUp
+// with another client token resolves the pending one first.
 //
-// An [Error] leaves the session as it was: unmet_authentication_requirements if
+// An [Error] leaves the session unchanged: unmet_authentication_requirements if
 // the proof does not meet the demand, invalid_request if the client token is
-// invalid or another user's. An error that wraps [ErrSessionEnded] reports that
-// the session is over.
+// invalid or belongs to another user. An error that wraps [ErrSessionEnded]
+// means that the session has ended.
 func (c *Client) StepUp(ctx context.Context, s *Session, clientToken string, p StepUpParams) error {
 	err := c.startExclusive(ctx, s, func(ctx context.Context, s *Session) (update, error) {
 		u := &stepUpOperation{client: c, session: s, pending: PendingStepUp{clientToken, p}}
@@ -44,27 +44,28 @@ func (c *Client) StepUp(ctx context.Context, s *Session, clientToken string, p S
 	return nil
 }
 
-// stepUpOperation is a step-up under way.
+// stepUpOperation is the state of a step-up over its attempts.
 type stepUpOperation struct {
 	client  *Client
 	session *Session
 	pending PendingStepUp
 
-	recorded          bool    // the store has it
-	mayHaveSucceeded  bool    // the server may have carried it out already
-	replacedElsewhere bool    // somebody else has newer handles than those that were shown
-	sent              Tokens  // those that the request names the session by
-	result            *Tokens // what comes after them
-	refusal           error   // why the session has one proof no more than before
+	recorded          bool    // the request is in the store
+	mayHaveSucceeded  bool    // the server may have carried out an earlier request
+	replacedElsewhere bool    // another process has newer tokens than those that were sent
+	sent              Tokens  // the tokens that identify the session in the request
+	result            *Tokens // the tokens that replace them
+	refusal           error   // why the session did not get the new factor
 	saved             bool
 }
 
-// resumeStepUp is a pending step-up of an earlier call or of another process.
+// resumeStepUp returns the operation for a pending step-up of an earlier call
+// or another process.
 func (c *Client) resumeStepUp(s *Session, p PendingStepUp) *stepUpOperation {
 	return &stepUpOperation{client: c, session: s, pending: p, recorded: true, mayHaveSucceeded: true}
 }
 
-// update is what the handles of the session get, also beside an error.
+// update returns the tokens that the session gets, also beside an error.
 func (u *stepUpOperation) update() update {
 	switch {
 	case u.saved:
@@ -95,9 +96,9 @@ func (u *stepUpOperation) attempt(ctx context.Context) error {
 	return nil
 }
 
-// prepare finds the handle to show, and saves the request before it is sent. It
-// looks each time: another process may have had the answer meanwhile, and an old
-// handle would end the session.
+// prepare loads the tokens to send, and saves the request before it is sent. It
+// runs before each attempt: another process may have completed the step-up, and
+// sending old tokens would end the session.
 func (u *stepUpOperation) prepare(ctx context.Context) error {
 	t, err := u.session.load(ctx)
 	if err != nil {
@@ -115,7 +116,7 @@ func (u *stepUpOperation) prepare(ctx context.Context) error {
 	return nil
 }
 
-// record settles what was pending before, and saves this request.
+// record resolves a previous pending step-up, and saves this request.
 func (u *stepUpOperation) record(ctx context.Context, t Tokens) (Tokens, error) {
 	if before := t.Pending; before != nil {
 		if before.ClientToken == u.pending.ClientToken {
@@ -133,11 +134,11 @@ func (u *stepUpOperation) record(ctx context.Context, t Tokens) (Tokens, error) 
 	return t, u.session.write(ctx, t)
 }
 
-// request sends the request once and judges the answer.
+// request sends the request and interprets the response.
 func (u *stepUpOperation) request(ctx context.Context) (Tokens, error) {
 	t, err := u.client.requestStepUp(ctx, u.sent, u.pending)
 	if u.mayHaveSucceeded && hasReason(err, ReasonSubjectTokenSpent) && !u.replacedElsewhere {
-		// The first request may have been under way until now.
+		// The first request may have arrived only now: repeat it for its result.
 		t, err = u.client.requestStepUp(ctx, u.sent, u.pending)
 	}
 	if (errors.Is(err, ErrSessionEnded) || isSuperseded(err)) && u.session.store != nil {
@@ -163,14 +164,15 @@ func (u *stepUpOperation) request(ctx context.Context) (Tokens, error) {
 	t = u.sent
 	t.Pending = nil
 	if u.mayHaveSucceeded && u.replacedElsewhere && hasReason(err, ReasonSubjectTokenSpent) {
-		return t, nil // another process had the answer, and stored it
+		return t, nil // another process got the response and saved it
 	}
 	u.refusal = err
 	return t, nil
 }
 
 // isDefinitive reports whether a refusal is about the step-up itself. While a
-// client is switched off, the server does not say what became of a request.
+// client is disabled, the server does not report what became of an earlier
+// request.
 func isDefinitive(err error) bool {
 	var refusal *Error
 	if !errors.As(err, &refusal) {
@@ -185,7 +187,7 @@ func isDefinitive(err error) bool {
 	return refusal.StatusCode == http.StatusBadRequest
 }
 
-// requestStepUp asks once.
+// requestStepUp sends one request.
 func (c *Client) requestStepUp(ctx context.Context, had Tokens, p PendingStepUp) (Tokens, error) {
 	form := exchangeForm(p.Params.SubjectTokenType, p.ClientToken, p.Params.Demand)
 	form.Set("latchkey_session_token", had.longestLived())
@@ -194,7 +196,7 @@ func (c *Client) requestStepUp(ctx context.Context, had Tokens, p PendingStepUp)
 		return Tokens{}, withSessionEnded(err)
 	}
 	if t.SessionID != had.SessionID {
-		return Tokens{}, fmt.Errorf("%w: the answer to a step-up is about another session", ErrUnavailable)
+		return Tokens{}, fmt.Errorf("%w: unexpected step-up response: session_id is %q, expected %q", ErrUnavailable, t.SessionID, had.SessionID)
 	}
 	return t.fillFrom(had), nil
 }

@@ -9,17 +9,19 @@ import (
 	"time"
 )
 
-// The back end's calls are for a client with a secret and `manage_sessions`. They
-// are about the sessions of every user at every client of the tenant. Without
-// that permission they are refused with an [Error] unauthorized_client.
-
 // UserSessions lists the live sessions of a user, as [Client.Sessions] does.
+//
+// UserSessions, UserSession, EndUserSession, EndUserSessions and ExtendSession
+// are for back ends: the client needs a secret and the permission
+// `manage_sessions`, and reaches the sessions of every user at every client of
+// the tenant. Without the permission they fail with an [Error]
+// unauthorized_client.
 func (c *Client) UserSessions(ctx context.Context, sub string) iter.Seq2[*SessionDetails, error] {
 	return c.listSessions(ctx, c.credentials.Basic(), url.Values{"sub": {sub}})
 }
 
-// UserSession reads any session, also for a day after its end. An [Error]
-// not_found: there is none.
+// UserSession returns any session, until a day after its end. It returns an
+// [Error] not_found if there is none.
 func (c *Client) UserSession(ctx context.Context, sid string) (*SessionDetails, error) {
 	d := &SessionDetails{}
 	if err := c.callSessionAPI(ctx, http.MethodGet, "/sessions/"+url.PathEscape(sid), c.credentials.Basic(), nil, d); err != nil {
@@ -33,15 +35,15 @@ func (c *Client) EndUserSession(ctx context.Context, sid string) error {
 	return c.deleteSessions(ctx, "/sessions/"+url.PathEscape(sid), c.credentials.Basic())
 }
 
-// EndUserSessions signs a user out everywhere. It is about the sessions that
-// there are: a user who is not to come back is disabled at the server.
+// EndUserSessions ends all current sessions of a user. The user can sign in
+// again: to prevent that, disable the user at the server.
 func (c *Client) EndUserSessions(ctx context.Context, sub string) error {
 	return c.deleteSessions(ctx, "/sessions?"+url.Values{"sub": {sub}}.Encode(), c.credentials.Basic())
 }
 
 // ExtendSession moves the absolute end of a session to d from now, in whole
-// seconds, but no further than its client's max_lifetime; the answer shows how
-// far. Its idle end stays.
+// seconds, but not beyond its client's max_lifetime. The result contains the
+// new end. The idle timeout does not change.
 func (c *Client) ExtendSession(ctx context.Context, sid string, d time.Duration) (*SessionDetails, error) {
 	details := &SessionDetails{}
 	path, form := "/sessions/"+url.PathEscape(sid)+"/extend", url.Values{"expires_in": {formatSeconds(d)}}
