@@ -2,5 +2,5 @@ package bff
 
 import "time"
 
-// Hurry makes revocations wait for no longer than that.
+// Hurry shortens the pauses of sign-out and revocation.
 func (b *BFF) Hurry(d time.Duration) { b.signOutTimeout, b.revokePause = d, d }

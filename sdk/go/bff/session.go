@@ -11,41 +11,41 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// SignIn keeps a session that was just made, and gives the browser a new cookie
-// for it. The session that the browser had before is signed out.
+// SignIn stores a new session, and gives the browser a cookie for it. A session
+// that the browser had before is signed out.
 func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session) error {
 	if err := b.checkHost(r); err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	t, h := s.Tokens(), newHandle()
 	if err := b.store.Create(r.Context(), h.key(), t); err != nil {
-		b.revoke(r.Context(), s) // nobody else knows of it
+		b.revoke(r.Context(), s) // it would stay open until it expires
 		return fmt.Errorf("sign in: %w", asUnavailable(err))
 	}
 	if old, before, err := b.find(r); err == nil {
 		b.replaceSession(r, old, before.Session, t.SessionID)
 	}
 	if err := b.setCookie(w, h, t); err != nil {
-		_ = b.remove(r.Context(), h) // nobody has its cookie
+		_ = b.remove(r.Context(), h) // the browser did not get its cookie
 		b.revoke(r.Context(), s)
 		return fmt.Errorf("sign in: %w", err)
 	}
 	return nil
 }
 
-// replaceSession forgets what the browser had before a sign-in.
+// replaceSession removes the session that the browser had before a sign-in.
 func (b *BFF) replaceSession(r *http.Request, old handle, before *latchkey.Session, sid string) {
 	if err := b.remove(r.Context(), old); err != nil {
-		b.log.WarnContext(r.Context(), "the session before a sign-in is still kept", "session", before, "error", err)
+		b.log.WarnContext(r.Context(), "could not remove the session before a sign-in", "session", before, "error", err)
 	}
 	if before.ID() != sid {
 		b.revoke(r.Context(), before)
 	}
 }
 
-// Session is the session of a request. Its handle keeps what it is refreshed to.
-// An error wraps [ErrNoSession], or [latchkey.ErrUnavailable] if the store is
-// away.
+// Session returns the session of a request. When it is refreshed, its tokens
+// are stored. The error wraps [ErrNoSession], or [latchkey.ErrUnavailable] if
+// the store is unreachable.
 func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
 	_, s, err := b.find(r)
 	if err != nil {
@@ -54,8 +54,8 @@ func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
 	return s.Session, nil
 }
 
-// find asks the store each time: somebody may have signed the session out in
-// another process.
+// find loads the session from the store each time: it may have been signed out
+// in another process.
 func (b *BFF) find(r *http.Request) (handle, *cachedSession, error) {
 	h, err := b.handle(r)
 	if err != nil {
@@ -71,7 +71,7 @@ func (b *BFF) find(r *http.Request) (handle, *cachedSession, error) {
 	return h, s, nil
 }
 
-// load is the session of a handle.
+// load returns the session of a handle.
 func (b *BFF) load(ctx context.Context, h handle) (*cachedSession, error) {
 	t, err := b.store.Load(ctx, h.key())
 	if err != nil {
@@ -83,7 +83,7 @@ func (b *BFF) load(ctx context.Context, h handle) (*cachedSession, error) {
 	}), nil
 }
 
-// importSealed makes the store know the session of a sealed cookie.
+// importSealed adds the session of a sealed cookie to the store.
 func (b *BFF) importSealed(r *http.Request) error {
 	store, isSealed := b.store.(cookieStore)
 	if !isSealed {
@@ -99,30 +99,30 @@ func (b *BFF) importSealed(r *http.Request) error {
 	return nil
 }
 
-// remove forgets the session of a handle.
+// remove deletes the session of a handle.
 func (b *BFF) remove(ctx context.Context, h handle) error {
 	b.sessions.forget(h.key())
 	return b.store.Delete(ctx, h.key())
 }
 
-// asUnavailable marks every trouble with the store that does not say that there is no
-// session.
+// asUnavailable marks every error of the store as an outage, except
+// ErrNoSession.
 func asUnavailable(err error) error {
 	if errors.Is(err, ErrNoSession) {
 		return err
 	}
-	return fmt.Errorf("%w: the session store: %w", latchkey.ErrUnavailable, err)
+	return fmt.Errorf("%w: session store: %w", latchkey.ErrUnavailable, err)
 }
 
-// StepUp adds one more proof of its user to the session of a request, and gives
-// the browser a new cookie. The old one is worthless from then on. Errors are
+// StepUp adds a further proof of the user to the session of a request, and
+// gives the browser a new cookie. The old cookie becomes invalid. Errors are
 // those of Session and of [latchkey.Client.StepUp].
 //
-// Without an answer of the server the cookie stays as it is and the step-up stays
-// pending in the store: the next request of the session, or StepUp with the same
-// client token, sends it again. A browser that did not get the answer of this
-// back end may send the same request with its old cookie, until the client token
-// expires.
+// If the server does not respond, the cookie stays and the step-up stays
+// pending in the store: the next request of the session, or StepUp with the
+// same client token, sends it again. A browser that did not get the response of
+// this back end may repeat its request with its old cookie, until the client
+// token expires.
 func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string, p latchkey.StepUpParams) (*latchkey.Session, error) {
 	old, s, err := b.find(r)
 	if errors.Is(err, ErrNoSession) {
@@ -131,13 +131,12 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
-	raised := b.client.StepUp(userAgentContext(r), s.Session, clientToken, p)
-	switch {
-	case errors.Is(raised, latchkey.ErrSessionEnded):
+	err = b.client.StepUp(userAgentContext(r), s.Session, clientToken, p)
+	if errors.Is(err, latchkey.ErrSessionEnded) {
 		b.forgetEnded(r, old)
-		return nil, raised
-	case raised != nil:
-		return nil, raised
+	}
+	if err != nil {
+		return nil, err
 	}
 	h := old.afterStepUp(clientToken)
 	if err := s.stored.move(r.Context(), h.key()); err != nil {
@@ -150,8 +149,8 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	return s.Session, nil
 }
 
-// repeatStepUp gives the browser the cookie of a step-up that was answered
-// already. Who has the old cookie alone, or the client token alone, gets nothing.
+// repeatStepUp gives the browser the cookie of a step-up that was already
+// answered. It takes both the old cookie and the client token.
 func (b *BFF) repeatStepUp(w http.ResponseWriter, r *http.Request, clientToken string) (*latchkey.Session, error) {
 	old, err := b.handle(r)
 	if err != nil || b.sealer != nil || expired(clientToken, b.now()) {
@@ -168,24 +167,23 @@ func (b *BFF) repeatStepUp(w http.ResponseWriter, r *http.Request, clientToken s
 	return s.Session, nil
 }
 
-// expired reports whether a client token says that it has expired, or nothing.
-// It is not verified: it is the one that the step-up was answered for, or it
-// leads to no session.
+// expired reports whether a client token has expired or cannot be read. Its
+// signature does not matter: unless it is the token of the step-up, the
+// resulting handle leads to no session.
 func expired(clientToken string, now time.Time) bool {
 	var claims struct{ Exp float64 }
 	return !wire.UnverifiedClaims(clientToken, &claims) || float64(now.Unix()) >= claims.Exp
 }
 
-// forgetEnded forgets a session that the server has ended. The browser keeps the cookie,
-// which is worth nothing: it may have another one by now, which a late answer
-// would delete.
+// forgetEnded removes a session that the server has ended. The browser keeps
+// the cookie: deleting it in a late response could delete a newer one.
 func (b *BFF) forgetEnded(r *http.Request, h handle) {
 	if err := b.remove(r.Context(), h); err != nil {
-		b.log.WarnContext(r.Context(), "an ended session is still kept", "error", err)
+		b.log.WarnContext(r.Context(), "could not remove an ended session", "error", err)
 	}
 }
 
-// userAgentContext is the context of calls for a request of a session's browser.
+// userAgentContext returns a context for requests on behalf of the browser.
 func userAgentContext(r *http.Request) context.Context {
 	if agent := r.UserAgent(); agent != "" {
 		return latchkey.WithUserAgent(r.Context(), agent)

@@ -9,8 +9,8 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// cachedSession is a session whose browser has sent requests, which share its handle: it
-// knows the tokens for the upstreams, which no store has.
+// cachedSession is a session that requests of this process share. It holds the
+// tokens for the upstreams, which are not in the store.
 type cachedSession struct {
 	*latchkey.Session
 	stored *storedSession
@@ -19,18 +19,18 @@ type cachedSession struct {
 	replacements map[string]replacement // by the upstream's prefix
 }
 
-// maxCachedSessions bounds how many there are.
+// maxCachedSessions bounds the number of cached sessions.
 const maxCachedSessions = 10_000
 
-// sessionCache are those of this process. A session that is not among them is restored
-// from the store.
+// sessionCache holds the sessions of this process. Others are restored from the
+// store.
 type sessionCache struct {
 	mu    sync.Mutex
 	byKey map[string]*cachedSession
 }
 
-// find is the session of a key, or what restore makes of it. If there are too
-// many another one goes, which costs it a refresh.
+// find returns the session of a key, or the result of restore. If the cache is
+// full, another session is dropped, which costs it a refresh.
 func (l *sessionCache) find(key string, restore func() *cachedSession) *cachedSession {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,11 +63,11 @@ func (l *sessionCache) move(from, to string) {
 	}
 }
 
-// storedSession is the place of one session in the store, as its client knows it.
+// storedSession implements [latchkey.Store] for one session of a [Store].
 type storedSession struct {
 	store Store
 
-	mu  sync.RWMutex // not read while it changes
+	mu  sync.RWMutex // held for writing while the key changes
 	key string
 }
 
@@ -86,8 +86,8 @@ func (k *storedSession) Save(ctx context.Context, _ string, t latchkey.Tokens) e
 	return asSessionEnded(k.store.Update(ctx, k.key, t))
 }
 
-// move gives the session another key. A refresh that is under way for a request
-// with the old cookie saves its tokens under the new one.
+// move gives the session another key. A refresh in progress for a request with
+// the old cookie saves its tokens under the new key.
 func (k *storedSession) move(ctx context.Context, to string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -98,7 +98,8 @@ func (k *storedSession) move(ctx context.Context, to string) error {
 	return err
 }
 
-// asSessionEnded says in the client's words that a session was signed out.
+// asSessionEnded translates ErrNoSession into the client's error for an ended
+// session.
 func asSessionEnded(err error) error {
 	if errors.Is(err, ErrNoSession) {
 		return fmt.Errorf("%w: %w", latchkey.ErrSessionEnded, err)

@@ -9,30 +9,31 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// replacePause is for how long a token that took a refused one's place is not replaced
-// again, even if it was accepted first: an upstream that refuses some of its
-// requests must not make a refresh of each.
+// replacePause is the least time between two replacements of an upstream's
+// token: an upstream that rejects only some requests must not cause a refresh
+// with each.
 const replacePause = 30 * time.Second
 
-// replacement is a token that took the place of one that an upstream refused.
+// replacement is a token that replaced one that an upstream rejected.
 type replacement struct {
 	token    string
 	at       time.Time
 	accepted bool
 }
 
-// upstreamTransport sends a request of a session to its upstream, and, if that refuses the
-// access token as invalid, learns from the server why: a fresh token goes on with
-// the request, and an error says that the session is over, or that nobody knows.
+// upstreamTransport sends a request to an upstream. If that rejects the access
+// token as invalid, the session is refreshed: either the request is repeated
+// with a new token, or the error shows that the session has ended or could not
+// be refreshed.
 type upstreamTransport struct {
 	bff     *BFF
 	session *cachedSession
 	up      upstream
-	from    *http.Request // of the browser
+	from    *http.Request // the browser's request
 	token   string
 }
 
-// sessionError is an error of the session, and not of the upstream.
+// sessionError is an error of the session and not of the upstream.
 type sessionError struct{ error }
 
 // Unwrap is for errors.Is.
@@ -65,7 +66,7 @@ func (s upstreamTransport) send(r *http.Request, token string) (*http.Response, 
 		return nil, err
 	}
 	if answer.StatusCode == http.StatusSwitchingProtocols {
-		answer.Body.Close() // in another protocol nothing would check paths and tokens
+		answer.Body.Close() // paths and tokens cannot be checked in another protocol
 		return nil, errors.New("the upstream switched protocols")
 	}
 	if !isTokenRefused(answer) {
@@ -78,7 +79,8 @@ func isTokenRefused(answer *http.Response) bool {
 	return answer.StatusCode == http.StatusUnauthorized && latchkey.IsInvalidTokenChallenge(answer.Header)
 }
 
-// cloneForRetry is a request that can be sent once more. Not ok: its body is gone.
+// cloneForRetry returns a request that can be sent again. If ok is false, its
+// body is gone.
 func cloneForRetry(r *http.Request) (again *http.Request, ok bool) {
 	var body io.ReadCloser
 	if r.Body != nil && r.Body != http.NoBody {
@@ -95,8 +97,8 @@ func cloneForRetry(r *http.Request) (again *http.Request, ok bool) {
 	return again, true
 }
 
-// wasJustReplaced says whether a token has just taken a refused one's place, so that
-// another one would fare no better.
+// wasJustReplaced reports whether a token has just replaced a rejected one, so
+// that yet another token would not help.
 func (l *cachedSession) wasJustReplaced(prefix, token string, now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
