@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// serveSessions serves the session API. Its back ends are all clients that come
-// with a secret, whatever it is.
+// serveSessions serves the session API. Every client with a secret counts as a
+// back end.
 func (i *Issuer) serveSessions() {
 	for pattern, serve := range map[string]func(w http.ResponseWriter, r *http.Request, own *appSession){
 		"GET /session":                i.session,
@@ -25,8 +25,8 @@ func (i *Issuer) serveSessions() {
 	}
 }
 
-// serveCaller finds out who asks: the session of a bearer, or, nil, a back end.
-// What it calls holds i.mu.
+// serveCaller authenticates the caller and calls serve with the bearer's
+// session, or with nil for a back end. serve runs with i.mu held.
 func (i *Issuer) serveCaller(w http.ResponseWriter, r *http.Request, serve func(w http.ResponseWriter, r *http.Request, own *appSession)) {
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	_, secret, basic := r.BasicAuth()
@@ -53,8 +53,9 @@ func (i *Issuer) serveCaller(w http.ResponseWriter, r *http.Request, serve func(
 	}
 }
 
-// bearer is the live session of a session token, or of an access token for the
-// client itself: a resource server's is not taken. The caller holds i.mu.
+// bearer returns the live session of a session token or of an access token for
+// the client itself. Access tokens for resource servers are rejected. The
+// caller holds i.mu.
 func (i *Issuer) bearer(token string, claims Claims) *appSession {
 	s := i.sessionOf(token)
 	if s == nil || i.hasEnded(s) || strings.HasPrefix(token, "lk_rt_") {
@@ -74,8 +75,8 @@ func (i *Issuer) bearer(token string, claims Claims) *appSession {
 	return s
 }
 
-// whyRefused is the reason for a bearer that a step-up replaced. The caller holds
-// i.mu.
+// whyRefused returns the reason for rejecting a session token that a step-up
+// replaced. The caller holds i.mu.
 func (i *Issuer) whyRefused(token string) string {
 	if s := i.sessionOf(token); s != nil && !i.hasEnded(s) && strings.HasPrefix(token, "lk_st_") {
 		return strings.TrimPrefix(sessionTokenSuperseded, ":")
@@ -83,7 +84,7 @@ func (i *Issuer) whyRefused(token string) string {
 	return ""
 }
 
-// visibleTo are the sessions that a caller may know of, the newest first.
+// visibleTo returns the sessions that a caller may see, newest first.
 func (i *Issuer) visibleTo(own *appSession, sub string) (list []*appSession) {
 	for _, s := range slices.Backward(i.sessions) {
 		if own == nil && (sub == "" || s.sub == sub) || own != nil && s.sub == own.sub {
@@ -93,7 +94,7 @@ func (i *Issuer) visibleTo(own *appSession, sub string) (list []*appSession) {
 	return list
 }
 
-// session shows a session or ends it: the one of the path, or the bearer's.
+// session returns or ends a session: that of the path, or the bearer's own.
 func (i *Issuer) session(w http.ResponseWriter, r *http.Request, own *appSession) {
 	s := own
 	if sid := r.PathValue("sid"); sid != "" {
@@ -110,7 +111,7 @@ func (i *Issuer) session(w http.ResponseWriter, r *http.Request, own *appSession
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// find is a session by its id; nil: the caller knows of none.
+// find returns a session by its id, or nil if the caller may not see it.
 func (i *Issuer) find(own *appSession, sid string) *appSession {
 	for _, s := range i.visibleTo(own, "") {
 		if s.id == sid {
@@ -120,7 +121,8 @@ func (i *Issuer) find(own *appSession, sid string) *appSession {
 	return nil
 }
 
-// subjectOf is the user whose sessions a request is about. Not ok: it is refused.
+// subjectOf returns the user in the query of a request. If ok is false, the
+// request was refused.
 func subjectOf(w http.ResponseWriter, r *http.Request, own *appSession) (sub string, ok bool) {
 	sub = r.URL.Query().Get("sub")
 	if (own == nil) != (sub != "") {
@@ -130,7 +132,7 @@ func subjectOf(w http.ResponseWriter, r *http.Request, own *appSession) (sub str
 	return sub, true
 }
 
-// list answers with one page, however long.
+// list returns all sessions on one page.
 func (i *Issuer) list(w http.ResponseWriter, r *http.Request, own *appSession) {
 	sub, ok := subjectOf(w, r, own)
 	if !ok {
@@ -159,7 +161,7 @@ func (i *Issuer) endMany(w http.ResponseWriter, r *http.Request, own *appSession
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// endAll ends those that have not ended.
+// endAll ends the sessions that have not ended.
 func (i *Issuer) endAll(list []*appSession, own *appSession) {
 	reason := "signed_out"
 	if own == nil {
@@ -192,7 +194,7 @@ func (i *Issuer) extend(w http.ResponseWriter, r *http.Request, own *appSession)
 	}
 }
 
-// describe is a session as the API shows it. The caller holds i.mu.
+// describe returns a session as the API shows it. The caller holds i.mu.
 func (i *Issuer) describe(s, own *appSession) map[string]any {
 	o := map[string]any{
 		"id": s.id, "sub": s.sub, "client_id": s.client, "status": "active", "current": s == own, "created_at": s.created.Unix(),

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// How long sessions live, and what is exchanged for them.
+// Lifetimes of sessions, and wire values of the exchange.
 const (
 	SessionLifetime = 24 * time.Hour
-	MaxLifetime     = 7 * SessionLifetime // that an extension does not pass
-	RetryWindow     = 10 * time.Second    // for a refresh token that was used already
+	MaxLifetime     = 7 * SessionLifetime // limit for extensions
+	RetryWindow     = 10 * time.Second    // in which a used refresh token is answered again
 
 	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
 	tokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"
@@ -23,8 +23,9 @@ const (
 	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
 )
 
-// ClientToken is the proof that a user has just signed in: good for one exchange
-// within a minute. `amr` in the claims, a []string, is kept by the session.
+// ClientToken returns a proof that a user has just signed in. It can be
+// exchanged once, within a minute. `amr` in the claims, a []string, is recorded
+// in the session.
 func (i *Issuer) ClientToken(sub string, claims ...Claims) string {
 	i.t.Helper()
 	now := i.Now()
@@ -39,7 +40,8 @@ func (i *Issuer) ClientToken(sub string, claims ...Claims) string {
 	return token
 }
 
-// serveApps serves the endpoints of apps: tokens, revocation and the session API.
+// serveApps serves the endpoints for apps: tokens, revocation and the session
+// API.
 func (i *Issuer) serveApps() {
 	i.mux.HandleFunc("POST /token", i.token)
 	i.mux.HandleFunc("POST /revoke", i.revokeToken)
@@ -50,7 +52,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 	writeJSON(w, status, map[string]any{"error": code})
 }
 
-// refuseFor gives a reason too, if there is one.
+// refuseFor adds a reason unless it is empty.
 func refuseFor(w http.ResponseWriter, status int, code, reason string) {
 	body := map[string]any{"error": code}
 	if reason != "" {
@@ -59,16 +61,16 @@ func refuseFor(w http.ResponseWriter, status int, code, reason string) {
 	writeJSON(w, status, body)
 }
 
-// The refusals of handles that a step-up replaced without seeing them, and of a
-// client token that was used.
+// The refusals of refresh and session tokens that a step-up replaced, and of a
+// used client token.
 const (
 	refreshSuperseded      = "invalid_grant:refresh_superseded"
 	sessionTokenSuperseded = ":session_token_superseded"
 	clientTokenSpent       = "invalid_request:subject_token_spent"
 )
 
-// token answers as the server does: an exchange, a step-up, a swap of a session
-// token, or a refresh.
+// token serves the token endpoint like the server: exchange, step-up, exchange
+// of a session token, refresh.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	client, secret, _ := r.BasicAuth()
 	if r.ParseForm() != nil || client == "" && r.PostForm.Get("client_id") == "" {
@@ -101,8 +103,8 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	i.answer(w, s, r.PostForm)
 }
 
-// grant finds or makes the session that a request is about. A code may have a
-// reason behind a colon. The caller holds i.mu.
+// grant returns or creates the session of a request. The error code may be
+// followed by a colon and a reason. The caller holds i.mu.
 func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	kind, named := form.Get("subject_token_type"), form.Get("latchkey_session_token")
 	switch grant := form.Get("grant_type"); {
@@ -163,8 +165,7 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	return s, ""
 }
 
-// refresh refuses what the session was not granted, and an unmet demand, without
-// spending the token.
+// refresh checks the target and the demand before it uses the refresh token.
 // The caller holds i.mu.
 func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 	presented := form.Get("refresh_token")
@@ -178,7 +179,7 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 	}
 	s, code := i.rotate(presented)
 	if code == "" {
-		_, _, code = s.narrowed(form) // of a repetition
+		_, _, code = s.narrowed(form) // for a repetition
 	}
 	if code == "" {
 		_, _, code = selectClass(form, s.factors, i.clock())
@@ -186,12 +187,13 @@ func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 	return s, code
 }
 
-// rotate spends a refresh token. The last one that was spent yields the same
-// successor again: inside the retry window always, after it once in nine
-// refreshes, which is what makes a lost answer harmless. If a step-up spent it,
-// it yields the session as it was before, without a refresh token, and only
-// inside the window. Every other used token ends the session. The caller holds
-// i.mu.
+// rotate uses a refresh token. The last used token yields the same successor
+// again: always within the retry window, and after it once in nine refreshes.
+// That makes a lost response harmless.
+//
+// If a step-up used it, it yields the session as it was before, without a
+// refresh token, and only within the window. Every other used token ends the
+// session. The caller holds i.mu.
 func (i *Issuer) rotate(presented string) (*appSession, string) {
 	s, now := i.sessionOf(presented), i.clock()
 	switch {
@@ -214,8 +216,8 @@ func (i *Issuer) rotate(presented string) (*appSession, string) {
 }
 
 // retryLate reports whether the last used token may be answered after the retry
-// window, and remembers it. The server also bounds how often one late retry is
-// repeated, which no app notices.
+// window, and records it. The server also limits how often one late retry is
+// repeated, which apps do not notice.
 func (s *appSession) retryLate() bool {
 	generation := len(s.used)
 	if generation == s.stepUp.generation || s.late != 0 && s.late != generation && generation-s.late <= 8 {
@@ -225,11 +227,11 @@ func (s *appSession) retryLate() bool {
 	return true
 }
 
-// answer gives out the tokens of a session.
+// answer writes the tokens of a session.
 func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	i.mu.Lock()
 	now := i.clock()
-	audience, scope, _ := s.narrowed(form) // an exchange asks for what it was granted
+	audience, scope, _ := s.narrowed(form) // cannot fail: the grant has checked it
 	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope}
 	maps.Copy(claims, s.assuranceClaims(form, now))
 	life := min(AccessTokenLifetime, s.ends.Sub(now))
