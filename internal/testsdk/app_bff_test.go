@@ -83,7 +83,7 @@ func (a *browserApp) send(method, path, proof string) (status int, text string) 
 	return answer.StatusCode, strings.TrimSpace(string(body))
 }
 
-func TestABrowserLivesByItsCookie(t *testing.T) {
+func TestABrowserNeedsOnlyItsCookie(t *testing.T) {
 	eachAppWorld(t, func(t *testing.T, w *appWorld) {
 		app, support := w.browserApp(t), w.client("support", latchkey.ClientOptions{})
 		want := func(method, path, proof string, status int, text string) {

@@ -49,7 +49,7 @@ func TestASessionLivesFromSignInToSignOut(t *testing.T) {
 	})
 }
 
-func TestLostAnswersEndNoSession(t *testing.T) {
+func TestLostResponsesEndNoSession(t *testing.T) {
 	eachAppWorld(t, func(t *testing.T, w *appWorld) {
 		s := w.signIn(w.web, "alice")
 		first := s.Tokens()
@@ -73,7 +73,7 @@ func TestLostAnswersEndNoSession(t *testing.T) {
 	})
 }
 
-func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
+func TestALostStepUpIsResolvedAfterARestart(t *testing.T) {
 	eachAppWorld(t, func(t *testing.T, w *appWorld) {
 		impatient := latchkey.ClientOptions{RetryWindow: 2 * time.Second} // the server must have had the time to do it
 		for name, keep := range map[string]func(*latchkey.Tokens){
@@ -110,7 +110,7 @@ func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
 	})
 }
 
-func TestManyGoroutinesKeepOneChain(t *testing.T) {
+func TestConcurrentRefreshesKeepOneChain(t *testing.T) {
 	eachAppWorld(t, func(t *testing.T, w *appWorld) {
 		s := w.signIn(w.web, "alice")
 		for range 3 {

@@ -8,7 +8,7 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
+func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 	eachAppWorld(t, func(t *testing.T, w *appWorld) {
 		api, files := "https://api.example.com", "https://files.example.com"
 		s, err := w.web.CreateSession(t.Context(), w.proof("alice", "pwd"), latchkey.CreateParams{

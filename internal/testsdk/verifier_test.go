@@ -114,7 +114,7 @@ func TestAVerifierFollowsARotation(t *testing.T) {
 
 // The demonstration: a thousand sessions in use while a hundred of them are
 // ended at the other node. What it takes is told, not judged.
-func TestARevokedSessionIsRefusedEverywhere(t *testing.T) {
+func TestARevokedSessionIsRejectedEverywhere(t *testing.T) {
 	const sessions, revocations, missed = 1000, 100, 20
 	d := deploy(t, testdb.Postgres(t), 2)
 	everything, feedOnly := &link{}, &link{path: "/revocations"}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestAnAnswerIsBelievedWithinReason(t *testing.T) {
+func TestAnImplausibleTokenResponseIsRejected(t *testing.T) {
 	good := tokenResponse{AccessToken: "a", TokenType: "Bearer", ExpiresIn: 300, SessionID: "s", SessionExpiresAt: 2000000000}
 	now := time.Unix(1790000000, 0)
 	if got, err := good.tokens(now); err != nil || !got.Expiry.Equal(now.Add(5*time.Minute)) {

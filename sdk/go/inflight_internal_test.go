@@ -7,7 +7,7 @@ import (
 
 // Between the moment in which a caller sees that a token is stale and the one in
 // which it asks for a refresh, another one may have refreshed it.
-func TestWhatWasRefreshedMeanwhileIsNotRefreshedAgain(t *testing.T) {
+func TestATokenThatWasJustRefreshedIsNotRefreshedAgain(t *testing.T) {
 	c, err := NewClient("https://id.example.com", "web", ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +23,7 @@ func TestWhatWasRefreshedMeanwhileIsNotRefreshedAgain(t *testing.T) {
 }
 
 // Whoever waited for a flight and wakes late must not undo the next one.
-func TestAFlightHandsOutItsTokensBeforeTheNextBegins(t *testing.T) {
+func TestARefreshPassesOnItsTokensBeforeTheNextStarts(t *testing.T) {
 	c, err := NewClient("https://id.example.com", "web", ClientOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func (a *app) loseStepUp(s *latchkey.Session, clientToken string, f fault) {
 	a.network.take()
 }
 
-func TestAPendingStepUpIsSettledByTheNextCall(t *testing.T) {
+func TestAPendingStepUpIsResolvedByTheNextCall(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]func(a *app, s *latchkey.Session, otp string) error{
 		"StepUp with the same client token": func(a *app, s *latchkey.Session, otp string) error {
@@ -81,7 +81,7 @@ func TestAPendingStepUpIsSettledByTheNextCall(t *testing.T) {
 	}
 }
 
-func TestATokenForATargetSettlesAPendingStepUpFirst(t *testing.T) {
+func TestTokenForResolvesAPendingStepUpFirst(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, impatient)
 	s, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{Audience: []string{"web", "orders"}})
@@ -110,7 +110,7 @@ func grants(sent []url.Values) (list []string) {
 	return list
 }
 
-func TestARefusedPendingStepUpIsForgotten(t *testing.T) {
+func TestARefusedPendingStepUpIsDropped(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep, impatient)
@@ -135,7 +135,7 @@ func TestARefusedPendingStepUpIsForgotten(t *testing.T) {
 	a.works(s)
 }
 
-func TestAPendingStepUpOutlivesWhatSaysNothingAboutIt(t *testing.T) {
+func TestAPendingStepUpOutlivesUnrelatedRefusals(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
 		"the client is switched off":     says(401, ofJSON, `{"error":"invalid_client"}`),
@@ -158,7 +158,7 @@ func TestAPendingStepUpOutlivesWhatSaysNothingAboutIt(t *testing.T) {
 	}
 }
 
-func TestAnotherStepUpSettlesThePendingOneFirst(t *testing.T) {
+func TestAnotherStepUpResolvesThePendingOneFirst(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, impatient)
 	s := a.signIn()
@@ -204,7 +204,7 @@ func TestAStepUpIsSavedBeforeItIsSent(t *testing.T) {
 	a.works(s)
 }
 
-func TestAStepUpThatTheStoreDoesNotTakeIsSavedLater(t *testing.T) {
+func TestAStepUpThatCannotBeSavedIsSavedLater(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep, impatient)
@@ -231,7 +231,7 @@ func TestAStepUpThatTheStoreDoesNotTakeIsSavedLater(t *testing.T) {
 	}
 }
 
-func TestAProcessThatRefreshesSettlesTheStepUpOfAnother(t *testing.T) {
+func TestARefreshResolvesTheStepUpOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
@@ -271,7 +271,7 @@ func TestTheFirstOfTwoRequestsOfAStepUpMayArriveLast(t *testing.T) {
 	a.works(s)
 }
 
-func TestARefreshThatCrossesAStepUpKeepsTheNewerTokens(t *testing.T) {
+func TestARefreshThatOverlapsAStepUpKeepsTheNewerTokens(t *testing.T) {
 	t.Parallel()
 	for name, target := range map[string]latchkey.Target{"the session's own token": {}, "a token for a target": {Audience: []string{"orders"}}} {
 		kept := newStore()
@@ -302,7 +302,7 @@ func TestARefreshThatCrossesAStepUpKeepsTheNewerTokens(t *testing.T) {
 	}
 }
 
-func TestARefreshThatCrossesALostStepUpLeavesItPending(t *testing.T) {
+func TestARefreshThatOverlapsALostStepUpLeavesItPending(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 300 * time.Millisecond })
@@ -348,7 +348,7 @@ func TestNewerTokensOfTheStoreAreNotOverwritten(t *testing.T) {
 	a.works(s)
 }
 
-func TestAStoreThatFallsBehindIsNotFollowed(t *testing.T) {
+func TestOlderTokensOfTheStoreAreIgnored(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep)
@@ -390,7 +390,7 @@ func TestOfTwoStepUpsTheOneWithTheLaterProofIsKept(t *testing.T) {
 	a.works(s)
 }
 
-func TestASupersededHandleIsReplacedByTheStores(t *testing.T) {
+func TestASupersededTokenIsReplacedByTheStoredOne(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ refresh, reason string }{
 		"a refresh token": {"keep", latchkey.ReasonRefreshSuperseded},

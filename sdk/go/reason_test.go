@@ -11,7 +11,7 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-func TestErrorsCarryTheReasonAndTheSDKBranchesOnIt(t *testing.T) {
+func TestTheReasonDecidesWhetherASessionHasEnded(t *testing.T) {
 	for _, c := range []struct {
 		reason, endReason string
 		over              bool

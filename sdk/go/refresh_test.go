@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-func TestARefreshHeals(t *testing.T) {
+func TestARefreshIsRepeatedAfterAFault(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
 		"a request that did not arrive":            reset,
@@ -62,7 +62,7 @@ func TestARefreshHeals(t *testing.T) {
 	}
 }
 
-func TestARefreshThatIsNotAnsweredLeavesTheSessionAsItIs(t *testing.T) {
+func TestARefreshWithoutAResponseLeavesTheSessionUnchanged(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, impatient)
 	s := a.signIn()
@@ -78,7 +78,7 @@ func TestARefreshThatIsNotAnsweredLeavesTheSessionAsItIs(t *testing.T) {
 	a.works(s)
 }
 
-func TestAnEndpointThatIsMissingIsAskedOnce(t *testing.T) {
+func TestAMissingEndpointIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
 		"no page":                says(404, ofHTML, "<h1>Not Found</h1>"),
@@ -99,7 +99,7 @@ func TestAnEndpointThatIsMissingIsAskedOnce(t *testing.T) {
 	}
 }
 
-func TestAnIssuerThatIsNotThereIsToldAtOnce(t *testing.T) {
+func TestAMissingIssuerIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	issuer := latchkeytest.New(t)
 	client, err := latchkey.NewClient(issuer.URL+"/t/nobody", "web", latchkey.ClientOptions{RetryWindow: time.Hour})
@@ -111,7 +111,7 @@ func TestAnIssuerThatIsNotThereIsToldAtOnce(t *testing.T) {
 	}
 }
 
-func TestOnlyARefusalOfItsGrantEndsASession(t *testing.T) {
+func TestOnlyInvalidGrantEndsASession(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answer fault
@@ -150,7 +150,7 @@ func TestOnlyARefusalOfItsGrantEndsASession(t *testing.T) {
 	}
 }
 
-func TestManyWhoNeedATokenShareOneRefresh(t *testing.T) {
+func TestConcurrentCallersShareOneRefresh(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -188,7 +188,7 @@ func TestManyWhoNeedATokenShareOneRefresh(t *testing.T) {
 	a.works(s)
 }
 
-func TestACallerWhoGivesUpStopsNobodyElse(t *testing.T) {
+func TestACanceledCallerStopsNoOtherCaller(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -218,7 +218,7 @@ func TestACallerWhoGivesUpStopsNobodyElse(t *testing.T) {
 	a.works(s)
 }
 
-func TestARefreshGoesOnWithoutItsCaller(t *testing.T) {
+func TestARefreshContinuesWithoutItsCaller(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -237,7 +237,7 @@ func TestARefreshGoesOnWithoutItsCaller(t *testing.T) {
 	a.works(s)
 }
 
-func TestRetryAfterIsKept(t *testing.T) {
+func TestRetryAfterIsHonored(t *testing.T) {
 	t.Parallel()
 	t.Run("a short one is waited for", func(t *testing.T) {
 		a := newApp(t)
@@ -266,7 +266,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 	})
 }
 
-func TestAnAccessTokenIsReplacedShortlyBeforeItsEnd(t *testing.T) {
+func TestAnAccessTokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, impatient)
 	s := a.signIn()
@@ -303,7 +303,7 @@ func TestAnAccessTokenIsReplacedShortlyBeforeItsEnd(t *testing.T) {
 	}
 }
 
-func TestASessionWithoutARefreshTokenLivesByItsSessionToken(t *testing.T) {
+func TestASessionWithoutARefreshTokenIsRefreshedByItsSessionToken(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, confidential)
 	kept := a.signIn().Tokens()

@@ -56,7 +56,7 @@ func (s *store) Save(_ context.Context, id string, t latchkey.Tokens) error {
 	return nil
 }
 
-func TestTokensAreSavedBeforeTheyAreHandedOut(t *testing.T) {
+func TestTokensAreSavedBeforeTheyAreReturned(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep, impatient)
@@ -85,7 +85,7 @@ func TestTokensAreSavedBeforeTheyAreHandedOut(t *testing.T) {
 	a.works(s)
 }
 
-func TestACrashBeforeTheTokensWereSavedIsHealed(t *testing.T) {
+func TestACrashBeforeTheTokensAreSavedLosesNothing(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep, impatient)
@@ -107,7 +107,7 @@ func TestACrashBeforeTheTokensWereSavedIsHealed(t *testing.T) {
 	a.works(restored)
 }
 
-func TestHandlesOfOneSessionLearnFromTheStore(t *testing.T) {
+func TestSessionsShareTokensThroughTheStore(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep)
@@ -130,7 +130,7 @@ func TestHandlesOfOneSessionLearnFromTheStore(t *testing.T) {
 	a.works(s)
 }
 
-func TestASessionThatIsNotInTheStoreIsOver(t *testing.T) {
+func TestASessionThatIsNotInTheStoreHasEnded(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep)
@@ -141,7 +141,7 @@ func TestASessionThatIsNotInTheStoreIsOver(t *testing.T) {
 	}
 }
 
-func TestASessionThatCannotBeSavedIsNotLeftBehind(t *testing.T) {
+func TestASessionThatCannotBeSavedIsRevoked(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep)
@@ -155,7 +155,7 @@ func TestASessionThatCannotBeSavedIsNotLeftBehind(t *testing.T) {
 	}
 }
 
-func TestSerializedTokensAreReadAgain(t *testing.T) {
+func TestTokensSurviveSerialization(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, confidential)
 	before := a.signIn().Tokens()
@@ -202,7 +202,7 @@ func TestTokensAreNotPrinted(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotSecretIsPrinted(t *testing.T) {
+func TestTheSessionIDIsPrinted(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -219,7 +219,7 @@ func TestWhatIsNotSecretIsPrinted(t *testing.T) {
 	}
 }
 
-func TestAnExchangeSaysWhatIsWanted(t *testing.T) {
+func TestAnExchangeSendsAllParameters(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	_, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"pwd", "otp"}}), latchkey.CreateParams{
@@ -240,7 +240,7 @@ func TestAnExchangeSaysWhatIsWanted(t *testing.T) {
 	}
 }
 
-func TestAClientTokenIsSentAgainAndGoodOnce(t *testing.T) {
+func TestAClientTokenIsSentAgainButAcceptedOnce(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	a.network.fail(reset, says(502, ofHTML, ""))
@@ -312,7 +312,7 @@ func TestSignOutEndsASession(t *testing.T) {
 	}
 }
 
-func TestValidateSessionTellsRefusedFromUnavailable(t *testing.T) {
+func TestValidateSessionDistinguishesRejectedFromUnavailable(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, confidential, impatient)
 	s := a.signIn()
@@ -339,7 +339,7 @@ func TestValidateSessionTellsRefusedFromUnavailable(t *testing.T) {
 	}
 }
 
-func TestNewClientRefuses(t *testing.T) {
+func TestNewClientRejects(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		issuer, id string

@@ -27,7 +27,7 @@ func (a *app) acr(s *latchkey.Session) string {
 
 var second = latchkey.StepUpParams{Demand: latchkey.Demand{ACRValues: []string{"urn:latchkey:acr:2"}}}
 
-func TestAStepUpRaisesTheSessionAndReplacesItsTokens(t *testing.T) {
+func TestAStepUpReplacesTheTokensOfItsSession(t *testing.T) {
 	t.Parallel()
 	for name, faults := range map[string][]fault{
 		"at once":                       nil,
@@ -57,7 +57,7 @@ func TestAStepUpRaisesTheSessionAndReplacesItsTokens(t *testing.T) {
 	}
 }
 
-func TestAStepUpThatIsRefusedLeavesTheSession(t *testing.T) {
+func TestARefusedStepUpLeavesTheSessionUnchanged(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		token  func(a *app) string
@@ -91,7 +91,7 @@ func TestAStepUpThatIsRefusedLeavesTheSession(t *testing.T) {
 	}
 }
 
-func TestAStepUpWithoutAnswerLeavesTheSession(t *testing.T) {
+func TestAStepUpWithoutAResponseLeavesTheSessionUsable(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, impatient)
 	s := a.signIn()
@@ -105,7 +105,7 @@ func TestAStepUpWithoutAnswerLeavesTheSession(t *testing.T) {
 	}
 }
 
-func TestAStepUpOfAnEndedSession(t *testing.T) {
+func TestAStepUpReportsAnEndedSession(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -115,7 +115,7 @@ func TestAStepUpOfAnEndedSession(t *testing.T) {
 	}
 }
 
-func TestRefreshesBesideAStepUpFollowItOrJoinIt(t *testing.T) {
+func TestConcurrentRefreshesWaitForAStepUp(t *testing.T) {
 	t.Parallel()
 	for name, token := range map[string]func(a *app) string{
 		"that succeeds": func(a *app) string { return a.otp("alice") },

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestAHandleKeepsTokensForAFewTargets(t *testing.T) {
+func TestASessionKeepsTokensForAFewTargets(t *testing.T) {
 	s := &Session{}
 	for i := range maxTargets + 3 {
 		s.keepTargetToken(strconv.Itoa(i), Tokens{AccessToken: "t", Expiry: time.Unix(int64(i), 0)})

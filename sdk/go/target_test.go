@@ -64,7 +64,7 @@ func claimsOf(t testing.TB, token string) (c struct {
 	return c
 }
 
-func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
+func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 	t.Parallel()
 	kept := newStore()
 	a := newApp(t, kept.keep)
@@ -102,7 +102,7 @@ func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
 	a.works(s)
 }
 
-func TestARefreshForATargetHeals(t *testing.T) {
+func TestARefreshForATargetIsRepeatedAfterAFault(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
 		"a request that did not arrive": reset,
@@ -132,7 +132,7 @@ func TestARefreshForATargetHeals(t *testing.T) {
 	}
 }
 
-func TestManyWhoNeedTokensForManyTargetsRefreshOneAfterAnother(t *testing.T) {
+func TestConcurrentRefreshesForTargetsRunOneAfterAnother(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Minute }) // patient with a busy machine
 	s := a.signInFor(granted)
@@ -182,7 +182,7 @@ func TestManyWhoNeedTokensForManyTargetsRefreshOneAfterAnother(t *testing.T) {
 	a.works(s)
 }
 
-func TestATargetThatWasNotGrantedCostsNothing(t *testing.T) {
+func TestATargetThatWasNotGrantedUsesNoRefreshToken(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signInFor(granted)
@@ -224,7 +224,7 @@ func TestTokensForTargetsFollowTheirSession(t *testing.T) {
 	}
 }
 
-func TestATokenForATargetInAnOutage(t *testing.T) {
+func TestATokenForATargetIsReturnedDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, impatient)
 	s := a.signInFor(granted)
@@ -303,7 +303,7 @@ func TestASessionTokenYieldsTokensForTargets(t *testing.T) {
 	}
 }
 
-func TestWhatTheStoreDidNotTakeComesBeforeAnythingElse(t *testing.T) {
+func TestUnsavedTokensAreSavedBeforeTheNextRequest(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]func(a *app, s *latchkey.Session) error{
 		"a refresh": func(a *app, s *latchkey.Session) error { return a.RefreshSession(a.t.Context(), s) },

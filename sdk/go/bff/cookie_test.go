@@ -28,7 +28,7 @@ func attributes(a answer) string {
 
 const attributesWanted = "__Host-session; Path=/; HttpOnly; Secure; SameSite=Strict"
 
-func TestTheCookieIsAHandleAndNothingMore(t *testing.T) {
+func TestTheCookieIsAnOpaqueHandle(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := w.send(http.MethodPost, "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
@@ -134,7 +134,7 @@ func TestSignOutDeletesTheCookieAndEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestSignOutWhileTheServerIsAway(t *testing.T) {
+func TestSignOutWhileTheServerIsDown(t *testing.T) {
 	t.Parallel()
 	w := newWorldOf(t, 300*time.Millisecond)
 	c := w.signIn()
@@ -156,7 +156,7 @@ func TestSignOutWhileTheServerIsAway(t *testing.T) {
 	}
 }
 
-func TestCookiesThatAreNotOurs(t *testing.T) {
+func TestForeignCookiesAreIgnored(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.signIn()
@@ -196,7 +196,7 @@ func TestDevelopmentOnLoopback(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRejects(t *testing.T) {
 	t.Parallel()
 	client, err := latchkey.NewClient("https://id.example.com", "web", latchkey.ClientOptions{})
 	must(t, err)

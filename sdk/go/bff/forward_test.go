@@ -44,7 +44,7 @@ func TestAnUpstreamSpeaksForItsOwnOriginOnly(t *testing.T) {
 	}
 }
 
-func TestAnAnswerOfOneUserIsNotShared(t *testing.T) {
+func TestAResponseForOneUserIsNotCached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.signIn()
@@ -74,7 +74,7 @@ func TestAnAnswerOfOneUserIsNotShared(t *testing.T) {
 }
 
 // Nobody has looked at their headers.
-func TestNoInformationalAnswerPasses(t *testing.T) {
+func TestNoInformationalResponsePasses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.api.answer = func(rw http.ResponseWriter) {
@@ -100,7 +100,7 @@ func TestNoInformationalAnswerPasses(t *testing.T) {
 }
 
 // Behind another protocol nobody looks at paths and tokens any more.
-func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
+func TestNoRequestUpgradesTheProtocol(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -175,7 +175,7 @@ func (h *heldStore) Load(ctx context.Context, key string) (latchkey.Tokens, erro
 
 // A request of the page is under way with the old cookie while the browser gets
 // another one; its answer comes last.
-func TestALateAnswerDeletesNoCookie(t *testing.T) {
+func TestALateResponseDeletesNoCookie(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		skip   int

@@ -138,7 +138,7 @@ func TestNoTrailerPasses(t *testing.T) {
 	}
 }
 
-func TestHeadersThatMustNotPassCannotBeAllowed(t *testing.T) {
+func TestForbiddenHeadersCannotBeAllowed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	for _, name := range []string{

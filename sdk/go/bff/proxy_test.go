@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff"
 )
 
-func TestRequestsThatOtherSitesForge(t *testing.T) {
+func TestForgedRequestsAreRejected(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.signIn()
@@ -72,7 +72,7 @@ func TestTrustedOriginsMaySend(t *testing.T) {
 	}
 }
 
-func TestTheProxySwapsTheCookieForTheAccessToken(t *testing.T) {
+func TestTheProxyReplacesTheCookieByTheAccessToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	c := w.signIn()
@@ -194,7 +194,7 @@ func TestTheProxyRefreshesOnceForAll(t *testing.T) {
 	}
 }
 
-func TestTheProxyTellsAnEndedSessionFromAnOutage(t *testing.T) {
+func TestTheProxyDistinguishesAnEndedSessionFromAnOutage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	want := func(what string, status int, text string) answer {
@@ -227,7 +227,7 @@ func TestTheProxyTellsAnEndedSessionFromAnOutage(t *testing.T) {
 	}
 }
 
-func TestAnUpstreamThatDoesNotAnswer(t *testing.T) {
+func TestAnUnreachableUpstreamAnswers502(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *bff.Options) { o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://127.0.0.1:1/"}} })
 	w.signIn()

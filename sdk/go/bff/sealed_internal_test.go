@@ -8,7 +8,7 @@ import (
 )
 
 // A refresh that is under way must not end a session that made room for others.
-func TestASealedSessionThatWasDroppedFromMemoryGoesOn(t *testing.T) {
+func TestASealedSessionThatWasDroppedFromMemoryContinues(t *testing.T) {
 	t.Parallel()
 	store := cookieStore{NewMemoryStore(1, nil)}
 	end := time.Now().Add(time.Hour)

@@ -92,7 +92,7 @@ func TestParallelRequestsOfASealedSessionStaySignedIn(t *testing.T) {
 }
 
 // Whoever keeps a copy of a cookie has what the session has, and no more.
-func TestASealedCookieIsWorthNothingAfterTheSession(t *testing.T) {
+func TestASealedCookieIsUselessAfterTheSession(t *testing.T) {
 	t.Parallel()
 	w := newSealedWorld(t)
 	copied := w.signIn()
@@ -112,7 +112,7 @@ func TestASealedCookieIsWorthNothingAfterTheSession(t *testing.T) {
 	}
 }
 
-func TestASealedCookieShowsNothingAndCannotBeForged(t *testing.T) {
+func TestASealedCookieRevealsNothingAndCannotBeForged(t *testing.T) {
 	t.Parallel()
 	w := newSealedWorld(t)
 	cookie := w.signIn()
@@ -189,7 +189,7 @@ func TestTheProxyAloneRenewsASealedCookie(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsFlushedCarriesTheNewCookie(t *testing.T) {
+func TestAFlushedResponseCarriesTheNewCookie(t *testing.T) {
 	t.Parallel()
 	w := newSealedWorld(t)
 	old := w.signIn()

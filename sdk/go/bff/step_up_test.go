@@ -30,7 +30,7 @@ func (w *world) otp() string {
 	return w.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"otp"}})
 }
 
-func TestALostStepUpCostsNeitherTheSessionNorTheCookie(t *testing.T) {
+func TestALostStepUpLosesNeitherSessionNorCookie(t *testing.T) {
 	t.Parallel()
 	for name, settle := range map[string]func(w *world, otp string) answer{
 		"the next request settles it": func(w *world, _ string) answer { return w.get("/api/orders") },
@@ -73,7 +73,7 @@ func TestALostStepUpCostsNeitherTheSessionNorTheCookie(t *testing.T) {
 	}
 }
 
-func TestABrowserRepeatsAStepUpWhoseAnswerItDidNotGet(t *testing.T) {
+func TestABrowserMayRepeatAStepUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	old := w.signIn()

@@ -59,7 +59,7 @@ func (broken) Load(context.Context, string) (latchkey.Tokens, error) {
 	return latchkey.Tokens{}, errors.New("connection refused")
 }
 
-func TestAStoreThatIsAwaySignsNobodyOut(t *testing.T) {
+func TestAnUnreachableStoreSignsNobodyOut(t *testing.T) {
 	t.Parallel()
 	healthy := bff.NewMemoryStore(10, nil)
 	w := newWorld(t, func(o *bff.Options) { o.Store = broken{healthy} })
@@ -79,7 +79,7 @@ func (full) Create(context.Context, string, latchkey.Tokens) error {
 	return errors.New("the disk is full")
 }
 
-func TestASessionThatCannotBeKeptIsEnded(t *testing.T) {
+func TestASessionThatCannotBeStoredIsRevoked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *bff.Options) { o.Store = full{bff.NewMemoryStore(10, nil)} })
 	a := w.send("POST", "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
@@ -88,7 +88,7 @@ func TestASessionThatCannotBeKeptIsEnded(t *testing.T) {
 	}
 }
 
-func TestTheMemoryStoreKeepsItsContract(t *testing.T) {
+func TestTheMemoryStoreMeetsItsContract(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(*testing.T) bff.Store { return bff.NewMemoryStore(100, nil) })
 }

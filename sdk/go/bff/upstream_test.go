@@ -141,7 +141,7 @@ func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 	}
 }
 
-func TestAnUpstreamOverPlainHTTPIsAllowedByName(t *testing.T) {
+func TestPlainHTTPMustBeAllowedExplicitly(t *testing.T) {
 	t.Parallel()
 	reached := make(chan string, 1)
 	w := newWorld(t, func(o *bff.Options) {

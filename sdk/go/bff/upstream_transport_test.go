@@ -49,7 +49,7 @@ func (w *world) answers(a answer, status int, what string) {
 	}
 }
 
-func TestATokenThatAnUpstreamRefusesIsReplacedOnce(t *testing.T) {
+func TestATokenThatAnUpstreamRejectsIsReplacedOnce(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string][]func(*bff.Options){"the session's own": nil, "for the upstream alone": {narrow}} {
 		t.Run(name, func(t *testing.T) {
@@ -107,7 +107,7 @@ func TestARequestWithABodyThatIsStillThereIsRepeated(t *testing.T) {
 	}
 }
 
-func TestAnUpstreamThatRefusesEverything(t *testing.T) {
+func TestAnUpstreamThatRejectsEveryTokenCausesOneRefresh(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.signIn()
@@ -131,7 +131,7 @@ func TestAnUpstreamThatRefusesEverything(t *testing.T) {
 // calm is a little more than the time in which nothing is replaced twice.
 const calm = 31 * time.Second
 
-func TestATokenThatWasAcceptedMayBeRefusedLater(t *testing.T) {
+func TestAnAcceptedTokenMayBeRejectedLater(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.signIn()
@@ -145,7 +145,7 @@ func TestATokenThatWasAcceptedMayBeRefusedLater(t *testing.T) {
 	}
 }
 
-func TestARefusalTellsAnEndedSessionFromAnOutage(t *testing.T) {
+func TestARejectedTokenDistinguishesAnEndedSessionFromAnOutage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.signIn()

@@ -81,7 +81,7 @@ func TestUsersSeeAndEndTheirSessions(t *testing.T) {
 	}
 }
 
-func TestATokenForAnotherTargetIsNotTaken(t *testing.T) {
+func TestATokenForAnotherTargetIsRejected(t *testing.T) {
 	t.Parallel()
 	issuer := latchkeytest.New(t)
 	c := newClient(t, issuer, "")

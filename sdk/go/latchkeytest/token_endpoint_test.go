@@ -189,7 +189,7 @@ func TestAStepUpReplacesBothHandlesAndIsAnsweredAgain(t *testing.T) {
 	}
 }
 
-func TestARefreshThatCrossesAStepUpGetsNoRefreshToken(t *testing.T) {
+func TestARefreshThatOverlapsAStepUpGetsNoRefreshToken(t *testing.T) {
 	t.Parallel()
 	issuer := latchkeytest.New(t)
 	made := askAs(t, issuer, url.Values{

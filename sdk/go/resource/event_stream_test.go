@@ -24,7 +24,7 @@ func events(from io.Reader) (list []string, err error) {
 	}
 }
 
-func TestEventsAreReadAsBrowsersDo(t *testing.T) {
+func TestEventsAreParsedAsBrowsersDo(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"an event":                       {"event: a\nid: 1\ndata: x\n\n", `a="x"#1`},
 		"without a space":                {"event:a\nid:1\ndata:x\n\n", `a="x"#1`},
@@ -61,7 +61,7 @@ func TestEventsAreReadAsBrowsersDo(t *testing.T) {
 }
 
 // An event is handed on when it is complete, not when the next one begins.
-func TestEventsDoNotWait(t *testing.T) {
+func TestAnEventIsReturnedWhenItIsComplete(t *testing.T) {
 	for name, end := range map[string]string{"LF": "\n", "CR": "\r", "CR LF": "\r\n"} {
 		t.Run(name, func(t *testing.T) {
 			from, to := io.Pipe()

@@ -32,7 +32,7 @@ func (s *feedStream) text(t *testing.T, text string) {
 	}
 }
 
-func TestAStreamIsHeardWhenTheServersMomentMoves(t *testing.T) {
+func TestOnlyAnAdvancingAsOfIsASignOfLife(t *testing.T) {
 	const at = 1790000000 // of the server
 	snapshot := fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", at)
 	for name, c := range map[string]struct {
@@ -72,7 +72,7 @@ func TestAStreamIsHeardWhenTheServersMomentMoves(t *testing.T) {
 }
 
 // Something in between answers every time with the stream that it has kept.
-func TestAStreamThatIsRepeatedIsNoSignOfLife(t *testing.T) {
+func TestAReplayedStreamIsNoSignOfLife(t *testing.T) {
 	const at = 1790000000
 	recorded := fmt.Sprintf("event: snapshot\nid: c\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n: as_of %d\n\n", at, at+10)
 	now := time.Unix(at, 0)
@@ -88,7 +88,7 @@ func TestAStreamThatIsRepeatedIsNoSignOfLife(t *testing.T) {
 }
 
 // Clocks that part slowly are no repetition.
-func TestAServersClockMayDrift(t *testing.T) {
+func TestTheServersClockMayDrift(t *testing.T) {
 	now, server := time.Unix(1790000000, 0), time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	for range 2000 {
@@ -102,7 +102,7 @@ func TestAServersClockMayDrift(t *testing.T) {
 }
 
 // A moment that is to come would be believed when it is past.
-func TestAServerWhoseClockIsFarAheadIsNotHeard(t *testing.T) {
+func TestAServerWhoseClockIsFarAheadIsNotTrusted(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	snapshot := fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", now.Unix()+61)
@@ -147,7 +147,7 @@ func TestABadIDDoesNotLoseTheFeed(t *testing.T) {
 }
 
 // A comment that comes too soon vouches for nothing, even if it tells our time.
-func TestAStreamIsNotHeardBeforeItsSnapshot(t *testing.T) {
+func TestACommentBeforeTheSnapshotIsNoSignOfLife(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	if s.text(t, ": as_of 1790000000\n\n"); s.checkCurrent(now) == nil {
@@ -156,7 +156,7 @@ func TestAStreamIsNotHeardBeforeItsSnapshot(t *testing.T) {
 }
 
 // The first tokens wait for the first stream, until their context ends.
-func TestAFeedIsWaitedForAtTheStart(t *testing.T) {
+func TestTheFirstTokensWaitForTheFeed(t *testing.T) {
 	for name, c := range map[string]struct {
 		then func(s *feedStream, giveUp context.CancelFunc)
 		want error
@@ -188,7 +188,7 @@ func TestAFeedIsWaitedForAtTheStart(t *testing.T) {
 	}
 }
 
-func TestAStreamThatCannotBeReadEnds(t *testing.T) {
+func TestAMalformedStreamIsClosed(t *testing.T) {
 	for name, text := range map[string]string{
 		"a snapshot without its moment":   "event: snapshot\ndata: {\"revoked\":[]}\n\n",
 		"a snapshot without entries":      "event: snapshot\ndata: {\"as_of\":1790000000}\n\n",
@@ -213,7 +213,7 @@ func TestAStreamThatCannotBeReadEnds(t *testing.T) {
 }
 
 // What later servers may tell must not be taken for nothing.
-func TestAnEntryOfAnUnknownKindMakesDoubt(t *testing.T) {
+func TestAnEntryOfAnUnknownKindMayRevokeAnyToken(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	s.text(t, "event: revoked\ndata: {\"device\":\"d\",\"before\":1790000001,\"until\":1790001000}\n\n")
@@ -225,7 +225,7 @@ func TestAnEntryOfAnUnknownKindMakesDoubt(t *testing.T) {
 	}
 }
 
-func TestAnEntryNeverGetsSmaller(t *testing.T) {
+func TestAnEntryIsNeverNarrowed(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	r := newRevokedSet()
 	at := now.Unix()

@@ -47,7 +47,7 @@ func (l *log) count(text string) int {
 
 func (l *log) into(o *resource.VerifierOptions) { o.Logger = slog.New(slog.NewTextHandler(l, nil)) }
 
-func TestTheFeedRefusesWhatAnEntryNames(t *testing.T) {
+func TestTheFeedRejectsTokensThatAnEntryMatches(t *testing.T) {
 	for name, c := range map[string]struct {
 		revoked, other claims
 		revoke         func(*latchkeytest.Issuer)
@@ -82,7 +82,7 @@ func TestTheFeedRefusesWhatAnEntryNames(t *testing.T) {
 }
 
 // What an issuer has vouched for can only be asked about, once everybody knows.
-func TestTheFeedAsksAboutWhatNoClaimNames(t *testing.T) {
+func TestTheFeedIntrospectsTokensThatAnEntryMayAffect(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer)
 	before := issuer.Token()
@@ -117,7 +117,7 @@ func TestTheFeedAsksAboutWhatNoClaimNames(t *testing.T) {
 	want(t, v, before, latchkey.ErrUnavailable)
 }
 
-func TestTheFeedForgetsWhatIsOver(t *testing.T) {
+func TestTheFeedDropsExpiredEntries(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer)
 	issuer.RevokeSession("s")
@@ -197,7 +197,7 @@ func TestALostFeedIsNotTrusted(t *testing.T) {
 }
 
 // Before the first snapshot nothing is known either.
-func TestAFeedThatNeverBeganIsNotTrusted(t *testing.T) {
+func TestAFeedThatNeverStartedIsNotTrusted(t *testing.T) {
 	for name, change := range map[string]func(*resource.VerifierOptions){
 		"a wrong secret": func(o *resource.VerifierOptions) { o.ClientSecret = "wrong" },
 		"a wrong client": func(o *resource.VerifierOptions) { o.ClientID = "wrong" },
@@ -219,7 +219,7 @@ func TestAFeedThatNeverBeganIsNotTrusted(t *testing.T) {
 }
 
 // A feed that is down at the start is found as soon as it is there.
-func TestTheFeedBeginsLate(t *testing.T) {
+func TestTheFeedMayStartLate(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	issuer.SetDown(true)
 	v := newVerifier(t, issuer)
@@ -266,7 +266,7 @@ const goodSnapshot = "event: snapshot\ndata: {\"as_of\":1,\"revoked\":[]}\n\n"
 
 // A client's id and secret may hold any character (RFC 6749 §2.3.1), and a
 // stream has no end that a time-out could bound.
-func TestTheFeedIsAskedForAsItMustBe(t *testing.T) {
+func TestTheFeedRequestIsComplete(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	asked := make(chan *http.Request, 10)
 	v := newVerifier(t, issuer, through("/revocations", func(w http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,7 @@ import (
 
 func introspection(o *resource.VerifierOptions) { o.Revocation = resource.Introspection }
 
-func TestIntrospectionAsksEachTime(t *testing.T) {
+func TestATokenIsIntrospectedOnEachCall(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, introspection)
 	token := issuer.Token(claims{"sid": "s"})
@@ -28,7 +28,7 @@ func TestIntrospectionAsksEachTime(t *testing.T) {
 	want(t, v, token, latchkey.ErrUnavailable)
 }
 
-func TestIntrospectionBelievesForAWhile(t *testing.T) {
+func TestAnIntrospectionResponseIsCached(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, introspection, func(o *resource.VerifierOptions) { o.IntrospectionCache = time.Minute })
 	token := issuer.Token(claims{"sid": "s"})
@@ -46,7 +46,7 @@ func TestIntrospectionBelievesForAWhile(t *testing.T) {
 }
 
 // Only good tokens are asked about.
-func TestIntrospectionIsNotAskedAboutJunk(t *testing.T) {
+func TestInvalidTokensAreNotIntrospected(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, introspection)
 	for _, token := range []string{"x", issuer.ExpiredToken(), issuer.ForgedToken(), issuer.Token(claims{"aud": "other"})} {
@@ -78,7 +78,7 @@ func through(path string, answer http.HandlerFunc) func(*resource.VerifierOption
 	return func(o *resource.VerifierOptions) { o.HTTPClient = &http.Client{Transport: answering{path, answer}} }
 }
 
-func TestIntrospectionIsToldTheRightToken(t *testing.T) {
+func TestAnIntrospectionResponseMustDescribeTheToken(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	good := func(more string) string {
 		return `{"active":true,"iss":"` + issuer.URL + `","aud":["other","` + latchkeytest.Audience + `"],"sub":"alice","client_id":"web","jti":"j","sid":"s"` + more + `}`

@@ -37,7 +37,7 @@ func TestVerifyFollowsTheKeysOfTheIssuer(t *testing.T) {
 	}
 }
 
-func TestVerifyForgetsARemovedKey(t *testing.T) {
+func TestVerifyRejectsTokensOfARemovedKey(t *testing.T) {
 	for name, cache := range map[string]int{"and the tokens that it has verified": 0, "without a cache": -1} {
 		t.Run(name, func(t *testing.T) {
 			issuer := latchkeytest.New(t)
@@ -54,7 +54,7 @@ func TestVerifyForgetsARemovedKey(t *testing.T) {
 }
 
 // The busy one fetches the keys before they are old, and nobody waits.
-func TestVerifyRenewsKeysInTime(t *testing.T) {
+func TestVerifyRefreshesKeysInTheBackground(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, none)
 	token := issuer.Token(claims{"exp": issuer.Now().Add(time.Hour).Unix()})
@@ -69,7 +69,7 @@ func TestVerifyRenewsKeysInTime(t *testing.T) {
 	until(t, func() bool { return issuer.RequestCount(keySetPath) == 2 })
 }
 
-func TestVerifyWhileTheIssuerIsAway(t *testing.T) {
+func TestVerifyWhileTheIssuerIsDown(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, none)
 	late := latchkeytest.New(t)

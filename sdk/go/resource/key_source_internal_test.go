@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-func TestAKeyStaysWhatItIsWhenItIsFetchedAgain(t *testing.T) {
+func TestAnUnchangedKeyIsRecognizedAfterARefresh(t *testing.T) {
 	now, fetches := time.Unix(1790000000, 0), 0
 	var url string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,7 +38,7 @@ func TestAKeyStaysWhatItIsWhenItIsFetchedAgain(t *testing.T) {
 	}
 }
 
-func TestKeysLiveAsLongAsTheIssuerSays(t *testing.T) {
+func TestKeysAreCachedAsLongAsTheIssuerAllows(t *testing.T) {
 	for says, want := range map[string]time.Duration{
 		"":                                5 * time.Minute,
 		"no-store":                        5 * time.Minute,

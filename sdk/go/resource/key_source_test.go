@@ -21,9 +21,9 @@ import (
 
 const metadataPath = "/.well-known/openid-configuration"
 
-// TestKeysAreTakenFromTheIssuerOnly: where keys come from is said by the issuer's
+// TestKeysComeFromTheMetadataOfTheIssuer: where keys come from is said by the issuer's
 // own metadata, over a connection as safe as the issuer's.
-func TestKeysAreTakenFromTheIssuerOnly(t *testing.T) {
+func TestKeysComeFromTheMetadataOfTheIssuer(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	for name, c := range map[string]struct {
 		metadata string
@@ -50,7 +50,7 @@ func TestKeysAreTakenFromTheIssuerOnly(t *testing.T) {
 	}
 }
 
-func TestOnlyUsableKeysAreTaken(t *testing.T) {
+func TestOnlyUsableKeysAreAccepted(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	ec := generate(t, func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) })
 	weak, long := smallKey(), generate(t, func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) }).Public()

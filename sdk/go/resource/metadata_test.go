@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-func TestAResourceTellsWhereItsTokensComeFrom(t *testing.T) {
+func TestTheMetadataNamesTheIssuer(t *testing.T) {
 	for _, c := range []struct{ url, path string }{
 		{"https://api.example.com", "/.well-known/oauth-protected-resource"},
 		{"https://api.example.com/", "/.well-known/oauth-protected-resource"},
@@ -46,7 +46,7 @@ func TestMetadataIsNotBelowTheResource(t *testing.T) {
 	}
 }
 
-func TestEmptyMetadataIsLeftOut(t *testing.T) {
+func TestEmptyMetadataMembersAreOmitted(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{URL: resourceURL})
 	w := httptest.NewRecorder()
 	api.MetadataHandler().ServeHTTP(w, httptest.NewRequest("GET", api.MetadataPath(), nil))
@@ -55,7 +55,7 @@ func TestEmptyMetadataIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestAResourceWithoutAURLHasNoMetadata(t *testing.T) {
+func TestWithoutAURLThereIsNoMetadata(t *testing.T) {
 	_, api := newMiddleware(t, resource.MiddlewareOptions{})
 	w := httptest.NewRecorder()
 	api.MetadataHandler().ServeHTTP(w, httptest.NewRequest("GET", "/.well-known/oauth-protected-resource", nil))
@@ -66,7 +66,7 @@ func TestAResourceWithoutAURLHasNoMetadata(t *testing.T) {
 
 // A document found through a challenge says of which resource it is: another
 // one's must not lead a client to that one's authorization server.
-func TestAClientTakesMetadataOfTheResourceItCalledOnly(t *testing.T) {
+func TestDiscoveredMetadataMustNameTheCalledResource(t *testing.T) {
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)

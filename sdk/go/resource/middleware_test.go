@@ -64,7 +64,7 @@ func challengeOf(t *testing.T, answer *http.Response) map[string]string {
 	return found
 }
 
-func TestAResourceAnswersWithTheRightChallenge(t *testing.T) {
+func TestTheMiddlewareAnswersWithTheRightChallenge(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{URL: resourceURL, Realm: "orders"})
 	strong := latchkeytest.Claims{"scope": "a b", "acr": "phr"}
 	old := latchkeytest.Claims{"scope": "a b", "acr": "phr", "auth_time": issuer.Now().Add(-time.Hour).Unix()}
@@ -121,7 +121,7 @@ func TestAResourceAnswersWithTheRightChallenge(t *testing.T) {
 	}
 }
 
-func TestAResourceTakesATokenFromTheHeaderOnly(t *testing.T) {
+func TestTheMiddlewareReadsTheTokenFromTheHeaderOnly(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	token := issuer.Token()
 	for name, c := range map[string]struct {
@@ -164,7 +164,7 @@ func TestAResourceTakesATokenFromTheHeaderOnly(t *testing.T) {
 }
 
 // The form of a POST is the handler's own: nothing reads it.
-func TestAResourceIgnoresATokenInAForm(t *testing.T) {
+func TestTheMiddlewareIgnoresATokenInAForm(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	r := httptest.NewRequest("POST", "/", strings.NewReader("access_token="+issuer.Token()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -175,7 +175,7 @@ func TestAResourceIgnoresATokenInAForm(t *testing.T) {
 	}
 }
 
-func TestAResourceThatCannotVerifyAnswers503(t *testing.T) {
+func TestTheMiddlewareAnswers503IfItCannotVerify(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	issuer.SetDown(true)
 	issuer.Advance(2 * time.Hour) // keys that were fetched already serve no longer
@@ -186,7 +186,7 @@ func TestAResourceThatCannotVerifyAnswers503(t *testing.T) {
 	}
 }
 
-func TestNoRefusalTellsOfTheToken(t *testing.T) {
+func TestNoErrorResponseRevealsTheToken(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	for name, token := range map[string]string{
 		"expired": issuer.ExpiredToken(latchkeytest.Claims{"sub": "marker", "sid": "marker"}),
@@ -203,7 +203,7 @@ func TestNoRefusalTellsOfTheToken(t *testing.T) {
 	}
 }
 
-func TestAHandlerFindsTheToken(t *testing.T) {
+func TestAHandlerGetsTheToken(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest("GET", "/", nil)
@@ -221,7 +221,7 @@ func TestAHandlerFindsTheToken(t *testing.T) {
 	}
 }
 
-func TestNewMiddlewareRefuses(t *testing.T) {
+func TestNewMiddlewareRejects(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, none)
 	if _, err := resource.NewMiddleware(nil, resource.MiddlewareOptions{}); err == nil {

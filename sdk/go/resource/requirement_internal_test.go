@@ -39,7 +39,7 @@ func TestARequiredClassIsAsOldAsItsOwnTime(t *testing.T) {
 	}
 }
 
-func TestIntrospectionVouchesForEveryClass(t *testing.T) {
+func TestIntrospectionMustConfirmEveryClass(t *testing.T) {
 	token := &Token{ACRTimes: map[string]time.Time{"one": time.Unix(20, 0), "phr": time.Unix(10, 0)}}
 	for answer, vouched := range map[string]bool{
 		`{"one":20,"phr":10}`:          true,

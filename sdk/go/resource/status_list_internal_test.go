@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTheVectorsOfTheDraft(t *testing.T) {
+func TestTheTestVectorsOfTheStatusListDraft(t *testing.T) {
 	for name, c := range map[string]struct {
 		bits   uint64
 		list   string

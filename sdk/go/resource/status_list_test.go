@@ -44,7 +44,7 @@ func TestAStatusListShowsWhatIsRevokedWithinItsTTL(t *testing.T) {
 }
 
 // A list serves until its own end, and no longer.
-func TestAStatusListServesWhileTheIssuerIsAway(t *testing.T) {
+func TestAStatusListIsUsedWhileTheIssuerIsDown(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, statusList)
 	token := issuer.Token(issuer.StatusClaims("a"), longClaims(issuer))
@@ -108,7 +108,7 @@ func TestAStatusMustBeInAListOfTheIssuer(t *testing.T) {
 
 // What is wrong with a list says nothing about a token: the client must not lose
 // its session for it.
-func TestAListThatIsNotGoodRefusesEveryToken(t *testing.T) {
+func TestAnInvalidStatusListVerifiesNoToken(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	stranger := latchkeytest.New(t)
 	good := func(more claims) claims {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTheCacheKeepsWhatIsUsed(t *testing.T) {
+func TestTheCacheKeepsTokensInUse(t *testing.T) {
 	const size = 1000
 	c := newTokenCache(size)
 	digest := func(n uint64) (d tokenDigest) {

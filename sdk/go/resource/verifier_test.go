@@ -54,7 +54,7 @@ func until(t testing.TB, so func() bool) {
 	}
 }
 
-func TestVerifyReadsTheToken(t *testing.T) {
+func TestVerifyReturnsTheClaims(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, none)
 	now := issuer.Now().Truncate(time.Second)
@@ -79,7 +79,7 @@ func TestVerifyReadsTheToken(t *testing.T) {
 	}
 }
 
-func TestVerifyRefuses(t *testing.T) {
+func TestVerifyRejects(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	other := latchkeytest.New(t)
 	v := newVerifier(t, issuer, none)
@@ -165,7 +165,7 @@ func respelled(token string) string {
 	return token[:last] + string(alphabet[strings.IndexByte(alphabet, token[last])|1])
 }
 
-func TestVerifyTakesTheTypesThatItIsTold(t *testing.T) {
+func TestVerifyAcceptsTheConfiguredTypes(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	strict, lenient := newVerifier(t, issuer, none), newVerifier(t, issuer, none, func(o *resource.VerifierOptions) { o.AcceptTypJWT = true })
 	for typ, c := range map[string]struct{ strict, lenient error }{
@@ -183,7 +183,7 @@ func TestVerifyTakesTheTypesThatItIsTold(t *testing.T) {
 	}
 }
 
-func TestVerifyLooksAtTheClockEachTime(t *testing.T) {
+func TestVerifyChecksTheTimeOnEachCall(t *testing.T) {
 	for name, c := range map[string]struct {
 		change   func(*resource.VerifierOptions)
 		iat      time.Duration
@@ -212,7 +212,7 @@ func TestVerifyLooksAtTheClockEachTime(t *testing.T) {
 	}
 }
 
-func TestNewVerifierRefuses(t *testing.T) {
+func TestNewVerifierRejects(t *testing.T) {
 	type options = resource.VerifierOptions
 	credentials := options{ClientID: "api", ClientSecret: "secret"}
 	with := func(change func(*options)) options {
@@ -280,7 +280,7 @@ func TestNewVerifierWaitsForNothing(t *testing.T) {
 	want(t, v, issuer.Token(), latchkey.ErrUnavailable)
 }
 
-func TestVerifyAsksNobodyAboutAToken(t *testing.T) {
+func TestVerifySendsNoRequestPerToken(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer)
 	token := issuer.Token()

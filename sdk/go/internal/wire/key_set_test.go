@@ -7,7 +7,7 @@ import (
 
 // A key that is fetched again is the same one, so that the tokens that it has
 // verified need not be verified again. Another one of its name is not.
-func TestAKeyStaysWhatItIs(t *testing.T) {
+func TestAnUnchangedKeyKeepsItsIdentity(t *testing.T) {
 	const set = `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","alg":"EdDSA","x":%q}]}`
 	var known [3]KeySet
 	for i, x := range []string{"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "hSDwCYkwp1R0i33ctD73Wg2_Og0mOBr066SpjqqbTmo"} {
