@@ -22,7 +22,7 @@ type browserApp struct {
 }
 
 // browserApp starts an app whose API introspects every token.
-func (w *appWorld) browserApp(t *testing.T) *browserApp {
+func (w *appDeployment) browserApp(t *testing.T) *browserApp {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		claims := w.Introspect("", bearerOf(r)).JSON
@@ -84,7 +84,7 @@ func (a *browserApp) send(method, path, proof string) (status int, text string) 
 }
 
 func TestABrowserNeedsOnlyItsCookie(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		app, support := w.browserApp(t), w.client("support", latchkey.ClientOptions{})
 		want := func(method, path, proof string, status int, text string) {
 			t.Helper()

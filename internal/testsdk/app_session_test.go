@@ -15,7 +15,7 @@ import (
 )
 
 func TestASessionLivesFromSignInToSignOut(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		ctx := latchkey.WithUserAgent(t.Context(), "Mozilla/5.0")
 		s, err := w.web.CreateSession(ctx, w.proof("alice", "pwd"), latchkey.CreateParams{
 			Scope: []string{"profile"}, Audience: []string{"web"}, Resource: []string{"https://api.example.com"}, DeviceName: "Alice's phone",
@@ -50,7 +50,7 @@ func TestASessionLivesFromSignInToSignOut(t *testing.T) {
 }
 
 func TestLostResponsesEndNoSession(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		first := s.Tokens()
 		for range 3 {
@@ -74,7 +74,7 @@ func TestLostResponsesEndNoSession(t *testing.T) {
 }
 
 func TestALostStepUpIsResolvedAfterARestart(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		impatient := latchkey.ClientOptions{RetryWindow: 2 * time.Second} // the server must have had the time to do it
 		for name, keep := range map[string]func(*latchkey.Tokens){
 			"by the refresh token": func(*latchkey.Tokens) {},
@@ -111,7 +111,7 @@ func TestALostStepUpIsResolvedAfterARestart(t *testing.T) {
 }
 
 func TestConcurrentRefreshesKeepOneChain(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		for range 3 {
 			w.Clock.Advance(time.Hour)
@@ -137,7 +137,7 @@ func TestConcurrentRefreshesKeepOneChain(t *testing.T) {
 }
 
 func TestUsersSeeAndEndTheirSessions(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		var sessions []*latchkey.Session
 		for range 4 {
 			sessions = append(sessions, w.signIn(w.web, "alice"))
@@ -179,7 +179,7 @@ func TestUsersSeeAndEndTheirSessions(t *testing.T) {
 }
 
 func TestABackEndManagesSessions(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		support := w.client("support", latchkey.ClientOptions{})
 		const sub = "alice & bob?/#" // as it may be
 		var ids []string
@@ -226,7 +226,7 @@ func TestABackEndManagesSessions(t *testing.T) {
 }
 
 func TestAListOfManyPagesIsReadWhole(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		const many = 201
 		seen := map[string]bool{}
 		for range many {
@@ -248,7 +248,7 @@ func TestAListOfManyPagesIsReadWhole(t *testing.T) {
 }
 
 func TestASessionTokenYieldsAccessTokens(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		backend := w.client("backend", latchkey.ClientOptions{})
 		kept := w.signIn(backend, "alice").Tokens()
 		if kept.SessionToken == "" {
@@ -279,7 +279,7 @@ func TestASessionTokenYieldsAccessTokens(t *testing.T) {
 }
 
 // sensitive is a resource server that wants two factors (RFC 9470).
-func (w *appWorld) sensitive() *httptest.Server {
+func (w *appDeployment) sensitive() *httptest.Server {
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		d, err := w.web.ValidateSession(r.Context(), bearerOf(r))
 		if err != nil || d.ACR != "urn:latchkey:acr:2" {
@@ -292,7 +292,7 @@ func (w *appWorld) sensitive() *httptest.Server {
 }
 
 func TestAChallengeIsMetByAStepUp(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		api, url := &http.Client{Transport: &oauth2.Transport{Source: w.web.TokenSource(t.Context(), s)}}, w.sensitive().URL
 		answer, err := api.Get(url)
@@ -324,7 +324,7 @@ func TestAChallengeIsMetByAStepUp(t *testing.T) {
 }
 
 func TestATokenSourceRefreshesOnce(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		api := oauth2.NewClient(t.Context(), w.web.TokenSource(t.Context(), s))
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -9,7 +9,7 @@ import (
 )
 
 func TestATokenForATargetIsValidThereOnly(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		api, files := "https://api.example.com", "https://files.example.com"
 		s, err := w.web.CreateSession(t.Context(), w.proof("alice", "pwd"), latchkey.CreateParams{
 			Audience: []string{"web", api}, Resource: []string{files}, Scope: []string{"profile", "orders:read"},

@@ -43,8 +43,8 @@ func (a *app) client(change ...func(*latchkey.ClientOptions)) *latchkey.Client {
 	return c
 }
 
-func impatient(o *latchkey.ClientOptions)    { o.RetryWindow = 1500 * time.Millisecond }
-func confidential(o *latchkey.ClientOptions) { o.ClientSecret = "secret" }
+func shortRetryWindow(o *latchkey.ClientOptions) { o.RetryWindow = 1500 * time.Millisecond }
+func confidential(o *latchkey.ClientOptions)     { o.ClientSecret = "secret" }
 
 // signIn makes a session and forgets the requests that took.
 func (a *app) signIn() *latchkey.Session {
@@ -57,8 +57,8 @@ func (a *app) signIn() *latchkey.Session {
 	return s
 }
 
-// works checks that a session goes on: it can be refreshed with what it has.
-func (a *app) works(s *latchkey.Session) {
+// requireUsable checks that a session goes on: it can be refreshed with what it has.
+func (a *app) requireUsable(s *latchkey.Session) {
 	a.t.Helper()
 	a.network.fail()
 	if err := a.RefreshSession(a.t.Context(), s); err != nil || !a.issuer.SessionActive(s.ID()) {
@@ -128,10 +128,10 @@ func (n *network) next(form url.Values) fault {
 var errNetwork = errors.New("connection reset by peer")
 
 // reset: the request does not arrive.
-func reset(*http.Request) (*http.Response, error) { return nil, errNetwork }
+func dropRequest(*http.Request) (*http.Response, error) { return nil, errNetwork }
 
 // lost: the request arrives and is carried out; its answer does not come.
-func lost(r *http.Request) (*http.Response, error) {
+func loseResponse(r *http.Request) (*http.Response, error) {
 	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		answer.Body.Close()
 	}
@@ -139,7 +139,7 @@ func lost(r *http.Request) (*http.Response, error) {
 }
 
 // silent: it is carried out, and nothing comes until the caller gives up.
-func silent(r *http.Request) (*http.Response, error) {
+func neverRespond(r *http.Request) (*http.Response, error) {
 	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		answer.Body.Close()
 	}
@@ -148,7 +148,7 @@ func silent(r *http.Request) (*http.Response, error) {
 }
 
 // cut: the connection breaks in the middle of the answer.
-func cut(r *http.Request) (*http.Response, error) {
+func truncateResponse(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -166,16 +166,16 @@ type broken struct{}
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // asPage: the server's answer comes with another type.
-func asPage(r *http.Request) (*http.Response, error) {
+func respondAsHTML(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil {
-		answer.Header.Set("Content-Type", ofHTML)
+		answer.Header.Set("Content-Type", htmlType)
 	}
 	return answer, err
 }
 
 // says: somebody answers, without the server having seen the request.
-func says(status int, contentType, body string, header ...string) fault {
+func respondWith(status int, contentType, body string, header ...string) fault {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {contentType}}
 		for i := 0; i+1 < len(header); i += 2 {
@@ -186,6 +186,6 @@ func says(status int, contentType, body string, header ...string) fault {
 }
 
 const (
-	ofJSON = "application/json"
-	ofHTML = "text/html; charset=utf-8"
+	jsonType = "application/json"
+	htmlType = "text/html; charset=utf-8"
 )

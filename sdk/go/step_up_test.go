@@ -25,24 +25,24 @@ func (a *app) acr(s *latchkey.Session) string {
 	return d.ACR
 }
 
-var second = latchkey.StepUpParams{Demand: latchkey.Demand{ACRValues: []string{"urn:latchkey:acr:2"}}}
+var secondFactor = latchkey.StepUpParams{Demand: latchkey.Demand{ACRValues: []string{"urn:latchkey:acr:2"}}}
 
 func TestAStepUpReplacesTheTokensOfItsSession(t *testing.T) {
 	t.Parallel()
 	for name, faults := range map[string][]fault{
 		"at once":                       nil,
-		"after a request that was lost": {reset},
-		"although its answer was lost":  {lost},
-		"although two were lost":        {lost, silent},
+		"after a request that was lost": {dropRequest},
+		"although its answer was lost":  {loseResponse},
+		"although two were lost":        {loseResponse, neverRespond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			kept := newStore()
-			a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
+			kept := newTestStore()
+			a := newApp(t, kept.use, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
 			s := a.signIn()
 			before := s.Tokens()
 			a.network.fail(faults...)
-			if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+			if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 				t.Fatal(err)
 			}
 			after := s.Tokens()
@@ -52,7 +52,7 @@ func TestAStepUpReplacesTheTokensOfItsSession(t *testing.T) {
 			if stored, _ := kept.Load(t.Context(), s.ID()); stored.RefreshToken != after.RefreshToken {
 				t.Error("its tokens were not saved")
 			}
-			a.works(s)
+			a.requireUsable(s)
 		})
 	}
 }
@@ -65,13 +65,13 @@ func TestARefusedStepUpLeavesTheSessionUnchanged(t *testing.T) {
 		faults []fault
 		code   string
 	}{
-		"another user's proof":               {func(a *app) string { return a.otp("bob") }, second, nil, "invalid_request"},
-		"a proof that was used":              {func(*app) string { return "used" }, second, nil, "invalid_request"},
-		"a proof that is not enough":         {func(a *app) string { return a.issuer.ClientToken("alice") }, second, nil, "unmet_authentication_requirements"},
-		"refused after a lost answer":        {func(a *app) string { return a.otp("bob") }, second, []fault{lost}, "invalid_request"},
-		"refused after a request was lost":   {func(a *app) string { return a.otp("bob") }, second, []fault{reset, lost}, "invalid_request"},
-		"refused after the rest was lost":    {func(a *app) string { return a.otp("bob") }, second, []fault{reset, nil, lost}, "invalid_request"},
-		"a proof that is not enough, resent": {func(a *app) string { return a.issuer.ClientToken("alice") }, second, []fault{reset}, "unmet_authentication_requirements"},
+		"another user's proof":               {func(a *app) string { return a.otp("bob") }, secondFactor, nil, "invalid_request"},
+		"a proof that was used":              {func(*app) string { return "used" }, secondFactor, nil, "invalid_request"},
+		"a proof that is not enough":         {func(a *app) string { return a.issuer.ClientToken("alice") }, secondFactor, nil, "unmet_authentication_requirements"},
+		"refused after a lost answer":        {func(a *app) string { return a.otp("bob") }, secondFactor, []fault{loseResponse}, "invalid_request"},
+		"refused after a request was lost":   {func(a *app) string { return a.otp("bob") }, secondFactor, []fault{dropRequest, loseResponse}, "invalid_request"},
+		"refused after the rest was lost":    {func(a *app) string { return a.otp("bob") }, secondFactor, []fault{dropRequest, nil, loseResponse}, "invalid_request"},
+		"a proof that is not enough, resent": {func(a *app) string { return a.issuer.ClientToken("alice") }, secondFactor, []fault{dropRequest}, "unmet_authentication_requirements"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApp(t)
@@ -82,8 +82,8 @@ func TestARefusedStepUpLeavesTheSessionUnchanged(t *testing.T) {
 				t.Errorf("failed with %v", err)
 			}
 			a.issuer.Advance(time.Minute) // a used token would end the session by now
-			a.works(s)
-			a.works(s)
+			a.requireUsable(s)
+			a.requireUsable(s)
 			if a.acr(s) != "urn:latchkey:acr:1" {
 				t.Error("it was raised")
 			}
@@ -93,13 +93,13 @@ func TestARefusedStepUpLeavesTheSessionUnchanged(t *testing.T) {
 
 func TestAStepUpWithoutAResponseLeavesTheSessionUsable(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signIn()
-	a.network.failAlways(lost)
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
+	a.network.failAlways(loseResponse)
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
 		t.Errorf("failed with %v", err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 	if a.acr(s) != "urn:latchkey:acr:2" {
 		t.Error("the refresh did not bring what the server had raised")
 	}
@@ -110,7 +110,7 @@ func TestAStepUpReportsAnEndedSession(t *testing.T) {
 	a := newApp(t)
 	s := a.signIn()
 	a.issuer.RevokeSession(s.ID())
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); !errors.Is(err, latchkey.ErrSessionEnded) {
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); !errors.Is(err, latchkey.ErrSessionEnded) {
 		t.Errorf("failed with %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestConcurrentRefreshesWaitForAStepUp(t *testing.T) {
 				return http.DefaultTransport.RoundTrip(r)
 			})
 			var raised error
-			all.Go(func() { raised = a.StepUp(t.Context(), s, token(a), second) })
+			all.Go(func() { raised = a.StepUp(t.Context(), s, token(a), secondFactor) })
 			<-raising
 			for range 32 {
 				all.Go(func() {
@@ -151,7 +151,7 @@ func TestConcurrentRefreshesWaitForAStepUp(t *testing.T) {
 			if (raised == nil) != (name == "that succeeds") {
 				t.Errorf("the step-up: %v", raised)
 			}
-			a.works(s)
+			a.requireUsable(s)
 		})
 	}
 }
@@ -163,8 +163,8 @@ func TestASessionTokenNamesTheSessionOfAStepUp(t *testing.T) {
 	kept.RefreshToken = ""
 	s := a.RestoreSession(kept, nil)
 	a.issuer.Advance(time.Hour)
-	a.network.fail(lost, lost)
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+	a.network.fail(loseResponse, loseResponse)
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 		t.Fatal(err)
 	}
 	for _, sent := range a.network.take() {

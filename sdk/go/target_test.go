@@ -66,8 +66,8 @@ func claimsOf(t testing.TB, token string) (c struct {
 
 func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	s := a.signInFor(granted)
 	before := s.Tokens()
 	got := a.tokenFor(s, toPayments)
@@ -99,16 +99,16 @@ func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 	if a.tokenFor(s, toPayments).AccessToken == got.AccessToken {
 		t.Error("an expired token was given out")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestARefreshForATargetIsRepeatedAfterAFault(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
-		"a request that did not arrive": reset,
-		"a lost answer":                 lost,
-		"half an answer":                cut,
-		"a fault of the server":         says(500, ofJSON, `{"error":"server_error"}`),
+		"a request that did not arrive": dropRequest,
+		"a lost answer":                 loseResponse,
+		"half an answer":                truncateResponse,
+		"a fault of the server":         respondWith(500, jsonType, `{"error":"server_error"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,7 +127,7 @@ func TestARefreshForATargetIsRepeatedAfterAFault(t *testing.T) {
 				t.Errorf("%d requests", len(sent))
 			}
 			a.issuer.Advance(time.Minute) // a used token would end the session by now
-			a.works(s)
+			a.requireUsable(s)
 		})
 	}
 }
@@ -144,7 +144,7 @@ func TestConcurrentRefreshesForTargetsRunOneAfterAnother(t *testing.T) {
 	begun.Add(len(tokens))
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		begun.Wait()
-		return lost(r)
+		return loseResponse(r)
 	})
 	for i := range tokens {
 		handle := s
@@ -178,8 +178,8 @@ func TestConcurrentRefreshesForTargetsRunOneAfterAnother(t *testing.T) {
 		t.Errorf("%d requests with %d refresh tokens; one was lost", len(sent), len(used))
 	}
 	a.issuer.Advance(time.Minute)
-	a.works(other)
-	a.works(s)
+	a.requireUsable(other)
+	a.requireUsable(s)
 }
 
 func TestATargetThatWasNotGrantedUsesNoRefreshToken(t *testing.T) {
@@ -197,7 +197,7 @@ func TestATargetThatWasNotGrantedUsesNoRefreshToken(t *testing.T) {
 		}
 	}
 	a.issuer.Advance(time.Minute)
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestTokensForTargetsFollowTheirSession(t *testing.T) {
@@ -205,14 +205,14 @@ func TestTokensForTargetsFollowTheirSession(t *testing.T) {
 	a := newApp(t)
 	s := a.signInFor(granted)
 	first := a.tokenFor(s, toOrders)
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 		t.Fatal(err)
 	}
 	raised := a.tokenFor(s, toOrders)
 	if raised == first || claimsOf(t, raised.AccessToken).ACR != "urn:latchkey:acr:2" {
 		t.Error("a token from before the step-up was given out")
 	}
-	a.works(s) // refreshed
+	a.requireUsable(s) // refreshed
 	if a.tokenFor(s, toOrders) == raised {
 		t.Error("a token from before the refresh was given out")
 	}
@@ -226,11 +226,11 @@ func TestTokensForTargetsFollowTheirSession(t *testing.T) {
 
 func TestATokenForATargetIsReturnedDuringAnOutage(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signInFor(granted)
 	got := a.tokenFor(s, toOrders)
 	a.issuer.Advance(5*time.Minute - 14*time.Second)
-	a.network.failAlways(reset)
+	a.network.failAlways(dropRequest)
 	if a.tokenFor(s, toOrders) != got {
 		t.Error("a token that lives was not given out")
 	}
@@ -239,7 +239,7 @@ func TestATokenForATargetIsReturnedDuringAnOutage(t *testing.T) {
 		t.Errorf("an expired token was given out: %v", err)
 	}
 	a.network.fail()
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestARefusedTokenIsReplacedOnce(t *testing.T) {
@@ -247,7 +247,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	for name, target := range map[string]latchkey.Target{"the session's own": {}, "for a target": toOrders} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newApp(t, impatient)
+			a := newApp(t, shortRetryWindow)
 			s := a.signInFor(granted)
 			refused := a.tokenFor(s, target).AccessToken
 			a.network.take()
@@ -271,7 +271,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 			if sent := a.network.take(); len(sent) != 1 {
 				t.Errorf("%d requests", len(sent))
 			}
-			a.network.failAlways(reset)
+			a.network.failAlways(dropRequest)
 			if got, err := a.ReplaceToken(t.Context(), s, target, tokens[0]); !errors.Is(err, latchkey.ErrUnavailable) || got.AccessToken != "" {
 				t.Errorf("in an outage: %v", err)
 			}
@@ -311,12 +311,14 @@ func TestUnsavedTokensAreSavedBeforeTheNextRequest(t *testing.T) {
 			_, err := a.TokenFor(a.t.Context(), s, toPayments)
 			return err
 		},
-		"a step-up": func(a *app, s *latchkey.Session) error { return a.StepUp(a.t.Context(), s, a.otp("alice"), second) },
+		"a step-up": func(a *app, s *latchkey.Session) error {
+			return a.StepUp(a.t.Context(), s, a.otp("alice"), secondFactor)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			kept := newStore()
-			a := newApp(t, kept.keep, impatient)
+			kept := newTestStore()
+			a := newApp(t, kept.use, shortRetryWindow)
 			s := a.signInFor(granted)
 			kept.fail(errors.New("the disk is full"))
 			if got, err := a.TokenFor(t.Context(), s, toOrders); !errors.Is(err, latchkey.ErrUnavailable) || got.AccessToken != "" {
@@ -327,7 +329,7 @@ func TestUnsavedTokensAreSavedBeforeTheNextRequest(t *testing.T) {
 			if err := next(a, s); err != nil {
 				t.Fatal(err)
 			}
-			a.works(s)
+			a.requireUsable(s)
 		})
 	}
 }

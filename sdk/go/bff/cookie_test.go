@@ -30,7 +30,7 @@ const attributesWanted = "__Host-session; Path=/; HttpOnly; Secure; SameSite=Str
 
 func TestTheCookieIsAnOpaqueHandle(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	a := w.send(http.MethodPost, "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
 	c := w.cookie(a)
 	if got := attributes(a); got != attributesWanted {
@@ -52,7 +52,7 @@ func TestTheCookieIsAnOpaqueHandle(t *testing.T) {
 
 func TestTheCookieDoesNotOutliveItsSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	w.issuer.Advance(latchkeytest.SessionLifetime)
 	w.useCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/", Secure: true})
@@ -63,7 +63,7 @@ func TestTheCookieDoesNotOutliveItsSession(t *testing.T) {
 
 func TestASignInReplacesTheCookie(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	first := w.signIn()
 	before := w.session()
 	if second := w.signIn(); second.Value == first.Value || w.session() == before {
@@ -80,7 +80,7 @@ func TestASignInReplacesTheCookie(t *testing.T) {
 
 func TestAStepUpReplacesTheCookie(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	first := w.signIn()
 	before := w.session()
 	otp := w.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"otp"}})
@@ -102,7 +102,7 @@ func TestAStepUpReplacesTheCookie(t *testing.T) {
 
 func TestAStepUpThatIsRefusedKeepsTheCookie(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	before := w.session()
 	if a := w.send(http.MethodPost, "/step-up", url.Values{"client_token": {w.issuer.ClientToken("bob")}}); a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 {
@@ -115,7 +115,7 @@ func TestAStepUpThatIsRefusedKeepsTheCookie(t *testing.T) {
 
 func TestSignOutDeletesTheCookieAndEndsTheSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	sid := w.session()
 	a := w.send(http.MethodPost, "/sign-out", nil)
@@ -136,7 +136,7 @@ func TestSignOutDeletesTheCookieAndEndsTheSession(t *testing.T) {
 
 func TestSignOutWhileTheServerIsDown(t *testing.T) {
 	t.Parallel()
-	w := newWorldOf(t, 300*time.Millisecond)
+	w := newTestAppWithRetryWindow(t, 300*time.Millisecond)
 	c := w.signIn()
 	sid := w.session()
 	w.issuer.SetDown(true)
@@ -158,7 +158,7 @@ func TestSignOutWhileTheServerIsDown(t *testing.T) {
 
 func TestForeignCookiesAreIgnored(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	for name, header := range map[string]string{
 		"none":             "",
@@ -179,7 +179,7 @@ func TestForeignCookiesAreIgnored(t *testing.T) {
 
 func TestDevelopmentOnLoopback(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.Loopback = true })
+	w := newTestApp(t, func(o *bff.Options) { o.Loopback = true })
 	a := w.send(http.MethodPost, "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
 	if got := attributes(a); got != "session; Path=/; HttpOnly; SameSite=Strict" {
 		t.Errorf("set %q", got)

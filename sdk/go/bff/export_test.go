@@ -2,5 +2,5 @@ package bff
 
 import "time"
 
-// Hurry shortens the pauses of sign-out and revocation.
-func (b *BFF) Hurry(d time.Duration) { b.signOutTimeout, b.revokePause = d, d }
+// ShortenTimeouts shortens the pauses of sign-out and revocation.
+func (b *BFF) ShortenTimeouts(d time.Duration) { b.signOutTimeout, b.revokePause = d, d }

@@ -19,7 +19,7 @@ import (
 
 func TestAnUpstreamSpeaksForItsOwnOriginOnly(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	taken := map[string]string{
 		"Strict-Transport-Security": "max-age=0", "Alt-Svc": `h2="evil:443"`, "Nel": "{}", "Report-To": "{}", "Reporting-Endpoints": `x="https://evil"`,
@@ -46,7 +46,7 @@ func TestAnUpstreamSpeaksForItsOwnOriginOnly(t *testing.T) {
 
 func TestAResponseForOneUserIsNotCached(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	for said, want := range map[string]string{
 		"":                                      "no-store",
@@ -76,7 +76,7 @@ func TestAResponseForOneUserIsNotCached(t *testing.T) {
 // Nobody has looked at their headers.
 func TestNoInformationalResponsePasses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.api.answer = func(rw http.ResponseWriter) {
 		rw.Header().Set("Set-Cookie", "__Host-session=evil; Path=/; Secure")
 		rw.WriteHeader(http.StatusEarlyHints)
@@ -119,7 +119,7 @@ func TestNoRequestUpgradesTheProtocol(t *testing.T) {
 		asked <- r.Header
 		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
 	}()
-	w := newWorld(t, func(o *bff.Options) {
+	w := newTestApp(t, func(o *bff.Options) {
 		o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://" + l.Addr().String() + "/v1/"}}
 	})
 	w.signIn()
@@ -180,10 +180,10 @@ func TestALateResponseDeletesNoCookie(t *testing.T) {
 	for name, c := range map[string]struct {
 		skip   int
 		late   bool
-		change func(*testing.T, *world)
+		change func(*testing.T, *testApp)
 	}{
-		"a sign-in": {1, false, func(_ *testing.T, w *world) { w.signIn() }},
-		"a step-up": {0, true, func(t *testing.T, w *world) {
+		"a sign-in": {1, false, func(_ *testing.T, w *testApp) { w.signIn() }},
+		"a step-up": {0, true, func(t *testing.T, w *testApp) {
 			if a := w.send("POST", "/step-up", map[string][]string{"client_token": {w.issuer.ClientToken("alice")}}); a.StatusCode != 200 {
 				t.Fatal(a.text)
 			}
@@ -191,7 +191,7 @@ func TestALateResponseDeletesNoCookie(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &heldStore{late: c.late, reached: make(chan struct{}), move: make(chan struct{})}
-			w := newWorld(t, func(o *bff.Options) { h.Store = bff.NewMemoryStore(100, o.Now); o.Store = h })
+			w := newTestApp(t, func(o *bff.Options) { h.Store = bff.NewMemoryStore(100, o.Now); o.Store = h })
 			old := w.signIn()
 			w.issuer.Advance(10 * time.Minute) // the next request refreshes
 			h.mu.Lock()

@@ -12,7 +12,7 @@ import (
 )
 
 // ask sends a request with the browser's cookie and further headers to the API.
-func (w *world) ask(header http.Header) *http.Response {
+func (w *testApp) ask(header http.Header) *http.Response {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), "GET", w.URL+"/api/x", nil)
 	must(w.t, err)
@@ -26,7 +26,7 @@ func (w *world) ask(header http.Header) *http.Response {
 
 func TestOnlyListedHeadersReachTheUpstream(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) {
+	w := newTestApp(t, func(o *bff.Options) {
 		up := o.Upstreams["/api/"]
 		up.RequestHeaders = []string{"x-api-version"}
 		o.Upstreams["/api/"] = up
@@ -69,7 +69,7 @@ func TestOnlyListedHeadersReachTheUpstream(t *testing.T) {
 
 func TestOnlyListedHeadersReachTheBrowser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) {
+	w := newTestApp(t, func(o *bff.Options) {
 		up := o.Upstreams["/api/"]
 		up.ResponseHeaders = []string{"Link"}
 		o.Upstreams["/api/"] = up
@@ -120,7 +120,7 @@ func TestNoTrailerPasses(t *testing.T) {
 						"\r\n2\r\nok\r\n0\r\nX-Accel-Redirect: /private\r\n\r\n")
 				}
 			}()
-			w := newWorld(t, func(o *bff.Options) {
+			w := newTestApp(t, func(o *bff.Options) {
 				o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://" + l.Addr().String() + "/"}}
 			})
 			w.signIn()
@@ -140,7 +140,7 @@ func TestNoTrailerPasses(t *testing.T) {
 
 func TestForbiddenHeadersCannotBeAllowed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	for _, name := range []string{
 		"Cookie", "authorization", "Host", "Set-Cookie", "X-Forwarded-For", "Forwarded", "Connection", "Upgrade", "Trailer", "X-Accel-Redirect",
 		"X_Api_Version", "", "X Api", "X-Api\r\nHost", bff.CSRFHeader,

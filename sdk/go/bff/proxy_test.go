@@ -15,7 +15,7 @@ import (
 
 func TestForgedRequestsAreRejected(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	token := strings.Fields(w.get("/me").text)[1]
 	field := func(value string) url.Values { return url.Values{bff.CSRFFormField: {value}} }
@@ -65,7 +65,7 @@ func TestForgedRequestsAreRejected(t *testing.T) {
 
 func TestTrustedOriginsMaySend(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.TrustedOrigins = []string{"https://admin.example.com"} })
+	w := newTestApp(t, func(o *bff.Options) { o.TrustedOrigins = []string{"https://admin.example.com"} })
 	w.signIn()
 	if a := w.send("POST", "/change", nil, "Sec-Fetch-Site", "same-site", "Origin", "https://admin.example.com"); a.StatusCode != 200 {
 		t.Errorf("answered %d", a.StatusCode)
@@ -74,7 +74,7 @@ func TestTrustedOriginsMaySend(t *testing.T) {
 
 func TestTheProxyReplacesTheCookieByTheAccessToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	w.api.answer = func(rw http.ResponseWriter) {
 		rw.Header().Add("Set-Cookie", "__Host-session=evil; Path=/; Secure")
@@ -120,7 +120,7 @@ func TestTheProxyReplacesTheCookieByTheAccessToken(t *testing.T) {
 
 func TestTheProxyForwardsToItsUpstreamsOnly(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	for path, want := range map[string]string{
 		"/api/":                        "/v1/",
@@ -169,7 +169,7 @@ func TestTheProxyForwardsToItsUpstreamsOnly(t *testing.T) {
 
 func TestTheProxyRefreshesOnceForAll(t *testing.T) {
 	t.Parallel()
-	w := newWorldOf(t, time.Minute) // patient with a busy machine
+	w := newTestAppWithRetryWindow(t, time.Minute) // patient with a busy machine
 	w.signIn()
 	w.issuer.Advance(time.Hour)
 	before := w.posts.Load()
@@ -196,7 +196,7 @@ func TestTheProxyRefreshesOnceForAll(t *testing.T) {
 
 func TestTheProxyDistinguishesAnEndedSessionFromAnOutage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	want := func(what string, status int, text string) answer {
 		t.Helper()
 		a := w.get("/api/orders")
@@ -229,7 +229,7 @@ func TestTheProxyDistinguishesAnEndedSessionFromAnOutage(t *testing.T) {
 
 func TestAnUnreachableUpstreamAnswers502(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://127.0.0.1:1/"}} })
+	w := newTestApp(t, func(o *bff.Options) { o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://127.0.0.1:1/"}} })
 	w.signIn()
 	if a := w.get("/api/orders"); a.StatusCode != 502 || !strings.Contains(a.text, "bad_gateway") {
 		t.Errorf("answered %d %s", a.StatusCode, a.text)

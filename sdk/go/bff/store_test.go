@@ -62,7 +62,7 @@ func (broken) Load(context.Context, string) (latchkey.Tokens, error) {
 func TestAnUnreachableStoreSignsNobodyOut(t *testing.T) {
 	t.Parallel()
 	healthy := bff.NewMemoryStore(10, nil)
-	w := newWorld(t, func(o *bff.Options) { o.Store = broken{healthy} })
+	w := newTestApp(t, func(o *bff.Options) { o.Store = broken{healthy} })
 	w.signIn()
 	if a := w.get("/api/orders"); a.StatusCode != 503 || len(a.Cookies()) != 0 {
 		t.Errorf("answered %d %v", a.StatusCode, a.Cookies())
@@ -81,7 +81,7 @@ func (full) Create(context.Context, string, latchkey.Tokens) error {
 
 func TestASessionThatCannotBeStoredIsRevoked(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.Store = full{bff.NewMemoryStore(10, nil)} })
+	w := newTestApp(t, func(o *bff.Options) { o.Store = full{bff.NewMemoryStore(10, nil)} })
 	a := w.send("POST", "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
 	if a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 || w.issuer.RequestCount("/revoke") != 1 {
 		t.Errorf("answered %d %v, after %d revocations", a.StatusCode, a.Cookies(), w.issuer.RequestCount("/revoke"))

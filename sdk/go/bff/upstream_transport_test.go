@@ -32,7 +32,7 @@ func (a *api) refuse(token func(string) bool) {
 }
 
 // refreshes is how often the issuer is asked for tokens by what do does.
-func (w *world) refreshes(want int64, what string, do func()) {
+func (w *testApp) refreshes(want int64, what string, do func()) {
 	w.t.Helper()
 	before := w.posts.Load()
 	do()
@@ -42,7 +42,7 @@ func (w *world) refreshes(want int64, what string, do func()) {
 }
 
 // answers checks what a request to the API gets.
-func (w *world) answers(a answer, status int, what string) {
+func (w *testApp) answers(a answer, status int, what string) {
 	w.t.Helper()
 	if a.StatusCode != status {
 		w.t.Errorf("%s: %d %s", what, a.StatusCode, a.text)
@@ -54,7 +54,7 @@ func TestATokenThatAnUpstreamRejectsIsReplacedOnce(t *testing.T) {
 	for name, change := range map[string][]func(*bff.Options){"the session's own": nil, "for the upstream alone": {narrow}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOf(t, time.Minute, change...) // patient with a busy machine
+			w := newTestAppWithRetryWindow(t, time.Minute, change...) // patient with a busy machine
 			w.wanted = everywhere
 			w.signIn()
 			w.answers(w.get("/api/orders"), 200, "before")
@@ -73,7 +73,7 @@ func TestATokenThatAnUpstreamRejectsIsReplacedOnce(t *testing.T) {
 
 func TestARequestWhoseBodyIsGoneIsNotRepeated(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	w.get("/api/orders")
 	w.api.refuseAll()
@@ -91,7 +91,7 @@ func TestARequestWhoseBodyIsGoneIsNotRepeated(t *testing.T) {
 
 func TestARequestWithABodyThatIsStillThereIsRepeated(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	w.get("/api/orders")
 	w.api.refuseAll()
@@ -109,7 +109,7 @@ func TestARequestWithABodyThatIsStillThereIsRepeated(t *testing.T) {
 
 func TestAnUpstreamThatRejectsEveryTokenCausesOneRefresh(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	w.api.refuse(func(string) bool { return true })
 	many := func() {
@@ -122,18 +122,18 @@ func TestAnUpstreamThatRejectsEveryTokenCausesOneRefresh(t *testing.T) {
 		}
 	}
 	w.refreshes(1, "with a token", many)
-	w.issuer.Advance(calm)
+	w.issuer.Advance(replacePause)
 	w.refreshes(0, "with the same", many)
 	w.issuer.Advance(latchkeytest.AccessTokenLifetime)
 	w.refreshes(2, "with the next, which is also replaced", many)
 }
 
-// calm is a little more than the time in which nothing is replaced twice.
-const calm = 31 * time.Second
+// replacePause is a little more than the time in which nothing is replaced twice.
+const replacePause = 31 * time.Second
 
 func TestAnAcceptedTokenMayBeRejectedLater(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	w.get("/api/orders")
 	for range 3 {
@@ -141,13 +141,13 @@ func TestAnAcceptedTokenMayBeRejectedLater(t *testing.T) {
 		w.refreshes(1, "refused", func() { w.answers(w.get("/api/orders"), 200, "replaced") })
 		w.api.refuseAll()
 		w.refreshes(0, "refused at once", func() { w.answers(w.get("/api/orders"), 401, "not replaced") })
-		w.issuer.Advance(calm)
+		w.issuer.Advance(replacePause)
 	}
 }
 
 func TestARejectedTokenDistinguishesAnEndedSessionFromAnOutage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	w.get("/api/orders")
 	w.api.refuseAll()
@@ -166,7 +166,7 @@ func TestARejectedTokenDistinguishesAnEndedSessionFromAnOutage(t *testing.T) {
 
 func TestAnotherRefusalOfAnUpstreamPasses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	for _, challenge := range []string{`Bearer error="insufficient_user_authentication"`, `Bearer realm="invalid_token"`, ""} {
 		w.api.answer = func(rw http.ResponseWriter) {

@@ -252,11 +252,11 @@ func TestAFeedThatIsNoStreamIsNotTrusted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			issuer := latchkeytest.New(t)
-			want(t, newVerifier(t, issuer, through("/revocations", answer)), issuer.Token(), latchkey.ErrUnavailable)
+			want(t, newVerifier(t, issuer, withResponse("/revocations", answer)), issuer.Token(), latchkey.ErrUnavailable)
 		})
 	}
 	issuer := latchkeytest.New(t)
-	want(t, newVerifier(t, issuer, through("/revocations", func(w http.ResponseWriter, _ *http.Request) {
+	want(t, newVerifier(t, issuer, withResponse("/revocations", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
 		_, _ = io.WriteString(w, goodSnapshot)
 	})), issuer.Token(), nil)
@@ -269,7 +269,7 @@ const goodSnapshot = "event: snapshot\ndata: {\"as_of\":1,\"revoked\":[]}\n\n"
 func TestTheFeedRequestIsComplete(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	asked := make(chan *http.Request, 10)
-	v := newVerifier(t, issuer, through("/revocations", func(w http.ResponseWriter, r *http.Request) {
+	v := newVerifier(t, issuer, withResponse("/revocations", func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.Clone(r.Context())
 		w.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(w, "id: c.1.v\n"+goodSnapshot)

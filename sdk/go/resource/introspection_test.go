@@ -73,8 +73,8 @@ func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// through lets a verifier ask on that way.
-func through(path string, answer http.HandlerFunc) func(*resource.VerifierOptions) {
+// withResponse lets a verifier ask on that way.
+func withResponse(path string, answer http.HandlerFunc) func(*resource.VerifierOptions) {
 	return func(o *resource.VerifierOptions) { o.HTTPClient = &http.Client{Transport: answering{path, answer}} }
 }
 
@@ -107,7 +107,7 @@ func TestAnIntrospectionResponseMustDescribeTheToken(t *testing.T) {
 		"a redirect":                   {302, good(""), latchkey.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVerifier(t, issuer, introspection, through("/introspect", func(w http.ResponseWriter, r *http.Request) {
+			v := newVerifier(t, issuer, introspection, withResponse("/introspect", func(w http.ResponseWriter, r *http.Request) {
 				id, secret, _ := r.BasicAuth()
 				if id != latchkeytest.ResourceClientID || secret != latchkeytest.ResourceClientSecret || r.PostFormValue("token") == "" {
 					t.Errorf("asked by %q for %q", id, r.PostForm)

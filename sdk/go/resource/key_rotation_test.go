@@ -14,7 +14,7 @@ const keySetPath = "/.well-known/jwks.json"
 
 func TestVerifyFollowsTheKeysOfTheIssuer(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	v := newVerifier(t, issuer, none)
+	v := newVerifier(t, issuer, noRevocationCheck)
 	old := issuer.Token()
 	want(t, v, old, nil)
 
@@ -41,7 +41,7 @@ func TestVerifyRejectsTokensOfARemovedKey(t *testing.T) {
 	for name, cache := range map[string]int{"and the tokens that it has verified": 0, "without a cache": -1} {
 		t.Run(name, func(t *testing.T) {
 			issuer := latchkeytest.New(t)
-			v := newVerifier(t, issuer, none, func(o *resource.VerifierOptions) { o.CacheSize = cache })
+			v := newVerifier(t, issuer, noRevocationCheck, func(o *resource.VerifierOptions) { o.CacheSize = cache })
 			token := issuer.Token(claims{"exp": issuer.Now().Add(time.Hour).Unix()})
 			want(t, v, token, nil)
 			issuer.RotateKey()
@@ -56,7 +56,7 @@ func TestVerifyRejectsTokensOfARemovedKey(t *testing.T) {
 // The busy one fetches the keys before they are old, and nobody waits.
 func TestVerifyRefreshesKeysInTheBackground(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	v := newVerifier(t, issuer, none)
+	v := newVerifier(t, issuer, noRevocationCheck)
 	token := issuer.Token(claims{"exp": issuer.Now().Add(time.Hour).Unix()})
 	want(t, v, token, nil)
 	issuer.Advance(200 * time.Second)
@@ -71,10 +71,10 @@ func TestVerifyRefreshesKeysInTheBackground(t *testing.T) {
 
 func TestVerifyWhileTheIssuerIsDown(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	v := newVerifier(t, issuer, none)
+	v := newVerifier(t, issuer, noRevocationCheck)
 	late := latchkeytest.New(t)
 	late.SetDown(true)
-	started := newVerifier(t, late, none)
+	started := newVerifier(t, late, noRevocationCheck)
 	want(t, started, late.Token(), latchkey.ErrUnavailable)
 	want(t, started, "x", latchkey.ErrInvalidToken) // whatever the keys are
 

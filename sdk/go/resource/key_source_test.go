@@ -40,7 +40,7 @@ func TestKeysComeFromTheMetadataOfTheIssuer(t *testing.T) {
 		"too much":                   {`{"issuer":"ISS","jwks_uri":"ISS/.well-known/jwks.json"}` + strings.Repeat(" ", 1<<20), 200, latchkey.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVerifier(t, issuer, none, through(metadataPath, func(w http.ResponseWriter, _ *http.Request) {
+			v := newVerifier(t, issuer, noRevocationCheck, withResponse(metadataPath, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Location", issuer.URL+metadataPath)
 				w.WriteHeader(c.status)
 				_, _ = w.Write([]byte(strings.ReplaceAll(c.metadata, "ISS", issuer.URL)))
@@ -94,7 +94,7 @@ func TestOnlyUsableKeysAreAccepted(t *testing.T) {
 		"too much":                  {[]string{ours, `"` + strings.Repeat("a", 512<<10) + `"`}, latchkey.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVerifier(t, issuer, none, through(keySetPath, func(w http.ResponseWriter, _ *http.Request) {
+			v := newVerifier(t, issuer, noRevocationCheck, withResponse(keySetPath, func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = w.Write([]byte(`{"keys":[` + strings.Join(c.keys, ",") + `]}`))
 			}))
 			want(t, v, issuer.Token(), c.err)

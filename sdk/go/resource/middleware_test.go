@@ -20,7 +20,7 @@ const resourceURL = "https://api.example.com/v1"
 func newMiddleware(t *testing.T, o resource.MiddlewareOptions) (*latchkeytest.Issuer, *resource.Middleware) {
 	t.Helper()
 	issuer := latchkeytest.New(t)
-	r, err := resource.NewMiddleware(newVerifier(t, issuer, none), o)
+	r, err := resource.NewMiddleware(newVerifier(t, issuer, noRevocationCheck), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestAHandlerGetsTheToken(t *testing.T) {
 
 func TestNewMiddlewareRejects(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	v := newVerifier(t, issuer, none)
+	v := newVerifier(t, issuer, noRevocationCheck)
 	if _, err := resource.NewMiddleware(nil, resource.MiddlewareOptions{}); err == nil {
 		t.Error("made without a verifier")
 	}

@@ -154,7 +154,7 @@ func TestAnInvalidStatusListVerifiesNoToken(t *testing.T) {
 		"no token":              {"x", latchkey.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVerifier(t, issuer, statusList, through(listPath, func(w http.ResponseWriter, r *http.Request) {
+			v := newVerifier(t, issuer, statusList, withResponse(listPath, func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Accept") != "application/statuslist+jwt" || r.Header.Get("Authorization") != "" {
 					t.Errorf("asked with %v", r.Header)
 				}
@@ -173,7 +173,7 @@ func TestATTLIsBounded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			issuer := latchkeytest.New(t)
 			var asked atomic.Int32
-			v := newVerifier(t, issuer, statusList, through(listPath, func(w http.ResponseWriter, _ *http.Request) {
+			v := newVerifier(t, issuer, statusList, withResponse(listPath, func(w http.ResponseWriter, _ *http.Request) {
 				asked.Add(1)
 				_, _ = io.WriteString(w, issuer.Sign("statuslist+jwt", claims{
 					"sub": issuer.URL + listPath, "iat": issuer.Now().Unix(), "ttl": c.ttl, "status_list": latchkeytest.StatusListClaim(1, []byte{0}),

@@ -33,7 +33,7 @@ func newVerifier(t testing.TB, issuer *latchkeytest.Issuer, changes ...func(*res
 	return v
 }
 
-func none(o *resource.VerifierOptions) { o.Revocation = resource.None }
+func noRevocationCheck(o *resource.VerifierOptions) { o.Revocation = resource.None }
 
 // want verifies a token; nil: it must be good.
 func want(t testing.TB, v *resource.Verifier, token string, err error) {
@@ -56,7 +56,7 @@ func until(t testing.TB, so func() bool) {
 
 func TestVerifyReturnsTheClaims(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	v := newVerifier(t, issuer, none)
+	v := newVerifier(t, issuer, noRevocationCheck)
 	now := issuer.Now().Truncate(time.Second)
 	token := issuer.Token(claims{
 		"scope": "profile orders:read", "acr": "phr", "amr": []string{"hwk"}, "sid": "s", "jti": "j", "plan": "gold",
@@ -82,7 +82,7 @@ func TestVerifyReturnsTheClaims(t *testing.T) {
 func TestVerifyRejects(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	other := latchkeytest.New(t)
-	v := newVerifier(t, issuer, none)
+	v := newVerifier(t, issuer, noRevocationCheck)
 	now := issuer.Now().Unix()
 	header := func(more string) string {
 		return `{"alg":"ES256","typ":"at+jwt","kid":"` + issuer.KeyID() + `"` + more + `}`
@@ -167,7 +167,7 @@ func respelled(token string) string {
 
 func TestVerifyAcceptsTheConfiguredTypes(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	strict, lenient := newVerifier(t, issuer, none), newVerifier(t, issuer, none, func(o *resource.VerifierOptions) { o.AcceptTypJWT = true })
+	strict, lenient := newVerifier(t, issuer, noRevocationCheck), newVerifier(t, issuer, noRevocationCheck, func(o *resource.VerifierOptions) { o.AcceptTypJWT = true })
 	for typ, c := range map[string]struct{ strict, lenient error }{
 		"at+jwt":             {nil, nil},
 		"AT+JWT":             {nil, nil},
@@ -192,16 +192,16 @@ func TestVerifyChecksTheTimeOnEachCall(t *testing.T) {
 		finally  time.Duration
 		eventual error
 	}{
-		"until its end and 30 s more":   {none, 0, latchkeytest.AccessTokenLifetime + 28*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"until its end and 30 s more":   {noRevocationCheck, 0, latchkeytest.AccessTokenLifetime + 28*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
 		"without tolerance":             {func(o *resource.VerifierOptions) { o.Tolerance = -1 }, 0, latchkeytest.AccessTokenLifetime - 2*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
 		"with a minute of it":           {func(o *resource.VerifierOptions) { o.Tolerance = time.Minute }, 0, latchkeytest.AccessTokenLifetime + 58*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
-		"of a clock that goes before":   {none, 28 * time.Second, 0, nil, latchkeytest.AccessTokenLifetime + 31*time.Second, latchkey.ErrInvalidToken},
-		"of a clock that goes too fast": {none, 33 * time.Second, 0, latchkey.ErrInvalidToken, 5 * time.Second, nil},
+		"of a clock that goes before":   {noRevocationCheck, 28 * time.Second, 0, nil, latchkeytest.AccessTokenLifetime + 31*time.Second, latchkey.ErrInvalidToken},
+		"of a clock that goes too fast": {noRevocationCheck, 33 * time.Second, 0, latchkey.ErrInvalidToken, 5 * time.Second, nil},
 		"until an age":                  {func(o *resource.VerifierOptions) { o.MaxTokenAge = time.Minute }, 0, 58 * time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			issuer := latchkeytest.New(t)
-			v := newVerifier(t, issuer, none, c.change)
+			v := newVerifier(t, issuer, noRevocationCheck, c.change)
 			now := issuer.Now()
 			token := issuer.Token(claims{"iat": now.Add(c.iat).Unix(), "exp": now.Add(latchkeytest.AccessTokenLifetime).Unix()})
 			issuer.Advance(c.after)

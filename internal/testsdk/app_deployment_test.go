@@ -14,10 +14,10 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// appWorld is a server with the clients web (public), backend (secret, with
+// appDeployment is a server with the clients web (public), backend (secret, with
 // session tokens) and support (manages sessions), over a network that loses
 // answers when told to.
-type appWorld struct {
+type appDeployment struct {
 	*testserver.Server
 	issuer *testserver.Issuer
 	web    *latchkey.Client
@@ -26,11 +26,11 @@ type appWorld struct {
 	t      *testing.T
 }
 
-func eachAppWorld(t *testing.T, test func(t *testing.T, w *appWorld)) {
+func eachAppDeployment(t *testing.T, test func(t *testing.T, w *appDeployment)) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		clock := testserver.NewClock()
 		clock.Advance(-24 * time.Hour) // to golang.org/x/oauth2, every token has expired, so that it asks its source each time
-		w := &appWorld{issuer: testserver.NewIssuer(t, clock), t: t}
+		w := &appDeployment{issuer: testserver.NewIssuer(t, clock), t: t}
 		w.Server = testserver.New(t, testserver.Options{DatabaseURL: url, Clock: clock})
 		web := testserver.Web()
 		longest := models.Duration(60 * 24 * time.Hour)
@@ -43,7 +43,7 @@ func eachAppWorld(t *testing.T, test func(t *testing.T, w *appWorld)) {
 }
 
 // client is an app client on the server's clock.
-func (w *appWorld) client(id string, o latchkey.ClientOptions) *latchkey.Client {
+func (w *appDeployment) client(id string, o latchkey.ClientOptions) *latchkey.Client {
 	w.t.Helper()
 	o.HTTPClient, o.Now = &http.Client{Transport: w}, w.Clock.Now
 	if id != "web" {
@@ -56,7 +56,7 @@ func (w *appWorld) client(id string, o latchkey.ClientOptions) *latchkey.Client 
 
 // RoundTrip implements http.RoundTripper: a lost answer is to a request that was
 // carried out.
-func (w *appWorld) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w *appDeployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil && r.Method == http.MethodPost {
 		w.posts.Add(1)
@@ -69,21 +69,21 @@ func (w *appWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // lose loses the next answers.
-func (w *appWorld) lose(n int64) { w.losing.Store(n) }
+func (w *appDeployment) lose(n int64) { w.losing.Store(n) }
 
 // proof is a client token.
-func (w *appWorld) proof(sub string, amr ...string) string {
+func (w *appDeployment) proof(sub string, amr ...string) string {
 	return w.issuer.Token(w.URL, sub, map[string]any{"amr": amr})
 }
 
-func (w *appWorld) signIn(c *latchkey.Client, sub string) *latchkey.Session {
+func (w *appDeployment) signIn(c *latchkey.Client, sub string) *latchkey.Session {
 	w.t.Helper()
 	s, err := c.CreateSession(w.t.Context(), w.proof(sub, "pwd"), latchkey.CreateParams{DeviceName: sub + "'s phone"})
 	w.ok(err)
 	return s
 }
 
-func (w *appWorld) ok(err error) {
+func (w *appDeployment) ok(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
@@ -91,7 +91,7 @@ func (w *appWorld) ok(err error) {
 }
 
 // active asks the server whether an access token is good.
-func (w *appWorld) active(token string) bool {
+func (w *appDeployment) active(token string) bool {
 	w.t.Helper()
 	return w.Introspect("", token).JSON["active"] == true
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// world is a server-rendered app with an API behind it, and a browser.
-type world struct {
+// testApp is a server-rendered app with an API behind it, and a browser.
+type testApp struct {
 	*bff.BFF
 	URL     string
 	issuer  *latchkeytest.Issuer
@@ -69,15 +69,15 @@ func (a *api) take() []*http.Request {
 	return a.asked
 }
 
-func newWorld(t *testing.T, change ...func(*bff.Options)) *world {
+func newTestApp(t *testing.T, change ...func(*bff.Options)) *testApp {
 	t.Helper()
-	return newWorldOf(t, 1500*time.Millisecond, change...)
+	return newTestAppWithRetryWindow(t, 1500*time.Millisecond, change...)
 }
 
-// newWorldOf is a world whose client insists for so long.
-func newWorldOf(t *testing.T, window time.Duration, change ...func(*bff.Options)) *world {
+// newTestAppWithRetryWindow is a world whose client insists for so long.
+func newTestAppWithRetryWindow(t *testing.T, window time.Duration, change ...func(*bff.Options)) *testApp {
 	t.Helper()
-	w := &world{issuer: latchkeytest.New(t), api: &api{seen: map[string]bool{}}, t: t}
+	w := &testApp{issuer: latchkeytest.New(t), api: &api{seen: map[string]bool{}}, t: t}
 	upstream := httptest.NewServer(w.api)
 	t.Cleanup(upstream.Close)
 	w.api.URL = upstream.URL
@@ -93,12 +93,12 @@ func newWorldOf(t *testing.T, window time.Duration, change ...func(*bff.Options)
 	w.BFF, err = bff.New(o)
 	must(t, err)
 	t.Cleanup(w.Close)
-	w.Hurry(100 * time.Millisecond)
+	w.ShortenTimeouts(100 * time.Millisecond)
 	w.serve(client, o.Loopback)
 	return w
 }
 
-func (w *world) serve(client *latchkey.Client, plain bool) {
+func (w *testApp) serve(client *latchkey.Client, plain bool) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", w.Proxy())
 	mux.HandleFunc("POST /sign-in", func(rw http.ResponseWriter, r *http.Request) {
@@ -144,7 +144,7 @@ func report(w http.ResponseWriter, err error) {
 }
 
 // RoundTrip counts what goes to the issuer.
-func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
+func (w *testApp) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodPost {
 		w.posts.Add(1)
 		if fault := w.fault.Load(); fault != nil {
@@ -161,7 +161,7 @@ type answer struct {
 }
 
 // send sends a request from a page of the app: its headers, name and value, win.
-func (w *world) send(method, path string, form url.Values, header ...string) answer {
+func (w *testApp) send(method, path string, form url.Values, header ...string) answer {
 	w.t.Helper()
 	r, err := http.NewRequest(method, w.URL+path, strings.NewReader(form.Encode()))
 	must(w.t, err)
@@ -185,19 +185,19 @@ func (w *world) send(method, path string, form url.Values, header ...string) ans
 }
 
 // get reads with the cookies of the browser.
-func (w *world) get(path string, header ...string) answer {
+func (w *testApp) get(path string, header ...string) answer {
 	w.t.Helper()
 	return w.send(http.MethodGet, path, nil, header...)
 }
 
 // signIn signs in and returns the cookie.
-func (w *world) signIn() *http.Cookie {
+func (w *testApp) signIn() *http.Cookie {
 	w.t.Helper()
 	return w.cookie(w.send(http.MethodPost, "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}}))
 }
 
 // cookie is the one that an answer sets.
-func (w *world) cookie(a answer) *http.Cookie {
+func (w *testApp) cookie(a answer) *http.Cookie {
 	w.t.Helper()
 	if a.StatusCode != http.StatusOK || len(a.Cookies()) != 1 {
 		w.t.Fatalf("answered %d %s %v", a.StatusCode, a.text, a.Cookies())
@@ -206,7 +206,7 @@ func (w *world) cookie(a answer) *http.Cookie {
 }
 
 // session is the id of the session that the browser has; empty: none.
-func (w *world) session() string {
+func (w *testApp) session() string {
 	w.t.Helper()
 	a := w.get("/me")
 	if a.StatusCode != http.StatusOK {
@@ -216,7 +216,7 @@ func (w *world) session() string {
 }
 
 // useCookie lets the browser go on with a cookie of earlier.
-func (w *world) useCookie(c *http.Cookie) {
+func (w *testApp) useCookie(c *http.Cookie) {
 	u, _ := url.Parse(w.URL)
 	w.browser.Jar, _ = cookiejar.New(nil)
 	w.browser.Jar.SetCookies(u, []*http.Cookie{c})
