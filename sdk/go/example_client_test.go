@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"testing"
 
 	"golang.org/x/oauth2"
 
@@ -14,17 +13,11 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// example stands for the test that an example is not.
-type example struct{ testing.TB }
-
-func (example) Helper()           {}
-func (example) Cleanup(func())    {}
-func (example) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-
 // An app swaps the proof of a sign-in for a session, uses its access token for
 // as long as the user is there, and signs out.
 func ExampleClient() {
-	issuer := latchkeytest.New(example{}) // in production https://id.example.com
+	issuer := latchkeytest.Start() // in production https://id.example.com
+	defer issuer.Close()
 	ctx := context.Background()
 
 	client, err := latchkey.NewClient(issuer.URL, "web", latchkey.ClientOptions{})
@@ -65,7 +58,8 @@ func ExampleClient() {
 // A resource server wants more proof than the session has; the user gives it,
 // and the request is sent again.
 func ExampleClient_StepUp() {
-	issuer, ctx := latchkeytest.New(example{}), context.Background()
+	issuer, ctx := latchkeytest.Start(), context.Background()
+	defer issuer.Close()
 	client, err := latchkey.NewClient(issuer.URL, "web", latchkey.ClientOptions{})
 	if err != nil {
 		panic(err)

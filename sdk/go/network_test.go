@@ -49,7 +49,13 @@ func confidential(o *latchkey.ClientOptions)     { o.ClientSecret = "secret" }
 // signIn makes a session and forgets the requests that took.
 func (a *app) signIn() *latchkey.Session {
 	a.t.Helper()
-	s, err := a.CreateSession(a.t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{})
+	return a.signInFor(latchkey.CreateParams{})
+}
+
+// signInFor creates a session with parameters and discards the requests.
+func (a *app) signInFor(p latchkey.CreateParams) *latchkey.Session {
+	a.t.Helper()
+	s, err := a.CreateSession(a.t.Context(), a.issuer.ClientToken("alice"), p)
 	if err != nil {
 		a.t.Fatal(err)
 	}

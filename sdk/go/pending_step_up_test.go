@@ -84,10 +84,7 @@ func TestAPendingStepUpIsResolvedByTheNextCall(t *testing.T) {
 func TestTokenForResolvesAPendingStepUpFirst(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, shortRetryWindow)
-	s, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{Audience: []string{"web", "orders"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := a.signInFor(latchkey.CreateParams{Audience: []string{"web", "orders"}})
 	a.loseStepUp(s, a.otp("alice"), loseResponse)
 	a.issuer.Advance(time.Hour)
 	a.network.fail(nil, loseResponse) // the answer to the refresh too
@@ -276,10 +273,7 @@ func TestARefreshThatOverlapsAStepUpKeepsTheNewerTokens(t *testing.T) {
 	for name, target := range map[string]latchkey.Target{"the session's own token": {}, "a token for a target": {Audience: []string{"orders"}}} {
 		kept := newTestStore()
 		a := newApp(t, kept.use)
-		s, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{Audience: []string{"web", "orders"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := a.signInFor(latchkey.CreateParams{Audience: []string{"web", "orders"}})
 		b := a.client(kept.use)
 		other := b.RestoreSession(s.Tokens(), nil)
 		a.network.fail(func(r *http.Request) (*http.Response, error) { // the refresh is overtaken
