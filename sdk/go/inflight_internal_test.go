@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Between the moment in which a caller sees that a token is stale and the one in
-// which it asks for a refresh, another one may have refreshed it.
+// Another caller may refresh between a caller's check that the token is stale
+// and its request.
 func TestATokenThatWasJustRefreshedIsNotRefreshedAgain(t *testing.T) {
 	c, err := NewClient("https://id.example.com", "web", ClientOptions{})
 	if err != nil {
@@ -14,7 +14,7 @@ func TestATokenThatWasJustRefreshedIsNotRefreshedAgain(t *testing.T) {
 	}
 	s := c.RestoreSession(Tokens{SessionID: "s", AccessToken: "new"}, nil)
 	f := c.joinOrStart(t.Context(), s, "", "old", func(context.Context, *Session) (update, error) {
-		t.Error("it is")
+		t.Error("it was refreshed again")
 		return update{}, nil
 	})
 	if err := f.wait(t.Context()); err != nil || s.Tokens().AccessToken != "new" {
@@ -22,7 +22,7 @@ func TestATokenThatWasJustRefreshedIsNotRefreshedAgain(t *testing.T) {
 	}
 }
 
-// Whoever waited for a flight and wakes late must not undo the next one.
+// A caller that waited for a refresh and wakes late must not undo the next one.
 func TestARefreshPassesOnItsTokensBeforeTheNextStarts(t *testing.T) {
 	c, err := NewClient("https://id.example.com", "web", ClientOptions{})
 	if err != nil {
@@ -38,7 +38,7 @@ func TestARefreshPassesOnItsTokensBeforeTheNextStarts(t *testing.T) {
 	}
 	first := c.joinOrStart(t.Context(), s, "", "1", to("2"))
 	if c.joinOrStart(t.Context(), other, "", "1", to("none")) != first {
-		t.Error("two flights at once")
+		t.Error("two requests at once")
 	}
 	close(arrived)
 	if err := first.wait(t.Context()); err != nil || other.Tokens().AccessToken != "2" {

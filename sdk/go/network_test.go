@@ -29,7 +29,7 @@ func newApp(t *testing.T, change ...func(*latchkey.ClientOptions)) *app {
 	return a
 }
 
-// client is another client of the app, as another process would have.
+// client returns another client of the app, as in another process.
 func (a *app) client(change ...func(*latchkey.ClientOptions)) *latchkey.Client {
 	a.t.Helper()
 	o := latchkey.ClientOptions{HTTPClient: &http.Client{Transport: a.network}, Now: a.issuer.Now}
@@ -46,7 +46,7 @@ func (a *app) client(change ...func(*latchkey.ClientOptions)) *latchkey.Client {
 func shortRetryWindow(o *latchkey.ClientOptions) { o.RetryWindow = 1500 * time.Millisecond }
 func confidential(o *latchkey.ClientOptions)     { o.ClientSecret = "secret" }
 
-// signIn makes a session and forgets the requests that took.
+// signIn creates a session and discards the requests.
 func (a *app) signIn() *latchkey.Session {
 	a.t.Helper()
 	return a.signInFor(latchkey.CreateParams{})
@@ -63,7 +63,7 @@ func (a *app) signInFor(p latchkey.CreateParams) *latchkey.Session {
 	return s
 }
 
-// requireUsable checks that a session goes on: it can be refreshed with what it has.
+// requireUsable requires that a session can still be refreshed.
 func (a *app) requireUsable(s *latchkey.Session) {
 	a.t.Helper()
 	a.network.fail()
@@ -72,7 +72,7 @@ func (a *app) requireUsable(s *latchkey.Session) {
 	}
 }
 
-// network carries requests. What the next POSTs meet can be planned.
+// network carries requests. A test can plan faults for the next POSTs.
 type network struct {
 	mu     sync.Mutex
 	plan   []fault
@@ -80,10 +80,10 @@ type network struct {
 	sent   []url.Values
 }
 
-// fault is what a request meets instead of a good network.
+// fault replaces the response to a request.
 type fault func(r *http.Request) (*http.Response, error)
 
-// fail plans faults of the next requests, in order, and none after.
+// fail plans faults for the next requests, in order, and none afterwards.
 func (n *network) fail(faults ...fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -97,7 +97,7 @@ func (n *network) failAlways(f fault) {
 	n.plan, n.always = nil, f
 }
 
-// take are the forms that were posted since it was last asked.
+// take returns the forms that were posted since the last call.
 func (n *network) take() []url.Values {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -133,10 +133,10 @@ func (n *network) next(form url.Values) fault {
 
 var errNetwork = errors.New("connection reset by peer")
 
-// reset: the request does not arrive.
+// dropRequest: the request does not arrive.
 func dropRequest(*http.Request) (*http.Response, error) { return nil, errNetwork }
 
-// lost: the request arrives and is carried out; its answer does not come.
+// loseResponse: the request is carried out, and its response is lost.
 func loseResponse(r *http.Request) (*http.Response, error) {
 	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		answer.Body.Close()
@@ -144,7 +144,8 @@ func loseResponse(r *http.Request) (*http.Response, error) {
 	return nil, errNetwork
 }
 
-// silent: it is carried out, and nothing comes until the caller gives up.
+// neverRespond: the request is carried out, and nothing arrives until the
+// caller gives up.
 func neverRespond(r *http.Request) (*http.Response, error) {
 	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		answer.Body.Close()
@@ -153,7 +154,7 @@ func neverRespond(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// cut: the connection breaks in the middle of the answer.
+// truncateResponse: the connection breaks in the middle of the response.
 func truncateResponse(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
@@ -171,7 +172,7 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// asPage: the server's answer comes with another type.
+// respondAsHTML: the server's response arrives with another content type.
 func respondAsHTML(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil {
@@ -180,7 +181,8 @@ func respondAsHTML(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// says: somebody answers, without the server having seen the request.
+// respondWith: something on the way responds, and the server does not see the
+// request.
 func respondWith(status int, contentType, body string, header ...string) fault {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {contentType}}

@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// loseStepUp leaves a step-up pending, by a network that has the fault.
+// loseStepUp leaves a step-up pending because of a fault.
 func (a *app) loseStepUp(s *latchkey.Session, clientToken string, f fault) {
 	a.t.Helper()
 	a.network.failAlways(f)
@@ -238,7 +238,7 @@ func TestARefreshResolvesTheStepUpOfAnotherProcess(t *testing.T) {
 	used := 0
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		answer, err := loseResponse(r)
-		for range 3 { // by now the handle that was shown would end the session
+		for range 3 { // by now the token that was sent would end the session
 			if b.RefreshSession(t.Context(), other) == nil {
 				used++
 			}
@@ -311,7 +311,7 @@ func TestARefreshThatOverlapsALostStepUpLeavesItPending(t *testing.T) {
 		t.Fatal(err)
 	}
 	if stored, err := kept.Load(t.Context(), s.ID()); err != nil || stored.Pending == nil {
-		t.Errorf("the step-up is pending no more: %v", err)
+		t.Errorf("the step-up is no longer pending: %v", err)
 	}
 	a.requireUsable(s)
 }
@@ -368,7 +368,7 @@ func TestOfTwoStepUpsTheOneWithTheLaterProofIsKept(t *testing.T) {
 	first := a.otp("alice")
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		answer, err := http.DefaultTransport.RoundTrip(r)
-		kept.rows[s.ID()] = other.Tokens().Serialize() // the other process has not seen the first one
+		kept.rows[s.ID()] = other.Tokens().Serialize() // the other process has not seen the first step-up
 		a.issuer.Advance(2 * time.Second)
 		if err := b.StepUp(t.Context(), other, a.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"hwk"}}), latchkey.StepUpParams{Demand: latchkey.Demand{MaxAge: new(time.Second)}}); err != nil {
 			t.Error(err)
@@ -397,13 +397,13 @@ func TestASupersededTokenIsReplacedByTheStoredOne(t *testing.T) {
 		if c.refresh == "" {
 			old.RefreshToken = ""
 		}
-		raised := old
-		raised.RefreshToken = "" // by the session token, when the refresh token is what is superseded
+		restored := old
+		restored.RefreshToken = "" // the session token identifies the session
 		if c.refresh == "" {
-			raised = s.Tokens()
+			restored = s.Tokens()
 		}
-		kept.rows[s.ID()] = raised.Serialize()
-		s = a.RestoreSession(raised, nil)
+		kept.rows[s.ID()] = restored.Serialize()
+		s = a.RestoreSession(restored, nil)
 		if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 			t.Fatal(err)
 		}
@@ -416,7 +416,7 @@ func TestASupersededTokenIsReplacedByTheStoredOne(t *testing.T) {
 		if !errors.As(err, &refusal) || refusal.Reason != c.reason || errors.Is(err, latchkey.ErrSessionEnded) || errors.Is(err, latchkey.ErrUnavailable) || stale.Err() != nil {
 			t.Errorf("%s, with nothing newer in the store: %v", name, err)
 		}
-		a.network.fail(func(r *http.Request) (*http.Response, error) { // the newer tokens come while it asks
+		a.network.fail(func(r *http.Request) (*http.Response, error) { // the newer tokens are stored while the request is in progress
 			kept.mu.Lock()
 			kept.rows[s.ID()] = newest
 			kept.mu.Unlock()

@@ -16,25 +16,25 @@ import (
 func TestARefreshIsRepeatedAfterAFault(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
-		"a request that did not arrive":            dropRequest,
-		"a lost answer":                            loseResponse,
-		"an answer that never comes":               neverRespond,
-		"half an answer":                           truncateResponse,
-		"a proxy's 502":                            respondWith(502, htmlType, "<h1>Bad Gateway</h1>"),
-		"a proxy's 403":                            respondWith(403, htmlType, "<h1>Forbidden</h1>"),
-		"a captive portal":                         respondWith(200, htmlType, "<h1>Welcome to our hotel</h1>"),
-		"a whole answer that says it is a page":    respondAsHTML,
-		"a redirect":                               respondWith(302, htmlType, "", "Location", "https://portal.example.com/"),
-		"a JSON answer that is none of the server": respondWith(200, jsonType, `{"ok":true}`),
-		"JSON that breaks off":                     respondWith(200, jsonType, `{"access_token":"a"`),
-		"an outage of the server":                  respondWith(503, jsonType, `{"error":"temporarily_unavailable"}`),
-		"a fault of the server":                    respondWith(500, jsonType, `{"error":"server_error"}`),
-		"too many requests":                        respondWith(429, jsonType, `{"error":"temporarily_unavailable"}`),
-		"a proxy's 429":                            respondWith(429, "text/plain", "slow down"),
-		"an answer that is far too long":           respondWith(200, jsonType, `{"access_token":"`+strings.Repeat("a", 2<<20)+`"}`),
-		"a word about another session":             respondWith(200, jsonType, `{"access_token":"a","token_type":"Bearer","expires_in":300,"session_id":"other","session_expires_at":2000000000,"refresh_token":"b"}`),
-		"invalid_grant by a page":                  respondWith(400, htmlType, `{"error":"invalid_grant"}`),
-		"invalid_grant beside a 500":               respondWith(500, jsonType, `{"error":"invalid_grant"}`),
+		"a request that does not arrive":        dropRequest,
+		"a lost response":                       loseResponse,
+		"a response that never arrives":         neverRespond,
+		"half a response":                       truncateResponse,
+		"a proxy's 502":                         respondWith(502, htmlType, "<h1>Bad Gateway</h1>"),
+		"a proxy's 403":                         respondWith(403, htmlType, "<h1>Forbidden</h1>"),
+		"a captive portal":                      respondWith(200, htmlType, "<h1>Welcome to our hotel</h1>"),
+		"a response with the type of a page":    respondAsHTML,
+		"a redirect":                            respondWith(302, htmlType, "", "Location", "https://portal.example.com/"),
+		"JSON that the server does not send":    respondWith(200, jsonType, `{"ok":true}`),
+		"JSON that breaks off":                  respondWith(200, jsonType, `{"access_token":"a"`),
+		"an outage of the server":               respondWith(503, jsonType, `{"error":"temporarily_unavailable"}`),
+		"a fault of the server":                 respondWith(500, jsonType, `{"error":"server_error"}`),
+		"too many requests":                     respondWith(429, jsonType, `{"error":"temporarily_unavailable"}`),
+		"a proxy's 429":                         respondWith(429, "text/plain", "slow down"),
+		"a response that is far too long":       respondWith(200, jsonType, `{"access_token":"`+strings.Repeat("a", 2<<20)+`"}`),
+		"a response about another session":      respondWith(200, jsonType, `{"access_token":"a","token_type":"Bearer","expires_in":300,"session_id":"other","session_expires_at":2000000000,"refresh_token":"b"}`),
+		"invalid_grant with the type of a page": respondWith(400, htmlType, `{"error":"invalid_grant"}`),
+		"invalid_grant beside a 500":            respondWith(500, jsonType, `{"error":"invalid_grant"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,10 +81,10 @@ func TestARefreshWithoutAResponseLeavesTheSessionUnchanged(t *testing.T) {
 func TestAMissingEndpointIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
-		"no page":                respondWith(404, htmlType, "<h1>Not Found</h1>"),
-		"another method":         respondWith(405, "", ""),
-		"a method that is none":  respondWith(501, htmlType, "<h1>Not Implemented</h1>"),
-		"one that is none, JSON": respondWith(501, jsonType, `{"error":"not_implemented"}`),
+		"no such page":            respondWith(404, htmlType, "<h1>Not Found</h1>"),
+		"another method":          respondWith(405, "", ""),
+		"an unimplemented method": respondWith(501, htmlType, "<h1>Not Implemented</h1>"),
+		"the same in JSON":        respondWith(501, jsonType, `{"error":"not_implemented"}`),
 	} {
 		a := newApp(t)
 		s := a.signIn()
@@ -118,11 +118,11 @@ func TestOnlyInvalidGrantEndsASession(t *testing.T) {
 		ends   bool
 		code   string
 	}{
-		"the refresh token is no good": {respondWith(400, jsonType, `{"error":"invalid_grant","error_description":"it is used"}`), true, "invalid_grant"},
-		"the client is switched off":   {respondWith(401, jsonType, `{"error":"invalid_client"}`), false, "invalid_client"},
-		"the grant is taken away":      {respondWith(400, jsonType, `{"error":"unauthorized_client"}`), false, "unauthorized_client"},
-		"a gateway's JSON":             {respondWith(403, jsonType, `{"error":"forbidden"}`), false, "forbidden"},
-		"invalid_grant with a 403":     {respondWith(403, jsonType, `{"error":"invalid_grant"}`), false, "invalid_grant"},
+		"an invalid refresh token":   {respondWith(400, jsonType, `{"error":"invalid_grant","error_description":"it is used"}`), true, "invalid_grant"},
+		"a disabled client":          {respondWith(401, jsonType, `{"error":"invalid_client"}`), false, "invalid_client"},
+		"a client without the grant": {respondWith(400, jsonType, `{"error":"unauthorized_client"}`), false, "unauthorized_client"},
+		"a gateway's JSON":           {respondWith(403, jsonType, `{"error":"forbidden"}`), false, "forbidden"},
+		"invalid_grant with a 403":   {respondWith(403, jsonType, `{"error":"invalid_grant"}`), false, "invalid_grant"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApp(t)
@@ -161,7 +161,7 @@ func TestConcurrentCallersShareOneRefresh(t *testing.T) {
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		begun.Wait()
 		return loseResponse(r)
-	}, loseResponse, loseResponse) // so that the last to come is still in time
+	}, loseResponse, loseResponse) // so that the last caller is still in time
 	for i := range tokens {
 		handle := s
 		if i%2 == 1 {
@@ -206,11 +206,11 @@ func TestACanceledCallerStopsNoOtherCaller(t *testing.T) {
 	go func() { second <- a.RefreshSession(t.Context(), s) }()
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) || !errors.Is(err, latchkey.ErrUnavailable) {
-		t.Errorf("the one who gave up: %v", err)
+		t.Errorf("the canceled caller: %v", err)
 	}
 	close(release)
 	if err := <-second; err != nil {
-		t.Errorf("the other one: %v", err)
+		t.Errorf("the other caller: %v", err)
 	}
 	if s.Tokens() == before {
 		t.Error("nothing was refreshed")
@@ -231,7 +231,7 @@ func TestARefreshContinuesWithoutItsCaller(t *testing.T) {
 	if err := a.RefreshSession(ctx, s); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	for s.Tokens() == before { // the flight ends by itself, or the test runs out of time
+	for s.Tokens() == before { // until the refresh completes, or the test runs out of time
 		time.Sleep(time.Millisecond)
 	}
 	a.requireUsable(s)
@@ -239,7 +239,7 @@ func TestARefreshContinuesWithoutItsCaller(t *testing.T) {
 
 func TestRetryAfterIsHonored(t *testing.T) {
 	t.Parallel()
-	t.Run("a short one is waited for", func(t *testing.T) {
+	t.Run("a short pause is waited for", func(t *testing.T) {
 		a := newApp(t)
 		s := a.signIn()
 		a.network.fail(respondWith(503, jsonType, `{"error":"temporarily_unavailable"}`, "Retry-After", "1"))
@@ -248,7 +248,7 @@ func TestRetryAfterIsHonored(t *testing.T) {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
-	t.Run("one beyond the window is told at once", func(t *testing.T) {
+	t.Run("a pause beyond the window is reported at once", func(t *testing.T) {
 		for _, f := range []fault{
 			respondWith(429, jsonType, `{"error":"temporarily_unavailable"}`, "Retry-After", "7200"),
 			respondWith(429, htmlType, ``, "Retry-After", time.Now().Add(2*time.Hour).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")),
@@ -283,7 +283,7 @@ func TestAnAccessTokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
 	token(false)
 	a.issuer.Advance(2 * time.Second)
 	a.network.failAlways(dropRequest)
-	token(false) // the old one still lives
+	token(false) // the old token is still valid
 	if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) {
 		t.Errorf("the refresh that goes on: %v", err)
 	}
@@ -316,7 +316,7 @@ func TestASessionWithoutARefreshTokenIsRefreshedByItsSessionToken(t *testing.T) 
 	if got := s.Tokens(); got.AccessToken == kept.AccessToken || got.SessionToken != kept.SessionToken || got.RefreshToken != "" {
 		t.Errorf("got %+v", got)
 	}
-	a.network.fail(respondWith(400, jsonType, `{"error":"invalid_request"}`)) // which does not say that the session is over
+	a.network.fail(respondWith(400, jsonType, `{"error":"invalid_request"}`)) // does not mean that the session has ended
 	if err := a.RefreshSession(t.Context(), s); err == nil || errors.Is(err, latchkey.ErrSessionEnded) {
 		t.Errorf("a bad request: %v", err)
 	}

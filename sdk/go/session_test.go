@@ -76,7 +76,7 @@ func TestTokensAreSavedBeforeTheyAreReturned(t *testing.T) {
 	if sent := a.network.take(); len(sent) != 1 || kept.saves < 3 {
 		t.Errorf("%d requests and %d saves", len(sent), kept.saves)
 	}
-	// The retry window is over by now: the server must not be asked again.
+	// The retry window is over: no other request may be sent.
 	a.issuer.Advance(time.Minute)
 	kept.fail(nil)
 	if err := a.RefreshSession(t.Context(), s); err != nil || s.Tokens() == before || len(a.network.take()) != 0 {
@@ -92,7 +92,7 @@ func TestACrashBeforeTheTokensAreSavedLosesNothing(t *testing.T) {
 	s := a.signIn()
 	kept.fail(errors.New("crash"))
 	if err := a.RefreshSession(t.Context(), s); err == nil {
-		t.Fatal("it was saved")
+		t.Fatal("the tokens were saved")
 	}
 	kept.fail(nil)
 	stored, err := kept.Load(t.Context(), s.ID())
@@ -114,14 +114,14 @@ func TestSessionsShareTokensThroughTheStore(t *testing.T) {
 	s := a.signIn()
 	b := a.client(kept.use) // another process
 	stale := b.RestoreSession(s.Tokens(), nil)
-	for range 3 { // by now the token of the stale handle would end the session
+	for range 3 { // by now the token of the stale session would end it
 		if err := a.RefreshSession(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 	}
 	a.network.take()
 	if err := b.RefreshSession(t.Context(), stale); err != nil || stale.Tokens().RefreshToken != s.Tokens().RefreshToken || len(a.network.take()) != 0 {
-		t.Errorf("the stale handle: %v", err)
+		t.Errorf("the stale session: %v", err)
 	}
 	a.issuer.Advance(time.Hour)
 	if err := b.RefreshSession(t.Context(), stale); err != nil {
@@ -297,7 +297,7 @@ func TestSignOutEndsASession(t *testing.T) {
 	if err := a.SignOut(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
 		t.Errorf("with no network: %v, %v", err, s.Err())
 	}
-	a.network.fail(respondWith(200, htmlType, "<h1>Welcome</h1>"), respondWith(204, "", "x"), dropRequest) // no sign that anything was revoked
+	a.network.fail(respondWith(200, htmlType, "<h1>Welcome</h1>"), respondWith(204, "", "x"), dropRequest) // none of these confirms the revocation
 	if err := a.SignOut(t.Context(), s); err != nil || a.issuer.SessionActive(s.ID()) {
 		t.Errorf("signed out: %v", err)
 	}

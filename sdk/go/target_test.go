@@ -14,6 +14,8 @@ import (
 
 // The targets of a session in these tests, and what is granted.
 var (
+	// The targets of a session in these tests, and the parameters that grant
+	// them.
 	toOrders   = latchkey.Target{Audience: []string{"https://orders.example.com"}}
 	toPayments = latchkey.Target{Resource: []string{"https://payments.example.com"}, Scope: []string{"pay", "read"}}
 	granted    = latchkey.CreateParams{
@@ -21,7 +23,7 @@ var (
 	}
 )
 
-// tokenFor is a token for a target, which must be got.
+// tokenFor returns a token for a target.
 func (a *app) tokenFor(s *latchkey.Session, target latchkey.Target) latchkey.Tokens {
 	a.t.Helper()
 	got, err := a.TokenFor(a.t.Context(), s, target)
@@ -31,7 +33,7 @@ func (a *app) tokenFor(s *latchkey.Session, target latchkey.Target) latchkey.Tok
 	return got
 }
 
-// claimsOf reads an access token without verifying it.
+// claimsOf decodes an access token without verifying it.
 func claimsOf(t testing.TB, token string) (c struct {
 	Aud        any
 	Scope, ACR string
@@ -54,11 +56,11 @@ func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 		t.Errorf("got %+v, %q", c, got.Scope)
 	}
 	if got.RefreshToken != "" || got.SessionToken != "" || got.SessionID != s.ID() {
-		t.Errorf("more came with it: %s", got.Serialize())
+		t.Errorf("it has a refresh token or a session token: %s", got.Serialize())
 	}
 	after := s.Tokens()
 	if after.AccessToken != before.AccessToken || !after.Expiry.Equal(before.Expiry) || after.Scope != before.Scope {
-		t.Error("the session's own token is another")
+		t.Error("the session's own token changed")
 	}
 	if stored, err := kept.Load(t.Context(), s.ID()); err != nil || after.RefreshToken == before.RefreshToken || stored.RefreshToken != after.RefreshToken || stored.AccessToken != after.AccessToken {
 		t.Errorf("the next refresh token is not kept: %v", err)
@@ -72,7 +74,7 @@ func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 
 	same := latchkey.Target{Resource: toPayments.Resource, Scope: []string{"read", "pay", "read"}}
 	if a.tokenFor(s, same) != got || a.tokenFor(s, latchkey.Target{}) != s.Tokens() || len(a.network.take()) != 0 {
-		t.Error("what is there was asked for again")
+		t.Error("a token that the session has was requested again")
 	}
 	a.issuer.Advance(time.Hour)
 	if a.tokenFor(s, toPayments).AccessToken == got.AccessToken {
@@ -113,7 +115,7 @@ func TestARefreshForATargetIsRepeatedAfterAFault(t *testing.T) {
 
 func TestConcurrentRefreshesForTargetsRunOneAfterAnother(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Minute }) // patient with a busy machine
+	a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Minute }) // long enough for a busy machine
 	s := a.signInFor(granted)
 	other := a.RestoreSession(s.Tokens(), nil) // of the same session
 	a.issuer.Advance(time.Hour)
@@ -187,12 +189,12 @@ func TestTokensForTargetsFollowTheirSession(t *testing.T) {
 	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 		t.Fatal(err)
 	}
-	raised := a.tokenFor(s, toOrders)
-	if raised == first || claimsOf(t, raised.AccessToken).ACR != "urn:latchkey:acr:2" {
+	afterStepUp := a.tokenFor(s, toOrders)
+	if afterStepUp == first || claimsOf(t, afterStepUp.AccessToken).ACR != "urn:latchkey:acr:2" {
 		t.Error("a token from before the step-up was given out")
 	}
 	a.requireUsable(s) // refreshed
-	if a.tokenFor(s, toOrders) == raised {
+	if a.tokenFor(s, toOrders) == afterStepUp {
 		t.Error("a token from before the refresh was given out")
 	}
 	if err := a.SignOut(t.Context(), s); err != nil {
@@ -211,7 +213,7 @@ func TestATokenForATargetIsReturnedDuringAnOutage(t *testing.T) {
 	a.issuer.Advance(5*time.Minute - 14*time.Second)
 	a.network.failAlways(dropRequest)
 	if a.tokenFor(s, toOrders) != got {
-		t.Error("a token that lives was not given out")
+		t.Error("a valid token was not returned")
 	}
 	a.issuer.Advance(14 * time.Second)
 	if again, err := a.TokenFor(t.Context(), s, toOrders); !errors.Is(err, latchkey.ErrUnavailable) || again.AccessToken != "" {
@@ -257,7 +259,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 			a.network.fail()
 			a.issuer.Advance(time.Hour)
 			if got, err := a.ReplaceToken(t.Context(), s, target, refused); err != nil || got.AccessToken == tokens[0] {
-				t.Errorf("the one that it has is over: %v", err)
+				t.Errorf("after the replacement expired: %v", err)
 			}
 			now := a.tokenFor(s, target)
 			a.issuer.RevokeSession(s.ID())
@@ -278,7 +280,7 @@ func TestASessionTokenYieldsTokensForTargets(t *testing.T) {
 		t.Errorf("got %+v", c)
 	}
 	if s.Tokens() != kept {
-		t.Error("the session's own tokens are others")
+		t.Error("the session's own tokens changed")
 	}
 }
 

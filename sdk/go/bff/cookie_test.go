@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// attributes are those of a cookie line, without its value and its age.
+// attributes are the attributes of a cookie header, without its value and age.
 func attributes(a answer) string {
 	var kept []string
 	for i, part := range strings.Split(a.Header.Get("Set-Cookie"), "; ") {
@@ -147,7 +147,7 @@ func TestSignOutWhileTheServerIsDown(t *testing.T) {
 	if w.session() != "" {
 		t.Error("the user is still signed in")
 	}
-	for w.issuer.RequestCount("/revoke") < 10 { // more than the client's own patience
+	for w.issuer.RequestCount("/revoke") < 10 { // more than the client's own retries
 		time.Sleep(time.Millisecond)
 	}
 	w.issuer.SetDown(false)

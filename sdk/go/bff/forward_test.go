@@ -73,7 +73,7 @@ func TestAResponseForOneUserIsNotCached(t *testing.T) {
 	}
 }
 
-// Nobody has looked at their headers.
+// Their headers are not filtered.
 func TestNoInformationalResponsePasses(t *testing.T) {
 	t.Parallel()
 	w := newTestApp(t)
@@ -99,7 +99,7 @@ func TestNoInformationalResponsePasses(t *testing.T) {
 	}
 }
 
-// Behind another protocol nobody looks at paths and tokens any more.
+// Paths and tokens cannot be checked in another protocol.
 func TestNoRequestUpgradesTheProtocol(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -144,12 +144,12 @@ func TestNoRequestUpgradesTheProtocol(t *testing.T) {
 	}
 }
 
-// heldStore lets one Load wait, before it looks or after.
+// heldStore delays one Load, before or after it reads.
 type heldStore struct {
 	bff.Store
 	mu            sync.Mutex
-	skip          int  // how many are not held
-	late          bool // after it has looked
+	skip          int  // number of calls that are not delayed
+	late          bool // delay after reading
 	armed         bool
 	reached, move chan struct{}
 }
@@ -173,8 +173,8 @@ func (h *heldStore) Load(ctx context.Context, key string) (latchkey.Tokens, erro
 	return t, err
 }
 
-// A request of the page is under way with the old cookie while the browser gets
-// another one; its answer comes last.
+// A request with the old cookie is in progress while the browser gets a new
+// one; its response arrives last.
 func TestALateResponseDeletesNoCookie(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -25,7 +25,7 @@ func newSealedApp(t *testing.T, keys ...[]byte) *testApp {
 	return newTestAppWithRetryWindow(t, 30*time.Second, func(o *bff.Options) { o.CookieKeys = keys })
 }
 
-// again is the same app in another process, or after a restart: nothing but the
+// again returns the same app in another process, or after a restart: only the
 // keys and the browser's cookies are left.
 func (w *testApp) again(keys ...[]byte) *testApp {
 	w.t.Helper()
@@ -91,7 +91,7 @@ func TestParallelRequestsOfASealedSessionStaySignedIn(t *testing.T) {
 	}
 }
 
-// Whoever keeps a copy of a cookie has what the session has, and no more.
+// A copied cookie grants what the session grants, and no more.
 func TestASealedCookieIsUselessAfterTheSession(t *testing.T) {
 	t.Parallel()
 	w := newSealedApp(t)
@@ -158,7 +158,7 @@ func TestCookieKeysAreChangedWithoutASignOut(t *testing.T) {
 	if a := rolled.get("/api/x"); a.StatusCode != 200 {
 		t.Fatalf("answered %d with the old key as the second", a.StatusCode)
 	}
-	// The refresh of that request sealed the session by the new key.
+	// The refresh of that request sealed the session with the new key.
 	if a := w.again(next).get("/api/x"); a.StatusCode != 200 {
 		t.Errorf("answered %d with the new key alone", a.StatusCode)
 	}

@@ -52,7 +52,7 @@ func TestAMemoryStoreIsBounded(t *testing.T) {
 	has("c", false)
 }
 
-// broken is a store that is away.
+// broken is a store that is unreachable.
 type broken struct{ bff.Store }
 
 func (broken) Load(context.Context, string) (latchkey.Tokens, error) {
@@ -72,7 +72,7 @@ func TestAnUnreachableStoreSignsNobodyOut(t *testing.T) {
 	}
 }
 
-// full is a store that takes nothing.
+// full is a store that rejects new sessions.
 type full struct{ bff.Store }
 
 func (full) Create(context.Context, string, latchkey.Tokens) error {

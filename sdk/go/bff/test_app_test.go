@@ -26,13 +26,13 @@ type testApp struct {
 	api     *api
 	browser *http.Client
 	posts   atomic.Int64                                                // to the issuer
-	fault   atomic.Pointer[func(*http.Request) (*http.Response, error)] // what posts to the issuer meet; nil: nothing
+	fault   atomic.Pointer[func(*http.Request) (*http.Response, error)] // handles POSTs to the issuer; nil: no fault
 	wanted  latchkey.CreateParams
 	client  *latchkey.Client
 	t       *testing.T
 }
 
-// api is a resource server that remembers what it was asked.
+// api is a resource server that records its requests.
 type api struct {
 	URL string
 
@@ -61,7 +61,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// take are the requests since it was last asked.
+// take returns the requests since the last call.
 func (a *api) take() []*http.Request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -74,7 +74,8 @@ func newTestApp(t *testing.T, change ...func(*bff.Options)) *testApp {
 	return newTestAppWithRetryWindow(t, 1500*time.Millisecond, change...)
 }
 
-// newTestAppWithRetryWindow is a world whose client insists for so long.
+// newTestAppWithRetryWindow returns an app whose client has the given
+// RetryWindow.
 func newTestAppWithRetryWindow(t *testing.T, window time.Duration, change ...func(*bff.Options)) *testApp {
 	t.Helper()
 	w := &testApp{issuer: latchkeytest.New(t), api: &api{seen: map[string]bool{}}, t: t}
@@ -111,7 +112,7 @@ func (w *testApp) serve(client *latchkey.Client, plain bool) {
 	mux.HandleFunc("POST /step-up", func(rw http.ResponseWriter, r *http.Request) {
 		s, err := w.StepUp(rw, r, r.PostFormValue("client_token"), latchkey.StepUpParams{})
 		if err == nil {
-			err = client.RefreshSession(r.Context(), s) // by what the cookie stands for now
+			err = client.RefreshSession(r.Context(), s) // with the stored tokens
 		}
 		report(rw, err)
 	})
@@ -136,14 +137,14 @@ func (w *testApp) serve(client *latchkey.Client, plain bool) {
 	w.browser.Jar, _ = cookiejar.New(nil)
 }
 
-// report answers with an error's text.
+// report responds with the text of an error.
 func report(w http.ResponseWriter, err error) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusTeapot)
 	}
 }
 
-// RoundTrip counts what goes to the issuer.
+// RoundTrip counts the requests to the issuer.
 func (w *testApp) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodPost {
 		w.posts.Add(1)
@@ -154,13 +155,14 @@ func (w *testApp) RoundTrip(r *http.Request) (*http.Response, error) {
 	return http.DefaultTransport.RoundTrip(r)
 }
 
-// answer is what the browser got.
+// answer is a response to the browser.
 type answer struct {
 	*http.Response
 	text string
 }
 
-// send sends a request from a page of the app: its headers, name and value, win.
+// send sends a request like a page of the app. The headers, as names and
+// values, override the defaults.
 func (w *testApp) send(method, path string, form url.Values, header ...string) answer {
 	w.t.Helper()
 	r, err := http.NewRequest(method, w.URL+path, strings.NewReader(form.Encode()))
@@ -184,7 +186,7 @@ func (w *testApp) send(method, path string, form url.Values, header ...string) a
 	return answer{a, string(text)}
 }
 
-// get reads with the cookies of the browser.
+// get sends a GET with the browser's cookies.
 func (w *testApp) get(path string, header ...string) answer {
 	w.t.Helper()
 	return w.send(http.MethodGet, path, nil, header...)
@@ -196,7 +198,7 @@ func (w *testApp) signIn() *http.Cookie {
 	return w.cookie(w.send(http.MethodPost, "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}}))
 }
 
-// cookie is the one that an answer sets.
+// cookie returns the cookie that a response sets.
 func (w *testApp) cookie(a answer) *http.Cookie {
 	w.t.Helper()
 	if a.StatusCode != http.StatusOK || len(a.Cookies()) != 1 {
@@ -205,7 +207,7 @@ func (w *testApp) cookie(a answer) *http.Cookie {
 	return a.Cookies()[0]
 }
 
-// session is the id of the session that the browser has; empty: none.
+// session returns the id of the browser's session, or an empty string.
 func (w *testApp) session() string {
 	w.t.Helper()
 	a := w.get("/me")
@@ -215,7 +217,7 @@ func (w *testApp) session() string {
 	return strings.Fields(a.text)[0]
 }
 
-// useCookie lets the browser go on with a cookie of earlier.
+// useCookie puts an earlier cookie into the browser.
 func (w *testApp) useCookie(c *http.Cookie) {
 	u, _ := url.Parse(w.URL)
 	w.browser.Jar, _ = cookiejar.New(nil)

@@ -82,11 +82,11 @@ func TestAnUpstreamThatTheSessionIsNotFor(t *testing.T) {
 	}
 }
 
-// moving is a store that lets something happen before a session moves.
+// moving is a store that runs a function before a session moves.
 type moving struct {
 	bff.Store
 	before func()
-	loaded chan struct{} // gets a value, if there is room, when a session was loaded
+	loaded chan struct{} // receives a value, if there is room, when a session was loaded
 }
 
 func (m moving) Load(ctx context.Context, key string) (latchkey.Tokens, error) {
@@ -103,8 +103,8 @@ func (m moving) Move(ctx context.Context, from, to string) error {
 	return m.Store.Move(ctx, from, to)
 }
 
-// A step-up makes the tokens for upstreams worthless. A request that the page
-// sent before its answer refreshes one while the session gets its new cookie.
+// A step-up outdates the tokens for upstreams. A request that the page
+// sent before the response refreshes one while the session gets its new cookie.
 func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 	t.Parallel()
 	var w *testApp
@@ -114,13 +114,13 @@ func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 		o.Store = moving{bff.NewMemoryStore(10, nil), func() {
 			before := w.issuer.RequestCount("/token")
 			select {
-			case <-loaded: // of a request before
+			case <-loaded: // from an earlier request
 			default:
 			}
 			go func() { old <- w.get("/api/orders") }()
 			<-loaded // the request has found the session under its old cookie
 			for end := time.Now().Add(200 * time.Millisecond); w.issuer.RequestCount("/token") == before && time.Now().Before(end); {
-				time.Sleep(time.Millisecond) // it may as well wait for the move
+				time.Sleep(time.Millisecond) // the request may wait for the move instead
 			}
 		}, loaded}
 	})

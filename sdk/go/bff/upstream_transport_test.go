@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// refuseAll lets the API refuse every token that it was sent so far.
+// refuseAll makes the API reject every token that it has received so far.
 func (a *api) refuseAll() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -31,7 +31,7 @@ func (a *api) refuse(token func(string) bool) {
 	a.refuses = token
 }
 
-// refreshes is how often the issuer is asked for tokens by what do does.
+// refreshes checks how many token requests do causes.
 func (w *testApp) refreshes(want int64, what string, do func()) {
 	w.t.Helper()
 	before := w.posts.Load()
@@ -41,7 +41,7 @@ func (w *testApp) refreshes(want int64, what string, do func()) {
 	}
 }
 
-// answers checks what a request to the API gets.
+// answers checks the response to a request to the API.
 func (w *testApp) answers(a answer, status int, what string) {
 	w.t.Helper()
 	if a.StatusCode != status {
@@ -54,7 +54,7 @@ func TestATokenThatAnUpstreamRejectsIsReplacedOnce(t *testing.T) {
 	for name, change := range map[string][]func(*bff.Options){"the session's own": nil, "for the upstream alone": {narrow}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newTestAppWithRetryWindow(t, time.Minute, change...) // patient with a busy machine
+			w := newTestAppWithRetryWindow(t, time.Minute, change...) // long enough for a busy machine
 			w.wanted = everywhere
 			w.signIn()
 			w.answers(w.get("/api/orders"), 200, "before")
@@ -128,7 +128,7 @@ func TestAnUpstreamThatRejectsEveryTokenCausesOneRefresh(t *testing.T) {
 	w.refreshes(2, "with the next, which is also replaced", many)
 }
 
-// replacePause is a little more than the time in which nothing is replaced twice.
+// replacePause exceeds the pause between two replacements.
 const replacePause = 31 * time.Second
 
 func TestAnAcceptedTokenMayBeRejectedLater(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// A test of a resource server has an issuer of its own, which does what the test
-// tells it. In a test it is made by New, which also closes it.
+// A resource server is tested with an issuer of its own. A test gets one from
+// New, which also closes it.
 func Example() {
 	issuer := latchkeytest.Start()
 	defer issuer.Close()

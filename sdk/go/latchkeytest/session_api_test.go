@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// newClient is a client of an issuer: with a secret it is also a back end.
+// newClient returns a client of an issuer. With a secret it is also a back end.
 func newClient(t *testing.T, issuer *latchkeytest.Issuer, secret string) *latchkey.Client {
 	t.Helper()
 	c, err := latchkey.NewClient(issuer.URL, latchkeytest.ClientID, latchkey.ClientOptions{ClientSecret: secret, Now: issuer.Now, RetryWindow: time.Second})

@@ -72,7 +72,7 @@ func TestTheIssuerAnswersOneLateRetryInNineRefreshes(t *testing.T) {
 	refresh := func(token any) map[string]any {
 		return ask(t, issuer, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token.(string)}})
 	}
-	lost := func(token any) any { // the answer to its refresh
+	lost := func(token any) any { // loses the response to a refresh
 		next := refresh(token)["refresh_token"]
 		issuer.Advance(time.Hour)
 		if again := refresh(token); again["refresh_token"] != next {

@@ -8,7 +8,7 @@ import (
 	"testing/iotest"
 )
 
-// events reads a stream to its end, as text.
+// events reads a stream to its end and returns it as text.
 func events(from io.Reader) (list []string, err error) {
 	r := newEventReader(from)
 	for {
@@ -39,9 +39,9 @@ func TestEventsAreParsedAsBrowsersDo(t *testing.T) {
 		"an id without data":             {"event: a\nid: 1\n\ndata: x\n\n", `message="x"#1`},
 		"a comment":                      {": as_of 1\n\ndata: x\n\n", `:as_of 1#|message="x"#`},
 		"a comment within an event":      {"data: x\n: c\ndata: y\n\n", `message="x\ny"#`},
-		"a field that nobody knows":      {"retry: 1\nother\ndata: x\n\n", `message="x"#`},
+		"unknown fields":                 {"retry: 1\nother\ndata: x\n\n", `message="x"#`},
 		"empty data":                     {"event: a\ndata\n\n", `a=""#`},
-		"what the end of it cuts off":    {"data: x\n\ndata: y\n", `message="x"#`},
+		"an event that the end cuts off": {"data: x\n\ndata: y\n", `message="x"#`},
 		"a line that the end cuts off":   {"data: x\n\ndata: y", `message="x"#`},
 		"empty lines":                    {"\n\n\ndata: x\n\n\n", `message="x"#`},
 		"nothing":                        {"", ""},
@@ -60,7 +60,7 @@ func TestEventsAreParsedAsBrowsersDo(t *testing.T) {
 	}
 }
 
-// An event is handed on when it is complete, not when the next one begins.
+// An event must not wait for the beginning of the next one.
 func TestAnEventIsReturnedWhenItIsComplete(t *testing.T) {
 	for name, end := range map[string]string{"LF": "\n", "CR": "\r", "CR LF": "\r\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestAnEventIsBounded(t *testing.T) {
 	}
 }
 
-// repeated is a line many times.
+// repeated is one line, many times.
 type repeated struct {
 	line       string
 	left, read int

@@ -9,8 +9,8 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// A resource server lets reading through with a scope, and asks for a fresh
-// strong proof before it moves money.
+// A resource server requires a scope for reading, and a recent strong
+// authentication for moving money.
 func ExampleMiddleware() {
 	verifier, err := resource.NewVerifier("https://id.example.com", "https://api.example.com", resource.VerifierOptions{Revocation: resource.None})
 	if err != nil {

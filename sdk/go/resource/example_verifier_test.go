@@ -11,13 +11,13 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// A resource server verifies tokens offline, and refuses one whose session was
+// A resource server verifies tokens offline, and rejects one whose session was
 // ended. In a program the issuer is a Latchkey tenant.
 func ExampleNewVerifier() {
 	issuer := latchkeytest.Start()
 	defer issuer.Close()
 	verifier, err := resource.NewVerifier(issuer.URL, "https://api.example.com", resource.VerifierOptions{
-		ClientID: "api", ClientSecret: latchkeytest.ResourceClientSecret, // of the resource server's own client
+		ClientID: "api", ClientSecret: latchkeytest.ResourceClientSecret, // the resource server's own client
 	})
 	if err != nil {
 		panic(err)
@@ -32,7 +32,7 @@ func ExampleNewVerifier() {
 	fmt.Println(token.Subject, "may read:", token.HasScope("orders:read"))
 
 	issuer.RevokeSession("session-1")
-	for err == nil { // for some milliseconds
+	for err == nil { // the revocation arrives within milliseconds
 		_, err = verifier.Verify(context.Background(), text)
 	}
 	fmt.Println(err)
@@ -41,7 +41,7 @@ func ExampleNewVerifier() {
 	// invalid token: revoked
 }
 
-// What a resource server answers when a token is not good.
+// The status with which a resource server answers.
 func ExampleVerifier_Verify() {
 	issuer := latchkeytest.Start()
 	defer issuer.Close()

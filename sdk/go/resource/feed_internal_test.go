@@ -17,14 +17,14 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// newTestFeed is a feed whose clock the test moves.
+// newTestFeed returns a stream of a feed whose clock is *now.
 func newTestFeed(now *time.Time) *feedStream {
 	d := &wire.Issuer{URL: "https://auth.example.com", Now: func() time.Time { return *now }}
 	f := newFeed(d, wire.Credentials{}, nil, VerifierOptions{Logger: slog.New(slog.DiscardHandler)})
 	return &feedStream{feed: f, answeredAt: *now}
 }
 
-// read lets the feed read a text, which ends.
+// text lets the feed read a text to its end.
 func (s *feedStream) text(t *testing.T, text string) {
 	t.Helper()
 	if err := s.read(newEventReader(strings.NewReader(text))); !errors.Is(err, io.EOF) {
@@ -36,18 +36,18 @@ func TestOnlyAnAdvancingAsOfIsASignOfLife(t *testing.T) {
 	const at = 1790000000 // of the server
 	snapshot := fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", at)
 	for name, c := range map[string]struct {
-		between func(second int64) string // what is sent at a second
-		heard   bool
+		between func(second int64) string // returns what is sent at a second
+		alive   bool
 	}{
-		"it moves":                       {func(n int64) string { return fmt.Sprintf(": as_of %d\n\n", at+n) }, true},
-		"it stands still":                {func(int64) string { return fmt.Sprintf(": as_of %d\n\n", at) }, false},
-		"it comes late":                  {func(n int64) string { return fmt.Sprintf(": as_of %d\n\n", at+n-31) }, false},
-		"it moves back":                  {func(n int64) string { return fmt.Sprintf(": as_of %d\n\n", at-n) }, false},
-		"only revocations come":          {func(int64) string { return "event: revoked\ndata: {\"sid\":\"s\",\"until\":1790001000}\n\n" }, false},
-		"only other comments come":       {func(int64) string { return ": still there\n\n: as_of x\n\n" }, false},
-		"only what nobody knows of":      {func(int64) string { return "event: other\ndata: x\n\n" }, false},
-		"nothing comes":                  {func(int64) string { return "" }, false},
-		"it moves in what a comment is ": {func(n int64) string { return fmt.Sprintf("data: : as_of %d\n\n", at+n) }, false},
+		"as_of advances":              {func(n int64) string { return fmt.Sprintf(": as_of %d\n\n", at+n) }, true},
+		"as_of stays the same":        {func(int64) string { return fmt.Sprintf(": as_of %d\n\n", at) }, false},
+		"as_of is late":               {func(n int64) string { return fmt.Sprintf(": as_of %d\n\n", at+n-31) }, false},
+		"as_of goes back":             {func(n int64) string { return fmt.Sprintf(": as_of %d\n\n", at-n) }, false},
+		"only revocations come":       {func(int64) string { return "event: revoked\ndata: {\"sid\":\"s\",\"until\":1790001000}\n\n" }, false},
+		"only other comments come":    {func(int64) string { return ": still there\n\n: as_of x\n\n" }, false},
+		"only unknown events come":    {func(int64) string { return "event: other\ndata: x\n\n" }, false},
+		"nothing comes":               {func(int64) string { return "" }, false},
+		"as_of advances in data only": {func(n int64) string { return fmt.Sprintf("data: : as_of %d\n\n", at+n) }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Unix(at+12345, 0) // the clocks differ
@@ -64,14 +64,14 @@ func TestOnlyAnAdvancingAsOfIsASignOfLife(t *testing.T) {
 				now = now.Add(10 * time.Second)
 				s.text(t, c.between(n))
 			}
-			if heard := s.checkCurrent(now) == nil; heard != c.heard {
-				t.Errorf("heard: %t", heard)
+			if alive := s.checkCurrent(now) == nil; alive != c.alive {
+				t.Errorf("a sign of life: %t", alive)
 			}
 		})
 	}
 }
 
-// Something in between answers every time with the stream that it has kept.
+// Something on the way answers every request with a recorded stream.
 func TestAReplayedStreamIsNoSignOfLife(t *testing.T) {
 	const at = 1790000000
 	recorded := fmt.Sprintf("event: snapshot\nid: c\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n: as_of %d\n\n", at, at+10)
@@ -83,11 +83,11 @@ func TestAReplayedStreamIsNoSignOfLife(t *testing.T) {
 		now = now.Add(10 * time.Second)
 	}
 	if s.checkCurrent(now) == nil {
-		t.Errorf("everything is known until %s", s.asOf)
+		t.Errorf("revocations count as known until %s", s.asOf)
 	}
 }
 
-// Clocks that part slowly are no repetition.
+// A slow drift is no replay.
 func TestTheServersClockMayDrift(t *testing.T) {
 	now, server := time.Unix(1790000000, 0), time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
@@ -101,19 +101,20 @@ func TestTheServersClockMayDrift(t *testing.T) {
 	}
 }
 
-// A moment that is to come would be believed when it is past.
+// An as_of in the future would count as current later.
 func TestAServerWhoseClockIsFarAheadIsNotTrusted(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	snapshot := fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", now.Unix()+61)
 	if err := s.read(newEventReader(strings.NewReader(snapshot))); err == nil || errors.Is(err, io.EOF) || s.checkCurrent(now) == nil {
-		t.Errorf("it is heard: %v", err)
+		t.Errorf("it is trusted: %v", err)
 	}
 }
 
-// An id that no header can carry, or that the server refuses, is not sent again.
+// An id that is no valid header value, or that the server rejects, is not sent
+// again.
 func TestABadIDDoesNotLoseTheFeed(t *testing.T) {
-	for name, id := range map[string]string{"a long one": strings.Repeat("A", 60<<10), "one that is refused": "bad"} {
+	for name, id := range map[string]string{"a long one": strings.Repeat("A", 60<<10), "a rejected one": "bad"} {
 		t.Run(name, func(t *testing.T) {
 			first := true
 			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -140,18 +141,18 @@ func TestABadIDDoesNotLoseTheFeed(t *testing.T) {
 				}
 			}
 			if refused > 1 {
-				t.Errorf("%d of 5 streams were refused", refused)
+				t.Errorf("%d of 5 streams were rejected", refused)
 			}
 		})
 	}
 }
 
-// A comment that comes too soon vouches for nothing, even if it tells our time.
+// A comment before the snapshot is ignored, even if its time is right.
 func TestACommentBeforeTheSnapshotIsNoSignOfLife(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	if s.text(t, ": as_of 1790000000\n\n"); s.checkCurrent(now) == nil {
-		t.Error("it is heard")
+		t.Error("it counts as a sign of life")
 	}
 }
 
@@ -164,8 +165,8 @@ func TestTheFirstTokensWaitForTheFeed(t *testing.T) {
 		"it begins": {func(s *feedStream, _ context.CancelFunc) {
 			s.text(t, "event: snapshot\ndata: {\"as_of\":1,\"revoked\":[]}\n\n")
 		}, nil},
-		"it fails":     {func(s *feedStream, _ context.CancelFunc) { s.streamEnded(io.EOF) }, latchkey.ErrUnavailable},
-		"nobody waits": {func(_ *feedStream, giveUp context.CancelFunc) { giveUp() }, latchkey.ErrUnavailable},
+		"it fails":            {func(s *feedStream, _ context.CancelFunc) { s.streamEnded(io.EOF) }, latchkey.ErrUnavailable},
+		"the caller gives up": {func(_ *feedStream, giveUp context.CancelFunc) { giveUp() }, latchkey.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -177,11 +178,11 @@ func TestTheFirstTokensWaitForTheFeed(t *testing.T) {
 				go func() { verdict <- s.check(ctx, &Token{IssuedAt: now}, "", now) }()
 				synctest.Wait()
 				if len(verdict) > 0 {
-					t.Fatal("it is not waited for")
+					t.Fatal("the token does not wait")
 				}
 				c.then(s, giveUp)
 				if err := <-verdict; !errors.Is(err, c.want) {
-					t.Errorf("the verdict is %v", err)
+					t.Errorf("the check returns %v", err)
 				}
 			})
 		})
@@ -190,11 +191,11 @@ func TestTheFirstTokensWaitForTheFeed(t *testing.T) {
 
 func TestAMalformedStreamIsClosed(t *testing.T) {
 	for name, text := range map[string]string{
-		"a snapshot without its moment":   "event: snapshot\ndata: {\"revoked\":[]}\n\n",
+		"a snapshot without as_of":        "event: snapshot\ndata: {\"revoked\":[]}\n\n",
 		"a snapshot without entries":      "event: snapshot\ndata: {\"as_of\":1790000000}\n\n",
 		"a snapshot that is no JSON":      "event: snapshot\ndata: x\n\n",
-		"an entry in it without its end":  "event: snapshot\ndata: {\"as_of\":1790000000,\"revoked\":[{\"sid\":\"s\"}]}\n\n",
-		"a revocation without its end":    "event: revoked\ndata: {\"sid\":\"s\"}\n\n",
+		"a snapshot entry without until":  "event: snapshot\ndata: {\"as_of\":1790000000,\"revoked\":[{\"sid\":\"s\"}]}\n\n",
+		"a revocation without until":      "event: revoked\ndata: {\"sid\":\"s\"}\n\n",
 		"a revocation that is no JSON":    "event: revoked\ndata: {\"sid\":1}\n\n",
 		"a line that is too long":         strings.Repeat("x", maxLine+1),
 		"a snapshot that is cut in lines": "event: snapshot\ndata: {\"as_of\":1790000000,\n\n",
@@ -203,7 +204,7 @@ func TestAMalformedStreamIsClosed(t *testing.T) {
 			now := time.Unix(1790000000, 0)
 			s := newTestFeed(&now)
 			if err := s.read(newEventReader(strings.NewReader("id: 1\n" + text + ": as_of 1790000000\n\n"))); errors.Is(err, io.EOF) {
-				t.Error("it is read")
+				t.Error("it is accepted")
 			}
 			if s.checkCurrent(now) == nil || s.resumeID() != "" || s.revoked.size() != 0 {
 				t.Error("it is trusted")
@@ -212,16 +213,16 @@ func TestAMalformedStreamIsClosed(t *testing.T) {
 	}
 }
 
-// What later servers may tell must not be taken for nothing.
+// Entries of later servers must not be ignored.
 func TestAnEntryOfAnUnknownKindMayRevokeAnyToken(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	s.text(t, "event: revoked\ndata: {\"device\":\"d\",\"before\":1790000001,\"until\":1790001000}\n\n")
 	if _, doubted := s.revoked.mayRevoke(&Token{IssuedAt: now}); !doubted {
-		t.Error("a token is not doubted")
+		t.Error("an earlier token is not affected")
 	}
 	if _, doubted := s.revoked.mayRevoke(&Token{IssuedAt: now.Add(time.Second)}); doubted {
-		t.Error("a later token is doubted")
+		t.Error("a later token is affected")
 	}
 }
 
@@ -237,13 +238,13 @@ func TestAnEntryIsNeverNarrowed(t *testing.T) {
 	}
 	r.prune(now.Add(99 * time.Second))
 	if !r.revokes(&Token{SessionID: "s", IssuedAt: now.Add(time.Hour), tokenState: &tokenState{}}) || !r.revokes(&Token{Subject: "u", IssuedAt: now.Add(9 * time.Second)}) {
-		t.Error("it does")
+		t.Error("a later entry narrowed an earlier one")
 	}
 	if r.revokes(&Token{Subject: "u", IssuedAt: now.Add(10 * time.Second)}) || r.revokes(&Token{IssuedAt: now}) {
-		t.Error("it names what it does not")
+		t.Error("an entry revokes tokens that it does not match")
 	}
 	if r.prune(now.Add(100 * time.Second)); r.size() != 0 {
-		t.Error("it is never over")
+		t.Error("an expired entry is kept")
 	}
 }
 
@@ -254,12 +255,12 @@ func TestPausesGrowAndDiffer(t *testing.T) {
 		err      error
 		from, to time.Duration
 	}{
-		"the first":                    {1, io.EOF, 125 * time.Millisecond, 250 * time.Millisecond},
-		"the third":                    {3, io.EOF, 500 * time.Millisecond, time.Second},
-		"the hundredth":                {100, io.EOF, 2500 * time.Millisecond, 5 * time.Second},
-		"what a server asks for":       {1, fmt.Errorf("x: %w", busy), 7 * time.Second, 7250 * time.Millisecond},
-		"what a server may not ask":    {1, busyError{503, time.Hour}, 30 * time.Second, 30250 * time.Millisecond},
-		"a client that is not allowed": {1, errRefused, 30 * time.Second, 30*time.Second + 1},
+		"the first":                {1, io.EOF, 125 * time.Millisecond, 250 * time.Millisecond},
+		"the third":                {3, io.EOF, 500 * time.Millisecond, time.Second},
+		"the hundredth":            {100, io.EOF, 2500 * time.Millisecond, 5 * time.Second},
+		"the server's Retry-After": {1, fmt.Errorf("x: %w", busy), 7 * time.Second, 7250 * time.Millisecond},
+		"a Retry-After of an hour": {1, busyError{503, time.Hour}, 30 * time.Second, 30250 * time.Millisecond},
+		"a rejected client":        {1, errRefused, 30 * time.Second, 30*time.Second + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for range 100 {

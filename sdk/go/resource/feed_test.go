@@ -18,7 +18,7 @@ import (
 
 func fallBack(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
 
-// untilRefused waits until the feed has told of a token.
+// untilRefused waits until the verifier rejects a token.
 func untilRefused(t testing.TB, v *resource.Verifier, token string) {
 	t.Helper()
 	until(t, func() bool {
@@ -27,7 +27,7 @@ func untilRefused(t testing.TB, v *resource.Verifier, token string) {
 	})
 }
 
-// log keeps what a verifier logs.
+// log records what a verifier logs.
 type log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -51,7 +51,7 @@ func TestTheFeedRejectsTokensThatAnEntryMatches(t *testing.T) {
 	for name, c := range map[string]struct {
 		revoked, other claims
 		revoke         func(*latchkeytest.Issuer)
-		later          error // of what is issued later
+		later          error // for tokens that are issued later
 	}{
 		"a session": {claims{"sid": "a"}, claims{"sid": "b"}, func(i *latchkeytest.Issuer) { i.RevokeSession("a") }, latchkey.ErrInvalidToken},
 		"a token":   {claims{"jti": "a", "sid": nil}, claims{"jti": "b", "sid": nil}, func(i *latchkeytest.Issuer) { i.RevokeToken("a") }, latchkey.ErrInvalidToken},
@@ -74,14 +74,15 @@ func TestTheFeedRejectsTokensThatAnEntryMatches(t *testing.T) {
 			}
 			issuer.Advance(2 * time.Second)
 			want(t, v, issuer.Token(c.revoked), c.later)
-			late := newVerifier(t, issuer) // knows it from the snapshot
+			late := newVerifier(t, issuer) // learns of it from the snapshot
 			want(t, late, revoked, latchkey.ErrInvalidToken)
 			want(t, late, other, nil)
 		})
 	}
 }
 
-// What an issuer has vouched for can only be asked about, once everybody knows.
+// No claim names a trusted issuer, so the tokens that it may have vouched for
+// are introspected, until every node knows of the entry.
 func TestTheFeedIntrospectsTokensThatAnEntryMayAffect(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer)
@@ -93,12 +94,12 @@ func TestTheFeedIntrospectsTokensThatAnEntryMayAffect(t *testing.T) {
 	asked := func(times int) {
 		t.Helper()
 		if n := issuer.RequestCount("/introspect"); n != times {
-			t.Errorf("the issuer was asked %d times, want %d", n, times)
+			t.Errorf("the issuer received %d introspection requests, want %d", n, times)
 		}
 	}
 	want(t, v, issuer.Token(), nil) // issued later
 	asked(0)
-	for n := range 2 { // the other nodes may not know yet
+	for n := range 2 { // the other nodes may not know of it yet
 		want(t, v, before, nil)
 		asked(n + 1)
 	}
@@ -145,8 +146,8 @@ func TestTheFeedMissesNothingWhenItIsCut(t *testing.T) {
 
 func TestALostFeedIsNotTrusted(t *testing.T) {
 	for name, cut := range map[string]func(*latchkeytest.Issuer){
-		"it is silent":     func(i *latchkeytest.Issuer) { i.SetSilent(true) },
-		"it cannot be had": func(i *latchkeytest.Issuer) { i.SetDown(true) },
+		"it is silent":      func(i *latchkeytest.Issuer) { i.SetSilent(true) },
+		"it is unreachable": func(i *latchkeytest.Issuer) { i.SetDown(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var logged log
@@ -171,17 +172,17 @@ func TestALostFeedIsNotTrusted(t *testing.T) {
 			})
 			want(t, v, seen, latchkey.ErrUnavailable)
 			want(t, v, issuer.Token(), latchkey.ErrUnavailable)
-			want(t, v, known, latchkey.ErrInvalidToken) // that it was revoked stays true
+			want(t, v, known, latchkey.ErrInvalidToken) // it stays revoked
 			want(t, v, issuer.ExpiredToken(), latchkey.ErrInvalidToken)
 			if s := v.Status(); !errors.Is(s.Err, latchkey.ErrUnavailable) {
 				t.Errorf("the status is %+v", s)
 			}
-			if name == "it cannot be had" {
+			if name == "it is unreachable" {
 				want(t, asks, seen, latchkey.ErrUnavailable)
 			}
 			issuer.SetDown(false)
 			issuer.RevokeSession("gone")
-			if name != "it cannot be had" { // else the feed may be back
+			if name != "it is unreachable" { // otherwise the feed may be back
 				want(t, asks, seen, nil)
 				want(t, asks, revoked, latchkey.ErrInvalidToken)
 			}
@@ -196,7 +197,7 @@ func TestALostFeedIsNotTrusted(t *testing.T) {
 	}
 }
 
-// Before the first snapshot nothing is known either.
+// Before the first snapshot no revocation is known.
 func TestAFeedThatNeverStartedIsNotTrusted(t *testing.T) {
 	for name, change := range map[string]func(*resource.VerifierOptions){
 		"a wrong secret": func(o *resource.VerifierOptions) { o.ClientSecret = "wrong" },
@@ -212,13 +213,13 @@ func TestAFeedThatNeverStartedIsNotTrusted(t *testing.T) {
 				}
 			}
 			if n := logged.count("level=ERROR msg=\"latchkey: cannot follow revocations\""); n != 2 {
-				t.Errorf("the log says so %d times", n)
+				t.Errorf("the log contains it %d times", n)
 			}
 		})
 	}
 }
 
-// A feed that is down at the start is found as soon as it is there.
+// A feed that is down at the start is followed as soon as it is up.
 func TestTheFeedMayStartLate(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	issuer.SetDown(true)
@@ -233,7 +234,7 @@ func TestTheFeedMayStartLate(t *testing.T) {
 	want(t, v, revoked, latchkey.ErrInvalidToken)
 }
 
-// What sits in front of the issuer may answer anything.
+// A proxy in front of the issuer may answer anything.
 func TestAFeedThatIsNoStreamIsNotTrusted(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"a page": func(w http.ResponseWriter, _ *http.Request) {
@@ -264,8 +265,8 @@ func TestAFeedThatIsNoStreamIsNotTrusted(t *testing.T) {
 
 const goodSnapshot = "event: snapshot\ndata: {\"as_of\":1,\"revoked\":[]}\n\n"
 
-// A client's id and secret may hold any character (RFC 6749 §2.3.1), and a
-// stream has no end that a time-out could bound.
+// A client's id and secret may contain any character (RFC 6749 §2.3.1), and no
+// timeout may end the stream.
 func TestTheFeedRequestIsComplete(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	asked := make(chan *http.Request, 10)
@@ -287,7 +288,8 @@ func TestTheFeedRequestIsComplete(t *testing.T) {
 	}
 }
 
-// The connection of a silent stream may be gone without anybody having been told.
+// The connection of a silent stream may be gone without either side having
+// noticed.
 func TestASilentStreamIsReplaced(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer)

@@ -20,7 +20,7 @@ func TestATokenIsIntrospectedOnEachCall(t *testing.T) {
 	want(t, v, token, nil)
 	want(t, v, token, nil)
 	if n := issuer.RequestCount("/introspect"); n != 2 {
-		t.Errorf("the issuer was asked %d times", n)
+		t.Errorf("the issuer received %d introspection requests", n)
 	}
 	issuer.RevokeSession("s")
 	want(t, v, token, latchkey.ErrInvalidToken)
@@ -40,12 +40,12 @@ func TestAnIntrospectionResponseIsCached(t *testing.T) {
 	for range 2 {
 		want(t, v, token, latchkey.ErrInvalidToken)
 	}
-	if n := issuer.RequestCount("/introspect"); n != 3 { // what is not active is not remembered
-		t.Errorf("the issuer was asked %d times", n)
+	if n := issuer.RequestCount("/introspect"); n != 3 { // negative responses are not cached
+		t.Errorf("the issuer received %d introspection requests", n)
 	}
 }
 
-// Only good tokens are asked about.
+// Only tokens that pass every other check are introspected.
 func TestInvalidTokensAreNotIntrospected(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, introspection)
@@ -53,11 +53,11 @@ func TestInvalidTokensAreNotIntrospected(t *testing.T) {
 		want(t, v, token, latchkey.ErrInvalidToken)
 	}
 	if n := issuer.RequestCount("/introspect"); n != 0 {
-		t.Errorf("the issuer was asked %d times", n)
+		t.Errorf("the issuer received %d introspection requests", n)
 	}
 }
 
-// answering is a way to the issuer on which one path is answered by the test.
+// answering is a transport on which the test answers one path.
 type answering struct {
 	path   string
 	answer http.HandlerFunc
@@ -73,7 +73,7 @@ func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// withResponse lets a verifier ask on that way.
+// withResponse makes a verifier use that transport.
 func withResponse(path string, answer http.HandlerFunc) func(*resource.VerifierOptions) {
 	return func(o *resource.VerifierOptions) { o.HTTPClient = &http.Client{Transport: answering{path, answer}} }
 }

@@ -21,10 +21,10 @@ func TestVerifyFollowsTheKeysOfTheIssuer(t *testing.T) {
 	issuer.RotateKey()
 	fresh := issuer.Token()
 	for range 3 {
-		want(t, v, fresh, latchkey.ErrInvalidToken) // a stranger could have invented its kid
+		want(t, v, fresh, latchkey.ErrInvalidToken) // an attacker could have invented its kid
 	}
 	if n := issuer.RequestCount(keySetPath); n != 1 {
-		t.Errorf("within 30 s the keys were asked for %d times", n)
+		t.Errorf("within 30 s the keys were fetched %d times", n)
 	}
 	issuer.Advance(30 * time.Second)
 	for range 3 {
@@ -33,7 +33,7 @@ func TestVerifyFollowsTheKeysOfTheIssuer(t *testing.T) {
 		want(t, v, issuer.SignText(`{"alg":"ES256","typ":"at+jwt","kid":"none"}`, "{}"), latchkey.ErrInvalidToken)
 	}
 	if n := issuer.RequestCount(keySetPath); n != 2 {
-		t.Errorf("after 30 s the keys were asked for %d times", n)
+		t.Errorf("after 30 s the keys were fetched %d times", n)
 	}
 }
 
@@ -53,7 +53,8 @@ func TestVerifyRejectsTokensOfARemovedKey(t *testing.T) {
 	}
 }
 
-// The busy one fetches the keys before they are old, and nobody waits.
+// Under steady load the keys are fetched before they expire, and no caller
+// waits.
 func TestVerifyRefreshesKeysInTheBackground(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, noRevocationCheck)
@@ -62,7 +63,7 @@ func TestVerifyRefreshesKeysInTheBackground(t *testing.T) {
 	issuer.Advance(200 * time.Second)
 	want(t, v, token, nil)
 	if n := issuer.RequestCount(keySetPath); n != 1 {
-		t.Errorf("fresh keys were asked for %d times", n)
+		t.Errorf("fresh keys were fetched %d times", n)
 	}
 	issuer.Advance(40 * time.Second)
 	want(t, v, token, nil)
@@ -76,7 +77,7 @@ func TestVerifyWhileTheIssuerIsDown(t *testing.T) {
 	late.SetDown(true)
 	started := newVerifier(t, late, noRevocationCheck)
 	want(t, started, late.Token(), latchkey.ErrUnavailable)
-	want(t, started, "x", latchkey.ErrInvalidToken) // whatever the keys are
+	want(t, started, "x", latchkey.ErrInvalidToken) // with any keys
 
 	good := claims{"exp": issuer.Now().Add(3 * time.Hour).Unix()}
 	seen, unseen := issuer.Token(good), issuer.Token(good)
@@ -89,9 +90,9 @@ func TestVerifyWhileTheIssuerIsDown(t *testing.T) {
 	want(t, v, unseen, nil)
 	issuer.RotateKey()
 	fresh := issuer.Token(good)
-	want(t, v, fresh, latchkey.ErrUnavailable) // it may be the issuer's
+	want(t, v, fresh, latchkey.ErrUnavailable) // its key may be the issuer's
 	if s := v.Status(); s.Err != nil {
-		t.Errorf("while the keys serve the status is %v", s.Err)
+		t.Errorf("while the keys are usable the status is %v", s.Err)
 	}
 
 	issuer.Advance(5*time.Minute + time.Second)

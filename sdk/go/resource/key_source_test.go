@@ -21,8 +21,8 @@ import (
 
 const metadataPath = "/.well-known/openid-configuration"
 
-// TestKeysComeFromTheMetadataOfTheIssuer: where keys come from is said by the issuer's
-// own metadata, over a connection as safe as the issuer's.
+// The key set's URL comes from the issuer's own metadata, and must be as secure
+// as the issuer's URL.
 func TestKeysComeFromTheMetadataOfTheIssuer(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	for name, c := range map[string]struct {
@@ -78,20 +78,20 @@ func TestOnlyUsableKeysAreAccepted(t *testing.T) {
 		keys []string
 		err  error
 	}{
-		"ours":                      {[]string{ours}, nil},
-		"ours among others":         {[]string{key(ec.Public(), "a", "ES256", "sig"), `{"kty":"new"}`, `{"kty":"oct","kid":"b","k":"AAAA"}`, ours}, nil},
-		"ours without an algorithm": {[]string{renamed(`"alg":"ES256",`, "")}, nil},
-		"one for encryption":        {[]string{renamed(`"use":"sig"`, `"use":"enc"`)}, latchkey.ErrUnavailable},
-		"one for another algorithm": {[]string{renamed("ES256", "ES384")}, latchkey.ErrUnavailable},
-		"another of that name":      {[]string{key(ec.Public(), issuer.KeyID(), "ES256", "sig")}, latchkey.ErrInvalidToken},
-		"RSA of that name":          {[]string{key(long, issuer.KeyID(), "RS256", "sig")}, latchkey.ErrInvalidToken},
-		"RSA for PS256":             {[]string{key(long, issuer.KeyID(), "PS256", "sig")}, latchkey.ErrUnavailable},
-		"weak RSA":                  {[]string{key(weak, issuer.KeyID(), "RS256", "sig")}, latchkey.ErrUnavailable},
-		"a private key":             {[]string{key(ec, issuer.KeyID(), "ES256", "sig")}, latchkey.ErrUnavailable},
-		"two of one name":           {[]string{ours, key(ec.Public(), issuer.KeyID(), "ES256", "sig")}, latchkey.ErrUnavailable},
-		"none":                      {nil, latchkey.ErrUnavailable},
-		"too many":                  {append(many(100, func(n int) string { return key(ec.Public(), fmt.Sprint(n), "ES256", "sig") }), ours), latchkey.ErrUnavailable},
-		"too much":                  {[]string{ours, `"` + strings.Repeat("a", 512<<10) + `"`}, latchkey.ErrUnavailable},
+		"the issuer's key":            {[]string{ours}, nil},
+		"the key among others":        {[]string{key(ec.Public(), "a", "ES256", "sig"), `{"kty":"new"}`, `{"kty":"oct","kid":"b","k":"AAAA"}`, ours}, nil},
+		"the key without alg":         {[]string{renamed(`"alg":"ES256",`, "")}, nil},
+		"a key for encryption":        {[]string{renamed(`"use":"sig"`, `"use":"enc"`)}, latchkey.ErrUnavailable},
+		"a key for another algorithm": {[]string{renamed("ES256", "ES384")}, latchkey.ErrUnavailable},
+		"another key with its kid":    {[]string{key(ec.Public(), issuer.KeyID(), "ES256", "sig")}, latchkey.ErrInvalidToken},
+		"an RSA key with its kid":     {[]string{key(long, issuer.KeyID(), "RS256", "sig")}, latchkey.ErrInvalidToken},
+		"RSA for PS256":               {[]string{key(long, issuer.KeyID(), "PS256", "sig")}, latchkey.ErrUnavailable},
+		"weak RSA":                    {[]string{key(weak, issuer.KeyID(), "RS256", "sig")}, latchkey.ErrUnavailable},
+		"a private key":               {[]string{key(ec, issuer.KeyID(), "ES256", "sig")}, latchkey.ErrUnavailable},
+		"two keys with one kid":       {[]string{ours, key(ec.Public(), issuer.KeyID(), "ES256", "sig")}, latchkey.ErrUnavailable},
+		"none":                        {nil, latchkey.ErrUnavailable},
+		"too many":                    {append(many(100, func(n int) string { return key(ec.Public(), fmt.Sprint(n), "ES256", "sig") }), ours), latchkey.ErrUnavailable},
+		"too much":                    {[]string{ours, `"` + strings.Repeat("a", 512<<10) + `"`}, latchkey.ErrUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := newVerifier(t, issuer, noRevocationCheck, withResponse(keySetPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -111,7 +111,8 @@ func generate(t *testing.T, make func() (crypto.Signer, error)) crypto.Signer {
 	return key
 }
 
-// smallKey is a public key of 1024 bits, which the standard library makes no more.
+// smallKey returns a public key of 1024 bits, which the standard library no
+// longer generates.
 func smallKey() *rsa.PublicKey {
 	k := rsa.PublicKey{E: 65537, N: new(big.Int).Lsh(big.NewInt(1), 1023)}
 	k.N.SetBit(k.N, 0, 1)

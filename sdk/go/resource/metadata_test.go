@@ -31,12 +31,13 @@ func TestTheMetadataNamesTheIssuer(t *testing.T) {
 		w = httptest.NewRecorder()
 		api.MetadataHandler().ServeHTTP(w, httptest.NewRequest("POST", c.path, nil))
 		if w.Code != 405 || w.Header().Get("Allow") != "GET, HEAD" {
-			t.Errorf("%s: POST is answered %d", c.url, w.Code)
+			t.Errorf("%s: POST yields %d", c.url, w.Code)
 		}
 	}
 }
 
-// The document is at the root of the host, not below the resource (RFC 9728 §3.1).
+// The document is at the root of the host, not below the resource (RFC 9728
+// §3.1).
 func TestMetadataIsNotBelowTheResource(t *testing.T) {
 	_, api := newMiddleware(t, resource.MiddlewareOptions{URL: resourceURL})
 	w := httptest.NewRecorder()
@@ -51,7 +52,7 @@ func TestEmptyMetadataMembersAreOmitted(t *testing.T) {
 	w := httptest.NewRecorder()
 	api.MetadataHandler().ServeHTTP(w, httptest.NewRequest("GET", api.MetadataPath(), nil))
 	if want := fmt.Sprintf(`{"resource":%q,"authorization_servers":[%q],"bearer_methods_supported":["header"]}`, resourceURL, issuer.URL); w.Body.String() != want {
-		t.Errorf("it says %s", w.Body)
+		t.Errorf("the document is %s", w.Body)
 	}
 }
 
@@ -64,8 +65,8 @@ func TestWithoutAURLThereIsNoMetadata(t *testing.T) {
 	}
 }
 
-// A document found through a challenge says of which resource it is: another
-// one's must not lead a client to that one's authorization server.
+// A document names its resource: that of another one must not lead a client to
+// the other's authorization server.
 func TestDiscoveredMetadataMustNameTheCalledResource(t *testing.T) {
 	mux := http.NewServeMux()
 	server := httptest.NewServer(mux)
@@ -117,6 +118,6 @@ func TestDiscoveredMetadataMustNameTheCalledResource(t *testing.T) {
 	}))
 	t.Cleanup(elsewhere.Close)
 	if _, err := resource.DiscoverMetadata(t.Context(), nil, server.URL+"/v1", elsewhere.URL+"/.well-known/oauth-protected-resource/v1", true); err == nil {
-		t.Error("a document on another host is taken")
+		t.Error("a document on another host is accepted")
 	}
 }

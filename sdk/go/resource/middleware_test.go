@@ -16,7 +16,7 @@ import (
 
 const resourceURL = "https://api.example.com/v1"
 
-// newMiddleware protects a handler that says who calls.
+// newMiddleware returns an issuer and middleware that trusts it.
 func newMiddleware(t *testing.T, o resource.MiddlewareOptions) (*latchkeytest.Issuer, *resource.Middleware) {
 	t.Helper()
 	issuer := latchkeytest.New(t)
@@ -32,7 +32,7 @@ var greet = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	w.Write([]byte(token.Subject + " of " + token.Issuer))
 })
 
-// call asks a protected handler with these Authorization headers.
+// call sends a request with these Authorization headers to a protected handler.
 func call(h http.Handler, target string, authorization ...string) *http.Response {
 	r := httptest.NewRequest("GET", target, nil)
 	r.Header["Authorization"] = authorization
@@ -46,8 +46,8 @@ var (
 	attribute  = regexp.MustCompile(`([a-z_]+)="([^"]*)"`)
 )
 
-// challengeOf parses the challenge of an answer: quoted strings in the allowed
-// characters, each at most once.
+// challengeOf parses the challenge of a response: quoted strings of the allowed
+// characters, each parameter at most once.
 func challengeOf(t *testing.T, answer *http.Response) map[string]string {
 	t.Helper()
 	given := answer.Header.Values("WWW-Authenticate")
@@ -75,7 +75,7 @@ func TestTheMiddlewareAnswersWithTheRightChallenge(t *testing.T) {
 		token        string
 		requirements []resource.Requirement
 		status       int
-		want         map[string]string // of the challenge, but for what all have; nil: none
+		want         map[string]string // parameters of the challenge, without the common ones; nil: no challenge
 	}{
 		"a good token":                    {issuer.Token(), nil, 200, nil},
 		"all that is demanded":            {issuer.Token(strong), demanding, 200, nil},
@@ -102,14 +102,14 @@ func TestTheMiddlewareAnswersWithTheRightChallenge(t *testing.T) {
 			}
 			if c.want == nil {
 				if answer.Header.Get("WWW-Authenticate") != "" {
-					t.Error("a challenge without a reason")
+					t.Error("an unexpected challenge")
 				}
 				return
 			}
 			got := challengeOf(t, answer)
 			var body struct{ Error string }
 			if err := json.NewDecoder(answer.Body).Decode(&body); err != nil || body.Error != c.want["error"] {
-				t.Errorf("the body says %q, %v", body.Error, err)
+				t.Errorf("the error in the body is %q, %v", body.Error, err)
 			}
 			delete(got, "error_description")
 			want := map[string]string{"realm": "orders", "resource_metadata": "https://api.example.com/.well-known/oauth-protected-resource/v1"}
@@ -157,13 +157,13 @@ func TestTheMiddlewareReadsTheTokenFromTheHeaderOnly(t *testing.T) {
 				t.Errorf("the challenge is %q", got)
 			}
 			if strings.Contains(answer.Header.Get("WWW-Authenticate"), "access_token") {
-				t.Error("the challenge tells of the query")
+				t.Error("the challenge mentions the query")
 			}
 		})
 	}
 }
 
-// The form of a POST is the handler's own: nothing reads it.
+// The form of a POST belongs to the handler: the middleware does not read it.
 func TestTheMiddlewareIgnoresATokenInAForm(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	r := httptest.NewRequest("POST", "/", strings.NewReader("access_token="+issuer.Token()))
@@ -178,7 +178,7 @@ func TestTheMiddlewareIgnoresATokenInAForm(t *testing.T) {
 func TestTheMiddlewareAnswers503IfItCannotVerify(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
 	issuer.SetDown(true)
-	issuer.Advance(2 * time.Hour) // keys that were fetched already serve no longer
+	issuer.Advance(2 * time.Hour) // the keys have expired
 	token := issuer.Token()
 	answer := call(api.Require(resource.RequireScope("a"))(greet), "/", "Bearer "+token)
 	if answer.StatusCode != 503 || answer.Header.Get("WWW-Authenticate") != "" || answer.Header.Get("Retry-After") == "" {
@@ -214,10 +214,10 @@ func TestAHandlerGetsTheToken(t *testing.T) {
 	}
 	greet(w, authorized)
 	if got, want := w.Body.String(), latchkeytest.Subject+" of "+issuer.URL; got != want {
-		t.Errorf("the handler says %q, want %q", got, want)
+		t.Errorf("the handler returns %q, want %q", got, want)
 	}
 	if resource.TokenFromContext(r.Context()) != nil {
-		t.Error("a request that nobody let through carries a token")
+		t.Error("a request that was not let through carries a token")
 	}
 }
 
@@ -225,10 +225,10 @@ func TestNewMiddlewareRejects(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, noRevocationCheck)
 	if _, err := resource.NewMiddleware(nil, resource.MiddlewareOptions{}); err == nil {
-		t.Error("made without a verifier")
+		t.Error("accepts a missing verifier")
 	}
 	if _, err := resource.NewVerifier(issuer.URL, "", issuer.VerifierOptions()); err == nil {
-		t.Error("a verifier without an audience")
+		t.Error("accepts a missing audience")
 	}
 	for _, o := range []resource.MiddlewareOptions{
 		{Realm: `a"b`}, {Realm: "a\nb"}, {URL: "http://api.example.com"}, {URL: "https://api.example.com/?a"}, {URL: "https://api.example.com/#a"},
@@ -236,7 +236,7 @@ func TestNewMiddlewareRejects(t *testing.T) {
 		{URL: resourceURL, Scopes: []string{"a b"}},
 	} {
 		if _, err := resource.NewMiddleware(v, o); err == nil {
-			t.Errorf("%+v is taken", o)
+			t.Errorf("accepts %+v", o)
 		}
 	}
 	for name, demand := range map[string]func(){
@@ -249,7 +249,7 @@ func TestNewMiddlewareRejects(t *testing.T) {
 		func() {
 			defer func() {
 				if recover() == nil {
-					t.Errorf("%s is taken", name)
+					t.Errorf("accepts %s", name)
 				}
 			}()
 			demand()

@@ -11,7 +11,7 @@ func TestARequiredClassIsAsOldAsItsOwnTime(t *testing.T) {
 	ago := func(seconds int) time.Time { return now.Add(-time.Duration(seconds) * time.Second) }
 	stale := &Token{ACR: "phr", AuthTime: ago(21600), ACRTimes: map[string]time.Time{"phr": ago(21600), "one": ago(10)}}
 	selected := &Token{ACR: "one", AuthTime: ago(10), ACRTimes: stale.ACRTimes}
-	silent := &Token{ACR: "phr", AuthTime: ago(10)}
+	withoutTimes := &Token{ACR: "phr", AuthTime: ago(10)}
 	minute := MaxAge(time.Minute)
 	for name, c := range map[string]struct {
 		token *Token
@@ -25,10 +25,10 @@ func TestARequiredClassIsAsOldAsItsOwnTime(t *testing.T) {
 		"an age alone, by any class":            {stale, []Requirement{minute}, true},
 		"an age alone, too short":               {stale, []Requirement{MaxAge(5 * time.Second)}, false},
 		"a class that the token does not state": {selected, []Requirement{RequireACR("phr")}, true},
-		"which is as stale":                     {selected, []Requirement{RequireACR("phr"), minute}, false},
+		"the same, but stale":                   {selected, []Requirement{RequireACR("phr"), minute}, false},
 		"a class that was never reached":        {selected, []Requirement{RequireACR("phrh")}, false},
-		"a token that does not say when":        {silent, []Requirement{RequireACR("phr"), minute}, false},
-		"a token that says nothing":             {&Token{}, []Requirement{minute}, false},
+		"a token without acr_times":             {withoutTimes, []Requirement{RequireACR("phr"), minute}, false},
+		"an empty token":                        {&Token{}, []Requirement{minute}, false},
 		"a time ahead, within the tolerance":    {&Token{ACRTimes: map[string]time.Time{"phr": ago(-1)}}, []Requirement{RequireACR("phr"), minute}, true},
 		"a time further ahead":                  {&Token{ACRTimes: map[string]time.Time{"phr": ago(-60)}}, []Requirement{RequireACR("phr"), minute}, false},
 		"nothing":                               {&Token{}, nil, true},
@@ -58,6 +58,6 @@ func TestIntrospectionMustConfirmEveryClass(t *testing.T) {
 		}
 	}
 	if !confirmsACRTimes(nil, &Token{}) {
-		t.Error("a token that states no class needs no voucher")
+		t.Error("a token without classes is not confirmed")
 	}
 }

@@ -18,7 +18,7 @@ const listPath = "/status/1"
 
 func statusList(o *resource.VerifierOptions) { o.Revocation = resource.StatusList }
 
-// longClaims let a token outlive what the test waits for.
+// longClaims make a token outlive the times that a test waits for.
 func longClaims(issuer *latchkeytest.Issuer) claims {
 	return claims{"exp": issuer.Now().Add(3 * time.Hour).Unix()}
 }
@@ -32,18 +32,18 @@ func TestAStatusListShowsWhatIsRevokedWithinItsTTL(t *testing.T) {
 		want(t, v, b, nil)
 	}
 	if n := issuer.RequestCount(listPath); n != 1 {
-		t.Errorf("the list was asked for %d times", n)
+		t.Errorf("the list was fetched %d times", n)
 	}
 	issuer.RevokeSession("b")
 	issuer.Advance(61 * time.Second)
 	want(t, v, a, nil)
 	want(t, v, b, latchkey.ErrInvalidToken)
 	if n := issuer.RequestCount(listPath); n != 2 {
-		t.Errorf("the list was asked for %d times", n)
+		t.Errorf("the list was fetched %d times", n)
 	}
 }
 
-// A list serves until its own end, and no longer.
+// A list is used until it expires, and no longer.
 func TestAStatusListIsUsedWhileTheIssuerIsDown(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	v := newVerifier(t, issuer, statusList)
@@ -71,7 +71,7 @@ func TestAStatusListIsFetchedOnce(t *testing.T) {
 	}
 	asking.Wait()
 	if n := issuer.RequestCount(listPath); n != 1 {
-		t.Errorf("the list was asked for %d times", n)
+		t.Errorf("the list was fetched %d times", n)
 	}
 }
 
@@ -102,12 +102,12 @@ func TestAStatusMustBeInAListOfTheIssuer(t *testing.T) {
 		t.Run(name, func(t *testing.T) { want(t, v, token, latchkey.ErrInvalidToken) })
 	}
 	if n := other.RequestCount(listPath); n != 0 {
-		t.Error("another issuer was asked")
+		t.Error("another issuer received a request")
 	}
 }
 
-// What is wrong with a list says nothing about a token: the client must not lose
-// its session for it.
+// A faulty list does not condemn a token: the client must not lose its session
+// for it.
 func TestAnInvalidStatusListVerifiesNoToken(t *testing.T) {
 	issuer := latchkeytest.New(t)
 	stranger := latchkeytest.New(t)
@@ -187,7 +187,7 @@ func TestATTLIsBounded(t *testing.T) {
 				issuer.Advance(time.Duration(step.after) * time.Second)
 				want(t, v, token, nil)
 				if got := asked.Load(); got != step.asked {
-					t.Errorf("after %d s the list was asked for %d times, want %d", step.after, got, step.asked)
+					t.Errorf("after %d s the list was fetched %d times, want %d", step.after, got, step.asked)
 				}
 			}
 		})

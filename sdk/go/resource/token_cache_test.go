@@ -17,7 +17,7 @@ func TestTheCacheKeepsTokensInUse(t *testing.T) {
 	for n := uint64(1); n <= 20*size; n++ {
 		c.put(digest(n), &Token{})
 		if n%100 == 0 && c.get(digest(0)) != used {
-			t.Fatalf("after %d others the one in use is forgotten", n)
+			t.Fatalf("after %d others the token in use is dropped", n)
 		}
 	}
 	kept := 0
@@ -28,7 +28,7 @@ func TestTheCacheKeepsTokensInUse(t *testing.T) {
 		t.Errorf("%d are kept", kept)
 	}
 	if c.drop(digest(0)); c.get(digest(0)) != nil {
-		t.Error("one is kept that was dropped")
+		t.Error("a dropped token is kept")
 	}
 	if c.get(digest(1)) != nil || c.get(digest(20*size)) == nil {
 		t.Error("the oldest is kept, or the newest is not")

@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// signer signs tokens of an issuer by RS256, the server's default.
+// signer signs tokens of an issuer with RS256, the server's default.
 type signer struct {
 	issuer *latchkeytest.Issuer
 	key    *rsa.PrivateKey
@@ -31,7 +31,7 @@ func newSigner(b *testing.B) *signer {
 	return &signer{latchkeytest.New(b), key}
 }
 
-// published lets a verifier find the key.
+// published makes a verifier find the key.
 func (s *signer) published(o *resource.VerifierOptions) {
 	withResponse(keySetPath, func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: s.key.Public(), KeyID: "rsa", Algorithm: "RS256", Use: "sig"}}})
@@ -53,8 +53,7 @@ func (s *signer) token(b *testing.B) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// BenchmarkVerify is to be read beside what one RSA verification takes in the
-// same run.
+// Compare BenchmarkVerify with one RSA verification in the same run.
 func BenchmarkVerify(b *testing.B) {
 	b.Run("RSA alone", func(b *testing.B) {
 		s := newSigner(b)
@@ -95,7 +94,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// realClock, since the issuer's has a lock.
+// realClock replaces the issuer's clock, which has a lock.
 func realClock(o *resource.VerifierOptions) { o.Now = nil }
 
 func benchmarkVerify(b *testing.B, changes ...func(*resource.VerifierOptions)) {

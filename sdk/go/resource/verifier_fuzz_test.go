@@ -11,9 +11,9 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// FuzzVerify: whatever a token consists of, it is accepted only if everybody
-// would read it as a token of the issuer for this audience, and it is the text
-// that was signed. ISS stands for the issuer.
+// FuzzVerify checks that a token is accepted only if every parser would read it
+// as a token of the issuer for this audience, and if it is the text that was
+// signed. ISS stands for the issuer.
 func FuzzVerify(f *testing.F) {
 	issuer := latchkeytest.New(f)
 	v := newVerifier(f, issuer, noRevocationCheck)

@@ -18,7 +18,7 @@ import (
 
 type claims = latchkeytest.Claims
 
-// newVerifier makes a verifier, which is closed with the test.
+// newVerifier returns a verifier that is closed with the test.
 func newVerifier(t testing.TB, issuer *latchkeytest.Issuer, changes ...func(*resource.VerifierOptions)) *resource.Verifier {
 	t.Helper()
 	o := issuer.VerifierOptions()
@@ -35,7 +35,7 @@ func newVerifier(t testing.TB, issuer *latchkeytest.Issuer, changes ...func(*res
 
 func noRevocationCheck(o *resource.VerifierOptions) { o.Revocation = resource.None }
 
-// want verifies a token; nil: it must be good.
+// want verifies a token; nil: it must be accepted.
 func want(t testing.TB, v *resource.Verifier, token string, err error) {
 	t.Helper()
 	_, got := v.Verify(t.Context(), token)
@@ -44,7 +44,7 @@ func want(t testing.TB, v *resource.Verifier, token string, err error) {
 	}
 }
 
-// until waits until something is so. Only what is broken waits so long.
+// until waits for a condition. Only a failing test waits for the full minute.
 func until(t testing.TB, so func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
@@ -62,15 +62,15 @@ func TestVerifyReturnsTheClaims(t *testing.T) {
 		"scope": "profile orders:read", "acr": "phr", "amr": []string{"hwk"}, "sid": "s", "jti": "j", "plan": "gold",
 		"aud": []string{"https://files.example.com", latchkeytest.Audience}, "iat": now.Unix(), "exp": now.Unix() + 60, "auth_time": now.Unix() - 60,
 	})
-	for range 2 { // the second is one that was seen
+	for range 2 { // the second comes from the cache
 		got, err := v.Verify(t.Context(), token)
 		if err != nil {
 			t.Fatal(err)
 		}
-		said := fmt.Sprintln(got.Issuer == issuer.URL, got.Subject, got.ClientID, got.SessionID, got.ID, got.Audience, got.Scopes, got.ACR, got.AMR,
+		fields := fmt.Sprintln(got.Issuer == issuer.URL, got.Subject, got.ClientID, got.SessionID, got.ID, got.Audience, got.Scopes, got.ACR, got.AMR,
 			got.IssuedAt.Equal(now), got.Expiry.Sub(now), got.AuthTime.Sub(now), got.HasScope("orders:read"), got.HasScope("orders"))
-		if said != "true alice web s j [https://files.example.com https://api.example.com] [profile orders:read] phr [hwk] true 1m0s -1m0s true false\n" {
-			t.Errorf("the token says %s", said)
+		if fields != "true alice web s j [https://files.example.com https://api.example.com] [profile orders:read] phr [hwk] true 1m0s -1m0s true false\n" {
+			t.Errorf("the claims are %s", fields)
 		}
 		var own struct{ Plan string }
 		if err := got.Claims(&own); err != nil || own.Plan != "gold" {
@@ -94,62 +94,62 @@ func TestVerifyRejects(t *testing.T) {
 	want(t, v, good, nil)
 	want(t, v, issuer.SignText(header(`,"x5t":"ignored"`), payload(`,"nested":{"a":[{"a":1}]}`)), nil)
 	for name, token := range map[string]string{
-		"nothing":                         "",
-		"no JWS":                          "lk_at_abc",
-		"an expired token":                issuer.ExpiredToken(),
-		"a token of tomorrow":             issuer.Token(claims{"iat": now + 60}),
-		"a token that is not valid yet":   issuer.Token(claims{"nbf": now + 60}),
-		"a forged signature":              issuer.ForgedToken(),
-		"another issuer":                  other.Token(),
-		"another issuer in our name":      other.Token(claims{"iss": issuer.URL}),
-		"our key in another's name":       issuer.Token(claims{"iss": issuer.URL + "/"}),
-		"another audience":                issuer.Token(claims{"aud": "https://files.example.com"}),
-		"a longer audience":               issuer.Token(claims{"aud": latchkeytest.Audience + "/"}),
-		"no audience":                     issuer.Token(claims{"aud": nil}),
-		"an audience that is a number":    issuer.Token(claims{"aud": 1}),
-		"no end":                          issuer.Token(claims{"exp": nil}),
-		"an end that is a string":         issuer.Token(claims{"exp": "never"}),
-		"an end that is null":             issuer.SignText(header(""), strings.Replace(payload(""), fmt.Sprint(now+60), "null", 1)),
-		"a beginning that is null":        issuer.SignText(header(""), strings.Replace(payload(""), fmt.Sprintf(`"iat":%d`, now), `"iat":null`, 1)),
-		"a subject that is null":          issuer.SignText(header(""), strings.Replace(payload(""), `"alice"`, "null", 1)),
-		"an empty subject":                issuer.Token(claims{"sub": ""}),
-		"an empty client":                 issuer.Token(claims{"client_id": ""}),
-		"an empty id":                     issuer.Token(claims{"jti": ""}),
-		"no beginning":                    issuer.Token(claims{"iat": nil}),
-		"no subject":                      issuer.Token(claims{"sub": nil}),
-		"no client":                       issuer.Token(claims{"client_id": nil}),
-		"no id":                           issuer.Token(claims{"jti": nil}),
-		"a name in other letters":         issuer.SignText(header(""), strings.Replace(payload(""), `"aud"`, `"AUD"`, 1)),
-		"an ID token":                     issuer.Sign("JWT", issuer.AccessClaims()),
-		"a signed introspection":          issuer.Sign("token-introspection+jwt", issuer.AccessClaims()),
-		"no type":                         issuer.SignText(`{"alg":"ES256","kid":"`+issuer.KeyID()+`"}`, payload("")),
-		"no key id":                       issuer.SignText(`{"alg":"ES256","typ":"at+jwt"}`, payload("")),
-		"an unknown key id":               issuer.SignText(`{"alg":"ES256","typ":"at+jwt","kid":"other"}`, payload("")),
-		"no algorithm":                    issuer.SignText(`{"typ":"at+jwt","kid":"`+issuer.KeyID()+`"}`, payload("")),
-		"the algorithm none":              issuer.SignText(strings.Replace(header(""), "ES256", "none", 1), payload("")),
-		"an algorithm in other letters":   issuer.SignText(strings.Replace(header(""), "ES256", "es256", 1), payload("")),
-		"the algorithm of another key":    issuer.SignText(strings.Replace(header(""), "ES256", "RS256", 1), payload("")),
-		"a shared secret":                 issuer.SignText(strings.Replace(header(""), "ES256", "HS256", 1), payload("")),
-		"critical extensions":             issuer.SignText(header(`,"crit":["exp"]`), payload("")),
-		"an unencoded payload":            issuer.SignText(header(`,"b64":true`), payload("")),
-		"compression":                     issuer.SignText(header(`,"zip":"DEF"`), payload("")),
-		"a header with two types":         issuer.SignText(header(`,"typ":"at+jwt"`), payload("")),
-		"two subjects":                    issuer.SignText(header(""), payload(`,"sub":"bob"`)),
-		"two equal members further down":  issuer.SignText(header(""), payload(`,"a":{"b":1,"b":1}`)),
-		"two names that are one":          issuer.SignText(header(""), payload(`,"\u0073ub":"bob"`)),
-		"what is nested deeply":           issuer.SignText(header(""), payload(`,"a":`+strings.Repeat("[", 17)+strings.Repeat("]", 17))),
-		"data after the object":           issuer.SignText(header(""), payload("")+"{}"),
-		"a payload that is no object":     issuer.SignText(header(""), "[]"),
-		"a payload that is not UTF-8":     issuer.SignText(header(""), payload(`,"a":"`+"\xff"+`"`)),
-		"a long header":                   issuer.SignText(header(`,"a":"`+strings.Repeat("a", 4<<10)+`"`), payload("")),
-		"a long token":                    issuer.SignText(header(""), payload(`,"a":"`+strings.Repeat("a", 16<<10)+`"`)),
-		"four parts":                      good + ".e30",
-		"two parts":                       good[:strings.LastIndex(good, ".")],
-		"padding":                         good + "=",
-		"white space":                     good + "\n",
-		"white space within":              strings.Replace(good, ".", ".\n", 1),
-		"an empty signature":              good[:strings.LastIndex(good, ".")+1],
-		"another spelling of a signature": respelled(good),
+		"nothing":                           "",
+		"no JWS":                            "lk_at_abc",
+		"an expired token":                  issuer.ExpiredToken(),
+		"an iat in the future":              issuer.Token(claims{"iat": now + 60}),
+		"an nbf in the future":              issuer.Token(claims{"nbf": now + 60}),
+		"a forged signature":                issuer.ForgedToken(),
+		"another issuer":                    other.Token(),
+		"another issuer's key with our iss": other.Token(claims{"iss": issuer.URL}),
+		"our key with another iss":          issuer.Token(claims{"iss": issuer.URL + "/"}),
+		"another audience":                  issuer.Token(claims{"aud": "https://files.example.com"}),
+		"a longer audience":                 issuer.Token(claims{"aud": latchkeytest.Audience + "/"}),
+		"no audience":                       issuer.Token(claims{"aud": nil}),
+		"an audience that is a number":      issuer.Token(claims{"aud": 1}),
+		"no exp":                            issuer.Token(claims{"exp": nil}),
+		"an exp that is a string":           issuer.Token(claims{"exp": "never"}),
+		"an exp that is null":               issuer.SignText(header(""), strings.Replace(payload(""), fmt.Sprint(now+60), "null", 1)),
+		"an iat that is null":               issuer.SignText(header(""), strings.Replace(payload(""), fmt.Sprintf(`"iat":%d`, now), `"iat":null`, 1)),
+		"a subject that is null":            issuer.SignText(header(""), strings.Replace(payload(""), `"alice"`, "null", 1)),
+		"an empty subject":                  issuer.Token(claims{"sub": ""}),
+		"an empty client":                   issuer.Token(claims{"client_id": ""}),
+		"an empty id":                       issuer.Token(claims{"jti": ""}),
+		"no iat":                            issuer.Token(claims{"iat": nil}),
+		"no subject":                        issuer.Token(claims{"sub": nil}),
+		"no client":                         issuer.Token(claims{"client_id": nil}),
+		"no id":                             issuer.Token(claims{"jti": nil}),
+		"a claim name in upper case":        issuer.SignText(header(""), strings.Replace(payload(""), `"aud"`, `"AUD"`, 1)),
+		"an ID token":                       issuer.Sign("JWT", issuer.AccessClaims()),
+		"a signed introspection":            issuer.Sign("token-introspection+jwt", issuer.AccessClaims()),
+		"no type":                           issuer.SignText(`{"alg":"ES256","kid":"`+issuer.KeyID()+`"}`, payload("")),
+		"no key id":                         issuer.SignText(`{"alg":"ES256","typ":"at+jwt"}`, payload("")),
+		"an unknown key id":                 issuer.SignText(`{"alg":"ES256","typ":"at+jwt","kid":"other"}`, payload("")),
+		"no algorithm":                      issuer.SignText(`{"typ":"at+jwt","kid":"`+issuer.KeyID()+`"}`, payload("")),
+		"the algorithm none":                issuer.SignText(strings.Replace(header(""), "ES256", "none", 1), payload("")),
+		"an algorithm in lower case":        issuer.SignText(strings.Replace(header(""), "ES256", "es256", 1), payload("")),
+		"the algorithm of another key":      issuer.SignText(strings.Replace(header(""), "ES256", "RS256", 1), payload("")),
+		"a shared secret":                   issuer.SignText(strings.Replace(header(""), "ES256", "HS256", 1), payload("")),
+		"critical extensions":               issuer.SignText(header(`,"crit":["exp"]`), payload("")),
+		"an unencoded payload":              issuer.SignText(header(`,"b64":true`), payload("")),
+		"compression":                       issuer.SignText(header(`,"zip":"DEF"`), payload("")),
+		"a header with two types":           issuer.SignText(header(`,"typ":"at+jwt"`), payload("")),
+		"two subjects":                      issuer.SignText(header(""), payload(`,"sub":"bob"`)),
+		"two equal members further down":    issuer.SignText(header(""), payload(`,"a":{"b":1,"b":1}`)),
+		"two names that are one":            issuer.SignText(header(""), payload(`,"\u0073ub":"bob"`)),
+		"what is nested deeply":             issuer.SignText(header(""), payload(`,"a":`+strings.Repeat("[", 17)+strings.Repeat("]", 17))),
+		"data after the object":             issuer.SignText(header(""), payload("")+"{}"),
+		"a payload that is no object":       issuer.SignText(header(""), "[]"),
+		"a payload that is not UTF-8":       issuer.SignText(header(""), payload(`,"a":"`+"\xff"+`"`)),
+		"a long header":                     issuer.SignText(header(`,"a":"`+strings.Repeat("a", 4<<10)+`"`), payload("")),
+		"a long token":                      issuer.SignText(header(""), payload(`,"a":"`+strings.Repeat("a", 16<<10)+`"`)),
+		"four parts":                        good + ".e30",
+		"two parts":                         good[:strings.LastIndex(good, ".")],
+		"padding":                           good + "=",
+		"white space":                       good + "\n",
+		"white space within":                strings.Replace(good, ".", ".\n", 1),
+		"an empty signature":                good[:strings.LastIndex(good, ".")+1],
+		"another encoding of the signature": respelled(good),
 	} {
 		t.Run(name, func(t *testing.T) {
 			want(t, v, token, latchkey.ErrInvalidToken)
@@ -157,8 +157,8 @@ func TestVerifyRejects(t *testing.T) {
 	}
 }
 
-// respelled sets a bit of the last character that no byte of the signature uses:
-// 64 bytes are 85 characters and a third of one.
+// respelled sets an unused bit of the last character: 64 bytes are 85
+// characters and a third of one.
 func respelled(token string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := len(token) - 1
@@ -192,12 +192,12 @@ func TestVerifyChecksTheTimeOnEachCall(t *testing.T) {
 		finally  time.Duration
 		eventual error
 	}{
-		"until its end and 30 s more":   {noRevocationCheck, 0, latchkeytest.AccessTokenLifetime + 28*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
-		"without tolerance":             {func(o *resource.VerifierOptions) { o.Tolerance = -1 }, 0, latchkeytest.AccessTokenLifetime - 2*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
-		"with a minute of it":           {func(o *resource.VerifierOptions) { o.Tolerance = time.Minute }, 0, latchkeytest.AccessTokenLifetime + 58*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
-		"of a clock that goes before":   {noRevocationCheck, 28 * time.Second, 0, nil, latchkeytest.AccessTokenLifetime + 31*time.Second, latchkey.ErrInvalidToken},
-		"of a clock that goes too fast": {noRevocationCheck, 33 * time.Second, 0, latchkey.ErrInvalidToken, 5 * time.Second, nil},
-		"until an age":                  {func(o *resource.VerifierOptions) { o.MaxTokenAge = time.Minute }, 0, 58 * time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"until exp and 30 s more":      {noRevocationCheck, 0, latchkeytest.AccessTokenLifetime + 28*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"without tolerance":            {func(o *resource.VerifierOptions) { o.Tolerance = -1 }, 0, latchkeytest.AccessTokenLifetime - 2*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"with a tolerance of a minute": {func(o *resource.VerifierOptions) { o.Tolerance = time.Minute }, 0, latchkeytest.AccessTokenLifetime + 58*time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
+		"with an iat within tolerance": {noRevocationCheck, 28 * time.Second, 0, nil, latchkeytest.AccessTokenLifetime + 31*time.Second, latchkey.ErrInvalidToken},
+		"with an iat beyond tolerance": {noRevocationCheck, 33 * time.Second, 0, latchkey.ErrInvalidToken, 5 * time.Second, nil},
+		"until MaxTokenAge":            {func(o *resource.VerifierOptions) { o.MaxTokenAge = time.Minute }, 0, 58 * time.Second, nil, 3 * time.Second, latchkey.ErrInvalidToken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			issuer := latchkeytest.New(t)
@@ -224,35 +224,35 @@ func TestNewVerifierRejects(t *testing.T) {
 		issuer, audience string
 		o                options
 	}{
-		"no audience":                      {"https://auth.example.com", "", credentials},
-		"no issuer":                        {"", "api", credentials},
-		"plain HTTP":                       {"http://auth.example.com", "api", credentials},
-		"an issuer that ends in a slash":   {"https://auth.example.com/", "api", credentials},
-		"the feed without a client":        {"https://auth.example.com", "api", options{}},
-		"the feed without a secret":        {"https://auth.example.com", "api", options{ClientID: "api"}},
-		"introspection without a client":   {"https://auth.example.com", "api", options{Revocation: resource.Introspection}},
-		"an unknown revocation":            {"https://auth.example.com", "api", options{Revocation: 4}},
-		"an unknown thing to do when lost": {"https://auth.example.com", "api", with(func(o *options) { o.OnFeedLoss = 2 })},
-		"a lost feed that is not followed": {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.OnFeedLoss = resource.None, resource.FallBackToIntrospection })},
-		"a cache of what is not asked":     {"https://auth.example.com", "api", with(func(o *options) { o.IntrospectionCache = time.Second })},
-		"a long cache of what is asked":    {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.IntrospectionCache = resource.Introspection, 61*time.Second })},
-		"a cache of what is kept nowhere": {"https://auth.example.com", "api", with(func(o *options) {
+		"no audience":                    {"https://auth.example.com", "", credentials},
+		"no issuer":                      {"", "api", credentials},
+		"plain HTTP":                     {"http://auth.example.com", "api", credentials},
+		"an issuer with a final slash":   {"https://auth.example.com/", "api", credentials},
+		"the feed without a client":      {"https://auth.example.com", "api", options{}},
+		"the feed without a secret":      {"https://auth.example.com", "api", options{ClientID: "api"}},
+		"introspection without a client": {"https://auth.example.com", "api", options{Revocation: resource.Introspection}},
+		"an unknown revocation":          {"https://auth.example.com", "api", options{Revocation: 4}},
+		"an unknown OnFeedLoss":          {"https://auth.example.com", "api", with(func(o *options) { o.OnFeedLoss = 2 })},
+		"OnFeedLoss without the feed":    {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.OnFeedLoss = resource.None, resource.FallBackToIntrospection })},
+		"a cache without introspection":  {"https://auth.example.com", "api", with(func(o *options) { o.IntrospectionCache = time.Second })},
+		"a long introspection cache":     {"https://auth.example.com", "api", with(func(o *options) { o.Revocation, o.IntrospectionCache = resource.Introspection, 61*time.Second })},
+		"an introspection cache without tokens": {"https://auth.example.com", "api", with(func(o *options) {
 			o.Revocation, o.IntrospectionCache, o.CacheSize = resource.Introspection, time.Second, -1
 		})},
-		"a tolerance above what the feed has": {"https://auth.example.com", "api", with(func(o *options) { o.Tolerance = 61 * time.Second })},
-		"a negative age":                      {"https://auth.example.com", "api", with(func(o *options) { o.MaxTokenAge = -1 })},
+		"a tolerance above a minute": {"https://auth.example.com", "api", with(func(o *options) { o.Tolerance = 61 * time.Second })},
+		"a negative age":             {"https://auth.example.com", "api", with(func(o *options) { o.MaxTokenAge = -1 })},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if v, err := resource.NewVerifier(c.issuer, c.audience, c.o); err == nil {
 				v.Close()
-				t.Error("it is made")
+				t.Error("it is accepted")
 			}
 		})
 	}
 }
 
-// A resource server starts although its issuer does not answer, and its requests
-// wait no longer than they want to.
+// A resource server starts while its issuer is unreachable, and its requests
+// wait no longer than their context allows.
 func TestNewVerifierWaitsForNothing(t *testing.T) {
 	asked := make(chan struct{}, 100)
 	release := make(chan struct{})
@@ -267,7 +267,7 @@ func TestNewVerifierWaitsForNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-asked // without a token
+	<-asked // before any token arrives
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := v.Verify(ctx, issuer.Token(claims{"iss": hanging.URL})); !errors.Is(err, latchkey.ErrUnavailable) || !errors.Is(err, context.Canceled) {
@@ -294,7 +294,7 @@ func TestVerifySendsNoRequestPerToken(t *testing.T) {
 	asking.Wait()
 	for path, times := range map[string]int{"/.well-known/openid-configuration": 1, "/.well-known/jwks.json": 1, "/revocations": 1, "/introspect": 0} {
 		if got := issuer.RequestCount(path); got != times {
-			t.Errorf("%s was asked for %d times, want %d", path, got, times)
+			t.Errorf("%s received %d requests, want %d", path, got, times)
 		}
 	}
 }

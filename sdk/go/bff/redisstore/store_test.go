@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff/storetest"
 )
 
-// server starts a redis-server of the test's own on a Unix socket.
+// server starts a redis-server on a Unix socket.
 func server(t *testing.T) (client *redis.Client, stop func()) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "redis.sock")

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A key that is fetched again is the same one, so that the tokens that it has
-// verified need not be verified again. Another one of its name is not.
+// A key that is fetched again is the same key, so that tokens that it has
+// verified need not be verified again. Another key with its kid is not.
 func TestAnUnchangedKeyKeepsItsIdentity(t *testing.T) {
 	const set = `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"a","alg":"EdDSA","x":%q}]}`
 	var known [3]KeySet
@@ -18,9 +18,9 @@ func TestAnUnchangedKeyKeepsItsIdentity(t *testing.T) {
 		known[i].ReuseFrom(known[max(i-1, 0)])
 	}
 	if known[1]["a"] != known[0]["a"] {
-		t.Error("the same key is another one")
+		t.Error("an unchanged key has a new identity")
 	}
 	if known[2]["a"] == known[1]["a"] {
-		t.Error("another key is the same")
+		t.Error("a changed key keeps its identity")
 	}
 }

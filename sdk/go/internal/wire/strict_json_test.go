@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// FuzzStrictObject: what is accepted is what a decoder accepts that reads every
+// FuzzStrictObject compares the result with that of a decoder that reads every
 // token by itself.
 func FuzzStrictObject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
