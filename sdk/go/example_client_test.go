@@ -13,8 +13,8 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// An app swaps the proof of a sign-in for a session, uses its access token for
-// as long as the user is there, and signs out.
+// An app exchanges the proof of a sign-in for a session, uses its access token
+// until the user leaves, and signs out.
 func ExampleClient() {
 	issuer := latchkeytest.Start() // in production https://id.example.com
 	defer issuer.Close()
@@ -55,8 +55,8 @@ func ExampleClient() {
 	// true
 }
 
-// A resource server wants more proof than the session has; the user gives it,
-// and the request is sent again.
+// A resource server requires a second factor. The user proves it, and the
+// request is sent again.
 func ExampleClient_StepUp() {
 	issuer, ctx := latchkeytest.Start(), context.Background()
 	defer issuer.Close()
@@ -78,8 +78,8 @@ func ExampleClient_StepUp() {
 	}
 	answer.Body.Close()
 	if demand, ok := latchkey.ParseChallenge(answer.Header); ok {
-		fmt.Println("asked for", demand.ACRValues)
-		proof := issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"otp"}}) // the user is asked for a code
+		fmt.Println("required:", demand.ACRValues)
+		proof := issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"otp"}}) // after the user has entered a code
 		if err := client.StepUp(ctx, session, proof, latchkey.StepUpParams{Demand: demand}); err != nil {
 			panic(err)
 		}
@@ -91,11 +91,11 @@ func ExampleClient_StepUp() {
 	answer.Body.Close()
 	fmt.Println(answer.StatusCode)
 	// Output:
-	// asked for [urn:latchkey:acr:2]
+	// required: [urn:latchkey:acr:2]
 	// 200
 }
 
-// twoFactors is a resource server that wants two.
+// twoFactors returns a resource server that requires two factors.
 func twoFactors(client *latchkey.Client) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := r.Header.Get("Authorization")[len("Bearer "):]
@@ -123,4 +123,29 @@ func ExampleClient_UserSessions() {
 	if err := client.EndUserSessions(ctx, "alice"); err != nil {
 		panic(err)
 	}
+}
+
+// An app calls an API with a token for that API only.
+func ExampleClient_TokenFor() {
+	issuer, ctx := latchkeytest.Start(), context.Background()
+	defer issuer.Close()
+	client, err := latchkey.NewClient(issuer.URL, "web", latchkey.ClientOptions{})
+	if err != nil {
+		panic(err)
+	}
+	session, err := client.CreateSession(ctx, issuer.ClientToken("alice"), latchkey.CreateParams{
+		Audience: []string{"web", "https://api.example.com"}, Scope: []string{"orders:read", "orders:write"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	tokens, err := client.TokenFor(ctx, session, latchkey.Target{
+		Audience: []string{"https://api.example.com"}, Scope: []string{"orders:read"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(tokens.Scope) // send tokens.AccessToken to the API
+	// Output:
+	// orders:read
 }
