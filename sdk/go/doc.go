@@ -25,3 +25,16 @@
 // out of browsers, and latchkeytest is an issuer for tests. Nothing here is
 // required to use Latchkey, which speaks plain OAuth 2.0.
 package latchkey
+
+// Where things are:
+//
+//   - client.go, exchange.go: Client, and how it creates sessions
+//   - session.go, tokens.go: Session, Store and Tokens
+//   - refresh.go, step_up.go: the operations that replace tokens; inflight.go
+//     runs one of them per session at a time, retry.go repeats requests, and
+//     pending_step_up.go is a step-up without a response yet
+//   - target.go, token_source.go: access tokens for one API, and for x/oauth2
+//   - session_api.go, session_details.go, user_sessions.go, revoke.go: listing,
+//     reading and ending sessions
+//   - demand.go: the challenges of resource servers
+//   - endpoint.go, error.go: requests to the server, and its refusals

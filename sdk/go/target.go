@@ -11,7 +11,7 @@ import (
 
 // Target narrows an access token to a part of what its session was granted (RFC
 // 8707 §2.2, RFC 6749 §6). An empty field keeps everything that was granted.
-// The zero value stands for the session's own access token.
+// The zero value means the session's own access token.
 type Target struct {
 	Audience []string // intended recipients of the token
 	Resource []string // more recipients, as URIs

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// The targets of a session in these tests, and what is granted.
+// The targets of a session in these tests, and the parameters that grant them.
 var (
 	// The targets of a session in these tests, and the parameters that grant
 	// them.

@@ -136,7 +136,7 @@ func TestNoRequestUpgradesTheProtocol(t *testing.T) {
 	got := <-asked
 	for _, name := range []string{"Upgrade", "X-Forwarded-User", "X-Original-Url", "X-Real-Ip", "X-Http-Method-Override", "Cookie", bff.CSRFHeader} {
 		if got.Get(name) != "" {
-			t.Errorf("the upstream is told %s: %s", name, got.Get(name))
+			t.Errorf("the upstream receives %s: %s", name, got.Get(name))
 		}
 	}
 	if a.StatusCode != http.StatusBadGateway {

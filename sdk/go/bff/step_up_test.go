@@ -34,7 +34,7 @@ func TestALostStepUpLosesNeitherSessionNorCookie(t *testing.T) {
 	t.Parallel()
 	for name, settle := range map[string]func(w *testApp, otp string) answer{
 		"the next request settles it": func(w *testApp, _ string) answer { return w.get("/api/orders") },
-		"the step-up is sent once more": func(w *testApp, otp string) answer {
+		"the step-up is repeated": func(w *testApp, otp string) answer {
 			return w.send("POST", "/step-up", url.Values{"client_token": {otp}})
 		},
 		"another step-up settles it": func(w *testApp, _ string) answer {

@@ -134,7 +134,7 @@ func TestBackEndsManageSessions(t *testing.T) {
 	wantCode(t, "an unknown one", err, "not_found")
 	issuer.Advance(2 * latchkeytest.SessionLifetime)
 	if err := c.RefreshSession(t.Context(), other); err != nil {
-		t.Errorf("the one that was extended: %v", err)
+		t.Errorf("the extended session: %v", err)
 	}
 	_, err = newClient(t, issuer, "").UserSession(t.Context(), other.ID())
 	wantCode(t, "a public client", err, "invalid_client")

@@ -130,10 +130,10 @@ func TestASessionEndsForAppsAndVerifiersAlike(t *testing.T) {
 		}
 		issuer.Advance(2 * time.Second)
 		if _, err := verifier.Verify(t.Context(), token); !errors.Is(err, latchkey.ErrInvalidToken) {
-			t.Errorf("when %s, a verifier says %v", name, err)
+			t.Errorf("%s: the verifier returns %v", name, err)
 		}
 		if err := client.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrSessionEnded) {
-			t.Errorf("when %s, a refresh says %v", name, err)
+			t.Errorf("%s: the refresh returns %v", name, err)
 		}
 	}
 }
@@ -208,7 +208,7 @@ func TestARefreshThatOverlapsAStepUpGetsNoRefreshToken(t *testing.T) {
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(got["access_token"].(string), ".")[1])
 	if err != nil || !strings.Contains(string(payload), `"acr":"urn:latchkey:acr:1"`) {
-		t.Errorf("its access token says %s, %v", payload, err)
+		t.Errorf("its access token has the claims %s, %v", payload, err)
 	}
 	if next := refresh(up["refresh_token"]); next["refresh_token"] == nil {
 		t.Errorf("the new refresh token yields %v", next)

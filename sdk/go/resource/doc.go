@@ -21,3 +21,16 @@
 // Errors wrap [latchkey.ErrInvalidToken] if a token must be rejected (HTTP
 // 401), and [latchkey.ErrUnavailable] if it could not be checked (HTTP 503).
 package resource
+
+// Where things are:
+//
+//   - verifier.go, verify.go, verifier_options.go, verifier_status.go: Verifier;
+//     token.go reads the claims, token_cache.go keeps verified tokens
+//   - key_source.go: the issuer's keys
+//   - feed.go, feed_run.go, feed_stream.go, feed_event.go: the revocation feed;
+//     event_stream.go parses its events, revoked_set.go holds its entries
+//   - status_list.go, status_lists.go, introspection.go: the other ways to learn
+//     of revocations
+//   - middleware.go, requirement.go, challenge.go: Middleware, what it requires
+//     and how it answers
+//   - metadata.go: the metadata of the protected resource

@@ -53,11 +53,11 @@ func TestOnlyAnAdvancingAsOfIsASignOfLife(t *testing.T) {
 			now := time.Unix(at+12345, 0) // the clocks differ
 			s := newTestFeed(&now)
 			if s.checkCurrent(now) == nil {
-				t.Fatal("it is heard before the snapshot")
+				t.Fatal("it is current before the snapshot")
 			}
 			s.text(t, c.between(0))
 			if s.checkCurrent(now) == nil {
-				t.Fatal("it is heard before the snapshot")
+				t.Fatal("it is current before the snapshot")
 			}
 			s.text(t, snapshot)
 			for n := int64(10); n <= 30; n += 10 {

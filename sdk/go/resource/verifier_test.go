@@ -137,7 +137,7 @@ func TestVerifyRejects(t *testing.T) {
 		"two subjects":                      issuer.SignText(header(""), payload(`,"sub":"bob"`)),
 		"two equal members further down":    issuer.SignText(header(""), payload(`,"a":{"b":1,"b":1}`)),
 		"two names that are one":            issuer.SignText(header(""), payload(`,"\u0073ub":"bob"`)),
-		"what is nested deeply":             issuer.SignText(header(""), payload(`,"a":`+strings.Repeat("[", 17)+strings.Repeat("]", 17))),
+		"JSON nested too deeply":            issuer.SignText(header(""), payload(`,"a":`+strings.Repeat("[", 17)+strings.Repeat("]", 17))),
 		"data after the object":             issuer.SignText(header(""), payload("")+"{}"),
 		"a payload that is no object":       issuer.SignText(header(""), "[]"),
 		"a payload that is not UTF-8":       issuer.SignText(header(""), payload(`,"a":"`+"\xff"+`"`)),
