@@ -14,14 +14,14 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// appDeployment is a server with the clients web (public), backend (secret, with
-// session tokens) and support (manages sessions), over a network that loses
-// answers when told to.
+// appDeployment is a server with the clients web (public), backend (secret,
+// with session tokens) and support (manages sessions), over a network that can
+// lose responses.
 type appDeployment struct {
 	*testserver.Server
 	issuer *testserver.Issuer
 	web    *latchkey.Client
-	losing atomic.Int64 // so many answers to POSTs are lost next
+	losing atomic.Int64 // the number of responses to POSTs to lose next
 	posts  atomic.Int64
 	t      *testing.T
 }
@@ -29,7 +29,7 @@ type appDeployment struct {
 func eachAppDeployment(t *testing.T, test func(t *testing.T, w *appDeployment)) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		clock := testserver.NewClock()
-		clock.Advance(-24 * time.Hour) // to golang.org/x/oauth2, every token has expired, so that it asks its source each time
+		clock.Advance(-24 * time.Hour) // golang.org/x/oauth2 sees expired tokens only, and asks its source each time
 		w := &appDeployment{issuer: testserver.NewIssuer(t, clock), t: t}
 		w.Server = testserver.New(t, testserver.Options{DatabaseURL: url, Clock: clock})
 		web := testserver.Web()
@@ -42,7 +42,7 @@ func eachAppDeployment(t *testing.T, test func(t *testing.T, w *appDeployment)) 
 	})
 }
 
-// client is an app client on the server's clock.
+// client returns an app's client with the server's clock.
 func (w *appDeployment) client(id string, o latchkey.ClientOptions) *latchkey.Client {
 	w.t.Helper()
 	o.HTTPClient, o.Now = &http.Client{Transport: w}, w.Clock.Now
@@ -54,7 +54,7 @@ func (w *appDeployment) client(id string, o latchkey.ClientOptions) *latchkey.Cl
 	return c
 }
 
-// RoundTrip implements http.RoundTripper: a lost answer is to a request that was
+// RoundTrip implements http.RoundTripper. A request whose response is lost was
 // carried out.
 func (w *appDeployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
@@ -68,10 +68,10 @@ func (w *appDeployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
-// lose loses the next answers.
+// lose loses the next n responses.
 func (w *appDeployment) lose(n int64) { w.losing.Store(n) }
 
-// proof is a client token.
+// proof returns a client token.
 func (w *appDeployment) proof(sub string, amr ...string) string {
 	return w.issuer.Token(w.URL, sub, map[string]any{"amr": amr})
 }
@@ -90,13 +90,13 @@ func (w *appDeployment) ok(err error) {
 	}
 }
 
-// active asks the server whether an access token is good.
+// active reports whether the server considers an access token active.
 func (w *appDeployment) active(token string) bool {
 	w.t.Helper()
 	return w.Introspect("", token).JSON["active"] == true
 }
 
-// code is that of a refusal; empty: it is none.
+// code returns the error code of a refusal, or an empty string.
 func code(err error) string {
 	var refusal *latchkey.Error
 	if !errors.As(err, &refusal) {

@@ -66,7 +66,7 @@ func TestLostResponsesEndNoSession(t *testing.T) {
 		}
 		w.ok(w.web.RefreshSession(t.Context(), s))
 		w.lose(1)
-		w.ok(w.web.RevokeSession(t.Context(), first.RefreshToken)) // an old one will do
+		w.ok(w.web.RevokeSession(t.Context(), first.RefreshToken)) // a used token works too
 		if w.active(s.Tokens().AccessToken) {
 			t.Error("it is not signed out")
 		}
@@ -75,7 +75,7 @@ func TestLostResponsesEndNoSession(t *testing.T) {
 
 func TestALostStepUpIsResolvedAfterARestart(t *testing.T) {
 	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
-		impatient := latchkey.ClientOptions{RetryWindow: 2 * time.Second} // the server must have had the time to do it
+		impatient := latchkey.ClientOptions{RetryWindow: 2 * time.Second} // long enough for the server to carry out the request
 		for name, keep := range map[string]func(*latchkey.Tokens){
 			"by the refresh token": func(*latchkey.Tokens) {},
 			"by the session token": func(t *latchkey.Tokens) { t.RefreshToken = "" },
@@ -91,7 +91,7 @@ func TestALostStepUpIsResolvedAfterARestart(t *testing.T) {
 			w.lose(0)
 			kept, err := latchkey.ParseTokens(s.Tokens().Serialize())
 			w.ok(err)
-			w.Clock.Advance(time.Hour) // longer than the retry window and the client token's life
+			w.Clock.Advance(time.Hour) // longer than the retry window and the client token's lifetime
 			again := w.client("backend", latchkey.ClientOptions{})
 			restored := again.RestoreSession(kept, nil)
 			_, err = again.AccessToken(t.Context(), restored)
@@ -181,7 +181,7 @@ func TestUsersSeeAndEndTheirSessions(t *testing.T) {
 func TestABackEndManagesSessions(t *testing.T) {
 	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		support := w.client("support", latchkey.ClientOptions{})
-		const sub = "alice & bob?/#" // as it may be
+		const sub = "alice & bob?/#" // needs escaping in URLs
 		var ids []string
 		for range 3 {
 			ids = append(ids, w.signIn(w.web, sub).ID())
@@ -278,7 +278,7 @@ func TestASessionTokenYieldsAccessTokens(t *testing.T) {
 	})
 }
 
-// sensitive is a resource server that wants two factors (RFC 9470).
+// sensitive returns a resource server that requires two factors (RFC 9470).
 func (w *appDeployment) sensitive() *httptest.Server {
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		d, err := w.web.ValidateSession(r.Context(), bearerOf(r))

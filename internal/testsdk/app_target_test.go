@@ -34,7 +34,7 @@ func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 			w.ok(err)
 			_, err = w.web.ValidateSession(t.Context(), own.AccessToken)
 			w.ok(err)
-			w.Clock.Advance(time.Hour) // a used refresh token would end the session by now
+			w.Clock.Advance(time.Hour) // by now a used refresh token would end the session
 		}
 		_, err = w.web.TokenFor(t.Context(), s, latchkey.Target{Audience: []string{"https://other.example.com"}})
 		if code(err) != "invalid_target" {

@@ -18,13 +18,13 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// audience is what the resource server of these tests is called.
+// audience is the name of the resource server in these tests.
 const audience = "https://api.example.com"
 
-// deployment is nodes over one database, that follow its event log.
+// deployment is a number of nodes over one database that follow its event log.
 type deployment struct {
 	t      *testing.T
-	nodes  []*testserver.Server // the first is the one that its issuer URL names
+	nodes  []*testserver.Server // the first is the one in the issuer URL
 	issuer *testserver.Issuer   // of client tokens
 	tenant models.TenantSpec
 }
@@ -51,7 +51,7 @@ func deploy(t *testing.T, databaseURL string, nodes int) *deployment {
 	return d
 }
 
-// apply changes the tenant, and every node sees it at once.
+// apply changes the tenant and makes every node read the change.
 func (d *deployment) apply(change func(*models.TenantSpec)) {
 	d.t.Helper()
 	d.tenant = testserver.Tenant("default", d.issuer, testserver.Web(), testserver.Backend())
@@ -67,7 +67,8 @@ func (d *deployment) url() string { return d.nodes[0].URL }
 
 func (d *deployment) clock() *testserver.Clock { return d.nodes[0].Clock }
 
-// signIn makes a session at the client web, with a token for the resource server.
+// signIn creates a session at the client web, with a token for the resource
+// server.
 func (d *deployment) signIn(sub string) *testserver.Answer {
 	d.t.Helper()
 	a := d.nodes[0].Exchange("", "web", d.issuer.Token(d.url(), sub, nil), "audience", audience)
@@ -77,7 +78,7 @@ func (d *deployment) signIn(sub string) *testserver.Answer {
 	return a
 }
 
-// signOut ends the session of an answer at a node.
+// signOut ends the session of a token response at a node.
 func (d *deployment) signOut(node int, a *testserver.Answer) {
 	d.t.Helper()
 	if got := d.nodes[node].Post("/revoke", []string{"client_id", "web", "token", a.Text("refresh_token")}); got.Status != 200 {
@@ -85,7 +86,8 @@ func (d *deployment) signOut(node int, a *testserver.Answer) {
 	}
 }
 
-// verifier is the resource server's, on the clock of the deployment.
+// verifier returns a verifier of the resource server, with the deployment's
+// clock.
 func (d *deployment) verifier(changes ...func(*resource.VerifierOptions)) *resource.Verifier {
 	d.t.Helper()
 	o := resource.VerifierOptions{
@@ -102,7 +104,7 @@ func (d *deployment) verifier(changes ...func(*resource.VerifierOptions)) *resou
 	return v
 }
 
-// verifies checks what a verifier says of a token; nil: it is good.
+// verifies checks the result of verifying a token; nil: it must be accepted.
 func (d *deployment) verifies(v *resource.Verifier, token string, want error) {
 	d.t.Helper()
 	if _, err := v.Verify(d.t.Context(), token); !errors.Is(err, want) {
@@ -110,7 +112,7 @@ func (d *deployment) verifies(v *resource.Verifier, token string, want error) {
 	}
 }
 
-// until waits until something is so. Only what is broken waits so long.
+// until waits for a condition. Only a failing test waits for long.
 func (d *deployment) until(so func() bool) {
 	d.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
@@ -120,7 +122,7 @@ func (d *deployment) until(so func() bool) {
 	}
 }
 
-// untilRefused waits until a verifier refuses a token.
+// untilRefused waits until a verifier rejects a token.
 func (d *deployment) untilRefused(v *resource.Verifier, token string) {
 	d.t.Helper()
 	d.until(func() bool {
@@ -129,8 +131,8 @@ func (d *deployment) untilRefused(v *resource.Verifier, token string) {
 	})
 }
 
-// pass moves the clock in steps that nobody takes for silence: a node must have
-// looked at the log, and the verifiers must have heard of it.
+// pass advances the clock in steps that do not count as silence: after each, a
+// node has read the log and the verifiers have received a sign of life.
 func (d *deployment) pass(duration time.Duration, verifiers ...*resource.Verifier) {
 	d.t.Helper()
 	const step = 9 * time.Second
@@ -143,7 +145,7 @@ func (d *deployment) pass(duration time.Duration, verifiers ...*resource.Verifie
 	}
 }
 
-// run lets the clock go as real time does, until the returned function is called.
+// run advances the clock like real time until the returned function is called.
 func (d *deployment) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -167,9 +169,10 @@ func (d *deployment) run() (stop func()) {
 	}
 }
 
-// link is a verifier's network, on which a test can cut what goes to some path.
+// link is a verifier's network, on which a test can cut the requests for a
+// path.
 type link struct {
-	path string // empty: every one
+	path string // empty: all paths
 
 	mu   sync.Mutex
 	cut  bool
@@ -178,10 +181,10 @@ type link struct {
 
 var errCut = errors.New("the network is cut")
 
-// over lets a verifier use the link.
+// over makes a verifier use the link.
 func (l *link) over(o *resource.VerifierOptions) { o.HTTPClient = &http.Client{Transport: l} }
 
-// Cut ends what is open and lets nothing through, or lets it through again.
+// Cut ends open connections and blocks new ones, or allows them again.
 func (l *link) Cut(cut bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

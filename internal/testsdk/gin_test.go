@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// gin's middleware is no http.Handler: it asks the resource itself.
+// requireInGin is middleware for gin, which does not use http.Handler.
 func requireInGin(middleware *resource.Middleware, requirements ...resource.Requirement) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		request, ok := middleware.Check(c.Writer, c.Request, requirements...)

@@ -43,7 +43,7 @@ func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 	}
 }
 
-// Every kind of entry, told by the node that did not do it.
+// Every kind of entry, from the node that did not carry out the revocation.
 func TestAVerifierLearnsOfEveryRevocation(t *testing.T) {
 	for name, c := range map[string]struct {
 		sub    string
@@ -113,7 +113,7 @@ func TestAVerifierFollowsARotation(t *testing.T) {
 }
 
 // The demonstration: a thousand sessions in use while a hundred of them are
-// ended at the other node. What it takes is told, not judged.
+// ended at the other node. The test logs the times and does not judge them.
 func TestARevokedSessionIsRejectedEverywhere(t *testing.T) {
 	const sessions, revocations, missed = 1000, 100, 20
 	d := deploy(t, testdb.Postgres(t), 2)
@@ -168,7 +168,7 @@ type use struct {
 	d        *deployment
 	answers  []*testserver.Answer
 	verified atomic.Int64
-	ended    []atomic.Int64 // when the revoke of a session was answered; -1: it was sent
+	ended    []atomic.Int64 // when the response to a session's revocation arrived; -1: the request was sent
 	lastGood []atomic.Int64 // when a token was last accepted
 	done     atomic.Bool
 	running  sync.WaitGroup
@@ -216,7 +216,8 @@ func (u *use) stop() {
 	u.running.Wait()
 }
 
-// longest is the longest time that a token was accepted after the answer.
+// longest returns the longest time for which a token was accepted after the
+// response.
 func (u *use) longest(sessions []int) (longest time.Duration) {
 	for _, i := range sessions {
 		longest = max(longest, time.Duration(u.lastGood[i].Load()-u.ended[i].Load()))
@@ -241,7 +242,7 @@ func TestAVerifierReadsTheStatusListOfTheServer(t *testing.T) {
 	})
 }
 
-// Its client would be told nothing of tokens for the audience, and silence would
+// Its client would receive no revocations for the audience, and silence would
 // pass for "nothing was revoked".
 func TestAVerifierWhoseClientIsNotTheAudienceTrustsNothing(t *testing.T) {
 	d := deploy(t, testdb.SQLite(t), 1)
