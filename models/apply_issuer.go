@@ -128,6 +128,11 @@ func (a *applier) issuer(tenant string, p *issuerPlan) error {
 		row.SessionsValidFrom = At(a.now)
 		a.disabled(p.settings.Disabled, tenant, EventIssuerDisabled, issuerEvent(row.ID, p.settings.Issuer))
 	}
+	if !p.created && p.settings.Issuer != row.Settings.Issuer {
+		if err := a.keepRenamed(row); err != nil {
+			return err
+		}
+	}
 	row.Settings, row.Disabled, row.UpdatedAt = p.settings, p.settings.Disabled, At(a.now)
 	if err := a.tx.Save(row).Error; err != nil {
 		return err

@@ -34,6 +34,7 @@ var migrations = []struct {
 	{"0010_assurance", proofSchema},
 	{"0013_session_counts", sessionCountSchema},
 	{"0014_user_retention", userRetentionSchema},
+	{"0015_suspension_names", suspensionNameSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

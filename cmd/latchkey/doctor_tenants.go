@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
@@ -30,6 +31,7 @@ func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Ke
 	}
 	d.signing(reports)
 	d.issuers(reports, asked)
+	d.suspensions(ctx, store, keys)
 	if addresses, err := store.Addresses(ctx); err == nil {
 		d.proxyAddress(addresses)
 	}
@@ -94,6 +96,26 @@ func (d *doctor) issuers(reports []oauth.TenantReport, asked map[string]bool) {
 				d.add(isOK, "issuers", "%s of tenant %s (%s): its tokens can be verified", i.ID, t.ID, i.Issuer)
 			}
 		}
+	}
+}
+
+// mostSuspensions bounds how many suspensions have a line of their own.
+const mostSuspensions = 20
+
+// suspensions reports what is switched off, whatever any configuration says.
+func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oauth.Keys) {
+	list, err := store.Suspensions(ctx, keys, "")
+	if err != nil {
+		d.add(isFault, "suspensions", "%v", err)
+		return
+	}
+	list = slices.DeleteFunc(list, func(s models.Suspension) bool { return !s.Exists })
+	for _, s := range list[:min(len(list), mostSuspensions)] {
+		ref := models.Ref{Noun: s.Noun, Tenant: s.TenantID, ID: s.ID}
+		d.add(isWarning, "suspensions", "%s is %s; to switch it on again: %s", describe(ref), s, resumeWords(ref))
+	}
+	if more := len(list) - mostSuspensions; more > 0 {
+		d.add(isWarning, "suspensions", "suspended beside those: %d; latchkey suspend --list has them all", more)
 	}
 }
 
