@@ -17,6 +17,10 @@ const (
 	StartOff   = "off"   // nothing
 )
 
+// MaxRevision is the highest revision of a file: the largest number that every
+// tool which reads JSON or YAML keeps exact.
+const MaxRevision = 1<<53 - 1
+
 // File identifies a version of a configuration file.
 type File struct {
 	Revision int64    // 0: it has none
@@ -129,16 +133,25 @@ func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f 
 func (stored storedFile) weigh(f File) (ignored, notice string) {
 	switch {
 	case stored.Revision > 0 && f.Revision == 0:
-		return fmt.Sprintf("it has no revision, and revision %d was applied last: give it a higher one", stored.Revision), ""
+		return fmt.Sprintf("it has no revision, and revision %d was applied last: %s", stored.Revision, stored.wayOn()), ""
 	case f.Revision < stored.Revision:
-		return fmt.Sprintf("its revision is %d, and revision %d was applied last", f.Revision, stored.Revision), ""
+		return fmt.Sprintf("its revision is %d, and revision %d was applied last: %s", f.Revision, stored.Revision, stored.wayOn()), ""
 	case f.Revision > stored.Revision || stored.Digest == "" || f.is(stored):
 		return "", ""
 	case f.Revision > 0:
-		return fmt.Sprintf("revision %d was applied with other content: give the changed file a higher one", f.Revision), ""
+		return fmt.Sprintf("revision %d was applied last with other content: %s", f.Revision, stored.wayOn()), ""
 	default:
 		return "", "the file differs from the one that was applied last; give it a revision, and a node with an older file cannot undo it"
 	}
+}
+
+// wayOn is what to do about a file that is not applied because of its revision.
+func (stored storedFile) wayOn() string {
+	const reset = `run "latchkey apply --reset-revision" with this file`
+	if stored.Revision >= MaxRevision {
+		return "no file can have a higher one, so " + reset
+	}
+	return fmt.Sprintf("give this file a higher one if it is the newer; if %d was a mistake, %s", stored.Revision, reset)
 }
 
 // fileSetting is the row of settings that holds the storedFile.
@@ -178,16 +191,50 @@ func storeFile(tx *gorm.DB, f File) error {
 }
 
 // raise stores the revision of a file that was given to apply, if it is higher
-// than the stored one. A file without a revision leaves things as they are.
-func (s *Store) raise(tx *gorm.DB, f *File) error {
+// than the stored one, and reports that change. A file without a revision leaves
+// things as they are.
+func (s *Store) raise(tx *gorm.DB, f *File) (raised []Change, err error) {
 	if f == nil || f.Revision == 0 {
-		return nil
+		return nil, nil
 	}
 	stored, err := s.lockFile(tx)
 	if err != nil || f.Revision <= stored.Revision {
-		return err
+		return nil, err
 	}
-	return storeFile(tx, *f)
+	c := Change{Noun: nounFile, Fields: []FieldChange{{Name: "revision", To: fmt.Sprint(f.Revision)}}}
+	if stored.Revision > 0 {
+		c.Fields[0].From = fmt.Sprint(stored.Revision)
+	}
+	c.Notes = []string{fmt.Sprintf(`from now on "latchkey serve" does not apply a file whose revision is lower than %d, or that has none`, f.Revision)}
+	if f.Revision == MaxRevision {
+		c.Notes = append(c.Notes, "no file can have a higher revision than this one")
+	}
+	return []Change{c}, storeFile(tx, *f)
+}
+
+// ResetFile makes the version of a file the one that was applied last, where
+// another revision keeps a start from applying it. The next start then applies
+// the file; until then nothing else changes. It reports the revision before,
+// and why the file was not applied; empty: nothing was in its way.
+func (s *Store) ResetFile(ctx context.Context, f File, dryRun bool) (before int64, ignored string, err error) {
+	err = s.transaction(ctx, func(tx *gorm.DB) error {
+		stored, err := s.lockFile(tx)
+		if err != nil {
+			return err
+		}
+		before = stored.Revision
+		switch ignored, _ = stored.weigh(f); {
+		case dryRun:
+			return errDryRun
+		case ignored == "":
+			return nil
+		}
+		return storeFile(tx, f)
+	})
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	return before, ignored, err
 }
 
 // own makes the nouns of tenants those that the file of serve owns, and names

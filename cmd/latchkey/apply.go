@@ -19,6 +19,7 @@ import (
 
 func newApply(s *settings) *cobra.Command {
 	var file string
+	var reset bool
 	var o models.ApplyOptions
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
@@ -47,8 +48,12 @@ again. Users stay: most of them are in no file.
 
 What the file of "latchkey serve" names is managed there: a file that names it
 here is refused. "latchkey suspend" switches it off at once. If the file has a
-revision, and it is higher than the stored one, it is stored: serve does not
-apply a lower one.
+revision, and it is higher than the stored one, it is stored: from then on serve
+does not apply a file with a lower one, or with none.
+
+If a revision was stored by mistake, --reset-revision stores that of FILE in its
+place, and changes nothing else. FILE is the one that serve is to apply: its next
+start does so.
 
 Lines with ! say what loosens security, what stays looser than the default, and
 what renames users.
@@ -60,7 +65,8 @@ Look first, with --dry-run.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
   latchkey apply -c latchkey.yaml -f other.yaml
-  latchkey apply -f latchkey.yaml --replace --prune --dry-run`,
+  latchkey apply -f latchkey.yaml --replace --prune --dry-run
+  latchkey apply -f latchkey.yaml --reset-revision`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			read := s.read
@@ -72,9 +78,18 @@ Look first, with --dry-run.`,
 			case file != "" && file != s.path:
 				read = func(use config.Use) (*config.Config, models.Faults, error) { return s.readApart(file, use) }
 			}
+			if reset && (o.Replace || o.Prune) {
+				return errors.New("--reset-revision stores the revision of the file and changes nothing else: leave out --replace and --prune")
+			}
 			c, faults, err := read(config.ForApply)
 			if err != nil {
 				return err
+			}
+			if reset {
+				if len(faults) > 0 {
+					return faulty(faults.Named(c.Tenants))
+				}
+				return resetRevision(cmd, c, o.DryRun)
 			}
 			if len(faults) > 0 {
 				return faulty(append(faults, faultsOfOutcome(cmd.Context(), c, faults, o)...).Named(c.Tenants))
@@ -85,6 +100,7 @@ Look first, with --dry-run.`,
 	cmd.Flags().StringVarP(&file, "file", "f", "", "file with the tenants to apply; by default that of --config")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "print the difference and change nothing")
 	cmd.Flags().BoolVar(&o.Replace, "replace", false, "set the default again for every key that a noun in the file leaves out")
+	cmd.Flags().BoolVar(&reset, "reset-revision", false, "store the revision of the file although a higher one is stored, and change nothing else")
 	cmd.Flags().BoolVar(&o.Prune, "prune", false, "remove tenants, clients and trusted issuers that the file does not name")
 	return cmd
 }
@@ -137,6 +153,47 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions) erro
 		return err
 	}
 	return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())
+}
+
+// resetRevision lets serve apply the file again that a revision which was
+// stored by mistake has shut out.
+func resetRevision(cmd *cobra.Command, c *config.Config, dryRun bool) error {
+	if c.TenantsAtStart != models.StartApply {
+		return fmt.Errorf("tenants_at_start is %s: whatever its revision, serve applies no file to this database, so there is nothing to reset", c.TenantsAtStart)
+	}
+	if path, missing := missingDatabase(c); missing {
+		return fmt.Errorf("there is no database at %s; is this the right configuration and folder?", path)
+	}
+	c.Database.Migrate = c.Database.Migrate && !dryRun
+	store, keys, err := openAll(cmd.Context(), c, logger(c.Log))
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	f, err := fileOf(c, keys)
+	if err != nil {
+		return err
+	}
+	before, ignored, err := store.ResetFile(cmd.Context(), f, dryRun)
+	if err != nil {
+		return err
+	}
+	out := cmd.OutOrStdout()
+	name := func(revision int64) string {
+		if revision == 0 {
+			return "none"
+		}
+		return fmt.Sprint(revision)
+	}
+	switch {
+	case ignored == "":
+		fmt.Fprintf(out, "Nothing to reset: the stored revision is %s, and the next start of \"latchkey serve\" with this file applies it.\n", name(before))
+	case dryRun:
+		fmt.Fprintf(out, "The stored revision is %s and would become %s. Nothing was changed: this was a dry run.\n", name(before), name(f.Revision))
+	default:
+		fmt.Fprintf(out, "The stored revision was %s and is %s now. The next start of \"latchkey serve\" with this file applies it; until then nothing else changes.\n", name(before), name(f.Revision))
+	}
+	return nil
 }
 
 // printDifference prints what has changed, or would, and what is suspended.
