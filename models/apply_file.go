@@ -70,7 +70,8 @@ func FileContent(tenants []TenantSpec) ([]byte, error) {
 // Started is what serve did with its file.
 type Started struct {
 	Changes  []Change
-	Released []string // nouns that the file owned and names no more
+	Default  bool     // the only change is an empty tenant "default", because there was no tenant
+	Released []string // nouns that the file owned and no longer names
 	Ignored  string   // why the file was not applied; empty: it was
 	Notice   string   // what the operator should know about a file that was applied
 }
@@ -91,25 +92,25 @@ func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f 
 		if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
 			return err
 		}
-		if count > 0 && (mode == StartOff || mode == StartOnce) { // whatever its revision, the file owns nothing
-			done.Released, err = own(tx, nil)
-			return err
+		if mode != StartApply { // whatever its revision, the file owns nothing
+			if done.Released, err = own(tx, nil); err != nil || count > 0 {
+				return err
+			}
 		}
-		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
-			return nil
+		if mode != StartOff { // which applies no file, so that none is in its way
+			if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
+				return nil
+			}
 		}
-		wanted, owned := tenants, tenants
-		switch {
-		case mode == StartOff:
-			wanted, owned = nil, nil
-		case mode == StartOnce:
-			owned = nil
+		wanted := tenants
+		if mode == StartOff {
+			wanted = nil
 		}
-		if len(wanted) == 0 && count == 0 {
+		if done.Default = len(wanted) == 0 && count == 0; done.Default {
 			wanted = []TenantSpec{{ID: DefaultTenant}}
 		}
 		a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
-			o: ApplyOptions{Replace: true, ServeFile: len(owned) > 0 || mode == StartApply, Validate: validate}}
+			o: ApplyOptions{Replace: true, ServeFile: mode == StartApply, Validate: validate}}
 		if a.o.ServeFile {
 			a.source = sourceFile
 		}
@@ -117,8 +118,13 @@ func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f 
 			return err
 		}
 		done.Changes = a.changes
-		if done.Released, err = own(tx, owned); err != nil {
-			return err
+		if mode == StartOff {
+			return nil
+		}
+		if mode == StartApply {
+			if done.Released, err = own(tx, tenants); err != nil {
+				return err
+			}
 		}
 		return storeFile(tx, f)
 	})

@@ -244,6 +244,30 @@ func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
 	})
 }
 
+// With off a file is not applied, so it is not recorded as applied either: the
+// first start that does apply a file decides by that file alone.
+func TestStartOffAppliesAndRecordsNoFile(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		empty := func() {
+			for _, table := range []string{"trusted_issuers", "clients", "tenants"} {
+				w.exec("DELETE FROM " + table)
+			}
+		}
+		w.start(version(3, "a"), tenant())
+		for _, f := range []models.File{version(0, "b"), version(2, "c"), version(9, "d")} {
+			empty()
+			started, err := w.Start(t.Context(), []models.TenantSpec{tenant()}, models.StartOff, f, secrets{}, unchecked)
+			must(t, err)
+			if !started.Default || started.Ignored != "" || started.Notice != "" || printed(started.Changes) != "+ tenant default\n" {
+				t.Errorf("revision %d: %+v", f.Revision, started)
+			}
+		}
+		if started := w.start(version(4, "e"), tenant()); started.Ignored != "" || started.Default || len(started.Changes) == 0 {
+			t.Errorf("a file that is applied later: %+v", started)
+		}
+	})
+}
+
 func TestAFileThatOwnsNothingGivesUpWhateverItsRevision(t *testing.T) {
 	for _, mode := range []string{models.StartOff, models.StartOnce} {
 		t.Run(mode, func(t *testing.T) {

@@ -92,6 +92,10 @@ func (n *node) reportStart(s *models.Started) {
 	if s.Notice != "" {
 		n.log.Warn("the tenants of the configuration file are applied", "notice", s.Notice)
 	}
+	if s.Default {
+		n.log.Info("an empty tenant was made, because the database had none", "tenant", models.DefaultTenant)
+		s.Changes = nil
+	}
 	for _, c := range s.Changes {
 		n.log.Info("configuration applied", "tenant", c.Tenant, "noun", c.Noun, "id", c.ID, "created", c.Created)
 	}
