@@ -81,57 +81,73 @@ type Started struct {
 // released. An older revision is ignored. Nodes that start at once do so one
 // after the other.
 func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+	return s.start(ctx, tenants, mode, f, secrets, validate, false)
+}
+
+// PlanStart reports what Start would do, and changes nothing.
+func (s *Store) PlanStart(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+	return s.start(ctx, tenants, mode, f, secrets, validate, true)
+}
+
+func (s *Store) start(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults, dryRun bool) (*Started, error) {
 	var done *Started
-	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
-		done = &Started{}
-		stored, err := s.lockFile(tx)
-		if err != nil {
-			return err
+	err := s.longTransaction(ctx, func(tx *gorm.DB) (err error) {
+		if done, err = s.startIn(tx, tenants, mode, f, secrets, validate); err == nil && dryRun {
+			return errDryRun
 		}
-		var count int64
-		if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
-			return err
-		}
-		if mode != StartApply { // whatever its revision, the file owns nothing
-			if done.Released, err = own(tx, nil); err != nil || count > 0 {
-				return err
-			}
-		}
-		if mode != StartOff { // which applies no file, so that none is in its way
-			if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
-				return nil
-			}
-		}
-		wanted := tenants
-		if mode == StartOff {
-			wanted = nil
-		}
-		if done.Default = len(wanted) == 0 && count == 0; done.Default {
-			wanted = []TenantSpec{{ID: DefaultTenant}}
-		}
-		a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
-			o: ApplyOptions{Replace: true, ServeFile: mode == StartApply, Validate: validate}}
-		if a.o.ServeFile {
-			a.source = sourceFile
-		}
-		if err := a.apply(Located(wanted)); err != nil {
-			return err
-		}
-		done.Changes = a.changes
-		if mode == StartOff {
-			return nil
-		}
-		if mode == StartApply {
-			if done.Released, err = own(tx, tenants); err != nil {
-				return err
-			}
-		}
-		return storeFile(tx, f)
+		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDryRun) {
 		return nil, err
 	}
 	return done, nil
+}
+
+func (s *Store) startIn(tx *gorm.DB, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+	done := &Started{}
+	stored, err := s.lockFile(tx)
+	if err != nil {
+		return nil, err
+	}
+	var count int64
+	if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
+		return nil, err
+	}
+	if mode != StartApply { // whatever its revision, the file owns nothing
+		if done.Released, err = own(tx, nil); err != nil || count > 0 {
+			return done, err
+		}
+	}
+	if mode != StartOff { // which applies no file, so that none is in its way
+		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
+			return done, nil
+		}
+	}
+	wanted := tenants
+	if mode == StartOff {
+		wanted = nil
+	}
+	if done.Default = len(wanted) == 0 && count == 0; done.Default {
+		wanted = []TenantSpec{{ID: DefaultTenant}}
+	}
+	a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
+		o: ApplyOptions{Replace: true, ServeFile: mode == StartApply, Validate: validate}}
+	if a.o.ServeFile {
+		a.source = sourceFile
+	}
+	if err := a.apply(Located(wanted)); err != nil {
+		return nil, err
+	}
+	done.Changes = a.changes
+	if mode == StartOff {
+		return done, nil
+	}
+	if mode == StartApply {
+		if done.Released, err = own(tx, tenants); err != nil {
+			return nil, err
+		}
+	}
+	return done, storeFile(tx, f)
 }
 
 // weigh decides whether a file may take the place of the one that was applied
@@ -171,18 +187,6 @@ func (s *Store) lockFile(tx *gorm.DB) (stored storedFile, err error) {
 	}
 	var text string
 	if err := tx.Raw("SELECT value FROM settings WHERE name = ?"+s.dialect.forUpdate, fileSetting).Row().Scan(&text); err != nil {
-		return stored, err
-	}
-	return stored, json.Unmarshal([]byte(text), &stored)
-}
-
-// appliedFile reads which file was applied last.
-func (s *Store) appliedFile(ctx context.Context) (stored storedFile, err error) {
-	text := "{}"
-	err = s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT COALESCE((SELECT value FROM settings WHERE name = ?), '{}')", fileSetting).Row().Scan(&text)
-	})
-	if err != nil {
 		return stored, err
 	}
 	return stored, json.Unmarshal([]byte(text), &stored)
@@ -307,6 +311,18 @@ func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
 		owned[Ref{r.Noun, r.TenantID, r.ID}] = true
 	}
 	return owned, err
+}
+
+// Owned reports whether the file of serve owns anything that tenants name.
+func (s *Store) Owned(ctx context.Context, tenants []TenantSpec) (bool, error) {
+	var owned map[Ref]bool
+	err := s.query(ctx, func(db *gorm.DB) (err error) {
+		owned, err = ownedNouns(db, "")
+		return err
+	})
+	return slices.ContainsFunc(tenants, func(t TenantSpec) bool {
+		return slices.ContainsFunc(t.nouns(), func(ref Ref) bool { return owned[ref] })
+	}), err
 }
 
 // ManagedByFile reports whether the file of serve owns the noun, so that nothing

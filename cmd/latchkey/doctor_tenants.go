@@ -122,23 +122,14 @@ func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oau
 // weigh reports what a start would do with the file. It reports whether there is
 // something in it that no server has applied.
 func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Keys) (changes bool) {
+	if d.config.TenantsAtStart != models.StartApply {
+		return false
+	}
 	f, err := fileOf(d.config, keys)
-	var ignored, notice string
+	var plan *models.Started
 	if err == nil {
-		ignored, notice, err = store.WeighFile(ctx, f)
+		plan, err = store.PlanStart(ctx, d.config.Tenants, d.config.TenantsAtStart, f, keys, validate(d.config))
 	}
-	switch {
-	case err != nil:
-		d.add(isFault, "file", "%v", err)
-		return false
-	case d.config.TenantsAtStart != models.StartApply:
-		return false
-	case ignored != "":
-		d.add(isWarning, "file", "a start does not apply the tenants of this file: %s", ignored)
-		return false
-	}
-	o := models.ApplyOptions{DryRun: true, Replace: true, ServeFile: true, Validate: validate(d.config)}
-	planned, err := store.Apply(ctx, d.config.Tenants, keys, o)
 	var faults models.Faults
 	switch {
 	case errors.As(err, &faults):
@@ -149,14 +140,16 @@ func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Key
 	case err != nil:
 		d.add(isFault, "file", "%v", err)
 		return false
-	case notice != "":
-		d.add(isWarning, "file", "%s", notice)
-	case len(planned) > 0:
-		d.add(isWarning, "file", "the next start makes %d change(s) to what is served; latchkey apply --dry-run --replace shows them, unless this file is that of serve already", len(planned))
+	case plan.Ignored != "":
+		d.add(isWarning, "file", "a start does not apply the tenants of this file: %s", plan.Ignored)
+	case plan.Notice != "":
+		d.add(isWarning, "file", "%s", plan.Notice)
+	case len(plan.Changes) > 0:
+		d.add(isWarning, "file", "the next start makes %d change(s) to what is served; latchkey apply --dry-run --replace prints them", len(plan.Changes))
 	default:
 		d.add(isOK, "file", "its tenants are what is served")
 	}
-	return len(planned) > 0
+	return len(plan.Changes) > 0
 }
 
 // onStandIn applies the file to a database that is thrown away, and asks the
