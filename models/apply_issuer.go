@@ -120,7 +120,9 @@ func (a *applier) issuer(tenant string, p *issuerPlan) error {
 	if !a.record(p.created, tenant, "issuer", row.EntryID, fields) {
 		return nil
 	}
-	a.note(issuerNotes(row.Settings, p.settings, p.created))
+	if !p.created {
+		a.note(issuerNotes(row.Settings, p.settings, false))
+	}
 	if !p.created && !a.o.Replace {
 		a.note(keptNotes(p.after, p.written, func(d, kept IssuerSettings) notes { return issuerNotes(d, kept, true) }))
 	}

@@ -262,9 +262,9 @@ func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 	case len(changes) == 0:
 		fmt.Fprintln(out, "Nothing to change.")
 	case dry:
-		fmt.Fprintf(out, "%d change(s), none made: this was a dry run.\n", len(changes))
+		fmt.Fprintf(out, "%s, none made: this was a dry run.\n", plural(len(changes), "change"))
 	default:
-		fmt.Fprintf(out, "%d change(s) made.\n", len(changes))
+		fmt.Fprintf(out, "%s made.\n", plural(len(changes), "change"))
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func (d *doctor) signing(reports []oauth.TenantReport) {
 		}
 	}
 	if faults == 0 {
-		d.add(isOK, "signing keys", "%d tenant(s) can sign", len(reports))
+		d.add(isOK, "signing keys", "%s can sign", plural(len(reports), "tenant"))
 	}
 }
 
@@ -145,7 +145,7 @@ func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Key
 	case plan.Notice != "":
 		d.add(isWarning, "file", "%s", plan.Notice)
 	case len(plan.Changes) > 0:
-		d.add(isWarning, "file", "the next start makes %d change(s) to what is served; latchkey apply --dry-run --replace prints them", len(plan.Changes))
+		d.add(isWarning, "file", "the next start makes %s to what is served; latchkey apply --dry-run --replace prints the difference", plural(len(plan.Changes), "change"))
 	default:
 		d.add(isOK, "file", "its tenants are what is served")
 	}

@@ -65,7 +65,7 @@ func TestADryRunOfTheFileOfServePrintsWhatItsNextStartChanges(t *testing.T) {
 			}
 			d.edit("revision: 3", "revision: 4", "        refresh_grace: 60s\n", "", "      - id: backend\n        auth: secret\n        secret_file: backend-secret\n        grants: [client-credentials]\n        introspect: all\n", "")
 			want := preface + "~ client backend of tenant default: no longer owned, because the file does not name it; \"latchkey apply\" may change it from then on\n" +
-				"~ default/client web\n    refresh_grace: \"1m\" → (default)\n1 change(s), none made: this was a dry run.\n"
+				"~ default/client web\n    refresh_grace: \"1m\" → (default)\n1 change, none made: this was a dry run.\n"
 			link := filepath.Join(t.TempDir(), "link.yaml")
 			must(t, os.Symlink(d.file, link))
 			for _, args := range [][]string{{"apply", "--dry-run"}, {"apply", "--dry-run", "-f", d.file}, {"apply", "--dry-run", "--replace"}, {"apply", "--dry-run", "-f", link}} {
@@ -73,7 +73,7 @@ func TestADryRunOfTheFileOfServePrintsWhatItsNextStartChanges(t *testing.T) {
 					t.Errorf("%v prints\n%s\nwant\n%s", args, said, want)
 				}
 			}
-			finds(t, d.examined(), isWarning, "file", "the next start makes 1", "latchkey apply --dry-run --replace prints them")
+			finds(t, d.examined(), isWarning, "file", "the next start makes 1", "latchkey apply --dry-run --replace prints the difference")
 			d.refuses([]string{"apply"}, `is managed by the file of "latchkey serve"`)
 			d.refuses([]string{"apply", "--dry-run", "--prune"}, `is managed by the file of "latchkey serve"`)
 			d.write("copy.yaml", d.text())

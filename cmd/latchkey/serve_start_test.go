@@ -30,7 +30,7 @@ func TestServeWithoutConfigurationNamesTheTwoMissingSettings(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(named, []string{"issuer", "secret"}) || !strings.Contains(p.err.String(), "2 fault(s)") || !strings.Contains(p.err.String(), "latchkey secret new") {
+	if !slices.Equal(named, []string{"issuer", "secret"}) || !strings.Contains(p.err.String(), "2 faults") || !strings.Contains(p.err.String(), "latchkey secret new") {
 		t.Errorf("it names %v: %s", named, p.err.String())
 	}
 	if left := listing(t, p.cmd.Dir); left != "" {

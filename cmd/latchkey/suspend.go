@@ -191,7 +191,7 @@ func sayLiveSessions(ctx context.Context, out io.Writer, store *models.Store, re
 	case n == 1:
 		fmt.Fprintf(out, "1 live session of %s ends.\n", describe(ref))
 	default:
-		fmt.Fprintf(out, "%d live sessions of %s end.\n", n, describe(ref))
+		fmt.Fprintf(out, "%s of %s end.\n", plural(n, "live session"), describe(ref))
 	}
 }
 
