@@ -60,6 +60,6 @@ func lack(d session.Demand, now time.Time, proofs session.Proofs) string {
 	case best.Dated.IsZero():
 		return "max_age: the trusted issuer did not state by auth_time when " + best.ACR + " was proved"
 	default:
-		return fmt.Sprintf("acr_values or max_age: the strongest class proved is %s, %d seconds ago", best.ACR, max(0, now.Sub(best.Dated))/time.Second)
+		return fmt.Sprintf("acr_values or max_age: the strongest class proved is %s, %s ago", best.ACR, max(0, now.Sub(best.Dated)).Truncate(time.Second))
 	}
 }
