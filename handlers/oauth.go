@@ -9,14 +9,15 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // tenantID is the tenant that the path names; the default one has no path.
 func tenantID(c *gin.Context) (id string, ok bool) {
 	if id, named := c.Params.Get("tenant"); named {
-		return id, id != models.DefaultTenant
+		return id, id != settings.DefaultTenant
 	}
-	return models.DefaultTenant, true
+	return settings.DefaultTenant, true
 }
 
 // tenant finds the tenant that the path names through find, or answers why it

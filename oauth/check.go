@@ -4,18 +4,19 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // CheckTenants compiles every expression and parses every inline key of a
 // configuration, and names what can never work by its path.
-func CheckTenants(tenants []models.TenantSpec) models.Faults {
-	var faults models.Faults
+func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
+	var faults settings.Faults
 	envs, err := environments()
 	if err != nil {
 		faults.Add("tenants", "%v", err)
 		return faults
 	}
-	for _, t := range models.Located(tenants) {
+	for _, t := range settings.Located(tenants) {
 		compileClasses(envs.class, t.ACR, t.Path+".acr", &faults)
 		for _, issuer := range t.TrustedIssuers {
 			path := issuer.Path + "."
@@ -41,7 +42,7 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 	return faults
 }
 
-func keysPath(k models.IssuerKeys) string {
+func keysPath(k settings.IssuerKeys) string {
 	if k.JWKS != nil {
 		return "keys.jwks"
 	}

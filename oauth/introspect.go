@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // inactive is all that is said of a token that is not active for the caller
@@ -96,7 +97,7 @@ func (s *Server) describeAccess(ctx context.Context, caller *Client, token strin
 
 // sees says whether the caller may know of the token (CONFORMANCE C-19).
 func (c *Client) sees(o *ownToken) bool {
-	if c.Settings.Introspect == models.IntrospectAll || o.client.ID == c.ID {
+	if c.Settings.Introspect == settings.IntrospectAll || o.client.ID == c.ID {
 		return true
 	}
 	aud, _ := stringOrList(o.claims["aud"])

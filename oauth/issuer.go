@@ -16,6 +16,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Limits of client tokens where the entry sets none (CONFORMANCE C-05).
@@ -57,7 +58,7 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 			return nil, err
 		}
 	}
-	var faults models.Faults
+	var faults settings.Faults
 	e.compile(&faults, "")
 	if len(faults) > 0 {
 		return nil, faults
@@ -66,7 +67,7 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 }
 
 // acceptedAlgorithms are those of an entry with public keys.
-func acceptedAlgorithms(s models.IssuerSettings) []string {
+func acceptedAlgorithms(s settings.IssuerSettings) []string {
 	if len(s.Algorithms) == 0 {
 		return []string{"RS256"}
 	}
@@ -78,7 +79,7 @@ func acceptedAlgorithms(s models.IssuerSettings) []string {
 }
 
 // compile compiles the entry's expressions.
-func (e *issuerEntry) compile(faults *models.Faults, path string) {
+func (e *issuerEntry) compile(faults *settings.Faults, path string) {
 	envs, err := environments()
 	if err != nil {
 		faults.Add(path, "%v", err)
@@ -107,13 +108,13 @@ func (e *issuerEntry) maxAge() time.Duration { return orDefault(e.Settings.MaxAg
 func (e *issuerEntry) leeway() time.Duration { return orDefault(e.Settings.Leeway, leeway) }
 
 func (e *issuerEntry) maxLifetime() time.Duration {
-	if e.Settings.TokenType == models.TokenTypeIDToken {
+	if e.Settings.TokenType == settings.TokenTypeIDToken {
 		return orDefault(e.Settings.MaxTokenLifetime, defaultIDTokenLifetime)
 	}
 	return orDefault(e.Settings.MaxTokenLifetime, defaultTokenLifetime)
 }
 
-func orDefault(d *models.Duration, otherwise time.Duration) time.Duration {
+func orDefault(d *settings.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise
 	}
@@ -215,7 +216,7 @@ func newKeySources(now func() time.Time, log *slog.Logger) *keySources {
 	}
 }
 
-func (s *keySources) source(settings models.IssuerSettings) (keySource, error) {
+func (s *keySources) source(settings settings.IssuerSettings) (keySource, error) {
 	static, err := parseStaticKeys(settings.Keys)
 	if err != nil || static != nil {
 		return static, err

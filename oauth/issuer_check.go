@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // ErrIssuerMisconfigured means that an issuer answers, but what it publishes does
@@ -54,8 +54,8 @@ const checkedAtOnce = 8
 // CheckIssuers fetches the keys of trusted issuers as the first token of each
 // would, and looks for one that fits the algorithms of its entry. Entries whose
 // keys are in the configuration are left out. What is fetched is kept for tokens.
-func (s *Server) CheckIssuers(ctx context.Context, entries []models.IssuerSettings) []IssuerCheck {
-	var remote []models.IssuerSettings
+func (s *Server) CheckIssuers(ctx context.Context, entries []settings.IssuerSettings) []IssuerCheck {
+	var remote []settings.IssuerSettings
 	for _, e := range entries {
 		if !e.Disabled && (e.Keys.Discovery || e.Keys.JWKSURI != "") {
 			remote = append(remote, e)
@@ -75,7 +75,7 @@ func (s *Server) CheckIssuers(ctx context.Context, entries []models.IssuerSettin
 	return checks
 }
 
-func (s *keySources) check(ctx context.Context, settings models.IssuerSettings) error {
+func (s *keySources) check(ctx context.Context, settings settings.IssuerSettings) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrIssuerUnavailable, ctx.Err())
 	}
@@ -100,12 +100,12 @@ func (e *issuerEntry) check(ctx context.Context) error {
 }
 
 // TrustedIssuers lists the enabled trusted issuers of every enabled tenant.
-func (s *Server) TrustedIssuers(ctx context.Context) ([]models.IssuerSettings, error) {
+func (s *Server) TrustedIssuers(ctx context.Context) ([]settings.IssuerSettings, error) {
 	revisions, err := s.store.TenantRevisions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var entries []models.IssuerSettings
+	var entries []settings.IssuerSettings
 	for id := range revisions {
 		config, err := s.store.TenantConfig(ctx, id)
 		if err != nil {

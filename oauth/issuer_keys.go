@@ -21,8 +21,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // How long keys of other issuers are kept (documented in docs/operations.md).
@@ -62,7 +62,7 @@ func choose(set []jose.JSONWebKey, fits func(jose.JSONWebKey) bool) []jose.JSONW
 }
 
 // parseStaticKeys reads the inline keys of an issuer entry; nil if it has none.
-func parseStaticKeys(k models.IssuerKeys) (staticKeys, error) {
+func parseStaticKeys(k settings.IssuerKeys) (staticKeys, error) {
 	switch {
 	case k.JWKS != nil:
 		return parseJWKS(k.JWKS)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Document is a public document with its validator (RFC 9110 §8.8.3).
@@ -80,7 +80,7 @@ func (t *Tenant) describe() (*Document, error) {
 	}
 	var scopes []string
 	for _, c := range t.clients {
-		if c.Enabled() && c.Settings.HasGrant(models.GrantTokenExchange) { // what apps may ask for; a machine's scopes concern nobody else
+		if c.Enabled() && c.Settings.HasGrant(settings.GrantTokenExchange) { // what apps may ask for; a machine's scopes concern nobody else
 			scopes = append(scopes, c.Settings.Scopes...)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testjose"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // ownKey is a ring with one key, and a pen that signs with it whatever is asked.
@@ -72,7 +73,7 @@ func TestOwnTokensAreToldByTheirTyp(t *testing.T) {
 	ring, kid, pen := ownKey(t)
 	tenant := &Tenant{ID: "default", Issuer: "https://id.example.com", ring: ring, clients: map[string]*Client{}}
 	for id, typ := range map[string]string{"web": "", "old": jws.TypJWT} {
-		tenant.clients[id] = &Client{Client: models.Client{TenantID: "default", ID: id, Settings: models.ClientSettings{AccessTokenTyp: typ}}, tenant: tenant}
+		tenant.clients[id] = &Client{Client: models.Client{TenantID: "default", ID: id, Settings: settings.ClientSettings{AccessTokenTyp: typ}}, tenant: tenant}
 	}
 	verify := func(typ, payload string) error {
 		header := `{"alg":"EdDSA","kid":"` + kid + `"` + typ + `}`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const (
@@ -45,7 +46,7 @@ type registry struct {
 
 // issuerOf is {iss} of a tenant (CONFORMANCE C-01).
 func (r *registry) issuerOf(tenant string) string {
-	if tenant == models.DefaultTenant {
+	if tenant == settings.DefaultTenant {
 		return r.base
 	}
 	return r.base + "/t/" + tenant
@@ -54,7 +55,7 @@ func (r *registry) issuerOf(tenant string) string {
 // tenant is the tenant as of at most registryBound ago. ErrNotFound: there is
 // none.
 func (r *registry) tenant(ctx context.Context, id string) (*Tenant, error) {
-	if !models.ValidTenantID(id) {
+	if !settings.ValidTenantID(id) {
 		return nil, models.ErrNotFound
 	}
 	r.mu.RLock()
@@ -217,7 +218,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		log.Error("expressions", "error", err)
 		return t
 	}
-	var unusable models.Faults
+	var unusable settings.Faults
 	if t.ownClasses = compileClasses(envs.class, c.ACR, "acr", &unusable); len(unusable) > 0 {
 		log.Error("acr rules are unusable", "error", unusable)
 	}
@@ -225,10 +226,10 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		client := &Client{Client: row, tenant: t}
 		client.origins.Add(row.Settings.Origins...)
 		t.origins.Add(row.Settings.Origins...) // also of a client that is unusable: its pages must not be told that they are unlisted
-		var faults models.Faults
+		var faults settings.Faults
 		client.claims = compileMapping(envs.claim, row.Settings.Claims, "claims", &faults)
 		for name := range client.claims {
-			if models.ReservedClaim(name) { // checked when it was applied; the row says otherwise
+			if settings.ReservedClaim(name) { // checked when it was applied; the row says otherwise
 				faults.Add("claims."+name, "is a reserved name")
 			}
 		}

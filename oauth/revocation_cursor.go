@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // cursor writes a position for a client: the epoch of the database, the
@@ -36,7 +37,7 @@ func parseCursor(c *Client, text string) (models.Position, error) {
 // see everything have one, so that they share what is encoded for them.
 func (c *Client) view() string {
 	sees := []any{c.TenantID}
-	if c.Settings.Introspect != models.IntrospectAll {
+	if c.Settings.Introspect != settings.IntrospectAll {
 		sees = append(sees, c.ID, c.Settings.ResourceIdentifiers)
 	}
 	text, err := json.Marshal(sees)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const eventStream = "text/event-stream"
@@ -71,7 +72,7 @@ func writeRevocations(w http.ResponseWriter, s *snapshot) error {
 // the client is not told of all of these: silence would pass for "not revoked".
 func (c *Client) checkAudience(audience []string) error {
 	for _, a := range audience {
-		if c.Settings.Introspect != models.IntrospectAll && !c.in([]string{a}) {
+		if c.Settings.Introspect != settings.IntrospectAll && !c.in([]string{a}) {
 			return &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden,
 				Description: "The client may not follow revocations for this audience: it is not the client's id or one of its resource_identifiers"}
 		}
@@ -151,5 +152,5 @@ func entries(c *Client, revocations []*models.Revocation) []revokedEntry {
 // who was shown its tokens is not known.
 func (c *Client) mayKnow(r *models.Revocation) bool {
 	whole := r.SessionID == nil && r.TokenID == "" && r.Subject == ""
-	return whole || c.Settings.Introspect == models.IntrospectAll || r.ClientID == c.ID || c.in(r.Audience)
+	return whole || c.Settings.Introspect == settings.IntrospectAll || r.ClientID == c.ID || c.in(r.Audience)
 }

@@ -27,7 +27,7 @@ type Config struct {
 
 	// IntrospectionMaxAge lets introspection answer for access tokens from
 	// memory while what this node knows of revocations is younger; at most
-	// models.TailBound. 0: the database is always read.
+	// settings.RevocationBound. 0: the database is always read.
 	IntrospectionMaxAge time.Duration
 
 	// SigningWait is the longest that a request is expected to wait for its

@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Token type identifiers (RFC 8693 §3).
@@ -20,7 +21,7 @@ const (
 )
 
 // subjectTypes says which kind of issuer entry a subject_token_type asks for.
-var subjectTypes = map[string]string{tokenTypeJWT: models.TokenTypeJWT, tokenTypeIDToken: models.TokenTypeIDToken}
+var subjectTypes = map[string]string{tokenTypeJWT: settings.TokenTypeJWT, tokenTypeIDToken: settings.TokenTypeIDToken}
 
 // foreignTypes are headers of tokens that are for something else (CONFORMANCE
 // R-JK-17).

@@ -5,6 +5,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Tenant is what a node holds of a tenant: everything that does not change
@@ -17,7 +18,7 @@ type Tenant struct {
 	clients map[string]*Client
 	issuers []*issuerEntry
 	ring    *keyRing
-	origins models.OriginSet // of all clients
+	origins settings.OriginSet // of all clients
 
 	ownOrigin string // of Issuer
 
@@ -31,7 +32,7 @@ type Tenant struct {
 	// What no subject may pass for: also of those clients and issuers that do
 	// not compile here and serve nobody.
 	clientIDs  map[string]bool
-	namespaces []models.IssuerSettings
+	namespaces []settings.IssuerSettings
 
 	broken map[string]bool // clients and issuers that do not compile or open here: a fault of ours
 }
