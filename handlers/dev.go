@@ -24,20 +24,20 @@ type devRequest struct {
 // anybody in. Browsers' pages elsewhere and names that lead here by DNS
 // rebinding are kept out.
 func (e *edge) devClientToken(c *gin.Context) {
-	if !e.fromThisMachine(c.Request) {
-		refusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "Only for requests from this machine to the issuer's own address")
+	if !e.isLocal(c.Request) {
+		writeRefusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "Only for requests from this machine to the issuer's own address")
 		return
 	}
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, oauth.MaxBody)
 	request, err := readDevRequest(c)
 	if err != nil || request.Sub == "" {
-		refusal(c, http.StatusBadRequest, "invalid_request", oauth.ReasonParameterInvalid, "sub is required; amr and claims (JSON) are optional; send a form or JSON")
+		writeRefusal(c, http.StatusBadRequest, "invalid_request", oauth.ReasonParameterInvalid, "sub is required; amr and claims (JSON) are optional; send a form or JSON")
 		return
 	}
 	token, err := e.DevIssuer.Mint(request.Sub, request.AMR, request.Claims)
 	if err != nil {
 		c.Error(err)
-		refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
+		writeRefusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 		return
 	}
 	c.Header("Cache-Control", "no-store")
@@ -69,7 +69,7 @@ func readDevRequest(c *gin.Context) (request devRequest, err error) {
 }
 
 // fromThisMachine looks at the connection, never at a forwarding header.
-func (e *edge) fromThisMachine(r *http.Request) bool {
+func (e *edge) isLocal(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		return false

@@ -30,7 +30,7 @@ func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenan
 	document, err := of(t)
 	if err != nil {
 		c.Error(err)
-		refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
+		writeRefusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 		return
 	}
 	h := c.Writer.Header()

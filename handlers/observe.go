@@ -130,7 +130,7 @@ func (e *edge) recover(c *gin.Context) {
 			c.Error(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			if !c.Writer.Written() {
 				e.allowErrorCORS(c)
-				refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
+				writeRefusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 			}
 		}
 	}()

@@ -48,12 +48,12 @@ func New(c Config) (http.Handler, error) {
 	if err := r.SetTrustedProxies(nil); err != nil { // addresses are read by proxies
 		return nil, err
 	}
-	e := &edge{Config: c, hsts: https(c.Issuer), base: issuerPath(c.Issuer), byRoute: map[string]*endpoint{}}
+	e := &edge{Config: c, hsts: mayUseHSTS(c.Issuer), base: issuerPath(c.Issuer), byRoute: map[string]*endpoint{}}
 	var err error
 	if e.proxies, err = parseProxies(c.TrustedProxies, c.Log); err != nil {
 		return nil, err
 	}
-	r.Use(e.closing, e.withTimeout, e.observe, e.recover, e.securityHeaders, canonicalPath)
+	r.Use(e.closeWhenStopping, e.withTimeout, e.observe, e.recover, e.securityHeaders, canonicalPath)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
 
@@ -94,7 +94,7 @@ func public(r gin.IRoutes, path string, handler gin.HandlerFunc) {
 }
 
 // refusal is an error of the edge itself, in the shape of RFC 6749 §5.2.
-func refusal(c *gin.Context, status int, code string, reason oauth.Reason, description string) {
+func writeRefusal(c *gin.Context, status int, code string, reason oauth.Reason, description string) {
 	c.Header("Cache-Control", "no-store")
 	c.Header("Pragma", "no-cache")
 	c.Header("Content-Type", "application/json")
@@ -103,13 +103,13 @@ func refusal(c *gin.Context, status int, code string, reason oauth.Reason, descr
 }
 
 func notFound(c *gin.Context) {
-	refusal(c, http.StatusNotFound, "not_found", oauth.ReasonNotFound, "Not found")
+	writeRefusal(c, http.StatusNotFound, "not_found", oauth.ReasonNotFound, "Not found")
 }
 
 // methodNotAllowed answers after gin has set Allow.
 func (e *edge) methodNotAllowed(c *gin.Context) {
 	e.allowErrorCORS(c)
-	refusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "This method is not allowed here; see Allow")
+	writeRefusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "This method is not allowed here; see Allow")
 }
 
 // issuerPath is the path of an issuer's URL; most have none.
@@ -123,7 +123,7 @@ func issuerPath(issuer string) string {
 
 // https reports whether browsers may be told to use https alone for the issuer's
 // host. Other programs of a developer's machine share its names.
-func https(issuer string) bool {
+func mayUseHSTS(issuer string) bool {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Scheme != "https" {
 		return false
@@ -136,7 +136,7 @@ func https(issuer string) bool {
 // closing ends each connection with its next answer while the node stops, so
 // that a proxy in front does not send a request to a connection that is about to
 // be closed.
-func (e *edge) closing(c *gin.Context) {
+func (e *edge) closeWhenStopping(c *gin.Context) {
 	if e.Stopping != nil && e.Stopping() {
 		c.Header("Connection", "close")
 	}

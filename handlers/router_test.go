@@ -8,7 +8,7 @@ func TestBrowsersAreToldToUseHTTPSForPublicHostsAlone(t *testing.T) {
 		"https://localhost:8443": false, "https://localhost.": false, "https://app.localhost": false,
 		"https://127.0.0.1:8443": false, "https://127.9.9.9": false, "https://[::1]:8443": false, "http://id.example.com": false,
 	} {
-		if got := https(issuer); got != want {
+		if got := mayUseHSTS(issuer); got != want {
 			t.Errorf("%s: %v, want %v", issuer, got, want)
 		}
 	}

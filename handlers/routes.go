@@ -32,7 +32,7 @@ type endpoint struct {
 // method is one method of an endpoint. Either oauth or document answers it.
 type method struct {
 	name     string
-	does     string // for docs/endpoints.md
+	summary  string // for docs/endpoints.md
 	oauth    func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)
 	document func(*edge, *gin.Context)
 }
@@ -41,47 +41,47 @@ type method struct {
 // limits follow from this table, and docs/endpoints.md lists it.
 var endpoints = []*endpoint{
 	{path: "/token", callers: browsers, methods: []method{
-		{name: "POST", does: "Issues tokens: token exchange, refresh, client credentials (RFC 6749 §3.2, RFC 8693)", oauth: (*oauth.Server).Token},
+		{name: "POST", summary: "Issues tokens: token exchange, refresh, client credentials (RFC 6749 §3.2, RFC 8693)", oauth: (*oauth.Server).Token},
 	}},
 	{path: "/revoke", callers: browsers, methods: []method{
-		{name: "POST", does: "Revokes a token, which ends its session (RFC 7009)", oauth: (*oauth.Server).Revoke},
+		{name: "POST", summary: "Revokes a token, which ends its session (RFC 7009)", oauth: (*oauth.Server).Revoke},
 	}},
 	{path: "/introspect", callers: backEnds, methods: []method{
-		{name: "POST", does: "Reports whether a token is active, and its claims (RFC 7662, RFC 9701)", oauth: (*oauth.Server).Introspect},
+		{name: "POST", summary: "Reports whether a token is active, and its claims (RFC 7662, RFC 9701)", oauth: (*oauth.Server).Introspect},
 	}},
 	{path: "/session", callers: browsers, methods: []method{
-		{name: "GET", does: "Returns the caller's session", oauth: (*oauth.Server).Session},
-		{name: "DELETE", does: "Ends the caller's session", oauth: (*oauth.Server).SignOut},
+		{name: "GET", summary: "Returns the caller's session", oauth: (*oauth.Server).Session},
+		{name: "DELETE", summary: "Ends the caller's session", oauth: (*oauth.Server).SignOut},
 	}},
 	{path: "/sessions", callers: either, methods: []method{
-		{name: "GET", does: "Lists the sessions of a user", oauth: (*oauth.Server).Sessions},
-		{name: "DELETE", does: "Ends all sessions of a user, or all others", oauth: (*oauth.Server).EndSessions},
+		{name: "GET", summary: "Lists the sessions of a user", oauth: (*oauth.Server).Sessions},
+		{name: "DELETE", summary: "Ends all sessions of a user, or all others", oauth: (*oauth.Server).EndSessions},
 	}},
 	{path: "/sessions/:sid", callers: either, methods: []method{
-		{name: "GET", does: "Returns one session", oauth: (*oauth.Server).NamedSession},
-		{name: "DELETE", does: "Ends one session", oauth: (*oauth.Server).EndSession},
+		{name: "GET", summary: "Returns one session", oauth: (*oauth.Server).NamedSession},
+		{name: "DELETE", summary: "Ends one session", oauth: (*oauth.Server).EndSession},
 	}},
 	{path: "/sessions/:sid/extend", callers: backEnds, methods: []method{
-		{name: "POST", does: "Moves the absolute end of a session", oauth: (*oauth.Server).ExtendSession},
+		{name: "POST", summary: "Moves the absolute end of a session", oauth: (*oauth.Server).ExtendSession},
 	}},
 	{path: "/userinfo", callers: browsers, methods: []method{
-		{name: "GET", does: "Returns the user's id and custom claims (OpenID Connect Core §5.3)", oauth: (*oauth.Server).UserInfo},
-		{name: "POST", does: "Returns the same as GET", oauth: (*oauth.Server).UserInfo},
+		{name: "GET", summary: "Returns the user's id and custom claims (OpenID Connect Core §5.3)", oauth: (*oauth.Server).UserInfo},
+		{name: "POST", summary: "Returns the same as GET", oauth: (*oauth.Server).UserInfo},
 	}},
 	{path: "/revocations", callers: backEnds, stream: true, methods: []method{
-		{name: "GET", does: "Returns what is revoked, as a document or as a stream of events", oauth: (*oauth.Server).Revocations},
+		{name: "GET", summary: "Returns what is revoked, as a document or as a stream of events", oauth: (*oauth.Server).Revocations},
 	}},
 	{path: "/status/:list", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns a status list token", document: (*edge).statusList},
+		{name: "GET", summary: "Returns a status list token", document: (*edge).statusList},
 	}},
 	{path: "/.well-known/jwks.json", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns the public signing keys (RFC 7517)", document: (*edge).jwks},
+		{name: "GET", summary: "Returns the public signing keys (RFC 7517)", document: (*edge).jwks},
 	}},
 	{path: "/.well-known/openid-configuration", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns the metadata of the issuer (OpenID Connect Discovery)", document: (*edge).metadata},
+		{name: "GET", summary: "Returns the metadata of the issuer (OpenID Connect Discovery)", document: (*edge).metadata},
 	}},
 	{path: "/.well-known/oauth-authorization-server", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns the same metadata (RFC 8414)", document: (*edge).metadata},
+		{name: "GET", summary: "Returns the same metadata (RFC 8414)", document: (*edge).metadata},
 	}},
 }
 

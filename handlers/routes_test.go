@@ -18,7 +18,7 @@ func documented() string {
 			path = strings.ReplaceAll(path, ":"+param, "{"+param+"}")
 		}
 		for _, m := range p.methods {
-			fmt.Fprintf(&table, "| `%s %s` | %s | %s |\n", m.name, path, m.does, names[p.callers])
+			fmt.Fprintf(&table, "| `%s %s` | %s | %s |\n", m.name, path, m.summary, names[p.callers])
 		}
 	}
 	return table.String()

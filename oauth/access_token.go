@@ -29,8 +29,8 @@ func (m minted) response(scope []string) tokenResponse {
 // one class that the session reaches. A signing slot is held.
 func (s *Server) mintSession(c *Client, of *models.Session, pair session.Proof, audience, scope []string, now time.Time) (minted, error) {
 	claims := map[string]any{"sub": of.Subject, "sid": of.ID.String()}
-	states := c.tenant.assured(of).state(pair)
-	states.into(claims)
+	states := c.tenant.sessionAssurance(of).statement(pair)
+	states.addTo(claims)
 	if c.Settings.StatusList && of.Status != nil {
 		claims["status"] = c.tenant.statusClaim(*of.Status)
 	}

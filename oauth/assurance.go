@@ -34,7 +34,7 @@ func (t *Tenant) classes() session.Classes {
 // keep writes what the tenant's own rules decided into a session's row. The
 // default classes follow from its factors alone, so that a release which knows
 // no other may change those.
-func (t *Tenant) keep(row *models.Session, now time.Time, proofs session.Proofs) {
+func (t *Tenant) storeDecision(row *models.Session, now time.Time, proofs session.Proofs) {
 	if len(t.ownClasses) == 0 {
 		row.StoredACR, row.Decided = nil, session.Decision{}
 		return
@@ -50,7 +50,7 @@ func (x *exchangeRequest) assure(c *Client, factors []session.Factor, now time.T
 	classes := c.tenant.classes()
 	x.proofs, x.failed = classes.Proofs(now, factors)
 	var met bool
-	if x.pair, met = x.demand.Choose(classes, now, x.proofs); !met {
+	if x.stated, met = x.demand.Choose(classes, now, x.proofs); !met {
 		return unmetDemand(x.demand, now, x.proofs).withCause(failedRules(x.failed))
 	}
 	return nil

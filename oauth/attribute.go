@@ -12,7 +12,7 @@ import (
 // counting leaves out of a user's attributes what a trusted issuer entry set
 // that is disabled, suspended or removed now, or does not map the name any more.
 // It makes no copy where everything counts.
-func (t *Tenant) counting(attributes map[string]any, sources map[string]string) map[string]any {
+func (t *Tenant) activeAttributes(attributes map[string]any, sources map[string]string) map[string]any {
 	var left map[string]any
 	for name, source := range sources {
 		if !models.FromIssuer(source) || slices.Contains(t.attributeSources[name], source) {
@@ -34,7 +34,7 @@ func (s *Subject) mapped() models.Mapped { return s.entry.Mapped(s.userAttribute
 
 // fitting leaves out attributes that are too long to be stored, and notes their
 // names: a user with many groups must be able to sign in.
-func (s *Subject) fitting(attributes map[string]any) map[string]any {
+func (s *Subject) dropTooLong(attributes map[string]any) map[string]any {
 	for name, value := range attributes {
 		if !models.FitsAttribute(value) {
 			delete(attributes, name)
@@ -46,7 +46,7 @@ func (s *Subject) fitting(attributes map[string]any) map[string]any {
 
 // unlessTooLong notes an expression that yields too much like one whose result
 // cannot be stored; every other failure is passed on.
-func (s *Subject) unlessTooLong(failed func(name string, err error)) func(name string, err error) {
+func (s *Subject) collectTooLong(failed func(name string, err error)) func(name string, err error) {
 	return func(name string, err error) {
 		if errors.Is(err, errTooMuch) {
 			s.tooLong = append(s.tooLong, name)

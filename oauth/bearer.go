@@ -24,7 +24,7 @@ func (s *Server) authenticateBearer(ctx context.Context, call *Call, r *http.Req
 		find = s.bearerOfHandle
 	}
 	who, err := find(ctx, call, token, now)
-	if errors.Is(err, errNotOurs) || errors.Is(err, errOtherKind) || errors.Is(err, models.ErrNotFound) {
+	if errors.Is(err, errUnknownToken) || errors.Is(err, errNotAccessToken) || errors.Is(err, models.ErrNotFound) {
 		return nil, invalidToken(ReasonTokenUnknown, err)
 	}
 	if err != nil {
@@ -70,7 +70,7 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 		return nil, err
 	}
 	if h.kind != sessionToken {
-		return nil, errOtherKind
+		return nil, errNotAccessToken
 	}
 	row, err := s.store.Session(ctx, call.Tenant.ID, h.session)
 	if err != nil {
@@ -78,11 +78,11 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 	}
 	client := call.Tenant.client(row.ClientID)
 	if client == nil {
-		return nil, errNotOurs
+		return nil, errUnknownToken
 	}
 	if s.keys.classify(row, h) != current {
-		reason, why := s.refusedSessionToken(client, row, h, now)
-		return nil, invalidToken(reason, errors.New("replaced, or its secret is not the one of its generation")).ended(why)
+		reason, why := s.sessionTokenReason(client, row, h, now)
+		return nil, invalidToken(reason, errors.New("replaced, or its secret is not the one of its generation")).withEndReason(why)
 	}
 	call.Client = client
 	if err := client.acceptsOrigin(call); err != nil {
@@ -98,10 +98,10 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 // callerFor is the caller whose token is of a session of the client.
 func (c *Client) callerFor(row *models.Session, now time.Time) (*caller, error) {
 	if row.ClientID != c.ID {
-		return nil, errNotOurs
+		return nil, errUnknownToken
 	}
 	if !c.alive(row, now) {
-		return nil, invalidToken(ReasonSessionEnded, errors.New("the session has ended")).ended(c.endReason(row, now))
+		return nil, invalidToken(ReasonSessionEnded, errors.New("the session has ended")).withEndReason(c.endReason(row, now))
 	}
 	return &caller{tenant: c.tenant, client: c, own: row}, nil
 }

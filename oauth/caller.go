@@ -21,13 +21,13 @@ type caller struct {
 }
 
 // sees says whether the session is the caller's business.
-func (who *caller) sees(row *models.Session) bool {
+func (who *caller) maySee(row *models.Session) bool {
 	return who.own == nil || row.Subject == who.own.Subject
 }
 
 // ends is the reason of a session that the caller ends: its own by signing
 // out, another one by revoking it.
-func (who *caller) ends(id models.SessionID) session.EndReason {
+func (who *caller) endReason(id models.SessionID) session.EndReason {
 	switch {
 	case who.own == nil:
 		return session.RevokedByBackend

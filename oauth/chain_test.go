@@ -153,7 +153,7 @@ func TestNewTokensAreWrittenUnderTheIssuingRoot(t *testing.T) {
 	if next.version != firstB.issuing.version {
 		t.Error("the successor needs the old root")
 	}
-	if chain := firstB.chain("default", next); chain.RootVersion != firstB.issuing.version || !same(chain.Digest, firstB.digest(next, chain.RootVersion)) {
+	if chain := firstB.chain("default", next); chain.RootVersion != firstB.issuing.version || !equalDigests(chain.Digest, firstB.digest(next, chain.RootVersion)) {
 		t.Errorf("the row needs another root: %+v", chain)
 	}
 	if _, err := keysOf(t, rootB).parseHandle("default", firstB.encode("default", next)); err != nil {

@@ -24,7 +24,7 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 			keys, err := parseStaticKeys(issuer.Keys)
 			if err != nil {
 				faults.Add(path+keysPath(issuer.Keys), "%v", err)
-			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.fitAny(accepted) {
+			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.supportAny(accepted) {
 				faults.Add(path+"algorithms", "none of the keys is for %s: say which algorithms its tokens are signed with", strings.Join(accepted, ", "))
 			}
 		}

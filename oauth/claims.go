@@ -52,7 +52,7 @@ func addCustomClaims(b *budget, c *Client, s *models.Session, states statement, 
 	}
 	leftOut = map[string]string{}
 	claims := c.claims.evaluate(b, map[string]any{
-		"user":    userVariable(s.Subject, c.tenant.counting(s.UserAttributes, s.AttributeSources)),
+		"user":    userVariable(s.Subject, c.tenant.activeAttributes(s.UserAttributes, s.AttributeSources)),
 		"session": sessionVariable(c.tenant, s, states),
 	}, func(name string, err error) { leftOut[name] = err.Error() })
 	room := maxClaims

@@ -32,7 +32,7 @@ func (c *Client) validFrom() time.Time {
 
 // limits are the ends of a session that is proved at now. Without the refresh
 // grant it ends with its access token.
-func (c *Client) limits(now time.Time) (absolute, idle time.Time) {
+func (c *Client) newExpiries(now time.Time) (absolute, idle time.Time) {
 	policy := c.Settings.Policy()
 	if !c.Settings.HasGrant(models.GrantRefresh) {
 		return now.Add(policy.AccessTTL), time.Time{}

@@ -25,7 +25,7 @@ func (s *Server) authenticateClient(ctx context.Context, call *Call, r *http.Req
 		return nil, err
 	}
 	client := call.Tenant.client(c.id)
-	if call.Tenant.broken["client "+c.id] {
+	if call.Tenant.unusable["client "+c.id] {
 		return nil, errors.New("the client's configuration is unusable on this node")
 	}
 	if client == nil {
@@ -42,7 +42,7 @@ func (s *Server) authenticateClient(ctx context.Context, call *Call, r *http.Req
 		return nil, invalidClient(errors.New("a public client sent a secret"))
 	case !client.Settings.Public() && !s.secretMatches(client, &c):
 		call.FailedClientID = client.ID
-		if !s.readable(client.SecretDigest) || client.PreviousAccepted(s.now()) && !s.readable(client.PreviousDigest) {
+		if !s.canCompare(client.SecretDigest) || client.PreviousAccepted(s.now()) && !s.canCompare(client.PreviousDigest) {
 			return nil, errors.New("the client's secret is digested under a root secret that is not configured")
 		}
 		return nil, s.refuseSecret(call, c, "wrong or missing secret")
@@ -71,7 +71,7 @@ func (s *Server) refuseSecret(call *Call, c credentials, why string) error {
 }
 
 // readable says that a digest, if there is one, can be compared with.
-func (s *Server) readable(d models.Digest) bool {
+func (s *Server) canCompare(d models.Digest) bool {
 	return len(d.Digest) == 0 || s.keys.all[uint32(d.RootVersion)] != nil
 }
 

@@ -17,7 +17,7 @@ func (s *Server) clientCredentials(_ context.Context, _ *Call, c *Client, form u
 		return nil, err
 	}
 	return func(ctx context.Context) (tokenResponse, error) {
-		release, err := s.slots.acquire(ctx)
+		release, err := s.tokenSlots.acquire(ctx)
 		if err != nil {
 			return tokenResponse{}, err
 		}

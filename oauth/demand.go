@@ -26,15 +26,15 @@ func readDemand(form url.Values) (session.Demand, error) {
 		if err != nil {
 			return d, invalidRequest(ReasonParameterInvalid, "max_age must be a number of seconds")
 		}
-		d.MaxAge, d.Fresh = time.Duration(seconds)*time.Second, true
+		d.MaxAge, d.HasMaxAge = time.Duration(seconds)*time.Second, true
 	}
 	return d, nil
 }
 
 // meet chooses which class an access token of the session states, or refuses an
 // unmet demand.
-func (s *Server) meet(c *Client, d session.Demand, row *models.Session, now time.Time) (session.Proof, error) {
-	proofs := c.tenant.assured(row).proofs
+func (s *Server) checkDemand(c *Client, d session.Demand, row *models.Session, now time.Time) (session.Proof, error) {
+	proofs := c.tenant.sessionAssurance(row).proofs
 	pair, met := d.Choose(c.tenant.classes(), now, proofs)
 	if !met {
 		return pair, unmetDemand(d, now, proofs)
@@ -46,16 +46,16 @@ func (s *Server) meet(c *Client, d session.Demand, row *models.Session, now time
 // (RFC 9470 §5). Nothing has been spent by then.
 func unmetDemand(d session.Demand, now time.Time, proofs session.Proofs) *Error {
 	return refuse("unmet_authentication_requirements", ReasonAuthenticationNotEnough,
-		"The authentication does not satisfy "+lack(d, now, proofs)+"; re-authenticate the user").compare(d.String(), proofs.Best().ACR)
+		"The authentication does not satisfy "+unmetPart(d, now, proofs)+"; re-authenticate the user").compare(d.String(), proofs.Best().ACR)
 }
 
 // lack says which part of a demand is not met, and what was proved instead.
-func lack(d session.Demand, now time.Time, proofs session.Proofs) string {
+func unmetPart(d session.Demand, now time.Time, proofs session.Proofs) string {
 	best := proofs.Best()
 	switch {
 	case best.ACR == "":
 		return "acr_values or max_age: no factor that counts was proved"
-	case !d.Fresh:
+	case !d.HasMaxAge:
 		return "acr_values: the strongest class proved is " + best.ACR
 	case best.Dated.IsZero():
 		return "max_age: the trusted issuer did not state by auth_time when " + best.ACR + " was proved"

@@ -31,7 +31,7 @@ func (call *Call) withDevice(details map[string]any, last *models.Session) map[s
 
 // elsewhere says whether the call comes from another device than the session's
 // last use. Where one of the two is not known there is nothing to compare.
-func (call *Call) elsewhere(last *models.Session) bool {
+func (call *Call) fromElsewhere(last *models.Session) bool {
 	known := call.Tenant.row.StoreDevice && (last.IP != "" || last.UserAgent != "")
 	return known && (call.IP != last.IP || call.UserAgent != last.UserAgent)
 }

@@ -61,7 +61,7 @@ func (e *Error) compare(expected, received string) *Error {
 }
 
 // ended adds why the session is over, for the session's own client.
-func (e *Error) ended(why session.EndReason) *Error {
+func (e *Error) withEndReason(why session.EndReason) *Error {
 	e.EndReason = why
 	return e
 }

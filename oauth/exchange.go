@@ -29,7 +29,7 @@ type exchangeRequest struct {
 	issuedType string
 	demand     session.Demand
 	proofs     session.Proofs   // what is proved, by the tenant's rules
-	pair       session.Proof    // of those, what the access token states
+	stated     session.Proof    // of those, what the access token states
 	failed     map[string]error // rules that could not be decided
 	stepUp     *stepUpSession   // the session that the client token raises
 }
@@ -48,7 +48,7 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 	}
 	named := form.Get("latchkey_session_token")
 	if named != "" && x.issuedType != tokenTypeSession {
-		again, err := s.repetition(ctx, c, x, form)
+		again, err := s.findRepetition(ctx, c, x, form)
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +128,7 @@ func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) e
 	verdict, err := c.allow.evaluate(map[string]any{
 		"token":  subject.claims,
 		"client": map[string]any{"id": c.ID, "name": c.Settings.Name, "public": c.Settings.Public()},
-		"user":   userVariable(subject.sub, c.tenant.counting(after.Values, after.Sources)),
+		"user":   userVariable(subject.sub, c.tenant.activeAttributes(after.Values, after.Sources)),
 	})
 	if verdict != true {
 		return badSubject(ReasonPolicyDenied, "the allow rule of the client does not allow it").withCause(err)
@@ -139,7 +139,7 @@ func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) e
 // openSession carries an exchange out: one transaction, in which the access token
 // is signed before it commits.
 func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x *exchangeRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -156,7 +156,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 		if x.issuedType == tokenTypeSession {
 			return nil
 		}
-		access, err = s.mintSession(client, created, x.pair, created.Audience, created.Scope, now)
+		access, err = s.mintSession(client, created, x.stated, created.Audience, created.Scope, now)
 		return err
 	})
 	if err != nil {
@@ -168,7 +168,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 	s.reportRules(ctx, &n.Session, now, x.failed)
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
-	answer.ofSession(client, &n.Session, n.Refresh.Generation)
+	answer.setSession(client, &n.Session, n.Refresh.Generation)
 	if client.Settings.HasGrant(models.GrantRefresh) {
 		answer.RefreshToken = s.keys.encode(client.TenantID, refresh)
 	}
@@ -187,7 +187,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 // A client without the refresh grant gets a session that ends with its access
 // token.
 func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeRequest) (n models.NewSession, refresh, handle handle) {
-	absolute, idle := c.limits(now)
+	absolute, idle := c.newExpiries(now)
 	id := models.NewSessionID()
 	n = models.NewSession{
 		Session: models.Session{
@@ -205,7 +205,7 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		}, nil),
 	}
-	c.tenant.keep(&n.Session, now, x.proofs)
+	c.tenant.storeDecision(&n.Session, now, x.proofs)
 	if call.Tenant.row.StoreDevice {
 		n.DeviceName = x.deviceName
 	}

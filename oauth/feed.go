@@ -17,50 +17,50 @@ const (
 	// feedTick is how often a feed looks at itself and its streams.
 	feedTick = time.Second
 	// feedBeat is how often a stream shows that it is alive.
-	feedBeat = 10 * time.Second
+	feedHeartbeat = 10 * time.Second
 	// feedCheck is how often a feed looks whether its client has changed. The
 	// node's view of it may be as old as registryBound, so that both make 10 s.
-	feedCheck = 5 * time.Second
+	feedCheckInterval = 5 * time.Second
 	// feedProve is how often every stream authenticates again although nothing has
 	// changed: a secret may end by time alone.
-	feedProve = 30 * time.Second
+	feedReauthInterval = 30 * time.Second
 	// feedFresh is how long what does not matter any more may stay in the snapshot
 	// of a stream, whose reader drops it by itself, and feedExact in a document.
-	feedFresh = 15 * time.Second
-	feedExact = time.Second
+	streamSnapshotMaxAge   = 15 * time.Second
+	documentSnapshotMaxAge = time.Second
 	// feedIdle is how long a feed outlives its last reader.
-	feedIdle = time.Minute
+	feedIdleTimeout = time.Minute
 	// manyRevoked is how many revocations a reader is sent one by one before the
 	// snapshot, which is encoded already, costs less.
-	manyRevoked = 500
+	maxPartialSnapshot = 500
 )
 
 var (
-	errBehind = errors.New("the reader was too slow, or the node follows the log no more")
-	errView   = errors.New("what the client may see has changed")
+	errBehind      = errors.New("the reader was too slow, or the node follows the log no more")
+	errViewChanged = errors.New("what the client may see has changed")
 )
 
 // feed is what all readers of one view share: it follows the log once, encodes
 // every revocation once, and has the only ticker.
 type feed struct {
-	server    *Server
-	view      string
-	following *models.Subscription
-	checked   time.Time // when its client was last looked up
-	proved    time.Time // when its streams last authenticated
+	server          *Server
+	view            string
+	subscription    *models.Subscription
+	checkedAt       time.Time // when its client was last looked up
+	authenticatedAt time.Time // when its streams last authenticated
 
-	mu      sync.Mutex
-	tenant  *Tenant // as the client was last looked up in it; run alone changes it
-	client  *Client
-	streams map[*stream]bool
-	lines   []byte    // entries of a snapshot, a line each; only ever added to
-	built   time.Time // when the first of them were
-	expires time.Time // when one of them ceases to matter
-	packed  []byte    // the first packedOf bytes of lines, as blocks of DEFLATE
-	packOf  int
-	beat    time.Time // when its streams last showed that they are alive
-	used    time.Time // when it last had a reader
-	ended   bool
+	mu            sync.Mutex
+	tenant        *Tenant // as the client was last looked up in it; run alone changes it
+	client        *Client
+	streams       map[*stream]bool
+	lines         []byte    // entries of a snapshot, a line each; only ever added to
+	builtAt       time.Time // when the first of them were
+	expires       time.Time // when one of them ceases to matter
+	compressed    []byte    // the first packedOf bytes of lines, as blocks of DEFLATE
+	compressedLen int
+	lastBeat      time.Time // when its streams last showed that they are alive
+	lastUsed      time.Time // when it last had a reader
+	ended         bool
 }
 
 // feedOf is the feed of the client's view. It begins with its first reader.
@@ -76,8 +76,8 @@ func (s *Server) feedOf(t *Tenant, c *Client) (*feed, error) {
 		return nil, err
 	}
 	now := s.now()
-	f := &feed{server: s, view: view, following: following, tenant: t, client: c, streams: map[*stream]bool{},
-		beat: now, checked: now, proved: now, used: now}
+	f := &feed{server: s, view: view, subscription: following, tenant: t, client: c, streams: map[*stream]bool{},
+		lastBeat: now, checkedAt: now, authenticatedAt: now, lastUsed: now}
 	f.build(known.Revocations, now)
 	if s.feeds == nil {
 		s.feeds = map[string]*feed{}
@@ -95,20 +95,20 @@ func (f *feed) alive() bool {
 
 // run hands on what becomes known until the feed ends.
 func (f *feed) run() {
-	defer f.following.Close()
+	defer f.subscription.Close()
 	tick := time.NewTicker(feedTick)
 	defer tick.Stop()
 	for {
 		var err error
 		select {
-		case batch, open := <-f.following.C:
+		case batch, open := <-f.subscription.C:
 			if err = errBehind; open {
 				f.mu.Lock()
 				err = f.add(batch)
 				f.mu.Unlock()
 			}
 		case <-tick.C:
-			err = f.look()
+			err = f.tick()
 		}
 		if err != nil {
 			f.end(err)
@@ -136,7 +136,7 @@ func (f *feed) end(why error) {
 var errIdle = errors.New("nobody reads it")
 
 // look ends a feed that must not go on, and shows that its streams are alive.
-func (f *feed) look() error {
+func (f *feed) tick() error {
 	asOf, err := f.server.tail.Fresh()
 	if err != nil {
 		return err
@@ -148,13 +148,13 @@ func (f *feed) look() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.streams) > 0 {
-		f.used = now
+		f.lastUsed = now
 	}
-	if now.Sub(f.used) >= feedIdle {
+	if now.Sub(f.lastUsed) >= feedIdleTimeout {
 		return errIdle
 	}
-	if now.Sub(f.beat) >= feedBeat {
-		f.beat = now
+	if now.Sub(f.lastBeat) >= feedHeartbeat {
+		f.lastBeat = now
 		f.send(message{text: fmt.Appendf(nil, ": as_of %d\n\n", asOf.Unix())})
 	}
 	return nil
@@ -163,30 +163,30 @@ func (f *feed) look() error {
 // check looks whether the client is still the same, and has every stream
 // authenticate again if it may not be. Only run calls it.
 func (f *feed) check(now time.Time) error {
-	if now.Sub(f.checked) < feedCheck {
+	if now.Sub(f.checkedAt) < feedCheckInterval {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), feedCheck)
+	ctx, cancel := context.WithTimeout(context.Background(), feedCheckInterval)
 	defer cancel()
 	t, err := f.server.Tenant(ctx, f.tenant.ID)
 	if err != nil {
 		return err
 	}
-	f.checked = now
+	f.checkedAt = now
 	changed := t != f.tenant
-	if !changed && now.Sub(f.proved) < feedProve {
+	if !changed && now.Sub(f.authenticatedAt) < feedReauthInterval {
 		return nil
 	}
 	c := t.client(f.client.ID)
 	if c == nil || c.view() != f.view {
-		return errView
+		return errViewChanged
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.tenant, f.client, f.proved = t, c, now; changed {
-		f.built = time.Time{} // what a snapshot says may depend on it
+	if f.tenant, f.client, f.authenticatedAt = t, c, now; changed {
+		f.builtAt = time.Time{} // what a snapshot says may depend on it
 	}
-	f.send(message{prove: true})
+	f.send(message{reauthenticate: true})
 	return nil
 }
 
@@ -209,7 +209,7 @@ func (f *feed) send(m message) {
 func (f *feed) add(b models.Batch) error {
 	var text []byte
 	id := cursor(f.client, b.Before)
-	f.note(b.Revocations)
+	f.trackExpiry(b.Revocations)
 	for _, e := range entries(f.client, b.Revocations) {
 		line, err := json.Marshal(e)
 		if err != nil {
@@ -226,8 +226,8 @@ func (f *feed) add(b models.Batch) error {
 
 // build makes the entries of a snapshot. f.mu is held, or f is new.
 func (f *feed) build(known []*models.Revocation, now time.Time) {
-	f.lines, f.packed, f.packOf, f.built, f.expires = nil, nil, 0, now, time.Time{}
-	f.note(known)
+	f.lines, f.compressed, f.compressedLen, f.builtAt, f.expires = nil, nil, 0, now, time.Time{}
+	f.trackExpiry(known)
 	for _, e := range entries(f.client, known) {
 		if line, err := json.Marshal(e); err == nil { // strings and integers always encode
 			f.lines = appendLine(f.lines, line)
@@ -236,7 +236,7 @@ func (f *feed) build(known []*models.Revocation, now time.Time) {
 }
 
 // note notes when one of them ceases to matter.
-func (f *feed) note(known []*models.Revocation) {
+func (f *feed) trackExpiry(known []*models.Revocation) {
 	for _, r := range known {
 		if f.expires.IsZero() || r.Until.Before(f.expires) {
 			f.expires = r.Until
@@ -258,10 +258,10 @@ func appendLine(lines, entry []byte) []byte {
 
 // snapshot is what a reader begins with.
 type snapshot struct {
-	head   snapshotHead
-	lines  []byte // its entries, one each
-	packed []byte // the first of them, packed; nil: none
-	of     int    // how many bytes of lines those are
+	head          snapshotHead
+	lines         []byte // its entries, one each
+	compressed    []byte // the first of them, packed; nil: none
+	compressedLen int    // how many bytes of lines those are
 }
 
 // join gives a reader what became known since its position, and everything from
@@ -281,7 +281,7 @@ func (f *feed) join(c *Client, since models.Position, s *stream, pack bool) (*sn
 		return nil, err
 	}
 	now := f.server.now()
-	f.used = now
+	f.lastUsed = now
 	head := snapshotHead{Cursor: cursor(c, at), AsOf: at.At.Unix()}
 	if s != nil {
 		f.streams[s] = true
@@ -292,27 +292,27 @@ func (f *feed) join(c *Client, since models.Position, s *stream, pack bool) (*sn
 			delete(f.streams, s)
 			return nil, err
 		}
-		if len(known.Revocations) <= manyRevoked {
-			return f.some(c, known.Revocations, head)
+		if len(known.Revocations) <= maxPartialSnapshot {
+			return f.partialSnapshot(c, known.Revocations, head)
 		}
 	}
-	age := feedExact
+	age := documentSnapshotMaxAge
 	if s != nil {
-		age = feedFresh
+		age = streamSnapshotMaxAge
 	}
-	if err := f.renew(now, age); err != nil {
+	if err := f.rebuildIfStale(now, age); err != nil {
 		delete(f.streams, s)
 		return nil, err
 	}
 	whole := &snapshot{head: head, lines: f.lines}
-	if pack && f.pack() == nil {
-		whole.packed, whole.of = f.packed, f.packOf
+	if pack && f.compress() == nil {
+		whole.compressed, whole.compressedLen = f.compressed, f.compressedLen
 	}
 	return whole, nil
 }
 
 // some is a snapshot of a few.
-func (f *feed) some(c *Client, known []*models.Revocation, head snapshotHead) (*snapshot, error) {
+func (f *feed) partialSnapshot(c *Client, known []*models.Revocation, head snapshotHead) (*snapshot, error) {
 	few := &snapshot{head: head}
 	for _, e := range entries(c, known) {
 		line, err := json.Marshal(e)
@@ -328,7 +328,7 @@ func (f *feed) some(c *Client, known []*models.Revocation, head snapshotHead) (*
 func (f *feed) catchUp() error {
 	for {
 		select {
-		case batch, open := <-f.following.C:
+		case batch, open := <-f.subscription.C:
 			if !open {
 				return fmt.Errorf("%w: %w", models.ErrUnavailable, errBehind)
 			}
@@ -343,9 +343,9 @@ func (f *feed) catchUp() error {
 
 // renew makes the entries anew if some do not matter any more, but not more often
 // than `every`; and if the client has changed. f.mu is held.
-func (f *feed) renew(now time.Time, every time.Duration) error {
+func (f *feed) rebuildIfStale(now time.Time, every time.Duration) error {
 	over := !f.expires.IsZero() && !now.Before(f.expires)
-	if !f.built.IsZero() && (!over || now.Sub(f.built) < every) {
+	if !f.builtAt.IsZero() && (!over || now.Sub(f.builtAt) < every) {
 		return nil
 	}
 	known, err := f.server.tail.Revoked(f.tenant.ID, models.Position{})
@@ -356,9 +356,9 @@ func (f *feed) renew(now time.Time, every time.Duration) error {
 }
 
 // pack packs the lines if many were added since the last time. f.mu is held.
-func (f *feed) pack() error {
+func (f *feed) compress() error {
 	const few = 16 << 10
-	if f.packed != nil && len(f.lines)-f.packOf < few {
+	if f.compressed != nil && len(f.lines)-f.compressedLen < few {
 		return nil
 	}
 	var out bytes.Buffer
@@ -372,12 +372,12 @@ func (f *feed) pack() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	f.packed, f.packOf = out.Bytes(), len(f.lines)
+	f.compressed, f.compressedLen = out.Bytes(), len(f.lines)
 	return nil
 }
 
 // leave takes a stream out of the feed.
-func (f *feed) leave(s *stream) {
+func (f *feed) remove(s *stream) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.streams, s)

@@ -57,22 +57,22 @@ func newFetcher(allowPrivate bool) *http.Client {
 
 // throughProxy is newFetcher(false) by way of a proxy, which is trusted to lead to
 // no private address by any name; what is plainly one is refused here.
-func throughProxy(proxy *url.URL) *http.Client {
+func newProxyFetcher(proxy *url.URL) *http.Client {
 	client := newFetcher(false)
 	bounded := client.Transport.(boundedTransport)
 	direct := bounded.next.(*http.Transport)
 	direct.Proxy = http.ProxyURL(proxy)
 	direct.DialContext = (&net.Dialer{Timeout: fetchTimeout}).DialContext // it connects to the proxy alone
-	client.Transport = publicNames{bounded}
+	client.Transport = publicHosts{bounded}
 	return client
 }
 
 // publicNames refuses hosts that are written as a private address, or as this
 // machine.
-type publicNames struct{ next http.RoundTripper }
+type publicHosts struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
-func (t publicNames) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t publicHosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	host := strings.ToLower(strings.TrimSuffix(r.URL.Hostname(), "."))
 	addr, err := netip.ParseAddr(host)
 	if err == nil && !public(addr) || host == "localhost" || strings.HasSuffix(host, ".localhost") {

@@ -320,7 +320,7 @@ func FuzzTarget(f *testing.F) {
 	f.Add("https://api.example.com/v1?x=1", "https://api.example.com/v1?x=1")
 	f.Fuzz(func(t *testing.T, configured, asked string) {
 		form := url.Values{"resource": {asked}}
-		targets, err := askedTargets(form)
+		targets, err := requestedTargets(form)
 		if err != nil && refusal(err) != "400 invalid_target" {
 			t.Errorf("%q: %v", asked, err)
 		}

@@ -72,7 +72,7 @@ type tokenResponse struct {
 // ofSession says what the answer is about. generation tells which of two
 // answers is newer: it rises with everything that replaces the session's
 // handles, and is equal in repeated answers.
-func (r *tokenResponse) ofSession(c *Client, row *models.Session, generation uint32) {
+func (r *tokenResponse) setSession(c *Client, row *models.Session, generation uint32) {
 	grace := int64(c.Settings.Policy().RefreshGrace / time.Second)
 	r.SessionID, r.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
 	r.Generation, r.RefreshGrace = &generation, &grace

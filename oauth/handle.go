@@ -42,7 +42,7 @@ const (
 )
 
 // errNotOurs is a text that is no handle, or one that we never issued.
-var errNotOurs = errors.New("not a token of ours")
+var errUnknownToken = errors.New("not a token of ours")
 
 func (k handleKind) prefix() string {
 	if k == sessionToken {
@@ -63,7 +63,7 @@ func (k *Keys) newHandle(kind handleKind, id models.SessionID) handle {
 func (k *Keys) successor(tenant string, h handle) handle {
 	next := handle{kind: h.kind, version: k.issuing.version, session: h.session, generation: h.generation + 1}
 	r := k.all[h.version]
-	copy(next.secret[:], mac(r.chain, []byte{byte(h.kind)}, fixed(tenant), h.session[:], be32(next.generation), h.secret[:]))
+	copy(next.secret[:], mac(r.chain, []byte{byte(h.kind)}, fixedWidth(tenant), h.session[:], be32(next.generation), h.secret[:]))
 	return next
 }
 
@@ -105,7 +105,7 @@ func (h handle) body() []byte {
 }
 
 func (k *Keys) tag(tenant string, h handle, body []byte) []byte {
-	return mac(k.all[h.version].tag, []byte{byte(h.kind)}, fixed(tenant), body)[:tagSize]
+	return mac(k.all[h.version].tag, []byte{byte(h.kind)}, fixedWidth(tenant), body)[:tagSize]
 }
 
 // parseHandle reads a token of either kind and checks its tag: what we never
@@ -118,15 +118,15 @@ func (k *Keys) parseHandle(tenant, text string) (handle, error) {
 	if !ok {
 		h.kind = sessionToken
 		if encoded, ok = strings.CutPrefix(text, sessionPrefix); !ok {
-			return handle{}, errNotOurs
+			return handle{}, errUnknownToken
 		}
 	}
 	if len(encoded) != base64.RawURLEncoding.EncodedLen(handleSize) {
-		return handle{}, errNotOurs
+		return handle{}, errUnknownToken
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
 	if err != nil || len(b) != handleSize {
-		return handle{}, errNotOurs
+		return handle{}, errUnknownToken
 	}
 	h.version = binary.BigEndian.Uint32(b)
 	h.session = models.SessionID(b[4:20])
@@ -138,7 +138,7 @@ func (k *Keys) parseHandle(tenant, text string) (handle, error) {
 		return h, nil
 	}
 	if k.all[h.version] == nil || !hmac.Equal(k.tag(tenant, h, b[:56]), b[56:]) {
-		return handle{}, errNotOurs
+		return handle{}, errUnknownToken
 	}
 	return h, nil
 }

@@ -29,7 +29,7 @@ type IssuerReport struct {
 }
 
 // inspectedAtOnce bounds how many issuers are asked at the same time.
-const inspectedAtOnce = 8
+const inspectConcurrency = 8
 
 // Inspect reports on every tenant that is enabled, in order of their ids.
 func (s *Server) Inspect(ctx context.Context) ([]TenantReport, error) {
@@ -59,13 +59,13 @@ func (s *Server) inspect(ctx context.Context, c *models.TenantConfig) TenantRepo
 	for _, key := range ring.jwks(s.now()).Keys {
 		report.Kids = append(report.Kids, key.KeyID)
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.broken)) {
+	for _, name := range slices.Sorted(maps.Keys(t.unusable)) {
 		if client, is := strings.CutPrefix(name, "client "); is {
 			report.Broken = append(report.Broken, client)
 		}
 	}
 	var asking sync.WaitGroup
-	slots := make(chan struct{}, inspectedAtOnce)
+	slots := make(chan struct{}, inspectConcurrency)
 	enabled := slices.DeleteFunc(slices.Clone(c.Issuers), func(row models.TrustedIssuer) bool { return !row.Enabled() })
 	report.Issuers = make([]IssuerReport, len(enabled))
 	for i, row := range enabled {

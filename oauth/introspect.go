@@ -67,7 +67,7 @@ func (s *Server) introspect(ctx context.Context, caller *Client, token string, n
 	}
 	answer, err := describe(ctx, caller, token, now)
 	switch {
-	case errors.Is(err, errNotOurs), errors.Is(err, errOtherKind), errors.Is(err, models.ErrNotFound), err == nil && answer == nil:
+	case errors.Is(err, errUnknownToken), errors.Is(err, errNotAccessToken), errors.Is(err, models.ErrNotFound), err == nil && answer == nil:
 		return inactive, nil
 	default:
 		return answer, err
@@ -81,7 +81,7 @@ func (s *Server) describeAccess(ctx context.Context, caller *Client, token strin
 	if err != nil {
 		return nil, err
 	}
-	if !caller.sees(o) || !now.Before(o.exp) || !o.client.enabled() {
+	if !caller.maySee(o) || !now.Before(o.exp) || !o.client.enabled() {
 		return nil, nil
 	}
 	if active, err := s.isActive(ctx, o, now); err != nil || !active {
@@ -95,16 +95,16 @@ func (s *Server) describeAccess(ctx context.Context, caller *Client, token strin
 }
 
 // sees says whether the caller may know of the token (CONFORMANCE C-19).
-func (c *Client) sees(o *ownToken) bool {
+func (c *Client) maySee(o *ownToken) bool {
 	if c.Settings.Introspect == models.IntrospectAll || o.client.ID == c.ID {
 		return true
 	}
 	aud, _ := stringOrList(o.claims["aud"])
-	return c.in(aud)
+	return c.isIn(aud)
 }
 
 // in says whether an audience names the client.
-func (c *Client) in(audience []string) bool {
+func (c *Client) isIn(audience []string) bool {
 	return slices.ContainsFunc(audience, func(a string) bool {
 		return a == c.ID || slices.Contains(c.Settings.ResourceIdentifiers, a)
 	})
@@ -132,7 +132,7 @@ func (s *Server) describeHandle(ctx context.Context, caller *Client, token strin
 		"iat": issued.Unix(), "exp": row.Lifetime().Expiry().Unix(),
 		"token_type": "N_A", // RFC 8693 §2.2.1: not usable as an access token
 	}
-	caller.tenant.assured(row).best().into(answer)
+	caller.tenant.sessionAssurance(row).best().addTo(answer)
 	return answer, nil
 }
 
@@ -165,9 +165,9 @@ func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 		return forged // its tag could not be checked either
 	case h.generation < chain.Generation:
 		return used
-	case h.generation == chain.Generation && same(digest, chain.Digest):
+	case h.generation == chain.Generation && equalDigests(digest, chain.Digest):
 		return current
-	case h.generation == chain.Generation+1 && same(digest, chain.Next):
+	case h.generation == chain.Generation+1 && equalDigests(digest, chain.Next):
 		return next
 	default:
 		return forged
@@ -175,4 +175,4 @@ func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 }
 
 // same compares digests in constant time; nothing equals nothing.
-func same(a, b []byte) bool { return len(a) > 0 && hmac.Equal(a, b) }
+func equalDigests(a, b []byte) bool { return len(a) > 0 && hmac.Equal(a, b) }

@@ -20,8 +20,8 @@ func (s *Server) isActive(ctx context.Context, o *ownToken, now time.Time) (bool
 		return false, nil
 	}
 	// Which sessions are of a trusted issuer that does not compile, the rows know.
-	if len(o.client.tenant.broken) == 0 {
-		switch s.tail.Verdict(about, s.memory) {
+	if len(o.client.tenant.unusable) == 0 {
+		switch s.tail.Verdict(about, s.introspectionMaxAge) {
 		case models.NotRevoked:
 			return true, nil
 		case models.Revoked:
@@ -36,7 +36,7 @@ func (s *Server) isActive(ctx context.Context, o *ownToken, now time.Time) (bool
 	if err != nil || !o.client.alive(row, now) {
 		return false, err
 	}
-	o.restate(row)
+	o.withdrawLapsed(row)
 	return true, nil
 }
 
@@ -46,7 +46,7 @@ func (o *ownToken) issued() (models.Issued, error) {
 	about.Subject, _ = o.claims["sub"].(string)
 	iat, _, err := numericDate(o.claims["iat"])
 	if err != nil {
-		return about, errNotOurs
+		return about, errUnknownToken
 	}
 	about.At = iat
 	if o.sid == "" {

@@ -18,7 +18,7 @@ func wantsJWT(r *http.Request) bool { return prefers(r, introspectionJWT) }
 // of the user at its top level, and does not expire: it is no token (RFC 9701
 // §5, §8.1).
 func (s *Server) writeIntrospectionJWT(ctx context.Context, w http.ResponseWriter, caller *Client, answer map[string]any) error {
-	release, err := s.answers.acquire(ctx)
+	release, err := s.documentSlots.acquire(ctx)
 	if err != nil {
 		return err
 	}

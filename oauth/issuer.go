@@ -121,7 +121,7 @@ func orDefault(d *models.Duration, otherwise time.Duration) time.Duration {
 }
 
 // accepts says whether the client may bring tokens of this entry.
-func (e *issuerEntry) accepts(c *Client) bool {
+func (e *issuerEntry) acceptsClient(c *Client) bool {
 	if c.Settings.Public() && e.Settings.PublicClients != nil && !*e.Settings.PublicClients {
 		return false
 	}
@@ -139,7 +139,7 @@ func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.
 		return e.verifyShared(token)
 	}
 	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool {
-		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && fitsAlgorithm(k, alg)
+		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && supportsAlgorithm(k, alg)
 	})
 	switch {
 	case err != nil:

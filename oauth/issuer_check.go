@@ -34,7 +34,7 @@ func (f *issuerFault) Is(target error) bool { return target == ErrIssuerMisconfi
 
 // otherIssuerFault is the fault of a discovery document that belongs to another issuer
 // than the entry names. A trailing slash is enough.
-func otherIssuerFault(expected, received string) error {
+func issuerMismatchFault(expected, received string) error {
 	return &issuerFault{"the discovery document names another issuer than the entry", fmt.Sprintf("%q", expected), fmt.Sprintf("%q", forLog(received)),
 		"write issuer exactly as the document does"}
 }
@@ -49,7 +49,7 @@ type IssuerCheck struct {
 }
 
 // checkedAtOnce bounds how many issuers are asked at the same time.
-const checkedAtOnce = 8
+const checkConcurrency = 8
 
 // CheckIssuers fetches the keys of trusted issuers as the first token of each
 // would, and looks for one that fits the algorithms of its entry. Entries whose
@@ -62,7 +62,7 @@ func (s *Server) CheckIssuers(ctx context.Context, entries []models.IssuerSettin
 		}
 	}
 	checks := make([]IssuerCheck, len(remote))
-	slots := make(chan struct{}, checkedAtOnce)
+	slots := make(chan struct{}, checkConcurrency)
 	var asking sync.WaitGroup
 	for i, e := range remote {
 		asking.Go(func() {
@@ -88,7 +88,7 @@ func (s *keySources) check(ctx context.Context, settings models.IssuerSettings) 
 
 // check looks for a key that fits one of the entry's algorithms.
 func (e *issuerEntry) check(ctx context.Context) error {
-	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool { return staticKeys{k}.fitAny(e.algorithms) })
+	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool { return staticKeys{k}.supportAny(e.algorithms) })
 	switch {
 	case err != nil:
 		return err

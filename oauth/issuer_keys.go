@@ -27,8 +27,8 @@ import (
 
 // How long keys of other issuers are kept (documented in docs/operations.md).
 const (
-	keysFresh     = 10 * time.Minute // then they are fetched anew, so that a key that was removed is forgotten
-	keysLastGood  = time.Hour        // as long they serve while the issuer does not answer
+	keysMaxAge    = 10 * time.Minute // then they are fetched anew, so that a key that was removed is forgotten
+	keysMaxStale  = time.Hour        // as long they serve while the issuer does not answer
 	refetchPause  = 30 * time.Second // between fetches for an unknown kid (R-JK-13)
 	failurePause  = 5 * time.Second  // after a fetch that failed, while there are no keys at all
 	maxIssuerKeys = 100
@@ -48,10 +48,10 @@ type keySource interface {
 type staticKeys []jose.JSONWebKey
 
 func (s staticKeys) keys(_ context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
-	return choose(s, fits), nil
+	return matchingKeys(s, fits), nil
 }
 
-func choose(set []jose.JSONWebKey, fits func(jose.JSONWebKey) bool) []jose.JSONWebKey {
+func matchingKeys(set []jose.JSONWebKey, fits func(jose.JSONWebKey) bool) []jose.JSONWebKey {
 	var chosen []jose.JSONWebKey
 	for _, k := range set {
 		if fits(k) {
@@ -147,15 +147,15 @@ func usable(k jose.JSONWebKey) bool {
 }
 
 // fitAny says whether a key may verify tokens of any of the algorithms.
-func (k staticKeys) fitAny(algorithms []string) bool {
+func (k staticKeys) supportAny(algorithms []string) bool {
 	return slices.ContainsFunc(k, func(key jose.JSONWebKey) bool {
-		return slices.ContainsFunc(algorithms, func(alg string) bool { return fitsAlgorithm(key, alg) })
+		return slices.ContainsFunc(algorithms, func(alg string) bool { return supportsAlgorithm(key, alg) })
 	})
 }
 
 // fitsAlgorithm says whether a key may verify tokens of alg: its type and, if
 // it names one, its algorithm (draft rfc8725bis §3.1).
-func fitsAlgorithm(k jose.JSONWebKey, alg string) bool {
+func supportsAlgorithm(k jose.JSONWebKey, alg string) bool {
 	if k.Algorithm != "" && algorithmName(k.Algorithm) != alg {
 		return false
 	}
@@ -181,15 +181,15 @@ type remoteKeys struct {
 	now     func() time.Time
 	log     *slog.Logger
 
-	mu        sync.Mutex
-	set       []jose.JSONWebKey
-	fetchedAt time.Time
-	failedAt  time.Time
-	failure   error
-	reported  string // the misconfiguration that the log knows of
-	fetches   uint64 // since the start, those that failed among them
-	failures  uint64
-	inflight  chan struct{} // closed when the fetch under way is done
+	mu          sync.Mutex
+	set         []jose.JSONWebKey
+	fetchedAt   time.Time
+	failedAt    time.Time
+	failure     error
+	loggedFault string // the misconfiguration that the log knows of
+	fetches     uint64 // since the start, those that failed among them
+	failures    uint64
+	inflight    chan struct{} // closed when the fetch under way is done
 }
 
 func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
@@ -197,17 +197,17 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	now := r.now()
 	age, sinceFailure := now.Sub(r.fetchedAt), now.Sub(r.failedAt)
 	failedWithin := func(within time.Duration) bool { return r.failure != nil && 0 <= sinceFailure && sinceFailure < within }
-	have := r.set != nil && age < keysLastGood
+	have := r.set != nil && age < keysMaxStale
 	pause := failurePause
 	var chosen []jose.JSONWebKey
 	if have {
-		pause, chosen = refetchPause, choose(r.set, fits)
+		pause, chosen = refetchPause, matchingKeys(r.set, fits)
 	}
 	switch {
-	case len(chosen) > 0 && age < keysFresh:
+	case len(chosen) > 0 && age < keysMaxAge:
 		r.mu.Unlock()
 		return chosen, nil
-	case len(chosen) > 0 && failedWithin(keysFresh): // an outage: renew behind the caller's back
+	case len(chosen) > 0 && failedWithin(keysMaxAge): // an outage: renew behind the caller's back
 		if !failedWithin(pause) {
 			r.startFetch()
 		}
@@ -217,7 +217,7 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 		r.mu.Unlock()
 		return nil, nil
 	case failedWithin(pause): // the issuer may have made the key meanwhile
-		err := r.failed()
+		err := r.lastError()
 		r.mu.Unlock()
 		return nil, err
 	}
@@ -233,16 +233,16 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	defer r.mu.Unlock()
 	switch {
 	case r.failure == nil:
-		return choose(r.set, fits), nil
+		return matchingKeys(r.set, fits), nil
 	case len(chosen) > 0:
 		return chosen, nil
 	default:
-		return nil, r.failed()
+		return nil, r.lastError()
 	}
 }
 
 // failed is what the last fetch failed with. r.mu is held.
-func (r *remoteKeys) failed() error {
+func (r *remoteKeys) lastError() error {
 	if errors.Is(r.failure, ErrIssuerMisconfigured) {
 		return r.failure
 	}
@@ -281,13 +281,13 @@ func (r *remoteKeys) startFetch() <-chan struct{} {
 func (r *remoteKeys) report() {
 	var fault *issuerFault
 	switch {
-	case r.failure == nil && r.reported != "":
+	case r.failure == nil && r.loggedFault != "":
 		r.log.Info("the keys of a trusted issuer can be fetched again", "issuer", r.issuer)
-		r.reported = ""
-	case errors.As(r.failure, &fault) && r.reported != fault.Error():
+		r.loggedFault = ""
+	case errors.As(r.failure, &fault) && r.loggedFault != fault.Error():
 		r.log.Warn("a trusted issuer is misconfigured: "+fault.problem+"; its tokens are answered 500 when keys fetched before are too old",
 			"issuer", r.issuer, "expected", fault.expected, "received", fault.received, "advice", fault.advice)
-		r.reported = fault.Error()
+		r.loggedFault = fault.Error()
 	}
 }
 
@@ -297,7 +297,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)
 		var other *oidc.IssuerMismatchError
 		if errors.As(err, &other) {
-			return nil, otherIssuerFault(other.Provided, other.Discovered)
+			return nil, issuerMismatchFault(other.Provided, other.Discovered)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("discovery: %.200s", err.Error()) // it may hold the whole answer

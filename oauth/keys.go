@@ -114,7 +114,7 @@ func mac(key []byte, parts ...[]byte) []byte {
 }
 
 // fixed makes a part of any length fixed in width.
-func fixed(s string) []byte {
+func fixedWidth(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
 }
@@ -127,7 +127,7 @@ func (k *Keys) DigestClientSecret(tenant, client, secret string) models.Digest {
 
 func (r *root) clientDigest(tenant, client, secret string) models.Digest {
 	return models.Digest{
-		Digest:      mac(r.digestClient, fixed(tenant), fixed(client), fixed(secret)),
+		Digest:      mac(r.digestClient, fixedWidth(tenant), fixedWidth(client), fixedWidth(secret)),
 		RootVersion: int64(r.version),
 	}
 }
@@ -175,7 +175,7 @@ func (k *Keys) OpenSuspensionKey(sealed []byte, version int64) (key []byte, err 
 func (k *Keys) seal(purpose, tenant, name, algorithm string, plain []byte) (sealed []byte, version int64) {
 	nonce := make([]byte, k.issuing.seal.NonceSize())
 	rand.Read(nonce)
-	sealed = k.issuing.seal.Seal(nonce, nonce, plain, belongsTo(purpose, tenant, name, algorithm))
+	sealed = k.issuing.seal.Seal(nonce, nonce, plain, sealContext(purpose, tenant, name, algorithm))
 	return sealed, int64(k.issuing.version)
 }
 
@@ -189,17 +189,17 @@ func (k *Keys) open(purpose, tenant, name, algorithm string, sealed []byte, vers
 		return nil, fmt.Errorf("%s of tenant %s: damaged", purpose, tenant)
 	}
 	nonce, text := sealed[:r.seal.NonceSize()], sealed[r.seal.NonceSize():]
-	plain, err := r.seal.Open(nil, nonce, text, belongsTo(purpose, tenant, name, algorithm))
+	plain, err := r.seal.Open(nil, nonce, text, sealContext(purpose, tenant, name, algorithm))
 	if err != nil {
 		return nil, fmt.Errorf("%s of tenant %s: does not open", purpose, tenant)
 	}
 	return plain, nil
 }
 
-func belongsTo(parts ...string) []byte {
+func sealContext(parts ...string) []byte {
 	var aad []byte
 	for _, p := range parts {
-		aad = append(aad, fixed(p)...)
+		aad = append(aad, fixedWidth(p)...)
 	}
 	return aad
 }

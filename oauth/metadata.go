@@ -72,7 +72,7 @@ type metadata struct {
 func (t *Tenant) Metadata() (*Document, error) { return t.metadata() }
 
 // describe makes the metadata document; it changes with the configuration only.
-func (t *Tenant) describe() (*Document, error) {
+func (t *Tenant) buildMetadata() (*Document, error) {
 	methods := []string{"none", "client_secret_basic", "client_secret_post"}
 	algorithms := []string{"RS256"} // must be listed (Discovery §3)
 	if alg := string(joseAlgorithm(t.row.SigningAlgorithm)); alg != "RS256" {

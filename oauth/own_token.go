@@ -20,7 +20,7 @@ type ownToken struct {
 }
 
 // errOtherKind is a token of ours that is no access token.
-var errOtherKind = errors.New("a token of ours, but no access token")
+var errNotAccessToken = errors.New("a token of ours, but no access token")
 
 // verifyOwn checks that a text is an access token of the tenant (RFC 9068 §4).
 // errOtherKind and errNotOurs are statements about the text; other errors are
@@ -37,27 +37,27 @@ func (s *Server) verifyOwn(ctx context.Context, t *Tenant, text string, now time
 		return nil, err
 	}
 	if err != nil {
-		return nil, errNotOurs
+		return nil, errUnknownToken
 	}
 	claims, err := models.ParseObject(payload)
 	if err != nil || claims["iss"] != t.Issuer {
-		return nil, errNotOurs
+		return nil, errUnknownToken
 	}
 	id, _ := claims["client_id"].(string)
 	o := &ownToken{claims: claims, client: t.client(id)}
 	switch {
 	case o.client == nil && typ != jws.TypAccessToken:
-		return nil, errOtherKind
+		return nil, errNotAccessToken
 	case o.client == nil:
-		return nil, errNotOurs // its client has been removed
+		return nil, errUnknownToken // its client has been removed
 	case typ != jws.TypAccessToken && (typ != "jwt" || o.client.Settings.AccessTokenTyp != jws.TypJWT):
-		return nil, errOtherKind
+		return nil, errNotAccessToken
 	}
 	o.sid, _ = claims["sid"].(string)
 	o.jti, _ = claims["jti"].(string)
 	exp, ok := claims["exp"].(int64)
 	if !ok || o.jti == "" {
-		return nil, errNotOurs
+		return nil, errUnknownToken
 	}
 	o.exp = time.Unix(exp, 0)
 	return o, nil

@@ -88,12 +88,12 @@ func TestOwnTokensAreToldByTheirTyp(t *testing.T) {
 	} {
 		for _, id := range []string{"web", "old"} {
 			err := verify(`,"typ":"`+typ+`"`, `{"client_id":"`+id+`",`+rest+`}`)
-			if want := strings.Contains(accepted, id); want && err != nil || !want && !errors.Is(err, errOtherKind) {
+			if want := strings.Contains(accepted, id); want && err != nil || !want && !errors.Is(err, errNotAccessToken) {
 				t.Errorf("typ %q of the client %s: %v", typ, id, err)
 			}
 		}
 	}
-	if err := verify("", `{"client_id":"old",`+rest+`}`); !errors.Is(err, errOtherKind) {
+	if err := verify("", `{"client_id":"old",`+rest+`}`); !errors.Is(err, errNotAccessToken) {
 		t.Errorf("no typ: %v", err)
 	}
 	for name, payload := range map[string]string{
@@ -109,7 +109,7 @@ func TestOwnTokensAreToldByTheirTyp(t *testing.T) {
 		"a payload that is a list": `[]`,
 		"data after the payload":   `{"client_id":"web",` + rest + `}{}`,
 	} {
-		if err := verify(`,"typ":"at+jwt"`, payload); !errors.Is(err, errNotOurs) {
+		if err := verify(`,"typ":"at+jwt"`, payload); !errors.Is(err, errUnknownToken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -16,7 +16,7 @@ type refreshRequest struct {
 	form      url.Values
 	demand    session.Demand
 	met       bool          // the demand was met before the token was spent
-	pair      session.Proof // by this class, which the access token states
+	stated    session.Proof // by this class, which the access token states
 }
 
 // conditional reports whether the request may be refused for what it asks of the
@@ -38,7 +38,7 @@ func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Va
 		return nil, invalidGrant(ReasonRefreshUnknown, err)
 	}
 	if r.presented.kind != refreshToken {
-		return nil, invalidGrant(ReasonRefreshUnknown, errNotOurs)
+		return nil, invalidGrant(ReasonRefreshUnknown, errUnknownToken)
 	}
 	call.SessionID = r.presented.session.String()
 	if r.demand, err = readDemand(form); err != nil {
@@ -70,7 +70,7 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 	}
 	facts, _ := s.chainFacts(call, c, row, r.presented)
 	facts.Permitted = true // the statement that spends the token asks exactly
-	if !session.DecideRefresh(now, facts).Answers() {
+	if !session.DecideRefresh(now, facts).IssuesTokens() {
 		return nil
 	}
 	if _, err := narrowTargets(c, row.Audience, r.form); err != nil {
@@ -79,7 +79,7 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 	if _, err = narrowScope(c, row.Scope, r.form.Get("scope")); err != nil {
 		return err
 	}
-	r.pair, err = s.meet(c, r.demand, row, now)
+	r.stated, err = s.checkDemand(c, r.demand, row, now)
 	r.met = err == nil && !r.demand.None()
 	return err
 }
@@ -89,7 +89,7 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 // all of the session's audiences, the token has been spent, and a retry returns
 // its successor as after a lost response.
 func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *refreshRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -110,9 +110,9 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	pair := r.pair
+	pair := r.stated
 	if !r.met {
-		if pair, err = s.meet(c, r.demand, row, now); err != nil {
+		if pair, err = s.checkDemand(c, r.demand, row, now); err != nil {
 			return tokenResponse{}, err // the row changed since it was first read; a retry recovers the token
 		}
 	}
@@ -123,11 +123,11 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(scope)
 	if next.kind == 0 {
-		answer.ofSession(c, row, r.presented.generation)
+		answer.setSession(c, row, r.presented.generation)
 		return answer, nil
 	}
 	answer.RefreshToken = s.keys.encode(c.TenantID, next)
-	answer.ofSession(c, row, next.generation)
+	answer.setSession(c, row, next.generation)
 	return answer, nil
 }
 
@@ -167,7 +167,7 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 		}
 		switch outcome := session.DecideRefresh(now, facts); outcome {
 		case session.RefreshRetry:
-			return row, successor, s.noteRetry(ctx, call, row, now)
+			return row, successor, s.recordRetry(ctx, call, row, now)
 		case session.RefreshRetryLate:
 			remembered, err := s.retryLate(ctx, call, row, facts, now)
 			if err != nil || remembered {
@@ -210,9 +210,9 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 	return session.RefreshFacts{
 		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
 		SameClient:         row.ClientID == c.ID,
-		IsCurrent:          same(s.keys.digest(presented, chain.RootVersion), chain.Digest),
-		IsNext:             same(s.keys.digest(presented, chain.RootVersion), chain.Next),
-		SuccessorIsCurrent: same(s.keys.digest(successor, chain.RootVersion), chain.Digest),
+		IsCurrent:          equalDigests(s.keys.digest(presented, chain.RootVersion), chain.Digest),
+		IsNext:             equalDigests(s.keys.digest(presented, chain.RootVersion), chain.Next),
+		SuccessorIsCurrent: equalDigests(s.keys.digest(successor, chain.RootVersion), chain.Digest),
 		Grace:              policy.RefreshGrace,
 		ContactSince:       s.store.ContactSince(),
 		ByStepUp:           !refresh || row.History.StepUp.Generation == chain.Generation && chain.Generation > 0,
@@ -240,14 +240,14 @@ func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Sess
 	if err != nil {
 		return err
 	}
-	return s.refusedRefresh(call.Client, row, presented, outcome, now)
+	return s.refreshError(call.Client, row, presented, outcome, now)
 }
 
 // noteRetry looks at where a retry comes from. Two parties who share a stolen
 // token can hide only by answering each other inside the window: the third
 // generation in a row that is retried from elsewhere raises an event.
-func (s *Server) noteRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
-	if !call.elsewhere(row) {
+func (s *Server) recordRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
+	if !call.fromElsewhere(row) {
 		return nil
 	}
 	return s.store.NoteSharedRefresh(ctx, row, now, call.withDevice(map[string]any{"generation": row.Refresh.Generation}, row))

@@ -86,7 +86,7 @@ func (r *registry) lastKnown(id string) *Tenant {
 }
 
 // inUse lists the tenants that this node has loaded.
-func (r *registry) inUse() []*Tenant {
+func (r *registry) loaded() []*Tenant {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return slices.Collect(maps.Values(r.tenants))
@@ -192,15 +192,15 @@ func (r *registry) runRefresh(n *refreshCall) {
 // build compiles what the rows say. They were checked when they were written;
 // one that does not compile now is logged and serves nobody.
 func (r *registry) build(c *models.TenantConfig) *Tenant {
-	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), ownOrigin: originOf(r.base), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}, attributeSources: map[string][]string{}}
-	t.metadata = sync.OnceValues(t.describe)
+	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), ownOrigin: originOf(r.base), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, unusable: map[string]bool{}, attributeSources: map[string][]string{}}
+	t.metadata = sync.OnceValues(t.buildMetadata)
 	for _, row := range c.Clients {
 		t.clientIDs[row.ID] = true
 	}
-	t.vouchers = make(map[string]*models.TrustedIssuer, len(c.Issuers))
+	t.issuerRows = make(map[string]*models.TrustedIssuer, len(c.Issuers))
 	for i, row := range c.Issuers {
 		t.namespaces = append(t.namespaces, row.Settings)
-		t.vouchers[row.ID] = &c.Issuers[i]
+		t.issuerRows[row.ID] = &c.Issuers[i]
 		if row.Enabled() {
 			for name := range row.Settings.UserAttributes {
 				t.attributeSources[name] = append(t.attributeSources[name], row.AttributeSource(name))
@@ -238,7 +238,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 			}
 		}
 		if len(faults) > 0 {
-			t.broken["client "+row.ID] = true
+			t.unusable["client "+row.ID] = true
 			log.Error("client is unusable", "client", row.ID, "error", faults)
 			continue
 		}
@@ -247,7 +247,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	for _, row := range c.Issuers {
 		entry, err := r.newIssuerEntry(t, row)
 		if err != nil {
-			t.broken["issuer "+row.Settings.Issuer] = true
+			t.unusable["issuer "+row.Settings.Issuer] = true
 			log.Error("trusted issuer is unusable", "issuer", row.Settings.Issuer, "error", err)
 			continue
 		}

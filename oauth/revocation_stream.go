@@ -25,21 +25,21 @@ const (
 
 // errShare ends the oldest stream of the client that has the most, when the node
 // has as many as it can.
-var errShare = errors.New("the client has more streams open on this node than any other, and there is room for no more")
+var errStreamEvicted = errors.New("the client has more streams open on this node than any other, and there is room for no more")
 
 // stream is an open stream of revocations (WHATWG HTML, server-sent events).
 type stream struct {
-	of       streamOwner
+	owner    streamOwner
 	messages chan message
-	over     chan struct{}
+	done     chan struct{}
 	once     sync.Once
-	why      error // it is over
+	cause    error // it is over
 }
 
 // message is what a feed hands to its streams.
 type message struct {
-	text  []byte // shared by all of them
-	prove bool   // authenticate again
+	text           []byte // shared by all of them
+	reauthenticate bool   // authenticate again
 }
 
 // streamOwner is the client that streams are counted for.
@@ -48,16 +48,16 @@ type streamOwner struct{ tenant, client string }
 // end ends the stream; only the first reason counts.
 func (s *stream) end(why error) {
 	s.once.Do(func() {
-		s.why = why
-		close(s.over)
+		s.cause = why
+		close(s.done)
 	})
 }
 
 // streamTable has the open streams of a node, those of each client by age.
 type streamTable struct {
-	mu    sync.Mutex
-	total int
-	by    map[streamOwner][]*stream
+	mu      sync.Mutex
+	total   int
+	byOwner map[streamOwner][]*stream
 }
 
 // add makes room if there is none: the client with the most streams loses its
@@ -66,22 +66,22 @@ type streamTable struct {
 func (t *streamTable) add(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.by == nil {
-		t.by = map[streamOwner][]*stream{}
+	if t.byOwner == nil {
+		t.byOwner = map[streamOwner][]*stream{}
 	}
-	t.by[s.of] = append(t.by[s.of], s)
+	t.byOwner[s.owner] = append(t.byOwner[s.owner], s)
 	if t.total++; t.total <= maxStreams {
 		return
 	}
-	most := s.of
-	for of, list := range t.by {
-		if len(list) > len(t.by[most]) {
+	most := s.owner
+	for of, list := range t.byOwner {
+		if len(list) > len(t.byOwner[most]) {
 			most = of
 		}
 	}
-	oldest := t.by[most][0]
+	oldest := t.byOwner[most][0]
 	t.drop(oldest)
-	oldest.end(errShare)
+	oldest.end(errStreamEvicted)
 }
 
 func (t *streamTable) remove(s *stream) {
@@ -92,14 +92,14 @@ func (t *streamTable) remove(s *stream) {
 
 // drop forgets a stream, unless it was forgotten before. t.mu is held.
 func (t *streamTable) drop(s *stream) {
-	list := t.by[s.of]
+	list := t.byOwner[s.owner]
 	for i, other := range list {
 		if other == s {
 			t.total--
 			if list = append(list[:i:i], list[i+1:]...); len(list) == 0 {
-				delete(t.by, s.of)
+				delete(t.byOwner, s.owner)
 			} else {
-				t.by[s.of] = list
+				t.byOwner[s.owner] = list
 			}
 			return
 		}
@@ -116,7 +116,7 @@ func (t *streamTable) len() int {
 // becomes known, for as long as client and tail stay as they are. A reader
 // whose stream ends comes back with the last id that it saw.
 func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call *Call, query url.Values) error {
-	since, err := askedPosition(call.Client, query)
+	since, err := requestedPosition(call.Client, query)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 			since = models.Position{} // a reader that reconnects by itself could not mend it
 		}
 	}
-	out := &stream{of: streamOwner{call.Tenant.ID, call.Client.ID}, messages: make(chan message, streamBuffer), over: make(chan struct{})}
+	out := &stream{owner: streamOwner{call.Tenant.ID, call.Client.ID}, messages: make(chan message, streamBuffer), done: make(chan struct{})}
 	s.streams.add(out)
 	defer s.streams.remove(out)
 	zipped := quality(r.Header.Values("Accept-Encoding"), "gzip", "*") > 0
@@ -133,7 +133,7 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 	if err != nil {
 		return err
 	}
-	defer f.leave(out)
+	defer f.remove(out)
 
 	h := w.Header()
 	h.Set("Content-Type", eventStream)
@@ -177,8 +177,8 @@ func (s *Server) follow(r *http.Request, call *Call, out *stream, to *streamWrit
 	for {
 		select {
 		case m := <-out.messages:
-			if m.prove {
-				if err := s.prove(r, call, call.Client.view()); err != nil {
+			if m.reauthenticate {
+				if err := s.reauthenticate(r, call, call.Client.view()); err != nil {
 					return err
 				}
 				continue
@@ -189,8 +189,8 @@ func (s *Server) follow(r *http.Request, call *Call, out *stream, to *streamWrit
 			if err := to.flush(); err != nil {
 				return err
 			}
-		case <-out.over:
-			return out.why
+		case <-out.done:
+			return out.cause
 		case <-r.Context().Done():
 			return r.Context().Err()
 		}
@@ -198,8 +198,8 @@ func (s *Server) follow(r *http.Request, call *Call, out *stream, to *streamWrit
 }
 
 // prove authenticates the client of a stream again, with what it brought at first.
-func (s *Server) prove(r *http.Request, call *Call, view string) error {
-	ctx, cancel := context.WithTimeout(r.Context(), feedCheck)
+func (s *Server) reauthenticate(r *http.Request, call *Call, view string) error {
+	ctx, cancel := context.WithTimeout(r.Context(), feedCheckInterval)
 	defer cancel()
 	t, err := s.Tenant(ctx, call.Tenant.ID)
 	if err != nil {
@@ -211,7 +211,7 @@ func (s *Server) prove(r *http.Request, call *Call, view string) error {
 		return err
 	}
 	if client.view() != view {
-		return errView
+		return errViewChanged
 	}
 	return nil
 }
@@ -225,10 +225,10 @@ func (w *streamWriter) snapshot(s *snapshot) error {
 	if err := w.write(fmt.Appendf(nil, "event: snapshot\nid: %s\ndata: %s,\"revoked\":[\n", s.head.Cursor, head[:len(head)-1])); err != nil {
 		return err
 	}
-	if err := w.writePacked(s.packed, s.lines[:s.of]); err != nil {
+	if err := w.writePacked(s.compressed, s.lines[:s.compressedLen]); err != nil {
 		return err
 	}
-	if err := w.write(s.lines[s.of:]); err != nil {
+	if err := w.write(s.lines[s.compressedLen:]); err != nil {
 		return err
 	}
 	if err := w.write([]byte("data: ]}\n\n")); err != nil {

@@ -37,7 +37,7 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	if prefers(r, eventStream) {
 		return s.streamRevocations(w, r, call, query)
 	}
-	since, err := askedPosition(call.Client, query)
+	since, err := requestedPosition(call.Client, query)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func writeRevocations(w http.ResponseWriter, s *snapshot) error {
 // the client is not told of all of these: silence would pass for "not revoked".
 func (c *Client) checkAudience(audience []string) error {
 	for _, a := range audience {
-		if c.Settings.Introspect != models.IntrospectAll && !c.in([]string{a}) {
+		if c.Settings.Introspect != models.IntrospectAll && !c.isIn([]string{a}) {
 			return &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden,
 				Description: "The client may not follow revocations for this audience: it is not the client's id or one of its resource_identifiers"}
 		}
@@ -81,7 +81,7 @@ func (c *Client) checkAudience(audience []string) error {
 
 // askedPosition is where the caller's cursor says that it stopped; zero: it has
 // none, or one that tells too little.
-func askedPosition(c *Client, query url.Values) (models.Position, error) {
+func requestedPosition(c *Client, query url.Values) (models.Position, error) {
 	switch given := query["cursor"]; len(given) {
 	case 0:
 		return models.Position{}, nil
@@ -151,5 +151,5 @@ func entries(c *Client, revocations []*models.Revocation) []revokedEntry {
 // who was shown its tokens is not known.
 func (c *Client) mayKnow(r *models.Revocation) bool {
 	whole := r.SessionID == nil && r.TokenID == "" && r.Subject == ""
-	return whole || c.Settings.Introspect == models.IntrospectAll || r.ClientID == c.ID || c.in(r.Audience)
+	return whole || c.Settings.Introspect == models.IntrospectAll || r.ClientID == c.ID || c.isIn(r.Audience)
 }

@@ -41,7 +41,7 @@ func (s *Server) revoke(ctx context.Context, call *Call, c *Client, token string
 		revoke = s.revokeHandle
 	}
 	err := revoke(ctx, call, c, token, now)
-	if errors.Is(err, errNotOurs) || errors.Is(err, models.ErrNotFound) {
+	if errors.Is(err, errUnknownToken) || errors.Is(err, models.ErrNotFound) {
 		return nil
 	}
 	return err
@@ -55,7 +55,7 @@ func foreignToken() *Error {
 func (s *Server) revokeAccess(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
 	o, err := s.verifyOwn(ctx, c.tenant, token, now)
 	switch {
-	case errors.Is(err, errOtherKind):
+	case errors.Is(err, errNotAccessToken):
 		return refuse("unsupported_token_type", ReasonTokenKind, "Tokens of this kind cannot be revoked")
 	case err != nil:
 		return err

@@ -89,7 +89,7 @@ func (s *Server) CheckRootSecret(ctx context.Context) error {
 
 // knowsRoots says whether this node can read what the others write: it needs
 // the roots of the signing keys, and the one that began to issue last.
-func (s *Server) knowsRoots(ctx context.Context) error {
+func (s *Server) checkRoots(ctx context.Context) error {
 	if err := s.CheckRootSecret(ctx); err != nil {
 		return err
 	}

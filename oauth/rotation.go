@@ -136,11 +136,11 @@ func (s *Server) SigningReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	faults := []error{s.knowsRoots(ctx)}
+	faults := []error{s.checkRoots(ctx)}
 	for _, id := range keyless {
 		faults = append(faults, fmt.Errorf("tenant %s: %w", id, errNoSigningKey))
 	}
-	for _, t := range s.registry.inUse() {
+	for _, t := range s.registry.loaded() {
 		if _, err := t.ring.active(s.now()); err != nil {
 			faults = append(faults, fmt.Errorf("tenant %s: %w", t.ID, err))
 		}

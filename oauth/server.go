@@ -38,20 +38,20 @@ type Config struct {
 // Server is the OAuth server of all tenants of a deployment. It is safe for
 // concurrent use; Run keeps its view of the configuration fresh.
 type Server struct {
-	store    *models.Store
-	keys     *Keys
-	log      *slog.Logger
-	registry *registry
-	provider *fosite.Fosite
-	slots    *signLimiter // for what /token makes
-	answers  *signLimiter // for other signatures, which do not wait behind tokens
-	throttle *throttle
-	tail     *models.Tail
-	memory   time.Duration // IntrospectionMaxAge
-	streams  streamTable   // of revocations, that are open
-	feedsMu  sync.Mutex
-	feeds    map[string]*feed // by view
-	lists    statusLists
+	store               *models.Store
+	keys                *Keys
+	log                 *slog.Logger
+	registry            *registry
+	provider            *fosite.Fosite
+	tokenSlots          *signLimiter // for what /token makes
+	documentSlots       *signLimiter // for other signatures, which do not wait behind tokens
+	throttle            *throttle
+	tail                *models.Tail
+	introspectionMaxAge time.Duration // IntrospectionMaxAge
+	streams             streamTable   // of revocations, that are open
+	feedsMu             sync.Mutex
+	feeds               map[string]*feed // by view
+	statusLists         statusLists
 }
 
 // New builds a server. It reads nothing yet.
@@ -61,18 +61,18 @@ func New(c Config) *Server {
 	}
 	s := &Server{
 		store: c.Store, keys: c.Keys, log: c.Log,
-		slots:    newSignLimiter(4, cmp.Or(c.SigningWait, signingWait), c.Log),
-		answers:  newSignLimiter(2, cmp.Or(c.SigningWait, signingWait), c.Log),
-		throttle: newThrottle(),
-		tail:     models.NewTail(c.Store),
-		memory:   c.IntrospectionMaxAge,
+		tokenSlots:          newSignLimiter(4, cmp.Or(c.SigningWait, signingWait), c.Log),
+		documentSlots:       newSignLimiter(2, cmp.Or(c.SigningWait, signingWait), c.Log),
+		throttle:            newThrottle(),
+		tail:                models.NewTail(c.Store),
+		introspectionMaxAge: c.IntrospectionMaxAge,
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
 			sources: newKeySources(c.Store.Now, c.Log), tenants: map[string]*Tenant{}, stale: map[string]bool{},
 		},
 	}
 	if c.FetchProxy != nil {
-		s.registry.sources.clients[false] = throughProxy(c.FetchProxy)
+		s.registry.sources.clients[false] = newProxyFetcher(c.FetchProxy)
 	}
 	s.provider = s.newProvider()
 	return s
@@ -116,7 +116,7 @@ type Load struct {
 
 // Load reports how busy the server is with making tokens.
 func (s *Server) Load() Load {
-	return Load{s.slots.waiting.Load(), s.slots.wait(), s.slots.refusals.Load() + s.answers.refusals.Load()}
+	return Load{s.tokenSlots.waiting.Load(), s.tokenSlots.wait(), s.tokenSlots.refusals.Load() + s.documentSlots.refusals.Load()}
 }
 
 // Tenant finds a tenant by id. models.ErrNotFound: there is none;
@@ -188,16 +188,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn fu
 
 // Token serves {iss}/token (RFC 6749 §3.2).
 func (s *Server) Token(w http.ResponseWriter, r *http.Request, call *Call) {
-	if err := s.slots.admit(r.Context()); err != nil { // before anything is read, so that a refusal costs next to nothing
+	if err := s.tokenSlots.admit(r.Context()); err != nil { // before anything is read, so that a refusal costs next to nothing
 		s.writeError(w, call, err)
 		return
 	}
 	s.endpoint(w, r, call, func(ctx context.Context) error {
-		place, err := s.slots.take()
+		place, err := s.tokenSlots.reserve()
 		if err != nil {
 			return err
 		}
-		defer place.giveBack()
+		defer place.release()
 		if call.Grant = r.PostForm.Get("grant_type"); call.Grant == "" {
 			return invalidRequest(ReasonParameterMissing, "grant_type is required")
 		}

@@ -105,7 +105,7 @@ func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call)
 		if err != nil {
 			return err
 		}
-		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.ends(models.SessionID{}))
+		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.endReason(models.SessionID{}))
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (s *Server) endOne(ctx context.Context, q sessionRequest, row *models.Sessi
 	if _, _, ended := row.Lifetime().Ended(q.now); ended {
 		return nil
 	}
-	return s.store.EndSession(ctx, row, q.now, q.who.ends(row.ID))
+	return s.store.EndSession(ctx, row, q.now, q.who.endReason(row.ID))
 }
 
 // sessionOf finds a session by its id. Another user's is as unknown as one that
@@ -147,7 +147,7 @@ func (s *Server) sessionOf(ctx context.Context, who *caller, sid string) (*model
 		return nil, unknown
 	}
 	row, err := s.store.Session(ctx, who.tenant.ID, id)
-	if errors.Is(err, models.ErrNotFound) || err == nil && !who.sees(row) {
+	if errors.Is(err, models.ErrNotFound) || err == nil && !who.maySee(row) {
 		return nil, unknown
 	}
 	return row, err

@@ -36,7 +36,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 		}
 		row, err = s.store.ExtendSession(ctx, row, now, end, who.client.ID)
 		if errors.Is(err, models.ErrNotFound) {
-			return sessionOver("")
+			return sessionEnded("")
 		}
 		if err != nil {
 			return err
@@ -50,7 +50,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 func (who *caller) extended(row *models.Session, now time.Time, by time.Duration) (time.Time, error) {
 	client := who.tenant.client(row.ClientID)
 	if _, why, ended := who.tenant.ended(row, now); ended || client == nil {
-		return time.Time{}, sessionOver(why)
+		return time.Time{}, sessionEnded(why)
 	}
 	most := client.Settings.MaxLifetime
 	if most == nil {
@@ -63,6 +63,6 @@ func (who *caller) extended(row *models.Session, now time.Time, by time.Duration
 	return end, nil
 }
 
-func sessionOver(why session.EndReason) *Error {
-	return invalidRequest(ReasonSessionEnded, "The session has ended").ended(why)
+func sessionEnded(why session.EndReason) *Error {
+	return invalidRequest(ReasonSessionEnded, "The session has ended").withEndReason(why)
 }

@@ -47,7 +47,7 @@ type deviceObject struct {
 
 // describe is the session as the caller sees it, without custom claims.
 func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
-	proves := who.tenant.assured(row)
+	proves := who.tenant.sessionAssurance(row)
 	states := proves.best()
 	o := sessionObject{
 		ID: row.ID.String(), Subject: row.Subject, ClientID: row.ClientID, Status: "active", Current: who.own != nil && row.ID == who.own.ID,
@@ -75,7 +75,7 @@ func (who *caller) describeWithClaims(b *budget, row *models.Session, now time.T
 	o := who.describe(row, now)
 	if who.client != nil && who.client.ID == row.ClientID {
 		o.Claims = map[string]any{}
-		addCustomClaims(b, who.client, row, who.tenant.assured(row).best(), o.Claims)
+		addCustomClaims(b, who.client, row, who.tenant.sessionAssurance(row).best(), o.Claims)
 	}
 	return o
 }

@@ -18,12 +18,12 @@ const maxBehind = 256
 
 // fits reports whether the handle is one of its session's chain as the row has
 // it: the current one, the next one, or one from which the current one follows.
-func (k *Keys) fits(row *models.Session, h handle) bool {
+func (k *Keys) matchesChain(row *models.Session, h handle) bool {
 	chain := chainOf(row, h.kind)
 	behind := int64(chain.Generation) - int64(h.generation)
 	switch {
 	case behind == -1:
-		return same(k.digest(h, chain.RootVersion), chain.Next)
+		return equalDigests(k.digest(h, chain.RootVersion), chain.Next)
 	case behind < 0, behind > maxBehind, behind > 0 && k.all[h.version] == nil:
 		return false
 	}
@@ -32,13 +32,13 @@ func (k *Keys) fits(row *models.Session, h handle) bool {
 		h = k.successor(row.TenantID, h)
 		h.version = version
 	}
-	return same(k.digest(h, chain.RootVersion), chain.Digest)
+	return equalDigests(k.digest(h, chain.RootVersion), chain.Digest)
 }
 
 // knows reports whether the client may learn of the session, with a handle
 // that it presents.
-func (s *Server) knows(c *Client, row *models.Session, h handle) bool {
-	return row.ClientID == c.ID && s.keys.fits(row, h)
+func (s *Server) mayLearnOf(c *Client, row *models.Session, h handle) bool {
+	return row.ClientID == c.ID && s.keys.matchesChain(row, h)
 }
 
 // endReason is why the session is over; empty: it is not, or nobody knows yet.
@@ -49,8 +49,8 @@ func (c *Client) endReason(row *models.Session, now time.Time) session.EndReason
 
 // refusedRefresh is the answer to a refresh token that may not be used, after
 // what had to be remembered has been committed.
-func (s *Server) refusedRefresh(c *Client, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) *Error {
-	cause, fits := errors.New(outcome.String()), s.knows(c, row, presented)
+func (s *Server) refreshError(c *Client, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) *Error {
+	cause, fits := errors.New(outcome.String()), s.mayLearnOf(c, row, presented)
 	switch {
 	case row.ClientID != c.ID:
 		return invalidGrant(ReasonRefreshUnknown, cause)
@@ -63,16 +63,16 @@ func (s *Server) refusedRefresh(c *Client, row *models.Session, presented handle
 	case outcome == session.RefreshDuplicate:
 		return invalidGrant(ReasonRefreshSuperseded, cause)
 	case outcome == session.RefreshReuse:
-		return invalidGrant(ReasonRefreshReused, cause).ended(session.ReuseDetected)
+		return invalidGrant(ReasonRefreshReused, cause).withEndReason(session.ReuseDetected)
 	default:
-		return invalidGrant(ReasonSessionEnded, cause).ended(c.endReason(row, now))
+		return invalidGrant(ReasonSessionEnded, cause).withEndReason(c.endReason(row, now))
 	}
 }
 
 // refusedSessionToken is why a session token may not be used: unknown unless
 // the client may learn more.
-func (s *Server) refusedSessionToken(c *Client, row *models.Session, h handle, now time.Time) (Reason, session.EndReason) {
-	fits := s.knows(c, row, h)
+func (s *Server) sessionTokenReason(c *Client, row *models.Session, h handle, now time.Time) (Reason, session.EndReason) {
+	fits := s.mayLearnOf(c, row, h)
 	switch {
 	case !fits && c.alive(row, now) && replacedByStepUp(c, row, h):
 		return ReasonSessionTokenSuperseded, ""
@@ -95,20 +95,20 @@ func replacedByStepUp(c *Client, row *models.Session, h handle) bool {
 // refusedStepUp is why latchkey_session_token may not raise the session: a
 // handle, or, if that is zero, an access token of the client whose signature
 // was good.
-func (s *Server) refusedStepUp(c *Client, row *models.Session, h handle, now time.Time) *Error {
+func (s *Server) stepUpError(c *Client, row *models.Session, h handle, now time.Time) *Error {
 	cause := errors.New("ended, of another client, or replaced")
 	switch {
 	case row.ClientID != c.ID:
 		return invalidSession(ReasonSessionTokenUnknown, cause)
-	case h.kind != 0 && !s.keys.fits(row, h) && c.alive(row, now):
+	case h.kind != 0 && !s.keys.matchesChain(row, h) && c.alive(row, now):
 		if replacedByStepUp(c, row, h) {
 			return invalidSession(ReasonSessionTokenSuperseded, cause)
 		}
 		return invalidSession(ReasonChainMismatch, cause)
-	case h.kind != 0 && !s.keys.fits(row, h):
+	case h.kind != 0 && !s.keys.matchesChain(row, h):
 		return invalidSession(ReasonSessionTokenUnknown, cause)
 	case !c.alive(row, now):
-		return invalidSession(ReasonSessionEnded, cause).ended(c.endReason(row, now))
+		return invalidSession(ReasonSessionEnded, cause).withEndReason(c.endReason(row, now))
 	case h.kind == sessionToken:
 		return invalidSession(ReasonSessionTokenSuperseded, cause)
 	default:

@@ -35,11 +35,11 @@ func TestOnlyATokenOfTheChainFitsItsSession(t *testing.T) {
 			{"another session", altered(chain[now-1], func(h *handle) { h.session[0] ^= 1 }), false},
 			{"a token of a root that is gone", altered(chain[now-1], func(h *handle) { h.version = 1 }), false},
 		} {
-			if got := k.fits(row, c.of); got != c.fits {
+			if got := k.matchesChain(row, c.of); got != c.fits {
 				t.Errorf("kind %d: %s: fits %t", kind, c.name, got)
 			}
 		}
-		if k.fits(&models.Session{TenantID: "default"}, first) {
+		if k.matchesChain(&models.Session{TenantID: "default"}, first) {
 			t.Errorf("kind %d: a session without such a chain recognises a token", kind)
 		}
 	}

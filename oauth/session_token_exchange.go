@@ -41,7 +41,7 @@ func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client
 	x := &sessionTokenExchange{exchangeRequest: request}
 	var err error
 	if x.presented, err = s.keys.parseHandle(c.TenantID, token); err != nil || x.presented.kind != sessionToken {
-		return nil, badSessionToken(ReasonSessionTokenUnknown, errNotOurs)
+		return nil, badSessionToken(ReasonSessionTokenUnknown, errUnknownToken)
 	}
 	if x.row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client
 	if x.scope, err = narrowScope(c, x.row.Scope, form.Get("scope")); err != nil {
 		return nil, err
 	}
-	if x.pair, err = s.meet(c, x.demand, x.row, s.now()); err != nil {
+	if x.stated, err = s.checkDemand(c, x.demand, x.row, s.now()); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (tokenResponse, error) { return s.issueForSessionToken(ctx, call, c, x) }, nil
@@ -67,8 +67,8 @@ func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*mode
 	case err != nil:
 		return nil, err
 	case !c.alive(row, s.now()) || s.keys.classify(row, h) != current:
-		reason, why := s.refusedSessionToken(c, row, h, s.now())
-		return nil, badSessionToken(reason, errors.New("ended, of another client, or replaced")).ended(why)
+		reason, why := s.sessionTokenReason(c, row, h, s.now())
+		return nil, badSessionToken(reason, errors.New("ended, of another client, or replaced")).withEndReason(why)
 	}
 	return row, nil
 }
@@ -76,7 +76,7 @@ func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*mode
 // issueForSessionToken moves the session's idle end and signs an access token.
 // There is no refresh token: the session token takes its place.
 func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client, x *sessionTokenExchange) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -91,14 +91,14 @@ func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client
 	}
 	s.renewSessionToken(ctx, row, x.presented)
 	call.SessionID = row.ID.String()
-	access, err := s.mintSession(c, row, x.pair, x.targets, x.scope, now)
+	access, err := s.mintSession(c, row, x.stated, x.targets, x.scope, now)
 	if err != nil {
 		return tokenResponse{}, err
 	}
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
-	answer.ofSession(c, row, row.Refresh.Generation)
+	answer.setSession(c, row, row.Refresh.Generation)
 	return answer, nil
 }
 
@@ -119,7 +119,7 @@ func (s *Server) touch(ctx context.Context, call *Call, c *Client, x *sessionTok
 		if row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
 			return nil, err
 		}
-		if same(before, row.SessionToken.Digest) {
+		if equalDigests(before, row.SessionToken.Digest) {
 			return nil, badSessionToken(ReasonSessionEnded, errors.New("not permitted any more"))
 		}
 	}

@@ -34,12 +34,12 @@ const (
 // serves nobody. A slot is held over the database's part as well, because after
 // it nothing may refuse; so there are a few for each processor.
 type signLimiter struct {
-	free    chan struct{}
-	maxWait time.Duration // the longest estimate at which a request is still taken in
-	waiting atomic.Int64  // for a slot
-	coming  atomic.Int64  // with a place, and not yet at that point
-	paused  atomic.Int64
-	held    atomic.Int64 // how long a slot is held, a moving average in nanoseconds
+	free     chan struct{}
+	maxWait  time.Duration // the longest estimate at which a request is still taken in
+	waiting  atomic.Int64  // for a slot
+	admitted atomic.Int64  // with a place, and not yet at that point
+	paused   atomic.Int64
+	meanHold atomic.Int64 // how long a slot is held, a moving average in nanoseconds
 
 	refusals   atomic.Uint64
 	reported   atomic.Uint64 // of refusals, in the log
@@ -59,12 +59,12 @@ func (s *signLimiter) wait() time.Duration {
 	if len(s.free) < cap(s.free) {
 		return 0
 	}
-	return time.Duration((s.waiting.Load() + s.coming.Load() + 1) * s.held.Load() / int64(cap(s.free)))
+	return time.Duration((s.waiting.Load() + s.admitted.Load() + 1) * s.meanHold.Load() / int64(cap(s.free)))
 }
 
 // crowded reports whether a request that comes now is to be refused.
-func (s *signLimiter) crowded() bool {
-	return s.wait() > s.maxWait || s.waiting.Load()+s.coming.Load() >= maxWaiting
+func (s *signLimiter) isFull() bool {
+	return s.wait() > s.maxWait || s.waiting.Load()+s.admitted.Load() >= maxWaiting
 }
 
 // admit is asked before a request is read. When too many wait, it pauses: callers
@@ -72,7 +72,7 @@ func (s *signLimiter) crowded() bool {
 // tokens are being signed. Waiting costs nothing, refusing does. errBusy: there is
 // no room after the pause either.
 func (s *signLimiter) admit(ctx context.Context) error {
-	if !s.crowded() {
+	if !s.isFull() {
 		return nil
 	}
 	if n := s.paused.Add(1); n <= maxPaused {
@@ -88,7 +88,7 @@ func (s *signLimiter) admit(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case s.crowded():
+	case s.isFull():
 		return s.refuse()
 	}
 	return nil
@@ -96,25 +96,25 @@ func (s *signLimiter) admit(ctx context.Context) error {
 
 // ticket is the place of a request that was read and has not asked for its slot.
 type ticket struct {
-	of   *signLimiter
-	left atomic.Bool
+	limiter  *signLimiter
+	released atomic.Bool
 }
 
 // take gives a request its place, once it has been read: somebody who sends half
 // of a request takes none. With a place it is not refused any more.
-func (s *signLimiter) take() (*ticket, error) {
-	if s.crowded() {
+func (s *signLimiter) reserve() (*ticket, error) {
+	if s.isFull() {
 		return nil, s.refuse()
 	}
-	s.coming.Add(1)
-	return &ticket{of: s}, nil
+	s.admitted.Add(1)
+	return &ticket{limiter: s}, nil
 }
 
 // giveBack gives the place up: the request asks for its slot now, ends without one,
 // or waits for somebody else, such as an issuer that does not answer.
-func (p *ticket) giveBack() {
-	if p != nil && p.left.CompareAndSwap(false, true) {
-		p.of.coming.Add(-1)
+func (p *ticket) release() {
+	if p != nil && p.released.CompareAndSwap(false, true) {
+		p.limiter.admitted.Add(-1)
 	}
 }
 
@@ -123,10 +123,10 @@ func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 	admitted := returnTicket(ctx)
 	select {
 	case s.free <- struct{}{}:
-		return s.holding(), nil
+		return s.hold(), nil
 	default:
 	}
-	if !admitted && s.crowded() {
+	if !admitted && s.isFull() {
 		return nil, s.refuse()
 	}
 	s.waiting.Add(1)
@@ -135,7 +135,7 @@ func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 	defer timer.Stop()
 	select {
 	case s.free <- struct{}{}:
-		return s.holding(), nil
+		return s.hold(), nil
 	case <-timer.C:
 		return nil, s.refuse()
 	case <-ctx.Done():
@@ -145,15 +145,15 @@ func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 
 // holding begins to hold a slot. How long slots are held is real time, whatever
 // store time is.
-func (s *signLimiter) holding() (release func()) {
+func (s *signLimiter) hold() (release func()) {
 	since := time.Now()
 	return func() {
 		const weight = 16
-		took, mean := int64(time.Since(since)), s.held.Load()
+		took, mean := int64(time.Since(since)), s.meanHold.Load()
 		if mean == 0 {
 			mean = took
 		}
-		s.held.Store(mean + (took-mean)/weight) // a lost update changes little
+		s.meanHold.Store(mean + (took-mean)/weight) // a lost update changes little
 		<-s.free
 	}
 }
@@ -187,6 +187,6 @@ func returnTicket(ctx context.Context) bool {
 	if !ok {
 		return false
 	}
-	t.giveBack()
+	t.release()
 	return true
 }

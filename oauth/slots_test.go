@@ -88,7 +88,7 @@ func TestACrowdedServerPausesBeforeItRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		s := testSlots(&log)
-		s.held.Store(int64(3 * time.Second))
+		s.meanHold.Store(int64(3 * time.Second))
 		for range cap(s.free) {
 			release, err := s.acquire(t.Context())
 			if err != nil {
@@ -113,7 +113,7 @@ func TestACrowdedServerPausesBeforeItRefuses(t *testing.T) {
 		if err := s.admit(gone); !errors.Is(err, context.Canceled) {
 			t.Errorf("a caller that went away gets %v", err)
 		}
-		s.held.Store(int64(time.Millisecond)) // room again, after the pause
+		s.meanHold.Store(int64(time.Millisecond)) // room again, after the pause
 		if err := s.admit(t.Context()); err != nil {
 			t.Errorf("with room for it, a request is refused: %v", err)
 		}
@@ -184,7 +184,7 @@ func TestARequestWithAPlaceIsNotRefused(t *testing.T) {
 		}
 		var places []*ticket
 		for range 1000 {
-			place, err := s.take()
+			place, err := s.reserve()
 			if err != nil {
 				break
 			}
@@ -193,9 +193,9 @@ func TestARequestWithAPlaceIsNotRefused(t *testing.T) {
 		if len(places) < 90 || len(places) > 100 {
 			t.Fatalf("%d have a place", len(places))
 		}
-		places[0].giveBack() // refused for a reason of its own
-		places[0].giveBack()
-		if _, err := s.take(); err != nil {
+		places[0].release() // refused for a reason of its own
+		places[0].release()
+		if _, err := s.reserve(); err != nil {
 			t.Errorf("the place of one that left is not free: %v", err)
 		}
 		release()
@@ -213,8 +213,8 @@ func TestARequestWithAPlaceIsNotRefused(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if s.coming.Load() != 1 || s.waiting.Load() != 0 || len(s.free) != 0 {
-			t.Errorf("%d come, %d wait, %d hold a slot", s.coming.Load(), s.waiting.Load(), len(s.free))
+		if s.admitted.Load() != 1 || s.waiting.Load() != 0 || len(s.free) != 0 {
+			t.Errorf("%d come, %d wait, %d hold a slot", s.admitted.Load(), s.waiting.Load(), len(s.free))
 		}
 	})
 }

@@ -13,12 +13,12 @@ const (
 	// statusPause is the least time between two buildings of a list: what is
 	// revoked shows so much later, and no storm of revocations or callers makes a
 	// node read the list more often.
-	statusPause = time.Second
+	statusRebuildInterval = time.Second
 	// statusPatience is how long a caller waits for a newer list when there is one
 	// that may still be served.
-	statusPatience = 2 * time.Second
+	statusWait = 2 * time.Second
 	// statusBuilding is how long a building may take.
-	statusBuilding = 10 * time.Second
+	statusBuildTimeout = 10 * time.Second
 )
 
 // statusLists are the lists that a node has built. The zero value has none.
@@ -56,7 +56,7 @@ func (s *Server) statusList(ctx context.Context, t *Tenant, list int64) (*status
 	}
 	var patience <-chan time.Time // endless, where there is nothing to fall back on
 	if latest != nil {
-		timer := time.NewTimer(statusPatience)
+		timer := time.NewTimer(statusWait)
 		defer timer.Stop()
 		patience = timer.C
 	}
@@ -79,26 +79,26 @@ func (s *Server) statusList(ctx context.Context, t *Tenant, list int64) (*status
 // lookUpStatusList is the list that this node has, unless it has expired, and,
 // unless that one will do, the building of the next.
 func (s *Server) lookUpStatusList(t *Tenant, list int64) (latest *statusToken, next *statusBuild) {
-	s.lists.mu.Lock()
-	defer s.lists.mu.Unlock()
+	s.statusLists.mu.Lock()
+	defer s.statusLists.mu.Unlock()
 	key, now := statusKey{t.ID, list}, s.now()
-	slot := s.lists.known[key]
+	slot := s.statusLists.known[key]
 	if slot == nil {
-		if s.lists.known == nil {
-			s.lists.known = map[statusKey]*statusSlot{}
+		if s.statusLists.known == nil {
+			s.statusLists.known = map[statusKey]*statusSlot{}
 		}
 		slot = &statusSlot{}
-		s.lists.known[key] = slot
+		s.statusLists.known[key] = slot
 	}
 	if slot.latest != nil && now.Before(slot.latest.exp) {
 		latest = slot.latest
-		if s.isCurrent(t, latest, now) || within(statusPause, slot.failed, now) {
+		if s.isCurrent(t, latest, now) || within(statusRebuildInterval, slot.failed, now) {
 			return latest, nil
 		}
 	}
 	if slot.next == nil {
 		slot.next = &statusBuild{done: make(chan struct{})}
-		go s.build(t, key, slot)
+		go s.runStatusBuild(t, key, slot)
 	}
 	return latest, slot.next
 }
@@ -111,7 +111,7 @@ func (s *Server) isCurrent(t *Tenant, token *statusToken, now time.Time) bool {
 	}
 	changes, err := s.tail.Changes(t.ID)
 	unchanged := err == nil && changes == token.changes
-	return within(statusPause, token.asOf, now) || unchanged && within(statusTTL, token.asOf, now)
+	return within(statusRebuildInterval, token.asOf, now) || unchanged && within(statusTTL, token.asOf, now)
 }
 
 // within says whether now is less than a span after a moment.
@@ -122,12 +122,12 @@ func within(span time.Duration, moment, now time.Time) bool {
 
 // build builds a list for all who wait for it, whoever goes away meanwhile, and
 // forgets the lists that nobody has asked for.
-func (s *Server) build(t *Tenant, key statusKey, slot *statusSlot) {
-	ctx, cancel := context.WithTimeout(context.Background(), statusBuilding)
+func (s *Server) runStatusBuild(t *Tenant, key statusKey, slot *statusSlot) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusBuildTimeout)
 	defer cancel()
 	token, err := s.buildStatusList(ctx, t, key.list)
-	s.lists.mu.Lock()
-	defer s.lists.mu.Unlock()
+	s.statusLists.mu.Lock()
+	defer s.statusLists.mu.Unlock()
 	build, now := slot.next, s.now()
 	build.token, build.err, slot.next = token, err, nil
 	close(build.done)
@@ -140,9 +140,9 @@ func (s *Server) build(t *Tenant, key statusKey, slot *statusSlot) {
 	default:
 		slot.latest, slot.failed = token, time.Time{}
 	}
-	for key, slot := range s.lists.known {
+	for key, slot := range s.statusLists.known {
 		if slot.next == nil && (slot.latest == nil || !now.Before(slot.latest.exp)) {
-			delete(s.lists.known, key)
+			delete(s.statusLists.known, key)
 		}
 	}
 }

@@ -17,7 +17,7 @@ const (
 	// statusTTL is how long a verifier may use a list before it asks again.
 	statusTTL = time.Minute
 	// statusLife is how long a list may be used when nobody can be asked.
-	statusLife = 5 * time.Minute
+	statusLifetime = 5 * time.Minute
 )
 
 // statusToken is a list as it is served. It does not change.
@@ -47,7 +47,7 @@ func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*s
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.answers.acquire(ctx)
+	release, err := s.documentSlots.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -57,16 +57,16 @@ func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*s
 		return nil, err
 	}
 	signed, err := t.ring.sign(now, typStatusList, map[string]any{
-		"iss": t.Issuer, "sub": t.statusURI(list), "iat": now.Unix(), "exp": now.Add(statusLife).Unix(), "ttl": int64(statusTTL / time.Second),
+		"iss": t.Issuer, "sub": t.statusURI(list), "iat": now.Unix(), "exp": now.Add(statusLifetime).Unix(), "ttl": int64(statusTTL / time.Second),
 		"status_list": map[string]any{"bits": 1, "lst": lst},
 	})
 	if err != nil {
 		return nil, err
 	}
-	token := &statusToken{plain: []byte(signed), exp: time.Unix(now.Add(statusLife).Unix(), 0), asOf: now, changes: changes, kid: key.kid}
+	token := &statusToken{plain: []byte(signed), exp: time.Unix(now.Add(statusLifetime).Unix(), 0), asOf: now, changes: changes, kid: key.kid}
 	sum := sha256.Sum256(token.plain)
 	token.etag = base64.RawURLEncoding.EncodeToString(sum[:12])
-	token.gzip, err = shortened(token.plain)
+	token.gzip, err = gzipIfSmaller(token.plain)
 	return token, err
 }
 
@@ -90,7 +90,7 @@ func compressStatus(state *models.StatusList) (lst string, err error) {
 }
 
 // shortened is the text as gzip; nil: that would not shorten it.
-func shortened(text []byte) ([]byte, error) {
+func gzipIfSmaller(text []byte) ([]byte, error) {
 	var short bytes.Buffer
 	w, err := gzip.NewWriterLevel(&short, gzip.BestCompression)
 	if err != nil {

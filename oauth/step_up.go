@@ -19,7 +19,7 @@ type stepUpSession struct {
 
 	clientToken []byte          // its digest
 	row         *models.Session // of a repetition; nil: it is none
-	made        sessionHandles  // the session's handles afterwards
+	handles     sessionHandles  // the session's handles afterwards
 }
 
 // invalidSession has one description for every token that names no session
@@ -47,7 +47,7 @@ func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string)
 	}
 	o, err := s.verifyOwn(ctx, c.tenant, text, s.now())
 	switch {
-	case errors.Is(err, errNotOurs), errors.Is(err, errOtherKind):
+	case errors.Is(err, errUnknownToken), errors.Is(err, errNotAccessToken):
 		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return nil, err
@@ -70,7 +70,7 @@ func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest,
 	if x.stepUp, err = s.readStepUp(ctx, c, named); err != nil {
 		return err
 	}
-	x.stepUp.clientToken = digestOfClientToken(form.Get("subject_token"))
+	x.stepUp.clientToken = clientTokenDigest(form.Get("subject_token"))
 	row, err := s.store.Session(ctx, c.TenantID, x.stepUp.id)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
@@ -78,9 +78,9 @@ func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest,
 	case err != nil:
 		return err
 	case !c.alive(row, s.now()), x.stepUp.presented.kind != 0 && s.keys.classify(row, x.stepUp.presented) == forged:
-		return s.refusedStepUp(c, row, x.stepUp.presented, s.now())
+		return s.stepUpError(c, row, x.stepUp.presented, s.now())
 	case row.Subject != x.subject.sub:
-		return s.refuseStranger(ctx, x, row)
+		return s.refuseOtherUser(ctx, x, row)
 	}
 	if x.targets, err = narrowTargets(c, row.Audience, form); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest,
 }
 
 // refuseStranger refuses the client token of another user, and remembers it once.
-func (s *Server) refuseStranger(ctx context.Context, x *exchangeRequest, row *models.Session) error {
+func (s *Server) refuseOtherUser(ctx context.Context, x *exchangeRequest, row *models.Session) error {
 	details := map[string]any{"sub": x.subject.sub, "iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest)}
 	if err := s.store.AddEvent(ctx, row.Event(s.now(), models.EventStepUpRefused, details), "iss", "jti_digest"); err != nil {
 		return err
@@ -103,7 +103,7 @@ func (s *Server) refuseStranger(ctx context.Context, x *exchangeRequest, row *mo
 // checkSteppedUp asks whether the session, with what was newly proved, is what the
 // request demands, and still fits into a token.
 func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now time.Time) error {
-	factors := session.AddFactors(c.tenant.assured(row).factors, x.subject.factors)
+	factors := session.AddFactors(c.tenant.sessionAssurance(row).factors, x.subject.factors)
 	if text, err := encodeJSON(session.AMR(factors)); err != nil || len(text) > maxAMR || len(factors) > maxFactors {
 		return badSubject(ReasonSubjectTokenClaims, "the session would have too many factors")
 	}
@@ -113,7 +113,7 @@ func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now tim
 // issueSteppedUp raises the session in one transaction, in which the access
 // token is signed before it commits.
 func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -127,7 +127,7 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 		also, err = s.applyStepUp(row, c, x, call, now)
 		return x.stepUpDetails(row, call), also, err
 	}, func(row *models.Session) error {
-		access, err = s.mintSession(c, row, x.pair, x.targets, x.scope, now)
+		access, err = s.mintSession(c, row, x.stated, x.targets, x.scope, now)
 		return err
 	})
 	if err != nil {
@@ -141,20 +141,20 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 // applyStepUp changes the locked row: factors, times, and the session's handles.
 func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (also []models.Event, err error) {
 	if !c.alive(row, now) {
-		return nil, s.refusedStepUp(c, row, x.stepUp.presented, now)
+		return nil, s.stepUpError(c, row, x.stepUp.presented, now)
 	}
 	if err := x.checkSteppedUp(c, row, now); err != nil {
 		return nil, err
 	}
-	if x.stepUp.made, also, err = s.moveHandles(row, c, x, call, now); err != nil {
+	if x.stepUp.handles, also, err = s.moveHandles(row, c, x, call, now); err != nil {
 		return nil, err
 	}
-	before := c.tenant.assured(row)
+	before := c.tenant.sessionAssurance(row)
 	// Lapsed factors stay, so that introspection can tell what older access tokens
 	// rested on; they never count again.
 	row.Factors = append(before.lapsed, session.AddFactors(before.factors, x.subject.factors)...)
-	c.tenant.keep(row, now, x.proofs)
-	absolute, idle := c.limits(now)
+	c.tenant.storeDecision(row, now, x.proofs)
+	absolute, idle := c.newExpiries(now)
 	if c.tenant.classes().IsFullReauthentication(now, before.proofs, x.proofs, x.subject.factors) {
 		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
 	}
@@ -180,7 +180,7 @@ func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	case errors.As(err, &refused) && x.stepUp.presented.kind == refreshToken:
 		return s.refuseRefresh(ctx, call, &refused.row, x.stepUp.presented, refused.outcome, now)
 	case errors.As(err, &refused):
-		return s.refusedStepUp(c, &refused.row, x.stepUp.presented, now)
+		return s.stepUpError(c, &refused.row, x.stepUp.presented, now)
 	case errors.Is(err, models.ErrNotFound):
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	default:

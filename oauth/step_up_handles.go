@@ -28,7 +28,7 @@ func (h *sessionHandles) of(kind handleKind) *handle {
 }
 
 // digestOfClientToken goes into a new handle.
-func digestOfClientToken(text string) []byte {
+func clientTokenDigest(text string) []byte {
 	sum := sha256.Sum256([]byte(text))
 	return sum[:]
 }
@@ -36,7 +36,7 @@ func digestOfClientToken(text string) []byte {
 // noteOfClientToken is what the row keeps of the client token. Where an access
 // token named the session nothing secret goes into the handles beside the digest
 // itself, which the row must not give away then.
-func noteOfClientToken(shown handle, digest []byte) []byte {
+func storedClientToken(shown handle, digest []byte) []byte {
 	if shown.kind != 0 {
 		return digest
 	}
@@ -46,20 +46,20 @@ func noteOfClientToken(shown handle, digest []byte) []byte {
 
 // derived is the handle that takes the place of one that was not shown. shown is
 // the handle that was, or zero.
-func (k *Keys) derived(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, shown handle) handle {
+func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, shown handle) handle {
 	var secret []byte
 	if shown.kind != 0 {
 		secret = shown.secret[:]
 	}
 	h := handle{kind: kind, version: version, session: id, generation: generation}
-	copy(h.secret[:], mac(k.all[version].chain, []byte{byte(kind)}, fixed(tenant), id[:], be32(generation), clientToken, secret))
+	copy(h.secret[:], mac(k.all[version].chain, []byte{byte(kind)}, fixedWidth(tenant), id[:], be32(generation), clientToken, secret))
 	return h
 }
 
 // before is the handle of which the session's current one is the successor: the
 // shown one, or its own successor if that was handed out but not used before the
 // step-up, under whatever root. The zero handle: neither.
-func (k *Keys) before(row *models.Session, shown handle) (h, current handle) {
+func (k *Keys) predecessor(row *models.Session, shown handle) (h, current handle) {
 	chain := chainOf(row, shown.kind)
 	if k.all[shown.version] == nil || k.all[chain.RootVersion] == nil {
 		return handle{}, handle{}
@@ -73,7 +73,7 @@ func (k *Keys) before(row *models.Session, shown handle) (h, current handle) {
 	for _, h := range candidates {
 		current := k.successor(row.TenantID, h)
 		current.version = chain.RootVersion
-		if current.generation == chain.Generation && same(k.digest(current, chain.RootVersion), chain.Digest) {
+		if current.generation == chain.Generation && equalDigests(k.digest(current, chain.RootVersion), chain.Digest) {
 			return h, current
 		}
 	}
@@ -83,14 +83,14 @@ func (k *Keys) before(row *models.Session, shown handle) (h, current handle) {
 // madeByStepUp returns the session's handles if a step-up made them, none of
 // them has been used, and they follow from the shown one and a client token with
 // this digest.
-func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byte) (made sessionHandles, ok bool) {
+func (k *Keys) stepUpHandles(row *models.Session, shown handle, clientToken []byte) (made sessionHandles, ok bool) {
 	up := &row.History.StepUp
 	if up.First() == nil || up.Generation != row.Refresh.Generation {
 		return made, false
 	}
 	from := shown
 	if shown.kind != 0 {
-		if from, *made.of(shown.kind) = k.before(row, shown); from.kind == 0 {
+		if from, *made.of(shown.kind) = k.predecessor(row, shown); from.kind == 0 {
 			return made, false
 		}
 	}
@@ -102,8 +102,8 @@ func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byt
 		if k.all[chain.RootVersion] == nil {
 			return made, false
 		}
-		h := k.derived(row.TenantID, kind, row.ID, chain.Generation, chain.RootVersion, clientToken, from)
-		if !same(k.digest(h, chain.RootVersion), chain.Digest) {
+		h := k.deriveHandle(row.TenantID, kind, row.ID, chain.Generation, chain.RootVersion, clientToken, from)
+		if !equalDigests(k.digest(h, chain.RootVersion), chain.Digest) {
 			return made, false
 		}
 		*made.of(kind) = h
@@ -114,7 +114,7 @@ func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byt
 // repetition finds out whether the request is a step-up that was carried out
 // already: then its client token is spent, and may have expired, but its answer
 // was lost. A request that is none goes on as any other.
-func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (bool, error) {
+func (s *Server) findRepetition(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (bool, error) {
 	named, err := s.readStepUp(ctx, c, form.Get("latchkey_session_token"))
 	if err != nil {
 		return false, nil // it is refused in its turn
@@ -126,15 +126,15 @@ func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, 
 	if err != nil {
 		return false, err
 	}
-	digest := digestOfClientToken(form.Get("subject_token"))
-	if !row.History.StepUp.Brought(noteOfClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
+	digest := clientTokenDigest(form.Get("subject_token"))
+	if !row.History.StepUp.Brought(storedClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
 		return false, nil
 	}
 	first := digest
 	if named.presented.kind != 0 {
 		first = row.History.StepUp.First()
 	}
-	made, ok := s.keys.madeByStepUp(row, named.presented, first)
+	made, ok := s.keys.stepUpHandles(row, named.presented, first)
 	if !ok {
 		return false, nil
 	}
@@ -147,24 +147,24 @@ func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, 
 	if x.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
 		return true, err
 	}
-	named.row, named.made = row, made
+	named.row, named.handles = row, made
 	x.stepUp = named
 	return true, nil
 }
 
 // repeatStepUp answers a repetition. Nothing is written, so that no deadline moves.
 func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
 	defer release()
 	now := s.now()
-	pair, err := s.meet(c, x.demand, x.stepUp.row, now)
+	pair, err := s.checkDemand(c, x.demand, x.stepUp.row, now)
 	if err != nil {
 		// max_age was met when the step-up was carried out; auth_time says how long
 		// ago. A class that was demanded has to be met by this answer too.
-		pair, err = s.meet(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
+		pair, err = s.checkDemand(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
 	}
 	if err != nil {
 		return tokenResponse{}, err
@@ -182,11 +182,11 @@ func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *e
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
-	answer.ofSession(c, row, row.Refresh.Generation)
-	if h := x.stepUp.made.refresh; h.kind != 0 {
+	answer.setSession(c, row, row.Refresh.Generation)
+	if h := x.stepUp.handles.refresh; h.kind != 0 {
 		answer.RefreshToken = s.keys.encode(c.TenantID, h)
 	}
-	if h := x.stepUp.made.session; h.kind != 0 {
+	if h := x.stepUp.handles.session; h.kind != 0 {
 		answer.SessionToken = s.keys.encode(c.TenantID, h)
 	}
 	return answer
@@ -201,24 +201,24 @@ func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest,
 	if shown.kind != 0 {
 		facts, derivable := s.stepUpFacts(call, c, row, shown)
 		outcome := session.DecideRefresh(now, facts)
-		if again, ok := s.keys.madeByStepUp(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
-			up.Remember(noteOfClientToken(shown, x.stepUp.clientToken))
+		if again, ok := s.keys.stepUpHandles(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
+			up.Remember(storedClientToken(shown, x.stepUp.clientToken))
 			return again, nil, nil
 		}
 		switch {
 		case !derivable && s.keys.classify(row, shown) == current:
 		case outcome == session.RefreshRotate, outcome == session.RefreshRecover:
 		case outcome == session.RefreshRetry:
-			_, from = s.keys.before(row, shown)
+			_, from = s.keys.predecessor(row, shown)
 		case outcome == session.RefreshRetryLate:
-			_, from = s.keys.before(row, shown)
-			also = s.rememberLate(row, call, facts, now)
+			_, from = s.keys.predecessor(row, shown)
+			also = s.recordLateRetry(row, call, facts, now)
 		default:
 			return made, nil, &chainRefused{*row, outcome}
 		}
 	}
 	made = s.replaceHandles(row, from, x.stepUp.clientToken, now)
-	up.Tokens = noteOfClientToken(from, x.stepUp.clientToken)
+	up.Tokens = storedClientToken(from, x.stepUp.clientToken)
 	return made, also, nil
 }
 
@@ -234,7 +234,7 @@ func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, shown h
 }
 
 // rememberLate notes that a used refresh token was answered late by a step-up.
-func (s *Server) rememberLate(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
+func (s *Server) recordLateRetry(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
 	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
 	first := next.Generation != f.LastLate.Generation
 	row.History.LateRetry = next
@@ -242,7 +242,7 @@ func (s *Server) rememberLate(row *models.Session, call *Call, f session.Refresh
 	if !first {
 		return nil
 	}
-	return []models.Event{row.Event(now, models.EventRefreshRetriedLate, lateDetails(call, row))}
+	return []models.Event{row.Event(now, models.EventRefreshRetriedLate, lateRetryDetails(call, row))}
 }
 
 // replaceHandles moves the chain of the shown handle to its successor, and the
@@ -259,7 +259,7 @@ func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken [
 		if kind == shown.kind && s.keys.all[shown.version] != nil {
 			next = s.keys.successor(row.TenantID, shown)
 		} else {
-			next = s.keys.derived(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, shown)
+			next = s.keys.deriveHandle(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, shown)
 		}
 		switch {
 		case kind != refreshToken:

@@ -41,9 +41,9 @@ var (
 // write writes text.
 func (w *streamWriter) write(text []byte) error {
 	if !w.zipped {
-		return w.raw(text)
+		return w.writeRaw(text)
 	}
-	if err := w.note(text); err != nil {
+	if err := w.addChecksum(text); err != nil {
 		return err
 	}
 	for len(text) > 0 {
@@ -51,10 +51,10 @@ func (w *streamWriter) write(text []byte) error {
 		head := []byte{0, 0, 0, 0, 0}
 		binary.LittleEndian.PutUint16(head[1:], uint16(n))
 		binary.LittleEndian.PutUint16(head[3:], ^uint16(n))
-		if err := w.raw(head); err != nil {
+		if err := w.writeRaw(head); err != nil {
 			return err
 		}
-		if err := w.raw(text[:n]); err != nil {
+		if err := w.writeRaw(text[:n]); err != nil {
 			return err
 		}
 		text = text[n:]
@@ -67,25 +67,25 @@ func (w *streamWriter) writePacked(packed, text []byte) error {
 	if !w.zipped || packed == nil {
 		return w.write(text)
 	}
-	if err := w.note(text); err != nil {
+	if err := w.addChecksum(text); err != nil {
 		return err
 	}
-	return w.raw(packed)
+	return w.writeRaw(packed)
 }
 
 // note begins the stream and adds text to its checksum.
-func (w *streamWriter) note(text []byte) error {
+func (w *streamWriter) addChecksum(text []byte) error {
 	w.sum = crc32.Update(w.sum, crc32.IEEETable, text)
 	w.size += uint32(len(text))
 	if w.begun {
 		return nil
 	}
 	w.begun = true
-	return w.raw(gzipHeader)
+	return w.writeRaw(gzipHeader)
 }
 
 // raw writes bytes as they are. Each write has a deadline of its own.
-func (w *streamWriter) raw(b []byte) error {
+func (w *streamWriter) writeRaw(b []byte) error {
 	for len(b) > 0 {
 		if err := extendWriteDeadline(w.http); err != nil {
 			return err
@@ -102,32 +102,32 @@ func (w *streamWriter) raw(b []byte) error {
 // flush sends what is written. A stream that waits for news has no deadline.
 func (w *streamWriter) flush() error {
 	if w.zipped {
-		if err := w.raw(syncMarker); err != nil {
+		if err := w.writeRaw(syncMarker); err != nil {
 			return err
 		}
 	}
 	if err := w.http.Flush(); err != nil {
 		return err
 	}
-	return deadline(w.http, time.Time{})
+	return setWriteDeadline(w.http, time.Time{})
 }
 
 // finish ends the text. Its reader may be gone, which is no matter.
 func (w *streamWriter) finish() {
 	if w.zipped {
 		end := binary.LittleEndian.AppendUint32(append([]byte(nil), lastBlock...), w.sum)
-		_ = w.raw(binary.LittleEndian.AppendUint32(end, w.size))
+		_ = w.writeRaw(binary.LittleEndian.AppendUint32(end, w.size))
 	}
 }
 
 // extendWriteDeadline bounds what is written next. A deadline is one of the machine's clock,
 // whatever store time is.
 func extendWriteDeadline(c *http.ResponseController) error {
-	return deadline(c, time.Now().Add(streamWriteTimeout))
+	return setWriteDeadline(c, time.Now().Add(streamWriteTimeout))
 }
 
 // deadline bounds writes, where there is a connection.
-func deadline(c *http.ResponseController, at time.Time) error {
+func setWriteDeadline(c *http.ResponseController, at time.Time) error {
 	if err := c.SetWriteDeadline(at); !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}

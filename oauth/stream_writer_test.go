@@ -65,14 +65,14 @@ func TestAZippedStreamIsReadAsItIsWritten(t *testing.T) {
 func TestTheClientWithTheMostStreamsMakesRoom(t *testing.T) {
 	var table streamTable
 	open := func(client string) *stream {
-		s := &stream{of: streamOwner{"default", client}, over: make(chan struct{})}
+		s := &stream{owner: streamOwner{"default", client}, done: make(chan struct{})}
 		table.add(s)
 		return s
 	}
 	ended := func(list []*stream) (n int) {
 		for _, s := range list {
 			select {
-			case <-s.over:
+			case <-s.done:
 				n++
 			default:
 			}
@@ -100,7 +100,7 @@ func TestTheClientWithTheMostStreamsMakesRoom(t *testing.T) {
 		table.remove(s)
 		table.remove(s)
 	}
-	if table.len() != 0 || len(table.by) != 0 {
+	if table.len() != 0 || len(table.byOwner) != 0 {
 		t.Errorf("%d streams are left", table.len())
 	}
 }

@@ -24,7 +24,7 @@ var subjectTypes = map[string]string{tokenTypeJWT: models.TokenTypeJWT, tokenTyp
 
 // foreignTypes are headers of tokens that are for something else (CONFORMANCE
 // R-JK-17).
-var foreignTypes = []string{
+var otherPurposes = []string{
 	"at+jwt", "token-introspection+jwt", "logout+jwt", "secevent+jwt", "statuslist+jwt", "dpop+jwt", "client-authentication+jwt",
 }
 
@@ -93,7 +93,7 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 	if err := sub.readAssertions(now); err != nil {
 		return nil, err
 	}
-	if err := sub.mark(signingInput); err != nil {
+	if err := sub.setDigest(signingInput); err != nil {
 		return nil, err
 	}
 	return sub, sub.mapUser(c)
@@ -116,8 +116,8 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 			continue
 		}
 		known, expected = true, append(expected, e.audiences...)
-		if err == nil && e.forUs(aud) {
-			if !e.accepts(c) {
+		if err == nil && e.acceptsAudience(aud) {
+			if !e.acceptsClient(c) {
 				return nil, badSubject(ReasonSubjectTokenClient, "the client may not bring tokens of its issuer; see clients and public_clients of the trusted issuer").compare(e.clientNames(), c.ID)
 			}
 			return e, nil
@@ -126,7 +126,7 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 	switch {
 	case known:
 		return nil, badSubject(ReasonSubjectTokenAudience, "aud does not match the audiences of its trusted issuer").compare(strings.Join(expected, " "), strings.Join(aud, " "))
-	case t.broken["issuer "+iss]:
+	case t.unusable["issuer "+iss]:
 		return nil, errors.New("the trusted issuer's configuration is unusable on this node")
 	}
 	if otherType {
@@ -156,7 +156,9 @@ func (e *issuerEntry) clientNames() string {
 
 // forUs says whether every audience is on the entry's list: one stranger
 // among them could replay the token (CONFORMANCE C-05).
-func (e *issuerEntry) forUs(aud []string) bool { return len(aud) > 0 && subset(aud, e.audiences) }
+func (e *issuerEntry) acceptsAudience(aud []string) bool {
+	return len(aud) > 0 && subset(aud, e.audiences)
+}
 
 // mapUser maps the token's claims to a subject of ours, which must lie in the
 // entry's own namespace, and to attributes.
@@ -179,8 +181,8 @@ func (s *Subject) mapUser(c *Client) error {
 	fail := func(name string, err error) {
 		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").withCause(err)
 	}
-	s.userAttributes = s.fitting(e.userAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))
-	s.sessionAttributes = s.fitting(e.sessionAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))
+	s.userAttributes = s.dropTooLong(e.userAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
+	s.sessionAttributes = s.dropTooLong(e.sessionAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
 	if failure == nil && containsNUL(s.userAttributes, s.sessionAttributes) {
 		failure = badSubject(ReasonSubjectTokenMapping, "its claims contain NUL")
 	}

@@ -17,7 +17,7 @@ import (
 func (e *issuerEntry) checkTyp(typ string) error {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	switch {
-	case slices.Contains(foreignTypes, typ):
+	case slices.Contains(otherPurposes, typ):
 		return badSubject(ReasonSubjectTokenTyp, "typ in its header marks a token for another purpose").compare(e.acceptedTyp(), typ)
 	case typ == "", typ == "jwt", e.Settings.Typ != "" && typ == strings.TrimPrefix(strings.ToLower(e.Settings.Typ), "application/"):
 		return nil
@@ -111,7 +111,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 	}
 	acr := ""
 	if e.Settings.MayAssert("acr") {
-		acr = e.capped(s.claims["acr"])
+		acr = e.cappedACR(s.claims["acr"])
 	}
 	if !e.Settings.MayAssert("amr") {
 		return nil
@@ -126,7 +126,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 }
 
 // capped is an asserted acr, at most the entry's maximum.
-func (e *issuerEntry) capped(asserted any) string {
+func (e *issuerEntry) cappedACR(asserted any) string {
 	acr, _ := asserted.(string)
 	most := e.Settings.MaxACR
 	if most != "" && slices.Index(e.acrValues, acr) > slices.Index(e.acrValues, most) {
@@ -184,7 +184,7 @@ func amrClaim(v any) ([]string, error) {
 
 // mark makes the single-use mark: by jti, which a jwt must have. An ID token
 // without one is marked by what was signed; its signature could be re-spelled.
-func (s *Subject) mark(signingInput string) error {
+func (s *Subject) setDigest(signingInput string) error {
 	s.spent.Issuer = s.entry.Settings.Issuer
 	unique := "jwt:" + signingInput
 	if v := s.claims["jti"]; v != nil {

@@ -206,7 +206,7 @@ func TestMarkOfASubjectToken(t *testing.T) {
 	jwt, idToken := models.IssuerSettings{}, models.IssuerSettings{TokenType: models.TokenTypeIDToken}
 	mark := func(of models.IssuerSettings, claims, input string) string {
 		s := subjectOf(t, of, claims)
-		if err := s.mark(input); err != nil {
+		if err := s.setDigest(input); err != nil {
 			return "refused"
 		}
 		return hexDigest(s.spent.Digest)
@@ -243,7 +243,7 @@ func TestAudienceOfASubjectToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		aud, err := stringOrList(value)
-		if got := err == nil && e.forUs(aud); got != accepted {
+		if got := err == nil && e.acceptsAudience(aud); got != accepted {
 			t.Errorf("aud %s: %t, %v", text, got, err)
 		}
 	}

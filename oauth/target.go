@@ -11,7 +11,7 @@ const maxTargets = 5
 
 // askedTargets reads `resource` and `audience` (RFC 8693 §2.1, RFC 8707 §2),
 // which may repeat and be mixed.
-func askedTargets(form url.Values) ([]string, error) {
+func requestedTargets(form url.Values) ([]string, error) {
 	var targets []string
 	for _, resource := range form["resource"] {
 		u, err := url.Parse(resource)
@@ -33,7 +33,7 @@ func askedTargets(form url.Values) ([]string, error) {
 // the client may have it, otherwise the client itself. Targets are compared as
 // strings, never by prefix.
 func grantTargets(c *Client, form url.Values) ([]string, error) {
-	asked, err := askedTargets(form)
+	asked, err := requestedTargets(form)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func grantTargets(c *Client, form url.Values) ([]string, error) {
 // granted, less what has been taken from the client since (RFC 8707 §2.2). If
 // nothing is left, no other audience takes its place.
 func narrowTargets(c *Client, granted []string, form url.Values) ([]string, error) {
-	asked, err := askedTargets(form)
+	asked, err := requestedTargets(form)
 	if err != nil {
 		return nil, err
 	}

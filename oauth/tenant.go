@@ -24,7 +24,7 @@ type Tenant struct {
 	ownClasses session.Classes // none: the default ones
 
 	attributeSources map[string][]string              // of every attribute, what an enabled entry that maps it sets
-	vouchers         map[string]*models.TrustedIssuer // by id, also those that do not compile here
+	issuerRows       map[string]*models.TrustedIssuer // by id, also those that do not compile here
 
 	metadata func() (*Document, error) // describe, made once
 
@@ -33,7 +33,7 @@ type Tenant struct {
 	clientIDs  map[string]bool
 	namespaces []models.IssuerSettings
 
-	broken map[string]bool // clients and issuers that do not compile or open here: a fault of ours
+	unusable map[string]bool // clients and issuers that do not compile or open here: a fault of ours
 }
 
 // client finds a client of the tenant by its exact id.

@@ -38,7 +38,7 @@ func newThrottle() *throttle { return &throttle{recent: map[failure]time.Time{}}
 // not at all. One that has to wait is not counted, so that hammering does not
 // make the wait longer.
 func (t *throttle) fail(tenant, client, ip string, now time.Time) time.Duration {
-	key := failure{[32]byte(fixed(tenant)), [32]byte(fixed(client)), network(ip)}
+	key := failure{[32]byte(fixedWidth(tenant)), [32]byte(fixedWidth(client)), network(ip)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	zero, known := t.recent[key]

@@ -14,7 +14,7 @@ func (s *Server) UserInfo(w http.ResponseWriter, r *http.Request, call *Call) {
 			return err
 		}
 		claims := map[string]any{"sub": who.own.Subject}
-		addCustomClaims(newBudget(), who.client, who.own, who.tenant.assured(who.own).best(), claims)
+		addCustomClaims(newBudget(), who.client, who.own, who.tenant.sessionAssurance(who.own).best(), claims)
 		writeJSON(w, http.StatusOK, claims)
 		return nil
 	})

@@ -72,7 +72,7 @@ func Assurance(factors []Factor) string {
 }
 
 // supports reports whether the factors amount to a default class.
-func supports(factors []Factor, acr string) bool {
+func reachesDefault(factors []Factor, acr string) bool {
 	var hardware, key, knowledge, possession, inherence bool
 	for _, f := range factors {
 		hardware = hardware || f.AMR == "hwk"

@@ -21,7 +21,7 @@ var DefaultClasses = defaultClasses()
 
 func defaultClasses() (cs Classes) {
 	for _, acr := range ACRValues {
-		cs = append(cs, Class{acr, func(_ time.Time, factors []Factor) (bool, error) { return supports(factors, acr), nil }})
+		cs = append(cs, Class{acr, func(_ time.Time, factors []Factor) (bool, error) { return reachesDefault(factors, acr), nil }})
 	}
 	return cs
 }
@@ -48,8 +48,8 @@ func (cs Classes) Assurance(now time.Time, factors []Factor) (acr string, failed
 // reached; failed names those above the strongest class that is, and why.
 func (cs Classes) Proofs(now time.Time, factors []Factor) (proofs Proofs, failed map[string]error) {
 	for level, class := range slices.Backward(cs) {
-		counted := cs.counting(level, factors)
-		reached, err := class.amounts(now, counted)
+		counted := cs.eligible(level, factors)
+		reached, err := class.isReachedBy(now, counted)
 		switch {
 		case reached:
 			proofs = append(proofs, class.proof(now, counted))
@@ -65,7 +65,7 @@ func (cs Classes) Proofs(now time.Time, factors []Factor) (proofs Proofs, failed
 }
 
 // counting are the factors whose entries may vouch for the class at this level.
-func (cs Classes) counting(level int, factors []Factor) []Factor {
+func (cs Classes) eligible(level int, factors []Factor) []Factor {
 	return slices.DeleteFunc(slices.Clone(factors), func(f Factor) bool { return f.MaxACR != "" && cs.level(f.MaxACR) < level })
 }
 
@@ -87,7 +87,7 @@ func (cs Classes) Lower(a, b string) string {
 }
 
 // amounts reports whether the factors, all of which count, amount to the class.
-func (c Class) amounts(now time.Time, factors []Factor) (bool, error) {
+func (c Class) isReachedBy(now time.Time, factors []Factor) (bool, error) {
 	if len(factors) == 0 {
 		return false, nil
 	}

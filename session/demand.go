@@ -10,13 +10,13 @@ import (
 // Demand is what a request wants of the proof behind a session (RFC 9470 §5).
 // The zero value demands nothing.
 type Demand struct {
-	ACR    []string      // any of these, or a stronger class of the tenant
-	MaxAge time.Duration // how long ago each factor of the class may have been proved
-	Fresh  bool          // MaxAge counts, also when it is zero
+	ACR       []string      // any of these, or a stronger class of the tenant
+	MaxAge    time.Duration // how long ago each factor of the class may have been proved
+	HasMaxAge bool          // MaxAge counts, also when it is zero
 }
 
 // None reports whether nothing is demanded.
-func (d Demand) None() bool { return len(d.ACR) == 0 && !d.Fresh }
+func (d Demand) None() bool { return len(d.ACR) == 0 && !d.HasMaxAge }
 
 // String writes the demand as a challenge names it, for the log.
 func (d Demand) String() string {
@@ -24,7 +24,7 @@ func (d Demand) String() string {
 	if len(d.ACR) > 0 {
 		words = append(words, "acr_values="+strings.Join(d.ACR, " "))
 	}
-	if d.Fresh {
+	if d.HasMaxAge {
 		words = append(words, fmt.Sprintf("max_age=%d", d.MaxAge/time.Second))
 	}
 	return strings.Join(words, ", ")
@@ -36,17 +36,17 @@ func (d Demand) String() string {
 // the iat of a client token meets no MaxAge.
 func (d Demand) Choose(classes Classes, now time.Time, proofs Proofs) (Proof, bool) {
 	for _, p := range slices.Backward(proofs) {
-		if d.wants(classes, p) && d.recent(now, p) {
+		if d.acceptsClass(classes, p) && d.acceptsAge(now, p) {
 			return p, true
 		}
 	}
 	return Proof{}, d.None()
 }
 
-func (d Demand) wants(classes Classes, p Proof) bool {
+func (d Demand) acceptsClass(classes Classes, p Proof) bool {
 	return len(d.ACR) == 0 || slices.ContainsFunc(d.ACR, func(wanted string) bool { return classes.AtLeast(p.ACR, wanted) })
 }
 
-func (d Demand) recent(now time.Time, p Proof) bool {
-	return !d.Fresh || !p.Dated.IsZero() && age(now, p.Dated) <= d.MaxAge
+func (d Demand) acceptsAge(now time.Time, p Proof) bool {
+	return !d.HasMaxAge || !p.Dated.IsZero() && age(now, p.Dated) <= d.MaxAge
 }

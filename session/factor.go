@@ -9,7 +9,7 @@ import "slices"
 func AddFactors(factors, proved []Factor) []Factor {
 	merged := slices.Clone(factors)
 	for _, f := range proved {
-		at := slices.IndexFunc(merged, f.repeats)
+		at := slices.IndexFunc(merged, f.replaces)
 		switch {
 		case at < 0:
 			merged = append(merged, f)
@@ -23,6 +23,6 @@ func AddFactors(factors, proved []Factor) []Factor {
 // repeats reports whether two factors differ in nothing but their times and what
 // their entry might vouch for then. A proof whose time was stated does not give
 // way to one whose time was not, nor an asserted acr to none.
-func (f Factor) repeats(old Factor) bool {
+func (f Factor) replaces(old Factor) bool {
 	return f.AMR == old.AMR && f.Issuer == old.Issuer && f.Entry == old.Entry && f.ACR == old.ACR && f.Dated == old.Dated
 }

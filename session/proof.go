@@ -19,7 +19,7 @@ type Proof struct {
 func (c Class) proof(now time.Time, factors []Factor) Proof {
 	p := Proof{ACR: c.ACR, At: c.lastProved(now, factors)}
 	dated := slices.DeleteFunc(slices.Clone(factors), func(f Factor) bool { return !f.Dated })
-	if reached, _ := c.amounts(now, dated); reached {
+	if reached, _ := c.isReachedBy(now, dated); reached {
 		p.Dated = c.lastProved(now, dated)
 	}
 	return p
@@ -37,7 +37,7 @@ func (c Class) lastProved(now time.Time, factors []Factor) time.Time {
 	oldest := moments[len(moments)-1]
 	for _, t := range moments[:len(moments)-1] {
 		since := slices.DeleteFunc(slices.Clone(factors), func(f Factor) bool { return f.AuthTime.Before(t) })
-		if reached, _ := c.amounts(now, since); reached {
+		if reached, _ := c.isReachedBy(now, since); reached {
 			return t
 		}
 	}
@@ -68,7 +68,7 @@ func (ps Proofs) Of(acr string) Proof {
 
 // Within is what remains of ps when only `most` can still be proved: the classes
 // that are in both, each with the earlier times.
-func (ps Proofs) Within(most Proofs) (rest Proofs) {
+func (ps Proofs) LimitedTo(most Proofs) (rest Proofs) {
 	for _, p := range ps {
 		if bound := most.Of(p.ACR); bound.ACR != "" {
 			rest = append(rest, Proof{p.ACR, earlier(p.At, bound.At), earlier(p.Dated, bound.Dated)})

@@ -137,7 +137,7 @@ func TestProofsAreAtMostWhatCanStillBeProved(t *testing.T) {
 		"a time that nobody stated":       {all("hwk@5?"), "1@5/ phr@5/"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := told(kept.Within(c.most)); got != c.want {
+			if got := told(kept.LimitedTo(c.most)); got != c.want {
 				t.Errorf("%s, want %s", got, c.want)
 			}
 		})

@@ -124,7 +124,7 @@ func within(now, since time.Time, window time.Duration, contact time.Time) bool 
 func age(now, t time.Time) time.Duration { return max(0, now.Sub(t)) }
 
 // Answers reports whether the outcome gives the token's holder tokens.
-func (o RefreshOutcome) Answers() bool {
+func (o RefreshOutcome) IssuesTokens() bool {
 	return o == RefreshRotate || o == RefreshRetry || o == RefreshRetryLate || o == RefreshRecover
 }
 

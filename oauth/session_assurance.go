@@ -10,46 +10,46 @@ import (
 
 // assured is what a session proves as far as the tenant's issuer entries vouch
 // for it now.
-type assured struct {
-	factors []session.Factor // that count
-	proofs  session.Proofs
-	lapsed  []session.Factor // that no longer count: their entry is switched off or gone
-	less    bool             // some count for less than when they were proved
-	since   time.Time        // when the user signed in, for a session that reaches no class
+type sessionAssurance struct {
+	factors    []session.Factor // that count
+	proofs     session.Proofs
+	lapsed     []session.Factor // that no longer count: their entry is switched off or gone
+	reduced    bool             // some count for less than when they were proved
+	signedInAt time.Time        // when the user signed in, for a session that reaches no class
 }
 
 // assured judges a session's row. What the tenant's own rules decided stays as
 // it is until the next step-up, unless an entry may no longer vouch for what it
 // did: then the rules are asked again about the factors that remain, as of the
 // moment of the decision, and take away, never add.
-func (t *Tenant) assured(row *models.Session) assured {
-	a := assured{since: row.AuthTime}
-	if row.CreatedAt.Before(a.since) {
-		a.since = row.CreatedAt // an earlier release moved auth_time by step-ups
+func (t *Tenant) sessionAssurance(row *models.Session) sessionAssurance {
+	a := sessionAssurance{signedInAt: row.AuthTime}
+	if row.CreatedAt.Before(a.signedInAt) {
+		a.signedInAt = row.CreatedAt // an earlier release moved auth_time by step-ups
 	}
 	classes := t.classes()
 	if row.StoredACR == nil {
 		classes = session.DefaultClasses
 	}
 	for _, f := range row.Factors {
-		counted, counts := t.counted(classes, f)
+		counted, counts := t.currentFactor(classes, f)
 		if !counts {
 			a.lapsed = append(a.lapsed, f)
 			continue
 		}
-		a.less = a.less || counted != f
+		a.reduced = a.reduced || counted != f
 		a.factors = append(a.factors, counted)
 	}
-	a.less = a.less || len(a.lapsed) > 0
+	a.reduced = a.reduced || len(a.lapsed) > 0
 	switch {
 	case row.StoredACR == nil:
 		a.proofs, _ = classes.Proofs(time.Time{}, a.factors)
-	case a.less:
-		decided := decisionOf(row)
+	case a.reduced:
+		decided := storedDecision(row)
 		again, _ := classes.Proofs(decided.At, a.factors)
-		a.proofs = decided.Proofs.Within(again)
+		a.proofs = decided.Proofs.LimitedTo(again)
 	default:
-		a.proofs = decisionOf(row).Proofs
+		a.proofs = storedDecision(row).Proofs
 	}
 	return a
 }
@@ -57,7 +57,7 @@ func (t *Tenant) assured(row *models.Session) assured {
 // decisionOf is what the tenant's own rules decided of the session. Of a row
 // that an earlier release wrote only the class is known: it was proved when its
 // oldest factor was, at the latest.
-func decisionOf(row *models.Session) session.Decision {
+func storedDecision(row *models.Session) session.Decision {
 	if !row.Decided.At.IsZero() || *row.StoredACR == "" {
 		return row.Decided
 	}
@@ -73,11 +73,11 @@ func decisionOf(row *models.Session) session.Decision {
 // counted is a factor as far as its entry may vouch for it now, which may be
 // less than when it was proved, never more. It does not count if the entry is
 // switched off or gone, was switched off since, or may not state methods.
-func (t *Tenant) counted(classes session.Classes, f session.Factor) (_ session.Factor, counts bool) {
+func (t *Tenant) currentFactor(classes session.Classes, f session.Factor) (_ session.Factor, counts bool) {
 	if f.Entry == "" {
 		return f, true
 	}
-	entry := t.vouchers[f.Entry]
+	entry := t.issuerRows[f.Entry]
 	added := f.AddedAt
 	if added.IsZero() {
 		added = f.AuthTime
@@ -106,10 +106,10 @@ type statement struct {
 }
 
 // state states one of the session's classes, or, the zero Proof, none.
-func (a assured) state(pair session.Proof) statement {
+func (a sessionAssurance) statement(pair session.Proof) statement {
 	s := statement{amr: session.AMR(a.factors), acr: pair.ACR, authTime: pair.At.Unix(), times: make(map[string]int64, len(a.proofs))}
 	if s.acr == "" {
-		s.authTime = a.since.Unix()
+		s.authTime = a.signedInAt.Unix()
 	}
 	for _, p := range a.proofs {
 		s.times[p.ACR] = p.At.Unix()
@@ -118,11 +118,11 @@ func (a assured) state(pair session.Proof) statement {
 }
 
 // best states the strongest class.
-func (a assured) best() statement { return a.state(a.proofs.Best()) }
+func (a sessionAssurance) best() statement { return a.statement(a.proofs.Best()) }
 
 // into writes the statement into the claims of a token or the members of an
 // answer. Without a method there is no class either.
-func (s statement) into(claims map[string]any) {
+func (s statement) addTo(claims map[string]any) {
 	claims["auth_time"], claims["acr_times"] = s.authTime, s.times
 	if len(s.amr) > 0 {
 		claims["amr"] = s.amr
@@ -135,13 +135,13 @@ func (s statement) into(claims map[string]any) {
 // restate takes back what an access token states beyond what its session still
 // proves, when an issuer entry has been switched off since. Otherwise a token
 // says what it said when it was issued (RFC 9068 §2.2.1).
-func (o *ownToken) restate(row *models.Session) {
-	a := o.client.tenant.assured(row)
-	if !a.less {
+func (o *ownToken) withdrawLapsed(row *models.Session) {
+	a := o.client.tenant.sessionAssurance(row)
+	if !a.reduced {
 		return
 	}
 	said, _ := o.claims["acr_times"].(map[string]any)
-	rest := statement{amr: o.remaining(a), authTime: a.since.Unix(), times: map[string]int64{}}
+	rest := statement{amr: o.remainingAMR(a), authTime: a.signedInAt.Unix(), times: map[string]int64{}}
 	for _, p := range a.proofs {
 		at, _, err := numericDate(said[p.ACR])
 		if err != nil || at.IsZero() {
@@ -155,7 +155,7 @@ func (o *ownToken) restate(row *models.Session) {
 	for _, name := range []string{"amr", "acr", "auth_time", "acr_times"} {
 		delete(o.claims, name)
 	}
-	rest.into(o.claims)
+	rest.addTo(o.claims)
 	for name := range o.client.claims {
 		delete(o.claims, name)
 	}
@@ -163,7 +163,7 @@ func (o *ownToken) restate(row *models.Session) {
 }
 
 // remaining are the methods of the token for which a factor still counts.
-func (o *ownToken) remaining(a assured) (amr []string) {
+func (o *ownToken) remainingAMR(a sessionAssurance) (amr []string) {
 	said, _ := stringOrList(o.claims["amr"])
 	for _, method := range session.AMR(a.factors) {
 		if slices.Contains(said, method) {
