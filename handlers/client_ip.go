@@ -51,7 +51,7 @@ func (p *proxies) clientIP(r *http.Request) string {
 	}
 	fields := r.Header.Values("X-Forwarded-For")
 	if len(fields) == 0 && r.Header.Get("Forwarded") != "" {
-		p.warn("a trusted proxy sends Forwarded, which is not read: have it send X-Forwarded-For", addr)
+		p.warn("a trusted proxy sends Forwarded, which is ignored; configure it to send X-Forwarded-For", addr)
 	}
 	hops := strings.Split(strings.Join(fields, ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -60,7 +60,7 @@ func (p *proxies) clientIP(r *http.Request) string {
 		}
 		next, ok := readAddress(hop)
 		if !ok {
-			p.warn("a trusted proxy sends an X-Forwarded-For that is no list of addresses: its own address counts instead", addr)
+			p.warn("a trusted proxy sends a malformed X-Forwarded-For; using the address of the last trusted proxy", addr)
 			break
 		}
 		if addr = next; !p.trusts(addr) {

@@ -25,13 +25,13 @@ type devRequest struct {
 // rebinding are kept out.
 func (e *edge) devClientToken(c *gin.Context) {
 	if !e.isLocal(c.Request) {
-		writeRefusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "Only for requests from this machine to the issuer's own address")
+		writeRefusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "This endpoint accepts only requests from this machine to the issuer's own address")
 		return
 	}
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, oauth.MaxBody)
 	request, err := readDevRequest(c)
 	if err != nil || request.Sub == "" {
-		writeRefusal(c, http.StatusBadRequest, "invalid_request", oauth.ReasonParameterInvalid, "sub is required; amr and claims (JSON) are optional; send a form or JSON")
+		writeRefusal(c, http.StatusBadRequest, "invalid_request", oauth.ReasonParameterInvalid, "sub is required, amr and claims (JSON) are optional; send a form or a JSON object")
 		return
 	}
 	token, err := e.DevIssuer.Mint(request.Sub, request.AMR, request.Claims)

@@ -36,7 +36,7 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 	default:
 		c.Error(err)
 		c.Header("Retry-After", "1")
-		writeRefusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", oauth.ReasonUnavailable, "The server cannot answer at the moment; try again")
+		writeRefusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", oauth.ReasonUnavailable, "The server is temporarily unavailable; try again")
 	}
 	return nil
 }

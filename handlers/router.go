@@ -109,7 +109,7 @@ func notFound(c *gin.Context) {
 // methodNotAllowed answers after gin has set Allow.
 func (e *edge) methodNotAllowed(c *gin.Context) {
 	e.allowErrorCORS(c)
-	writeRefusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "This method is not allowed here; see Allow")
+	writeRefusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "Method not allowed; see the Allow header")
 }
 
 // issuerPath is the path of an issuer's URL; most have none.

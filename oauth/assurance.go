@@ -66,7 +66,7 @@ func compileClasses(env *cel.Env, classes []models.ACRClass, path string, faults
 		}
 		compiled = append(compiled, session.Class{ACR: c.Value, Holds: func(now time.Time, factors []session.Factor) (bool, error) {
 			if rule == nil {
-				return false, errors.New("does not compile")
+				return false, errors.New("the rule does not compile")
 			}
 			return rule.holds(now, factors)
 		}})
@@ -91,7 +91,7 @@ func (e *expression) holds(now time.Time, factors []session.Factor) (bool, error
 	}
 	holds, ok := verdict.(bool)
 	if !ok {
-		return false, errors.New("yields no boolean")
+		return false, errors.New("the rule does not return a boolean")
 	}
 	return holds, nil
 }
@@ -114,6 +114,6 @@ func (s *Server) reportRules(ctx context.Context, about *models.Session, now tim
 	e := about.Event(now, models.EventACRRuleFailed, map[string]any{"acr": slices.Sorted(maps.Keys(failed)), "generation": about.Refresh.Generation})
 	e.Cause = failedRules(failed)
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
-		s.log.Error("record event", "error", err)
+		s.log.Error("cannot record an event", "error", err)
 	}
 }

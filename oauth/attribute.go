@@ -67,6 +67,6 @@ func (s *Server) reportAttributes(ctx context.Context, about *models.Session, no
 	e := about.Event(now, models.EventAttributeLeftOut, map[string]any{"attributes": names, "generation": about.Refresh.Generation})
 	e.Cause = names
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
-		s.log.Error("record event", "error", err)
+		s.log.Error("cannot record an event", "error", err)
 	}
 }

@@ -50,7 +50,7 @@ func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, n
 	case !now.Before(o.exp):
 		return nil, invalidToken(ReasonTokenExpired, errors.New("the token has expired"))
 	case !slices.Contains(audience, o.client.ID) && !slices.Contains(audience, o.client.tenant.Issuer):
-		return nil, invalidToken(ReasonTokenAudience, errors.New("the token is for another audience")).compare(o.client.ID+" or "+o.client.tenant.Issuer, strings.Join(audience, " "))
+		return nil, invalidToken(ReasonTokenAudience, errors.New("aud names neither the client nor the issuer")).compare(o.client.ID+" or "+o.client.tenant.Issuer, strings.Join(audience, " "))
 	}
 	id, err := models.ParseSessionID(o.sid)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 	}
 	if s.keys.classify(row, h) != current {
 		reason, why := s.sessionTokenReason(client, row, h, now)
-		return nil, invalidToken(reason, errors.New("replaced, or its secret is not the one of its generation")).withEndReason(why)
+		return nil, invalidToken(reason, errors.New("the session token was replaced, or its secret does not match its generation")).withEndReason(why)
 	}
 	call.Client = client
 	if err := client.acceptsOrigin(call); err != nil {
@@ -111,7 +111,7 @@ var bearerScheme = regexp.MustCompile(`^(?i:bearer) +([A-Za-z0-9._~+/-]+=*)$`) /
 // readBearer finds the token in the headers of a request.
 func readBearer(headers http.Header) (string, error) {
 	if len(headers.Values("Authorization")) > 1 {
-		return "", malformedBearer("More than one Authorization header")
+		return "", malformedBearer("The request has more than one Authorization header; send one")
 	}
 	header := headers.Get("Authorization")
 	if scheme, _, _ := strings.Cut(header, " "); !strings.EqualFold(scheme, "Bearer") {
@@ -120,7 +120,7 @@ func readBearer(headers http.Header) (string, error) {
 	}
 	match := bearerScheme.FindStringSubmatch(header)
 	if match == nil {
-		return "", malformedBearer("The bearer token is malformed")
+		return "", malformedBearer("The bearer token in the Authorization header is malformed")
 	}
 	return match[1], nil
 }
@@ -134,5 +134,5 @@ func malformedBearer(description string) *Error {
 // invalidToken has one text for every reason (CONFORMANCE R-RS-03).
 func invalidToken(reason Reason, cause error) *Error {
 	return &Error{Code: "invalid_token", Reason: reason, Status: http.StatusUnauthorized, Bearer: true, Cause: cause,
-		Description: "The token is unknown, expired or revoked, or not for this server"}
+		Description: "The token is unknown, expired, revoked or not intended for this server"}
 }

@@ -61,7 +61,7 @@ func (s *Server) authenticateManager(ctx context.Context, call *Call, r *http.Re
 	case c.Settings.Public():
 		return nil, invalidClient(errors.New("a public client may not manage sessions"))
 	case !c.Settings.ManageSessions:
-		return nil, &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden, Description: "The client may not manage sessions: set manage_sessions"}
+		return nil, &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden, Description: "The client may not manage sessions; set manage_sessions in its configuration"}
 	}
 	return &caller{tenant: c.tenant, client: c}, nil
 }

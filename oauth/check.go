@@ -25,7 +25,7 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 			if err != nil {
 				faults.Add(path+keysPath(issuer.Keys), "%v", err)
 			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.supportAny(accepted) {
-				faults.Add(path+"algorithms", "none of the keys is for %s: say which algorithms its tokens are signed with", strings.Join(accepted, ", "))
+				faults.Add(path+"algorithms", "none of the keys is for %s; list the algorithms that sign its tokens", strings.Join(accepted, ", "))
 			}
 		}
 		for _, client := range t.Clients {

@@ -66,7 +66,7 @@ func addCustomClaims(b *budget, c *Client, s *models.Session, states statement, 
 		case err != nil:
 			leftOut[name] = err.Error()
 		case size > room:
-			leftOut[name] = "the custom claims would be larger than 4 KiB, or the token than 6 KiB"
+			leftOut[name] = "the custom claims would exceed 4 KiB, or the token 6 KiB"
 		default:
 			room -= size
 			ours[name] = claims[name]
@@ -96,6 +96,6 @@ func (s *Server) reportClaims(ctx context.Context, about *models.Session, now ti
 	e := about.Event(now, models.EventClaimLeftOut, map[string]any{"claims": slices.Sorted(maps.Keys(leftOut)), "generation": about.Refresh.Generation})
 	e.Cause = leftOut
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
-		s.log.Error("record event", "error", err)
+		s.log.Error("cannot record an event", "error", err)
 	}
 }

@@ -26,7 +26,7 @@ func (s *Server) authenticateClient(ctx context.Context, call *Call, r *http.Req
 	}
 	client := call.Tenant.client(c.id)
 	if call.Tenant.unusable["client "+c.id] {
-		return nil, errors.New("the client's configuration is unusable on this node")
+		return nil, errors.New("this node cannot use the client's configuration")
 	}
 	if client == nil {
 		// As much work as for a client that exists.
@@ -37,7 +37,7 @@ func (s *Server) authenticateClient(ctx context.Context, call *Call, r *http.Req
 	}
 	switch {
 	case client.Settings.Public() && c.secret != "" && !client.enabled():
-		return nil, s.refuseSecret(call, c, "a secret for a client that is disabled and has none")
+		return nil, s.refuseSecret(call, c, "a secret was sent for a disabled public client")
 	case client.Settings.Public() && c.secret != "":
 		return nil, invalidClient(errors.New("a public client sent a secret"))
 	case !client.Settings.Public() && !s.secretMatches(client, &c):
@@ -101,11 +101,11 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	asserted := form.Has("client_assertion") || form.Has("client_assertion_type")
 	switch {
 	case asserted && (len(headers) > 0 || c.secret != ""):
-		return credentials{}, invalidRequest(ReasonClientAmbiguous, "More than one method of client authentication")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "The request uses more than one method of client authentication; use one")
 	case asserted:
 		return credentials{}, invalidClient(errors.New("client assertions are not supported"))
 	case len(headers) > 1:
-		return credentials{}, invalidRequest(ReasonClientAmbiguous, "More than one Authorization header")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "The request has more than one Authorization header; send one")
 	case len(headers) == 0 && c.id == "":
 		return credentials{}, invalidClient(errors.New("no credentials"))
 	case len(headers) == 0:
@@ -116,9 +116,9 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	case err != nil:
 		return credentials{}, invalidClient(err)
 	case c.secret != "":
-		return credentials{}, invalidRequest(ReasonClientAmbiguous, "More than one method of client authentication")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "The request uses more than one method of client authentication; use one")
 	case c.id != "" && c.id != basic.id:
-		return credentials{}, invalidRequest(ReasonClientAmbiguous, "client_id differs from the authenticated client")
+		return credentials{}, invalidRequest(ReasonClientAmbiguous, "client_id does not match the client in the Authorization header")
 	}
 	return basic, nil
 }
@@ -128,7 +128,7 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 func readBasic(header string) (credentials, error) {
 	scheme, encoded, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return credentials{}, errors.New("another Authorization scheme")
+		return credentials{}, errors.New("the Authorization scheme is not Basic")
 	}
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
 	if err != nil {

@@ -19,12 +19,12 @@ const maxACRValues = 20
 func readDemand(form url.Values) (session.Demand, error) {
 	d := session.Demand{ACR: strings.Fields(form.Get("acr_values"))}
 	if len(d.ACR) > maxACRValues {
-		return d, invalidRequest(ReasonParameterInvalid, "acr_values has more than 20 values")
+		return d, invalidRequest(ReasonParameterInvalid, "acr_values must name at most 20 classes")
 	}
 	if text := form.Get("max_age"); text != "" {
 		seconds, err := strconv.ParseUint(text, 10, 31)
 		if err != nil {
-			return d, invalidRequest(ReasonParameterInvalid, "max_age must be a number of seconds")
+			return d, invalidRequest(ReasonParameterInvalid, "max_age must be a whole number of seconds")
 		}
 		d.MaxAge, d.HasMaxAge = time.Duration(seconds)*time.Second, true
 	}
@@ -54,12 +54,12 @@ func unmetPart(d session.Demand, now time.Time, proofs session.Proofs) string {
 	best := proofs.Best()
 	switch {
 	case best.ACR == "":
-		return "acr_values or max_age: no factor that counts was proved"
+		return "acr_values or max_age: it reaches no class"
 	case !d.HasMaxAge:
-		return "acr_values: the strongest class proved is " + best.ACR
+		return "acr_values: the strongest class that it reaches is " + best.ACR
 	case best.Dated.IsZero():
-		return "max_age: the trusted issuer did not state by auth_time when " + best.ACR + " was proved"
+		return "max_age: the trusted issuer sent no auth_time for the class " + best.ACR
 	default:
-		return fmt.Sprintf("acr_values or max_age: the strongest class proved is %s, %d seconds ago", best.ACR, max(0, now.Sub(best.Dated))/time.Second)
+		return fmt.Sprintf("acr_values or max_age: the strongest class that it reaches is %s, proved %d seconds ago", best.ACR, max(0, now.Sub(best.Dated))/time.Second)
 	}
 }

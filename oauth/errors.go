@@ -97,20 +97,20 @@ func unavailable(cause error) *Error {
 		reason = ReasonIssuerUnavailable
 	}
 	return &Error{Code: "temporarily_unavailable", Reason: reason, Status: http.StatusServiceUnavailable, RetryAfter: "1",
-		Description: "The server cannot answer at the moment; try again", Cause: cause}
+		Description: "The server is temporarily unavailable; try again", Cause: cause}
 }
 
 // misconfigured has no Retry-After: a retry fares no better. The log says once what
 // is wrong, and not at each request.
 func misconfigured() *Error {
 	return &Error{Code: "server_error", Reason: ReasonIssuerMisconfigured, Status: http.StatusInternalServerError,
-		Description: "The issuer of the token is misconfigured at this server; its operator must correct that", Cause: ErrIssuerMisconfigured}
+		Description: "The issuer of the token is misconfigured on this server; the operator of the server must correct its configuration", Cause: ErrIssuerMisconfigured}
 }
 
 // overloaded refuses a request that nothing is wrong with.
 func overloaded(cause error) *Error {
 	e := unavailable(cause)
-	e.Description, e.RetryAfter = "The server is busy; try again after the seconds in Retry-After", retryAfter()
+	e.Description, e.RetryAfter = "The server is busy; try again after the number of seconds in Retry-After", retryAfter()
 	return e
 }
 

@@ -83,14 +83,15 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 // readExchange checks the parameters of an exchange that stand for themselves.
 func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, error) {
 	if form.Has("actor_token") || form.Has("actor_token_type") {
-		return nil, invalidRequest(ReasonParameterUnsupported, "actor_token: delegation is not supported")
+		return nil, invalidRequest(ReasonParameterUnsupported, "actor_token and actor_token_type are not supported")
 	}
 	token, tokenType := form.Get("subject_token"), form.Get("subject_token_type")
 	switch {
 	case token == "" || tokenType == "":
 		return nil, invalidRequest(ReasonParameterMissing, "subject_token and subject_token_type are required")
 	case subjectTypes[tokenType] == "" && tokenType != tokenTypeSession:
-		return nil, invalidRequest(ReasonParameterUnsupported, "This subject_token_type is not supported").compare(strings.Join(slices.Sorted(maps.Keys(subjectTypes)), " or ")+" or "+tokenTypeSession, tokenType)
+		expected := strings.Join(slices.Sorted(maps.Keys(subjectTypes)), " or ") + " or " + tokenTypeSession
+		return nil, invalidRequest(ReasonParameterUnsupported, "subject_token_type is not supported: expected "+expected).compare(expected, tokenType)
 	}
 	x := &exchangeRequest{issuedType: tokenTypeAccess, deviceName: form.Get("latchkey_device_name")}
 	switch requested := form.Get("requested_token_type"); requested {
@@ -99,13 +100,14 @@ func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, err
 		x.issuedType = tokenTypeJWT
 	case tokenTypeSession:
 		if x.issuedType = tokenTypeSession; !c.Settings.SessionToken {
-			return nil, invalidRequest(ReasonClientNotAllowed, "The client gets no session tokens: set session_token")
+			return nil, invalidRequest(ReasonClientNotAllowed, "The client may not receive session tokens; set session_token in its configuration")
 		}
 	default:
-		return nil, invalidRequest(ReasonParameterUnsupported, "This requested_token_type is not supported").compare(tokenTypeAccess+" or "+tokenTypeSession, requested)
+		const expected = tokenTypeAccess + " or " + tokenTypeSession
+		return nil, invalidRequest(ReasonParameterUnsupported, "requested_token_type is not supported: expected "+expected).compare(expected, requested)
 	}
 	if utf8.RuneCountInString(x.deviceName) > maxDeviceName {
-		return nil, invalidRequest(ReasonParameterInvalid, "latchkey_device_name is longer than 100 characters")
+		return nil, invalidRequest(ReasonParameterInvalid, "latchkey_device_name must be at most 100 characters")
 	}
 	var err error
 	if x.demand, err = readDemand(form); err != nil {
@@ -131,7 +133,7 @@ func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) e
 		"user":   userVariable(subject.sub, c.tenant.activeAttributes(after.Values, after.Sources)),
 	})
 	if verdict != true {
-		return badSubject(ReasonPolicyDenied, "the allow rule of the client does not allow it").withCause(err)
+		return badSubject(ReasonPolicyDenied, "the allow rule of the client denies it").withCause(err)
 	}
 	return nil
 }
@@ -234,19 +236,19 @@ func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeReque
 		if recorded != nil {
 			return recorded
 		}
-		return badSubject(ReasonSubjectTokenSpent, "it was used before; each client token is good for one exchange")
+		return badSubject(ReasonSubjectTokenSpent, "it has already been used; obtain a new client token for each exchange")
 	case errors.Is(err, models.ErrTokenBeforeRestore):
 		return badSubject(ReasonSubjectTokenRestored, "it was issued before the database was restored from a backup; sign the user in again").withCause(err)
 	case errors.Is(err, models.ErrUserDisabled):
-		return badSubject(ReasonUserDisabled, "its user is disabled").withCause(err)
+		return badSubject(ReasonUserDisabled, "the user is disabled").withCause(err)
 	case errors.Is(err, models.ErrUserUnknown):
-		return badSubject(ReasonUserUnknown, "its user is unknown, and create_users is false").withCause(err)
+		return badSubject(ReasonUserUnknown, "the user is unknown, and create_users of the trusted issuer is false").withCause(err)
 	case errors.Is(err, models.ErrNotPermitted):
-		return badSubject(ReasonSignInDisabled, "its issuer, the client or the tenant is disabled").withCause(err)
+		return badSubject(ReasonSignInDisabled, "the trusted issuer, the client or the tenant is disabled").withCause(err)
 	case errors.Is(err, models.ErrSessionLimit):
-		return invalidRequest(ReasonSessionLimit, "session limit reached: the user has as many sessions as max_sessions_per_user allows")
+		return invalidRequest(ReasonSessionLimit, "The user already has as many sessions as max_sessions_per_user of the client allows; end one first")
 	case errors.Is(err, models.ErrTooLarge):
-		return badSubject(ReasonSubjectTokenMapping, "an attribute that it yields is larger than 4 KiB").withCause(err)
+		return badSubject(ReasonSubjectTokenMapping, "an attribute mapped from it is larger than 4 KiB").withCause(err)
 	default:
 		return err
 	}

@@ -36,8 +36,8 @@ const (
 )
 
 var (
-	errBehind      = errors.New("the reader was too slow, or the node follows the log no more")
-	errViewChanged = errors.New("what the client may see has changed")
+	errBehind      = errors.New("the reader was too slow, or the node no longer follows the event log")
+	errViewChanged = errors.New("the revocations that the client may see have changed")
 )
 
 // feed is what all readers of one view share: it follows the log once, encodes
@@ -133,7 +133,7 @@ func (f *feed) end(why error) {
 }
 
 // errIdle ends a feed that nobody reads.
-var errIdle = errors.New("nobody reads it")
+var errIdle = errors.New("the feed has no readers")
 
 // look ends a feed that must not go on, and shows that its streams are alive.
 func (f *feed) tick() error {

@@ -22,7 +22,7 @@ const (
 
 // errFetchRefused is a fetch that we do not make. It names no address that a
 // name resolved to.
-var errFetchRefused = errors.New("this address may not be fetched from")
+var errFetchRefused = errors.New("fetching from this address is not allowed")
 
 // newFetcher is an HTTP client for documents of other issuers: https, no
 // proxy, bounded in time and size, no redirect to another host, and no
@@ -106,7 +106,7 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-var errTooLong = fmt.Errorf("answer longer than %d bytes", maxFetch)
+var errTooLong = fmt.Errorf("response is longer than %d bytes", maxFetch)
 
 type boundedBody struct {
 	io.ReadCloser

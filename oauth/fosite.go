@@ -81,7 +81,7 @@ func (h *grantHandler) HandleTokenEndpointRequest(ctx context.Context, request f
 	case !ok:
 		return refuse("unsupported_grant_type", ReasonGrantUnsupported, "Unsupported grant_type").compare(strings.Join(grantTypes, " or "), name)
 	case !client.mayUse(name):
-		return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; see its grants").compare(strings.Join(client.grants(), " or "), name)
+		return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; add it to grants of the client").compare(strings.Join(client.grants(), " or "), name)
 	}
 	state.issue, err = decide(ctx, state.call, client, form)
 	return err

@@ -42,7 +42,7 @@ const (
 )
 
 // errNotOurs is a text that is no handle, or one that we never issued.
-var errUnknownToken = errors.New("not a token of ours")
+var errUnknownToken = errors.New("not a token that this server issued")
 
 func (k handleKind) prefix() string {
 	if k == sessionToken {

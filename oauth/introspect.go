@@ -46,7 +46,7 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) 
 func (s *Server) authenticateCaller(ctx context.Context, call *Call, r *http.Request, signed bool) (*Client, error) {
 	client, err := s.authenticateClient(ctx, call, r, r.PostForm)
 	if err == nil && client.Settings.Public() {
-		err = invalidClient(errors.New("a public client may not ask"))
+		err = invalidClient(errors.New("a public client may not introspect tokens or follow revocations"))
 	}
 	if err == nil || !signed {
 		return client, err

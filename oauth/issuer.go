@@ -145,9 +145,9 @@ func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.
 	case err != nil:
 		return err
 	case len(keys) == 0:
-		return badSubject(ReasonSubjectTokenKey, "no key of its issuer has its kid and alg").compare("", h.Alg+" "+h.Kid)
+		return badSubject(ReasonSubjectTokenKey, "no key of its issuer matches kid and alg in its header").compare("", h.Alg+" "+h.Kid)
 	case h.Kid == "" && len(keys) > 1:
-		return badSubject(ReasonSubjectTokenKey, "it has no kid, and its issuer has several keys for its alg")
+		return badSubject(ReasonSubjectTokenKey, "its header has no kid, and its issuer has more than one key for its alg")
 	}
 	set := &oidc.StaticKeySet{}
 	for _, k := range keys {
@@ -164,12 +164,12 @@ func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.
 
 // badAlgorithm refuses a client token whose alg the entry does not accept.
 func (e *issuerEntry) badAlgorithm(alg string) *Error {
-	return badSubject(ReasonSubjectTokenAlgorithm, "alg in its header is not accepted; see algorithms of the trusted issuer").
+	return badSubject(ReasonSubjectTokenAlgorithm, "alg in its header is not one of the algorithms of the trusted issuer").
 		compare(strings.Join(e.algorithms, " or "), alg)
 }
 
 func badSignature(cause error) *Error {
-	return badSubject(ReasonSubjectTokenSignature, "its signature does not match the key of its issuer").withCause(cause)
+	return badSubject(ReasonSubjectTokenSignature, "its signature does not verify with the key of its issuer").withCause(cause)
 }
 
 // algorithmName gives the two names of EdDSA over Curve25519 as one.

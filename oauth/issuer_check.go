@@ -35,8 +35,8 @@ func (f *issuerFault) Is(target error) bool { return target == ErrIssuerMisconfi
 // otherIssuerFault is the fault of a discovery document that belongs to another issuer
 // than the entry names. A trailing slash is enough.
 func issuerMismatchFault(expected, received string) error {
-	return &issuerFault{"the discovery document names another issuer than the entry", fmt.Sprintf("%q", expected), fmt.Sprintf("%q", forLog(received)),
-		"write issuer exactly as the document does"}
+	return &issuerFault{"issuer in the discovery document does not match the configuration", fmt.Sprintf("%q", expected), fmt.Sprintf("%q", forLog(received)),
+		"set issuer exactly as in the document"}
 }
 
 // IssuerCheck is the outcome for one trusted issuer.
@@ -93,8 +93,8 @@ func (e *issuerEntry) check(ctx context.Context) error {
 	case err != nil:
 		return err
 	case len(keys) == 0:
-		return &issuerFault{"no key of the issuer fits the algorithms of its entry", strings.Join(e.algorithms, " or "), "keys of other algorithms",
-			"set algorithms to what its tokens are signed with"}
+		return &issuerFault{"no key of the issuer matches the configured algorithms", strings.Join(e.algorithms, " or "), "keys of other algorithms",
+			"set algorithms to those that sign its tokens"}
 	}
 	return nil
 }

@@ -282,10 +282,10 @@ func (r *remoteKeys) report() {
 	var fault *issuerFault
 	switch {
 	case r.failure == nil && r.loggedFault != "":
-		r.log.Info("the keys of a trusted issuer can be fetched again", "issuer", r.issuer)
+		r.log.Info("keys of a trusted issuer are available again", "issuer", r.issuer)
 		r.loggedFault = ""
 	case errors.As(r.failure, &fault) && r.loggedFault != fault.Error():
-		r.log.Warn("a trusted issuer is misconfigured: "+fault.problem+"; its tokens are answered 500 when keys fetched before are too old",
+		r.log.Warn("a trusted issuer is misconfigured: "+fault.problem+"; requests with its tokens fail with 500 once the cached keys expire",
 			"issuer", r.issuer, "expected", fault.expected, "received", fault.received, "advice", fault.advice)
 		r.loggedFault = fault.Error()
 	}
@@ -306,7 +306,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 			JWKSURI string `json:"jwks_uri"`
 		}
 		if err := provider.Claims(&metadata); err != nil || metadata.JWKSURI == "" {
-			return nil, &issuerFault{"the discovery document has no jwks_uri", "a URL", "none", "give keys.jwks_uri instead of keys.discovery"}
+			return nil, &issuerFault{"the discovery document has no jwks_uri", "a URL", "none", "set keys.jwks_uri instead of keys.discovery"}
 		}
 		uri = metadata.JWKSURI
 	}
@@ -321,7 +321,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("jwks_uri answered %s", resp.Status)
+		return nil, fmt.Errorf("jwks_uri returned status %s", resp.Status)
 	}
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -330,7 +330,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	keys, err := parseJWKS(text)
 	if errors.Is(err, errNoUsableKey) {
 		return nil, &issuerFault{"the issuer's key set has no usable key", "a public signature key (RSA of 2048 to 8192 bits, P-256 to P-521, Ed25519)", "none",
-			"ask whoever runs the issuer, or give its keys another way"}
+			"contact the operator of the issuer, or configure its keys another way"}
 	}
 	return keys, err
 }

@@ -129,7 +129,7 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 		return "", nil, errUnknownKid
 	}
 	if header.Alg != string(key.alg) {
-		return "", nil, errors.New("alg does not fit the key")
+		return "", nil, errors.New("alg does not match the key")
 	}
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{key.alg})
 	if err != nil {
@@ -145,5 +145,5 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 
 var (
 	errUnknownKid  = errors.New("unknown kid")
-	errUnopenedKey = errors.New("the token's signing key does not open on this node")
+	errUnopenedKey = errors.New("this node cannot decrypt the token's signing key")
 )

@@ -59,7 +59,7 @@ func NewKeys(secrets []string) (*Keys, error) {
 	k := &Keys{all: map[uint32]*root{}}
 	for _, secret := range secrets {
 		if len(secret) < MinRootSecret {
-			return nil, fmt.Errorf("a root secret has %d bytes; at least %d are needed", len(secret), MinRootSecret)
+			return nil, fmt.Errorf("a root secret has %d bytes; it must have at least %d", len(secret), MinRootSecret)
 		}
 		r, err := deriveRoot(secret)
 		if err != nil {
@@ -186,12 +186,12 @@ func (k *Keys) open(purpose, tenant, name, algorithm string, sealed []byte, vers
 		return nil, fmt.Errorf("%s of tenant %s: sealed with a root secret that is not configured", purpose, tenant)
 	}
 	if len(sealed) < r.seal.NonceSize() {
-		return nil, fmt.Errorf("%s of tenant %s: damaged", purpose, tenant)
+		return nil, fmt.Errorf("%s of tenant %s: the sealed value is damaged", purpose, tenant)
 	}
 	nonce, text := sealed[:r.seal.NonceSize()], sealed[r.seal.NonceSize():]
 	plain, err := r.seal.Open(nil, nonce, text, sealContext(purpose, tenant, name, algorithm))
 	if err != nil {
-		return nil, fmt.Errorf("%s of tenant %s: does not open", purpose, tenant)
+		return nil, fmt.Errorf("%s of tenant %s: cannot be decrypted", purpose, tenant)
 	}
 	return plain, nil
 }

@@ -31,7 +31,7 @@ func TestNewKeys(t *testing.T) {
 	}{
 		{"refuses no root secret at all", nil, "no root secret"},
 		{"refuses an empty one", []string{""}, "at least 32"},
-		{"refuses one of 31 bytes", []string{strings.Repeat("s", 31)}, "has 31 bytes; at least 32 are needed"},
+		{"refuses one of 31 bytes", []string{strings.Repeat("s", 31)}, "has 31 bytes; it must have at least 32"},
 		{"refuses a short one behind a long one", []string{rootA, "short"}, "has 5 bytes"},
 		{"refuses the same one twice", []string{rootA, rootB, rootA}, "two root secrets are the same"},
 		{"takes one of 32 bytes", []string{strings.Repeat("s", 32)}, ""},

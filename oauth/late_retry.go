@@ -33,6 +33,6 @@ func lateRetryDetails(call *Call, row *models.Session) map[string]any {
 }
 
 func (s *Server) logLateRetry(call *Call, row *models.Session, l session.LateRetry) {
-	s.log.Info("refresh retried late", "tenant", row.TenantID, "client", row.ClientID, "session", row.ID.String(),
+	s.log.Info("refresh token retried late", "tenant", row.TenantID, "client", row.ClientID, "session", row.ID.String(),
 		"generation", l.Generation, "repeats", l.Repeats, "from_elsewhere", call.fromElsewhere(row))
 }

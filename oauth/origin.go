@@ -18,12 +18,12 @@ func (s *Server) AcceptOrigin(w http.ResponseWriter, call *Call, backEnd bool) b
 	case call.Origin == "":
 		return true
 	case backEnd:
-		s.writeError(w, call, originRefused("This endpoint is for back ends and accepts no Origin header").compare("none", call.Origin))
+		s.writeError(w, call, originRefused("This endpoint is for back ends and rejects requests with an Origin header").compare("none", call.Origin))
 		return false
 	case t.origins.Has(call.Origin) || call.Origin == t.ownOrigin:
 		return true
 	default:
-		s.writeError(w, call, originRefused("The Origin is not listed for any client of this tenant; add it to origins of the client").
+		s.writeError(w, call, originRefused("The Origin header matches no client of this tenant; add it to origins of the client").
 			compare("an origin of a client", call.Origin))
 		return false
 	}
@@ -35,7 +35,7 @@ func (c *Client) acceptsOrigin(call *Call) error {
 	if call.Origin == "" || c.origins.Has(call.Origin) || call.Origin == c.tenant.ownOrigin {
 		return nil
 	}
-	return originRefused("The Origin is not listed for this client; add it to origins of the client").
+	return originRefused("The Origin header is not one of the origins of this client; add it to origins of the client").
 		compare("an origin of client "+c.ID, call.Origin)
 }
 

@@ -20,7 +20,7 @@ type ownToken struct {
 }
 
 // errOtherKind is a token of ours that is no access token.
-var errNotAccessToken = errors.New("a token of ours, but no access token")
+var errNotAccessToken = errors.New("a token that this server issued, but not an access token")
 
 // verifyOwn checks that a text is an access token of the tenant (RFC 9068 §4).
 // errOtherKind and errNotOurs are statements about the text; other errors are

@@ -186,7 +186,7 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 			return nil, handle{}, s.refuseRefresh(ctx, call, row, presented, outcome, now)
 		}
 	}
-	return nil, handle{}, unavailable(errors.New("the session keeps changing"))
+	return nil, handle{}, unavailable(errors.New("the session changed during each of three attempts"))
 }
 
 // facts finds out what the decision needs to know.

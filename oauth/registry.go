@@ -210,16 +210,16 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	log := r.log.With("tenant", c.ID)
 	var err error
 	if t.ring, err = newKeyRing(r.keys, c.Keys); err != nil {
-		log.Error("signing keys", "error", err)
+		log.Error("cannot load signing keys", "error", err)
 	}
 	envs, err := environments()
 	if err != nil {
-		log.Error("expressions", "error", err)
+		log.Error("cannot set up expressions", "error", err)
 		return t
 	}
 	var unusable models.Faults
 	if t.ownClasses = compileClasses(envs.class, c.ACR, "acr", &unusable); len(unusable) > 0 {
-		log.Error("acr rules are unusable", "error", unusable)
+		log.Error("acr rules do not compile", "error", unusable)
 	}
 	for _, row := range c.Clients {
 		client := &Client{Client: row, tenant: t}
@@ -239,7 +239,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		}
 		if len(faults) > 0 {
 			t.unusable["client "+row.ID] = true
-			log.Error("client is unusable", "client", row.ID, "error", faults)
+			log.Error("cannot use the configuration of a client", "client", row.ID, "error", faults)
 			continue
 		}
 		t.clients[row.ID] = client
@@ -248,7 +248,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		entry, err := r.newIssuerEntry(t, row)
 		if err != nil {
 			t.unusable["issuer "+row.Settings.Issuer] = true
-			log.Error("trusted issuer is unusable", "issuer", row.Settings.Issuer, "error", err)
+			log.Error("cannot use the configuration of a trusted issuer", "issuer", row.Settings.Issuer, "error", err)
 			continue
 		}
 		t.issuers = append(t.issuers, entry)
@@ -264,7 +264,7 @@ func (r *registry) run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			if err := r.check(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				r.log.Warn("cannot ask for changes of configuration", "error", err)
+				r.log.Warn("cannot check for configuration changes", "error", err)
 			}
 		case <-ctx.Done():
 			return

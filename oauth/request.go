@@ -36,7 +36,7 @@ var confidential = []string{
 func parseForm(r *http.Request) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || len(r.Header.Values("Content-Type")) > 1 || mediaType != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest(ReasonRequestMalformed, "The body must be application/x-www-form-urlencoded")
+		return nil, invalidRequest(ReasonRequestMalformed, "The body must be application/x-www-form-urlencoded, named by one Content-Type header")
 	}
 	if _, err := parseQuery(r); err != nil {
 		return nil, err
@@ -63,11 +63,11 @@ func parseForm(r *http.Request) (url.Values, error) {
 func parseQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, invalidRequest(ReasonRequestMalformed, "The query of the URL is malformed")
+		return nil, invalidRequest(ReasonRequestMalformed, "The query string is malformed")
 	}
 	for _, name := range confidential {
 		if query.Has(name) {
-			return nil, invalidRequest(ReasonCredentialsInURL, name+" belongs in the body, not in the URL")
+			return nil, invalidRequest(ReasonCredentialsInURL, name+" must be sent in the body, not in the URL")
 		}
 	}
 	return query, nil
@@ -77,16 +77,16 @@ func parseQuery(r *http.Request) (url.Values, error) {
 // (RFC 6749 §3.2).
 func parseValues(text string) (url.Values, error) {
 	if strings.Count(text, "&") >= maxParameters {
-		return nil, invalidRequest(ReasonRequestTooLarge, "More than 100 parameters")
+		return nil, invalidRequest(ReasonRequestTooLarge, "The request has more than 100 parameters")
 	}
 	all, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, invalidRequest(ReasonRequestMalformed, "The parameters are not properly form-encoded")
+		return nil, invalidRequest(ReasonRequestMalformed, "The parameters are not valid application/x-www-form-urlencoded data")
 	}
 	form := url.Values{}
 	for name, values := range all {
 		if malformed(name) || slices.ContainsFunc(values, malformed) {
-			return nil, invalidRequest(ReasonRequestMalformed, "The parameters must be UTF-8 without NUL")
+			return nil, invalidRequest(ReasonRequestMalformed, "The parameters must be valid UTF-8 without NUL characters")
 		}
 		if len(values) > 1 && !slices.Contains(repeatable, name) {
 			return nil, repeated(name)
@@ -109,7 +109,7 @@ func repeated(name string) *Error {
 	if name = plainText(name); len(name) > maxShownName {
 		name = name[:maxShownName] + "..."
 	}
-	return invalidRequest(ReasonParameterRepeated, "The parameter "+name+" occurs more than once")
+	return invalidRequest(ReasonParameterRepeated, "The parameter "+name+" occurs more than once; send it once")
 }
 
 func malformed(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }

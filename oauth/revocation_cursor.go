@@ -25,7 +25,7 @@ func parseCursor(c *Client, text string) (models.Position, error) {
 	micros, err := strconv.ParseInt(moment, 10, 64)
 	switch {
 	case err != nil || !whole || epoch == "":
-		return models.Position{}, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use the cursor of an earlier answer")
+		return models.Position{}, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use the cursor from a previous response")
 	case view != c.view():
 		return models.Position{}, nil
 	}

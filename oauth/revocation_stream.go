@@ -25,7 +25,7 @@ const (
 
 // errShare ends the oldest stream of the client that has the most, when the node
 // has as many as it can.
-var errStreamEvicted = errors.New("the client has more streams open on this node than any other, and there is room for no more")
+var errStreamEvicted = errors.New("the node has reached its limit of streams, and this client has the most")
 
 // stream is an open stream of revocations (WHATWG HTML, server-sent events).
 type stream struct {

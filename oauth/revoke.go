@@ -56,7 +56,7 @@ func (s *Server) revokeAccess(ctx context.Context, call *Call, c *Client, token 
 	o, err := s.verifyOwn(ctx, c.tenant, token, now)
 	switch {
 	case errors.Is(err, errNotAccessToken):
-		return refuse("unsupported_token_type", ReasonTokenKind, "Tokens of this kind cannot be revoked")
+		return refuse("unsupported_token_type", ReasonTokenKind, "This token cannot be revoked; send an access, refresh or session token")
 	case err != nil:
 		return err
 	case o.client.ID != c.ID:

@@ -81,7 +81,7 @@ func (s *Server) CheckRootSecret(ctx context.Context) error {
 	}
 	for _, version := range versions {
 		if s.keys.all[uint32(version)] == nil {
-			return fmt.Errorf("the root secret is not the one of this database: signing keys are sealed with the one of fingerprint %08x, configured is %s", version, s.keys.fingerprints())
+			return fmt.Errorf("the root secret does not match this database: its signing keys are sealed with the root secret of fingerprint %08x, but the configuration has %s", version, s.keys.fingerprints())
 		}
 	}
 	return nil
@@ -104,7 +104,7 @@ func (s *Server) checkRoots(ctx context.Context) error {
 		}
 	}
 	if last != 0 && s.keys.all[uint32(last)] == nil {
-		return fmt.Errorf("another node issues with the root secret of fingerprint %08x, which is not configured here", last)
+		return fmt.Errorf("another node issues tokens with the root secret of fingerprint %08x, which is not configured on this node", last)
 	}
 	return nil
 }
@@ -157,7 +157,7 @@ func (s *Server) renewClientSecret(ctx context.Context, c *Client, secret string
 			continue
 		}
 		if err := s.store.RenewClientSecret(ctx, c.TenantID, c.ID, stored, s.keys.DigestClientSecret(c.TenantID, c.ID, secret)); err != nil {
-			s.log.Warn("digest a client's secret anew", "tenant", c.TenantID, "client", c.ID, "error", err)
+			s.log.Warn("cannot renew the digest of a client secret", "tenant", c.TenantID, "client", c.ID, "error", err)
 			continue
 		}
 		c.renewed.Store(true)
@@ -176,6 +176,6 @@ func (s *Server) renewSessionToken(ctx context.Context, row *models.Session, h h
 		Next:        s.keys.digest(s.keys.successor(row.TenantID, h), s.keys.issuing.version),
 	}
 	if err := s.store.RenewSessionToken(ctx, row.ID, row.SessionToken.Digest, renewed); err != nil {
-		s.log.Warn("digest a session token anew", "tenant", row.TenantID, "session", row.ID.String(), "error", err)
+		s.log.Warn("cannot renew the digest of a session token", "tenant", row.TenantID, "session", row.ID.String(), "error", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 const scheduledAnnouncement = 24 * time.Hour
 
 // ErrUnknownKey: the tenant has no such key in service.
-var ErrUnknownKey = errors.New("there is no such key in service")
+var ErrUnknownKey = errors.New("no such key in service")
 
 // EnsureSigningKeys makes the first key of every tenant that has none, and
 // announces one where the algorithm has changed or the key grows old. Of two
@@ -73,7 +73,7 @@ func (s *Server) RotateSigningKey(ctx context.Context, tenant string) (models.Si
 	}
 	return key, s.store.ChangeKeyRing(ctx, tenant, now, func(ring []models.SigningKey) ([]models.SigningKey, error) {
 		if last := newest(ring); now.Before(last.ActivatesAt.Time) {
-			return nil, fmt.Errorf("key %s is announced already and signs from %s on", last.Kid, last.ActivatesAt.Format(time.RFC3339))
+			return nil, fmt.Errorf("key %s is already announced and starts to sign at %s", last.Kid, last.ActivatesAt.Format(time.RFC3339))
 		}
 		return []models.SigningKey{key}, nil
 	})

@@ -17,7 +17,7 @@ func parseScope(text string) ([]string, error) {
 			continue
 		}
 		if !scopeToken(token) {
-			return nil, invalidScope(ReasonScopeMalformed, "scope is malformed: its names are printable ASCII without quotes and backslashes, separated by spaces")
+			return nil, invalidScope(ReasonScopeMalformed, "scope is malformed: expected names of printable ASCII without quotes or backslashes, separated by spaces")
 		}
 		if !slices.Contains(scopes, token) {
 			scopes = append(scopes, token)
@@ -50,7 +50,7 @@ func grantScope(c *Client, text string) ([]string, error) {
 		return c.Settings.Scope(), nil
 	}
 	if !subset(asked, c.Settings.Scopes) {
-		return nil, invalidScope(ReasonScopeNotAllowed, "scope goes beyond the scopes of the client").compare(strings.Join(c.Settings.Scopes, " "), text)
+		return nil, invalidScope(ReasonScopeNotAllowed, "scope has a name that is not in scopes of the client").compare(strings.Join(c.Settings.Scopes, " "), text)
 	}
 	return asked, nil
 }
@@ -65,7 +65,7 @@ func narrowScope(c *Client, granted []string, text string) ([]string, error) {
 	if asked == nil {
 		asked = granted
 	} else if !subset(asked, granted) {
-		return nil, invalidScope(ReasonScopeNotAllowed, "scope goes beyond what the session was granted").compare(strings.Join(granted, " "), text)
+		return nil, invalidScope(ReasonScopeNotAllowed, "scope has a name that the session was not granted").compare(strings.Join(granted, " "), text)
 	}
 	return intersect(asked, c.Settings.Scopes), nil
 }

@@ -141,7 +141,7 @@ func (s *Server) endOne(ctx context.Context, q sessionRequest, row *models.Sessi
 // sessionOf finds a session by its id. Another user's is as unknown as one that
 // nobody has.
 func (s *Server) sessionOf(ctx context.Context, who *caller, sid string) (*models.Session, error) {
-	unknown := &Error{Code: "not_found", Reason: ReasonSessionNotFound, Status: http.StatusNotFound, Description: "There is no such session"}
+	unknown := &Error{Code: "not_found", Reason: ReasonSessionNotFound, Status: http.StatusNotFound, Description: "Session not found"}
 	id, err := models.ParseSessionID(sid)
 	if err != nil {
 		return nil, unknown

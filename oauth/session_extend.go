@@ -24,7 +24,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 		}
 		seconds, err := strconv.ParseUint(r.PostForm.Get("expires_in"), 10, 31)
 		if err != nil || seconds == 0 {
-			return invalidRequest(ReasonParameterInvalid, "expires_in must be a number of seconds, at least 1")
+			return invalidRequest(ReasonParameterInvalid, "expires_in must be a whole number of seconds, at least 1")
 		}
 		row, err := s.sessionOf(ctx, who, r.PathValue("sid"))
 		if err != nil {
@@ -54,11 +54,11 @@ func (who *caller) extended(row *models.Session, now time.Time, by time.Duration
 	}
 	most := client.Settings.MaxLifetime
 	if most == nil {
-		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "Sessions of this client cannot be extended: it has no max_lifetime")
+		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "Sessions of this client cannot be extended; set max_lifetime in its configuration")
 	}
 	end, ok := row.Lifetime().Extended(now, by, most.Of())
 	if !ok {
-		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "The session has lived for the max_lifetime of its client")
+		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "The session has reached max_lifetime of its client and cannot be extended")
 	}
 	return end, nil
 }

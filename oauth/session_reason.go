@@ -96,7 +96,7 @@ func replacedByStepUp(c *Client, row *models.Session, h handle) bool {
 // handle, or, if that is zero, an access token of the client whose signature
 // was good.
 func (s *Server) stepUpError(c *Client, row *models.Session, h handle, now time.Time) *Error {
-	cause := errors.New("ended, of another client, or replaced")
+	cause := errors.New("the session has ended or belongs to another client, or the token was replaced")
 	switch {
 	case row.ClientID != c.ID:
 		return invalidSession(ReasonSessionTokenUnknown, cause)

@@ -50,11 +50,11 @@ func (q sessionRequest) subject() (string, error) {
 	named := q.query.Get("sub")
 	switch {
 	case q.who.own == nil && named == "":
-		return "", invalidRequest(ReasonParameterMissing, "sub is required: the user whose sessions are meant")
+		return "", invalidRequest(ReasonParameterMissing, "sub is required with HTTP Basic authentication; it names the user whose sessions to list or end")
 	case q.who.own == nil:
 		return named, nil
 	case named != "":
-		return "", invalidRequest(ReasonParameterUnsupported, "sub is for back ends that authenticate by Basic; a bearer token names its own user")
+		return "", invalidRequest(ReasonParameterUnsupported, "sub is allowed only with HTTP Basic authentication; a bearer token identifies its own user")
 	default:
 		return q.who.own.Subject, nil
 	}
@@ -69,7 +69,7 @@ func (q sessionRequest) except() (models.SessionID, error) {
 	case q.who.own != nil && (scope == "others" || scope == "all"): // all: the bearer's own comes last
 		return q.who.own.ID, nil
 	case q.who.own == nil:
-		return models.SessionID{}, invalidRequest(ReasonParameterUnsupported, "scope is for bearer tokens; a back end ends all sessions of sub")
+		return models.SessionID{}, invalidRequest(ReasonParameterUnsupported, "scope is allowed only with a bearer token; with HTTP Basic authentication, all sessions of sub end")
 	default:
 		return models.SessionID{}, invalidRequest(ReasonParameterInvalid, "scope must be others or all")
 	}

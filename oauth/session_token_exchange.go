@@ -24,7 +24,7 @@ type sessionTokenExchange struct {
 
 // badSessionToken has one description for every reason.
 func badSessionToken(reason Reason, cause error) *Error {
-	return badSubject(reason, "the session token is unknown or replaced, or its session has ended").withCause(cause)
+	return badSubject(reason, "the session token is unknown or was replaced, or its session has ended").withCause(cause)
 }
 
 // exchangeSessionToken checks everything that can refuse the exchange of a
@@ -32,11 +32,11 @@ func badSessionToken(reason Reason, cause error) *Error {
 func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client, request *exchangeRequest, token string, form url.Values) (issue, error) {
 	switch {
 	case c.Settings.Public() && !c.Settings.AllowPublicSessionToken:
-		return nil, invalidRequest(ReasonClientNotAllowed, "A public client may not exchange session tokens unless it has allow_public_session_token")
+		return nil, invalidRequest(ReasonClientNotAllowed, "A public client may exchange session tokens only if allow_public_session_token is set in its configuration")
 	case form.Has("latchkey_session_token"):
 		return nil, invalidRequest(ReasonParameterUnsupported, "latchkey_session_token requires a client token as subject_token, not a session token")
 	case request.issuedType == tokenTypeSession:
-		return nil, invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a session token yields nothing else")
+		return nil, invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token type when subject_token is a session token")
 	}
 	x := &sessionTokenExchange{exchangeRequest: request}
 	var err error
@@ -68,7 +68,7 @@ func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*mode
 		return nil, err
 	case !c.alive(row, s.now()) || s.keys.classify(row, h) != current:
 		reason, why := s.sessionTokenReason(c, row, h, s.now())
-		return nil, badSessionToken(reason, errors.New("ended, of another client, or replaced")).withEndReason(why)
+		return nil, badSessionToken(reason, errors.New("the session has ended or belongs to another client, or the session token was replaced")).withEndReason(why)
 	}
 	return row, nil
 }
@@ -120,8 +120,8 @@ func (s *Server) touch(ctx context.Context, call *Call, c *Client, x *sessionTok
 			return nil, err
 		}
 		if equalDigests(before, row.SessionToken.Digest) {
-			return nil, badSessionToken(ReasonSessionEnded, errors.New("not permitted any more"))
+			return nil, badSessionToken(ReasonSessionEnded, errors.New("the session is no longer permitted"))
 		}
 	}
-	return nil, unavailable(errors.New("the session keeps changing"))
+	return nil, unavailable(errors.New("the session changed during each of three attempts"))
 }

@@ -146,7 +146,7 @@ func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, errors.New("sealed key does not parse")
+		return nil, errors.New("sealed key cannot be parsed")
 	}
 	private, ok := parsed.(crypto.Signer)
 	if !ok {
@@ -154,7 +154,7 @@ func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 	}
 	kid, err := thumbprint(private.Public())
 	if err != nil || kid != row.Kid {
-		return nil, fmt.Errorf("sealed key %s is another one", row.Kid)
+		return nil, fmt.Errorf("sealed key does not match kid %s", row.Kid)
 	}
 	alg := joseAlgorithm(row.Algorithm)
 	return &signingKey{

@@ -48,7 +48,7 @@ type signLimiter struct {
 }
 
 // errBusy means that a slot would come too late.
-var errBusy = errors.New("too many signatures are waiting")
+var errBusy = errors.New("too many requests are waiting for a signature")
 
 func newSignLimiter(perProcessor int, maxWait time.Duration, log *slog.Logger) *signLimiter {
 	return &signLimiter{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), maxWait: maxWait, log: log}
@@ -163,7 +163,7 @@ func (s *signLimiter) hold() (release func()) {
 func (s *signLimiter) refuse() error {
 	count, now, last := s.refusals.Add(1), time.Now().UnixNano(), s.lastReport.Load()
 	if (last == 0 || now-last >= int64(busyEvery)) && s.lastReport.CompareAndSwap(last, now) {
-		s.log.Warn("requests are refused with 503: too many signatures are waiting", "refused", count-s.reported.Swap(count),
+		s.log.Warn("rejecting requests with 503: too many are waiting for a signature", "refused", count-s.reported.Swap(count),
 			"waiting", s.waiting.Load(), "estimated_wait", s.wait().String())
 	}
 	return errBusy

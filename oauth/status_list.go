@@ -39,14 +39,14 @@ func parseStatusList(name string) (list int64, ok bool) {
 func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.serve(w, r, call, func(ctx context.Context) error {
 		if r.URL.Query().Has("time") {
-			return &Error{Code: "not_implemented", Reason: ReasonNotImplemented, Status: http.StatusNotImplemented, Description: "There are no lists of the past"} // §8.4
+			return &Error{Code: "not_implemented", Reason: ReasonNotImplemented, Status: http.StatusNotImplemented, Description: "time is not supported: only the current status list is available"} // §8.4
 		}
 		if accepted := r.Header.Values("Accept"); strings.Join(accepted, "") != "" && quality(accepted, statusListJWT, "application/*", "*/*") == 0 {
-			return &Error{Code: "not_acceptable", Reason: ReasonNotAcceptable, Status: http.StatusNotAcceptable, Description: "A status list is " + statusListJWT}
+			return &Error{Code: "not_acceptable", Reason: ReasonNotAcceptable, Status: http.StatusNotAcceptable, Description: "The Accept header must allow " + statusListJWT}
 		}
 		list, named := parseStatusList(r.PathValue("list"))
 		if !named {
-			return noStatusList(errors.New("no number"))
+			return noStatusList(errors.New("the name of the list is not a number"))
 		}
 		token, err := s.statusList(ctx, call.Tenant, list)
 		if errors.Is(err, models.ErrNotFound) {
@@ -61,7 +61,7 @@ func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) 
 }
 
 func noStatusList(cause error) *Error {
-	return (&Error{Code: "not_found", Reason: ReasonNotFound, Status: http.StatusNotFound, Description: "There is no such status list"}).withCause(cause)
+	return (&Error{Code: "not_found", Reason: ReasonNotFound, Status: http.StatusNotFound, Description: "Status list not found"}).withCause(cause)
 }
 
 // write answers with the token, compressed if the caller likes that. A shared

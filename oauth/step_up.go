@@ -25,7 +25,7 @@ type stepUpSession struct {
 // invalidSession has one description for every token that names no session
 // which it may raise.
 func invalidSession(reason Reason, cause error) *Error {
-	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or replaced, or its session has ended").withCause(cause)
+	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or was replaced, or its session has ended").withCause(cause)
 }
 
 // readStepUp reads latchkey_session_token: a refresh token, a session token,
@@ -43,7 +43,7 @@ func (s *Server) readStepUp(ctx context.Context, c *Client, text string) (*stepU
 
 func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string) (*stepUpSession, error) {
 	if c.Settings.Public() {
-		return nil, invalidRequest(ReasonParameterUnsupported, "A public client names the session by its refresh token or session token")
+		return nil, invalidRequest(ReasonParameterUnsupported, "latchkey_session_token of a public client must be a refresh token or a session token")
 	}
 	o, err := s.verifyOwn(ctx, c.tenant, text, s.now())
 	switch {
@@ -52,7 +52,7 @@ func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string)
 	case err != nil:
 		return nil, err
 	case o.client.ID != c.ID, !s.now().Before(o.exp):
-		return nil, invalidSession(ReasonSessionTokenUnknown, errors.New("another client's access token, or an expired one"))
+		return nil, invalidSession(ReasonSessionTokenUnknown, errors.New("the access token has expired or was issued to another client"))
 	}
 	id, err := models.ParseSessionID(o.sid)
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string)
 // must be exact is checked again when the row is locked.
 func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest, named string, form url.Values) (err error) {
 	if x.issuedType == tokenTypeSession {
-		return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a step-up yields nothing else")
+		return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token type when latchkey_session_token is sent")
 	}
 	if x.stepUp, err = s.readStepUp(ctx, c, named); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (s *Server) refuseOtherUser(ctx context.Context, x *exchangeRequest, row *m
 	if err := s.store.AddEvent(ctx, row.Event(s.now(), models.EventStepUpRefused, details), "iss", "jti_digest"); err != nil {
 		return err
 	}
-	return badSubject(ReasonSubjectTokenOtherUser, "it is not of the session's user; set share_subjects on both issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)
+	return badSubject(ReasonSubjectTokenOtherUser, "its subject is not the user of the session; set share_subjects on both trusted issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)
 }
 
 // checkSteppedUp asks whether the session, with what was newly proved, is what the
@@ -105,7 +105,7 @@ func (s *Server) refuseOtherUser(ctx context.Context, x *exchangeRequest, row *m
 func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now time.Time) error {
 	factors := session.AddFactors(c.tenant.sessionAssurance(row).factors, x.subject.factors)
 	if text, err := encodeJSON(session.AMR(factors)); err != nil || len(text) > maxAMR || len(factors) > maxFactors {
-		return badSubject(ReasonSubjectTokenClaims, "the session would have too many factors")
+		return badSubject(ReasonSubjectTokenClaims, "with its factors, the session would have more than 50 factors or more than 512 bytes of amr")
 	}
 	return x.assure(c, factors, now)
 }

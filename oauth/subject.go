@@ -44,7 +44,7 @@ type Subject struct {
 // badSubject refuses a client token: invalid_request whatever the reason
 // (RFC 8693 §2.2.2).
 func badSubject(reason Reason, why string) *Error {
-	return invalidRequest(reason, "The subject_token is refused: "+why)
+	return invalidRequest(reason, "subject_token rejected: "+why)
 }
 
 // malformedSubject refuses a client token that cannot be read.
@@ -118,23 +118,23 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 		known, expected = true, append(expected, e.audiences...)
 		if err == nil && e.acceptsAudience(aud) {
 			if !e.acceptsClient(c) {
-				return nil, badSubject(ReasonSubjectTokenClient, "the client may not bring tokens of its issuer; see clients and public_clients of the trusted issuer").compare(e.clientNames(), c.ID)
+				return nil, badSubject(ReasonSubjectTokenClient, "the client may not use tokens of this issuer; see clients and public_clients of the trusted issuer").compare(e.clientNames(), c.ID)
 			}
 			return e, nil
 		}
 	}
 	switch {
 	case known:
-		return nil, badSubject(ReasonSubjectTokenAudience, "aud does not match the audiences of its trusted issuer").compare(strings.Join(expected, " "), strings.Join(aud, " "))
+		return nil, badSubject(ReasonSubjectTokenAudience, "aud does not match audiences of the trusted issuer").compare(strings.Join(expected, " "), strings.Join(aud, " "))
 	case t.unusable["issuer "+iss]:
-		return nil, errors.New("the trusted issuer's configuration is unusable on this node")
+		return nil, errors.New("this node cannot use the trusted issuer's configuration")
 	}
 	if otherType {
 		return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
-			withCause(errors.New("the issuer's entry has another token_type")).compare(t.issuerNames(), iss)
+			withCause(errors.New("the trusted issuer is configured with another token_type")).compare(t.issuerNames(), iss)
 	}
 	return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
-		withCause(errors.New("no entry has this issuer")).compare(t.issuerNames(), iss)
+		withCause(errors.New("no trusted issuer has this iss")).compare(t.issuerNames(), iss)
 }
 
 // issuerNames lists the trusted issuers, for the log.
@@ -168,23 +168,23 @@ func (s *Subject) mapUser(c *Client) error {
 	mapped, err := e.subject.evaluate(variables)
 	text, ok := mapped.(string)
 	if err != nil || !ok || text == "" {
-		return badSubject(ReasonSubjectTokenSubject, "the subject expression of its trusted issuer yields no text").withCause(err)
+		return badSubject(ReasonSubjectTokenSubject, "the subject expression of the trusted issuer failed or returned no text").withCause(err)
 	}
 	s.sub = e.Settings.SubjectPrefix + text
 	if !validSubject(s.sub) {
-		return badSubject(ReasonSubjectTokenSubject, "its subject is not 1 to 255 printable ASCII characters").compare("", s.sub)
+		return badSubject(ReasonSubjectTokenSubject, "the subject mapped from it must be 1 to 255 printable ASCII characters").compare("", s.sub)
 	}
 	if c.tenant.clientIDs[s.sub] || !e.Settings.SpeaksFor(s.sub, c.tenant.namespaces) {
-		return badSubject(ReasonSubjectTokenNamespace, "its subject is a client id, or lies in the subject_prefix of another trusted issuer").compare(e.Settings.SubjectPrefix, s.sub)
+		return badSubject(ReasonSubjectTokenNamespace, "the subject mapped from it is a client id, or begins with subject_prefix of another trusted issuer").compare(e.Settings.SubjectPrefix, s.sub)
 	}
 	var failure error
 	fail := func(name string, err error) {
-		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").withCause(err)
+		failure = badSubject(ReasonSubjectTokenMapping, "an attribute expression of the trusted issuer failed").withCause(err)
 	}
 	s.userAttributes = s.dropTooLong(e.userAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
 	s.sessionAttributes = s.dropTooLong(e.sessionAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
 	if failure == nil && containsNUL(s.userAttributes, s.sessionAttributes) {
-		failure = badSubject(ReasonSubjectTokenMapping, "its claims contain NUL")
+		failure = badSubject(ReasonSubjectTokenMapping, "a claim contains a NUL character")
 	}
 	return failure
 }

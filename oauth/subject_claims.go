@@ -18,11 +18,11 @@ func (e *issuerEntry) checkTyp(typ string) error {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	switch {
 	case slices.Contains(otherPurposes, typ):
-		return badSubject(ReasonSubjectTokenTyp, "typ in its header marks a token for another purpose").compare(e.acceptedTyp(), typ)
+		return badSubject(ReasonSubjectTokenTyp, "typ in its header is that of a token for another purpose").compare(e.acceptedTyp(), typ)
 	case typ == "", typ == "jwt", e.Settings.Typ != "" && typ == strings.TrimPrefix(strings.ToLower(e.Settings.Typ), "application/"):
 		return nil
 	default:
-		return badSubject(ReasonSubjectTokenTyp, "typ in its header does not match; see typ of the trusted issuer").compare(e.acceptedTyp(), typ)
+		return badSubject(ReasonSubjectTokenTyp, "typ in its header does not match typ of the trusted issuer").compare(e.acceptedTyp(), typ)
 	}
 }
 
@@ -42,15 +42,15 @@ func (s *Subject) checkTimes(now time.Time) error {
 	nbf, hasNbf, err3 := numericDate(s.claims["nbf"])
 	switch {
 	case errors.Join(err1, err2, err3) != nil:
-		return badClaims("exp, iat or nbf is not a number of seconds since 1970")
+		return badClaims("exp, iat and nbf must be numbers of seconds since 1970")
 	case !hasExp || !hasIat:
 		return badClaims("exp and iat are required")
 	case !now.Before(exp.Add(e.leeway())):
 		return badSubject(ReasonSubjectTokenExpired, "exp has passed").compare("after "+timestamp(now.Add(-e.leeway())), timestamp(exp))
 	case iat.After(now.Add(e.leeway())):
-		return badSubject(ReasonSubjectTokenNotYetValid, "iat lies in the future; check the clock of its issuer").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(iat))
+		return badSubject(ReasonSubjectTokenNotYetValid, "iat is in the future; check the clock of the issuer").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(iat))
 	case hasNbf && nbf.After(now.Add(e.leeway())):
-		return badSubject(ReasonSubjectTokenNotYetValid, "nbf lies in the future").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(nbf))
+		return badSubject(ReasonSubjectTokenNotYetValid, "nbf is in the future").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(nbf))
 	case now.Sub(iat) > e.maxAge()+e.leeway():
 		return badSubject(ReasonSubjectTokenTooOld, "iat is older than max_age of the trusted issuer").compare("at most "+(e.maxAge()+e.leeway()).String()+" ago", timestamp(iat))
 	case exp.Sub(iat) > e.maxLifetime():
@@ -75,7 +75,7 @@ func (s *Subject) checkParties(c *Client) error {
 	for _, name := range []string{"client_id", "azp"} {
 		if v := s.claims[name]; v != nil {
 			if _, ok := v.(string); !ok {
-				return badClaims(name + " is not a string")
+				return badClaims(name + " must be a string")
 			}
 		}
 	}
@@ -83,13 +83,13 @@ func (s *Subject) checkParties(c *Client) error {
 		azp, present := s.claims["azp"].(string)
 		aud, _ := stringOrList(s.claims["aud"])
 		if !present && len(aud) > 1 || present && !slices.Contains(s.entry.audiences, azp) {
-			return badSubject(ReasonSubjectTokenClient, "azp is missing beside several audiences, or is not among the audiences of its trusted issuer").
+			return badSubject(ReasonSubjectTokenClient, "azp is required if aud has several values, and must be one of audiences of the trusted issuer").
 				compare(strings.Join(s.entry.audiences, " or "), azp)
 		}
 		return nil
 	}
 	if id, present := s.claims["client_id"].(string); present && id != c.ID {
-		return badSubject(ReasonSubjectTokenClient, "client_id names another client").compare(c.ID, id)
+		return badSubject(ReasonSubjectTokenClient, "client_id does not match the authenticated client").compare(c.ID, id)
 	}
 	return nil
 }
@@ -99,7 +99,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 	e := s.entry
 	authTime, has, err := numericDate(s.claims["auth_time"])
 	if err != nil || has && authTime.After(now.Add(e.leeway())) {
-		return badClaims("auth_time is not a time in the past")
+		return badClaims("auth_time must be a number of seconds since 1970 and must not be in the future")
 	}
 	dated := has && e.Settings.MayAssert("auth_time")
 	if dated && authTime.Before(s.authTime) { // one after iat, by a clock that is ahead, is taken for iat
@@ -146,7 +146,7 @@ func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, badClaims("the amr expression of its trusted issuer fails").withCause(err)
+		return nil, badClaims("the amr expression of the trusted issuer failed").withCause(err)
 	}
 	return amrClaim(value)
 }
@@ -165,7 +165,7 @@ func amrClaim(v any) ([]string, error) {
 	}
 	list, ok := v.([]any)
 	if !ok || len(list) > 20 {
-		return nil, badClaims("amr is not a list of at most 20 short names")
+		return nil, badClaims("amr must be a list of at most 20 short strings")
 	}
 	var amr []string
 	room := maxAMR
@@ -173,7 +173,7 @@ func amrClaim(v any) ([]string, error) {
 		method, ok := item.(string)
 		text, err := encodeJSON(method)
 		if room -= len(text); !ok || method == "" || len(method) > 64 || malformed(method) || err != nil || room < 0 {
-			return nil, badClaims("amr is not a list of at most 20 short names")
+			return nil, badClaims("amr must be a list of at most 20 short strings")
 		}
 		if !slices.Contains(amr, method) {
 			amr = append(amr, method)
@@ -190,7 +190,7 @@ func (s *Subject) setDigest(signingInput string) error {
 	if v := s.claims["jti"]; v != nil {
 		jti, ok := v.(string)
 		if !ok || jti == "" || len(jti) > 1024 {
-			return badClaims("jti is not a string of 1 to 1024 characters")
+			return badClaims("jti must be a string of 1 to 1024 bytes")
 		}
 		unique = jti
 	} else if s.entry.Settings.TokenType == models.TokenTypeJWT {

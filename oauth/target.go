@@ -42,7 +42,7 @@ func grantTargets(c *Client, form url.Values) ([]string, error) {
 	}
 	for _, target := range asked {
 		if target != c.ID && !slices.Contains(c.Settings.Audiences, target) {
-			return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that is not in the audiences of the client").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), target)
+			return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that is not in audiences of the client").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), target)
 		}
 	}
 	return asked, nil
@@ -63,7 +63,7 @@ func narrowTargets(c *Client, granted []string, form url.Values) ([]string, erro
 	}
 	left := intersect(asked, append([]string{c.ID}, c.Settings.Audiences...))
 	if len(left) == 0 {
-		return nil, invalidTarget(ReasonTargetNotAllowed, "The audiences of the client no longer include a target of the session").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), strings.Join(asked, " "))
+		return nil, invalidTarget(ReasonTargetNotAllowed, "audiences of the client no longer include any of the requested targets").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), strings.Join(asked, " "))
 	}
 	return left, nil
 }

@@ -79,5 +79,5 @@ func network(ip string) netip.Prefix {
 func tooManyFailures(wait time.Duration) *Error {
 	seconds := int64((wait + time.Second - 1) / time.Second)
 	return &Error{Code: "temporarily_unavailable", Reason: ReasonTooManyFailures, Status: http.StatusTooManyRequests, RetryAfter: strconv.FormatInt(seconds, 10),
-		Description: "Too many failed authentications of this client from this address; try again later"}
+		Description: "Too many failed authentication attempts for this client from this address; try again after the number of seconds in Retry-After"}
 }

@@ -65,7 +65,7 @@ func Parse(token string) (*Header, error) {
 // can have signed.
 func Read(token string) (header *Header, payload []byte, err error) {
 	if len(token) > MaxSize {
-		return nil, nil, errors.New("longer than 16 KiB")
+		return nil, nil, errors.New("token is longer than 16 KiB")
 	}
 	if strings.Count(token, ".") != 2 {
 		return nil, nil, errors.New("not a compact JWS")
@@ -78,7 +78,7 @@ func Read(token string) (header *Header, payload []byte, err error) {
 		}
 	}
 	if len(decoded[0]) > MaxHeaderSize {
-		return nil, nil, errors.New("header longer than 4 KiB")
+		return nil, nil, errors.New("header is longer than 4 KiB")
 	}
 	if err := CheckObject(decoded[0]); err != nil {
 		return nil, nil, err
@@ -93,9 +93,9 @@ func Read(token string) (header *Header, payload []byte, err error) {
 	case h.Zip != nil || h.Enc != nil:
 		err = errors.New("encrypted tokens are not supported")
 	case h.Alg == "" || strings.EqualFold(h.Alg, "none"):
-		err = errors.New("unsigned")
+		err = errors.New("alg is missing or none")
 	case len(h.Kid) > MaxKid:
-		err = errors.New("kid longer than 256 bytes")
+		err = errors.New("kid is longer than 256 bytes")
 	}
 	return h, decoded[1], err
 }
