@@ -12,8 +12,9 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// authenticateBearer finds the live session whose access token or session token
-// the request carries, in its header and nowhere else (RFC 6750 §2.1).
+// authenticateBearer returns the caller whose access token or session token the
+// request contains. The token must be in the Authorization header (RFC 6750
+// §2.1), and its session must be live.
 func (s *Server) authenticateBearer(ctx context.Context, call *Call, r *http.Request, now time.Time) (*caller, error) {
 	token, err := readBearer(r.Header)
 	if err != nil {
@@ -34,8 +35,9 @@ func (s *Server) authenticateBearer(ctx context.Context, call *Call, r *http.Req
 	return who, nil
 }
 
-// bearerOfAccess takes an access token for the client itself, or for the
-// issuer: a resource server that was handed one must not act for its user here.
+// bearerOfAccess accepts an access token whose audience is the client itself or
+// the issuer. A resource server that received an access token must not be able
+// to act for its user here.
 func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, now time.Time) (*caller, error) {
 	o, err := s.verifyOwn(ctx, call.Tenant, token, now)
 	if err != nil {
@@ -63,7 +65,7 @@ func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, n
 	return o.client.callerFor(row, now)
 }
 
-// bearerOfHandle takes the current session token of a session.
+// bearerOfHandle accepts the current session token of a session.
 func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, now time.Time) (*caller, error) {
 	h, err := s.keys.parseHandle(call.Tenant.ID, token)
 	if err != nil {
@@ -95,7 +97,7 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 	return who, err
 }
 
-// callerFor is the caller whose token is of a session of the client.
+// callerFor returns the caller whose token belongs to a session of the client.
 func (c *Client) callerFor(row *models.Session, now time.Time) (*caller, error) {
 	if row.ClientID != c.ID {
 		return nil, errUnknownToken
@@ -108,14 +110,15 @@ func (c *Client) callerFor(row *models.Session, now time.Time) (*caller, error) 
 
 var bearerScheme = regexp.MustCompile(`^(?i:bearer) +([A-Za-z0-9._~+/-]+=*)$`) // RFC 6750 §2.1
 
-// readBearer finds the token in the headers of a request.
+// readBearer returns the bearer token in the headers of a request.
 func readBearer(headers http.Header) (string, error) {
 	if len(headers.Values("Authorization")) > 1 {
 		return "", malformedBearer("The request has more than one Authorization header; send one")
 	}
 	header := headers.Get("Authorization")
 	if scheme, _, _ := strings.Cut(header, " "); !strings.EqualFold(scheme, "Bearer") {
-		// Nothing is said of an error to who only asks how (RFC 6750 §3.1).
+		// A request without credentials gets a challenge without an error code
+		// (RFC 6750 §3.1).
 		return "", &Error{Status: http.StatusUnauthorized, Reason: ReasonTokenMissing, Bearer: true, Cause: errors.New("no bearer token")}
 	}
 	match := bearerScheme.FindStringSubmatch(header)
@@ -125,13 +128,15 @@ func readBearer(headers http.Header) (string, error) {
 	return match[1], nil
 }
 
+// malformedBearer returns the refusal of a malformed Authorization header.
 func malformedBearer(description string) *Error {
 	e := invalidRequest(ReasonTokenMalformed, description)
 	e.Bearer = true
 	return e
 }
 
-// invalidToken has one text for every reason (CONFORMANCE R-RS-03).
+// invalidToken returns the refusal of a bearer token. Its description is the
+// same for every reason (R-RS-03).
 func invalidToken(reason Reason, cause error) *Error {
 	return &Error{Code: "invalid_token", Reason: reason, Status: http.StatusUnauthorized, Bearer: true, Cause: cause,
 		Description: "The token is unknown, expired, revoked or not intended for this server"}

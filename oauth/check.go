@@ -7,7 +7,8 @@ import (
 )
 
 // CheckTenants compiles every expression and parses every inline key of a
-// configuration, and names what can never work by its path.
+// configuration. It returns the faults by path, including settings that are
+// valid on their own but can never work together.
 func CheckTenants(tenants []models.TenantSpec) models.Faults {
 	var faults models.Faults
 	envs, err := environments()
@@ -41,6 +42,7 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 	return faults
 }
 
+// keysPath returns the path of an entry's inline keys.
 func keysPath(k models.IssuerKeys) string {
 	if k.JWKS != nil {
 		return "keys.jwks"

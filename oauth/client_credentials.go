@@ -5,8 +5,8 @@ import (
 	"net/url"
 )
 
-// clientCredentials is the grant of a client that acts for itself (RFC 6749
-// §4.4). It opens no session.
+// clientCredentials is the grant of a client that acts on its own behalf (RFC
+// 6749 §4.4). It opens no session.
 func (s *Server) clientCredentials(_ context.Context, _ *Call, c *Client, form url.Values) (issue, error) {
 	targets, err := grantTargets(c, form)
 	if err != nil {

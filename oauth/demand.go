@@ -11,11 +11,12 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// maxACRValues bounds how many classes one request may name.
+// maxACRValues is the largest number of classes that one request may name.
 const maxACRValues = 20
 
-// readDemand reads `acr_values` and `max_age`, which an exchange or a refresh may
-// carry as a demand on its result (CONFORMANCE C-10, RFC 9470 §4).
+// readDemand reads acr_values and max_age. An exchange or a refresh may contain
+// them to demand a class or a recent authentication of its result (RFC 9470
+// §4).
 func readDemand(form url.Values) (session.Demand, error) {
 	d := session.Demand{ACR: strings.Fields(form.Get("acr_values"))}
 	if len(d.ACR) > maxACRValues {
@@ -31,8 +32,8 @@ func readDemand(form url.Values) (session.Demand, error) {
 	return d, nil
 }
 
-// meet chooses which class an access token of the session states, or refuses an
-// unmet demand.
+// checkDemand returns the class that an access token of the session states, or
+// rejects a demand that the session does not meet.
 func (s *Server) checkDemand(c *Client, d session.Demand, row *models.Session, now time.Time) (session.Proof, error) {
 	proofs := c.tenant.sessionAssurance(row).proofs
 	pair, met := d.Choose(c.tenant.classes(), now, proofs)
@@ -42,14 +43,15 @@ func (s *Server) checkDemand(c *Client, d session.Demand, row *models.Session, n
 	return pair, nil
 }
 
-// unmetDemand refuses a result that would be weaker than what was demanded
-// (RFC 9470 §5). Nothing has been spent by then.
+// unmetDemand returns the refusal of a request whose result would be weaker
+// than demanded (RFC 9470 §5). No token has been spent by then.
 func unmetDemand(d session.Demand, now time.Time, proofs session.Proofs) *Error {
 	return refuse("unmet_authentication_requirements", ReasonAuthenticationNotEnough,
 		"The authentication does not satisfy "+unmetPart(d, now, proofs)+"; re-authenticate the user").compare(d.String(), proofs.Best().ACR)
 }
 
-// lack says which part of a demand is not met, and what was proved instead.
+// unmetPart describes which part of a demand is not met, and what the
+// authentication reaches instead.
 func unmetPart(d session.Demand, now time.Time, proofs session.Proofs) string {
 	best := proofs.Best()
 	switch {

@@ -14,13 +14,14 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// Limits of what is kept about a device.
+// Limits of the device data that is stored.
 const (
 	maxDeviceName = 100
 	maxUserAgent  = 256
 )
 
-// exchangeRequest is a token exchange that has been decided but not carried out.
+// exchangeRequest is a token exchange that has been allowed but not carried
+// out.
 type exchangeRequest struct {
 	subject    *Subject
 	scope      []string
@@ -28,15 +29,15 @@ type exchangeRequest struct {
 	deviceName string
 	issuedType string
 	demand     session.Demand
-	proofs     session.Proofs   // what is proved, by the tenant's rules
-	stated     session.Proof    // of those, what the access token states
-	failed     map[string]error // rules that could not be decided
-	stepUp     *stepUpSession   // the session that the client token raises
+	proofs     session.Proofs   // what the factors prove, by the tenant's rules
+	stated     session.Proof    // the one of them that the access token states
+	failed     map[string]error // rules that failed, by acr
+	stepUp     *stepUpSession   // the session to step up; nil: the exchange opens a session
 }
 
-// exchange is the grant that turns a client token into a session (RFC 8693). With
-// a session token it makes an access token of that session; with
-// latchkey_session_token it steps that session up.
+// exchange is the grant that exchanges a client token for a session (RFC 8693).
+// With a session token as subject_token, it issues an access token of that
+// session. With latchkey_session_token, it steps up the session of that token.
 func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.Values) (issue, error) {
 	x, err := s.readExchange(c, form)
 	if err != nil {
@@ -80,7 +81,8 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 	return func(ctx context.Context) (tokenResponse, error) { return s.openSession(ctx, call, c, x) }, nil
 }
 
-// readExchange checks the parameters of an exchange that stand for themselves.
+// readExchange checks the parameters of an exchange that do not depend on
+// others.
 func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, error) {
 	if form.Has("actor_token") || form.Has("actor_token_type") {
 		return nil, invalidRequest(ReasonParameterUnsupported, "actor_token and actor_token_type are not supported")
@@ -116,8 +118,9 @@ func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, err
 	return x, nil
 }
 
-// checkPolicy evaluates the client's `allow` rule over the token, the client and
-// the user as the token leaves them. Only true passes; an error refuses.
+// checkPolicy evaluates the client's `allow` rule over the token, the client,
+// and the user as the exchange would leave it. Only the result true allows the
+// exchange; an error rejects it.
 func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) error {
 	if c.allow == nil {
 		return nil
@@ -138,8 +141,8 @@ func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) e
 	return nil
 }
 
-// openSession carries an exchange out: one transaction, in which the access token
-// is signed before it commits.
+// openSession carries out an exchange in one transaction. The access token is
+// signed before the transaction commits.
 func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x *exchangeRequest) (tokenResponse, error) {
 	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
@@ -147,7 +150,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 	}
 	defer release()
 	now := s.now()
-	n, refresh, handle := s.newSession(now, call, client, x)
+	n, refresh, sessionHandle := s.newSession(now, call, client, x)
 	suspensions, err := s.store.SuspensionKey(ctx, s.keys)
 	if err != nil {
 		return tokenResponse{}, err
@@ -175,20 +178,20 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 		answer.RefreshToken = s.keys.encode(client.TenantID, refresh)
 	}
 	if client.Settings.SessionToken {
-		answer.SessionToken = s.keys.encode(client.TenantID, handle)
+		answer.SessionToken = s.keys.encode(client.TenantID, sessionHandle)
 	}
 	if x.issuedType == tokenTypeSession {
-		// RFC 8693 §2.2.1: access_token is what was asked for, whatever it is.
+		// RFC 8693 §2.2.1: access_token contains the requested token, whatever
+		// its type.
 		answer.AccessToken, answer.TokenType, answer.SessionToken = answer.SessionToken, "N_A", ""
 		answer.ExpiresIn = int64(n.Lifetime().Expiry().Sub(now) / time.Second)
 	}
 	return answer, nil
 }
 
-// newSession is what the exchange will write, with the handles it answers with.
-// A client without the refresh grant gets a session that ends with its access
-// token.
-func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeRequest) (n models.NewSession, refresh, handle handle) {
+// newSession returns the session to create and the handles to return. A client
+// without the refresh grant gets a session that expires with its access token.
+func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeRequest) (n models.NewSession, refresh, sessionHandle handle) {
 	absolute, idle := c.newExpiries(now)
 	id := models.NewSessionID()
 	n = models.NewSession{
@@ -217,14 +220,14 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 		n.Refresh = s.keys.chain(c.TenantID, refresh)
 	}
 	if c.Settings.SessionToken {
-		handle = s.keys.newHandle(sessionToken, id)
-		n.SessionToken = s.keys.chain(c.TenantID, handle)
+		sessionHandle = s.keys.newHandle(sessionToken, id)
+		n.SessionToken = s.keys.chain(c.TenantID, sessionHandle)
 	}
-	return n, refresh, handle
+	return n, refresh, sessionHandle
 }
 
-// refuseExchange maps what stopped the transaction. A replay is remembered,
-// and the first session stays (CONFORMANCE C-06).
+// refuseExchange maps an error of the transaction to a refusal. It records the
+// replay of a client token; the session that the token opened is not affected.
 func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeRequest, now time.Time, err error) error {
 	switch {
 	case errors.Is(err, models.ErrTokenSpent):
@@ -254,7 +257,8 @@ func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeReque
 	}
 }
 
-// TrimUserAgent keeps what a browser says of itself within bounds.
+// TrimUserAgent returns a User-Agent header as valid UTF-8 of bounded length,
+// without NUL characters.
 func TrimUserAgent(s string) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
 	if len(s) <= maxUserAgent {

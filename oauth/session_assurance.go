@@ -8,24 +8,25 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// assured is what a session proves as far as the tenant's issuer entries vouch
-// for it now.
+// sessionAssurance is what a session proves, as far as the tenant's issuer
+// entries vouch for it now.
 type sessionAssurance struct {
-	factors    []session.Factor // that count
+	factors    []session.Factor // those that count
 	proofs     session.Proofs
-	lapsed     []session.Factor // that no longer count: their entry is switched off or gone
-	reduced    bool             // some count for less than when they were proved
-	signedInAt time.Time        // when the user signed in, for a session that reaches no class
+	lapsed     []session.Factor // those that no longer count: their entry does not vouch for them any longer
+	reduced    bool             // some factors count for less than when they were proved
+	signedInAt time.Time        // when the user signed in; stated if the session reaches no class
 }
 
-// assured judges a session's row. What the tenant's own rules decided stays as
-// it is until the next step-up, unless an entry may no longer vouch for what it
-// did: then the rules are asked again about the factors that remain, as of the
-// moment of the decision, and take away, never add.
+// sessionAssurance evaluates the row of a session. What the tenant's own rules
+// decided is valid until the next step-up, unless an entry no longer vouches
+// for a factor as it did. In that case the rules run again over the remaining
+// factors, as of the time of the decision. Their result can only remove
+// classes, never add any.
 func (t *Tenant) sessionAssurance(row *models.Session) sessionAssurance {
 	a := sessionAssurance{signedInAt: row.AuthTime}
 	if row.CreatedAt.Before(a.signedInAt) {
-		a.signedInAt = row.CreatedAt // an earlier release moved auth_time by step-ups
+		a.signedInAt = row.CreatedAt // in rows of an earlier release, step-ups moved auth_time
 	}
 	classes := t.classes()
 	if row.StoredACR == nil {
@@ -54,9 +55,9 @@ func (t *Tenant) sessionAssurance(row *models.Session) sessionAssurance {
 	return a
 }
 
-// decisionOf is what the tenant's own rules decided of the session. Of a row
-// that an earlier release wrote only the class is known: it was proved when its
-// oldest factor was, at the latest.
+// storedDecision returns what the tenant's own rules decided about the session.
+// A row of an earlier release has only the class. The time of the oldest factor
+// is then taken as the time at which the class was proved.
 func storedDecision(row *models.Session) session.Decision {
 	if !row.Decided.At.IsZero() || *row.StoredACR == "" {
 		return row.Decided
@@ -70,9 +71,10 @@ func storedDecision(row *models.Session) session.Decision {
 	return session.Decision{At: row.LastActiveAt, Proofs: session.Proofs{p}}
 }
 
-// counted is a factor as far as its entry may vouch for it now, which may be
-// less than when it was proved, never more. It does not count if the entry is
-// switched off or gone, was switched off since, or may not state methods.
+// currentFactor returns a factor as its entry vouches for it now. This may be
+// less than when the factor was proved, but never more. The factor does not
+// count if its entry is disabled or removed, has been disabled since the factor
+// was added, or may not assert amr.
 func (t *Tenant) currentFactor(classes session.Classes, f session.Factor) (_ session.Factor, counts bool) {
 	if f.Entry == "" {
 		return f, true
@@ -95,9 +97,9 @@ func (t *Tenant) currentFactor(classes session.Classes, f session.Factor) (_ ses
 	return f, true
 }
 
-// statement is what a token or an answer says of how the user proved who they
-// are: a class with the moment at which it was last proved in full, and the same
-// of every class that the session reaches.
+// statement is what a token or a response states about how the user
+// authenticated: one class and when it was last proved in full, and the time
+// for each class that the session reaches.
 type statement struct {
 	amr      []string
 	acr      string // empty: no class
@@ -105,7 +107,8 @@ type statement struct {
 	times    map[string]int64
 }
 
-// state states one of the session's classes, or, the zero Proof, none.
+// statement returns the statement of one of the session's classes. The zero
+// Proof states no class.
 func (a sessionAssurance) statement(pair session.Proof) statement {
 	s := statement{amr: session.AMR(a.factors), acr: pair.ACR, authTime: pair.At.Unix(), times: make(map[string]int64, len(a.proofs))}
 	if s.acr == "" {
@@ -117,11 +120,11 @@ func (a sessionAssurance) statement(pair session.Proof) statement {
 	return s
 }
 
-// best states the strongest class.
+// best returns the statement of the strongest class.
 func (a sessionAssurance) best() statement { return a.statement(a.proofs.Best()) }
 
-// into writes the statement into the claims of a token or the members of an
-// answer. Without a method there is no class either.
+// addTo writes the statement into the claims of a token or the members of a
+// response. A statement without methods has no class either.
 func (s statement) addTo(claims map[string]any) {
 	claims["auth_time"], claims["acr_times"] = s.authTime, s.times
 	if len(s.amr) > 0 {
@@ -132,23 +135,23 @@ func (s statement) addTo(claims map[string]any) {
 	}
 }
 
-// restate takes back what an access token states beyond what its session still
-// proves, when an issuer entry has been switched off since. Otherwise a token
-// says what it said when it was issued (RFC 9068 §2.2.1).
+// withdrawLapsed removes from the claims of an access token what its session no
+// longer proves because an issuer entry has been disabled since. Everything
+// else stays as it was when the token was issued (RFC 9068 §2.2.1).
 func (o *ownToken) withdrawLapsed(row *models.Session) {
 	a := o.client.tenant.sessionAssurance(row)
 	if !a.reduced {
 		return
 	}
-	said, _ := o.claims["acr_times"].(map[string]any)
+	stated, _ := o.claims["acr_times"].(map[string]any)
 	rest := statement{amr: o.remainingAMR(a), authTime: a.signedInAt.Unix(), times: map[string]int64{}}
 	for _, p := range a.proofs {
-		at, _, err := numericDate(said[p.ACR])
+		at, _, err := numericDate(stated[p.ACR])
 		if err != nil || at.IsZero() {
 			continue
 		}
 		rest.times[p.ACR] = min(at.Unix(), p.At.Unix())
-		if rest.acr != o.claims["acr"] { // the class that it states, or else the strongest that is left
+		if rest.acr != o.claims["acr"] { // the class that it stated, or else the strongest remaining one
 			rest.acr, rest.authTime = p.ACR, rest.times[p.ACR]
 		}
 	}
@@ -162,11 +165,12 @@ func (o *ownToken) withdrawLapsed(row *models.Session) {
 	addCustomClaims(newBudget(), o.client, row, rest, o.claims)
 }
 
-// remaining are the methods of the token for which a factor still counts.
+// remainingAMR returns the methods of the token for which a factor still
+// counts.
 func (o *ownToken) remainingAMR(a sessionAssurance) (amr []string) {
-	said, _ := stringOrList(o.claims["amr"])
+	stated, _ := stringOrList(o.claims["amr"])
 	for _, method := range session.AMR(a.factors) {
-		if slices.Contains(said, method) {
+		if slices.Contains(stated, method) {
 			amr = append(amr, method)
 		}
 	}
