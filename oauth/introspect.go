@@ -13,11 +13,12 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// inactive is all that is said of a token that is not active for the caller
-// (RFC 7662 §2.2).
+// inactive is the whole response about a token that is not active for the
+// caller (RFC 7662 §2.2).
 var inactive = map[string]any{"active": false}
 
-// Introspect serves {iss}/introspect (RFC 7662). Only confidential clients ask.
+// Introspect serves {iss}/introspect (RFC 7662). The caller must be a
+// confidential client.
 func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.endpoint(w, r, call, func(ctx context.Context) error {
 		signed := wantsJWT(r)
@@ -41,8 +42,9 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) 
 	})
 }
 
-// authenticateCaller lets confidential clients in, who may ask about tokens of
-// others. The rest gets 401, or 400 if it wants a signed answer (RFC 9701 §5).
+// authenticateCaller authenticates a confidential client, which may introspect
+// tokens of other clients. Other callers get 401, or 400 if they want a signed
+// response (RFC 9701 §5).
 func (s *Server) authenticateCaller(ctx context.Context, call *Call, r *http.Request, signed bool) (*Client, error) {
 	client, err := s.authenticateClient(ctx, call, r, r.PostForm)
 	if err == nil && client.Settings.Public() {
@@ -58,8 +60,8 @@ func (s *Server) authenticateCaller(ctx context.Context, call *Call, r *http.Req
 	return nil, e
 }
 
-// introspect describes a token to a client. The kind of token is known from its
-// text, so a hint is not needed (RFC 7662 §2.1).
+// introspect describes a token to a client. The text of a token shows its kind,
+// so no hint is needed (RFC 7662 §2.1).
 func (s *Server) introspect(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
 	describe := s.describeAccess
 	if strings.HasPrefix(token, "lk_") {
@@ -74,8 +76,9 @@ func (s *Server) introspect(ctx context.Context, caller *Client, token string, n
 	}
 }
 
-// describeAccess describes an access token; nil: inactive. What it says of the
-// user is what the token says, even after a step-up (CONFORMANCE R-IN-06).
+// describeAccess describes an access token. It returns nil if the token is
+// inactive. The description of the user is that of the token, even after a
+// step-up (R-IN-06).
 func (s *Server) describeAccess(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
 	o, err := s.verifyOwn(ctx, caller.tenant, token, now)
 	if err != nil {
@@ -89,12 +92,13 @@ func (s *Server) describeAccess(ctx context.Context, caller *Client, token strin
 	}
 	o.claims["active"], o.claims["token_type"] = true, "Bearer"
 	if o.claims["scope"] == nil {
-		o.claims["scope"] = "" // a token without scope has none
+		o.claims["scope"] = "" // a token without scope has an empty one
 	}
 	return o.claims, nil
 }
 
-// sees says whether the caller may know of the token (CONFORMANCE C-19).
+// maySee reports whether the client may introspect the token: its own, one
+// whose audience it is, or any if introspect is all.
 func (c *Client) maySee(o *ownToken) bool {
 	if c.Settings.Introspect == models.IntrospectAll || o.client.ID == c.ID {
 		return true
@@ -103,15 +107,16 @@ func (c *Client) maySee(o *ownToken) bool {
 	return c.isIn(aud)
 }
 
-// in says whether an audience names the client.
+// isIn reports whether an audience contains the client's id or one of its
+// resource_identifiers.
 func (c *Client) isIn(audience []string) bool {
 	return slices.ContainsFunc(audience, func(a string) bool {
 		return a == c.ID || slices.Contains(c.Settings.ResourceIdentifiers, a)
 	})
 }
 
-// describeHandle describes a refresh or session token, to its own client only.
-// One that is not the current one of its session is inactive.
+// describeHandle describes a refresh or session token to its own client only. A
+// token that is not the current one of its session is inactive.
 func (s *Server) describeHandle(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
 	h, err := s.keys.parseHandle(caller.TenantID, token)
 	if err != nil {
@@ -136,17 +141,17 @@ func (s *Server) describeHandle(ctx context.Context, caller *Client, token strin
 	return answer, nil
 }
 
-// place is where a handle stands in its session's chain.
+// tokenPosition is the position of a handle in its session's chain.
 type tokenPosition int
 
 const (
-	forged  tokenPosition = iota // its secret is not the one of its generation
-	used                         // of an earlier generation, which cannot be checked any more
-	current                      // the one that may be used
-	next                         // the current one's successor: the database lost a commit
+	forged  tokenPosition = iota // its secret does not match its generation
+	used                         // it has an earlier generation, whose secret can no longer be checked
+	current                      // it may be used
+	next                         // it is the successor of the current one: the database lost a commit
 )
 
-// chainOf is the chain that a kind of handle belongs to.
+// chainOf returns the chain of a kind of handle.
 func chainOf(row *models.Session, kind handleKind) *models.Chain {
 	if kind == sessionToken {
 		return &row.SessionToken
@@ -154,7 +159,7 @@ func chainOf(row *models.Session, kind handleKind) *models.Chain {
 	return &row.Refresh
 }
 
-// classify compares a handle with what the row keeps of its chain.
+// classify compares a handle with its chain in the row.
 func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 	chain := chainOf(row, h.kind)
 	digest := k.digest(h, chain.RootVersion)
@@ -162,7 +167,7 @@ func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 	case len(chain.Digest) == 0:
 		return forged
 	case h.generation < chain.Generation && k.all[h.version] == nil:
-		return forged // its tag could not be checked either
+		return forged // its tag could not be checked
 	case h.generation < chain.Generation:
 		return used
 	case h.generation == chain.Generation && equalDigests(digest, chain.Digest):
@@ -174,5 +179,5 @@ func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 	}
 }
 
-// same compares digests in constant time; nothing equals nothing.
+// equalDigests compares digests in constant time. An empty digest equals none.
 func equalDigests(a, b []byte) bool { return len(a) > 0 && hmac.Equal(a, b) }

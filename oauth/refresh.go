@@ -10,23 +10,25 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// refreshRequest is a refresh that has been decided but not carried out.
+// refreshRequest is a refresh that has been allowed but not carried out.
 type refreshRequest struct {
 	presented handle
 	form      url.Values
 	demand    session.Demand
-	met       bool          // the demand was met before the token was spent
-	stated    session.Proof // by this class, which the access token states
+	met       bool          // whether the demand was met before the token was spent
+	stated    session.Proof // the class that met it, which the access token states
 }
 
-// conditional reports whether the request may be refused for what it asks of the
-// session. The row is then read first, so that a refusal does not spend the token.
+// conditional reports whether the request may be rejected because of what it
+// wants of the session. In that case the row is read first, so that a rejection
+// does not spend the token.
 func (r *refreshRequest) conditional() bool {
 	return r.form.Has("scope") || r.form.Has("resource") || r.form.Has("audience") || !r.demand.None()
 }
 
-// refresh is the grant that rotates a session's refresh token (RFC 6749 §6). It
-// checks the token's form and tag, and what can refuse without spending it.
+// refresh is the grant that rotates the refresh token of a session (RFC 6749
+// §6). It checks the form and the tag of the token, and every condition that
+// can be checked without spending it.
 func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Values) (issue, error) {
 	r := &refreshRequest{form: form}
 	text := form.Get("refresh_token")
@@ -52,10 +54,10 @@ func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Va
 	return func(ctx context.Context) (tokenResponse, error) { return s.issueRefreshed(ctx, call, c, r) }, nil
 }
 
-// checkConditions refuses a scope or target that the session does not have, and an
-// unmet demand, without spending the token. Only a token that would be answered
-// is asked: what is wrong with another one comes first, and says nothing of the
-// session.
+// checkConditions rejects a scope or target that the session does not have, and
+// an unmet demand, without spending the token. It checks them only for a token
+// that would be answered. Any other token is rejected for its own fault, which
+// reveals nothing about the session.
 func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *refreshRequest) error {
 	row, err := s.store.SessionWithHistory(ctx, c.TenantID, r.presented.session)
 	switch {
@@ -69,7 +71,7 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 		return nil
 	}
 	facts, _ := s.chainFacts(call, c, row, r.presented)
-	facts.Permitted = true // the statement that spends the token asks exactly
+	facts.Permitted = true // the statement that spends the token checks it exactly
 	if !session.DecideRefresh(now, facts).IssuesTokens() {
 		return nil
 	}
@@ -131,9 +133,9 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	return answer, nil
 }
 
-// rotate carries the good path out and, when it matched nothing, does what
-// session.DecideRefresh says. It returns the session and the refresh token to
-// answer with; the zero handle: none.
+// rotate rotates the chain in one statement. If that matches no row, it carries
+// out the decision of session.DecideRefresh. It returns the session and the
+// refresh token to return; the zero handle means that there is none.
 func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented handle, now time.Time) (*models.Session, handle, error) {
 	next := s.keys.successor(c.TenantID, presented)
 	agent, ip := call.device()
@@ -144,8 +146,9 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 		ValidFrom: c.validFrom(), UserAgent: agent, IP: ip,
 	}
 	step.To.RotatedAt = now
-	// A row that changes between the statement and the look at it is looked at
-	// again; more often than twice is another request's refresh storm.
+	// If the row changes between the statement and the read, the loop starts
+	// again. A row that changes more than twice is under a storm of refreshes
+	// by other requests.
 	for range 3 {
 		row, err := s.store.RotateSession(ctx, step)
 		if err == nil {
@@ -169,8 +172,8 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 		case session.RefreshRetry:
 			return row, successor, s.recordRetry(ctx, call, row, now)
 		case session.RefreshRetryLate:
-			remembered, err := s.retryLate(ctx, call, row, facts, now)
-			if err != nil || remembered {
+			recorded, err := s.retryLate(ctx, call, row, facts, now)
+			if err != nil || recorded {
 				return row, successor, err
 			}
 		case session.RefreshBeforeStepUp:
@@ -189,7 +192,7 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 	return nil, handle{}, unavailable(errors.New("the session changed during each of three attempts"))
 }
 
-// facts finds out what the decision needs to know.
+// facts collects what the decision depends on.
 func (s *Server) facts(ctx context.Context, call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle, error) {
 	f, successor := s.chainFacts(call, c, row, presented)
 	if row.CreatedAt.Before(c.validFrom()) {
@@ -201,7 +204,8 @@ func (s *Server) facts(ctx context.Context, call *Call, c *Client, row *models.S
 }
 
 // chainFacts compares a handle with its chain. The successor is derived under
-// the row's root, so that a retry after a change of root returns the same bytes.
+// the row's root secret, so that a retry after a change of the root secret
+// returns the same bytes.
 func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle) {
 	chain := chainOf(row, presented.kind)
 	successor := s.keys.successor(c.TenantID, presented)
@@ -223,7 +227,8 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 	}, successor
 }
 
-// refuseRefresh remembers what must be remembered, commits it, and then refuses.
+// refuseRefresh records what the outcome requires and commits it, and then
+// returns the refusal.
 func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) error {
 	details := call.withDevice(map[string]any{"generation": presented.generation, "current_generation": row.Refresh.Generation}, row)
 	var err error
@@ -243,9 +248,10 @@ func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Sess
 	return s.refreshError(call.Client, row, presented, outcome, now)
 }
 
-// noteRetry looks at where a retry comes from. Two parties who share a stolen
-// token can hide only by answering each other inside the window: the third
-// generation in a row that is retried from elsewhere raises an event.
+// recordRetry records a retry from elsewhere. Two parties who share a stolen
+// token can remain undetected only by answering each other within the retry
+// window. The third generation in a row that is retried from elsewhere
+// therefore causes an event.
 func (s *Server) recordRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
 	if !call.fromElsewhere(row) {
 		return nil

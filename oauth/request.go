@@ -11,13 +11,13 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of a request (CONFORMANCE R-TE-18).
+// Limits of a request (R-TE-18).
 const (
 	MaxBody       = 64 << 10
 	maxParameters = 100
 	maxToken      = 16 << 10
 
-	// maxShownName bounds the name of a parameter in an answer.
+	// maxShownName is the maximum length of a parameter's name in a response.
 	maxShownName = 40
 )
 
@@ -30,9 +30,9 @@ var confidential = []string{
 	"subject_token", "actor_token", "latchkey_session_token",
 }
 
-// parseForm reads a form body strictly, before fosite looks at the request:
-// fosite would take multipart bodies, the first of two values and a body of
-// any size. It leaves the form where fosite finds it.
+// parseForm parses a form body strictly, before fosite reads the request:
+// fosite would accept multipart bodies, the first of two values, and a body of
+// any size. It stores the form where fosite looks for it.
 func parseForm(r *http.Request) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || len(r.Header.Values("Content-Type")) > 1 || mediaType != "application/x-www-form-urlencoded" {
@@ -59,7 +59,7 @@ func parseForm(r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// parseQuery reads the query of the URL, which must not hold a secret.
+// parseQuery parses the query of the URL, which must not contain a secret.
 func parseQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -73,8 +73,8 @@ func parseQuery(r *http.Request) (url.Values, error) {
 	return query, nil
 }
 
-// parseValues decodes a form, or the query of a URL. A parameter without a value counts as absent
-// (RFC 6749 §3.2).
+// parseValues decodes a form or the query of a URL. A parameter without a value
+// counts as absent (RFC 6749 §3.2).
 func parseValues(text string) (url.Values, error) {
 	if strings.Count(text, "&") >= maxParameters {
 		return nil, invalidRequest(ReasonRequestTooLarge, "The request has more than 100 parameters")
@@ -103,8 +103,8 @@ func parseValues(text string) (url.Values, error) {
 	return form, nil
 }
 
-// repeated refuses a parameter that occurs more than once (RFC 6749 §3.2). Its
-// name comes from a stranger, so it is shown only where it is short.
+// repeated returns the refusal of a parameter that occurs more than once (RFC
+// 6749 §3.2). The caller chose the parameter's name, so a long one is cut.
 func repeated(name string) *Error {
 	if name = plainText(name); len(name) > maxShownName {
 		name = name[:maxShownName] + "..."
@@ -112,4 +112,5 @@ func repeated(name string) *Error {
 	return invalidRequest(ReasonParameterRepeated, "The parameter "+name+" occurs more than once; send it once")
 }
 
+// malformed reports whether s is not UTF-8 or contains a NUL character.
 func malformed(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }
