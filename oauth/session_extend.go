@@ -11,10 +11,10 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// ExtendSession serves POST {iss}/sessions/{sid}/extend, for back ends: the
-// absolute end of a session moves to `expires_in` seconds from now, but no
-// further than the max_lifetime of the session's client allows. It is no
-// activity: the idle end stays.
+// ExtendSession serves POST {iss}/sessions/{sid}/extend, for back ends. It
+// moves the absolute end of a session to expires_in seconds from now, but no
+// further than max_lifetime of the session's client allows. It is not an
+// activity of the session: the idle end stays.
 func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.endpoint(w, r, call, func(ctx context.Context) error {
 		now := s.now()
@@ -46,7 +46,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 	})
 }
 
-// extended is the new end of a session, by the rules of its own client.
+// extended returns the new end of a session, by the rules of its own client.
 func (who *caller) extended(row *models.Session, now time.Time, by time.Duration) (time.Time, error) {
 	client := who.tenant.client(row.ClientID)
 	if _, why, ended := who.tenant.ended(row, now); ended || client == nil {
@@ -63,6 +63,7 @@ func (who *caller) extended(row *models.Session, now time.Time, by time.Duration
 	return end, nil
 }
 
+// sessionEnded returns the refusal of a request about a session that has ended.
 func sessionEnded(why session.EndReason) *Error {
 	return invalidRequest(ReasonSessionEnded, "The session has ended").withEndReason(why)
 }

@@ -9,25 +9,26 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// A session token is itself a subject token: while the session lives it yields
-// new access tokens of it. It does not rotate, so a copy would work as well: only
-// clients that authenticate may exchange one, and public clients that are
-// configured to.
+// A session token is itself a subject token: while its session lives, it can be
+// exchanged for new access tokens of the session. It does not rotate, so a copy
+// of it works as well. For this reason only clients that authenticate may
+// exchange one, and public clients that are configured to.
 
-// sessionTokenExchange is an exchange of a session token that has been decided
+// sessionTokenExchange is an exchange of a session token that has been allowed
 // but not carried out.
 type sessionTokenExchange struct {
 	*exchangeRequest
 	presented handle
-	row       *models.Session // as it was when it was checked
+	row       *models.Session // as of the check
 }
 
-// badSessionToken has one description for every reason.
+// badSessionToken returns the refusal of a session token. Its description is
+// the same for every reason.
 func badSessionToken(reason Reason, cause error) *Error {
 	return badSubject(reason, "the session token is unknown or was replaced, or its session has ended").withCause(cause)
 }
 
-// exchangeSessionToken checks everything that can refuse the exchange of a
+// exchangeSessionToken checks everything that can reject the exchange of a
 // session token.
 func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client, request *exchangeRequest, token string, form url.Values) (issue, error) {
 	switch {
@@ -58,7 +59,7 @@ func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client
 	return func(ctx context.Context) (tokenResponse, error) { return s.issueForSessionToken(ctx, call, c, x) }, nil
 }
 
-// sessionOfToken reads the live session of a session token.
+// sessionOfToken returns the live session of a session token.
 func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*models.Session, error) {
 	row, err := s.store.Session(ctx, c.TenantID, h.session)
 	switch {
@@ -73,8 +74,9 @@ func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*mode
 	return row, nil
 }
 
-// issueForSessionToken moves the session's idle end and signs an access token.
-// There is no refresh token: the session token takes its place.
+// issueForSessionToken extends the session's idle expiry and signs an access
+// token. The response has no refresh token, because the session token takes its
+// place.
 func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client, x *sessionTokenExchange) (tokenResponse, error) {
 	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
@@ -102,8 +104,9 @@ func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client
 	return answer, nil
 }
 
-// touch notes the use of the session. Its digest may move to a later root
-// meanwhile, which is no reason to refuse: then it is read again.
+// touch records the use of the session. If the digest of its token has moved to
+// a later root secret in the meantime, the row is read again rather than the
+// request rejected.
 func (s *Server) touch(ctx context.Context, call *Call, c *Client, x *sessionTokenExchange, now time.Time) (*models.Session, error) {
 	row := x.row
 	agent, ip := call.device()

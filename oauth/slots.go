@@ -12,49 +12,52 @@ import (
 )
 
 const (
-	// signingWait is Config.SigningWait by default.
+	// signingWait is the default of Config.SigningWait.
 	signingWait = time.Second
-	// slotTimeout ends the wait of a request whose estimate was too hopeful: it is so
-	// many times the longest estimate.
+	// slotTimeout bounds the wait of a request whose estimate was too short, as
+	// a multiple of the longest estimate.
 	slotTimeout = 3
-	// maxWaiting bounds the memory of requests that wait.
+	// maxWaiting bounds the number of waiting requests, and so their memory.
 	maxWaiting = 4096
-	// minPause and maxPause bound how long a request that is about to be refused is
-	// held back, pauseEach is how much longer for each that is held back already, so
-	// that about a thousand a second are refused, and maxPaused how many are.
+	// minPause and maxPause bound how long a request is held back before it is
+	// rejected. pauseEach is added for each request that is already held back,
+	// so that about a thousand a second are rejected. maxPaused bounds how many
+	// are held back.
 	minPause, maxPause = 200 * time.Millisecond, time.Second
 	pauseEach          = time.Millisecond
 	maxPaused          = 2048
-	// busyEvery is how often the log mentions refusals.
+	// busyEvery is the minimum time between two log lines about rejected
+	// requests.
 	busyEvery = 10 * time.Second
 )
 
-// signLimiter bounds how many tokens are made at once, and refuses requests that
-// would wait too long: RSA is most of a token's cost, and a queue of seconds
-// serves nobody. A slot is held over the database's part as well, because after
-// it nothing may refuse; so there are a few for each processor.
+// signLimiter bounds how many tokens are signed at once, and rejects requests
+// that would wait too long: signing with RSA is most of the cost of a token,
+// and a queue of several seconds helps nobody. A slot is held during the
+// database transaction as well, because after it nothing may reject the
+// request. There are therefore a few slots for each processor.
 type signLimiter struct {
 	free     chan struct{}
-	maxWait  time.Duration // the longest estimate at which a request is still taken in
-	waiting  atomic.Int64  // for a slot
-	admitted atomic.Int64  // with a place, and not yet at that point
+	maxWait  time.Duration // the longest estimate at which a request is still admitted
+	waiting  atomic.Int64  // number of requests that wait for a slot
+	admitted atomic.Int64  // number of requests with a ticket that do not wait for a slot yet
 	paused   atomic.Int64
-	meanHold atomic.Int64 // how long a slot is held, a moving average in nanoseconds
+	meanHold atomic.Int64 // moving average of how long a slot is held, in nanoseconds
 
 	refusals   atomic.Uint64
-	reported   atomic.Uint64 // of refusals, in the log
+	reported   atomic.Uint64 // number of refusals that were logged
 	lastReport atomic.Int64
 	log        *slog.Logger
 }
 
-// errBusy means that a slot would come too late.
+// errBusy means that a slot would not become free in time.
 var errBusy = errors.New("too many requests are waiting for a signature")
 
 func newSignLimiter(perProcessor int, maxWait time.Duration, log *slog.Logger) *signLimiter {
 	return &signLimiter{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), maxWait: maxWait, log: log}
 }
 
-// wait estimates how long a request that comes now would wait for its slot.
+// wait estimates how long a new request would wait for its slot.
 func (s *signLimiter) wait() time.Duration {
 	if len(s.free) < cap(s.free) {
 		return 0
@@ -62,15 +65,16 @@ func (s *signLimiter) wait() time.Duration {
 	return time.Duration((s.waiting.Load() + s.admitted.Load() + 1) * s.meanHold.Load() / int64(cap(s.free)))
 }
 
-// crowded reports whether a request that comes now is to be refused.
+// isFull reports whether a new request must be rejected.
 func (s *signLimiter) isFull() bool {
 	return s.wait() > s.maxWait || s.waiting.Load()+s.admitted.Load() >= maxWaiting
 }
 
-// admit is asked before a request is read. When too many wait, it pauses: callers
-// that repeat at once would otherwise take the processors away from those whose
-// tokens are being signed. Waiting costs nothing, refusing does. errBusy: there is
-// no room after the pause either.
+// admit must be called before a request is read. If too many requests wait, it
+// pauses, because callers that retry at once would otherwise take processor
+// time from requests whose tokens are being signed: waiting costs nothing, but
+// rejecting does. It returns errBusy if the limiter is still full after the
+// pause.
 func (s *signLimiter) admit(ctx context.Context) error {
 	if !s.isFull() {
 		return nil
@@ -94,14 +98,16 @@ func (s *signLimiter) admit(ctx context.Context) error {
 	return nil
 }
 
-// ticket is the place of a request that was read and has not asked for its slot.
+// ticket is the place of a request that has been read but does not wait for its
+// slot yet.
 type ticket struct {
 	limiter  *signLimiter
 	released atomic.Bool
 }
 
-// take gives a request its place, once it has been read: somebody who sends half
-// of a request takes none. With a place it is not refused any more.
+// reserve returns a ticket for a request that has been read. A caller that
+// sends only half of a request gets none. A request with a ticket is no longer
+// rejected.
 func (s *signLimiter) reserve() (*ticket, error) {
 	if s.isFull() {
 		return nil, s.refuse()
@@ -110,23 +116,25 @@ func (s *signLimiter) reserve() (*ticket, error) {
 	return &ticket{limiter: s}, nil
 }
 
-// giveBack gives the place up: the request asks for its slot now, ends without one,
-// or waits for somebody else, such as an issuer that does not answer.
-func (p *ticket) release() {
-	if p != nil && p.released.CompareAndSwap(false, true) {
-		p.limiter.admitted.Add(-1)
+// release gives the ticket back: the request now waits for its slot, ends
+// without one, or waits for something else, such as an issuer that does not
+// respond.
+func (t *ticket) release() {
+	if t != nil && t.released.CompareAndSwap(false, true) {
+		t.limiter.admitted.Add(-1)
 	}
 }
 
-// acquire takes a slot; release gives it back. errBusy: there is none in time.
+// acquire waits for a slot and returns a function that releases it. It returns
+// errBusy if no slot becomes free in time.
 func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
-	admitted := returnTicket(ctx)
+	hadTicket := returnTicket(ctx)
 	select {
 	case s.free <- struct{}{}:
 		return s.hold(), nil
 	default:
 	}
-	if !admitted && s.isFull() {
+	if !hadTicket && s.isFull() {
 		return nil, s.refuse()
 	}
 	s.waiting.Add(1)
@@ -143,8 +151,8 @@ func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// holding begins to hold a slot. How long slots are held is real time, whatever
-// store time is.
+// hold measures how long a slot is held. It uses the machine's clock rather
+// than the time of the store.
 func (s *signLimiter) hold() (release func()) {
 	since := time.Now()
 	return func() {
@@ -158,8 +166,8 @@ func (s *signLimiter) hold() (release func()) {
 	}
 }
 
-// refuse counts a refusal, and mentions it in the log if none was mentioned
-// lately: a line for each would cost more than the refusal.
+// refuse counts a refusal, and logs it unless another one was logged recently:
+// a line for each would cost more than the refusal.
 func (s *signLimiter) refuse() error {
 	count, now, last := s.refusals.Add(1), time.Now().UnixNano(), s.lastReport.Load()
 	if (last == 0 || now-last >= int64(busyEvery)) && s.lastReport.CompareAndSwap(last, now) {
@@ -169,19 +177,19 @@ func (s *signLimiter) refuse() error {
 	return errBusy
 }
 
-// retryAfter spreads the callers that were refused, so that they do not come
-// back in the same second.
+// retryAfter returns a random number of seconds, so that rejected callers do
+// not all return in the same second.
 func retryAfter() string { return strconv.Itoa(1 + rand.IntN(5)) }
 
 type ticketKey struct{}
 
-// withTicket returns a context for what is done for a request with a place.
+// withTicket returns a context for the work of a request with a ticket.
 func withTicket(ctx context.Context, t *ticket) context.Context {
 	return context.WithValue(ctx, ticketKey{}, t)
 }
 
-// returnTicket gives up the place of the request that ctx belongs to, and reports
-// whether it had one.
+// returnTicket releases the ticket of the request that ctx belongs to, and
+// reports whether it had one.
 func returnTicket(ctx context.Context) bool {
 	t, ok := ctx.Value(ticketKey{}).(*ticket)
 	if !ok {
