@@ -106,8 +106,8 @@ type ticket struct {
 }
 
 // reserve returns a ticket for a request that has been read. A caller that
-// sends only half of a request gets none. A request with a ticket is no longer
-// rejected.
+// sends only half of a request gets none. A request with a ticket is rejected
+// only if its slot does not become free in time.
 func (s *signLimiter) reserve() (*ticket, error) {
 	if s.isFull() {
 		return nil, s.refuse()
@@ -151,8 +151,8 @@ func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// hold measures how long a slot is held. It uses the machine's clock rather
-// than the time of the store.
+// hold starts to measure how long a slot is held, and returns a function that
+// releases it. It uses the machine's clock rather than the time of the store.
 func (s *signLimiter) hold() (release func()) {
 	since := time.Now()
 	return func() {

@@ -30,7 +30,7 @@ type statusToken struct {
 	exp   time.Time
 
 	asOf    time.Time
-	changes int    // number of changes in the tail before the list was read; -1: not known
+	changes int    // Tail.Changes before the list was read; -1: not known
 	kid     string // of the key that signed it
 }
 

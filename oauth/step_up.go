@@ -11,25 +11,25 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// stepUpSession is the session that an exchange raises instead of opening one: a
-// step-up (CONFORMANCE C-08).
+// stepUpSession is the session that an exchange steps up instead of opening
+// one.
 type stepUpSession struct {
 	id        models.SessionID
-	presented handle // zero: an access token named the session
+	presented handle // zero: latchkey_session_token is an access token
 
-	clientToken []byte          // its digest
-	row         *models.Session // of a repetition; nil: it is none
-	handles     sessionHandles  // the session's handles afterwards
+	clientToken []byte          // digest of the client token
+	row         *models.Session // nil, unless the request is a repetition
+	handles     sessionHandles  // the session's handles after the step-up
 }
 
-// invalidSession has one description for every token that names no session
-// which it may raise.
+// invalidSession returns the refusal of a latchkey_session_token. Its
+// description is the same for every reason.
 func invalidSession(reason Reason, cause error) *Error {
 	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or was replaced, or its session has ended").withCause(cause)
 }
 
-// readStepUp reads latchkey_session_token: a refresh token, a session token,
-// or an access token of a client that authenticates.
+// readStepUp parses latchkey_session_token: a refresh token, a session token,
+// or an access token of a confidential client.
 func (s *Server) readStepUp(ctx context.Context, c *Client, text string) (*stepUpSession, error) {
 	if !strings.HasPrefix(text, "lk_") {
 		return s.readStepUpByAccess(ctx, c, text)
@@ -41,6 +41,7 @@ func (s *Server) readStepUp(ctx context.Context, c *Client, text string) (*stepU
 	return &stepUpSession{id: h.session, presented: h}, nil
 }
 
+// readStepUpByAccess verifies latchkey_session_token as an access token.
 func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string) (*stepUpSession, error) {
 	if c.Settings.Public() {
 		return nil, invalidRequest(ReasonParameterUnsupported, "latchkey_session_token of a public client must be a refresh token or a session token")
@@ -61,8 +62,9 @@ func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string)
 	return &stepUpSession{id: id}, nil
 }
 
-// checkStepUp checks everything that can refuse, of the session as it is now. What
-// must be exact is checked again when the row is locked.
+// checkStepUp checks everything that can reject a step-up against the current
+// state of the session. Checks that must be exact are repeated when the row is
+// locked.
 func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest, named string, form url.Values) (err error) {
 	if x.issuedType == tokenTypeSession {
 		return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token type when latchkey_session_token is sent")
@@ -91,7 +93,8 @@ func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest,
 	return x.checkSteppedUp(c, row, s.now())
 }
 
-// refuseStranger refuses the client token of another user, and remembers it once.
+// refuseOtherUser returns the refusal of a client token of another user. It
+// records one event for each client token.
 func (s *Server) refuseOtherUser(ctx context.Context, x *exchangeRequest, row *models.Session) error {
 	details := map[string]any{"sub": x.subject.sub, "iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest)}
 	if err := s.store.AddEvent(ctx, row.Event(s.now(), models.EventStepUpRefused, details), "iss", "jti_digest"); err != nil {
@@ -100,8 +103,8 @@ func (s *Server) refuseOtherUser(ctx context.Context, x *exchangeRequest, row *m
 	return badSubject(ReasonSubjectTokenOtherUser, "its subject is not the user of the session; set share_subjects on both trusted issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)
 }
 
-// checkSteppedUp asks whether the session, with what was newly proved, is what the
-// request demands, and still fits into a token.
+// checkSteppedUp checks that the session with the newly proved factors meets
+// the demand, and that its factors still fit into a token.
 func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now time.Time) error {
 	factors := session.AddFactors(c.tenant.sessionAssurance(row).factors, x.subject.factors)
 	if text, err := encodeJSON(session.AMR(factors)); err != nil || len(text) > maxAMR || len(factors) > maxFactors {
@@ -110,8 +113,8 @@ func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now tim
 	return x.assure(c, factors, now)
 }
 
-// issueSteppedUp raises the session in one transaction, in which the access
-// token is signed before it commits.
+// issueSteppedUp steps up the session in one transaction. The access token is
+// signed before the transaction commits.
 func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
 	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
@@ -138,7 +141,8 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 	return s.stepUpResponse(ctx, call, c, x, row, access, now), nil
 }
 
-// applyStepUp changes the locked row: factors, times, and the session's handles.
+// applyStepUp changes the locked row: its factors, its times, and the session's
+// handles.
 func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (also []models.Event, err error) {
 	if !c.alive(row, now) {
 		return nil, s.stepUpError(c, row, x.stepUp.presented, now)
@@ -150,8 +154,8 @@ func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest,
 		return nil, err
 	}
 	before := c.tenant.sessionAssurance(row)
-	// Lapsed factors stay, so that introspection can tell what older access tokens
-	// rested on; they never count again.
+	// Lapsed factors are kept, because introspection needs them to determine
+	// what older access tokens relied on. They never count again.
 	row.Factors = append(before.lapsed, session.AddFactors(before.factors, x.subject.factors)...)
 	c.tenant.storeDecision(row, now, x.proofs)
 	absolute, idle := c.newExpiries(now)
@@ -163,7 +167,7 @@ func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest,
 	return also, nil
 }
 
-// chainRefused says why the presented token may not raise its session.
+// chainRefused is why the presented token may not step up its session.
 type chainRefused struct {
 	row     models.Session
 	outcome session.RefreshOutcome
@@ -172,8 +176,9 @@ type chainRefused struct {
 // Error implements error.
 func (e *chainRefused) Error() string { return "the presented token: " + e.outcome.String() }
 
-// refuseStepUp maps what stopped the transaction; nothing of it has happened. A
-// used refresh token ends its session here as it does at a refresh.
+// refuseStepUp maps an error of the transaction, which has been rolled back, to
+// a refusal. A used refresh token ends its session here as it does at a
+// refresh.
 func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest, now time.Time, err error) error {
 	var refused *chainRefused
 	switch {
@@ -188,7 +193,7 @@ func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	}
 }
 
-// stepUpDetails is what the event tells.
+// stepUpDetails returns the details of the event.
 func (x *exchangeRequest) stepUpDetails(row *models.Session, call *Call) map[string]any {
 	return call.withDevice(map[string]any{
 		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
@@ -196,7 +201,7 @@ func (x *exchangeRequest) stepUpDetails(row *models.Session, call *Call) map[str
 	}, nil)
 }
 
-// later is the later one of two moments.
+// later returns the later of two times.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

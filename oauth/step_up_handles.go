@@ -11,15 +11,18 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// A step-up replaces both handles of its session, so that no copy that was made
-// before is raised with it. The one that was shown moves along its chain. The
-// other one, which the server has not seen, becomes a MAC over the client token
-// and the secret that was shown: the same request yields it again, and neither
-// the database nor the root secret does.
+// A step-up replaces both handles of its session, so that copies that were made
+// before are not stepped up with it. The presented handle advances along its
+// chain. The other handle, which the server has not seen, is replaced by a MAC
+// over the client token and the secret of the presented handle: the same
+// request returns it again, but it cannot be derived from the database and the
+// root secret.
 
-// sessionHandles are the handles that a session has; a zero one it has not.
+// sessionHandles are the handles of a session. A zero handle means that the
+// session has none of that kind.
 type sessionHandles struct{ refresh, session handle }
 
+// of returns the handle of a kind.
 func (h *sessionHandles) of(kind handleKind) *handle {
 	if kind == sessionToken {
 		return &h.session
@@ -27,15 +30,17 @@ func (h *sessionHandles) of(kind handleKind) *handle {
 	return &h.refresh
 }
 
-// digestOfClientToken goes into a new handle.
+// clientTokenDigest returns the digest of a client token from which a new
+// handle is derived.
 func clientTokenDigest(text string) []byte {
 	sum := sha256.Sum256([]byte(text))
 	return sum[:]
 }
 
-// noteOfClientToken is what the row keeps of the client token. Where an access
-// token named the session nothing secret goes into the handles beside the digest
-// itself, which the row must not give away then.
+// storedClientToken returns what the row stores of the client token. If
+// latchkey_session_token was an access token, the digest is the only secret
+// from which the handles are derived, so the row must not reveal it and stores
+// a digest of the digest.
 func storedClientToken(shown handle, digest []byte) []byte {
 	if shown.kind != 0 {
 		return digest
@@ -44,8 +49,8 @@ func storedClientToken(shown handle, digest []byte) []byte {
 	return sum[:]
 }
 
-// derived is the handle that takes the place of one that was not shown. shown is
-// the handle that was, or zero.
+// deriveHandle returns the handle that replaces one that was not presented.
+// shown is the presented handle, or zero.
 func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, shown handle) handle {
 	var secret []byte
 	if shown.kind != 0 {
@@ -56,9 +61,11 @@ func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID,
 	return h
 }
 
-// before is the handle of which the session's current one is the successor: the
-// shown one, or its own successor if that was handed out but not used before the
-// step-up, under whatever root. The zero handle: neither.
+// predecessor returns the handle of which the session's current handle is the
+// successor, and the current handle. The predecessor is the presented handle
+// or, if its successor was returned but not used before the step-up, that
+// successor under any of the root secrets. Both results are zero if it is
+// neither.
 func (k *Keys) predecessor(row *models.Session, shown handle) (h, current handle) {
 	chain := chainOf(row, shown.kind)
 	if k.all[shown.version] == nil || k.all[chain.RootVersion] == nil {
@@ -80,9 +87,9 @@ func (k *Keys) predecessor(row *models.Session, shown handle) (h, current handle
 	return handle{}, handle{}
 }
 
-// madeByStepUp returns the session's handles if a step-up made them, none of
-// them has been used, and they follow from the shown one and a client token with
-// this digest.
+// stepUpHandles returns the session's handles if a step-up made them, none of
+// them has been used, and they are derived from the presented handle and a
+// client token with this digest.
 func (k *Keys) stepUpHandles(row *models.Session, shown handle, clientToken []byte) (made sessionHandles, ok bool) {
 	up := &row.History.StepUp
 	if up.First() == nil || up.Generation != row.Refresh.Generation {
@@ -111,13 +118,14 @@ func (k *Keys) stepUpHandles(row *models.Session, shown handle, clientToken []by
 	return made, true
 }
 
-// repetition finds out whether the request is a step-up that was carried out
-// already: then its client token is spent, and may have expired, but its answer
-// was lost. A request that is none goes on as any other.
+// findRepetition reports whether the request repeats a step-up that was carried
+// out but whose response was lost. The client token of such a request has been
+// spent and may have expired. A request that is not a repetition is handled as
+// usual.
 func (s *Server) findRepetition(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (bool, error) {
 	named, err := s.readStepUp(ctx, c, form.Get("latchkey_session_token"))
 	if err != nil {
-		return false, nil // it is refused in its turn
+		return false, nil // the request is rejected later
 	}
 	row, err := s.store.SessionWithHistory(ctx, c.TenantID, named.id)
 	if errors.Is(err, models.ErrNotFound) {
@@ -152,7 +160,8 @@ func (s *Server) findRepetition(ctx context.Context, c *Client, x *exchangeReque
 	return true, nil
 }
 
-// repeatStepUp answers a repetition. Nothing is written, so that no deadline moves.
+// repeatStepUp returns the response to a repetition. It writes nothing, so no
+// deadline moves.
 func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
 	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
@@ -162,8 +171,8 @@ func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	now := s.now()
 	pair, err := s.checkDemand(c, x.demand, x.stepUp.row, now)
 	if err != nil {
-		// max_age was met when the step-up was carried out; auth_time says how long
-		// ago. A class that was demanded has to be met by this answer too.
+		// max_age was met when the step-up was carried out, and auth_time shows
+		// how long ago. The demanded class must be met by this response too.
 		pair, err = s.checkDemand(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
 	}
 	if err != nil {
@@ -176,7 +185,8 @@ func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	return s.stepUpResponse(ctx, call, c, x, x.stepUp.row, access, now), nil
 }
 
-// stepUpResponse is the answer to a step-up: both handles of the session.
+// stepUpResponse returns the response to a step-up with both handles of the
+// session.
 func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *exchangeRequest, row *models.Session, access minted, now time.Time) tokenResponse {
 	call.SessionID = row.ID.String()
 	s.reportClaims(ctx, row, now, access.leftOut)
@@ -193,8 +203,9 @@ func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *e
 }
 
 // moveHandles replaces the handles of the locked row and returns the new ones.
-// Inside the retry window of an earlier step-up from the same handle nothing
-// moves: both count, and both get the handles that the first one made.
+// Within the retry window of an earlier step-up with the same handle, it
+// changes nothing: both step-ups count, and both return the handles that the
+// first one made.
 func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, also []models.Event, err error) {
 	shown, up := x.stepUp.presented, &row.History.StepUp
 	from := shown
@@ -222,18 +233,20 @@ func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest,
 	return made, also, nil
 }
 
-// stepUpFacts are the facts of a shown handle. derivable reports whether its
-// root is still configured: a session token may outlive it.
+// stepUpFacts returns the facts about a presented handle. derivable reports
+// whether the handle's root secret is still configured: a session token may
+// outlive it.
 func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, shown handle) (facts session.RefreshFacts, derivable bool) {
 	if s.keys.all[shown.version] == nil {
 		return session.RefreshFacts{}, false
 	}
 	facts, _ = s.chainFacts(call, c, row, shown)
-	facts.Permitted = true // the statement that locked the row has asked
+	facts.Permitted = true // the statement that locked the row has checked it
 	return facts, true
 }
 
-// rememberLate notes that a used refresh token was answered late by a step-up.
+// recordLateRetry records in the row that a step-up has answered a used refresh
+// token late.
 func (s *Server) recordLateRetry(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
 	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
 	first := next.Generation != f.LastLate.Generation
@@ -245,8 +258,8 @@ func (s *Server) recordLateRetry(row *models.Session, call *Call, f session.Refr
 	return []models.Event{row.Event(now, models.EventRefreshRetriedLate, lateRetryDetails(call, row))}
 }
 
-// replaceHandles moves the chain of the shown handle to its successor, and the
-// other one to what follows from the client token.
+// replaceHandles advances the chain of the presented handle to its successor,
+// and replaces the other handle by one that is derived from the client token.
 func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken []byte, now time.Time) (made sessionHandles) {
 	up, issuing := &row.History.StepUp, s.keys.issuing.version
 	up.Before, row.History.PreviousRoot = row.Assurance(), 0
@@ -273,7 +286,7 @@ func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken [
 		*made.of(kind) = next
 	}
 	if len(row.Refresh.Digest) == 0 {
-		row.Refresh.Generation++ // latchkey_generation rises all the same
+		row.Refresh.Generation++ // latchkey_generation increases even without a refresh token
 	}
 	up.Generation = row.Refresh.Generation
 	return made

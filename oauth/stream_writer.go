@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// streamWriter writes a stream, as gzip (RFC 1952) where that was asked for.
-// What all streams share is packed once, as blocks of DEFLATE that refer to
-// nothing before them; what follows goes into stored blocks (RFC 1951 §3.2.4),
-// which cost no processor time and can be read as soon as they arrive.
+// streamWriter writes a stream, as gzip (RFC 1952) if the client accepts it.
+// The part that all streams share is compressed once, as blocks of DEFLATE that
+// refer to nothing before them. What follows is written in stored blocks (RFC
+// 1951 §3.2.4), which take no processor time and can be read as soon as they
+// arrive.
 type streamWriter struct {
 	w      http.ResponseWriter
 	http   *http.ResponseController
@@ -26,15 +27,15 @@ func newStreamWriter(w http.ResponseWriter, zipped bool) *streamWriter {
 }
 
 const (
-	// maxStored is the longest stored block.
+	// maxStored is the maximum length of a stored block.
 	maxStored = 1<<16 - 1
-	// writeChunk is how much one write, which has a deadline, may hold.
+	// writeChunk is the maximum length of one write, which has a deadline.
 	writeChunk = 32 << 10
 )
 
 var (
 	gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
-	syncMarker = []byte{0, 0, 0, 0xff, 0xff} // an empty stored block: readers hand on what they have
+	syncMarker = []byte{0, 0, 0, 0xff, 0xff} // an empty stored block: readers pass on what they have
 	lastBlock  = []byte{1, 0, 0, 0xff, 0xff}
 )
 
@@ -62,7 +63,7 @@ func (w *streamWriter) write(text []byte) error {
 	return nil
 }
 
-// writePacked writes text that is packed already.
+// writePacked writes text that is already compressed.
 func (w *streamWriter) writePacked(packed, text []byte) error {
 	if !w.zipped || packed == nil {
 		return w.write(text)
@@ -73,7 +74,8 @@ func (w *streamWriter) writePacked(packed, text []byte) error {
 	return w.writeRaw(packed)
 }
 
-// note begins the stream and adds text to its checksum.
+// addChecksum writes the header before the first text, and adds text to the
+// checksum.
 func (w *streamWriter) addChecksum(text []byte) error {
 	w.sum = crc32.Update(w.sum, crc32.IEEETable, text)
 	w.size += uint32(len(text))
@@ -84,7 +86,7 @@ func (w *streamWriter) addChecksum(text []byte) error {
 	return w.writeRaw(gzipHeader)
 }
 
-// raw writes bytes as they are. Each write has a deadline of its own.
+// writeRaw writes bytes without encoding them. Each write has its own deadline.
 func (w *streamWriter) writeRaw(b []byte) error {
 	for len(b) > 0 {
 		if err := extendWriteDeadline(w.http); err != nil {
@@ -99,7 +101,8 @@ func (w *streamWriter) writeRaw(b []byte) error {
 	return nil
 }
 
-// flush sends what is written. A stream that waits for news has no deadline.
+// flush sends what has been written, and removes the deadline: a stream that
+// waits for news has none.
 func (w *streamWriter) flush() error {
 	if w.zipped {
 		if err := w.writeRaw(syncMarker); err != nil {
@@ -112,7 +115,8 @@ func (w *streamWriter) flush() error {
 	return setWriteDeadline(w.http, time.Time{})
 }
 
-// finish ends the text. Its reader may be gone, which is no matter.
+// finish ends the gzip stream. It ignores errors, because the reader may have
+// disconnected.
 func (w *streamWriter) finish() {
 	if w.zipped {
 		end := binary.LittleEndian.AppendUint32(append([]byte(nil), lastBlock...), w.sum)
@@ -120,13 +124,13 @@ func (w *streamWriter) finish() {
 	}
 }
 
-// extendWriteDeadline bounds what is written next. A deadline is one of the machine's clock,
-// whatever store time is.
+// extendWriteDeadline sets the deadline of the next write. It uses the
+// machine's clock rather than the time of the store, as net/http does.
 func extendWriteDeadline(c *http.ResponseController) error {
 	return setWriteDeadline(c, time.Now().Add(streamWriteTimeout))
 }
 
-// deadline bounds writes, where there is a connection.
+// setWriteDeadline sets the deadline of writes, if there is a connection.
 func setWriteDeadline(c *http.ResponseController, at time.Time) error {
 	if err := c.SetWriteDeadline(at); !errors.Is(err, http.ErrNotSupported) {
 		return err

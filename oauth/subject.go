@@ -19,16 +19,16 @@ const (
 	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
 )
 
-// subjectTypes says which kind of issuer entry a subject_token_type asks for.
+// subjectTypes maps a subject_token_type to the token_type of the issuer entry
+// that it requires.
 var subjectTypes = map[string]string{tokenTypeJWT: models.TokenTypeJWT, tokenTypeIDToken: models.TokenTypeIDToken}
 
-// foreignTypes are headers of tokens that are for something else (CONFORMANCE
-// R-JK-17).
+// otherPurposes lists the typ headers of tokens for other purposes (R-JK-17).
 var otherPurposes = []string{
 	"at+jwt", "token-introspection+jwt", "logout+jwt", "secevent+jwt", "statuslist+jwt", "dpop+jwt", "client-authentication+jwt",
 }
 
-// Subject is what a client token proved.
+// Subject is the result of the verification of a client token.
 type Subject struct {
 	entry             *issuerEntry
 	claims            map[string]any
@@ -41,19 +41,19 @@ type Subject struct {
 	spent             models.SpentToken
 }
 
-// badSubject refuses a client token: invalid_request whatever the reason
-// (RFC 8693 §2.2.2).
+// badSubject returns the refusal of a client token. Its code is invalid_request
+// for every reason (RFC 8693 §2.2.2).
 func badSubject(reason Reason, why string) *Error {
 	return invalidRequest(reason, "subject_token rejected: "+why)
 }
 
-// malformedSubject refuses a client token that cannot be read.
+// malformedSubject returns the refusal of a client token that cannot be parsed.
 func malformedSubject(cause error) *Error {
 	return badSubject(ReasonSubjectTokenMalformed, "it is not a well-formed JWT").withCause(cause)
 }
 
-// verifySubject checks a client token of the given type, cheap checks before
-// those that may fetch a key. Nothing is written.
+// verifySubject verifies a client token of the given type. Cheap checks run
+// before those that may fetch a key. It writes nothing.
 func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType string) (*Subject, error) {
 	if strings.HasPrefix(token, "lk_") {
 		return nil, badSubject(ReasonSubjectTokenMalformed, "it is a Latchkey token, not a client token; check subject_token_type")
@@ -99,9 +99,9 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 	return sub, sub.mapUser(c)
 }
 
-// chooseIssuer finds the entry by the exact iss and the type of token, among
-// several of one issuer by audience. Reading iss before the signature is
-// verified only chooses whose keys must verify it.
+// chooseIssuer returns the entry with the exact iss and the type of token. If
+// an issuer has several entries, aud chooses between them. Reading iss before
+// the signature is verified only chooses whose keys must verify it.
 func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base string) (*issuerEntry, error) {
 	iss, _ := claims["iss"].(string)
 	if iss == "" || ownIssuer(base, iss) {
@@ -146,7 +146,7 @@ func (t *Tenant) issuerNames() string {
 	return strings.Join(names, " ")
 }
 
-// clientNames lists who may bring tokens of the entry, for the log.
+// clientNames lists the clients that may use tokens of the entry, for the log.
 func (e *issuerEntry) clientNames() string {
 	if len(e.Settings.Clients) > 0 {
 		return strings.Join(e.Settings.Clients, " ")
@@ -154,14 +154,14 @@ func (e *issuerEntry) clientNames() string {
 	return "a client with a secret"
 }
 
-// forUs says whether every audience is on the entry's list: one stranger
-// among them could replay the token (CONFORMANCE C-05).
+// acceptsAudience reports whether every audience is one of the entry's. A
+// single other audience could replay the token.
 func (e *issuerEntry) acceptsAudience(aud []string) bool {
 	return len(aud) > 0 && subset(aud, e.audiences)
 }
 
-// mapUser maps the token's claims to a subject of ours, which must lie in the
-// entry's own namespace, and to attributes.
+// mapUser maps the token's claims to a subject, which must be in the entry's
+// own namespace, and to attributes.
 func (s *Subject) mapUser(c *Client) error {
 	e := s.entry
 	variables := map[string]any{"token": s.claims}
@@ -189,7 +189,7 @@ func (s *Subject) mapUser(c *Client) error {
 	return failure
 }
 
-// validSubject is the form of `sub` (OIDC Core §2).
+// validSubject reports whether s has the form of sub (OIDC Core §2).
 func validSubject(s string) bool {
 	for _, b := range []byte(s) {
 		if b < 0x20 || b > 0x7e {
@@ -199,6 +199,8 @@ func validSubject(s string) bool {
 	return s != "" && len(s) <= 255
 }
 
+// containsNUL reports whether any string in the values contains a NUL
+// character.
 func containsNUL(values ...any) bool {
 	for _, v := range values {
 		switch v := v.(type) {

@@ -13,7 +13,8 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// checkTyp refuses tokens that were made for something else (RFC 8725 §3.11).
+// checkTyp rejects tokens that were issued for another purpose (RFC 8725
+// §3.11).
 func (e *issuerEntry) checkTyp(typ string) error {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	switch {
@@ -34,7 +35,7 @@ func (e *issuerEntry) acceptedTyp() string {
 	return jws.TypJWT
 }
 
-// checkTimes checks exp, iat and nbf, the token's lifetime and its age.
+// checkTimes checks exp, iat and nbf, and the token's lifetime and age.
 func (s *Subject) checkTimes(now time.Time) error {
 	e := s.entry
 	exp, hasExp, err1 := numericDate(s.claims["exp"])
@@ -58,19 +59,20 @@ func (s *Subject) checkTimes(now time.Time) error {
 	}
 	s.authTime, s.spent.IssuedAt = iat, iat
 	if now.Before(s.authTime) {
-		s.authTime = now // by a clock that is ahead
+		s.authTime = now // the issuer's clock is ahead
 	}
-	s.spent.ExpiresAt = exp.Add(models.MaxLeeway + time.Minute) // also if the entry is given more leeway later
+	s.spent.ExpiresAt = exp.Add(models.MaxLeeway + time.Minute) // valid even if the leeway of the entry is increased later
 	return nil
 }
 
-// badClaims refuses a client token with a claim that is missing or malformed.
+// badClaims returns the refusal of a client token with a missing or malformed
+// claim.
 func badClaims(why string) *Error { return badSubject(ReasonSubjectTokenClaims, why) }
 
-// timestamp writes a moment for the log.
+// timestamp formats a time for the log.
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// checkParties checks who the token was issued to.
+// checkParties checks which client the token was issued to.
 func (s *Subject) checkParties(c *Client) error {
 	for _, name := range []string{"client_id", "azp"} {
 		if v := s.claims[name]; v != nil {
@@ -94,7 +96,7 @@ func (s *Subject) checkParties(c *Client) error {
 	return nil
 }
 
-// readAssertions takes from the token what its entry may state (R-EX-22).
+// readAssertions reads from the token what its entry may assert (R-EX-22).
 func (s *Subject) readAssertions(now time.Time) error {
 	e := s.entry
 	authTime, has, err := numericDate(s.claims["auth_time"])
@@ -102,7 +104,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 		return badClaims("auth_time must be a number of seconds since 1970 and must not be in the future")
 	}
 	dated := has && e.Settings.MayAssert("auth_time")
-	if dated && authTime.Before(s.authTime) { // one after iat, by a clock that is ahead, is taken for iat
+	if dated && authTime.Before(s.authTime) { // a time after iat comes from a clock that is ahead and is replaced by iat
 		s.authTime = authTime
 	}
 	amr, err := e.methods(s.claims)
@@ -125,7 +127,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 	return nil
 }
 
-// capped is an asserted acr, at most the entry's maximum.
+// cappedACR returns an asserted acr, limited to the entry's maximum.
 func (e *issuerEntry) cappedACR(asserted any) string {
 	acr, _ := asserted.(string)
 	most := e.Settings.MaxACR
@@ -135,8 +137,8 @@ func (e *issuerEntry) cappedACR(asserted any) string {
 	return acr
 }
 
-// methods are those that a token of the entry proves: its amr, or what the
-// entry's expression makes of the token.
+// methods returns the methods that a token of the entry proves: its amr, or the
+// result of the entry's amr expression.
 func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
 	if e.amr == nil {
 		return amrClaim(claims["amr"])
@@ -151,14 +153,15 @@ func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
 	return amrClaim(value)
 }
 
-// Bounds of a session's methods: as JSON, in bytes, since every access token
-// carries them, and of the factors, which differ by entry and time as well.
+// Bounds of a session's methods: maxAMR is in bytes of JSON, since every access
+// token contains them. maxFactors bounds the factors, which also differ by
+// entry and time.
 const (
 	maxAMR     = 512
 	maxFactors = 50
 )
 
-// amrClaim reads amr: a list of a few short strings (RFC 8176 §1).
+// amrClaim parses amr: a list of a few short strings (RFC 8176 §1).
 func amrClaim(v any) ([]string, error) {
 	if v == nil {
 		return nil, nil
@@ -182,8 +185,9 @@ func amrClaim(v any) ([]string, error) {
 	return amr, nil
 }
 
-// mark makes the single-use mark: by jti, which a jwt must have. An ID token
-// without one is marked by what was signed; its signature could be re-spelled.
+// setDigest sets the digest by which a token can be spent only once. It covers
+// jti, which a jwt must have. For an ID token without jti it covers the signed
+// text, because the signature could be encoded in another way.
 func (s *Subject) setDigest(signingInput string) error {
 	s.spent.Issuer = s.entry.Settings.Issuer
 	unique := "jwt:" + signingInput
@@ -201,8 +205,8 @@ func (s *Subject) setDigest(signingInput string) error {
 	return nil
 }
 
-// numericDate reads a NumericDate (RFC 7519 §2); fractions are accepted, null
-// counts as absent.
+// numericDate parses a NumericDate (RFC 7519 §2). It accepts fractions, and
+// null counts as absent.
 func numericDate(v any) (at time.Time, present bool, err error) {
 	switch n := v.(type) {
 	case nil:
@@ -220,7 +224,7 @@ func numericDate(v any) (at time.Time, present bool, err error) {
 	return time.Time{}, false, errors.New("not a NumericDate")
 }
 
-// stringOrList reads a claim that is a string or a list of strings.
+// stringOrList parses a claim that is a string or a list of strings.
 func stringOrList(v any) ([]string, error) {
 	switch v := v.(type) {
 	case string:
