@@ -13,16 +13,16 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// devRequest asks for a client token of the demo issuer.
+// devRequest is a request for a client token of the demo issuer.
 type devRequest struct {
 	Sub    string         `json:"sub"`
 	AMR    []string       `json:"amr"`
 	Claims map[string]any `json:"claims"`
 }
 
-// devClientToken serves POST /dev/client-token, in development only: it signs
-// anybody in. Browsers' pages elsewhere and names that lead here by DNS
-// rebinding are kept out.
+// devClientToken serves POST /dev/client-token, in development only: it issues
+// a client token for any user. It rejects pages of other origins, and host
+// names that resolve to this machine by DNS rebinding.
 func (e *edge) devClientToken(c *gin.Context) {
 	if !e.isLocal(c.Request) {
 		writeRefusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "This endpoint accepts only requests from this machine to the issuer's own address")
@@ -48,6 +48,7 @@ func (e *edge) devClientToken(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"client_token": token, "expires_in": oauth.ClientTokenTTL / time.Second})
 }
 
+// readDevRequest parses a form or a JSON object.
 func readDevRequest(c *gin.Context) (request devRequest, err error) {
 	if c.ContentType() == gin.MIMEJSON {
 		d := json.NewDecoder(c.Request.Body)
@@ -68,7 +69,8 @@ func readDevRequest(c *gin.Context) (request devRequest, err error) {
 	return request, err
 }
 
-// fromThisMachine looks at the connection, never at a forwarding header.
+// isLocal reports whether the request comes from this machine and is sent to
+// the issuer's own address. It checks the connection, not forwarding headers.
 func (e *edge) isLocal(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {

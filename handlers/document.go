@@ -20,8 +20,8 @@ func (e *edge) metadata(c *gin.Context) {
 	e.document(c, "application/json", func(t *oauth.Tenant) (*oauth.Document, error) { return t.Metadata() })
 }
 
-// document serves a public document that may be kept for a while. It outlives
-// an outage of the database.
+// document serves a public document that may be cached. It remains available
+// during an outage of the database.
 func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenant) (*oauth.Document, error)) {
 	t := tenant(c, e.OAuth.PublicTenant)
 	if t == nil {

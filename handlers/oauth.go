@@ -11,7 +11,8 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// tenantID is the tenant that the path names; the default one has no path.
+// tenantID returns the id of the tenant in the path. The default tenant has no
+// path of its own; ok is false for a path that names it.
 func tenantID(c *gin.Context) (id string, ok bool) {
 	if id, named := c.Params.Get("tenant"); named {
 		return id, id != models.DefaultTenant
@@ -19,15 +20,15 @@ func tenantID(c *gin.Context) (id string, ok bool) {
 	return models.DefaultTenant, true
 }
 
-// tenant finds the tenant that the path names through find, or answers why it
-// cannot and returns nil.
+// tenant looks up the tenant in the path with find. If it fails, it sends the
+// error and returns nil.
 func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, error)) *oauth.Tenant {
 	id, ok := tenantID(c)
 	if !ok {
 		notFound(c)
 		return nil
 	}
-	t, err := find(c.Request.Context(), id) // gin uses its own context again
+	t, err := find(c.Request.Context(), id) // a gin.Context is reused after the request
 	switch {
 	case err == nil:
 		return t
@@ -41,7 +42,7 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 	return nil
 }
 
-// serve hands a request to the OAuth server, which answers it.
+// serve passes a request to the OAuth server, which sends the response.
 func (e *edge) serve(answer func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t := tenant(c, func(ctx context.Context, id string) (*oauth.Tenant, error) {
@@ -72,7 +73,8 @@ const (
 	reasonKey = "reason" // of a refusal by the edge itself
 )
 
-// callOf is what became known of the request; nil outside OAuth endpoints.
+// callOf returns what is known of the request, or nil outside the OAuth
+// endpoints.
 func callOf(c *gin.Context) *oauth.Call {
 	call, _ := c.Get(callKey)
 	known, _ := call.(*oauth.Call)

@@ -11,25 +11,25 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// callers are those that an endpoint is for. CORS follows from it.
+// callers are those that an endpoint is for. The CORS rules follow from them.
 type callers int
 
 const (
-	anyone   callers = iota // a public document: a page of any origin may read it
-	browsers                // apps, also in a browser: a page of a listed origin may read it
-	either                  // browsers by their user's token, back ends by HTTP Basic
+	anyone   callers = iota // a public document: pages of any origin may read it
+	browsers                // apps, including those in a browser: pages of listed origins may read it
+	either                  // browsers with their user's token, and back ends with HTTP Basic
 	backEnds                // no browser: a request with an Origin is rejected
 )
 
-// endpoint is what one path below an issuer serves.
+// endpoint is one path below an issuer.
 type endpoint struct {
-	path    string // of gin, with ":" before a name
+	path    string // as gin writes it, with ":" before a name
 	callers callers
-	stream  bool // an answer may go on for as long as the caller reads it
+	stream  bool // a response may continue for as long as the caller reads it
 	methods []method
 }
 
-// method is one method of an endpoint. Either oauth or document answers it.
+// method is one method of an endpoint. Either oauth or document handles it.
 type method struct {
 	name     string
 	summary  string // for docs/endpoints.md
@@ -37,8 +37,8 @@ type method struct {
 	document func(*edge, *gin.Context)
 }
 
-// endpoints are served below every issuer. Routes, preflights, CORS and time
-// limits follow from this table, and docs/endpoints.md lists it.
+// endpoints are served below every issuer. Routes, preflight requests, CORS and
+// time limits follow from this table, and docs/endpoints.md lists it.
 var endpoints = []*endpoint{
 	{path: "/token", callers: browsers, methods: []method{
 		{name: "POST", summary: "Issues tokens: token exchange, refresh, client credentials (RFC 6749 §3.2, RFC 8693)", oauth: (*oauth.Server).Token},
@@ -100,7 +100,8 @@ func (e *edge) register(iss *gin.RouterGroup, p *endpoint) {
 	e.byRoute[path.Join(iss.BasePath(), p.path)] = p
 }
 
-// methodNames lists the endpoint's methods as Access-Control-Allow-Methods does.
+// methodNames returns the endpoint's methods in the format of
+// Access-Control-Allow-Methods.
 func (p *endpoint) methodNames() string {
 	names := make([]string, len(p.methods))
 	for i, m := range p.methods {
@@ -109,18 +110,18 @@ func (p *endpoint) methodNames() string {
 	return strings.Join(names, ", ")
 }
 
-// matches reports whether a path below the issuer is the endpoint's.
+// matches reports whether the endpoint has the given path below the issuer.
 func (p *endpoint) matches(name string) bool {
 	return slices.EqualFunc(strings.Split(p.path, "/"), strings.Split(name, "/"), func(pattern, segment string) bool {
 		return pattern == segment || strings.HasPrefix(pattern, ":") && segment != ""
 	})
 }
 
-// endpointOf returns the endpoint of the request's route; nil: it is none of an
-// issuer's.
+// endpointOf returns the endpoint of the request's route, or nil if the route
+// does not belong to an issuer.
 func (e *edge) endpointOf(c *gin.Context) *endpoint { return e.byRoute[c.FullPath()] }
 
-// noBrowsers reports whether browsers have no business with the request.
+// noBrowsers reports whether the request must not come from a browser.
 func (e *edge) noBrowsers(c *gin.Context) bool {
 	p := e.endpointOf(c)
 	return p != nil && (p.callers == backEnds || p.callers == either && oauth.AsClient(c.Request))

@@ -61,7 +61,7 @@ func (s *Subject) checkTimes(now time.Time) error {
 	if now.Before(s.authTime) {
 		s.authTime = now // the issuer's clock is ahead
 	}
-	s.spent.ExpiresAt = exp.Add(models.MaxLeeway + time.Minute) // valid even if the leeway of the entry is increased later
+	s.spent.ExpiresAt = exp.Add(models.MaxLeeway + time.Minute) // long enough even if the entry gets more leeway later
 	return nil
 }
 

@@ -32,8 +32,8 @@ type Header struct {
 }
 
 // readHeader reads members by their exact names. If it decoded into a struct,
-// "ALG" would match "alg", and it would check another header than the library
-// that verifies the signature.
+// "ALG" would match "alg", and this package would check another header than the
+// library that verifies the signature.
 func readHeader(text []byte) (*Header, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
