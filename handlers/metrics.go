@@ -108,7 +108,8 @@ var grantNames = map[string]string{
 
 var methods = map[string]bool{"GET": true, "HEAD": true, "POST": true, "OPTIONS": true, "PUT": true, "DELETE": true, "PATCH": true}
 
-// methodName is a method as logs and metrics know it: anybody can make one up.
+// methodName returns a method for logs and metrics. Callers can invent methods,
+// so others than those of HTTP share one name.
 func methodName(method string) string {
 	if !methods[method] {
 		return "other"

@@ -77,4 +77,5 @@ func newJTI() string {
 	return hex.EncodeToString(b[:])
 }
 
+// hexDigest returns a digest in hexadecimal.
 func hexDigest(b []byte) string { return hex.EncodeToString(b) }

@@ -67,14 +67,18 @@ func (e *Error) withEndReason(why session.EndReason) *Error {
 	return e
 }
 
+// invalidRequest returns a refusal with the code invalid_request.
 func invalidRequest(reason Reason, description string) *Error {
 	return refuse("invalid_request", reason, description)
 }
 
+// invalidTarget returns a refusal with the code invalid_target (RFC 8693
+// §2.2.2).
 func invalidTarget(reason Reason, description string) *Error {
 	return refuse("invalid_target", reason, description)
 }
 
+// invalidScope returns a refusal with the code invalid_scope.
 func invalidScope(reason Reason, description string) *Error {
 	return refuse("invalid_scope", reason, description)
 }
@@ -91,6 +95,8 @@ func invalidClient(cause error) *Error {
 	return &Error{Code: "invalid_client", Reason: ReasonClientAuthentication, Status: http.StatusUnauthorized, Description: "Client authentication failed", Cause: cause}
 }
 
+// unavailable returns the refusal of a request that may succeed when it is
+// repeated.
 func unavailable(cause error) *Error {
 	reason := ReasonUnavailable
 	switch {

@@ -17,12 +17,13 @@ import (
 // spelling.
 type handle struct {
 	kind       handleKind
-	version    uint32 // fingerprint of the root that issued it
+	version    uint32 // fingerprint of the root secret that issued it
 	session    models.SessionID
 	generation uint32 // its position in the session's chain
 	secret     [32]byte
 }
 
+// handleKind is the kind of a handle.
 type handleKind byte
 
 const (
@@ -45,6 +46,7 @@ const (
 // server issued.
 var errUnknownToken = errors.New("not a token that this server issued")
 
+// prefix returns the prefix of the wire form.
 func (k handleKind) prefix() string {
 	if k == sessionToken {
 		return sessionPrefix
@@ -98,6 +100,7 @@ func (k *Keys) encode(tenant string, h handle) string {
 	return h.kind.prefix() + base64.RawURLEncoding.EncodeToString(append(body, k.tag(tenant, h, body)...))
 }
 
+// body returns everything that the tag covers, except kind and tenant.
 func (h handle) body() []byte {
 	b := make([]byte, 0, handleSize)
 	b = binary.BigEndian.AppendUint32(b, h.version)
@@ -106,6 +109,7 @@ func (h handle) body() []byte {
 	return append(b, h.secret[:]...)
 }
 
+// tag returns the tag of a handle, under the root secret that the handle names.
 func (k *Keys) tag(tenant string, h handle, body []byte) []byte {
 	return mac(k.all[h.version].tag, []byte{byte(h.kind)}, fixedWidth(tenant), body)[:tagSize]
 }
@@ -146,4 +150,5 @@ func (k *Keys) parseHandle(tenant, text string) (handle, error) {
 	return h, nil
 }
 
+// be32 encodes n as four bytes, big-endian.
 func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }

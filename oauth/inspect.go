@@ -51,6 +51,7 @@ func (s *Server) Inspect(ctx context.Context) ([]TenantReport, error) {
 	return reports, nil
 }
 
+// inspect reports on one tenant.
 func (s *Server) inspect(ctx context.Context, c *models.TenantConfig) TenantReport {
 	t := s.registry.build(c)
 	report := TenantReport{ID: c.ID}

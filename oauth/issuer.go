@@ -116,6 +116,7 @@ func (e *issuerEntry) maxLifetime() time.Duration {
 	return orDefault(e.Settings.MaxTokenLifetime, defaultTokenLifetime)
 }
 
+// orDefault returns d, or a default value if d is nil.
 func orDefault(d *models.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise
@@ -187,6 +188,7 @@ func algorithmName(alg string) string {
 	return alg
 }
 
+// verifyEd25519 reports whether key is an Ed25519 key that verifies the token.
 func verifyEd25519(token string, key any) bool {
 	public, ok := key.(ed25519.PublicKey)
 	signed, signature, _ := cutLast(token, ".")
@@ -194,6 +196,7 @@ func verifyEd25519(token string, key any) bool {
 	return ok && err == nil && ed25519.Verify(public, []byte(signed), raw)
 }
 
+// verifyShared checks the signature of a token with the shared secret.
 func (e *issuerEntry) verifyShared(token string) error {
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.HS256})
 	if err != nil {
@@ -216,6 +219,7 @@ type keySources struct {
 	clients map[bool]*http.Client
 }
 
+// newKeySources returns a keySources without keys.
 func newKeySources(now func() time.Time, log *slog.Logger) *keySources {
 	return &keySources{
 		now: now, log: log, remote: map[string]*remoteKeys{},

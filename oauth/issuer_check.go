@@ -77,6 +77,7 @@ func (s *Server) CheckIssuers(ctx context.Context, entries []models.IssuerSettin
 	return checks
 }
 
+// check fetches the keys of one issuer and checks them.
 func (s *keySources) check(ctx context.Context, settings models.IssuerSettings) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrIssuerUnavailable, ctx.Err())

@@ -46,6 +46,7 @@ type keySource interface {
 // staticKeys are keys in the configuration.
 type staticKeys []jose.JSONWebKey
 
+// keys implements keySource.
 func (s staticKeys) keys(_ context.Context, match func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
 	return matchingKeys(s, match), nil
 }

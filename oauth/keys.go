@@ -129,6 +129,7 @@ func (k *Keys) DigestClientSecret(tenant, client, secret string) models.Digest {
 	return k.issuing.clientDigest(tenant, client, secret)
 }
 
+// clientDigest returns the digest of a client secret under the root secret.
 func (r *root) clientDigest(tenant, client, secret string) models.Digest {
 	return models.Digest{
 		Digest:      mac(r.digestClient, fixedWidth(tenant), fixedWidth(client), fixedWidth(secret)),

@@ -24,6 +24,8 @@ func (s *Server) Revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	}
 }
 
+// revocations sends the document or the stream, and returns an error if it has
+// sent nothing.
 func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call) error {
 	query, err := parseQuery(r)
 	if err != nil {

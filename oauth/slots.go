@@ -53,6 +53,7 @@ type signLimiter struct {
 // errBusy means that a slot would not become free in time.
 var errBusy = errors.New("too many requests are waiting for a signature")
 
+// newSignLimiter returns a limiter with a number of slots for each processor.
 func newSignLimiter(perProcessor int, maxWait time.Duration, log *slog.Logger) *signLimiter {
 	return &signLimiter{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), maxWait: maxWait, log: log}
 }
@@ -181,6 +182,7 @@ func (s *signLimiter) refuse() error {
 // not all return in the same second.
 func retryAfter() string { return strconv.Itoa(1 + rand.IntN(5)) }
 
+// ticketKey is the key of a request's ticket in its context.
 type ticketKey struct{}
 
 // withTicket returns a context for the work of a request with a ticket.

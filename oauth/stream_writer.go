@@ -22,6 +22,7 @@ type streamWriter struct {
 	size   uint32
 }
 
+// newStreamWriter returns a writer for a stream.
 func newStreamWriter(w http.ResponseWriter, zipped bool) *streamWriter {
 	return &streamWriter{w: w, http: http.NewResponseController(w), zipped: zipped}
 }

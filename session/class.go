@@ -20,6 +20,7 @@ type Classes []Class
 // DefaultClasses are the classes of a tenant that lists none.
 var DefaultClasses = defaultClasses()
 
+// defaultClasses returns a class for each of ACRValues.
 func defaultClasses() (cs Classes) {
 	for _, acr := range ACRValues {
 		cs = append(cs, Class{acr, func(_ time.Time, factors []Factor) (bool, error) { return reachesDefault(factors, acr), nil }})
