@@ -24,8 +24,8 @@ func (s *Server) Revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	}
 }
 
-// revocations sends the document or the stream, and returns an error if it has
-// sent nothing.
+// revocations sends the document or the stream, or returns why it cannot be
+// sent.
 func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call) error {
 	query, err := parseQuery(r)
 	if err != nil {
