@@ -2,7 +2,7 @@ package handlers
 
 import "testing"
 
-func TestBrowsersAreToldToUseHTTPSForPublicHostsAlone(t *testing.T) {
+func TestHSTSIsSetOnlyForPublicHosts(t *testing.T) {
 	for issuer, want := range map[string]bool{
 		"https://id.example.com": true, "https://id.example.com:8443": true, "https://localhost.example.com": true, "https://203.0.113.7": true,
 		"https://localhost:8443": false, "https://localhost.": false, "https://app.localhost": false,
