@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
+func TestCheckTenantsReportsWhatCanNeverWork(t *testing.T) {
 	issuer := func(fn func(*models.IssuerSettings)) models.IssuerSpec {
 		e := models.IssuerSettings{Issuer: "https://auth.example.com", Keys: models.IssuerKeys{Discovery: true}}
 		fn(&e)
