@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strconv"
 	"strings"
@@ -91,7 +92,11 @@ func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 		v.SetBool(strings.EqualFold(n.Value, "true"))
 	default:
 		number, err := strconv.ParseInt(n.Value, 10, 64)
-		if n.ShortTag() != "!!int" || err != nil || v.OverflowInt(number) {
+		switch {
+		case errors.Is(err, strconv.ErrRange) || err == nil && v.OverflowInt(number):
+			d.faults.Add(path, "must be a whole number of at most 18 digits")
+			return
+		case n.ShortTag() != "!!int" || err != nil:
 			d.faults.Add(path, "must be a whole number")
 			return
 		}

@@ -101,6 +101,8 @@ func TestLoadRefuses(t *testing.T) {
 			"behind_proxy: must be true or false"},
 		{"a broken number", client("max_sessions_per_user: {limit: 1.5}"),
 			"tenants[0].clients[0].max_sessions_per_user.limit: must be a whole number"},
+		{"a number that is too long", "revision: 9223372036854775808",
+			"revision: must be a whole number of at most 18 digits"},
 		{"a duration without a unit", client("access_token_ttl: 300"),
 			`tenants[0].clients[0].access_token_ttl: must be a duration such as "90s", "5m", "720h" or "30d"`},
 		{"a duration that is a list", client("access_token_ttl: [5m]"),

@@ -63,8 +63,8 @@ func (c *Config) Validate(use Use) models.Faults {
 		v.Add(v.at("shutdown_delay"), "must be from 0s to %s", models.Duration(maxShutdownDelay))
 	}
 	v.oneOf("tenants_at_start", c.TenantsAtStart, models.StartApply, models.StartOnce, models.StartOff)
-	if c.Revision < 0 {
-		v.Add("revision", "must be a whole number from 1, and rise with every change of tenants")
+	if c.Revision < 0 || c.Revision > models.MaxRevision {
+		v.Add("revision", "must be a whole number from 1 to %d, the largest that every tool keeps exact: number the versions of tenants, and raise it with every change", int64(models.MaxRevision))
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "text")

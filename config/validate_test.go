@@ -56,6 +56,20 @@ func TestValidateTakesTheDocumentedExample(t *testing.T) {
 	}
 }
 
+func TestARevisionIsANumberThatEveryToolKeepsExact(t *testing.T) {
+	for revision, taken := range map[string]bool{"1": true, "9007199254740991": true, "9007199254740992": false, "9223372036854775807": false, "-1": false} {
+		for _, use := range []config.Use{config.ForServe, config.ForApply} {
+			c, faults := load(t, documented+"revision: "+revision+"\n")
+			faults = append(faults, c.Validate(use)...)
+			if taken {
+				expect(t, faults)
+			} else {
+				expect(t, faults, "revision: must be a whole number from 1 to 9007199254740991, the largest that every tool keeps exact: number the versions of tenants, and raise it with every change")
+			}
+		}
+	}
+}
+
 func TestValidateNamesEveryFaultAtOnce(t *testing.T) {
 	c, faults := load(t, `
 issuer: https://id.example.com/

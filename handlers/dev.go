@@ -1,7 +1,9 @@
 package handlers
 
 import (
+	_ "embed"
 	"encoding/json"
+	"html/template"
 	"net"
 	"net/http"
 	"net/url"
@@ -12,6 +14,20 @@ import (
 
 	"github.com/latchkey/latchkey/oauth"
 )
+
+//go:embed dev.html
+var devHTML string
+
+var devPage = template.Must(template.New("dev").Parse(devHTML))
+
+// devHome serves GET /, in development only: a page that explains what to do next.
+func (e *edge) devHome(c *gin.Context) {
+	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	c.Header("Content-Type", "text/html; charset=utf-8")
+	if err := devPage.Execute(c.Writer, e.Issuer); err != nil {
+		c.Error(err)
+	}
+}
 
 // devRequest is a request for a client token of the demo issuer.
 type devRequest struct {

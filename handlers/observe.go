@@ -125,7 +125,7 @@ func causes(c *gin.Context) []error {
 func (e *edge) recover(c *gin.Context) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p == http.ErrAbortHandler {
+			if err, is := p.(error); is && errors.Is(err, http.ErrAbortHandler) {
 				panic(p)
 			}
 			c.Error(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))

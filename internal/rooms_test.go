@@ -20,7 +20,7 @@ const module = "github.com/latchkey/latchkey"
 
 // folders are the top-level folders of the design. A new one is a decision, to
 // be taken there first.
-var folders = []string{".ci", "bench", "cmd", "config", "docs", "examples", "handlers", "internal", "models", "oauth", "sdk", "session"}
+var folders = []string{".ci", ".github", "bench", "cmd", "config", "docs", "examples", "handlers", "internal", "models", "oauth", "sdk", "session"}
 
 // mayImport says which rooms a room sees. Rooms that are not listed see none.
 var mayImport = map[string][]string{
@@ -86,6 +86,59 @@ func TestTheReleaseContainsNoTestCode(t *testing.T) {
 	}
 }
 
+// sdkMayImport lists, for each package of the Go SDK, the packages of the SDK
+// that it may import. "" is the package of the folder sdk/go itself.
+var sdkMayImport = map[string][]string{
+	"":              {"internal/wire"},
+	"resource":      {"", "internal/wire"},
+	"internal/wire": nil,
+	"latchkeytest":  {"internal/wire", "resource"},
+	"bff":           {"", "internal/wire"},
+	"bff/sqlstore":  {"", "bff"},
+	"bff/storetest": {"", "bff"},
+}
+
+func TestSDKPackagesImportOnlyWhatTheyMay(t *testing.T) {
+	sdk, files := os.DirFS("../sdk/go"), 0
+	err := fs.WalkDir(sdk, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			if _, err := fs.Stat(sdk, path.Join(name, "go.mod")); name != "." && err == nil || entry.Name() == "testdata" {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		files++
+		text, err := fs.ReadFile(sdk, name)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		allowed, known := sdkMayImport[strings.TrimPrefix(path.Dir(name), ".")]
+		if !known {
+			t.Errorf("%s: its package is not in sdkMayImport", name)
+		}
+		for _, spec := range file.Imports {
+			imported, ok := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), module+"/sdk/go")
+			if ok && !slices.Contains(allowed, strings.TrimPrefix(imported, "/")) {
+				t.Errorf("%s may not import %s", name, spec.Path.Value)
+			}
+		}
+		return nil
+	})
+	if err != nil || files == 0 {
+		t.Errorf("%d files were checked: %v", files, err)
+	}
+}
+
 func TestRoomsAreToldApart(t *testing.T) {
 	for name, c := range map[string]struct{ file, imports, fault string }{
 		"cmd sees every room":                      {"cmd/latchkey/main.go", module + "/handlers", ""},
@@ -122,7 +175,8 @@ func TestRoomsAreToldApart(t *testing.T) {
 		"an example sees the SDK":                  {"examples/app/main.go", module + "/sdk/go", ""},
 		"the server does not see the SDK":          {"handlers/a.go", module + "/sdk/go", "handlers may not import sdk"},
 		"a new folder is noticed":                  {"utils/a.go", "fmt", "utils is not a folder of the design"},
-		"a new hidden folder is noticed":           {".github/a.yml", "", ".github is not a folder of the design"},
+		"a new hidden folder is noticed":           {".circleci/a.yml", "", ".circleci is not a folder of the design"},
+		"workflows have a folder":                  {".github/workflows/a.yml", "", ""},
 		"a folder that git ignores is not one":     {"bin/latchkey", "", ""},
 		"no package is at the top":                 {"a.go", "fmt", "a Go file outside every room"},
 		"what is for another system counts":        {"models/a_windows.go", module + "/oauth", "models may not import oauth"},

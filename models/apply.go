@@ -59,9 +59,11 @@ func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets,
 			return err
 		}
 		changes = a.changes
-		if err := s.raise(tx, o.File); err != nil {
+		raised, err := s.raise(tx, o.File)
+		if err != nil {
 			return err
 		}
+		changes = append(changes, raised...)
 		if o.DryRun {
 			return errDryRun
 		}

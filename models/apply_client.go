@@ -107,7 +107,9 @@ func (a *applier) client(tenant string, p *clientPlan) error {
 		}
 		return nil
 	}
-	a.note(clientNotes(before, p.settings, p.created))
+	if !p.created {
+		a.note(clientNotes(before, p.settings, false))
+	}
 	if !p.created && !a.o.Replace {
 		a.note(keptNotes(p.after, p.written, func(d, kept ClientSettings) notes { return clientNotes(d, kept, true) }))
 	}

@@ -17,6 +17,10 @@ const (
 	StartOff   = "off"   // nothing
 )
 
+// MaxRevision is the highest revision of a file: the largest number that every
+// tool which reads JSON or YAML keeps exact.
+const MaxRevision = 1<<53 - 1
+
 // File identifies a version of a configuration file.
 type File struct {
 	Revision int64    // 0: it has none
@@ -66,7 +70,8 @@ func FileContent(tenants []TenantSpec) ([]byte, error) {
 // Started is what serve did with its file.
 type Started struct {
 	Changes  []Change
-	Released []string // nouns that the file owned and names no more
+	Default  bool     // the only change is an empty tenant "default", because there was no tenant
+	Released []string // nouns that the file owned and no longer names
 	Ignored  string   // why the file was not applied; empty: it was
 	Notice   string   // what the operator should know about a file that was applied
 }
@@ -76,52 +81,73 @@ type Started struct {
 // released. An older revision is ignored. Nodes that start at once do so one
 // after the other.
 func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+	return s.start(ctx, tenants, mode, f, secrets, validate, false)
+}
+
+// PlanStart reports what Start would do, and changes nothing.
+func (s *Store) PlanStart(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+	return s.start(ctx, tenants, mode, f, secrets, validate, true)
+}
+
+func (s *Store) start(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults, dryRun bool) (*Started, error) {
 	var done *Started
-	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
-		done = &Started{}
-		stored, err := s.lockFile(tx)
-		if err != nil {
-			return err
+	err := s.longTransaction(ctx, func(tx *gorm.DB) (err error) {
+		if done, err = s.startIn(tx, tenants, mode, f, secrets, validate); err == nil && dryRun {
+			return errDryRun
 		}
-		var count int64
-		if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
-			return err
-		}
-		if count > 0 && (mode == StartOff || mode == StartOnce) { // whatever its revision, the file owns nothing
-			done.Released, err = own(tx, nil)
-			return err
-		}
-		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
-			return nil
-		}
-		wanted, owned := tenants, tenants
-		switch {
-		case mode == StartOff:
-			wanted, owned = nil, nil
-		case mode == StartOnce:
-			owned = nil
-		}
-		if len(wanted) == 0 && count == 0 {
-			wanted = []TenantSpec{{ID: DefaultTenant}}
-		}
-		a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
-			o: ApplyOptions{Replace: true, ServeFile: len(owned) > 0 || mode == StartApply, Validate: validate}}
-		if a.o.ServeFile {
-			a.source = sourceFile
-		}
-		if err := a.apply(Located(wanted)); err != nil {
-			return err
-		}
-		done.Changes = a.changes
-		if done.Released, err = own(tx, owned); err != nil {
-			return err
-		}
-		return storeFile(tx, f)
+		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDryRun) {
 		return nil, err
 	}
 	return done, nil
+}
+
+func (s *Store) startIn(tx *gorm.DB, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+	done := &Started{}
+	stored, err := s.lockFile(tx)
+	if err != nil {
+		return nil, err
+	}
+	var count int64
+	if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
+		return nil, err
+	}
+	if mode != StartApply { // whatever its revision, the file owns nothing
+		if done.Released, err = own(tx, nil); err != nil || count > 0 {
+			return done, err
+		}
+	}
+	if mode != StartOff { // which applies no file, so that none is in its way
+		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
+			return done, nil
+		}
+	}
+	wanted := tenants
+	if mode == StartOff {
+		wanted = nil
+	}
+	if done.Default = len(wanted) == 0 && count == 0; done.Default {
+		wanted = []TenantSpec{{ID: DefaultTenant}}
+	}
+	a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
+		o: ApplyOptions{Replace: true, ServeFile: mode == StartApply, Validate: validate}}
+	if a.o.ServeFile {
+		a.source = sourceFile
+	}
+	if err := a.apply(Located(wanted)); err != nil {
+		return nil, err
+	}
+	done.Changes = a.changes
+	if mode == StartOff {
+		return done, nil
+	}
+	if mode == StartApply {
+		if done.Released, err = own(tx, tenants); err != nil {
+			return nil, err
+		}
+	}
+	return done, storeFile(tx, f)
 }
 
 // weigh decides whether a file may take the place of the one that was applied
@@ -129,16 +155,25 @@ func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f 
 func (stored storedFile) weigh(f File) (ignored, notice string) {
 	switch {
 	case stored.Revision > 0 && f.Revision == 0:
-		return fmt.Sprintf("it has no revision, and revision %d was applied last: give it a higher one", stored.Revision), ""
+		return fmt.Sprintf("it has no revision, and revision %d was applied last: %s", stored.Revision, stored.wayOn()), ""
 	case f.Revision < stored.Revision:
-		return fmt.Sprintf("its revision is %d, and revision %d was applied last", f.Revision, stored.Revision), ""
+		return fmt.Sprintf("its revision is %d, and revision %d was applied last: %s", f.Revision, stored.Revision, stored.wayOn()), ""
 	case f.Revision > stored.Revision || stored.Digest == "" || f.is(stored):
 		return "", ""
 	case f.Revision > 0:
-		return fmt.Sprintf("revision %d was applied with other content: give the changed file a higher one", f.Revision), ""
+		return fmt.Sprintf("revision %d was applied last with other content: %s", f.Revision, stored.wayOn()), ""
 	default:
 		return "", "the file differs from the one that was applied last; give it a revision, and a node with an older file cannot undo it"
 	}
+}
+
+// wayOn is what to do about a file that is not applied because of its revision.
+func (stored storedFile) wayOn() string {
+	const reset = `run "latchkey apply --reset-revision" with this file`
+	if stored.Revision >= MaxRevision {
+		return "no file can have a higher one, so " + reset
+	}
+	return fmt.Sprintf("give this file a higher one if it is the newer; if %d was a mistake, %s", stored.Revision, reset)
 }
 
 // fileSetting is the row of settings that holds the storedFile.
@@ -157,18 +192,6 @@ func (s *Store) lockFile(tx *gorm.DB) (stored storedFile, err error) {
 	return stored, json.Unmarshal([]byte(text), &stored)
 }
 
-// appliedFile reads which file was applied last.
-func (s *Store) appliedFile(ctx context.Context) (stored storedFile, err error) {
-	text := "{}"
-	err = s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT COALESCE((SELECT value FROM settings WHERE name = ?), '{}')", fileSetting).Row().Scan(&text)
-	})
-	if err != nil {
-		return stored, err
-	}
-	return stored, json.Unmarshal([]byte(text), &stored)
-}
-
 func storeFile(tx *gorm.DB, f File) error {
 	text, err := json.Marshal(storedFile{f.Revision, f.Digest})
 	if err != nil {
@@ -178,16 +201,50 @@ func storeFile(tx *gorm.DB, f File) error {
 }
 
 // raise stores the revision of a file that was given to apply, if it is higher
-// than the stored one. A file without a revision leaves things as they are.
-func (s *Store) raise(tx *gorm.DB, f *File) error {
+// than the stored one, and reports that change. A file without a revision leaves
+// things as they are.
+func (s *Store) raise(tx *gorm.DB, f *File) (raised []Change, err error) {
 	if f == nil || f.Revision == 0 {
-		return nil
+		return nil, nil
 	}
 	stored, err := s.lockFile(tx)
 	if err != nil || f.Revision <= stored.Revision {
-		return err
+		return nil, err
 	}
-	return storeFile(tx, *f)
+	c := Change{Noun: nounFile, Fields: []FieldChange{{Name: "revision", To: fmt.Sprint(f.Revision)}}}
+	if stored.Revision > 0 {
+		c.Fields[0].From = fmt.Sprint(stored.Revision)
+	}
+	c.Notes = []string{fmt.Sprintf(`from now on "latchkey serve" does not apply a file whose revision is lower than %d, or that has none`, f.Revision)}
+	if f.Revision == MaxRevision {
+		c.Notes = append(c.Notes, "no file can have a higher revision than this one")
+	}
+	return []Change{c}, storeFile(tx, *f)
+}
+
+// ResetFile makes the version of a file the one that was applied last, where
+// another revision keeps a start from applying it. The next start then applies
+// the file; until then nothing else changes. It reports the revision before,
+// and why the file was not applied; empty: nothing was in its way.
+func (s *Store) ResetFile(ctx context.Context, f File, dryRun bool) (before int64, ignored string, err error) {
+	err = s.transaction(ctx, func(tx *gorm.DB) error {
+		stored, err := s.lockFile(tx)
+		if err != nil {
+			return err
+		}
+		before = stored.Revision
+		switch ignored, _ = stored.weigh(f); {
+		case dryRun:
+			return errDryRun
+		case ignored == "":
+			return nil
+		}
+		return storeFile(tx, f)
+	})
+	if errors.Is(err, errDryRun) {
+		err = nil
+	}
+	return before, ignored, err
 }
 
 // own makes the nouns of tenants those that the file of serve owns, and names
@@ -254,6 +311,18 @@ func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
 		owned[Ref{r.Noun, r.TenantID, r.ID}] = true
 	}
 	return owned, err
+}
+
+// Owned reports whether the file of serve owns anything that tenants name.
+func (s *Store) Owned(ctx context.Context, tenants []TenantSpec) (bool, error) {
+	var owned map[Ref]bool
+	err := s.query(ctx, func(db *gorm.DB) (err error) {
+		owned, err = ownedNouns(db, "")
+		return err
+	})
+	return slices.ContainsFunc(tenants, func(t TenantSpec) bool {
+		return slices.ContainsFunc(t.nouns(), func(ref Ref) bool { return owned[ref] })
+	}), err
 }
 
 // ManagedByFile reports whether the file of serve owns the noun, so that nothing

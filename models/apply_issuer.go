@@ -120,13 +120,20 @@ func (a *applier) issuer(tenant string, p *issuerPlan) error {
 	if !a.record(p.created, tenant, "issuer", row.EntryID, fields) {
 		return nil
 	}
-	a.note(issuerNotes(row.Settings, p.settings, p.created))
+	if !p.created {
+		a.note(issuerNotes(row.Settings, p.settings, false))
+	}
 	if !p.created && !a.o.Replace {
 		a.note(keptNotes(p.after, p.written, func(d, kept IssuerSettings) notes { return issuerNotes(d, kept, true) }))
 	}
 	if p.settings.Disabled != row.Disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)
 		a.disabled(p.settings.Disabled, tenant, EventIssuerDisabled, issuerEvent(row.ID, p.settings.Issuer))
+	}
+	if !p.created && p.settings.Issuer != row.Settings.Issuer {
+		if err := a.keepRenamed(row); err != nil {
+			return err
+		}
 	}
 	row.Settings, row.Disabled, row.UpdatedAt = p.settings, p.settings.Disabled, At(a.now)
 	if err := a.tx.Save(row).Error; err != nil {

@@ -72,7 +72,9 @@ func (a *applier) tenant(p *tenantPlan) error {
 	id, row := p.want.ID, p.row
 	own := a.record(p.created, id, "tenant", id, fields)
 	if own {
-		a.note(tenantNotes(p.earlier, p.merged, p.created))
+		if !p.created {
+			a.note(tenantNotes(p.earlier, p.merged))
+		}
 		if p.merged.Disabled != row.Disabled && !p.created {
 			row.SessionsValidFrom = At(a.now)
 			a.disabled(p.merged.Disabled, id, EventTenantDisabled, Event{})

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -106,6 +107,39 @@ func (u UserAttributes) After(m Mapped) (after UserAttributes, removed []string)
 func sameEntry(a, b string) bool {
 	entry := func(source string) string { return source[:strings.LastIndexByte(source, ':')+1] }
 	return FromIssuer(a) && entry(a) == entry(b)
+}
+
+// Setters names who set each attribute of a user, for people to read: a trusted
+// issuer by its URL, and by its id too where another entry has the same URL.
+func (s *Store) Setters(ctx context.Context, u *User) (setters map[string]string, err error) {
+	var entries []TrustedIssuer
+	err = s.query(ctx, func(db *gorm.DB) (err error) {
+		entries, err = (&applier{tx: db, store: s}).allEntries(u.TenantID)
+		return err
+	})
+	urls := map[string]int{}
+	for _, e := range entries {
+		urls[e.Settings.Issuer]++
+	}
+	setters = map[string]string{}
+	for name := range u.Attributes {
+		source := u.Sources[name]
+		switch at := slices.IndexFunc(entries, func(e TrustedIssuer) bool { return sameEntry(source, sourceIssuer+e.ID+":") }); {
+		case source == "":
+			setters[name] = "not known"
+		case !FromIssuer(source):
+			setters[name] = source
+		case at < 0:
+			setters[name] = "an issuer that was removed"
+		default:
+			e := entries[at]
+			setters[name] = "issuer " + e.Settings.Issuer
+			if urls[e.Settings.Issuer] > 1 {
+				setters[name] += " (" + e.EntryID + ")"
+			}
+		}
+	}
+	return setters, err
 }
 
 // set names the attributes that an operator sets.

@@ -171,3 +171,34 @@ func TestAMappingThatIsGivenAgainBeginsAnew(t *testing.T) {
 		}
 	})
 }
+
+func TestSettersNameAnIssuerByItsURL(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		one, two, gone := entry("https://one.example.com", "one:"), entry("https://one.example.com", "two:", "two"), entry("https://gone.example.com", "gone:")
+		one.ID, two.ID, gone.ID = "one", "two", "gone"
+		only := tenant()
+		only.TrustedIssuers = append(only.TrustedIssuers, one, two, gone)
+		for i := range only.TrustedIssuers {
+			only.TrustedIssuers[i].UserAttributes = map[string]string{"a": "token.a"}
+		}
+		w.apply(only)
+		sources := map[string]string{"file": "file", "operator": "operator", "unknown": ""}
+		for _, row := range w.config().Issuers {
+			sources[row.EntryID] = row.AttributeSource("a")
+		}
+		only.TrustedIssuers = only.TrustedIssuers[:3]
+		_, err := w.Apply(t.Context(), []models.TenantSpec{only}, secrets{}, models.ApplyOptions{Prune: true})
+		must(t, err)
+		attributes := map[string]any{}
+		for name := range sources {
+			attributes[name] = true
+		}
+		setters, err := w.Setters(t.Context(), &models.User{TenantID: acme, Attributes: attributes, Sources: sources})
+		must(t, err)
+		want := map[string]string{"file": "file", "operator": "operator", "unknown": "not known", "auth-example-com": "issuer https://auth.example.com",
+			"one": "issuer https://one.example.com (one)", "two": "issuer https://one.example.com (two)", "gone": "an issuer that was removed"}
+		if !maps.Equal(setters, want) {
+			t.Errorf("set by %v, want %v", setters, want)
+		}
+	})
+}

@@ -14,11 +14,14 @@ type Change struct {
 	Created bool
 	Removed bool
 	Tenant  string
-	Noun    string // tenant, client, issuer, user
+	Noun    string // tenant, client, issuer, user; or file, whose revision is stored
 	ID      string
 	Fields  []FieldChange
 	Notes   []string // what loosens security, renames users, or stays looser than the default
 }
+
+// nounFile is what a Change of the stored revision is about.
+const nounFile = "file"
 
 // FieldChange is a field that gets another value. Secrets show no value.
 type FieldChange struct {
@@ -38,9 +41,12 @@ func (c Change) Print(w io.Writer) {
 	case c.Removed:
 		sign = "-"
 	}
-	if c.Noun == "tenant" {
+	switch c.Noun {
+	case NounTenant:
 		fmt.Fprintf(w, "%s tenant %s\n", sign, c.ID)
-	} else {
+	case nounFile:
+		fmt.Fprintf(w, "%s file\n", sign)
+	default:
 		fmt.Fprintf(w, "%s %s/%s %s\n", sign, c.Tenant, c.Noun, c.ID)
 	}
 	for _, f := range c.Fields {

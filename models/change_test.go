@@ -50,7 +50,6 @@ func TestChangesReadLikeTheFile(t *testing.T) {
     subject_prefix: "b:"
     token_type: "jwt"
     keys.shared_secret: changed
-    ! loosens: max_age is longer, 1h instead of 5m
 + office/issuer inline
     issuer: "inline"
     keys.jwks: {"keys":[{"kty":"RSA","n":"a<b&c"}]}
@@ -108,6 +107,34 @@ func TestChangesReadLikeTheFile(t *testing.T) {
 		spec.Users[1].Disabled = false
 		if got := printed(w.apply(spec)); got != changed {
 			t.Errorf("changed:\n%s\nwant:\n%s", got, changed)
+		}
+	})
+}
+
+func TestOnlyAChangeOfWhatExistsLoosens(t *testing.T) {
+	loose := func() models.TenantSpec {
+		spec := models.TenantSpec{ID: "loose", KeyRotation: span(900 * 24 * time.Hour), TrustedIssuers: []models.IssuerSpec{entry("https://loose.example.com", "l:")}, Clients: []models.ClientSpec{{
+			ID: "app", Secret: strings.Repeat("s", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret, AccessTokenTTL: span(time.Hour), Introspect: models.IntrospectAll}}}}
+		spec.TrustedIssuers[0].MaxAge = span(time.Hour)
+		return spec
+	}
+	each(t, func(t *testing.T, w *world) {
+		for _, o := range []models.ApplyOptions{{}, {Replace: true}} {
+			o.DryRun = true
+			changes, err := w.Apply(t.Context(), []models.TenantSpec{loose()}, secrets{}, o)
+			must(t, err)
+			if text := printed(changes); len(changes) != 3 || strings.Contains(text, "!") {
+				t.Errorf("new nouns loosen something:\n%s", text)
+			}
+		}
+		strict := models.TenantSpec{ID: "loose", TrustedIssuers: []models.IssuerSpec{entry("https://loose.example.com", "l:")},
+			Clients: []models.ClientSpec{{ID: "app", Secret: strings.Repeat("s", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret}}}}
+		w.apply(strict)
+		text := printed(w.apply(loose()))
+		for _, want := range []string{"key_rotation is longer", "max_age is longer", "access_token_ttl is longer", "introspect is all"} {
+			if !strings.Contains(text, "! loosens: "+want) {
+				t.Errorf("a change of what exists does not print %q:\n%s", want, text)
+			}
 		}
 	})
 }

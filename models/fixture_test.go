@@ -64,6 +64,7 @@ func (w *world) another(opts models.Options) *models.Store {
 
 func open(t testing.TB, url string, opts models.Options) *models.Store {
 	t.Helper()
+	opts.Dial = testdb.Dial
 	store, err := models.Open(t.Context(), url, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -75,11 +76,7 @@ func open(t testing.TB, url string, opts models.Options) *models.Store {
 // connect opens the database without the code under test.
 func connect(t testing.TB, url string) *sql.DB {
 	t.Helper()
-	driver, name := "pgx", url
-	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		driver, name = "sqlite", path+"?_pragma=busy_timeout(10000)"
-	}
-	db, err := sql.Open(driver, name)
+	db, err := testdb.Open(url)
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return db

@@ -51,17 +51,6 @@ func (s *Store) Engine(ctx context.Context) (e Engine, err error) {
 // not where the options say so, or where a pooler that loses them was noticed.
 func (s *Store) PreparesStatements() bool { return !s.primary.unnamed.Load() }
 
-// WeighFile reports what a start with the file would do: why it would not apply
-// it, and what the operator should know if it does. It changes nothing.
-func (s *Store) WeighFile(ctx context.Context, f File) (ignored, notice string, err error) {
-	stored, err := s.appliedFile(ctx)
-	if err != nil {
-		return "", "", err
-	}
-	ignored, notice = stored.weigh(f)
-	return ignored, notice, nil
-}
-
 // Addresses counts the client addresses of at most 1,000 sessions.
 func (s *Store) Addresses(ctx context.Context) (map[string]int, error) {
 	var rows []struct {

@@ -3,7 +3,6 @@ package models
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -39,30 +38,4 @@ func issuerIDFrom(issuer string) string {
 	}
 	sum := sha256.Sum256([]byte(issuer))
 	return "issuer-" + hex.EncodeToString(sum[:4])
-}
-
-// nameEntries gives an id to rows that have none, which an earlier release
-// wrote: that of the issuer's host, with a number from 2 where it is taken. The
-// rows are ordered by age, so that every node names them alike. It reports the
-// rows that it named.
-func nameEntries(rows []TrustedIssuer) (named []*TrustedIssuer) {
-	taken := map[string]bool{}
-	for _, row := range rows {
-		taken[row.EntryID] = true
-	}
-	for i := range rows {
-		row := &rows[i]
-		if row.EntryID != "" {
-			continue
-		}
-		first := issuerIDFrom(row.Settings.Issuer)
-		id := first
-		for n := 2; taken[id]; n++ {
-			suffix := fmt.Sprintf("-%d", n)
-			id = first[:min(len(first), maxIssuerID-len(suffix))] + suffix
-		}
-		row.EntryID, taken[id] = id, true
-		named = append(named, row)
-	}
-	return named
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // SigningKey is a tenant's private key, sealed, and the moments that decide
-// its state (DESIGN §4).
+// its state (docs/operations.md, Signing keys).
 type SigningKey struct {
 	TenantID    string `gorm:"primaryKey"`
 	Kid         string `gorm:"primaryKey"` // RFC 7638 thumbprint

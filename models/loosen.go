@@ -48,10 +48,11 @@ func (n *notes) fewer(key string, before, after []string) {
 	}
 }
 
-// clientNotes compares what a client may do. Of a new client before is the
-// default, and what every client needs is no news.
-func clientNotes(before, after ClientSettings, created bool) (n notes) {
-	if created {
+// clientNotes compares what a client may do with what it could do before or,
+// where that is the default, with a client that has what every client needs. A
+// new client loosens nothing.
+func clientNotes(before, after ClientSettings, isDefault bool) (n notes) {
+	if isDefault {
 		before = ClientSettings{Auth: after.Auth, Grants: after.Grants, Scopes: after.Scopes, DefaultScopes: after.DefaultScopes, Origins: after.Origins,
 			Audiences: after.Audiences, ResourceIdentifiers: after.ResourceIdentifiers, MaxSessionsPerUser: after.MaxSessionsPerUser, Allow: after.Allow, StatusList: after.StatusList}
 	}
@@ -87,9 +88,10 @@ func clientNotes(before, after ClientSettings, created bool) (n notes) {
 	return n
 }
 
-// issuerNotes compares whom a trusted issuer may vouch for, and how.
-func issuerNotes(before, after IssuerSettings, created bool) (n notes) {
-	if !created {
+// issuerNotes compares whom a trusted issuer may vouch for, and how, with what
+// was before or with the default.
+func issuerNotes(before, after IssuerSettings, isDefault bool) (n notes) {
+	if !isDefault {
 		if before.SubjectPrefix != after.SubjectPrefix || subjectOf(before) != subjectOf(after) {
 			n.add("renames users: with another subject or subject_prefix, everybody who signs in by this issuer becomes another user")
 		}
@@ -150,11 +152,11 @@ func spanOr(d *Duration, otherwise time.Duration) time.Duration {
 }
 
 // tenantNotes compares the settings of a tenant.
-func tenantNotes(before, after TenantSpec, created bool) (n notes) {
+func tenantNotes(before, after TenantSpec) (n notes) {
 	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the tenant is switched on again")
 	n.longer("key_rotation", spanOr(before.KeyRotation, 90*24*time.Hour), spanOr(after.KeyRotation, 90*24*time.Hour))
 	n.on(!isFalse(before.StoreDevice), !isFalse(after.StoreDevice), "store_device is gone: name, user agent and address of devices are stored")
-	if !created && !slices.Equal(before.ACR, after.ACR) {
+	if !slices.Equal(before.ACR, after.ACR) {
 		n.add("changes what acr means: other classes, or another order")
 	}
 	return n

@@ -35,6 +35,7 @@ var migrations = []struct {
 	{"0013_session_counts", sessionCountSchema},
 	{"0014_user_retention", userRetentionSchema},
 	{"0015_superseded", supersededSchema},
+	{"0016_suspension_names", suspensionNameSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

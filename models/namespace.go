@@ -11,9 +11,9 @@ const (
 	overlap         // one namespace inside the other
 )
 
-// clashes compares the namespaces of two entries: prefixes must be prefix-free,
-// and are shared only by entries that all say so (DESIGN §4). An entry without
-// a prefix may stand beside others; what it maps is then checked by SpeaksFor.
+// clashes compares the namespaces of two entries: no prefix may begin another,
+// and entries share one only if all of them set share_subjects. An entry without
+// a prefix is allowed beside others; SpeaksFor then checks each subject it maps.
 func (s IssuerSettings) clashes(o IssuerSettings) clash {
 	a, b := s.SubjectPrefix, o.SubjectPrefix
 	switch {

@@ -22,6 +22,9 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	}
 	s.parts = partsOf(url, cfg)
 	cfg.Tracer = opts.Tracer
+	if opts.Dial != nil {
+		cfg.DialFunc = opts.Dial
+	}
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}

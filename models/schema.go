@@ -285,3 +285,11 @@ var userRetentionSchema = []string{
 	`ALTER TABLE users ADD COLUMN named_at BIGINT`,                       // when a file or an operator first named the user
 	`CREATE INDEX users_unseen ON users (tenant_id, seen_at) WHERE named_at IS NULL AND suspended_at IS NULL AND NOT disabled`,
 }
+
+// suspensionNameSchema keeps by which name something was suspended, and which
+// suspension an entry with another URL follows. What a release that does not
+// know these columns suspends has no name, and is found by its digest.
+var suspensionNameSchema = []string{
+	`ALTER TABLE suspensions ADD COLUMN name TEXT`, // of a user: empty
+	`ALTER TABLE suspensions ADD COLUMN follows {bytes}`,
+}

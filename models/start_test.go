@@ -20,6 +20,7 @@ func (w *world) start(f models.File, tenants ...models.TenantSpec) *models.Start
 }
 
 func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
+	const wayOn = "give this file a higher one if it is the newer; if 3 was a mistake, run \"latchkey apply --reset-revision\" with this file"
 	for name, c := range map[string]struct {
 		before, now     models.File
 		ignored, notice string
@@ -31,11 +32,13 @@ func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
 		"the same revision and content":   {version(3, "a"), version(3, "a"), "", ""},
 		"a higher revision":               {version(3, "a"), version(4, "b"), "", ""},
 		"a higher revision, same content": {version(3, "a"), version(4, "a"), "", ""},
-		"a lower revision":                {version(3, "a"), version(2, "b"), "its revision is 2, and revision 3 was applied last", ""},
-		"a lower revision, same content":  {version(3, "a"), version(2, "a"), "its revision is 2, and revision 3 was applied last", ""},
+		"a lower revision":                {version(3, "a"), version(2, "b"), "its revision is 2, and revision 3 was applied last: " + wayOn, ""},
+		"a lower revision, same content":  {version(3, "a"), version(2, "a"), "its revision is 2, and revision 3 was applied last: " + wayOn, ""},
 		"the same revision, other content": {version(3, "a"), version(3, "b"),
-			"revision 3 was applied with other content: give the changed file a higher one", ""},
-		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: give it a higher one", ""},
+			"revision 3 was applied last with other content: " + wayOn, ""},
+		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: " + wayOn, ""},
+		"a revision below the highest": {version(models.MaxRevision, "a"), version(4, "b"),
+			"its revision is 4, and revision 9007199254740991 was applied last: no file can have a higher one, so run \"latchkey apply --reset-revision\" with this file", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
@@ -141,6 +144,66 @@ func TestApplyRaisesTheStoredRevision(t *testing.T) {
 	})
 }
 
+func TestApplyWarnsWhenItRaisesTheRevision(t *testing.T) {
+	const warning = "    ! from now on \"latchkey serve\" does not apply a file whose revision is lower than %s, or that has none\n"
+	each(t, func(t *testing.T, w *world) {
+		raise := func(revision int64, o models.ApplyOptions, want string) {
+			t.Helper()
+			f := version(revision, "c")
+			o.File = &f
+			changes, err := w.Apply(t.Context(), nil, secrets{}, o)
+			must(t, err)
+			if got := printed(changes); got != want {
+				t.Errorf("revision %d prints\n%s\nwant\n%s", revision, got, want)
+			}
+		}
+		first := "~ file\n    revision: 3\n" + strings.Replace(warning, "%s", "3", 1)
+		raise(3, models.ApplyOptions{DryRun: true}, first)
+		raise(3, models.ApplyOptions{}, first)
+		raise(3, models.ApplyOptions{}, "")
+		raise(2, models.ApplyOptions{}, "")
+		raise(0, models.ApplyOptions{}, "")
+		raise(models.MaxRevision, models.ApplyOptions{}, "~ file\n    revision: 3 → 9007199254740991\n"+
+			strings.Replace(warning, "%s", "9007199254740991", 1)+"    ! no file can have a higher revision than this one\n")
+	})
+}
+
+func TestAResetLetsStartApplyTheFileAgain(t *testing.T) {
+	for name, file := range map[string]models.File{"a lower revision": version(7, "own"), "no revision": version(0, "own"), "the same revision": version(1<<62, "own")} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				spec := tenant()
+				w.start(version(6, "before"), spec)
+				typo := version(1<<62, "typo") // as an earlier release took it
+				_, err := w.Apply(t.Context(), nil, secrets{}, models.ApplyOptions{File: &typo})
+				must(t, err)
+				spec.Clients[0].Name = "Web"
+				for _, dryRun := range []bool{true, true, false} {
+					if w.start(file, spec).Ignored == "" || w.config().Clients[1].Settings.Name != "" {
+						t.Fatal("the file is applied before the reset")
+					}
+					before, ignored, err := w.ResetFile(t.Context(), file, dryRun)
+					if before != 1<<62 || ignored == "" || err != nil {
+						t.Errorf("reset from %d because %q, %v", before, ignored, err)
+					}
+				}
+				if w.config().Clients[1].Settings.Name != "" {
+					t.Error("the reset changes a client")
+				}
+				if before, ignored, err := w.ResetFile(t.Context(), file, false); before != file.Revision || ignored != "" || err != nil {
+					t.Errorf("reset again from %d because %q, %v", before, ignored, err)
+				}
+				if started := w.start(file, spec); started.Ignored != "" || w.config().Clients[1].Settings.Name != "Web" {
+					t.Errorf("after the reset the file is ignored: %s", started.Ignored)
+				}
+				if file.Revision > 0 && w.start(version(file.Revision-1, "older"), tenant()).Ignored == "" {
+					t.Error("an older file is applied after the reset")
+				}
+			})
+		})
+	}
+}
+
 func TestOfTwoFilesAtOnceTheHigherRevisionStays(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		older, newer := tenant(), tenant()
@@ -177,6 +240,30 @@ func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
 		must(t, err)
 		if len(started.Changes) != 4 || w.number("SELECT count(*) FROM file_nouns") != 0 {
 			t.Errorf("an empty database: %s", printed(started.Changes))
+		}
+	})
+}
+
+// With off a file is not applied, so it is not recorded as applied either: the
+// first start that does apply a file decides by that file alone.
+func TestStartOffAppliesAndRecordsNoFile(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		empty := func() {
+			for _, table := range []string{"trusted_issuers", "clients", "tenants"} {
+				w.exec("DELETE FROM " + table)
+			}
+		}
+		w.start(version(3, "a"), tenant())
+		for _, f := range []models.File{version(0, "b"), version(2, "c"), version(9, "d")} {
+			empty()
+			started, err := w.Start(t.Context(), []models.TenantSpec{tenant()}, models.StartOff, f, secrets{}, unchecked)
+			must(t, err)
+			if !started.Default || started.Ignored != "" || started.Notice != "" || printed(started.Changes) != "+ tenant default\n" {
+				t.Errorf("revision %d: %+v", f.Revision, started)
+			}
+		}
+		if started := w.start(version(4, "e"), tenant()); started.Ignored != "" || started.Default || len(started.Changes) == 0 {
+			t.Errorf("a file that is applied later: %+v", started)
 		}
 	})
 }

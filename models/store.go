@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,8 @@ type Options struct {
 	StatusListSize int
 	// Tracer, if set, sees every statement sent to PostgreSQL (pgx.QueryTracer).
 	Tracer Tracer
+	// Dial, if set, reaches PostgreSQL in the place of a net.Dialer. Tests set it.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Log receives what no caller can be told; nil means slog.Default.
 	Log *slog.Logger
 }

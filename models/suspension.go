@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -69,18 +70,23 @@ type Actor struct {
 	Role Role
 }
 
-// Suspension is the record of one suspended noun. Of the noun's id it keeps a
-// keyed digest alone, so that it can outlive a user who was deleted.
+// Suspension is the record of one suspended noun. Of a user it keeps a keyed
+// digest alone, so that it can outlive a user who was deleted.
 type Suspension struct {
 	TenantID    string
 	Noun        string
 	IDDigest    []byte
 	SuspendedAt Time
-	SuspendedBy string
+	SuspendedBy string // empty: not known
 	Role        Role
 	Reason      string
+	Name        string // the id or URL that was suspended; empty for a user
+	Follows     []byte // of an entry whose URL was suspended and has changed since: the digest of that URL
 
-	ID string `gorm:"-"` // of the row that is suspended; empty: there is none
+	ID      string   `gorm:"-"` // by which it can be resumed; empty: nothing has it, and its name is not known
+	Exists  bool     `gorm:"-"` // it switches a row off
+	Entries []string `gorm:"-"` // ids of the trusted issuers that it switches off
+	As      string   `gorm:"-"` // the URL of Follows
 }
 
 // Errors of suspending and resuming.
@@ -88,6 +94,7 @@ var (
 	ErrNotSuspended  = errors.New("it is not suspended")
 	ErrMayNotResume  = errors.New("it was suspended by a higher role")
 	ErrTenantRemoved = errors.New("the tenant was removed, and its id is never used again")
+	ErrOtherName     = errors.New("it is suspended by another name")
 )
 
 // Suspended reports what Suspend found and did.
@@ -95,6 +102,10 @@ type Suspended struct {
 	Suspension
 	Already bool // it was suspended before, and stays so
 	Exists  bool // a tenant, client, issuer or user with this id exists
+
+	// After Resume, if there are such: a suspension that keeps it off all the
+	// same, and the one that the lifted suspension followed, which stays.
+	StaysOff, Followed *Suspension
 }
 
 // SuspensionSecrets seals the key of the digests by which suspensions name ids.
@@ -120,6 +131,9 @@ func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref,
 				TenantID: ref.Tenant, Noun: ref.Noun, IDDigest: key.digest(ref), ID: ref.ID,
 				SuspendedAt: At(a.now), SuspendedBy: by.Name, Role: by.Role, Reason: reason,
 			}
+			if ref.Noun != NounUser {
+				done.Name = ref.ID
+			}
 			if done.Already, err = a.recordSuspension(&done.Suspension); err != nil {
 				return err
 			}
@@ -131,40 +145,6 @@ func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref,
 		return nil, err
 	}
 	return done, nil
-}
-
-// Resume lifts a suspension. Sessions from before stay ended, and what is
-// disabled by its configuration stays disabled.
-func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor) (*Suspended, error) {
-	key, err := s.SuspensionKey(ctx, secrets)
-	if err != nil {
-		return nil, err
-	}
-	var lifted *Suspended
-	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
-		lifted = &Suspended{}
-		return s.inTenant(tx, ref.Tenant, func(a *applier, exists bool) error {
-			found, err := a.suspension(ref.Tenant, ref.Noun, key.digest(ref))
-			switch {
-			case err != nil:
-				return err
-			case found == nil:
-				return ErrNotSuspended
-			case !by.Role.mayResume(found.Role):
-				return ErrMayNotResume
-			}
-			if err := tx.Exec("DELETE FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?", ref.Tenant, ref.Noun, found.IDDigest).Error; err != nil {
-				return err
-			}
-			lifted.Suspension, lifted.ID = *found, ref.ID
-			lifted.Exists, err = a.resume(ref, key, by, exists)
-			return err
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return lifted, nil
 }
 
 // inTenant runs fn with the tenant's row locked, so that it comes before or
@@ -191,28 +171,36 @@ func (s *Store) inTenant(tx *gorm.DB, tenant string, fn func(a *applier, exists 
 
 // recordSuspension writes the record. One that is there already keeps its
 // moment and its reason, unless a higher role suspends again: then nobody
-// below that role may lift it.
+// below that role may lift it, nor what follows it.
 func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
 	before, err := a.suspension(want.TenantID, want.Noun, want.IDDigest)
 	if err != nil {
 		return false, err
 	}
-	if before != nil {
-		id := want.ID
-		if want.Role.rank() > before.Role.rank() {
-			before.SuspendedBy, before.Role = want.SuspendedBy, want.Role
-			if want.Reason != "" {
-				before.Reason = want.Reason
-			}
-			err = a.tx.Exec("UPDATE suspensions SET suspended_by = ?, role = ?, reason = ? WHERE tenant_id = ? AND noun = ? AND id_digest = ?",
-				before.SuspendedBy, before.Role, before.Reason, want.TenantID, want.Noun, want.IDDigest).Error
-		}
-		*want = *before
-		want.ID = id
-		return true, err
+	if before == nil {
+		return false, a.insertSuspension(want)
 	}
-	return false, a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason) VALUES (?, ?, ?, ?, ?, ?, ?)`,
-		want.TenantID, want.Noun, want.IDDigest, want.SuspendedAt, want.SuspendedBy, want.Role, want.Reason).Error
+	id := want.ID
+	if want.Role.rank() > before.Role.rank() {
+		before.SuspendedBy, before.Role = want.SuspendedBy, want.Role
+		if want.Reason != "" {
+			before.Reason = want.Reason
+		}
+		err = a.tx.Exec("UPDATE suspensions SET suspended_by = ?, role = ?, reason = ? WHERE tenant_id = ? AND noun = ? AND (id_digest = ? OR follows = ?)",
+			before.SuspendedBy, before.Role, before.Reason, want.TenantID, want.Noun, want.IDDigest, want.IDDigest).Error
+	}
+	if err == nil && before.Follows != nil { // it was meant itself now
+		before.Follows = nil
+		err = a.tx.Exec("UPDATE suspensions SET follows = NULL WHERE tenant_id = ? AND noun = ? AND id_digest = ?", want.TenantID, want.Noun, want.IDDigest).Error
+	}
+	*want = *before
+	want.ID = id
+	return true, err
+}
+
+func (a *applier) insertSuspension(s *Suspension) error {
+	return a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason, name, follows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		s.TenantID, s.Noun, s.IDDigest, s.SuspendedAt, s.SuspendedBy, s.Role, s.Reason, s.Name, s.Follows).Error
 }
 
 // suspension finds a record; nil: there is none.
@@ -271,15 +259,48 @@ func (a *applier) suspendRow(ref Ref, table, where string, args []any, at Time, 
 
 // entries are the issuer entries that ref names.
 func (a *applier) entries(ref Ref) (named []TrustedIssuer, err error) {
-	var rows []TrustedIssuer
-	err = a.tx.Where("tenant_id = ? AND removed_at IS NULL", ref.Tenant).Order("id").Find(&rows).Error
-	nameEntries(rows)
+	rows, err := a.allEntries(ref.Tenant)
 	for _, row := range rows {
-		if row.EntryID == ref.ID || row.Settings.Issuer == ref.ID {
+		if row.named(ref.ID) {
 			named = append(named, row)
 		}
 	}
 	return named, err
+}
+
+// allEntries are the issuer entries of a tenant, each with its id.
+func (a *applier) allEntries(tenant string) (rows []TrustedIssuer, err error) {
+	err = a.tx.Where("tenant_id = ? AND removed_at IS NULL", tenant).Order("created_at, id").Find(&rows).Error
+	nameEntries(rows)
+	return rows, err
+}
+
+// names are those by which the entry can be suspended.
+func (i *TrustedIssuer) names() []string { return []string{i.EntryID, i.Settings.Issuer} }
+
+func (i *TrustedIssuer) named(id string) bool { return slices.Contains(i.names(), id) }
+
+// keepRenamed keeps an entry suspended whose URL is suspended and is about to
+// change: a suspension of its id follows that of the URL.
+func (a *applier) keepRenamed(row *TrustedIssuer) error {
+	if row.SuspendedAt.IsZero() {
+		return nil
+	}
+	key, err := a.store.existingSuspensionKey(a.tx, a.secrets)
+	if err != nil || key == nil {
+		return err
+	}
+	byURL, err := a.suspension(row.TenantID, NounIssuer, key.digest(Ref{NounIssuer, row.TenantID, row.Settings.Issuer}))
+	if err != nil || byURL == nil {
+		return err
+	}
+	follower := *byURL
+	follower.IDDigest, follower.Name, follower.Follows = key.digest(Ref{NounIssuer, row.TenantID, row.EntryID}), row.EntryID, byURL.IDDigest
+	byID, err := a.suspension(row.TenantID, NounIssuer, follower.IDDigest)
+	if err != nil || byID != nil {
+		return err
+	}
+	return a.insertSuspension(&follower)
 }
 
 // suspendUser switches a user off and ends their sessions at once. A first
@@ -305,75 +326,6 @@ func (a *applier) suspendUser(ref Ref, at Time) (exists bool, err error) {
 	}
 	a.event(ref.Tenant, EventUserSuspended, Event{Subject: ref.ID, Details: map[string]any{"audience": names}})
 	return true, nil
-}
-
-// resume switches the rows on again that no other suspension is about. The new
-// mark is for a session that an exchange opened while the suspension began.
-func (a *applier) resume(ref Ref, key SuspensionKey, by Actor, tenantExists bool) (exists bool, err error) {
-	now, e := At(a.now), Event{At: a.now, TenantID: ref.Tenant, Details: map[string]any{"by": by.Name}}
-	type row struct {
-		statement string
-		args      []any
-	}
-	var rows []row
-	marked := " SET suspended_at = NULL, sessions_valid_from = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND "
-	switch ref.Noun {
-	case NounTenant:
-		e.Type = EventTenantResumed
-		rows = []row{{"UPDATE tenants" + marked + "id = ?", []any{now, now, ref.Tenant}}}
-		exists = tenantExists
-	case NounClient:
-		e.Type, e.ClientID = EventClientResumed, ref.ID
-		rows = []row{{"UPDATE clients" + marked + "tenant_id = ? AND id = ? AND removed_at IS NULL", []any{now, now, ref.Tenant, ref.ID}}}
-		exists, err = a.rowExists("clients", "tenant_id = ? AND id = ? AND removed_at IS NULL", ref.Tenant, ref.ID)
-	case NounUser:
-		e.Type, e.Subject = EventUserResumed, ref.ID
-		rows = []row{{"UPDATE users SET suspended_at = NULL, seen_at = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND tenant_id = ? AND sub = ?", []any{now, now, ref.Tenant, ref.ID}}}
-		exists, err = a.rowExists("users", "tenant_id = ? AND sub = ?", ref.Tenant, ref.ID)
-	case NounIssuer:
-		e.Type = EventIssuerResumed
-		e.Details["issuer"] = ref.ID
-		entries, err := a.entries(ref)
-		if err != nil {
-			return false, err
-		}
-		for _, entry := range entries {
-			other, err := a.suspensionOfIssuer(key, &entry)
-			if err != nil {
-				return true, err
-			}
-			if other == nil {
-				rows = append(rows, row{"UPDATE trusted_issuers" + marked + "tenant_id = ? AND id = ?", []any{now, now, ref.Tenant, entry.ID}})
-			}
-		}
-		exists = len(entries) > 0
-	}
-	if err != nil {
-		return exists, err
-	}
-	for _, r := range rows {
-		if err := a.tx.Exec(r.statement, r.args...).Error; err != nil {
-			return exists, err
-		}
-	}
-	if !tenantExists {
-		return exists, nil
-	}
-	if err := insertEvent(a.tx, e); err != nil {
-		return exists, err
-	}
-	return exists, touchTenant(a.tx, ref.Tenant, a.now)
-}
-
-// suspensionOfIssuer finds a suspension of an entry by its id or by its URL.
-func (a *applier) suspensionOfIssuer(key SuspensionKey, entry *TrustedIssuer) (*Suspension, error) {
-	for _, name := range []string{entry.EntryID, entry.Settings.Issuer} {
-		found, err := a.suspension(entry.TenantID, NounIssuer, key.digest(Ref{NounIssuer, entry.TenantID, name}))
-		if err != nil || found != nil {
-			return found, err
-		}
-	}
-	return nil, nil
 }
 
 // keepSuspended switches off what was made with an id that is suspended. Its
@@ -411,12 +363,14 @@ func (a *applier) keepNounSuspended(key SuspensionKey, t TenantSpec, r Suspensio
 			candidates = append(candidates, u.Sub)
 		}
 	case NounIssuer:
-		var rows []TrustedIssuer
-		if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL AND suspended_at IS NULL", t.ID).Find(&rows).Error; err != nil {
+		rows, err := a.allEntries(t.ID)
+		if err != nil {
 			return err
 		}
 		for _, row := range rows {
-			candidates = append(candidates, row.EntryID, row.Settings.Issuer)
+			if row.SuspendedAt.IsZero() {
+				candidates = append(candidates, row.names()...)
+			}
 		}
 	}
 	for _, id := range candidates {
@@ -504,93 +458,6 @@ func (k SuspensionKey) UserDigest(tenant, sub string) []byte {
 // tenant, NounUser and the digest.
 const suspendedUser = "SELECT 1 FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?"
 
-// Suspensions lists what is suspended, in one tenant or, if that is empty, in
-// all of them, with the ids of the rows that exist.
-func (s *Store) Suspensions(ctx context.Context, secrets SuspensionSecrets, tenant string) ([]Suspension, error) {
-	var list []Suspension
-	err := s.query(ctx, func(db *gorm.DB) error {
-		key, err := s.existingSuspensionKey(db, secrets)
-		if err != nil || key == nil {
-			return err
-		}
-		if err := db.Raw("SELECT * FROM suspensions WHERE ? = '' OR tenant_id = ? ORDER BY suspended_at, tenant_id, noun", tenant, tenant).Scan(&list).Error; err != nil {
-			return err
-		}
-		ids, err := suspendedIDs(db, key)
-		for i := range list {
-			list[i].ID = ids[string(list[i].IDDigest)]
-		}
-		return err
-	})
-	return list, err
-}
-
-// SuspendedAmong lists the suspensions of what the given tenants name, whether
-// its rows exist yet or not.
-func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, tenants []TenantSpec) ([]Suspension, error) {
-	list, err := s.Suspensions(ctx, secrets, "")
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	key, err := s.SuspensionKey(ctx, secrets)
-	if err != nil {
-		return nil, err
-	}
-	named := map[string]string{}
-	for _, t := range tenants {
-		for _, ref := range t.refs() {
-			named[string(key.digest(ref))] = ref.ID
-		}
-	}
-	var among []Suspension
-	for _, suspension := range list {
-		if id, is := named[string(suspension.IDDigest)]; is {
-			suspension.ID = id
-			among = append(among, suspension)
-		}
-	}
-	return among, nil
-}
-
-// refs are the names of the tenant and of everything in it.
-func (t TenantSpec) refs() []Ref {
-	refs := []Ref{{NounTenant, t.ID, t.ID}}
-	for _, c := range t.Clients {
-		refs = append(refs, Ref{NounClient, t.ID, c.ID})
-	}
-	for _, i := range t.TrustedIssuers {
-		refs = append(refs, Ref{NounIssuer, t.ID, i.EntryID()}, Ref{NounIssuer, t.ID, i.Issuer})
-	}
-	for _, u := range t.Users {
-		refs = append(refs, Ref{NounUser, t.ID, u.Sub})
-	}
-	return refs
-}
-
-// suspendedIDs are the ids of the rows that are suspended, by their digests.
-func suspendedIDs(db *gorm.DB, key SuspensionKey) (map[string]string, error) {
-	ids := map[string]string{}
-	note := func(noun, query string) error {
-		var rows []struct{ TenantID, ID string }
-		err := db.Raw(query).Scan(&rows).Error
-		for _, r := range rows {
-			ids[string(key.digest(Ref{noun, r.TenantID, r.ID}))] = r.ID
-		}
-		return err
-	}
-	err := errors.Join(
-		note(NounTenant, "SELECT id AS tenant_id, id FROM tenants WHERE suspended_at IS NOT NULL"),
-		note(NounClient, "SELECT tenant_id, id FROM clients WHERE suspended_at IS NOT NULL AND removed_at IS NULL"),
-		note(NounIssuer, "SELECT tenant_id, entry_id AS id FROM trusted_issuers WHERE suspended_at IS NOT NULL AND removed_at IS NULL AND entry_id IS NOT NULL"),
-		note(NounUser, "SELECT tenant_id, sub AS id FROM users WHERE suspended_at IS NOT NULL"))
-	var issuers []TrustedIssuer
-	err = errors.Join(err, db.Where("suspended_at IS NOT NULL AND removed_at IS NULL").Find(&issuers).Error)
-	for _, i := range issuers {
-		ids[string(key.digest(Ref{NounIssuer, i.TenantID, i.Settings.Issuer}))] = i.Settings.Issuer
-	}
-	return ids, err
-}
-
 // ManySessions is where LiveSessions stops counting.
 const ManySessions = 10_000
 
@@ -626,12 +493,12 @@ func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 	return n, err
 }
 
-// since is the moment of a suspension for people to read.
-func (s Suspension) since() string { return s.SuspendedAt.Format(time.RFC3339) }
-
 // String describes the suspension for an operator: since when, by whom, why.
 func (s Suspension) String() string {
-	text := "suspended since " + s.since() + " by " + s.SuspendedBy
+	text := "suspended since " + s.SuspendedAt.Format(time.RFC3339)
+	if s.SuspendedBy != "" {
+		text += " by " + s.SuspendedBy
+	}
 	if s.Reason != "" {
 		text += ": " + s.Reason
 	}

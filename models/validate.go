@@ -119,7 +119,7 @@ func (v *tenantValidation) validate() {
 	v.storable(v.at, reflect.ValueOf(v.TenantSpec))
 }
 
-// issuer is the tenant's issuer URL (CONFORMANCE C-01).
+// issuer is the tenant's issuer URL.
 func (v *tenantValidation) issuer() string {
 	if v.ID == DefaultTenant {
 		return v.base

@@ -8,8 +8,8 @@ import (
 
 const maxClaims = 50
 
-// reservedClaims are set by us alone (CONFORMANCE R-EX-21, DESIGN §10): as
-// custom claims they could pass for what we vouch for.
+// reservedClaims are set by the server alone (R-EX-21): as custom claims they
+// could pass for statements that it vouches for.
 var reservedClaims = strings.Fields(`
 	iss sub aud exp nbf iat jti client_id scope sid cnf act may_act auth_time acr amr acr_times status session_expiry
 	active token_type username nonce azp events sub_id token_introspection`)

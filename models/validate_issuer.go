@@ -21,8 +21,8 @@ const sharedSecretAlgorithm = "HS256"
 
 var publicKeyAlgorithm = oneOf("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 
-// foreignTypes are header types whose tokens serve another purpose, ours
-// first (RFC 8725 §3.11, CONFORMANCE R-JK-17).
+// foreignTypes are header types of tokens with another purpose; the server's own
+// come first (RFC 8725 §3.11, R-JK-17).
 var foreignTypes = strings.Fields(`at+jwt token-introspection+jwt logout+jwt secevent+jwt
 	statuslist+jwt dpop+jwt client-authentication+jwt`)
 
@@ -60,9 +60,9 @@ func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
 	v.optional(at+".subject_prefix", e.SubjectPrefix, printable(1, 64))
 }
 
-// foreignIssuer is an iss that we may trust: never one of our own, whose
-// access tokens would pass for proof of a sign-in (CONFORMANCE C-04). It is a
-// URL if we fetch its metadata, otherwise whatever its tokens say.
+// foreignIssuer checks an iss that a tenant may trust: never one of this
+// deployment's, whose access tokens would pass for proof of a sign-in. It must be
+// a URL if its metadata is fetched; otherwise it is compared as a string.
 func (v *tenantValidation) foreignIssuer(e IssuerSpec) rule {
 	return func(iss string) string {
 		if v.ours(iss) {
@@ -141,8 +141,8 @@ func (v *tenantValidation) keys(at string, e IssuerSpec) {
 	})
 }
 
-// tokenAudience is a value of aud. Our token endpoint is refused wherever it
-// stands (CONFORMANCE C-05), so that it never helps to list it.
+// tokenAudience checks a value of aud. A client token for the token endpoint is
+// rejected in any case, so listing the endpoint would never help.
 func (v *tenantValidation) tokenAudience(s string) string {
 	if v.base != "" && s == v.issuer()+"/token" {
 		return "must not be the token endpoint"

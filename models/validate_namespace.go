@@ -57,9 +57,9 @@ func (v *tenantValidation) audiences(e IssuerSpec) []string {
 	return e.Audiences
 }
 
-// namespaces sees to it that no issuer can speak for another's users: the
-// prefixes of a tenant are prefix-free, except for one entry without any, and
-// those that share one all say so (DESIGN §4).
+// namespaces ensures that no issuer can speak for another's users: no prefix of a
+// tenant begins another, except that one entry may have none, and that entries
+// with share_subjects may share one.
 func (v *tenantValidation) namespaces() {
 	path := func(e IssuerSpec) string { return e.Path + ".subject_prefix" }
 	for j, b := range v.TrustedIssuers {

@@ -77,8 +77,8 @@ func absoluteURI(s string) string {
 // visible is ASCII without spaces.
 var visible = regexp.MustCompile(`^[!-~]+$`)
 
-// fetched is a URL that we fetch: https, and http only where the entry may be
-// on a private network (DESIGN §10).
+// fetched checks a URL that the server fetches: https, or http if the entry may
+// be on a private network.
 func fetched(private bool) rule {
 	return func(s string) string {
 		u, err := url.Parse(s)

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxAttribute bounds a stored attribute, as JSON (DESIGN §10).
+// maxAttribute bounds a stored attribute, as JSON, in bytes.
 const maxAttribute = 4 << 10
 
 // reservedUserAttribute reports whether expressions see something else under

@@ -62,6 +62,6 @@ func unmetPart(d session.Demand, now time.Time, proofs session.Proofs) string {
 	case best.Dated.IsZero():
 		return "max_age: the trusted issuer sent no auth_time for the class " + best.ACR
 	default:
-		return fmt.Sprintf("acr_values or max_age: the strongest class that it reaches is %s, proved %d seconds ago", best.ACR, max(0, now.Sub(best.Dated))/time.Second)
+		return fmt.Sprintf("acr_values or max_age: the strongest class that it reaches is %s, proved %s ago", best.ACR, max(0, now.Sub(best.Dated)).Truncate(time.Second))
 	}
 }

@@ -16,7 +16,7 @@ func TestAFileOfTenantsAloneIsAppliedToTheServerOfTheConfiguration(t *testing.T)
 		t.Errorf("applied:\n%s", said)
 	}
 	d.write("other.yaml", "tenants: [{ id: default, clients: [{ id: extra, auht: none }] }]\n")
-	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "the configuration has 1 fault(s)", "tenants[0].clients[0].auht")
+	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "the configuration has 1 fault", "tenants[0].clients[0].auht")
 	d.write("other.yaml", "tenant: []\n")
 	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "tenant: ")
 }

@@ -16,13 +16,13 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
 				t.Errorf("the first difference does not say %q:\n%s", line, all)
 			}
 		}
-		if !strings.HasSuffix(all, "\n4 change(s), none made: this was a dry run.\n") || strings.Contains(all, "a-client-secret") {
+		if !strings.HasSuffix(all, "\n4 changes, none made: this was a dry run.\n") || strings.Contains(all, "a-client-secret") {
 			t.Errorf("the first difference:\n%s", all)
 		}
 		if again := d.run("apply", "--dry-run"); again != all {
 			t.Errorf("the second dry run says\n%sthe first\n%s", again, all)
 		}
-		if made := d.run("apply"); made != strings.Replace(all, "4 change(s), none made: this was a dry run.", "4 change(s) made.", 1) {
+		if made := d.run("apply"); made != strings.Replace(all, "4 changes, none made: this was a dry run.", "4 changes made.", 1) {
 			t.Errorf("apply makes\n%sits dry run said\n%s", made, all)
 		}
 		for range 2 {
@@ -46,11 +46,11 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
     attributes.plan: "pro"
 `
 		for range 2 { // a dry run changes nothing
-			if said := d.run("apply", "--dry-run"); said != difference+"3 change(s), none made: this was a dry run.\n" {
+			if said := d.run("apply", "--dry-run"); said != difference+"3 changes, none made: this was a dry run.\n" {
 				t.Errorf("difference\n%swant\n%s", said, difference)
 			}
 		}
-		if said := d.run("apply"); said != difference+"3 change(s) made.\n" {
+		if said := d.run("apply"); said != difference+"3 changes made.\n" {
 			t.Errorf("difference\n%swant\n%s", said, difference)
 		}
 		if again := d.run("apply", "--dry-run"); again != "Nothing to change.\n" {
@@ -84,7 +84,7 @@ func TestApplyRefusesWhatItCannotDo(t *testing.T) {
 	if code != 1 || !strings.Contains(stderr, "which file?") {
 		t.Errorf("without a file: exit code %d: %s", code, stderr)
 	}
-	if said := d.run("apply", "-f", d.file); !strings.HasSuffix(said, "\n4 change(s) made.\n") {
+	if said := d.run("apply", "-f", d.file); !strings.HasSuffix(said, "\n4 changes made.\n") {
 		t.Errorf("with -f: %s", said)
 	}
 }
@@ -136,11 +136,11 @@ func TestPruneRemovesWhatTheFileDoesNotName(t *testing.T) {
 		d.write("latchkey.yaml", strings.Replace(whole, "      - id: web\n        auth: none\n        grants: [token-exchange, refresh]\n        refresh_grace: 60s\n        claims: { plan: user.plan }\n", "", 1))
 		const difference = "- default/client web\n- tenant acme\n"
 		for range 2 {
-			if said := d.run("apply", "--prune", "--dry-run"); said != difference+"2 change(s), none made: this was a dry run.\n" {
+			if said := d.run("apply", "--prune", "--dry-run"); said != difference+"2 changes, none made: this was a dry run.\n" {
 				t.Errorf("dry run:\n%swant\n%s", said, difference)
 			}
 		}
-		if said := d.run("apply", "--prune"); said != difference+"2 change(s) made.\n" {
+		if said := d.run("apply", "--prune"); said != difference+"2 changes made.\n" {
 			t.Errorf("prune:\n%swant\n%s", said, difference)
 		}
 		if said := d.run("apply", "--prune"); said != "Nothing to change.\n" {

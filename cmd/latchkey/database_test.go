@@ -4,13 +4,13 @@ import (
 	"context"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/latchkey/latchkey/internal/testdb"
 )
 
 // statement runs one statement behind the server's back.
 func statement(t testing.TB, url, sql string, args ...any) {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), url)
+	conn, err := testdb.Connect(context.Background(), url)
 	must(t, err)
 	defer conn.Close(context.Background())
 	_, err = conn.Exec(context.Background(), sql, args...)
@@ -20,7 +20,7 @@ func statement(t testing.TB, url, sql string, args ...any) {
 // count is the number that a query yields.
 func count(t testing.TB, url, sql string, args ...any) (n int) {
 	t.Helper()
-	conn, err := pgx.Connect(context.Background(), url)
+	conn, err := testdb.Connect(context.Background(), url)
 	must(t, err)
 	defer conn.Close(context.Background())
 	must(t, conn.QueryRow(context.Background(), sql, args...).Scan(&n))

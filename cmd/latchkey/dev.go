@@ -29,8 +29,14 @@ import (
 // signs anybody in.
 const demoSecret = "demo-api-secret-for-development-only"
 
+// The default address of dev mode, where examples/app looks for it.
+const (
+	defaultDevListen = "127.0.0.1:8080"
+	defaultDevIssuer = "http://localhost:8080"
+)
+
 func newDev() *cobra.Command {
-	var folder, listen string
+	var d dev
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "See all of it in a minute: embedded database, demo tenant, clients and issuer",
@@ -39,24 +45,34 @@ func newDev() *cobra.Command {
 It walks through an exchange, an offline verification, a refresh, a retried
 refresh, a detected replay and a revocation by real requests to itself, and then
 keeps serving. Everything it stores is in one folder; a second start uses it
-again.`,
-		Example: "  latchkey dev\n  latchkey dev --data /tmp/latchkey --listen 127.0.0.1:8081",
+again.
+
+With --verbose every request is printed as a command to paste into a shell, and
+every answer whole.`,
+		Example: "  latchkey dev\n  latchkey dev --verbose\n  latchkey dev --data /tmp/latchkey --listen 127.0.0.1:8081",
 		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runDev(cmd, folder, listen) },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return d.run(cmd) },
 	}
-	cmd.Flags().StringVar(&folder, "data", "latchkey-dev", "folder for the database and the keys")
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "loopback address to serve; the issuer is http://localhost and its port")
+	cmd.Flags().StringVar(&d.folder, "data", "latchkey-dev", "folder for the database and the keys")
+	cmd.Flags().StringVar(&d.listen, "listen", defaultDevListen, "loopback address to serve; the issuer is http://localhost and its port")
+	cmd.Flags().BoolVar(&d.verbose, "verbose", false, "print every request as a shell command, and every answer whole")
 	return cmd
 }
 
-func runDev(cmd *cobra.Command, folder, listen string) error {
+// dev is what the flags of `latchkey dev` set.
+type dev struct {
+	folder, listen string
+	verbose        bool
+}
+
+func (d dev) run(cmd *cobra.Command) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	folder, err := filepath.Abs(folder)
+	folder, err := filepath.Abs(d.folder)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "Latchkey for development. Data folder: %s\n", folder)
-	c, err := devConfig(folder, listen)
+	c, err := devConfig(folder, d.listen)
 	if err != nil {
 		return err
 	}
@@ -72,6 +88,9 @@ func runDev(cmd *cobra.Command, folder, listen string) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelWarn)
+	if !d.verbose { // the replay, which is on purpose, is a warning
+		level.Set(slog.LevelError)
+	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 	l, err := openListeners(c, log)
 	if err != nil {
@@ -87,7 +106,7 @@ func runDev(cmd *cobra.Command, folder, listen string) error {
 	defer cancel()
 	served := make(chan error, 1)
 	go func() { served <- n.serve(ctx, l) }()
-	if err := walkThrough(ctx, out, c.Issuer); err != nil && ctx.Err() == nil {
+	if err := walkThrough(ctx, newPrinter(out, d.verbose, colored(out)), c.Issuer); err != nil && ctx.Err() == nil {
 		cancel()
 		return errors.Join(err, <-served)
 	}

@@ -52,7 +52,7 @@ The exit code is 1 if there is a fault, and 0 if there are only warnings.`,
 				return err
 			}
 			if n := d.count(isFault); n > 0 {
-				return fmt.Errorf("%d fault(s) found", n)
+				return fmt.Errorf("%s found", plural(n, "fault"))
 			}
 			return nil
 		},

@@ -30,7 +30,7 @@ func (d *doctor) files() {
 		d.add(result, "files", "other users of this machine may %s %s (%s), which holds secrets: chmod 600", f.may, f.Path, f.Setting)
 	}
 	if len(exposed) == 0 && total > 0 {
-		d.add(isOK, "files", "%d files with secrets are out of reach of other users", total)
+		d.add(isOK, "files", "out of reach of other users: %s with secrets", plural(total, "file"))
 	}
 }
 
@@ -129,7 +129,7 @@ func (d *doctor) proxyAddress(addresses map[string]int) {
 	case c.BehindProxy && len(c.TrustedProxies) == 0:
 		d.add(isWarning, "proxy", "behind_proxy is true and trusted_proxies is empty: X-Forwarded-For is not believed, so every client has the address of the proxy. List the addresses of the proxy")
 	case len(c.TrustedProxies) > 0 && total >= enough:
-		d.add(isOK, "proxy", "sessions were used from %d different addresses", len(addresses))
+		d.add(isOK, "proxy", "sessions were used from more than one address: %d", len(addresses))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
@@ -30,6 +31,7 @@ func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Ke
 	}
 	d.signing(reports)
 	d.issuers(reports, asked)
+	d.suspensions(ctx, store, keys)
 	if addresses, err := store.Addresses(ctx); err == nil {
 		d.proxyAddress(addresses)
 	}
@@ -76,7 +78,7 @@ func (d *doctor) signing(reports []oauth.TenantReport) {
 		}
 	}
 	if faults == 0 {
-		d.add(isOK, "signing keys", "%d tenant(s) can sign", len(reports))
+		d.add(isOK, "signing keys", "%s can sign", plural(len(reports), "tenant"))
 	}
 }
 
@@ -97,26 +99,37 @@ func (d *doctor) issuers(reports []oauth.TenantReport, asked map[string]bool) {
 	}
 }
 
+// mostSuspensions bounds how many suspensions have a line of their own.
+const mostSuspensions = 20
+
+// suspensions reports what is switched off, whatever any configuration says.
+func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oauth.Keys) {
+	list, err := store.Suspensions(ctx, keys, "")
+	if err != nil {
+		d.add(isFault, "suspensions", "%v", err)
+		return
+	}
+	list = slices.DeleteFunc(list, func(s models.Suspension) bool { return !s.Exists })
+	for _, s := range list[:min(len(list), mostSuspensions)] {
+		ref := models.Ref{Noun: s.Noun, Tenant: s.TenantID, ID: s.ID}
+		d.add(isWarning, "suspensions", "%s is %s; to switch it on again: %s", describe(ref), s, resumeWords(ref))
+	}
+	if more := len(list) - mostSuspensions; more > 0 {
+		d.add(isWarning, "suspensions", "suspended beside those: %d; latchkey suspend --list has them all", more)
+	}
+}
+
 // weigh reports what a start would do with the file. It reports whether there is
 // something in it that no server has applied.
 func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Keys) (changes bool) {
+	if d.config.TenantsAtStart != models.StartApply {
+		return false
+	}
 	f, err := fileOf(d.config, keys)
-	var ignored, notice string
+	var plan *models.Started
 	if err == nil {
-		ignored, notice, err = store.WeighFile(ctx, f)
+		plan, err = store.PlanStart(ctx, d.config.Tenants, d.config.TenantsAtStart, f, keys, validate(d.config))
 	}
-	switch {
-	case err != nil:
-		d.add(isFault, "file", "%v", err)
-		return false
-	case d.config.TenantsAtStart != models.StartApply:
-		return false
-	case ignored != "":
-		d.add(isWarning, "file", "a start does not apply the tenants of this file: %s", ignored)
-		return false
-	}
-	o := models.ApplyOptions{DryRun: true, Replace: true, ServeFile: true, Validate: validate(d.config)}
-	planned, err := store.Apply(ctx, d.config.Tenants, keys, o)
 	var faults models.Faults
 	switch {
 	case errors.As(err, &faults):
@@ -127,14 +140,16 @@ func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Key
 	case err != nil:
 		d.add(isFault, "file", "%v", err)
 		return false
-	case notice != "":
-		d.add(isWarning, "file", "%s", notice)
-	case len(planned) > 0:
-		d.add(isWarning, "file", "the next start makes %d change(s) to what is served; latchkey apply --dry-run --replace shows them, unless this file is that of serve already", len(planned))
+	case plan.Ignored != "":
+		d.add(isWarning, "file", "a start does not apply the tenants of this file: %s", plan.Ignored)
+	case plan.Notice != "":
+		d.add(isWarning, "file", "%s", plan.Notice)
+	case len(plan.Changes) > 0:
+		d.add(isWarning, "file", "the next start makes %s to what is served; latchkey apply --dry-run --replace prints the difference", plural(len(plan.Changes), "change"))
 	default:
 		d.add(isOK, "file", "its tenants are what is served")
 	}
-	return len(planned) > 0
+	return len(plan.Changes) > 0
 }
 
 // onStandIn applies the file to a database that is thrown away, and asks the

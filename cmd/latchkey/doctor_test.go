@@ -83,20 +83,20 @@ func TestDoctorFindsNothingWrongWithAHealthyDeployment(t *testing.T) {
 		}
 	}
 	finds(t, findings, isOK, "configuration", d.file)
-	finds(t, findings, isOK, "files", "3 files with secrets are out of reach")
+	finds(t, findings, isOK, "files", "out of reach of other users: 3 files with secrets")
 	finds(t, findings, isOK, "listen", "is free")
 	finds(t, findings, isOK, "database", "SQLite 3.", "takes writes")
 	finds(t, findings, isOK, "clock")
 	finds(t, findings, isOK, "schema", models.NewestMigration())
 	finds(t, findings, isOK, "root secrets", "issues")
-	finds(t, findings, isOK, "signing keys", "1 tenant(s)")
+	finds(t, findings, isOK, "signing keys", "1 tenant can sign")
 	finds(t, findings, isOK, "issuers", d.issuerID(), "can be verified")
 	finds(t, findings, isOK, "file", "are what is served")
 	finds(t, findings, isSkipped, "public", "--url")
 
 	d.expose("root-secret", 0o666)
 	code, out, stderr = run(t, nil, "doctor", "--config", d.file)
-	if code != 1 || !strings.Contains(out, "fault") || !strings.Contains(stderr, "1 fault(s) found") {
+	if code != 1 || !strings.Contains(out, "fault") || !strings.Contains(stderr, "1 fault found") {
 		t.Errorf("with a fault: exit code %d\n%s%s", code, out, stderr)
 	}
 }

@@ -78,6 +78,9 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 		return fmt.Errorf("apply the configuration: %w", err)
 	}
 	n.reportStart(started)
+	if err := n.reportSuspended(ctx, keys); err != nil {
+		return err
+	}
 	return n.oauth.EnsureSigningKeys(ctx)
 }
 
@@ -89,12 +92,26 @@ func (n *node) reportStart(s *models.Started) {
 	if s.Notice != "" {
 		n.log.Warn("the tenants of the configuration file are applied", "notice", s.Notice)
 	}
+	if s.Default {
+		n.log.Info("an empty tenant was made, because the database had none", "tenant", models.DefaultTenant)
+		s.Changes = nil
+	}
 	for _, c := range s.Changes {
 		n.log.Info("configuration applied", "tenant", c.Tenant, "noun", c.Noun, "id", c.ID, "created", c.Created)
 	}
 	for _, name := range s.Released {
 		n.log.Info("no longer managed by the configuration file", "noun", name)
 	}
+}
+
+// reportSuspended logs what the configuration names and a suspension switches off.
+func (n *node) reportSuspended(ctx context.Context, keys *oauth.Keys) error {
+	list, err := n.store.SuspendedAmong(ctx, keys, n.config.Tenants)
+	for _, s := range list {
+		n.log.Warn("suspended, whatever the configuration file says; latchkey resume switches it on again",
+			"tenant", s.TenantID, "noun", s.Noun, "id", s.ID, "since", stamp(s.SuspendedAt), "by", s.SuspendedBy, "reason", s.Reason)
+	}
+	return err
 }
 
 // gauges report on the node's store, its event log and its log.

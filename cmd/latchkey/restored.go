@@ -57,7 +57,7 @@ After a failover to a standby that had not received everything, run it with
 			if keep {
 				fmt.Fprintln(out, "Sessions live on.")
 			} else {
-				fmt.Fprintf(out, "%d sessions have ended.\n", ended)
+				fmt.Fprintf(out, "%s ended.\n", plural(ended, "session"))
 			}
 			return nil
 		},

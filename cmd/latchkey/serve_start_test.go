@@ -30,7 +30,7 @@ func TestServeWithoutConfigurationNamesTheTwoMissingSettings(t *testing.T) {
 			}
 		}
 	}
-	if !slices.Equal(named, []string{"issuer", "secret"}) || !strings.Contains(p.err.String(), "2 fault(s)") || !strings.Contains(p.err.String(), "latchkey secret new") {
+	if !slices.Equal(named, []string{"issuer", "secret"}) || !strings.Contains(p.err.String(), "2 faults") || !strings.Contains(p.err.String(), "latchkey secret new") {
 		t.Errorf("it names %v: %s", named, p.err.String())
 	}
 	if left := listing(t, p.cmd.Dir); left != "" {
@@ -190,4 +190,36 @@ func TestHealthIsAskedByHEADToo(t *testing.T) {
 	if strings.Contains(s.err.String(), `"msg":"request"`) {
 		t.Errorf("probes are logged: %s", s.err.String())
 	}
+}
+
+// With tenants_at_start: off no line of the log says that tenants of the file
+// were applied, whatever the database holds and whatever was applied before.
+func TestServeThatAppliesNoFileDoesNotClaimToHaveAppliedOne(t *testing.T) {
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	off := func(when string) {
+		t.Helper()
+		s := d.serve("LATCHKEY_TENANTS_AT_START=off")
+		for _, claim := range []string{"are applied", "configuration applied", "are not applied"} {
+			if strings.Contains(s.err.String(), claim) {
+				t.Errorf("%s the log says %q:\n%s", when, claim, s.err.String())
+			}
+		}
+		if made := strings.Contains(s.err.String(), "an empty tenant was made"); made != (when == "with no tenant") {
+			t.Errorf("%s a tenant was made: %v", when, made)
+		}
+		if a := s.exchange(d.clientToken("alice", nil)); (a.status == 200) != (when == "with the tenants of the file") {
+			t.Errorf("%s a sign-in is answered %d", when, a.status)
+		}
+		s.kill()
+	}
+	off("with no tenant")
+	off("with the empty tenant")
+	d.started()
+	d.edit("refresh_grace: 60s", "refresh_grace: 30s") // which a server that applies it reports
+	off("with the tenants of the file")
+	d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 2")
+	d.started()
+	d.edit("revision: 2", "revision: 1")
+	off("with the tenants of the file")
 }

@@ -76,7 +76,7 @@ func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slo
 
 // faulty is the error that shows every fault of a configuration.
 func faulty(faults models.Faults) error {
-	return fmt.Errorf("the configuration has %d fault(s):\n%w", len(faults), faults)
+	return fmt.Errorf("the configuration has %s:\n%w", plural(len(faults), "fault"), faults)
 }
 
 // fileOf identifies the version of the tenants in c.

@@ -33,7 +33,8 @@ no "apply", no restart of a server and no other file switches it on again. Only
 
 NOUN is tenant, client, issuer or user. ID is the id of the tenant or client,
 the sub of the user, or for an issuer the id of its entry or its URL; the URL
-stands for every entry that has it, now or later.
+stands for every entry that has it, now or later. An entry that gets another URL
+stays suspended.
 
 Refreshes and sign-ins of a user or an issuer are refused as soon as the command
 returns; those of a client or a tenant within 5 seconds on every server. What is
@@ -84,7 +85,11 @@ func newResume(s *settings) *cobra.Command {
 		Use:   "resume NOUN ID",
 		Short: "Switch what was suspended on again",
 		Long: `Lifts a suspension. Sessions that were open before stay ended: users sign in
-again. What its configuration disables stays disabled.`,
+again. What its configuration disables stays disabled.
+
+ID is what was suspended. An issuer is also found by the id of its entry and by
+the URL that the entry has now, unless that suspension switches other entries off
+too.`,
 		Example: `  latchkey resume client web
   latchkey resume user alice --tenant acme`,
 		Args: nounAndID(new(bool)),
@@ -98,10 +103,13 @@ again. What its configuration disables stays disabled.`,
 				if errors.Is(err, models.ErrNotSuspended) {
 					return fmt.Errorf("%s is not suspended; latchkey suspend --list shows what is", describe(ref))
 				}
+				if errors.Is(err, models.ErrOtherName) {
+					return fmt.Errorf("%s was not resumed: %w", describe(ref), err)
+				}
 				if err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "Resumed %s. It was %s.\nSessions from before stay ended. Every server knows within 5 seconds.\n", describe(ref), lifted)
+				sayResumed(cmd, ref, lifted)
 				return nil
 			})
 		},
@@ -183,7 +191,7 @@ func sayLiveSessions(ctx context.Context, out io.Writer, store *models.Store, re
 	case n == 1:
 		fmt.Fprintf(out, "1 live session of %s ends.\n", describe(ref))
 	default:
-		fmt.Fprintf(out, "%d live sessions of %s end.\n", n, describe(ref))
+		fmt.Fprintf(out, "%s of %s end.\n", plural(n, "live session"), describe(ref))
 	}
 }
 
@@ -204,13 +212,34 @@ func saySuspended(cmd *cobra.Command, ref models.Ref, done *models.Suspended) {
 	fmt.Fprintf(out, "To switch it on again: %s\n", resumeCommand(cmd, ref))
 }
 
+func sayResumed(cmd *cobra.Command, ref models.Ref, lifted *models.Suspended) {
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "Resumed %s. It was %s.\n", describe(ref), lifted)
+	other := func(name string) string {
+		return resumeCommand(cmd, models.Ref{Noun: ref.Noun, Tenant: ref.Tenant, ID: name})
+	}
+	if off := lifted.StaysOff; off != nil {
+		fmt.Fprintf(out, "! It stays off, because it is also %s. To switch it on: %s\n", off, other(off.ID))
+		return
+	}
+	if url := lifted.Followed; url != nil {
+		fmt.Fprintf(out, "The URL that it had when it was suspended stays suspended for every entry that has it. To lift that too: %s\n", other(url.Name))
+	}
+	fmt.Fprintln(out, "Sessions from before stay ended. Every server knows within 5 seconds.")
+}
+
 // resumeCommand is what lifts the suspension.
 func resumeCommand(cmd *cobra.Command, ref models.Ref) string {
+	return resumeWords(ref) + configFlag(cmd)
+}
+
+// resumeWords is resumeCommand for who knows the configuration.
+func resumeWords(ref models.Ref) string {
 	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, shellWord(ref.ID))
 	if ref.Noun != models.NounTenant && ref.Tenant != models.DefaultTenant {
 		text += " --tenant " + ref.Tenant
 	}
-	return text + configFlag(cmd)
+	return text
 }
 
 // configFlag is what another command needs to find the configuration of this
@@ -256,11 +285,20 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TENANT\tNOUN\tID\tSINCE\tBY\tREASON")
 	for _, s := range list {
-		id := s.ID
-		if id == "" {
+		id := printable(s.ID)
+		switch {
+		case s.ID == "":
 			id = fmt.Sprintf("(nothing has it now; digest %.4x)", s.IDDigest)
+		case !s.Exists:
+			id += " (nothing has it now)"
+		case s.As != "":
+			id += " (suspended as " + printable(s.As) + ")"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.TenantID, s.Noun, id, stamp(s.SuspendedAt), s.SuspendedBy, s.Reason)
+		by := s.SuspendedBy
+		if by == "" {
+			by = "(not known)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.TenantID, s.Noun, id, stamp(s.SuspendedAt), by, s.Reason)
 	}
 	return w.Flush()
 }

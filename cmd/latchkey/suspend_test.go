@@ -1,10 +1,12 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/internal/testserver"
 )
 
 func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
@@ -66,4 +68,71 @@ func TestSuspendSaysWhatIsWrong(t *testing.T) {
 		!strings.Contains(said, "latchkey resume user alcie --tenant acme") {
 		t.Errorf("a user who does not exist: it prints\n%s", said)
 	}
+}
+
+func TestAnIssuerThatGetsAnotherURLIsListedExaminedAndResumed(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	d.edit("- issuer: "+d.issuer.URL, "- id: auth\n        issuer: "+d.issuer.URL)
+	d.started()
+	d.run("suspend", "issuer", d.issuer.URL, "--reason", "breached")
+	other := testserver.NewIssuer(t, testserver.NewClock())
+	d.edit("issuer: "+d.issuer.URL, "issuer: "+other.URL)
+	s := d.serve()
+	if log := s.err.String(); !strings.Contains(log, `"level":"WARN","msg":"suspended, whatever the configuration file says`) || !strings.Contains(log, `"noun":"issuer","id":"auth"`) || !strings.Contains(log, `"reason":"breached"`) {
+		t.Errorf("the log of serve does not say that it is suspended:\n%s", log)
+	}
+	list := d.run("suspend", "--list")
+	for _, want := range []string{"auth (suspended as " + d.issuer.URL + ")", d.issuer.URL + " (nothing has it now)", "breached"} {
+		if !strings.Contains(list, want) {
+			t.Errorf("the list does not say %q:\n%s", want, list)
+		}
+	}
+	finds(t, d.examined(), isWarning, "suspensions", "issuer auth of tenant default is suspended since", "breached", "latchkey resume issuer auth")
+	d.issuer = other
+	if r := s.exchange(d.clientToken("alice", nil)); r.status != 400 {
+		t.Errorf("its token is answered %d", r.status)
+	}
+	said := d.run("resume", "issuer", other.URL)
+	if want := "To lift that too: latchkey resume issuer "; !strings.HasPrefix(said, "Resumed issuer "+other.URL+" of tenant default. It was suspended since ") || !strings.Contains(said, want) {
+		t.Errorf("resume prints\n%s", said)
+	}
+	eventually(t, "its tokens are accepted", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 200 })
+	for _, f := range d.examined() {
+		if f.Check == "suspensions" {
+			t.Errorf("doctor finds %s", f.Text)
+		}
+	}
+}
+
+func TestResumeSaysWhatStaysOff(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	d.started()
+	for _, name := range []string{d.issuer.URL, d.issuerID()} {
+		d.run("suspend", "issuer", name)
+	}
+	if said := d.run("resume", "issuer", d.issuerID()); !strings.Contains(said, "! It stays off, because it is also suspended since ") || !strings.Contains(said, "To switch it on: latchkey resume issuer "+d.issuer.URL) {
+		t.Errorf("resume prints\n%s", said)
+	}
+	d.edit("- issuer: "+d.issuer.URL, "- id: second\n        issuer: "+d.issuer.URL+"\n        audiences: [other]\n        share_subjects: true\n        token_type: jwt\n        keys: { discovery: true }\n        allow_private_addresses: true\n      - id: "+d.issuerID()+"\n        share_subjects: true\n        issuer: "+d.issuer.URL)
+	d.started()
+	d.refuses([]string{"resume", "issuer", "second"}, "issuer second of tenant default was not resumed: it is suspended by another name: resume "+d.issuer.URL+" (which switches "+d.issuerID()+" off too)")
+}
+
+func TestDoctorBoundsTheSuspensionsThatItNames(t *testing.T) {
+	url := testdb.Postgres(t)
+	d := newDeployment(t, url)
+	var users strings.Builder
+	for i := range mostSuspensions + 3 {
+		fmt.Fprintf(&users, "      - { sub: user-%02d }\n", i)
+	}
+	d.write("latchkey.yaml", d.text()+"    users:\n"+users.String())
+	d.started()
+	statement(t, url, "UPDATE users SET suspended_at = 1")
+	d.run("suspend", "user", "nobody") // which nothing has
+	findings := d.examined()
+	lines := strings.Count(said(findings), "to switch it on again: latchkey resume user")
+	if lines != mostSuspensions {
+		t.Errorf("%d lines, want %d", lines, mostSuspensions)
+	}
+	finds(t, findings, isWarning, "suspensions", "suspended beside those: 3; latchkey suspend --list has them all")
 }

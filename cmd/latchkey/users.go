@@ -32,7 +32,11 @@ func newUsers(s *settings) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return showUser(cmd.OutOrStdout(), user, n)
+				setters, err := store.Setters(cmd.Context(), user)
+				if err != nil {
+					return err
+				}
+				return showUser(cmd.OutOrStdout(), user, setters, n)
 			})
 		},
 	}, &cobra.Command{
@@ -75,8 +79,9 @@ func noUser(err error, tenant, sub string) error {
 	return err
 }
 
-func showUser(out io.Writer, user *models.User, sessions int) error {
-	fmt.Fprintf(out, "user %s of tenant %s, %d live session(s)\n", user.Sub, user.TenantID, sessions)
+// showUser prints a user; setters says who set each attribute.
+func showUser(out io.Writer, user *models.User, setters map[string]string, sessions int) error {
+	fmt.Fprintf(out, "user %s of tenant %s, %s\n", user.Sub, user.TenantID, plural(sessions, "live session"))
 	if user.Disabled {
 		fmt.Fprintln(out, "disabled by configuration")
 	}
@@ -88,18 +93,14 @@ func showUser(out io.Writer, user *models.User, sessions int) error {
 		if err != nil {
 			return err
 		}
-		source := user.Sources[name]
-		if source == "" {
-			source = "not known"
-		}
-		fmt.Fprintf(out, "  %s: %s (set by: %s)\n", name, text, source)
+		fmt.Fprintf(out, "  %s: %s (set by: %s)\n", name, text, setters[name])
 	}
 	return nil
 }
 
 func sayDeleted(cmd *cobra.Command, tenant, sub string, done *models.Deletion) {
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "Deleted user %s of tenant %s; %d session(s) ended. Events now say %s.\n", sub, tenant, done.Sessions, done.Pseudonym)
+	fmt.Fprintf(out, "Deleted user %s of tenant %s; %s ended. Events now say %s.\n", sub, tenant, plural(done.Sessions, "session"), done.Pseudonym)
 	switch {
 	case done.Suspended:
 		fmt.Fprintln(out, "The suspension stays: a user with this sub cannot sign in until it is lifted.")

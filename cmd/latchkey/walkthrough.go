@@ -6,11 +6,11 @@ import (
 	"io"
 )
 
-// step is one request of the walk-through. It is made as it stands and printed
-// as a shell line that makes it again: a value $NAME stands for what an
-// earlier step saved.
+// step is one request of the walk-through. A value $NAME in its form stands for
+// what an earlier step saved. A step without a title belongs to the one before.
 type step struct {
 	title  string
+	tone   tone // what the title calls the request
 	say    string
 	path   string
 	form   [][2]string // nil: GET
@@ -19,17 +19,27 @@ type step struct {
 	save   string      // shell variable for the whole answer
 	fields [][2]string // shell variable, member of the answer
 	status int         // of the answer; 0: 200
-	want   string      // what the answer says
+	want   string      // what the answer contains
 	after  func(w *walker) error
 }
 
+// tone is whether a refresh token that is shown again does harm.
+type tone int
+
+const (
+	usual tone = iota
+	harmless
+	refused // and still harmless
+	theft
+)
+
 var demoSteps = []step{
 	{
-		title: "Sign in", say: "Your authentication service proves who the user is with a client token: a JWT of one minute. Here the demo issuer makes one.",
+		title: "Sign in", say: "Your authentication service proves who the user is with a client token, a JWT for one minute.",
 		path: "/dev/client-token", form: [][2]string{{"sub", "alice"}, {"amr", "hwk"}}, plain: true, save: "CLIENT_TOKEN",
 	},
 	{
-		title: "Exchange", say: "The app swaps the client token for a session (RFC 8693). A client token works once.",
+		title: "Exchange", say: "The app exchanges the client token for a session (RFC 8693). A client token works once.",
 		path: "/token", form: [][2]string{
 			{"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"}, {"client_id", "demo-web"},
 			{"subject_token_type", "urn:ietf:params:oauth:token-type:jwt"}, {"subject_token", "$CLIENT_TOKEN"},
@@ -39,40 +49,38 @@ var demoSteps = []step{
 		after: (*walker).showClaims,
 	},
 	{
-		title: "Verify offline", say: "Anybody verifies the access token with the public keys, without asking the server.",
+		title: "Verify offline", say: "Anyone can verify the access token with the public keys, without a call to the server.",
 		path: "/.well-known/jwks.json", after: (*walker).verify,
 	},
 	{
-		title: "Refresh", say: "The refresh token rotates: the old one is spent, its successor comes with a fresh access token.",
+		title: "Refresh", say: "A refresh token works once: the app sends [1], and gets [2] and a new access token.",
 		path: "/token", form: refreshForm("$REFRESH"), save: "SECOND", fields: [][2]string{{"REFRESH2", "refresh_token"}},
 	},
 	{
-		title: "Refresh again", say: "The answer got lost? The same request within a minute gets the same successor. Nobody is logged out.",
+		title: "Retry", tone: harmless, say: "The answer got lost, so the app sends [1] again. It gets the same [2]: nobody is signed out.",
 		path: "/token", form: refreshForm("$REFRESH"), save: "RETRIED", fields: [][2]string{{"REFRESH3", "refresh_token"}},
 		after: (*walker).compare,
 	},
 	{
-		title: "Use the successor", say: "Using the successor closes the window.",
+		title: "Next refresh", say: "The app uses [2], so it has the answer to [1]. No retry of [1] is needed from here on.",
 		path: "/token", form: refreshForm("$REFRESH2"), save: "THIRD", fields: [][2]string{{"ACCESS3", "access_token"}, {"REFRESH4", "refresh_token"}},
 	},
 	{
-		title: "A delayed duplicate", say: "A copy of the first request that arrives now, still within the minute, is refused, and ends nothing.",
-		path: "/token", form: refreshForm("$REFRESH"), status: 400, want: `"error":"invalid_grant"`,
+		title: "Late copy", tone: refused, say: "The network delivers a copy of step 4 within the minute. It is refused, and the app goes on with [3].",
+		path: "/token", form: refreshForm("$REFRESH"), status: 400, want: `"latchkey_reason":"refresh_superseded"`,
 	},
 	{
-		title: "Rotate once more", say: "The rightful app goes on.",
 		path: "/token", form: refreshForm("$REFRESH4"), save: "FOURTH", fields: [][2]string{{"ACCESS4", "access_token"}},
 	},
 	{
-		title: "Replay", say: "Somebody shows the first token again, three rotations old. That is theft: the session ends.",
-		path: "/token", form: refreshForm("$REFRESH"), status: 400, want: `"error":"invalid_grant"`,
+		title: "Replay", tone: theft, say: "Someone sends [1], three rotations old: it was copied. The session ends at once, for the thief and the app.",
+		path: "/token", form: refreshForm("$REFRESH"), status: 400, want: `"latchkey_reason":"refresh_reused"`,
 	},
 	{
-		title: "Ask about it", say: "A resource server that asks is told at once (RFC 7662), although the access token has not expired.",
 		path: "/introspect", basic: "demo-api:" + demoSecret, form: [][2]string{{"token", "$ACCESS4"}}, want: `"active":false`,
 	},
 	{
-		title: "A new session", say: "Alice signs in again.",
+		title: "New session", say: "Alice signs in again. A resource server can also ask whether a token is good (RFC 7662).",
 		path: "/dev/client-token", form: [][2]string{{"sub", "alice"}, {"amr", "hwk"}}, plain: true, save: "CLIENT_TOKEN",
 	},
 	{
@@ -83,11 +91,10 @@ var demoSteps = []step{
 		save: "SESSION", fields: [][2]string{{"ACCESS", "access_token"}, {"REFRESH", "refresh_token"}},
 	},
 	{
-		say:  "It is active:",
 		path: "/introspect", basic: "demo-api:" + demoSecret, form: [][2]string{{"token", "$ACCESS"}}, want: `"active":true`,
 	},
 	{
-		title: "Sign out", say: "Revoking any token of the session ends it (RFC 7009).",
+		title: "Sign out", say: "Revoking any token of the session ends the session (RFC 7009).",
 		path: "/revoke", form: [][2]string{{"client_id", "demo-web"}, {"token", "$REFRESH"}},
 	},
 	{
@@ -99,31 +106,40 @@ func refreshForm(token string) [][2]string {
 	return [][2]string{{"grant_type", "refresh_token"}, {"client_id", "demo-web"}, {"refresh_token", token}}
 }
 
-// fieldFunction takes a member out of an answer in any POSIX shell.
-const fieldFunction = `field() { sed -nE 's/.*"'"$1"'":"([^"]+)".*/\1/p'; }`
-
 // walkThrough makes the demo requests to the running server and prints each
-// with its answer. It fails if the server does not do what is said.
-func walkThrough(ctx context.Context, out io.Writer, issuer string) error {
-	w := &walker{ctx: ctx, out: out, issuer: issuer, saved: map[string]string{}, shown: map[int]int{}}
-	w.say("Serving %s. Every line that begins with $ works when pasted into a shell.\n", issuer)
-	w.shell(fieldFunction)
+// with its answer. It fails if the server does not do what a step describes.
+func walkThrough(ctx context.Context, p printer, issuer string) error {
+	w := &walker{ctx: ctx, printer: p, issuer: issuer, saved: map[string]string{}}
+	p.begin(issuer)
 	number := 0
 	for _, s := range demoSteps {
 		if s.title != "" {
 			number++
-			w.say("\n%d. %s", number, s.title)
-		}
-		if s.say != "" {
-			w.say("   %s", s.say)
+			p.step(number, s)
 		}
 		if err := w.do(s); err != nil {
 			return fmt.Errorf("walk-through, %s: %w", s.path, err)
 		}
 	}
-	w.say("\nNow it is yours. Get a client token for anybody, with any claims:\n")
-	w.shell(`curl -s ` + issuer + `/dev/client-token -H 'Content-Type: application/json' -d '{"sub": "bob", "amr": ["pwd", "otp"], "claims": {"email": "bob@example.com"}}'`)
-	w.shell(`curl -s ` + issuer + `/.well-known/openid-configuration`)
-	w.say("\nPublic client: demo-web. Secret client: demo-api, secret %s.\nThe demo issuer is %s/client-tokens. Ctrl-C ends the server.\n", demoSecret, issuer)
+	p.end(issuer)
 	return nil
+}
+
+// printer writes a walk-through.
+type printer interface {
+	begin(issuer string)
+	step(number int, s step)
+	// answer writes a request, with the values that its form stands for, and what
+	// came back.
+	answer(w *walker, s step, status int, text string)
+	claims(header, payload []byte)
+	note(text string)
+	end(issuer string)
+}
+
+func newPrinter(out io.Writer, verbose, color bool) printer {
+	if verbose {
+		return &fullPrinter{out: out, shown: map[int]int{}}
+	}
+	return &briefPrinter{out: out, color: color, refresh: map[string]int{}}
 }

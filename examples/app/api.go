@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
 // The API at a Latchkey in development mode: its id, which is the audience of its
@@ -17,17 +17,17 @@ const (
 
 // api is a resource server. Nothing but its verifier knows of Latchkey.
 type api struct {
-	verifier *latchkey.Verifier
-	resource *latchkey.Resource
+	verifier   *resource.Verifier
+	middleware *resource.Middleware
 }
 
 func newAPI(issuer string) (*api, error) {
-	verifier, err := latchkey.NewVerifier(issuer, apiClientID, latchkey.VerifierOptions{ClientID: apiClientID, ClientSecret: apiSecret})
+	verifier, err := resource.NewVerifier(issuer, apiClientID, resource.VerifierOptions{ClientID: apiClientID, ClientSecret: apiSecret})
 	if err != nil {
 		return nil, err
 	}
-	resource, err := latchkey.NewResource(verifier, latchkey.ResourceOptions{})
-	return &api{verifier, resource}, err
+	middleware, err := resource.NewMiddleware(verifier, resource.MiddlewareOptions{})
+	return &api{verifier, middleware}, err
 }
 
 // Close stops following what is revoked.
@@ -37,8 +37,8 @@ func (a *api) Close() error { return a.verifier.Close() }
 // was used in the last five minutes: the time is that of the class, so a password
 // of this minute does not make an older passkey pass.
 func (a *api) Handler() http.Handler {
-	reader := a.resource.Require(latchkey.RequireScope("orders:read"))
-	payer := a.resource.Require(latchkey.RequireACR("phr", "phrh"), latchkey.MaxAge(5*time.Minute))
+	reader := a.middleware.Require(resource.RequireScope("orders:read"))
+	payer := a.middleware.Require(resource.RequireACR("phr", "phrh"), resource.MaxAge(5*time.Minute))
 	mux := http.NewServeMux()
 	mux.Handle("GET /orders", reader(http.HandlerFunc(orders)))
 	mux.Handle("POST /transfers", payer(http.HandlerFunc(transfer)))
@@ -46,12 +46,12 @@ func (a *api) Handler() http.Handler {
 }
 
 func orders(w http.ResponseWriter, r *http.Request) {
-	token := latchkey.FromContext(r.Context())
+	token := resource.TokenFromContext(r.Context())
 	answer(w, map[string]any{"user": token.Subject, "audience": token.Audience, "orders": []string{"tea", "biscuits"}})
 }
 
 func transfer(w http.ResponseWriter, r *http.Request) {
-	token := latchkey.FromContext(r.Context())
+	token := resource.TokenFromContext(r.Context())
 	answer(w, map[string]any{"user": token.Subject, "transferred": true, "acr": token.ACR})
 }
 

@@ -15,22 +15,21 @@ import (
 	"time"
 )
 
-// freePort is one that nobody listens on.
-func freePort(t *testing.T) int {
+// port is one that no program listens on.
+func port(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // startApp runs the program with everything it starts, and returns its address.
 func startApp(t *testing.T) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	listen, latchkey := "localhost:"+strconv.Itoa(freePort(t)), strconv.Itoa(freePort(t))
+	listen, latchkey := "localhost:"+strconv.Itoa(port(t)), strconv.Itoa(port(t))
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx, []string{"-listen", listen, "-latchkey-port", latchkey}, io.Discard) }()
 	t.Cleanup(func() {
@@ -271,12 +270,36 @@ func TestTheAppRefusesWhatAnotherSiteSends(t *testing.T) {
 	}
 }
 
-// Whatever else serves there is not the Latchkey of this app.
+// What serves there is not the Latchkey of this app.
 func TestTheAppStartsNoLatchkeyWhereSomethingElseServes(t *testing.T) {
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) // ready, too
+	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	err := run(t.Context(), []string{"-listen", "localhost:0", "-latchkey-port", other.URL[len("http://127.0.0.1:"):]}, io.Discard)
 	if err == nil || !strings.Contains(err.Error(), "-latchkey-port") {
 		t.Errorf("ended with %v", err)
+	}
+}
+
+func TestTheAppUsesTheLatchkeyThatRuns(t *testing.T) {
+	latchkey := port(t)
+	first, err := findLatchkey(t.Context(), latchkey, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := first.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	var printed strings.Builder
+	second, err := findLatchkey(t.Context(), latchkey, &printed)
+	if err != nil || second.issuer != first.issuer || !strings.Contains(printed.String(), "Using the Latchkey that runs at "+first.issuer) {
+		t.Fatalf("%v, printed %s", err, printed.String())
+	}
+	if err := second.stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := clientToken(t.Context(), first.issuer, "alice", "password"); err != nil {
+		t.Errorf("the app ended a Latchkey that it had not started: %v", err)
 	}
 }

@@ -29,8 +29,11 @@ func clientToken(ctx context.Context, issuer, user, method string) (string, erro
 	}
 	defer answer.Body.Close()
 	token, err := io.ReadAll(io.LimitReader(answer.Body, 16<<10))
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("authentication service: %s, %v", answer.Status, err)
+	if err != nil {
+		return "", fmt.Errorf("authentication service: %w", err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("authentication service: %s", answer.Status)
 	}
 	return string(token), nil
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,29 +15,76 @@ import (
 	"time"
 )
 
-// latchkeyServer is a Latchkey in development mode, with a database of its own.
+// defaultPort is that of `latchkey dev` without flags.
+const defaultPort = 8080
+
+// latchkeyServer is a Latchkey in development mode. One that the app started has
+// a database of its own.
 type latchkeyServer struct {
 	issuer string
-	folder string
+	folder string // empty: the app did not start it
 	run    *exec.Cmd
 	ended  chan error
 }
 
-// startLatchkey builds a server from this repository and waits until it serves.
-func startLatchkey(ctx context.Context, port int) (*latchkeyServer, error) {
-	free, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
-	if err != nil {
-		return nil, fmt.Errorf("%w: what runs there may be another Latchkey; choose another -latchkey-port, or use it by -issuer if it is in development mode", err)
+// findLatchkey uses the Latchkey in development mode that serves the port, or
+// starts one there. Port 0 is the default, or a free port if another program uses
+// the default.
+func findLatchkey(ctx context.Context, port int, out io.Writer) (*latchkeyServer, error) {
+	wanted := cmp.Or(port, defaultPort)
+	issuer := issuerAt(wanted)
+	if free(wanted) {
+		return startLatchkey(ctx, wanted, out)
 	}
-	free.Close()
+	if _, err := clientToken(ctx, issuer, "alice", "password"); err == nil { // which changes nothing there
+		fmt.Fprintf(out, "Using the Latchkey that runs at %s.\n", issuer)
+		return &latchkeyServer{issuer: issuer}, nil
+	}
+	if port != 0 {
+		return nil, fmt.Errorf("%s is in use by a program that is not a Latchkey in development mode; choose another -latchkey-port", issuer)
+	}
+	other, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(out, "Another program uses port %d, so Latchkey takes port %d.\n", wanted, other)
+	return startLatchkey(ctx, other, out)
+}
+
+func issuerAt(port int) string { return "http://localhost:" + strconv.Itoa(port) }
+
+// free reports whether a server can listen on a port.
+func free(port int) bool {
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+}
+
+// freePort is one that no program listens on for the moment.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// startLatchkey builds a server from this repository and waits until it serves.
+func startLatchkey(ctx context.Context, port int, out io.Writer) (*latchkeyServer, error) {
+	fmt.Fprintln(out, "Building and starting Latchkey.")
 	folder, err := os.MkdirTemp("", "latchkey-app")
 	if err != nil {
 		return nil, err
 	}
-	s := &latchkeyServer{issuer: "http://localhost:" + strconv.Itoa(port), folder: folder, ended: make(chan error, 1)}
+	s := &latchkeyServer{issuer: issuerAt(port), folder: folder, ended: make(chan error, 1)}
 	if err := s.start(ctx, port); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
+	fmt.Fprintf(out, "Latchkey serves %s; its log is %s.\n", s.issuer, s.log())
 	return s, nil
 }
 
@@ -86,8 +135,11 @@ func (s *latchkeyServer) ready(ctx context.Context) error {
 // log is where the server's log is, for as long as it runs.
 func (s *latchkeyServer) log() string { return filepath.Join(s.folder, "latchkey.log") }
 
-// stop ends the server and forgets what it kept.
+// stop ends a server that the app started, and removes what it stored.
 func (s *latchkeyServer) stop() (err error) {
+	if s.folder == "" {
+		return nil
+	}
 	if s.run != nil && s.run.Process != nil {
 		err = s.run.Process.Signal(os.Interrupt)
 		if ended := <-s.ended; err == nil {

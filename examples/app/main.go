@@ -5,8 +5,9 @@
 //
 //	go run ./examples/app
 //
-// starts a Latchkey in development mode and the app, and serves
-// http://localhost:9000. -listen, -latchkey-port and -issuer say otherwise.
+// serves http://localhost:9000. It uses the `latchkey dev` that runs at
+// http://localhost:8080, or starts one; -listen, -issuer and -latchkey-port
+// choose other addresses.
 package main
 
 import (
@@ -36,20 +37,18 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("app", flag.ContinueOnError)
 	listen := flags.String("listen", "localhost:9000", "loopback address of the app")
-	issuer := flags.String("issuer", "", "a Latchkey in development mode that runs already; by default one is started")
-	port := flags.Int("latchkey-port", 8080, "port of the Latchkey that is started")
+	issuer := flags.String("issuer", "", "URL of a Latchkey in development mode that runs already (default: look at -latchkey-port, or start one)")
+	port := flags.Int("latchkey-port", 0, "port of the Latchkey that is used or started (default 8080, or a free port if another program uses 8080)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *issuer == "" {
-		fmt.Fprintln(out, "Starting Latchkey, which is built first.")
-		server, err := startLatchkey(ctx, *port)
+		server, err := findLatchkey(ctx, *port, out)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, server.stop()) }()
 		*issuer = server.issuer
-		fmt.Fprintf(out, "Latchkey serves %s; its log is %s.\n", server.issuer, server.log())
 	}
 
 	api, err := newAPI(*issuer)

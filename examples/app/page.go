@@ -80,7 +80,7 @@ type view struct {
 }
 
 func (p *web) show(w http.ResponseWriter, r *http.Request) {
-	v := view{FormToken: p.bff.FormToken(r)}
+	v := view{FormToken: p.bff.CSRFToken(r)}
 	err := p.withToken(r, func(ctx context.Context, token string) error {
 		v.Devices = nil
 		for d, err := range p.client.Sessions(ctx, token) {

@@ -85,7 +85,7 @@ func look(ctx context.Context, conn *pgx.Conn) (made, error) {
 func (m made) restore(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	for deadline := time.Now().Add(200 * time.Millisecond); ; time.Sleep(2 * time.Millisecond) { // a connection's end takes a moment
 		var others int
-		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'").Scan(&others); err != nil {
+		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND application_name <> '"+keptName+"'").Scan(&others); err != nil {
 			return false, err
 		}
 		if others == 0 {
@@ -135,7 +135,7 @@ func lend(admin string, from template) (*borrowed, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	b.conn, err = pgx.Connect(ctx, url)
+	b.conn, err = Connect(ctx, url)
 	return b, err
 }
 

@@ -64,7 +64,7 @@ func TestADatabaseThatIsStillOpenIsNotUsedAgain(t *testing.T) {
 		url := Postgres(t)
 		before = query(t, url, identity)
 		var err error
-		if conn, err = pgx.Connect(t.Context(), url); err != nil {
+		if conn, err = Connect(t.Context(), url); err != nil {
 			t.Fatal(err)
 		}
 	})

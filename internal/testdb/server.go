@@ -18,6 +18,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+const (
+	superuser  = "postgres"
+	serverPort = "5432" // in the name of its socket
+)
+
 // server is a private PostgreSQL cluster in a temporary folder. It listens on
 // a Unix socket in that folder: no port to find free, or to lose to another
 // process while the server is stopped.
@@ -129,7 +134,7 @@ func (s *server) initialize() (err error) {
 	if err := s.owner.own(secret); err != nil {
 		return err
 	}
-	initdb := s.command("initdb", "--pgdata", s.data(), "--username", "postgres", "--pwfile", secret,
+	initdb := s.command("initdb", "--pgdata", s.data(), "--username", superuser, "--pwfile", secret,
 		"--auth", "password", "--encoding", "UTF8", "--locale", "C",
 		"--no-sync") // a cluster that a power cut spoils is never used again
 	if output, err := initdb.CombinedOutput(); err != nil {
@@ -158,8 +163,8 @@ func (s *server) start() error {
 		return err
 	}
 	defer logFile.Close()
-	args := []string{"-D", s.data(), "-k", s.folder, "-p", "5432",
-		"-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=200",
+	args := []string{"-D", s.data(), "-k", s.folder, "-p", serverPort,
+		"-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=300",
 		"-c", "timezone=UTC", "-c", "log_line_prefix=%m [%p] %d "}
 	if !s.durable {
 		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
@@ -230,9 +235,11 @@ func (s *server) close() {
 }
 
 // url is that of the cluster's own database, as its superuser.
-func (s *server) url() string {
-	return (&url.URL{Scheme: "postgres", User: url.UserPassword("postgres", s.password), Path: "/postgres",
-		RawQuery: url.Values{"host": {s.folder}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()}).String()
+func (s *server) url() string { return s.urlAt(serverPort) }
+
+func (s *server) urlAt(port string) string {
+	return (&url.URL{Scheme: "postgres", User: url.UserPassword(superuser, s.password), Path: "/postgres",
+		RawQuery: url.Values{"host": {s.folder}, "port": {port}, "sslmode": {"disable"}}.Encode()}).String()
 }
 
 func (s *server) data() string { return filepath.Join(s.folder, "data") }

@@ -84,13 +84,21 @@ var postgresTemplate = sync.OnceValues(func() (t template, err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := Connect(ctx, url)
 	if err != nil {
 		return t, err
 	}
 	t.made, err = look(ctx, conn)
-	// A template that has a connection cannot be copied, and a connection's end takes a moment.
-	return t, errors.Join(err, conn.Close(ctx), await(admin, "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = '"+t.name+"'"))
+	if err := errors.Join(err, conn.Close(ctx)); err != nil {
+		return t, err
+	}
+	// A template that has a connection, and be it one that is kept, cannot be
+	// copied. A connection's end takes a moment.
+	here := " FROM pg_stat_activity WHERE datname = '" + t.name + "'"
+	if err := execute(admin, "SELECT pg_terminate_backend(pid)"+here); err != nil {
+		return t, err
+	}
+	return t, await(admin, "SELECT count(*) = 0"+here)
 })
 
 // claim takes a lock that lasts as long as this process.
@@ -108,7 +116,7 @@ func claim(name string) error {
 func dropAbandoned(admin string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, admin)
+	conn, err := Connect(ctx, admin)
 	if err != nil {
 		return err
 	}

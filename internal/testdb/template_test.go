@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	_ "github.com/glebarez/go-sqlite"
-	"github.com/jackc/pgx/v5"
 	_ "github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -79,7 +78,7 @@ func TestTemplatesOfEndedProcessesAreDropped(t *testing.T) {
 	if err := createDatabase(admin, left, "template0"); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := pgx.Connect(t.Context(), admin)
+	conn, err := Connect(t.Context(), admin)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,8 +18,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 // EnvURL names the variable that holds the URL of a PostgreSQL server to test
@@ -135,13 +133,23 @@ func in(t testing.TB, admin, database string) string {
 
 // Share starts a private cluster for child processes that find it through
 // EnvURL. The cluster dies with this process even if stop is never called, and
-// nothing of it survives a power cut: it does not wait for its disk.
+// nothing of it survives a power cut: it does not wait for its disk. The URL
+// leads to it through a keeper.
 func Share() (url string, stop func(), err error) {
 	s, err := newServer(false)
 	if err != nil {
 		return "", nil, err
 	}
-	return s.url(), s.close, nil
+	k, err := newKeeper(s)
+	if err != nil {
+		s.close()
+		return "", nil, err
+	}
+	stop = func() {
+		k.close()
+		s.close()
+	}
+	return s.urlAt(keeperPort), stop, nil
 }
 
 // adminURL is where this process creates its databases. What it starts has no
@@ -179,7 +187,7 @@ func parse(text string) (*url.URL, error) {
 func execute(url, statement string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := Connect(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -193,7 +201,7 @@ func await(url, query string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for {
-		conn, err := pgx.Connect(ctx, url)
+		conn, err := Connect(ctx, url)
 		if err != nil {
 			return err
 		}

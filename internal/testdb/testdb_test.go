@@ -33,7 +33,7 @@ func TestPostgresDropsADatabaseThatIsStillInUse(t *testing.T) {
 	var conn *pgx.Conn
 	leaked := t.Run("leaks a connection", func(t *testing.T) {
 		var err error
-		if conn, err = pgx.Connect(t.Context(), EmptyPostgres(t)); err != nil {
+		if conn, err = Connect(t.Context(), EmptyPostgres(t)); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -122,7 +122,7 @@ func connect(t *testing.T, url string) (*pgx.Conn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := Connect(ctx, url)
 	if err == nil {
 		t.Cleanup(func() { _ = conn.Close(context.Background()) }) // broken connections are the subject here
 	}

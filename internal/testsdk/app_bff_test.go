@@ -22,7 +22,7 @@ type browserApp struct {
 }
 
 // browserApp starts an app whose API introspects every token.
-func (w *appWorld) browserApp(t *testing.T) *browserApp {
+func (w *appDeployment) browserApp(t *testing.T) *browserApp {
 	t.Helper()
 	api := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		claims := w.Introspect("", bearerOf(r)).JSON
@@ -70,7 +70,7 @@ func (a *browserApp) send(method, path, proof string) (status int, text string) 
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}, bff.Header: {"1"}, "User-Agent": {"Mozilla/5.0"}}
+	r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Sec-Fetch-Site": {"same-origin"}, bff.CSRFHeader: {"1"}, "User-Agent": {"Mozilla/5.0"}}
 	answer, err := a.browser.Do(r)
 	if err != nil {
 		a.t.Fatal(err)
@@ -83,8 +83,8 @@ func (a *browserApp) send(method, path, proof string) (status int, text string) 
 	return answer.StatusCode, strings.TrimSpace(string(body))
 }
 
-func TestABrowserLivesByItsCookie(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+func TestABrowserNeedsOnlyItsCookie(t *testing.T) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		app, support := w.browserApp(t), w.client("support", latchkey.ClientOptions{})
 		want := func(method, path, proof string, status int, text string) {
 			t.Helper()
@@ -107,7 +107,7 @@ func TestABrowserLivesByItsCookie(t *testing.T) {
 			w.lose(1)
 			want("GET", "/api/me", "", 200, "alice urn:latchkey:acr:2")
 		}
-		w.ok(support.RevokeUserSessions(t.Context(), "alice"))
+		w.ok(support.EndUserSessions(t.Context(), "alice"))
 		w.Clock.Advance(time.Hour)
 		want("GET", "/api/me", "", 401, `{"error":"login_required"}`)
 

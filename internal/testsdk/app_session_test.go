@@ -15,7 +15,7 @@ import (
 )
 
 func TestASessionLivesFromSignInToSignOut(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		ctx := latchkey.WithUserAgent(t.Context(), "Mozilla/5.0")
 		s, err := w.web.CreateSession(ctx, w.proof("alice", "pwd"), latchkey.CreateParams{
 			Scope: []string{"profile"}, Audience: []string{"web"}, Resource: []string{"https://api.example.com"}, DeviceName: "Alice's phone",
@@ -43,14 +43,14 @@ func TestASessionLivesFromSignInToSignOut(t *testing.T) {
 		if _, err := w.web.ValidateSession(t.Context(), s.Tokens().AccessToken); !errors.Is(err, latchkey.ErrInvalidToken) || code(err) != "invalid_token" {
 			t.Errorf("validated %v", err)
 		}
-		if err := w.web.RefreshSession(t.Context(), w.web.Restore(s.Tokens(), nil)); !errors.Is(err, latchkey.ErrSessionEnded) || code(err) != "invalid_grant" {
+		if err := w.web.RefreshSession(t.Context(), w.web.RestoreSession(s.Tokens(), nil)); !errors.Is(err, latchkey.ErrSessionEnded) || code(err) != "invalid_grant" {
 			t.Errorf("refreshed %v", err)
 		}
 	})
 }
 
-func TestLostAnswersEndNoSession(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+func TestLostResponsesEndNoSession(t *testing.T) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		first := s.Tokens()
 		for range 3 {
@@ -66,16 +66,16 @@ func TestLostAnswersEndNoSession(t *testing.T) {
 		}
 		w.ok(w.web.RefreshSession(t.Context(), s))
 		w.lose(1)
-		w.ok(w.web.RevokeSession(t.Context(), first.RefreshToken)) // an old one will do
+		w.ok(w.web.RevokeSession(t.Context(), first.RefreshToken)) // a used token works too
 		if w.active(s.Tokens().AccessToken) {
 			t.Error("it is not signed out")
 		}
 	})
 }
 
-func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
-		impatient := latchkey.ClientOptions{RetryWindow: 2 * time.Second} // the server must have had the time to do it
+func TestALostStepUpIsResolvedAfterARestart(t *testing.T) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
+		impatient := latchkey.ClientOptions{RetryWindow: 2 * time.Second} // long enough for the server to carry out the request
 		for name, keep := range map[string]func(*latchkey.Tokens){
 			"by the refresh token": func(*latchkey.Tokens) {},
 			"by the session token": func(t *latchkey.Tokens) { t.RefreshToken = "" },
@@ -83,7 +83,7 @@ func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
 			before := w.signIn(w.client("backend", latchkey.ClientOptions{}), "alice").Tokens()
 			keep(&before)
 			backend := w.client("backend", impatient)
-			s := backend.Restore(before, nil)
+			s := backend.RestoreSession(before, nil)
 			w.lose(1000)
 			if err := backend.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{}); !errors.Is(err, latchkey.ErrUnavailable) {
 				t.Fatalf("%s: the step-up: %v", name, err)
@@ -91,9 +91,9 @@ func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
 			w.lose(0)
 			kept, err := latchkey.ParseTokens(s.Tokens().Serialize())
 			w.ok(err)
-			w.Clock.Advance(time.Hour) // longer than the retry window and the client token's life
+			w.Clock.Advance(time.Hour) // longer than the retry window and the client token's lifetime
 			again := w.client("backend", latchkey.ClientOptions{})
-			restored := again.Restore(kept, nil)
+			restored := again.RestoreSession(kept, nil)
 			_, err = again.AccessToken(t.Context(), restored)
 			w.ok(err)
 			after := restored.Tokens()
@@ -110,8 +110,8 @@ func TestALostStepUpIsSettledAfterARestart(t *testing.T) {
 	})
 }
 
-func TestManyGoroutinesKeepOneChain(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+func TestConcurrentRefreshesKeepOneChain(t *testing.T) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		for range 3 {
 			w.Clock.Advance(time.Hour)
@@ -137,7 +137,7 @@ func TestManyGoroutinesKeepOneChain(t *testing.T) {
 }
 
 func TestUsersSeeAndEndTheirSessions(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		var sessions []*latchkey.Session
 		for range 4 {
 			sessions = append(sessions, w.signIn(w.web, "alice"))
@@ -179,9 +179,9 @@ func TestUsersSeeAndEndTheirSessions(t *testing.T) {
 }
 
 func TestABackEndManagesSessions(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		support := w.client("support", latchkey.ClientOptions{})
-		const sub = "alice & bob?/#" // as it may be
+		const sub = "alice & bob?/#" // needs escaping in URLs
 		var ids []string
 		for range 3 {
 			ids = append(ids, w.signIn(w.web, sub).ID())
@@ -208,7 +208,7 @@ func TestABackEndManagesSessions(t *testing.T) {
 		if ended.Active() || ended.EndReason == "" || ended.EndedAt == nil {
 			t.Errorf("ended: %+v", ended)
 		}
-		w.ok(support.RevokeUserSessions(t.Context(), sub))
+		w.ok(support.EndUserSessions(t.Context(), sub))
 		for d, err := range support.UserSessions(t.Context(), sub) {
 			t.Errorf("left %v, %v", d, err)
 		}
@@ -216,7 +216,7 @@ func TestABackEndManagesSessions(t *testing.T) {
 			t.Error("another user was signed out")
 		}
 		backend := w.client("backend", latchkey.ClientOptions{})
-		if err := backend.RevokeUserSessions(t.Context(), "carol"); code(err) != "unauthorized_client" {
+		if err := backend.EndUserSessions(t.Context(), "carol"); code(err) != "unauthorized_client" {
 			t.Errorf("without the permission: %v", err)
 		}
 		if _, err := support.UserSession(t.Context(), "PDKYTQ2WMRIhXMFkcyXxzA"); code(err) != "not_found" {
@@ -226,7 +226,7 @@ func TestABackEndManagesSessions(t *testing.T) {
 }
 
 func TestAListOfManyPagesIsReadWhole(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		const many = 201
 		seen := map[string]bool{}
 		for range many {
@@ -248,14 +248,14 @@ func TestAListOfManyPagesIsReadWhole(t *testing.T) {
 }
 
 func TestASessionTokenYieldsAccessTokens(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		backend := w.client("backend", latchkey.ClientOptions{})
 		kept := w.signIn(backend, "alice").Tokens()
 		if kept.SessionToken == "" {
 			t.Fatal("it gets no session token")
 		}
 		w.lose(1)
-		fresh, err := backend.SwapSessionToken(t.Context(), kept.SessionToken)
+		fresh, err := backend.ExchangeSessionToken(t.Context(), kept.SessionToken)
 		w.ok(err)
 		if fresh.AccessToken == kept.AccessToken || !w.active(fresh.AccessToken) || fresh.RefreshToken != "" || fresh.SessionToken != kept.SessionToken {
 			t.Error("it was not swapped")
@@ -266,20 +266,20 @@ func TestASessionTokenYieldsAccessTokens(t *testing.T) {
 			t.Errorf("it is %+v", d)
 		}
 		kept.RefreshToken = ""
-		s := backend.Restore(kept, nil)
+		s := backend.RestoreSession(kept, nil)
 		w.Clock.Advance(time.Hour)
 		w.lose(1)
 		w.ok(backend.StepUp(t.Context(), s, w.proof("alice", "otp"), latchkey.StepUpParams{}))
 		w.ok(backend.RefreshSession(t.Context(), s))
 		w.ok(backend.RevokeSession(t.Context(), kept.SessionToken))
-		if _, err := backend.SwapSessionToken(t.Context(), kept.SessionToken); !errors.Is(err, latchkey.ErrSessionEnded) {
+		if _, err := backend.ExchangeSessionToken(t.Context(), kept.SessionToken); !errors.Is(err, latchkey.ErrSessionEnded) {
 			t.Errorf("ended: %v", err)
 		}
 	})
 }
 
-// sensitive is a resource server that wants two factors (RFC 9470).
-func (w *appWorld) sensitive() *httptest.Server {
+// sensitive returns a resource server that requires two factors (RFC 9470).
+func (w *appDeployment) sensitive() *httptest.Server {
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		d, err := w.web.ValidateSession(r.Context(), bearerOf(r))
 		if err != nil || d.ACR != "urn:latchkey:acr:2" {
@@ -292,7 +292,7 @@ func (w *appWorld) sensitive() *httptest.Server {
 }
 
 func TestAChallengeIsMetByAStepUp(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		api, url := &http.Client{Transport: &oauth2.Transport{Source: w.web.TokenSource(t.Context(), s)}}, w.sensitive().URL
 		answer, err := api.Get(url)
@@ -324,7 +324,7 @@ func TestAChallengeIsMetByAStepUp(t *testing.T) {
 }
 
 func TestATokenSourceRefreshesOnce(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		s := w.signIn(w.web, "alice")
 		api := oauth2.NewClient(t.Context(), w.web.TokenSource(t.Context(), s))
 		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {

@@ -8,8 +8,8 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
-	eachAppWorld(t, func(t *testing.T, w *appWorld) {
+func TestATokenForATargetIsValidThereOnly(t *testing.T) {
+	eachAppDeployment(t, func(t *testing.T, w *appDeployment) {
 		api, files := "https://api.example.com", "https://files.example.com"
 		s, err := w.web.CreateSession(t.Context(), w.proof("alice", "pwd"), latchkey.CreateParams{
 			Audience: []string{"web", api}, Resource: []string{files}, Scope: []string{"profile", "orders:read"},
@@ -34,7 +34,7 @@ func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
 			w.ok(err)
 			_, err = w.web.ValidateSession(t.Context(), own.AccessToken)
 			w.ok(err)
-			w.Clock.Advance(time.Hour) // a used refresh token would end the session by now
+			w.Clock.Advance(time.Hour) // by now a used refresh token would end the session
 		}
 		_, err = w.web.TokenFor(t.Context(), s, latchkey.Target{Audience: []string{"https://other.example.com"}})
 		if code(err) != "invalid_target" {

@@ -31,7 +31,7 @@ func sqlStore(t *testing.T, url string, o sqlstore.Options) (*sqlstore.Store, *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // what exists already is no error
+	for range 2 { // an existing table is no error
 		if err := s.CreateTable(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func sqlStore(t *testing.T, url string, o sqlstore.Options) (*sqlstore.Store, *s
 	return s, db
 }
 
-func TestTheSQLStoreKeepsItsContract(t *testing.T) {
+func TestTheSQLStoreMeetsItsContract(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		s, _ := sqlStore(t, url, sqlstore.Options{})
 		storetest.Run(t, func(*testing.T) bff.Store { return s })

@@ -15,15 +15,16 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// audience is what the resource server of these tests is called.
+// audience is the name of the resource server in these tests.
 const audience = "https://api.example.com"
 
-// deployment is nodes over one database, that follow its event log.
+// deployment is a number of nodes over one database that follow its event log.
 type deployment struct {
 	t      *testing.T
-	nodes  []*testserver.Server // the first is the one that its issuer URL names
+	nodes  []*testserver.Server // the first is the one in the issuer URL
 	issuer *testserver.Issuer   // of client tokens
 	tenant models.TenantSpec
 }
@@ -50,7 +51,7 @@ func deploy(t *testing.T, databaseURL string, nodes int) *deployment {
 	return d
 }
 
-// apply changes the tenant, and every node sees it at once.
+// apply changes the tenant and makes every node read the change.
 func (d *deployment) apply(change func(*models.TenantSpec)) {
 	d.t.Helper()
 	d.tenant = testserver.Tenant("default", d.issuer, testserver.Web(), testserver.Backend())
@@ -66,7 +67,8 @@ func (d *deployment) url() string { return d.nodes[0].URL }
 
 func (d *deployment) clock() *testserver.Clock { return d.nodes[0].Clock }
 
-// signIn makes a session at the client web, with a token for the resource server.
+// signIn creates a session at the client web, with a token for the resource
+// server.
 func (d *deployment) signIn(sub string) *testserver.Answer {
 	d.t.Helper()
 	a := d.nodes[0].Exchange("", "web", d.issuer.Token(d.url(), sub, nil), "audience", audience)
@@ -76,7 +78,7 @@ func (d *deployment) signIn(sub string) *testserver.Answer {
 	return a
 }
 
-// signOut ends the session of an answer at a node.
+// signOut ends the session of a token response at a node.
 func (d *deployment) signOut(node int, a *testserver.Answer) {
 	d.t.Helper()
 	if got := d.nodes[node].Post("/revoke", []string{"client_id", "web", "token", a.Text("refresh_token")}); got.Status != 200 {
@@ -84,16 +86,17 @@ func (d *deployment) signOut(node int, a *testserver.Answer) {
 	}
 }
 
-// verifier is the resource server's, on the clock of the deployment.
-func (d *deployment) verifier(changes ...func(*latchkey.VerifierOptions)) *latchkey.Verifier {
+// verifier returns a verifier of the resource server, with the deployment's
+// clock.
+func (d *deployment) verifier(changes ...func(*resource.VerifierOptions)) *resource.Verifier {
 	d.t.Helper()
-	o := latchkey.VerifierOptions{
+	o := resource.VerifierOptions{
 		ClientID: "backend", ClientSecret: testserver.ClientSecret, Now: d.clock().Now, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, change := range changes {
 		change(&o)
 	}
-	v, err := latchkey.NewVerifier(d.url(), audience, o)
+	v, err := resource.NewVerifier(d.url(), audience, o)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -101,15 +104,15 @@ func (d *deployment) verifier(changes ...func(*latchkey.VerifierOptions)) *latch
 	return v
 }
 
-// verifies checks what a verifier says of a token; nil: it is good.
-func (d *deployment) verifies(v *latchkey.Verifier, token string, want error) {
+// verifies checks the result of verifying a token; nil: it must be accepted.
+func (d *deployment) verifies(v *resource.Verifier, token string, want error) {
 	d.t.Helper()
 	if _, err := v.Verify(d.t.Context(), token); !errors.Is(err, want) {
 		d.t.Errorf("verifies with %v, want %v", err, want)
 	}
 }
 
-// until waits until something is so. Only what is broken waits so long.
+// until waits for a condition. Only a failing test waits for long.
 func (d *deployment) until(so func() bool) {
 	d.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
@@ -119,8 +122,8 @@ func (d *deployment) until(so func() bool) {
 	}
 }
 
-// untilRefused waits until a verifier refuses a token.
-func (d *deployment) untilRefused(v *latchkey.Verifier, token string) {
+// untilRefused waits until a verifier rejects a token.
+func (d *deployment) untilRefused(v *resource.Verifier, token string) {
 	d.t.Helper()
 	d.until(func() bool {
 		_, err := v.Verify(d.t.Context(), token)
@@ -128,21 +131,21 @@ func (d *deployment) untilRefused(v *latchkey.Verifier, token string) {
 	})
 }
 
-// pass moves the clock in steps that nobody takes for silence: a node must have
-// looked at the log, and the verifiers must have heard of it.
-func (d *deployment) pass(duration time.Duration, verifiers ...*latchkey.Verifier) {
+// pass advances the clock in steps that do not count as silence: after each, a
+// node has read the log and the verifiers have received a sign of life.
+func (d *deployment) pass(duration time.Duration, verifiers ...*resource.Verifier) {
 	d.t.Helper()
 	const step = 9 * time.Second
 	for ; duration > 0; duration -= step {
 		d.clock().Advance(min(duration, step))
 		now := d.clock().Now()
 		for _, v := range verifiers {
-			d.until(func() bool { return now.Sub(v.Status().RevokedUntil) < 2*step })
+			d.until(func() bool { return now.Sub(v.Status().RevocationsAsOf) < 2*step })
 		}
 	}
 }
 
-// run lets the clock go as real time does, until the returned function is called.
+// run advances the clock like real time until the returned function is called.
 func (d *deployment) run() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -166,9 +169,10 @@ func (d *deployment) run() (stop func()) {
 	}
 }
 
-// link is a verifier's network, on which a test can cut what goes to some path.
+// link is a verifier's network, on which a test can cut the requests for a
+// path.
 type link struct {
-	path string // empty: every one
+	path string // empty: all paths
 
 	mu   sync.Mutex
 	cut  bool
@@ -177,10 +181,10 @@ type link struct {
 
 var errCut = errors.New("the network is cut")
 
-// over lets a verifier use the link.
-func (l *link) over(o *latchkey.VerifierOptions) { o.HTTPClient = &http.Client{Transport: l} }
+// over makes a verifier use the link.
+func (l *link) over(o *resource.VerifierOptions) { o.HTTPClient = &http.Client{Transport: l} }
 
-// Cut ends what is open and lets nothing through, or lets it through again.
+// Cut ends open connections and blocks new ones, or allows them again.
 func (l *link) Cut(cut bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,14 +7,14 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// gin's middleware is no http.Handler: it asks the resource itself.
-func requireInGin(resource *latchkey.Resource, requirements ...latchkey.Requirement) gin.HandlerFunc {
+// requireInGin is middleware for gin, which does not use http.Handler.
+func requireInGin(middleware *resource.Middleware, requirements ...resource.Requirement) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		request, ok := resource.Check(c.Writer, c.Request, requirements...)
+		request, ok := middleware.Check(c.Writer, c.Request, requirements...)
 		if !ok {
 			c.Abort()
 			return
@@ -25,21 +25,21 @@ func requireInGin(resource *latchkey.Resource, requirements ...latchkey.Requirem
 
 func TestTheMiddlewareWorksInGin(t *testing.T) {
 	issuer := latchkeytest.New(t)
-	o := issuer.Options()
-	o.Revocation = latchkey.None
-	v, err := latchkey.NewVerifier(issuer.URL, latchkeytest.Audience, o)
+	o := issuer.VerifierOptions()
+	o.Revocation = resource.None
+	v, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { v.Close() })
-	resource, err := latchkey.NewResource(v, latchkey.ResourceOptions{})
+	middleware, err := resource.NewMiddleware(v, resource.MiddlewareOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	gin.SetMode(gin.TestMode)
 	router := gin.New()
-	router.GET("/orders", requireInGin(resource, latchkey.RequireScope("orders:read")), func(c *gin.Context) {
-		c.String(http.StatusOK, latchkey.FromContext(c.Request.Context()).Subject)
+	router.GET("/orders", requireInGin(middleware, resource.RequireScope("orders:read")), func(c *gin.Context) {
+		c.String(http.StatusOK, resource.TokenFromContext(c.Request.Context()).Subject)
 	})
 	for name, c := range map[string]struct {
 		header string

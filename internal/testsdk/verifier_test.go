@@ -16,9 +16,10 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-func lostIntrospect(o *latchkey.VerifierOptions) { o.WhenLost = latchkey.LostIntrospect }
+func fallBack(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
 
 func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 	d := deploy(t, testdb.Postgres(t), 1)
@@ -30,7 +31,7 @@ func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 			if header, err := base64.RawURLEncoding.DecodeString(strings.Split(a.Text("access_token"), ".")[0]); !strings.Contains(string(header), `"`+alg+`"`) {
 				t.Fatalf("the header is %s, %v", header, err)
 			}
-			v := d.verifier(func(o *latchkey.VerifierOptions) { o.Revocation, o.ClientID, o.ClientSecret = latchkey.None, "", "" })
+			v := d.verifier(func(o *resource.VerifierOptions) { o.Revocation, o.ClientID, o.ClientSecret = resource.None, "", "" })
 			got, err := v.Verify(t.Context(), a.Text("access_token"))
 			if err != nil {
 				t.Fatal(err)
@@ -42,7 +43,7 @@ func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 	}
 }
 
-// Every kind of entry, told by the node that did not do it.
+// Every kind of entry, from the node that did not carry out the revocation.
 func TestAVerifierLearnsOfEveryRevocation(t *testing.T) {
 	for name, c := range map[string]struct {
 		sub    string
@@ -74,7 +75,7 @@ func TestAVerifierLearnsOfEveryRevocation(t *testing.T) {
 			} else {
 				a = d.nodes[0].Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("backend", testserver.ClientSecret))
 				var err error
-				if v, err = latchkey.NewVerifier(d.url(), "backend", latchkey.VerifierOptions{ClientID: "backend", ClientSecret: testserver.ClientSecret, Now: d.clock().Now}); err != nil {
+				if v, err = resource.NewVerifier(d.url(), "backend", resource.VerifierOptions{ClientID: "backend", ClientSecret: testserver.ClientSecret, Now: d.clock().Now}); err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { v.Close() })
@@ -112,12 +113,12 @@ func TestAVerifierFollowsARotation(t *testing.T) {
 }
 
 // The demonstration: a thousand sessions in use while a hundred of them are
-// ended at the other node. What it takes is told, not judged.
-func TestARevokedSessionIsRefusedEverywhere(t *testing.T) {
+// ended at the other node. The test logs the times and does not judge them.
+func TestARevokedSessionIsRejectedEverywhere(t *testing.T) {
 	const sessions, revocations, missed = 1000, 100, 20
 	d := deploy(t, testdb.Postgres(t), 2)
 	everything, feedOnly := &link{}, &link{path: "/revocations"}
-	refuses, asks := d.verifier(everything.over), d.verifier(feedOnly.over, lostIntrospect)
+	refuses, asks := d.verifier(everything.over), d.verifier(feedOnly.over, fallBack)
 	answers := make([]*testserver.Answer, sessions)
 	for i := range answers {
 		answers[i] = d.signIn(fmt.Sprint("user-", i))
@@ -156,7 +157,7 @@ func TestARevokedSessionIsRefusedEverywhere(t *testing.T) {
 	d.until(func() bool { return refuses.Status().Err == nil && asks.Status().Err == nil })
 	u.each(func(i int, token string) {
 		gone := slices.Contains(all[:revocations+missed], i)
-		for _, v := range []*latchkey.Verifier{refuses, asks} {
+		for _, v := range []*resource.Verifier{refuses, asks} {
 			d.verifies(v, token, map[bool]error{true: latchkey.ErrInvalidToken, false: nil}[gone])
 		}
 	})
@@ -167,7 +168,7 @@ type use struct {
 	d        *deployment
 	answers  []*testserver.Answer
 	verified atomic.Int64
-	ended    []atomic.Int64 // when the revoke of a session was answered; -1: it was sent
+	ended    []atomic.Int64 // when the response to a session's revocation arrived; -1: the request was sent
 	lastGood []atomic.Int64 // when a token was last accepted
 	done     atomic.Bool
 	running  sync.WaitGroup
@@ -179,7 +180,7 @@ func (u *use) each(do func(i int, token string)) {
 	}
 }
 
-func (u *use) begin(verifiers ...*latchkey.Verifier) {
+func (u *use) begin(verifiers ...*resource.Verifier) {
 	for _, v := range verifiers {
 		u.running.Go(func() {
 			for !u.done.Load() {
@@ -189,7 +190,7 @@ func (u *use) begin(verifiers ...*latchkey.Verifier) {
 	}
 }
 
-func (u *use) verify(v *latchkey.Verifier, i int, token string) {
+func (u *use) verify(v *resource.Verifier, i int, token string) {
 	began := time.Now().UnixNano()
 	_, err := v.Verify(u.d.t.Context(), token)
 	u.verified.Add(1)
@@ -215,7 +216,8 @@ func (u *use) stop() {
 	u.running.Wait()
 }
 
-// longest is the longest time that a token was accepted after the answer.
+// longest returns the longest time for which a token was accepted after the
+// response.
 func (u *use) longest(sessions []int) (longest time.Duration) {
 	for _, i := range sessions {
 		longest = max(longest, time.Duration(u.lastGood[i].Load()-u.ended[i].Load()))
@@ -229,7 +231,7 @@ func TestAVerifierReadsTheStatusListOfTheServer(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := deploy(t, url, 1)
 		d.apply(func(t *models.TenantSpec) { t.Clients[0].StatusList = true })
-		v := d.verifier(func(o *latchkey.VerifierOptions) { o.Revocation = latchkey.StatusList })
+		v := d.verifier(func(o *resource.VerifierOptions) { o.Revocation = resource.StatusList })
 		ended, other := d.signIn("alice"), d.signIn("bob").Text("access_token")
 		d.verifies(v, ended.Text("access_token"), nil)
 		d.verifies(v, other, nil)
@@ -240,7 +242,7 @@ func TestAVerifierReadsTheStatusListOfTheServer(t *testing.T) {
 	})
 }
 
-// Its client would be told nothing of tokens for the audience, and silence would
+// Its client would receive no revocations for the audience, and silence would
 // pass for "nothing was revoked".
 func TestAVerifierWhoseClientIsNotTheAudienceTrustsNothing(t *testing.T) {
 	d := deploy(t, testdb.SQLite(t), 1)

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"net"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -98,11 +97,7 @@ func Duration(d time.Duration) *models.Duration {
 
 // OpenDatabase opens the database at url on a connection of the test's own.
 func OpenDatabase(t testing.TB, url string) *sql.DB {
-	driver, dsn := "pgx", url
-	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		driver, dsn = "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)"
-	}
-	db, err := sql.Open(driver, dsn)
+	db, err := testdb.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/handlers"
+	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 )
@@ -140,7 +141,7 @@ func New(t testing.TB, o Options) *Server {
 	var err error
 	s.Keys, err = oauth.NewKeys(o.Roots)
 	must(t, err)
-	s.Store, err = models.Open(ctx, o.DatabaseURL, models.Options{Clock: o.Clock.Now, TrustClock: true, Tracer: o.Tracer, Log: log})
+	s.Store, err = models.Open(ctx, o.DatabaseURL, models.Options{Clock: o.Clock.Now, TrustClock: true, Tracer: o.Tracer, Dial: testdb.Dial, Log: log})
 	must(t, err)
 	t.Cleanup(func() { s.Store.Close() })
 	must(t, s.Store.Migrate(ctx))

@@ -1,6 +1,7 @@
 package testserver
 
 import (
+	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ func (d *Deployment) Stored(tables ...string) string {
 		if err != nil {
 			d.T.Fatal(err)
 		}
+		defer names.Close()
 		for names.Next() {
 			var name string
 			if err := names.Scan(&name); err != nil {
@@ -35,37 +37,45 @@ func (d *Deployment) Stored(tables ...string) string {
 	}
 	var lines []string
 	for _, table := range tables {
-		rows, err := db.Query("SELECT * FROM " + table)
-		if err != nil {
-			d.T.Fatal(err)
-		}
-		columns, err := rows.Columns()
-		if err != nil {
-			d.T.Fatal(err)
-		}
-		for rows.Next() {
-			values, into := make([]any, len(columns)), make([]any, len(columns))
-			for i := range values {
-				into[i] = &values[i]
-			}
-			if err := rows.Scan(into...); err != nil {
-				d.T.Fatal(err)
-			}
-			line := table
-			for i, value := range values {
-				if bytes, ok := value.([]byte); ok {
-					value = fmt.Sprintf("%x", bytes)
-				}
-				line += fmt.Sprintf(" %s=%v", columns[i], value)
-			}
-			lines = append(lines, line)
-		}
-		if err := rows.Err(); err != nil {
-			d.T.Fatal(err)
-		}
+		lines = append(lines, d.rows(db, table)...)
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+// rows renders every row of a table.
+func (d *Deployment) rows(db *sql.DB, table string) (lines []string) {
+	d.T.Helper()
+	rows, err := db.Query("SELECT * FROM " + table)
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		d.T.Fatal(err)
+	}
+	for rows.Next() {
+		values, into := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			d.T.Fatal(err)
+		}
+		line := table
+		for i, value := range values {
+			if bytes, ok := value.([]byte); ok {
+				value = fmt.Sprintf("%x", bytes)
+			}
+			line += fmt.Sprintf(" %s=%v", columns[i], value)
+		}
+		lines = append(lines, line)
+	}
+	if err := rows.Err(); err != nil {
+		d.T.Fatal(err)
+	}
+	return lines
 }
 
 // Written renders the tables that requests write to, without configuration and

@@ -131,6 +131,9 @@ func TestPrivateKeysAreSealedInTheDatabase(t *testing.T) {
 				t.Errorf("a key in the clear: %x", sealed)
 			}
 		}
+		if err := rows.Err(); err != nil {
+			t.Fatal(err)
+		}
 		if n == 0 {
 			t.Error("there is no key")
 		}

@@ -9,56 +9,62 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// ErrSessionEnded is wrapped by every error that means that a session is over:
-// signed out, revoked, expired, or its refresh token used by somebody else. The
-// user has to sign in again. Only an answer of the server, or of the session's
-// [Store], has this meaning.
-var ErrSessionEnded = errors.New("the session is over")
+// ErrSessionEnded is wrapped by every error that means that a session has
+// ended: signed out, revoked, expired, or its refresh token was reused. The
+// user must sign in again. Only a response of the server, or the session's
+// [Store], leads to this error.
+var ErrSessionEnded = errors.New("session ended")
 
-// defaultRetryWindow is the default of a client's refresh_grace.
+// defaultRetryWindow is the default of a client's refresh_grace at the server.
 const defaultRetryWindow = 10 * time.Second
 
-// ClientOptions change what [NewClient] makes. The zero value is a public client
+// ClientOptions configure a [Client]. The zero value is for a public client
 // that keeps its sessions in memory.
 type ClientOptions struct {
-	// ClientSecret authenticates the client by HTTP Basic. Empty: a public client.
+	// ClientSecret authenticates the client with HTTP Basic. Empty: a public
+	// client.
 	ClientSecret string
-	// HTTPClient carries the requests; default one of its own. Redirects are
-	// never followed.
+	// HTTPClient sends all requests. Redirects are not followed. Default: a new
+	// client.
 	HTTPClient *http.Client
-	// RetryWindow is how long one call goes on sending a request whose answer did
-	// not come; each attempt may take a third of it. Default 10 s. It bounds the
-	// caller's patience and not the session's life: a later call, or a later start,
-	// sends the same refresh token again, which the server answers for as long as
-	// its successor is unused (with late_retry: once in about nine refreshes after
-	// the client's refresh_grace), and it sends a pending step-up again, which the
-	// server answers for as long as the session lives.
+	// RetryWindow bounds how long one call repeats a request that gets no
+	// response; each attempt may take a third of it. Default: 10 s.
+	//
+	// It does not bound the life of the session: a later call, also after a
+	// restart, sends the same refresh token again, which the server accepts as
+	// long as its successor is unused (with late_retry: once in about nine
+	// refreshes after the client's refresh_grace). It also sends a pending
+	// step-up again, which the server accepts as long as the session lives.
 	RetryWindow time.Duration
-	// Store keeps sessions across restarts. Default: none, they live in memory.
+	// Store keeps sessions across restarts. Default: sessions are kept in
+	// memory only.
 	Store Store
-	// Now is the clock that tells when access tokens expire; default time.Now.
+	// Now is the clock that decides when access tokens expire. Default:
+	// time.Now.
 	Now func() time.Time
 }
 
-// Client is an app client of an issuer: it swaps client tokens for sessions and
-// keeps these alive. It is safe for concurrent use; an app has one.
+// Client is an app's client at an issuer. It exchanges client tokens for
+// sessions and refreshes their access tokens. It is safe for concurrent use;
+// make one per app.
 type Client struct {
-	issuer    string
-	by        credentials
-	discovery *discovery
-	endpoint  endpoint
-	window    time.Duration
-	store     Store
-	now       func() time.Time
+	issuer      *wire.Issuer
+	credentials wire.Credentials
+	endpoint    endpoint
+	retryWindow time.Duration
+	store       Store
+	now         func() time.Time
 
-	mu      sync.Mutex
-	flights map[string]*flight // by session id
+	mu       sync.Mutex
+	inflight map[string]*inflight // by session id
 }
 
-// NewClient makes the client clientID of an issuer, given as the base URL that
-// its tokens name. The issuer is not asked anything until it is needed.
+// NewClient returns a client of an issuer. issuer is its base URL, as in the
+// `iss` of its tokens. NewClient sends no request.
 func NewClient(issuer, clientID string, o ClientOptions) (*Client, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -70,36 +76,37 @@ func NewClient(issuer, clientID string, o ClientOptions) (*Client, error) {
 		return nil, errors.New("latchkey: clientID is required")
 	}
 	if o.RetryWindow < 0 {
-		return nil, errors.New("latchkey: RetryWindow must not be negative")
+		return nil, fmt.Errorf("latchkey: invalid RetryWindow %s: must not be negative", o.RetryWindow)
 	}
-	d, err := newDiscovery(issuer, o.HTTPClient, o.Now)
+	i, err := wire.NewIssuer(issuer, o.HTTPClient, o.Now)
 	if err != nil {
 		return nil, err
 	}
 	return &Client{
-		issuer: issuer, by: credentials{clientID, o.ClientSecret}, discovery: d, endpoint: endpoint{d.http, o.Now},
-		window: o.RetryWindow, store: o.Store, now: o.Now, flights: map[string]*flight{},
+		issuer: i, credentials: wire.Credentials{ID: clientID, Secret: o.ClientSecret}, endpoint: endpoint{i.HTTPClient, o.Now},
+		retryWindow: o.RetryWindow, store: o.Store, now: o.Now, inflight: map[string]*inflight{},
 	}, nil
 }
 
-// token posts to the token endpoint.
-func (c *Client) token(ctx context.Context, form url.Values) (Tokens, error) {
-	m, err := c.discovery.metadata(ctx)
+// requestToken sends a form to the token endpoint.
+func (c *Client) requestToken(ctx context.Context, form url.Values) (Tokens, error) {
+	m, err := c.issuer.Metadata(ctx)
 	if err != nil {
 		return Tokens{}, err
 	}
-	sent, answer := c.now(), tokenAnswer{}
-	if err := c.endpoint.form(ctx, m.TokenEndpoint, form, c.by, &answer); err != nil {
+	sent, answer := c.now(), tokenResponse{}
+	if err := c.endpoint.postForm(ctx, m.TokenEndpoint, form, c.credentials, &answer); err != nil {
 		return Tokens{}, err
 	}
 	return answer.tokens(sent)
 }
 
-// maxLife bounds what is believed of an access token's life, in seconds.
-const maxLife = 366 * 24 * 3600
+// maxExpiresIn bounds the expires_in that is accepted, in seconds.
+const maxExpiresIn = 366 * 24 * 3600
 
-// tokenAnswer is what the token endpoint says (RFC 6749 §5.1, RFC 8693 §2.2.1).
-type tokenAnswer struct {
+// tokenResponse is a response of the token endpoint (RFC 6749 §5.1, RFC 8693
+// §2.2.1).
+type tokenResponse struct {
 	AccessToken      string `json:"access_token"`
 	TokenType        string `json:"token_type"`
 	ExpiresIn        int64  `json:"expires_in"`
@@ -111,11 +118,11 @@ type tokenAnswer struct {
 	Generation       int64  `json:"latchkey_generation"`
 }
 
-// tokens are those of an answer to a request that was sent at a moment, from
-// which their life is counted: a slow answer makes it no longer.
-func (a tokenAnswer) tokens(sent time.Time) (Tokens, error) {
-	if a.AccessToken == "" || a.SessionID == "" || a.ExpiresIn <= 0 || a.ExpiresIn > maxLife || a.SessionExpiresAt <= 0 || !strings.EqualFold(a.TokenType, "Bearer") {
-		return Tokens{}, fmt.Errorf("%w: the token endpoint answers without a session's tokens", ErrUnavailable)
+// tokens returns the tokens of a response. Their lifetime counts from when the
+// request was sent, so that a slow response does not extend it.
+func (a tokenResponse) tokens(sent time.Time) (Tokens, error) {
+	if a.AccessToken == "" || a.SessionID == "" || a.ExpiresIn <= 0 || a.ExpiresIn > maxExpiresIn || a.SessionExpiresAt <= 0 || !strings.EqualFold(a.TokenType, "Bearer") {
+		return Tokens{}, fmt.Errorf("%w: unexpected response from the token endpoint: access_token, session_id, expires_in, session_expires_at or token_type is missing or invalid", ErrUnavailable)
 	}
 	return Tokens{
 		SessionID: a.SessionID, SessionExpiry: time.Unix(a.SessionExpiresAt, 0), Scope: a.Scope,

@@ -8,28 +8,29 @@ import (
 	"time"
 )
 
-// Demand is what a resource server wants to be proved (RFC 9470 §4). The zero
-// value demands nothing.
+// Demand is the authentication that a resource server requires (RFC 9470 §4).
+// The zero value requires nothing.
 type Demand struct {
-	ACRValues []string       // any of them is enough, or a stronger one
-	MaxAge    *time.Duration // of every factor that the class needs; whole seconds; nil: any
+	ACRValues []string       // acceptable authentication context classes; a stronger class is accepted too
+	MaxAge    *time.Duration // maximum age of every factor of the class, in whole seconds; nil: any age
 }
 
-func (d Demand) add(form url.Values) {
+func (d Demand) addTo(form url.Values) {
 	if len(d.ACRValues) > 0 {
 		form.Set("acr_values", strings.Join(d.ACRValues, " "))
 	}
 	if d.MaxAge != nil {
-		form.Set("max_age", seconds(*d.MaxAge))
+		form.Set("max_age", formatSeconds(*d.MaxAge))
 	}
 }
 
-func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+func formatSeconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// ParseChallenge reads what a resource server demands from the header of its
-// 401 (RFC 9470 §3). Not ok: it demands no step-up.
+// ParseChallenge returns the authentication that a resource server requires,
+// from the header of its 401 response (RFC 9470 §3). If ok is false, the
+// response does not ask for a step-up.
 func ParseChallenge(h http.Header) (d Demand, ok bool) {
-	params, ok := challengeOf(h, "insufficient_user_authentication")
+	params, ok := findChallenge(h, "insufficient_user_authentication")
 	d.ACRValues = strings.Fields(params["acr_values"])
 	if n, err := strconv.ParseUint(params["max_age"], 10, 31); err == nil {
 		age := time.Duration(n) * time.Second
@@ -38,16 +39,17 @@ func ParseChallenge(h http.Header) (d Demand, ok bool) {
 	return d, ok
 }
 
-// RefusesToken says whether the header of a resource server's 401 refuses the
-// access token as expired, revoked or otherwise invalid (RFC 6750 §3.1). See
-// [Client.ReplaceToken].
-func RefusesToken(h http.Header) bool {
-	_, ok := challengeOf(h, "invalid_token")
+// IsInvalidTokenChallenge reports whether the header of a resource server's 401
+// response rejects the access token as expired, revoked or otherwise invalid
+// (RFC 6750 §3.1). Call [Client.ReplaceToken] then.
+func IsInvalidTokenChallenge(h http.Header) bool {
+	_, ok := findChallenge(h, "invalid_token")
 	return ok
 }
 
-// challengeOf is the first challenge for an error.
-func challengeOf(h http.Header, code string) (params map[string]string, ok bool) {
+// findChallenge returns the parameters of the first challenge with an error
+// code.
+func findChallenge(h http.Header, code string) (params map[string]string, ok bool) {
 	for _, line := range h.Values("WWW-Authenticate") {
 		for _, c := range readChallenges(line) {
 			if c.params["error"] == code {
@@ -58,14 +60,14 @@ func challengeOf(h http.Header, code string) (params map[string]string, ok bool)
 	return nil, false
 }
 
-// httpChallenge is one of a WWW-Authenticate header (RFC 9110 §11.6.1).
+// httpChallenge is a challenge of a WWW-Authenticate header (RFC 9110 §11.6.1).
 type httpChallenge struct {
 	scheme string
-	params map[string]string // by lower-case name; of each the first
+	params map[string]string // by lower-case name; of duplicates the first
 }
 
-// readChallenges reads a header, in which commas separate both challenges and
-// their parameters. What it cannot read, such as token68, it skips.
+// readChallenges parses a header, in which commas separate both challenges and
+// their parameters. It skips what it does not understand, such as token68.
 func readChallenges(line string) (list []httpChallenge) {
 	for line != "" {
 		line = strings.TrimLeft(line, ", \t")
@@ -91,7 +93,7 @@ func readChallenges(line string) (list []httpChallenge) {
 
 const tokenChars = "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// paramValue reads a token or a quoted string from the front.
+// paramValue splits a token or a quoted string off the front.
 func paramValue(s string) (value, after string) {
 	if !strings.HasPrefix(s, `"`) {
 		after = strings.TrimLeft(s, tokenChars)

@@ -12,42 +12,45 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// endpoint sends a request to an endpoint of the issuer and reads the answer.
+// endpoint sends requests to endpoints of the issuer and reads the responses.
 //
-// Its errors are of two kinds: an [Error] is what the server itself refused, and
-// what is only [ErrUnavailable] may have come from anything in between, such as
-// a proxy's page or a captive portal's.
+// Its errors are of two kinds: an [Error] is a refusal by the server itself. An
+// error that only wraps [ErrUnavailable] may come from anything in between,
+// such as a proxy or a captive portal.
 type endpoint struct {
-	http *http.Client // follows no redirect
+	http *http.Client // does not follow redirects
 	now  func() time.Time
 }
 
-// form posts a form as a client: by Basic, or, public, by its client_id.
-func (e endpoint) form(ctx context.Context, to string, form url.Values, by credentials, into any) error {
-	header := http.Header{"Content-Type": {ofForm}}
-	if by.secret != "" {
-		header.Set("Authorization", by.basic())
+// postForm posts a form. The client authenticates with HTTP Basic, or sends its
+// client_id if it is public.
+func (e endpoint) postForm(ctx context.Context, to string, form url.Values, by wire.Credentials, into any) error {
+	header := http.Header{"Content-Type": {formContentType}}
+	if by.Secret != "" {
+		header.Set("Authorization", by.Basic())
 	} else {
-		form = with(form, "client_id", by.id)
+		form = withValue(form, "client_id", by.ID)
 	}
 	return e.send(ctx, http.MethodPost, to, header, strings.NewReader(form.Encode()), into)
 }
 
-const ofForm = "application/x-www-form-urlencoded"
+const formContentType = "application/x-www-form-urlencoded"
 
 type userAgentKey struct{}
 
-// WithUserAgent makes requests with the context carry a User-Agent: that of the
-// user's browser, which the list of the user's devices shows, where a back end
-// keeps the session for it.
+// WithUserAgent returns a context whose requests carry a User-Agent. A back end
+// passes the one of the user's browser, which is shown in the user's list of
+// devices.
 func WithUserAgent(ctx context.Context, userAgent string) context.Context {
 	return context.WithValue(ctx, userAgentKey{}, userAgent)
 }
 
-// with is a copy of a form with one more value.
-func with(form url.Values, name, value string) url.Values {
+// withValue returns a copy of a form with one more value.
+func withValue(form url.Values, name, value string) url.Values {
 	more := url.Values{name: {value}}
 	for n, values := range form {
 		more[n] = append(more[n], values...)
@@ -55,16 +58,16 @@ func with(form url.Values, name, value string) url.Values {
 	return more
 }
 
-// send sends a request. JSON is read into `into`; without it, the answer of a
-// success must be empty.
+// send sends a request. A JSON response is decoded into into; if into is nil, a
+// successful response must be empty.
 func (e endpoint) send(ctx context.Context, method, to string, header http.Header, body io.Reader, into any) error {
 	u, err := url.Parse(to)
-	if err != nil || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
-		return fmt.Errorf("%w: the endpoint %q is not https", ErrUnavailable, to)
+	if err != nil || !wire.IsSecure(u) {
+		return fmt.Errorf("%w: invalid endpoint %q: expected https (http is allowed on loopback only)", ErrUnavailable, to)
 	}
 	r, err := http.NewRequestWithContext(ctx, method, to, body)
 	if err != nil {
-		return outOfReach(err)
+		return wire.Unavailable(err)
 	}
 	for name, values := range header {
 		r.Header[name] = values
@@ -75,26 +78,26 @@ func (e endpoint) send(ctx context.Context, method, to string, header http.Heade
 	}
 	answer, err := e.http.Do(r)
 	if err != nil {
-		return outOfReach(err)
+		return wire.Unavailable(err)
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxDocument+1))
+	text, err := io.ReadAll(io.LimitReader(answer.Body, wire.MaxDocument+1))
 	if err != nil {
-		return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, u.Path, err)
+		return fmt.Errorf("%w: read the response from %s: %w", ErrUnavailable, u.Path, err)
 	}
 	return e.read(answer, text, into)
 }
 
 func (e endpoint) read(answer *http.Response, text []byte, into any) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
-	isJSON := kind == "application/json" && len(text) <= maxDocument
+	isJSON := kind == "application/json" && len(text) <= wire.MaxDocument
 	success := answer.StatusCode == http.StatusOK || answer.StatusCode == http.StatusNoContent
 	switch {
 	case success && into == nil && len(text) == 0:
 		return nil
 	case success && into != nil && isJSON:
 		if err := json.Unmarshal(text, into); err != nil {
-			return fmt.Errorf("%w: reading %s: %w", ErrUnavailable, answer.Request.URL.Path, err)
+			return fmt.Errorf("%w: invalid JSON in the response from %s: %w", ErrUnavailable, answer.Request.URL.Path, err)
 		}
 		return nil
 	}
@@ -106,28 +109,13 @@ func (e endpoint) read(answer *http.Response, text []byte, into any) error {
 	}
 	wait := retryAfter(answer.Header, e.now())
 	if !isJSON || answer.StatusCode < 400 || json.Unmarshal(text, &refusal) != nil || refusal.Code == "" {
-		return &strangeAnswer{path: answer.Request.URL.Path, status: answer.StatusCode, retryAfter: wait}
+		return &wire.UnexpectedResponse{Path: answer.Request.URL.Path, StatusCode: answer.StatusCode, RetryAfter: wait}
 	}
 	return &Error{StatusCode: answer.StatusCode, Code: refusal.Code, Reason: refusal.Reason, EndReason: refusal.EndReason, Description: refusal.Description, RetryAfter: wait}
 }
 
-// strangeAnswer is one that the server does not give.
-type strangeAnswer struct {
-	path       string
-	status     int
-	retryAfter time.Duration
-}
-
-func (a *strangeAnswer) Error() string {
-	return fmt.Sprintf("latchkey: unexpected response from %s: status %d, not an OAuth error", a.path, a.status)
-}
-
-func (a *strangeAnswer) Is(target error) bool { return target == ErrUnavailable }
-
-// outOfReach keeps the cause, such as the end of the caller's patience.
-func outOfReach(cause error) error { return fmt.Errorf("%w: %w", ErrUnavailable, cause) }
-
-// retryAfter reads the header (RFC 9110 §10.2.3): seconds, or a date. 0: none.
+// retryAfter returns the value of Retry-After (RFC 9110 §10.2.3), which is in
+// seconds or a date. 0: none.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
@@ -139,15 +127,15 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// wait is for how long the server asks to be left alone after an error.
-func wait(err error) time.Duration {
+// requestedDelay returns how long the server asked to wait after an error.
+func requestedDelay(err error) time.Duration {
 	var refusal *Error
-	var strange *strangeAnswer
+	var strange *wire.UnexpectedResponse
 	switch {
 	case errors.As(err, &refusal):
 		return refusal.RetryAfter
 	case errors.As(err, &strange):
-		return strange.retryAfter
+		return strange.RetryAfter
 	}
 	return 0
 }

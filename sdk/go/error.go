@@ -1,24 +1,25 @@
 package latchkey
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 var (
-	// ErrInvalidToken is wrapped by every error that means that a token must not
-	// be honoured: a resource server answers 401.
-	ErrInvalidToken = errors.New("invalid token")
-	// ErrUnavailable is wrapped by every error that says nothing about a token or
-	// a session, because keys, revocations or the server were out of reach: a
-	// resource server answers 503, an app tries again. It never means that a
-	// user is signed out.
-	ErrUnavailable = errors.New("temporarily unavailable")
+	// ErrInvalidToken is wrapped by every error that means that a token must
+	// not be accepted: a resource server answers 401.
+	ErrInvalidToken = wire.ErrInvalidToken
+	// ErrUnavailable is wrapped by every error that means that a token or a
+	// session could not be checked, because keys, revocations or the server
+	// were unreachable: a resource server answers 503, an app tries again. It
+	// never means that a user is signed out.
+	ErrUnavailable = wire.ErrUnavailable
 )
 
-// Reasons that the SDK itself acts on. docs/errors.md lists all of them.
+// Reasons that the SDK itself acts on. docs/errors.md lists all reasons.
 const (
 	ReasonSessionEnded           = "session_ended"
 	ReasonSessionTokenUnknown    = "session_token_unknown"
@@ -33,12 +34,12 @@ const (
 
 // Error is a refusal by the server (RFC 6749 §5.2).
 type Error struct {
-	StatusCode  int           // of HTTP
-	Code        string        // such as invalid_grant
-	Reason      string        // one word that never changes its meaning, such as subject_token_expired; see docs/errors.md. Branch on it, not on Description
-	EndReason   string        // why the session ended, such as revoked_by_user; empty unless Reason says that it has
+	StatusCode  int           // HTTP status
+	Code        string        // OAuth error code, such as invalid_grant
+	Reason      string        // a stable word, such as subject_token_expired; see docs/errors.md. Branch on it, not on Description
+	EndReason   string        // why the session ended, such as revoked_by_user; empty if it has not ended
 	Description string        // for developers, not for users; may be empty
-	RetryAfter  time.Duration // what the server asks for; 0: nothing
+	RetryAfter  time.Duration // how long the server asks to wait; 0: not stated
 }
 
 // Error implements error.
@@ -51,13 +52,13 @@ func (e *Error) Error() string {
 		text += ": " + e.Description
 	}
 	if e.Reason == ReasonOriginNotListed {
-		text += " (check origins of the client)"
+		text += " (add the origin to the client's origins)"
 	}
 	return text
 }
 
-// Is makes faults of the server match [ErrUnavailable], and its refusals of a
-// bearer token [ErrInvalidToken].
+// Is reports whether the error matches [ErrUnavailable], for a failure of the
+// server, or [ErrInvalidToken], for a rejected bearer token.
 func (e *Error) Is(target error) bool {
 	return target == ErrInvalidToken && e.Code == "invalid_token" || target == ErrUnavailable && (e.StatusCode >= http.StatusInternalServerError || e.StatusCode == http.StatusTooManyRequests)
 }

@@ -13,43 +13,44 @@ import (
 // Types of subject tokens (RFC 8693 §3).
 const (
 	TokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"      // a client token
-	TokenTypeIDToken = "urn:ietf:params:oauth:token-type:id_token" // of an OpenID provider
+	TokenTypeIDToken = "urn:ietf:params:oauth:token-type:id_token" // an ID token of an OpenID provider
 
 	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
 	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
 )
 
-// CreateParams say what session is wanted. The zero value takes the client's
+// CreateParams describe the session to create. The zero value uses the client's
 // defaults.
 type CreateParams struct {
-	SubjectTokenType string   // default TokenTypeJWT
+	SubjectTokenType string   // default: TokenTypeJWT
 	Scope            []string // default: the client's default scopes
-	Audience         []string // who the access tokens are for; default: the client itself
-	Resource         []string // the same, as URIs
-	DeviceName       string   // for the user's list of devices
+	Audience         []string // intended recipients of the access tokens; default: the client itself
+	Resource         []string // more recipients, as URIs
+	DeviceName       string   // shown in the user's list of devices
 	Demand
 }
 
-// CreateSession swaps a client token, the proof that a user has just signed in,
-// for a session (RFC 8693).
+// CreateSession exchanges a client token, the proof that a user has just signed
+// in, for a session (RFC 8693).
 //
-// A client token is good once. It is sent again after an error that wraps
-// [ErrUnavailable]; if it was the answer that was lost, it is refused then and
-// the user signs in again. Every refusal is an [Error]: invalid_request for a
-// bad or used client token, unmet_authentication_requirements for an unmet
+// A client token can be used once. The request is repeated after errors that
+// wrap [ErrUnavailable]; if the first response was lost, the repetition is
+// refused and the user must sign in again. Every refusal is an [Error]:
+// invalid_request for an invalid or used client token,
+// unmet_authentication_requirements if the authentication does not meet the
 // demand.
 func (c *Client) CreateSession(ctx context.Context, clientToken string, p CreateParams) (*Session, error) {
 	var t Tokens
-	err := c.insist(ctx, func(ctx context.Context) (err error) {
-		t, err = c.token(ctx, p.form(clientToken))
+	err := c.withRetry(ctx, func(ctx context.Context) (err error) {
+		t, err = c.requestToken(ctx, p.form(clientToken))
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w", err)
 	}
-	s := c.Restore(t, nil)
+	s := c.RestoreSession(t, nil)
 	if err := s.write(ctx, t); err != nil {
-		c.revoke(context.WithoutCancel(ctx), t.anyOf()) // nobody else knows of it
+		c.revokeToken(context.WithoutCancel(ctx), t.longestLived()) // it would stay open until it expires
 		return nil, fmt.Errorf("create session: %w", err)
 	}
 	return s, nil
@@ -72,29 +73,29 @@ func exchangeForm(kind, token string, d Demand) url.Values {
 		kind = TokenTypeJWT
 	}
 	form := url.Values{"grant_type": {grantExchange}, "subject_token_type": {kind}, "subject_token": {token}}
-	d.add(form)
+	d.addTo(form)
 	return form
 }
 
-// SwapSessionToken gets a fresh access token for a session token, which stays
-// what it is; it counts as activity. The errors are those of
-// [Client.RefreshSession].
-func (c *Client) SwapSessionToken(ctx context.Context, sessionToken string) (Tokens, error) {
+// ExchangeSessionToken returns a new access token for a session token. The
+// session token stays valid, and the exchange counts as activity of the
+// session. Errors are those of [Client.RefreshSession].
+func (c *Client) ExchangeSessionToken(ctx context.Context, sessionToken string) (Tokens, error) {
 	var t Tokens
-	err := c.insist(ctx, func(ctx context.Context) (err error) {
-		t, err = c.swap(ctx, sessionToken, Target{})
+	err := c.withRetry(ctx, func(ctx context.Context) (err error) {
+		t, err = c.exchangeSessionToken(ctx, sessionToken, Target{})
 		return err
 	})
 	return t, err
 }
 
-func (c *Client) swap(ctx context.Context, sessionToken string, target Target) (Tokens, error) {
+func (c *Client) exchangeSessionToken(ctx context.Context, sessionToken string, target Target) (Tokens, error) {
 	form := exchangeForm(tokenTypeSession, sessionToken, Demand{})
 	maps.Copy(form, target.form())
-	t, err := c.token(ctx, form)
+	t, err := c.requestToken(ctx, form)
 	if refusal := (*Error)(nil); errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_request" {
-		// The code of a dead session token is that of every bad request. A server
-		// that gives no reason has one answer elsewhere.
+		// invalid_request is also the code of every malformed request. If the server
+		// gives no reason, the session API shows whether the session has ended.
 		switch refusal.Reason {
 		case ReasonSessionEnded, ReasonSessionTokenUnknown:
 			return Tokens{}, fmt.Errorf("%w: %w", ErrSessionEnded, err)

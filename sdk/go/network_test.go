@@ -29,7 +29,7 @@ func newApp(t *testing.T, change ...func(*latchkey.ClientOptions)) *app {
 	return a
 }
 
-// client is another client of the app, as another process would have.
+// client returns another client of the app, as in another process.
 func (a *app) client(change ...func(*latchkey.ClientOptions)) *latchkey.Client {
 	a.t.Helper()
 	o := latchkey.ClientOptions{HTTPClient: &http.Client{Transport: a.network}, Now: a.issuer.Now}
@@ -43,13 +43,19 @@ func (a *app) client(change ...func(*latchkey.ClientOptions)) *latchkey.Client {
 	return c
 }
 
-func impatient(o *latchkey.ClientOptions)    { o.RetryWindow = 1500 * time.Millisecond }
-func confidential(o *latchkey.ClientOptions) { o.ClientSecret = "secret" }
+func shortRetryWindow(o *latchkey.ClientOptions) { o.RetryWindow = 1500 * time.Millisecond }
+func confidential(o *latchkey.ClientOptions)     { o.ClientSecret = "secret" }
 
-// signIn makes a session and forgets the requests that took.
+// signIn creates a session and discards the requests.
 func (a *app) signIn() *latchkey.Session {
 	a.t.Helper()
-	s, err := a.CreateSession(a.t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{})
+	return a.signInFor(latchkey.CreateParams{})
+}
+
+// signInFor creates a session with parameters and discards the requests.
+func (a *app) signInFor(p latchkey.CreateParams) *latchkey.Session {
+	a.t.Helper()
+	s, err := a.CreateSession(a.t.Context(), a.issuer.ClientToken("alice"), p)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -57,8 +63,8 @@ func (a *app) signIn() *latchkey.Session {
 	return s
 }
 
-// works checks that a session goes on: it can be refreshed with what it has.
-func (a *app) works(s *latchkey.Session) {
+// requireUsable requires that a session can still be refreshed.
+func (a *app) requireUsable(s *latchkey.Session) {
 	a.t.Helper()
 	a.network.fail()
 	if err := a.RefreshSession(a.t.Context(), s); err != nil || !a.issuer.SessionActive(s.ID()) {
@@ -66,7 +72,7 @@ func (a *app) works(s *latchkey.Session) {
 	}
 }
 
-// network carries requests. What the next POSTs meet can be planned.
+// network carries requests. A test can plan faults for the next POSTs.
 type network struct {
 	mu     sync.Mutex
 	plan   []fault
@@ -74,10 +80,10 @@ type network struct {
 	sent   []url.Values
 }
 
-// fault is what a request meets instead of a good network.
+// fault replaces the response to a request.
 type fault func(r *http.Request) (*http.Response, error)
 
-// fail plans faults of the next requests, in order, and none after.
+// fail plans faults for the next requests, in order, and none afterwards.
 func (n *network) fail(faults ...fault) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -91,7 +97,7 @@ func (n *network) failAlways(f fault) {
 	n.plan, n.always = nil, f
 }
 
-// take are the forms that were posted since it was last asked.
+// take returns the forms that were posted since the last call.
 func (n *network) take() []url.Values {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -127,19 +133,20 @@ func (n *network) next(form url.Values) fault {
 
 var errNetwork = errors.New("connection reset by peer")
 
-// reset: the request does not arrive.
-func reset(*http.Request) (*http.Response, error) { return nil, errNetwork }
+// dropRequest: the request does not arrive.
+func dropRequest(*http.Request) (*http.Response, error) { return nil, errNetwork }
 
-// lost: the request arrives and is carried out; its answer does not come.
-func lost(r *http.Request) (*http.Response, error) {
+// loseResponse: the request is carried out, and its response is lost.
+func loseResponse(r *http.Request) (*http.Response, error) {
 	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		answer.Body.Close()
 	}
 	return nil, errNetwork
 }
 
-// silent: it is carried out, and nothing comes until the caller gives up.
-func silent(r *http.Request) (*http.Response, error) {
+// neverRespond: the request is carried out, and nothing arrives until the
+// caller gives up.
+func neverRespond(r *http.Request) (*http.Response, error) {
 	if answer, err := http.DefaultTransport.RoundTrip(r); err == nil {
 		answer.Body.Close()
 	}
@@ -147,8 +154,8 @@ func silent(r *http.Request) (*http.Response, error) {
 	return nil, r.Context().Err()
 }
 
-// cut: the connection breaks in the middle of the answer.
-func cut(r *http.Request) (*http.Response, error) {
+// truncateResponse: the connection breaks in the middle of the response.
+func truncateResponse(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -165,17 +172,18 @@ type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// asPage: the server's answer comes with another type.
-func asPage(r *http.Request) (*http.Response, error) {
+// respondAsHTML: the server's response arrives with another content type.
+func respondAsHTML(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil {
-		answer.Header.Set("Content-Type", ofHTML)
+		answer.Header.Set("Content-Type", htmlType)
 	}
 	return answer, err
 }
 
-// says: somebody answers, without the server having seen the request.
-func says(status int, contentType, body string, header ...string) fault {
+// respondWith: something on the way responds, and the server does not see the
+// request.
+func respondWith(status int, contentType, body string, header ...string) fault {
 	return func(r *http.Request) (*http.Response, error) {
 		h := http.Header{"Content-Type": {contentType}}
 		for i := 0; i+1 < len(header); i += 2 {
@@ -186,6 +194,6 @@ func says(status int, contentType, body string, header ...string) fault {
 }
 
 const (
-	ofJSON = "application/json"
-	ofHTML = "text/html; charset=utf-8"
+	jsonType = "application/json"
+	htmlType = "text/html; charset=utf-8"
 )

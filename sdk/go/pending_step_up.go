@@ -1,29 +1,28 @@
 package latchkey
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// PendingStepUp is a step-up that was begun and has no answer yet. It is kept
-// with the session's tokens, and is as secret as they are: the server gives the
-// handles that it made to whoever sends the same request again.
+// PendingStepUp is a step-up that was sent and not answered yet. It is stored
+// with the session's tokens and is as secret as they are: the server returns
+// the new tokens to anyone who repeats the request.
 type PendingStepUp struct {
 	ClientToken string       `json:"-"`
 	Params      StepUpParams `json:"-"`
 }
 
-// String names no secret.
+// String returns a text without secrets.
 func (p PendingStepUp) String() string { return "pending step-up" }
 
-// Format writes String, whatever the verb.
+// Format writes String, for any verb.
 func (p PendingStepUp) Format(f fmt.State, _ rune) { io.WriteString(f, p.String()) }
 
-// serializedStepUp is what Tokens.Serialize writes of a pending step-up.
+// serializedStepUp is the form of a pending step-up in Tokens.Serialize.
 type serializedStepUp struct {
 	ClientToken      string   `json:"client_token"`
 	SubjectTokenType string   `json:"subject_token_type,omitempty"`
@@ -56,18 +55,13 @@ func (s *serializedStepUp) pending() *PendingStepUp {
 	return p
 }
 
-// authTime is the auth_time of an access token; 0: it cannot be read. The token
-// is not verified, because it came from the token endpoint itself.
+// authTime returns the auth_time of an access token, or 0 if it cannot be read.
+// The token came from the token endpoint, so its signature does not matter.
 func authTime(accessToken string) int64 {
 	var claims struct {
 		AuthTime int64 `json:"auth_time"`
 	}
-	parts := strings.Split(accessToken, ".")
-	if len(parts) != 3 {
-		return 0
-	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(text, &claims) != nil {
+	if !wire.UnverifiedClaims(accessToken, &claims) {
 		return 0
 	}
 	return claims.AuthTime

@@ -17,18 +17,18 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// loseStepUp leaves a step-up pending, by a network that has the fault.
+// loseStepUp leaves a step-up pending because of a fault.
 func (a *app) loseStepUp(s *latchkey.Session, clientToken string, f fault) {
 	a.t.Helper()
 	a.network.failAlways(f)
-	if err := a.StepUp(a.t.Context(), s, clientToken, second); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
+	if err := a.StepUp(a.t.Context(), s, clientToken, secondFactor); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
 		a.t.Fatalf("the step-up: %v", err)
 	}
 	a.network.fail()
 	a.network.take()
 }
 
-func TestAPendingStepUpIsSettledByTheNextCall(t *testing.T) {
+func TestAPendingStepUpIsResolvedByTheNextCall(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]func(a *app, s *latchkey.Session, otp string) error{
 		"StepUp with the same client token": func(a *app, s *latchkey.Session, otp string) error {
@@ -41,11 +41,11 @@ func TestAPendingStepUpIsSettledByTheNextCall(t *testing.T) {
 		},
 	} {
 		for restarted, restart := range map[string]bool{"": false, ", after a restart": true} {
-			for lostName, f := range map[string]fault{"the answer": lost, "the request": reset} {
+			for lostName, f := range map[string]fault{"the answer": loseResponse, "the request": dropRequest} {
 				t.Run(name+restarted+", when "+lostName+" was lost", func(t *testing.T) {
 					t.Parallel()
-					kept := newStore()
-					a := newApp(t, kept.keep, impatient, confidential)
+					kept := newTestStore()
+					a := newApp(t, kept.use, shortRetryWindow, confidential)
 					s := a.signIn()
 					before, otp := s.Tokens(), a.otp("alice")
 					a.loseStepUp(s, otp, f)
@@ -54,8 +54,8 @@ func TestAPendingStepUpIsSettledByTheNextCall(t *testing.T) {
 						if err != nil {
 							t.Fatal(err)
 						}
-						a.Client = a.client(kept.keep, impatient, confidential)
-						s = a.Restore(stored, nil)
+						a.Client = a.client(kept.use, shortRetryWindow, confidential)
+						s = a.RestoreSession(stored, nil)
 					}
 					if lostName == "the answer" {
 						a.issuer.Advance(4 * time.Minute) // longer than the retry window and the client token's life
@@ -74,23 +74,20 @@ func TestAPendingStepUpIsSettledByTheNextCall(t *testing.T) {
 					if stored, _ := kept.Load(t.Context(), s.ID()); stored.Pending != nil || stored.RefreshToken != after.RefreshToken || stored.SessionToken != after.SessionToken {
 						t.Error("the store does not have the tokens of the step-up")
 					}
-					a.works(s)
+					a.requireUsable(s)
 				})
 			}
 		}
 	}
 }
 
-func TestATokenForATargetSettlesAPendingStepUpFirst(t *testing.T) {
+func TestTokenForResolvesAPendingStepUpFirst(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
-	s, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{Audience: []string{"web", "orders"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.loseStepUp(s, a.otp("alice"), lost)
+	a := newApp(t, shortRetryWindow)
+	s := a.signInFor(latchkey.CreateParams{Audience: []string{"web", "orders"}})
+	a.loseStepUp(s, a.otp("alice"), loseResponse)
 	a.issuer.Advance(time.Hour)
-	a.network.fail(nil, lost) // the answer to the refresh too
+	a.network.fail(nil, loseResponse) // the answer to the refresh too
 	if _, err := a.TokenFor(t.Context(), s, latchkey.Target{Audience: []string{"orders"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +97,7 @@ func TestATokenForATargetSettlesAPendingStepUpFirst(t *testing.T) {
 	if s.Tokens().Pending != nil {
 		t.Error("the step-up is still pending")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func grants(sent []url.Values) (list []string) {
@@ -110,12 +107,12 @@ func grants(sent []url.Values) (list []string) {
 	return list
 }
 
-func TestARefusedPendingStepUpIsForgotten(t *testing.T) {
+func TestARefusedPendingStepUpIsDropped(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, impatient)
+	kept := newTestStore()
+	a := newApp(t, kept.use, shortRetryWindow)
 	s := a.signIn()
-	a.loseStepUp(s, a.otp("bob"), reset)
+	a.loseStepUp(s, a.otp("bob"), dropRequest)
 	if err := a.RefreshSession(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
@@ -125,45 +122,45 @@ func TestARefusedPendingStepUpIsForgotten(t *testing.T) {
 	if stored, err := kept.Load(t.Context(), s.ID()); err != nil || stored.Pending != nil || s.Tokens().Pending != nil {
 		t.Errorf("still pending: %v", err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 
 	otp := a.otp("bob")
-	a.loseStepUp(s, otp, reset)
-	if err := a.StepUp(t.Context(), s, otp, second); errors.Is(err, latchkey.ErrUnavailable) || err == nil || s.Tokens().Pending != nil {
+	a.loseStepUp(s, otp, dropRequest)
+	if err := a.StepUp(t.Context(), s, otp, secondFactor); errors.Is(err, latchkey.ErrUnavailable) || err == nil || s.Tokens().Pending != nil {
 		t.Errorf("a refused repetition: %v", err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestAPendingStepUpOutlivesWhatSaysNothingAboutIt(t *testing.T) {
+func TestAPendingStepUpOutlivesUnrelatedRefusals(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
-		"the client is switched off":     says(401, ofJSON, `{"error":"invalid_client"}`),
-		"the client may not exchange":    says(400, ofJSON, `{"error":"unauthorized_client"}`),
-		"a gateway's JSON":               says(403, ofJSON, `{"error":"forbidden"}`),
-		"a gateway that knows no issuer": says(404, ofJSON, `{"error":"not_found"}`),
+		"the client is switched off":     respondWith(401, jsonType, `{"error":"invalid_client"}`),
+		"the client may not exchange":    respondWith(400, jsonType, `{"error":"unauthorized_client"}`),
+		"a gateway's JSON":               respondWith(403, jsonType, `{"error":"forbidden"}`),
+		"a gateway that knows no issuer": respondWith(404, jsonType, `{"error":"not_found"}`),
 	} {
-		a := newApp(t, impatient)
+		a := newApp(t, shortRetryWindow)
 		s := a.signIn()
-		a.loseStepUp(s, a.otp("alice"), lost)
+		a.loseStepUp(s, a.otp("alice"), loseResponse)
 		a.issuer.Advance(time.Minute)
 		a.network.failAlways(f)
 		if err := a.RefreshSession(t.Context(), s); err == nil || errors.Is(err, latchkey.ErrSessionEnded) {
 			t.Errorf("%s: %v", name, err)
 		}
-		a.works(s)
+		a.requireUsable(s)
 		if a.acr(s) != "urn:latchkey:acr:2" {
 			t.Errorf("%s: the step-up was forgotten", name)
 		}
 	}
 }
 
-func TestAnotherStepUpSettlesThePendingOneFirst(t *testing.T) {
+func TestAnotherStepUpResolvesThePendingOneFirst(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signIn()
 	first := a.otp("alice")
-	a.loseStepUp(s, first, lost)
+	a.loseStepUp(s, first, loseResponse)
 	a.issuer.Advance(time.Minute)
 	other := a.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"hwk"}})
 	if err := a.StepUp(t.Context(), s, other, latchkey.StepUpParams{}); err != nil {
@@ -176,17 +173,17 @@ func TestAnotherStepUpSettlesThePendingOneFirst(t *testing.T) {
 	if err != nil || len(d.AMR) != 3 {
 		t.Errorf("the session has %v, %v", d, err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestAStepUpIsSavedBeforeItIsSent(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, impatient)
+	kept := newTestStore()
+	a := newApp(t, kept.use, shortRetryWindow)
 	s := a.signIn()
 	otp := a.otp("alice")
 	kept.fail(errors.New("the disk is full"))
-	if err := a.StepUp(t.Context(), s, otp, second); !errors.Is(err, latchkey.ErrUnavailable) || len(a.network.take()) != 0 || s.Tokens().Pending != nil {
+	if err := a.StepUp(t.Context(), s, otp, secondFactor); !errors.Is(err, latchkey.ErrUnavailable) || len(a.network.take()) != 0 || s.Tokens().Pending != nil {
 		t.Errorf("without a store: %v", err)
 	}
 	kept.fail(nil)
@@ -195,25 +192,25 @@ func TestAStepUpIsSavedBeforeItIsSent(t *testing.T) {
 		stored, _ = kept.Load(t.Context(), s.ID())
 		return http.DefaultTransport.RoundTrip(r)
 	})
-	if err := a.StepUp(t.Context(), s, otp, second); err != nil {
+	if err := a.StepUp(t.Context(), s, otp, secondFactor); err != nil {
 		t.Fatal(err)
 	}
 	if stored.Pending == nil || stored.Pending.ClientToken != otp || len(stored.Pending.Params.ACRValues) != 1 {
 		t.Error("the store did not have the step-up when it was sent")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestAStepUpThatTheStoreDoesNotTakeIsSavedLater(t *testing.T) {
+func TestAStepUpThatCannotBeSavedIsSavedLater(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, impatient)
+	kept := newTestStore()
+	a := newApp(t, kept.use, shortRetryWindow)
 	s := a.signIn()
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		kept.fail(errors.New("the disk is full"))
 		return http.DefaultTransport.RoundTrip(r)
 	})
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); !errors.Is(err, latchkey.ErrUnavailable) || len(a.network.take()) != 1 {
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); !errors.Is(err, latchkey.ErrUnavailable) || len(a.network.take()) != 1 {
 		t.Errorf("failed with %v", err)
 	}
 	stored, err := kept.Load(t.Context(), s.ID())
@@ -225,36 +222,36 @@ func TestAStepUpThatTheStoreDoesNotTakeIsSavedLater(t *testing.T) {
 	if _, err := a.AccessToken(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 	if a.acr(s) != "urn:latchkey:acr:2" {
 		t.Error("the step-up is lost")
 	}
 }
 
-func TestAProcessThatRefreshesSettlesTheStepUpOfAnother(t *testing.T) {
+func TestARefreshResolvesTheStepUpOfAnotherProcess(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
+	kept := newTestStore()
+	a := newApp(t, kept.use, func(o *latchkey.ClientOptions) { o.RetryWindow = 3 * time.Second })
 	s := a.signIn()
-	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	b := a.client(kept.use)
+	other := b.RestoreSession(s.Tokens(), nil)
 	used := 0
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
-		answer, err := lost(r)
-		for range 3 { // by now the handle that was shown would end the session
+		answer, err := loseResponse(r)
+		for range 3 { // by now the token that was sent would end the session
 			if b.RefreshSession(t.Context(), other) == nil {
 				used++
 			}
 		}
 		return answer, err
 	})
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil || used != 3 {
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil || used != 3 {
 		t.Errorf("the step-up: %v after %d refreshes", err, used)
 	}
 	if a.acr(s) != "urn:latchkey:acr:2" || s.Tokens().Generation < other.Tokens().Generation {
 		t.Error("it does not have the tokens that the other process got")
 	}
-	a.works(s)
+	a.requireUsable(s)
 	if err := b.RefreshSession(t.Context(), other); err != nil {
 		t.Error(err)
 	}
@@ -262,28 +259,25 @@ func TestAProcessThatRefreshesSettlesTheStepUpOfAnother(t *testing.T) {
 
 func TestTheFirstOfTwoRequestsOfAStepUpMayArriveLast(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signIn()
-	a.network.fail(lost, says(400, ofJSON, `{"error":"invalid_request","latchkey_reason":"subject_token_spent"}`))
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+	a.network.fail(loseResponse, respondWith(400, jsonType, `{"error":"invalid_request","latchkey_reason":"subject_token_spent"}`))
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 		t.Fatal(err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestARefreshThatCrossesAStepUpKeepsTheNewerTokens(t *testing.T) {
+func TestARefreshThatOverlapsAStepUpKeepsTheNewerTokens(t *testing.T) {
 	t.Parallel()
 	for name, target := range map[string]latchkey.Target{"the session's own token": {}, "a token for a target": {Audience: []string{"orders"}}} {
-		kept := newStore()
-		a := newApp(t, kept.keep)
-		s, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{Audience: []string{"web", "orders"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		b := a.client(kept.keep)
-		other := b.Restore(s.Tokens(), nil)
+		kept := newTestStore()
+		a := newApp(t, kept.use)
+		s := a.signInFor(latchkey.CreateParams{Audience: []string{"web", "orders"}})
+		b := a.client(kept.use)
+		other := b.RestoreSession(s.Tokens(), nil)
 		a.network.fail(func(r *http.Request) (*http.Response, error) { // the refresh is overtaken
-			if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+			if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 				t.Error(err)
 			}
 			return http.DefaultTransport.RoundTrip(r)
@@ -298,37 +292,37 @@ func TestARefreshThatCrossesAStepUpKeepsTheNewerTokens(t *testing.T) {
 			t.Errorf("%s: the store has older tokens", name)
 		}
 		a.issuer.Advance(time.Hour)
-		a.works(s)
+		a.requireUsable(s)
 	}
 }
 
-func TestARefreshThatCrossesALostStepUpLeavesItPending(t *testing.T) {
+func TestARefreshThatOverlapsALostStepUpLeavesItPending(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, func(o *latchkey.ClientOptions) { o.RetryWindow = 300 * time.Millisecond })
+	kept := newTestStore()
+	a := newApp(t, kept.use, func(o *latchkey.ClientOptions) { o.RetryWindow = 300 * time.Millisecond })
 	s := a.signIn()
-	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	b := a.client(kept.use)
+	other := b.RestoreSession(s.Tokens(), nil)
 	a.network.fail(func(r *http.Request) (*http.Response, error) { // the refresh is overtaken
-		a.loseStepUp(s, a.otp("alice"), lost)
+		a.loseStepUp(s, a.otp("alice"), loseResponse)
 		return http.DefaultTransport.RoundTrip(r)
 	})
 	if err := b.RefreshSession(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
 	if stored, err := kept.Load(t.Context(), s.ID()); err != nil || stored.Pending == nil {
-		t.Errorf("the step-up is pending no more: %v", err)
+		t.Errorf("the step-up is no longer pending: %v", err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestNewerTokensOfTheStoreAreNotOverwritten(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	s := a.signIn()
-	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	b := a.client(kept.use)
+	other := b.RestoreSession(s.Tokens(), nil)
 	a.network.fail(func(r *http.Request) (*http.Response, error) { // its answer is slow
 		answer, err := http.DefaultTransport.RoundTrip(r)
 		for range 3 {
@@ -345,13 +339,13 @@ func TestNewerTokensOfTheStoreAreNotOverwritten(t *testing.T) {
 	if stored, _ := kept.Load(t.Context(), s.ID()); stored.RefreshToken != newest.RefreshToken || s.Tokens().RefreshToken != newest.RefreshToken {
 		t.Error("older tokens took the place of newer ones")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestAStoreThatFallsBehindIsNotFollowed(t *testing.T) {
+func TestOlderTokensOfTheStoreAreIgnored(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	s := a.signIn()
 	old := kept.rows[s.ID()]
 	for range 2 {
@@ -361,68 +355,68 @@ func TestAStoreThatFallsBehindIsNotFollowed(t *testing.T) {
 	}
 	kept.rows[s.ID()] = old // a replica, or a backup
 	a.issuer.Advance(time.Hour)
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestOfTwoStepUpsTheOneWithTheLaterProofIsKept(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	s := a.signIn()
-	b := a.client(kept.keep)
-	other := b.Restore(s.Tokens(), nil)
+	b := a.client(kept.use)
+	other := b.RestoreSession(s.Tokens(), nil)
 	first := a.otp("alice")
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		answer, err := http.DefaultTransport.RoundTrip(r)
-		kept.rows[s.ID()] = other.Tokens().Serialize() // the other process has not seen the first one
+		kept.rows[s.ID()] = other.Tokens().Serialize() // the other process has not seen the first step-up
 		a.issuer.Advance(2 * time.Second)
 		if err := b.StepUp(t.Context(), other, a.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"hwk"}}), latchkey.StepUpParams{Demand: latchkey.Demand{MaxAge: new(time.Second)}}); err != nil {
 			t.Error(err)
 		}
 		return answer, err
 	})
-	if err := a.StepUp(t.Context(), s, first, second); err != nil {
+	if err := a.StepUp(t.Context(), s, first, secondFactor); err != nil {
 		t.Fatal(err)
 	}
 	if s.Tokens().Generation != other.Tokens().Generation || s.Tokens().AccessToken != other.Tokens().AccessToken {
 		t.Error("the answer with the earlier proof won")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestASupersededHandleIsReplacedByTheStores(t *testing.T) {
+func TestASupersededTokenIsReplacedByTheStoredOne(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ refresh, reason string }{
 		"a refresh token": {"keep", latchkey.ReasonRefreshSuperseded},
 		"a session token": {"", latchkey.ReasonSessionTokenSuperseded},
 	} {
-		kept := newStore()
-		a := newApp(t, kept.keep, confidential)
+		kept := newTestStore()
+		a := newApp(t, kept.use, confidential)
 		s := a.signIn()
 		old := s.Tokens()
 		if c.refresh == "" {
 			old.RefreshToken = ""
 		}
-		raised := old
-		raised.RefreshToken = "" // by the session token, when the refresh token is what is superseded
+		restored := old
+		restored.RefreshToken = "" // the session token identifies the session
 		if c.refresh == "" {
-			raised = s.Tokens()
+			restored = s.Tokens()
 		}
-		kept.rows[s.ID()] = raised.Serialize()
-		s = a.Restore(raised, nil)
-		if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+		kept.rows[s.ID()] = restored.Serialize()
+		s = a.RestoreSession(restored, nil)
+		if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 			t.Fatal(err)
 		}
 		newest := kept.rows[s.ID()]
-		b := a.client(kept.keep, confidential)
-		stale := b.Restore(old, nil)
+		b := a.client(kept.use, confidential)
+		stale := b.RestoreSession(old, nil)
 		kept.rows[s.ID()] = old.Serialize()
 		err := b.RefreshSession(t.Context(), stale)
 		refusal := (*latchkey.Error)(nil)
 		if !errors.As(err, &refusal) || refusal.Reason != c.reason || errors.Is(err, latchkey.ErrSessionEnded) || errors.Is(err, latchkey.ErrUnavailable) || stale.Err() != nil {
 			t.Errorf("%s, with nothing newer in the store: %v", name, err)
 		}
-		a.network.fail(func(r *http.Request) (*http.Response, error) { // the newer tokens come while it asks
+		a.network.fail(func(r *http.Request) (*http.Response, error) { // the newer tokens are stored while the request is in progress
 			kept.mu.Lock()
 			kept.rows[s.ID()] = newest
 			kept.mu.Unlock()
@@ -440,10 +434,10 @@ func TestASupersededHandleIsReplacedByTheStores(t *testing.T) {
 
 func TestALostRefreshIsAnsweredMuchLaterAndAfterARestart(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, impatient)
+	kept := newTestStore()
+	a := newApp(t, kept.use, shortRetryWindow)
 	s := a.signIn()
-	a.network.failAlways(lost)
+	a.network.failAlways(loseResponse)
 	if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) {
 		t.Fatal(err)
 	}
@@ -453,20 +447,20 @@ func TestALostRefreshIsAnsweredMuchLaterAndAfterARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := a.client(kept.keep)
-	restored := b.Restore(stored, nil)
+	b := a.client(kept.use)
+	restored := b.RestoreSession(stored, nil)
 	if _, err := b.AccessToken(t.Context(), restored); err != nil {
 		t.Error(err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestManyCallsSendAPendingStepUpOnce(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signIn()
 	otp := a.otp("alice")
-	a.loseStepUp(s, otp, lost)
+	a.loseStepUp(s, otp, loseResponse)
 	var all, begun sync.WaitGroup
 	begun.Add(32)
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
@@ -485,15 +479,15 @@ func TestManyCallsSendAPendingStepUpOnce(t *testing.T) {
 	if n := len(a.network.take()); n != 1 {
 		t.Errorf("%d requests", n)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestAnOutageWithAPendingStepUpDelaysOneCallOnly(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = 300 * time.Millisecond })
 	s := a.signIn()
-	a.loseStepUp(s, a.otp("alice"), lost)
-	a.network.failAlways(says(503, ofJSON, `{"error":"temporarily_unavailable"}`, "Retry-After", "60"))
+	a.loseStepUp(s, a.otp("alice"), loseResponse)
+	a.network.failAlways(respondWith(503, jsonType, `{"error":"temporarily_unavailable"}`, "Retry-After", "60"))
 	for range 3 {
 		if got, err := a.AccessToken(t.Context(), s); err != nil || got.AccessToken != s.Tokens().AccessToken {
 			t.Errorf("the old token is not given out: %v", err)
@@ -515,7 +509,7 @@ func TestAPendingStepUpIsSerializedAndNotPrinted(t *testing.T) {
 	s := a.signIn()
 	otp := a.otp("alice")
 	demand := latchkey.StepUpParams{SubjectTokenType: latchkey.TokenTypeIDToken, Demand: latchkey.Demand{ACRValues: []string{"phr", "a"}, MaxAge: new(90 * time.Second)}}
-	a.network.failAlways(reset)
+	a.network.failAlways(dropRequest)
 	if err := a.StepUp(t.Context(), s, otp, demand); !errors.Is(err, latchkey.ErrUnavailable) {
 		t.Fatal(err)
 	}

@@ -6,231 +6,237 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// leeway is how long before its end an access token is replaced: enough for a
-// request under way, and no more than half of the shortest life there is. It is
-// more than the 10 s of golang.org/x/oauth2.
+// leeway is how long before it expires an access token is replaced: long enough
+// for a request, and at most half of the shortest lifetime. It exceeds the 10 s
+// of golang.org/x/oauth2.
 const leeway = 15 * time.Second
 
-// AccessToken is an access token of the session that will live for a moment yet:
-// the one it has, or a fresh one. While the server is out of reach, the old one
-// is returned for as long as it lives. Its errors are those of
-// [Client.RefreshSession].
+// AccessToken returns the session's access token, refreshed if it expires
+// within 15 s. While the server is unreachable, it returns the old access token
+// until that expires. Errors are those of [Client.RefreshSession].
 func (c *Client) AccessToken(ctx context.Context, s *Session) (Tokens, error) {
 	return c.TokenFor(ctx, s, Target{})
 }
 
-func (c *Client) fresh(t Tokens) bool { return c.now().Before(t.Expiry.Add(-leeway)) }
+func (c *Client) isFresh(t Tokens) bool { return c.now().Before(t.Expiry.Add(-leeway)) }
 
-// RefreshSession gets the session a fresh access token and the next refresh
-// token (RFC 6749 §6), or, if it has only a session token, swaps that for an
-// access token. Access tokens for targets are replaced when they are next asked
-// for.
+// RefreshSession obtains a new access token and the next refresh token (RFC
+// 6749 §6). A session that has only a session token exchanges that for an
+// access token. Access tokens for targets are replaced when they are next
+// requested.
 //
-// Callers at the same moment share one refresh, which goes on when one of them
-// gives up. After a network error, a timeout, a 429 or a 5xx the same refresh
-// token is sent again, which the server answers with the same successor. A
-// pending step-up ([Tokens.Pending]) is sent again first.
+// Concurrent callers share one refresh, which continues when the caller who
+// started it gives up. After a network error, a timeout, a 429 or a 5xx the
+// same refresh token is sent again; the server answers with the same successor.
+// A pending step-up ([Tokens.Pending]) is sent again first.
 //
-// An error that wraps [ErrUnavailable] leaves the session as it was, and the next
-// call tries again. One that wraps [ErrSessionEnded] reports that the session is
-// over. Any other is an [Error]; with [ReasonRefreshSuperseded] or
-// [ReasonSessionTokenSuperseded] somebody has newer tokens of the session than
-// this handle and its [Store], and the session goes on.
+// An error that wraps [ErrUnavailable] leaves the session unchanged; the next
+// call tries again. An error that wraps [ErrSessionEnded] means that the
+// session has ended. Any other error is an [Error]. With
+// [ReasonRefreshSuperseded] or [ReasonSessionTokenSuperseded] the session
+// continues, but another process has newer tokens than this Session and its
+// [Store].
 func (c *Client) RefreshSession(ctx context.Context, s *Session) error {
 	_, err := c.refreshFor(ctx, s, Target{}, s.Tokens().AccessToken)
 	if err == nil {
-		s.forget()
+		s.dropTargetTokens()
 	}
 	return err
 }
 
-// refreshFor gets a token for a target that is another than `had`. There is one
-// refresh token for all targets: what others have under way comes first.
+// refreshFor returns a token for a target other than had. All targets share one
+// refresh token, so their requests run one after another.
 func (c *Client) refreshFor(ctx context.Context, s *Session, target Target, had string) (Tokens, error) {
 	key := target.key()
 	for {
-		f := c.join(ctx, s, key, had, func(ctx context.Context, s *Session) (issued, error) { return c.refresh(ctx, s, target) })
+		f := c.joinOrStart(ctx, s, key, had, func(ctx context.Context, s *Session) (update, error) { return c.refresh(ctx, s, target) })
 		err := f.wait(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return Tokens{}, outOfReach(ctx.Err())
-		case f.brings(key):
+			return Tokens{}, wire.Unavailable(ctx.Err())
+		case f.covers(key):
 			return f.token(), err
 		case s.Err() != nil:
 			return Tokens{}, s.Err()
 		case !f.stepUp && errors.Is(err, ErrUnavailable):
-			return Tokens{}, err // a step-up that failed says nothing about a refresh
+			return Tokens{}, err // but the failure of a step-up does not predict that of a refresh
 		}
 	}
 }
 
-// issued is what a change of a session's tokens brings.
-type issued struct {
-	tokens   Tokens // of the session from now on
-	narrowed Tokens // for the target that was asked for, if one was
-	kept     bool   // the store has them, or is not to get them
-	raised   bool   // by a step-up, after which the tokens for targets are out of date
+// update is the result of a request that changes a session's tokens.
+type update struct {
+	tokens       Tokens // the session's tokens from now on
+	targetTokens Tokens // for the requested target, if any
+	saved        bool   // tokens are in the store, or must not be stored
+	steppedUp    bool   // a step-up took place: tokens for targets are outdated
 }
 
-// refresh gets what comes after the session's tokens. With an error it returns
-// what a pending step-up brought before.
-func (c *Client) refresh(ctx context.Context, s *Session, target Target) (issued, error) {
-	r := renewal{client: c, session: s, target: target}
-	err := c.insist(ctx, r.attempt)
+// refresh obtains the next tokens. Beside an error it returns the tokens of a
+// pending step-up that was answered first.
+func (c *Client) refresh(ctx context.Context, s *Session, target Target) (update, error) {
+	r := refreshOperation{client: c, session: s, target: target}
+	err := c.withRetry(ctx, r.attempt)
 	if err != nil {
-		return issued{tokens: r.raised, raised: r.raised.SessionID != ""}, err
+		return update{tokens: r.afterStepUp, steppedUp: r.afterStepUp.SessionID != ""}, err
 	}
-	r.got.raised = r.raised.SessionID != ""
-	return r.got, nil
+	r.result.steppedUp = r.afterStepUp.SessionID != ""
+	return r.result, nil
 }
 
-// renewal is a refresh under way.
-type renewal struct {
+// refreshOperation is the state of a refresh over its attempts.
+type refreshOperation struct {
 	client  *Client
 	session *Session
 	target  Target
 
-	raised Tokens // what a pending step-up brought; zero: there was none
-	before Tokens // those that the server was asked with
-	asked  bool
-	got    issued
+	afterStepUp Tokens // result of a pending step-up; zero: there was none
+	sent        Tokens // the tokens that the request was sent with
+	answered    bool
+	result      update
 }
 
-func (r *renewal) attempt(ctx context.Context) (err error) {
-	if !r.asked {
-		if r.got, err = r.ask(ctx); err != nil {
+func (r *refreshOperation) attempt(ctx context.Context) (err error) {
+	if !r.answered {
+		if r.result, err = r.request(ctx); err != nil {
 			return err
 		}
-		r.asked = true
+		r.answered = true
 	}
-	if r.got.kept {
+	if r.result.saved {
 		return nil
 	}
-	t, err := r.session.save(ctx, r.got.tokens, r.before)
+	t, err := r.session.save(ctx, r.result.tokens, r.sent)
 	if err != nil {
 		return err
 	}
-	r.got.tokens, r.got.kept = t, true
+	r.result.tokens, r.result.saved = t, true
 	return nil
 }
 
-// ask looks into the store, settles a pending step-up, and asks the server.
-func (r *renewal) ask(ctx context.Context) (issued, error) {
+// request loads the stored tokens, resolves a pending step-up, and sends the
+// refresh.
+func (r *refreshOperation) request(ctx context.Context) (update, error) {
 	had := r.session.Tokens()
 	latest, err := r.session.load(ctx)
 	if err != nil {
-		return issued{}, err
+		return update{}, err
 	}
 	if latest.Pending != nil {
-		if latest, err = r.settle(ctx, *latest.Pending); err != nil {
-			return issued{}, err
+		if latest, err = r.resolvePending(ctx, *latest.Pending); err != nil {
+			return update{}, err
 		}
 	}
-	if r.enough(latest, had) {
-		return issued{tokens: latest, kept: true}, nil
+	if r.isAlreadyFresh(latest, had) {
+		return update{tokens: latest, saved: true}, nil
 	}
-	got, err := r.successor(ctx, latest)
-	if err == nil && !got.crossed || err != nil && !errors.Is(err, ErrSessionEnded) && !superseded(err) || r.session.store == nil {
-		return got.issued, err
+	got, err := r.requestSuccessor(ctx, latest)
+	if err == nil && !got.spentByStepUp || err != nil && !errors.Is(err, ErrSessionEnded) && !isSuperseded(err) || r.session.store == nil {
+		return got.update, err
 	}
-	// Another process may have been faster.
+	// Another process may have refreshed first: use its tokens.
 	again, failed := r.session.load(ctx)
 	switch {
 	case failed != nil && err != nil:
-		return issued{}, failed
-	case failed != nil || again.sameHandles(latest):
-		return got.issued, err
-	case r.enough(again, latest):
-		return issued{tokens: again, kept: true}, nil
+		return update{}, failed
+	case failed != nil || again.sameSessionCredentials(latest):
+		return got.update, err
+	case r.isAlreadyFresh(again, latest):
+		return update{tokens: again, saved: true}, nil
 	case err == nil:
-		got.issued.tokens = again
-		return got.issued, nil
+		got.update.tokens = again
+		return got.update, nil
 	}
-	got, err = r.successor(ctx, again)
-	return got.issued, err
+	got, err = r.requestSuccessor(ctx, again)
+	return got.update, err
 }
 
-// enough reports whether the session has a fresh access token of its own that is
-// another than `had`: from another handle, another process, or a step-up.
-func (r *renewal) enough(t, had Tokens) bool {
-	return r.target.key() == "" && t.AccessToken != had.AccessToken && r.client.fresh(t)
+// isAlreadyFresh reports whether the session has a fresh access token of its
+// own other than had: from another Session value, another process, or a
+// step-up.
+func (r *refreshOperation) isAlreadyFresh(t, had Tokens) bool {
+	return r.target.key() == "" && t.AccessToken != had.AccessToken && r.client.isFresh(t)
 }
 
-// settle sends a pending step-up again. Refused, the session goes on without it.
-func (r *renewal) settle(ctx context.Context, p PendingStepUp) (Tokens, error) {
-	u := r.client.resume(r.session, p)
+// resolvePending sends a pending step-up again. If it is refused, the session
+// continues without it.
+func (r *refreshOperation) resolvePending(ctx context.Context, p PendingStepUp) (Tokens, error) {
+	u := r.client.resumeStepUp(r.session, p)
 	if err := u.attempt(ctx); err != nil {
 		return Tokens{}, err
 	}
-	r.session.replace(*u.got)
-	if u.refused == nil {
-		r.raised = *u.got
+	r.session.replace(*u.result)
+	if u.refusal == nil {
+		r.afterStepUp = *u.result
 	}
-	return *u.got, nil
+	return *u.result, nil
 }
 
-// answered is an answer to a refresh.
-type answered struct {
-	issued
-	crossed bool // by a step-up that has spent the refresh token
+// refreshAnswer is the response to a refresh.
+type refreshAnswer struct {
+	update
+	spentByStepUp bool // a step-up has used the refresh token
 }
 
-// successor asks the server. An answer for a target brings the next refresh
-// token, which is still good for the whole session, and no access token that
-// would be. An answer without a refresh token is one from before a step-up that
-// has spent it: it is not saved, because the store gets, or has, the tokens of
-// the step-up.
-func (r *renewal) successor(ctx context.Context, t Tokens) (got answered, err error) {
-	next, err := r.client.answerFor(ctx, t, r.target)
+// requestSuccessor sends the refresh.
+//
+// A response for a target contains the session's next refresh token, but no
+// access token of the session itself. A response without a refresh token is for
+// the time before a step-up that used the refresh token. It is not saved,
+// because the tokens of the step-up belong into the store.
+func (r *refreshOperation) requestSuccessor(ctx context.Context, t Tokens) (got refreshAnswer, err error) {
+	next, err := r.client.requestRefresh(ctx, t, r.target)
 	if err != nil {
-		return answered{}, err
+		return refreshAnswer{}, err
 	}
-	r.before = t
-	got.tokens, got.crossed = next.over(t), t.RefreshToken != "" && next.RefreshToken == ""
-	got.kept = got.crossed
+	r.sent = t
+	got.tokens, got.spentByStepUp = next.fillFrom(t), t.RefreshToken != "" && next.RefreshToken == ""
+	got.saved = got.spentByStepUp
 	if r.target.key() != "" {
-		got.narrowed = next
-		got.narrowed.RefreshToken, got.narrowed.SessionToken = "", ""
+		got.targetTokens = next
+		got.targetTokens.RefreshToken, got.targetTokens.SessionToken = "", ""
 		got.tokens.AccessToken, got.tokens.Expiry, got.tokens.Scope = t.AccessToken, t.Expiry, t.Scope
 	}
 	return got, nil
 }
 
-func (c *Client) answerFor(ctx context.Context, t Tokens, target Target) (Tokens, error) {
+func (c *Client) requestRefresh(ctx context.Context, t Tokens, target Target) (Tokens, error) {
 	if t.RefreshToken == "" && t.SessionToken == "" {
-		return Tokens{}, fmt.Errorf("%w: it has no token to go on with", ErrSessionEnded)
+		return Tokens{}, fmt.Errorf("%w: it has neither a refresh token nor a session token", ErrSessionEnded)
 	}
 	if t.RefreshToken == "" {
-		return c.swap(ctx, t.SessionToken, target)
+		return c.exchangeSessionToken(ctx, t.SessionToken, target)
 	}
 	form := target.form()
 	form.Set("grant_type", "refresh_token")
 	form.Set("refresh_token", t.RefreshToken)
-	next, err := c.token(ctx, form)
+	next, err := c.requestToken(ctx, form)
 	if err != nil {
-		return Tokens{}, sessionOver(err)
+		return Tokens{}, withSessionEnded(err)
 	}
 	if next.SessionID != t.SessionID {
-		return Tokens{}, fmt.Errorf("%w: the answer to a refresh is about another session", ErrUnavailable)
+		return Tokens{}, fmt.Errorf("%w: unexpected refresh response: session_id is %q, expected %q", ErrUnavailable, next.SessionID, t.SessionID)
 	}
 	return next, nil
 }
 
-// sessionOver adds ErrSessionEnded to the refusals that mean the end of a
-// session, which others do not, such as invalid_client (RFC 6749 §5.2).
-func sessionOver(err error) error {
+// withSessionEnded adds ErrSessionEnded to refusals that mean the end of a
+// session. Others do not, such as invalid_client (RFC 6749 §5.2).
+func withSessionEnded(err error) error {
 	var refusal *Error
-	if errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_grant" && !superseded(err) {
+	if errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_grant" && !isSuperseded(err) {
 		return fmt.Errorf("%w: %w", ErrSessionEnded, err)
 	}
 	return err
 }
 
-// superseded reports whether a token was refused although its session goes on:
-// somebody who shares the store has a newer one.
-func superseded(err error) bool {
+// isSuperseded reports whether a token was refused although its session
+// continues: another process has a newer one.
+func isSuperseded(err error) bool {
 	return hasReason(err, ReasonRefreshSuperseded) || hasReason(err, ReasonSessionTokenSuperseded) || hasReason(err, ReasonChainMismatch)
 }
 

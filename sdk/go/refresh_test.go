@@ -13,28 +13,28 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-func TestARefreshHeals(t *testing.T) {
+func TestARefreshIsRepeatedAfterAFault(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
-		"a request that did not arrive":            reset,
-		"a lost answer":                            lost,
-		"an answer that never comes":               silent,
-		"half an answer":                           cut,
-		"a proxy's 502":                            says(502, ofHTML, "<h1>Bad Gateway</h1>"),
-		"a proxy's 403":                            says(403, ofHTML, "<h1>Forbidden</h1>"),
-		"a captive portal":                         says(200, ofHTML, "<h1>Welcome to our hotel</h1>"),
-		"a whole answer that says it is a page":    asPage,
-		"a redirect":                               says(302, ofHTML, "", "Location", "https://portal.example.com/"),
-		"a JSON answer that is none of the server": says(200, ofJSON, `{"ok":true}`),
-		"JSON that breaks off":                     says(200, ofJSON, `{"access_token":"a"`),
-		"an outage of the server":                  says(503, ofJSON, `{"error":"temporarily_unavailable"}`),
-		"a fault of the server":                    says(500, ofJSON, `{"error":"server_error"}`),
-		"too many requests":                        says(429, ofJSON, `{"error":"temporarily_unavailable"}`),
-		"a proxy's 429":                            says(429, "text/plain", "slow down"),
-		"an answer that is far too long":           says(200, ofJSON, `{"access_token":"`+strings.Repeat("a", 2<<20)+`"}`),
-		"a word about another session":             says(200, ofJSON, `{"access_token":"a","token_type":"Bearer","expires_in":300,"session_id":"other","session_expires_at":2000000000,"refresh_token":"b"}`),
-		"invalid_grant by a page":                  says(400, ofHTML, `{"error":"invalid_grant"}`),
-		"invalid_grant beside a 500":               says(500, ofJSON, `{"error":"invalid_grant"}`),
+		"a request that does not arrive":        dropRequest,
+		"a lost response":                       loseResponse,
+		"a response that never arrives":         neverRespond,
+		"half a response":                       truncateResponse,
+		"a proxy's 502":                         respondWith(502, htmlType, "<h1>Bad Gateway</h1>"),
+		"a proxy's 403":                         respondWith(403, htmlType, "<h1>Forbidden</h1>"),
+		"a captive portal":                      respondWith(200, htmlType, "<h1>Welcome to our hotel</h1>"),
+		"a response with the type of a page":    respondAsHTML,
+		"a redirect":                            respondWith(302, htmlType, "", "Location", "https://portal.example.com/"),
+		"JSON that the server does not send":    respondWith(200, jsonType, `{"ok":true}`),
+		"JSON that breaks off":                  respondWith(200, jsonType, `{"access_token":"a"`),
+		"an outage of the server":               respondWith(503, jsonType, `{"error":"temporarily_unavailable"}`),
+		"a fault of the server":                 respondWith(500, jsonType, `{"error":"server_error"}`),
+		"too many requests":                     respondWith(429, jsonType, `{"error":"temporarily_unavailable"}`),
+		"a proxy's 429":                         respondWith(429, "text/plain", "slow down"),
+		"a response that is far too long":       respondWith(200, jsonType, `{"access_token":"`+strings.Repeat("a", 2<<20)+`"}`),
+		"a response about another session":      respondWith(200, jsonType, `{"access_token":"a","token_type":"Bearer","expires_in":300,"session_id":"other","session_expires_at":2000000000,"refresh_token":"b"}`),
+		"invalid_grant with the type of a page": respondWith(400, htmlType, `{"error":"invalid_grant"}`),
+		"invalid_grant beside a 500":            respondWith(500, jsonType, `{"error":"invalid_grant"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -57,17 +57,17 @@ func TestARefreshHeals(t *testing.T) {
 			if after := s.Tokens(); after.AccessToken == before.AccessToken || after.RefreshToken == before.RefreshToken {
 				t.Error("the tokens are still the old ones")
 			}
-			a.works(s)
+			a.requireUsable(s)
 		})
 	}
 }
 
-func TestARefreshThatIsNotAnsweredLeavesTheSessionAsItIs(t *testing.T) {
+func TestARefreshWithoutAResponseLeavesTheSessionUnchanged(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signIn()
 	before := s.Tokens()
-	a.network.failAlways(reset)
+	a.network.failAlways(dropRequest)
 	err := a.RefreshSession(t.Context(), s)
 	if !errors.Is(err, latchkey.ErrUnavailable) || errors.Is(err, latchkey.ErrSessionEnded) || !errors.Is(err, errNetwork) {
 		t.Errorf("failed with %v", err)
@@ -75,16 +75,16 @@ func TestARefreshThatIsNotAnsweredLeavesTheSessionAsItIs(t *testing.T) {
 	if s.Tokens() != before || s.Err() != nil {
 		t.Error("the session changed")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestAnEndpointThatIsMissingIsAskedOnce(t *testing.T) {
+func TestAMissingEndpointIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
-		"no page":                says(404, ofHTML, "<h1>Not Found</h1>"),
-		"another method":         says(405, "", ""),
-		"a method that is none":  says(501, ofHTML, "<h1>Not Implemented</h1>"),
-		"one that is none, JSON": says(501, ofJSON, `{"error":"not_implemented"}`),
+		"no such page":            respondWith(404, htmlType, "<h1>Not Found</h1>"),
+		"another method":          respondWith(405, "", ""),
+		"an unimplemented method": respondWith(501, htmlType, "<h1>Not Implemented</h1>"),
+		"the same in JSON":        respondWith(501, jsonType, `{"error":"not_implemented"}`),
 	} {
 		a := newApp(t)
 		s := a.signIn()
@@ -95,11 +95,11 @@ func TestAnEndpointThatIsMissingIsAskedOnce(t *testing.T) {
 		if n := len(a.network.take()); n != 1 {
 			t.Errorf("%s: %d requests", name, n)
 		}
-		a.works(s)
+		a.requireUsable(s)
 	}
 }
 
-func TestAnIssuerThatIsNotThereIsToldAtOnce(t *testing.T) {
+func TestAMissingIssuerIsReportedAtOnce(t *testing.T) {
 	t.Parallel()
 	issuer := latchkeytest.New(t)
 	client, err := latchkey.NewClient(issuer.URL+"/t/nobody", "web", latchkey.ClientOptions{RetryWindow: time.Hour})
@@ -111,18 +111,18 @@ func TestAnIssuerThatIsNotThereIsToldAtOnce(t *testing.T) {
 	}
 }
 
-func TestOnlyARefusalOfItsGrantEndsASession(t *testing.T) {
+func TestOnlyInvalidGrantEndsASession(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		answer fault
 		ends   bool
 		code   string
 	}{
-		"the refresh token is no good": {says(400, ofJSON, `{"error":"invalid_grant","error_description":"it is used"}`), true, "invalid_grant"},
-		"the client is switched off":   {says(401, ofJSON, `{"error":"invalid_client"}`), false, "invalid_client"},
-		"the grant is taken away":      {says(400, ofJSON, `{"error":"unauthorized_client"}`), false, "unauthorized_client"},
-		"a gateway's JSON":             {says(403, ofJSON, `{"error":"forbidden"}`), false, "forbidden"},
-		"invalid_grant with a 403":     {says(403, ofJSON, `{"error":"invalid_grant"}`), false, "invalid_grant"},
+		"an invalid refresh token":   {respondWith(400, jsonType, `{"error":"invalid_grant","error_description":"it is used"}`), true, "invalid_grant"},
+		"a disabled client":          {respondWith(401, jsonType, `{"error":"invalid_client"}`), false, "invalid_client"},
+		"a client without the grant": {respondWith(400, jsonType, `{"error":"unauthorized_client"}`), false, "unauthorized_client"},
+		"a gateway's JSON":           {respondWith(403, jsonType, `{"error":"forbidden"}`), false, "forbidden"},
+		"invalid_grant with a 403":   {respondWith(403, jsonType, `{"error":"invalid_grant"}`), false, "invalid_grant"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newApp(t)
@@ -144,13 +144,13 @@ func TestOnlyARefusalOfItsGrantEndsASession(t *testing.T) {
 					t.Errorf("an ended session was used: %v", err)
 				}
 			} else {
-				a.works(s)
+				a.requireUsable(s)
 			}
 		})
 	}
 }
 
-func TestManyWhoNeedATokenShareOneRefresh(t *testing.T) {
+func TestConcurrentCallersShareOneRefresh(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -160,12 +160,12 @@ func TestManyWhoNeedATokenShareOneRefresh(t *testing.T) {
 	begun.Add(len(tokens))
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		begun.Wait()
-		return lost(r)
-	}, lost, lost) // so that the last to come is still in time
+		return loseResponse(r)
+	}, loseResponse, loseResponse) // so that the last caller is still in time
 	for i := range tokens {
 		handle := s
 		if i%2 == 1 {
-			handle = a.Restore(s.Tokens(), nil) // of the same session
+			handle = a.RestoreSession(s.Tokens(), nil) // of the same session
 		}
 		all.Go(func() {
 			begun.Done()
@@ -185,10 +185,10 @@ func TestManyWhoNeedATokenShareOneRefresh(t *testing.T) {
 	if sent := a.network.take(); len(sent) != 4 {
 		t.Errorf("%d requests, three of which were lost", len(sent))
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestACallerWhoGivesUpStopsNobodyElse(t *testing.T) {
+func TestACanceledCallerStopsNoOtherCaller(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -197,7 +197,7 @@ func TestACallerWhoGivesUpStopsNobodyElse(t *testing.T) {
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		close(arrived)
 		<-release
-		return lost(r)
+		return loseResponse(r)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	first, second := make(chan error, 1), make(chan error, 1)
@@ -206,19 +206,19 @@ func TestACallerWhoGivesUpStopsNobodyElse(t *testing.T) {
 	go func() { second <- a.RefreshSession(t.Context(), s) }()
 	cancel()
 	if err := <-first; !errors.Is(err, context.Canceled) || !errors.Is(err, latchkey.ErrUnavailable) {
-		t.Errorf("the one who gave up: %v", err)
+		t.Errorf("the canceled caller: %v", err)
 	}
 	close(release)
 	if err := <-second; err != nil {
-		t.Errorf("the other one: %v", err)
+		t.Errorf("the other caller: %v", err)
 	}
 	if s.Tokens() == before {
 		t.Error("nothing was refreshed")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestARefreshGoesOnWithoutItsCaller(t *testing.T) {
+func TestARefreshContinuesWithoutItsCaller(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -226,32 +226,32 @@ func TestARefreshGoesOnWithoutItsCaller(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		cancel()
-		return lost(r)
+		return loseResponse(r)
 	})
 	if err := a.RefreshSession(ctx, s); !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	for s.Tokens() == before { // the flight ends by itself, or the test runs out of time
+	for s.Tokens() == before { // until the refresh completes, or the test runs out of time
 		time.Sleep(time.Millisecond)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestRetryAfterIsKept(t *testing.T) {
+func TestRetryAfterIsHonored(t *testing.T) {
 	t.Parallel()
-	t.Run("a short one is waited for", func(t *testing.T) {
+	t.Run("a short pause is waited for", func(t *testing.T) {
 		a := newApp(t)
 		s := a.signIn()
-		a.network.fail(says(503, ofJSON, `{"error":"temporarily_unavailable"}`, "Retry-After", "1"))
+		a.network.fail(respondWith(503, jsonType, `{"error":"temporarily_unavailable"}`, "Retry-After", "1"))
 		began := time.Now()
 		if err := a.RefreshSession(t.Context(), s); err != nil || time.Since(began) < time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 	})
-	t.Run("one beyond the window is told at once", func(t *testing.T) {
+	t.Run("a pause beyond the window is reported at once", func(t *testing.T) {
 		for _, f := range []fault{
-			says(429, ofJSON, `{"error":"temporarily_unavailable"}`, "Retry-After", "7200"),
-			says(429, ofHTML, ``, "Retry-After", time.Now().Add(2*time.Hour).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")),
+			respondWith(429, jsonType, `{"error":"temporarily_unavailable"}`, "Retry-After", "7200"),
+			respondWith(429, htmlType, ``, "Retry-After", time.Now().Add(2*time.Hour).UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT")),
 		} {
 			a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Hour })
 			s := a.signIn()
@@ -266,9 +266,9 @@ func TestRetryAfterIsKept(t *testing.T) {
 	})
 }
 
-func TestAnAccessTokenIsReplacedShortlyBeforeItsEnd(t *testing.T) {
+func TestAnAccessTokenIsReplacedShortlyBeforeItExpires(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signIn()
 	token := func(want bool) {
 		t.Helper()
@@ -282,8 +282,8 @@ func TestAnAccessTokenIsReplacedShortlyBeforeItsEnd(t *testing.T) {
 	a.issuer.Advance(5*time.Minute - 16*time.Second)
 	token(false)
 	a.issuer.Advance(2 * time.Second)
-	a.network.failAlways(reset)
-	token(false) // the old one still lives
+	a.network.failAlways(dropRequest)
+	token(false) // the old token is still valid
 	if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) {
 		t.Errorf("the refresh that goes on: %v", err)
 	}
@@ -292,7 +292,7 @@ func TestAnAccessTokenIsReplacedShortlyBeforeItsEnd(t *testing.T) {
 	token(false)
 
 	a.issuer.Advance(5 * time.Minute)
-	a.network.failAlways(reset)
+	a.network.failAlways(dropRequest)
 	if _, err := a.AccessToken(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) {
 		t.Errorf("an expired token was given out: %v", err)
 	}
@@ -303,20 +303,20 @@ func TestAnAccessTokenIsReplacedShortlyBeforeItsEnd(t *testing.T) {
 	}
 }
 
-func TestASessionWithoutARefreshTokenLivesByItsSessionToken(t *testing.T) {
+func TestASessionWithoutARefreshTokenIsRefreshedByItsSessionToken(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, confidential)
 	kept := a.signIn().Tokens()
 	kept.RefreshToken = ""
-	s := a.Restore(kept, nil)
-	a.network.fail(lost)
+	s := a.RestoreSession(kept, nil)
+	a.network.fail(loseResponse)
 	if err := a.RefreshSession(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.Tokens(); got.AccessToken == kept.AccessToken || got.SessionToken != kept.SessionToken || got.RefreshToken != "" {
 		t.Errorf("got %+v", got)
 	}
-	a.network.fail(says(400, ofJSON, `{"error":"invalid_request"}`)) // which does not say that the session is over
+	a.network.fail(respondWith(400, jsonType, `{"error":"invalid_request"}`)) // does not mean that the session has ended
 	if err := a.RefreshSession(t.Context(), s); err == nil || errors.Is(err, latchkey.ErrSessionEnded) {
 		t.Errorf("a bad request: %v", err)
 	}

@@ -3,9 +3,10 @@ package latchkey
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // The first and the longest pause between two attempts.
@@ -14,21 +15,21 @@ const (
 	longestBackoff = 2 * time.Second
 )
 
-// insist makes attempts until one is answered, for at most the retry window.
-// What is no answer ([ErrUnavailable]) is tried again: early at first, since the
-// server's window is open for seconds only.
-func (c *Client) insist(ctx context.Context, attempt func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, c.window)
+// withRetry repeats an operation after errors that wrap ErrUnavailable, for at
+// most the retry window. The first pauses are short, because the server's own
+// retry window lasts only seconds.
+func (c *Client) withRetry(ctx context.Context, attempt func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, c.retryWindow)
 	defer cancel()
 	for n := 0; ; n++ {
-		err := within(ctx, c.window/3, attempt)
-		if err == nil || !errors.Is(err, ErrUnavailable) || isMissing(err) {
+		err := withTimeout(ctx, c.retryWindow/3, attempt)
+		if err == nil || !errors.Is(err, ErrUnavailable) || isMissingEndpoint(err) {
 			return err
 		}
-		pause := time.NewTimer(pauseAfter(n, wait(err)))
-		if end, _ := ctx.Deadline(); wait(err) > time.Until(end) {
+		pause := time.NewTimer(retryDelay(n, requestedDelay(err)))
+		if end, _ := ctx.Deadline(); requestedDelay(err) > time.Until(end) {
 			pause.Stop()
-			return err // the server has said that it is of no use
+			return err // the server asks to wait for longer
 		}
 		select {
 		case <-pause.C:
@@ -39,30 +40,29 @@ func (c *Client) insist(ctx context.Context, attempt func(context.Context) error
 	}
 }
 
-// isMissing says that there is no such endpoint where the issuer should be. That
-// says nothing about a session either, but does not change within seconds.
-func isMissing(err error) bool {
+// isMissingEndpoint reports whether the error means that there is no such
+// endpoint: the issuer's URL is wrong. That does not change within seconds.
+func isMissingEndpoint(err error) bool {
 	var refusal *Error
-	var strange *strangeAnswer
+	var strange *wire.UnexpectedResponse
 	status := 0
 	switch {
 	case errors.As(err, &refusal):
 		status = refusal.StatusCode
 	case errors.As(err, &strange):
-		status = strange.status
+		status = strange.StatusCode
 	}
 	return status == http.StatusNotFound || status == http.StatusMethodNotAllowed || status == http.StatusNotImplemented
 }
 
-func within(ctx context.Context, d time.Duration, attempt func(context.Context) error) error {
+func withTimeout(ctx context.Context, d time.Duration, attempt func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	return attempt(ctx)
 }
 
-// pauseAfter is the pause after attempt n: twice the last, with half of it left
-// to chance, so that clients that failed together do not come back together.
-func pauseAfter(n int, asked time.Duration) time.Duration {
-	pause := min(longestBackoff, firstBackoff<<min(n, 10))
-	return asked + pause/2 + rand.N(pause/2)
+// retryDelay returns the pause after attempt n, in addition to what the server
+// asked for.
+func retryDelay(n int, asked time.Duration) time.Duration {
+	return asked + wire.Backoff(n, firstBackoff, longestBackoff)
 }

@@ -11,84 +11,87 @@ import (
 	"time"
 )
 
-// Session is a handle of a session: it holds the tokens of the moment, which
-// [Client.RefreshSession] and [Client.StepUp] replace. It is safe for concurrent
-// use. Two handles of one session need a [Store], by which one learns what the
-// other got: a refresh token that was used long ago ends its session.
+// Session holds the current tokens of a session, which [Client.RefreshSession]
+// and [Client.StepUp] replace. It is safe for concurrent use.
+//
+// Two Session values for the same session, such as in two processes, need a
+// [Store] to share their tokens: sending an old refresh token ends the session.
 type Session struct {
 	store Store // nil: none
 
-	mu       sync.Mutex
-	tokens   Tokens
-	narrowed map[string]Tokens // for targets; at most maxKept
-	unsaved  *Tokens           // what the server gave and the store has not got yet
-	rest     time.Time         // until then a pending step-up is not sent again for the sake of a fresh access token
-	ended    error             // wraps ErrSessionEnded
+	mu             sync.Mutex
+	tokens         Tokens
+	targetTokens   map[string]Tokens // by the key of their target; at most maxTargets
+	unsaved        *Tokens           // received from the server and not saved yet
+	pendingRetryAt time.Time         // until then AccessToken and TokenFor do not repeat a pending step-up
+	ended          error             // wraps ErrSessionEnded
 }
 
-// Store keeps the tokens of sessions where they outlive the process.
+// Store keeps the tokens of sessions beyond the life of the process.
 //
-// New tokens are saved before they are handed out. A crash before that loses
+// New tokens are saved before they are returned. A crash in between loses
 // nothing: the server answers the old refresh token again with the same
 // successor. A step-up is saved before it is sent, as [Tokens.Pending], which a
-// store has to keep with the rest; [Tokens.Serialize] writes all of it.
+// store must keep with the rest; [Tokens.Serialize] includes it.
 //
-// Before it saves, the client loads, and leaves in place what is newer by
-// [Tokens.Generation]. A store reports with an error that wraps [ErrSessionEnded]
-// that it does not have the session; every other error is an outage.
+// Before it saves, the client loads the stored tokens, and leaves them in place
+// if they have a higher [Tokens.Generation].
+//
+// A store that does not have a session returns an error that wraps
+// [ErrSessionEnded]. Every other error counts as an outage.
 type Store interface {
-	// Load is what was last saved of a session.
+	// Load returns the tokens that were last saved for a session.
 	Load(ctx context.Context, sessionID string) (Tokens, error)
-	// Save replaces it.
+	// Save replaces the tokens of a session.
 	Save(ctx context.Context, sessionID string, t Tokens) error
 }
 
-// Restore makes a handle of a session from what was kept of it. What comes next
-// is kept in the store; nil: that of the client.
-func (c *Client) Restore(t Tokens, store Store) *Session {
+// RestoreSession returns a Session for stored tokens. New tokens are saved to
+// store; if it is nil, to the client's store.
+func (c *Client) RestoreSession(t Tokens, store Store) *Session {
 	if store == nil {
 		store = c.store
 	}
 	return &Session{store: store, tokens: t}
 }
 
-// ID is the session's id (sid). It names the session and proves nothing.
+// ID returns the session's id (sid). It is not a secret and grants no access.
 func (s *Session) ID() string { return s.Tokens().SessionID }
 
-// Tokens are those that the session has now.
+// Tokens returns the session's current tokens.
 func (s *Session) Tokens() Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tokens
 }
 
-// Err is nil as long as nothing is known to have ended the session; otherwise it
-// wraps [ErrSessionEnded].
+// Err returns nil, or an error that wraps [ErrSessionEnded] once the session is
+// known to have ended.
 func (s *Session) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended
 }
 
-// String tells the session and nothing secret.
+// String identifies the session without revealing secrets.
 func (s *Session) String() string { return s.Tokens().String() }
 
-// Format writes String, whatever the verb.
+// Format writes String, for any verb.
 func (s *Session) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
 // LogValue implements slog.LogValuer.
 func (s *Session) LogValue() slog.Value { return s.Tokens().LogValue() }
 
-// MarshalJSON shows what is not secret.
+// MarshalJSON writes the session without its secrets.
 func (s *Session) MarshalJSON() ([]byte, error) { return json.Marshal(s.Tokens()) }
 
-func (s *Session) end(err error) {
+func (s *Session) markEnded(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ended, s.narrowed = err, nil
+	s.ended, s.targetTokens = err, nil
 }
 
-// replace gives the session other tokens, unless it has newer ones.
+// replace sets the session's tokens unless it has newer ones.
 func (s *Session) replace(t Tokens) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,50 +100,51 @@ func (s *Session) replace(t Tokens) {
 	}
 }
 
-// settle forgets a pending step-up that was answered, before the answer is saved.
-func (s *Session) settle() {
+// clearPending removes a pending step-up that was answered, before the result
+// is saved.
+func (s *Session) clearPending() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokens.Pending = nil
 }
 
-// mustAsk reports whether a step-up is pending and is to be sent again.
-func (s *Session) mustAsk(now time.Time) bool {
+// hasDueStepUp reports whether a pending step-up should be sent again.
+func (s *Session) hasDueStepUp(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.tokens.Pending != nil && !now.Before(s.rest)
+	return s.tokens.Pending != nil && !now.Before(s.pendingRetryAt)
 }
 
-// restUntil puts off a pending step-up that found no answer.
-func (s *Session) restUntil(t time.Time) {
+// deferPending delays the next attempt to send a pending step-up.
+func (s *Session) deferPending(t time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rest = t
+	s.pendingRetryAt = t
 }
 
-// waiting are tokens that have yet to be saved; nil: none.
-func (s *Session) waiting() *Tokens {
+// unsavedTokens returns tokens that have yet to be saved, or nil.
+func (s *Session) unsavedTokens() *Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.unsaved
 }
 
-// load returns the tokens of the store or those of the handle, whichever are
-// newer. The store is first offered what it has not taken yet. A pending step-up
-// of the handle stays pending when another process has overwritten it.
+// load returns the newer tokens of those in the store and those of the Session.
+// It first saves tokens that an earlier call could not save. A pending step-up
+// is kept even if another process has overwritten it in the store.
 func (s *Session) load(ctx context.Context) (Tokens, error) {
 	if s.store == nil {
 		return s.Tokens(), nil
 	}
-	if waiting := s.waiting(); waiting != nil {
-		if _, err := s.save(ctx, *waiting, Tokens{}); err != nil {
+	if unsaved := s.unsavedTokens(); unsaved != nil {
+		if _, err := s.save(ctx, *unsaved, Tokens{}); err != nil {
 			return Tokens{}, err
 		}
 	}
 	t := s.Tokens()
 	latest, err := s.store.Load(ctx, t.SessionID)
 	if err != nil {
-		return Tokens{}, storeTrouble(err)
+		return Tokens{}, storeError(err)
 	}
 	if t.newerThan(latest) {
 		latest, t = t, latest
@@ -151,9 +155,9 @@ func (s *Session) load(ctx context.Context) (Tokens, error) {
 	return latest, nil
 }
 
-// save hands tokens to the store that the server gave in place of `before`, and
-// returns what the store has then: newer ones of another process stay. What the
-// store does not take is kept for the next attempt.
+// save writes tokens that replace `before` to the store, unless another process
+// has stored newer ones, and returns the tokens that the store has then. If it
+// fails, the tokens are kept for the next attempt.
 func (s *Session) save(ctx context.Context, t, before Tokens) (Tokens, error) {
 	if s.store == nil {
 		return t, nil
@@ -169,26 +173,26 @@ func (s *Session) save(ctx context.Context, t, before Tokens) (Tokens, error) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.unsaved = &t
-		return Tokens{}, storeTrouble(err)
+		return Tokens{}, storeError(err)
 	}
 	s.unsaved = nil
 	return t, nil
 }
 
-// write replaces what the store has.
+// write replaces the stored tokens.
 func (s *Session) write(ctx context.Context, t Tokens) error {
 	if s.store == nil {
 		return nil
 	}
 	if err := s.store.Save(ctx, t.SessionID, t); err != nil {
-		return storeTrouble(err)
+		return storeError(err)
 	}
 	return nil
 }
 
-func storeTrouble(err error) error {
+func storeError(err error) error {
 	if errors.Is(err, ErrSessionEnded) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	return fmt.Errorf("%w: the session store: %w", ErrUnavailable, err)
+	return fmt.Errorf("%w: session store: %w", ErrUnavailable, err)
 }

@@ -6,50 +6,49 @@ import (
 	"time"
 )
 
-// SessionDetails are a session as the session API shows it: to its user, or to
-// the app's back end. Texts such as the device's name were chosen by the user:
-// escape them.
+// SessionDetails describe a session, for its user or for the app's back end.
+// Users choose texts such as the device's name: escape them.
 type SessionDetails struct {
 	ID            string          `json:"id"`
 	Subject       string          `json:"sub"`
 	ClientID      string          `json:"client_id"`
 	Status        string          `json:"status"`  // active or ended
-	Current       bool            `json:"current"` // it is the bearer's own
+	Current       bool            `json:"current"` // this is the session of the token that was sent
 	CreatedAt     Time            `json:"created_at"`
 	AuthTime      Time            `json:"auth_time"`       // when ACR was last proved in full
-	LastActiveAt  Time            `json:"last_active_at"`  // to the minute
-	ExpiresAt     Time            `json:"expires_at"`      // it ends then at the latest
-	IdleExpiresAt *Time           `json:"idle_expires_at"` // to the minute; nil: never
-	EndedAt       *Time           `json:"ended_at"`        // nil: it has not, or nobody knows when
-	EndReason     string          `json:"end_reason"`      // such as signed_out; empty: it has not ended
+	LastActiveAt  Time            `json:"last_active_at"`  // rounded to the minute
+	ExpiresAt     Time            `json:"expires_at"`      // latest end of the session
+	IdleExpiresAt *Time           `json:"idle_expires_at"` // rounded to the minute; nil: no idle timeout
+	EndedAt       *Time           `json:"ended_at"`        // nil: not ended, or the time is unknown
+	EndReason     string          `json:"end_reason"`      // such as signed_out; empty: not ended
 	ACR           string          `json:"acr"`             // empty: none
-	ACRTimes      map[string]Time `json:"acr_times"`       // each class that it reaches, and when it was last proved in full
+	ACRTimes      map[string]Time `json:"acr_times"`       // when each class was last proved in full
 	AMR           []string        `json:"amr"`
 	Factors       []Factor        `json:"factors"`
 	Device        Device          `json:"device"`
 	Scope         string          `json:"scope"`
 	Attributes    map[string]any  `json:"attributes"`
-	Claims        map[string]any  `json:"claims"` // custom ones that a token would carry now
+	Claims        map[string]any  `json:"claims"` // custom claims that a token would contain now
 }
 
-// Active says whether the session had not ended when it was read.
+// Active reports whether the session was live when it was read.
 func (d *SessionDetails) Active() bool { return d.Status == "active" }
 
-// Factor is one proof of who the user is.
+// Factor is an authentication method that the user has proved.
 type Factor struct {
 	AMR      string `json:"amr"` // RFC 8176
 	Issuer   string `json:"issuer"`
 	AuthTime Time   `json:"auth_time"`
 }
 
-// Device is what is known of where a session is.
+// Device describes where a session is used.
 type Device struct {
 	Name      string `json:"name"`
 	UserAgent string `json:"user_agent"`
 	IP        string `json:"ip"`
 }
 
-// Time is a moment, in JSON as Unix seconds.
+// Time is encoded in JSON as Unix seconds.
 type Time struct{ time.Time }
 
 // UnmarshalJSON implements json.Unmarshaler.

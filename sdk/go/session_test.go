@@ -18,25 +18,25 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// store keeps sessions as text, as a database would.
-type store struct {
+// testStore keeps sessions as text, as a database would.
+type testStore struct {
 	mu      sync.Mutex
 	rows    map[string][]byte
 	failing error
 	saves   int
 }
 
-func newStore() *store { return &store{rows: map[string][]byte{}} }
+func newTestStore() *testStore { return &testStore{rows: map[string][]byte{}} }
 
-func (s *store) keep(o *latchkey.ClientOptions) { o.Store = s }
+func (s *testStore) use(o *latchkey.ClientOptions) { o.Store = s }
 
-func (s *store) fail(err error) {
+func (s *testStore) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failing = err
 }
 
-func (s *store) Load(_ context.Context, id string) (latchkey.Tokens, error) {
+func (s *testStore) Load(_ context.Context, id string) (latchkey.Tokens, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rows[id] == nil {
@@ -45,7 +45,7 @@ func (s *store) Load(_ context.Context, id string) (latchkey.Tokens, error) {
 	return latchkey.ParseTokens(s.rows[id])
 }
 
-func (s *store) Save(_ context.Context, id string, t latchkey.Tokens) error {
+func (s *testStore) Save(_ context.Context, id string, t latchkey.Tokens) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.saves++
@@ -56,10 +56,10 @@ func (s *store) Save(_ context.Context, id string, t latchkey.Tokens) error {
 	return nil
 }
 
-func TestTokensAreSavedBeforeTheyAreHandedOut(t *testing.T) {
+func TestTokensAreSavedBeforeTheyAreReturned(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, impatient)
+	kept := newTestStore()
+	a := newApp(t, kept.use, shortRetryWindow)
 	s := a.signIn()
 	before := s.Tokens()
 	if stored, err := kept.Load(t.Context(), s.ID()); err != nil || !stored.Expiry.Equal(before.Expiry) || stored.RefreshToken != before.RefreshToken {
@@ -76,64 +76,64 @@ func TestTokensAreSavedBeforeTheyAreHandedOut(t *testing.T) {
 	if sent := a.network.take(); len(sent) != 1 || kept.saves < 3 {
 		t.Errorf("%d requests and %d saves", len(sent), kept.saves)
 	}
-	// The retry window is over by now: the server must not be asked again.
+	// The retry window is over: no other request may be sent.
 	a.issuer.Advance(time.Minute)
 	kept.fail(nil)
 	if err := a.RefreshSession(t.Context(), s); err != nil || s.Tokens() == before || len(a.network.take()) != 0 {
 		t.Errorf("afterwards: %v", err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestACrashBeforeTheTokensWereSavedIsHealed(t *testing.T) {
+func TestACrashBeforeTheTokensAreSavedLosesNothing(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep, impatient)
+	kept := newTestStore()
+	a := newApp(t, kept.use, shortRetryWindow)
 	s := a.signIn()
 	kept.fail(errors.New("crash"))
 	if err := a.RefreshSession(t.Context(), s); err == nil {
-		t.Fatal("it was saved")
+		t.Fatal("the tokens were saved")
 	}
 	kept.fail(nil)
 	stored, err := kept.Load(t.Context(), s.ID())
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := a.client(kept.keep) // another process
-	restored := again.Restore(stored, nil)
+	again := a.client(kept.use) // another process
+	restored := again.RestoreSession(stored, nil)
 	if err := again.RefreshSession(t.Context(), restored); err != nil {
 		t.Fatal(err)
 	}
-	a.works(restored)
+	a.requireUsable(restored)
 }
 
-func TestHandlesOfOneSessionLearnFromTheStore(t *testing.T) {
+func TestSessionsShareTokensThroughTheStore(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	s := a.signIn()
-	b := a.client(kept.keep) // another process
-	stale := b.Restore(s.Tokens(), nil)
-	for range 3 { // by now the token of the stale handle would end the session
+	b := a.client(kept.use) // another process
+	stale := b.RestoreSession(s.Tokens(), nil)
+	for range 3 { // by now the token of the stale session would end it
 		if err := a.RefreshSession(t.Context(), s); err != nil {
 			t.Fatal(err)
 		}
 	}
 	a.network.take()
 	if err := b.RefreshSession(t.Context(), stale); err != nil || stale.Tokens().RefreshToken != s.Tokens().RefreshToken || len(a.network.take()) != 0 {
-		t.Errorf("the stale handle: %v", err)
+		t.Errorf("the stale session: %v", err)
 	}
 	a.issuer.Advance(time.Hour)
 	if err := b.RefreshSession(t.Context(), stale); err != nil {
 		t.Error(err)
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestASessionThatIsNotInTheStoreIsOver(t *testing.T) {
+func TestASessionThatIsNotInTheStoreHasEnded(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	s := a.signIn()
 	delete(kept.rows, s.ID())
 	if err := a.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrSessionEnded) || len(a.network.take()) != 0 {
@@ -141,10 +141,10 @@ func TestASessionThatIsNotInTheStoreIsOver(t *testing.T) {
 	}
 }
 
-func TestASessionThatCannotBeSavedIsNotLeftBehind(t *testing.T) {
+func TestASessionThatCannotBeSavedIsRevoked(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	kept.fail(errors.New("the disk is full"))
 	if s, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{}); s != nil || !errors.Is(err, latchkey.ErrUnavailable) {
 		t.Fatalf("made %v, %v", s, err)
@@ -155,7 +155,7 @@ func TestASessionThatCannotBeSavedIsNotLeftBehind(t *testing.T) {
 	}
 }
 
-func TestSerializedTokensAreReadAgain(t *testing.T) {
+func TestTokensSurviveSerialization(t *testing.T) {
 	t.Parallel()
 	a := newApp(t, confidential)
 	before := a.signIn().Tokens()
@@ -202,7 +202,7 @@ func TestTokensAreNotPrinted(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotSecretIsPrinted(t *testing.T) {
+func TestTheSessionIDIsPrinted(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signIn()
@@ -219,7 +219,7 @@ func TestWhatIsNotSecretIsPrinted(t *testing.T) {
 	}
 }
 
-func TestAnExchangeSaysWhatIsWanted(t *testing.T) {
+func TestAnExchangeSendsAllParameters(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	_, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"pwd", "otp"}}), latchkey.CreateParams{
@@ -240,14 +240,14 @@ func TestAnExchangeSaysWhatIsWanted(t *testing.T) {
 	}
 }
 
-func TestAClientTokenIsSentAgainAndGoodOnce(t *testing.T) {
+func TestAClientTokenIsSentAgainButAcceptedOnce(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
-	a.network.fail(reset, says(502, ofHTML, ""))
+	a.network.fail(dropRequest, respondWith(502, htmlType, ""))
 	if _, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{}); err != nil {
 		t.Error(err)
 	}
-	a.network.fail(lost)
+	a.network.fail(loseResponse)
 	_, err := a.CreateSession(t.Context(), a.issuer.ClientToken("alice"), latchkey.CreateParams{})
 	if refusal := (*latchkey.Error)(nil); !errors.As(err, &refusal) || refusal.Code != "invalid_request" {
 		t.Errorf("a lost answer: %v", err)
@@ -260,7 +260,7 @@ func TestAClientAuthenticatesByBasic(t *testing.T) {
 	var header http.Header
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		header = r.Header
-		return reset(r)
+		return dropRequest(r)
 	})
 	c := a.client(func(o *latchkey.ClientOptions) { o.ClientSecret = "sp:ce+ %é" })
 	if _, err := c.CreateSession(latchkey.WithUserAgent(t.Context(), "Mozilla/5.0"), a.issuer.ClientToken("alice"), latchkey.CreateParams{}); err != nil {
@@ -282,7 +282,7 @@ func TestATokenTypeIsComparedWithoutCase(t *testing.T) {
 	for name, ok := range map[string]bool{"Bearer": true, "bearer": true, "BEARER": true, "DPoP": false, "N_A": false, "": false} {
 		a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = 600 * time.Millisecond })
 		s := a.signIn()
-		a.network.failAlways(says(200, ofJSON, `{"access_token":"a","token_type":"`+name+`","expires_in":300,"session_id":"`+s.ID()+`","session_expires_at":2000000000}`))
+		a.network.failAlways(respondWith(200, jsonType, `{"access_token":"a","token_type":"`+name+`","expires_in":300,"session_id":"`+s.ID()+`","session_expires_at":2000000000}`))
 		if err := a.RefreshSession(t.Context(), s); (err == nil) != ok || !ok && !errors.Is(err, latchkey.ErrUnavailable) {
 			t.Errorf("%q: %v", name, err)
 		}
@@ -291,13 +291,13 @@ func TestATokenTypeIsComparedWithoutCase(t *testing.T) {
 
 func TestSignOutEndsASession(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signIn()
-	a.network.failAlways(reset)
+	a.network.failAlways(dropRequest)
 	if err := a.SignOut(t.Context(), s); !errors.Is(err, latchkey.ErrUnavailable) || s.Err() != nil {
 		t.Errorf("with no network: %v, %v", err, s.Err())
 	}
-	a.network.fail(says(200, ofHTML, "<h1>Welcome</h1>"), says(204, "", "x"), reset) // no sign that anything was revoked
+	a.network.fail(respondWith(200, htmlType, "<h1>Welcome</h1>"), respondWith(204, "", "x"), dropRequest) // none of these confirms the revocation
 	if err := a.SignOut(t.Context(), s); err != nil || a.issuer.SessionActive(s.ID()) {
 		t.Errorf("signed out: %v", err)
 	}
@@ -312,9 +312,9 @@ func TestSignOutEndsASession(t *testing.T) {
 	}
 }
 
-func TestValidateSessionTellsRefusedFromUnavailable(t *testing.T) {
+func TestValidateSessionDistinguishesRejectedFromUnavailable(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, confidential, impatient)
+	a := newApp(t, confidential, shortRetryWindow)
 	s := a.signIn()
 	for _, token := range []string{s.Tokens().AccessToken, s.Tokens().SessionToken} {
 		d, err := a.ValidateSession(t.Context(), token)
@@ -339,7 +339,7 @@ func TestValidateSessionTellsRefusedFromUnavailable(t *testing.T) {
 	}
 }
 
-func TestNewClientRefuses(t *testing.T) {
+func TestNewClientRejects(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		issuer, id string

@@ -7,36 +7,36 @@ import (
 	"net/http"
 )
 
-// StepUpParams say what a step-up brings.
+// StepUpParams describe a step-up.
 type StepUpParams struct {
-	SubjectTokenType string // default TokenTypeJWT
-	Demand                  // that the session must meet after the step-up
+	SubjectTokenType string // default: TokenTypeJWT
+	Demand                  // what the session must meet after the step-up
 }
 
-// StepUp adds one more proof of its user, a client token, to a session, and
-// replaces the session's tokens: the access token, the refresh token and the
-// session token. [ParseChallenge] reads what a resource server demands.
+// StepUp adds a further proof of the user, a client token, to a session. It
+// replaces the session's access token, refresh token and session token.
+// [ParseChallenge] reads what a resource server demands.
 //
 // The request is saved with the session's tokens before it is sent
-// ([Tokens.Pending]). If no answer comes, StepUp returns an error that wraps
-// [ErrUnavailable] and the request stays pending. The next StepUp, refresh or
-// AccessToken, also after a restart, first sends it again; the server returns the
-// same tokens for as long as none of them has been used. A StepUp with another
-// client token settles the pending one first. A StepUp with the same client token
-// sends the pending request as it was, whatever p says.
+// ([Tokens.Pending]). If there is no response, StepUp returns an error that
+// wraps [ErrUnavailable] and the step-up stays pending. The next StepUp,
+// refresh or AccessToken sends it again first, also after a restart; the server
+// returns the same tokens as long as none of them was used. A StepUp with the
+// same client token sends the pending request unchanged and ignores p. A StepUp
+// with another client token resolves the pending one first.
 //
-// An [Error] leaves the session as it was: unmet_authentication_requirements if
+// An [Error] leaves the session unchanged: unmet_authentication_requirements if
 // the proof does not meet the demand, invalid_request if the client token is
-// invalid or another user's. An error that wraps [ErrSessionEnded] reports that
-// the session is over.
+// invalid or belongs to another user. An error that wraps [ErrSessionEnded]
+// means that the session has ended.
 func (c *Client) StepUp(ctx context.Context, s *Session, clientToken string, p StepUpParams) error {
-	err := c.lead(ctx, s, func(ctx context.Context, s *Session) (issued, error) {
-		u := &stepUp{client: c, session: s, pending: PendingStepUp{clientToken, p}}
-		err := c.insist(ctx, u.attempt)
+	err := c.startExclusive(ctx, s, func(ctx context.Context, s *Session) (update, error) {
+		u := &stepUpOperation{client: c, session: s, pending: PendingStepUp{clientToken, p}}
+		err := c.withRetry(ctx, u.attempt)
 		if err == nil {
-			err = u.refused
+			err = u.refusal
 		}
-		return u.outcome(), err
+		return u.update(), err
 	}).wait(ctx)
 	if err != nil {
 		return fmt.Errorf("step up: %w", err)
@@ -44,134 +44,136 @@ func (c *Client) StepUp(ctx context.Context, s *Session, clientToken string, p S
 	return nil
 }
 
-// stepUp is a step-up under way.
-type stepUp struct {
+// stepUpOperation is the state of a step-up over its attempts.
+type stepUpOperation struct {
 	client  *Client
 	session *Session
 	pending PendingStepUp
 
-	noted   bool    // the store has it
-	lost    bool    // the server may have carried it out already
-	moved   bool    // somebody else has newer handles than those that were shown
-	had     Tokens  // those that the request names the session by
-	got     *Tokens // what comes after them
-	refused error   // why the session has one proof no more than before
-	saved   bool
+	recorded          bool    // the request is in the store
+	mayHaveSucceeded  bool    // the server may have carried out an earlier request
+	replacedElsewhere bool    // another process has newer tokens than those that were sent
+	sent              Tokens  // the tokens that identify the session in the request
+	result            *Tokens // the tokens that replace them
+	refusal           error   // why the session did not get the new factor
+	saved             bool
 }
 
-// resume is a pending step-up of an earlier call or of another process.
-func (c *Client) resume(s *Session, p PendingStepUp) *stepUp {
-	return &stepUp{client: c, session: s, pending: p, noted: true, lost: true}
+// resumeStepUp returns the operation for a pending step-up of an earlier call
+// or another process.
+func (c *Client) resumeStepUp(s *Session, p PendingStepUp) *stepUpOperation {
+	return &stepUpOperation{client: c, session: s, pending: p, recorded: true, mayHaveSucceeded: true}
 }
 
-// outcome is what the handles of the session get, also beside an error.
-func (u *stepUp) outcome() issued {
+// update returns the tokens that the session gets, also beside an error.
+func (u *stepUpOperation) update() update {
 	switch {
 	case u.saved:
-		return issued{tokens: *u.got, raised: u.refused == nil}
-	case u.got == nil && u.lost:
-		return issued{tokens: u.had} // still pending
+		return update{tokens: *u.result, steppedUp: u.refusal == nil}
+	case u.result == nil && u.mayHaveSucceeded:
+		return update{tokens: u.sent} // still pending
 	}
-	return issued{}
+	return update{}
 }
 
-func (u *stepUp) attempt(ctx context.Context) error {
-	if u.got == nil {
+func (u *stepUpOperation) attempt(ctx context.Context) error {
+	if u.result == nil {
 		if err := u.prepare(ctx); err != nil {
 			return err
 		}
-		t, err := u.ask(ctx)
+		t, err := u.request(ctx)
 		if err != nil {
 			return err
 		}
-		u.got = &t
-		u.session.settle()
+		u.result = &t
+		u.session.clearPending()
 	}
-	t, err := u.session.save(ctx, *u.got, u.had)
+	t, err := u.session.save(ctx, *u.result, u.sent)
 	if err != nil {
 		return err
 	}
-	u.got, u.saved = &t, true
+	u.result, u.saved = &t, true
 	return nil
 }
 
-// prepare finds the handle to show, and saves the request before it is sent. It
-// looks each time: another process may have had the answer meanwhile, and an old
-// handle would end the session.
-func (u *stepUp) prepare(ctx context.Context) error {
+// prepare loads the tokens to send, and saves the request before it is sent. It
+// runs before each attempt: another process may have completed the step-up, and
+// sending old tokens would end the session.
+func (u *stepUpOperation) prepare(ctx context.Context) error {
 	t, err := u.session.load(ctx)
 	if err != nil {
 		return err
 	}
-	u.moved = u.moved || u.lost && u.had.SessionID != "" && !t.sameHandles(u.had)
-	if !u.noted {
-		if t, err = u.note(ctx, t); err != nil {
+	u.replacedElsewhere = u.replacedElsewhere || u.mayHaveSucceeded && u.sent.SessionID != "" && !t.sameSessionCredentials(u.sent)
+	if !u.recorded {
+		if t, err = u.record(ctx, t); err != nil {
 			return err
 		}
-		u.noted = true
+		u.recorded = true
 	}
-	u.had = t
-	u.had.Pending = &u.pending
+	u.sent = t
+	u.sent.Pending = &u.pending
 	return nil
 }
 
-// note settles what was pending before, and saves this request.
-func (u *stepUp) note(ctx context.Context, t Tokens) (Tokens, error) {
+// record resolves a previous pending step-up, and saves this request.
+func (u *stepUpOperation) record(ctx context.Context, t Tokens) (Tokens, error) {
 	if before := t.Pending; before != nil {
 		if before.ClientToken == u.pending.ClientToken {
-			u.pending, u.lost = *before, true
+			u.pending, u.mayHaveSucceeded = *before, true
 			return t, nil
 		}
-		other := u.client.resume(u.session, *before)
+		other := u.client.resumeStepUp(u.session, *before)
 		if err := other.attempt(ctx); err != nil {
 			return Tokens{}, err
 		}
-		t = *other.got
+		t = *other.result
 		u.session.replace(t)
 	}
 	t.Pending = &u.pending
 	return t, u.session.write(ctx, t)
 }
 
-// ask sends the request once and judges the answer.
-func (u *stepUp) ask(ctx context.Context) (Tokens, error) {
-	t, err := u.client.raise(ctx, u.had, u.pending)
-	if u.lost && hasReason(err, ReasonSubjectTokenSpent) && !u.moved {
-		// The first request may have been under way until now.
-		t, err = u.client.raise(ctx, u.had, u.pending)
+// request sends the request and interprets the response.
+func (u *stepUpOperation) request(ctx context.Context) (Tokens, error) {
+	t, err := u.client.requestStepUp(ctx, u.sent, u.pending)
+	if u.mayHaveSucceeded && hasReason(err, ReasonSubjectTokenSpent) && !u.replacedElsewhere {
+		// The first request may have arrived only now: repeat it for its result.
+		t, err = u.client.requestStepUp(ctx, u.sent, u.pending)
 	}
-	if (errors.Is(err, ErrSessionEnded) || superseded(err)) && u.session.store != nil {
+	if (errors.Is(err, ErrSessionEnded) || isSuperseded(err)) && u.session.store != nil {
 		again, failed := u.session.load(ctx)
 		if failed != nil {
 			return Tokens{}, failed
 		}
-		if !again.sameHandles(u.had) {
-			u.moved, u.had = true, again
-			u.had.Pending = &u.pending
-			t, err = u.client.raise(ctx, u.had, u.pending)
+		if !again.sameSessionCredentials(u.sent) {
+			u.replacedElsewhere, u.sent = true, again
+			u.sent.Pending = &u.pending
+			t, err = u.client.requestStepUp(ctx, u.sent, u.pending)
 		}
 	}
 	switch {
 	case err == nil:
 		return t, nil
 	case errors.Is(err, ErrUnavailable):
-		u.lost = true
+		u.mayHaveSucceeded = true
 		return Tokens{}, err
-	case errors.Is(err, ErrSessionEnded), u.lost && !definitive(err):
+	case errors.Is(err, ErrSessionEnded), u.mayHaveSucceeded && !isDefinitive(err):
 		return Tokens{}, err
 	}
-	t = u.had
+	t = u.sent
 	t.Pending = nil
-	if u.lost && u.moved && hasReason(err, ReasonSubjectTokenSpent) {
-		return t, nil // another process had the answer, and stored it
+	if u.mayHaveSucceeded && u.replacedElsewhere && hasReason(err, ReasonSubjectTokenSpent) {
+		return t, nil // another process got the response and saved it
 	}
-	u.refused = err
+	u.refusal = err
 	return t, nil
 }
 
-// definitive reports whether a refusal is about the step-up itself. While a
-// client is switched off, the server does not say what became of a request.
-func definitive(err error) bool {
+// isDefinitive reports whether a refusal is about the step-up itself. While a
+// client is disabled, the server does not report what became of an earlier
+// request.
+func isDefinitive(err error) bool {
 	var refusal *Error
 	if !errors.As(err, &refusal) {
 		return false
@@ -185,16 +187,16 @@ func definitive(err error) bool {
 	return refusal.StatusCode == http.StatusBadRequest
 }
 
-// raise asks once.
-func (c *Client) raise(ctx context.Context, had Tokens, p PendingStepUp) (Tokens, error) {
+// requestStepUp sends one request.
+func (c *Client) requestStepUp(ctx context.Context, had Tokens, p PendingStepUp) (Tokens, error) {
 	form := exchangeForm(p.Params.SubjectTokenType, p.ClientToken, p.Params.Demand)
-	form.Set("latchkey_session_token", had.anyOf())
-	t, err := c.token(ctx, form)
+	form.Set("latchkey_session_token", had.longestLived())
+	t, err := c.requestToken(ctx, form)
 	if err != nil {
-		return Tokens{}, sessionOver(err)
+		return Tokens{}, withSessionEnded(err)
 	}
 	if t.SessionID != had.SessionID {
-		return Tokens{}, fmt.Errorf("%w: the answer to a step-up is about another session", ErrUnavailable)
+		return Tokens{}, fmt.Errorf("%w: unexpected step-up response: session_id is %q, expected %q", ErrUnavailable, t.SessionID, had.SessionID)
 	}
-	return t.over(had), nil
+	return t.fillFrom(had), nil
 }

@@ -9,39 +9,40 @@ import (
 	"time"
 )
 
-// Target narrows an access token to a part of what its session was granted
-// (RFC 8707 §2.2, RFC 6749 §6). What a target leaves out stays whole; the zero
-// value is the session's own access token, for every target of the session.
+// Target narrows an access token to a part of what its session was granted (RFC
+// 8707 §2.2, RFC 6749 §6). An empty field keeps everything that was granted.
+// The zero value means the session's own access token.
 type Target struct {
-	Audience []string // who the token is for
-	Resource []string // the same, as URIs
-	Scope    []string // what it may be used for
+	Audience []string // intended recipients of the token
+	Resource []string // more recipients, as URIs
+	Scope    []string // permitted uses
 }
 
-// maxKept bounds how many targets' tokens a handle keeps.
-const maxKept = 16
+// maxTargets bounds how many targets' tokens a Session keeps.
+const maxTargets = 16
 
-// TokenFor is an access token for a target alone, that will live for a moment
-// yet: the one that the session has, or a fresh one. A resource server that is
-// handed it can use it nowhere else. While the server is out of reach, the old
-// one is returned for as long as it lives.
+// TokenFor returns an access token for a target alone, refreshed if it expires
+// within 15 s. A resource server that receives it cannot use it elsewhere.
+// While the server is unreachable, TokenFor returns the old access token until
+// that expires.
 //
-// It comes without a refresh token or session token, unless the target is the
-// zero value; the session's own access token stays what it is. Errors are those
-// of [Client.RefreshSession], among them an [Error] invalid_target or
+// The result has no refresh token and no session token, unless the target is
+// the zero value. The session's own access token does not change. Errors are
+// those of [Client.RefreshSession], including an [Error] invalid_target or
 // invalid_scope for what the session was not granted.
 func (c *Client) TokenFor(ctx context.Context, s *Session, target Target) (Tokens, error) {
 	had := s.tokenFor(target.key())
-	if s.Err() == nil && c.fresh(had) && !s.mustAsk(c.now()) {
+	if s.Err() == nil && c.isFresh(had) && !s.hasDueStepUp(c.now()) {
 		return had, nil
 	}
-	return c.inTime(ctx, s, target, had)
+	return c.refreshBeforeExpiry(ctx, s, target, had)
 }
 
-// ReplaceToken is TokenFor when a resource server, or the session API, has
-// refused the access token `refused` as invalid: the one that the session has
-// instead by now, or a fresh one. An error that wraps [ErrSessionEnded] says that
-// the refusal was right, one that wraps [ErrUnavailable] that nobody knows.
+// ReplaceToken returns another access token for a target after a resource
+// server, or the session API, has rejected the token `refused` as invalid. If
+// the session has a newer one already, that is returned; otherwise it is
+// refreshed. An error that wraps [ErrSessionEnded] confirms that the session
+// has ended; after one that wraps [ErrUnavailable] this is not known.
 func (c *Client) ReplaceToken(ctx context.Context, s *Session, target Target, refused string) (Tokens, error) {
 	if had := s.tokenFor(target.key()); had.AccessToken != "" && had.AccessToken != refused {
 		return c.TokenFor(ctx, s, target)
@@ -49,25 +50,26 @@ func (c *Client) ReplaceToken(ctx context.Context, s *Session, target Target, re
 	return c.refreshFor(ctx, s, target, refused)
 }
 
-// inTime does not wait for the whole retry window while there is a token that
-// still lives. The refresh goes on without it.
-func (c *Client) inTime(ctx context.Context, s *Session, target Target, had Tokens) (Tokens, error) {
+// refreshBeforeExpiry refreshes a token, but waits for only a third of the
+// retry window if the old one is still valid. The refresh continues in the
+// background.
+func (c *Client) refreshBeforeExpiry(ctx context.Context, s *Session, target Target, had Tokens) (Tokens, error) {
 	alive := func(t Tokens) bool { return c.now().Before(t.Expiry) }
 	patience := ctx
 	if alive(had) {
 		var cancel context.CancelFunc
-		patience, cancel = context.WithTimeout(ctx, c.window/3)
+		patience, cancel = context.WithTimeout(ctx, c.retryWindow/3)
 		defer cancel()
 	}
 	t, err := c.refreshFor(patience, s, target, had.AccessToken)
 	if errors.Is(err, ErrUnavailable) && alive(had) {
-		s.restUntil(c.now().Add(leeway))
+		s.deferPending(c.now().Add(leeway))
 		return had, nil
 	}
 	return t, err
 }
 
-// form is what a request says of the target.
+// form returns the parameters of the target in a request.
 func (t Target) form() url.Values {
 	form := url.Values{}
 	if len(t.Scope) > 0 {
@@ -77,31 +79,33 @@ func (t Target) form() url.Values {
 	return form
 }
 
-// key tells targets apart, whatever their order; empty: none.
+// key identifies a target regardless of the order of its values. The zero value
+// has an empty key.
 func (t Target) key() string { return t.form().Encode() }
 
 func sorted(values []string) []string { return slices.Compact(slices.Sorted(slices.Values(values))) }
 
-// tokenFor is the token that the handle has for a target. Empty: none.
+// tokenFor returns the current token for a target, if any.
 func (s *Session) tokenFor(key string) Tokens {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if key == "" {
 		return s.tokens
 	}
-	return s.narrowed[key]
+	return s.targetTokens[key]
 }
 
-// keep keeps a token for a target. If there are too many, the oldest goes.
-func (s *Session) keep(key string, t Tokens) {
+// keepTargetToken stores a token for a target. Beyond the limit, the token that
+// expires first is dropped.
+func (s *Session) keepTargetToken(key string, t Tokens) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.narrowed == nil {
-		s.narrowed = map[string]Tokens{}
+	if s.targetTokens == nil {
+		s.targetTokens = map[string]Tokens{}
 	}
-	s.narrowed[key] = t
-	if len(s.narrowed) > maxKept {
-		delete(s.narrowed, oldest(s.narrowed))
+	s.targetTokens[key] = t
+	if len(s.targetTokens) > maxTargets {
+		delete(s.targetTokens, oldest(s.targetTokens))
 	}
 }
 
@@ -115,9 +119,10 @@ func oldest(tokens map[string]Tokens) (key string) {
 	return key
 }
 
-// forget forgets the tokens for targets, which say what the session was worth.
-func (s *Session) forget() {
+// dropTargetTokens drops the tokens for targets after the session's
+// authentication has changed.
+func (s *Session) dropTargetTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.narrowed = nil
+	s.targetTokens = nil
 }

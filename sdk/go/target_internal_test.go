@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-func TestAHandleKeepsTokensForAFewTargets(t *testing.T) {
+func TestASessionKeepsTokensForAFewTargets(t *testing.T) {
 	s := &Session{}
-	for i := range maxKept + 3 {
-		s.keep(strconv.Itoa(i), Tokens{AccessToken: "t", Expiry: time.Unix(int64(i), 0)})
+	for i := range maxTargets + 3 {
+		s.keepTargetToken(strconv.Itoa(i), Tokens{AccessToken: "t", Expiry: time.Unix(int64(i), 0)})
 	}
-	if len(s.narrowed) != maxKept || s.tokenFor("2").AccessToken != "" || s.tokenFor("3").AccessToken == "" {
-		t.Errorf("it has %d", len(s.narrowed))
+	if len(s.targetTokens) != maxTargets || s.tokenFor("2").AccessToken != "" || s.tokenFor("3").AccessToken == "" {
+		t.Errorf("it has %d", len(s.targetTokens))
 	}
 }

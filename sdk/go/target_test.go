@@ -1,21 +1,21 @@
 package latchkey_test
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// The targets of a session in these tests, and what is granted.
+// The targets of a session in these tests, and the parameters that grant them.
 var (
+	// The targets of a session in these tests, and the parameters that grant
+	// them.
 	toOrders   = latchkey.Target{Audience: []string{"https://orders.example.com"}}
 	toPayments = latchkey.Target{Resource: []string{"https://payments.example.com"}, Scope: []string{"pay", "read"}}
 	granted    = latchkey.CreateParams{
@@ -23,18 +23,7 @@ var (
 	}
 )
 
-// signInFor makes a session for several targets.
-func (a *app) signInFor(p latchkey.CreateParams) *latchkey.Session {
-	a.t.Helper()
-	s, err := a.CreateSession(a.t.Context(), a.issuer.ClientToken("alice"), p)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	a.network.take()
-	return s
-}
-
-// tokenFor is a token for a target, which must be got.
+// tokenFor returns a token for a target.
 func (a *app) tokenFor(s *latchkey.Session, target latchkey.Target) latchkey.Tokens {
 	a.t.Helper()
 	got, err := a.TokenFor(a.t.Context(), s, target)
@@ -44,30 +33,22 @@ func (a *app) tokenFor(s *latchkey.Session, target latchkey.Target) latchkey.Tok
 	return got
 }
 
-// claimsOf reads an access token without verifying it.
+// claimsOf decodes an access token without verifying it.
 func claimsOf(t testing.TB, token string) (c struct {
 	Aud        any
 	Scope, ACR string
 }) {
 	t.Helper()
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		t.Fatalf("no token: %d parts", len(parts))
-	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err == nil {
-		err = json.Unmarshal(text, &c)
-	}
-	if err != nil {
-		t.Fatal(err)
+	if !wire.UnverifiedClaims(token, &c) {
+		t.Fatal("not an access token")
 	}
 	return c
 }
 
-func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
+func TestATokenForATargetIsValidThereOnly(t *testing.T) {
 	t.Parallel()
-	kept := newStore()
-	a := newApp(t, kept.keep)
+	kept := newTestStore()
+	a := newApp(t, kept.use)
 	s := a.signInFor(granted)
 	before := s.Tokens()
 	got := a.tokenFor(s, toPayments)
@@ -75,11 +56,11 @@ func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
 		t.Errorf("got %+v, %q", c, got.Scope)
 	}
 	if got.RefreshToken != "" || got.SessionToken != "" || got.SessionID != s.ID() {
-		t.Errorf("more came with it: %s", got.Serialize())
+		t.Errorf("it has a refresh token or a session token: %s", got.Serialize())
 	}
 	after := s.Tokens()
 	if after.AccessToken != before.AccessToken || !after.Expiry.Equal(before.Expiry) || after.Scope != before.Scope {
-		t.Error("the session's own token is another")
+		t.Error("the session's own token changed")
 	}
 	if stored, err := kept.Load(t.Context(), s.ID()); err != nil || after.RefreshToken == before.RefreshToken || stored.RefreshToken != after.RefreshToken || stored.AccessToken != after.AccessToken {
 		t.Errorf("the next refresh token is not kept: %v", err)
@@ -93,22 +74,22 @@ func TestATokenForATargetIsGoodThereAlone(t *testing.T) {
 
 	same := latchkey.Target{Resource: toPayments.Resource, Scope: []string{"read", "pay", "read"}}
 	if a.tokenFor(s, same) != got || a.tokenFor(s, latchkey.Target{}) != s.Tokens() || len(a.network.take()) != 0 {
-		t.Error("what is there was asked for again")
+		t.Error("a token that the session has was requested again")
 	}
 	a.issuer.Advance(time.Hour)
 	if a.tokenFor(s, toPayments).AccessToken == got.AccessToken {
 		t.Error("an expired token was given out")
 	}
-	a.works(s)
+	a.requireUsable(s)
 }
 
-func TestARefreshForATargetHeals(t *testing.T) {
+func TestARefreshForATargetIsRepeatedAfterAFault(t *testing.T) {
 	t.Parallel()
 	for name, f := range map[string]fault{
-		"a request that did not arrive": reset,
-		"a lost answer":                 lost,
-		"half an answer":                cut,
-		"a fault of the server":         says(500, ofJSON, `{"error":"server_error"}`),
+		"a request that did not arrive": dropRequest,
+		"a lost answer":                 loseResponse,
+		"half an answer":                truncateResponse,
+		"a fault of the server":         respondWith(500, jsonType, `{"error":"server_error"}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -127,16 +108,16 @@ func TestARefreshForATargetHeals(t *testing.T) {
 				t.Errorf("%d requests", len(sent))
 			}
 			a.issuer.Advance(time.Minute) // a used token would end the session by now
-			a.works(s)
+			a.requireUsable(s)
 		})
 	}
 }
 
-func TestManyWhoNeedTokensForManyTargetsRefreshOneAfterAnother(t *testing.T) {
+func TestConcurrentRefreshesForTargetsRunOneAfterAnother(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Minute }) // patient with a busy machine
+	a := newApp(t, func(o *latchkey.ClientOptions) { o.RetryWindow = time.Minute }) // long enough for a busy machine
 	s := a.signInFor(granted)
-	other := a.Restore(s.Tokens(), nil) // of the same session
+	other := a.RestoreSession(s.Tokens(), nil) // of the same session
 	a.issuer.Advance(time.Hour)
 	targets := []latchkey.Target{{}, toOrders, toPayments}
 	tokens := make([]string, 96)
@@ -144,7 +125,7 @@ func TestManyWhoNeedTokensForManyTargetsRefreshOneAfterAnother(t *testing.T) {
 	begun.Add(len(tokens))
 	a.network.fail(func(r *http.Request) (*http.Response, error) {
 		begun.Wait()
-		return lost(r)
+		return loseResponse(r)
 	})
 	for i := range tokens {
 		handle := s
@@ -178,11 +159,11 @@ func TestManyWhoNeedTokensForManyTargetsRefreshOneAfterAnother(t *testing.T) {
 		t.Errorf("%d requests with %d refresh tokens; one was lost", len(sent), len(used))
 	}
 	a.issuer.Advance(time.Minute)
-	a.works(other)
-	a.works(s)
+	a.requireUsable(other)
+	a.requireUsable(s)
 }
 
-func TestATargetThatWasNotGrantedCostsNothing(t *testing.T) {
+func TestATargetThatWasNotGrantedUsesNoRefreshToken(t *testing.T) {
 	t.Parallel()
 	a := newApp(t)
 	s := a.signInFor(granted)
@@ -197,7 +178,7 @@ func TestATargetThatWasNotGrantedCostsNothing(t *testing.T) {
 		}
 	}
 	a.issuer.Advance(time.Minute)
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestTokensForTargetsFollowTheirSession(t *testing.T) {
@@ -205,15 +186,15 @@ func TestTokensForTargetsFollowTheirSession(t *testing.T) {
 	a := newApp(t)
 	s := a.signInFor(granted)
 	first := a.tokenFor(s, toOrders)
-	if err := a.StepUp(t.Context(), s, a.otp("alice"), second); err != nil {
+	if err := a.StepUp(t.Context(), s, a.otp("alice"), secondFactor); err != nil {
 		t.Fatal(err)
 	}
-	raised := a.tokenFor(s, toOrders)
-	if raised == first || claimsOf(t, raised.AccessToken).ACR != "urn:latchkey:acr:2" {
+	afterStepUp := a.tokenFor(s, toOrders)
+	if afterStepUp == first || claimsOf(t, afterStepUp.AccessToken).ACR != "urn:latchkey:acr:2" {
 		t.Error("a token from before the step-up was given out")
 	}
-	a.works(s) // refreshed
-	if a.tokenFor(s, toOrders) == raised {
+	a.requireUsable(s) // refreshed
+	if a.tokenFor(s, toOrders) == afterStepUp {
 		t.Error("a token from before the refresh was given out")
 	}
 	if err := a.SignOut(t.Context(), s); err != nil {
@@ -224,22 +205,22 @@ func TestTokensForTargetsFollowTheirSession(t *testing.T) {
 	}
 }
 
-func TestATokenForATargetInAnOutage(t *testing.T) {
+func TestATokenForATargetIsReturnedDuringAnOutage(t *testing.T) {
 	t.Parallel()
-	a := newApp(t, impatient)
+	a := newApp(t, shortRetryWindow)
 	s := a.signInFor(granted)
 	got := a.tokenFor(s, toOrders)
 	a.issuer.Advance(5*time.Minute - 14*time.Second)
-	a.network.failAlways(reset)
+	a.network.failAlways(dropRequest)
 	if a.tokenFor(s, toOrders) != got {
-		t.Error("a token that lives was not given out")
+		t.Error("a valid token was not returned")
 	}
 	a.issuer.Advance(14 * time.Second)
 	if again, err := a.TokenFor(t.Context(), s, toOrders); !errors.Is(err, latchkey.ErrUnavailable) || again.AccessToken != "" {
 		t.Errorf("an expired token was given out: %v", err)
 	}
 	a.network.fail()
-	a.works(s)
+	a.requireUsable(s)
 }
 
 func TestARefusedTokenIsReplacedOnce(t *testing.T) {
@@ -247,7 +228,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	for name, target := range map[string]latchkey.Target{"the session's own": {}, "for a target": toOrders} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := newApp(t, impatient)
+			a := newApp(t, shortRetryWindow)
 			s := a.signInFor(granted)
 			refused := a.tokenFor(s, target).AccessToken
 			a.network.take()
@@ -271,14 +252,14 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 			if sent := a.network.take(); len(sent) != 1 {
 				t.Errorf("%d requests", len(sent))
 			}
-			a.network.failAlways(reset)
+			a.network.failAlways(dropRequest)
 			if got, err := a.ReplaceToken(t.Context(), s, target, tokens[0]); !errors.Is(err, latchkey.ErrUnavailable) || got.AccessToken != "" {
 				t.Errorf("in an outage: %v", err)
 			}
 			a.network.fail()
 			a.issuer.Advance(time.Hour)
 			if got, err := a.ReplaceToken(t.Context(), s, target, refused); err != nil || got.AccessToken == tokens[0] {
-				t.Errorf("the one that it has is over: %v", err)
+				t.Errorf("after the replacement expired: %v", err)
 			}
 			now := a.tokenFor(s, target)
 			a.issuer.RevokeSession(s.ID())
@@ -294,16 +275,16 @@ func TestASessionTokenYieldsTokensForTargets(t *testing.T) {
 	a := newApp(t, confidential)
 	kept := a.signInFor(granted).Tokens()
 	kept.RefreshToken = ""
-	s := a.Restore(kept, nil)
+	s := a.RestoreSession(kept, nil)
 	if c := claimsOf(t, a.tokenFor(s, toOrders).AccessToken); c.Aud != "https://orders.example.com" {
 		t.Errorf("got %+v", c)
 	}
 	if s.Tokens() != kept {
-		t.Error("the session's own tokens are others")
+		t.Error("the session's own tokens changed")
 	}
 }
 
-func TestWhatTheStoreDidNotTakeComesBeforeAnythingElse(t *testing.T) {
+func TestUnsavedTokensAreSavedBeforeTheNextRequest(t *testing.T) {
 	t.Parallel()
 	for name, next := range map[string]func(a *app, s *latchkey.Session) error{
 		"a refresh": func(a *app, s *latchkey.Session) error { return a.RefreshSession(a.t.Context(), s) },
@@ -311,12 +292,14 @@ func TestWhatTheStoreDidNotTakeComesBeforeAnythingElse(t *testing.T) {
 			_, err := a.TokenFor(a.t.Context(), s, toPayments)
 			return err
 		},
-		"a step-up": func(a *app, s *latchkey.Session) error { return a.StepUp(a.t.Context(), s, a.otp("alice"), second) },
+		"a step-up": func(a *app, s *latchkey.Session) error {
+			return a.StepUp(a.t.Context(), s, a.otp("alice"), secondFactor)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			kept := newStore()
-			a := newApp(t, kept.keep, impatient)
+			kept := newTestStore()
+			a := newApp(t, kept.use, shortRetryWindow)
 			s := a.signInFor(granted)
 			kept.fail(errors.New("the disk is full"))
 			if got, err := a.TokenFor(t.Context(), s, toOrders); !errors.Is(err, latchkey.ErrUnavailable) || got.AccessToken != "" {
@@ -327,7 +310,7 @@ func TestWhatTheStoreDidNotTakeComesBeforeAnythingElse(t *testing.T) {
 			if err := next(a, s); err != nil {
 				t.Fatal(err)
 			}
-			a.works(s)
+			a.requireUsable(s)
 		})
 	}
 }

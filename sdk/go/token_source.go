@@ -6,17 +6,19 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// TokenSource gives the session's access token to golang.org/x/oauth2, fresh
-// when it is about to expire. Those who ask at the same moment share a refresh.
+// TokenSource returns the session's access token as a source for
+// golang.org/x/oauth2. Its tokens are refreshed when they are about to expire;
+// concurrent callers share a refresh.
 //
-// [oauth2.NewClient] keeps a token of its own until that expires, also after a
-// step-up. An [oauth2.Transport] with the source asks each time.
+// Use it in an [oauth2.Transport], which asks for the token with every request.
+// [oauth2.NewClient] would cache a token until it expires, even after a
+// step-up.
 func (c *Client) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
 	return tokenSource{ctx, c, s, Target{}}
 }
 
-// TokenSourceFor is a TokenSource of access tokens for a target alone, as
-// [Client.TokenFor] has them: one for each resource server.
+// TokenSourceFor is like TokenSource, for access tokens for a target alone: see
+// [Client.TokenFor].
 func (c *Client) TokenSourceFor(ctx context.Context, s *Session, target Target) oauth2.TokenSource {
 	return tokenSource{ctx, c, s, target}
 }

@@ -2,31 +2,31 @@ package latchkey
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"time"
 )
 
-// Tokens are those of a session at one moment. They are secrets: printing,
-// logging and encoding/json show what is not. [Tokens.Serialize] is the way out.
+// Tokens are the tokens of a session at one moment. They are secrets: printing,
+// logging and encoding/json omit them. [Tokens.Serialize] includes them.
 type Tokens struct {
 	SessionID     string    `json:"session_id"`
-	SessionExpiry time.Time `json:"session_expiry"` // the session ends then at the latest
+	SessionExpiry time.Time `json:"session_expiry"` // latest end of the session
 	Scope         string    `json:"scope"`          // of the access token, space-separated
 	AccessToken   string    `json:"-"`
 	Expiry        time.Time `json:"expiry"`     // of the access token
 	RefreshToken  string    `json:"-"`          // empty: the client gets none
 	SessionToken  string    `json:"-"`          // empty: the client gets none
-	Generation    int64     `json:"generation"` // rises with every refresh and step-up: of two answers the higher one is newer
+	Generation    int64     `json:"generation"` // grows with every refresh and step-up: the higher of two is newer
 
-	// Pending is a step-up whose answer has not come yet; nil: none. It belongs to
-	// what is kept of a session, because the server may have replaced the refresh
-	// token already.
+	// Pending is a step-up without a response yet; nil: none. Store it with the
+	// tokens, because the server may have replaced the refresh token already.
 	Pending *PendingStepUp `json:"-"`
 }
 
-// serialized is what Serialize writes.
+// serialized is the form that Serialize writes.
 type serialized struct {
 	SessionID     string    `json:"session_id"`
 	SessionExpiry time.Time `json:"session_expiry"`
@@ -40,8 +40,8 @@ type serialized struct {
 	Pending *serializedStepUp `json:"pending_step_up,omitempty"`
 }
 
-// Serialize writes the tokens as JSON, secrets included, for a [Store] that
-// keeps them where nobody else can read.
+// Serialize encodes the tokens as JSON, including the secrets, for a [Store]
+// that nobody else can read.
 func (t Tokens) Serialize() []byte {
 	text, _ := json.Marshal(serialized{ // strings, numbers and times: it cannot fail
 		t.SessionID, t.SessionExpiry, t.Scope, t.AccessToken, t.Expiry, t.RefreshToken, t.SessionToken, t.Generation, t.Pending.serialized(),
@@ -49,24 +49,24 @@ func (t Tokens) Serialize() []byte {
 	return text
 }
 
-// ParseTokens reads what [Tokens.Serialize] wrote.
+// ParseTokens decodes the result of [Tokens.Serialize].
 func ParseTokens(text []byte) (Tokens, error) {
 	var s serialized
 	if err := json.Unmarshal(text, &s); err != nil {
-		return Tokens{}, fmt.Errorf("latchkey: reading serialized tokens: %w", err)
+		return Tokens{}, fmt.Errorf("latchkey: parse tokens: %w", err)
 	}
 	if s.SessionID == "" {
-		return Tokens{}, fmt.Errorf("latchkey: serialized tokens without a session")
+		return Tokens{}, errors.New("latchkey: parse tokens: session_id is missing")
 	}
 	return Tokens{
 		s.SessionID, s.SessionExpiry, s.Scope, s.AccessToken, s.Expiry, s.RefreshToken, s.SessionToken, s.Generation, s.Pending.pending(),
 	}, nil
 }
 
-// String tells the session and nothing secret.
+// String identifies the session without revealing secrets.
 func (t Tokens) String() string { return "session " + t.SessionID }
 
-// Format writes String, whatever the verb.
+// Format writes String, for any verb.
 func (t Tokens) Format(f fmt.State, _ rune) { io.WriteString(f, t.String()) }
 
 // LogValue implements slog.LogValuer.
@@ -74,8 +74,9 @@ func (t Tokens) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("session_id", t.SessionID), slog.Time("expiry", t.Expiry), slog.Time("session_expiry", t.SessionExpiry))
 }
 
-// over fills what an answer leaves out from the tokens before it.
-func (t Tokens) over(before Tokens) Tokens {
+// fillFrom adds the refresh and session token of earlier tokens where the
+// response had none.
+func (t Tokens) fillFrom(before Tokens) Tokens {
 	if t.RefreshToken == "" {
 		t.RefreshToken = before.RefreshToken
 	}
@@ -85,9 +86,9 @@ func (t Tokens) over(before Tokens) Tokens {
 	return t
 }
 
-// newerThan reports whether the server issued t after other. Answers of the same
-// generation have the same handles: among these the access token whose user
-// proved more recently who they are is the newer one.
+// newerThan reports whether the server issued t after other. Responses of the
+// same generation have the same refresh and session token; of these the one
+// with the later auth_time is newer.
 func (t Tokens) newerThan(other Tokens) bool {
 	if t.Generation != other.Generation {
 		return t.Generation > other.Generation
@@ -95,13 +96,12 @@ func (t Tokens) newerThan(other Tokens) bool {
 	return authTime(t.AccessToken) > authTime(other.AccessToken)
 }
 
-func (t Tokens) sameHandles(other Tokens) bool {
+func (t Tokens) sameSessionCredentials(other Tokens) bool {
 	return t.RefreshToken == other.RefreshToken && t.SessionToken == other.SessionToken
 }
 
-// anyOf is a token that stands for the session: one that does not expire before
-// it, if there is one.
-func (t Tokens) anyOf() string {
+// longestLived returns the token that identifies the session for longest.
+func (t Tokens) longestLived() string {
 	switch {
 	case t.RefreshToken != "":
 		return t.RefreshToken

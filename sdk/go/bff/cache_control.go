@@ -2,12 +2,12 @@ package bff
 
 import "strings"
 
-// forOneUser reports whether Cache-Control restricts an answer to the browser
-// that asked for it: it says `private` or `no-store`, and nothing that a shared
-// cache could take for permission. With an argument, `private` only concerns
+// isPrivate reports whether Cache-Control restricts a response to the browser
+// that requested it: it contains `private` or `no-store`, and nothing that
+// allows a shared cache to store it. With an argument, `private` only concerns
 // single headers (RFC 9111 §5.2.2.7). A value that does not parse restricts
 // nothing.
-func forOneUser(values []string) bool {
+func isPrivate(values []string) bool {
 	restricted := false
 	rest := strings.Join(values, ",")
 	for rest != "" {

@@ -14,7 +14,7 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// handle is what a cookie holds: 256 random bits, and nothing about anybody.
+// handle is the value of a cookie: 256 random bits, unrelated to the user.
 type handle string
 
 const handleBytes = 32
@@ -25,32 +25,33 @@ func newHandle() handle {
 	return handle(base64.RawURLEncoding.EncodeToString(b))
 }
 
-// after is the handle that takes the place of h at a step-up. The same client
-// token yields it again, so that a browser can repeat its request; h alone, or
-// the store, does not yield it.
-func (h handle) after(clientToken string) handle {
+// afterStepUp returns the handle that replaces h at a step-up. The same client
+// token yields it again, so that a browser can repeat its request. Neither h
+// alone nor the store yields it.
+func (h handle) afterStepUp(clientToken string) handle {
 	mac := hmac.New(sha256.New, []byte(h))
 	mac.Write([]byte(clientToken))
 	return handle(base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
 }
 
-// key is the handle's key in the store.
+// key returns the handle's key in the store.
 func (h handle) key() string {
 	digest := sha256.Sum256([]byte(h))
 	return base64.RawURLEncoding.EncodeToString(digest[:])
 }
 
-// formToken proves that a form comes from a page that knew the cookie's session.
+// formToken returns a value that proves that a form comes from a page of the
+// cookie's session.
 func (h handle) formToken() string {
 	mac := hmac.New(sha256.New, []byte(h))
 	mac.Write([]byte("latchkey/bff/form"))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// handle is that of a request's cookie. Two cookies of the name are none: one of
-// them is somebody else's.
+// handle returns the handle in a request's cookie. Two cookies of the name
+// count as none: one of them was planted.
 func (b *BFF) handle(r *http.Request) (handle, error) {
-	if err := b.hostAllowed(r); err != nil {
+	if err := b.checkHost(r); err != nil {
 		return "", err
 	}
 	cookies := r.CookiesNamed(b.cookie)
@@ -63,7 +64,7 @@ func (b *BFF) handle(r *http.Request) (handle, error) {
 		if err != nil {
 			return "", ErrNoSession
 		}
-		if v := visitOf(r); v != nil {
+		if v := sealedRequestFrom(r); v != nil {
 			v.cookie = c
 		}
 		return c.Handle, nil
@@ -74,9 +75,9 @@ func (b *BFF) handle(r *http.Request) (handle, error) {
 	return handle(value), nil
 }
 
-// keep sends the cookie of a session, for as long as the session can last. That
-// is a courtesy: the store and the server decide.
-func (b *BFF) keep(w http.ResponseWriter, h handle, t latchkey.Tokens) error {
+// setCookie sends the cookie of a session. It expires with the session, but the
+// store and the server decide whether the session is live.
+func (b *BFF) setCookie(w http.ResponseWriter, h handle, t latchkey.Tokens) error {
 	value := string(h)
 	if b.sealer != nil {
 		var err error
@@ -84,14 +85,14 @@ func (b *BFF) keep(w http.ResponseWriter, h handle, t latchkey.Tokens) error {
 			return err
 		}
 	}
-	b.write(w, value, max(1, int(t.SessionExpiry.Sub(b.now())/time.Second)))
+	b.writeCookie(w, value, max(1, int(t.SessionExpiry.Sub(b.now())/time.Second)))
 	return nil
 }
 
-// clear deletes the cookie, which a browser does only for the same attributes.
-func (b *BFF) clear(w http.ResponseWriter) { b.write(w, "", -1) }
+// clearCookie deletes the cookie. A browser requires the same attributes.
+func (b *BFF) clearCookie(w http.ResponseWriter) { b.writeCookie(w, "", -1) }
 
-func (b *BFF) write(w http.ResponseWriter, value string, maxAge int) {
+func (b *BFF) writeCookie(w http.ResponseWriter, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{
 		Name: b.cookie, Value: value, MaxAge: maxAge,
 		Path: "/", Secure: !b.loopback, HttpOnly: true, SameSite: http.SameSiteStrictMode,
@@ -99,12 +100,13 @@ func (b *BFF) write(w http.ResponseWriter, value string, maxAge int) {
 	w.Header().Set("Cache-Control", "no-store")
 }
 
-// hostAllowed keeps a cookie without protection on the developer's machine.
-func (b *BFF) hostAllowed(r *http.Request) error {
+// checkHost rejects other hosts than localhost with the option Loopback: the
+// cookie is not protected there.
+func (b *BFF) checkHost(r *http.Request) error {
 	if !b.loopback || isLoopback(r.Host) {
 		return nil
 	}
-	return fmt.Errorf("%w: option Loopback serves localhost only", ErrNoSession)
+	return fmt.Errorf("%w: the option Loopback serves localhost only", ErrNoSession)
 }
 
 func isLoopback(hostPort string) bool {

@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// attributes are those of a cookie line, without its value and its age.
+// attributes are the attributes of a cookie header, without its value and age.
 func attributes(a answer) string {
 	var kept []string
 	for i, part := range strings.Split(a.Header.Get("Set-Cookie"), "; ") {
@@ -28,9 +28,9 @@ func attributes(a answer) string {
 
 const attributesWanted = "__Host-session; Path=/; HttpOnly; Secure; SameSite=Strict"
 
-func TestTheCookieIsAHandleAndNothingMore(t *testing.T) {
+func TestTheCookieIsAnOpaqueHandle(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	a := w.send(http.MethodPost, "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
 	c := w.cookie(a)
 	if got := attributes(a); got != attributesWanted {
@@ -39,7 +39,7 @@ func TestTheCookieIsAHandleAndNothingMore(t *testing.T) {
 	if b, err := base64.RawURLEncoding.DecodeString(c.Value); err != nil || len(b) != 32 || len(c.Name)+len(c.Value) > 4096 {
 		t.Errorf("holds %q", c.Value)
 	}
-	if left := time.Duration(c.MaxAge) * time.Second; left > latchkeytest.SessionLife || left < latchkeytest.SessionLife-time.Minute {
+	if left := time.Duration(c.MaxAge) * time.Second; left > latchkeytest.SessionLifetime || left < latchkeytest.SessionLifetime-time.Minute {
 		t.Errorf("lives for %s", left)
 	}
 	if a.Header.Get("Cache-Control") != "no-store" {
@@ -52,9 +52,9 @@ func TestTheCookieIsAHandleAndNothingMore(t *testing.T) {
 
 func TestTheCookieDoesNotOutliveItsSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
-	w.issuer.Advance(latchkeytest.SessionLife)
+	w.issuer.Advance(latchkeytest.SessionLifetime)
 	w.useCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/", Secure: true})
 	if w.session() != "" {
 		t.Error("the store does not decide")
@@ -63,7 +63,7 @@ func TestTheCookieDoesNotOutliveItsSession(t *testing.T) {
 
 func TestASignInReplacesTheCookie(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	first := w.signIn()
 	before := w.session()
 	if second := w.signIn(); second.Value == first.Value || w.session() == before {
@@ -80,7 +80,7 @@ func TestASignInReplacesTheCookie(t *testing.T) {
 
 func TestAStepUpReplacesTheCookie(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	first := w.signIn()
 	before := w.session()
 	otp := w.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"otp"}})
@@ -102,7 +102,7 @@ func TestAStepUpReplacesTheCookie(t *testing.T) {
 
 func TestAStepUpThatIsRefusedKeepsTheCookie(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	before := w.session()
 	if a := w.send(http.MethodPost, "/step-up", url.Values{"client_token": {w.issuer.ClientToken("bob")}}); a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 {
@@ -115,7 +115,7 @@ func TestAStepUpThatIsRefusedKeepsTheCookie(t *testing.T) {
 
 func TestSignOutDeletesTheCookieAndEndsTheSession(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	sid := w.session()
 	a := w.send(http.MethodPost, "/sign-out", nil)
@@ -134,9 +134,9 @@ func TestSignOutDeletesTheCookieAndEndsTheSession(t *testing.T) {
 	}
 }
 
-func TestSignOutWhileTheServerIsAway(t *testing.T) {
+func TestSignOutWhileTheServerIsDown(t *testing.T) {
 	t.Parallel()
-	w := newWorldOf(t, 300*time.Millisecond)
+	w := newTestAppWithRetryWindow(t, 300*time.Millisecond)
 	c := w.signIn()
 	sid := w.session()
 	w.issuer.SetDown(true)
@@ -147,7 +147,7 @@ func TestSignOutWhileTheServerIsAway(t *testing.T) {
 	if w.session() != "" {
 		t.Error("the user is still signed in")
 	}
-	for w.issuer.Requests("/revoke") < 10 { // more than the client's own patience
+	for w.issuer.RequestCount("/revoke") < 10 { // more than the client's own retries
 		time.Sleep(time.Millisecond)
 	}
 	w.issuer.SetDown(false)
@@ -156,9 +156,9 @@ func TestSignOutWhileTheServerIsAway(t *testing.T) {
 	}
 }
 
-func TestCookiesThatAreNotOurs(t *testing.T) {
+func TestForeignCookiesAreIgnored(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	for name, header := range map[string]string{
 		"none":             "",
@@ -179,7 +179,7 @@ func TestCookiesThatAreNotOurs(t *testing.T) {
 
 func TestDevelopmentOnLoopback(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.Loopback = true })
+	w := newTestApp(t, func(o *bff.Options) { o.Loopback = true })
 	a := w.send(http.MethodPost, "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
 	if got := attributes(a); got != "session; Path=/; HttpOnly; SameSite=Strict" {
 		t.Errorf("set %q", got)
@@ -196,7 +196,7 @@ func TestDevelopmentOnLoopback(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewRejects(t *testing.T) {
 	t.Parallel()
 	client, err := latchkey.NewClient("https://id.example.com", "web", latchkey.ClientOptions{})
 	must(t, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff"
 )
 
-// The whole back end of a single-page app: its scripts send the header
-// Latchkey-CSRF with every request, and never see a token.
+// The back end of a single-page app, whose scripts send the header
+// Latchkey-CSRF with every request and never see a token.
 func Example() {
 	client, err := latchkey.NewClient("https://id.example.com", "web", latchkey.ClientOptions{})
 	if err != nil {
@@ -42,8 +42,8 @@ func Example() {
 	})
 	handler := app.Protect(mux) // for http.ListenAndServeTLS
 
-	request := httptest.NewRequest("GET", "https://app.example.com/api/orders", nil) // of a script of the page
-	request.Header.Set(bff.Header, "1")
+	request := httptest.NewRequest("GET", "https://app.example.com/api/orders", nil) // from a script of the page
+	request.Header.Set(bff.CSRFHeader, "1")
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, request)
 	fmt.Println(answer.Code, answer.Body)

@@ -2,5 +2,5 @@ package bff
 
 import "time"
 
-// Hurry makes revocations wait for no longer than that.
-func (b *BFF) Hurry(d time.Duration) { b.patience, b.pause = d, d }
+// ShortenTimeouts shortens the pauses of sign-out and revocation.
+func (b *BFF) ShortenTimeouts(d time.Duration) { b.signOutTimeout, b.revokePause = d, d }

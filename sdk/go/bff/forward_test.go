@@ -19,7 +19,7 @@ import (
 
 func TestAnUpstreamSpeaksForItsOwnOriginOnly(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	taken := map[string]string{
 		"Strict-Transport-Security": "max-age=0", "Alt-Svc": `h2="evil:443"`, "Nel": "{}", "Report-To": "{}", "Reporting-Endpoints": `x="https://evil"`,
@@ -44,9 +44,9 @@ func TestAnUpstreamSpeaksForItsOwnOriginOnly(t *testing.T) {
 	}
 }
 
-func TestAnAnswerOfOneUserIsNotShared(t *testing.T) {
+func TestAResponseForOneUserIsNotCached(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	for said, want := range map[string]string{
 		"":                                      "no-store",
@@ -73,10 +73,10 @@ func TestAnAnswerOfOneUserIsNotShared(t *testing.T) {
 	}
 }
 
-// Nobody has looked at their headers.
-func TestNoInformationalAnswerPasses(t *testing.T) {
+// Their headers are not filtered.
+func TestNoInformationalResponsePasses(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.api.answer = func(rw http.ResponseWriter) {
 		rw.Header().Set("Set-Cookie", "__Host-session=evil; Path=/; Secure")
 		rw.WriteHeader(http.StatusEarlyHints)
@@ -90,7 +90,7 @@ func TestNoInformationalAnswerPasses(t *testing.T) {
 	}}
 	r, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), "GET", w.URL+"/api/x", nil)
 	must(t, err)
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	a, err := w.browser.Do(r)
 	must(t, err)
 	a.Body.Close()
@@ -99,8 +99,8 @@ func TestNoInformationalAnswerPasses(t *testing.T) {
 	}
 }
 
-// Behind another protocol nobody looks at paths and tokens any more.
-func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
+// Paths and tokens cannot be checked in another protocol.
+func TestNoRequestUpgradesTheProtocol(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -119,14 +119,14 @@ func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
 		asked <- r.Header
 		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
 	}()
-	w := newWorld(t, func(o *bff.Options) {
+	w := newTestApp(t, func(o *bff.Options) {
 		o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://" + l.Addr().String() + "/v1/"}}
 	})
 	w.signIn()
 	r, err := http.NewRequest("GET", w.URL+"/api/x", nil)
 	must(t, err)
 	for name, value := range map[string]string{
-		bff.Header: "1", "Connection": "Upgrade", "Upgrade": "h2c", "X-Forwarded-User": "root", "X-Original-Url": "/admin", "X-Real-Ip": "9.9.9.9", "X-Http-Method-Override": "DELETE",
+		bff.CSRFHeader: "1", "Connection": "Upgrade", "Upgrade": "h2c", "X-Forwarded-User": "root", "X-Original-Url": "/admin", "X-Real-Ip": "9.9.9.9", "X-Http-Method-Override": "DELETE",
 	} {
 		r.Header.Set(name, value)
 	}
@@ -134,9 +134,9 @@ func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
 	must(t, err)
 	a.Body.Close()
 	got := <-asked
-	for _, name := range []string{"Upgrade", "X-Forwarded-User", "X-Original-Url", "X-Real-Ip", "X-Http-Method-Override", "Cookie", bff.Header} {
+	for _, name := range []string{"Upgrade", "X-Forwarded-User", "X-Original-Url", "X-Real-Ip", "X-Http-Method-Override", "Cookie", bff.CSRFHeader} {
 		if got.Get(name) != "" {
-			t.Errorf("the upstream is told %s: %s", name, got.Get(name))
+			t.Errorf("the upstream receives %s: %s", name, got.Get(name))
 		}
 	}
 	if a.StatusCode != http.StatusBadGateway {
@@ -144,12 +144,12 @@ func TestNoRequestAsksForAnotherProtocol(t *testing.T) {
 	}
 }
 
-// heldStore lets one Load wait, before it looks or after.
+// heldStore delays one Load, before or after it reads.
 type heldStore struct {
 	bff.Store
 	mu            sync.Mutex
-	skip          int  // how many are not held
-	late          bool // after it has looked
+	skip          int  // number of calls that are not delayed
+	late          bool // delay after reading
 	armed         bool
 	reached, move chan struct{}
 }
@@ -173,17 +173,17 @@ func (h *heldStore) Load(ctx context.Context, key string) (latchkey.Tokens, erro
 	return t, err
 }
 
-// A request of the page is under way with the old cookie while the browser gets
-// another one; its answer comes last.
-func TestALateAnswerDeletesNoCookie(t *testing.T) {
+// A request with the old cookie is in progress while the browser gets a new
+// one; its response arrives last.
+func TestALateResponseDeletesNoCookie(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		skip   int
 		late   bool
-		change func(*testing.T, *world)
+		change func(*testing.T, *testApp)
 	}{
-		"a sign-in": {1, false, func(_ *testing.T, w *world) { w.signIn() }},
-		"a step-up": {0, true, func(t *testing.T, w *world) {
+		"a sign-in": {1, false, func(_ *testing.T, w *testApp) { w.signIn() }},
+		"a step-up": {0, true, func(t *testing.T, w *testApp) {
 			if a := w.send("POST", "/step-up", map[string][]string{"client_token": {w.issuer.ClientToken("alice")}}); a.StatusCode != 200 {
 				t.Fatal(a.text)
 			}
@@ -191,7 +191,7 @@ func TestALateAnswerDeletesNoCookie(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := &heldStore{late: c.late, reached: make(chan struct{}), move: make(chan struct{})}
-			w := newWorld(t, func(o *bff.Options) { h.Store = bff.NewMemoryStore(100, o.Now); o.Store = h })
+			w := newTestApp(t, func(o *bff.Options) { h.Store = bff.NewMemoryStore(100, o.Now); o.Store = h })
 			old := w.signIn()
 			w.issuer.Advance(10 * time.Minute) // the next request refreshes
 			h.mu.Lock()
@@ -204,7 +204,7 @@ func TestALateAnswerDeletesNoCookie(t *testing.T) {
 					panic(err)
 				}
 				r.AddCookie(old)
-				r.Header.Set(bff.Header, "1")
+				r.Header.Set(bff.CSRFHeader, "1")
 				a, err := (&http.Client{Transport: w.browser.Transport}).Do(r)
 				if err != nil {
 					panic(err)

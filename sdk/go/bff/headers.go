@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// requestHeaders may pass from the browser to an upstream. Everything else
-// stays here: upstreams believe many names to be a proxy's word
-// (X-Forwarded-For, Remote-User, client certificates), and servers that speak
-// CGI, WSGI or Rack read X_Forwarded_For as X-Forwarded-For.
+// requestHeaders pass from the browser to an upstream. Others are removed:
+// upstreams trust many names as set by a proxy (X-Forwarded-For, Remote-User,
+// client certificates), and servers that use CGI, WSGI or Rack read
+// X_Forwarded_For as X-Forwarded-For.
 var requestHeaders = headerSet(
 	"Accept", "Accept-Encoding", "Accept-Language",
 	"Cache-Control", "Pragma",
@@ -21,10 +21,10 @@ var requestHeaders = headerSet(
 	"Traceparent", "Tracestate", "X-Request-Id", "X-Correlation-Id",
 )
 
-// responseHeaders may pass from an upstream to the browser. Everything else
-// stays here: an upstream could otherwise give orders to the servers in front
-// (X-Accel-Redirect, X-Sendfile, CDN-Cache-Control, Surrogate-Control), or
-// speak for this origin (cookies, CORS, Clear-Site-Data, Alt-Svc, reporting).
+// responseHeaders pass from an upstream to the browser. Others are removed: an
+// upstream could otherwise control the servers in front (X-Accel-Redirect,
+// X-Sendfile, CDN-Cache-Control, Surrogate-Control), or this origin in the
+// browser (cookies, CORS, Clear-Site-Data, Alt-Svc, reporting).
 var responseHeaders = headerSet(
 	"Allow", "Accept-Patch", "Accept-Post", "Accept-Ranges", "Preference-Applied",
 	"Cache-Control", "Etag", "Expires", "Last-Modified", "Vary", "Date",
@@ -36,12 +36,12 @@ var responseHeaders = headerSet(
 	"Server-Timing", "Traceresponse", "X-Request-Id", "X-Correlation-Id",
 )
 
-// neverPass are headers that no option may let through in either direction:
+// neverPass are headers that no option can let through in either direction:
 // each carries a credential, frames the message, or is set by the proxy.
 var neverPass = headerSet(
 	"Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Cookie", "Set-Cookie", "Host",
 	"Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", Header,
+	"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", CSRFHeader,
 	"X-Accel-Redirect", "X-Sendfile", "X-Content-Type-Options", "Clear-Site-Data",
 )
 
@@ -53,10 +53,11 @@ func headerSet(names ...string) map[string]bool {
 	return set
 }
 
-// allowing returns the default set together with the names that an upstream's
-// options add. It rejects names that may never pass, names with an underscore
-// (servers that speak CGI read it as a hyphen), and what is no header name.
-func allowing(defaults map[string]bool, add []string) (map[string]bool, error) {
+// withHeaders returns the default set together with the names from an
+// upstream's options. It rejects names that may never pass, names with an
+// underscore (servers that use CGI read it as a hyphen), and names that are not
+// valid.
+func withHeaders(defaults map[string]bool, add []string) (map[string]bool, error) {
 	set := make(map[string]bool, len(defaults)+len(add))
 	for name := range defaults {
 		set[name] = true
@@ -64,7 +65,7 @@ func allowing(defaults map[string]bool, add []string) (map[string]bool, error) {
 	for _, name := range add {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
 		if !isHeaderName(name) || neverPass[canonical] {
-			return nil, fmt.Errorf("the header %q cannot be allowed to pass", name)
+			return nil, fmt.Errorf("the header %q can never pass", name)
 		}
 		set[canonical] = true
 	}
@@ -93,18 +94,18 @@ func (up upstream) forward(out *http.Request) {
 	out.Trailer = nil // a trailer could carry another Authorization
 }
 
-// answer prepares an upstream's answer for the browser.
+// answer prepares an upstream's response for the browser.
 func (up upstream) answer(a *http.Response) error {
 	h := a.Header
 	keepOnly(h, up.responseHeaders)
 	challenges := slices.DeleteFunc(h.Values("WWW-Authenticate"), func(c string) bool {
 		scheme, _, _ := strings.Cut(c, " ")
-		return !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "DPoP") // a browser would ask for a password
+		return !strings.EqualFold(scheme, "Bearer") && !strings.EqualFold(scheme, "DPoP") // a browser would prompt for a password
 	})
 	if h.Del("WWW-Authenticate"); len(challenges) > 0 {
 		h["Www-Authenticate"] = challenges
 	}
-	if !forOneUser(h.Values("Cache-Control")) {
+	if !isPrivate(h.Values("Cache-Control")) {
 		h.Set("Cache-Control", "no-store")
 		h.Del("Expires")
 	}
@@ -112,17 +113,16 @@ func (up upstream) answer(a *http.Response) error {
 	return nil
 }
 
-// withoutTrailers returns the answer in a copy. The transport adds trailers to
-// the response that it returned when the body ends, so they do not reach the
-// copy, whether they were announced or not.
+// withoutTrailers returns a copy of a response that never gets trailers: when
+// the body ends, the transport adds them to the response that it returned.
 func withoutTrailers(a *http.Response) *http.Response {
 	copied := *a
 	copied.Trailer = nil
 	return &copied
 }
 
-// finalWriter drops informational answers (1xx) of an upstream, whose headers
-// nothing has checked.
+// finalWriter drops informational responses (1xx) of an upstream, because their
+// headers are not filtered.
 type finalWriter struct{ http.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter.

@@ -12,12 +12,12 @@ import (
 )
 
 // ask sends a request with the browser's cookie and further headers to the API.
-func (w *world) ask(header http.Header) *http.Response {
+func (w *testApp) ask(header http.Header) *http.Response {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), "GET", w.URL+"/api/x", nil)
 	must(w.t, err)
 	r.Header = header.Clone()
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	a, err := w.browser.Do(r)
 	must(w.t, err)
 	must(w.t, a.Body.Close())
@@ -26,7 +26,7 @@ func (w *world) ask(header http.Header) *http.Response {
 
 func TestOnlyListedHeadersReachTheUpstream(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) {
+	w := newTestApp(t, func(o *bff.Options) {
 		up := o.Upstreams["/api/"]
 		up.RequestHeaders = []string{"x-api-version"}
 		o.Upstreams["/api/"] = up
@@ -69,7 +69,7 @@ func TestOnlyListedHeadersReachTheUpstream(t *testing.T) {
 
 func TestOnlyListedHeadersReachTheBrowser(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) {
+	w := newTestApp(t, func(o *bff.Options) {
 		up := o.Upstreams["/api/"]
 		up.ResponseHeaders = []string{"Link"}
 		o.Upstreams["/api/"] = up
@@ -120,13 +120,13 @@ func TestNoTrailerPasses(t *testing.T) {
 						"\r\n2\r\nok\r\n0\r\nX-Accel-Redirect: /private\r\n\r\n")
 				}
 			}()
-			w := newWorld(t, func(o *bff.Options) {
+			w := newTestApp(t, func(o *bff.Options) {
 				o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://" + l.Addr().String() + "/"}}
 			})
 			w.signIn()
 			r, err := http.NewRequestWithContext(t.Context(), "GET", w.URL+"/api/x", nil)
 			must(t, err)
-			r.Header.Set(bff.Header, "1")
+			r.Header.Set(bff.CSRFHeader, "1")
 			a, err := w.browser.Do(r)
 			must(t, err)
 			body, err := io.ReadAll(a.Body)
@@ -138,12 +138,12 @@ func TestNoTrailerPasses(t *testing.T) {
 	}
 }
 
-func TestHeadersThatMustNotPassCannotBeAllowed(t *testing.T) {
+func TestForbiddenHeadersCannotBeAllowed(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	for _, name := range []string{
 		"Cookie", "authorization", "Host", "Set-Cookie", "X-Forwarded-For", "Forwarded", "Connection", "Upgrade", "Trailer", "X-Accel-Redirect",
-		"X_Api_Version", "", "X Api", "X-Api\r\nHost", bff.Header,
+		"X_Api_Version", "", "X Api", "X-Api\r\nHost", bff.CSRFHeader,
 	} {
 		for _, up := range []bff.Upstream{
 			{URL: w.api.URL + "/", RequestHeaders: []string{name}},

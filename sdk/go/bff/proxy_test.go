@@ -13,12 +13,12 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff"
 )
 
-func TestRequestsThatOtherSitesForge(t *testing.T) {
+func TestForgedRequestsAreRejected(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	w.signIn()
 	token := strings.Fields(w.get("/me").text)[1]
-	field := func(value string) url.Values { return url.Values{bff.FormField: {value}} }
+	field := func(value string) url.Values { return url.Values{bff.CSRFFormField: {value}} }
 	for name, c := range map[string]struct {
 		method, path string
 		form         url.Values
@@ -26,28 +26,28 @@ func TestRequestsThatOtherSitesForge(t *testing.T) {
 		status       int
 	}{
 		"a script of our page":                  {"POST", "/change", nil, nil, 200},
-		"a form of our page":                    {"POST", "/change", field(token), []string{bff.Header, ""}, 200},
-		"a form without its token":              {"POST", "/change", nil, []string{bff.Header, ""}, 403},
-		"a form with another token":             {"POST", "/change", field(strings.Repeat("A", 43)), []string{bff.Header, ""}, 403},
-		"a token in JSON":                       {"POST", "/change", field(token), []string{bff.Header, "", "Content-Type", "text/plain"}, 403},
-		"a token in the URL":                    {"POST", "/change?" + field(token).Encode(), nil, []string{bff.Header, ""}, 403},
+		"a form of our page":                    {"POST", "/change", field(token), []string{bff.CSRFHeader, ""}, 200},
+		"a form without its token":              {"POST", "/change", nil, []string{bff.CSRFHeader, ""}, 403},
+		"a form with another token":             {"POST", "/change", field(strings.Repeat("A", 43)), []string{bff.CSRFHeader, ""}, 403},
+		"a token in JSON":                       {"POST", "/change", field(token), []string{bff.CSRFHeader, "", "Content-Type", "text/plain"}, 403},
+		"a token in the URL":                    {"POST", "/change?" + field(token).Encode(), nil, []string{bff.CSRFHeader, ""}, 403},
 		"a script of another site":              {"POST", "/change", nil, []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		"a script of a sibling":                 {"POST", "/change", nil, []string{"Sec-Fetch-Site", "same-site"}, 403},
 		"an old browser's script, of us":        {"POST", "/change", nil, []string{"Sec-Fetch-Site", "", "Origin", w.URL}, 200},
 		"an old browser's script, of another":   {"POST", "/change", nil, []string{"Sec-Fetch-Site", "", "Origin", "https://evil.example.com"}, 403},
 		"an old browser's script, of nobody":    {"POST", "/change", nil, []string{"Sec-Fetch-Site", "", "Origin", "null"}, 403},
 		"a program":                             {"POST", "/change", nil, []string{"Sec-Fetch-Site", ""}, 200},
-		"a program without the header":          {"POST", "/change", nil, []string{"Sec-Fetch-Site", "", bff.Header, ""}, 403},
-		"DELETE":                                {"DELETE", "/change", nil, []string{bff.Header, ""}, 403},
-		"reading a page":                        {"GET", "/me", nil, []string{bff.Header, "", "Sec-Fetch-Site", "cross-site"}, 200},
+		"a program without the header":          {"POST", "/change", nil, []string{"Sec-Fetch-Site", "", bff.CSRFHeader, ""}, 403},
+		"DELETE":                                {"DELETE", "/change", nil, []string{bff.CSRFHeader, ""}, 403},
+		"reading a page":                        {"GET", "/me", nil, []string{bff.CSRFHeader, "", "Sec-Fetch-Site", "cross-site"}, 200},
 		"signing in from elsewhere":             {"POST", "/sign-in", nil, []string{"Cookie", "", "Sec-Fetch-Site", "cross-site"}, 403},
 		"signing out from elsewhere":            {"POST", "/sign-out", nil, []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		"the API, by a script of our page":      {"POST", "/api/orders", nil, nil, 200},
 		"the API, by another site":              {"POST", "/api/orders", nil, []string{"Sec-Fetch-Site", "cross-site"}, 403},
-		"the API, by a form":                    {"POST", "/api/orders", field(token), []string{bff.Header, ""}, 403},
-		"reading the API without the header":    {"GET", "/api/orders", nil, []string{bff.Header, ""}, 403},
-		"a preflight":                           {"OPTIONS", "/api/orders", nil, []string{bff.Header, "", "Origin", "https://evil.example.com", "Access-Control-Request-Method", "POST"}, 403},
-		"a WebSocket, which has no such header": {"GET", "/api/orders", nil, []string{bff.Header, "", "Connection", "Upgrade", "Upgrade", "websocket"}, 403},
+		"the API, by a form":                    {"POST", "/api/orders", field(token), []string{bff.CSRFHeader, ""}, 403},
+		"reading the API without the header":    {"GET", "/api/orders", nil, []string{bff.CSRFHeader, ""}, 403},
+		"a preflight":                           {"OPTIONS", "/api/orders", nil, []string{bff.CSRFHeader, "", "Origin", "https://evil.example.com", "Access-Control-Request-Method", "POST"}, 403},
+		"a WebSocket, which has no such header": {"GET", "/api/orders", nil, []string{bff.CSRFHeader, "", "Connection", "Upgrade", "Upgrade", "websocket"}, 403},
 	} {
 		w.api.take()
 		a := w.send(c.method, c.path, c.form, c.header...)
@@ -65,21 +65,21 @@ func TestRequestsThatOtherSitesForge(t *testing.T) {
 
 func TestTrustedOriginsMaySend(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.TrustedOrigins = []string{"https://admin.example.com"} })
+	w := newTestApp(t, func(o *bff.Options) { o.TrustedOrigins = []string{"https://admin.example.com"} })
 	w.signIn()
 	if a := w.send("POST", "/change", nil, "Sec-Fetch-Site", "same-site", "Origin", "https://admin.example.com"); a.StatusCode != 200 {
 		t.Errorf("answered %d", a.StatusCode)
 	}
 }
 
-func TestTheProxySwapsTheCookieForTheAccessToken(t *testing.T) {
+func TestTheProxyReplacesTheCookieByTheAccessToken(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	w.api.answer = func(rw http.ResponseWriter) {
 		rw.Header().Add("Set-Cookie", "__Host-session=evil; Path=/; Secure")
 		rw.Header().Set("Access-Control-Allow-Origin", "*")
-		rw.Header().Set("Access-Control-Allow-Headers", bff.Header)
+		rw.Header().Set("Access-Control-Allow-Headers", bff.CSRFHeader)
 		rw.Header().Set("Clear-Site-Data", "*")
 		rw.Header().Set("Cache-Control", "public, max-age=3600")
 		rw.Header().Set("WWW-Authenticate", `Bearer error="insufficient_user_authentication"`)
@@ -95,7 +95,7 @@ func TestTheProxySwapsTheCookieForTheAccessToken(t *testing.T) {
 	if len(r.Header.Values("Authorization")) != 1 || strings.Count(token, ".") != 2 {
 		t.Errorf("sent %q", r.Header.Values("Authorization"))
 	}
-	if r.Header.Get("Cookie") != "" || r.Header.Get(bff.Header) != "" || strings.Contains(r.Header.Get("X-Forwarded-For"), "203") || r.Header.Get("Forwarded") != "" {
+	if r.Header.Get("Cookie") != "" || r.Header.Get(bff.CSRFHeader) != "" || strings.Contains(r.Header.Get("X-Forwarded-For"), "203") || r.Header.Get("Forwarded") != "" {
 		t.Errorf("sent %v", r.Header)
 	}
 	for _, values := range r.Header {
@@ -120,7 +120,7 @@ func TestTheProxySwapsTheCookieForTheAccessToken(t *testing.T) {
 
 func TestTheProxyForwardsToItsUpstreamsOnly(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	c := w.signIn()
 	for path, want := range map[string]string{
 		"/api/":                        "/v1/",
@@ -154,7 +154,7 @@ func TestTheProxyForwardsToItsUpstreamsOnly(t *testing.T) {
 		recorded := httptest.NewRecorder()
 		r, err := http.ReadRequest(bufio.NewReader(strings.NewReader("GET " + path + " HTTP/1.1\r\nHost: app.example.com\r\n\r\n"))) // as it stands
 		must(t, err)
-		r.Header.Set(bff.Header, "1")
+		r.Header.Set(bff.CSRFHeader, "1")
 		r.AddCookie(c)
 		w.Proxy().ServeHTTP(recorded, r)
 		var got string
@@ -169,7 +169,7 @@ func TestTheProxyForwardsToItsUpstreamsOnly(t *testing.T) {
 
 func TestTheProxyRefreshesOnceForAll(t *testing.T) {
 	t.Parallel()
-	w := newWorldOf(t, time.Minute) // patient with a busy machine
+	w := newTestAppWithRetryWindow(t, time.Minute) // patient with a busy machine
 	w.signIn()
 	w.issuer.Advance(time.Hour)
 	before := w.posts.Load()
@@ -194,9 +194,9 @@ func TestTheProxyRefreshesOnceForAll(t *testing.T) {
 	}
 }
 
-func TestTheProxyTellsAnEndedSessionFromAnOutage(t *testing.T) {
+func TestTheProxyDistinguishesAnEndedSessionFromAnOutage(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	want := func(what string, status int, text string) answer {
 		t.Helper()
 		a := w.get("/api/orders")
@@ -227,9 +227,9 @@ func TestTheProxyTellsAnEndedSessionFromAnOutage(t *testing.T) {
 	}
 }
 
-func TestAnUpstreamThatDoesNotAnswer(t *testing.T) {
+func TestAnUnreachableUpstreamAnswers502(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://127.0.0.1:1/"}} })
+	w := newTestApp(t, func(o *bff.Options) { o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://127.0.0.1:1/"}} })
 	w.signIn()
 	if a := w.get("/api/orders"); a.StatusCode != 502 || !strings.Contains(a.text, "bad_gateway") {
 		t.Errorf("answered %d %s", a.StatusCode, a.text)

@@ -15,14 +15,15 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// sealedBytes bounds the value of a sealed cookie: browsers keep 4096 bytes of
-// a cookie, its name and attributes included.
+// sealedBytes bounds the value of a sealed cookie: browsers accept 4096 bytes
+// for a cookie, including its name and attributes.
 const sealedBytes = 3800
 
-// sealer seals sessions into cookies. The first key seals, all of them open.
+// sealer encrypts sessions into cookies. The first key encrypts; all keys
+// decrypt.
 type sealer struct {
 	keys []cipher.AEAD
-	name []byte // of the cookie, so that one cookie cannot be passed for another
+	name []byte // of the cookie, so that one cookie cannot be used as another
 }
 
 func newSealer(keys [][]byte, cookie string) (*sealer, error) {
@@ -44,8 +45,8 @@ func newSealer(keys [][]byte, cookie string) (*sealer, error) {
 	return s, nil
 }
 
-// sealed is what a sealed cookie holds. The access token stays out: it may be
-// longer than a cookie, and a refresh brings another.
+// sealed is the content of a sealed cookie. It leaves out the access token,
+// which may be longer than a cookie: a refresh yields another.
 type sealed struct {
 	Handle        handle    `json:"h"`
 	SessionID     string    `json:"s"`
@@ -54,7 +55,7 @@ type sealed struct {
 	SessionToken  string    `json:"t,omitempty"`
 	Generation    int64     `json:"g"`
 
-	Pending []byte `json:"p,omitempty"` // a step-up without an answer: serialized tokens with nothing else
+	Pending []byte `json:"p,omitempty"` // a pending step-up, as serialized tokens with nothing else
 }
 
 func (c sealed) tokens() latchkey.Tokens {
@@ -69,7 +70,7 @@ func (c sealed) tokens() latchkey.Tokens {
 	return t
 }
 
-// sealPending writes a pending step-up for a cookie.
+// sealPending encodes a pending step-up for a cookie.
 func sealPending(t latchkey.Tokens) []byte {
 	if t.Pending == nil {
 		return nil
@@ -78,7 +79,7 @@ func sealPending(t latchkey.Tokens) []byte {
 }
 
 // seal returns the value of a cookie. A pending step-up whose client token does
-// not fit is known to this process alone.
+// not fit stays in memory only.
 func (s *sealer) seal(h handle, t latchkey.Tokens) (string, error) {
 	value, err := s.sealed(h, t)
 	if err != nil && t.Pending != nil {
@@ -97,12 +98,12 @@ func (s *sealer) sealed(h handle, t latchkey.Tokens) (string, error) {
 	rand.Read(nonce) // never fails
 	value := base64.RawURLEncoding.EncodeToString(s.keys[0].Seal(nonce, nonce, text, s.name))
 	if len(value) > sealedBytes {
-		return "", fmt.Errorf("bff: the session takes %d bytes of a cookie, at most %d fit", len(value), sealedBytes)
+		return "", fmt.Errorf("bff: the sealed session has %d bytes, a cookie holds at most %d: use a Store", len(value), sealedBytes)
 	}
 	return value, nil
 }
 
-// open returns what a cookie holds. What no key opens is no session.
+// open returns the content of a cookie, or ErrNoSession if no key decrypts it.
 func (s *sealer) open(value string) (c sealed, err error) {
 	box, err := base64.RawURLEncoding.DecodeString(value)
 	if err != nil || len(value) > sealedBytes {
@@ -120,9 +121,9 @@ func (s *sealer) open(value string) (c sealed, err error) {
 	return c, ErrNoSession
 }
 
-// cookieStore keeps the sessions of sealed cookies in memory, for as long as
-// there is room: the cookies bring them back. An update therefore creates what
-// was dropped.
+// cookieStore keeps the sessions of sealed cookies in memory while there is
+// room; the cookies restore those that were dropped. Update therefore creates
+// missing sessions.
 type cookieStore struct{ *MemoryStore }
 
 // Update implements [Store].
@@ -133,9 +134,9 @@ func (s cookieStore) Update(ctx context.Context, key string, t latchkey.Tokens) 
 	return s.Create(ctx, key, t)
 }
 
-// adopt makes the store know a session as its cookie has it, if that is newer
-// than what the store knows: another process may have refreshed it.
-func (s cookieStore) adopt(ctx context.Context, c sealed) error {
+// importSealed stores the session of a cookie if it is newer than the stored
+// one: another process may have refreshed it.
+func (s cookieStore) importSealed(ctx context.Context, c sealed) error {
 	known, err := s.Load(ctx, c.Handle.key())
 	switch {
 	case errors.Is(err, ErrNoSession):
@@ -148,60 +149,61 @@ func (s cookieStore) adopt(ctx context.Context, c sealed) error {
 	return s.Update(ctx, c.Handle.key(), t)
 }
 
-// visit is a request of a session whose cookie is sealed.
-type visit struct {
-	cookie sealed // zero: the request has none, or nobody has looked
+// sealedRequest is the state of a request whose cookie is sealed.
+type sealedRequest struct {
+	cookie sealed // zero: there is none, or it was not read
 }
 
-type visitKey struct{}
+type sealedRequestKey struct{}
 
-// visiting returns a request whose visit is noted, and a writer that sends the
-// browser a new cookie when the session was refreshed on the way. finish must be
-// called when the handler is done.
-func (b *BFF) visiting(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, _ *http.Request, finish func()) {
-	if b.sealer == nil || r.Context().Value(visitKey{}) != nil {
+// renewCookie returns a request that carries a sealedRequest, and a writer that
+// sends the browser a new cookie if the session was refreshed in the meantime.
+// Call finish when the handler returns.
+func (b *BFF) renewCookie(w http.ResponseWriter, r *http.Request) (_ http.ResponseWriter, _ *http.Request, finish func()) {
+	if b.sealer == nil || r.Context().Value(sealedRequestKey{}) != nil {
 		return w, r, func() {}
 	}
-	v := &visit{}
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
-	writer := &visitWriter{ResponseWriter: w, bff: b, visit: v, ctx: r.Context()}
+	v := &sealedRequest{}
+	r = r.WithContext(context.WithValue(r.Context(), sealedRequestKey{}, v))
+	writer := &cookieRenewer{ResponseWriter: w, bff: b, request: v, ctx: r.Context()}
 	return writer, r, writer.sendCookie
 }
 
-// visitOf is the visit of a request; nil: it has not passed Protect or Proxy.
-func visitOf(r *http.Request) *visit {
-	v, _ := r.Context().Value(visitKey{}).(*visit)
+// sealedRequestFrom returns the state of a request, or nil if it has not passed
+// Protect or Proxy.
+func sealedRequestFrom(r *http.Request) *sealedRequest {
+	v, _ := r.Context().Value(sealedRequestKey{}).(*sealedRequest)
 	return v
 }
 
-// visitWriter adds the cookie before the header is written.
-type visitWriter struct {
+// cookieRenewer adds the cookie before the header is written.
+type cookieRenewer struct {
 	http.ResponseWriter
-	bff   *BFF
-	visit *visit
-	ctx   context.Context
-	done  bool
+	bff     *BFF
+	request *sealedRequest
+	ctx     context.Context
+	done    bool
 }
 
-func (w *visitWriter) sendCookie() {
+func (w *cookieRenewer) sendCookie() {
 	if w.done {
 		return
 	}
 	w.done = true
-	if w.visit.cookie.Handle == "" {
+	if w.request.cookie.Handle == "" {
 		return
 	}
-	t, err := w.bff.store.Load(w.ctx, w.visit.cookie.Handle.key())
-	if c := w.visit.cookie; err != nil || t.RefreshToken == c.RefreshToken && t.SessionToken == c.SessionToken && (t.Pending == nil) == (c.Pending == nil) {
-		return // over, or under another handle by now, or nothing new
+	t, err := w.bff.store.Load(w.ctx, w.request.cookie.Handle.key())
+	if c := w.request.cookie; err != nil || t.RefreshToken == c.RefreshToken && t.SessionToken == c.SessionToken && (t.Pending == nil) == (c.Pending == nil) {
+		return // ended, moved to another handle, or unchanged
 	}
-	if err := w.bff.keep(w.ResponseWriter, w.visit.cookie.Handle, t); err != nil {
-		w.bff.log.ErrorContext(w.ctx, "the cookie of a session is not renewed", "error", err)
+	if err := w.bff.setCookie(w.ResponseWriter, w.request.cookie.Handle, t); err != nil {
+		w.bff.log.ErrorContext(w.ctx, "could not renew the cookie of a session", "error", err)
 	}
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (w *visitWriter) WriteHeader(status int) {
+func (w *cookieRenewer) WriteHeader(status int) {
 	if status >= http.StatusOK {
 		w.sendCookie()
 	}
@@ -209,16 +211,16 @@ func (w *visitWriter) WriteHeader(status int) {
 }
 
 // Write implements http.ResponseWriter.
-func (w *visitWriter) Write(p []byte) (int, error) {
+func (w *cookieRenewer) Write(p []byte) (int, error) {
 	w.sendCookie()
 	return w.ResponseWriter.Write(p)
 }
 
 // Flush implements http.Flusher.
-func (w *visitWriter) Flush() {
+func (w *cookieRenewer) Flush() {
 	w.sendCookie()
-	_ = http.NewResponseController(w.ResponseWriter).Flush() // as http.Flusher has no error
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // http.Flusher returns no error
 }
 
 // Unwrap is for http.ResponseController.
-func (w *visitWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *cookieRenewer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -7,12 +7,12 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// A refresh that is under way must not end a session that made room for others.
-func TestASealedSessionThatWasDroppedFromMemoryGoesOn(t *testing.T) {
+// A refresh in progress must not end a session that was dropped from memory.
+func TestASealedSessionThatWasDroppedFromMemoryContinues(t *testing.T) {
 	t.Parallel()
 	store := cookieStore{NewMemoryStore(1, nil)}
 	end := time.Now().Add(time.Hour)
-	for _, key := range []string{"a", "b"} { // b takes the place of a
+	for _, key := range []string{"a", "b"} { // b replaces a
 		if err := store.Create(t.Context(), key, latchkey.Tokens{SessionID: key, SessionExpiry: end}); err != nil {
 			t.Fatal(err)
 		}

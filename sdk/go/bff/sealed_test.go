@@ -17,24 +17,24 @@ import (
 
 var cookieKey = bytes.Repeat([]byte("k"), 32)
 
-func newSealedWorld(t *testing.T, keys ...[]byte) *world {
+func newSealedApp(t *testing.T, keys ...[]byte) *testApp {
 	t.Helper()
 	if keys == nil {
 		keys = [][]byte{cookieKey}
 	}
-	return newWorldOf(t, 30*time.Second, func(o *bff.Options) { o.CookieKeys = keys })
+	return newTestAppWithRetryWindow(t, 30*time.Second, func(o *bff.Options) { o.CookieKeys = keys })
 }
 
-// again is the same app in another process, or after a restart: nothing but the
+// again returns the same app in another process, or after a restart: only the
 // keys and the browser's cookies are left.
-func (w *world) again(keys ...[]byte) *world {
+func (w *testApp) again(keys ...[]byte) *testApp {
 	w.t.Helper()
 	if keys == nil {
 		keys = [][]byte{cookieKey}
 	}
 	client, err := latchkey.NewClient(w.issuer.URL, "web", latchkey.ClientOptions{HTTPClient: &http.Client{Transport: w}, Now: w.issuer.Now})
 	must(w.t, err)
-	other := &world{issuer: w.issuer, api: w.api, client: client, t: w.t}
+	other := &testApp{issuer: w.issuer, api: w.api, client: client, t: w.t}
 	other.BFF, err = bff.New(bff.Options{
 		Client: client, Upstreams: map[string]bff.Upstream{"/api/": {URL: w.api.URL + "/v1/"}}, Now: w.issuer.Now, CookieKeys: keys,
 	})
@@ -48,9 +48,9 @@ func (w *world) again(keys ...[]byte) *world {
 
 func TestASealedSessionOutlivesTheProcess(t *testing.T) {
 	t.Parallel()
-	first := newSealedWorld(t)
+	first := newSealedApp(t)
 	first.signIn()
-	processes := []*world{first, first.again(), first.again()}
+	processes := []*testApp{first, first.again(), first.again()}
 	for i := range 12 {
 		if a := processes[i%3].get("/api/x"); a.StatusCode != 200 {
 			t.Fatalf("request %d is answered %d %s", i, a.StatusCode, a.text)
@@ -64,7 +64,7 @@ func TestASealedSessionOutlivesTheProcess(t *testing.T) {
 
 func TestParallelRequestsOfASealedSessionStaySignedIn(t *testing.T) {
 	t.Parallel()
-	first := newSealedWorld(t)
+	first := newSealedApp(t)
 	first.signIn()
 	second := first.again()
 	for range 5 {
@@ -72,11 +72,11 @@ func TestParallelRequestsOfASealedSessionStaySignedIn(t *testing.T) {
 		var wait sync.WaitGroup
 		for i := range 16 {
 			wait.Go(func() {
-				r, err := http.NewRequest("GET", []*world{first, second}[i%2].URL+"/api/x", nil)
+				r, err := http.NewRequest("GET", []*testApp{first, second}[i%2].URL+"/api/x", nil)
 				if err != nil {
 					panic(err)
 				}
-				r.Header.Set(bff.Header, "1")
+				r.Header.Set(bff.CSRFHeader, "1")
 				a, err := first.browser.Do(r)
 				if err != nil {
 					t.Error(err)
@@ -91,19 +91,22 @@ func TestParallelRequestsOfASealedSessionStaySignedIn(t *testing.T) {
 	}
 }
 
-// Whoever keeps a copy of a cookie has what the session has, and no more.
-func TestASealedCookieIsWorthNothingAfterTheSession(t *testing.T) {
+// A copied cookie grants what the session grants, and no more.
+func TestASealedCookieIsUselessAfterTheSession(t *testing.T) {
 	t.Parallel()
-	w := newSealedWorld(t)
-	copied := w.signIn()
+	w := newSealedApp(t)
+	copied, sid := w.signIn(), w.session()
 	if a := w.send("POST", "/sign-out", nil); a.StatusCode != 200 {
 		t.Fatal(a.StatusCode, a.text)
 	}
-	for name, process := range map[string]*world{"the same process": w, "another process": w.again()} {
+	for w.issuer.SessionActive(sid) { // until the revocation arrives, or the test runs out of time
+		time.Sleep(time.Millisecond)
+	}
+	for name, process := range map[string]*testApp{"the same process": w, "another process": w.again()} {
 		r, err := http.NewRequest("GET", process.URL+"/api/x", nil)
 		must(t, err)
 		r.AddCookie(copied)
-		r.Header.Set(bff.Header, "1")
+		r.Header.Set(bff.CSRFHeader, "1")
 		a, err := (&http.Client{Transport: w.browser.Transport}).Do(r)
 		must(t, err)
 		if a.Body.Close(); a.StatusCode != 401 {
@@ -112,9 +115,9 @@ func TestASealedCookieIsWorthNothingAfterTheSession(t *testing.T) {
 	}
 }
 
-func TestASealedCookieShowsNothingAndCannotBeForged(t *testing.T) {
+func TestASealedCookieRevealsNothingAndCannotBeForged(t *testing.T) {
 	t.Parallel()
-	w := newSealedWorld(t)
+	w := newSealedApp(t)
 	cookie := w.signIn()
 	box, err := base64.RawURLEncoding.DecodeString(cookie.Value)
 	must(t, err)
@@ -134,7 +137,7 @@ func TestASealedCookieShowsNothingAndCannotBeForged(t *testing.T) {
 		r, err := http.NewRequest("GET", w.URL+"/api/x", nil)
 		must(t, err)
 		r.AddCookie(&http.Cookie{Name: cookie.Name, Value: value})
-		r.Header.Set(bff.Header, "1")
+		r.Header.Set(bff.CSRFHeader, "1")
 		a, err := (&http.Client{Transport: w.browser.Transport}).Do(r)
 		must(t, err)
 		if a.Body.Close(); a.StatusCode != 401 {
@@ -148,14 +151,14 @@ func TestASealedCookieShowsNothingAndCannotBeForged(t *testing.T) {
 
 func TestCookieKeysAreChangedWithoutASignOut(t *testing.T) {
 	t.Parallel()
-	w := newSealedWorld(t)
+	w := newSealedApp(t)
 	w.signIn()
 	next := bytes.Repeat([]byte("n"), 32)
 	rolled := w.again(next, cookieKey)
 	if a := rolled.get("/api/x"); a.StatusCode != 200 {
 		t.Fatalf("answered %d with the old key as the second", a.StatusCode)
 	}
-	// The refresh of that request sealed the session by the new key.
+	// The refresh of that request sealed the session with the new key.
 	if a := w.again(next).get("/api/x"); a.StatusCode != 200 {
 		t.Errorf("answered %d with the new key alone", a.StatusCode)
 	}
@@ -163,7 +166,7 @@ func TestCookieKeysAreChangedWithoutASignOut(t *testing.T) {
 
 func TestAStepUpSealsANewCookie(t *testing.T) {
 	t.Parallel()
-	w := newSealedWorld(t)
+	w := newSealedApp(t)
 	old := w.signIn()
 	a := w.send("POST", "/step-up", map[string][]string{"client_token": {w.issuer.ClientToken("alice")}})
 	if a.StatusCode != 200 || len(a.Cookies()) != 1 || a.Cookies()[0].Value == old.Value {
@@ -176,12 +179,12 @@ func TestAStepUpSealsANewCookie(t *testing.T) {
 
 func TestTheProxyAloneRenewsASealedCookie(t *testing.T) {
 	t.Parallel()
-	w := newSealedWorld(t)
+	w := newSealedApp(t)
 	old := w.signIn()
 	w.issuer.Advance(10 * time.Minute) // the next request refreshes
 	r := httptest.NewRequest("GET", w.URL+"/api/x", nil)
 	r.AddCookie(old)
-	r.Header.Set(bff.Header, "1")
+	r.Header.Set(bff.CSRFHeader, "1")
 	answer := httptest.NewRecorder()
 	w.Proxy().ServeHTTP(answer, r)
 	if cookies := answer.Result().Cookies(); answer.Code != 200 || len(cookies) != 1 || cookies[0].Value == old.Value {
@@ -189,9 +192,9 @@ func TestTheProxyAloneRenewsASealedCookie(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsFlushedCarriesTheNewCookie(t *testing.T) {
+func TestAFlushedResponseCarriesTheNewCookie(t *testing.T) {
 	t.Parallel()
-	w := newSealedWorld(t)
+	w := newSealedApp(t)
 	old := w.signIn()
 	w.issuer.Advance(10 * time.Minute)
 	for name, write := range map[string]func(http.ResponseWriter){
@@ -218,7 +221,7 @@ func TestAnAnswerThatIsFlushedCarriesTheNewCookie(t *testing.T) {
 
 func TestSealedSessionsNeedProtect(t *testing.T) {
 	t.Parallel()
-	w := newSealedWorld(t)
+	w := newSealedApp(t)
 	cookie := w.signIn()
 	r := httptest.NewRequest("GET", "https://app.example.com/", nil)
 	r.AddCookie(cookie)
@@ -229,7 +232,7 @@ func TestSealedSessionsNeedProtect(t *testing.T) {
 
 func TestCookieKeysAreChecked(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	for name, o := range map[string]bff.Options{
 		"a key of AES-128": {CookieKeys: [][]byte{cookieKey[:16]}},
 		"a long key":       {CookieKeys: [][]byte{cookieKey, append(cookieKey, 'k')}},

@@ -2,52 +2,50 @@ package bff
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
-// SignIn keeps a session that was just made, and gives the browser a new cookie
-// for it. The session that the browser had before is signed out.
+// SignIn stores a new session, and gives the browser a cookie for it. A session
+// that the browser had before is signed out.
 func (b *BFF) SignIn(w http.ResponseWriter, r *http.Request, s *latchkey.Session) error {
-	if err := b.hostAllowed(r); err != nil {
+	if err := b.checkHost(r); err != nil {
 		return fmt.Errorf("sign in: %w", err)
 	}
 	t, h := s.Tokens(), newHandle()
 	if err := b.store.Create(r.Context(), h.key(), t); err != nil {
-		b.revoke(r.Context(), s) // nobody else knows of it
-		return fmt.Errorf("sign in: %w", outage(err))
+		b.revoke(r.Context(), s) // it would stay open until it expires
+		return fmt.Errorf("sign in: %w", asUnavailable(err))
 	}
 	if old, before, err := b.find(r); err == nil {
-		b.supersede(r, old, before.Session, t.SessionID)
+		b.replaceSession(r, old, before.Session, t.SessionID)
 	}
-	if err := b.keep(w, h, t); err != nil {
-		_ = b.remove(r.Context(), h) // nobody has its cookie
+	if err := b.setCookie(w, h, t); err != nil {
+		_ = b.remove(r.Context(), h) // the browser did not get its cookie
 		b.revoke(r.Context(), s)
 		return fmt.Errorf("sign in: %w", err)
 	}
 	return nil
 }
 
-// supersede forgets what the browser had before a sign-in.
-func (b *BFF) supersede(r *http.Request, old handle, before *latchkey.Session, sid string) {
+// replaceSession removes the session that the browser had before a sign-in.
+func (b *BFF) replaceSession(r *http.Request, old handle, before *latchkey.Session, sid string) {
 	if err := b.remove(r.Context(), old); err != nil {
-		b.log.WarnContext(r.Context(), "the session before a sign-in is still kept", "session", before, "error", err)
+		b.log.WarnContext(r.Context(), "could not remove the session before a sign-in", "session", before, "error", err)
 	}
 	if before.ID() != sid {
 		b.revoke(r.Context(), before)
 	}
 }
 
-// Session is the session of a request. Its handle keeps what it is refreshed to.
-// An error wraps [ErrNoSession], or [latchkey.ErrUnavailable] if the store is
-// away.
+// Session returns the session of a request. When it is refreshed, its tokens
+// are stored. The error wraps [ErrNoSession], or [latchkey.ErrUnavailable] if
+// the store is unreachable.
 func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
 	_, s, err := b.find(r)
 	if err != nil {
@@ -56,14 +54,14 @@ func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
 	return s.Session, nil
 }
 
-// find asks the store each time: somebody may have signed the session out in
-// another process.
-func (b *BFF) find(r *http.Request) (handle, *live, error) {
+// find loads the session from the store each time: it may have been signed out
+// in another process.
+func (b *BFF) find(r *http.Request) (handle, *cachedSession, error) {
 	h, err := b.handle(r)
 	if err != nil {
 		return "", nil, err
 	}
-	if err := b.adopt(r); err != nil {
+	if err := b.importSealed(r); err != nil {
 		return "", nil, err
 	}
 	s, err := b.load(r.Context(), h)
@@ -73,58 +71,58 @@ func (b *BFF) find(r *http.Request) (handle, *live, error) {
 	return h, s, nil
 }
 
-// load is the session of a handle.
-func (b *BFF) load(ctx context.Context, h handle) (*live, error) {
+// load returns the session of a handle.
+func (b *BFF) load(ctx context.Context, h handle) (*cachedSession, error) {
 	t, err := b.store.Load(ctx, h.key())
 	if err != nil {
-		return nil, outage(err)
+		return nil, asUnavailable(err)
 	}
-	return b.lives.find(h.key(), func() *live {
-		k := &kept{store: b.store, key: h.key()}
-		return &live{Session: b.client.Restore(t, k), kept: k, replacements: map[string]replacement{}}
+	return b.sessions.find(h.key(), func() *cachedSession {
+		k := &storedSession{store: b.store, key: h.key()}
+		return &cachedSession{Session: b.client.RestoreSession(t, k), stored: k, replacements: map[string]replacement{}}
 	}), nil
 }
 
-// adopt makes the store know the session of a sealed cookie.
-func (b *BFF) adopt(r *http.Request) error {
+// importSealed adds the session of a sealed cookie to the store.
+func (b *BFF) importSealed(r *http.Request) error {
 	store, isSealed := b.store.(cookieStore)
 	if !isSealed {
 		return nil
 	}
-	v := visitOf(r)
+	v := sealedRequestFrom(r)
 	if v == nil {
 		return errors.New("bff: with CookieKeys, handlers that use the session must be wrapped by Protect")
 	}
-	if err := store.adopt(r.Context(), v.cookie); err != nil {
-		return outage(err)
+	if err := store.importSealed(r.Context(), v.cookie); err != nil {
+		return asUnavailable(err)
 	}
 	return nil
 }
 
-// remove forgets the session of a handle.
+// remove deletes the session of a handle.
 func (b *BFF) remove(ctx context.Context, h handle) error {
-	b.lives.forget(h.key())
+	b.sessions.forget(h.key())
 	return b.store.Delete(ctx, h.key())
 }
 
-// outage marks every trouble with the store that does not say that there is no
-// session.
-func outage(err error) error {
+// asUnavailable marks every error of the store as an outage, except
+// ErrNoSession.
+func asUnavailable(err error) error {
 	if errors.Is(err, ErrNoSession) {
 		return err
 	}
-	return fmt.Errorf("%w: the session store: %w", latchkey.ErrUnavailable, err)
+	return fmt.Errorf("%w: session store: %w", latchkey.ErrUnavailable, err)
 }
 
-// StepUp adds one more proof of its user to the session of a request, and gives
-// the browser a new cookie. The old one is worthless from then on. Errors are
+// StepUp adds a further proof of the user to the session of a request, and
+// gives the browser a new cookie. The old cookie becomes invalid. Errors are
 // those of Session and of [latchkey.Client.StepUp].
 //
-// Without an answer of the server the cookie stays as it is and the step-up stays
-// pending in the store: the next request of the session, or StepUp with the same
-// client token, sends it again. A browser that did not get the answer of this
-// back end may send the same request with its old cookie, until the client token
-// expires.
+// If the server does not respond, the cookie stays and the step-up stays
+// pending in the store: the next request of the session, or StepUp with the
+// same client token, sends it again. A browser that did not get the response of
+// this back end may repeat its request with its old cookie, until the client
+// token expires.
 func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string, p latchkey.StepUpParams) (*latchkey.Session, error) {
 	old, s, err := b.find(r)
 	if errors.Is(err, ErrNoSession) {
@@ -133,36 +131,35 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
-	raised := b.client.StepUp(agent(r), s.Session, clientToken, p)
-	switch {
-	case errors.Is(raised, latchkey.ErrSessionEnded):
-		b.drop(r, old)
-		return nil, raised
-	case raised != nil:
-		return nil, raised
+	err = b.client.StepUp(userAgentContext(r), s.Session, clientToken, p)
+	if errors.Is(err, latchkey.ErrSessionEnded) {
+		b.forgetEnded(r, old)
 	}
-	h := old.after(clientToken)
-	if err := s.kept.move(r.Context(), h.key()); err != nil {
-		return nil, fmt.Errorf("step up: %w", outage(err))
+	if err != nil {
+		return nil, err
 	}
-	b.lives.move(old.key(), h.key())
-	if err := b.keep(w, h, s.Tokens()); err != nil {
+	h := old.afterStepUp(clientToken)
+	if err := s.stored.move(r.Context(), h.key()); err != nil {
+		return nil, fmt.Errorf("step up: %w", asUnavailable(err))
+	}
+	b.sessions.move(old.key(), h.key())
+	if err := b.setCookie(w, h, s.Tokens()); err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
 	return s.Session, nil
 }
 
-// repeatStepUp gives the browser the cookie of a step-up that was answered
-// already. Who has the old cookie alone, or the client token alone, gets nothing.
+// repeatStepUp gives the browser the cookie of a step-up that was already
+// answered. It takes both the old cookie and the client token.
 func (b *BFF) repeatStepUp(w http.ResponseWriter, r *http.Request, clientToken string) (*latchkey.Session, error) {
 	old, err := b.handle(r)
 	if err != nil || b.sealer != nil || expired(clientToken, b.now()) {
 		return nil, fmt.Errorf("step up: %w", ErrNoSession)
 	}
-	h := old.after(clientToken)
+	h := old.afterStepUp(clientToken)
 	s, err := b.load(r.Context(), h)
 	if err == nil {
-		err = b.keep(w, h, s.Tokens())
+		err = b.setCookie(w, h, s.Tokens())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
@@ -170,30 +167,24 @@ func (b *BFF) repeatStepUp(w http.ResponseWriter, r *http.Request, clientToken s
 	return s.Session, nil
 }
 
-// expired reports whether a client token says that it has expired, or nothing.
-// It is not verified: it is the one that the step-up was answered for, or it
-// leads to no session.
+// expired reports whether a client token has expired or cannot be read. Its
+// signature does not matter: unless it is the token of the step-up, the
+// resulting handle leads to no session.
 func expired(clientToken string, now time.Time) bool {
 	var claims struct{ Exp float64 }
-	parts := strings.Split(clientToken, ".")
-	if len(parts) != 3 {
-		return true
-	}
-	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	return err != nil || json.Unmarshal(text, &claims) != nil || float64(now.Unix()) >= claims.Exp
+	return !wire.UnverifiedClaims(clientToken, &claims) || float64(now.Unix()) >= claims.Exp
 }
 
-// drop forgets a session that the server has ended. The browser keeps the cookie,
-// which is worth nothing: it may have another one by now, which a late answer
-// would delete.
-func (b *BFF) drop(r *http.Request, h handle) {
+// forgetEnded removes a session that the server has ended. The browser keeps
+// the cookie: deleting it in a late response could delete a newer one.
+func (b *BFF) forgetEnded(r *http.Request, h handle) {
 	if err := b.remove(r.Context(), h); err != nil {
-		b.log.WarnContext(r.Context(), "an ended session is still kept", "error", err)
+		b.log.WarnContext(r.Context(), "could not remove an ended session", "error", err)
 	}
 }
 
-// agent is the context of calls for a request of a session's browser.
-func agent(r *http.Request) context.Context {
+// userAgentContext returns a context for requests on behalf of the browser.
+func userAgentContext(r *http.Request) context.Context {
 	if agent := r.UserAgent(); agent != "" {
 		return latchkey.WithUserAgent(r.Context(), agent)
 	}

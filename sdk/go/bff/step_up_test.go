@@ -13,7 +13,7 @@ import (
 )
 
 // losing lets the issuer carry out requests and loses its answers.
-func (w *world) losing(lose bool) {
+func (w *testApp) losing(lose bool) {
 	w.fault.Store(nil)
 	if lose {
 		fault := func(r *http.Request) (*http.Response, error) {
@@ -26,30 +26,30 @@ func (w *world) losing(lose bool) {
 	}
 }
 
-func (w *world) otp() string {
+func (w *testApp) otp() string {
 	return w.issuer.ClientToken("alice", latchkeytest.Claims{"amr": []string{"otp"}})
 }
 
-func TestALostStepUpCostsNeitherTheSessionNorTheCookie(t *testing.T) {
+func TestALostStepUpLosesNeitherSessionNorCookie(t *testing.T) {
 	t.Parallel()
-	for name, settle := range map[string]func(w *world, otp string) answer{
-		"the next request settles it": func(w *world, _ string) answer { return w.get("/api/orders") },
-		"the step-up is sent once more": func(w *world, otp string) answer {
+	for name, settle := range map[string]func(w *testApp, otp string) answer{
+		"the next request settles it": func(w *testApp, _ string) answer { return w.get("/api/orders") },
+		"the step-up is repeated": func(w *testApp, otp string) answer {
 			return w.send("POST", "/step-up", url.Values{"client_token": {otp}})
 		},
-		"another step-up settles it": func(w *world, _ string) answer {
+		"another step-up settles it": func(w *testApp, _ string) answer {
 			return w.send("POST", "/step-up", url.Values{"client_token": {w.otp()}})
 		},
-		"a restart comes in between": func(w *world, _ string) answer { return w.again().get("/api/orders") },
-		"a restart, then the same again": func(w *world, otp string) answer {
+		"a restart comes in between": func(w *testApp, _ string) answer { return w.again().get("/api/orders") },
+		"a restart, then the same again": func(w *testApp, otp string) answer {
 			return w.again().send("POST", "/step-up", url.Values{"client_token": {otp}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			w := newTestApp(t)
 			if strings.HasPrefix(name, "a restart") { // of sessions in cookies
-				w = newWorld(t, func(o *bff.Options) { o.CookieKeys = [][]byte{cookieKey} })
+				w = newTestApp(t, func(o *bff.Options) { o.CookieKeys = [][]byte{cookieKey} })
 			}
 			w.signIn()
 			sid, otp := w.session(), w.otp()
@@ -73,9 +73,9 @@ func TestALostStepUpCostsNeitherTheSessionNorTheCookie(t *testing.T) {
 	}
 }
 
-func TestABrowserRepeatsAStepUpWhoseAnswerItDidNotGet(t *testing.T) {
+func TestABrowserMayRepeatAStepUp(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newTestApp(t)
 	old := w.signIn()
 	sid, otp := w.session(), w.otp()
 	answered := w.cookie(w.send("POST", "/step-up", url.Values{"client_token": {otp}}))

@@ -9,32 +9,32 @@ import (
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
 
-// Store keeps sessions by keys that are digests of what the cookies hold: who
-// reads the store cannot make a cookie, but can read tokens, so it is as secret
-// as they are. Where there is no such key, errors wrap [ErrNoSession]; every
-// other error is an outage.
+// Store keeps sessions under keys that are digests of the cookies' values:
+// whoever reads the store cannot make a cookie, but can read tokens, so protect
+// it like the tokens. If there is no such key, errors wrap [ErrNoSession];
+// every other error counts as an outage.
 type Store interface {
-	// Create keeps a new session. It may be dropped when its SessionExpiry is past.
+	// Create stores a new session. It may be dropped after its SessionExpiry.
 	Create(ctx context.Context, key string, t latchkey.Tokens) error
-	// Load is what was last kept.
+	// Load returns the tokens that were last stored.
 	Load(ctx context.Context, key string) (latchkey.Tokens, error)
-	// Update replaces the tokens, only if the key is there: a session that was
-	// signed out meanwhile does not come back.
+	// Update replaces the tokens of an existing key. It must not create a
+	// missing key: that session was signed out in the meantime.
 	Update(ctx context.Context, key string, t latchkey.Tokens) error
-	// Move gives a session another key, in one step.
+	// Move changes the key of a session atomically.
 	Move(ctx context.Context, from, to string) error
-	// Delete forgets a session. It is no error if there is none.
+	// Delete removes a session. It succeeds if there is none.
 	Delete(ctx context.Context, key string) error
 }
 
 // MemoryStore is a [Store] in memory.
 type MemoryStore struct {
-	most int
-	now  func() time.Time
+	capacity int
+	now      func() time.Time
 
 	mu    sync.Mutex
 	byKey map[string]*list.Element
-	used  *list.List // of *entry, the most recently used first
+	used  *list.List // of *entry, most recently used first
 }
 
 type entry struct {
@@ -42,14 +42,14 @@ type entry struct {
 	tokens latchkey.Tokens
 }
 
-// NewMemoryStore makes a store for so many sessions. When it is full, a new one
-// takes the place of the one that was not used for longest, whose user has to
-// sign in again. now tells which have ended; nil: time.Now.
-func NewMemoryStore(most int, now func() time.Time) *MemoryStore {
+// NewMemoryStore returns a store for at most capacity sessions. When it is
+// full, a new session replaces the least recently used one, whose user must
+// sign in again. now decides which sessions have expired; nil: time.Now.
+func NewMemoryStore(capacity int, now func() time.Time) *MemoryStore {
 	if now == nil {
 		now = time.Now
 	}
-	return &MemoryStore{most: max(1, most), now: now, byKey: map[string]*list.Element{}, used: list.New()}
+	return &MemoryStore{capacity: max(1, capacity), now: now, byKey: map[string]*list.Element{}, used: list.New()}
 }
 
 // Create implements [Store].
@@ -57,7 +57,7 @@ func (m *MemoryStore) Create(_ context.Context, key string, t latchkey.Tokens) e
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.remove(key)
-	for m.used.Len() >= m.most {
+	for m.used.Len() >= m.capacity {
 		m.remove(m.used.Back().Value.(*entry).key)
 	}
 	m.byKey[key] = m.used.PushFront(&entry{key, t})
@@ -109,7 +109,7 @@ func (m *MemoryStore) Delete(_ context.Context, key string) error {
 	return nil
 }
 
-// find is a live session, which is in use by that; nil: there is none.
+// find returns a live session and marks it as used, or returns nil.
 func (m *MemoryStore) find(key string) *entry {
 	element := m.byKey[key]
 	if element == nil {

@@ -52,17 +52,17 @@ func TestAMemoryStoreIsBounded(t *testing.T) {
 	has("c", false)
 }
 
-// broken is a store that is away.
+// broken is a store that is unreachable.
 type broken struct{ bff.Store }
 
 func (broken) Load(context.Context, string) (latchkey.Tokens, error) {
 	return latchkey.Tokens{}, errors.New("connection refused")
 }
 
-func TestAStoreThatIsAwaySignsNobodyOut(t *testing.T) {
+func TestAnUnreachableStoreSignsNobodyOut(t *testing.T) {
 	t.Parallel()
 	healthy := bff.NewMemoryStore(10, nil)
-	w := newWorld(t, func(o *bff.Options) { o.Store = broken{healthy} })
+	w := newTestApp(t, func(o *bff.Options) { o.Store = broken{healthy} })
 	w.signIn()
 	if a := w.get("/api/orders"); a.StatusCode != 503 || len(a.Cookies()) != 0 {
 		t.Errorf("answered %d %v", a.StatusCode, a.Cookies())
@@ -72,23 +72,23 @@ func TestAStoreThatIsAwaySignsNobodyOut(t *testing.T) {
 	}
 }
 
-// full is a store that takes nothing.
+// full is a store that rejects new sessions.
 type full struct{ bff.Store }
 
 func (full) Create(context.Context, string, latchkey.Tokens) error {
 	return errors.New("the disk is full")
 }
 
-func TestASessionThatCannotBeKeptIsEnded(t *testing.T) {
+func TestASessionThatCannotBeStoredIsRevoked(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *bff.Options) { o.Store = full{bff.NewMemoryStore(10, nil)} })
+	w := newTestApp(t, func(o *bff.Options) { o.Store = full{bff.NewMemoryStore(10, nil)} })
 	a := w.send("POST", "/sign-in", url.Values{"client_token": {w.issuer.ClientToken("alice")}})
-	if a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 || w.issuer.Requests("/revoke") != 1 {
-		t.Errorf("answered %d %v, after %d revocations", a.StatusCode, a.Cookies(), w.issuer.Requests("/revoke"))
+	if a.StatusCode != http.StatusTeapot || len(a.Cookies()) != 0 || w.issuer.RequestCount("/revoke") != 1 {
+		t.Errorf("answered %d %v, after %d revocations", a.StatusCode, a.Cookies(), w.issuer.RequestCount("/revoke"))
 	}
 }
 
-func TestTheMemoryStoreKeepsItsContract(t *testing.T) {
+func TestTheMemoryStoreMeetsItsContract(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(*testing.T) bff.Store { return bff.NewMemoryStore(100, nil) })
 }

@@ -27,7 +27,7 @@ func narrow(o *bff.Options) {
 var everywhere = latchkey.CreateParams{Audience: []string{"web", "orders", "files"}}
 
 // claims are those of the token that the API was last sent.
-func (w *world) claims() (c struct {
+func (w *testApp) claims() (c struct {
 	Aud any
 	ACR string
 }) {
@@ -48,7 +48,7 @@ func (w *world) claims() (c struct {
 
 func TestEachUpstreamGetsATokenForItselfAlone(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, narrow)
+	w := newTestApp(t, narrow)
 	w.wanted = everywhere
 	w.signIn()
 	for range 2 {
@@ -72,7 +72,7 @@ func TestEachUpstreamGetsATokenForItselfAlone(t *testing.T) {
 
 func TestAnUpstreamThatTheSessionIsNotFor(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, narrow)
+	w := newTestApp(t, narrow)
 	w.signIn()
 	if a := w.get("/api/orders"); a.StatusCode != http.StatusBadGateway || len(w.api.take()) != 0 || len(a.Cookies()) != 0 {
 		t.Errorf("answered %d %s", a.StatusCode, a.text)
@@ -82,11 +82,11 @@ func TestAnUpstreamThatTheSessionIsNotFor(t *testing.T) {
 	}
 }
 
-// moving is a store that lets something happen before a session moves.
+// moving is a store that runs a function before a session moves.
 type moving struct {
 	bff.Store
 	before func()
-	loaded chan struct{} // gets a value, if there is room, when a session was loaded
+	loaded chan struct{} // receives a value, if there is room, when a session was loaded
 }
 
 func (m moving) Load(ctx context.Context, key string) (latchkey.Tokens, error) {
@@ -103,24 +103,24 @@ func (m moving) Move(ctx context.Context, from, to string) error {
 	return m.Store.Move(ctx, from, to)
 }
 
-// A step-up makes the tokens for upstreams worthless. A request that the page
-// sent before its answer refreshes one while the session gets its new cookie.
+// A step-up outdates the tokens for upstreams. A request that the page
+// sent before the response refreshes one while the session gets its new cookie.
 func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 	t.Parallel()
-	var w *world
+	var w *testApp
 	old := make(chan answer, 1)
-	w = newWorldOf(t, time.Minute, narrow, func(o *bff.Options) {
+	w = newTestAppWithRetryWindow(t, time.Minute, narrow, func(o *bff.Options) {
 		loaded := make(chan struct{}, 1)
 		o.Store = moving{bff.NewMemoryStore(10, nil), func() {
-			before := w.issuer.Requests("/token")
+			before := w.issuer.RequestCount("/token")
 			select {
-			case <-loaded: // of a request before
+			case <-loaded: // from an earlier request
 			default:
 			}
 			go func() { old <- w.get("/api/orders") }()
 			<-loaded // the request has found the session under its old cookie
-			for end := time.Now().Add(200 * time.Millisecond); w.issuer.Requests("/token") == before && time.Now().Before(end); {
-				time.Sleep(time.Millisecond) // it may as well wait for the move
+			for end := time.Now().Add(200 * time.Millisecond); w.issuer.RequestCount("/token") == before && time.Now().Before(end); {
+				time.Sleep(time.Millisecond) // the request may wait for the move instead
 			}
 		}, loaded}
 	})
@@ -141,10 +141,10 @@ func TestARefreshBesideAStepUpIsKept(t *testing.T) {
 	}
 }
 
-func TestAnUpstreamOverPlainHTTPIsAllowedByName(t *testing.T) {
+func TestPlainHTTPMustBeAllowedExplicitly(t *testing.T) {
 	t.Parallel()
 	reached := make(chan string, 1)
-	w := newWorld(t, func(o *bff.Options) {
+	w := newTestApp(t, func(o *bff.Options) {
 		o.Upstreams = map[string]bff.Upstream{"/api/": {URL: "http://orders.internal:8080/v1/", PlainHTTP: true}}
 		o.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 			reached <- r.URL.String()

@@ -9,18 +9,19 @@ import (
 	"time"
 )
 
-// factor is one proof of who the user is, as the session API shows it.
+// factor is an authentication method that the user has proved, as in the
+// session API.
 type factor struct {
 	AMR      string `json:"amr"`
 	Issuer   string `json:"issuer"`
 	AuthTime int64  `json:"auth_time"`
 }
 
-// The default classes of the server, rising.
+// classes are the server's default classes, in rising order.
 var classes = []string{"urn:latchkey:acr:1", "urn:latchkey:acr:2", "phr", "phrh"}
 
-// kinds are what authentication methods prove (RFC 8176). Two factors are two
-// methods of different kinds.
+// kinds maps authentication methods (RFC 8176) to the kind of factor. Two
+// factors are two methods of different kinds.
 var kinds = map[string]string{
 	"kba": "knowledge", "pin": "knowledge", "pwd": "knowledge",
 	"hwk": "possession", "otp": "possession", "pop": "possession", "sc": "possession",
@@ -28,8 +29,8 @@ var kinds = map[string]string{
 	"face": "inherence", "fpt": "inherence", "iris": "inherence", "retina": "inherence", "vbm": "inherence",
 }
 
-// holds reports whether factors amount to a class.
-func holds(class string, factors []factor) bool {
+// satisfies reports whether factors are enough for a class.
+func satisfies(class string, factors []factor) bool {
 	proved, methods := map[string]bool{}, map[string]bool{}
 	for _, f := range factors {
 		if kind := kinds[f.AMR]; kind != "" {
@@ -48,14 +49,14 @@ func holds(class string, factors []factor) bool {
 	}
 }
 
-// acrTimes are the classes that factors amount to, each with the newest moment
-// such that the factors since then suffice.
+// acrTimes returns the classes that factors are enough for, each with the
+// latest time such that the factors since then suffice.
 func acrTimes(factors []factor) map[string]int64 {
 	times := map[string]int64{}
 	for _, class := range classes {
 		for _, at := range factors {
 			since := slices.DeleteFunc(slices.Clone(factors), func(f factor) bool { return f.AuthTime < at.AuthTime })
-			if holds(class, since) {
+			if satisfies(class, since) {
 				times[class] = max(times[class], at.AuthTime)
 			}
 		}
@@ -63,9 +64,10 @@ func acrTimes(factors []factor) map[string]int64 {
 	return times
 }
 
-// choose is the strongest class that meets what a request demands (RFC 9470 §5),
-// with its time; a code says why there is none. Without a demand none is needed.
-func choose(form url.Values, factors []factor, now time.Time) (acr string, authTime int64, code string) {
+// selectClass returns the strongest class that meets the demand of a request
+// (RFC 9470 §5), with its time, or an error code. Without a demand, having no
+// class is no error.
+func selectClass(form url.Values, factors []factor, now time.Time) (acr string, authTime int64, code string) {
 	age, wanted := form.Get("max_age"), strings.Fields(form.Get("acr_values"))
 	seconds, err := strconv.ParseUint(age, 10, 31)
 	if age != "" && err != nil {
@@ -85,21 +87,21 @@ func choose(form url.Values, factors []factor, now time.Time) (acr string, authT
 	return "", 0, ""
 }
 
-// reaches says whether a class is wanted, or stronger. One that is not known is
-// reached by itself alone.
+// reaches reports whether a class is the wanted one or a stronger one. An
+// unknown class is reached by itself only.
 func reaches(acr, wanted string) bool {
 	level := slices.Index(classes, wanted)
 	return acr == wanted || level >= 0 && slices.Index(classes, acr) > level
 }
 
-// proved are the factors of a client token, by its claims.
+// proved returns the factors that a client token's claims prove.
 func proved(claims Claims) (factors []factor) {
 	var read struct {
 		ISS      string   `json:"iss"`
 		AMR      []string `json:"amr"`
 		AuthTime int64    `json:"auth_time"`
 	}
-	text, _ := json.Marshal(claims) // it was signed, so it can be
+	text, _ := json.Marshal(claims) // it was encoded before
 	_ = json.Unmarshal(text, &read)
 	for _, amr := range read.AMR {
 		factors = append(factors, factor{amr, read.ISS, read.AuthTime})
@@ -107,8 +109,9 @@ func proved(claims Claims) (factors []factor) {
 	return factors
 }
 
-// raised adds factors to those before; of each method the latest proof stays.
-func raised(before, more []factor) []factor {
+// addFactors adds factors to earlier ones. Of each method the latest proof
+// stays.
+func addFactors(before, more []factor) []factor {
 	all := slices.Clone(before)
 	for _, f := range more {
 		same := func(old factor) bool { return old.AMR == f.AMR }
@@ -119,10 +122,10 @@ func raised(before, more []factor) []factor {
 	return all
 }
 
-// states are the members by which tokens and answers state how the user of a
-// session proved who they are: one class, and when every class was proved.
-func (s *appSession) states(form url.Values, now time.Time) Claims {
-	acr, authTime, _ := choose(form, s.factors, now)
+// assuranceClaims returns the claims about how the user authenticated: one
+// class, and the time of every class.
+func (s *appSession) assuranceClaims(form url.Values, now time.Time) Claims {
+	acr, authTime, _ := selectClass(form, s.factors, now)
 	if acr == "" {
 		authTime = s.created.Unix()
 	}
@@ -137,7 +140,7 @@ func methods(factors []factor) []string {
 	return amr
 }
 
-// orNil leaves out what is empty.
+// orNil returns nil for an empty text, which leaves a claim out.
 func orNil(text string) any {
 	if text == "" {
 		return nil

@@ -9,40 +9,40 @@ import (
 	"time"
 )
 
-// beat is how often a stream shows that it is alive.
-const beat = time.Second
+// heartbeat is the interval of the stream's signs of life.
+const heartbeat = time.Second
 
-// CutStreams ends every open stream of revocations. Their readers come back.
+// CutStreams ends every open revocation stream. Verifiers reconnect.
 func (i *Issuer) CutStreams() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.cuts++
-	i.tell()
+	i.wakeStreams()
 }
 
-// SetSilent lets the streams of revocations stay open and say nothing, as
-// connections do that nobody knows to be broken, or no longer.
+// SetSilent lets revocation streams stay open without sending anything, like a
+// broken connection, until it is called with false.
 func (i *Issuer) SetSilent(silent bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.silent = silent
-	i.tell()
+	i.wakeStreams()
 }
 
-// tell wakes the streams. i.mu is held.
-func (i *Issuer) tell() {
+// wakeStreams makes the streams look for changes. The caller holds i.mu.
+func (i *Issuer) wakeStreams() {
 	close(i.changed)
 	i.changed = make(chan struct{})
 }
 
-// snapshot is everything that was revoked since a position.
+// snapshot contains the revocations since a position.
 type snapshot struct {
 	Cursor  string  `json:"cursor"`
 	AsOf    int64   `json:"as_of"`
 	Revoked []entry `json:"revoked"`
 }
 
-// since returns what is known beyond a position, and the position behind it.
+// since returns the revocations since a position, and the position after them.
 func (i *Issuer) since(position int) (snapshot, int) {
 	now := i.Now()
 	i.mu.Lock()
@@ -58,7 +58,7 @@ func (i *Issuer) since(position int) (snapshot, int) {
 
 func cursor(position int) string { return "test." + strconv.Itoa(position) }
 
-// parseCursor reads what cursor writes; 0: something else.
+// parseCursor returns the position of a cursor, or 0.
 func parseCursor(text string) int {
 	number, _ := strings.CutPrefix(text, "test.")
 	position, _ := strconv.ParseUint(number, 10, 31)
@@ -80,7 +80,7 @@ func (i *Issuer) revocations(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	known, position := i.since(parseCursor(r.Header.Get("Last-Event-ID")))
 	writeEvent(w, "snapshot", known.Cursor, known)
-	tick := time.NewTicker(beat)
+	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
 		i.mu.Lock()
@@ -109,6 +109,6 @@ func (i *Issuer) revocations(w http.ResponseWriter, r *http.Request) {
 }
 
 func writeEvent(w http.ResponseWriter, name, id string, data any) {
-	text, _ := json.Marshal(data) // of strings and numbers
+	text, _ := json.Marshal(data) // cannot fail for strings and numbers
 	fmt.Fprintf(w, "event: %s\nid: %s\ndata: %s\n\n", name, id, text)
 }

@@ -1,7 +1,15 @@
-// Package latchkeytest has an issuer of access tokens for the tests of resource
-// servers and apps. It runs in the test's own process, without a database, and
-// does what its test tells it: sign good and bad tokens, revoke them, change its
-// keys, be away.
+// Package latchkeytest provides an issuer for the tests of apps and resource
+// servers. It runs in the test's own process and needs no database.
+//
+//	issuer := latchkeytest.New(t)
+//	client, err := latchkey.NewClient(issuer.URL, latchkeytest.ClientID, latchkey.ClientOptions{Now: issuer.Now})
+//	verifier, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, issuer.VerifierOptions())
+//
+// Make tokens with [Issuer.Token], [Issuer.ExpiredToken] and
+// [Issuer.ForgedToken], and client tokens for sign-ins with
+// [Issuer.ClientToken]. [Issuer.Advance] moves the clock;
+// [Issuer.RevokeSession], [Issuer.RotateKey] and [Issuer.SetDown] cause what
+// your code must handle.
 package latchkeytest
 
 import (
@@ -14,23 +22,23 @@ import (
 	"testing"
 	"time"
 
-	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// What an issuer's tokens and options say unless a test says otherwise.
+// The defaults of an issuer's tokens and options.
 const (
-	Audience       = "https://api.example.com"
-	Subject        = "alice"
-	ClientID       = "web"
-	ResourceID     = "api" // the client that stands for the resource server, and its secret
-	ResourceSecret = "a-client-secret-for-tests-of-40-characters"
-	AccessLife     = 5 * time.Minute
-	keySetMaxAge   = "public, max-age=300"
+	Audience             = "https://api.example.com"
+	Subject              = "alice"
+	ClientID             = "web"
+	ResourceClientID     = "api" // the client of the resource server, and its secret
+	ResourceClientSecret = "a-client-secret-for-tests-of-40-characters"
+	AccessTokenLifetime  = 5 * time.Minute
+	keySetMaxAge         = "public, max-age=300"
 )
 
 // Issuer is an issuer in the test's own process. It is safe for concurrent use.
 type Issuer struct {
-	URL string // of the issuer: what its tokens say as `iss`
+	URL string // the `iss` of its tokens
 
 	t      failer
 	mux    *http.ServeMux // below URL
@@ -43,7 +51,7 @@ type Issuer struct {
 	made   int
 
 	revoked     []entry
-	changed     chan struct{} // closed when the streams have something to do
+	changed     chan struct{} // closed when streams have to look for changes
 	cuts        int
 	silent      bool
 	statusIndex map[string]int // by session
@@ -54,7 +62,7 @@ type Issuer struct {
 	sessions     []*appSession
 }
 
-// New starts an issuer with one ES256 key, and stops it with the test.
+// New starts an issuer with one ES256 key. It is closed when the test ends.
 func New(t testing.TB) *Issuer {
 	t.Helper()
 	i := start(t)
@@ -62,17 +70,17 @@ func New(t testing.TB) *Issuer {
 	return i
 }
 
-// Start is New where there is no test, in an example or a program to try things
-// with. What would fail a test panics. The issuer must be closed.
+// Start is New for programs without a test, such as examples. It panics where
+// New would fail the test. Call [Issuer.Close] when done.
 func Start() *Issuer { return start(noTest{}) }
 
-// failer is what the issuer needs of a test.
+// failer is the part of testing.TB that the issuer uses.
 type failer interface {
 	Helper()
 	Fatal(args ...any)
 }
 
-// noTest is a failer where there is no test.
+// noTest is a failer for programs without a test.
 type noTest struct{}
 
 // Helper implements failer.
@@ -97,7 +105,7 @@ func start(t failer) *Issuer {
 
 // Close stops the issuer.
 func (i *Issuer) Close() {
-	i.SetDown(true) // a server that closes waits for its streams
+	i.SetDown(true) // ends the streams, which the server would wait for
 	i.server.Close()
 }
 
@@ -113,45 +121,46 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 	i.mux.ServeHTTP(w, r)
 }
 
-// Now is the issuer's clock: the real one, moved by Advance.
+// Now returns the issuer's time: the real time, moved by Advance.
 func (i *Issuer) Now() time.Time {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.clock()
 }
 
-// clock is Now for who holds i.mu.
+// clock is Now for callers that hold i.mu.
 func (i *Issuer) clock() time.Time { return time.Now().Add(i.offset) }
 
-// Advance moves the issuer's clock, and that of verifiers with its Options.
+// Advance moves the issuer's clock, and the clock of verifiers with its
+// VerifierOptions.
 func (i *Issuer) Advance(d time.Duration) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.offset += d
-	i.tell()
+	i.wakeStreams()
 }
 
-// Requests is how often a path below the issuer was asked for.
-func (i *Issuer) Requests(path string) int {
+// RequestCount returns the number of requests for a path below the issuer.
+func (i *Issuer) RequestCount(path string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.requests[path]
 }
 
-// SetDown lets the issuer answer every request with 503 and ends its streams, or
-// no longer.
+// SetDown makes the issuer answer every request with 503 and ends its streams,
+// until it is called with false.
 func (i *Issuer) SetDown(down bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.down = down
 	i.cuts++
-	i.tell()
+	i.wakeStreams()
 }
 
-// Options are those of a verifier that may ask the issuer everything, and whose
-// clock is the issuer's. It logs nothing.
-func (i *Issuer) Options() latchkey.VerifierOptions {
-	return latchkey.VerifierOptions{ClientID: ResourceID, ClientSecret: ResourceSecret, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
+// VerifierOptions returns options for a verifier with the issuer's clock and
+// credentials for every kind of revocation check. The verifier logs nothing.
+func (i *Issuer) VerifierOptions() resource.VerifierOptions {
+	return resource.VerifierOptions{ClientID: ResourceClientID, ClientSecret: ResourceClientSecret, Now: i.Now, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

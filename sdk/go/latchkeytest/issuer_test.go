@@ -9,16 +9,16 @@ import (
 	"strings"
 	"testing"
 
-	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// A test of a resource server has an issuer of its own, which does what the test
-// tells it. In a test it is made by New, which also closes it.
+// A resource server is tested with an issuer of its own. A test gets one from
+// New, which also closes it.
 func Example() {
 	issuer := latchkeytest.Start()
 	defer issuer.Close()
-	verifier, err := latchkey.NewVerifier(issuer.URL, latchkeytest.Audience, issuer.Options())
+	verifier, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, issuer.VerifierOptions())
 	if err != nil {
 		panic(err)
 	}
@@ -30,7 +30,7 @@ func Example() {
 	}
 	token := issuer.Token(latchkeytest.Claims{"sub": "alice", "scope": "orders:read"})
 	verify(token)
-	issuer.Advance(latchkeytest.AccessLife * 2)
+	issuer.Advance(latchkeytest.AccessTokenLifetime * 2)
 	verify(token)
 	// Output:
 	// <nil>
@@ -44,7 +44,7 @@ func introspect(t *testing.T, issuer *latchkeytest.Issuer, token, secret string)
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.SetBasicAuth(latchkeytest.ResourceID, secret)
+	r.SetBasicAuth(latchkeytest.ResourceClientID, secret)
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -64,22 +64,22 @@ func TestIntrospectionKnowsWhatIsRevoked(t *testing.T) {
 		"a user":    func(i *latchkeytest.Issuer) { i.RevokeUser(latchkeytest.Subject) },
 		"a client":  func(i *latchkeytest.Issuer) { i.RevokeClient(latchkeytest.ClientID) },
 		"an issuer": func(i *latchkeytest.Issuer) { i.RevokeIssuer("https://login.example.com", "s") },
-		"an end":    func(i *latchkeytest.Issuer) { i.Advance(latchkeytest.AccessLife) },
+		"an end":    func(i *latchkeytest.Issuer) { i.Advance(latchkeytest.AccessTokenLifetime) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			issuer := latchkeytest.New(t)
 			token := issuer.Token(latchkeytest.Claims{"sid": "s", "jti": "j"})
-			if status, active := introspect(t, issuer, token, latchkeytest.ResourceSecret); status != 200 || !active {
+			if status, active := introspect(t, issuer, token, latchkeytest.ResourceClientSecret); status != 200 || !active {
 				t.Errorf("before: %d, %t", status, active)
 			}
 			revoke(issuer)
-			if status, active := introspect(t, issuer, token, latchkeytest.ResourceSecret); status != 200 || active {
+			if status, active := introspect(t, issuer, token, latchkeytest.ResourceClientSecret); status != 200 || active {
 				t.Errorf("after: %d, %t", status, active)
 			}
 		})
 	}
 	issuer := latchkeytest.New(t)
-	if status, active := introspect(t, issuer, issuer.ForeignToken(), latchkeytest.ResourceSecret); status != 200 || active {
+	if status, active := introspect(t, issuer, issuer.ForgedToken(), latchkeytest.ResourceClientSecret); status != 200 || active {
 		t.Errorf("a foreign token: %d, %t", status, active)
 	}
 	if status, _ := introspect(t, issuer, issuer.Token(), "wrong"); status != 401 {

@@ -16,7 +16,8 @@ type signingKey struct {
 	private *ecdsa.PrivateKey
 }
 
-// RotateKey makes a key that signs from now on. The older ones stay published.
+// RotateKey makes a new key that signs from now on. The older keys stay
+// published.
 func (i *Issuer) RotateKey() {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -28,15 +29,15 @@ func (i *Issuer) RotateKey() {
 	i.keys = append(i.keys, signingKey{fmt.Sprintf("key-%d", i.made), private})
 }
 
-// RemoveOldKeys publishes only the key that signs: tokens of the others are
-// refused when a verifier has fetched the key set again.
+// RemoveOldKeys publishes only the key that signs. A verifier rejects tokens of
+// the other keys once it has fetched the key set again.
 func (i *Issuer) RemoveOldKeys() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = i.keys[len(i.keys)-1:]
 }
 
-// key is the one that signs.
+// key returns the key that signs.
 func (i *Issuer) key() signingKey {
 	i.mu.Lock()
 	defer i.mu.Unlock()

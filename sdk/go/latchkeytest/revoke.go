@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// entry is an entry of the feed, as JSON has it.
+// entry is an entry of the feed.
 type entry struct {
 	SID      string `json:"sid,omitempty"`
 	JTI      string `json:"jti,omitempty"`
@@ -17,42 +17,43 @@ type entry struct {
 	At       int64  `json:"at"`
 	Until    int64  `json:"until"`
 
-	sessions []string // that the issuer vouched for
+	sessions []string // of an entry with Issuer: the sessions that it ends
 }
 
-// untilAfter is for how long an entry is told: as long as a token may live, and
-// the tolerance of its verifiers.
-const untilAfter = AccessLife + 90*time.Second
+// revocationLifetime is how long an entry is sent: the lifetime of a token plus
+// the tolerance of verifiers.
+const revocationLifetime = AccessTokenLifetime + 90*time.Second
 
-// RevokeSession ends a session: every token of it (`sid`) is revoked.
+// RevokeSession ends a session: all tokens with this `sid` are revoked.
 func (i *Issuer) RevokeSession(sid string) { i.revoke(entry{SID: sid}) }
 
 // RevokeToken revokes one token (`jti`).
 func (i *Issuer) RevokeToken(jti string) { i.revoke(entry{JTI: jti}) }
 
-// RevokeUser revokes what was issued for a user (`sub`) until now, to the second.
+// RevokeUser revokes the tokens that were issued for a user (`sub`) until now,
+// to the second.
 func (i *Issuer) RevokeUser(sub string) { i.revoke(entry{Sub: sub, Before: i.Now().Unix() + 1}) }
 
-// RevokeClient revokes what was issued to a client (`client_id`) until now, to
-// the second.
+// RevokeClient revokes the tokens that were issued to a client (`client_id`)
+// until now, to the second.
 func (i *Issuer) RevokeClient(id string) { i.revoke(entry{ClientID: id, Before: i.Now().Unix() + 1}) }
 
-// RevokeIssuer ends the sessions that a trusted issuer has vouched for. No claim
-// names it: verifiers introspect what was issued until now.
+// RevokeIssuer ends sessions that a trusted issuer has vouched for. No claim
+// names that issuer, so verifiers introspect tokens that were issued until now.
 func (i *Issuer) RevokeIssuer(issuer string, sids ...string) {
 	i.revoke(entry{Issuer: issuer, Before: i.Now().Unix() + 1, sessions: sids})
 }
 
 func (i *Issuer) revoke(e entry) {
 	now := i.Now()
-	e.At, e.Until = now.Unix(), now.Add(untilAfter).Unix()+1
+	e.At, e.Until = now.Unix(), now.Add(revocationLifetime).Unix()+1
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.revoked = append(i.revoked, e)
-	i.tell()
+	i.wakeStreams()
 }
 
-// isRevoked says whether a token with these claims is revoked.
+// isRevoked reports whether a token with these claims is revoked.
 func (i *Issuer) isRevoked(claims Claims) bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -74,9 +75,10 @@ func (i *Issuer) isRevoked(claims Claims) bool {
 	})
 }
 
-// WithStatus are claims of a session's token that names the session's entry in the
-// issuer's status list, which tells of RevokeSession.
-func (i *Issuer) WithStatus(sid string) Claims {
+// StatusClaims returns the claims `sid` and `status` for a token of a session.
+// They refer to the session's entry in the issuer's status list, which
+// RevokeSession sets.
+func (i *Issuer) StatusClaims(sid string) Claims {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if _, known := i.statusIndex[sid]; !known {
@@ -85,7 +87,7 @@ func (i *Issuer) WithStatus(sid string) Claims {
 	return Claims{"sid": sid, "status": map[string]any{"status_list": map[string]any{"idx": i.statusIndex[sid], "uri": i.URL + statusPath}}}
 }
 
-// statusBits is the status list, a bit for each session that has an index.
+// statusBits returns the status list, one bit per session that has an index.
 func (i *Issuer) statusBits() []byte {
 	i.mu.Lock()
 	indices := maps.Clone(i.statusIndex)

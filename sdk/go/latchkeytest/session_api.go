@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// serveSessions serves the session API. Its back ends are all clients that come
-// with a secret, whatever it is.
+// serveSessions serves the session API. Every client with a secret counts as a
+// back end.
 func (i *Issuer) serveSessions() {
 	for pattern, serve := range map[string]func(w http.ResponseWriter, r *http.Request, own *appSession){
 		"GET /session":                i.session,
@@ -25,8 +25,8 @@ func (i *Issuer) serveSessions() {
 	}
 }
 
-// serveCaller finds out who asks: the session of a bearer, or, nil, a back end.
-// What it calls holds i.mu.
+// serveCaller authenticates the caller and calls serve with the bearer's
+// session, or with nil for a back end. serve runs with i.mu held.
 func (i *Issuer) serveCaller(w http.ResponseWriter, r *http.Request, serve func(w http.ResponseWriter, r *http.Request, own *appSession)) {
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	_, secret, basic := r.BasicAuth()
@@ -53,11 +53,12 @@ func (i *Issuer) serveCaller(w http.ResponseWriter, r *http.Request, serve func(
 	}
 }
 
-// bearer is the live session of a session token, or of an access token for the
-// client itself: a resource server's is not taken. The caller holds i.mu.
+// bearer returns the live session of a session token or of an access token for
+// the client itself. Access tokens for resource servers are rejected. The
+// caller holds i.mu.
 func (i *Issuer) bearer(token string, claims Claims) *appSession {
 	s := i.sessionOf(token)
-	if s == nil || i.over(s) || strings.HasPrefix(token, "lk_rt_") {
+	if s == nil || i.hasEnded(s) || strings.HasPrefix(token, "lk_rt_") {
 		return nil
 	}
 	if token == s.sessionToken {
@@ -74,17 +75,17 @@ func (i *Issuer) bearer(token string, claims Claims) *appSession {
 	return s
 }
 
-// whyRefused is the reason for a bearer that a step-up replaced. The caller holds
-// i.mu.
+// whyRefused returns the reason for rejecting a session token that a step-up
+// replaced. The caller holds i.mu.
 func (i *Issuer) whyRefused(token string) string {
-	if s := i.sessionOf(token); s != nil && !i.over(s) && strings.HasPrefix(token, "lk_st_") {
+	if s := i.sessionOf(token); s != nil && !i.hasEnded(s) && strings.HasPrefix(token, "lk_st_") {
 		return strings.TrimPrefix(sessionTokenSuperseded, ":")
 	}
 	return ""
 }
 
-// seen are the sessions that a caller may know of, the newest first.
-func (i *Issuer) seen(own *appSession, sub string) (list []*appSession) {
+// visibleTo returns the sessions that a caller may see, newest first.
+func (i *Issuer) visibleTo(own *appSession, sub string) (list []*appSession) {
 	for _, s := range slices.Backward(i.sessions) {
 		if own == nil && (sub == "" || s.sub == sub) || own != nil && s.sub == own.sub {
 			list = append(list, s)
@@ -93,11 +94,11 @@ func (i *Issuer) seen(own *appSession, sub string) (list []*appSession) {
 	return list
 }
 
-// session shows a session or ends it: the one of the path, or the bearer's.
+// session returns or ends a session: that of the path, or the bearer's own.
 func (i *Issuer) session(w http.ResponseWriter, r *http.Request, own *appSession) {
 	s := own
 	if sid := r.PathValue("sid"); sid != "" {
-		if s = i.named(own, sid); s == nil {
+		if s = i.find(own, sid); s == nil {
 			refuse(w, http.StatusNotFound, "not_found")
 			return
 		}
@@ -110,9 +111,9 @@ func (i *Issuer) session(w http.ResponseWriter, r *http.Request, own *appSession
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// named is a session by its id; nil: the caller knows of none.
-func (i *Issuer) named(own *appSession, sid string) *appSession {
-	for _, s := range i.seen(own, "") {
+// find returns a session by its id, or nil if the caller may not see it.
+func (i *Issuer) find(own *appSession, sid string) *appSession {
+	for _, s := range i.visibleTo(own, "") {
 		if s.id == sid {
 			return s
 		}
@@ -120,8 +121,9 @@ func (i *Issuer) named(own *appSession, sid string) *appSession {
 	return nil
 }
 
-// about is the user whose sessions a request is about. Not ok: it is refused.
-func about(w http.ResponseWriter, r *http.Request, own *appSession) (sub string, ok bool) {
+// subjectOf returns the user in the query of a request. If ok is false, the
+// request was refused.
+func subjectOf(w http.ResponseWriter, r *http.Request, own *appSession) (sub string, ok bool) {
 	sub = r.URL.Query().Get("sub")
 	if (own == nil) != (sub != "") {
 		refuse(w, http.StatusBadRequest, "invalid_request")
@@ -130,15 +132,15 @@ func about(w http.ResponseWriter, r *http.Request, own *appSession) (sub string,
 	return sub, true
 }
 
-// list answers with one page, however long.
+// list returns all sessions on one page.
 func (i *Issuer) list(w http.ResponseWriter, r *http.Request, own *appSession) {
-	sub, ok := about(w, r, own)
+	sub, ok := subjectOf(w, r, own)
 	if !ok {
 		return
 	}
 	items := []map[string]any{}
-	for _, s := range i.seen(own, sub) {
-		if !i.over(s) {
+	for _, s := range i.visibleTo(own, sub) {
+		if !i.hasEnded(s) {
 			items = append(items, i.describe(s, own))
 		}
 	}
@@ -146,7 +148,7 @@ func (i *Issuer) list(w http.ResponseWriter, r *http.Request, own *appSession) {
 }
 
 func (i *Issuer) endMany(w http.ResponseWriter, r *http.Request, own *appSession) {
-	sub, ok := about(w, r, own)
+	sub, ok := subjectOf(w, r, own)
 	if !ok {
 		return
 	}
@@ -155,18 +157,18 @@ func (i *Issuer) endMany(w http.ResponseWriter, r *http.Request, own *appSession
 		refuse(w, http.StatusBadRequest, "invalid_request")
 		return
 	}
-	i.endAll(slices.DeleteFunc(i.seen(own, sub), func(s *appSession) bool { return scope == "others" && s == own }), own)
+	i.endAll(slices.DeleteFunc(i.visibleTo(own, sub), func(s *appSession) bool { return scope == "others" && s == own }), own)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// endAll ends those that have not ended.
+// endAll ends the sessions that have not ended.
 func (i *Issuer) endAll(list []*appSession, own *appSession) {
 	reason := "signed_out"
 	if own == nil {
 		reason = "revoked"
 	}
 	for _, s := range list {
-		if !i.over(s) {
+		if !i.hasEnded(s) {
 			i.end(s, reason)
 		}
 	}
@@ -175,13 +177,13 @@ func (i *Issuer) endAll(list []*appSession, own *appSession) {
 // extend moves the end of a session, up to MaxLifetime.
 func (i *Issuer) extend(w http.ResponseWriter, r *http.Request, own *appSession) {
 	seconds, err := strconv.ParseUint(r.PostFormValue("expires_in"), 10, 31)
-	s := i.named(own, r.PathValue("sid"))
+	s := i.find(own, r.PathValue("sid"))
 	switch {
 	case err != nil || seconds == 0:
 		refuse(w, http.StatusBadRequest, "invalid_request")
 	case s == nil:
 		refuse(w, http.StatusNotFound, "not_found")
-	case i.over(s):
+	case i.hasEnded(s):
 		refuse(w, http.StatusBadRequest, "invalid_request")
 	default:
 		s.ends = i.clock().Add(time.Duration(seconds) * time.Second)
@@ -192,7 +194,7 @@ func (i *Issuer) extend(w http.ResponseWriter, r *http.Request, own *appSession)
 	}
 }
 
-// describe is a session as the API shows it. The caller holds i.mu.
+// describe returns a session as the API shows it. The caller holds i.mu.
 func (i *Issuer) describe(s, own *appSession) map[string]any {
 	o := map[string]any{
 		"id": s.id, "sub": s.sub, "client_id": s.client, "status": "active", "current": s == own, "created_at": s.created.Unix(),
@@ -200,8 +202,8 @@ func (i *Issuer) describe(s, own *appSession) map[string]any {
 		"ended_at": nil, "end_reason": nil, "factors": s.factors,
 		"device": s.device, "scope": s.scope, "attributes": map[string]any{}, "claims": map[string]any{},
 	}
-	maps.Copy(o, s.states(nil, i.clock()))
-	if !i.over(s) {
+	maps.Copy(o, s.assuranceClaims(nil, i.clock()))
+	if !i.hasEnded(s) {
 		return o
 	}
 	o["status"], o["end_reason"] = "ended", "revoked"

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
 )
 
-// newClient is a client of an issuer: with a secret it is also a back end.
+// newClient returns a client of an issuer. With a secret it is also a back end.
 func newClient(t *testing.T, issuer *latchkeytest.Issuer, secret string) *latchkey.Client {
 	t.Helper()
 	c, err := latchkey.NewClient(issuer.URL, latchkeytest.ClientID, latchkey.ClientOptions{ClientSecret: secret, Now: issuer.Now, RetryWindow: time.Second})
@@ -81,7 +81,7 @@ func TestUsersSeeAndEndTheirSessions(t *testing.T) {
 	}
 }
 
-func TestATokenForAnotherTargetIsNotTaken(t *testing.T) {
+func TestATokenForAnotherTargetIsRejected(t *testing.T) {
 	t.Parallel()
 	issuer := latchkeytest.New(t)
 	c := newClient(t, issuer, "")
@@ -97,7 +97,7 @@ func TestATokenForAnotherTargetIsNotTaken(t *testing.T) {
 	if _, err := c.ValidateSession(t.Context(), old); err != nil {
 		t.Error(err)
 	}
-	issuer.Advance(latchkeytest.AccessLife)
+	issuer.Advance(latchkeytest.AccessTokenLifetime)
 	if _, err := c.ValidateSession(t.Context(), old); !errors.Is(err, latchkey.ErrInvalidToken) {
 		t.Errorf("an expired one: %v", err)
 	}
@@ -113,7 +113,7 @@ func TestBackEndsManageSessions(t *testing.T) {
 	if got := ids(t, c.UserSessions(t.Context(), "alice")); !slices.Equal(got, []string{second.ID(), first.ID()}) {
 		t.Errorf("listed %v", got)
 	}
-	for _, e := range []struct{ by, want time.Duration }{{2 * latchkeytest.SessionLife, 2 * latchkeytest.SessionLife}, {100 * latchkeytest.SessionLife, latchkeytest.MaxLifetime}} {
+	for _, e := range []struct{ by, want time.Duration }{{2 * latchkeytest.SessionLifetime, 2 * latchkeytest.SessionLifetime}, {100 * latchkeytest.SessionLifetime, latchkeytest.MaxLifetime}} {
 		d, err := c.ExtendSession(t.Context(), other.ID(), e.by)
 		if err != nil || d.ExpiresAt.Sub(issuer.Now().Add(e.want)).Abs() > time.Minute {
 			t.Errorf("extended by %s: %v, %v", e.by, d, err)
@@ -127,14 +127,14 @@ func TestBackEndsManageSessions(t *testing.T) {
 	}
 	_, err := c.ExtendSession(t.Context(), first.ID(), time.Hour)
 	wantCode(t, "extending it", err, "invalid_request")
-	if err := c.RevokeUserSessions(t.Context(), "alice"); err != nil || issuer.SessionActive(second.ID()) || !issuer.SessionActive(other.ID()) {
+	if err := c.EndUserSessions(t.Context(), "alice"); err != nil || issuer.SessionActive(second.ID()) || !issuer.SessionActive(other.ID()) {
 		t.Errorf("ending all: %v", err)
 	}
 	_, err = c.UserSession(t.Context(), "nobody")
 	wantCode(t, "an unknown one", err, "not_found")
-	issuer.Advance(2 * latchkeytest.SessionLife)
+	issuer.Advance(2 * latchkeytest.SessionLifetime)
 	if err := c.RefreshSession(t.Context(), other); err != nil {
-		t.Errorf("the one that was extended: %v", err)
+		t.Errorf("the extended session: %v", err)
 	}
 	_, err = newClient(t, issuer, "").UserSession(t.Context(), other.ID())
 	wantCode(t, "a public client", err, "invalid_client")

@@ -12,10 +12,10 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// statusPath is where the status list is, below the issuer.
+// statusPath is the path of the status list below the issuer.
 const statusPath = "/status/1"
 
-// introspect answers what RFC 7662 §2.2 wants.
+// introspect serves token introspection (RFC 7662 §2.2).
 func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	if !i.authenticated(w, r) {
 		return
@@ -29,7 +29,7 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, claims)
 }
 
-// read returns the claims of a token of the issuer; nil: it is none.
+// read returns the claims of a token that the issuer signed, or nil.
 func (i *Issuer) read(text string) Claims {
 	token, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.ES256})
 	if err != nil {
@@ -52,25 +52,26 @@ func (i *Issuer) statusList(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/statuslist+jwt")
 	_, _ = io.WriteString(w, i.Sign("statuslist+jwt", Claims{
 		"iss": i.URL, "sub": i.URL + statusPath, "iat": now, "exp": now + 300, "ttl": 60,
-		"status_list": StatusList(1, i.statusBits()),
+		"status_list": StatusListClaim(1, i.statusBits()),
 	}))
 }
 
-// StatusList is a claim status_list of entries of so many bits.
-func StatusList(bits int, entries []byte) map[string]any {
+// StatusListClaim returns a claim status_list. Each entry has the given number
+// of bits.
+func StatusListClaim(bits int, entries []byte) map[string]any {
 	var deflated bytes.Buffer
 	z := zlib.NewWriter(&deflated)
-	_, _ = z.Write(entries) // to memory
+	_, _ = z.Write(entries) // writes to memory cannot fail
 	_ = z.Close()
 	return map[string]any{"bits": bits, "lst": base64.RawURLEncoding.EncodeToString(deflated.Bytes())}
 }
 
-// authenticated lets in the client of the resource server, by Basic.
+// authenticated checks the credentials of the resource server's client.
 func (i *Issuer) authenticated(w http.ResponseWriter, r *http.Request) bool {
 	id, secret, _ := r.BasicAuth()
 	id, idErr := url.QueryUnescape(id)
 	secret, secretErr := url.QueryUnescape(secret)
-	if idErr != nil || secretErr != nil || id != ResourceID || secret != ResourceSecret {
+	if idErr != nil || secretErr != nil || id != ResourceClientID || secret != ResourceClientSecret {
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+i.URL+`"`)
 		writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client"})
 		return false

@@ -11,8 +11,9 @@ func isHandle(token string) bool {
 	return strings.HasPrefix(token, "lk_rt_") || strings.HasPrefix(token, "lk_st_")
 }
 
-// repeated reports whether a request is a step-up that was carried out already:
-// by the same handle and client token, and nobody has used the new refresh token.
+// repeated reports whether a request repeats the last step-up: it has the same
+// refresh or session token and the same client token, and the new refresh token
+// is unused.
 func (s *appSession) repeated(named, clientToken string) bool {
 	if s.stepUp.generation == 0 || s.stepUp.generation != len(s.used) || !slices.Contains(s.stepUp.clientTokens, clientToken) {
 		return false
@@ -20,8 +21,9 @@ func (s *appSession) repeated(named, clientToken string) bool {
 	return named == s.stepUp.shown || !isHandle(named) && s.stepUp.shown == ""
 }
 
-// replaceHandles moves both handles of a session for a step-up. Inside the retry
-// window a second one by the same handle moves nothing. The caller holds i.mu.
+// replaceHandles replaces the refresh token and the session token for a
+// step-up. A second step-up with the same token within the retry window
+// replaces nothing. The caller holds i.mu.
 func (i *Issuer) replaceHandles(s *appSession, named, clientToken string) (code string) {
 	if !isHandle(named) {
 		named = ""
@@ -36,7 +38,7 @@ func (i *Issuer) replaceHandles(s *appSession, named, clientToken string) (code 
 		if _, code := i.rotate(named); code != "" {
 			return code
 		}
-		if named != old { // its successor is out already, and may have been copied
+		if named != old { // its successor was already issued and may have been copied
 			i.rotate(old)
 		}
 	} else {

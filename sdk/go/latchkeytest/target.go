@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// granted is what a session's access tokens may be for.
+// granted returns the audiences that a session's access tokens may have.
 func (s *appSession) granted() []string {
 	if len(s.target) == 0 {
 		return []string{s.client}
@@ -14,8 +14,8 @@ func (s *appSession) granted() []string {
 	return s.target
 }
 
-// narrowed is what a refresh or a swap asks for: a part of what was granted, or
-// all of it (RFC 8707 §2.2, RFC 6749 §6).
+// narrowed returns the audience and scope that a request asks for: a part of
+// what was granted, or all of it (RFC 8707 §2.2, RFC 6749 §6).
 func (s *appSession) narrowed(form url.Values) (audience []string, scope, code string) {
 	audience, scope = slices.Concat(form["audience"], form["resource"]), form.Get("scope")
 	switch {
@@ -37,7 +37,7 @@ func subset(part, whole []string) bool {
 	return !slices.ContainsFunc(part, func(v string) bool { return !slices.Contains(whole, v) })
 }
 
-// oneOrMany is a claim `aud`.
+// oneOrMany returns the value of a claim `aud`.
 func oneOrMany(audience []string) any {
 	if len(audience) == 1 {
 		return audience[0]

@@ -12,25 +12,25 @@ import (
 	"time"
 )
 
-// Claims are claims of a token, by name. They replace what the token would say
-// otherwise; nil leaves a claim out.
+// Claims are claims of a token, by name. They override the defaults; nil
+// removes a claim.
 type Claims map[string]any
 
-// Token is an access token for Audience, of a session of its own. Later claims
-// win.
+// Token returns an access token for Audience with a session id of its own.
+// Later claims override earlier ones.
 func (i *Issuer) Token(claims ...Claims) string {
 	return i.Sign("at+jwt", i.AccessClaims(claims...))
 }
 
-// ExpiredToken is one that expired two minutes ago.
+// ExpiredToken returns a token that expired two minutes ago.
 func (i *Issuer) ExpiredToken(claims ...Claims) string {
 	end := i.Now().Add(-2 * time.Minute)
-	return i.Token(append([]Claims{{"iat": end.Add(-AccessLife).Unix(), "exp": end.Unix()}}, claims...)...)
+	return i.Token(append([]Claims{{"iat": end.Add(-AccessTokenLifetime).Unix(), "exp": end.Unix()}}, claims...)...)
 }
 
-// ForeignToken is one that somebody else signed, in the name of the issuer and
-// its key.
-func (i *Issuer) ForeignToken(claims ...Claims) string {
+// ForgedToken returns a token that names the issuer and its key but is signed
+// with another key.
+func (i *Issuer) ForgedToken(claims ...Claims) string {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		i.t.Fatal(err)
@@ -38,13 +38,13 @@ func (i *Issuer) ForeignToken(claims ...Claims) string {
 	return i.sign(signingKey{i.key().id, private}, "at+jwt", i.AccessClaims(claims...))
 }
 
-// AccessClaims are those that Token signs. An `acr` was proved at `auth_time`,
-// unless `acr_times` says otherwise.
+// AccessClaims returns the claims that Token signs. If there is an `acr` and no
+// `acr_times`, the class was reached at `auth_time`.
 func (i *Issuer) AccessClaims(claims ...Claims) Claims {
 	now := i.Now()
 	all := Claims{
 		"iss": i.URL, "aud": Audience, "sub": Subject, "client_id": ClientID, "jti": rand.Text(), "sid": rand.Text(),
-		"iat": now.Unix(), "exp": now.Add(AccessLife).Unix(), "auth_time": now.Unix(),
+		"iat": now.Unix(), "exp": now.Add(AccessTokenLifetime).Unix(), "auth_time": now.Unix(),
 	}
 	for _, c := range claims {
 		maps.Copy(all, c)
@@ -56,7 +56,7 @@ func (i *Issuer) AccessClaims(claims ...Claims) Claims {
 	return all
 }
 
-// Sign signs claims as they stand, with a header `typ`.
+// Sign signs claims without adding defaults, with a header `typ`.
 func (i *Issuer) Sign(typ string, claims Claims) string {
 	return i.sign(i.key(), typ, claims)
 }
@@ -73,11 +73,11 @@ func (i *Issuer) sign(key signingKey, typ string, claims Claims) string {
 	return i.signText(key, string(header), string(payload))
 }
 
-// KeyID is the `kid` of the key that signs.
+// KeyID returns the `kid` of the key that signs.
 func (i *Issuer) KeyID() string { return i.key().id }
 
-// SignText signs a header and a payload as they stand, by ES256 whatever the
-// header says.
+// SignText signs a header and a payload unchanged. It uses ES256 whatever the
+// header contains.
 func (i *Issuer) SignText(header, payload string) string {
 	return i.signText(i.key(), header, payload)
 }

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// How long sessions live, and what is exchanged for them.
+// Lifetimes of sessions, and wire values of the exchange.
 const (
-	SessionLife = 24 * time.Hour
-	MaxLifetime = 7 * SessionLife  // that an extension does not pass
-	RetryWindow = 10 * time.Second // for a refresh token that was used already
+	SessionLifetime = 24 * time.Hour
+	MaxLifetime     = 7 * SessionLifetime // limit for extensions
+	RetryWindow     = 10 * time.Second    // in which a used refresh token is answered again
 
 	grantExchange    = "urn:ietf:params:oauth:grant-type:token-exchange"
 	tokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"
@@ -23,8 +23,9 @@ const (
 	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
 )
 
-// ClientToken is the proof that a user has just signed in: good for one exchange
-// within a minute. `amr` in the claims, a []string, is kept by the session.
+// ClientToken returns a proof that a user has just signed in. It can be
+// exchanged once, within a minute. `amr` in the claims, a []string, is recorded
+// in the session.
 func (i *Issuer) ClientToken(sub string, claims ...Claims) string {
 	i.t.Helper()
 	now := i.Now()
@@ -39,7 +40,8 @@ func (i *Issuer) ClientToken(sub string, claims ...Claims) string {
 	return token
 }
 
-// serveApps serves the endpoints of apps: tokens, revocation and the session API.
+// serveApps serves the endpoints for apps: tokens, revocation and the session
+// API.
 func (i *Issuer) serveApps() {
 	i.mux.HandleFunc("POST /token", i.token)
 	i.mux.HandleFunc("POST /revoke", i.revokeToken)
@@ -50,7 +52,7 @@ func refuse(w http.ResponseWriter, status int, code string) {
 	writeJSON(w, status, map[string]any{"error": code})
 }
 
-// refuseFor gives a reason too, if there is one.
+// refuseFor adds a reason unless it is empty.
 func refuseFor(w http.ResponseWriter, status int, code, reason string) {
 	body := map[string]any{"error": code}
 	if reason != "" {
@@ -59,16 +61,16 @@ func refuseFor(w http.ResponseWriter, status int, code, reason string) {
 	writeJSON(w, status, body)
 }
 
-// The refusals of handles that a step-up replaced without seeing them, and of a
-// client token that was used.
+// The refusals of refresh and session tokens that a step-up replaced, and of a
+// used client token.
 const (
 	refreshSuperseded      = "invalid_grant:refresh_superseded"
 	sessionTokenSuperseded = ":session_token_superseded"
 	clientTokenSpent       = "invalid_request:subject_token_spent"
 )
 
-// token answers as the server does: an exchange, a step-up, a swap of a session
-// token, or a refresh.
+// token serves the token endpoint like the server: exchange, step-up, exchange
+// of a session token, refresh.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	client, secret, _ := r.BasicAuth()
 	if r.ParseForm() != nil || client == "" && r.PostForm.Get("client_id") == "" {
@@ -101,8 +103,8 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	i.answer(w, s, r.PostForm)
 }
 
-// grant finds or makes the session that a request is about. A code may have a
-// reason behind a colon. The caller holds i.mu.
+// grant returns or creates the session of a request. The error code may be
+// followed by a colon and a reason. The caller holds i.mu.
 func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	kind, named := form.Get("subject_token_type"), form.Get("latchkey_session_token")
 	switch grant := form.Get("grant_type"); {
@@ -111,20 +113,20 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	case grant != grantExchange:
 		return nil, "unsupported_grant_type"
 	case kind == tokenTypeSession:
-		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.over(s) {
+		if s = i.sessionOf(form.Get("subject_token")); s == nil || i.hasEnded(s) {
 			return nil, "invalid_request"
 		}
 		if slices.Contains(s.superseded, form.Get("subject_token")) {
 			return nil, "invalid_request" + sessionTokenSuperseded
 		}
 		if _, _, code = s.narrowed(form); code == "" {
-			_, _, code = choose(form, s.factors, i.clock())
+			_, _, code = selectClass(form, s.factors, i.clock())
 		}
 		return s, code
 	case kind != tokenTypeJWT && kind != tokenTypeIDToken:
 		return nil, "invalid_request"
 	}
-	if s = i.sessionOf(named); named != "" && s != nil && !i.over(s) && s.repeated(named, form.Get("subject_token")) {
+	if s = i.sessionOf(named); named != "" && s != nil && !i.hasEnded(s) && s.repeated(named, form.Get("subject_token")) {
 		return s, ""
 	}
 	claims := i.clientTokens[form.Get("subject_token")]
@@ -134,9 +136,9 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	if exp, _ := claims["exp"].(int64); exp <= i.clock().Unix() {
 		return nil, "invalid_request" // unknown or expired
 	}
-	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: i.clock(), ends: i.clock().Add(SessionLife), target: append(form["audience"], form["resource"]...)}
+	s = &appSession{id: rand.Text(), sub: claims["sub"].(string), scope: form.Get("scope"), created: i.clock(), ends: i.clock().Add(SessionLifetime), target: append(form["audience"], form["resource"]...)}
 	if named != "" {
-		if before := i.sessionOf(named); before == nil || i.over(before) {
+		if before := i.sessionOf(named); before == nil || i.hasEnded(before) {
 			return nil, "invalid_grant"
 		} else if before.sub != s.sub {
 			return nil, "invalid_request"
@@ -144,8 +146,8 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 			s = before
 		}
 	}
-	factors := raised(s.factors, proved(claims))
-	if _, _, code := choose(form, factors, i.clock()); code != "" {
+	factors := addFactors(s.factors, proved(claims))
+	if _, _, code := selectClass(form, factors, i.clock()); code != "" {
 		return nil, code
 	}
 	if named != "" {
@@ -163,39 +165,39 @@ func (i *Issuer) grant(form url.Values) (s *appSession, code string) {
 	return s, ""
 }
 
-// refresh refuses what the session was not granted, and an unmet demand, without
-// spending the token.
+// refresh checks the target and the demand before it uses the refresh token.
 // The caller holds i.mu.
 func (i *Issuer) refresh(form url.Values) (*appSession, string) {
 	presented := form.Get("refresh_token")
-	if s := i.sessionOf(presented); s != nil && s.refresh == presented && !i.over(s) {
+	if s := i.sessionOf(presented); s != nil && s.refresh == presented && !i.hasEnded(s) {
 		if _, _, code := s.narrowed(form); code != "" {
 			return nil, code
 		}
-		if _, _, code := choose(form, s.factors, i.clock()); code != "" {
+		if _, _, code := selectClass(form, s.factors, i.clock()); code != "" {
 			return nil, code
 		}
 	}
 	s, code := i.rotate(presented)
 	if code == "" {
-		_, _, code = s.narrowed(form) // of a repetition
+		_, _, code = s.narrowed(form) // for a repetition
 	}
 	if code == "" {
-		_, _, code = choose(form, s.factors, i.clock())
+		_, _, code = selectClass(form, s.factors, i.clock())
 	}
 	return s, code
 }
 
-// rotate spends a refresh token. The last one that was spent yields the same
-// successor again: inside the retry window always, after it once in nine
-// refreshes, which is what makes a lost answer harmless. If a step-up spent it,
-// it yields the session as it was before, without a refresh token, and only
-// inside the window. Every other used token ends the session. The caller holds
-// i.mu.
+// rotate uses a refresh token. The last used token yields the same successor
+// again: always within the retry window, and after it once in nine refreshes.
+// That makes a lost response harmless.
+//
+// If a step-up used it, it yields the session as it was before, without a
+// refresh token, and only within the window. Every other used token ends the
+// session. The caller holds i.mu.
 func (i *Issuer) rotate(presented string) (*appSession, string) {
 	s, now := i.sessionOf(presented), i.clock()
 	switch {
-	case s == nil || i.over(s) || !strings.HasPrefix(presented, "lk_rt_"):
+	case s == nil || i.hasEnded(s) || !strings.HasPrefix(presented, "lk_rt_"):
 		return nil, "invalid_grant"
 	case slices.Contains(s.superseded, presented):
 		return nil, refreshSuperseded
@@ -214,8 +216,8 @@ func (i *Issuer) rotate(presented string) (*appSession, string) {
 }
 
 // retryLate reports whether the last used token may be answered after the retry
-// window, and remembers it. The server also bounds how often one late retry is
-// repeated, which no app notices.
+// window, and records it. The server also limits how often one late retry is
+// repeated, which apps do not notice.
 func (s *appSession) retryLate() bool {
 	generation := len(s.used)
 	if generation == s.stepUp.generation || s.late != 0 && s.late != generation && generation-s.late <= 8 {
@@ -225,14 +227,14 @@ func (s *appSession) retryLate() bool {
 	return true
 }
 
-// answer gives out the tokens of a session.
+// answer writes the tokens of a session.
 func (i *Issuer) answer(w http.ResponseWriter, s *appSession, form url.Values) {
 	i.mu.Lock()
 	now := i.clock()
-	audience, scope, _ := s.narrowed(form) // an exchange asks for what it was granted
+	audience, scope, _ := s.narrowed(form) // cannot fail: the grant has checked it
 	claims := Claims{"sub": s.sub, "client_id": s.client, "sid": s.id, "aud": oneOrMany(audience), "scope": scope}
-	maps.Copy(claims, s.states(form, now))
-	life := min(AccessLife, s.ends.Sub(now))
+	maps.Copy(claims, s.assuranceClaims(form, now))
+	life := min(AccessTokenLifetime, s.ends.Sub(now))
 	body := map[string]any{
 		"token_type": "Bearer", "issued_token_type": tokenTypeAccess, "expires_in": int(life / time.Second), "scope": scope,
 		"session_id": s.id, "session_expires_at": s.ends.Unix(), "latchkey_generation": len(s.used), "refresh_grace": int(RetryWindow / time.Second),

@@ -12,6 +12,7 @@ import (
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/latchkeytest"
+	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
 // ask posts to the token endpoint as a public client.
@@ -71,7 +72,7 @@ func TestTheIssuerAnswersOneLateRetryInNineRefreshes(t *testing.T) {
 	refresh := func(token any) map[string]any {
 		return ask(t, issuer, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token.(string)}})
 	}
-	lost := func(token any) any { // the answer to its refresh
+	lost := func(token any) any { // loses the response to a refresh
 		next := refresh(token)["refresh_token"]
 		issuer.Advance(time.Hour)
 		if again := refresh(token); again["refresh_token"] != next {
@@ -104,9 +105,9 @@ func TestASessionEndsForAppsAndVerifiersAlike(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := issuer.Options()
-	o.Revocation = latchkey.Introspection
-	verifier, err := latchkey.NewVerifier(issuer.URL, latchkeytest.Audience, o)
+	o := issuer.VerifierOptions()
+	o.Revocation = resource.Introspection
+	verifier, err := resource.NewVerifier(issuer.URL, latchkeytest.Audience, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,10 +130,10 @@ func TestASessionEndsForAppsAndVerifiersAlike(t *testing.T) {
 		}
 		issuer.Advance(2 * time.Second)
 		if _, err := verifier.Verify(t.Context(), token); !errors.Is(err, latchkey.ErrInvalidToken) {
-			t.Errorf("when %s, a verifier says %v", name, err)
+			t.Errorf("%s: the verifier returns %v", name, err)
 		}
 		if err := client.RefreshSession(t.Context(), s); !errors.Is(err, latchkey.ErrSessionEnded) {
-			t.Errorf("when %s, a refresh says %v", name, err)
+			t.Errorf("%s: the refresh returns %v", name, err)
 		}
 	}
 }
@@ -188,7 +189,7 @@ func TestAStepUpReplacesBothHandlesAndIsAnsweredAgain(t *testing.T) {
 	}
 }
 
-func TestARefreshThatCrossesAStepUpGetsNoRefreshToken(t *testing.T) {
+func TestARefreshThatOverlapsAStepUpGetsNoRefreshToken(t *testing.T) {
 	t.Parallel()
 	issuer := latchkeytest.New(t)
 	made := askAs(t, issuer, url.Values{
@@ -207,7 +208,7 @@ func TestARefreshThatCrossesAStepUpGetsNoRefreshToken(t *testing.T) {
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(got["access_token"].(string), ".")[1])
 	if err != nil || !strings.Contains(string(payload), `"acr":"urn:latchkey:acr:1"`) {
-		t.Errorf("its access token says %s, %v", payload, err)
+		t.Errorf("its access token has the claims %s, %v", payload, err)
 	}
 	if next := refresh(up["refresh_token"]); next["refresh_token"] == nil {
 		t.Errorf("the new refresh token yields %v", next)

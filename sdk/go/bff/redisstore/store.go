@@ -1,10 +1,9 @@
-// Package redisstore keeps the sessions of a [bff.BFF] in Redis, so that they
-// outlive a deployment and are shared by all processes of an app. Sessions
-// expire there by themselves.
+// Package redisstore keeps the sessions of a [bff.BFF] in Redis. They survive
+// restarts, are shared by all processes of an app, and expire by themselves.
 //
-// Redis holds tokens in clear text under digests of what the cookies hold: who
-// reads it can use the sessions, so protect it as you protect the tokens. A
-// Redis that evicts keys, or loses them in a restart, signs users out.
+// Redis holds tokens in clear text, under digests of the cookies' values.
+// Whoever reads it can use the sessions: protect it like the tokens. A Redis
+// that evicts keys, or loses them in a restart, signs users out.
 package redisstore
 
 import (
@@ -20,11 +19,11 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff"
 )
 
-// Options configure a [Store]. The zero value is fine.
+// Options configure a [Store]. The zero value is valid.
 type Options struct {
-	// Prefix begins every key; default "latchkey:bff:". In a Redis Cluster it needs a
-	// hash tag, such as "{latchkey}:bff:", since a session changes its key in one
-	// step, which Redis does within one slot only.
+	// Prefix begins every key. Default: "latchkey:bff:". A Redis Cluster needs
+	// a hash tag in it, such as "{latchkey}:bff:": a session changes its key
+	// atomically, which Redis supports within one slot only.
 	Prefix string
 }
 
@@ -34,7 +33,7 @@ type Store struct {
 	prefix string
 }
 
-// New returns a store that uses client, which stays the caller's to close.
+// New returns a store that uses client. The caller closes client.
 func New(client redis.UniversalClient, o Options) *Store {
 	if o.Prefix == "" {
 		o.Prefix = "latchkey:bff:"

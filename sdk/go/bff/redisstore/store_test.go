@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff/storetest"
 )
 
-// server starts a redis-server of the test's own on a Unix socket.
+// server starts a redis-server on a Unix socket.
 func server(t *testing.T) (client *redis.Client, stop func()) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "redis.sock")
@@ -47,7 +47,7 @@ func server(t *testing.T) (client *redis.Client, stop func()) {
 	return client, stop
 }
 
-func TestTheRedisStoreKeepsItsContract(t *testing.T) {
+func TestTheRedisStoreMeetsItsContract(t *testing.T) {
 	client, _ := server(t)
 	storetest.Run(t, func(*testing.T) bff.Store { return redisstore.New(client, redisstore.Options{}) })
 }
@@ -68,7 +68,7 @@ func TestSessionsExpireWithTheirEndAndStoresAreApart(t *testing.T) {
 	}
 }
 
-func TestARedisThatIsAwaySignsNobodyOut(t *testing.T) {
+func TestAnUnreachableRedisSignsNobodyOut(t *testing.T) {
 	client, stop := server(t)
 	s := redisstore.New(client, redisstore.Options{})
 	if err := s.Create(t.Context(), "k", latchkey.Tokens{SessionID: "s", SessionExpiry: time.Now().Add(time.Hour)}); err != nil {

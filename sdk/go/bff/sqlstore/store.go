@@ -1,9 +1,8 @@
 // Package sqlstore keeps the sessions of a [bff.BFF] in a table of an SQL
-// database, so that they outlive a deployment and are shared by all processes of
-// an app.
+// database. They survive restarts and are shared by all processes of an app.
 //
-// The table holds tokens in clear text under digests of what the cookies hold:
-// who reads it can use the sessions, so protect it as you protect the tokens.
+// The table holds tokens in clear text, under digests of the cookies' values.
+// Whoever reads it can use the sessions: protect it like the tokens.
 package sqlstore
 
 import (
@@ -18,22 +17,22 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff"
 )
 
-// Dialect is the SQL of a database.
+// Dialect is the SQL dialect of a database.
 type Dialect int
 
-// The databases that the package was tested with.
+// The databases that the package is tested with.
 const (
-	PostgreSQL Dialect = iota // also CockroachDB and others that speak its SQL
+	PostgreSQL Dialect = iota // also CockroachDB and other databases with its SQL
 	SQLite
 )
 
 // Options configure a [Store]. The zero value is for PostgreSQL.
 type Options struct {
 	Dialect Dialect
-	// Table is the name of the table, optionally after a schema and a dot: lower-case
-	// letters, digits and underscores. Default "bff_sessions".
+	// Table is the name of the table, optionally after a schema and a dot:
+	// lower-case letters, digits and underscores. Default: "bff_sessions".
 	Table string
-	// Now is the clock by which sessions expire; default time.Now.
+	// Now is the clock by which sessions expire. Default: time.Now.
 	Now func() time.Time
 }
 
@@ -48,8 +47,8 @@ type Store struct {
 
 var tableName = regexp.MustCompile(`^([a-z_][a-z0-9_]{0,47}\.)?[a-z_][a-z0-9_]{0,47}$`)
 
-// New returns a store that uses db, which stays the caller's to close. The table
-// must exist: [Store.CreateTable] makes it.
+// New returns a store that uses db. The caller closes db. The table must exist:
+// see [Store.CreateTable].
 func New(db *sql.DB, o Options) (*Store, error) {
 	if o.Table == "" {
 		o.Table = "bff_sessions"
@@ -90,7 +89,7 @@ func New(db *sql.DB, o Options) (*Store, error) {
 	}, nil
 }
 
-// CreateTable makes the table and its index where they do not exist.
+// CreateTable creates the table and its index if they do not exist.
 func (s *Store) CreateTable(ctx context.Context) error {
 	for _, statement := range s.tables {
 		if _, err := s.db.ExecContext(ctx, statement); err != nil {
@@ -100,9 +99,9 @@ func (s *Store) CreateTable(ctx context.Context) error {
 	return nil
 }
 
-// DeleteExpired deletes the rows of sessions that have ended by time, and
-// returns their number. Call it every hour or so, from any process: rows of
-// expired sessions are never read, but stay until then.
+// DeleteExpired deletes the rows of expired sessions and returns their number.
+// Call it about once an hour, from any process. Expired rows are never read,
+// but stay until then.
 func (s *Store) DeleteExpired(ctx context.Context) (int64, error) {
 	done, err := s.db.ExecContext(ctx, s.expire, s.now().Unix())
 	if err != nil {
@@ -146,7 +145,7 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	return wrap("delete a session", err)
 }
 
-// changeOne executes a statement that must find its row.
+// changeOne executes a statement that must change one row.
 func (s *Store) changeOne(ctx context.Context, what, statement string, args ...any) error {
 	done, err := s.db.ExecContext(ctx, statement, args...)
 	if err != nil {

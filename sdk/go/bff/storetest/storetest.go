@@ -1,4 +1,4 @@
-// Package storetest checks implementations of [bff.Store], your own among them.
+// Package storetest checks implementations of [bff.Store], such as your own.
 package storetest
 
 import (
@@ -14,19 +14,19 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff"
 )
 
-// Run checks that a store does what [bff.Store] promises. newStore returns a
-// store for the test alone, or one in which no other key begins with the name
-// of the test.
+// Run checks that a store meets the contract of [bff.Store]. newStore returns a
+// store for one test, or a store in which no other key begins with the name of
+// the test.
 func Run(t *testing.T, newStore func(*testing.T) bff.Store) {
 	t.Helper()
 	for name, check := range map[string]func(*checker){
-		"returns what was last kept":                           (*checker).keeps,
-		"reports ErrNoSession for a key that it does not have": (*checker).knowsWhatIsMissing,
-		"does not bring back a session that was deleted":       (*checker).staysDeleted,
-		"moves a session to another key":                       (*checker).moves,
-		"lets one of two concurrent moves through":             (*checker).movesOnce,
-		"forgets a session that has ended":                     (*checker).expires,
-		"reports an outage as anything but ErrNoSession":       (*checker).tellsOutages,
+		"returns the tokens that were last stored":     (*checker).keeps,
+		"reports ErrNoSession for a missing key":       (*checker).reportsMissingKeys,
+		"does not restore a deleted session":           (*checker).staysDeleted,
+		"moves a session to another key":               (*checker).moves,
+		"lets one of several concurrent moves succeed": (*checker).movesOnce,
+		"drops an expired session":                     (*checker).expires,
+		"does not report an outage as ErrNoSession":    (*checker).reportsOutages,
 	} {
 		t.Run(name, func(t *testing.T) {
 			check(&checker{t, newStore(t), t.Context(), time.Now().Add(time.Hour).UTC().Truncate(time.Second)})
@@ -58,7 +58,8 @@ func (c *checker) ok(err error) {
 	}
 }
 
-// loads requires that a key holds the tokens; the zero value: that it holds none.
+// loads requires that a key holds the tokens, or, for the zero value, that it
+// holds none.
 func (c *checker) loads(key string, want latchkey.Tokens) {
 	c.Helper()
 	got, err := c.store.Load(c.ctx, key)
@@ -80,7 +81,7 @@ func (c *checker) keeps() {
 	c.loads(c.key("other"), other)
 }
 
-func (c *checker) knowsWhatIsMissing() {
+func (c *checker) reportsMissingKeys() {
 	c.loads(c.key("missing"), latchkey.Tokens{})
 	for what, err := range map[string]error{
 		"Update": c.store.Update(c.ctx, c.key("missing"), c.tokens("a")),
@@ -150,7 +151,7 @@ func (c *checker) expires() {
 	c.loads(c.key("updated"), latchkey.Tokens{})
 }
 
-func (c *checker) tellsOutages() {
+func (c *checker) reportsOutages() {
 	c.ok(c.store.Create(c.ctx, c.key("k"), c.tokens("a")))
 	ctx, cancel := context.WithCancel(c.ctx)
 	cancel()

@@ -1,0 +1,52 @@
+package testdb
+
+import (
+	"io"
+	"net"
+	"path/filepath"
+)
+
+// keeperPort is in the name of a keeper's socket, beside that of its server.
+const keeperPort = "5433"
+
+// keeper stands before a server and keeps its sessions, for every process that
+// has the URL.
+type keeper struct {
+	listener net.Listener
+	pool     *pool
+}
+
+func newKeeper(s *server) (*keeper, error) {
+	listener, err := net.Listen("unix", socketIn(s.folder, keeperPort))
+	if err != nil {
+		return nil, err
+	}
+	k := &keeper{listener: listener, pool: poolOf(socketIn(s.folder, serverPort))}
+	go k.serve()
+	return k, nil
+}
+
+// close takes no more connections. The others end with the server.
+func (k *keeper) close() { _ = k.listener.Close() }
+
+func (k *keeper) serve() {
+	for {
+		client, err := k.listener.Accept()
+		if err != nil {
+			return
+		}
+		server := newSession(k.pool)
+		go func() {
+			_, _ = io.Copy(server, client)
+			_ = server.Close()
+			_ = client.Close()
+		}()
+		go func() {
+			_, _ = io.Copy(client, server)
+			_ = client.Close() // what was written still arrives
+		}()
+	}
+}
+
+// socketIn is the path of a socket, as PostgreSQL names it.
+func socketIn(folder, port string) string { return filepath.Join(folder, ".s.PGSQL."+port) }

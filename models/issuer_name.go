@@ -1,0 +1,29 @@
+package models
+
+import "fmt"
+
+// nameEntries gives an id to rows that have none, which an earlier release
+// wrote: that of the issuer's host, with a number from 2 where it is taken. The
+// rows are ordered by age, so that every node names them alike. It reports the
+// rows that it named.
+func nameEntries(rows []TrustedIssuer) (named []*TrustedIssuer) {
+	taken := map[string]bool{}
+	for _, row := range rows {
+		taken[row.EntryID] = true
+	}
+	for i := range rows {
+		row := &rows[i]
+		if row.EntryID != "" {
+			continue
+		}
+		first := issuerIDFrom(row.Settings.Issuer)
+		id := first
+		for n := 2; taken[id]; n++ {
+			suffix := fmt.Sprintf("-%d", n)
+			id = first[:min(len(first), maxIssuerID-len(suffix))] + suffix
+		}
+		row.EntryID, taken[id] = id, true
+		named = append(named, row)
+	}
+	return named
+}

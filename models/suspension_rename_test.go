@@ -1,0 +1,247 @@
+package models_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+const oldURL, newURL = "https://auth.example.com", "https://login.example.com"
+
+// moved is the tenant whose issuer has the same id and another URL.
+func moved(url string) models.TenantSpec {
+	spec := tenant()
+	spec.TrustedIssuers[0].ID, spec.TrustedIssuers[0].Issuer = "auth-example-com", url
+	return spec
+}
+
+// suspended names what is listed as suspended and switches something off.
+func (w *world) suspended() (names []string) {
+	w.Helper()
+	list, err := w.Suspensions(w.Context(), secrets{}, "")
+	must(w, err)
+	for _, s := range list {
+		if s.Exists {
+			names = append(names, s.Noun+" "+s.ID)
+		}
+	}
+	return names
+}
+
+func TestAnIssuerThatGetsAnotherURLStaysSuspendedUntilItIsResumedByAnyName(t *testing.T) {
+	for _, name := range []string{oldURL, newURL, "auth-example-com"} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				w.suspend(models.NounIssuer, oldURL)
+				dry, err := w.Apply(t.Context(), []models.TenantSpec{moved(newURL)}, secrets{}, models.ApplyOptions{DryRun: true})
+				must(t, err)
+				among, err := w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{moved(newURL)})
+				must(t, err)
+				if len(dry) != 1 || len(among) != 1 || among[0].ID != oldURL {
+					t.Errorf("before the change the file's suspensions are %+v", among)
+				}
+				w.apply(moved(newURL))
+				w.apply(moved(newURL))
+				if w.config().Issuers[0].Enabled() {
+					t.Fatal("another URL lifts the suspension")
+				}
+				if names := w.suspended(); !slices.Equal(names, []string{"issuer auth-example-com"}) {
+					t.Errorf("listed: %q", names)
+				}
+				among, err = w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{moved(newURL)})
+				must(t, err)
+				if len(among) != 1 || among[0].ID != "auth-example-com" || among[0].Reason != "leaked" || among[0].As != oldURL {
+					t.Errorf("the file's suspensions are %+v", among)
+				}
+				w.clock.Advance(time.Minute)
+				w.resume(models.NounIssuer, name)
+				if !w.config().Issuers[0].Enabled() || len(w.suspended()) != 0 {
+					t.Errorf("resumed by %s, it is off, with %q listed", name, w.suspended())
+				}
+				w.apply(moved(newURL))
+				if !w.config().Issuers[0].Enabled() {
+					t.Error("the next apply suspends it again")
+				}
+			})
+		})
+	}
+}
+
+// The URL was suspended for every entry that has it, which the one that has
+// moved away does not change.
+func TestAURLStaysSuspendedWhenAnEntryThatHadItIsResumed(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.suspend(models.NounIssuer, oldURL)
+		w.apply(moved(newURL))
+		lifted, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, newURL), operator)
+		must(t, err)
+		if lifted.Followed == nil || lifted.Followed.Name != oldURL {
+			t.Errorf("it is not said that the URL stays suspended: %+v", lifted)
+		}
+		w.apply(moved(oldURL))
+		if w.config().Issuers[0].Enabled() {
+			t.Error("an entry with the suspended URL is enabled")
+		}
+		list, err := w.Suspensions(t.Context(), secrets{}, acme)
+		must(t, err)
+		if len(list) != 1 || list[0].ID != oldURL || !list[0].Exists {
+			t.Errorf("listed: %+v", list)
+		}
+		w.resume(models.NounIssuer, oldURL)
+		if !w.config().Issuers[0].Enabled() {
+			t.Error("the entry stays off")
+		}
+	})
+}
+
+func TestAnEntryThatMovedAndIsMadeAgainIsSuspended(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.suspend(models.NounIssuer, oldURL)
+		w.apply(moved(newURL))
+		without := tenant()
+		without.TrustedIssuers = nil
+		_, err := w.Apply(t.Context(), []models.TenantSpec{without}, secrets{}, models.ApplyOptions{Prune: true})
+		must(t, err)
+		list, err := w.Suspensions(t.Context(), secrets{}, acme)
+		must(t, err)
+		if len(list) != 2 || list[0].Exists || list[1].Exists || list[0].ID == "" || list[1].ID == "" {
+			t.Errorf("without the entry, listed: %+v", list)
+		}
+		w.apply(moved(newURL))
+		if w.config().Issuers[0].Enabled() {
+			t.Error("removed and made again, it is enabled")
+		}
+		w.resume(models.NounIssuer, oldURL)
+		if !w.config().Issuers[0].Enabled() || len(w.suspended()) != 0 {
+			t.Errorf("resumed, it is off, with %q listed", w.suspended())
+		}
+	})
+}
+
+func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
+	two := func(first, second string) models.TenantSpec {
+		a, b := entry(first, "a:", "x"), entry(second, "b:", "y")
+		a.ID, b.ID = "one", "two"
+		return models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{a, b}}
+	}
+	each(t, func(t *testing.T, w *world) {
+		_, err := w.Apply(t.Context(), []models.TenantSpec{two(newURL, newURL)}, secrets{}, models.ApplyOptions{Prune: true})
+		must(t, err)
+		refused := func(id string, words ...string) {
+			t.Helper()
+			_, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, id), operator)
+			if !errors.Is(err, models.ErrOtherName) {
+				t.Fatalf("resuming %s is answered with %v", id, err)
+			}
+			for _, word := range words {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("resuming %s: %v; want %q in it", id, err, word)
+				}
+			}
+		}
+		w.suspend(models.NounIssuer, newURL)
+		refused("one", newURL, "switches two off too")
+		w.apply(two("https://other.example.com", newURL))
+		refused("two", newURL, "switches one off too") // it moved away, and follows
+		w.resume(models.NounIssuer, newURL)
+		w.apply(two(newURL, newURL))
+		w.suspend(models.NounIssuer, "one")
+		w.suspend(models.NounIssuer, "two")
+		refused(newURL, "one", "two") // each was meant alone
+		w.resume(models.NounIssuer, "one")
+		w.resume(models.NounIssuer, newURL) // the one that is left
+		if names := w.suspended(); len(names) != 0 {
+			t.Errorf("listed: %q", names)
+		}
+	})
+}
+
+func TestASuspensionOfItsOwnFollowsNoURL(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		_, err := w.Suspend(t.Context(), secrets{}, ref(models.NounIssuer, oldURL), models.Actor{Name: "helpdesk", Role: models.RoleSupport}, "odd")
+		must(t, err)
+		w.apply(moved(newURL))
+		support := models.Actor{Name: "helpdesk", Role: models.RoleSupport}
+		w.suspend(models.NounIssuer, oldURL) // by a higher role
+		if _, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, newURL), support); !errors.Is(err, models.ErrMayNotResume) {
+			t.Errorf("resuming what follows is answered with %v", err)
+		}
+		w.suspend(models.NounIssuer, "auth-example-com")
+		w.resume(models.NounIssuer, oldURL)
+		if w.config().Issuers[0].Enabled() {
+			t.Error("lifting the URL's suspension lifts that of the id")
+		}
+		w.resume(models.NounIssuer, newURL)
+		if !w.config().Issuers[0].Enabled() {
+			t.Error("it stays off")
+		}
+	})
+}
+
+// Whatever is off by a suspension is listed and can be resumed, whether its
+// record is there or not.
+func TestWhatIsSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
+	for _, noun := range models.Nouns {
+		t.Run(noun, func(t *testing.T) {
+			each(t, func(t *testing.T, w *world) {
+				id := w.suspendable()[noun]
+				w.create(w.alice())
+				w.suspend(noun, id)
+				w.exec("DELETE FROM suspensions")
+				if names := w.suspended(); !slices.Equal(names, []string{noun + " " + id}) {
+					t.Errorf("listed: %q", names)
+				}
+				named := tenant()
+				named.Users = []models.UserSpec{{Sub: "alice"}}
+				if among, err := w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{named}); len(among) != 1 || err != nil {
+					t.Errorf("the file's suspensions are %+v, %v", among, err)
+				}
+				if _, err := w.Resume(t.Context(), secrets{}, ref(noun, id), models.Actor{Name: "a", Role: models.RoleAdmin}); !errors.Is(err, models.ErrMayNotResume) {
+					t.Errorf("a role that may not lift every suspension: %v", err)
+				}
+				w.clock.Advance(time.Minute)
+				w.resume(noun, id)
+				w.create(w.known())
+				if names := w.suspended(); len(names) != 0 {
+					t.Errorf("listed: %q", names)
+				}
+			})
+		})
+	}
+}
+
+func TestNothingOfARemovedTenantIsListed(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.create(w.alice())
+		for noun, id := range w.suspendable() {
+			w.suspend(noun, id)
+		}
+		_, err := w.Apply(t.Context(), []models.TenantSpec{{ID: "other"}}, secrets{}, models.ApplyOptions{Prune: true})
+		must(t, err)
+		list, err := w.Suspensions(t.Context(), secrets{}, "")
+		must(t, err)
+		if len(list) != 0 { // nobody could resume it
+			t.Errorf("listed: %+v", list)
+		}
+	})
+}
+
+func TestARecordNamesNoUser(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		w.create(w.alice())
+		w.suspend(models.NounUser, "alice")
+		w.suspend(models.NounClient, "gone")
+		if n := w.number("SELECT count(*) FROM suspensions WHERE noun = 'user' AND (name LIKE '%alice%' OR reason LIKE '%alice%' OR suspended_by LIKE '%alice%')"); n != 0 {
+			t.Error("the record names a user in clear")
+		}
+		list, err := w.Suspensions(t.Context(), secrets{}, "")
+		must(t, err)
+		if len(list) != 2 || list[0].ID != "gone" || list[0].Exists || list[1].ID != "alice" {
+			t.Errorf("listed: %+v", list)
+		}
+	})
+}

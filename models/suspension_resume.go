@@ -1,0 +1,221 @@
+package models
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gorm.io/gorm"
+)
+
+// Resume lifts a suspension. It is found by the name that was suspended, and
+// that of a trusted issuer also by the id and by the URL that the entry has now.
+// Sessions from before stay ended, and what is disabled by its configuration
+// stays disabled.
+func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor) (*Suspended, error) {
+	key, err := s.SuspensionKey(ctx, secrets)
+	if err != nil {
+		return nil, err
+	}
+	var lifted *Suspended
+	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
+		lifted = &Suspended{}
+		return s.inTenant(tx, ref.Tenant, func(a *applier, exists bool) error {
+			found, err := a.toLift(key, ref)
+			switch {
+			case err != nil:
+				return err
+			case found == nil:
+				return ErrNotSuspended
+			case !by.Role.mayResume(found.Role):
+				return ErrMayNotResume
+			}
+			gone, err := a.dropSuspension(found)
+			if err != nil {
+				return err
+			}
+			lifted.Suspension, lifted.ID = *found, ref.ID
+			if found.Follows != nil {
+				if lifted.Followed, err = a.suspension(ref.Tenant, NounIssuer, found.Follows); err != nil {
+					return err
+				}
+			}
+			lifted.Exists, lifted.StaysOff, err = a.resume(ref, key, gone, by, exists)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return lifted, nil
+}
+
+// toLift finds the suspension that ref means; nil: there is none.
+func (a *applier) toLift(key SuspensionKey, ref Ref) (*Suspension, error) {
+	found, err := a.suspension(ref.Tenant, ref.Noun, key.digest(ref))
+	if err != nil || found != nil {
+		return found, err
+	}
+	if ref.Noun == NounIssuer {
+		if found, err = a.suspensionOfEntries(key, ref); err != nil || found != nil {
+			return found, err
+		}
+	}
+	off, err := a.store.switchedOff(a.tx, ref.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range off {
+		if row.Noun == ref.Noun && slices.Contains(row.Names, ref.ID) {
+			return row.unrecorded(), nil
+		}
+	}
+	return nil, nil
+}
+
+// suspensionOfEntries finds the one suspension of the entries that ref names,
+// if it is by another name. It must be about no other entry: who resumes one
+// does not mean the rest.
+func (a *applier) suspensionOfEntries(key SuspensionKey, ref Ref) (*Suspension, error) {
+	rows, err := a.allEntries(ref.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	found, others := map[string]*Suspension{}, map[string][]string{} // by digest
+	for _, row := range rows {
+		for _, name := range row.names() {
+			record, err := a.suspension(row.TenantID, NounIssuer, key.digest(Ref{NounIssuer, row.TenantID, name}))
+			switch {
+			case err != nil:
+				return nil, err
+			case record == nil:
+			case row.named(ref.ID):
+				record.ID = name
+				found[string(record.IDDigest)] = record
+			default:
+				for _, digest := range [][]byte{record.IDDigest, record.Follows} {
+					others[string(digest)] = append(others[string(digest)], row.EntryID)
+				}
+			}
+		}
+	}
+	var names []string
+	for digest, record := range found {
+		name := record.ID
+		if also := others[digest]; len(also) > 0 {
+			name += " (which switches " + strings.Join(also, ", ") + " off too)"
+		} else if len(found) == 1 {
+			return record, nil
+		}
+		names = append(names, name)
+	}
+	if slices.Sort(names); len(names) == 0 {
+		return nil, nil
+	}
+	return nil, fmt.Errorf("%w: resume %s", ErrOtherName, strings.Join(names, " and "))
+}
+
+// dropSuspension deletes a record with those that follow it, and returns their
+// digests.
+func (a *applier) dropSuspension(s *Suspension) (gone [][]byte, err error) {
+	if s.IDDigest == nil {
+		return nil, nil
+	}
+	const these = " FROM suspensions WHERE tenant_id = ? AND noun = ? AND (id_digest = ? OR follows = ?)"
+	args := []any{s.TenantID, s.Noun, s.IDDigest, s.IDDigest}
+	var records []Suspension
+	if err := a.tx.Raw("SELECT *"+these, args...).Scan(&records).Error; err != nil {
+		return nil, err
+	}
+	for _, r := range records {
+		gone = append(gone, r.IDDigest)
+	}
+	return gone, a.tx.Exec("DELETE"+these, args...).Error
+}
+
+// resume switches the rows on again that no other suspension is about. The new
+// mark is for a session that an exchange opened while the suspension began.
+func (a *applier) resume(ref Ref, key SuspensionKey, gone [][]byte, by Actor, tenantExists bool) (exists bool, staysOff *Suspension, err error) {
+	now, e := At(a.now), Event{At: a.now, TenantID: ref.Tenant, Details: map[string]any{"by": by.Name}}
+	type row struct {
+		statement string
+		args      []any
+	}
+	var rows []row
+	marked := " SET suspended_at = NULL, sessions_valid_from = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND "
+	switch ref.Noun {
+	case NounTenant:
+		e.Type = EventTenantResumed
+		rows = []row{{"UPDATE tenants" + marked + "id = ?", []any{now, now, ref.Tenant}}}
+		exists = tenantExists
+	case NounClient:
+		e.Type, e.ClientID = EventClientResumed, ref.ID
+		rows = []row{{"UPDATE clients" + marked + "tenant_id = ? AND id = ? AND removed_at IS NULL", []any{now, now, ref.Tenant, ref.ID}}}
+		exists, err = a.rowExists("clients", "tenant_id = ? AND id = ? AND removed_at IS NULL", ref.Tenant, ref.ID)
+	case NounUser:
+		e.Type, e.Subject = EventUserResumed, ref.ID
+		rows = []row{{"UPDATE users SET suspended_at = NULL, seen_at = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND tenant_id = ? AND sub = ?", []any{now, now, ref.Tenant, ref.ID}}}
+		exists, err = a.rowExists("users", "tenant_id = ? AND sub = ?", ref.Tenant, ref.ID)
+	case NounIssuer:
+		e.Type = EventIssuerResumed
+		e.Details["issuer"] = ref.ID
+		entries, err := a.allEntries(ref.Tenant)
+		if err != nil {
+			return false, nil, err
+		}
+		for _, entry := range entries {
+			meant := entry.named(ref.ID) || slices.ContainsFunc(gone, func(digest []byte) bool { return key.names(&entry, digest) })
+			if exists = exists || meant; !meant {
+				continue
+			}
+			other, err := a.suspensionOfIssuer(key, &entry)
+			switch {
+			case err != nil:
+				return true, nil, err
+			case other != nil && !entry.SuspendedAt.IsZero():
+				staysOff = other
+			case other == nil:
+				rows = append(rows, row{"UPDATE trusted_issuers" + marked + "tenant_id = ? AND id = ?", []any{now, now, ref.Tenant, entry.ID}})
+			}
+		}
+	}
+	if err != nil {
+		return exists, nil, err
+	}
+	for _, r := range rows {
+		if err := a.tx.Exec(r.statement, r.args...).Error; err != nil {
+			return exists, nil, err
+		}
+	}
+	if !tenantExists {
+		return exists, staysOff, nil
+	}
+	if err := insertEvent(a.tx, e); err != nil {
+		return exists, nil, err
+	}
+	return exists, staysOff, touchTenant(a.tx, ref.Tenant, a.now)
+}
+
+// suspensionOfIssuer finds a suspension of an entry by its id or by its URL.
+func (a *applier) suspensionOfIssuer(key SuspensionKey, entry *TrustedIssuer) (*Suspension, error) {
+	for _, name := range entry.names() {
+		found, err := a.suspension(entry.TenantID, NounIssuer, key.digest(Ref{NounIssuer, entry.TenantID, name}))
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
+			found.ID = name
+			return found, nil
+		}
+	}
+	return nil, nil
+}
+
+// names reports whether digest is that of a name of the entry.
+func (k SuspensionKey) names(entry *TrustedIssuer, digest []byte) bool {
+	return slices.ContainsFunc(entry.names(), func(name string) bool {
+		return bytes.Equal(digest, k.digest(Ref{NounIssuer, entry.TenantID, name}))
+	})
+}
