@@ -20,9 +20,9 @@ const (
 	// maxWaiting bounds the number of waiting requests, and so their memory.
 	maxWaiting = 4096
 	// minPause and maxPause bound how long a request is held back before it is
-	// rejected. pauseEach is added for each request that is already held back,
-	// so that about a thousand a second are rejected. maxPaused bounds how many
-	// are held back.
+	// rejected. The pause is pauseEach for each request that is already held
+	// back, so that about a thousand a second are rejected. maxPaused bounds
+	// how many are held back.
 	minPause, maxPause = 200 * time.Millisecond, time.Second
 	pauseEach          = time.Millisecond
 	maxPaused          = 2048

@@ -126,9 +126,9 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 	row, err := s.store.StepUpSession(ctx, models.StepUpRequest{
 		Tenant: c.TenantID, Client: c.ID, ID: x.stepUp.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
 		Mapped: x.subject.mapped(), Token: x.subject.spent, At: now,
-	}, func(row *models.Session) (details map[string]any, also []models.Event, err error) {
-		also, err = s.applyStepUp(row, c, x, call, now)
-		return x.stepUpDetails(row, call), also, err
+	}, func(row *models.Session) (details map[string]any, events []models.Event, err error) {
+		events, err = s.applyStepUp(row, c, x, call, now)
+		return x.stepUpDetails(row, call), events, err
 	}, func(row *models.Session) error {
 		access, err = s.mintSession(c, row, x.stated, x.targets, x.scope, now)
 		return err
@@ -143,14 +143,14 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 
 // applyStepUp changes the locked row: its factors, its times, and the session's
 // handles.
-func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (also []models.Event, err error) {
+func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (events []models.Event, err error) {
 	if !c.alive(row, now) {
 		return nil, s.stepUpError(c, row, x.stepUp.presented, now)
 	}
 	if err := x.checkSteppedUp(c, row, now); err != nil {
 		return nil, err
 	}
-	if x.stepUp.handles, also, err = s.moveHandles(row, c, x, call, now); err != nil {
+	if x.stepUp.handles, events, err = s.moveHandles(row, c, x, call, now); err != nil {
 		return nil, err
 	}
 	before := c.tenant.sessionAssurance(row)
@@ -164,7 +164,7 @@ func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest,
 	}
 	row.LastActiveAt, row.IdleExpiry = now, idle
 	row.UserAgent, row.IP = call.device()
-	return also, nil
+	return events, nil
 }
 
 // chainRefused is why the presented token may not step up its session.

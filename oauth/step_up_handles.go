@@ -41,20 +41,21 @@ func clientTokenDigest(text string) []byte {
 // latchkey_session_token was an access token, the digest is the only secret
 // from which the handles are derived, so the row must not reveal it and stores
 // a digest of the digest.
-func storedClientToken(shown handle, digest []byte) []byte {
-	if shown.kind != 0 {
+func storedClientToken(presented handle, digest []byte) []byte {
+	if presented.kind != 0 {
 		return digest
 	}
 	sum := sha256.Sum256(digest)
 	return sum[:]
 }
 
-// deriveHandle returns the handle that replaces one that was not presented.
-// shown is the presented handle, or zero.
-func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, shown handle) handle {
+// deriveHandle returns the handle that replaces one that was not presented. It
+// is derived from the client token and the secret of the presented handle,
+// which may be zero.
+func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, presented handle) handle {
 	var secret []byte
-	if shown.kind != 0 {
-		secret = shown.secret[:]
+	if presented.kind != 0 {
+		secret = presented.secret[:]
 	}
 	h := handle{kind: kind, version: version, session: id, generation: generation}
 	copy(h.secret[:], mac(k.all[version].chain, []byte{byte(kind)}, fixedWidth(tenant), id[:], be32(generation), clientToken, secret))
@@ -66,13 +67,13 @@ func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID,
 // or, if its successor was returned but not used before the step-up, that
 // successor under any of the root secrets. Both results are zero if it is
 // neither.
-func (k *Keys) predecessor(row *models.Session, shown handle) (h, current handle) {
-	chain := chainOf(row, shown.kind)
-	if k.all[shown.version] == nil || k.all[chain.RootVersion] == nil {
+func (k *Keys) predecessor(row *models.Session, presented handle) (h, current handle) {
+	chain := chainOf(row, presented.kind)
+	if k.all[presented.version] == nil || k.all[chain.RootVersion] == nil {
 		return handle{}, handle{}
 	}
-	next := k.successor(row.TenantID, shown)
-	candidates := []handle{shown}
+	next := k.successor(row.TenantID, presented)
+	candidates := []handle{presented}
 	for version := range k.all {
 		next.version = version
 		candidates = append(candidates, next)
@@ -90,20 +91,20 @@ func (k *Keys) predecessor(row *models.Session, shown handle) (h, current handle
 // stepUpHandles returns the session's handles if a step-up made them, none of
 // them has been used, and they are derived from the presented handle and a
 // client token with this digest.
-func (k *Keys) stepUpHandles(row *models.Session, shown handle, clientToken []byte) (made sessionHandles, ok bool) {
+func (k *Keys) stepUpHandles(row *models.Session, presented handle, clientToken []byte) (made sessionHandles, ok bool) {
 	up := &row.History.StepUp
 	if up.First() == nil || up.Generation != row.Refresh.Generation {
 		return made, false
 	}
-	from := shown
-	if shown.kind != 0 {
-		if from, *made.of(shown.kind) = k.predecessor(row, shown); from.kind == 0 {
+	from := presented
+	if presented.kind != 0 {
+		if from, *made.of(presented.kind) = k.predecessor(row, presented); from.kind == 0 {
 			return made, false
 		}
 	}
 	for _, kind := range []handleKind{refreshToken, sessionToken} {
 		chain := chainOf(row, kind)
-		if kind == shown.kind || len(chain.Digest) == 0 {
+		if kind == presented.kind || len(chain.Digest) == 0 {
 			continue
 		}
 		if k.all[chain.RootVersion] == nil {
@@ -206,41 +207,41 @@ func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *e
 // Within the retry window of an earlier step-up with the same handle, it
 // changes nothing: both step-ups count, and both return the handles that the
 // first one made.
-func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, also []models.Event, err error) {
-	shown, up := x.stepUp.presented, &row.History.StepUp
-	from := shown
-	if shown.kind != 0 {
-		facts, derivable := s.stepUpFacts(call, c, row, shown)
+func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, events []models.Event, err error) {
+	presented, up := x.stepUp.presented, &row.History.StepUp
+	from := presented
+	if presented.kind != 0 {
+		facts, derivable := s.stepUpFacts(call, c, row, presented)
 		outcome := session.DecideRefresh(now, facts)
-		if again, ok := s.keys.stepUpHandles(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
-			up.Remember(storedClientToken(shown, x.stepUp.clientToken))
+		if again, ok := s.keys.stepUpHandles(row, presented, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
+			up.Remember(storedClientToken(presented, x.stepUp.clientToken))
 			return again, nil, nil
 		}
 		switch {
-		case !derivable && s.keys.classify(row, shown) == current:
+		case !derivable && s.keys.classify(row, presented) == current:
 		case outcome == session.RefreshRotate, outcome == session.RefreshRecover:
 		case outcome == session.RefreshRetry:
-			_, from = s.keys.predecessor(row, shown)
+			_, from = s.keys.predecessor(row, presented)
 		case outcome == session.RefreshRetryLate:
-			_, from = s.keys.predecessor(row, shown)
-			also = s.recordLateRetry(row, call, facts, now)
+			_, from = s.keys.predecessor(row, presented)
+			events = s.recordLateRetry(row, call, facts, now)
 		default:
 			return made, nil, &chainRefused{*row, outcome}
 		}
 	}
 	made = s.replaceHandles(row, from, x.stepUp.clientToken, now)
 	up.Tokens = storedClientToken(from, x.stepUp.clientToken)
-	return made, also, nil
+	return made, events, nil
 }
 
 // stepUpFacts returns the facts about a presented handle. derivable reports
 // whether the handle's root secret is still configured: a session token may
 // outlive it.
-func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, shown handle) (facts session.RefreshFacts, derivable bool) {
-	if s.keys.all[shown.version] == nil {
+func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, presented handle) (facts session.RefreshFacts, derivable bool) {
+	if s.keys.all[presented.version] == nil {
 		return session.RefreshFacts{}, false
 	}
-	facts, _ = s.chainFacts(call, c, row, shown)
+	facts, _ = s.chainFacts(call, c, row, presented)
 	facts.Permitted = true // the statement that locked the row has checked it
 	return facts, true
 }
@@ -260,7 +261,7 @@ func (s *Server) recordLateRetry(row *models.Session, call *Call, f session.Refr
 
 // replaceHandles advances the chain of the presented handle to its successor,
 // and replaces the other handle by one that is derived from the client token.
-func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken []byte, now time.Time) (made sessionHandles) {
+func (s *Server) replaceHandles(row *models.Session, presented handle, clientToken []byte, now time.Time) (made sessionHandles) {
 	up, issuing := &row.History.StepUp, s.keys.issuing.version
 	up.Before, row.History.PreviousRoot = row.Assurance(), 0
 	for _, kind := range []handleKind{refreshToken, sessionToken} {
@@ -269,15 +270,15 @@ func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken [
 			continue
 		}
 		var next handle
-		if kind == shown.kind && s.keys.all[shown.version] != nil {
-			next = s.keys.successor(row.TenantID, shown)
+		if kind == presented.kind && s.keys.all[presented.version] != nil {
+			next = s.keys.successor(row.TenantID, presented)
 		} else {
-			next = s.keys.deriveHandle(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, shown)
+			next = s.keys.deriveHandle(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, presented)
 		}
 		switch {
 		case kind != refreshToken:
-		case kind == shown.kind:
-			row.History.PreviousRoot = shown.version
+		case kind == presented.kind:
+			row.History.PreviousRoot = presented.version
 		default:
 			up.Superseded = up.Superseded.Add(chain.Generation)
 		}
