@@ -10,14 +10,14 @@ import (
 	"sync/atomic"
 )
 
-// proxies are those whose X-Forwarded-For counts.
+// proxies are the trusted proxies, whose X-Forwarded-For is used.
 type proxies struct {
 	trusted []netip.Prefix
 	log     *slog.Logger
 	warned  atomic.Bool
 }
 
-// parseProxies reads addresses and CIDRs.
+// parseProxies parses addresses and CIDRs.
 func parseProxies(list []string, log *slog.Logger) (*proxies, error) {
 	p := &proxies{log: log}
 	for _, text := range list {
@@ -34,13 +34,15 @@ func parseProxies(list []string, log *slog.Logger) (*proxies, error) {
 	return p, nil
 }
 
+// trusts reports whether addr is that of a trusted proxy.
 func (p *proxies) trusts(addr netip.Addr) bool {
 	return slices.ContainsFunc(p.trusted, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
-// clientIP is the address that a request comes from: that of its connection, or,
-// if a trusted proxy holds the connection, the last one in X-Forwarded-For that is
-// no trusted proxy's. What stands before it, anybody may have written.
+// clientIP returns the address that a request comes from. It is that of the
+// connection or, if a trusted proxy holds the connection, the last one in
+// X-Forwarded-For that is not a trusted proxy. Anybody may have written what
+// precedes it.
 func (p *proxies) clientIP(r *http.Request) string {
 	addr, ok := readAddress(r.RemoteAddr)
 	if !ok {
@@ -51,7 +53,7 @@ func (p *proxies) clientIP(r *http.Request) string {
 	}
 	fields := r.Header.Values("X-Forwarded-For")
 	if len(fields) == 0 && r.Header.Get("Forwarded") != "" {
-		p.warn("a trusted proxy sends Forwarded, which is not read: have it send X-Forwarded-For", addr)
+		p.warn("a trusted proxy sends Forwarded, which is ignored; configure it to send X-Forwarded-For", addr)
 	}
 	hops := strings.Split(strings.Join(fields, ","), ",")
 	for _, hop := range slices.Backward(hops) {
@@ -60,7 +62,7 @@ func (p *proxies) clientIP(r *http.Request) string {
 		}
 		next, ok := readAddress(hop)
 		if !ok {
-			p.warn("a trusted proxy sends an X-Forwarded-For that is no list of addresses: its own address counts instead", addr)
+			p.warn("a trusted proxy sends a malformed X-Forwarded-For; using the address of the last trusted proxy", addr)
 			break
 		}
 		if addr = next; !p.trusts(addr) {
@@ -70,16 +72,17 @@ func (p *proxies) clientIP(r *http.Request) string {
 	return addr.String()
 }
 
-// warn says once what is wrong; not what was sent, which may be a stranger's text.
-func (p *proxies) warn(what string, proxy netip.Addr) {
+// warn logs a warning once. It does not log the header, which any caller can
+// choose.
+func (p *proxies) warn(message string, proxy netip.Addr) {
 	if p.warned.CompareAndSwap(false, true) {
-		p.log.Warn(what, "proxy", proxy.String())
+		p.log.Warn(message, "proxy", proxy.String())
 	}
 }
 
-// readAddress reads an address in the forms that proxies write: 192.0.2.1,
-// 192.0.2.1:4711, 2001:db8::1, [2001:db8::1], [2001:db8::1]:4711, each in quotes or
-// not.
+// readAddress parses an address in the forms that proxies write: 192.0.2.1,
+// 192.0.2.1:4711, 2001:db8::1, [2001:db8::1], [2001:db8::1]:4711, each with or
+// without quotes.
 func readAddress(text string) (netip.Addr, bool) {
 	text = strings.TrimSpace(text)
 	if len(text) > 1 && text[0] == '"' && text[len(text)-1] == '"' {

@@ -31,23 +31,23 @@ func TestEveryFormOfAForwardedAddressIsRead(t *testing.T) {
 		}
 		r := &http.Request{RemoteAddr: "10.0.0.1:5000", Header: http.Header{"X-Forwarded-For": {c.forwarded}}}
 		if got := p.clientIP(r); got != c.want {
-			t.Errorf("%q is read as %q, want %q", c.forwarded, got, c.want)
+			t.Errorf("%q: client IP %q, want %q", c.forwarded, got, c.want)
 		}
 		if log.Len() > 0 {
 			t.Errorf("%q: %s", c.forwarded, log.String())
 		}
 		r.RemoteAddr = "192.0.2.1:5000"
 		if got := p.clientIP(r); got != "192.0.2.1" {
-			t.Errorf("%q counts from a proxy that is not trusted: %q", c.forwarded, got)
+			t.Errorf("%q is used although the proxy is not trusted: %q", c.forwarded, got)
 		}
 	}
 }
 
 func TestAProxyWhoseHeaderCannotBeReadIsReportedOnce(t *testing.T) {
 	for name, h := range map[string]http.Header{
-		"no address": {"X-Forwarded-For": {"198.51.100.1, unknown"}},
-		"a name":     {"X-Forwarded-For": {"client.example:80"}},
-		"Forwarded":  {"Forwarded": {"for=198.51.100.1"}},
+		"not an address": {"X-Forwarded-For": {"198.51.100.1, unknown"}},
+		"a name":         {"X-Forwarded-For": {"client.example:80"}},
+		"Forwarded":      {"Forwarded": {"for=198.51.100.1"}},
 	} {
 		var log bytes.Buffer
 		p, err := parseProxies([]string{"10.0.0.1"}, slog.New(slog.NewTextHandler(&log, nil)))
@@ -56,7 +56,7 @@ func TestAProxyWhoseHeaderCannotBeReadIsReportedOnce(t *testing.T) {
 		}
 		for range 3 {
 			if got := p.clientIP(&http.Request{RemoteAddr: "10.0.0.1:5000", Header: h}); got != "10.0.0.1" {
-				t.Errorf("%s: read as %q", name, got)
+				t.Errorf("%s: client IP %q", name, got)
 			}
 		}
 		if lines := strings.Count(log.String(), "\n"); lines != 1 || strings.Contains(log.String(), "198.51") || strings.Contains(log.String(), "client.example") {

@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// preflight answers for the origins of all the tenant's clients: which client
-// asks is not known yet (CONFORMANCE R-CO-02).
+// preflight answers for the origins of all clients of the tenant, because the
+// client is not known yet (R-CO-02).
 func (e *edge) preflight(methods string) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t := tenant(c, e.OAuth.PublicTenant)
@@ -29,9 +29,9 @@ func (e *edge) preflight(methods string) gin.HandlerFunc {
 	}
 }
 
-// allowedHeaders may be sent by a page: its own, and those that the tracing
-// libraries of browsers add to every request. The endpoints read none of the
-// latter but traceparent.
+// allowedHeaders are the headers that a page may send: its own, and those that
+// tracing libraries of browsers add to every request. The endpoints read none
+// of the latter except traceparent.
 var allowedHeaders = strings.Join([]string{
 	"Authorization", "Content-Type", "DPoP", "X-Request-Id",
 	"traceparent", "tracestate", "baggage", // W3C Trace Context, OpenTelemetry
@@ -40,12 +40,12 @@ var allowedHeaders = strings.Join([]string{
 	"x-datadog-trace-id", "x-datadog-parent-id", "x-datadog-origin", "x-datadog-sampling-priority", "x-datadog-tags",
 }, ", ")
 
-// originOf is the origin of the page that sent the request; empty: none. Of two
-// headers neither is believed.
+// originOf returns the origin of the page that sent the request, or an empty
+// string. If there are two Origin headers, neither matches.
 func originOf(r *http.Request) string { return strings.Join(r.Header.Values("Origin"), " ") }
 
-// allowOrigin lets a page of a listed origin read the answer: never every
-// origin, and never with cookies.
+// allowOrigin allows a page of a listed origin to read the response. It never
+// allows all origins, and never cookies.
 func allowOrigin(h http.Header, origin string, listed interface{ Lists(origin string) bool }) bool {
 	h.Add("Vary", "Origin")
 	if !listed.Lists(origin) {
@@ -56,9 +56,9 @@ func allowOrigin(h http.Header, origin string, listed interface{ Lists(origin st
 	return true
 }
 
-// allowErrorCORS lets a browser read an answer that is given before, or instead
-// of, the endpoint's own: the tenant's union counts (CONFORMANCE R-CO-05). The route
-// may be unknown by then.
+// allowErrorCORS allows a browser to read a response that is sent before, or
+// instead of, that of the endpoint. It accepts the origins of all clients of
+// the tenant (R-CO-05). The route may be unknown at this point.
 func (e *edge) allowErrorCORS(c *gin.Context) {
 	id, path := settings.DefaultTenant, strings.TrimPrefix(c.Request.URL.Path, e.base)
 	if rest, named := strings.CutPrefix(path, "/t/"); named {
@@ -75,8 +75,9 @@ func (e *edge) allowErrorCORS(c *gin.Context) {
 	}
 }
 
-// withCORS decides when the answer begins, because by then the client may be
-// known: its own origins count, before that those of the whole tenant.
+// withCORS decides about CORS when the response begins, because the client may
+// be known by then. If it is, only its own origins are allowed, and otherwise
+// those of the whole tenant.
 func (e *edge) withCORS(c *gin.Context, call *oauth.Call) http.ResponseWriter {
 	if e.noBrowsers(c) {
 		return c.Writer
@@ -84,6 +85,7 @@ func (e *edge) withCORS(c *gin.Context, call *oauth.Call) http.ResponseWriter {
 	return &corsWriter{ResponseWriter: c.Writer, origin: call.Origin, call: call}
 }
 
+// corsWriter adds the CORS headers before it writes the header of a response.
 type corsWriter struct {
 	http.ResponseWriter
 	origin string

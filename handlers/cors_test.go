@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// newCORSDeployment has a client for each of the origins.
+// newCORSDeployment returns a deployment with a client for each of the origins.
 func newCORSDeployment(t *testing.T, o testserver.Options) *testserver.Deployment {
 	t.Helper()
 	d := testserver.NewDeployment(t, o)
@@ -28,8 +28,8 @@ func preflight(method string) testserver.Option {
 	}
 }
 
-// sends reports whether a list of allowed headers has all of the given ones.
-func sends(allowed string, names ...string) bool {
+// containsAll reports whether a list of allowed headers has all of the given ones.
+func containsAll(allowed string, names ...string) bool {
 	list := strings.Split(allowed, ", ")
 	for _, name := range names {
 		if !slices.Contains(list, name) {
@@ -54,7 +54,7 @@ func TestPublicDocumentsAreForEveryOrigin(t *testing.T) {
 	}
 }
 
-func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
+func TestPreflightsAllowTheOriginsOfTheTenant(t *testing.T) {
 	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	for path, registered := range map[string][]string{
 		"/token": {testserver.OriginWeb, testserver.OriginOther}, "/revoke": {testserver.OriginWeb, testserver.OriginOther}, "/t/acme/token": {testserver.OriginAcme}, "/t/acme/revoke": {testserver.OriginAcme},
@@ -79,7 +79,7 @@ func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
 				t.Errorf("%s from %s: %d %v", path, o, a.Status, h)
 			}
 			methods, headers, age := h.Get("Access-Control-Allow-Methods"), h.Get("Access-Control-Allow-Headers"), h.Get("Access-Control-Max-Age")
-			if want != "" && (methods != allowed || !sends(headers, "Authorization", "Content-Type", "DPoP", "traceparent", "tracestate", "baggage", "X-Request-Id") || age != "600") || want == "" && methods+headers+age != "" {
+			if want != "" && (methods != allowed || !containsAll(headers, "Authorization", "Content-Type", "DPoP", "traceparent", "tracestate", "baggage", "X-Request-Id") || age != "600") || want == "" && methods+headers+age != "" {
 				t.Errorf("%s from %s: %v", path, o, h)
 			}
 		}
@@ -87,24 +87,24 @@ func TestPreflightsAreForTheTenantsOrigins(t *testing.T) {
 	d.Want(404, "not_found", d.Do(http.MethodOptions, "/t/nobody/token", nil, testserver.Origin(testserver.OriginWeb), preflight("POST")))
 }
 
-func TestAnswersAreForTheirClientsOrigins(t *testing.T) {
+func TestResponsesAllowTheOriginsOfTheirClient(t *testing.T) {
 	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	session := d.SignIn("alice")
 	for name, c := range map[string]struct {
 		path   string
 		form   []string
 		status int
-		known  bool // the client
+		known  bool // whether the client is known
 	}{
-		"a success of /token":            {"/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", session.Text("refresh_token")}, 200, true},
-		"a success of /revoke":           {"/revoke", []string{"client_id", "web", "token", "x"}, 200, true},
-		"a refusal by the grant":         {"/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", "x"}, 400, true},
-		"a refusal by /revoke":           {"/revoke", []string{"client_id", "web"}, 400, true},
-		"a failed authentication":        {"/token", []string{"grant_type", "refresh_token", "client_id", "web", "client_secret", "x"}, 401, false},
-		"an unknown client":              {"/revoke", []string{"client_id", "nobody", "token", "x"}, 401, false},
-		"no grant_type":                  {"/token", []string{"client_id", "web"}, 400, false},
-		"a request that cannot be read":  {"/token", []string{"client_id", "web", "client_id", "web"}, 400, false},
-		"a request that is far too long": {"/token", []string{"a", string(make([]byte, 70_000))}, 413, false},
+		"a successful request to /token":  {"/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", session.Text("refresh_token")}, 200, true},
+		"a successful request to /revoke": {"/revoke", []string{"client_id", "web", "token", "x"}, 200, true},
+		"a refusal by the grant":          {"/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", "x"}, 400, true},
+		"a refusal by /revoke":            {"/revoke", []string{"client_id", "web"}, 400, true},
+		"a failed authentication":         {"/token", []string{"grant_type", "refresh_token", "client_id", "web", "client_secret", "x"}, 401, false},
+		"an unknown client":               {"/revoke", []string{"client_id", "nobody", "token", "x"}, 401, false},
+		"no grant_type":                   {"/token", []string{"client_id", "web"}, 400, false},
+		"a malformed request":             {"/token", []string{"client_id", "web", "client_id", "web"}, 400, false},
+		"a request that is too long":      {"/token", []string{"a", string(make([]byte, 70_000))}, 413, false},
 	} {
 		for _, o := range []string{testserver.OriginWeb, testserver.OriginOther, testserver.OriginAcme, testserver.OriginEvil, "null", ""} {
 			a := d.Post(c.path, c.form, testserver.Origin(o))
@@ -127,7 +127,7 @@ func TestAnswersAreForTheirClientsOrigins(t *testing.T) {
 	}
 }
 
-func TestTheSessionAPIIsForItsClientsOrigins(t *testing.T) {
+func TestTheSessionAPIAllowsTheOriginsOfItsClient(t *testing.T) {
 	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	a, expired := d.SignIn("alice"), d.SignIn("alice")
 	foreign := d.SignIn("alice", "audience", "https://api.example.com")
@@ -139,18 +139,18 @@ func TestTheSessionAPIIsForItsClientsOrigins(t *testing.T) {
 		status  int
 		known   bool // the client
 	}{
-		"a session":                   {"GET /session", []testserver.Option{testserver.AsBearer(a)}, 200, true},
-		"the user":                    {"GET /userinfo", []testserver.Option{testserver.AsBearer(a)}, 200, true},
-		"the user by POST":            {"POST /userinfo", []testserver.Option{testserver.AsBearer(a)}, 200, true},
-		"a list":                      {"GET /sessions", []testserver.Option{testserver.AsBearer(a)}, 200, true},
-		"an end":                      {"DELETE /sessions?scope=others", []testserver.Option{testserver.AsBearer(a)}, 204, true},
-		"an unknown session":          {"GET /sessions/x", []testserver.Option{testserver.AsBearer(a)}, 404, true},
-		"a bad parameter":             {"DELETE /sessions", []testserver.Option{testserver.AsBearer(a)}, 400, true},
-		"an expired token":            {"GET /session", []testserver.Option{testserver.AsBearer(expired)}, 401, true},
-		"a token for another":         {"DELETE /session", []testserver.Option{testserver.AsBearer(foreign)}, 401, true},
-		"no token":                    {"GET /session", nil, 401, false},
-		"a token that nobody made":    {"GET /session", []testserver.Option{testserver.Authorization("Bearer x")}, 401, false},
-		"a method that is not served": {"PUT /sessions/x", []testserver.Option{testserver.AsBearer(a)}, 405, false},
+		"a session":                    {"GET /session", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"the userinfo":                 {"GET /userinfo", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"the userinfo by POST":         {"POST /userinfo", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"a list":                       {"GET /sessions", []testserver.Option{testserver.AsBearer(a)}, 200, true},
+		"the end of sessions":          {"DELETE /sessions?scope=others", []testserver.Option{testserver.AsBearer(a)}, 204, true},
+		"an unknown session":           {"GET /sessions/x", []testserver.Option{testserver.AsBearer(a)}, 404, true},
+		"a bad parameter":              {"DELETE /sessions", []testserver.Option{testserver.AsBearer(a)}, 400, true},
+		"an expired token":             {"GET /session", []testserver.Option{testserver.AsBearer(expired)}, 401, true},
+		"a token for another audience": {"DELETE /session", []testserver.Option{testserver.AsBearer(foreign)}, 401, true},
+		"no token":                     {"GET /session", nil, 401, false},
+		"an unknown token":             {"GET /session", []testserver.Option{testserver.Authorization("Bearer x")}, 401, false},
+		"a method that is not served":  {"PUT /sessions/x", []testserver.Option{testserver.AsBearer(a)}, 405, false},
 	} {
 		for _, o := range []string{testserver.OriginWeb, testserver.OriginOther, testserver.OriginAcme, testserver.OriginEvil, "null", ""} {
 			answer := d.Request(c.request, append(c.opts, testserver.Origin(o))...)
@@ -170,7 +170,7 @@ func TestTheSessionAPIIsForItsClientsOrigins(t *testing.T) {
 	}
 }
 
-func TestBackEndsManageSessionsFromNoBrowser(t *testing.T) {
+func TestBackEndsCannotManageSessionsFromABrowser(t *testing.T) {
 	d := testserver.NewSessionDeployment(t, testserver.OnSQLite(t))
 	sid := "/sessions/" + d.SignIn("alice").Text("session_id")
 	for request, status := range map[string]int{
@@ -187,7 +187,7 @@ func TestBackEndsManageSessionsFromNoBrowser(t *testing.T) {
 	testserver.WantAllowedOrigin(t, "a preflight", d.Want(405, "invalid_request", d.Do(http.MethodOptions, sid+"/extend", nil, testserver.Origin(testserver.OriginWeb), preflight("POST"))), "")
 }
 
-func TestIntrospectionIsForNoBrowser(t *testing.T) {
+func TestBrowsersCannotIntrospect(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := newCORSDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	for name, a := range map[string]*testserver.Answer{
@@ -199,12 +199,12 @@ func TestIntrospectionIsForNoBrowser(t *testing.T) {
 		testserver.WantAllowedOrigin(t, name, a, "")
 	}
 	proxy.Cut()
-	d.Clock.Advance(time.Minute) // longer than a node trusts what it knows
+	d.Clock.Advance(time.Minute) // longer than a node relies on what it has loaded
 	testserver.WantAllowedOrigin(t, "an outage", d.Want(503, "temporarily_unavailable", d.Post("/introspect", []string{"token", "x"}, testserver.AsBackend(), testserver.Origin(testserver.OriginWeb))), "")
 	testserver.WantAllowedOrigin(t, "an outage of /revoke", d.Want(503, "temporarily_unavailable", d.Post("/revoke", []string{"token", "x", "client_id", "web"}, testserver.Origin(testserver.OriginWeb))), testserver.OriginWeb)
 }
 
-func TestPagesAreForNoScript(t *testing.T) {
+func TestOtherPathsAllowNoOrigin(t *testing.T) {
 	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	for _, path := range []string{"/authorize", "/logout", "/t/acme/authorize", "/healthz", "/readyz", "/"} {
 		for _, o := range []string{testserver.OriginWeb, testserver.OriginAcme} {
@@ -215,7 +215,7 @@ func TestPagesAreForNoScript(t *testing.T) {
 	}
 }
 
-func TestARefusedMethodCanBeReadByTheTenantsBrowsers(t *testing.T) {
+func TestTheOriginsOfTheTenantMayReadARefusedMethod(t *testing.T) {
 	d := newCORSDeployment(t, testserver.OnSQLite(t))
 	for path, allowed := range map[string]string{"/token": testserver.OriginWeb, "/revoke": testserver.OriginOther, "/t/acme/token": testserver.OriginAcme, "/introspect": "", "/t/nobody/token": ""} {
 		for _, o := range []string{testserver.OriginWeb, testserver.OriginOther, testserver.OriginAcme, testserver.OriginEvil} {
@@ -227,7 +227,7 @@ func TestARefusedMethodCanBeReadByTheTenantsBrowsers(t *testing.T) {
 			if a.Status != 405 {
 				t.Errorf("PUT %s: %d", path, a.Status)
 			}
-			testserver.WantAllowedOrigin(t, path+" by "+o, a, want)
+			testserver.WantAllowedOrigin(t, path+" from "+o, a, want)
 		}
 	}
 }

@@ -20,7 +20,7 @@ var devHTML string
 
 var devPage = template.Must(template.New("dev").Parse(devHTML))
 
-// devHome serves GET / in development only: what to do next.
+// devHome serves GET /, in development only: a page that explains what to do next.
 func (e *edge) devHome(c *gin.Context) {
 	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	c.Header("Content-Type", "text/html; charset=utf-8")
@@ -29,31 +29,31 @@ func (e *edge) devHome(c *gin.Context) {
 	}
 }
 
-// devRequest asks for a client token of the demo issuer.
+// devRequest is a request for a client token of the demo issuer.
 type devRequest struct {
 	Sub    string         `json:"sub"`
 	AMR    []string       `json:"amr"`
 	Claims map[string]any `json:"claims"`
 }
 
-// devClientToken serves POST /dev/client-token, in development only: it signs
-// anybody in. Browsers' pages elsewhere and names that lead here by DNS
-// rebinding are kept out.
+// devClientToken serves POST /dev/client-token, in development only: it issues
+// a client token for any user. It rejects pages of other origins, and host
+// names that resolve to this machine by DNS rebinding.
 func (e *edge) devClientToken(c *gin.Context) {
-	if !e.fromThisMachine(c.Request) {
-		refusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "Only for requests from this machine to the issuer's own address")
+	if !e.isLocal(c.Request) {
+		writeRefusal(c, http.StatusForbidden, "access_denied", oauth.ReasonClientNotAllowed, "This endpoint accepts only requests from this machine to the issuer's own address")
 		return
 	}
 	c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, oauth.MaxBody)
 	request, err := readDevRequest(c)
 	if err != nil || request.Sub == "" {
-		refusal(c, http.StatusBadRequest, "invalid_request", oauth.ReasonParameterInvalid, "sub is required; amr and claims (JSON) are optional; send a form or JSON")
+		writeRefusal(c, http.StatusBadRequest, "invalid_request", oauth.ReasonParameterInvalid, "sub is required, amr and claims (JSON) are optional; send a form or a JSON object")
 		return
 	}
 	token, err := e.DevIssuer.Mint(request.Sub, request.AMR, request.Claims)
 	if err != nil {
 		c.Error(err)
-		refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
+		writeRefusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 		return
 	}
 	c.Header("Cache-Control", "no-store")
@@ -64,6 +64,7 @@ func (e *edge) devClientToken(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"client_token": token, "expires_in": oauth.ClientTokenTTL / time.Second})
 }
 
+// readDevRequest parses a form or a JSON object.
 func readDevRequest(c *gin.Context) (request devRequest, err error) {
 	if c.ContentType() == gin.MIMEJSON {
 		d := json.NewDecoder(c.Request.Body)
@@ -84,8 +85,9 @@ func readDevRequest(c *gin.Context) (request devRequest, err error) {
 	return request, err
 }
 
-// fromThisMachine looks at the connection, never at a forwarding header.
-func (e *edge) fromThisMachine(r *http.Request) bool {
+// isLocal reports whether the request comes from this machine and is sent to
+// the issuer's own address. It checks the connection, not forwarding headers.
+func (e *edge) isLocal(r *http.Request) bool {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		return false

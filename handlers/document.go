@@ -20,8 +20,8 @@ func (e *edge) metadata(c *gin.Context) {
 	e.document(c, "application/json", func(t *oauth.Tenant) (*oauth.Document, error) { return t.Metadata() })
 }
 
-// document serves a public document that may be kept for a while. It outlives
-// an outage of the database.
+// document serves a public document that may be cached. It remains available
+// during an outage of the database.
 func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenant) (*oauth.Document, error)) {
 	t := tenant(c, e.OAuth.PublicTenant)
 	if t == nil {
@@ -30,7 +30,7 @@ func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenan
 	document, err := of(t)
 	if err != nil {
 		c.Error(err)
-		refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
+		writeRefusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 		return
 	}
 	h := c.Writer.Header()

@@ -33,7 +33,7 @@ func TestMetadataIsTheSameAtAllItsURLs(t *testing.T) {
 					t.Errorf("%s: %v", path, a.Header)
 				}
 				if again := d.Get(path, testserver.Header("If-None-Match", a.Header.Get("ETag"))); again.Status != 304 || len(again.Body) != 0 {
-					t.Errorf("%s: %d with its ETag", path, again.Status)
+					t.Errorf("%s: status %d with its ETag", path, again.Status)
 				}
 			}
 		}
@@ -47,7 +47,7 @@ func TestMetadataIsTheSameAtAllItsURLs(t *testing.T) {
 	})
 }
 
-func TestMetadataSaysWhatIsServed(t *testing.T) {
+func TestMetadataDescribesWhatIsServed(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	got := d.Get("/.well-known/openid-configuration")
 	for name, want := range map[string]string{
@@ -72,7 +72,7 @@ func TestMetadataSaysWhatIsServed(t *testing.T) {
 			continue
 		}
 		if a := d.Get(strings.TrimPrefix(address, d.URL)); a.Status == 404 {
-			t.Errorf("%s is advertised and answers 404", name)
+			t.Errorf("%s is advertised, but its status is 404", name)
 		}
 	}
 }
@@ -99,12 +99,12 @@ func TestKeySetFollowsRotation(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.Clock.Advance(6 * time.Second) // longer than a node waits before it asks again
+		d.Clock.Advance(6 * time.Second) // longer than a node waits before it checks again
 		if got := kids(); !slices.Equal(got, []string{key.Kid, oldKid}) {
 			t.Fatalf("published %v after the announcement of %s beside %s", got, key.Kid, oldKid)
 		}
 		if kid := testserver.TokenPart(t, d.SignIn("bob"), 0)["kid"]; kid != oldKid {
-			t.Error("the announced key signs already")
+			t.Error("the announced key already signs")
 		}
 		d.Clock.Advance(oauth.Announcement)
 		fresh := d.SignIn("carol")
@@ -116,7 +116,7 @@ func TestKeySetFollowsRotation(t *testing.T) {
 		}
 		d.Clock.Advance(24 * time.Hour)
 		if got := kids(); !slices.Contains(got, oldKid) {
-			t.Error("the old key is gone before the last token that it may have signed")
+			t.Error("the old key is no longer published before the last token that it may have signed expires")
 		}
 		d.Clock.Advance(time.Minute)
 		if got := kids(); slices.Contains(got, oldKid) {
@@ -189,7 +189,7 @@ func TestCORSIsPerClient(t *testing.T) {
 	}
 }
 
-func TestMethodsAreNamed(t *testing.T) {
+func TestAllowNamesTheMethods(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for _, path := range []string{"/token", "/revoke"} {
 		a := d.Want(405, "invalid_request", d.Get(path))

@@ -17,17 +17,17 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// echo stands for what a caller wrote: it must not come back. The log has it at
-// most as the value that a refusal received.
+// echo represents what a caller sent. A response must not repeat it, and the log
+// may contain it only as the received value of a refusal.
 const echo = "Ech0-7Qz41xW9"
 
 var received = regexp.MustCompile(`"?received"?[=:]("(\\.|[^"\\])*"|\S*)`)
 
-// FuzzRouter: whatever a stranger sends, the answer is a document or a
-// refusal; it repeats nothing, and it yields and confirms no token. Target,
+// FuzzRouter checks that the response to any request is a document or a
+// refusal, repeats nothing, and neither contains nor confirms a token. Target,
 // header lines and body are the text of a request. In header and body {access},
-// {refresh} and {session} become live tokens with one byte changed: at `at`, by
-// `by`.
+// {refresh} and {session} become live tokens in which one byte is changed: at `at`,
+// by `by`.
 func FuzzRouter(f *testing.F) {
 	w := testserver.New(f, testserver.Options{DatabaseURL: testdb.SQLite(f)})
 	issuer := testserver.NewIssuer(f, w.Clock)
@@ -54,13 +54,13 @@ func FuzzRouter(f *testing.F) {
 		}
 		r := request(method, target, header, body)
 		if r == nil {
-			return // net/http answers by itself
+			return // net/http rejects it before it calls a handler
 		}
 		recorder := httptest.NewRecorder()
 		w.Handler.ServeHTTP(recorder, r)
 		a := recorder.Result()
 		text, log := recorder.Body.String(), w.Log.Take()
-		said := func(problem string) {
+		fail := func(problem string) {
 			t.Helper()
 			t.Errorf("%s: %d %v\n%s\n%s", problem, a.StatusCode, a.Header, text, log)
 		}
@@ -68,39 +68,39 @@ func FuzzRouter(f *testing.F) {
 		isJSON := json.Unmarshal([]byte(text), &members) == nil
 		switch {
 		case a.StatusCode >= 500:
-			said("a fault of ours")
+			fail("an internal error")
 		case a.StatusCode >= 400 && (!isJSON || a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store"):
-			said("a refusal in another form")
+			fail("a refusal in another format")
 		case confirms(text):
-			said("a token is confirmed")
-		case a.StatusCode == http.StatusOK && members["access_token"] != nil && (members["refresh_token"] != nil || members["session_id"] != nil || !knowsSecret(r, body)):
-			said("a token is given away")
+			fail("the response confirms a token")
+		case a.StatusCode == http.StatusOK && members["access_token"] != nil && (members["refresh_token"] != nil || members["session_id"] != nil || !hasSecret(r, body)):
+			fail("the response contains a token")
 		}
 		for name := range members {
 			if a.StatusCode >= 400 && name != "error" && name != "error_description" && name != "latchkey_reason" {
-				said("a refusal says more than why")
+				fail("a refusal has additional members")
 			}
 		}
 		for name, values := range a.Header {
 			if strings.Contains(strings.Join(values, "\n"), echo) {
-				said(name + " repeats the request")
+				fail(name + " repeats the request")
 			}
 		}
 		if strings.Contains(text, echo) || strings.Contains(received.ReplaceAllString(log, ""), echo) {
-			said("the request is repeated")
+			fail("the request is repeated")
 		}
 		public := strings.Contains(r.URL.Path, "/.well-known/")
 		if origin := a.Header.Get("Access-Control-Allow-Origin"); origin != "" && !public && (origin != "https://app.example.com" || r.Header.Get("Origin") != origin) {
-			said("another origin is let in")
+			fail("another origin is allowed")
 		}
 		if a.Header.Get("X-Content-Type-Options") != "nosniff" {
-			said("headers are missing")
+			fail("headers are missing")
 		}
 	})
 }
 
-// request reads what goes over the wire, as net/http does before it calls a
-// handler; nil if it would not.
+// request parses a request, as net/http does before it calls a handler. It returns
+// nil if net/http would not call it.
 func request(method, target, header, body string) *http.Request {
 	text := method + " " + target + " HTTP/1.1\r\nHost: id.example.com\r\n" + header
 	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(strings.TrimRight(text, "\r\n") + "\r\n\r\n")))
@@ -114,8 +114,8 @@ func request(method, target, header, body string) *http.Request {
 	return r
 }
 
-// confirms says that an answer, signed or not, calls a token active, or tells of
-// its user.
+// confirms reports whether a response, signed or not, reports a token as active or
+// names its user.
 func confirms(text string) bool {
 	for _, part := range strings.Split(text, ".") {
 		payload, _ := base64.RawURLEncoding.DecodeString(part)
@@ -124,8 +124,8 @@ func confirms(text string) bool {
 	return strings.Contains(text, `"active":true`) || strings.Contains(text, `"sub":"alice"`)
 }
 
-// knowsSecret says that a request is from the one client with a secret.
-func knowsSecret(r *http.Request, body string) bool {
+// hasSecret reports whether a request is from the only client with a secret.
+func hasSecret(r *http.Request, body string) bool {
 	form, _ := url.ParseQuery(body)
 	_, password, _ := r.BasicAuth()
 	secret, _ := url.QueryUnescape(password)

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
+func TestEveryResponseHasSecurityHeaders(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	session := d.SignIn("alice")
@@ -33,20 +33,20 @@ func TestEveryAnswerHasSecurityHeaders(t *testing.T) {
 			t.Errorf("%d, want %d: %v", a.Status, status, a.Header)
 		}
 		if a.Header.Get("Strict-Transport-Security") != "" {
-			t.Errorf("%d: a plain issuer asks for TLS", status)
+			t.Errorf("%d: an issuer without TLS sets HSTS", status)
 		}
 		if status >= 400 && (a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store") {
 			t.Errorf("%d: %v", status, a.Header)
 		}
-		for _, told := range []string{"Server", "X-Powered-By", "Set-Cookie"} {
-			if a.Header.Get(told) != "" {
-				t.Errorf("%d: %s %s", status, told, a.Header.Get(told))
+		for _, name := range []string{"Server", "X-Powered-By", "Set-Cookie"} {
+			if a.Header.Get(name) != "" {
+				t.Errorf("%d: %s %s", status, name, a.Header.Get(name))
 			}
 		}
 	}
 }
 
-func TestAnIssuerWithTLSAsksForItForAYear(t *testing.T) {
+func TestAnIssuerWithTLSSetsHSTSForAYear(t *testing.T) {
 	d := newDeploymentBehindTLS(t)
 	for path, status := range map[string]int{"/.well-known/openid-configuration": 200, "/token": 405, "/nothing": 404, "/healthz": 200} {
 		if a := d.Get(path); a.Status != status || a.Header.Get("Strict-Transport-Security") != "max-age=31536000" {
@@ -61,13 +61,13 @@ func TestAForwardedAddressCountsOnlyFromATrustedProxy(t *testing.T) {
 		headers []string // name, value, …
 		want    string
 	}{
-		"no proxy is trusted":                    {nil, []string{"X-Forwarded-For", "203.0.113.7"}, "127.0.0.1"},
-		"another proxy is trusted":               {[]string{"192.0.2.0/24"}, []string{"X-Forwarded-For", "203.0.113.7"}, "127.0.0.1"},
-		"this proxy is trusted":                  {[]string{"127.0.0.0/8"}, []string{"X-Forwarded-For", "203.0.113.7"}, "203.0.113.7"},
-		"what the sender put before it":          {[]string{"127.0.0.1"}, []string{"X-Forwarded-For", "198.51.100.1, 203.0.113.7"}, "203.0.113.7"},
-		"two proxies that are trusted":           {[]string{"127.0.0.1", "192.0.2.1"}, []string{"X-Forwarded-For", "198.51.100.1, 203.0.113.7, 192.0.2.1"}, "203.0.113.7"},
-		"what is no address":                     {[]string{"127.0.0.1"}, []string{"X-Forwarded-For", "evil"}, "127.0.0.1"},
-		"headers that this proxy does not write": {[]string{"127.0.0.1"}, []string{"X-Real-IP", "203.0.113.7", "Forwarded", "for=203.0.113.7", "CF-Connecting-IP", "203.0.113.7", "True-Client-IP", "203.0.113.7"}, "127.0.0.1"},
+		"no proxy is trusted":                      {nil, []string{"X-Forwarded-For", "203.0.113.7"}, "127.0.0.1"},
+		"another proxy is trusted":                 {[]string{"192.0.2.0/24"}, []string{"X-Forwarded-For", "203.0.113.7"}, "127.0.0.1"},
+		"this proxy is trusted":                    {[]string{"127.0.0.0/8"}, []string{"X-Forwarded-For", "203.0.113.7"}, "203.0.113.7"},
+		"an address that the sender put before it": {[]string{"127.0.0.1"}, []string{"X-Forwarded-For", "198.51.100.1, 203.0.113.7"}, "203.0.113.7"},
+		"two proxies that are trusted":             {[]string{"127.0.0.1", "192.0.2.1"}, []string{"X-Forwarded-For", "198.51.100.1, 203.0.113.7, 192.0.2.1"}, "203.0.113.7"},
+		"a value that is not an address":           {[]string{"127.0.0.1"}, []string{"X-Forwarded-For", "evil"}, "127.0.0.1"},
+		"headers that this proxy does not write":   {[]string{"127.0.0.1"}, []string{"X-Real-IP", "203.0.113.7", "Forwarded", "for=203.0.113.7", "CF-Connecting-IP", "203.0.113.7", "True-Client-IP", "203.0.113.7"}, "127.0.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := testserver.OnSQLite(t)
@@ -81,10 +81,10 @@ func TestAForwardedAddressCountsOnlyFromATrustedProxy(t *testing.T) {
 				}
 			}))
 			if ip := d.SessionRow("default", a.Text("session_id")).IP; ip != c.want {
-				t.Errorf("the session is of %q, want %q", ip, c.want)
+				t.Errorf("the session has IP address %q, want %q", ip, c.want)
 			}
 			if log := d.Log.String(); !strings.Contains(log, `"ip":"`+c.want+`"`) {
-				t.Errorf("the log does not say %s:\n%s", c.want, log)
+				t.Errorf("the log does not contain %s:\n%s", c.want, log)
 			}
 		})
 	}

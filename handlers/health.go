@@ -11,13 +11,14 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// alive serves /healthz: the process answers.
+// alive serves /healthz, which reports that the process responds.
 func (e *edge) alive(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
 	c.JSON(http.StatusOK, gin.H{"status": "ok"})
 }
 
-// ready serves /readyz: the node can serve, or the reason why it cannot.
+// ready serves /readyz, which reports whether the node can serve requests, and
+// if not, why.
 func (e *edge) ready(c *gin.Context) {
 	ctx, cancel := context.WithTimeout(c.Request.Context(), 2*time.Second)
 	defer cancel()
@@ -30,8 +31,8 @@ func (e *edge) ready(c *gin.Context) {
 	c.JSON(http.StatusOK, gin.H{"status": "ok"})
 }
 
-// unready is the reason in words for everybody. An error of the database may
-// name hosts and users, so it goes to the log alone.
+// unready returns the reason for everybody to read. A database error may name
+// hosts and users, so only the log shows it.
 func unready(err error) string {
 	for _, reason := range []error{models.ErrReadOnly, models.ErrFormerPrimary, models.ErrStarting, models.ErrUnavailable} {
 		if errors.Is(err, reason) {

@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// newDeploymentBehindTLS has an https issuer, as behind a proxy that terminates
-// TLS. Its URL is where the server listens.
+// newDeploymentBehindTLS returns a deployment with an https issuer, as behind a
+// proxy that terminates TLS. Its URL is the address at which the server listens.
 func newDeploymentBehindTLS(t *testing.T) *testserver.Deployment {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,7 +27,7 @@ func newDeploymentBehindTLS(t *testing.T) *testserver.Deployment {
 	return d
 }
 
-// forgedHost says in every way that the request was for another host.
+// forgedHost names another host in every header that a proxy might set.
 func forgedHost(r *http.Request) {
 	r.Host = "evil.example"
 	for name, value := range map[string]string{
@@ -38,7 +38,7 @@ func forgedHost(r *http.Request) {
 	}
 }
 
-func TestMetadataHoldsTheseMembersAndNoOthers(t *testing.T) {
+func TestMetadataHasExactlyTheseMembers(t *testing.T) {
 	d := newDeploymentBehindTLS(t)
 	for tenant, scopes := range map[string]string{"": `"scopes_supported": ["orders:read", "profile"],`, "/t/acme": ""} { // acme has no client
 		var got, want any
@@ -78,7 +78,7 @@ func TestMetadataHoldsTheseMembersAndNoOthers(t *testing.T) {
 	}
 }
 
-func TestMetadataIsNowhereElse(t *testing.T) {
+func TestMetadataIsServedNowhereElse(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 	for _, tenant := range []string{"nobody", "ACME", "acme/", "default", "%61cme%2f", "acme.", "..", ""} {
@@ -128,7 +128,7 @@ func TestAForgedHostChangesNothing(t *testing.T) {
 	}
 }
 
-func TestMetadataListsTheScopesThatAppsMayAskFor(t *testing.T) {
+func TestMetadataListsTheScopesThatAppsMayRequest(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	app, off, machine := testserver.Web(), testserver.Web(), testserver.Backend()
 	app.Scopes = []string{"profile"}

@@ -10,22 +10,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics are what a node tells Prometheus. No label holds a value that a
-// stranger can choose.
+// Metrics are the Prometheus metrics of a node. No label has a value that a
+// caller can choose.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 	tokens   *prometheus.CounterVec
 }
 
-// Gauge is a value that is asked for when the metrics are read.
+// Gauge is a value that is read when the metrics are collected.
 type Gauge struct {
 	Name, Help string
 	Value      func() float64
-	Rises      bool // it is a counter: it never falls while the process lives
+	Rises      bool // whether it is a counter, which never decreases while the process runs
 }
 
-// NewMetrics makes the metrics of a node, with gauges of other rooms.
+// NewMetrics returns the metrics of a node, including gauges of other packages.
 func NewMetrics(gauges ...Gauge) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -49,15 +49,15 @@ func NewMetrics(gauges ...Gauge) *Metrics {
 	return m
 }
 
-// Family is a group of values that one label tells apart, asked for when the
-// metrics are read.
+// Family is a group of values that differ in one label. They are read when the
+// metrics are collected.
 type Family struct {
 	Name, Help, Label string
 	Values            func() map[string]float64
-	Rises             bool // they are counters: they never fall while the process lives
+	Rises             bool // whether they are counters, which never decrease while the process runs
 }
 
-// Add adds families of other rooms.
+// Add adds families of other packages.
 func (m *Metrics) Add(families ...Family) {
 	for _, f := range families {
 		m.registry.MustRegister(&familyCollector{f, prometheus.NewDesc(f.Name, f.Help, []string{f.Label}, nil)})
@@ -91,6 +91,7 @@ func (m *Metrics) Handler() http.Handler {
 	return mux
 }
 
+// request records one HTTP request.
 func (m *Metrics) request(route, method string, status int, took time.Duration) {
 	if m == nil {
 		return
@@ -98,7 +99,7 @@ func (m *Metrics) request(route, method string, status int, took time.Duration) 
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Observe(took.Seconds())
 }
 
-// grantNames shortens grants to labels; others are one.
+// grantNames maps a grant type to the value of its label. All others share one.
 var grantNames = map[string]string{
 	"urn:ietf:params:oauth:grant-type:token-exchange": "token-exchange",
 	"refresh_token":      "refresh",
@@ -107,7 +108,8 @@ var grantNames = map[string]string{
 
 var methods = map[string]bool{"GET": true, "HEAD": true, "POST": true, "OPTIONS": true, "PUT": true, "DELETE": true, "PATCH": true}
 
-// methodName is a method as logs and metrics know it: anybody can make one up.
+// methodName returns a method for logs and metrics. Callers can invent methods,
+// so others than those of HTTP share one name.
 func methodName(method string) string {
 	if !methods[method] {
 		return "other"
@@ -115,6 +117,7 @@ func methodName(method string) string {
 	return method
 }
 
+// token records one token request.
 func (m *Metrics) token(grant, outcome string) {
 	if m == nil || grant == "" {
 		return

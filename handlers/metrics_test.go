@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestFamiliesAreAskedForAtEachScrape(t *testing.T) {
+func TestFamiliesAreReadAtEachScrape(t *testing.T) {
 	events, sessions := map[string]float64{"session.created": 0, "config.changed": 3}, map[string]float64{}
 	m := NewMetrics()
 	m.Add(
@@ -22,7 +22,7 @@ func TestFamiliesAreAskedForAtEachScrape(t *testing.T) {
 		return answer.Body.String()
 	}
 	if body := scrape(); strings.Contains(body, "latchkey_sessions{") {
-		t.Errorf("sessions that nobody counted are told:\n%s", body)
+		t.Errorf("/metrics contains sessions that were not counted:\n%s", body)
 	}
 	events["session.created"], sessions["default"] = 2, 17
 	body := scrape()
@@ -31,7 +31,7 @@ func TestFamiliesAreAskedForAtEachScrape(t *testing.T) {
 		"# TYPE latchkey_sessions gauge", `latchkey_sessions{tenant="default"} 17`,
 	} {
 		if !strings.Contains(body, line+"\n") {
-			t.Errorf("/metrics does not say %s:\n%s", line, body)
+			t.Errorf("/metrics does not contain %s:\n%s", line, body)
 		}
 	}
 }

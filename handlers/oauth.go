@@ -12,7 +12,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// tenantID is the tenant that the path names; the default one has no path.
+// tenantID returns the id of the tenant in the path. The default tenant has no
+// path of its own; ok is false for a path that names it.
 func tenantID(c *gin.Context) (id string, ok bool) {
 	if id, named := c.Params.Get("tenant"); named {
 		return id, id != settings.DefaultTenant
@@ -20,15 +21,15 @@ func tenantID(c *gin.Context) (id string, ok bool) {
 	return settings.DefaultTenant, true
 }
 
-// tenant finds the tenant that the path names through find, or answers why it
-// cannot and returns nil.
+// tenant looks up the tenant in the path with find. If it fails, it sends the
+// error and returns nil.
 func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, error)) *oauth.Tenant {
 	id, ok := tenantID(c)
 	if !ok {
 		notFound(c)
 		return nil
 	}
-	t, err := find(c.Request.Context(), id) // gin uses its own context again
+	t, err := find(c.Request.Context(), id) // a gin.Context is reused after the request
 	switch {
 	case err == nil:
 		return t
@@ -37,12 +38,12 @@ func tenant(c *gin.Context, find func(context.Context, string) (*oauth.Tenant, e
 	default:
 		c.Error(err)
 		c.Header("Retry-After", "1")
-		refusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", oauth.ReasonUnavailable, "The server cannot answer at the moment; try again")
+		writeRefusal(c, http.StatusServiceUnavailable, "temporarily_unavailable", oauth.ReasonUnavailable, "The server is temporarily unavailable; try again")
 	}
 	return nil
 }
 
-// serve hands a request to the OAuth server, which answers it.
+// serve passes a request to the OAuth server, which sends the response.
 func (e *edge) serve(answer func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		t := tenant(c, func(ctx context.Context, id string) (*oauth.Tenant, error) {
@@ -73,7 +74,8 @@ const (
 	reasonKey = "reason" // of a refusal by the edge itself
 )
 
-// callOf is what became known of the request; nil outside OAuth endpoints.
+// callOf returns what is known of the request, or nil outside the OAuth
+// endpoints.
 func callOf(c *gin.Context) *oauth.Call {
 	call, _ := c.Get(callKey)
 	known, _ := call.(*oauth.Call)

@@ -18,8 +18,8 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// observe writes one line and one measurement for each request. It logs the
-// route, never the URL or a parameter: either may hold a secret.
+// observe logs one line and records one measurement for each request. It logs
+// the route, but never the URL or a parameter, which may contain a secret.
 func (e *edge) observe(c *gin.Context) {
 	start := time.Now()
 	id := rand.Text()
@@ -73,9 +73,9 @@ func (e *edge) observe(c *gin.Context) {
 		level = slog.LevelDebug
 	case route == "/readyz" && (e.Stopping != nil && e.Stopping() || starting(c)):
 		level = slog.LevelDebug
-	case status >= 500 && status != http.StatusNotImplemented: // which is the asker's fault
+	case status >= 500 && status != http.StatusNotImplemented: // which is the caller's fault
 		level = slog.LevelError
-	case refusedOrigin(c): // most often a page of the operator's own that is not listed
+	case refusedOrigin(c): // most often an unlisted page of the operator
 		level = slog.LevelWarn
 	case route == "/healthz", route == "/readyz":
 		level = slog.LevelDebug
@@ -99,8 +99,8 @@ func refusedOrigin(c *gin.Context) bool {
 
 var traceparent = regexp.MustCompile(`^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?$`)
 
-// traceOf reads the trace that the request belongs to (W3C Trace Context
-// §3.2.2); empty: none, or the header is malformed.
+// traceOf returns the ids of the trace that the request belongs to (W3C Trace
+// Context §3.2.2). They are empty if the header is absent or malformed.
 func traceOf(r *http.Request) (trace, span string) {
 	if len(r.Header.Values("Traceparent")) != 1 {
 		return "", ""
@@ -112,6 +112,7 @@ func traceOf(r *http.Request) (trace, span string) {
 	return m[2], m[3]
 }
 
+// causes returns the errors of the request.
 func causes(c *gin.Context) []error {
 	list := make([]error, len(c.Errors))
 	for i, err := range c.Errors {
@@ -120,7 +121,7 @@ func causes(c *gin.Context) []error {
 	return list
 }
 
-// recover turns a panic into a 500 and a line in the log.
+// recover logs a panic and sends a 500.
 func (e *edge) recover(c *gin.Context) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -130,7 +131,7 @@ func (e *edge) recover(c *gin.Context) {
 			c.Error(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 			if !c.Writer.Written() {
 				e.allowErrorCORS(c)
-				refusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
+				writeRefusal(c, http.StatusInternalServerError, "server_error", oauth.ReasonServerError, "The server encountered an unexpected condition")
 			}
 		}
 	}()

@@ -1,5 +1,5 @@
-// Package handlers is the HTTP edge: routes, CORS, logs, health and metrics.
-// It is the only room that knows gin.
+// Package handlers is the HTTP edge: routes, CORS, logs, health and metrics. It
+// is the only package that imports gin.
 package handlers
 
 import (
@@ -16,44 +16,44 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// Config is what the edge stands on.
+// Config configures the router.
 type Config struct {
 	Issuer         string // base URL
 	OAuth          *oauth.Server
-	Ready          func(context.Context) error // what keeps this node from serving
-	Timeout        time.Duration               // bounds everything that a request waits for, but a stream; 0: nothing does
-	TrustedProxies []string                    // whose X-Forwarded-For counts
+	Ready          func(context.Context) error // returns why this node cannot serve requests
+	Timeout        time.Duration               // bounds everything that a request waits for, except streams; 0: no bound
+	TrustedProxies []string                    // addresses and CIDRs whose X-Forwarded-For is used
 	Metrics        *Metrics
 	Log            *slog.Logger
-	Stopping       func() bool              // every answer closes its connection; nil: never
+	Stopping       func() bool              // while it returns true, every response closes its connection; nil: never
 	DevIssuer      *oauth.ClientTokenIssuer // development only: mints client tokens for anybody on this machine
 }
 
-// edge is the state that handlers share.
+// edge is the state that the handlers share.
 type edge struct {
 	Config
 	*proxies
 	base    string               // path of the issuer
-	hsts    bool                 // browsers are told to use https for this host only
-	byRoute map[string]*endpoint // by gin's full path
+	hsts    bool                 // responses tell browsers to use only https for this host
+	byRoute map[string]*endpoint // by the full path of gin
 }
 
-// New builds the router. The endpoints of an issuer are in routes.go.
+// New returns the router. The endpoints of an issuer are in routes.go.
 func New(c Config) (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
 	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
 	r.HandleMethodNotAllowed = true
-	r.UseRawPath = true                              // an encoded slash is no slash
-	if err := r.SetTrustedProxies(nil); err != nil { // addresses are read by proxies
+	r.UseRawPath = true                              // an encoded slash does not separate segments
+	if err := r.SetTrustedProxies(nil); err != nil { // proxies reads the addresses
 		return nil, err
 	}
-	e := &edge{Config: c, hsts: https(c.Issuer), base: issuerPath(c.Issuer), byRoute: map[string]*endpoint{}}
+	e := &edge{Config: c, hsts: mayUseHSTS(c.Issuer), base: issuerPath(c.Issuer), byRoute: map[string]*endpoint{}}
 	var err error
 	if e.proxies, err = parseProxies(c.TrustedProxies, c.Log); err != nil {
 		return nil, err
 	}
-	r.Use(e.closing, e.withTimeout, e.observe, e.recover, e.securityHeaders, canonicalPath)
+	r.Use(e.closeWhenStopping, e.withTimeout, e.observe, e.recover, e.securityHeaders, canonicalPath)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
 
@@ -81,7 +81,8 @@ func New(c Config) (http.Handler, error) {
 }
 
 // canonicalPath rejects a path with percent-encoding. No path of this server
-// needs any, and a proxy that has rules by path must see the tenant that we see.
+// needs it, and a proxy with rules by path must see the same tenant as this
+// server.
 func canonicalPath(c *gin.Context) {
 	if strings.Contains(c.Request.URL.EscapedPath(), "%") {
 		notFound(c)
@@ -94,8 +95,9 @@ func public(r gin.IRoutes, path string, handler gin.HandlerFunc) {
 	r.HEAD(path, handler)
 }
 
-// refusal is an error of the edge itself, in the shape of RFC 6749 §5.2.
-func refusal(c *gin.Context, status int, code string, reason oauth.Reason, description string) {
+// writeRefusal sends an error of the edge itself, in the format of RFC 6749
+// §5.2.
+func writeRefusal(c *gin.Context, status int, code string, reason oauth.Reason, description string) {
 	c.Header("Cache-Control", "no-store")
 	c.Header("Pragma", "no-cache")
 	c.Header("Content-Type", "application/json")
@@ -103,17 +105,18 @@ func refusal(c *gin.Context, status int, code string, reason oauth.Reason, descr
 	c.Set(reasonKey, reason)
 }
 
+// notFound sends a 404.
 func notFound(c *gin.Context) {
-	refusal(c, http.StatusNotFound, "not_found", oauth.ReasonNotFound, "Not found")
+	writeRefusal(c, http.StatusNotFound, "not_found", oauth.ReasonNotFound, "Not found")
 }
 
-// methodNotAllowed answers after gin has set Allow.
+// methodNotAllowed sends a 405. gin has set Allow by then.
 func (e *edge) methodNotAllowed(c *gin.Context) {
 	e.allowErrorCORS(c)
-	refusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "This method is not allowed here; see Allow")
+	writeRefusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "Method not allowed; see the Allow header")
 }
 
-// issuerPath is the path of an issuer's URL; most have none.
+// issuerPath returns the path of an issuer's URL. Most have none.
 func issuerPath(issuer string) string {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -122,9 +125,10 @@ func issuerPath(issuer string) string {
 	return u.Path
 }
 
-// https reports whether browsers may be told to use https alone for the issuer's
-// host. Other programs of a developer's machine share its names.
-func https(issuer string) bool {
+// mayUseHSTS reports whether browsers may be told to use only https for the
+// issuer's host. They must not for a name of the local machine, which other
+// programs of a developer share.
+func mayUseHSTS(issuer string) bool {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Scheme != "https" {
 		return false
@@ -134,16 +138,16 @@ func https(issuer string) bool {
 	return host != "localhost" && !strings.HasSuffix(host, ".localhost") && (ip == nil || !ip.IsLoopback())
 }
 
-// closing ends each connection with its next answer while the node stops, so
-// that a proxy in front does not send a request to a connection that is about to
-// be closed.
-func (e *edge) closing(c *gin.Context) {
+// closeWhenStopping closes each connection after its next response while the
+// node stops, so that a proxy does not send a request over a connection that is
+// about to be closed.
+func (e *edge) closeWhenStopping(c *gin.Context) {
 	if e.Stopping != nil && e.Stopping() {
 		c.Header("Connection", "close")
 	}
 }
 
-// securityHeaders are for every answer (CONFORMANCE R-BP-09).
+// securityHeaders sets the security headers of every response (R-BP-09).
 func (e *edge) securityHeaders(c *gin.Context) {
 	h := c.Writer.Header()
 	h.Set("X-Content-Type-Options", "nosniff")

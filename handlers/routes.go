@@ -11,77 +11,77 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// callers are those that an endpoint is for. CORS follows from it.
+// callers are those that an endpoint is for. The CORS rules follow from them.
 type callers int
 
 const (
-	anyone   callers = iota // a public document: a page of any origin may read it
-	browsers                // apps, also in a browser: a page of a listed origin may read it
-	either                  // browsers by their user's token, back ends by HTTP Basic
+	anyone   callers = iota // a public document: pages of any origin may read it
+	browsers                // apps, including those in a browser: pages of listed origins may read it
+	either                  // browsers with their user's token, and back ends with HTTP Basic
 	backEnds                // no browser: a request with an Origin is rejected
 )
 
-// endpoint is what one path below an issuer serves.
+// endpoint is one path below an issuer.
 type endpoint struct {
-	path    string // of gin, with ":" before a name
+	path    string // as gin writes it, with ":" before a name
 	callers callers
-	stream  bool // an answer may go on for as long as the caller reads it
+	stream  bool // a response may continue for as long as the caller reads it
 	methods []method
 }
 
-// method is one method of an endpoint. Either oauth or document answers it.
+// method is one method of an endpoint. Either oauth or document handles it.
 type method struct {
 	name     string
-	does     string // for docs/endpoints.md
+	summary  string // for docs/endpoints.md
 	oauth    func(*oauth.Server, http.ResponseWriter, *http.Request, *oauth.Call)
 	document func(*edge, *gin.Context)
 }
 
-// endpoints are served below every issuer. Routes, preflights, CORS and time
-// limits follow from this table, and docs/endpoints.md lists it.
+// endpoints are served below every issuer. Routes, preflight requests, CORS and
+// time limits follow from this table, and docs/endpoints.md lists it.
 var endpoints = []*endpoint{
 	{path: "/token", callers: browsers, methods: []method{
-		{name: "POST", does: "Issues tokens: token exchange, refresh, client credentials (RFC 6749 §3.2, RFC 8693)", oauth: (*oauth.Server).Token},
+		{name: "POST", summary: "Issues tokens: token exchange, refresh, client credentials (RFC 6749 §3.2, RFC 8693)", oauth: (*oauth.Server).Token},
 	}},
 	{path: "/revoke", callers: browsers, methods: []method{
-		{name: "POST", does: "Revokes a token, which ends its session (RFC 7009)", oauth: (*oauth.Server).Revoke},
+		{name: "POST", summary: "Revokes a token, which ends its session (RFC 7009)", oauth: (*oauth.Server).Revoke},
 	}},
 	{path: "/introspect", callers: backEnds, methods: []method{
-		{name: "POST", does: "Reports whether a token is active, and its claims (RFC 7662, RFC 9701)", oauth: (*oauth.Server).Introspect},
+		{name: "POST", summary: "Reports whether a token is active, and its claims (RFC 7662, RFC 9701)", oauth: (*oauth.Server).Introspect},
 	}},
 	{path: "/session", callers: browsers, methods: []method{
-		{name: "GET", does: "Returns the caller's session", oauth: (*oauth.Server).Session},
-		{name: "DELETE", does: "Ends the caller's session", oauth: (*oauth.Server).SignOut},
+		{name: "GET", summary: "Returns the caller's session", oauth: (*oauth.Server).Session},
+		{name: "DELETE", summary: "Ends the caller's session", oauth: (*oauth.Server).SignOut},
 	}},
 	{path: "/sessions", callers: either, methods: []method{
-		{name: "GET", does: "Lists the sessions of a user", oauth: (*oauth.Server).Sessions},
-		{name: "DELETE", does: "Ends all sessions of a user, or all others", oauth: (*oauth.Server).EndSessions},
+		{name: "GET", summary: "Lists the sessions of a user", oauth: (*oauth.Server).Sessions},
+		{name: "DELETE", summary: "Ends all sessions of a user, or all others", oauth: (*oauth.Server).EndSessions},
 	}},
 	{path: "/sessions/:sid", callers: either, methods: []method{
-		{name: "GET", does: "Returns one session", oauth: (*oauth.Server).NamedSession},
-		{name: "DELETE", does: "Ends one session", oauth: (*oauth.Server).EndSession},
+		{name: "GET", summary: "Returns one session", oauth: (*oauth.Server).NamedSession},
+		{name: "DELETE", summary: "Ends one session", oauth: (*oauth.Server).EndSession},
 	}},
 	{path: "/sessions/:sid/extend", callers: backEnds, methods: []method{
-		{name: "POST", does: "Moves the absolute end of a session", oauth: (*oauth.Server).ExtendSession},
+		{name: "POST", summary: "Moves the absolute end of a session", oauth: (*oauth.Server).ExtendSession},
 	}},
 	{path: "/userinfo", callers: browsers, methods: []method{
-		{name: "GET", does: "Returns the user's id and custom claims (OpenID Connect Core §5.3)", oauth: (*oauth.Server).UserInfo},
-		{name: "POST", does: "Returns the same as GET", oauth: (*oauth.Server).UserInfo},
+		{name: "GET", summary: "Returns the user's id and custom claims (OpenID Connect Core §5.3)", oauth: (*oauth.Server).UserInfo},
+		{name: "POST", summary: "Returns the same as GET", oauth: (*oauth.Server).UserInfo},
 	}},
 	{path: "/revocations", callers: backEnds, stream: true, methods: []method{
-		{name: "GET", does: "Returns what is revoked, as a document or as a stream of events", oauth: (*oauth.Server).Revocations},
+		{name: "GET", summary: "Returns what is revoked, as a document or as a stream of events", oauth: (*oauth.Server).Revocations},
 	}},
 	{path: "/status/:list", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns a status list token", document: (*edge).statusList},
+		{name: "GET", summary: "Returns a status list token", document: (*edge).statusList},
 	}},
 	{path: "/.well-known/jwks.json", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns the public signing keys (RFC 7517)", document: (*edge).jwks},
+		{name: "GET", summary: "Returns the public signing keys (RFC 7517)", document: (*edge).jwks},
 	}},
 	{path: "/.well-known/openid-configuration", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns the metadata of the issuer (OpenID Connect Discovery)", document: (*edge).metadata},
+		{name: "GET", summary: "Returns the metadata of the issuer (OpenID Connect Discovery)", document: (*edge).metadata},
 	}},
 	{path: "/.well-known/oauth-authorization-server", callers: anyone, methods: []method{
-		{name: "GET", does: "Returns the same metadata (RFC 8414)", document: (*edge).metadata},
+		{name: "GET", summary: "Returns the same metadata (RFC 8414)", document: (*edge).metadata},
 	}},
 }
 
@@ -100,7 +100,8 @@ func (e *edge) register(iss *gin.RouterGroup, p *endpoint) {
 	e.byRoute[path.Join(iss.BasePath(), p.path)] = p
 }
 
-// methodNames lists the endpoint's methods as Access-Control-Allow-Methods does.
+// methodNames returns the endpoint's methods in the format of
+// Access-Control-Allow-Methods.
 func (p *endpoint) methodNames() string {
 	names := make([]string, len(p.methods))
 	for i, m := range p.methods {
@@ -109,18 +110,18 @@ func (p *endpoint) methodNames() string {
 	return strings.Join(names, ", ")
 }
 
-// matches reports whether a path below the issuer is the endpoint's.
+// matches reports whether the endpoint has the given path below the issuer.
 func (p *endpoint) matches(name string) bool {
 	return slices.EqualFunc(strings.Split(p.path, "/"), strings.Split(name, "/"), func(pattern, segment string) bool {
 		return pattern == segment || strings.HasPrefix(pattern, ":") && segment != ""
 	})
 }
 
-// endpointOf returns the endpoint of the request's route; nil: it is none of an
-// issuer's.
+// endpointOf returns the endpoint of the request's route, or nil if the route
+// does not belong to an issuer.
 func (e *edge) endpointOf(c *gin.Context) *endpoint { return e.byRoute[c.FullPath()] }
 
-// noBrowsers reports whether browsers have no business with the request.
+// noBrowsers reports whether the request must not come from a browser.
 func (e *edge) noBrowsers(c *gin.Context) bool {
 	p := e.endpointOf(c)
 	return p != nil && (p.callers == backEnds || p.callers == either && oauth.AsClient(c.Request))

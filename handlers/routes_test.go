@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// documented is the table of docs/endpoints.md.
+// documented returns the table of docs/endpoints.md.
 func documented() string {
 	names := map[callers]string{anyone: "anyone", browsers: "apps", either: "apps and back ends", backEnds: "back ends"}
 	var table strings.Builder
@@ -18,7 +18,7 @@ func documented() string {
 			path = strings.ReplaceAll(path, ":"+param, "{"+param+"}")
 		}
 		for _, m := range p.methods {
-			fmt.Fprintf(&table, "| `%s %s` | %s | %s |\n", m.name, path, m.does, names[p.callers])
+			fmt.Fprintf(&table, "| `%s %s` | %s | %s |\n", m.name, path, m.summary, names[p.callers])
 		}
 	}
 	return table.String()
@@ -32,7 +32,7 @@ func TestTheDocumentationListsEveryEndpoint(t *testing.T) {
 	_, rest, _ := strings.Cut(string(page), "<!-- table -->\n")
 	table, _, ok := strings.Cut(rest, "<!-- end of table -->")
 	if want := documented(); !ok || table != want {
-		t.Errorf("docs/endpoints.md must list:\n%s", want)
+		t.Errorf("docs/endpoints.md must contain:\n%s", want)
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// statusList serves {iss}/status/{list}: to everybody, and from memory while the
-// database is away.
+// statusList serves {iss}/status/{list} to everybody, from memory while the
+// database is unavailable.
 func (e *edge) statusList(c *gin.Context) {
 	c.Header("Access-Control-Allow-Origin", "*")
 	t := tenant(c, e.OAuth.PublicTenant)

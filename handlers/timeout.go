@@ -6,8 +6,9 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// withTimeout bounds everything that a request waits for: a database that hangs is
-// one that is away. A stream bounds each of its writes instead.
+// withTimeout bounds everything that a request waits for, so that a database
+// that hangs is treated as unavailable. A stream bounds each of its writes
+// instead.
 func (e *edge) withTimeout(c *gin.Context) {
 	if p := e.endpointOf(c); e.Timeout == 0 || p != nil && p.stream {
 		return

@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// prefers says whether the caller prefers a media type to JSON, which it gets
-// where it has no preference (RFC 9110 §12.5.1).
+// prefers reports whether the caller prefers a media type to JSON. A caller
+// without a preference gets JSON (RFC 9110 §12.5.1).
 func prefers(r *http.Request, other string) bool {
 	given := weights(r.Header.Values("Accept"))
 	return given[other] > max(given["application/json"], given["application/*"], given["*/*"])
 }
 
-// quality is the weight that header fields such as Accept give to the first of
-// some names, the most specific first, that they mention; 0: to none (RFC 9110
-// §12.4.2).
+// quality returns the weight that header fields such as Accept give to the
+// first of the names that they mention. The most specific name comes first. The
+// weight is 0 if they mention none of them (RFC 9110 §12.4.2).
 func quality(fields []string, names ...string) float64 {
 	given := weights(fields)
 	for _, name := range names {
@@ -27,8 +27,8 @@ func quality(fields []string, names ...string) float64 {
 	return 0
 }
 
-// weights reads what such fields give to each name. What it cannot read, it
-// skips.
+// weights returns the weight that such fields give to each name. It skips items
+// that it cannot parse.
 func weights(fields []string) map[string]float64 {
 	given := map[string]float64{}
 	for _, item := range strings.Split(strings.Join(fields, ","), ",") {

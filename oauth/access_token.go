@@ -11,38 +11,39 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// minted is an access token with what its answer says of it.
+// minted is a signed access token with the values that its response repeats.
 type minted struct {
 	token   string
 	ttl     time.Duration
 	leftOut map[string]string // custom claims that failed, and why
 }
 
-// response begins the answer that carries the token.
+// response returns a token response that contains the access token.
 func (m minted) response(scope []string) tokenResponse {
 	return tokenResponse{
 		AccessToken: m.token, TokenType: "Bearer", ExpiresIn: int64(m.ttl / time.Second), Scope: strings.Join(scope, " "),
 	}
 }
 
-// mintSession signs an access token of a session (RFC 9068 §2.2), which states
-// one class that the session reaches. A signing slot is held.
+// mintSession signs an access token of a session (RFC 9068 §2.2). The token
+// states one of the classes that the session reaches. The caller holds a
+// signing slot.
 func (s *Server) mintSession(c *Client, of *models.Session, pair session.Proof, audience, scope []string, now time.Time) (minted, error) {
 	claims := map[string]any{"sub": of.Subject, "sid": of.ID.String()}
-	states := c.tenant.assured(of).state(pair)
-	states.into(claims)
+	states := c.tenant.sessionAssurance(of).statement(pair)
+	states.addTo(claims)
 	if c.Settings.StatusList && of.Status != nil {
 		claims["status"] = c.tenant.statusClaim(*of.Status)
 	}
 	expiry := c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry())
-	return s.mint(c, claims, audience, scope, now, expiry, func(ours map[string]any) map[string]string {
-		return addCustomClaims(newBudget(), c, of, states, ours)
+	return s.mint(c, claims, audience, scope, now, expiry, func(into map[string]any) map[string]string {
+		return addCustomClaims(newBudget(), c, of, states, into)
 	})
 }
 
-// mint adds what every access token carries, then what the client wants in it,
-// and signs.
-func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string, now, expiry time.Time, custom func(ours map[string]any) (leftOut map[string]string)) (minted, error) {
+// mint adds the claims that every access token has and the client's custom
+// claims, and signs the token.
+func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string, now, expiry time.Time, custom func(into map[string]any) (leftOut map[string]string)) (minted, error) {
 	iat := now.Unix()
 	ttl := time.Duration(max(expiry.Unix()-iat, 1)) * time.Second
 	claims["iss"], claims["client_id"], claims["jti"] = c.tenant.Issuer, c.ID, newJTI()
@@ -60,7 +61,8 @@ func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string
 	return minted{token: token, ttl: ttl, leftOut: leftOut}, err
 }
 
-// audienceClaim is a plain string for one audience (CONFORMANCE C-11).
+// audienceClaim returns a single audience as a string and several as a list
+// (RFC 7519 §4.1.3).
 func audienceClaim(audience []string) any {
 	if len(audience) == 1 {
 		return audience[0]
@@ -68,11 +70,12 @@ func audienceClaim(audience []string) any {
 	return audience
 }
 
-// newJTI is 128 random bits.
+// newJTI returns 128 random bits in hexadecimal.
 func newJTI() string {
 	var b [16]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
 }
 
+// hexDigest returns a digest in hexadecimal.
 func hexDigest(b []byte) string { return hex.EncodeToString(b) }

@@ -20,11 +20,11 @@ type ruleFactor struct {
 	AMR    string `cel:"amr"`
 	Kind   string `cel:"kind"`
 	Issuer string `cel:"issuer"`
-	ACR    string `cel:"acr"` // what its entry asserted, where it may
+	ACR    string `cel:"acr"` // as its entry asserted it, if it may
 	Age    int64  `cel:"age"` // in whole seconds
 }
 
-// classes are the tenant's own, or the default ones.
+// classes returns the tenant's own classes, or the default ones if it has none.
 func (t *Tenant) classes() session.Classes {
 	if len(t.ownClasses) == 0 {
 		return session.DefaultClasses
@@ -32,10 +32,10 @@ func (t *Tenant) classes() session.Classes {
 	return t.ownClasses
 }
 
-// keep writes what the tenant's own rules decided into a session's row. The
-// default classes follow from its factors alone, so that a release which knows
-// no other may change those.
-func (t *Tenant) keep(row *models.Session, now time.Time, proofs session.Proofs) {
+// storeDecision writes the outcome of the tenant's own rules into the row of a
+// session. Nothing is stored for the default classes: they follow from the
+// factors alone, so that a later release may change them.
+func (t *Tenant) storeDecision(row *models.Session, now time.Time, proofs session.Proofs) {
 	if len(t.ownClasses) == 0 {
 		row.StoredACR, row.Decided = nil, session.Decision{}
 		return
@@ -44,21 +44,21 @@ func (t *Tenant) keep(row *models.Session, now time.Time, proofs session.Proofs)
 	row.StoredACR, row.Decided = &acr, session.Decision{At: now, Proofs: proofs}
 }
 
-// assure decides what the factors prove, and which class the access token
-// states, or refuses an unmet demand. It is decided once: a rule may be about
-// the factors' age.
+// assure determines what the factors prove and which class the access token
+// states, and rejects the request if its demand is not met. The rules run only
+// once, because they may depend on the age of the factors.
 func (x *exchangeRequest) assure(c *Client, factors []session.Factor, now time.Time) error {
 	classes := c.tenant.classes()
 	x.proofs, x.failed = classes.Proofs(now, factors)
 	var met bool
-	if x.pair, met = x.demand.Choose(classes, now, x.proofs); !met {
+	if x.stated, met = x.demand.Choose(classes, now, x.proofs); !met {
 		return unmetDemand(x.demand, now, x.proofs).withCause(failedRules(x.failed))
 	}
 	return nil
 }
 
-// compileClasses compiles a tenant's rules. One that does not compile holds for
-// nobody.
+// compileClasses compiles the rules of a tenant. A rule that does not compile
+// holds for nobody.
 func compileClasses(env *cel.Env, classes []settings.ACRClass, path string, faults *settings.Faults) (compiled session.Classes) {
 	for i, c := range classes {
 		rule, err := compile(env, c.When, boolType)
@@ -67,7 +67,7 @@ func compileClasses(env *cel.Env, classes []settings.ACRClass, path string, faul
 		}
 		compiled = append(compiled, session.Class{ACR: c.Value, Holds: func(now time.Time, factors []session.Factor) (bool, error) {
 			if rule == nil {
-				return false, errors.New("does not compile")
+				return false, errors.New("the rule does not compile")
 			}
 			return rule.holds(now, factors)
 		}})
@@ -75,11 +75,12 @@ func compileClasses(env *cel.Env, classes []settings.ACRClass, path string, faul
 	return compiled
 }
 
-// holds evaluates the rule over what was proved. Only true holds.
+// holds evaluates the rule over the factors. The rule holds only if it returns
+// true.
 func (e *expression) holds(now time.Time, factors []session.Factor) (bool, error) {
 	seen := make([]ruleFactor, len(factors))
 	for i, f := range factors {
-		age := max(now.Sub(f.AuthTime), 0) // auth_time may be ahead, by another clock
+		age := max(now.Sub(f.AuthTime), 0) // auth_time may be ahead: the issuer has another clock
 		seen[i] = ruleFactor{f.AMR, string(f.Kind()), f.Issuer, f.ACR, int64(age / time.Second)}
 	}
 	kinds := []string{}
@@ -92,12 +93,13 @@ func (e *expression) holds(now time.Time, factors []session.Factor) (bool, error
 	}
 	holds, ok := verdict.(bool)
 	if !ok {
-		return false, errors.New("yields no boolean")
+		return false, errors.New("the rule does not return a boolean")
 	}
 	return holds, nil
 }
 
-// failedRules is why a demand may have been missed, for the log.
+// failedRules returns the errors of the rules that failed. They are for the
+// log, since they may be why a demand is not met.
 func failedRules(failed map[string]error) error {
 	var causes []error
 	for _, acr := range slices.Sorted(maps.Keys(failed)) {
@@ -106,8 +108,8 @@ func failedRules(failed map[string]error) error {
 	return errors.Join(causes...)
 }
 
-// reportRules writes the event about rules that could not be decided. What they
-// were about has been done: a failure here is a line in the log.
+// reportRules records an event about rules that failed. The request has already
+// succeeded, so a failure to record the event is only logged.
 func (s *Server) reportRules(ctx context.Context, about *models.Session, now time.Time, failed map[string]error) {
 	if len(failed) == 0 {
 		return
@@ -115,6 +117,6 @@ func (s *Server) reportRules(ctx context.Context, about *models.Session, now tim
 	e := about.Event(now, models.EventACRRuleFailed, map[string]any{"acr": slices.Sorted(maps.Keys(failed)), "generation": about.Refresh.Generation})
 	e.Cause = failedRules(failed)
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
-		s.log.Error("record event", "error", err)
+		s.log.Error("cannot record an event", "error", err)
 	}
 }

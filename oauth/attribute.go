@@ -9,10 +9,11 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// counting leaves out of a user's attributes what a trusted issuer entry set
-// that is disabled, suspended or removed now, or does not map the name any more.
-// It makes no copy where everything counts.
-func (t *Tenant) counting(attributes map[string]any, sources map[string]string) map[string]any {
+// activeAttributes returns the attributes of a user without those of a trusted
+// issuer entry that is disabled, suspended or removed, or that no longer maps
+// the name. It returns the map itself, without copying it, if every attribute
+// is active.
+func (t *Tenant) activeAttributes(attributes map[string]any, sources map[string]string) map[string]any {
 	var left map[string]any
 	for name, source := range sources {
 		if !models.FromIssuer(source) || slices.Contains(t.attributeSources[name], source) {
@@ -29,12 +30,13 @@ func (t *Tenant) counting(attributes map[string]any, sources map[string]string) 
 	return left
 }
 
-// mapped is what the client token says of its user.
+// mapped returns what the client token states about its user.
 func (s *Subject) mapped() models.Mapped { return s.entry.Mapped(s.userAttributes) }
 
-// fitting leaves out attributes that are too long to be stored, and notes their
-// names: a user with many groups must be able to sign in.
-func (s *Subject) fitting(attributes map[string]any) map[string]any {
+// dropTooLong removes attributes that are too long to be stored and records
+// their names. It does not reject the token, because a user with many groups
+// must be able to sign in.
+func (s *Subject) dropTooLong(attributes map[string]any) map[string]any {
 	for name, value := range attributes {
 		if !models.FitsAttribute(value) {
 			delete(attributes, name)
@@ -44,9 +46,10 @@ func (s *Subject) fitting(attributes map[string]any) map[string]any {
 	return attributes
 }
 
-// unlessTooLong notes an expression that yields too much like one whose result
-// cannot be stored; every other failure is passed on.
-func (s *Subject) unlessTooLong(failed func(name string, err error)) func(name string, err error) {
+// collectTooLong returns a callback that treats an expression whose result is
+// too large like an attribute that is too long to be stored. It passes every
+// other error to failed.
+func (s *Subject) collectTooLong(failed func(name string, err error)) func(name string, err error) {
 	return func(name string, err error) {
 		if errors.Is(err, errTooMuch) {
 			s.tooLong = append(s.tooLong, name)
@@ -56,8 +59,8 @@ func (s *Subject) unlessTooLong(failed func(name string, err error)) func(name s
 	}
 }
 
-// reportAttributes writes the event about attributes that were left out. The
-// answer is decided already: a failure here is a line in the log.
+// reportAttributes records an event about attributes that were left out. The
+// response is already decided, so a failure to record the event is only logged.
 func (s *Server) reportAttributes(ctx context.Context, about *models.Session, now time.Time, names []string) {
 	if len(names) == 0 {
 		return
@@ -67,6 +70,6 @@ func (s *Server) reportAttributes(ctx context.Context, about *models.Session, no
 	e := about.Event(now, models.EventAttributeLeftOut, map[string]any{"attributes": names, "generation": about.Refresh.Generation})
 	e.Cause = names
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
-		s.log.Error("record event", "error", err)
+		s.log.Error("cannot record an event", "error", err)
 	}
 }

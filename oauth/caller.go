@@ -12,22 +12,22 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// caller is who asks at the session API: a user, by a token of a session of
-// theirs, or a back end that manages the sessions of its tenant.
+// caller is who sends a request to the session API: a user, by a token of one
+// of their sessions, or a back end that manages the sessions of its tenant.
 type caller struct {
 	tenant *Tenant
 	client *Client         // of the user's session, or the back end
-	own    *models.Session // the user's; nil: a back end
+	own    *models.Session // the user's session; nil for a back end
 }
 
-// sees says whether the session is the caller's business.
-func (who *caller) sees(row *models.Session) bool {
+// maySee reports whether the caller may see the session.
+func (who *caller) maySee(row *models.Session) bool {
 	return who.own == nil || row.Subject == who.own.Subject
 }
 
-// ends is the reason of a session that the caller ends: its own by signing
-// out, another one by revoking it.
-func (who *caller) ends(id models.SessionID) session.EndReason {
+// endReason returns the reason to record for a session that the caller ends.
+// Users sign out of their own session and revoke their other sessions.
+func (who *caller) endReason(id models.SessionID) session.EndReason {
 	switch {
 	case who.own == nil:
 		return session.RevokedByBackend
@@ -38,13 +38,13 @@ func (who *caller) ends(id models.SessionID) session.EndReason {
 	}
 }
 
-// AsClient says that a request authenticates a client rather than a user.
+// AsClient reports whether a request authenticates a client rather than a user.
 func AsClient(r *http.Request) bool {
 	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return strings.EqualFold(scheme, "Basic")
 }
 
-// authenticateEither lets users in, and back ends that manage sessions.
+// authenticateEither authenticates a user or a back end that manages sessions.
 func (s *Server) authenticateEither(ctx context.Context, call *Call, r *http.Request, now time.Time) (*caller, error) {
 	if AsClient(r) {
 		return s.authenticateManager(ctx, call, r, now)
@@ -52,7 +52,8 @@ func (s *Server) authenticateEither(ctx context.Context, call *Call, r *http.Req
 	return s.authenticateBearer(ctx, call, r, now)
 }
 
-// authenticateManager lets back ends in that manage sessions, by HTTP Basic.
+// authenticateManager authenticates a back end that manages sessions, by HTTP
+// Basic.
 func (s *Server) authenticateManager(ctx context.Context, call *Call, r *http.Request, _ time.Time) (*caller, error) {
 	c, err := s.authenticateClient(ctx, call, r, url.Values{})
 	switch {
@@ -61,7 +62,7 @@ func (s *Server) authenticateManager(ctx context.Context, call *Call, r *http.Re
 	case c.Settings.Public():
 		return nil, invalidClient(errors.New("a public client may not manage sessions"))
 	case !c.Settings.ManageSessions:
-		return nil, &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden, Description: "The client may not manage sessions: set manage_sessions"}
+		return nil, &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden, Description: "The client may not manage sessions; set manage_sessions in its configuration"}
 	}
 	return &caller{tenant: c.tenant, client: c}, nil
 }

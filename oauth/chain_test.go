@@ -21,7 +21,7 @@ func TestSuccessorNeedsThePresentedToken(t *testing.T) {
 		t.Error("a token has two successors")
 	}
 	if keysOf(t, rootB, rootA).successor("default", h).secret != next.secret {
-		t.Error("the order of the roots changes the successor of a token that names its root")
+		t.Error("the successor depends on the order of the roots, although the token names its root")
 	}
 	secrets := map[string][32]byte{"the token itself": h.secret, "its successor": next.secret}
 	for name, change := range map[string]func(*handle){
@@ -36,14 +36,14 @@ func TestSuccessorNeedsThePresentedToken(t *testing.T) {
 		secrets[name] = k.successor("default", c).secret
 	}
 	secrets["another tenant"] = k.successor("shop", h).secret
-	// Guesses of somebody who has the root and the row, but no token.
+	// Guesses of an attacker with the root secret and the row, but without a token.
 	var digest [32]byte
 	copy(digest[:], k.digest(h, h.version))
 	guess := h
 	guess.secret = digest
-	secrets["what is derived from the digest in the row"] = k.successor("default", guess).secret
+	secrets["a secret derived from the digest in the row"] = k.successor("default", guess).secret
 	guess.secret = [32]byte{}
-	secrets["what is derived from no secret"] = k.successor("default", guess).secret
+	secrets["a secret derived from zeros"] = k.successor("default", guess).secret
 	for a, one := range secrets {
 		for b, other := range secrets {
 			if a != b && one == other {
@@ -53,7 +53,7 @@ func TestSuccessorNeedsThePresentedToken(t *testing.T) {
 	}
 }
 
-func TestChainPlacesTokens(t *testing.T) {
+func TestClassifyComparesTokensWithTheirChain(t *testing.T) {
 	k := keysOf(t, rootA)
 	h := someHandle(k, refreshToken, 7)
 	row := &models.Session{Refresh: k.chain("default", h)}
@@ -67,14 +67,14 @@ func TestChainPlacesTokens(t *testing.T) {
 		of   handle
 		want tokenPosition
 	}{
-		{"the token of the row is the current one", h, current},
-		{"its successor is ahead", k.successor("default", h), next},
-		{"the successor's successor is nothing that the row knows", k.successor("default", k.successor("default", h)), forged},
-		{"an earlier generation is used", forge(6), used},
-		{"another secret of the same generation is forged", forge(7), forged},
-		{"another secret of the next generation is forged", forge(8), forged},
-		{"a session token is none of a session without one", someHandle(k, sessionToken, 0), forged},
-		{"nor is one of an earlier generation", someHandle(k, sessionToken, 7), forged},
+		{"the current token of the row", h, current},
+		{"its successor", k.successor("default", h), next},
+		{"the successor of its successor", k.successor("default", k.successor("default", h)), forged},
+		{"an earlier generation", forge(6), used},
+		{"another secret of the same generation", forge(7), forged},
+		{"another secret of the next generation", forge(8), forged},
+		{"a session token of a session without one", someHandle(k, sessionToken, 0), forged},
+		{"a session token of an earlier generation", someHandle(k, sessionToken, 7), forged},
 	} {
 		if got := k.classify(row, c.of); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
@@ -82,20 +82,20 @@ func TestChainPlacesTokens(t *testing.T) {
 	}
 	next := k.successor("default", h)
 	if slices.Equal(row.Refresh.Digest, h.secret[:]) || slices.Equal(row.Refresh.Next, next.secret[:]) {
-		t.Error("the row keeps what a token is made of")
+		t.Error("the row contains the secret of a token")
 	}
 }
 
-func TestRowWithoutItsRootKnowsNoToken(t *testing.T) {
+func TestARowWithoutItsRootSecretMatchesNoToken(t *testing.T) {
 	k, later := keysOf(t, rootA), keysOf(t, rootB)
 	h := someHandle(later, refreshToken, 7)
 	row := &models.Session{Refresh: k.chain("default", someHandle(k, refreshToken, 7))}
 	if got := later.classify(row, h); got != forged {
-		t.Errorf("place is %d", got)
+		t.Errorf("position %d", got)
 	}
 }
 
-// factsOf asks a server with the given roots about a row and a presented token.
+// factsOf returns what a server with the given keys finds about a row and a token.
 func factsOf(t *testing.T, k *Keys, row *models.Session, presented handle) (successorIsCurrent bool, answer string) {
 	t.Helper()
 	store, err := models.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "db"), models.Options{})
@@ -119,12 +119,12 @@ func TestRetryAfterAChangeOfRootReturnsTheSameBytes(t *testing.T) {
 	onlyA, firstA, firstB := keysOf(t, rootA), keysOf(t, rootA, rootB), keysOf(t, rootB, rootA)
 	for _, c := range []struct {
 		name          string
-		before, after *Keys // that rotated, and that is asked again
+		before, after *Keys // the keys that rotated, and those at the retry
 	}{
 		{"with the same roots", onlyA, onlyA},
 		{"when another root has been added", onlyA, firstA},
-		{"when another root has begun to issue", firstA, firstB},
-		{"when the roots have changed places back", firstB, firstA},
+		{"when another root issues", firstA, firstB},
+		{"when the first root issues again", firstB, firstA},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			presented := someHandle(onlyA, refreshToken, 7)
@@ -135,10 +135,10 @@ func TestRetryAfterAChangeOfRootReturnsTheSameBytes(t *testing.T) {
 			}
 			isCurrent, answer := factsOf(t, c.after, row, presented)
 			if !isCurrent {
-				t.Error("the successor is not recognised: a retry would look like theft")
+				t.Error("the successor is not recognized: a retry would look like theft")
 			}
 			if want := c.before.encode("default", next); answer != want {
-				t.Errorf("the answer is\n%s, before it was\n%s", answer, want)
+				t.Errorf("the retry returned\n%s, the rotation\n%s", answer, want)
 			}
 			if c.after.classify(row, next) != current {
 				t.Error("the successor cannot be used")
@@ -151,12 +151,12 @@ func TestNewTokensAreWrittenUnderTheIssuingRoot(t *testing.T) {
 	firstA, firstB := keysOf(t, rootA, rootB), keysOf(t, rootB, rootA)
 	next := firstB.successor("default", someHandle(firstA, refreshToken, 7))
 	if next.version != firstB.issuing.version {
-		t.Error("the successor needs the old root")
+		t.Error("the successor depends on the old root")
 	}
-	if chain := firstB.chain("default", next); chain.RootVersion != firstB.issuing.version || !same(chain.Digest, firstB.digest(next, chain.RootVersion)) {
-		t.Errorf("the row needs another root: %+v", chain)
+	if chain := firstB.chain("default", next); chain.RootVersion != firstB.issuing.version || !equalDigests(chain.Digest, firstB.digest(next, chain.RootVersion)) {
+		t.Errorf("the row depends on another root: %+v", chain)
 	}
 	if _, err := keysOf(t, rootB).parseHandle("default", firstB.encode("default", next)); err != nil {
-		t.Errorf("the old root cannot be dropped after a rotation: %v", err)
+		t.Errorf("the old root cannot be removed after a rotation: %v", err)
 	}
 }

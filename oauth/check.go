@@ -8,7 +8,8 @@ import (
 )
 
 // CheckTenants compiles every expression and parses every inline key of a
-// configuration, and names what can never work by its path.
+// configuration. It returns the faults by path, including settings that are
+// valid on their own but can never work together.
 func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
 	var faults settings.Faults
 	envs, err := environments()
@@ -25,8 +26,8 @@ func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
 			keys, err := parseStaticKeys(issuer.Keys)
 			if err != nil {
 				faults.Add(path+keysPath(issuer.Keys), "%v", err)
-			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.fitAny(accepted) {
-				faults.Add(path+"algorithms", "none of the keys is for %s: say which algorithms its tokens are signed with", strings.Join(accepted, ", "))
+			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.supportAny(accepted) {
+				faults.Add(path+"algorithms", "none of the keys is for %s; list the algorithms that sign its tokens", strings.Join(accepted, ", "))
 			}
 		}
 		for _, client := range t.Clients {
@@ -42,6 +43,7 @@ func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
 	return faults
 }
 
+// keysPath returns the path of an entry's inline keys.
 func keysPath(k settings.IssuerKeys) string {
 	if k.JWKS != nil {
 		return "keys.jwks"

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
+func TestCheckTenantsReportsWhatCanNeverWork(t *testing.T) {
 	issuer := func(fn func(*settings.IssuerSettings)) settings.IssuerSpec {
 		e := settings.IssuerSettings{Issuer: "https://auth.example.com", Keys: settings.IssuerKeys{Discovery: true}}
 		fn(&e)
@@ -77,7 +77,7 @@ func TestCheckTenantsNamesWhatCanNeverWork(t *testing.T) {
 		"tenants[1].trusted_issuers[1].session_attributes.d: undeclared reference to 'upper'",
 		"tenants[1].trusted_issuers[1].keys.jwks: no usable public signature key (RSA of 2048 to 8192 bits, P-256 … P-521, Ed25519)",
 		"tenants[1].trusted_issuers[2].keys.pem: no PEM block",
-		"tenants[1].trusted_issuers[3].algorithms: none of the keys is for RS256: say which algorithms its tokens are signed with",
+		"tenants[1].trusted_issuers[3].algorithms: none of the keys is for RS256; list the algorithms that sign its tokens",
 		"tenants[1].clients[1].allow: yields string, but bool is needed",
 		"tenants[1].clients[2].allow: undeclared reference to 'session'",
 		"tenants[1].clients[3].claims.email: undeclared reference to 'usr'",

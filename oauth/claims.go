@@ -11,17 +11,17 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// Limits of a token, in bytes (CONFORMANCE R-AT-10). What we say ourselves is
-// bounded where it comes from, to less than a payload holds.
+// Limits of a token, in bytes (R-AT-10). The claims that the server itself adds
+// are bounded where they come from, to less than a payload holds.
 const (
 	maxClaims      = 4 << 10 // custom claims together, as JSON
 	maxAccessToken = 6 << 10
-	// maxPayload leaves room for the header and the longest signature, each in
-	// base64url like the payload.
+	// maxPayload leaves room for the header and the longest signature, each
+	// encoded as base64url like the payload.
 	maxPayload = (maxAccessToken - 480) / 4 * 3
 )
 
-// userVariable is `user` as CEL sees it: the attributes, and sub.
+// userVariable returns the CEL variable `user`: the attributes and sub.
 func userVariable(sub string, attributes map[string]any) map[string]any {
 	user := map[string]any{}
 	maps.Copy(user, attributes)
@@ -29,12 +29,12 @@ func userVariable(sub string, attributes map[string]any) map[string]any {
 	return user
 }
 
-// sessionVariable is `session` as CEL sees it: the attributes it was created
-// with, and what we know of it.
+// sessionVariable returns the CEL variable `session`: the attributes that the
+// session was created with, its device, and its authentication.
 func sessionVariable(t *Tenant, s *models.Session, states statement) map[string]any {
 	device := t.device(s)
 	v := map[string]any{"device": map[string]any{"name": device.Name, "user_agent": device.UserAgent, "ip": device.IP}}
-	maps.Copy(v, s.Attributes) // a mapped "device" is the one that was asked for
+	maps.Copy(v, s.Attributes) // a mapped attribute named device takes precedence
 	amr := []any{}
 	for _, method := range states.amr {
 		amr = append(amr, method)
@@ -43,20 +43,21 @@ func sessionVariable(t *Tenant, s *models.Session, states statement) map[string]
 	return v
 }
 
-// addCustomClaims evaluates the client's claims at every mint, so that a changed
-// attribute shows at the next refresh. Nothing refuses here: a claim that
-// fails, or that the limits have no room for, is left out and named.
-func addCustomClaims(b *budget, c *Client, s *models.Session, states statement, ours map[string]any) (leftOut map[string]string) {
+// addCustomClaims evaluates the client's claims whenever a token is minted, so
+// that a changed attribute takes effect at the next refresh. It rejects
+// nothing: a claim that fails or exceeds the limits is left out, and leftOut
+// gives the reason.
+func addCustomClaims(b *budget, c *Client, s *models.Session, states statement, into map[string]any) (leftOut map[string]string) {
 	if len(c.claims) == 0 {
 		return nil
 	}
 	leftOut = map[string]string{}
 	claims := c.claims.evaluate(b, map[string]any{
-		"user":    userVariable(s.Subject, c.tenant.counting(s.UserAttributes, s.AttributeSources)),
+		"user":    userVariable(s.Subject, c.tenant.activeAttributes(s.UserAttributes, s.AttributeSources)),
 		"session": sessionVariable(c.tenant, s, states),
 	}, func(name string, err error) { leftOut[name] = err.Error() })
 	room := maxClaims
-	if text, err := encodeJSON(ours); err == nil {
+	if text, err := encodeJSON(into); err == nil {
 		room = min(room, maxPayload-len(text))
 	}
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
@@ -66,19 +67,21 @@ func addCustomClaims(b *budget, c *Client, s *models.Session, states statement, 
 		case err != nil:
 			leftOut[name] = err.Error()
 		case size > room:
-			leftOut[name] = "the custom claims would be larger than 4 KiB, or the token than 6 KiB"
+			leftOut[name] = "the custom claims would exceed 4 KiB, or the token 6 KiB"
 		default:
 			room -= size
-			ours[name] = claims[name]
+			into[name] = claims[name]
 		}
 	}
 	return leftOut
 }
 
-// noCustomClaims is for tokens without a user: custom claims speak of one.
+// noCustomClaims adds no claims. It is for tokens without a user, because
+// custom claims describe a user.
 func noCustomClaims(map[string]any) map[string]string { return nil }
 
-// encodeJSON writes < > & as they are: a token is no HTML, and must not grow.
+// encodeJSON encodes v without escaping <, > and &: tokens are not HTML, and
+// escapes would make them longer.
 func encodeJSON(v any) ([]byte, error) {
 	var text bytes.Buffer
 	e := json.NewEncoder(&text)
@@ -87,8 +90,8 @@ func encodeJSON(v any) ([]byte, error) {
 	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
 }
 
-// reportClaims writes the event about claims that were left out. The token is
-// out already: a failure here is a line in the log.
+// reportClaims records an event about claims that were left out. The token is
+// already signed, so a failure to record the event is only logged.
 func (s *Server) reportClaims(ctx context.Context, about *models.Session, now time.Time, leftOut map[string]string) {
 	if len(leftOut) == 0 {
 		return
@@ -96,6 +99,6 @@ func (s *Server) reportClaims(ctx context.Context, about *models.Session, now ti
 	e := about.Event(now, models.EventClaimLeftOut, map[string]any{"claims": slices.Sorted(maps.Keys(leftOut)), "generation": about.Refresh.Generation})
 	e.Cause = leftOut
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
-		s.log.Error("record event", "error", err)
+		s.log.Error("cannot record an event", "error", err)
 	}
 }

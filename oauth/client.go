@@ -8,19 +8,19 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Client is an app client as a node holds it.
+// Client is an app client as a node has loaded it.
 type Client struct {
 	models.Client
 	tenant *Tenant
-	allow  *expression // nil: everybody
+	allow  *expression // nil: everybody is allowed
 	claims mapping
 
 	origins settings.OriginSet
 
-	renewed atomic.Bool // its secret has been digested under the issuing root
+	renewed atomic.Bool // its secret is digested under the issuing root
 }
 
-// validFrom is the moment before which no session of the client is accepted.
+// validFrom returns the time before which no session of the client is accepted.
 func (c *Client) validFrom() time.Time {
 	from := c.CreatedAt.Time
 	for _, mark := range []time.Time{c.SessionsValidFrom.Time, c.tenant.row.SessionsValidFrom.Time} {
@@ -31,9 +31,9 @@ func (c *Client) validFrom() time.Time {
 	return from
 }
 
-// limits are the ends of a session that is proved at now. Without the refresh
-// grant it ends with its access token.
-func (c *Client) limits(now time.Time) (absolute, idle time.Time) {
+// newExpiries returns the expiries of a session whose user authenticates at
+// now. Without the refresh grant, a session expires with its access token.
+func (c *Client) newExpiries(now time.Time) (absolute, idle time.Time) {
 	policy := c.Settings.Policy()
 	if !c.Settings.HasGrant(settings.GrantRefresh) {
 		return now.Add(policy.AccessTTL), time.Time{}
@@ -41,5 +41,5 @@ func (c *Client) limits(now time.Time) (absolute, idle time.Time) {
 	return now.Add(policy.AbsoluteTimeout), policy.IdleExpiry(now)
 }
 
-// enabled says that neither the client nor its tenant is switched off.
+// enabled reports whether the client and its tenant are enabled.
 func (c *Client) enabled() bool { return c.Enabled() && c.tenant.row.Enabled() }

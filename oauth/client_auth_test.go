@@ -17,31 +17,31 @@ func basic(pair string) string { return "Basic " + base64.StdEncoding.EncodeToSt
 func TestReadBasic(t *testing.T) {
 	for _, row := range []struct {
 		name, header string
-		want         *credentials // nil: refused
+		want         *credentials // nil: rejected
 	}{
-		{"takes id and secret", basic("web:secret"), &credentials{id: "web", secret: "secret"}},
-		{"takes the scheme in any case", "bAsIc " + basic("web:secret")[6:], &credentials{id: "web", secret: "secret"}},
+		{"accepts id and secret", basic("web:secret"), &credentials{id: "web", secret: "secret"}},
+		{"accepts the scheme in any case", "bAsIc " + basic("web:secret")[6:], &credentials{id: "web", secret: "secret"}},
 		{"splits at the first colon", basic("web:a:b:"), &credentials{id: "web", secret: "a:b:"}},
 		{"decodes both halves after the split", basic("a%3Ab:c%3Ad%25"), &credentials{id: "a:b", secret: "c:d%", raw: "c%3Ad%25"}},
-		{"takes a plus for a space", basic("a+b:c+d"), &credentials{id: "a b", secret: "c d", raw: "c+d"}},
-		{"takes an encoded plus for a plus", basic("web:c%2Bd"), &credentials{id: "web", secret: "c+d", raw: "c%2Bd"}},
-		{"takes UTF-8", basic("web:%C3%A9é"), &credentials{id: "web", secret: "éé", raw: "%C3%A9é"}},
-		{"takes an empty secret, which will match nothing", basic("web:"), &credentials{id: "web", secret: ""}},
-		{"takes characters that need no encoding as they are", basic("a-z._~:A-Z._~"), &credentials{id: "a-z._~", secret: "A-Z._~"}},
+		{"decodes a plus as a space", basic("a+b:c+d"), &credentials{id: "a b", secret: "c d", raw: "c+d"}},
+		{"decodes an encoded plus as a plus", basic("web:c%2Bd"), &credentials{id: "web", secret: "c+d", raw: "c%2Bd"}},
+		{"accepts UTF-8", basic("web:%C3%A9é"), &credentials{id: "web", secret: "éé", raw: "%C3%A9é"}},
+		{"accepts an empty secret, which never matches", basic("web:"), &credentials{id: "web", secret: ""}},
+		{"keeps characters that need no encoding", basic("a-z._~:A-Z._~"), &credentials{id: "a-z._~", secret: "A-Z._~"}},
 
-		{"refuses Bearer", "Bearer abc", nil},
-		{"refuses a longer scheme", "Basically " + basic("web:secret")[6:], nil},
-		{"refuses the scheme alone", "Basic", nil},
-		{"refuses nothing", "", nil},
-		{"refuses bad base64", "Basic !!!!", nil},
-		{"refuses base64 that is cut off", "Basic d2ViOnNlY3Jld", nil},
-		{"refuses the raw pair", "Basic web:secret", nil},
-		{"refuses a pair without a colon", basic("websecret"), nil},
-		{"takes a secret that is not form-encoded as it is", basic("web:100%+x"), &credentials{id: "web", secret: "100%+x"}},
-		{"refuses an id that is not form-encoded", basic("w%eb:secret"), nil},
-		{"refuses invalid UTF-8", basic("web:\xff"), nil},
-		{"refuses encoded invalid UTF-8", basic("web:%FF"), nil},
-		{"refuses NUL", basic("web%00:secret"), nil},
+		{"rejects Bearer", "Bearer abc", nil},
+		{"rejects a longer scheme", "Basically " + basic("web:secret")[6:], nil},
+		{"rejects the scheme alone", "Basic", nil},
+		{"rejects an empty header", "", nil},
+		{"rejects bad base64", "Basic !!!!", nil},
+		{"rejects base64 that is cut off", "Basic d2ViOnNlY3Jld", nil},
+		{"rejects the raw pair", "Basic web:secret", nil},
+		{"rejects a pair without a colon", basic("websecret"), nil},
+		{"keeps a secret that is not form-encoded", basic("web:100%+x"), &credentials{id: "web", secret: "100%+x"}},
+		{"rejects an id that is not form-encoded", basic("w%eb:secret"), nil},
+		{"rejects invalid UTF-8", basic("web:\xff"), nil},
+		{"rejects encoded invalid UTF-8", basic("web:%FF"), nil},
+		{"rejects NUL", basic("web%00:secret"), nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got, err := readBasic(row.header)
@@ -52,7 +52,7 @@ func TestReadBasic(t *testing.T) {
 	}
 }
 
-func TestReadCredentialsTakesOneMethod(t *testing.T) {
+func TestReadCredentialsAcceptsOneMethod(t *testing.T) {
 	for _, row := range []struct {
 		name    string
 		headers []string
@@ -84,7 +84,7 @@ func TestReadCredentialsTakesOneMethod(t *testing.T) {
 	}
 }
 
-func TestAnUnknownClientIsAsMuchWorkAsAWrongSecret(t *testing.T) {
+func TestAnUnknownClientTakesAsMuchWorkAsAWrongSecret(t *testing.T) {
 	store, err := models.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "db"), models.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -104,14 +104,14 @@ func TestAnUnknownClientIsAsMuchWorkAsAWrongSecret(t *testing.T) {
 			}
 		})
 	}
-	// The memory that both take stands for their time, which a busy machine blurs;
+	// The test compares the allocated memory, because a busy machine distorts the time;
 	// without the digest it would be a third.
 	if known, unknown := work("web"), work("ios"); 2*unknown < known || unknown > 2*known {
-		t.Errorf("%d bytes for an unknown client, %d for a known one", unknown, known)
+		t.Errorf("%d bytes for an unknown client, %d for a known client", unknown, known)
 	}
 }
 
-func TestASecretMatchesFormEncodedOrAsItIs(t *testing.T) {
+func TestASecretMatchesWithOrWithoutFormEncoding(t *testing.T) {
 	const secret = "a+b%2Fc%d/e:f g-0123456789012345"
 	k := keysOf(t, rootA)
 	s := &Server{keys: k}
@@ -121,19 +121,19 @@ func TestASecretMatchesFormEncodedOrAsItIs(t *testing.T) {
 		sent string
 		want bool
 	}{
-		"form-encoded":                      {url.QueryEscape(secret), true},
-		"as it is":                          {secret, true},
-		"percent-encoded, with %20":         {url.PathEscape(secret), false}, // a plus stays a plus there, which means a space
-		"encoded twice":                     {url.QueryEscape(url.QueryEscape(secret)), false},
-		"as it is, with something after it": {secret + "x", false},
-		"empty":                             {"", false},
+		"form-encoded":              {url.QueryEscape(secret), true},
+		"without encoding":          {secret, true},
+		"percent-encoded, with %20": {url.PathEscape(secret), false}, // a plus stays a plus there, which means a space
+		"encoded twice":             {url.QueryEscape(url.QueryEscape(secret)), false},
+		"without encoding, with an additional character": {secret + "x", false},
+		"empty": {"", false},
 	} {
 		c, err := readBasic(basic(client.ID + ":" + row.sent))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := s.secretMatches(client, &c); got != row.want || got && c.secret != secret {
-			t.Errorf("%s: matches %t, by %q", name, got, c.secret)
+			t.Errorf("%s: matches %t, with the secret %q", name, got, c.secret)
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"net/url"
 )
 
-// clientCredentials is the grant of a client that acts for itself (RFC 6749
-// §4.4). It opens no session.
+// clientCredentials is the grant of a client that acts on its own behalf (RFC
+// 6749 §4.4). It opens no session.
 func (s *Server) clientCredentials(_ context.Context, _ *Call, c *Client, form url.Values) (issue, error) {
 	targets, err := grantTargets(c, form)
 	if err != nil {
@@ -17,7 +17,7 @@ func (s *Server) clientCredentials(_ context.Context, _ *Call, c *Client, form u
 		return nil, err
 	}
 	return func(ctx context.Context) (tokenResponse, error) {
-		release, err := s.slots.acquire(ctx)
+		release, err := s.tokenSlots.acquire(ctx)
 		if err != nil {
 			return tokenResponse{}, err
 		}

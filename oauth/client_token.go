@@ -13,12 +13,12 @@ import (
 	"github.com/latchkey/latchkey/oauth/jws"
 )
 
-// ClientTokenTTL is how long a client token that we mint ourselves is good.
+// ClientTokenTTL is the lifetime of the client tokens of a ClientTokenIssuer.
 const ClientTokenTTL = time.Minute
 
-// ClientTokenIssuer mints client tokens for one tenant, for a back end that
-// has signed the user in itself. It is an issuer like any other, with a name
-// and a key of its own.
+// ClientTokenIssuer mints client tokens for one tenant, on behalf of a back end
+// that has authenticated the user itself. It is a trusted issuer like any
+// other, with its own issuer URL and key.
 type ClientTokenIssuer struct {
 	Issuer   string // {iss}/client-tokens
 	Audience string // {iss}
@@ -26,7 +26,7 @@ type ClientTokenIssuer struct {
 	Now      func() time.Time
 }
 
-// JWKS is the issuer's key set, for its entry among the trusted issuers.
+// JWKS returns the issuer's key set, for its entry among the trusted issuers.
 func (i *ClientTokenIssuer) JWKS() (json.RawMessage, error) {
 	kid, err := thumbprint(i.Key.Public())
 	if err != nil {
@@ -37,8 +37,8 @@ func (i *ClientTokenIssuer) JWKS() (json.RawMessage, error) {
 	}})
 }
 
-// Mint makes a single-use client token. `claims` are added to those that a
-// client token must have, and cannot replace them.
+// Mint returns a single-use client token. The given claims are added to those
+// that every client token has, and cannot replace them.
 func (i *ClientTokenIssuer) Mint(sub string, amr []string, claims map[string]any) (string, error) {
 	kid, err := thumbprint(i.Key.Public())
 	if err != nil {

@@ -5,10 +5,11 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// A tenant may have nothing stored of its users' devices: then nothing of them
-// gets into a session, an event or an answer.
+// A tenant may choose not to store data about its users' devices. Then no such
+// data gets into a session, an event or a response.
 
-// device is where the call comes from, as far as it may be stored.
+// device returns the user agent and the IP address of the call, or nothing if
+// the tenant does not store them.
 func (call *Call) device() (userAgent, ip string) {
 	if !call.Tenant.row.StoreDevice {
 		return "", ""
@@ -16,8 +17,8 @@ func (call *Call) device() (userAgent, ip string) {
 	return call.UserAgent, call.IP
 }
 
-// withDevice adds to an event where the call comes from and, if a session is given,
-// where its last use came from.
+// withDevice adds the device of the call to the details of an event and, if
+// last is a session, the device of its last use.
 func (call *Call) withDevice(details map[string]any, last *models.Session) map[string]any {
 	if !call.Tenant.row.StoreDevice {
 		return details
@@ -29,22 +30,23 @@ func (call *Call) withDevice(details map[string]any, last *models.Session) map[s
 	return details
 }
 
-// elsewhere says whether the call comes from another device than the session's
-// last use. Where one of the two is not known there is nothing to compare.
-func (call *Call) elsewhere(last *models.Session) bool {
+// fromElsewhere reports whether the call's IP address or user agent differs
+// from that of the session's last use. It returns false if the last use is not
+// known.
+func (call *Call) fromElsewhere(last *models.Session) bool {
 	known := call.Tenant.row.StoreDevice && (last.IP != "" || last.UserAgent != "")
 	return known && (call.IP != last.IP || call.UserAgent != last.UserAgent)
 }
 
-// otherDevice reports whether the call comes from both another network and
-// another product than the session's last use.
+// otherDevice reports whether both the network and the product of the call
+// differ from those of the session's last use.
 func (call *Call) otherDevice(last *models.Session) bool {
 	return call.Tenant.row.StoreDevice && session.OtherDevice(
 		session.Device{IP: last.IP, UserAgent: last.UserAgent}, session.Device{IP: call.IP, UserAgent: call.UserAgent})
 }
 
-// device is what may be shown of a session's device. Its row may still say more,
-// until it is cleared.
+// device returns what may be shown of a session's device. A row may still
+// contain more until it is cleared.
 func (t *Tenant) device(row *models.Session) deviceObject {
 	if !t.row.StoreDevice {
 		return deviceObject{}

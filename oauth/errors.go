@@ -13,21 +13,21 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// Error is a refusal as it goes over the wire: an RFC's code, a sentence for
-// the developer, and a cause for the log alone.
+// Error is a refusal as it is sent to the caller: an error code of an RFC, a
+// sentence for the developer, and a cause for the log only.
 type Error struct {
 	Code        string // RFC 6749 §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 8693 §2.2.2, RFC 9470 §5
 	Reason      Reason // a word of docs/errors.md
 	Status      int
 	Description string // %x20-21 / %x23-5B / %x5D-7E; never a value of the request
 	RetryAfter  string // seconds
-	Bearer      bool   // about a bearer token, and challenged as one
+	Bearer      bool   // about a bearer token: the challenge has the scheme Bearer
 
-	// EndReason is why the session ended. It is set only where the caller has
-	// proved by a token that the session is its own.
+	// EndReason is why the session ended. It is set only if the caller has
+	// presented a token that proves that the session is its own.
 	EndReason session.EndReason
 
-	// For the log alone.
+	// For the log only.
 	Cause              error
 	Expected, Received string // never a secret or a token
 }
@@ -44,50 +44,59 @@ func (e *Error) Error() string {
 // Unwrap implements errors.Unwrap.
 func (e *Error) Unwrap() error { return e.Cause }
 
+// refuse returns a refusal with the status 400.
 func refuse(code string, reason Reason, description string) *Error {
 	return &Error{Code: code, Reason: reason, Status: http.StatusBadRequest, Description: description}
 }
 
-// withCause adds what only the log may know.
+// withCause adds a cause, which only the log shows.
 func (e *Error) withCause(cause error) *Error {
 	e.Cause = cause
 	return e
 }
 
-// compare adds, for the log, the value that was expected and the one that came.
+// compare adds the expected and the received value, which only the log shows.
 func (e *Error) compare(expected, received string) *Error {
 	e.Expected, e.Received = expected, received
 	return e
 }
 
-// ended adds why the session is over, for the session's own client.
-func (e *Error) ended(why session.EndReason) *Error {
+// withEndReason adds why the session ended, for the session's own client.
+func (e *Error) withEndReason(why session.EndReason) *Error {
 	e.EndReason = why
 	return e
 }
 
+// invalidRequest returns a refusal with the code invalid_request.
 func invalidRequest(reason Reason, description string) *Error {
 	return refuse("invalid_request", reason, description)
 }
 
+// invalidTarget returns a refusal with the code invalid_target (RFC 8693
+// §2.2.2).
 func invalidTarget(reason Reason, description string) *Error {
 	return refuse("invalid_target", reason, description)
 }
 
+// invalidScope returns a refusal with the code invalid_scope.
 func invalidScope(reason Reason, description string) *Error {
 	return refuse("invalid_scope", reason, description)
 }
 
-// invalidGrant has one description for every reason.
+// invalidGrant returns the refusal of a refresh token. Its description is the
+// same for every reason.
 func invalidGrant(reason Reason, cause error) *Error {
 	return refuse("invalid_grant", reason, "The refresh token is unknown, used, expired or revoked").withCause(cause)
 }
 
-// invalidClient is one answer to every failed authentication (R-CA-06).
+// invalidClient returns the refusal of a client's authentication. It is the
+// same for every reason (R-CA-06).
 func invalidClient(cause error) *Error {
 	return &Error{Code: "invalid_client", Reason: ReasonClientAuthentication, Status: http.StatusUnauthorized, Description: "Client authentication failed", Cause: cause}
 }
 
+// unavailable returns the refusal of a request that may succeed when it is
+// repeated.
 func unavailable(cause error) *Error {
 	reason := ReasonUnavailable
 	switch {
@@ -97,25 +106,26 @@ func unavailable(cause error) *Error {
 		reason = ReasonIssuerUnavailable
 	}
 	return &Error{Code: "temporarily_unavailable", Reason: reason, Status: http.StatusServiceUnavailable, RetryAfter: "1",
-		Description: "The server cannot answer at the moment; try again", Cause: cause}
+		Description: "The server is temporarily unavailable; try again", Cause: cause}
 }
 
-// misconfigured has no Retry-After: a retry fares no better. The log says once what
-// is wrong, and not at each request.
+// misconfigured returns a refusal without Retry-After, because a retry does not
+// help. The log describes the fault once rather than at each request.
 func misconfigured() *Error {
 	return &Error{Code: "server_error", Reason: ReasonIssuerMisconfigured, Status: http.StatusInternalServerError,
-		Description: "The issuer of the token is misconfigured at this server; its operator must correct that", Cause: ErrIssuerMisconfigured}
+		Description: "The issuer of the token is misconfigured on this server; the operator of the server must correct its configuration", Cause: ErrIssuerMisconfigured}
 }
 
-// overloaded refuses a request that nothing is wrong with.
+// overloaded returns the refusal of a valid request for which the server is too
+// busy.
 func overloaded(cause error) *Error {
 	e := unavailable(cause)
-	e.Description, e.RetryAfter = "The server is busy; try again after the seconds in Retry-After", retryAfter()
+	e.Description, e.RetryAfter = "The server is busy; try again after the number of seconds in Retry-After", retryAfter()
 	return e
 }
 
-// asError is the one place that maps what went wrong to what is said. What it
-// does not know is our fault.
+// asError maps every error to the refusal that is sent. An error that it does
+// not know becomes a server_error.
 func asError(err error) *Error {
 	var own *Error
 	switch {
@@ -136,7 +146,7 @@ func asError(err error) *Error {
 		Description: "The server encountered an unexpected condition", Cause: err}
 }
 
-// plainText keeps the characters that RFC 6749 §5.2 allows.
+// plainText removes the characters that RFC 6749 §5.2 does not allow.
 func plainText(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
@@ -146,38 +156,39 @@ func plainText(s string) string {
 	}, s)
 }
 
-// maxLogged bounds a value from a request in a line of the log, in bytes.
+// maxLogged is the maximum length in bytes of a request's value in the log.
 const maxLogged = 300
 
-// tokenLike is a run of characters that is long enough to be a secret or to be
+// tokenLike matches a run of characters that is long enough to be a secret or
 // part of a token. A UUID is shorter.
 var tokenLike = regexp.MustCompile(`[A-Za-z0-9_+-]{40,}`)
 
-// hostLabel is a part of a host name. Tokens in base64 have upper case.
+// hostLabel matches a label of a host name. Tokens in base64url also have
+// upper-case letters.
 var hostLabel = regexp.MustCompile(`^[a-z0-9-]{1,63}$`)
 
-// forLog shortens a value that may come from a stranger. Anybody can send a
-// token in the wrong parameter: the log must not have it whole.
+// forLog shortens a value that anybody may have sent. It may be a token in the
+// wrong parameter, which the log must not contain as a whole.
 func forLog(value string) string {
 	if len(value) > maxLogged {
 		value = strings.ToValidUTF8(value[:maxLogged], "") + "..."
 	}
 	value = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) { // among them what turns the direction of a line of the log
+		if !unicode.IsPrint(r) { // this includes characters that reverse the direction of text
 			return unicode.ReplacementChar
 		}
 		return r
 	}, value)
 	return tokenLike.ReplaceAllStringFunc(value, func(run string) string {
 		if hostLabel.MatchString(run) && strings.Contains(run, "-") {
-			return run // such as that of a preview: my-app-git-some-branch
+			return run // such as the name of a preview deployment: my-app-git-some-branch
 		}
 		return run[:6] + "..."
 	})
 }
 
-// challenge tells how to authenticate: RFC 6750 §3 for a user, RFC 7617 for a
-// client. Empty: the answer is none of that.
+// challenge returns the value of WWW-Authenticate: RFC 6750 §3 for a user, RFC
+// 7617 for a client. It is empty if the refusal has no challenge.
 func (e *Error) challenge(issuer string) string {
 	realm := `realm="` + issuer + `"`
 	switch {
@@ -192,14 +203,14 @@ func (e *Error) challenge(issuer string) string {
 	}
 }
 
-// writeError answers with a refusal (RFC 6749 §5.2).
+// writeError sends a refusal (RFC 6749 §5.2).
 func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 	e := asError(err)
 	call.Outcome, call.Reason, call.Cause = e.Code, e.Reason, e.Cause
 	call.Expected, call.Received = forLog(e.Expected), forLog(e.Received)
 	call.Overload = errors.Is(err, errBusy)
 	if call.Cause == nil {
-		call.Cause = errors.New(e.Description) // a sentence of ours, without a value of the request
+		call.Cause = errors.New(e.Description) // it contains no value of the request
 	}
 	h := w.Header()
 	if challenge := e.challenge(call.Tenant.Issuer); challenge != "" {
@@ -216,7 +227,7 @@ func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 	}{e.Code, plainText(e.Description), e.Reason, e.EndReason})
 }
 
-// writeJSON answers with a document that nobody may keep.
+// writeJSON sends a response that must not be cached.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

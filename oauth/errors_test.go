@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestPlainTextKeepsWhatTheWireAllows(t *testing.T) {
+func TestPlainTextKeepsAllowedCharacters(t *testing.T) {
 	for text, want := range map[string]string{
 		"A sentence, with 1 & 2; [more] ~": "A sentence, with 1 & 2; [more] ~",
 		`a "quoted" \word`:                 "a quoted word",
@@ -32,12 +32,12 @@ func TestPlainTextKeepsWhatTheWireAllows(t *testing.T) {
 	}
 	for _, b := range []byte(plainText(all.String())) {
 		if b < 0x20 || b > 0x7e || b == '"' || b == '\\' {
-			t.Errorf("%#x is let through", b)
+			t.Errorf("%#x is kept", b)
 		}
 	}
 }
 
-func TestErrorsAreMappedInOnePlace(t *testing.T) {
+func TestWriteErrorMapsEveryError(t *testing.T) {
 	const secret = "lk_rt_secret"
 	for _, row := range []struct {
 		name       string
@@ -46,19 +46,19 @@ func TestErrorsAreMappedInOnePlace(t *testing.T) {
 		code       string
 		retryAfter string
 	}{
-		{"a refusal of ours stays as it is", badSubject(ReasonSubjectTokenExpired, "exp has passed").withCause(errors.New(secret)), 400, "invalid_request", ""},
-		{"one that was wrapped, too", fmt.Errorf("exchange: %w", invalidTarget(ReasonTargetMalformed, "no")), 400, "invalid_target", ""},
+		{"an Error is not changed", badSubject(ReasonSubjectTokenExpired, "exp has passed").withCause(errors.New(secret)), 400, "invalid_request", ""},
+		{"a wrapped Error", fmt.Errorf("exchange: %w", invalidTarget(ReasonTargetMalformed, "no")), 400, "invalid_target", ""},
 		{"a failed authentication", invalidClient(errors.New(secret)), 401, "invalid_client", ""},
-		{"a dead refresh token", invalidGrant(ReasonRefreshUnknown, errors.New(secret)), 400, "invalid_grant", ""},
-		{"a database that does not answer", fmt.Errorf("%w: %s", models.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
-		{"an issuer that does not answer", fmt.Errorf("%w: %s", ErrIssuerUnavailable, secret), 503, "temporarily_unavailable", "1"},
-		{"an issuer that no retry mends", &issuerFault{problem: secret}, 500, "server_error", ""},
+		{"an invalid refresh token", invalidGrant(ReasonRefreshUnknown, errors.New(secret)), 400, "invalid_grant", ""},
+		{"a database that does not respond", fmt.Errorf("%w: %s", models.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
+		{"an issuer that does not respond", fmt.Errorf("%w: %s", ErrIssuerUnavailable, secret), 503, "temporarily_unavailable", "1"},
+		{"a misconfigured issuer", &issuerFault{problem: secret}, 500, "server_error", ""},
 		{"a deadline", context.DeadlineExceeded, 503, "temporarily_unavailable", "1"},
 		{"no signing key", errNoSigningKey, 500, "server_error", ""},
-		{"what nobody expected", errors.New(secret), 500, "server_error", ""},
-		{"a row that is not there", models.ErrNotFound, 500, "server_error", ""},
-		{"what fosite refuses", fosite.ErrInvalidRequest.WithHint(secret).WithDebug(secret), 400, "invalid_request", ""},
-		{"what fosite cannot authenticate", fosite.ErrInvalidClient.WithHint(secret), 401, "invalid_client", ""},
+		{"an unexpected error", errors.New(secret), 500, "server_error", ""},
+		{"a missing row", models.ErrNotFound, 500, "server_error", ""},
+		{"an invalid request of fosite", fosite.ErrInvalidRequest.WithHint(secret).WithDebug(secret), 400, "invalid_request", ""},
+		{"an invalid client of fosite", fosite.ErrInvalidClient.WithHint(secret), 401, "invalid_client", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
@@ -73,7 +73,7 @@ func TestErrorsAreMappedInOnePlace(t *testing.T) {
 				t.Errorf("%d %s, Retry-After %q, logged as %q", w.Code, w.Body, h.Get("Retry-After"), call.Outcome)
 			}
 			if strings.Contains(w.Body.String(), secret) || len(body) != 3 || body["latchkey_reason"] == "" || body["error_description"] != plainText(body["error_description"]) {
-				t.Errorf("it says too much: %s", w.Body)
+				t.Errorf("unexpected content: %s", w.Body)
 			}
 			if h.Get("Cache-Control") != "no-store" || h.Get("Pragma") != "no-cache" || h.Get("Content-Type") != "application/json" {
 				t.Errorf("headers %v", h)

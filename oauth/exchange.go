@@ -15,13 +15,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Limits of what is kept about a device.
+// Limits of the device data that is stored.
 const (
 	maxDeviceName = 100
 	maxUserAgent  = 256
 )
 
-// exchangeRequest is a token exchange that has been decided but not carried out.
+// exchangeRequest is a token exchange that has been allowed but not carried
+// out.
 type exchangeRequest struct {
 	subject    *Subject
 	scope      []string
@@ -29,15 +30,15 @@ type exchangeRequest struct {
 	deviceName string
 	issuedType string
 	demand     session.Demand
-	proofs     session.Proofs   // what is proved, by the tenant's rules
-	pair       session.Proof    // of those, what the access token states
-	failed     map[string]error // rules that could not be decided
-	stepUp     *stepUpSession   // the session that the client token raises
+	proofs     session.Proofs   // what the factors prove, by the tenant's rules
+	stated     session.Proof    // the one of them that the access token states
+	failed     map[string]error // rules that failed, by acr
+	stepUp     *stepUpSession   // the session to step up; nil: the exchange opens a session
 }
 
-// exchange is the grant that turns a client token into a session (RFC 8693). With
-// a session token it makes an access token of that session; with
-// latchkey_session_token it steps that session up.
+// exchange is the grant that exchanges a client token for a session (RFC 8693).
+// With a session token as subject_token, it issues an access token of that
+// session. With latchkey_session_token, it steps up the session of that token.
 func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.Values) (issue, error) {
 	x, err := s.readExchange(c, form)
 	if err != nil {
@@ -49,7 +50,7 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 	}
 	named := form.Get("latchkey_session_token")
 	if named != "" && x.issuedType != tokenTypeSession {
-		again, err := s.repetition(ctx, c, x, form)
+		again, err := s.findRepetition(ctx, c, x, form)
 		if err != nil {
 			return nil, err
 		}
@@ -81,17 +82,19 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 	return func(ctx context.Context) (tokenResponse, error) { return s.openSession(ctx, call, c, x) }, nil
 }
 
-// readExchange checks the parameters of an exchange that stand for themselves.
+// readExchange checks the parameters of an exchange that do not depend on
+// others.
 func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, error) {
 	if form.Has("actor_token") || form.Has("actor_token_type") {
-		return nil, invalidRequest(ReasonParameterUnsupported, "actor_token: delegation is not supported")
+		return nil, invalidRequest(ReasonParameterUnsupported, "actor_token and actor_token_type are not supported")
 	}
 	token, tokenType := form.Get("subject_token"), form.Get("subject_token_type")
 	switch {
 	case token == "" || tokenType == "":
 		return nil, invalidRequest(ReasonParameterMissing, "subject_token and subject_token_type are required")
 	case subjectTypes[tokenType] == "" && tokenType != tokenTypeSession:
-		return nil, invalidRequest(ReasonParameterUnsupported, "This subject_token_type is not supported").compare(strings.Join(slices.Sorted(maps.Keys(subjectTypes)), " or ")+" or "+tokenTypeSession, tokenType)
+		expected := strings.Join(slices.Sorted(maps.Keys(subjectTypes)), " or ") + " or " + tokenTypeSession
+		return nil, invalidRequest(ReasonParameterUnsupported, "subject_token_type is not supported: expected "+expected).compare(expected, tokenType)
 	}
 	x := &exchangeRequest{issuedType: tokenTypeAccess, deviceName: form.Get("latchkey_device_name")}
 	switch requested := form.Get("requested_token_type"); requested {
@@ -100,13 +103,14 @@ func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, err
 		x.issuedType = tokenTypeJWT
 	case tokenTypeSession:
 		if x.issuedType = tokenTypeSession; !c.Settings.SessionToken {
-			return nil, invalidRequest(ReasonClientNotAllowed, "The client gets no session tokens: set session_token")
+			return nil, invalidRequest(ReasonClientNotAllowed, "The client may not receive session tokens; set session_token in its configuration")
 		}
 	default:
-		return nil, invalidRequest(ReasonParameterUnsupported, "This requested_token_type is not supported").compare(tokenTypeAccess+" or "+tokenTypeSession, requested)
+		const expected = tokenTypeAccess + " or " + tokenTypeSession
+		return nil, invalidRequest(ReasonParameterUnsupported, "requested_token_type is not supported: expected "+expected).compare(expected, requested)
 	}
 	if utf8.RuneCountInString(x.deviceName) > maxDeviceName {
-		return nil, invalidRequest(ReasonParameterInvalid, "latchkey_device_name is longer than 100 characters")
+		return nil, invalidRequest(ReasonParameterInvalid, "latchkey_device_name must be at most 100 characters")
 	}
 	var err error
 	if x.demand, err = readDemand(form); err != nil {
@@ -115,8 +119,9 @@ func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, err
 	return x, nil
 }
 
-// checkPolicy evaluates the client's `allow` rule over the token, the client and
-// the user as the token leaves them. Only true passes; an error refuses.
+// checkPolicy evaluates the client's `allow` rule over the token, the client,
+// and the user as the exchange would leave it. Only the result true allows the
+// exchange; an error rejects it.
 func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) error {
 	if c.allow == nil {
 		return nil
@@ -129,24 +134,24 @@ func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) e
 	verdict, err := c.allow.evaluate(map[string]any{
 		"token":  subject.claims,
 		"client": map[string]any{"id": c.ID, "name": c.Settings.Name, "public": c.Settings.Public()},
-		"user":   userVariable(subject.sub, c.tenant.counting(after.Values, after.Sources)),
+		"user":   userVariable(subject.sub, c.tenant.activeAttributes(after.Values, after.Sources)),
 	})
 	if verdict != true {
-		return badSubject(ReasonPolicyDenied, "the allow rule of the client does not allow it").withCause(err)
+		return badSubject(ReasonPolicyDenied, "the allow rule of the client denies it").withCause(err)
 	}
 	return nil
 }
 
-// openSession carries an exchange out: one transaction, in which the access token
-// is signed before it commits.
+// openSession carries out an exchange in one transaction. The access token is
+// signed before the transaction commits.
 func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x *exchangeRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
 	defer release()
 	now := s.now()
-	n, refresh, handle := s.newSession(now, call, client, x)
+	n, refresh, sessionHandle := s.newSession(now, call, client, x)
 	suspensions, err := s.store.SuspensionKey(ctx, s.keys)
 	if err != nil {
 		return tokenResponse{}, err
@@ -157,7 +162,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 		if x.issuedType == tokenTypeSession {
 			return nil
 		}
-		access, err = s.mintSession(client, created, x.pair, created.Audience, created.Scope, now)
+		access, err = s.mintSession(client, created, x.stated, created.Audience, created.Scope, now)
 		return err
 	})
 	if err != nil {
@@ -169,26 +174,26 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 	s.reportRules(ctx, &n.Session, now, x.failed)
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
-	answer.ofSession(client, &n.Session, n.Refresh.Generation)
+	answer.setSession(client, &n.Session, n.Refresh.Generation)
 	if client.Settings.HasGrant(settings.GrantRefresh) {
 		answer.RefreshToken = s.keys.encode(client.TenantID, refresh)
 	}
 	if client.Settings.SessionToken {
-		answer.SessionToken = s.keys.encode(client.TenantID, handle)
+		answer.SessionToken = s.keys.encode(client.TenantID, sessionHandle)
 	}
 	if x.issuedType == tokenTypeSession {
-		// RFC 8693 §2.2.1: access_token is what was asked for, whatever it is.
+		// RFC 8693 §2.2.1: access_token contains the requested token, whatever
+		// its type.
 		answer.AccessToken, answer.TokenType, answer.SessionToken = answer.SessionToken, "N_A", ""
 		answer.ExpiresIn = int64(n.Lifetime().Expiry().Sub(now) / time.Second)
 	}
 	return answer, nil
 }
 
-// newSession is what the exchange will write, with the handles it answers with.
-// A client without the refresh grant gets a session that ends with its access
-// token.
-func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeRequest) (n models.NewSession, refresh, handle handle) {
-	absolute, idle := c.limits(now)
+// newSession returns the session to create and the handles to return. A client
+// without the refresh grant gets a session that expires with its access token.
+func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeRequest) (n models.NewSession, refresh, sessionHandle handle) {
+	absolute, idle := c.newExpiries(now)
 	id := models.NewSessionID()
 	n = models.NewSession{
 		Session: models.Session{
@@ -206,7 +211,7 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		}, nil),
 	}
-	c.tenant.keep(&n.Session, now, x.proofs)
+	c.tenant.storeDecision(&n.Session, now, x.proofs)
 	if call.Tenant.row.StoreDevice {
 		n.DeviceName = x.deviceName
 	}
@@ -216,14 +221,14 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 		n.Refresh = s.keys.chain(c.TenantID, refresh)
 	}
 	if c.Settings.SessionToken {
-		handle = s.keys.newHandle(sessionToken, id)
-		n.SessionToken = s.keys.chain(c.TenantID, handle)
+		sessionHandle = s.keys.newHandle(sessionToken, id)
+		n.SessionToken = s.keys.chain(c.TenantID, sessionHandle)
 	}
-	return n, refresh, handle
+	return n, refresh, sessionHandle
 }
 
-// refuseExchange maps what stopped the transaction. A replay is remembered,
-// and the first session stays (CONFORMANCE C-06).
+// refuseExchange maps an error of the transaction to a refusal. It records the
+// replay of a client token; the session that the token opened is not affected.
 func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeRequest, now time.Time, err error) error {
 	switch {
 	case errors.Is(err, models.ErrTokenSpent):
@@ -235,25 +240,26 @@ func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeReque
 		if recorded != nil {
 			return recorded
 		}
-		return badSubject(ReasonSubjectTokenSpent, "it was used before; each client token is good for one exchange")
+		return badSubject(ReasonSubjectTokenSpent, "it has already been used; obtain a new client token for each exchange")
 	case errors.Is(err, models.ErrTokenBeforeRestore):
 		return badSubject(ReasonSubjectTokenRestored, "it was issued before the database was restored from a backup; sign the user in again").withCause(err)
 	case errors.Is(err, models.ErrUserDisabled):
-		return badSubject(ReasonUserDisabled, "its user is disabled").withCause(err)
+		return badSubject(ReasonUserDisabled, "the user is disabled").withCause(err)
 	case errors.Is(err, models.ErrUserUnknown):
-		return badSubject(ReasonUserUnknown, "its user is unknown, and create_users is false").withCause(err)
+		return badSubject(ReasonUserUnknown, "the user is unknown, and create_users of the trusted issuer is false").withCause(err)
 	case errors.Is(err, models.ErrNotPermitted):
-		return badSubject(ReasonSignInDisabled, "its issuer, the client or the tenant is disabled").withCause(err)
+		return badSubject(ReasonSignInDisabled, "the trusted issuer, the client or the tenant is disabled").withCause(err)
 	case errors.Is(err, models.ErrSessionLimit):
-		return invalidRequest(ReasonSessionLimit, "session limit reached: the user has as many sessions as max_sessions_per_user allows")
+		return invalidRequest(ReasonSessionLimit, "The user already has as many sessions as max_sessions_per_user of the client allows; end one first")
 	case errors.Is(err, models.ErrTooLarge):
-		return badSubject(ReasonSubjectTokenMapping, "an attribute that it yields is larger than 4 KiB").withCause(err)
+		return badSubject(ReasonSubjectTokenMapping, "an attribute mapped from it is larger than 4 KiB").withCause(err)
 	default:
 		return err
 	}
 }
 
-// TrimUserAgent keeps what a browser says of itself within bounds.
+// TrimUserAgent returns a User-Agent header as valid UTF-8 of bounded length,
+// without NUL characters.
 func TrimUserAgent(s string) string {
 	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", ""), "")
 	if len(s) <= maxUserAgent {

@@ -14,56 +14,60 @@ import (
 )
 
 const (
-	// feedTick is how often a feed looks at itself and its streams.
+	// feedTick is the interval at which a feed checks itself and its streams.
 	feedTick = time.Second
-	// feedBeat is how often a stream shows that it is alive.
-	feedBeat = 10 * time.Second
-	// feedCheck is how often a feed looks whether its client has changed. The
-	// node's view of it may be as old as registryBound, so that both make 10 s.
-	feedCheck = 5 * time.Second
-	// feedProve is how often every stream authenticates again although nothing has
-	// changed: a secret may end by time alone.
-	feedProve = 30 * time.Second
-	// feedFresh is how long what does not matter any more may stay in the snapshot
-	// of a stream, whose reader drops it by itself, and feedExact in a document.
-	feedFresh = 15 * time.Second
-	feedExact = time.Second
-	// feedIdle is how long a feed outlives its last reader.
-	feedIdle = time.Minute
-	// manyRevoked is how many revocations a reader is sent one by one before the
-	// snapshot, which is encoded already, costs less.
-	manyRevoked = 500
+	// feedHeartbeat is the interval at which a stream shows that it is alive.
+	feedHeartbeat = 10 * time.Second
+	// feedCheckInterval is the interval at which a feed checks whether its
+	// client has changed. The node's view of the client may be as old as
+	// registryBound, so a change takes effect within 10 s.
+	feedCheckInterval = 5 * time.Second
+	// feedReauthInterval is the interval at which every stream authenticates
+	// again even if nothing has changed: a secret may expire by time alone.
+	feedReauthInterval = 30 * time.Second
+	// streamSnapshotMaxAge is how long an entry that no longer matters may
+	// remain in the snapshot of a stream, whose reader drops it by itself.
+	// documentSnapshotMaxAge is the same for a document.
+	streamSnapshotMaxAge   = 15 * time.Second
+	documentSnapshotMaxAge = time.Second
+	// feedIdleTimeout is how long a feed outlives its last reader.
+	feedIdleTimeout = time.Minute
+	// maxPartialSnapshot is the largest number of revocations that are encoded
+	// for one reader. Beyond it, the complete snapshot, which is already
+	// encoded, costs less.
+	maxPartialSnapshot = 500
 )
 
 var (
-	errBehind = errors.New("the reader was too slow, or the node follows the log no more")
-	errView   = errors.New("what the client may see has changed")
+	errBehind      = errors.New("the reader was too slow, or the node no longer follows the event log")
+	errViewChanged = errors.New("the revocations that the client may see have changed")
 )
 
-// feed is what all readers of one view share: it follows the log once, encodes
-// every revocation once, and has the only ticker.
+// feed is shared by all readers of one view. It follows the event log once,
+// encodes every revocation once, and has the only ticker.
 type feed struct {
-	server    *Server
-	view      string
-	following *models.Subscription
-	checked   time.Time // when its client was last looked up
-	proved    time.Time // when its streams last authenticated
+	server          *Server
+	view            string
+	subscription    *models.Subscription
+	checkedAt       time.Time // when its client was last looked up
+	authenticatedAt time.Time // when its streams last authenticated
 
-	mu      sync.Mutex
-	tenant  *Tenant // as the client was last looked up in it; run alone changes it
-	client  *Client
-	streams map[*stream]bool
-	lines   []byte    // entries of a snapshot, a line each; only ever added to
-	built   time.Time // when the first of them were
-	expires time.Time // when one of them ceases to matter
-	packed  []byte    // the first packedOf bytes of lines, as blocks of DEFLATE
-	packOf  int
-	beat    time.Time // when its streams last showed that they are alive
-	used    time.Time // when it last had a reader
-	ended   bool
+	mu            sync.Mutex
+	tenant        *Tenant // in which the client was last looked up; only run changes it
+	client        *Client
+	streams       map[*stream]bool
+	lines         []byte    // entries of a snapshot, one line each; only appended to
+	builtAt       time.Time // when the first of them were encoded
+	expires       time.Time // when the first of them no longer matters
+	compressed    []byte    // the first compressedLen bytes of lines, as blocks of DEFLATE
+	compressedLen int
+	lastBeat      time.Time // when its streams last showed that they are alive
+	lastUsed      time.Time // when it last had a reader
+	ended         bool
 }
 
-// feedOf is the feed of the client's view. It begins with its first reader.
+// feedOf returns the feed of the client's view. It starts the feed for its
+// first reader.
 func (s *Server) feedOf(t *Tenant, c *Client) (*feed, error) {
 	view := c.view()
 	s.feedsMu.Lock()
@@ -76,8 +80,8 @@ func (s *Server) feedOf(t *Tenant, c *Client) (*feed, error) {
 		return nil, err
 	}
 	now := s.now()
-	f := &feed{server: s, view: view, following: following, tenant: t, client: c, streams: map[*stream]bool{},
-		beat: now, checked: now, proved: now, used: now}
+	f := &feed{server: s, view: view, subscription: following, tenant: t, client: c, streams: map[*stream]bool{},
+		lastBeat: now, checkedAt: now, authenticatedAt: now, lastUsed: now}
 	f.build(known.Revocations, now)
 	if s.feeds == nil {
 		s.feeds = map[string]*feed{}
@@ -87,28 +91,29 @@ func (s *Server) feedOf(t *Tenant, c *Client) (*feed, error) {
 	return f, nil
 }
 
+// alive reports whether the feed has not ended.
 func (f *feed) alive() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return !f.ended
 }
 
-// run hands on what becomes known until the feed ends.
+// run sends new revocations to the streams until the feed ends.
 func (f *feed) run() {
-	defer f.following.Close()
+	defer f.subscription.Close()
 	tick := time.NewTicker(feedTick)
 	defer tick.Stop()
 	for {
 		var err error
 		select {
-		case batch, open := <-f.following.C:
+		case batch, open := <-f.subscription.C:
 			if err = errBehind; open {
 				f.mu.Lock()
 				err = f.add(batch)
 				f.mu.Unlock()
 			}
 		case <-tick.C:
-			err = f.look()
+			err = f.tick()
 		}
 		if err != nil {
 			f.end(err)
@@ -132,11 +137,12 @@ func (f *feed) end(why error) {
 	}
 }
 
-// errIdle ends a feed that nobody reads.
-var errIdle = errors.New("nobody reads it")
+// errIdle ends a feed without readers.
+var errIdle = errors.New("the feed has no readers")
 
-// look ends a feed that must not go on, and shows that its streams are alive.
-func (f *feed) look() error {
+// tick returns an error if the feed must end. Otherwise it sends a heartbeat to
+// the streams when one is due.
+func (f *feed) tick() error {
 	asOf, err := f.server.tail.Fresh()
 	if err != nil {
 		return err
@@ -148,50 +154,51 @@ func (f *feed) look() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.streams) > 0 {
-		f.used = now
+		f.lastUsed = now
 	}
-	if now.Sub(f.used) >= feedIdle {
+	if now.Sub(f.lastUsed) >= feedIdleTimeout {
 		return errIdle
 	}
-	if now.Sub(f.beat) >= feedBeat {
-		f.beat = now
+	if now.Sub(f.lastBeat) >= feedHeartbeat {
+		f.lastBeat = now
 		f.send(message{text: fmt.Appendf(nil, ": as_of %d\n\n", asOf.Unix())})
 	}
 	return nil
 }
 
-// check looks whether the client is still the same, and has every stream
-// authenticate again if it may not be. Only run calls it.
+// check returns an error if the client may no longer see the same revocations.
+// If it may have changed, every stream authenticates again. Only run calls it.
 func (f *feed) check(now time.Time) error {
-	if now.Sub(f.checked) < feedCheck {
+	if now.Sub(f.checkedAt) < feedCheckInterval {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), feedCheck)
+	ctx, cancel := context.WithTimeout(context.Background(), feedCheckInterval)
 	defer cancel()
 	t, err := f.server.Tenant(ctx, f.tenant.ID)
 	if err != nil {
 		return err
 	}
-	f.checked = now
+	f.checkedAt = now
 	changed := t != f.tenant
-	if !changed && now.Sub(f.proved) < feedProve {
+	if !changed && now.Sub(f.authenticatedAt) < feedReauthInterval {
 		return nil
 	}
 	c := t.client(f.client.ID)
 	if c == nil || c.view() != f.view {
-		return errView
+		return errViewChanged
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.tenant, f.client, f.proved = t, c, now; changed {
-		f.built = time.Time{} // what a snapshot says may depend on it
+	if f.tenant, f.client, f.authenticatedAt = t, c, now; changed {
+		f.builtAt = time.Time{} // the content of a snapshot may depend on the client
 	}
-	f.send(message{prove: true})
+	f.send(message{reauthenticate: true})
 	return nil
 }
 
-// send hands a message to every stream. It waits for none: one that does not
-// keep up is ended, and comes back with its position. f.mu is held.
+// send sends a message to every stream without waiting for any. A stream that
+// does not keep up is ended; its reader reconnects with its position. The
+// caller holds f.mu.
 func (f *feed) send(m message) {
 	for s := range f.streams {
 		select {
@@ -203,13 +210,13 @@ func (f *feed) send(m message) {
 	}
 }
 
-// add encodes what one look of the tail found, for the streams and for later
-// snapshots. The id of each event is the position before it: a reader that is
-// cut off in the middle gets the whole again. f.mu is held.
+// add encodes one batch of the tail for the streams and for later snapshots.
+// The id of each event is the position before the batch: a reader that is cut
+// off in the middle gets the whole batch again. The caller holds f.mu.
 func (f *feed) add(b models.Batch) error {
 	var text []byte
 	id := cursor(f.client, b.Before)
-	f.note(b.Revocations)
+	f.trackExpiry(b.Revocations)
 	for _, e := range entries(f.client, b.Revocations) {
 		line, err := json.Marshal(e)
 		if err != nil {
@@ -224,10 +231,11 @@ func (f *feed) add(b models.Batch) error {
 	return nil
 }
 
-// build makes the entries of a snapshot. f.mu is held, or f is new.
+// build encodes the entries of a snapshot. The caller holds f.mu, unless f is
+// new.
 func (f *feed) build(known []*models.Revocation, now time.Time) {
-	f.lines, f.packed, f.packOf, f.built, f.expires = nil, nil, 0, now, time.Time{}
-	f.note(known)
+	f.lines, f.compressed, f.compressedLen, f.builtAt, f.expires = nil, nil, 0, now, time.Time{}
+	f.trackExpiry(known)
 	for _, e := range entries(f.client, known) {
 		if line, err := json.Marshal(e); err == nil { // strings and integers always encode
 			f.lines = appendLine(f.lines, line)
@@ -235,8 +243,8 @@ func (f *feed) build(known []*models.Revocation, now time.Time) {
 	}
 }
 
-// note notes when one of them ceases to matter.
-func (f *feed) note(known []*models.Revocation) {
+// trackExpiry updates when the first of the entries no longer matters.
+func (f *feed) trackExpiry(known []*models.Revocation) {
 	for _, r := range known {
 		if f.expires.IsZero() || r.Until.Before(f.expires) {
 			f.expires = r.Until
@@ -246,7 +254,8 @@ func (f *feed) note(known []*models.Revocation) {
 
 const linePrefix = "data: "
 
-// appendLine adds an entry of a snapshot. Lines are short however many there are.
+// appendLine adds an entry of a snapshot as a line of its own, so that lines
+// are short however many entries there are.
 func appendLine(lines, entry []byte) []byte {
 	first := len(lines) == 0
 	lines = append(lines, linePrefix...)
@@ -256,16 +265,16 @@ func appendLine(lines, entry []byte) []byte {
 	return append(append(lines, entry...), '\n')
 }
 
-// snapshot is what a reader begins with.
+// snapshot is the first message that a reader gets.
 type snapshot struct {
-	head   snapshotHead
-	lines  []byte // its entries, one each
-	packed []byte // the first of them, packed; nil: none
-	of     int    // how many bytes of lines those are
+	head          snapshotHead
+	lines         []byte // its entries, one line each
+	compressed    []byte // the first of them, compressed; nil: none
+	compressedLen int    // how many bytes of lines are compressed
 }
 
-// join gives a reader what became known since its position, and everything from
-// then on if it is a stream.
+// join returns what a reader has missed since its position. If s is set, the
+// stream gets every later revocation.
 func (f *feed) join(c *Client, since models.Position, s *stream, pack bool) (*snapshot, error) {
 	tail := f.server.tail
 	f.mu.Lock()
@@ -277,11 +286,11 @@ func (f *feed) join(c *Client, since models.Position, s *stream, pack bool) (*sn
 	if err != nil {
 		return nil, err
 	}
-	if err := f.catchUp(); err != nil { // so that the snapshot is as good as its position
+	if err := f.catchUp(); err != nil { // so that the snapshot is complete up to its position
 		return nil, err
 	}
 	now := f.server.now()
-	f.used = now
+	f.lastUsed = now
 	head := snapshotHead{Cursor: cursor(c, at), AsOf: at.At.Unix()}
 	if s != nil {
 		f.streams[s] = true
@@ -292,27 +301,27 @@ func (f *feed) join(c *Client, since models.Position, s *stream, pack bool) (*sn
 			delete(f.streams, s)
 			return nil, err
 		}
-		if len(known.Revocations) <= manyRevoked {
-			return f.some(c, known.Revocations, head)
+		if len(known.Revocations) <= maxPartialSnapshot {
+			return f.partialSnapshot(c, known.Revocations, head)
 		}
 	}
-	age := feedExact
+	age := documentSnapshotMaxAge
 	if s != nil {
-		age = feedFresh
+		age = streamSnapshotMaxAge
 	}
-	if err := f.renew(now, age); err != nil {
+	if err := f.rebuildIfStale(now, age); err != nil {
 		delete(f.streams, s)
 		return nil, err
 	}
 	whole := &snapshot{head: head, lines: f.lines}
-	if pack && f.pack() == nil {
-		whole.packed, whole.of = f.packed, f.packOf
+	if pack && f.compress() == nil {
+		whole.compressed, whole.compressedLen = f.compressed, f.compressedLen
 	}
 	return whole, nil
 }
 
-// some is a snapshot of a few.
-func (f *feed) some(c *Client, known []*models.Revocation, head snapshotHead) (*snapshot, error) {
+// partialSnapshot returns a snapshot of the given revocations.
+func (f *feed) partialSnapshot(c *Client, known []*models.Revocation, head snapshotHead) (*snapshot, error) {
 	few := &snapshot{head: head}
 	for _, e := range entries(c, known) {
 		line, err := json.Marshal(e)
@@ -324,11 +333,12 @@ func (f *feed) some(c *Client, known []*models.Revocation, head snapshotHead) (*
 	return few, nil
 }
 
-// catchUp takes what the tail has handed over. f.mu is held.
+// catchUp adds the batches that the tail has already sent. The caller holds
+// f.mu.
 func (f *feed) catchUp() error {
 	for {
 		select {
-		case batch, open := <-f.following.C:
+		case batch, open := <-f.subscription.C:
 			if !open {
 				return fmt.Errorf("%w: %w", models.ErrUnavailable, errBehind)
 			}
@@ -341,11 +351,12 @@ func (f *feed) catchUp() error {
 	}
 }
 
-// renew makes the entries anew if some do not matter any more, but not more often
-// than `every`; and if the client has changed. f.mu is held.
-func (f *feed) renew(now time.Time, every time.Duration) error {
+// rebuildIfStale encodes the entries again if the client has changed, or if
+// some no longer matter and the entries are older than maxAge. The caller holds
+// f.mu.
+func (f *feed) rebuildIfStale(now time.Time, maxAge time.Duration) error {
 	over := !f.expires.IsZero() && !now.Before(f.expires)
-	if !f.built.IsZero() && (!over || now.Sub(f.built) < every) {
+	if !f.builtAt.IsZero() && (!over || now.Sub(f.builtAt) < maxAge) {
 		return nil
 	}
 	known, err := f.server.tail.Revoked(f.tenant.ID, models.Position{})
@@ -355,10 +366,11 @@ func (f *feed) renew(now time.Time, every time.Duration) error {
 	return err
 }
 
-// pack packs the lines if many were added since the last time. f.mu is held.
-func (f *feed) pack() error {
+// compress compresses the lines if many were added since the last time. The
+// caller holds f.mu.
+func (f *feed) compress() error {
 	const few = 16 << 10
-	if f.packed != nil && len(f.lines)-f.packOf < few {
+	if f.compressed != nil && len(f.lines)-f.compressedLen < few {
 		return nil
 	}
 	var out bytes.Buffer
@@ -372,12 +384,12 @@ func (f *feed) pack() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	f.packed, f.packOf = out.Bytes(), len(f.lines)
+	f.compressed, f.compressedLen = out.Bytes(), len(f.lines)
 	return nil
 }
 
-// leave takes a stream out of the feed.
-func (f *feed) leave(s *stream) {
+// remove removes a stream from the feed.
+func (f *feed) remove(s *stream) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.streams, s)

@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// Limits of what is fetched from other issuers (CONFORMANCE R-JK-14).
+// Limits of documents that are fetched from trusted issuers (R-JK-14).
 const (
 	fetchTimeout = 5 * time.Second
 	maxFetch     = 512 << 10
 )
 
-// errFetchRefused is a fetch that we do not make. It names no address that a
-// name resolved to.
-var errFetchRefused = errors.New("this address may not be fetched from")
+// errFetchRefused means that a fetch is not allowed. It does not name an
+// address that a host name resolved to.
+var errFetchRefused = errors.New("fetching from this address is not allowed")
 
-// newFetcher is an HTTP client for documents of other issuers: https, no
-// proxy, bounded in time and size, no redirect to another host, and no
-// connection to a private address, whatever name led to it.
+// newFetcher returns an HTTP client for documents of trusted issuers. It uses
+// https and no proxy, bounds time and size, follows no redirect to another
+// host, and connects to no private address, whatever name resolves to it.
 func newFetcher(allowPrivate bool) *http.Client {
 	dialer := &net.Dialer{Timeout: fetchTimeout, Control: func(_, address string, _ syscall.RawConn) error {
 		addr, err := netip.ParseAddrPort(address)
@@ -55,24 +55,25 @@ func newFetcher(allowPrivate bool) *http.Client {
 	}
 }
 
-// throughProxy is newFetcher(false) by way of a proxy, which is trusted to lead to
-// no private address by any name; what is plainly one is refused here.
-func throughProxy(proxy *url.URL) *http.Client {
+// newProxyFetcher returns newFetcher(false) with a proxy. The proxy is trusted
+// not to connect to private addresses that a name resolves to. Hosts that are
+// written as a private address are rejected here.
+func newProxyFetcher(proxy *url.URL) *http.Client {
 	client := newFetcher(false)
 	bounded := client.Transport.(boundedTransport)
 	direct := bounded.next.(*http.Transport)
 	direct.Proxy = http.ProxyURL(proxy)
-	direct.DialContext = (&net.Dialer{Timeout: fetchTimeout}).DialContext // it connects to the proxy alone
-	client.Transport = publicNames{bounded}
+	direct.DialContext = (&net.Dialer{Timeout: fetchTimeout}).DialContext // it connects only to the proxy
+	client.Transport = publicHosts{bounded}
 	return client
 }
 
-// publicNames refuses hosts that are written as a private address, or as this
+// publicHosts rejects hosts that are written as a private address or as this
 // machine.
-type publicNames struct{ next http.RoundTripper }
+type publicHosts struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
-func (t publicNames) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t publicHosts) RoundTrip(r *http.Request) (*http.Response, error) {
 	host := strings.ToLower(strings.TrimSuffix(r.URL.Hostname(), "."))
 	addr, err := netip.ParseAddr(host)
 	if err == nil && !public(addr) || host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -81,12 +82,13 @@ func (t publicNames) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.next.RoundTrip(r)
 }
 
-// boundedTransport cuts off long bodies and refuses schemes.
+// boundedTransport rejects URL schemes and cuts off long bodies.
 type boundedTransport struct {
 	allowPlain bool
 	next       http.RoundTripper
 }
 
+// RoundTrip implements http.RoundTripper.
 func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" && !(t.allowPlain && r.URL.Scheme == "http") {
 		return nil, errFetchRefused
@@ -106,13 +108,15 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-var errTooLong = fmt.Errorf("answer longer than %d bytes", maxFetch)
+var errTooLong = fmt.Errorf("response is longer than %d bytes", maxFetch)
 
+// boundedBody is a body that returns errTooLong after left bytes.
 type boundedBody struct {
 	io.ReadCloser
 	left int
 }
 
+// Read implements io.Reader.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, errTooLong
@@ -124,8 +128,8 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// notPublic lists the networks of the IANA special-purpose registries that
-// lead to ourselves, to a neighbour, or through a translator to either.
+// notPublic lists the networks of the IANA special-purpose registries that lead
+// to this machine, to its neighbors, or through a translator to either.
 var notPublic = func() (list []netip.Prefix) {
 	for _, p := range []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
@@ -138,7 +142,7 @@ var notPublic = func() (list []netip.Prefix) {
 	return list
 }()
 
-// public says whether an address is one of the public Internet.
+// public reports whether an address belongs to the public Internet.
 func public(addr netip.Addr) bool {
 	addr = addr.Unmap().WithZone("")
 	for _, p := range notPublic {

@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-func TestPublicKnowsTheSpecialAddresses(t *testing.T) {
+func TestPublicRejectsSpecialAddresses(t *testing.T) {
 	for text, want := range map[string]bool{
 		"1.1.1.1": true, "93.184.216.34": true, "8.8.8.8": true, "9.255.255.255": true, "11.0.0.0": true,
 		"100.63.255.255": true, "100.128.0.0": true, "126.255.255.255": true, "128.0.0.1": true, "169.253.255.255": true,
@@ -52,14 +52,14 @@ func TestPublicKnowsTheSpecialAddresses(t *testing.T) {
 		}
 	}
 	if public(netip.Addr{}) {
-		t.Error("no address at all is public")
+		t.Error("the zero address is public")
 	}
 }
 
-// anIP finds an address in an error's text.
+// anIP matches an address in the text of an error.
 var anIP = regexp.MustCompile(`127\.0\.0\.1|\[?::1\]?|dial`)
 
-func TestFetcherRefusesAddressesThatAreNotPublic(t *testing.T) {
+func TestFetcherRejectsAddressesThatAreNotPublic(t *testing.T) {
 	var reached int
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
 	t.Cleanup(server.Close)
@@ -81,15 +81,15 @@ func TestFetcherRefusesAddressesThatAreNotPublic(t *testing.T) {
 			continue
 		}
 		if text := strings.ReplaceAll(err.Error(), host, "HOST"); anIP.MatchString(text) {
-			t.Errorf("%s: the error tells where the name led to: %v", name, err)
+			t.Errorf("%s: the error contains the resolved address: %v", name, err)
 		}
 	}
 	if reached > 0 {
-		t.Error("a request got through")
+		t.Error("a request reached the server")
 	}
 }
 
-func TestFetcherRefusesOtherSchemes(t *testing.T) {
+func TestFetcherRejectsOtherSchemes(t *testing.T) {
 	for _, target := range []string{"http://example.com/", "file:///etc/passwd", "data:application/json,{}", "ftp://example.com/", "gopher://example.com/"} {
 		if _, err := newFetcher(false).Get(target); !errors.Is(err, errFetchRefused) {
 			t.Errorf("%s: %v", target, err)
@@ -100,8 +100,8 @@ func TestFetcherRefusesOtherSchemes(t *testing.T) {
 	}
 }
 
-// plainServer is an issuer on loopback, reached by what an entry with
-// allow_private_addresses uses.
+// plainServer starts an issuer on loopback, which only the fetcher of an entry with
+// allow_private_addresses may reach.
 func plainServer(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -146,7 +146,7 @@ func TestFetcherStaysOnTheHost(t *testing.T) {
 	}
 }
 
-func TestFetcherTakesNoProxy(t *testing.T) {
+func TestFetcherUsesNoProxy(t *testing.T) {
 	var seen int
 	proxy := plainServer(t, func(http.ResponseWriter, *http.Request) { seen++ })
 	for _, variable := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
@@ -155,11 +155,11 @@ func TestFetcherTakesNoProxy(t *testing.T) {
 	transport := newFetcher(true).Transport.(boundedTransport).next.(*http.Transport)
 	if transport.Proxy != nil {
 		u, err := transport.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "example.com"}})
-		t.Errorf("it goes by %v, %v", u, err)
+		t.Errorf("it uses the proxy %v, %v", u, err)
 	}
 }
 
-func TestFetcherBoundsTheAnswer(t *testing.T) {
+func TestFetcherBoundsTheResponse(t *testing.T) {
 	zipped := func(n int) []byte {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
@@ -168,17 +168,17 @@ func TestFetcherBoundsTheAnswer(t *testing.T) {
 		return b.Bytes()
 	}
 	served := map[string]http.HandlerFunc{
-		"just as long as may be":         func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxFetch)) },
-		"of a byte more":                 func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxFetch+1)) },
-		"that says how much too long":    func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "10485760") },
-		"in pieces, just long enough":    func(w http.ResponseWriter, _ *http.Request) { pieces(w, maxFetch/1024) },
-		"in pieces without end":          func(w http.ResponseWriter, _ *http.Request) { pieces(w, 1<<20) },
-		"that unzips to as long as may":  func(w http.ResponseWriter, _ *http.Request) { gzipped(w, zipped(maxFetch)) },
-		"that unzips to megabytes":       func(w http.ResponseWriter, _ *http.Request) { gzipped(w, zipped(50<<20)) },
-		"with headers of 15 KiB":         func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("A", strings.Repeat("a", 15<<10)) },
-		"with headers that are too long": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("A", strings.Repeat("a", 17<<10)) },
+		"as long as allowed":                       func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxFetch)) },
+		"one byte too long":                        func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxFetch+1)) },
+		"that announces a length that is too long": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "10485760") },
+		"in pieces, as long as allowed":            func(w http.ResponseWriter, _ *http.Request) { pieces(w, maxFetch/1024) },
+		"in pieces without end":                    func(w http.ResponseWriter, _ *http.Request) { pieces(w, 1<<20) },
+		"that decompresses to the allowed length":  func(w http.ResponseWriter, _ *http.Request) { gzipped(w, zipped(maxFetch)) },
+		"that decompresses to megabytes":           func(w http.ResponseWriter, _ *http.Request) { gzipped(w, zipped(50<<20)) },
+		"with headers of 15 KiB":                   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("A", strings.Repeat("a", 15<<10)) },
+		"with headers that are too long":           func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("A", strings.Repeat("a", 17<<10)) },
 	}
-	fits := map[string]bool{"just as long as may be": true, "in pieces, just long enough": true, "that unzips to as long as may": true, "with headers of 15 KiB": true}
+	accepted := map[string]bool{"as long as allowed": true, "in pieces, as long as allowed": true, "that decompresses to the allowed length": true, "with headers of 15 KiB": true}
 	for name, handler := range served {
 		resp, err := newFetcher(true).Get(plainServer(t, handler))
 		var read int64
@@ -186,13 +186,13 @@ func TestFetcherBoundsTheAnswer(t *testing.T) {
 			read, err = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 		}
-		if (err == nil) != fits[name] || read > maxFetch {
-			t.Errorf("an answer %s: %d bytes, %v", name, read, err)
+		if (err == nil) != accepted[name] || read > maxFetch {
+			t.Errorf("a response %s: %d bytes, %v", name, read, err)
 		}
 	}
 }
 
-// pieces writes so many KiB without a length, until the reader hangs up.
+// pieces writes n KiB without a length, until the reader disconnects.
 func pieces(w http.ResponseWriter, n int) {
 	for range n {
 		if _, err := w.Write(make([]byte, 1024)); err != nil {
@@ -207,7 +207,7 @@ func gzipped(w http.ResponseWriter, body []byte) {
 	w.Write(body)
 }
 
-func TestFetcherGoesWithItsRequest(t *testing.T) {
+func TestFetcherStopsWithItsRequest(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan struct{})
 	target := plainServer(t, func(_ http.ResponseWriter, r *http.Request) {
 		close(began)

@@ -10,11 +10,11 @@ import (
 	"github.com/ory/fosite"
 )
 
-// This file holds everything that knows fosite, which provides the token
-// endpoint: it authenticates the client with our strategy and hands the request
-// to our grants. It keeps no storage of its own, so nothing else of it is used.
+// This file contains every use of fosite, which provides the token endpoint: it
+// authenticates the client with our strategy and passes the request to our
+// grants. It has no storage, so no other part of it is used.
 
-// newProvider builds fosite's side of the token endpoint.
+// newProvider returns fosite's side of the token endpoint.
 func (s *Server) newProvider() *fosite.Fosite {
 	return &fosite.Fosite{Config: &fosite.Config{
 		ClientAuthenticationStrategy: s.authenticateTokenRequest,
@@ -22,8 +22,8 @@ func (s *Server) newProvider() *fosite.Fosite {
 	}}
 }
 
-// grantState is what one token request carries through fosite, which calls it
-// a session. It is never stored.
+// grantState is what one token request carries through fosite, where it is
+// called a session. It is never stored.
 type grantState struct {
 	fosite.DefaultSession
 	call   *Call
@@ -47,9 +47,9 @@ func (s *Server) answerTokenRequest(ctx context.Context, r *http.Request, call *
 	return state.answer, nil
 }
 
-// authenticateTokenRequest implements fosite.ClientAuthenticationStrategy.
-// fosite's own misses two methods at once and ignores a secret that a public
-// client sends.
+// authenticateTokenRequest implements fosite.ClientAuthenticationStrategy. The
+// strategy of fosite does not detect two methods at once, and ignores a secret
+// that a public client sends.
 func (s *Server) authenticateTokenRequest(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
 	state := stateOf(ctx.Value(fosite.AccessRequestContextKey).(fosite.Requester))
 	client, err := s.authenticateClient(ctx, state.call, r, form)
@@ -59,8 +59,9 @@ func (s *Server) authenticateTokenRequest(ctx context.Context, r *http.Request, 
 	return &fosite.DefaultClient{ID: client.ID, Public: client.Settings.Public()}, nil
 }
 
-// grantHandler is the one fosite.TokenEndpointHandler. It finds the grant of a
-// request, which decides in the handler's first phase and issues in its second.
+// grantHandler is the only fosite.TokenEndpointHandler. It looks up the grant
+// of a request, which decides in the handler's first phase and issues tokens in
+// its second.
 type grantHandler struct{ grants map[string]grant }
 
 // CanHandleTokenEndpointRequest implements fosite.TokenEndpointHandler.
@@ -71,8 +72,9 @@ func (*grantHandler) CanHandleTokenEndpointRequest(context.Context, fosite.Acces
 // CanSkipClientAuth implements fosite.TokenEndpointHandler.
 func (*grantHandler) CanSkipClientAuth(context.Context, fosite.AccessRequester) bool { return false }
 
-// HandleTokenEndpointRequest implements fosite.TokenEndpointHandler. The grant
-// type is taken from the form: fosite splits it at spaces, RFC 6749 does not.
+// HandleTokenEndpointRequest implements fosite.TokenEndpointHandler. It takes
+// the grant type from the form, because fosite splits it at spaces and RFC 6749
+// does not.
 func (h *grantHandler) HandleTokenEndpointRequest(ctx context.Context, request fosite.AccessRequester) (err error) {
 	state, form := stateOf(request), request.GetRequestForm()
 	client, name := state.call.Client, form.Get("grant_type")
@@ -81,7 +83,7 @@ func (h *grantHandler) HandleTokenEndpointRequest(ctx context.Context, request f
 	case !ok:
 		return refuse("unsupported_grant_type", ReasonGrantUnsupported, "Unsupported grant_type").compare(strings.Join(grantTypes, " or "), name)
 	case !client.mayUse(name):
-		return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; see its grants").compare(strings.Join(client.grants(), " or "), name)
+		return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; add it to grants of the client").compare(strings.Join(client.grants(), " or "), name)
 	}
 	state.issue, err = decide(ctx, state.call, client, form)
 	return err
@@ -98,8 +100,9 @@ func (*grantHandler) PopulateTokenEndpointResponse(ctx context.Context, request 
 	return nil
 }
 
-// fromFosite converts an error of fosite's own; nil: err is none. It keeps the
-// code and the fixed description; a hint may repeat what the request contained.
+// fromFosite converts an error of fosite, or returns nil if err is not one. It
+// keeps the code and the fixed description, but not the hint, which may repeat
+// values of the request.
 func fromFosite(err error) *Error {
 	var rfc *fosite.RFC6749Error
 	if !errors.As(err, &rfc) {

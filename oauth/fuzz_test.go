@@ -27,7 +27,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// FuzzHandle: of all texts, only those that were issued are tokens.
+// FuzzHandle checks that only texts that were issued are accepted as handles.
 func FuzzHandle(f *testing.F) {
 	k := keysOf(f, rootA)
 	issued := map[[2]string]bool{}
@@ -50,17 +50,17 @@ func FuzzHandle(f *testing.F) {
 		case err == nil && k.encode(tenant, h) != text:
 			t.Errorf("%q is another spelling of %q", text, k.encode(tenant, h))
 		case err != nil && h != handle{}:
-			t.Errorf("%q is refused, and yields %+v", text, h)
+			t.Errorf("%q is rejected, but returns %+v", text, h)
 		}
 	})
 }
 
-// unchecked says that a handle's tag cannot be checked: it is a session token
-// that names a root which is not configured. Its digest alone tells then.
+// unchecked reports whether the tag of a handle cannot be checked: it is a session
+// token of a root that is not configured. Only its digest is checked later.
 func unchecked(k *Keys, h handle) bool { return h.kind == sessionToken && k.all[h.version] == nil }
 
-// FuzzIssuedHandle: a token that was issued is read as it was written, and
-// with any byte changed, or at any other tenant, it is none.
+// FuzzIssuedHandle checks that a handle that was issued is parsed as it was encoded,
+// and is rejected with any byte changed or for any other tenant.
 func FuzzIssuedHandle(f *testing.F) {
 	k := keysOf(f, rootA, rootB)
 	f.Add("default", "shop", false, []byte("sixteen bytes id"), uint32(0), []byte("thirty-two bytes that are secret"), uint(0), byte(' '))
@@ -73,26 +73,26 @@ func FuzzIssuedHandle(f *testing.F) {
 		copy(h.secret[:], secret)
 		text := k.encode(tenant, h)
 		if got, err := k.parseHandle(tenant, text); err != nil || got != h {
-			t.Fatalf("%+v is written as %q, which is read as %+v, %v", h, text, got, err)
+			t.Fatalf("%+v is encoded as %q, which is parsed as %+v, %v", h, text, got, err)
 		}
 		if got, err := k.parseHandle(other, text); err == nil && other != tenant {
-			t.Errorf("a token of %q is one of %q: %+v", tenant, other, got)
+			t.Errorf("a token of tenant %q is accepted for tenant %q: %+v", tenant, other, got)
 		}
 		changed := []byte(text)
 		changed[at%uint(len(text))] = to
 		if got, err := k.parseHandle(tenant, string(changed)); err == nil && string(changed) != text && !unchecked(k, got) {
-			t.Errorf("%q became %q and is read as %+v", text, changed, got)
+			t.Errorf("%q was changed to %q and is parsed as %+v", text, changed, got)
 		}
 		raw, _ := base64.RawURLEncoding.DecodeString(text[len(h.kind.prefix()):])
-		raw[at%uint(len(raw))] ^= to // also what base64 spreads over two letters
+		raw[at%uint(len(raw))] ^= to // includes bits that base64 spreads over two letters
 		respelled := h.kind.prefix() + base64.RawURLEncoding.EncodeToString(raw)
 		if got, err := k.parseHandle(tenant, respelled); err == nil && to != 0 && !unchecked(k, got) {
-			t.Errorf("byte %d of %q changed by %d is read as %+v", at%uint(len(raw)), text, to, got)
+			t.Errorf("byte %d of %q changed by %d is parsed as %+v", at%uint(len(raw)), text, to, got)
 		}
 	})
 }
 
-// FuzzCompactHeader: what passes has one spelling, and is signed.
+// FuzzCompactHeader checks that an accepted token has one spelling and is signed.
 func FuzzCompactHeader(f *testing.F) {
 	for _, header := range []string{`{"alg":"RS256","kid":"k","typ":"JWT"}`, `{"alg":"RS256","crit":["b64"],"b64":false}`, `{"alg":"none"}`} {
 		f.Add(testjose.Compact(header, `{"sub":"alice","aud":["a","b"],"exp":1}`))
@@ -104,7 +104,7 @@ func FuzzCompactHeader(f *testing.F) {
 			return
 		}
 		if h.Alg == "" || strings.EqualFold(h.Alg, "none") || len(h.Kid) > jws.MaxKid || len(token) > jws.MaxSize {
-			t.Errorf("%q yields %+v", token, h)
+			t.Errorf("%q is parsed as %+v", token, h)
 		}
 		parts := strings.Split(token, ".")
 		if len(parts) != 3 {
@@ -113,18 +113,18 @@ func FuzzCompactHeader(f *testing.F) {
 		for i, part := range parts {
 			b, err := base64.RawURLEncoding.DecodeString(part)
 			if err != nil || len(b) == 0 || base64.RawURLEncoding.EncodeToString(b) != part {
-				t.Errorf("%q is another spelling, or nothing", part)
+				t.Errorf("%q is another spelling, or empty", part)
 			}
 			if i < 2 && !strictJSON(b) {
-				t.Errorf("%q is taken for a strict object", b)
+				t.Errorf("%q is accepted as a strict object", b)
 			}
 		}
 	})
 }
 
-// FuzzJOSEHeader: a header and a payload pass exactly if they are strict JSON
-// and the header is free of what we refuse, and the library that verifies
-// signatures reads the same from them.
+// FuzzJOSEHeader checks that a header and a payload are accepted exactly if they are
+// strict JSON and the header has no rejected member, and that the library that
+// verifies signatures parses them in the same way.
 func FuzzJOSEHeader(f *testing.F) {
 	f.Add([]byte(`{"alg":"RS256","kid":"k","typ":"JWT"}`), []byte(`{"sub":"alice","aud":["a","b"],"exp":1}`))
 	f.Add([]byte(`{"alg":"RS256"}`), []byte(testjose.Nested(16)))
@@ -135,27 +135,27 @@ func FuzzJOSEHeader(f *testing.F) {
 		want, ok := oracleHeader(header)
 		ok = ok && strictJSON(payload) && len(token) <= jws.MaxSize
 		if (err == nil) != ok {
-			t.Fatalf("%q, %q: %v, and by the other reading it should pass: %t", header, payload, err, ok)
+			t.Fatalf("%q, %q: %v, but the oracle accepts it: %t", header, payload, err, ok)
 		}
 		if err != nil {
 			return
 		}
 		if h.Alg != want.Alg || h.Kid != want.Kid || h.Typ != want.Typ {
-			t.Errorf("%q yields %+v, want %+v", header, h, want)
+			t.Errorf("%q is parsed as %+v, want %+v", header, h, want)
 		}
 		signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(h.Alg)})
 		if err != nil {
-			return // stricter than we are
+			return // go-jose is stricter
 		}
 		theirs := signed.Signatures[0].Protected
 		typ, _ := theirs.ExtraHeaders[jose.HeaderType].(string)
 		if theirs.Algorithm != h.Alg || theirs.KeyID != h.Kid || typ != h.Typ || !bytes.Equal(signed.UnsafePayloadWithoutVerification(), payload) {
-			t.Errorf("%q: we read %+v, go-jose %+v", header, h, theirs)
+			t.Errorf("%q is parsed as %+v, and by go-jose as %+v", header, h, theirs)
 		}
 	})
 }
 
-// oracleHeader reads a header by itself: into plain values, by exact names.
+// oracleHeader parses a header independently: into plain values, by exact names.
 func oracleHeader(text []byte) (h jws.Header, ok bool) {
 	var members map[string]any
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -179,13 +179,13 @@ func oracleHeader(text []byte) (h jws.Header, ok bool) {
 	return h, h.Alg != "" && strings.ToLower(h.Alg) != "none" && len(h.Kid) <= jws.MaxKid
 }
 
-// strictJSON is strictObject written another way: encoding/json says whether
-// the text is JSON at all, and the letters are walked for the rest.
+// strictJSON implements CheckObject in another way: encoding/json reports whether
+// the text is valid JSON, and a scan of its characters checks the rest.
 func strictJSON(text []byte) bool {
 	if !utf8.Valid(text) || !json.Valid(text) || !bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) {
 		return false
 	}
-	var open []map[string]bool // the names seen in each object that is open; nil: a list
+	var open []map[string]bool // the names in each open object; nil: a list
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; c {
 		case '{':
@@ -227,12 +227,12 @@ func strictJSON(text []byte) bool {
 	return true
 }
 
-// FuzzParseForm: a request passes exactly if it is what RFC 6749 and our
-// limits say, and then holds what url.ParseQuery finds.
+// FuzzParseForm checks that a request is accepted exactly if RFC 6749 and the limits
+// allow it, and that it then has the values that url.ParseQuery returns.
 func FuzzParseForm(f *testing.F) {
 	f.Add(formType, "", "grant_type=refresh_token&client_id=web&refresh_token=x")
-	f.Add(formType, "", "a="+strings.Repeat("x", MaxBody-1))          // a byte too many
-	f.Add(formType, "", strings.Repeat("audience=x&", maxParameters)) // the empty last one counts
+	f.Add(formType, "", "a="+strings.Repeat("x", MaxBody-1))          // one byte too many
+	f.Add(formType, "", strings.Repeat("audience=x&", maxParameters)) // the empty last parameter counts
 	f.Add(formType, "", strings.Repeat("audience=x&", maxParameters-1))
 	f.Add(formType, "", "subject_token="+strings.Repeat("t", maxToken+1))
 	f.Fuzz(func(t *testing.T, contentType, query, body string) {
@@ -243,18 +243,18 @@ func FuzzParseForm(f *testing.F) {
 		got, err := parseForm(r)
 		want, ok := oracleForm(contentType, query, body)
 		if (err == nil) != ok {
-			t.Fatalf("%q, %q, %q: %v, and by the other reading it should pass: %t", contentType, query, body, err, ok)
+			t.Fatalf("%q, %q, %q: %v, but the oracle accepts it: %t", contentType, query, body, err, ok)
 		}
 		if code := refusal(err); err != nil && code != "400 invalid_request" && (code != "413 invalid_request" || len(body) <= MaxBody) {
 			t.Errorf("%q, %q, %q: %s", contentType, query, body, code)
 		}
 		if err == nil && (got.Encode() != want.Encode() || r.PostForm.Encode() != want.Encode() || r.Form.Encode() != want.Encode()) {
-			t.Errorf("%q is read as %v, want %v", body, got, want)
+			t.Errorf("%q is parsed as %v, want %v", body, got, want)
 		}
 	})
 }
 
-// oracleForm reads a form by itself: one pair after the other.
+// oracleForm parses a form independently: one pair after the other.
 func oracleForm(contentType, query, body string) (form url.Values, ok bool) {
 	media, _, err := mime.ParseMediaType(contentType)
 	inURL, badQuery := url.ParseQuery(query)
@@ -288,8 +288,8 @@ func oracleForm(contentType, query, body string) (form url.Values, ok bool) {
 	return form, len(pairs) <= maxParameters
 }
 
-// FuzzScope: what passes is the scope that was asked for, with each name once
-// and no regard to extra spaces.
+// FuzzScope checks that an accepted scope is the requested one, with each name once
+// and without extra spaces.
 func FuzzScope(f *testing.F) {
 	f.Add(numbered(MaxScopes))
 	f.Add(numbered(MaxScopes + 1))
@@ -301,35 +301,35 @@ func FuzzScope(f *testing.F) {
 			}
 			return
 		}
-		asked := slices.DeleteFunc(strings.Split(text, " "), func(name string) bool { return name == "" })
-		distinct := slices.Compact(slices.Sorted(slices.Values(asked)))
+		requested := slices.DeleteFunc(strings.Split(text, " "), func(name string) bool { return name == "" })
+		distinct := slices.Compact(slices.Sorted(slices.Values(requested)))
 		if !slices.Equal(slices.Sorted(slices.Values(scopes)), distinct) || len(scopes) > MaxScopes {
-			t.Errorf("%q is read as %q", text, scopes)
+			t.Errorf("%q is parsed as %q", text, scopes)
 		}
 		for _, s := range scopes {
 			if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
-				t.Errorf("%q yields %q", text, s)
+				t.Errorf("%q contains the scope %q", text, s)
 			}
 		}
 	})
 }
 
-// FuzzTarget: a resource that passes is an absolute URI without a fragment as
-// it stands, one that a client may be configured with among them, and only
-// what is configured is granted.
+// FuzzTarget checks that an accepted resource is an absolute URI without a fragment
+// and is not changed, that every resource in a client's configuration is accepted,
+// and that only configured resources are granted.
 func FuzzTarget(f *testing.F) {
 	f.Add("https://api.example.com/v1?x=1", "https://api.example.com/v1?x=1")
-	f.Fuzz(func(t *testing.T, configured, asked string) {
-		form := url.Values{"resource": {asked}}
-		targets, err := askedTargets(form)
+	f.Fuzz(func(t *testing.T, configured, requested string) {
+		form := url.Values{"resource": {requested}}
+		targets, err := requestedTargets(form)
 		if err != nil && refusal(err) != "400 invalid_target" {
-			t.Errorf("%q: %v", asked, err)
+			t.Errorf("%q: %v", requested, err)
 		}
-		if err == nil && !slices.Equal(targets, []string{asked}) {
-			t.Errorf("%q is read as %q", asked, targets)
+		if err == nil && !slices.Equal(targets, []string{requested}) {
+			t.Errorf("%q is parsed as %q", requested, targets)
 		}
-		if scheme, rest, _ := strings.Cut(asked, ":"); err == nil && (scheme == "" || rest == "" || strings.ContainsAny(scheme, "/?#") || strings.Contains(asked, "#")) {
-			t.Errorf("%q is taken for an absolute URI without a fragment", asked)
+		if scheme, rest, _ := strings.Cut(requested, ":"); err == nil && (scheme == "" || rest == "" || strings.ContainsAny(scheme, "/?#") || strings.Contains(requested, "#")) {
+			t.Errorf("%q is accepted as an absolute URI without a fragment", requested)
 		}
 		client := settings.ClientSpec{ID: "web", ClientSettings: settings.ClientSettings{
 			Auth: settings.AuthNone, Grants: []string{settings.GrantTokenExchange}, Audiences: []string{configured},
@@ -340,17 +340,17 @@ func FuzzTarget(f *testing.F) {
 		}
 		c := clientWith(client.ClientSettings)
 		granted, err := grantTargets(c, form)
-		if (err == nil) != (asked == configured && strings.Contains(asked, ":")) || err == nil && !slices.Equal(granted, []string{asked}) {
-			t.Errorf("%q is granted %q for %q: %v", configured, granted, asked, err)
+		if (err == nil) != (requested == configured && strings.Contains(requested, ":")) || err == nil && !slices.Equal(granted, []string{requested}) {
+			t.Errorf("%q is granted %q for %q: %v", configured, granted, requested, err)
 		}
-		if granted, err := grantTargets(c, url.Values{"audience": {asked}}); err == nil && (asked != configured && asked != "web" || !slices.Equal(granted, []string{asked})) {
-			t.Errorf("%q is granted %q for the audience %q", configured, granted, asked)
+		if granted, err := grantTargets(c, url.Values{"audience": {requested}}); err == nil && (requested != configured && requested != "web" || !slices.Equal(granted, []string{requested})) {
+			t.Errorf("%q is granted %q for the audience %q", configured, granted, requested)
 		}
 	})
 }
 
-// readClaims is what a payload becomes on its way to an expression; nil if it
-// does not get there.
+// readClaims returns the claims that an expression gets for a payload, or nil if the
+// payload is rejected before.
 func readClaims(payload []byte) map[string]any {
 	if len(payload) > jws.MaxSize || jws.CheckObject(payload) != nil {
 		return nil
@@ -362,12 +362,12 @@ func readClaims(payload []byte) map[string]any {
 	return claims
 }
 
-// patience is far beyond what any evaluation takes: only one that never ends
-// outlasts it.
-const patience = 20 * time.Second
+// maxEvaluation is far longer than any evaluation takes: only one that never ends
+// exceeds it.
+const maxEvaluation = 20 * time.Second
 
-// ends fails the test if fn does not come to an end.
-func ends(t *testing.T, what string, fn func()) {
+// mustEnd fails the test if fn does not return.
+func mustEnd(t *testing.T, what string, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
@@ -376,13 +376,13 @@ func ends(t *testing.T, what string, fn func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(maxEvaluation):
 		t.Fatalf("%s has not ended", what)
 	}
 }
 
-// FuzzMapUser: whatever the expressions of an issuer's entry and the claims of
-// its token, a user comes of it who can be stored, or a refusal.
+// FuzzMapUser checks that any expressions of an issuer's entry and any claims of its
+// token result in a user that can be stored, or in a refusal.
 func FuzzMapUser(f *testing.F) {
 	f.Fuzz(func(t *testing.T, subject, attribute string, payload []byte) {
 		claims := readClaims(payload)
@@ -391,12 +391,12 @@ func FuzzMapUser(f *testing.F) {
 		}
 		e := &issuerEntry{}
 		e.Settings = settings.IssuerSettings{Subject: subject, UserAttributes: map[string]string{"a": attribute}, SubjectPrefix: "idp:"}
-		ends(t, "mapping", func() {
+		mustEnd(t, "mapping", func() {
 			var faults settings.Faults
 			if e.compile(&faults, "trusted_issuers[0]."); len(faults) > 0 {
 				for _, fault := range faults {
 					if !strings.HasPrefix(fault.Path, "trusted_issuers[0].") || fault.Problem == "" {
-						t.Errorf("a fault without a place or a reason: %v", fault)
+						t.Errorf("a fault without a path or a problem: %v", fault)
 					}
 				}
 				return
@@ -420,7 +420,7 @@ func FuzzMapUser(f *testing.F) {
 	})
 }
 
-// FuzzAllow: only the boolean true lets a token pass.
+// FuzzAllow checks that a token is allowed only if the rule returns the boolean true.
 func FuzzAllow(f *testing.F) {
 	store, err := models.Open(f.Context(), "sqlite:"+filepath.Join(f.TempDir(), "db"), models.Options{})
 	if err != nil {
@@ -440,7 +440,7 @@ func FuzzAllow(f *testing.F) {
 		if claims == nil {
 			return
 		}
-		ends(t, rule, func() {
+		mustEnd(t, rule, func() {
 			allow, err := compile(envs.allow, rule, boolType)
 			if err != nil {
 				return
@@ -448,32 +448,32 @@ func FuzzAllow(f *testing.F) {
 			c := clientWith(settings.ClientSettings{})
 			c.allow = allow
 			s := &Subject{entry: &issuerEntry{}, claims: claims, sub: "alice"}
-			passes := server.checkPolicy(t.Context(), c, s)
+			refused := server.checkPolicy(t.Context(), c, s)
 			verdict, _, err := allow.program.Eval(map[string]any{
 				"token": claims, "client": map[string]any{"id": "web", "name": "", "public": false}, "user": map[string]any{"sub": "alice"},
 			})
 			for optional, ok := verdict.(*types.Optional); ok && optional.HasValue(); optional, ok = verdict.(*types.Optional) {
 				verdict = optional.GetValue()
 			}
-			if (passes == nil) != (err == nil && verdict == types.True) {
-				t.Errorf("%s yields %v, %v, and lets pass: %t", rule, verdict, err, passes == nil)
+			if (refused == nil) != (err == nil && verdict == types.True) {
+				t.Errorf("%s returns %v, %v, and allows the token: %t", rule, verdict, err, refused == nil)
 			}
-			if passes != nil && refusal(passes) != "400 invalid_request" {
-				t.Errorf("%s: %v", rule, passes)
+			if refused != nil && refusal(refused) != "400 invalid_request" {
+				t.Errorf("%s: %v", rule, refused)
 			}
 		})
 	})
 }
 
-// FuzzACRRule: only the boolean true holds, whatever a rule makes of what was
-// proved.
+// FuzzACRRule checks that a rule holds only if it returns the boolean true, whatever
+// the factors are.
 func FuzzACRRule(f *testing.F) {
 	envs, err := environments()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, rule, amr string, age int64) {
-		ends(t, rule, func() {
+		mustEnd(t, rule, func() {
 			var faults settings.Faults
 			classes := compileClasses(envs.class, []settings.ACRClass{{Value: "any", When: rule}}, "acr", &faults)
 			var factors []session.Factor
@@ -485,23 +485,23 @@ func FuzzACRRule(f *testing.F) {
 			case acr != "" && (len(faults) > 0 || len(factors) == 0 || failed != nil):
 				t.Errorf("%s holds over %q: %v, %v", rule, amr, faults, failed)
 			case len(faults) > 0 && len(factors) > 0 && failed["any"] == nil:
-				t.Errorf("%s has faults, and does not fail: %v", rule, faults)
+				t.Errorf("%s has faults, but does not fail: %v", rule, faults)
 			case len(faults) == 0 && len(factors) > 0:
 				e, err := compile(envs.class, rule, boolType)
 				if err != nil {
-					t.Fatalf("%s compiles once: %v", rule, err)
+					t.Fatalf("%s does not compile again: %v", rule, err)
 				}
 				if holds, err := e.holds(epoch, factors); (acr != "") != (holds && err == nil) {
-					t.Errorf("%s yields %t, %v and %q", rule, holds, err, acr)
+					t.Errorf("%s returns %t, %v and %q", rule, holds, err, acr)
 				}
 			}
 		})
 	})
 }
 
-// FuzzCustomClaims: whatever its expression and what is known of the user, a
-// claim is JSON within the limit or left out, and named if it is left out for
-// another reason than that there is nothing.
+// FuzzCustomClaims checks that any expression over any attributes results in a claim
+// that is JSON within the limit, or is left out. The claim is named in leftOut unless
+// its value does not exist.
 func FuzzCustomClaims(f *testing.F) {
 	envs, err := environments()
 	if err != nil {
@@ -512,7 +512,7 @@ func FuzzCustomClaims(f *testing.F) {
 		if user == nil {
 			return
 		}
-		ends(t, first+" and "+second, func() {
+		mustEnd(t, first+" and "+second, func() {
 			var faults settings.Faults
 			c := clientWith(settings.ClientSettings{})
 			c.claims = compileMapping(envs.claim, map[string]string{"a": first, "b": second}, "claims", &faults)
@@ -525,7 +525,7 @@ func FuzzCustomClaims(f *testing.F) {
 			}
 			for name := range leftOut {
 				if _, both := claims[name]; both || c.claims[name] == nil {
-					t.Errorf("%s is left out, and is %v", name, claims[name])
+					t.Errorf("%s is left out, but has the value %v", name, claims[name])
 				}
 			}
 			for name, e := range c.claims {

@@ -17,7 +17,7 @@ const (
 	grantClientCredentials = "client_credentials"                              // RFC 6749 §4.4
 )
 
-// wireGrant is a configured grant as the wire names it.
+// wireGrant maps a configured grant to its grant_type.
 var wireGrant = map[string]string{
 	settings.GrantTokenExchange:     grantTokenExchange,
 	settings.GrantRefresh:           grantRefreshToken,
@@ -27,14 +27,14 @@ var wireGrant = map[string]string{
 // grantTypes lists the grants in the order in which metadata names them.
 var grantTypes = []string{grantTokenExchange, grantRefreshToken, grantClientCredentials}
 
-// A grant checks everything that can refuse a token request, writes nothing, and
-// returns what carries the request out.
+// A grant checks everything that can reject a token request. It writes nothing,
+// and returns a function that carries out the request.
 type grant func(ctx context.Context, call *Call, c *Client, form url.Values) (issue, error)
 
 // issue carries out a token request that a grant has allowed.
 type issue func(ctx context.Context) (tokenResponse, error)
 
-// grants returns the grants by their names on the wire.
+// grants returns the grants by grant_type.
 func (s *Server) grants() map[string]grant {
 	return map[string]grant{
 		grantTokenExchange:     s.exchange,
@@ -43,7 +43,7 @@ func (s *Server) grants() map[string]grant {
 	}
 }
 
-// grants returns the grant types that the client may use, as the wire names them.
+// grants returns the grant types that the client may use.
 func (c *Client) grants() []string {
 	var types []string
 	for _, g := range c.Settings.Grants {
@@ -52,10 +52,11 @@ func (c *Client) grants() []string {
 	return types
 }
 
-// mayUse reports whether the client may use a grant type of the wire.
+// mayUse reports whether the client may use a grant type.
 func (c *Client) mayUse(grant string) bool { return slices.Contains(c.grants(), grant) }
 
-// tokenResponse is the answer of every grant (RFC 6749 §5.1, RFC 8693 §2.2.1).
+// tokenResponse is the response of every grant (RFC 6749 §5.1, RFC 8693
+// §2.2.1).
 type tokenResponse struct {
 	AccessToken      string  `json:"access_token"`
 	IssuedTokenType  string  `json:"issued_token_type,omitempty"`
@@ -70,10 +71,10 @@ type tokenResponse struct {
 	RefreshGrace     *int64  `json:"refresh_grace,omitempty"`       // seconds
 }
 
-// ofSession says what the answer is about. generation tells which of two
-// answers is newer: it rises with everything that replaces the session's
-// handles, and is equal in repeated answers.
-func (r *tokenResponse) ofSession(c *Client, row *models.Session, generation uint32) {
+// setSession adds the session to the response. A client that has two responses
+// uses the generation to tell which is newer: it increases whenever the
+// session's handles are replaced, and is equal in repeated responses.
+func (r *tokenResponse) setSession(c *Client, row *models.Session, generation uint32) {
 	grace := int64(c.Settings.Policy().RefreshGrace / time.Second)
 	r.SessionID, r.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
 	r.Generation, r.RefreshGrace = &generation, &grace

@@ -8,14 +8,14 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// someHandle is a handle that is the same in every run, at the generation given.
+// someHandle returns the same handle in every run, with the given generation.
 func someHandle(k *Keys, kind handleKind, generation uint32) handle {
 	h := handle{kind: kind, version: k.issuing.version, session: models.SessionID([]byte("sixteen bytes id")), generation: generation}
 	copy(h.secret[:], "thirty-two bytes that are secret")
 	return h
 }
 
-func TestHandleIsReadAsItWasWritten(t *testing.T) {
+func TestParseHandleReversesEncode(t *testing.T) {
 	k := keysOf(t, rootA)
 	for prefix, kind := range map[string]handleKind{"lk_rt_": refreshToken, "lk_st_": sessionToken} {
 		for _, generation := range []uint32{0, 1, 1<<32 - 1} {
@@ -26,7 +26,7 @@ func TestHandleIsReadAsItWasWritten(t *testing.T) {
 				t.Errorf("%s: %+v, %v", text, got, err)
 			}
 			if !strings.HasPrefix(text, prefix) || len(text) != 6+96 {
-				t.Errorf("the form is %s", text)
+				t.Errorf("wire form %s", text)
 			}
 		}
 	}
@@ -43,7 +43,7 @@ func TestNewHandleIsUnique(t *testing.T) {
 	}
 }
 
-func TestHandleWithAnyBitFlippedIsRefused(t *testing.T) {
+func TestParseHandleRejectsAnyFlippedBit(t *testing.T) {
 	k := keysOf(t, rootA, rootB)
 	text := k.encode("default", someHandle(k, refreshToken, 7))
 	for i := range len(text) * 8 {
@@ -57,16 +57,16 @@ func TestHandleWithAnyBitFlippedIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range len(raw) * 8 { // also those that base64 spreads over two letters
+	for i := range len(raw) * 8 { // includes bits that base64 spreads over two letters
 		raw[i/8] ^= 1 << (i % 8)
 		if _, err := k.parseHandle("default", refreshPrefix+base64.RawURLEncoding.EncodeToString(raw)); err == nil {
-			t.Errorf("bit %d of what is encoded is not protected", i)
+			t.Errorf("bit %d of the decoded token is not protected", i)
 		}
 		raw[i/8] ^= 1 << (i % 8)
 	}
 }
 
-func TestParseHandleRefuses(t *testing.T) {
+func TestParseHandleRejects(t *testing.T) {
 	k := keysOf(t, rootA)
 	refresh := someHandle(k, refreshToken, 7)
 	text := k.encode("default", refresh)
@@ -74,42 +74,42 @@ func TestParseHandleRefuses(t *testing.T) {
 	body := encoded[:74] // version … secret, without the tag
 	other := keysOf(t, rootB)
 	for name, c := range map[string]struct{ tenant, text string }{
-		"a token of another tenant":                 {"shop", text},
-		"a refresh token as a session token":        {"default", sessionPrefix + encoded},
-		"a session token as a refresh token":        {"default", refreshPrefix + k.encode("default", someHandle(k, sessionToken, 7))[6:]},
-		"a token of a root that is not known":       {"default", other.encode("default", someHandle(other, refreshToken, 7))},
-		"the tag of another token":                  {"default", refreshPrefix + body + k.encode("default", someHandle(k, refreshToken, 8))[80:]},
-		"nothing":                                   {"default", ""},
-		"a prefix alone":                            {"default", refreshPrefix},
-		"a token without its prefix":                {"default", encoded},
-		"a prefix in capitals":                      {"default", "LK_RT_" + encoded},
-		"a space before":                            {"default", " " + text},
-		"a space after":                             {"default", text + " "},
-		"a newline after":                           {"default", text + "\n"},
-		"a newline inside":                          {"default", text[:50] + "\n" + text[50:]},
-		"a newline inside, in place of a letter":    {"default", text[:50] + "\n" + text[51:]},
-		"four newlines for four letters":            {"default", text[:50] + "\r\n\r\n" + text[54:]},
-		"padding":                                   {"default", text + "="},
-		"padding of a whole group":                  {"default", text + "===="},
-		"one letter more":                           {"default", text + "A"},
-		"a group more":                              {"default", text + "AAAA"},
-		"letters of the other alphabet":             {"default", refreshPrefix + strings.NewReplacer("-", "+", "_", "/", "A", "+").Replace(encoded)},
-		"a letter that is not ASCII":                {"default", text[:len(text)-1] + "é"},
-		"zeros":                                     {"default", refreshPrefix + strings.Repeat("A", 96)},
-		"a JWT":                                     {"default", "eyJhbGciOiJub25lIn0.e30."},
-		"a megabyte":                                {"default", refreshPrefix + strings.Repeat("A", 1<<20)},
-		"a client secret, which has another prefix": {"default", "lk_cs_" + encoded},
+		"a token of another tenant":                {"shop", text},
+		"a refresh token as a session token":       {"default", sessionPrefix + encoded},
+		"a session token as a refresh token":       {"default", refreshPrefix + k.encode("default", someHandle(k, sessionToken, 7))[6:]},
+		"a token of a root that is not configured": {"default", other.encode("default", someHandle(other, refreshToken, 7))},
+		"the tag of another token":                 {"default", refreshPrefix + body + k.encode("default", someHandle(k, refreshToken, 8))[80:]},
+		"nothing":                                  {"default", ""},
+		"a prefix alone":                           {"default", refreshPrefix},
+		"a token without its prefix":               {"default", encoded},
+		"a prefix in capitals":                     {"default", "LK_RT_" + encoded},
+		"a space before":                           {"default", " " + text},
+		"a space after":                            {"default", text + " "},
+		"a newline after":                          {"default", text + "\n"},
+		"a newline inside":                         {"default", text[:50] + "\n" + text[50:]},
+		"a newline inside, in place of a letter":   {"default", text[:50] + "\n" + text[51:]},
+		"four newlines for four letters":           {"default", text[:50] + "\r\n\r\n" + text[54:]},
+		"padding":                                  {"default", text + "="},
+		"padding of a whole group":                 {"default", text + "===="},
+		"an additional letter":                     {"default", text + "A"},
+		"an additional group":                      {"default", text + "AAAA"},
+		"letters of the other alphabet":            {"default", refreshPrefix + strings.NewReplacer("-", "+", "_", "/", "A", "+").Replace(encoded)},
+		"a letter that is not ASCII":               {"default", text[:len(text)-1] + "é"},
+		"zeros":                                    {"default", refreshPrefix + strings.Repeat("A", 96)},
+		"a JWT":                                    {"default", "eyJhbGciOiJub25lIn0.e30."},
+		"a megabyte":                               {"default", refreshPrefix + strings.Repeat("A", 1<<20)},
+		"the prefix of a client secret":            {"default", "lk_cs_" + encoded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if h, err := k.parseHandle(c.tenant, c.text); err == nil {
-				t.Errorf("it is taken for %+v", h)
+				t.Errorf("accepted as %+v", h)
 			}
 		})
 	}
 	t.Run("every shorter part of a token", func(t *testing.T) {
 		for n := range text {
 			if _, err := k.parseHandle("default", text[:n]); err == nil {
-				t.Errorf("%d letters are enough", n)
+				t.Errorf("accepted with only %d letters", n)
 			}
 		}
 	})
@@ -122,7 +122,7 @@ func TestDigestDependsOnEverythingButVersionAndTag(t *testing.T) {
 	digest := string(k.digest(h, a))
 	change := func(fn func(*handle)) handle { c := h; fn(&c); return c }
 	if string(k.digest(change(func(h *handle) { h.version = b }), a)) != digest {
-		t.Error("the version in the token changes the digest: a retry after a change of root would not be recognised")
+		t.Error("the version in the token changes the digest: a retry after a change of root would not be recognized")
 	}
 	for name, other := range map[string]string{
 		"another session":    string(k.digest(change(func(h *handle) { h.session[0]++ }), a)),
@@ -136,7 +136,7 @@ func TestDigestDependsOnEverythingButVersionAndTag(t *testing.T) {
 			t.Errorf("%s has the same digest", name)
 		}
 	}
-	if same(k.digest(h, 1), k.digest(h, 1)) {
-		t.Error("two digests that nobody can make are taken for equal")
+	if equalDigests(k.digest(h, 1), k.digest(h, 1)) {
+		t.Error("two empty digests are equal")
 	}
 }

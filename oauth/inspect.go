@@ -11,27 +11,28 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// TenantReport is what an operator should know about a tenant. It is made for
-// a person, and asks every trusted issuer.
+// TenantReport is what an operator should know about a tenant. To make it, the
+// server contacts every trusted issuer of the tenant.
 type TenantReport struct {
 	ID      string
-	Signing error    // why the tenant cannot sign, or why one of its keys cannot be opened
-	Kids    []string // of the keys that it publishes
-	Broken  []string // clients that cannot be served
+	Signing error    // why the tenant cannot sign, or why one of its keys cannot be decrypted
+	Kids    []string // ids of the keys that it publishes
+	Broken  []string // ids of the clients that cannot be served
 	Issuers []IssuerReport
 }
 
-// IssuerReport says whether tokens of a trusted issuer could be verified now.
+// IssuerReport reports whether tokens of a trusted issuer could be verified
+// now.
 type IssuerReport struct {
 	ID     string // of its entry
 	Issuer string
 	Err    error
 }
 
-// inspectedAtOnce bounds how many issuers are asked at the same time.
-const inspectedAtOnce = 8
+// inspectConcurrency bounds how many issuers are contacted at the same time.
+const inspectConcurrency = 8
 
-// Inspect reports on every tenant that is enabled, in order of their ids.
+// Inspect reports on every enabled tenant, in the order of their ids.
 func (s *Server) Inspect(ctx context.Context) ([]TenantReport, error) {
 	revisions, err := s.store.TenantRevisions(ctx)
 	if err != nil {
@@ -50,6 +51,7 @@ func (s *Server) Inspect(ctx context.Context) ([]TenantReport, error) {
 	return reports, nil
 }
 
+// inspect reports on one tenant.
 func (s *Server) inspect(ctx context.Context, c *models.TenantConfig) TenantReport {
 	t := s.registry.build(c)
 	report := TenantReport{ID: c.ID}
@@ -59,28 +61,29 @@ func (s *Server) inspect(ctx context.Context, c *models.TenantConfig) TenantRepo
 	for _, key := range ring.jwks(s.now()).Keys {
 		report.Kids = append(report.Kids, key.KeyID)
 	}
-	for _, name := range slices.Sorted(maps.Keys(t.broken)) {
+	for _, name := range slices.Sorted(maps.Keys(t.unusable)) {
 		if client, is := strings.CutPrefix(name, "client "); is {
 			report.Broken = append(report.Broken, client)
 		}
 	}
-	var asking sync.WaitGroup
-	slots := make(chan struct{}, inspectedAtOnce)
+	var inspections sync.WaitGroup
+	slots := make(chan struct{}, inspectConcurrency)
 	enabled := slices.DeleteFunc(slices.Clone(c.Issuers), func(row models.TrustedIssuer) bool { return !row.Enabled() })
 	report.Issuers = make([]IssuerReport, len(enabled))
 	for i, row := range enabled {
-		asking.Go(func() {
+		inspections.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			report.Issuers[i] = IssuerReport{row.EntryID, row.Settings.Issuer, s.registry.tryIssuer(ctx, t, row)}
 		})
 	}
-	asking.Wait()
+	inspections.Wait()
 	return report
 }
 
-// tryIssuer does what the first token of an issuer would have a node do: it opens
-// the shared secret, or fetches the keys and looks for one that fits.
+// tryIssuer does what a node does for the first token of an issuer: it decrypts
+// the shared secret, or fetches the keys and looks for one that matches the
+// algorithms.
 func (r *registry) tryIssuer(ctx context.Context, t *Tenant, row models.TrustedIssuer) error {
 	entry, err := r.newIssuerEntry(t, row)
 	if err != nil {

@@ -14,11 +14,12 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// inactive is all that is said of a token that is not active for the caller
-// (RFC 7662 §2.2).
+// inactive is the whole response about a token that is not active for the
+// caller (RFC 7662 §2.2).
 var inactive = map[string]any{"active": false}
 
-// Introspect serves {iss}/introspect (RFC 7662). Only confidential clients ask.
+// Introspect serves {iss}/introspect (RFC 7662). The caller must be a
+// confidential client.
 func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.endpoint(w, r, call, func(ctx context.Context) error {
 		signed := wantsJWT(r)
@@ -42,12 +43,13 @@ func (s *Server) Introspect(w http.ResponseWriter, r *http.Request, call *Call) 
 	})
 }
 
-// authenticateCaller lets confidential clients in, who may ask about tokens of
-// others. The rest gets 401, or 400 if it wants a signed answer (RFC 9701 §5).
+// authenticateCaller authenticates a confidential client, which may introspect
+// tokens of other clients. Other callers get 401, or 400 if they want a signed
+// response (RFC 9701 §5).
 func (s *Server) authenticateCaller(ctx context.Context, call *Call, r *http.Request, signed bool) (*Client, error) {
 	client, err := s.authenticateClient(ctx, call, r, r.PostForm)
 	if err == nil && client.Settings.Public() {
-		err = invalidClient(errors.New("a public client may not ask"))
+		err = invalidClient(errors.New("a public client may not introspect tokens or follow revocations"))
 	}
 	if err == nil || !signed {
 		return client, err
@@ -59,8 +61,8 @@ func (s *Server) authenticateCaller(ctx context.Context, call *Call, r *http.Req
 	return nil, e
 }
 
-// introspect describes a token to a client. The kind of token is known from its
-// text, so a hint is not needed (RFC 7662 §2.1).
+// introspect describes a token to a client. The text of a token shows its kind,
+// so no hint is needed (RFC 7662 §2.1).
 func (s *Server) introspect(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
 	describe := s.describeAccess
 	if strings.HasPrefix(token, "lk_") {
@@ -68,21 +70,22 @@ func (s *Server) introspect(ctx context.Context, caller *Client, token string, n
 	}
 	answer, err := describe(ctx, caller, token, now)
 	switch {
-	case errors.Is(err, errNotOurs), errors.Is(err, errOtherKind), errors.Is(err, models.ErrNotFound), err == nil && answer == nil:
+	case errors.Is(err, errUnknownToken), errors.Is(err, errNotAccessToken), errors.Is(err, models.ErrNotFound), err == nil && answer == nil:
 		return inactive, nil
 	default:
 		return answer, err
 	}
 }
 
-// describeAccess describes an access token; nil: inactive. What it says of the
-// user is what the token says, even after a step-up (CONFORMANCE R-IN-06).
+// describeAccess describes an access token. It returns nil if the token is
+// inactive. The description of the user is that of the token, even after a
+// step-up (R-IN-06).
 func (s *Server) describeAccess(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
 	o, err := s.verifyOwn(ctx, caller.tenant, token, now)
 	if err != nil {
 		return nil, err
 	}
-	if !caller.sees(o) || !now.Before(o.exp) || !o.client.enabled() {
+	if !caller.maySee(o) || !now.Before(o.exp) || !o.client.enabled() {
 		return nil, nil
 	}
 	if active, err := s.isActive(ctx, o, now); err != nil || !active {
@@ -90,29 +93,31 @@ func (s *Server) describeAccess(ctx context.Context, caller *Client, token strin
 	}
 	o.claims["active"], o.claims["token_type"] = true, "Bearer"
 	if o.claims["scope"] == nil {
-		o.claims["scope"] = "" // a token without scope has none
+		o.claims["scope"] = "" // a token without scope has an empty one
 	}
 	return o.claims, nil
 }
 
-// sees says whether the caller may know of the token (CONFORMANCE C-19).
-func (c *Client) sees(o *ownToken) bool {
+// maySee reports whether the client may introspect the token: its own, one
+// whose audience it is, or any if introspect is all.
+func (c *Client) maySee(o *ownToken) bool {
 	if c.Settings.Introspect == settings.IntrospectAll || o.client.ID == c.ID {
 		return true
 	}
 	aud, _ := stringOrList(o.claims["aud"])
-	return c.in(aud)
+	return c.isIn(aud)
 }
 
-// in says whether an audience names the client.
-func (c *Client) in(audience []string) bool {
+// isIn reports whether an audience contains the client's id or one of its
+// resource_identifiers.
+func (c *Client) isIn(audience []string) bool {
 	return slices.ContainsFunc(audience, func(a string) bool {
 		return a == c.ID || slices.Contains(c.Settings.ResourceIdentifiers, a)
 	})
 }
 
-// describeHandle describes a refresh or session token, to its own client only.
-// One that is not the current one of its session is inactive.
+// describeHandle describes a refresh or session token to its own client only. A
+// token that is not the current one of its session is inactive.
 func (s *Server) describeHandle(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
 	h, err := s.keys.parseHandle(caller.TenantID, token)
 	if err != nil {
@@ -133,21 +138,21 @@ func (s *Server) describeHandle(ctx context.Context, caller *Client, token strin
 		"iat": issued.Unix(), "exp": row.Lifetime().Expiry().Unix(),
 		"token_type": "N_A", // RFC 8693 §2.2.1: not usable as an access token
 	}
-	caller.tenant.assured(row).best().into(answer)
+	caller.tenant.sessionAssurance(row).best().addTo(answer)
 	return answer, nil
 }
 
-// place is where a handle stands in its session's chain.
+// tokenPosition is the position of a handle in its session's chain.
 type tokenPosition int
 
 const (
-	forged  tokenPosition = iota // its secret is not the one of its generation
-	used                         // of an earlier generation, which cannot be checked any more
-	current                      // the one that may be used
-	next                         // the current one's successor: the database lost a commit
+	forged  tokenPosition = iota // its secret does not match its generation
+	used                         // it has an earlier generation, whose secret can no longer be checked
+	current                      // it may be used
+	next                         // it is the successor of the current one: the database lost a commit
 )
 
-// chainOf is the chain that a kind of handle belongs to.
+// chainOf returns the chain of a kind of handle.
 func chainOf(row *models.Session, kind handleKind) *models.Chain {
 	if kind == sessionToken {
 		return &row.SessionToken
@@ -155,7 +160,7 @@ func chainOf(row *models.Session, kind handleKind) *models.Chain {
 	return &row.Refresh
 }
 
-// classify compares a handle with what the row keeps of its chain.
+// classify compares a handle with its chain in the row.
 func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 	chain := chainOf(row, h.kind)
 	digest := k.digest(h, chain.RootVersion)
@@ -163,17 +168,17 @@ func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
 	case len(chain.Digest) == 0:
 		return forged
 	case h.generation < chain.Generation && k.all[h.version] == nil:
-		return forged // its tag could not be checked either
+		return forged // its tag could not be checked
 	case h.generation < chain.Generation:
 		return used
-	case h.generation == chain.Generation && same(digest, chain.Digest):
+	case h.generation == chain.Generation && equalDigests(digest, chain.Digest):
 		return current
-	case h.generation == chain.Generation+1 && same(digest, chain.Next):
+	case h.generation == chain.Generation+1 && equalDigests(digest, chain.Next):
 		return next
 	default:
 		return forged
 	}
 }
 
-// same compares digests in constant time; nothing equals nothing.
-func same(a, b []byte) bool { return len(a) > 0 && hmac.Equal(a, b) }
+// equalDigests compares digests in constant time. An empty digest equals none.
+func equalDigests(a, b []byte) bool { return len(a) > 0 && hmac.Equal(a, b) }

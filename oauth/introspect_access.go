@@ -7,10 +7,11 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// isActive reports whether neither the token nor its session was revoked: from
-// memory if that is fresh enough, or else from the database. What the database
-// says of the session may also take back some of the token's assurance; while
-// memory suffices, no trusted issuer was switched off since the token's issue.
+// isActive reports whether neither the token nor its session has been revoked.
+// It uses memory if that is fresh enough, and the database otherwise. The
+// session in the database may also withdraw assurance from the token. If memory
+// suffices, this cannot be the case: no trusted issuer has been disabled since
+// the token was issued.
 func (s *Server) isActive(ctx context.Context, o *ownToken, now time.Time) (bool, error) {
 	about, err := o.issued()
 	if err != nil {
@@ -19,9 +20,10 @@ func (s *Server) isActive(ctx context.Context, o *ownToken, now time.Time) (bool
 	if about.SessionID == nil && about.At.Before(o.client.validFrom().Truncate(time.Second)) {
 		return false, nil
 	}
-	// Which sessions are of a trusted issuer that does not compile, the rows know.
-	if len(o.client.tenant.broken) == 0 {
-		switch s.tail.Verdict(about, s.memory) {
+	// If the configuration of a trusted issuer does not compile, only the rows
+	// show which sessions it affects.
+	if len(o.client.tenant.unusable) == 0 {
+		switch s.tail.Verdict(about, s.introspectionMaxAge) {
 		case models.NotRevoked:
 			return true, nil
 		case models.Revoked:
@@ -36,17 +38,17 @@ func (s *Server) isActive(ctx context.Context, o *ownToken, now time.Time) (bool
 	if err != nil || !o.client.alive(row, now) {
 		return false, err
 	}
-	o.restate(row)
+	o.withdrawLapsed(row)
 	return true, nil
 }
 
-// issued is the token as far as a revocation may be about it.
+// issued returns those properties of the token that revocations refer to.
 func (o *ownToken) issued() (models.Issued, error) {
 	about := models.Issued{TenantID: o.client.TenantID, ClientID: o.client.ID, TokenID: o.jti}
 	about.Subject, _ = o.claims["sub"].(string)
 	iat, _, err := numericDate(o.claims["iat"])
 	if err != nil {
-		return about, errNotOurs
+		return about, errUnknownToken
 	}
 	about.At = iat
 	if o.sid == "" {

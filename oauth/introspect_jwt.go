@@ -5,20 +5,20 @@ import (
 	"net/http"
 )
 
-// introspectionJWT is the media type of a signed answer (RFC 9701 §5).
+// introspectionJWT is the media type of a signed response (RFC 9701 §5).
 const introspectionJWT = "application/token-introspection+jwt"
 
-// typIntrospection is the header of a signed answer.
+// typIntrospection is the typ of a signed response.
 const typIntrospection = "token-introspection+jwt"
 
-// wantsJWT says whether the caller prefers a signed answer (RFC 9701 §4).
+// wantsJWT reports whether the caller prefers a signed response (RFC 9701 §4).
 func wantsJWT(r *http.Request) bool { return prefers(r, introspectionJWT) }
 
-// writeIntrospectionJWT signs an answer for its caller alone. It says nothing
-// of the user at its top level, and does not expire: it is no token (RFC 9701
-// §5, §8.1).
+// writeIntrospectionJWT signs a response for its caller only. The JWT contains
+// nothing about the user at its top level and has no exp, so that it cannot be
+// taken for a token (RFC 9701 §5, §8.1).
 func (s *Server) writeIntrospectionJWT(ctx context.Context, w http.ResponseWriter, caller *Client, answer map[string]any) error {
-	release, err := s.answers.acquire(ctx)
+	release, err := s.documentSlots.acquire(ctx)
 	if err != nil {
 		return err
 	}

@@ -19,27 +19,29 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Limits of client tokens where the entry sets none (CONFORMANCE C-05).
+// Limits of client tokens for entries that set none.
 const (
 	defaultMaxAge          = 5 * time.Minute
 	defaultTokenLifetime   = 10 * time.Minute
 	defaultIDTokenLifetime = 24 * time.Hour
 )
 
-// issuerEntry is a trusted issuer as a node holds it.
+// issuerEntry is the entry of a trusted issuer as a node has loaded it.
 type issuerEntry struct {
 	models.TrustedIssuer
 	audiences         []string
-	acrValues         []string // of the tenant, rising
+	acrValues         []string // of the tenant, from the weakest to the strongest
 	algorithms        []string
 	source            keySource // nil: a shared secret
 	secret            []byte
 	subject           *expression
-	amr               *expression // nil: the claim amr
+	amr               *expression // nil: the claim amr is used
 	userAttributes    mapping
 	sessionAttributes mapping
 }
 
+// newIssuerEntry decrypts or parses the keys of an entry and compiles its
+// expressions.
 func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerEntry, error) {
 	s := row.Settings
 	e := &issuerEntry{TrustedIssuer: row, audiences: s.Audiences, acrValues: t.classes().Values()}
@@ -66,7 +68,8 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 	return e, nil
 }
 
-// acceptedAlgorithms are those of an entry with public keys.
+// acceptedAlgorithms returns the algorithms that an entry with public keys
+// accepts.
 func acceptedAlgorithms(s settings.IssuerSettings) []string {
 	if len(s.Algorithms) == 0 {
 		return []string{"RS256"}
@@ -102,7 +105,7 @@ func (e *issuerEntry) compile(faults *settings.Faults, path string) {
 	e.sessionAttributes = compileMapping(envs.issuer, s.SessionAttributes, path+"session_attributes", faults)
 }
 
-// maxAge, maxLifetime and leeway are the entry's limits of time.
+// maxAge, maxLifetime and leeway are the entry's time limits.
 func (e *issuerEntry) maxAge() time.Duration { return orDefault(e.Settings.MaxAge, defaultMaxAge) }
 
 func (e *issuerEntry) leeway() time.Duration { return orDefault(e.Settings.Leeway, leeway) }
@@ -114,6 +117,7 @@ func (e *issuerEntry) maxLifetime() time.Duration {
 	return orDefault(e.Settings.MaxTokenLifetime, defaultTokenLifetime)
 }
 
+// orDefault returns d, or a default value if d is nil.
 func orDefault(d *settings.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise
@@ -121,16 +125,17 @@ func orDefault(d *settings.Duration, otherwise time.Duration) time.Duration {
 	return d.Of()
 }
 
-// accepts says whether the client may bring tokens of this entry.
-func (e *issuerEntry) accepts(c *Client) bool {
+// acceptsClient reports whether the client may use tokens of this entry.
+func (e *issuerEntry) acceptsClient(c *Client) bool {
 	if c.Settings.Public() && e.Settings.PublicClients != nil && !*e.Settings.PublicClients {
 		return false
 	}
 	return len(e.Settings.Clients) == 0 || slices.Contains(e.Settings.Clients, c.ID)
 }
 
-// verifySignature checks the token's signature with keys that fit its header.
-// ErrIssuerUnavailable and ErrIssuerMisconfigured say nothing about the token.
+// verifySignature checks the token's signature with the keys that match its
+// header. ErrIssuerUnavailable and ErrIssuerMisconfigured do not mean that the
+// token is invalid.
 func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.Header) error {
 	alg := algorithmName(h.Alg)
 	if !slices.Contains(e.algorithms, alg) {
@@ -140,19 +145,19 @@ func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.
 		return e.verifyShared(token)
 	}
 	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool {
-		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && fitsAlgorithm(k, alg)
+		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && supportsAlgorithm(k, alg)
 	})
 	switch {
 	case err != nil:
 		return err
 	case len(keys) == 0:
-		return badSubject(ReasonSubjectTokenKey, "no key of its issuer has its kid and alg").compare("", h.Alg+" "+h.Kid)
+		return badSubject(ReasonSubjectTokenKey, "no key of its issuer matches kid and alg in its header").compare("", h.Alg+" "+h.Kid)
 	case h.Kid == "" && len(keys) > 1:
-		return badSubject(ReasonSubjectTokenKey, "it has no kid, and its issuer has several keys for its alg")
+		return badSubject(ReasonSubjectTokenKey, "its header has no kid, and its issuer has more than one key for its alg")
 	}
 	set := &oidc.StaticKeySet{}
 	for _, k := range keys {
-		if h.Alg == "Ed25519" && verifyEd25519(token, k.Key) { // a name that go-jose does not know (RFC 9864 §2.2)
+		if h.Alg == "Ed25519" && verifyEd25519(token, k.Key) { // go-jose does not know this name (RFC 9864 §2.2)
 			return nil
 		}
 		set.PublicKeys = append(set.PublicKeys, k.Key)
@@ -163,17 +168,20 @@ func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.
 	return nil
 }
 
-// badAlgorithm refuses a client token whose alg the entry does not accept.
+// badAlgorithm returns the refusal of a client token whose alg the entry does
+// not accept.
 func (e *issuerEntry) badAlgorithm(alg string) *Error {
-	return badSubject(ReasonSubjectTokenAlgorithm, "alg in its header is not accepted; see algorithms of the trusted issuer").
+	return badSubject(ReasonSubjectTokenAlgorithm, "alg in its header is not one of the algorithms of the trusted issuer").
 		compare(strings.Join(e.algorithms, " or "), alg)
 }
 
+// badSignature returns the refusal of a client token whose signature is
+// invalid.
 func badSignature(cause error) *Error {
-	return badSubject(ReasonSubjectTokenSignature, "its signature does not match the key of its issuer").withCause(cause)
+	return badSubject(ReasonSubjectTokenSignature, "its signature does not verify with the key of its issuer").withCause(cause)
 }
 
-// algorithmName gives the two names of EdDSA over Curve25519 as one.
+// algorithmName returns one name for both names of EdDSA with Curve25519.
 func algorithmName(alg string) string {
 	if alg == "Ed25519" {
 		return "EdDSA"
@@ -181,6 +189,7 @@ func algorithmName(alg string) string {
 	return alg
 }
 
+// verifyEd25519 reports whether key is an Ed25519 key that verifies the token.
 func verifyEd25519(token string, key any) bool {
 	public, ok := key.(ed25519.PublicKey)
 	signed, signature, _ := cutLast(token, ".")
@@ -188,6 +197,7 @@ func verifyEd25519(token string, key any) bool {
 	return ok && err == nil && ed25519.Verify(public, []byte(signed), raw)
 }
 
+// verifyShared checks the signature of a token with the shared secret.
 func (e *issuerEntry) verifyShared(token string) error {
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.HS256})
 	if err != nil {
@@ -199,7 +209,8 @@ func (e *issuerEntry) verifyShared(token string) error {
 	return nil
 }
 
-// keySources keeps what was fetched of issuers across changes of configuration.
+// keySources keeps the keys that were fetched from issuers when the
+// configuration changes.
 type keySources struct {
 	now func() time.Time
 	log *slog.Logger
@@ -209,6 +220,7 @@ type keySources struct {
 	clients map[bool]*http.Client
 }
 
+// newKeySources returns a keySources without keys.
 func newKeySources(now func() time.Time, log *slog.Logger) *keySources {
 	return &keySources{
 		now: now, log: log, remote: map[string]*remoteKeys{},
@@ -216,6 +228,8 @@ func newKeySources(now func() time.Time, log *slog.Logger) *keySources {
 	}
 }
 
+// source returns the key source of an entry. Entries with the same issuer and
+// address share one.
 func (s *keySources) source(settings settings.IssuerSettings) (keySource, error) {
 	static, err := parseStaticKeys(settings.Keys)
 	if err != nil || static != nil {

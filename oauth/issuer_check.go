@@ -13,11 +13,12 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// ErrIssuerMisconfigured means that an issuer answers, but what it publishes does
-// not fit its entry in the configuration: no retry helps.
+// ErrIssuerMisconfigured means that an issuer responds, but what it publishes
+// does not match its entry in the configuration. A retry does not help.
 var ErrIssuerMisconfigured = errors.New("the trusted issuer is misconfigured")
 
-// issuerFault is an ErrIssuerMisconfigured and what an operator needs to mend it.
+// issuerFault is an ErrIssuerMisconfigured with what an operator needs to
+// correct it.
 type issuerFault struct {
 	problem            string
 	expected, received string
@@ -32,28 +33,29 @@ func (f *issuerFault) Error() string {
 // Is implements errors.Is.
 func (f *issuerFault) Is(target error) bool { return target == ErrIssuerMisconfigured }
 
-// otherIssuerFault is the fault of a discovery document that belongs to another issuer
-// than the entry names. A trailing slash is enough.
-func otherIssuerFault(expected, received string) error {
-	return &issuerFault{"the discovery document names another issuer than the entry", fmt.Sprintf("%q", expected), fmt.Sprintf("%q", forLog(received)),
-		"write issuer exactly as the document does"}
+// issuerMismatchFault returns the fault of a discovery document whose issuer
+// differs from that of the entry. A trailing slash is a difference.
+func issuerMismatchFault(expected, received string) error {
+	return &issuerFault{"issuer in the discovery document does not match the configuration", fmt.Sprintf("%q", expected), fmt.Sprintf("%q", forLog(received)),
+		"set issuer exactly as in the document"}
 }
 
-// IssuerCheck is the outcome for one trusted issuer.
+// IssuerCheck is the result of the check of one trusted issuer.
 type IssuerCheck struct {
 	Issuer string // its URL
 	// Err is nil if tokens of the issuer can be verified now. It is an
-	// ErrIssuerMisconfigured if the operator must change something, and any other
-	// error if the issuer may only be out of reach.
+	// ErrIssuerMisconfigured if the operator must change something, and any
+	// other error if the issuer may only be unreachable.
 	Err error
 }
 
-// checkedAtOnce bounds how many issuers are asked at the same time.
-const checkedAtOnce = 8
+// checkConcurrency bounds how many issuers are contacted at the same time.
+const checkConcurrency = 8
 
-// CheckIssuers fetches the keys of trusted issuers as the first token of each
-// would, and looks for one that fits the algorithms of its entry. Entries whose
-// keys are in the configuration are left out. What is fetched is kept for tokens.
+// CheckIssuers fetches the keys of trusted issuers, as the first token of each
+// would, and checks that one of them matches the algorithms of the entry. It
+// skips entries whose keys are in the configuration. The fetched keys are kept
+// for tokens.
 func (s *Server) CheckIssuers(ctx context.Context, entries []settings.IssuerSettings) []IssuerCheck {
 	var remote []settings.IssuerSettings
 	for _, e := range entries {
@@ -62,19 +64,20 @@ func (s *Server) CheckIssuers(ctx context.Context, entries []settings.IssuerSett
 		}
 	}
 	checks := make([]IssuerCheck, len(remote))
-	slots := make(chan struct{}, checkedAtOnce)
-	var asking sync.WaitGroup
+	slots := make(chan struct{}, checkConcurrency)
+	var checking sync.WaitGroup
 	for i, e := range remote {
-		asking.Go(func() {
+		checking.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			checks[i] = IssuerCheck{e.Issuer, s.registry.sources.check(ctx, e)}
 		})
 	}
-	asking.Wait()
+	checking.Wait()
 	return checks
 }
 
+// check fetches the keys of one issuer and checks them.
 func (s *keySources) check(ctx context.Context, settings settings.IssuerSettings) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrIssuerUnavailable, ctx.Err())
@@ -86,20 +89,20 @@ func (s *keySources) check(ctx context.Context, settings settings.IssuerSettings
 	return (&issuerEntry{source: source, algorithms: acceptedAlgorithms(settings)}).check(ctx)
 }
 
-// check looks for a key that fits one of the entry's algorithms.
+// check looks for a key that matches one of the entry's algorithms.
 func (e *issuerEntry) check(ctx context.Context) error {
-	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool { return staticKeys{k}.fitAny(e.algorithms) })
+	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool { return staticKeys{k}.supportAny(e.algorithms) })
 	switch {
 	case err != nil:
 		return err
 	case len(keys) == 0:
-		return &issuerFault{"no key of the issuer fits the algorithms of its entry", strings.Join(e.algorithms, " or "), "keys of other algorithms",
-			"set algorithms to what its tokens are signed with"}
+		return &issuerFault{"no key of the issuer matches the configured algorithms", strings.Join(e.algorithms, " or "), "keys of other algorithms",
+			"set algorithms to those that sign its tokens"}
 	}
 	return nil
 }
 
-// TrustedIssuers lists the enabled trusted issuers of every enabled tenant.
+// TrustedIssuers returns the enabled trusted issuers of every enabled tenant.
 func (s *Server) TrustedIssuers(ctx context.Context) ([]settings.IssuerSettings, error) {
 	revisions, err := s.store.TenantRevisions(ctx)
 	if err != nil {
@@ -120,16 +123,17 @@ func (s *Server) TrustedIssuers(ctx context.Context) ([]settings.IssuerSettings,
 	return entries, nil
 }
 
-// IssuerFetches are the fetches of an issuer's keys since this node started.
+// IssuerFetches counts the fetches of an issuer's keys since this node started.
 type IssuerFetches struct {
 	Issuer       string
 	Good, Failed uint64
-	Age          time.Duration // of the keys that are held; negative: there are none
+	Age          time.Duration // of the cached keys; negative: there are none
 }
 
-// IssuerFetches reports on every issuer whose keys this node has fetched, or has
-// tried to. Entries with different addresses for the keys of one issuer are one:
-// their fetches are added, and the oldest keys count.
+// IssuerFetches reports on every issuer whose keys this node has fetched or
+// tried to fetch. Entries with the same issuer but different addresses of its
+// keys are combined: their fetches are added, and Age is that of the oldest
+// keys.
 func (s *Server) IssuerFetches() []IssuerFetches {
 	sources := s.registry.sources
 	sources.mu.Lock()

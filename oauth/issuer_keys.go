@@ -25,43 +25,45 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// How long keys of other issuers are kept (documented in docs/operations.md).
+// How long the keys of trusted issuers are cached (see docs/operations.md).
 const (
-	keysFresh     = 10 * time.Minute // then they are fetched anew, so that a key that was removed is forgotten
-	keysLastGood  = time.Hour        // as long they serve while the issuer does not answer
+	keysMaxAge    = 10 * time.Minute // then they are fetched again, so that a removed key is forgotten
+	keysMaxStale  = time.Hour        // how long they are used while the issuer is unreachable
 	refetchPause  = 30 * time.Second // between fetches for an unknown kid (R-JK-13)
-	failurePause  = 5 * time.Second  // after a fetch that failed, while there are no keys at all
+	failurePause  = 5 * time.Second  // after a failed fetch, while there are no keys at all
 	maxIssuerKeys = 100
 )
 
-// ErrIssuerUnavailable means that an issuer's keys cannot be had at the
-// moment: a fault that passes, and says nothing about the token.
+// ErrIssuerUnavailable means that an issuer's keys cannot be fetched at the
+// moment. The fault is temporary and does not mean that the token is invalid.
 var ErrIssuerUnavailable = errors.New("the issuer's keys cannot be fetched")
 
-// keySource yields the keys of an issuer. `fits` says whether a key is the one
-// that is looked for.
+// keySource returns those keys of an issuer for which match returns true.
 type keySource interface {
-	keys(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error)
+	keys(ctx context.Context, match func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error)
 }
 
-// staticKeys are given in the configuration.
+// staticKeys are keys in the configuration.
 type staticKeys []jose.JSONWebKey
 
-func (s staticKeys) keys(_ context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
-	return choose(s, fits), nil
+// keys implements keySource.
+func (s staticKeys) keys(_ context.Context, match func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
+	return matchingKeys(s, match), nil
 }
 
-func choose(set []jose.JSONWebKey, fits func(jose.JSONWebKey) bool) []jose.JSONWebKey {
+// matchingKeys returns the keys for which match returns true.
+func matchingKeys(set []jose.JSONWebKey, match func(jose.JSONWebKey) bool) []jose.JSONWebKey {
 	var chosen []jose.JSONWebKey
 	for _, k := range set {
-		if fits(k) {
+		if match(k) {
 			chosen = append(chosen, k)
 		}
 	}
 	return chosen
 }
 
-// parseStaticKeys reads the inline keys of an issuer entry; nil if it has none.
+// parseStaticKeys parses the inline keys of an issuer entry. It returns nil if
+// the entry has none.
 func parseStaticKeys(k settings.IssuerKeys) (staticKeys, error) {
 	switch {
 	case k.JWKS != nil:
@@ -73,8 +75,9 @@ func parseStaticKeys(k settings.IssuerKeys) (staticKeys, error) {
 	}
 }
 
-// parseJWKS keeps the public signature keys that we can verify with; others
-// may stand beside them (RFC 7517 §5). A set without any is an error.
+// parseJWKS returns the public signature keys that can be used for
+// verification. The set may also contain other keys (RFC 7517 §5), but a set
+// without a usable key is an error.
 func parseJWKS(text []byte) ([]jose.JSONWebKey, error) {
 	var raw struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -88,7 +91,7 @@ func parseJWKS(text []byte) ([]jose.JSONWebKey, error) {
 	var keys []jose.JSONWebKey
 	for _, text := range raw.Keys {
 		var k jose.JSONWebKey
-		var also struct { // what go-jose does not read (RFC 7517 §4.3)
+		var also struct { // go-jose does not read it (RFC 7517 §4.3)
 			KeyOps []string `json:"key_ops"`
 		}
 		if json.Unmarshal(text, &k) != nil || json.Unmarshal(text, &also) != nil || !usable(k) {
@@ -106,6 +109,7 @@ func parseJWKS(text []byte) ([]jose.JSONWebKey, error) {
 
 var errNoUsableKey = errors.New("no usable public signature key (RSA of 2048 to 8192 bits, P-256 … P-521, Ed25519)")
 
+// parsePEM parses public keys in PEM blocks.
 func parsePEM(text []byte) ([]jose.JSONWebKey, error) {
 	var keys []jose.JSONWebKey
 	for {
@@ -129,14 +133,15 @@ func parsePEM(text []byte) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-// usable refuses private, symmetric, encryption and short keys.
+// usable reports whether a key can verify signatures: it must not be private,
+// symmetric, for encryption, or too short.
 func usable(k jose.JSONWebKey) bool {
 	if k.Use != "" && k.Use != "sig" || len(k.KeyID) > jws.MaxKid {
 		return false
 	}
 	switch key := k.Key.(type) {
 	case *rsa.PublicKey:
-		return key.N.BitLen() >= 2048 && key.N.BitLen() <= 8192 // a huge one makes each verification a long one
+		return key.N.BitLen() >= 2048 && key.N.BitLen() <= 8192 // a huge key makes each verification slow
 	case *ecdsa.PublicKey:
 		return key.Curve.Params().BitSize >= 256
 	case ed25519.PublicKey:
@@ -146,16 +151,17 @@ func usable(k jose.JSONWebKey) bool {
 	}
 }
 
-// fitAny says whether a key may verify tokens of any of the algorithms.
-func (k staticKeys) fitAny(algorithms []string) bool {
+// supportAny reports whether any of the keys may verify tokens of any of the
+// algorithms.
+func (k staticKeys) supportAny(algorithms []string) bool {
 	return slices.ContainsFunc(k, func(key jose.JSONWebKey) bool {
-		return slices.ContainsFunc(algorithms, func(alg string) bool { return fitsAlgorithm(key, alg) })
+		return slices.ContainsFunc(algorithms, func(alg string) bool { return supportsAlgorithm(key, alg) })
 	})
 }
 
-// fitsAlgorithm says whether a key may verify tokens of alg: its type and, if
-// it names one, its algorithm (draft rfc8725bis §3.1).
-func fitsAlgorithm(k jose.JSONWebKey, alg string) bool {
+// supportsAlgorithm reports whether a key may verify tokens of alg. Its type
+// must match and, if the key has an alg, that too (draft rfc8725bis §3.1).
+func supportsAlgorithm(k jose.JSONWebKey, alg string) bool {
 	if k.Algorithm != "" && algorithmName(k.Algorithm) != alg {
 		return false
 	}
@@ -171,9 +177,10 @@ func fitsAlgorithm(k jose.JSONWebKey, alg string) bool {
 	}
 }
 
-// remoteKeys fetches an issuer's key set. go-oidc's RemoteKeySet is not used:
-// it keeps a removed key for ever, ignores `use` and `alg`, and refetches for
-// every unknown kid (docs/decisions/0004-issuer-keys.md).
+// remoteKeys fetches and caches the key set of an issuer. It does not use
+// RemoteKeySet of go-oidc, which keeps a removed key forever, ignores `use` and
+// `alg`, and fetches again for every unknown kid
+// (docs/decisions/0004-issuer-keys.md).
 type remoteKeys struct {
 	issuer  string
 	jwksURI string // empty: by discovery
@@ -181,33 +188,34 @@ type remoteKeys struct {
 	now     func() time.Time
 	log     *slog.Logger
 
-	mu        sync.Mutex
-	set       []jose.JSONWebKey
-	fetchedAt time.Time
-	failedAt  time.Time
-	failure   error
-	reported  string // the misconfiguration that the log knows of
-	fetches   uint64 // since the start, those that failed among them
-	failures  uint64
-	inflight  chan struct{} // closed when the fetch under way is done
+	mu          sync.Mutex
+	set         []jose.JSONWebKey
+	fetchedAt   time.Time
+	failedAt    time.Time
+	failure     error
+	loggedFault string // the misconfiguration that was logged last
+	fetches     uint64 // since the start, including failed ones
+	failures    uint64
+	inflight    chan struct{} // closed when the current fetch ends; nil: there is none
 }
 
-func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
+// keys implements keySource.
+func (r *remoteKeys) keys(ctx context.Context, match func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
 	r.mu.Lock()
 	now := r.now()
 	age, sinceFailure := now.Sub(r.fetchedAt), now.Sub(r.failedAt)
 	failedWithin := func(within time.Duration) bool { return r.failure != nil && 0 <= sinceFailure && sinceFailure < within }
-	have := r.set != nil && age < keysLastGood
+	have := r.set != nil && age < keysMaxStale
 	pause := failurePause
 	var chosen []jose.JSONWebKey
 	if have {
-		pause, chosen = refetchPause, choose(r.set, fits)
+		pause, chosen = refetchPause, matchingKeys(r.set, match)
 	}
 	switch {
-	case len(chosen) > 0 && age < keysFresh:
+	case len(chosen) > 0 && age < keysMaxAge:
 		r.mu.Unlock()
 		return chosen, nil
-	case len(chosen) > 0 && failedWithin(keysFresh): // an outage: renew behind the caller's back
+	case len(chosen) > 0 && failedWithin(keysMaxAge): // an outage: fetch in the background
 		if !failedWithin(pause) {
 			r.startFetch()
 		}
@@ -216,14 +224,14 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	case have && age < refetchPause:
 		r.mu.Unlock()
 		return nil, nil
-	case failedWithin(pause): // the issuer may have made the key meanwhile
-		err := r.failed()
+	case failedWithin(pause): // the key may be newer than the last good fetch
+		err := r.lastError()
 		r.mu.Unlock()
 		return nil, err
 	}
 	done := r.startFetch()
 	r.mu.Unlock()
-	returnTicket(ctx) // an issuer that does not answer makes this server no busier
+	returnTicket(ctx) // waiting for an issuer does not make this server busier
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -233,23 +241,23 @@ func (r *remoteKeys) keys(ctx context.Context, fits func(jose.JSONWebKey) bool) 
 	defer r.mu.Unlock()
 	switch {
 	case r.failure == nil:
-		return choose(r.set, fits), nil
+		return matchingKeys(r.set, match), nil
 	case len(chosen) > 0:
 		return chosen, nil
 	default:
-		return nil, r.failed()
+		return nil, r.lastError()
 	}
 }
 
-// failed is what the last fetch failed with. r.mu is held.
-func (r *remoteKeys) failed() error {
+// lastError returns the error of the last fetch. The caller holds r.mu.
+func (r *remoteKeys) lastError() error {
 	if errors.Is(r.failure, ErrIssuerMisconfigured) {
 		return r.failure
 	}
 	return fmt.Errorf("%w: %w", ErrIssuerUnavailable, r.failure)
 }
 
-// startFetch begins a fetch, or joins the one under way. r.mu is held.
+// startFetch starts a fetch, or joins the current one. The caller holds r.mu.
 func (r *remoteKeys) startFetch() <-chan struct{} {
 	if r.inflight != nil {
 		return r.inflight
@@ -276,37 +284,39 @@ func (r *remoteKeys) startFetch() <-chan struct{} {
 	return done
 }
 
-// report logs a misconfiguration once, however many tokens come, and again only
-// if it changes or comes back. r.mu is held.
+// report logs a misconfiguration once, however many tokens arrive. It logs
+// again only when the misconfiguration changes or returns. The caller holds
+// r.mu.
 func (r *remoteKeys) report() {
 	var fault *issuerFault
 	switch {
-	case r.failure == nil && r.reported != "":
-		r.log.Info("the keys of a trusted issuer can be fetched again", "issuer", r.issuer)
-		r.reported = ""
-	case errors.As(r.failure, &fault) && r.reported != fault.Error():
-		r.log.Warn("a trusted issuer is misconfigured: "+fault.problem+"; its tokens are answered 500 when keys fetched before are too old",
+	case r.failure == nil && r.loggedFault != "":
+		r.log.Info("keys of a trusted issuer are available again", "issuer", r.issuer)
+		r.loggedFault = ""
+	case errors.As(r.failure, &fault) && r.loggedFault != fault.Error():
+		r.log.Warn("a trusted issuer is misconfigured: "+fault.problem+"; requests with its tokens fail with 500 once the cached keys expire",
 			"issuer", r.issuer, "expected", fault.expected, "received", fault.received, "advice", fault.advice)
-		r.reported = fault.Error()
+		r.loggedFault = fault.Error()
 	}
 }
 
+// fetch fetches the key set, by discovery unless jwks_uri is configured.
 func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	uri := r.jwksURI
 	if uri == "" {
 		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)
 		var other *oidc.IssuerMismatchError
 		if errors.As(err, &other) {
-			return nil, otherIssuerFault(other.Provided, other.Discovered)
+			return nil, issuerMismatchFault(other.Provided, other.Discovered)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("discovery: %.200s", err.Error()) // it may hold the whole answer
+			return nil, fmt.Errorf("discovery: %.200s", err.Error()) // it may contain the whole response
 		}
 		var metadata struct {
 			JWKSURI string `json:"jwks_uri"`
 		}
 		if err := provider.Claims(&metadata); err != nil || metadata.JWKSURI == "" {
-			return nil, &issuerFault{"the discovery document has no jwks_uri", "a URL", "none", "give keys.jwks_uri instead of keys.discovery"}
+			return nil, &issuerFault{"the discovery document has no jwks_uri", "a URL", "none", "set keys.jwks_uri instead of keys.discovery"}
 		}
 		uri = metadata.JWKSURI
 	}
@@ -321,7 +331,7 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("jwks_uri answered %s", resp.Status)
+		return nil, fmt.Errorf("jwks_uri returned status %s", resp.Status)
 	}
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
@@ -330,13 +340,13 @@ func (r *remoteKeys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	keys, err := parseJWKS(text)
 	if errors.Is(err, errNoUsableKey) {
 		return nil, &issuerFault{"the issuer's key set has no usable key", "a public signature key (RSA of 2048 to 8192 bits, P-256 to P-521, Ed25519)", "none",
-			"ask whoever runs the issuer, or give its keys another way"}
+			"contact the operator of the issuer, or configure its keys another way"}
 	}
 	return keys, err
 }
 
-// withoutURL is what went wrong with a request, without its URL: the query of a
-// jwks_uri may hold a secret.
+// withoutURL returns the error of a request without its URL, because the query
+// of a jwks_uri may contain a secret.
 func withoutURL(err error) error {
 	if of := new(url.Error); errors.As(err, &of) {
 		return of.Err

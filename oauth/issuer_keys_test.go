@@ -20,7 +20,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testjose"
 )
 
-// Keys of other issuers, made once. The RSA ones only look like keys: nothing
+// Keys of other issuers, made once. The RSA keys only look like keys: nothing
 // here is signed with them.
 var (
 	rsa2048   = fakeRSA(2048)
@@ -43,7 +43,7 @@ func newEC(curve elliptic.Curve) *ecdsa.PrivateKey {
 	return key
 }
 
-// jwk is a key as JSON, with further members.
+// jwk returns a key as JSON with additional members.
 func jwk(key any, kid string, members string) string {
 	text, err := json.Marshal(jose.JSONWebKey{Key: key, KeyID: kid})
 	if err != nil {
@@ -52,7 +52,7 @@ func jwk(key any, kid string, members string) string {
 	return strings.TrimSuffix(string(text), "}") + members + "}"
 }
 
-func TestParseJWKSKeepsWhatCanVerify(t *testing.T) {
+func TestParseJWKSReturnsUsableKeys(t *testing.T) {
 	ec := ecKeys["P-256"]
 	good := jwk(ec.Public(), "good", "")
 	offCurve := `{"kty":"EC","crv":"P-256","kid":"k","x":"` + testjose.Base64(strings.Repeat("x", 32)) + `","y":"` + testjose.Base64(strings.Repeat("y", 32)) + `"}`
@@ -61,38 +61,38 @@ func TestParseJWKSKeepsWhatCanVerify(t *testing.T) {
 		keys []string
 		want string // kids, or part of the error
 	}{
-		{"takes RSA of 2048 bits", []string{jwk(rsa2048, "k", "")}, "k"},
-		{"takes every NIST curve", []string{jwk(ec.Public(), "a", ""), jwk(ecKeys["P-384"].Public(), "b", ""), jwk(ecKeys["P-521"].Public(), "c", "")}, "a b c"},
-		{"takes Ed25519", []string{jwk(edPublic, "k", "")}, "k"},
-		{"takes keys for signatures", []string{jwk(ec.Public(), "k", `,"use":"sig","alg":"ES256","key_ops":["verify"]`)}, "k"},
-		{"takes a key that may do more", []string{jwk(ec.Public(), "k", `,"key_ops":["sign","verify"]`)}, "k"},
-		{"takes two keys of one kid", []string{jwk(ec.Public(), "k", ""), jwk(rsa2048, "k", "")}, "k k"},
-		{"takes a key without kid", []string{jwk(ec.Public(), "", "")}, ""},
-		{"takes a kid of 256 bytes", []string{jwk(ec.Public(), strings.Repeat("k", 256), "")}, strings.Repeat("k", 256)},
+		{"accepts RSA of 2048 bits", []string{jwk(rsa2048, "k", "")}, "k"},
+		{"accepts every NIST curve", []string{jwk(ec.Public(), "a", ""), jwk(ecKeys["P-384"].Public(), "b", ""), jwk(ecKeys["P-521"].Public(), "c", "")}, "a b c"},
+		{"accepts Ed25519", []string{jwk(edPublic, "k", "")}, "k"},
+		{"accepts keys for signatures", []string{jwk(ec.Public(), "k", `,"use":"sig","alg":"ES256","key_ops":["verify"]`)}, "k"},
+		{"accepts a key with more operations", []string{jwk(ec.Public(), "k", `,"key_ops":["sign","verify"]`)}, "k"},
+		{"accepts two keys of one kid", []string{jwk(ec.Public(), "k", ""), jwk(rsa2048, "k", "")}, "k k"},
+		{"accepts a key without kid", []string{jwk(ec.Public(), "", "")}, ""},
+		{"accepts a kid of 256 bytes", []string{jwk(ec.Public(), strings.Repeat("k", 256), "")}, strings.Repeat("k", 256)},
 
 		{"leaves out RSA of 2047 bits", []string{jwk(rsa2047, "k", ""), good}, "good"},
 		{"leaves out private keys", []string{jwk(ec, "k", ""), jwk(edPrivate, "k", ""), good}, "good"},
 		{"leaves out symmetric keys", []string{jwk([]byte("0123456789abcdef0123456789abcdef"), "k", ""), good}, "good"},
 		{"leaves out keys for encryption", []string{jwk(rsa2048, "k", `,"use":"enc"`), good}, "good"},
-		{"leaves out keys whose operations are others", []string{jwk(rsa2048, "k", `,"key_ops":["encrypt","wrapKey"]`), good}, "good"},
-		{"leaves out keys that may do nothing", []string{jwk(rsa2048, "k", `,"key_ops":[]`), good}, "good"},
-		{"leaves out keys with operations that are no list", []string{jwk(rsa2048, "k", `,"key_ops":"verify"`), good}, "good"},
+		{"leaves out keys with other operations", []string{jwk(rsa2048, "k", `,"key_ops":["encrypt","wrapKey"]`), good}, "good"},
+		{"leaves out keys without operations", []string{jwk(rsa2048, "k", `,"key_ops":[]`), good}, "good"},
+		{"leaves out keys whose operations are not a list", []string{jwk(rsa2048, "k", `,"key_ops":"verify"`), good}, "good"},
 		{"leaves out a kid of 257 bytes", []string{jwk(ec.Public(), strings.Repeat("k", 257), ""), good}, "good"},
-		{"leaves out types that it does not know", []string{`{"kty":"AKP","alg":"ML-DSA-44","pub":"AAAA"}`, good}, "good"},
-		{"leaves out curves that it does not know", []string{`{"kty":"EC","crv":"secp256k1","x":"AAAA","y":"AAAA"}`, `{"kty":"OKP","crv":"X25519","x":"AAAA"}`, good}, "good"},
+		{"leaves out unknown types", []string{`{"kty":"AKP","alg":"ML-DSA-44","pub":"AAAA"}`, good}, "good"},
+		{"leaves out unknown curves", []string{`{"kty":"EC","crv":"secp256k1","x":"AAAA","y":"AAAA"}`, `{"kty":"OKP","crv":"X25519","x":"AAAA"}`, good}, "good"},
 		{"leaves out a point that is not on its curve", []string{offCurve, good}, "good"},
-		{"leaves out what is no key at all", []string{`1`, `null`, `"k"`, `{}`, `[]`, good}, "good"},
+		{"leaves out what is not a key", []string{`1`, `null`, `"k"`, `{}`, `[]`, good}, "good"},
 		{"leaves out an Ed25519 key of another length", []string{`{"kty":"OKP","crv":"Ed25519","kid":"k","x":"AAAA"}`, good}, "good"},
 
-		{"refuses a set without a usable key", []string{jwk(rsa2047, "k", "")}, "no usable public signature key"},
-		{"refuses an empty set", nil, "no usable public signature key"},
-		{"takes a hundred keys", slices.Repeat([]string{good}, 100), strings.TrimSpace(strings.Repeat("good ", 100))},
-		{"refuses a hundred and one", slices.Repeat([]string{good}, 101), "more than 100 keys"},
+		{"rejects a set without a usable key", []string{jwk(rsa2047, "k", "")}, "no usable public signature key"},
+		{"rejects an empty set", nil, "no usable public signature key"},
+		{"accepts a hundred keys", slices.Repeat([]string{good}, 100), strings.TrimSpace(strings.Repeat("good ", 100))},
+		{"rejects a hundred and one keys", slices.Repeat([]string{good}, 101), "more than 100 keys"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			keys, err := parseJWKS([]byte(`{"keys":[` + strings.Join(row.keys, ",") + `]}`))
 			if err != nil {
-				if !strings.HasPrefix(row.name, "refuses") || !strings.Contains(err.Error(), row.want) {
+				if !strings.HasPrefix(row.name, "rejects") || !strings.Contains(err.Error(), row.want) {
 					t.Error(err)
 				}
 				return
@@ -111,7 +111,7 @@ func TestParseJWKSKeepsWhatCanVerify(t *testing.T) {
 	}
 	for _, text := range []string{"", "null", "[]", `"keys"`, `{"keys":1}`, `{"keys":{}}`, `{"keys":[`, "<html>", good} {
 		if keys, err := parseJWKS([]byte(text)); err == nil {
-			t.Errorf("%s yields %v", text, keys)
+			t.Errorf("%s is parsed as %v", text, keys)
 		}
 	}
 }
@@ -143,15 +143,15 @@ func TestParsePEM(t *testing.T) {
 		keys       int
 		want       string // part of the error
 	}{
-		{"takes one key", good, 1, ""},
-		{"takes several of all kinds", good + pemOf(t, "PUBLIC KEY", edPublic) + pemOf(t, "PUBLIC KEY", rsa2048), 3, ""},
-		{"takes text around the keys", "the issuer's key:\n" + good + "that was it\n", 1, ""},
-		{"refuses no key", "", 0, "no PEM block"},
-		{"refuses what is not PEM", "ssh-ed25519 AAAA", 0, "no PEM block"},
-		{"refuses a private key", good + pemOf(t, "PRIVATE KEY", ec), 0, "PEM block 2 is not a public key"},
-		{"refuses a certificate", pemOf(t, "CERTIFICATE", ec), 0, "PEM block 1 is not a public key"},
-		{"refuses RSA of 2047 bits", pemOf(t, "PUBLIC KEY", rsa2047), 0, "PEM block 1: not RSA of 2048 to 8192 bits"},
-		{"refuses P-224", pemOf(t, "PUBLIC KEY", ecKeys["P-224"].Public()), 0, "PEM block 1: not RSA of 2048 to 8192 bits, P-256"},
+		{"accepts one key", good, 1, ""},
+		{"accepts several keys of all kinds", good + pemOf(t, "PUBLIC KEY", edPublic) + pemOf(t, "PUBLIC KEY", rsa2048), 3, ""},
+		{"accepts text around the keys", "the issuer's key:\n" + good + "that was it\n", 1, ""},
+		{"rejects no key", "", 0, "no PEM block"},
+		{"rejects what is not PEM", "ssh-ed25519 AAAA", 0, "no PEM block"},
+		{"rejects a private key", good + pemOf(t, "PRIVATE KEY", ec), 0, "PEM block 2 is not a public key"},
+		{"rejects a certificate", pemOf(t, "CERTIFICATE", ec), 0, "PEM block 1 is not a public key"},
+		{"rejects RSA of 2047 bits", pemOf(t, "PUBLIC KEY", rsa2047), 0, "PEM block 1: not RSA of 2048 to 8192 bits"},
+		{"rejects P-224", pemOf(t, "PUBLIC KEY", ecKeys["P-224"].Public()), 0, "PEM block 1: not RSA of 2048 to 8192 bits, P-256"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			keys, err := parsePEM([]byte(row.text))
@@ -162,19 +162,19 @@ func TestParsePEM(t *testing.T) {
 	}
 }
 
-func TestKeyFitsOneKindOfAlgorithm(t *testing.T) {
+func TestAKeySupportsOneKindOfAlgorithm(t *testing.T) {
 	rsas := "RS256 RS384 RS512 PS256 PS384 PS512"
 	for _, row := range []struct {
 		name string
 		key  jose.JSONWebKey
-		fits string
+		want string
 	}{
 		{"RSA", jose.JSONWebKey{Key: rsa2048}, rsas},
 		{"RSA marked RS256", jose.JSONWebKey{Key: rsa2048, Algorithm: "RS256"}, "RS256"},
 		{"RSA marked PS256", jose.JSONWebKey{Key: rsa2048, Algorithm: "PS256"}, "PS256"},
 		{"RSA marked for encryption", jose.JSONWebKey{Key: rsa2048, Algorithm: "RSA-OAEP"}, ""},
 		{"RSA marked in another case", jose.JSONWebKey{Key: rsa2048, Algorithm: "rs256"}, ""},
-		{"RSA marked as another type's", jose.JSONWebKey{Key: rsa2048, Algorithm: "ES256"}, ""},
+		{"RSA marked with an algorithm of another type", jose.JSONWebKey{Key: rsa2048, Algorithm: "ES256"}, ""},
 		{"P-256", jose.JSONWebKey{Key: ecKeys["P-256"].Public()}, "ES256"},
 		{"P-384", jose.JSONWebKey{Key: ecKeys["P-384"].Public()}, "ES384"},
 		{"P-521", jose.JSONWebKey{Key: ecKeys["P-521"].Public()}, "ES512"},
@@ -185,14 +185,14 @@ func TestKeyFitsOneKindOfAlgorithm(t *testing.T) {
 		{"a symmetric key", jose.JSONWebKey{Key: []byte("secret")}, ""},
 		{"a private key", jose.JSONWebKey{Key: ecKeys["P-256"]}, ""},
 	} {
-		var fits []string
+		var algorithms []string
 		for _, alg := range append(strings.Fields(rsas), "ES256", "ES384", "ES512", "EdDSA", "HS256", "none") {
-			if fitsAlgorithm(row.key, alg) {
-				fits = append(fits, alg)
+			if supportsAlgorithm(row.key, alg) {
+				algorithms = append(algorithms, alg)
 			}
 		}
-		if got := strings.Join(fits, " "); got != row.fits {
-			t.Errorf("%s fits %q, want %q", row.name, got, row.fits)
+		if got := strings.Join(algorithms, " "); got != row.want {
+			t.Errorf("%s supports %q, want %q", row.name, got, row.want)
 		}
 	}
 	if names := []string{algorithmName("Ed25519"), algorithmName("EdDSA"), algorithmName("RS256")}; fmt.Sprint(names) != "[EdDSA EdDSA RS256]" {

@@ -13,14 +13,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// tenantOf is a tenant as a node builds it from rows; what does not work goes
-// to the log.
+// tenantOf returns a tenant as a node builds it from rows. Rows that cannot be used
+// are logged.
 func tenantOf(k *Keys, clients []models.Client, issuers ...models.TrustedIssuer) *Tenant {
 	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newKeySources(time.Now, slog.New(slog.DiscardHandler))}
 	return r.build(&models.TenantConfig{Tenant: models.Tenant{ID: "default"}, Clients: clients, Issuers: issuers})
 }
 
-// prefixed is the row of an entry with a key of its own.
+// prefixed returns the row of an entry with its own key.
 func prefixed(t *testing.T, issuer, prefix string, share bool) models.TrustedIssuer {
 	t.Helper()
 	return models.TrustedIssuer{TenantID: "default", ID: issuer, Settings: settings.IssuerSettings{
@@ -29,10 +29,10 @@ func prefixed(t *testing.T, issuer, prefix string, share bool) models.TrustedIss
 	}}
 }
 
-func TestNoIssuerSpeaksForAnothersUsers(t *testing.T) {
+func TestNoIssuerVouchesForUsersOfAnother(t *testing.T) {
 	clients := []models.Client{{ID: "web"}, {ID: "ios", Disabled: true}, {ID: "broken", Settings: settings.ClientSettings{Allow: "no rule"}}}
 	bare, corp := prefixed(t, "https://bare", "", false), prefixed(t, "https://corp", "corp:", false)
-	// Configuration refuses this pair; if it got in, neither would speak for the other.
+	// The configuration cannot contain this pair. If it did, neither would vouch for the other.
 	q, qz := prefixed(t, "https://q", "q", false), prefixed(t, "https://qz", "qz", false)
 	b := prefixed(t, "https://b", "b", false)
 	disabled := prefixed(t, "https://gone", "gone:", false)
@@ -44,36 +44,36 @@ func TestNoIssuerSpeaksForAnothersUsers(t *testing.T) {
 	shareOne, shareTwo := prefixed(t, "https://one", "team:", true), prefixed(t, "https://two", "team:", true)
 	tenant := tenantOf(keysOf(t, rootA), clients, bare, corp, q, qz, b, disabled, sealed, shareOne, shareTwo)
 	if len(tenant.issuers) != 8 || len(tenant.clients) != 2 {
-		t.Fatalf("%d entries and %d clients work", len(tenant.issuers), len(tenant.clients))
+		t.Fatalf("%d entries and %d clients can be used", len(tenant.issuers), len(tenant.clients))
 	}
 	for _, row := range []struct{ name, issuer, sub, want string }{
 		{"the entry without a prefix vouches for its own", "https://bare", "alice", "alice"},
-		{"an entry puts its prefix before what it says", "https://corp", "alice", "corp:alice"},
-		{"even before another's prefix", "https://corp", "gone:alice", "corp:gone:alice"},
+		{"an entry prepends its prefix", "https://corp", "alice", "corp:alice"},
+		{"an entry prepends its prefix to another prefix", "https://corp", "gone:alice", "corp:gone:alice"},
 		{"entries that share vouch for the same users", "https://one", "alice", "team:alice"},
-		{"each of them", "https://two", "alice", "team:alice"},
-		{"a part of another's prefix is no namespace", "https://bare", "cor", "cor"},
-		{"nor is one in capitals", "https://bare", "CORP:alice", "CORP:alice"},
+		{"the other entry that shares", "https://two", "alice", "team:alice"},
+		{"a part of another prefix", "https://bare", "cor", "cor"},
+		{"another prefix in capitals", "https://bare", "CORP:alice", "CORP:alice"},
 		{"a user of another entry", "https://bare", "corp:alice", ""},
-		{"another's prefix alone", "https://bare", "corp:", ""},
+		{"another prefix alone", "https://bare", "corp:", ""},
 		{"a subject that completes a longer prefix", "https://q", "zX", ""},
 		{"the same subject from that entry", "https://qz", "X", ""},
 		{"a user of a disabled entry", "https://bare", "gone:alice", ""},
-		{"a user of an entry that does not work here", "https://bare", "sealed:alice", ""},
+		{"a user of an entry that cannot be used", "https://bare", "sealed:alice", ""},
 		{"a user of entries that share among themselves", "https://bare", "team:alice", ""},
-		{"a client's id", "https://bare", "web", ""},
-		{"a disabled client's id", "https://bare", "ios", ""},
-		{"the id of a client that does not work here", "https://bare", "broken", ""},
-		{"a prefix that makes a client's id", "https://b", "roken", ""},
-		{"nobody", "https://bare", "", ""},
-		{"nobody, with a prefix", "https://corp", "", ""},
+		{"the id of a client", "https://bare", "web", ""},
+		{"the id of a disabled client", "https://bare", "ios", ""},
+		{"the id of a client that cannot be used", "https://bare", "broken", ""},
+		{"a prefix that completes the id of a client", "https://b", "roken", ""},
+		{"an empty subject", "https://bare", "", ""},
+		{"an empty subject with a prefix", "https://corp", "", ""},
 		{"255 characters", "https://bare", strings.Repeat("x", 255), strings.Repeat("x", 255)},
 		{"256 characters", "https://bare", strings.Repeat("x", 256), ""},
 		{"255 characters and a prefix", "https://corp", strings.Repeat("x", 255), ""},
-		{"a space is printable", "https://bare", "alice smith", "alice smith"},
+		{"a space", "https://bare", "alice smith", "alice smith"},
 		{"a NUL", "https://bare", "alice\x00", ""},
 		{"a newline", "https://bare", "alice\n", ""},
-		{"what is not ASCII", "https://bare", "zoë", ""},
+		{"a character that is not ASCII", "https://bare", "zoë", ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := &Subject{entry: tenant.issuerEntry(row.issuer), claims: map[string]any{"sub": row.sub}}
@@ -85,7 +85,7 @@ func TestNoIssuerSpeaksForAnothersUsers(t *testing.T) {
 	}
 }
 
-func TestOurOwnIssuersAreNeverTrusted(t *testing.T) {
+func TestIssuersOfThisServerAreNeverTrusted(t *testing.T) {
 	const base = "https://id.example.com"
 	for iss, trusted := range map[string]bool{
 		base: false, base + "/t/default": false, base + "/t/shop": false, base + "/t/": false,
@@ -107,26 +107,26 @@ func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
 		return row
 	}
 	for name, c := range map[string]struct {
-		row   models.TrustedIssuer
-		works bool
+		row    models.TrustedIssuer
+		usable bool
 	}{
-		"its own":                           {entry("default", "https://auth"), true},
-		"one copied from another tenant":    {entry("shop", "https://auth"), false},
-		"one copied from another entry":     {entry("default", "https://other"), false},
-		"a signing key in place of it":      {models.TrustedIssuer{SealedSecret: newRow(t, k, "ES256", 0).Sealed, RootVersion: int64(k.issuing.version)}, false},
-		"one that nobody sealed":            {models.TrustedIssuer{SealedSecret: []byte(strings.Repeat("s", 64))}, false},
-		"nothing, which would be no secret": {models.TrustedIssuer{SealedSecret: []byte{}}, false},
+		"its own secret":                      {entry("default", "https://auth"), true},
+		"a secret copied from another tenant": {entry("shop", "https://auth"), false},
+		"a secret copied from another entry":  {entry("default", "https://other"), false},
+		"a signing key instead of a secret":   {models.TrustedIssuer{SealedSecret: newRow(t, k, "ES256", 0).Sealed, RootVersion: int64(k.issuing.version)}, false},
+		"a secret that was not sealed":        {models.TrustedIssuer{SealedSecret: []byte(strings.Repeat("s", 64))}, false},
+		"an empty secret":                     {models.TrustedIssuer{SealedSecret: []byte{}}, false},
 	} {
 		if c.row.Settings.Issuer == "" {
 			c.row.Settings = settings.IssuerSettings{Issuer: "https://auth", TokenType: settings.TokenTypeJWT}
 		}
-		if got := len(tenantOf(k, nil, c.row).issuers) == 1; got != c.works {
-			t.Errorf("%s works: %t", name, got)
+		if got := len(tenantOf(k, nil, c.row).issuers) == 1; got != c.usable {
+			t.Errorf("%s: usable %t", name, got)
 		}
 	}
 }
 
-func TestRemoteKeysRefuseBadAnswersBriefly(t *testing.T) {
+func TestRemoteKeysRejectBadResponsesWithAShortError(t *testing.T) {
 	var origin string
 	page := strings.Repeat("<p>not found</p>", 10_000)
 	origin = plainServer(t, func(w http.ResponseWriter, r *http.Request) {
@@ -166,7 +166,7 @@ func TestRemoteKeysRefuseBadAnswersBriefly(t *testing.T) {
 		if !errors.Is(err, want) || errors.Is(err, ErrIssuerUnavailable) != (want == ErrIssuerUnavailable) {
 			t.Errorf("%s: %v", name, err)
 		} else if len(err.Error()) > 500 {
-			t.Errorf("%s: the error repeats the answer, %d bytes of it", name, len(err.Error()))
+			t.Errorf("%s: the error contains %d bytes of the response", name, len(err.Error()))
 		}
 	}
 }
@@ -182,7 +182,7 @@ func TestKeySourcesAreSharedOnlyByEqualEntries(t *testing.T) {
 	}
 	first := of("https://a", "", false)
 	if of("https://a", "", false) != first {
-		t.Error("what was fetched is forgotten with every change of configuration")
+		t.Error("fetched keys are lost with every change of the configuration")
 	}
 	for name, other := range map[string]keySource{
 		"another issuer":                          of("https://b", "", false),

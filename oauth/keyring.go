@@ -13,17 +13,17 @@ import (
 	"github.com/latchkey/latchkey/oauth/jws"
 )
 
-// keyRing is the keys of one tenant as a node holds them.
+// keyRing holds the signing keys of one tenant as a node has loaded them.
 type keyRing struct {
 	rows  []models.SigningKey    // in the order in which they activate
-	byKid map[string]*signingKey // nil: its root is not configured here, which is a fault of ours
+	byKid map[string]*signingKey // nil: its root secret is not configured, which is a fault of this server
 
 	published atomic.Pointer[published]
 	verified  verifiedTokens
 }
 
-// newKeyRing unseals the keys. One that does not open is left out and named in
-// the error; the others serve.
+// newKeyRing decrypts the keys. A key that cannot be decrypted is left out and
+// named in the error; the others can be used.
 func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 	ring := &keyRing{byKid: map[string]*signingKey{}}
 	var faults []error
@@ -45,7 +45,7 @@ func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 	return ring, errors.Join(faults...)
 }
 
-// prepare makes the signers once; they are safe for concurrent use.
+// prepare makes the signers once. They are safe for concurrent use.
 func (k *signingKey) prepare(types ...string) error {
 	for _, typ := range types {
 		s, err := k.signer(typ)
@@ -57,7 +57,7 @@ func (k *signingKey) prepare(types ...string) error {
 	return nil
 }
 
-// active is the key that signs now.
+// active returns the key that signs at now.
 func (r *keyRing) active(now time.Time) (*signingKey, error) {
 	states := KeyStates(r.rows, now)
 	for i, row := range r.rows {
@@ -70,7 +70,8 @@ func (r *keyRing) active(now time.Time) (*signingKey, error) {
 
 var errNoSigningKey = errors.New("no active signing key")
 
-// verifier is the key for kid, if tokens it signed are still accepted.
+// verifier returns the key with the given kid if tokens that it signed are
+// still accepted, and nil otherwise.
 func (r *keyRing) verifier(kid string, now time.Time) *signingKey {
 	states := KeyStates(r.rows, now)
 	for i, row := range r.rows {
@@ -81,7 +82,7 @@ func (r *keyRing) verifier(kid string, now time.Time) *signingKey {
 	return nil
 }
 
-// jwks is the set as published: announced, active and verify-only keys,
+// jwks returns the published key set: announced, active and verify-only keys,
 // newest first (RFC 7517 §5).
 func (r *keyRing) jwks(now time.Time) jose.JSONWebKeySet {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
@@ -94,7 +95,8 @@ func (r *keyRing) jwks(now time.Time) jose.JSONWebKeySet {
 	return set
 }
 
-// sign mints a compact JWS with the active key. A signing slot is held.
+// sign returns a compact JWS of the claims, signed with the active key. The
+// caller holds a signing slot.
 func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
 	key, err := r.active(now)
 	if err != nil {
@@ -111,8 +113,8 @@ func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
 	return signed.CompactSerialize()
 }
 
-// verify checks the signature of a token of ours by its kid, over the whole
-// ring, and returns its typ and payload.
+// verify checks the signature of a token with the key that its kid names, which
+// may be any key of the ring, and returns the token's typ and payload.
 func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byte, err error) {
 	if good, is := r.verified.find(token); is && r.verifier(good.kid, now) != nil {
 		return good.typ, good.payload, nil
@@ -129,7 +131,7 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 		return "", nil, errUnknownKid
 	}
 	if header.Alg != string(key.alg) {
-		return "", nil, errors.New("alg does not fit the key")
+		return "", nil, errors.New("alg does not match the key")
 	}
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{key.alg})
 	if err != nil {
@@ -145,5 +147,5 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 
 var (
 	errUnknownKid  = errors.New("unknown kid")
-	errUnopenedKey = errors.New("the token's signing key does not open on this node")
+	errUnopenedKey = errors.New("this node cannot decrypt the token's signing key")
 )

@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/oauth/jws"
 )
 
-// newRow makes a sealed key of tenant "default" that activates so long after epoch.
+// newRow returns a sealed key of tenant "default" that activates that long after epoch.
 func newRow(t *testing.T, k *Keys, algorithm string, activates time.Duration) models.SigningKey {
 	t.Helper()
 	row, err := k.NewSigningKey("default", algorithm, epoch, epoch.Add(activates))
@@ -63,11 +63,11 @@ func TestKeyRingSignsAndVerifiesByKid(t *testing.T) {
 				after time.Duration
 				want  error
 			}{
-				"while its key signs":               {0, nil},
-				"while its key only verifies":       {day, nil},
-				"until the last moment of its key":  {2*day + 29*time.Second, nil},
-				"and no longer":                     {2*day + 30*time.Second, errUnknownKid},
-				"nor before its key was made known": {-time.Hour, nil}, // announced keys are published, and verify
+				"while its key signs":              {0, nil},
+				"while its key only verifies":      {day, nil},
+				"until the last moment of its key": {2*day + 29*time.Second, nil},
+				"after the last moment of its key": {2*day + 30*time.Second, errUnknownKid},
+				"before its key activates":         {-time.Hour, nil}, // announced keys are published, and verify
 			} {
 				typ, payload, err := ring.verify(epoch.Add(c.after), old)
 				if !errors.Is(err, c.want) || c.want == nil && (typ != "at+jwt" || string(payload) != `{"sub":"alice"}`) {
@@ -78,17 +78,17 @@ func TestKeyRingSignsAndVerifiesByKid(t *testing.T) {
 	}
 }
 
-func TestKeyRingRefusesToVerify(t *testing.T) {
+func TestKeyRingRejects(t *testing.T) {
 	k := keysOf(t, rootA)
 	row := newRow(t, k, "ES256", 0)
 	ring := ringOf(t, k, row)
 	good := signedAt(t, ring, epoch)
 	foreign := signedAt(t, ringOf(t, k, newRow(t, k, "ES256", 0)), epoch)
-	if _, _, err := ring.verify(epoch, good); err != nil { // and remembers it
+	if _, _, err := ring.verify(epoch, good); err != nil { // and caches it
 		t.Fatal(err)
 	}
 	parts := strings.Split(good, ".")
-	// relabelled is a token with another header, signed by fn.
+	// relabelled returns a token with another header, signed by fn.
 	relabelled := func(header string, fn func(signingInput string) []byte) string {
 		input := testjose.Base64(header) + "." + parts[1]
 		return input + "." + testjose.Base64(string(fn(input)))
@@ -97,31 +97,31 @@ func TestKeyRingRefusesToVerify(t *testing.T) {
 	twice := func(in string) []byte { d := sha256.Sum256([]byte(in)); return append(d[:], d[:]...) }
 	public, _ := x509.MarshalPKIXPublicKey(ring.byKid[row.Kid].public.Key)
 	for name, token := range map[string]string{
-		"a token of another ring":             foreign,
-		"another ring's token under our kid":  relabelled(`{"alg":"ES256","kid":"`+row.Kid+`"}`, func(string) []byte { return []byte(foreign[len(foreign)-64:]) }),
-		"a token without kid":                 relabelled(`{"alg":"ES256"}`, same),
-		"a kid that differs in case":          relabelled(`{"alg":"ES256","kid":"`+strings.ToUpper(row.Kid)+`"}`, same),
-		"an alg that is not the key's":        relabelled(`{"alg":"RS256","kid":"`+row.Kid+`"}`, same),
-		"none":                                relabelled(`{"alg":"none","kid":"`+row.Kid+`"}`, same),
-		"HS256 with the public key as secret": relabelled(`{"alg":"HS256","kid":"`+row.Kid+`"}`, func(in string) []byte { return mac(public, []byte(in)) }),
-		"a public key that the header brings": relabelled(`{"alg":"ES256","jwk":{"kty":"EC"}}`, same),
-		"another payload":                     parts[0] + "." + testjose.Base64(`{"sub":"bob"}`) + "." + parts[2],
-		"a signature of another length":       parts[0] + "." + parts[1] + "." + testjose.Base64("short"),
-		"a signature with a byte more":        good + "AAAA",
-		"a signature with a newline":          good[:len(good)-4] + "\n" + good[len(good)-4:],
-		"no signature":                        parts[0] + "." + parts[1] + ".",
-		"a signature that is the digest":      relabelled(`{"alg":"ES256","kid":"`+row.Kid+`"}`, twice),
+		"a token of another ring":               foreign,
+		"a token of another ring under our kid": relabelled(`{"alg":"ES256","kid":"`+row.Kid+`"}`, func(string) []byte { return []byte(foreign[len(foreign)-64:]) }),
+		"a token without kid":                   relabelled(`{"alg":"ES256"}`, same),
+		"a kid that differs in case":            relabelled(`{"alg":"ES256","kid":"`+strings.ToUpper(row.Kid)+`"}`, same),
+		"an alg that does not match the key":    relabelled(`{"alg":"RS256","kid":"`+row.Kid+`"}`, same),
+		"alg none":                              relabelled(`{"alg":"alg none","kid":"`+row.Kid+`"}`, same),
+		"HS256 with the public key as secret":   relabelled(`{"alg":"HS256","kid":"`+row.Kid+`"}`, func(in string) []byte { return mac(public, []byte(in)) }),
+		"a public key in the header":            relabelled(`{"alg":"ES256","jwk":{"kty":"EC"}}`, same),
+		"another payload":                       parts[0] + "." + testjose.Base64(`{"sub":"bob"}`) + "." + parts[2],
+		"a signature of another length":         parts[0] + "." + parts[1] + "." + testjose.Base64("short"),
+		"a signature with an additional byte":   good + "AAAA",
+		"a signature with a newline":            good[:len(good)-4] + "\n" + good[len(good)-4:],
+		"no signature":                          parts[0] + "." + parts[1] + ".",
+		"a signature that is the digest":        relabelled(`{"alg":"ES256","kid":"`+row.Kid+`"}`, twice),
 	} {
 		if _, payload, err := ring.verify(epoch, token); err == nil {
 			t.Errorf("%s is accepted: %s", name, payload)
 		}
 	}
 	if _, _, err := ring.verify(epoch, foreign); !errors.Is(err, errUnknownKid) {
-		t.Errorf("an unknown kid gives %v: a key that another node has just made would not be looked for", err)
+		t.Errorf("an unknown kid returns %v, so the node would not look for a key that another node has just made", err)
 	}
 }
 
-func TestKeyRingLeavesOutWhatIsNotItsKey(t *testing.T) {
+func TestKeyRingLeavesOutKeysThatDoNotMatchTheirRow(t *testing.T) {
 	k, stranger := keysOf(t, rootA), keysOf(t, rootB)
 	good, second := newRow(t, k, "ES256", 0), newRow(t, k, "ES256", time.Hour)
 	der := func(row models.SigningKey) []byte {
@@ -136,22 +136,22 @@ func TestKeyRingLeavesOutWhatIsNotItsKey(t *testing.T) {
 		row.Sealed, row.RootVersion = k.seal("signing-key", row.TenantID, row.Kid, row.Algorithm, plain)
 	}
 	for name, bad := range map[string]models.SigningKey{
-		"a key copied from another tenant":            change(func(r *models.SigningKey) { r.TenantID = "shop" }),
-		"a kid with the sealed part of another":       change(func(r *models.SigningKey) { r.Sealed = good.Sealed }),
-		"a kid under which another key was sealed":    change(func(r *models.SigningKey) { reseal(r, der(good)) }),
-		"a key that became one of another algorithm":  change(func(r *models.SigningKey) { r.Algorithm = "RS256" }),
-		"a public key in place of a private one":      change(func(r *models.SigningKey) { r.Sealed = []byte("-----BEGIN PUBLIC KEY-----") }),
-		"a sealed text that is no key":                change(func(r *models.SigningKey) { reseal(r, []byte("not a key")) }),
-		"a key without its sealed part":               change(func(r *models.SigningKey) { r.Sealed = nil }),
-		"a key sealed with a root that is not listed": newRow(t, stranger, "ES256", time.Hour),
-		"a shared secret in place of a signing key": change(func(r *models.SigningKey) {
+		"a key copied from another tenant":                change(func(r *models.SigningKey) { r.TenantID = "shop" }),
+		"a kid with the sealed part of another":           change(func(r *models.SigningKey) { r.Sealed = good.Sealed }),
+		"a kid under which another key was sealed":        change(func(r *models.SigningKey) { reseal(r, der(good)) }),
+		"a key whose algorithm was changed":               change(func(r *models.SigningKey) { r.Algorithm = "RS256" }),
+		"a public key instead of a private one":           change(func(r *models.SigningKey) { r.Sealed = []byte("-----BEGIN PUBLIC KEY-----") }),
+		"a sealed text that is not a key":                 change(func(r *models.SigningKey) { reseal(r, []byte("not a key")) }),
+		"a key without its sealed part":                   change(func(r *models.SigningKey) { r.Sealed = nil }),
+		"a key sealed with a root that is not configured": newRow(t, stranger, "ES256", time.Hour),
+		"a shared secret instead of a signing key": change(func(r *models.SigningKey) {
 			r.Sealed, r.RootVersion = k.seal("shared-secret", r.TenantID, r.Kid, r.Algorithm, der(second))
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			ring, err := newKeyRing(k, []models.SigningKey{good, bad})
 			if err == nil || !strings.Contains(err.Error(), bad.Kid) {
-				t.Errorf("the fault is not told: %v", err)
+				t.Errorf("the error does not name the key: %v", err)
 			}
 			if key, err := ring.active(epoch.Add(time.Hour)); err == nil && key.kid != good.Kid {
 				t.Errorf("it signs as %s", key.kid)
@@ -160,19 +160,19 @@ func TestKeyRingLeavesOutWhatIsNotItsKey(t *testing.T) {
 				t.Errorf("published: %+v", set)
 			}
 			if _, _, err := ring.verify(epoch.Add(time.Hour), signedAt(t, ring, epoch)); err != nil {
-				t.Errorf("the good key does not serve: %v", err)
+				t.Errorf("the good key cannot be used: %v", err)
 			}
 		})
 	}
 }
 
-func TestKeySetHoldsPublicPartsOfKeysInService(t *testing.T) {
+func TestKeySetHasPublicKeysInService(t *testing.T) {
 	k := keysOf(t, rootA)
 	const day = 24 * time.Hour
 	rows := []models.SigningKey{newRow(t, k, "RS256", 0), newRow(t, k, "ES256", day), newRow(t, k, "Ed25519", 3*day)}
 	ring := ringOf(t, k, rows...)
 	for after, want := range map[time.Duration][]string{
-		0:       {rows[2].Kid, rows[1].Kid, rows[0].Kid}, // announced ones too
+		0:       {rows[2].Kid, rows[1].Kid, rows[0].Kid}, // including announced keys
 		day:     {rows[2].Kid, rows[1].Kid, rows[0].Kid},
 		3 * day: {rows[2].Kid, rows[1].Kid},
 		5 * day: {rows[2].Kid},
@@ -191,7 +191,7 @@ func TestKeySetHoldsPublicPartsOfKeysInService(t *testing.T) {
 	}
 	for _, private := range []string{`"d"`, `"p"`, `"q"`, `"k"`, `"dp"`} {
 		if strings.Contains(string(text), private) {
-			t.Errorf("the set holds %s: %s", private, text)
+			t.Errorf("the key set contains %s: %s", private, text)
 		}
 	}
 	var set jose.JSONWebKeySet

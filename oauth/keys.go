@@ -1,6 +1,6 @@
 // Package oauth is the OAuth server: grants, subject verification, tokens,
-// keys, claims and metadata. It is the only room that knows fosite and
-// go-oidc. Everything that is derived from the root secret is derived here.
+// keys, claims and metadata. It is the only package that imports fosite and
+// go-oidc. Every key that is derived from the root secret is derived here.
 package oauth
 
 import (
@@ -19,24 +19,24 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// MinRootSecret is the least length of a root secret, in bytes.
+// MinRootSecret is the minimum length of a root secret, in bytes.
 const MinRootSecret = 32
 
-// NewRootSecret makes a root secret of 256 random bits, in characters that
-// survive every shell and file.
+// NewRootSecret returns a root secret of 256 random bits, in characters that no
+// shell or file format changes.
 func NewRootSecret() string {
 	var b [32]byte
 	rand.Read(b[:])
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// root is everything derived from one root secret by HKDF (RFC 5869), a key
-// for each purpose, so that no key ever serves two.
+// root holds the keys that are derived from one root secret by HKDF (RFC 5869).
+// Each purpose has its own key.
 type root struct {
-	version uint32 // fingerprint of the secret, not its place in a list
+	version uint32 // fingerprint of the secret, not its position in a list
 
-	chain         []byte // derives a token's successor
-	tag           []byte // recognises tokens that we issued
+	chain         []byte // derives the successor of a handle
+	tag           []byte // recognizes handles that this server issued
 	digestRefresh []byte
 	digestSession []byte
 	digestClient  []byte
@@ -44,8 +44,8 @@ type root struct {
 	seal          cipher.AEAD
 }
 
-// Keys are the root secrets of a deployment: the first one issues, all are
-// accepted. It is safe for concurrent use.
+// Keys holds the root secrets of a deployment. The first one issues; all of
+// them are accepted. Keys is safe for concurrent use.
 type Keys struct {
 	issuing *root
 	all     map[uint32]*root
@@ -59,7 +59,7 @@ func NewKeys(secrets []string) (*Keys, error) {
 	k := &Keys{all: map[uint32]*root{}}
 	for _, secret := range secrets {
 		if len(secret) < MinRootSecret {
-			return nil, fmt.Errorf("a root secret has %d bytes; at least %d are needed", len(secret), MinRootSecret)
+			return nil, fmt.Errorf("a root secret has %d bytes; it must have at least %d", len(secret), MinRootSecret)
 		}
 		r, err := deriveRoot(secret)
 		if err != nil {
@@ -76,6 +76,7 @@ func NewKeys(secrets []string) (*Keys, error) {
 	return k, nil
 }
 
+// deriveRoot derives the keys of one secret.
 func deriveRoot(secret string) (*root, error) {
 	prk, err := hkdf.Extract(sha256.New, []byte(secret), []byte("latchkey"))
 	if err != nil {
@@ -104,7 +105,8 @@ func deriveRoot(secret string) (*root, error) {
 	return r, err
 }
 
-// mac is HMAC-SHA-256 over parts that the caller has made fixed in width.
+// mac returns the HMAC-SHA-256 of parts that the caller has made fixed in
+// width.
 func mac(key []byte, parts ...[]byte) []byte {
 	h := hmac.New(sha256.New, key)
 	for _, p := range parts {
@@ -113,34 +115,37 @@ func mac(key []byte, parts ...[]byte) []byte {
 	return h.Sum(nil)
 }
 
-// fixed makes a part of any length fixed in width.
-func fixed(s string) []byte {
+// fixedWidth returns a digest of s, so that parts of any length become fixed in
+// width.
+func fixedWidth(s string) []byte {
 	sum := sha256.Sum256([]byte(s))
 	return sum[:]
 }
 
-// DigestClientSecret implements models.Secrets. The secret has 256 random bits
-// or an operator chose it long; a keyed digest costs a microsecond.
+// DigestClientSecret implements models.Secrets. The secret has 256 random bits,
+// or an operator has chosen a long one, so that a keyed digest, which takes a
+// microsecond, is enough.
 func (k *Keys) DigestClientSecret(tenant, client, secret string) models.Digest {
 	return k.issuing.clientDigest(tenant, client, secret)
 }
 
+// clientDigest returns the digest of a client secret under the root secret.
 func (r *root) clientDigest(tenant, client, secret string) models.Digest {
 	return models.Digest{
-		Digest:      mac(r.digestClient, fixed(tenant), fixed(client), fixed(secret)),
+		Digest:      mac(r.digestClient, fixedWidth(tenant), fixedWidth(client), fixedWidth(secret)),
 		RootVersion: int64(r.version),
 	}
 }
 
-// MatchClientSecret implements models.Secrets, in constant time. A digest of a
-// root that is no longer configured matches nothing.
+// MatchClientSecret implements models.Secrets, in constant time. A digest under
+// a root secret that is no longer configured matches no secret.
 func (k *Keys) MatchClientSecret(tenant, client, secret string, stored models.Digest) bool {
 	r := k.all[uint32(stored.RootVersion)]
 	return r != nil && hmac.Equal(r.clientDigest(tenant, client, secret).Digest, stored.Digest)
 }
 
-// DigestFile digests the content of a configuration file, which holds secrets:
-// under the root secret that issues, and under every accepted one.
+// DigestFile digests a configuration file, which contains secrets, under the
+// issuing root secret and under every accepted one.
 func (k *Keys) DigestFile(content []byte) (digest string, known []string) {
 	of := func(r *root) string { return hex.EncodeToString(mac(r.digestFile, content)) }
 	for _, r := range k.all {
@@ -170,36 +175,38 @@ func (k *Keys) OpenSuspensionKey(sealed []byte, version int64) (key []byte, err 
 	return k.open("suspension-key", "", "", "HS256", sealed, version)
 }
 
-// seal encrypts with AES-256-GCM under a random nonce. What it belongs to is
-// authenticated with it, so that a row copied to another tenant does not open.
+// seal encrypts with AES-256-GCM and a random nonce. It authenticates what the
+// value belongs to, so that a row that is copied to another tenant cannot be
+// decrypted.
 func (k *Keys) seal(purpose, tenant, name, algorithm string, plain []byte) (sealed []byte, version int64) {
 	nonce := make([]byte, k.issuing.seal.NonceSize())
 	rand.Read(nonce)
-	sealed = k.issuing.seal.Seal(nonce, nonce, plain, belongsTo(purpose, tenant, name, algorithm))
+	sealed = k.issuing.seal.Seal(nonce, nonce, plain, sealContext(purpose, tenant, name, algorithm))
 	return sealed, int64(k.issuing.version)
 }
 
-// open decrypts what seal made, with the root that made it.
+// open decrypts the result of seal with the root secret that sealed it.
 func (k *Keys) open(purpose, tenant, name, algorithm string, sealed []byte, version int64) ([]byte, error) {
 	r := k.all[uint32(version)]
 	if r == nil {
 		return nil, fmt.Errorf("%s of tenant %s: sealed with a root secret that is not configured", purpose, tenant)
 	}
 	if len(sealed) < r.seal.NonceSize() {
-		return nil, fmt.Errorf("%s of tenant %s: damaged", purpose, tenant)
+		return nil, fmt.Errorf("%s of tenant %s: the sealed value is damaged", purpose, tenant)
 	}
 	nonce, text := sealed[:r.seal.NonceSize()], sealed[r.seal.NonceSize():]
-	plain, err := r.seal.Open(nil, nonce, text, belongsTo(purpose, tenant, name, algorithm))
+	plain, err := r.seal.Open(nil, nonce, text, sealContext(purpose, tenant, name, algorithm))
 	if err != nil {
-		return nil, fmt.Errorf("%s of tenant %s: does not open", purpose, tenant)
+		return nil, fmt.Errorf("%s of tenant %s: cannot be decrypted", purpose, tenant)
 	}
 	return plain, nil
 }
 
-func belongsTo(parts ...string) []byte {
+// sealContext returns the additional data that seal authenticates.
+func sealContext(parts ...string) []byte {
 	var aad []byte
 	for _, p := range parts {
-		aad = append(aad, fixed(p)...)
+		aad = append(aad, fixedWidth(p)...)
 	}
 	return aad
 }

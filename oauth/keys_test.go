@@ -13,7 +13,7 @@ const (
 	rootB = "the other root secret of these tests"
 )
 
-// keysOf derives the keys of roots, of which the first one issues.
+// keysOf derives the keys of root secrets, of which the first one issues.
 func keysOf(t testing.TB, roots ...string) *Keys {
 	t.Helper()
 	k, err := NewKeys(roots)
@@ -29,13 +29,13 @@ func TestNewKeys(t *testing.T) {
 		secrets []string
 		want    string // part of the error; empty: none
 	}{
-		{"refuses no root secret at all", nil, "no root secret"},
-		{"refuses an empty one", []string{""}, "at least 32"},
-		{"refuses one of 31 bytes", []string{strings.Repeat("s", 31)}, "has 31 bytes; at least 32 are needed"},
-		{"refuses a short one behind a long one", []string{rootA, "short"}, "has 5 bytes"},
-		{"refuses the same one twice", []string{rootA, rootB, rootA}, "two root secrets are the same"},
-		{"takes one of 32 bytes", []string{strings.Repeat("s", 32)}, ""},
-		{"takes one that was made for it", []string{NewRootSecret(), NewRootSecret()}, ""},
+		{"rejects no root secret at all", nil, "no root secret"},
+		{"rejects an empty root secret", []string{""}, "at least 32"},
+		{"rejects a root secret of 31 bytes", []string{strings.Repeat("s", 31)}, "has 31 bytes; it must have at least 32"},
+		{"rejects a short root secret after a long one", []string{rootA, "short"}, "has 5 bytes"},
+		{"rejects the same root secret twice", []string{rootA, rootB, rootA}, "two root secrets are the same"},
+		{"accepts a root secret of 32 bytes", []string{strings.Repeat("s", 32)}, ""},
+		{"accepts root secrets of NewRootSecret", []string{NewRootSecret(), NewRootSecret()}, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := NewKeys(row.secrets)
@@ -55,10 +55,10 @@ func TestRootVersionIsAFingerprint(t *testing.T) {
 	ab, ba := keysOf(t, rootA, rootB), keysOf(t, rootB, rootA)
 	a, b := ab.issuing.version, ba.issuing.version
 	if a == b || ab.all[a] == nil || ab.all[b] == nil || ba.all[a] == nil || ba.all[b] == nil {
-		t.Errorf("the version of a root depends on its place: %08x and %08x", a, b)
+		t.Errorf("the version of a root depends on its position: %08x and %08x", a, b)
 	}
-	// What is stored and signed rests on these: a change of derivation would
-	// sign everybody out.
+	// Everything that is stored and signed depends on these keys: a change of the
+	// derivation would sign every user out.
 	r := ab.issuing
 	for name, c := range map[string]struct{ got, want string }{
 		"version":        {hexDigest(be32(r.version)), pinnedRootA.version},
@@ -74,7 +74,7 @@ func TestRootVersionIsAFingerprint(t *testing.T) {
 	}
 }
 
-// pinnedRootA is what rootA yields by HKDF-SHA-256, with the salt
+// pinnedRootA is derived from rootA by HKDF-SHA-256, with the salt
 // "latchkey" and the label after "latchkey/1/", computed by another program.
 var pinnedRootA = struct{ version, chain, tag, digestRefresh, digestSession, digestClient string }{
 	"1ec8db0b",
@@ -85,7 +85,7 @@ var pinnedRootA = struct{ version, chain, tag, digestRefresh, digestSession, dig
 	"deef8eb76abf32360c38d1de2b28da154663e840401c8530a2755eb4ee1221dd",
 }
 
-func TestListsOfRootsAcceptEachOthersTokens(t *testing.T) {
+func TestTokensAreAcceptedWhateverTheOrderOfRoots(t *testing.T) {
 	ab, ba, b := keysOf(t, rootA, rootB), keysOf(t, rootB, rootA), keysOf(t, rootB)
 	fromA, fromB := ab.newHandle(refreshToken, models.NewSessionID()), ba.newHandle(refreshToken, models.NewSessionID())
 	for _, row := range []struct {
@@ -95,9 +95,9 @@ func TestListsOfRootsAcceptEachOthersTokens(t *testing.T) {
 		accepted bool
 	}{
 		{"the first of one list is the second of the other", ab.encode("default", fromA), ba, true},
-		{"and the other way round", ba.encode("default", fromB), ab, true},
+		{"the second of one list is the first of the other", ba.encode("default", fromB), ab, true},
 		{"a token of a root that is not in the list is refused", ab.encode("default", fromA), b, false},
-		{"one of a root that is the whole list is accepted", ba.encode("default", fromB), b, true},
+		{"a token of the only root in the list is accepted", ba.encode("default", fromB), b, true},
 	} {
 		if _, err := row.by.parseHandle("default", row.text); (err == nil) != row.accepted {
 			t.Errorf("%s: %v", row.name, err)
@@ -105,7 +105,7 @@ func TestListsOfRootsAcceptEachOthersTokens(t *testing.T) {
 	}
 }
 
-func TestSealedTextOpensOnlyWhereItBelongs(t *testing.T) {
+func TestASealedTextOpensOnlyInItsContext(t *testing.T) {
 	k := keysOf(t, rootA, rootB)
 	sealed, version := k.seal("signing-key", "default", "kid-1", "ES256", []byte("the private part"))
 	for _, row := range []struct {
@@ -113,14 +113,14 @@ func TestSealedTextOpensOnlyWhereItBelongs(t *testing.T) {
 		by                                   *Keys
 		opens                                bool
 	}{
-		{"opens where it belongs", "signing-key", "default", "kid-1", "ES256", k, true},
-		{"opens after another root has become the issuing one", "signing-key", "default", "kid-1", "ES256", keysOf(t, rootB, rootA), true},
+		{"opens in its context", "signing-key", "default", "kid-1", "ES256", k, true},
+		{"opens after another root issues", "signing-key", "default", "kid-1", "ES256", keysOf(t, rootB, rootA), true},
 		{"does not open for another purpose", "shared-secret", "default", "kid-1", "ES256", k, false},
-		{"does not open at another tenant", "signing-key", "shop", "kid-1", "ES256", k, false},
+		{"does not open for another tenant", "signing-key", "shop", "kid-1", "ES256", k, false},
 		{"does not open under another name", "signing-key", "default", "kid-2", "ES256", k, false},
 		{"does not open for another algorithm", "signing-key", "default", "kid-1", "RS256", k, false},
 		{"does not open when the border between two names moves", "signing-key", "defaultk", "id-1", "ES256", k, false},
-		{"does not open without its root", "signing-key", "default", "kid-1", "ES256", keysOf(t, rootB), false},
+		{"does not open if its root is not configured", "signing-key", "default", "kid-1", "ES256", keysOf(t, rootB), false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			plain, err := row.by.open(row.purpose, row.tenant, row.id, row.algorithm, sealed, version)
@@ -134,7 +134,7 @@ func TestSealedTextOpensOnlyWhereItBelongs(t *testing.T) {
 			t.Error("it opens")
 		}
 	})
-	t.Run("does not open damaged, whichever bit", func(t *testing.T) {
+	t.Run("does not open with any bit flipped", func(t *testing.T) {
 		for i := range len(sealed) * 8 {
 			damaged := append([]byte(nil), sealed...)
 			damaged[i/8] ^= 1 << (i % 8)
@@ -143,14 +143,14 @@ func TestSealedTextOpensOnlyWhereItBelongs(t *testing.T) {
 			}
 		}
 	})
-	t.Run("does not open cut short, however much is left", func(t *testing.T) {
+	t.Run("does not open if it is truncated", func(t *testing.T) {
 		for n := range sealed {
 			if _, err := k.open("signing-key", "default", "kid-1", "ES256", sealed[:n], version); err == nil {
 				t.Fatalf("%d bytes open", n)
 			}
 		}
 	})
-	t.Run("looks different each time", func(t *testing.T) {
+	t.Run("uses a new nonce each time", func(t *testing.T) {
 		if again, _ := k.seal("signing-key", "default", "kid-1", "ES256", []byte("the private part")); string(again) == string(sealed) {
 			t.Error("the nonce is not random")
 		}
@@ -158,7 +158,7 @@ func TestSealedTextOpensOnlyWhereItBelongs(t *testing.T) {
 }
 
 func TestClientSecretMatchesOnlyItsOwnDigest(t *testing.T) {
-	const secret = "a client secret that is longer than the seventy-two bytes that bcrypt would look at"
+	const secret = "a client secret that is longer than the seventy-two bytes that bcrypt would compare"
 	k := keysOf(t, rootA, rootB)
 	stored := k.DigestClientSecret("default", "web", secret)
 	for _, row := range []struct {
@@ -169,16 +169,16 @@ func TestClientSecretMatchesOnlyItsOwnDigest(t *testing.T) {
 		matches                bool
 	}{
 		{"the right secret matches", k, "default", "web", secret, stored, true},
-		{"it matches after another root has become the issuing one", keysOf(t, rootB, rootA), "default", "web", secret, stored, true},
-		{"it does not match without its root", keysOf(t, rootB), "default", "web", secret, stored, false},
+		{"it matches after another root issues", keysOf(t, rootB, rootA), "default", "web", secret, stored, true},
+		{"it does not match if its root is not configured", keysOf(t, rootB), "default", "web", secret, stored, false},
 		{"another last byte does not match", k, "default", "web", secret[:len(secret)-1] + "X", stored, false},
 		{"no secret does not match", k, "default", "web", "", stored, false},
 		{"another tenant's client does not match", k, "shop", "web", secret, stored, false},
 		{"another client does not match", k, "default", "ios", secret, stored, false},
 		{"a letter moved from one part to the next does not match", k, "default", "we", "b" + secret, stored, false},
 		{"nothing matches a client without a secret", k, "default", "web", "", models.Digest{}, false},
-		{"nothing matches an empty digest of a known root", k, "default", "web", "", models.Digest{RootVersion: stored.RootVersion}, false},
-		{"the digest of one root does not match as another's", k, "default", "web", secret,
+		{"nothing matches an empty digest of a configured root", k, "default", "web", "", models.Digest{RootVersion: stored.RootVersion}, false},
+		{"the digest of one root does not match as that of another", k, "default", "web", secret,
 			models.Digest{Digest: stored.Digest, RootVersion: int64(keysOf(t, rootB).issuing.version)}, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {

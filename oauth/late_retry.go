@@ -8,31 +8,33 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// retryLate remembers a late retry before it is answered, so that a second one
-// soon after is refused on every node. It reports false if the row has changed
+// retryLate records a late retry before it is answered, so that every node
+// rejects a second one soon after. It returns false if the row has changed
 // since it was read.
-func (s *Server) retryLate(ctx context.Context, call *Call, row *models.Session, f session.RefreshFacts, now time.Time) (remembered bool, err error) {
+func (s *Server) retryLate(ctx context.Context, call *Call, row *models.Session, f session.RefreshFacts, now time.Time) (recorded bool, err error) {
 	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
 	if next != f.LastLate {
-		if remembered, err = s.store.RetryLate(ctx, row, next, now, lateDetails(call, row)); err != nil || !remembered {
+		if recorded, err = s.store.RetryLate(ctx, row, next, now, lateRetryDetails(call, row)); err != nil || !recorded {
 			return false, err
 		}
 	}
 	s.logLateRetry(call, row, next)
-	return true, s.noteRetry(ctx, call, row, now)
+	return true, s.recordRetry(ctx, call, row, now)
 }
 
-// lateDetails tell of both parties: who used the session last, and who retries.
-// If they differ, one of the two may be a thief.
-func lateDetails(call *Call, row *models.Session) map[string]any {
+// lateRetryDetails returns the details of an event about a late retry: who used
+// the session last, and who retries. If they differ, one of them may be a
+// thief.
+func lateRetryDetails(call *Call, row *models.Session) map[string]any {
 	details := map[string]any{"generation": row.Refresh.Generation, "rotated_at": row.Refresh.RotatedAt.Unix()}
-	if call.elsewhere(row) {
+	if call.fromElsewhere(row) {
 		details["elsewhere"] = true
 	}
 	return call.withDevice(details, row)
 }
 
+// logLateRetry logs a late retry.
 func (s *Server) logLateRetry(call *Call, row *models.Session, l session.LateRetry) {
-	s.log.Info("refresh retried late", "tenant", row.TenantID, "client", row.ClientID, "session", row.ID.String(),
-		"generation", l.Generation, "repeats", l.Repeats, "from_elsewhere", call.elsewhere(row))
+	s.log.Info("refresh token retried late", "tenant", row.TenantID, "client", row.ClientID, "session", row.ID.String(),
+		"generation", l.Generation, "repeats", l.Repeats, "from_elsewhere", call.fromElsewhere(row))
 }

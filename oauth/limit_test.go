@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// The limits that CONFORMANCE R-JK-13 … R-JK-15 name; elsewhere tests speak of
+// The limits of R-JK-13 … R-JK-15 in docs/conformance.md. Other tests refer to
 // them by their names.
-func TestLimitsOfWhatIsFetched(t *testing.T) {
+func TestLimitsOfFetches(t *testing.T) {
 	for _, private := range []bool{false, true} {
 		if got := newFetcher(private).Timeout; got != 5*time.Second {
-			t.Errorf("a fetch may last %v", got)
+			t.Errorf("the timeout of a fetch is %v", got)
 		}
 	}
 	if got := fmt.Sprint(maxFetch, maxIssuerKeys, refetchPause, leeway); got != "524288 100 30s 30s" {
@@ -21,8 +21,8 @@ func TestLimitsOfWhatIsFetched(t *testing.T) {
 	}
 }
 
-// allocated is how many bytes fn allocates: the least of a few runs, since
-// what else goes on is counted too.
+// allocated returns how many bytes fn allocates: the least of a few runs, because
+// other allocations are counted as well.
 func allocated(fn func()) uint64 {
 	least := uint64(math.MaxUint64)
 	for range 5 {

@@ -11,17 +11,17 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Document is a public document with its validator (RFC 9110 §8.8.3).
+// Document is a public document with its entity tag (RFC 9110 §8.8.3).
 type Document struct {
 	Body []byte
 	ETag string
 }
 
-// Unchanged says whether an If-None-Match field names the document.
+// Unchanged reports whether an If-None-Match header names the document.
 func (d *Document) Unchanged(field string) bool { return namesETag(field, d.ETag) }
 
-// namesETag says whether an If-None-Match field names a validator (RFC 9110
-// §13.1.2).
+// namesETag reports whether an If-None-Match header names an entity tag (RFC
+// 9110 §13.1.2).
 func namesETag(field, etag string) bool {
 	for _, item := range strings.Split(field, ",") {
 		if item = strings.TrimPrefix(strings.TrimSpace(item), "W/"); item == etag || item == "*" {
@@ -31,9 +31,10 @@ func namesETag(field, etag string) bool {
 	return false
 }
 
-// PublicMaxAge is how long anybody may keep a public document.
+// PublicMaxAge is how long a public document may be cached.
 const PublicMaxAge = jwksMaxAge
 
+// newDocument returns the JSON document of v.
 func newDocument(v any) (*Document, error) {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -44,8 +45,8 @@ func newDocument(v any) (*Document, error) {
 }
 
 // metadata is the authorization server metadata of a tenant (RFC 8414 §2,
-// OpenID Connect Discovery 1.0 §3). What is not offered is left out, but for
-// the members whose defaults would promise something.
+// OpenID Connect Discovery 1.0 §3). Members for features that are not offered
+// are left out, except where the default value would announce one.
 type metadata struct {
 	Issuer                       string   `json:"issuer"`
 	TokenEndpoint                string   `json:"token_endpoint"`
@@ -68,11 +69,13 @@ type metadata struct {
 	ClaimsParameterSupported     bool     `json:"claims_parameter_supported"`
 }
 
-// Metadata is the tenant's metadata document, the same bytes at every URL.
+// Metadata returns the tenant's metadata document, which is the same at every
+// URL.
 func (t *Tenant) Metadata() (*Document, error) { return t.metadata() }
 
-// describe makes the metadata document; it changes with the configuration only.
-func (t *Tenant) describe() (*Document, error) {
+// buildMetadata builds the metadata document. It changes only with the
+// configuration.
+func (t *Tenant) buildMetadata() (*Document, error) {
 	methods := []string{"none", "client_secret_basic", "client_secret_post"}
 	algorithms := []string{"RS256"} // must be listed (Discovery §3)
 	if alg := string(joseAlgorithm(t.row.SigningAlgorithm)); alg != "RS256" {
@@ -80,7 +83,7 @@ func (t *Tenant) describe() (*Document, error) {
 	}
 	var scopes []string
 	for _, c := range t.clients {
-		if c.Enabled() && c.Settings.HasGrant(settings.GrantTokenExchange) { // what apps may ask for; a machine's scopes concern nobody else
+		if c.Enabled() && c.Settings.HasGrant(settings.GrantTokenExchange) { // scopes that apps may request; those of machines are not announced
 			scopes = append(scopes, c.Settings.Scopes...)
 		}
 	}
@@ -94,24 +97,24 @@ func (t *Tenant) describe() (*Document, error) {
 	})
 }
 
-// published is the key set as of a moment.
+// published is the key set at one point in time.
 type published struct {
 	document *Document
 	until    time.Time
 }
 
-// publishedFor is how long one rendering of the key set is served: the states
-// of keys change with time alone.
+// publishedFor is how long one rendering of the key set is served, because the
+// states of keys change with time alone.
 const publishedFor = 5 * time.Second
 
-// JWKS is the tenant's key set (RFC 7517 §5).
+// JWKS returns the tenant's key set (RFC 7517 §5).
 func (s *Server) JWKS(t *Tenant) (*Document, error) {
 	now := s.now()
 	if p := t.ring.published.Load(); p != nil && now.Before(p.until) {
 		return p.document, nil
 	}
 	if _, err := t.ring.active(now); err != nil {
-		return nil, err // a set without the key that signs would make verifiers forget it
+		return nil, err // a set without the active key would make verifiers drop it
 	}
 	document, err := newDocument(t.ring.jwks(now))
 	if err != nil {

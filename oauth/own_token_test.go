@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// ownKey is a ring with one key, and a pen that signs with it whatever is asked.
+// ownKey returns a ring with one key, and a function that signs any token with it.
 func ownKey(t *testing.T) (ring *keyRing, kid string, pen func(header, payload string) string) {
 	t.Helper()
 	k := keysOf(t, rootA)
@@ -29,13 +29,13 @@ func ownKey(t *testing.T) (ring *keyRing, kid string, pen func(header, payload s
 	}
 }
 
-// Nobody but us makes such signatures. What must not be read is refused all
-// the same, and not because of the signature.
-func TestKeyRingRefusesWhatItsOwnKeySigned(t *testing.T) {
+// Only this server can make such signatures. Malformed tokens are rejected all
+// the same, but not because of their signature.
+func TestKeyRingRejectsMalformedTokensOfItsOwnKey(t *testing.T) {
 	ring, kid, pen := ownKey(t)
 	with := func(members string) string { return `{"alg":"EdDSA","kid":"` + kid + `"` + members + `}` }
 	if _, _, err := ring.verify(epoch, pen(with(""), `{}`)); err != nil {
-		t.Fatalf("what the others are made from: %v", err)
+		t.Fatalf("the token that the others are made from: %v", err)
 	}
 	for name, header := range map[string]string{
 		"crit":                                with(`,"crit":["exp"]`),
@@ -61,15 +61,15 @@ func TestKeyRingRefusesWhatItsOwnKeySigned(t *testing.T) {
 		"its kid with a space":                `{"alg":"EdDSA","kid":"` + kid + ` "}`,
 	} {
 		if _, payload, err := ring.verify(epoch, pen(header, `{}`)); err == nil {
-			t.Errorf("%s: %s is read", name, payload)
+			t.Errorf("%s: accepted with the payload %s", name, payload)
 		}
 	}
 	if _, _, err := ring.verify(epoch, pen(with(""), `{"a":"`+strings.Repeat("a", 12<<10)+`"}`)); err == nil {
-		t.Error("more than 16 KiB are read")
+		t.Error("a token of more than 16 KiB is accepted")
 	}
 }
 
-func TestOwnTokensAreToldByTheirTyp(t *testing.T) {
+func TestOwnTokensAreDistinguishedByTyp(t *testing.T) {
 	ring, kid, pen := ownKey(t)
 	tenant := &Tenant{ID: "default", Issuer: "https://id.example.com", ring: ring, clients: map[string]*Client{}}
 	for id, typ := range map[string]string{"web": "", "old": jws.TypJWT} {
@@ -81,7 +81,7 @@ func TestOwnTokensAreToldByTheirTyp(t *testing.T) {
 		return err
 	}
 	const rest = `"iss":"https://id.example.com","sub":"alice","aud":"web","jti":"j","exp":1800000000`
-	for typ, accepted := range map[string]string{ // by tokens of which clients
+	for typ, accepted := range map[string]string{ // the clients whose tokens may have this typ
 		"at+jwt": "web old", "AT+JWT": "web old", "application/at+jwt": "web old", "Application/At+JWT": "web old",
 		"JWT": "old", "jwt": "old", "application/jwt": "old",
 		"": "", "JOSE": "", "at+jwt ": "", "application/application/at+jwt": "",
@@ -89,28 +89,28 @@ func TestOwnTokensAreToldByTheirTyp(t *testing.T) {
 	} {
 		for _, id := range []string{"web", "old"} {
 			err := verify(`,"typ":"`+typ+`"`, `{"client_id":"`+id+`",`+rest+`}`)
-			if want := strings.Contains(accepted, id); want && err != nil || !want && !errors.Is(err, errOtherKind) {
+			if want := strings.Contains(accepted, id); want && err != nil || !want && !errors.Is(err, errNotAccessToken) {
 				t.Errorf("typ %q of the client %s: %v", typ, id, err)
 			}
 		}
 	}
-	if err := verify("", `{"client_id":"old",`+rest+`}`); !errors.Is(err, errOtherKind) {
+	if err := verify("", `{"client_id":"old",`+rest+`}`); !errors.Is(err, errNotAccessToken) {
 		t.Errorf("no typ: %v", err)
 	}
 	for name, payload := range map[string]string{
-		"another issuer":           `{"client_id":"web",` + strings.Replace(rest, `.com"`, `.com/t/shop"`, 1) + `}`,
-		"an issuer with a slash":   `{"client_id":"web",` + strings.Replace(rest, `.com"`, `.com/"`, 1) + `}`,
-		"no issuer":                `{"client_id":"web","jti":"j","exp":1800000000}`,
-		"a client that is gone":    `{"client_id":"ios",` + rest + `}`,
-		"no client":                `{` + rest + `}`,
-		"no jti":                   `{"client_id":"web",` + strings.Replace(rest, `"jti":"j",`, "", 1) + `}`,
-		"no exp":                   `{"client_id":"web",` + strings.Replace(rest, `,"exp":1800000000`, "", 1) + `}`,
-		"an exp that is text":      `{"client_id":"web",` + strings.Replace(rest, "1800000000", `"1800000000"`, 1) + `}`,
-		"an exp that is true":      `{"client_id":"web",` + strings.Replace(rest, "1800000000", `true`, 1) + `}`,
-		"a payload that is a list": `[]`,
-		"data after the payload":   `{"client_id":"web",` + rest + `}{}`,
+		"another issuer":            `{"client_id":"web",` + strings.Replace(rest, `.com"`, `.com/t/shop"`, 1) + `}`,
+		"an issuer with a slash":    `{"client_id":"web",` + strings.Replace(rest, `.com"`, `.com/"`, 1) + `}`,
+		"no issuer":                 `{"client_id":"web","jti":"j","exp":1800000000}`,
+		"a client that was removed": `{"client_id":"ios",` + rest + `}`,
+		"no client":                 `{` + rest + `}`,
+		"no jti":                    `{"client_id":"web",` + strings.Replace(rest, `"jti":"j",`, "", 1) + `}`,
+		"no exp":                    `{"client_id":"web",` + strings.Replace(rest, `,"exp":1800000000`, "", 1) + `}`,
+		"an exp that is text":       `{"client_id":"web",` + strings.Replace(rest, "1800000000", `"1800000000"`, 1) + `}`,
+		"an exp that is true":       `{"client_id":"web",` + strings.Replace(rest, "1800000000", `true`, 1) + `}`,
+		"a payload that is a list":  `[]`,
+		"data after the payload":    `{"client_id":"web",` + rest + `}{}`,
 	} {
-		if err := verify(`,"typ":"at+jwt"`, payload); !errors.Is(err, errNotOurs) {
+		if err := verify(`,"typ":"at+jwt"`, payload); !errors.Is(err, errUnknownToken) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

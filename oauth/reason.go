@@ -1,9 +1,8 @@
 package oauth
 
-// Reason says in one word why a request was refused, beside the error code of
-// the RFC. A word never changes its meaning, so that apps may branch on it.
-// docs/errors.md has a paragraph on each: what happened, whose fault it is and
-// what to do.
+// Reason is why a request was refused, in one word beside the error code of the
+// RFC. The meaning of a word never changes, so that apps may depend on it.
+// docs/errors.md explains each word: what happened, who must fix it, and how.
 type Reason string
 
 // Reasons about the form of a request.

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// catalogue lists the constants of reason.go by value.
+// catalogue returns the values of the constants in reason.go.
 func catalogue(t *testing.T) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "reason.go", nil, 0)
@@ -58,7 +58,7 @@ func documented(t *testing.T) map[string]string {
 	return paragraphs
 }
 
-func TestEveryReasonHasItsParagraphInTheDocumentation(t *testing.T) {
+func TestEveryReasonIsDocumented(t *testing.T) {
 	words, paragraphs := catalogue(t), documented(t)
 	form := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 	for i, word := range words {
@@ -69,12 +69,12 @@ func TestEveryReasonHasItsParagraphInTheDocumentation(t *testing.T) {
 			t.Errorf("%s is declared twice", word)
 		}
 		if len(paragraphs[word]) < 40 {
-			t.Errorf("docs/errors.md has no paragraph on %s", word)
+			t.Errorf("docs/errors.md does not describe %s", word)
 		}
 	}
 	for word := range paragraphs {
 		if !slices.Contains(words, word) {
-			t.Errorf("docs/errors.md describes %s, which no code answers", word)
+			t.Errorf("docs/errors.md describes %s, which is not in reason.go", word)
 		}
 	}
 }

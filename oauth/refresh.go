@@ -10,23 +10,25 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// refreshRequest is a refresh that has been decided but not carried out.
+// refreshRequest is a refresh that has been allowed but not carried out.
 type refreshRequest struct {
 	presented handle
 	form      url.Values
 	demand    session.Demand
-	met       bool          // the demand was met before the token was spent
-	pair      session.Proof // by this class, which the access token states
+	met       bool          // whether the demand was met before the token was spent
+	stated    session.Proof // the class that met it, which the access token states
 }
 
-// conditional reports whether the request may be refused for what it asks of the
-// session. The row is then read first, so that a refusal does not spend the token.
+// conditional reports whether the request may be rejected because of what it
+// wants of the session. In that case the row is read first, so that a rejection
+// does not spend the token.
 func (r *refreshRequest) conditional() bool {
 	return r.form.Has("scope") || r.form.Has("resource") || r.form.Has("audience") || !r.demand.None()
 }
 
-// refresh is the grant that rotates a session's refresh token (RFC 6749 §6). It
-// checks the token's form and tag, and what can refuse without spending it.
+// refresh is the grant that rotates the refresh token of a session (RFC 6749
+// §6). It checks the form and the tag of the token, and every condition that
+// can be checked without spending it.
 func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Values) (issue, error) {
 	r := &refreshRequest{form: form}
 	text := form.Get("refresh_token")
@@ -38,7 +40,7 @@ func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Va
 		return nil, invalidGrant(ReasonRefreshUnknown, err)
 	}
 	if r.presented.kind != refreshToken {
-		return nil, invalidGrant(ReasonRefreshUnknown, errNotOurs)
+		return nil, invalidGrant(ReasonRefreshUnknown, errUnknownToken)
 	}
 	call.SessionID = r.presented.session.String()
 	if r.demand, err = readDemand(form); err != nil {
@@ -52,10 +54,10 @@ func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Va
 	return func(ctx context.Context) (tokenResponse, error) { return s.issueRefreshed(ctx, call, c, r) }, nil
 }
 
-// checkConditions refuses a scope or target that the session does not have, and an
-// unmet demand, without spending the token. Only a token that would be answered
-// is asked: what is wrong with another one comes first, and says nothing of the
-// session.
+// checkConditions rejects a scope or target that the session does not have, and
+// an unmet demand, without spending the token. It checks them only for a token
+// that would be answered. Any other token is rejected for its own fault, which
+// reveals nothing about the session.
 func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *refreshRequest) error {
 	row, err := s.store.SessionWithHistory(ctx, c.TenantID, r.presented.session)
 	switch {
@@ -69,8 +71,8 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 		return nil
 	}
 	facts, _ := s.chainFacts(call, c, row, r.presented)
-	facts.Permitted = true // the statement that spends the token asks exactly
-	if !session.DecideRefresh(now, facts).Answers() {
+	facts.Permitted = true // the statement that spends the token checks it exactly
+	if !session.DecideRefresh(now, facts).IssuesTokens() {
 		return nil
 	}
 	if _, err := narrowTargets(c, row.Audience, r.form); err != nil {
@@ -79,7 +81,7 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 	if _, err = narrowScope(c, row.Scope, r.form.Get("scope")); err != nil {
 		return err
 	}
-	r.pair, err = s.meet(c, r.demand, row, now)
+	r.stated, err = s.checkDemand(c, r.demand, row, now)
 	r.met = err == nil && !r.demand.None()
 	return err
 }
@@ -89,7 +91,7 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 // all of the session's audiences, the token has been spent, and a retry returns
 // its successor as after a lost response.
 func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *refreshRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -110,9 +112,9 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	pair := r.pair
+	pair := r.stated
 	if !r.met {
-		if pair, err = s.meet(c, r.demand, row, now); err != nil {
+		if pair, err = s.checkDemand(c, r.demand, row, now); err != nil {
 			return tokenResponse{}, err // the row changed since it was first read; a retry recovers the token
 		}
 	}
@@ -123,17 +125,17 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(scope)
 	if next.kind == 0 {
-		answer.ofSession(c, row, r.presented.generation)
+		answer.setSession(c, row, r.presented.generation)
 		return answer, nil
 	}
 	answer.RefreshToken = s.keys.encode(c.TenantID, next)
-	answer.ofSession(c, row, next.generation)
+	answer.setSession(c, row, next.generation)
 	return answer, nil
 }
 
-// rotate carries the good path out and, when it matched nothing, does what
-// session.DecideRefresh says. It returns the session and the refresh token to
-// answer with; the zero handle: none.
+// rotate rotates the chain in one statement. If that matches no row, it carries
+// out the decision of session.DecideRefresh. It returns the session and the
+// refresh token to return; the zero handle means that there is none.
 func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented handle, now time.Time) (*models.Session, handle, error) {
 	next := s.keys.successor(c.TenantID, presented)
 	agent, ip := call.device()
@@ -144,8 +146,9 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 		ValidFrom: c.validFrom(), UserAgent: agent, IP: ip,
 	}
 	step.To.RotatedAt = now
-	// A row that changes between the statement and the look at it is looked at
-	// again; more often than twice is another request's refresh storm.
+	// If the row changes between the statement and the read, the loop starts
+	// again. A row that changes more than twice is under a storm of refreshes
+	// by other requests.
 	for range 3 {
 		row, err := s.store.RotateSession(ctx, step)
 		if err == nil {
@@ -167,10 +170,10 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 		}
 		switch outcome := session.DecideRefresh(now, facts); outcome {
 		case session.RefreshRetry:
-			return row, successor, s.noteRetry(ctx, call, row, now)
+			return row, successor, s.recordRetry(ctx, call, row, now)
 		case session.RefreshRetryLate:
-			remembered, err := s.retryLate(ctx, call, row, facts, now)
-			if err != nil || remembered {
+			recorded, err := s.retryLate(ctx, call, row, facts, now)
+			if err != nil || recorded {
 				return row, successor, err
 			}
 		case session.RefreshBeforeStepUp:
@@ -186,10 +189,10 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 			return nil, handle{}, s.refuseRefresh(ctx, call, row, presented, outcome, now)
 		}
 	}
-	return nil, handle{}, unavailable(errors.New("the session keeps changing"))
+	return nil, handle{}, unavailable(errors.New("the session changed during each of three attempts"))
 }
 
-// facts finds out what the decision needs to know.
+// facts collects what the decision depends on.
 func (s *Server) facts(ctx context.Context, call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle, error) {
 	f, successor := s.chainFacts(call, c, row, presented)
 	if row.CreatedAt.Before(c.validFrom()) {
@@ -201,7 +204,8 @@ func (s *Server) facts(ctx context.Context, call *Call, c *Client, row *models.S
 }
 
 // chainFacts compares a handle with its chain. The successor is derived under
-// the row's root, so that a retry after a change of root returns the same bytes.
+// the row's root secret, so that a retry after a change of the root secret
+// returns the same bytes.
 func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle) {
 	chain := chainOf(row, presented.kind)
 	successor := s.keys.successor(c.TenantID, presented)
@@ -210,9 +214,9 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 	return session.RefreshFacts{
 		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
 		SameClient:         row.ClientID == c.ID,
-		IsCurrent:          same(s.keys.digest(presented, chain.RootVersion), chain.Digest),
-		IsNext:             same(s.keys.digest(presented, chain.RootVersion), chain.Next),
-		SuccessorIsCurrent: same(s.keys.digest(successor, chain.RootVersion), chain.Digest),
+		IsCurrent:          equalDigests(s.keys.digest(presented, chain.RootVersion), chain.Digest),
+		IsNext:             equalDigests(s.keys.digest(presented, chain.RootVersion), chain.Next),
+		SuccessorIsCurrent: equalDigests(s.keys.digest(successor, chain.RootVersion), chain.Digest),
 		Grace:              policy.RefreshGrace,
 		ContactSince:       s.store.ContactSince(),
 		ByStepUp:           !refresh || row.History.StepUp.Generation == chain.Generation && chain.Generation > 0,
@@ -223,7 +227,8 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 	}, successor
 }
 
-// refuseRefresh remembers what must be remembered, commits it, and then refuses.
+// refuseRefresh records what the outcome requires and commits it, and then
+// returns the refusal.
 func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) error {
 	details := call.withDevice(map[string]any{"generation": presented.generation, "current_generation": row.Refresh.Generation}, row)
 	var err error
@@ -240,14 +245,15 @@ func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Sess
 	if err != nil {
 		return err
 	}
-	return s.refusedRefresh(call.Client, row, presented, outcome, now)
+	return s.refreshError(call.Client, row, presented, outcome, now)
 }
 
-// noteRetry looks at where a retry comes from. Two parties who share a stolen
-// token can hide only by answering each other inside the window: the third
-// generation in a row that is retried from elsewhere raises an event.
-func (s *Server) noteRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
-	if !call.elsewhere(row) {
+// recordRetry records a retry from elsewhere. Two parties who share a stolen
+// token can remain undetected only by answering each other within the retry
+// window. The third generation in a row that is retried from elsewhere
+// therefore causes an event.
+func (s *Server) recordRetry(ctx context.Context, call *Call, row *models.Session, now time.Time) error {
+	if !call.fromElsewhere(row) {
 		return nil
 	}
 	return s.store.NoteSharedRefresh(ctx, row, now, call.withDevice(map[string]any{"generation": row.Refresh.Generation}, row))

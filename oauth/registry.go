@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// registryCheck is how often a node asks what has changed.
+	// registryCheck is the interval at which a node checks for changes.
 	registryCheck = 2 * time.Second
 	// registryBound is how old a node's view of tenants, clients, issuers and
-	// keys may be when it decides something.
+	// keys may be when the node uses it for a decision.
 	registryBound = 5 * time.Second
 )
 
-// registry holds the tenants that a node serves, and notices changes.
+// registry holds the tenants that a node serves and detects changes to them.
 type registry struct {
 	store   *models.Store
 	keys    *Keys
@@ -33,18 +33,19 @@ type registry struct {
 	loading sync.Mutex // one load at a time
 
 	nextMu      sync.Mutex
-	next        *refreshCall // that may still be joined
-	refreshing  sync.Mutex   // one round at a time
+	next        *refreshCall // the call that requests may still join; nil: none
+	refreshing  sync.Mutex   // one call at a time
 	lastRefresh time.Time    // when the last one began
 
 	mu        sync.RWMutex
-	tenants   map[string]*Tenant // as last seen
-	stale     map[string]bool    // changed since
+	tenants   map[string]*Tenant // as last loaded
+	stale     map[string]bool    // those that have changed since
 	revisions map[string]int64
 	checkedAt time.Time
 }
 
-// issuerOf is {iss} of a tenant (CONFORMANCE C-01).
+// issuerOf returns the issuer URL of a tenant. That of the default tenant is
+// the base URL.
 func (r *registry) issuerOf(tenant string) string {
 	if tenant == settings.DefaultTenant {
 		return r.base
@@ -52,8 +53,8 @@ func (r *registry) issuerOf(tenant string) string {
 	return r.base + "/t/" + tenant
 }
 
-// tenant is the tenant as of at most registryBound ago. ErrNotFound: there is
-// none.
+// tenant returns the tenant as of at most registryBound ago, or
+// models.ErrNotFound.
 func (r *registry) tenant(ctx context.Context, id string) (*Tenant, error) {
 	if !settings.ValidTenantID(id) {
 		return nil, models.ErrNotFound
@@ -78,30 +79,32 @@ func (r *registry) tenant(ctx context.Context, id string) (*Tenant, error) {
 	return r.load(ctx, id)
 }
 
-// lastKnown is the tenant as last seen, however long ago: for what is public
-// and should outlive an outage of the database.
+// lastKnown returns the tenant as last loaded, however long ago, or nil. It is
+// for public documents, which should outlive an outage of the database.
 func (r *registry) lastKnown(id string) *Tenant {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.tenants[id]
 }
 
-// inUse lists the tenants that this node has loaded.
-func (r *registry) inUse() []*Tenant {
+// loaded returns the tenants that this node has loaded.
+func (r *registry) loaded() []*Tenant {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return slices.Collect(maps.Values(r.tenants))
 }
 
+// fresh reports whether the last check is recent enough for a decision. The
+// caller holds r.mu.
 func (r *registry) fresh() bool {
 	age := r.now().Sub(r.checkedAt)
 	return age >= 0 && age < registryBound
 }
 
-// check asks which tenants have changed. Those are read again when they are
-// next needed; what is public is served as last seen until then.
+// check finds the tenants that have changed. They are loaded again when they
+// are needed; until then, public documents are served as last loaded.
 func (r *registry) check(ctx context.Context) error {
-	asked := r.now()
+	started := r.now()
 	revisions, err := r.store.TenantRevisions(ctx)
 	if err != nil {
 		return err
@@ -117,11 +120,11 @@ func (r *registry) check(ctx context.Context) error {
 			r.stale[id] = true
 		}
 	}
-	r.revisions, r.checkedAt = revisions, asked
+	r.revisions, r.checkedAt = revisions, started
 	return nil
 }
 
-// load reads a tenant, unless another request has just done so.
+// load loads a tenant, unless another request has just done so.
 func (r *registry) load(ctx context.Context, id string) (*Tenant, error) {
 	r.loading.Lock()
 	defer r.loading.Unlock()
@@ -143,7 +146,8 @@ func (r *registry) load(ctx context.Context, id string) (*Tenant, error) {
 	return t, nil
 }
 
-// refreshPause is the least time between two checks that strangers can cause.
+// refreshPause is the minimum time between two checks that any caller can
+// cause.
 const refreshPause = 50 * time.Millisecond
 
 // refreshCall is one check that several requests wait for.
@@ -152,11 +156,12 @@ type refreshCall struct {
 	err  error
 }
 
-// refreshNow looks at the tenant again because a token names a key that this node
-// does not know: another node may just have made it, and what this one has
-// missed must not be called inactive. Only a check that begins after the call
-// can tell. Anybody can name any key, so callers share the next round, and
-// rounds come one after the other with a pause between them.
+// refreshNow loads the tenant again because a token names a key that this node
+// does not know. Another node may just have made the key, and a token must not
+// be reported as inactive because this node has missed that. Only a check that
+// begins after the call can detect it. Anybody can name any key, so callers
+// share the next check, and checks run one after the other with a pause between
+// them.
 func (r *registry) refreshNow(ctx context.Context, t *Tenant) (*Tenant, error) {
 	r.nextMu.Lock()
 	if r.next == nil {
@@ -176,7 +181,8 @@ func (r *registry) refreshNow(ctx context.Context, t *Tenant) (*Tenant, error) {
 	return r.load(ctx, t.ID)
 }
 
-// runRefresh waits for its turn, lets nobody join any more, and checks.
+// runRefresh waits for its turn, stops further requests from joining, and
+// checks.
 func (r *registry) runRefresh(n *refreshCall) {
 	r.refreshing.Lock()
 	defer r.refreshing.Unlock()
@@ -190,18 +196,19 @@ func (r *registry) runRefresh(n *refreshCall) {
 	close(n.done)
 }
 
-// build compiles what the rows say. They were checked when they were written;
-// one that does not compile now is logged and serves nobody.
+// build compiles the configuration of a tenant. The rows were checked when they
+// were written. If one does not compile now, build logs an error and the row is
+// not used.
 func (r *registry) build(c *models.TenantConfig) *Tenant {
-	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), ownOrigin: originOf(r.base), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, broken: map[string]bool{}, attributeSources: map[string][]string{}}
-	t.metadata = sync.OnceValues(t.describe)
+	t := &Tenant{ID: c.ID, Issuer: r.issuerOf(c.ID), ownOrigin: originOf(r.base), row: c.Tenant, clients: map[string]*Client{}, clientIDs: map[string]bool{}, unusable: map[string]bool{}, attributeSources: map[string][]string{}}
+	t.metadata = sync.OnceValues(t.buildMetadata)
 	for _, row := range c.Clients {
 		t.clientIDs[row.ID] = true
 	}
-	t.vouchers = make(map[string]*models.TrustedIssuer, len(c.Issuers))
+	t.issuerRows = make(map[string]*models.TrustedIssuer, len(c.Issuers))
 	for i, row := range c.Issuers {
 		t.namespaces = append(t.namespaces, row.Settings)
-		t.vouchers[row.ID] = &c.Issuers[i]
+		t.issuerRows[row.ID] = &c.Issuers[i]
 		if row.Enabled() {
 			for name := range row.Settings.UserAttributes {
 				t.attributeSources[name] = append(t.attributeSources[name], row.AttributeSource(name))
@@ -211,25 +218,25 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	log := r.log.With("tenant", c.ID)
 	var err error
 	if t.ring, err = newKeyRing(r.keys, c.Keys); err != nil {
-		log.Error("signing keys", "error", err)
+		log.Error("cannot load signing keys", "error", err)
 	}
 	envs, err := environments()
 	if err != nil {
-		log.Error("expressions", "error", err)
+		log.Error("cannot set up expressions", "error", err)
 		return t
 	}
 	var unusable settings.Faults
 	if t.ownClasses = compileClasses(envs.class, c.ACR, "acr", &unusable); len(unusable) > 0 {
-		log.Error("acr rules are unusable", "error", unusable)
+		log.Error("acr rules do not compile", "error", unusable)
 	}
 	for _, row := range c.Clients {
 		client := &Client{Client: row, tenant: t}
 		client.origins.Add(row.Settings.Origins...)
-		t.origins.Add(row.Settings.Origins...) // also of a client that is unusable: its pages must not be told that they are unlisted
+		t.origins.Add(row.Settings.Origins...) // also of an unusable client: its pages must not get the error for unlisted origins
 		var faults settings.Faults
 		client.claims = compileMapping(envs.claim, row.Settings.Claims, "claims", &faults)
 		for name := range client.claims {
-			if settings.ReservedClaim(name) { // checked when it was applied; the row says otherwise
+			if settings.ReservedClaim(name) { // apply rejects it, but the row has it
 				faults.Add("claims."+name, "is a reserved name")
 			}
 		}
@@ -239,8 +246,8 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 			}
 		}
 		if len(faults) > 0 {
-			t.broken["client "+row.ID] = true
-			log.Error("client is unusable", "client", row.ID, "error", faults)
+			t.unusable["client "+row.ID] = true
+			log.Error("cannot use the configuration of a client", "client", row.ID, "error", faults)
 			continue
 		}
 		t.clients[row.ID] = client
@@ -248,8 +255,8 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	for _, row := range c.Issuers {
 		entry, err := r.newIssuerEntry(t, row)
 		if err != nil {
-			t.broken["issuer "+row.Settings.Issuer] = true
-			log.Error("trusted issuer is unusable", "issuer", row.Settings.Issuer, "error", err)
+			t.unusable["issuer "+row.Settings.Issuer] = true
+			log.Error("cannot use the configuration of a trusted issuer", "issuer", row.Settings.Issuer, "error", err)
 			continue
 		}
 		t.issuers = append(t.issuers, entry)
@@ -265,7 +272,7 @@ func (r *registry) run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			if err := r.check(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				r.log.Warn("cannot ask for changes of configuration", "error", err)
+				r.log.Warn("cannot check for configuration changes", "error", err)
 			}
 		case <-ctx.Done():
 			return

@@ -16,8 +16,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// otherIssuer is an issuer's key endpoint without a network, so that it lives
-// on the clock of a synctest bubble.
+// otherIssuer is the key endpoint of an issuer without a network, so that it uses
+// the clock of a synctest bubble.
 type otherIssuer struct {
 	mu      sync.Mutex
 	kids    []string
@@ -32,8 +32,8 @@ func (o *otherIssuer) set(fn func()) {
 	fn()
 }
 
-// asked is how often its keys were fetched.
-func (o *otherIssuer) asked() int {
+// fetches returns how often its keys were fetched.
+func (o *otherIssuer) fetches() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.fetched
@@ -70,8 +70,8 @@ func kid(id string) func(jose.JSONWebKey) bool {
 	return func(k jose.JSONWebKey) bool { return k.KeyID == id }
 }
 
-// look is what asking for a kid comes to.
-func look(ctx context.Context, r *remoteKeys, id string) string {
+// lookUp returns the result of a request for a kid.
+func lookUp(ctx context.Context, r *remoteKeys, id string) string {
 	keys, err := r.keys(ctx, kid(id))
 	switch {
 	case errors.Is(err, ErrIssuerUnavailable):
@@ -91,11 +91,11 @@ func TestRemoteKeysAreFetchedOnceForManyCallers(t *testing.T) {
 		r := o.source()
 		answers := make(chan string, 50)
 		for range 50 {
-			go func() { answers <- look(t.Context(), r, "a") }()
+			go func() { answers <- lookUp(t.Context(), r, "a") }()
 		}
 		synctest.Wait()
-		if o.asked() != 1 {
-			t.Errorf("%d fetches for 50 callers", o.asked())
+		if o.fetches() != 1 {
+			t.Errorf("%d fetches for 50 callers", o.fetches())
 		}
 		for range 50 {
 			if got := <-answers; got != "unavailable" {
@@ -105,15 +105,15 @@ func TestRemoteKeysAreFetchedOnceForManyCallers(t *testing.T) {
 		o.set(func() { o.hangs = false })
 		time.Sleep(failurePause)
 		for range 50 {
-			go func() { answers <- look(t.Context(), r, "a") }()
+			go func() { answers <- lookUp(t.Context(), r, "a") }()
 		}
 		for range 50 {
 			if got := <-answers; got != "a" {
-				t.Errorf("when it answers again: %s", got)
+				t.Errorf("after the issuer has recovered: %s", got)
 			}
 		}
-		if o.asked() != 2 {
-			t.Errorf("%d fetches", o.asked())
+		if o.fetches() != 2 {
+			t.Errorf("%d fetches", o.fetches())
 		}
 	})
 }
@@ -122,122 +122,122 @@ func TestRemoteKeysAreFetchedAgainForAnUnknownKidEvery30Seconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &otherIssuer{kids: []string{"a"}}
 		r := o.source()
-		look(t.Context(), r, "a")
+		lookUp(t.Context(), r, "a")
 		o.set(func() { o.kids = []string{"a", "b"} })
 		for second := range 29 {
 			time.Sleep(time.Second)
-			if got := look(t.Context(), r, "b"); got != "none" || o.asked() != 1 {
-				t.Fatalf("after %d s: %s, %d fetches", second+1, got, o.asked())
+			if got := lookUp(t.Context(), r, "b"); got != "none" || o.fetches() != 1 {
+				t.Fatalf("after %d s: %s, %d fetches", second+1, got, o.fetches())
 			}
 		}
 		time.Sleep(time.Second)
-		if got := look(t.Context(), r, "b"); got != "b" || o.asked() != 2 {
-			t.Errorf("after 30 s: %s, %d fetches", got, o.asked())
+		if got := lookUp(t.Context(), r, "b"); got != "b" || o.fetches() != 2 {
+			t.Errorf("after 30 s: %s, %d fetches", got, o.fetches())
 		}
 		for range 300 {
 			time.Sleep(time.Second)
-			look(t.Context(), r, "made up")
+			lookUp(t.Context(), r, "made up")
 		}
-		if o.asked() != 2+10 {
-			t.Errorf("%d fetches for a made-up kid in 5 minutes", o.asked()-2)
+		if o.fetches() != 2+10 {
+			t.Errorf("%d fetches for a made-up kid in 5 minutes", o.fetches()-2)
 		}
 	})
 }
 
-func TestRemoteKeysForgetAKeyThatWasRemoved(t *testing.T) {
+func TestRemoteKeysDropAKeyThatWasRemoved(t *testing.T) {
 	for name, quiet := range map[string]time.Duration{
-		"after 10 minutes":             10 * time.Minute,
-		"also when nobody asked since": 59 * time.Minute,
+		"after 10 minutes":                   10 * time.Minute,
+		"after 59 minutes without a request": 59 * time.Minute,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := &otherIssuer{kids: []string{"a", "b"}}
 				r := o.source()
-				look(t.Context(), r, "a")
+				lookUp(t.Context(), r, "a")
 				o.set(func() { o.kids = []string{"b"} })
 				time.Sleep(10*time.Minute - 1)
-				if got := look(t.Context(), r, "a"); got != "a" || o.asked() != 1 {
-					t.Errorf("before 10 minutes: %s, %d fetches", got, o.asked())
+				if got := lookUp(t.Context(), r, "a"); got != "a" || o.fetches() != 1 {
+					t.Errorf("before 10 minutes: %s, %d fetches", got, o.fetches())
 				}
 				time.Sleep(quiet - 10*time.Minute + 1)
-				if got := look(t.Context(), r, "a"); got != "none" || o.asked() != 2 {
-					t.Errorf("%s, %d fetches", got, o.asked())
+				if got := lookUp(t.Context(), r, "a"); got != "none" || o.fetches() != 2 {
+					t.Errorf("%s, %d fetches", got, o.fetches())
 				}
-				if got := look(t.Context(), r, "b"); got != "b" || o.asked() != 2 {
-					t.Errorf("the key that stayed: %s, %d fetches", got, o.asked())
+				if got := lookUp(t.Context(), r, "b"); got != "b" || o.fetches() != 2 {
+					t.Errorf("the remaining key: %s, %d fetches", got, o.fetches())
 				}
 			})
 		})
 	}
 }
 
-func TestRemoteKeysServeAnHourOfOutage(t *testing.T) {
+func TestRemoteKeysAreUsedForAnHourOfOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &otherIssuer{kids: []string{"a"}}
 		r := o.source()
-		look(t.Context(), r, "a")
+		lookUp(t.Context(), r, "a")
 		began := time.Now()
 		o.set(func() { o.down = true })
 		for time.Since(began) < time.Hour {
-			if got := look(t.Context(), r, "a"); got != "a" {
+			if got := lookUp(t.Context(), r, "a"); got != "a" {
 				t.Fatalf("after %v: %s", time.Since(began), got)
 			}
 			time.Sleep(time.Second)
 		}
-		if n := o.asked() - 1; n == 0 || n > 50*60/30 {
+		if n := o.fetches() - 1; n == 0 || n > 50*60/30 {
 			t.Errorf("%d fetches in 50 minutes of outage", n)
 		}
 		for range 60 {
-			if got := look(t.Context(), r, "a"); got != "unavailable" {
+			if got := lookUp(t.Context(), r, "a"); got != "unavailable" {
 				t.Fatalf("after %v: %s", time.Since(began), got)
 			}
 			time.Sleep(time.Second)
 		}
 		o.set(func() { o.down, o.kids = false, []string{"a", "b"} })
 		time.Sleep(failurePause)
-		if got := look(t.Context(), r, "b"); got != "b" {
+		if got := lookUp(t.Context(), r, "b"); got != "b" {
 			t.Errorf("after the outage: %s", got)
 		}
 	})
 }
 
-func TestRemoteKeysDoNotJudgeAnUnknownKidDuringAnOutage(t *testing.T) {
+func TestRemoteKeysReportAnUnknownKidAsUnavailableDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &otherIssuer{kids: []string{"a"}}
 		r := o.source()
-		look(t.Context(), r, "a")
+		lookUp(t.Context(), r, "a")
 		o.set(func() { o.down = true })
 		time.Sleep(time.Minute)
 		for second := range 120 {
-			if got := look(t.Context(), r, "b"); got != "unavailable" {
+			if got := lookUp(t.Context(), r, "b"); got != "unavailable" {
 				t.Fatalf("after %d s of outage: %s", second, got)
 			}
-			if got := look(t.Context(), r, "a"); got != "a" {
-				t.Fatalf("a known one: %s", got)
+			if got := lookUp(t.Context(), r, "a"); got != "a" {
+				t.Fatalf("the known kid: %s", got)
 			}
 			time.Sleep(time.Second)
 		}
-		if n := o.asked() - 1; n > 4 {
-			t.Errorf("%d fetches in two minutes: an unknown kid makes one in 30 s", n)
+		if n := o.fetches() - 1; n > 4 {
+			t.Errorf("%d fetches in two minutes, want at most one in 30 s", n)
 		}
 	})
 }
 
-func TestRemoteKeysKeepOneIssuersTroubleToItself(t *testing.T) {
+func TestAHangingIssuerDoesNotAffectOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hanging, healthy := &otherIssuer{hangs: true}, &otherIssuer{kids: []string{"a"}}
 		stuck, answers := hanging.source(), make(chan string, 2)
 		patient, leave := context.WithCancel(t.Context())
-		go func() { answers <- look(patient, stuck, "a") }()
-		go func() { answers <- look(t.Context(), stuck, "a") }()
+		go func() { answers <- lookUp(patient, stuck, "a") }()
+		go func() { answers <- lookUp(t.Context(), stuck, "a") }()
 		synctest.Wait()
-		if got := look(t.Context(), healthy.source(), "a"); got != "a" || len(answers) != 0 {
+		if got := lookUp(t.Context(), healthy.source(), "a"); got != "a" || len(answers) != 0 {
 			t.Errorf("another issuer's key: %s", got)
 		}
 		leave()
 		synctest.Wait()
-		if len(answers) != 1 || hanging.asked() != 1 {
-			t.Errorf("%d of two callers left when one was cancelled", len(answers))
+		if len(answers) != 1 || hanging.fetches() != 1 {
+			t.Errorf("%d of two callers returned when one was canceled", len(answers))
 		}
 		began := time.Now()
 		for range 2 {
@@ -246,7 +246,7 @@ func TestRemoteKeysKeepOneIssuersTroubleToItself(t *testing.T) {
 			}
 		}
 		if waited := time.Since(began); waited > 2*fetchTimeout {
-			t.Errorf("a caller of the hanging issuer waits %v", waited)
+			t.Errorf("a caller of the hanging issuer waited %v", waited)
 		}
 	})
 }

@@ -11,13 +11,13 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of a request (CONFORMANCE R-TE-18).
+// Limits of a request (R-TE-18).
 const (
 	MaxBody       = 64 << 10
 	maxParameters = 100
 	maxToken      = 16 << 10
 
-	// maxShownName bounds the name of a parameter in an answer.
+	// maxShownName is the maximum length of a parameter's name in a response.
 	maxShownName = 40
 )
 
@@ -30,13 +30,13 @@ var confidential = []string{
 	"subject_token", "actor_token", "latchkey_session_token",
 }
 
-// parseForm reads a form body strictly, before fosite looks at the request:
-// fosite would take multipart bodies, the first of two values and a body of
-// any size. It leaves the form where fosite finds it.
+// parseForm parses a form body strictly, before fosite reads the request:
+// fosite would accept multipart bodies, the first of two values, and a body of
+// any size. It stores the form where fosite looks for it.
 func parseForm(r *http.Request) (url.Values, error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || len(r.Header.Values("Content-Type")) > 1 || mediaType != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest(ReasonRequestMalformed, "The body must be application/x-www-form-urlencoded")
+		return nil, invalidRequest(ReasonRequestMalformed, "The body must be application/x-www-form-urlencoded, named by one Content-Type header")
 	}
 	if _, err := parseQuery(r); err != nil {
 		return nil, err
@@ -59,34 +59,34 @@ func parseForm(r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// parseQuery reads the query of the URL, which must not hold a secret.
+// parseQuery parses the query of the URL, which must not contain a secret.
 func parseQuery(r *http.Request) (url.Values, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, invalidRequest(ReasonRequestMalformed, "The query of the URL is malformed")
+		return nil, invalidRequest(ReasonRequestMalformed, "The query string is malformed")
 	}
 	for _, name := range confidential {
 		if query.Has(name) {
-			return nil, invalidRequest(ReasonCredentialsInURL, name+" belongs in the body, not in the URL")
+			return nil, invalidRequest(ReasonCredentialsInURL, name+" must be sent in the body, not in the URL")
 		}
 	}
 	return query, nil
 }
 
-// parseValues decodes a form, or the query of a URL. A parameter without a value counts as absent
-// (RFC 6749 §3.2).
+// parseValues decodes a form or the query of a URL. A parameter without a value
+// counts as absent (RFC 6749 §3.2).
 func parseValues(text string) (url.Values, error) {
 	if strings.Count(text, "&") >= maxParameters {
-		return nil, invalidRequest(ReasonRequestTooLarge, "More than 100 parameters")
+		return nil, invalidRequest(ReasonRequestTooLarge, "The request has more than 100 parameters")
 	}
 	all, err := url.ParseQuery(text)
 	if err != nil {
-		return nil, invalidRequest(ReasonRequestMalformed, "The parameters are not properly form-encoded")
+		return nil, invalidRequest(ReasonRequestMalformed, "The parameters are not valid application/x-www-form-urlencoded data")
 	}
 	form := url.Values{}
 	for name, values := range all {
 		if malformed(name) || slices.ContainsFunc(values, malformed) {
-			return nil, invalidRequest(ReasonRequestMalformed, "The parameters must be UTF-8 without NUL")
+			return nil, invalidRequest(ReasonRequestMalformed, "The parameters must be valid UTF-8 without NUL characters")
 		}
 		if len(values) > 1 && !slices.Contains(repeatable, name) {
 			return nil, repeated(name)
@@ -103,13 +103,14 @@ func parseValues(text string) (url.Values, error) {
 	return form, nil
 }
 
-// repeated refuses a parameter that occurs more than once (RFC 6749 §3.2). Its
-// name comes from a stranger, so it is shown only where it is short.
+// repeated returns the refusal of a parameter that occurs more than once (RFC
+// 6749 §3.2). The caller chose the parameter's name, so a long one is cut.
 func repeated(name string) *Error {
 	if name = plainText(name); len(name) > maxShownName {
 		name = name[:maxShownName] + "..."
 	}
-	return invalidRequest(ReasonParameterRepeated, "The parameter "+name+" occurs more than once")
+	return invalidRequest(ReasonParameterRepeated, "The parameter "+name+" occurs more than once; send it once")
 }
 
+// malformed reports whether s is not UTF-8 or contains a NUL character.
 func malformed(s string) bool { return !utf8.ValidString(s) || strings.ContainsRune(s, 0) }

@@ -14,7 +14,7 @@ import (
 
 const formType = "application/x-www-form-urlencoded"
 
-// refusal is what an error says to the client, by its mapping.
+// refusal returns the status and the code that an error is mapped to.
 func refusal(err error) string {
 	if err == nil {
 		return ""
@@ -28,30 +28,30 @@ func TestParseFormChecksTheRequestBeforeTheForm(t *testing.T) {
 	for _, row := range []struct {
 		name, contentType, target, body, want string
 	}{
-		{"takes a form", formType, "/token", "a=1", ""},
-		{"takes a charset beside the type", formType + "; charset=UTF-8", "/token", "a=1", ""},
-		{"takes the type in another case", "Application/X-WWW-Form-URLencoded", "/token", "a=1", ""},
-		{"takes an empty form", formType, "/token", "", ""},
-		{"takes parameters of the URL that are no secrets", formType, "/token?ui=1&scope=a", "a=1", ""},
-		{"refuses JSON", "application/json", "/token", `{"a":1}`, bad},
-		{"refuses multipart", "multipart/form-data; boundary=x", "/token", "--x--", bad},
-		{"refuses text", "text/plain", "/token", "a=1", bad},
-		{"refuses a body without a type", "", "/token", "a=1", bad},
-		{"refuses a type that is malformed", formType + "; charset", "/token", "a=1", bad},
-		{"refuses two types", formType + ", application/json", "/token", "a=1", bad},
-		{"refuses a client_id in the URL", formType, "/token?client_id=web", "a=1", bad},
-		{"refuses a secret in the URL", formType, "/token?client_secret=s", "a=1", bad},
-		{"refuses a secret in the URL without a value", formType, "/token?client_secret", "a=1", bad},
-		{"refuses a secret in the URL whose name is encoded", formType, "/token?client%5Fsecret=s", "a=1", bad},
-		{"refuses a client token in the URL", formType, "/token?subject_token=t", "a=1", bad},
-		{"refuses a refresh token in the URL", formType, "/token?refresh_token=t", "a=1", bad},
-		{"refuses a token in the URL", formType, "/revoke?token=t", "a=1", bad},
-		{"refuses an access token in the URL", formType, "/token?access_token=t", "a=1", bad},
-		{"refuses an assertion in the URL", formType, "/token?client_assertion=t", "a=1", bad},
-		{"refuses a malformed query", formType, "/token?a=%ZZ", "a=1", bad},
-		{"refuses a query with semicolons", formType, "/token?a=1;client_secret=s", "a=1", bad},
-		{"takes a body of 64 KiB", formType, "/token", "a=" + strings.Repeat("x", MaxBody-2), ""},
-		{"refuses a body of a byte more", formType, "/token", "a=" + strings.Repeat("x", MaxBody-1), "413 invalid_request"},
+		{"accepts a form", formType, "/token", "a=1", ""},
+		{"accepts a charset beside the type", formType + "; charset=UTF-8", "/token", "a=1", ""},
+		{"accepts the type in another case", "Application/X-WWW-Form-URLencoded", "/token", "a=1", ""},
+		{"accepts an empty form", formType, "/token", "", ""},
+		{"accepts parameters in the URL that are not secret", formType, "/token?ui=1&scope=a", "a=1", ""},
+		{"rejects JSON", "application/json", "/token", `{"a":1}`, bad},
+		{"rejects multipart", "multipart/form-data; boundary=x", "/token", "--x--", bad},
+		{"rejects text", "text/plain", "/token", "a=1", bad},
+		{"rejects a body without a type", "", "/token", "a=1", bad},
+		{"rejects a malformed type", formType + "; charset", "/token", "a=1", bad},
+		{"rejects two types", formType + ", application/json", "/token", "a=1", bad},
+		{"rejects a client_id in the URL", formType, "/token?client_id=web", "a=1", bad},
+		{"rejects a secret in the URL", formType, "/token?client_secret=s", "a=1", bad},
+		{"rejects a secret in the URL without a value", formType, "/token?client_secret", "a=1", bad},
+		{"rejects a secret in the URL whose name is encoded", formType, "/token?client%5Fsecret=s", "a=1", bad},
+		{"rejects a client token in the URL", formType, "/token?subject_token=t", "a=1", bad},
+		{"rejects a refresh token in the URL", formType, "/token?refresh_token=t", "a=1", bad},
+		{"rejects a token in the URL", formType, "/revoke?token=t", "a=1", bad},
+		{"rejects an access token in the URL", formType, "/token?access_token=t", "a=1", bad},
+		{"rejects an assertion in the URL", formType, "/token?client_assertion=t", "a=1", bad},
+		{"rejects a malformed query", formType, "/token?a=%ZZ", "a=1", bad},
+		{"rejects a query with semicolons", formType, "/token?a=1;client_secret=s", "a=1", bad},
+		{"accepts a body of 64 KiB", formType, "/token", "a=" + strings.Repeat("x", MaxBody-2), ""},
+		{"rejects a body of one byte more", formType, "/token", "a=" + strings.Repeat("x", MaxBody-1), "413 invalid_request"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := httptest.NewRequest(http.MethodPost, row.target, strings.NewReader(row.body))
@@ -61,13 +61,13 @@ func TestParseFormChecksTheRequestBeforeTheForm(t *testing.T) {
 				t.Errorf("%s, want %s", got, row.want)
 			}
 			if err == nil && (!reflect.DeepEqual(r.PostForm, form) || !reflect.DeepEqual(r.Form, form) || r.Form.Has("ui")) {
-				t.Errorf("what fosite will find is %v and %v", r.PostForm, r.Form)
+				t.Errorf("the form for fosite is %v and %v", r.PostForm, r.Form)
 			}
 		})
 	}
 }
 
-func TestParseFormReadsNoMoreThanItMay(t *testing.T) {
+func TestParseFormStopsAtTheLimit(t *testing.T) {
 	endless := &counting{Reader: iotest.OneByteReader(strings.NewReader(strings.Repeat("a", 10*MaxBody)))}
 	r := httptest.NewRequest(http.MethodPost, "/token", endless)
 	r.Header.Set("Content-Type", formType)
@@ -77,7 +77,7 @@ func TestParseFormReadsNoMoreThanItMay(t *testing.T) {
 	r = httptest.NewRequest(http.MethodPost, "/token", iotest.ErrReader(errors.New("connection lost")))
 	r.Header.Set("Content-Type", formType)
 	if _, err := parseForm(r); refusal(err) != "400 invalid_request" {
-		t.Errorf("a body that breaks off: %v", err)
+		t.Errorf("a body that is interrupted: %v", err)
 	}
 }
 
@@ -103,35 +103,35 @@ func TestParseValues(t *testing.T) {
 	}
 	for _, row := range []struct {
 		name, body string
-		want       map[string][]string // nil: refused
+		want       map[string][]string // nil: rejected
 	}{
 		{"decodes names and values", "grant%5Ftype=a+b%2Bc%C3%A9", map[string][]string{"grant_type": {"a b+cé"}}},
 		{"treats a parameter without a value as absent", "a=&b=1&c", map[string][]string{"b": {"1"}}},
-		{"lets resource and audience repeat", "resource=x&audience=y&resource=z&audience=y&audience=", map[string][]string{"resource": {"x", "z"}, "audience": {"y", "y"}}},
-		{"keeps names apart by case", "a=1&A=2", map[string][]string{"a": {"1"}, "A": {"2"}}},
-		{"takes a hundred parameters", distinct(99) + "&q=1", map[string][]string{}},
-		{"takes a token of 16 KiB", "subject_token=" + strings.Repeat("t", maxToken), map[string][]string{}},
+		{"accepts resource and audience more than once", "resource=x&audience=y&resource=z&audience=y&audience=", map[string][]string{"resource": {"x", "z"}, "audience": {"y", "y"}}},
+		{"distinguishes names by case", "a=1&A=2", map[string][]string{"a": {"1"}, "A": {"2"}}},
+		{"accepts a hundred parameters", distinct(99) + "&q=1", map[string][]string{}},
+		{"accepts a token of 16 KiB", "subject_token=" + strings.Repeat("t", maxToken), map[string][]string{}},
 
-		{"refuses a parameter that occurs twice", "a=1&a=2", nil},
-		{"refuses one that occurs twice with one value", "a=1&a=1", nil},
-		{"refuses one that occurs twice, once without a value", "a=1&a=", nil},
-		{"refuses one that occurs twice, once encoded", "grant_type=a&grant%5ftype=b", nil},
-		{"refuses a name that repeats only by case of resource", "Resource=a&Resource=b", nil},
-		{"refuses bad percent-encoding of a value", "a=%ZZ", nil},
-		{"refuses bad percent-encoding of a name", "%Z=1", nil},
-		{"refuses percent-encoding that is cut off", "a=%4", nil},
-		{"refuses a semicolon", "a=1;b=2", nil},
-		{"refuses invalid UTF-8 in a value", "a=%FF", nil},
-		{"refuses invalid UTF-8 in a name", "%C3=1", nil},
-		{"refuses an overlong encoding", "a=%C0%AF", nil},
-		{"refuses a surrogate", "a=%ED%A0%80", nil},
-		{"refuses NUL in a value", "a=b%00c", nil},
-		{"refuses NUL in a name", "a%00=b", nil},
-		{"refuses a hundred and one parameters", distinct(101), nil},
-		{"refuses a flood of one empty parameter", many(101), nil},
-		{"refuses a token over 16 KiB", "subject_token=" + strings.Repeat("t", maxToken+1), nil},
-		{"refuses a refresh token over 16 KiB", "refresh_token=" + strings.Repeat("t", maxToken+1), nil},
-		{"refuses a secret over 16 KiB", "client_secret=" + strings.Repeat("t", maxToken+1), nil},
+		{"rejects a parameter that occurs twice", "a=1&a=2", nil},
+		{"rejects a parameter that occurs twice with the same value", "a=1&a=1", nil},
+		{"rejects a parameter that occurs twice, once without a value", "a=1&a=", nil},
+		{"rejects a parameter that occurs twice, once encoded", "grant_type=a&grant%5ftype=b", nil},
+		{"rejects a repeated name that differs from resource by case", "Resource=a&Resource=b", nil},
+		{"rejects bad percent-encoding of a value", "a=%ZZ", nil},
+		{"rejects bad percent-encoding of a name", "%Z=1", nil},
+		{"rejects truncated percent-encoding", "a=%4", nil},
+		{"rejects a semicolon", "a=1;b=2", nil},
+		{"rejects invalid UTF-8 in a value", "a=%FF", nil},
+		{"rejects invalid UTF-8 in a name", "%C3=1", nil},
+		{"rejects an overlong encoding", "a=%C0%AF", nil},
+		{"rejects a surrogate", "a=%ED%A0%80", nil},
+		{"rejects NUL in a value", "a=b%00c", nil},
+		{"rejects NUL in a name", "a%00=b", nil},
+		{"rejects a hundred and one parameters", distinct(101), nil},
+		{"rejects a hundred and one empty parameters", many(101), nil},
+		{"rejects a token over 16 KiB", "subject_token=" + strings.Repeat("t", maxToken+1), nil},
+		{"rejects a refresh token over 16 KiB", "refresh_token=" + strings.Repeat("t", maxToken+1), nil},
+		{"rejects a secret over 16 KiB", "client_secret=" + strings.Repeat("t", maxToken+1), nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			form, err := parseValues(row.body)

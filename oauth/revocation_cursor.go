@@ -12,35 +12,37 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// cursor writes a position for a client: the epoch of the database, the
-// moment, and a mark of what the client may see. Whoever may see something
-// else now has missed it before.
+// cursor returns the wire form of a position for a client: the epoch of the
+// database, the time, and the client's view. A client whose view has changed
+// has missed revocations, so it cannot continue from an old position.
 func cursor(c *Client, at models.Position) string {
 	return at.Epoch + "." + strconv.FormatInt(at.At.UnixMicro(), 10) + "." + c.view()
 }
 
-// parseCursor reads what cursor writes. The position of another view is none.
+// parseCursor parses the result of cursor. For the position of another view it
+// returns the zero position.
 func parseCursor(c *Client, text string) (models.Position, error) {
 	epoch, rest, _ := strings.Cut(text, ".")
 	moment, view, whole := strings.Cut(rest, ".")
 	micros, err := strconv.ParseInt(moment, 10, 64)
 	switch {
 	case err != nil || !whole || epoch == "":
-		return models.Position{}, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use the cursor of an earlier answer")
+		return models.Position{}, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use the cursor from a previous response")
 	case view != c.view():
 		return models.Position{}, nil
 	}
 	return models.Position{Epoch: epoch, At: time.UnixMicro(micros).UTC()}, nil
 }
 
-// view is a short mark of whose revocations the client may see. All clients that
-// see everything have one, so that they share what is encoded for them.
+// view returns a short digest of which revocations the client may see. All
+// clients that may see everything have the same view and share what is encoded
+// for it.
 func (c *Client) view() string {
-	sees := []any{c.TenantID}
+	scope := []any{c.TenantID}
 	if c.Settings.Introspect != settings.IntrospectAll {
-		sees = append(sees, c.ID, c.Settings.ResourceIdentifiers)
+		scope = append(scope, c.ID, c.Settings.ResourceIdentifiers)
 	}
-	text, err := json.Marshal(sees)
+	text, err := json.Marshal(scope)
 	if err != nil {
 		return "" // strings always encode
 	}

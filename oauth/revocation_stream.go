@@ -14,118 +14,121 @@ import (
 )
 
 const (
-	// maxStreams bounds the streams of a node.
+	// maxStreams bounds the number of open streams of a node.
 	maxStreams = 1000
-	// streamBuffer is how many messages a reader may lag behind before its stream
-	// is ended.
+	// streamBuffer is how many messages a reader may lag behind before its
+	// stream is ended.
 	streamBuffer = 64
-	// streamWriteTimeout is how long a reader may keep one write waiting.
+	// streamWriteTimeout bounds how long a reader may block one write.
 	streamWriteTimeout = 10 * time.Second
 )
 
-// errShare ends the oldest stream of the client that has the most, when the node
-// has as many as it can.
-var errShare = errors.New("the client has more streams open on this node than any other, and there is room for no more")
+// errStreamEvicted ends the oldest stream of the client that has the most, when
+// the node has reached maxStreams.
+var errStreamEvicted = errors.New("the node has reached its limit of streams, and this client has the most")
 
 // stream is an open stream of revocations (WHATWG HTML, server-sent events).
 type stream struct {
-	of       streamOwner
+	owner    streamOwner
 	messages chan message
-	over     chan struct{}
+	done     chan struct{}
 	once     sync.Once
-	why      error // it is over
+	cause    error // why the stream ended
 }
 
-// message is what a feed hands to its streams.
+// message is what a feed sends to its streams.
 type message struct {
-	text  []byte // shared by all of them
-	prove bool   // authenticate again
+	text           []byte // shared by all streams
+	reauthenticate bool   // the stream must authenticate its client again
 }
 
-// streamOwner is the client that streams are counted for.
+// streamOwner is the client that a stream counts towards.
 type streamOwner struct{ tenant, client string }
 
-// end ends the stream; only the first reason counts.
-func (s *stream) end(why error) {
+// end ends the stream. Only the first cause is kept.
+func (s *stream) end(cause error) {
 	s.once.Do(func() {
-		s.why = why
-		close(s.over)
+		s.cause = cause
+		close(s.done)
 	})
 }
 
-// streamTable has the open streams of a node, those of each client by age.
+// streamTable holds the open streams of a node, those of each client from the
+// oldest to the newest.
 type streamTable struct {
-	mu    sync.Mutex
-	total int
-	by    map[streamOwner][]*stream
+	mu      sync.Mutex
+	total   int
+	byOwner map[streamOwner][]*stream
 }
 
-// add makes room if there is none: the client with the most streams loses its
-// oldest one. So a single client may have all of them while nobody else wants
-// any, and keeps nobody out.
+// add adds a stream. If the node has too many, it ends the oldest stream of the
+// client with the most. A single client may therefore use all of them while no
+// other client wants any, but cannot keep another client out.
 func (t *streamTable) add(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.by == nil {
-		t.by = map[streamOwner][]*stream{}
+	if t.byOwner == nil {
+		t.byOwner = map[streamOwner][]*stream{}
 	}
-	t.by[s.of] = append(t.by[s.of], s)
+	t.byOwner[s.owner] = append(t.byOwner[s.owner], s)
 	if t.total++; t.total <= maxStreams {
 		return
 	}
-	most := s.of
-	for of, list := range t.by {
-		if len(list) > len(t.by[most]) {
+	most := s.owner
+	for of, list := range t.byOwner {
+		if len(list) > len(t.byOwner[most]) {
 			most = of
 		}
 	}
-	oldest := t.by[most][0]
+	oldest := t.byOwner[most][0]
 	t.drop(oldest)
-	oldest.end(errShare)
+	oldest.end(errStreamEvicted)
 }
 
+// remove removes a stream that has ended.
 func (t *streamTable) remove(s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.drop(s)
 }
 
-// drop forgets a stream, unless it was forgotten before. t.mu is held.
+// drop removes a stream if it is still in the table. The caller holds t.mu.
 func (t *streamTable) drop(s *stream) {
-	list := t.by[s.of]
+	list := t.byOwner[s.owner]
 	for i, other := range list {
 		if other == s {
 			t.total--
 			if list = append(list[:i:i], list[i+1:]...); len(list) == 0 {
-				delete(t.by, s.of)
+				delete(t.byOwner, s.owner)
 			} else {
-				t.by[s.of] = list
+				t.byOwner[s.owner] = list
 			}
 			return
 		}
 	}
 }
 
+// len returns the number of open streams.
 func (t *streamTable) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.total
 }
 
-// streamRevocations sends what is known, and then every revocation as it
-// becomes known, for as long as client and tail stay as they are. A reader
-// whose stream ends comes back with the last id that it saw.
+// streamRevocations sends a snapshot and then every revocation as it becomes
+// known, until the client or the tail changes. A reader whose stream ends
+// reconnects with the last id that it received.
 func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call *Call, query url.Values) error {
-	since, err := askedPosition(call.Client, query)
+	since, err := requestedPosition(call.Client, query)
 	if err != nil {
 		return err
 	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		if since, err = parseCursor(call.Client, last); err != nil {
-			since = models.Position{} // a reader that reconnects by itself could not mend it
+			since = models.Position{} // a reader that reconnects automatically could not correct it
 		}
 	}
-	out := &stream{of: streamOwner{call.Tenant.ID, call.Client.ID}, messages: make(chan message, streamBuffer), over: make(chan struct{})}
+	out := &stream{owner: streamOwner{call.Tenant.ID, call.Client.ID}, messages: make(chan message, streamBuffer), done: make(chan struct{})}
 	s.streams.add(out)
 	defer s.streams.remove(out)
 	zipped := quality(r.Header.Values("Accept-Encoding"), "gzip", "*") > 0
@@ -133,7 +136,7 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 	if err != nil {
 		return err
 	}
-	defer f.leave(out)
+	defer f.remove(out)
 
 	h := w.Header()
 	h.Set("Content-Type", eventStream)
@@ -146,7 +149,7 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 	}
 	w.WriteHeader(http.StatusOK)
 	to := newStreamWriter(w, zipped)
-	defer extendWriteDeadline(to.http) // net/http has something to write yet
+	defer extendWriteDeadline(to.http) // net/http still writes after the handler returns
 	if call.Cause = to.snapshot(begin); call.Cause == nil {
 		call.Cause = s.follow(r, call, out, to)
 		to.finish()
@@ -154,8 +157,8 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 	return nil
 }
 
-// beginStream joins the feed of the caller's view. A feed that ends in the same
-// moment is followed by another one.
+// beginStream joins the feed of the caller's view. If that feed ends at the
+// same moment, it joins the next one.
 func (s *Server) beginStream(call *Call, since models.Position, out *stream, zipped bool) (*feed, *snapshot, error) {
 	for {
 		f, err := s.feedOf(call.Tenant, call.Client)
@@ -172,13 +175,13 @@ func (s *Server) beginStream(call *Call, since models.Position, out *stream, zip
 	}
 }
 
-// follow writes messages until something ends the stream, and says what.
+// follow writes messages until the stream ends, and returns why it ended.
 func (s *Server) follow(r *http.Request, call *Call, out *stream, to *streamWriter) error {
 	for {
 		select {
 		case m := <-out.messages:
-			if m.prove {
-				if err := s.prove(r, call, call.Client.view()); err != nil {
+			if m.reauthenticate {
+				if err := s.reauthenticate(r, call, call.Client.view()); err != nil {
 					return err
 				}
 				continue
@@ -189,17 +192,18 @@ func (s *Server) follow(r *http.Request, call *Call, out *stream, to *streamWrit
 			if err := to.flush(); err != nil {
 				return err
 			}
-		case <-out.over:
-			return out.why
+		case <-out.done:
+			return out.cause
 		case <-r.Context().Done():
 			return r.Context().Err()
 		}
 	}
 }
 
-// prove authenticates the client of a stream again, with what it brought at first.
-func (s *Server) prove(r *http.Request, call *Call, view string) error {
-	ctx, cancel := context.WithTimeout(r.Context(), feedCheck)
+// reauthenticate authenticates the client of a stream again, with the
+// credentials of its request.
+func (s *Server) reauthenticate(r *http.Request, call *Call, view string) error {
+	ctx, cancel := context.WithTimeout(r.Context(), feedCheckInterval)
 	defer cancel()
 	t, err := s.Tenant(ctx, call.Tenant.ID)
 	if err != nil {
@@ -211,12 +215,13 @@ func (s *Server) prove(r *http.Request, call *Call, view string) error {
 		return err
 	}
 	if client.view() != view {
-		return errView
+		return errViewChanged
 	}
 	return nil
 }
 
-// snapshot writes a document whose lines are short however long it is.
+// snapshot writes a snapshot as an event whose lines are short however long it
+// is.
 func (w *streamWriter) snapshot(s *snapshot) error {
 	head, err := json.Marshal(s.head)
 	if err != nil {
@@ -225,10 +230,10 @@ func (w *streamWriter) snapshot(s *snapshot) error {
 	if err := w.write(fmt.Appendf(nil, "event: snapshot\nid: %s\ndata: %s,\"revoked\":[\n", s.head.Cursor, head[:len(head)-1])); err != nil {
 		return err
 	}
-	if err := w.writePacked(s.packed, s.lines[:s.of]); err != nil {
+	if err := w.writePacked(s.compressed, s.lines[:s.compressedLen]); err != nil {
 		return err
 	}
-	if err := w.write(s.lines[s.of:]); err != nil {
+	if err := w.write(s.lines[s.compressedLen:]); err != nil {
 		return err
 	}
 	if err := w.write([]byte("data: ]}\n\n")); err != nil {

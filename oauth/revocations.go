@@ -15,15 +15,18 @@ import (
 
 const eventStream = "text/event-stream"
 
-// Revocations serves {iss}/revocations: what is revoked and may still be shown
-// by somebody, as a document or as a stream. Confidential clients ask, by
-// Basic, and learn of what they may introspect.
+// Revocations serves {iss}/revocations: what has been revoked and might still
+// be presented, as a document or as a stream. The caller is a confidential
+// client that authenticates by HTTP Basic, and gets the revocations of tokens
+// that it may introspect.
 func (s *Server) Revocations(w http.ResponseWriter, r *http.Request, call *Call) {
 	if err := s.revocations(w, r, call); err != nil {
 		s.writeError(w, call, err)
 	}
 }
 
+// revocations sends the document or the stream, or returns why it cannot be
+// sent.
 func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call) error {
 	query, err := parseQuery(r)
 	if err != nil {
@@ -38,7 +41,7 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	if prefers(r, eventStream) {
 		return s.streamRevocations(w, r, call, query)
 	}
-	since, err := askedPosition(call.Client, query)
+	since, err := requestedPosition(call.Client, query)
 	if err != nil {
 		return err
 	}
@@ -49,7 +52,7 @@ func (s *Server) revocations(w http.ResponseWriter, r *http.Request, call *Call)
 	return writeRevocations(w, known)
 }
 
-// writeRevocations writes a snapshot as a document, which nobody may keep.
+// writeRevocations writes a snapshot as a document that must not be cached.
 func writeRevocations(w http.ResponseWriter, s *snapshot) error {
 	head, err := json.Marshal(s.head)
 	if err != nil {
@@ -68,11 +71,12 @@ func writeRevocations(w http.ResponseWriter, s *snapshot) error {
 	return err
 }
 
-// checkAudience refuses a reader who names the audience that it verifies tokens for, if
-// the client is not told of all of these: silence would pass for "not revoked".
+// checkAudience rejects a reader that names the audience for which it verifies
+// tokens, if the client may not see all revocations for that audience.
+// Otherwise the reader would take their absence for "not revoked".
 func (c *Client) checkAudience(audience []string) error {
 	for _, a := range audience {
-		if c.Settings.Introspect != settings.IntrospectAll && !c.in([]string{a}) {
+		if c.Settings.Introspect != settings.IntrospectAll && !c.isIn([]string{a}) {
 			return &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden,
 				Description: "The client may not follow revocations for this audience: it is not the client's id or one of its resource_identifiers"}
 		}
@@ -80,9 +84,9 @@ func (c *Client) checkAudience(audience []string) error {
 	return nil
 }
 
-// askedPosition is where the caller's cursor says that it stopped; zero: it has
-// none, or one that tells too little.
-func askedPosition(c *Client, query url.Values) (models.Position, error) {
+// requestedPosition returns the position in the caller's cursor. It is zero if
+// there is no cursor, or if it cannot be continued from.
+func requestedPosition(c *Client, query url.Values) (models.Position, error) {
 	switch given := query["cursor"]; len(given) {
 	case 0:
 		return models.Position{}, nil
@@ -93,15 +97,15 @@ func askedPosition(c *Client, query url.Values) (models.Position, error) {
 	}
 }
 
-// snapshotHead is what a snapshot says of itself.
+// snapshotHead is what a snapshot contains besides its entries.
 type snapshotHead struct {
 	Cursor string `json:"cursor"`
 	AsOf   int64  `json:"as_of"`
 }
 
-// revokedEntry names what is revoked: a session, a token without one, or
-// everything issued before a moment to a client, for a user, or by the word of
-// a trusted issuer.
+// revokedEntry names what has been revoked: a session, a token without one, or
+// everything that was issued before a point in time to a client, for a user, or
+// for users of a trusted issuer.
 type revokedEntry struct {
 	SID      string `json:"sid,omitempty"`
 	JTI      string `json:"jti,omitempty"`
@@ -113,7 +117,7 @@ type revokedEntry struct {
 	Until    int64  `json:"until"`
 }
 
-// entries are those of the revocations that the client may know of.
+// entries returns the revocations that the client may see.
 func entries(c *Client, revocations []*models.Revocation) []revokedEntry {
 	list := []revokedEntry{}
 	for _, r := range revocations {
@@ -147,10 +151,11 @@ func entries(c *Client, revocations []*models.Revocation) []revokedEntry {
 	return list
 }
 
-// mayKnow says whether the client may introspect what is revoked, and so may
-// know of it. That a client or an issuer is gone is no secret of anybody's, and
-// who was shown its tokens is not known.
+// mayKnow reports whether the client may see a revocation: whether it may
+// introspect what was revoked. The revocation of a whole client or issuer is
+// not secret, and who has received its tokens is not known, so every client
+// sees it.
 func (c *Client) mayKnow(r *models.Revocation) bool {
 	whole := r.SessionID == nil && r.TokenID == "" && r.Subject == ""
-	return whole || c.Settings.Introspect == settings.IntrospectAll || r.ClientID == c.ID || c.in(r.Audience)
+	return whole || c.Settings.Introspect == settings.IntrospectAll || r.ClientID == c.ID || c.isIn(r.Audience)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// Revoke serves {iss}/revoke (RFC 7009): revoking any token of a session is
-// signing out.
+// Revoke serves {iss}/revoke (RFC 7009). Revoking any token of a session signs
+// its user out of it.
 func (s *Server) Revoke(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.endpoint(w, r, call, func(ctx context.Context) error {
 		client, err := s.authenticateClient(ctx, call, r, r.PostForm)
@@ -29,9 +29,9 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request, call *Call) {
 	})
 }
 
-// revoke revokes a token. Its kind is known from its text, so a hint, right or
-// wrong, changes nothing (RFC 7009 §2.1). A token that is unknown or dead is
-// revoked already (§2.2).
+// revoke revokes a token. The text of a token shows its kind, so a hint, right
+// or wrong, makes no difference (RFC 7009 §2.1). Revoking an unknown, expired
+// or revoked token succeeds (RFC 7009 §2.2).
 func (s *Server) revoke(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
 	if token == "" {
 		return invalidRequest(ReasonParameterMissing, "token is required")
@@ -41,22 +41,24 @@ func (s *Server) revoke(ctx context.Context, call *Call, c *Client, token string
 		revoke = s.revokeHandle
 	}
 	err := revoke(ctx, call, c, token, now)
-	if errors.Is(err, errNotOurs) || errors.Is(err, models.ErrNotFound) {
+	if errors.Is(err, errUnknownToken) || errors.Is(err, models.ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
-// foreignToken refuses to revoke another client's token (RFC 7009 §2.1).
+// foreignToken returns the refusal to revoke a token of another client (RFC
+// 7009 §2.1).
 func foreignToken() *Error {
 	return refuse("invalid_grant", ReasonTokenOtherClient, "The token was issued to another client")
 }
 
+// revokeAccess revokes an access token, or ends its session if it has one.
 func (s *Server) revokeAccess(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
 	o, err := s.verifyOwn(ctx, c.tenant, token, now)
 	switch {
-	case errors.Is(err, errOtherKind):
-		return refuse("unsupported_token_type", ReasonTokenKind, "Tokens of this kind cannot be revoked")
+	case errors.Is(err, errNotAccessToken):
+		return refuse("unsupported_token_type", ReasonTokenKind, "This token cannot be revoked; send an access, refresh or session token")
 	case err != nil:
 		return err
 	case o.client.ID != c.ID:
@@ -74,8 +76,8 @@ func (s *Server) revokeAccess(ctx context.Context, call *Call, c *Client, token 
 	return s.signOut(ctx, call, c, id, now, func(*models.Session) bool { return true })
 }
 
-// revokeHandle takes any generation of the chain: a used refresh token signs
-// out as well. One with a forged secret does not.
+// revokeHandle ends the session of a handle of any generation: a used refresh
+// token signs out as well. A handle with a forged secret does not.
 func (s *Server) revokeHandle(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
 	h, err := s.keys.parseHandle(c.TenantID, token)
 	if err != nil {
@@ -84,6 +86,8 @@ func (s *Server) revokeHandle(ctx context.Context, call *Call, c *Client, token 
 	return s.signOut(ctx, call, c, h.session, now, func(row *models.Session) bool { return s.keys.classify(row, h) != forged })
 }
 
+// signOut ends a session if it belongs to the client and genuine returns true
+// for its row.
 func (s *Server) signOut(ctx context.Context, call *Call, c *Client, id models.SessionID, now time.Time, genuine func(*models.Session) bool) error {
 	call.SessionID = id.String()
 	row, err := s.store.Session(ctx, c.TenantID, id)

@@ -9,29 +9,30 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// A root secret is changed in two roll-outs (DESIGN §4): the new one is first
-// accepted everywhere, then issues. What needs the old one moves by itself:
-// refresh tokens at each refresh, client secrets and session tokens when they
-// are used, what is sealed in the background.
+// A root secret is replaced in two roll-outs: in the first, every node accepts
+// the new one; in the second, the new one issues. What needs the old one moves
+// to the new one automatically: refresh tokens when they are refreshed, client
+// secrets and session tokens when they are used, and sealed values in the
+// background.
 
-// RootStatus says what a root secret is to this configuration, and what still
-// needs it.
+// RootStatus describes the role of a root secret in this configuration, and
+// what still needs it.
 type RootStatus struct {
 	models.RootUse
 	Fingerprint string
-	Issues      bool // new tokens, digests and seals are made with it
-	Accepted    bool // it is configured
-	Later       bool // it has not issued yet, or began to after the one that issues here: things move to it
+	Issues      bool // new tokens, digests and sealed values use it
+	Accepted    bool // it is in the configuration
+	Later       bool // it has not issued yet, or started after the one that issues here: values move to it
 	Clients     []string
 }
 
-// Needed says whether something would be lost without the root secret.
+// Needed reports whether something would be lost without the root secret.
 func (r RootStatus) Needed() bool {
 	return r.SigningKeys+r.SuspensionKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.UsedTokens+r.SessionTokens > 0
 }
 
-// SecretStatus lists the root secrets that are configured, the issuing one
-// first, and those that something in the database still needs.
+// SecretStatus returns the configured root secrets, the issuing one first, and
+// those that something in the database still needs.
 func (s *Server) SecretStatus(ctx context.Context) ([]RootStatus, error) {
 	uses, err := s.store.RootUses(ctx, s.now())
 	if err != nil {
@@ -71,9 +72,9 @@ func (s *Server) SecretStatus(ctx context.Context) ([]RootStatus, error) {
 	return list, nil
 }
 
-// CheckRootSecret refuses root secrets that do not open the signing keys in
-// service. It is asked before anything is written under them: what running
-// nodes have would not fit.
+// CheckRootSecret returns an error if the configured root secrets cannot
+// decrypt the signing keys in service. It must be called before anything is
+// written under them, because running nodes could not use it.
 func (s *Server) CheckRootSecret(ctx context.Context) error {
 	versions, err := s.store.SealingRoots(ctx)
 	if err != nil {
@@ -81,15 +82,16 @@ func (s *Server) CheckRootSecret(ctx context.Context) error {
 	}
 	for _, version := range versions {
 		if s.keys.all[uint32(version)] == nil {
-			return fmt.Errorf("the root secret is not the one of this database: signing keys are sealed with the one of fingerprint %08x, configured is %s", version, s.keys.fingerprints())
+			return fmt.Errorf("the root secret does not match this database: its signing keys are sealed with the root secret of fingerprint %08x, but the configuration has %s", version, s.keys.fingerprints())
 		}
 	}
 	return nil
 }
 
-// knowsRoots says whether this node can read what the others write: it needs
-// the roots of the signing keys, and the one that began to issue last.
-func (s *Server) knowsRoots(ctx context.Context) error {
+// checkRoots returns an error if this node cannot read what other nodes write.
+// It needs the root secrets of the signing keys, and the one that started to
+// issue last.
+func (s *Server) checkRoots(ctx context.Context) error {
 	if err := s.CheckRootSecret(ctx); err != nil {
 		return err
 	}
@@ -104,12 +106,12 @@ func (s *Server) knowsRoots(ctx context.Context) error {
 		}
 	}
 	if last != 0 && s.keys.all[uint32(last)] == nil {
-		return fmt.Errorf("another node issues with the root secret of fingerprint %08x, which is not configured here", last)
+		return fmt.Errorf("another node issues tokens with the root secret of fingerprint %08x, which is not configured on this node", last)
 	}
 	return nil
 }
 
-// fingerprints names the root secrets that are configured.
+// fingerprints lists the fingerprints of the configured root secrets.
 func (k *Keys) fingerprints() string {
 	var list []string
 	for version := range k.all {
@@ -119,9 +121,9 @@ func (k *Keys) fingerprints() string {
 	return strings.Join(list, ", ")
 }
 
-// Reseal notes that the issuing root issues, and moves signing keys and shared
-// secrets to it. What does not open stays as it is; the tenant that it belongs
-// to says so.
+// Reseal records that the issuing root secret issues, and seals signing keys
+// and shared secrets with it. A value that cannot be decrypted stays as it is;
+// it is logged when its tenant is loaded.
 func (s *Server) Reseal(ctx context.Context) error {
 	if err := s.store.IssueUnder(ctx, int64(s.keys.issuing.version), s.now()); err != nil {
 		return err
@@ -138,17 +140,19 @@ func (s *Server) Reseal(ctx context.Context) error {
 		})
 }
 
+// reseal seals a value with the issuing root secret. It returns nil if the
+// value cannot be decrypted.
 func (k *Keys) reseal(purpose, tenant, name, algorithm string, sealed []byte, version int64) []byte {
 	plain, err := k.open(purpose, tenant, name, algorithm, sealed, version)
 	if err != nil {
 		return nil
 	}
-	anew, _ := k.seal(purpose, tenant, name, algorithm, plain)
-	return anew
+	resealed, _ := k.seal(purpose, tenant, name, algorithm, plain)
+	return resealed
 }
 
-// renewClientSecret digests a secret that has just proved right under the
-// issuing root, once for each time that the client is loaded.
+// renewClientSecret digests a client secret that has just matched under the
+// issuing root secret, once each time the client is loaded.
 func (s *Server) renewClientSecret(ctx context.Context, c *Client, secret string) {
 	issuing := int64(s.keys.issuing.version)
 	for _, stored := range []models.Digest{c.SecretDigest, c.PreviousDigest} {
@@ -157,15 +161,15 @@ func (s *Server) renewClientSecret(ctx context.Context, c *Client, secret string
 			continue
 		}
 		if err := s.store.RenewClientSecret(ctx, c.TenantID, c.ID, stored, s.keys.DigestClientSecret(c.TenantID, c.ID, secret)); err != nil {
-			s.log.Warn("digest a client's secret anew", "tenant", c.TenantID, "client", c.ID, "error", err)
+			s.log.Warn("cannot renew the digest of a client secret", "tenant", c.TenantID, "client", c.ID, "error", err)
 			continue
 		}
 		c.renewed.Store(true)
 	}
 }
 
-// renewSessionToken does the same for a session token that has just proved to
-// be the current one.
+// renewSessionToken does the same for a session token that has just been
+// verified as the current one.
 func (s *Server) renewSessionToken(ctx context.Context, row *models.Session, h handle) {
 	if h.kind != sessionToken || row.SessionToken.RootVersion == s.keys.issuing.version || s.keys.all[h.version] == nil {
 		return
@@ -176,6 +180,6 @@ func (s *Server) renewSessionToken(ctx context.Context, row *models.Session, h h
 		Next:        s.keys.digest(s.keys.successor(row.TenantID, h), s.keys.issuing.version),
 	}
 	if err := s.store.RenewSessionToken(ctx, row.ID, row.SessionToken.Digest, renewed); err != nil {
-		s.log.Warn("digest a session token anew", "tenant", row.TenantID, "session", row.ID.String(), "error", err)
+		s.log.Warn("cannot renew the digest of a session token", "tenant", row.TenantID, "session", row.ID.String(), "error", err)
 	}
 }

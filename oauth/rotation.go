@@ -9,16 +9,16 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// scheduledAnnouncement is how long a key that is due by age is published
-// before it signs: verifiers that fetch once a day have it in time.
+// scheduledAnnouncement is how long a key that replaces an old one is published
+// before it signs. Verifiers that fetch the key set once a day get it in time.
 const scheduledAnnouncement = 24 * time.Hour
 
-// ErrUnknownKey: the tenant has no such key in service.
-var ErrUnknownKey = errors.New("there is no such key in service")
+// ErrUnknownKey means that the tenant has no such key in service.
+var ErrUnknownKey = errors.New("no such key in service")
 
-// EnsureSigningKeys makes the first key of every tenant that has none, and
-// announces one where the algorithm has changed or the key grows old. Of two
-// nodes that do so at once one makes the key.
+// EnsureSigningKeys makes the first key of every tenant that has none. It
+// announces a new key if the algorithm has changed or the newest key is old. If
+// two nodes do this at once, only one of them makes the key.
 func (s *Server) EnsureSigningKeys(ctx context.Context) error {
 	due, err := s.store.KeysDue(ctx, s.now().Add(scheduledAnnouncement))
 	if err != nil {
@@ -33,6 +33,7 @@ func (s *Server) EnsureSigningKeys(ctx context.Context) error {
 	return errors.Join(faults...)
 }
 
+// makeKey makes the key that is due, unless another node has made it.
 func (s *Server) makeKey(ctx context.Context, due models.KeyDue) error {
 	now := s.now()
 	activates := now.Add(scheduledAnnouncement)
@@ -54,7 +55,8 @@ func (s *Server) makeKey(ctx context.Context, due models.KeyDue) error {
 	})
 }
 
-// newest is the key that activates last; the zero value for an empty ring.
+// newest returns the key that activates last, or the zero value for an empty
+// ring.
 func newest(ring []models.SigningKey) models.SigningKey {
 	if len(ring) == 0 {
 		return models.SigningKey{}
@@ -62,9 +64,9 @@ func newest(ring []models.SigningKey) models.SigningKey {
 	return ring[len(ring)-1]
 }
 
-// RotateSigningKey announces a new key of the tenant's algorithm. It begins to
-// sign when every verifier has had time to see it; the key before it goes on
-// verifying until its last token has expired.
+// RotateSigningKey announces a new key of the tenant's algorithm. It starts to
+// sign when every verifier has had time to fetch it. The key before it
+// continues to verify tokens until the last one has expired.
 func (s *Server) RotateSigningKey(ctx context.Context, tenant string) (models.SigningKey, error) {
 	now := s.now()
 	key, err := s.newKey(ctx, tenant, now, now.Add(Announcement))
@@ -73,16 +75,17 @@ func (s *Server) RotateSigningKey(ctx context.Context, tenant string) (models.Si
 	}
 	return key, s.store.ChangeKeyRing(ctx, tenant, now, func(ring []models.SigningKey) ([]models.SigningKey, error) {
 		if last := newest(ring); now.Before(last.ActivatesAt.Time) {
-			return nil, fmt.Errorf("key %s is announced already and signs from %s on", last.Kid, last.ActivatesAt.Format(time.RFC3339))
+			return nil, fmt.Errorf("key %s is already announced and starts to sign at %s", last.Kid, last.ActivatesAt.Format(time.RFC3339))
 		}
 		return []models.SigningKey{key}, nil
 	})
 }
 
 // RetireSigningKey takes a key out of service at once and destroys its private
-// part: from then on no token that it signed is accepted here. If it is the one
-// that signs, the key that is announced takes its place, or else a new one.
-// signs is the kid that signs from now on.
+// part. From then on, this server accepts no token that the key signed. If it
+// is the active key, the announced key takes its place, or a new one if none is
+// announced. RetireSigningKey returns the kid of the key that signs from then
+// on.
 func (s *Server) RetireSigningKey(ctx context.Context, tenant, kid string) (signs string, err error) {
 	now := s.now()
 	spare, err := s.newKey(ctx, tenant, now, now)
@@ -120,7 +123,7 @@ func (s *Server) RetireSigningKey(ctx context.Context, tenant, kid string) (sign
 	return signs, err
 }
 
-// newKey makes a key of the tenant's algorithm. It is not stored.
+// newKey makes a key of the tenant's algorithm without storing it.
 func (s *Server) newKey(ctx context.Context, tenant string, now, activates time.Time) (models.SigningKey, error) {
 	c, err := s.store.TenantConfig(ctx, tenant)
 	if err != nil {
@@ -129,18 +132,18 @@ func (s *Server) newKey(ctx context.Context, tenant string, now, activates time.
 	return s.keys.NewSigningKey(tenant, c.SigningAlgorithm, now, activates)
 }
 
-// SigningReady says whether every tenant has a key, and every tenant in use
-// here one that signs: part of readiness.
+// SigningReady returns an error if a tenant has no key, or if a tenant that
+// this node has loaded has no active key. It is part of the readiness check.
 func (s *Server) SigningReady(ctx context.Context) error {
 	keyless, err := s.store.TenantsWithoutKey(ctx)
 	if err != nil {
 		return err
 	}
-	faults := []error{s.knowsRoots(ctx)}
+	faults := []error{s.checkRoots(ctx)}
 	for _, id := range keyless {
 		faults = append(faults, fmt.Errorf("tenant %s: %w", id, errNoSigningKey))
 	}
-	for _, t := range s.registry.inUse() {
+	for _, t := range s.registry.loaded() {
 		if _, err := t.ring.active(s.now()); err != nil {
 			faults = append(faults, fmt.Errorf("tenant %s: %w", t.ID, err))
 		}

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// MaxScopes bounds how many scopes one request may name.
+// MaxScopes is the largest number of scopes that one request may name.
 const MaxScopes = 100
 
-// parseScope reads a `scope` parameter (RFC 6749 §3.3): tokens split by spaces,
-// duplicates counted once. Extra spaces grant nothing and are ignored.
+// parseScope parses a scope parameter (RFC 6749 §3.3): names separated by
+// spaces. It counts a duplicate once and ignores extra spaces.
 func parseScope(text string) ([]string, error) {
 	var scopes []string
 	for token := range strings.SplitSeq(text, " ") {
@@ -17,7 +17,7 @@ func parseScope(text string) ([]string, error) {
 			continue
 		}
 		if !scopeToken(token) {
-			return nil, invalidScope(ReasonScopeMalformed, "scope is malformed: its names are printable ASCII without quotes and backslashes, separated by spaces")
+			return nil, invalidScope(ReasonScopeMalformed, "scope is malformed: expected names of printable ASCII without quotes or backslashes, separated by spaces")
 		}
 		if !slices.Contains(scopes, token) {
 			scopes = append(scopes, token)
@@ -29,7 +29,7 @@ func parseScope(text string) ([]string, error) {
 	return scopes, nil
 }
 
-// scopeToken is 1*( %x21 / %x23-5B / %x5D-7E ).
+// scopeToken reports whether s matches 1*( %x21 / %x23-5B / %x5D-7E ).
 func scopeToken(s string) bool {
 	for _, b := range []byte(s) {
 		if b < 0x21 || b > 0x7e || b == '"' || b == '\\' {
@@ -39,37 +39,40 @@ func scopeToken(s string) bool {
 	return s != ""
 }
 
-// grantScope is what a client gets for what it asks: all of it, its default if
-// it asks for nothing, or a refusal; never silently less.
+// grantScope returns the scope that a client is granted: everything that it
+// requests, or its default scope if it requests none. It returns an error
+// rather than silently granting less.
 func grantScope(c *Client, text string) ([]string, error) {
-	asked, err := parseScope(text)
+	requested, err := parseScope(text)
 	if err != nil {
 		return nil, err
 	}
-	if asked == nil {
+	if requested == nil {
 		return c.Settings.Scope(), nil
 	}
-	if !subset(asked, c.Settings.Scopes) {
-		return nil, invalidScope(ReasonScopeNotAllowed, "scope goes beyond the scopes of the client").compare(strings.Join(c.Settings.Scopes, " "), text)
+	if !subset(requested, c.Settings.Scopes) {
+		return nil, invalidScope(ReasonScopeNotAllowed, "scope has a name that is not in scopes of the client").compare(strings.Join(c.Settings.Scopes, " "), text)
 	}
-	return asked, nil
+	return requested, nil
 }
 
-// narrowScope is what a refresh gets (RFC 6749 §6): a part of what the session
-// was granted. What has been taken from the client since is left out silently.
+// narrowScope returns the scope of a refresh (RFC 6749 §6): the requested part
+// of what the session was granted. Scopes that the client has lost since are
+// silently left out.
 func narrowScope(c *Client, granted []string, text string) ([]string, error) {
-	asked, err := parseScope(text)
+	requested, err := parseScope(text)
 	if err != nil {
 		return nil, err
 	}
-	if asked == nil {
-		asked = granted
-	} else if !subset(asked, granted) {
-		return nil, invalidScope(ReasonScopeNotAllowed, "scope goes beyond what the session was granted").compare(strings.Join(granted, " "), text)
+	if requested == nil {
+		requested = granted
+	} else if !subset(requested, granted) {
+		return nil, invalidScope(ReasonScopeNotAllowed, "scope has a name that the session was not granted").compare(strings.Join(granted, " "), text)
 	}
-	return intersect(asked, c.Settings.Scopes), nil
+	return intersect(requested, c.Settings.Scopes), nil
 }
 
+// subset reports whether whole contains every element of part.
 func subset(part, whole []string) bool {
 	for _, s := range part {
 		if !slices.Contains(whole, s) {
@@ -79,6 +82,7 @@ func subset(part, whole []string) bool {
 	return true
 }
 
+// intersect returns the elements of a that are in b.
 func intersect(a, b []string) []string {
 	var both []string
 	for _, s := range a {

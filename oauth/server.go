@@ -15,75 +15,78 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// Config is what a Server stands on.
+// Config configures a Server.
 type Config struct {
 	Issuer string // base URL, without a path or trailing slash
 	Store  *models.Store
 	Keys   *Keys
 	Log    *slog.Logger // nil means slog.Default
 
-	// FetchProxy is what keys of trusted issuers are fetched through; nil: nothing.
+	// FetchProxy is the proxy through which keys of trusted issuers are
+	// fetched. Nil means none.
 	FetchProxy *url.URL
 
-	// IntrospectionMaxAge lets introspection answer for access tokens from
-	// memory while what this node knows of revocations is younger; at most
-	// settings.RevocationBound. 0: the database is always read.
+	// IntrospectionMaxAge allows introspection to answer for access tokens from
+	// memory, as long as what this node knows about revocations is not older.
+	// It is at most settings.RevocationBound. Zero means that introspection always
+	// reads the database.
 	IntrospectionMaxAge time.Duration
 
-	// SigningWait is the longest that a request is expected to wait for its
-	// signature; one that would wait longer is refused with 503. 0: a second.
+	// SigningWait is the longest time that a request may be expected to wait
+	// for its signature. A request that would wait longer is rejected with 503.
+	// Zero means one second.
 	SigningWait time.Duration
 }
 
 // Server is the OAuth server of all tenants of a deployment. It is safe for
-// concurrent use; Run keeps its view of the configuration fresh.
+// concurrent use. Run keeps its view of the configuration up to date.
 type Server struct {
-	store    *models.Store
-	keys     *Keys
-	log      *slog.Logger
-	registry *registry
-	provider *fosite.Fosite
-	slots    *signLimiter // for what /token makes
-	answers  *signLimiter // for other signatures, which do not wait behind tokens
-	throttle *throttle
-	tail     *models.Tail
-	memory   time.Duration // IntrospectionMaxAge
-	streams  streamTable   // of revocations, that are open
-	feedsMu  sync.Mutex
-	feeds    map[string]*feed // by view
-	lists    statusLists
+	store               *models.Store
+	keys                *Keys
+	log                 *slog.Logger
+	registry            *registry
+	provider            *fosite.Fosite
+	tokenSlots          *signLimiter // for signatures of /token
+	documentSlots       *signLimiter // for other signatures, so that they do not wait behind tokens
+	throttle            *throttle
+	tail                *models.Tail
+	introspectionMaxAge time.Duration // IntrospectionMaxAge
+	streams             streamTable   // open streams of revocations
+	feedsMu             sync.Mutex
+	feeds               map[string]*feed // by view
+	statusLists         statusLists
 }
 
-// New builds a server. It reads nothing yet.
+// New returns a server. It does not access the database yet.
 func New(c Config) *Server {
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
 	s := &Server{
 		store: c.Store, keys: c.Keys, log: c.Log,
-		slots:    newSignLimiter(4, cmp.Or(c.SigningWait, signingWait), c.Log),
-		answers:  newSignLimiter(2, cmp.Or(c.SigningWait, signingWait), c.Log),
-		throttle: newThrottle(),
-		tail:     models.NewTail(c.Store),
-		memory:   c.IntrospectionMaxAge,
+		tokenSlots:          newSignLimiter(4, cmp.Or(c.SigningWait, signingWait), c.Log),
+		documentSlots:       newSignLimiter(2, cmp.Or(c.SigningWait, signingWait), c.Log),
+		throttle:            newThrottle(),
+		tail:                models.NewTail(c.Store),
+		introspectionMaxAge: c.IntrospectionMaxAge,
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
 			sources: newKeySources(c.Store.Now, c.Log), tenants: map[string]*Tenant{}, stale: map[string]bool{},
 		},
 	}
 	if c.FetchProxy != nil {
-		s.registry.sources.clients[false] = throughProxy(c.FetchProxy)
+		s.registry.sources.clients[false] = newProxyFetcher(c.FetchProxy)
 	}
 	s.provider = s.newProvider()
 	return s
 }
 
-// publicTimeout is how long what is public may wait for news when there is an
-// older version to serve.
+// publicTimeout bounds how long a request for a public document waits for the
+// current version if there is an older one to serve.
 const publicTimeout = 500 * time.Millisecond
 
-// Run follows changes of configuration and revocations until ctx ends, and
-// with it every stream of them.
+// Run follows changes of the configuration and revocations until ctx ends. All
+// streams of revocations end with it.
 func (s *Server) Run(ctx context.Context) {
 	var tailing sync.WaitGroup
 	tailing.Go(func() { s.tail.Run(ctx) })
@@ -91,42 +94,44 @@ func (s *Server) Run(ctx context.Context) {
 	tailing.Wait()
 }
 
-// Following says why this node does not know what is revoked; nil: it does.
+// Following returns nil if this node knows what has been revoked, and otherwise
+// why it does not.
 func (s *Server) Following() error {
 	_, err := s.tail.Fresh()
 	return err
 }
 
-// LogAge is how long ago the event log was last read; before the first time,
-// very long.
+// LogAge returns how long ago the event log was last read. Before the first
+// time it returns a very long time.
 func (s *Server) LogAge() time.Duration {
 	asOf, _ := s.tail.Fresh()
 	return max(0, s.now().Sub(asOf))
 }
 
-// Streams is how many streams of revocations are open.
+// Streams returns the number of open streams of revocations.
 func (s *Server) Streams() int64 { return int64(s.streams.len()) }
 
-// Load reports how busy the server is with making tokens.
+// Load describes how busy the server is with signing tokens.
 type Load struct {
-	Waiting  int64         // requests that wait for a signing slot
-	Wait     time.Duration // how long one that came now would wait, estimated
-	Refusals uint64        // requests that were refused since the start
+	Waiting  int64         // number of requests that wait for a signing slot
+	Wait     time.Duration // estimate of how long a new request would wait
+	Refusals uint64        // number of requests that were rejected since the start
 }
 
-// Load reports how busy the server is with making tokens.
+// Load returns how busy the server is with signing tokens.
 func (s *Server) Load() Load {
-	return Load{s.slots.waiting.Load(), s.slots.wait(), s.slots.refusals.Load() + s.answers.refusals.Load()}
+	return Load{s.tokenSlots.waiting.Load(), s.tokenSlots.wait(), s.tokenSlots.refusals.Load() + s.documentSlots.refusals.Load()}
 }
 
-// Tenant finds a tenant by id. models.ErrNotFound: there is none;
-// models.ErrUnavailable: the database does not answer.
+// Tenant returns the tenant with the given id. The error is models.ErrNotFound
+// if there is none, and models.ErrUnavailable if the database does not respond.
 func (s *Server) Tenant(ctx context.Context, id string) (*Tenant, error) {
 	return s.registry.tenant(ctx, id)
 }
 
-// PublicTenant is Tenant for what anybody may read and should outlive an
-// outage of the database: metadata and public keys as last seen.
+// PublicTenant is like Tenant, but returns the tenant as last loaded if the
+// database does not respond in time. It is for documents that anybody may read
+// and that should outlive an outage of the database: metadata and public keys.
 func (s *Server) PublicTenant(ctx context.Context, id string) (*Tenant, error) {
 	last := s.registry.lastKnown(id)
 	if last != nil {
@@ -141,35 +146,35 @@ func (s *Server) PublicTenant(ctx context.Context, id string) (*Tenant, error) {
 	return t, err
 }
 
-// LastKnown is the tenant as this node last saw it, or nil.
+// LastKnown returns the tenant as this node last loaded it, or nil.
 func (s *Server) LastKnown(id string) *Tenant { return s.registry.lastKnown(id) }
 
-// Refresh looks for changes of configuration now.
+// Refresh checks for changes of the configuration now.
 func (s *Server) Refresh(ctx context.Context) error { return s.registry.check(ctx) }
 
-// Call is one request: where it comes from, and what becomes known of it for
-// the log.
+// Call is one request: where it comes from, and what the log records about it.
 type Call struct {
 	Tenant    *Tenant
 	IP        string
 	UserAgent string
-	Origin    string // that the browser sent; empty: none
+	Origin    string // the Origin header; empty: none
 
 	Client         *Client
 	FailedClientID string // id of the client whose secret was wrong
 	Grant          string
 	SessionID      string
-	Outcome        string // "", or the error code that was answered
-	Reason         Reason // "", or why it was refused
+	Outcome        string // error code of the response; empty: success
+	Reason         Reason // why the request was refused; empty: success
 
-	// For the log alone.
+	// For the log only.
 	Cause              error
 	Expected, Received string
 
-	Overload bool // refused because the server is busy: the log counts such requests elsewhere
+	Overload bool // refused because the server is busy; the log counts such requests elsewhere
 }
 
-// endpoint serves a form request: parse, then fn; one place answers errors.
+// endpoint serves a form request: it parses the form, calls fn, and sends the
+// error of either.
 func (s *Server) endpoint(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context) error) {
 	s.serve(w, r, call, func(ctx context.Context) error {
 		if _, err := parseForm(r); err != nil {
@@ -179,7 +184,7 @@ func (s *Server) endpoint(w http.ResponseWriter, r *http.Request, call *Call, fn
 	})
 }
 
-// serve is endpoint for a request without a form.
+// serve is like endpoint, for a request without a form.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn func(ctx context.Context) error) {
 	if err := fn(r.Context()); err != nil {
 		s.writeError(w, call, err)
@@ -188,20 +193,20 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, call *Call, fn fu
 
 // Token serves {iss}/token (RFC 6749 §3.2).
 func (s *Server) Token(w http.ResponseWriter, r *http.Request, call *Call) {
-	if err := s.slots.admit(r.Context()); err != nil { // before anything is read, so that a refusal costs next to nothing
+	if err := s.tokenSlots.admit(r.Context()); err != nil { // before anything is read, so that a refusal costs almost nothing
 		s.writeError(w, call, err)
 		return
 	}
 	s.endpoint(w, r, call, func(ctx context.Context) error {
-		place, err := s.slots.take()
+		ticket, err := s.tokenSlots.reserve()
 		if err != nil {
 			return err
 		}
-		defer place.giveBack()
+		defer ticket.release()
 		if call.Grant = r.PostForm.Get("grant_type"); call.Grant == "" {
 			return invalidRequest(ReasonParameterMissing, "grant_type is required")
 		}
-		answer, err := s.answerTokenRequest(withTicket(ctx, place), r, call)
+		answer, err := s.answerTokenRequest(withTicket(ctx, ticket), r, call)
 		if err != nil {
 			return err
 		}
@@ -210,5 +215,5 @@ func (s *Server) Token(w http.ResponseWriter, r *http.Request, call *Call) {
 	})
 }
 
-// now is store time.
+// now returns the time of the store.
 func (s *Server) now() time.Time { return s.store.Now() }

@@ -9,8 +9,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// Session serves GET {iss}/session: the session of the bearer. Reading is no
-// activity of it.
+// Session serves GET {iss}/session, which returns the session of the bearer
+// token. Reading a session is not an activity of it.
 func (s *Server) Session(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateBearer, func(_ context.Context, q sessionRequest) error {
 		writeJSON(w, http.StatusOK, q.who.describeWithClaims(newBudget(), q.who.own, q.now))
@@ -18,15 +18,16 @@ func (s *Server) Session(w http.ResponseWriter, r *http.Request, call *Call) {
 	})
 }
 
-// SignOut serves DELETE {iss}/session.
+// SignOut serves DELETE {iss}/session, which ends the session of the bearer
+// token.
 func (s *Server) SignOut(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateBearer, func(ctx context.Context, q sessionRequest) error {
 		return s.end(ctx, w, q, q.who.own)
 	})
 }
 
-// Sessions serves GET {iss}/sessions: those of a user that may be used, at
-// every client of the tenant, the newest first.
+// Sessions serves GET {iss}/sessions, which lists the live sessions of a user
+// at every client of the tenant, newest first.
 func (s *Server) Sessions(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
 		sub, err := q.subject()
@@ -49,11 +50,12 @@ func (s *Server) Sessions(w http.ResponseWriter, r *http.Request, call *Call) {
 // sessionList is one page of sessions.
 type sessionList struct {
 	Items []sessionObject `json:"items"`
-	Next  *string         `json:"next_cursor"` // null: that was all
+	Next  *string         `json:"next_cursor"` // null: this is the last page
 }
 
-// list describes rows up to the page's limit, of which there may be one more.
-// With custom claims it ends early when the request's budget for them is spent.
+// list returns a page of rows, which may contain one more row than the page's
+// limit. With custom claims, the page ends early when the request's budget for
+// them is spent.
 func (q sessionRequest) list(rows []*models.Session, p page) sessionList {
 	list, b := sessionList{Items: []sessionObject{}}, newBudget()
 	for i, row := range rows {
@@ -70,7 +72,8 @@ func (q sessionRequest) list(rows []*models.Session, p page) sessionList {
 	return list
 }
 
-// NamedSession serves GET {iss}/sessions/{sid}: over or not, until its row goes.
+// NamedSession serves GET {iss}/sessions/{sid}, which returns a session. An
+// ended session can be read until its row is deleted.
 func (s *Server) NamedSession(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
 		row, err := s.sessionOf(ctx, q.who, q.sid)
@@ -82,7 +85,8 @@ func (s *Server) NamedSession(w http.ResponseWriter, r *http.Request, call *Call
 	})
 }
 
-// EndSession serves DELETE {iss}/sessions/{sid}. One that is over stays as it is.
+// EndSession serves DELETE {iss}/sessions/{sid}. A session that has already
+// ended stays as it is.
 func (s *Server) EndSession(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
 		row, err := s.sessionOf(ctx, q.who, q.sid)
@@ -93,8 +97,8 @@ func (s *Server) EndSession(w http.ResponseWriter, r *http.Request, call *Call) 
 	})
 }
 
-// EndSessions serves DELETE {iss}/sessions: a user's other sessions or all of
-// them, or, for a back end, all that a user has.
+// EndSessions serves DELETE {iss}/sessions. A user ends all their other
+// sessions or all of them; a back end ends all sessions of a user.
 func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateEither, func(ctx context.Context, q sessionRequest) error {
 		sub, err := q.subject()
@@ -105,7 +109,7 @@ func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call)
 		if err != nil {
 			return err
 		}
-		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.ends(models.SessionID{}))
+		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.endReason(models.SessionID{}))
 		if err != nil {
 			return err
 		}
@@ -121,7 +125,7 @@ func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call)
 	})
 }
 
-// end ends a session, before the answer says so.
+// end ends a session and then sends the response.
 func (s *Server) end(ctx context.Context, w http.ResponseWriter, q sessionRequest, row *models.Session) error {
 	if err := s.endOne(ctx, q, row); err != nil {
 		return err
@@ -130,30 +134,30 @@ func (s *Server) end(ctx context.Context, w http.ResponseWriter, q sessionReques
 	return nil
 }
 
-// endOne ends a session unless it is over already.
+// endOne ends a session unless it has already ended.
 func (s *Server) endOne(ctx context.Context, q sessionRequest, row *models.Session) error {
 	if _, _, ended := row.Lifetime().Ended(q.now); ended {
 		return nil
 	}
-	return s.store.EndSession(ctx, row, q.now, q.who.ends(row.ID))
+	return s.store.EndSession(ctx, row, q.now, q.who.endReason(row.ID))
 }
 
-// sessionOf finds a session by its id. Another user's is as unknown as one that
-// nobody has.
+// sessionOf returns the session with the given id. The session of another user
+// is reported as not found.
 func (s *Server) sessionOf(ctx context.Context, who *caller, sid string) (*models.Session, error) {
-	unknown := &Error{Code: "not_found", Reason: ReasonSessionNotFound, Status: http.StatusNotFound, Description: "There is no such session"}
+	unknown := &Error{Code: "not_found", Reason: ReasonSessionNotFound, Status: http.StatusNotFound, Description: "Session not found"}
 	id, err := models.ParseSessionID(sid)
 	if err != nil {
 		return nil, unknown
 	}
 	row, err := s.store.Session(ctx, who.tenant.ID, id)
-	if errors.Is(err, models.ErrNotFound) || err == nil && !who.sees(row) {
+	if errors.Is(err, models.ErrNotFound) || err == nil && !who.maySee(row) {
 		return nil, unknown
 	}
 	return row, err
 }
 
-// writeNoContent answers that it is done.
+// writeNoContent sends the response 204.
 func writeNoContent(w http.ResponseWriter) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")

@@ -8,8 +8,8 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// sessionObject is a session as its user and the app's back end see it
-// (DESIGN §3). Times are Unix seconds; what is unknown or none is null.
+// sessionObject is a session as its user and the app's back end see it. Times
+// are Unix seconds. A value that is unknown or does not exist is null.
 type sessionObject struct {
 	ID            string             `json:"id"`
 	Subject       string             `json:"sub"`
@@ -24,30 +24,32 @@ type sessionObject struct {
 	EndedAt       *int64             `json:"ended_at"`
 	EndReason     *session.EndReason `json:"end_reason"`
 	ACR           *string            `json:"acr"`
-	ACRTimes      map[string]int64   `json:"acr_times"` // each class that it reaches, and when it was last proved in full
+	ACRTimes      map[string]int64   `json:"acr_times"` // every class that it reaches, and when the class was last proved in full
 	AMR           []string           `json:"amr"`
 	Factors       []factorObject     `json:"factors"`
 	Device        deviceObject       `json:"device"`
 	Scope         string             `json:"scope"`
 	Attributes    map[string]any     `json:"attributes"`
-	Claims        map[string]any     `json:"claims,omitzero"` // absent: not asked for, or another client's
+	Claims        map[string]any     `json:"claims,omitzero"` // absent: not requested, or the session belongs to another client
 }
 
+// factorObject is a factor of a sessionObject.
 type factorObject struct {
 	AMR      string `json:"amr"`
 	Issuer   string `json:"issuer"`
 	AuthTime int64  `json:"auth_time"`
 }
 
+// deviceObject is the device of a sessionObject.
 type deviceObject struct {
 	Name      string `json:"name"`
 	UserAgent string `json:"user_agent"`
 	IP        string `json:"ip"`
 }
 
-// describe is the session as the caller sees it, without custom claims.
+// describe returns the session as the caller sees it, without custom claims.
 func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
-	proves := who.tenant.assured(row)
+	proves := who.tenant.sessionAssurance(row)
 	states := proves.best()
 	o := sessionObject{
 		ID: row.ID.String(), Subject: row.Subject, ClientID: row.ClientID, Status: "active", Current: who.own != nil && row.ID == who.own.ID,
@@ -69,20 +71,20 @@ func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
 	return o
 }
 
-// describeWithClaims adds the custom claims that a token minted now would carry.
-// They are for the caller's own client alone, which configured them.
+// describeWithClaims adds the custom claims that a token minted now would have.
+// Only the session's own client, which configured them, gets them.
 func (who *caller) describeWithClaims(b *budget, row *models.Session, now time.Time) sessionObject {
 	o := who.describe(row, now)
 	if who.client != nil && who.client.ID == row.ClientID {
 		o.Claims = map[string]any{}
-		addCustomClaims(b, who.client, row, who.tenant.assured(row).best(), o.Claims)
+		addCustomClaims(b, who.client, row, who.tenant.sessionAssurance(row).best(), o.Claims)
 	}
 	return o
 }
 
-// ended says whether the session is over: by its row, or because of a client or
-// issuer that is switched off, which its row does not say until it is swept.
-// The moment is zero if this node does not know it.
+// ended reports whether the session has ended, either by its row or because a
+// client or trusted issuer is disabled, which the row shows only after it is
+// swept. The time is zero if this node does not know it.
 func (t *Tenant) ended(row *models.Session, now time.Time) (at time.Time, why session.EndReason, ended bool) {
 	if at, why, ended = row.Lifetime().Ended(now); ended {
 		return at, why, true
@@ -102,6 +104,7 @@ func (t *Tenant) ended(row *models.Session, now time.Time) (at time.Time, why se
 	}
 }
 
+// unixOrNull returns the Unix time of t, or nil if t is zero.
 func unixOrNull(t time.Time) *int64 {
 	if t.IsZero() {
 		return nil
@@ -109,7 +112,7 @@ func unixOrNull(t time.Time) *int64 {
 	return orNull(t.Unix())
 }
 
-// orNull is nothing for the zero value.
+// orNull returns a pointer to v, or nil if v is the zero value.
 func orNull[T comparable](v T) *T {
 	var zero T
 	if v == zero {

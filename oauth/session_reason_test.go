@@ -6,7 +6,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestOnlyATokenOfTheChainFitsItsSession(t *testing.T) {
+func TestMatchesChain(t *testing.T) {
 	k := keysOf(t, rootA, rootB)
 	for _, kind := range []handleKind{refreshToken, sessionToken} {
 		first := someHandle(k, kind, 3)
@@ -21,26 +21,26 @@ func TestOnlyATokenOfTheChainFitsItsSession(t *testing.T) {
 		for _, c := range []struct {
 			name string
 			of   handle
-			fits bool
+			want bool
 		}{
 			{"the current token", chain[now], true},
-			{"the next one, which a failover may have dropped", chain[now+1], true},
-			{"the one before", chain[now-1], true},
-			{"one from many generations ago", chain[now-maxBehind], true},
-			{"one from longer ago than is looked back", chain[now-maxBehind-1], false},
+			{"the next token, which a failover may have lost", chain[now+1], true},
+			{"the token before", chain[now-1], true},
+			{"a token from many generations ago", chain[now-maxBehind], true},
+			{"a token from more than maxBehind generations ago", chain[now-maxBehind-1], false},
 			{"the current generation with another secret", altered(chain[now], func(h *handle) { h.secret[0] ^= 1 }), false},
 			{"an earlier generation with another secret", altered(chain[now-2], func(h *handle) { h.secret[31] ^= 1 }), false},
 			{"an earlier secret with another generation", altered(chain[now-2], func(h *handle) { h.generation++ }), false},
 			{"a generation far ahead", altered(chain[now], func(h *handle) { h.generation += 2 }), false},
 			{"another session", altered(chain[now-1], func(h *handle) { h.session[0] ^= 1 }), false},
-			{"a token of a root that is gone", altered(chain[now-1], func(h *handle) { h.version = 1 }), false},
+			{"a token of a root that is not configured", altered(chain[now-1], func(h *handle) { h.version = 1 }), false},
 		} {
-			if got := k.fits(row, c.of); got != c.fits {
-				t.Errorf("kind %d: %s: fits %t", kind, c.name, got)
+			if got := k.matchesChain(row, c.of); got != c.want {
+				t.Errorf("kind %d: %s: matches %t", kind, c.name, got)
 			}
 		}
-		if k.fits(&models.Session{TenantID: "default"}, first) {
-			t.Errorf("kind %d: a session without such a chain recognises a token", kind)
+		if k.matchesChain(&models.Session{TenantID: "default"}, first) {
+			t.Errorf("kind %d: a token matches a session without such a chain", kind)
 		}
 	}
 }

@@ -10,26 +10,26 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// How many sessions one answer lists.
+// Limits of the number of sessions in one response.
 const (
 	defaultPage       = 50
 	maxPage           = 200
 	maxPageWithClaims = 20
 )
 
-// sessionRequest is a request of the session API whose caller is known.
+// sessionRequest is a request to the session API whose caller is authenticated.
 type sessionRequest struct {
 	who   *caller
 	query url.Values
-	sid   string // of the path
+	sid   string // session id in the path
 	now   time.Time
 }
 
-// authenticator finds out who asks.
+// authenticator authenticates the caller of a request.
 type authenticator func(ctx context.Context, call *Call, r *http.Request, now time.Time) (*caller, error)
 
-// sessionEndpoint serves a request of the session API: parse, authenticate,
-// then fn.
+// sessionEndpoint serves a request to the session API: it parses the query,
+// authenticates the caller, and calls fn.
 func (s *Server) sessionEndpoint(w http.ResponseWriter, r *http.Request, call *Call, authenticate authenticator, fn func(ctx context.Context, q sessionRequest) error) {
 	s.serve(w, r, call, func(ctx context.Context) error {
 		q := sessionRequest{sid: r.PathValue("sid"), now: s.now()}
@@ -44,24 +44,24 @@ func (s *Server) sessionEndpoint(w http.ResponseWriter, r *http.Request, call *C
 	})
 }
 
-// subject is whose sessions the request is about: the bearer's user, or the one
-// that a back end names.
+// subject returns the user whose sessions the request is about: the bearer's
+// user, or the one that a back end names.
 func (q sessionRequest) subject() (string, error) {
 	named := q.query.Get("sub")
 	switch {
 	case q.who.own == nil && named == "":
-		return "", invalidRequest(ReasonParameterMissing, "sub is required: the user whose sessions are meant")
+		return "", invalidRequest(ReasonParameterMissing, "sub is required with HTTP Basic authentication; it names the user whose sessions to list or end")
 	case q.who.own == nil:
 		return named, nil
 	case named != "":
-		return "", invalidRequest(ReasonParameterUnsupported, "sub is for back ends that authenticate by Basic; a bearer token names its own user")
+		return "", invalidRequest(ReasonParameterUnsupported, "sub is allowed only with HTTP Basic authentication; a bearer token identifies its own user")
 	default:
 		return q.who.own.Subject, nil
 	}
 }
 
-// except is the session that a request to end many leaves alone at first; zero:
-// none.
+// except returns the session that a request to end many sessions leaves out at
+// first. The zero id means none.
 func (q sessionRequest) except() (models.SessionID, error) {
 	switch scope := q.query.Get("scope"); {
 	case q.who.own == nil && scope == "":
@@ -69,19 +69,20 @@ func (q sessionRequest) except() (models.SessionID, error) {
 	case q.who.own != nil && (scope == "others" || scope == "all"): // all: the bearer's own comes last
 		return q.who.own.ID, nil
 	case q.who.own == nil:
-		return models.SessionID{}, invalidRequest(ReasonParameterUnsupported, "scope is for bearer tokens; a back end ends all sessions of sub")
+		return models.SessionID{}, invalidRequest(ReasonParameterUnsupported, "scope is allowed only with a bearer token; with HTTP Basic authentication, all sessions of sub end")
 	default:
 		return models.SessionID{}, invalidRequest(ReasonParameterInvalid, "scope must be others or all")
 	}
 }
 
-// page is the part of a list that a request asks for.
+// page is the requested part of a list.
 type page struct {
 	after  models.SessionCursor
 	limit  int
 	claims bool // with custom claims
 }
 
+// page parses the parameters of a list.
 func (q sessionRequest) page() (p page, err error) {
 	switch q.query.Get("claims") {
 	case "", "0":

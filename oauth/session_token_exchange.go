@@ -9,39 +9,40 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// A session token is itself a subject token: while the session lives it yields
-// new access tokens of it. It does not rotate, so a copy would work as well: only
-// clients that authenticate may exchange one, and public clients that are
-// configured to.
+// A session token is itself a subject token: while its session lives, it can be
+// exchanged for new access tokens of the session. It does not rotate, so a copy
+// of it works as well. For this reason only clients that authenticate may
+// exchange one, and public clients that are configured to.
 
-// sessionTokenExchange is an exchange of a session token that has been decided
+// sessionTokenExchange is an exchange of a session token that has been allowed
 // but not carried out.
 type sessionTokenExchange struct {
 	*exchangeRequest
 	presented handle
-	row       *models.Session // as it was when it was checked
+	row       *models.Session // as of the check
 }
 
-// badSessionToken has one description for every reason.
+// badSessionToken returns the refusal of a session token. Its description is
+// the same for every reason.
 func badSessionToken(reason Reason, cause error) *Error {
-	return badSubject(reason, "the session token is unknown or replaced, or its session has ended").withCause(cause)
+	return badSubject(reason, "the session token is unknown or was replaced, or its session has ended").withCause(cause)
 }
 
-// exchangeSessionToken checks everything that can refuse the exchange of a
+// exchangeSessionToken checks everything that can reject the exchange of a
 // session token.
 func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client, request *exchangeRequest, token string, form url.Values) (issue, error) {
 	switch {
 	case c.Settings.Public() && !c.Settings.AllowPublicSessionToken:
-		return nil, invalidRequest(ReasonClientNotAllowed, "A public client may not exchange session tokens unless it has allow_public_session_token")
+		return nil, invalidRequest(ReasonClientNotAllowed, "A public client may exchange session tokens only if allow_public_session_token is set in its configuration")
 	case form.Has("latchkey_session_token"):
 		return nil, invalidRequest(ReasonParameterUnsupported, "latchkey_session_token requires a client token as subject_token, not a session token")
 	case request.issuedType == tokenTypeSession:
-		return nil, invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a session token yields nothing else")
+		return nil, invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token type when subject_token is a session token")
 	}
 	x := &sessionTokenExchange{exchangeRequest: request}
 	var err error
 	if x.presented, err = s.keys.parseHandle(c.TenantID, token); err != nil || x.presented.kind != sessionToken {
-		return nil, badSessionToken(ReasonSessionTokenUnknown, errNotOurs)
+		return nil, badSessionToken(ReasonSessionTokenUnknown, errUnknownToken)
 	}
 	if x.row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
 		return nil, err
@@ -52,13 +53,13 @@ func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client
 	if x.scope, err = narrowScope(c, x.row.Scope, form.Get("scope")); err != nil {
 		return nil, err
 	}
-	if x.pair, err = s.meet(c, x.demand, x.row, s.now()); err != nil {
+	if x.stated, err = s.checkDemand(c, x.demand, x.row, s.now()); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (tokenResponse, error) { return s.issueForSessionToken(ctx, call, c, x) }, nil
 }
 
-// sessionOfToken reads the live session of a session token.
+// sessionOfToken returns the live session of a session token.
 func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*models.Session, error) {
 	row, err := s.store.Session(ctx, c.TenantID, h.session)
 	switch {
@@ -67,16 +68,17 @@ func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*mode
 	case err != nil:
 		return nil, err
 	case !c.alive(row, s.now()) || s.keys.classify(row, h) != current:
-		reason, why := s.refusedSessionToken(c, row, h, s.now())
-		return nil, badSessionToken(reason, errors.New("ended, of another client, or replaced")).ended(why)
+		reason, why := s.sessionTokenReason(c, row, h, s.now())
+		return nil, badSessionToken(reason, errors.New("the session has ended or belongs to another client, or the session token was replaced")).withEndReason(why)
 	}
 	return row, nil
 }
 
-// issueForSessionToken moves the session's idle end and signs an access token.
-// There is no refresh token: the session token takes its place.
+// issueForSessionToken extends the session's idle expiry and signs an access
+// token. The response has no refresh token, because the session token takes its
+// place.
 func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client, x *sessionTokenExchange) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -91,19 +93,20 @@ func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client
 	}
 	s.renewSessionToken(ctx, row, x.presented)
 	call.SessionID = row.ID.String()
-	access, err := s.mintSession(c, row, x.pair, x.targets, x.scope, now)
+	access, err := s.mintSession(c, row, x.stated, x.targets, x.scope, now)
 	if err != nil {
 		return tokenResponse{}, err
 	}
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
-	answer.ofSession(c, row, row.Refresh.Generation)
+	answer.setSession(c, row, row.Refresh.Generation)
 	return answer, nil
 }
 
-// touch notes the use of the session. Its digest may move to a later root
-// meanwhile, which is no reason to refuse: then it is read again.
+// touch records the use of the session. If the digest of its token has moved to
+// a later root secret in the meantime, the row is read again rather than the
+// request rejected.
 func (s *Server) touch(ctx context.Context, call *Call, c *Client, x *sessionTokenExchange, now time.Time) (*models.Session, error) {
 	row := x.row
 	agent, ip := call.device()
@@ -119,9 +122,9 @@ func (s *Server) touch(ctx context.Context, call *Call, c *Client, x *sessionTok
 		if row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
 			return nil, err
 		}
-		if same(before, row.SessionToken.Digest) {
-			return nil, badSessionToken(ReasonSessionEnded, errors.New("not permitted any more"))
+		if equalDigests(before, row.SessionToken.Digest) {
+			return nil, badSessionToken(ReasonSessionEnded, errors.New("the session is no longer permitted"))
 		}
 	}
-	return nil, unavailable(errors.New("the session keeps changing"))
+	return nil, unavailable(errors.New("the session changed during each of three attempts"))
 }

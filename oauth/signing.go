@@ -21,30 +21,30 @@ import (
 )
 
 const (
-	// jwksMaxAge is how long others may keep our key set (RFC 9111 §5.2.2.1).
+	// jwksMaxAge is how long a key set may be cached (RFC 9111 §5.2.2.1).
 	jwksMaxAge = 5 * time.Minute
 	// Announcement is how long a new key is published before it signs.
 	Announcement = 2 * jwksMaxAge
-	// leeway is the clock difference we tolerate in every JWT.
+	// leeway is the clock difference that is tolerated in every JWT.
 	leeway = session.Leeway
 )
 
-// rsaBits is the size of RSA keys that we make.
+// rsaBits is the size of new RSA keys.
 const rsaBits = 2048
 
-// KeyState is where a signing key is in its life (DESIGN §4).
+// KeyState is the state of a signing key in its life cycle.
 type KeyState string
 
 // The states, in order.
 const (
 	KeyAnnounced  KeyState = "announced"   // published, not yet used
 	KeyActive     KeyState = "active"      // signs
-	KeyVerifyOnly KeyState = "verify-only" // until the last token it signed has expired
-	KeyRetired    KeyState = "retired"     // published no more
+	KeyVerifyOnly KeyState = "verify-only" // verifies until the last token that it signed has expired
+	KeyRetired    KeyState = "retired"     // no longer published
 )
 
-// KeyStates tells the state of each key at now, from their moments alone; keys
-// are in the order in which they activate.
+// KeyStates returns the state of each key at now. It depends only on the times
+// of the keys, which must be in the order of their activation.
 func KeyStates(keys []models.SigningKey, now time.Time) []KeyState {
 	states := make([]KeyState, len(keys))
 	var replaced time.Time // when the next newer key that is in service activated
@@ -69,7 +69,8 @@ func KeyStates(keys []models.SigningKey, now time.Time) []KeyState {
 	return states
 }
 
-// NewSigningKey makes a sealed key for a tenant. It activates at `activates`.
+// NewSigningKey returns a new sealed key for a tenant. It activates at
+// `activates`.
 func (k *Keys) NewSigningKey(tenant, algorithm string, now, activates time.Time) (models.SigningKey, error) {
 	private, kid, err := generateNamedKey(algorithm)
 	if err != nil {
@@ -86,7 +87,8 @@ func (k *Keys) NewSigningKey(tenant, algorithm string, now, activates time.Time)
 	}, nil
 }
 
-// generateNamedKey makes a key whose kid no command takes for a flag.
+// generateNamedKey generates a key whose kid does not begin with a hyphen, so
+// that no command takes it for a flag.
 func generateNamedKey(algorithm string) (private crypto.Signer, kid string, err error) {
 	for {
 		if private, err = generateKey(algorithm); err != nil {
@@ -98,6 +100,7 @@ func generateNamedKey(algorithm string) (private crypto.Signer, kid string, err 
 	}
 }
 
+// generateKey generates a key for an algorithm.
 func generateKey(algorithm string) (crypto.Signer, error) {
 	switch algorithm {
 	case "RS256":
@@ -112,14 +115,14 @@ func generateKey(algorithm string) (crypto.Signer, error) {
 	}
 }
 
-// thumbprint is the key's RFC 7638 SHA-256 thumbprint.
+// thumbprint returns the key's RFC 7638 SHA-256 thumbprint.
 func thumbprint(public crypto.PublicKey) (string, error) {
 	sum, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
 	return base64.RawURLEncoding.EncodeToString(sum), err
 }
 
-// joseAlgorithm is the `alg` of tokens: Ed25519 keys sign as EdDSA, which is
-// what verifiers know.
+// joseAlgorithm returns the alg of tokens. It is EdDSA for Ed25519 keys,
+// because that is the name that verifiers know.
 func joseAlgorithm(algorithm string) jose.SignatureAlgorithm {
 	if algorithm == "Ed25519" {
 		return jose.EdDSA
@@ -127,7 +130,7 @@ func joseAlgorithm(algorithm string) jose.SignatureAlgorithm {
 	return jose.SignatureAlgorithm(algorithm)
 }
 
-// signingKey is an unsealed key.
+// signingKey is a decrypted key.
 type signingKey struct {
 	kid     string
 	alg     jose.SignatureAlgorithm
@@ -136,9 +139,9 @@ type signingKey struct {
 	signers map[string]jose.Signer // by typ
 }
 
-// unsealKey opens a key and checks that it is the one its row names: the
-// public part comes from the private one, so that nobody who can only write to
-// the database can add a key.
+// unsealKey decrypts a key and checks that it is the one that its row names.
+// The public key is derived from the private one, so that nobody who can only
+// write to the database can add a key.
 func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 	der, err := k.open("signing-key", row.TenantID, row.Kid, row.Algorithm, row.Sealed, row.RootVersion)
 	if err != nil {
@@ -146,7 +149,7 @@ func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, errors.New("sealed key does not parse")
+		return nil, errors.New("sealed key cannot be parsed")
 	}
 	private, ok := parsed.(crypto.Signer)
 	if !ok {
@@ -154,7 +157,7 @@ func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 	}
 	kid, err := thumbprint(private.Public())
 	if err != nil || kid != row.Kid {
-		return nil, fmt.Errorf("sealed key %s is another one", row.Kid)
+		return nil, fmt.Errorf("sealed key does not match kid %s", row.Kid)
 	}
 	alg := joseAlgorithm(row.Algorithm)
 	return &signingKey{
@@ -164,7 +167,8 @@ func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 	}, nil
 }
 
-// signer signs with header typ, alg and kid and nothing else (RFC 9068 §2.1).
+// signer returns a signer whose header has typ, alg and kid and nothing else
+// (RFC 9068 §2.1).
 func (k *signingKey) signer(typ string) (jose.Signer, error) {
 	opaque := jose.JSONWebKey{Key: cryptosigner.Opaque(k.private), KeyID: k.kid}
 	return jose.NewSigner(jose.SigningKey{Algorithm: k.alg, Key: opaque}, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))

@@ -14,7 +14,7 @@ import (
 // epoch is when the first key of these tests activates.
 var epoch = time.Unix(1_790_000_000, 0).UTC()
 
-// keyRows are keys that activate at the given times after epoch; a second time
+// keyRows returns keys that activate at the given times after epoch; a second time
 // is when the key is retired by hand.
 func keyRows(moments ...[]time.Duration) []models.SigningKey {
 	var rows []models.SigningKey
@@ -30,7 +30,7 @@ func keyRows(moments ...[]time.Duration) []models.SigningKey {
 
 func TestKeyStates(t *testing.T) {
 	const day, hour, tick = 24 * time.Hour, time.Hour, time.Microsecond
-	const last = day + 30*time.Second // that a replaced key verifies: the longest access token, and the leeway
+	const last = day + 30*time.Second // how long a replaced key verifies: the longest access token and the leeway
 	at := func(d ...time.Duration) []time.Duration { return d }
 	for _, row := range []struct {
 		name string
@@ -41,22 +41,22 @@ func TestKeyStates(t *testing.T) {
 		{"no key has no state", nil, 0, ""},
 		{"a key is announced before it activates", keyRows(at(hour)), hour - tick, "announced"},
 		{"a key signs from the moment it activates", keyRows(at(hour)), hour, "active"},
-		{"a single key signs for ever", keyRows(at(0)), 1000 * day, "active"},
+		{"a single key signs forever", keyRows(at(0)), 1000 * day, "active"},
 		{"an announced key leaves the one before it active", keyRows(at(0), at(hour)), hour - tick, "active announced"},
-		{"a key that is replaced goes on verifying", keyRows(at(0), at(hour)), hour, "verify-only active"},
+		{"a key that is replaced continues to verify", keyRows(at(0), at(hour)), hour, "verify-only active"},
 		{"it verifies until its last token has expired", keyRows(at(0), at(hour)), hour + last - tick, "verify-only active"},
-		{"and not a moment longer", keyRows(at(0), at(hour)), hour + last, "retired active"},
+		{"it does not verify after its last token has expired", keyRows(at(0), at(hour)), hour + last, "retired active"},
 		{"how long it verifies counts from its own successor", keyRows(at(0), at(hour), at(day)), hour + last, "retired verify-only active"},
-		{"a key that was retired by hand is gone at once", keyRows(at(0, hour), at(0)), hour, "retired active"},
-		{"it serves until then", keyRows(at(0), at(0, hour)), hour - tick, "verify-only active"},
+		{"a key that was retired by hand is out of service at once", keyRows(at(0, hour), at(0)), hour, "retired active"},
+		{"it is in service until then", keyRows(at(0), at(0, hour)), hour - tick, "verify-only active"},
 		{"an announced key may be retired before it ever signs", keyRows(at(0), at(day, hour)), 2 * day, "active retired"},
 		{"when the active key is retired by hand the one before it signs again", keyRows(at(0), at(hour, 2*hour)), 2 * hour, "active retired"},
-		{"even one that had stopped verifying", keyRows(at(0), at(hour, 3*day)), 3 * day, "active retired"},
-		{"then the one before that still counts from its own successor", keyRows(at(0), at(hour), at(day, day+hour)), day + hour, "verify-only active retired"},
-		{"a retired key in between is no successor", keyRows(at(0), at(hour, 2*hour), at(3*hour)), 2*hour + last, "verify-only retired active"},
-		{"with every key retired none signs", keyRows(at(0, hour), at(0, hour)), hour, "retired retired"},
-		{"with every key announced none signs", keyRows(at(hour), at(2*hour)), 0, "announced announced"},
-		{"of two keys of one moment the later in order signs", keyRows(at(0), at(0)), 0, "verify-only active"},
+		{"even if that one no longer verified", keyRows(at(0), at(hour, 3*day)), 3 * day, "active retired"},
+		{"the one before that still counts from its own successor", keyRows(at(0), at(hour), at(day, day+hour)), day + hour, "verify-only active retired"},
+		{"a retired key in between does not count as a successor", keyRows(at(0), at(hour, 2*hour), at(3*hour)), 2*hour + last, "verify-only retired active"},
+		{"no key signs if every key is retired", keyRows(at(0, hour), at(0, hour)), hour, "retired retired"},
+		{"no key signs if every key is announced", keyRows(at(hour), at(2*hour)), 0, "announced announced"},
+		{"of two keys that activate together the last one signs", keyRows(at(0), at(0)), 0, "verify-only active"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var got []string
@@ -70,7 +70,7 @@ func TestKeyStates(t *testing.T) {
 	}
 }
 
-func TestExactlyOneKeyIsActiveWheneverOneCouldBe(t *testing.T) {
+func TestExactlyOneKeyIsActiveIfAnyCanBe(t *testing.T) {
 	chance := rand.New(rand.NewPCG(1, 2))
 	hours := func(most int) time.Duration { return time.Duration(chance.IntN(most)) * time.Hour }
 	for range 2000 {
@@ -106,7 +106,7 @@ func TestExactlyOneKeyIsActiveWheneverOneCouldBe(t *testing.T) {
 	}
 }
 
-func TestNoKidLooksLikeAFlag(t *testing.T) {
+func TestNoKidBeginsWithAHyphen(t *testing.T) {
 	for range 500 { // one thumbprint in 64 begins with a hyphen
 		if _, kid, err := generateNamedKey("Ed25519"); err != nil || kid[0] == '-' {
 			t.Fatal(kid, err)

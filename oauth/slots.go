@@ -12,67 +12,72 @@ import (
 )
 
 const (
-	// signingWait is Config.SigningWait by default.
+	// signingWait is the default of Config.SigningWait.
 	signingWait = time.Second
-	// slotTimeout ends the wait of a request whose estimate was too hopeful: it is so
-	// many times the longest estimate.
+	// slotTimeout bounds the wait of a request whose estimate was too short, as
+	// a multiple of the longest estimate.
 	slotTimeout = 3
-	// maxWaiting bounds the memory of requests that wait.
+	// maxWaiting bounds the number of waiting requests, and so their memory.
 	maxWaiting = 4096
-	// minPause and maxPause bound how long a request that is about to be refused is
-	// held back, pauseEach is how much longer for each that is held back already, so
-	// that about a thousand a second are refused, and maxPaused how many are.
+	// minPause and maxPause bound how long a request is held back before it is
+	// rejected. The pause is pauseEach for each request that is already held
+	// back, so that about a thousand a second are rejected. maxPaused bounds
+	// how many are held back.
 	minPause, maxPause = 200 * time.Millisecond, time.Second
 	pauseEach          = time.Millisecond
 	maxPaused          = 2048
-	// busyEvery is how often the log mentions refusals.
+	// busyEvery is the minimum time between two log lines about rejected
+	// requests.
 	busyEvery = 10 * time.Second
 )
 
-// signLimiter bounds how many tokens are made at once, and refuses requests that
-// would wait too long: RSA is most of a token's cost, and a queue of seconds
-// serves nobody. A slot is held over the database's part as well, because after
-// it nothing may refuse; so there are a few for each processor.
+// signLimiter bounds how many tokens are signed at once, and rejects requests
+// that would wait too long: signing with RSA is most of the cost of a token,
+// and a queue of several seconds helps nobody. A slot is held during the
+// database transaction as well, because after it nothing may reject the
+// request. There are therefore a few slots for each processor.
 type signLimiter struct {
-	free    chan struct{}
-	maxWait time.Duration // the longest estimate at which a request is still taken in
-	waiting atomic.Int64  // for a slot
-	coming  atomic.Int64  // with a place, and not yet at that point
-	paused  atomic.Int64
-	held    atomic.Int64 // how long a slot is held, a moving average in nanoseconds
+	free     chan struct{}
+	maxWait  time.Duration // the longest estimate at which a request is still admitted
+	waiting  atomic.Int64  // number of requests that wait for a slot
+	admitted atomic.Int64  // number of requests with a ticket that do not wait for a slot yet
+	paused   atomic.Int64
+	meanHold atomic.Int64 // moving average of how long a slot is held, in nanoseconds
 
 	refusals   atomic.Uint64
-	reported   atomic.Uint64 // of refusals, in the log
+	reported   atomic.Uint64 // number of refusals that were logged
 	lastReport atomic.Int64
 	log        *slog.Logger
 }
 
-// errBusy means that a slot would come too late.
-var errBusy = errors.New("too many signatures are waiting")
+// errBusy means that a slot would not become free in time.
+var errBusy = errors.New("too many requests are waiting for a signature")
 
+// newSignLimiter returns a limiter with a number of slots for each processor.
 func newSignLimiter(perProcessor int, maxWait time.Duration, log *slog.Logger) *signLimiter {
 	return &signLimiter{free: make(chan struct{}, perProcessor*runtime.GOMAXPROCS(0)), maxWait: maxWait, log: log}
 }
 
-// wait estimates how long a request that comes now would wait for its slot.
+// wait estimates how long a new request would wait for its slot.
 func (s *signLimiter) wait() time.Duration {
 	if len(s.free) < cap(s.free) {
 		return 0
 	}
-	return time.Duration((s.waiting.Load() + s.coming.Load() + 1) * s.held.Load() / int64(cap(s.free)))
+	return time.Duration((s.waiting.Load() + s.admitted.Load() + 1) * s.meanHold.Load() / int64(cap(s.free)))
 }
 
-// crowded reports whether a request that comes now is to be refused.
-func (s *signLimiter) crowded() bool {
-	return s.wait() > s.maxWait || s.waiting.Load()+s.coming.Load() >= maxWaiting
+// isFull reports whether a new request must be rejected.
+func (s *signLimiter) isFull() bool {
+	return s.wait() > s.maxWait || s.waiting.Load()+s.admitted.Load() >= maxWaiting
 }
 
-// admit is asked before a request is read. When too many wait, it pauses: callers
-// that repeat at once would otherwise take the processors away from those whose
-// tokens are being signed. Waiting costs nothing, refusing does. errBusy: there is
-// no room after the pause either.
+// admit must be called before a request is read. If too many requests wait, it
+// pauses, because callers that retry at once would otherwise take processor
+// time from requests whose tokens are being signed: waiting costs nothing, but
+// rejecting does. It returns errBusy if the limiter is still full after the
+// pause.
 func (s *signLimiter) admit(ctx context.Context) error {
-	if !s.crowded() {
+	if !s.isFull() {
 		return nil
 	}
 	if n := s.paused.Add(1); n <= maxPaused {
@@ -88,45 +93,49 @@ func (s *signLimiter) admit(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case s.crowded():
+	case s.isFull():
 		return s.refuse()
 	}
 	return nil
 }
 
-// ticket is the place of a request that was read and has not asked for its slot.
+// ticket is the place of a request that has been read but does not wait for its
+// slot yet.
 type ticket struct {
-	of   *signLimiter
-	left atomic.Bool
+	limiter  *signLimiter
+	released atomic.Bool
 }
 
-// take gives a request its place, once it has been read: somebody who sends half
-// of a request takes none. With a place it is not refused any more.
-func (s *signLimiter) take() (*ticket, error) {
-	if s.crowded() {
+// reserve returns a ticket for a request that has been read. A caller that
+// sends only half of a request gets none. A request with a ticket is rejected
+// only if its slot does not become free in time.
+func (s *signLimiter) reserve() (*ticket, error) {
+	if s.isFull() {
 		return nil, s.refuse()
 	}
-	s.coming.Add(1)
-	return &ticket{of: s}, nil
+	s.admitted.Add(1)
+	return &ticket{limiter: s}, nil
 }
 
-// giveBack gives the place up: the request asks for its slot now, ends without one,
-// or waits for somebody else, such as an issuer that does not answer.
-func (p *ticket) giveBack() {
-	if p != nil && p.left.CompareAndSwap(false, true) {
-		p.of.coming.Add(-1)
+// release gives the ticket back: the request now waits for its slot, ends
+// without one, or waits for something else, such as an issuer that does not
+// respond.
+func (t *ticket) release() {
+	if t != nil && t.released.CompareAndSwap(false, true) {
+		t.limiter.admitted.Add(-1)
 	}
 }
 
-// acquire takes a slot; release gives it back. errBusy: there is none in time.
+// acquire waits for a slot and returns a function that releases it. It returns
+// errBusy if no slot becomes free in time.
 func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
-	admitted := returnTicket(ctx)
+	hadTicket := returnTicket(ctx)
 	select {
 	case s.free <- struct{}{}:
-		return s.holding(), nil
+		return s.hold(), nil
 	default:
 	}
-	if !admitted && s.crowded() {
+	if !hadTicket && s.isFull() {
 		return nil, s.refuse()
 	}
 	s.waiting.Add(1)
@@ -135,7 +144,7 @@ func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 	defer timer.Stop()
 	select {
 	case s.free <- struct{}{}:
-		return s.holding(), nil
+		return s.hold(), nil
 	case <-timer.C:
 		return nil, s.refuse()
 	case <-ctx.Done():
@@ -143,50 +152,51 @@ func (s *signLimiter) acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
-// holding begins to hold a slot. How long slots are held is real time, whatever
-// store time is.
-func (s *signLimiter) holding() (release func()) {
+// hold starts to measure how long a slot is held, and returns a function that
+// releases it. It uses the machine's clock rather than the time of the store.
+func (s *signLimiter) hold() (release func()) {
 	since := time.Now()
 	return func() {
 		const weight = 16
-		took, mean := int64(time.Since(since)), s.held.Load()
+		took, mean := int64(time.Since(since)), s.meanHold.Load()
 		if mean == 0 {
 			mean = took
 		}
-		s.held.Store(mean + (took-mean)/weight) // a lost update changes little
+		s.meanHold.Store(mean + (took-mean)/weight) // a lost update changes little
 		<-s.free
 	}
 }
 
-// refuse counts a refusal, and mentions it in the log if none was mentioned
-// lately: a line for each would cost more than the refusal.
+// refuse counts a refusal, and logs it unless another one was logged recently:
+// a line for each would cost more than the refusal.
 func (s *signLimiter) refuse() error {
 	count, now, last := s.refusals.Add(1), time.Now().UnixNano(), s.lastReport.Load()
 	if (last == 0 || now-last >= int64(busyEvery)) && s.lastReport.CompareAndSwap(last, now) {
-		s.log.Warn("requests are refused with 503: too many signatures are waiting", "refused", count-s.reported.Swap(count),
+		s.log.Warn("rejecting requests with 503: too many are waiting for a signature", "refused", count-s.reported.Swap(count),
 			"waiting", s.waiting.Load(), "estimated_wait", s.wait().String())
 	}
 	return errBusy
 }
 
-// retryAfter spreads the callers that were refused, so that they do not come
-// back in the same second.
+// retryAfter returns a random number of seconds, so that rejected callers do
+// not all return in the same second.
 func retryAfter() string { return strconv.Itoa(1 + rand.IntN(5)) }
 
+// ticketKey is the key of a request's ticket in its context.
 type ticketKey struct{}
 
-// withTicket returns a context for what is done for a request with a place.
+// withTicket returns a context for the work of a request with a ticket.
 func withTicket(ctx context.Context, t *ticket) context.Context {
 	return context.WithValue(ctx, ticketKey{}, t)
 }
 
-// returnTicket gives up the place of the request that ctx belongs to, and reports
-// whether it had one.
+// returnTicket releases the ticket of the request that ctx belongs to, and
+// reports whether it had one.
 func returnTicket(ctx context.Context) bool {
 	t, ok := ctx.Value(ticketKey{}).(*ticket)
 	if !ok {
 		return false
 	}
-	t.giveBack()
+	t.release()
 	return true
 }

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// testSlots has two slots, each held for a while by everyone who gets one.
+// testSlots returns a limiter with two slots.
 func testSlots(log *bytes.Buffer) *signLimiter {
 	return &signLimiter{free: make(chan struct{}, 2), maxWait: signingWait, log: slog.New(slog.NewTextHandler(log, nil))}
 }
 
-// crowd lets n requests come at once that each hold a slot for so long.
+// crowd starts n requests at once. Each of them holds a slot for the given time.
 func crowd(t *testing.T, s *signLimiter, n int, hold time.Duration) (served, refused int) {
 	t.Helper()
 	var mu sync.Mutex
@@ -39,56 +39,56 @@ func crowd(t *testing.T, s *signLimiter, n int, hold time.Duration) (served, ref
 				refused++
 			}
 		})
-		synctest.Wait() // in the order in which they come
+		synctest.Wait() // in the order of their start
 	}
 	all.Wait()
 	return served, refused
 }
 
-func TestHowManyMayWaitFollowsFromHowLongItTakes(t *testing.T) {
+func TestTheNumberOfWaitingRequestsDependsOnTheirDuration(t *testing.T) {
 	for name, c := range map[string]struct {
 		hold         time.Duration
 		served, most int // of a thousand
 	}{
-		"fast: all of them":            {2 * time.Millisecond, 1000, 1000},
-		"slow: as many as a second's":  {20 * time.Millisecond, 100, 104},
-		"very slow: hardly any":        {400 * time.Millisecond, 6, 8},
-		"slower than the limit itself": {1500 * time.Millisecond, 2, 4},
+		"fast: all requests":                 {2 * time.Millisecond, 1000, 1000},
+		"slow: as many as one second allows": {20 * time.Millisecond, 100, 104},
+		"very slow: only a few":              {400 * time.Millisecond, 6, 8},
+		"slower than the limit itself":       {1500 * time.Millisecond, 2, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := testSlots(new(bytes.Buffer))
-				crowd(t, s, 2, c.hold) // so that it knows
+				crowd(t, s, 2, c.hold) // so that the limiter has measured the time
 				served, refused := crowd(t, s, 1000, c.hold)
 				if served < c.served || served > c.most || served+refused != 1000 {
 					t.Errorf("%d served, %d refused; want %d to %d served", served, refused, c.served, c.most)
 				}
 				if len(s.free) != 0 || s.waiting.Load() != 0 {
-					t.Errorf("%d slots and %d places were not given back", len(s.free), s.waiting.Load())
+					t.Errorf("%d slots are still held and %d requests still wait", len(s.free), s.waiting.Load())
 				}
 			})
 		})
 	}
 }
 
-func TestAServerThatWasSlowTakesRequestsInAgain(t *testing.T) {
+func TestAServerThatWasSlowRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testSlots(new(bytes.Buffer))
-		crowd(t, s, 2, 10*time.Second) // a database that hung
+		crowd(t, s, 2, 10*time.Second) // the database hung
 		for range 100 {
 			crowd(t, s, 2, 2*time.Millisecond)
 		}
 		if _, refused := crowd(t, s, 100, 2*time.Millisecond); refused != 0 {
-			t.Errorf("%d of 100 are refused although the database is quick again", refused)
+			t.Errorf("%d of 100 requests are rejected although the database is fast again", refused)
 		}
 	})
 }
 
-func TestACrowdedServerPausesBeforeItRefuses(t *testing.T) {
+func TestAFullLimiterPausesBeforeItRejects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		s := testSlots(&log)
-		s.held.Store(int64(3 * time.Second))
+		s.meanHold.Store(int64(3 * time.Second))
 		for range cap(s.free) {
 			release, err := s.acquire(t.Context())
 			if err != nil {
@@ -103,7 +103,7 @@ func TestACrowdedServerPausesBeforeItRefuses(t *testing.T) {
 			}
 		}
 		if took := time.Since(begun); took < 75*minPause/2 || took > 75*minPause*3/2 {
-			t.Errorf("75 refusals one after the other took %s", took)
+			t.Errorf("75 consecutive refusals took %s", took)
 		}
 		if lines := strings.Count(log.String(), "\n"); lines != 2 || s.refusals.Load() != 75 { // in about 15 s
 			t.Errorf("%d lines for %d refusals: %s", lines, s.refusals.Load(), log.String())
@@ -111,16 +111,16 @@ func TestACrowdedServerPausesBeforeItRefuses(t *testing.T) {
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		if err := s.admit(gone); !errors.Is(err, context.Canceled) {
-			t.Errorf("a caller that went away gets %v", err)
+			t.Errorf("a caller that has disconnected gets %v", err)
 		}
-		s.held.Store(int64(time.Millisecond)) // room again, after the pause
+		s.meanHold.Store(int64(time.Millisecond)) // room again, after the pause
 		if err := s.admit(t.Context()); err != nil {
-			t.Errorf("with room for it, a request is refused: %v", err)
+			t.Errorf("a request is rejected although there is room: %v", err)
 		}
 	})
 }
 
-func TestSlotsGiveUpWaiting(t *testing.T) {
+func TestAcquireStopsWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testSlots(new(bytes.Buffer))
 		var releases []func()
@@ -134,10 +134,10 @@ func TestSlotsGiveUpWaiting(t *testing.T) {
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		if _, err := s.acquire(gone); !errors.Is(err, context.Canceled) {
-			t.Errorf("a caller that went away gets %v", err)
+			t.Errorf("a caller that has disconnected gets %v", err)
 		}
-		if _, err := s.acquire(t.Context()); !errors.Is(err, errBusy) { // the time passes at once here
-			t.Errorf("a caller that waited in vain gets %v", err)
+		if _, err := s.acquire(t.Context()); !errors.Is(err, errBusy) { // the time passes at once in a bubble
+			t.Errorf("a caller that waited too long gets %v", err)
 		}
 		if s.waiting.Load() != 0 {
 			t.Errorf("%d still wait", s.waiting.Load())
@@ -153,7 +153,7 @@ func TestSlotsGiveUpWaiting(t *testing.T) {
 	})
 }
 
-func TestRefusedCallersComeBackAtDifferentTimes(t *testing.T) {
+func TestRejectedCallersRetryAtDifferentTimes(t *testing.T) {
 	times := map[string]int{}
 	for range 500 {
 		e := asError(errBusy)
@@ -164,13 +164,13 @@ func TestRefusedCallersComeBackAtDifferentTimes(t *testing.T) {
 	}
 	for _, seconds := range []string{"1", "2", "3", "4", "5"} {
 		if times[seconds] < 50 {
-			t.Errorf("of 500 callers %d come back after %s s: %v", times[seconds], seconds, times)
+			t.Errorf("%d of 500 callers retry after %s s: %v", times[seconds], seconds, times)
 		}
 	}
 }
 
-// However many come in the same moment, those that were let in get their slot.
-func TestARequestWithAPlaceIsNotRefused(t *testing.T) {
+// However many requests arrive at once, those that were admitted get their slot.
+func TestARequestWithATicketIsNotRejected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testSlots(new(bytes.Buffer))
 		crowd(t, s, 2, 20*time.Millisecond)
@@ -182,28 +182,28 @@ func TestARequestWithAPlaceIsNotRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var places []*ticket
+		var tickets []*ticket
 		for range 1000 {
-			place, err := s.take()
+			ticket, err := s.reserve()
 			if err != nil {
 				break
 			}
-			places = append(places, place)
+			tickets = append(tickets, ticket)
 		}
-		if len(places) < 90 || len(places) > 100 {
-			t.Fatalf("%d have a place", len(places))
+		if len(tickets) < 90 || len(tickets) > 100 {
+			t.Fatalf("%d requests have a ticket", len(tickets))
 		}
-		places[0].giveBack() // refused for a reason of its own
-		places[0].giveBack()
-		if _, err := s.take(); err != nil {
-			t.Errorf("the place of one that left is not free: %v", err)
+		tickets[0].release() // rejected for another reason
+		tickets[0].release()
+		if _, err := s.reserve(); err != nil {
+			t.Errorf("the released ticket is not free: %v", err)
 		}
 		release()
 		again()
 		var all sync.WaitGroup
-		for _, place := range places[1:] {
+		for _, ticket := range tickets[1:] {
 			all.Go(func() {
-				release, err := s.acquire(withTicket(t.Context(), place))
+				release, err := s.acquire(withTicket(t.Context(), ticket))
 				if err != nil {
 					t.Error(err)
 					return
@@ -213,8 +213,8 @@ func TestARequestWithAPlaceIsNotRefused(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if s.coming.Load() != 1 || s.waiting.Load() != 0 || len(s.free) != 0 {
-			t.Errorf("%d come, %d wait, %d hold a slot", s.coming.Load(), s.waiting.Load(), len(s.free))
+		if s.admitted.Load() != 1 || s.waiting.Load() != 0 || len(s.free) != 0 {
+			t.Errorf("%d are admitted, %d wait, %d hold a slot", s.admitted.Load(), s.waiting.Load(), len(s.free))
 		}
 	})
 }

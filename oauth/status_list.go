@@ -15,21 +15,23 @@ import (
 const (
 	// statusListJWT is the media type of a status list (Token Status List §8.2).
 	statusListJWT = "application/statuslist+jwt"
-	// typStatusList is the header of a status list (§5.1).
+	// typStatusList is the typ of a status list (Token Status List §5.1).
 	typStatusList = "statuslist+jwt"
 )
 
-// statusClaim says where the status of a token is to be found (§6.2).
+// statusClaim returns the claim that refers to the status of a token (Token
+// Status List §6.2).
 func (t *Tenant) statusClaim(of models.StatusEntry) map[string]any {
 	return map[string]any{"status_list": map[string]any{"idx": of.Index, "uri": t.statusURI(of.List)}}
 }
 
-// statusURI is the address of a list.
+// statusURI returns the address of a list.
 func (t *Tenant) statusURI(list int64) string {
 	return t.Issuer + "/status/" + strconv.FormatInt(list, 10)
 }
 
-// parseStatusList reads the last part of statusURI, in its one spelling.
+// parseStatusList parses the last segment of statusURI. It accepts only the
+// spelling that statusURI produces.
 func parseStatusList(name string) (list int64, ok bool) {
 	list, err := strconv.ParseInt(name, 10, 64)
 	return list, err == nil && list >= 0 && list <= 1<<32 && strconv.FormatInt(list, 10) == name
@@ -39,14 +41,14 @@ func parseStatusList(name string) (list int64, ok bool) {
 func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.serve(w, r, call, func(ctx context.Context) error {
 		if r.URL.Query().Has("time") {
-			return &Error{Code: "not_implemented", Reason: ReasonNotImplemented, Status: http.StatusNotImplemented, Description: "There are no lists of the past"} // §8.4
+			return &Error{Code: "not_implemented", Reason: ReasonNotImplemented, Status: http.StatusNotImplemented, Description: "time is not supported: only the current status list is available"} // §8.4
 		}
 		if accepted := r.Header.Values("Accept"); strings.Join(accepted, "") != "" && quality(accepted, statusListJWT, "application/*", "*/*") == 0 {
-			return &Error{Code: "not_acceptable", Reason: ReasonNotAcceptable, Status: http.StatusNotAcceptable, Description: "A status list is " + statusListJWT}
+			return &Error{Code: "not_acceptable", Reason: ReasonNotAcceptable, Status: http.StatusNotAcceptable, Description: "The Accept header must allow " + statusListJWT}
 		}
 		list, named := parseStatusList(r.PathValue("list"))
 		if !named {
-			return noStatusList(errors.New("no number"))
+			return noStatusList(errors.New("the name of the list is not a number"))
 		}
 		token, err := s.statusList(ctx, call.Tenant, list)
 		if errors.Is(err, models.ErrNotFound) {
@@ -60,12 +62,14 @@ func (s *Server) StatusList(w http.ResponseWriter, r *http.Request, call *Call) 
 	})
 }
 
+// noStatusList returns the refusal of a request for a list that does not exist.
 func noStatusList(cause error) *Error {
-	return (&Error{Code: "not_found", Reason: ReasonNotFound, Status: http.StatusNotFound, Description: "There is no such status list"}).withCause(cause)
+	return (&Error{Code: "not_found", Reason: ReasonNotFound, Status: http.StatusNotFound, Description: "Status list not found"}).withCause(cause)
 }
 
-// write answers with the token, compressed if the caller likes that. A shared
-// cache keeps it for a moment only: a verifier counts `ttl` from when it asked.
+// write sends the token, compressed if the caller accepts that. Shared caches
+// keep it only for a moment, because a verifier counts ttl from the time of its
+// request.
 func (t *statusToken) write(w http.ResponseWriter, r *http.Request, now time.Time) {
 	h := w.Header()
 	body, etag := t.plain, `"`+t.etag+`"`

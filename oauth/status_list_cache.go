@@ -10,23 +10,24 @@ import (
 )
 
 const (
-	// statusPause is the least time between two buildings of a list: what is
-	// revoked shows so much later, and no storm of revocations or callers makes a
-	// node read the list more often.
-	statusPause = time.Second
-	// statusPatience is how long a caller waits for a newer list when there is one
-	// that may still be served.
-	statusPatience = 2 * time.Second
-	// statusBuilding is how long a building may take.
-	statusBuilding = 10 * time.Second
+	// statusRebuildInterval is the minimum time between two builds of a list. A
+	// revocation may appear that much later, but no number of revocations or
+	// callers makes a node read the list more often.
+	statusRebuildInterval = time.Second
+	// statusWait bounds how long a caller waits for a newer list if there is
+	// one that may still be served.
+	statusWait = 2 * time.Second
+	// statusBuildTimeout bounds the time of a build.
+	statusBuildTimeout = 10 * time.Second
 )
 
-// statusLists are the lists that a node has built. The zero value has none.
+// statusLists holds the lists that a node has built. The zero value is empty.
 type statusLists struct {
 	mu    sync.Mutex
 	known map[statusKey]*statusSlot
 }
 
+// statusKey identifies a list.
 type statusKey struct {
 	tenant string
 	list   int64
@@ -34,31 +35,32 @@ type statusKey struct {
 
 // statusSlot is one list.
 type statusSlot struct {
-	latest *statusToken // nil: none yet
-	next   *statusBuild // nil: nobody waits for one
-	failed time.Time    // when a building last did
+	latest *statusToken // nil: it has not been built
+	next   *statusBuild // the current build; nil: there is none
+	failed time.Time    // when a build last failed
 }
 
-// statusBuild is a building that several callers wait for.
+// statusBuild is a build that several callers wait for.
 type statusBuild struct {
 	done  chan struct{}
 	token *statusToken
 	err   error
 }
 
-// statusList is a list as of statusPause ago or, as long as this node knows of
-// nothing that was revoked since, statusTTL. One that cannot be built anew is
-// served as it was until it expires. models.ErrNotFound: there is none.
+// statusList returns a list that was built less than statusRebuildInterval ago
+// or, if this node knows of no revocation since then, less than statusTTL ago.
+// A list that cannot be rebuilt is served until it expires. The error is
+// models.ErrNotFound if there is no such list.
 func (s *Server) statusList(ctx context.Context, t *Tenant, list int64) (*statusToken, error) {
 	latest, next := s.lookUpStatusList(t, list)
 	if next == nil {
 		return latest, nil
 	}
-	var patience <-chan time.Time // endless, where there is nothing to fall back on
+	var timeout <-chan time.Time // nil, and so without a limit, if there is no older list to serve
 	if latest != nil {
-		timer := time.NewTimer(statusPatience)
+		timer := time.NewTimer(statusWait)
 		defer timer.Stop()
-		patience = timer.C
+		timeout = timer.C
 	}
 	err := error(nil)
 	select {
@@ -66,7 +68,7 @@ func (s *Server) statusList(ctx context.Context, t *Tenant, list int64) (*status
 		if err = next.err; err == nil {
 			return next.token, nil
 		}
-	case <-patience:
+	case <-timeout:
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
@@ -76,58 +78,58 @@ func (s *Server) statusList(ctx context.Context, t *Tenant, list int64) (*status
 	return latest, nil
 }
 
-// lookUpStatusList is the list that this node has, unless it has expired, and,
-// unless that one will do, the building of the next.
+// lookUpStatusList returns the cached list unless it has expired, and the build
+// of the next one unless the cached list is current.
 func (s *Server) lookUpStatusList(t *Tenant, list int64) (latest *statusToken, next *statusBuild) {
-	s.lists.mu.Lock()
-	defer s.lists.mu.Unlock()
+	s.statusLists.mu.Lock()
+	defer s.statusLists.mu.Unlock()
 	key, now := statusKey{t.ID, list}, s.now()
-	slot := s.lists.known[key]
+	slot := s.statusLists.known[key]
 	if slot == nil {
-		if s.lists.known == nil {
-			s.lists.known = map[statusKey]*statusSlot{}
+		if s.statusLists.known == nil {
+			s.statusLists.known = map[statusKey]*statusSlot{}
 		}
 		slot = &statusSlot{}
-		s.lists.known[key] = slot
+		s.statusLists.known[key] = slot
 	}
 	if slot.latest != nil && now.Before(slot.latest.exp) {
 		latest = slot.latest
-		if s.isCurrent(t, latest, now) || within(statusPause, slot.failed, now) {
+		if s.isCurrent(t, latest, now) || within(statusRebuildInterval, slot.failed, now) {
 			return latest, nil
 		}
 	}
 	if slot.next == nil {
 		slot.next = &statusBuild{done: make(chan struct{})}
-		go s.build(t, key, slot)
+		go s.runStatusBuild(t, key, slot)
 	}
 	return latest, slot.next
 }
 
-// isCurrent says whether a list may be served without another look.
+// isCurrent reports whether a list may be served without a rebuild.
 func (s *Server) isCurrent(t *Tenant, token *statusToken, now time.Time) bool {
 	key, err := t.ring.active(now)
-	if err != nil || key.kid != token.kid { // a key that was retired serves nobody
+	if err != nil || key.kid != token.kid { // its key may have been retired
 		return false
 	}
 	changes, err := s.tail.Changes(t.ID)
 	unchanged := err == nil && changes == token.changes
-	return within(statusPause, token.asOf, now) || unchanged && within(statusTTL, token.asOf, now)
+	return within(statusRebuildInterval, token.asOf, now) || unchanged && within(statusTTL, token.asOf, now)
 }
 
-// within says whether now is less than a span after a moment.
+// within reports whether now is less than span after a point in time.
 func within(span time.Duration, moment, now time.Time) bool {
 	age := now.Sub(moment)
 	return age >= 0 && age < span
 }
 
-// build builds a list for all who wait for it, whoever goes away meanwhile, and
-// forgets the lists that nobody has asked for.
-func (s *Server) build(t *Tenant, key statusKey, slot *statusSlot) {
-	ctx, cancel := context.WithTimeout(context.Background(), statusBuilding)
+// runStatusBuild builds a list for all callers that wait for it, even if some
+// stop waiting, and removes expired lists.
+func (s *Server) runStatusBuild(t *Tenant, key statusKey, slot *statusSlot) {
+	ctx, cancel := context.WithTimeout(context.Background(), statusBuildTimeout)
 	defer cancel()
 	token, err := s.buildStatusList(ctx, t, key.list)
-	s.lists.mu.Lock()
-	defer s.lists.mu.Unlock()
+	s.statusLists.mu.Lock()
+	defer s.statusLists.mu.Unlock()
 	build, now := slot.next, s.now()
 	build.token, build.err, slot.next = token, err, nil
 	close(build.done)
@@ -140,9 +142,9 @@ func (s *Server) build(t *Tenant, key statusKey, slot *statusSlot) {
 	default:
 		slot.latest, slot.failed = token, time.Time{}
 	}
-	for key, slot := range s.lists.known {
+	for key, slot := range s.statusLists.known {
 		if slot.next == nil && (slot.latest == nil || !now.Before(slot.latest.exp)) {
-			delete(s.lists.known, key)
+			delete(s.statusLists.known, key)
 		}
 	}
 }

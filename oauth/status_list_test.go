@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// The bytes of the draft's first example (§4.1); compressors differ.
-func TestAStatusListHasItsFirstEntryInTheLowestBit(t *testing.T) {
+// The bytes of the first example in the draft (§4.1). Compressors differ, so the test decompresses them.
+func TestTheFirstStatusIsTheLowestBit(t *testing.T) {
 	lst, err := compressStatus(&models.StatusList{Size: 16, Over: []uint32{15, 0, 3, 4, 5, 7, 8, 9, 13}})
 	if err != nil {
 		t.Fatal(err)
@@ -28,11 +28,11 @@ func TestAStatusListHasItsFirstEntryInTheLowestBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := io.ReadAll(r); err != nil || !bytes.Equal(text, []byte{0xb9, 0xa3}) {
-		t.Errorf("it holds %x, %v", text, err)
+		t.Errorf("it contains %x, %v", text, err)
 	}
 }
 
-func TestQualityIsThatOfTheMostSpecificName(t *testing.T) {
+func TestQualityUsesTheMostSpecificName(t *testing.T) {
 	for field, want := range map[string]float64{
 		"": 0, "a/b": 1, "a/*": 1, "*/*": 1, "a/b;q=0.5": 0.5, "A/B; Q=0.5": 0.5, "*/*, a/b;q=0": 0, "a/*;q=0.2, */*": 0.2,
 		"a/b;q=0.1, a/b;q=0.3": 0.3, "c/d": 0, "a/b;q=x": 0, "a/b;v=1": 1, ";;": 0, "a/c, c/*": 0,

@@ -14,25 +14,28 @@ import (
 )
 
 const (
-	// statusTTL is how long a verifier may use a list before it asks again.
+	// statusTTL is how long a verifier may use a list before it fetches it
+	// again.
 	statusTTL = time.Minute
-	// statusLife is how long a list may be used when nobody can be asked.
-	statusLife = 5 * time.Minute
+	// statusLifetime is how long a list may be used if it cannot be fetched
+	// again.
+	statusLifetime = 5 * time.Minute
 )
 
-// statusToken is a list as it is served. It does not change.
+// statusToken is a list as it is served. It is immutable.
 type statusToken struct {
 	plain []byte
-	gzip  []byte // nil: it would be no shorter
+	gzip  []byte // nil: it would not be shorter
 	etag  string
 	exp   time.Time
 
 	asOf    time.Time
-	changes int    // what the tail knew before the list was read; -1: nothing
+	changes int    // Tail.Changes before the list was read; -1: not known
 	kid     string // of the key that signed it
 }
 
-// buildStatusList reads a list and signs it. models.ErrNotFound: there is none.
+// buildStatusList reads a list and signs it. The error is models.ErrNotFound if
+// there is no such list.
 func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*statusToken, error) {
 	changes, err := s.tail.Changes(t.ID)
 	if err != nil {
@@ -47,7 +50,7 @@ func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*s
 	if err != nil {
 		return nil, err
 	}
-	release, err := s.answers.acquire(ctx)
+	release, err := s.documentSlots.acquire(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -57,22 +60,22 @@ func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*s
 		return nil, err
 	}
 	signed, err := t.ring.sign(now, typStatusList, map[string]any{
-		"iss": t.Issuer, "sub": t.statusURI(list), "iat": now.Unix(), "exp": now.Add(statusLife).Unix(), "ttl": int64(statusTTL / time.Second),
+		"iss": t.Issuer, "sub": t.statusURI(list), "iat": now.Unix(), "exp": now.Add(statusLifetime).Unix(), "ttl": int64(statusTTL / time.Second),
 		"status_list": map[string]any{"bits": 1, "lst": lst},
 	})
 	if err != nil {
 		return nil, err
 	}
-	token := &statusToken{plain: []byte(signed), exp: time.Unix(now.Add(statusLife).Unix(), 0), asOf: now, changes: changes, kid: key.kid}
+	token := &statusToken{plain: []byte(signed), exp: time.Unix(now.Add(statusLifetime).Unix(), 0), asOf: now, changes: changes, kid: key.kid}
 	sum := sha256.Sum256(token.plain)
 	token.etag = base64.RawURLEncoding.EncodeToString(sum[:12])
-	token.gzip, err = shortened(token.plain)
+	token.gzip, err = gzipIfSmaller(token.plain)
 	return token, err
 }
 
-// compressStatus writes one bit for each entry, the first one as the least
-// significant bit of the first byte: 1 is INVALID (Token Status List §4.1, §7.1).
-// What nobody has looks like what is valid.
+// compressStatus encodes one bit for each entry, the first one as the least
+// significant bit of the first byte. 1 is INVALID (Token Status List §4.1,
+// §7.1). An entry without a session looks like a valid one.
 func compressStatus(state *models.StatusList) (lst string, err error) {
 	bits := make([]byte, state.Size/8)
 	for _, index := range state.Over {
@@ -89,8 +92,9 @@ func compressStatus(state *models.StatusList) (lst string, err error) {
 	return base64.RawURLEncoding.EncodeToString(text.Bytes()), nil
 }
 
-// shortened is the text as gzip; nil: that would not shorten it.
-func shortened(text []byte) ([]byte, error) {
+// gzipIfSmaller returns the text compressed with gzip, or nil if that is not
+// smaller.
+func gzipIfSmaller(text []byte) ([]byte, error) {
 	var short bytes.Buffer
 	w, err := gzip.NewWriterLevel(&short, gzip.BestCompression)
 	if err != nil {
@@ -102,6 +106,7 @@ func shortened(text []byte) ([]byte, error) {
 	return short.Bytes(), nil
 }
 
+// writeAll writes the text and closes the writer.
 func writeAll(w io.WriteCloser, text []byte) error {
 	if _, err := w.Write(text); err != nil {
 		return err

@@ -11,25 +11,25 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// stepUpSession is the session that an exchange raises instead of opening one: a
-// step-up (CONFORMANCE C-08).
+// stepUpSession is the session that an exchange steps up instead of opening
+// one.
 type stepUpSession struct {
 	id        models.SessionID
-	presented handle // zero: an access token named the session
+	presented handle // zero: latchkey_session_token is an access token
 
-	clientToken []byte          // its digest
-	row         *models.Session // of a repetition; nil: it is none
-	made        sessionHandles  // the session's handles afterwards
+	clientToken []byte          // digest of the client token
+	row         *models.Session // nil, unless the request is a repetition
+	handles     sessionHandles  // the session's handles after the step-up
 }
 
-// invalidSession has one description for every token that names no session
-// which it may raise.
+// invalidSession returns the refusal of a latchkey_session_token. Its
+// description is the same for every reason.
 func invalidSession(reason Reason, cause error) *Error {
-	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or replaced, or its session has ended").withCause(cause)
+	return refuse("invalid_grant", reason, "latchkey_session_token is unknown or was replaced, or its session has ended").withCause(cause)
 }
 
-// readStepUp reads latchkey_session_token: a refresh token, a session token,
-// or an access token of a client that authenticates.
+// readStepUp parses latchkey_session_token: a refresh token, a session token,
+// or an access token of a confidential client.
 func (s *Server) readStepUp(ctx context.Context, c *Client, text string) (*stepUpSession, error) {
 	if !strings.HasPrefix(text, "lk_") {
 		return s.readStepUpByAccess(ctx, c, text)
@@ -41,18 +41,19 @@ func (s *Server) readStepUp(ctx context.Context, c *Client, text string) (*stepU
 	return &stepUpSession{id: h.session, presented: h}, nil
 }
 
+// readStepUpByAccess verifies latchkey_session_token as an access token.
 func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string) (*stepUpSession, error) {
 	if c.Settings.Public() {
-		return nil, invalidRequest(ReasonParameterUnsupported, "A public client names the session by its refresh token or session token")
+		return nil, invalidRequest(ReasonParameterUnsupported, "latchkey_session_token of a public client must be a refresh token or a session token")
 	}
 	o, err := s.verifyOwn(ctx, c.tenant, text, s.now())
 	switch {
-	case errors.Is(err, errNotOurs), errors.Is(err, errOtherKind):
+	case errors.Is(err, errUnknownToken), errors.Is(err, errNotAccessToken):
 		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return nil, err
 	case o.client.ID != c.ID, !s.now().Before(o.exp):
-		return nil, invalidSession(ReasonSessionTokenUnknown, errors.New("another client's access token, or an expired one"))
+		return nil, invalidSession(ReasonSessionTokenUnknown, errors.New("the access token has expired or was issued to another client"))
 	}
 	id, err := models.ParseSessionID(o.sid)
 	if err != nil {
@@ -61,16 +62,17 @@ func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string)
 	return &stepUpSession{id: id}, nil
 }
 
-// checkStepUp checks everything that can refuse, of the session as it is now. What
-// must be exact is checked again when the row is locked.
+// checkStepUp checks everything that can reject a step-up against the current
+// state of the session. Checks that must be exact are repeated when the row is
+// locked.
 func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest, named string, form url.Values) (err error) {
 	if x.issuedType == tokenTypeSession {
-		return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token: a step-up yields nothing else")
+		return invalidRequest(ReasonParameterUnsupported, "requested_token_type must be an access token type when latchkey_session_token is sent")
 	}
 	if x.stepUp, err = s.readStepUp(ctx, c, named); err != nil {
 		return err
 	}
-	x.stepUp.clientToken = digestOfClientToken(form.Get("subject_token"))
+	x.stepUp.clientToken = clientTokenDigest(form.Get("subject_token"))
 	row, err := s.store.Session(ctx, c.TenantID, x.stepUp.id)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
@@ -78,9 +80,9 @@ func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest,
 	case err != nil:
 		return err
 	case !c.alive(row, s.now()), x.stepUp.presented.kind != 0 && s.keys.classify(row, x.stepUp.presented) == forged:
-		return s.refusedStepUp(c, row, x.stepUp.presented, s.now())
+		return s.stepUpError(c, row, x.stepUp.presented, s.now())
 	case row.Subject != x.subject.sub:
-		return s.refuseStranger(ctx, x, row)
+		return s.refuseOtherUser(ctx, x, row)
 	}
 	if x.targets, err = narrowTargets(c, row.Audience, form); err != nil {
 		return err
@@ -91,29 +93,30 @@ func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest,
 	return x.checkSteppedUp(c, row, s.now())
 }
 
-// refuseStranger refuses the client token of another user, and remembers it once.
-func (s *Server) refuseStranger(ctx context.Context, x *exchangeRequest, row *models.Session) error {
+// refuseOtherUser returns the refusal of a client token of another user. It
+// records one event for each client token.
+func (s *Server) refuseOtherUser(ctx context.Context, x *exchangeRequest, row *models.Session) error {
 	details := map[string]any{"sub": x.subject.sub, "iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest)}
 	if err := s.store.AddEvent(ctx, row.Event(s.now(), models.EventStepUpRefused, details), "iss", "jti_digest"); err != nil {
 		return err
 	}
-	return badSubject(ReasonSubjectTokenOtherUser, "it is not of the session's user; set share_subjects on both issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)
+	return badSubject(ReasonSubjectTokenOtherUser, "its subject is not the user of the session; set share_subjects on both trusted issuers if they vouch for the same users").compare(row.Subject, x.subject.sub)
 }
 
-// checkSteppedUp asks whether the session, with what was newly proved, is what the
-// request demands, and still fits into a token.
+// checkSteppedUp checks that the session with the newly proved factors meets
+// the demand, and that its factors still fit into a token.
 func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now time.Time) error {
-	factors := session.AddFactors(c.tenant.assured(row).factors, x.subject.factors)
+	factors := session.AddFactors(c.tenant.sessionAssurance(row).factors, x.subject.factors)
 	if text, err := encodeJSON(session.AMR(factors)); err != nil || len(text) > maxAMR || len(factors) > maxFactors {
-		return badSubject(ReasonSubjectTokenClaims, "the session would have too many factors")
+		return badSubject(ReasonSubjectTokenClaims, "with its factors, the session would have more than 50 factors or more than 512 bytes of amr")
 	}
 	return x.assure(c, factors, now)
 }
 
-// issueSteppedUp raises the session in one transaction, in which the access
-// token is signed before it commits.
+// issueSteppedUp steps up the session in one transaction. The access token is
+// signed before the transaction commits.
 func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
@@ -123,11 +126,11 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 	row, err := s.store.StepUpSession(ctx, models.StepUpRequest{
 		Tenant: c.TenantID, Client: c.ID, ID: x.stepUp.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
 		Mapped: x.subject.mapped(), Token: x.subject.spent, At: now,
-	}, func(row *models.Session) (details map[string]any, also []models.Event, err error) {
-		also, err = s.applyStepUp(row, c, x, call, now)
-		return x.stepUpDetails(row, call), also, err
+	}, func(row *models.Session) (details map[string]any, events []models.Event, err error) {
+		events, err = s.applyStepUp(row, c, x, call, now)
+		return x.stepUpDetails(row, call), events, err
 	}, func(row *models.Session) error {
-		access, err = s.mintSession(c, row, x.pair, x.targets, x.scope, now)
+		access, err = s.mintSession(c, row, x.stated, x.targets, x.scope, now)
 		return err
 	})
 	if err != nil {
@@ -138,32 +141,33 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 	return s.stepUpResponse(ctx, call, c, x, row, access, now), nil
 }
 
-// applyStepUp changes the locked row: factors, times, and the session's handles.
-func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (also []models.Event, err error) {
+// applyStepUp changes the locked row: its factors, its times, and the session's
+// handles.
+func (s *Server) applyStepUp(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (events []models.Event, err error) {
 	if !c.alive(row, now) {
-		return nil, s.refusedStepUp(c, row, x.stepUp.presented, now)
+		return nil, s.stepUpError(c, row, x.stepUp.presented, now)
 	}
 	if err := x.checkSteppedUp(c, row, now); err != nil {
 		return nil, err
 	}
-	if x.stepUp.made, also, err = s.moveHandles(row, c, x, call, now); err != nil {
+	if x.stepUp.handles, events, err = s.moveHandles(row, c, x, call, now); err != nil {
 		return nil, err
 	}
-	before := c.tenant.assured(row)
-	// Lapsed factors stay, so that introspection can tell what older access tokens
-	// rested on; they never count again.
+	before := c.tenant.sessionAssurance(row)
+	// Lapsed factors are kept, because introspection needs them to determine
+	// what older access tokens relied on. They never count again.
 	row.Factors = append(before.lapsed, session.AddFactors(before.factors, x.subject.factors)...)
-	c.tenant.keep(row, now, x.proofs)
-	absolute, idle := c.limits(now)
+	c.tenant.storeDecision(row, now, x.proofs)
+	absolute, idle := c.newExpiries(now)
 	if c.tenant.classes().IsFullReauthentication(now, before.proofs, x.proofs, x.subject.factors) {
 		row.AbsoluteExpiry = later(row.AbsoluteExpiry, absolute)
 	}
 	row.LastActiveAt, row.IdleExpiry = now, idle
 	row.UserAgent, row.IP = call.device()
-	return also, nil
+	return events, nil
 }
 
-// chainRefused says why the presented token may not raise its session.
+// chainRefused is why the presented token may not step up its session.
 type chainRefused struct {
 	row     models.Session
 	outcome session.RefreshOutcome
@@ -172,15 +176,16 @@ type chainRefused struct {
 // Error implements error.
 func (e *chainRefused) Error() string { return "the presented token: " + e.outcome.String() }
 
-// refuseStepUp maps what stopped the transaction; nothing of it has happened. A
-// used refresh token ends its session here as it does at a refresh.
+// refuseStepUp maps an error of the transaction, which has been rolled back, to
+// a refusal. A used refresh token ends its session here as it does at a
+// refresh.
 func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest, now time.Time, err error) error {
 	var refused *chainRefused
 	switch {
 	case errors.As(err, &refused) && x.stepUp.presented.kind == refreshToken:
 		return s.refuseRefresh(ctx, call, &refused.row, x.stepUp.presented, refused.outcome, now)
 	case errors.As(err, &refused):
-		return s.refusedStepUp(c, &refused.row, x.stepUp.presented, now)
+		return s.stepUpError(c, &refused.row, x.stepUp.presented, now)
 	case errors.Is(err, models.ErrNotFound):
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	default:
@@ -188,7 +193,7 @@ func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	}
 }
 
-// stepUpDetails is what the event tells.
+// stepUpDetails returns the details of the event.
 func (x *exchangeRequest) stepUpDetails(row *models.Session, call *Call) map[string]any {
 	return call.withDevice(map[string]any{
 		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
@@ -196,7 +201,7 @@ func (x *exchangeRequest) stepUpDetails(row *models.Session, call *Call) map[str
 	}, nil)
 }
 
-// later is the later one of two moments.
+// later returns the later of two times.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b

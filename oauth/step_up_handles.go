@@ -11,15 +11,18 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// A step-up replaces both handles of its session, so that no copy that was made
-// before is raised with it. The one that was shown moves along its chain. The
-// other one, which the server has not seen, becomes a MAC over the client token
-// and the secret that was shown: the same request yields it again, and neither
-// the database nor the root secret does.
+// A step-up replaces both handles of its session, so that copies that were made
+// before are not stepped up with it. The presented handle advances along its
+// chain. The other handle, which the server has not seen, is replaced by a MAC
+// over the client token and the secret of the presented handle: the same
+// request returns it again, but it cannot be derived from the database and the
+// root secret.
 
-// sessionHandles are the handles that a session has; a zero one it has not.
+// sessionHandles are the handles of a session. A zero handle means that the
+// session has none of that kind.
 type sessionHandles struct{ refresh, session handle }
 
+// of returns the handle of a kind.
 func (h *sessionHandles) of(kind handleKind) *handle {
 	if kind == sessionToken {
 		return &h.session
@@ -27,45 +30,50 @@ func (h *sessionHandles) of(kind handleKind) *handle {
 	return &h.refresh
 }
 
-// digestOfClientToken goes into a new handle.
-func digestOfClientToken(text string) []byte {
+// clientTokenDigest returns the digest of a client token from which a new
+// handle is derived.
+func clientTokenDigest(text string) []byte {
 	sum := sha256.Sum256([]byte(text))
 	return sum[:]
 }
 
-// noteOfClientToken is what the row keeps of the client token. Where an access
-// token named the session nothing secret goes into the handles beside the digest
-// itself, which the row must not give away then.
-func noteOfClientToken(shown handle, digest []byte) []byte {
-	if shown.kind != 0 {
+// storedClientToken returns what the row stores of the client token. If
+// latchkey_session_token was an access token, the digest is the only secret
+// from which the handles are derived, so the row must not reveal it and stores
+// a digest of the digest.
+func storedClientToken(presented handle, digest []byte) []byte {
+	if presented.kind != 0 {
 		return digest
 	}
 	sum := sha256.Sum256(digest)
 	return sum[:]
 }
 
-// derived is the handle that takes the place of one that was not shown. shown is
-// the handle that was, or zero.
-func (k *Keys) derived(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, shown handle) handle {
+// deriveHandle returns the handle that replaces one that was not presented. It
+// is derived from the client token and the secret of the presented handle,
+// which may be zero.
+func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, presented handle) handle {
 	var secret []byte
-	if shown.kind != 0 {
-		secret = shown.secret[:]
+	if presented.kind != 0 {
+		secret = presented.secret[:]
 	}
 	h := handle{kind: kind, version: version, session: id, generation: generation}
-	copy(h.secret[:], mac(k.all[version].chain, []byte{byte(kind)}, fixed(tenant), id[:], be32(generation), clientToken, secret))
+	copy(h.secret[:], mac(k.all[version].chain, []byte{byte(kind)}, fixedWidth(tenant), id[:], be32(generation), clientToken, secret))
 	return h
 }
 
-// before is the handle of which the session's current one is the successor: the
-// shown one, or its own successor if that was handed out but not used before the
-// step-up, under whatever root. The zero handle: neither.
-func (k *Keys) before(row *models.Session, shown handle) (h, current handle) {
-	chain := chainOf(row, shown.kind)
-	if k.all[shown.version] == nil || k.all[chain.RootVersion] == nil {
+// predecessor returns the handle of which the session's current handle is the
+// successor, and the current handle. The predecessor is the presented handle
+// or, if its successor was returned but not used before the step-up, that
+// successor under any of the root secrets. Both results are zero if it is
+// neither.
+func (k *Keys) predecessor(row *models.Session, presented handle) (h, current handle) {
+	chain := chainOf(row, presented.kind)
+	if k.all[presented.version] == nil || k.all[chain.RootVersion] == nil {
 		return handle{}, handle{}
 	}
-	next := k.successor(row.TenantID, shown)
-	candidates := []handle{shown}
+	next := k.successor(row.TenantID, presented)
+	candidates := []handle{presented}
 	for version := range k.all {
 		next.version = version
 		candidates = append(candidates, next)
@@ -73,37 +81,37 @@ func (k *Keys) before(row *models.Session, shown handle) (h, current handle) {
 	for _, h := range candidates {
 		current := k.successor(row.TenantID, h)
 		current.version = chain.RootVersion
-		if current.generation == chain.Generation && same(k.digest(current, chain.RootVersion), chain.Digest) {
+		if current.generation == chain.Generation && equalDigests(k.digest(current, chain.RootVersion), chain.Digest) {
 			return h, current
 		}
 	}
 	return handle{}, handle{}
 }
 
-// madeByStepUp returns the session's handles if a step-up made them, none of
-// them has been used, and they follow from the shown one and a client token with
-// this digest.
-func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byte) (made sessionHandles, ok bool) {
+// stepUpHandles returns the session's handles if a step-up made them, none of
+// them has been used, and they are derived from the presented handle and a
+// client token with this digest.
+func (k *Keys) stepUpHandles(row *models.Session, presented handle, clientToken []byte) (made sessionHandles, ok bool) {
 	up := &row.History.StepUp
 	if up.First() == nil || up.Generation != row.Refresh.Generation {
 		return made, false
 	}
-	from := shown
-	if shown.kind != 0 {
-		if from, *made.of(shown.kind) = k.before(row, shown); from.kind == 0 {
+	from := presented
+	if presented.kind != 0 {
+		if from, *made.of(presented.kind) = k.predecessor(row, presented); from.kind == 0 {
 			return made, false
 		}
 	}
 	for _, kind := range []handleKind{refreshToken, sessionToken} {
 		chain := chainOf(row, kind)
-		if kind == shown.kind || len(chain.Digest) == 0 {
+		if kind == presented.kind || len(chain.Digest) == 0 {
 			continue
 		}
 		if k.all[chain.RootVersion] == nil {
 			return made, false
 		}
-		h := k.derived(row.TenantID, kind, row.ID, chain.Generation, chain.RootVersion, clientToken, from)
-		if !same(k.digest(h, chain.RootVersion), chain.Digest) {
+		h := k.deriveHandle(row.TenantID, kind, row.ID, chain.Generation, chain.RootVersion, clientToken, from)
+		if !equalDigests(k.digest(h, chain.RootVersion), chain.Digest) {
 			return made, false
 		}
 		*made.of(kind) = h
@@ -111,13 +119,14 @@ func (k *Keys) madeByStepUp(row *models.Session, shown handle, clientToken []byt
 	return made, true
 }
 
-// repetition finds out whether the request is a step-up that was carried out
-// already: then its client token is spent, and may have expired, but its answer
-// was lost. A request that is none goes on as any other.
-func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (bool, error) {
+// findRepetition reports whether the request repeats a step-up that was carried
+// out but whose response was lost. The client token of such a request has been
+// spent and may have expired. A request that is not a repetition is handled as
+// usual.
+func (s *Server) findRepetition(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (bool, error) {
 	named, err := s.readStepUp(ctx, c, form.Get("latchkey_session_token"))
 	if err != nil {
-		return false, nil // it is refused in its turn
+		return false, nil // the request is rejected later
 	}
 	row, err := s.store.SessionWithHistory(ctx, c.TenantID, named.id)
 	if errors.Is(err, models.ErrNotFound) {
@@ -126,15 +135,15 @@ func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, 
 	if err != nil {
 		return false, err
 	}
-	digest := digestOfClientToken(form.Get("subject_token"))
-	if !row.History.StepUp.Brought(noteOfClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
+	digest := clientTokenDigest(form.Get("subject_token"))
+	if !row.History.StepUp.Brought(storedClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
 		return false, nil
 	}
 	first := digest
 	if named.presented.kind != 0 {
 		first = row.History.StepUp.First()
 	}
-	made, ok := s.keys.madeByStepUp(row, named.presented, first)
+	made, ok := s.keys.stepUpHandles(row, named.presented, first)
 	if !ok {
 		return false, nil
 	}
@@ -147,24 +156,25 @@ func (s *Server) repetition(ctx context.Context, c *Client, x *exchangeRequest, 
 	if x.scope, err = narrowScope(c, row.Scope, form.Get("scope")); err != nil {
 		return true, err
 	}
-	named.row, named.made = row, made
+	named.row, named.handles = row, made
 	x.stepUp = named
 	return true, nil
 }
 
-// repeatStepUp answers a repetition. Nothing is written, so that no deadline moves.
+// repeatStepUp returns the response to a repetition. It writes nothing, so no
+// deadline moves.
 func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest) (tokenResponse, error) {
-	release, err := s.slots.acquire(ctx)
+	release, err := s.tokenSlots.acquire(ctx)
 	if err != nil {
 		return tokenResponse{}, err
 	}
 	defer release()
 	now := s.now()
-	pair, err := s.meet(c, x.demand, x.stepUp.row, now)
+	pair, err := s.checkDemand(c, x.demand, x.stepUp.row, now)
 	if err != nil {
-		// max_age was met when the step-up was carried out; auth_time says how long
-		// ago. A class that was demanded has to be met by this answer too.
-		pair, err = s.meet(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
+		// max_age was met when the step-up was carried out, and auth_time shows
+		// how long ago. The demanded class must be met by this response too.
+		pair, err = s.checkDemand(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
 	}
 	if err != nil {
 		return tokenResponse{}, err
@@ -176,65 +186,69 @@ func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	return s.stepUpResponse(ctx, call, c, x, x.stepUp.row, access, now), nil
 }
 
-// stepUpResponse is the answer to a step-up: both handles of the session.
+// stepUpResponse returns the response to a step-up with both handles of the
+// session.
 func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *exchangeRequest, row *models.Session, access minted, now time.Time) tokenResponse {
 	call.SessionID = row.ID.String()
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
-	answer.ofSession(c, row, row.Refresh.Generation)
-	if h := x.stepUp.made.refresh; h.kind != 0 {
+	answer.setSession(c, row, row.Refresh.Generation)
+	if h := x.stepUp.handles.refresh; h.kind != 0 {
 		answer.RefreshToken = s.keys.encode(c.TenantID, h)
 	}
-	if h := x.stepUp.made.session; h.kind != 0 {
+	if h := x.stepUp.handles.session; h.kind != 0 {
 		answer.SessionToken = s.keys.encode(c.TenantID, h)
 	}
 	return answer
 }
 
 // moveHandles replaces the handles of the locked row and returns the new ones.
-// Inside the retry window of an earlier step-up from the same handle nothing
-// moves: both count, and both get the handles that the first one made.
-func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, also []models.Event, err error) {
-	shown, up := x.stepUp.presented, &row.History.StepUp
-	from := shown
-	if shown.kind != 0 {
-		facts, derivable := s.stepUpFacts(call, c, row, shown)
+// Within the retry window of an earlier step-up with the same handle, it
+// changes nothing: both step-ups count, and both return the handles that the
+// first one made.
+func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, events []models.Event, err error) {
+	presented, up := x.stepUp.presented, &row.History.StepUp
+	from := presented
+	if presented.kind != 0 {
+		facts, derivable := s.stepUpFacts(call, c, row, presented)
 		outcome := session.DecideRefresh(now, facts)
-		if again, ok := s.keys.madeByStepUp(row, shown, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
-			up.Remember(noteOfClientToken(shown, x.stepUp.clientToken))
+		if again, ok := s.keys.stepUpHandles(row, presented, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
+			up.Remember(storedClientToken(presented, x.stepUp.clientToken))
 			return again, nil, nil
 		}
 		switch {
-		case !derivable && s.keys.classify(row, shown) == current:
+		case !derivable && s.keys.classify(row, presented) == current:
 		case outcome == session.RefreshRotate, outcome == session.RefreshRecover:
 		case outcome == session.RefreshRetry:
-			_, from = s.keys.before(row, shown)
+			_, from = s.keys.predecessor(row, presented)
 		case outcome == session.RefreshRetryLate:
-			_, from = s.keys.before(row, shown)
-			also = s.rememberLate(row, call, facts, now)
+			_, from = s.keys.predecessor(row, presented)
+			events = s.recordLateRetry(row, call, facts, now)
 		default:
 			return made, nil, &chainRefused{*row, outcome}
 		}
 	}
 	made = s.replaceHandles(row, from, x.stepUp.clientToken, now)
-	up.Tokens = noteOfClientToken(from, x.stepUp.clientToken)
-	return made, also, nil
+	up.Tokens = storedClientToken(from, x.stepUp.clientToken)
+	return made, events, nil
 }
 
-// stepUpFacts are the facts of a shown handle. derivable reports whether its
-// root is still configured: a session token may outlive it.
-func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, shown handle) (facts session.RefreshFacts, derivable bool) {
-	if s.keys.all[shown.version] == nil {
+// stepUpFacts returns the facts about a presented handle. derivable reports
+// whether the handle's root secret is still configured: a session token may
+// outlive it.
+func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, presented handle) (facts session.RefreshFacts, derivable bool) {
+	if s.keys.all[presented.version] == nil {
 		return session.RefreshFacts{}, false
 	}
-	facts, _ = s.chainFacts(call, c, row, shown)
-	facts.Permitted = true // the statement that locked the row has asked
+	facts, _ = s.chainFacts(call, c, row, presented)
+	facts.Permitted = true // the statement that locked the row has checked it
 	return facts, true
 }
 
-// rememberLate notes that a used refresh token was answered late by a step-up.
-func (s *Server) rememberLate(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
+// recordLateRetry records in the row that a step-up has answered a used refresh
+// token late.
+func (s *Server) recordLateRetry(row *models.Session, call *Call, f session.RefreshFacts, now time.Time) []models.Event {
 	next := f.LastLate.Next(now, row.Refresh.Generation, f.ContactSince)
 	first := next.Generation != f.LastLate.Generation
 	row.History.LateRetry = next
@@ -242,12 +256,12 @@ func (s *Server) rememberLate(row *models.Session, call *Call, f session.Refresh
 	if !first {
 		return nil
 	}
-	return []models.Event{row.Event(now, models.EventRefreshRetriedLate, lateDetails(call, row))}
+	return []models.Event{row.Event(now, models.EventRefreshRetriedLate, lateRetryDetails(call, row))}
 }
 
-// replaceHandles moves the chain of the shown handle to its successor, and the
-// other one to what follows from the client token.
-func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken []byte, now time.Time) (made sessionHandles) {
+// replaceHandles advances the chain of the presented handle to its successor,
+// and replaces the other handle by one that is derived from the client token.
+func (s *Server) replaceHandles(row *models.Session, presented handle, clientToken []byte, now time.Time) (made sessionHandles) {
 	up, issuing := &row.History.StepUp, s.keys.issuing.version
 	up.Before, row.History.PreviousRoot = row.Assurance(), 0
 	for _, kind := range []handleKind{refreshToken, sessionToken} {
@@ -256,15 +270,15 @@ func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken [
 			continue
 		}
 		var next handle
-		if kind == shown.kind && s.keys.all[shown.version] != nil {
-			next = s.keys.successor(row.TenantID, shown)
+		if kind == presented.kind && s.keys.all[presented.version] != nil {
+			next = s.keys.successor(row.TenantID, presented)
 		} else {
-			next = s.keys.derived(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, shown)
+			next = s.keys.deriveHandle(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, presented)
 		}
 		switch {
 		case kind != refreshToken:
-		case kind == shown.kind:
-			row.History.PreviousRoot = shown.version
+		case kind == presented.kind:
+			row.History.PreviousRoot = presented.version
 		default:
 			up.Superseded = up.Superseded.Add(chain.Generation)
 		}
@@ -273,7 +287,7 @@ func (s *Server) replaceHandles(row *models.Session, shown handle, clientToken [
 		*made.of(kind) = next
 	}
 	if len(row.Refresh.Digest) == 0 {
-		row.Refresh.Generation++ // latchkey_generation rises all the same
+		row.Refresh.Generation++ // latchkey_generation increases even without a refresh token
 	}
 	up.Generation = row.Refresh.Generation
 	return made

@@ -8,10 +8,11 @@ import (
 	"time"
 )
 
-// streamWriter writes a stream, as gzip (RFC 1952) where that was asked for.
-// What all streams share is packed once, as blocks of DEFLATE that refer to
-// nothing before them; what follows goes into stored blocks (RFC 1951 §3.2.4),
-// which cost no processor time and can be read as soon as they arrive.
+// streamWriter writes a stream, as gzip (RFC 1952) if the client accepts it.
+// The part that all streams share is compressed once, as blocks of DEFLATE that
+// refer to nothing before them. What follows is written in stored blocks (RFC
+// 1951 §3.2.4), which take no processor time and can be read as soon as they
+// arrive.
 type streamWriter struct {
 	w      http.ResponseWriter
 	http   *http.ResponseController
@@ -21,29 +22,30 @@ type streamWriter struct {
 	size   uint32
 }
 
+// newStreamWriter returns a writer for a stream.
 func newStreamWriter(w http.ResponseWriter, zipped bool) *streamWriter {
 	return &streamWriter{w: w, http: http.NewResponseController(w), zipped: zipped}
 }
 
 const (
-	// maxStored is the longest stored block.
+	// maxStored is the maximum length of a stored block.
 	maxStored = 1<<16 - 1
-	// writeChunk is how much one write, which has a deadline, may hold.
+	// writeChunk is the maximum length of one write, which has a deadline.
 	writeChunk = 32 << 10
 )
 
 var (
 	gzipHeader = []byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255}
-	syncMarker = []byte{0, 0, 0, 0xff, 0xff} // an empty stored block: readers hand on what they have
+	syncMarker = []byte{0, 0, 0, 0xff, 0xff} // an empty stored block: readers pass on what they have
 	lastBlock  = []byte{1, 0, 0, 0xff, 0xff}
 )
 
 // write writes text.
 func (w *streamWriter) write(text []byte) error {
 	if !w.zipped {
-		return w.raw(text)
+		return w.writeRaw(text)
 	}
-	if err := w.note(text); err != nil {
+	if err := w.addChecksum(text); err != nil {
 		return err
 	}
 	for len(text) > 0 {
@@ -51,10 +53,10 @@ func (w *streamWriter) write(text []byte) error {
 		head := []byte{0, 0, 0, 0, 0}
 		binary.LittleEndian.PutUint16(head[1:], uint16(n))
 		binary.LittleEndian.PutUint16(head[3:], ^uint16(n))
-		if err := w.raw(head); err != nil {
+		if err := w.writeRaw(head); err != nil {
 			return err
 		}
-		if err := w.raw(text[:n]); err != nil {
+		if err := w.writeRaw(text[:n]); err != nil {
 			return err
 		}
 		text = text[n:]
@@ -62,30 +64,31 @@ func (w *streamWriter) write(text []byte) error {
 	return nil
 }
 
-// writePacked writes text that is packed already.
+// writePacked writes text that is already compressed.
 func (w *streamWriter) writePacked(packed, text []byte) error {
 	if !w.zipped || packed == nil {
 		return w.write(text)
 	}
-	if err := w.note(text); err != nil {
+	if err := w.addChecksum(text); err != nil {
 		return err
 	}
-	return w.raw(packed)
+	return w.writeRaw(packed)
 }
 
-// note begins the stream and adds text to its checksum.
-func (w *streamWriter) note(text []byte) error {
+// addChecksum writes the header before the first text, and adds text to the
+// checksum.
+func (w *streamWriter) addChecksum(text []byte) error {
 	w.sum = crc32.Update(w.sum, crc32.IEEETable, text)
 	w.size += uint32(len(text))
 	if w.begun {
 		return nil
 	}
 	w.begun = true
-	return w.raw(gzipHeader)
+	return w.writeRaw(gzipHeader)
 }
 
-// raw writes bytes as they are. Each write has a deadline of its own.
-func (w *streamWriter) raw(b []byte) error {
+// writeRaw writes bytes without encoding them. Each write has its own deadline.
+func (w *streamWriter) writeRaw(b []byte) error {
 	for len(b) > 0 {
 		if err := extendWriteDeadline(w.http); err != nil {
 			return err
@@ -99,35 +102,37 @@ func (w *streamWriter) raw(b []byte) error {
 	return nil
 }
 
-// flush sends what is written. A stream that waits for news has no deadline.
+// flush sends what has been written, and removes the deadline: a stream that
+// waits for news has none.
 func (w *streamWriter) flush() error {
 	if w.zipped {
-		if err := w.raw(syncMarker); err != nil {
+		if err := w.writeRaw(syncMarker); err != nil {
 			return err
 		}
 	}
 	if err := w.http.Flush(); err != nil {
 		return err
 	}
-	return deadline(w.http, time.Time{})
+	return setWriteDeadline(w.http, time.Time{})
 }
 
-// finish ends the text. Its reader may be gone, which is no matter.
+// finish ends the gzip stream. It ignores errors, because the reader may have
+// disconnected.
 func (w *streamWriter) finish() {
 	if w.zipped {
 		end := binary.LittleEndian.AppendUint32(append([]byte(nil), lastBlock...), w.sum)
-		_ = w.raw(binary.LittleEndian.AppendUint32(end, w.size))
+		_ = w.writeRaw(binary.LittleEndian.AppendUint32(end, w.size))
 	}
 }
 
-// extendWriteDeadline bounds what is written next. A deadline is one of the machine's clock,
-// whatever store time is.
+// extendWriteDeadline sets the deadline of the next write. It uses the
+// machine's clock rather than the time of the store, as net/http does.
 func extendWriteDeadline(c *http.ResponseController) error {
-	return deadline(c, time.Now().Add(streamWriteTimeout))
+	return setWriteDeadline(c, time.Now().Add(streamWriteTimeout))
 }
 
-// deadline bounds writes, where there is a connection.
-func deadline(c *http.ResponseController, at time.Time) error {
+// setWriteDeadline sets the deadline of writes, if there is a connection.
+func setWriteDeadline(c *http.ResponseController, at time.Time) error {
 	if err := c.SetWriteDeadline(at); !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}

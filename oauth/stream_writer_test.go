@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-func TestAZippedStreamIsReadAsItIsWritten(t *testing.T) {
+func TestACompressedStreamCanBeReadAsItIsWritten(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef", 20_000)
 	var packed bytes.Buffer
 	w, err := flate.NewWriter(&packed, flate.BestSpeed)
@@ -24,7 +24,7 @@ func TestAZippedStreamIsReadAsItIsWritten(t *testing.T) {
 	recorder := httptest.NewRecorder()
 	out := newStreamWriter(recorder, true)
 	reader, text := (*gzip.Reader)(nil), ""
-	// readable is what a reader has of what was flushed so far.
+	// readable returns what a reader can read of what was flushed so far.
 	readable := func() string {
 		t.Helper()
 		if reader, err = gzip.NewReader(bytes.NewReader(recorder.Body.Bytes())); err != nil {
@@ -50,7 +50,7 @@ func TestAZippedStreamIsReadAsItIsWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := readable(); got != text {
-			t.Fatalf("%d bytes can be read of %d", len(got), len(text))
+			t.Fatalf("%d of %d bytes can be read", len(got), len(text))
 		}
 	}
 	out.finish()
@@ -58,21 +58,21 @@ func TestAZippedStreamIsReadAsItIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	if all, err := io.ReadAll(reader); err != nil || string(all) != text { // the checksum too
-		t.Errorf("in the end %d bytes, %v", len(all), err)
+		t.Errorf("at the end %d bytes, %v", len(all), err)
 	}
 }
 
-func TestTheClientWithTheMostStreamsMakesRoom(t *testing.T) {
+func TestAFullTableEndsAStreamOfTheClientWithTheMost(t *testing.T) {
 	var table streamTable
 	open := func(client string) *stream {
-		s := &stream{of: streamOwner{"default", client}, over: make(chan struct{})}
+		s := &stream{owner: streamOwner{"default", client}, done: make(chan struct{})}
 		table.add(s)
 		return s
 	}
 	ended := func(list []*stream) (n int) {
 		for _, s := range list {
 			select {
-			case <-s.over:
+			case <-s.done:
 				n++
 			default:
 			}
@@ -87,20 +87,20 @@ func TestTheClientWithTheMostStreamsMakesRoom(t *testing.T) {
 		many = append(many, open("many"))
 	}
 	if n := ended(few); n != 0 {
-		t.Errorf("%d streams of a client that has few ended", n)
+		t.Errorf("%d streams of a client with few streams ended", n)
 	}
 	if n := ended(many[:40]); n != 40 || ended(many) != 40 {
 		t.Errorf("%d of its oldest 40 and %d of all streams ended", n, ended(many))
 	}
 	third := open("third")
 	if ended([]*stream{third}) != 0 || ended(few) != 0 || ended(many) != 41 || table.len() != maxStreams {
-		t.Errorf("a third client made others than the greatest give way")
+		t.Errorf("a new client ended streams of another client than the one with the most")
 	}
 	for _, s := range append(append(few, many...), third) {
 		table.remove(s)
 		table.remove(s)
 	}
-	if table.len() != 0 || len(table.by) != 0 {
+	if table.len() != 0 || len(table.byOwner) != 0 {
 		t.Errorf("%d streams are left", table.len())
 	}
 }

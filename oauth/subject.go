@@ -20,16 +20,16 @@ const (
 	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
 )
 
-// subjectTypes says which kind of issuer entry a subject_token_type asks for.
+// subjectTypes maps a subject_token_type to the token_type of the issuer entry
+// that it requires.
 var subjectTypes = map[string]string{tokenTypeJWT: settings.TokenTypeJWT, tokenTypeIDToken: settings.TokenTypeIDToken}
 
-// foreignTypes are headers of tokens that are for something else (CONFORMANCE
-// R-JK-17).
-var foreignTypes = []string{
+// otherPurposes lists the typ headers of tokens for other purposes (R-JK-17).
+var otherPurposes = []string{
 	"at+jwt", "token-introspection+jwt", "logout+jwt", "secevent+jwt", "statuslist+jwt", "dpop+jwt", "client-authentication+jwt",
 }
 
-// Subject is what a client token proved.
+// Subject is the result of the verification of a client token.
 type Subject struct {
 	entry             *issuerEntry
 	claims            map[string]any
@@ -42,19 +42,19 @@ type Subject struct {
 	spent             models.SpentToken
 }
 
-// badSubject refuses a client token: invalid_request whatever the reason
-// (RFC 8693 §2.2.2).
+// badSubject returns the refusal of a client token. Its code is invalid_request
+// for every reason (RFC 8693 §2.2.2).
 func badSubject(reason Reason, why string) *Error {
-	return invalidRequest(reason, "The subject_token is refused: "+why)
+	return invalidRequest(reason, "subject_token rejected: "+why)
 }
 
-// malformedSubject refuses a client token that cannot be read.
+// malformedSubject returns the refusal of a client token that cannot be parsed.
 func malformedSubject(cause error) *Error {
 	return badSubject(ReasonSubjectTokenMalformed, "it is not a well-formed JWT").withCause(cause)
 }
 
-// verifySubject checks a client token of the given type, cheap checks before
-// those that may fetch a key. Nothing is written.
+// verifySubject verifies a client token of the given type. Cheap checks run
+// before those that may fetch a key. It writes nothing.
 func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType string) (*Subject, error) {
 	if strings.HasPrefix(token, "lk_") {
 		return nil, badSubject(ReasonSubjectTokenMalformed, "it is a Latchkey token, not a client token; check subject_token_type")
@@ -94,15 +94,15 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 	if err := sub.readAssertions(now); err != nil {
 		return nil, err
 	}
-	if err := sub.mark(signingInput); err != nil {
+	if err := sub.setDigest(signingInput); err != nil {
 		return nil, err
 	}
 	return sub, sub.mapUser(c)
 }
 
-// chooseIssuer finds the entry by the exact iss and the type of token, among
-// several of one issuer by audience. Reading iss before the signature is
-// verified only chooses whose keys must verify it.
+// chooseIssuer returns the entry with the exact iss and the type of token. If
+// an issuer has several entries, aud chooses between them. Reading iss before
+// the signature is verified only chooses whose keys must verify it.
 func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base string) (*issuerEntry, error) {
 	iss, _ := claims["iss"].(string)
 	if iss == "" || ownIssuer(base, iss) {
@@ -117,25 +117,25 @@ func (t *Tenant) chooseIssuer(c *Client, claims map[string]any, tokenType, base 
 			continue
 		}
 		known, expected = true, append(expected, e.audiences...)
-		if err == nil && e.forUs(aud) {
-			if !e.accepts(c) {
-				return nil, badSubject(ReasonSubjectTokenClient, "the client may not bring tokens of its issuer; see clients and public_clients of the trusted issuer").compare(e.clientNames(), c.ID)
+		if err == nil && e.acceptsAudience(aud) {
+			if !e.acceptsClient(c) {
+				return nil, badSubject(ReasonSubjectTokenClient, "the client may not use tokens of this issuer; see clients and public_clients of the trusted issuer").compare(e.clientNames(), c.ID)
 			}
 			return e, nil
 		}
 	}
 	switch {
 	case known:
-		return nil, badSubject(ReasonSubjectTokenAudience, "aud does not match the audiences of its trusted issuer").compare(strings.Join(expected, " "), strings.Join(aud, " "))
-	case t.broken["issuer "+iss]:
-		return nil, errors.New("the trusted issuer's configuration is unusable on this node")
+		return nil, badSubject(ReasonSubjectTokenAudience, "aud does not match audiences of the trusted issuer").compare(strings.Join(expected, " "), strings.Join(aud, " "))
+	case t.unusable["issuer "+iss]:
+		return nil, errors.New("this node cannot use the trusted issuer's configuration")
 	}
 	if otherType {
 		return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
-			withCause(errors.New("the issuer's entry has another token_type")).compare(t.issuerNames(), iss)
+			withCause(errors.New("the trusted issuer is configured with another token_type")).compare(t.issuerNames(), iss)
 	}
 	return nil, badSubject(ReasonSubjectTokenIssuer, "iss is not a trusted issuer of this tenant for this subject_token_type").
-		withCause(errors.New("no entry has this issuer")).compare(t.issuerNames(), iss)
+		withCause(errors.New("no trusted issuer has this iss")).compare(t.issuerNames(), iss)
 }
 
 // issuerNames lists the trusted issuers, for the log.
@@ -147,7 +147,7 @@ func (t *Tenant) issuerNames() string {
 	return strings.Join(names, " ")
 }
 
-// clientNames lists who may bring tokens of the entry, for the log.
+// clientNames lists the clients that may use tokens of the entry, for the log.
 func (e *issuerEntry) clientNames() string {
 	if len(e.Settings.Clients) > 0 {
 		return strings.Join(e.Settings.Clients, " ")
@@ -155,40 +155,42 @@ func (e *issuerEntry) clientNames() string {
 	return "a client with a secret"
 }
 
-// forUs says whether every audience is on the entry's list: one stranger
-// among them could replay the token (CONFORMANCE C-05).
-func (e *issuerEntry) forUs(aud []string) bool { return len(aud) > 0 && subset(aud, e.audiences) }
+// acceptsAudience reports whether every audience is one of the entry's. A
+// single other audience could replay the token.
+func (e *issuerEntry) acceptsAudience(aud []string) bool {
+	return len(aud) > 0 && subset(aud, e.audiences)
+}
 
-// mapUser maps the token's claims to a subject of ours, which must lie in the
-// entry's own namespace, and to attributes.
+// mapUser maps the token's claims to a subject, which must be in the entry's
+// own namespace, and to attributes.
 func (s *Subject) mapUser(c *Client) error {
 	e := s.entry
 	variables := map[string]any{"token": s.claims}
 	mapped, err := e.subject.evaluate(variables)
 	text, ok := mapped.(string)
 	if err != nil || !ok || text == "" {
-		return badSubject(ReasonSubjectTokenSubject, "the subject expression of its trusted issuer yields no text").withCause(err)
+		return badSubject(ReasonSubjectTokenSubject, "the subject expression of the trusted issuer failed or returned no text").withCause(err)
 	}
 	s.sub = e.Settings.SubjectPrefix + text
 	if !validSubject(s.sub) {
-		return badSubject(ReasonSubjectTokenSubject, "its subject is not 1 to 255 printable ASCII characters").compare("", s.sub)
+		return badSubject(ReasonSubjectTokenSubject, "the subject mapped from it must be 1 to 255 printable ASCII characters").compare("", s.sub)
 	}
 	if c.tenant.clientIDs[s.sub] || !e.Settings.SpeaksFor(s.sub, c.tenant.namespaces) {
-		return badSubject(ReasonSubjectTokenNamespace, "its subject is a client id, or lies in the subject_prefix of another trusted issuer").compare(e.Settings.SubjectPrefix, s.sub)
+		return badSubject(ReasonSubjectTokenNamespace, "the subject mapped from it is a client id, or begins with subject_prefix of another trusted issuer").compare(e.Settings.SubjectPrefix, s.sub)
 	}
 	var failure error
 	fail := func(name string, err error) {
-		failure = badSubject(ReasonSubjectTokenMapping, "the expression for an attribute failed").withCause(err)
+		failure = badSubject(ReasonSubjectTokenMapping, "an attribute expression of the trusted issuer failed").withCause(err)
 	}
-	s.userAttributes = s.fitting(e.userAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))
-	s.sessionAttributes = s.fitting(e.sessionAttributes.evaluate(newBudget(), variables, s.unlessTooLong(fail)))
+	s.userAttributes = s.dropTooLong(e.userAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
+	s.sessionAttributes = s.dropTooLong(e.sessionAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
 	if failure == nil && containsNUL(s.userAttributes, s.sessionAttributes) {
-		failure = badSubject(ReasonSubjectTokenMapping, "its claims contain NUL")
+		failure = badSubject(ReasonSubjectTokenMapping, "a claim contains a NUL character")
 	}
 	return failure
 }
 
-// validSubject is the form of `sub` (OIDC Core §2).
+// validSubject reports whether s has the form of sub (OIDC Core §2).
 func validSubject(s string) bool {
 	for _, b := range []byte(s) {
 		if b < 0x20 || b > 0x7e {
@@ -198,6 +200,8 @@ func validSubject(s string) bool {
 	return s != "" && len(s) <= 255
 }
 
+// containsNUL reports whether any string in the values contains a NUL
+// character.
 func containsNUL(values ...any) bool {
 	for _, v := range values {
 		switch v := v.(type) {

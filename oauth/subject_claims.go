@@ -13,16 +13,17 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// checkTyp refuses tokens that were made for something else (RFC 8725 §3.11).
+// checkTyp rejects tokens that were issued for another purpose (RFC 8725
+// §3.11).
 func (e *issuerEntry) checkTyp(typ string) error {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	switch {
-	case slices.Contains(foreignTypes, typ):
-		return badSubject(ReasonSubjectTokenTyp, "typ in its header marks a token for another purpose").compare(e.acceptedTyp(), typ)
+	case slices.Contains(otherPurposes, typ):
+		return badSubject(ReasonSubjectTokenTyp, "typ in its header is that of a token for another purpose").compare(e.acceptedTyp(), typ)
 	case typ == "", typ == "jwt", e.Settings.Typ != "" && typ == strings.TrimPrefix(strings.ToLower(e.Settings.Typ), "application/"):
 		return nil
 	default:
-		return badSubject(ReasonSubjectTokenTyp, "typ in its header does not match; see typ of the trusted issuer").compare(e.acceptedTyp(), typ)
+		return badSubject(ReasonSubjectTokenTyp, "typ in its header does not match typ of the trusted issuer").compare(e.acceptedTyp(), typ)
 	}
 }
 
@@ -34,7 +35,7 @@ func (e *issuerEntry) acceptedTyp() string {
 	return jws.TypJWT
 }
 
-// checkTimes checks exp, iat and nbf, the token's lifetime and its age.
+// checkTimes checks exp, iat and nbf, and the token's lifetime and age.
 func (s *Subject) checkTimes(now time.Time) error {
 	e := s.entry
 	exp, hasExp, err1 := numericDate(s.claims["exp"])
@@ -42,15 +43,15 @@ func (s *Subject) checkTimes(now time.Time) error {
 	nbf, hasNbf, err3 := numericDate(s.claims["nbf"])
 	switch {
 	case errors.Join(err1, err2, err3) != nil:
-		return badClaims("exp, iat or nbf is not a number of seconds since 1970")
+		return badClaims("exp, iat and nbf must be numbers of seconds since 1970")
 	case !hasExp || !hasIat:
 		return badClaims("exp and iat are required")
 	case !now.Before(exp.Add(e.leeway())):
 		return badSubject(ReasonSubjectTokenExpired, "exp has passed").compare("after "+timestamp(now.Add(-e.leeway())), timestamp(exp))
 	case iat.After(now.Add(e.leeway())):
-		return badSubject(ReasonSubjectTokenNotYetValid, "iat lies in the future; check the clock of its issuer").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(iat))
+		return badSubject(ReasonSubjectTokenNotYetValid, "iat is in the future; check the clock of the issuer").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(iat))
 	case hasNbf && nbf.After(now.Add(e.leeway())):
-		return badSubject(ReasonSubjectTokenNotYetValid, "nbf lies in the future").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(nbf))
+		return badSubject(ReasonSubjectTokenNotYetValid, "nbf is in the future").compare("at most "+timestamp(now.Add(e.leeway())), timestamp(nbf))
 	case now.Sub(iat) > e.maxAge()+e.leeway():
 		return badSubject(ReasonSubjectTokenTooOld, "iat is older than max_age of the trusted issuer").compare("at most "+(e.maxAge()+e.leeway()).String()+" ago", timestamp(iat))
 	case exp.Sub(iat) > e.maxLifetime():
@@ -58,24 +59,25 @@ func (s *Subject) checkTimes(now time.Time) error {
 	}
 	s.authTime, s.spent.IssuedAt = iat, iat
 	if now.Before(s.authTime) {
-		s.authTime = now // by a clock that is ahead
+		s.authTime = now // the issuer's clock is ahead
 	}
-	s.spent.ExpiresAt = exp.Add(settings.MaxLeeway + time.Minute) // also if the entry is given more leeway later
+	s.spent.ExpiresAt = exp.Add(settings.MaxLeeway + time.Minute) // long enough even if the entry gets more leeway later
 	return nil
 }
 
-// badClaims refuses a client token with a claim that is missing or malformed.
+// badClaims returns the refusal of a client token with a missing or malformed
+// claim.
 func badClaims(why string) *Error { return badSubject(ReasonSubjectTokenClaims, why) }
 
-// timestamp writes a moment for the log.
+// timestamp formats a time for the log.
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// checkParties checks who the token was issued to.
+// checkParties checks which client the token was issued to.
 func (s *Subject) checkParties(c *Client) error {
 	for _, name := range []string{"client_id", "azp"} {
 		if v := s.claims[name]; v != nil {
 			if _, ok := v.(string); !ok {
-				return badClaims(name + " is not a string")
+				return badClaims(name + " must be a string")
 			}
 		}
 	}
@@ -83,26 +85,26 @@ func (s *Subject) checkParties(c *Client) error {
 		azp, present := s.claims["azp"].(string)
 		aud, _ := stringOrList(s.claims["aud"])
 		if !present && len(aud) > 1 || present && !slices.Contains(s.entry.audiences, azp) {
-			return badSubject(ReasonSubjectTokenClient, "azp is missing beside several audiences, or is not among the audiences of its trusted issuer").
+			return badSubject(ReasonSubjectTokenClient, "azp is required if aud has several values, and must be one of audiences of the trusted issuer").
 				compare(strings.Join(s.entry.audiences, " or "), azp)
 		}
 		return nil
 	}
 	if id, present := s.claims["client_id"].(string); present && id != c.ID {
-		return badSubject(ReasonSubjectTokenClient, "client_id names another client").compare(c.ID, id)
+		return badSubject(ReasonSubjectTokenClient, "client_id does not match the authenticated client").compare(c.ID, id)
 	}
 	return nil
 }
 
-// readAssertions takes from the token what its entry may state (R-EX-22).
+// readAssertions reads from the token what its entry may assert (R-EX-22).
 func (s *Subject) readAssertions(now time.Time) error {
 	e := s.entry
 	authTime, has, err := numericDate(s.claims["auth_time"])
 	if err != nil || has && authTime.After(now.Add(e.leeway())) {
-		return badClaims("auth_time is not a time in the past")
+		return badClaims("auth_time must be a number of seconds since 1970 and must not be in the future")
 	}
 	dated := has && e.Settings.MayAssert("auth_time")
-	if dated && authTime.Before(s.authTime) { // one after iat, by a clock that is ahead, is taken for iat
+	if dated && authTime.Before(s.authTime) { // a time after iat comes from a clock that is ahead and is replaced by iat
 		s.authTime = authTime
 	}
 	amr, err := e.methods(s.claims)
@@ -111,7 +113,7 @@ func (s *Subject) readAssertions(now time.Time) error {
 	}
 	acr := ""
 	if e.Settings.MayAssert("acr") {
-		acr = e.capped(s.claims["acr"])
+		acr = e.cappedACR(s.claims["acr"])
 	}
 	if !e.Settings.MayAssert("amr") {
 		return nil
@@ -125,8 +127,8 @@ func (s *Subject) readAssertions(now time.Time) error {
 	return nil
 }
 
-// capped is an asserted acr, at most the entry's maximum.
-func (e *issuerEntry) capped(asserted any) string {
+// cappedACR returns an asserted acr, limited to the entry's maximum.
+func (e *issuerEntry) cappedACR(asserted any) string {
 	acr, _ := asserted.(string)
 	most := e.Settings.MaxACR
 	if most != "" && slices.Index(e.acrValues, acr) > slices.Index(e.acrValues, most) {
@@ -135,8 +137,8 @@ func (e *issuerEntry) capped(asserted any) string {
 	return acr
 }
 
-// methods are those that a token of the entry proves: its amr, or what the
-// entry's expression makes of the token.
+// methods returns the methods that a token of the entry proves: its amr, or the
+// result of the entry's amr expression.
 func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
 	if e.amr == nil {
 		return amrClaim(claims["amr"])
@@ -146,26 +148,27 @@ func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, badClaims("the amr expression of its trusted issuer fails").withCause(err)
+		return nil, badClaims("the amr expression of the trusted issuer failed").withCause(err)
 	}
 	return amrClaim(value)
 }
 
-// Bounds of a session's methods: as JSON, in bytes, since every access token
-// carries them, and of the factors, which differ by entry and time as well.
+// Bounds of a session's methods: maxAMR is in bytes of JSON, since every access
+// token contains them. maxFactors bounds the factors, which also differ by
+// entry and time.
 const (
 	maxAMR     = 512
 	maxFactors = 50
 )
 
-// amrClaim reads amr: a list of a few short strings (RFC 8176 §1).
+// amrClaim parses amr: a list of a few short strings (RFC 8176 §1).
 func amrClaim(v any) ([]string, error) {
 	if v == nil {
 		return nil, nil
 	}
 	list, ok := v.([]any)
 	if !ok || len(list) > 20 {
-		return nil, badClaims("amr is not a list of at most 20 short names")
+		return nil, badClaims("amr must be a list of at most 20 short strings")
 	}
 	var amr []string
 	room := maxAMR
@@ -173,7 +176,7 @@ func amrClaim(v any) ([]string, error) {
 		method, ok := item.(string)
 		text, err := encodeJSON(method)
 		if room -= len(text); !ok || method == "" || len(method) > 64 || malformed(method) || err != nil || room < 0 {
-			return nil, badClaims("amr is not a list of at most 20 short names")
+			return nil, badClaims("amr must be a list of at most 20 short strings")
 		}
 		if !slices.Contains(amr, method) {
 			amr = append(amr, method)
@@ -182,15 +185,16 @@ func amrClaim(v any) ([]string, error) {
 	return amr, nil
 }
 
-// mark makes the single-use mark: by jti, which a jwt must have. An ID token
-// without one is marked by what was signed; its signature could be re-spelled.
-func (s *Subject) mark(signingInput string) error {
+// setDigest sets the digest by which a token can be spent only once. It covers
+// jti, which a jwt must have. For an ID token without jti it covers the signed
+// text, because the signature could be encoded in another way.
+func (s *Subject) setDigest(signingInput string) error {
 	s.spent.Issuer = s.entry.Settings.Issuer
 	unique := "jwt:" + signingInput
 	if v := s.claims["jti"]; v != nil {
 		jti, ok := v.(string)
 		if !ok || jti == "" || len(jti) > 1024 {
-			return badClaims("jti is not a string of 1 to 1024 characters")
+			return badClaims("jti must be a string of 1 to 1024 bytes")
 		}
 		unique = jti
 	} else if s.entry.Settings.TokenType == settings.TokenTypeJWT {
@@ -201,8 +205,8 @@ func (s *Subject) mark(signingInput string) error {
 	return nil
 }
 
-// numericDate reads a NumericDate (RFC 7519 §2); fractions are accepted, null
-// counts as absent.
+// numericDate parses a NumericDate (RFC 7519 §2). It accepts fractions, and
+// null counts as absent.
 func numericDate(v any) (at time.Time, present bool, err error) {
 	switch n := v.(type) {
 	case nil:
@@ -220,7 +224,7 @@ func numericDate(v any) (at time.Time, present bool, err error) {
 	return time.Time{}, false, errors.New("not a NumericDate")
 }
 
-// stringOrList reads a claim that is a string or a list of strings.
+// stringOrList parses a claim that is a string or a list of strings.
 func stringOrList(v any) ([]string, error) {
 	switch v := v.(type) {
 	case string:

@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// subjectOf is a token of an entry with these claims over good ones, read at epoch.
+// subjectOf returns a token of an entry whose good claims are replaced by the given ones.
 func subjectOf(t *testing.T, s settings.IssuerSettings, claims string) *Subject {
 	t.Helper()
 	if s.TokenType == "" {
@@ -36,7 +36,7 @@ func subjectOf(t *testing.T, s settings.IssuerSettings, claims string) *Subject 
 	return &Subject{entry: entry, claims: all}
 }
 
-// reasonOf is the reason of a refusal; empty: there is none.
+// reasonOf returns the reason of a refusal, or an empty reason.
 func reasonOf(err error) Reason {
 	if err == nil {
 		return ""
@@ -57,7 +57,7 @@ func TestTimesOfASubjectToken(t *testing.T) {
 		want   Reason // empty: accepted
 	}{
 		{"an exp that passed less than the leeway ago", settings.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-29.999) + `}`, ""},
-		{"one that passed the leeway ago", settings.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-30) + `}`, ReasonSubjectTokenExpired},
+		{"an exp that passed the leeway ago", settings.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-30) + `}`, ReasonSubjectTokenExpired},
 		{"an exp of now, without leeway", strict, `{"iat":` + at(-10) + `,"exp":` + at(0) + `}`, ReasonSubjectTokenExpired},
 		{"an iat within the leeway", settings.IssuerSettings{}, `{"iat":` + at(30) + `}`, ""},
 		{"an iat beyond it", settings.IssuerSettings{}, `{"iat":` + at(30.001) + `}`, ReasonSubjectTokenNotYetValid},
@@ -67,23 +67,23 @@ func TestTimesOfASubjectToken(t *testing.T) {
 		{"an age of 5 minutes and the leeway", settings.IssuerSettings{}, `{"iat":` + at(-330) + `}`, ""},
 		{"an age above that", settings.IssuerSettings{}, `{"iat":` + at(-330.001) + `}`, ReasonSubjectTokenTooOld},
 		{"an age above the entry's limit", strict, `{"iat":` + at(-61) + `,"exp":` + at(1) + `}`, ReasonSubjectTokenTooOld},
-		{"a life of 10 minutes", settings.IssuerSettings{}, `{"exp":` + at(600) + `}`, ""},
-		{"a life above that", settings.IssuerSettings{}, `{"exp":` + at(600.001) + `}`, ReasonSubjectTokenLifetime},
-		{"a life above the entry's limit", strict, `{"exp":` + at(61) + `}`, ReasonSubjectTokenLifetime},
-		{"a day's life of an ID token", idToken, `{"exp":` + at(86400) + `}`, ""},
-		{"more than a day's life of an ID token", idToken, `{"exp":` + at(86401) + `}`, ReasonSubjectTokenLifetime},
-		{"an ID token is as young as any", idToken, `{"iat":` + at(-331) + `,"exp":` + at(600) + `}`, ReasonSubjectTokenTooOld},
+		{"a lifetime of 10 minutes", settings.IssuerSettings{}, `{"exp":` + at(600) + `}`, ""},
+		{"a lifetime above that", settings.IssuerSettings{}, `{"exp":` + at(600.001) + `}`, ReasonSubjectTokenLifetime},
+		{"a lifetime above the entry's limit", strict, `{"exp":` + at(61) + `}`, ReasonSubjectTokenLifetime},
+		{"an ID token with a lifetime of a day", idToken, `{"exp":` + at(86400) + `}`, ""},
+		{"an ID token with a lifetime above a day", idToken, `{"exp":` + at(86401) + `}`, ReasonSubjectTokenLifetime},
+		{"an ID token with an age above the limit", idToken, `{"iat":` + at(-331) + `,"exp":` + at(600) + `}`, ReasonSubjectTokenTooOld},
 		{"fractions", settings.IssuerSettings{}, `{"iat":` + at(0.5) + `,"exp":` + at(59.25) + `,"nbf":` + at(0.125) + `}`, ""},
 		{"scientific notation", settings.IssuerSettings{}, `{"exp":` + fmt.Sprintf("%.9e", float64(epoch.Unix()+60)) + `}`, ""},
-		{"a null nbf, which is none", settings.IssuerSettings{}, `{"nbf":null}`, ""},
-		{"a null exp, which is none", settings.IssuerSettings{}, `{"exp":null}`, ReasonSubjectTokenClaims},
-		{"a null iat, which is none", settings.IssuerSettings{}, `{"iat":null}`, ReasonSubjectTokenClaims},
+		{"a null nbf counts as absent", settings.IssuerSettings{}, `{"nbf":null}`, ""},
+		{"a null exp counts as absent", settings.IssuerSettings{}, `{"exp":null}`, ReasonSubjectTokenClaims},
+		{"a null iat counts as absent", settings.IssuerSettings{}, `{"iat":null}`, ReasonSubjectTokenClaims},
 		{"an exp that is a string", settings.IssuerSettings{}, `{"exp":"` + at(60) + `"}`, ReasonSubjectTokenClaims},
 		{"an iat that is true", settings.IssuerSettings{}, `{"iat":true}`, ReasonSubjectTokenClaims},
 		{"an nbf that is a list", settings.IssuerSettings{}, `{"nbf":[1]}`, ReasonSubjectTokenClaims},
 		{"a zero exp", settings.IssuerSettings{}, `{"exp":0}`, ReasonSubjectTokenClaims},
 		{"a negative iat", settings.IssuerSettings{}, `{"iat":-1}`, ReasonSubjectTokenClaims},
-		{"an exp beyond all time", settings.IssuerSettings{}, `{"exp":1e300}`, ReasonSubjectTokenClaims},
+		{"an exp that is too large", settings.IssuerSettings{}, `{"exp":1e300}`, ReasonSubjectTokenClaims},
 		{"an exp of 19 digits", settings.IssuerSettings{}, `{"exp":9223372036854775807}`, ReasonSubjectTokenClaims},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestTimesOfASubjectToken(t *testing.T) {
 				t.Fatalf("%v, want %q", err, row.want)
 			}
 			if exp, _, _ := numericDate(s.claims["exp"]); err == nil && s.spent.ExpiresAt.Before(exp.Add(s.entry.leeway())) {
-				t.Errorf("its use is forgotten at %v, while it is still accepted", s.spent.ExpiresAt)
+				t.Errorf("its use is dropped at %v, while the token is still accepted", s.spent.ExpiresAt)
 			}
 		})
 	}
@@ -110,19 +110,19 @@ func TestPartiesOfASubjectToken(t *testing.T) {
 	}{
 		{"no client_id", jwt, `{}`, true},
 		{"our client_id", jwt, `{"client_id":"web"}`, true},
-		{"a null client_id, which is none", jwt, `{"client_id":null}`, true},
-		{"another client's", jwt, `{"client_id":"ios"}`, false},
-		{"an empty one", jwt, `{"client_id":""}`, false},
-		{"one in capitals", jwt, `{"client_id":"WEB"}`, false},
-		{"a list with ours", jwt, `{"client_id":["web"]}`, false},
+		{"a null client_id counts as absent", jwt, `{"client_id":null}`, true},
+		{"the client_id of another client", jwt, `{"client_id":"ios"}`, false},
+		{"an empty client_id", jwt, `{"client_id":""}`, false},
+		{"our client_id in capitals", jwt, `{"client_id":"WEB"}`, false},
+		{"a list with our client_id", jwt, `{"client_id":["web"]}`, false},
 		{"no azp and one audience", idToken, `{}`, true},
-		{"azp that is the audience", idToken, `{"azp":"ours"}`, true},
-		{"azp that is no client of ours at the provider", idToken, `{"azp":"stranger"}`, false},
+		{"an azp that is the audience", idToken, `{"azp":"ours"}`, true},
+		{"an azp that is not an audience of the entry", idToken, `{"azp":"stranger"}`, false},
 		{"an empty azp", idToken, `{"azp":""}`, false},
-		{"azp that is no string", idToken, `{"azp":["ours"]}`, false},
+		{"an azp that is not a string", idToken, `{"azp":["ours"]}`, false},
 		{"several audiences without azp", idToken, `{"aud":["ours","also ours"]}`, false},
 		{"several audiences with azp", idToken, `{"aud":["ours","also ours"],"azp":"ours"}`, true},
-		{"several audiences with an azp that is none of them", idToken, `{"aud":["ours","also ours"],"azp":"stranger"}`, false},
+		{"several audiences with an azp that is not among them", idToken, `{"aud":["ours","also ours"],"azp":"stranger"}`, false},
 		{"a list of one audience without azp", idToken, `{"aud":["ours"]}`, true},
 	} {
 		if err := subjectOf(t, row.of, row.claims).checkParties(c); (err == nil) != row.accepted {
@@ -161,18 +161,18 @@ func TestAssertionsOfASubjectToken(t *testing.T) {
 	}{
 		{"methods count, with the token's time", `{"amr":["pwd","otp"]}`, settings.IssuerSettings{}, "pwd otp", session.ACRTwoFactors, 0},
 		{"auth_time counts", `{"amr":["pwd"],` + earlier + `}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, time.Hour},
-		{"acr does not, unless the entry may state it", `{"amr":["pwd"],"acr":"phr"}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
-		{"acr counts where it may", `{"amr":["pwd"],"acr":"phr"}`, asserts("", "amr", "acr"), "pwd", "phr", 0},
+		{"acr does not count unless the entry may assert it", `{"amr":["pwd"],"acr":"phr"}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
+		{"acr counts if the entry may assert it", `{"amr":["pwd"],"acr":"phr"}`, asserts("", "amr", "acr"), "pwd", "phr", 0},
 		{"acr counts up to the entry's maximum", `{"amr":["pwd"],"acr":"phrh"}`, asserts(session.ACRTwoFactors, "amr", "acr"), "pwd", session.ACRTwoFactors, 0},
-		{"acr below the maximum stays", `{"amr":["pwd"],"acr":"phr"}`, asserts("phrh", "amr", "acr"), "pwd", "phr", 0},
-		{"an acr that nobody knows is worth nothing", `{"amr":["pwd"],"acr":"gold"}`, asserts("phrh", "amr", "acr"), "pwd", session.ACROneFactor, 0},
+		{"acr below the maximum is kept", `{"amr":["pwd"],"acr":"phr"}`, asserts("phrh", "amr", "acr"), "pwd", "phr", 0},
+		{"an unlisted acr is ignored", `{"amr":["pwd"],"acr":"gold"}`, asserts("phrh", "amr", "acr"), "pwd", session.ACROneFactor, 0},
 		{"methods count up to the maximum", `{"amr":["hwk","pin"]}`, settings.IssuerSettings{MaxACR: session.ACROneFactor}, "hwk pin", session.ACROneFactor, 0},
-		{"no methods where it may not state them", `{"amr":["hwk"],` + earlier + `}`, asserts("", "auth_time"), "", "", time.Hour},
-		{"auth_time is iat where it may not state it", `{"amr":["pwd"],` + earlier + `}`, asserts("", "amr"), "pwd", session.ACROneFactor, 0},
+		{"methods do not count if the entry may not assert them", `{"amr":["hwk"],` + earlier + `}`, asserts("", "auth_time"), "", "", time.Hour},
+		{"auth_time is iat if the entry may not assert it", `{"amr":["pwd"],` + earlier + `}`, asserts("", "amr"), "pwd", session.ACROneFactor, 0},
 		{"no amr, no acr", `{"acr":"phrh"}`, asserts("", "amr", "acr"), "", "", 0},
 		{"null is absent", `{"amr":null,"acr":null,"auth_time":null}`, asserts("", "amr", "acr", "auth_time"), "", "", 0},
-		{"a method twice is one", `{"amr":["pwd","pwd"]}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
-		{"an auth_time within the leeway ahead is iat", `{"auth_time":` + at(30) + `}`, settings.IssuerSettings{}, "", "", 0},
+		{"a repeated method counts once", `{"amr":["pwd","pwd"]}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
+		{"an auth_time ahead by less than the leeway is iat", `{"auth_time":` + at(30) + `}`, settings.IssuerSettings{}, "", "", 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := subjectOf(t, row.of, row.claims)
@@ -203,30 +203,30 @@ func TestAssertionsOfASubjectToken(t *testing.T) {
 	}
 }
 
-func TestMarkOfASubjectToken(t *testing.T) {
+func TestDigestOfASubjectToken(t *testing.T) {
 	jwt, idToken := settings.IssuerSettings{}, settings.IssuerSettings{TokenType: settings.TokenTypeIDToken}
-	mark := func(of settings.IssuerSettings, claims, input string) string {
+	digest := func(of settings.IssuerSettings, claims, input string) string {
 		s := subjectOf(t, of, claims)
-		if err := s.mark(input); err != nil {
-			return "refused"
+		if err := s.setDigest(input); err != nil {
+			return "rejected"
 		}
 		return hexDigest(s.spent.Digest)
 	}
-	if a, b := mark(jwt, `{"jti":"a"}`, "x.y"), mark(jwt, `{"jti":"a"}`, "z.y"); a != b || len(a) != 64 {
-		t.Errorf("one jti has two marks: %s %s", a, b)
+	if a, b := digest(jwt, `{"jti":"a"}`, "x.y"), digest(jwt, `{"jti":"a"}`, "z.y"); a != b || len(a) != 64 {
+		t.Errorf("one jti has two digests: %s %s", a, b)
 	}
-	if mark(jwt, `{"jti":"a"}`, "x.y") == mark(jwt, `{"jti":"A"}`, "x.y") {
-		t.Error("two jti have one mark")
+	if digest(jwt, `{"jti":"a"}`, "x.y") == digest(jwt, `{"jti":"A"}`, "x.y") {
+		t.Error("two jti have the same digest")
 	}
-	if a, b := mark(idToken, `{"jti":null}`, "x.y"), mark(idToken, `{"jti":null}`, "x.z"); a == b || a == "refused" || a != mark(idToken, `{"jti":null}`, "x.y") {
-		t.Errorf("an ID token without jti is marked by %s, another by %s", a, b)
+	if a, b := digest(idToken, `{"jti":null}`, "x.y"), digest(idToken, `{"jti":null}`, "x.z"); a == b || a == "rejected" || a != digest(idToken, `{"jti":null}`, "x.y") {
+		t.Errorf("an ID token without jti has the digest %s, another one %s", a, b)
 	}
 	for _, claims := range []string{`{"jti":null}`, `{"jti":""}`, `{"jti":1}`, `{"jti":["a"]}`, `{"jti":"` + strings.Repeat("a", 1025) + `"}`} {
-		if got := mark(jwt, claims, "x.y"); got != "refused" {
-			t.Errorf("%s is marked by %s", claims, got)
+		if got := digest(jwt, claims, "x.y"); got != "rejected" {
+			t.Errorf("%s has the digest %s", claims, got)
 		}
-		if got := mark(idToken, claims, "x.y"); got != "refused" && claims != `{"jti":null}` {
-			t.Errorf("an ID token with %s is marked by %s", claims, got)
+		if got := digest(idToken, claims, "x.y"); got != "rejected" && claims != `{"jti":null}` {
+			t.Errorf("an ID token with %s has the digest %s", claims, got)
 		}
 	}
 }
@@ -244,7 +244,7 @@ func TestAudienceOfASubjectToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		aud, err := stringOrList(value)
-		if got := err == nil && e.forUs(aud); got != accepted {
+		if got := err == nil && e.acceptsAudience(aud); got != accepted {
 			t.Errorf("aud %s: %t, %v", text, got, err)
 		}
 	}

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// maxTargets bounds how many targets one token is for (CONFORMANCE C-11).
+// maxTargets is the largest number of targets of one token.
 const maxTargets = 5
 
-// askedTargets reads `resource` and `audience` (RFC 8693 §2.1, RFC 8707 §2),
-// which may repeat and be mixed.
-func askedTargets(form url.Values) ([]string, error) {
+// requestedTargets parses resource and audience (RFC 8693 §2.1, RFC 8707 §2),
+// which may be repeated and combined.
+func requestedTargets(form url.Values) ([]string, error) {
 	var targets []string
 	for _, resource := range form["resource"] {
 		u, err := url.Parse(resource)
-		// An empty fragment is one too, and leaves nothing in u.
+		// url.Parse does not report an empty fragment.
 		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") || u.Host == "" && u.Opaque == "" {
 			return nil, invalidTarget(ReasonTargetMalformed, "resource must be an absolute URI without a fragment")
 		}
@@ -29,41 +29,41 @@ func askedTargets(form url.Values) ([]string, error) {
 	return targets, nil
 }
 
-// grantTargets is the audience of a new session: exactly what is asked for if
-// the client may have it, otherwise the client itself. Targets are compared as
-// strings, never by prefix.
+// grantTargets returns the audience of a new session: exactly the requested
+// targets if the client may have them, or the client itself if none are
+// requested. Targets are compared as strings, never by prefix.
 func grantTargets(c *Client, form url.Values) ([]string, error) {
-	asked, err := askedTargets(form)
+	requested, err := requestedTargets(form)
 	if err != nil {
 		return nil, err
 	}
-	if len(asked) == 0 {
+	if len(requested) == 0 {
 		return []string{c.ID}, nil
 	}
-	for _, target := range asked {
+	for _, target := range requested {
 		if target != c.ID && !slices.Contains(c.Settings.Audiences, target) {
-			return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that is not in the audiences of the client").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), target)
+			return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that is not in audiences of the client").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), target)
 		}
 	}
-	return asked, nil
+	return requested, nil
 }
 
-// narrowTargets is the audience of a refresh: a part of what the session was
-// granted, less what has been taken from the client since (RFC 8707 §2.2). If
-// nothing is left, no other audience takes its place.
+// narrowTargets returns the audience of a refresh: the requested part of what
+// the session was granted, without targets that the client has lost since (RFC
+// 8707 §2.2). If nothing is left, no other audience replaces it.
 func narrowTargets(c *Client, granted []string, form url.Values) ([]string, error) {
-	asked, err := askedTargets(form)
+	requested, err := requestedTargets(form)
 	if err != nil {
 		return nil, err
 	}
-	if len(asked) == 0 {
-		asked = granted
-	} else if !subset(asked, granted) {
-		return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that the session was not granted").compare(strings.Join(granted, " "), strings.Join(asked, " "))
+	if len(requested) == 0 {
+		requested = granted
+	} else if !subset(requested, granted) {
+		return nil, invalidTarget(ReasonTargetNotAllowed, "audience or resource names a target that the session was not granted").compare(strings.Join(granted, " "), strings.Join(requested, " "))
 	}
-	left := intersect(asked, append([]string{c.ID}, c.Settings.Audiences...))
+	left := intersect(requested, append([]string{c.ID}, c.Settings.Audiences...))
 	if len(left) == 0 {
-		return nil, invalidTarget(ReasonTargetNotAllowed, "The audiences of the client no longer include a target of the session").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), strings.Join(asked, " "))
+		return nil, invalidTarget(ReasonTargetNotAllowed, "audiences of the client no longer include any of the requested targets").compare(strings.Join(append([]string{c.ID}, c.Settings.Audiences...), " "), strings.Join(requested, " "))
 	}
 	return left, nil
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Tenant is what a node holds of a tenant: everything that does not change
-// with a session. It is immutable; a change makes a new one.
+// Tenant is a tenant as a node has loaded it: everything that does not change
+// with a session. It is immutable; a change of the configuration makes a new
+// one.
 type Tenant struct {
 	ID     string
 	Issuer string // {iss}: every URL of the tenant begins with it
@@ -22,25 +23,26 @@ type Tenant struct {
 
 	ownOrigin string // of Issuer
 
-	ownClasses session.Classes // none: the default ones
+	ownClasses session.Classes // empty: the default ones
 
-	attributeSources map[string][]string              // of every attribute, what an enabled entry that maps it sets
-	vouchers         map[string]*models.TrustedIssuer // by id, also those that do not compile here
+	attributeSources map[string][]string              // by attribute: the enabled entries that map it
+	issuerRows       map[string]*models.TrustedIssuer // by id, including those that do not compile on this node
 
-	metadata func() (*Document, error) // describe, made once
+	metadata func() (*Document, error) // returns buildMetadata, called once
 
-	// What no subject may pass for: also of those clients and issuers that do
-	// not compile here and serve nobody.
+	// Names that no subject may have, including those of clients and issuers
+	// that do not compile on this node and are not used.
 	clientIDs  map[string]bool
 	namespaces []settings.IssuerSettings
 
-	broken map[string]bool // clients and issuers that do not compile or open here: a fault of ours
+	unusable map[string]bool // clients and issuers that this node cannot compile or decrypt
 }
 
-// client finds a client of the tenant by its exact id.
+// client returns the client with the exact id, or nil.
 func (t *Tenant) client(id string) *Client { return t.clients[id] }
 
-// issuerEntry finds an issuer entry by the id that sessions refer to.
+// issuerEntry returns the issuer entry with the id that sessions refer to, or
+// nil.
 func (t *Tenant) issuerEntry(id string) *issuerEntry {
 	for _, e := range t.issuers {
 		if e.ID == id {
@@ -50,8 +52,8 @@ func (t *Tenant) issuerEntry(id string) *issuerEntry {
 	return nil
 }
 
-// ownIssuer says whether iss is an issuer of this server: its tokens are never
-// subject tokens of a trusted issuer (CONFORMANCE C-04).
+// ownIssuer reports whether iss is an issuer of this server. Its tokens are
+// never accepted as subject tokens of a trusted issuer.
 func ownIssuer(base, iss string) bool {
 	return iss == base || strings.HasPrefix(iss, base+"/t/") && !strings.Contains(iss[len(base)+3:], "/")
 }

@@ -9,36 +9,38 @@ import (
 )
 
 const (
-	// failureBurst is how many wrong secrets in a row are answered before the
-	// wait begins.
+	// failureBurst is how many wrong secrets in a row are answered before a
+	// caller has to wait.
 	failureBurst = 10
-	// failureEvery is how often one more is answered from then on.
+	// failureEvery is the interval at which one more wrong secret is answered
+	// from then on.
 	failureEvery = 6 * time.Second
-	// maxThrottled bounds what is remembered: two generations of so many.
+	// maxThrottled bounds the memory: there are two generations of this size.
 	maxThrottled = 1 << 15
 )
 
-// throttle counts wrong secrets per client and address (CONFORMANCE R-TE-21),
-// for this node alone and in bounded memory. It never stands before a right
-// secret, so that nobody can lock a client out by guessing beside it.
+// throttle counts wrong secrets by client and address (R-TE-21), on this node
+// only and in bounded memory. It never rejects a right secret, so that nobody
+// can lock a client out with wrong ones.
 type throttle struct {
 	mu          sync.Mutex
-	recent, old map[failure]time.Time // when the count is back at zero
+	recent, old map[failure]time.Time // when the count will be back at zero
 }
 
-// failure is what wrong secrets are counted by.
+// failure is the key by which wrong secrets are counted.
 type failure struct {
-	tenant, client [32]byte // fixed in width, since a stranger chooses them
+	tenant, client [32]byte // fixed in width, because any caller can choose them
 	from           netip.Prefix
 }
 
+// newThrottle returns an empty throttle.
 func newThrottle() *throttle { return &throttle{recent: map[failure]time.Time{}} }
 
-// fail counts a wrong secret and says how long its sender has to wait; zero:
-// not at all. One that has to wait is not counted, so that hammering does not
-// make the wait longer.
+// fail counts a wrong secret and returns how long its sender has to wait, or
+// zero. A secret whose sender has to wait is not counted, so that further
+// attempts do not make the wait longer.
 func (t *throttle) fail(tenant, client, ip string, now time.Time) time.Duration {
-	key := failure{[32]byte(fixed(tenant)), [32]byte(fixed(client)), network(ip)}
+	key := failure{[32]byte(fixedWidth(tenant)), [32]byte(fixedWidth(client)), network(ip)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	zero, known := t.recent[key]
@@ -59,8 +61,8 @@ func (t *throttle) fail(tenant, client, ip string, now time.Time) time.Duration 
 	return 0
 }
 
-// network is the address that a sender cannot change at will: IPv6 hosts
-// choose the lower half of theirs.
+// network returns the part of an address that a sender cannot change at will.
+// An IPv6 host can choose the lower half of its address.
 func network(ip string) netip.Prefix {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
@@ -75,9 +77,10 @@ func network(ip string) netip.Prefix {
 	return prefix
 }
 
-// tooManyFailures answers a wrong secret that came too soon after others.
+// tooManyFailures returns the refusal of a wrong secret that was sent too soon
+// after others.
 func tooManyFailures(wait time.Duration) *Error {
 	seconds := int64((wait + time.Second - 1) / time.Second)
 	return &Error{Code: "temporarily_unavailable", Reason: ReasonTooManyFailures, Status: http.StatusTooManyRequests, RetryAfter: strconv.FormatInt(seconds, 10),
-		Description: "Too many failed authentications of this client from this address; try again later"}
+		Description: "Too many failed authentication attempts for this client from this address; try again after the number of seconds in Retry-After"}
 }

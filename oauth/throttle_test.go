@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestThrottleRemembersInBoundedMemory(t *testing.T) {
+func TestThrottleHasBoundedMemory(t *testing.T) {
 	throttle, now := newThrottle(), time.Unix(1_800_000_000, 0)
 	for range failureBurst {
 		throttle.fail("default", "backend", "192.0.2.1", now)
@@ -15,12 +15,12 @@ func TestThrottleRemembersInBoundedMemory(t *testing.T) {
 		throttle.fail("default", strconv.Itoa(i), "192.0.2.1", now)
 	}
 	if throttle.fail("default", "backend", "192.0.2.1", now) == 0 {
-		t.Error("a flood of other names made it forget")
+		t.Error("a flood of other names dropped the count")
 	}
 	for i := range 3 * maxThrottled {
 		throttle.fail("default", strconv.Itoa(-i), "192.0.2.1", now)
 	}
 	if n := len(throttle.recent) + len(throttle.old); n > 2*maxThrottled {
-		t.Errorf("remembers %d", n)
+		t.Errorf("holds %d counts", n)
 	}
 }

@@ -5,25 +5,27 @@ import (
 	"sync"
 )
 
-// maxVerified bounds each half of a verifiedTokens: together a few MiB.
+// maxVerified bounds each half of a verifiedTokens. Both together take a few
+// MiB.
 const maxVerified = 2048
 
-// verifiedTokens remembers tokens of ours whose signatures are good, since a
-// resource server shows the same one again and again, and a signature costs more
-// to check than all the rest. It is found by a digest of the whole text: what is
-// spelled in another way is another token. It forgets the older half when the
-// younger one is full.
+// verifiedTokens caches tokens of this server whose signatures are valid. A
+// resource server presents the same token many times, and checking the
+// signature costs more than everything else. The key is a digest of the whole
+// text, so that another spelling is another token. When the younger half is
+// full, the older half is dropped.
 type verifiedTokens struct {
 	mu         sync.RWMutex
 	young, old map[[sha256.Size]byte]verifiedToken
 }
 
-// verifiedToken is what its signature vouches for.
+// verifiedToken is the signed content of a token.
 type verifiedToken struct {
 	kid, typ string
-	payload  []byte // not to be changed
+	payload  []byte // must not be modified
 }
 
+// find returns the content of a cached token.
 func (v *verifiedTokens) find(token string) (verifiedToken, bool) {
 	digest := sha256.Sum256([]byte(token))
 	v.mu.RLock()
@@ -35,6 +37,7 @@ func (v *verifiedTokens) find(token string) (verifiedToken, bool) {
 	return found, is
 }
 
+// add caches a token.
 func (v *verifiedTokens) add(token string, good verifiedToken) {
 	digest := sha256.Sum256([]byte(token))
 	v.mu.Lock()

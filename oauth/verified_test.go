@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-func TestAVerifiedTokenIsRememberedByItsRing(t *testing.T) {
+func TestAVerifiedTokenIsCached(t *testing.T) {
 	k := keysOf(t, rootA)
 	row := newRow(t, k, "ES256", 0)
 	next := newRow(t, k, "ES256", time.Hour)
 	ring := ringOf(t, k, row, next)
 	token := signedAt(t, ring, epoch)
 	if _, found := ring.verified.find(token); found {
-		t.Fatal("a token is remembered that was not verified")
+		t.Fatal("a token is cached before it was verified")
 	}
 	for range 2 {
 		if typ, payload, err := ring.verify(epoch, token); err != nil || typ != "at+jwt" || string(payload) != `{"sub":"alice"}` {
@@ -22,17 +22,17 @@ func TestAVerifiedTokenIsRememberedByItsRing(t *testing.T) {
 		}
 	}
 	if _, found := ring.verified.find(token); !found {
-		t.Error("it is not remembered")
+		t.Error("the token is not cached")
 	}
 	for i := range token {
 		changed := []byte(token)
 		changed[i] ^= 1
 		if _, payload, err := ring.verify(epoch, string(changed)); err == nil {
-			t.Errorf("with another character at %d it is accepted: %s", i, payload)
+			t.Errorf("accepted with another character at %d: %s", i, payload)
 		}
 	}
 	if _, _, err := ring.verify(epoch.Add(48*time.Hour), token); !errors.Is(err, errUnknownKid) {
-		t.Errorf("when its key has been retired: %v", err)
+		t.Errorf("after its key has been retired: %v", err)
 	}
 	if _, _, err := ringOf(t, k, next).verify(epoch, token); !errors.Is(err, errUnknownKid) {
 		t.Errorf("without its key: %v", err)
@@ -45,11 +45,11 @@ func TestVerifiedTokensAreBounded(t *testing.T) {
 		v.add(strconv.Itoa(i), verifiedToken{kid: strconv.Itoa(i)})
 	}
 	if n := len(v.young) + len(v.old); n > 2*maxVerified {
-		t.Errorf("%d are kept", n)
+		t.Errorf("%d tokens are cached", n)
 	}
 	for i, want := range map[int]bool{0: false, 3*maxVerified - 1: true, 2*maxVerified - 1: true} {
 		if found, is := v.find(strconv.Itoa(i)); is != want || is && found.kid != strconv.Itoa(i) {
-			t.Errorf("the one numbered %d is found: %t, as %s", i, is, found.kid)
+			t.Errorf("token %d is found: %t, as %s", i, is, found.kid)
 		}
 	}
 }

@@ -9,17 +9,17 @@ import (
 // was proved and to which trusted issuer.
 type Factor struct {
 	AMR      string    `json:"amr"`               // authentication method reference, RFC 8176 §2
-	Issuer   string    `json:"issuer"`            // iss of the client token that brought it
+	Issuer   string    `json:"issuer"`            // iss of the client token that proved it
 	Entry    string    `json:"entry,omitempty"`   // trusted issuer entry that vouched for it
 	AuthTime time.Time `json:"auth_time"`         // when the user proved it
 	Dated    bool      `json:"dated,omitempty"`   // the issuer stated auth_time; otherwise AuthTime is the token's iat
 	AddedAt  time.Time `json:"added_at,omitzero"` // when the session received it; zero: an earlier release did not record it
 	MaxACR   string    `json:"max_acr,omitempty"` // highest acr that its entry may vouch for; empty: any
-	ACR      string    `json:"acr,omitempty"`     // acr its entry asserted, where it may
+	ACR      string    `json:"acr,omitempty"`     // acr that its entry asserted, if it may
 }
 
-// The default authentication context classes, rising (CONFORMANCE C-22). The
-// last two are of OpenID EAP ACR Values 1.0.
+// The default authentication context classes, from the weakest to the
+// strongest. The last two are defined by OpenID EAP ACR Values 1.0.
 const (
 	ACROneFactor         = "urn:latchkey:acr:1"
 	ACRTwoFactors        = "urn:latchkey:acr:2"
@@ -27,10 +27,10 @@ const (
 	ACRHardware          = "phrh"
 )
 
-// ACRValues lists the default classes from the weakest to the strongest.
+// ACRValues lists the default classes, from the weakest to the strongest.
 var ACRValues = []string{ACROneFactor, ACRTwoFactors, ACRPhishingResistant, ACRHardware}
 
-// Kind groups authentication methods by what they prove; two factors are two
+// Kind groups authentication methods by what they prove. Two factors are two
 // methods of different kinds.
 type Kind string
 
@@ -41,8 +41,8 @@ const (
 	Inherence  Kind = "inherence"
 )
 
-// kinds leaves out every registered value that proves nothing by itself
-// ("mfa", "mca", "user", "geo", "rba", "wia"), and all unknown ones.
+// kinds leaves out every registered value that proves nothing by itself ("mfa",
+// "mca", "user", "geo", "rba", "wia"), and all unknown ones.
 var kinds = map[string]Kind{
 	"kba": Knowledge, "pin": Knowledge, "pwd": Knowledge,
 	"hwk": Possession, "otp": Possession, "pop": Possession, "sc": Possession,
@@ -50,10 +50,12 @@ var kinds = map[string]Kind{
 	"face": Inherence, "fpt": Inherence, "iris": Inherence, "retina": Inherence, "vbm": Inherence,
 }
 
-// Kind is what the factor proves, empty if it proves nothing by itself.
+// Kind returns what the factor proves. It is empty if the factor proves nothing
+// by itself.
 func (f Factor) Kind() Kind { return kinds[f.AMR] }
 
-// Kinds are those of the factors, each once, in the order they were proved.
+// Kinds returns the kinds of the factors, each once, in the order in which they
+// were proved.
 func Kinds(factors []Factor) []Kind {
 	var proved []Kind
 	for _, f := range factors {
@@ -64,15 +66,15 @@ func Kinds(factors []Factor) []Kind {
 	return proved
 }
 
-// Assurance is the acr of the strongest default class that the factors amount
-// to. It does not depend on their age.
+// Assurance returns the acr of the strongest default class that the factors
+// reach. It does not depend on their age.
 func Assurance(factors []Factor) string {
 	acr, _ := DefaultClasses.Assurance(time.Time{}, factors)
 	return acr
 }
 
-// supports reports whether the factors amount to a default class.
-func supports(factors []Factor, acr string) bool {
+// reachesDefault reports whether the factors reach a default class.
+func reachesDefault(factors []Factor, acr string) bool {
 	var hardware, key, knowledge, possession, inherence bool
 	for _, f := range factors {
 		hardware = hardware || f.AMR == "hwk"
@@ -98,7 +100,8 @@ func supports(factors []Factor, acr string) bool {
 	}
 }
 
-// AMR is the union of the factors' methods, in the order they were proved.
+// AMR returns the methods of the factors, each once, in the order in which they
+// were proved.
 func AMR(factors []Factor) []string {
 	var amr []string
 	for _, f := range factors {

@@ -26,7 +26,7 @@ const (
 	hardware = session.ACRHardware
 )
 
-func TestDefaultClassesAreThoseOfTheDesign(t *testing.T) {
+func TestDefaultClasses(t *testing.T) {
 	if want := []string{"urn:latchkey:acr:1", "urn:latchkey:acr:2", "phr", "phrh"}; !slices.Equal(session.ACRValues, want) {
 		t.Errorf("classes %q, want %q", session.ACRValues, want)
 	}
@@ -49,25 +49,25 @@ func TestAssurance(t *testing.T) {
 		"is phishing-resistant for a key beside a password": {"pwd swk", phr},
 		"is hardware for a key and a PIN":                   {"hwk pin", hardware},
 		"is hardware for a key and a face":                  {"face hwk", hardware},
-		"is no hardware for two keys":                       {"hwk swk", phr},
-		"is no hardware for a key and a code":               {"hwk otp", phr},
-		"is no hardware for a software key and a PIN":       {"swk pin", phr},
+		"is not hardware for two keys":                      {"hwk swk", phr},
+		"is not hardware for a key and a code":              {"hwk otp", phr},
+		"is not hardware for a software key and a PIN":      {"swk pin", phr},
 
 		"does not count mfa":                      {"mfa", ""},
 		"does not count mfa as a second factor":   {"pwd mfa", one},
 		"does not count mca, user, geo, rba, wia": {"mca user geo rba wia", ""},
 		"does not count an unknown method":        {"magic", ""},
-		"does not count an unknown second one":    {"pwd magic", one},
-		"minds the case of a method":              {"PWD", ""},
+		"does not count an unknown second method": {"pwd magic", one},
+		"distinguishes upper and lower case":      {"PWD", ""},
 		"does not count a method without a name":  {" <phr", ""},
 
-		"counts a factor to the most its entry may vouch for": {"hwk<" + one, one},
-		"counts two factors to the most both may vouch for":   {"pwd<" + one + " otp", one},
-		"counts a capped factor beside a free one":            {"pwd<" + two + " otp", two},
-		"counts a second factor to the class it may support":  {"hwk pin<" + phr, phr},
-		"counts a second factor that may support the highest": {"hwk pin<" + hardware, hardware},
-		"counts nothing of an entry with an unknown maximum":  {"hwk<gold", ""},
-		"counts the other entry's factor alone":               {"hwk<" + two + " swk<" + one + " pwd", two},
+		"limits a factor to the maximum of its entry":               {"hwk<" + one, one},
+		"limits two factors to the lower maximum":                   {"pwd<" + one + " otp", one},
+		"counts a limited factor beside an unlimited one":           {"pwd<" + two + " otp", two},
+		"limits a second factor to its own maximum":                 {"hwk pin<" + phr, phr},
+		"counts a second factor whose maximum is the highest class": {"hwk pin<" + hardware, hardware},
+		"does not count a factor whose maximum is not listed":       {"hwk<gold", ""},
+		"counts each factor up to its own maximum":                  {"hwk<" + two + " swk<" + one + " pwd", two},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := session.Assurance(factors(c.factors)); got != c.want {
@@ -82,12 +82,12 @@ func TestAssertedAssurance(t *testing.T) {
 		factor session.Factor
 		want   string
 	}{
-		"is taken from an entry that may assert it": {session.Factor{AMR: "pwd", ACR: phr}, phr},
-		"is taken although the method is unknown":   {session.Factor{AMR: "magic", ACR: two}, two},
-		"is taken up to the maximum":                {session.Factor{AMR: "pwd", ACR: two, MaxACR: two}, two},
-		"is not taken above the maximum":            {session.Factor{AMR: "pwd", ACR: hardware, MaxACR: two}, one},
-		"never lowers what the method proves":       {session.Factor{AMR: "hwk", ACR: one}, phr},
-		"is ignored if it is unknown":               {session.Factor{AMR: "pwd", ACR: "gold"}, one},
+		"is accepted from an entry that may assert it": {session.Factor{AMR: "pwd", ACR: phr}, phr},
+		"is accepted even if the method is unknown":    {session.Factor{AMR: "magic", ACR: two}, two},
+		"is accepted up to the maximum":                {session.Factor{AMR: "pwd", ACR: two, MaxACR: two}, two},
+		"is not accepted above the maximum":            {session.Factor{AMR: "pwd", ACR: hardware, MaxACR: two}, one},
+		"never lowers what the method proves":          {session.Factor{AMR: "hwk", ACR: one}, phr},
+		"is ignored if it is unknown":                  {session.Factor{AMR: "pwd", ACR: "gold"}, one},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := session.Assurance([]session.Factor{c.factor}); got != c.want {
@@ -102,9 +102,9 @@ func TestAMR(t *testing.T) {
 		factors string
 		want    []string
 	}{
-		"is empty without factors":           {"", nil},
-		"names each method once":             {"otp pwd otp", []string{"otp", "pwd"}},
-		"keeps those that are never counted": {"pwd mfa magic", []string{"pwd", "mfa", "magic"}},
+		"is empty without factors":          {"", nil},
+		"names each method once":            {"otp pwd otp", []string{"otp", "pwd"}},
+		"includes methods that never count": {"pwd mfa magic", []string{"pwd", "mfa", "magic"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := session.AMR(factors(c.factors)); !slices.Equal(got, c.want) {

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// ranks are three classes of a tenant: a number of methods, the last of them
+// ranks are three classes of a tenant: a number of methods, the third of them
 // within a minute. The fourth cannot be decided.
 var ranks = session.Classes{
 	{"bronze", atLeast(1, time.Hour)},
@@ -39,18 +39,18 @@ func TestTheStrongestClassThatHoldsIsReached(t *testing.T) {
 		factors []session.Factor
 		want    string
 	}{
-		"the weakest":                            {[]session.Factor{proved("", 10*time.Minute)}, "bronze"},
-		"two methods":                            {[]session.Factor{proved("", 10*time.Minute), proved("", 10*time.Minute)}, "silver"},
-		"a young one is stronger than two":       {[]session.Factor{proved("", 10*time.Minute), proved("", time.Second)}, "gold"},
-		"none holds":                             {[]session.Factor{proved("", 2*time.Hour)}, ""},
-		"no factors":                             {nil, ""},
-		"at most what the entry may vouch for":   {[]session.Factor{proved("silver", time.Second)}, "bronze"},
-		"one may vouch for more than the other":  {[]session.Factor{proved("bronze", time.Second), proved("", 10*time.Minute)}, "bronze"},
-		"both may vouch for it":                  {[]session.Factor{proved("silver", time.Second), proved("gold", 10*time.Minute)}, "silver"},
-		"a maximum of another list vouches not":  {[]session.Factor{proved("phrh", time.Second)}, ""},
-		"what the entry asserted needs no rule":  {[]session.Factor{{AMR: "x", ACR: "platinum", AuthTime: now}}, "platinum"},
-		"and is nothing where it is not a class": {[]session.Factor{{AMR: "x", ACR: "phrh", AuthTime: now.Add(-time.Minute)}}, "bronze"},
-		"nor above what the entry may vouch for": {[]session.Factor{{AMR: "x", ACR: "platinum", MaxACR: "gold", AuthTime: now}}, "gold"},
+		"the weakest": {[]session.Factor{proved("", 10*time.Minute)}, "bronze"},
+		"two methods": {[]session.Factor{proved("", 10*time.Minute), proved("", 10*time.Minute)}, "silver"},
+		"a recent method is stronger than two old ones": {[]session.Factor{proved("", 10*time.Minute), proved("", time.Second)}, "gold"},
+		"no rule holds":                                               {[]session.Factor{proved("", 2*time.Hour)}, ""},
+		"no factors":                                                  {nil, ""},
+		"limited by the maximum of the entry":                         {[]session.Factor{proved("silver", time.Second)}, "bronze"},
+		"two entries with different maximums":                         {[]session.Factor{proved("bronze", time.Second), proved("", 10*time.Minute)}, "bronze"},
+		"both entries may vouch for the class":                        {[]session.Factor{proved("silver", time.Second), proved("gold", 10*time.Minute)}, "silver"},
+		"a maximum that is not listed":                                {[]session.Factor{proved("phrh", time.Second)}, ""},
+		"an asserted class needs no rule":                             {[]session.Factor{{AMR: "x", ACR: "platinum", AuthTime: now}}, "platinum"},
+		"an asserted class that is not listed is ignored":             {[]session.Factor{{AMR: "x", ACR: "phrh", AuthTime: now.Add(-time.Minute)}}, "bronze"},
+		"an asserted class above the maximum of the entry is ignored": {[]session.Factor{{AMR: "x", ACR: "platinum", MaxACR: "gold", AuthTime: now}}, "gold"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if acr, _ := ranks.Assurance(now, c.factors); acr != c.want {
@@ -60,14 +60,14 @@ func TestTheStrongestClassThatHoldsIsReached(t *testing.T) {
 	}
 }
 
-func TestAClassThatCannotBeDecidedDoesNotHoldAndIsNamed(t *testing.T) {
+func TestAClassWhoseRuleFailsIsNotReachedAndIsReported(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	acr, failed := ranks.Assurance(now, []session.Factor{{AMR: "pwd", AuthTime: now}})
 	if acr != "gold" || fmt.Sprint(failed) != "map[platinum:cannot be decided]" {
 		t.Errorf("%q, %v", acr, failed)
 	}
 	if _, failed := ranks.Assurance(now, []session.Factor{{AMR: "pwd", AuthTime: now, MaxACR: "gold"}}); failed != nil {
-		t.Errorf("asked, although nothing counts towards it: %v", failed)
+		t.Errorf("the rule ran although no factor counts towards the class: %v", failed)
 	}
 }
 

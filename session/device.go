@@ -6,23 +6,25 @@ import (
 	"strings"
 )
 
-// Device is where a request came from, as far as it is known.
+// Device describes where a request came from, as far as it is known.
 type Device struct {
 	IP        string
 	UserAgent string
 }
 
 // OtherDevice reports whether two requests came from different networks (/24,
-// or /48 for IPv6) and from different products. An update of a browser changes
-// no product, and a phone that changes its network stays the same product, so
-// neither is enough. Where an address is not known there is nothing to compare.
+// or /48 for IPv6) and from different products. Either difference alone is not
+// enough: a phone that changes its network is still the same product, and an
+// update of a browser does not change the product. If an address is not known,
+// OtherDevice returns false.
 func OtherDevice(a, b Device) bool {
 	netA, okA := network(a.IP)
 	netB, okB := network(b.IP)
 	return okA && okB && netA != netB && !slices.Equal(products(a.UserAgent), products(b.UserAgent))
 }
 
-// network is the part of an address that a home or an office shares.
+// network returns the part of an address that the devices of a home or an
+// office share.
 func network(ip string) (netip.Prefix, bool) {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
@@ -37,9 +39,9 @@ func network(ip string) (netip.Prefix, bool) {
 	return prefix, err == nil
 }
 
-// products lists the names of a User-Agent (RFC 9110 §10.1.5) without versions
-// and comments. Every browser begins with Mozilla, so the first name alone would
-// not tell one from another.
+// products returns the names in a User-Agent (RFC 9110 §10.1.5) without
+// versions and comments. Every browser begins with Mozilla, so the first name
+// alone does not distinguish them.
 func products(userAgent string) []string {
 	var plain strings.Builder
 	depth := 0

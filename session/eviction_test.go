@@ -24,25 +24,25 @@ func TestEvict(t *testing.T) {
 		limit  int
 		want   []string
 	}{
-		"nobody where there is no session":               {nil, 1, nil},
-		"nobody while there is room for one more":        {three, 4, nil},
-		"the oldest at the limit, although it is in use": {three, 3, []string{"old"}},
-		"as many as a lowered limit needs":               {three, 2, []string{"old", "middle"}},
-		"everybody where one is the limit":               {three, 1, []string{"old", "middle", "young"}},
-		"nobody without a limit":                         {three, 0, nil},
-		"nobody with a limit that is none":               {three, -1, nil},
-		"the less recently used one of two as old":       {[]session.Active{active("used", 4, 1), active("idle", 4, 3)}, 2, []string{"idle"}},
-		"the first one where all is equal":               {[]session.Active{active("a", 1, 1), active("b", 1, 1)}, 2, []string{"a"}},
+		"nothing without a session":                       {nil, 1, nil},
+		"nothing below the limit":                         {three, 4, nil},
+		"the oldest at the limit although it is in use":   {three, 3, []string{"old"}},
+		"several above a lowered limit":                   {three, 2, []string{"old", "middle"}},
+		"all with a limit of one":                         {three, 1, []string{"old", "middle", "young"}},
+		"nothing without a limit":                         {three, 0, nil},
+		"nothing with a negative limit":                   {three, -1, nil},
+		"the less recently used of two with the same age": {[]session.Active{active("used", 4, 1), active("idle", 4, 3)}, 2, []string{"idle"}},
+		"the first of two equal sessions":                 {[]session.Active{active("a", 1, 1), active("b", 1, 1)}, 2, []string{"a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := session.Evict(c.active, c.limit); !slices.Equal(got, c.want) {
-				t.Errorf("evicts %q, want %q", got, c.want)
+				t.Errorf("evicted %q, want %q", got, c.want)
 			}
 		})
 	}
 }
 
-func TestEvictMakesRoomForOneAndNoMore(t *testing.T) {
+func TestEvictMakesRoomForExactlyOne(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var sessions []session.Active
 		for i := range rapid.IntRange(0, 8).Draw(t, "sessions") {
@@ -52,7 +52,7 @@ func TestEvictMakesRoomForOneAndNoMore(t *testing.T) {
 		before := slices.Clone(sessions)
 		evicted := session.Evict(sessions, limit)
 		if !slices.Equal(sessions, before) {
-			t.Fatal("the list it was given has another order")
+			t.Fatal("Evict changed the order of its argument")
 		}
 		if left := len(sessions) - len(evicted); left > limit-1 || len(evicted) > 0 && left != limit-1 {
 			t.Fatalf("%d of %d are left, at a limit of %d", left, len(sessions), limit)

@@ -15,7 +15,7 @@ func undated(f Factor) Factor { f.Dated = false; return f }
 
 func asserting(f Factor, acr string) Factor { f.ACR = acr; return f }
 
-func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
+func TestAddFactorsKeepsTheLatestProofOfEachMethod(t *testing.T) {
 	before := []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}
 	for _, row := range []struct {
 		name   string
@@ -28,8 +28,8 @@ func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
 		{"nothing", nil, "pwd/a@1 otp/a@1"},
 		{"the same proof again", []Factor{proof("pwd", "a", 1)}, "otp/a@1 pwd/a@1"},
 		{"an older proof", []Factor{proof("pwd", "a", 0)}, "pwd/a@1 otp/a@1"},
-		{"a later one whose time was not stated", []Factor{undated(proof("pwd", "a", 2))}, "pwd/a@1 otp/a@1 pwd/a@2"},
-		{"a later one with an asserted acr", []Factor{asserting(proof("pwd", "a", 2), "phr")}, "pwd/a@1 otp/a@1 pwd/a@2"},
+		{"a later proof whose time was not stated", []Factor{undated(proof("pwd", "a", 2))}, "pwd/a@1 otp/a@1 pwd/a@2"},
+		{"a later proof with an asserted acr", []Factor{asserting(proof("pwd", "a", 2), "phr")}, "pwd/a@1 otp/a@1 pwd/a@2"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			got := ""
@@ -40,15 +40,15 @@ func TestRaiseKeepsTheNewestProofOfEachMethod(t *testing.T) {
 				t.Errorf("%s, want %s", got[1:], row.want)
 			}
 			if fmt.Sprint(before) != fmt.Sprint([]Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}) {
-				t.Error("the factors of before were changed")
+				t.Error("AddFactors changed its argument")
 			}
 		})
 	}
 }
 
-// A class that another factor has grown too old for is no class that the new
-// one amounts to.
-func TestAWeakFactorBesideAnAgedOneIsNoFullReauthentication(t *testing.T) {
+// A session may lose a class because a factor has become too old. A new, weaker
+// factor alone then does not restart its limits.
+func TestAWeakFactorBesideAnAgedOneIsNotAFullReauthentication(t *testing.T) {
 	has := func(amr string, within time.Duration) func(time.Time, []Factor) (bool, error) {
 		return func(now time.Time, factors []Factor) (bool, error) {
 			return slices.ContainsFunc(factors, func(f Factor) bool {
@@ -59,43 +59,43 @@ func TestAWeakFactorBesideAnAgedOneIsNoFullReauthentication(t *testing.T) {
 	classes := Classes{{"low", has("", 1<<62)}, {"fresh", has("hwk", time.Hour)}}
 	first, now := []Factor{proof("hwk", "a", 1)}, time.Unix(1, 0).Add(2*time.Hour)
 	before, _ := classes.Proofs(time.Unix(1, 0), first)
-	for amr, anew := range map[string]bool{"pwd": false, "hwk": true} {
+	for amr, want := range map[string]bool{"pwd": false, "hwk": true} {
 		proved := []Factor{proof(amr, "a", now.Unix())}
 		after, _ := classes.Proofs(now, AddFactors(first, proved))
-		if got := classes.IsFullReauthentication(now, before, after, proved); got != anew {
-			t.Errorf("%s, which makes the session %q: anew %t", amr, after.Best().ACR, got)
+		if got := classes.IsFullReauthentication(now, before, after, proved); got != want {
+			t.Errorf("%s, after which the session reaches %q: full re-authentication %t", amr, after.Best().ACR, got)
 		}
 	}
 	low := []Factor{proof("pwd", "a", now.Unix())}
 	if after, _ := classes.Proofs(now, low); !classes.IsFullReauthentication(now, nil, after, low) {
-		t.Error("a session that was worth nothing is not begun anew")
+		t.Error("not a full re-authentication although the session reached no class before")
 	}
 }
 
-func TestAnewIsAFullReauthentication(t *testing.T) {
+func TestFullReauthentication(t *testing.T) {
 	for _, row := range []struct {
 		name   string
 		before []Factor
 		proved []Factor
-		anew   bool
+		full   bool
 	}{
 		{"the same factor again", []Factor{proof("pwd", "a", 1)}, []Factor{proof("pwd", "a", 2)}, true},
 		{"the same proof again", []Factor{proof("pwd", "a", 2)}, []Factor{proof("pwd", "a", 2)}, false},
 		{"an older proof", []Factor{proof("pwd", "a", 2)}, []Factor{proof("pwd", "a", 1)}, false},
 		{"an older proof by another entry", []Factor{proof("pwd", "a", 2)}, []Factor{proof("pwd", "b", 1)}, false},
-		{"a stronger one alone", []Factor{proof("pwd", "a", 1)}, []Factor{proof("hwk", "a", 2), proof("pin", "a", 2)}, true},
-		{"one of two", []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
-		{"a second one", []Factor{proof("pwd", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
-		{"both of two", []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}, []Factor{proof("pwd", "a", 2), proof("otp", "a", 2)}, true},
-		{"what proves nothing", nil, []Factor{proof("mfa", "a", 2)}, false},
+		{"stronger factors alone", []Factor{proof("pwd", "a", 1)}, []Factor{proof("hwk", "a", 2), proof("pin", "a", 2)}, true},
+		{"one of two factors", []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
+		{"a second factor", []Factor{proof("pwd", "a", 1)}, []Factor{proof("otp", "a", 2)}, false},
+		{"both of two factors", []Factor{proof("pwd", "a", 1), proof("otp", "a", 1)}, []Factor{proof("pwd", "a", 2), proof("otp", "a", 2)}, true},
+		{"a factor that proves nothing", nil, []Factor{proof("mfa", "a", 2)}, false},
 		{"nothing", []Factor{proof("pwd", "a", 1)}, nil, false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			now := time.Unix(3, 0)
 			before, _ := DefaultClasses.Proofs(now, row.before)
 			after, _ := DefaultClasses.Proofs(now, AddFactors(row.before, row.proved))
-			if got := DefaultClasses.IsFullReauthentication(now, before, after, row.proved); got != row.anew {
-				t.Errorf("anew: %t", got)
+			if got := DefaultClasses.IsFullReauthentication(now, before, after, row.proved); got != row.full {
+				t.Errorf("full re-authentication: %t", got)
 			}
 		})
 	}

@@ -11,25 +11,25 @@ func TestEnded(t *testing.T) {
 	type life = session.Lifetime
 	for name, c := range map[string]struct {
 		life life
-		at   time.Time // zero: it lives
+		at   time.Time // zero: it is live
 		why  session.EndReason
 	}{
-		"lives one nanosecond before the absolute end": {life{AbsoluteExpiry: in(1)}, time.Time{}, ""},
-		"is over exactly at the absolute end":          {life{AbsoluteExpiry: noon}, noon, session.Absolute},
-		"is over since the absolute end":               {life{AbsoluteExpiry: ago(time.Hour)}, ago(time.Hour), session.Absolute},
-		"lives one nanosecond before the idle end":     {life{AbsoluteExpiry: in(time.Hour), IdleExpiry: in(1)}, time.Time{}, ""},
-		"is over exactly at the idle end":              {life{AbsoluteExpiry: in(time.Hour), IdleExpiry: noon}, noon, session.Idle},
-		"idled before it reached its absolute end":     {life{AbsoluteExpiry: ago(1), IdleExpiry: ago(2)}, ago(2), session.Idle},
-		"does not idle after its absolute end":         {life{AbsoluteExpiry: ago(2), IdleExpiry: ago(1)}, ago(2), session.Absolute},
-		"reached its absolute end where both fall":     {life{AbsoluteExpiry: noon, IdleExpiry: noon}, noon, session.Absolute},
-		"never reaches an idle limit above the end":    {life{AbsoluteExpiry: in(1), IdleExpiry: in(2)}, time.Time{}, ""},
-		"was ended on purpose": {life{AbsoluteExpiry: in(time.Hour), EndedAt: ago(1), EndReason: session.Revoked},
+		"is live one nanosecond before the absolute end":  {life{AbsoluteExpiry: in(1)}, time.Time{}, ""},
+		"has ended exactly at the absolute end":           {life{AbsoluteExpiry: noon}, noon, session.Absolute},
+		"has ended after the absolute end":                {life{AbsoluteExpiry: ago(time.Hour)}, ago(time.Hour), session.Absolute},
+		"is live one nanosecond before the idle end":      {life{AbsoluteExpiry: in(time.Hour), IdleExpiry: in(1)}, time.Time{}, ""},
+		"has ended exactly at the idle end":               {life{AbsoluteExpiry: in(time.Hour), IdleExpiry: noon}, noon, session.Idle},
+		"ended idle before its absolute end":              {life{AbsoluteExpiry: ago(1), IdleExpiry: ago(2)}, ago(2), session.Idle},
+		"does not end idle after its absolute end":        {life{AbsoluteExpiry: ago(2), IdleExpiry: ago(1)}, ago(2), session.Absolute},
+		"ended at its absolute end if both ends coincide": {life{AbsoluteExpiry: noon, IdleExpiry: noon}, noon, session.Absolute},
+		"ignores an idle end after the absolute end":      {life{AbsoluteExpiry: in(1), IdleExpiry: in(2)}, time.Time{}, ""},
+		"was ended explicitly": {life{AbsoluteExpiry: in(time.Hour), EndedAt: ago(1), EndReason: session.Revoked},
 			ago(1), session.Revoked},
-		"was ended on purpose before its limits": {life{AbsoluteExpiry: ago(1), IdleExpiry: ago(2), EndedAt: ago(3), EndReason: session.SignedOut},
+		"was ended explicitly before its limits": {life{AbsoluteExpiry: ago(1), IdleExpiry: ago(2), EndedAt: ago(3), EndReason: session.SignedOut},
 			ago(3), session.SignedOut},
-		"was ended on purpose even after its limits": {life{AbsoluteExpiry: ago(3), EndedAt: ago(1), EndReason: session.ReuseDetected},
+		"was ended explicitly after its limits": {life{AbsoluteExpiry: ago(3), EndedAt: ago(1), EndReason: session.ReuseDetected},
 			ago(1), session.ReuseDetected},
-		"counts as ended though the moment is to come": {life{AbsoluteExpiry: in(time.Hour), EndedAt: in(1), EndReason: session.Evicted},
+		"has ended although the time of its end is in the future": {life{AbsoluteExpiry: in(time.Hour), EndedAt: in(1), EndReason: session.Evicted},
 			in(1), session.Evicted},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestExpiry(t *testing.T) {
 		"is the absolute end without an idle limit": {session.Lifetime{AbsoluteExpiry: in(2)}, in(2)},
 		"is the idle end if that comes first":       {session.Lifetime{AbsoluteExpiry: in(2), IdleExpiry: in(1)}, in(1)},
 		"is the absolute end if that comes first":   {session.Lifetime{AbsoluteExpiry: in(1), IdleExpiry: in(2)}, in(1)},
-		"looks at no end on purpose":                {session.Lifetime{AbsoluteExpiry: in(1), EndedAt: ago(1)}, in(1)},
+		"ignores an explicit end":                   {session.Lifetime{AbsoluteExpiry: in(1), EndedAt: ago(1)}, in(1)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := c.life.Expiry(); !got.Equal(c.want) {
@@ -60,22 +60,22 @@ func TestExpiry(t *testing.T) {
 }
 
 func TestExtended(t *testing.T) {
-	begun := session.Lifetime{CreatedAt: ago(time.Hour), AbsoluteExpiry: in(time.Hour)}
+	created := session.Lifetime{CreatedAt: ago(time.Hour), AbsoluteExpiry: in(time.Hour)}
 	for name, c := range map[string]struct {
 		by, most time.Duration
-		want     time.Time // zero: it cannot be
+		want     time.Time // zero: it is not possible
 	}{
-		"counts from now":                        {2 * time.Hour, 24 * time.Hour, in(2 * time.Hour)},
-		"may come earlier than the end it has":   {time.Minute, 24 * time.Hour, in(time.Minute)},
-		"reaches the longest life":               {2 * time.Hour, 3 * time.Hour, in(2 * time.Hour)},
-		"never passes the longest life":          {2*time.Hour + 1, 3 * time.Hour, in(2 * time.Hour)},
-		"counts the longest life from the start": {1 << 62, 2 * time.Hour, in(time.Hour)},
-		"leaves one nanosecond at least":         {time.Hour, time.Hour + 1, in(1)},
-		"is none when the longest life is over":  {time.Hour, time.Hour, time.Time{}},
-		"is none long after the longest life":    {time.Hour, time.Minute, time.Time{}},
+		"counts from now":                                        {2 * time.Hour, 24 * time.Hour, in(2 * time.Hour)},
+		"may be earlier than the current end":                    {time.Minute, 24 * time.Hour, in(time.Minute)},
+		"may reach the maximum lifetime":                         {2 * time.Hour, 3 * time.Hour, in(2 * time.Hour)},
+		"does not exceed the maximum lifetime":                   {2*time.Hour + 1, 3 * time.Hour, in(2 * time.Hour)},
+		"counts the maximum lifetime from the creation":          {1 << 62, 2 * time.Hour, in(time.Hour)},
+		"is possible one nanosecond before the maximum lifetime": {time.Hour, time.Hour + 1, in(1)},
+		"is not possible at the maximum lifetime":                {time.Hour, time.Hour, time.Time{}},
+		"is not possible after the maximum lifetime":             {time.Hour, time.Minute, time.Time{}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			end, ok := begun.Extended(noon, c.by, c.most)
+			end, ok := created.Extended(noon, c.by, c.most)
 			if ok != !c.want.IsZero() || ok && !end.Equal(c.want) {
 				t.Errorf("%v, %t; want %v", end, ok, c.want)
 			}

@@ -1,6 +1,7 @@
-// Package session holds the rules of a session as pure functions: how long it
-// lives, what a refresh token may do, who is evicted, what a set of factors is
-// worth. It sees no database, no HTTP and no clock; time is a parameter.
+// Package session contains the rules of a session as pure functions: how long
+// it lives, what a refresh token may do, which sessions are evicted, and which
+// class a set of factors reaches. It has no access to a database, to HTTP or to
+// a clock; time is a parameter.
 package session
 
 import (
@@ -11,33 +12,33 @@ import (
 	"time"
 )
 
-// Bounds of what a client may configure (DESIGN §2).
+// Bounds of what a client may configure.
 const (
 	MinAccessTTL    = 30 * time.Second
 	MaxAccessTTL    = 24 * time.Hour
 	MaxRefreshGrace = time.Minute
 
-	// Retention is how long a session's row outlives its end: longer than any
-	// access token of it and any copy of a status list that shows it, so that
-	// nothing about it is reused too early.
+	// Retention is how long the row of a session outlives its end. It is longer
+	// than the lifetime of any access token of the session and of any copy of a
+	// status list that shows it, so that nothing of it is reused too early.
 	Retention = MaxAccessTTL + 10*time.Minute
 )
 
-// NoIdleTimeout switches a session's inactivity limit off.
+// NoIdleTimeout turns off the inactivity limit of a session.
 const NoIdleTimeout time.Duration = -1
 
-// Policy is how long the sessions of one client live and how their refresh
-// tokens behave.
+// Policy determines how long the sessions of a client live and how their
+// refresh tokens behave.
 type Policy struct {
-	AccessTTL       time.Duration // life of an access token, 30 s – 24 h
-	AbsoluteTimeout time.Duration // from creation to the end that no use moves; at least AccessTTL
-	IdleTimeout     time.Duration // without activity; at least 2 × AccessTTL, or NoIdleTimeout
+	AccessTTL       time.Duration // lifetime of an access token, 30 s – 24 h
+	AbsoluteTimeout time.Duration // maximum lifetime of a session, however it is used; at least AccessTTL
+	IdleTimeout     time.Duration // lifetime without activity; at least 2 × AccessTTL, or NoIdleTimeout
 	RefreshGrace    time.Duration // retry window of a used refresh token, 0–60 s
-	LateRetry       bool          // a used refresh token is answered after the window too, while its successor is unused
+	LateRetry       bool          // a used refresh token is answered even after the window, while its successor is unused
 }
 
-// Presets are the named policies (DESIGN §2); the empty name is the default.
-// Those named aal… follow NIST SP 800-63B-4 §2.
+// Presets are the named policies. The empty name is the default. The names that
+// begin with aal follow NIST SP 800-63B-4 §2.
 var Presets = map[string]Policy{
 	"":              {5 * time.Minute, 30 * day, 5 * day, 10 * time.Second, true},
 	"consumer":      {time.Hour, 30 * day, 5 * day, 10 * time.Second, true},
@@ -49,7 +50,7 @@ var Presets = map[string]Policy{
 
 const day = 24 * time.Hour
 
-// Validate names every bound that p breaks.
+// Validate returns an error that names every bound that p violates.
 func (p Policy) Validate() error {
 	var faults []error
 	if p.AccessTTL < MinAccessTTL || p.AccessTTL > MaxAccessTTL {
@@ -67,8 +68,8 @@ func (p Policy) Validate() error {
 	return errors.Join(faults...)
 }
 
-// IdleExpiry is the moment a session last active at `at` ends for want of use;
-// zero when p has no such limit.
+// IdleExpiry returns when a session that was last active at `at` ends because
+// of inactivity. It is zero if p has no such limit.
 func (p Policy) IdleExpiry(at time.Time) time.Time {
 	if p.IdleTimeout == NoIdleTimeout {
 		return time.Time{}
@@ -76,8 +77,9 @@ func (p Policy) IdleExpiry(at time.Time) time.Time {
 	return at.Add(p.IdleTimeout)
 }
 
-// AccessExpiry is when an access token minted now ends: after its life, and
-// never past the end that the session has if it is not used again.
+// AccessExpiry returns when an access token that is minted now expires: after
+// its lifetime, but not after the end that the session has if it is not used
+// again.
 func (p Policy) AccessExpiry(now, sessionExpiry time.Time) time.Time {
 	exp := now.Add(p.AccessTTL)
 	if sessionExpiry.Before(exp) {
@@ -86,15 +88,16 @@ func (p Policy) AccessExpiry(now, sessionExpiry time.Time) time.Time {
 	return exp
 }
 
-// Active is a session that counts towards a user's cap.
+// Active is a session that counts towards a user's limit.
 type Active struct {
 	ID           string
 	CreatedAt    time.Time
 	LastActiveAt time.Time
 }
 
-// Evict names the sessions to end so that one more fits under limit: the
-// oldest, the less recently used one first where two are as old.
+// Evict returns the sessions to end so that one more fits under limit: the
+// oldest ones and, among sessions of the same age, those whose last use is
+// longest ago.
 func Evict(active []Active, limit int) []string {
 	surplus := len(active) - limit + 1
 	if limit <= 0 || surplus <= 0 {

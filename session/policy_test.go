@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-func TestPresetsAreThoseOfTheDesign(t *testing.T) {
+func TestPresets(t *testing.T) {
 	const day = 24 * time.Hour
 	want := map[string]session.Policy{
 		"":              {AccessTTL: 5 * time.Minute, AbsoluteTimeout: 30 * day, IdleTimeout: 5 * day, RefreshGrace: 10 * time.Second, LateRetry: true},
@@ -42,23 +42,23 @@ func TestValidatePolicy(t *testing.T) {
 		change func(*policy)
 		want   []string
 	}{
-		"takes the shortest access life":               {func(p *policy) { p.AccessTTL = 30 * time.Second }, nil},
-		"refuses a shorter one":                        {func(p *policy) { p.AccessTTL = 30*time.Second - 1 }, []string{access}},
-		"takes the longest access life":                {func(p *policy) { p.AccessTTL = 24 * time.Hour }, nil},
-		"refuses a longer one":                         {func(p *policy) { p.AccessTTL = 24*time.Hour + 1 }, []string{access}},
-		"takes a session of one access token":          {func(p *policy) { p.AbsoluteTimeout = p.AccessTTL }, nil},
-		"refuses a session shorter than that":          {func(p *policy) { p.AbsoluteTimeout = p.AccessTTL - 1 }, []string{absolute}},
-		"takes an idle limit of twice the access life": {func(p *policy) { p.IdleTimeout = 2 * p.AccessTTL }, nil},
-		"refuses a shorter idle limit":                 {func(p *policy) { p.IdleTimeout = 2*p.AccessTTL - 1 }, []string{idle}},
-		"takes no idle limit":                          {func(p *policy) { p.IdleTimeout = session.NoIdleTimeout }, nil},
-		"takes an idle limit above the absolute":       {func(p *policy) { p.IdleTimeout = p.AbsoluteTimeout + time.Hour }, nil},
-		"refuses an idle limit of zero":                {func(p *policy) { p.IdleTimeout = 0 }, []string{idle}},
-		"refuses a negative idle limit":                {func(p *policy) { p.IdleTimeout = -2 }, []string{idle}},
-		"takes no retry window":                        {func(p *policy) { p.RefreshGrace = 0 }, nil},
-		"takes a retry window of a minute":             {func(p *policy) { p.RefreshGrace = time.Minute }, nil},
-		"refuses a longer one still":                   {func(p *policy) { p.RefreshGrace = time.Minute + 1 }, []string{grace}},
-		"refuses a negative retry window":              {func(p *policy) { p.RefreshGrace = -1 }, []string{grace}},
-		"refuses an empty policy":                      {func(p *policy) { *p = policy{} }, []string{access}},
+		"accepts the shortest access token lifetime":                 {func(p *policy) { p.AccessTTL = 30 * time.Second }, nil},
+		"rejects a shorter access token lifetime":                    {func(p *policy) { p.AccessTTL = 30*time.Second - 1 }, []string{access}},
+		"accepts the longest access token lifetime":                  {func(p *policy) { p.AccessTTL = 24 * time.Hour }, nil},
+		"rejects a longer access token lifetime":                     {func(p *policy) { p.AccessTTL = 24*time.Hour + 1 }, []string{access}},
+		"accepts a session as long as one access token":              {func(p *policy) { p.AbsoluteTimeout = p.AccessTTL }, nil},
+		"rejects a session shorter than one access token":            {func(p *policy) { p.AbsoluteTimeout = p.AccessTTL - 1 }, []string{absolute}},
+		"accepts an idle timeout of twice the access token lifetime": {func(p *policy) { p.IdleTimeout = 2 * p.AccessTTL }, nil},
+		"rejects a shorter idle timeout":                             {func(p *policy) { p.IdleTimeout = 2*p.AccessTTL - 1 }, []string{idle}},
+		"accepts no idle timeout":                                    {func(p *policy) { p.IdleTimeout = session.NoIdleTimeout }, nil},
+		"accepts an idle timeout above the absolute one":             {func(p *policy) { p.IdleTimeout = p.AbsoluteTimeout + time.Hour }, nil},
+		"rejects an idle timeout of zero":                            {func(p *policy) { p.IdleTimeout = 0 }, []string{idle}},
+		"rejects a negative idle timeout":                            {func(p *policy) { p.IdleTimeout = -2 }, []string{idle}},
+		"accepts no retry window":                                    {func(p *policy) { p.RefreshGrace = 0 }, nil},
+		"accepts a retry window of a minute":                         {func(p *policy) { p.RefreshGrace = time.Minute }, nil},
+		"rejects a longer retry window":                              {func(p *policy) { p.RefreshGrace = time.Minute + 1 }, []string{grace}},
+		"rejects a negative retry window":                            {func(p *policy) { p.RefreshGrace = -1 }, []string{grace}},
+		"rejects an empty policy":                                    {func(p *policy) { *p = policy{} }, []string{access}},
 		"names every fault": {func(p *policy) { *p = policy{AccessTTL: 25 * time.Hour, RefreshGrace: time.Hour} },
 			[]string{access, absolute, idle, grace}},
 	} {
@@ -79,10 +79,10 @@ func TestValidatePolicy(t *testing.T) {
 func TestAccessExpiry(t *testing.T) {
 	p := session.Policy{AccessTTL: 5 * time.Minute}
 	for name, c := range map[string]struct{ absolute, want time.Time }{
-		"is the access life from now":           {in(time.Hour), in(5 * time.Minute)},
-		"is both where they meet":               {in(5 * time.Minute), in(5 * time.Minute)},
-		"never passes the end of the session":   {in(time.Minute), in(time.Minute)},
-		"lies in the past once that is reached": {ago(time.Minute), ago(time.Minute)},
+		"is one access token lifetime from now":       {in(time.Hour), in(5 * time.Minute)},
+		"is the end of the session if both coincide":  {in(5 * time.Minute), in(5 * time.Minute)},
+		"is not after the end of the session":         {in(time.Minute), in(time.Minute)},
+		"is in the past after the end of the session": {ago(time.Minute), ago(time.Minute)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := p.AccessExpiry(noon, c.absolute); !got.Equal(c.want) {
@@ -94,9 +94,9 @@ func TestAccessExpiry(t *testing.T) {
 
 func TestIdleExpiry(t *testing.T) {
 	if got := (session.Policy{IdleTimeout: time.Hour}).IdleExpiry(noon); !got.Equal(in(time.Hour)) {
-		t.Errorf("idles at %v", got)
+		t.Errorf("ends idle at %v", got)
 	}
 	if got := (session.Policy{IdleTimeout: session.NoIdleTimeout}).IdleExpiry(noon); !got.IsZero() {
-		t.Errorf("without a limit it idles at %v", got)
+		t.Errorf("without a limit it ends idle at %v", got)
 	}
 }

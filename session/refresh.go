@@ -2,71 +2,81 @@ package session
 
 import "time"
 
-// MaxRetryWindow bounds how long after a rotation an outage of ours may still
-// extend the retry window.
+// MaxRetryWindow bounds how long after a rotation an outage of the server may
+// still extend the retry window.
 const MaxRetryWindow = 15 * time.Minute
 
-// RefreshFacts are what is known about a refresh token with a good tag that
-// did not rotate its session. Whether digests are equal has been found out by
-// the caller; the decision needs no secret.
+// RefreshFacts are the facts about a refresh token with a valid tag that did
+// not rotate its session. The caller has compared the digests, so that the
+// decision needs no secret.
 type RefreshFacts struct {
 	Session    Lifetime
 	Generation uint32    // of the session's row
 	RotatedAt  time.Time // when the row reached that generation; zero if it never rotated
 	Presented  uint32    // generation of the presented token
 
-	SameClient         bool // the row's client is the one that authenticated
-	Permitted          bool // tenant, client, issuer and user are enabled and the session postdates their marks
-	IsCurrent          bool // the row's digest is the presented token's
-	IsNext             bool // the row's next digest is the presented token's
+	SameClient         bool // the row has the client that authenticated
+	Permitted          bool // tenant, client, issuer and user are enabled, and none was disabled since the session began
+	IsCurrent          bool // the row's digest is that of the presented token
+	IsNext             bool // the row's next digest is that of the presented token
 	SuccessorIsCurrent bool // the row's digest is that of the presented token's successor
 
 	Grace        time.Duration // the client's retry window
-	ContactSince time.Time     // when this node's contact with the database last began
+	ContactSince time.Time     // since when this node has been in contact with the database
 
 	ByStepUp   bool // a step-up made the row's generation
-	Superseded bool // a step-up replaced the presented token without having seen it
+	Superseded bool // a step-up that did not present the token has replaced it
 
 	LateRetry   bool      // the client allows late retries
-	LastLate    LateRetry // what the row remembers of the last one
-	OtherDevice bool      // the request comes from another device than the session's last use (OtherDevice)
+	LastLate    LateRetry // what the row records of the last one
+	OtherDevice bool      // OtherDevice of the request and the session's last use
 }
 
-// RefreshOutcome is what to do about a presented refresh token.
+// RefreshOutcome is how to respond to a presented refresh token.
 type RefreshOutcome int
 
 // The outcomes of DecideRefresh.
 const (
-	// RefreshRefused: unknown, ended, expired or not permitted. Nothing changes.
+	// RefreshRefused means that the token is unknown, ended, expired or not
+	// permitted. Nothing changes.
 	RefreshRefused RefreshOutcome = iota
-	// RefreshForeign: another client's token. The owner's session lives on.
+	// RefreshForeign means that the token belongs to another client. Its
+	// session continues.
 	RefreshForeign
-	// RefreshRotate: the token is the current one after all; the row changed in between.
+	// RefreshRotate means that the token is the current one, because the row
+	// has changed in the meantime.
 	RefreshRotate
-	// RefreshRetry: a repeated request gets the same successor, and nothing is written.
+	// RefreshRetry means that the request is repeated. It gets the same
+	// successor, and nothing is written.
 	RefreshRetry
-	// RefreshRetryLate: the same after the window, and the row remembers it.
+	// RefreshRetryLate means that the request is repeated after the retry
+	// window. It gets the same successor, and the row records it.
 	RefreshRetryLate
-	// RefreshBeforeStepUp: a step-up spent the token moments ago. It gets an access
-	// token with the assurance from before, and no refresh token.
+	// RefreshBeforeStepUp means that a step-up has just replaced the token. The
+	// response has an access token with the assurance from before the step-up,
+	// and no refresh token.
 	RefreshBeforeStepUp
-	// RefreshSuperseded: a step-up that did not show the token replaced it. It is
-	// refused, and nothing ends.
+	// RefreshSuperseded means that a step-up that did not present the token has
+	// replaced it. The token is rejected, and no session ends.
 	RefreshSuperseded
-	// RefreshDuplicate: a delayed duplicate, refused with an event; nothing ends.
+	// RefreshDuplicate means that the request is a delayed duplicate. It is
+	// rejected with an event, and no session ends.
 	RefreshDuplicate
-	// RefreshReuse: the token was used up; the session ends.
+	// RefreshReuse means that the token has been used. The session ends.
 	RefreshReuse
-	// RefreshRecover: the database lost its last commit; rotate from the presented token.
+	// RefreshRecover means that the database has lost its last commit. The
+	// chain rotates from the presented token.
 	RefreshRecover
-	// RefreshBehind: the database is older than the token by more than one rotation; the session ends.
+	// RefreshBehind means that the database is more than one rotation older
+	// than the token. The session ends.
 	RefreshBehind
-	// RefreshMismatch: the token's secret is not the one of its generation; refused with an event.
+	// RefreshMismatch means that the secret of the token does not match its
+	// generation. The token is rejected with an event.
 	RefreshMismatch
 )
 
-// DecideRefresh decides what a presented refresh token may do. It is called
-// after the conditional rotation has matched no row.
+// DecideRefresh decides how to respond to a presented refresh token. It is
+// called after the conditional rotation has matched no row.
 func DecideRefresh(now time.Time, f RefreshFacts) RefreshOutcome {
 	if !f.SameClient {
 		return RefreshForeign
@@ -107,9 +117,9 @@ func InRetryWindow(now time.Time, f RefreshFacts) bool {
 	return within(now, f.RotatedAt, f.Grace, f.ContactSince)
 }
 
-// within reports whether less than `window` has passed since a moment or, if
-// that is later, since this node could reach the database again: an outage of
-// ours must not look like theft.
+// within reports whether less than window has passed since a time or, if that
+// is later, since this node regained contact with the database: an outage of
+// the server must not look like theft.
 func within(now, since time.Time, window time.Duration, contact time.Time) bool {
 	if window <= 0 || age(now, since) >= MaxRetryWindow {
 		return false
@@ -120,15 +130,16 @@ func within(now, since time.Time, window time.Duration, contact time.Time) bool 
 	return age(now, since) < window
 }
 
-// age is how long ago t was; clocks that disagree give no negative ages.
+// age returns how long ago t was. It is not negative, even if clocks disagree.
 func age(now, t time.Time) time.Duration { return max(0, now.Sub(t)) }
 
-// Answers reports whether the outcome gives the token's holder tokens.
-func (o RefreshOutcome) Answers() bool {
+// IssuesTokens reports whether the response with this outcome contains new
+// tokens.
+func (o RefreshOutcome) IssuesTokens() bool {
 	return o == RefreshRotate || o == RefreshRetry || o == RefreshRetryLate || o == RefreshRecover
 }
 
-// String names the outcome for the log.
+// String returns the name of the outcome, for the log.
 func (o RefreshOutcome) String() string {
 	return [...]string{"refused", "foreign", "rotate", "retry", "late retry", "before step-up", "superseded", "duplicate", "reuse", "recover", "behind", "mismatch"}[o]
 }

@@ -9,14 +9,14 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// moments lie around noon, close enough together to meet each other's limits.
+// moments generates times around noon, close enough together to reach limits.
 func moments() *rapid.Generator[time.Time] {
 	return rapid.Custom(func(t *rapid.T) time.Time {
 		return in(time.Duration(rapid.Int64Range(-1200, 1200).Draw(t, "second")) * time.Second)
 	})
 }
 
-// refreshFacts are any that could be told of a row and a token.
+// refreshFacts generates any facts about a row and a token.
 func refreshFacts() *rapid.Generator[session.RefreshFacts] {
 	return rapid.Custom(func(t *rapid.T) session.RefreshFacts {
 		moment := func(name string) time.Time { return moments().Draw(t, name) }
@@ -40,23 +40,24 @@ func refreshFacts() *rapid.Generator[session.RefreshFacts] {
 	})
 }
 
-// gives says that the client gets tokens, and ends that the session does.
-func gives(o session.RefreshOutcome) bool {
+// issues reports whether the client gets tokens.
+func issues(o session.RefreshOutcome) bool {
 	return o == session.RefreshRetry || o == session.RefreshRetryLate || o == session.RefreshRotate || o == session.RefreshRecover
 }
 
+// ends reports whether the session ends.
 func ends(o session.RefreshOutcome) bool {
 	return o == session.RefreshReuse || o == session.RefreshBehind
 }
 
-func TestRefreshGivesNothingWithoutAReason(t *testing.T) {
+func TestRefreshIssuesTokensOnlyForAReason(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := refreshFacts().Draw(t, "facts")
 		now := moments().Draw(t, "now")
 		outcome := session.DecideRefresh(now, f)
 		_, _, over := f.Session.Ended(now)
-		if (gives(outcome) || ends(outcome)) && (!f.SameClient || !f.Permitted || over) {
-			t.Fatalf("%v, of a session that is foreign, over or not permitted", outcome)
+		if (issues(outcome) || ends(outcome)) && (!f.SameClient || !f.Permitted || over) {
+			t.Fatalf("%v for a session that is foreign, ended or not permitted", outcome)
 		}
 		proved := map[session.RefreshOutcome]bool{
 			session.RefreshRotate:    f.IsCurrent && f.Presented == f.Generation,
@@ -64,11 +65,11 @@ func TestRefreshGivesNothingWithoutAReason(t *testing.T) {
 			session.RefreshRetryLate: f.SuccessorIsCurrent && f.Presented+1 == f.Generation && f.LateRetry && !f.OtherDevice && !f.ByStepUp,
 			session.RefreshRecover:   f.IsNext && f.Presented == f.Generation+1,
 		}
-		if gives(outcome) && !proved[outcome] {
-			t.Fatalf("%v, though no digest allows it", outcome)
+		if issues(outcome) && !proved[outcome] {
+			t.Fatalf("%v although no digest allows it", outcome)
 		}
 		if outcome == session.RefreshRetry && now.Sub(f.RotatedAt) >= session.MaxRetryWindow {
-			t.Fatalf("%v, %v after the rotation", outcome, now.Sub(f.RotatedAt))
+			t.Fatalf("%v %v after the rotation", outcome, now.Sub(f.RotatedAt))
 		}
 	})
 }
@@ -79,7 +80,7 @@ func TestTimeNeverReopensTheRetryWindow(t *testing.T) {
 		now := moments().Draw(t, "now")
 		later := now.Add(time.Duration(rapid.Int64Range(0, 1200).Draw(t, "wait")) * time.Second)
 		before, after := session.DecideRefresh(now, f), session.DecideRefresh(later, f)
-		if gives(after) && !gives(before) {
+		if issues(after) && !issues(before) {
 			t.Fatalf("%v at first and %v after %v", before, after, later.Sub(now))
 		}
 	})

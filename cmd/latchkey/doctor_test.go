@@ -169,13 +169,13 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		"a folder that does not exist": {func(d *deployment) { d.edit(`url: "sqlite:`, `url: "sqlite:/nowhere`) },
 			isFault, "database", []string{"folder", "does not exist"}},
 		"an issuer of another name": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: "+foreign.URL+beside) },
-			isFault, "issuers", []string{`expected "` + foreign.URL + `", received "https://login.example.com/"`, "write issuer exactly"}},
+			isFault, "issuers", []string{`expected "` + foreign.URL + `", received "https://login.example.com/"`, "set issuer exactly"}},
 		"an issuer that does not answer": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: http://127.0.0.1:1"+beside) },
 			isFault, "issuers", []string{"127-0-0-1-1", "cannot be fetched"}},
 		"an algorithm that no key is for": {func(d *deployment) { d.edit("algorithms: [ES256]", "algorithms: [RS256]"); d.started() },
 			isFault, "issuers", []string{"127-0-0-1-", "expected RS256", "set algorithms"}},
 		"the root secret of another deployment": {func(d *deployment) { d.write("root-secret", oauth.NewRootSecret()) },
-			isFault, "root secrets", []string{"not the one of this database"}},
+			isFault, "root secrets", []string{"does not match this database"}},
 		"a root secret that nothing needs": {func(d *deployment) {
 			d.write("root-secret", oauth.NewRootSecret()+"\n"+testserver.RootSecret)
 			d.started()

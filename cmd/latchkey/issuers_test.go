@@ -16,10 +16,10 @@ func TestApplyAndServeWarnAboutAnIssuerThatNamesItselfOtherwise(t *testing.T) {
 	}))
 	defer provider.Close()
 	d.edit(d.issuer.URL, provider.URL)
-	const problem = "the discovery document names another issuer than the entry"
+	const problem = "issuer in the discovery document does not match the configuration"
 	for _, args := range [][]string{{"apply", "--dry-run"}, {"apply"}, {"apply", "--dry-run"}} {
 		code, _, stderr := run(t, nil, append(args, "--config", d.file)...)
-		want := "Warning: trusted issuer " + provider.URL + ": " + problem + `: expected "` + provider.URL + `", received "` + provider.URL + `/"; write issuer exactly as the document does. `
+		want := "Warning: trusted issuer " + provider.URL + ": " + problem + `: expected "` + provider.URL + `", received "` + provider.URL + `/"; set issuer exactly as in the document. `
 		if code != 0 || strings.Count(stderr, want) != 1 {
 			t.Errorf("%v: exit code %d\n%swant %s", args, code, stderr, want)
 		}

@@ -17,7 +17,7 @@ func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
 		d.write("root-secret", testserver.NextRoot)
 		d.edit("id: web", "id: other") // it would be written, and the back end's secret digested anew
 		for _, args := range [][]string{{"serve"}, {"apply"}, {"apply", "--dry-run"}, {"keys", "list"}, {"keys", "rotate"}} {
-			d.refuses(args, "the root secret is not the one of this database", "fingerprint")
+			d.refuses(args, "the root secret does not match this database", "fingerprint")
 		}
 		d.write("root-secret", testserver.RootSecret)
 		if after := d.run("keys", "list"); after != before {
@@ -80,7 +80,7 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 		t.Errorf("refresh without the old root: %d %s", next.status, next.body)
 	}
 	d.write("root-secret", testserver.RootSecret)
-	d.refuses([]string{"serve"}, "the root secret is not the one of this database")
+	d.refuses([]string{"serve"}, "the root secret does not match this database")
 }
 
 // moved checks what secret status says of a root secret that does not issue.
@@ -106,7 +106,7 @@ func TestANodeWhoseSigningKeyDoesNotOpenIsNotReady(t *testing.T) {
 	if alive := s.get("/healthz"); alive.status != 200 {
 		t.Errorf("liveness: %d %s", alive.status, alive.body)
 	}
-	if !strings.Contains(s.err.String(), "does not open") {
+	if !strings.Contains(s.err.String(), "cannot be decrypted") {
 		t.Errorf("the log does not say why: %s", tail(s.err.String()))
 	}
 }

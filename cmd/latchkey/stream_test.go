@@ -65,7 +65,7 @@ func TestAStreamOutlivesTheLimitsOfARequest(t *testing.T) {
 			if err := lines.Err(); err != nil {
 				t.Errorf("the stream broke: %v", err)
 			}
-			if code := s.wait(); code != 0 || !strings.Contains(s.err.String(), "the node follows the log no more") {
+			if code := s.wait(); code != 0 || !strings.Contains(s.err.String(), "the node no longer follows the event log") {
 				t.Errorf("exit code %d; the stream did not end with the node", code)
 			}
 		})

@@ -25,7 +25,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-const fetchRefused = "this address may not be fetched from" // in the log alone
+const fetchRefused = "fetching from this address is not allowed" // in the log alone
 
 // inside is a port of this machine, by IPv4 and, where there is one, IPv6,
 // that counts who connects to it.
@@ -111,7 +111,7 @@ func question(query []byte) (name string, kind uint16, end int) {
 // had: always the same one, that says nothing of where they were looked for.
 func unavailable(t *testing.T, what string, a *testserver.Answer) {
 	t.Helper()
-	const body = `{"error":"temporarily_unavailable","error_description":"The server cannot answer at the moment; try again","latchkey_reason":"issuer_unavailable"}`
+	const body = `{"error":"temporarily_unavailable","error_description":"The server is temporarily unavailable; try again","latchkey_reason":"issuer_unavailable"}`
 	if a.Status != 503 || string(a.Body) != body || a.Header.Get("Retry-After") == "" {
 		t.Errorf("%s: %d %s %v", what, a.Status, a.Body, a.Header)
 	}

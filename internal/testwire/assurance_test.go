@@ -287,7 +287,7 @@ func TestARuleThatFailsDoesNotHoldAndIsTold(t *testing.T) {
 		}
 		d.Log.Take()
 		d.Want(400, "unmet_authentication_requirements", d.Exchange("", "web", d.Proof("alice", many...), "acr_values", "costly"))
-		if log := d.Log.String(); !strings.Contains(log, "acr rule costly: cost limit exceeded") || !strings.Contains(log, "acr rule text: yields no boolean") {
+		if log := d.Log.String(); !strings.Contains(log, "acr rule costly: cost limit exceeded") || !strings.Contains(log, "acr rule text: the rule does not return a boolean") {
 			t.Errorf("the log does not say why:\n%s", log)
 		}
 	})

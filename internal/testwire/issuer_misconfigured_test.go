@@ -20,7 +20,7 @@ func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 		logged        []string
 	}{
 		{"its discovery document names another issuer", `{"issuer":"{}/","jwks_uri":"{}/keys"}`, "",
-			[]string{"names another issuer", `"expected":"\"{}\""`, `"received":"\"{}/\""`}},
+			[]string{"does not match the configuration", `"expected":"\"{}\""`, `"received":"\"{}/\""`}},
 		{"its discovery document has no jwks_uri", `{"issuer":"{}"}`, "", []string{"has no jwks_uri"}},
 		{"its key set has no usable key", `{"issuer":"{}","jwks_uri":"{}/keys"}`, `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`, []string{"has no usable key"}},
 	} {

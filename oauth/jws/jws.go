@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of every JWT that comes from outside (R-JK-18).
+// Limits of every JWT that is received (R-JK-18), and values of typ.
 const (
 	MaxSize       = 16 << 10
 	MaxHeaderSize = 4 << 10
@@ -24,16 +24,16 @@ const (
 	TypAccessToken = "at+jwt"
 )
 
-// Header is what we read of a JWS header. Members that could select a key
-// (jku, jwk, x5u, x5c) are not among it.
+// Header contains the checked members of a JWS header. Members that could
+// select a key (jku, jwk, x5u, x5c) are not read.
 type Header struct {
 	Alg, Kid, Typ       string
 	Crit, B64, Zip, Enc json.RawMessage
 }
 
-// readHeader takes members by their exact names: decoded into a struct, "ALG"
-// would pass for "alg", and we would check another header than the library
-// that verifies the signature.
+// readHeader reads members by their exact names. If it decoded into a struct,
+// "ALG" would match "alg", and this package would check another header than the
+// library that verifies the signature.
 func readHeader(text []byte) (*Header, error) {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
@@ -61,11 +61,11 @@ func Parse(token string) (*Header, error) {
 	return header, CheckObject(payload)
 }
 
-// Read is Parse but for the payload: enough for what only we
-// can have signed.
+// Read is like Parse, but does not check the payload. This is enough for tokens
+// that only this server can have signed.
 func Read(token string) (header *Header, payload []byte, err error) {
 	if len(token) > MaxSize {
-		return nil, nil, errors.New("longer than 16 KiB")
+		return nil, nil, errors.New("token is longer than 16 KiB")
 	}
 	if strings.Count(token, ".") != 2 {
 		return nil, nil, errors.New("not a compact JWS")
@@ -78,7 +78,7 @@ func Read(token string) (header *Header, payload []byte, err error) {
 		}
 	}
 	if len(decoded[0]) > MaxHeaderSize {
-		return nil, nil, errors.New("header longer than 4 KiB")
+		return nil, nil, errors.New("header is longer than 4 KiB")
 	}
 	if err := CheckObject(decoded[0]); err != nil {
 		return nil, nil, err
@@ -93,15 +93,15 @@ func Read(token string) (header *Header, payload []byte, err error) {
 	case h.Zip != nil || h.Enc != nil:
 		err = errors.New("encrypted tokens are not supported")
 	case h.Alg == "" || strings.EqualFold(h.Alg, "none"):
-		err = errors.New("unsigned")
+		err = errors.New("alg is missing or none")
 	case len(h.Kid) > MaxKid:
-		err = errors.New("kid longer than 256 bytes")
+		err = errors.New("kid is longer than 256 bytes")
 	}
 	return h, decoded[1], err
 }
 
-// DecodeBase64 refuses padding, white space and unused bits that are set:
-// one signature must not have two spellings.
+// DecodeBase64 rejects padding, white space, and unused bits that are set: a
+// signature must not have two spellings.
 func DecodeBase64(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) == 0 || base64.RawURLEncoding.EncodedLen(len(b)) != len(s) {
@@ -110,8 +110,9 @@ func DecodeBase64(s string) ([]byte, error) {
 	return b, nil
 }
 
-// CheckObject accepts one JSON object in valid UTF-8, without duplicate
-// member names at any depth and not nested beyond the limit (RFC 7519 §4).
+// CheckObject checks that text is one JSON object in valid UTF-8, without
+// duplicate member names at any depth and without nesting beyond MaxDepth (RFC
+// 7519 §4).
 func CheckObject(text []byte) error {
 	if !utf8.Valid(text) {
 		return errors.New("not UTF-8")
@@ -131,6 +132,7 @@ func CheckObject(text []byte) error {
 	return nil
 }
 
+// strictMembers checks the members of an object or the elements of an array.
 func strictMembers(d *json.Decoder, open json.Delim, depth int) error {
 	if depth > MaxDepth {
 		return errors.New("nested too deeply")
