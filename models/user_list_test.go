@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // listedUsers are the subs of a list that is read page by page.
@@ -35,14 +36,14 @@ func (w *world) listedUsers(f models.UserFilter) (subs []string) {
 
 func TestUsersAreListedByIssuerAndPrefixPageByPage(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		shared := func(s models.IssuerSpec, id string) models.IssuerSpec { s.ID, s.ShareSubjects = id, true; return s }
-		spec := models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{
+		shared := func(s settings.IssuerSpec, id string) settings.IssuerSpec { s.ID, s.ShareSubjects = id, true; return s }
+		spec := settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{
 			entry("https://google.example.com", "g%:"), shared(entry("https://one.example.com", "s:"), "one"), shared(entry("https://two.example.com", "s:"), "two")}}
 		all := []string{"Alice", "alice", "bob", "g%:1", "g%:12", "gx:1", "s:1"}
 		for _, sub := range all {
-			spec.Users = append(spec.Users, models.UserSpec{Sub: sub})
+			spec.Users = append(spec.Users, settings.UserSpec{Sub: sub})
 		}
-		w.apply(spec, models.TenantSpec{ID: "other", Users: []models.UserSpec{{Sub: "zoe"}}})
+		w.apply(spec, settings.TenantSpec{ID: "other", Users: []settings.UserSpec{{Sub: "zoe"}}})
 		for name, c := range map[string]struct {
 			f    models.UserFilter
 			want []string
@@ -95,7 +96,7 @@ func TestAListOfUsersCountsTheirLiveSessions(t *testing.T) {
 				must(t, err)
 			}
 		}
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "carol"}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "carol"}}})
 		show := func() string {
 			list, more, err := w.ListUsers(t.Context(), models.UserFilter{Tenant: acme, Limit: 10})
 			must(t, err)

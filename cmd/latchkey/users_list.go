@@ -20,7 +20,7 @@ const (
 	mostUsersOnPage = 1000
 )
 
-func newUsersList(s *settings, tenant *string) *cobra.Command {
+func newUsersList(s *sharedFlags, tenant *string) *cobra.Command {
 	f := models.UserFilter{}
 	var asJSON bool
 	cmd := &cobra.Command{
