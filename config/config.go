@@ -5,7 +5,7 @@ package config
 import (
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // NoMetrics, as MetricsListen, switches the metrics listener off.
@@ -46,7 +46,7 @@ type Config struct {
 	// /readyz already answers 503, so that load balancers stop sending requests
 	// before connections are refused: 0s to 5m. Default 5s, or 0s where standard
 	// error is a terminal.
-	ShutdownDelay models.Duration `yaml:"shutdown_delay" env:"LATCHKEY_SHUTDOWN_DELAY"`
+	ShutdownDelay settings.Duration `yaml:"shutdown_delay" env:"LATCHKEY_SHUTDOWN_DELAY"`
 
 	Database      Database      `yaml:"database"`
 	Fetch         Fetch         `yaml:"fetch"`
@@ -63,7 +63,7 @@ type Config struct {
 
 	// Tenants are applied by serve as TenantsAtStart says, and never pruned.
 	// Default: none in the file, and an empty tenant "default" is served.
-	Tenants []models.TenantSpec `yaml:"tenants"`
+	Tenants []settings.TenantSpec `yaml:"tenants"`
 
 	// TenantsAtStart is apply (default): at every start each noun of Tenants
 	// becomes what the file says, and nothing else may change it; once: only into
@@ -128,7 +128,7 @@ type Fetch struct {
 type Introspection struct {
 	// MaxAge lets a node answer without the database while what it has read of
 	// revocations is younger: 1s to 10s. Default 0: it always reads.
-	MaxAge models.Duration `yaml:"max_age" env:"LATCHKEY_INTROSPECTION_MAX_AGE"`
+	MaxAge settings.Duration `yaml:"max_age" env:"LATCHKEY_INTROSPECTION_MAX_AGE"`
 }
 
 // Default is the configuration before anything is read: complete but for the
@@ -137,8 +137,8 @@ func Default() *Config {
 	return &Config{
 		Listen:         "127.0.0.1:8080",
 		MetricsListen:  "127.0.0.1:9464",
-		ShutdownDelay:  models.Duration(5 * time.Second),
-		TenantsAtStart: models.StartApply,
+		ShutdownDelay:  settings.Duration(5 * time.Second),
+		TenantsAtStart: settings.StartApply,
 		Log:            Log{Level: "info", Format: "json"},
 		Database:       Database{URL: "sqlite:latchkey.db", Migrate: true, PreparedStatements: true, MaxConnections: 16},
 		sources:        map[string]string{},

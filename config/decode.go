@@ -10,13 +10,13 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // decoder fills Go values from a YAML tree and notes every fault with its
 // path, where yaml.v3 would report the first one, or a line.
 type decoder struct {
-	faults  models.Faults
+	faults  settings.Faults
 	work    int
 	depth   int
 	overrun error // why the walk was broken off

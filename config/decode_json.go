@@ -9,7 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // json is n as a value that JSON can hold: nil, bool, int64, float64, string,
@@ -24,7 +24,7 @@ func (d *decoder) json(path string, n *yaml.Node) any {
 	case yaml.MappingNode:
 		object := map[string]any{}
 		for _, p := range d.pairs(path, n) {
-			object[p.key] = d.json(models.Member(path, p.key), p.value)
+			object[p.key] = d.json(settings.Member(path, p.key), p.value)
 		}
 		return object
 	case yaml.SequenceNode:

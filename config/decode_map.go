@@ -8,7 +8,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // pair is a key of a mapping with its value.
@@ -27,12 +27,12 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	}
 	fields := map[string]reflect.Value{}
 	collect(v, fields)
-	written := models.Written{}
-	if place := v.FieldByName("Place"); place.IsValid() && place.Type() == reflect.TypeFor[models.Place]() {
-		place.Set(reflect.ValueOf(models.Place{Path: path, Written: written}))
+	written := settings.Written{}
+	if place := v.FieldByName("Place"); place.IsValid() && place.Type() == reflect.TypeFor[settings.Place]() {
+		place.Set(reflect.ValueOf(settings.Place{Path: path, Written: written}))
 	}
 	for _, p := range d.pairs(path, n) {
-		at := models.Member(path, p.key)
+		at := settings.Member(path, p.key)
 		if to, known := fields[p.key]; known {
 			written[p.key] = !isNull(target(p.value))
 			d.value(at, p.value, to)
@@ -64,7 +64,7 @@ func (d *decoder) mapping(path string, n *yaml.Node, v reflect.Value) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, p := range d.pairs(path, n) {
 		item := reflect.New(v.Type().Elem()).Elem()
-		d.member(models.Member(path, p.key), p.value, item)
+		d.member(settings.Member(path, p.key), p.value, item)
 		v.SetMapIndex(reflect.ValueOf(p.key), item)
 	}
 }
@@ -82,7 +82,7 @@ func (d *decoder) pairs(path string, n *yaml.Node) []pair {
 		case !plain(key):
 			d.faults.Add(path, "has a key that is not text")
 		case seen[key.Value]:
-			d.faults.Add(models.Member(path, key.Value), "is given twice")
+			d.faults.Add(settings.Member(path, key.Value), "is given twice")
 		case key.ShortTag() == "!!merge":
 			merged = value
 			seen[key.Value] = true
@@ -120,7 +120,7 @@ func (d *decoder) merged(path string, n *yaml.Node) []pair {
 			pairs = append(pairs, d.merged(path, item)...)
 		}
 	default:
-		d.faults.Add(models.Member(path, "<<"), "must be a mapping, or a list of them")
+		d.faults.Add(settings.Member(path, "<<"), "must be a mapping, or a list of them")
 	}
 	return pairs
 }

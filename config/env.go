@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // variable is a setting that the environment may give.
@@ -36,7 +36,7 @@ func variables(prefix string, v reflect.Value) map[string]variable {
 }
 
 // readEnviron lays the variables that begin with LATCHKEY_ over c.
-func (c *Config) readEnviron(environ []string, faults *models.Faults) {
+func (c *Config) readEnviron(environ []string, faults *settings.Faults) {
 	known := variables("", reflect.ValueOf(c).Elem())
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
@@ -50,7 +50,7 @@ func (c *Config) readEnviron(environ []string, faults *models.Faults) {
 		}
 		switch {
 		case !ok && !isFile:
-			faults.Add(models.Member("", name), "unknown variable%s", suggest(name, slices.Sorted(maps.Keys(known))))
+			faults.Add(settings.Member("", name), "unknown variable%s", suggest(name, slices.Sorted(maps.Keys(known))))
 		case value == "":
 		default:
 			c.readVariable(name, value, setting, isFile, faults)
@@ -60,7 +60,7 @@ func (c *Config) readEnviron(environ []string, faults *models.Faults) {
 
 // readVariable sets one setting from the variable name, or from the file that
 // the variable names.
-func (c *Config) readVariable(name, value string, setting variable, isFile bool, faults *models.Faults) {
+func (c *Config) readVariable(name, value string, setting variable, isFile bool, faults *settings.Faults) {
 	if other := c.sources[setting.path]; other != "" && other != name {
 		faults.Add(name, "is given beside %s; one of the two is enough", other)
 		return

@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/latchkey/latchkey/config"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // patience is far beyond what any file of the size takes: only one that never
@@ -92,7 +92,7 @@ func loadTwice(t *testing.T, path string, file []byte, environ []string) {
 
 // wants holds a configuration without faults against what serving relies on.
 func wants(t *testing.T, c *config.Config) {
-	origin, err := models.ParseOrigin(c.Issuer)
+	origin, err := settings.ParseOrigin(c.Issuer)
 	if err != nil || origin.String() != c.Issuer || len(c.Secret) == 0 || c.Database.URL == "" || c.Listen == "" {
 		t.Errorf("taken without a fault: %+v", c)
 	}
@@ -103,7 +103,7 @@ func wants(t *testing.T, c *config.Config) {
 	}
 	ids := map[string]bool{}
 	for _, tenant := range c.Tenants {
-		if !models.ValidTenantID(tenant.ID) || ids[tenant.ID] {
+		if !settings.ValidTenantID(tenant.ID) || ids[tenant.ID] {
 			t.Errorf("the tenant %q", tenant.ID)
 		}
 		ids[tenant.ID] = true

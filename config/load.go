@@ -13,7 +13,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // maxFile bounds the configuration file.
@@ -24,9 +24,9 @@ const maxFile = 8 << 20
 // Config.Validate says what is wrong with the rest, so that a caller can show
 // all of them together. The error is for a file that cannot be read at all or
 // is not YAML. Neither ever holds a value from the file.
-func Load(path string, environ []string) (*Config, models.Faults, error) {
+func Load(path string, environ []string) (*Config, settings.Faults, error) {
 	c := Default()
-	var faults models.Faults
+	var faults settings.Faults
 	if path != "" {
 		var err error
 		if faults, err = c.readFile(path); err != nil {
@@ -49,7 +49,7 @@ func Load(path string, environ []string) (*Config, models.Faults, error) {
 
 // LoadApart is Load with the tenants and the revision of another file, of which
 // nothing else counts. Faults in the tenants of the file at path do not matter.
-func LoadApart(path, tenants string, environ []string) (*Config, models.Faults, error) {
+func LoadApart(path, tenants string, environ []string) (*Config, settings.Faults, error) {
 	c, faults, err := Load(path, environ)
 	if err != nil {
 		return nil, nil, err
@@ -61,7 +61,7 @@ func LoadApart(path, tenants string, environ []string) (*Config, models.Faults, 
 	c.Tenants, c.Revision = other.Tenants, other.Revision
 	c.private = append(c.private, other.private...)
 	c.refused = append(slices.DeleteFunc(c.refused, aboutTenants), other.refused...)
-	faults = slices.DeleteFunc(faults, func(f models.Fault) bool { return aboutTenants(f.Path) })
+	faults = slices.DeleteFunc(faults, func(f settings.Fault) bool { return aboutTenants(f.Path) })
 	return c, append(faults, more...), nil
 }
 
@@ -71,7 +71,7 @@ func aboutTenants(path string) bool {
 }
 
 // readFile decodes the file at path into c.
-func (c *Config) readFile(path string) (models.Faults, error) {
+func (c *Config) readFile(path string) (settings.Faults, error) {
 	text, err := readBounded(path, maxFile)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/config"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // rootSecret is long enough, and easy to find where it must not be.
@@ -29,7 +29,7 @@ func write(t *testing.T, text string) string {
 }
 
 // load reads a configuration that can be read, whatever its faults.
-func load(t *testing.T, text string, environ ...string) (*config.Config, models.Faults) {
+func load(t *testing.T, text string, environ ...string) (*config.Config, settings.Faults) {
 	t.Helper()
 	c, faults, err := config.Load(write(t, text), environ)
 	if err != nil {
@@ -39,7 +39,7 @@ func load(t *testing.T, text string, environ ...string) (*config.Config, models.
 }
 
 // expect compares faults, each as its one line, with what was wanted.
-func expect(t *testing.T, faults models.Faults, want ...string) {
+func expect(t *testing.T, faults settings.Faults, want ...string) {
 	t.Helper()
 	var got []string
 	for _, f := range faults {
@@ -169,8 +169,8 @@ func TestLoadRefusesAFileThatIs(t *testing.T) {
 }
 
 func TestLoadReads(t *testing.T) {
-	first := func(c *config.Config) models.TenantSpec { return c.Tenants[0] }
-	minute := models.Duration(time.Minute)
+	first := func(c *config.Config) settings.TenantSpec { return c.Tenants[0] }
+	minute := settings.Duration(time.Minute)
 	for _, test := range []struct {
 		name, file string
 		got        func(*config.Config) any
@@ -239,7 +239,7 @@ func TestLoadSecretFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	read := func(t *testing.T, text string, environ ...string) (*config.Config, models.Faults) {
+	read := func(t *testing.T, text string, environ ...string) (*config.Config, settings.Faults) {
 		t.Helper()
 		path := filepath.Join(dir, "latchkey.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -347,7 +347,7 @@ func TestEnv(t *testing.T) {
 		got := []any{c.Issuer, c.Listen, c.BehindProxy, c.TrustedProxies, c.TLS, c.Log, c.MetricsListen, c.Database, c.Introspection, c.Secret}
 		want := []any{"https://env.example.com", "127.0.0.1:1", true, []string{"10.0.0.0/8", "::1"},
 			config.TLS{CertFile: "cert.pem", KeyFile: "key.pem"}, config.Log{Level: "warn", Format: "text"}, "none",
-			config.Database{URL: "postgres://db/latchkey", MaxConnections: 32}, config.Introspection{MaxAge: models.Duration(2 * time.Second)}, config.Secrets{"one", "two"}}
+			config.Database{URL: "postgres://db/latchkey", MaxConnections: 32}, config.Introspection{MaxAge: settings.Duration(2 * time.Second)}, config.Secrets{"one", "two"}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%#v\nwant %#v", got, want)
 		}

@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // maxSecretFile bounds a file that holds a secret.
@@ -13,7 +13,7 @@ const maxSecretFile = 64 << 10
 
 // readSecretFiles reads every file that holds a secret into the field that it
 // stands for.
-func (c *Config) readSecretFiles(dir string, faults *models.Faults) {
+func (c *Config) readSecretFiles(dir string, faults *settings.Faults) {
 	if c.sources["secret"] != "" {
 		c.SecretFile = "" // the environment wins
 	}
@@ -37,7 +37,7 @@ func (c *Config) readSecretFiles(dir string, faults *models.Faults) {
 }
 
 // readSecretFile reads one such file, if it is named, and says whether it did.
-func (c *Config) readSecretFile(dir, path, name string, into *string, faults *models.Faults) bool {
+func (c *Config) readSecretFile(dir, path, name string, into *string, faults *settings.Faults) bool {
 	if name == "" {
 		return false
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Use is what a command does with the configuration, and so which settings it
@@ -39,7 +39,7 @@ const maxShutdownDelay = 5 * time.Minute
 // already is not named again. Tenants are checked whole for serving, which makes
 // each noun what the file says; for any other use they may leave out what is
 // stored, so only their ids are checked.
-func (c *Config) Validate(use Use) models.Faults {
+func (c *Config) Validate(use Use) settings.Faults {
 	v := validation{Config: c}
 	v.issuer(use != ForKeys && use != ForMigrate)
 	v.secret(use != ForMigrate)
@@ -51,8 +51,8 @@ func (c *Config) Validate(use Use) models.Faults {
 	if n := c.Database.MaxConnections; n < 2 || n > 1000 {
 		v.Add(v.at("database.max_connections"), "must be from 2 to 1000")
 	}
-	if age := v.Introspection.MaxAge.Of(); age != 0 && (age < minIntrospectionAge || age > models.TailBound) {
-		v.Add(v.at("introspection.max_age"), "must be 0 (always read), or from %s to %s", models.Duration(minIntrospectionAge), models.Duration(models.TailBound))
+	if age := v.Introspection.MaxAge.Of(); age != 0 && (age < minIntrospectionAge || age > settings.RevocationBound) {
+		v.Add(v.at("introspection.max_age"), "must be 0 (always read), or from %s to %s", settings.Duration(minIntrospectionAge), settings.Duration(settings.RevocationBound))
 	}
 	if v.Fetch.Proxy != "" {
 		if u, err := url.Parse(v.Fetch.Proxy); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
@@ -60,35 +60,35 @@ func (c *Config) Validate(use Use) models.Faults {
 		}
 	}
 	if delay := v.ShutdownDelay.Of(); delay < 0 || delay > maxShutdownDelay {
-		v.Add(v.at("shutdown_delay"), "must be from 0s to %s", models.Duration(maxShutdownDelay))
+		v.Add(v.at("shutdown_delay"), "must be from 0s to %s", settings.Duration(maxShutdownDelay))
 	}
-	v.oneOf("tenants_at_start", c.TenantsAtStart, models.StartApply, models.StartOnce, models.StartOff)
-	if c.Revision < 0 || c.Revision > models.MaxRevision {
-		v.Add("revision", "must be a whole number from 1 to %d, the largest that every tool keeps exact: number the versions of tenants, and raise it with every change", int64(models.MaxRevision))
+	v.oneOf("tenants_at_start", c.TenantsAtStart, settings.StartApply, settings.StartOnce, settings.StartOff)
+	if c.Revision < 0 || c.Revision > settings.MaxRevision {
+		v.Add("revision", "must be a whole number from 1 to %d, the largest that every tool keeps exact: number the versions of tenants, and raise it with every change", int64(settings.MaxRevision))
 	}
 	v.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	v.oneOf("log.format", c.Log.Format, "json", "text")
 	if use == ForServe {
-		v.Faults = append(v.Faults, models.ValidateTenants(c.Tenants, c.Issuer)...)
+		v.Faults = append(v.Faults, settings.ValidateTenants(c.Tenants, c.Issuer)...)
 	} else { // merged with what is stored, and checked then, if at all
-		v.Faults = append(v.Faults, models.ValidateIDs(c.Tenants)...)
+		v.Faults = append(v.Faults, settings.ValidateIDs(c.Tenants)...)
 	}
 	return c.Unreported(v.Faults)
 }
 
 // Unreported is faults without those at places where Load has found one.
-func (c *Config) Unreported(faults models.Faults) models.Faults {
+func (c *Config) Unreported(faults settings.Faults) settings.Faults {
 	return slices.DeleteFunc(faults, c.reported)
 }
 
 // validation gathers faults.
 type validation struct {
 	*Config
-	models.Faults
+	settings.Faults
 }
 
 func (v *validation) issuer(required bool) {
-	switch origin, err := models.ParseBase(v.Issuer); {
+	switch origin, err := settings.ParseBase(v.Issuer); {
 	case v.Issuer == "" && required:
 		v.Add(v.at("issuer"), "is missing: give the base URL, such as https://id.example.com, here or in LATCHKEY_ISSUER")
 	case v.Issuer == "":
@@ -149,7 +149,7 @@ func (c *Config) at(path string) string {
 }
 
 // reported says that Load found a fault at f's place, or around it.
-func (c *Config) reported(f models.Fault) bool {
+func (c *Config) reported(f settings.Fault) bool {
 	return slices.ContainsFunc(c.refused, func(path string) bool {
 		rest, within := strings.CutPrefix(f.Path, path)
 		return within && (rest == "" || rest[0] == '.' || rest[0] == '[')

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // listeners checks the addresses that are listened on, and with safe also that
@@ -23,7 +23,7 @@ func (v *validation) listeners(safe bool) {
 	if !safe || v.BehindProxy || v.TLS != (TLS{}) {
 		return
 	}
-	origin, err := models.ParseBase(v.Issuer)
+	origin, err := settings.ParseBase(v.Issuer)
 	public := err == nil && !loopback(origin.Hostname())
 	if public || ok && !loopback(host) {
 		v.Add(v.at("listen"), "would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS")

@@ -7,8 +7,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // preflight answers for the origins of all clients of the tenant, because the
@@ -60,7 +60,7 @@ func allowOrigin(h http.Header, origin string, listed interface{ Lists(origin st
 // instead of, that of the endpoint. It accepts the origins of all clients of
 // the tenant (R-CO-05). The route may be unknown at this point.
 func (e *edge) allowErrorCORS(c *gin.Context) {
-	id, path := models.DefaultTenant, strings.TrimPrefix(c.Request.URL.Path, e.base)
+	id, path := settings.DefaultTenant, strings.TrimPrefix(c.Request.URL.Path, e.base)
 	if rest, named := strings.CutPrefix(path, "/t/"); named {
 		id, path, _ = strings.Cut(rest, "/")
 		path = "/" + path

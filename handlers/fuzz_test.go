@@ -14,7 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // echo represents what a caller sent. A response must not repeat it, and the log
@@ -33,7 +33,7 @@ func FuzzRouter(f *testing.F) {
 	issuer := testserver.NewIssuer(f, w.Clock)
 	other := testserver.Web()
 	w.Apply(testserver.Tenant("default", issuer, testserver.Web(), testserver.Backend()),
-		models.TenantSpec{ID: "acme", Clients: []models.ClientSpec{other}})
+		settings.TenantSpec{ID: "acme", Clients: []settings.ClientSpec{other}})
 	live := w.Post("/token", []string{
 		"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token_type", "urn:ietf:params:oauth:token-type:jwt",
 		"subject_token", issuer.Token(w.URL, "alice", nil),

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // newDeploymentBehindTLS returns a deployment with an https issuer, as behind a
@@ -133,7 +133,7 @@ func TestMetadataListsTheScopesThatAppsMayRequest(t *testing.T) {
 	app, off, machine := testserver.Web(), testserver.Web(), testserver.Backend()
 	app.Scopes = []string{"profile"}
 	off.ID, off.Scopes, off.Disabled = "off", []string{"old"}, true
-	machine.ID, machine.Grants, machine.SessionToken, machine.Scopes = "machine", []string{models.GrantClientCredentials}, false, []string{"internal"}
+	machine.ID, machine.Grants, machine.SessionToken, machine.Scopes = "machine", []string{settings.GrantClientCredentials}, false, []string{"internal"}
 	d.Apply(testserver.Tenant("acme", d.Issuer, app, off, machine))
 	if got := fmt.Sprint(d.Want(200, "", d.Get("/t/acme/.well-known/openid-configuration")).JSON["scopes_supported"]); got != "[profile]" {
 		t.Errorf("scopes_supported %s", got)

@@ -9,15 +9,16 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // tenantID returns the id of the tenant in the path. The default tenant has no
 // path of its own; ok is false for a path that names it.
 func tenantID(c *gin.Context) (id string, ok bool) {
 	if id, named := c.Params.Get("tenant"); named {
-		return id, id != models.DefaultTenant
+		return id, id != settings.DefaultTenant
 	}
-	return models.DefaultTenant, true
+	return settings.DefaultTenant, true
 }
 
 // tenant looks up the tenant in the path with find. If it fails, it sends the

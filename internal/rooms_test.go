@@ -20,17 +20,18 @@ const module = "github.com/latchkey/latchkey"
 
 // folders are the top-level folders of the design. A new one is a decision, to
 // be taken there first.
-var folders = []string{".ci", ".github", "bench", "cmd", "config", "docs", "examples", "handlers", "internal", "models", "oauth", "sdk", "session"}
+var folders = []string{".ci", ".github", "bench", "cmd", "config", "docs", "examples", "handlers", "internal", "models", "oauth", "sdk", "session", "settings"}
 
 // mayImport says which rooms a room sees. Rooms that are not listed see none.
 var mayImport = map[string][]string{
-	"cmd":      {"config", "handlers", "internal", "models", "oauth", "session"},
-	"bench":    {"config", "handlers", "internal", "models", "oauth", "sdk", "session"},
+	"cmd":      {"config", "handlers", "internal", "models", "oauth", "session", "settings"},
+	"bench":    {"config", "handlers", "internal", "models", "oauth", "sdk", "session", "settings"},
 	"examples": {"sdk"},
-	"config":   {"models", "session"},
-	"handlers": {"models", "oauth", "session"},
-	"oauth":    {"models", "session"},
-	"models":   {"session"},
+	"config":   {"session", "settings"},
+	"handlers": {"models", "oauth", "session", "settings"},
+	"oauth":    {"models", "session", "settings"},
+	"models":   {"session", "settings"},
+	"settings": {"session"},
 	"internal": {"internal"},
 }
 
@@ -48,8 +49,9 @@ var onlyIn = map[string]string{
 
 // strangers are the only third-party packages of the rooms that have few.
 var strangers = map[string][]string{
-	"config":  {"go.yaml.in/yaml/v3"},
-	"session": nil,
+	"config":   {"go.yaml.in/yaml/v3"},
+	"session":  nil,
+	"settings": nil,
 }
 
 // testOnly begins the name of every test harness: it may see what it tests, and
@@ -150,6 +152,8 @@ func TestRoomsAreToldApart(t *testing.T) {
 		"config sees no other library":             {"config/a.go", "github.com/spf13/cobra", "config may not import github.com/spf13/cobra"},
 		"session sees the standard library":        {"session/a.go", "crypto/sha256", ""},
 		"session sees no other library":            {"session/a.go", "golang.org/x/crypto/hkdf", "session may not import golang.org/x/crypto/hkdf"},
+		"config does not see the database":         {"config/a.go", module + "/models", "config may not import models"},
+		"settings see no database":                 {"settings/a.go", module + "/models", "settings may not import models"},
 		"session sees no room":                     {"session/a.go", module + "/models", "session may not import models"},
 		"a folder in a room is that room":          {"models/deep/er/a.go", module + "/oauth", "models may not import oauth"},
 		"a room may be cut into packages":          {"oauth/a.go", module + "/oauth/keys", ""},

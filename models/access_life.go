@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // longestAccess is the longest life of an access token of a client that may
@@ -16,11 +17,11 @@ const longestAccess = `COALESCE((SELECT CASE WHEN c.longer_until > ? THEN c.long
 // until the last one of a longer life is over, how long they lived before. It
 // says whether the row has changed.
 func (c *Client) keepAccessTTL(created bool, now time.Time) (changed bool) {
-	ttl := Duration(c.Settings.Policy().AccessTTL)
+	ttl := settings.Duration(c.Settings.Policy().AccessTTL)
 	if c.AccessTTL != nil && *c.AccessTTL == ttl {
 		return false
 	}
-	before := Duration(session.MaxAccessTTL)
+	before := settings.Duration(session.MaxAccessTTL)
 	switch {
 	case created:
 		before = ttl

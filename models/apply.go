@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Secrets is what Apply needs of the keys that are derived from the root secret.
@@ -29,7 +31,7 @@ type ApplyOptions struct {
 
 	// Validate names the faults of the tenants as they would be: what is wanted,
 	// merged with what is stored. nil: ValidateTenants without a base issuer.
-	Validate func([]TenantSpec) Faults
+	Validate func([]settings.TenantSpec) settings.Faults
 
 	// File is the version of the file that wanted is from: a higher revision than
 	// the stored one is stored.
@@ -45,9 +47,9 @@ type ApplyOptions struct {
 // name stays, unless it prunes; so does a key that a noun leaves out, unless it
 // replaces. Applying the same again changes nothing. The faults of the outcome
 // are returned as Faults, and then nothing is changed.
-func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets, o ApplyOptions) ([]Change, error) {
+func (s *Store) Apply(ctx context.Context, wanted []settings.TenantSpec, secrets Secrets, o ApplyOptions) ([]Change, error) {
 	if o.Validate == nil {
-		o.Validate = func(tenants []TenantSpec) Faults { return ValidateTenants(tenants, "") }
+		o.Validate = func(tenants []settings.TenantSpec) settings.Faults { return settings.ValidateTenants(tenants, "") }
 	}
 	var changes []Change
 	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
@@ -55,7 +57,7 @@ func (s *Store) Apply(ctx context.Context, wanted []TenantSpec, secrets Secrets,
 		if o.ServeFile {
 			a.source = sourceFile
 		}
-		if err := a.apply(Located(wanted)); err != nil {
+		if err := a.apply(settings.Located(wanted)); err != nil {
 			return err
 		}
 		changes = a.changes
@@ -84,14 +86,14 @@ type applier struct {
 	source  string // of the attributes that it sets
 	now     time.Time
 	changes []Change
-	merged  []TenantSpec // as they will be
-	faults  Faults
+	merged  []settings.TenantSpec // as they will be
+	faults  settings.Faults
 	ended   []Event // what ends with this transaction, to be told last
 }
 
 // apply works out what becomes of every tenant, checks the whole, and only then
 // writes.
-func (a *applier) apply(wanted []TenantSpec) error {
+func (a *applier) apply(wanted []settings.TenantSpec) error {
 	plans := make([]*tenantPlan, 0, len(wanted))
 	for _, want := range wanted {
 		plan, err := a.planTenant(want)
@@ -121,18 +123,18 @@ func (a *applier) apply(wanted []TenantSpec) error {
 }
 
 // settle is what becomes of a stored document.
-func (a *applier) settle(stored, written Document) Document {
+func (a *applier) settle(stored, written settings.Document) settings.Document {
 	if a.o.Replace {
-		return written.withoutNull()
+		return written.WithoutNull()
 	}
-	return stored.merge(written)
+	return stored.Merge(written)
 }
 
 // given says how a secret is given: with Replace, one that is left out is gone.
-func (a *applier) given(p Place, zero bool, keys ...string) given {
-	how := p.Written.given(zero, keys...)
-	if how == absent && a.o.Replace {
-		return null
+func (a *applier) given(p settings.Place, zero bool, keys ...string) settings.Given {
+	how := p.Written.Given(zero, keys...)
+	if how == settings.Absent && a.o.Replace {
+		return settings.Null
 	}
 	return how
 }
@@ -163,23 +165,23 @@ func (a *applier) disabled(now bool, tenant string, what EventType, e Event) {
 
 // documents reads the settings of the rows of a table that belong to a tenant,
 // by id, as they were written.
-func (a *applier) documents(table, tenant string) (map[string]Document, error) {
+func (a *applier) documents(table, tenant string) (map[string]settings.Document, error) {
 	var rows []struct {
 		ID       string
-		Settings Document `gorm:"serializer:json"`
+		Settings settings.Document `gorm:"serializer:json"`
 	}
 	err := a.tx.Table(table).Select("id", "settings").Where("tenant_id = ?", tenant).Find(&rows).Error
-	docs := map[string]Document{}
+	docs := map[string]settings.Document{}
 	for _, row := range rows {
-		docs[row.ID] = row.Settings.withoutNull()
+		docs[row.ID] = row.Settings.WithoutNull()
 	}
 	return docs, err
 }
 
 // writeDocument stores the settings of a row as they were written, where saving
 // the row has stored the defaults too.
-func (a *applier) writeDocument(table, tenant, id string, doc Document) error {
-	text, err := doc.text()
+func (a *applier) writeDocument(table, tenant, id string, doc settings.Document) error {
+	text, err := doc.Text()
 	if err != nil {
 		return err
 	}

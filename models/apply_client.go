@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // previousFor is how long a previous secret is accepted unless previous_until
@@ -17,12 +19,12 @@ var presetKeys = []string{"access_token_ttl", "absolute_lifetime", "inactivity_t
 
 // clientPlan is what becomes of one client.
 type clientPlan struct {
-	want          ClientSpec
+	want          settings.ClientSpec
 	row           Client
 	created       bool
-	before, after Document
-	written       Document
-	settings      ClientSettings // after
+	before, after settings.Document
+	written       settings.Document
+	settings      settings.ClientSettings // after
 }
 
 // planClients works out what becomes of the clients of a tenant.
@@ -38,12 +40,12 @@ func (a *applier) planClients(p *tenantPlan) error {
 	byID := map[string]Client{}
 	for _, row := range rows {
 		byID[row.ID] = row
-		named := slices.ContainsFunc(p.want.Clients, func(c ClientSpec) bool { return c.ID == row.ID })
+		named := slices.ContainsFunc(p.want.Clients, func(c settings.ClientSpec) bool { return c.ID == row.ID })
 		if !row.RemovedAt.IsZero() || named {
 			continue
 		}
-		spec := ClientSpec{ID: row.ID, ClientSettings: row.Settings, secretStored: row.SecretDigest.Digest != nil}
-		spec.Place = Place{Path: fmt.Sprintf("%s.clients[%q]", p.want.Path, row.ID), stored: true}
+		spec := settings.ClientSpec{ID: row.ID, ClientSettings: row.Settings, SecretStored: row.SecretDigest.Digest != nil}
+		spec.Place = settings.Place{Path: fmt.Sprintf("%s.clients[%q]", p.want.Path, row.ID), Stored: true}
 		p.earlier.Clients = append(p.earlier.Clients, spec)
 		if !a.o.Prune {
 			p.merged.Clients = append(p.merged.Clients, spec)
@@ -57,19 +59,19 @@ func (a *applier) planClients(p *tenantPlan) error {
 		p.clients = append(p.clients, plan)
 		merged := want
 		merged.ClientSettings = plan.settings
-		merged.secretStored = !merged.Public() && plan.row.SecretDigest.Digest != nil && a.given(want.Place, want.Secret == "", "secret", "secret_file") == absent
+		merged.SecretStored = !merged.Public() && plan.row.SecretDigest.Digest != nil && a.given(want.Place, want.Secret == "", "secret", "secret_file") == settings.Absent
 		p.merged.Clients = append(p.merged.Clients, merged)
 	}
 	return nil
 }
 
-func (a *applier) planClient(want ClientSpec, row Client, stored Document) (*clientPlan, error) {
+func (a *applier) planClient(want settings.ClientSpec, row Client, stored settings.Document) (*clientPlan, error) {
 	p := &clientPlan{want: want, row: row, before: stored}
 	if p.created = row.ID == "" || !row.RemovedAt.IsZero(); p.created { // after a removal: its sessions before are still to be swept
-		p.before = Document{}
+		p.before = settings.Document{}
 		p.row = Client{ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: remade(row, a.now)}
 	}
-	written, err := documentOf(want.ClientSettings, want.Written)
+	written, err := settings.NewDocument(want.ClientSettings, want.Written)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +81,7 @@ func (a *applier) planClient(want ClientSpec, row Client, stored Document) (*cli
 			return slices.Contains(presetKeys, key) && written[key] == nil
 		})
 	}
-	return p, p.after.decode(&p.settings)
+	return p, p.after.Decode(&p.settings)
 }
 
 // client writes what was planned.
@@ -111,7 +113,7 @@ func (a *applier) client(tenant string, p *clientPlan) error {
 		a.note(clientNotes(before, p.settings, false))
 	}
 	if !p.created && !a.o.Replace {
-		a.note(keptNotes(p.after, p.written, func(d, kept ClientSettings) notes { return clientNotes(d, kept, true) }))
+		a.note(keptNotes(p.after, p.written, func(d, kept settings.ClientSettings) notes { return clientNotes(d, kept, true) }))
 	}
 	if row.Disabled != disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)
@@ -139,20 +141,20 @@ func (a *applier) clientSecrets(tenant string, p *clientPlan) (fields []FieldCha
 	previous := false
 	for _, secret := range []struct {
 		name, want string
-		given      given
+		given      settings.Given
 		stored     *Digest
 	}{
 		{"secret", want.Secret, a.given(want.Place, want.Secret == "", "secret", "secret_file"), &row.SecretDigest},
 		{"previous_secret", want.PreviousSecret, a.given(want.Place, want.PreviousSecret == "", "previous_secret"), &row.PreviousDigest},
 	} {
 		if p.settings.Public() {
-			secret.given = null
+			secret.given = settings.Null
 		}
 		digest := Digest{}
 		switch {
-		case secret.given == absent, secret.given == null && secret.stored.Digest == nil:
+		case secret.given == settings.Absent, secret.given == settings.Null && secret.stored.Digest == nil:
 			continue
-		case secret.given == value:
+		case secret.given == settings.Value:
 			digest = a.secrets.DigestClientSecret(tenant, want.ID, secret.want)
 			if a.secrets.MatchClientSecret(tenant, want.ID, secret.want, *secret.stored) {
 				moved = append(moved, movedSecret{*secret.stored, digest})
@@ -169,7 +171,7 @@ func (a *applier) clientSecrets(tenant string, p *clientPlan) (fields []FieldCha
 
 // endPrevious sets when the previous secret ends. One that is given again does
 // not begin again: it has ended, or ends, when it was to.
-func (c *Client) endPrevious(until *Until, changed bool, now time.Time) {
+func (c *Client) endPrevious(until *settings.Until, changed bool, now time.Time) {
 	switch {
 	case c.PreviousDigest.Digest == nil:
 		c.PreviousUntil = Time{}

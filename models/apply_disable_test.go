@@ -10,19 +10,20 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // switches turn one part of the tenant off and on again.
 var switches = map[string]struct {
-	set   func(spec *models.TenantSpec, disabled bool)
+	set   func(spec *settings.TenantSpec, disabled bool)
 	mark  func(c *models.TenantConfig) models.Time
 	event models.EventType
 }{
-	"tenant": {func(s *models.TenantSpec, disabled bool) { s.Disabled = disabled },
+	"tenant": {func(s *settings.TenantSpec, disabled bool) { s.Disabled = disabled },
 		func(c *models.TenantConfig) models.Time { return c.SessionsValidFrom }, models.EventTenantDisabled},
-	"client": {func(s *models.TenantSpec, disabled bool) { s.Clients[0].Disabled = disabled },
+	"client": {func(s *settings.TenantSpec, disabled bool) { s.Clients[0].Disabled = disabled },
 		func(c *models.TenantConfig) models.Time { return c.Clients[1].SessionsValidFrom }, models.EventClientDisabled},
-	"issuer": {func(s *models.TenantSpec, disabled bool) { s.TrustedIssuers[0].Disabled = disabled },
+	"issuer": {func(s *settings.TenantSpec, disabled bool) { s.TrustedIssuers[0].Disabled = disabled },
 		func(c *models.TenantConfig) models.Time { return c.Issuers[0].SessionsValidFrom }, models.EventIssuerDisabled},
 }
 
@@ -144,10 +145,10 @@ func TestEnablingAgainRevivesNoSession(t *testing.T) {
 			spec := tenant()
 			s.set(&spec, true)
 			slow := entry("legacy", "b:")
-			slow.Keys = models.IssuerKeys{SharedSecret: strings.Repeat("h", 32)}
-			spec.TrustedIssuers = append([]models.IssuerSpec{slow}, spec.TrustedIssuers...)
+			slow.Keys = settings.IssuerKeys{SharedSecret: strings.Repeat("h", 32)}
+			spec.TrustedIssuers = append([]settings.IssuerSpec{slow}, spec.TrustedIssuers...)
 			var row *models.Session
-			_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, disabling{meanwhile: func() {
+			_, err := w.Apply(t.Context(), []settings.TenantSpec{spec}, disabling{meanwhile: func() {
 				w.clock.Advance(time.Second)
 				waits, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 				defer cancel()
@@ -181,7 +182,7 @@ func TestDisablingAUserEndsTheirSessions(t *testing.T) {
 		w.clock.Advance(time.Minute)
 		at := w.Now()
 		for range 2 { // the second time nothing is left to do
-			w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}})
+			w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
 			w.clock.Advance(time.Minute)
 		}
 		for _, row := range rows {
@@ -201,7 +202,7 @@ func TestDisablingAUserEndsTheirSessions(t *testing.T) {
 		if _, err := w.CreateSession(t.Context(), w.alice(), signs); !errors.Is(err, models.ErrUserDisabled) {
 			t.Errorf("an exchange is answered with %v", err)
 		}
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice"}}})
 		if row := w.read(rows[0].ID); row.EndedAt.IsZero() {
 			t.Error("enabling the user revives their sessions")
 		}

@@ -8,18 +8,9 @@ import (
 	"slices"
 
 	"gorm.io/gorm"
-)
 
-// What serve does at start with the tenants of its file.
-const (
-	StartApply = "apply" // apply them, and own them
-	StartOnce  = "once"  // apply them if the database has no tenant yet
-	StartOff   = "off"   // nothing
+	"github.com/latchkey/latchkey/settings"
 )
-
-// MaxRevision is the highest revision of a file: the largest number that every
-// tool which reads JSON or YAML keeps exact.
-const MaxRevision = 1<<53 - 1
 
 // File identifies a version of a configuration file.
 type File struct {
@@ -39,15 +30,15 @@ type storedFile struct {
 
 // FileContent is what tenants say, in a form that does not depend on how the
 // file is written. It holds secrets: only a keyed digest of it may be kept.
-func FileContent(tenants []TenantSpec) ([]byte, error) {
+func FileContent(tenants []settings.TenantSpec) ([]byte, error) {
 	type noun struct {
-		Document
+		settings.Document
 		Also any
 	}
 	content := map[string]any{}
 	var errs []error
-	document := func(settings any, p Place, also any) noun {
-		doc, err := documentOf(settings, p.Written)
+	document := func(fields any, p settings.Place, also any) noun {
+		doc, err := settings.NewDocument(fields, p.Written)
 		errs = append(errs, err)
 		return noun{doc, also}
 	}
@@ -80,16 +71,16 @@ type Started struct {
 // file says, and is owned by it; nouns that it owned and names no more are
 // released. An older revision is ignored. Nodes that start at once do so one
 // after the other.
-func (s *Store) Start(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+func (s *Store) Start(ctx context.Context, tenants []settings.TenantSpec, mode string, f File, secrets Secrets, validate func([]settings.TenantSpec) settings.Faults) (*Started, error) {
 	return s.start(ctx, tenants, mode, f, secrets, validate, false)
 }
 
 // PlanStart reports what Start would do, and changes nothing.
-func (s *Store) PlanStart(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+func (s *Store) PlanStart(ctx context.Context, tenants []settings.TenantSpec, mode string, f File, secrets Secrets, validate func([]settings.TenantSpec) settings.Faults) (*Started, error) {
 	return s.start(ctx, tenants, mode, f, secrets, validate, true)
 }
 
-func (s *Store) start(ctx context.Context, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults, dryRun bool) (*Started, error) {
+func (s *Store) start(ctx context.Context, tenants []settings.TenantSpec, mode string, f File, secrets Secrets, validate func([]settings.TenantSpec) settings.Faults, dryRun bool) (*Started, error) {
 	var done *Started
 	err := s.longTransaction(ctx, func(tx *gorm.DB) (err error) {
 		if done, err = s.startIn(tx, tenants, mode, f, secrets, validate); err == nil && dryRun {
@@ -103,7 +94,7 @@ func (s *Store) start(ctx context.Context, tenants []TenantSpec, mode string, f 
 	return done, nil
 }
 
-func (s *Store) startIn(tx *gorm.DB, tenants []TenantSpec, mode string, f File, secrets Secrets, validate func([]TenantSpec) Faults) (*Started, error) {
+func (s *Store) startIn(tx *gorm.DB, tenants []settings.TenantSpec, mode string, f File, secrets Secrets, validate func([]settings.TenantSpec) settings.Faults) (*Started, error) {
 	done := &Started{}
 	stored, err := s.lockFile(tx)
 	if err != nil {
@@ -113,36 +104,36 @@ func (s *Store) startIn(tx *gorm.DB, tenants []TenantSpec, mode string, f File, 
 	if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
 		return nil, err
 	}
-	if mode != StartApply { // whatever its revision, the file owns nothing
+	if mode != settings.StartApply { // whatever its revision, the file owns nothing
 		if done.Released, err = own(tx, nil); err != nil || count > 0 {
 			return done, err
 		}
 	}
-	if mode != StartOff { // which applies no file, so that none is in its way
+	if mode != settings.StartOff { // which applies no file, so that none is in its way
 		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
 			return done, nil
 		}
 	}
 	wanted := tenants
-	if mode == StartOff {
+	if mode == settings.StartOff {
 		wanted = nil
 	}
 	if done.Default = len(wanted) == 0 && count == 0; done.Default {
-		wanted = []TenantSpec{{ID: DefaultTenant}}
+		wanted = []settings.TenantSpec{{ID: settings.DefaultTenant}}
 	}
 	a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
-		o: ApplyOptions{Replace: true, ServeFile: mode == StartApply, Validate: validate}}
+		o: ApplyOptions{Replace: true, ServeFile: mode == settings.StartApply, Validate: validate}}
 	if a.o.ServeFile {
 		a.source = sourceFile
 	}
-	if err := a.apply(Located(wanted)); err != nil {
+	if err := a.apply(settings.Located(wanted)); err != nil {
 		return nil, err
 	}
 	done.Changes = a.changes
-	if mode == StartOff {
+	if mode == settings.StartOff {
 		return done, nil
 	}
-	if mode == StartApply {
+	if mode == settings.StartApply {
 		if done.Released, err = own(tx, tenants); err != nil {
 			return nil, err
 		}
@@ -170,7 +161,7 @@ func (stored storedFile) weigh(f File) (ignored, notice string) {
 // wayOn is what to do about a file that is not applied because of its revision.
 func (stored storedFile) wayOn() string {
 	const reset = `run "latchkey apply --reset-revision" with this file`
-	if stored.Revision >= MaxRevision {
+	if stored.Revision >= settings.MaxRevision {
 		return "no file can have a higher one, so " + reset
 	}
 	return fmt.Sprintf("give this file a higher one if it is the newer; if %d was a mistake, %s", stored.Revision, reset)
@@ -216,7 +207,7 @@ func (s *Store) raise(tx *gorm.DB, f *File) (raised []Change, err error) {
 		c.Fields[0].From = fmt.Sprint(stored.Revision)
 	}
 	c.Notes = []string{fmt.Sprintf(`from now on "latchkey serve" does not apply a file whose revision is lower than %d, or that has none`, f.Revision)}
-	if f.Revision == MaxRevision {
+	if f.Revision == settings.MaxRevision {
 		c.Notes = append(c.Notes, "no file can have a higher revision than this one")
 	}
 	return []Change{c}, storeFile(tx, *f)
@@ -249,14 +240,14 @@ func (s *Store) ResetFile(ctx context.Context, f File, dryRun bool) (before int6
 
 // own makes the nouns of tenants those that the file of serve owns, and names
 // the ones that it owned before and does not name.
-func own(tx *gorm.DB, tenants []TenantSpec) (released []string, err error) {
+func own(tx *gorm.DB, tenants []settings.TenantSpec) (released []string, err error) {
 	before, err := ownedNouns(tx, "")
 	if err != nil {
 		return nil, err
 	}
 	now := map[Ref]bool{}
 	for _, t := range tenants {
-		for _, ref := range t.nouns() {
+		for _, ref := range nounsOf(t) {
 			now[ref] = true
 			if before[ref] {
 				continue
@@ -288,7 +279,7 @@ func (r Ref) String() string {
 }
 
 // nouns lists the tenant and everything in it, each once.
-func (t TenantSpec) nouns() []Ref {
+func nounsOf(t settings.TenantSpec) []Ref {
 	refs := []Ref{{NounTenant, t.ID, t.ID}}
 	for _, c := range t.Clients {
 		refs = append(refs, Ref{NounClient, t.ID, c.ID})
@@ -314,14 +305,14 @@ func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
 }
 
 // Owned reports whether the file of serve owns anything that tenants name.
-func (s *Store) Owned(ctx context.Context, tenants []TenantSpec) (bool, error) {
+func (s *Store) Owned(ctx context.Context, tenants []settings.TenantSpec) (bool, error) {
 	var owned map[Ref]bool
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
 		owned, err = ownedNouns(db, "")
 		return err
 	})
-	return slices.ContainsFunc(tenants, func(t TenantSpec) bool {
-		return slices.ContainsFunc(t.nouns(), func(ref Ref) bool { return owned[ref] })
+	return slices.ContainsFunc(tenants, func(t settings.TenantSpec) bool {
+		return slices.ContainsFunc(nounsOf(t), func(ref Ref) bool { return owned[ref] })
 	}), err
 }
 
@@ -339,7 +330,7 @@ const managedByFile = `is managed by the file of "latchkey serve": change it the
 
 // refuseOwned adds a fault for every noun that the document names, or would
 // remove, and that the file of serve owns.
-func (a *applier) refuseOwned(p *tenantPlan, written Document) error {
+func (a *applier) refuseOwned(p *tenantPlan, written settings.Document) error {
 	if a.o.ServeFile {
 		return nil
 	}

@@ -7,16 +7,18 @@ import (
 	"strings"
 
 	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // issuerPlan is what becomes of one trusted issuer.
 type issuerPlan struct {
-	want          IssuerSpec
+	want          settings.IssuerSpec
 	row           TrustedIssuer
 	created       bool
-	before, after Document
-	settings      IssuerSettings // after
-	written       Document
+	before, after settings.Document
+	settings      settings.IssuerSettings // after
+	written       settings.Document
 	keepsSecret   bool // the shared secret that is stored stays
 }
 
@@ -36,13 +38,13 @@ func (a *applier) planIssuers(p *tenantPlan) error {
 		return err
 	}
 	for _, row := range rows {
-		if slices.ContainsFunc(p.want.TrustedIssuers, func(e IssuerSpec) bool { return e.EntryID() == row.EntryID }) {
+		if slices.ContainsFunc(p.want.TrustedIssuers, func(e settings.IssuerSpec) bool { return e.EntryID() == row.EntryID }) {
 			continue
 		}
 		p.unnamed = append(p.unnamed, row)
-		spec := IssuerSpec{ID: row.EntryID, IssuerSettings: row.Settings}
-		spec.Keys.stored = row.SealedSecret != nil
-		spec.Place = Place{Path: fmt.Sprintf("%s.trusted_issuers[%q]", p.want.Path, row.EntryID), stored: true}
+		spec := settings.IssuerSpec{ID: row.EntryID, IssuerSettings: row.Settings}
+		spec.Keys.Stored = row.SealedSecret != nil
+		spec.Place = settings.Place{Path: fmt.Sprintf("%s.trusted_issuers[%q]", p.want.Path, row.EntryID), Stored: true}
 		p.earlier.TrustedIssuers = append(p.earlier.TrustedIssuers, spec)
 		if !a.o.Prune {
 			p.merged.TrustedIssuers = append(p.merged.TrustedIssuers, spec)
@@ -66,16 +68,16 @@ func (a *applier) planIssuers(p *tenantPlan) error {
 	return nil
 }
 
-func (a *applier) planIssuer(p *issuerPlan, stored Document) error {
-	written, err := documentOf(p.want.IssuerSettings, p.want.Written)
+func (a *applier) planIssuer(p *issuerPlan, stored settings.Document) error {
+	written, err := settings.NewDocument(p.want.IssuerSettings, p.want.Written)
 	if err != nil {
 		return err
 	}
 	if p.before = stored; p.created {
-		p.before = Document{}
+		p.before = settings.Document{}
 	}
 	p.written, p.after = written, a.settle(p.before, written)
-	if err := p.after.decode(&p.settings); err != nil {
+	if err := p.after.Decode(&p.settings); err != nil {
 		return err
 	}
 	if _, given := written["keys"]; given || a.o.Replace {
@@ -83,7 +85,7 @@ func (a *applier) planIssuer(p *issuerPlan, stored Document) error {
 		return nil
 	}
 	p.keepsSecret = p.row.SealedSecret != nil
-	p.settings.Keys.stored = p.keepsSecret
+	p.settings.Keys.Stored = p.keepsSecret
 	if p.keepsSecret && p.settings.Issuer != p.row.Settings.Issuer {
 		a.faults.Add(p.want.Path+".keys", "is missing: the stored shared_secret belongs to the issuer before, so give the keys again")
 	}
@@ -124,7 +126,7 @@ func (a *applier) issuer(tenant string, p *issuerPlan) error {
 		a.note(issuerNotes(row.Settings, p.settings, false))
 	}
 	if !p.created && !a.o.Replace {
-		a.note(keptNotes(p.after, p.written, func(d, kept IssuerSettings) notes { return issuerNotes(d, kept, true) }))
+		a.note(keptNotes(p.after, p.written, func(d, kept settings.IssuerSettings) notes { return issuerNotes(d, kept, true) }))
 	}
 	if p.settings.Disabled != row.Disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)

@@ -5,42 +5,42 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Sessions refer to the entry that vouched for them, so an entry that changes
 // must stay the same row.
 func TestApplyKnowsAnEntryByItsIDAlone(t *testing.T) {
-	idToken := func(s models.IssuerSpec) models.IssuerSpec { s.TokenType = models.TokenTypeIDToken; return s }
-	named := func(id string, s models.IssuerSpec) models.IssuerSpec { s.ID = id; return s }
+	idToken := func(s settings.IssuerSpec) settings.IssuerSpec { s.TokenType = settings.TokenTypeIDToken; return s }
+	named := func(id string, s settings.IssuerSpec) settings.IssuerSpec { s.ID = id; return s }
 	const a, b = "https://a.example.com", "https://b.example.com"
 	for name, c := range map[string]struct {
-		before, after []models.IssuerSpec
+		before, after []settings.IssuerSpec
 		same          []int // at each place of after: which entry of before it is, -1 for a new one
 	}{
 		"the same": {
-			[]models.IssuerSpec{entry(a, "a:", "x", "y")}, []models.IssuerSpec{entry(a, "a:", "x", "y")}, []int{0}},
+			[]settings.IssuerSpec{entry(a, "a:", "x", "y")}, []settings.IssuerSpec{entry(a, "a:", "x", "y")}, []int{0}},
 		"other audiences and another namespace": {
-			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{entry(a, "b:", "y")}, []int{0}},
+			[]settings.IssuerSpec{entry(a, "a:", "x")}, []settings.IssuerSpec{entry(a, "b:", "y")}, []int{0}},
 		"another kind of token": {
-			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{idToken(entry(a, "a:", "x"))}, []int{0}},
+			[]settings.IssuerSpec{entry(a, "a:", "x")}, []settings.IssuerSpec{idToken(entry(a, "a:", "x"))}, []int{0}},
 		"another issuer with the same id": {
-			[]models.IssuerSpec{named("one", entry(a, "a:"))}, []models.IssuerSpec{named("one", entry(b, "a:"))}, []int{0}},
+			[]settings.IssuerSpec{named("one", entry(a, "a:"))}, []settings.IssuerSpec{named("one", entry(b, "a:"))}, []int{0}},
 		"another issuer without an id": {
-			[]models.IssuerSpec{entry(a, "a:", "x")}, []models.IssuerSpec{entry(b, "b:", "x")}, []int{-1}},
+			[]settings.IssuerSpec{entry(a, "a:", "x")}, []settings.IssuerSpec{entry(b, "b:", "x")}, []int{-1}},
 		"the id that is made from the host, written out": {
-			[]models.IssuerSpec{entry(a, "a:")}, []models.IssuerSpec{named("a-example-com", entry(a, "a:"))}, []int{0}},
+			[]settings.IssuerSpec{entry(a, "a:")}, []settings.IssuerSpec{named("a-example-com", entry(a, "a:"))}, []int{0}},
 		"another id for the same issuer": {
-			[]models.IssuerSpec{named("one", entry(a, "a:", "x"))}, []models.IssuerSpec{named("one", entry(a, "a:", "x")), named("two", entry(a, "b:", "y"))}, []int{0, -1}},
+			[]settings.IssuerSpec{named("one", entry(a, "a:", "x"))}, []settings.IssuerSpec{named("one", entry(a, "a:", "x")), named("two", entry(a, "b:", "y"))}, []int{0, -1}},
 		"two entries that swap everything but their ids": {
-			[]models.IssuerSpec{named("one", entry(a, "a:", "x")), named("two", entry(a, "b:", "y"))},
-			[]models.IssuerSpec{named("two", entry(a, "a:", "x")), named("one", entry(a, "b:", "y"))}, []int{1, 0}},
+			[]settings.IssuerSpec{named("one", entry(a, "a:", "x")), named("two", entry(a, "b:", "y"))},
+			[]settings.IssuerSpec{named("two", entry(a, "a:", "x")), named("one", entry(a, "b:", "y"))}, []int{1, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
-				w.apply(models.TenantSpec{ID: "shop", TrustedIssuers: c.before})
+				w.apply(settings.TenantSpec{ID: "shop", TrustedIssuers: c.before})
 				before := w.entries("shop", c.before)
-				w.apply(models.TenantSpec{ID: "shop", TrustedIssuers: c.after})
+				w.apply(settings.TenantSpec{ID: "shop", TrustedIssuers: c.after})
 				created := 0
 				for i, id := range w.entries("shop", c.after) {
 					switch {
@@ -59,7 +59,7 @@ func TestApplyKnowsAnEntryByItsIDAlone(t *testing.T) {
 }
 
 // entries gives the id of the row of each entry.
-func (w *world) entries(tenant string, specs []models.IssuerSpec) []string {
+func (w *world) entries(tenant string, specs []settings.IssuerSpec) []string {
 	w.Helper()
 	config, err := w.TenantConfig(w.Context(), tenant)
 	must(w, err)
@@ -81,14 +81,14 @@ func (w *world) entries(tenant string, specs []models.IssuerSpec) []string {
 // the same on every node, and keep the row that sessions refer to.
 func TestAnEntryOfAnEarlierReleaseGetsAnID(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		named := func(id string, s models.IssuerSpec) models.IssuerSpec { s.ID = id; return s }
-		specs := []models.IssuerSpec{
+		named := func(id string, s settings.IssuerSpec) settings.IssuerSpec { s.ID = id; return s }
+		specs := []settings.IssuerSpec{
 			named("one", entry("https://login.example.com/v2", "a:", "x")), named("two", entry("https://login.example.com:8443", "b:", "x")),
 			named("three", entry("https://login.example.com/v2", "c:", "y")), named("four", entry("Legacy Service", "d:")),
 		}
-		specs[3].Keys = models.IssuerKeys{JWKSURI: "https://login.example.com/keys"}
+		specs[3].Keys = settings.IssuerKeys{JWKSURI: "https://login.example.com/keys"}
 		for _, spec := range specs {
-			w.apply(models.TenantSpec{ID: "shop", TrustedIssuers: []models.IssuerSpec{spec}})
+			w.apply(settings.TenantSpec{ID: "shop", TrustedIssuers: []settings.IssuerSpec{spec}})
 			w.clock.Advance(time.Second)
 		}
 		rows := w.entries("shop", specs)
@@ -97,7 +97,7 @@ func TestAnEntryOfAnEarlierReleaseGetsAnID(t *testing.T) {
 		for when, settle := range map[string]func(){
 			"read before anything is written": func() {},
 			"after a migration":               func() { must(t, w.Migrate(t.Context())) },
-			"after an apply":                  func() { w.apply(models.TenantSpec{ID: "shop"}) },
+			"after an apply":                  func() { w.apply(settings.TenantSpec{ID: "shop"}) },
 		} {
 			if settle(); when != "read before anything is written" {
 				if n := w.number("SELECT count(*) FROM trusted_issuers WHERE entry_id IS NULL"); n != 0 {
@@ -118,7 +118,7 @@ func TestAnEntryOfAnEarlierReleaseGetsAnID(t *testing.T) {
 
 func TestApplyOpensNoSharedSecretTwice(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		spec := models.TenantSpec{ID: "shop", TrustedIssuers: []models.IssuerSpec{entry("legacy", "")}}
+		spec := settings.TenantSpec{ID: "shop", TrustedIssuers: []settings.IssuerSpec{entry("legacy", "")}}
 		keys := &spec.TrustedIssuers[0].Keys
 		sealed := func() string {
 			config, err := w.TenantConfig(t.Context(), "shop")
@@ -126,7 +126,7 @@ func TestApplyOpensNoSharedSecretTwice(t *testing.T) {
 			return string(config.Issuers[0].SealedSecret)
 		}
 		for _, secret := range []string{strings.Repeat("1", 32), strings.Repeat("2", 32)} {
-			*keys = models.IssuerKeys{SharedSecret: secret}
+			*keys = settings.IssuerKeys{SharedSecret: secret}
 			if changes := w.apply(spec); len(changes) == 0 || strings.Contains(printed(changes), secret) {
 				t.Errorf("a new secret changes\n%s", printed(changes))
 			}
@@ -134,7 +134,7 @@ func TestApplyOpensNoSharedSecretTwice(t *testing.T) {
 				t.Errorf("sealed %q", got)
 			}
 		}
-		*keys = models.IssuerKeys{PEM: "-----BEGIN PUBLIC KEY-----"}
+		*keys = settings.IssuerKeys{PEM: "-----BEGIN PUBLIC KEY-----"}
 		w.apply(spec)
 		if got := sealed(); got != "" {
 			t.Errorf("the secret is kept beside a public key: %q", got)

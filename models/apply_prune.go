@@ -1,6 +1,10 @@
 package models
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/latchkey/latchkey/settings"
+)
 
 // remove notes that a noun is removed, in the changes and by an event.
 func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
@@ -11,7 +15,7 @@ func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
 // pruneTenants removes the tenants that are not wanted. What is left of one is
 // its id, which is never accepted again: its tokens may live on in somebody's
 // hands. Its keys are destroyed; its users go when its sessions are swept.
-func (a *applier) pruneTenants(wanted []TenantSpec) error {
+func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 	if !a.o.Prune {
 		return nil
 	}
@@ -20,7 +24,7 @@ func (a *applier) pruneTenants(wanted []TenantSpec) error {
 		return err
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(wanted, func(t TenantSpec) bool { return t.ID == id }) {
+		if slices.ContainsFunc(wanted, func(t settings.TenantSpec) bool { return t.ID == id }) {
 			continue
 		}
 		owned, err := ownedNouns(a.tx, id)
@@ -48,7 +52,7 @@ func (a *applier) pruneTenants(wanted []TenantSpec) error {
 }
 
 // pruneClients removes the clients of a tenant that are not wanted.
-func (a *applier) pruneClients(want TenantSpec) error {
+func (a *applier) pruneClients(want settings.TenantSpec) error {
 	if !a.o.Prune {
 		return nil
 	}
@@ -57,7 +61,7 @@ func (a *applier) pruneClients(want TenantSpec) error {
 		return err
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(want.Clients, func(c ClientSpec) bool { return c.ID == id }) {
+		if slices.ContainsFunc(want.Clients, func(c settings.ClientSpec) bool { return c.ID == id }) {
 			continue
 		}
 		now := At(a.now)

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // newPostgresWorld is for what only happens where transactions run side by side.
@@ -34,11 +35,11 @@ func together(times int, fn func(i int)) {
 }
 
 // applied is what many nodes that start together with the same file tell of it.
-func (w *world) applied(spec models.TenantSpec) int64 {
+func (w *world) applied(spec settings.TenantSpec) int64 {
 	nodes := []*models.Store{w.Store, w.another(models.Options{})}
 	var changes atomic.Int64
 	together(8, func(i int) {
-		changed, err := nodes[i%2].Apply(w.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
+		changed, err := nodes[i%2].Apply(w.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 		if err != nil {
 			w.Error(err)
 		}
@@ -67,11 +68,11 @@ func TestApplyFromManyNodesChangesATenantOnce(t *testing.T) {
 		before := w.rows()
 		for round := range 4 {
 			id := fmt.Sprint(round)
-			if n := w.applied(models.TenantSpec{
+			if n := w.applied(settings.TenantSpec{
 				ID:             acme,
-				Clients:        []models.ClientSpec{{ID: "client-" + id, ClientSettings: models.ClientSettings{Auth: models.AuthNone}}},
-				TrustedIssuers: []models.IssuerSpec{entry("https://"+id+".example.com", id)},
-				Users:          []models.UserSpec{{Sub: "user-" + id}},
+				Clients:        []settings.ClientSpec{{ID: "client-" + id, ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}}},
+				TrustedIssuers: []settings.IssuerSpec{entry("https://"+id+".example.com", id)},
+				Users:          []settings.UserSpec{{Sub: "user-" + id}},
 			}); n != 3 {
 				t.Errorf("eight applies tell of %d changes, want 3 once", n)
 			}
@@ -96,8 +97,8 @@ func TestEveryChangeOfATenantHasARevisionOfItsOwn(t *testing.T) {
 				changes.Add(1)
 				return
 			}
-			spec := models.TenantSpec{ID: acme, SigningAlgorithm: []string{"RS256", "ES256"}[i/2%2]}
-			changed, err := w.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
+			spec := settings.TenantSpec{ID: acme, SigningAlgorithm: []string{"RS256", "ES256"}[i/2%2]}
+			changed, err := w.Apply(t.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			if err != nil {
 				t.Error(err)
 			}
@@ -118,7 +119,7 @@ func TestDisablingWinsAgainstAFirstSignIn(t *testing.T) {
 		_, err := w.CreateSession(t.Context(), w.alice(), func(created *models.Session) error {
 			id = created.ID
 			go func() {
-				_, err := node.Apply(t.Context(), []models.TenantSpec{{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}}}, secrets{}, models.ApplyOptions{Replace: true})
+				_, err := node.Apply(t.Context(), []settings.TenantSpec{{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}}}, secrets{}, models.ApplyOptions{Replace: true})
 				applied <- err
 			}()
 			w.waitForALock()

@@ -4,27 +4,29 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // tenantPlan is what becomes of one tenant, worked out before anything is
 // written.
 type tenantPlan struct {
-	want          TenantSpec
+	want          settings.TenantSpec
 	row           *Tenant
 	created       bool
-	before, after Document
+	before, after settings.Document
 
 	clients []*clientPlan
 	issuers []*issuerPlan
 
-	merged  TenantSpec // as it will be, for Validate; the stored nouns that are not named come first
-	earlier TenantSpec // as it is
+	merged  settings.TenantSpec // as it will be, for Validate; the stored nouns that are not named come first
+	earlier settings.TenantSpec // as it is
 	unnamed []TrustedIssuer
 }
 
 // planTenant takes the tenant's row and works out what becomes of it and of
 // what is in it.
-func (a *applier) planTenant(want TenantSpec) (*tenantPlan, error) {
+func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
 	row, created, err := lockTenant(a.tx, want.ID, a.now)
 	if err != nil {
 		return nil, err
@@ -37,18 +39,18 @@ func (a *applier) planTenant(want TenantSpec) (*tenantPlan, error) {
 		a.faults.Add(want.Path+".id", "the id %q belonged to a tenant that was removed, and is never used again", want.ID)
 		return p, nil
 	}
-	written, err := documentOf(want, want.Written)
+	written, err := settings.NewDocument(want, want.Written)
 	if err != nil {
 		return nil, err
 	}
-	if p.before = (Document{}); !created {
+	if p.before = (settings.Document{}); !created {
 		if p.before, err = row.document(); err != nil {
 			return nil, err
 		}
 	}
 	p.after = a.settle(p.before, written)
-	for spec, doc := range map[*TenantSpec]Document{&p.merged: p.after, &p.earlier: p.before} {
-		if err := doc.decode(spec); err != nil {
+	for spec, doc := range map[*settings.TenantSpec]settings.Document{&p.merged: p.after, &p.earlier: p.before} {
+		if err := doc.Decode(spec); err != nil {
 			return nil, err
 		}
 		spec.ID, spec.Path, spec.Users = want.ID, want.Path, want.Users
@@ -127,7 +129,7 @@ func (a *applier) collisions(p *tenantPlan) error {
 	err := a.tx.Raw("SELECT c.id FROM clients c JOIN users u ON u.tenant_id = c.tenant_id AND u.sub = c.id WHERE c.tenant_id = ? AND c.removed_at IS NULL", p.want.ID).Scan(&clash).Error
 	for _, id := range clash {
 		path := p.want.Path
-		if i := slices.IndexFunc(p.merged.Clients, func(c ClientSpec) bool { return c.ID == id }); i >= 0 {
+		if i := slices.IndexFunc(p.merged.Clients, func(c settings.ClientSpec) bool { return c.ID == id }); i >= 0 {
 			path = p.merged.Clients[i].Path + ".id"
 		}
 		a.faults.Add(path, "%q is the id of a user of this tenant", id)
@@ -139,7 +141,7 @@ func (a *applier) collisions(p *tenantPlan) error {
 const defaultAlgorithm = "RS256"
 
 // set gives the row its settings: as they were written, and as columns.
-func (t *Tenant) set(doc Document, s TenantSpec, now time.Time) {
+func (t *Tenant) set(doc settings.Document, s settings.TenantSpec, now time.Time) {
 	if s.SigningAlgorithm == "" {
 		s.SigningAlgorithm = defaultAlgorithm
 	}
@@ -150,19 +152,19 @@ func (t *Tenant) set(doc Document, s TenantSpec, now time.Time) {
 
 // document is what was written of the tenant. Where a column says otherwise,
 // an earlier release has written it since.
-func (t *Tenant) document() (Document, error) {
-	doc := t.Settings.withoutNull()
-	var stored TenantSpec
-	if err := doc.decode(&stored); err != nil {
+func (t *Tenant) document() (settings.Document, error) {
+	doc := t.Settings.WithoutNull()
+	var stored settings.TenantSpec
+	if err := doc.Decode(&stored); err != nil {
 		return nil, err
 	}
-	columns, err := documentOf(t.columns(), nil)
+	columns, err := settings.NewDocument(t.columns(), nil)
 	if err != nil {
 		return nil, err
 	}
 	settled := Tenant{}
 	settled.set(nil, stored, time.Time{})
-	written, err := documentOf(settled.columns(), nil)
+	written, err := settings.NewDocument(settled.columns(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -178,8 +180,8 @@ func (t *Tenant) document() (Document, error) {
 }
 
 // columns are the settings that the columns hold, without the defaults.
-func (t *Tenant) columns() TenantSpec {
-	s := TenantSpec{KeyRotation: t.KeyRotation, UserRetention: t.UserRetention, ACR: t.ACR, Disabled: t.Disabled}
+func (t *Tenant) columns() settings.TenantSpec {
+	s := settings.TenantSpec{KeyRotation: t.KeyRotation, UserRetention: t.UserRetention, ACR: t.ACR, Disabled: t.Disabled}
 	if t.SigningAlgorithm != defaultAlgorithm {
 		s.SigningAlgorithm = t.SigningAlgorithm
 	}

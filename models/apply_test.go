@@ -8,33 +8,34 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // office is a tenant of its own with something of everything, and numbers and
 // texts that storage could bend.
-func office() models.TenantSpec {
-	return models.TenantSpec{
-		ID: "office", SigningAlgorithm: "ES256", ACR: []models.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "high", When: "factors.exists(f, f.age < 60)"}},
-		Clients: []models.ClientSpec{
-			{ID: "app", Secret: strings.Repeat("s", 32), PreviousSecret: strings.Repeat("p", 32), ClientSettings: models.ClientSettings{
-				Auth: models.AuthSecret, Grants: []string{models.GrantTokenExchange}, Preset: "aal2", RefreshGrace: span(0),
-				MaxSessionsPerUser: &models.SessionCap{Limit: 3, WhenFull: models.Reject},
+func office() settings.TenantSpec {
+	return settings.TenantSpec{
+		ID: "office", SigningAlgorithm: "ES256", ACR: []settings.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "high", When: "factors.exists(f, f.age < 60)"}},
+		Clients: []settings.ClientSpec{
+			{ID: "app", Secret: strings.Repeat("s", 32), PreviousSecret: strings.Repeat("p", 32), ClientSettings: settings.ClientSettings{
+				Auth: settings.AuthSecret, Grants: []string{settings.GrantTokenExchange}, Preset: "aal2", RefreshGrace: span(0),
+				MaxSessionsPerUser: &settings.SessionCap{Limit: 3, WhenFull: settings.Reject},
 				Allow:              `token.age < 3 && token.ok`, Claims: map[string]string{"a.b": "1", "é": "2"}, DefaultScopes: &[]string{},
 			}},
-			{ID: "api", Secret: strings.Repeat("a", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret}},
+			{ID: "api", Secret: strings.Repeat("a", 32), ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret}},
 		},
-		TrustedIssuers: []models.IssuerSpec{
+		TrustedIssuers: []settings.IssuerSpec{
 			entry("https://auth.example.com", "a:", "one"),
-			{IssuerSettings: models.IssuerSettings{
-				Issuer: "legacy", TokenType: models.TokenTypeJWT, SubjectPrefix: "b:", MaxAge: span(time.Hour), Asserts: &[]string{},
-				Keys: models.IssuerKeys{SharedSecret: strings.Repeat("h", 32)},
+			{IssuerSettings: settings.IssuerSettings{
+				Issuer: "legacy", TokenType: settings.TokenTypeJWT, SubjectPrefix: "b:", MaxAge: span(time.Hour), Asserts: &[]string{},
+				Keys: settings.IssuerKeys{SharedSecret: strings.Repeat("h", 32)},
 			}},
-			{IssuerSettings: models.IssuerSettings{
-				Issuer: "inline", TokenType: models.TokenTypeJWT, SubjectPrefix: "c:",
-				Keys: models.IssuerKeys{JWKS: []byte(`{ "keys": [ {"kty":"RSA", "n":"a<b&c"} ] }`)},
+			{IssuerSettings: settings.IssuerSettings{
+				Issuer: "inline", TokenType: settings.TokenTypeJWT, SubjectPrefix: "c:",
+				Keys: settings.IssuerKeys{JWKS: []byte(`{ "keys": [ {"kty":"RSA", "n":"a<b&c"} ] }`)},
 			}},
 		},
-		Users: []models.UserSpec{
+		Users: []settings.UserSpec{
 			{Sub: "bob", Attributes: map[string]any{
 				"id": 1<<53 + 1, "vast": uint64(1<<64 - 1), "half": 0.5, "none": nil, "deep": map[string]any{"b": []any{1, "<"}, "a": nil},
 			}},
@@ -68,7 +69,7 @@ func TestApplyStoresWhatTheFileSays(t *testing.T) {
 		if !slices.Equal(config.ACR, office().ACR) {
 			t.Errorf("classes %+v", config.ACR)
 		}
-		if p := app.Settings.Policy(); config.SigningAlgorithm != "ES256" || p.IdleTimeout != time.Hour || p.RefreshGrace != 0 || *app.Settings.MaxSessionsPerUser != (models.SessionCap{Limit: 3, WhenFull: models.Reject}) {
+		if p := app.Settings.Policy(); config.SigningAlgorithm != "ES256" || p.IdleTimeout != time.Hour || p.RefreshGrace != 0 || *app.Settings.MaxSessionsPerUser != (settings.SessionCap{Limit: 3, WhenFull: settings.Reject}) {
 			t.Errorf("the tenant signs with %s, the client has %+v and %+v", config.SigningAlgorithm, p, app.Settings)
 		}
 		if string(app.SecretDigest.Digest) != "office/app/"+strings.Repeat("s", 32) || app.SecretDigest.RootVersion != 2 || app.PreviousDigest.Digest == nil {
@@ -97,7 +98,7 @@ func TestApplyDryRunTellsAllAndChangesNothing(t *testing.T) {
 		before, revision := w.rows(), w.revision(acme)
 		changed := tenant()
 		changed.Clients[0].Name, changed.SigningAlgorithm = "Web", "ES256"
-		wanted := []models.TenantSpec{changed, office()}
+		wanted := []settings.TenantSpec{changed, office()}
 		dry, err := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: true, DryRun: true})
 		must(t, err)
 		w.wantRows(before)
@@ -114,7 +115,7 @@ func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.apply(office())
 		before := w.rows()
-		if changes := w.apply(models.TenantSpec{ID: "office", SigningAlgorithm: "ES256", ACR: office().ACR, Users: []models.UserSpec{{Sub: "bob", Attributes: map[string]any{"half": 0.25}}}}); len(changes) != 1 {
+		if changes := w.apply(settings.TenantSpec{ID: "office", SigningAlgorithm: "ES256", ACR: office().ACR, Users: []settings.UserSpec{{Sub: "bob", Attributes: map[string]any{"half": 0.25}}}}); len(changes) != 1 {
 			t.Errorf("it changed\n%s", printed(changes))
 		}
 		w.wantRows(before)
@@ -129,33 +130,33 @@ func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
 // What is stored and not named in the file may be in the way.
 func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 	for name, c := range map[string]struct {
-		spec models.TenantSpec
+		spec settings.TenantSpec
 		want string
 	}{
-		"a user with the id of a stored client": {models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "web"}}},
+		"a user with the id of a stored client": {settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "web"}}},
 			"tenants[1].users[0].sub: is the id of a client (user web)"},
-		"a client with the id of a stored user": {models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "alice", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}}},
+		"a client with the id of a stored user": {settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "alice", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}}}},
 			`tenants[1].clients[0].id: "alice" is the id of a user of this tenant (client alice)`},
-		"an issuer in a stored one's namespace": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://b.example.com", "")}},
+		"an issuer in a stored one's namespace": {settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://b.example.com", "")}},
 			`tenants[1].trusted_issuers[0].subject_prefix: is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: entries share a namespace only if each says share_subjects: true (trusted issuer b-example-com)`},
-		"an issuer whose namespace begins like another's": {models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://c.example.com", "ab")}},
+		"an issuer whose namespace begins like another's": {settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://c.example.com", "ab")}},
 			`tenants[1].trusted_issuers[0].subject_prefix: overlaps tenants[1].trusted_issuers["z-example-com"].subject_prefix: neither may begin with the other (trusted issuer c-example-com)`},
-		"classes without the max_acr of a stored issuer": {models.TenantSpec{ID: acme, ACR: []models.ACRClass{{Value: "low", When: "true"}}},
+		"classes without the max_acr of a stored issuer": {settings.TenantSpec{ID: acme, ACR: []settings.ACRClass{{Value: "low", When: "true"}}},
 			`tenants[1].trusted_issuers["z-example-com"].max_acr: must be one of low (trusted issuer z-example-com, stored and not in the file)`},
-		"a tenant that was pruned": {models.TenantSpec{ID: "gone"},
+		"a tenant that was pruned": {settings.TenantSpec{ID: "gone"},
 			`tenants[1].id: the id "gone" belonged to a tenant that was removed, and is never used again`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
 				z := entry("https://z.example.com", "abc")
 				z.MaxACR = "phr"
-				w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}, TrustedIssuers: []models.IssuerSpec{z}},
-					models.TenantSpec{ID: "gone"})
+				w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice"}}, TrustedIssuers: []settings.IssuerSpec{z}},
+					settings.TenantSpec{ID: "gone"})
 				w.exec("UPDATE tenants SET pruned_at = 1 WHERE id = 'gone'")
 				w.clock.Advance(time.Hour) // what is added now comes last
 				before, revision := w.rows(), w.revision(acme)
-				changes, err := w.Apply(t.Context(), []models.TenantSpec{office(), c.spec}, secrets{}, models.ApplyOptions{Replace: true})
-				var faults models.Faults
+				changes, err := w.Apply(t.Context(), []settings.TenantSpec{office(), c.spec}, secrets{}, models.ApplyOptions{Replace: true})
+				var faults settings.Faults
 				if !errors.As(err, &faults) || faults.Error() != c.want || changes != nil {
 					t.Errorf("refused with %v, want %s", err, c.want)
 				}

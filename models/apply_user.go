@@ -11,10 +11,11 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // user sets the attributes that the file names; mapped ones beside them stay.
-func (a *applier) user(tenant string, want UserSpec) error {
+func (a *applier) user(tenant string, want settings.UserSpec) error {
 	row, err := a.store.lockUser(a.tx, tenant, want.Sub)
 	created := false
 	if errors.Is(err, ErrNotFound) {
@@ -35,7 +36,7 @@ func (a *applier) user(tenant string, want UserSpec) error {
 		Disabled   bool           `json:"disabled,omitempty"`
 	}
 	off := want.Disabled
-	if a.given(want.Place, !off, "disabled") == absent {
+	if a.given(want.Place, !off, "disabled") == settings.Absent {
 		off = row.Disabled
 	}
 	merged := row.attributes().set(named, a.source)

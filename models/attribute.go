@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Every attribute of a user remembers who set it. What an operator set, no
@@ -195,7 +197,7 @@ func parseUserAttributes(text string) (u UserAttributes, err error) {
 
 // noteMappings keeps since when the entries of the tenants map each name. It
 // comes after every change of them.
-func (a *applier) noteMappings(tenants []TenantSpec) error {
+func (a *applier) noteMappings(tenants []settings.TenantSpec) error {
 	for _, t := range tenants {
 		var rows []TrustedIssuer
 		if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL", t.ID).Find(&rows).Error; err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // mapped is what a token of some entry says, of every name that the entry maps.
@@ -79,7 +80,7 @@ func TestAttributesReadBackWithWhoSetThem(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		text := strings.Repeat(`{"}`, 100)
 		row := w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a": text, "role": "admin"}) }))
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "pro"}}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "pro"}}}})
 		want := map[string]string{"a": "issuer:idp:1", "role": "issuer:idp:1", "plan": "operator"}
 		alice, err := w.User(t.Context(), acme, "alice")
 		must(t, err)
@@ -123,8 +124,8 @@ func TestASignInThatChangesNoAttributeWritesNone(t *testing.T) {
 func TestTheFileOwnsTheAttributesThatItNames(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		file := func(attributes map[string]any) {
-			spec := models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Attributes: attributes}}}
-			_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{ServeFile: true})
+			spec := settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Attributes: attributes}}}
+			_, err := w.Apply(t.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{ServeFile: true})
 			must(t, err)
 		}
 		sources := func() map[string]string {
@@ -143,7 +144,7 @@ func TestTheFileOwnsTheAttributesThatItNames(t *testing.T) {
 		if alice.Attributes["plan"] != "pro" {
 			t.Error("a sign-in overwrites what the file names")
 		}
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"team": "red"}}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"team": "red"}}}})
 		file(map[string]any{"role": "viewer"})
 		if got := sources(); got["plan"] != "operator" || got["role"] != "file" || got["team"] != "operator" {
 			t.Errorf("after the file names another one: set by %v", got)
@@ -187,7 +188,7 @@ func TestSettersNameAnIssuerByItsURL(t *testing.T) {
 			sources[row.EntryID] = row.AttributeSource("a")
 		}
 		only.TrustedIssuers = only.TrustedIssuers[:3]
-		_, err := w.Apply(t.Context(), []models.TenantSpec{only}, secrets{}, models.ApplyOptions{Prune: true})
+		_, err := w.Apply(t.Context(), []settings.TenantSpec{only}, secrets{}, models.ApplyOptions{Prune: true})
 		must(t, err)
 		attributes := map[string]any{}
 		for name := range sources {

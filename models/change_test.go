@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // printed is the difference as `latchkey apply` shows it.
@@ -101,7 +102,7 @@ func TestChangesReadLikeTheFile(t *testing.T) {
 		app.AbsoluteLifetime, app.Preset, app.Allow, app.Claims = span(12*time.Hour), "", "token.age < 4", map[string]string{"a.b": "2"}
 		app.Secret, app.PreviousSecret = strings.Repeat("t", 32), ""
 		spec.TrustedIssuers[0].Audiences = []string{"two"}
-		spec.TrustedIssuers[0].Keys = models.IssuerKeys{JWKSURI: "https://auth.example.com/jwks"}
+		spec.TrustedIssuers[0].Keys = settings.IssuerKeys{JWKSURI: "https://auth.example.com/jwks"}
 		spec.TrustedIssuers[1].Keys.SharedSecret = strings.Repeat("i", 32)
 		spec.Users[0].Attributes["half"] = `a \u003c b`
 		spec.Users[1].Disabled = false
@@ -112,23 +113,23 @@ func TestChangesReadLikeTheFile(t *testing.T) {
 }
 
 func TestOnlyAChangeOfWhatExistsLoosens(t *testing.T) {
-	loose := func() models.TenantSpec {
-		spec := models.TenantSpec{ID: "loose", KeyRotation: span(900 * 24 * time.Hour), TrustedIssuers: []models.IssuerSpec{entry("https://loose.example.com", "l:")}, Clients: []models.ClientSpec{{
-			ID: "app", Secret: strings.Repeat("s", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret, AccessTokenTTL: span(time.Hour), Introspect: models.IntrospectAll}}}}
+	loose := func() settings.TenantSpec {
+		spec := settings.TenantSpec{ID: "loose", KeyRotation: span(900 * 24 * time.Hour), TrustedIssuers: []settings.IssuerSpec{entry("https://loose.example.com", "l:")}, Clients: []settings.ClientSpec{{
+			ID: "app", Secret: strings.Repeat("s", 32), ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret, AccessTokenTTL: span(time.Hour), Introspect: settings.IntrospectAll}}}}
 		spec.TrustedIssuers[0].MaxAge = span(time.Hour)
 		return spec
 	}
 	each(t, func(t *testing.T, w *world) {
 		for _, o := range []models.ApplyOptions{{}, {Replace: true}} {
 			o.DryRun = true
-			changes, err := w.Apply(t.Context(), []models.TenantSpec{loose()}, secrets{}, o)
+			changes, err := w.Apply(t.Context(), []settings.TenantSpec{loose()}, secrets{}, o)
 			must(t, err)
 			if text := printed(changes); len(changes) != 3 || strings.Contains(text, "!") {
 				t.Errorf("new nouns loosen something:\n%s", text)
 			}
 		}
-		strict := models.TenantSpec{ID: "loose", TrustedIssuers: []models.IssuerSpec{entry("https://loose.example.com", "l:")},
-			Clients: []models.ClientSpec{{ID: "app", Secret: strings.Repeat("s", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret}}}}
+		strict := settings.TenantSpec{ID: "loose", TrustedIssuers: []settings.IssuerSpec{entry("https://loose.example.com", "l:")},
+			Clients: []settings.ClientSpec{{ID: "app", Secret: strings.Repeat("s", 32), ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret}}}}
 		w.apply(strict)
 		text := printed(w.apply(loose()))
 		for _, want := range []string{"key_rotation is longer", "max_age is longer", "access_token_ttl is longer", "introspect is all"} {

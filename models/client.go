@@ -2,21 +2,23 @@ package models
 
 import (
 	"time"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Client is the row of an app client.
 type Client struct {
-	TenantID          string         `gorm:"primaryKey"`
-	ID                string         `gorm:"primaryKey"`
-	Settings          ClientSettings `gorm:"serializer:json"`
-	SecretDigest      Digest         `gorm:"embedded;embeddedPrefix:secret_"`
-	PreviousDigest    Digest         `gorm:"embedded;embeddedPrefix:previous_secret_"`
-	PreviousUntil     Time           `gorm:"column:previous_secret_until"` // when the previous one ends
-	Disabled          bool           // as in Settings, for statements to ask
-	SuspendedAt       Time           // switched off by an operator, whatever Settings say
-	SessionsValidFrom Time           // sessions created before are refused
-	AccessTTL         *Duration      // as in Settings, for statements to ask; nil: not noted yet
-	LongerAccessTTL   *Duration      // the longest that it was before, until LongerUntil
+	TenantID          string                  `gorm:"primaryKey"`
+	ID                string                  `gorm:"primaryKey"`
+	Settings          settings.ClientSettings `gorm:"serializer:json"`
+	SecretDigest      Digest                  `gorm:"embedded;embeddedPrefix:secret_"`
+	PreviousDigest    Digest                  `gorm:"embedded;embeddedPrefix:previous_secret_"`
+	PreviousUntil     Time                    `gorm:"column:previous_secret_until"` // when the previous one ends
+	Disabled          bool                    // as in Settings, for statements to ask
+	SuspendedAt       Time                    // switched off by an operator, whatever Settings say
+	SessionsValidFrom Time                    // sessions created before are refused
+	AccessTTL         *settings.Duration      // as in Settings, for statements to ask; nil: not noted yet
+	LongerAccessTTL   *settings.Duration      // the longest that it was before, until LongerUntil
 	LongerUntil       Time
 	RemovedAt         Time // the row goes when its sessions have been swept
 	CreatedAt         Time

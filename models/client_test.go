@@ -5,37 +5,37 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestAClientsPolicyIsItsPresetWithItsOwnFieldsOnTop(t *testing.T) {
-	type settings = models.ClientSettings
+	type client = settings.ClientSettings
 	mobile := session.Presets["mobile"]
 	for name, c := range map[string]struct {
-		settings settings
-		want     session.Policy
+		client client
+		want   session.Policy
 	}{
-		"nothing is the default": {settings{}, session.Presets[""]},
-		"a preset is itself":     {settings{Preset: "mobile"}, mobile},
-		"one field over a preset": {settings{Preset: "mobile", AccessTokenTTL: span(time.Minute)},
+		"nothing is the default": {client{}, session.Presets[""]},
+		"a preset is itself":     {client{Preset: "mobile"}, mobile},
+		"one field over a preset": {client{Preset: "mobile", AccessTokenTTL: span(time.Minute)},
 			session.Policy{AccessTTL: time.Minute, AbsoluteTimeout: mobile.AbsoluteTimeout, IdleTimeout: mobile.IdleTimeout, RefreshGrace: mobile.RefreshGrace, LateRetry: true}},
 		"every field over a preset": {
-			settings{Preset: "mobile", AccessTokenTTL: span(1), AbsoluteLifetime: span(2), InactivityTimeout: span(3), RefreshGrace: span(4), LateRetry: models.LateRetryNever},
+			client{Preset: "mobile", AccessTokenTTL: span(1), AbsoluteLifetime: span(2), InactivityTimeout: span(3), RefreshGrace: span(4), LateRetry: settings.LateRetryNever},
 			session.Policy{AccessTTL: 1, AbsoluteTimeout: 2, IdleTimeout: 3, RefreshGrace: 4}},
 		"none and zero are values too": {
-			settings{Preset: "aal3", InactivityTimeout: span(session.NoIdleTimeout), RefreshGrace: span(0)},
+			client{Preset: "aal3", InactivityTimeout: span(session.NoIdleTimeout), RefreshGrace: span(0)},
 			session.Policy{AccessTTL: 5 * time.Minute, AbsoluteTimeout: 12 * time.Hour, IdleTimeout: session.NoIdleTimeout}},
-		"no window means no late retry": {settings{RefreshGrace: span(0)}, with(session.Presets[""], 0, false)},
+		"no window means no late retry": {client{RefreshGrace: span(0)}, with(session.Presets[""], 0, false)},
 		"a late retry without a window can be asked for": {
-			settings{RefreshGrace: span(0), LateRetry: models.LateRetryOnce}, with(session.Presets[""], 0, true)},
+			client{RefreshGrace: span(0), LateRetry: settings.LateRetryOnce}, with(session.Presets[""], 0, true)},
 		"a late retry can be asked for over a preset": {
-			settings{Preset: "aal2", LateRetry: models.LateRetryOnce}, with(session.Presets["aal2"], session.Presets["aal2"].RefreshGrace, true)},
+			client{Preset: "aal2", LateRetry: settings.LateRetryOnce}, with(session.Presets["aal2"], session.Presets["aal2"].RefreshGrace, true)},
 		"a preset without late retries keeps none with another window": {
-			settings{Preset: "high_security", RefreshGrace: span(time.Minute)}, with(session.Presets["high_security"], time.Minute, false)},
+			client{Preset: "high_security", RefreshGrace: span(time.Minute)}, with(session.Presets["high_security"], time.Minute, false)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.settings.Policy(); got != c.want {
+			if got := c.client.Policy(); got != c.want {
 				t.Errorf("policy %+v, want %+v", got, c.want)
 			}
 		})
@@ -53,12 +53,12 @@ func with(p session.Policy, grace time.Duration, late bool) session.Policy {
 func TestAClientGetsItsDefaultScopes(t *testing.T) {
 	all := []string{"a", "b"}
 	for name, c := range map[string]struct {
-		settings models.ClientSettings
+		settings settings.ClientSettings
 		want     []string
 	}{
-		"all of them if it says nothing": {models.ClientSettings{Scopes: all}, all},
-		"those it names":                 {models.ClientSettings{Scopes: all, DefaultScopes: &[]string{"b"}}, []string{"b"}},
-		"none if it says so":             {models.ClientSettings{Scopes: all, DefaultScopes: &[]string{}}, nil},
+		"all of them if it says nothing": {settings.ClientSettings{Scopes: all}, all},
+		"those it names":                 {settings.ClientSettings{Scopes: all, DefaultScopes: &[]string{"b"}}, []string{"b"}},
+		"none if it says so":             {settings.ClientSettings{Scopes: all, DefaultScopes: &[]string{}}, nil},
 	} {
 		if got := c.settings.Scope(); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
@@ -75,7 +75,7 @@ func TestAnEntryAssertsWhatItIsAllowedTo(t *testing.T) {
 		"nothing if it says so":             {&[]string{}, nil},
 		"what it names":                     {&[]string{"acr"}, []string{"acr"}},
 	} {
-		settings := models.IssuerSettings{Asserts: c.asserts}
+		settings := settings.IssuerSettings{Asserts: c.asserts}
 		var got []string
 		for _, claim := range []string{"amr", "auth_time", "acr", "sub"} {
 			if settings.MayAssert(claim) {
@@ -89,10 +89,10 @@ func TestAnEntryAssertsWhatItIsAllowedTo(t *testing.T) {
 }
 
 func TestNoEntrySpeaksForAnothersUsers(t *testing.T) {
-	named := func(prefix string) models.IssuerSettings {
+	named := func(prefix string) settings.IssuerSettings {
 		return entry("https://auth.example.com", prefix).IssuerSettings
 	}
-	entries := []models.IssuerSettings{named(""), named("a:"), named("b:"), named("b:")} // the last two share
+	entries := []settings.IssuerSettings{named(""), named("a:"), named("b:"), named("b:")} // the last two share
 	for name, c := range map[string]struct {
 		prefix, subject string
 		want            bool

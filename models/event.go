@@ -12,6 +12,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // EventType says what an Event tells.
@@ -95,7 +96,7 @@ func (e Event) values() (places string, values []any, err error) {
 	}
 	until, end := "?", []any{At(e.Until)}
 	if e.outlived {
-		until, end = "? + "+longestAccess, []any{At(e.Until), At(e.At), e.TenantID, e.ClientID, Duration(session.MaxAccessTTL)}
+		until, end = "? + "+longestAccess, []any{At(e.Until), At(e.At), e.TenantID, e.ClientID, settings.Duration(session.MaxAccessTTL)}
 	}
 	values = []any{At(e.At), id[:], e.TenantID, string(e.Type), sid, e.ClientID, e.IssuerID, e.Subject, string(details)}
 	return "?, ?, ?, ?, ?, ?, ?, ?, ?, " + until, append(values, end...), nil

@@ -15,6 +15,7 @@ import (
 	_ "github.com/latchkey/latchkey/internal/testdb/schema"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // start is when every test begins.
@@ -83,28 +84,28 @@ func connect(t testing.TB, url string) *sql.DB {
 }
 
 // tenant is the configuration that every world begins with.
-func tenant() models.TenantSpec {
-	client := func(id string) models.ClientSpec {
-		return models.ClientSpec{ID: id, ClientSettings: models.ClientSettings{
-			Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
+func tenant() settings.TenantSpec {
+	client := func(id string) settings.ClientSpec {
+		return settings.ClientSpec{ID: id, ClientSettings: settings.ClientSettings{
+			Auth: settings.AuthNone, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh},
 		}}
 	}
-	return models.TenantSpec{
+	return settings.TenantSpec{
 		ID:             acme,
-		Clients:        []models.ClientSpec{client("web"), client("shop")},
-		TrustedIssuers: []models.IssuerSpec{entry("https://auth.example.com", "")},
+		Clients:        []settings.ClientSpec{client("web"), client("shop")},
+		TrustedIssuers: []settings.IssuerSpec{entry("https://auth.example.com", "")},
 	}
 }
 
-func entry(issuer, prefix string, audiences ...string) models.IssuerSpec {
-	return models.IssuerSpec{IssuerSettings: models.IssuerSettings{
-		Issuer: issuer, TokenType: models.TokenTypeJWT, SubjectPrefix: prefix, Audiences: audiences,
-		Keys: models.IssuerKeys{Discovery: true},
+func entry(issuer, prefix string, audiences ...string) settings.IssuerSpec {
+	return settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
+		Issuer: issuer, TokenType: settings.TokenTypeJWT, SubjectPrefix: prefix, Audiences: audiences,
+		Keys: settings.IssuerKeys{Discovery: true},
 	}}
 }
 
 // apply makes the configuration so and returns what it changed.
-func (w *world) apply(tenants ...models.TenantSpec) []models.Change {
+func (w *world) apply(tenants ...settings.TenantSpec) []models.Change {
 	w.Helper()
 	changes, err := w.Apply(w.Context(), tenants, secrets{}, models.ApplyOptions{Replace: true})
 	must(w, err)
@@ -228,4 +229,14 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func span(d time.Duration) *settings.Duration { return (*settings.Duration)(&d) }
+
+func duration(text string) *settings.Duration {
+	d, err := settings.ParseDuration(text)
+	if err != nil {
+		panic(err)
+	}
+	return &d
 }

@@ -4,11 +4,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // storesNoDevice is the tenant without device facts.
-func storesNoDevice() models.TenantSpec {
+func storesNoDevice() settings.TenantSpec {
 	spec, no := tenant(), false
 	spec.StoreDevice = &no
 	return spec
@@ -66,7 +66,7 @@ func TestDevicesAreForgottenInBatchesAndOnce(t *testing.T) {
 func TestApplyTellsWhetherDevicesAreStored(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		for _, c := range []struct {
-			spec models.TenantSpec
+			spec settings.TenantSpec
 			want string
 		}{
 			{storesNoDevice(), "~ tenant default\n    store_device: false\n"},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // FuzzParseObject: what passes is the object that encoding/json reads, and
@@ -94,7 +95,7 @@ func matchesText(t *testing.T, got, want any) {
 // stands.
 func FuzzParseOrigin(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
-		u, err := models.ParseOrigin(text)
+		u, err := settings.ParseOrigin(text)
 		if err != nil {
 			if u != nil || len(text) > 8 && strings.Contains(err.Error(), text) && !strings.Contains("https://host:port", text) {
 				t.Errorf("%q is refused with %v, %v", text, u, err)
@@ -132,7 +133,7 @@ func FuzzParseOrigin(f *testing.F) {
 // that reads back.
 func FuzzParseDuration(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
-		d, err := models.ParseDuration(text)
+		d, err := settings.ParseDuration(text)
 		switch {
 		case err != nil:
 			if d != 0 {
@@ -142,7 +143,7 @@ func FuzzParseDuration(f *testing.F) {
 		case (text == "none") != (d.Of() == session.NoIdleTimeout), d < 0 && text != "none":
 			t.Errorf("%q is %d", text, d)
 		}
-		if back, err := models.ParseDuration(d.String()); err != nil || back != d {
+		if back, err := settings.ParseDuration(d.String()); err != nil || back != d {
 			t.Errorf("%q prints as %q, which reads back as %d, %v", text, d, back, err)
 		}
 		if plain, err := time.ParseDuration(text); err == nil && plain != d.Of() {
@@ -158,10 +159,10 @@ func FuzzValidTenantID(f *testing.F) {
 		for _, b := range []byte(id) {
 			fits = fits && (b >= 'a' && b <= 'z' || b >= '0' && b <= '9' || b == '-')
 		}
-		if models.ValidTenantID(id) != fits {
+		if settings.ValidTenantID(id) != fits {
 			t.Errorf("%q is valid: %t", id, !fits)
 		}
-		faults := models.ValidateTenants([]models.TenantSpec{{ID: id}}, "")
+		faults := settings.ValidateTenants([]settings.TenantSpec{{ID: id}}, "")
 		if (len(faults) == 0) != fits {
 			t.Errorf("%q has the faults %v", id, faults)
 		}

@@ -1,6 +1,10 @@
 package models
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/latchkey/latchkey/settings"
+)
 
 // nameEntries gives an id to rows that have none, which an earlier release
 // wrote: that of the issuer's host, with a number from 2 where it is taken. The
@@ -16,11 +20,11 @@ func nameEntries(rows []TrustedIssuer) (named []*TrustedIssuer) {
 		if row.EntryID != "" {
 			continue
 		}
-		first := issuerIDFrom(row.Settings.Issuer)
+		first := settings.IssuerID(row.Settings.Issuer)
 		id := first
 		for n := 2; taken[id]; n++ {
 			suffix := fmt.Sprintf("-%d", n)
-			id = first[:min(len(first), maxIssuerID-len(suffix))] + suffix
+			id = first[:min(len(first), settings.MaxIssuerID-len(suffix))] + suffix
 		}
 		row.EntryID, taken[id] = id, true
 		named = append(named, row)

@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // SigningKey is a tenant's private key, sealed, and the moments that decide
@@ -72,7 +73,7 @@ type KeyDue struct {
 // algorithm, or by then will be as old as the tenant lets it become.
 func (s *Store) KeysDue(ctx context.Context, by time.Time) ([]KeyDue, error) {
 	var due []KeyDue
-	rotation := Duration(DefaultKeyRotation)
+	rotation := settings.Duration(DefaultKeyRotation)
 	err := s.query(ctx, func(db *gorm.DB) error {
 		return db.Raw(`SELECT t.id AS tenant_id, t.signing_algorithm AS algorithm, COALESCE(k.kid, '') AS newest, COALESCE(k.algorithm, '') AS newest_algorithm
 			FROM tenants t LEFT JOIN signing_keys k ON k.tenant_id = t.id AND k.retired_at IS NULL AND NOT EXISTS (

@@ -9,6 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // signingKey is one that signs from its creation.
@@ -75,7 +76,7 @@ func TestKeysAreDueByAbsenceAlgorithmAndAge(t *testing.T) {
 			must(t, err)
 			return fmt.Sprint(list)
 		}
-		rotate := func(d *models.Duration, algorithm string) {
+		rotate := func(d *settings.Duration, algorithm string) {
 			t.Helper()
 			spec := tenant()
 			spec.KeyRotation, spec.SigningAlgorithm = d, algorithm
@@ -91,7 +92,7 @@ func TestKeysAreDueByAbsenceAlgorithmAndAge(t *testing.T) {
 				t.Errorf("after %s: %s, want %s", by, got, want)
 			}
 		}
-		week, none := models.Duration(7*day), models.Duration(session.NoIdleTimeout)
+		week, none := settings.Duration(7*day), settings.Duration(session.NoIdleTimeout)
 		rotate(&week, "RS256")
 		for by, want := range map[time.Duration]string{7*day - time.Microsecond: "[]", 7 * day: "[{default RS256 first RS256}]"} {
 			if got := due(start.Add(by)); got != want {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // notes are what a person should read about a change before it is made.
@@ -25,7 +26,7 @@ func (n *notes) on(before, after bool, text string) {
 func (n *notes) longer(key string, before, after time.Duration) {
 	unlimited := func(d time.Duration) bool { return d == session.NoIdleTimeout }
 	if !unlimited(before) && (unlimited(after) || after > before) {
-		n.add("loosens: %s is longer, %s instead of %s", key, Duration(after), Duration(before))
+		n.add("loosens: %s is longer, %s instead of %s", key, settings.Duration(after), settings.Duration(before))
 	}
 }
 
@@ -51,9 +52,9 @@ func (n *notes) fewer(key string, before, after []string) {
 // clientNotes compares what a client may do with what it could do before or,
 // where that is the default, with a client that has what every client needs. A
 // new client loosens nothing.
-func clientNotes(before, after ClientSettings, isDefault bool) (n notes) {
+func clientNotes(before, after settings.ClientSettings, isDefault bool) (n notes) {
 	if isDefault {
-		before = ClientSettings{Auth: after.Auth, Grants: after.Grants, Scopes: after.Scopes, DefaultScopes: after.DefaultScopes, Origins: after.Origins,
+		before = settings.ClientSettings{Auth: after.Auth, Grants: after.Grants, Scopes: after.Scopes, DefaultScopes: after.DefaultScopes, Origins: after.Origins,
 			Audiences: after.Audiences, ResourceIdentifiers: after.ResourceIdentifiers, MaxSessionsPerUser: after.MaxSessionsPerUser, Allow: after.Allow, StatusList: after.StatusList}
 	}
 	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the client is switched on again")
@@ -62,7 +63,7 @@ func clientNotes(before, after ClientSettings, isDefault bool) (n notes) {
 		n.add("changes who may sign in: another allow rule")
 	}
 	n.on(before.Public(), after.Public(), "auth is none: the client has no secret any more, and whoever knows its id may use it")
-	n.on(before.Introspect == IntrospectAll, after.Introspect == IntrospectAll, "introspect is all: the client reads every token of the tenant")
+	n.on(before.Introspect == settings.IntrospectAll, after.Introspect == settings.IntrospectAll, "introspect is all: the client reads every token of the tenant")
 	n.on(before.ManageSessions, after.ManageSessions, "manage_sessions: the client lists, ends and extends the sessions of every user")
 	n.on(before.SessionToken, after.SessionToken, "session_token: the client gets handles that do not rotate")
 	n.on(before.AllowPublicSessionToken, after.AllowPublicSessionToken, "allow_public_session_token: a copied handle works without a secret")
@@ -90,7 +91,7 @@ func clientNotes(before, after ClientSettings, isDefault bool) (n notes) {
 
 // issuerNotes compares whom a trusted issuer may vouch for, and how, with what
 // was before or with the default.
-func issuerNotes(before, after IssuerSettings, isDefault bool) (n notes) {
+func issuerNotes(before, after settings.IssuerSettings, isDefault bool) (n notes) {
 	if !isDefault {
 		if before.SubjectPrefix != after.SubjectPrefix || subjectOf(before) != subjectOf(after) {
 			n.add("renames users: with another subject or subject_prefix, everybody who signs in by this issuer becomes another user")
@@ -124,18 +125,18 @@ func issuerNotes(before, after IssuerSettings, isDefault bool) (n notes) {
 }
 
 // tokenLifetime is the default of max_token_lifetime.
-func tokenLifetime(s IssuerSettings) time.Duration {
-	if s.TokenType == TokenTypeIDToken {
+func tokenLifetime(s settings.IssuerSettings) time.Duration {
+	if s.TokenType == settings.TokenTypeIDToken {
 		return 24 * time.Hour
 	}
 	return 10 * time.Minute
 }
 
-func sameKeys(a, b IssuerKeys) bool {
+func sameKeys(a, b settings.IssuerKeys) bool {
 	return a.Discovery == b.Discovery && a.JWKSURI == b.JWKSURI && string(a.JWKS) == string(b.JWKS) && a.PEM == b.PEM
 }
 
-func subjectOf(s IssuerSettings) string {
+func subjectOf(s settings.IssuerSettings) string {
 	if s.Subject == "" {
 		return "token.sub"
 	}
@@ -144,7 +145,7 @@ func subjectOf(s IssuerSettings) string {
 
 func isFalse(b *bool) bool { return b != nil && !*b }
 
-func spanOr(d *Duration, otherwise time.Duration) time.Duration {
+func spanOr(d *settings.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise
 	}
@@ -152,7 +153,7 @@ func spanOr(d *Duration, otherwise time.Duration) time.Duration {
 }
 
 // tenantNotes compares the settings of a tenant.
-func tenantNotes(before, after TenantSpec) (n notes) {
+func tenantNotes(before, after settings.TenantSpec) (n notes) {
 	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the tenant is switched on again")
 	n.longer("key_rotation", spanOr(before.KeyRotation, 90*24*time.Hour), spanOr(after.KeyRotation, 90*24*time.Hour))
 	n.on(!isFalse(before.StoreDevice), !isFalse(after.StoreDevice), "store_device is gone: name, user agent and address of devices are stored")
@@ -164,15 +165,15 @@ func tenantNotes(before, after TenantSpec) (n notes) {
 
 // keptNotes are the values that a document left out and that are looser than
 // the default: whoever wrote it may not know of them.
-func keptNotes[T any](stored, written Document, compare func(defaults, kept T) notes) notes {
-	doc := Document{}
+func keptNotes[T any](stored, written settings.Document, compare func(defaults, kept T) notes) notes {
+	doc := settings.Document{}
 	for key, v := range stored {
 		if written[key] == nil {
 			doc[key] = v
 		}
 	}
 	var defaults, kept T
-	if doc.decode(&kept) != nil {
+	if doc.Decode(&kept) != nil {
 		return nil
 	}
 	var n notes

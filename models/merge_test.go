@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // TestMerge has a row for each way in which a document may treat one key, of a
@@ -19,32 +20,32 @@ func TestMerge(t *testing.T) {
 	for _, kind := range []struct {
 		noun string
 		key  string
-		spec func(text string, written models.Written) models.TenantSpec // text: of the value; empty: none
+		spec func(text string, written settings.Written) settings.TenantSpec // text: of the value; empty: none
 		read func(w *world) string
 	}{
-		{"client", "name", func(text string, written models.Written) models.TenantSpec {
-			c := models.ClientSpec{ID: "other", ClientSettings: models.ClientSettings{Auth: models.AuthNone, Name: text}}
+		{"client", "name", func(text string, written settings.Written) settings.TenantSpec {
+			c := settings.ClientSpec{ID: "other", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone, Name: text}}
 			c.Written = written
-			return models.TenantSpec{ID: acme, Clients: []models.ClientSpec{c}}
+			return settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{c}}
 		}, func(w *world) string { return w.document("SELECT settings FROM clients WHERE id = 'other'")["name"] }},
-		{"trusted issuer", "typ", func(text string, written models.Written) models.TenantSpec {
+		{"trusted issuer", "typ", func(text string, written settings.Written) settings.TenantSpec {
 			e := entry("https://other.example.com", "other:")
 			e.Typ, e.Written = text, written
-			return models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{e}}
+			return settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{e}}
 		}, func(w *world) string {
 			return w.document("SELECT settings FROM trusted_issuers WHERE entry_id = 'other-example-com'")["typ"]
 		}},
-		{"tenant", "signing_algorithm", func(text string, written models.Written) models.TenantSpec {
-			s := models.TenantSpec{ID: "other", SigningAlgorithm: map[string]string{"kept": "ES256", "written": "Ed25519"}[text]}
+		{"tenant", "signing_algorithm", func(text string, written settings.Written) settings.TenantSpec {
+			s := settings.TenantSpec{ID: "other", SigningAlgorithm: map[string]string{"kept": "ES256", "written": "Ed25519"}[text]}
 			s.Written = written
 			return s
 		}, func(w *world) string {
 			return map[string]string{`"ES256"`: isStored, `"Ed25519"`: isValue}[w.document("SELECT settings FROM tenants WHERE id = 'other'")["signing_algorithm"]]
 		}},
-		{"user", "disabled", func(text string, written models.Written) models.TenantSpec {
-			u := models.UserSpec{Sub: "other", Disabled: text != ""}
+		{"user", "disabled", func(text string, written settings.Written) settings.TenantSpec {
+			u := settings.UserSpec{Sub: "other", Disabled: text != ""}
 			u.Written = written
-			return models.TenantSpec{ID: acme, Users: []models.UserSpec{u}}
+			return settings.TenantSpec{ID: acme, Users: []settings.UserSpec{u}}
 		}, func(w *world) string {
 			if u, err := w.User(w.Context(), acme, "other"); err == nil && u.Disabled {
 				return "true"
@@ -78,7 +79,7 @@ func TestMerge(t *testing.T) {
 					case "owned":
 						w.start(version(0, "a"), kind.spec("kept", nil))
 					}
-					written := models.Written{"id": true, "auth": true, "issuer": true, "token_type": true, "keys": true, "subject_prefix": true, "sub": true}
+					written := settings.Written{"id": true, "auth": true, "issuer": true, "token_type": true, "keys": true, "subject_prefix": true, "sub": true}
 					text := ""
 					if row.given != "" {
 						written[kind.key] = row.given == isValue
@@ -86,7 +87,7 @@ func TestMerge(t *testing.T) {
 					if row.given == isValue {
 						text = "written"
 					}
-					wanted := []models.TenantSpec{kind.spec(text, written)}
+					wanted := []settings.TenantSpec{kind.spec(text, written)}
 					dry, err := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: row.replace, DryRun: true})
 					before := kind.read(w)
 					made, madeErr := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: row.replace})
@@ -99,7 +100,7 @@ func TestMerge(t *testing.T) {
 					}
 					// A tenant that gives no key of its own only says where others belong.
 					contained := kind.noun == "tenant" && row.given == "" && !row.replace
-					var faults models.Faults
+					var faults settings.Faults
 					switch {
 					case want == "refused" && contained:
 						want = isStored
@@ -149,14 +150,14 @@ func TestASmallFileChangesOnlyWhatItSays(t *testing.T) {
 		store, day := false, span(24*3600*1e9)
 		full := tenant()
 		full.Disabled, full.StoreDevice, full.SigningAlgorithm = true, &store, "ES256"
-		full.ACR = []models.ACRClass{{Value: "low", When: "true"}}
+		full.ACR = []settings.ACRClass{{Value: "low", When: "true"}}
 		full.Clients[0].Allow, full.Clients[0].Scopes, full.Clients[0].Preset, full.Clients[0].AccessTokenTTL = "token.ok", []string{"a"}, "mobile", day
 		w.apply(full)
-		small := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{
-			{ID: "web", ClientSettings: models.ClientSettings{Origins: []string{"https://app.example.com"}}},
-			{ID: "added", ClientSettings: models.ClientSettings{Auth: models.AuthNone}},
+		small := settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{
+			{ID: "web", ClientSettings: settings.ClientSettings{Origins: []string{"https://app.example.com"}}},
+			{ID: "added", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}},
 		}}
-		changes, err := w.Apply(t.Context(), []models.TenantSpec{small}, secrets{}, models.ApplyOptions{})
+		changes, err := w.Apply(t.Context(), []settings.TenantSpec{small}, secrets{}, models.ApplyOptions{})
 		must(t, err)
 		const want = `~ default/client web
     origins: ["https://app.example.com"]
@@ -175,8 +176,8 @@ func TestASmallFileChangesOnlyWhatItSays(t *testing.T) {
 		if !c.Disabled || c.StoreDevice || c.SigningAlgorithm != "ES256" || len(c.ACR) != 1 || c.Clients[2].Settings.Allow != "token.ok" {
 			t.Errorf("it changed more: %+v, %+v", c.Tenant, c.Clients[2].Settings)
 		}
-		preset := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "web", ClientSettings: models.ClientSettings{Preset: "aal2"}}}}
-		changes, err = w.Apply(t.Context(), []models.TenantSpec{preset}, secrets{}, models.ApplyOptions{})
+		preset := settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "web", ClientSettings: settings.ClientSettings{Preset: "aal2"}}}}
+		changes, err = w.Apply(t.Context(), []settings.TenantSpec{preset}, secrets{}, models.ApplyOptions{})
 		must(t, err)
 		if said := printed(changes); !strings.HasPrefix(said, "~ default/client web\n    access_token_ttl: \"1d\" → (default)\n    preset: \"mobile\" → \"aal2\"\n") {
 			t.Errorf("another preset\n%s", said)
@@ -187,8 +188,8 @@ func TestASmallFileChangesOnlyWhatItSays(t *testing.T) {
 func TestAPreviousSecretEndsOnce(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		spec := tenant()
-		back := models.ClientSpec{ID: "back", Secret: strings.Repeat("n", 32), PreviousSecret: strings.Repeat("o", 32), ClientSettings: models.ClientSettings{Auth: models.AuthSecret}}
-		spec.Clients = []models.ClientSpec{back}
+		back := settings.ClientSpec{ID: "back", Secret: strings.Repeat("n", 32), PreviousSecret: strings.Repeat("o", 32), ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret}}
+		spec.Clients = []settings.ClientSpec{back}
 		row := func() models.Client { return w.config().Clients[0] }
 		w.apply(spec)
 		ends := w.Now().Add(7 * 24 * time.Hour)
@@ -199,14 +200,14 @@ func TestAPreviousSecretEndsOnce(t *testing.T) {
 		if w.apply(spec); !row().PreviousUntil.Equal(ends) {
 			t.Error("the same file begins it again")
 		}
-		until, err := models.ParseUntil("1d")
+		until, err := settings.ParseUntil("1d")
 		must(t, err)
 		spec.Clients[0].PreviousUntil = &until
 		if w.apply(spec); !row().PreviousUntil.Equal(w.Now().Add(24 * time.Hour)) {
 			t.Errorf("with previous_until it ends at %v", row().PreviousUntil)
 		}
-		spec.Clients[0] = models.ClientSpec{ID: "back", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}
-		_, err = w.Apply(t.Context(), []models.TenantSpec{{ID: acme, Clients: spec.Clients}}, secrets{}, models.ApplyOptions{})
+		spec.Clients[0] = settings.ClientSpec{ID: "back", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}}
+		_, err = w.Apply(t.Context(), []settings.TenantSpec{{ID: acme, Clients: spec.Clients}}, secrets{}, models.ApplyOptions{})
 		must(t, err)
 		if c := row(); c.SecretDigest.Digest != nil || c.PreviousDigest.Digest != nil || !c.PreviousUntil.IsZero() {
 			t.Errorf("a public client keeps secrets: %+v", c)

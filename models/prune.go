@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // pruneBatch bounds the rows of one pruning transaction.
@@ -53,15 +54,12 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 			}
 			more = more || done.RowsAffected == pruneBatch
 		}
-		done := tx.Exec("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ? LIMIT ?)", At(now.Add(-EventRetention)), pruneBatch)
+		done := tx.Exec("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ? LIMIT ?)", At(now.Add(-settings.EventRetention)), pruneBatch)
 		more = more || done.RowsAffected == pruneBatch
 		return done.Error
 	})
 	return more, err
 }
-
-// EventRetention is how long the event log goes back.
-const EventRetention = 90 * 24 * time.Hour
 
 func dueSessions(tx *gorm.DB, now time.Time) ([]*Session, error) {
 	return collect(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch), sessionOf)
@@ -87,10 +85,10 @@ func pruneSession(tx *gorm.DB, row *Session, now time.Time) error {
 // the session had when it was issued (session.Policy.AccessExpiry); but the end
 // may have been moved since, by a back end or by a policy that is stricter now.
 func expireSession(tx *gorm.DB, row *Session, now, at time.Time, why session.EndReason) error {
-	var life Duration
+	var life settings.Duration
 	err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL AND generation = ? RETURNING "+longestAccess,
 		At(at), why, At(at.Add(session.Retention)), row.ID, row.Refresh.Generation,
-		At(at), row.TenantID, row.ClientID, Duration(session.MaxAccessTTL)).Row().Scan(&life)
+		At(at), row.TenantID, row.ClientID, settings.Duration(session.MaxAccessTTL)).Row().Scan(&life)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // prune works everything off and says in how many batches.
@@ -143,7 +144,7 @@ func TestPruningTakesTokensAndEventsThatAreTooOld(t *testing.T) {
 		if rows := w.rows(); rows["spent_tokens"] != 0 || rows["revoked_tokens"] != 0 || rows["events"] != 2 {
 			t.Errorf("then they held %v", rows)
 		}
-		w.clock.Advance(models.EventRetention - 10*time.Minute - time.Microsecond)
+		w.clock.Advance(settings.EventRetention - 10*time.Minute - time.Microsecond)
 		if w.prune(); w.rows()["events"] != 3 { // with the session's end
 			t.Errorf("after 90 days %d events were left", w.rows()["events"])
 		}

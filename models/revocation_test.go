@@ -9,6 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // margin is what a revocation adds to the longest life of an access token.
@@ -44,11 +45,11 @@ func (w *world) told(names map[models.SessionID]string) string {
 }
 
 func TestEveryEarlyEndIsARevocation(t *testing.T) {
-	change := func(prune bool, f func(spec *models.TenantSpec)) func(*world, *models.Session) {
+	change := func(prune bool, f func(spec *settings.TenantSpec)) func(*world, *models.Session) {
 		return func(w *world, _ *models.Session) {
 			spec := tenant()
 			f(&spec)
-			_, err := w.Apply(w.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true, Prune: prune})
+			_, err := w.Apply(w.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true, Prune: prune})
 			must(w, err)
 		}
 	}
@@ -61,25 +62,25 @@ func TestEveryEarlyEndIsARevocation(t *testing.T) {
 			must(w, w.EndSession(w.Context(), row, w.Now(), session.SignedOut))
 		}, "client=web session=alice's until=5m0s [api web]"},
 		"an eviction": {func(w *world, _ *models.Session) {
-			w.create(w.alice(func(n *models.NewSession) { n.Cap = &models.SessionCap{Limit: 1} }))
+			w.create(w.alice(func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: 1} }))
 		}, "client=web session=alice's until=5m0s [api web]"},
 		"a token": {func(w *world, _ *models.Session) {
 			must(w, w.RevokeToken(w.Context(), acme, "web", "one", []string{"api"}, w.Now(), w.Now().Add(time.Minute)))
 		}, "client=web token=one until=30s [api]"},
-		"a user who is disabled": {change(false, func(spec *models.TenantSpec) {
-			spec.Users = []models.UserSpec{{Sub: "alice", Disabled: true}}
+		"a user who is disabled": {change(false, func(spec *settings.TenantSpec) {
+			spec.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}}
 		}), "client= sub=alice before=3s until=24h0m3s [api shop web]"},
-		"a client that is disabled": {change(false, func(spec *models.TenantSpec) { spec.Clients[0].Disabled = true }),
+		"a client that is disabled": {change(false, func(spec *settings.TenantSpec) { spec.Clients[0].Disabled = true }),
 			"client=web before=16s until=24h0m16s []"},
-		"a client that is removed": {change(true, func(spec *models.TenantSpec) { spec.Clients = spec.Clients[1:] }),
+		"a client that is removed": {change(true, func(spec *settings.TenantSpec) { spec.Clients = spec.Clients[1:] }),
 			"client=web before=16s until=24h0m16s []"},
-		"an issuer that is disabled": {change(false, func(spec *models.TenantSpec) { spec.TrustedIssuers[0].Disabled = true }),
+		"an issuer that is disabled": {change(false, func(spec *settings.TenantSpec) { spec.TrustedIssuers[0].Disabled = true }),
 			"client= issuer=https://auth.example.com before=3s until=24h0m3s []"},
-		"an issuer that is removed": {change(true, func(spec *models.TenantSpec) { spec.TrustedIssuers = nil }),
+		"an issuer that is removed": {change(true, func(spec *settings.TenantSpec) { spec.TrustedIssuers = nil }),
 			"client= issuer=https://auth.example.com before=3s until=24h0m3s []"},
-		"a tenant that is disabled": {change(false, func(spec *models.TenantSpec) { spec.Disabled = true }),
+		"a tenant that is disabled": {change(false, func(spec *settings.TenantSpec) { spec.Disabled = true }),
 			"client= before=16s until=24h0m16s []"},
-		"a tenant that is removed": {change(true, func(spec *models.TenantSpec) { spec.ID = "another" }),
+		"a tenant that is removed": {change(true, func(spec *settings.TenantSpec) { spec.ID = "another" }),
 			"client= before=16s until=24h0m16s []"},
 		"a sign-out everywhere": {func(w *world, _ *models.Session) {
 			_, err := w.EndSessions(w.Context(), acme, "alice", models.SessionID{}, w.Now(), session.Revoked)
@@ -124,9 +125,9 @@ func TestAnEventOfAConfigurationHasTheMomentOfItsEnd(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		spec := tenant()
 		spec.Clients[0].Disabled = true
-		spec.TrustedIssuers[0].Keys = models.IssuerKeys{SharedSecret: "a shared secret of the issuer of tests"}
+		spec.TrustedIssuers[0].Keys = settings.IssuerKeys{SharedSecret: "a shared secret of the issuer of tests"}
 		slow := disabling{meanwhile: func() { w.clock.Advance(time.Minute) }}
-		_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, slow, models.ApplyOptions{Replace: true})
+		_, err := w.Apply(t.Context(), []settings.TenantSpec{spec}, slow, models.ApplyOptions{Replace: true})
 		must(t, err)
 		if w.Now().Equal(start) {
 			t.Fatal("it took no time")
@@ -142,7 +143,7 @@ func TestARevocationOutlivesTokensOfAnEarlierLife(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		life := func(ttl time.Duration) {
 			spec := tenant()
-			spec.Clients[0].AccessTokenTTL = new(models.Duration(ttl))
+			spec.Clients[0].AccessTokenTTL = new(settings.Duration(ttl))
 			w.apply(spec)
 		}
 		for _, step := range []struct {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // issued is an access token of the session, issued now.
@@ -45,16 +46,16 @@ func TestATailJudgesTokensByWhatTheySay(t *testing.T) {
 		judge("one ended", revoked, stands, stands, revoked, stands, stands)
 
 		w.clock.Advance(time.Minute)
-		apply := func(change func(*models.TenantSpec)) {
+		apply := func(change func(*settings.TenantSpec)) {
 			t.Helper()
 			spec := tenant()
 			change(&spec)
-			_, err := there.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
+			_, err := there.Apply(t.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			must(t, err)
 		}
-		apply(func(spec *models.TenantSpec) { spec.Users = []models.UserSpec{{Sub: "bob", Disabled: true}} })
+		apply(func(spec *settings.TenantSpec) { spec.Users = []settings.UserSpec{{Sub: "bob", Disabled: true}} })
 		judge("a user was disabled", revoked, stands, unsure, revoked, stands, stands)
-		apply(func(spec *models.TenantSpec) { spec.Clients[0].Disabled = true })
+		apply(func(spec *settings.TenantSpec) { spec.Clients[0].Disabled = true })
 		judge("a client was disabled", revoked, unsure, unsure, revoked, unsure, stands)
 		before := w.Now().Add(16 * time.Second) // of that
 		w.clock.Advance(time.Minute)
@@ -64,7 +65,7 @@ func TestATailJudgesTokensByWhatTheySay(t *testing.T) {
 			about.At = at
 			w.wantVerdict(tail, "issued "+at.Sub(before).String()+" from then", about, want)
 		}
-		apply(func(spec *models.TenantSpec) { spec.TrustedIssuers[0].Disabled = true })
+		apply(func(spec *settings.TenantSpec) { spec.TrustedIssuers[0].Disabled = true })
 		must(t, tail.Look(t.Context()))
 		sold2 := w.issued(sold)
 		sold2.ClientID, sold2.Subject = "shop", "carol"
@@ -122,7 +123,7 @@ func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
 		})
 		w.wantVerdict(tail, "the one that is left", w.issued(rows[4]), models.NotRevoked)
 		revoke("an eviction", w.issued(rows[4]), func() error {
-			_, err := w.CreateSession(t.Context(), w.alice(func(n *models.NewSession) { n.Cap = &models.SessionCap{Limit: 1} }), signs)
+			_, err := w.CreateSession(t.Context(), w.alice(func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: 1} }), signs)
 			return err
 		})
 		unknown := &models.Session{ID: models.NewSessionID(), TenantID: acme, ClientID: "web"}
@@ -130,8 +131,8 @@ func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
 		last := w.create(w.alice())
 		revoke("a user who is disabled", w.issued(last), func() error {
 			spec := tenant()
-			spec.Users = []models.UserSpec{{Sub: "alice", Disabled: true}}
-			_, err := w.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
+			spec.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}}
+			_, err := w.Apply(t.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			return err
 		})
 
@@ -149,7 +150,7 @@ func TestTheLastTimeAClientWasSwitchedOffCounts(t *testing.T) {
 		for _, disabled := range []bool{true, false, true} {
 			spec := tenant()
 			spec.Clients[0].Disabled = disabled
-			_, err := there.Apply(t.Context(), []models.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
+			_, err := there.Apply(t.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			must(t, err)
 			w.clock.Advance(30 * time.Minute)
 			must(t, tail.Look(t.Context()))

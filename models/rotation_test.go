@@ -9,6 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestRotationReadsTheSessionAsItIsAfterwards(t *testing.T) {
@@ -61,7 +62,7 @@ func TestOneOfManyRotationsWins(t *testing.T) {
 
 func TestRotationTakesNothingElse(t *testing.T) {
 	type step = models.Rotation
-	disable := func(set func(*models.TenantSpec)) func(w *world, s *step) {
+	disable := func(set func(*settings.TenantSpec)) func(w *world, s *step) {
 		return func(w *world, _ *step) {
 			spec := tenant()
 			set(&spec)
@@ -87,7 +88,7 @@ func TestRotationTakesNothingElse(t *testing.T) {
 		"a session before the mark":  func(_ *world, s *step) { s.ValidFrom = start.Add(time.Microsecond) },
 		"a disabled user's session":  func(w *world, _ *step) { w.exec("UPDATE users SET disabled = ?", true) },
 		"a removed user's session":   func(w *world, _ *step) { w.exec("DELETE FROM users") },
-		"a disabled issuer's":        disable(func(s *models.TenantSpec) { s.TrustedIssuers[0].Disabled = true }),
+		"a disabled issuer's":        disable(func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true }),
 		"a removed issuer's session": func(w *world, _ *step) { w.exec("DELETE FROM trusted_issuers") },
 		"a session before its issuer's mark": func(w *world, _ *step) {
 			w.clock.Advance(time.Second)

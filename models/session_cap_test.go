@@ -8,11 +8,12 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // capped bounds the sessions of its user at its client.
 func capped(limit int, whenFull string) func(*models.NewSession) {
-	return func(n *models.NewSession) { n.Cap = &models.SessionCap{Limit: limit, WhenFull: whenFull} }
+	return func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: limit, WhenFull: whenFull} }
 }
 
 func (w *world) live() int {
@@ -23,9 +24,9 @@ func (w *world) live() int {
 // Sixteen devices of a user sign in at once, on two nodes.
 func TestTheCapHoldsAmongParallelExchanges(t *testing.T) {
 	for whenFull, want := range map[string]struct{ opened, refused, events int64 }{
-		"":               {16, 0, 16 + 13},
-		models.EndOldest: {16, 0, 16 + 13},
-		models.Reject:    {3, 13, 3},
+		"":                 {16, 0, 16 + 13},
+		settings.EndOldest: {16, 0, 16 + 13},
+		settings.Reject:    {3, 13, 3},
 	} {
 		t.Run(whenFull, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
@@ -60,7 +61,7 @@ func TestTheCapEndsTheOldest(t *testing.T) {
 		second := w.create(w.alice())
 		w.clock.Advance(time.Minute)
 		w.rotate(first, 0, 1) // in use, and the oldest all the same
-		third := w.create(w.alice(capped(2, models.EndOldest)))
+		third := w.create(w.alice(capped(2, settings.EndOldest)))
 		for row, why := range map[*models.Session]session.EndReason{first: session.Evicted, second: "", third: ""} {
 			if got := w.read(row.ID).EndReason; got != why {
 				t.Errorf("a session ended for the reason %q, want %q", got, why)
@@ -95,11 +96,11 @@ func TestTheCapCountsSessionsThatStillWork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
 				row := w.create(w.alice())
-				if _, err := w.CreateSession(t.Context(), w.alice(capped(1, models.Reject)), signs); !errors.Is(err, models.ErrSessionLimit) {
+				if _, err := w.CreateSession(t.Context(), w.alice(capped(1, settings.Reject)), signs); !errors.Is(err, models.ErrSessionLimit) {
 					t.Errorf("before, an exchange is answered with %v", err)
 				}
 				change(w, row)
-				w.create(w.alice(capped(1, models.Reject)))
+				w.create(w.alice(capped(1, settings.Reject)))
 			})
 		})
 	}

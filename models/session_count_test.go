@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // wantSessions synchronises the nodes and compares what each of them knows.
@@ -68,7 +69,7 @@ func TestSessionsThatEndTogetherAreCounted(t *testing.T) {
 		bob := w.alice(func(n *models.NewSession) { n.Subject = "bob" })
 		w.create(bob)
 		spec := tenant()
-		spec.Users = []models.UserSpec{{Sub: "alice", Disabled: true}}
+		spec.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}}
 		w.apply(spec)
 		w.wantSessions(1, w.Store)
 		w.clock.Advance(time.Second)

@@ -13,6 +13,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Why an exchange is refused inside its transaction.
@@ -43,7 +44,7 @@ type NewSession struct {
 	Token          SpentToken // consumed with it
 	CreateUser     bool       // make the user if there is none
 	UserDigest     []byte     // by which a suspension would name that user (SuspensionKey)
-	Cap            *SessionCap
+	Cap            *settings.SessionCap
 	OnStatusList   bool           // give it an entry
 	RecordCreation map[string]any // details of the event
 }
@@ -183,7 +184,7 @@ func withRemoved(details map[string]any, removed []string) map[string]any {
 // keepCap makes room for one more session of the user at the client, or
 // refuses. The user's row is locked, so the count is exact; sessions that are
 // refused by now do not count.
-func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
+func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *settings.SessionCap) error {
 	if limit == nil {
 		return nil
 	}
@@ -204,7 +205,7 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *SessionCap) error {
 		return err
 	}
 	evicted := session.Evict(active, limit.Limit)
-	if len(evicted) > 0 && limit.WhenFull == Reject {
+	if len(evicted) > 0 && limit.WhenFull == settings.Reject {
 		return ErrSessionLimit
 	}
 	for _, id := range evicted {

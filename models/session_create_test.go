@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestASessionReadsBackAsItWasWritten(t *testing.T) {
@@ -99,7 +100,7 @@ func TestAClientTokenIsSpentForOneTenantAndIssuer(t *testing.T) {
 // Whatever refuses an exchange leaves nothing behind, the token unspent.
 func TestARefusedExchangeLeavesNothing(t *testing.T) {
 	noSigner := errors.New("no signer")
-	full := func(n *models.NewSession) { n.Cap = &models.SessionCap{Limit: 1, WhenFull: models.Reject} }
+	full := func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: 1, WhenFull: settings.Reject} }
 	for name, c := range map[string]struct {
 		prepare func(w *world)
 		change  func(n *models.NewSession)
@@ -139,7 +140,7 @@ func TestARefusedExchangeLeavesNothing(t *testing.T) {
 
 func TestAttributesOfTheTokenLieBesideWhatAnOperatorSet(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "pro", "id": 1<<53 + 1, "kept": true}}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "pro", "id": 1<<53 + 1, "kept": true}}}})
 		created := w.create(w.alice(func(n *models.NewSession) {
 			n.Mapped = mapped(map[string]any{"plan": "free", "next": int64(1<<63 - 1), "full": strings.Repeat("a", 4094)})
 		}))

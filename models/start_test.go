@@ -6,15 +6,16 @@ import (
 	"testing"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func version(revision int64, content string) models.File {
 	return models.File{Revision: revision, Digest: content, Known: []string{content}}
 }
 
-func (w *world) start(f models.File, tenants ...models.TenantSpec) *models.Started {
+func (w *world) start(f models.File, tenants ...settings.TenantSpec) *models.Started {
 	w.Helper()
-	started, err := w.Start(w.Context(), tenants, models.StartApply, f, secrets{}, func(t []models.TenantSpec) models.Faults { return models.ValidateTenants(t, "") })
+	started, err := w.Start(w.Context(), tenants, settings.StartApply, f, secrets{}, func(t []settings.TenantSpec) settings.Faults { return settings.ValidateTenants(t, "") })
 	must(w, err)
 	return started
 }
@@ -37,7 +38,7 @@ func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
 		"the same revision, other content": {version(3, "a"), version(3, "b"),
 			"revision 3 was applied last with other content: " + wayOn, ""},
 		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: " + wayOn, ""},
-		"a revision below the highest": {version(models.MaxRevision, "a"), version(4, "b"),
+		"a revision below the highest": {version(settings.MaxRevision, "a"), version(4, "b"),
 			"its revision is 4, and revision 9007199254740991 was applied last: no file can have a higher one, so run \"latchkey apply --reset-revision\" with this file", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,15 +65,15 @@ func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
 func TestApplyRefusesWhatTheFileOfServeOwns(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		file := tenant()
-		file.Users = []models.UserSpec{{Sub: "alice"}}
+		file.Users = []settings.UserSpec{{Sub: "alice"}}
 		w.start(version(0, "a"), file)
-		off := models.TenantSpec{ID: acme,
-			Clients:        []models.ClientSpec{{ID: "web", ClientSettings: models.ClientSettings{Disabled: true}}, {ID: "extra", ClientSettings: models.ClientSettings{Auth: models.AuthNone}}},
-			TrustedIssuers: []models.IssuerSpec{{ID: "auth-example-com", IssuerSettings: models.IssuerSettings{Disabled: true}}},
-			Users:          []models.UserSpec{{Sub: "alice", Disabled: true}},
+		off := settings.TenantSpec{ID: acme,
+			Clients:        []settings.ClientSpec{{ID: "web", ClientSettings: settings.ClientSettings{Disabled: true}}, {ID: "extra", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}}},
+			TrustedIssuers: []settings.IssuerSpec{{ID: "auth-example-com", IssuerSettings: settings.IssuerSettings{Disabled: true}}},
+			Users:          []settings.UserSpec{{Sub: "alice", Disabled: true}},
 		}
-		_, err := w.Apply(t.Context(), []models.TenantSpec{off}, secrets{}, models.ApplyOptions{})
-		var faults models.Faults
+		_, err := w.Apply(t.Context(), []settings.TenantSpec{off}, secrets{}, models.ApplyOptions{})
+		var faults settings.Faults
 		if !errors.As(err, &faults) || len(faults) != 3 {
 			t.Fatalf("applied with %v", err)
 		}
@@ -85,13 +86,13 @@ func TestApplyRefusesWhatTheFileOfServeOwns(t *testing.T) {
 			t.Errorf("a refused file has changed something: %+v", c.Clients)
 		}
 		for name, o := range map[string]models.ApplyOptions{"its own settings": {Replace: true}, "pruning": {Prune: true}} {
-			if _, err := w.Apply(t.Context(), []models.TenantSpec{{ID: acme}}, secrets{}, o); err == nil {
+			if _, err := w.Apply(t.Context(), []settings.TenantSpec{{ID: acme}}, secrets{}, o); err == nil {
 				t.Errorf("%s of an owned tenant is not refused", name)
 			}
 		}
 		// The tenant is only where the new client belongs.
 		off.Clients, off.TrustedIssuers, off.Users = off.Clients[1:], nil, nil
-		if _, err := w.Apply(t.Context(), []models.TenantSpec{off}, secrets{}, models.ApplyOptions{}); err != nil {
+		if _, err := w.Apply(t.Context(), []settings.TenantSpec{off}, secrets{}, models.ApplyOptions{}); err != nil {
 			t.Error(err)
 		}
 		owned, err := w.ManagedByFile(t.Context(), models.Ref{Noun: models.NounClient, Tenant: acme, ID: "web"})
@@ -109,11 +110,11 @@ func TestStartReleasesWhatTheFileNamesNoMore(t *testing.T) {
 		if started := w.start(version(0, "b"), file); strings.Join(started.Released, ", ") != "client web of tenant default" {
 			t.Errorf("released %q", started.Released)
 		}
-		web := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "web", ClientSettings: models.ClientSettings{Disabled: true}}}}
-		if _, err := w.Apply(t.Context(), []models.TenantSpec{web}, secrets{}, models.ApplyOptions{}); err != nil {
+		web := settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "web", ClientSettings: settings.ClientSettings{Disabled: true}}}}
+		if _, err := w.Apply(t.Context(), []settings.TenantSpec{web}, secrets{}, models.ApplyOptions{}); err != nil {
 			t.Error(err)
 		}
-		started, err := w.Start(t.Context(), []models.TenantSpec{file}, models.StartOff, version(0, "b"), secrets{}, unchecked)
+		started, err := w.Start(t.Context(), []settings.TenantSpec{file}, settings.StartOff, version(0, "b"), secrets{}, unchecked)
 		must(t, err)
 		if len(started.Released) != 3 || len(started.Changes) != 0 {
 			t.Errorf("with off it changes %s and releases %q", printed(started.Changes), started.Released)
@@ -124,11 +125,11 @@ func TestStartReleasesWhatTheFileNamesNoMore(t *testing.T) {
 	})
 }
 
-func unchecked([]models.TenantSpec) models.Faults { return nil }
+func unchecked([]settings.TenantSpec) settings.Faults { return nil }
 
 func TestApplyRaisesTheStoredRevision(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		w.start(version(3, "a"), models.TenantSpec{ID: "other"})
+		w.start(version(3, "a"), settings.TenantSpec{ID: "other"})
 		raised := version(5, "c")
 		_, err := w.Apply(t.Context(), nil, secrets{}, models.ApplyOptions{File: &raised})
 		must(t, err)
@@ -163,7 +164,7 @@ func TestApplyWarnsWhenItRaisesTheRevision(t *testing.T) {
 		raise(3, models.ApplyOptions{}, "")
 		raise(2, models.ApplyOptions{}, "")
 		raise(0, models.ApplyOptions{}, "")
-		raise(models.MaxRevision, models.ApplyOptions{}, "~ file\n    revision: 3 → 9007199254740991\n"+
+		raise(settings.MaxRevision, models.ApplyOptions{}, "~ file\n    revision: 3 → 9007199254740991\n"+
 			strings.Replace(warning, "%s", "9007199254740991", 1)+"    ! no file can have a higher revision than this one\n")
 	})
 }
@@ -214,7 +215,7 @@ func TestOfTwoFilesAtOnceTheHigherRevisionStays(t *testing.T) {
 			if i%2 == 0 {
 				spec, f = newer, version(2, "newer")
 			}
-			if _, err := nodes[i/2%2].Start(w.Context(), []models.TenantSpec{spec}, models.StartApply, f, secrets{}, unchecked); err != nil {
+			if _, err := nodes[i/2%2].Start(w.Context(), []settings.TenantSpec{spec}, settings.StartApply, f, secrets{}, unchecked); err != nil {
 				t.Error(err)
 			}
 		})
@@ -228,7 +229,7 @@ func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		changed := tenant()
 		changed.Clients[0].Name = "Web"
-		started, err := w.Start(t.Context(), []models.TenantSpec{changed}, models.StartOnce, version(0, "a"), secrets{}, unchecked)
+		started, err := w.Start(t.Context(), []settings.TenantSpec{changed}, settings.StartOnce, version(0, "a"), secrets{}, unchecked)
 		must(t, err)
 		if len(started.Changes) != 0 || w.config().Clients[1].Settings.Name != "" {
 			t.Errorf("a database with tenants was changed: %s", printed(started.Changes))
@@ -236,7 +237,7 @@ func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
 		for _, table := range []string{"trusted_issuers", "clients", "tenants"} {
 			w.exec("DELETE FROM " + table)
 		}
-		started, err = w.Start(t.Context(), []models.TenantSpec{changed}, models.StartOnce, version(0, "a"), secrets{}, unchecked)
+		started, err = w.Start(t.Context(), []settings.TenantSpec{changed}, settings.StartOnce, version(0, "a"), secrets{}, unchecked)
 		must(t, err)
 		if len(started.Changes) != 4 || w.number("SELECT count(*) FROM file_nouns") != 0 {
 			t.Errorf("an empty database: %s", printed(started.Changes))
@@ -256,7 +257,7 @@ func TestStartOffAppliesAndRecordsNoFile(t *testing.T) {
 		w.start(version(3, "a"), tenant())
 		for _, f := range []models.File{version(0, "b"), version(2, "c"), version(9, "d")} {
 			empty()
-			started, err := w.Start(t.Context(), []models.TenantSpec{tenant()}, models.StartOff, f, secrets{}, unchecked)
+			started, err := w.Start(t.Context(), []settings.TenantSpec{tenant()}, settings.StartOff, f, secrets{}, unchecked)
 			must(t, err)
 			if !started.Default || started.Ignored != "" || started.Notice != "" || printed(started.Changes) != "+ tenant default\n" {
 				t.Errorf("revision %d: %+v", f.Revision, started)
@@ -269,12 +270,12 @@ func TestStartOffAppliesAndRecordsNoFile(t *testing.T) {
 }
 
 func TestAFileThatOwnsNothingGivesUpWhateverItsRevision(t *testing.T) {
-	for _, mode := range []string{models.StartOff, models.StartOnce} {
+	for _, mode := range []string{settings.StartOff, settings.StartOnce} {
 		t.Run(mode, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
 				spec := tenant()
 				w.start(version(7, "a"), spec)
-				started, err := w.Start(t.Context(), []models.TenantSpec{spec}, mode, version(0, "b"), secrets{}, unchecked)
+				started, err := w.Start(t.Context(), []settings.TenantSpec{spec}, mode, version(0, "b"), secrets{}, unchecked)
 				must(t, err)
 				if len(started.Released) == 0 || started.Ignored != "" || started.Notice != "" {
 					t.Errorf("started: %+v", started)

@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // What can be suspended.
@@ -330,7 +331,7 @@ func (a *applier) suspendUser(ref Ref, at Time) (exists bool, err error) {
 
 // keepSuspended switches off what was made with an id that is suspended. Its
 // tenants are locked, so that no suspension is missed.
-func (a *applier) keepSuspended(secrets SuspensionSecrets, wanted []TenantSpec) error {
+func (a *applier) keepSuspended(secrets SuspensionSecrets, wanted []settings.TenantSpec) error {
 	key, err := a.store.existingSuspensionKey(a.tx, secrets)
 	if err != nil || key == nil {
 		return err
@@ -349,7 +350,7 @@ func (a *applier) keepSuspended(secrets SuspensionSecrets, wanted []TenantSpec) 
 	return nil
 }
 
-func (a *applier) keepNounSuspended(key SuspensionKey, t TenantSpec, r Suspension) error {
+func (a *applier) keepNounSuspended(key SuspensionKey, t settings.TenantSpec, r Suspension) error {
 	candidates := []string{}
 	switch r.Noun {
 	case NounTenant:

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"gorm.io/gorm"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Suspensions lists what is suspended, in one tenant or, if that is empty, in
@@ -123,7 +125,7 @@ func match(key SuspensionKey, records []Suspension, off []offRow) []Suspension {
 
 // SuspendedAmong lists the suspensions of what the given tenants name, whether
 // its rows exist yet or not.
-func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, tenants []TenantSpec) ([]Suspension, error) {
+func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, tenants []settings.TenantSpec) ([]Suspension, error) {
 	list, err := s.Suspensions(ctx, secrets, "")
 	if err != nil || len(list) == 0 {
 		return nil, err
@@ -134,7 +136,7 @@ func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, t
 	}
 	byDigest, named := map[string]string{}, map[Ref]bool{}
 	for _, t := range tenants {
-		for _, ref := range t.refs() {
+		for _, ref := range refsOf(t) {
 			byDigest[string(key.digest(ref))], named[ref] = ref.ID, true
 		}
 	}
@@ -156,7 +158,7 @@ func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, t
 }
 
 // refs are the names of the tenant and of everything in it.
-func (t TenantSpec) refs() []Ref {
+func refsOf(t settings.TenantSpec) []Ref {
 	refs := []Ref{{NounTenant, t.ID, t.ID}}
 	for _, c := range t.Clients {
 		refs = append(refs, Ref{NounClient, t.ID, c.ID})

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const oldURL, newURL = "https://auth.example.com", "https://login.example.com"
 
 // moved is the tenant whose issuer has the same id and another URL.
-func moved(url string) models.TenantSpec {
+func moved(url string) settings.TenantSpec {
 	spec := tenant()
 	spec.TrustedIssuers[0].ID, spec.TrustedIssuers[0].Issuer = "auth-example-com", url
 	return spec
@@ -37,9 +38,9 @@ func TestAnIssuerThatGetsAnotherURLStaysSuspendedUntilItIsResumedByAnyName(t *te
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *world) {
 				w.suspend(models.NounIssuer, oldURL)
-				dry, err := w.Apply(t.Context(), []models.TenantSpec{moved(newURL)}, secrets{}, models.ApplyOptions{DryRun: true})
+				dry, err := w.Apply(t.Context(), []settings.TenantSpec{moved(newURL)}, secrets{}, models.ApplyOptions{DryRun: true})
 				must(t, err)
-				among, err := w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{moved(newURL)})
+				among, err := w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{moved(newURL)})
 				must(t, err)
 				if len(dry) != 1 || len(among) != 1 || among[0].ID != oldURL {
 					t.Errorf("before the change the file's suspensions are %+v", among)
@@ -52,7 +53,7 @@ func TestAnIssuerThatGetsAnotherURLStaysSuspendedUntilItIsResumedByAnyName(t *te
 				if names := w.suspended(); !slices.Equal(names, []string{"issuer auth-example-com"}) {
 					t.Errorf("listed: %q", names)
 				}
-				among, err = w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{moved(newURL)})
+				among, err = w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{moved(newURL)})
 				must(t, err)
 				if len(among) != 1 || among[0].ID != "auth-example-com" || among[0].Reason != "leaked" || among[0].As != oldURL {
 					t.Errorf("the file's suspensions are %+v", among)
@@ -104,7 +105,7 @@ func TestAnEntryThatMovedAndIsMadeAgainIsSuspended(t *testing.T) {
 		w.apply(moved(newURL))
 		without := tenant()
 		without.TrustedIssuers = nil
-		_, err := w.Apply(t.Context(), []models.TenantSpec{without}, secrets{}, models.ApplyOptions{Prune: true})
+		_, err := w.Apply(t.Context(), []settings.TenantSpec{without}, secrets{}, models.ApplyOptions{Prune: true})
 		must(t, err)
 		list, err := w.Suspensions(t.Context(), secrets{}, acme)
 		must(t, err)
@@ -123,13 +124,13 @@ func TestAnEntryThatMovedAndIsMadeAgainIsSuspended(t *testing.T) {
 }
 
 func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
-	two := func(first, second string) models.TenantSpec {
+	two := func(first, second string) settings.TenantSpec {
 		a, b := entry(first, "a:", "x"), entry(second, "b:", "y")
 		a.ID, b.ID = "one", "two"
-		return models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{a, b}}
+		return settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{a, b}}
 	}
 	each(t, func(t *testing.T, w *world) {
-		_, err := w.Apply(t.Context(), []models.TenantSpec{two(newURL, newURL)}, secrets{}, models.ApplyOptions{Prune: true})
+		_, err := w.Apply(t.Context(), []settings.TenantSpec{two(newURL, newURL)}, secrets{}, models.ApplyOptions{Prune: true})
 		must(t, err)
 		refused := func(id string, words ...string) {
 			t.Helper()
@@ -196,8 +197,8 @@ func TestWhatIsSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
 					t.Errorf("listed: %q", names)
 				}
 				named := tenant()
-				named.Users = []models.UserSpec{{Sub: "alice"}}
-				if among, err := w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{named}); len(among) != 1 || err != nil {
+				named.Users = []settings.UserSpec{{Sub: "alice"}}
+				if among, err := w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{named}); len(among) != 1 || err != nil {
 					t.Errorf("the file's suspensions are %+v, %v", among, err)
 				}
 				if _, err := w.Resume(t.Context(), secrets{}, ref(noun, id), models.Actor{Name: "a", Role: models.RoleAdmin}); !errors.Is(err, models.ErrMayNotResume) {
@@ -220,7 +221,7 @@ func TestNothingOfARemovedTenantIsListed(t *testing.T) {
 		for noun, id := range w.suspendable() {
 			w.suspend(noun, id)
 		}
-		_, err := w.Apply(t.Context(), []models.TenantSpec{{ID: "other"}}, secrets{}, models.ApplyOptions{Prune: true})
+		_, err := w.Apply(t.Context(), []settings.TenantSpec{{ID: "other"}}, secrets{}, models.ApplyOptions{Prune: true})
 		must(t, err)
 		list, err := w.Suspensions(t.Context(), secrets{}, "")
 		must(t, err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 var operator = models.Actor{Name: "cli root@host", Role: models.RoleMachine}
@@ -94,7 +95,7 @@ func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
 					t.Errorf("an exchange is answered with %v", err)
 				}
 				w.apply(tenant()) // an older file, or the same
-				_, err = w.Apply(t.Context(), []models.TenantSpec{tenant()}, secrets{}, models.ApplyOptions{Prune: true})
+				_, err = w.Apply(t.Context(), []settings.TenantSpec{tenant()}, secrets{}, models.ApplyOptions{Prune: true})
 				must(t, err)
 				if _, err := w.CreateSession(t.Context(), w.known(), signs); err == nil {
 					t.Error("applying a file lifts the suspension")
@@ -123,14 +124,14 @@ func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
 
 func TestWhatIsMadeWithASuspendedIDIsSuspended(t *testing.T) {
 	fresh := "https://fresh.example.com"
-	spec := models.TenantSpec{ID: acme, Clients: []models.ClientSpec{{ID: "fresh", ClientSettings: tenant().Clients[0].ClientSettings}},
-		TrustedIssuers: []models.IssuerSpec{entry(fresh, "fresh:")}, Users: []models.UserSpec{{Sub: "carol"}}}
+	spec := settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "fresh", ClientSettings: tenant().Clients[0].ClientSettings}},
+		TrustedIssuers: []settings.IssuerSpec{entry(fresh, "fresh:")}, Users: []settings.UserSpec{{Sub: "carol"}}}
 	for noun, c := range map[string]struct {
 		id    string
-		made  models.TenantSpec
+		made  settings.TenantSpec
 		count string
 	}{
-		models.NounTenant: {"fresh", models.TenantSpec{ID: "fresh"}, "SELECT count(*) FROM tenants WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
+		models.NounTenant: {"fresh", settings.TenantSpec{ID: "fresh"}, "SELECT count(*) FROM tenants WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
 		models.NounClient: {"fresh", spec, "SELECT count(*) FROM clients WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
 		models.NounIssuer: {fresh, spec, "SELECT count(*) FROM trusted_issuers WHERE suspended_at IS NOT NULL"},
 		models.NounUser:   {"carol", spec, "SELECT count(*) FROM users WHERE sub = 'carol' AND suspended_at IS NOT NULL"},
@@ -149,7 +150,7 @@ func TestWhatIsMadeWithASuspendedIDIsSuspended(t *testing.T) {
 				if n := w.number(c.count); n != 1 {
 					t.Errorf("%d rows are suspended, want 1", n)
 				}
-				list, err := w.SuspendedAmong(t.Context(), secrets{}, []models.TenantSpec{c.made})
+				list, err := w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{c.made})
 				must(t, err)
 				if len(list) != 1 || list[0].ID != c.id || list[0].Reason != "leaked" {
 					t.Errorf("of the file's nouns these are suspended: %+v", list)
@@ -188,7 +189,7 @@ func TestASuspensionOutlivesItsRow(t *testing.T) {
 		w.clock.Advance(time.Second)
 		without := spec
 		without.Clients, without.TrustedIssuers = spec.Clients[1:], nil
-		_, err := w.Apply(t.Context(), []models.TenantSpec{without}, secrets{}, models.ApplyOptions{Prune: true})
+		_, err := w.Apply(t.Context(), []settings.TenantSpec{without}, secrets{}, models.ApplyOptions{Prune: true})
 		must(t, err)
 		w.clock.Advance(time.Hour)
 		must(t, w.Sweep(t.Context()))
@@ -207,13 +208,13 @@ func TestSuspendedAndDisabledNeedBothLifted(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.create(w.alice())
 		w.suspend(models.NounUser, "alice")
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
 		w.resume(models.NounUser, "alice")
 		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
 			t.Errorf("disabled and resumed, an exchange is answered with %v", err)
 		}
 		w.suspend(models.NounUser, "alice")
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice"}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice"}}})
 		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
 			t.Errorf("suspended and enabled, an exchange is answered with %v", err)
 		}
@@ -227,7 +228,7 @@ func TestAnIssuersURLStandsForEveryEntry(t *testing.T) {
 		url := "https://auth.example.com"
 		w.suspend(models.NounIssuer, "auth-example-com")
 		w.suspend(models.NounIssuer, url)
-		w.apply(models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry(url, "")}})
+		w.apply(settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry(url, "")}})
 		w.resume(models.NounIssuer, url)
 		if w.config().Issuers[0].Enabled() {
 			t.Error("resuming the URL resumes an entry that was suspended by its id")

@@ -6,6 +6,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 var sweptFor = map[string]session.EndReason{
@@ -62,7 +63,7 @@ func (w *world) neighbour() (tenantID, client, issuer string) {
 
 func TestSweepLeavesOtherClientsAndIssuers(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		w.apply(models.TenantSpec{ID: acme, TrustedIssuers: []models.IssuerSpec{entry("https://b.example.com", "b:")}})
+		w.apply(settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://b.example.com", "b:")}})
 		other := w.config().Issuers[0].ID
 		if other == w.issuer {
 			other = w.config().Issuers[1].ID

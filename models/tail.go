@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 const (
@@ -21,8 +23,6 @@ const (
 	// network delivered late.
 	tailFullWindow = 5 * time.Minute
 	tailFullEvery  = 30 * time.Second
-	// TailBound is how old what a node knows may be before it says so.
-	TailBound = 10 * time.Second
 )
 
 // Tail follows the revocations in the event log: it holds those that still
@@ -95,7 +95,7 @@ func (t *Tail) stale() error {
 		return fmt.Errorf("%w: the event log is not followed any more", ErrUnavailable)
 	case t.lookedAt.IsZero():
 		return ErrStarting
-	case age >= TailBound:
+	case age >= settings.RevocationBound:
 		return fmt.Errorf("%w: the event log was last read %s ago", ErrUnavailable, age)
 	}
 	return nil

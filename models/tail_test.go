@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // tail follows the log of w; the test looks.
@@ -225,7 +226,7 @@ func TestATailThatCannotLookSaysSo(t *testing.T) {
 		unknowing("before it has looked")
 		must(t, tail.Look(t.Context()))
 		looked := w.Now()
-		w.clock.Advance(models.TailBound - time.Second)
+		w.clock.Advance(settings.RevocationBound - time.Second)
 		if asOf, err := tail.Fresh(); err != nil || !asOf.Equal(looked) {
 			t.Errorf("as of %v, %v", asOf, err)
 		}

@@ -8,19 +8,21 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Tenant is the row of a tenant. What statements and earlier releases ask of
 // its settings are columns as well.
 type Tenant struct {
-	ID                string   `gorm:"primaryKey"`
-	Settings          Document `gorm:"serializer:json"` // as written; null: an earlier release made the row
+	ID                string            `gorm:"primaryKey"`
+	Settings          settings.Document `gorm:"serializer:json"` // as written; null: an earlier release made the row
 	SigningAlgorithm  string
-	KeyRotation       *Duration  // nil: DefaultKeyRotation
-	ACR               []ACRClass `gorm:"column:acr;serializer:json"`
-	StoreDevice       bool       // of sessions: name, user agent and address
-	UserRetention     *Duration  // nil or none: for ever
-	ForgetDevicesAt   Time       // what was stored of them before is cleared from then on; null: it has been
+	KeyRotation       *settings.Duration  // nil: DefaultKeyRotation
+	ACR               []settings.ACRClass `gorm:"column:acr;serializer:json"`
+	StoreDevice       bool                // of sessions: name, user agent and address
+	UserRetention     *settings.Duration  // nil or none: for ever
+	ForgetDevicesAt   Time                // what was stored of them before is cleared from then on; null: it has been
 	Disabled          bool
 	SuspendedAt       Time // switched off by an operator, whatever its configuration says
 	SessionsValidFrom Time // sessions created before are refused

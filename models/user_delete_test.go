@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // traces counts the rows in which a text still stands, of the tables that hold
@@ -99,7 +100,7 @@ func TestDeletingADisabledUserKeepsTheirTokensRevoked(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		row := w.create(w.alice())
 		w.clock.Advance(time.Second)
-		w.apply(models.TenantSpec{ID: acme, Users: []models.UserSpec{{Sub: "alice", Disabled: true}}})
+		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
 		w.clock.Advance(time.Second)
 		done, err := w.DeleteUser(t.Context(), acme, "alice")
 		must(t, err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const (
@@ -19,7 +20,7 @@ const (
 )
 
 // retainUsers sets the user_retention of the tenant.
-func (w *world) retainUsers(retention string, change ...func(*models.TenantSpec)) {
+func (w *world) retainUsers(retention string, change ...func(*settings.TenantSpec)) {
 	w.Helper()
 	spec := tenant()
 	spec.UserRetention = duration(retention)
@@ -148,8 +149,8 @@ func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
 		w.suspend(models.NounUser, "suspended")
 		w.exec(`UPDATE users SET attribute_sources = '{"role":"operator"}' WHERE sub = 'attribute'`) // as a release wrote it
 		w.exec("INSERT INTO file_nouns (tenant_id, noun, id) VALUES ('default', 'user', 'owned')")   // that did not know named_at
-		w.retainUsers("90d", func(s *models.TenantSpec) {
-			s.Users = []models.UserSpec{{Sub: "named-later"}, {Sub: "named-first"}, {Sub: "disabled", Disabled: true}}
+		w.retainUsers("90d", func(s *settings.TenantSpec) {
+			s.Users = []settings.UserSpec{{Sub: "named-later"}, {Sub: "named-first"}, {Sub: "disabled", Disabled: true}}
 		})
 		w.retainUsers("90d") // what names them no more does not matter
 		w.clock.Advance(retained + day)
@@ -174,7 +175,7 @@ func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
 // While a tenant is off nobody can sign in, and a backup does not know who did.
 func TestTheRetentionBeginsAnewWhenNobodyCouldBeSeen(t *testing.T) {
 	for name, happens := range map[string]func(w *world){
-		"a tenant was disabled":   func(w *world) { w.retainUsers("90d", func(s *models.TenantSpec) { s.Disabled = true }) },
+		"a tenant was disabled":   func(w *world) { w.retainUsers("90d", func(s *settings.TenantSpec) { s.Disabled = true }) },
 		"a tenant was suspended":  func(w *world) { w.suspend(models.NounTenant, acme) },
 		"a database was restored": nil,
 	} {

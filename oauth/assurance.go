@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // ruleFactor is a factor as an `acr` rule sees it.
@@ -58,7 +59,7 @@ func (x *exchangeRequest) assure(c *Client, factors []session.Factor, now time.T
 
 // compileClasses compiles the rules of a tenant. A rule that does not compile
 // holds for nobody.
-func compileClasses(env *cel.Env, classes []models.ACRClass, path string, faults *models.Faults) (compiled session.Classes) {
+func compileClasses(env *cel.Env, classes []settings.ACRClass, path string, faults *settings.Faults) (compiled session.Classes) {
 	for i, c := range classes {
 		rule, err := compile(env, c.When, boolType)
 		if err != nil {

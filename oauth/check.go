@@ -4,19 +4,20 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // CheckTenants compiles every expression and parses every inline key of a
 // configuration. It returns the faults by path, including settings that are
 // valid on their own but can never work together.
-func CheckTenants(tenants []models.TenantSpec) models.Faults {
-	var faults models.Faults
+func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
+	var faults settings.Faults
 	envs, err := environments()
 	if err != nil {
 		faults.Add("tenants", "%v", err)
 		return faults
 	}
-	for _, t := range models.Located(tenants) {
+	for _, t := range settings.Located(tenants) {
 		compileClasses(envs.class, t.ACR, t.Path+".acr", &faults)
 		for _, issuer := range t.TrustedIssuers {
 			path := issuer.Path + "."
@@ -43,7 +44,7 @@ func CheckTenants(tenants []models.TenantSpec) models.Faults {
 }
 
 // keysPath returns the path of an entry's inline keys.
-func keysPath(k models.IssuerKeys) string {
+func keysPath(k settings.IssuerKeys) string {
 	if k.JWKS != nil {
 		return "keys.jwks"
 	}

@@ -6,63 +6,63 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestCheckTenantsReportsWhatCanNeverWork(t *testing.T) {
-	issuer := func(fn func(*models.IssuerSettings)) models.IssuerSpec {
-		e := models.IssuerSettings{Issuer: "https://auth.example.com", Keys: models.IssuerKeys{Discovery: true}}
+	issuer := func(fn func(*settings.IssuerSettings)) settings.IssuerSpec {
+		e := settings.IssuerSettings{Issuer: "https://auth.example.com", Keys: settings.IssuerKeys{Discovery: true}}
 		fn(&e)
-		return models.IssuerSpec{IssuerSettings: e}
+		return settings.IssuerSpec{IssuerSettings: e}
 	}
-	client := func(fn func(*models.ClientSettings)) models.ClientSpec {
-		c := models.ClientSettings{}
+	client := func(fn func(*settings.ClientSettings)) settings.ClientSpec {
+		c := settings.ClientSettings{}
 		fn(&c)
-		return models.ClientSpec{ClientSettings: c}
+		return settings.ClientSpec{ClientSettings: c}
 	}
-	fine := models.TenantSpec{
-		ACR: []models.ACRClass{
+	fine := settings.TenantSpec{
+		ACR: []settings.ACRClass{
 			{Value: "basic", When: "amr.size() > 0"}, {Value: "two", When: "kinds.size() > 1"}, {Value: "dyn", When: "dyn(amr)[0]"},
 			{Value: "fresh", When: "factors.exists(f, f.amr in ['hwk', 'swk'] && f.kind == 'possession' && f.issuer.startsWith('https://') && f.acr != 'x' && f.age < 3600)"},
 		},
-		TrustedIssuers: []models.IssuerSpec{issuer(func(e *models.IssuerSettings) {
+		TrustedIssuers: []settings.IssuerSpec{issuer(func(e *settings.IssuerSettings) {
 			e.Subject, e.UserAttributes = "token.?oid.orValue(token.sub)", map[string]string{"email": "token.email"}
-			e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
+			e.Keys = settings.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
 			e.Algorithms = []string{"RS256", "ES256"}
-		}), issuer(func(*models.IssuerSettings) {})},
-		Clients: []models.ClientSpec{client(func(c *models.ClientSettings) {
+		}), issuer(func(*settings.IssuerSettings) {})},
+		Clients: []settings.ClientSpec{client(func(c *settings.ClientSettings) {
 			c.Allow, c.Claims = "user.plan == 'pro' && client.public", map[string]string{"plan": "user.plan", "device": "session.device"}
-		}), client(func(*models.ClientSettings) {})},
+		}), client(func(*settings.ClientSettings) {})},
 	}
-	faulty := models.TenantSpec{
-		ACR: []models.ACRClass{
+	faulty := settings.TenantSpec{
+		ACR: []settings.ACRClass{
 			{Value: "a", When: "amr.size()"}, {Value: "b", When: "true"}, {Value: "c", When: "factors.exists(f, f.agee < 60)"},
 			{Value: "d", When: "token.sub == 'alice'"}, {Value: "e", When: "factors.exists(f, f.age < '1h')"}, {Value: "f", When: "amr.size( > 0"},
 		},
-		TrustedIssuers: []models.IssuerSpec{
-			issuer(func(e *models.IssuerSettings) {}),
-			issuer(func(e *models.IssuerSettings) {
+		TrustedIssuers: []settings.IssuerSpec{
+			issuer(func(e *settings.IssuerSettings) {}),
+			issuer(func(e *settings.IssuerSettings) {
 				e.Subject = "size(token.sub)"
 				e.UserAttributes = map[string]string{"a": "usr.a", "b": "token.b", "c": "user.c"}
 				e.SessionAttributes = map[string]string{"d": "upper(token.d)"}
-				e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[]}`)}
+				e.Keys = settings.IssuerKeys{JWKS: json.RawMessage(`{"keys":[]}`)}
 			}),
-			issuer(func(e *models.IssuerSettings) { e.Keys = models.IssuerKeys{PEM: "not PEM"} }),
-			issuer(func(e *models.IssuerSettings) {
-				e.Keys = models.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
+			issuer(func(e *settings.IssuerSettings) { e.Keys = settings.IssuerKeys{PEM: "not PEM"} }),
+			issuer(func(e *settings.IssuerSettings) {
+				e.Keys = settings.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
 			}),
 		},
-		Clients: []models.ClientSpec{
-			client(func(c *models.ClientSettings) { c.Allow = "token.amr" }),
-			client(func(c *models.ClientSettings) { c.Allow = "'yes'" }),
-			client(func(c *models.ClientSettings) { c.Allow = "session.acr == 'phr'" }),
-			client(func(c *models.ClientSettings) {
+		Clients: []settings.ClientSpec{
+			client(func(c *settings.ClientSettings) { c.Allow = "token.amr" }),
+			client(func(c *settings.ClientSettings) { c.Allow = "'yes'" }),
+			client(func(c *settings.ClientSettings) { c.Allow = "session.acr == 'phr'" }),
+			client(func(c *settings.ClientSettings) {
 				c.Claims = map[string]string{"email": "usr.email", "roles": "token.roles", "ok": "user.ok"}
 			}),
 		},
 	}
 	var got []string
-	for _, fault := range CheckTenants([]models.TenantSpec{fine, faulty}) {
+	for _, fault := range CheckTenants([]settings.TenantSpec{fine, faulty}) {
 		got = append(got, fault.String())
 	}
 	want := []string{

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Client is an app client as a node has loaded it.
@@ -14,7 +15,7 @@ type Client struct {
 	allow  *expression // nil: everybody is allowed
 	claims mapping
 
-	origins models.OriginSet
+	origins settings.OriginSet
 
 	renewed atomic.Bool // its secret is digested under the issuing root
 }
@@ -34,7 +35,7 @@ func (c *Client) validFrom() time.Time {
 // now. Without the refresh grant, a session expires with its access token.
 func (c *Client) newExpiries(now time.Time) (absolute, idle time.Time) {
 	policy := c.Settings.Policy()
-	if !c.Settings.HasGrant(models.GrantRefresh) {
+	if !c.Settings.HasGrant(settings.GrantRefresh) {
 		return now.Add(policy.AccessTTL), time.Time{}
 	}
 	return now.Add(policy.AbsoluteTimeout), policy.IdleExpiry(now)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func basic(pair string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(pair)) }
@@ -91,7 +92,7 @@ func TestAnUnknownClientTakesAsMuchWorkAsAWrongSecret(t *testing.T) {
 	t.Cleanup(func() { store.Close() })
 	k := keysOf(t, rootA)
 	s := New(Config{Store: store, Keys: k})
-	client := clientWith(models.ClientSettings{Auth: models.AuthSecret})
+	client := clientWith(settings.ClientSettings{Auth: settings.AuthSecret})
 	client.SecretDigest = k.DigestClientSecret("default", "web", "the right secret")
 	tenant := &Tenant{ID: "default", clients: map[string]*Client{"web": client}}
 	work := func(id string) uint64 {
@@ -114,7 +115,7 @@ func TestASecretMatchesWithOrWithoutFormEncoding(t *testing.T) {
 	const secret = "a+b%2Fc%d/e:f g-0123456789012345"
 	k := keysOf(t, rootA)
 	s := &Server{keys: k}
-	client := clientWith(models.ClientSettings{Auth: models.AuthSecret})
+	client := clientWith(settings.ClientSettings{Auth: settings.AuthSecret})
 	client.SecretDigest = k.DigestClientSecret(client.TenantID, client.ID, secret)
 	for name, row := range map[string]struct {
 		sent string

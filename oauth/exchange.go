@@ -12,6 +12,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Limits of the device data that is stored.
@@ -174,7 +175,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
 	answer.setSession(client, &n.Session, n.Refresh.Generation)
-	if client.Settings.HasGrant(models.GrantRefresh) {
+	if client.Settings.HasGrant(settings.GrantRefresh) {
 		answer.RefreshToken = s.keys.encode(client.TenantID, refresh)
 	}
 	if client.Settings.SessionToken {
@@ -215,7 +216,7 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 		n.DeviceName = x.deviceName
 	}
 	n.UserAgent, n.IP = call.device()
-	if c.Settings.HasGrant(models.GrantRefresh) {
+	if c.Settings.HasGrant(settings.GrantRefresh) {
 		refresh = s.keys.newHandle(refreshToken, id)
 		n.Refresh = s.keys.chain(c.TenantID, refresh)
 	}

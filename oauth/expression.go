@@ -19,7 +19,7 @@ import (
 	"github.com/google/cel-go/common/types/traits"
 	"github.com/google/cel-go/ext"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Limits of one evaluation.
@@ -288,7 +288,7 @@ func plainOrNull(v ref.Val, room *int) (any, error) {
 type mapping map[string]*expression
 
 // compileMapping compiles every expression; faults are named by path.name.
-func compileMapping(env *cel.Env, texts map[string]string, path string, faults *models.Faults) mapping {
+func compileMapping(env *cel.Env, texts map[string]string, path string, faults *settings.Faults) mapping {
 	m := mapping{}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		e, err := compile(env, texts[name], nil)

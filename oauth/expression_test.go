@@ -11,6 +11,7 @@ import (
 	"github.com/google/cel-go/cel"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // someToken is what the expressions of these tests see as `token`.
@@ -200,7 +201,7 @@ func TestMappingFillsWhatItCan(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var faults models.Faults
+	var faults settings.Faults
 	m := compileMapping(envs.issuer, map[string]string{
 		"name": "token.sub", "plan": "token.plan", "street": "token.address.street", "sum": "token.sub + 1", "typo": "tokn.sub", "half": "1 +",
 	}, "user_attributes", &faults)

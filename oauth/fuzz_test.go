@@ -24,6 +24,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // FuzzHandle checks that only texts that were issued are accepted as handles.
@@ -330,10 +331,10 @@ func FuzzTarget(f *testing.F) {
 		if scheme, rest, _ := strings.Cut(requested, ":"); err == nil && (scheme == "" || rest == "" || strings.ContainsAny(scheme, "/?#") || strings.Contains(requested, "#")) {
 			t.Errorf("%q is accepted as an absolute URI without a fragment", requested)
 		}
-		client := models.ClientSpec{ID: "web", ClientSettings: models.ClientSettings{
-			Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange}, Audiences: []string{configured},
+		client := settings.ClientSpec{ID: "web", ClientSettings: settings.ClientSettings{
+			Auth: settings.AuthNone, Grants: []string{settings.GrantTokenExchange}, Audiences: []string{configured},
 		}}
-		faults := models.ValidateTenants([]models.TenantSpec{{ID: "default", Clients: []models.ClientSpec{client}}}, "")
+		faults := settings.ValidateTenants([]settings.TenantSpec{{ID: "default", Clients: []settings.ClientSpec{client}}}, "")
 		if len(faults) > 0 {
 			return
 		}
@@ -389,9 +390,9 @@ func FuzzMapUser(f *testing.F) {
 			return
 		}
 		e := &issuerEntry{}
-		e.Settings = models.IssuerSettings{Subject: subject, UserAttributes: map[string]string{"a": attribute}, SubjectPrefix: "idp:"}
+		e.Settings = settings.IssuerSettings{Subject: subject, UserAttributes: map[string]string{"a": attribute}, SubjectPrefix: "idp:"}
 		mustEnd(t, "mapping", func() {
-			var faults models.Faults
+			var faults settings.Faults
 			if e.compile(&faults, "trusted_issuers[0]."); len(faults) > 0 {
 				for _, fault := range faults {
 					if !strings.HasPrefix(fault.Path, "trusted_issuers[0].") || fault.Problem == "" {
@@ -401,7 +402,7 @@ func FuzzMapUser(f *testing.F) {
 				return
 			}
 			s := &Subject{entry: e, claims: claims}
-			err := s.mapUser(clientWith(models.ClientSettings{}))
+			err := s.mapUser(clientWith(settings.ClientSettings{}))
 			if err != nil {
 				if refusal(err) != "400 invalid_request" {
 					t.Errorf("%v", err)
@@ -444,7 +445,7 @@ func FuzzAllow(f *testing.F) {
 			if err != nil {
 				return
 			}
-			c := clientWith(models.ClientSettings{})
+			c := clientWith(settings.ClientSettings{})
 			c.allow = allow
 			s := &Subject{entry: &issuerEntry{}, claims: claims, sub: "alice"}
 			refused := server.checkPolicy(t.Context(), c, s)
@@ -473,8 +474,8 @@ func FuzzACRRule(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, rule, amr string, age int64) {
 		mustEnd(t, rule, func() {
-			var faults models.Faults
-			classes := compileClasses(envs.class, []models.ACRClass{{Value: "any", When: rule}}, "acr", &faults)
+			var faults settings.Faults
+			classes := compileClasses(envs.class, []settings.ACRClass{{Value: "any", When: rule}}, "acr", &faults)
 			var factors []session.Factor
 			for method := range strings.FieldsSeq(amr) {
 				factors = append(factors, session.Factor{AMR: method, Issuer: "https://auth.example.com", AuthTime: epoch.Add(-time.Duration(age))})
@@ -512,8 +513,8 @@ func FuzzCustomClaims(f *testing.F) {
 			return
 		}
 		mustEnd(t, first+" and "+second, func() {
-			var faults models.Faults
-			c := clientWith(models.ClientSettings{})
+			var faults settings.Faults
+			c := clientWith(settings.ClientSettings{})
 			c.claims = compileMapping(envs.claim, map[string]string{"a": first, "b": second}, "claims", &faults)
 			s := &models.Session{Subject: "alice", UserAttributes: user, Attributes: user, DeviceName: "a phone"}
 			claims := map[string]any{}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Grant types on the wire.
@@ -18,9 +19,9 @@ const (
 
 // wireGrant maps a configured grant to its grant_type.
 var wireGrant = map[string]string{
-	models.GrantTokenExchange:     grantTokenExchange,
-	models.GrantRefresh:           grantRefreshToken,
-	models.GrantClientCredentials: grantClientCredentials,
+	settings.GrantTokenExchange:     grantTokenExchange,
+	settings.GrantRefresh:           grantRefreshToken,
+	settings.GrantClientCredentials: grantClientCredentials,
 }
 
 // grantTypes lists the grants in the order in which metadata names them.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // inactive is the whole response about a token that is not active for the
@@ -100,7 +101,7 @@ func (s *Server) describeAccess(ctx context.Context, caller *Client, token strin
 // maySee reports whether the client may introspect the token: its own, one
 // whose audience it is, or any if introspect is all.
 func (c *Client) maySee(o *ownToken) bool {
-	if c.Settings.Introspect == models.IntrospectAll || o.client.ID == c.ID {
+	if c.Settings.Introspect == settings.IntrospectAll || o.client.ID == c.ID {
 		return true
 	}
 	aud, _ := stringOrList(o.claims["aud"])

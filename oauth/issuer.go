@@ -16,6 +16,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Limits of client tokens for entries that set none.
@@ -59,7 +60,7 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 			return nil, err
 		}
 	}
-	var faults models.Faults
+	var faults settings.Faults
 	e.compile(&faults, "")
 	if len(faults) > 0 {
 		return nil, faults
@@ -69,7 +70,7 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 
 // acceptedAlgorithms returns the algorithms that an entry with public keys
 // accepts.
-func acceptedAlgorithms(s models.IssuerSettings) []string {
+func acceptedAlgorithms(s settings.IssuerSettings) []string {
 	if len(s.Algorithms) == 0 {
 		return []string{"RS256"}
 	}
@@ -81,7 +82,7 @@ func acceptedAlgorithms(s models.IssuerSettings) []string {
 }
 
 // compile compiles the entry's expressions.
-func (e *issuerEntry) compile(faults *models.Faults, path string) {
+func (e *issuerEntry) compile(faults *settings.Faults, path string) {
 	envs, err := environments()
 	if err != nil {
 		faults.Add(path, "%v", err)
@@ -110,14 +111,14 @@ func (e *issuerEntry) maxAge() time.Duration { return orDefault(e.Settings.MaxAg
 func (e *issuerEntry) leeway() time.Duration { return orDefault(e.Settings.Leeway, leeway) }
 
 func (e *issuerEntry) maxLifetime() time.Duration {
-	if e.Settings.TokenType == models.TokenTypeIDToken {
+	if e.Settings.TokenType == settings.TokenTypeIDToken {
 		return orDefault(e.Settings.MaxTokenLifetime, defaultIDTokenLifetime)
 	}
 	return orDefault(e.Settings.MaxTokenLifetime, defaultTokenLifetime)
 }
 
 // orDefault returns d, or a default value if d is nil.
-func orDefault(d *models.Duration, otherwise time.Duration) time.Duration {
+func orDefault(d *settings.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise
 	}
@@ -229,7 +230,7 @@ func newKeySources(now func() time.Time, log *slog.Logger) *keySources {
 
 // source returns the key source of an entry. Entries with the same issuer and
 // address share one.
-func (s *keySources) source(settings models.IssuerSettings) (keySource, error) {
+func (s *keySources) source(settings settings.IssuerSettings) (keySource, error) {
 	static, err := parseStaticKeys(settings.Keys)
 	if err != nil || static != nil {
 		return static, err

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // ErrIssuerMisconfigured means that an issuer responds, but what it publishes
@@ -56,8 +56,8 @@ const checkConcurrency = 8
 // would, and checks that one of them matches the algorithms of the entry. It
 // skips entries whose keys are in the configuration. The fetched keys are kept
 // for tokens.
-func (s *Server) CheckIssuers(ctx context.Context, entries []models.IssuerSettings) []IssuerCheck {
-	var remote []models.IssuerSettings
+func (s *Server) CheckIssuers(ctx context.Context, entries []settings.IssuerSettings) []IssuerCheck {
+	var remote []settings.IssuerSettings
 	for _, e := range entries {
 		if !e.Disabled && (e.Keys.Discovery || e.Keys.JWKSURI != "") {
 			remote = append(remote, e)
@@ -78,7 +78,7 @@ func (s *Server) CheckIssuers(ctx context.Context, entries []models.IssuerSettin
 }
 
 // check fetches the keys of one issuer and checks them.
-func (s *keySources) check(ctx context.Context, settings models.IssuerSettings) error {
+func (s *keySources) check(ctx context.Context, settings settings.IssuerSettings) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrIssuerUnavailable, ctx.Err())
 	}
@@ -103,12 +103,12 @@ func (e *issuerEntry) check(ctx context.Context) error {
 }
 
 // TrustedIssuers returns the enabled trusted issuers of every enabled tenant.
-func (s *Server) TrustedIssuers(ctx context.Context) ([]models.IssuerSettings, error) {
+func (s *Server) TrustedIssuers(ctx context.Context) ([]settings.IssuerSettings, error) {
 	revisions, err := s.store.TenantRevisions(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var entries []models.IssuerSettings
+	var entries []settings.IssuerSettings
 	for id := range revisions {
 		config, err := s.store.TenantConfig(ctx, id)
 		if err != nil {

@@ -21,8 +21,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // How long the keys of trusted issuers are cached (see docs/operations.md).
@@ -64,7 +64,7 @@ func matchingKeys(set []jose.JSONWebKey, match func(jose.JSONWebKey) bool) []jos
 
 // parseStaticKeys parses the inline keys of an issuer entry. It returns nil if
 // the entry has none.
-func parseStaticKeys(k models.IssuerKeys) (staticKeys, error) {
+func parseStaticKeys(k settings.IssuerKeys) (staticKeys, error) {
 	switch {
 	case k.JWKS != nil:
 		return parseJWKS(k.JWKS)

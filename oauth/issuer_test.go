@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // tenantOf returns a tenant as a node builds it from rows. Rows that cannot be used
@@ -22,14 +23,14 @@ func tenantOf(k *Keys, clients []models.Client, issuers ...models.TrustedIssuer)
 // prefixed returns the row of an entry with its own key.
 func prefixed(t *testing.T, issuer, prefix string, share bool) models.TrustedIssuer {
 	t.Helper()
-	return models.TrustedIssuer{TenantID: "default", ID: issuer, Settings: models.IssuerSettings{
-		Issuer: issuer, TokenType: models.TokenTypeJWT, SubjectPrefix: prefix, ShareSubjects: share,
-		Keys: models.IssuerKeys{PEM: pemOf(t, "PUBLIC KEY", ecKeys["P-256"].Public())},
+	return models.TrustedIssuer{TenantID: "default", ID: issuer, Settings: settings.IssuerSettings{
+		Issuer: issuer, TokenType: settings.TokenTypeJWT, SubjectPrefix: prefix, ShareSubjects: share,
+		Keys: settings.IssuerKeys{PEM: pemOf(t, "PUBLIC KEY", ecKeys["P-256"].Public())},
 	}}
 }
 
 func TestNoIssuerVouchesForUsersOfAnother(t *testing.T) {
-	clients := []models.Client{{ID: "web"}, {ID: "ios", Disabled: true}, {ID: "broken", Settings: models.ClientSettings{Allow: "no rule"}}}
+	clients := []models.Client{{ID: "web"}, {ID: "ios", Disabled: true}, {ID: "broken", Settings: settings.ClientSettings{Allow: "no rule"}}}
 	bare, corp := prefixed(t, "https://bare", "", false), prefixed(t, "https://corp", "corp:", false)
 	// The configuration cannot contain this pair. If it did, neither would vouch for the other.
 	q, qz := prefixed(t, "https://q", "q", false), prefixed(t, "https://qz", "qz", false)
@@ -38,7 +39,7 @@ func TestNoIssuerVouchesForUsersOfAnother(t *testing.T) {
 	disabled.Disabled, disabled.Settings.Disabled = true, true
 	// An entry whose secret was sealed with a root that is not configured.
 	sealed := prefixed(t, "https://sealed", "sealed:", false)
-	sealed.Settings.Keys = models.IssuerKeys{}
+	sealed.Settings.Keys = settings.IssuerKeys{}
 	sealed.SealedSecret, sealed.RootVersion = keysOf(t, rootB).SealIssuerSecret("default", "https://sealed", strings.Repeat("s", 32))
 	shareOne, shareTwo := prefixed(t, "https://one", "team:", true), prefixed(t, "https://two", "team:", true)
 	tenant := tenantOf(keysOf(t, rootA), clients, bare, corp, q, qz, b, disabled, sealed, shareOne, shareTwo)
@@ -91,7 +92,7 @@ func TestIssuersOfThisServerAreNeverTrusted(t *testing.T) {
 		base + "/client-tokens": true, base + "/t/shop/client-tokens": true, base + ".evil.example": true, "https://auth.example.com": true,
 	} {
 		tenant := tenantOf(keysOf(t, rootA), []models.Client{{ID: "web"}}, prefixed(t, iss, "", false)) // whatever is stored
-		entry, err := tenant.chooseIssuer(tenant.client("web"), map[string]any{"iss": iss, "aud": base}, models.TokenTypeJWT, base)
+		entry, err := tenant.chooseIssuer(tenant.client("web"), map[string]any{"iss": iss, "aud": base}, settings.TokenTypeJWT, base)
 		if (entry != nil) != trusted || (refusal(err) == "") != trusted {
 			t.Errorf("%s: %v, %v", iss, entry, err)
 		}
@@ -101,7 +102,7 @@ func TestIssuersOfThisServerAreNeverTrusted(t *testing.T) {
 func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
 	k := keysOf(t, rootA)
 	entry := func(tenant, issuer string) models.TrustedIssuer {
-		row := models.TrustedIssuer{ID: issuer, Settings: models.IssuerSettings{Issuer: "https://auth", TokenType: models.TokenTypeJWT, Algorithms: []string{"HS256"}}}
+		row := models.TrustedIssuer{ID: issuer, Settings: settings.IssuerSettings{Issuer: "https://auth", TokenType: settings.TokenTypeJWT, Algorithms: []string{"HS256"}}}
 		row.SealedSecret, row.RootVersion = k.SealIssuerSecret(tenant, issuer, strings.Repeat("s", 32))
 		return row
 	}
@@ -117,7 +118,7 @@ func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
 		"an empty secret":                     {models.TrustedIssuer{SealedSecret: []byte{}}, false},
 	} {
 		if c.row.Settings.Issuer == "" {
-			c.row.Settings = models.IssuerSettings{Issuer: "https://auth", TokenType: models.TokenTypeJWT}
+			c.row.Settings = settings.IssuerSettings{Issuer: "https://auth", TokenType: settings.TokenTypeJWT}
 		}
 		if got := len(tenantOf(k, nil, c.row).issuers) == 1; got != c.usable {
 			t.Errorf("%s: usable %t", name, got)
@@ -153,7 +154,7 @@ func TestRemoteKeysRejectBadResponsesWithAShortError(t *testing.T) {
 	})
 	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler))
 	for _, name := range []string{"page", "html", "another", "keyless", "file", "missing"} {
-		source, err := sources.source(models.IssuerSettings{Issuer: origin + "/" + name, Keys: models.IssuerKeys{Discovery: true}, AllowPrivateAddresses: true})
+		source, err := sources.source(settings.IssuerSettings{Issuer: origin + "/" + name, Keys: settings.IssuerKeys{Discovery: true}, AllowPrivateAddresses: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +174,7 @@ func TestRemoteKeysRejectBadResponsesWithAShortError(t *testing.T) {
 func TestKeySourcesAreSharedOnlyByEqualEntries(t *testing.T) {
 	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler))
 	of := func(issuer, uri string, private bool) keySource {
-		s, err := sources.source(models.IssuerSettings{Issuer: issuer, Keys: models.IssuerKeys{JWKSURI: uri, Discovery: uri == ""}, AllowPrivateAddresses: private})
+		s, err := sources.source(settings.IssuerSettings{Issuer: issuer, Keys: settings.IssuerKeys{JWKSURI: uri, Discovery: uri == ""}, AllowPrivateAddresses: private})
 		if err != nil {
 			t.Fatal(err)
 		}

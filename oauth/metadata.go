@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Document is a public document with its entity tag (RFC 9110 §8.8.3).
@@ -83,7 +83,7 @@ func (t *Tenant) buildMetadata() (*Document, error) {
 	}
 	var scopes []string
 	for _, c := range t.clients {
-		if c.Enabled() && c.Settings.HasGrant(models.GrantTokenExchange) { // scopes that apps may request; those of machines are not announced
+		if c.Enabled() && c.Settings.HasGrant(settings.GrantTokenExchange) { // scopes that apps may request; those of machines are not announced
 			scopes = append(scopes, c.Settings.Scopes...)
 		}
 	}

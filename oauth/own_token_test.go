@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testjose"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // ownKey returns a ring with one key, and a function that signs any token with it.
@@ -72,7 +73,7 @@ func TestOwnTokensAreDistinguishedByTyp(t *testing.T) {
 	ring, kid, pen := ownKey(t)
 	tenant := &Tenant{ID: "default", Issuer: "https://id.example.com", ring: ring, clients: map[string]*Client{}}
 	for id, typ := range map[string]string{"web": "", "old": jws.TypJWT} {
-		tenant.clients[id] = &Client{Client: models.Client{TenantID: "default", ID: id, Settings: models.ClientSettings{AccessTokenTyp: typ}}, tenant: tenant}
+		tenant.clients[id] = &Client{Client: models.Client{TenantID: "default", ID: id, Settings: settings.ClientSettings{AccessTokenTyp: typ}}, tenant: tenant}
 	}
 	verify := func(typ, payload string) error {
 		header := `{"alg":"EdDSA","kid":"` + kid + `"` + typ + `}`

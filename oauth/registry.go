@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const (
@@ -46,7 +47,7 @@ type registry struct {
 // issuerOf returns the issuer URL of a tenant. That of the default tenant is
 // the base URL.
 func (r *registry) issuerOf(tenant string) string {
-	if tenant == models.DefaultTenant {
+	if tenant == settings.DefaultTenant {
 		return r.base
 	}
 	return r.base + "/t/" + tenant
@@ -55,7 +56,7 @@ func (r *registry) issuerOf(tenant string) string {
 // tenant returns the tenant as of at most registryBound ago, or
 // models.ErrNotFound.
 func (r *registry) tenant(ctx context.Context, id string) (*Tenant, error) {
-	if !models.ValidTenantID(id) {
+	if !settings.ValidTenantID(id) {
 		return nil, models.ErrNotFound
 	}
 	r.mu.RLock()
@@ -224,7 +225,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		log.Error("cannot set up expressions", "error", err)
 		return t
 	}
-	var unusable models.Faults
+	var unusable settings.Faults
 	if t.ownClasses = compileClasses(envs.class, c.ACR, "acr", &unusable); len(unusable) > 0 {
 		log.Error("acr rules do not compile", "error", unusable)
 	}
@@ -232,10 +233,10 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		client := &Client{Client: row, tenant: t}
 		client.origins.Add(row.Settings.Origins...)
 		t.origins.Add(row.Settings.Origins...) // also of an unusable client: its pages must not get the error for unlisted origins
-		var faults models.Faults
+		var faults settings.Faults
 		client.claims = compileMapping(envs.claim, row.Settings.Claims, "claims", &faults)
 		for name := range client.claims {
-			if models.ReservedClaim(name) { // apply rejects it, but the row has it
+			if settings.ReservedClaim(name) { // apply rejects it, but the row has it
 				faults.Add("claims."+name, "is a reserved name")
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // cursor returns the wire form of a position for a client: the epoch of the
@@ -38,7 +39,7 @@ func parseCursor(c *Client, text string) (models.Position, error) {
 // for it.
 func (c *Client) view() string {
 	scope := []any{c.TenantID}
-	if c.Settings.Introspect != models.IntrospectAll {
+	if c.Settings.Introspect != settings.IntrospectAll {
 		scope = append(scope, c.ID, c.Settings.ResourceIdentifiers)
 	}
 	text, err := json.Marshal(scope)

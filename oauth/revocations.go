@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const eventStream = "text/event-stream"
@@ -75,7 +76,7 @@ func writeRevocations(w http.ResponseWriter, s *snapshot) error {
 // Otherwise the reader would take their absence for "not revoked".
 func (c *Client) checkAudience(audience []string) error {
 	for _, a := range audience {
-		if c.Settings.Introspect != models.IntrospectAll && !c.isIn([]string{a}) {
+		if c.Settings.Introspect != settings.IntrospectAll && !c.isIn([]string{a}) {
 			return &Error{Code: "unauthorized_client", Reason: ReasonClientNotAllowed, Status: http.StatusForbidden,
 				Description: "The client may not follow revocations for this audience: it is not the client's id or one of its resource_identifiers"}
 		}
@@ -156,5 +157,5 @@ func entries(c *Client, revocations []*models.Revocation) []revokedEntry {
 // sees it.
 func (c *Client) mayKnow(r *models.Revocation) bool {
 	whole := r.SessionID == nil && r.TokenID == "" && r.Subject == ""
-	return whole || c.Settings.Introspect == models.IntrospectAll || r.ClientID == c.ID || c.isIn(r.Audience)
+	return whole || c.Settings.Introspect == settings.IntrospectAll || r.ClientID == c.ID || c.isIn(r.Audience)
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func numbered(n int) string {
@@ -63,7 +63,7 @@ func TestParseScopeStopsAtTheLimit(t *testing.T) {
 }
 
 func TestGrantScopeNeverSilentlyGrantsLess(t *testing.T) {
-	c := clientWith(models.ClientSettings{Scopes: []string{"profile", "orders:read", "orders:write"}, DefaultScopes: &[]string{"profile"}})
+	c := clientWith(settings.ClientSettings{Scopes: []string{"profile", "orders:read", "orders:write"}, DefaultScopes: &[]string{"profile"}})
 	for _, row := range []struct{ name, requested, want string }{
 		{"nothing requested: the default", "", "profile"},
 		{"all of it", "orders:write profile orders:read", "orders:write profile orders:read"},
@@ -82,13 +82,13 @@ func TestGrantScopeNeverSilentlyGrantsLess(t *testing.T) {
 			t.Errorf("%s: %q, %v", row.name, got, err)
 		}
 	}
-	if got, err := grantScope(clientWith(models.ClientSettings{}), ""); err != nil || len(got) != 0 {
+	if got, err := grantScope(clientWith(settings.ClientSettings{}), ""); err != nil || len(got) != 0 {
 		t.Errorf("a client without scopes: %q, %v", got, err)
 	}
 }
 
 func TestNarrowScopeReturnsNoMoreThanWasGranted(t *testing.T) {
-	c := clientWith(models.ClientSettings{Scopes: []string{"a", "b", "c"}})
+	c := clientWith(settings.ClientSettings{Scopes: []string{"a", "b", "c"}})
 	for _, row := range []struct{ name, granted, requested, want string }{
 		{"nothing requested: what was granted", "a b", "", "a b"},
 		{"a part", "a b", "b", "b"},

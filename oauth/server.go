@@ -28,7 +28,7 @@ type Config struct {
 
 	// IntrospectionMaxAge allows introspection to answer for access tokens from
 	// memory, as long as what this node knows about revocations is not older.
-	// It is at most models.TailBound. Zero means that introspection always
+	// It is at most settings.RevocationBound. Zero means that introspection always
 	// reads the database.
 	IntrospectionMaxAge time.Duration
 

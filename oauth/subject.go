@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Token type identifiers (RFC 8693 §3).
@@ -21,7 +22,7 @@ const (
 
 // subjectTypes maps a subject_token_type to the token_type of the issuer entry
 // that it requires.
-var subjectTypes = map[string]string{tokenTypeJWT: models.TokenTypeJWT, tokenTypeIDToken: models.TokenTypeIDToken}
+var subjectTypes = map[string]string{tokenTypeJWT: settings.TokenTypeJWT, tokenTypeIDToken: settings.TokenTypeIDToken}
 
 // otherPurposes lists the typ headers of tokens for other purposes (R-JK-17).
 var otherPurposes = []string{

@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // checkTyp rejects tokens that were issued for another purpose (RFC 8725
@@ -61,7 +61,7 @@ func (s *Subject) checkTimes(now time.Time) error {
 	if now.Before(s.authTime) {
 		s.authTime = now // the issuer's clock is ahead
 	}
-	s.spent.ExpiresAt = exp.Add(models.MaxLeeway + time.Minute) // long enough even if the entry gets more leeway later
+	s.spent.ExpiresAt = exp.Add(settings.MaxLeeway + time.Minute) // long enough even if the entry gets more leeway later
 	return nil
 }
 
@@ -81,7 +81,7 @@ func (s *Subject) checkParties(c *Client) error {
 			}
 		}
 	}
-	if s.entry.Settings.TokenType == models.TokenTypeIDToken { // OIDC Core §3.1.3.7
+	if s.entry.Settings.TokenType == settings.TokenTypeIDToken { // OIDC Core §3.1.3.7
 		azp, present := s.claims["azp"].(string)
 		aud, _ := stringOrList(s.claims["aud"])
 		if !present && len(aud) > 1 || present && !slices.Contains(s.entry.audiences, azp) {
@@ -197,7 +197,7 @@ func (s *Subject) setDigest(signingInput string) error {
 			return badClaims("jti must be a string of 1 to 1024 bytes")
 		}
 		unique = jti
-	} else if s.entry.Settings.TokenType == models.TokenTypeJWT {
+	} else if s.entry.Settings.TokenType == settings.TokenTypeJWT {
 		return badClaims("jti is required")
 	}
 	digest := sha256.Sum256([]byte(unique))

@@ -10,22 +10,23 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // subjectOf returns a token of an entry whose good claims are replaced by the given ones.
-func subjectOf(t *testing.T, settings models.IssuerSettings, claims string) *Subject {
+func subjectOf(t *testing.T, s settings.IssuerSettings, claims string) *Subject {
 	t.Helper()
-	if settings.TokenType == "" {
-		settings.TokenType = models.TokenTypeJWT
+	if s.TokenType == "" {
+		s.TokenType = settings.TokenTypeJWT
 	}
-	settings.Issuer = "https://auth.example.com"
-	entry := &issuerEntry{TrustedIssuer: models.TrustedIssuer{ID: "entry", Settings: settings}, audiences: []string{"ours", "also ours"}, acrValues: session.ACRValues}
-	var faults models.Faults
+	s.Issuer = "https://auth.example.com"
+	entry := &issuerEntry{TrustedIssuer: models.TrustedIssuer{ID: "entry", Settings: s}, audiences: []string{"ours", "also ours"}, acrValues: session.ACRValues}
+	var faults settings.Faults
 	if entry.compile(&faults, ""); len(faults) > 0 {
 		t.Fatal(faults)
 	}
 	all := map[string]any{
-		"iss": settings.Issuer, "sub": "alice", "aud": "ours", "jti": "1", "iat": epoch.Unix(), "exp": epoch.Unix() + 60,
+		"iss": s.Issuer, "sub": "alice", "aud": "ours", "jti": "1", "iat": epoch.Unix(), "exp": epoch.Unix() + 60,
 	}
 	over, err := models.ParseObject([]byte(claims))
 	if err != nil {
@@ -46,44 +47,44 @@ func reasonOf(err error) Reason {
 func at(offset float64) string { return fmt.Sprintf("%.3f", float64(epoch.Unix())+offset) }
 
 func TestTimesOfASubjectToken(t *testing.T) {
-	minute, none := models.Duration(time.Minute), models.Duration(0)
-	strict := models.IssuerSettings{Leeway: &none, MaxAge: &minute, MaxTokenLifetime: &minute}
-	idToken := models.IssuerSettings{TokenType: models.TokenTypeIDToken}
+	minute, none := settings.Duration(time.Minute), settings.Duration(0)
+	strict := settings.IssuerSettings{Leeway: &none, MaxAge: &minute, MaxTokenLifetime: &minute}
+	idToken := settings.IssuerSettings{TokenType: settings.TokenTypeIDToken}
 	for _, row := range []struct {
 		name   string
-		of     models.IssuerSettings
+		of     settings.IssuerSettings
 		claims string
 		want   Reason // empty: accepted
 	}{
-		{"an exp that passed less than the leeway ago", models.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-29.999) + `}`, ""},
-		{"an exp that passed the leeway ago", models.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-30) + `}`, ReasonSubjectTokenExpired},
+		{"an exp that passed less than the leeway ago", settings.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-29.999) + `}`, ""},
+		{"an exp that passed the leeway ago", settings.IssuerSettings{}, `{"iat":` + at(-60) + `,"exp":` + at(-30) + `}`, ReasonSubjectTokenExpired},
 		{"an exp of now, without leeway", strict, `{"iat":` + at(-10) + `,"exp":` + at(0) + `}`, ReasonSubjectTokenExpired},
-		{"an iat within the leeway", models.IssuerSettings{}, `{"iat":` + at(30) + `}`, ""},
-		{"an iat beyond it", models.IssuerSettings{}, `{"iat":` + at(30.001) + `}`, ReasonSubjectTokenNotYetValid},
-		{"an nbf within the leeway", models.IssuerSettings{}, `{"nbf":` + at(30) + `}`, ""},
-		{"an nbf beyond it", models.IssuerSettings{}, `{"nbf":` + at(31) + `}`, ReasonSubjectTokenNotYetValid},
-		{"an nbf in the past", models.IssuerSettings{}, `{"nbf":1}`, ""},
-		{"an age of 5 minutes and the leeway", models.IssuerSettings{}, `{"iat":` + at(-330) + `}`, ""},
-		{"an age above that", models.IssuerSettings{}, `{"iat":` + at(-330.001) + `}`, ReasonSubjectTokenTooOld},
+		{"an iat within the leeway", settings.IssuerSettings{}, `{"iat":` + at(30) + `}`, ""},
+		{"an iat beyond it", settings.IssuerSettings{}, `{"iat":` + at(30.001) + `}`, ReasonSubjectTokenNotYetValid},
+		{"an nbf within the leeway", settings.IssuerSettings{}, `{"nbf":` + at(30) + `}`, ""},
+		{"an nbf beyond it", settings.IssuerSettings{}, `{"nbf":` + at(31) + `}`, ReasonSubjectTokenNotYetValid},
+		{"an nbf in the past", settings.IssuerSettings{}, `{"nbf":1}`, ""},
+		{"an age of 5 minutes and the leeway", settings.IssuerSettings{}, `{"iat":` + at(-330) + `}`, ""},
+		{"an age above that", settings.IssuerSettings{}, `{"iat":` + at(-330.001) + `}`, ReasonSubjectTokenTooOld},
 		{"an age above the entry's limit", strict, `{"iat":` + at(-61) + `,"exp":` + at(1) + `}`, ReasonSubjectTokenTooOld},
-		{"a lifetime of 10 minutes", models.IssuerSettings{}, `{"exp":` + at(600) + `}`, ""},
-		{"a lifetime above that", models.IssuerSettings{}, `{"exp":` + at(600.001) + `}`, ReasonSubjectTokenLifetime},
+		{"a lifetime of 10 minutes", settings.IssuerSettings{}, `{"exp":` + at(600) + `}`, ""},
+		{"a lifetime above that", settings.IssuerSettings{}, `{"exp":` + at(600.001) + `}`, ReasonSubjectTokenLifetime},
 		{"a lifetime above the entry's limit", strict, `{"exp":` + at(61) + `}`, ReasonSubjectTokenLifetime},
 		{"an ID token with a lifetime of a day", idToken, `{"exp":` + at(86400) + `}`, ""},
 		{"an ID token with a lifetime above a day", idToken, `{"exp":` + at(86401) + `}`, ReasonSubjectTokenLifetime},
 		{"an ID token with an age above the limit", idToken, `{"iat":` + at(-331) + `,"exp":` + at(600) + `}`, ReasonSubjectTokenTooOld},
-		{"fractions", models.IssuerSettings{}, `{"iat":` + at(0.5) + `,"exp":` + at(59.25) + `,"nbf":` + at(0.125) + `}`, ""},
-		{"scientific notation", models.IssuerSettings{}, `{"exp":` + fmt.Sprintf("%.9e", float64(epoch.Unix()+60)) + `}`, ""},
-		{"a null nbf counts as absent", models.IssuerSettings{}, `{"nbf":null}`, ""},
-		{"a null exp counts as absent", models.IssuerSettings{}, `{"exp":null}`, ReasonSubjectTokenClaims},
-		{"a null iat counts as absent", models.IssuerSettings{}, `{"iat":null}`, ReasonSubjectTokenClaims},
-		{"an exp that is a string", models.IssuerSettings{}, `{"exp":"` + at(60) + `"}`, ReasonSubjectTokenClaims},
-		{"an iat that is true", models.IssuerSettings{}, `{"iat":true}`, ReasonSubjectTokenClaims},
-		{"an nbf that is a list", models.IssuerSettings{}, `{"nbf":[1]}`, ReasonSubjectTokenClaims},
-		{"a zero exp", models.IssuerSettings{}, `{"exp":0}`, ReasonSubjectTokenClaims},
-		{"a negative iat", models.IssuerSettings{}, `{"iat":-1}`, ReasonSubjectTokenClaims},
-		{"an exp that is too large", models.IssuerSettings{}, `{"exp":1e300}`, ReasonSubjectTokenClaims},
-		{"an exp of 19 digits", models.IssuerSettings{}, `{"exp":9223372036854775807}`, ReasonSubjectTokenClaims},
+		{"fractions", settings.IssuerSettings{}, `{"iat":` + at(0.5) + `,"exp":` + at(59.25) + `,"nbf":` + at(0.125) + `}`, ""},
+		{"scientific notation", settings.IssuerSettings{}, `{"exp":` + fmt.Sprintf("%.9e", float64(epoch.Unix()+60)) + `}`, ""},
+		{"a null nbf counts as absent", settings.IssuerSettings{}, `{"nbf":null}`, ""},
+		{"a null exp counts as absent", settings.IssuerSettings{}, `{"exp":null}`, ReasonSubjectTokenClaims},
+		{"a null iat counts as absent", settings.IssuerSettings{}, `{"iat":null}`, ReasonSubjectTokenClaims},
+		{"an exp that is a string", settings.IssuerSettings{}, `{"exp":"` + at(60) + `"}`, ReasonSubjectTokenClaims},
+		{"an iat that is true", settings.IssuerSettings{}, `{"iat":true}`, ReasonSubjectTokenClaims},
+		{"an nbf that is a list", settings.IssuerSettings{}, `{"nbf":[1]}`, ReasonSubjectTokenClaims},
+		{"a zero exp", settings.IssuerSettings{}, `{"exp":0}`, ReasonSubjectTokenClaims},
+		{"a negative iat", settings.IssuerSettings{}, `{"iat":-1}`, ReasonSubjectTokenClaims},
+		{"an exp that is too large", settings.IssuerSettings{}, `{"exp":1e300}`, ReasonSubjectTokenClaims},
+		{"an exp of 19 digits", settings.IssuerSettings{}, `{"exp":9223372036854775807}`, ReasonSubjectTokenClaims},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := subjectOf(t, row.of, row.claims)
@@ -99,11 +100,11 @@ func TestTimesOfASubjectToken(t *testing.T) {
 }
 
 func TestPartiesOfASubjectToken(t *testing.T) {
-	c := clientWith(models.ClientSettings{})
-	jwt, idToken := models.IssuerSettings{}, models.IssuerSettings{TokenType: models.TokenTypeIDToken}
+	c := clientWith(settings.ClientSettings{})
+	jwt, idToken := settings.IssuerSettings{}, settings.IssuerSettings{TokenType: settings.TokenTypeIDToken}
 	for _, row := range []struct {
 		name     string
-		of       models.IssuerSettings
+		of       settings.IssuerSettings
 		claims   string
 		accepted bool
 	}{
@@ -131,7 +132,7 @@ func TestPartiesOfASubjectToken(t *testing.T) {
 }
 
 func TestTypOfASubjectToken(t *testing.T) {
-	plain, own := &issuerEntry{}, &issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: models.IssuerSettings{Typ: "Client-Token+jwt"}}}
+	plain, own := &issuerEntry{}, &issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: settings.IssuerSettings{Typ: "Client-Token+jwt"}}}
 	for typ, accepted := range map[string]bool{
 		"": true, "JWT": true, "jwt": true, "application/jwt": true, "APPLICATION/JWT": true,
 		"at+jwt": false, "AT+JWT": false, "application/at+jwt": false, "Application/At+Jwt": false, "token-introspection+jwt": false, "logout+jwt": false,
@@ -148,30 +149,30 @@ func TestTypOfASubjectToken(t *testing.T) {
 }
 
 func TestAssertionsOfASubjectToken(t *testing.T) {
-	asserts := func(most string, claims ...string) models.IssuerSettings {
-		return models.IssuerSettings{Asserts: &claims, MaxACR: most}
+	asserts := func(most string, claims ...string) settings.IssuerSettings {
+		return settings.IssuerSettings{Asserts: &claims, MaxACR: most}
 	}
 	earlier := `"auth_time":` + at(-3600)
 	for _, row := range []struct {
 		name, claims string
-		of           models.IssuerSettings
+		of           settings.IssuerSettings
 		amr, acr     string
 		ago          time.Duration // of the authentication
 	}{
-		{"methods count, with the token's time", `{"amr":["pwd","otp"]}`, models.IssuerSettings{}, "pwd otp", session.ACRTwoFactors, 0},
-		{"auth_time counts", `{"amr":["pwd"],` + earlier + `}`, models.IssuerSettings{}, "pwd", session.ACROneFactor, time.Hour},
-		{"acr does not count unless the entry may assert it", `{"amr":["pwd"],"acr":"phr"}`, models.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
+		{"methods count, with the token's time", `{"amr":["pwd","otp"]}`, settings.IssuerSettings{}, "pwd otp", session.ACRTwoFactors, 0},
+		{"auth_time counts", `{"amr":["pwd"],` + earlier + `}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, time.Hour},
+		{"acr does not count unless the entry may assert it", `{"amr":["pwd"],"acr":"phr"}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
 		{"acr counts if the entry may assert it", `{"amr":["pwd"],"acr":"phr"}`, asserts("", "amr", "acr"), "pwd", "phr", 0},
 		{"acr counts up to the entry's maximum", `{"amr":["pwd"],"acr":"phrh"}`, asserts(session.ACRTwoFactors, "amr", "acr"), "pwd", session.ACRTwoFactors, 0},
 		{"acr below the maximum is kept", `{"amr":["pwd"],"acr":"phr"}`, asserts("phrh", "amr", "acr"), "pwd", "phr", 0},
 		{"an unlisted acr is ignored", `{"amr":["pwd"],"acr":"gold"}`, asserts("phrh", "amr", "acr"), "pwd", session.ACROneFactor, 0},
-		{"methods count up to the maximum", `{"amr":["hwk","pin"]}`, models.IssuerSettings{MaxACR: session.ACROneFactor}, "hwk pin", session.ACROneFactor, 0},
+		{"methods count up to the maximum", `{"amr":["hwk","pin"]}`, settings.IssuerSettings{MaxACR: session.ACROneFactor}, "hwk pin", session.ACROneFactor, 0},
 		{"methods do not count if the entry may not assert them", `{"amr":["hwk"],` + earlier + `}`, asserts("", "auth_time"), "", "", time.Hour},
 		{"auth_time is iat if the entry may not assert it", `{"amr":["pwd"],` + earlier + `}`, asserts("", "amr"), "pwd", session.ACROneFactor, 0},
 		{"no amr, no acr", `{"acr":"phrh"}`, asserts("", "amr", "acr"), "", "", 0},
 		{"null is absent", `{"amr":null,"acr":null,"auth_time":null}`, asserts("", "amr", "acr", "auth_time"), "", "", 0},
-		{"a repeated method counts once", `{"amr":["pwd","pwd"]}`, models.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
-		{"an auth_time ahead by less than the leeway is iat", `{"auth_time":` + at(30) + `}`, models.IssuerSettings{}, "", "", 0},
+		{"a repeated method counts once", `{"amr":["pwd","pwd"]}`, settings.IssuerSettings{}, "pwd", session.ACROneFactor, 0},
+		{"an auth_time ahead by less than the leeway is iat", `{"auth_time":` + at(30) + `}`, settings.IssuerSettings{}, "", "", 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := subjectOf(t, row.of, row.claims)
@@ -196,15 +197,15 @@ func TestAssertionsOfASubjectToken(t *testing.T) {
 		`{"auth_time":` + at(31) + `}`, `{"auth_time":"` + at(0) + `"}`, `{"auth_time":0}`, `{"amr":"pwd"}`, `{"amr":{}}`, `{"amr":[1]}`, `{"amr":[null]}`,
 		`{"amr":[""]}`, `{"amr":["a\u0000"]}`, `{"amr":["` + strings.Repeat("a", 65) + `"]}`, `{"amr":[` + strings.Repeat(`"a",`, 20) + `"a"]}`,
 	} {
-		if err := subjectOf(t, models.IssuerSettings{}, claims).readAssertions(epoch); err == nil {
+		if err := subjectOf(t, settings.IssuerSettings{}, claims).readAssertions(epoch); err == nil {
 			t.Errorf("%s is accepted", claims)
 		}
 	}
 }
 
 func TestDigestOfASubjectToken(t *testing.T) {
-	jwt, idToken := models.IssuerSettings{}, models.IssuerSettings{TokenType: models.TokenTypeIDToken}
-	digest := func(of models.IssuerSettings, claims, input string) string {
+	jwt, idToken := settings.IssuerSettings{}, settings.IssuerSettings{TokenType: settings.TokenTypeIDToken}
+	digest := func(of settings.IssuerSettings, claims, input string) string {
 		s := subjectOf(t, of, claims)
 		if err := s.setDigest(input); err != nil {
 			return "rejected"

@@ -6,14 +6,15 @@ import (
 	"testing"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
-func clientWith(settings models.ClientSettings) *Client {
+func clientWith(settings settings.ClientSettings) *Client {
 	return &Client{Client: models.Client{TenantID: "default", ID: "web", Settings: settings}, tenant: &Tenant{}}
 }
 
 func TestGrantTargetsComparesTargetsAsStrings(t *testing.T) {
-	c := clientWith(models.ClientSettings{Audiences: []string{"https://h/v1", "https://api.example.com", "urn:a:x", "files", "https://a", "https://b", "https://c", "https://h/f#x"}})
+	c := clientWith(settings.ClientSettings{Audiences: []string{"https://h/v1", "https://api.example.com", "urn:a:x", "files", "https://a", "https://b", "https://c", "https://h/f#x"}})
 	for _, row := range []struct {
 		name, form string
 		want       string // audiences; empty: invalid_target
@@ -74,7 +75,7 @@ func TestGrantTargetsComparesTargetsAsStrings(t *testing.T) {
 }
 
 func TestNarrowTargetsReturnsNoMoreThanWasGranted(t *testing.T) {
-	c := clientWith(models.ClientSettings{Audiences: []string{"a", "b", "c"}})
+	c := clientWith(settings.ClientSettings{Audiences: []string{"a", "b", "c"}})
 	for _, row := range []struct {
 		name, granted, form, want string
 	}{

@@ -5,6 +5,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Tenant is a tenant as a node has loaded it: everything that does not change
@@ -18,7 +19,7 @@ type Tenant struct {
 	clients map[string]*Client
 	issuers []*issuerEntry
 	ring    *keyRing
-	origins models.OriginSet // of all clients
+	origins settings.OriginSet // of all clients
 
 	ownOrigin string // of Issuer
 
@@ -32,7 +33,7 @@ type Tenant struct {
 	// Names that no subject may have, including those of clients and issuers
 	// that do not compile on this node and are not used.
 	clientIDs  map[string]bool
-	namespaces []models.IssuerSettings
+	namespaces []settings.IssuerSettings
 
 	unusable map[string]bool // clients and issuers that this node cannot compile or decrypt
 }

@@ -16,9 +16,10 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
-func newApply(s *settings) *cobra.Command {
+func newApply(s *sharedFlags) *cobra.Command {
 	var file string
 	var reset bool
 	var o models.ApplyOptions
@@ -79,7 +80,7 @@ Look first, with --dry-run.`,
 				s.path = file
 			case file != "" && !sameFile(file, s.path):
 				ofServe = false
-				read = func(use config.Use) (*config.Config, models.Faults, error) { return s.readApart(file, use) }
+				read = func(use config.Use) (*config.Config, settings.Faults, error) { return s.readApart(file, use) }
 			}
 			if reset && (o.Replace || o.Prune) {
 				return errors.New("--reset-revision stores the revision of the file and changes nothing else: leave out --replace and --prune")
@@ -94,7 +95,7 @@ Look first, with --dry-run.`,
 				}
 				return resetRevision(cmd, c, o.DryRun)
 			}
-			ofServe = ofServe && c.TenantsAtStart == models.StartApply
+			ofServe = ofServe && c.TenantsAtStart == settings.StartApply
 			if len(faults) > 0 {
 				return faulty(append(faults, faultsOfOutcome(cmd.Context(), c, faults, o, ofServe)...).Named(c.Tenants))
 			}
@@ -141,8 +142,8 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 		return err
 	}
 	defer store.Close()
-	var outcome []models.TenantSpec // merged with what is stored
-	o.Validate = func(tenants []models.TenantSpec) models.Faults {
+	var outcome []settings.TenantSpec // merged with what is stored
+	o.Validate = func(tenants []settings.TenantSpec) settings.Faults {
 		if outcome == nil { // it may be called again, for what was stored before
 			outcome = tenants
 		}
@@ -154,7 +155,7 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 	}
 	o.File = &f
 	changes, plan, err := difference(cmd.Context(), store, keys, c, o, ofServe)
-	var faults models.Faults
+	var faults settings.Faults
 	if errors.As(err, &faults) {
 		return faulty(faults)
 	}
@@ -211,7 +212,7 @@ func sayPlan(out io.Writer, plan *models.Started) (applies bool) {
 // resetRevision lets serve apply the file again that a revision which was
 // stored by mistake has shut out.
 func resetRevision(cmd *cobra.Command, c *config.Config, dryRun bool) error {
-	if c.TenantsAtStart != models.StartApply {
+	if c.TenantsAtStart != settings.StartApply {
 		return fmt.Errorf("tenants_at_start is %s: whatever its revision, serve applies no file to this database, so there is nothing to reset", c.TenantsAtStart)
 	}
 	if path, missing := missingDatabase(c); missing {
@@ -273,16 +274,16 @@ func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 // has found, so that all are reported at once. The two need the database: what
 // the file leaves out is stored there. Without it, only what the file does say
 // is checked.
-func faultsOfOutcome(ctx context.Context, c *config.Config, found models.Faults, o models.ApplyOptions, ofServe bool) models.Faults {
+func faultsOfOutcome(ctx context.Context, c *config.Config, found settings.Faults, o models.ApplyOptions, ofServe bool) settings.Faults {
 	known := map[string]bool{}
 	for _, f := range found {
 		known[f.Path] = true
 	}
-	fresh := func(faults models.Faults) models.Faults {
-		return slices.DeleteFunc(c.Unreported(faults), func(f models.Fault) bool { return known[f.Path] })
+	fresh := func(faults settings.Faults) settings.Faults {
+		return slices.DeleteFunc(c.Unreported(faults), func(f settings.Fault) bool { return known[f.Path] })
 	}
 	alone := fresh(validate(c)(c.Tenants).OfWritten(c.Tenants))
-	if slices.ContainsFunc(found, func(f models.Fault) bool { return !strings.HasPrefix(f.Path, "tenants") }) {
+	if slices.ContainsFunc(found, func(f settings.Fault) bool { return !strings.HasPrefix(f.Path, "tenants") }) {
 		return alone
 	}
 	cleanUp, err := standIn(ctx, c)
@@ -304,7 +305,7 @@ func faultsOfOutcome(ctx context.Context, c *config.Config, found models.Faults,
 	if plan != nil && plan.Ignored != "" { // which no start would look at
 		return alone
 	}
-	var faults models.Faults
+	var faults settings.Faults
 	errors.As(err, &faults)
 	return fresh(faults)
 }

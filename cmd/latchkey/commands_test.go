@@ -35,7 +35,7 @@ func TestHelpOfEveryCommandHasAnExampleOfIt(t *testing.T) {
 	slices.Sort(names)
 	want := []string{"latchkey", "latchkey apply", "latchkey dev", "latchkey doctor", "latchkey healthcheck", "latchkey keys", "latchkey keys list", "latchkey keys retire",
 		"latchkey keys rotate", "latchkey migrate", "latchkey restored", "latchkey resume", "latchkey secret", "latchkey secret new", "latchkey secret status", "latchkey serve", "latchkey suspend",
-		"latchkey users", "latchkey users delete", "latchkey users show", "latchkey version"}
+		"latchkey users", "latchkey users delete", "latchkey users list", "latchkey users show", "latchkey version"}
 	if !slices.Equal(names, want) {
 		t.Errorf("commands %q, want %q", names, want)
 	}
@@ -96,7 +96,7 @@ func TestHealthcheckTellsARunningServerFromAStoppedOne(t *testing.T) {
 
 func TestCommandsThatOnlyLookMakeNoDatabase(t *testing.T) {
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
-	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}, {"keys", "retire", "K"}, {"secret", "status"}} {
+	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}, {"keys", "retire", "K"}, {"secret", "status"}, {"users", "list"}} {
 		d.refuses(args, "there is no database at ", "absent.db")
 	}
 	code, _, said := run(t, nil, "apply", "--config", d.file)

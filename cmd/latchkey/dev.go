@@ -21,8 +21,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/config"
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // demoSecret is the secret of the demo back end. It protects nothing: dev mode
@@ -200,33 +200,33 @@ func demoIssuer(folder, issuer string) (*oauth.ClientTokenIssuer, error) {
 }
 
 // demoTenants is a configuration such as a person would write.
-func demoTenants(issuer *oauth.ClientTokenIssuer) ([]models.TenantSpec, error) {
-	minute := models.Duration(time.Minute)
+func demoTenants(issuer *oauth.ClientTokenIssuer) ([]settings.TenantSpec, error) {
+	minute := settings.Duration(time.Minute)
 	jwks, err := issuer.JWKS()
 	if err != nil {
 		return nil, err
 	}
-	return []models.TenantSpec{{
-		ID: models.DefaultTenant,
-		TrustedIssuers: []models.IssuerSpec{{IssuerSettings: models.IssuerSettings{
-			Issuer: issuer.Issuer, TokenType: models.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: models.IssuerKeys{JWKS: jwks},
+	return []settings.TenantSpec{{
+		ID: settings.DefaultTenant,
+		TrustedIssuers: []settings.IssuerSpec{{IssuerSettings: settings.IssuerSettings{
+			Issuer: issuer.Issuer, TokenType: settings.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: settings.IssuerKeys{JWKS: jwks},
 			UserAttributes: map[string]string{"email": "token.email", "plan": "token.plan"},
 			ShareSubjects:  true, // with itself, as it was called at another address
 		}}},
-		Clients: []models.ClientSpec{
-			{ID: "demo-web", ClientSettings: models.ClientSettings{
-				Name: "Demo web app", Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
+		Clients: []settings.ClientSpec{
+			{ID: "demo-web", ClientSettings: settings.ClientSettings{
+				Name: "Demo web app", Auth: settings.AuthNone, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh},
 				RefreshGrace: &minute, // so that pasting by hand is quick enough
 				Audiences:    []string{"demo-api"},
 				Scopes:       []string{"profile", "orders:read"}, Origins: []string{"http://localhost:3000", "http://localhost:5173"},
 				Claims:     map[string]string{"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'"},
 				StatusList: true,
 			}},
-			{ID: "demo-api", Secret: demoSecret, ClientSettings: models.ClientSettings{
-				Name: "Demo back end", Auth: models.AuthSecret, Grants: []string{models.GrantClientCredentials},
-				Introspect: models.IntrospectAll, Scopes: []string{"orders:read"},
+			{ID: "demo-api", Secret: demoSecret, ClientSettings: settings.ClientSettings{
+				Name: "Demo back end", Auth: settings.AuthSecret, Grants: []string{settings.GrantClientCredentials},
+				Introspect: settings.IntrospectAll, Scopes: []string{"orders:read"},
 			}},
 		},
-		Users: []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"email": "alice@example.com", "plan": "pro"}}},
+		Users: []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"email": "alice@example.com", "plan": "pro"}}},
 	}}, nil
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-func newDoctor(s *settings) *cobra.Command {
-	d := doctor{settings: s, patience: feedPatience}
+func newDoctor(s *sharedFlags) *cobra.Command {
+	d := doctor{flags: s, patience: feedPatience}
 	var secretFile string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -81,7 +81,7 @@ type finding struct {
 
 // doctor examines a deployment. It writes nothing anywhere.
 type doctor struct {
-	settings       *settings
+	flags          *sharedFlags
 	url            string // public; empty: not asked
 	client, secret string // for the revocation feed; empty: not read
 	patience       time.Duration
@@ -110,7 +110,7 @@ func (d *doctor) count(result string) (n int) {
 }
 
 func (d *doctor) examine(ctx context.Context) {
-	c, faults, err := d.settings.check(config.ForServe)
+	c, faults, err := d.flags.check(config.ForServe)
 	if err != nil {
 		d.add(isFault, "configuration", "%v", err)
 		return
@@ -130,10 +130,10 @@ func (d *doctor) examine(ctx context.Context) {
 }
 
 func (d *doctor) source() string {
-	if d.settings.path == "" {
+	if d.flags.path == "" {
 		return "LATCHKEY_… variables alone; no file was given by --config"
 	}
-	return d.settings.path
+	return d.flags.path
 }
 
 // stored examines what needs the database, as far as it can be reached.

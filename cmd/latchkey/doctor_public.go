@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // feedPatience is how long the doctor waits for a byte of the revocation feed:
@@ -160,7 +160,7 @@ func (d *doctor) feed(ctx context.Context, base *url.URL) {
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		d.add(isFault, "feed", "the server does not accept the secret of client %s: is it of tenant %s, and is this its secret?", d.client, models.DefaultTenant)
+		d.add(isFault, "feed", "the server does not accept the secret of client %s: is it of tenant %s, and is this its secret?", d.client, settings.DefaultTenant)
 	case resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"):
 		d.add(isFault, "feed", "%s answered %s, %s: not a stream of events", at, resp.Status, resp.Header.Get("Content-Type"))
 	default:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // served examines what the database holds. It reports whether the root secrets fit.
@@ -66,7 +67,7 @@ func (d *doctor) roots(ctx context.Context, server *oauth.Server) {
 func (d *doctor) signing(reports []oauth.TenantReport) {
 	faults := 0
 	for _, t := range reports {
-		if t.ID == models.DefaultTenant {
+		if t.ID == settings.DefaultTenant {
 			d.kids = t.Kids
 		}
 		if t.Signing != nil {
@@ -122,7 +123,7 @@ func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oau
 // weigh reports what a start would do with the file. It reports whether there is
 // something in it that no server has applied.
 func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Keys) (changes bool) {
-	if d.config.TenantsAtStart != models.StartApply {
+	if d.config.TenantsAtStart != settings.StartApply {
 		return false
 	}
 	f, err := fileOf(d.config, keys)
@@ -130,7 +131,7 @@ func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Key
 	if err == nil {
 		plan, err = store.PlanStart(ctx, d.config.Tenants, d.config.TenantsAtStart, f, keys, validate(d.config))
 	}
-	var faults models.Faults
+	var faults settings.Faults
 	switch {
 	case errors.As(err, &faults):
 		for _, fault := range faults.Named(d.config.Tenants) {

@@ -22,7 +22,7 @@ import (
 // examined runs the doctor in this process.
 func (d *deployment) examined(options ...func(*doctor)) []finding {
 	d.t.Helper()
-	doctor := doctor{settings: &settings{path: d.file}, patience: feedPatience}
+	doctor := doctor{flags: &sharedFlags{path: d.file}, patience: feedPatience}
 	for _, option := range options {
 		option(&doctor)
 	}
@@ -42,7 +42,7 @@ func (d *deployment) expose(name string, mode os.FileMode) {
 // started does what a start does with the database, without serving.
 func (d *deployment) started() {
 	d.t.Helper()
-	c, err := (&settings{path: d.file}).load(config.ForServe)
+	c, err := (&sharedFlags{path: d.file}).load(config.ForServe)
 	must(d.t, err)
 	n, err := newNode(d.t.Context(), c, quiet)
 	must(d.t, err)

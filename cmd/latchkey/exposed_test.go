@@ -38,7 +38,7 @@ func TestStartWarnsAboutWhatOthersReach(t *testing.T) {
 	d := newDeployment(t, "postgres://nobody@192.0.2.1/latchkey?sslmode=require")
 	d.expose("root-secret", 0o644)
 	d.expose("backend-secret", 0o666)
-	c, err := (&settings{path: d.file}).load(config.ForServe)
+	c, err := (&sharedFlags{path: d.file}).load(config.ForServe)
 	must(t, err)
 	var lines strings.Builder
 	log := slog.New(slog.NewTextHandler(&lines, nil))

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-func newHealthcheck(s *settings) *cobra.Command {
+func newHealthcheck(s *sharedFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "healthcheck",
 		Short: "Ask the server on this machine whether it is alive (for containers)",

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // issuerPatience bounds how long apply waits for the issuers of a file.
@@ -19,12 +20,12 @@ const issuerPatience = 5 * time.Second
 // warnAboutIssuers asks the trusted issuers of tenants for their keys, and
 // prints what keeps their tokens from being verified. None of it is a fault of
 // applying: an issuer may be set up later, or be out of reach from here.
-func warnAboutIssuers(ctx context.Context, out io.Writer, tenants []models.TenantSpec, c *config.Config, store *models.Store, keys *oauth.Keys) error {
+func warnAboutIssuers(ctx context.Context, out io.Writer, tenants []settings.TenantSpec, c *config.Config, store *models.Store, keys *oauth.Keys) error {
 	server, err := newServer(c, store, keys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
-	var entries []models.IssuerSettings
+	var entries []settings.IssuerSettings
 	for _, t := range tenants {
 		for _, i := range t.TrustedIssuers {
 			entries = append(entries, i.IssuerSettings)

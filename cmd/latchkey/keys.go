@@ -11,16 +11,17 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
-func newKeys(s *settings) *cobra.Command {
+func newKeys(s *sharedFlags) *cobra.Command {
 	var tenant string
 	keys := group("keys", "Signing keys of a tenant")
 	keys.Long = `Every tenant signs with keys of its own. A key is first announced (published in
 the key set, so that verifiers can fetch it), then active, then verify-only
 until the last token that it signed has expired, then retired.`
 	keys.Example = "  latchkey keys list --config latchkey.yaml\n  latchkey keys rotate --config latchkey.yaml"
-	keys.PersistentFlags().StringVar(&tenant, "tenant", models.DefaultTenant, "id of the tenant")
+	keys.PersistentFlags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant")
 	keys.AddCommand(&cobra.Command{
 		Use: "list", Short: "List the keys and their states", Args: cobra.NoArgs,
 		Example: "  latchkey keys list --config latchkey.yaml --tenant acme",
@@ -77,7 +78,7 @@ func oneKey(_ *cobra.Command, args []string) error {
 }
 
 // withServer opens what a command about keys needs.
-func withServer(cmd *cobra.Command, s *settings, fn func(*oauth.Server, *models.Store) error) error {
+func withServer(cmd *cobra.Command, s *sharedFlags, fn func(*oauth.Server, *models.Store) error) error {
 	c, err := s.load(config.ForKeys)
 	if err != nil {
 		return err

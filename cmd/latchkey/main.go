@@ -50,13 +50,13 @@ New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	var settings settings
-	root.PersistentFlags().StringVarP(&settings.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables win over it")
+	var flags sharedFlags
+	root.PersistentFlags().StringVarP(&flags.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables win over it")
 	root.AddCommand(
-		newDev(), newServe(&settings), newApply(&settings), newMigrate(&settings), newRestored(&settings),
-		newSuspend(&settings), newResume(&settings), newUsers(&settings),
-		newKeys(&settings), newSecret(&settings), newHealthcheck(&settings),
-		newDoctor(&settings), newVersion(&settings),
+		newDev(), newServe(&flags), newApply(&flags), newMigrate(&flags), newRestored(&flags),
+		newSuspend(&flags), newResume(&flags), newUsers(&flags),
+		newKeys(&flags), newSecret(&flags), newHealthcheck(&flags),
+		newDoctor(&flags), newVersion(&flags),
 	)
 	return root
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-func newMigrate(s *settings) *cobra.Command {
+func newMigrate(s *sharedFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database schema up to date",

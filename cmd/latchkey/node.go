@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/handlers"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Limits of a connection. A request is a small form, an answer a few KiB.
@@ -93,7 +94,7 @@ func (n *node) reportStart(s *models.Started) {
 		n.log.Warn("the tenants of the configuration file are applied", "notice", s.Notice)
 	}
 	if s.Default {
-		n.log.Info("an empty tenant was made, because the database had none", "tenant", models.DefaultTenant)
+		n.log.Info("an empty tenant was made, because the database had none", "tenant", settings.DefaultTenant)
 		s.Changes = nil
 	}
 	for _, c := range s.Changes {

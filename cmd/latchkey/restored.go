@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-func newRestored(s *settings) *cobra.Command {
+func newRestored(s *sharedFlags) *cobra.Command {
 	var at string
 	var keep bool
 	cmd := &cobra.Command{

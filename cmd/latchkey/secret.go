@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-func newSecret(s *settings) *cobra.Command {
+func newSecret(s *sharedFlags) *cobra.Command {
 	secret := group("secret", "Root secrets")
 	secret.Example = "  latchkey secret new"
 	secret.AddCommand(&cobra.Command{

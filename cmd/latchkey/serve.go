@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-func newServe(s *settings) *cobra.Command {
+func newServe(s *sharedFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",

@@ -18,9 +18,10 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
-func newSuspend(s *settings) *cobra.Command {
+func newSuspend(s *sharedFlags) *cobra.Command {
 	var tenant, reason string
 	var list, dryRun bool
 	cmd := &cobra.Command{
@@ -72,14 +73,14 @@ made again. An id that nothing has yet can be suspended too.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", models.DefaultTenant, "id of the tenant that the client, issuer or user belongs to")
+	cmd.Flags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant that the client, issuer or user belongs to")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for other operators to read")
 	cmd.Flags().BoolVar(&list, "list", false, "list what is suspended")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print how many sessions would end, and change nothing")
 	return cmd
 }
 
-func newResume(s *settings) *cobra.Command {
+func newResume(s *sharedFlags) *cobra.Command {
 	var tenant string
 	cmd := &cobra.Command{
 		Use:   "resume NOUN ID",
@@ -114,7 +115,7 @@ too.`,
 			})
 		},
 	}
-	cmd.Flags().StringVar(&tenant, "tenant", models.DefaultTenant, "id of the tenant that the client, issuer or user belongs to")
+	cmd.Flags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant that the client, issuer or user belongs to")
 	return cmd
 }
 
@@ -142,7 +143,7 @@ func readRef(cmd *cobra.Command, args []string, tenant string) (models.Ref, erro
 		}
 		ref.Tenant = ref.ID
 	}
-	if !models.ValidTenantID(ref.Tenant) {
+	if !settings.ValidTenantID(ref.Tenant) {
 		return ref, fmt.Errorf("no tenant can have the id %q", ref.Tenant)
 	}
 	if ref.ID == "" || strings.ContainsRune(ref.ID, 0) {
@@ -236,7 +237,7 @@ func resumeCommand(cmd *cobra.Command, ref models.Ref) string {
 // resumeWords is resumeCommand for who knows the configuration.
 func resumeWords(ref models.Ref) string {
 	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, shellWord(ref.ID))
-	if ref.Noun != models.NounTenant && ref.Tenant != models.DefaultTenant {
+	if ref.Noun != models.NounTenant && ref.Tenant != settings.DefaultTenant {
 		text += " --tenant " + ref.Tenant
 	}
 	return text
@@ -305,7 +306,7 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 
 // warnSuspended prints which nouns of a configuration are suspended: applying
 // it does not switch them on.
-func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, tenants []models.TenantSpec) error {
+func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, tenants []settings.TenantSpec) error {
 	list, err := store.SuspendedAmong(cmd.Context(), keys, tenants)
 	if err != nil {
 		return err
@@ -318,7 +319,7 @@ func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, te
 }
 
 // withKeys opens an existing database for a command that changes it.
-func withKeys(cmd *cobra.Command, s *settings, fn func(*models.Store, *oauth.Keys) error) error {
+func withKeys(cmd *cobra.Command, s *sharedFlags, fn func(*models.Store, *oauth.Keys) error) error {
 	c, err := s.load(config.ForKeys)
 	if err != nil {
 		return err

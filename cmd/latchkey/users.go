@@ -12,14 +12,15 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
-func newUsers(s *settings) *cobra.Command {
+func newUsers(s *sharedFlags) *cobra.Command {
 	var tenant string
-	users := group("users", "Show or delete users of a tenant")
-	users.Example = "  latchkey users show alice\n  latchkey users delete alice --tenant acme"
-	users.PersistentFlags().StringVar(&tenant, "tenant", models.DefaultTenant, "id of the tenant")
-	users.AddCommand(&cobra.Command{
+	users := group("users", "List, show or delete users of a tenant")
+	users.Example = "  latchkey users list\n  latchkey users show alice\n  latchkey users delete alice --tenant acme"
+	users.PersistentFlags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant")
+	users.AddCommand(newUsersList(s, &tenant), &cobra.Command{
 		Use: "show SUB", Short: "Show what is stored about a user, and who set each attribute", Args: oneUser,
 		Example: "  latchkey users show alice --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {

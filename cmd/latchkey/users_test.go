@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -27,4 +28,48 @@ func TestUsersAreShownAndDeleted(t *testing.T) {
 		d.refuses(args, `tenant "default" has no user "alice"`)
 	}
 	d.refuses([]string{"users", "delete"}, "which user? Give one SUB")
+}
+
+func TestUsersAreListedPageByPage(t *testing.T) {
+	d := newDeployment(t, testdb.SQLite(t))
+	d.write("latchkey.yaml", d.text()+"    users:\n      - { sub: carol }\n      - { sub: dave, disabled: true }\n")
+	s := d.serve()
+	d.signIn(s, "alice")
+	d.signIn(s, "alice")
+	const header = "ID     ISSUER                  SUBJECT  CREATED"
+	page := d.run("users", "list", "--limit", "2")
+	lines := strings.Split(page, "\n")
+	if len(lines) != 5 || !strings.HasPrefix(lines[0], header) || !strings.HasSuffix(lines[0], "LAST SEEN             SESSIONS") ||
+		!strings.HasPrefix(lines[1], "alice  "+d.issuer.URL+"  alice    ") || !strings.HasSuffix(lines[1], "Z  2") ||
+		!strings.HasPrefix(lines[2], "carol  "+d.issuer.URL+"  carol    ") || !strings.HasSuffix(lines[2], "Z  0") ||
+		lines[3] != "There are more: repeat the command with --cursor carol" {
+		t.Errorf("the first page is\n%s", page)
+	}
+	if page := d.run("users", "list", "--limit", "2", "--cursor", "carol"); !strings.Contains(page, "\ndave ") || strings.Contains(page, "carol") || strings.Contains(page, "There are more") {
+		t.Errorf("the second page is\n%s", page)
+	}
+	var found struct {
+		Users []struct {
+			ID       string
+			Issuers  []string
+			Sessions int
+			Disabled bool
+		}
+		NextCursor string `json:"next_cursor"`
+	}
+	must(t, json.Unmarshal([]byte(d.run("users", "list", "--json", "--issuer", d.issuerID(), "--prefix", "d")), &found))
+	if len(found.Users) != 1 || found.Users[0].ID != "dave" || !found.Users[0].Disabled || found.Users[0].Issuers[0] != d.issuer.URL || found.NextCursor != "" {
+		t.Errorf("as JSON: %+v", found)
+	}
+	must(t, json.Unmarshal([]byte(d.run("users", "list", "--json", "--limit", "1")), &found))
+	if len(found.Users) != 1 || found.Users[0].ID != "alice" || found.Users[0].Sessions != 2 || found.NextCursor != "alice" {
+		t.Errorf("as JSON: %+v", found)
+	}
+	if said := d.run("users", "list", "--prefix", "nobody"); said != "Tenant default has no such user.\n" {
+		t.Errorf("nobody: %s", said)
+	}
+	d.refuses([]string{"users", "list", "--limit", "0"}, "--limit must be from 1 to 1000")
+	d.refuses([]string{"users", "list", "--issuer", "https://none.example.com"}, `tenant "default" has no trusted issuer with the id or the URL "https://none.example.com"`)
+	d.refuses([]string{"users", "list", "--tenant", "none"}, `there is no tenant "none"`)
+	d.refuses([]string{"users", "list", "alice"}, `unknown command "alice"`)
 }

@@ -71,7 +71,7 @@ type versions struct {
 	Database string `json:"database,omitempty"` // the configured one
 }
 
-func newVersion(s *settings) *cobra.Command {
+func newVersion(s *sharedFlags) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",

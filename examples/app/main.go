@@ -69,7 +69,7 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, behind.Close())
 	}
-	fmt.Fprintf(out, "Open http://%s in two browsers, or a browser and a private window of it. Ctrl-C ends everything.\n", *listen)
+	fmt.Fprintf(out, "Open http://%s in two browsers, or a browser and a private window of it. Press Ctrl-C to stop.\n", *listen)
 	return serve(ctx, map[net.Listener]http.Handler{behind: api.Handler(), front: page.Handler()})
 }
 

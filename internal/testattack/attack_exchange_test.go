@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // spellings are the texts by which a public RSA key is known: whoever verifies
@@ -48,7 +49,7 @@ func TestExchangeRefusesAMACByAnIssuersPublicRSAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for source, keys := range map[string]models.IssuerKeys{
+	for source, keys := range map[string]settings.IssuerKeys{
 		"discovery": {Discovery: true}, "a key set": {JWKS: set}, "PEM": {PEM: testserver.PEM(t, rs.Public)},
 	} {
 		t.Run(source, func(t *testing.T) {
@@ -119,7 +120,7 @@ func TestNoTokenPassesForOneOfAnotherKind(t *testing.T) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		p := testserver.NewIssuer(t, d.Clock)
 		provider := p.Entry()
-		provider.TokenType, provider.Audiences, provider.SubjectPrefix = models.TokenTypeIDToken, []string{"app"}, "p:"
+		provider.TokenType, provider.Audiences, provider.SubjectPrefix = settings.TokenTypeIDToken, []string{"app"}, "p:"
 		tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 		tenant.TrustedIssuers = append(tenant.TrustedIssuers, provider)
 		d.Apply(tenant)
@@ -258,10 +259,10 @@ func TestNoIssuerReachesIntoAnothersNamespace(t *testing.T) {
 		a.SubjectPrefix, ab.SubjectPrefix = "a", "ab"
 		tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 		tenant.TrustedIssuers = append(tenant.TrustedIssuers, a, ab)
-		if faults := models.ValidateTenants([]models.TenantSpec{tenant}, d.URL); len(faults) != 1 || !strings.Contains(faults.Error(), "overlaps") {
+		if faults := settings.ValidateTenants([]settings.TenantSpec{tenant}, d.URL); len(faults) != 1 || !strings.Contains(faults.Error(), "overlaps") {
 			t.Errorf("%v", faults)
 		}
-		if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err == nil {
+		if _, err := d.Store.Apply(t.Context(), []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err == nil {
 			t.Error("overlapping namespaces were stored")
 		}
 		// Whoever writes to the database gets past both, and no further.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestForgedHostsChangeNothing(t *testing.T) {
@@ -145,9 +145,9 @@ func TestTheLogOfAWholeLifeHoldsNoSecret(t *testing.T) {
 		web.Claims = map[string]string{"n": "int(user.nonce)"} // which fails, and is left out
 		tenant := testserver.Tenant("default", d.Issuer, web, backend)
 		tenant.TrustedIssuers[0].UserAttributes = map[string]string{"nonce": "token.?nonce"}
-		tenant.TrustedIssuers = append(tenant.TrustedIssuers, models.IssuerSpec{IssuerSettings: models.IssuerSettings{
-			Issuer: "https://shared.example.com", TokenType: models.TokenTypeJWT, SubjectPrefix: "s:", Keys: models.IssuerKeys{SharedSecret: shared},
-		}}, fetching("https://127.0.0.1:1", models.IssuerKeys{Discovery: true}, false))
+		tenant.TrustedIssuers = append(tenant.TrustedIssuers, settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
+			Issuer: "https://shared.example.com", TokenType: settings.TokenTypeJWT, SubjectPrefix: "s:", Keys: settings.IssuerKeys{SharedSecret: shared},
+		}}, fetching("https://127.0.0.1:1", settings.IssuerKeys{Discovery: true}, false))
 		d.Apply(tenant)
 		secrets := map[string]string{
 			"the root secret": testserver.RootSecret, "the client's secret": testserver.ClientSecret, "its previous secret": previous, "a wrong secret": wrong, "the shared secret": shared,

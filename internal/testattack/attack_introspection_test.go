@@ -14,7 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestIntrospectionSaysNothingOfATokenThatIsInactive(t *testing.T) {
@@ -40,7 +40,7 @@ func TestIntrospectionSaysNothingOfATokenThatIsInactive(t *testing.T) {
 		fresh := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, asBackend))
 		d.Want(200, "", d.Post("/revoke", []string{"token", fresh.Text("access_token")}, asBackend))
 		d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", signedOut.Text("refresh_token")}))
-		tenant.Clients[3].Disabled, tenant.Users = true, []models.UserSpec{{Sub: "bob", Disabled: true}}
+		tenant.Clients[3].Disabled, tenant.Users = true, []settings.UserSpec{{Sub: "bob", Disabled: true}}
 		d.Apply(tenant)
 
 		before, want := d.Written(), ""

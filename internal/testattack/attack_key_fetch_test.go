@@ -22,7 +22,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const fetchRefused = "fetching from this address is not allowed" // in the log alone
@@ -137,9 +137,9 @@ func presented(d *testserver.Exchanger, issuer string) (a *testserver.Answer, lo
 }
 
 // fetching is an entry whose keys are at an address.
-func fetching(issuer string, keys models.IssuerKeys, private bool) models.IssuerSpec {
-	return models.IssuerSpec{IssuerSettings: models.IssuerSettings{
-		Issuer: issuer, TokenType: models.TokenTypeJWT, Keys: keys, AllowPrivateAddresses: private, SubjectPrefix: "x:", ShareSubjects: true, Algorithms: []string{"ES256"},
+func fetching(issuer string, keys settings.IssuerKeys, private bool) settings.IssuerSpec {
+	return settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
+		Issuer: issuer, TokenType: settings.TokenTypeJWT, Keys: keys, AllowPrivateAddresses: private, SubjectPrefix: "x:", ShareSubjects: true, Algorithms: []string{"ES256"},
 	}}
 }
 
@@ -164,11 +164,11 @@ func TestNoKeyIsFetchedFromAnAddressInside(t *testing.T) {
 	for name := range leadsTo {
 		hosts = append(hosts, name)
 	}
-	var entries []models.IssuerSpec
+	var entries []settings.IssuerSpec
 	for _, host := range hosts {
 		address := "https://" + host + ":" + port
-		entries = append(entries, fetching("https://auth.example.com/"+host, models.IssuerKeys{JWKSURI: address + "/keys"}, false),
-			fetching(address, models.IssuerKeys{Discovery: true}, false))
+		entries = append(entries, fetching("https://auth.example.com/"+host, settings.IssuerKeys{JWKSURI: address + "/keys"}, false),
+			fetching(address, settings.IssuerKeys{Discovery: true}, false))
 	}
 	d.Reconfigure(testserver.Trusting(entries...))
 	before := d.Written()
@@ -213,8 +213,8 @@ func TestANameThatMovesInsideIsNotFollowed(t *testing.T) {
 	})
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	d.Reconfigure(testserver.Trusting(
-		fetching("https://moving.example.com", models.IssuerKeys{JWKSURI: "https://moving.example.com:" + port + "/keys"}, false),
-		fetching("https://both.example.com", models.IssuerKeys{JWKSURI: "https://both.example.com:" + port + "/keys"}, false)))
+		fetching("https://moving.example.com", settings.IssuerKeys{JWKSURI: "https://moving.example.com:" + port + "/keys"}, false),
+		fetching("https://both.example.com", settings.IssuerKeys{JWKSURI: "https://both.example.com:" + port + "/keys"}, false)))
 	for range 3 {
 		a, log := presented(d, "https://moving.example.com")
 		unavailable(t, "moving", a)
@@ -234,10 +234,10 @@ func TestANameThatMovesInsideIsNotFollowed(t *testing.T) {
 
 func TestPrivateAddressesAreAllowedForOneEntryOnly(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
-	allowed := p.Entry(models.IssuerKeys{JWKSURI: p.URL + "/keys"})
-	other := fetching("https://other.example.com", models.IssuerKeys{JWKSURI: strings.Replace(p.URL, "http:", "https:", 1) + "/keys"}, false)
-	same := p.Entry(models.IssuerKeys{JWKSURI: strings.Replace(p.URL, "http:", "https:", 1) + "/keys"})
-	same.AllowPrivateAddresses, same.TokenType, same.Audiences, same.SubjectPrefix = false, models.TokenTypeIDToken, []string{"app"}, "y:"
+	allowed := p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})
+	other := fetching("https://other.example.com", settings.IssuerKeys{JWKSURI: strings.Replace(p.URL, "http:", "https:", 1) + "/keys"}, false)
+	same := p.Entry(settings.IssuerKeys{JWKSURI: strings.Replace(p.URL, "http:", "https:", 1) + "/keys"})
+	same.AllowPrivateAddresses, same.TokenType, same.Audiences, same.SubjectPrefix = false, settings.TokenTypeIDToken, []string{"app"}, "y:"
 	d.Reconfigure(testserver.Trusting(allowed, other, same))
 	es := testserver.Signers()[2]
 	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
@@ -257,19 +257,19 @@ func TestKeysAreConfiguredFromTheWebOnly(t *testing.T) {
 		"https://user:password@auth.example.com/", "https://user@auth.example.com/", "https://auth.example.com/#keys", "https://auth.example.com/\r\nHost: inside", "HTTPS://auth .example.com/",
 	} {
 		for _, private := range []bool{false, true} {
-			for kind, entry := range map[string]models.IssuerSpec{
-				"jwks_uri":  fetching("https://auth.example.com", models.IssuerKeys{JWKSURI: address}, private),
-				"discovery": fetching(address, models.IssuerKeys{Discovery: true}, private),
+			for kind, entry := range map[string]settings.IssuerSpec{
+				"jwks_uri":  fetching("https://auth.example.com", settings.IssuerKeys{JWKSURI: address}, private),
+				"discovery": fetching(address, settings.IssuerKeys{Discovery: true}, private),
 			} {
-				faults := models.ValidateTenants([]models.TenantSpec{{ID: "default", TrustedIssuers: []models.IssuerSpec{entry}}}, "https://id.example.com")
+				faults := settings.ValidateTenants([]settings.TenantSpec{{ID: "default", TrustedIssuers: []settings.IssuerSpec{entry}}}, "https://id.example.com")
 				if len(faults) == 0 {
 					t.Errorf("%s %q with private addresses %t: accepted", kind, address, private)
 				}
 			}
 		}
 	}
-	faults := models.ValidateTenants([]models.TenantSpec{{ID: "default", TrustedIssuers: []models.IssuerSpec{
-		fetching("https://auth.example.com", models.IssuerKeys{JWKSURI: "http://auth.example.com/keys"}, false),
+	faults := settings.ValidateTenants([]settings.TenantSpec{{ID: "default", TrustedIssuers: []settings.IssuerSpec{
+		fetching("https://auth.example.com", settings.IssuerKeys{JWKSURI: "http://auth.example.com/keys"}, false),
 	}}}, "https://id.example.com")
 	if len(faults) == 0 {
 		t.Error("plain HTTP is accepted without private addresses")
@@ -325,7 +325,7 @@ func TestNoAnswerOfAnIssuerLeadsElsewhereForItsKeys(t *testing.T) {
 		}
 	})
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
-	check := func(what string, good bool, entry models.IssuerSpec) {
+	check := func(what string, good bool, entry settings.IssuerSpec) {
 		t.Helper()
 		d.Reconfigure(testserver.Trusting(entry))
 		before := d.Written()
@@ -348,10 +348,10 @@ func TestNoAnswerOfAnIssuerLeadsElsewhereForItsKeys(t *testing.T) {
 		}
 	}
 	for kind := range redirects {
-		check("a redirect: "+kind, kind == "within", fetching("https://redirects.example.com/"+kind, models.IssuerKeys{JWKSURI: here + "/" + kind}, true))
+		check("a redirect: "+kind, kind == "within", fetching("https://redirects.example.com/"+kind, settings.IssuerKeys{JWKSURI: here + "/" + kind}, true))
 	}
 	for kind := range discovered {
-		check("a jwks_uri: "+kind, kind == "good", fetching(here+"/issuer/"+kind, models.IssuerKeys{Discovery: true}, true))
+		check("a jwks_uri: "+kind, kind == "good", fetching(here+"/issuer/"+kind, settings.IssuerKeys{Discovery: true}, true))
 	}
 	if reached.Load() > 0 || insideReached.Load() > 0 {
 		t.Errorf("%d and %d requests to another host", reached.Load(), insideReached.Load())
@@ -405,9 +405,9 @@ func TestAKeySetThatIsTooMuchIsCutOff(t *testing.T) {
 	}
 	here := guide(t, func(w http.ResponseWriter, r *http.Request) { served[strings.TrimPrefix(r.URL.Path, "/")](w, r) })
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
-	var entries []models.IssuerSpec
+	var entries []settings.IssuerSpec
 	for name := range served {
-		entry := fetching("https://auth.example.com/"+name, models.IssuerKeys{JWKSURI: here + "/" + strings.ReplaceAll(name, " ", "%20")}, true)
+		entry := fetching("https://auth.example.com/"+name, settings.IssuerKeys{JWKSURI: here + "/" + strings.ReplaceAll(name, " ", "%20")}, true)
 		entry.Algorithms = []string{"ES256", "RS256"}
 		entries = append(entries, entry)
 	}
@@ -454,7 +454,7 @@ func rsaKeyOf(bytes int) string {
 
 func TestStrangersCannotMakeUsHammerAnIssuer(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
-	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{JWKSURI: p.URL + "/keys"})))
+	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})))
 	es, stranger := testserver.Signers()[2], testserver.Signer{Algorithm: "ES256", Sign: testserver.ES256(testserver.NewES256Key(t))}
 	now := d.Clock.Now().Unix()
 	for _, over := range []map[string]any{ // what can be told without its keys

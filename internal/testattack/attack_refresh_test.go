@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // restarted is a new node over the database of w, under the same issuer, that
@@ -328,7 +329,7 @@ func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
 		d.Want(200, "", d.Refresh("", "web", second.Text("refresh_token")))
 		d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", revoked.Text("refresh_token")}))
 		d.Want(200, "", d.Post("/revoke", []string{"token", ended.Text("refresh_token")}, asBackend))
-		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "bob", Disabled: true}}})
+		d.Apply(settings.TenantSpec{ID: "default", Users: []settings.UserSpec{{Sub: "bob", Disabled: true}}})
 		d.Clock.Advance(time.Minute)
 		noise, thief := make([]byte, 32), newThief(t, testserver.RootSecret)
 		id := func(a *testserver.Answer) models.SessionID {
@@ -442,9 +443,9 @@ func TestIntrospectAmongManySaysInactiveOnceARevokeHasReturned(t *testing.T) {
 }
 
 func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
-	for name, disable := range map[string]func(*models.TenantSpec){
-		"user":   func(s *models.TenantSpec) { s.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} },
-		"issuer": func(s *models.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
+	for name, disable := range map[string]func(*settings.TenantSpec){
+		"user":   func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} },
+		"issuer": func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
@@ -457,7 +458,7 @@ func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
 					if i > 0 {
 						return d.Refresh("", "web", token)
 					}
-					if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
+					if _, err := d.Store.Apply(t.Context(), []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 						t.Error(err)
 					}
 					late := d.Refresh("", "web", token) // this node has not heard of it yet

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // kids lists the keys that a tenant publishes.
@@ -87,13 +87,13 @@ func TestAKeyAddedToTheDatabaseIsNotUsed(t *testing.T) {
 func TestASharedSecretCopiedToAnotherTenantIsNotUsed(t *testing.T) {
 	const theirs, ours = "the shared secret of another tenant's issuer", "the shared secret of our own tenant's issuer"
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-		entry := func(secret string) models.IssuerSpec {
-			return models.IssuerSpec{IssuerSettings: models.IssuerSettings{
-				Issuer: "https://shared.example.com", TokenType: models.TokenTypeJWT, SubjectPrefix: "s:", Keys: models.IssuerKeys{SharedSecret: secret},
+		entry := func(secret string) settings.IssuerSpec {
+			return settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
+				Issuer: "https://shared.example.com", TokenType: settings.TokenTypeJWT, SubjectPrefix: "s:", Keys: settings.IssuerKeys{SharedSecret: secret},
 			}}
 		}
-		d.Apply(models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{entry(ours)}},
-			models.TenantSpec{ID: "acme", TrustedIssuers: []models.IssuerSpec{entry(theirs)}, Clients: []models.ClientSpec{testserver.Web()}})
+		d.Apply(settings.TenantSpec{ID: "default", TrustedIssuers: []settings.IssuerSpec{entry(ours)}},
+			settings.TenantSpec{ID: "acme", TrustedIssuers: []settings.IssuerSpec{entry(theirs)}, Clients: []settings.ClientSpec{testserver.Web()}})
 		token := func(tenant, secret string) string {
 			payload := `{"iss":"https://shared.example.com","aud":"` + d.URL + tenant + `","sub":"alice","jti":"` + secret + d.JSONTime(0) + `","iat":` + d.JSONTime(0) + `,"exp":` + d.JSONTime(60) + `}`
 			return testserver.Forge(`{"alg":"HS256"}`, payload, testserver.HS256([]byte(secret)))
@@ -151,8 +151,8 @@ func TestTheDatabaseHoldsNothingThatCouldBeShown(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		const shared = "the-shared-secret-of-an-issuer-of-client-tokens"
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
-		d.Apply(models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{{IssuerSettings: models.IssuerSettings{
-			Issuer: "https://shared.example.com", TokenType: models.TokenTypeJWT, SubjectPrefix: "s:", Keys: models.IssuerKeys{SharedSecret: shared},
+		d.Apply(settings.TenantSpec{ID: "default", TrustedIssuers: []settings.IssuerSpec{{IssuerSettings: settings.IssuerSettings{
+			Issuer: "https://shared.example.com", TokenType: settings.TokenTypeJWT, SubjectPrefix: "s:", Keys: settings.IssuerKeys{SharedSecret: shared},
 		}}}})
 		form := d.BackendExchangeForm("alice")
 		a := d.Want(200, "", d.Post("/token", form, asBackend))

@@ -12,14 +12,14 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // feedPatience bounds every wait. Only what is broken waits so long.
 const feedPatience = time.Minute
 
 // following is a server that follows the event log, as a node does.
-func following(t *testing.T, url string, clients ...models.ClientSpec) *testserver.Deployment {
+func following(t *testing.T, url string, clients ...settings.ClientSpec) *testserver.Deployment {
 	return testserver.NewDeployment(t, testserver.Options{DatabaseURL: url, Run: true}, clients...)
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // fromMemory is how old what a node knows may be in these tests.
@@ -141,12 +141,12 @@ var ways = map[string]func(at *testserver.Deployment, a *testserver.Answer, mach
 	"a token without a session": func(at *testserver.Deployment, _ *testserver.Answer, machine string) {
 		at.Want(200, "", at.Post("/revoke", []string{"token", machine}, testserver.AsBackend()))
 	},
-	"disabling the user":   changing(func(spec *models.TenantSpec) { spec.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} }),
-	"disabling the client": changing(func(spec *models.TenantSpec) { spec.Clients[0].Disabled = true }),
-	"disabling the issuer": changing(func(spec *models.TenantSpec) { spec.TrustedIssuers[0].Disabled = true }),
+	"disabling the user":   changing(func(spec *settings.TenantSpec) { spec.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} }),
+	"disabling the client": changing(func(spec *settings.TenantSpec) { spec.Clients[0].Disabled = true }),
+	"disabling the issuer": changing(func(spec *settings.TenantSpec) { spec.TrustedIssuers[0].Disabled = true }),
 }
 
-func changing(f func(*models.TenantSpec)) func(*testserver.Deployment, *testserver.Answer, string) {
+func changing(f func(*settings.TenantSpec)) func(*testserver.Deployment, *testserver.Answer, string) {
 	return func(at *testserver.Deployment, _ *testserver.Answer, _ string) {
 		spec := testserver.SessionTenant(at.Issuer)
 		f(&spec)
@@ -158,7 +158,7 @@ func changing(f func(*models.TenantSpec)) func(*testserver.Deployment, *testserv
 func enableAll(d *testserver.Deployment) {
 	d.T.Helper()
 	spec := testserver.SessionTenant(d.Issuer)
-	spec.Users = []models.UserSpec{{Sub: "alice"}}
+	spec.Users = []settings.UserSpec{{Sub: "alice"}}
 	d.Apply(spec)
 }
 

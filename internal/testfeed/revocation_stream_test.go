@@ -17,6 +17,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestAStreamTellsWhatIsRevokedAtAnyNode(t *testing.T) {
@@ -103,28 +104,28 @@ func TestAStreamGoesOnWhereItWasCut(t *testing.T) {
 }
 
 func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
-	client := func(change func(*models.ClientSpec)) func(*models.TenantSpec) {
-		return func(tenant *models.TenantSpec) { change(&tenant.Clients[1]) }
+	client := func(change func(*settings.ClientSpec)) func(*settings.TenantSpec) {
+		return func(tenant *settings.TenantSpec) { change(&tenant.Clients[1]) }
 	}
 	const renewed = "another-client-secret-of-many-characters"
 	for name, c := range map[string]struct {
-		change func(*models.TenantSpec)
+		change func(*settings.TenantSpec)
 		ends   bool
 	}{
-		"disabled":            {client(func(c *models.ClientSpec) { c.Disabled = true }), true},
-		"with another secret": {client(func(c *models.ClientSpec) { c.Secret = renewed }), true},
-		"public": {client(func(c *models.ClientSpec) {
-			*c = models.ClientSpec{ID: c.ID, ClientSettings: models.ClientSettings{Auth: models.AuthNone}}
+		"disabled":            {client(func(c *settings.ClientSpec) { c.Disabled = true }), true},
+		"with another secret": {client(func(c *settings.ClientSpec) { c.Secret = renewed }), true},
+		"public": {client(func(c *settings.ClientSpec) {
+			*c = settings.ClientSpec{ID: c.ID, ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}}
 		}), true},
-		"of other introspection": {client(func(c *models.ClientSpec) { c.Introspect = models.IntrospectAudience }), true},
+		"of other introspection": {client(func(c *settings.ClientSpec) { c.Introspect = settings.IntrospectAudience }), true},
 		// A client that may introspect every token still receives every revocation.
-		"of another resource": {client(func(c *models.ClientSpec) {
+		"of another resource": {client(func(c *settings.ClientSpec) {
 			c.ResourceIdentifiers = []string{"https://api.example.com"}
 		}), false},
-		"of a disabled tenant":               {func(tenant *models.TenantSpec) { tenant.Disabled = true }, true},
-		"with the same secret as before":     {client(func(c *models.ClientSpec) { c.Secret, c.PreviousSecret = renewed, testserver.ClientSecret }), false},
-		"of another name":                    {client(func(c *models.ClientSpec) { c.Name = "Backend" }), false},
-		"the same, while another is changed": {func(tenant *models.TenantSpec) { tenant.Clients[0].Name = "Web" }, false},
+		"of a disabled tenant":               {func(tenant *settings.TenantSpec) { tenant.Disabled = true }, true},
+		"with the same secret as before":     {client(func(c *settings.ClientSpec) { c.Secret, c.PreviousSecret = renewed, testserver.ClientSecret }), false},
+		"of another name":                    {client(func(c *settings.ClientSpec) { c.Name = "Backend" }), false},
+		"the same, while another is changed": {func(tenant *settings.TenantSpec) { tenant.Clients[0].Name = "Web" }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
@@ -175,7 +176,7 @@ func TestANodeWithoutItsDatabaseEndsItsStreams(t *testing.T) {
 	cut.Want(200, "", cut.Get("/readyz"))
 
 	proxy.Cut()
-	d.Clock.Advance(models.TailBound)
+	d.Clock.Advance(settings.RevocationBound)
 	stream.untilEnd()
 	if ready := cut.Get("/readyz"); ready.Status != 503 {
 		t.Errorf("ready: %d", ready.Status)
@@ -210,7 +211,7 @@ func TestANodeThatCannotFollowTheLogIsNotReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Want(200, "", d.Get("/readyz"))
-	d.Clock.Advance(models.TailBound)
+	d.Clock.Advance(settings.RevocationBound)
 	if ready := d.Get("/readyz"); ready.Status != 503 || !strings.Contains(d.Log.String(), "the event log was last read 10s ago") {
 		t.Errorf("ready: %d", ready.Status)
 	}

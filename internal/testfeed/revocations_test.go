@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 var anyJTI = regexp.MustCompile(`"jti":"[0-9a-f]{32}"`)
 
 // In what is wanted, ${390} is 390 seconds from now.
 func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
-	apply := func(change func(*models.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
+	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 			change(&tenant)
@@ -42,20 +42,20 @@ func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
 		}, session},
 		"a sign-in beyond the cap": {func(d *testserver.Deployment, _ *testserver.Answer) {
 			web := testserver.Web()
-			web.MaxSessionsPerUser = &models.SessionCap{Limit: 1}
+			web.MaxSessionsPerUser = &settings.SessionCap{Limit: 1}
 			d.Apply(testserver.Tenant("default", d.Issuer, web, testserver.Backend()))
 			d.SignIn("alice")
 		}, session},
 		"a token without a session": {func(d *testserver.Deployment, _ *testserver.Answer) {
 			d.Want(200, "", d.Post("/revoke", []string{"token", d.MachineToken()}, testserver.AsBackend()))
 		}, `{"jti":"*","at":${0},"until":${390}}`},
-		"a user who is disabled": {apply(func(t *models.TenantSpec) { t.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} }),
+		"a user who is disabled": {apply(func(t *settings.TenantSpec) { t.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} }),
 			`{"sub":"alice","before":${3},"at":${0},"until":${86493}}`},
-		"a client that is disabled": {apply(func(t *models.TenantSpec) { t.Clients[0].Disabled = true }),
+		"a client that is disabled": {apply(func(t *settings.TenantSpec) { t.Clients[0].Disabled = true }),
 			`{"client_id":"web","before":${16},"at":${0},"until":${86506}}`},
-		"an issuer that is disabled": {apply(func(t *models.TenantSpec) { t.TrustedIssuers[0].Disabled = true }),
+		"an issuer that is disabled": {apply(func(t *settings.TenantSpec) { t.TrustedIssuers[0].Disabled = true }),
 			`{"issuer":"${issuer}","before":${3},"at":${0},"until":${86493}}`},
-		"a tenant that was disabled": {apply(func(t *models.TenantSpec) { t.Disabled = true }),
+		"a tenant that was disabled": {apply(func(t *settings.TenantSpec) { t.Disabled = true }),
 			`{"client_id":"backend","before":${16},"at":${0},"until":${86506}},{"client_id":"web","before":${16},"at":${0},"until":${86506}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -112,20 +112,20 @@ func TestRevocationsTellOfNothingThatIsOver(t *testing.T) {
 }
 
 func TestAClientIsToldOfWhatItMayIntrospect(t *testing.T) {
-	secret := func(id string, more func(*models.ClientSettings)) models.ClientSpec {
-		c := models.ClientSpec{ID: id, Secret: testserver.ClientSecret, ClientSettings: models.ClientSettings{
-			Auth: models.AuthSecret, Grants: []string{models.GrantTokenExchange, models.GrantRefresh, models.GrantClientCredentials},
+	secret := func(id string, more func(*settings.ClientSettings)) settings.ClientSpec {
+		c := settings.ClientSpec{ID: id, Secret: testserver.ClientSecret, ClientSettings: settings.ClientSettings{
+			Auth: settings.AuthSecret, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh, settings.GrantClientCredentials},
 		}}
 		more(&c.ClientSettings)
 		return c
 	}
-	clients := []models.ClientSpec{
+	clients := []settings.ClientSpec{
 		testserver.Web(), testserver.Backend(),
-		secret("api", func(c *models.ClientSettings) { c.ResourceIdentifiers = []string{"https://api.example.com"} }),
-		secret("shop", func(c *models.ClientSettings) { c.Audiences = []string{"files"} }),
-		secret("files", func(*models.ClientSettings) {}),
-		secret("stranger", func(*models.ClientSettings) {}),
-		{ID: "old", ClientSettings: models.ClientSettings{Auth: models.AuthNone}},
+		secret("api", func(c *settings.ClientSettings) { c.ResourceIdentifiers = []string{"https://api.example.com"} }),
+		secret("shop", func(c *settings.ClientSettings) { c.Audiences = []string{"files"} }),
+		secret("files", func(*settings.ClientSettings) {}),
+		secret("stranger", func(*settings.ClientSettings) {}),
+		{ID: "old", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}},
 	}
 	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
 		tenant := testserver.Tenant("default", d.Issuer, slices.Clone(clients)...)
@@ -152,7 +152,7 @@ func TestAClientIsToldOfWhatItMayIntrospect(t *testing.T) {
 		d.Want(200, "", d.Post("/revoke", []string{"token", machine}, as("shop")))
 		d.SignIn("bob", "audience", "https://api.example.com")
 		d.SignIn("carol")
-		tenant.Users = []models.UserSpec{{Sub: "bob", Disabled: true}, {Sub: "carol", Disabled: true}}
+		tenant.Users = []settings.UserSpec{{Sub: "bob", Disabled: true}, {Sub: "carol", Disabled: true}}
 		tenant.Clients[6].Disabled = true
 		d.Apply(tenant)
 		untilRevoked(d, 8)
@@ -192,7 +192,7 @@ func TestRevocationsRefuse(t *testing.T) {
 		foreign := testserver.Backend()
 		foreign.ID = "foreign"
 		api := testserver.Backend()
-		api.ID, api.Introspect, api.ResourceIdentifiers = "api", models.IntrospectAudience, []string{"https://api.example.com"}
+		api.ID, api.Introspect, api.ResourceIdentifiers = "api", settings.IntrospectAudience, []string{"https://api.example.com"}
 		d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), api, off), testserver.Tenant("acme", d.Issuer, foreign))
 		a := d.SignIn("alice")
 		good := testserver.AsBackend()

@@ -11,10 +11,10 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
-func backendOnStatusList() models.ClientSpec {
+func backendOnStatusList() settings.ClientSpec {
 	c := testserver.Backend()
 	c.StatusList = true
 	return c

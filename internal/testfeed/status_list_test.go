@@ -14,7 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestTheStatusListsOfTheDraftDecode(t *testing.T) {
@@ -185,7 +185,7 @@ func TestAStatusListIsRefused(t *testing.T) {
 // Whoever ends a session, its entry says so in the next list, and nobody else's
 // does.
 func TestAnEndShowsInTheNextStatusList(t *testing.T) {
-	apply := func(change func(*models.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
+	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.WebOnStatusList(), backendOnStatusList())
 			change(&tenant)
@@ -205,7 +205,7 @@ func TestAnEndShowsInTheNextStatusList(t *testing.T) {
 		}},
 		"a sign-in beyond the cap": {end: func(d *testserver.Deployment, _ *testserver.Answer) {
 			web := testserver.WebOnStatusList()
-			web.MaxSessionsPerUser = &models.SessionCap{Limit: 1}
+			web.MaxSessionsPerUser = &settings.SessionCap{Limit: 1}
 			d.Apply(testserver.Tenant("default", d.Issuer, web, backendOnStatusList()))
 			d.SignIn("alice")
 		}},
@@ -219,14 +219,14 @@ func TestAnEndShowsInTheNextStatusList(t *testing.T) {
 				d.T.Fatal(err)
 			}
 		}, both: true},
-		"a user who is disabled":    {end: apply(func(t *models.TenantSpec) { t.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} })},
-		"a client that is disabled": {end: apply(func(t *models.TenantSpec) { t.Clients[0].Disabled = true })},
+		"a user who is disabled":    {end: apply(func(t *settings.TenantSpec) { t.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} })},
+		"a client that is disabled": {end: apply(func(t *settings.TenantSpec) { t.Clients[0].Disabled = true })},
 		"a client that was disabled": {end: func(d *testserver.Deployment, a *testserver.Answer) {
-			apply(func(t *models.TenantSpec) { t.Clients[0].Disabled = true })(d, a)
-			apply(func(*models.TenantSpec) {})(d, a)
+			apply(func(t *settings.TenantSpec) { t.Clients[0].Disabled = true })(d, a)
+			apply(func(*settings.TenantSpec) {})(d, a)
 		}},
 		"a client that is disabled, and swept": {end: func(d *testserver.Deployment, a *testserver.Answer) {
-			apply(func(t *models.TenantSpec) { t.Clients[0].Disabled = true })(d, a)
+			apply(func(t *settings.TenantSpec) { t.Clients[0].Disabled = true })(d, a)
 			d.Sweep()
 		}},
 		"a client that is removed": {end: func(d *testserver.Deployment, _ *testserver.Answer) {
@@ -236,8 +236,8 @@ func TestAnEndShowsInTheNextStatusList(t *testing.T) {
 			d.Prune(testserver.Tenant("default", d.Issuer, backendOnStatusList()))
 			d.Sweep()
 		}},
-		"an issuer that is disabled": {end: apply(func(t *models.TenantSpec) { t.TrustedIssuers[0].Disabled = true }), both: true},
-		"a tenant that is disabled":  {end: apply(func(t *models.TenantSpec) { t.Disabled = true }), both: true},
+		"an issuer that is disabled": {end: apply(func(t *settings.TenantSpec) { t.TrustedIssuers[0].Disabled = true }), both: true},
+		"a tenant that is disabled":  {end: apply(func(t *settings.TenantSpec) { t.Disabled = true }), both: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachListed(t, func(t *testing.T, d *testserver.Deployment) {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // appDeployment is a server with the clients web (public), backend (secret,
@@ -33,9 +33,9 @@ func eachAppDeployment(t *testing.T, test func(t *testing.T, w *appDeployment)) 
 		w := &appDeployment{issuer: testserver.NewIssuer(t, clock), t: t}
 		w.Server = testserver.New(t, testserver.Options{DatabaseURL: url, Clock: clock})
 		web := testserver.Web()
-		longest := models.Duration(60 * 24 * time.Hour)
+		longest := settings.Duration(60 * 24 * time.Hour)
 		web.MaxLifetime = &longest
-		support := models.ClientSpec{ID: "support", Secret: testserver.ClientSecret, ClientSettings: models.ClientSettings{Auth: models.AuthSecret, ManageSessions: true}}
+		support := settings.ClientSpec{ID: "support", Secret: testserver.ClientSecret, ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret, ManageSessions: true}}
 		w.Apply(testserver.Tenant("default", w.issuer, web, testserver.Backend(), support))
 		w.web = w.client("web", latchkey.ClientOptions{})
 		test(t, w)

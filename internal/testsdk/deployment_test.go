@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/resource"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // audience is the name of the resource server in these tests.
@@ -26,7 +26,7 @@ type deployment struct {
 	t      *testing.T
 	nodes  []*testserver.Server // the first is the one in the issuer URL
 	issuer *testserver.Issuer   // of client tokens
-	tenant models.TenantSpec
+	tenant settings.TenantSpec
 }
 
 // deploy starts nodes with the clients web (public) and backend (secret).
@@ -52,7 +52,7 @@ func deploy(t *testing.T, databaseURL string, nodes int) *deployment {
 }
 
 // apply changes the tenant and makes every node read the change.
-func (d *deployment) apply(change func(*models.TenantSpec)) {
+func (d *deployment) apply(change func(*settings.TenantSpec)) {
 	d.t.Helper()
 	d.tenant = testserver.Tenant("default", d.issuer, testserver.Web(), testserver.Backend())
 	if change != nil {

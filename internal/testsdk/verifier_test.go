@@ -14,9 +14,9 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/resource"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func fallBack(o *resource.VerifierOptions) { o.OnFeedLoss = resource.FallBackToIntrospection }
@@ -25,7 +25,7 @@ func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 	d := deploy(t, testdb.Postgres(t), 1)
 	for algorithm, alg := range map[string]string{"ES256": "ES256", "RS256": "RS256", "Ed25519": "EdDSA"} {
 		t.Run(algorithm, func(t *testing.T) {
-			d.apply(func(t *models.TenantSpec) { t.SigningAlgorithm = algorithm })
+			d.apply(func(t *settings.TenantSpec) { t.SigningAlgorithm = algorithm })
 			d.clock().Advance(time.Hour) // the new key is announced first
 			a := d.signIn("alice")
 			if header, err := base64.RawURLEncoding.DecodeString(strings.Split(a.Text("access_token"), ".")[0]); !strings.Contains(string(header), `"`+alg+`"`) {
@@ -52,13 +52,13 @@ func TestAVerifierLearnsOfEveryRevocation(t *testing.T) {
 	}{
 		"a session": {"alice", func(d *deployment, a *testserver.Answer) { d.signOut(1, a) }, false},
 		"a user": {"alice", func(d *deployment, _ *testserver.Answer) {
-			d.apply(func(t *models.TenantSpec) { t.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} })
+			d.apply(func(t *settings.TenantSpec) { t.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} })
 		}, false},
 		"a client": {"alice", func(d *deployment, _ *testserver.Answer) {
-			d.apply(func(t *models.TenantSpec) { t.Clients[0].Disabled = true })
+			d.apply(func(t *settings.TenantSpec) { t.Clients[0].Disabled = true })
 		}, true},
 		"an issuer": {"alice", func(d *deployment, _ *testserver.Answer) {
-			d.apply(func(t *models.TenantSpec) { t.TrustedIssuers[0].Disabled = true })
+			d.apply(func(t *settings.TenantSpec) { t.TrustedIssuers[0].Disabled = true })
 		}, true},
 		"a token": {"", func(d *deployment, a *testserver.Answer) {
 			if got := d.nodes[1].Post("/revoke", []string{"token", a.Text("access_token")}, testserver.Basic("backend", testserver.ClientSecret)); got.Status != 200 {
@@ -230,7 +230,7 @@ func (u *use) longest(sessions []int) (longest time.Duration) {
 func TestAVerifierReadsTheStatusListOfTheServer(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := deploy(t, url, 1)
-		d.apply(func(t *models.TenantSpec) { t.Clients[0].StatusList = true })
+		d.apply(func(t *settings.TenantSpec) { t.Clients[0].StatusList = true })
 		v := d.verifier(func(o *resource.VerifierOptions) { o.Revocation = resource.StatusList })
 		ended, other := d.signIn("alice"), d.signIn("bob").Text("access_token")
 		d.verifies(v, ended.Text("access_token"), nil)
@@ -248,8 +248,8 @@ func TestAVerifierWhoseClientIsNotTheAudienceTrustsNothing(t *testing.T) {
 	d := deploy(t, testdb.SQLite(t), 1)
 	token := d.signIn("alice").Text("access_token")
 	asItself := func(identifiers ...string) {
-		d.apply(func(t *models.TenantSpec) {
-			t.Clients[1].Introspect, t.Clients[1].ResourceIdentifiers = models.IntrospectAudience, identifiers
+		d.apply(func(t *settings.TenantSpec) {
+			t.Clients[1].Introspect, t.Clients[1].ResourceIdentifiers = settings.IntrospectAudience, identifiers
 		})
 	}
 	asItself("https://other.example.com")

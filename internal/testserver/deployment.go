@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	_ "github.com/latchkey/latchkey/internal/testdb/schema"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Deployment is a running server with the tenant "default", the issuer of its
@@ -29,14 +30,14 @@ func EachDatabase(t *testing.T, test func(t *testing.T, d *Deployment)) {
 }
 
 // NewDeployment starts a deployment. Clients replace the two default ones.
-func NewDeployment(t *testing.T, o Options, clients ...models.ClientSpec) *Deployment {
+func NewDeployment(t *testing.T, o Options, clients ...settings.ClientSpec) *Deployment {
 	if o.Clock == nil {
 		o.Clock = NewClock()
 	}
 	d := &Deployment{Issuer: NewIssuer(t, o.Clock), T: t}
 	d.Server = New(t, o)
 	if clients == nil {
-		clients = []models.ClientSpec{Web(), Backend()}
+		clients = []settings.ClientSpec{Web(), Backend()}
 	}
 	d.Apply(Tenant("default", d.Issuer, clients...))
 	return d
@@ -90,8 +91,8 @@ func (d *Deployment) EventTypes(sid string) (types []models.EventType) {
 }
 
 // Duration returns a pointer to d, for settings that distinguish unset from zero.
-func Duration(d time.Duration) *models.Duration {
-	of := models.Duration(d)
+func Duration(d time.Duration) *settings.Duration {
+	of := settings.Duration(d)
 	return &of
 }
 
@@ -126,7 +127,7 @@ func (d *Deployment) SessionRow(tenant, sid string) *models.Session {
 
 // Prune applies tenants, removes everything else, and moves the clock by the
 // five seconds within which every node notices.
-func (d *Deployment) Prune(tenants ...models.TenantSpec) []models.Change {
+func (d *Deployment) Prune(tenants ...settings.TenantSpec) []models.Change {
 	d.T.Helper()
 	for i := range tenants {
 		tenants[i].SigningAlgorithm = "ES256"

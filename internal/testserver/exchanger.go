@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // The grant and the token types of RFC 8693.
@@ -26,7 +26,7 @@ type Exchanger struct {
 }
 
 // NewExchanger starts an exchanger; see Reconfigure.
-func NewExchanger(t *testing.T, url string, change ...func(*models.TenantSpec)) *Exchanger {
+func NewExchanger(t *testing.T, url string, change ...func(*settings.TenantSpec)) *Exchanger {
 	t.Helper()
 	clock := NewClock()
 	d := &Exchanger{T: t, Issuer: NewIssuer(t, clock)}
@@ -38,7 +38,7 @@ func NewExchanger(t *testing.T, url string, change ...func(*models.TenantSpec)) 
 
 // Reconfigure applies the tenant default, with its issuer and the clients web
 // (public) and backend (secret), after the given changes to it.
-func (d *Exchanger) Reconfigure(change ...func(*models.TenantSpec)) {
+func (d *Exchanger) Reconfigure(change ...func(*settings.TenantSpec)) {
 	d.T.Helper()
 	tenant := Tenant("default", d.Issuer, Web(), Backend())
 	for _, fn := range change {

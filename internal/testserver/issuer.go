@@ -15,7 +15,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc/oidctest"
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Issuer is an authentication service that is not ours: it signs client tokens
@@ -48,9 +48,9 @@ func (i *Issuer) JWKS() json.RawMessage {
 }
 
 // Entry is the issuer as a trusted issuer of type jwt with inline keys.
-func (i *Issuer) Entry() models.IssuerSpec {
-	return models.IssuerSpec{IssuerSettings: models.IssuerSettings{
-		Issuer: i.URL, TokenType: models.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: models.IssuerKeys{JWKS: i.JWKS()},
+func (i *Issuer) Entry() settings.IssuerSpec {
+	return settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
+		Issuer: i.URL, TokenType: settings.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: settings.IssuerKeys{JWKS: i.JWKS()},
 	}}
 }
 

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/latchkey/latchkey/internal/testdb"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // OnSQLite is for tests whose requests reach no statement that differs between
@@ -16,9 +16,9 @@ func OnSQLite(t *testing.T) Options {
 }
 
 // APIClient is a resource server that may introspect only tokens issued for it.
-func APIClient() models.ClientSpec {
-	return models.ClientSpec{ID: "api", Secret: "another-client-secret-for-tests-of-many-characters", ClientSettings: models.ClientSettings{
-		Auth: models.AuthSecret, ResourceIdentifiers: []string{"https://api.example.com"},
+func APIClient() settings.ClientSpec {
+	return settings.ClientSpec{ID: "api", Secret: "another-client-secret-for-tests-of-many-characters", ClientSettings: settings.ClientSettings{
+		Auth: settings.AuthSecret, ResourceIdentifiers: []string{"https://api.example.com"},
 	}}
 }
 

@@ -19,7 +19,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc/oidctest"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Signer is one key of a provider, with the algorithm as a token names it.
@@ -107,9 +107,9 @@ func (p *Provider) Update(fn func()) {
 }
 
 // Entry is the provider as a trusted issuer with a namespace of its own.
-func (p *Provider) Entry(keys models.IssuerKeys) models.IssuerSpec {
-	return models.IssuerSpec{IssuerSettings: models.IssuerSettings{
-		Issuer: p.URL, TokenType: models.TokenTypeJWT, Keys: keys, AllowPrivateAddresses: true, SubjectPrefix: "p:",
+func (p *Provider) Entry(keys settings.IssuerKeys) settings.IssuerSpec {
+	return settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
+		Issuer: p.URL, TokenType: settings.TokenTypeJWT, Keys: keys, AllowPrivateAddresses: true, SubjectPrefix: "p:",
 		Algorithms: []string{"RS256", "PS256", "ES256", "EdDSA"},
 	}}
 }
@@ -141,8 +141,8 @@ func PEM(t *testing.T, public crypto.PublicKey) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
-func Trusting(entries ...models.IssuerSpec) func(*models.TenantSpec) {
-	return func(tenant *models.TenantSpec) {
+func Trusting(entries ...settings.IssuerSpec) func(*settings.TenantSpec) {
+	return func(tenant *settings.TenantSpec) {
 		for i, e := range entries {
 			if e.ID == "" && len(entries) > 1 { // several may have one host
 				e.ID = fmt.Sprintf("entry-%d", i)

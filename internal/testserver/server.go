@@ -22,6 +22,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Secrets for tests.
@@ -57,7 +58,7 @@ func (c *Clock) Advance(d time.Duration) {
 // Options change what New builds; the zero value is fine.
 type Options struct {
 	DatabaseURL string
-	Tenants     []models.TenantSpec
+	Tenants     []settings.TenantSpec
 	Roots       []string      // default RootSecret
 	Clock       *Clock        // default a new one
 	Tracer      models.Tracer // sees every PostgreSQL statement
@@ -195,14 +196,14 @@ func (s *Server) run() {
 
 // Apply applies tenants to the running server, which sees them at once. They
 // must be free of faults.
-func (s *Server) Apply(tenants ...models.TenantSpec) {
+func (s *Server) Apply(tenants ...settings.TenantSpec) {
 	s.t.Helper()
 	for i := range tenants {
 		if tenants[i].SigningAlgorithm == "" {
 			tenants[i].SigningAlgorithm = "ES256"
 		}
 	}
-	faults := append(models.ValidateTenants(tenants, s.URL), oauth.CheckTenants(tenants)...)
+	faults := append(settings.ValidateTenants(tenants, s.URL), oauth.CheckTenants(tenants)...)
 	if len(faults) > 0 {
 		s.t.Fatal(faults)
 	}

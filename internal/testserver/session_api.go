@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // SupportSecret is the secret of the client support of SessionTenant.
@@ -15,12 +15,12 @@ const SupportSecret = "the-secret-of-a-back-end-that-manages-sessions"
 // SessionTenant is the tenant default with the clients web (with custom claims
 // and sessions that can be extended), tv, backend, and support, which may
 // manage sessions.
-func SessionTenant(issuer *Issuer) models.TenantSpec {
+func SessionTenant(issuer *Issuer) settings.TenantSpec {
 	web, tv := Web(), Web()
 	web.Claims = map[string]string{"email": "user.email", "app": "session.app", "none": "user.none"}
 	web.MaxLifetime = Duration(60 * 24 * time.Hour)
 	tv.ID, tv.Origins = "tv", nil
-	support := models.ClientSpec{ID: "support", Secret: SupportSecret, ClientSettings: models.ClientSettings{Auth: models.AuthSecret, ManageSessions: true}}
+	support := settings.ClientSpec{ID: "support", Secret: SupportSecret, ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret, ManageSessions: true}}
 	tenant := Tenant("default", issuer, web, tv, Backend(), support)
 	tenant.TrustedIssuers[0].UserAttributes = map[string]string{"email": "token.email"}
 	tenant.TrustedIssuers[0].SessionAttributes = map[string]string{"app": "token.app"}

@@ -1,27 +1,29 @@
 package testserver
 
-import "github.com/latchkey/latchkey/models"
+import (
+	"github.com/latchkey/latchkey/settings"
+)
 
 // Web is a public client with a refresh token, as most tests want it.
-func Web() models.ClientSpec {
-	return models.ClientSpec{ID: "web", ClientSettings: models.ClientSettings{
-		Auth: models.AuthNone, Grants: []string{models.GrantTokenExchange, models.GrantRefresh},
+func Web() settings.ClientSpec {
+	return settings.ClientSpec{ID: "web", ClientSettings: settings.ClientSettings{
+		Auth: settings.AuthNone, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh},
 		Scopes: []string{"profile", "orders:read"}, Audiences: []string{"https://api.example.com", "https://files.example.com"},
 		Origins: []string{"https://app.example.com"},
 	}}
 }
 
 // Backend is a secret client that may do everything and see every token.
-func Backend() models.ClientSpec {
-	return models.ClientSpec{ID: "backend", Secret: ClientSecret, ClientSettings: models.ClientSettings{
-		Auth: models.AuthSecret, Grants: []string{models.GrantTokenExchange, models.GrantRefresh, models.GrantClientCredentials},
-		Introspect: models.IntrospectAll, SessionToken: true, Scopes: []string{"profile", "orders:read"},
+func Backend() settings.ClientSpec {
+	return settings.ClientSpec{ID: "backend", Secret: ClientSecret, ClientSettings: settings.ClientSettings{
+		Auth: settings.AuthSecret, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh, settings.GrantClientCredentials},
+		Introspect: settings.IntrospectAll, SessionToken: true, Scopes: []string{"profile", "orders:read"},
 	}}
 }
 
 // Tenant is a tenant with the issuer's tokens and the clients.
-func Tenant(id string, issuer *Issuer, clients ...models.ClientSpec) models.TenantSpec {
-	return models.TenantSpec{ID: id, TrustedIssuers: []models.IssuerSpec{issuer.Entry()}, Clients: clients}
+func Tenant(id string, issuer *Issuer, clients ...settings.ClientSpec) settings.TenantSpec {
+	return settings.TenantSpec{ID: id, TrustedIssuers: []settings.IssuerSpec{issuer.Entry()}, Clients: clients}
 }
 
 // Exchange swaps a client token at a public client.

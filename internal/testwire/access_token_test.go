@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // claimsAsText is the payload of an answer's access token, each claim as it is
@@ -132,14 +133,16 @@ func TestEveryAccessTokenHasAJTIOfItsOwn(t *testing.T) {
 
 func TestAnAccessTokenLivesAsItsClientSays(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*models.ClientSpec)
+		change func(*settings.ClientSpec)
 		want   float64
 	}{
-		"five minutes by default":        {func(*models.ClientSpec) {}, 300},
-		"half a minute":                  {func(s *models.ClientSpec) { s.AccessTokenTTL = testserver.Duration(30 * time.Second) }, 30},
-		"a day":                          {func(s *models.ClientSpec) { s.AccessTokenTTL = testserver.Duration(24 * time.Hour) }, 86400},
-		"its preset's":                   {func(s *models.ClientSpec) { s.Preset = "consumer" }, 3600},
-		"its own in place of its preset": {func(s *models.ClientSpec) { s.Preset, s.AccessTokenTTL = "consumer", testserver.Duration(time.Minute) }, 60},
+		"five minutes by default": {func(*settings.ClientSpec) {}, 300},
+		"half a minute":           {func(s *settings.ClientSpec) { s.AccessTokenTTL = testserver.Duration(30 * time.Second) }, 30},
+		"a day":                   {func(s *settings.ClientSpec) { s.AccessTokenTTL = testserver.Duration(24 * time.Hour) }, 86400},
+		"its preset's":            {func(s *settings.ClientSpec) { s.Preset = "consumer" }, 3600},
+		"its own in place of its preset": {func(s *settings.ClientSpec) {
+			s.Preset, s.AccessTokenTTL = "consumer", testserver.Duration(time.Minute)
+		}, 60},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := testserver.NewDeployment(t, testserver.OnSQLite(t))
@@ -174,7 +177,7 @@ func TestCustomClaimsTogetherAreAtMostFourKiB(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 		tenant.Clients[0].Claims = map[string]string{"a": "user.long", "b": "user.long", "c": "user.short", "groups": "['staff', 'admin']", "roles": "user.roles"}
-		tenant.Users = []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"long": strings.Repeat("x", 2500), "short": "y", "roles": []any{"editor"}}}}
+		tenant.Users = []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"long": strings.Repeat("x", 2500), "short": "y", "roles": []any{"editor"}}}}
 		d.Apply(tenant)
 		a := d.SignIn("alice")
 		for _, a := range []*testserver.Answer{a, d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))} {
@@ -210,7 +213,7 @@ func TestNoTokenIsLongerThanSixKiB(t *testing.T) {
 			spec := testserver.Tenant(strings.Repeat("t", 63), d.Issuer, client, testserver.Backend())
 			spec.SigningAlgorithm = algorithm
 			sub := strings.Repeat(`"`, 255)
-			spec.Users = []models.UserSpec{{Sub: sub, Attributes: map[string]any{"long": strings.Repeat("x", 2000)}}}
+			spec.Users = []settings.UserSpec{{Sub: sub, Attributes: map[string]any{"long": strings.Repeat("x", 2000)}}}
 			d.Apply(spec)
 			base := "/t/" + spec.ID
 			extra := []string{}

@@ -10,17 +10,18 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // ranks are classes of a tenant, rising.
-var ranks = []models.ACRClass{
+var ranks = []settings.ACRClass{
 	{Value: "urn:example:basic", When: "amr.size() > 0"},
 	{Value: "urn:example:two", When: "kinds.size() >= 2"},
 	{Value: "urn:example:key", When: "factors.exists(f, f.amr in ['hwk', 'swk'] && f.age >= 0 && f.age < 3600)"},
 }
 
 // ranked gives the tenant classes of its own.
-func ranked(d *testserver.Deployment, classes []models.ACRClass, change ...func(*models.TenantSpec)) {
+func ranked(d *testserver.Deployment, classes []settings.ACRClass, change ...func(*settings.TenantSpec)) {
 	d.T.Helper()
 	tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 	tenant.ACR = classes
@@ -72,7 +73,7 @@ func TestRulesOfATenantChooseItsACR(t *testing.T) {
 // who demands max_age.
 func TestAnACRStaysAsItWasDecided(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-		web := func(tenant *models.TenantSpec) {
+		web := func(tenant *settings.TenantSpec) {
 			tenant.Clients[0].Claims = map[string]string{"level": "session.acr"}
 			tenant.Clients[1].ManageSessions = true
 		}
@@ -98,7 +99,7 @@ func TestAnACRStaysAsItWasDecided(t *testing.T) {
 			return a
 		}
 		a = shown("two hours later", a, "urn:example:key")
-		ranked(d, []models.ACRClass{{Value: "gold", When: "true"}}, web)
+		ranked(d, []settings.ACRClass{{Value: "gold", When: "true"}}, web)
 		a = shown("under other rules", a, "urn:example:key")
 		ranked(d, nil, web)
 		a = shown("under the default classes", a, "urn:example:key")
@@ -134,7 +135,7 @@ func TestAnEntryVouchesUpToItsPlaceInTheTenantsOrder(t *testing.T) {
 			{"an asserted acr of the default classes", "", []string{"amr", "acr"}, "phrh", "urn:example:basic"},
 		} {
 			t.Run(c.name, func(t *testing.T) {
-				ranked(d, ranks, func(tenant *models.TenantSpec) {
+				ranked(d, ranks, func(tenant *settings.TenantSpec) {
 					tenant.TrustedIssuers[0].MaxACR = c.most
 					if c.asserts != nil {
 						tenant.TrustedIssuers[0].Asserts = &c.asserts
@@ -155,8 +156,8 @@ func TestAnEntryVouchesUpToItsPlaceInTheTenantsOrder(t *testing.T) {
 
 func TestAssertedACRCountsWithoutARule(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
-	ranked(d, []models.ACRClass{{Value: "loa1", When: "true"}, {Value: "loa2", When: "factors.exists(f, f.acr == 'https://refeds.org/profile/mfa')"}, {Value: "loa3", When: "false"}},
-		func(tenant *models.TenantSpec) { tenant.TrustedIssuers[0].Asserts = &[]string{"amr", "acr"} })
+	ranked(d, []settings.ACRClass{{Value: "loa1", When: "true"}, {Value: "loa2", When: "factors.exists(f, f.acr == 'https://refeds.org/profile/mfa')"}, {Value: "loa3", When: "false"}},
+		func(tenant *settings.TenantSpec) { tenant.TrustedIssuers[0].Asserts = &[]string{"amr", "acr"} })
 	for asserted, want := range map[string]string{"loa3": "loa3", "https://refeds.org/profile/mfa": "loa2", "loa4": "loa1", "": "loa1"} {
 		a := d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{"amr": []string{"pwd"}, "acr": asserted})))
 		if got := acr(t, a); got != want {
@@ -259,7 +260,7 @@ func TestASessionWithoutAnACROfItsOwnHasTheDefaultOne(t *testing.T) {
 func TestARuleThatFailsDoesNotHoldAndIsTold(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		costly := "amr.all(a, amr.all(b, amr.all(c, amr.all(d, amr.all(e, a + b + c + d + e != '')))))"
-		ranked(d, []models.ACRClass{
+		ranked(d, []settings.ACRClass{
 			{Value: "weak", When: "true"}, {Value: "second", When: "factors[1].age < 60"}, {Value: "text", When: "dyn(amr[0])"}, {Value: "costly", When: costly},
 		})
 		many := []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}

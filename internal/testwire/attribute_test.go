@@ -9,11 +9,12 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // attributeTenant has two issuers that speak of the same users, of which the
 // first maps attributes, and clients whose tokens carry them.
-func attributeTenant(d *testserver.Deployment, second *testserver.Issuer) models.TenantSpec {
+func attributeTenant(d *testserver.Deployment, second *testserver.Issuer) settings.TenantSpec {
 	web := testserver.Web()
 	web.Claims = map[string]string{"role": "user.role", "email": "user.email"}
 	spec := testserver.Tenant("default", d.Issuer, web, testserver.Backend())
@@ -54,21 +55,21 @@ func TestARightThatIsWithdrawnUpstreamIsGoneAtTheNextSignIn(t *testing.T) {
 
 func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 	for name, c := range map[string]struct {
-		off  func(t *testing.T, d *testserver.Deployment, spec *models.TenantSpec)
+		off  func(t *testing.T, d *testserver.Deployment, spec *settings.TenantSpec)
 		back any // the role when the entry is as before
 	}{
-		"disabled": {func(_ *testing.T, d *testserver.Deployment, spec *models.TenantSpec) {
+		"disabled": {func(_ *testing.T, d *testserver.Deployment, spec *settings.TenantSpec) {
 			spec.TrustedIssuers[0].Disabled = true
 			d.Apply(*spec)
 		}, "admin"},
-		"suspended": {func(t *testing.T, d *testserver.Deployment, _ *models.TenantSpec) {
+		"suspended": {func(t *testing.T, d *testserver.Deployment, _ *settings.TenantSpec) {
 			operate(t, d, suspension(models.NounIssuer, d.Issuer.URL), false)
 		}, "admin"},
-		"removed": {func(_ *testing.T, d *testserver.Deployment, spec *models.TenantSpec) {
+		"removed": {func(_ *testing.T, d *testserver.Deployment, spec *settings.TenantSpec) {
 			spec.TrustedIssuers = spec.TrustedIssuers[1:]
 			d.Prune(*spec)
 		}, nil},
-		"without the mapping": {func(_ *testing.T, d *testserver.Deployment, spec *models.TenantSpec) {
+		"without the mapping": {func(_ *testing.T, d *testserver.Deployment, spec *settings.TenantSpec) {
 			spec.TrustedIssuers[0].UserAttributes = map[string]string{"email": "token.?email"}
 			d.Apply(*spec)
 		}, nil},
@@ -120,7 +121,7 @@ func TestAllowSeesTheUserAsTheTokenLeavesThem(t *testing.T) {
 		d.Want(400, "invalid_request", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", nil)))
 		d.Want(400, "invalid_request", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{"role": "user"})))
 		signInWith(d, d.Issuer, map[string]any{"role": "admin"})
-		spec.Users = []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"role": "user"}}}
+		spec.Users = []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"role": "user"}}}
 		d.Apply(spec)
 		d.Want(400, "invalid_request", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{"role": "admin"})))
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // Limits of the client under test.
@@ -70,7 +71,7 @@ type chainDeployment struct {
 	t      *testing.T
 	nodes  []*testserver.Server
 	since  []time.Time // when each node's contact with the database began
-	tenant models.TenantSpec
+	tenant settings.TenantSpec
 	db     *sql.DB
 	url    string
 	users  int
@@ -83,14 +84,14 @@ func newChainWorld(t *testing.T, url string) *chainDeployment {
 	w := &chainDeployment{t: t, clock: testserver.NewClock(), url: url, nodes: make([]*testserver.Server, 2), since: make([]time.Time, 2)}
 	w.issuer = testserver.NewIssuer(t, w.clock)
 	client := testserver.Web()
-	ttl, idle, absolute, grace := models.Duration(time.Minute), models.Duration(chainIdle), models.Duration(chainAbsolute), models.Duration(chainGrace)
+	ttl, idle, absolute, grace := settings.Duration(time.Minute), settings.Duration(chainIdle), settings.Duration(chainAbsolute), settings.Duration(chainGrace)
 	client.AccessTokenTTL, client.InactivityTimeout, client.AbsoluteLifetime, client.RefreshGrace = &ttl, &idle, &absolute, &grace
 	client.SessionToken, client.AllowPublicSessionToken = true, true
 	other := client
 	other.ID = "other"
 	issued := w.issuer.Entry()
 	issued.Audiences = []string{chainIssuer}
-	w.tenant = models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{issued}, Clients: []models.ClientSpec{client, other, testserver.Backend()}}
+	w.tenant = settings.TenantSpec{ID: "default", TrustedIssuers: []settings.IssuerSpec{issued}, Clients: []settings.ClientSpec{client, other, testserver.Backend()}}
 	for n := range w.nodes {
 		w.start(n)
 	}

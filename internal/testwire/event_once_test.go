@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // repetitions is how often a request is repeated that may be told of once.
@@ -95,7 +96,7 @@ func newFailing(t *testing.T, url string) *testserver.Deployment {
 	web := testserver.Web()
 	web.Claims = map[string]string{"n": "'failing' in session.amr ? int(user.sub) : 0"}
 	tenant := testserver.Tenant("default", d.Issuer, web)
-	tenant.ACR = []models.ACRClass{{Value: "strict", When: "'failing' in amr && 1 / size(amr.filter(m, m == 'none')) > 0"}}
+	tenant.ACR = []settings.ACRClass{{Value: "strict", When: "'failing' in amr && 1 / size(amr.filter(m, m == 'none')) > 0"}}
 	tenant.TrustedIssuers[0].UserAttributes = map[string]string{"role": "token.?role"}
 	d.Apply(tenant)
 	return d

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const ofAccessToken = "urn:ietf:params:oauth:token-type:access_token"
@@ -17,7 +17,7 @@ const ofAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 func TestExchangeIsForClientsThatHaveTheGrant(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		machine := testserver.Backend()
-		machine.Grants, machine.SessionToken = []string{models.GrantClientCredentials}, false
+		machine.Grants, machine.SessionToken = []string{settings.GrantClientCredentials}, false
 		d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), machine))
 		token := d.Issuer.Token(d.URL, "alice", nil)
 		a := d.Want(400, "unauthorized_client", d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", token},

@@ -9,7 +9,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestAUsedTokenIsJudgedBeforeTheScopeThatItAsksFor(t *testing.T) {
@@ -91,7 +91,7 @@ func TestABrowserCanReadAnOutage(t *testing.T) {
 func TestATokenWithoutASessionDoesNotComeBackWithItsClient(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		api := testserver.APIClient()
-		api.Grants = []string{models.GrantClientCredentials}
+		api.Grants = []string{settings.GrantClientCredentials}
 		d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), api))
 		asAPI := testserver.Basic("api", api.Secret)
 		old := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, asAPI))
@@ -130,7 +130,7 @@ func TestTwoLargeNumbersAreNeverOneUser(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	entry := d.Issuer.Entry()
 	entry.Subject = "string(token.uid)"
-	d.Apply(models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{entry}})
+	d.Apply(settings.TenantSpec{ID: "default", TrustedIssuers: []settings.IssuerSpec{entry}})
 	raw := func(uid string) string {
 		return d.Issuer.SignText(`{"iss":"` + d.Issuer.URL + `","aud":"` + d.URL + `","sub":"x","jti":"` + uid + `","iat":` + d.JSONTime(0) + `,"exp":` + d.JSONTime(60) + `,"uid":` + uid + `}`)
 	}
@@ -143,15 +143,15 @@ func TestTwoLargeNumbersAreNeverOneUser(t *testing.T) {
 			t.Errorf("%s: %s", uid, a.Body)
 		}
 	}
-	for name, use := range map[string]func(*models.IssuerSpec){
-		"a claim that is mapped":   func(i *models.IssuerSpec) { i.UserAttributes = map[string]string{"uid": "token.uid"} },
-		"a claim in a list":        func(i *models.IssuerSpec) { i.SessionAttributes = map[string]string{"uid": "[token.uid]"} },
-		"all claims of the token":  func(i *models.IssuerSpec) { i.UserAttributes = map[string]string{"all": "token"} },
-		"a claim that is compared": func(i *models.IssuerSpec) { i.UserAttributes = map[string]string{"uid": "token.uid == 1.0"} },
+	for name, use := range map[string]func(*settings.IssuerSpec){
+		"a claim that is mapped":   func(i *settings.IssuerSpec) { i.UserAttributes = map[string]string{"uid": "token.uid"} },
+		"a claim in a list":        func(i *settings.IssuerSpec) { i.SessionAttributes = map[string]string{"uid": "[token.uid]"} },
+		"all claims of the token":  func(i *settings.IssuerSpec) { i.UserAttributes = map[string]string{"all": "token"} },
+		"a claim that is compared": func(i *settings.IssuerSpec) { i.UserAttributes = map[string]string{"uid": "token.uid == 1.0"} },
 	} {
 		entry := d.Issuer.Entry()
 		use(&entry)
-		d.Apply(models.TenantSpec{ID: "default", TrustedIssuers: []models.IssuerSpec{entry}})
+		d.Apply(settings.TenantSpec{ID: "default", TrustedIssuers: []settings.IssuerSpec{entry}})
 		for _, uid := range vast {
 			if a := d.Want(400, "invalid_request", d.Exchange("", "web", raw(uid))); a.Text("latchkey_reason") != "subject_token_mapping" {
 				t.Errorf("%s: %s: %s", name, uid, a.Body)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestIntrospectRefuses(t *testing.T) {
@@ -177,7 +177,7 @@ func TestMembersOfAnIntrospectionHaveTheirTypes(t *testing.T) {
 func TestATokenWithoutASessionIsInactiveWhileItsClientIsDisabled(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		api := testserver.APIClient()
-		api.Grants = []string{models.GrantClientCredentials}
+		api.Grants = []string{settings.GrantClientCredentials}
 		d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), api))
 		token := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("api", api.Secret))).Text("access_token")
 		if !d.Active(token) {

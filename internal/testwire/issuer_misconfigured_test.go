@@ -10,7 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
@@ -35,7 +35,7 @@ func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 			}))
 			defer provider.Close()
 			p.URL = provider.URL
-			d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{Discovery: true})))
+			d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{Discovery: true})))
 			es := testserver.Signers()[2]
 			before := d.Written()
 			for range 3 {

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // publishedKids lists the kids of the key set, newest first.
@@ -81,7 +81,7 @@ func TestSigningKeysAreRotatedOnSchedule(t *testing.T) {
 func TestKeyRotationOfATenantCanBeTurnedOff(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	spec := testserver.Tenant("default", d.Issuer, testserver.Web())
-	never, err := models.ParseDuration("none")
+	never, err := settings.ParseDuration("none")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestALostAnswerIsGivenAgainHoweverLate(t *testing.T) {
@@ -145,18 +146,18 @@ func TestALateRetryFromAnotherDeviceEndsTheSession(t *testing.T) {
 }
 
 func TestTheClientDecidesAboutLateRetries(t *testing.T) {
-	zero := models.Duration(0)
+	zero := settings.Duration(0)
 	for name, c := range map[string]struct {
-		change func(*models.ClientSpec)
+		change func(*settings.ClientSpec)
 		want   int
 	}{
-		"by default":                            {func(*models.ClientSpec) {}, 200},
-		"never":                                 {func(c *models.ClientSpec) { c.LateRetry = models.LateRetryNever }, 400},
-		"with a preset that forbids them":       {func(c *models.ClientSpec) { c.Preset = "high_security" }, 400},
-		"once with such a preset":               {func(c *models.ClientSpec) { c.Preset, c.LateRetry = "high_security", models.LateRetryOnce }, 200},
-		"without a retry window":                {func(c *models.ClientSpec) { c.RefreshGrace = &zero }, 400},
-		"once without a retry window":           {func(c *models.ClientSpec) { c.RefreshGrace, c.LateRetry = &zero, models.LateRetryOnce }, 200},
-		"with a window and a forbidding preset": {func(c *models.ClientSpec) { c.Preset = "aal3" }, 400},
+		"by default":                            {func(*settings.ClientSpec) {}, 200},
+		"never":                                 {func(c *settings.ClientSpec) { c.LateRetry = settings.LateRetryNever }, 400},
+		"with a preset that forbids them":       {func(c *settings.ClientSpec) { c.Preset = "high_security" }, 400},
+		"once with such a preset":               {func(c *settings.ClientSpec) { c.Preset, c.LateRetry = "high_security", settings.LateRetryOnce }, 200},
+		"without a retry window":                {func(c *settings.ClientSpec) { c.RefreshGrace = &zero }, 400},
+		"once without a retry window":           {func(c *settings.ClientSpec) { c.RefreshGrace, c.LateRetry = &zero, settings.LateRetryOnce }, 200},
+		"with a window and a forbidding preset": {func(c *settings.ClientSpec) { c.Preset = "aal3" }, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t)})

@@ -7,7 +7,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
@@ -48,7 +48,7 @@ func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
 func TestAnOutageExtendsTheRetryWindow(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	client := testserver.Web()
-	client.LateRetry = models.LateRetryNever // what is answered is answered inside the window
+	client.LateRetry = settings.LateRetryNever // what is answered is answered inside the window
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()}, client, testserver.Backend())
 	first := d.SignIn("alice").Text("refresh_token")
 	second := d.Want(200, "", d.Refresh("", "web", first)).Text("refresh_token") // suppose this answer is lost

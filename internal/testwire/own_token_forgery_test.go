@@ -21,7 +21,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // keySpellings are what a public key is written as: what an attacker may think
@@ -53,7 +53,7 @@ func respelled(token string) string {
 
 func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
 	d := newDeploymentThatSigns(t, "RS256")
-	d.Apply(models.TenantSpec{ID: "acme", SigningAlgorithm: "RS256", TrustedIssuers: []models.IssuerSpec{d.Issuer.Entry()}, Clients: []models.ClientSpec{testserver.Web()}})
+	d.Apply(settings.TenantSpec{ID: "acme", SigningAlgorithm: "RS256", TrustedIssuers: []settings.IssuerSpec{d.Issuer.Entry()}, Clients: []settings.ClientSpec{testserver.Web()}})
 	good := d.SignIn("alice").Text("access_token")
 	elsewhere := d.Want(200, "", d.Exchange("/t/acme", "web", d.Issuer.Token(d.URL+"/t/acme", "alice", nil))).Text("access_token")
 	parts, theirs := strings.Split(good, "."), strings.Split(elsewhere, ".")
@@ -147,7 +147,7 @@ func TestExchangeRefusesAMACWithAnRSAKey(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	rsaSigner := testserver.Signers()[0]
 	for _, algorithms := range [][]string{nil, {"RS256", "PS256", "ES256", "EdDSA"}} {
-		entry := p.Entry(models.IssuerKeys{JWKSURI: p.URL + "/keys"})
+		entry := p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})
 		entry.Algorithms = algorithms
 		d.Reconfigure(testserver.Trusting(entry))
 		for name, secret := range keySpellings(t, rsaSigner.Public.(*rsa.PublicKey)) {
@@ -174,7 +174,7 @@ func TestExchangeTakesNoShortRSAKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{JWKS: set})))
+	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKS: set})))
 	d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "RS256", Sign: func(input string) []byte {
 		digest := sha256.Sum256([]byte(input))
 		signature, err := rsa.SignPKCS1v15(rand.Reader, short, crypto.SHA256, digest[:])
@@ -188,7 +188,7 @@ func TestExchangeTakesNoShortRSAKey(t *testing.T) {
 
 func TestExchangeFetchesKeysForAnUnknownKidEvery30Seconds(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
-	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{JWKSURI: p.URL + "/keys"})))
+	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})))
 	es := testserver.Signers()[2]
 	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
 	for round := range 3 {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // count counts rows.
@@ -150,7 +151,7 @@ func TestARemovedTenantIsGoneForGood(t *testing.T) {
 		if n := count(d, "signing_keys WHERE tenant_id = 'acme'"); n != 0 {
 			t.Error("its keys are kept")
 		}
-		_, err := d.Store.Apply(t.Context(), []models.TenantSpec{acme}, d.Keys, models.ApplyOptions{Replace: true})
+		_, err := d.Store.Apply(t.Context(), []settings.TenantSpec{acme}, d.Keys, models.ApplyOptions{Replace: true})
 		if err == nil || !strings.Contains(err.Error(), "never used again") {
 			t.Errorf("its id is accepted again: %v", err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // refreshAtBackend refreshes as the client backend.
@@ -40,7 +41,7 @@ func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
 		d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", revoked}))
 		backend := d.SignInAtBackend("alice")
 		disabled := d.SignIn("disabled").Text("refresh_token")
-		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "disabled", Disabled: true}}})
+		d.Apply(settings.TenantSpec{ID: "default", Users: []settings.UserSpec{{Sub: "disabled", Disabled: true}}})
 		foreign := d.Want(200, "", d.Exchange("/t/acme", "web", other.Token(d.URL+"/t/acme", "alice", nil))).Text("refresh_token")
 
 		for _, c := range []struct{ name, token, reason, end string }{

@@ -8,6 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestRefreshRotatesAndKeepsTheSession(t *testing.T) {
@@ -78,7 +79,7 @@ func TestRefreshOutcomes(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 				if name == neverLate {
 					client := testserver.Web()
-					client.LateRetry = models.LateRetryNever
+					client.LateRetry = settings.LateRetryNever
 					d.Apply(testserver.Tenant("default", d.Issuer, client, testserver.Backend()))
 				}
 				first := d.SignIn("alice")
@@ -167,7 +168,7 @@ func TestRefreshFollowsAChangedClientAndUser(t *testing.T) {
 		client := testserver.Web()
 		client.Claims = map[string]string{"plan": "user.plan"}
 		tenant := testserver.Tenant("default", d.Issuer, client, testserver.Backend())
-		tenant.Users = []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "free"}}}
+		tenant.Users = []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "free"}}}
 		d.Apply(tenant)
 		a := d.SignIn("alice")
 		if got := testserver.Claims(t, a)["plan"]; got != "free" {
@@ -180,18 +181,18 @@ func TestRefreshFollowsAChangedClientAndUser(t *testing.T) {
 		if got := testserver.Claims(t, a); got["plan"] != "pro" || got["scope"] != "profile" || a.Text("scope") != "profile" {
 			t.Errorf("plan %v, scope %v after the change", got["plan"], got["scope"])
 		}
-		tenant.Clients[0].Grants = []string{models.GrantTokenExchange}
+		tenant.Clients[0].Grants = []string{settings.GrantTokenExchange}
 		d.Apply(tenant)
 		d.Want(400, "unauthorized_client", d.Refresh("", "web", a.Text("refresh_token")))
 	})
 }
 
 func TestRefreshIsRefusedAtOnceWhenSomebodyIsDisabled(t *testing.T) {
-	for name, disable := range map[string]func(*models.TenantSpec){
-		"user":   func(s *models.TenantSpec) { s.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} },
-		"client": func(s *models.TenantSpec) { s.Clients[0].Disabled = true },
-		"issuer": func(s *models.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
-		"tenant": func(s *models.TenantSpec) { s.Disabled = true },
+	for name, disable := range map[string]func(*settings.TenantSpec){
+		"user":   func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} },
+		"client": func(s *settings.TenantSpec) { s.Clients[0].Disabled = true },
+		"issuer": func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
+		"tenant": func(s *settings.TenantSpec) { s.Disabled = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
@@ -208,7 +209,7 @@ func TestRefreshIsRefusedAtOnceWhenSomebodyIsDisabled(t *testing.T) {
 				}
 				d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend()))
 				if name == "user" {
-					d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "alice"}}})
+					d.Apply(settings.TenantSpec{ID: "default", Users: []settings.UserSpec{{Sub: "alice"}}})
 				}
 				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", a.Text("refresh_token"))) // an ended session never comes back
 				if d.Active(a.Text("access_token")) {

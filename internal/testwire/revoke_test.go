@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestRevokeOfAnyTokenSignsOut(t *testing.T) {
@@ -104,7 +104,7 @@ func TestSessionTokensAreIssuedIntrospectedAndRevoked(t *testing.T) {
 func TestASessionWithoutRefreshEndsWithItsAccessToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Web()
-		client.Grants = []string{models.GrantTokenExchange}
+		client.Grants = []string{settings.GrantTokenExchange}
 		d.Apply(testserver.Tenant("default", d.Issuer, client, testserver.Backend()))
 		a := d.SignIn("alice")
 		if a.JSON["refresh_token"] != nil {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // userRequests are what a user can ask for; DELETE comes last.
@@ -179,7 +179,7 @@ func TestUserInfoIsTheUserAndTheCustomClaims(t *testing.T) {
 				}
 			}
 		}
-		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "alice", Attributes: map[string]any{"email": "new@example.com"}}}})
+		d.Apply(settings.TenantSpec{ID: "default", Users: []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"email": "new@example.com"}}}})
 		sameJSON(t, d.Post("/userinfo", []string{"access_token", b.Text("access_token")}, testserver.AsBearer(a)).Body, `{"sub": "alice", "email": "new@example.com"}`)
 		if a := d.Want(401, "", d.Post("/userinfo", []string{"access_token", a.Text("access_token")})); string(a.Body) != `{"latchkey_reason":"token_missing"}` {
 			t.Errorf("a token in the form: %s", a.Body)

@@ -13,6 +13,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // eachSessionDeployment runs a test on SQLite and on PostgreSQL.
@@ -373,14 +374,14 @@ func TestAnExpiredSessionKeepsItsReason(t *testing.T) {
 
 func TestSessionsOfTheDisabledAreShownToBeOver(t *testing.T) {
 	for name, c := range map[string]struct {
-		change func(*models.TenantSpec)
+		change func(*settings.TenantSpec)
 		why    string
 	}{
-		"client":         {func(s *models.TenantSpec) { s.Clients[0].Disabled = true }, "client_disabled"},
-		"issuer":         {func(s *models.TenantSpec) { s.TrustedIssuers[0].Disabled = true }, "issuer_disabled"},
-		"user":           {func(s *models.TenantSpec) { s.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} }, "user_disabled"},
-		"removed client": {func(s *models.TenantSpec) { s.Clients = s.Clients[1:] }, "client_disabled"},
-		"removed issuer": {func(s *models.TenantSpec) { s.TrustedIssuers = nil }, "issuer_disabled"},
+		"client":         {func(s *settings.TenantSpec) { s.Clients[0].Disabled = true }, "client_disabled"},
+		"issuer":         {func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true }, "issuer_disabled"},
+		"user":           {func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} }, "user_disabled"},
+		"removed client": {func(s *settings.TenantSpec) { s.Clients = s.Clients[1:] }, "client_disabled"},
+		"removed issuer": {func(s *settings.TenantSpec) { s.TrustedIssuers = nil }, "issuer_disabled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // stepUpAtBackend raises a session at the secret client.
@@ -183,7 +184,7 @@ func TestOnlyAFullReauthenticationMovesTheAbsoluteEnd(t *testing.T) {
 func TestAStepUpThatLowersTheClassMovesNoEnd(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
-		spec.ACR = []models.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "fresh", When: "factors.exists(f, f.amr == 'hwk' && f.age < 60)"}}
+		spec.ACR = []settings.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "fresh", When: "factors.exists(f, f.amr == 'hwk' && f.age < 60)"}}
 		d.Apply(spec)
 		a := d.SignInBy("alice", "hwk")
 		d.Clock.Advance(time.Hour)
@@ -213,19 +214,19 @@ func TestAStepUpAsksWhoIsEnabled(t *testing.T) {
 		spec.TrustedIssuers[1].Disabled, spec.TrustedIssuers[0].Disabled = false, true
 		d.Apply(spec)
 		d.Want(400, "invalid_grant", raise())
-		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "bob", Disabled: true}}})
+		d.Apply(settings.TenantSpec{ID: "default", Users: []settings.UserSpec{{Sub: "bob", Disabled: true}}})
 		d.Want(400, "invalid_request", d.Exchange("", "web", other.Token(d.URL, "bob", nil)))
 	})
 }
 
 // What another node has switched off is refused before this one has noticed.
 func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
-	for name, disable := range map[string]func(s *models.TenantSpec){
-		"the session's issuer":      func(s *models.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
-		"the client token's issuer": func(s *models.TenantSpec) { s.TrustedIssuers[1].Disabled = true },
-		"the client":                func(s *models.TenantSpec) { s.Clients[0].Disabled = true },
-		"the tenant":                func(s *models.TenantSpec) { s.Disabled = true },
-		"the user":                  func(s *models.TenantSpec) { s.Users = []models.UserSpec{{Sub: "alice", Disabled: true}} },
+	for name, disable := range map[string]func(s *settings.TenantSpec){
+		"the session's issuer":      func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
+		"the client token's issuer": func(s *settings.TenantSpec) { s.TrustedIssuers[1].Disabled = true },
+		"the client":                func(s *settings.TenantSpec) { s.Clients[0].Disabled = true },
+		"the tenant":                func(s *settings.TenantSpec) { s.Disabled = true },
+		"the user":                  func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
@@ -237,7 +238,7 @@ func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 				d.Apply(spec)
 				a := d.SignInBy("alice", "pwd")
 				disable(&spec)
-				if _, err := d.Store.Apply(t.Context(), []models.TenantSpec{spec}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
+				if _, err := d.Store.Apply(t.Context(), []settings.TenantSpec{spec}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 					t.Fatal(err)
 				}
 				if b := d.StepUp(a.Text("refresh_token"), other.Token(d.URL, "alice", map[string]any{"amr": []string{"otp"}})); b.Status != 400 {

@@ -9,14 +9,14 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestExchangeTakesASubjectTokenOnce(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewExchanger(t, url)
 		other := testserver.NewIssuer(t, d.Clock)
-		d.Reconfigure(func(tenant *models.TenantSpec) {
+		d.Reconfigure(func(tenant *settings.TenantSpec) {
 			second := other.Entry()
 			second.SubjectPrefix = "o:"
 			tenant.TrustedIssuers = append(tenant.TrustedIssuers, second)
@@ -98,7 +98,7 @@ func TestExchangeTakesASubjectTokenOnceOnTwoNodes(t *testing.T) {
 func TestASpentTokenStaysSpentWhenItsEntryGetsMoreLeeway(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web())
-		none, most := models.Duration(0), models.Duration(models.MaxLeeway)
+		none, most := settings.Duration(0), settings.Duration(settings.MaxLeeway)
 		spec.TrustedIssuers[0].Leeway = &none
 		d.Apply(spec)
 		token := d.Issuer.Token(d.URL, "alice", nil)

@@ -7,12 +7,12 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestExchangeWaitsForAnIssuerThatIsDown(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
-	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{Discovery: true})))
+	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{Discovery: true})))
 	es := testserver.Signers()[2]
 	unavailable := func(token string) {
 		t.Helper()
@@ -41,7 +41,7 @@ func TestExchangeWaitsForAnIssuerThatIsDown(t *testing.T) {
 
 func TestExchangeDoesNotWaitForAnotherIssuer(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
-	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{JWKSURI: p.URL + "/keys"})))
+	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})))
 	release := make(chan struct{})
 	p.Update(func() { p.Hangs = release })
 	answer, token := make(chan *testserver.Answer, 1), p.Token(d, testserver.Signers()[2], "ES256", nil)

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // about introspects the access token of an answer, which must be active.
@@ -26,31 +27,31 @@ func about(d *testserver.Exchanger, a *testserver.Answer) map[string]any {
 
 func TestExchangeAsksWhoIsEnabled(t *testing.T) {
 	no := false
-	entry := func(fn func(*models.IssuerSpec)) func(*models.TenantSpec) {
-		return func(tenant *models.TenantSpec) { fn(&tenant.TrustedIssuers[0]) }
+	entry := func(fn func(*settings.IssuerSpec)) func(*settings.TenantSpec) {
+		return func(tenant *settings.TenantSpec) { fn(&tenant.TrustedIssuers[0]) }
 	}
-	client := func(fn func(*models.ClientSpec)) func(*models.TenantSpec) {
-		return func(tenant *models.TenantSpec) { fn(&tenant.Clients[0]) }
+	client := func(fn func(*settings.ClientSpec)) func(*settings.TenantSpec) {
+		return func(tenant *settings.TenantSpec) { fn(&tenant.Clients[0]) }
 	}
-	user := func(u models.UserSpec) func(*models.TenantSpec) {
-		return func(tenant *models.TenantSpec) { tenant.Users = []models.UserSpec{u} }
+	user := func(u settings.UserSpec) func(*settings.TenantSpec) {
+		return func(tenant *settings.TenantSpec) { tenant.Users = []settings.UserSpec{u} }
 	}
-	noNewUsers := entry(func(e *models.IssuerSpec) { e.CreateUsers = &no })
-	alice := user(models.UserSpec{Sub: "alice"})
+	noNewUsers := entry(func(e *settings.IssuerSpec) { e.CreateUsers = &no })
+	alice := user(settings.UserSpec{Sub: "alice"})
 	for _, row := range []struct {
 		name          string
-		while, after  func(*models.TenantSpec)
+		while, after  func(*settings.TenantSpec)
 		status        int
 		code          string
 		backendMayUse bool // the same token, meanwhile
 	}{
-		{"a disabled issuer", entry(func(e *models.IssuerSpec) { e.Disabled = true }), nil, 400, "invalid_request", false},
-		{"an issuer whose tokens other clients bring", entry(func(e *models.IssuerSpec) { e.Clients = []string{"backend"} }), nil, 400, "invalid_request", true},
-		{"an issuer that is not for public clients", entry(func(e *models.IssuerSpec) { e.PublicClients = &no }), nil, 400, "invalid_request", true},
-		{"a user who is not to be created", noNewUsers, func(tenant *models.TenantSpec) { noNewUsers(tenant); alice(tenant) }, 400, "invalid_request", false},
-		{"a disabled user", user(models.UserSpec{Sub: "alice", Disabled: true}), alice, 400, "invalid_request", false},
-		{"a disabled client", client(func(c *models.ClientSpec) { c.Disabled = true }), nil, 401, "invalid_client", true},
-		{"a disabled tenant", func(tenant *models.TenantSpec) { tenant.Disabled = true }, nil, 401, "invalid_client", false},
+		{"a disabled issuer", entry(func(e *settings.IssuerSpec) { e.Disabled = true }), nil, 400, "invalid_request", false},
+		{"an issuer whose tokens other clients bring", entry(func(e *settings.IssuerSpec) { e.Clients = []string{"backend"} }), nil, 400, "invalid_request", true},
+		{"an issuer that is not for public clients", entry(func(e *settings.IssuerSpec) { e.PublicClients = &no }), nil, 400, "invalid_request", true},
+		{"a user who is not to be created", noNewUsers, func(tenant *settings.TenantSpec) { noNewUsers(tenant); alice(tenant) }, 400, "invalid_request", false},
+		{"a disabled user", user(settings.UserSpec{Sub: "alice", Disabled: true}), alice, 400, "invalid_request", false},
+		{"a disabled client", client(func(c *settings.ClientSpec) { c.Disabled = true }), nil, 401, "invalid_client", true},
+		{"a disabled tenant", func(tenant *settings.TenantSpec) { tenant.Disabled = true }, nil, 401, "invalid_client", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			d := testserver.NewExchanger(t, testdb.SQLite(t), row.while)
@@ -66,7 +67,7 @@ func TestExchangeAsksWhoIsEnabled(t *testing.T) {
 				t.Errorf("the client backend is answered %d %s", b.Status, b.Body)
 			}
 			if row.after == nil {
-				row.after = func(*models.TenantSpec) {}
+				row.after = func(*settings.TenantSpec) {}
 			}
 			d.Reconfigure(row.after)
 			d.WantAccepted(t, testserver.TypeJWT, token)
@@ -75,10 +76,10 @@ func TestExchangeAsksWhoIsEnabled(t *testing.T) {
 }
 
 func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
-	for name, disable := range map[string]func(*models.TenantSpec){
-		"issuer": func(tenant *models.TenantSpec) { tenant.TrustedIssuers[0].Disabled = true },
-		"client": func(tenant *models.TenantSpec) { tenant.Clients[0].Disabled = true },
-		"tenant": func(tenant *models.TenantSpec) { tenant.Disabled = true },
+	for name, disable := range map[string]func(*settings.TenantSpec){
+		"issuer": func(tenant *settings.TenantSpec) { tenant.TrustedIssuers[0].Disabled = true },
+		"client": func(tenant *settings.TenantSpec) { tenant.Clients[0].Disabled = true },
+		"tenant": func(tenant *settings.TenantSpec) { tenant.Disabled = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			testdb.Each(t, func(t *testing.T, url string) {
@@ -87,7 +88,7 @@ func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 				tenant.SigningAlgorithm = "ES256"
 				disable(&tenant)
-				if _, err := d.Store.Apply(context.Background(), []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
+				if _, err := d.Store.Apply(context.Background(), []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 					t.Fatal(err)
 				}
 				d.WantRefused(t, testserver.TypeJWT, d.TokenWith(nil))
@@ -98,7 +99,7 @@ func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 
 func TestExchangeAsksTheClientsRule(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
-	bob := models.UserSpec{Sub: "bob", Attributes: map[string]any{"plan": "pro", "level": 1, "email": "old@example.com"}}
+	bob := settings.UserSpec{Sub: "bob", Attributes: map[string]any{"plan": "pro", "level": 1, "email": "old@example.com"}}
 	for rule, allowed := range map[string]bool{
 		"true": true, "false": false,
 		"token.amr.exists(m, m in ['hwk','otp'])": true, "token.amr.exists(m, m == 'sms')": false,
@@ -114,8 +115,8 @@ func TestExchangeAsksTheClientsRule(t *testing.T) {
 		"[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, [1,2,3,4,5,6,7,8,9].all(c, [1,2,3,4,5,6,7,8,9].all(d, d > 0))))": false, // too much work
 	} {
 		t.Run(rule, func(t *testing.T) {
-			d.Reconfigure(func(tenant *models.TenantSpec) {
-				tenant.Clients[0].Allow, tenant.Clients[0].Name, tenant.Users = rule, "Web app", []models.UserSpec{bob}
+			d.Reconfigure(func(tenant *settings.TenantSpec) {
+				tenant.Clients[0].Allow, tenant.Clients[0].Name, tenant.Users = rule, "Web app", []settings.UserSpec{bob}
 				tenant.TrustedIssuers[0].UserAttributes = map[string]string{"email": "token.email", "attempt": "token.attempt"}
 			})
 			token := d.TokenWith(map[string]any{"sub": "bob", "attempt": rule, "amr": []string{"pwd", "otp"}, "email": "new@example.com", "verified": "true", "really": true, "nothing": nil})
@@ -130,7 +131,7 @@ func TestExchangeAsksTheClientsRule(t *testing.T) {
 
 func TestExchangeMapsClaimsToAttributes(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
-		d := testserver.NewExchanger(t, url, func(tenant *models.TenantSpec) {
+		d := testserver.NewExchanger(t, url, func(tenant *settings.TenantSpec) {
 			tenant.TrustedIssuers[0].Subject = "token.?oid.orValue(token.sub)"
 			tenant.TrustedIssuers[0].UserAttributes = map[string]string{"email": "token.email", "plan": "token.plan", "id": "token.id", "city": "token.address.city"}
 			tenant.TrustedIssuers[0].SessionAttributes = map[string]string{"app": "token.app"}
@@ -205,7 +206,7 @@ func TestExchangeBelievesOnlyWhatAnIssuerMayAssert(t *testing.T) {
 		{"nothing", "", &[]string{}, "<nil> <nil> 0"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			d.Reconfigure(func(tenant *models.TenantSpec) {
+			d.Reconfigure(func(tenant *settings.TenantSpec) {
 				tenant.TrustedIssuers[0].Asserts, tenant.TrustedIssuers[0].MaxACR = row.asserts, row.most
 			})
 			in := about(d, d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(over)))

@@ -14,7 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestExchangeFindsTheKeysOfAnIssuer(t *testing.T) {
@@ -29,7 +29,7 @@ func TestExchangeFindsTheKeysOfAnIssuer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, keys := range map[string]models.IssuerKeys{
+	for name, keys := range map[string]settings.IssuerKeys{
 		"discovery": {Discovery: true}, "jwks_uri": {JWKSURI: p.URL + "/keys"}, "jwks": {JWKS: inline}, "pem": {PEM: pems},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,10 +60,10 @@ func TestExchangeTakesATokenWithoutKidIfOneKeyFits(t *testing.T) {
 	bare := func(key *ecdsa.PrivateKey) string {
 		return p.Token(d, testserver.Signer{Algorithm: "ES256", Sign: testserver.ES256(key)}, "", nil)
 	}
-	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{PEM: testserver.PEM(t, one.Public()) + testserver.PEM(t, testserver.Signers()[0].Public)})))
+	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{PEM: testserver.PEM(t, one.Public()) + testserver.PEM(t, testserver.Signers()[0].Public)})))
 	d.WantAccepted(t, testserver.TypeJWT, bare(one))
 	d.WantRefused(t, testserver.TypeJWT, bare(two))
-	d.Reconfigure(testserver.Trusting(p.Entry(models.IssuerKeys{PEM: testserver.PEM(t, one.Public()) + testserver.PEM(t, two.Public())})))
+	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{PEM: testserver.PEM(t, one.Public()) + testserver.PEM(t, two.Public())})))
 	d.WantRefused(t, testserver.TypeJWT, bare(one))
 	d.WantRefused(t, testserver.TypeJWT, bare(two))
 }
@@ -71,7 +71,7 @@ func TestExchangeTakesATokenWithoutKidIfOneKeyFits(t *testing.T) {
 func TestExchangeTakesHS256WithASharedSecretAlone(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	const secret = "a shared secret of more than 32 bytes"
-	entry := p.Entry(models.IssuerKeys{SharedSecret: secret})
+	entry := p.Entry(settings.IssuerKeys{SharedSecret: secret})
 	entry.Algorithms = nil
 	d.Reconfigure(testserver.Trusting(entry))
 	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "HS256", Sign: testserver.HS256([]byte(secret))}, "any", nil))
@@ -88,9 +88,9 @@ func TestExchangeTakesHS256WithASharedSecretAlone(t *testing.T) {
 
 func TestExchangeReadsIDTokensAsOpenIDConnectDoes(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
-	one, two := p.Entry(models.IssuerKeys{Discovery: true}), p.Entry(models.IssuerKeys{Discovery: true})
-	one.TokenType, one.Audiences, one.ShareSubjects = models.TokenTypeIDToken, []string{"app-one", "app-one-api"}, true
-	two.TokenType, two.Audiences, two.ShareSubjects, two.Clients = models.TokenTypeIDToken, []string{"app-two"}, true, []string{"backend"}
+	one, two := p.Entry(settings.IssuerKeys{Discovery: true}), p.Entry(settings.IssuerKeys{Discovery: true})
+	one.TokenType, one.Audiences, one.ShareSubjects = settings.TokenTypeIDToken, []string{"app-one", "app-one-api"}, true
+	two.TokenType, two.Audiences, two.ShareSubjects, two.Clients = settings.TokenTypeIDToken, []string{"app-two"}, true, []string{"backend"}
 	d.Reconfigure(testserver.Trusting(one, two))
 	now, es := d.Clock.Now().Unix(), testserver.Signers()[2]
 	for _, row := range []struct {
@@ -137,8 +137,8 @@ func TestExchangeReadsIDTokensAsOpenIDConnectDoes(t *testing.T) {
 func TestExchangeTakesAnIDTokenWithoutJTIOnce(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d, p := testserver.NewExchanger(t, url), testserver.NewProvider(t)
-		entry := p.Entry(models.IssuerKeys{Discovery: true})
-		entry.TokenType, entry.Audiences = models.TokenTypeIDToken, []string{"app"}
+		entry := p.Entry(settings.IssuerKeys{Discovery: true})
+		entry.TokenType, entry.Audiences = settings.TokenTypeIDToken, []string{"app"}
 		d.Reconfigure(testserver.Trusting(entry))
 		es, over := testserver.Signers()[2], map[string]any{"aud": "app", "jti": nil}
 		token := p.Token(d, es, es.Algorithm, over)

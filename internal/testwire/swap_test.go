@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestASessionTokenYieldsAccessTokensAsLongAsItsSessionLives(t *testing.T) {
@@ -83,7 +83,7 @@ func TestASwapIsRefused(t *testing.T) {
 		if narrow.Text("scope") != "profile" || testserver.Claims(t, narrow)["scope"] != "profile" {
 			t.Errorf("%s", narrow.Body)
 		}
-		d.Apply(models.TenantSpec{ID: "default", Users: []models.UserSpec{{Sub: "alice", Disabled: true}}})
+		d.Apply(settings.TenantSpec{ID: "default", Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
 		d.Want(400, "invalid_request", d.ExchangeSession(a.Text("session_token")))
 	})
 }

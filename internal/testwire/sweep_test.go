@@ -6,18 +6,18 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestSessionsOfTheDisabledAreSwept(t *testing.T) {
 	for name, c := range map[string]struct {
-		disable func(*models.TenantSpec)
+		disable func(*settings.TenantSpec)
 		why     session.EndReason
 	}{
-		"client": {func(s *models.TenantSpec) { s.Clients[0].Disabled = true }, session.ClientDisabled},
-		"issuer": {func(s *models.TenantSpec) { s.TrustedIssuers[0].Disabled = true }, session.IssuerDisabled},
-		"tenant": {func(s *models.TenantSpec) { s.Disabled = true }, session.TenantDisabled},
+		"client": {func(s *settings.TenantSpec) { s.Clients[0].Disabled = true }, session.ClientDisabled},
+		"issuer": {func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true }, session.IssuerDisabled},
+		"tenant": {func(s *settings.TenantSpec) { s.Disabled = true }, session.TenantDisabled},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {

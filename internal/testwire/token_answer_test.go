@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestEveryGrantIsAnsweredAlike(t *testing.T) {
@@ -128,7 +128,7 @@ func TestWhatDoesNotCompileHereIsNoRefusal(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 				client, entry := testserver.Web(), d.Issuer.Entry()
 				client.Allow, entry.Subject = "token.sub == 'alice'", "token.sub + ''"
-				d.Apply(models.TenantSpec{ID: "default", Clients: []models.ClientSpec{client, testserver.Backend()}, TrustedIssuers: []models.IssuerSpec{entry}})
+				d.Apply(settings.TenantSpec{ID: "default", Clients: []settings.ClientSpec{client, testserver.Backend()}, TrustedIssuers: []settings.IssuerSpec{entry}})
 				d.SignIn("alice")
 				table, where, _ := strings.Cut(table, " ")
 				db := testserver.OpenDatabase(t, d.DatabaseURL)

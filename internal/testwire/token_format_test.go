@@ -10,6 +10,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // signingAlgorithms are what a tenant may say, and the alg of its tokens.
@@ -25,7 +26,7 @@ func newDeploymentThatSigns(t *testing.T, algorithm string) *testserver.Deployme
 	tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 	tenant.SigningAlgorithm = algorithm
 	ctx := context.Background()
-	_, err := d.Store.Apply(ctx, []models.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true})
+	_, err := d.Store.Apply(ctx, []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true})
 	if err = errors.Join(err, d.OAuth.EnsureSigningKeys(ctx), d.OAuth.Refresh(ctx)); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 const (
@@ -20,7 +20,7 @@ const (
 type twoIssuers struct {
 	*testserver.Deployment
 	strong *testserver.Issuer
-	spec   models.TenantSpec
+	spec   settings.TenantSpec
 }
 
 func eachWithTwoIssuers(t *testing.T, test func(t *testing.T, d *twoIssuers)) {
@@ -254,7 +254,7 @@ func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
 // factor stops counting, and only what rested on it goes.
 func TestFactorsThatStopCountingTakeOnlyTheirClassesOfATenant(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
-		d.spec.ACR = []models.ACRClass{
+		d.spec.ACR = []settings.ACRClass{
 			{Value: "any", When: "true"},
 			{Value: "young-otp", When: "factors.exists(f, f.amr == 'otp' && f.age < 60)"},
 			{Value: "only-otp", When: "amr == ['otp']"},
@@ -270,7 +270,7 @@ func TestFactorsThatStopCountingTakeOnlyTheirClassesOfATenant(t *testing.T) {
 		d.Apply(d.spec)
 		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.wantPair(t, "without the key", a, "young-otp@3630", "map[any:3630 young-otp:3630]")
-		d.spec.ACR = []models.ACRClass{{Value: "gold", When: "true"}}
+		d.spec.ACR = []settings.ACRClass{{Value: "gold", When: "true"}}
 		d.Apply(d.spec)
 		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.wantPair(t, "and without the rules", a, "<nil>@3630", "map[]")
@@ -328,7 +328,7 @@ func orElse(v any, otherwise int64) int64 {
 
 func TestAnIssuersAMRExpressionStatesItsMethods(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
-		d.spec.ACR = []models.ACRClass{{Value: "fed", When: "'fed' in amr"}, {Value: "key", When: "'hwk' in amr"}}
+		d.spec.ACR = []settings.ACRClass{{Value: "fed", When: "'fed' in amr"}, {Value: "key", When: "'hwk' in amr"}}
 		for _, c := range []struct {
 			expression string
 			claims     map[string]any

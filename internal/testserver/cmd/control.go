@@ -11,6 +11,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // control answers the control port. Bodies and answers are JSON:
@@ -136,7 +137,7 @@ type sessionState struct {
 func (c *control) sessions(w http.ResponseWriter, r *http.Request) {
 	write(w, func(ctx context.Context, sub string) (any, error) {
 		now := c.server.Store.Now()
-		rows, err := c.server.Store.Sessions(ctx, models.DefaultTenant, sub, now, models.SessionCursor{}, 100)
+		rows, err := c.server.Store.Sessions(ctx, settings.DefaultTenant, sub, now, models.SessionCursor{}, 100)
 		if err != nil {
 			return nil, err
 		}

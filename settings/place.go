@@ -1,4 +1,4 @@
-package models
+package settings
 
 import (
 	"fmt"
@@ -11,7 +11,7 @@ type Place struct {
 	Path    string  `yaml:"-"` // such as tenants[0].clients[1]; empty: see Located
 	Written Written `yaml:"-"`
 
-	stored bool // the noun is stored, and the document does not name it
+	Stored bool // the noun is stored, and the document does not name it
 }
 
 // Located is a copy of tenants in which every noun has a path: those without
@@ -43,7 +43,7 @@ func Located(tenants []TenantSpec) []TenantSpec {
 // eachPlace calls fn with every noun of tenants, a tenant after what is in it,
 // and with what people call it. An id that no such noun can have is left out:
 // it may be anything, and even a secret in the wrong line.
-func eachPlace(tenants []TenantSpec, fn func(p Place, name string)) {
+func EachPlace(tenants []TenantSpec, fn func(p Place, name string)) {
 	for _, t := range tenants {
 		of := ""
 		if ValidTenantID(t.ID) && t.ID != DefaultTenant {
@@ -57,7 +57,7 @@ func eachPlace(tenants []TenantSpec, fn func(p Place, name string)) {
 					name += " of " + of
 				}
 			}
-			if p.stored {
+			if p.Stored {
 				name += ", stored and not in the file"
 			}
 			fn(p, name)
@@ -81,8 +81,8 @@ func (f Faults) Named(tenants []TenantSpec) Faults {
 	tenants = Located(tenants)
 	named := slices.Clone(f)
 	for i := range named {
-		eachPlace(tenants, func(p Place, name string) {
-			if named[i].Of == "" && within(named[i].Path, p.Path) {
+		EachPlace(tenants, func(p Place, name string) {
+			if named[i].Of == "" && Within(named[i].Path, p.Path) {
 				named[i].Of = name
 			}
 		})
@@ -95,7 +95,7 @@ func (f Faults) Named(tenants []TenantSpec) Faults {
 func (f Faults) OfWritten(tenants []TenantSpec) Faults {
 	return slices.DeleteFunc(slices.Clone(f), func(fault Fault) bool {
 		leftOut, found := false, false
-		eachPlace(Located(tenants), func(p Place, _ string) {
+		EachPlace(Located(tenants), func(p Place, _ string) {
 			rest, in := strings.CutPrefix(fault.Path, p.Path+".")
 			if !in || found || p.Written == nil {
 				return
@@ -105,4 +105,10 @@ func (f Faults) OfWritten(tenants []TenantSpec) Faults {
 		})
 		return leftOut
 	})
+}
+
+// within reports whether path is place, or in it.
+func Within(path, place string) bool {
+	rest, in := strings.CutPrefix(path, place)
+	return in && place != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }

@@ -1,4 +1,4 @@
-package models
+package settings
 
 import (
 	"encoding/json"
@@ -19,27 +19,27 @@ type Document map[string]json.RawMessage
 type Written map[string]bool
 
 // given is how a document treats one key.
-type given int
+type Given int
 
 const (
-	absent given = iota // it stays as it is stored
-	null                // it gets its default again
-	value
+	Absent Given = iota // it stays as it is stored
+	Null                // it gets its default again
+	Value
 )
 
 // given says how the first of keys that is named is given. zero says whether
 // the field is empty, for a spec that Go code has made.
-func (w Written) given(zero bool, keys ...string) given {
+func (w Written) Given(zero bool, keys ...string) Given {
 	if w == nil && !zero {
-		return value
+		return Value
 	}
-	how := absent
+	how := Absent
 	for _, key := range keys {
 		switch set, named := w[key]; {
 		case named && set:
-			return value
+			return Value
 		case named:
-			how = null
+			how = Null
 		}
 	}
 	return how
@@ -47,7 +47,7 @@ func (w Written) given(zero bool, keys ...string) given {
 
 // documentOf is what a spec writes of the settings that are the fields of
 // settings, a struct, under their JSON names.
-func documentOf(settings any, written Written) (Document, error) {
+func NewDocument(settings any, written Written) (Document, error) {
 	doc := Document{}
 	v := reflect.ValueOf(settings)
 	for i := range v.NumField() {
@@ -55,10 +55,10 @@ func documentOf(settings any, written Written) (Document, error) {
 		if key == "" || key == "-" {
 			continue
 		}
-		switch written.given(v.Field(i).IsZero(), key) {
-		case null:
+		switch written.Given(v.Field(i).IsZero(), key) {
+		case Null:
 			doc[key] = json.RawMessage("null")
-		case value:
+		case Value:
 			text, err := json.Marshal(v.Field(i).Interface())
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", key, err)
@@ -71,7 +71,7 @@ func documentOf(settings any, written Written) (Document, error) {
 
 // merge lays what was written over what is stored: a value takes the place of
 // the stored one whole, null removes it, and what was left out stays.
-func (d Document) merge(written Document) Document {
+func (d Document) Merge(written Document) Document {
 	merged := maps.Clone(d)
 	if merged == nil {
 		merged = Document{}
@@ -87,11 +87,11 @@ func (d Document) merge(written Document) Document {
 }
 
 // withoutNull is the document as it is stored.
-func (d Document) withoutNull() Document { return Document{}.merge(d) }
+func (d Document) WithoutNull() Document { return Document{}.Merge(d) }
 
 // decode reads the document into settings, a pointer to a struct whose fields
 // are still zero. What this release does not know stays in the document only.
-func (d Document) decode(settings any) error {
+func (d Document) Decode(settings any) error {
 	text, err := json.Marshal(d)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (d Document) decode(settings any) error {
 func isNull(v json.RawMessage) bool { return string(v) == "null" }
 
 // text is the document as it is stored.
-func (d Document) text() (string, error) {
+func (d Document) Text() (string, error) {
 	text, err := json.Marshal(d)
 	return string(text), err
 }

@@ -1,4 +1,4 @@
-package models
+package settings
 
 import (
 	"maps"
@@ -67,7 +67,7 @@ func (v *tenantValidation) clientSecrets(at string, c ClientSpec) {
 	}
 	given := c.Secret != "" || c.SecretFile != ""
 	switch {
-	case c.Auth == AuthSecret && !given && !c.secretStored:
+	case c.Auth == AuthSecret && !given && !c.SecretStored:
 		v.Add(path, "is missing: auth is secret")
 	case c.Public() && given:
 		v.Add(path, "must not be given: auth is none")

@@ -1,4 +1,4 @@
-package models_test
+package settings_test
 
 import (
 	"encoding/json"
@@ -7,8 +7,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestParseDuration(t *testing.T) {
@@ -19,7 +19,7 @@ func TestParseDuration(t *testing.T) {
 		"none": session.NoIdleTimeout,
 	} {
 		t.Run(text, func(t *testing.T) {
-			if got, err := models.ParseDuration(text); got.Of() != want || err != nil {
+			if got, err := settings.ParseDuration(text); got.Of() != want || err != nil {
 				t.Errorf("is %v, %v; want %v", got.Of(), err, want)
 			}
 		})
@@ -29,7 +29,7 @@ func TestParseDuration(t *testing.T) {
 		"2562048h", "1000d2500000h", "1dnone", "5m\n", "１d", "1e3s", "0x1d",
 	} {
 		t.Run("refuses "+text, func(t *testing.T) {
-			if got, err := models.ParseDuration(text); err == nil || got != 0 {
+			if got, err := settings.ParseDuration(text); err == nil || got != 0 {
 				t.Errorf("is %v, %v", got.Of(), err)
 			}
 		})
@@ -42,7 +42,7 @@ func TestDurationsPrintAsAPersonWritesThem(t *testing.T) {
 		"1h0m10s": time.Hour + 10*time.Second, "10m10s": 610 * time.Second, "1d": 24 * time.Hour, "30d": 720 * time.Hour, "36h": 36 * time.Hour,
 		"1.5s": 1500 * time.Millisecond, "none": session.NoIdleTimeout,
 	} {
-		if got := models.Duration(d).String(); got != want {
+		if got := settings.Duration(d).String(); got != want {
 			t.Errorf("%v prints as %q, want %q", d, got, want)
 		}
 	}
@@ -51,12 +51,12 @@ func TestDurationsPrintAsAPersonWritesThem(t *testing.T) {
 func TestDurationsReadBackAsTheyWerePrinted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.SampledFrom([]time.Duration{1, time.Millisecond, time.Second, time.Minute, time.Hour}).Draw(t, "unit")
-		d := models.Duration(time.Duration(rapid.Int64Range(0, 1_000_000).Draw(t, "count")) * unit)
+		d := settings.Duration(time.Duration(rapid.Int64Range(0, 1_000_000).Draw(t, "count")) * unit)
 		text, err := json.Marshal(d)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var back models.Duration
+		var back settings.Duration
 		if err := json.Unmarshal(text, &back); err != nil || back != d {
 			t.Fatalf("%s reads back as %v, %v", text, back, err)
 		}

@@ -1,4 +1,6 @@
-package models
+package settings
+
+import "time"
 
 // DefaultTenant is the tenant whose issuer is the base URL itself.
 const DefaultTenant = "default"
@@ -36,3 +38,6 @@ type UserSpec struct {
 
 	Place
 }
+
+// EventRetention is how long the event log goes back.
+const EventRetention = 90 * 24 * time.Hour

@@ -1,13 +1,13 @@
-package models_test
+package settings_test
 
 import (
 	"testing"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestAWildcardStandsForOneLabel(t *testing.T) {
-	var set models.OriginSet
+	var set settings.OriginSet
 	if set.Has("https://a.example.com") {
 		t.Error("an empty list has an origin")
 	}

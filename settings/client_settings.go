@@ -1,4 +1,4 @@
-package models
+package settings
 
 import (
 	"slices"
@@ -85,7 +85,7 @@ type ClientSpec struct {
 
 	Place
 
-	secretStored bool // a secret is stored, and stays
+	SecretStored bool // a secret is stored, and stays
 }
 
 // Policy is the client's preset with its own fields on top.

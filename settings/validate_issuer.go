@@ -1,4 +1,4 @@
-package models
+package settings
 
 import (
 	"slices"
@@ -109,7 +109,7 @@ func canonicalIssuer(iss string) string {
 
 // keys checks that the keys come from one place, and that the algorithms fit.
 func (v *tenantValidation) keys(at string, e IssuerSpec) {
-	shared := e.Keys.SharedSecret != "" || e.Keys.SharedSecretFile != "" || e.Keys.stored
+	shared := e.Keys.SharedSecret != "" || e.Keys.SharedSecretFile != "" || e.Keys.Stored
 	sources := 0
 	for _, given := range []bool{e.Keys.Discovery, e.Keys.JWKSURI != "", len(e.Keys.JWKS) > 0, e.Keys.PEM != "", shared} {
 		if given {

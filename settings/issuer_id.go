@@ -1,4 +1,4 @@
-package models
+package settings
 
 import (
 	"crypto/sha256"
@@ -9,7 +9,7 @@ import (
 )
 
 // maxIssuerID is the longest id of a trusted issuer.
-const maxIssuerID = 63
+const MaxIssuerID = 63
 
 var (
 	issuerID  = tenantIDRule
@@ -22,18 +22,18 @@ func (e IssuerSpec) EntryID() string {
 	if e.ID != "" || e.Issuer == "" {
 		return e.ID
 	}
-	return issuerIDFrom(e.Issuer)
+	return IssuerID(e.Issuer)
 }
 
 // issuerIDFrom makes an id from the host of an issuer: auth-example-com for
 // https://auth.example.com/v2. An issuer that is no URL is taken whole.
-func issuerIDFrom(issuer string) string {
+func IssuerID(issuer string) string {
 	name := issuer
 	if u, err := url.Parse(issuer); err == nil && u.Host != "" {
 		name = u.Host
 	}
 	id := strings.Trim(notInSlug.ReplaceAllString(strings.ToLower(name), "-"), "-")
-	if id = strings.TrimRight(id[:min(len(id), maxIssuerID)], "-"); id != "" {
+	if id = strings.TrimRight(id[:min(len(id), MaxIssuerID)], "-"); id != "" {
 		return id
 	}
 	sum := sha256.Sum256([]byte(issuer))

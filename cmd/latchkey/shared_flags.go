@@ -11,16 +11,17 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
-// settings are the flags that every command shares.
-type settings struct {
+// sharedFlags are the flags that every command shares.
+type sharedFlags struct {
 	path string
 }
 
 // read reads the configuration and names every fault that can be seen in it
 // alone.
-func (s *settings) read(use config.Use) (*config.Config, models.Faults, error) {
+func (s *sharedFlags) read(use config.Use) (*config.Config, settings.Faults, error) {
 	c, faults, err := config.Load(s.path, os.Environ())
 	if err != nil {
 		return nil, nil, err
@@ -29,7 +30,7 @@ func (s *settings) read(use config.Use) (*config.Config, models.Faults, error) {
 }
 
 // readApart is read with the tenants of another file.
-func (s *settings) readApart(tenants string, use config.Use) (*config.Config, models.Faults, error) {
+func (s *sharedFlags) readApart(tenants string, use config.Use) (*config.Config, settings.Faults, error) {
 	c, faults, err := config.LoadApart(s.path, tenants, os.Environ())
 	if err != nil {
 		return nil, nil, err
@@ -39,7 +40,7 @@ func (s *settings) readApart(tenants string, use config.Use) (*config.Config, mo
 
 // load reads the configuration and checks all of it, so that every fault is
 // named at once.
-func (s *settings) load(use config.Use) (*config.Config, error) {
+func (s *sharedFlags) load(use config.Use) (*config.Config, error) {
 	c, faults, err := s.check(use)
 	if err == nil && len(faults) > 0 {
 		err = faulty(faults)
@@ -51,7 +52,7 @@ func (s *settings) load(use config.Use) (*config.Config, error) {
 }
 
 // check is load for who wants every fault.
-func (s *settings) check(use config.Use) (*config.Config, models.Faults, error) {
+func (s *sharedFlags) check(use config.Use) (*config.Config, settings.Faults, error) {
 	c, faults, err := s.read(use)
 	if err != nil {
 		return nil, nil, err
@@ -75,7 +76,7 @@ func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slo
 }
 
 // faulty is the error that shows every fault of a configuration.
-func faulty(faults models.Faults) error {
+func faulty(faults settings.Faults) error {
 	return fmt.Errorf("the configuration has %s:\n%w", plural(len(faults), "fault"), faults)
 }
 
@@ -88,9 +89,9 @@ func fileOf(c *config.Config, keys *oauth.Keys) (models.File, error) {
 }
 
 // validate is how the outcome of applying c is checked.
-func validate(c *config.Config) func([]models.TenantSpec) models.Faults {
-	return func(tenants []models.TenantSpec) models.Faults {
-		return append(models.ValidateTenants(tenants, c.Issuer), oauth.CheckTenants(tenants)...)
+func validate(c *config.Config) func([]settings.TenantSpec) settings.Faults {
+	return func(tenants []settings.TenantSpec) settings.Faults {
+		return append(settings.ValidateTenants(tenants, c.Issuer), oauth.CheckTenants(tenants)...)
 	}
 }
 

@@ -1,0 +1,173 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"gorm.io/gorm"
+)
+
+// UserFilter is which users of a tenant ListUsers lists.
+type UserFilter struct {
+	Tenant string
+	Issuer string // the id or the URL of a trusted issuer in whose namespace they are; empty: any or none
+	Prefix string // with which their sub begins
+	After  string // the sub behind which the list goes on
+	Limit  int
+}
+
+// ListedUser is a user as a list shows them.
+type ListedUser struct {
+	Sub       string
+	Issuers   []string // URLs of the trusted issuers in whose namespace the user is
+	Subject   string   // the sub without the prefix of that namespace; empty: there is none
+	CreatedAt time.Time
+	SeenAt    time.Time // as in User, or the beginning of a later session that is still stored
+	Sessions  int       // live ones
+	Disabled  bool
+	Suspended bool
+}
+
+// UnknownIssuerError is the error of a list of the users of an issuer that the
+// tenant does not have.
+type UnknownIssuerError struct{ Tenant, Issuer string }
+
+// Error implements error.
+func (e *UnknownIssuerError) Error() string {
+	return fmt.Sprintf("tenant %q has no trusted issuer with the id or the URL %q", e.Tenant, e.Issuer)
+}
+
+// ListUsers lists users by their sub, and reports whether there are more behind
+// them. ErrNotFound: there is no such tenant.
+func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser, more bool, err error) {
+	err = s.longQuery(ctx, func(db *gorm.DB) error {
+		var tenants int
+		if err := db.Raw("SELECT count(*) FROM tenants WHERE id = ? AND pruned_at IS NULL", f.Tenant).Row().Scan(&tenants); err != nil {
+			return err
+		}
+		if tenants == 0 {
+			return ErrNotFound
+		}
+		entries, err := (&applier{tx: db, store: s}).allEntries(f.Tenant)
+		if err != nil {
+			return err
+		}
+		where, args, err := f.condition(entries)
+		if err != nil {
+			return err
+		}
+		list, err = collect(db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL FROM users WHERE "+where+" ORDER BY sub LIMIT ?",
+			append(args, f.Limit+1)...), func(rows *sql.Rows) (u ListedUser, err error) {
+			var created, seen Time
+			err = rows.Scan(&u.Sub, &created, &seen, &u.Disabled, &u.Suspended)
+			u.CreatedAt, u.SeenAt = created.Time, seen.Time
+			return u, err
+		})
+		if more = len(list) > f.Limit; more {
+			list = list[:f.Limit]
+		}
+		for i := range list {
+			list[i].Issuers, list[i].Subject = namespaceOf(list[i].Sub, entries)
+		}
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		return s.addSessions(db, f.Tenant, list)
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	return list, more, nil
+}
+
+// condition is the part of a statement that asks for the users.
+func (f UserFilter) condition(entries []TrustedIssuer) (where string, args []any, err error) {
+	const begins = "substr(sub, 1, ?) = ?"
+	prefixed := func(prefix string) []any { return []any{utf8.RuneCountInString(prefix), prefix} }
+	where, args = "tenant_id = ? AND sub > ?", []any{f.Tenant, f.After}
+	if f.Prefix != "" {
+		where, args = where+" AND "+begins, append(args, prefixed(f.Prefix)...)
+	}
+	if f.Issuer == "" {
+		return where, args, nil
+	}
+	var either []string
+	for _, e := range entries {
+		if !e.named(f.Issuer) {
+			continue
+		}
+		if prefix := e.Settings.SubjectPrefix; prefix != "" {
+			either, args = append(either, begins), append(args, prefixed(prefix)...)
+			continue
+		}
+		outside := []string{"1 = 1"} // of every other namespace
+		for _, other := range entries {
+			if prefix := other.Settings.SubjectPrefix; prefix != "" {
+				outside, args = append(outside, "NOT "+begins), append(args, prefixed(prefix)...)
+			}
+		}
+		either = append(either, strings.Join(outside, " AND "))
+	}
+	if len(either) == 0 {
+		return "", nil, &UnknownIssuerError{f.Tenant, f.Issuer}
+	}
+	return where + " AND (" + strings.Join(either, " OR ") + ")", args, nil
+}
+
+// namespaceOf names the issuers that may vouch for a sub, and what they call its
+// user.
+func namespaceOf(sub string, entries []TrustedIssuer) (issuers []string, subject string) {
+	prefix := ""
+	for _, e := range entries {
+		if strings.HasPrefix(sub, e.Settings.SubjectPrefix) && e.Settings.SubjectPrefix != "" {
+			prefix = e.Settings.SubjectPrefix
+		}
+	}
+	for _, e := range entries {
+		if e.Settings.SubjectPrefix == prefix && !slices.Contains(issuers, e.Settings.Issuer) {
+			issuers = append(issuers, e.Settings.Issuer)
+		}
+	}
+	if len(issuers) == 0 {
+		return nil, ""
+	}
+	slices.Sort(issuers)
+	return issuers, strings.TrimPrefix(sub, prefix)
+}
+
+// addSessions counts the live sessions of the users, and moves SeenAt to the
+// beginning of their newest session.
+func (s *Store) addSessions(db *gorm.DB, tenant string, list []ListedUser) error {
+	bySub, subs := map[string]*ListedUser{}, make([]string, len(list))
+	for i := range list {
+		subs[i] = list[i].Sub
+		bySub[list[i].Sub] = &list[i]
+	}
+	var rows []struct {
+		Subject string
+		Newest  Time
+		N       int
+	}
+	err := db.Raw("SELECT subject, max(created_at) AS newest FROM sessions WHERE tenant_id = ? AND subject IN ? GROUP BY subject", tenant, subs).Scan(&rows).Error
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if u := bySub[r.Subject]; r.Newest.After(u.SeenAt) {
+			u.SeenAt = r.Newest.Time
+		}
+	}
+	rows = nil
+	now := At(s.Now())
+	err = db.Raw(`SELECT subject, count(*) AS n FROM sessions WHERE tenant_id = ? AND subject IN ? AND ended_at IS NULL
+		AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+notDisabled+" GROUP BY subject", tenant, subs, now, now).Scan(&rows).Error
+	for _, r := range rows {
+		bySub[r.Subject].Sessions = r.N
+	}
+	return err
+}
