@@ -28,16 +28,16 @@ func (m minted) response(scope []string) tokenResponse {
 // mintSession signs an access token of a session (RFC 9068 §2.2). The token
 // states one of the classes that the session reaches. The caller holds a
 // signing slot.
-func (s *Server) mintSession(c *Client, of *models.Session, pair session.Proof, audience, scope []string, now time.Time) (minted, error) {
-	claims := map[string]any{"sub": of.Subject, "sid": of.ID.String()}
-	states := c.tenant.sessionAssurance(of).statement(pair)
+func (s *Server) mintSession(c *Client, row *models.Session, stated session.Proof, audience, scope []string, now time.Time) (minted, error) {
+	claims := map[string]any{"sub": row.Subject, "sid": row.ID.String()}
+	states := c.tenant.sessionAssurance(row).statement(stated)
 	states.addTo(claims)
-	if c.Settings.StatusList && of.Status != nil {
-		claims["status"] = c.tenant.statusClaim(*of.Status)
+	if c.Settings.StatusList && row.Status != nil {
+		claims["status"] = c.tenant.statusClaim(*row.Status)
 	}
-	expiry := c.Settings.Policy().AccessExpiry(now, of.Lifetime().Expiry())
+	expiry := c.Settings.Policy().AccessExpiry(now, row.Lifetime().Expiry())
 	return s.mint(c, claims, audience, scope, now, expiry, func(into map[string]any) map[string]string {
-		return addCustomClaims(newBudget(), c, of, states, into)
+		return addCustomClaims(newBudget(), c, row, states, into)
 	})
 }
 

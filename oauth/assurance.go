@@ -110,11 +110,11 @@ func failedRules(failed map[string]error) error {
 
 // reportRules records an event about rules that failed. The request has already
 // succeeded, so a failure to record the event is only logged.
-func (s *Server) reportRules(ctx context.Context, about *models.Session, now time.Time, failed map[string]error) {
+func (s *Server) reportRules(ctx context.Context, row *models.Session, now time.Time, failed map[string]error) {
 	if len(failed) == 0 {
 		return
 	}
-	e := about.Event(now, models.EventACRRuleFailed, map[string]any{"acr": slices.Sorted(maps.Keys(failed)), "generation": about.Refresh.Generation})
+	e := row.Event(now, models.EventACRRuleFailed, map[string]any{"acr": slices.Sorted(maps.Keys(failed)), "generation": row.Refresh.Generation})
 	e.Cause = failedRules(failed)
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
 		s.log.Error("cannot record an event", "error", err)

@@ -61,13 +61,13 @@ func (s *Subject) collectTooLong(failed func(name string, err error)) func(name 
 
 // reportAttributes records an event about attributes that were left out. The
 // response is already decided, so a failure to record the event is only logged.
-func (s *Server) reportAttributes(ctx context.Context, about *models.Session, now time.Time, names []string) {
+func (s *Server) reportAttributes(ctx context.Context, row *models.Session, now time.Time, names []string) {
 	if len(names) == 0 {
 		return
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)
-	e := about.Event(now, models.EventAttributeLeftOut, map[string]any{"attributes": names, "generation": about.Refresh.Generation})
+	e := row.Event(now, models.EventAttributeLeftOut, map[string]any{"attributes": names, "generation": row.Refresh.Generation})
 	e.Cause = names
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
 		s.log.Error("cannot record an event", "error", err)

@@ -92,11 +92,11 @@ func encodeJSON(v any) ([]byte, error) {
 
 // reportClaims records an event about claims that were left out. The token is
 // already signed, so a failure to record the event is only logged.
-func (s *Server) reportClaims(ctx context.Context, about *models.Session, now time.Time, leftOut map[string]string) {
+func (s *Server) reportClaims(ctx context.Context, row *models.Session, now time.Time, leftOut map[string]string) {
 	if len(leftOut) == 0 {
 		return
 	}
-	e := about.Event(now, models.EventClaimLeftOut, map[string]any{"claims": slices.Sorted(maps.Keys(leftOut)), "generation": about.Refresh.Generation})
+	e := row.Event(now, models.EventClaimLeftOut, map[string]any{"claims": slices.Sorted(maps.Keys(leftOut)), "generation": row.Refresh.Generation})
 	e.Cause = leftOut
 	if err := s.store.AddEvent(ctx, e, "generation"); err != nil {
 		s.log.Error("cannot record an event", "error", err)

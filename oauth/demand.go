@@ -36,11 +36,11 @@ func readDemand(form url.Values) (session.Demand, error) {
 // rejects a demand that the session does not meet.
 func (s *Server) checkDemand(c *Client, d session.Demand, row *models.Session, now time.Time) (session.Proof, error) {
 	proofs := c.tenant.sessionAssurance(row).proofs
-	pair, met := d.Choose(c.tenant.classes(), now, proofs)
+	stated, met := d.Choose(c.tenant.classes(), now, proofs)
 	if !met {
-		return pair, unmetDemand(d, now, proofs)
+		return stated, unmetDemand(d, now, proofs)
 	}
-	return pair, nil
+	return stated, nil
 }
 
 // unmetDemand returns the refusal of a request whose result would be weaker

@@ -112,13 +112,13 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	pair := r.stated
+	stated := r.stated
 	if !r.met {
-		if pair, err = s.checkDemand(c, r.demand, row, now); err != nil {
+		if stated, err = s.checkDemand(c, r.demand, row, now); err != nil {
 			return tokenResponse{}, err // the row changed since it was first read; a retry recovers the token
 		}
 	}
-	access, err := s.mintSession(c, row, pair, targets, scope, now)
+	access, err := s.mintSession(c, row, stated, targets, scope, now)
 	if err != nil {
 		return tokenResponse{}, err
 	}

@@ -109,8 +109,8 @@ type statement struct {
 
 // statement returns the statement of one of the session's classes. The zero
 // Proof states no class.
-func (a sessionAssurance) statement(pair session.Proof) statement {
-	s := statement{amr: session.AMR(a.factors), acr: pair.ACR, authTime: pair.At.Unix(), times: make(map[string]int64, len(a.proofs))}
+func (a sessionAssurance) statement(stated session.Proof) statement {
+	s := statement{amr: session.AMR(a.factors), acr: stated.ACR, authTime: stated.At.Unix(), times: make(map[string]int64, len(a.proofs))}
 	if s.acr == "" {
 		s.authTime = a.signedInAt.Unix()
 	}

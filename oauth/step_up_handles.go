@@ -170,16 +170,16 @@ func (s *Server) repeatStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	}
 	defer release()
 	now := s.now()
-	pair, err := s.checkDemand(c, x.demand, x.stepUp.row, now)
+	stated, err := s.checkDemand(c, x.demand, x.stepUp.row, now)
 	if err != nil {
 		// max_age was met when the step-up was carried out, and auth_time shows
 		// how long ago. The demanded class must be met by this response too.
-		pair, err = s.checkDemand(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
+		stated, err = s.checkDemand(c, session.Demand{ACR: x.demand.ACR}, x.stepUp.row, now)
 	}
 	if err != nil {
 		return tokenResponse{}, err
 	}
-	access, err := s.mintSession(c, x.stepUp.row, pair, x.targets, x.scope, now)
+	access, err := s.mintSession(c, x.stepUp.row, stated, x.targets, x.scope, now)
 	if err != nil {
 		return tokenResponse{}, err
 	}
