@@ -38,7 +38,7 @@ var (
 )
 
 // environments declare the variables that each kind of expression sees
-// (DESIGN §2).
+// (docs/configuration.md, Expressions).
 var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, class *cel.Env }, err error) {
 	functions, err := library()
 	if err != nil {
