@@ -251,6 +251,7 @@ func TestTheTailReadsHoweverManyThereAre(t *testing.T) {
 			_, err := insert.Exec(id, at, at+3600*1e6, fmt.Sprintf(`{"jti":"%d"}`, i))
 			must(t, err)
 		}
+		must(t, insert.Close())
 		must(t, tx.Commit())
 		for name, tail := range map[string]*models.Tail{"at first": ahead, "at a later look": behind} {
 			must(t, tail.Look(t.Context()))

@@ -128,7 +128,7 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 		Mapped: x.subject.mapped(), Token: x.subject.spent, At: now,
 	}, func(row *models.Session) (details map[string]any, events []models.Event, err error) {
 		events, err = s.applyStepUp(row, c, x, call, now)
-		return x.stepUpDetails(row, call), events, err
+		return x.stepUpDetails(call), events, err
 	}, func(row *models.Session) error {
 		access, err = s.mintSession(c, row, x.stated, x.targets, x.scope, now)
 		return err
@@ -194,7 +194,7 @@ func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exc
 }
 
 // stepUpDetails returns the details of the event.
-func (x *exchangeRequest) stepUpDetails(row *models.Session, call *Call) map[string]any {
+func (x *exchangeRequest) stepUpDetails(call *Call) map[string]any {
 	return call.withDevice(map[string]any{
 		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		"acr": x.proofs.Best().ACR,

@@ -63,8 +63,8 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 	if err != nil {
 		return nil, malformedSubject(err)
 	}
-	signingInput, _, _ := cutLast(token, ".")
-	_, encoded, _ := cutLast(signingInput, ".")
+	signingInput, _ := cutLast(token, ".")
+	_, encoded := cutLast(signingInput, ".")
 	payload, err := jws.DecodeBase64(encoded)
 	if err != nil {
 		return nil, malformedSubject(err)
@@ -224,10 +224,10 @@ func containsNUL(values ...any) bool {
 	return false
 }
 
-// cutLast cuts s around its last sep.
-func cutLast(s, sep string) (before, after string, found bool) {
+// cutLast cuts s around its last sep. Without one, after is empty.
+func cutLast(s, sep string) (before, after string) {
 	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
+		return s[:i], s[i+len(sep):]
 	}
-	return s, "", false
+	return s, ""
 }
