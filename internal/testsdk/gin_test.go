@@ -47,7 +47,7 @@ func TestTheMiddlewareWorksInGin(t *testing.T) {
 		body   string
 	}{
 		"nothing":      {"", 401, ""},
-		"a lack":       {"Bearer " + issuer.Token(), 403, "{\"error\":\"insufficient_scope\",\"error_description\":\"The access token lacks a scope\"}\n"},
+		"a lack":       {"Bearer " + issuer.Token(), 403, "{\"error\":\"insufficient_scope\",\"error_description\":\"The access token lacks a required scope\"}\n"},
 		"a good token": {"Bearer " + issuer.Token(latchkeytest.Claims{"scope": "orders:read"}), 200, latchkeytest.Subject},
 	} {
 		w := httptest.NewRecorder()

@@ -71,7 +71,7 @@ func (a *api) take() []*http.Request {
 
 func newTestApp(t *testing.T, change ...func(*bff.Options)) *testApp {
 	t.Helper()
-	return newTestAppWithRetryWindow(t, 1500*time.Millisecond, change...)
+	return newTestAppWithRetryWindow(t, 6*time.Second, change...) // 2 s for each attempt, on a busy machine
 }
 
 // newTestAppWithRetryWindow returns an app whose client has the given
