@@ -85,7 +85,7 @@ type ClientSpec struct {
 
 	Place
 
-	SecretStored bool // a secret is stored, and stays
+	SecretStored bool `json:"-" yaml:"-"` // a secret is stored, and stays
 }
 
 // Policy is the client's preset with its own fields on top.

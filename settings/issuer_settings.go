@@ -52,7 +52,7 @@ type IssuerKeys struct {
 	SharedSecret     string `json:"-" yaml:"shared_secret"`
 	SharedSecretFile string `json:"-" yaml:"shared_secret_file"` // read by the loader into SharedSecret
 
-	Stored bool // a shared secret is stored, and stays
+	Stored bool `json:"-" yaml:"-"` // a shared secret is stored, and stays
 }
 
 // IssuerSpec is a trusted issuer as a configuration file gives it.

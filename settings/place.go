@@ -11,7 +11,7 @@ type Place struct {
 	Path    string  `yaml:"-"` // such as tenants[0].clients[1]; empty: see Located
 	Written Written `yaml:"-"`
 
-	Stored bool // the noun is stored, and the document does not name it
+	Stored bool `yaml:"-"` // the noun is stored, and the document does not name it
 }
 
 // Located is a copy of tenants in which every noun has a path: those without
