@@ -244,6 +244,7 @@ func TestTheTailReadsHoweverManyThereAre(t *testing.T) {
 		insert, err := tx.Prepare(w.placeholders(`INSERT INTO events (id, at, tenant_id, type, client_id, subject, until, details)
 			VALUES (?, ?, 'default', 'token_revoked', 'web', '', ?, ?)`))
 		must(t, err)
+		defer insert.Close()
 		at := w.Now().UnixMicro()
 		for i := range many {
 			id := binary.BigEndian.AppendUint64(nil, uint64(at))
@@ -251,7 +252,6 @@ func TestTheTailReadsHoweverManyThereAre(t *testing.T) {
 			_, err := insert.Exec(id, at, at+3600*1e6, fmt.Sprintf(`{"jti":"%d"}`, i))
 			must(t, err)
 		}
-		must(t, insert.Close())
 		must(t, tx.Commit())
 		for name, tail := range map[string]*models.Tail{"at first": ahead, "at a later look": behind} {
 			must(t, tail.Look(t.Context()))
