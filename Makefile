@@ -50,7 +50,7 @@ test-browser: setup-browser ## the tests of the server with Chromium: internal/t
 
 # For each time you save: no race detector, and no package whose tests start
 # processes. Go does not run the tests of unchanged packages again.
-QUICK := ./config ./handlers ./internal ./internal/testattack ./internal/testwire ./models ./oauth ./session
+QUICK := ./config ./handlers ./internal ./internal/testattack ./internal/testwire ./models ./oauth ./session ./settings
 
 .PHONY: test-quick
 test-quick: setup-core bin/withpostgres ## most Go tests, without the race detector
