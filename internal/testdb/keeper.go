@@ -1,8 +1,10 @@
 package testdb
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 )
 
@@ -17,9 +19,14 @@ type keeper struct {
 }
 
 func newKeeper(s *server) (*keeper, error) {
-	listener, err := net.Listen("unix", socketIn(s.folder, keeperPort))
+	socket := socketIn(s.folder, keeperPort)
+	listener, err := net.Listen("unix", socket)
 	if err != nil {
 		return nil, err
+	}
+	// Any user may connect, as to PostgreSQL's own socket: a pooler does not run as root.
+	if err := os.Chmod(socket, 0o777); err != nil {
+		return nil, errors.Join(err, listener.Close())
 	}
 	k := &keeper{listener: listener, pool: poolOf(socketIn(s.folder, serverPort))}
 	go k.serve()

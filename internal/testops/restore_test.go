@@ -104,7 +104,7 @@ func TestTheRunbookOfARestoreRevivesNothing(t *testing.T) {
 		t.Fatalf("sign in: %d %v", status, a)
 	}
 	n.stop(t)
-	if said := runbook(t, folder, database, "pg_restore"); !strings.Contains(said, "2 sessions have ended.") {
+	if said := runbook(t, folder, database, "pg_restore"); !strings.Contains(said, "2 sessions ended.") {
 		t.Errorf("restored says %s", said)
 	}
 	n.start(t)
