@@ -40,13 +40,8 @@ var (
 // environments declare the variables that each kind of expression sees
 // (docs/configuration.md, Expressions).
 var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, class *cel.Env }, err error) {
-	functions, err := library()
-	if err != nil {
-		return envs, err
-	}
-	common := append([]cel.EnvOption{cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true)}, functions...)
 	declare := func(names ...string) *cel.Env {
-		opts := slices.Clone(common)
+		opts := slices.Clone(extensions)
 		for _, name := range names {
 			opts = append(opts, cel.Variable(name, cel.MapType(cel.StringType, cel.DynType)))
 		}
@@ -58,7 +53,7 @@ var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, cl
 	envs.allow = declare("token", "client", "user")
 	envs.claim = declare("user", "session")
 	var e error
-	envs.class, e = cel.NewEnv(append(slices.Clone(common),
+	envs.class, e = cel.NewEnv(append(slices.Clone(extensions),
 		ext.NativeTypes(reflect.TypeFor[ruleFactor](), ext.ParseStructTags(true)),
 		cel.Variable("factors", cel.ListType(cel.ObjectType("oauth.ruleFactor"))),
 		cel.Variable("amr", cel.ListType(cel.StringType)), cel.Variable("kinds", cel.ListType(cel.StringType)))...)
@@ -86,7 +81,7 @@ func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
 	if out := ast.OutputType(); want != nil && !mayYield(out, want) {
 		return nil, fmt.Errorf("yields %s, but %s is needed", out, want)
 	}
-	program, err := env.Program(ast, cel.CostLimit(expressionCost))
+	program, err := env.Program(ast, cel.CostLimit(expressionCost), costs, cel.CustomDecoratorV2(bounded))
 	if err != nil {
 		return nil, err
 	}
@@ -148,16 +143,16 @@ func newBudget() *budget { return &budget{requestCost} }
 // spent reports whether nothing is left.
 func (b *budget) spent() bool { return b.left == 0 }
 
-// charge takes the cost of an evaluation. One that was stopped has no details
-// and costs the limit.
-func (b *budget) charge(details *cel.EvalDetails) {
+// charge subtracts the cost of an evaluation: CEL's, and that of the values that it
+// walked. An evaluation that CEL did not count costs the limit.
+func (b *budget) charge(details *cel.EvalDetails, walked uint64) {
 	cost := uint64(expressionCost)
 	if details != nil {
 		if actual := details.ActualCost(); actual != nil {
 			cost = *actual
 		}
 	}
-	b.left -= min(b.left, max(1, cost))
+	b.left -= min(b.left, max(1, cost+walked))
 }
 
 var errBudgetSpent = errors.New("the request has spent its budget for expressions")
@@ -172,8 +167,7 @@ func (e *expression) evaluateWithin(b *budget, variables map[string]any) (any, e
 	if b.spent() {
 		return nil, errBudgetSpent
 	}
-	out, details, err := e.program.Eval(variables)
-	b.charge(details)
+	out, err := e.run(b, variables)
 	if err != nil {
 		if strings.HasPrefix(err.Error(), "no such key") {
 			return nil, errMissing
@@ -184,12 +178,19 @@ func (e *expression) evaluateWithin(b *budget, variables map[string]any) (any, e
 	return plain(out, &room)
 }
 
+// run returns a value of CEL.
+func (e *expression) run(b *budget, variables map[string]any) (ref.Val, error) {
+	of := newEvaluation(variables)
+	out, details, err := e.program.Eval(of)
+	b.charge(details, of.cost())
+	return out, err
+}
+
 // failures are the kinds of failures of an evaluation, in CEL's own words where
 // it has any, by what its messages contain.
 var failures = []struct{ contains, kind string }{
 	{"cost limit exceeded", "cost limit exceeded"},
 	{errResultTooLong.Error(), errResultTooLong.Error()},
-	{errTooManyComparisons.Error(), errTooManyComparisons.Error()},
 	{"exceeds maximum allowed", errResultTooLong.Error()},
 	{"no such overload", "no such overload: an operator or function was applied to a value of another type"},
 	{"type conversion", "type conversion error"},
@@ -230,7 +231,9 @@ func plain(v ref.Val, room *int) (any, error) {
 	case types.Bool, types.Int, types.Uint:
 		return v.Value(), nil
 	case types.String:
-		*room -= len(v)
+		if *room -= len(v); *room < 0 {
+			return nil, errTooMuch
+		}
 		return string(v), nil
 	case types.Double:
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
@@ -238,7 +241,9 @@ func plain(v ref.Val, room *int) (any, error) {
 		}
 		return v.Value(), nil
 	case types.Bytes:
-		*room -= len(v)
+		if *room -= len(v); *room < 0 {
+			return nil, errTooMuch
+		}
 		return base64.StdEncoding.EncodeToString(v), nil
 	case types.Timestamp:
 		return v.Time.UTC().Format(time.RFC3339Nano), nil

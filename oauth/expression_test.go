@@ -111,6 +111,7 @@ func TestExpressionFails(t *testing.T) {
 	variables := map[string]any{"token": someToken(t)}
 	variables["token"].(map[string]any)["list"] = make([]any, 400)
 	variables["token"].(map[string]any)["infinite"] = math.Inf(1)
+	variables["token"].(map[string]any)["vast"] = strings.Repeat("a", maxResult+1)
 	for text, want := range map[string]string{
 		`token.sub + 1`:         "no such overload",
 		`token.sub ? 1 : 2`:     "no such overload",
@@ -124,7 +125,8 @@ func TestExpressionFails(t *testing.T) {
 		`{1: 'a'}`:              "a name that is no string",
 		`type(token)`:           "has no JSON form",
 		`{'a': type(token)}`:    "has no JSON form",
-		`[1]` + strings.Repeat(`.map(a, [a, a])`, 40):                     "yields too much", // 2⁴⁰ values, of which CEL holds 40
+		`token.vast`:            "yields too much",
+		`[1]` + strings.Repeat(`.map(a, [a, a])`, 40):                     "cost limit exceeded", // 2⁴⁰ values, of which CEL holds 40
 		`token.list.all(a, token.list.all(b, true))`:                      "cost limit exceeded",
 		`[1,2,3,4,5,6,7,8].map(a, token.list.map(b, token.sub + 'long'))`: "cost limit exceeded",
 	} {

@@ -449,7 +449,7 @@ func FuzzAllow(f *testing.F) {
 			c.allow = allow
 			s := &Subject{entry: &issuerEntry{}, claims: claims, sub: "alice"}
 			refused := server.checkPolicy(t.Context(), c, s)
-			verdict, _, err := allow.program.Eval(map[string]any{
+			verdict, err := allow.run(newBudget(), map[string]any{
 				"token": claims, "client": map[string]any{"id": "web", "name": "", "public": false}, "user": map[string]any{"sub": "alice"},
 			})
 			for optional, ok := verdict.(*types.Optional); ok && optional.HasValue(); optional, ok = verdict.(*types.Optional) {
