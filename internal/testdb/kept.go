@@ -231,13 +231,15 @@ func (s *kept) awake() bool {
 	return ok && plain
 }
 
-// forget takes out of a session what its client left in it.
+// forget takes out of a session what its client left in it, and has it hand in
+// its statistics, as at its end. PostgreSQL before 15 cannot be asked to, so that
+// none of its sessions is kept.
 func (s *kept) forget() bool {
 	if !s.plain {
 		return false
 	}
 	// DISCARD ALL is a query of its own: two statements of one are a transaction.
-	plain, ok := s.ask("DISCARD ALL", "SET application_name = '"+keptName+"'; SELECT "+noSettings)
+	plain, ok := s.ask("DISCARD ALL", "SET application_name = '"+keptName+"'; SELECT pg_stat_force_next_flush(); SELECT "+noSettings)
 	return ok && plain
 }
 

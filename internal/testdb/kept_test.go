@@ -3,6 +3,7 @@ package testdb
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,15 +14,21 @@ import (
 // keepers are the two ways to sessions that are kept.
 var keepers = map[string]pgconn.DialFunc{"in this process": Dial, "through a socket": nil}
 
-// eachKeeper runs test with a database on a cluster of its own and with what
+// keptCluster is a cluster for the tests of keepers: that of the others may have
+// none.
+var keptCluster = sync.OnceValues(func() (string, error) {
+	url, _, err := Share()
+	return url, err
+})
+
+// eachKeeper runs test with the URL of a cluster with a keeper, and with what
 // connects to it.
 func eachKeeper(t *testing.T, test func(t *testing.T, url string, connect func(t *testing.T, url string) (*pgx.Conn, error))) {
 	t.Helper()
-	url, stop, err := Share()
+	url, err := keptCluster()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(stop)
 	for name, dial := range keepers {
 		t.Run(name, func(t *testing.T) {
 			test(t, url, func(t *testing.T, url string) (*pgx.Conn, error) {
@@ -75,6 +82,21 @@ func TestASessionIsKeptAndHasForgottenItsClient(t *testing.T) {
 		}
 		if want := `0 0 0 0 t "$user", public off []`; left != want {
 			t.Errorf("of its client it knows %s, want %s", left, want)
+		}
+	})
+}
+
+// Statistics are handed in at a session's end, and some tests read them.
+func TestASessionThatIsKeptHasHandedInItsStatistics(t *testing.T) {
+	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
+		conn, err := connect(t, url)
+		process(t, conn, err, "DROP TABLE IF EXISTS counted", "CREATE TABLE counted (n int)")
+		conn, err = connect(t, url)
+		before := process(t, conn, err, "INSERT INTO counted VALUES (1)", "INSERT INTO counted VALUES (2)")
+		eventually(t, "kept", func() bool { conn, err = connect(t, url); return err == nil && conn.PgConn().PID() == before })
+		var n int
+		if err := conn.QueryRow(t.Context(), "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'counted'").Scan(&n); n != 2 || err != nil {
+			t.Errorf("%d rows were counted, %v; want 2", n, err)
 		}
 	})
 }
@@ -218,11 +240,10 @@ func TestCancellingReachesTheServer(t *testing.T) {
 }
 
 func TestOnlySoManySessionsAreKept(t *testing.T) {
-	url, stop, err := Share()
+	url, err := keptCluster()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer stop()
 	conns := make([]*pgx.Conn, mostKept+5)
 	for i := range conns {
 		if conns[i], err = connect(t, url); err != nil {
