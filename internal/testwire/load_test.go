@@ -61,12 +61,16 @@ func (l *load) end() {
 	l.ended.Wait()
 }
 
-// settle lets every worker act on the current state.
+// settle lets every worker act on the current state. All do so at once: to wait
+// for each in turn would take as many times as many rounds of all.
 func (l *load) settle() {
 	l.t.Helper()
+	seen := make([]int64, len(l.rounds))
 	for i := range l.rounds {
-		seen := l.rounds[i].Load()
-		for deadline := time.Now().Add(time.Minute); l.rounds[i].Load() < seen+2; time.Sleep(time.Millisecond) {
+		seen[i] = l.rounds[i].Load()
+	}
+	for i := range l.rounds {
+		for deadline := time.Now().Add(time.Minute); l.rounds[i].Load() < seen[i]+2; time.Sleep(time.Millisecond) {
 			if l.t.Failed() || time.Now().After(deadline) {
 				l.t.Fatal("the load has come to a halt")
 			}
