@@ -167,7 +167,9 @@ func (s *server) start() error {
 		"-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=300",
 		"-c", "timezone=UTC", "-c", "log_line_prefix=%m [%p] %d "}
 	if !s.durable {
-		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off")
+		// Without vacuum workers, each of which costs as much as a session: no
+		// database lives long enough to need one.
+		args = append(args, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off", "-c", "max_wal_size=4GB")
 	}
 	s.postmaster = s.command("postgres", args...)
 	s.postmaster.Stdout, s.postmaster.Stderr = logFile, logFile
