@@ -8,11 +8,13 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/glebarez/sqlite"
 	"github.com/jackc/pgx/v5"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+	"gorm.io/gorm/schema"
 )
 
 // Tracer sees every statement sent to PostgreSQL.
@@ -81,7 +83,23 @@ func gormConfig() *gorm.Config {
 		SkipDefaultTransaction: true,
 		Logger:                 logger.Discard,
 		DisableAutomaticPing:   true,
+		NamingStrategy:         tableNames{},
 	}
+}
+
+// tableNames names tables as GORM does by default, but looks for each plural, by
+// many regular expressions, once in a process and not once for each Store.
+type tableNames struct{ schema.NamingStrategy }
+
+var plurals sync.Map // by name of the type
+
+// TableName implements schema.Namer.
+func (n tableNames) TableName(name string) string {
+	known, ok := plurals.Load(name)
+	if !ok {
+		known, _ = plurals.LoadOrStore(name, n.NamingStrategy.TableName(name))
+	}
+	return known.(string)
 }
 
 // openSQLite opens one writer and a few readers: in WAL mode readers see the
