@@ -84,6 +84,9 @@ type Config struct {
 // scalar, the environment separates them by commas.
 type Secrets []string
 
+// OneOrMany implements decode.OneOrMany.
+func (Secrets) OneOrMany() {}
+
 // TLS makes Listen serve HTTPS. Both files are given, in PEM, or neither;
 // paths in the file are relative to its folder.
 type TLS struct {

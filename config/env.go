@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/settings"
+	"github.com/latchkey/latchkey/settings/decode"
 )
 
 // variable is a setting that the environment may give.
@@ -50,7 +51,7 @@ func (c *Config) readEnviron(environ []string, faults *settings.Faults) {
 		}
 		switch {
 		case !ok && !isFile:
-			faults.Add(settings.Member("", name), "unknown variable%s", suggest(name, slices.Sorted(maps.Keys(known))))
+			faults.Add(settings.Member("", name), "unknown variable%s", decode.Suggest(name, slices.Sorted(maps.Keys(known))))
 		case value == "":
 		default:
 			c.readVariable(name, value, setting, isFile, faults)

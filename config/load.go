@@ -1,19 +1,17 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/latchkey/latchkey/settings"
+	"github.com/latchkey/latchkey/settings/decode"
 )
 
 // maxFile bounds the configuration file.
@@ -76,48 +74,12 @@ func (c *Config) readFile(path string) (settings.Faults, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := parse(text)
-	if root == nil || err != nil {
+	document, err := decode.YAML(text)
+	if err != nil {
 		return nil, err
 	}
-	for i := 0; i+1 < len(root.Content); i += 2 {
-		c.given[root.Content[i].Value] = !isNull(root.Content[i+1])
-	}
-	var d decoder
-	d.value("", root, reflect.ValueOf(c).Elem())
-	return d.faults, d.overrun
-}
-
-// parse returns the only document of a YAML text, nil if there is none.
-func parse(text []byte) (*yaml.Node, error) {
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document, second yaml.Node
-	switch err := decoder.Decode(&document); {
-	case errors.Is(err, io.EOF):
-		return nil, nil
-	case err != nil:
-		return nil, syntaxError(err)
-	}
-	root := document.Content[0]
-	if root.Kind != yaml.MappingNode && !isNull(root) {
-		return nil, errors.New("must be a mapping of settings")
-	}
-	switch err := decoder.Decode(&second); {
-	case err == nil:
-		return nil, errors.New("must be a single YAML document")
-	case !errors.Is(err, io.EOF):
-		return nil, syntaxError(err)
-	}
-	return root, nil
-}
-
-// syntaxError hides the one message of the parser that quotes the file: an
-// unquoted secret that begins with * is read as an alias.
-func syntaxError(err error) error {
-	if strings.Contains(err.Error(), "unknown anchor") {
-		return errors.New("an alias (*name) has no anchor; quote a value that begins with *")
-	}
-	return err
+	maps.Copy(c.given, document.Keys())
+	return document.Into("", c)
 }
 
 // within is name, relative to dir unless it is absolute or empty.

@@ -1,4 +1,4 @@
-package config
+package decode
 
 import (
 	"maps"
@@ -37,7 +37,7 @@ func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 			written[p.key] = !isNull(target(p.value))
 			d.value(at, p.value, to)
 		} else {
-			d.faults.Add(at, "unknown key%s", suggest(p.key, slices.Sorted(maps.Keys(fields))))
+			d.faults.Add(at, "unknown key%s", Suggest(p.key, slices.Sorted(maps.Keys(fields))))
 		}
 	}
 }

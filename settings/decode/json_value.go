@@ -1,4 +1,4 @@
-package config
+package decode
 
 import (
 	"bytes"
@@ -12,9 +12,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// json is n as a value that JSON can hold: nil, bool, int64, float64, string,
+// jsonValue returns n as a value that JSON can hold: nil, bool, int64, float64, string,
 // []any or map[string]any. A date is its text.
-func (d *decoder) json(path string, n *yaml.Node) any {
+func (d *decoder) jsonValue(path string, n *yaml.Node) any {
 	n = target(n)
 	if !d.enter(n) {
 		return nil
@@ -24,13 +24,13 @@ func (d *decoder) json(path string, n *yaml.Node) any {
 	case yaml.MappingNode:
 		object := map[string]any{}
 		for _, p := range d.pairs(path, n) {
-			object[p.key] = d.json(settings.Member(path, p.key), p.value)
+			object[p.key] = d.jsonValue(settings.Member(path, p.key), p.value)
 		}
 		return object
 	case yaml.SequenceNode:
 		list := make([]any, len(n.Content))
 		for i, item := range n.Content {
-			list[i] = d.json(path+"["+strconv.Itoa(i)+"]", item)
+			list[i] = d.jsonValue(path+"["+strconv.Itoa(i)+"]", item)
 		}
 		return list
 	default:
@@ -78,7 +78,7 @@ func (d *decoder) rawJSON(path string, n *yaml.Node, v reflect.Value) {
 		v.SetBytes(compact.Bytes())
 		return
 	}
-	if text, err := json.Marshal(d.json(path, n)); err == nil {
+	if text, err := json.Marshal(d.jsonValue(path, n)); err == nil {
 		v.SetBytes(text)
 	}
 }

@@ -1,13 +1,13 @@
-package config
+package decode
 
 import (
 	"fmt"
 	"strings"
 )
 
-// suggest is a hint at the known word that word was probably meant to be,
+// Suggest returns a hint at the known word that word was probably meant to be,
 // empty if none is close.
-func suggest(word string, known []string) string {
+func Suggest(word string, known []string) string {
 	if len(word) > 64 {
 		return ""
 	}

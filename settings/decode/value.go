@@ -1,4 +1,4 @@
-package config
+package decode
 
 import (
 	"encoding"
@@ -17,6 +17,7 @@ import (
 // path, where yaml.v3 would report the first one, or a line.
 type decoder struct {
 	faults  settings.Faults
+	json    bool // the text is JSON
 	work    int
 	depth   int
 	overrun error // why the walk was broken off
@@ -25,7 +26,7 @@ type decoder struct {
 var (
 	textUnmarshaler = reflect.TypeFor[encoding.TextUnmarshaler]()
 	rawJSON         = reflect.TypeFor[json.RawMessage]()
-	secretList      = reflect.TypeFor[Secrets]()
+	oneOrMany       = reflect.TypeFor[OneOrMany]()
 )
 
 // value decodes n into v. Null leaves v as it is.
@@ -42,7 +43,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 		d.value(path, n, v.Elem())
 	case v.Type() == rawJSON:
 		d.rawJSON(path, n, v)
-	case v.Type() == secretList && n.Kind == yaml.ScalarNode:
+	case v.Type().Implements(oneOrMany) && n.Kind == yaml.ScalarNode:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		d.scalar(path, n, v.Index(0))
 	case v.Addr().Type().Implements(textUnmarshaler):
@@ -54,7 +55,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	case v.Kind() == reflect.Slice:
 		d.list(path, n, v)
 	case v.Kind() == reflect.Interface:
-		if value := d.json(path, n); value != nil {
+		if value := d.jsonValue(path, n); value != nil {
 			v.Set(reflect.ValueOf(value))
 		}
 	default:
@@ -64,7 +65,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 
 // text decodes a scalar into a type that reads itself.
 func (d *decoder) text(path string, n *yaml.Node, v reflect.Value) {
-	if !plain(n) {
+	if !plain(n) || d.json && n.ShortTag() != "!!str" {
 		d.faults.Add(path, "must be text")
 		return
 	}
@@ -79,7 +80,7 @@ func (d *decoder) text(path string, n *yaml.Node, v reflect.Value) {
 func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
-		if !plain(n) {
+		if !plain(n) || d.json && n.ShortTag() != "!!str" {
 			d.faults.Add(path, "must be text")
 			return
 		}

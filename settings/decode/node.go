@@ -1,4 +1,4 @@
-package config
+package decode
 
 import (
 	"errors"
@@ -13,11 +13,13 @@ const (
 	maxDepth = 100
 )
 
+var errTooDeep = errors.New("is nested too deep")
+
 // enter charges for a visit and says whether there may be more.
 func (d *decoder) enter(n *yaml.Node) bool {
 	d.charge(n)
 	if d.depth >= maxDepth {
-		d.overrun = errors.New("is nested too deep")
+		d.overrun = errTooDeep
 	}
 	if d.overrun != nil {
 		return false

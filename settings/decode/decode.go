@@ -1,0 +1,152 @@
+// Package decode reads what an operator writes, as YAML or JSON, into the structs
+// of package settings and into others with yaml tags. It is strict: keys that are
+// unknown or given twice are faults, and every fault is reported at once, with its
+// path and never with a value.
+package decode
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/latchkey/latchkey/settings"
+)
+
+// Document is a text that has been parsed, and has not been decoded yet.
+type Document struct {
+	root *yaml.Node // nil: the text is empty
+	json bool
+}
+
+// OneOrMany is implemented by lists of which a document may give a single element
+// as a scalar.
+type OneOrMany interface{ OneOrMany() }
+
+// YAML parses a text that holds at most one YAML document.
+func YAML(text []byte) (*Document, error) {
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document, second yaml.Node
+	switch err := decoder.Decode(&document); {
+	case errors.Is(err, io.EOF):
+		return &Document{}, nil
+	case err != nil:
+		return nil, syntaxError(err)
+	}
+	root := document.Content[0]
+	if root.Kind != yaml.MappingNode && !isNull(root) {
+		return nil, errors.New("must be a mapping of settings")
+	}
+	switch err := decoder.Decode(&second); {
+	case err == nil:
+		return nil, errors.New("must be a single YAML document")
+	case !errors.Is(err, io.EOF):
+		return nil, syntaxError(err)
+	}
+	return &Document{root: root}, nil
+}
+
+// syntaxError hides the one message of the parser that quotes the file: an
+// unquoted secret that begins with * is read as an alias.
+func syntaxError(err error) error {
+	if strings.Contains(err.Error(), "unknown anchor") {
+		return errors.New("an alias (*name) has no anchor; quote a value that begins with *")
+	}
+	return err
+}
+
+// JSON parses a text that holds one JSON object. Numbers and booleans stay what
+// they are: a setting that is text must be a JSON string.
+func JSON(text []byte) (*Document, error) {
+	if !json.Valid(text) {
+		return nil, errors.New("must be JSON")
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	root, err := readJSON(d, 0)
+	if err != nil {
+		return nil, err
+	}
+	if root.Kind != yaml.MappingNode {
+		return nil, errors.New("must be a JSON object")
+	}
+	return &Document{root: root, json: true}, nil
+}
+
+// readJSON reads the next value as the node that YAML would have for it. The text
+// is valid JSON.
+func readJSON(d *json.Decoder, depth int) (*yaml.Node, error) {
+	if depth > maxDepth {
+		return nil, errTooDeep
+	}
+	token, err := d.Token()
+	if err != nil {
+		return nil, err
+	}
+	scalar := func(tag, value string) (*yaml.Node, error) {
+		return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}, nil
+	}
+	switch token := token.(type) {
+	case nil:
+		return scalar("!!null", "null")
+	case bool:
+		return scalar("!!bool", fmt.Sprint(token))
+	case json.Number:
+		if strings.ContainsAny(token.String(), ".eE") {
+			return scalar("!!float", token.String())
+		}
+		return scalar("!!int", token.String())
+	case string:
+		return scalar("!!str", token)
+	}
+	n := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	if token == json.Delim('{') {
+		n = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	}
+	for d.More() {
+		if n.Kind == yaml.MappingNode {
+			key, err := d.Token()
+			if err != nil {
+				return nil, err
+			}
+			name, _ := scalar("!!str", key.(string))
+			n.Content = append(n.Content, name)
+		}
+		item, err := readJSON(d, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		n.Content = append(n.Content, item)
+	}
+	_, err = d.Token() // the closing bracket
+	return n, err
+}
+
+// Keys returns the keys of the document, each with whether its value is not null.
+func (d *Document) Keys() map[string]bool {
+	keys := map[string]bool{}
+	if d.root == nil {
+		return keys
+	}
+	for i := 0; i+1 < len(d.root.Content); i += 2 {
+		keys[d.root.Content[i].Value] = !isNull(d.root.Content[i+1])
+	}
+	return keys
+}
+
+// Into decodes the document into v, a pointer to a struct. The paths of the faults
+// begin with path. The error is for a document whose aliases or depth exceed the
+// bounds.
+func (d *Document) Into(path string, v any) (settings.Faults, error) {
+	if d.root == nil {
+		return nil, nil
+	}
+	r := decoder{json: d.json}
+	r.value(path, d.root, reflect.ValueOf(v).Elem())
+	return r.faults, r.overrun
+}
