@@ -37,6 +37,9 @@ type ApplyOptions struct {
 	// the stored one is stored.
 	File *File
 
+	// Actor is who applies, for the audit events.
+	Actor Actor
+
 	// ServeFile says that this is the file of serve: the attributes that it names
 	// are the file's, and so are its nouns.
 	ServeFile bool
@@ -64,6 +67,11 @@ func (s *Store) Apply(ctx context.Context, wanted []settings.TenantSpec, secrets
 		raised, err := s.raise(tx, o.File)
 		if err != nil {
 			return err
+		}
+		for _, c := range raised {
+			if err := s.audit(tx, o.Actor, c); err != nil {
+				return err
+			}
 		}
 		changes = append(changes, raised...)
 		if o.DryRun {
@@ -118,6 +126,11 @@ func (a *applier) apply(wanted []settings.TenantSpec) error {
 	}
 	if err := errors.Join(a.noteMappings(a.merged), a.keepSuspended(a.secrets, wanted)); err != nil {
 		return err
+	}
+	for _, c := range a.changes {
+		if err := a.store.audit(a.tx, a.o.Actor, c); err != nil {
+			return err
+		}
 	}
 	return a.tell()
 }

@@ -122,7 +122,7 @@ func (s *Store) startIn(tx *gorm.DB, tenants []settings.TenantSpec, mode string,
 		wanted = []settings.TenantSpec{{ID: settings.DefaultTenant}}
 	}
 	a := applier{tx: tx, store: s, secrets: secrets, now: s.Now(), source: sourceOperator,
-		o: ApplyOptions{Replace: true, ServeFile: mode == settings.StartApply, Validate: validate}}
+		o: ApplyOptions{Replace: true, ServeFile: mode == settings.StartApply, Validate: validate, Actor: FileActor}}
 	if a.o.ServeFile {
 		a.source = sourceFile
 	}

@@ -16,6 +16,8 @@ type Change struct {
 	Tenant  string
 	Noun    string // tenant, client, issuer, user; or file, whose revision is stored
 	ID      string
+	Act     string // in the past tense, if it is none of these: suspended, resumed
+	Reason  string // that somebody gave
 	Fields  []FieldChange
 	Notes   []string // what loosens security, renames users, or stays looser than the default
 }

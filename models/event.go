@@ -55,6 +55,8 @@ const (
 	EventClientRemoved       EventType = "client_removed"        // likewise
 	EventDatabaseRestored    EventType = "database_restored"     // from a backup: likewise
 	EventIssuerRemoved       EventType = "issuer_removed"        // likewise
+	EventConfigChanged       EventType = "config_changed"        // by whom, and what
+	EventAdminKeyRefused     EventType = "admin_key_refused"     // it was revoked or has expired
 )
 
 // Event is one line of the append-only log, written in the transaction of what

@@ -33,21 +33,25 @@ var eventNames = map[EventType]eventName{
 	EventClientTokenReplayed: {outward: "client_token.replayed", warning: "a client token was shown again after its use"},
 	EventStepUpRefused:       {outward: "client_token.refused", warning: "a step-up was refused: the client token is another user's"},
 
-	EventTenantDisabled:  {outward: configChanged},
-	EventClientDisabled:  {outward: configChanged},
-	EventIssuerDisabled:  {outward: configChanged},
-	EventUserDisabled:    {outward: configChanged},
-	EventTenantSuspended: {outward: configChanged},
-	EventClientSuspended: {outward: configChanged},
-	EventIssuerSuspended: {outward: configChanged},
-	EventUserSuspended:   {outward: configChanged},
-	EventTenantResumed:   {outward: configChanged},
-	EventClientResumed:   {outward: configChanged},
-	EventIssuerResumed:   {outward: configChanged},
-	EventUserResumed:     {outward: configChanged},
-	EventTenantRemoved:   {outward: configChanged},
-	EventClientRemoved:   {outward: configChanged},
-	EventIssuerRemoved:   {outward: configChanged},
+	EventTenantDisabled:  {},
+	EventClientDisabled:  {},
+	EventIssuerDisabled:  {},
+	EventUserDisabled:    {},
+	EventTenantSuspended: {},
+	EventClientSuspended: {},
+	EventIssuerSuspended: {},
+	EventUserSuspended:   {},
+	EventTenantResumed:   {},
+	EventClientResumed:   {},
+	EventIssuerResumed:   {},
+	EventUserResumed:     {},
+	EventTenantRemoved:   {},
+	EventClientRemoved:   {},
+	EventIssuerRemoved:   {},
+
+	EventConfigChanged: {outward: "config.changed"},
+
+	EventAdminKeyRefused: {warning: "an admin key was used that is revoked or has expired"},
 
 	EventRefreshDuplicate: {},
 	EventRefreshElsewhere: {},
@@ -59,8 +63,6 @@ var eventNames = map[EventType]eventName{
 	EventAttributeLeftOut: {warning: "mapped attributes are longer than 4 KiB as JSON and were left out"},
 	EventACRRuleFailed:    {warning: "acr rules failed"},
 }
-
-const configChanged = "config.changed"
 
 // Outward is the name of the event in metrics and for those who receive events:
 // what the world calls it, or else its stored type.

@@ -36,6 +36,7 @@ var migrations = []struct {
 	{"0014_user_retention", userRetentionSchema},
 	{"0015_superseded", supersededSchema},
 	{"0016_suspension_names", suspensionNameSchema},
+	{"0017_admin_keys", adminKeySchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

@@ -14,6 +14,7 @@ type RootUse struct {
 	RootVersion    int64
 	SigningKeys    int
 	SuspensionKeys int // by which suspensions name ids
+	AdminKeys      int // that can be used
 	SharedSecrets  int // of trusted issuers
 	ClientSecrets  int // previous ones included
 	Sessions       int // with a refresh token
@@ -31,6 +32,7 @@ var rootUses = []struct {
 }{
 	{"signing_keys", "root_version", "retired_at IS NULL", func(u *RootUse) *int { return &u.SigningKeys }, false},
 	{"suspension_keys", "root_version", "id = 1", func(u *RootUse) *int { return &u.SuspensionKeys }, false},
+	{"admin_keys", "root_version", "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)", func(u *RootUse) *int { return &u.AdminKeys }, false},
 	{"trusted_issuers", "root_version", "length(sealed_secret) > 0", func(u *RootUse) *int { return &u.SharedSecrets }, false},
 	{"clients", "secret_root_version", "length(secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
 	{"clients", "previous_secret_root_version", "length(previous_secret_digest) > 0 AND (previous_secret_until IS NULL OR previous_secret_until > ?)", func(u *RootUse) *int { return &u.ClientSecrets }, false},

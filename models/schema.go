@@ -293,3 +293,21 @@ var suspensionNameSchema = []string{
 	`ALTER TABLE suspensions ADD COLUMN name TEXT`, // of a user: empty
 	`ALTER TABLE suspensions ADD COLUMN follows {bytes}`,
 }
+
+// adminKeySchema keeps the keys of the admin API.
+var adminKeySchema = []string{
+	`CREATE TABLE admin_keys (
+		id           TEXT PRIMARY KEY,
+		name         TEXT NOT NULL,
+		role         TEXT NOT NULL,
+		tenants      TEXT, -- JSON; null: all
+		digest       {bytes} NOT NULL,
+		root_version BIGINT NOT NULL,
+		parent_id    TEXT NOT NULL,
+		created_by   TEXT NOT NULL,
+		created_at   BIGINT NOT NULL,
+		expires_at   BIGINT,
+		last_used_at BIGINT,
+		revoked_at   BIGINT)`,
+	`CREATE INDEX admin_keys_created ON admin_keys (created_at, id)`,
+}

@@ -43,6 +43,7 @@ type Role string
 // The roles, from the lowest to the highest. The machine is whoever runs the
 // latchkey command on a server.
 const (
+	RoleViewer  Role = "viewer"
 	RoleSupport Role = "support"
 	RoleAdmin   Role = "admin"
 	RoleOwner   Role = "owner"
@@ -56,6 +57,8 @@ func (r Role) mayResume(by Role) bool { return r.rank() >= by.rank() }
 // a later release may have stored, can be lifted by those two alone.
 func (r Role) rank() int {
 	switch r {
+	case RoleViewer:
+		return 0
 	case RoleSupport:
 		return 1
 	case RoleAdmin:
@@ -63,12 +66,6 @@ func (r Role) rank() int {
 	default:
 		return 3
 	}
-}
-
-// Actor is who suspends or resumes.
-type Actor struct {
-	Name string // for people to read
-	Role Role
 }
 
 // Suspension is the record of one suspended noun. Of a user it keeps a keyed
@@ -138,14 +135,25 @@ func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref,
 			if done.Already, err = a.recordSuspension(&done.Suspension); err != nil {
 				return err
 			}
-			done.Exists, err = a.suspend(ref, done.SuspendedAt, exists)
-			return err
+			if done.Exists, err = a.suspend(ref, done.SuspendedAt, exists); err != nil {
+				return err
+			}
+			return s.auditSuspension(tx, by, ref, "suspended", reason, done.Exists)
 		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	return done, nil
+}
+
+// auditSuspension writes the event of a suspension or of its end. A user who does
+// not exist may have been deleted, and is not named.
+func (s *Store) auditSuspension(tx *gorm.DB, by Actor, ref Ref, act, reason string, exists bool) error {
+	if ref.Noun == NounUser && !exists {
+		ref.ID = ""
+	}
+	return s.audit(tx, by, Change{Act: act, Tenant: ref.Tenant, Noun: ref.Noun, ID: ref.ID, Reason: reason})
 }
 
 // inTenant runs fn with the tenant's row locked, so that it comes before or

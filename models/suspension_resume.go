@@ -42,8 +42,10 @@ func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, 
 					return err
 				}
 			}
-			lifted.Exists, lifted.StaysOff, err = a.resume(ref, key, gone, by, exists)
-			return err
+			if lifted.Exists, lifted.StaysOff, err = a.resume(ref, key, gone, by, exists); err != nil {
+				return err
+			}
+			return s.auditSuspension(tx, by, ref, "resumed", "", lifted.Exists)
 		})
 	})
 	if err != nil {

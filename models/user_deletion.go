@@ -148,7 +148,7 @@ func (s *Store) rewriteEventsBetween(ctx context.Context, gone pseudonyms, from,
 // person, or that a revocation needs.
 var keptDetails = []string{
 	"reason", "before", "audience", "generation", "current_generation", "iss", "issuer", "jti", "amr", "acr", "claims", "rules",
-	"attributes", "attributes_removed", "expires_at",
+	"attributes", "attributes_removed", "expires_at", "change", "kind", "actor", "fields",
 }
 
 type eventOfUser struct {

@@ -40,6 +40,7 @@ type root struct {
 	digestRefresh []byte
 	digestSession []byte
 	digestClient  []byte
+	digestAdmin   []byte
 	digestFile    []byte
 	seal          cipher.AEAD
 }
@@ -90,7 +91,8 @@ func deriveRoot(secret string) (*root, error) {
 	r := &root{
 		chain: derive("chain"), tag: derive("tag"),
 		digestRefresh: derive("digest-refresh"), digestSession: derive("digest-session"), digestClient: derive("digest-client"),
-		digestFile: derive("digest-file"),
+		digestAdmin: derive("digest-admin"),
+		digestFile:  derive("digest-file"),
 	}
 	version, seal := derive("version"), derive("seal")
 	if err != nil {

@@ -28,7 +28,7 @@ type RootStatus struct {
 
 // Needed reports whether something would be lost without the root secret.
 func (r RootStatus) Needed() bool {
-	return r.SigningKeys+r.SuspensionKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.UsedTokens+r.SessionTokens > 0
+	return r.SigningKeys+r.SuspensionKeys+r.AdminKeys+r.SharedSecrets+r.ClientSecrets+r.Sessions+r.UsedTokens+r.SessionTokens > 0
 }
 
 // SecretStatus returns the configured root secrets, the issuing one first, and

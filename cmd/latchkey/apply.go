@@ -22,7 +22,7 @@ import (
 func newApply(s *sharedFlags) *cobra.Command {
 	var file string
 	var reset bool
-	var o models.ApplyOptions
+	o := models.ApplyOptions{Actor: machine()}
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Change tenants, clients, trusted issuers and users as a file says",

@@ -55,7 +55,7 @@ New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 	root.AddCommand(
 		newDev(), newServe(&flags), newApply(&flags), newMigrate(&flags), newRestored(&flags),
 		newSuspend(&flags), newResume(&flags), newUsers(&flags),
-		newKeys(&flags), newSecret(&flags), newHealthcheck(&flags),
+		newKeys(&flags), newSecret(&flags), newAdminKeys(&flags), newHealthcheck(&flags),
 		newDoctor(&flags), newVersion(&flags),
 	)
 	return root

@@ -53,7 +53,7 @@ within half a minute of a server that issues with the new one.`,
 
 func printStatus(out io.Writer, status []oauth.RootStatus) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ROOT SECRET\tROLE\tSIGNING KEYS\tSHARED SECRETS\tCLIENT SECRETS\tSESSIONS\tUSED TOKENS\tSESSION TOKENS\tSUSPENSION KEY")
+	fmt.Fprintln(w, "ROOT SECRET\tROLE\tSIGNING KEYS\tSHARED SECRETS\tCLIENT SECRETS\tSESSIONS\tUSED TOKENS\tSESSION TOKENS\tSUSPENSION KEY\tADMIN KEYS")
 	for _, r := range status {
 		role := "unknown"
 		switch {
@@ -62,7 +62,7 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 		case r.Accepted:
 			role = "accepted"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Fingerprint, role, r.SigningKeys, r.SharedSecrets, r.ClientSecrets, r.Sessions, r.UsedTokens, r.SessionTokens, r.SuspensionKeys)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\n", r.Fingerprint, role, r.SigningKeys, r.SharedSecrets, r.ClientSecrets, r.Sessions, r.UsedTokens, r.SessionTokens, r.SuspensionKeys, r.AdminKeys)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -85,6 +85,9 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 		}
 		if r.ClientSecrets > 0 {
 			fmt.Fprintf(out, "  client secrets move when they are used, or applied from a file: %s\n", strings.Join(r.Clients, ", "))
+		}
+		if r.AdminKeys > 0 {
+			fmt.Fprintln(out, "  admin keys move when they are used; revoke those that nobody uses")
 		}
 		if r.Sessions+r.UsedTokens+r.SessionTokens > 0 {
 			fmt.Fprintf(out, "  sessions move when they are used; the last of them ends by %s at the latest\n", stamp(r.LastSession))
