@@ -3,13 +3,14 @@
 package config
 
 import (
+	"net"
 	"time"
 
 	"github.com/latchkey/latchkey/settings"
 )
 
-// NoMetrics, as MetricsListen, switches the metrics listener off.
-const NoMetrics = "none"
+// None, as MetricsListen or AdminListen, switches the listener off.
+const None = "none"
 
 // Config is every setting of the server. The YAML file holds it under the
 // names of the yaml tags; an environment variable named by an env tag wins
@@ -41,6 +42,13 @@ type Config struct {
 	// address is taken, the server runs without metrics and warns; an address
 	// that was configured has to be free.
 	MetricsListen string `yaml:"metrics_listen" env:"LATCHKEY_METRICS_LISTEN"`
+
+	// AdminListen is where the admin API and the console are served, host:port;
+	// the value of Listen serves them there as well; "none" serves them nowhere.
+	// With TLS, an address that is not loopback serves HTTPS. Default
+	// 127.0.0.1:8081. If the default address is taken, the server runs without
+	// management and warns; an address that was configured has to be free.
+	AdminListen string `yaml:"admin_listen" env:"LATCHKEY_ADMIN_LISTEN"`
 
 	// ShutdownDelay is how long the server goes on serving after SIGTERM while
 	// /readyz already answers 503, so that load balancers stop sending requests
@@ -140,6 +148,7 @@ func Default() *Config {
 	return &Config{
 		Listen:         "127.0.0.1:8080",
 		MetricsListen:  "127.0.0.1:9464",
+		AdminListen:    "127.0.0.1:8081",
 		ShutdownDelay:  settings.Duration(5 * time.Second),
 		TenantsAtStart: settings.StartApply,
 		Log:            Log{Level: "info", Format: "json"},
@@ -147,6 +156,15 @@ func Default() *Config {
 		sources:        map[string]string{},
 		given:          map[string]bool{},
 	}
+}
+
+// AdminShared reports whether the admin API is served at Listen.
+func (c *Config) AdminShared() bool { return c.AdminListen == c.Listen }
+
+// AdminLoopback reports whether the admin API is served to this machine only.
+func (c *Config) AdminLoopback() bool {
+	host, _, err := net.SplitHostPort(c.AdminListen)
+	return err == nil && loopback(host)
 }
 
 // Given reports whether the file or the environment sets a top-level key,

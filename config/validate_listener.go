@@ -14,10 +14,17 @@ import (
 // 9700 §2.6).
 func (v *validation) listeners(safe bool) {
 	host, ok := v.address("listen", v.Listen, "such as 127.0.0.1:8080")
-	if v.MetricsListen != NoMetrics {
+	if v.MetricsListen != None {
 		v.address("metrics_listen", v.MetricsListen, "such as 127.0.0.1:9464, or none")
 		if v.Given("metrics_listen") && v.MetricsListen == v.Listen && !strings.HasSuffix(v.Listen, ":0") {
 			v.Add(v.at("metrics_listen"), `must differ from listen; "none" switches it off`)
+		}
+	}
+	adminHost, adminOK := "", false
+	if v.AdminListen != None {
+		adminHost, adminOK = v.address("admin_listen", v.AdminListen, "such as 127.0.0.1:8081, or none")
+		if v.Given("admin_listen") && v.AdminListen == v.MetricsListen && !strings.HasSuffix(v.AdminListen, ":0") {
+			v.Add(v.at("admin_listen"), `must differ from metrics_listen; "none" switches it off`)
 		}
 	}
 	if !safe || v.BehindProxy || v.TLS != (TLS{}) {
@@ -27,6 +34,9 @@ func (v *validation) listeners(safe bool) {
 	public := err == nil && !loopback(origin.Hostname())
 	if public || ok && !loopback(host) {
 		v.Add(v.at("listen"), "would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS")
+	}
+	if adminOK && !v.AdminShared() && !loopback(adminHost) {
+		v.Add(v.at("admin_listen"), "would serve plain HTTP, which is safe only on a loopback address: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS")
 	}
 }
 

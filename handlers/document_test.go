@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 )
 
@@ -95,7 +96,7 @@ func TestKeySetFollowsRotation(t *testing.T) {
 		}
 		old := d.SignIn("alice")
 		oldKid := testserver.TokenPart(t, old, 0)["kid"].(string)
-		key, err := d.OAuth.RotateSigningKey(t.Context(), "default")
+		key, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +132,7 @@ func TestTokensOfTheOldKeyStayActiveAfterRotation(t *testing.T) {
 		client.AccessTokenTTL = testserver.Duration(time.Hour)
 		d.Apply(testserver.Tenant("default", d.Issuer, client, testserver.Backend()))
 		a := d.SignIn("alice")
-		if _, err := d.OAuth.RotateSigningKey(t.Context(), "default"); err != nil {
+		if _, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor); err != nil {
 			t.Fatal(err)
 		}
 		d.Clock.Advance(oauth.Announcement + time.Minute)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/latchkey/latchkey/handlers/admin"
 	"github.com/latchkey/latchkey/oauth"
 )
 
@@ -25,6 +26,9 @@ type Config struct {
 	TrustedProxies []string                    // addresses and CIDRs whose X-Forwarded-For is used
 	Metrics        *Metrics
 	Log            *slog.Logger
+	Admin          *admin.Service           // nil: no management
+	AdminHere      bool                     // New serves the admin API too; otherwise NewAdmin alone does
+	AdminLocal     bool                     // the admin API is served to this machine only, so that it rejects foreign host names
 	Stopping       func() bool              // while it returns true, every response closes its connection; nil: never
 	DevIssuer      *oauth.ClientTokenIssuer // development only: mints client tokens for anybody on this machine
 }
@@ -38,24 +42,37 @@ type edge struct {
 	byRoute map[string]*endpoint // by the full path of gin
 }
 
-// New returns the router. The endpoints of an issuer are in routes.go.
-func New(c Config) (http.Handler, error) {
+// newEngine returns a router without routes, with what every request passes through.
+func newEngine(c Config) (*gin.Engine, *edge, error) {
 	gin.SetMode(gin.ReleaseMode)
 	r := gin.New()
 	r.RedirectTrailingSlash, r.RedirectFixedPath = false, false
 	r.HandleMethodNotAllowed = true
 	r.UseRawPath = true                              // an encoded slash does not separate segments
 	if err := r.SetTrustedProxies(nil); err != nil { // proxies reads the addresses
-		return nil, err
+		return nil, nil, err
 	}
 	e := &edge{Config: c, hsts: mayUseHSTS(c.Issuer), base: issuerPath(c.Issuer), byRoute: map[string]*endpoint{}}
 	var err error
 	if e.proxies, err = parseProxies(c.TrustedProxies, c.Log); err != nil {
+		return nil, nil, err
+	}
+	r.Use(e.closeWhenStopping, e.withTimeout, e.observe, e.recover, e.securityHeaders)
+	return r, e, nil
+}
+
+// New returns the router. The endpoints of an issuer are in routes.go.
+func New(c Config) (http.Handler, error) {
+	r, e, err := newEngine(c)
+	if err != nil {
 		return nil, err
 	}
-	r.Use(e.closeWhenStopping, e.withTimeout, e.observe, e.recover, e.securityHeaders, canonicalPath)
+	r.Use(canonicalPath)
 	r.NoRoute(notFound)
 	r.NoMethod(e.methodNotAllowed)
+	if c.Admin != nil && c.AdminHere {
+		e.serveAdmin(r)
+	}
 
 	public(r, "/healthz", e.alive)
 	public(r, "/readyz", e.ready)
@@ -84,7 +101,7 @@ func New(c Config) (http.Handler, error) {
 // needs it, and a proxy with rules by path must see the same tenant as this
 // server.
 func canonicalPath(c *gin.Context) {
-	if strings.Contains(c.Request.URL.EscapedPath(), "%") {
+	if strings.Contains(c.Request.URL.EscapedPath(), "%") && !admin.Serves(c.Request.URL.Path) {
 		notFound(c)
 	}
 }
@@ -107,11 +124,19 @@ func writeRefusal(c *gin.Context, status int, code string, reason oauth.Reason, 
 
 // notFound sends a 404.
 func notFound(c *gin.Context) {
+	if admin.Serves(c.Request.URL.Path) {
+		admin.NotFound(c)
+		return
+	}
 	writeRefusal(c, http.StatusNotFound, "not_found", oauth.ReasonNotFound, "Not found")
 }
 
 // methodNotAllowed sends a 405. gin has set Allow by then.
 func (e *edge) methodNotAllowed(c *gin.Context) {
+	if admin.Serves(c.Request.URL.Path) {
+		admin.MethodNotAllowed(c)
+		return
+	}
 	e.allowErrorCORS(c)
 	writeRefusal(c, http.StatusMethodNotAllowed, "invalid_request", oauth.ReasonMethodNotAllowed, "Method not allowed; see the Allow header")
 }

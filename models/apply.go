@@ -29,6 +29,14 @@ type ApplyOptions struct {
 	Replace bool // a noun that is named becomes what is wanted, and nothing stored stays in it
 	Prune   bool // remove tenants, clients and trusted issuers that are not wanted
 
+	Remove      []Ref // remove these, which are not wanted either
+	KeepSecrets bool  // a secret that is left out stays as it is stored, even with Replace
+
+	// Precondition is called before the only noun that is wanted is changed, with its
+	// version, or with an empty one if it does not exist. Its error is returned, and
+	// nothing is changed. nil: there is none.
+	Precondition func(version string) error
+
 	// Validate names the faults of the tenants as they would be: what is wanted,
 	// merged with what is stored. nil: ValidateTenants without a base issuer.
 	Validate func([]settings.TenantSpec) settings.Faults
@@ -146,10 +154,22 @@ func (a *applier) settle(stored, written settings.Document) settings.Document {
 // given says how a secret is given: with Replace, one that is left out is gone.
 func (a *applier) given(p settings.Place, zero bool, keys ...string) settings.Given {
 	how := p.Written.Given(zero, keys...)
-	if how == settings.Absent && a.o.Replace {
+	if how == settings.Absent && a.o.Replace && !a.o.KeepSecrets {
 		return settings.Null
 	}
 	return how
+}
+
+// precondition checks the precondition of the change of one noun.
+func (a *applier) precondition(exists bool, version func() string) error {
+	switch {
+	case a.o.Precondition == nil:
+		return nil
+	case !exists:
+		return a.o.Precondition("")
+	default:
+		return a.o.Precondition(version())
+	}
 }
 
 // record notes a change of one noun and reports whether there is one.

@@ -1,11 +1,14 @@
 package models
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
+
+	"gorm.io/gorm"
 
 	"github.com/latchkey/latchkey/settings"
 )
@@ -14,8 +17,8 @@ import (
 // says otherwise.
 const previousFor = 7 * 24 * time.Hour
 
-// presetKeys are the settings that a preset decides where they are not given.
-var presetKeys = []string{"access_token_ttl", "absolute_lifetime", "inactivity_timeout", "refresh_grace"}
+// PresetKeys are the settings that a preset decides where they are not given.
+var PresetKeys = []string{"access_token_ttl", "absolute_lifetime", "inactivity_timeout", "refresh_grace"}
 
 // clientPlan is what becomes of one client.
 type clientPlan struct {
@@ -47,7 +50,7 @@ func (a *applier) planClients(p *tenantPlan) error {
 		spec := settings.ClientSpec{ID: row.ID, ClientSettings: row.Settings, SecretStored: row.SecretDigest.Digest != nil}
 		spec.Place = settings.Place{Path: fmt.Sprintf("%s.clients[%q]", p.want.Path, row.ID), Stored: true}
 		p.earlier.Clients = append(p.earlier.Clients, spec)
-		if !a.o.Prune {
+		if !a.removes(Ref{NounClient, p.want.ID, row.ID}) {
 			p.merged.Clients = append(p.merged.Clients, spec)
 		}
 	}
@@ -67,7 +70,11 @@ func (a *applier) planClients(p *tenantPlan) error {
 
 func (a *applier) planClient(want settings.ClientSpec, row Client, stored settings.Document) (*clientPlan, error) {
 	p := &clientPlan{want: want, row: row, before: stored}
-	if p.created = row.ID == "" || !row.RemovedAt.IsZero(); p.created { // after a removal: its sessions before are still to be swept
+	p.created = row.ID == "" || !row.RemovedAt.IsZero()
+	if err := a.precondition(!p.created, func() string { return clientVersion(row, stored) }); err != nil {
+		return nil, err
+	}
+	if p.created { // after a removal: its sessions before are still to be swept
 		p.before = settings.Document{}
 		p.row = Client{ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: remade(row, a.now)}
 	}
@@ -78,7 +85,7 @@ func (a *applier) planClient(want settings.ClientSpec, row Client, stored settin
 	p.written, p.after = written, a.settle(p.before, written)
 	if _, given := written["preset"]; given && string(p.before["preset"]) != string(p.after["preset"]) {
 		maps.DeleteFunc(p.after, func(key string, _ json.RawMessage) bool {
-			return slices.Contains(presetKeys, key) && written[key] == nil
+			return slices.Contains(PresetKeys, key) && written[key] == nil
 		})
 	}
 	return p, p.after.Decode(&p.settings)
@@ -189,4 +196,34 @@ func remade(before Client, now time.Time) Time {
 		return Time{}
 	}
 	return At(now)
+}
+
+// ReplaceClientSecret gives a client another secret. The one before stays valid until
+// `until`, by default for 7 days. ErrNotFound: there is no such client.
+func (s *Store) ReplaceClientSecret(ctx context.Context, secrets Secrets, tenant, id, secret string, until *settings.Until, by Actor) error {
+	return s.longTransaction(ctx, func(tx *gorm.DB) error {
+		if _, _, err := lockExistingTenant(tx, tenant, s.Now()); err != nil {
+			return err
+		}
+		now := s.Now()
+		var row Client
+		if err := tx.Where("tenant_id = ? AND id = ? AND removed_at IS NULL", tenant, id).Take(&row).Error; err != nil {
+			return orNotFound(err)
+		}
+		row.PreviousDigest, row.SecretDigest = row.SecretDigest, secrets.DigestClientSecret(tenant, id, secret)
+		row.endPrevious(until, true, now)
+		if !row.PreviousUntil.IsZero() && !now.Before(row.PreviousUntil.Time) {
+			row.PreviousDigest, row.PreviousUntil = Digest{}, Time{}
+		}
+		err := tx.Exec(`UPDATE clients SET secret_digest = ?, secret_root_version = ?, previous_secret_digest = ?, previous_secret_root_version = ?,
+			previous_secret_until = ?, updated_at = ? WHERE tenant_id = ? AND id = ?`, row.SecretDigest.Digest, row.SecretDigest.RootVersion,
+			row.PreviousDigest.Digest, row.PreviousDigest.RootVersion, row.PreviousUntil, At(now), tenant, id).Error
+		if err != nil {
+			return err
+		}
+		if err := s.audit(tx, by, Change{Tenant: tenant, Noun: NounClient, ID: id, Fields: []FieldChange{{Name: "secret"}}}); err != nil {
+			return err
+		}
+		return touchTenant(tx, tenant, now)
+	})
 }

@@ -340,10 +340,10 @@ func (a *applier) refuseOwned(p *tenantPlan, written settings.Document) error {
 	}
 	refuse := func(noun, id, path string) {
 		if owned[Ref{noun, p.want.ID, id}] {
-			a.faults.Add(path, "%s", managedByFile)
+			a.faults = append(a.faults, settings.Fault{Path: path, Problem: managedByFile, Code: settings.FaultManagedByFile})
 		}
 	}
-	if len(written) > 0 || a.o.Replace { // otherwise it only says where the rest belongs
+	if !p.want.Context && (len(written) > 0 || a.o.Replace) { // otherwise it only says where the rest belongs
 		refuse(NounTenant, p.want.ID, p.want.Path)
 	}
 	for _, c := range p.want.Clients {
@@ -355,11 +355,13 @@ func (a *applier) refuseOwned(p *tenantPlan, written settings.Document) error {
 	for _, u := range p.want.Users {
 		refuse(NounUser, u.Sub, u.Path)
 	}
-	if a.o.Prune {
-		for _, c := range p.earlier.Clients {
+	for _, c := range p.earlier.Clients {
+		if a.removes(Ref{NounClient, p.want.ID, c.ID}) {
 			refuse(NounClient, c.ID, c.Path)
 		}
-		for _, e := range p.earlier.TrustedIssuers {
+	}
+	for _, e := range p.earlier.TrustedIssuers {
+		if a.removes(Ref{NounIssuer, p.want.ID, e.ID}) {
 			refuse(NounIssuer, e.ID, e.Path)
 		}
 	}

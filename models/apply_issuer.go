@@ -46,7 +46,7 @@ func (a *applier) planIssuers(p *tenantPlan) error {
 		spec.Keys.Stored = row.SealedSecret != nil
 		spec.Place = settings.Place{Path: fmt.Sprintf("%s.trusted_issuers[%q]", p.want.Path, row.EntryID), Stored: true}
 		p.earlier.TrustedIssuers = append(p.earlier.TrustedIssuers, spec)
-		if !a.o.Prune {
+		if !a.removes(Ref{NounIssuer, p.want.ID, row.EntryID}) {
 			p.merged.TrustedIssuers = append(p.merged.TrustedIssuers, spec)
 		}
 	}
@@ -69,6 +69,9 @@ func (a *applier) planIssuers(p *tenantPlan) error {
 }
 
 func (a *applier) planIssuer(p *issuerPlan, stored settings.Document) error {
+	if err := a.precondition(!p.created, func() string { return issuerVersion(p.row, stored) }); err != nil {
+		return err
+	}
 	written, err := settings.NewDocument(p.want.IssuerSettings, p.want.Written)
 	if err != nil {
 		return err
@@ -80,7 +83,8 @@ func (a *applier) planIssuer(p *issuerPlan, stored settings.Document) error {
 	if err := p.after.Decode(&p.settings); err != nil {
 		return err
 	}
-	if _, given := written["keys"]; given || a.o.Replace {
+	keep := a.o.KeepSecrets && p.row.SealedSecret != nil && !p.want.Keys.Given()
+	if _, given := written["keys"]; !keep && (given || a.o.Replace) {
 		p.settings.Keys.SharedSecret, p.settings.Keys.SharedSecretFile = p.want.Keys.SharedSecret, p.want.Keys.SharedSecretFile
 		return nil
 	}

@@ -1,10 +1,14 @@
 package models
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/latchkey/latchkey/settings"
 )
+
+// removes reports whether what has the name and is not wanted is removed.
+func (a *applier) removes(ref Ref) bool { return a.o.Prune || slices.Contains(a.o.Remove, ref) }
 
 // remove notes that a noun is removed, in the changes and by an event.
 func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
@@ -16,7 +20,7 @@ func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
 // its id, which is never accepted again: its tokens may live on in somebody's
 // hands. Its keys are destroyed; its users go when its sessions are swept.
 func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
-	if !a.o.Prune {
+	if !a.o.Prune && len(a.o.Remove) == 0 {
 		return nil
 	}
 	var ids []string
@@ -24,7 +28,8 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 		return err
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(wanted, func(t settings.TenantSpec) bool { return t.ID == id }) {
+		named := slices.ContainsFunc(wanted, func(t settings.TenantSpec) bool { return t.ID == id && !t.Context })
+		if named || !a.removes(Ref{NounTenant, id, id}) {
 			continue
 		}
 		owned, err := ownedNouns(a.tx, id)
@@ -32,7 +37,7 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 			return err
 		}
 		if len(owned) > 0 {
-			a.faults.Add("tenants", "leave out tenant %s, which %s", id, managedByFile)
+			a.faults = append(a.faults, settings.Fault{Path: "tenants", Problem: fmt.Sprintf("leave out tenant %s, which %s", id, managedByFile), Code: settings.FaultManagedByFile})
 			continue
 		}
 		now := At(a.now)
@@ -53,7 +58,7 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 
 // pruneClients removes the clients of a tenant that are not wanted.
 func (a *applier) pruneClients(want settings.TenantSpec) error {
-	if !a.o.Prune {
+	if !a.o.Prune && len(a.o.Remove) == 0 {
 		return nil
 	}
 	var ids []string
@@ -61,7 +66,7 @@ func (a *applier) pruneClients(want settings.TenantSpec) error {
 		return err
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(want.Clients, func(c settings.ClientSpec) bool { return c.ID == id }) {
+		if slices.ContainsFunc(want.Clients, func(c settings.ClientSpec) bool { return c.ID == id }) || !a.removes(Ref{NounClient, want.ID, id}) {
 			continue
 		}
 		now := At(a.now)
@@ -77,10 +82,10 @@ func (a *applier) pruneClients(want settings.TenantSpec) error {
 
 // pruneIssuers removes trusted issuers.
 func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
-	if !a.o.Prune {
-		return nil
-	}
 	for _, row := range rows {
+		if !a.removes(Ref{NounIssuer, tenant, row.EntryID}) {
+			continue
+		}
 		now := At(a.now)
 		err := a.tx.Exec("UPDATE trusted_issuers SET removed_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, sealed_secret = NULL WHERE tenant_id = ? AND id = ?",
 			now, true, now, now, tenant, row.ID).Error

@@ -27,7 +27,11 @@ type tenantPlan struct {
 // planTenant takes the tenant's row and works out what becomes of it and of
 // what is in it.
 func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
-	row, created, err := lockTenant(a.tx, want.ID, a.now)
+	lock := lockTenant
+	if want.Context {
+		lock = lockExistingTenant
+	}
+	row, created, err := lock(a.tx, want.ID, a.now)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +52,12 @@ func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
 			return nil, err
 		}
 	}
-	p.after = a.settle(p.before, written)
+	if p.after = p.before; !want.Context {
+		if err := a.precondition(!created, func() string { return tenantVersion(*row, p.before) }); err != nil {
+			return nil, err
+		}
+		p.after = a.settle(p.before, written)
+	}
 	for spec, doc := range map[*settings.TenantSpec]settings.Document{&p.merged: p.after, &p.earlier: p.before} {
 		if err := doc.Decode(spec); err != nil {
 			return nil, err

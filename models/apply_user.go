@@ -16,6 +16,11 @@ import (
 
 // user sets the attributes that the file names; mapped ones beside them stay.
 func (a *applier) user(tenant string, want settings.UserSpec) error {
+	return a.writeUser(tenant, want, nil)
+}
+
+// writeUser is user, and removes the attributes with the names.
+func (a *applier) writeUser(tenant string, want settings.UserSpec, removed map[string]bool) error {
 	row, err := a.store.lockUser(a.tx, tenant, want.Sub)
 	created := false
 	if errors.Is(err, ErrNotFound) {
@@ -36,10 +41,10 @@ func (a *applier) user(tenant string, want settings.UserSpec) error {
 		Disabled   bool           `json:"disabled,omitempty"`
 	}
 	off := want.Disabled
-	if a.given(want.Place, !off, "disabled") == settings.Absent {
+	if want.Path != "" && a.given(want.Place, !off, "disabled") == settings.Absent {
 		off = row.Disabled
 	}
-	merged := row.attributes().set(named, a.source)
+	merged := row.attributes().without(removed).set(named, a.source)
 	changed, err := diff(created, fields{row.Attributes, row.Disabled}, fields{merged.Values, off})
 	if err != nil {
 		return err

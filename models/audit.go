@@ -1,7 +1,9 @@
 package models
 
 import (
+	"context"
 	"encoding/json"
+	"maps"
 	"strings"
 
 	"gorm.io/gorm"
@@ -17,6 +19,18 @@ type Actor struct {
 	IP        string
 	RequestID string
 }
+
+// details returns the actor as the details of events have it.
+func (a Actor) details() map[string]any {
+	details := map[string]any{"name": a.Name, "role": a.Role}
+	if a.KeyID != "" {
+		details["key"] = a.KeyID
+	}
+	return details
+}
+
+// ServerActor is who makes the changes that the server makes by itself.
+var ServerActor = Actor{Name: "server", Role: RoleMachine}
 
 // FileActor is who makes the changes in the file of serve.
 var FileActor = Actor{Name: "file", Role: RoleMachine}
@@ -43,11 +57,7 @@ func (s *Store) audit(tx *gorm.DB, by Actor, c Change) error {
 	case c.Removed:
 		change = "removed"
 	}
-	actor := map[string]any{"name": by.Name, "role": by.Role}
-	if by.KeyID != "" {
-		actor["key"] = by.KeyID
-	}
-	e := Event{At: s.Now(), TenantID: c.Tenant, Type: EventConfigChanged, Details: map[string]any{"change": change, "kind": c.Noun, "actor": actor}}
+	e := Event{At: s.Now(), TenantID: c.Tenant, Type: EventConfigChanged, Details: map[string]any{"change": change, "kind": c.Noun, "actor": by.details()}}
 	if by.IP != "" {
 		e.Details["ip"] = by.IP
 	}
@@ -73,6 +83,19 @@ func (s *Store) audit(tx *gorm.DB, by Actor, c Change) error {
 		e.Details["fields"] = fields
 	}
 	return insertEvent(tx, e)
+}
+
+// AddAudit writes an event of what an actor did that changes nothing.
+func (s *Store) AddAudit(ctx context.Context, what EventType, tenant string, by Actor, details map[string]any) error {
+	all := map[string]any{"actor": by.details()}
+	if by.IP != "" {
+		all["ip"] = by.IP
+	}
+	if by.RequestID != "" {
+		all["request"] = by.RequestID
+	}
+	maps.Copy(all, details)
+	return s.AddEvent(ctx, Event{At: s.Now(), TenantID: tenant, Type: what, Details: all})
 }
 
 // auditFields leaves out the values of a user's attributes.

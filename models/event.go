@@ -56,6 +56,10 @@ const (
 	EventDatabaseRestored    EventType = "database_restored"     // from a backup: likewise
 	EventIssuerRemoved       EventType = "issuer_removed"        // likewise
 	EventConfigChanged       EventType = "config_changed"        // by whom, and what
+	EventKeyRotated          EventType = "key_rotated"           // a new signing key was announced
+	EventKeyRetired          EventType = "key_retired"           // a signing key was taken out of service
+	EventSessionsExported    EventType = "sessions_exported"     // by whom
+	EventClientTokenMinted   EventType = "client_token_minted"   // for a back end or an operator
 	EventAdminKeyRefused     EventType = "admin_key_refused"     // it was revoked or has expired
 )
 

@@ -50,8 +50,12 @@ var eventNames = map[EventType]eventName{
 	EventIssuerRemoved:   {},
 
 	EventConfigChanged: {outward: "config.changed"},
+	EventKeyRotated:    {outward: "key.rotated"},
+	EventKeyRetired:    {outward: "key.retired"},
 
-	EventAdminKeyRefused: {warning: "an admin key was used that is revoked or has expired"},
+	EventSessionsExported:  {},
+	EventClientTokenMinted: {},
+	EventAdminKeyRefused:   {warning: "an admin key was used that is revoked or has expired"},
 
 	EventRefreshDuplicate: {},
 	EventRefreshElsewhere: {},

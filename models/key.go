@@ -29,9 +29,9 @@ const DefaultKeyRotation = 90 * 24 * time.Hour
 
 // ChangeKeyRing changes a tenant's keys through fn, which is given those in
 // service in the order in which they activate and returns the ones to write,
-// old or new. Changes at once come one after the other. ErrNotFound: there is
-// no such tenant.
-func (s *Store) ChangeKeyRing(ctx context.Context, tenant string, now time.Time, fn func(ring []SigningKey) ([]SigningKey, error)) error {
+// old or new. Changes at once come one after the other. The event is written if there
+// is a change. ErrNotFound: there is no such tenant.
+func (s *Store) ChangeKeyRing(ctx context.Context, tenant string, now time.Time, tell Event, fn func(ring []SigningKey) ([]SigningKey, error)) error {
 	return s.transaction(ctx, func(tx *gorm.DB) error {
 		if err := touchTenant(tx, tenant, now); err != nil {
 			return err
@@ -49,8 +49,17 @@ func (s *Store) ChangeKeyRing(ctx context.Context, tenant string, now time.Time,
 				return err
 			}
 		}
-		return nil
+		if len(changed) == 0 {
+			return nil
+		}
+		tell.At, tell.TenantID = now, tenant
+		return insertEvent(tx, tell)
 	})
+}
+
+// KeyEvent is the event of a change of a tenant's keys.
+func KeyEvent(what EventType, kid string, by Actor) Event {
+	return Event{Type: what, Details: map[string]any{"kid": kid, "actor": by.details()}}
 }
 
 // SigningKeys lists every key that a tenant ever had, oldest first.

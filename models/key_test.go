@@ -29,7 +29,7 @@ func (w *world) keys() []models.SigningKey {
 
 // add puts a key into its tenant's ring.
 func (w *world) add(k models.SigningKey) error {
-	return w.ChangeKeyRing(w.Context(), k.TenantID, w.Now(), func([]models.SigningKey) ([]models.SigningKey, error) {
+	return w.ChangeKeyRing(w.Context(), k.TenantID, w.Now(), models.Event{Type: models.EventKeyRotated}, func([]models.SigningKey) ([]models.SigningKey, error) {
 		return []models.SigningKey{k}, nil
 	})
 }
@@ -38,7 +38,7 @@ func TestChangesOfAKeyRingComeOneAfterTheOther(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		nodes := []*models.Store{w.Store, w.another(models.Options{})}
 		together(16, func(i int) {
-			err := nodes[i%2].ChangeKeyRing(t.Context(), acme, w.Now(), func(ring []models.SigningKey) ([]models.SigningKey, error) {
+			err := nodes[i%2].ChangeKeyRing(t.Context(), acme, w.Now(), models.Event{Type: models.EventKeyRotated}, func(ring []models.SigningKey) ([]models.SigningKey, error) {
 				if len(ring) > 0 {
 					return nil, nil
 				}
@@ -58,7 +58,7 @@ func TestAChangeOfAKeyRingThatFailsLeavesItAsItWas(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		before := w.revision(acme)
 		refusal := errors.New("no")
-		err := w.ChangeKeyRing(t.Context(), acme, w.Now(), func([]models.SigningKey) ([]models.SigningKey, error) {
+		err := w.ChangeKeyRing(t.Context(), acme, w.Now(), models.Event{Type: models.EventKeyRotated}, func([]models.SigningKey) ([]models.SigningKey, error) {
 			return []models.SigningKey{signingKey("k", "RS256", w.Now())}, refusal
 		})
 		if !errors.Is(err, refusal) || len(w.keys()) != 0 || w.revision(acme) != before {

@@ -37,12 +37,16 @@ var migrations = []struct {
 	{"0015_superseded", supersededSchema},
 	{"0016_suspension_names", suspensionNameSchema},
 	{"0017_admin_keys", adminKeySchema},
+	{"0018_search", searchSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each
 // other's locks or tables; the loser sees the work done when it looks again.
 func (s *Store) Migrate(ctx context.Context) error {
 	if _, err := s.Schema(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if err := s.buildIndexes(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	const attempts = 16 // 6 s in all: many nodes may start at once on a busy machine
@@ -67,6 +71,42 @@ func (s *Store) Migrate(ctx context.Context) error {
 		err = fmt.Errorf("%w: the role of database.url must be allowed to create tables; as the owner of the database, run %s", err, grantSchema)
 	}
 	return fmt.Errorf("migrate: %w", err)
+}
+
+// buildIndexes builds the indexes of searchSchema on tables that have rows, without
+// locking them as the migration itself would. On SQLite, which a single process
+// uses, the migration does.
+func (s *Store) buildIndexes(ctx context.Context) error {
+	if s.dialect.name != postgresDialect.name {
+		return nil
+	}
+	build := func() error {
+		db := s.write.WithContext(ctx) // without a time limit, and outside a transaction
+		var tables int
+		if err := db.Raw("SELECT count(*) FROM pg_class WHERE oid = to_regclass('sessions') OR oid = to_regclass('events')").Row().Scan(&tables); err != nil || tables < 2 {
+			return err
+		}
+		for _, statement := range searchSchema {
+			name := strings.Fields(statement)[5]
+			var valid []bool
+			if err := db.Raw("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(?)", name).Scan(&valid).Error; err != nil {
+				return err
+			}
+			switch {
+			case len(valid) > 0 && valid[0]:
+				continue
+			case len(valid) > 0: // an earlier attempt was interrupted
+				if err := db.Exec("DROP INDEX CONCURRENTLY IF EXISTS " + name).Error; err != nil {
+					return err
+				}
+			}
+			if err := db.Exec(strings.Replace(statement, "CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)).Error; err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return s.retry(ctx, writing, isUnsent, build)
 }
 
 // grantSchema gives a role what it needs since PostgreSQL 15, where nobody but

@@ -311,3 +311,12 @@ var adminKeySchema = []string{
 		revoked_at   BIGINT)`,
 	`CREATE INDEX admin_keys_created ON admin_keys (created_at, id)`,
 }
+
+// searchSchema lets operators list sessions and events without reading whole tables.
+// buildIndexes relies on the form of the statements.
+var searchSchema = []string{
+	`CREATE INDEX IF NOT EXISTS sessions_created ON sessions (tenant_id, created_at, id)`,
+	`CREATE INDEX IF NOT EXISTS sessions_client ON sessions (tenant_id, client_id, created_at, id)`,
+	`CREATE INDEX IF NOT EXISTS events_tenant ON events (tenant_id, id)`,
+	`CREATE INDEX IF NOT EXISTS events_subject ON events (tenant_id, subject, id)`,
+}

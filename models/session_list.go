@@ -1,11 +1,13 @@
 package models
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -86,6 +88,53 @@ func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except Sess
 	if err != nil {
 		return 0, err
 	}
+	return s.endEach(ctx, open, at, why)
+}
+
+// TooManySessionsError is the error of ending more sessions than was agreed to.
+type TooManySessionsError struct{ Most int }
+
+// Error implements error. The count stops at ManySessions.
+func (e *TooManySessionsError) Error() string {
+	return fmt.Sprintf("more than %d sessions would end", e.Most)
+}
+
+// EndFound ends the live sessions of a user, of a client, or of a user at a client,
+// each like EndSession, and returns how many it ended. If there are more than `most`,
+// none is ended: *TooManySessionsError.
+func (s *Store) EndFound(ctx context.Context, tenant, sub, client string, most int, why session.EndReason) (count int, err error) {
+	now := s.Now()
+	where, args := "tenant_id = ?", []any{tenant}
+	if sub != "" {
+		where, args = where+" AND subject = ?", append(args, sub)
+	}
+	if client != "" {
+		where, args = where+" AND client_id = ?", append(args, client)
+	}
+	var open []*Session
+	err = s.longQuery(ctx, func(db *gorm.DB) (err error) {
+		open, err = collect(db.Raw("SELECT id, client_id, issuer_id, subject FROM sessions WHERE "+where+` AND ended_at IS NULL
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) LIMIT ?`, append(args, At(now), At(now), most+1)...), func(rows *sql.Rows) (*Session, error) {
+			var id []byte
+			row := &Session{TenantID: tenant}
+			err := rows.Scan(&id, &row.ClientID, &row.IssuerID, &row.Subject)
+			copy(row.ID[:], id)
+			return row, err
+		})
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if len(open) > most {
+		return 0, &TooManySessionsError{most}
+	}
+	slices.SortFunc(open, func(a, b *Session) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // in one order, for the locks
+	return s.endEach(ctx, open, now, why)
+}
+
+// endEach ends sessions, in batches.
+func (s *Store) endEach(ctx context.Context, open []*Session, at time.Time, why session.EndReason) (count int, err error) {
 	for batch := range slices.Chunk(open, endBatch) {
 		inBatch := 0
 		err := s.transaction(ctx, func(tx *gorm.DB) error {

@@ -104,6 +104,13 @@ func lockTenant(tx *gorm.DB, id string, now time.Time) (row *Tenant, created boo
 	return row, done.RowsAffected == 1, err
 }
 
+// lockExistingTenant is lockTenant for a tenant that must exist: ErrNotFound.
+func lockExistingTenant(tx *gorm.DB, id string, _ time.Time) (row *Tenant, created bool, err error) {
+	row = &Tenant{}
+	err = tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Where("id = ? AND pruned_at IS NULL", id).Take(row).Error
+	return row, false, orNotFound(err)
+}
+
 // touchTenant takes the tenant's row for the rest of the transaction and tells
 // every node that something of it changes.
 func touchTenant(tx *gorm.DB, id string, now time.Time) error {

@@ -23,14 +23,14 @@ type Deletion struct {
 // pseudonym. A suspension of the user stays. A sign-in that is under way comes
 // before, and its session ends too, or after, and makes a new user.
 // ErrNotFound: there is no such user, and nothing of one is left.
-func (s *Store) DeleteUser(ctx context.Context, tenant, sub string) (*Deletion, error) {
+func (s *Store) DeleteUser(ctx context.Context, tenant, sub string, by Actor) (*Deletion, error) {
 	var done *Deletion
 	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
 		user, err := s.lockUser(tx, tenant, sub) // waits for a sign-in
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		done, err = s.deleteUser(tx, user, newDeletion(tenant, sub, s.Now()), nil)
+		done, err = s.deleteUser(tx, user, newDeletion(tenant, sub, s.Now()), map[string]any{"actor": by.details()})
 		return err
 	})
 	if err != nil {

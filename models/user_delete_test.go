@@ -36,7 +36,7 @@ func TestDeletingAUserLeavesNothingOfThem(t *testing.T) {
 		must(t, w.AddEvent(t.Context(), bob.Event(w.Now(), models.EventStepUpRefused, map[string]any{"sub": "alice", "ip": "203.0.113.9"})))
 		w.clock.Advance(time.Minute)
 
-		done, err := w.DeleteUser(t.Context(), acme, "alice")
+		done, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor)
 		must(t, err)
 		if done.Sessions != 1 || !strings.HasPrefix(done.Pseudonym, "deleted-") || len(done.Pseudonym) < 30 {
 			t.Errorf("%+v", done)
@@ -58,7 +58,7 @@ func TestDeletingAUserLeavesNothingOfThem(t *testing.T) {
 		if row := w.read(bob.ID); !row.EndedAt.IsZero() || w.traces("203.0.113.9") == 0 {
 			t.Error("another user lost something")
 		}
-		if _, err := w.DeleteUser(t.Context(), acme, "alice"); !errors.Is(err, models.ErrNotFound) {
+		if _, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor); !errors.Is(err, models.ErrNotFound) {
 			t.Errorf("deleting twice is answered with %v", err)
 		}
 	})
@@ -71,7 +71,7 @@ func TestEventsOfRequestsUnderWayAreRewrittenToo(t *testing.T) {
 		row := w.create(w.alice())
 		begun := w.Now()
 		w.clock.Advance(time.Second)
-		done, err := w.DeleteUser(t.Context(), acme, "alice")
+		done, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor)
 		must(t, err)
 		must(t, w.AddEvent(t.Context(), row.Event(begun, models.EventClaimLeftOut, nil)))
 		w.clock.Advance(time.Second)
@@ -102,7 +102,7 @@ func TestDeletingADisabledUserKeepsTheirTokensRevoked(t *testing.T) {
 		w.clock.Advance(time.Second)
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
 		w.clock.Advance(time.Second)
-		done, err := w.DeleteUser(t.Context(), acme, "alice")
+		done, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor)
 		must(t, err)
 		if !done.WasDisabled {
 			t.Error("that the user was disabled is not reported")
@@ -119,7 +119,7 @@ func TestADeletedUserStaysSuspended(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		w.create(w.alice())
 		w.suspend(models.NounUser, "alice")
-		done, err := w.DeleteUser(t.Context(), acme, "alice")
+		done, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor)
 		must(t, err)
 		if !done.Suspended {
 			t.Error("the suspension is not reported")
@@ -147,7 +147,7 @@ func TestDeletingBesideASignInLeavesNoSessionWithoutAUser(t *testing.T) {
 				}
 			})
 			both.Go(func() {
-				if _, err := node.DeleteUser(t.Context(), acme, sub); err != nil {
+				if _, err := node.DeleteUser(t.Context(), acme, sub, models.ServerActor); err != nil {
 					t.Error(err)
 				}
 			})
@@ -169,7 +169,7 @@ func TestEventsOfManyDeletionsAreRewrittenInOnePass(t *testing.T) {
 			row := w.create(w.alice())
 			begun := w.Now()
 			w.clock.Advance(time.Second)
-			done, err := w.DeleteUser(t.Context(), acme, "alice")
+			done, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor)
 			must(t, err)
 			must(t, w.AddEvent(t.Context(), row.Event(begun, models.EventClaimLeftOut, nil)))
 			pseudonyms = append(pseudonyms, done.Pseudonym)

@@ -16,6 +16,17 @@ const scheduledAnnouncement = 24 * time.Hour
 // ErrUnknownKey means that the tenant has no such key in service.
 var ErrUnknownKey = errors.New("no such key in service")
 
+// AnnouncedError is the error of announcing a key while another one waits to sign.
+type AnnouncedError struct {
+	Kid       string
+	Activates time.Time
+}
+
+// Error implements error.
+func (e *AnnouncedError) Error() string {
+	return fmt.Sprintf("key %s is already announced and starts to sign at %s", e.Kid, e.Activates.Format(time.RFC3339))
+}
+
 // EnsureSigningKeys makes the first key of every tenant that has none. It
 // announces a new key if the algorithm has changed or the newest key is old. If
 // two nodes do this at once, only one of them makes the key.
@@ -47,7 +58,8 @@ func (s *Server) makeKey(ctx context.Context, due models.KeyDue) error {
 	if err != nil {
 		return err
 	}
-	return s.store.ChangeKeyRing(ctx, due.TenantID, now, func(ring []models.SigningKey) ([]models.SigningKey, error) {
+	tell := models.KeyEvent(models.EventKeyRotated, key.Kid, models.ServerActor)
+	return s.store.ChangeKeyRing(ctx, due.TenantID, now, tell, func(ring []models.SigningKey) ([]models.SigningKey, error) {
 		if newest(ring).Kid != due.Newest {
 			return nil, nil // another node was faster
 		}
@@ -67,15 +79,15 @@ func newest(ring []models.SigningKey) models.SigningKey {
 // RotateSigningKey announces a new key of the tenant's algorithm. It starts to
 // sign when every verifier has had time to fetch it. The key before it
 // continues to verify tokens until the last one has expired.
-func (s *Server) RotateSigningKey(ctx context.Context, tenant string) (models.SigningKey, error) {
+func (s *Server) RotateSigningKey(ctx context.Context, tenant string, by models.Actor) (models.SigningKey, error) {
 	now := s.now()
 	key, err := s.newKey(ctx, tenant, now, now.Add(Announcement))
 	if err != nil {
 		return models.SigningKey{}, err
 	}
-	return key, s.store.ChangeKeyRing(ctx, tenant, now, func(ring []models.SigningKey) ([]models.SigningKey, error) {
+	return key, s.store.ChangeKeyRing(ctx, tenant, now, models.KeyEvent(models.EventKeyRotated, key.Kid, by), func(ring []models.SigningKey) ([]models.SigningKey, error) {
 		if last := newest(ring); now.Before(last.ActivatesAt.Time) {
-			return nil, fmt.Errorf("key %s is already announced and starts to sign at %s", last.Kid, last.ActivatesAt.Format(time.RFC3339))
+			return nil, &AnnouncedError{last.Kid, last.ActivatesAt.Time}
 		}
 		return []models.SigningKey{key}, nil
 	})
@@ -86,13 +98,13 @@ func (s *Server) RotateSigningKey(ctx context.Context, tenant string) (models.Si
 // is the active key, the announced key takes its place, or a new one if none is
 // announced. RetireSigningKey returns the kid of the key that signs from then
 // on.
-func (s *Server) RetireSigningKey(ctx context.Context, tenant, kid string) (signs string, err error) {
+func (s *Server) RetireSigningKey(ctx context.Context, tenant, kid string, by models.Actor) (signs string, err error) {
 	now := s.now()
 	spare, err := s.newKey(ctx, tenant, now, now)
 	if err != nil {
 		return "", err
 	}
-	err = s.store.ChangeKeyRing(ctx, tenant, now, func(ring []models.SigningKey) (changed []models.SigningKey, err error) {
+	err = s.store.ChangeKeyRing(ctx, tenant, now, models.KeyEvent(models.EventKeyRetired, kid, by), func(ring []models.SigningKey) (changed []models.SigningKey, err error) {
 		states := KeyStates(ring, now)
 		signs = ""
 		var retired, announced *models.SigningKey

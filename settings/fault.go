@@ -11,7 +11,12 @@ type Fault struct {
 	Path    string
 	Problem string
 	Of      string // what people call the noun that it is of, such as client web; may be empty
+	Code    string // FaultManagedByFile; otherwise empty
 }
+
+// FaultManagedByFile is the code of the fault that the file of serve owns what was to
+// be changed.
+const FaultManagedByFile = "managed_by_file"
 
 // String is the fault on one line.
 func (f Fault) String() string {

@@ -55,6 +55,11 @@ type IssuerKeys struct {
 	Stored bool `json:"-" yaml:"-"` // a shared secret is stored, and stays
 }
 
+// Given reports whether a member is set.
+func (k IssuerKeys) Given() bool {
+	return k.Discovery || k.JWKSURI != "" || k.JWKS != nil || k.PEM != "" || k.SharedSecret != "" || k.SharedSecretFile != ""
+}
+
 // IssuerSpec is a trusted issuer as a configuration file gives it.
 type IssuerSpec struct {
 	ID             string `yaml:"id"` // unique in its tenant; see EntryID

@@ -11,7 +11,8 @@ type Place struct {
 	Path    string  `yaml:"-"` // such as tenants[0].clients[1]; empty: see Located
 	Written Written `yaml:"-"`
 
-	Stored bool `yaml:"-"` // the noun is stored, and the document does not name it
+	Stored  bool `yaml:"-"` // the noun is stored, and the document does not name it
+	Context bool `yaml:"-"` // of a tenant: it is named only for what is in it, and must exist
 }
 
 // Located is a copy of tenants in which every noun has a path: those without

@@ -97,3 +97,21 @@ func (v *tenantValidation) storableText(path, s string) {
 		v.faulty[path] = true
 	}
 }
+
+// ValidateSessionAttributes returns what is wrong with attributes of a session. A value
+// may be nil, which removes the attribute.
+func ValidateSessionAttributes(path string, attributes map[string]any) Faults {
+	v := tenantValidation{}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		at := Member(path, name)
+		v.memberName(at, name, reservedSessionAttribute)
+		if text, err := json.Marshal(attributes[name]); err != nil {
+			v.Add(at, "must be a value that JSON can hold")
+		} else if len(text) > maxAttribute {
+			v.Add(at, "must be at most 4 KiB as JSON")
+		}
+	}
+	v.faulty = map[string]bool{}
+	v.storable(path, reflect.ValueOf(attributes))
+	return v.Faults
+}

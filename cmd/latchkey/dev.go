@@ -143,7 +143,7 @@ func devConfig(folder, listen string) (*config.Config, error) {
 	file.Close()
 	c := config.Default()
 	c.Issuer = "http://localhost:" + port
-	c.Listen, c.MetricsListen = listen, config.NoMetrics
+	c.Listen, c.AdminListen, c.MetricsListen = listen, listen, config.None
 	c.ShutdownDelay = 0
 	c.Secret = config.Secrets{string(secret)}
 	c.Database.URL = "sqlite:" + database

@@ -82,7 +82,7 @@ func (d *doctor) ports(ctx context.Context) {
 	if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
 		return // none, or a fault of configuration
 	}
-	l, err := listenForMetrics(c, quiet)
+	l, err := listenOptional("metrics_listen", c.MetricsListen, "metrics", c, quiet)
 	switch {
 	case l != nil:
 		l.Close()

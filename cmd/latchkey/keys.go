@@ -35,7 +35,7 @@ until the last token that it signed has expired, then retired.`
 		Example: "  latchkey keys rotate --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
-				key, err := server.RotateSigningKey(cmd.Context(), tenant)
+				key, err := server.RotateSigningKey(cmd.Context(), tenant, machine())
 				if err != nil {
 					return noTenant(err, tenant)
 				}
@@ -54,7 +54,7 @@ Cache-Control allows them for 5 minutes.`,
 		Example: "  latchkey keys retire KID --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
-				signs, err := server.RetireSigningKey(cmd.Context(), tenant, args[0])
+				signs, err := server.RetireSigningKey(cmd.Context(), tenant, args[0], machine())
 				if errors.Is(err, oauth.ErrUnknownKey) {
 					return fmt.Errorf("tenant %q has no key %q in service; see latchkey keys list", tenant, args[0])
 				}

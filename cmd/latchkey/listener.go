@@ -15,6 +15,7 @@ import (
 type listeners struct {
 	serving     net.Listener
 	metrics     net.Listener // nil: metrics are not served
+	admin       net.Listener // nil: management is not served, or at serving
 	certificate *certificate // nil: plain HTTP
 }
 
@@ -30,8 +31,13 @@ func openListeners(c *config.Config, log *slog.Logger) (_ *listeners, err error)
 	if l.serving, err = net.Listen("tcp", c.Listen); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	if l.metrics, err = listenForMetrics(c, log); err != nil {
+	if l.metrics, err = listenOptional("metrics_listen", c.MetricsListen, "metrics", c, log); err != nil {
 		return nil, err
+	}
+	if !c.AdminShared() {
+		if l.admin, err = listenOptional("admin_listen", c.AdminListen, "the admin API", c, log); err != nil {
+			return nil, err
+		}
 	}
 	if c.TLS.CertFile == "" {
 		return l, nil
@@ -39,34 +45,36 @@ func openListeners(c *config.Config, log *slog.Logger) (_ *listeners, err error)
 	if l.certificate, err = loadCertificate(c.TLS, log); err != nil {
 		return nil, err
 	}
-	l.serving = tls.NewListener(l.serving, &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: l.certificate.get, NextProtos: []string{"h2", "http/1.1"},
-	})
+	secure := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: l.certificate.get, NextProtos: []string{"h2", "http/1.1"}}
+	l.serving = tls.NewListener(l.serving, secure)
+	if l.admin != nil && !c.AdminLoopback() {
+		l.admin = tls.NewListener(l.admin, secure)
+	}
 	return l, nil
 }
 
-// listenForMetrics returns nil if no metrics are served. Two nodes on one
-// machine share the default address, which must keep neither from serving; an
-// address that somebody chose is expected to work.
-func listenForMetrics(c *config.Config, log *slog.Logger) (net.Listener, error) {
-	if c.MetricsListen == config.NoMetrics {
+// listenOptional returns nil if the address is "none". Two nodes on one machine share
+// the default addresses, which must keep neither from serving; an address that
+// somebody chose is expected to work.
+func listenOptional(setting, address, what string, c *config.Config, log *slog.Logger) (net.Listener, error) {
+	if address == config.None {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", c.MetricsListen)
+	l, err := net.Listen("tcp", address)
 	switch {
 	case err == nil:
 		return l, nil
-	case errors.Is(err, syscall.EADDRINUSE) && !c.Given("metrics_listen"):
-		log.Warn("metrics are not served: the default address is taken; set metrics_listen to another one, or to none", "address", c.MetricsListen)
+	case errors.Is(err, syscall.EADDRINUSE) && !c.Given(setting):
+		log.Warn(fmt.Sprintf("%s is not served: the default address is taken; set %s to another one, or to none", what, setting), "address", address)
 		return nil, nil
 	default:
-		return nil, fmt.Errorf("metrics_listen: %w", err)
+		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 }
 
 // Close closes what was opened.
 func (l *listeners) Close() (err error) {
-	for _, listener := range []net.Listener{l.serving, l.metrics} {
+	for _, listener := range []net.Listener{l.serving, l.metrics, l.admin} {
 		if listener != nil {
 			err = errors.Join(err, listener.Close())
 		}

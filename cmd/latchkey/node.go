@@ -39,6 +39,7 @@ type node struct {
 	log    *slog.Logger
 	store  *models.Store
 	oauth  *oauth.Server
+	keys   *oauth.Keys
 	dev    *oauth.ClientTokenIssuer // development only
 
 	hangups     chan os.Signal // SIGHUP; nil: it has its usual effect
@@ -58,7 +59,7 @@ func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, er
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	n := &node{config: c, log: log, store: store, oauth: server}
+	n := &node{config: c, log: log, store: store, oauth: server, keys: keys}
 	if err := n.configure(ctx, keys); err != nil {
 		store.Close()
 		return nil, err

@@ -8,7 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/handlers"
+	"github.com/latchkey/latchkey/handlers/admin"
 )
 
 // certificateEvery is how often the files of the TLS certificate are looked at.
@@ -24,7 +26,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	ready := &readiness{look: n.ready}
 	metrics := handlers.NewMetrics(append(n.gauges(), l.gauges()...)...)
 	metrics.Add(n.families()...)
-	handler, err := handlers.New(handlers.Config{
+	edge := handlers.Config{
 		Issuer: n.config.Issuer, OAuth: n.oauth, Ready: func(ctx context.Context) error {
 			if n.stopping.Load() {
 				return errStopping
@@ -32,7 +34,16 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 			return ready.ask(ctx)
 		}, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
 		Metrics: metrics, Log: n.log, DevIssuer: n.dev, Stopping: n.stopping.Load,
-	})
+		AdminHere: n.config.AdminShared(), AdminLocal: n.config.AdminLoopback(),
+	}
+	if n.config.AdminListen != config.None {
+		edge.Admin = &admin.Service{Store: n.store, OAuth: n.oauth, Keys: n.keys, BaseURL: n.config.Issuer, Log: n.log}
+	}
+	handler, err := handlers.New(edge)
+	var management http.Handler
+	if err == nil && l.admin != nil {
+		management, err = handlers.NewAdmin(edge)
+	}
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
@@ -47,7 +58,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	running.Go(func() { n.watch(background, l.certificate) })
 
 	var servers []*http.Server
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	begin := func(listener net.Listener, handler http.Handler) {
 		server := n.server(handler)
 		servers = append(servers, server)
@@ -56,6 +67,9 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	begin(l.serving, handler)
 	if l.metrics != nil {
 		begin(l.metrics, metrics.Handler())
+	}
+	if l.admin != nil {
+		begin(l.admin, management)
 	}
 	select {
 	case <-ctx.Done():

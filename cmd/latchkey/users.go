@@ -51,7 +51,7 @@ suspend them: a suspension outlives the deletion.`,
 		Example: "  latchkey users delete alice --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
-				done, err := store.DeleteUser(cmd.Context(), tenant, args[0])
+				done, err := store.DeleteUser(cmd.Context(), tenant, args[0], machine())
 				if done == nil {
 					return noUser(err, tenant, args[0])
 				}

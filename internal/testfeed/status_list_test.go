@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -373,7 +374,7 @@ func TestAStatusListIsSignedByNoKeyThatWasRetired(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		d.SignIn("alice")
 		before := testserver.JWTHeader(t, string(d.Want(200, "", d.Get("/status/0")).Body))["kid"].(string)
-		if _, err := d.OAuth.RetireSigningKey(t.Context(), "default", before); err != nil {
+		if _, err := d.OAuth.RetireSigningKey(t.Context(), "default", before, models.ServerActor); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.OAuth.Refresh(t.Context()); err != nil {

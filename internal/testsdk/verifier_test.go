@@ -14,6 +14,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/resource"
 	"github.com/latchkey/latchkey/settings"
@@ -103,7 +104,7 @@ func TestAVerifierFollowsARotation(t *testing.T) {
 	if err != nil || len(keys) != 1 {
 		t.Fatal(keys, err)
 	}
-	if _, err := d.nodes[0].OAuth.RetireSigningKey(t.Context(), "default", keys[0].Kid); err != nil { // an emergency
+	if _, err := d.nodes[0].OAuth.RetireSigningKey(t.Context(), "default", keys[0].Kid, models.ServerActor); err != nil { // an emergency
 		t.Fatal(err)
 	}
 	d.pass(31*time.Second, v)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -31,7 +32,7 @@ func keepHouse(d *testserver.Deployment) {
 // retire takes a key out of service, and lets every node notice.
 func retire(d *testserver.Deployment, kid string) (signs string) {
 	d.T.Helper()
-	signs, err := d.OAuth.RetireSigningKey(d.T.Context(), "default", kid)
+	signs, err := d.OAuth.RetireSigningKey(d.T.Context(), "default", kid, models.ServerActor)
 	if err != nil {
 		d.T.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func TestRotationUnderLoadRefusesNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		l := newLoad(d, d.Server, newNode(d, testserver.RootSecret))
 		for range 2 {
-			if _, err := d.OAuth.RotateSigningKey(t.Context(), "default"); err != nil {
+			if _, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor); err != nil {
 				t.Fatal(err)
 			}
 			l.pass(6*time.Second, 3*time.Second)
@@ -147,7 +148,7 @@ func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
 func TestTheAnnouncedKeyTakesTheRetiredOnesPlace(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	active := publishedKids(d)[0]
-	announced, err := d.OAuth.RotateSigningKey(t.Context(), "default")
+	announced, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +164,7 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	first := publishedKids(d)[0]
 	a := d.SignIn("alice")
-	second, err := d.OAuth.RotateSigningKey(t.Context(), "default")
+	second, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 			t.Errorf("%s signs, published %v", signs, publishedKids(d))
 		}
 	})
-	third, err := d.OAuth.RotateSigningKey(t.Context(), "default")
+	third, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +187,7 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 		}
 	})
 	for _, kid := range []string{first, second.Kid, "made-up"} {
-		if _, err := d.OAuth.RetireSigningKey(t.Context(), "default", kid); !errors.Is(err, oauth.ErrUnknownKey) {
+		if _, err := d.OAuth.RetireSigningKey(t.Context(), "default", kid, models.ServerActor); !errors.Is(err, oauth.ErrUnknownKey) {
 			t.Errorf("%s: %v", kid, err)
 		}
 	}
@@ -207,7 +208,7 @@ func TestANodeThatMissedAKeyLooksBeforeItAnswers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := d.OAuth.RetireSigningKey(t.Context(), "default", publishedKids(d)[0]); err != nil {
+		if _, err := d.OAuth.RetireSigningKey(t.Context(), "default", publishedKids(d)[0], models.ServerActor); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.OAuth.Refresh(t.Context()); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -108,7 +109,7 @@ func TestPublicDocumentsOutliveAnOutageAfterAChange(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	d.Want(200, "", d.Get("/.well-known/jwks.json"))
-	if _, err := d.OAuth.RotateSigningKey(t.Context(), "default"); err != nil {
+	if _, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.OAuth.Refresh(t.Context()); err != nil {

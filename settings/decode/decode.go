@@ -150,3 +150,17 @@ func (d *Document) Into(path string, v any) (settings.Faults, error) {
 	r.value(path, d.root, reflect.ValueOf(v).Elem())
 	return r.faults, r.overrun
 }
+
+// Check returns what is wrong with the document whatever it is decoded into: keys that
+// are given twice, and values that JSON cannot hold.
+func (d *Document) Check(path string) settings.Faults {
+	if d.root == nil {
+		return nil
+	}
+	r := decoder{json: d.json}
+	r.jsonValue(path, d.root)
+	if r.overrun != nil {
+		r.faults.Add(path, "%v", r.overrun)
+	}
+	return r.faults
+}

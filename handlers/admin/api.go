@@ -1,0 +1,331 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+
+	"github.com/latchkey/latchkey/settings"
+)
+
+// basePath is where the API begins.
+const basePath = "/admin/v1"
+
+// maxBody bounds the body of a request.
+const maxBody = 1 << 20
+
+// api is the HTTP interface of a service.
+type api struct {
+	*Service
+	huma.API
+	clientIP func(*http.Request) string
+}
+
+// Register adds the routes of the admin API to a router. clientIP returns the address
+// of the client that a request comes from.
+func Register(r *gin.Engine, s *Service, clientIP func(*http.Request) string) {
+	a := newAPI(r, s, clientIP)
+	document := documents(a.OpenAPI())
+	r.GET(basePath+"/openapi.json", document.json)
+	r.GET(basePath+"/openapi.yaml", document.yaml)
+}
+
+func newAPI(r *gin.Engine, s *Service, clientIP func(*http.Request) string) *api {
+	huma.NewError = humaError
+	a := &api{Service: s, clientIP: clientIP}
+	a.API = humagin.New(r, apiConfig())
+	a.UseMiddleware(a.authenticate)
+	a.routes()
+	return a
+}
+
+func apiConfig() huma.Config {
+	format := huma.Format{
+		Marshal:   func(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) },
+		Unmarshal: json.Unmarshal,
+	}
+	return huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Latchkey admin API", Version: "1",
+				Description: "Manages tenants, clients, trusted issuers, users and sessions. Requests and answers are JSON; errors are problems (RFC 9457).",
+				License:     &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"},
+			},
+			Servers: []*huma.Server{{URL: "http://127.0.0.1:8081", Description: "The default of admin_listen"}},
+			Tags:    tags,
+			Components: &huma.Components{
+				Schemas:         huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				SecuritySchemes: map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer", BearerFormat: "lk_ak_…", Description: "An admin key"}},
+			},
+			Security: []map[string][]string{{"key": {}}},
+		},
+		Formats:                      map[string]huma.Format{"application/json": format, "json": format},
+		DefaultFormat:                "application/json",
+		RejectUnknownQueryParameters: true,
+	}
+}
+
+type contextKey int
+
+const (
+	callerKey contextKey = iota
+	bodyKey
+)
+
+// authenticate finds the caller of a request by its admin key, and reads the body.
+func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
+	g := humagin.Unwrap(ctx)
+	g.Header("Cache-Control", "no-store")
+	caller, err := a.caller(g.Request, g.Writer.Header().Get("X-Request-Id"))
+	if err != nil {
+		a.fail(g, err)
+		return
+	}
+	body, err := readBody(g.Request, ctx.Operation())
+	if err != nil {
+		a.fail(g, err)
+		return
+	}
+	ctx = huma.WithValue(ctx, callerKey, caller)
+	next(huma.WithValue(ctx, bodyKey, body))
+}
+
+func (a *api) caller(r *http.Request, id string) (*Caller, error) {
+	header := r.Header.Values("Authorization")
+	if len(header) != 1 {
+		return nil, unauthorized("Send one admin key as Authorization: Bearer lk_ak_…")
+	}
+	scheme, key, _ := strings.Cut(header[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return nil, unauthorized("Send the admin key as Authorization: Bearer lk_ak_…")
+	}
+	ip := a.clientIP(r)
+	row, err := a.OAuth.AuthenticateAdminKey(r.Context(), strings.TrimSpace(key), ip)
+	if err != nil {
+		return nil, err
+	}
+	return &Caller{Key: row, IP: ip, RequestID: id}, nil
+}
+
+// readBody returns the body of a request to an operation that has one.
+func readBody(r *http.Request, op *huma.Operation) ([]byte, error) {
+	if op.RequestBody == nil {
+		if r.ContentLength > 0 || len(r.TransferEncoding) > 0 {
+			return nil, problem(http.StatusBadRequest, "invalid_request", "This request has no body")
+		}
+		return nil, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return nil, problem(http.StatusRequestTimeout, "timeout", "The body took too long")
+	case err != nil:
+		return nil, problem(http.StatusBadRequest, "invalid_request", "The body could not be read")
+	case len(body) > maxBody:
+		return nil, problem(http.StatusRequestEntityTooLarge, "too_large", "The body is larger than 1 MiB")
+	case len(body) == 0 && op.RequestBody.Required:
+		return nil, invalid(Fault{Detail: "the body is missing"})
+	case len(body) == 0:
+		return nil, nil
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if _, served := op.RequestBody.Content[kind]; err != nil || !served {
+		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The Content-Type must be "+strings.Join(mediaTypes(op), " or "))
+	}
+	return body, nil
+}
+
+// fail writes an error of the middleware.
+func (a *api) fail(g *gin.Context, err error) { writeProblem(g, asProblem(err)) }
+
+func writeProblem(g *gin.Context, p *Problem) {
+	for name, values := range p.header {
+		g.Writer.Header()[name] = values
+	}
+	if p.cause != nil {
+		g.Error(p.cause)
+	}
+	g.Header("Content-Type", "application/problem+json")
+	g.Status(p.Status)
+	if text, err := json.Marshal(p); err == nil {
+		g.Writer.Write(text)
+	}
+	g.Abort()
+}
+
+// route registers an operation. fn gets the caller.
+func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *Caller, in *I) (*O, error)) {
+	op.Path = basePath + op.Path
+	op.Responses = map[string]*huma.Response{}
+	problems := &huma.Response{Description: "A problem (RFC 9457)", Content: map[string]*huma.MediaType{
+		"application/problem+json": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")},
+	}}
+	op.Responses["default"] = problems
+	// The middleware reads the body. huma would validate it by the schema, whose errors
+	// contain values, so it learns of the body only for the document.
+	body := op.RequestBody
+	op.RequestBody = nil
+	defer func() { a.registered(op.Method, op.Path).RequestBody = body }()
+	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
+		c, _ := ctx.Value(callerKey).(*Caller)
+		if c == nil { // the middleware did not run
+			return nil, asProblem(errors.New("a request without a caller"))
+		}
+		out, err := fn(ctx, c, in)
+		if err != nil {
+			p := asProblem(err)
+			if p.cause != nil {
+				if log, ok := ctx.Value(gin.ContextKey).(*gin.Context); ok {
+					log.Error(p.cause)
+				} else {
+					a.Log.Error("admin API", "error", p.cause, slog.String("operation", op.OperationID))
+				}
+			}
+			return nil, p
+		}
+		return out, nil
+	})
+}
+
+// registered returns an operation as it is in the document.
+func (a *api) registered(method, path string) *huma.Operation {
+	item := a.OpenAPI().Paths[path]
+	switch method {
+	case http.MethodGet:
+		return item.Get
+	case http.MethodPut:
+		return item.Put
+	case http.MethodPatch:
+		return item.Patch
+	case http.MethodPost:
+		return item.Post
+	default:
+		return item.Delete
+	}
+}
+
+// bodyOf returns the body that the middleware read.
+func bodyOf(ctx context.Context) []byte {
+	body, _ := ctx.Value(bodyKey).([]byte)
+	return body
+}
+
+// takes gives an operation a body with the schema of T, of which huma reads nothing.
+func takes[T any](a *api, op huma.Operation, required bool, types ...string) huma.Operation {
+	op.RequestBody = &huma.RequestBody{Required: required, Content: map[string]*huma.MediaType{}}
+	for _, kind := range types {
+		op.RequestBody.Content[kind] = &huma.MediaType{Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")}
+	}
+	return op
+}
+
+func mediaTypes(op *huma.Operation) (names []string) {
+	for _, name := range []string{"application/json", "application/merge-patch+json", "application/yaml"} {
+		if _, has := op.RequestBody.Content[name]; has {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+const (
+	jsonType  = "application/json"
+	patchType = "application/merge-patch+json"
+	yamlType  = "application/yaml"
+)
+
+// Parameters that operations share.
+
+type TenantPath struct {
+	Tenant string `path:"tenant" pattern:"^[a-z0-9][a-z0-9-]{0,62}$" doc:"The id of the tenant"`
+}
+
+type PageQuery struct {
+	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"500" doc:"How many items the page has at most"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before"`
+}
+
+type Conditions struct {
+	IfMatch     string `header:"If-Match" doc:"Change it only if its ETag is this one"`
+	IfNoneMatch string `header:"If-None-Match" doc:"With *, only create it"`
+}
+
+func (c Conditions) precondition() Precondition { return Precondition{c.IfMatch, c.IfNoneMatch} }
+
+// answer is a body with its ETag.
+type answer[T any] struct {
+	Status int
+	ETag   string `header:"ETag"`
+	Body   T
+}
+
+// listAnswer is a page of a list.
+type listAnswer[T any] struct{ Body *List[T] }
+
+type empty struct{}
+
+// putAnswer is 201 for what was created.
+func putAnswer[T any](created bool, version string, body T) *answer[T] {
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return &answer[T]{Status: status, ETag: entityTag(version), Body: body}
+}
+
+// Schemas of what marshals itself.
+
+// clientSchema is Client as the document describes it.
+type clientSchema struct {
+	ID string `json:"id,omitempty" doc:"Its client_id"`
+	settings.ClientSettings
+	Secret         string        `json:"secret,omitempty" writeOnly:"true" doc:"Its secret, at least 32 characters; it is not shown again"`
+	PreviousSecret string        `json:"previous_secret,omitempty" writeOnly:"true" doc:"A secret that is accepted as well, until previous_until"`
+	Status         *ClientStatus `json:"status,omitempty" readOnly:"true" doc:"What its settings do not say. It is ignored in requests"`
+}
+
+// issuerSchema is Issuer as the document describes it.
+type issuerSchema struct {
+	ID string `json:"id,omitempty" doc:"The id of the entry"`
+	settings.IssuerSettings
+	Status *IssuerStatus `json:"status,omitempty" readOnly:"true" doc:"What its settings do not say. It is ignored in requests"`
+}
+
+// tenantSchema is Tenant as the document describes it.
+type tenantSchema struct {
+	ID               string              `json:"id,omitempty"`
+	SigningAlgorithm string              `json:"signing_algorithm,omitempty" enum:"RS256,ES256,Ed25519" doc:"The algorithm of its signing keys; default RS256"`
+	KeyRotation      *settings.Duration  `json:"key_rotation,omitempty" doc:"How old a signing key gets, or none; default 90d"`
+	Disabled         bool                `json:"disabled,omitempty" doc:"Nobody may sign in, and its sessions have ended"`
+	StoreDevice      *bool               `json:"store_device,omitempty" doc:"Whether names, user agents and addresses of devices are stored; default true"`
+	UserRetention    *settings.Duration  `json:"user_retention,omitempty" doc:"After how long without a sign-in users are deleted; default none"`
+	ACR              []settings.ACRClass `json:"acr,omitempty" doc:"Its own authentication context classes, from the weakest to the strongest"`
+	Status           *TenantStatus       `json:"status,omitempty" readOnly:"true" doc:"What its settings do not say. It is ignored in requests"`
+}
+
+func schemaOf[T any](r huma.Registry, name string) *huma.Schema {
+	s := r.Schema(reflect.TypeFor[T](), true, name)
+	return s
+}
+
+// Schema implements huma.SchemaProvider.
+func (Client) Schema(r huma.Registry) *huma.Schema { return schemaOf[clientSchema](r, "Client") }
+
+// Schema implements huma.SchemaProvider.
+func (Issuer) Schema(r huma.Registry) *huma.Schema { return schemaOf[issuerSchema](r, "Issuer") }
+
+// Schema implements huma.SchemaProvider.
+func (Tenant) Schema(r huma.Registry) *huma.Schema { return schemaOf[tenantSchema](r, "Tenant") }

@@ -1,0 +1,223 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
+)
+
+// Client is a client as the API shows it. In JSON its settings and its id stand beside
+// status.
+type Client struct {
+	ID       string
+	Settings settings.Document // as they were written
+	Status   ClientStatus
+	Version  string // for If-Match
+}
+
+// ClientStatus is what a client's settings do not say.
+type ClientStatus struct {
+	Enabled             bool         `json:"enabled" doc:"It is neither disabled nor suspended"`
+	SuspendedAt         *time.Time   `json:"suspended_at,omitempty" doc:"When it was suspended"`
+	ManagedBy           *string      `json:"managed_by,omitempty" enum:"file" doc:"The file of the server owns its settings, which can be changed there only"`
+	Secret              bool         `json:"secret" doc:"It has a secret"`
+	PreviousSecretUntil *time.Time   `json:"previous_secret_until,omitempty" doc:"Until when its previous secret is accepted"`
+	Effective           ClientPolicy `json:"effective" doc:"What its preset and its settings come to"`
+	CreatedAt           time.Time    `json:"created_at"`
+	UpdatedAt           time.Time    `json:"updated_at"`
+}
+
+// ClientPolicy is what a client's preset and settings come to.
+type ClientPolicy struct {
+	AccessTokenTTL    string `json:"access_token_ttl" doc:"How long an access token is valid"`
+	AbsoluteLifetime  string `json:"absolute_lifetime" doc:"How long a session lives"`
+	InactivityTimeout string `json:"inactivity_timeout" doc:"After how long without a refresh a session ends, or none"`
+	RefreshGrace      string `json:"refresh_grace" doc:"For how long a used refresh token gets the same answer again"`
+	LateRetry         string `json:"late_retry" enum:"once,never" doc:"Whether a used refresh token may be answered later than that"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c Client) MarshalJSON() ([]byte, error) { return resource(c.Settings, "id", c.ID, c.Status) }
+
+func newClient(stored *models.StoredClient) Client {
+	row, policy := stored.Row, stored.Row.Settings.Policy()
+	status := ClientStatus{
+		Enabled: row.Enabled(), SuspendedAt: moment(row.SuspendedAt), ManagedBy: managedBy(stored.Managed),
+		Secret: row.SecretDigest.Digest != nil, PreviousSecretUntil: moment(row.PreviousUntil),
+		CreatedAt: row.CreatedAt.Time, UpdatedAt: row.UpdatedAt.Time,
+		Effective: ClientPolicy{
+			AccessTokenTTL: settings.Duration(policy.AccessTTL).String(), AbsoluteLifetime: settings.Duration(policy.AbsoluteTimeout).String(),
+			InactivityTimeout: settings.Duration(policy.IdleTimeout).String(), RefreshGrace: settings.Duration(policy.RefreshGrace).String(),
+			LateRetry: settings.LateRetryNever,
+		},
+	}
+	if policy.LateRetry {
+		status.Effective.LateRetry = settings.LateRetryOnce
+	}
+	return Client{ID: row.ID, Settings: stored.Settings, Status: status, Version: stored.Version()}
+}
+
+// Clients returns a page of the clients of a tenant.
+func (s *Service) Clients(ctx context.Context, c *Caller, tenant string, p models.Page) (*List[Client], error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return nil, err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return nil, err
+	}
+	stored, more, err := s.Store.StoredClients(ctx, tenant, p)
+	if err != nil {
+		return nil, err
+	}
+	list, last := make([]Client, len(stored)), ""
+	for i := range stored {
+		list[i], last = newClient(&stored[i]), stored[i].Row.ID
+	}
+	return listOf(list, more, last), nil
+}
+
+// Client returns one client.
+func (s *Service) Client(ctx context.Context, c *Caller, tenant, id string) (*Client, error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return nil, err
+	}
+	stored, err := s.Store.StoredClient(ctx, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	client := newClient(stored)
+	return &client, nil
+}
+
+// clientBody is a client in a request. A status that is sent back is ignored.
+type clientBody struct {
+	settings.ClientSpec `yaml:",inline"`
+	Status              any `yaml:"status"`
+}
+
+const clientAt = "tenants[0].clients[0]"
+
+// PutClient creates a client or replaces its settings. Its secret stays, unless the
+// body has another one or null.
+func (s *Service) PutClient(ctx context.Context, c *Caller, tenant, id string, body []byte, p Precondition) (client *Client, created bool, err error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, false, err
+	}
+	if created, err = s.writeClient(ctx, c, tenant, id, body, p.check); err != nil {
+		return nil, false, err
+	}
+	client, err = s.Client(ctx, c, tenant, id)
+	return client, created, err
+}
+
+// PatchClient changes some settings of a client (RFC 7396). A change of its preset
+// resets what the preset decides, as in a file.
+func (s *Service) PatchClient(ctx context.Context, c *Caller, tenant, id string, body []byte, p Precondition) (*Client, error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, err
+	}
+	err := patch(body, p, map[string][]string{"preset": models.PresetKeys}, func() (settings.Document, string, error) {
+		stored, err := s.Store.StoredClient(ctx, tenant, id)
+		if err != nil {
+			return nil, "", err
+		}
+		return stored.Settings, stored.Version(), nil
+	}, func(merged []byte, check func(string) error) error {
+		_, err := s.writeClient(ctx, c, tenant, id, merged, check)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.Client(ctx, c, tenant, id)
+}
+
+func (s *Service) writeClient(ctx context.Context, c *Caller, tenant, id string, body []byte, check func(string) error) (created bool, err error) {
+	var b clientBody
+	if err := decodeBody(body, clientAt, &b); err != nil {
+		return false, err
+	}
+	if err := sameID("id", b.ID, id); err != nil {
+		return false, err
+	}
+	if err := withoutFiles(clientAt, b.Written, "secret_file"); err != nil {
+		return false, err
+	}
+	b.ID = id
+	wanted := inTenant(tenant)
+	wanted.Clients = []settings.ClientSpec{b.ClientSpec}
+	return s.apply(ctx, c, clientAt, wanted, models.ApplyOptions{Replace: true, KeepSecrets: true, Precondition: check})
+}
+
+// DeleteClient removes a client and ends its sessions.
+func (s *Service) DeleteClient(ctx context.Context, c *Caller, tenant, id string, p Precondition) error {
+	if err := c.may(admins, tenant); err != nil {
+		return err
+	}
+	stored, err := s.Store.StoredClient(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	if err := p.check(stored.Version()); err != nil {
+		return err
+	}
+	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Noun: models.NounClient, Tenant: tenant, ID: id})
+}
+
+// NewSecret is a secret of a client that was just made. It is shown once.
+type NewSecret struct {
+	Secret              string     `json:"secret" doc:"The new secret. It is not stored and cannot be shown again"`
+	PreviousSecretUntil *time.Time `json:"previous_secret_until,omitempty" doc:"Until when the secret before is accepted too"`
+}
+
+// secretBody is the request for a new secret.
+type secretBody struct {
+	PreviousUntil *settings.Until `yaml:"previous_until"`
+
+	settings.Place
+}
+
+// NewClientSecret makes a new secret of a client. The secret before stays valid until
+// previous_until: a time, or a duration from now (default 7 days, 0s at once).
+func (s *Service) NewClientSecret(ctx context.Context, c *Caller, tenant, id string, body []byte) (*NewSecret, error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, err
+	}
+	var b secretBody
+	if len(body) > 0 {
+		if err := decodeBody(body, "", &b); err != nil {
+			return nil, err
+		}
+	}
+	stored, err := s.Store.StoredClient(ctx, tenant, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case stored.Managed:
+		return nil, conflict("managed_by_file", "The client is managed by the file of \"latchkey serve\": change its secret there and restart a node")
+	case stored.Row.Settings.Public():
+		return nil, conflict("public_client", "The client is public (auth: none) and has no secret; set auth to secret first")
+	}
+	secret := oauth.NewClientSecret()
+	if err := s.Store.ReplaceClientSecret(ctx, s.Keys, tenant, id, secret, b.PreviousUntil, c.actor()); err != nil {
+		return nil, err
+	}
+	if stored, err = s.Store.StoredClient(ctx, tenant, id); err != nil {
+		return nil, err
+	}
+	return &NewSecret{Secret: secret, PreviousSecretUntil: moment(stored.Row.PreviousUntil)}, nil
+}
+
+// asJSON is for values that are known to be JSON.
+func asJSON(v any) json.RawMessage {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", v, err))
+	}
+	return text
+}

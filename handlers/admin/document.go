@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/latchkey/latchkey/settings"
+	"github.com/latchkey/latchkey/settings/decode"
+)
+
+// decodeBody reads a JSON object into v, a pointer to a struct with yaml tags, as
+// strictly as the configuration file. `at` is where the paths of its places begin.
+func decodeBody(body []byte, at string, v any) error {
+	document, err := decode.JSON(body)
+	if err != nil {
+		return invalid(Fault{Pointer: "", Detail: "the body " + err.Error()})
+	}
+	faults, err := document.Into(at, v)
+	switch {
+	case err != nil:
+		return invalid(Fault{Pointer: "", Detail: "the body " + err.Error()})
+	case len(faults) > 0:
+		return invalidBody(at, faults)
+	}
+	return nil
+}
+
+// withoutFiles returns the faults of members that name files: the server reads no
+// files for a request.
+func withoutFiles(at string, written settings.Written, keys ...string) error {
+	var faults settings.Faults
+	for _, key := range keys {
+		if _, given := written[key]; given {
+			faults.Add(settings.Member(at, key), "is not available here: send the content as %s", strings.TrimSuffix(key, "_file"))
+		}
+	}
+	if len(faults) > 0 {
+		return invalidBody(at, faults)
+	}
+	return nil
+}
+
+// sameID returns a fault if a body names another id than the path of the request.
+func sameID(key, inBody, inPath string) error {
+	if inBody != "" && inBody != inPath {
+		return invalid(Fault{Pointer: "/" + key, Detail: "must be the same as in the path, or left out"})
+	}
+	return nil
+}
+
+// resource is how a thing with settings is shown: its settings as they were written,
+// with its id and its status beside them. It can be sent back as it is.
+func resource(doc settings.Document, key, id string, status any) (json.RawMessage, error) {
+	all := map[string]any{key: id, "status": status}
+	for name, value := range doc {
+		all[name] = value
+	}
+	return json.Marshal(all)
+}
+
+// Precondition is the condition of a change (RFC 9110 §13.1).
+type Precondition struct {
+	IfMatch     string // a list of entity tags, or *; empty: none
+	IfNoneMatch string // only * is of use for a change
+}
+
+// check returns an error unless what is stored, of the version, meets the condition.
+// An empty version means that nothing is stored.
+func (p Precondition) check(version string) error {
+	if p.IfMatch != "" && (version == "" || !matches(p.IfMatch, version)) || p.IfNoneMatch != "" && version != "" && matches(p.IfNoneMatch, version) {
+		return problem(http.StatusPreconditionFailed, "precondition_failed", "It was changed since it was read, or exists already; read it again")
+	}
+	return nil
+}
+
+// matches reports whether a list of entity tags contains that of a version.
+func matches(list, version string) bool {
+	for tag := range strings.SplitSeq(list, ",") {
+		if tag = strings.TrimSpace(tag); tag == "*" || tag == entityTag(version) {
+			return true
+		}
+	}
+	return false
+}
+
+// entityTag returns the ETag of a version.
+func entityTag(version string) string { return `"` + version + `"` }
+
+// errStale is the error of a change whose basis changed while it was worked out.
+var errStale = errors.New("what is stored has changed")

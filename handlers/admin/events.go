@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+// Event is an event as the API shows it.
+type Event struct {
+	ID      string         `json:"id,omitempty" doc:"Orders events; send it as Last-Event-ID to follow from here"`
+	At      time.Time      `json:"at"`
+	Type    string         `json:"type" doc:"The outward type, or the stored one where there is none: see docs/errors.md"`
+	User    string         `json:"user,omitempty" doc:"The user's sub, or the pseudonym of a deleted user"`
+	Client  string         `json:"client,omitempty"`
+	Issuer  string         `json:"issuer,omitempty" doc:"The id of a trusted issuer"`
+	Session string         `json:"session,omitempty"`
+	Details map[string]any `json:"details,omitempty" doc:"What depends on the type. The role viewer does not see what a change contained"`
+}
+
+func (c *Caller) newEvent(e models.ListedEvent, issuers map[string]string) Event {
+	out := Event{At: e.At.UTC(), Type: e.Outward(), User: e.Subject, Client: e.ClientID, Issuer: issuers[e.IssuerID], Details: e.Details}
+	if e.ID != (models.EventID{}) {
+		out.ID = e.ID.String()
+	}
+	if e.SessionID != nil {
+		out.Session = e.SessionID.String()
+	}
+	if !c.seesAttributes() && e.Type == models.EventConfigChanged {
+		out.Details = withoutValues(e.Details)
+	}
+	return out
+}
+
+// withoutValues keeps the names of changed fields, and not their values.
+func withoutValues(details map[string]any) map[string]any {
+	kept := maps.Clone(details)
+	fields, _ := details["fields"].([]any)
+	names := []any{}
+	for _, f := range fields {
+		if f, ok := f.(map[string]any); ok {
+			names = append(names, map[string]any{"name": f["name"]})
+		}
+	}
+	if len(names) > 0 {
+		kept["fields"] = names
+	}
+	return kept
+}
+
+// EventSearch is which events Events returns. Empty fields do not filter.
+type EventSearch struct {
+	Types         []string
+	User, Client  string
+	Session       string
+	After, Before time.Time
+	Cursor        string
+	Limit         int
+}
+
+func (q EventSearch) filter(tenant string) (models.EventFilter, error) {
+	f := models.EventFilter{Tenant: tenant, Types: q.Types, User: q.User, Client: q.Client, After: q.After, Before: q.Before, Limit: q.Limit}
+	if q.Session != "" {
+		id, err := models.ParseSessionID(q.Session)
+		if err != nil {
+			return f, invalidParameter("session", "is not the id of a session")
+		}
+		f.Session = &id
+	}
+	if q.Cursor != "" {
+		id, err := models.ParseEventID(q.Cursor)
+		if err != nil {
+			return f, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the page before, or leave it out")
+		}
+		f.Older = id
+	}
+	return f, nil
+}
+
+// Events returns a page of the events of a tenant, the newest first. With an empty
+// tenant it returns those of the whole deployment, such as those of admin keys.
+func (s *Service) Events(ctx context.Context, c *Caller, tenant string, q EventSearch) (*List[Event], error) {
+	issuers, err := s.beforeEvents(ctx, c, tenant)
+	if err != nil {
+		return nil, err
+	}
+	f, err := q.filter(tenant)
+	if err != nil {
+		return nil, err
+	}
+	events, next, err := s.Store.ListEvents(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	list := &List[Event]{Items: make([]Event, len(events))}
+	for i, e := range events {
+		list.Items[i] = c.newEvent(e, issuers)
+	}
+	if next != (models.EventID{}) {
+		list.NextCursor = next.String()
+	}
+	return list, nil
+}
+
+func (s *Service) beforeEvents(ctx context.Context, c *Caller, tenant string) (issuers map[string]string, err error) {
+	if tenant == "" {
+		return nil, c.may(owners, "")
+	}
+	if err := c.may(readers, tenant); err != nil {
+		return nil, err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return nil, err
+	}
+	return s.issuerIDs(ctx, tenant)
+}

@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/oauth"
+)
+
+// SigningKey is a signing key of a tenant.
+type SigningKey struct {
+	Kid         string     `json:"kid"`
+	Algorithm   string     `json:"algorithm"`
+	State       string     `json:"state" enum:"announced,active,verify-only,retired"`
+	CreatedAt   time.Time  `json:"created_at"`
+	ActivatesAt time.Time  `json:"activates_at" doc:"It signs from then on"`
+	RetiredAt   *time.Time `json:"retired_at,omitempty"`
+}
+
+// SigningKeys is the list of a tenant's signing keys.
+type SigningKeys struct {
+	Items []SigningKey `json:"items" nullable:"false" doc:"In the order in which they sign"`
+}
+
+// SigningKeys returns every signing key that a tenant ever had.
+func (s *Service) SigningKeys(ctx context.Context, c *Caller, tenant string) (*SigningKeys, error) {
+	if err := c.may(readers, tenant); err != nil {
+		return nil, err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return nil, err
+	}
+	keys, err := s.Store.SigningKeys(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	list := &SigningKeys{Items: make([]SigningKey, len(keys))}
+	for i, state := range oauth.KeyStates(keys, s.Store.Now()) {
+		k := keys[i]
+		list.Items[i] = SigningKey{k.Kid, k.Algorithm, string(state), k.CreatedAt.Time, k.ActivatesAt.Time, moment(k.RetiredAt)}
+	}
+	return list, nil
+}
+
+// RotateKey announces a new signing key and returns it.
+func (s *Service) RotateKey(ctx context.Context, c *Caller, tenant string) (*SigningKey, error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, err
+	}
+	key, err := s.OAuth.RotateSigningKey(ctx, tenant, c.actor())
+	var announced *oauth.AnnouncedError
+	if errors.As(err, &announced) {
+		return nil, conflict("key_announced", capital(announced.Error()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &SigningKey{key.Kid, key.Algorithm, string(oauth.KeyAnnounced), key.CreatedAt.Time, key.ActivatesAt.Time, nil}, nil
+}
+
+// RetiredKey is the outcome of retiring a key.
+type RetiredKey struct {
+	Signs string `json:"signs" doc:"The kid of the key that signs from now on"`
+}
+
+// RetireKey takes a signing key out of service at once. No token that it signed is
+// accepted any longer.
+func (s *Service) RetireKey(ctx context.Context, c *Caller, tenant, kid string) (*RetiredKey, error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, err
+	}
+	signs, err := s.OAuth.RetireSigningKey(ctx, tenant, kid, c.actor())
+	if errors.Is(err, oauth.ErrUnknownKey) {
+		return nil, errNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &RetiredKey{signs}, nil
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

@@ -1,0 +1,521 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/latchkey/latchkey/models"
+)
+
+var tags = []*huma.Tag{
+	{Name: "tenants", Description: "Isolation boundaries, each with its own issuer URL, keys, clients and users"},
+	{Name: "clients", Description: "Who asks for tokens"},
+	{Name: "trusted issuers", Description: "Whose client tokens are accepted"},
+	{Name: "users", Description: "Subjects of sessions, and their attributes"},
+	{Name: "sessions", Description: "What users are signed in to"},
+	{Name: "signing keys", Description: "What a tenant's tokens are signed with"},
+	{Name: "events", Description: "What happened"},
+	{Name: "admin keys", Description: "Who may use this API"},
+	{Name: "configuration", Description: "Everything at once"},
+}
+
+func operation(method, path, id, tag, summary string) huma.Operation {
+	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}}
+}
+
+func (a *api) routes() {
+	a.tenantRoutes()
+	a.clientRoutes()
+	a.issuerRoutes()
+	a.userRoutes()
+	a.sessionRoutes()
+	a.keyRoutes()
+	a.eventRoutes()
+	a.adminKeyRoutes()
+	a.suspensionRoutes()
+}
+
+type listOfTenant struct {
+	TenantPath
+	PageQuery
+	Query string `query:"q" maxLength:"255" doc:"Part of the id or the name"`
+}
+
+type TenantAnd struct {
+	TenantPath
+	Conditions
+}
+
+func (a *api) tenantRoutes() {
+	const tag = "tenants"
+	type list struct {
+		PageQuery
+		Query string `query:"q" maxLength:"63" doc:"Part of the id"`
+	}
+	route(a, operation("GET", "/tenants", "list-tenants", tag, "List tenants"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[Tenant], error) {
+		p, err := page(in.Cursor, in.Limit, in.Query)
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.Tenants(ctx, c, p)
+		return &listAnswer[Tenant]{l}, err
+	})
+	route(a, operation("GET", "/tenants/{tenant}", "get-tenant", tag, "Get a tenant"), func(ctx context.Context, c *Caller, in *TenantPath) (*answer[Tenant], error) {
+		t, err := a.Tenant(ctx, c, in.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, t.Version, *t), nil
+	})
+	put := takes[Tenant](a, operation("PUT", "/tenants/{tenant}", "put-tenant", tag, "Create a tenant or replace its settings"), true, jsonType)
+	route(a, put, func(ctx context.Context, c *Caller, in *TenantAnd) (*answer[Tenant], error) {
+		t, created, err := a.PutTenant(ctx, c, in.Tenant, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(created, t.Version, *t), nil
+	})
+	change := takes[Tenant](a, operation("PATCH", "/tenants/{tenant}", "patch-tenant", tag, "Change some settings of a tenant"), true, patchType, jsonType)
+	route(a, change, func(ctx context.Context, c *Caller, in *TenantAnd) (*answer[Tenant], error) {
+		t, err := a.PatchTenant(ctx, c, in.Tenant, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, t.Version, *t), nil
+	})
+	type remove struct {
+		TenantAnd
+		Confirm string `query:"confirm" required:"true" doc:"The id of the tenant again: everything in it is removed, and its id is never accepted again"`
+	}
+	route(a, operation("DELETE", "/tenants/{tenant}", "delete-tenant", tag, "Remove a tenant with everything in it"), func(ctx context.Context, c *Caller, in *remove) (*empty, error) {
+		return nil, a.DeleteTenant(ctx, c, in.Tenant, in.Confirm, in.precondition())
+	})
+}
+
+type ClientPath struct {
+	TenantPath
+	Client string `path:"client" maxLength:"64" doc:"The client_id"`
+}
+
+type clientAnd struct {
+	ClientPath
+	Conditions
+}
+
+func (a *api) clientRoutes() {
+	const tag, at = "clients", "/tenants/{tenant}/clients"
+	route(a, operation("GET", at, "list-clients", tag, "List the clients of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Client], error) {
+		p, err := page(in.Cursor, in.Limit, in.Query)
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.Clients(ctx, c, in.Tenant, p)
+		return &listAnswer[Client]{l}, err
+	})
+	route(a, operation("GET", at+"/{client}", "get-client", tag, "Get a client"), func(ctx context.Context, c *Caller, in *ClientPath) (*answer[Client], error) {
+		client, err := a.Client(ctx, c, in.Tenant, in.Client)
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, client.Version, *client), nil
+	})
+	put := takes[Client](a, operation("PUT", at+"/{client}", "put-client", tag, "Create a client or replace its settings"), true, jsonType)
+	put.Description = "Settings that are left out get their defaults. A stored secret stays, unless the body has another one or null."
+	route(a, put, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
+		client, created, err := a.PutClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(created, client.Version, *client), nil
+	})
+	change := takes[Client](a, operation("PATCH", at+"/{client}", "patch-client", tag, "Change some settings of a client"), true, patchType, jsonType)
+	change.Description = "A merge patch (RFC 7396). A change of preset resets what the preset decides and the patch does not have."
+	route(a, change, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
+		client, err := a.PatchClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, client.Version, *client), nil
+	})
+	route(a, operation("DELETE", at+"/{client}", "delete-client", tag, "Remove a client and end its sessions"), func(ctx context.Context, c *Caller, in *clientAnd) (*empty, error) {
+		return nil, a.DeleteClient(ctx, c, in.Tenant, in.Client, in.precondition())
+	})
+	secret := takes[newSecretRequest](a, operation("POST", at+"/{client}/secret", "new-client-secret", tag, "Make a new secret of a client"), false, jsonType)
+	secret.Description = "The answer is the only one that has the secret."
+	route(a, secret, func(ctx context.Context, c *Caller, in *ClientPath) (*struct{ Body *NewSecret }, error) {
+		made, err := a.NewClientSecret(ctx, c, in.Tenant, in.Client, bodyOf(ctx))
+		return &struct{ Body *NewSecret }{made}, err
+	})
+}
+
+type IssuerPath struct {
+	TenantPath
+	Issuer string `path:"issuer" maxLength:"2048" doc:"The id of the entry"`
+}
+
+type issuerAnd struct {
+	IssuerPath
+	Conditions
+}
+
+func (a *api) issuerRoutes() {
+	const tag, at = "trusted issuers", "/tenants/{tenant}/trusted-issuers"
+	route(a, operation("GET", at, "list-trusted-issuers", tag, "List the trusted issuers of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Issuer], error) {
+		p, err := page(in.Cursor, in.Limit, in.Query)
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.Issuers(ctx, c, in.Tenant, p)
+		return &listAnswer[Issuer]{l}, err
+	})
+	route(a, operation("GET", at+"/{issuer}", "get-trusted-issuer", tag, "Get a trusted issuer"), func(ctx context.Context, c *Caller, in *IssuerPath) (*answer[Issuer], error) {
+		issuer, err := a.Issuer(ctx, c, in.Tenant, in.Issuer)
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, issuer.Version, *issuer), nil
+	})
+	put := takes[Issuer](a, operation("PUT", at+"/{issuer}", "put-trusted-issuer", tag, "Create a trusted issuer or replace its settings"), true, jsonType)
+	put.Description = "Settings that are left out get their defaults. A stored shared secret stays if keys is left out or empty."
+	route(a, put, func(ctx context.Context, c *Caller, in *issuerAnd) (*answer[Issuer], error) {
+		issuer, created, err := a.PutIssuer(ctx, c, in.Tenant, in.Issuer, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(created, issuer.Version, *issuer), nil
+	})
+	change := takes[Issuer](a, operation("PATCH", at+"/{issuer}", "patch-trusted-issuer", tag, "Change some settings of a trusted issuer"), true, patchType, jsonType)
+	change.Description = "A merge patch (RFC 7396)."
+	route(a, change, func(ctx context.Context, c *Caller, in *issuerAnd) (*answer[Issuer], error) {
+		issuer, err := a.PatchIssuer(ctx, c, in.Tenant, in.Issuer, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, issuer.Version, *issuer), nil
+	})
+	route(a, operation("DELETE", at+"/{issuer}", "delete-trusted-issuer", tag, "Remove a trusted issuer and end its sessions"), func(ctx context.Context, c *Caller, in *issuerAnd) (*empty, error) {
+		return nil, a.DeleteIssuer(ctx, c, in.Tenant, in.Issuer, in.precondition())
+	})
+}
+
+type UserPath struct {
+	TenantPath
+	Sub string `path:"sub" maxLength:"1024" doc:"The user's sub, percent-encoded"`
+}
+
+type userAnd struct {
+	UserPath
+	Conditions
+}
+
+func (a *api) userRoutes() {
+	const tag, at = "users", "/tenants/{tenant}/users"
+	type list struct {
+		TenantPath
+		PageQuery
+		Query  string `query:"q" maxLength:"255" doc:"With which the sub begins"`
+		Issuer string `query:"issuer" maxLength:"2048" doc:"The id or the URL of a trusted issuer that may speak for the users"`
+	}
+	route(a, operation("GET", at, "list-users", tag, "List the users of a tenant"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedUser], error) {
+		p, err := page(in.Cursor, in.Limit, in.Query)
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.Users(ctx, c, in.Tenant, in.Issuer, p)
+		return &listAnswer[ListedUser]{l}, err
+	})
+	route(a, operation("GET", at+"/{sub}", "get-user", tag, "Get a user"), func(ctx context.Context, c *Caller, in *UserPath) (*answer[User], error) {
+		u, err := a.User(ctx, c, in.Tenant, in.Sub)
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, u.Version, *u), nil
+	})
+	put := takes[userRequest](a, operation("PUT", at+"/{sub}", "put-user", tag, "Create a user or replace their attributes"), true, jsonType)
+	put.Description = "Replaces the attributes that operators set. Those that trusted issuers and the file of the server set stay."
+	route(a, put, func(ctx context.Context, c *Caller, in *userAnd) (*answer[User], error) {
+		u, created, err := a.PutUser(ctx, c, in.Tenant, in.Sub, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(created, u.Version, *u), nil
+	})
+	change := takes[userRequest](a, operation("PATCH", at+"/{sub}", "patch-user", tag, "Change some attributes of a user"), true, patchType, jsonType)
+	change.Description = "A merge patch (RFC 7396) of attributes and disabled: null removes an attribute."
+	route(a, change, func(ctx context.Context, c *Caller, in *userAnd) (*answer[User], error) {
+		u, err := a.PatchUser(ctx, c, in.Tenant, in.Sub, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, u.Version, *u), nil
+	})
+	route(a, operation("DELETE", at+"/{sub}", "delete-user", tag, "Delete a user and everything personal about them"), func(ctx context.Context, c *Caller, in *UserPath) (*struct{ Body *DeletedUser }, error) {
+		done, err := a.DeleteUser(ctx, c, in.Tenant, in.Sub)
+		return &struct{ Body *DeletedUser }{done}, err
+	})
+	route(a, operation("DELETE", at+"/{sub}/sessions", "end-user-sessions", tag, "Sign a user out everywhere"), func(ctx context.Context, c *Caller, in *UserPath) (*struct{ Body *Ended }, error) {
+		done, err := a.EndUserSessions(ctx, c, in.Tenant, in.Sub)
+		return &struct{ Body *Ended }{done}, err
+	})
+}
+
+type SessionQuery struct {
+	User          string    `query:"user" maxLength:"1024" doc:"The user's sub"`
+	Client        string    `query:"client" maxLength:"64" doc:"The client_id"`
+	Issuer        string    `query:"issuer" maxLength:"63" doc:"The id of the trusted issuer that signed the user in"`
+	State         string    `query:"state" enum:"active,ended" doc:"By the session itself: a session whose client or trusted issuer is disabled counts as active until it was swept"`
+	IP            string    `query:"ip" maxLength:"45" doc:"The address of the last activity"`
+	CreatedAfter  time.Time `query:"created_after" doc:"Created at this time or later"`
+	CreatedBefore time.Time `query:"created_before" doc:"Created earlier than this"`
+	ActiveAfter   time.Time `query:"active_after" doc:"Last active at this time or later"`
+	ActiveBefore  time.Time `query:"active_before" doc:"Last active earlier than this"`
+}
+
+func (q SessionQuery) search() SessionSearch {
+	return SessionSearch{User: q.User, Client: q.Client, Issuer: q.Issuer, State: q.State, IP: q.IP,
+		CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore, ActiveAfter: q.ActiveAfter, ActiveBefore: q.ActiveBefore}
+}
+
+type SessionPath struct {
+	TenantPath
+	SID string `path:"sid" maxLength:"64" doc:"The id of the session"`
+}
+
+func (a *api) sessionRoutes() {
+	const tag, at = "sessions", "/tenants/{tenant}/sessions"
+	type list struct {
+		TenantPath
+		SessionQuery
+		PageQuery
+	}
+	op := operation("GET", at, "list-sessions", tag, "Search sessions, the newest first")
+	op.Description = "A page reads at most 10,000 sessions. It may have fewer items than the limit, or none, and still have a next_cursor."
+	route(a, op, func(ctx context.Context, c *Caller, in *list) (*listAnswer[Session], error) {
+		q := in.search()
+		q.Cursor, q.Limit = in.Cursor, in.Limit
+		l, err := a.Sessions(ctx, c, in.Tenant, q)
+		return &listAnswer[Session]{l}, err
+	})
+	type export struct {
+		TenantPath
+		SessionQuery
+	}
+	exporting := operation("GET", at+"/export", "export-sessions", tag, "Export sessions as lines of JSON")
+	exporting.Description = "Streams every session that matches, one JSON object per line (application/jsonl). If the export cannot be completed, the connection breaks off."
+	route(a, exporting, func(ctx context.Context, c *Caller, in *export) (*huma.StreamResponse, error) {
+		q := in.search()
+		if err := a.MayExport(ctx, c, in.Tenant, q); err != nil {
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(h huma.Context) { a.stream(h, c, in.Tenant, q) }}, nil
+	})
+	type end struct {
+		TenantPath
+		User    string `query:"user" maxLength:"1024" doc:"The user's sub"`
+		Client  string `query:"client" maxLength:"64" doc:"The client_id"`
+		Confirm int    `query:"confirm" required:"true" minimum:"0" maximum:"100000" doc:"How many sessions may end at most. If more would end, none does, and the problem says how many"`
+	}
+	route(a, operation("DELETE", at, "end-sessions", tag, "End the sessions of a user, a client, or a user at a client"), func(ctx context.Context, c *Caller, in *end) (*struct{ Body *Ended }, error) {
+		done, err := a.EndSessions(ctx, c, in.Tenant, in.User, in.Client, in.Confirm)
+		return &struct{ Body *Ended }{done}, err
+	})
+	route(a, operation("GET", at+"/{sid}", "get-session", tag, "Get a session with its events and claims"), func(ctx context.Context, c *Caller, in *SessionPath) (*struct{ Body *Session }, error) {
+		s, err := a.Session(ctx, c, in.Tenant, in.SID)
+		return &struct{ Body *Session }{s}, err
+	})
+	route(a, operation("DELETE", at+"/{sid}", "end-session", tag, "End a session"), func(ctx context.Context, c *Caller, in *SessionPath) (*empty, error) {
+		return nil, a.EndSession(ctx, c, in.Tenant, in.SID)
+	})
+	change := takes[sessionRequest](a, operation("PATCH", at+"/{sid}", "patch-session", tag, "Change session attributes"), true, patchType, jsonType)
+	route(a, change, func(ctx context.Context, c *Caller, in *SessionPath) (*struct{ Body *Session }, error) {
+		s, err := a.PatchSession(ctx, c, in.Tenant, in.SID, bodyOf(ctx))
+		return &struct{ Body *Session }{s}, err
+	})
+	extend := takes[extensionRequest](a, operation("POST", at+"/{sid}/extend", "extend-session", tag, "Move the absolute end of a session"), true, jsonType)
+	route(a, extend, func(ctx context.Context, c *Caller, in *SessionPath) (*struct{ Body *Session }, error) {
+		s, err := a.ExtendSession(ctx, c, in.Tenant, in.SID, bodyOf(ctx))
+		return &struct{ Body *Session }{s}, err
+	})
+}
+
+func (a *api) keyRoutes() {
+	const tag, at = "signing keys", "/tenants/{tenant}/keys"
+	route(a, operation("GET", at, "list-signing-keys", tag, "List the signing keys of a tenant"), func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *SigningKeys }, error) {
+		keys, err := a.SigningKeys(ctx, c, in.Tenant)
+		return &struct{ Body *SigningKeys }{keys}, err
+	})
+	route(a, operation("POST", at+"/rotate", "rotate-signing-key", tag, "Announce a new signing key"), func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *SigningKey }, error) {
+		key, err := a.RotateKey(ctx, c, in.Tenant)
+		return &struct{ Body *SigningKey }{key}, err
+	})
+	type one struct {
+		TenantPath
+		Kid string `path:"kid" maxLength:"64" doc:"The kid of the key"`
+	}
+	route(a, operation("POST", at+"/{kid}/retire", "retire-signing-key", tag, "Take a signing key out of service at once"), func(ctx context.Context, c *Caller, in *one) (*struct{ Body *RetiredKey }, error) {
+		key, err := a.RetireKey(ctx, c, in.Tenant, in.Kid)
+		return &struct{ Body *RetiredKey }{key}, err
+	})
+}
+
+type EventQuery struct {
+	Types   []string  `query:"type" maxItems:"20" doc:"Types, separated by commas. One that ends in a dot stands for all that begin with it"`
+	User    string    `query:"user" maxLength:"1024" doc:"The user's sub"`
+	Client  string    `query:"client" maxLength:"64" doc:"The client_id"`
+	Session string    `query:"session" maxLength:"64" doc:"The id of a session"`
+	After   time.Time `query:"after" doc:"At this time or later"`
+	Before  time.Time `query:"before" doc:"Earlier than this"`
+}
+
+func (q EventQuery) search() EventSearch {
+	return EventSearch{Types: q.Types, User: q.User, Client: q.Client, Session: q.Session, After: q.After, Before: q.Before}
+}
+
+func (a *api) eventRoutes() {
+	const tag = "events"
+	type list struct {
+		TenantPath
+		EventQuery
+		PageQuery
+	}
+	route(a, operation("GET", "/tenants/{tenant}/events", "list-events", tag, "List the events of a tenant, the newest first"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[Event], error) {
+		q := in.search()
+		q.Cursor, q.Limit = in.Cursor, in.Limit
+		l, err := a.Events(ctx, c, in.Tenant, q)
+		return &listAnswer[Event]{l}, err
+	})
+	type follow struct {
+		TenantPath
+		EventQuery
+		Last string `header:"Last-Event-ID" maxLength:"64" doc:"The id of the last event that was received; without it, the stream begins now"`
+	}
+	following := operation("GET", "/tenants/{tenant}/events/stream", "follow-events", tag, "Follow the events of a tenant")
+	following.Description = "A stream of server-sent events (text/event-stream): each has an id and an event as JSON in data. Comments are sent while there are none."
+	route(a, following, func(ctx context.Context, c *Caller, in *follow) (*huma.StreamResponse, error) {
+		from, err := a.beforeFollowing(ctx, c, in.Tenant, in.search(), in.Last)
+		if err != nil {
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(h huma.Context) { a.follow(h, c, from) }}, nil
+	})
+	type all struct {
+		EventQuery
+		PageQuery
+	}
+	route(a, operation("GET", "/events", "list-deployment-events", tag, "List events of the whole deployment, such as those of admin keys"), func(ctx context.Context, c *Caller, in *all) (*listAnswer[Event], error) {
+		q := in.search()
+		q.Cursor, q.Limit = in.Cursor, in.Limit
+		l, err := a.Events(ctx, c, "", q)
+		return &listAnswer[Event]{l}, err
+	})
+}
+
+func (a *api) adminKeyRoutes() {
+	const tag = "admin keys"
+	route(a, operation("GET", "/self", "get-self", tag, "Get the admin key of the request"), func(_ context.Context, c *Caller, _ *empty) (*struct{ Body AdminKey }, error) {
+		return &struct{ Body AdminKey }{a.Self(c)}, nil
+	})
+	route(a, operation("GET", "/admin-keys", "list-admin-keys", tag, "List admin keys"), func(ctx context.Context, c *Caller, in *PageQuery) (*listAnswer[AdminKey], error) {
+		p, err := page(in.Cursor, in.Limit, "")
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.AdminKeys(ctx, c, p)
+		return &listAnswer[AdminKey]{l}, err
+	})
+	create := takes[adminKeyRequest](a, operation("POST", "/admin-keys", "create-admin-key", tag, "Make an admin key"), true, jsonType)
+	create.DefaultStatus = http.StatusCreated
+	create.Description = "The answer is the only one that has the key."
+	route(a, create, func(ctx context.Context, c *Caller, _ *empty) (*struct{ Body *AdminKey }, error) {
+		key, err := a.CreateAdminKey(ctx, c, bodyOf(ctx))
+		return &struct{ Body *AdminKey }{key}, err
+	})
+	type revoke struct {
+		ID          string `path:"id" maxLength:"64"`
+		Descendants bool   `query:"descendants" doc:"Also revoke every key that it made, directly or through another key"`
+	}
+	route(a, operation("DELETE", "/admin-keys/{id}", "revoke-admin-key", tag, "Revoke an admin key"), func(ctx context.Context, c *Caller, in *revoke) (*struct{ Body *RevokedKeys }, error) {
+		done, err := a.RevokeAdminKey(ctx, c, in.ID, in.Descendants)
+		return &struct{ Body *RevokedKeys }{done}, err
+	})
+}
+
+func (a *api) suspensionRoutes() {
+	suspension[TenantPath](a, "tenants", "/tenants/{tenant}", "tenant")
+	suspension[ClientPath](a, "clients", "/tenants/{tenant}/clients/{client}", "client")
+	suspension[IssuerPath](a, "trusted issuers", "/tenants/{tenant}/trusted-issuers/{issuer}", "trusted-issuer")
+	suspension[UserPath](a, "users", "/tenants/{tenant}/users/{sub}", "user")
+}
+
+func (p TenantPath) ref() models.Ref {
+	return models.Ref{Noun: models.NounTenant, Tenant: p.Tenant, ID: p.Tenant}
+}
+func (p ClientPath) ref() models.Ref {
+	return models.Ref{Noun: models.NounClient, Tenant: p.Tenant, ID: p.Client}
+}
+func (p IssuerPath) ref() models.Ref {
+	return models.Ref{Noun: models.NounIssuer, Tenant: p.Tenant, ID: p.Issuer}
+}
+func (p UserPath) ref() models.Ref {
+	return models.Ref{Noun: models.NounUser, Tenant: p.Tenant, ID: p.Sub}
+}
+
+// suspension adds the operations that suspend and resume what a path names.
+func suspension[P interface{ ref() models.Ref }](a *api, tag, at, name string) {
+	words := strings.ReplaceAll(name, "-", " ")
+	off := takes[suspensionRequest](a, operation("POST", at+"/suspend", "suspend-"+name, tag, "Suspend a "+words), false, jsonType)
+	off.Description = "Switches it off at once, whatever its settings say, and ends its sessions. What does not exist yet is suspended as soon as it is made."
+	if name == "trusted-issuer" {
+		off.Description += " Instead of the id, the URL of an issuer may be given, percent-encoded: it stands for every entry that has it."
+	}
+	route(a, off, func(ctx context.Context, c *Caller, in *P) (*struct{ Body *Suspension }, error) {
+		s, err := a.Suspend(ctx, c, (*in).ref(), bodyOf(ctx))
+		return &struct{ Body *Suspension }{s}, err
+	})
+	on := takes[suspensionRequest](a, operation("POST", at+"/resume", "resume-"+name, tag, "Lift the suspension of a "+words), false, jsonType)
+	on.Description = "Sessions from before stay ended."
+	route(a, on, func(ctx context.Context, c *Caller, in *P) (*struct{ Body *Suspension }, error) {
+		s, err := a.Resume(ctx, c, (*in).ref(), bodyOf(ctx))
+		return &struct{ Body *Suspension }{s}, err
+	})
+}
+
+// newSecretRequest describes a body.
+type newSecretRequest struct {
+	PreviousUntil string `json:"previous_until,omitempty" doc:"Until when the secret before is accepted too: a time or a duration from now. Default 7d; 0s ends it at once"`
+}
+
+// userRequest describes a body.
+type userRequest struct {
+	Sub        string         `json:"sub,omitempty" doc:"The user's sub again, or left out"`
+	Attributes map[string]any `json:"attributes,omitempty" doc:"What expressions see as user. At most 4 KiB each, as JSON"`
+	Disabled   bool           `json:"disabled,omitempty" doc:"The user may not sign in, and their sessions end"`
+	Status     any            `json:"status,omitempty" doc:"Ignored"`
+}
+
+// sessionRequest describes a body.
+type sessionRequest struct {
+	Attributes map[string]any `json:"attributes" doc:"Session attributes to set; null removes one"`
+}
+
+// extensionRequest describes a body.
+type extensionRequest struct {
+	ExpiresIn string `json:"expires_in" doc:"How long from now the session is to live, such as 24h"`
+}
+
+// adminKeyRequest describes a body.
+type adminKeyRequest struct {
+	Name      string   `json:"name" doc:"Who or what uses the key" minLength:"1" maxLength:"64"`
+	Role      string   `json:"role" enum:"owner,admin,support,viewer"`
+	Tenants   []string `json:"tenants,omitempty" doc:"The tenants that it is for; left out: all"`
+	ExpiresAt string   `json:"expires_at,omitempty" doc:"When it expires: a time, or a duration from now. It never outlives the key that makes it"`
+}
+
+// suspensionRequest describes a body.
+type suspensionRequest struct {
+	Reason string `json:"reason,omitempty" maxLength:"255" doc:"Why, for other operators to read"`
+}

@@ -1,0 +1,413 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/session"
+	"github.com/latchkey/latchkey/settings"
+)
+
+// Session is a session as the API shows it.
+type Session struct {
+	ID            string           `json:"id" doc:"sid in tokens"`
+	User          string           `json:"user" doc:"The user's sub"`
+	Client        string           `json:"client"`
+	Issuer        string           `json:"issuer,omitempty" doc:"The id of the trusted issuer that signed the user in; absent if it was removed"`
+	State         string           `json:"state" enum:"active,ended"`
+	EndedAt       *time.Time       `json:"ended_at,omitempty"`
+	EndReason     string           `json:"end_reason,omitempty" doc:"Why it ended: see docs/errors.md"`
+	CreatedAt     time.Time        `json:"created_at"`
+	LastActiveAt  time.Time        `json:"last_active_at" doc:"To the minute"`
+	ExpiresAt     time.Time        `json:"expires_at" doc:"Its absolute end"`
+	IdleExpiresAt *time.Time       `json:"idle_expires_at,omitempty" doc:"When it ends unless it is used before"`
+	Generation    uint32           `json:"generation" doc:"How often its refresh token was rotated"`
+	ACR           string           `json:"acr,omitempty" doc:"The strongest class that it reaches"`
+	AuthTime      time.Time        `json:"auth_time" doc:"When that was last proved in full"`
+	ACRTimes      map[string]int64 `json:"acr_times,omitempty" doc:"When each class that it reaches was last proved in full, in Unix seconds"`
+	AMR           []string         `json:"amr" nullable:"false"`
+	Factors       []Factor         `json:"factors" nullable:"false"`
+	Device        Device           `json:"device"`
+	Scope         []string         `json:"scope" nullable:"false"`
+	Audience      []string         `json:"audience" nullable:"false"`
+	Attributes    map[string]any   `json:"attributes,omitempty" doc:"Session attributes; for the roles owner and admin only"`
+	Claims        map[string]any   `json:"claims,omitempty" doc:"The custom claims that its next access token will have; of one session only, for the roles owner and admin"`
+	Events        []Event          `json:"events,omitempty" doc:"What happened to it, the oldest first; of one session only"`
+}
+
+// Factor is a factor that a session's user has proved.
+type Factor struct {
+	AMR    string    `json:"amr"`
+	Issuer string    `json:"issuer" doc:"The URL of the trusted issuer that stated it"`
+	At     time.Time `json:"at"`
+	Counts bool      `json:"counts" doc:"Its trusted issuer is neither disabled, suspended nor removed"`
+}
+
+// Device is where a session was used last. It is empty if the tenant stores no
+// devices.
+type Device struct {
+	Name      string `json:"name,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+	IP        string `json:"ip,omitempty"`
+}
+
+func (c *Caller) seesAttributes() bool { return c.may(admins, "") == nil }
+
+func newSession(c *Caller, v oauth.SessionView, issuers map[string]string) Session {
+	row := v.Row
+	s := Session{
+		ID: row.ID.String(), User: row.Subject, Client: row.ClientID, Issuer: issuers[row.IssuerID], State: "active",
+		CreatedAt: row.CreatedAt.UTC(), LastActiveAt: row.LastActiveAt.UTC().Truncate(time.Minute), ExpiresAt: row.AbsoluteExpiry.UTC(),
+		Generation: row.Refresh.Generation, ACR: v.ACR, AuthTime: v.AuthTime, ACRTimes: v.ACRTimes, AMR: append([]string{}, v.AMR...),
+		Factors: []Factor{}, Device: Device{v.DeviceName, v.UserAgent, v.IP},
+		Scope: append([]string{}, row.Scope...), Audience: append([]string{}, row.Audience...),
+	}
+	if !row.IdleExpiry.IsZero() {
+		idle := row.IdleExpiry.UTC().Truncate(time.Minute)
+		s.IdleExpiresAt = &idle
+	}
+	if v.Ended {
+		s.State, s.EndReason = "ended", string(v.EndReason)
+		if !v.EndedAt.IsZero() {
+			ended := v.EndedAt.UTC()
+			s.EndedAt = &ended
+		}
+	}
+	for _, f := range v.Factors {
+		s.Factors = append(s.Factors, Factor{f.AMR, f.Issuer, f.AuthTime.UTC(), true})
+	}
+	for _, f := range v.Lapsed {
+		s.Factors = append(s.Factors, Factor{f.AMR, f.Issuer, f.AuthTime.UTC(), false})
+	}
+	if c.seesAttributes() {
+		s.Attributes = row.Attributes
+	}
+	return s
+}
+
+// SessionSearch is which sessions Sessions returns. Empty fields do not filter.
+type SessionSearch struct {
+	User, Client, Issuer, State, IP                        string
+	CreatedAfter, CreatedBefore, ActiveAfter, ActiveBefore time.Time
+	Cursor                                                 string
+	Limit                                                  int
+}
+
+func (q SessionSearch) filter(tenant string) (models.SessionFilter, error) {
+	f := models.SessionFilter{
+		Tenant: tenant, User: q.User, Client: q.Client, CreatedAfter: q.CreatedAfter, CreatedBefore: q.CreatedBefore,
+		ActiveAfter: q.ActiveAfter, ActiveBefore: q.ActiveBefore, Limit: q.Limit,
+	}
+	if q.State != "" {
+		live := q.State == "active"
+		f.Live = &live
+	}
+	if q.IP != "" {
+		ip, err := netip.ParseAddr(q.IP)
+		if err != nil {
+			return f, invalidParameter("ip", "must be an IP address")
+		}
+		f.IP = ip.Unmap().String()
+	}
+	if q.Cursor != "" {
+		after, err := models.ParseSessionCursor(q.Cursor)
+		if err != nil {
+			return f, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the page before, or leave it out")
+		}
+		f.After = after
+	}
+	return f, nil
+}
+
+// issuerIDs returns the ids of a tenant's issuer entries, by the ids of their rows.
+func (s *Service) issuerIDs(ctx context.Context, tenant string) (map[string]string, error) {
+	stored, _, err := s.Store.StoredIssuers(ctx, tenant, models.Page{Limit: 1 << 20})
+	ids := map[string]string{}
+	for _, i := range stored {
+		ids[i.Row.ID] = i.Row.EntryID
+	}
+	return ids, err
+}
+
+// Sessions returns a page of the sessions of a tenant, the newest first.
+func (s *Service) Sessions(ctx context.Context, c *Caller, tenant string, q SessionSearch) (*List[Session], error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return nil, err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return nil, err
+	}
+	f, err := q.filter(tenant)
+	if err != nil {
+		return nil, err
+	}
+	issuers, err := s.issuerIDs(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	if q.Issuer != "" {
+		for row, entry := range issuers {
+			if entry == q.Issuer {
+				f.Issuer = row
+			}
+		}
+		if f.Issuer == "" {
+			return nil, invalidParameter("issuer", "is not the id of a trusted issuer of the tenant")
+		}
+	}
+	rows, next, err := s.Store.SearchSessions(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	views, err := s.OAuth.ViewSessions(ctx, tenant, rows...)
+	if err != nil {
+		return nil, err
+	}
+	list := &List[Session]{Items: make([]Session, len(views))}
+	for i, v := range views {
+		list.Items[i] = newSession(c, v, issuers)
+	}
+	if next != (models.SessionCursor{}) {
+		list.NextCursor = next.String()
+	}
+	return list, nil
+}
+
+func (s *Service) sessionRow(ctx context.Context, tenant, sid string) (*models.Session, error) {
+	id, err := models.ParseSessionID(sid)
+	if err != nil {
+		return nil, errNotFound
+	}
+	return s.Store.Session(ctx, tenant, id)
+}
+
+// Session returns one session with its events and, for those who may see them, its
+// claims.
+func (s *Service) Session(ctx context.Context, c *Caller, tenant, sid string) (*Session, error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return nil, err
+	}
+	row, err := s.sessionRow(ctx, tenant, sid)
+	if err != nil {
+		return nil, err
+	}
+	return s.showSession(ctx, c, row)
+}
+
+func (s *Service) showSession(ctx context.Context, c *Caller, row *models.Session) (*Session, error) {
+	issuers, err := s.issuerIDs(ctx, row.TenantID)
+	if err != nil {
+		return nil, err
+	}
+	views, err := s.OAuth.ViewSessions(ctx, row.TenantID, row)
+	if err != nil {
+		return nil, err
+	}
+	shown := newSession(c, views[0], issuers)
+	if c.seesAttributes() && !views[0].Ended {
+		if shown.Claims, err = s.OAuth.SessionClaims(ctx, row); err != nil {
+			return nil, err
+		}
+	}
+	events, err := s.Store.SessionEvents(ctx, row.TenantID, row.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		shown.Events = append(shown.Events, c.newEvent(models.ListedEvent{Event: e}, issuers))
+	}
+	return &shown, nil
+}
+
+// EndSession ends one session. One that has ended already stays as it is.
+func (s *Service) EndSession(ctx context.Context, c *Caller, tenant, sid string) error {
+	if err := c.may(support, tenant); err != nil {
+		return err
+	}
+	row, err := s.sessionRow(ctx, tenant, sid)
+	if err != nil {
+		return err
+	}
+	return s.Store.EndSession(ctx, row, s.Store.Now(), session.RevokedByAdmin)
+}
+
+// Ended is how many sessions were ended.
+type Ended struct {
+	Ended int `json:"ended" doc:"How many sessions were ended"`
+}
+
+// EndSessions ends every live session of a user, a client, or a user at a client.
+// At most `most` sessions may be live; otherwise none ends.
+func (s *Service) EndSessions(ctx context.Context, c *Caller, tenant, user, client string, most int) (*Ended, error) {
+	if err := c.may(support, tenant); err != nil {
+		return nil, err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return nil, err
+	}
+	if user == "" && client == "" {
+		return nil, invalid(Fault{Parameter: "user", Detail: "give user, client or both"})
+	}
+	n, err := s.Store.EndFound(ctx, tenant, user, client, most, session.RevokedByAdmin)
+	var many *models.TooManySessionsError
+	if errors.As(err, &many) {
+		return nil, s.tooMany(ctx, tenant, user, client, most)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Ended{n}, nil
+}
+
+// tooMany is the refusal to end more sessions than were confirmed, with their number.
+func (s *Service) tooMany(ctx context.Context, tenant, user, client string, most int) error {
+	n, err := s.Store.CountLive(ctx, tenant, user, client)
+	if err != nil {
+		return err
+	}
+	number := strconv.Itoa(n)
+	if n > models.ManySessions {
+		number = "more than " + strconv.Itoa(models.ManySessions)
+	}
+	return conflict("confirm", fmt.Sprintf("%s sessions would end, and confirm is %d: nothing was ended. To end them, send their number as confirm", number, most))
+}
+
+// EndUserSessions ends every live session of a user.
+func (s *Service) EndUserSessions(ctx context.Context, c *Caller, tenant, sub string) (*Ended, error) {
+	if err := c.may(support, tenant); err != nil {
+		return nil, err
+	}
+	if _, err := s.Store.User(ctx, tenant, sub); err != nil {
+		return nil, err
+	}
+	n, err := s.Store.EndSessions(ctx, tenant, sub, models.SessionID{}, s.Store.Now(), session.RevokedByAdmin)
+	if err != nil {
+		return nil, err
+	}
+	return &Ended{n}, nil
+}
+
+type sessionBody struct {
+	Attributes map[string]any `yaml:"attributes"`
+
+	settings.Place
+}
+
+// PatchSession sets the session attributes of the body and removes those that are
+// null there. The next access token has the claims that follow from them.
+func (s *Service) PatchSession(ctx context.Context, c *Caller, tenant, sid string, body []byte) (*Session, error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, err
+	}
+	var b sessionBody
+	if err := decodeBody(body, "", &b); err != nil {
+		return nil, err
+	}
+	if faults := settings.ValidateSessionAttributes("attributes", b.Attributes); len(faults) > 0 {
+		return nil, invalidBody("", faults)
+	}
+	row, err := s.sessionRow(ctx, tenant, sid)
+	if err != nil {
+		return nil, err
+	}
+	row, err = s.Store.ChangeSessionAttributes(ctx, row, func(stored map[string]any) map[string]any {
+		changed := maps.Clone(stored)
+		if changed == nil {
+			changed = map[string]any{}
+		}
+		maps.Copy(changed, b.Attributes)
+		maps.DeleteFunc(changed, func(_ string, v any) bool { return v == nil })
+		return changed
+	}, c.actor())
+	if errors.Is(err, models.ErrEnded) {
+		return nil, conflict("session_ended", "The session has ended")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.showSession(ctx, c, row)
+}
+
+type extendBody struct {
+	ExpiresIn *settings.Duration `yaml:"expires_in"`
+
+	settings.Place
+}
+
+// ExtendSession moves the absolute end of a session to expires_in from now, but no
+// further than max_lifetime of its client allows.
+func (s *Service) ExtendSession(ctx context.Context, c *Caller, tenant, sid string, body []byte) (*Session, error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, err
+	}
+	var b extendBody
+	if err := decodeBody(body, "", &b); err != nil {
+		return nil, err
+	}
+	if b.ExpiresIn == nil || *b.ExpiresIn <= 0 {
+		return nil, invalid(Fault{Pointer: "/expires_in", Detail: `must be a duration such as "24h"`})
+	}
+	row, err := s.sessionRow(ctx, tenant, sid)
+	if err != nil {
+		return nil, err
+	}
+	row, err = s.OAuth.ExtendSessionBy(ctx, row, b.ExpiresIn.Of(), c.Key.Name)
+	var refused *oauth.Error
+	if errors.As(err, &refused) {
+		return nil, conflict(string(refused.Reason), refused.Description)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.showSession(ctx, c, row)
+}
+
+// ExportSessions calls write with every session that the search finds, as one line of
+// JSON each. The export is an event.
+func (s *Service) ExportSessions(ctx context.Context, c *Caller, tenant string, q SessionSearch, write func(line []byte) error) error {
+	if err := s.MayExport(ctx, c, tenant, q); err != nil {
+		return err
+	}
+	if err := s.Store.AddAudit(ctx, models.EventSessionsExported, tenant, c.actor(), nil); err != nil {
+		return err
+	}
+	for q.Limit = 500; ; {
+		list, err := s.Sessions(ctx, c, tenant, q)
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			line, err := json.Marshal(list.Items[i])
+			if err != nil {
+				return err
+			}
+			if err := write(append(line, '\n')); err != nil {
+				return err
+			}
+		}
+		if list.NextCursor == "" {
+			return nil
+		}
+		q.Cursor = list.NextCursor
+	}
+}
+
+// MayExport returns why ExportSessions cannot begin.
+func (s *Service) MayExport(ctx context.Context, c *Caller, tenant string, q SessionSearch) error {
+	if err := c.may(admins, tenant); err != nil {
+		return err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return err
+	}
+	_, err := q.filter(tenant)
+	return err
+}

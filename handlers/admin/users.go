@@ -1,0 +1,168 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
+)
+
+// User is a user as the API shows them.
+type User struct {
+	Sub        string         `json:"sub" doc:"The user's id: sub in tokens"`
+	Attributes map[string]any `json:"attributes" doc:"What expressions see as user"`
+	Disabled   bool           `json:"disabled" doc:"The user may not sign in"`
+	Status     UserStatus     `json:"status"`
+	Version    string         `json:"-"`
+}
+
+// UserStatus is what an operator does not set.
+type UserStatus struct {
+	Enabled      bool              `json:"enabled" doc:"The user is neither disabled nor suspended"`
+	Suspended    bool              `json:"suspended"`
+	ManagedBy    *string           `json:"managed_by,omitempty" enum:"file" doc:"The file of the server names the user"`
+	AttributesBy map[string]string `json:"attributes_by,omitempty" doc:"Who set each attribute: file, operator, or issuer and the URL of a trusted issuer"`
+	SeenAt       *time.Time        `json:"seen_at,omitempty" doc:"The last sign-in, or up to two weeks earlier"`
+	Sessions     *int              `json:"sessions,omitempty" doc:"Live sessions, up to 10,001 for more than 10,000"`
+}
+
+// ListedUser is a user in a list.
+type ListedUser struct {
+	Sub       string    `json:"sub" doc:"The user's id: sub in tokens"`
+	Issuers   []string  `json:"issuers" doc:"URLs of the trusted issuers that may speak for the user" nullable:"false"`
+	CreatedAt time.Time `json:"created_at"`
+	SeenAt    time.Time `json:"seen_at" doc:"The last sign-in, or up to two weeks earlier"`
+	Sessions  int       `json:"sessions" doc:"Live sessions"`
+	Disabled  bool      `json:"disabled"`
+	Suspended bool      `json:"suspended"`
+}
+
+// Users returns a page of the users of a tenant whose sub begins with p.Match.
+func (s *Service) Users(ctx context.Context, c *Caller, tenant, issuer string, p models.Page) (*List[ListedUser], error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return nil, err
+	}
+	found, more, err := s.Store.ListUsers(ctx, models.UserFilter{Tenant: tenant, Issuer: issuer, Prefix: p.Match, After: p.After, Limit: p.Limit})
+	if err != nil {
+		return nil, err
+	}
+	list, last := make([]ListedUser, len(found)), ""
+	for i, u := range found {
+		last = u.Sub
+		list[i] = ListedUser{Sub: u.Sub, Issuers: append([]string{}, u.Issuers...), CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, Disabled: u.Disabled, Suspended: u.Suspended}
+	}
+	return listOf(list, more, last), nil
+}
+
+// User returns one user.
+func (s *Service) User(ctx context.Context, c *Caller, tenant, sub string) (*User, error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return nil, err
+	}
+	row, err := s.Store.User(ctx, tenant, sub)
+	if err != nil {
+		return nil, err
+	}
+	by, err := s.Store.Setters(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	ref := models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub}
+	managed, err := s.Store.ManagedByFile(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	live, err := s.Store.LiveSessions(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	u := &User{Sub: row.Sub, Attributes: row.Attributes, Disabled: row.Disabled, Version: row.Version(), Status: UserStatus{
+		Enabled: !row.Disabled && !row.Suspended, Suspended: row.Suspended, ManagedBy: managedBy(managed), AttributesBy: by, Sessions: &live,
+	}}
+	if u.Attributes == nil {
+		u.Attributes = map[string]any{}
+	}
+	if !row.SeenAt.IsZero() {
+		u.Status.SeenAt = &row.SeenAt
+	}
+	return u, nil
+}
+
+// userBody is a user in a request.
+type userBody struct {
+	settings.UserSpec `yaml:",inline"`
+	Status            any `yaml:"status"`
+}
+
+const userAt = "tenants[0].users[0]"
+
+// PutUser creates a user, or makes the attributes that operators set exactly those of
+// the body. What trusted issuers and the file of the server set stays.
+func (s *Service) PutUser(ctx context.Context, c *Caller, tenant, sub string, body []byte, p Precondition) (user *User, created bool, err error) {
+	return s.changeUser(ctx, c, tenant, sub, body, p, true)
+}
+
+// PatchUser sets the attributes of the body and removes those that are null there.
+func (s *Service) PatchUser(ctx context.Context, c *Caller, tenant, sub string, body []byte, p Precondition) (*User, error) {
+	user, _, err := s.changeUser(ctx, c, tenant, sub, body, p, false)
+	return user, err
+}
+
+func (s *Service) changeUser(ctx context.Context, c *Caller, tenant, sub string, body []byte, p Precondition, replace bool) (user *User, created bool, err error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, false, err
+	}
+	var b userBody
+	if err := decodeBody(body, userAt, &b); err != nil {
+		return nil, false, err
+	}
+	if err := sameID("sub", b.Sub, sub); err != nil {
+		return nil, false, err
+	}
+	b.Sub = sub
+	wanted := inTenant(tenant)
+	wanted.Users = []settings.UserSpec{b.UserSpec}
+	if faults := settings.ValidateTenants([]settings.TenantSpec{wanted}, s.BaseURL); len(faults) > 0 {
+		return nil, false, invalidBody(userAt, faults)
+	}
+	change := models.UserChange{Replace: replace, Create: replace, Attributes: b.Attributes, Actor: c.actor(), Precondition: p.check}
+	if given, has := b.Written["disabled"]; has || replace {
+		disabled := given && b.Disabled
+		change.Disabled = &disabled
+	}
+	if created, err = s.Store.ChangeUser(ctx, tenant, sub, change); err != nil {
+		return nil, false, err
+	}
+	user, err = s.User(ctx, c, tenant, sub)
+	return user, created, err
+}
+
+// DeletedUser reports what DeleteUser did.
+type DeletedUser struct {
+	Pseudonym string `json:"pseudonym" doc:"Stands in for the user in events; nothing maps it back"`
+	Sessions  int    `json:"sessions" doc:"How many sessions ended"`
+	Suspended bool   `json:"suspended" doc:"A suspension stays: a user with this sub cannot sign in"`
+}
+
+// DeleteUser deletes a user and everything personal about them.
+func (s *Service) DeleteUser(ctx context.Context, c *Caller, tenant, sub string) (*DeletedUser, error) {
+	if err := c.may(admins, tenant); err != nil {
+		return nil, err
+	}
+	managed, err := s.Store.ManagedByFile(ctx, models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub})
+	if err != nil {
+		return nil, err
+	}
+	if managed {
+		return nil, conflict("managed_by_file", "The file of \"latchkey serve\" names the user and would make them again: remove them there first")
+	}
+	done, err := s.Store.DeleteUser(ctx, tenant, sub, c.actor())
+	if done == nil {
+		return nil, err
+	}
+	if err != nil {
+		s.Log.Warn("events may still name a deleted user until they have been rewritten", "tenant", tenant, "error", err)
+	}
+	return &DeletedUser{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended}, nil
+}

@@ -1,0 +1,151 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// EventID orders events: it begins with the moment of the event.
+type EventID [16]byte
+
+// ParseEventID parses the result of String.
+func ParseEventID(s string) (id EventID, err error) {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != len(id) || len(s) != base64.RawURLEncoding.EncodedLen(len(id)) {
+		return id, errors.New("not the id of an event")
+	}
+	return EventID(b), nil
+}
+
+// String returns the id as callers keep it.
+func (id EventID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// EventFilter is which events of a tenant ListEvents returns. Empty fields do not
+// filter.
+type EventFilter struct {
+	Tenant  string   // empty: events of no tenant, such as those of admin keys
+	Types   []string // outward types, or stored ones; a type that ends in a dot stands for all that begin with it
+	User    string
+	Client  string
+	Session *SessionID
+	After   time.Time // not before
+	Before  time.Time // earlier than
+
+	Older EventID  // the page after the event with the id; zero: from the newest
+	Newer *EventID // instead: events after the one with the id, the oldest first
+	Limit int
+}
+
+// ListedEvent is an event with its id.
+type ListedEvent struct {
+	ID EventID
+	Event
+}
+
+// ListEvents returns events, the newest first unless Newer is set, and reports
+// whether there are more. A page reads at most MostExamined rows: next is where it
+// ended, and zero on the last page.
+func (s *Store) ListEvents(ctx context.Context, f EventFilter) (list []ListedEvent, next EventID, err error) {
+	where, args := f.condition()
+	order := " ORDER BY id DESC LIMIT ?"
+	if f.Newer != nil {
+		order = " ORDER BY id LIMIT ?"
+	}
+	err = s.longQuery(ctx, func(db *gorm.DB) error {
+		rows, err := collect(db.Raw("SELECT id, at, type, session_id, client_id, issuer_id, subject, details FROM events WHERE "+where+order,
+			append(args, MostExamined)...), func(rows *sql.Rows) (e ListedEvent, err error) {
+			var id, sid []byte
+			var at Time
+			var details string
+			var client, issuer, subject sql.NullString
+			if err := rows.Scan(&id, &at, &e.Type, &sid, &client, &issuer, &subject, &details); err != nil {
+				return e, err
+			}
+			copy(e.ID[:], id)
+			e.TenantID, e.At, e.ClientID, e.IssuerID, e.Subject = f.Tenant, at.Time, client.String, issuer.String, subject.String
+			if len(sid) == len(SessionID{}) {
+				session := SessionID(sid)
+				e.SessionID = &session
+			}
+			return e, json.Unmarshal([]byte(details), &e.Details)
+		})
+		if err != nil {
+			return err
+		}
+		list, next = nil, EventID{}
+		for i, e := range rows {
+			if !f.has(e.Event) {
+				continue
+			}
+			if len(list) == f.Limit {
+				next = list[len(list)-1].ID
+				return nil
+			}
+			list = append(list, rows[i])
+		}
+		if len(rows) == MostExamined {
+			next = rows[len(rows)-1].ID
+		}
+		return nil
+	})
+	return list, next, err
+}
+
+// condition is what an index answers.
+func (f EventFilter) condition() (where string, args []any) {
+	where, args = "tenant_id = ?", []any{f.Tenant}
+	add := func(condition string, value any) { where, args = where+" AND "+condition, append(args, value) }
+	if f.Session != nil {
+		add("session_id = ?", f.Session[:])
+	}
+	if f.User != "" {
+		add("subject = ?", f.User)
+	}
+	if !f.After.IsZero() {
+		add("id >= ?", eventsFrom(f.After))
+	}
+	if !f.Before.IsZero() {
+		add("id < ?", eventsFrom(f.Before))
+	}
+	if f.Older != (EventID{}) {
+		add("id < ?", f.Older[:])
+	}
+	if f.Newer != nil {
+		add("id > ?", f.Newer[:])
+	}
+	return where, args
+}
+
+// has reports whether the filter's client and types match.
+func (f EventFilter) has(e Event) bool {
+	if f.Client != "" && e.ClientID != f.Client {
+		return false
+	}
+	if len(f.Types) == 0 {
+		return true
+	}
+	for _, t := range f.Types {
+		prefix := strings.HasSuffix(t, ".")
+		if e.Outward() == t || string(e.Type) == t || prefix && strings.HasPrefix(e.Outward(), t) {
+			return true
+		}
+	}
+	return false
+}
+
+// EventFrom returns the id before which every event is older than the moment.
+func EventFrom(moment time.Time) (id EventID) {
+	copy(id[:], eventsFrom(moment))
+	return id
+}
+
+// At returns the moment of the event.
+func (id EventID) At() time.Time { return time.UnixMicro(int64(binary.BigEndian.Uint64(id[:8]))) }
