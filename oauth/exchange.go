@@ -58,10 +58,7 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 			return func(ctx context.Context) (tokenResponse, error) { return s.repeatStepUp(ctx, call, c, x) }, nil
 		}
 	}
-	if x.subject, err = s.verifySubject(ctx, c, token, tokenType); err != nil {
-		return nil, err
-	}
-	if err := s.checkPolicy(ctx, c, x.subject); err != nil {
+	if err := s.checkSubject(ctx, c, x, token, tokenType); err != nil {
 		return nil, err
 	}
 	if named != "" {
@@ -70,16 +67,34 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 		}
 		return func(ctx context.Context) (tokenResponse, error) { return s.issueSteppedUp(ctx, call, c, x) }, nil
 	}
-	if x.targets, err = grantTargets(c, form); err != nil {
-		return nil, err
-	}
-	if x.scope, err = grantScope(c, form.Get("scope")); err != nil {
-		return nil, err
-	}
-	if err := x.assure(c, x.subject.factors, s.now()); err != nil {
+	if err := s.checkGranted(ctx, c, x, form); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) (tokenResponse, error) { return s.openSession(ctx, call, c, x) }, nil
+}
+
+// checkSubject verifies the client token, and evaluates the client's rule about it.
+func (s *Server) checkSubject(ctx context.Context, c *Client, x *exchangeRequest, token, tokenType string) (err error) {
+	if x.subject, err = s.verifySubject(ctx, c, token, tokenType); err != nil {
+		return err
+	}
+	return recorderOf(ctx).step(s.checkPolicy(ctx, c, x.subject), func() []Check { return one(CheckAllow, c.Settings.Allow, "") })
+}
+
+// checkGranted decides the targets, the scope and the assurance of a new session.
+func (s *Server) checkGranted(ctx context.Context, c *Client, x *exchangeRequest, form url.Values) (err error) {
+	rec := recorderOf(ctx)
+	x.targets, err = grantTargets(c, form)
+	if err := rec.step(err, func() []Check { return one(CheckTargets, "", strings.Join(x.targets, " ")) }); err != nil {
+		return err
+	}
+	x.scope, err = grantScope(c, form.Get("scope"))
+	if err := rec.step(err, func() []Check {
+		return one(CheckScope, strings.Join(c.Settings.Scopes, " "), strings.Join(x.scope, " "))
+	}); err != nil {
+		return err
+	}
+	return rec.step(x.assure(c, x.subject.factors, s.now()), func() []Check { return one(CheckAssurance, "", x.stated.ACR) })
 }
 
 // readExchange checks the parameters of an exchange that do not depend on
@@ -99,8 +114,8 @@ func (s *Server) readExchange(c *Client, form url.Values) (*exchangeRequest, err
 	x := &exchangeRequest{issuedType: tokenTypeAccess, deviceName: form.Get("latchkey_device_name")}
 	switch requested := form.Get("requested_token_type"); requested {
 	case "", tokenTypeAccess:
-	case tokenTypeJWT:
-		x.issuedType = tokenTypeJWT
+	case TokenTypeJWT:
+		x.issuedType = TokenTypeJWT
 	case tokenTypeSession:
 		if x.issuedType = tokenTypeSession; !c.Settings.SessionToken {
 			return nil, invalidRequest(ReasonClientNotAllowed, "The client may not receive session tokens; set session_token in its configuration")
@@ -230,8 +245,7 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 // refuseExchange maps an error of the transaction to a refusal. It records the
 // replay of a client token; the session that the token opened is not affected.
 func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeRequest, now time.Time, err error) error {
-	switch {
-	case errors.Is(err, models.ErrTokenSpent):
+	if errors.Is(err, models.ErrTokenSpent) {
 		recorded := s.store.NoteReplay(ctx, x.subject.spent, models.Event{
 			At: now, TenantID: c.TenantID, Type: models.EventClientTokenReplayed, ClientID: c.ID,
 			IssuerID: x.subject.entry.ID, Subject: x.subject.sub,
@@ -240,6 +254,14 @@ func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeReque
 		if recorded != nil {
 			return recorded
 		}
+	}
+	return exchangeRefusal(err)
+}
+
+// exchangeRefusal returns the refusal for an error of the transaction.
+func exchangeRefusal(err error) error {
+	switch {
+	case errors.Is(err, models.ErrTokenSpent):
 		return badSubject(ReasonSubjectTokenSpent, "it has already been used; obtain a new client token for each exchange")
 	case errors.Is(err, models.ErrTokenBeforeRestore):
 		return badSubject(ReasonSubjectTokenRestored, "it was issued before the database was restored from a backup; sign the user in again").withCause(err)

@@ -14,15 +14,15 @@ import (
 
 // Token type identifiers (RFC 8693 §3).
 const (
-	tokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"
-	tokenTypeIDToken = "urn:ietf:params:oauth:token-type:id_token"
+	TokenTypeJWT     = "urn:ietf:params:oauth:token-type:jwt"
+	TokenTypeIDToken = "urn:ietf:params:oauth:token-type:id_token"
 	tokenTypeAccess  = "urn:ietf:params:oauth:token-type:access_token"
 	tokenTypeSession = "urn:latchkey:params:oauth:token-type:session"
 )
 
 // subjectTypes maps a subject_token_type to the token_type of the issuer entry
 // that it requires.
-var subjectTypes = map[string]string{tokenTypeJWT: settings.TokenTypeJWT, tokenTypeIDToken: settings.TokenTypeIDToken}
+var subjectTypes = map[string]string{TokenTypeJWT: settings.TokenTypeJWT, TokenTypeIDToken: settings.TokenTypeIDToken}
 
 // otherPurposes lists the typ headers of tokens for other purposes (R-JK-17).
 var otherPurposes = []string{
@@ -56,48 +56,57 @@ func malformedSubject(cause error) *Error {
 // verifySubject verifies a client token of the given type. Cheap checks run
 // before those that may fetch a key. It writes nothing.
 func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType string) (*Subject, error) {
-	if strings.HasPrefix(token, "lk_") {
-		return nil, badSubject(ReasonSubjectTokenMalformed, "it is a Latchkey token, not a client token; check subject_token_type")
-	}
-	header, err := jws.Parse(token)
-	if err != nil {
-		return nil, malformedSubject(err)
-	}
-	signingInput, _ := cutLast(token, ".")
-	_, encoded := cutLast(signingInput, ".")
-	payload, err := jws.DecodeBase64(encoded)
-	if err != nil {
-		return nil, malformedSubject(err)
-	}
-	claims, err := models.ParseClaims(payload)
-	if err != nil {
-		return nil, malformedSubject(err)
-	}
-	entry, err := c.tenant.chooseIssuer(c, claims, subjectTypes[tokenType], s.registry.base)
-	if err != nil {
+	rec := recorderOf(ctx)
+	header, signingInput, claims, err := parseSubject(token)
+	if err := rec.step(err, func() []Check { return []Check{{Name: CheckFormat}} }); err != nil {
 		return nil, err
 	}
-	if err := entry.checkTyp(header.Typ); err != nil {
+	rec.parsed(claims)
+	entry, err := c.tenant.chooseIssuer(c, claims, subjectTypes[tokenType], s.registry.base)
+	if err := rec.step(err, func() []Check { return chosenIssuer(c, entry, claims) }); err != nil {
 		return nil, err
 	}
 	now := s.now()
 	sub := &Subject{entry: entry, claims: claims}
-	if err := sub.checkTimes(now); err != nil {
+	if err := rec.step(entry.checkTyp(header.Typ), func() []Check { return one(CheckTyp, entry.acceptedTyp(), header.Typ) }); err != nil {
 		return nil, err
 	}
-	if err := sub.checkParties(c); err != nil {
+	if err := rec.step(sub.checkTimes(now), func() []Check { return one(CheckTimes, entry.times(), describeTimes(claims)) }); err != nil {
 		return nil, err
 	}
-	if err := entry.verifySignature(ctx, token, header); err != nil {
+	if err := rec.step(sub.checkParties(c), func() []Check { return one(CheckClientID, "", "") }); err != nil {
 		return nil, err
 	}
-	if err := sub.readAssertions(now); err != nil {
+	if err := rec.step(entry.verifySignature(ctx, token, header), func() []Check { return one(CheckSignature, "", header.Kid) }); err != nil {
 		return nil, err
 	}
-	if err := sub.setDigest(signingInput); err != nil {
+	if err := rec.step(sub.readAssertions(now), func() []Check { return one(CheckAssertions, "", strings.Join(session.AMR(sub.factors), " ")) }); err != nil {
 		return nil, err
 	}
-	return sub, sub.mapUser(c)
+	if err := rec.step(sub.setDigest(signingInput), func() []Check { return one(CheckJTI, "", "") }); err != nil {
+		return nil, err
+	}
+	return sub, rec.step(sub.mapUser(c), func() []Check { return one(CheckSubject, "", sub.sub) })
+}
+
+// parseSubject parses a client token without verifying it.
+func parseSubject(token string) (header *jws.Header, signingInput string, claims map[string]any, err error) {
+	if strings.HasPrefix(token, "lk_") {
+		return nil, "", nil, badSubject(ReasonSubjectTokenMalformed, "it is a Latchkey token, not a client token; check subject_token_type")
+	}
+	if header, err = jws.Parse(token); err != nil {
+		return nil, "", nil, malformedSubject(err)
+	}
+	signingInput, _ = cutLast(token, ".")
+	_, encoded := cutLast(signingInput, ".")
+	payload, err := jws.DecodeBase64(encoded)
+	if err != nil {
+		return nil, "", nil, malformedSubject(err)
+	}
+	if claims, err = models.ParseClaims(payload); err != nil {
+		return nil, "", nil, malformedSubject(err)
+	}
+	return header, signingInput, claims, nil
 }
 
 // chooseIssuer returns the entry with the exact iss and the type of token. If

@@ -37,6 +37,23 @@ func (a *api) routes() {
 	a.eventRoutes()
 	a.adminKeyRoutes()
 	a.suspensionRoutes()
+	a.explainRoute()
+}
+
+func (a *api) explainRoute() {
+	op := takes[explainRequest](a, operation("POST", "/tenants/{tenant}/explain", "explain", "configuration", "Explain what an exchange of a client token would do"), true, jsonType)
+	op.Description = "Makes the checks of the exchange and reports each of them. Nothing is spent or written."
+	route(a, op, func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *Explanation }, error) {
+		e, err := a.Explain(ctx, c, in.Tenant, bodyOf(ctx))
+		return &struct{ Body *Explanation }{e}, err
+	})
+}
+
+// explainRequest describes a body.
+type explainRequest struct {
+	ClientID         string `json:"client_id" doc:"The client that would exchange the token"`
+	SubjectToken     string `json:"subject_token" doc:"The client token"`
+	SubjectTokenType string `json:"subject_token_type,omitempty" doc:"jwt (default) or id_token"`
 }
 
 type listOfTenant struct {

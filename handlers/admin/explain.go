@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
+)
+
+// Explanation is what an exchange of a client token would do, and why.
+type Explanation struct {
+	Allowed bool    `json:"allowed" doc:"The exchange would succeed"`
+	Checks  []Check `json:"checks" doc:"Every check of the exchange, in the order in which they are made" nullable:"false"`
+	Issuer  string  `json:"issuer,omitempty" doc:"The id of the trusted issuer whose token it is"`
+	Masked  bool    `json:"masked,omitempty" doc:"Values of claims and attributes are hidden, because the role may not see them"`
+
+	TokenClaims       map[string]any    `json:"token_claims,omitempty" doc:"The claims of the client token; absent if it is not a JWT. Until the check signature has passed, anybody may have written them"`
+	User              string            `json:"user,omitempty" doc:"The sub that the token maps to"`
+	UserAttributes    map[string]any    `json:"user_attributes,omitempty" doc:"The attributes that the token maps to"`
+	SessionAttributes map[string]any    `json:"session_attributes,omitempty" doc:"The session attributes that the token maps to"`
+	AccessToken       map[string]any    `json:"access_token,omitempty" doc:"The claims that the access token would have"`
+	LeftOut           map[string]string `json:"left_out,omitempty" doc:"Custom claims and attributes that would be left out, and why"`
+}
+
+// Check is one check of an exchange.
+type Check struct {
+	Name     string `json:"name" doc:"See docs/management.md"`
+	Outcome  string `json:"outcome" enum:"passed,failed,not_reached"`
+	Reason   string `json:"reason,omitempty" doc:"Of a failed one: the latchkey_reason of the refusal, see docs/errors.md"`
+	Detail   string `json:"detail,omitempty" doc:"Of a failed one: what the client is told"`
+	Cause    string `json:"cause,omitempty" doc:"Of a failed one: what the log has besides"`
+	Expected string `json:"expected,omitempty"`
+	Received string `json:"received,omitempty"`
+}
+
+type explainBody struct {
+	ClientID         string `yaml:"client_id"`
+	SubjectToken     string `yaml:"subject_token"`
+	SubjectTokenType string `yaml:"subject_token_type"`
+
+	settings.Place
+}
+
+// Explain makes the checks of an exchange and reports each. Nothing is spent or
+// written.
+func (s *Service) Explain(ctx context.Context, c *Caller, tenant string, body []byte) (*Explanation, error) {
+	if err := c.may(support, tenant); err != nil {
+		return nil, err
+	}
+	var b explainBody
+	if err := decodeBody(body, "", &b); err != nil {
+		return nil, err
+	}
+	var faults settings.Faults
+	if b.ClientID == "" {
+		faults.Add("client_id", "is missing")
+	}
+	if b.SubjectToken == "" {
+		faults.Add("subject_token", "is missing")
+	}
+	switch b.SubjectTokenType {
+	case "", settings.TokenTypeJWT:
+		b.SubjectTokenType = oauth.TokenTypeJWT
+	case settings.TokenTypeIDToken:
+		b.SubjectTokenType = oauth.TokenTypeIDToken
+	case oauth.TokenTypeJWT, oauth.TokenTypeIDToken:
+	default:
+		faults.Add("subject_token_type", "must be jwt or id_token, or their URN of RFC 8693")
+	}
+	if len(faults) > 0 {
+		return nil, invalidBody("", faults)
+	}
+	e, err := s.OAuth.Explain(ctx, tenant, b.ClientID, b.SubjectToken, b.SubjectTokenType)
+	if err != nil {
+		return nil, err
+	}
+	out := &Explanation{
+		Allowed: e.Allowed, Checks: make([]Check, len(e.Checks)), Issuer: e.Issuer, TokenClaims: e.Claims, User: e.Subject,
+		UserAttributes: e.UserAttributes, SessionAttributes: e.SessionAttributes, AccessToken: e.AccessToken, LeftOut: map[string]string{},
+	}
+	for i, check := range e.Checks {
+		out.Checks[i] = Check{check.Name, check.Outcome, string(check.Reason), check.Problem, check.Cause, check.Expected, check.Received}
+	}
+	for name, why := range e.LeftOut {
+		out.LeftOut[name] = why
+	}
+	for _, name := range e.TooLong {
+		out.LeftOut[name] = "the attribute is longer than 4 KiB as JSON"
+	}
+	if c.Key.Role == models.RoleSupport {
+		out.Masked = true
+		out.TokenClaims, out.UserAttributes = mask(out.TokenClaims), mask(out.UserAttributes)
+		out.SessionAttributes, out.AccessToken = mask(out.SessionAttributes), mask(out.AccessToken)
+	}
+	return out, nil
+}
+
+// shownClaims are claims whose values say nothing of a person, and are what checks are
+// about.
+var shownClaims = []string{"iss", "aud", "exp", "iat", "nbf", "typ", "client_id", "azp", "amr", "acr", "auth_time", "acr_times", "scope"}
+
+// mask hides the values of claims, and keeps their names.
+func mask(claims map[string]any) map[string]any {
+	if claims == nil {
+		return nil
+	}
+	masked := map[string]any{}
+	for name, value := range claims {
+		masked[name] = "•••"
+		for _, shown := range shownClaims {
+			if name == shown {
+				masked[name] = value
+			}
+		}
+	}
+	return masked
+}

@@ -1,0 +1,259 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
+)
+
+// The checks of an exchange, in the order in which they are made.
+const (
+	CheckGrant      = "grant"        // the client exists, is enabled and may exchange tokens
+	CheckFormat     = "format"       // it is a JWT
+	CheckIssuer     = "issuer"       // iss is that of a trusted issuer
+	CheckAudience   = "audience"     // aud is one that the trusted issuer's tokens may have
+	CheckClient     = "client"       // the client may use tokens of the trusted issuer
+	CheckTyp        = "typ"          // it is a token for this purpose
+	CheckTimes      = "times"        // exp, iat and nbf
+	CheckClientID   = "client_id"    // it was issued to this client
+	CheckSignature  = "signature"    // a key of the trusted issuer signed it
+	CheckAssertions = "assertions"   // auth_time and amr are well-formed
+	CheckJTI        = "jti"          // it has what makes it unique
+	CheckSubject    = "subject"      // its user and attributes can be mapped
+	CheckAllow      = "allow"        // the client's rule allows it
+	CheckTargets    = "targets"      // the client may ask for the audience
+	CheckScope      = "scope"        // the client may have the scope
+	CheckAssurance  = "assurance"    // its factors meet what was demanded
+	CheckUnspent    = "unspent"      // it was not used before
+	CheckEnabled    = "enabled"      // tenant, client and trusted issuer are enabled
+	CheckUser       = "user"         // the user is known, or may be created, and is enabled
+	CheckLimit      = "sessionlimit" // the user may have one more session
+)
+
+var checkOrder = []string{
+	CheckGrant, CheckFormat, CheckIssuer, CheckAudience, CheckClient, CheckTyp, CheckTimes, CheckClientID, CheckSignature, CheckAssertions,
+	CheckJTI, CheckSubject, CheckAllow, CheckTargets, CheckScope, CheckAssurance, CheckUnspent, CheckEnabled, CheckUser, CheckLimit,
+}
+
+// Outcomes of a check.
+const (
+	Passed     = "passed"
+	Failed     = "failed"
+	NotReached = "not_reached"
+)
+
+// Check is one check of an exchange.
+type Check struct {
+	Name     string
+	Outcome  string
+	Reason   Reason // of a failed one
+	Problem  string // of a failed one
+	Cause    string // of a failed one, beyond what the client is told
+	Expected string // may be empty
+	Received string // may be empty
+
+	fails []Reason // by which a failed step of several checks is told; empty: any
+}
+
+// one returns the single check of a step.
+func one(name, expected, received string) []Check {
+	return []Check{{Name: name, Expected: expected, Received: received}}
+}
+
+// recorder notes the checks that an exchange makes. A nil recorder notes nothing.
+type recorder struct {
+	checks []Check
+	claims map[string]any // of the client token
+}
+
+type recorderKey struct{}
+
+// recorderOf returns the recorder of a request, or nil.
+func recorderOf(ctx context.Context) *recorder {
+	rec, _ := ctx.Value(recorderKey{}).(*recorder)
+	return rec
+}
+
+// step notes the checks of a step that ended with err, and returns err. The error's
+// reason says which of them failed; those before it have passed.
+func (r *recorder) step(err error, checks func() []Check) error {
+	if r == nil {
+		return err
+	}
+	var refused *Error
+	if err != nil && !errors.As(err, &refused) {
+		return err // a fault of the server
+	}
+	for _, c := range checks() {
+		if refused == nil || len(c.fails) > 0 && !slices.Contains(c.fails, refused.Reason) {
+			c.Outcome = Passed
+			r.checks = append(r.checks, c)
+			continue
+		}
+		c.Outcome, c.Reason, c.Problem = Failed, refused.Reason, refused.Description
+		if refused.Cause != nil {
+			c.Cause = refused.Cause.Error()
+		}
+		if refused.Expected != "" || refused.Received != "" {
+			c.Expected, c.Received = refused.Expected, refused.Received
+		}
+		r.checks = append(r.checks, c)
+		break
+	}
+	return err
+}
+
+func (r *recorder) parsed(claims map[string]any) {
+	if r != nil {
+		r.claims = claims
+	}
+}
+
+// complete returns every check, those that were not made included.
+func (r *recorder) complete() []Check {
+	list := slices.Clone(r.checks)
+	for _, name := range checkOrder {
+		if !slices.ContainsFunc(r.checks, func(c Check) bool { return c.Name == name }) {
+			list = append(list, Check{Name: name, Outcome: NotReached})
+		}
+	}
+	return list
+}
+
+// chosenIssuer returns the checks of choosing the trusted issuer.
+func chosenIssuer(c *Client, entry *issuerEntry, claims map[string]any) []Check {
+	iss, _ := claims["iss"].(string)
+	aud, _ := stringOrList(claims["aud"])
+	checks := []Check{
+		{Name: CheckIssuer, Received: iss, fails: []Reason{ReasonSubjectTokenIssuer}},
+		{Name: CheckAudience, Received: strings.Join(aud, " "), fails: []Reason{ReasonSubjectTokenAudience}},
+		{Name: CheckClient, Received: c.ID},
+	}
+	if entry != nil {
+		checks[0].Expected, checks[1].Expected = entry.Settings.Issuer, strings.Join(entry.audiences, " ")
+	}
+	return checks
+}
+
+// times describes which times the entry accepts.
+func (e *issuerEntry) times() string {
+	return fmt.Sprintf("exp in the future, iat at most %s ago, exp - iat at most %s, leeway %s", e.maxAge(), e.maxLifetime(), e.leeway())
+}
+
+// describeTimes shows the times of a token.
+func describeTimes(claims map[string]any) string {
+	var parts []string
+	for _, name := range []string{"iat", "nbf", "exp"} {
+		if at, has, err := numericDate(claims[name]); has && err == nil {
+			parts = append(parts, name+" "+timestamp(at))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Explanation is what an exchange of a client token would do, and why.
+type Explanation struct {
+	Allowed bool
+	Checks  []Check
+	Issuer  string         // id of the trusted issuer's entry; empty: none was chosen
+	Claims  map[string]any // of the client token; nil: it is not a JWT
+
+	// If the checks were reached that they come from:
+	Subject           string
+	UserAttributes    map[string]any // that the token maps
+	SessionAttributes map[string]any
+	TooLong           []string // names of attributes that would be left out
+
+	AccessToken map[string]any    // the claims of the access token; nil: it would not be issued
+	LeftOut     map[string]string // custom claims that would be left out, and why
+}
+
+// errExplained rolls back the exchange that is explained.
+var errExplained = errors.New("explained")
+
+// Explain makes the checks of an exchange by the code of the exchange itself, and
+// reports each of them. It rolls back what the exchange writes, so that nothing is
+// spent. ErrNotFound: there is no such tenant.
+func (s *Server) Explain(ctx context.Context, tenantID, clientID, token, tokenType string) (*Explanation, error) {
+	t, err := s.registry.tenant(ctx, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	rec := &recorder{}
+	out := &Explanation{}
+	x := &exchangeRequest{issuedType: tokenTypeAccess}
+	err = s.explain(context.WithValue(ctx, recorderKey{}, rec), t, clientID, token, tokenType, x, out)
+	var refused *Error
+	if err != nil && !errors.As(err, &refused) {
+		return nil, err
+	}
+	out.Allowed, out.Checks, out.Claims = err == nil, rec.complete(), rec.claims
+	if sub := x.subject; sub != nil {
+		out.Issuer, out.Subject = sub.entry.EntryID, sub.sub
+		out.UserAttributes, out.SessionAttributes, out.TooLong = sub.userAttributes, sub.sessionAttributes, sub.tooLong
+	}
+	return out, nil
+}
+
+func (s *Server) explain(ctx context.Context, t *Tenant, clientID, token, tokenType string, x *exchangeRequest, out *Explanation) error {
+	rec := recorderOf(ctx)
+	c := t.client(clientID)
+	var refusal error
+	switch {
+	case c == nil:
+		refusal = invalidClient(errors.New("the tenant has no client with this id"))
+	case !c.enabled():
+		refusal = invalidClient(errors.New("the client or the tenant is disabled or suspended"))
+	case !c.Settings.HasGrant(settings.GrantTokenExchange):
+		refusal = refuse("unauthorized_client", ReasonClientNotAllowed, "The client may not exchange tokens; add token-exchange to its grants")
+	}
+	if err := rec.step(refusal, func() []Check { return one(CheckGrant, "", clientID) }); err != nil {
+		return err
+	}
+	if err := s.checkSubject(ctx, c, x, token, tokenType); err != nil {
+		return err
+	}
+	if err := s.checkGranted(ctx, c, x, url.Values{}); err != nil {
+		return err
+	}
+	now := s.now()
+	n, _, _ := s.newSession(now, &Call{Tenant: t}, c, x)
+	suspensions, err := s.store.SuspensionKey(ctx, s.keys)
+	if err != nil {
+		return err
+	}
+	n.UserDigest = suspensions.UserDigest(c.TenantID, x.subject.sub)
+	_, err = s.store.CreateSession(ctx, n, func(created *models.Session) error {
+		claims, expiry, custom := sessionClaims(c, created, x.stated, now)
+		_, out.LeftOut = complete(c, claims, created.Audience, created.Scope, now, expiry, custom)
+		out.AccessToken = claims
+		return errExplained
+	})
+	if errors.Is(err, errExplained) {
+		err = nil
+	} else if err != nil {
+		out.AccessToken, out.LeftOut = nil, nil
+		err = exchangeRefusal(err)
+	}
+	return rec.step(err, func() []Check {
+		return []Check{
+			{Name: CheckUnspent, fails: []Reason{ReasonSubjectTokenSpent, ReasonSubjectTokenRestored}},
+			{Name: CheckEnabled, fails: []Reason{ReasonSignInDisabled}},
+			{Name: CheckUser, Received: x.subject.sub, fails: []Reason{ReasonUserDisabled, ReasonUserUnknown, ReasonSubjectTokenMapping}},
+			{Name: CheckLimit, Expected: describeCap(c), fails: []Reason{ReasonSessionLimit}},
+		}
+	})
+}
+
+func describeCap(c *Client) string {
+	if limit := c.Settings.MaxSessionsPerUser; limit != nil && limit.WhenFull == settings.Reject {
+		return fmt.Sprintf("fewer than %d sessions", limit.Limit)
+	}
+	return ""
+}
