@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -129,7 +130,11 @@ func (d *doctor) proxyAddress(addresses map[string]int) {
 	case c.BehindProxy && len(c.TrustedProxies) == 0:
 		d.add(isWarning, "proxy", "behind_proxy is true and trusted_proxies is empty: X-Forwarded-For is not believed, so every client has the address of the proxy. List the addresses of the proxy")
 	case len(c.TrustedProxies) > 0 && total >= enough:
-		d.add(isOK, "proxy", "sessions were used from more than one address: %d", len(addresses))
+		from := "one address"
+		if n := len(addresses); n > 1 {
+			from = fmt.Sprintf("%d different addresses", n)
+		}
+		d.add(isOK, "proxy", "sessions were used from %s", from)
 	}
 }
 

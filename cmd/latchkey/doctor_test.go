@@ -274,18 +274,20 @@ func TestDoctorKnowsAProxyByTheAddressesOfSessions(t *testing.T) {
 		addresses map[string]int
 		proxies   []string
 		result    string
+		words     string
 	}{
-		"all from one private address":  {map[string]int{"10.0.0.5": 40}, nil, isWarning},
-		"a few sessions prove nothing":  {map[string]int{"10.0.0.5": 2}, nil, ""},
-		"one public address":            {map[string]int{"192.0.2.7": 40}, nil, ""},
-		"addresses that a proxy passes": {map[string]int{"192.0.2.7": 3, "192.0.2.8": 4}, []string{"10.0.0.0/8"}, isOK},
+		"all from one private address":  {map[string]int{"10.0.0.5": 40}, nil, isWarning, "all of 40 sessions"},
+		"a few sessions prove nothing":  {map[string]int{"10.0.0.5": 2}, nil, "", ""},
+		"one public address":            {map[string]int{"192.0.2.7": 40}, nil, "", ""},
+		"addresses that a proxy passes": {map[string]int{"192.0.2.7": 3, "192.0.2.8": 4}, []string{"10.0.0.0/8"}, isOK, "from 2 different addresses"},
+		"one that a proxy passes":       {map[string]int{"192.0.2.7": 40}, []string{"10.0.0.0/8"}, isOK, "from one address"},
 	} {
 		d := doctor{config: &config.Config{TrustedProxies: c.proxies}}
 		d.proxyAddress(c.addresses)
 		if c.result == "" && len(d.findings) > 0 {
 			t.Errorf("%s: %s", name, said(d.findings))
 		} else if c.result != "" {
-			finds(t, d.findings, c.result, "proxy")
+			finds(t, d.findings, c.result, "proxy", c.words)
 		}
 	}
 }
