@@ -25,7 +25,7 @@ func TestAReasonIsOneLineOfText(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.shared()
 	d.run("apply")
-	d.refuses([]string{"suspend", "client", "web", "--reason", "x\n\x1b[31m"}, "--reason is one line of text")
+	d.refuses([]string{"suspend", "client", "web", "--reason", "x\n\x1b[31m"}, "--reason must be one line")
 	if said := d.run("suspend", "user", "\x1b[31m"); strings.Contains(said, "\x1b") {
 		t.Errorf("it prints control characters: %q", said)
 	}

@@ -16,17 +16,17 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
 				t.Errorf("the first difference does not say %q:\n%s", line, all)
 			}
 		}
-		if !strings.HasSuffix(all, "\n4 changes, none made: this was a dry run.\n") || strings.Contains(all, "a-client-secret") {
+		if !strings.HasSuffix(all, "\n4 changes planned. This was a dry run: nothing was changed.\n") || strings.Contains(all, "a-client-secret") {
 			t.Errorf("the first difference:\n%s", all)
 		}
 		if again := d.run("apply", "--dry-run"); again != all {
 			t.Errorf("the second dry run says\n%sthe first\n%s", again, all)
 		}
-		if made := d.run("apply"); made != strings.Replace(all, "4 changes, none made: this was a dry run.", "4 changes made.", 1) {
+		if made := d.run("apply"); made != strings.Replace(all, "4 changes planned. This was a dry run: nothing was changed.", "4 changes made.", 1) {
 			t.Errorf("apply makes\n%sits dry run said\n%s", made, all)
 		}
 		for range 2 {
-			if again := d.run("apply"); again != "Nothing to change.\n" {
+			if again := d.run("apply"); again != "No changes.\n" {
 				t.Errorf("once more:\n%s", again)
 			}
 		}
@@ -46,14 +46,14 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
     attributes.plan: "pro"
 `
 		for range 2 { // a dry run changes nothing
-			if said := d.run("apply", "--dry-run"); said != difference+"3 changes, none made: this was a dry run.\n" {
+			if said := d.run("apply", "--dry-run"); said != difference+"3 changes planned. This was a dry run: nothing was changed.\n" {
 				t.Errorf("difference\n%swant\n%s", said, difference)
 			}
 		}
 		if said := d.run("apply"); said != difference+"3 changes made.\n" {
 			t.Errorf("difference\n%swant\n%s", said, difference)
 		}
-		if again := d.run("apply", "--dry-run"); again != "Nothing to change.\n" {
+		if again := d.run("apply", "--dry-run"); again != "No changes.\n" {
 			t.Errorf("once more:\n%s", again)
 		}
 	})
@@ -64,11 +64,11 @@ func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
 	d.run("apply")
 	whole := d.text()
 	d.write("latchkey.yaml", whole[:strings.Index(whole, "tenants:")])
-	if said := d.run("apply"); said != "Nothing to change.\n" {
+	if said := d.run("apply"); said != "No changes.\n" {
 		t.Errorf("a file without tenants: %s", said)
 	}
 	d.write("latchkey.yaml", whole)
-	if said := d.run("apply"); said != "Nothing to change.\n" {
+	if said := d.run("apply"); said != "No changes.\n" {
 		t.Errorf("the file before: %s", said)
 	}
 }
@@ -81,7 +81,7 @@ func TestApplyRefusesWhatItCannotDo(t *testing.T) {
 		t.Errorf("a refused apply has changed something:\n%s", said)
 	}
 	code, _, stderr := run(t, nil, "apply")
-	if code != 1 || !strings.Contains(stderr, "which file?") {
+	if code != 1 || !strings.Contains(stderr, "no file given") {
 		t.Errorf("without a file: exit code %d: %s", code, stderr)
 	}
 	if said := d.run("apply", "-f", d.file); !strings.HasSuffix(said, "\n4 changes made.\n") {
@@ -136,14 +136,14 @@ func TestPruneRemovesWhatTheFileDoesNotName(t *testing.T) {
 		d.write("latchkey.yaml", strings.Replace(whole, "      - id: web\n        auth: none\n        grants: [token-exchange, refresh]\n        refresh_grace: 60s\n        claims: { plan: user.plan }\n", "", 1))
 		const difference = "- default/client web\n- tenant acme\n"
 		for range 2 {
-			if said := d.run("apply", "--prune", "--dry-run"); said != difference+"2 changes, none made: this was a dry run.\n" {
+			if said := d.run("apply", "--prune", "--dry-run"); said != difference+"2 changes planned. This was a dry run: nothing was changed.\n" {
 				t.Errorf("dry run:\n%swant\n%s", said, difference)
 			}
 		}
 		if said := d.run("apply", "--prune"); said != difference+"2 changes made.\n" {
 			t.Errorf("prune:\n%swant\n%s", said, difference)
 		}
-		if said := d.run("apply", "--prune"); said != "Nothing to change.\n" {
+		if said := d.run("apply", "--prune"); said != "No changes.\n" {
 			t.Errorf("once more:\n%s", said)
 		}
 		d.write("latchkey.yaml", whole+"  - id: acme\n")

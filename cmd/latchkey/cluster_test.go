@@ -209,7 +209,7 @@ func TestNodesThatStartTogetherMakeAChangeOnce(t *testing.T) {
 	}
 	made := 0
 	for _, s := range servers {
-		made += strings.Count(s.err.String(), `"msg":"configuration applied","tenant":"default","noun":"issuer"`)
+		made += strings.Count(s.err.String(), `"msg":"configuration applied","tenant":"default","kind":"issuer"`)
 	}
 	if made != 61 {
 		t.Errorf("%d issuers were applied, want 61", made)

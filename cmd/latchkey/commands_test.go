@@ -46,7 +46,7 @@ func TestACommandThatDoesNotExistFails(t *testing.T) {
 		"sevre":        `unknown command "sevre"`,
 		"keys rotat":   `unknown command "rotat" for "latchkey keys"`,
 		"secret news":  `unknown command "news" for "latchkey secret"`,
-		"keys retire":  "which key? Give one KID",
+		"keys retire":  "give one KID",
 		"serve now":    `unknown command "now" for "latchkey serve"`,
 		"serve --prot": "unknown flag: --prot",
 	} {
@@ -100,7 +100,7 @@ func TestCommandsThatOnlyLookMakeNoDatabase(t *testing.T) {
 		d.refuses(args, "there is no database at ", "absent.db")
 	}
 	code, _, said := run(t, nil, "apply", "--config", d.file)
-	if code != 0 || !strings.Contains(said, "Made a new database: ") {
+	if code != 0 || !strings.Contains(said, "Creating a new database: ") {
 		t.Errorf("exit code %d: %s", code, said)
 	}
 	d.run("keys", "list")

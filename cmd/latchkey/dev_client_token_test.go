@@ -88,7 +88,7 @@ func TestDevNamesAnotherAddressWhereItsOwnIsTaken(t *testing.T) {
 	first := startDev(t, filepath.Join(t.TempDir(), "data"))
 	second := startDevAt(t, filepath.Join(t.TempDir(), "data"), strings.TrimPrefix(first.url, "http://"))
 	if code := second.wait(); code != 1 || !strings.Contains(second.err.String(), "address already in use") ||
-		!strings.Contains(second.err.String(), "another address: latchkey dev --listen") {
+		!strings.Contains(second.err.String(), "to use another address: latchkey dev --listen") {
 		t.Errorf("exit code %d: %s", code, second.err.String())
 	}
 }

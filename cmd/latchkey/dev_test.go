@@ -37,7 +37,7 @@ func startDevAt(t *testing.T, folder, address string, flags ...string) *server {
 	s := &server{process: start(t, nil, append([]string{"dev", "--data", folder, "--listen", address}, flags...)...)}
 	s.url = "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1)
 	eventually(t, "the walk-through", func() bool {
-		return strings.Contains(s.out.String(), "Ctrl-C ends the server.") || !s.running()
+		return strings.Contains(s.out.String(), "Ctrl-C stops the server.") || !s.running()
 	})
 	return s
 }

@@ -50,17 +50,17 @@ func TestDoctorAsksThePublicURL(t *testing.T) {
 		result, check string
 		words         []string
 	}{
-		"passes everything on":   {here, nil, isOK, "public", []string{"leads to this deployment"}},
+		"passes everything on":   {here, nil, isOK, "public", []string{"reaches this deployment"}},
 		"shows what is internal": {here, nil, isWarning, "public", []string{"/readyz is public", "404"}},
 		"hides what is internal": {only("/readyz"), nil, isOK, "public", []string{"are not public"}},
-		"hides the documents":    {only("/.well-known"), nil, isFault, "public", []string{"answered 404", "does not pass this path on"}},
-		"hides the keys":         {only("/.well-known/jwks.json"), nil, isFault, "public", []string{"is no key set"}},
+		"hides the documents":    {only("/.well-known"), nil, isFault, "public", []string{"status 404", "does not forward this path"}},
+		"hides the keys":         {only("/.well-known/jwks.json"), nil, isFault, "public", []string{"is not a key set"}},
 		"leads elsewhere":        {to(elsewhere), nil, isFault, "public", []string{"another deployment"}},
 		"redirects": {http.RedirectHandler("https://www.example.com/", http.StatusMovedPermanently), nil,
 			isFault, "public", []string{"redirects to https://www.example.com/"}},
-		"passes the feed on":            {here, backend(testserver.ClientSecret), isOK, "feed", []string{"as they happen"}},
-		"passes a wrong secret on":      {here, backend(strings.Repeat("x", 40)), isFault, "feed", []string{"does not accept the secret of client backend"}},
-		"holds the feed back":           {holding, func(d *doctor) { backend("s")(d); d.patience = 100 * time.Millisecond }, isFault, "feed", []string{"no byte", "proxy_buffering off"}},
+		"passes the feed on":            {here, backend(testserver.ClientSecret), isOK, "feed", []string{"without delay"}},
+		"passes a wrong secret on":      {here, backend(strings.Repeat("x", 40)), isFault, "feed", []string{"rejects the credentials of client backend"}},
+		"holds the feed back":           {holding, func(d *doctor) { backend("s")(d); d.timeout = 100 * time.Millisecond }, isFault, "feed", []string{"no byte", "proxy_buffering off"}},
 		"is not asked without a client": {here, nil, isSkipped, "feed", []string{"--client", "curl -N"}},
 	} {
 		t.Run(name, func(t *testing.T) {

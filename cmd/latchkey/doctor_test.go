@@ -22,7 +22,7 @@ import (
 // examined runs the doctor in this process.
 func (d *deployment) examined(options ...func(*doctor)) []finding {
 	d.t.Helper()
-	doctor := doctor{flags: &sharedFlags{path: d.file}, patience: feedPatience}
+	doctor := doctor{flags: &sharedFlags{path: d.file}, timeout: feedTimeout}
 	for _, option := range options {
 		option(&doctor)
 	}
@@ -83,15 +83,15 @@ func TestDoctorFindsNothingWrongWithAHealthyDeployment(t *testing.T) {
 		}
 	}
 	finds(t, findings, isOK, "configuration", d.file)
-	finds(t, findings, isOK, "files", "out of reach of other users: 3 files with secrets")
+	finds(t, findings, isOK, "files", "other users cannot read the 3 files with secrets")
 	finds(t, findings, isOK, "listen", "is free")
-	finds(t, findings, isOK, "database", "SQLite 3.", "takes writes")
+	finds(t, findings, isOK, "database", "SQLite 3.", "writable")
 	finds(t, findings, isOK, "clock")
 	finds(t, findings, isOK, "schema", models.NewestMigration())
-	finds(t, findings, isOK, "root secrets", "issues")
+	finds(t, findings, isOK, "root secrets", "is in use for issuing")
 	finds(t, findings, isOK, "signing keys", "1 tenant can sign")
 	finds(t, findings, isOK, "issuers", d.issuerID(), "can be verified")
-	finds(t, findings, isOK, "file", "are what is served")
+	finds(t, findings, isOK, "file", "the database matches")
 	finds(t, findings, isSkipped, "public", "--url")
 
 	d.expose("root-secret", 0o666)
@@ -142,19 +142,19 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		"a key that does not exist": {func(d *deployment) { d.edit("listen: 127", "listne: 127") },
 			isFault, "configuration", []string{"listne", "unknown key", "listen"}},
 		"a root secret that others can read": {func(d *deployment) { d.expose("root-secret", 0o644) },
-			isWarning, "files", []string{"may read", "root-secret (secret_file)", "chmod 600"}},
+			isWarning, "files", []string{"can read", "root-secret (secret_file)", "chmod 600"}},
 		"a client secret that others can change": {func(d *deployment) { d.expose("backend-secret", 0o622) },
-			isFault, "files", []string{"may change", "tenants[0].clients[1].secret_file"}},
+			isFault, "files", []string{"can change", "tenants[0].clients[1].secret_file"}},
 		"a secret in a file that others can read": {func(d *deployment) {
 			d.edit("secret_file: root-secret", "secret: "+testserver.RootSecret)
 			d.expose("latchkey.yaml", 0o644)
-		}, isWarning, "files", []string{"may read", "latchkey.yaml (configuration)"}},
+		}, isWarning, "files", []string{"can read", "latchkey.yaml (configuration)"}},
 		"an address that another program has": {func(d *deployment) { d.edit("127.0.0.1:0", taken.Addr().String()) },
 			isFault, "listen", []string{taken.Addr().String(), "another program"}},
 		"a metrics address that another program has": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: "+taken.Addr().String()) },
 			isFault, "metrics_listen", []string{"in use"}},
 		"a certificate for another host": {func(d *deployment) { withTLS(d, "id.example.com") },
-			isFault, "tls", []string{"cert.pem", "not for the host of issuer", "id.example.com"}},
+			isFault, "tls", []string{"cert.pem", "not valid for the host of issuer", "id.example.com"}},
 		"a certificate that expires soon": {func(d *deployment) { withTLS(d, "localhost") },
 			isWarning, "tls", []string{"cert.pem", "expires at", "renew"}},
 		"a certificate with another key": {func(d *deployment) {
@@ -179,7 +179,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		"a root secret that nothing needs": {func(d *deployment) {
 			d.write("root-secret", oauth.NewRootSecret()+"\n"+testserver.RootSecret)
 			d.started()
-		}, isWarning, "root secrets", []string{"nothing depends on", "take it out"}},
+		}, isWarning, "root secrets", []string{"nothing depends on", "remove it"}},
 		"a revision that is older": {func(d *deployment) {
 			d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 2")
 			d.started()
@@ -276,7 +276,7 @@ func TestDoctorKnowsAProxyByTheAddressesOfSessions(t *testing.T) {
 		result    string
 		words     string
 	}{
-		"all from one private address":  {map[string]int{"10.0.0.5": 40}, nil, isWarning, "all of 40 sessions"},
+		"all from one private address":  {map[string]int{"10.0.0.5": 40}, nil, isWarning, "all 40 sessions"},
 		"a few sessions prove nothing":  {map[string]int{"10.0.0.5": 2}, nil, "", ""},
 		"one public address":            {map[string]int{"192.0.2.7": 40}, nil, "", ""},
 		"addresses that a proxy passes": {map[string]int{"192.0.2.7": 3, "192.0.2.8": 4}, []string{"10.0.0.0/8"}, isOK, "from 2 different addresses"},

@@ -44,7 +44,7 @@ func TestStartWarnsAboutWhatOthersReach(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&lines, nil))
 	warnAboutFiles(c, log)
 	warnAboutNetwork(c, log)
-	for _, want := range []string{"may read", "root-secret", "setting=secret_file", "may change", "backend-secret", "sslmode=verify-full"} {
+	for _, want := range []string{"can read", "root-secret", "setting=secret_file", "can change", "backend-secret", "sslmode=verify-full"} {
 		if !strings.Contains(lines.String(), want) {
 			t.Errorf("the log has no %q:\n%s", want, lines.String())
 		}

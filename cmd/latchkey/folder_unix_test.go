@@ -12,7 +12,7 @@ import (
 func TestDevRefusesTheFolderOfAnotherUser(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "data")
 	must(t, os.Mkdir(folder, 0o700))
-	for mode, want := range map[os.FileMode]string{0o700: "", 0o755: "", 0o777: "other users may write", 0o770: "", 0o772: "other users may write"} {
+	for mode, want := range map[os.FileMode]string{0o700: "", 0o755: "", 0o777: "other users can write", 0o770: "", 0o772: "other users can write"} {
 		must(t, os.Chmod(folder, mode))
 		if err := ownFolder(folder); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("mode %o: %v", mode, err)

@@ -29,7 +29,7 @@ func TestKeysAreListedAnnouncedAndPublished(t *testing.T) {
 	if rows := list(); len(first) != 1 || len(rows) != 1 || strings.Join(rows[0], " ") != first[0]+" ES256 active" {
 		t.Fatalf("published %v, listed %v", first, rows)
 	}
-	said := regexp.MustCompile(`^Announced (\S+) \(ES256\); it signs from \S+Z on\.\n$`).FindStringSubmatch(d.run("keys", "rotate"))
+	said := regexp.MustCompile(`^Announced (\S+) \(ES256\)\. It signs from \S+Z\.\n$`).FindStringSubmatch(d.run("keys", "rotate"))
 	if said == nil {
 		t.Fatal("keys rotate does not name the key")
 	}
@@ -52,7 +52,7 @@ func TestARetiredKeyIsReplacedAtOnce(t *testing.T) {
 	s, other := d.serve(), d.serve()
 	session := d.signIn(s, "alice")
 	old := kidOf(t, session)
-	said := regexp.MustCompile(`^Retired (\S+): tokens that it signed are refused from now on\. (\S+) signs\.\n$`).FindStringSubmatch(d.run("keys", "retire", old))
+	said := regexp.MustCompile(`^Retired (\S+)\. Servers reject the tokens that it signed within 5 seconds\. (\S+) signs now\.\n$`).FindStringSubmatch(d.run("keys", "retire", old))
 	if said == nil || said[1] != old {
 		t.Fatalf("keys retire says %q", said)
 	}

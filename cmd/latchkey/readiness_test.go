@@ -14,7 +14,7 @@ func TestReadinessIsLookedAtOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32
 		var verdict error
-		r := &readiness{look: func(context.Context) error {
+		r := &readiness{check: func(context.Context) error {
 			looks.Add(1)
 			return verdict
 		}}
@@ -22,7 +22,7 @@ func TestReadinessIsLookedAtOnceASecond(t *testing.T) {
 			var all sync.WaitGroup
 			for range 50 {
 				all.Go(func() {
-					if err := r.ask(t.Context()); err != verdict {
+					if err := r.result(t.Context()); err != verdict {
 						t.Errorf("told %v, want %v", err, verdict)
 					}
 				})

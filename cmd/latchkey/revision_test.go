@@ -36,17 +36,17 @@ func TestAMistypedRevisionIsShownLoggedAndUndone(t *testing.T) {
 	d.edit("revision: 7", "revision: 8", "refresh_grace: 60s", "refresh_grace: 30s")
 	const ignored = `its revision is 8, and revision 9007199254740991 was applied last: no file can have a higher one, so run "latchkey apply --reset-revision" with this file`
 	s := d.serve()
-	if want := `"level":"WARN","msg":"the tenants of the configuration file are not applied, and those in the database are served","reason":"` + strings.ReplaceAll(ignored, `"`, `\"`); !strings.Contains(s.err.String(), want) {
+	if want := `"level":"WARN","msg":"did not apply the tenants of the configuration file; serving those in the database","reason":"` + strings.ReplaceAll(ignored, `"`, `\"`); !strings.Contains(s.err.String(), want) {
 		t.Errorf("the log does not say %s:\n%s", want, s.err.String())
 	}
 	finds(t, d.examined(), isWarning, "file", ignored)
 
 	for range 2 {
-		if said := d.run("apply", "--reset-revision", "--dry-run"); said != "The stored revision is 9007199254740991 and would become 8. Nothing was changed: this was a dry run.\n" {
+		if said := d.run("apply", "--reset-revision", "--dry-run"); said != "The stored revision is 9007199254740991 and would become 8. This was a dry run: nothing was changed.\n" {
 			t.Errorf("a dry run prints %s", said)
 		}
 	}
-	if said := d.run("apply", "--reset-revision"); !strings.HasPrefix(said, "The stored revision was 9007199254740991 and is 8 now. The next start of \"latchkey serve\" with this file applies it") {
+	if said := d.run("apply", "--reset-revision"); !strings.HasPrefix(said, "The stored revision was 9007199254740991 and is now 8. The next start of \"latchkey serve\" applies this file") {
 		t.Errorf("the reset prints %s", said)
 	}
 	if said := d.run("apply", "--reset-revision"); !strings.HasPrefix(said, "Nothing to reset: the stored revision is 8") {
@@ -62,7 +62,7 @@ func TestAResetOfTheRevisionIsRefusedWhereItMeansNothing(t *testing.T) {
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
 	d.refuses([]string{"apply", "--reset-revision"}, "there is no database at ")
 	for _, flag := range []string{"--replace", "--prune"} {
-		d.refuses([]string{"apply", "--reset-revision", flag}, "--reset-revision stores the revision of the file and changes nothing else: leave out --replace and --prune")
+		d.refuses([]string{"apply", "--reset-revision", flag}, "--reset-revision cannot be combined with --replace or --prune")
 	}
 	d.shared()
 	d.refuses([]string{"apply", "--reset-revision"}, "tenants_at_start is once")

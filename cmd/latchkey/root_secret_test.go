@@ -40,7 +40,7 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 	session := d.signIn(before, "alice")
 	d.write("root-secret", testserver.RootSecret+"\n"+testserver.NextRoot)
 	accepting := d.serve()
-	d.moved("the next one. When every server accepts it, put it first.")
+	d.moved("the next root secret. When every server accepts it, put it first.")
 	d.write("root-secret", testserver.NextRoot+"\n"+testserver.RootSecret)
 	issuing := d.serve()
 
@@ -59,20 +59,20 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 		s.signal(syscall.SIGTERM)
 		s.wait()
 	}
-	d.moved("client secrets move when they are used, or applied from a file: default/idle\n")
+	d.moved("client secrets move when they are used or applied from a file: default/idle\n")
 	machine := issuing.post("/token", []string{"grant_type", "client_credentials", "client_id", "idle", "client_secret", testserver.ClientSecret})
 	if machine.status != 200 {
 		t.Fatalf("client credentials: %d %s", machine.status, machine.body)
 	}
 	// The last refresh at the accepting node made a token under the old root; while
 	// its successor is unused, it may be shown again.
-	if status := d.run("secret", "status"); strings.Contains(status, "nothing needs it") {
+	if status := d.run("secret", "status"); strings.Contains(status, "nothing depends on it") {
 		t.Errorf("a late retry may need the old root:\n%s", status)
 	}
 	if session = issuing.refresh(session.text("refresh_token")); session.status != 200 {
 		t.Fatalf("refresh: %d %s", session.status, session.body)
 	}
-	d.moved("nothing needs it. Take it out of the configuration")
+	d.moved("nothing depends on it. Remove it from the configuration")
 
 	d.write("root-secret", testserver.NextRoot)
 	alone := d.serve()

@@ -131,7 +131,7 @@ func TestWithoutMigrationAnEmptyDatabaseIsRefused(t *testing.T) {
 		d := newDeployment(t, url)
 		d.edit("database: {", "database: { migrate: false,")
 		for _, args := range [][]string{{"serve"}, {"apply"}, {"keys", "list"}} {
-			d.refuses(args, "the database schema is not current: run `latchkey migrate`")
+			d.refuses(args, "the database schema is older than this release: run `latchkey migrate`")
 		}
 		if said := d.run("migrate"); said != "The schema is up to date.\n" {
 			t.Errorf("migrate says %q", said)

@@ -14,15 +14,15 @@ func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
 	d.shared()
 	s := d.serve()
 	a := d.signIn(s, "alice")
-	if said := d.run("suspend", "client", "web", "--dry-run"); said != "1 live session of client web of tenant default ends.\nNothing was changed: this was a dry run.\n" {
+	if said := d.run("suspend", "client", "web", "--dry-run"); said != "1 live session of client web of tenant default ends.\nThis was a dry run: nothing was changed.\n" {
 		t.Errorf("a dry run prints\n%s", said)
 	}
 	if r := s.refresh(a.text("refresh_token")); r.status != 200 {
 		t.Fatalf("a dry run ends sessions: %d", r.status)
 	}
 	said := d.run("suspend", "client", "web", "--reason", "secret leaked")
-	for _, want := range []string{"1 live session of client web of tenant default ends.\n", "Suspended client web of tenant default. Every server knows within 5 seconds.\n",
-		"To switch it on again: latchkey resume client web --config " + d.file + "\n"} {
+	for _, want := range []string{"1 live session of client web of tenant default ends.\n", "Suspended client web of tenant default. This takes effect on every server within 5 seconds.\n",
+		"To lift the suspension: latchkey resume client web --config " + d.file + "\n"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("it does not print %q:\n%s", want, said)
 		}
@@ -30,7 +30,7 @@ func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
 	eventually(t, "the server refuses the client", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 401 })
 	for _, args := range [][]string{{"apply", "--dry-run"}, {"apply", "--prune"}} {
 		if said := d.run(args...); !strings.Contains(said, "! client web of tenant default is suspended since ") ||
-			!strings.Contains(said, ": secret leaked. It stays off until: latchkey resume client web --config "+d.file+"\n") {
+			!strings.Contains(said, ": secret leaked. To lift the suspension: latchkey resume client web --config "+d.file+"\n") {
 			t.Errorf("%v does not mention the suspension:\n%s", args, said)
 		}
 	}
@@ -54,17 +54,17 @@ func TestSuspendSaysWhatIsWrong(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("migrate")
 	for line, want := range map[string]string{
-		"suspend client":                          "give a noun (tenant, client, issuer, user) and an id",
-		"suspend clients web":                     `"clients" cannot be suspended: the noun must be one of tenant, client, issuer, user`,
-		"suspend tenant acme --tenant b":          "--tenant is for clients, issuers and users",
-		"suspend client web --tenant A":           `no tenant can have the id "A"`,
+		"suspend client":                          "two arguments are required: one of tenant, client, issuer, user, and an id",
+		"suspend clients web":                     `"clients" cannot be suspended: the first argument must be one of tenant, client, issuer, user`,
+		"suspend tenant acme --tenant b":          "--tenant applies only to clients, issuers and users",
+		"suspend client web --tenant A":           `"A" is not a valid tenant id`,
 		"suspend --list client web":               "--list takes no arguments",
 		"resume user alice":                       "user alice of tenant default is not suspended",
 		"resume user alice --tenant acme --force": "unknown flag: --force",
 	} {
 		t.Run(line, func(t *testing.T) { d.refuses(strings.Fields(line), want) })
 	}
-	if said := d.run("suspend", "user", "alcie", "--tenant", "acme"); !strings.Contains(said, "Nothing has this id now: check the spelling.") ||
+	if said := d.run("suspend", "user", "alcie", "--tenant", "acme"); !strings.Contains(said, "This id does not exist: check the spelling.") ||
 		!strings.Contains(said, "latchkey resume user alcie --tenant acme") {
 		t.Errorf("a user who does not exist: it prints\n%s", said)
 	}
@@ -78,11 +78,11 @@ func TestAnIssuerThatGetsAnotherURLIsListedExaminedAndResumed(t *testing.T) {
 	other := testserver.NewIssuer(t, testserver.NewClock())
 	d.edit("issuer: "+d.issuer.URL, "issuer: "+other.URL)
 	s := d.serve()
-	if log := s.err.String(); !strings.Contains(log, `"level":"WARN","msg":"suspended, whatever the configuration file says`) || !strings.Contains(log, `"noun":"issuer","id":"auth"`) || !strings.Contains(log, `"reason":"breached"`) {
+	if log := s.err.String(); !strings.Contains(log, `"level":"WARN","msg":"suspended, regardless of the configuration file`) || !strings.Contains(log, `"kind":"issuer","id":"auth"`) || !strings.Contains(log, `"reason":"breached"`) {
 		t.Errorf("the log of serve does not say that it is suspended:\n%s", log)
 	}
 	list := d.run("suspend", "--list")
-	for _, want := range []string{"auth (suspended as " + d.issuer.URL + ")", d.issuer.URL + " (nothing has it now)", "breached"} {
+	for _, want := range []string{"auth (suspended as " + d.issuer.URL + ")", d.issuer.URL + " (does not exist)", "breached"} {
 		if !strings.Contains(list, want) {
 			t.Errorf("the list does not say %q:\n%s", want, list)
 		}
@@ -93,7 +93,7 @@ func TestAnIssuerThatGetsAnotherURLIsListedExaminedAndResumed(t *testing.T) {
 		t.Errorf("its token is answered %d", r.status)
 	}
 	said := d.run("resume", "issuer", other.URL)
-	if want := "To lift that too: latchkey resume issuer "; !strings.HasPrefix(said, "Resumed issuer "+other.URL+" of tenant default. It was suspended since ") || !strings.Contains(said, want) {
+	if want := "To lift that suspension too: latchkey resume issuer "; !strings.HasPrefix(said, "Resumed issuer "+other.URL+" of tenant default. It was suspended since ") || !strings.Contains(said, want) {
 		t.Errorf("resume prints\n%s", said)
 	}
 	eventually(t, "its tokens are accepted", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 200 })
@@ -110,7 +110,7 @@ func TestResumeSaysWhatStaysOff(t *testing.T) {
 	for _, name := range []string{d.issuer.URL, d.issuerID()} {
 		d.run("suspend", "issuer", name)
 	}
-	if said := d.run("resume", "issuer", d.issuerID()); !strings.Contains(said, "! It stays off, because it is also suspended since ") || !strings.Contains(said, "To switch it on: latchkey resume issuer "+d.issuer.URL) {
+	if said := d.run("resume", "issuer", d.issuerID()); !strings.Contains(said, "! It stays disabled, because it is also suspended since ") || !strings.Contains(said, "To lift that suspension: latchkey resume issuer "+d.issuer.URL) {
 		t.Errorf("resume prints\n%s", said)
 	}
 	d.edit("- issuer: "+d.issuer.URL, "- id: second\n        issuer: "+d.issuer.URL+"\n        audiences: [other]\n        share_subjects: true\n        token_type: jwt\n        keys: { discovery: true }\n        allow_private_addresses: true\n      - id: "+d.issuerID()+"\n        share_subjects: true\n        issuer: "+d.issuer.URL)
@@ -122,7 +122,7 @@ func TestDoctorBoundsTheSuspensionsThatItNames(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	var users strings.Builder
-	for i := range mostSuspensions + 3 {
+	for i := range maxSuspensions + 3 {
 		fmt.Fprintf(&users, "      - { sub: user-%02d }\n", i)
 	}
 	d.write("latchkey.yaml", d.text()+"    users:\n"+users.String())
@@ -130,9 +130,9 @@ func TestDoctorBoundsTheSuspensionsThatItNames(t *testing.T) {
 	statement(t, url, "UPDATE users SET suspended_at = 1")
 	d.run("suspend", "user", "nobody") // which nothing has
 	findings := d.examined()
-	lines := strings.Count(said(findings), "to switch it on again: latchkey resume user")
-	if lines != mostSuspensions {
-		t.Errorf("%d lines, want %d", lines, mostSuspensions)
+	lines := strings.Count(said(findings), "to lift the suspension: latchkey resume user")
+	if lines != maxSuspensions {
+		t.Errorf("%d lines, want %d", lines, maxSuspensions)
 	}
-	finds(t, findings, isWarning, "suspensions", "suspended beside those: 3; latchkey suspend --list has them all")
+	finds(t, findings, isWarning, "suspensions", "3 more suspensions; run latchkey suspend --list")
 }

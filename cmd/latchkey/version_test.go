@@ -24,7 +24,7 @@ func TestVersionNamesTheBuildAndTheDatabase(t *testing.T) {
 	}
 	absent := filepath.Join(t.TempDir(), "absent.db")
 	for url, want := range map[string]string{
-		testdb.SQLite(t):                   "its schema is this one",
+		testdb.SQLite(t):                   "current schema",
 		testdb.EmptyPostgres(t):            "empty",
 		"sqlite:" + absent:                 "does not exist yet",
 		"postgres://nobody@127.0.0.1:1/no": "cannot be opened",

@@ -31,17 +31,17 @@ func TestWalkThroughFailsAtAServerThat(t *testing.T) {
 		want string // empty: none
 	}{
 		"does as it should, no more":                  {lie{}, ""},
-		"mints no client tokens":                      {lie{"/dev/client-token", 0, 404, `{"error":"not_found"}`}, "/dev/client-token: answered 404"},
-		"answers an exchange without a refresh token": {lie{"/token", 1, 200, `{"access_token":"a.b.c"}`}, "/token: answered 200 without refresh_token"},
+		"mints no client tokens":                      {lie{"/dev/client-token", 0, 404, `{"error":"not_found"}`}, "/dev/client-token: unexpected response: 404"},
+		"answers an exchange without a refresh token": {lie{"/token", 1, 200, `{"access_token":"a.b.c"}`}, "/token: unexpected response: 200 without refresh_token"},
 		"gives an access token that is no JWT":        {lie{"/token", 1, 200, `{"access_token":"opaque","refresh_token":"lk_rt_"}`}, "the access token is not a JWT"},
 		"publishes no key":                            {lie{"/.well-known/jwks.json", 0, 200, `{"keys":[]}`}, "offline verification"},
-		"gives a retry another refresh token":         {lie{"/token", 3, 200, `{"refresh_token":"lk_rt_another"}`}, "the retried refresh gave another refresh token"},
-		"takes a replay":                              {lie{"/token", 7, 200, `{"refresh_token":"lk_rt_another"}`}, "/token: answered 200"},
-		"takes a late copy for a replay":              {lie{"/token", 5, 400, `{"error":"invalid_grant","latchkey_reason":"refresh_reused"}`}, "/token: answered 400"},
-		"takes a replay for a late copy":              {lie{"/token", 7, 400, `{"error":"invalid_grant","latchkey_reason":"refresh_superseded"}`}, "/token: answered 400"},
-		"calls an ended session active":               {lie{"/introspect", 1, 200, `{"active":true}`}, "/introspect: answered 200"},
-		"calls a live session inactive":               {lie{"/introspect", 2, 200, `{"active":false}`}, "/introspect: answered 200"},
-		"revokes nothing":                             {lie{"/revoke", 0, 503, `{"error":"temporarily_unavailable"}`}, "/revoke: answered 503"},
+		"gives a retry another refresh token":         {lie{"/token", 3, 200, `{"refresh_token":"lk_rt_another"}`}, "the retried refresh returned a different refresh token"},
+		"takes a replay":                              {lie{"/token", 7, 200, `{"refresh_token":"lk_rt_another"}`}, "/token: unexpected response: 200"},
+		"takes a late copy for a replay":              {lie{"/token", 5, 400, `{"error":"invalid_grant","latchkey_reason":"refresh_reused"}`}, "/token: unexpected response: 400"},
+		"takes a replay for a late copy":              {lie{"/token", 7, 400, `{"error":"invalid_grant","latchkey_reason":"refresh_superseded"}`}, "/token: unexpected response: 400"},
+		"calls an ended session active":               {lie{"/introspect", 1, 200, `{"active":true}`}, "/introspect: unexpected response: 200"},
+		"calls a live session inactive":               {lie{"/introspect", 2, 200, `{"active":false}`}, "/introspect: unexpected response: 200"},
+		"revokes nothing":                             {lie{"/revoke", 0, 503, `{"error":"temporarily_unavailable"}`}, "/revoke: unexpected response: 503"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, verbose := range []bool{false, true} {
@@ -89,7 +89,7 @@ func TestColorsMarkWhatIsHarmlessAndWhatIsTheft(t *testing.T) {
 	if strings.Contains(plain.String(), "\x1b") {
 		t.Error("without colors there are escape sequences")
 	}
-	for _, want := range []string{"\x1b[32m: harmless\x1b[0m", "\x1b[33m: refused, and harmless\x1b[0m", "\x1b[31m: theft\x1b[0m", "\x1b[31mrefresh_reused\x1b[0m"} {
+	for _, want := range []string{"\x1b[32m: harmless\x1b[0m", "\x1b[33m: rejected, but harmless\x1b[0m", "\x1b[31m: theft\x1b[0m", "\x1b[31mrefresh_reused\x1b[0m"} {
 		if !strings.Contains(colored.String(), want) {
 			t.Errorf("no %q", want)
 		}
