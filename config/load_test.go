@@ -78,9 +78,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"an unknown key that would not print, quoted", `"a\nb": 1`,
 			`["a\nb"]: unknown key`},
 		{"a key given twice", "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2",
-			"listen: is given twice"},
+			"listen: occurs twice"},
 		{"a claim given twice", client("claims: {email: a, email: b}"),
-			"tenants[0].clients[0].claims.email: is given twice"},
+			"tenants[0].clients[0].claims.email: occurs twice"},
 		{"an encryption of introspection answers, which there is not", client("introspection_encrypted_response_alg: RSA-OAEP"),
 			"tenants[0].clients[0].introspection_encrypted_response_alg: unknown key"},
 		{"an unknown key of a class", "tenants:\n- id: default\n  acr: [{value: a, when: b}, {value: a, rule: b}]",
@@ -118,13 +118,13 @@ func TestLoadRefuses(t *testing.T) {
 		{"a merge of text", "log: {<<: debug}",
 			"log.<<: must be a mapping, or a list of them"},
 		{"an attribute that YAML takes for an octal", user("attributes: {phone: 0042}"),
-			"tenants[0].users[0].attributes.phone: is not a number of JSON; put it in quotes to keep it as text"},
+			"tenants[0].users[0].attributes.phone: is not a number in JSON; put it in quotes to use it as text"},
 		{"an attribute that is not finite", user("attributes: {a: [{b: .inf}]}"),
-			"tenants[0].users[0].attributes.a[0].b: is not a number of JSON; put it in quotes to keep it as text"},
+			"tenants[0].users[0].attributes.a[0].b: is not a number in JSON; put it in quotes to use it as text"},
 		{"an attribute that would lose digits", user("attributes: {id: 12345678901234567890}"),
-			"tenants[0].users[0].attributes.id: is not a number of JSON; put it in quotes to keep it as text"},
+			"tenants[0].users[0].attributes.id: is not a number in JSON; put it in quotes to use it as text"},
 		{"a binary attribute", user("attributes: {photo: !!binary aGk=}"),
-			"tenants[0].users[0].attributes.photo: must be a value that JSON can hold"},
+			"tenants[0].users[0].attributes.photo: must be a value that JSON can represent"},
 		{"a key set that is not JSON", issuer("keys: {jwks: oops}"),
 			"tenants[0].trusted_issuers[0].keys.jwks: must be JSON"},
 	} {
@@ -288,11 +288,11 @@ tenants:
 - clients: [{secret_file: nowhere}, {secret_file: empty}, {secret_file: large}]
   trusted_issuers: [{keys: {shared_secret: abc, shared_secret_file: shared}}]`)
 		expect(t, faults,
-			"secret_file: is given beside secret; one of the two is enough",
+			"secret_file: conflicts with secret: set only one of them",
 			"tenants[0].clients[0].secret_file: cannot be read: nowhere: no such file or directory",
 			"tenants[0].clients[1].secret_file: cannot be read: empty: the file is empty",
 			"tenants[0].clients[2].secret_file: cannot be read: large: larger than 64 KiB",
-			"tenants[0].trusted_issuers[0].keys.shared_secret_file: is given beside shared_secret; one of the two is enough",
+			"tenants[0].trusted_issuers[0].keys.shared_secret_file: conflicts with shared_secret: set only one of them",
 		)
 	})
 }
@@ -375,9 +375,9 @@ func TestEnv(t *testing.T) {
 		{"refuses a broken duration", []string{"LATCHKEY_INTROSPECTION_MAX_AGE=2"},
 			[]string{`LATCHKEY_INTROSPECTION_MAX_AGE: must be a duration such as "90s", "5m", "720h" or "30d"`}},
 		{"refuses a secret beside its file", []string{"LATCHKEY_DATABASE_URL=sqlite:a", "LATCHKEY_DATABASE_URL_FILE=" + file},
-			[]string{"LATCHKEY_DATABASE_URL_FILE: is given beside LATCHKEY_DATABASE_URL; one of the two is enough"}},
+			[]string{"LATCHKEY_DATABASE_URL_FILE: conflicts with LATCHKEY_DATABASE_URL: set only one of them"}},
 		{"refuses a secret's file that is not there", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
-			[]string{"LATCHKEY_SECRET_FILE: the file it names cannot be read: no such file or directory"}},
+			[]string{"LATCHKEY_SECRET_FILE: the file that it names cannot be read: no such file or directory"}},
 		{"takes an empty variable for none", []string{"LATCHKEY_LISTEN=", "LATCHKEY_SECRET_FILE="}, nil},
 		{"leaves alone what is not a setting", []string{"PATH=/bin", "LATCHKEY_CONFIG=x", "LATCHKEY_TEST_DATABASE_URL=x"}, nil},
 		{"leaves alone what Kubernetes says of a service", []string{

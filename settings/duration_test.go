@@ -19,8 +19,8 @@ func TestParseDuration(t *testing.T) {
 		"none": session.NoIdleTimeout,
 	} {
 		t.Run(text, func(t *testing.T) {
-			if got, err := settings.ParseDuration(text); got.Of() != want || err != nil {
-				t.Errorf("is %v, %v; want %v", got.Of(), err, want)
+			if got, err := settings.ParseDuration(text); got.Std() != want || err != nil {
+				t.Errorf("is %v, %v; want %v", got.Std(), err, want)
 			}
 		})
 	}
@@ -30,7 +30,7 @@ func TestParseDuration(t *testing.T) {
 	} {
 		t.Run("refuses "+text, func(t *testing.T) {
 			if got, err := settings.ParseDuration(text); err == nil || got != 0 {
-				t.Errorf("is %v, %v", got.Of(), err)
+				t.Errorf("is %v, %v", got.Std(), err)
 			}
 		})
 	}

@@ -95,14 +95,14 @@ func TestValidateTenant(t *testing.T) {
 		with("takes a user retention as long as that of events", func(t *settings.TenantSpec) { t.UserRetention = duration("90d") }),
 		with("takes no user retention", func(t *settings.TenantSpec) { t.UserRetention = duration("none") }),
 		with("refuses a user retention shorter than that of events", func(t *settings.TenantSpec) { t.UserRetention = duration("89d") },
-			"user_retention: must be at least 90d, which is how long events are kept, or none"),
+			"user_retention: must be at least 90d, for which events are kept, or none"),
 		with("takes classes of its own", func(t *settings.TenantSpec) { t.ACR = classes("urn:example:basic", strings.Repeat("a", 100)) }),
 		with("takes a max_acr of its classes", func(t *settings.TenantSpec) { t.ACR, t.TrustedIssuers[0].MaxACR = classes("low", "high"), "high" }),
 		with("refuses a max_acr of other classes", func(t *settings.TenantSpec) { t.ACR, t.TrustedIssuers[0].MaxACR = classes("low", "high"), "phr" },
 			"trusted_issuers[0].max_acr: must be one of low, high"),
 		with("refuses an empty list of classes", func(t *settings.TenantSpec) { t.ACR = classes() },
-			"acr: is empty, which would mean the default; leave it out, or list something"),
-		with("refuses 21 classes", func(t *settings.TenantSpec) { t.ACR = classes(strings.Split("abcdefghijklmnopqrstu", "")...) }, "acr: must be at most 20"),
+			"acr: is empty, which would mean the default: omit it, or list something"),
+		with("refuses 21 classes", func(t *settings.TenantSpec) { t.ACR = classes(strings.Split("abcdefghijklmnopqrstu", "")...) }, "acr: must have at most 20 entries"),
 		with("refuses a class without a value", func(t *settings.TenantSpec) { t.ACR = classes("low", "") }, "acr[1].value: is missing"),
 		with("refuses a class without a rule", func(t *settings.TenantSpec) { t.ACR = []settings.ACRClass{{Value: "low", When: " "}} }, "acr[0].when: has no expression"),
 		with("refuses two classes of one value", func(t *settings.TenantSpec) { t.ACR = classes("low", "low") }, "acr[1].value: is the same as tenants[0].acr[0].value"),
@@ -136,7 +136,7 @@ func TestValidateClient(t *testing.T) {
 		public("refuses an id of 65 characters", func(c *settings.ClientSpec) { c.ID = strings.Repeat("a", 65) }, id),
 		secret("refuses two of one id", func(c *settings.ClientSpec) { c.ID = "web" }, "clients[1].id: is the same as tenants[0].clients[0].id"),
 		public("refuses a name with control characters", func(c *settings.ClientSpec) { c.Name = "a\x1b[31m" },
-			"clients[0].name: must not hold control characters"),
+			"clients[0].name: must not contain control characters"),
 		public("refuses a preset that does not exist", func(c *settings.ClientSpec) { c.Preset = "aal4" },
 			"clients[0].preset: must be one of aal2, aal3, consumer, high_security, mobile"),
 
@@ -158,24 +158,24 @@ func TestValidateClient(t *testing.T) {
 		secret("refuses a previous secret that is no other", func(c *settings.ClientSpec) { c.PreviousSecret = c.Secret },
 			"clients[1].previous_secret: is the same as secret"),
 		public("refuses a public client with a secret", func(c *settings.ClientSpec) { c.Secret = strings.Repeat("s", 32) },
-			"clients[0].secret: must not be given: auth is none"),
+			"clients[0].secret: must not be set: auth is none"),
 		public("refuses a public client with a previous secret", func(c *settings.ClientSpec) { c.PreviousSecret = strings.Repeat("s", 32) },
-			"clients[0].previous_secret: must not be given: auth is none"),
+			"clients[0].previous_secret: must not be set: auth is none"),
 
 		public("refuses an unknown grant", func(c *settings.ClientSpec) { c.Grants = []string{"password"} },
 			"clients[0].grants[0]: must be one of token-exchange, refresh, client-credentials"),
 		public("refuses a grant given twice", func(c *settings.ClientSpec) { c.Grants = append(c.Grants, settings.GrantRefresh) },
-			"clients[0].grants[2]: is given twice"),
+			"clients[0].grants[2]: is listed twice"),
 		public("refuses client credentials for a public client", func(c *settings.ClientSpec) { c.Grants = append(c.Grants, settings.GrantClientCredentials) },
-			"clients[0].grants: client-credentials needs auth: secret"),
+			"clients[0].grants: client-credentials requires auth: secret"),
 		public("refuses refresh without an exchange", func(c *settings.ClientSpec) { c.Grants = []string{settings.GrantRefresh} },
-			"clients[0].grants: refresh needs token-exchange, without which there is no session"),
+			"clients[0].grants: refresh requires token-exchange, which opens the session"),
 		secret("refuses a session token without an exchange", func(c *settings.ClientSpec) { c.SessionToken = true },
-			"clients[1].session_token: needs the grant token-exchange, without which there is no session"),
+			"clients[1].session_token: requires the grant token-exchange, which opens the session"),
 		public("refuses a session token for a public client", func(c *settings.ClientSpec) { c.SessionToken = true },
-			"clients[0].session_token: needs auth: secret, or allow_public_session_token: true"),
+			"clients[0].session_token: requires auth: secret, or allow_public_session_token: true"),
 		secret("refuses a status list without an exchange", func(c *settings.ClientSpec) { c.StatusList = true },
-			"clients[1].status_list: needs the grant token-exchange, without which there is no session"),
+			"clients[1].status_list: requires the grant token-exchange, which opens the session"),
 		public("takes a status list", func(c *settings.ClientSpec) { c.StatusList = true }),
 		public("takes a session token for a public client that asks for it", func(c *settings.ClientSpec) { c.SessionToken, c.AllowPublicSessionToken = true, true }),
 
@@ -207,18 +207,18 @@ func TestValidateClient(t *testing.T) {
 		public("refuses a scope with a backslash", func(c *settings.ClientSpec) { c.Scopes = []string{`\`} }, badScope),
 		public("takes the scopes next to those", func(c *settings.ClientSpec) { c.Scopes = []string{"!#[]~"} }),
 		public("refuses a scope given twice", func(c *settings.ClientSpec) { c.Scopes = []string{"a", "A", "a"} },
-			"clients[0].scopes[2]: is given twice"),
+			"clients[0].scopes[2]: is listed twice"),
 		public("refuses more than 100 scopes", func(c *settings.ClientSpec) {
 			for i := range 99 {
 				c.Scopes = append(c.Scopes, fmt.Sprint(i))
 			}
-		}, "clients[0].scopes: must be at most 100"),
+		}, "clients[0].scopes: must have at most 100 entries"),
 		public("refuses a default scope that it has not", func(c *settings.ClientSpec) { c.DefaultScopes = &[]string{"profile", "admin"} },
 			"clients[0].default_scopes[1]: is not among the client's scopes"),
 		public("takes scopes of 1 KiB", func(c *settings.ClientSpec) { c.Scopes = []string{strings.Repeat("a", 511), strings.Repeat("b", 512)} }),
 		public("refuses scopes of more than 1 KiB", func(c *settings.ClientSpec) {
 			c.Scopes = []string{strings.Repeat("a", 512), strings.Repeat("b", 512)}
-		}, "clients[0].scopes: must be at most 1 KiB together: every token may carry them"),
+		}, "clients[0].scopes: must be at most 1 KiB together, because a token may contain all of them"),
 		public("takes an audience of 255 characters", func(c *settings.ClientSpec) { c.Audiences = []string{"urn:" + strings.Repeat("a", 251)} }),
 		public("refuses an audience of 256 characters", func(c *settings.ClientSpec) { c.Audiences = []string{"urn:" + strings.Repeat("a", 252)} },
 			"clients[0].audiences[0]: is longer than 255 characters"),
@@ -235,7 +235,7 @@ func TestValidateClient(t *testing.T) {
 			"clients[0].audiences[4]: must be an absolute URI"),
 		secret("refuses resource identifiers that are no URIs", func(c *settings.ClientSpec) { c.ResourceIdentifiers = []string{"web", "https://me@api"} },
 			"clients[1].resource_identifiers[0]: must be an absolute URI",
-			"clients[1].resource_identifiers[1]: must not hold a user name or password"),
+			"clients[1].resource_identifiers[1]: must not contain a user name or password"),
 		secret("refuses the session API's audience for a resource", func(c *settings.ClientSpec) { c.ResourceIdentifiers = []string{baseIssuer} },
 			"clients[1].resource_identifiers[0]: must not be the tenant's own issuer"),
 		{"refuses two resources with one identifier", func(t *settings.TenantSpec) {
@@ -243,10 +243,10 @@ func TestValidateClient(t *testing.T) {
 			t.Clients[1].ResourceIdentifiers = []string{"urn:b", "urn:a"}
 		}, fault("clients[1].resource_identifiers[1]: is the same as tenants[0].clients[0].resource_identifiers[0]")},
 		public("refuses introspection by a public client", func(c *settings.ClientSpec) { c.Introspect = settings.IntrospectAudience },
-			"clients[0].introspect: needs auth: secret"),
+			"clients[0].introspect: requires auth: secret"),
 		secret("takes a back end that manages sessions", func(c *settings.ClientSpec) { c.ManageSessions = true }),
 		public("refuses a public client that manages sessions", func(c *settings.ClientSpec) { c.ManageSessions = true },
-			"clients[0].manage_sessions: needs auth: secret"),
+			"clients[0].manage_sessions: requires auth: secret"),
 		secret("refuses another reach of introspection", func(c *settings.ClientSpec) { c.Introspect = "none" },
 			"clients[1].introspect: must be one of audience, all"),
 		secret("refuses another type of access token", func(c *settings.ClientSpec) { c.AccessTokenTyp = "jwt" },
@@ -266,7 +266,7 @@ func TestValidateClient(t *testing.T) {
 			"clients[0].origins[0]: must not end with a slash",
 			"clients[0].origins[1]: must not have a path",
 			"clients[0].origins[2]: must be in lower case",
-			"clients[0].origins[3]: must leave the default port out",
+			"clients[0].origins[3]: must not contain the default port",
 			"clients[0].origins[4]: must name one host, in ASCII and without a wildcard",
 			"clients[0].origins[5]: "+shells,
 			"clients[0].origins[6]: must not have a query or a fragment",
@@ -276,16 +276,16 @@ func TestValidateClient(t *testing.T) {
 		public("refuses origins that would let in everybody", func(c *settings.ClientSpec) {
 			c.Origins = []string{"*", "null", "https://*", "https://*.com", "https://*.1.2.3.4", "http://*.example.com", "https://a.*.example.com", "https://*.*.example.com", "https://a*.example.com", "http://app.example.com"}
 		},
-			"clients[0].origins[0]: must name a host: a bare wildcard would let every page in",
+			"clients[0].origins[0]: must name a host: a wildcard alone would allow every page",
 			"clients[0].origins[1]: must not be null, which every sandboxed page sends",
-			"clients[0].origins[2]: must name a host: a bare wildcard would let every page in",
+			"clients[0].origins[2]: must name a host: a wildcard alone would allow every page",
 			"clients[0].origins[3]: must name a domain of at least two labels after the wildcard, such as https://*.preview.example.com",
 			"clients[0].origins[4]: must name a domain of at least two labels after the wildcard, such as https://*.preview.example.com",
 			"clients[0].origins[5]: "+oneWildcard,
 			"clients[0].origins[6]: "+oneWildcard,
 			"clients[0].origins[7]: "+oneWildcard,
 			"clients[0].origins[8]: "+oneWildcard,
-			"clients[0].origins[9]: must be https; http is for loopback hosts, such as http://localhost:3000"),
+			"clients[0].origins[9]: must be https; http is allowed only for loopback hosts, such as http://localhost:3000"),
 		public("refuses a NUL wherever it is stored", func(c *settings.ClientSpec) { c.Allow, c.Claims = "a\x00", map[string]string{"a": "\xff"} },
 			"clients[0].allow: must be UTF-8 without NUL",
 			"clients[0].claims.a: must be UTF-8 without NUL"),
@@ -306,10 +306,10 @@ func TestValidateClaims(t *testing.T) {
 		claims("refuses one without a name", map[string]string{"": "1"}, "clients[0].claims.: has no name"),
 		claims("refuses one without an expression", map[string]string{"a": " "}, "clients[0].claims.a: has no expression"),
 		claims("refuses a name that would not print", map[string]string{"a\nb": "1"},
-			`clients[0].claims["a\nb"]: the name must not hold control characters`),
+			`clients[0].claims["a\nb"]: the name must not contain control characters`),
 		claims("refuses a name of 65 bytes", map[string]string{long: "1"},
 			`clients[0].claims["`+long[:64]+`"]: the name is too long`),
-		claims("refuses more than 50", many, "clients[0].claims: must be at most 50"),
+		claims("refuses more than 50", many, "clients[0].claims: must have at most 50 entries"),
 	}
 	for name := range strings.FieldsSeq(`iss sub aud exp nbf iat jti client_id scope sid cnf act may_act auth_time acr amr acr_times status session_expiry
 		active token_type username nonce azp events sub_id token_introspection latchkey_ latchkey_generation`) {
@@ -335,13 +335,13 @@ func TestValidateIssuer(t *testing.T) {
 	rows := []row{
 		entry("refuses one without an issuer", func(e *settings.IssuerSpec) { e.Issuer = "" }, "issuer: is missing"),
 		entry("refuses plain http for discovery", func(e *settings.IssuerSpec) { e.Issuer = "http://auth" },
-			"issuer: must be https; http needs allow_private_addresses: true"),
+			"issuer: must be https; http requires allow_private_addresses: true"),
 		entry("takes plain http on a private network", func(e *settings.IssuerSpec) { e.Issuer, e.AllowPrivateAddresses = "http://auth", true }),
 		entry("refuses for discovery what is no URL", func(e *settings.IssuerSpec) { e.Issuer = "urn:auth" }, "issuer: must be an https URL"),
 		entry("refuses a query for discovery", func(e *settings.IssuerSpec) { e.Issuer += "?a" }, "issuer: must not have a query"),
 		entry("takes any name when the keys are given", func(e *settings.IssuerSpec) { e.Issuer, e.Keys = "my auth service", pem }),
 		entry("refuses a name with control characters", func(e *settings.IssuerSpec) { e.Issuer, e.Keys = "a\x00", pem },
-			"issuer: must not hold control characters"),
+			"issuer: must not contain control characters"),
 		entry("refuses a name of 1025 bytes", func(e *settings.IssuerSpec) { e.Issuer, e.Keys = strings.Repeat("a", 1025), pem }, "issuer: is too long"),
 		entry("refuses our own issuer", func(e *settings.IssuerSpec) { e.Issuer = baseIssuer }, ours),
 		entry("refuses our own issuer in another writing", func(e *settings.IssuerSpec) { e.Issuer = "HTTPS://id.example.com/" }, ours),
@@ -356,18 +356,18 @@ func TestValidateIssuer(t *testing.T) {
 		entry("refuses one without keys", func(e *settings.IssuerSpec) { e.Keys = settings.IssuerKeys{} }, oneSource),
 		entry("refuses keys from two places", func(e *settings.IssuerSpec) { e.Keys.JWKS = json.RawMessage(`{"keys":[]}`) }, oneSource),
 		entry("refuses keys fetched over http", func(e *settings.IssuerSpec) { e.Keys = settings.IssuerKeys{JWKSURI: "http://auth/jwks"} },
-			"keys.jwks_uri: must be https; http needs allow_private_addresses: true"),
+			"keys.jwks_uri: must be https; http requires allow_private_addresses: true"),
 		entry("refuses keys from a file", func(e *settings.IssuerSpec) { e.Keys = settings.IssuerKeys{JWKSURI: "file:///etc/jwks"} },
 			"keys.jwks_uri: must be an https URL"),
 		entry("refuses keys from a URL with a password", func(e *settings.IssuerSpec) { e.Keys = settings.IssuerKeys{JWKSURI: "https://a:b@auth/jwks"} },
-			"keys.jwks_uri: must not hold a user name or password"),
+			"keys.jwks_uri: must not contain a user name or password"),
 		entry("refuses a short shared secret", func(e *settings.IssuerSpec) { e.Keys = settings.IssuerKeys{SharedSecret: "s"} },
 			"keys.shared_secret: must be at least 32 bytes"),
 		entry("takes HS256 with a shared secret", func(e *settings.IssuerSpec) { e.Keys, e.Algorithms = shared, []string{"HS256"} }),
 		entry("refuses RS256 with a shared secret", func(e *settings.IssuerSpec) { e.Keys, e.Algorithms = shared, []string{"HS256", "RS256"} },
 			"algorithms[1]: must be HS256 with a shared secret"),
 		entry("refuses HS256 with a public key", func(e *settings.IssuerSpec) { e.Keys, e.Algorithms = pem, []string{"RS256", "HS256"} },
-			"algorithms[1]: HS256 needs keys.shared_secret"),
+			"algorithms[1]: HS256 requires keys.shared_secret"),
 		entry("refuses none and HS512 as algorithms", func(e *settings.IssuerSpec) { e.Algorithms = []string{"none", "HS512"} },
 			"algorithms[0]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519",
 			"algorithms[1]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"),
@@ -375,9 +375,9 @@ func TestValidateIssuer(t *testing.T) {
 		entry("refuses empty lists, which would mean everything", func(e *settings.IssuerSpec) {
 			e.Audiences, e.Algorithms, e.Clients = []string{}, []string{}, []string{}
 		},
-			"algorithms: is empty, which would mean the default; leave it out, or list something",
-			"audiences: is empty, which would mean the default; leave it out, or list something",
-			"clients: is empty, which would mean the default; leave it out, or list something"),
+			"algorithms: is empty, which would mean the default: omit it, or list something",
+			"audiences: is empty, which would mean the default: omit it, or list something",
+			"clients: is empty, which would mean the default: omit it, or list something"),
 		entry("refuses an empty audience", func(e *settings.IssuerSpec) { e.Audiences = []string{""} }, "audiences[0]: is missing"),
 		entry("refuses our token endpoint as audience", func(e *settings.IssuerSpec) { e.Audiences = []string{baseIssuer + "/token"} },
 			"audiences[0]: must not be the token endpoint"),
@@ -410,7 +410,7 @@ func TestValidateIssuer(t *testing.T) {
 	}
 	for _, typ := range []string{"at+jwt", "AT+JWT", "application/at+jwt", "token-introspection+jwt", "logout+jwt", "secevent+jwt", "statuslist+jwt", "dpop+jwt", "client-authentication+jwt"} {
 		rows = append(rows, entry("refuses the type "+typ, func(e *settings.IssuerSpec) { e.Typ = typ },
-			"typ: is the type of tokens that are no proof of a sign-in"))
+			"typ: is the type of tokens that do not prove a sign-in"))
 	}
 	check(t, rows)
 }
@@ -429,7 +429,7 @@ func TestValidateNamespaces(t *testing.T) {
 			}
 		}, want}
 	}
-	same := "trusted_issuers[1].subject_prefix: is the same as tenants[0].trusted_issuers[0].subject_prefix: entries share a namespace only if each says share_subjects: true"
+	same := "trusted_issuers[1].subject_prefix: is the same as tenants[0].trusted_issuers[0].subject_prefix: to share a namespace, each entry needs share_subjects: true"
 	overlap := "trusted_issuers[1].subject_prefix: overlaps tenants[0].trusted_issuers[0].subject_prefix: neither may begin with the other"
 	check(t, []row{
 		prefixes("takes two that differ", "a: b:"),
@@ -481,7 +481,7 @@ func TestValidateUsers(t *testing.T) {
 			fault("users[1].sub: is the same as tenants[0].users[0].sub")},
 		attribute("takes 4 KiB", "a", strings.Repeat("a", 4094)),
 		attribute("refuses more than 4 KiB", "a", strings.Repeat("a", 4095), "users[0].attributes.a: must be at most 4 KiB as JSON"),
-		attribute("refuses what JSON cannot hold", "a", math.NaN(), "users[0].attributes.a: must be a value that JSON can hold"),
+		attribute("refuses what JSON cannot hold", "a", math.NaN(), "users[0].attributes.a: must be a value that JSON can represent"),
 		attribute("refuses one that would pass for the sub", "sub", "bob", "users[0].attributes.sub: is a reserved name"),
 		attribute("refuses one without a name", "", 1, "users[0].attributes.: has no name"),
 		attribute("refuses a NUL deep inside", "a", []any{map[string]any{"b": "\x00", "c\x00": 1}},
@@ -501,5 +501,5 @@ func duration(text string) *settings.Duration {
 // What is said of origins in other forms.
 const (
 	shells      = "must be https://host or https://host:port, the origin of an app shell (capacitor://localhost, ionic://localhost, tauri://localhost, app://host) or of a browser extension"
-	oneWildcard = "may have one wildcard, as the whole first label after https://, such as https://*.preview.example.com"
+	oneWildcard = "may have one wildcard, which must be the whole first label after https://, such as https://*.preview.example.com"
 )

@@ -50,7 +50,7 @@ Without --tenant, the key is for every tenant, also for those that are made late
 				if err != nil || life <= 0 {
 					return errors.New(`--expires must be a duration such as "90d" or "12h"`)
 				}
-				spec.ExpiresAt = time.Now().Add(life.Of())
+				spec.ExpiresAt = time.Now().Add(life.Std())
 			}
 			if faults := spec.Validate(time.Now()); len(faults) > 0 {
 				return fmt.Errorf("the key was not made:\n%w", faults)

@@ -51,7 +51,7 @@ func (d *doctor) roots(ctx context.Context, server *oauth.Server) {
 		switch {
 		case r.Issues && r.Accepted:
 			d.add(isOK, "root secrets", "%s is in use for issuing", r.Fingerprint)
-		case r.Accepted && r.Later:
+		case r.Accepted && r.Upcoming:
 			d.add(isOK, "root secrets", "%s is the next root secret: put it first when every server accepts it", r.Fingerprint)
 		case !r.Accepted && r.Needed():
 			d.add(isFault, "root secrets", "%s is not configured, and whatever depends on it is rejected: add it after the other root secrets, or accept the loss"+see, r.Fingerprint)

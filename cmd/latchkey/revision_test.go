@@ -19,7 +19,7 @@ func TestAMistypedRevisionIsShownLoggedAndUndone(t *testing.T) {
 		d.write("other.yaml", "revision: "+revision+"\ntenants: [{ id: default, clients: [{ id: extra, auth: none }] }]\n")
 	}
 	typo("9223372036854775807")
-	d.refuses([]string{"apply", "-f", other}, "the configuration has 1 fault", "revision: must be a whole number from 1 to 9007199254740991")
+	d.refuses([]string{"apply", "-f", other}, "the configuration has 1 fault", "revision: must be a whole number between 1 and 9007199254740991")
 
 	typo("9007199254740991")
 	const difference = `~ file

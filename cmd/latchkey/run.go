@@ -90,7 +90,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 // response closes its connection.
 func (n *node) drain(failed <-chan error) error {
 	n.stopping.Store(true)
-	delay := n.config.ShutdownDelay.Of()
+	delay := n.config.ShutdownDelay.Std()
 	n.log.Info("stopping", "shutdown_delay", delay.String())
 	timer := time.NewTimer(delay)
 	defer timer.Stop()

@@ -71,7 +71,7 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 	for _, r := range status {
 		switch {
 		case r.Issues:
-		case r.Later && r.Accepted:
+		case r.Upcoming && r.Accepted:
 			fmt.Fprintf(out, "\n%s: the next root secret. When every server accepts it, put it first.\n", r.Fingerprint)
 			continue
 		case !r.Needed():

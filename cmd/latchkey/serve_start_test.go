@@ -156,7 +156,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	}
 	must(t, os.Remove(path))
 	p := d.begin("LATCHKEY_DATABASE_URL_FILE=" + path)
-	if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "LATCHKEY_DATABASE_URL_FILE: the file it names cannot be read") {
+	if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "LATCHKEY_DATABASE_URL_FILE: the file that it names cannot be read") {
 		t.Errorf("exit code %d: %s", code, p.err.String())
 	}
 }

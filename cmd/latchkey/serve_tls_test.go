@@ -89,7 +89,7 @@ func TestServeRefusesACertificateThatItCannotServe(t *testing.T) {
 	d.edit("key_file: key.pem", "key_file: nowhere.pem")
 	d.refuses([]string{"serve"}, "tls.cert_file, tls.key_file: ", "nowhere.pem")
 	d.edit(", key_file: nowhere.pem", "")
-	d.refuses([]string{"serve"}, "tls.key_file: is missing beside tls.cert_file")
+	d.refuses([]string{"serve"}, "tls.key_file: is missing: tls.cert_file is set")
 }
 
 // selfSigned makes a certificate for this machine, and its key, in PEM.

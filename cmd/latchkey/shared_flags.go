@@ -71,7 +71,7 @@ func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slo
 			return nil, errors.New("fetch.proxy is not a URL") // do not quote it: it may contain a password
 		}
 	}
-	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()}), nil
+	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Std()}), nil
 }
 
 // faulty returns an error that lists every fault of a configuration.
