@@ -61,7 +61,7 @@ func issuer(text string) string {
 }
 func user(text string) string { return indent("tenants:\n- id: default\n  users:\n  -", text) }
 
-func TestLoadRefuses(t *testing.T) {
+func TestLoadRejects(t *testing.T) {
 	for _, test := range []struct {
 		name, file, want string
 	}{
@@ -135,7 +135,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadRefusesAFileThatIs(t *testing.T) {
+func TestLoadRejectsAFileThatIs(t *testing.T) {
 	bomb := "attributes:\n  k0: &a0 x\n"
 	for i := range 9 {
 		items := strings.Repeat(fmt.Sprintf("*a%d, ", i), 10)
@@ -299,7 +299,7 @@ tenants:
 
 // What was meant as a secret ends up in strange places: as an alias, as a tag,
 // where a path belongs.
-func TestLoadNeverShowsASecret(t *testing.T) {
+func TestLoadNeverQuotesASecret(t *testing.T) {
 	for name, file := range map[string]string{
 		"an unquoted secret that begins with *": "secret: *" + rootSecret,
 		"an unquoted secret that begins with !": "secret: !" + rootSecret,
@@ -396,7 +396,7 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-func TestGivenTellsAKeyFromItsDefault(t *testing.T) {
+func TestGivenDistinguishesAKeyFromItsDefault(t *testing.T) {
 	for file, want := range map[string]bool{"": false, "listen: 127.0.0.1:1\n": false, "metrics_listen:\n": false, "metrics_listen: 127.0.0.1:9464\n": true} {
 		path := filepath.Join(t.TempDir(), "latchkey.yaml")
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {

@@ -46,7 +46,7 @@ tenants:
       - { sub: alice, attributes: { email: alice@example.com, plan: pro } }
 `
 
-func TestValidateTakesTheDocumentedExample(t *testing.T) {
+func TestValidateAcceptsTheDocumentedExample(t *testing.T) {
 	c, faults := load(t, documented)
 	expect(t, append(faults, c.Validate(config.ForServe)...))
 	web := c.Tenants[0].Clients[0]
@@ -56,7 +56,7 @@ func TestValidateTakesTheDocumentedExample(t *testing.T) {
 	}
 }
 
-func TestARevisionIsANumberThatEveryToolKeepsExact(t *testing.T) {
+func TestRevisionIsBounded(t *testing.T) {
 	for revision, taken := range map[string]bool{"1": true, "9007199254740991": true, "9007199254740992": false, "9223372036854775807": false, "-1": false} {
 		for _, use := range []config.Use{config.ForServe, config.ForApply} {
 			c, faults := load(t, documented+"revision: "+revision+"\n")
@@ -70,7 +70,7 @@ func TestARevisionIsANumberThatEveryToolKeepsExact(t *testing.T) {
 	}
 }
 
-func TestValidateNamesEveryFaultAtOnce(t *testing.T) {
+func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	c, faults := load(t, `
 issuer: https://id.example.com/
 listen: localhost
@@ -224,7 +224,7 @@ func TestValidateSecrets(t *testing.T) {
 	}
 }
 
-func TestValidateAsksForWhatACommandNeeds(t *testing.T) {
+func TestValidateRequiresWhatACommandNeeds(t *testing.T) {
 	const (
 		noIssuer = "issuer: is missing: set the base URL, such as https://id.example.com, here or in LATCHKEY_ISSUER"
 		noSecret = "secret: is missing: set the root secret here, in LATCHKEY_SECRET, or in a file named by secret_file or LATCHKEY_SECRET_FILE; create one with `latchkey secret new` (use --config to name a configuration file)"

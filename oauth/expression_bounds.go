@@ -28,13 +28,13 @@ import (
 // than was counted.
 
 const (
-	maxDepth = 32 // lists and objects in each other, in a value that is built
+	maxDepth = 32 // levels of nested lists and objects in a value that is built
 
-	walkPerCost = 25 // values to walk that cost as much as one of CEL's units
-	textPerWalk = 32 // bytes of text that cost as much as one more value
+	walkPerCost = 25 // walked values that cost one CEL unit
+	textPerWalk = 32 // bytes of text that cost as much as one value
 )
 
-// evaluation has the variables of one evaluation, and counts its work. Each node of
+// evaluation holds the variables of one evaluation, and counts its work. Each node of
 // a program finds it in its frame.
 type evaluation struct {
 	variables map[string]any

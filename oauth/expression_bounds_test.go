@@ -271,9 +271,9 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 	}
 }
 
-// TestDearCallsAreChargedBeforehand calls the guards, since the failure of an
+// TestExpensiveCallsAreChargedBeforehand calls the guards, since the failure of an
 // expression does not show whether the call was made: CEL counts its cost afterwards.
-func TestDearCallsAreChargedBeforehand(t *testing.T) {
+func TestExpensiveCallsAreChargedBeforehand(t *testing.T) {
 	value := types.DefaultTypeAdapter.NativeToValue
 	few, many, word, text := value(make([]int64, 20)), value(make([]int64, 1000)), value("word"), value(times(16<<10, "a"))
 	for name, args := range map[string][2][]ref.Val{ // what passes, and what does not

@@ -122,7 +122,7 @@ func TestExpressionFails(t *testing.T) {
 		`double(token.id) / .0`: "is not a number",
 		`token.infinite`:        "is not a number",
 		`[token.infinite]`:      "is not a number",
-		`{1: 'a'}`:              "a name that is no string",
+		`{1: 'a'}`:              "a name that is not a string",
 		`type(token)`:           "has no JSON form",
 		`{'a': type(token)}`:    "has no JSON form",
 		`token.vast`:            "yields too much",
@@ -175,15 +175,15 @@ func TestCompile(t *testing.T) {
 		{"takes an optional that may be a string", envs.issuer, "token.?sub", stringType, ""},
 		{"takes an optional string", envs.issuer, "optional.of('u')", stringType, ""},
 		{"takes a choice between strings", envs.issuer, "has(token.sub) ? token.sub : 'u'", stringType, ""},
-		{"refuses a number as subject", envs.issuer, "size(token.sub)", stringType, "yields int, but string is needed"},
-		{"refuses a list as subject", envs.issuer, "['u']", stringType, "yields list(string), but string is needed"},
-		{"refuses null as subject", envs.issuer, "null", stringType, "yields null_type, but string is needed"},
-		{"refuses an optional number as subject", envs.issuer, "optional.of(1)", stringType, "yields optional_type(int), but string is needed"},
+		{"refuses a number as subject", envs.issuer, "size(token.sub)", stringType, "yields int, but must yield string"},
+		{"refuses a list as subject", envs.issuer, "['u']", stringType, "yields list(string), but must yield string"},
+		{"refuses null as subject", envs.issuer, "null", stringType, "yields null_type, but must yield string"},
+		{"refuses an optional number as subject", envs.issuer, "optional.of(1)", stringType, "yields optional_type(int), but must yield string"},
 		{"takes a comparison as a rule", envs.allow, "token.amr == ['hwk']", boolType, ""},
 		{"takes what may be true as a rule", envs.allow, "token.verified", boolType, ""},
 		{"takes an optional that may be true as a rule", envs.allow, "token.?verified", boolType, ""},
-		{"refuses a string as a rule", envs.allow, "'true'", boolType, "yields string, but bool is needed"},
-		{"refuses a number as a rule", envs.allow, "1", boolType, "yields int, but bool is needed"},
+		{"refuses a string as a rule", envs.allow, "'true'", boolType, "yields string, but must yield bool"},
+		{"refuses a number as a rule", envs.allow, "1", boolType, "yields int, but must yield bool"},
 		{"takes any type as a claim", envs.claim, "{'a': [1, 'b', 2.5]}", nil, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -198,7 +198,7 @@ func TestCompile(t *testing.T) {
 	}
 }
 
-func TestMappingFillsWhatItCan(t *testing.T) {
+func TestMappingReturnsTheValuesThatEvaluate(t *testing.T) {
 	envs, err := environments()
 	if err != nil {
 		t.Fatal(err)

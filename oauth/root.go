@@ -22,7 +22,7 @@ type RootStatus struct {
 	Fingerprint string
 	Issues      bool // new tokens, digests and sealed values use it
 	Accepted    bool // it is in the configuration
-	Upcoming       bool // it has not issued yet, or started after the one that issues here: values move to it
+	Upcoming    bool // it has not issued yet, or started after the one that issues here: values move to it
 	Clients     []string
 }
 

@@ -36,7 +36,7 @@ func TestParseDuration(t *testing.T) {
 	}
 }
 
-func TestDurationsPrintAsAPersonWritesThem(t *testing.T) {
+func TestDurationString(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"0s": 0, "10s": 10 * time.Second, "10m": 10 * time.Minute, "1h": time.Hour, "10h": 10 * time.Hour, "1h10m": 70 * time.Minute,
 		"1h0m10s": time.Hour + 10*time.Second, "10m10s": 610 * time.Second, "1d": 24 * time.Hour, "30d": 720 * time.Hour, "36h": 36 * time.Hour,
@@ -48,7 +48,7 @@ func TestDurationsPrintAsAPersonWritesThem(t *testing.T) {
 	}
 }
 
-func TestDurationsReadBackAsTheyWerePrinted(t *testing.T) {
+func TestDurationStringRoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.SampledFrom([]time.Duration{1, time.Millisecond, time.Second, time.Minute, time.Hour}).Draw(t, "unit")
 		d := settings.Duration(time.Duration(rapid.Int64Range(0, 1_000_000).Draw(t, "count")) * unit)

@@ -9,7 +9,7 @@ import (
 
 // What the store knows of a noun is set by the store alone: no file can claim
 // that a secret is stored, and no document holds it.
-func TestNoFileAndNoDocumentHoldsWhatTheStoreKnows(t *testing.T) {
+func TestStoreFieldsAreInNoFileAndNoDocument(t *testing.T) {
 	for _, of := range []any{settings.ClientSpec{}, settings.IssuerKeys{}, settings.Place{}} {
 		kind, found := reflect.TypeOf(of), false
 		for i := range kind.NumField() {

@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestAFileOfTenantsAloneIsAppliedToTheServerOfTheConfiguration(t *testing.T) {
+func TestApplyTakesAFileOfTenantsOnly(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.shared()
 	d.write("other.yaml", "tenants: [{ id: default, clients: [{ id: extra, auth: none, grants: [token-exchange] }] }]\n")
@@ -21,7 +21,7 @@ func TestAFileOfTenantsAloneIsAppliedToTheServerOfTheConfiguration(t *testing.T)
 	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "tenant: ")
 }
 
-func TestAReasonIsOneLineOfText(t *testing.T) {
+func TestSuspendRequiresAOneLineReason(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.shared()
 	d.run("apply")
@@ -31,7 +31,7 @@ func TestAReasonIsOneLineOfText(t *testing.T) {
 	}
 }
 
-func TestWhatIsPrintedForAShellIsOneWord(t *testing.T) {
+func TestShellWordQuotesOneWord(t *testing.T) {
 	for text, want := range map[string]string{
 		"web": "web", "https://auth.example.com": "https://auth.example.com", "zoë": "zoë", "": "''",
 		"a b": "'a b'", "it's": `'it'\''s'`, "$(id)": "'$(id)'", "e\x1b[31m'": `$'e\x1b[31m\''`, "x\ny": `$'x\ny'`,

@@ -7,7 +7,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
+func TestApplyMakesTheChangesThatItsDryRunPrints(t *testing.T) {
 	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		all := d.run("apply", "--dry-run") // on a database that is not there, and is not made
@@ -59,7 +59,7 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
 	})
 }
 
-func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
+func TestApplyKeepsWhatTheFileDoesNotName(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("apply")
 	whole := d.text()
@@ -73,7 +73,7 @@ func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
 	}
 }
 
-func TestApplyRefusesWhatItCannotDo(t *testing.T) {
+func TestApplyRejectsInvalidArguments(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("migrate")
 	d.refuses([]string{"apply", "something.yaml"}, `unknown command "something.yaml"`)
@@ -90,7 +90,7 @@ func TestApplyRefusesWhatItCannotDo(t *testing.T) {
 }
 
 // What is applied by one process is seen by another that runs.
-func TestARunningServerSeesWhatIsApplied(t *testing.T) {
+func TestARunningServerSeesAppliedChanges(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
 	d.shared()
 	s := d.serve()

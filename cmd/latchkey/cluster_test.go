@@ -129,7 +129,7 @@ func TestNoRefreshAtAnyNodeSucceedsOnceARevocationHasReturned(t *testing.T) {
 	}
 }
 
-func TestOneClientTokenGivesOneSessionWhereverItIsPresented(t *testing.T) {
+func TestOneClientTokenOpensOneSessionOnAllNodes(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	a, b := d.serve(), d.serve()
@@ -153,7 +153,7 @@ func TestOneClientTokenGivesOneSessionWhereverItIsPresented(t *testing.T) {
 	}
 }
 
-func TestNodesThatStartTogetherMakeOneSchemaAndOneKey(t *testing.T) {
+func TestNodesThatStartTogetherCreateOneSchemaAndOneKey(t *testing.T) {
 	for _, nodes := range []int{2, 4, 4, 4, 4} {
 		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
 			url := testdb.Postgres(t)

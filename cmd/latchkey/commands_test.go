@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestHelpOfEveryCommandHasAnExampleOfIt(t *testing.T) {
+func TestHelpOfEveryCommandHasAnExample(t *testing.T) {
 	var names []string
 	var visit func(c *cobra.Command)
 	visit = func(c *cobra.Command) {
@@ -41,7 +41,7 @@ func TestHelpOfEveryCommandHasAnExampleOfIt(t *testing.T) {
 	}
 }
 
-func TestACommandThatDoesNotExistFails(t *testing.T) {
+func TestUnknownCommandsFail(t *testing.T) {
 	for line, want := range map[string]string{
 		"sevre":        `unknown command "sevre"`,
 		"keys rotat":   `unknown command "rotat" for "latchkey keys"`,
@@ -59,7 +59,7 @@ func TestACommandThatDoesNotExistFails(t *testing.T) {
 	}
 }
 
-func TestEverySecretIsNewAndLong(t *testing.T) {
+func TestEveryGeneratedSecretIsNewAndLong(t *testing.T) {
 	seen := map[string]bool{}
 	for range 5 {
 		code, secret, stderr := run(t, nil, "secret", "new")
@@ -76,7 +76,7 @@ func TestEverySecretIsNewAndLong(t *testing.T) {
 	}
 }
 
-func TestHealthcheckTellsARunningServerFromAStoppedOne(t *testing.T) {
+func TestHealthcheckDistinguishesRunningFromStoppedServers(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	address := strings.TrimPrefix(s.url, "http://")
@@ -94,7 +94,7 @@ func TestHealthcheckTellsARunningServerFromAStoppedOne(t *testing.T) {
 	}
 }
 
-func TestCommandsThatOnlyLookMakeNoDatabase(t *testing.T) {
+func TestReadOnlyCommandsCreateNoDatabase(t *testing.T) {
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
 	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}, {"keys", "retire", "K"}, {"secret", "status"}, {"users", "list"}} {
 		d.refuses(args, "there is no database at ", "absent.db")
@@ -106,7 +106,7 @@ func TestCommandsThatOnlyLookMakeNoDatabase(t *testing.T) {
 	d.run("keys", "list")
 }
 
-func TestAServerThatCannotServeChangesNothing(t *testing.T) {
+func TestAServerThatFailsToStartChangesNothing(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
 	d.shared()
 	s := d.serve()

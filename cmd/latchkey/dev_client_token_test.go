@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestDevMintsClientTokensForThisMachineAlone(t *testing.T) {
+func TestDevIssuesClientTokensOnlyForThisMachine(t *testing.T) {
 	s := startDev(t, filepath.Join(t.TempDir(), "data"))
 	port := s.url[strings.LastIndex(s.url, ":")+1:]
 	form := header("Content-Type", "application/x-www-form-urlencoded")
@@ -61,7 +61,7 @@ func TestDevMintsClientTokensForThisMachineAlone(t *testing.T) {
 	}
 }
 
-func TestDevServesNoOtherMachine(t *testing.T) {
+func TestDevListensOnlyOnLoopback(t *testing.T) {
 	for name, address := range map[string]string{
 		"every interface":         "0.0.0.0:8080",
 		"every interface, unsaid": ":8080",
@@ -84,7 +84,7 @@ func TestDevServesNoOtherMachine(t *testing.T) {
 	}
 }
 
-func TestDevNamesAnotherAddressWhereItsOwnIsTaken(t *testing.T) {
+func TestDevSuggestsAnotherAddressIfItsOwnIsInUse(t *testing.T) {
 	first := startDev(t, filepath.Join(t.TempDir(), "data"))
 	second := startDevAt(t, filepath.Join(t.TempDir(), "data"), strings.TrimPrefix(first.url, "http://"))
 	if code := second.wait(); code != 1 || !strings.Contains(second.err.String(), "address already in use") ||

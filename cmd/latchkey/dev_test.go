@@ -62,7 +62,7 @@ func (s *server) printed() (lines []string) {
 	return lines
 }
 
-func TestDevPrintsCommandsThatDoInAShellWhatItSays(t *testing.T) {
+func TestDevPrintsCommandsThatWorkInAShell(t *testing.T) {
 	s := startDev(t, filepath.Join(t.TempDir(), "data"), "--verbose")
 	for _, shell := range []string{"bash", "sh"} {
 		t.Run(shell, func(t *testing.T) {
@@ -96,7 +96,7 @@ func TestDevPrintsCommandsThatDoInAShellWhatItSays(t *testing.T) {
 	}
 }
 
-func TestDevServesAPageThatLeadsOn(t *testing.T) {
+func TestDevServesAStartPage(t *testing.T) {
 	s := startDev(t, filepath.Join(t.TempDir(), "data"))
 	page := s.do(http.MethodGet, "/", "")
 	if page.status != 200 || !strings.Contains(page.body, "curl -s -d sub=bob "+s.url+"/dev/client-token") ||
@@ -113,7 +113,7 @@ func TestDevServesAPageThatLeadsOn(t *testing.T) {
 	}
 }
 
-func TestDevStartsAgainFromItsFolder(t *testing.T) {
+func TestDevReusesItsFolder(t *testing.T) {
 	parent := t.TempDir()
 	folder := filepath.Join(parent, "data")
 	first := startDev(t, folder)

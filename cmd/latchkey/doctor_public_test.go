@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestDoctorAsksThePublicURL(t *testing.T) {
+func TestDoctorChecksThePublicURL(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	other := newDeployment(t, testdb.SQLite(t))
 	s, elsewhere := d.serve(), other.serve()

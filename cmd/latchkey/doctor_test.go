@@ -69,7 +69,7 @@ func said(findings []finding) string {
 	return text.String()
 }
 
-func TestDoctorFindsNothingWrongWithAHealthyDeployment(t *testing.T) {
+func TestDoctorFindsNoFaultInAHealthyDeployment(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.serve()
 	code, out, stderr := run(t, nil, "doctor", "--config", d.file, "--json")
@@ -119,7 +119,7 @@ func TestDoctorChangesNothing(t *testing.T) {
 }
 
 // Each deployment is broken in one way, which the doctor names.
-func TestDoctorNamesWhatIsWrong(t *testing.T) {
+func TestDoctorReportsFaults(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer taken.Close()
@@ -199,7 +199,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestDoctorNamesWhatIsWrongWithPostgres(t *testing.T) {
+func TestDoctorReportsFaultsOfPostgres(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	d.started()
@@ -248,7 +248,7 @@ func TestDoctorNamesWhatIsWrongWithPostgres(t *testing.T) {
 	}
 }
 
-func TestDoctorNamesASharedSecretThatCannotBeOpened(t *testing.T) {
+func TestDoctorReportsASharedSecretThatCannotBeOpened(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	d.edit("algorithms: [ES256]\n        keys: { discovery: true }", "keys: { shared_secret: "+strings.Repeat("s", 40)+" }")
@@ -269,7 +269,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 	}
 }
 
-func TestDoctorKnowsAProxyByTheAddressesOfSessions(t *testing.T) {
+func TestDoctorDetectsAProxyByTheAddressesOfSessions(t *testing.T) {
 	for name, c := range map[string]struct {
 		addresses map[string]int
 		proxies   []string

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestADryRunLeavesNoTraceWhereThereIsNothingYet(t *testing.T) {
+func TestADryRunLeavesNoTraceWithoutADatabase(t *testing.T) {
 	postgres := testdb.EmptyPostgres(t)
 	for name, url := range map[string]string{"sqlite": "sqlite:latchkey.db", "sqlite with slashes": "sqlite://latchkey.db", "postgres": postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestADryRunLeavesNoTraceWhereThereIsNothingYet(t *testing.T) {
 	}
 }
 
-func TestADryRunLooksAtTheDatabaseThatIsThere(t *testing.T) {
+func TestADryRunReadsAnExistingDatabase(t *testing.T) {
 	one, other := filepath.Join(t.TempDir(), "one.db"), filepath.Join(t.TempDir(), "other.db")
 	for _, url := range []string{"sqlite:" + one, "sqlite://" + other, testdb.Postgres(t)} {
 		d := newDeployment(t, url)
@@ -53,7 +53,7 @@ func TestADryRunDoesNotMigrate(t *testing.T) {
 
 // serve owns what its file names, so that apply refuses it. A dry run prints
 // what serve will do with it.
-func TestADryRunOfTheFileOfServePrintsWhatItsNextStartChanges(t *testing.T) {
+func TestADryRunOfTheServeFilePrintsTheChangesOfTheNextStart(t *testing.T) {
 	const preface = "\"latchkey serve\" owns the contents of this file. Its next start with this file makes these changes:\n"
 	for name, url := range map[string]string{"sqlite": testdb.SQLite(t), "postgres": testdb.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-func TestAFileIsExposedIfOthersReachIt(t *testing.T) {
+func TestAFileIsExposedIfOtherUsersCanReachIt(t *testing.T) {
 	folder, err := os.MkdirTemp("/tmp", "latchkey-exposed") // where others may go
 	must(t, err)
 	defer os.RemoveAll(folder)
@@ -34,7 +34,7 @@ func TestAFileIsExposedIfOthersReachIt(t *testing.T) {
 	}
 }
 
-func TestStartWarnsAboutWhatOthersReach(t *testing.T) {
+func TestStartWarnsAboutExposedFiles(t *testing.T) {
 	d := newDeployment(t, "postgres://nobody@192.0.2.1/latchkey?sslmode=require")
 	d.expose("root-secret", 0o644)
 	d.expose("backend-secret", 0o666)

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestApplyAndServeWarnAboutAnIssuerThatNamesItselfOtherwise(t *testing.T) {
+func TestApplyAndServeWarnAboutAMismatchedIssuer(t *testing.T) {
 	d := newDeployment(t, testdb.EmptySQLite(t))
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte(`{"issuer":"http://` + r.Host + `/","jwks_uri":"http://` + r.Host + `/keys"}`))
@@ -31,7 +31,7 @@ func TestApplyAndServeWarnAboutAnIssuerThatNamesItselfOtherwise(t *testing.T) {
 	}
 }
 
-func TestApplyAndServeGoOnWithAnIssuerThatDoesNotAnswer(t *testing.T) {
+func TestApplyAndServeContinueWithoutAnUnreachableIssuer(t *testing.T) {
 	d := newDeployment(t, testdb.EmptySQLite(t))
 	provider := httptest.NewServer(nil)
 	provider.Close()

@@ -72,7 +72,7 @@ func TestARetiredKeyIsReplacedAtOnce(t *testing.T) {
 
 // An announced key is made to sign a moment from now, since nobody waits ten
 // minutes for a test. Not one token on either side of that moment is refused.
-func TestTokensOfEitherNodeAreKnownToTheOtherWhileAKeyTakesOver(t *testing.T) {
+func TestNodesAcceptEachOthersTokensDuringAKeyRotation(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	a, b := d.serve(), d.serve()

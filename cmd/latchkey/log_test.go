@@ -40,7 +40,7 @@ func (s secrets) absentFrom(t *testing.T, where, text string) {
 	}
 }
 
-func TestTheLogOfAWholeRunTellsNoSecret(t *testing.T) {
+func TestTheLogOfAWholeRunContainsNoSecret(t *testing.T) {
 	const password = "the-password-of-the-database"
 	address, err := url.Parse(testdb.Postgres(t))
 	must(t, err)

@@ -26,7 +26,7 @@ func untilAnswered(t *testing.T, request func() *answer) (got *answer) {
 	return got
 }
 
-func TestANodeWithoutItsDatabaseAsksToTryAgainAndGoesOnWhenItIsBack(t *testing.T) {
+func TestANodeReturns503DuringAnOutageAndRecovers(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
 	d := newDeployment(t, url)
@@ -83,7 +83,7 @@ func TestANodeWithoutItsDatabaseAsksToTryAgainAndGoesOnWhenItIsBack(t *testing.T
 	}
 }
 
-func TestNoSessionIsLostByACutInTheMiddleOfItsRefresh(t *testing.T) {
+func TestAConnectionCutDuringARefreshLosesNoSession(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
 	d := newDeployment(t, url)
@@ -168,7 +168,7 @@ func deafened(t *testing.T) (d *deployment, url string, s *server, r *relay) {
 	return d, url, d.serve("LATCHKEY_DATABASE_URL=" + r.url), r
 }
 
-func TestARefreshThatWasCommittedUnansweredIsAnsweredWhenRepeated(t *testing.T) {
+func TestARepeatedRefreshReturnsTheLostResponse(t *testing.T) {
 	d, url, s, r := deafened(t)
 	token := s.refresh(d.signIn(s, "alice").text("refresh_token")).text("refresh_token")
 	lost := make(chan *answer, 1)
@@ -200,7 +200,7 @@ func TestARefreshThatWasCommittedUnansweredIsAnsweredWhenRepeated(t *testing.T) 
 }
 
 // A database that hangs answers nobody, and breaks no connection either.
-func TestADatabaseThatHangsIsOneThatIsAway(t *testing.T) {
+func TestAHangingDatabaseCountsAsUnreachable(t *testing.T) {
 	t.Parallel() // it mostly waits
 	d, _, s, r := deafened(t)
 	session := d.signIn(s, "alice")

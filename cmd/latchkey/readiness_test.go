@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-func TestReadinessIsLookedAtOnceASecond(t *testing.T) {
+func TestReadinessIsCheckedAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var looks atomic.Int32
 		var verdict error

@@ -69,7 +69,7 @@ func TestTheRecipeForTwoServicesOfOneUserWorksAsWritten(t *testing.T) {
 }
 
 // Providers differ in the type of email_verified.
-func TestTheRuleForVerifiedAddressesTakesBothTypes(t *testing.T) {
+func TestTheRuleForVerifiedAddressesAcceptsBothTypes(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	must(t, err)
 	const rule = `string(token.?email_verified.orValue(false)) == 'true'`
@@ -97,7 +97,7 @@ func TestTheRuleForVerifiedAddressesTakesBothTypes(t *testing.T) {
 	}
 }
 
-func TestAfterAMoveToAnotherHostSessionsLiveAndOldAccessTokensEndNothing(t *testing.T) {
+func TestSessionsSurviveAMoveToAnotherHost(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	const moved = "http://127.0.0.1:8080"
 	d.edit("        user_attributes", "        audiences: [\""+baseIssuer+"\", \""+moved+"\"]\n        user_attributes")

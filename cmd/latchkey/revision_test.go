@@ -10,7 +10,7 @@ import (
 
 // A mistyped revision is stored by apply, shuts the file of serve out, and is
 // undone by the command that the log names.
-func TestAMistypedRevisionIsShownLoggedAndUndone(t *testing.T) {
+func TestAMistypedRevisionIsReportedAndReset(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 7")
 	d.started()
@@ -58,7 +58,7 @@ func TestAMistypedRevisionIsShownLoggedAndUndone(t *testing.T) {
 	}
 }
 
-func TestAResetOfTheRevisionIsRefusedWhereItMeansNothing(t *testing.T) {
+func TestResetRevisionIsRejectedWithoutEffect(t *testing.T) {
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
 	d.refuses([]string{"apply", "--reset-revision"}, "there is no database at ")
 	for _, flag := range []string{"--replace", "--prune"} {

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
+func TestAWrongRootSecretIsRejectedBeforeAnyWrite(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		d.run("apply")
@@ -31,7 +31,7 @@ func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
 }
 
 // A root secret is changed in two roll-outs: accepted everywhere, then first.
-func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
+func TestARootSecretIsReplacedWithoutInterruption(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
 	text := d.text()
 	d.write("latchkey.yaml", text+"      - { id: idle, auth: secret, secret_file: backend-secret, grants: [client-credentials] }\n")

@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
+func TestMetricsHaveTheirOwnListener(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	address := freeAddress(t)
 	s := d.serve("LATCHKEY_METRICS_LISTEN=" + address)
@@ -40,7 +40,7 @@ func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
 }
 
 // One of two nodes clears away what is over, half a minute after its start.
-func TestARunningServerClearsAwayWhatIsOver(t *testing.T) {
+func TestARunningServerPrunesExpiredRows(t *testing.T) {
 	t.Parallel() // it mostly waits
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)

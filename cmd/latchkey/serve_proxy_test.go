@@ -60,7 +60,7 @@ func TestAnIssuerMayHaveAPath(t *testing.T) {
 	}
 }
 
-func TestHTTP2WithoutTLSIsSpokenBehindAProxyOnly(t *testing.T) {
+func TestHTTP2WithoutTLSIsServedOnlyBehindAProxy(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
@@ -84,7 +84,7 @@ func TestHTTP2WithoutTLSIsSpokenBehindAProxyOnly(t *testing.T) {
 }
 
 // The proxy of the test leads nowhere: that it is asked, and for what, is enough.
-func TestKeysAreFetchedThroughTheConfiguredProxyAlone(t *testing.T) {
+func TestKeysAreFetchedOnlyThroughTheConfiguredProxy(t *testing.T) {
 	var asked atomic.Value
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Store(r.Method + " " + r.Host)

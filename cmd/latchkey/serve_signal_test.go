@@ -27,7 +27,7 @@ func answered(t *testing.T, conn net.Conn, reader *bufio.Reader, request string)
 	return resp
 }
 
-func TestANodeThatStopsServesWhileLoadBalancersTurnAway(t *testing.T) {
+func TestAStoppingNodeServesDuringTheShutdownDelay(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("shutdown_delay: 0s", "shutdown_delay: 2s")
 	s := d.serve()
@@ -121,7 +121,7 @@ func TestACertificateIsReplacedWithoutARestart(t *testing.T) {
 	eventually(t, "the third certificate without a signal", func() bool { return serialOf(t, address) != second })
 }
 
-func TestTheServerOutlivesWhoeverReadsItsLog(t *testing.T) {
+func TestTheServerSurvivesTheReaderOfItsLog(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	address := freeAddress(t)
 	metrics := freeAddress(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestServeWithoutConfigurationNamesTheTwoMissingSettings(t *testing.T) {
+func TestServeReportsTheTwoMissingSettings(t *testing.T) {
 	p := start(t, nil, "serve")
 	if code := p.wait(); code != 1 {
 		t.Errorf("exit code %d", code)
@@ -51,7 +51,7 @@ func TestServeWithTwoSettingsServesAnEmptyDefaultTenant(t *testing.T) {
 	}
 }
 
-func TestServeNamesEveryFaultByItsPathAndWritesNothing(t *testing.T) {
+func TestServeReportsEveryFaultAndWritesNothing(t *testing.T) {
 	folder := t.TempDir()
 	database := filepath.Join(folder, "latchkey.db")
 	d := newDeployment(t, "sqlite:"+database)
@@ -84,7 +84,7 @@ func TestServeNamesEveryFaultByItsPathAndWritesNothing(t *testing.T) {
 	}
 }
 
-func TestServeRefusesAFileThatDoesNotFitWhatIsStored(t *testing.T) {
+func TestServeRejectsAFileThatConflictsWithTheDatabase(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("apply")
 	d.edit("id: web", "id: other", "id: backend", "id: behind")
@@ -96,7 +96,7 @@ func TestServeRefusesAFileThatDoesNotFitWhatIsStored(t *testing.T) {
 	}
 }
 
-func TestServeSaysWhatKeepsItFromStarting(t *testing.T) {
+func TestServeReportsWhyItCannotStart(t *testing.T) {
 	t.Run("its address is taken", func(t *testing.T) {
 		d := newDeployment(t, testdb.SQLite(t))
 		first := d.serve()
@@ -126,7 +126,7 @@ func TestServeSaysWhatKeepsItFromStarting(t *testing.T) {
 	})
 }
 
-func TestWithoutMigrationAnEmptyDatabaseIsRefused(t *testing.T) {
+func TestWithoutMigrationAnEmptyDatabaseIsRejected(t *testing.T) {
 	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		d.edit("database: {", "database: { migrate: false,")
@@ -162,7 +162,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 }
 
 // Two nodes of one machine share the default.
-func TestATakenDefaultPortOfMetricsKeepsNoServerFromServing(t *testing.T) {
+func TestAServerStartsIfTheDefaultMetricsPortIsInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", config.Default().MetricsListen)
 	if err == nil {
 		defer taken.Close()
@@ -172,14 +172,14 @@ func TestATakenDefaultPortOfMetricsKeepsNoServerFromServing(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("metrics_listen: none\n", "")
 	s := d.serve()
-	if !strings.Contains(s.err.String(), "metrics are not served: the default address is taken") {
+	if !strings.Contains(s.err.String(), "metrics are not served: the default address is in use") {
 		t.Errorf("the log does not say so: %s", s.err.String())
 	}
 	d.edit("listen: 127.0.0.1:0\n", "listen: 127.0.0.1:0\nmetrics_listen: "+config.Default().MetricsListen+"\n")
 	d.refuses([]string{"serve"}, "metrics_listen: ", "address already in use")
 }
 
-func TestHealthIsAskedByHEADToo(t *testing.T) {
+func TestHealthAcceptsHEAD(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	for _, path := range []string{"/healthz", "/readyz"} {
@@ -194,19 +194,19 @@ func TestHealthIsAskedByHEADToo(t *testing.T) {
 
 // With tenants_at_start: off no line of the log says that tenants of the file
 // were applied, whatever the database holds and whatever was applied before.
-func TestServeThatAppliesNoFileDoesNotClaimToHaveAppliedOne(t *testing.T) {
+func TestServeWithoutAFileReportsNoAppliedFile(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	off := func(when string) {
 		t.Helper()
 		s := d.serve("LATCHKEY_TENANTS_AT_START=off")
-		for _, claim := range []string{"are applied", "configuration applied", "are not applied"} {
+		for _, claim := range []string{"applied the tenants", "configuration applied", "did not apply"} {
 			if strings.Contains(s.err.String(), claim) {
 				t.Errorf("%s the log says %q:\n%s", when, claim, s.err.String())
 			}
 		}
-		if made := strings.Contains(s.err.String(), "an empty tenant was made"); made != (when == "with no tenant") {
-			t.Errorf("%s a tenant was made: %v", when, made)
+		if made := strings.Contains(s.err.String(), "created an empty tenant"); made != (when == "with no tenant") {
+			t.Errorf("%s a tenant was created: %v", when, made)
 		}
 		if a := s.exchange(d.clientToken("alice", nil)); (a.status == 200) != (when == "with the tenants of the file") {
 			t.Errorf("%s a sign-in is answered %d", when, a.status)

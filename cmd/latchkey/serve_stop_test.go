@@ -97,7 +97,7 @@ func TestSIGTERMLetsEveryAcceptedRequestFinish(t *testing.T) {
 	}
 }
 
-func TestASecondSignalEndsItAtOnce(t *testing.T) {
+func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	hold(t, s, "/token", url.Values{"grant_type": {"refresh_token"}})

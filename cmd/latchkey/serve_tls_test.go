@@ -18,7 +18,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestTLSIsServedFromVersion12On(t *testing.T) {
+func TestTLSRequiresVersion12(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	certificate, key := selfSigned(t)
 	d.write("cert.pem", certificate)
@@ -78,7 +78,7 @@ func TestTLSIsServedFromVersion12On(t *testing.T) {
 	})
 }
 
-func TestServeRefusesACertificateThatItCannotServe(t *testing.T) {
+func TestServeRejectsAnUnusableCertificate(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	certificate, _ := selfSigned(t)
 	_, foreign := selfSigned(t)

@@ -15,7 +15,7 @@ import (
 
 // A stream goes on past every limit of a request, tells what happens at another
 // node, and does not keep its own from stopping.
-func TestAStreamOutlivesTheLimitsOfARequest(t *testing.T) {
+func TestAStreamOutlivesRequestTimeouts(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel() // it mostly waits

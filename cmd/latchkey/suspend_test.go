@@ -50,7 +50,7 @@ func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
 	eventually(t, "the client works again", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 200 })
 }
 
-func TestSuspendSaysWhatIsWrong(t *testing.T) {
+func TestSuspendReportsInvalidArguments(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("migrate")
 	for line, want := range map[string]string{
@@ -70,7 +70,7 @@ func TestSuspendSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestAnIssuerThatGetsAnotherURLIsListedExaminedAndResumed(t *testing.T) {
+func TestASuspendedIssuerWithAChangedURLIsListedAndResumed(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("- issuer: "+d.issuer.URL, "- id: auth\n        issuer: "+d.issuer.URL)
 	d.started()
@@ -104,7 +104,7 @@ func TestAnIssuerThatGetsAnotherURLIsListedExaminedAndResumed(t *testing.T) {
 	}
 }
 
-func TestResumeSaysWhatStaysOff(t *testing.T) {
+func TestResumeReportsOtherSuspensions(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.started()
 	for _, name := range []string{d.issuer.URL, d.issuerID()} {
@@ -118,7 +118,7 @@ func TestResumeSaysWhatStaysOff(t *testing.T) {
 	d.refuses([]string{"resume", "issuer", "second"}, "issuer second of tenant default was not resumed: it is suspended by another name: resume "+d.issuer.URL+" (which switches "+d.issuerID()+" off too)")
 }
 
-func TestDoctorBoundsTheSuspensionsThatItNames(t *testing.T) {
+func TestDoctorListsALimitedNumberOfSuspensions(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	var users strings.Builder

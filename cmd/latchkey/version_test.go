@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestVersionNamesTheBuildAndTheDatabase(t *testing.T) {
+func TestVersionPrintsTheBuildAndTheDatabase(t *testing.T) {
 	code, out, stderr := run(t, nil, "version")
 	for _, want := range []string{"version", "go       " + runtime.Version(), "PostgreSQL 13", "schema   " + models.NewestMigration()} {
 		if !strings.Contains(out, want) {

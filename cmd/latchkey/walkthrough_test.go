@@ -25,7 +25,7 @@ type lie struct {
 
 // The walk-through is what a newcomer believes: it says nothing that it has
 // not seen.
-func TestWalkThroughFailsAtAServerThat(t *testing.T) {
+func TestWalkThroughFailsIfTheServer(t *testing.T) {
 	for name, c := range map[string]struct {
 		lie  lie
 		want string // empty: none
@@ -81,7 +81,7 @@ func TestWalkThroughFitsAScreenAndAHalf(t *testing.T) {
 	}
 }
 
-func TestColorsMarkWhatIsHarmlessAndWhatIsTheft(t *testing.T) {
+func TestColorsMarkHarmlessAndStolenTokens(t *testing.T) {
 	var plain, colored strings.Builder
 	issuer := lyingServer(t, lie{})
 	must(t, walkThrough(t.Context(), newPrinter(&plain, false, false), issuer))
@@ -96,7 +96,7 @@ func TestColorsMarkWhatIsHarmlessAndWhatIsTheft(t *testing.T) {
 	}
 }
 
-func TestColorsAreForTerminalsWhoseUserWantsThem(t *testing.T) {
+func TestColorsAreOnlyForTerminals(t *testing.T) {
 	t.Setenv("NO_COLOR", "")
 	t.Setenv("TERM", "xterm")
 	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as a terminal is

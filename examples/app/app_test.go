@@ -247,7 +247,7 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 	}
 }
 
-func TestTheAppRefusesWhatAnotherSiteSends(t *testing.T) {
+func TestTheAppRejectsCrossSiteRequests(t *testing.T) {
 	app := startApp(t)
 	b := newBrowser(t, app)
 	b.signIn("alice", "password", "")
@@ -271,7 +271,7 @@ func TestTheAppRefusesWhatAnotherSiteSends(t *testing.T) {
 }
 
 // What serves there is not the Latchkey of this app.
-func TestTheAppStartsNoLatchkeyWhereSomethingElseServes(t *testing.T) {
+func TestTheAppStartsNoLatchkeyOnAUsedPort(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	err := run(t.Context(), []string{"-listen", "localhost:0", "-latchkey-port", other.URL[len("http://127.0.0.1:"):]}, io.Discard)
@@ -280,7 +280,7 @@ func TestTheAppStartsNoLatchkeyWhereSomethingElseServes(t *testing.T) {
 	}
 }
 
-func TestTheAppUsesTheLatchkeyThatRuns(t *testing.T) {
+func TestTheAppUsesARunningLatchkey(t *testing.T) {
 	latchkey := port(t)
 	first, err := findLatchkey(t.Context(), latchkey, io.Discard)
 	if err != nil {
@@ -293,7 +293,7 @@ func TestTheAppUsesTheLatchkeyThatRuns(t *testing.T) {
 	})
 	var printed strings.Builder
 	second, err := findLatchkey(t.Context(), latchkey, &printed)
-	if err != nil || second.issuer != first.issuer || !strings.Contains(printed.String(), "Using the Latchkey that runs at "+first.issuer) {
+	if err != nil || second.issuer != first.issuer || !strings.Contains(printed.String(), "Using the running Latchkey at "+first.issuer) {
 		t.Fatalf("%v, printed %s", err, printed.String())
 	}
 	if err := second.stop(); err != nil {

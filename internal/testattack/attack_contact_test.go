@@ -16,7 +16,7 @@ import (
 // Lost contact with the database reopens the retry window of every session of
 // the node. Whoever has an account can have many requests wait for the database,
 // and give up on all of them together.
-func TestCallersWhoGiveUpDoNotReopenRetryWindows(t *testing.T) {
+func TestCanceledRequestsDoNotReopenRetryWindows(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.SignIn("alice")
 		before := d.Store.ContactSince()

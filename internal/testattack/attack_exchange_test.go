@@ -42,7 +42,7 @@ func spellings(t *testing.T, key *rsa.PublicKey, kid string) map[string][]byte {
 	}
 }
 
-func TestExchangeRefusesAMACByAnIssuersPublicRSAKey(t *testing.T) {
+func TestExchangeRejectsAMACWithAnIssuersPublicRSAKey(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	rs := testserver.Signers()[0]
 	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: rs.Public, KeyID: rs.Algorithm}}})
@@ -65,7 +65,7 @@ func TestExchangeRefusesAMACByAnIssuersPublicRSAKey(t *testing.T) {
 	}
 }
 
-func TestExchangeWithoutASubjectTokenIsNoSessionOfTheClient(t *testing.T) {
+func TestExchangeWithoutASubjectTokenOpensNoSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		before := d.Written()
 		for name, form := range map[string][]string{
@@ -89,7 +89,7 @@ func TestExchangeWithoutASubjectTokenIsNoSessionOfTheClient(t *testing.T) {
 	})
 }
 
-func TestExchangeRefusesWhatALoggedOutSessionLeaves(t *testing.T) {
+func TestExchangeRejectsTokensOfAnEndedSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		form := d.BackendExchangeForm("alice")
@@ -113,9 +113,9 @@ func TestExchangeRefusesWhatALoggedOutSessionLeaves(t *testing.T) {
 	})
 }
 
-// TestNoTokenPassesForOneOfAnotherKind shows every kind of token at every
+// TestNoTokenPassesForAnotherKind shows every kind of token at every
 // place where another kind belongs.
-func TestNoTokenPassesForOneOfAnotherKind(t *testing.T) {
+func TestNoTokenPassesForAnotherKind(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		p := testserver.NewIssuer(t, d.Clock)
@@ -212,7 +212,7 @@ func TestNoTokenPassesForOneOfAnotherKind(t *testing.T) {
 	})
 }
 
-func TestNoClientGetsATargetThatOnlyResemblesItsOwn(t *testing.T) {
+func TestNoClientGetsATargetThatResemblesItsOwn(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Backend()
 		client.Audiences = []string{"https://api.example.com/v1", "urn:a:x"}
@@ -252,7 +252,7 @@ func TestNoClientGetsATargetThatOnlyResemblesItsOwn(t *testing.T) {
 	})
 }
 
-func TestNoIssuerReachesIntoAnothersNamespace(t *testing.T) {
+func TestNoIssuerVouchesInAnotherNamespace(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		short, long := testserver.NewIssuer(t, d.Clock), testserver.NewIssuer(t, d.Clock)
 		a, ab := short.Entry(), long.Entry()

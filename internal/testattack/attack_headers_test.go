@@ -106,7 +106,7 @@ func TestAForgedAddressIsNotRecorded(t *testing.T) {
 	}
 }
 
-func TestNoAnswerRedirectsASecret(t *testing.T) {
+func TestNoResponseRedirectsASecret(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web(), testserver.Backend()))
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"backend"}, "client_secret": {testserver.ClientSecret}, "redirect_uri": {"https://evil.example"}}.Encode()
@@ -136,7 +136,7 @@ func TestNoAnswerRedirectsASecret(t *testing.T) {
 	d.WantUnchanged(t, before)
 }
 
-func TestTheLogOfAWholeLifeHoldsNoSecret(t *testing.T) {
+func TestTheLogOfASessionContainsNoSecret(t *testing.T) {
 	const shared, wrong, previous = "the-shared-secret-of-an-issuer-of-client-tokens", "a-wrong-secret-of-some-length", "the-previous-secret-of-the-client-backend"
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		backend := testserver.Backend()

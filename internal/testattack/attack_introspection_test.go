@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestIntrospectionSaysNothingOfATokenThatIsInactive(t *testing.T) {
+func TestIntrospectionRevealsNothingAboutInactiveTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		mobile := testserver.Web()
 		mobile.ID = "mobile"
@@ -142,9 +142,9 @@ func TestIntrospectionWithoutAuthenticationIsNoOracle(t *testing.T) {
 	})
 }
 
-// TestNeitherIntrospectionNorRevocationTakesAForgedAccessToken signs nothing
+// TestIntrospectionAndRevocationRejectForgedAccessTokens signs nothing
 // with our key: whatever verifies here could have been made by anybody.
-func TestNeitherIntrospectionNorRevocationTakesAForgedAccessToken(t *testing.T) {
+func TestIntrospectionAndRevocationRejectForgedAccessTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		var fetched []string
 		lure := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fetched = append(fetched, r.URL.Path) }))

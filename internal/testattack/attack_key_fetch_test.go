@@ -143,7 +143,7 @@ func fetching(issuer string, keys settings.IssuerKeys, private bool) settings.Is
 	}}
 }
 
-func TestNoKeyIsFetchedFromAnAddressInside(t *testing.T) {
+func TestNoKeyIsFetchedFromAPrivateAddress(t *testing.T) {
 	leadsTo := map[string][]string{
 		"loopback.example.com": {"127.0.0.1", "::1"}, "mapped.example.com": {"::ffff:127.0.0.1"}, "private.example.com": {"10.0.0.1"},
 		"metadata.example.com": {"169.254.169.254"}, "nat64.example.com": {"64:ff9b::7f00:1"}, "local-nat64.example.com": {"64:ff9b:1::a00:1"},
@@ -195,10 +195,10 @@ func TestNoKeyIsFetchedFromAnAddressInside(t *testing.T) {
 	d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil))
 }
 
-// TestANameThatMovesInsideIsNotFollowed answers first with an address that
+// TestANameThatChangesToAPrivateAddressIsNotFollowed answers first with an address that
 // nobody has and then with our own: who looks a name up to check it, and
 // connects by name, ends up inside.
-func TestANameThatMovesInsideIsNotFollowed(t *testing.T) {
+func TestANameThatChangesToAPrivateAddressIsNotFollowed(t *testing.T) {
 	const unassigned = "2d00::1" // public in form, reserved by the IANA, routed nowhere
 	port, reached := inside(t)
 	names(t, func(name string, before int) []string {
@@ -250,7 +250,7 @@ func TestPrivateAddressesAreAllowedForOneEntryOnly(t *testing.T) {
 	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
 }
 
-func TestKeysAreConfiguredFromTheWebOnly(t *testing.T) {
+func TestConfiguredKeyURLsMustBeHTTP(t *testing.T) {
 	for _, address := range []string{
 		"file:///etc/passwd", "file://localhost/etc/passwd", "data:application/json,{}", "ftp://auth.example.com/keys", "gopher://auth.example.com/",
 		"unix:///run/docker.sock", "jar:https://auth.example.com!/", "//auth.example.com/keys", "/keys", "auth.example.com", "https:", "https:///keys", "https://:443/keys",
@@ -294,7 +294,7 @@ func keySet(t *testing.T, also string) string {
 	return `{"keys":[` + string(key) + also + `]}`
 }
 
-func TestNoAnswerOfAnIssuerLeadsElsewhereForItsKeys(t *testing.T) {
+func TestNoResponseOfAnIssuerRedirectsTheKeyFetch(t *testing.T) {
 	var reached atomic.Int32
 	elsewhere := guide(t, func(w http.ResponseWriter, _ *http.Request) {
 		reached.Add(1)
@@ -358,7 +358,7 @@ func TestNoAnswerOfAnIssuerLeadsElsewhereForItsKeys(t *testing.T) {
 	}
 }
 
-func TestAKeySetThatIsTooMuchIsCutOff(t *testing.T) {
+func TestAnOversizedKeySetIsRejected(t *testing.T) {
 	var sent atomic.Int64
 	flood := func(w http.ResponseWriter, piece []byte, pause time.Duration, r *http.Request) {
 		for r.Context().Err() == nil {
@@ -452,7 +452,7 @@ func rsaKeyOf(bytes int) string {
 	return `{"keys":[{"kty":"RSA","kid":"ES256","e":"AQAB","n":"` + strings.Repeat("_", bytes/3*4) + `"}]}`
 }
 
-func TestStrangersCannotMakeUsHammerAnIssuer(t *testing.T) {
+func TestUnknownKidsDoNotFloodAnIssuer(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})))
 	es, stranger := testserver.Signers()[2], testserver.Signer{Algorithm: "ES256", Sign: testserver.ES256(testserver.NewES256Key(t))}

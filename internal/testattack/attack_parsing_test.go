@@ -26,7 +26,7 @@ func send(d *testserver.Deployment, path, body string, opts ...testserver.Option
 	return d.Do(http.MethodPost, path, strings.NewReader(body), append([]testserver.Option{testserver.ContentType(testserver.FormType)}, opts...)...)
 }
 
-func TestAParameterThatOccursTwiceIsRefusedEverywhere(t *testing.T) {
+func TestADuplicateParameterIsRejectedEverywhere(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		a := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
@@ -60,7 +60,7 @@ func TestAParameterThatOccursTwiceIsRefusedEverywhere(t *testing.T) {
 
 func hexOf(b byte) string { return string("0123456789abcdef"[b>>4]) + string("0123456789abcdef"[b&15]) }
 
-func TestTwoMethodsOfClientAuthenticationAreRefusedEverywhere(t *testing.T) {
+func TestTwoMethodsOfClientAuthenticationAreRejectedEverywhere(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		a := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
@@ -103,7 +103,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAFloodOfDotsIsRefusedWithoutWork(t *testing.T) {
+func TestManyDotsAreRejectedWithoutWork(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	asBackend := testserver.Basic("backend", testserver.ClientSecret)
 	a := d.SignIn("alice")
@@ -159,7 +159,7 @@ func TestAFloodOfDotsIsRefusedWithoutWork(t *testing.T) {
 	}
 }
 
-func TestABodyWithoutAnEndIsCutOff(t *testing.T) {
+func TestAnEndlessBodyIsRejected(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	before := d.Written()
 	for _, path := range []string{"/token", "/revoke", "/introspect"} {

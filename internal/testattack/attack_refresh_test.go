@@ -36,7 +36,7 @@ func restarted(d *testserver.Deployment) *testserver.Deployment {
 	return &next
 }
 
-func TestARestartForgetsNoUsedRefreshToken(t *testing.T) {
+func TestUsedRefreshTokensAreRememberedAcrossARestart(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		first := d.SignIn("alice")
 		newest := d.Want(200, "", d.Refresh("", "web", first.Text("refresh_token")))
@@ -54,9 +54,9 @@ func TestARestartForgetsNoUsedRefreshToken(t *testing.T) {
 	})
 }
 
-// TestARequestReadBeforeARotationRotatesNoSuccessor lets requests read the
+// TestADelayedRefreshRotatesNoSuccessor lets requests read the
 // session and then wait at its row, while the chain goes on by two rotations.
-func TestARequestReadBeforeARotationRotatesNoSuccessor(t *testing.T) {
+func TestADelayedRefreshRotatesNoSuccessor(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
 	a := d.SignIn("alice")
 	id, err := models.ParseSessionID(a.Text("session_id"))
@@ -246,7 +246,7 @@ func (h *thief) token(id models.SessionID, generation uint32, secret []byte) str
 	return "lk_rt_" + base64.RawURLEncoding.EncodeToString(append(body, h.mac(h.tag, []byte{1}, tenant[:], body)[:16]...))
 }
 
-func TestTheRootSecretAndTheDatabaseMakeNoRefreshToken(t *testing.T) {
+func TestTheRootSecretAndTheDatabaseYieldNoRefreshToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		thief := newThief(t, testserver.RootSecret)
 		a := d.SignIn("alice")
@@ -316,10 +316,10 @@ func said(a *testserver.Answer) string {
 	return fmt.Sprint(a.Status, header, string(a.Body))
 }
 
-// TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken shows tokens that are refused
+// TestRefreshGivesTheReasonOnlyToTheHolderOfASessionToken shows tokens that are refused
 // for many reasons: all get one answer, but those that fit a session of the
 // client that shows them.
-func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
+func TestRefreshGivesTheReasonOnlyToTheHolderOfASessionToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		used, revoked, disabled, mine := d.SignIn("alice"), d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
@@ -385,7 +385,7 @@ func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
 	})
 }
 
-func TestRevokeByManyEndsASessionOnce(t *testing.T) {
+func TestConcurrentRevocationsEndASessionOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		bystander := d.SignIn("alice")
@@ -414,7 +414,7 @@ func TestRevokeByManyEndsASessionOnce(t *testing.T) {
 	})
 }
 
-func TestIntrospectAmongManySaysInactiveOnceARevokeHasReturned(t *testing.T) {
+func TestIntrospectReturnsInactiveOnceARevokeHasReturned(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		var revoked bool
@@ -442,7 +442,7 @@ func TestIntrospectAmongManySaysInactiveOnceARevokeHasReturned(t *testing.T) {
 	})
 }
 
-func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
+func TestConcurrentRefreshesDoNotOutliveADisabling(t *testing.T) {
 	for name, disable := range map[string]func(*settings.TenantSpec){
 		"user":   func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} },
 		"issuer": func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },

@@ -115,7 +115,7 @@ func TestASharedSecretCopiedToAnotherTenantIsNotUsed(t *testing.T) {
 	})
 }
 
-func TestADigestOrASessionCopiedElsewhereOpensNothing(t *testing.T) {
+func TestACopiedDigestOrSessionGivesNoAccess(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		const secret = "the-secret-of-a-client-of-another-tenant-entirely"
 		other := testserver.Backend()
@@ -145,9 +145,9 @@ func TestADigestOrASessionCopiedElsewhereOpensNothing(t *testing.T) {
 	})
 }
 
-// TestTheDatabaseHoldsNothingThatCouldBeShown reads every column: what is not
+// TestTheDatabaseContainsNoUsableToken reads every column: what is not
 // there in the clear cannot be compared in the clear either.
-func TestTheDatabaseHoldsNothingThatCouldBeShown(t *testing.T) {
+func TestTheDatabaseContainsNoUsableToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		const shared = "the-shared-secret-of-an-issuer-of-client-tokens"
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
@@ -207,7 +207,7 @@ func forms(secret string) []string {
 	return all
 }
 
-func TestClientAuthenticationDoesNotTellWhyItFails(t *testing.T) {
+func TestClientAuthenticationDoesNotRevealWhyItFails(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		disabled := testserver.APIClient()
 		disabled.Disabled = true

@@ -97,6 +97,6 @@ func TestAPageClosedDuringARefreshIsStillSignedIn(t *testing.T) {
 	}
 }
 
-func TestAPageOfAnotherOriginGetsNothing(t *testing.T) {
+func TestAPageOfAnotherOriginGetsNoAccess(t *testing.T) {
 	serve(t, false).script(t, "cross_origin.mjs")
 }

@@ -19,11 +19,11 @@ import (
 )
 
 // A test binary that is killed or times out cleans nothing up itself.
-func TestServerDiesWithItsProcess(t *testing.T) {
+func TestServerExitsWithItsProcess(t *testing.T) {
 	if os.Getenv("LATCHKEY_TEST_VICTIM") != "" {
 		becomeVictim(t)
 	}
-	victim := exec.Command(os.Args[0], "-test.run=^TestServerDiesWithItsProcess$", "-test.count=1")
+	victim := exec.Command(os.Args[0], "-test.run=^TestServerExitsWithItsProcess$", "-test.count=1")
 	victim.Env = append(os.Environ(), "LATCHKEY_TEST_VICTIM=1")
 	victim.Stderr = os.Stderr
 	out, err := victim.StdoutPipe()

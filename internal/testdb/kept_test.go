@@ -67,7 +67,7 @@ func process(t *testing.T, conn *pgx.Conn, err error, statements ...string) uint
 	return conn.PgConn().PID()
 }
 
-func TestASessionIsKeptAndHasForgottenItsClient(t *testing.T) {
+func TestAKeptSessionHasNoStateOfItsClient(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
 		before := process(t, conn, err, "SET search_path = elsewhere",
@@ -87,7 +87,7 @@ func TestASessionIsKeptAndHasForgottenItsClient(t *testing.T) {
 }
 
 // Statistics are handed in at a session's end, and some tests read them.
-func TestASessionThatIsKeptHasHandedInItsStatistics(t *testing.T) {
+func TestAKeptSessionHasReportedItsStatistics(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
 		process(t, conn, err, "DROP TABLE IF EXISTS counted", "CREATE TABLE counted (n int)")
@@ -101,7 +101,7 @@ func TestASessionThatIsKeptHasHandedInItsStatistics(t *testing.T) {
 	})
 }
 
-func TestASessionOfADoubtfulStateIsNotKept(t *testing.T) {
+func TestASessionInAnUnknownStateIsNotKept(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		for name, use := range map[string]func(conn *pgx.Conn) error{
 			"in a transaction":        func(conn *pgx.Conn) error { _, err := conn.Exec(t.Context(), "BEGIN"); return err },
@@ -151,7 +151,7 @@ func TestASessionOfADoubtfulStateIsNotKept(t *testing.T) {
 }
 
 // A session takes over the settings of its database when it begins.
-func TestASessionOnADatabaseWithSettingsIsNotKept(t *testing.T) {
+func TestASessionOfADatabaseWithSettingsIsNotKept(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		setting := func() (value string) {
 			t.Helper()
@@ -183,7 +183,7 @@ func TestASessionOnADatabaseWithSettingsIsNotKept(t *testing.T) {
 	})
 }
 
-func TestAKeeperAsksForThePassword(t *testing.T) {
+func TestAKeeperRequiresThePassword(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
 		process(t, conn, err)
@@ -239,7 +239,7 @@ func TestCancellingReachesTheServer(t *testing.T) {
 	})
 }
 
-func TestOnlySoManySessionsAreKept(t *testing.T) {
+func TestTheNumberOfKeptSessionsIsBounded(t *testing.T) {
 	url, err := keptCluster()
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +259,7 @@ func TestOnlySoManySessionsAreKept(t *testing.T) {
 	}
 }
 
-func TestFramesInPieces(t *testing.T) {
+func TestSplitFramesAreParsed(t *testing.T) {
 	stream := []byte("Q\x00\x00\x00\x0dSELECT 1\x00S\x00\x00\x00\x04Z\x00\x00\x00\x05TX\x00\x00\x00\x04")
 	for size := 1; size <= len(stream); size++ {
 		var f frames

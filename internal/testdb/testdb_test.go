@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func TestPostgresGivesEachTestAnEmptyDatabaseOfItsOwn(t *testing.T) {
+func TestPostgresReturnsANewEmptyDatabase(t *testing.T) {
 	var first string
 	ok := t.Run("one", func(t *testing.T) {
 		first = EmptyPostgres(t)
@@ -29,7 +29,7 @@ func TestPostgresGivesEachTestAnEmptyDatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestPostgresDropsADatabaseThatIsStillInUse(t *testing.T) {
+func TestPostgresDropsADatabaseInUse(t *testing.T) {
 	var conn *pgx.Conn
 	leaked := t.Run("leaks a connection", func(t *testing.T) {
 		var err error
@@ -45,7 +45,7 @@ func TestPostgresDropsADatabaseThatIsStillInUse(t *testing.T) {
 	}
 }
 
-func TestPostgresGivesManyDatabasesAtOnce(t *testing.T) {
+func TestPostgresReturnsManyDatabasesConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { query(t, Postgres(t), "INSERT INTO notes VALUES (1)") })
@@ -54,7 +54,7 @@ func TestPostgresGivesManyDatabasesAtOnce(t *testing.T) {
 }
 
 // Commits of a cluster that a test may kill must wait for the disk.
-func TestAClusterKeepsWhatIsCommitted(t *testing.T) {
+func TestAClusterKeepsCommittedData(t *testing.T) {
 	var fsync, commit string
 	conn, err := connect(t, NewCluster(t).URL())
 	if err != nil {
@@ -69,7 +69,7 @@ func TestAClusterKeepsWhatIsCommitted(t *testing.T) {
 }
 
 // Nobody but its guard need know a server for it to live.
-func TestASharedServerOutlivesTheGarbageCollector(t *testing.T) {
+func TestASharedServerSurvivesGarbageCollection(t *testing.T) {
 	url, _, err := Share()
 	if err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func TestWhatIntrospectionReads(t *testing.T) {
 }
 
 // Byte by byte, whoever asks and however.
-func TestMemoryAndDatabaseAnswerAlike(t *testing.T) {
+func TestMemoryAndDatabaseAgree(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := remembering(t, testserver.Options{DatabaseURL: url})
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
@@ -174,7 +174,7 @@ func revoked(d *testserver.Deployment, way string) (a *testserver.Answer, machin
 
 // Between a revocation and the next look of the node there is most of the time
 // in which this could fail, so each is tried a few times.
-func TestANodeKnowsAtOnceWhatItRevoked(t *testing.T) {
+func TestANodeSeesItsOwnRevocationsAtOnce(t *testing.T) {
 	for name, revoke := range ways {
 		t.Run(name, func(t *testing.T) {
 			eachRemembering(t, func(t *testing.T, d *testserver.Deployment) {
@@ -196,7 +196,7 @@ func TestANodeKnowsAtOnceWhatItRevoked(t *testing.T) {
 	}
 }
 
-func TestANodeLearnsWhatAnotherRevoked(t *testing.T) {
+func TestANodeSeesTheRevocationsOfAnother(t *testing.T) {
 	for name, revoke := range ways {
 		t.Run(name, func(t *testing.T) {
 			d := remembering(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
@@ -217,7 +217,7 @@ func TestANodeLearnsWhatAnotherRevoked(t *testing.T) {
 
 // What cannot be looked at any more is told for as long as was asked for, and
 // never longer.
-func TestWithoutItsDatabaseANodeAnswersFromMemoryWhileThatIsFresh(t *testing.T) {
+func TestDuringAnOutageANodeIntrospectsFromFreshMemory(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
 	d := remembering(t, testserver.Options{DatabaseURL: proxy.URL()})
@@ -251,7 +251,7 @@ func TestWithoutItsDatabaseANodeAnswersFromMemoryWhileThatIsFresh(t *testing.T) 
 	}
 }
 
-func TestWhatIsNotFreshIsRead(t *testing.T) {
+func TestStaleMemoryIsReadAgain(t *testing.T) {
 	trace := &testserver.StatementLog{}
 	o := testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace, IntrospectionMaxAge: fromMemory}
 	d := testserver.NewSessionDeployment(t, o) // it does not follow the log

@@ -20,7 +20,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestAStreamTellsWhatIsRevokedAtAnyNode(t *testing.T) {
+func TestAStreamReportsRevocationsOfEveryNode(t *testing.T) {
 	d := following(t, testdb.Postgres(t))
 	other := followingNode(d, d.DatabaseURL)
 	before, here, there := d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
@@ -52,7 +52,7 @@ func TestAStreamTellsWhatIsRevokedAtAnyNode(t *testing.T) {
 	}
 }
 
-func TestAStreamShowsThatItIsAlive(t *testing.T) {
+func TestAStreamSendsHeartbeats(t *testing.T) {
 	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
 		stream, _ := follow(d)
 		for range 2 {
@@ -65,7 +65,7 @@ func TestAStreamShowsThatItIsAlive(t *testing.T) {
 }
 
 // A reader that comes back anywhere misses nothing, and is spared the rest.
-func TestAStreamGoesOnWhereItWasCut(t *testing.T) {
+func TestAStreamResumesAtItsCursor(t *testing.T) {
 	d := following(t, testdb.Postgres(t))
 	other := followingNode(d, d.DatabaseURL)
 	old := d.SignIn("old")
@@ -287,7 +287,7 @@ func (r *idleReader) WriteHeader(status int) {
 	r.answered <- status
 }
 
-func TestAClientHasItsShareOfTheStreams(t *testing.T) {
+func TestStreamsOfAClientAreLimited(t *testing.T) {
 	d := following(t, testdb.SQLite(t))
 	ctx, leave := context.WithCancel(t.Context())
 	answered := make(chan int)

@@ -16,7 +16,7 @@ import (
 var anyJTI = regexp.MustCompile(`"jti":"[0-9a-f]{32}"`)
 
 // In what is wanted, ${390} is 390 seconds from now.
-func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
+func TestRevocationsReportEveryEarlyEnd(t *testing.T) {
 	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -87,7 +87,7 @@ func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
 
 // What nobody accepts any more is not told: when a session ends by time, its
 // last access token has.
-func TestRevocationsTellOfNothingThatIsOver(t *testing.T) {
+func TestRevocationsOmitExpiredEntries(t *testing.T) {
 	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
 		signOut(d, d.SignIn("alice"))
 		d.SignIn("bob") // and never comes back
@@ -111,7 +111,7 @@ func TestRevocationsTellOfNothingThatIsOver(t *testing.T) {
 	})
 }
 
-func TestAClientIsToldOfWhatItMayIntrospect(t *testing.T) {
+func TestAClientSeesTheRevocationsThatItMayIntrospect(t *testing.T) {
 	secret := func(id string, more func(*settings.ClientSettings)) settings.ClientSpec {
 		c := settings.ClientSpec{ID: id, Secret: testserver.ClientSecret, ClientSettings: settings.ClientSettings{
 			Auth: settings.AuthSecret, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh, settings.GrantClientCredentials},
@@ -185,7 +185,7 @@ func TestAClientIsToldOfWhatItMayIntrospect(t *testing.T) {
 	})
 }
 
-func TestRevocationsRefuse(t *testing.T) {
+func TestRevocationsReject(t *testing.T) {
 	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
 		off := testserver.Backend()
 		off.ID, off.Disabled = "off", true
@@ -271,7 +271,7 @@ func TestClientsThatSeeEverythingShareAView(t *testing.T) {
 	})
 }
 
-func TestACursorSparesWhatIsKnown(t *testing.T) {
+func TestACursorSkipsKnownEntries(t *testing.T) {
 	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
 		web := testserver.Web()
 		narrow := testserver.Backend()

@@ -73,7 +73,7 @@ func TestAStatusListIsASignedTokenOfItsTenant(t *testing.T) {
 	})
 }
 
-func TestAStatusListMayBeKeptForItsTTL(t *testing.T) {
+func TestAStatusListMayBeCachedForItsTTL(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		ended := d.SignIn("alice")
 		signOut(d, ended)
@@ -126,7 +126,7 @@ func TestAStatusListMayBeKeptForItsTTL(t *testing.T) {
 	})
 }
 
-func TestAStatusListIsRefused(t *testing.T) {
+func TestStatusListRejects(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.WebOnStatusList()))
 		d.SignIn("alice")
@@ -185,7 +185,7 @@ func TestAStatusListIsRefused(t *testing.T) {
 
 // Whoever ends a session, its entry says so in the next list, and nobody else's
 // does.
-func TestAnEndShowsInTheNextStatusList(t *testing.T) {
+func TestAnEndedSessionIsInTheNextStatusList(t *testing.T) {
 	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.WebOnStatusList(), backendOnStatusList())
@@ -285,7 +285,7 @@ func TestASessionKeepsItsStatusEntry(t *testing.T) {
 	})
 }
 
-func TestOnlySessionsOfSuchClientsAreOnAStatusList(t *testing.T) {
+func TestOnlySessionsOfClientsWithStatusListsAreListed(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		without := d.SignIn("alice")
 		d.Want(404, "not_found", d.Get("/status/0"))
@@ -312,7 +312,7 @@ func TestOnlySessionsOfSuchClientsAreOnAStatusList(t *testing.T) {
 	})
 }
 
-func TestAStatusListFollowsWhatIsRevokedAtAnyNode(t *testing.T) {
+func TestAStatusListFollowsTheRevocationsOfEveryNode(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Run: true}, testserver.WebOnStatusList(), testserver.Backend())
 	other := followingNode(d, d.DatabaseURL)
 	a, b := d.SignIn("alice"), d.SignIn("bob")
@@ -370,7 +370,7 @@ func TestAStatusListOutlivesAnOutageUntilItExpires(t *testing.T) {
 	}
 }
 
-func TestAStatusListIsSignedByNoKeyThatWasRetired(t *testing.T) {
+func TestAStatusListIsNotSignedByARetiredKey(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		d.SignIn("alice")
 		before := testserver.JWTHeader(t, string(d.Want(200, "", d.Get("/status/0")).Body))["kid"].(string)
@@ -386,7 +386,7 @@ func TestAStatusListIsSignedByNoKeyThatWasRetired(t *testing.T) {
 	})
 }
 
-func TestAnEndedStatusListIsServedUntilItsLastSessionIsForgotten(t *testing.T) {
+func TestAnEndedStatusListIsServedUntilItsLastSessionIsPruned(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		keepHouse := func() {
 			t.Helper()
@@ -421,7 +421,7 @@ func TestAnEndedStatusListIsServedUntilItsLastSessionIsForgotten(t *testing.T) {
 	})
 }
 
-func TestAStatusListIsNoTokenOfAnyOtherKind(t *testing.T) {
+func TestAStatusListIsNotAcceptedAsAToken(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInAtBackend("alice")
 		list := string(d.Want(200, "", d.Get("/status/0")).Body)
@@ -439,7 +439,7 @@ func TestAStatusListIsNoTokenOfAnyOtherKind(t *testing.T) {
 
 // However many ask, and whatever is revoked meanwhile, a node reads a list once
 // a second.
-func TestAStatusListIsBuiltOnceForAll(t *testing.T) {
+func TestAStatusListIsBuiltOnceForConcurrentReaders(t *testing.T) {
 	trace := &testserver.StatementLog{}
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace}, testserver.WebOnStatusList())
 	a := d.SignIn("alice")

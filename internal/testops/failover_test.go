@@ -101,7 +101,7 @@ func (f *failover) readers() []reader {
 
 // No connection is due to be checked while the clock stands still: the server
 // itself has to refuse what is asked on it.
-func TestAReadOnlyFormerPrimaryAnswersNoReader(t *testing.T) {
+func TestAReadOnlyFormerPrimaryServesNoReads(t *testing.T) {
 	f := newFailover(t)
 	nodes := make([]*testserver.Deployment, 10)
 	for i := range nodes {
@@ -123,7 +123,7 @@ func TestAReadOnlyFormerPrimaryAnswersNoReader(t *testing.T) {
 	}
 }
 
-func TestANodeWhoseDatabaseIsReadOnlySaysSoAndHealsWithoutARestart(t *testing.T) {
+func TestANodeRecoversFromAReadOnlyDatabase(t *testing.T) {
 	f := newFailover(t)
 	f.useConnections(f.Deployment)
 	f.pair.Primary.Fence()
@@ -149,7 +149,7 @@ func TestANodeWhoseDatabaseIsReadOnlySaysSoAndHealsWithoutARestart(t *testing.T)
 
 // A former primary that nobody fenced goes on answering on open connections.
 // A node notices by the timeline of a new one.
-func TestANodeLeavesAFormerPrimaryThatStillTakesWrites(t *testing.T) {
+func TestANodeLeavesAWritableFormerPrimary(t *testing.T) {
 	f := newFailover(t)
 	d := f.node()
 	f.promote()

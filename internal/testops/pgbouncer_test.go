@@ -75,7 +75,7 @@ func TestPgBouncerInTransactionModeNeedsNoSetting(t *testing.T) {
 	}
 }
 
-func TestPgBouncerRefusesSearchPathInWordsThatHelp(t *testing.T) {
+func TestPgBouncerErrorAboutSearchPathSuggestsAFix(t *testing.T) {
 	u := newBouncer(t, testdb.Postgres(t)) + "&search_path=latchkey"
 	_, err := models.Open(t.Context(), u, models.Options{})
 	if err == nil || !strings.Contains(err.Error(), "ALTER ROLE") {

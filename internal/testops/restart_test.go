@@ -10,7 +10,7 @@ import (
 
 // Every pooled connection is dead by then, and the clock has not moved, so that
 // none is due to be checked.
-func TestTheFirstRequestsAfterADatabaseRestartAreAnswered(t *testing.T) {
+func TestTheFirstRequestsAfterADatabaseRestartSucceed(t *testing.T) {
 	cluster := testdb.NewCluster(t)
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: cluster.URL()})
 	tokens := make([]string, 8)

@@ -85,7 +85,7 @@ func (n *node) refresh(t *testing.T, token any) (status int, answer map[string]a
 }
 
 // Both parts of the runbook run as they are written in docs/operations.md.
-func TestTheRunbookOfARestoreRevivesNothing(t *testing.T) {
+func TestARestoreRevivesNoSession(t *testing.T) {
 	folder, database := t.TempDir(), testdb.EmptyPostgres(t)
 	n := newNode(t, folder, database)
 	must(t, os.Rename(n.file, filepath.Join(folder, "latchkey.yaml")))

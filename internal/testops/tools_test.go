@@ -20,7 +20,7 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-func TestEveryProgramIsThere(t *testing.T) {
+func TestEveryProgramIsInstalled(t *testing.T) {
 	for _, name := range []string{"nginx", "haproxy", "caddy", "pgbouncer"} {
 		t.Run(name, func(t *testing.T) { program(t, name) })
 	}

@@ -39,7 +39,7 @@ func claimsAsText(t *testing.T, a *testserver.Answer) (claims map[string]string,
 	return claims, jti, sid
 }
 
-func TestAnAccessTokenHoldsItsClaimsAndNothingElse(t *testing.T) {
+func TestAnAccessTokenContainsOnlyItsClaims(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		earlier := d.JSONTime(-3600)
@@ -97,7 +97,7 @@ func TestAnAccessTokenHoldsItsClaimsAndNothingElse(t *testing.T) {
 	})
 }
 
-func TestEveryAccessTokenHasAJTIOfItsOwn(t *testing.T) {
+func TestEveryAccessTokenHasAUniqueJTI(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	first := d.SignIn("alice")
 	answers := testserver.InParallel(40, func(i int) *testserver.Answer {
@@ -131,7 +131,7 @@ func TestEveryAccessTokenHasAJTIOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestAnAccessTokenLivesAsItsClientSays(t *testing.T) {
+func TestAnAccessTokenHasTheLifetimeOfItsClient(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*settings.ClientSpec)
 		want   float64
@@ -239,7 +239,7 @@ func TestNoTokenIsLongerThanSixKiB(t *testing.T) {
 	}
 }
 
-func TestIntrospectionOfATokenWithoutScopeSaysSo(t *testing.T) {
+func TestIntrospectionOfATokenWithoutScope(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	plain := testserver.Web()
 	plain.Scopes = nil

@@ -38,7 +38,7 @@ func acr(t *testing.T, a *testserver.Answer) string {
 	return value
 }
 
-func TestRulesOfATenantChooseItsACR(t *testing.T) {
+func TestTheRulesOfATenantDetermineTheACR(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		ranked(d, ranks)
 		hour := map[string]any{"amr": []string{"hwk"}, "auth_time": d.Clock.Now().Unix() - 3600}
@@ -71,7 +71,7 @@ func TestRulesOfATenantChooseItsACR(t *testing.T) {
 
 // The age of a factor counts when it is proved; later it is the business of
 // who demands max_age.
-func TestAnACRStaysAsItWasDecided(t *testing.T) {
+func TestAnACRStaysUnchangedAfterTheSignIn(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		web := func(tenant *settings.TenantSpec) {
 			tenant.Clients[0].Claims = map[string]string{"level": "session.acr"}
@@ -118,7 +118,7 @@ func TestAnACRStaysAsItWasDecided(t *testing.T) {
 	})
 }
 
-func TestAnEntryVouchesUpToItsPlaceInTheTenantsOrder(t *testing.T) {
+func TestMaxACRFollowsTheTenantsOrder(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		for _, c := range []struct {
 			name, most string
@@ -235,7 +235,7 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 }
 
 // Rows that an earlier release wrote say nothing of acr.
-func TestASessionWithoutAnACROfItsOwnHasTheDefaultOne(t *testing.T) {
+func TestASessionWithoutAnACRHasTheDefault(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: url})
 		ranked(d, ranks)
@@ -257,7 +257,7 @@ func TestASessionWithoutAnACROfItsOwnHasTheDefaultOne(t *testing.T) {
 	})
 }
 
-func TestARuleThatFailsDoesNotHoldAndIsTold(t *testing.T) {
+func TestAFailingRuleIsFalseAndLogged(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		costly := "amr.all(a, amr.all(b, amr.all(c, amr.all(d, amr.all(e, a + b + c + d + e != '')))))"
 		ranked(d, []settings.ACRClass{

@@ -37,7 +37,7 @@ func role(t *testing.T, a *testserver.Answer) any {
 	return testserver.Claims(t, a)["role"]
 }
 
-func TestARightThatIsWithdrawnUpstreamIsGoneAtTheNextSignIn(t *testing.T) {
+func TestAWithdrawnAttributeIsRemovedAtTheNextSignIn(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(attributeTenant(d, testserver.NewIssuer(t, d.Clock)))
 		first := signInWith(d, d.Issuer, map[string]any{"role": "admin"})
@@ -111,7 +111,7 @@ func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 
 // `user` in allow is the stored user with what this token maps, and without
 // what this token takes away.
-func TestAllowSeesTheUserAsTheTokenLeavesThem(t *testing.T) {
+func TestAllowSeesTheUpdatedUser(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := attributeTenant(d, testserver.NewIssuer(t, d.Clock))
 		d.Apply(spec)
@@ -127,7 +127,7 @@ func TestAllowSeesTheUserAsTheTokenLeavesThem(t *testing.T) {
 	})
 }
 
-func TestATooLongAttributeIsLeftOutOfTheSignIn(t *testing.T) {
+func TestATooLongAttributeIsOmitted(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := attributeTenant(d, testserver.NewIssuer(t, d.Clock))
 		spec.TrustedIssuers[0].UserAttributes = map[string]string{"role": "token.?groups", "email": "token.?email"}

@@ -87,7 +87,7 @@ func TestASecretIsFormEncodedInBasic(t *testing.T) {
 	}
 }
 
-func TestFailedAuthenticationsLookAlike(t *testing.T) {
+func TestFailedAuthenticationsAreIndistinguishable(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		closed, closedApp := testserver.Backend(), testserver.Web()
 		closed.ID, closedApp.ID = "closed", "closed-app"
@@ -127,7 +127,7 @@ func TestFailedAuthenticationsLookAlike(t *testing.T) {
 	})
 }
 
-func TestASecretMayBeReplacedWithoutAGap(t *testing.T) {
+func TestASecretIsReplacedWithoutInterruption(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		const next = "the-next-client-secret-for-tests-of-50-characters"
 		asks := func(secret string) *testserver.Answer {

@@ -39,7 +39,7 @@ func TestTokenSourceOfXOAuth2Refreshes(t *testing.T) {
 	})
 }
 
-func TestTokenSourceOfXOAuth2TellsRefusalFromFault(t *testing.T) {
+func TestTokenSourceOfXOAuth2DistinguishesRejectionFromFault(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		config := oauth2.Config{ClientID: "web", Endpoint: oauth2.Endpoint{TokenURL: d.URL + "/token", AuthStyle: oauth2.AuthStyleInParams}}
 		_, err := config.TokenSource(context.Background(), &oauth2.Token{RefreshToken: "lk_rt_made-up"}).Token()
@@ -99,7 +99,7 @@ func TestGoOIDCDiscoversAndVerifies(t *testing.T) {
 	}
 }
 
-func TestGoOIDCRefusesATokenOfAnotherTenant(t *testing.T) {
+func TestGoOIDCRejectsATokenOfAnotherTenant(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		a := d.SignIn("alice")
@@ -117,7 +117,7 @@ func TestGoOIDCRefusesATokenOfAnotherTenant(t *testing.T) {
 	})
 }
 
-func TestTenantsDoNotKnowEachOther(t *testing.T) {
+func TestTenantsAreIsolated(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web(), testserver.Backend()))
 		a := d.SignIn("alice")

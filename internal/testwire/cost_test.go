@@ -99,7 +99,7 @@ func TestASessionDoesNotGrowWithUse(t *testing.T) {
 	}
 }
 
-func TestRefusalsLeaveNothingBehind(t *testing.T) {
+func TestRejectedRequestsStoreNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		db := testserver.OpenDatabase(t, d.DatabaseURL)
 		rows := func() (n int) {

@@ -66,7 +66,7 @@ func wander(d *testserver.Deployment, t *testing.T, sub, mark string) (sid strin
 	return a.Text("session_id")
 }
 
-func TestDeviceFactsAreThoseOfTheSignInAndOfTheLastUse(t *testing.T) {
+func TestDeviceDataComesFromTheSignInAndTheLastUse(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeviceWorld(t, url)
 		row := d.SessionRow("default", wander(d, t, "alice", "mark"))
@@ -96,7 +96,7 @@ func TestDeviceFactsAreThoseOfTheSignInAndOfTheLastUse(t *testing.T) {
 	})
 }
 
-func TestAStepUpAndASwapAreUsesFromADevice(t *testing.T) {
+func TestAStepUpAndASwapUpdateTheDevice(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeviceWorld(t, url)
 		a := d.SignInAtBackend("alice")
@@ -113,7 +113,7 @@ func TestAStepUpAndASwapAreUsesFromADevice(t *testing.T) {
 	})
 }
 
-func TestNothingOfADeviceIsStoredWhereThatIsSwitchedOff(t *testing.T) {
+func TestNoDeviceDataIsStoredIfDisabled(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeviceWorld(t, url)
 		storeDevice(d, false)
@@ -149,7 +149,7 @@ func sameDevice(t *testing.T, a *testserver.Answer, name, agent, ip string) {
 	}
 }
 
-func TestWhatWasStoredOfADeviceIsShownNoMoreAndCleared(t *testing.T) {
+func TestStoredDeviceDataIsHiddenAndDeletedOnceDisabled(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeviceWorld(t, url)
 		a := d.Want(200, "", d.Post("/token", []string{
@@ -189,7 +189,7 @@ func TestWhatWasStoredOfADeviceIsShownNoMoreAndCleared(t *testing.T) {
 
 // A retry is compared with the last use; where one of them is not known, it
 // comes from nowhere else.
-func TestARetryIsNoSignOfTheftWhereDevicesAreUnknown(t *testing.T) {
+func TestARetryFromAnUnknownDeviceIsNotTreatedAsTheft(t *testing.T) {
 	for name, stores := range map[string][2]bool{
 		"never stored": {false, false}, "switched on in between": {false, true}, "switched off in between": {true, false},
 	} {
@@ -215,7 +215,7 @@ func TestARetryIsNoSignOfTheftWhereDevicesAreUnknown(t *testing.T) {
 	}
 }
 
-func TestADeviceNameOfAHundredLettersIsKeptWhole(t *testing.T) {
+func TestADeviceNameOfAHundredLettersIsStoredInFull(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		name := strings.Repeat("é", 100)
 		a := d.SignIn("alice", "latchkey_device_name", name)
@@ -226,7 +226,7 @@ func TestADeviceNameOfAHundredLettersIsKeptWhole(t *testing.T) {
 	})
 }
 
-func TestUserAgentsAreCut(t *testing.T) {
+func TestLongUserAgentsAreTruncated(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for name, c := range map[string]struct{ sent, stored string }{
 		"of 256 bytes":              {strings.Repeat("a", 256), strings.Repeat("a", 256)},

@@ -148,7 +148,7 @@ func warnings(log string, of models.EventType) (n int) {
 	return n
 }
 
-func TestAClientTokenShownAgainIsToldOnce(t *testing.T) {
+func TestAReplayedClientTokenIsReportedOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token, other := d.Issuer.Token(d.URL, "alice", nil), d.OtherNode()
 		d.Want(200, "", d.Exchange("", "web", token))
@@ -170,7 +170,7 @@ func TestAClientTokenShownAgainIsToldOnce(t *testing.T) {
 }
 
 // What a person should look at is one line with ids, and no token.
-func TestATheftIsAWarningAndIsCounted(t *testing.T) {
+func TestATheftIsLoggedAndCounted(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		second := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))

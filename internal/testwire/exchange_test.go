@@ -29,7 +29,7 @@ func TestExchangeIsForClientsThatHaveTheGrant(t *testing.T) {
 	})
 }
 
-func TestExchangeGrantsWhatIsAskedFor(t *testing.T) {
+func TestExchangeGrantsTheRequestedScopeAndTarget(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Web()
 		client.Scopes, client.DefaultScopes = append(client.Scopes, "orders:write"), &[]string{"profile", "orders:read"}
@@ -93,7 +93,7 @@ func TestExchangeOutlivesItsSubjectToken(t *testing.T) {
 	})
 }
 
-func TestExchangeIssuesOnlyClaimsOfItsOwn(t *testing.T) {
+func TestExchangeIssuesOnlyTheServersClaims(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		now := d.Clock.Now().Unix()
 		over := map[string]any{"jti": "of-the-subject-token", "iat": now - 10, "exp": now + 20, "nbf": now - 10, "client_id": "web"}

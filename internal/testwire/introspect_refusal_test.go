@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestIntrospectRefuses(t *testing.T) {
+func TestIntrospectRejects(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	token := "token=" + d.SignIn("alice").Text("access_token")
 	known := testserver.AsBackend()
@@ -38,7 +38,7 @@ func TestIntrospectRefuses(t *testing.T) {
 	d.Want(200, "", d.Post("/introspect", []string{"client_id", "backend", "client_secret", testserver.ClientSecret, "token", "x"}))
 }
 
-func TestInactiveIsAllThatIsSaid(t *testing.T) {
+func TestInactiveResponsesHaveNoOtherMember(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		stranger := testserver.Backend()
 		stranger.ID, stranger.Secret, stranger.Introspect = "stranger", "a-secret-of-a-stranger-of-40-characters!", ""

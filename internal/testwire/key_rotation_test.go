@@ -95,7 +95,7 @@ func TestKeyRotationOfATenantCanBeTurnedOff(t *testing.T) {
 	}
 }
 
-func TestRotationUnderLoadRefusesNothing(t *testing.T) {
+func TestRotationUnderLoadRejectsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		l := newLoad(d, d.Server, newNode(d, testserver.RootSecret))
 		for range 2 {
@@ -116,7 +116,7 @@ func TestRotationUnderLoadRefusesNothing(t *testing.T) {
 	})
 }
 
-func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
+func TestTokensOfARetiredKeyAreRejected(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		node := newNode(d, testserver.RootSecret)
 		a := d.SignIn("alice")
@@ -145,7 +145,7 @@ func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
 	})
 }
 
-func TestTheAnnouncedKeyTakesTheRetiredOnesPlace(t *testing.T) {
+func TestTheAnnouncedKeyReplacesTheRetiredOne(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	active := publishedKids(d)[0]
 	announced, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor)
@@ -198,7 +198,7 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 
 // A node that has just looked for news, and so has missed a key made since,
 // must not call a token of that key inactive, nor say that it revoked it.
-func TestANodeThatMissedAKeyLooksBeforeItAnswers(t *testing.T) {
+func TestANodeReadsAMissedKeyBeforeItResponds(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		node := newNode(d, testserver.RootSecret)
 		d.SignIn("alice")
@@ -228,7 +228,7 @@ func TestANodeThatMissedAKeyLooksBeforeItAnswers(t *testing.T) {
 	})
 }
 
-func TestAKeyThatDoesNotOpenIsAFaultOfOurs(t *testing.T) {
+func TestAnUnreadableKeyIsAServerError(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		db := testserver.OpenDatabase(t, d.DatabaseURL)

@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestAKeySetHoldsPublicMembersAlone(t *testing.T) {
+func TestAKeySetContainsOnlyPublicMembers(t *testing.T) {
 	for algorithm, c := range map[string]struct{ alg, kty, identity, also string }{ // RFC 7638 §3.2: what a key is known by
 		"":        {"RS256", "RSA", "e kty n", "alg kid use"},
 		"ES256":   {"ES256", "EC", "crv kty x y", "alg kid use"},
@@ -54,7 +54,7 @@ func TestAKeySetHoldsPublicMembersAlone(t *testing.T) {
 	}
 }
 
-func TestAKeySetMayBeKeptForFiveMinutes(t *testing.T) {
+func TestAKeySetMayBeCachedForFiveMinutes(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		for _, path := range []string{"/.well-known/jwks.json", "/t/acme/.well-known/jwks.json"} {
@@ -140,7 +140,7 @@ func TestPrivateKeysAreSealedInTheDatabase(t *testing.T) {
 	})
 }
 
-func TestKidsThatNobodyHasShareOneLookAtTheDatabase(t *testing.T) {
+func TestUnknownKidsShareOneDatabaseRead(t *testing.T) {
 	trace := &testserver.StatementLog{}
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace})
 	payload := strings.Split(d.SignIn("alice").Text("access_token"), ".")[1]

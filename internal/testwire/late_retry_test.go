@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestALostAnswerIsGivenAgainHoweverLate(t *testing.T) {
+func TestALostResponseIsRepeatedHoweverLate(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		lost := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -40,7 +40,7 @@ func TestALostAnswerIsGivenAgainHoweverLate(t *testing.T) {
 }
 
 // Who retries late and who holds the successor cannot both go on.
-func TestAThiefWhoRetriesLateIsCaughtWhenTheAppReturns(t *testing.T) {
+func TestALateRetryByAThiefIsDetectedWhenTheAppReturns(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		mine := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -95,7 +95,7 @@ func TestALateRetryIsRepeatedThreeTimesAfterAMinute(t *testing.T) {
 	})
 }
 
-func TestManyLateRetriesAtOnceGetOneSuccessor(t *testing.T) {
+func TestConcurrentLateRetriesGetOneSuccessor(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		lost := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -174,7 +174,7 @@ func TestTheClientDecidesAboutLateRetries(t *testing.T) {
 	}
 }
 
-func TestAnswersSayTheirGenerationAndTheRetryWindow(t *testing.T) {
+func TestResponsesReportTheGenerationAndTheRetryWindow(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))

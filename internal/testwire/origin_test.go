@@ -154,7 +154,7 @@ func TestANewOriginIsAcceptedWithinFiveSeconds(t *testing.T) {
 	})
 }
 
-func TestTheLogTakesUpATrace(t *testing.T) {
+func TestTheLogIncludesTheTraceID(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	logged := func(headers ...string) string {

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
+func TestADatabaseOutageIsNeverARejection(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a := d.SignIn("alice")
@@ -75,7 +75,7 @@ func TestAnOutageExtendsTheRetryWindow(t *testing.T) {
 	d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", first)) // no outage extends it further
 }
 
-func TestLogsHoldNoSecrets(t *testing.T) {
+func TestLogsContainNoSecrets(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.Issuer.Token(d.URL, "alice", nil)
 		a := d.Want(200, "", d.Exchange("", "web", token))
@@ -105,7 +105,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 
 // A node that knows of a change, but not yet what has changed, serves what is
 // public as it last saw it.
-func TestPublicDocumentsOutliveAnOutageAfterAChange(t *testing.T) {
+func TestPublicDocumentsAreServedDuringAnOutage(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	d.Want(200, "", d.Get("/.well-known/jwks.json"))

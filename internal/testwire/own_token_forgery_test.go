@@ -51,7 +51,7 @@ func respelled(token string) string {
 	return token[:len(token)-1] + string(letters[last^1])
 }
 
-func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
+func TestForgedTokensAreInactiveAndEndNothing(t *testing.T) {
 	d := newDeploymentThatSigns(t, "RS256")
 	d.Apply(settings.TenantSpec{ID: "acme", SigningAlgorithm: "RS256", TrustedIssuers: []settings.IssuerSpec{d.Issuer.Entry()}, Clients: []settings.ClientSpec{testserver.Web()}})
 	good := d.SignIn("alice").Text("access_token")
@@ -143,7 +143,7 @@ func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
 	}
 }
 
-func TestExchangeRefusesAMACWithAnRSAKey(t *testing.T) {
+func TestExchangeRejectsAMACWithAnRSAKey(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	rsaSigner := testserver.Signers()[0]
 	for _, algorithms := range [][]string{nil, {"RS256", "PS256", "ES256", "EdDSA"}} {
@@ -161,7 +161,7 @@ func TestExchangeRefusesAMACWithAnRSAKey(t *testing.T) {
 	}
 }
 
-func TestExchangeTakesNoShortRSAKey(t *testing.T) {
+func TestExchangeRejectsAShortRSAKey(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {

@@ -17,9 +17,9 @@ func refreshAtBackend(d *testserver.Deployment, token string, opts ...testserver
 	return d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", token}, opts...)
 }
 
-// TestEveryDeadRefreshTokenIsAnsweredAlike: whatever else the request asks for,
+// TestEveryInvalidRefreshTokenGetsTheSameError: whatever else the request asks for,
 // and but for the reason, which the session's own client learns.
-func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
+func TestEveryInvalidRefreshTokenGetsTheSameError(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
 		d.Apply(testserver.Tenant("acme", other, testserver.Web()))
@@ -76,7 +76,7 @@ func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
 	})
 }
 
-func TestARefusedScopeOrTargetSpendsNothing(t *testing.T) {
+func TestARejectedScopeOrTargetSpendsNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked []string
 		code  string
@@ -109,7 +109,7 @@ func TestARefusedScopeOrTargetSpendsNothing(t *testing.T) {
 	}
 }
 
-func TestRefreshNeedsTheClientsOwnSecret(t *testing.T) {
+func TestRefreshRequiresTheClientsSecret(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		first := d.SignInAtBackend("alice")
 		second := d.Want(200, "", refreshAtBackend(d, first.Text("refresh_token"), testserver.Basic("backend", testserver.ClientSecret)))
@@ -127,7 +127,7 @@ func TestRefreshNeedsTheClientsOwnSecret(t *testing.T) {
 	})
 }
 
-func TestReuseEndsAllThatTheSessionHas(t *testing.T) {
+func TestReuseEndsTheWholeSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		as := testserver.Basic("backend", testserver.ClientSecret)
 		a := d.SignInAtBackend("alice")
@@ -151,7 +151,7 @@ func TestReuseEndsAllThatTheSessionHas(t *testing.T) {
 	})
 }
 
-func TestARefreshTokenIsNoCredential(t *testing.T) {
+func TestARefreshTokenDoesNotAuthenticate(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.SignInAtBackend("alice").Text("refresh_token")
 		for _, path := range []string{"/token", "/revoke", "/introspect"} {

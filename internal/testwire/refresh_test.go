@@ -187,7 +187,7 @@ func TestRefreshFollowsAChangedClientAndUser(t *testing.T) {
 	})
 }
 
-func TestRefreshIsRefusedAtOnceWhenSomebodyIsDisabled(t *testing.T) {
+func TestDisablingRejectsRefreshesAtOnce(t *testing.T) {
 	for name, disable := range map[string]func(*settings.TenantSpec){
 		"user":   func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} },
 		"client": func(s *settings.TenantSpec) { s.Clients[0].Disabled = true },
@@ -221,7 +221,7 @@ func TestRefreshIsRefusedAtOnceWhenSomebodyIsDisabled(t *testing.T) {
 	}
 }
 
-func TestRefreshOfOneTokenByManyRotatesOnce(t *testing.T) {
+func TestConcurrentRefreshesOfOneTokenRotateOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.SignIn("alice").Text("refresh_token")
 		answers := testserver.InParallel(64, func(int) *testserver.Answer { return d.Refresh("", "web", token) })
@@ -238,7 +238,7 @@ func TestRefreshOfOneTokenByManyRotatesOnce(t *testing.T) {
 	})
 }
 
-func TestRefreshDoesNotOutliveARevokeAmongMany(t *testing.T) {
+func TestConcurrentRefreshesDoNotOutliveARevoke(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		first := d.SignIn("alice")
 		token := first.Text("refresh_token")
@@ -264,7 +264,7 @@ func TestRefreshDoesNotOutliveARevokeAmongMany(t *testing.T) {
 	})
 }
 
-func TestRefreshSharedByTwoPartiesIsNoticed(t *testing.T) {
+func TestARefreshTokenSharedByTwoPartiesIsDetected(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		token, sid := a.Text("refresh_token"), a.Text("session_id")

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestRevokeRefuses(t *testing.T) {
+func TestRevokeRejects(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	a, machine := d.SignIn("alice"), d.MachineToken()
 	token := "client_id=web&token=" + a.Text("refresh_token")
@@ -42,7 +42,7 @@ func TestRevokeRefuses(t *testing.T) {
 	}
 }
 
-func TestRevokeOfWhatIsNoLiveTokenIsASuccess(t *testing.T) {
+func TestRevokeOfAnInactiveTokenSucceeds(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web(), testserver.Backend()))
 		expired := d.SignIn("alice").Text("access_token")
@@ -115,7 +115,7 @@ func TestRevokeIgnoresACallback(t *testing.T) {
 	}
 }
 
-func TestARevocationIsKnownAtEveryNodeAtOnce(t *testing.T) {
+func TestARevocationTakesEffectOnEveryNodeAtOnce(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
 	other := d.OtherNode()
 	for name, node := range map[string]struct{ revokes, asks *testserver.Deployment }{"at the first node": {d, other}, "at the second node": {other, d}} {
@@ -138,7 +138,7 @@ func TestARevocationIsKnownAtEveryNodeAtOnce(t *testing.T) {
 	}
 }
 
-func TestARevocationWithoutTheDatabaseIsNoSuccess(t *testing.T) {
+func TestARevocationWithoutTheDatabaseFails(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a, machine := d.SignInAtBackend("alice"), d.MachineToken()

@@ -14,7 +14,7 @@ import (
 
 // A root secret is changed in two roll-outs: first it is accepted everywhere,
 // then it issues. Then the old one is taken away.
-func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
+func TestRootSecretRotationUnderLoadRejectsNothing(t *testing.T) {
 	const old, fresh = testserver.RootSecret, testserver.NextRoot
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		nodes := []*testserver.Server{newNode(d, old), newNode(d, old)}
@@ -93,7 +93,7 @@ func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
 	})
 }
 
-func TestANodeThatDoesNotKnowTheIssuingRootIsNotReady(t *testing.T) {
+func TestANodeWithoutTheIssuingRootIsNotReady(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Want(200, "", d.Get("/readyz"))
 		d.Clock.Advance(time.Second)
@@ -104,7 +104,7 @@ func TestANodeThatDoesNotKnowTheIssuingRootIsNotReady(t *testing.T) {
 	})
 }
 
-func TestASecretThatCannotBeComparedIsAFaultOfOurs(t *testing.T) {
+func TestASecretThatCannotBeComparedIsAServerError(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		if _, err := testserver.OpenDatabase(t, d.DatabaseURL).Exec("UPDATE clients SET secret_root_version = 7 WHERE id = 'backend'"); err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func TestASecretThatCannotBeComparedIsAFaultOfOurs(t *testing.T) {
 	})
 }
 
-func TestAForgedSessionTokenTellsNothingOfAnotherClientsSession(t *testing.T) {
+func TestAForgedSessionTokenRevealsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		id, err := models.ParseSessionID(a.Text("session_id"))

@@ -17,7 +17,7 @@ var userRequests = []string{
 	"DELETE /sessions/AAAAAAAAAAAAAAAAAAAAAA", "DELETE /sessions?scope=all", "DELETE /session",
 }
 
-func TestTheSessionAPIIsForBearers(t *testing.T) {
+func TestTheSessionAPIRequiresABearerToken(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		expired, gone := d.SignIn("alice"), d.SignInAtBackend("alice")
 		d.Clock.Advance(5 * time.Minute)
@@ -95,7 +95,7 @@ func TestTheSessionAPIIsForBearers(t *testing.T) {
 	})
 }
 
-func TestASessionTokenThatWasReplacedIsNoBearer(t *testing.T) {
+func TestAReplacedSessionTokenIsRejected(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		handle := testserver.Authorization("Bearer " + d.SignInAtBackend("alice").Text("session_token"))
 		d.Want(200, "", d.Get("/session", handle))
@@ -138,7 +138,7 @@ func TestAResourceServerCannotReplayATokenAtTheSessionAPI(t *testing.T) {
 	})
 }
 
-func TestASessionAPIThatCannotAskRefusesNobody(t *testing.T) {
+func TestTheSessionAPIRejectsNobodyDuringAnOutage(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewSessionDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a := d.SignIn("alice")
@@ -164,7 +164,7 @@ func TestASessionAPIThatCannotAskRefusesNobody(t *testing.T) {
 	d.Want(200, "", d.Get("/session", testserver.AsBearer(a)))
 }
 
-func TestUserInfoIsTheUserAndTheCustomClaims(t *testing.T) {
+func TestUserInfoContainsTheUserAndTheCustomClaims(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{"email": "a@example.com"})))
 		b := d.SignInAtBackend("bob")

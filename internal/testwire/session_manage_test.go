@@ -156,7 +156,7 @@ func TestSessionRequestsAreReadStrictly(t *testing.T) {
 	}
 }
 
-func TestABackEndMovesTheEndOfASession(t *testing.T) {
+func TestABackEndExtendsASession(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a, tv := d.SignIn("alice"), d.SignInAt("tv", "alice")
 		begun := d.Clock.Now()
@@ -237,7 +237,7 @@ func TestAnExtendedSessionLivesLonger(t *testing.T) {
 }
 
 // No use of a session moves its idle end but its own: an extension does not.
-func TestAnExtensionIsNoActivity(t *testing.T) {
+func TestAnExtensionDoesNotCountAsActivity(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		before := d.SessionRow("default", a.Text("session_id"))

@@ -51,7 +51,7 @@ func reasons(d *testserver.Deployment, answers ...*testserver.Answer) string {
 	return strings.Join(list, " ")
 }
 
-func TestASessionIsShownWhole(t *testing.T) {
+func TestASessionIsShownInFull(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		begun := d.Clock.Now()
 		token := d.Issuer.Token(d.URL, "alice", map[string]any{"amr": []string{"hwk"}, "auth_time": begun.Unix() - 7, "email": "a@example.com", "app": "<shop>"})
@@ -140,7 +140,7 @@ func TestAListOfSessionsEvaluatesClaimsWithinABudget(t *testing.T) {
 	d.Want(400, "invalid_request", d.Get("/sessions?claims=yes", testserver.AsBearer(last)))
 }
 
-func TestWhatASessionLacksIsNullOrEmpty(t *testing.T) {
+func TestMissingValuesOfASessionAreNullOrEmpty(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Web()
 		client.InactivityTimeout, client.Scopes = testserver.Duration(-1), nil
@@ -171,7 +171,7 @@ func sameJSON(t *testing.T, got []byte, want string) {
 	}
 }
 
-func TestReadingASessionIsNoActivity(t *testing.T) {
+func TestReadingASessionDoesNotCountAsActivity(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a, b := d.SignIn("alice"), d.SignInAtBackend("alice")
 		handle := testserver.Authorization("Bearer " + b.Text("session_token"))
@@ -255,7 +255,7 @@ func TestSessionsAreListedNewestFirstAndPageByPage(t *testing.T) {
 	})
 }
 
-func TestAPageHoldsFiftySessions(t *testing.T) {
+func TestAPageHasFiftySessions(t *testing.T) {
 	d := testserver.NewSessionDeployment(t, testserver.OnSQLite(t))
 	for range 52 {
 		d.SignIn("alice")
@@ -272,7 +272,7 @@ func equalSets(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-func TestSigningOutIsEffectiveBeforeTheAnswer(t *testing.T) {
+func TestSigningOutIsEffectiveBeforeTheResponse(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a, other, b := d.SignIn("alice"), d.SignInAt("tv", "alice"), d.SignInAtBackend("bob")
 		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -372,7 +372,7 @@ func TestAnExpiredSessionKeepsItsReason(t *testing.T) {
 	})
 }
 
-func TestSessionsOfTheDisabledAreShownToBeOver(t *testing.T) {
+func TestSessionsOfDisabledUsersAreShownAsEnded(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*settings.TenantSpec)
 		why    string

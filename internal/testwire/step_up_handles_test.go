@@ -38,7 +38,7 @@ func wantACR(t *testing.T, a *testserver.Answer, acr string) {
 	}
 }
 
-func TestAStepUpReplacesBothHandles(t *testing.T) {
+func TestAStepUpReplacesBothTokens(t *testing.T) {
 	for _, by := range []string{"refresh_token", "session_token", "access_token"} {
 		t.Run("named by the "+by, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
@@ -71,7 +71,7 @@ func TestAStepUpReplacesBothHandles(t *testing.T) {
 
 // A back end steps up by the session token while the app holds a refresh token,
 // again and again: no refresh token that was replaced so ends the session.
-func TestNoStepUpForgetsWhatEarlierOnesReplaced(t *testing.T) {
+func TestStepUpsRememberEarlierReplacedTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := signInWithBothHandles(d, "alice")
 		var replaced []string
@@ -93,7 +93,7 @@ func TestNoStepUpForgetsWhatEarlierOnesReplaced(t *testing.T) {
 }
 
 // A thief holds a copy of the refresh token that the victim steps up with.
-func TestACopyOfTheShownRefreshTokenIsNotRaised(t *testing.T) {
+func TestACopyOfTheUsedRefreshTokenGetsNoStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		b := d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", "otp")))
@@ -114,7 +114,7 @@ func TestACopyOfTheShownRefreshTokenIsNotRaised(t *testing.T) {
 	})
 }
 
-func TestNoLateRetryReachesAcrossAStepUp(t *testing.T) {
+func TestNoLateRetryCrossesAStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		b := d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", "otp")))
@@ -125,7 +125,7 @@ func TestNoLateRetryReachesAcrossAStepUp(t *testing.T) {
 }
 
 // A thief has used the victim's refresh token moments before the step-up.
-func TestASuccessorThatIsOutAlreadyIsNotRaised(t *testing.T) {
+func TestAnIssuedSuccessorGetsNoStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		stolen := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -144,7 +144,7 @@ func TestASuccessorThatIsOutAlreadyIsNotRaised(t *testing.T) {
 	})
 }
 
-func TestALostStepUpIsAnsweredAgainUntilItsHandlesAreUsed(t *testing.T) {
+func TestALostStepUpIsRepeatedUntilItsTokensAreUsed(t *testing.T) {
 	for _, by := range []string{"refresh_token", "session_token"} {
 		for _, use := range []string{"refresh_token", "session_token"} {
 			t.Run("named by the "+by+", the "+use+" is used", func(t *testing.T) {
@@ -182,7 +182,7 @@ func TestALostStepUpIsAnsweredAgainUntilItsHandlesAreUsed(t *testing.T) {
 }
 
 // What the first answer did not show, the repeated one must not seem to prove.
-func TestALostStepUpIsNotAnsweredWhenItDoesNotMeetANewDemand(t *testing.T) {
+func TestALostStepUpIsNotRepeatedForAnUnmetDemand(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	a, proof := signInWithBothHandles(d, "alice"), d.Proof("alice", "otp")
 	lost := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proof, "max_age", "60"))
@@ -194,7 +194,7 @@ func TestALostStepUpIsNotAnsweredWhenItDoesNotMeetANewDemand(t *testing.T) {
 	}
 }
 
-func TestALostStepUpNamedByAnAccessTokenIsAnsweredAgain(t *testing.T) {
+func TestALostStepUpIsRepeatedForItsAccessToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a, proof := signInWithBothHandles(d, "alice"), d.Proof("alice", "otp")
 		lost := d.Want(200, "", stepUpAtBackend(d, a.Text("access_token"), proof))
@@ -205,7 +205,7 @@ func TestALostStepUpNamedByAnAccessTokenIsAnsweredAgain(t *testing.T) {
 	})
 }
 
-func TestOnlyItsOwnRequestIsALostStepUp(t *testing.T) {
+func TestOnlyTheSameRequestRepeatsALostStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a, other := signInWithBothHandles(d, "alice"), signInWithBothHandles(d, "alice")
 		proof := d.Proof("alice", "otp")
@@ -226,7 +226,7 @@ func TestOnlyItsOwnRequestIsALostStepUp(t *testing.T) {
 	})
 }
 
-func TestAnotherFreshProofInsideTheWindowGetsTheSameHandles(t *testing.T) {
+func TestASecondProofWithinTheWindowGetsTheSameTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a, proofs := signInWithBothHandles(d, "alice"), []string{d.Proof("alice", "otp"), d.Proof("alice", "hwk")}
 		b := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proofs[0]))
@@ -249,7 +249,7 @@ func TestAnotherFreshProofInsideTheWindowGetsTheSameHandles(t *testing.T) {
 	})
 }
 
-func TestAStepUpWithALateRefreshTokenIsALateRetryFirst(t *testing.T) {
+func TestAStepUpWithALateRefreshTokenCountsAsALateRetry(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		lost := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))

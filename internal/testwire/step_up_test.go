@@ -21,7 +21,7 @@ func stepUpAtBackend(d *testserver.Deployment, session, proof string, extra ...s
 	}, extra...), testserver.AsBackend())
 }
 
-func TestAStepUpRaisesItsSession(t *testing.T) {
+func TestAStepUpRaisesTheLevelOfItsSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		d.Clock.Advance(time.Minute)
@@ -51,7 +51,7 @@ func TestAStepUpRaisesItsSession(t *testing.T) {
 	})
 }
 
-func TestAStepUpIsRefusedAndSpendsNothing(t *testing.T) {
+func TestARejectedStepUpSpendsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		a, mine, ended := d.SignInBy("alice", "pwd"), d.SignInAtBackend("alice"), d.SignInBy("alice", "pwd")
@@ -93,7 +93,7 @@ func TestAStepUpIsRefusedAndSpendsNothing(t *testing.T) {
 	})
 }
 
-func TestAStepUpByAnotherUserIsRefusedAndRemembered(t *testing.T) {
+func TestAStepUpByAnotherUserIsRejectedAndRecorded(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		before := d.Stored("sessions", "users", "spent_tokens")
@@ -108,7 +108,7 @@ func TestAStepUpByAnotherUserIsRefusedAndRemembered(t *testing.T) {
 	})
 }
 
-func TestAClientTokenRaisesOnce(t *testing.T) {
+func TestAClientTokenStepsUpOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a, proof := d.SignInBy("alice", "pwd"), d.Proof("alice", "otp")
 		b := d.Want(200, "", d.StepUp(a.Text("refresh_token"), proof))
@@ -123,7 +123,7 @@ func TestAClientTokenRaisesOnce(t *testing.T) {
 	})
 }
 
-func TestAUsedRefreshTokenRaisesNothingAndEndsItsSession(t *testing.T) {
+func TestAStepUpWithAUsedRefreshTokenEndsTheSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -139,7 +139,7 @@ func TestAUsedRefreshTokenRaisesNothingAndEndsItsSession(t *testing.T) {
 	})
 }
 
-func TestTwoStepUpsAtOnceBothCount(t *testing.T) {
+func TestConcurrentStepUpsBothCount(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		for range 5 {
 			a := d.SignInBy("alice", "pwd")
@@ -165,7 +165,7 @@ func TestTwoStepUpsAtOnceBothCount(t *testing.T) {
 	})
 }
 
-func TestOnlyAFullReauthenticationMovesTheAbsoluteEnd(t *testing.T) {
+func TestOnlyAFullReauthenticationExtendsTheSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		d.Clock.Advance(24 * time.Hour)
@@ -181,7 +181,7 @@ func TestOnlyAFullReauthenticationMovesTheAbsoluteEnd(t *testing.T) {
 }
 
 // The strong factor has aged, so that a weak one alone is what the session is worth.
-func TestAStepUpThatLowersTheClassMovesNoEnd(t *testing.T) {
+func TestAStepUpThatLowersTheClassExtendsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 		spec.ACR = []settings.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "fresh", When: "factors.exists(f, f.amr == 'hwk' && f.age < 60)"}}
@@ -195,7 +195,7 @@ func TestAStepUpThatLowersTheClassMovesNoEnd(t *testing.T) {
 	})
 }
 
-func TestAStepUpAsksWhoIsEnabled(t *testing.T) {
+func TestAStepUpChecksWhetherEverybodyIsEnabled(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -220,7 +220,7 @@ func TestAStepUpAsksWhoIsEnabled(t *testing.T) {
 }
 
 // What another node has switched off is refused before this one has noticed.
-func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
+func TestAStepUpChecksTheDatabaseForDisabledUsers(t *testing.T) {
 	for name, disable := range map[string]func(s *settings.TenantSpec){
 		"the session's issuer":      func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
 		"the client token's issuer": func(s *settings.TenantSpec) { s.TrustedIssuers[1].Disabled = true },
@@ -252,7 +252,7 @@ func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 	}
 }
 
-func TestAStepUpBesideRefreshesLosesNoRotation(t *testing.T) {
+func TestAStepUpDuringRefreshesLosesNoRotation(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInAtBackend("alice")
 		access, refresh := a.Text("access_token"), a.Text("refresh_token")

@@ -67,7 +67,7 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 	})
 }
 
-func TestAnEventTellsWhoSignedInByWhat(t *testing.T) {
+func TestAnEventRecordsWhoSignedInAndHow(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		id, err := models.ParseSessionID(a.Text("session_id"))

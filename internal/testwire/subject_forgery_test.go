@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestExchangeRefusesAForgery(t *testing.T) {
+func TestExchangeRejectsAForgery(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	private := d.Issuer.Key.(*ecdsa.PrivateKey)
 	der, err := x509.MarshalPKIXPublicKey(private.Public())
@@ -89,7 +89,7 @@ func TestExchangeRefusesAForgery(t *testing.T) {
 	d.WantAccepted(t, testserver.TypeJWT, good) // what the others were made from
 }
 
-func TestExchangeTellsSubjectTokensByTheirTyp(t *testing.T) {
+func TestExchangeDistinguishesSubjectTokensByTyp(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	key := testserver.ES256(d.Issuer.Key.(*ecdsa.PrivateKey))
 	for _, typ := range strings.Fields(`at+jwt AT+JWT application/at+jwt token-introspection+jwt logout+jwt secevent+jwt
@@ -105,7 +105,7 @@ func TestExchangeTellsSubjectTokensByTheirTyp(t *testing.T) {
 	}
 }
 
-func TestExchangeIgnoresKeysThatAHeaderBrings(t *testing.T) {
+func TestExchangeIgnoresKeysInAHeader(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	fetched := make(chan string, 10)
 	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fetched <- r.URL.Path }))

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestExchangeTakesASubjectTokenOnce(t *testing.T) {
+func TestExchangeAcceptsASubjectTokenOnce(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewExchanger(t, url)
 		other := testserver.NewIssuer(t, d.Clock)
@@ -68,7 +68,7 @@ func race(t *testing.T, present func(i int) *testserver.Answer) (sessions int) {
 	return sessions
 }
 
-func TestExchangeTakesASubjectTokenOnceAmongMany(t *testing.T) {
+func TestConcurrentExchangesAcceptASubjectTokenOnce(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewExchanger(t, url)
 		token := d.TokenWith(nil)
@@ -78,7 +78,7 @@ func TestExchangeTakesASubjectTokenOnceAmongMany(t *testing.T) {
 	})
 }
 
-func TestExchangeTakesASubjectTokenOnceOnTwoNodes(t *testing.T) {
+func TestExchangeAcceptsASubjectTokenOnceOnTwoNodes(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := testserver.NewExchanger(t, url)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

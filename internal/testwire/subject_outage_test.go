@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestExchangeWaitsForAnIssuerThatIsDown(t *testing.T) {
+func TestExchangeReturns503WhileAnIssuerIsUnreachable(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{Discovery: true})))
 	es := testserver.Signers()[2]
@@ -39,7 +39,7 @@ func TestExchangeWaitsForAnIssuerThatIsDown(t *testing.T) {
 	unavailable(p.Token(d, es, es.Algorithm, nil))
 }
 
-func TestExchangeDoesNotWaitForAnotherIssuer(t *testing.T) {
+func TestAnUnreachableIssuerDelaysNoOther(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})))
 	release := make(chan struct{})

@@ -25,7 +25,7 @@ func about(d *testserver.Exchanger, a *testserver.Answer) map[string]any {
 	return in.JSON
 }
 
-func TestExchangeAsksWhoIsEnabled(t *testing.T) {
+func TestExchangeChecksWhetherEverybodyIsEnabled(t *testing.T) {
 	no := false
 	entry := func(fn func(*settings.IssuerSpec)) func(*settings.TenantSpec) {
 		return func(tenant *settings.TenantSpec) { fn(&tenant.TrustedIssuers[0]) }
@@ -75,7 +75,7 @@ func TestExchangeAsksWhoIsEnabled(t *testing.T) {
 	}
 }
 
-func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
+func TestExchangeChecksTheDatabaseForDisabledUsers(t *testing.T) {
 	for name, disable := range map[string]func(*settings.TenantSpec){
 		"issuer": func(tenant *settings.TenantSpec) { tenant.TrustedIssuers[0].Disabled = true },
 		"client": func(tenant *settings.TenantSpec) { tenant.Clients[0].Disabled = true },
@@ -97,7 +97,7 @@ func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 	}
 }
 
-func TestExchangeAsksTheClientsRule(t *testing.T) {
+func TestExchangeAppliesTheClientsRule(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	bob := settings.UserSpec{Sub: "bob", Attributes: map[string]any{"plan": "pro", "level": 1, "email": "old@example.com"}}
 	for rule, allowed := range map[string]bool{
@@ -172,7 +172,7 @@ func TestExchangeMapsClaimsToAttributes(t *testing.T) {
 	})
 }
 
-func TestExchangeCopiesNothingUnasked(t *testing.T) {
+func TestExchangeCopiesOnlyMappedClaims(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	over := map[string]any{}
 	for _, name := range strings.Fields("scope sid cnf act may_act status roles groups acr email nonce active token_type username events") {
@@ -191,7 +191,7 @@ func TestExchangeCopiesNothingUnasked(t *testing.T) {
 	}
 }
 
-func TestExchangeBelievesOnlyWhatAnIssuerMayAssert(t *testing.T) {
+func TestExchangeAcceptsOnlyWhatAnIssuerMayAssert(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	now := d.Clock.Now().Unix()
 	over := map[string]any{"amr": []string{"pwd"}, "acr": "phrh", "auth_time": now - 3600}
@@ -218,7 +218,7 @@ func TestExchangeBelievesOnlyWhatAnIssuerMayAssert(t *testing.T) {
 	}
 }
 
-func TestExchangeKeepsTenantsAndNamespacesApart(t *testing.T) {
+func TestExchangeSeparatesTenantsAndNamespaces(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	corp, shop := testserver.NewIssuer(t, d.Clock), testserver.NewIssuer(t, d.Clock)
 	entry := corp.Entry()

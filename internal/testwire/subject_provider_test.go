@@ -54,7 +54,7 @@ func TestExchangeFindsTheKeysOfAnIssuer(t *testing.T) {
 	}
 }
 
-func TestExchangeTakesATokenWithoutKidIfOneKeyFits(t *testing.T) {
+func TestExchangeAcceptsATokenWithoutKidIfOneKeyMatches(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	one, two := testserver.NewES256Key(t), testserver.NewES256Key(t)
 	bare := func(key *ecdsa.PrivateKey) string {
@@ -68,7 +68,7 @@ func TestExchangeTakesATokenWithoutKidIfOneKeyFits(t *testing.T) {
 	d.WantRefused(t, testserver.TypeJWT, bare(two))
 }
 
-func TestExchangeTakesHS256WithASharedSecretAlone(t *testing.T) {
+func TestExchangeAcceptsHS256OnlyWithASharedSecret(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	const secret = "a shared secret of more than 32 bytes"
 	entry := p.Entry(settings.IssuerKeys{SharedSecret: secret})
@@ -86,7 +86,7 @@ func TestExchangeTakesHS256WithASharedSecretAlone(t *testing.T) {
 	}
 }
 
-func TestExchangeReadsIDTokensAsOpenIDConnectDoes(t *testing.T) {
+func TestExchangeVerifiesIDTokensAsInOpenIDConnect(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	one, two := p.Entry(settings.IssuerKeys{Discovery: true}), p.Entry(settings.IssuerKeys{Discovery: true})
 	one.TokenType, one.Audiences, one.ShareSubjects = settings.TokenTypeIDToken, []string{"app-one", "app-one-api"}, true
@@ -134,7 +134,7 @@ func TestExchangeReadsIDTokensAsOpenIDConnectDoes(t *testing.T) {
 	})
 }
 
-func TestExchangeTakesAnIDTokenWithoutJTIOnce(t *testing.T) {
+func TestExchangeAcceptsAnIDTokenWithoutJTIOnce(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d, p := testserver.NewExchanger(t, url), testserver.NewProvider(t)
 		entry := p.Entry(settings.IssuerKeys{Discovery: true})

@@ -16,7 +16,7 @@ type claimCases []struct {
 	value       any
 }
 
-func TestExchangeRefusesASubjectTokenWith(t *testing.T) {
+func TestExchangeRejectsASubjectTokenWith(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	now := d.Clock.Now().Unix()
 	for _, row := range (claimCases{
@@ -69,7 +69,7 @@ func TestExchangeRefusesASubjectTokenWith(t *testing.T) {
 	}
 }
 
-func TestExchangeTakesASubjectTokenWith(t *testing.T) {
+func TestExchangeAcceptsASubjectTokenWith(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	now := d.Clock.Now().Unix()
 	for _, row := range (claimCases{
@@ -90,7 +90,7 @@ func TestExchangeTakesASubjectTokenWith(t *testing.T) {
 	}
 }
 
-func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
+func TestARejectedExchangeLeavesTheTokenUnused(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	token := d.TokenWith(map[string]any{"client_id": "web"})
 	type form = []string
@@ -131,7 +131,7 @@ func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
 	d.WantAccepted(t, testserver.TypeJWT, token)
 }
 
-func TestExchangeRefusesOurOwnTokens(t *testing.T) {
+func TestExchangeRejectsTheServersOwnTokens(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	form := []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", d.TokenWith(nil)}
 	ours := d.Post("/token", form, testserver.Basic("backend", testserver.ClientSecret))

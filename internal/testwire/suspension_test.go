@@ -32,7 +32,7 @@ func operate(t *testing.T, d *testserver.Deployment, ref models.Ref, on bool) {
 	}
 }
 
-func TestWhatIsSuspendedGetsNothingWhateverIsApplied(t *testing.T) {
+func TestASuspensionSurvivesEveryApply(t *testing.T) {
 	for noun, id := range map[string]string{
 		models.NounTenant: "default", models.NounClient: "web", models.NounIssuer: "", models.NounUser: "alice",
 	} {
@@ -76,7 +76,7 @@ func TestWhatIsSuspendedGetsNothingWhateverIsApplied(t *testing.T) {
 	}
 }
 
-func TestASuspendedMachineGetsNoTokens(t *testing.T) {
+func TestASuspendedClientGetsNoClientCredentialsTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		ask := func() *testserver.Answer {
 			return d.Post("/token", []string{"grant_type", "client_credentials"}, testserver.AsBackend())
@@ -90,7 +90,7 @@ func TestASuspendedMachineGetsNoTokens(t *testing.T) {
 }
 
 // Another node that asks the database itself learns within its bound.
-func TestASuspensionIsKnownOnOtherNodesWithinFiveSeconds(t *testing.T) {
+func TestASuspensionReachesOtherNodesWithinFiveSeconds(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := d.OtherNode()
 		a := d.SignIn("alice")

@@ -35,7 +35,7 @@ func TestASessionTokenYieldsAccessTokensAsLongAsItsSessionLives(t *testing.T) {
 	})
 }
 
-func TestASwapIsRefused(t *testing.T) {
+func TestSwapRejects(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.Backend()
 		other.ID, other.Secret = "other", "the-secret-of-the-other-client-of-32-or-more"
@@ -109,7 +109,7 @@ func TestNoSwapSucceedsOnceARevocationHasReturned(t *testing.T) {
 	})
 }
 
-func TestASessionTokenCanBeWhatIsAskedFor(t *testing.T) {
+func TestASessionTokenCanBeRequested(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		form := append(d.BackendExchangeForm("alice"), "requested_token_type", testserver.TypeSession)
 		a := d.Want(200, "", d.Post("/token", form, testserver.AsBackend()))

@@ -87,7 +87,7 @@ func TestThrottlingLocksNobodyOut(t *testing.T) {
 	})
 }
 
-func TestThrottlingDoesNotTellWhichClientsExist(t *testing.T) {
+func TestThrottlingDoesNotRevealWhichClientsExist(t *testing.T) {
 	d := testserver.NewDeployment(t, behindProxy(t))
 	for range 15 {
 		known, unknown := guess(d, "backend", "192.0.2.1"), guess(d, "nobody", "192.0.2.1")
@@ -97,7 +97,7 @@ func TestThrottlingDoesNotTellWhichClientsExist(t *testing.T) {
 	}
 }
 
-func TestThrottlingCountsTheAddressThatCannotBeMadeUp(t *testing.T) {
+func TestThrottlingCountsTheTrustedAddress(t *testing.T) {
 	t.Run("a forwarded address from a stranger", func(t *testing.T) {
 		d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 		for i := range 10 {
@@ -115,7 +115,7 @@ func TestThrottlingCountsTheAddressThatCannotBeMadeUp(t *testing.T) {
 	})
 }
 
-func TestWrongSecretsAtOnceAreCountedOnce(t *testing.T) {
+func TestConcurrentWrongSecretsAreCountedOnce(t *testing.T) {
 	d := testserver.NewDeployment(t, behindProxy(t))
 	answered := 0
 	for _, a := range testserver.InParallel(40, func(int) *testserver.Answer { return guess(d, "backend", "192.0.2.1") }) {
@@ -130,7 +130,7 @@ func TestWrongSecretsAtOnceAreCountedOnce(t *testing.T) {
 
 // An empty secret is none (RFC 6749 §2.3.1): some libraries send every client's
 // id by Basic.
-func TestAPublicClientMayNameItselfByBasic(t *testing.T) {
+func TestAPublicClientMayUseBasic(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	refresh := []string{"grant_type", "refresh_token", "refresh_token", d.SignIn("alice").Text("refresh_token")}
 	d.Want(401, "invalid_client", d.Post("/token", refresh, testserver.Basic("web", "any")))

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestEveryGrantIsAnsweredAlike(t *testing.T) {
+func TestEveryGrantHasTheSameResponse(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		bare := testserver.Web()
 		bare.ID, bare.Scopes = "bare", nil
@@ -51,9 +51,9 @@ func TestEveryGrantIsAnsweredAlike(t *testing.T) {
 	})
 }
 
-// TestAFaultOfTheDatabaseIsNeverARefusal takes away what the flows stand on,
+// TestADatabaseErrorIsNeverARejection takes away what the flows stand on,
 // with the database up: nobody is told that a token or client is bad.
-func TestAFaultOfTheDatabaseIsNeverARefusal(t *testing.T) {
+func TestADatabaseErrorIsNeverARejection(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		token := a.Text("refresh_token")
@@ -99,7 +99,7 @@ func TestAFaultOfTheDatabaseIsNeverARefusal(t *testing.T) {
 	})
 }
 
-func TestASessionThatCannotBeReadIsNoRefusal(t *testing.T) {
+func TestAnUnreadableSessionIsNotARejection(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -120,9 +120,9 @@ func TestASessionThatCannotBeReadIsNoRefusal(t *testing.T) {
 	})
 }
 
-// TestWhatDoesNotCompileHereIsNoRefusal stores expressions that this node
+// TestAnExpressionThatDoesNotCompileIsNotARejection stores expressions that this node
 // cannot use, as a newer one might.
-func TestWhatDoesNotCompileHereIsNoRefusal(t *testing.T) {
+func TestAnExpressionThatDoesNotCompileIsNotARejection(t *testing.T) {
 	for of, table := range map[string]string{"client": "clients WHERE id = 'web'", "issuer": "trusted_issuers"} {
 		t.Run(of, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {

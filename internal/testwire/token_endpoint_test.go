@@ -19,7 +19,7 @@ type endpointCase struct {
 	code   string
 }
 
-func TestTokenEndpointRefusesMalformedRequests(t *testing.T) {
+func TestTokenEndpointRejectsMalformedRequests(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	refresh := "grant_type=refresh_token&client_id=web&refresh_token=x"
 	for _, c := range []endpointCase{
@@ -94,7 +94,7 @@ func refuses(d *testserver.Deployment, t *testing.T, c endpointCase) {
 	}
 }
 
-func TestSuccessIsAnsweredLikeRFC6749(t *testing.T) {
+func TestSuccessRespondsAsInRFC6749(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	a := d.SignIn("alice")
 	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {

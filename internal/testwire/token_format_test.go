@@ -33,7 +33,7 @@ func newDeploymentThatSigns(t *testing.T, algorithm string) *testserver.Deployme
 	return d
 }
 
-func TestHeadersOfWhatWeSignHoldNothingElse(t *testing.T) {
+func TestSignedHeadersHaveNoOtherMembers(t *testing.T) {
 	for algorithm, alg := range signingAlgorithms {
 		t.Run("signing_algorithm "+algorithm, func(t *testing.T) {
 			d := newDeploymentThatSigns(t, algorithm)

@@ -13,7 +13,7 @@ import (
 // nothing else than its secret.
 const machineForm = "grant_type=client_credentials&client_id=backend&client_secret=" + testserver.ClientSecret
 
-func TestTokenEndpointTakesOnlyPOST(t *testing.T) {
+func TestTokenEndpointAcceptsOnlyPOST(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	d.Apply(testserver.Tenant("acme", testserver.NewIssuer(t, d.Clock), testserver.Web()))
 	for _, path := range []string{"/token", "/t/acme/token"} {
@@ -32,7 +32,7 @@ func TestTokenEndpointTakesOnlyPOST(t *testing.T) {
 	d.Want(405, "invalid_request", d.Get("/token?grant_type=refresh_token&client_id=web&refresh_token=x"))
 }
 
-func TestTokenEndpointTakesOnlyForms(t *testing.T) {
+func TestTokenEndpointAcceptsOnlyForms(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for value, status := range map[string]int{
 		testserver.FormType:                         200,
@@ -78,7 +78,7 @@ func TestAParameterWithoutAValueIsAbsent(t *testing.T) {
 	d.Want(401, "invalid_client", d.Post("/token", []string{"grant_type", "client_credentials", "client_id", ""}))
 }
 
-func TestNoCredentialIsTakenFromAURL(t *testing.T) {
+func TestNoCredentialIsReadFromAURL(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for _, path := range []string{"/token", "/revoke", "/introspect"} {
 		for _, name := range []string{
@@ -102,7 +102,7 @@ func TestNoCredentialIsTakenFromAURL(t *testing.T) {
 	}
 }
 
-func TestRefusalsRepeatNothingOfTheRequest(t *testing.T) {
+func TestErrorsQuoteNothingFromTheRequest(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	const marker = "zqx9"
 	withMarker := func(form ...string) func(name string) []string {

@@ -68,7 +68,7 @@ func (d *twoIssuers) wantPair(t *testing.T, what string, a *testserver.Answer, s
 
 // A passkey of six hours ago and a password of this moment are no passkey of
 // this moment.
-func TestAStaleStrongFactorBesideAFreshWeakOneIsNoFreshStrongOne(t *testing.T) {
+func TestAFreshWeakFactorDoesNotRefreshAStrongOne(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		const old = 6 * time.Hour
 		a := d.Want(200, "", d.Exchange("", "web", d.proved(d.strong, old, "hwk")))
@@ -91,7 +91,7 @@ func TestAStaleStrongFactorBesideAFreshWeakOneIsNoFreshStrongOne(t *testing.T) {
 	})
 }
 
-func TestAClientTokenWithoutACountingFactorMovesNothing(t *testing.T) {
+func TestAClientTokenWithoutACountedFactorChangesNothing(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		d.spec.TrustedIssuers[1].Asserts = &[]string{"auth_time"}
 		d.Apply(d.spec)
@@ -115,7 +115,7 @@ func TestAClientTokenWithoutACountingFactorMovesNothing(t *testing.T) {
 	})
 }
 
-func TestATimeThatTheIssuerDoesNotStateMeetsNoDemandedAge(t *testing.T) {
+func TestAMissingAuthTimeMeetsNoMaxAge(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		without := func(by *testserver.Issuer) string {
 			return by.Token(d.URL, "alice", map[string]any{"amr": []string{"hwk"}})
@@ -163,7 +163,7 @@ func TestAnUnmetDemandAtARefreshSpendsNothing(t *testing.T) {
 	})
 }
 
-func TestADemandAtARefreshSelectsTheClassThatMeetsIt(t *testing.T) {
+func TestADemandAtARefreshSelectsAMatchingClass(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		a := d.Want(200, "", d.Exchange("", "web", d.proved(d.strong, time.Hour, "hwk")))
 		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.proved(d.Issuer, 10*time.Minute, "pwd")))
@@ -181,7 +181,7 @@ func TestADemandAtARefreshSelectsTheClassThatMeetsIt(t *testing.T) {
 	})
 }
 
-func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
+func TestFactorsOfADisabledIssuerDoNotCount(t *testing.T) {
 	off := map[string]func(d *twoIssuers, t *testing.T){
 		"disabled": func(d *twoIssuers, _ *testing.T) { d.spec.TrustedIssuers[1].Disabled = true; d.Apply(d.spec) },
 		"removed": func(d *twoIssuers, _ *testing.T) {
@@ -252,7 +252,7 @@ func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
 
 // A tenant's own rules may be about age. What they decided stays decided when a
 // factor stops counting, and only what rested on it goes.
-func TestFactorsThatStopCountingTakeOnlyTheirClassesOfATenant(t *testing.T) {
+func TestDisabledFactorsRemoveOnlyTheirOwnClasses(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		d.spec.ACR = []settings.ACRClass{
 			{Value: "any", When: "true"},
@@ -277,7 +277,7 @@ func TestFactorsThatStopCountingTakeOnlyTheirClassesOfATenant(t *testing.T) {
 	})
 }
 
-func TestASwapOfASessionTokenStatesTheSamePair(t *testing.T) {
+func TestASwapOfASessionTokenHasTheSameACRAndTime(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		a := d.Want(200, "", d.Post("/token", []string{
 			"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", d.proved(d.strong, time.Hour, "hwk"),
@@ -299,7 +299,7 @@ func TestASwapOfASessionTokenStatesTheSamePair(t *testing.T) {
 	})
 }
 
-func TestAnAuthTimeAfterIatIsTakenForIat(t *testing.T) {
+func TestAnAuthTimeAfterIatCountsAsIat(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		now := d.Clock.Now().Unix()
 		for what, claims := range map[string]map[string]any{
@@ -326,7 +326,7 @@ func orElse(v any, otherwise int64) int64 {
 	return otherwise
 }
 
-func TestAnIssuersAMRExpressionStatesItsMethods(t *testing.T) {
+func TestAnIssuersAMRExpressionDeterminesItsMethods(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		d.spec.ACR = []settings.ACRClass{{Value: "fed", When: "'fed' in amr"}, {Value: "key", When: "'hwk' in amr"}}
 		for _, c := range []struct {

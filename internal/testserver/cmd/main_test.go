@@ -96,7 +96,7 @@ func (s *started) form() url.Values {
 	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.refresh}}
 }
 
-func TestALostAnswerIsToACommittedRequest(t *testing.T) {
+func TestALostResponseBelongsToACommittedRequest(t *testing.T) {
 	s := start(t)
 	before := s.generation()
 	s.control("/answers", `{"lose":1}`)
@@ -118,7 +118,7 @@ func TestALostAnswerIsToACommittedRequest(t *testing.T) {
 	}
 }
 
-func TestAHeldAnswerIsToACommittedRequest(t *testing.T) {
+func TestAHeldResponseBelongsToACommittedRequest(t *testing.T) {
 	s := start(t)
 	before := s.generation()
 	s.control("/answers", `{"hold":1}`)
@@ -171,7 +171,7 @@ func (s *started) stream() (*http.Response, error) {
 	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 }
 
-func TestTheFeedEndsAndComesBack(t *testing.T) {
+func TestTheFeedStopsAndResumes(t *testing.T) {
 	s := start(t)
 	open, err := s.stream()
 	if err != nil {
@@ -197,7 +197,7 @@ func TestTheFeedEndsAndComesBack(t *testing.T) {
 	}
 }
 
-func TestAPausedFeedSaysNothing(t *testing.T) {
+func TestAPausedFeedSendsNothing(t *testing.T) {
 	s := start(t)
 	s.control("/feed", `{"paused":true}`)
 	told := make(chan error, 1)
@@ -223,7 +223,7 @@ func TestAPausedFeedSaysNothing(t *testing.T) {
 	}
 }
 
-func TestTheControlPortRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestTheControlPortRejectsUnknownRequests(t *testing.T) {
 	s := start(t)
 	for _, c := range []struct{ path, body string }{
 		{"/clock", `{"advance":"soon"}`}, {"/clock", `{"advance":"-1h"}`}, {"/answers", `{"loose":1}`}, {"/client-token", `{}`}, {"/feed", `{`},
