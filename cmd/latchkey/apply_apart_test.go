@@ -10,24 +10,24 @@ import (
 
 func TestApplyTakesAFileOfTenantsOnly(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
-	d.shared()
+	d.allowApply()
 	d.write("other.yaml", "tenants: [{ id: default, clients: [{ id: extra, auth: none, grants: [token-exchange] }] }]\n")
-	if said := d.run("apply", "-f", filepath.Join(d.folder, "other.yaml")); !strings.Contains(said, "client extra") {
-		t.Errorf("applied:\n%s", said)
+	if printed := d.run("apply", "-f", filepath.Join(d.folder, "other.yaml")); !strings.Contains(printed, "client extra") {
+		t.Errorf("applied:\n%s", printed)
 	}
 	d.write("other.yaml", "tenants: [{ id: default, clients: [{ id: extra, auht: none }] }]\n")
-	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "the configuration has 1 fault", "tenants[0].clients[0].auht")
+	d.rejects([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "the configuration has 1 fault", "tenants[0].clients[0].auht")
 	d.write("other.yaml", "tenant: []\n")
-	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "tenant: ")
+	d.rejects([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "tenant: ")
 }
 
 func TestSuspendRequiresAOneLineReason(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
-	d.shared()
+	d.allowApply()
 	d.run("apply")
-	d.refuses([]string{"suspend", "client", "web", "--reason", "x\n\x1b[31m"}, "--reason must be one line")
-	if said := d.run("suspend", "user", "\x1b[31m"); strings.Contains(said, "\x1b") {
-		t.Errorf("it prints control characters: %q", said)
+	d.rejects([]string{"suspend", "client", "web", "--reason", "x\n\x1b[31m"}, "--reason must be one line")
+	if printed := d.run("suspend", "user", "\x1b[31m"); strings.Contains(printed, "\x1b") {
+		t.Errorf("it prints control characters: %q", printed)
 	}
 }
 

@@ -46,7 +46,7 @@ func TestDevIssuesClientTokensOnlyForThisMachine(t *testing.T) {
 		options []option
 		status  int
 	}{
-		"not by a name that leads here":                {[]option{header("Host", "rebound.example.com:"+port)}, http.StatusForbidden},
+		"not by another name of this address":          {[]option{header("Host", "rebound.example.com:"+port)}, http.StatusForbidden},
 		"not by another port":                          {[]option{header("Host", "localhost:1")}, http.StatusForbidden},
 		"not for another page":                         {[]option{header("Origin", "https://evil.example.com")}, http.StatusForbidden},
 		"not for a sandboxed page":                     {[]option{header("Origin", "null")}, http.StatusForbidden},
@@ -63,13 +63,13 @@ func TestDevIssuesClientTokensOnlyForThisMachine(t *testing.T) {
 
 func TestDevListensOnlyOnLoopback(t *testing.T) {
 	for name, address := range map[string]string{
-		"every interface":         "0.0.0.0:8080",
-		"every interface, unsaid": ":8080",
-		"an address of a network": "192.0.2.1:8080",
-		"a name":                  "example.com:8080",
-		"no port":                 "127.0.0.1",
-		"any port":                "127.0.0.1:0", // the issuer's name has it
-		"no address":              "here",
+		"every interface":             "0.0.0.0:8080",
+		"every interface, implicitly": ":8080",
+		"an address of a network":     "192.0.2.1:8080",
+		"a name":                      "example.com:8080",
+		"no port":                     "127.0.0.1",
+		"any port":                    "127.0.0.1:0", // the issuer contains the port
+		"no address":                  "here",
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "data")

@@ -11,7 +11,7 @@ import (
 )
 
 func TestAFileIsExposedIfOtherUsersCanReachIt(t *testing.T) {
-	folder, err := os.MkdirTemp("/tmp", "latchkey-exposed") // where others may go
+	folder, err := os.MkdirTemp("/tmp", "latchkey-exposed") // which other users can enter
 	must(t, err)
 	defer os.RemoveAll(folder)
 	file := filepath.Join(folder, "secret")
@@ -26,11 +26,11 @@ func TestAFileIsExposedIfOtherUsersCanReachIt(t *testing.T) {
 		must(t, os.Chmod(folder, c.folder))
 		must(t, os.Chmod(file, c.file))
 		if got := exposure(file); got != c.want {
-			t.Errorf("%o in %o: others may %q, want %q", c.file, c.folder, got, c.want)
+			t.Errorf("%o in %o: others can %q, want %q", c.file, c.folder, got, c.want)
 		}
 	}
 	if got := exposure(filepath.Join(folder, "nowhere")); got != "" {
-		t.Errorf("what is not there: %q", got)
+		t.Errorf("a missing file: %q", got)
 	}
 }
 
@@ -46,7 +46,7 @@ func TestStartWarnsAboutExposedFiles(t *testing.T) {
 	warnAboutNetwork(c, log)
 	for _, want := range []string{"can read", "root-secret", "setting=secret_file", "can change", "backend-secret", "sslmode=verify-full"} {
 		if !strings.Contains(lines.String(), want) {
-			t.Errorf("the log has no %q:\n%s", want, lines.String())
+			t.Errorf("the log does not contain %q:\n%s", want, lines.String())
 		}
 	}
 	if strings.Contains(lines.String(), "192.0.2.1") {

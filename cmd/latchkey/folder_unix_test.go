@@ -29,6 +29,6 @@ func TestDevRejectsTheFolderOfAnotherUser(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if _, err := os.Stat(filepath.Join(other, "root-secret")); err == nil {
-		t.Error("a root secret was put there")
+		t.Error("it created a root secret there")
 	}
 }

@@ -35,6 +35,6 @@ func TestMetricsReportConnectionsAndIssuers(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(body), `keys_age_seconds{issuer="https://b`) {
-		t.Error("keys that there are not have an age")
+		t.Error("missing keys have an age")
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// Which of the two a node does shows when the row is gone and no event tells.
+// Deleting the row without an event shows whether a node reads it.
 func TestANodeIntrospectsFromMemoryIfConfigured(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)

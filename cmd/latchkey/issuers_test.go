@@ -27,7 +27,7 @@ func TestApplyAndServeWarnAboutAMismatchedIssuer(t *testing.T) {
 	at := d.serve()
 	eventually(t, "the warning", func() bool { return strings.Contains(at.err.String(), problem) })
 	if text := at.err.String(); strings.Count(text, problem) != 1 || !strings.Contains(text, `"expected":"\"`+provider.URL+`\""`) {
-		t.Errorf("the log says\n%s", text)
+		t.Errorf("the log is\n%s", text)
 	}
 }
 
@@ -43,6 +43,6 @@ func TestApplyAndServeContinueWithoutAnUnreachableIssuer(t *testing.T) {
 	at := d.serve()
 	eventually(t, "the note", func() bool { return strings.Contains(at.err.String(), "cannot be fetched yet") })
 	if text := at.err.String(); strings.Contains(text, `"level":"WARN"`) {
-		t.Errorf("the log says\n%s", text)
+		t.Errorf("the log is\n%s", text)
 	}
 }

@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// gate is a reader of a log that may stop reading, or go away.
+// gate is a reader of a log that may stop reading or exit.
 type gate struct {
 	mu     sync.Mutex
 	gone   bool
-	stuck  chan struct{} // not nil: writes wait for it
+	stuck  chan struct{} // if not nil, writes wait for it
 	text   bytes.Buffer
-	waited chan struct{} // a write has begun to wait
+	waited chan struct{} // closed when a write waits
 }
 
 func (g *gate) Write(p []byte) (int, error) {

@@ -19,8 +19,7 @@ func TestPluralUsesTheSingularForOne(t *testing.T) {
 	}
 }
 
-// No text of a command or a log leaves it to its reader whether something is
-// one or many.
+// No text of a command or log uses a form such as "session(s)".
 func TestNoTextUsesAPluralInParentheses(t *testing.T) {
 	either := regexp.MustCompile(`[a-z]\((e?s)\)`)
 	files := 0

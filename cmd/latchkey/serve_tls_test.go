@@ -24,7 +24,7 @@ func TestTLSRequiresVersion12(t *testing.T) {
 	d.write("cert.pem", certificate)
 	d.write("key.pem", key)
 	d.edit("issuer: http:", "issuer: https:", "metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
-	s := d.begin()
+	s := d.start()
 	s.scheme = "https"
 	s.untilServing()
 	roots := x509.NewCertPool()
@@ -40,7 +40,7 @@ func TestTLSRequiresVersion12(t *testing.T) {
 		"1.3": {tls.VersionTLS13, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := &http.Client{Timeout: patience, Transport: &http.Transport{
+			client := &http.Client{Timeout: waitTimeout, Transport: &http.Transport{
 				TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: c.version, MaxVersion: c.version},
 				ForceAttemptHTTP2: true, DisableKeepAlives: true,
 			}}
@@ -85,11 +85,11 @@ func TestServeRejectsAnUnusableCertificate(t *testing.T) {
 	d.write("cert.pem", certificate)
 	d.write("key.pem", foreign)
 	d.edit("metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
-	d.refuses([]string{"serve"}, "tls: ", "private key does not match public key")
+	d.rejects([]string{"serve"}, "tls: ", "private key does not match public key")
 	d.edit("key_file: key.pem", "key_file: nowhere.pem")
-	d.refuses([]string{"serve"}, "tls.cert_file, tls.key_file: ", "nowhere.pem")
+	d.rejects([]string{"serve"}, "tls.cert_file, tls.key_file: ", "nowhere.pem")
 	d.edit(", key_file: nowhere.pem", "")
-	d.refuses([]string{"serve"}, "tls.key_file: is missing: tls.cert_file is set")
+	d.rejects([]string{"serve"}, "tls.key_file: is missing: tls.cert_file is set")
 }
 
 // selfSigned makes a certificate for this machine, and its key, in PEM.

@@ -12,11 +12,11 @@ func TestUsersAreShownAndDeleted(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	a := s.exchange(d.clientToken("alice", map[string]any{"plan": "pro"}))
-	if said := d.run("users", "show", "alice"); !strings.HasPrefix(said, "user alice of tenant default, 1 live session\n") || !strings.Contains(said, `  plan: "pro" (set by: issuer `+d.issuer.URL+")\n") {
-		t.Errorf("users show prints\n%s", said)
+	if printed := d.run("users", "show", "alice"); !strings.HasPrefix(printed, "user alice of tenant default, 1 live session\n") || !strings.Contains(printed, `  plan: "pro" (set by: issuer `+d.issuer.URL+")\n") {
+		t.Errorf("users show prints\n%s", printed)
 	}
-	if said := d.run("users", "delete", "alice"); !strings.HasPrefix(said, "Deleted user alice of tenant default. 1 session ended. In the event log, deleted-") {
-		t.Errorf("users delete prints\n%s", said)
+	if printed := d.run("users", "delete", "alice"); !strings.HasPrefix(printed, "Deleted user alice of tenant default. 1 session ended. In the event log, deleted-") {
+		t.Errorf("users delete prints\n%s", printed)
 	}
 	if r := s.refresh(a.text("refresh_token")); r.status != 400 || r.json["error"] != "invalid_grant" {
 		t.Errorf("the session is refreshed: %d", r.status)
@@ -25,9 +25,9 @@ func TestUsersAreShownAndDeleted(t *testing.T) {
 		t.Error("the access token is active")
 	}
 	for _, args := range [][]string{{"users", "delete", "alice"}, {"users", "show", "alice"}} {
-		d.refuses(args, `tenant "default" has no user "alice"`)
+		d.rejects(args, `tenant "default" has no user "alice"`)
 	}
-	d.refuses([]string{"users", "delete"}, "give one SUB")
+	d.rejects([]string{"users", "delete"}, "give one SUB")
 }
 
 func TestUsersAreListedPageByPage(t *testing.T) {
@@ -65,11 +65,11 @@ func TestUsersAreListedPageByPage(t *testing.T) {
 	if len(found.Users) != 1 || found.Users[0].ID != "alice" || found.Users[0].Sessions != 2 || found.NextCursor != "alice" {
 		t.Errorf("as JSON: %+v", found)
 	}
-	if said := d.run("users", "list", "--prefix", "nobody"); said != "Tenant default has no matching users.\n" {
-		t.Errorf("nobody: %s", said)
+	if printed := d.run("users", "list", "--prefix", "nobody"); printed != "Tenant default has no matching users.\n" {
+		t.Errorf("nobody: %s", printed)
 	}
-	d.refuses([]string{"users", "list", "--limit", "0"}, "--limit must be between 1 and 1000")
-	d.refuses([]string{"users", "list", "--issuer", "https://none.example.com"}, `tenant "default" has no trusted issuer with the id or the URL "https://none.example.com"`)
-	d.refuses([]string{"users", "list", "--tenant", "none"}, `there is no tenant "none"`)
-	d.refuses([]string{"users", "list", "alice"}, `unknown command "alice"`)
+	d.rejects([]string{"users", "list", "--limit", "0"}, "--limit must be between 1 and 1000")
+	d.rejects([]string{"users", "list", "--issuer", "https://none.example.com"}, `tenant "default" has no trusted issuer with the id or the URL "https://none.example.com"`)
+	d.rejects([]string{"users", "list", "--tenant", "none"}, `there is no tenant "none"`)
+	d.rejects([]string{"users", "list", "alice"}, `unknown command "alice"`)
 }

@@ -11,18 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// keepers are the two ways to sessions that are kept.
+// keepers are the two ways to get kept sessions.
 var keepers = map[string]pgconn.DialFunc{"in this process": Dial, "through a socket": nil}
 
-// keptCluster is a cluster for the tests of keepers: that of the others may have
-// none.
+// keptCluster is a cluster for the tests of keepers, because the shared one may have
+// no keeper.
 var keptCluster = sync.OnceValues(func() (string, error) {
 	url, _, err := Share()
 	return url, err
 })
 
-// eachKeeper runs test with the URL of a cluster with a keeper, and with what
-// connects to it.
+// eachKeeper runs test for each way, with the URL of a cluster with a keeper and the
+// function that connects to it.
 func eachKeeper(t *testing.T, test func(t *testing.T, url string, connect func(t *testing.T, url string) (*pgx.Conn, error))) {
 	t.Helper()
 	url, err := keptCluster()
@@ -49,8 +49,7 @@ func eachKeeper(t *testing.T, test func(t *testing.T, url string, connect func(t
 	}
 }
 
-// process runs statements in a session, and returns the server process of it once
-// it has said goodbye.
+// process runs statements in a session, closes it, and returns its server process.
 func process(t *testing.T, conn *pgx.Conn, err error, statements ...string) uint32 {
 	t.Helper()
 	if err != nil {
@@ -81,12 +80,12 @@ func TestAKeptSessionHasNoStateOfItsClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := `0 0 0 0 t "$user", public off []`; left != want {
-			t.Errorf("of its client it knows %s, want %s", left, want)
+			t.Errorf("it has %s of its client, want %s", left, want)
 		}
 	})
 }
 
-// Statistics are handed in at a session's end, and some tests read them.
+// A session reports its statistics when it ends, and some tests read them.
 func TestAKeptSessionHasReportedItsStatistics(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
@@ -150,7 +149,7 @@ func TestASessionInAnUnknownStateIsNotKept(t *testing.T) {
 	})
 }
 
-// A session takes over the settings of its database when it begins.
+// A session applies the settings of its database when it begins.
 func TestASessionOfADatabaseWithSettingsIsNotKept(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		setting := func() (value string) {
@@ -197,7 +196,7 @@ func TestAKeeperRequiresThePassword(t *testing.T) {
 	})
 }
 
-// A role of a test's own is refused, or limited, as the server does it.
+// The server's limits on a test's own role still apply.
 func TestSessionsOfOtherRolesAreNotKept(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
@@ -233,7 +232,7 @@ func TestCancellingReachesTheServer(t *testing.T) {
 					t.Errorf("it ended with %v", err)
 				}
 				return
-			case <-time.After(10 * time.Millisecond): // it had not begun yet
+			case <-time.After(10 * time.Millisecond): // the statement had not begun yet
 			}
 		}
 	})
@@ -244,7 +243,7 @@ func TestTheNumberOfKeptSessionsIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conns := make([]*pgx.Conn, mostKept+5)
+	conns := make([]*pgx.Conn, maxKept+5)
 	for i := range conns {
 		if conns[i], err = connect(t, url); err != nil {
 			t.Fatal(err)
@@ -254,7 +253,7 @@ func TestTheNumberOfKeptSessionsIsBounded(t *testing.T) {
 		process(t, conn, nil)
 	}
 	var n int
-	if n = query(t, url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = '"+keptName+"'"); n >= mostKept {
+	if n = query(t, url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = '"+keptName+"'"); n >= maxKept {
 		t.Errorf("beside one in use there are %d", n)
 	}
 }

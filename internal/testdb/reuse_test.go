@@ -6,7 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// identity outlives a database's names.
+// identity identifies a database regardless of its name.
 const identity = "SELECT oid::int FROM pg_database WHERE datname = current_database()"
 
 func TestADatabaseWithChangedRowsIsReused(t *testing.T) {
@@ -88,7 +88,7 @@ func run(statement string) func(t *testing.T, url string) {
 	}
 }
 
-// forgetIdle makes the next database that is idle the one a test has just used.
+// forgetIdle drops the idle databases, so that the next idle one is from this test.
 func forgetIdle() {
 	idle.Lock()
 	defer idle.Unlock()

@@ -14,16 +14,16 @@ import (
 // connections to the former primary stay open.
 type failover struct {
 	*testserver.Deployment
-	t     *testing.T
-	pair  *testdb.Pair
-	proxy *testdb.Proxy
+	t       *testing.T
+	cluster *testdb.ReplicatedCluster
+	proxy   *testdb.Proxy
 
 	live, revoked, fresh *testserver.Answer // sessions: left alone; revoked, or made, after the promotion
 }
 
 func newFailover(t *testing.T) *failover {
-	f := &failover{t: t, pair: testdb.NewPair(t)}
-	f.proxy = testdb.NewProxy(t, f.pair.Primary.URL())
+	f := &failover{t: t, cluster: testdb.NewReplicatedCluster(t)}
+	f.proxy = testdb.NewProxy(t, f.cluster.Primary.URL())
 	f.Deployment = testserver.NewSessionDeployment(t, testserver.Options{DatabaseURL: f.proxy.URL()})
 	f.live, f.revoked = f.SignIn("alice"), f.SignIn("alice")
 	return f
@@ -48,8 +48,8 @@ func (f *failover) useConnections(d *testserver.Deployment) {
 // written to.
 func (f *failover) promote() {
 	f.t.Helper()
-	f.pair.Promote()
-	f.proxy.Point(f.t, f.pair.Standby.URL())
+	f.cluster.Promote()
+	f.proxy.Point(f.t, f.cluster.Standby.URL())
 	after := f.OtherNode()
 	f.Want(200, "", after.Post("/revoke", []string{"token", f.revoked.Text("refresh_token"), "client_id", "web"}))
 	f.fresh = f.Want(200, "", after.Exchange("", "web", f.Issuer.Token(f.URL, "alice", nil)))
@@ -108,7 +108,7 @@ func TestAReadOnlyFormerPrimaryServesNoReads(t *testing.T) {
 		nodes[i] = f.node()
 	}
 	f.promote()
-	f.pair.Primary.Fence()
+	f.cluster.Primary.Fence()
 	readers := f.readers()
 	if len(readers) != len(nodes) {
 		t.Fatalf("%d readers, %d nodes", len(readers), len(nodes))
@@ -126,7 +126,7 @@ func TestAReadOnlyFormerPrimaryServesNoReads(t *testing.T) {
 func TestANodeRecoversFromAReadOnlyDatabase(t *testing.T) {
 	f := newFailover(t)
 	f.useConnections(f.Deployment)
-	f.pair.Primary.Fence()
+	f.cluster.Primary.Fence()
 	for range 2 { // by old connections, then by new ones
 		for name, a := range map[string]*testserver.Answer{
 			"introspection": f.Introspect("", f.live.Text("access_token")),
@@ -142,7 +142,7 @@ func TestANodeRecoversFromAReadOnlyDatabase(t *testing.T) {
 			t.Errorf("readyz: %d %s", a.Status, a.Body)
 		}
 	}
-	f.pair.Primary.Set("default_transaction_read_only", "off")
+	f.cluster.Primary.Set("default_transaction_read_only", "off")
 	f.Want(200, "", f.Get("/readyz"))
 	f.Want(200, "", f.Refresh("", "web", f.live.Text("refresh_token")))
 }
@@ -163,8 +163,8 @@ func TestANodeLeavesAWritableFormerPrimary(t *testing.T) {
 	if log := d.Log.String(); !strings.Contains(log, "leads to another primary") {
 		t.Error("the log does not say that the primary is another one")
 	}
-	f.proxy.Point(t, f.pair.Primary.URL()) // a proxy that was not told
-	d.Clock.Advance(time.Hour)             // its connections are too old to be used
+	f.proxy.Point(t, f.cluster.Primary.URL()) // a proxy that was not told
+	d.Clock.Advance(time.Hour)                // its connections are too old to be used
 	if a := d.Get("/readyz"); a.Status != 503 || a.Text("reason") != "the database is a former primary" {
 		t.Errorf("readyz: %d %s", a.Status, a.Body)
 	}

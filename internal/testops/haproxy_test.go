@@ -24,7 +24,7 @@ type haproxy struct {
 	url, commands string
 }
 
-func newHAProxy(t *testing.T, p *testdb.Pair) *haproxy {
+func newHAProxy(t *testing.T, p *testdb.ReplicatedCluster) *haproxy {
 	t.Helper()
 	folder, port := t.TempDir(), text(freePort(t))
 	h := &haproxy{t: t, commands: filepath.Join(folder, "commands")}
@@ -150,8 +150,8 @@ func (y *tally) user(t *testing.T, issuer, name string, here, there *testserver.
 // The former primary keeps its connections, and answers what it is asked on
 // them; it takes no writes any more when the standby is promoted.
 func TestAFailoverUnderLoadLosesNoSession(t *testing.T) {
-	pair := testdb.NewPair(t)
-	proxy := newHAProxy(t, pair)
+	cluster := testdb.NewReplicatedCluster(t)
+	proxy := newHAProxy(t, cluster)
 	a := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.url, Run: true})
 	b := a.OtherNode()
 	y, stop := new(tally), make(chan struct{})
@@ -169,8 +169,8 @@ func TestAFailoverUnderLoadLosesNoSession(t *testing.T) {
 		users.Go(func() { y.user(t, a.URL, fmt.Sprint("user-", i), here, there, stop) })
 	}
 	y.wait(t, 300)
-	pair.Primary.Fence()
-	pair.Promote()
+	cluster.Primary.Fence()
+	cluster.Promote()
 	proxy.turn()
 	y.wait(t, 300)
 	close(stop)
