@@ -88,7 +88,7 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 			fmt.Fprintf(out, "  client secrets move when they are used or applied from a file: %s\n", strings.Join(r.Clients, ", "))
 		}
 		if r.AdminKeys > 0 {
-			fmt.Fprintln(out, "  admin keys move when they are used; revoke those that nobody uses")
+			fmt.Fprintln(out, "  admin keys move when they are used; revoke unused ones")
 		}
 		if r.Sessions+r.UsedTokens+r.SessionTokens > 0 {
 			fmt.Fprintf(out, "  sessions move when they are used; the last one ends by %s\n", stamp(r.LastSession))
