@@ -26,7 +26,7 @@ func TestForgedHostsChangeNothing(t *testing.T) {
 				"/t/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/acme", "/t/acme/.well-known/jwks.json"}
 			plain := map[string]string{}
 			for _, path := range documents {
-				plain[path] = said(d.Want(200, "", d.Get(path)))
+				plain[path] = withoutVariableParts(d.Want(200, "", d.Get(path)))
 			}
 			asBackend := testserver.Basic("backend", testserver.ClientSecret)
 			challenge := d.Post("/introspect", nil).Header.Get("WWW-Authenticate")
@@ -42,7 +42,7 @@ func TestForgedHostsChangeNothing(t *testing.T) {
 				"X-HTTP-Method-Override": {testserver.Header("X-HTTP-Method-Override", "DELETE"), testserver.Header("X-Method-Override", "DELETE")},
 			} {
 				for _, path := range documents {
-					if got := said(d.Get(path, opts...)); got != plain[path] {
+					if got := withoutVariableParts(d.Get(path, opts...)); got != plain[path] {
 						t.Errorf("%s changes %s: %s, otherwise %s", name, path, got, plain[path])
 					}
 				}
@@ -89,7 +89,7 @@ func TestAForgedAddressIsNotRecorded(t *testing.T) {
 		want    string
 	}{
 		"from anywhere":        {nil, "127.0.0.1"},
-		"from a trusted proxy": {[]string{"127.0.0.1/32"}, "198.51.100.7"}, // the last hop that is none of ours, not the first
+		"from a trusted proxy": {[]string{"127.0.0.1/32"}, "198.51.100.7"}, // the last hop that is not a trusted proxy
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t), Proxies: c.proxies})
@@ -142,12 +142,12 @@ func TestTheLogOfASessionContainsNoSecret(t *testing.T) {
 		backend := testserver.Backend()
 		backend.PreviousSecret = previous
 		web := testserver.Web()
-		web.Claims = map[string]string{"n": "int(user.nonce)"} // which fails, and is left out
+		web.Claims = map[string]string{"n": "int(user.nonce)"} // evaluation fails, so the claim is omitted
 		tenant := testserver.Tenant("default", d.Issuer, web, backend)
 		tenant.TrustedIssuers[0].UserAttributes = map[string]string{"nonce": "token.?nonce"}
 		tenant.TrustedIssuers = append(tenant.TrustedIssuers, settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
 			Issuer: "https://shared.example.com", TokenType: settings.TokenTypeJWT, SubjectPrefix: "s:", Keys: settings.IssuerKeys{SharedSecret: shared},
-		}}, fetching("https://127.0.0.1:1", settings.IssuerKeys{Discovery: true}, false))
+		}}, entryWithKeys("https://127.0.0.1:1", settings.IssuerKeys{Discovery: true}, false))
 		d.Apply(tenant)
 		secrets := map[string]string{
 			"the root secret": testserver.RootSecret, "the client's secret": testserver.ClientSecret, "its previous secret": previous, "a wrong secret": wrong, "the shared secret": shared,
@@ -226,7 +226,7 @@ func TestTheLogOfASessionContainsNoSecret(t *testing.T) {
 		}
 		log := d.Log.String()
 		for name, secret := range secrets {
-			for _, form := range forms(secret) {
+			for _, form := range encodings(secret) {
 				if strings.Contains(log, form) {
 					t.Errorf("the log holds %s", name)
 					break

@@ -68,10 +68,10 @@ func TestIntrospectionRevealsNothingAboutInactiveTokens(t *testing.T) {
 		} {
 			plain := d.Want(200, "", d.Post("/introspect", []string{"token", c.token}, c.as))
 			if want == "" {
-				want = said(plain)
+				want = withoutVariableParts(plain)
 			}
-			if string(plain.Body) != `{"active":false}` || said(plain) != want {
-				t.Errorf("%s: %s, otherwise %s", name, said(plain), want)
+			if string(plain.Body) != `{"active":false}` || withoutVariableParts(plain) != want {
+				t.Errorf("%s: %s, otherwise %s", name, withoutVariableParts(plain), want)
 			}
 			signed := d.Want(200, "", d.Post("/introspect", []string{"token", c.token}, c.as, testserver.Accept(testserver.IntrospectionJWT)))
 			payload, err := base64.RawURLEncoding.DecodeString(strings.Split(string(signed.Body), ".")[1])
@@ -127,13 +127,13 @@ func TestIntrospectionWithoutAuthenticationIsNoOracle(t *testing.T) {
 					"live": live.Text("access_token"), "over": over.Text("access_token"), "refresh": live.Text("refresh_token"),
 					"session": ours.Text("session_token"), "its own": ours.Text("access_token"), "made-up": "made-up", "none": "",
 				} {
-					d.Clock.Advance(6 * time.Second) // slower than wrong secrets are throttled
+					d.Clock.Advance(6 * time.Second) // slowly enough to avoid throttling
 					a := d.Post("/introspect", append([]string{"token", token}, c.with...), append([]testserver.Option{testserver.Accept(form)}, c.opts...)...)
 					if want == "" {
-						want = said(a)
+						want = withoutVariableParts(a)
 					}
-					if a.Status != status || a.Error() != "invalid_client" || said(a) != want {
-						t.Errorf("%s about a token that is %s: %s, otherwise %s", asking, kind, said(a), want)
+					if a.Status != status || a.Error() != "invalid_client" || withoutVariableParts(a) != want {
+						t.Errorf("%s about a token that is %s: %s, otherwise %s", asking, kind, withoutVariableParts(a), want)
 					}
 				}
 			}
@@ -142,8 +142,8 @@ func TestIntrospectionWithoutAuthenticationIsNoOracle(t *testing.T) {
 	})
 }
 
-// TestIntrospectionAndRevocationRejectForgedAccessTokens signs nothing
-// with our key: whatever verifies here could have been made by anybody.
+// TestIntrospectionAndRevocationRejectForgedAccessTokens uses no signature of the
+// server's key, so anybody could make these tokens.
 func TestIntrospectionAndRevocationRejectForgedAccessTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		var fetched []string
@@ -211,9 +211,9 @@ func TestIntrospectionAndRevocationRejectForgedAccessTokens(t *testing.T) {
 			"padding":                  good + "==",
 			"a newline":                good[:50] + "\n" + good[50:],
 			"a tab after":              good + "\t",
-			"unused bits that are set": good[:last] + string(good[last]+1), // of 256 bytes the last of 342 characters holds 2 bits
+			"unused bits that are set": good[:last] + string(good[last]+1), // in 256 bytes, the last of 342 characters has 2 significant bits
 		}
-		for name, secret := range spellings(t, public, kid) {
+		for name, secret := range keyEncodings(t, public, kid) {
 			for _, alg := range []string{"HS256", "HS384", "HS512"} {
 				tokens["a MAC by "+alg+" with our public key as "+name] = testserver.Forge(header(`"alg":"`+alg+`"`), string(payload), testserver.HS256(secret))
 			}

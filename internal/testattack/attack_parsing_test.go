@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// formRequests are a good request of each endpoint at the secret client,
-// without its credentials.
+// formRequests returns a valid request of the secret client to each endpoint, without
+// credentials.
 func formRequests(d *testserver.Deployment, a *testserver.Answer) map[string]url.Values {
 	return map[string]url.Values{
 		"/token":      {"grant_type": {"refresh_token"}, "refresh_token": {a.Text("refresh_token")}, "scope": {"profile"}},
@@ -91,7 +91,7 @@ func TestTwoMethodsOfClientAuthenticationAreRejectedEverywhere(t *testing.T) {
 	})
 }
 
-// endless is a body without an end, of which it counts what was taken.
+// endless is an endless body, which counts the bytes that were read.
 type endless struct{ taken atomic.Int64 }
 
 // Read implements io.Reader.
@@ -148,7 +148,7 @@ func TestManyDotsAreRejectedWithoutWork(t *testing.T) {
 	}
 	runtime.ReadMemStats(&end)
 	// The requests themselves and their copies on both ends of the connection
-	// are about 100 MB; a parser that makes something of each dot takes
+	// are about 100 MB; a parser that allocates for each dot takes
 	// gigabytes.
 	if taken := (end.TotalAlloc - start.TotalAlloc) >> 20; taken > 500 {
 		t.Errorf("%d MiB were allocated", taken)

@@ -190,7 +190,7 @@ func (p *pool) strike(request []byte) {
 
 // begin opens a session at the server.
 func (s *kept) begin(packet, password []byte) (refusal []byte, err error) {
-	_ = s.conn.SetDeadline(time.Now().Add(patience)) // works on every socket; ask resets it
+	_ = s.conn.SetDeadline(time.Now().Add(waitTimeout)) // works on every socket; ask resets it
 	if _, err := s.conn.Write(packet); err != nil {
 		return nil, err
 	}
@@ -244,7 +244,7 @@ func (s *kept) forget() bool {
 // ask sends queries, of which the last one yields a boolean. It fails unless the
 // session is idle afterwards.
 func (s *kept) ask(queries ...string) (answer, ok bool) {
-	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	_ = s.conn.SetDeadline(time.Now().Add(waitTimeout))
 	defer func() { _ = s.conn.SetDeadline(time.Time{}) }()
 	var batch []byte
 	for _, query := range queries {

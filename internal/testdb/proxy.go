@@ -113,7 +113,7 @@ func (p *Proxy) carry(client net.Conn) {
 	p.mu.Lock()
 	network, address := p.network, p.address
 	p.mu.Unlock()
-	database, err := net.DialTimeout(network, address, patience)
+	database, err := net.DialTimeout(network, address, waitTimeout)
 	if err != nil {
 		return // the database is unreachable: the client sees a broken connection
 	}

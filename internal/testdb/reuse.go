@@ -133,7 +133,7 @@ func lend(admin string, from template) (*borrowed, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	b.conn, err = Connect(ctx, url)
 	return b, err
@@ -141,7 +141,7 @@ func lend(admin string, from template) (*borrowed, error) {
 
 // takeBack resets a database for another test, or drops it.
 func takeBack(admin string, b *borrowed, m made) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	if restored, err := m.restore(ctx, b.conn); err != nil || !restored { // a test may have cut the connection
 		_ = b.conn.Close(ctx)

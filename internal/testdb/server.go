@@ -186,7 +186,7 @@ func (s *server) start() error {
 }
 
 func (s *server) waitUntilReady() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, s.url())
@@ -197,7 +197,7 @@ func (s *server) waitUntilReady() error {
 		case <-s.exited:
 			return fmt.Errorf("postgres did not start:\n%s", s.lastWords())
 		case <-ctx.Done():
-			return fmt.Errorf("postgres is not ready after %v: %w\n%s", patience, err, s.lastWords())
+			return fmt.Errorf("postgres is not ready after %v: %w\n%s", waitTimeout, err, s.lastWords())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -224,8 +224,8 @@ func (s *server) stop(signal os.Signal) error {
 	select {
 	case <-s.exited:
 		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("postgres is still running %v after it was stopped:\n%s", patience, s.lastWords())
+	case <-time.After(waitTimeout):
+		return fmt.Errorf("postgres is still running %v after it was stopped:\n%s", waitTimeout, s.lastWords())
 	}
 }
 

@@ -82,7 +82,7 @@ var postgresTemplate = sync.OnceValues(func() (t template, err error) {
 	if err := errors.Join(createDatabase(admin, t.name, "template0"), prepare(url)); err != nil {
 		return t, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	conn, err := Connect(ctx, url)
 	if err != nil {
@@ -103,7 +103,7 @@ var postgresTemplate = sync.OnceValues(func() (t template, err error) {
 
 // claim takes a lock that lasts as long as this process.
 func claim(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	templateOwner.Lock()
 	defer templateOwner.Unlock()
@@ -114,7 +114,7 @@ func claim(name string) error {
 // dropAbandoned drops what processes that have ended kept for themselves: nothing
 // runs at a process's end that could.
 func dropAbandoned(admin string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	conn, err := Connect(ctx, admin)
 	if err != nil {

@@ -26,7 +26,7 @@ const EnvURL = "LATCHKEY_TEST_DATABASE_URL"
 
 // patience bounds each administrative statement and each start of a server. It
 // is generous: a busy machine is slow, and only a broken one waits this long.
-const patience = 60 * time.Second
+const waitTimeout = 60 * time.Second
 
 // Each runs test once on SQLite and once on PostgreSQL, each time on a database
 // of its own with the current schema (see UseSchema). The two run in parallel,
@@ -185,7 +185,7 @@ func parse(text string) (*url.URL, error) {
 }
 
 func execute(url, statement string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	conn, err := Connect(ctx, url)
 	if err != nil {
@@ -198,7 +198,7 @@ func execute(url, statement string) error {
 
 // await repeats a query, each time on a new connection, until it yields true.
 func await(url, query string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	for {
 		conn, err := Connect(ctx, url)

@@ -21,8 +21,8 @@ import (
 )
 
 func TestAStreamReportsRevocationsOfEveryNode(t *testing.T) {
-	d := following(t, testdb.Postgres(t))
-	other := followingNode(d, d.DatabaseURL)
+	d := newFollower(t, testdb.Postgres(t))
+	other := otherFollower(d, d.DatabaseURL)
 	before, here, there := d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
 	signOut(d, before)
 	untilRevoked(other, 1)
@@ -53,21 +53,21 @@ func TestAStreamReportsRevocationsOfEveryNode(t *testing.T) {
 }
 
 func TestAStreamSendsHeartbeats(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		stream, _ := follow(d)
 		for range 2 {
 			pass(d, 10*time.Second)
-			if e, _ := stream.next(); e != (sent{name: ":", data: "as_of " + d.JSONTime(0)}) {
+			if e, _ := stream.next(); e != (event{name: ":", data: "as_of " + d.JSONTime(0)}) {
 				t.Errorf("after 10 s the stream says %+v", e)
 			}
 		}
 	})
 }
 
-// A reader that comes back anywhere misses nothing, and is spared the rest.
+// A reader that resumes anywhere misses no entry, and skips known ones.
 func TestAStreamResumesAtItsCursor(t *testing.T) {
-	d := following(t, testdb.Postgres(t))
-	other := followingNode(d, d.DatabaseURL)
+	d := newFollower(t, testdb.Postgres(t))
+	other := otherFollower(d, d.DatabaseURL)
 	old := d.SignIn("old")
 	signOut(d, old)
 	untilRevoked(d, 1)
@@ -76,7 +76,7 @@ func TestAStreamResumesAtItsCursor(t *testing.T) {
 	a, b, c := d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
 	stream, _ := follow(d)
 	signOut(d, a)
-	id := stream.untilTold(a.Text("session_id"))
+	id := stream.untilReported(a.Text("session_id"))
 	stream.cancel()
 	stream.untilEnd()
 	signOut(d, b)
@@ -128,7 +128,7 @@ func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
 		"the same, while another is changed": {func(tenant *settings.TenantSpec) { tenant.Clients[0].Name = "Web" }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+			eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 				a := d.SignIn("alice")
 				stream, _ := follow(d)
 				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -140,19 +140,19 @@ func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
 					return
 				}
 				pass(d, 10*time.Second)
-				if e, _ := stream.next(); e.name != ":" { // it comes after the client has been looked at
+				if e, _ := stream.next(); e.name != ":" { // heartbeats follow the check of the client
 					t.Fatalf("the stream says %+v", e)
 				}
 				if err := d.Store.EndSession(t.Context(), row(d, a), d.Clock.Now(), session.Revoked); err != nil {
 					t.Fatal(err)
 				}
-				stream.untilTold(a.Text("session_id"))
+				stream.untilReported(a.Text("session_id"))
 			})
 		})
 	}
 }
 
-// row is the session of an answer, as stored.
+// row returns the stored session of a response.
 func row(d *testserver.Deployment, a *testserver.Answer) *models.Session {
 	d.T.Helper()
 	id, err := models.ParseSessionID(a.Text("session_id"))
@@ -169,8 +169,8 @@ func row(d *testserver.Deployment, a *testserver.Answer) *models.Session {
 func TestANodeWithoutItsDatabaseEndsItsStreams(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
-	d := following(t, url)
-	cut := followingNode(d, proxy.URL())
+	d := newFollower(t, url)
+	cut := otherFollower(d, proxy.URL())
 	a := d.SignIn("alice")
 	stream, first := follow(cut)
 	cut.Want(200, "", cut.Get("/readyz"))
@@ -198,9 +198,9 @@ func TestANodeWithoutItsDatabaseEndsItsStreams(t *testing.T) {
 	}
 }
 
-// The database answers, but not about events.
+// The database works, except for events.
 func TestANodeThatCannotFollowTheLogIsNotReady(t *testing.T) {
-	d := following(t, testdb.Postgres(t))
+	d := newFollower(t, testdb.Postgres(t))
 	stream, _ := follow(d)
 	lock, err := testserver.OpenDatabase(t, d.DatabaseURL).BeginTx(t.Context(), nil)
 	if err != nil {
@@ -225,8 +225,8 @@ func TestANodeThatCannotFollowTheLogIsNotReady(t *testing.T) {
 
 func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 	const many = 1000
-	d := following(t, testdb.Postgres(t))
-	nodes := []*testserver.Deployment{d, followingNode(d, d.DatabaseURL)}
+	d := newFollower(t, testdb.Postgres(t))
+	nodes := []*testserver.Deployment{d, otherFollower(d, d.DatabaseURL)}
 	streams := make([]*feed, len(nodes))
 	for i, node := range nodes {
 		streams[i], _ = follow(node)
@@ -258,7 +258,7 @@ func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 						t.Errorf("the stream ended after %d", len(told))
 						return
 					}
-				case <-time.After(feedPatience):
+				case <-time.After(waitTimeout):
 					t.Errorf("still waiting after %d", len(told))
 					return
 				}
@@ -275,7 +275,7 @@ func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 	}
 }
 
-// idleReader is somebody who has asked for a stream, without a connection.
+// idleReader is the reader of a stream, without a connection.
 type idleReader struct {
 	*httptest.ResponseRecorder
 	answered chan int
@@ -288,7 +288,7 @@ func (r *idleReader) WriteHeader(status int) {
 }
 
 func TestStreamsOfAClientAreLimited(t *testing.T) {
-	d := following(t, testdb.SQLite(t))
+	d := newFollower(t, testdb.SQLite(t))
 	ctx, leave := context.WithCancel(t.Context())
 	answered := make(chan int)
 	var reading sync.WaitGroup
@@ -315,7 +315,7 @@ func TestStreamsOfAClientAreLimited(t *testing.T) {
 	if streams := d.OAuth.Streams(); streams != 1000 {
 		t.Errorf("%d streams are open", streams)
 	}
-	revocations(d, "") // a document is no stream
+	revocations(d, "") // a document does not count as a stream
 	leave()
 	reading.Wait()
 	follow(d)

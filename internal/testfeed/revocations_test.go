@@ -15,14 +15,14 @@ import (
 
 var anyJTI = regexp.MustCompile(`"jti":"[0-9a-f]{32}"`)
 
-// In what is wanted, ${390} is 390 seconds from now.
+// In the expected text, ${390} is 390 seconds from now.
 func TestRevocationsReportEveryEarlyEnd(t *testing.T) {
 	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 			change(&tenant)
 			d.Apply(tenant)
-			if tenant.Disabled { // nobody may ask meanwhile
+			if tenant.Disabled { // no client may read the feed meanwhile
 				tenant.Disabled = false
 				d.Apply(tenant)
 			}
@@ -59,7 +59,7 @@ func TestRevocationsReportEveryEarlyEnd(t *testing.T) {
 			`{"client_id":"backend","before":${16},"at":${0},"until":${86506}},{"client_id":"web","before":${16},"at":${0},"until":${86506}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+			eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 				if a := revocations(d, ""); !strings.HasSuffix(string(a.Body), `"revoked":[]}`) {
 					t.Errorf("before anything was revoked: %s", a.Body)
 				}
@@ -85,12 +85,12 @@ func TestRevocationsReportEveryEarlyEnd(t *testing.T) {
 	}
 }
 
-// What nobody accepts any more is not told: when a session ends by time, its
-// last access token has.
+// The feed omits tokens that nobody accepts any longer: when a session expires, its last
+// access token has expired.
 func TestRevocationsOmitExpiredEntries(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		signOut(d, d.SignIn("alice"))
-		d.SignIn("bob") // and never comes back
+		d.SignIn("bob") // who does not return
 		untilRevoked(d, 1)
 		d.Clock.Advance(389 * time.Second)
 		untilRevoked(d, 1)
@@ -127,7 +127,7 @@ func TestAClientSeesTheRevocationsThatItMayIntrospect(t *testing.T) {
 		secret("stranger", func(*settings.ClientSettings) {}),
 		{ID: "old", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}},
 	}
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		tenant := testserver.Tenant("default", d.Issuer, slices.Clone(clients)...)
 		d.Apply(tenant)
 		as := func(id string) testserver.Option { return testserver.Basic(id, testserver.ClientSecret) }
@@ -186,7 +186,7 @@ func TestAClientSeesTheRevocationsThatItMayIntrospect(t *testing.T) {
 }
 
 func TestRevocationsReject(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		off := testserver.Backend()
 		off.ID, off.Disabled = "off", true
 		foreign := testserver.Backend()
@@ -254,7 +254,7 @@ func TestRevocationsReject(t *testing.T) {
 }
 
 func TestClientsThatSeeEverythingShareAView(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		auditor := testserver.Backend()
 		auditor.ID = "auditor"
 		d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), auditor))
@@ -272,7 +272,7 @@ func TestClientsThatSeeEverythingShareAView(t *testing.T) {
 }
 
 func TestACursorSkipsKnownEntries(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		web := testserver.Web()
 		narrow := testserver.Backend()
 		narrow.Introspect = ""

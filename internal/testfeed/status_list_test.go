@@ -103,7 +103,7 @@ func TestAStatusListMayBeCachedForItsTTL(t *testing.T) {
 		delete(want, "Content-Type")
 		holds("unchanged", unchanged)
 		want["Content-Type"] = "application/statuslist+jwt"
-		d.Want(200, "", d.Get("/status/0", testserver.Header("Accept", ""))) // as if there were none
+		d.Want(200, "", d.Get("/status/0", testserver.Header("Accept", ""))) // as if the header were absent
 		if a := d.Do(http.MethodHead, "/status/0", nil, testserver.Header("Accept-Encoding", "identity")); a.Status != 200 || len(a.Body) != 0 || a.Header.Get("ETag") != plain.Header.Get("ETag") {
 			t.Errorf("HEAD is answered %d %v", a.Status, a.Header)
 		}
@@ -183,8 +183,7 @@ func TestStatusListRejects(t *testing.T) {
 	})
 }
 
-// Whoever ends a session, its entry says so in the next list, and nobody else's
-// does.
+// Whatever ends a session, the next list marks its entry, and no other.
 func TestAnEndedSessionIsInTheNextStatusList(t *testing.T) {
 	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
@@ -314,7 +313,7 @@ func TestOnlySessionsOfClientsWithStatusListsAreListed(t *testing.T) {
 
 func TestAStatusListFollowsTheRevocationsOfEveryNode(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Run: true}, testserver.WebOnStatusList(), testserver.Backend())
-	other := followingNode(d, d.DatabaseURL)
+	other := otherFollower(d, d.DatabaseURL)
 	a, b := d.SignIn("alice"), d.SignIn("bob")
 	if status(other, a) != 0 || status(d, b) != 0 {
 		t.Fatal("a session is invalid from the beginning")
@@ -345,7 +344,7 @@ func TestAStatusListFollowsTheRevocationsOfEveryNode(t *testing.T) {
 	}
 }
 
-// Until it expires a list is better than none; after that there is none.
+// During an outage a list is served until it expires.
 func TestAStatusListOutlivesAnOutageUntilItExpires(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()}, testserver.WebOnStatusList())
@@ -437,8 +436,7 @@ func TestAStatusListIsNotAcceptedAsAToken(t *testing.T) {
 	})
 }
 
-// However many ask, and whatever is revoked meanwhile, a node reads a list once
-// a second.
+// A node reads a list at most once a second, regardless of readers and revocations.
 func TestAStatusListIsBuiltOnceForConcurrentReaders(t *testing.T) {
 	trace := &testserver.StatementLog{}
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace}, testserver.WebOnStatusList())

@@ -18,7 +18,7 @@ type failover struct {
 	cluster *testdb.ReplicatedCluster
 	proxy   *testdb.Proxy
 
-	live, revoked, fresh *testserver.Answer // sessions: left alone; revoked, or made, after the promotion
+	live, revoked, fresh *testserver.Answer // sessions: unchanged; revoked, or opened, after the promotion
 }
 
 func newFailover(t *testing.T) *failover {
@@ -29,7 +29,7 @@ func newFailover(t *testing.T) *failover {
 	return f
 }
 
-// node starts one more node, with several connections in its pool.
+// node starts another node, with several connections in its pool.
 func (f *failover) node() *testserver.Deployment {
 	f.t.Helper()
 	d := f.OtherNode()
@@ -44,8 +44,7 @@ func (f *failover) useConnections(d *testserver.Deployment) {
 	}
 }
 
-// promote has the standby take over. New connections lead to it, and it is
-// written to.
+// promote promotes the standby, forwards new connections to it, and writes to it.
 func (f *failover) promote() {
 	f.t.Helper()
 	f.cluster.Promote()
@@ -55,8 +54,7 @@ func (f *failover) promote() {
 	f.fresh = f.Want(200, "", after.Exchange("", "web", f.Issuer.Token(f.URL, "alice", nil)))
 }
 
-// reader is a request whose right answer is another one after the promotion
-// than before.
+// reader is a request whose correct response differs before and after the promotion.
 type reader struct {
 	name string
 	ask  func(d *testserver.Deployment) *testserver.Answer
@@ -99,8 +97,8 @@ func (f *failover) readers() []reader {
 	}
 }
 
-// No connection is due to be checked while the clock stands still: the server
-// itself has to refuse what is asked on it.
+// While the clock does not move, no connection is due for a check, so the database
+// server itself must reject the queries.
 func TestAReadOnlyFormerPrimaryServesNoReads(t *testing.T) {
 	f := newFailover(t)
 	nodes := make([]*testserver.Deployment, 10)
@@ -113,7 +111,7 @@ func TestAReadOnlyFormerPrimaryServesNoReads(t *testing.T) {
 	if len(readers) != len(nodes) {
 		t.Fatalf("%d readers, %d nodes", len(readers), len(nodes))
 	}
-	for i, r := range readers { // each is the first to be asked of its node
+	for i, r := range readers { // each is the first request to its node
 		if a := r.ask(nodes[i]); !r.want(a) {
 			t.Errorf("%s: %d %s", r.name, a.Status, a.Body)
 		}
@@ -127,7 +125,7 @@ func TestANodeRecoversFromAReadOnlyDatabase(t *testing.T) {
 	f := newFailover(t)
 	f.useConnections(f.Deployment)
 	f.cluster.Primary.Fence()
-	for range 2 { // by old connections, then by new ones
+	for range 2 { // on old connections, then on new ones
 		for name, a := range map[string]*testserver.Answer{
 			"introspection": f.Introspect("", f.live.Text("access_token")),
 			"refresh":       f.Refresh("", "web", f.live.Text("refresh_token")),
@@ -147,13 +145,13 @@ func TestANodeRecoversFromAReadOnlyDatabase(t *testing.T) {
 	f.Want(200, "", f.Refresh("", "web", f.live.Text("refresh_token")))
 }
 
-// A former primary that nobody fenced goes on answering on open connections.
-// A node notices by the timeline of a new one.
+// A former primary without fencing continues to respond on open connections. A node
+// detects it by the timeline of a new connection.
 func TestANodeLeavesAWritableFormerPrimary(t *testing.T) {
 	f := newFailover(t)
 	d := f.node()
 	f.promote()
-	d.Clock.Advance(10 * time.Second) // as long as one connection asks for the node itself
+	d.Clock.Advance(10 * time.Second) // after which the node checks one connection
 	d.Store.Probe(t.Context())
 	for _, r := range f.readers() {
 		if a := r.ask(d); !r.want(a) {
@@ -163,8 +161,8 @@ func TestANodeLeavesAWritableFormerPrimary(t *testing.T) {
 	if log := d.Log.String(); !strings.Contains(log, "leads to another primary") {
 		t.Error("the log does not say that the primary is another one")
 	}
-	f.proxy.Point(t, f.cluster.Primary.URL()) // a proxy that was not told
-	d.Clock.Advance(time.Hour)                // its connections are too old to be used
+	f.proxy.Point(t, f.cluster.Primary.URL()) // a proxy that does not know of the failover
+	d.Clock.Advance(time.Hour)                // its connections are too old to be reused
 	if a := d.Get("/readyz"); a.Status != 503 || a.Text("reason") != "the database is a former primary" {
 		t.Errorf("readyz: %d %s", a.Status, a.Body)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// Every pooled connection is dead by then, and the clock has not moved, so that
-// none is due to be checked.
+// By then every pooled connection is broken, and the clock has not moved, so none is
+// due for a check.
 func TestTheFirstRequestsAfterADatabaseRestartSucceed(t *testing.T) {
 	cluster := testdb.NewCluster(t)
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: cluster.URL()})

@@ -17,8 +17,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// runbook runs the shell commands of docs/operations.md that begin with a command,
-// in a folder with latchkey.yaml.
+// runbook runs the shell commands in docs/operations.md that begin with a command, in a
+// folder with latchkey.yaml.
 func runbook(t *testing.T, folder, database, begin string) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
@@ -40,7 +40,7 @@ func runbook(t *testing.T, folder, database, begin string) string {
 	return string(out)
 }
 
-// call is a request to the node, and its answer.
+// call sends a request to the node and returns its response.
 func (n *node) call(t *testing.T, path string, form url.Values, headers ...string) (status int, answer map[string]any) {
 	t.Helper()
 	method := http.MethodPost
@@ -67,7 +67,7 @@ func (n *node) call(t *testing.T, path string, form url.Values, headers ...strin
 	}
 	body, err := io.ReadAll(resp.Body)
 	must(t, err)
-	_ = json.Unmarshal(body, &answer) // an empty answer stays nil
+	_ = json.Unmarshal(body, &answer) // an empty response stays nil
 	return resp.StatusCode, answer
 }
 
@@ -84,7 +84,7 @@ func (n *node) refresh(t *testing.T, token any) (status int, answer map[string]a
 	return n.call(t, "/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"web"}, "refresh_token": {token.(string)}})
 }
 
-// Both parts of the runbook run as they are written in docs/operations.md.
+// The test runs both parts of the runbook as written in docs/operations.md.
 func TestARestoreRevivesNoSession(t *testing.T) {
 	folder, database := t.TempDir(), testdb.EmptyPostgres(t)
 	n := newNode(t, folder, database)

@@ -131,8 +131,8 @@ func (d *deployment) untilRefused(v *resource.Verifier, token string) {
 	})
 }
 
-// pass advances the clock in steps that do not count as silence: after each, a
-// node has read the log and the verifiers have received a sign of life.
+// pass advances the clock in steps that do not count as silence: after each, a node has
+// read the log and the verifiers have received a heartbeat.
 func (d *deployment) pass(duration time.Duration, verifiers ...*resource.Verifier) {
 	d.t.Helper()
 	const step = 9 * time.Second

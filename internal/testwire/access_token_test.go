@@ -17,8 +17,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// claimsAsText is the payload of an answer's access token, each claim as it is
-// written, without jti and sid, which are looked at by themselves.
+// claimsAsText returns the claims of a response's access token as JSON texts, and jti
+// and sid apart.
 func claimsAsText(t *testing.T, a *testserver.Answer) (claims map[string]string, jti, sid string) {
 	t.Helper()
 	claims = map[string]string{}
@@ -196,8 +196,8 @@ func TestCustomClaimsTogetherAreAtMostFourKiB(t *testing.T) {
 	})
 }
 
-// Everything that a token holds is as long as it may be. What we say ourselves
-// stays; of the custom claims only those that still fit.
+// All contents of the token have their maximum length. The server's own claims stay; of
+// the custom claims, only those that fit.
 func TestNoTokenIsLongerThanSixKiB(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "ES256"} {
 		t.Run(algorithm, func(t *testing.T) {

@@ -13,14 +13,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// ranks are classes of a tenant, rising.
+// ranks are classes of a tenant, from weakest to strongest.
 var ranks = []settings.ACRClass{
 	{Value: "urn:example:basic", When: "amr.size() > 0"},
 	{Value: "urn:example:two", When: "kinds.size() >= 2"},
 	{Value: "urn:example:key", When: "factors.exists(f, f.amr in ['hwk', 'swk'] && f.age >= 0 && f.age < 3600)"},
 }
 
-// ranked gives the tenant classes of its own.
+// ranked applies a tenant with its own classes.
 func ranked(d *testserver.Deployment, classes []settings.ACRClass, change ...func(*settings.TenantSpec)) {
 	d.T.Helper()
 	tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -31,7 +31,7 @@ func ranked(d *testserver.Deployment, classes []settings.ACRClass, change ...fun
 	d.Apply(tenant)
 }
 
-// acr is what an answer's access token says, empty if it says nothing.
+// acr returns the acr of a response's access token, or "".
 func acr(t *testing.T, a *testserver.Answer) string {
 	t.Helper()
 	value, _ := testserver.Claims(t, a)["acr"].(string)
@@ -69,8 +69,8 @@ func TestTheRulesOfATenantDetermineTheACR(t *testing.T) {
 	})
 }
 
-// The age of a factor counts when it is proved; later it is the business of
-// who demands max_age.
+// Rules use the age of a factor at the time of the proof. Later ages matter only for
+// max_age.
 func TestAnACRStaysUnchangedAfterTheSignIn(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		web := func(tenant *settings.TenantSpec) {
@@ -105,7 +105,7 @@ func TestAnACRStaysUnchangedAfterTheSignIn(t *testing.T) {
 		a = shown("under the default classes", a, "urn:example:key")
 		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", "pin")))
 		a = shown("after the next step-up", a, "phrh")
-		if row := d.SessionRow("default", a.Text("session_id")); row.StoredACR != nil { // which an earlier release would leave as it is
+		if row := d.SessionRow("default", a.Text("session_id")); row.StoredACR != nil { // which an earlier release would not change
 			t.Errorf("the row keeps %q", *row.StoredACR)
 		}
 		ranked(d, ranks, web)
@@ -234,7 +234,7 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 	})
 }
 
-// Rows that an earlier release wrote say nothing of acr.
+// Rows of an earlier release have no acr.
 func TestASessionWithoutAnACRHasTheDefault(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: url})
@@ -293,7 +293,7 @@ func TestAFailingRuleIsFalseAndLogged(t *testing.T) {
 	})
 }
 
-// failedRules are those that the events of an answer's session name.
+// failedRules returns the failed rules in the events of a response's session.
 func failedRules(d *testserver.Deployment, t *testing.T, a *testserver.Answer) string {
 	t.Helper()
 	events, err := d.Store.SessionEvents(t.Context(), "default", d.SessionRow("default", a.Text("session_id")).ID)

@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// attributeTenant has two issuers that speak of the same users, of which the
-// first maps attributes, and clients whose tokens carry them.
+// attributeTenant has two issuers for the same users, of which the first maps
+// attributes, and clients whose tokens contain them.
 func attributeTenant(d *testserver.Deployment, second *testserver.Issuer) settings.TenantSpec {
 	web := testserver.Web()
 	web.Claims = map[string]string{"role": "user.role", "email": "user.email"}
@@ -56,7 +56,7 @@ func TestAWithdrawnAttributeIsRemovedAtTheNextSignIn(t *testing.T) {
 func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		off  func(t *testing.T, d *testserver.Deployment, spec *settings.TenantSpec)
-		back any // the role when the entry is as before
+		back any // the role once the entry is restored
 	}{
 		"disabled": {func(_ *testing.T, d *testserver.Deployment, spec *settings.TenantSpec) {
 			spec.TrustedIssuers[0].Disabled = true
@@ -109,8 +109,8 @@ func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 	}
 }
 
-// `user` in allow is the stored user with what this token maps, and without
-// what this token takes away.
+// In allow, `user` is the stored user with the attributes that the token sets, and
+// without those that it removes.
 func TestAllowSeesTheUpdatedUser(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := attributeTenant(d, testserver.NewIssuer(t, d.Clock))

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// secondBasic adds the right credentials to those that are there.
+// secondBasic adds the correct credentials as a second header.
 func secondBasic(r *http.Request) {
 	r.Header.Add("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("backend:"+testserver.ClientSecret)))
 }
@@ -45,7 +45,7 @@ func TestClientAuthenticationIsStrict(t *testing.T) {
 		d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 		for _, c := range cases {
 			c.path = path
-			t.Run(c.name+" at "+path, func(t *testing.T) { refuses(d, t, c) })
+			t.Run(c.name+" at "+path, func(t *testing.T) { rejects(d, t, c) })
 		}
 		for name, opt := range map[string]testserver.Option{
 			"the scheme in small letters":    testserver.Authorization("basic " + base64.StdEncoding.EncodeToString([]byte("backend:"+testserver.ClientSecret))),

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// These tests use client libraries as they are: golang.org/x/oauth2 and
+// These tests use unmodified client libraries: golang.org/x/oauth2 and
 // github.com/coreos/go-oidc.
 
 func TestTokenSourceOfXOAuth2Refreshes(t *testing.T) {

@@ -13,13 +13,13 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// repetitions is how often a request is repeated that may be told of once.
+// repetitions is how often each request is repeated.
 const repetitions = 12
 
-// repeatedKinds are events that a request may cause again and again. Each case
-// prepares a session and returns its id with the request that is repeated.
+// repeatedKinds are events that repeated requests could cause repeatedly. Each case
+// prepares a session, and returns its id and the request.
 var repeatedKinds = map[models.EventType]struct {
-	times   int // that are told
+	times   int // expected events
 	prepare func(d *testserver.Deployment) (sid string, again func(i int))
 }{
 	models.EventStepUpRefused: {1, func(d *testserver.Deployment) (string, func(int)) {
@@ -81,7 +81,7 @@ var repeatedKinds = map[models.EventType]struct {
 	}},
 }
 
-// execute changes the database behind the server's back.
+// execute changes the database directly.
 func execute(d *testserver.Deployment, statement string) {
 	d.T.Helper()
 	if _, err := testserver.OpenDatabase(d.T, d.DatabaseURL).Exec(statement); err != nil {
@@ -89,8 +89,8 @@ func execute(d *testserver.Deployment, statement string) {
 	}
 }
 
-// newFailing is a deployment in which a claim and a class always fail for who
-// signs in by the method "failing".
+// newFailing is a deployment in which a claim and a class fail for users who sign in
+// with the method "failing".
 func newFailing(t *testing.T, url string) *testserver.Deployment {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: url, Proxies: []string{"127.0.0.1"}})
 	web := testserver.Web()
@@ -137,7 +137,7 @@ func TestARepeatedRequestDoesNotFillTheEventLog(t *testing.T) {
 	})
 }
 
-// warnings counts the lines of a log that warn of an event.
+// warnings counts the warnings about an event in a log.
 func warnings(log string, of models.EventType) (n int) {
 	for line := range strings.Lines(log) {
 		var said struct{ Level, Event string }
@@ -169,7 +169,7 @@ func TestAReplayedClientTokenIsReportedOnce(t *testing.T) {
 	})
 }
 
-// What a person should look at is one line with ids, and no token.
+// An operator gets one line, with ids and without tokens.
 func TestATheftIsLoggedAndCounted(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")

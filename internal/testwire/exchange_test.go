@@ -82,7 +82,7 @@ func TestExchangeOutlivesItsSubjectToken(t *testing.T) {
 		if a.JSON["expires_in"] != 300.0 || a.JSON["session_expires_at"] != float64(now+30*24*60*60) {
 			t.Errorf("%s", a.Body)
 		}
-		if got := testserver.Claims(t, a); got["auth_time"] != float64(now-200) || got["exp"] != float64(now+300) { // of its iat, since it says no other
+		if got := testserver.Claims(t, a); got["auth_time"] != float64(now-200) || got["exp"] != float64(now+300) { // iat, because the token has no auth_time
 			t.Errorf("authenticated at %v, valid until %v", got["auth_time"], got["exp"])
 		}
 		d.Clock.Advance(2 * time.Minute)

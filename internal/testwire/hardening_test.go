@@ -16,10 +16,10 @@ func TestAUsedTokenIsDetectedBeforeItsScopeIsChecked(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
-		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a retry, still refusable
+		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a retry may still be rejected
 		d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.Clock.Advance(time.Minute)
-		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a late retry, likewise
+		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // and so may a late retry
 		if got := d.EventTypes(a.Text("session_id")); len(got) != 1 {
 			t.Errorf("a refused late retry leaves the events %v", got)
 		}
@@ -76,7 +76,7 @@ func TestABrowserCanReadAnOutage(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a := d.SignIn("alice")
 	proxy.Cut()
-	d.Clock.Advance(time.Minute) // longer than a node trusts what it knows
+	d.Clock.Advance(time.Minute) // longer than a node relies on its memory
 	origin := testserver.Header("Origin", "https://app.example.com")
 	preflight := d.Do(http.MethodOptions, "/token", nil, origin)
 	if preflight.Status != 204 || preflight.Header.Get("Access-Control-Allow-Origin") == "" {
@@ -178,7 +178,7 @@ func TestARetryAfterAnOutageRespectsTheInactivityTimeout(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	client := testserver.Web()
-	client.Preset = "aal3" // 5 min access, 15 min without use
+	client.Preset = "aal3" // access tokens of 5 min, inactivity timeout of 15 min
 	d.Apply(testserver.Tenant("default", d.Issuer, client, testserver.Backend()))
 	first := d.SignIn("alice").Text("refresh_token")
 	d.Want(200, "", d.Refresh("", "web", first))

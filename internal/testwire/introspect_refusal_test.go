@@ -33,7 +33,7 @@ func TestIntrospectRejects(t *testing.T) {
 		if c.path == "" {
 			c.path = "/introspect"
 		}
-		t.Run(c.name, func(t *testing.T) { refuses(d, t, c) })
+		t.Run(c.name, func(t *testing.T) { rejects(d, t, c) })
 	}
 	d.Want(200, "", d.Post("/introspect", []string{"client_id", "backend", "client_secret", testserver.ClientSecret, "token", "x"}))
 }

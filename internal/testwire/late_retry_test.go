@@ -39,14 +39,14 @@ func TestALostResponseIsRepeatedHoweverLate(t *testing.T) {
 	})
 }
 
-// Who retries late and who holds the successor cannot both go on.
+// The party that retries late and the holder of the successor cannot both continue.
 func TestALateRetryByAThiefIsDetectedWhenTheAppReturns(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		mine := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.Clock.Advance(time.Hour)
 		stolen := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
-		d.Want(200, "", d.Refresh("", "web", stolen.Text("refresh_token"))) // the thief goes on
+		d.Want(200, "", d.Refresh("", "web", stolen.Text("refresh_token"))) // the thief continues
 		d.Clock.Advance(time.Hour)
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", mine.Text("refresh_token")))
 		if d.Active(stolen.Text("access_token")) || !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse) {

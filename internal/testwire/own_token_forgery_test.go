@@ -24,9 +24,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// keySpellings are what a public key is written as: what an attacker may think
-// that a verifier takes for the secret of a MAC.
-func keySpellings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
+// keyEncodings returns encodings of a public key that an attacker could use as the
+// secret of a MAC.
+func keyEncodings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
 	t.Helper()
 	pkix, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -44,8 +44,8 @@ func keySpellings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
 	}
 }
 
-// respelled sets an unused bit in the last letter of base64url.
-func respelled(token string) string {
+// withUnusedBit sets an unused bit in the last letter of a base64url text.
+func withUnusedBit(token string) string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(letters, token[len(token)-1])
 	return token[:len(token)-1] + string(letters[last^1])
@@ -77,10 +77,10 @@ func TestForgedTokensAreInactiveAndEndNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// header has our kid and these members.
+	// header has the server's kid and these members.
 	header := func(members string) string { return `{"typ":"at+jwt","kid":"` + kid + `",` + members + `}` }
 	none := func(string) []byte { return nil }
-	rs := testserver.Signers()[0].Sign // an RSA key that is not ours
+	rs := testserver.Signers()[0].Sign // an RSA key of somebody else
 	const lists = `[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]`
 
 	forgeries := map[string]string{
@@ -110,7 +110,7 @@ func TestForgedTokensAreInactiveAndEndNothing(t *testing.T) {
 		"seventeen levels":                      testserver.Forge(header(`"alg":"RS256","a":`+lists), payload, rs),
 		"a signature of zeros":                  parts[0] + "." + parts[1] + "." + testserver.Base64(string(make([]byte, 256))),
 		"no signature":                          parts[0] + "." + parts[1] + ".",
-		"an unused bit that is set":             respelled(good),
+		"an unused bit that is set":             withUnusedBit(good),
 		"padding":                               good + "==",
 		"a space after":                         good + " ",
 		"a newline inside":                      good[:40] + "\n" + good[40:],
@@ -122,7 +122,7 @@ func TestForgedTokensAreInactiveAndEndNothing(t *testing.T) {
 		"a JWE that would unzip":                testserver.Base64(`{"alg":"dir","enc":"A128GCM","zip":"DEF"}`) + "..b.c.d",
 		"16 KiB of dots":                        strings.Repeat(".", 16<<10),
 	}
-	for name, secret := range keySpellings(t, public) {
+	for name, secret := range keyEncodings(t, public) {
 		forgeries["a MAC with our key as "+name] = testserver.Forge(header(`"alg":"HS256"`), payload, testserver.HS256(secret))
 	}
 	for name, token := range forgeries {
@@ -150,10 +150,10 @@ func TestExchangeRejectsAMACWithAnRSAKey(t *testing.T) {
 		entry := p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})
 		entry.Algorithms = algorithms
 		d.Reconfigure(testserver.Trusting(entry))
-		for name, secret := range keySpellings(t, rsaSigner.Public.(*rsa.PublicKey)) {
+		for name, secret := range keyEncodings(t, rsaSigner.Public.(*rsa.PublicKey)) {
 			for _, kid := range []string{"RS256", ""} {
 				t.Run(name+" with the kid "+kid, func(t *testing.T) {
-					d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "HS256", Sign: testserver.HS256(secret)}, kid, nil))
+					d.WantRejected(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "HS256", Sign: testserver.HS256(secret)}, kid, nil))
 				})
 			}
 		}
@@ -175,7 +175,7 @@ func TestExchangeRejectsAShortRSAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKS: set})))
-	d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "RS256", Sign: func(input string) []byte {
+	d.WantRejected(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "RS256", Sign: func(input string) []byte {
 		digest := sha256.Sum256([]byte(input))
 		signature, err := rsa.SignPKCS1v15(rand.Reader, short, crypto.SHA256, digest[:])
 		if err != nil {
@@ -192,16 +192,16 @@ func TestExchangeFetchesKeysForAnUnknownKidEvery30Seconds(t *testing.T) {
 	es := testserver.Signers()[2]
 	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
 	for round := range 3 {
-		if n := len(p.Asked); n != round+1 {
+		if n := len(p.Requests); n != round+1 {
 			t.Errorf("%d fetches in round %d", n, round)
 		}
 		for range 10 {
-			d.WantRefused(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
+			d.WantRejected(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
 		}
-		if n := len(p.Asked); n != round+1 {
+		if n := len(p.Requests); n != round+1 {
 			t.Errorf("%d fetches within 30 s in round %d", n, round)
 		}
 		d.Clock.Advance(30 * time.Second)
-		d.WantRefused(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
+		d.WantRejected(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
 	}
 }

@@ -43,7 +43,7 @@ func TestRemovingAClientEndsItsSessions(t *testing.T) {
 		refused()
 		d.Want(401, "invalid_client", d.Refresh("", "web", a.Text("refresh_token")))
 
-		// made again with the same id, before and after its sessions were swept
+		// created again with the same id, before and after its sessions were swept
 		for _, swept := range []bool{false, true} {
 			if swept {
 				d.Prune(without)
@@ -69,8 +69,7 @@ func TestRemovingAClientEndsItsSessions(t *testing.T) {
 	})
 }
 
-// An exchange that ran beside a long removal leaves a session that is younger
-// than the mark.
+// An exchange during a long removal leaves a session that is newer than the mark.
 func TestASessionOpenedDuringARemovalIsSwept(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")

@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// wantReason checks status, code, reason and end reason of a refusal.
+// wantReason checks status, code, reason and end reason of an error.
 func wantReason(t *testing.T, what string, a *testserver.Answer, status int, code, reason, endReason string) {
 	t.Helper()
 	if a.Status != status || a.Error() != code || a.Text("latchkey_reason") != reason || a.Text("latchkey_end_reason") != endReason {

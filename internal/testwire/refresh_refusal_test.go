@@ -17,8 +17,8 @@ func refreshAtBackend(d *testserver.Deployment, token string, opts ...testserver
 	return d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", token}, opts...)
 }
 
-// TestEveryInvalidRefreshTokenGetsTheSameError: whatever else the request asks for,
-// and but for the reason, which the session's own client learns.
+// TestEveryInvalidRefreshTokenGetsTheSameError regardless of the other parameters. Only
+// the session's own client gets the reason.
 func TestEveryInvalidRefreshTokenGetsTheSameError(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
@@ -93,7 +93,7 @@ func TestARejectedScopeOrTargetSpendsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 				a := d.SignIn("alice", "scope", "profile", "audience", "https://api.example.com")
-				for range 3 { // none of them begins the retry window, or the second were reuse
+				for range 3 { // none of them begins the retry window, otherwise the second would be reuse
 					d.Want(400, c.code, d.Refresh("", "web", a.Text("refresh_token"), c.asked...))
 					d.Clock.Advance(time.Minute)
 				}

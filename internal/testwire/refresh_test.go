@@ -57,7 +57,7 @@ func TestRefreshRetriedInsideTheWindowGetsTheSameSuccessor(t *testing.T) {
 func TestRefreshOutcomes(t *testing.T) {
 	type refresh struct {
 		generation int           // of the presented token
-		wait       time.Duration // before it
+		wait       time.Duration // before the request
 		want       string        // error code
 	}
 	const neverLate = "a used token after the window ends the session of a client without late retries"
@@ -270,7 +270,7 @@ func TestARefreshTokenSharedByTwoPartiesIsDetected(t *testing.T) {
 		token, sid := a.Text("refresh_token"), a.Text("session_id")
 		for generation := 1; generation <= 3; generation++ {
 			mine := d.Want(200, "", d.Refresh("", "web", token))
-			for range 2 { // once more changes nothing
+			for range 2 { // a repetition changes nothing
 				d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token}, testserver.Header("User-Agent", "a thief")))
 			}
 			want := []models.EventType{models.EventSessionCreated, models.EventRefreshElsewhere, models.EventRefreshElsewhere, models.EventRefreshElsewhere}[:generation+1]

@@ -35,7 +35,7 @@ func TestRevokeRejects(t *testing.T) {
 		if c.path == "" {
 			c.path = "/revoke"
 		}
-		t.Run(c.name, func(t *testing.T) { refuses(d, t, c) })
+		t.Run(c.name, func(t *testing.T) { rejects(d, t, c) })
 	}
 	if !d.Active(a.Text("access_token")) || !d.Active(machine) {
 		t.Error("a refused revocation ended something")

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// userRequests are what a user can ask for; DELETE comes last.
+// userRequests are the requests that a user can make, with DELETE last.
 var userRequests = []string{
 	"GET /session", "GET /sessions", "GET /userinfo", "POST /userinfo", "GET /sessions/AAAAAAAAAAAAAAAAAAAAAA",
 	"DELETE /sessions/AAAAAAAAAAAAAAAAAAAAAA", "DELETE /sessions?scope=all", "DELETE /session",
@@ -106,7 +106,7 @@ func TestAReplacedSessionTokenIsRejected(t *testing.T) {
 	})
 }
 
-// A resource server that was handed a user's token must not act for that user.
+// A resource server that receives a user's token must not act for that user.
 func TestAResourceServerCannotReplayATokenAtTheSessionAPI(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		tenant := testserver.SessionTenant(d.Issuer)
@@ -143,7 +143,7 @@ func TestTheSessionAPIRejectsNobodyDuringAnOutage(t *testing.T) {
 	d := testserver.NewSessionDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a := d.SignIn("alice")
 	proxy.Cut()
-	asks := func(status int, code string) { // of a back end's request from a page
+	asks := func(status int, code string) { // for a back end's request from a page
 		t.Helper()
 		for _, request := range userRequests {
 			answer := d.Want(503, "temporarily_unavailable", d.Request(request, testserver.AsBearer(a), testserver.Origin(testserver.OriginWeb)))
@@ -158,7 +158,7 @@ func TestTheSessionAPIRejectsNobodyDuringAnOutage(t *testing.T) {
 		}
 	}
 	asks(403, "invalid_request")
-	d.Clock.Advance(time.Minute) // longer than a node trusts what it knows
+	d.Clock.Advance(time.Minute) // longer than a node relies on its memory
 	asks(503, "temporarily_unavailable")
 	proxy.Heal()
 	d.Want(200, "", d.Get("/session", testserver.AsBearer(a)))

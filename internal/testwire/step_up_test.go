@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// stepUpAtBackend raises a session at the secret client.
+// stepUpAtBackend steps up a session at the secret client.
 func stepUpAtBackend(d *testserver.Deployment, session, proof string, extra ...string) *testserver.Answer {
 	return d.Post("/token", append([]string{
 		"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", proof, "latchkey_session_token", session,
@@ -135,7 +135,7 @@ func TestAStepUpWithAUsedRefreshTokenEndsTheSession(t *testing.T) {
 		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse) {
 			t.Error("no event tells of the reuse")
 		}
-		d.Want(200, "", d.Exchange("", "web", proof)) // it was not spent
+		d.Want(200, "", d.Exchange("", "web", proof)) // the proof was not spent
 	})
 }
 
@@ -180,7 +180,7 @@ func TestOnlyAFullReauthenticationExtendsTheSession(t *testing.T) {
 	})
 }
 
-// The strong factor has aged, so that a weak one alone is what the session is worth.
+// The strong factor is too old, so only a weak one counts for the session.
 func TestAStepUpThatLowersTheClassExtendsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -219,7 +219,7 @@ func TestAStepUpChecksWhetherEverybodyIsEnabled(t *testing.T) {
 	})
 }
 
-// What another node has switched off is refused before this one has noticed.
+// What another node has disabled is rejected before this node has noticed.
 func TestAStepUpChecksTheDatabaseForDisabledUsers(t *testing.T) {
 	for name, disable := range map[string]func(s *settings.TenantSpec){
 		"the session's issuer":      func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
@@ -260,7 +260,7 @@ func TestAStepUpDuringRefreshesLosesNoRotation(t *testing.T) {
 		for i := range proofs {
 			proofs[i] = d.Proof("alice", []string{"pwd", "otp", "hwk"}[i%3])
 		}
-		var generations sync.Map // that were answered
+		var generations sync.Map // the returned generations
 		testserver.InParallel(3, func(i int) *testserver.Answer {
 			for n := range 20 {
 				if i < 2 {

@@ -27,7 +27,7 @@ func TestExchangeRejectsAForgery(t *testing.T) {
 	key := testserver.ES256(private)
 	none := func(string) []byte { return nil }
 	zeros := func(string) []byte { return make([]byte, 64) }
-	// with is a header like the good one with further members.
+	// with returns a valid header with additional members.
 	with := func(members string) string { return `{"alg":"ES256","kid":"test-key"` + members + `}` }
 	instead := func(old, new string) string { return strings.Replace(d.Payload(), old, new, 1) }
 	good := testserver.Forge(with(""), d.Payload(), key)
@@ -79,14 +79,14 @@ func TestExchangeRejectsAForgery(t *testing.T) {
 		"a letter":                      "x",
 		"the typ at+jwt behind another": testserver.Forge(with(`,"typ":"at+jwt","Typ":"JWT"`), d.Payload(), key),
 	} {
-		t.Run(name, func(t *testing.T) { d.WantRefused(t, testserver.TypeJWT, token) })
+		t.Run(name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, token) })
 	}
 	t.Run("a megabyte of dots", func(t *testing.T) {
 		if a := d.Present(testserver.TypeJWT, strings.Repeat(".", 1<<20)); a.Status != http.StatusRequestEntityTooLarge || a.Error() != "invalid_request" {
 			t.Errorf("answered %d %s", a.Status, a.Body)
 		}
 	})
-	d.WantAccepted(t, testserver.TypeJWT, good) // what the others were made from
+	d.WantAccepted(t, testserver.TypeJWT, good) // the token from which the others were made
 }
 
 func TestExchangeDistinguishesSubjectTokensByTyp(t *testing.T) {
@@ -95,7 +95,7 @@ func TestExchangeDistinguishesSubjectTokensByTyp(t *testing.T) {
 	for _, typ := range strings.Fields(`at+jwt AT+JWT application/at+jwt token-introspection+jwt logout+jwt secevent+jwt
 		statuslist+jwt dpop+jwt client-authentication+jwt JOSE client-token+jwt`) {
 		t.Run("refuses "+typ, func(t *testing.T) {
-			d.WantRefused(t, testserver.TypeJWT, testserver.Forge(`{"alg":"ES256","kid":"test-key","typ":"`+typ+`"}`, d.Payload(), key))
+			d.WantRejected(t, testserver.TypeJWT, testserver.Forge(`{"alg":"ES256","kid":"test-key","typ":"`+typ+`"}`, d.Payload(), key))
 		})
 	}
 	for _, typ := range []string{"JWT", "jwt", "application/JWT"} {
@@ -128,7 +128,7 @@ func TestExchangeIgnoresKeysInAHeader(t *testing.T) {
 		"x5c": `"x5c":["` + base64.StdEncoding.EncodeToString(certificate) + `"]`,
 	} {
 		for _, kid := range []string{`,"kid":"test-key"`, `,"kid":"attacker"`, ``} {
-			d.WantRefused(t, testserver.TypeJWT, testserver.Forge(`{"alg":"ES256",`+member+kid+`}`, d.Payload(), testserver.ES256(private)))
+			d.WantRejected(t, testserver.TypeJWT, testserver.Forge(`{"alg":"ES256",`+member+kid+`}`, d.Payload(), testserver.ES256(private)))
 		}
 		t.Run(name+" beside the right signature", func(t *testing.T) {
 			d.WantAccepted(t, testserver.TypeJWT, testserver.Forge(`{"alg":"ES256","kid":"test-key",`+member+`}`, d.Payload(), testserver.ES256(d.Issuer.Key.(*ecdsa.PrivateKey))))

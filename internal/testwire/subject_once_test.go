@@ -25,13 +25,13 @@ func TestExchangeAcceptsASubjectTokenOnce(t *testing.T) {
 		first := d.WantAccepted(t, testserver.TypeJWT, token)
 		again := func(token string) {
 			t.Helper()
-			testserver.WantSubjectRefused(t, d.Present(testserver.TypeJWT, token))
+			testserver.WantSubjectRejected(t, d.Present(testserver.TypeJWT, token))
 			if n := d.Count("sessions"); n != 1 {
 				t.Errorf("%d sessions", n)
 			}
 		}
 		again(token)
-		again(d.TokenWith(map[string]any{"jti": "the same", "sub": "bob"})) // another token, but its jti is spent
+		again(d.TokenWith(map[string]any{"jti": "the same", "sub": "bob"})) // another token with a used jti
 		if n := d.Count("events WHERE type = 'client_token_replayed'"); n != 1 {
 			t.Errorf("%d events tell of the replays, want one for both", n)
 		}
@@ -40,11 +40,11 @@ func TestExchangeAcceptsASubjectTokenOnce(t *testing.T) {
 		}
 		d.Clock.Advance(85 * time.Second) // it expired, but within the leeway
 		again(token)
-		d.WantAccepted(t, testserver.TypeJWT, other.Token(d.URL, "alice", map[string]any{"jti": "the same"})) // of another issuer
+		d.WantAccepted(t, testserver.TypeJWT, other.Token(d.URL, "alice", map[string]any{"jti": "the same"})) // from another issuer
 	})
 }
 
-// race presents one token from 32 goroutines and tells how many got a session.
+// race presents one token in 32 goroutines and returns how many got a session.
 func race(t *testing.T, present func(i int) *testserver.Answer) (sessions int) {
 	t.Helper()
 	var start, done sync.WaitGroup
@@ -63,7 +63,7 @@ func race(t *testing.T, present func(i int) *testserver.Answer) (sessions int) {
 			sessions++
 			continue
 		}
-		testserver.WantSubjectRefused(t, a)
+		testserver.WantSubjectRejected(t, a)
 	}
 	return sessions
 }

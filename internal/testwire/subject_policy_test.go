@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// about introspects the access token of an answer, which must be active.
+// about introspects a response's access token, which must be active.
 func about(d *testserver.Exchanger, a *testserver.Answer) map[string]any {
 	d.T.Helper()
 	in := d.Introspect("", a.Text("access_token"))
@@ -43,7 +43,7 @@ func TestExchangeChecksWhetherEverybodyIsEnabled(t *testing.T) {
 		while, after  func(*settings.TenantSpec)
 		status        int
 		code          string
-		backendMayUse bool // the same token, meanwhile
+		backendMayUse bool // whether the backend may use the same token at that time
 	}{
 		{"a disabled issuer", entry(func(e *settings.IssuerSpec) { e.Disabled = true }), nil, 400, "invalid_request", false},
 		{"an issuer whose tokens other clients bring", entry(func(e *settings.IssuerSpec) { e.Clients = []string{"backend"} }), nil, 400, "invalid_request", true},
@@ -84,14 +84,14 @@ func TestExchangeChecksTheDatabaseForDisabledUsers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testdb.Each(t, func(t *testing.T, url string) {
 				d := testserver.NewExchanger(t, url)
-				d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil)) // this node has seen it enabled
+				d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil)) // this node has cached it as enabled
 				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 				tenant.SigningAlgorithm = "ES256"
 				disable(&tenant)
 				if _, err := d.Store.Apply(context.Background(), []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 					t.Fatal(err)
 				}
-				d.WantRefused(t, testserver.TypeJWT, d.TokenWith(nil))
+				d.WantRejected(t, testserver.TypeJWT, d.TokenWith(nil))
 			})
 		})
 	}
@@ -109,9 +109,9 @@ func TestExchangeAppliesTheClientsRule(t *testing.T) {
 		"1 / 0 == 0": false, "token.nothing == null": true,
 		"client.id == 'web' && client.public": true, "client.name == 'Web app'": true, "client.id == 'backend'": false,
 		"user.sub == 'bob'": true, "user.plan == 'pro'": true, "user.level > 0.5": true, // stored
-		"user.email == 'old@example.com'": true, // the file's, which no sign-in overwrites
+		"user.email == 'old@example.com'": true, // from the file, so no sign-in overwrites it
 		"user.email == 'new@example.com'": false,
-		"user.attempt == token.attempt":   true, // as the token leaves it
+		"user.attempt == token.attempt":   true, // updated by the token
 		"[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, [1,2,3,4,5,6,7,8,9].all(c, [1,2,3,4,5,6,7,8,9].all(d, d > 0))))": false, // too much work
 	} {
 		t.Run(rule, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestExchangeAppliesTheClientsRule(t *testing.T) {
 			if allowed {
 				d.WantAccepted(t, testserver.TypeJWT, token)
 			} else {
-				d.WantRefused(t, testserver.TypeJWT, token)
+				d.WantRejected(t, testserver.TypeJWT, token)
 			}
 		})
 	}
@@ -158,7 +158,7 @@ func TestExchangeMapsClaimsToAttributes(t *testing.T) {
 		same(about(d, second), `{"city":"Bern","plan":"pro","sub":"a-1","uid":9007199254740992,"user":"a-1"}`)
 		third := d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(map[string]any{"oid": "a-1", "email": "a@new", "plan": nil}))
 		same(about(d, third), `{"email":"a@new","plan":"free","sub":"a-1","user":"a-1"}`)
-		// An older token says what it said; a refresh says how things are now.
+		// An older token keeps its claims; a refreshed one has the current values.
 		same(about(d, first), `{"app":"shop","email":"a@old","first":"pwd","plan":"free","sub":"a-1","user":"a-1"}`)
 		refreshed := d.Refresh("", "web", first.Text("refresh_token"))
 		same(about(d, refreshed), `{"app":"shop","email":"a@new","first":"pwd","plan":"free","sub":"a-1","user":"a-1"}`)
@@ -167,7 +167,7 @@ func TestExchangeMapsClaimsToAttributes(t *testing.T) {
 			"a NUL deep inside":          {"email": []any{map[string]any{"a\x00": 1}}},
 			"a subject that is a number": {"oid": 7},
 		} {
-			t.Run(name, func(t *testing.T) { d.WantRefused(t, testserver.TypeJWT, d.TokenWith(over)) })
+			t.Run(name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, d.TokenWith(over)) })
 		}
 	})
 }
@@ -198,7 +198,7 @@ func TestExchangeAcceptsOnlyWhatAnIssuerMayAssert(t *testing.T) {
 	for _, row := range []struct {
 		name, most string
 		asserts    *[]string
-		want       string // amr, acr and how long ago
+		want       string // amr, acr and age
 	}{
 		{"amr and auth_time, by default", "", nil, "[pwd] urn:latchkey:acr:1 3600"},
 		{"acr, if it is listed", "", &[]string{"amr", "acr"}, "[pwd] phrh 0"},
@@ -235,7 +235,7 @@ func TestExchangeSeparatesTenantsAndNamespaces(t *testing.T) {
 		"a user of another issuer's namespace":         d.TokenWith(map[string]any{"sub": "corp:alice"}),
 		"a client's id":                                d.TokenWith(map[string]any{"sub": "web"}),
 	} {
-		t.Run("refuses "+name, func(t *testing.T) { d.WantRefused(t, testserver.TypeJWT, token) })
+		t.Run("refuses "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, token) })
 	}
 	if in := about(d, d.WantAccepted(t, testserver.TypeJWT, corp.Token(d.URL, "alice", nil))); in["sub"] != "corp:alice" {
 		t.Errorf("sub is %v", in["sub"])

@@ -37,17 +37,17 @@ func TestExchangeFindsTheKeysOfAnIssuer(t *testing.T) {
 			for i, s := range testserver.Signers() {
 				kid := testserver.Signers()[min(i, 3)].Algorithm
 				d.WantAccepted(t, testserver.TypeJWT, p.Token(d, s, kid, nil))
-				d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: s.Algorithm, Sign: testserver.ES256(testserver.NewES256Key(t))}, kid, nil))
-				if name != "pem" { // whose keys have no names
-					d.WantRefused(t, testserver.TypeJWT, p.Token(d, s, "other", nil))
-					d.WantRefused(t, testserver.TypeJWT, p.Token(d, s, testserver.Signers()[(min(i, 3)+1)%4].Algorithm, nil)) // a key marked for another algorithm
+				d.WantRejected(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: s.Algorithm, Sign: testserver.ES256(testserver.NewES256Key(t))}, kid, nil))
+				if name != "pem" { // PEM keys have no kid
+					d.WantRejected(t, testserver.TypeJWT, p.Token(d, s, "other", nil))
+					d.WantRejected(t, testserver.TypeJWT, p.Token(d, s, testserver.Signers()[(min(i, 3)+1)%4].Algorithm, nil)) // a key marked for another algorithm
 				}
 			}
 			entry := p.Entry(keys)
 			entry.Algorithms = nil
 			d.Reconfigure(testserver.Trusting(entry))
-			for _, s := range testserver.Signers()[1:] { // only RS256, unless more are listed
-				d.WantRefused(t, testserver.TypeJWT, p.Token(d, s, s.Algorithm, nil))
+			for _, s := range testserver.Signers()[1:] { // only RS256 is accepted by default
+				d.WantRejected(t, testserver.TypeJWT, p.Token(d, s, s.Algorithm, nil))
 			}
 			d.WantAccepted(t, testserver.TypeJWT, p.Token(d, testserver.Signers()[0], "RS256", nil))
 		})
@@ -62,10 +62,10 @@ func TestExchangeAcceptsATokenWithoutKidIfOneKeyMatches(t *testing.T) {
 	}
 	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{PEM: testserver.PEM(t, one.Public()) + testserver.PEM(t, testserver.Signers()[0].Public)})))
 	d.WantAccepted(t, testserver.TypeJWT, bare(one))
-	d.WantRefused(t, testserver.TypeJWT, bare(two))
+	d.WantRejected(t, testserver.TypeJWT, bare(two))
 	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{PEM: testserver.PEM(t, one.Public()) + testserver.PEM(t, two.Public())})))
-	d.WantRefused(t, testserver.TypeJWT, bare(one))
-	d.WantRefused(t, testserver.TypeJWT, bare(two))
+	d.WantRejected(t, testserver.TypeJWT, bare(one))
+	d.WantRejected(t, testserver.TypeJWT, bare(two))
 }
 
 func TestExchangeAcceptsHS256OnlyWithASharedSecret(t *testing.T) {
@@ -82,7 +82,7 @@ func TestExchangeAcceptsHS256OnlyWithASharedSecret(t *testing.T) {
 		"none":           {Algorithm: "none", Sign: testserver.HS256([]byte(secret))},
 		"RS256":          testserver.Signers()[0],
 	} {
-		t.Run("refuses "+name, func(t *testing.T) { d.WantRefused(t, testserver.TypeJWT, p.Token(d, s, s.Algorithm, nil)) })
+		t.Run("refuses "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, p.Token(d, s, s.Algorithm, nil)) })
 	}
 }
 
@@ -117,11 +117,11 @@ func TestExchangeVerifiesIDTokensAsInOpenIDConnect(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			token := p.Token(d, es, es.Algorithm, row.over)
-			d.WantRefused(t, testserver.TypeJWT, token) // an ID token is no client token
+			d.WantRejected(t, testserver.TypeJWT, token) // an ID token is not a client token
 			if row.taken {
 				d.WantAccepted(t, testserver.TypeIDToken, token)
 			} else {
-				d.WantRefused(t, testserver.TypeIDToken, token)
+				d.WantRejected(t, testserver.TypeIDToken, token)
 			}
 		})
 	}
@@ -147,7 +147,7 @@ func TestExchangeAcceptsAnIDTokenWithoutJTIOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// (r, n−s) is as good a signature as (r, s).
+		// (r, n−s) is a valid signature like (r, s).
 		s := new(big.Int).Sub(elliptic.P256().Params().N, new(big.Int).SetBytes(raw[32:]))
 		respelled := input + "." + testserver.Base64(string(append(raw[:32:32], s.FillBytes(make([]byte, 32))...)))
 		if n := race(t, func(i int) *testserver.Answer {
@@ -156,7 +156,7 @@ func TestExchangeAcceptsAnIDTokenWithoutJTIOnce(t *testing.T) {
 			t.Errorf("%d answered 200, %d sessions", n, d.Count("sessions"))
 		}
 		again := p.Token(d, es, es.Algorithm, over)
-		testserver.WantSubjectRefused(t, d.Present(testserver.TypeIDToken, input+"."+again[strings.LastIndex(again, ".")+1:])) // signed anew
+		testserver.WantSubjectRejected(t, d.Present(testserver.TypeIDToken, input+"."+again[strings.LastIndex(again, ".")+1:])) // with another signature
 		d.WantAccepted(t, testserver.TypeIDToken, p.Token(d, es, es.Algorithm, map[string]any{"aud": "app", "jti": nil, "nonce": "2"}))
 	})
 }

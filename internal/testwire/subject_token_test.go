@@ -64,7 +64,7 @@ func TestExchangeRejectsASubjectTokenWith(t *testing.T) {
 		{"more than 16 KiB", "a", strings.Repeat("a", 16<<10)},
 	}) {
 		t.Run(row.name, func(t *testing.T) {
-			d.WantRefused(t, testserver.TypeJWT, d.TokenWith(map[string]any{row.claim: row.value}))
+			d.WantRejected(t, testserver.TypeJWT, d.TokenWith(map[string]any{row.claim: row.value}))
 		})
 	}
 }
@@ -141,7 +141,7 @@ func TestExchangeRejectsTheServersOwnTokens(t *testing.T) {
 				if ours.Text(kind) == "" {
 					t.Fatalf("there is none: %s", ours.Body)
 				}
-				d.WantRefused(t, as, ours.Text(kind))
+				d.WantRejected(t, as, ours.Text(kind))
 			})
 		}
 	}

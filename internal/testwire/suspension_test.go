@@ -9,12 +9,12 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// suspension names a noun of the default tenant.
-func suspension(noun, id string) models.Ref {
-	return models.Ref{Noun: noun, Tenant: "default", ID: id}
+// suspension returns a reference to an object of the default tenant.
+func suspension(kind, id string) models.Ref {
+	return models.Ref{Noun: kind, Tenant: "default", ID: id}
 }
 
-// operate suspends or resumes, and lets the node learn of it.
+// operate suspends or resumes, and waits until the node notices.
 func operate(t *testing.T, d *testserver.Deployment, ref models.Ref, on bool) {
 	t.Helper()
 	by := models.Actor{Name: "cli", Role: models.RoleMachine}
@@ -38,7 +38,7 @@ func TestASuspensionSurvivesEveryApply(t *testing.T) {
 	} {
 		t.Run(noun, func(t *testing.T) {
 			eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
-				id := id // each engine has an issuer of its own
+				id := id // each engine has its own issuer
 				if noun == models.NounIssuer {
 					id = d.Issuer.URL
 				}
@@ -46,7 +46,7 @@ func TestASuspensionSurvivesEveryApply(t *testing.T) {
 				file := testserver.SessionTenant(d.Issuer)
 				d.Clock.Advance(time.Second)
 				operate(t, d, suspension(noun, id), false)
-				d.Apply(file) // what a node does that restarts with its file
+				d.Apply(file) // as a restarting node does with its file
 				d.Prune(file)
 				if r := d.Refresh("", "web", a.Text("refresh_token")); r.Status != 400 && r.Status != 401 {
 					t.Errorf("a refresh: %d %s", r.Status, r.Body)
@@ -89,7 +89,7 @@ func TestASuspendedClientGetsNoClientCredentialsTokens(t *testing.T) {
 	})
 }
 
-// Another node that asks the database itself learns within its bound.
+// Another node sees the suspension in the database within its limit.
 func TestASuspensionReachesOtherNodesWithinFiveSeconds(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := d.OtherNode()

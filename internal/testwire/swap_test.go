@@ -12,7 +12,7 @@ func TestASessionTokenYieldsAccessTokensAsLongAsItsSessionLives(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInAtBackend("alice")
 		for range 3 {
-			d.Clock.Advance(4 * 24 * time.Hour) // of five without a use
+			d.Clock.Advance(4 * 24 * time.Hour) // the inactivity timeout is five days
 			b := d.Want(200, "", d.ExchangeSession(a.Text("session_token")))
 			if b.Text("session_id") != a.Text("session_id") || b.JSON["session_expires_at"] != a.JSON["session_expires_at"] || b.Text("issued_token_type") != "urn:ietf:params:oauth:token-type:access_token" || b.Text("token_type") != "Bearer" {
 				t.Errorf("%s", b.Body)

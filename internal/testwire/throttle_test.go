@@ -8,13 +8,13 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// guess sends a wrong secret by way of an address that the proxy reports.
+// guess sends a wrong secret from an address that the proxy reports.
 func guess(d *testserver.Deployment, client, from string) *testserver.Answer {
 	return d.Post("/token", []string{"grant_type", "client_credentials"},
 		testserver.Basic(client, "wrong"), testserver.Header("X-Forwarded-For", from))
 }
 
-// exhaust sends the wrong secrets that are answered without a wait.
+// exhaust sends as many wrong secrets as are allowed without a delay.
 func exhaust(d *testserver.Deployment, client, from string) {
 	d.T.Helper()
 	for range 10 {
@@ -128,8 +128,8 @@ func TestConcurrentWrongSecretsAreCountedOnce(t *testing.T) {
 	}
 }
 
-// An empty secret is none (RFC 6749 §2.3.1): some libraries send every client's
-// id by Basic.
+// An empty secret counts as none (RFC 6749 §2.3.1), because some libraries send every
+// client's id with Basic.
 func TestAPublicClientMayUseBasic(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	refresh := []string{"grant_type", "refresh_token", "refresh_token", d.SignIn("alice").Text("refresh_token")}

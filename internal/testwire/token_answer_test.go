@@ -51,8 +51,8 @@ func TestEveryGrantHasTheSameResponse(t *testing.T) {
 	})
 }
 
-// TestADatabaseErrorIsNeverARejection takes away what the flows stand on,
-// with the database up: nobody is told that a token or client is bad.
+// TestADatabaseErrorIsNeverARejection renames tables that the flows need while the
+// database is running. No response may claim that a token or client is invalid.
 func TestADatabaseErrorIsNeverARejection(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")

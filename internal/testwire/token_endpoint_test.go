@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// endpointCase is a request that a form endpoint refuses before any grant.
+// endpointCase is a request that a form endpoint rejects before any grant.
 type endpointCase struct {
 	name   string
 	path   string // default /token
@@ -54,11 +54,11 @@ func TestTokenEndpointRejectsMalformedRequests(t *testing.T) {
 		{name: "a scope in capitals", body: "grant_type=client_credentials&scope=PROFILE", opts: []testserver.Option{testserver.BasicText("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_scope"},
 		{name: "a target not of the client", body: "grant_type=client_credentials&audience=web", opts: []testserver.Option{testserver.BasicText("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_target"},
 	} {
-		t.Run(c.name, func(t *testing.T) { refuses(d, t, c) })
+		t.Run(c.name, func(t *testing.T) { rejects(d, t, c) })
 	}
 }
 
-// distinct is the end of a form: so many parameters, each with a name of its own.
+// distinct returns the end of a form: n parameters with different names.
 func distinct(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -67,8 +67,8 @@ func distinct(n int) string {
 	return b.String()
 }
 
-// refuses sends the case and checks what every refusal has in common.
-func refuses(d *testserver.Deployment, t *testing.T, c endpointCase) {
+// rejects sends the case and checks the properties of every error.
+func rejects(d *testserver.Deployment, t *testing.T, c endpointCase) {
 	t.Helper()
 	if c.path == "" {
 		c.path = "/token"

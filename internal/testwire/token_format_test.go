@@ -13,11 +13,11 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// signingAlgorithms are what a tenant may say, and the alg of its tokens.
+// signingAlgorithms maps the settings of a tenant to the alg of its tokens.
 var signingAlgorithms = map[string]string{"": "RS256", "RS256": "RS256", "ES256": "ES256", "Ed25519": "EdDSA"}
 
-// newDeploymentThatSigns signs by the algorithm, or by the server's own default if
-// it is empty; other tests replace an empty one.
+// newDeploymentThatSigns signs with the algorithm, or with the server's default if it is
+// empty. (Elsewhere the harness replaces an empty algorithm.)
 func newDeploymentThatSigns(t *testing.T, algorithm string) *testserver.Deployment {
 	t.Helper()
 	clock := testserver.NewClock()

@@ -9,8 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// machineForm is a whole request of the client backend for itself, which needs
-// nothing else than its secret.
+// machineForm is a complete client-credentials request of the client backend.
 const machineForm = "grant_type=client_credentials&client_id=backend&client_secret=" + testserver.ClientSecret
 
 func TestTokenEndpointAcceptsOnlyPOST(t *testing.T) {
