@@ -81,7 +81,7 @@ func TestLoadRejects(t *testing.T) {
 			"listen: occurs twice"},
 		{"a claim given twice", client("claims: {email: a, email: b}"),
 			"tenants[0].clients[0].claims.email: occurs twice"},
-		{"an encryption of introspection answers, which there is not", client("introspection_encrypted_response_alg: RSA-OAEP"),
+		{"encrypted introspection, which is not supported", client("introspection_encrypted_response_alg: RSA-OAEP"),
 			"tenants[0].clients[0].introspection_encrypted_response_alg: unknown key"},
 		{"an unknown key of a class", "tenants:\n- id: default\n  acr: [{value: a, when: b}, {value: a, rule: b}]",
 			"tenants[0].acr[1].rule: unknown key"},
@@ -273,14 +273,14 @@ tenants:
 			t.Errorf("%q", c.Secret)
 		}
 	})
-	t.Run("are passed over when the environment gives the root secret", func(t *testing.T) {
+	t.Run("are ignored when the environment sets the root secret", func(t *testing.T) {
 		c, faults := read(t, "secret_file: nowhere", "LATCHKEY_SECRET="+rootSecret)
 		expect(t, faults)
 		if !slices.Equal(c.Secret, []string{rootSecret}) {
 			t.Errorf("%q", c.Secret)
 		}
 	})
-	t.Run("are refused when missing, empty, too large or given beside the secret", func(t *testing.T) {
+	t.Run("are rejected when missing, empty, too large or set together with the secret", func(t *testing.T) {
 		_, faults := read(t, `
 secret: abc
 secret_file: root
@@ -364,23 +364,23 @@ func TestEnv(t *testing.T) {
 		environ []string
 		want    []string
 	}{
-		{"refuses an unknown variable and names the right one", []string{"LATCHKEY_LISTN=127.0.0.1:1"},
+		{"rejects an unknown variable and names the right one", []string{"LATCHKEY_LISTN=127.0.0.1:1"},
 			[]string{"LATCHKEY_LISTN: unknown variable (did you mean LATCHKEY_LISTEN?)"}},
-		{"refuses the file of what is no secret", []string{"LATCHKEY_ISSUER_FILE=" + file},
+		{"rejects a _FILE variable of a setting that is not a secret", []string{"LATCHKEY_ISSUER_FILE=" + file},
 			[]string{"LATCHKEY_ISSUER_FILE: unknown variable"}},
-		{"refuses a port of its own making", []string{"LATCHKEY_PORT=8080"},
+		{"rejects an unknown port variable", []string{"LATCHKEY_PORT=8080"},
 			[]string{"LATCHKEY_PORT: unknown variable"}},
-		{"refuses a broken boolean", []string{"LATCHKEY_BEHIND_PROXY=yes"},
+		{"rejects a broken boolean", []string{"LATCHKEY_BEHIND_PROXY=yes"},
 			[]string{"LATCHKEY_BEHIND_PROXY: must be true or false"}},
-		{"refuses a broken duration", []string{"LATCHKEY_INTROSPECTION_MAX_AGE=2"},
+		{"rejects a broken duration", []string{"LATCHKEY_INTROSPECTION_MAX_AGE=2"},
 			[]string{`LATCHKEY_INTROSPECTION_MAX_AGE: must be a duration such as "90s", "5m", "720h" or "30d"`}},
-		{"refuses a secret beside its file", []string{"LATCHKEY_DATABASE_URL=sqlite:a", "LATCHKEY_DATABASE_URL_FILE=" + file},
+		{"rejects a secret together with its file", []string{"LATCHKEY_DATABASE_URL=sqlite:a", "LATCHKEY_DATABASE_URL_FILE=" + file},
 			[]string{"LATCHKEY_DATABASE_URL_FILE: conflicts with LATCHKEY_DATABASE_URL: set only one of them"}},
-		{"refuses a secret's file that is not there", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
+		{"rejects a missing secret file", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
 			[]string{"LATCHKEY_SECRET_FILE: the file that it names cannot be read: no such file or directory"}},
-		{"takes an empty variable for none", []string{"LATCHKEY_LISTEN=", "LATCHKEY_SECRET_FILE="}, nil},
-		{"leaves alone what is not a setting", []string{"PATH=/bin", "LATCHKEY_CONFIG=x", "LATCHKEY_TEST_DATABASE_URL=x"}, nil},
-		{"leaves alone what Kubernetes says of a service", []string{
+		{"ignores an empty variable", []string{"LATCHKEY_LISTEN=", "LATCHKEY_SECRET_FILE="}, nil},
+		{"ignores other variables", []string{"PATH=/bin", "LATCHKEY_CONFIG=x", "LATCHKEY_TEST_DATABASE_URL=x"}, nil},
+		{"ignores service links of Kubernetes", []string{
 			"LATCHKEY_SERVICE_HOST=10.0.0.1", "LATCHKEY_SERVICE_PORT=80", "LATCHKEY_SERVICE_PORT_HTTP=80",
 			"LATCHKEY_PORT=tcp://10.0.0.1:80", "LATCHKEY_PORT_80_TCP=tcp://10.0.0.1:80", "LATCHKEY_PORT_80_TCP_PROTO=tcp",
 			"LATCHKEY_PORT_80_TCP_PORT=80", "LATCHKEY_PORT_80_TCP_ADDR=10.0.0.1", "LATCHKEY_METRICS_SERVICE_HOST=10.0.0.2",

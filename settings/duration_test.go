@@ -28,7 +28,7 @@ func TestParseDuration(t *testing.T) {
 		"", " ", "5", "5 m", "m", "-1ns", "-5m", "d", "1.5d", "-1d", "+1d", "1d-1h", "1d1d", "d1h", "1h1d", "1D", "None", "65536d", "99999999999d",
 		"2562048h", "1000d2500000h", "1dnone", "5m\n", "１d", "1e3s", "0x1d",
 	} {
-		t.Run("refuses "+text, func(t *testing.T) {
+		t.Run("rejects "+text, func(t *testing.T) {
 			if got, err := settings.ParseDuration(text); err == nil || got != 0 {
 				t.Errorf("is %v, %v", got.Std(), err)
 			}

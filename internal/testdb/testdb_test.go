@@ -100,9 +100,9 @@ func TestEachRunsOnBothEngines(t *testing.T) {
 
 func TestDatabaseOfAnAdminURL(t *testing.T) {
 	for name, c := range map[string]struct{ admin, want string }{
-		"replaces the path":              {"postgres://u:p@h:1/admin?sslmode=disable", "postgres://u:p@h:1/fresh?sslmode=disable"},
-		"takes a URL without a database": {"postgresql://u@h", "postgresql://u@h/fresh"},
-		"lets no parameter win":          {"postgres:///?host=/s&dbname=admin", "postgres:///fresh?host=%2Fs"},
+		"replaces the path":                {"postgres://u:p@h:1/admin?sslmode=disable", "postgres://u:p@h:1/fresh?sslmode=disable"},
+		"accepts a URL without a database": {"postgresql://u@h", "postgresql://u@h/fresh"},
+		"lets no parameter win":            {"postgres:///?host=/s&dbname=admin", "postgres:///fresh?host=%2Fs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := withDatabase(c.admin, "fresh"); got != c.want || err != nil {
@@ -110,7 +110,7 @@ func TestDatabaseOfAnAdminURL(t *testing.T) {
 			}
 		})
 	}
-	t.Run("refuses what is no URL and keeps quiet about it", func(t *testing.T) {
+	t.Run("rejects what is no URL and keeps quiet about it", func(t *testing.T) {
 		if _, err := withDatabase("host=h password=secret", "fresh"); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("got %v", err)
 		}

@@ -127,7 +127,7 @@ func follow(d *testserver.Deployment, opts ...testserver.Option) (*feed, event) 
 		d.T.Fatal(err)
 	}
 	if resp.StatusCode != 200 {
-		d.T.Fatalf("the stream is answered %d", resp.StatusCode)
+		d.T.Fatalf("the stream returned status %d", resp.StatusCode)
 	}
 	f := &feed{t: d.T, header: resp.Header, events: make(chan event, 4096), cancel: cancel}
 	go f.read(resp)

@@ -305,7 +305,7 @@ func TestStreamsOfAClientAreLimited(t *testing.T) {
 	}
 	for i := range 1003 {
 		if status := open(i); status != 200 {
-			t.Fatalf("stream %d is answered %d", i, status)
+			t.Fatalf("stream %d returned status %d", i, status)
 		}
 	}
 	ended := map[int]bool{<-over: true, <-over: true, <-over: true}

@@ -98,14 +98,14 @@ func TestAStatusListMayBeCachedForItsTTL(t *testing.T) {
 		}
 		unchanged := d.Get("/status/0", testserver.Header("Accept-Encoding", "identity"), testserver.Header("If-None-Match", plain.Header.Get("ETag")))
 		if unchanged.Status != 304 || len(unchanged.Body) != 0 {
-			t.Errorf("with its validator it is answered %d", unchanged.Status)
+			t.Errorf("with its validator it returned status %d", unchanged.Status)
 		}
 		delete(want, "Content-Type")
 		holds("unchanged", unchanged)
 		want["Content-Type"] = "application/statuslist+jwt"
 		d.Want(200, "", d.Get("/status/0", testserver.Header("Accept", ""))) // as if the header were absent
 		if a := d.Do(http.MethodHead, "/status/0", nil, testserver.Header("Accept-Encoding", "identity")); a.Status != 200 || len(a.Body) != 0 || a.Header.Get("ETag") != plain.Header.Get("ETag") {
-			t.Errorf("HEAD is answered %d %v", a.Status, a.Header)
+			t.Errorf("HEAD returned status %d %v", a.Status, a.Header)
 		}
 
 		want["Content-Encoding"] = "gzip"

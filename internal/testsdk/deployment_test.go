@@ -73,7 +73,7 @@ func (d *deployment) signIn(sub string) *testserver.Answer {
 	d.t.Helper()
 	a := d.nodes[0].Exchange("", "web", d.issuer.Token(d.url(), sub, nil), "audience", audience)
 	if a.Status != 200 {
-		d.t.Fatalf("answered %d %s", a.Status, a.Body)
+		d.t.Fatalf("status %d %s", a.Status, a.Body)
 	}
 	return a
 }
@@ -82,7 +82,7 @@ func (d *deployment) signIn(sub string) *testserver.Answer {
 func (d *deployment) signOut(node int, a *testserver.Answer) {
 	d.t.Helper()
 	if got := d.nodes[node].Post("/revoke", []string{"client_id", "web", "token", a.Text("refresh_token")}); got.Status != 200 {
-		d.t.Fatalf("answered %d %s", got.Status, got.Body)
+		d.t.Fatalf("status %d %s", got.Status, got.Body)
 	}
 }
 

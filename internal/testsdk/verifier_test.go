@@ -63,7 +63,7 @@ func TestAVerifierLearnsOfEveryRevocation(t *testing.T) {
 		}, true},
 		"a token": {"", func(d *deployment, a *testserver.Answer) {
 			if got := d.nodes[1].Post("/revoke", []string{"token", a.Text("access_token")}, testserver.Basic("backend", testserver.ClientSecret)); got.Status != 200 {
-				d.t.Fatalf("answered %d", got.Status)
+				d.t.Fatalf("status %d", got.Status)
 			}
 		}, false},
 	} {

@@ -75,7 +75,7 @@ func (d *Exchanger) Present(tokenType, token string, extra ...string) *Answer {
 func WantSubjectRejected(t *testing.T, a *Answer) {
 	t.Helper()
 	if a.Status != http.StatusBadRequest || a.Error() != "invalid_request" || len(a.JSON) != 3 || a.Text("latchkey_reason") == "" || a.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("answered %d %s", a.Status, a.Body)
+		t.Errorf("status %d %s", a.Status, a.Body)
 	}
 }
 
@@ -99,7 +99,7 @@ func (d *Exchanger) WantAccepted(t *testing.T, tokenType, token string, extra ..
 	t.Helper()
 	a := d.Present(tokenType, token, extra...)
 	if a.Status != http.StatusOK || a.Text("access_token") == "" {
-		t.Errorf("answered %d %s", a.Status, a.Body)
+		t.Errorf("status %d %s", a.Status, a.Body)
 	}
 	return a
 }

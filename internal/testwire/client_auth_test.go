@@ -81,7 +81,7 @@ func TestASecretIsFormEncodedInBasic(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if a := d.Do(http.MethodPost, "/token", strings.NewReader(c.body), testserver.ContentType(testserver.FormType), c.opt); a.Status != c.status {
-				t.Errorf("answered %d %s", a.Status, a.Body)
+				t.Errorf("status %d %s", a.Status, a.Body)
 			}
 		})
 	}

@@ -42,7 +42,7 @@ func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 				for range 2 { // the second one does not fetch again
 					a := d.Present(testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
 					if a.Status != 500 || a.Error() != "server_error" || !strings.Contains(string(a.Body), `"latchkey_reason":"issuer_misconfigured"`) || a.Header.Get("Retry-After") != "" {
-						t.Errorf("answered %d %s, Retry-After %q", a.Status, a.Body, a.Header.Get("Retry-After"))
+						t.Errorf("status %d %s, Retry-After %q", a.Status, a.Body, a.Header.Get("Retry-After"))
 					}
 					if strings.Contains(string(a.Body), provider.URL) {
 						t.Errorf("the answer says where the issuer is: %s", a.Body)

@@ -102,7 +102,7 @@ func TestConcurrentLateRetriesGetOneSuccessor(t *testing.T) {
 		d.Clock.Advance(time.Hour)
 		for _, b := range testserver.InParallel(16, func(int) *testserver.Answer { return d.Refresh("", "web", a.Text("refresh_token")) }) {
 			if b.Status != 200 || b.Text("refresh_token") != lost.Text("refresh_token") {
-				t.Errorf("answered %d %s", b.Status, b.Body)
+				t.Errorf("status %d %s", b.Status, b.Body)
 			}
 		}
 		if got := strings.Count(fmt.Sprint(d.EventTypes(a.Text("session_id"))), string(models.EventRefreshRetriedLate)); got != 1 {
@@ -135,7 +135,7 @@ func TestALateRetryFromAnotherDeviceEndsTheSession(t *testing.T) {
 				d.Clock.Advance(time.Hour)
 				late := d.Post("/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", a.Text("refresh_token")}, from(c.agent, c.ip))
 				if late.Status != c.want || late.Text("refresh_token") != map[int]string{200: lost.Text("refresh_token")}[c.want] {
-					t.Errorf("answered %d %s", late.Status, late.Body)
+					t.Errorf("status %d %s", late.Status, late.Body)
 				}
 				if reused := slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse); reused != (c.want == 400) {
 					t.Errorf("events %v", d.EventTypes(a.Text("session_id")))
@@ -168,7 +168,7 @@ func TestTheClientDecidesAboutLateRetries(t *testing.T) {
 			d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 			d.Clock.Advance(time.Minute)
 			if late := d.Refresh("", "web", a.Text("refresh_token")); late.Status != c.want {
-				t.Errorf("answered %d %s", late.Status, late.Body)
+				t.Errorf("status %d %s", late.Status, late.Body)
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 func wantReason(t *testing.T, what string, a *testserver.Answer, status int, code, reason, endReason string) {
 	t.Helper()
 	if a.Status != status || a.Error() != code || a.Text("latchkey_reason") != reason || a.Text("latchkey_end_reason") != endReason {
-		t.Errorf("%s: answered %d %s, want %d %s %s %s", what, a.Status, a.Body, status, code, reason, endReason)
+		t.Errorf("%s: status %d %s, want %d %s %s %s", what, a.Status, a.Body, status, code, reason, endReason)
 	}
 }
 

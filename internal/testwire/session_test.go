@@ -348,7 +348,7 @@ func TestAUserEndsTheirOtherSessionsOrAll(t *testing.T) {
 				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", web.Text("refresh_token")))
 				d.Want(200, "", d.Refresh("", "web", bob.Text("refresh_token")))
 				if left, status := scope == "others", d.Get("/session", testserver.AsBearer(mine)).Status; left != (status == 200) {
-					t.Errorf("the bearer's own is answered %d", status)
+					t.Errorf("the bearer's own returned status %d", status)
 				}
 				d.Want(200, "", d.Get("/session", testserver.AsBearer(d.SignIn("alice"))))
 			})

@@ -27,7 +27,7 @@ func refreshAtOwnClient(d *testserver.Deployment, token string) *testserver.Answ
 func wantRejected(t *testing.T, a *testserver.Answer, reason oauth.Reason) {
 	t.Helper()
 	if a.Status != 400 || a.Text("latchkey_reason") != string(reason) {
-		t.Errorf("answered %d %s, want reason %s", a.Status, a.Body, reason)
+		t.Errorf("status %d %s, want reason %s", a.Status, a.Body, reason)
 	}
 }
 

@@ -84,7 +84,7 @@ func TestARejectedStepUpSpendsNothing(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				if c.answer.Status != 400 || c.answer.Error() != c.code {
-					t.Errorf("answered %d %s", c.answer.Status, c.answer.Body)
+					t.Errorf("status %d %s", c.answer.Status, c.answer.Body)
 				}
 			})
 		}
@@ -151,7 +151,7 @@ func TestConcurrentStepUpsBothCount(t *testing.T) {
 			answers := testserver.InParallel(len(methods), func(i int) *testserver.Answer { return d.StepUp(a.Text("refresh_token"), proofs[i]) })
 			for _, b := range answers {
 				if b.Status != 200 || b.Text("refresh_token") != answers[0].Text("refresh_token") {
-					t.Fatalf("answered %d %s", b.Status, b.Body)
+					t.Fatalf("status %d %s", b.Status, b.Body)
 				}
 			}
 			c := d.Want(200, "", d.Refresh("", "web", answers[0].Text("refresh_token")))
@@ -242,7 +242,7 @@ func TestAStepUpChecksTheDatabaseForDisabledUsers(t *testing.T) {
 					t.Fatal(err)
 				}
 				if b := d.StepUp(a.Text("refresh_token"), other.Token(d.URL, "alice", map[string]any{"amr": []string{"otp"}})); b.Status != 400 {
-					t.Errorf("answered %d %s", b.Status, b.Body)
+					t.Errorf("status %d %s", b.Status, b.Body)
 				}
 				if count(d, "spent_tokens") != 1 || count(d, "events WHERE type = 'session_raised'") != 0 {
 					t.Error("something was written")

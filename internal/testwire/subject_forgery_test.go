@@ -83,7 +83,7 @@ func TestExchangeRejectsAForgery(t *testing.T) {
 	}
 	t.Run("a megabyte of dots", func(t *testing.T) {
 		if a := d.Present(testserver.TypeJWT, strings.Repeat(".", 1<<20)); a.Status != http.StatusRequestEntityTooLarge || a.Error() != "invalid_request" {
-			t.Errorf("answered %d %s", a.Status, a.Body)
+			t.Errorf("status %d %s", a.Status, a.Body)
 		}
 	})
 	d.WantAccepted(t, testserver.TypeJWT, good) // the token from which the others were made
@@ -94,12 +94,12 @@ func TestExchangeDistinguishesSubjectTokensByTyp(t *testing.T) {
 	key := testserver.ES256(d.Issuer.Key.(*ecdsa.PrivateKey))
 	for _, typ := range strings.Fields(`at+jwt AT+JWT application/at+jwt token-introspection+jwt logout+jwt secevent+jwt
 		statuslist+jwt dpop+jwt client-authentication+jwt JOSE client-token+jwt`) {
-		t.Run("refuses "+typ, func(t *testing.T) {
+		t.Run("rejects "+typ, func(t *testing.T) {
 			d.WantRejected(t, testserver.TypeJWT, testserver.Forge(`{"alg":"ES256","kid":"test-key","typ":"`+typ+`"}`, d.Payload(), key))
 		})
 	}
 	for _, typ := range []string{"JWT", "jwt", "application/JWT"} {
-		t.Run("takes "+typ, func(t *testing.T) {
+		t.Run("accepts "+typ, func(t *testing.T) {
 			d.WantAccepted(t, testserver.TypeJWT, testserver.Forge(`{"alg":"ES256","kid":"test-key","typ":"`+typ+`"}`, d.Payload(), key))
 		})
 	}

@@ -19,7 +19,7 @@ func TestExchangeReturns503WhileAnIssuerIsUnreachable(t *testing.T) {
 		before := d.Written()
 		a := d.Present(testserver.TypeJWT, token)
 		if a.Status != http.StatusServiceUnavailable || a.Error() != "temporarily_unavailable" || a.Header.Get("Retry-After") == "" || d.Written() != before {
-			t.Errorf("answered %d %s, Retry-After %q", a.Status, a.Body, a.Header.Get("Retry-After"))
+			t.Errorf("status %d %s, Retry-After %q", a.Status, a.Body, a.Header.Get("Retry-After"))
 		}
 	}
 	p.Update(func() { p.Down = true })
@@ -53,6 +53,6 @@ func TestAnUnreachableIssuerDelaysNoOther(t *testing.T) {
 	}
 	close(release)
 	if a := <-answer; a.Status != http.StatusOK {
-		t.Errorf("answered %d %s", a.Status, a.Body)
+		t.Errorf("status %d %s", a.Status, a.Body)
 	}
 }

@@ -20,7 +20,7 @@ func about(d *testserver.Exchanger, a *testserver.Answer) map[string]any {
 	d.T.Helper()
 	in := d.Introspect("", a.Text("access_token"))
 	if in.JSON["active"] != true {
-		d.T.Errorf("answered %d %s, introspected %s", a.Status, a.Body, in.Body)
+		d.T.Errorf("status %d %s, introspected %s", a.Status, a.Body, in.Body)
 	}
 	return in.JSON
 }
@@ -58,13 +58,13 @@ func TestExchangeChecksWhetherEverybodyIsEnabled(t *testing.T) {
 			before, token := d.Written(), d.TokenWith(nil)
 			a := d.Present(testserver.TypeJWT, token)
 			if a.Status != row.status || a.Error() != row.code || d.Written() != before {
-				t.Errorf("answered %d %s, written %v after %v", a.Status, a.Body, d.Written(), before)
+				t.Errorf("status %d %s, written %v after %v", a.Status, a.Body, d.Written(), before)
 			}
 			as := func(token string) *testserver.Answer {
 				return d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", token}, testserver.Basic("backend", testserver.ClientSecret))
 			}
 			if b := as(d.TokenWith(nil)); (b.Status == http.StatusOK) != row.backendMayUse {
-				t.Errorf("the client backend is answered %d %s", b.Status, b.Body)
+				t.Errorf("the client backend returned status %d %s", b.Status, b.Body)
 			}
 			if row.after == nil {
 				row.after = func(*settings.TenantSpec) {}
@@ -235,12 +235,12 @@ func TestExchangeSeparatesTenantsAndNamespaces(t *testing.T) {
 		"a user of another issuer's namespace":         d.TokenWith(map[string]any{"sub": "corp:alice"}),
 		"a client's id":                                d.TokenWith(map[string]any{"sub": "web"}),
 	} {
-		t.Run("refuses "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, token) })
+		t.Run("rejects "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, token) })
 	}
 	if in := about(d, d.WantAccepted(t, testserver.TypeJWT, corp.Token(d.URL, "alice", nil))); in["sub"] != "corp:alice" {
 		t.Errorf("sub is %v", in["sub"])
 	}
 	if a := d.Exchange("/t/shop", "web", shop.Token(theirs, "alice", nil)); a.Status != http.StatusOK {
-		t.Errorf("the other tenant answered %d %s", a.Status, a.Body)
+		t.Errorf("the other tenant returned status %d %s", a.Status, a.Body)
 	}
 }

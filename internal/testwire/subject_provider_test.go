@@ -82,7 +82,7 @@ func TestExchangeAcceptsHS256OnlyWithASharedSecret(t *testing.T) {
 		"none":           {Algorithm: "none", Sign: testserver.HS256([]byte(secret))},
 		"RS256":          testserver.Signers()[0],
 	} {
-		t.Run("refuses "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, p.Token(d, s, s.Algorithm, nil)) })
+		t.Run("rejects "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, p.Token(d, s, s.Algorithm, nil)) })
 	}
 }
 
@@ -129,7 +129,7 @@ func TestExchangeVerifiesIDTokensAsInOpenIDConnect(t *testing.T) {
 		a := d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeIDToken,
 			"subject_token", p.Token(d, es, es.Algorithm, map[string]any{"aud": "app-two"})}, testserver.Basic("backend", testserver.ClientSecret))
 		if in := d.Introspect("", a.Text("access_token")); a.Status != http.StatusOK || in.Text("sub") != "p:alice" {
-			t.Errorf("answered %d %s, then %s", a.Status, a.Body, in.Body)
+			t.Errorf("status %d %s, then %s", a.Status, a.Body, in.Body)
 		}
 	})
 }

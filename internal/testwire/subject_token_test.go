@@ -124,7 +124,7 @@ func TestARejectedExchangeLeavesTheTokenUnused(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			a := d.Post("/token", append(form{"grant_type", testserver.GrantTokenExchange}, row.form...))
 			if a.Status != http.StatusBadRequest || a.Error() != row.code || d.Written() != [4]int{} {
-				t.Errorf("answered %d %s, written %v", a.Status, a.Body, d.Written())
+				t.Errorf("status %d %s, written %v", a.Status, a.Body, d.Written())
 			}
 		})
 	}

@@ -69,7 +69,7 @@ func TestSwapRejects(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				if c.answer.Status != 400 || c.answer.Error() != c.code {
-					t.Errorf("answered %d %s", c.answer.Status, c.answer.Body)
+					t.Errorf("status %d %s", c.answer.Status, c.answer.Body)
 				}
 			})
 		}
@@ -99,7 +99,7 @@ func TestNoSwapSucceedsOnceARevocationHasReturned(t *testing.T) {
 		})
 		for _, b := range answers {
 			if b.Status != 200 && b.Error() != "invalid_request" {
-				t.Errorf("answered %d %s", b.Status, b.Body)
+				t.Errorf("status %d %s", b.Status, b.Body)
 			}
 			if token := b.Text("access_token"); token != "" && d.Active(token) {
 				t.Error("a token outlives its session")

@@ -75,7 +75,7 @@ func rejects(d *testserver.Deployment, t *testing.T, c endpointCase) {
 	}
 	a := d.Do(http.MethodPost, c.path, strings.NewReader(c.body), append([]testserver.Option{testserver.ContentType(testserver.FormType)}, c.opts...)...)
 	if a.Status != c.status || a.Error() != c.code {
-		t.Fatalf("answered %d %s, want %d %s", a.Status, a.Body, c.status, c.code)
+		t.Fatalf("status %d %s, want %d %s", a.Status, a.Body, c.status, c.code)
 	}
 	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {
 		t.Errorf("headers %v", a.Header)

@@ -49,7 +49,7 @@ func TestTokenEndpointAcceptsOnlyForms(t *testing.T) {
 		t.Run(value, func(t *testing.T) {
 			a := d.Do(http.MethodPost, "/token", strings.NewReader(machineForm), testserver.ContentType(value))
 			if a.Status != status || status == 400 && a.Error() != "invalid_request" {
-				t.Errorf("answered %d %s, want %d", a.Status, a.Body, status)
+				t.Errorf("status %d %s, want %d", a.Status, a.Body, status)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestNoCredentialIsReadFromAURL(t *testing.T) {
 				t.Run(path+"?"+query, func(t *testing.T) {
 					a := d.Do(http.MethodPost, path+"?"+query, strings.NewReader(machineForm+"&token=x"), testserver.ContentType(testserver.FormType))
 					if a.Status != 400 || a.Error() != "invalid_request" {
-						t.Errorf("answered %d %s", a.Status, a.Body)
+						t.Errorf("status %d %s", a.Status, a.Body)
 					}
 				})
 			}
@@ -135,7 +135,7 @@ func TestErrorsQuoteNothingFromTheRequest(t *testing.T) {
 	for _, form := range requests {
 		a := d.Post("/token", form)
 		if a.Status != 400 && a.Status != 401 {
-			t.Errorf("%q is answered %d %s", form, a.Status, a.Body)
+			t.Errorf("%q returned status %d %s", form, a.Status, a.Body)
 		}
 		if whole := fmt.Sprint(string(a.Body), a.Header); strings.Contains(whole, marker) {
 			t.Errorf("%q is repeated: %s", form, whole)

@@ -64,7 +64,7 @@ func (s *started) read(resp *http.Response, err error) (answer map[string]any) {
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != 200 {
-		s.t.Fatalf("answered %d %v, %v", resp.StatusCode, answer, err)
+		s.t.Fatalf("status %d %v, %v", resp.StatusCode, answer, err)
 	}
 	return answer
 }
@@ -184,7 +184,7 @@ func TestTheFeedStopsAndResumes(t *testing.T) {
 	}
 	if again, err := s.stream(); err == nil {
 		again.Body.Close()
-		t.Errorf("a new stream is answered %d", again.StatusCode)
+		t.Errorf("a new stream returned status %d", again.StatusCode)
 	}
 	s.control("/feed", `{"down":false}`)
 	again, err := s.stream()
