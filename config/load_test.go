@@ -117,7 +117,7 @@ func TestLoadRejects(t *testing.T) {
 			": has a key that is not text"},
 		{"a merge of text", "log: {<<: debug}",
 			"log.<<: must be a mapping, or a list of them"},
-		{"an attribute that YAML takes for an octal", user("attributes: {phone: 0042}"),
+		{"an attribute that YAML parses as an octal", user("attributes: {phone: 0042}"),
 			"tenants[0].users[0].attributes.phone: is not a number in JSON; put it in quotes to use it as text"},
 		{"an attribute that is not finite", user("attributes: {a: [{b: .inf}]}"),
 			"tenants[0].users[0].attributes.a[0].b: is not a number in JSON; put it in quotes to use it as text"},
@@ -190,7 +190,7 @@ func TestLoadReads(t *testing.T) {
 			func(c *config.Config) any { return c.Secret }, config.Secrets{"abc"}},
 		{"a list of root secrets", "secret: [abc, 42]",
 			func(c *config.Config) any { return c.Secret }, config.Secrets{"abc", "42"}},
-		{"text as it stands where YAML sees something else", client("claims: {a: true, b: 0042, c: 2026-01-02}"),
+		{"text unchanged where YAML sees another type", client("claims: {a: true, b: 0042, c: 2026-01-02}"),
 			func(c *config.Config) any { return first(c).Clients[0].Claims },
 			map[string]string{"a": "true", "b": "0042", "c": "2026-01-02"}},
 		{"an inlined field and a duration", client("access_token_ttl: 1m"),
@@ -266,7 +266,7 @@ tenants:
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
-	t.Run("may hold several root secrets", func(t *testing.T) {
+	t.Run("may contain several root secrets", func(t *testing.T) {
 		c, faults := read(t, "secret_file: roots")
 		expect(t, faults)
 		if !slices.Equal(c.Secret, []string{"first", "second"}) {

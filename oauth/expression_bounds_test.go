@@ -223,8 +223,8 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 	adapter := types.DefaultTypeAdapter
 	for name, of := range map[string]func(ref.Val) ref.Val{
 		"a list of values": func(v ref.Val) ref.Val { return types.NewRefValList(adapter, []ref.Val{v, v}) },
-		"a list of Go's":   func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{v, v}) },
-		"another of Go's":  func(v ref.Val) ref.Val { return adapter.NativeToValue([2]any{v, v}) },
+		"a Go list":        func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{v, v}) },
+		"a Go array":       func(v ref.Val) ref.Val { return adapter.NativeToValue([2]any{v, v}) },
 		"a sum of lists": func(v ref.Val) ref.Val {
 			return adapter.NativeToValue([]ref.Val{v}).(interface{ Add(ref.Val) ref.Val }).Add(adapter.NativeToValue([]ref.Val{v}))
 		},
@@ -232,10 +232,10 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 		"an object": func(v ref.Val) ref.Val {
 			return adapter.NativeToValue(map[ref.Val]ref.Val{types.String("a"): v, types.String("b"): v})
 		},
-		"an object of Go's":  func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{"a": v, "b": v}) },
-		"another of objects": func(v ref.Val) ref.Val { return adapter.NativeToValue(map[int64]any{1: v, 2: v}) },
-		"keys":               func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{times(1000, "k"): v, "k": v}) },
-		"optional values":    func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{types.OptionalOf(v), v}) },
+		"a Go map":                   func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{"a": v, "b": v}) },
+		"a Go map with integer keys": func(v ref.Val) ref.Val { return adapter.NativeToValue(map[int64]any{1: v, 2: v}) },
+		"keys":                       func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{times(1000, "k"): v, "k": v}) },
+		"optional values":            func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{types.OptionalOf(v), v}) },
 	} {
 		e := newEvaluation(nil)
 		if w := e.take(doubling(3, of)); w.size < 8*17+7 {

@@ -442,7 +442,7 @@ func TestValidateNamespaces(t *testing.T) {
 		prefixes("rejects a prefix of a prefix", "a ab", overlap),
 		prefixes("rejects a prefix of a prefix the other way round", "ab a", overlap),
 		prefixes("rejects an overlap although both share", "+a +ab", overlap),
-		{"rejects two entries that no token could tell apart", func(t *settings.TenantSpec) {
+		{"rejects two entries that match the same tokens", func(t *settings.TenantSpec) {
 			twin := t.TrustedIssuers[0]
 			twin.ID, twin.SubjectPrefix, twin.Audiences = "twin", "b:", []string{baseIssuer}
 			t.TrustedIssuers[0].ID = "first"

@@ -19,12 +19,12 @@ func TestDevIssuesClientTokensOnlyForThisMachine(t *testing.T) {
 		options []option
 		plain   bool
 	}{
-		"for a form":                   {"sub=carol&amr=pwd+otp&claims={\"plan\":\"gold\"}", []option{form}, false},
-		"for JSON":                     {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON}, false},
-		"bare, for a form":             {"sub=carol&amr=pwd&amr=otp&claims={\"plan\":\"gold\"}", []option{form, text}, true},
-		"bare, for JSON":               {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON, text}, true},
-		"by its loopback address":      {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Host", "127.0.0.1:"+port)}, false},
-		"for a page of its own origin": {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Origin", s.url)}, false},
+		"for a form":                    {"sub=carol&amr=pwd+otp&claims={\"plan\":\"gold\"}", []option{form}, false},
+		"for JSON":                      {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON}, false},
+		"bare, for a form":              {"sub=carol&amr=pwd&amr=otp&claims={\"plan\":\"gold\"}", []option{form, text}, true},
+		"bare, for JSON":                {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON, text}, true},
+		"by its loopback address":       {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Host", "127.0.0.1:"+port)}, false},
+		"for a page of the same origin": {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Origin", s.url)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := s.do(http.MethodPost, "/dev/client-token", c.body, c.options...)

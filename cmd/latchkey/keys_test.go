@@ -58,7 +58,7 @@ func TestARetiredKeyIsReplacedAtOnce(t *testing.T) {
 	}
 	for _, node := range []*server{s, other} {
 		eventually(t, "the token is rejected", func() bool { return node.introspect(session.text("access_token")).is(false) })
-		eventually(t, "the new key is published alone", func() bool { return slices.Equal(node.kids(), printed[2:]) })
+		eventually(t, "only the new key is published", func() bool { return slices.Equal(node.kids(), printed[2:]) })
 	}
 	if next := other.refresh(session.text("refresh_token")); next.status != 200 || kidOf(t, next) != printed[2] {
 		t.Errorf("refresh: %d %s", next.status, next.body)

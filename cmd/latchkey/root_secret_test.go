@@ -98,7 +98,7 @@ func TestANodeWhoseSigningKeyDoesNotOpenIsNotReady(t *testing.T) {
 	session := d.signIn(s, "alice")
 	statement(t, url, `UPDATE signing_keys SET sealed = sealed || '\x00'`)
 	statement(t, url, "UPDATE tenants SET revision = revision + 1")
-	eventually(t, "no more tokens", func() bool { return s.refresh(session.text("refresh_token")).status == 500 })
+	eventually(t, "rejected tokens", func() bool { return s.refresh(session.text("refresh_token")).status == 500 })
 	eventually(t, "a node that is not ready", func() bool { // readiness is cached for a second
 		ready := s.get("/readyz")
 		return ready.status == 503 && ready.text("status") == "unavailable"

@@ -110,7 +110,7 @@ func TestServeReportsWhyItCannotStart(t *testing.T) {
 			t.Errorf("exit code %d: %s", code, p.err.String())
 		}
 	})
-	t.Run("its database is away", func(t *testing.T) {
+	t.Run("its database is unreachable", func(t *testing.T) {
 		d := newDeployment(t, "postgres://latchkey:the-password-of-the-database@"+freeAddress(t)+"/latchkey")
 		d.rejects([]string{"serve"}, "latchkey: open database: the database is unavailable: ", "connection refused")
 		_, _, stderr := run(t, nil, "serve", "--config", d.file)

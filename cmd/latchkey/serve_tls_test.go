@@ -70,7 +70,7 @@ func TestTLSRequiresVersion12(t *testing.T) {
 			t.Error("plain HTTP is answered")
 		}
 	})
-	t.Run("healthcheck asks by TLS", func(t *testing.T) {
+	t.Run("healthcheck uses TLS", func(t *testing.T) {
 		code, _, stderr := run(t, []string{"LATCHKEY_LISTEN=" + strings.TrimPrefix(s.url, "https://")}, "healthcheck", "--config", d.file)
 		if code != 0 {
 			t.Errorf("exit code %d: %s", code, stderr)

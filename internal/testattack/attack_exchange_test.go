@@ -69,16 +69,16 @@ func TestExchangeWithoutASubjectTokenOpensNoSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		before := d.Written()
 		for name, form := range map[string][]string{
-			"nothing":                           {},
-			"an empty one":                      {"subject_token", "", "subject_token_type", testserver.TypeJWT},
-			"a space":                           {"subject_token", " ", "subject_token_type", testserver.TypeJWT},
-			"its type alone":                    {"subject_token_type", testserver.TypeJWT},
-			"an actor in its place":             {"actor_token", d.Issuer.Token(d.URL, "alice", nil), "actor_token_type", testserver.TypeJWT},
-			"a client assertion in its place":   {"assertion", d.Issuer.Token(d.URL, "alice", nil), "subject_token_type", testserver.TypeJWT},
-			"a scope, as for its own token":     {"scope", "profile"},
-			"the client's id as subject":        {"subject_token", "backend", "subject_token_type", testserver.TypeJWT},
-			"the client's secret as subject":    {"subject_token", testserver.ClientSecret, "subject_token_type", testserver.TypeJWT},
-			"the type of an access token alone": {"subject_token_type", "urn:ietf:params:oauth:token-type:access_token"},
+			"nothing":                          {},
+			"an empty one":                     {"subject_token", "", "subject_token_type", testserver.TypeJWT},
+			"a space":                          {"subject_token", " ", "subject_token_type", testserver.TypeJWT},
+			"only its type":                    {"subject_token_type", testserver.TypeJWT},
+			"an actor in its place":            {"actor_token", d.Issuer.Token(d.URL, "alice", nil), "actor_token_type", testserver.TypeJWT},
+			"a client assertion in its place":  {"assertion", d.Issuer.Token(d.URL, "alice", nil), "subject_token_type", testserver.TypeJWT},
+			"a scope, as for its own token":    {"scope", "profile"},
+			"the client's id as subject":       {"subject_token", "backend", "subject_token_type", testserver.TypeJWT},
+			"the client's secret as subject":   {"subject_token", testserver.ClientSecret, "subject_token_type", testserver.TypeJWT},
+			"only the type of an access token": {"subject_token_type", "urn:ietf:params:oauth:token-type:access_token"},
 		} {
 			a := d.Post("/token", append([]string{"grant_type", testserver.GrantTokenExchange}, form...), testserver.Basic("backend", testserver.ClientSecret))
 			if a.Status != 400 || a.Error() != "invalid_request" || a.JSON["access_token"] != nil {

@@ -179,7 +179,7 @@ func TestTheLogOfASessionContainsNoSecret(t *testing.T) {
 		shared256 := testserver.Forge(`{"alg":"HS256"}`, `{"iss":"https://shared.example.com","aud":"`+d.URL+`","sub":"carol","jti":"c","iat":`+d.JSONTime(0)+`,"exp":`+d.JSONTime(60)+`}`, testserver.HS256([]byte(shared)))
 		keep("exchange by a shared secret", d.Want(200, "", d.Exchange("", "web", subject("by a shared secret", shared256))))
 		for name, token := range map[string]string{
-			"expired": d.Issuer.Token(d.URL, "alice", map[string]any{"exp": 1}), "of nobody": d.Issuer.Token(d.URL, "alice", map[string]any{"iss": "https://nobody.example"}),
+			"expired": d.Issuer.Token(d.URL, "alice", map[string]any{"exp": 1}), "of no client": d.Issuer.Token(d.URL, "alice", map[string]any{"iss": "https://nobody.example"}),
 			"whose keys are inside": d.Issuer.Token(d.URL, "alice", map[string]any{"iss": "https://127.0.0.1:1"}), "with a bad claim": d.Issuer.Token(d.URL, "alice", map[string]any{"nonce": "a\x00b"}),
 			"that is forged": testserver.Forge(`{"alg":"ES256","kid":"test-key"}`, `{"iss":"`+d.Issuer.URL+`"}`, testserver.ES256(testserver.NewES256Key(t))), "that is too long": d.Issuer.Token(d.URL, "alice", map[string]any{"a": strings.Repeat("a", 20<<10)}),
 			"that is not JSON": testserver.Forge(`{"alg":"ES256"}`, `{"sub":"alice","secret":tru`, testserver.ES256(testserver.NewES256Key(t))),

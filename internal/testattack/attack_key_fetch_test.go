@@ -379,14 +379,14 @@ func TestAnOversizedKeySetIsRejected(t *testing.T) {
 		return keySet(t, strings.Repeat(","+strings.Replace(key, `"kid":"ES256"`, `"kid":"x"`, 1), n-1))
 	}
 	served := map[string]func(w http.ResponseWriter, r *http.Request){
-		"good":        func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, keySet(t, "")) },
-		"100 keys":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, many(100)) },
-		"101 keys":    func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, many(101)) },
-		"512 KiB":     func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%-*s", 512<<10, keySet(t, "")) },
-		"a byte more": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%-*s", 512<<10+1, keySet(t, "")) },
-		"endless":     func(w http.ResponseWriter, r *http.Request) { flood(w, bytes.Repeat([]byte(" "), 64<<10), 0, r) },
-		"slow":        func(w http.ResponseWriter, r *http.Request) { flood(w, []byte(" "), 50*time.Millisecond, r) },
-		"silent":      func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"good":               func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, keySet(t, "")) },
+		"100 keys":           func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, many(100)) },
+		"101 keys":           func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, many(101)) },
+		"512 KiB":            func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%-*s", 512<<10, keySet(t, "")) },
+		"an additional byte": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%-*s", 512<<10+1, keySet(t, "")) },
+		"endless":            func(w http.ResponseWriter, r *http.Request) { flood(w, bytes.Repeat([]byte(" "), 64<<10), 0, r) },
+		"slow":               func(w http.ResponseWriter, r *http.Request) { flood(w, []byte(" "), 50*time.Millisecond, r) },
+		"silent":             func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
 		"a zip bomb": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.Write(bomb.Bytes())

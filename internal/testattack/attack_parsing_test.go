@@ -120,7 +120,7 @@ func TestManyDotsAreRejectedWithoutWork(t *testing.T) {
 		{"a client token", "/token", "grant_type=" + testserver.GrantTokenExchange + "&subject_token_type=" + testserver.TypeJWT + "&subject_token=", nil, 400, "invalid_request"},
 		{"an ID token", "/token", "grant_type=" + testserver.GrantTokenExchange + "&subject_token_type=" + testserver.TypeIDToken + "&subject_token=", nil, 400, "invalid_request"},
 		{"a refresh token", "/token", "grant_type=refresh_token&refresh_token=", nil, 400, testserver.InvalidGrant},
-		{"a refresh token with our prefix", "/token", "grant_type=refresh_token&refresh_token=lk_rt_", nil, 400, testserver.InvalidGrant},
+		{"a refresh token with the server's prefix", "/token", "grant_type=refresh_token&refresh_token=lk_rt_", nil, 400, testserver.InvalidGrant},
 		{"an assertion", "/token", "grant_type=client_credentials&client_assertion=", nil, 400, "invalid_request"},
 		{"a grant", "/token", "grant_type=", nil, 400, "unsupported_grant_type"},
 		{"a token to revoke", "/revoke", "token=", nil, 200, ""},

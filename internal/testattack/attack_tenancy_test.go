@@ -220,21 +220,21 @@ func TestClientAuthenticationDoesNotRevealWhyItFails(t *testing.T) {
 		} {
 			want := ""
 			for name, opt := range map[string]testserver.Option{
-				"an unknown client":             testserver.Basic("nobody", testserver.ClientSecret),
-				"an unknown client, no secret":  testserver.Basic("nobody", ""),
-				"a wrong secret":                testserver.Basic("backend", "wrong"),
-				"the beginning of the secret":   testserver.Basic("backend", testserver.ClientSecret[:20]),
-				"the secret with a letter more": testserver.Basic("backend", testserver.ClientSecret+"x"),
-				"the secret in capitals":        testserver.Basic("backend", strings.ToUpper(testserver.ClientSecret)),
-				"no secret":                     testserver.Basic("backend", ""),
-				"another client's secret":       testserver.Basic("backend", testserver.APIClient().Secret),
-				"a secret of a public client":   testserver.Basic("web", testserver.ClientSecret),
-				"a disabled client":             testserver.Basic("api", testserver.APIClient().Secret),
-				"a disabled client, wrongly":    testserver.Basic("api", "wrong"),
-				"an id with a NUL":              testserver.Basic("backend\x00", testserver.ClientSecret),
-				"bad base64":                    testserver.Authorization("Basic %%%"),
-				"no credentials":                testserver.Authorization("Basic "),
-				"another scheme":                testserver.Authorization("Digest x"),
+				"an unknown client":                    testserver.Basic("nobody", testserver.ClientSecret),
+				"an unknown client, no secret":         testserver.Basic("nobody", ""),
+				"a wrong secret":                       testserver.Basic("backend", "wrong"),
+				"the beginning of the secret":          testserver.Basic("backend", testserver.ClientSecret[:20]),
+				"the secret with an additional letter": testserver.Basic("backend", testserver.ClientSecret+"x"),
+				"the secret in capitals":               testserver.Basic("backend", strings.ToUpper(testserver.ClientSecret)),
+				"no secret":                            testserver.Basic("backend", ""),
+				"another client's secret":              testserver.Basic("backend", testserver.APIClient().Secret),
+				"a secret of a public client":          testserver.Basic("web", testserver.ClientSecret),
+				"a disabled client":                    testserver.Basic("api", testserver.APIClient().Secret),
+				"a disabled client, wrongly":           testserver.Basic("api", "wrong"),
+				"an id with a NUL":                     testserver.Basic("backend\x00", testserver.ClientSecret),
+				"bad base64":                           testserver.Authorization("Basic %%%"),
+				"no credentials":                       testserver.Authorization("Basic "),
+				"another scheme":                       testserver.Authorization("Digest x"),
 			} {
 				d.Clock.Advance(6 * time.Second) // slowly enough to avoid throttling
 				got := d.Want(401, "invalid_client", d.Post(path, form, opt))

@@ -114,7 +114,7 @@ func TestASessionInAnUnknownStateIsNotKept(t *testing.T) {
 				_, err := conn.PgConn().Conn().Write([]byte("Q\x00\x00"))
 				return err
 			},
-			"asked to cancel": func(conn *pgx.Conn) error { return conn.PgConn().CancelRequest(t.Context()) },
+			"canceled": func(conn *pgx.Conn) error { return conn.PgConn().CancelRequest(t.Context()) },
 			"ended by another": func(conn *pgx.Conn) error {
 				other, err := connect(t, url)
 				if err == nil {

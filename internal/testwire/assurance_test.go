@@ -209,8 +209,8 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 		}{
 			{"a second kind", "otp", "urn:example:two", false},
 			{"one of the two", "otp", "urn:example:two", false},
-			{"a key, which is all that the class takes", "swk", "urn:example:key", true},
-			{"what the class does not take", "pin", "urn:example:key", false},
+			{"a key, the only accepted factor", "swk", "urn:example:key", true},
+			{"a factor that the class does not accept", "pin", "urn:example:key", false},
 			{"the key again", "swk", "urn:example:key", true},
 		} {
 			d.Clock.Advance(time.Minute)

@@ -232,7 +232,7 @@ func TestLongUserAgentsAreTruncated(t *testing.T) {
 		"of 256 bytes":              {strings.Repeat("a", 256), strings.Repeat("a", 256)},
 		"of 257 bytes":              {strings.Repeat("a", 257), strings.Repeat("a", 256)},
 		"through a letter":          {strings.Repeat("a", 255) + "é", strings.Repeat("a", 255)},
-		"that is no UTF-8":          {"Browser\xff/1", "Browser/1"},
+		"that is not UTF-8":         {"Browser\xff/1", "Browser/1"},
 		"with markup stays as sent": {"<script>alert(1)</script>", "<script>alert(1)</script>"},
 		"that is missing":           {"", ""},
 	} {

@@ -39,18 +39,18 @@ func TestExchangeGrantsTheRequestedScopeAndTarget(t *testing.T) {
 			form             []string
 			aud, scope, kind string
 		}{
-			"nothing":                        {nil, `"web"`, "", ""},
-			"a resource":                     {[]string{"resource", api}, `"https://api.example.com"`, "", ""},
-			"two resources":                  {[]string{"resource", files, "resource", api}, `["https://api.example.com","https://files.example.com"]`, "", ""},
-			"an audience":                    {[]string{"audience", api}, `"https://api.example.com"`, "", ""},
-			"two audiences, one of them us":  {[]string{"audience", "web", "audience", api}, `["https://api.example.com","web"]`, "", ""},
-			"a resource and an audience":     {[]string{"resource", api, "audience", files}, `["https://api.example.com","https://files.example.com"]`, "", ""},
-			"one target twice":               {[]string{"resource", api, "audience", api}, `"https://api.example.com"`, "", ""},
-			"a scope":                        {[]string{"scope", "profile"}, `"web"`, "profile", ""},
-			"a scope that is no default":     {[]string{"scope", "orders:write"}, `"web"`, "orders:write", ""},
-			"a scope at each of two targets": {[]string{"resource", api, "resource", files, "scope", "orders:read"}, `["https://api.example.com","https://files.example.com"]`, "orders:read", ""},
-			"an access token":                {[]string{"requested_token_type", ofAccessToken}, `"web"`, "", ofAccessToken},
-			"a JWT":                          {[]string{"requested_token_type", testserver.TypeJWT}, `"web"`, "", testserver.TypeJWT},
+			"nothing":                               {nil, `"web"`, "", ""},
+			"a resource":                            {[]string{"resource", api}, `"https://api.example.com"`, "", ""},
+			"two resources":                         {[]string{"resource", files, "resource", api}, `["https://api.example.com","https://files.example.com"]`, "", ""},
+			"an audience":                           {[]string{"audience", api}, `"https://api.example.com"`, "", ""},
+			"two audiences, one of them the server": {[]string{"audience", "web", "audience", api}, `["https://api.example.com","web"]`, "", ""},
+			"a resource and an audience":            {[]string{"resource", api, "audience", files}, `["https://api.example.com","https://files.example.com"]`, "", ""},
+			"one target twice":                      {[]string{"resource", api, "audience", api}, `"https://api.example.com"`, "", ""},
+			"a scope":                               {[]string{"scope", "profile"}, `"web"`, "profile", ""},
+			"a scope that is not a default":         {[]string{"scope", "orders:write"}, `"web"`, "orders:write", ""},
+			"a scope at each of two targets":        {[]string{"resource", api, "resource", files, "scope", "orders:read"}, `["https://api.example.com","https://files.example.com"]`, "orders:read", ""},
+			"an access token":                       {[]string{"requested_token_type", ofAccessToken}, `"web"`, "", ofAccessToken},
+			"a JWT":                                 {[]string{"requested_token_type", testserver.TypeJWT}, `"web"`, "", testserver.TypeJWT},
 		} {
 			t.Run(name, func(t *testing.T) {
 				if c.scope == "" {

@@ -63,7 +63,7 @@ func TestInactiveResponsesHaveNoOtherMember(t *testing.T) {
 			caller testserver.Option
 		}{
 			"a word":                                     {"x", testserver.AsBackend()},
-			"a refresh token that nobody made":           {"lk_rt_" + strings.Repeat("A", 96), testserver.AsBackend()},
+			"an invented refresh token":                  {"lk_rt_" + strings.Repeat("A", 96), testserver.AsBackend()},
 			"a client token":                             {d.Issuer.Token(d.URL, "alice", nil), testserver.AsBackend()},
 			"an expired access token":                    {expired, testserver.AsBackend()},
 			"a refresh token not used for too long":      {idle.Text("refresh_token"), testserver.AsBackend()},

@@ -47,7 +47,7 @@ func TestEveryInvalidRefreshTokenGetsTheSameError(t *testing.T) {
 		for _, c := range []struct{ name, token, reason, end string }{
 			{"unknown", never, "refresh_unknown", ""},
 			{"malformed", "x", "refresh_unknown", ""},
-			{"of one letter more", live.Text("refresh_token") + "A", "refresh_unknown", ""},
+			{"with an additional letter", live.Text("refresh_token") + "A", "refresh_unknown", ""},
 			{"changed", string(changed), "refresh_unknown", ""},
 			{"an access token", live.Text("access_token"), "refresh_unknown", ""},
 			{"a session token", backend.Text("session_token"), "refresh_unknown", ""},
@@ -85,7 +85,7 @@ func TestARejectedScopeOrTargetSpendsNothing(t *testing.T) {
 		"a scope of the client, never granted":    {[]string{"scope", "orders:read"}, "invalid_scope"},
 		"a malformed scope":                       {[]string{"scope", "profile\torders:read"}, "invalid_scope"},
 		"a resource of the client, never granted": {[]string{"resource", "https://files.example.com"}, "invalid_target"},
-		"an audience of nobody":                   {[]string{"audience", "made-up"}, "invalid_target"},
+		"an unknown audience":                     {[]string{"audience", "made-up"}, "invalid_target"},
 		"the client, never granted":               {[]string{"audience", "web"}, "invalid_target"},
 		"a resource with a fragment":              {[]string{"resource", "https://api.example.com#x"}, "invalid_target"},
 		"one resource of two":                     {[]string{"resource", "https://api.example.com", "resource", "https://files.example.com"}, "invalid_target"},

@@ -66,7 +66,7 @@ func TestRefreshOutcomes(t *testing.T) {
 		lives bool
 		event models.EventType
 	}{
-		"a used token after the window is answered once more":          {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}}, true, models.EventRefreshRetriedLate},
+		"a used token after the window is accepted once":               {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}}, true, models.EventRefreshRetriedLate},
 		"a used token after another was retried late ends the session": {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}, {1, 0, ""}, {1, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
 		neverLate: {[]refresh{{0, 0, ""}, {0, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
 		"a used token after its successor was used ends the session later": {[]refresh{{0, 0, ""}, {1, 0, ""}, {0, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},

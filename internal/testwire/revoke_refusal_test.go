@@ -54,14 +54,14 @@ func TestRevokeOfAnInactiveTokenSucceeds(t *testing.T) {
 		parts := strings.Split(good, ".")
 		for name, token := range map[string]string{
 			"a word":                                "made-up",
-			"a prefix alone":                        "lk_",
-			"a refresh token that nobody made":      "lk_rt_" + strings.Repeat("A", 96),
+			"only a prefix":                         "lk_",
+			"an invented refresh token":             "lk_rt_" + strings.Repeat("A", 96),
 			"a token of an unknown kind":            "lk_xx_" + strings.TrimPrefix(bystander.Text("refresh_token"), "lk_rt_"),
 			"a refresh token with a letter less":    bystander.Text("refresh_token")[:len(bystander.Text("refresh_token"))-1],
 			"a client token":                        d.Issuer.Token(d.URL, "alice", nil),
 			"an access token without its signature": parts[0] + "." + parts[1] + ".",
 			"an access token with another one's":    parts[0] + "." + parts[1] + "." + strings.Split(expired, ".")[2],
-			"an access token that says alg none":    testserver.Base64(`{"alg":"none","typ":"at+jwt"}`) + "." + parts[1] + ".",
+			"an access token with alg none":         testserver.Base64(`{"alg":"none","typ":"at+jwt"}`) + "." + parts[1] + ".",
 			"an expired access token":               expired,
 			"a revoked refresh token":               revoked.Text("refresh_token"),
 			"a revoked session's access token":      revoked.Text("access_token"),

@@ -46,7 +46,7 @@ func TestExchangeChecksWhetherEverybodyIsEnabled(t *testing.T) {
 		backendMayUse bool // whether the backend may use the same token at that time
 	}{
 		{"a disabled issuer", entry(func(e *settings.IssuerSpec) { e.Disabled = true }), nil, 400, "invalid_request", false},
-		{"an issuer whose tokens other clients bring", entry(func(e *settings.IssuerSpec) { e.Clients = []string{"backend"} }), nil, 400, "invalid_request", true},
+		{"an issuer for other clients", entry(func(e *settings.IssuerSpec) { e.Clients = []string{"backend"} }), nil, 400, "invalid_request", true},
 		{"an issuer that is not for public clients", entry(func(e *settings.IssuerSpec) { e.PublicClients = &no }), nil, 400, "invalid_request", true},
 		{"a user who is not to be created", noNewUsers, func(tenant *settings.TenantSpec) { noNewUsers(tenant); alice(tenant) }, 400, "invalid_request", false},
 		{"a disabled user", user(settings.UserSpec{Sub: "alice", Disabled: true}), alice, 400, "invalid_request", false},
@@ -227,13 +227,13 @@ func TestExchangeSeparatesTenantsAndNamespaces(t *testing.T) {
 	d.Apply(testserver.Tenant("shop", shop, testserver.Web()))
 	theirs := d.URL + "/t/shop"
 	for name, token := range map[string]string{
-		"a token of another tenant's issuer for us":    shop.Token(d.URL, "alice", nil),
-		"a token of another tenant's issuer for it":    shop.Token(theirs, "alice", nil),
-		"a token for another tenant":                   d.Issuer.Token(theirs, "alice", nil),
-		"another tenant's issuer in our issuer's name": shop.Token(d.URL, "alice", map[string]any{"iss": d.Issuer.URL}),
-		"our issuer in another one's name":             d.Issuer.Token(d.URL, "alice", map[string]any{"iss": corp.URL}),
-		"a user of another issuer's namespace":         d.TokenWith(map[string]any{"sub": "corp:alice"}),
-		"a client's id":                                d.TokenWith(map[string]any{"sub": "web"}),
+		"a token of another tenant's issuer for this tenant": shop.Token(d.URL, "alice", nil),
+		"a token of another tenant's issuer for it":          shop.Token(theirs, "alice", nil),
+		"a token for another tenant":                         d.Issuer.Token(theirs, "alice", nil),
+		"another tenant's issuer with this issuer's iss":     shop.Token(d.URL, "alice", map[string]any{"iss": d.Issuer.URL}),
+		"this issuer with another iss":                       d.Issuer.Token(d.URL, "alice", map[string]any{"iss": corp.URL}),
+		"a user of another issuer's namespace":               d.TokenWith(map[string]any{"sub": "corp:alice"}),
+		"a client's id":                                      d.TokenWith(map[string]any{"sub": "web"}),
 	} {
 		t.Run("rejects "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, token) })
 	}

@@ -98,7 +98,7 @@ func TestExchangeVerifiesIDTokensAsInOpenIDConnect(t *testing.T) {
 		over  map[string]any
 		taken bool
 	}{
-		{"our client id as audience", map[string]any{"aud": "app-one"}, true},
+		{"the client's id as audience", map[string]any{"aud": "app-one"}, true},
 		{"no jti", map[string]any{"aud": "app-one", "jti": nil}, true},
 		{"an hour's life", map[string]any{"aud": "app-one", "exp": now + 3600}, true},
 		{"azp that is the audience", map[string]any{"aud": "app-one", "azp": "app-one"}, true},
@@ -106,11 +106,11 @@ func TestExchangeVerifiesIDTokensAsInOpenIDConnect(t *testing.T) {
 		{"both audiences without azp", map[string]any{"aud": []string{"app-one", "app-one-api"}}, false},
 		{"azp of a stranger", map[string]any{"aud": "app-one", "azp": "stranger"}, false},
 		{"an empty azp", map[string]any{"aud": "app-one", "azp": ""}, false},
-		{"an audience beside ours", map[string]any{"aud": []string{"app-one", "stranger"}, "azp": "app-one"}, false},
+		{"an additional audience", map[string]any{"aud": []string{"app-one", "stranger"}, "azp": "app-one"}, false},
 		{"the audiences of two entries", map[string]any{"aud": []string{"app-one", "app-two"}, "azp": "app-one"}, false},
-		{"our issuer as audience", map[string]any{"aud": d.URL}, false},
+		{"the tenant's issuer as audience", map[string]any{"aud": d.URL}, false},
 		{"no aud", map[string]any{"aud": nil}, false},
-		{"the other entry, whose tokens this client may not bring", map[string]any{"aud": "app-two"}, false},
+		{"the other entry, which is not for this client", map[string]any{"aud": "app-two"}, false},
 		{"no exp", map[string]any{"aud": "app-one", "exp": nil}, false},
 		{"an iat too long ago", map[string]any{"aud": "app-one", "iat": now - 331}, false},
 		{"a jti that is a number", map[string]any{"aud": "app-one", "jti": 1}, false},
@@ -125,7 +125,7 @@ func TestExchangeVerifiesIDTokensAsInOpenIDConnect(t *testing.T) {
 			}
 		})
 	}
-	t.Run("each entry has clients of its own", func(t *testing.T) {
+	t.Run("each entry has its own clients", func(t *testing.T) {
 		a := d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeIDToken,
 			"subject_token", p.Token(d, es, es.Algorithm, map[string]any{"aud": "app-two"})}, testserver.Basic("backend", testserver.ClientSecret))
 		if in := d.Introspect("", a.Text("access_token")); a.Status != http.StatusOK || in.Text("sub") != "p:alice" {

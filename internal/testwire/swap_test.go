@@ -54,18 +54,18 @@ func TestSwapRejects(t *testing.T) {
 			answer *testserver.Answer
 			code   string
 		}{
-			"a session that is over":      {d.ExchangeSession(over.Text("session_token")), "invalid_request"},
-			"a refresh token":             {d.ExchangeSession(a.Text("refresh_token")), "invalid_request"},
-			"an access token":             {d.ExchangeSession(a.Text("access_token")), "invalid_request"},
-			"what we never issued":        {d.ExchangeSession(a.Text("session_token")[:90] + "AAAAAAAAAAAA"), "invalid_request"},
-			"another client":              {d.Post("/token", form(a.Text("session_token")), testserver.Basic("other", other.Secret)), "invalid_request"},
-			"another tenant":              {d.Post("/t/acme/token", form(a.Text("session_token")), testserver.AsBackend()), "invalid_request"},
-			"a public client":             {d.Post("/token", form(a.Text("session_token"), "client_id", "web")), "invalid_request"},
-			"more scope":                  {d.ExchangeSession(a.Text("session_token"), "scope", "profile admin"), "invalid_scope"},
-			"another target":              {d.ExchangeSession(a.Text("session_token"), "resource", "https://api.example.com"), "invalid_target"},
-			"a session token in exchange": {d.ExchangeSession(a.Text("session_token"), "requested_token_type", testserver.TypeSession), "invalid_request"},
-			"a step-up without proof":     {d.ExchangeSession(a.Text("session_token"), "latchkey_session_token", a.Text("refresh_token")), "invalid_request"},
-			"an unmet demand":             {d.ExchangeSession(a.Text("session_token"), "acr_values", "phrh"), "unmet_authentication_requirements"},
+			"a session that is over":        {d.ExchangeSession(over.Text("session_token")), "invalid_request"},
+			"a refresh token":               {d.ExchangeSession(a.Text("refresh_token")), "invalid_request"},
+			"an access token":               {d.ExchangeSession(a.Text("access_token")), "invalid_request"},
+			"a token that was never issued": {d.ExchangeSession(a.Text("session_token")[:90] + "AAAAAAAAAAAA"), "invalid_request"},
+			"another client":                {d.Post("/token", form(a.Text("session_token")), testserver.Basic("other", other.Secret)), "invalid_request"},
+			"another tenant":                {d.Post("/t/acme/token", form(a.Text("session_token")), testserver.AsBackend()), "invalid_request"},
+			"a public client":               {d.Post("/token", form(a.Text("session_token"), "client_id", "web")), "invalid_request"},
+			"a wider scope":                 {d.ExchangeSession(a.Text("session_token"), "scope", "profile admin"), "invalid_scope"},
+			"another target":                {d.ExchangeSession(a.Text("session_token"), "resource", "https://api.example.com"), "invalid_target"},
+			"a session token in exchange":   {d.ExchangeSession(a.Text("session_token"), "requested_token_type", testserver.TypeSession), "invalid_request"},
+			"a step-up without proof":       {d.ExchangeSession(a.Text("session_token"), "latchkey_session_token", a.Text("refresh_token")), "invalid_request"},
+			"an unmet demand":               {d.ExchangeSession(a.Text("session_token"), "acr_values", "phrh"), "unmet_authentication_requirements"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				if c.answer.Status != 400 || c.answer.Error() != c.code {

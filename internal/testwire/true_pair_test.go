@@ -194,7 +194,7 @@ func TestFactorsOfADisabledIssuerDoNotCount(t *testing.T) {
 			d.spec.TrustedIssuers[1].Disabled = false
 			d.Apply(d.spec)
 		},
-		"not allowed to state methods any more": func(d *twoIssuers, _ *testing.T) {
+		"no longer allowed to assert methods": func(d *twoIssuers, _ *testing.T) {
 			d.spec.TrustedIssuers[1].Asserts = &[]string{"auth_time"}
 			d.Apply(d.spec)
 		},
