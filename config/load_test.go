@@ -15,10 +15,10 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// rootSecret is long enough, and easy to find where it must not be.
+// rootSecret is long enough, and easy to find in texts that must not contain it.
 const rootSecret = "root-secret-0123456789-0123456789-abc"
 
-// write makes a configuration file and returns its path.
+// write creates a configuration file and returns its path.
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "latchkey.yaml")
@@ -28,7 +28,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-// load reads a configuration that can be read, whatever its faults.
+// load reads a configuration that is valid YAML, and returns its faults.
 func load(t *testing.T, text string, environ ...string) (*config.Config, settings.Faults) {
 	t.Helper()
 	c, faults, err := config.Load(write(t, text), environ)
@@ -38,7 +38,7 @@ func load(t *testing.T, text string, environ ...string) (*config.Config, setting
 	return c, faults
 }
 
-// expect compares faults, each as its one line, with what was wanted.
+// expect compares faults, as lines, with the expected ones.
 func expect(t *testing.T, faults settings.Faults, want ...string) {
 	t.Helper()
 	var got []string
@@ -50,7 +50,7 @@ func expect(t *testing.T, faults settings.Faults, want ...string) {
 	}
 }
 
-// indent puts text below key, so that a test can say only what it is about.
+// indent puts text below key, so that a test contains only its subject.
 func indent(key, text string) string {
 	return key + "\n    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
 }
@@ -297,8 +297,8 @@ tenants:
 	})
 }
 
-// What was meant as a secret ends up in strange places: as an alias, as a tag,
-// where a path belongs.
+// Operators may put a secret in the wrong place: as an alias, as a tag, or instead of a
+// path.
 func TestLoadNeverQuotesASecret(t *testing.T) {
 	for name, file := range map[string]string{
 		"an unquoted secret that begins with *": "secret: *" + rootSecret,

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-// documented is the example of the documentation, with a secret that is one.
+// documented is the example of the documentation, with a real secret.
 const documented = `
 issuer: https://id.example.com          # base URL, without a path; LATCHKEY_ISSUER
 listen: 127.0.0.1:8080                  # LATCHKEY_LISTEN

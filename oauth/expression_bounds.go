@@ -19,7 +19,7 @@ import (
 // CEL alone does not bound an evaluation: it counts `==`, `in` or flatten() by
 // the elements of the outermost list, and only after the call. But values of CEL
 // share their parts. A list that contains the same list twice, thirty levels deep,
-// takes a few hundred bytes and has a billion elements for whoever walks it.
+// takes a few hundred bytes and has a billion elements when it is walked.
 //
 // Therefore each call and each literal of a program is wrapped. The arguments of a
 // call are walked before it, and the walk counts as work of the evaluation. The

@@ -72,12 +72,12 @@ func anyExpression(t *testing.T, text string) *expression {
 }
 
 // TestNoExpressionBuildsOrWalksMuch evaluates expressions that build or walk many
-// times the size of their variables. CEL counts next to nothing for them, or counts
+// times the size of their variables. CEL counts almost nothing for them, or counts
 // when the work is done.
 func TestNoExpressionBuildsOrWalksMuch(t *testing.T) {
 	var (
 		doubled = times(40, `.map(x, x + x)`)  // lists or text
-		paired  = times(40, `.map(x, [x, x])`) // by reference: CEL holds 40 lists of two
+		paired  = times(40, `.map(x, [x, x])`) // by reference: CEL stores 40 lists of two
 		keyed   = times(40, `.map(x, {'a': x, 'b': x})`)
 		large   = `[lists.range(1000)]` + times(4, `.map(x, x + x)`) + `[0]` // 16,000 elements: within the limits
 		shared  = `[[1, 2, 3]]` + times(12, `.map(x, [x, x])`) + `[0]`       // 3 · 4096
@@ -276,7 +276,7 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 func TestExpensiveCallsAreChargedBeforehand(t *testing.T) {
 	value := types.DefaultTypeAdapter.NativeToValue
 	few, many, word, text := value(make([]int64, 20)), value(make([]int64, 1000)), value("word"), value(times(16<<10, "a"))
-	for name, args := range map[string][2][]ref.Val{ // what passes, and what does not
+	for name, args := range map[string][2][]ref.Val{ // arguments within the limit, and beyond it
 		"distinct": {{few}, {many}}, "sort": {{few}, {many}}, "@sortByAssociatedKeys": {{few, few}, {many, many}},
 		"sets.contains": {{few, many}, {many, many}}, "sets.intersects": {{many, few}, {many, many}}, "sets.equivalent": {{few, few}, {many, many}},
 		"indexOf": {{text, word}, {text, text}}, "lastIndexOf": {{text, word}, {text, text}},
@@ -378,7 +378,7 @@ func TestBoundsChangeNoResult(t *testing.T) {
 	variables := map[string]any{"token": map[string]any{
 		"n": int64(2), "half": 1.5, "yes": true, "s": "abab", "empty": "", "list": []any{int64(1), "b", nil}, "rows": []any{[]any{"a"}, []any{"b", "a"}}, "o": map[string]any{"a": []any{int64(1)}},
 	}}
-	// Forms by what they yield; a letter after $ stands for an expression of its
+	// Forms by the type that they yield. A letter after $ is replaced by an expression of that
 	// kind: a list, text, a number, a boolean, an object or any.
 	forms := map[byte][]string{
 		'L': {
@@ -459,7 +459,7 @@ func TestBoundsChangeNoResult(t *testing.T) {
 	}
 }
 
-// TestEveryFunctionIsBounded checks what is excepted, so that a later version of CEL
+// TestEveryFunctionIsBounded checks the exceptions, so that a later version of CEL
 // adds no other exception.
 func TestEveryFunctionIsBounded(t *testing.T) {
 	implementations, err := library()

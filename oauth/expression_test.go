@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// someToken is what the expressions of these tests see as `token`.
+// someToken returns the variable `token` for the expressions of these tests.
 func someToken(t *testing.T) map[string]any {
 	t.Helper()
 	claims, err := models.ParseObject([]byte(`{
@@ -126,7 +126,7 @@ func TestExpressionFails(t *testing.T) {
 		`type(token)`:           "has no JSON form",
 		`{'a': type(token)}`:    "has no JSON form",
 		`token.vast`:            "yields too much",
-		`[1]` + strings.Repeat(`.map(a, [a, a])`, 40):                     "cost limit exceeded", // 2⁴⁰ values, of which CEL holds 40
+		`[1]` + strings.Repeat(`.map(a, [a, a])`, 40):                     "cost limit exceeded", // 2⁴⁰ values, of which CEL stores 40
 		`token.list.all(a, token.list.all(b, true))`:                      "cost limit exceeded",
 		`[1,2,3,4,5,6,7,8].map(a, token.list.map(b, token.sub + 'long'))`: "cost limit exceeded",
 	} {
@@ -147,7 +147,7 @@ func TestCompile(t *testing.T) {
 		env  *cel.Env
 		text string
 		want *cel.Type
-		err  string // begins the error; empty: none
+		err  string // prefix of the error; empty: none
 	}{
 		{"reports an unknown variable", envs.claim, "usr.email", nil, "undeclared reference to 'usr'"},
 		{"reports an unknown function", envs.claim, "upper(user.email)", nil, "undeclared reference to 'upper'"},

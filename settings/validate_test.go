@@ -38,8 +38,8 @@ func validTenant() settings.TenantSpec {
 
 func span(d time.Duration) *settings.Duration { return (*settings.Duration)(&d) }
 
-// rows of a table: a change to a valid tenant, and the faults that it makes,
-// each without "tenants[0]." in front.
+// row is a change to a valid tenant, and the faults that it causes, without the prefix
+// "tenants[0].".
 type row struct {
 	name   string
 	change func(*settings.TenantSpec)
@@ -416,7 +416,7 @@ func TestValidateIssuer(t *testing.T) {
 }
 
 func TestValidateNamespaces(t *testing.T) {
-	// Each word is the prefix of an entry; one after + shares its subjects.
+	// Each word is the prefix of an entry. A word with + sets share_subjects.
 	prefixes := func(name, words string, want ...string) row {
 		return row{name, func(t *settings.TenantSpec) {
 			template := t.TrustedIssuers[0]
@@ -498,7 +498,7 @@ func duration(text string) *settings.Duration {
 	return &d
 }
 
-// What is said of origins in other forms.
+// Faults of origins in other forms.
 const (
 	shells      = "must be https://host or https://host:port, the origin of an app shell (capacitor://localhost, ionic://localhost, tauri://localhost, app://host) or of a browser extension"
 	oneWildcard = "may have one wildcard, which must be the whole first label after https://, such as https://*.preview.example.com"

@@ -58,7 +58,7 @@ func (u *openRequest) finish() *response {
 // untilClosed waits until the server accepts no connections.
 func untilClosed(t *testing.T, s *server) {
 	t.Helper()
-	eventually(t, "no more connections", func() bool {
+	eventually(t, "no open connections", func() bool {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 		if err == nil {
 			conn.Close()

@@ -84,7 +84,7 @@ func TestIntrospectionRevealsNothingAboutInactiveTokens(t *testing.T) {
 		}
 		d.WantUnchanged(t, before)
 		if !d.Active(live.Text("access_token")) {
-			t.Error("nothing is active any more")
+			t.Error("nothing is active")
 		}
 	})
 }

@@ -53,7 +53,7 @@ func TestPostgresReturnsManyDatabasesConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// Commits of a cluster that a test may kill must wait for the disk.
+// Commits in a cluster that a test may kill must wait for the disk.
 func TestAClusterKeepsCommittedData(t *testing.T) {
 	var fsync, commit string
 	conn, err := connect(t, NewCluster(t).URL())
@@ -68,7 +68,7 @@ func TestAClusterKeepsCommittedData(t *testing.T) {
 	}
 }
 
-// Nobody but its guard need know a server for it to live.
+// A server stays alive even if nothing but its guard references it.
 func TestASharedServerSurvivesGarbageCollection(t *testing.T) {
 	url, _, err := Share()
 	if err != nil {
@@ -124,13 +124,12 @@ func connect(t *testing.T, url string) (*pgx.Conn, error) {
 	defer cancel()
 	conn, err := Connect(ctx, url)
 	if err == nil {
-		t.Cleanup(func() { _ = conn.Close(context.Background()) }) // broken connections are the subject here
+		t.Cleanup(func() { _ = conn.Close(context.Background()) }) // the tests break connections
 	}
 	return conn, err
 }
 
-// query runs one statement on a connection of its own and returns its number,
-// if it gives one.
+// query runs one statement on a new connection and returns its number, if any.
 func query(t *testing.T, url, statement string) int {
 	t.Helper()
 	conn, err := connect(t, url)

@@ -205,7 +205,7 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 			name  string
 			proof string
 			acr   string
-			anew  bool
+			full  bool
 		}{
 			{"a second kind", "otp", "urn:example:two", false},
 			{"one of the two", "otp", "urn:example:two", false},
@@ -215,7 +215,7 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 		} {
 			d.Clock.Advance(time.Minute)
 			a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", step.proof)))
-			if got := acr(t, a); got != step.acr || (end(a) == month) != step.anew {
+			if got := acr(t, a); got != step.acr || (end(a) == month) != step.full {
 				t.Errorf("%s: acr %q, and the end is in %v", step.name, got, end(a))
 			}
 		}

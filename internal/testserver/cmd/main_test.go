@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// started is a test server that runs in this process, and the first session at
-// it.
+// started is a test server in this process, with its first session.
 type started struct {
 	t                *testing.T
 	Issuer, Control  string
@@ -50,7 +49,7 @@ func start(t *testing.T) *started {
 	return s
 }
 
-// control sends an instruction, which must succeed.
+// control sends a control request, which must succeed.
 func (s *started) control(path, body string) (answer map[string]any) {
 	s.t.Helper()
 	resp, err := http.Post(s.Control+path, "application/json", strings.NewReader(body))
@@ -77,7 +76,7 @@ func (s *started) token(form url.Values) map[string]any {
 	return s.read(resp, err)
 }
 
-// generation is how often the one session was refreshed.
+// generation returns how often the session was refreshed.
 func (s *started) generation() float64 {
 	s.t.Helper()
 	resp, err := http.Get(s.Control + "/sessions?sub=alice")
@@ -211,7 +210,7 @@ func TestAPausedFeedSendsNothing(t *testing.T) {
 		_, err = bufio.NewReader(resp.Body).ReadString('\n')
 		told <- err
 	}()
-	s.token(s.form()) // a whole request later
+	s.token(s.form()) // another complete request
 	select {
 	case err := <-told:
 		t.Fatalf("a paused stream spoke: %v", err)
