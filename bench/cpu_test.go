@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // asks PostgreSQL for its processes
+	_ "github.com/jackc/pgx/v5/stdlib" // queries PostgreSQL for its processes
 )
 
 // processCPU returns the CPU time that the threads of a process have used, in µs. It

@@ -45,7 +45,7 @@ func TestTheLogOfAWholeRunContainsNoSecret(t *testing.T) {
 	address, err := url.Parse(testdb.Postgres(t))
 	must(t, err)
 	secret, given := address.User.Password()
-	if !given { // the server of the tests asks for none
+	if !given { // the test database needs no password
 		secret, address.User = password, url.UserPassword(address.User.Username(), password)
 	}
 	proxy := testdb.NewProxy(t, address.String())

@@ -130,9 +130,9 @@ func TestAConnectionCutDuringARefreshLosesNoSession(t *testing.T) {
 			}
 		})
 		if answered.Load() == 0 || unanswered.Load() == 0 {
-			t.Errorf("round %d: %d were answered, %d were not: the cut was not in the middle", round, answered.Load(), unanswered.Load())
+			t.Errorf("round %d: %d got a response, %d did not: the cut was not in the middle", round, answered.Load(), unanswered.Load())
 		}
-		t.Logf("round %d: %d refreshes were answered, %d were not", round, answered.Load(), unanswered.Load())
+		t.Logf("round %d: %d refreshes got a response, %d did not", round, answered.Load(), unanswered.Load())
 		pause(t, url)
 		proxy.Heal()
 		eventually(t, "ready", func() bool { return cut.get("/readyz").status == 200 })
@@ -154,7 +154,7 @@ func TestAConnectionCutDuringARefreshLosesNoSession(t *testing.T) {
 		}
 	}
 	if n := count(t, url, "SELECT count(*) FROM sessions WHERE ended_at IS NULL"); n != len(tokens) {
-		t.Errorf("%d of %d sessions live on", n, len(tokens))
+		t.Errorf("%d of %d sessions are alive", n, len(tokens))
 	}
 }
 
@@ -225,6 +225,6 @@ func TestAHangingDatabaseCountsAsUnreachable(t *testing.T) {
 	r.forward()
 	eventually(t, "ready", func() bool { return s.get("/readyz").status == 200 })
 	if !strings.Contains(s.err.String(), "temporarily_unavailable") {
-		t.Error("the log does not tell")
+		t.Error("the log does not report it")
 	}
 }

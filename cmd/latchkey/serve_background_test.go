@@ -57,7 +57,7 @@ func TestARunningServerPrunesExpiredRows(t *testing.T) {
 		return count(t, url, "SELECT count(*) FROM sessions WHERE user_agent <> '' OR ip <> ''") == 0
 	})
 	if seen := a.introspect(lives.text("access_token")); !seen.is(true) {
-		t.Errorf("the session that lives: %d %s", seen.status, seen.body)
+		t.Errorf("the live session: %d %s", seen.status, seen.body)
 	}
 	if holders := count(t, url, "SELECT count(*) FROM leases"); holders != 1 {
 		t.Errorf("%d leases are held", holders)

@@ -115,7 +115,7 @@ func TestServeReportsWhyItCannotStart(t *testing.T) {
 		d.rejects([]string{"serve"}, "latchkey: open database: the database is unavailable: ", "connection refused")
 		_, _, stderr := run(t, nil, "serve", "--config", d.file)
 		if strings.Contains(stderr, "the-password-of-the-database") {
-			t.Errorf("it tells the password: %s", stderr)
+			t.Errorf("it prints the password: %s", stderr)
 		}
 	})
 	t.Run("its configuration is not there", func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestWithoutMigrationAnEmptyDatabaseIsRejected(t *testing.T) {
 			d.rejects(args, "the database schema is older than this release: run `latchkey migrate`")
 		}
 		if printed := d.run("migrate"); printed != "The schema is up to date.\n" {
-			t.Errorf("migrate says %q", printed)
+			t.Errorf("migrate prints %q", printed)
 		}
 		d.run("migrate") // again: nothing to do
 		d.serve()
@@ -202,7 +202,7 @@ func TestServeWithoutAFileReportsNoAppliedFile(t *testing.T) {
 		s := d.serve("LATCHKEY_TENANTS_AT_START=off")
 		for _, claim := range []string{"applied the tenants", "configuration applied", "did not apply"} {
 			if strings.Contains(s.err.String(), claim) {
-				t.Errorf("%s the log says %q:\n%s", when, claim, s.err.String())
+				t.Errorf("%s the log contains %q:\n%s", when, claim, s.err.String())
 			}
 		}
 		if made := strings.Contains(s.err.String(), "created an empty tenant"); made != (when == "with no tenant") {

@@ -92,7 +92,7 @@ func TestSIGTERMLetsEveryAcceptedRequestFinish(t *testing.T) {
 	next := d.serve()
 	for i, a := range answers {
 		if again := next.refresh(a.text("refresh_token")); again.status != 200 {
-			t.Errorf("what request %d was answered does not hold: %d %s", i, again.status, again.body)
+			t.Errorf("the result of request %d is lost: %d %s", i, again.status, again.body)
 		}
 	}
 }

@@ -67,7 +67,7 @@ func TestTLSRequiresVersion12(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode == 200 {
-			t.Error("plain HTTP is answered")
+			t.Error("plain HTTP gets a response")
 		}
 	})
 	t.Run("healthcheck uses TLS", func(t *testing.T) {

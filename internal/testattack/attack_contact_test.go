@@ -43,7 +43,7 @@ func TestCanceledRequestsDoNotReopenRetryWindows(t *testing.T) {
 			t.Errorf("contact began again %v later", since.Sub(before))
 		}
 		if log := d.Log.String(); strings.Contains(log, "is lost") {
-			t.Error("the log says that contact was lost")
+			t.Error("the log reports lost contact")
 		}
 	})
 }

@@ -181,7 +181,7 @@ func TestNoKeyIsFetchedFromAPrivateAddress(t *testing.T) {
 		}
 		for _, addr := range leadsTo[host] {
 			if strings.Contains(log, net.JoinHostPort(addr, port)) {
-				t.Errorf("the log tells that %s leads to %s: %s", host, addr, log)
+				t.Errorf("the log shows that %s resolves to %s: %s", host, addr, log)
 			}
 		}
 	}
@@ -218,7 +218,7 @@ func TestANameThatChangesToAPrivateAddressIsNotFollowed(t *testing.T) {
 		a, log := presentAndLog(d, "https://moving.example.com")
 		unavailable(t, "moving", a)
 		if strings.Contains(log, "127.0.0.1:"+port) || strings.Contains(log, "[::1]:"+port) {
-			t.Errorf("the log tells where it leads to: %s", log)
+			t.Errorf("the log shows the address: %s", log)
 		}
 		d.Clock.Advance(5 * time.Second) // then it may fetch again
 	}

@@ -400,7 +400,7 @@ func TestConcurrentRevocationsEndASessionOnce(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 		if n := strings.Count(d.Stored("events"), string(models.EventTokenRevoked)); n != 1 {
-			t.Errorf("%d events tell of one token without a session", n)
+			t.Errorf("%d events for one token without a session", n)
 		}
 		for _, token := range tokens {
 			if d.Active(token) {

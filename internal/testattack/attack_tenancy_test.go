@@ -268,7 +268,7 @@ func TestAReservedClaimWrittenToTheDatabaseIsNotIssued(t *testing.T) {
 		d.Clock.Advance(6 * time.Second)
 		d.Want(500, "server_error", d.Refresh("", "web", a.Text("refresh_token")))
 		if !strings.Contains(d.Log.String(), "claims.cnf: is a reserved name") {
-			t.Error("the log does not say why")
+			t.Error("the log does not give the reason")
 		}
 		d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", b.Text("refresh_token")}, testserver.AsBackend()))
 	})

@@ -59,7 +59,7 @@ func untilRevoked(d *testserver.Deployment, n int) *testserver.Answer {
 	d.T.Helper()
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		a := d.Get("/revocations", testserver.AsBackend())
-		if list, told := a.JSON["revoked"].([]any); told && len(list) >= n {
+		if list, reported := a.JSON["revoked"].([]any); reported && len(list) >= n {
 			return a
 		}
 		if time.Now().After(deadline) {

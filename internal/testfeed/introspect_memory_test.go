@@ -229,7 +229,7 @@ func TestDuringAnOutageANodeIntrospectsFromFreshMemory(t *testing.T) {
 	proxy.Cut()
 	whole.Want(200, "", whole.Post("/revoke", []string{"client_id", "web", "token", ended}))
 	if !d.Active(lives) || !d.Active(ended) || d.Active(known.Text("access_token")) {
-		t.Error("what is known and fresh is not told")
+		t.Error("fresh memory is not used")
 	}
 	d.Clock.Advance(fromMemory - time.Second)
 	if !d.Active(lives) {

@@ -38,7 +38,7 @@ func TestAStreamReportsRevocationsOfEveryNode(t *testing.T) {
 		t.Errorf("the snapshot is %q, %v", first.data, err)
 	}
 	if !slices.Equal(first.sids(), []string{before.Text("session_id")}) || !strings.Contains(first.data, `"as_of":`+d.JSONTime(0)) {
-		t.Errorf("the snapshot tells %s", first.data)
+		t.Errorf("the snapshot is %s", first.data)
 	}
 	for _, end := range []struct {
 		at *testserver.Deployment
@@ -47,7 +47,7 @@ func TestAStreamReportsRevocationsOfEveryNode(t *testing.T) {
 		signOut(end.at, end.a)
 		e, _ := stream.next()
 		if want := fmt.Sprintf(`{"sid":"%s","at":%s,"until":%s}`, end.a.Text("session_id"), d.JSONTime(0), d.JSONTime(390)); e.name != "revoked" || e.data != want || e.id == "" {
-			t.Errorf("the stream tells %+v, want %s", e, want)
+			t.Errorf("the stream sends %+v, want %s", e, want)
 		}
 	}
 }
@@ -58,7 +58,7 @@ func TestAStreamSendsHeartbeats(t *testing.T) {
 		for range 2 {
 			pass(d, 10*time.Second)
 			if e, _ := stream.next(); e != (event{name: ":", data: "as_of " + d.JSONTime(0)}) {
-				t.Errorf("after 10 s the stream says %+v", e)
+				t.Errorf("after 10 s the stream sends %+v", e)
 			}
 		}
 	})
@@ -84,20 +84,20 @@ func TestAStreamResumesAtItsCursor(t *testing.T) {
 	for _, node := range []*testserver.Deployment{d, other} {
 		untilRevoked(node, 4)
 		_, first := follow(node, testserver.Header("Last-Event-ID", id))
-		told := first.sids()
+		reported := first.sids()
 		for _, missed := range []*testserver.Answer{b, c} {
-			if !slices.Contains(told, missed.Text("session_id")) {
-				t.Errorf("what was revoked meanwhile is not told: %s", first.data)
+			if !slices.Contains(reported, missed.Text("session_id")) {
+				t.Errorf("revocations in the meantime are missing: %s", first.data)
 			}
 		}
-		if slices.Contains(told, old.Text("session_id")) {
-			t.Errorf("what was known long before is told again: %s", first.data)
+		if slices.Contains(reported, old.Text("session_id")) {
+			t.Errorf("old entries are repeated: %s", first.data)
 		}
 		for name, of := range map[string]string{
 			"another database": "another" + id[strings.Index(id, "."):], "nothing": "x", "another client": id[:strings.LastIndex(id, ".")] + ".other",
 		} {
 			if _, first := follow(node, testserver.Header("Last-Event-ID", of)); len(first.sids()) != 4 {
-				t.Errorf("a reader with an id of %s is told %s", name, first.data)
+				t.Errorf("a reader with an id of %s gets %s", name, first.data)
 			}
 		}
 	}
@@ -141,7 +141,7 @@ func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
 				}
 				pass(d, 10*time.Second)
 				if e, _ := stream.next(); e.name != ":" { // heartbeats follow the check of the client
-					t.Fatalf("the stream says %+v", e)
+					t.Fatalf("the stream sends %+v", e)
 				}
 				if err := d.Store.EndSession(t.Context(), row(d, a), d.Clock.Now(), session.Revoked); err != nil {
 					t.Fatal(err)
@@ -194,7 +194,7 @@ func TestANodeWithoutItsDatabaseEndsItsStreams(t *testing.T) {
 		t.Errorf("after the cut the stream begins with %s", first.data)
 	}
 	if log := cut.Log.String(); strings.Count(log, "cannot follow the event log") != 1 || strings.Count(log, "following the event log again") != 1 {
-		t.Error("the log tells of it more or less than once")
+		t.Error("the log does not report it exactly once")
 	}
 }
 
@@ -247,19 +247,19 @@ func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 	}
 	for _, stream := range streams {
 		working.Go(func() {
-			told := map[string]bool{}
-			for len(told) < many {
+			reported := map[string]bool{}
+			for len(reported) < many {
 				select {
 				case e, open := <-stream.events:
 					for _, sid := range e.sids() {
-						told[sid] = true
+						reported[sid] = true
 					}
 					if !open {
-						t.Errorf("the stream ended after %d", len(told))
+						t.Errorf("the stream ended after %d", len(reported))
 						return
 					}
 				case <-time.After(waitTimeout):
-					t.Errorf("still waiting after %d", len(told))
+					t.Errorf("still waiting after %d", len(reported))
 					return
 				}
 			}
@@ -269,7 +269,7 @@ func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 	for _, stream := range streams {
 		for len(stream.events) > 0 {
 			if e, _ := stream.next(); e.name == "revoked" && !slices.Contains(sids, e.sids()[0]) {
-				t.Errorf("told of a session that nobody ended: %+v", e)
+				t.Errorf("got an entry for a session that nobody ended: %+v", e)
 			}
 		}
 	}

@@ -75,7 +75,7 @@ func TestRevocationsReportEveryEarlyEnd(t *testing.T) {
 				got := untilRevoked(d, 1)
 				_, list, _ := strings.Cut(string(got.Body), `"revoked":`)
 				if list = anyJTI.ReplaceAllString(list, `"jti":"*"`); list != "["+want+"]}" {
-					t.Errorf("told of %s\nwant        [%s]}", list, want)
+					t.Errorf("got  %s\nwant [%s]}", list, want)
 				}
 				if got.JSON["as_of"] != float64(d.Clock.Now().Unix()) || got.Text("cursor") == "" || got.Header.Get("Cache-Control") != "no-store" {
 					t.Errorf("%v %s", got.Header, got.Body)
@@ -179,7 +179,7 @@ func TestAClientSeesTheRevocationsThatItMayIntrospect(t *testing.T) {
 			}
 			slices.Sort(got)
 			if text := strings.Join(got, ", "); text != want {
-				t.Errorf("%s is told of %q, want %q", id, text, want)
+				t.Errorf("%s gets %q, want %q", id, text, want)
 			}
 		}
 	})
@@ -247,7 +247,7 @@ func TestRevocationsReject(t *testing.T) {
 			d.Get("/revocations", wrong)
 		}
 		if a := d.Get("/revocations", wrong); a.Status != 429 || a.Header.Get("Retry-After") == "" {
-			t.Errorf("guessing goes on: %d %s", a.Status, a.Body)
+			t.Errorf("guessing is still possible: %d %s", a.Status, a.Body)
 		}
 		d.Want(200, "", d.Get("/revocations", good))
 	})
@@ -265,7 +265,7 @@ func TestClientsThatSeeEverythingShareAView(t *testing.T) {
 		signOut(d, d.SignIn("bob"))
 		untilRevoked(d, 2)
 		a := d.Get("/revocations?cursor="+cursor, testserver.Basic("auditor", testserver.ClientSecret))
-		if told, _ := a.JSON["revoked"].([]any); a.Status != 200 || len(told) != 1 {
+		if reported, _ := a.JSON["revoked"].([]any); a.Status != 200 || len(reported) != 1 {
 			t.Errorf("with the cursor of the other: %d %s", a.Status, a.Body)
 		}
 	})
@@ -283,7 +283,7 @@ func TestACursorSkipsKnownEntries(t *testing.T) {
 		a := d.SignIn("bob")
 		signOut(d, a)
 		untilRevoked(d, 2)
-		told := func(query string) int { return len(revocations(d, query).JSON["revoked"].([]any)) }
+		reported := func(query string) int { return len(revocations(d, query).JSON["revoked"].([]any)) }
 		epoch, rest, _ := strings.Cut(cursor, ".")
 		moment, view, _ := strings.Cut(rest, ".")
 		for name, c := range map[string]struct {
@@ -298,15 +298,15 @@ func TestACursorSkipsKnownEntries(t *testing.T) {
 			"one of long ago":          {epoch + ".1." + view, 2},
 			"one of before the epochs": {epoch + ".-9223372036854775808." + view, 2},
 		} {
-			if got := told("?cursor=" + c.cursor); got != c.want {
-				t.Errorf("%s: told of %d, want %d", name, got, c.want)
+			if got := reported("?cursor=" + c.cursor); got != c.want {
+				t.Errorf("%s: got %d entries, want %d", name, got, c.want)
 			}
 		}
 		d.Apply(testserver.Tenant("default", d.Issuer, web, narrow))
 		hidden := revocations(d, "")
 		d.Apply(testserver.Tenant("default", d.Issuer, web, testserver.Backend()))
-		if got := told("?cursor=" + hidden.Text("cursor")); len(hidden.JSON["revoked"].([]any)) != 0 || got != 2 {
-			t.Errorf("a client that may see more than before is told of %d, before that %s", got, hidden.Body)
+		if got := reported("?cursor=" + hidden.Text("cursor")); len(hidden.JSON["revoked"].([]any)) != 0 || got != 2 {
+			t.Errorf("a client that may see more than before gets %d entries, before that %s", got, hidden.Body)
 		}
 	})
 }

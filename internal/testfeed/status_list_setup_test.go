@@ -76,7 +76,7 @@ func status(d *testserver.Deployment, a *testserver.Answer) int {
 	uri, index := statusClaim(d.T, a)
 	list := listAt(d, strings.TrimPrefix(uri, testserver.Claims(d.T, a)["iss"].(string)))
 	if list.Subject != uri {
-		d.T.Fatalf("the list %s says that it is %s", uri, list.Subject)
+		d.T.Fatalf("the sub of the list %s is %s", uri, list.Subject)
 	}
 	return entry(unpacked(d.T, list.List.List), list.List.Bits, index)
 }

@@ -60,7 +60,7 @@ func TestAStatusListIsASignedTokenOfItsTenant(t *testing.T) {
 			list := listAt(&at, "/status/0")
 			now := d.Clock.Now().Unix()
 			if list.Issuer != d.URL+base || list.Subject != uri || list.IssuedAt != now || list.Expiry != now+300 || list.TTL != 60 || list.List.Bits != 1 {
-				t.Errorf("the list says %+v", list)
+				t.Errorf("the list is %+v", list)
 			}
 			entries := unpacked(t, list.List.List)
 			if len(entries) != 1<<17 || entry(entries, 1, index) != 1 {
@@ -93,7 +93,7 @@ func TestAStatusListMayBeCachedForItsTTL(t *testing.T) {
 		holds("plain", plain)
 		for _, no := range []string{"", "gzip;q=0", "br", "*;q=0", "gzip;q=0, *"} {
 			if a := d.Get("/status/0", testserver.Header("Accept-Encoding", no)); !bytes.Equal(a.Body, plain.Body) {
-				t.Errorf("Accept-Encoding %q is answered %q", no, a.Header.Get("Content-Encoding"))
+				t.Errorf("Accept-Encoding %q gets %q", no, a.Header.Get("Content-Encoding"))
 			}
 		}
 		unchanged := d.Get("/status/0", testserver.Header("Accept-Encoding", "identity"), testserver.Header("If-None-Match", plain.Header.Get("ETag")))
@@ -279,7 +279,7 @@ func TestASessionKeepsItsStatusEntry(t *testing.T) {
 		uri, index := statusClaim(t, raised)
 		list, _ := d.Want(200, "", d.Introspect("", raised.Text("access_token"))).JSON["status"].(map[string]any)
 		if entry, _ := list["status_list"].(map[string]any); entry["uri"] != uri || entry["idx"] != float64(index) {
-			t.Errorf("introspection says %v", list)
+			t.Errorf("introspection returns %v", list)
 		}
 	})
 }

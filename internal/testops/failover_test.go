@@ -159,7 +159,7 @@ func TestANodeLeavesAWritableFormerPrimary(t *testing.T) {
 		}
 	}
 	if log := d.Log.String(); !strings.Contains(log, "leads to another primary") {
-		t.Error("the log does not say that the primary is another one")
+		t.Error("the log does not report the new primary")
 	}
 	f.proxy.Point(t, f.cluster.Primary.URL()) // a proxy that does not know of the failover
 	d.Clock.Advance(time.Hour)                // its connections are too old to be reused

@@ -79,7 +79,7 @@ func TestPgBouncerErrorAboutSearchPathSuggestsAFix(t *testing.T) {
 	u := newBouncer(t, testdb.Postgres(t)) + "&search_path=latchkey"
 	_, err := models.Open(t.Context(), u, models.Options{})
 	if err == nil || !strings.Contains(err.Error(), "ALTER ROLE") {
-		t.Errorf("answered with %v", err)
+		t.Errorf("returned %v", err)
 	}
 }
 

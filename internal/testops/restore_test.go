@@ -105,7 +105,7 @@ func TestARestoreRevivesNoSession(t *testing.T) {
 	}
 	n.stop(t)
 	if said := runbook(t, folder, database, "pg_restore"); !strings.Contains(said, "2 sessions ended.") {
-		t.Errorf("restored says %s", said)
+		t.Errorf("restored prints %s", said)
 	}
 	n.start(t)
 
@@ -124,10 +124,10 @@ func TestARestoreRevivesNoSession(t *testing.T) {
 		return e["client_id"] == "web" && e["before"] != nil
 	})
 	if status != 200 || !refused {
-		t.Errorf("a reader of the feed is told %d %v; want every token of the client from before", status, after)
+		t.Errorf("a reader of the feed gets %d %v; want every token of the client from before", status, after)
 	}
 	if _, a := n.call(t, "/revocations", nil, "Accept", "text/event-stream", "Last-Event-ID", feed["cursor"].(string)); !strings.HasPrefix(a["first"].(string), "event: snapshot") {
-		t.Errorf("a follower of the feed is told %q first", a["first"])
+		t.Errorf("a follower of the feed gets %q first", a["first"])
 	}
 	deadline := time.Now().Add(time.Minute)
 	for status, a := 0, map[string]any(nil); status != 200; time.Sleep(50 * time.Millisecond) { // `iat` is in whole seconds

@@ -29,7 +29,7 @@ type appDeployment struct {
 func eachAppDeployment(t *testing.T, test func(t *testing.T, w *appDeployment)) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		clock := testserver.NewClock()
-		clock.Advance(-24 * time.Hour) // golang.org/x/oauth2 sees expired tokens only, and asks its source each time
+		clock.Advance(-24 * time.Hour) // golang.org/x/oauth2 sees only expired tokens, so it calls its source each time
 		w := &appDeployment{issuer: testserver.NewIssuer(t, clock), t: t}
 		w.Server = testserver.New(t, testserver.Options{DatabaseURL: url, Clock: clock})
 		web := testserver.Web()

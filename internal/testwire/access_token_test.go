@@ -91,7 +91,7 @@ func TestAnAccessTokenContainsOnlyItsClaims(t *testing.T) {
 		}
 		for path, iss := range map[string]string{"": d.URL, "/t/acme": ofAcme} {
 			if got := d.Get(path + "/.well-known/oauth-authorization-server").Text("issuer"); got != iss {
-				t.Errorf("metadata of %s says %s", iss, got)
+				t.Errorf("the issuer in the metadata of %s is %s", iss, got)
 			}
 		}
 	})
@@ -159,7 +159,7 @@ func TestAnAccessTokenHasTheLifetimeOfItsClient(t *testing.T) {
 				a := d.Want(200, "", ask())
 				got := testserver.Claims(t, a)
 				if got["exp"].(float64)-got["iat"].(float64) != c.want || a.JSON["expires_in"] != c.want {
-					t.Errorf("%v lives %v s, says %v", got["sub"], got["exp"].(float64)-got["iat"].(float64), a.JSON["expires_in"])
+					t.Errorf("%v: lifetime %v s, expires_in %v", got["sub"], got["exp"].(float64)-got["iat"].(float64), a.JSON["expires_in"])
 				}
 				token := a.Text("access_token")
 				d.Clock.Advance(time.Duration(c.want)*time.Second - time.Second)
@@ -191,7 +191,7 @@ func TestCustomClaimsTogetherAreAtMostFourKiB(t *testing.T) {
 		}
 		events := d.EventTypes(a.Text("session_id"))
 		if n := len(slices.DeleteFunc(events, func(e models.EventType) bool { return e != models.EventClaimLeftOut })); n != 2 {
-			t.Errorf("%d events tell of a claim that was left out of 2 tokens", n)
+			t.Errorf("%d events for a claim that was omitted from 2 tokens", n)
 		}
 	})
 }

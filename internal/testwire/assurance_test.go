@@ -85,7 +85,7 @@ func TestAnACRStaysUnchangedAfterTheSignIn(t *testing.T) {
 			t.Helper()
 			a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 			if c := testserver.Claims(t, a); c["acr"] != want || c["level"] != want {
-				t.Errorf("%s: a token says %v, and its own claim %v", when, c["acr"], c["level"])
+				t.Errorf("%s: a token has acr %v, and its custom claim is %v", when, c["acr"], c["level"])
 			}
 			for what, got := range map[string]string{
 				"introspection":     d.Introspect("", a.Text("access_token")).Text("acr"),
@@ -229,7 +229,7 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last := events[len(events)-1]; last.Type != models.EventSessionRaised || last.Details["acr"] != "urn:example:two" {
-			t.Errorf("told: %v", last)
+			t.Errorf("events: %v", last)
 		}
 	})
 }
@@ -277,18 +277,18 @@ func TestAFailingRuleIsFalseAndLogged(t *testing.T) {
 				t.Errorf("%q: acr %q, want %q", c.amr, got, c.acr)
 			}
 			if got := failedRules(d, t, a); got != c.failed {
-				t.Errorf("%q: told %s, want %s", c.amr, got, c.failed)
+				t.Errorf("%q: events %s, want %s", c.amr, got, c.failed)
 			}
 		}
 		a := d.SignInBy("alice", "pwd")
 		d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", many...)))
 		if got := failedRules(d, t, a); got != "[costly text]" {
-			t.Errorf("a step-up told %s", got)
+			t.Errorf("a step-up recorded %s", got)
 		}
 		d.Log.Take()
 		d.Want(400, "unmet_authentication_requirements", d.Exchange("", "web", d.Proof("alice", many...), "acr_values", "costly"))
 		if log := d.Log.String(); !strings.Contains(log, "acr rule costly: cost limit exceeded") || !strings.Contains(log, "acr rule text: the rule does not return a boolean") {
-			t.Errorf("the log does not say why:\n%s", log)
+			t.Errorf("the log does not give the reason:\n%s", log)
 		}
 	})
 }

@@ -91,10 +91,10 @@ func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 				}
 				here = d.Want(200, "", d.Refresh("", "web", here.Text("refresh_token")))
 				if got := role(t, here); got != nil {
-					t.Errorf("the access token says %v", got)
+					t.Errorf("the access token has %v", got)
 				}
 				if info := d.Want(200, "", d.Get("/userinfo", testserver.AsBearer(here))); info.JSON["role"] != nil {
-					t.Errorf("userinfo says %s", info.Body)
+					t.Errorf("userinfo returns %s", info.Body)
 				}
 				d.Clock.Advance(time.Second)
 				if name == "suspended" {

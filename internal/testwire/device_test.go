@@ -71,7 +71,7 @@ func TestDeviceDataComesFromTheSignInAndTheLastUse(t *testing.T) {
 		d := newDeviceDeployment(t, url)
 		row := d.SessionRow("default", useManyDevices(d, t, "alice", "mark"))
 		if row.DeviceName != "mark" || row.UserAgent != "mark/7" || row.IP != "203.0.113.7" {
-			t.Errorf("the row says %q, %q, %q", row.DeviceName, row.UserAgent, row.IP)
+			t.Errorf("the row has %q, %q, %q", row.DeviceName, row.UserAgent, row.IP)
 		}
 		events, err := d.Store.SessionEvents(t.Context(), "default", row.ID)
 		if err != nil {
@@ -90,7 +90,7 @@ func TestDeviceDataComesFromTheSignInAndTheLastUse(t *testing.T) {
 			models.EventRefreshReuse:     "mark/9 203.0.113.9 mark/7 203.0.113.7",
 		} {
 			if told[what] != want {
-				t.Errorf("%s tells %q, want %q", what, told[what], want)
+				t.Errorf("%s has %q, want %q", what, told[what], want)
 			}
 		}
 	})
@@ -129,7 +129,7 @@ func TestNoDeviceDataIsStoredIfDisabled(t *testing.T) {
 		a := d.Want(200, "", d.Exchange("", "web", d.Proof("bob", "pwd"), "latchkey_device_name", "mark"))
 		sameDevice(t, d.Get("/session", testserver.AsBearer(a)), "", "", "")
 		if testserver.Claims(t, a)["device"] != "||" {
-			t.Errorf("a claim says %v", testserver.Claims(t, a)["device"])
+			t.Errorf("a claim is %v", testserver.Claims(t, a)["device"])
 		}
 		d.Want(400, "invalid_request", d.Exchange("", "web", d.Proof("bob", "pwd"), "latchkey_device_name", strings.Repeat("x", 101)))
 

@@ -180,7 +180,7 @@ func TestATheftIsLoggedAndCounted(t *testing.T) {
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", a.Text("refresh_token")))
 		log := d.Log.Take()
 		if warnings(log, models.EventRefreshReuse) != 1 || !strings.Contains(log, `"session":"`+a.Text("session_id")+`"`) {
-			t.Errorf("the log says\n%s", log)
+			t.Errorf("the log is\n%s", log)
 		}
 		for _, token := range []string{a.Text("refresh_token"), second.Text("refresh_token"), third.Text("refresh_token")} {
 			if strings.Contains(log, token) || strings.Contains(log, token[len(token)-40:]) {

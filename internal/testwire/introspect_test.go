@@ -124,7 +124,7 @@ func TestIntrospectDoesNotCountAsActivity(t *testing.T) {
 			d.Clock.Advance(wait)
 			for kind, lives := range map[string]bool{"access_token": wait == 4*time.Minute, "refresh_token": true, "session_token": true} {
 				if d.Active(a.Text(kind)) != lives {
-					t.Errorf("after %v more: %s is active: %t", wait, kind, !lives)
+					t.Errorf("after another %v: %s is active: %t", wait, kind, !lives)
 				}
 			}
 		}

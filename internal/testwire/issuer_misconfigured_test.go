@@ -45,7 +45,7 @@ func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 						t.Errorf("status %d %s, Retry-After %q", a.Status, a.Body, a.Header.Get("Retry-After"))
 					}
 					if strings.Contains(string(a.Body), provider.URL) {
-						t.Errorf("the answer says where the issuer is: %s", a.Body)
+						t.Errorf("the response reveals the address of the issuer: %s", a.Body)
 					}
 				}
 				d.Clock.Advance(time.Minute)
@@ -64,7 +64,7 @@ func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 			}
 			for _, text := range c.logged {
 				if text = strings.ReplaceAll(text, "{}", provider.URL); !strings.Contains(warned, text) {
-					t.Errorf("the log does not say %s but\n%s", text, warned)
+					t.Errorf("the log does not contain %s but\n%s", text, warned)
 				}
 			}
 			d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil)) // another issuer's

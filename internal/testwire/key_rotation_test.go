@@ -131,11 +131,11 @@ func TestTokensOfARetiredKeyAreRejected(t *testing.T) {
 			}
 		}
 		if got := publishedKids(d); !slices.Equal(got, []string{signs}) || signs == kid {
-			t.Errorf("published %v, said %s", got, signs)
+			t.Errorf("published %v, returned %s", got, signs)
 		}
 		next := d.Want(200, "", node.Refresh("", "web", a.Text("refresh_token")))
 		if kidOf(next.Text("access_token")) != signs || !d.Active(next.Text("access_token")) {
-			t.Error("the session did not live on under the new key")
+			t.Error("the session did not continue with the new key")
 		}
 		for _, k := range keys(d) {
 			if (len(k.Sealed) == 0) != (k.Kid == kid) {

@@ -33,7 +33,7 @@ func TestALostResponseIsRepeatedHoweverLate(t *testing.T) {
 			t.Errorf("a late retry moved a deadline: %+v, was %+v", after, before)
 		}
 		if got := strings.Count(fmt.Sprint(d.EventTypes(a.Text("session_id"))), string(models.EventRefreshRetriedLate)); got != 1 {
-			t.Errorf("%d events tell of it", got)
+			t.Errorf("%d events", got)
 		}
 		d.Want(200, "", d.Refresh("", "web", lost.Text("refresh_token")))
 	})
@@ -50,7 +50,7 @@ func TestALateRetryByAThiefIsDetectedWhenTheAppReturns(t *testing.T) {
 		d.Clock.Advance(time.Hour)
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", mine.Text("refresh_token")))
 		if d.Active(stolen.Text("access_token")) || !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse) {
-			t.Errorf("the thief goes on: %v", d.EventTypes(a.Text("session_id")))
+			t.Errorf("the thief continues: %v", d.EventTypes(a.Text("session_id")))
 		}
 	})
 }
@@ -106,7 +106,7 @@ func TestConcurrentLateRetriesGetOneSuccessor(t *testing.T) {
 			}
 		}
 		if got := strings.Count(fmt.Sprint(d.EventTypes(a.Text("session_id"))), string(models.EventRefreshRetriedLate)); got != 1 {
-			t.Errorf("%d events tell of it", got)
+			t.Errorf("%d events", got)
 		}
 	})
 }

@@ -191,7 +191,7 @@ func TestPruneUnderLoadChangesNothingElse(t *testing.T) {
 		}
 		for _, what := range []string{"tenant", "client", "issuer"} {
 			if n := count(d, "events WHERE type = '"+what+"_removed'"); n != 2 {
-				t.Errorf("%d events tell of a removed %s, want 2", n, what)
+				t.Errorf("%d events for a removed %s, want 2", n, what)
 			}
 		}
 	})

@@ -98,7 +98,7 @@ func TestRefreshOutcomes(t *testing.T) {
 				}
 				newest := d.Refresh("", "web", tokens[len(tokens)-1])
 				if lives := newest.Status == 200; lives != c.lives {
-					t.Errorf("the session lives: %t, want %t (%s)", lives, c.lives, newest.Body)
+					t.Errorf("the session is alive: %t, want %t (%s)", lives, c.lives, newest.Body)
 				}
 				if c.event != "" && !slices.Contains(d.EventTypes(sid), c.event) {
 					t.Errorf("no event %s among %v", c.event, d.EventTypes(sid))

@@ -155,7 +155,7 @@ func TestARevocationWithoutTheDatabaseFails(t *testing.T) {
 	proxy.Heal()
 	for name, token := range tokens {
 		if !d.Active(token) {
-			t.Errorf("%s: revoked although 503 was answered", name)
+			t.Errorf("%s: revoked despite the response 503", name)
 		}
 	}
 	for _, token := range tokens {

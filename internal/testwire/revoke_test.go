@@ -96,7 +96,7 @@ func TestSessionTokensAreIssuedIntrospectedAndRevoked(t *testing.T) {
 			t.Errorf("%s", in.Body)
 		}
 		if d.Active(refreshed.Text("access_token")) {
-			t.Error("the session lives on")
+			t.Error("the session is still alive")
 		}
 	})
 }

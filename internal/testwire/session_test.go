@@ -45,7 +45,7 @@ func reasons(d *testserver.Deployment, answers ...*testserver.Answer) string {
 		row := d.SessionRow("default", a.Text("session_id"))
 		list = append(list, string(row.EndReason))
 		if told := slices.Contains(d.EventTypes(a.Text("session_id")), models.EventSessionEnded); told == row.EndedAt.IsZero() {
-			d.T.Errorf("ended at %v, and the event is there: %t", row.EndedAt, told)
+			d.T.Errorf("ended at %v, and the event exists: %t", row.EndedAt, told)
 		}
 	}
 	return strings.Join(list, " ")

@@ -46,7 +46,7 @@ func TestAStepUpRaisesTheLevelOfItsSession(t *testing.T) {
 			t.Errorf("a refresh changed the proof: %v", kept)
 		}
 		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventSessionRaised) {
-			t.Error("no event tells of it")
+			t.Error("no event")
 		}
 	})
 }
@@ -102,7 +102,7 @@ func TestAStepUpByAnotherUserIsRejectedAndRecorded(t *testing.T) {
 			t.Error("something has changed")
 		}
 		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventStepUpRefused) {
-			t.Error("no event tells of it")
+			t.Error("no event")
 		}
 		d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 	})
@@ -133,7 +133,7 @@ func TestAStepUpWithAUsedRefreshTokenEndsTheSession(t *testing.T) {
 		d.Want(400, "invalid_grant", d.StepUp(a.Text("refresh_token"), proof))
 		d.Want(400, "invalid_grant", d.Refresh("", "web", b.Text("refresh_token")))
 		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse) {
-			t.Error("no event tells of the reuse")
+			t.Error("no event for the reuse")
 		}
 		d.Want(200, "", d.Exchange("", "web", proof)) // the proof was not spent
 	})

@@ -33,7 +33,7 @@ func TestExchangeAcceptsASubjectTokenOnce(t *testing.T) {
 		again(token)
 		again(d.TokenWith(map[string]any{"jti": "the same", "sub": "bob"})) // another token with a used jti
 		if n := d.Count("events WHERE type = 'client_token_replayed'"); n != 1 {
-			t.Errorf("%d events tell of the replays, want one for both", n)
+			t.Errorf("%d events for the replays, want one for both", n)
 		}
 		if a := d.Introspect("", first.Text("access_token")); a.JSON["active"] != true {
 			t.Errorf("the first session did not stay: %s", a.Body)
@@ -73,7 +73,7 @@ func TestConcurrentExchangesAcceptASubjectTokenOnce(t *testing.T) {
 		d := testserver.NewExchanger(t, url)
 		token := d.TokenWith(nil)
 		if n := race(t, func(int) *testserver.Answer { return d.Present(testserver.TypeJWT, token) }); n != 1 || d.Count("sessions") != 1 {
-			t.Errorf("%d answered 200, %d sessions", n, d.Count("sessions"))
+			t.Errorf("%d responses 200, %d sessions", n, d.Count("sessions"))
 		}
 	})
 }
@@ -91,7 +91,7 @@ func TestExchangeAcceptsASubjectTokenOnceOnTwoNodes(t *testing.T) {
 	nodes, token := []*testserver.Exchanger{d, &second}, d.TokenWith(nil)
 	n := race(t, func(i int) *testserver.Answer { return nodes[i%2].Present(testserver.TypeJWT, token) })
 	if n != 1 || d.Count("sessions") != 1 || d.Count("spent_tokens") != 1 {
-		t.Errorf("%d answered 200, %d sessions", n, d.Count("sessions"))
+		t.Errorf("%d responses 200, %d sessions", n, d.Count("sessions"))
 	}
 }
 

@@ -153,7 +153,7 @@ func TestExchangeAcceptsAnIDTokenWithoutJTIOnce(t *testing.T) {
 		if n := race(t, func(i int) *testserver.Answer {
 			return d.Present(testserver.TypeIDToken, []string{token, respelled}[i%2])
 		}); n != 1 || d.Count("sessions") != 1 {
-			t.Errorf("%d answered 200, %d sessions", n, d.Count("sessions"))
+			t.Errorf("%d responses 200, %d sessions", n, d.Count("sessions"))
 		}
 		again := p.Token(d, es, es.Algorithm, over)
 		testserver.WantSubjectRejected(t, d.Present(testserver.TypeIDToken, input+"."+again[strings.LastIndex(again, ".")+1:])) // with another signature

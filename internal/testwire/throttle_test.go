@@ -124,7 +124,7 @@ func TestConcurrentWrongSecretsAreCountedOnce(t *testing.T) {
 		}
 	}
 	if answered != 10 {
-		t.Errorf("%d answered, want 10", answered)
+		t.Errorf("%d responses, want 10", answered)
 	}
 }
 

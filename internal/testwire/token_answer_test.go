@@ -44,7 +44,7 @@ func TestEveryGrantHasTheSameResponse(t *testing.T) {
 					t.Errorf("%s", a.Body)
 				}
 				if got := testserver.Claims(t, a); got["exp"].(float64)-got["iat"].(float64) != 300 {
-					t.Errorf("the token lives from %v to %v", got["iat"], got["exp"])
+					t.Errorf("the token is valid from %v to %v", got["iat"], got["exp"])
 				}
 			})
 		}

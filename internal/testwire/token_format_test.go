@@ -49,7 +49,7 @@ func TestSignedHeadersHaveNoOtherMembers(t *testing.T) {
 			}
 			metadata := d.Want(200, "", d.Get("/.well-known/openid-configuration")).JSON
 			if got := fmt.Sprint(metadata["introspection_signing_alg_values_supported"]); got != "["+alg+"]" {
-				t.Errorf("introspection is said to be signed with %s", got)
+				t.Errorf("the metadata lists %s for introspection", got)
 			}
 		})
 	}

@@ -229,7 +229,7 @@ func TestFactorsOfADisabledIssuerDoNotCount(t *testing.T) {
 						}
 						times, _ := got.JSON["acr_times"].(map[string]any)
 						if level != oneFactor && level != oneFactor+oneFactor || times["phr"] != nil || times["phrh"] != nil {
-							t.Errorf("%s: %s says %s", when, what, got.Body)
+							t.Errorf("%s: %s returns %s", when, what, got.Body)
 						}
 					}
 				}
