@@ -48,8 +48,8 @@ With --prune, tenants, clients and trusted issuers that the file does not name
 are removed, and their sessions end. The id of a removed tenant is never accepted
 again. Users stay, because most of them are in no file.
 
-"latchkey serve" owns everything that its own file names. This command rejects
-another file that changes it; to disable it at once, use "latchkey suspend". With
+"latchkey serve" owns the objects that its own file names. This command rejects a
+file that names one of them; to disable one at once, use "latchkey suspend". With
 --dry-run and the file of serve, the command prints what the next start of serve
 would change.
 
