@@ -1,6 +1,6 @@
-// Package bench measures what a request costs: the CPU time of the server and
-// of PostgreSQL, beside what a signature (S) and an empty handler (H) cost on the
-// same machine at the same moment. `make bench` runs it; it asserts no time.
+// Package bench measures the cost of a request: the CPU time of the server and of
+// PostgreSQL, compared with that of a signature (S) and an empty handler (H) on the
+// same machine at the same time. `make bench` runs it; it asserts no durations.
 package bench
 
 import (
@@ -18,21 +18,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// connections is how many requests are under way at a time.
+// connections is the number of concurrent requests.
 const connections = 16
 
-// warmUp is how many requests go before those that are measured.
+// warmUp is the number of requests before the measured ones.
 const warmUp = 10 * connections
 
-// flow is one kind of request, with the most that it may cost.
+// flow is one kind of request, with its maximum cost.
 type flow struct {
 	name     string
-	memory   bool    // at the node that answers introspection from memory
-	signs    float64 // S, and
-	handlers float64 // H; both 0: no bound is set
-	postgres float64 // µs; 0: no statement
+	memory   bool    // use the node that introspects from memory
+	signs    float64 // maximum in S, plus
+	handlers float64 // this many H; both 0: no maximum
+	postgres float64 // maximum in µs; 0: sends no statement
 	prepare  func(d *deployment, n int) func(worker, i int) *http.Request
-	answered func(worker int, body []byte) // nil: nobody reads it
+	answered func(worker int, body []byte) // handles the response; may be nil
 }
 
 func BenchmarkFlows(b *testing.B) {
@@ -56,11 +56,11 @@ func BenchmarkFlows(b *testing.B) {
 func (f flow) measure(b *testing.B, d *deployment) {
 	server := d.server
 	if f.memory {
-		server = d.remembering
+		server = d.memory
 	}
 	requests := f.prepare(d, warmUp+b.N)
 	drive(b, server.address, 0, warmUp, requests, f.answered)
-	s, h := signature(b, d.key), d.nothing(b, warmUp+b.N, requests)
+	s, h := signature(b, d.key), d.emptyHandler(b, warmUp+b.N, requests)
 
 	ours, theirs := server.cpu(b), d.database.cpu(b)
 	b.ResetTimer()
@@ -81,16 +81,16 @@ func (f flow) measure(b *testing.B, d *deployment) {
 	}
 }
 
-// nothing is H: the CPU time, in µs, of the same requests where the handler is
-// empty.
-func (d *deployment) nothing(b *testing.B, n int, requests func(worker, i int) *http.Request) float64 {
+// emptyHandler measures H: the CPU time, in µs, of the same requests to an empty
+// handler.
+func (d *deployment) emptyHandler(b *testing.B, n int, requests func(worker, i int) *http.Request) float64 {
 	drive(b, d.empty.address, 0, warmUp, requests, nil)
 	before := d.empty.cpu(b)
 	drive(b, d.empty.address, 0, n, requests, nil)
 	return (d.empty.cpu(b) - before) / float64(n)
 }
 
-// signature is S: the CPU time, in µs, of one RSA signature with a 2048 bit key.
+// signature measures S: the CPU time, in µs, of one RSA signature with a 2048-bit key.
 func signature(b *testing.B, key *rsa.PrivateKey) float64 {
 	const n = 100
 	before := processCPU(b, os.Getpid())

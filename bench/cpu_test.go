@@ -9,16 +9,16 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // asks PostgreSQL for its processes
+	_ "github.com/jackc/pgx/v5/stdlib" // queries PostgreSQL for its processes
 )
 
-// processCPU is the CPU time that the threads of a process have used, in µs. The
-// scheduler counts it in nanoseconds; /proc/PID/stat would count in 10 ms.
+// processCPU returns the CPU time that the threads of a process have used, in µs. It
+// reads schedstat, which counts nanoseconds; /proc/PID/stat counts in units of 10 ms.
 func processCPU(b *testing.B, pid int) (µs float64) {
 	b.Helper()
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if err != nil || len(threads) == 0 {
-		b.Fatalf("the CPU time of process %d cannot be read: it must run on this machine, which must be a Linux with schedstat", pid)
+		b.Fatalf("cannot read the CPU time of process %d: it must run on this machine, under Linux with schedstat", pid)
 	}
 	for _, name := range threads {
 		text, err := os.ReadFile(name)
@@ -37,8 +37,8 @@ func processCPU(b *testing.B, pid int) (µs float64) {
 // database is the PostgreSQL of the deployment.
 type database struct{ *sql.DB }
 
-// cpu is the CPU time of every process that works for the servers, in µs. None
-// of their connections ends meanwhile.
+// cpu returns the CPU time, in µs, of all PostgreSQL processes that work for the
+// servers. Their connections stay open during the benchmark.
 func (d database) cpu(b *testing.B) (µs float64) {
 	b.Helper()
 	rows, err := d.Query("SELECT pid FROM pg_stat_activity WHERE (datname = current_database() AND pid <> pg_backend_pid()) OR datname IS NULL")

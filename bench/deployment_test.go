@@ -55,15 +55,15 @@ tenants:
         introspect: all
 `
 
-// deployment is two nodes of the real command on one PostgreSQL: one as it is
-// by default, and one that answers introspection from memory. Tokens are signed
-// by RSA with 2048 bits, the client tokens too.
+// deployment is two nodes of the real command on one PostgreSQL: one with the
+// defaults, and one that introspects from memory. All tokens, including client
+// tokens, are signed with 2048-bit RSA keys.
 type deployment struct {
-	b                   *testing.B
-	key                 *rsa.PrivateKey // of the trusted issuer
-	database            database
-	server, remembering *process
-	empty               *process
+	b              *testing.B
+	key            *rsa.PrivateKey // of the trusted issuer
+	database       database
+	server, memory *process
+	empty          *process
 }
 
 func deploy(b *testing.B) *deployment {
@@ -87,12 +87,12 @@ func deploy(b *testing.B) *deployment {
 	build.Env, build.Stderr = append(os.Environ(), "CGO_ENABLED=0"), os.Stderr
 	must(b, build.Run())
 	d.server = start(b, binary, nil, "serve", "--config", file)
-	d.remembering = start(b, binary, []string{"LATCHKEY_INTROSPECTION_MAX_AGE=10s"}, "serve", "--config", file)
+	d.memory = start(b, binary, []string{"LATCHKEY_INTROSPECTION_MAX_AGE=10s"}, "serve", "--config", file)
 	d.empty = startEmpty(b)
 	return d
 }
 
-// clientToken is a fresh one of a user.
+// clientToken returns a new client token of a user.
 func (d *deployment) clientToken(user int) string {
 	now := time.Now().Unix()
 	id := strconv.Itoa(user)
@@ -108,9 +108,9 @@ func (d *deployment) clientToken(user int) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// sign makes one signature, as a token has it.
+// sign makes one signature like that of a token.
 func sign(b *testing.B, key *rsa.PrivateKey) {
-	digest := sha256.Sum256([]byte("what is signed"))
+	digest := sha256.Sum256([]byte("signed text"))
 	_, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
 	must(b, err)
 }

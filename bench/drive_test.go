@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// drive sends n requests, from the one numbered first on, over all connections
-// at once. Each must be answered 200.
+// drive sends n requests, beginning with number first, over all connections
+// concurrently. Each must get status 200.
 func drive(b *testing.B, address string, first, n int, request func(worker, i int) *http.Request, answered func(worker int, body []byte)) {
 	b.Helper()
 	transport := &http.Transport{MaxIdleConnsPerHost: connections}

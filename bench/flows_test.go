@@ -8,7 +8,7 @@ import (
 
 const tokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
 
-// answer is what is read of a token answer.
+// answer has the members of a token response that the flows use.
 type answer struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
@@ -19,7 +19,7 @@ func parse(body []byte) (a answer) {
 	return a
 }
 
-// exchanges sign in a hundred users, each again and again.
+// exchanges signs in a hundred users repeatedly.
 func exchanges(d *deployment, n int) func(worker, i int) *http.Request {
 	tokens := make([]string, n)
 	for i := range tokens {
@@ -45,8 +45,8 @@ func (d *deployment) signIn(n int) []answer {
 	return list
 }
 
-// refreshChains are sessions of which each connection refreshes one, by the
-// token that it was given last.
+// refreshChains refreshes one session per connection, each time with the last refresh
+// token.
 type refreshChains struct{ last []answer }
 
 func (c *refreshChains) prepare(d *deployment, _ int) func(worker, i int) *http.Request {
@@ -71,7 +71,7 @@ func introspections(d *deployment, _ int) func(worker, i int) *http.Request {
 	}
 }
 
-// revocations sign out, each time another session.
+// revocations signs out a different session each time.
 func revocations(d *deployment, n int) func(worker, i int) *http.Request {
 	sessions := d.signIn(n)
 	return func(_, i int) *http.Request {

@@ -13,8 +13,8 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// patience bounds the start of a server. Only what is broken waits so long.
-const patience = time.Minute
+// startTimeout bounds the start of a server. A working server starts much sooner.
+const startTimeout = time.Minute
 
 // process is a server that runs until the benchmark ends.
 type process struct {
@@ -22,8 +22,8 @@ type process struct {
 	address string
 }
 
-// start runs a server with nothing of latchkey's in its environment but env and
-// the address to listen on, and waits until it answers. Nobody reads its log.
+// start runs a server and waits until it responds. Of Latchkey's variables, its
+// environment has only env and the address to listen on. Its log is discarded.
 func start(b *testing.B, binary string, env []string, args ...string) *process {
 	b.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -41,21 +41,21 @@ func start(b *testing.B, binary string, env []string, args ...string) *process {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait() // it was killed
 	})
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(startTimeout); ; time.Sleep(10 * time.Millisecond) {
 		resp, err := http.Get("http://" + p.address + "/healthz")
 		if err == nil {
 			resp.Body.Close()
 			return p
 		}
 		if time.Now().After(deadline) {
-			b.Fatalf("%s does not answer: %v", binary, err)
+			b.Fatalf("%s does not respond: %v", binary, err)
 		}
 	}
 }
 
 func (p *process) cpu(b *testing.B) (µs float64) { return processCPU(b, p.cmd.Process.Pid) }
 
-// asEmpty makes this program the server whose handler does nothing.
+// asEmpty makes this program run as the server with the empty handler.
 const asEmpty = "BENCH_SERVE_EMPTY"
 
 func startEmpty(b *testing.B) *process {
@@ -63,7 +63,7 @@ func startEmpty(b *testing.B) *process {
 	return start(b, os.Args[0], []string{asEmpty + "=1"})
 }
 
-// serveEmpty serves a gin handler that does nothing, whatever it is asked.
+// serveEmpty serves a gin handler that does nothing for every request.
 func serveEmpty() {
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()

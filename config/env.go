@@ -13,15 +13,15 @@ import (
 	"github.com/latchkey/latchkey/settings/decode"
 )
 
-// variable is a setting that the environment may give.
+// variable is a setting that an environment variable may set.
 type variable struct {
-	path  string // its place in the file
+	path  string // its path in the file
 	value reflect.Value
-	file  bool // also by NAME_FILE, for what must not stand in the environment
+	file  bool // NAME_FILE may name a file with the value, so that secrets stay out of the environment
 }
 
-// variables lists them by name, as the env tags of v and of the structs in it
-// say.
+// variables returns the variables by name, from the env tags of v and its nested
+// structs.
 func variables(prefix string, v reflect.Value) map[string]variable {
 	found := map[string]variable{}
 	for i := range v.NumField() {
@@ -36,7 +36,7 @@ func variables(prefix string, v reflect.Value) map[string]variable {
 	return found
 }
 
-// readEnviron lays the variables that begin with LATCHKEY_ over c.
+// readEnviron overrides c with the variables that begin with LATCHKEY_.
 func (c *Config) readEnviron(environ []string, faults *settings.Faults) {
 	known := variables("", reflect.ValueOf(c).Elem())
 	for _, entry := range environ {
@@ -59,18 +59,18 @@ func (c *Config) readEnviron(environ []string, faults *settings.Faults) {
 	}
 }
 
-// readVariable sets one setting from the variable name, or from the file that
-// the variable names.
+// readVariable sets one setting from the variable name, or from the file that the
+// variable names.
 func (c *Config) readVariable(name, value string, setting variable, isFile bool, faults *settings.Faults) {
 	if other := c.sources[setting.path]; other != "" && other != name {
-		faults.Add(name, "is given beside %s; one of the two is enough", other)
+		faults.Add(name, "conflicts with %s: set only one of them", other)
 		return
 	}
 	c.sources[setting.path], c.given[setting.path] = name, true
 	if isFile {
 		path, err := value, error(nil)
 		if value, err = readSecret(path); err != nil {
-			faults.Add(name, "the file it names cannot be read: %v", err)
+			faults.Add(name, "the file that it names cannot be read: %v", err)
 			return
 		}
 		c.private = append(c.private, PrivateFile{name, path})
@@ -102,12 +102,12 @@ func (c *Config) readVariable(name, value string, setting variable, isFile bool,
 	}
 }
 
-// serviceLink matches what Kubernetes and Docker put in the environment of
-// every container near a service that is called latchkey…
+// serviceLink matches the variables that Kubernetes and Docker set in containers for
+// a service whose name begins with latchkey.
 var serviceLink = regexp.MustCompile(`^LATCHKEY(_\w+)?_(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)$`)
 
-// foreign says that a variable is not a setting: the command's, the tests' or
-// a service link, the shortest of which is a …_PORT that holds a URL.
+// foreign reports whether a variable is not a setting but belongs to the command or
+// the tests, or is a service link. The shortest service link is a …_PORT with a URL.
 func foreign(name, value string) bool {
 	return name == "LATCHKEY_CONFIG" ||
 		strings.HasPrefix(name, "LATCHKEY_TEST_") ||

@@ -14,20 +14,20 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// patience is far beyond what any file of the size takes: only one that never
-// ends outlasts it.
-const patience = time.Minute
+// loadTimeout is far longer than loading any file of this size takes, unless loading
+// never ends.
+const loadTimeout = time.Minute
 
-// FuzzLoad: whatever the file and the environment, loading ends, says where
-// each fault is and never what stands there, and says the same again. The
-// environment is given as lines.
+// FuzzLoad checks that loading ends for every file and environment, reports the path of
+// each fault but never the value, and returns the same result again. The environment is
+// given as lines.
 func FuzzLoad(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "latchkey.yaml")
 	f.Add([]byte(documented), "LATCHKEY_LISTEN=127.0.0.1:0")
 	f.Add([]byte(user("attributes: {a: "+strings.Repeat("[", 101)+strings.Repeat("]", 101)+"}")), "")
 	f.Fuzz(func(t *testing.T, file []byte, environ string) {
 		if len(file) > 1<<16 || strings.Contains(string(file)+environ, "/dev") || strings.Contains(string(file)+environ, "/proc") {
-			return // what such files hold is not the same twice
+			return // the contents of such files may change
 		}
 		if err := os.WriteFile(path, file, 0o600); err != nil {
 			t.Fatal(err)
@@ -39,7 +39,7 @@ func FuzzLoad(f *testing.F) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(patience):
+		case <-time.After(loadTimeout):
 			t.Fatal("loading has not ended")
 		}
 	})
@@ -70,7 +70,7 @@ func loadTwice(t *testing.T, path string, file []byte, environ []string) {
 	}
 	for _, fault := range all {
 		line := fault.String()
-		unnamed := fault.Path == "" && strings.HasPrefix(fault.Problem, "has a key") // of the file itself
+		unnamed := fault.Path == "" && strings.HasPrefix(fault.Problem, "has a key") // a fault of the file itself
 		if fault.Path == "" && !unnamed || fault.Problem == "" || strings.ContainsAny(line, "\n\r\x00") {
 			t.Errorf("a fault without a place or a reason, or of several lines: %q", line)
 		}
@@ -90,7 +90,7 @@ func loadTwice(t *testing.T, path string, file []byte, environ []string) {
 	}
 }
 
-// wants holds a configuration without faults against what serving relies on.
+// wants checks the assumptions of serve about a configuration without faults.
 func wants(t *testing.T, c *config.Config) {
 	origin, err := settings.ParseOrigin(c.Issuer)
 	if err != nil || origin.String() != c.Issuer || len(c.Secret) == 0 || c.Database.URL == "" || c.Listen == "" {
@@ -115,8 +115,8 @@ func wants(t *testing.T, c *config.Config) {
 	}
 }
 
-// words are the keys of a file in one text, and those of its values that are
-// long enough to be secrets.
+// words returns the keys of a file as one text, and the values that are long enough to
+// be secrets.
 func words(file []byte) (keys string, values []string) {
 	var document yaml.Node
 	if yaml.Unmarshal(file, &document) != nil {

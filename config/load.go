@@ -14,14 +14,14 @@ import (
 	"github.com/latchkey/latchkey/settings/decode"
 )
 
-// maxFile bounds the configuration file.
+// maxFile is the maximum size of the configuration file.
 const maxFile = 8 << 20
 
-// Load reads the file at path, unless path is empty, and lays the environment
-// (as os.Environ gives it) over it. Faults are what could not be understood;
-// Config.Validate says what is wrong with the rest, so that a caller can show
-// all of them together. The error is for a file that cannot be read at all or
-// is not YAML. Neither ever holds a value from the file.
+// Load reads the file at path, unless path is empty, and overrides it with the
+// environment (in the form of os.Environ). The faults are settings that it could not
+// decode; Config.Validate checks the others, so that a caller can report all faults
+// together. Load returns an error if the file cannot be read or is not YAML. Neither
+// faults nor errors quote a value from the file.
 func Load(path string, environ []string) (*Config, settings.Faults, error) {
 	c := Default()
 	var faults settings.Faults
@@ -45,8 +45,8 @@ func Load(path string, environ []string) (*Config, settings.Faults, error) {
 	return c, faults, nil
 }
 
-// LoadApart is Load with the tenants and the revision of another file, of which
-// nothing else counts. Faults in the tenants of the file at path do not matter.
+// LoadApart is Load with the tenants and the revision from another file, whose other
+// settings it ignores. It also ignores faults in the tenants of the file at path.
 func LoadApart(path, tenants string, environ []string) (*Config, settings.Faults, error) {
 	c, faults, err := Load(path, environ)
 	if err != nil {
@@ -63,7 +63,7 @@ func LoadApart(path, tenants string, environ []string) (*Config, settings.Faults
 	return c, append(faults, more...), nil
 }
 
-// aboutTenants reports whether a path lies in what LoadApart reads elsewhere.
+// aboutTenants reports whether a path belongs to the settings from the other file.
 func aboutTenants(path string) bool {
 	return strings.HasPrefix(path, "tenants[") || path == "tenants" || path == "revision"
 }
@@ -82,7 +82,7 @@ func (c *Config) readFile(path string) (settings.Faults, error) {
 	return document.Into("", c)
 }
 
-// within is name, relative to dir unless it is absolute or empty.
+// within returns name relative to dir, unless it is absolute or empty.
 func within(dir, name string) string {
 	if name == "" || filepath.IsAbs(name) {
 		return name
@@ -90,9 +90,8 @@ func within(dir, name string) string {
 	return filepath.Join(dir, name)
 }
 
-// readBounded reads the file at path, which may hold at most limit bytes. Its
-// error leaves path out: what was meant as a secret may stand where a path
-// belongs.
+// readBounded reads the file at path, which may have at most limit bytes. Its error
+// omits path, because an operator may have put a secret in place of a path.
 func readBounded(path string, limit int) ([]byte, error) {
 	text, err := func() ([]byte, error) {
 		file, err := os.Open(path)

@@ -15,10 +15,10 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// rootSecret is long enough, and easy to find where it must not be.
+// rootSecret is long enough, and easy to find in texts that must not contain it.
 const rootSecret = "root-secret-0123456789-0123456789-abc"
 
-// write makes a configuration file and returns its path.
+// write creates a configuration file and returns its path.
 func write(t *testing.T, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "latchkey.yaml")
@@ -28,7 +28,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-// load reads a configuration that can be read, whatever its faults.
+// load reads a configuration that is valid YAML, and returns its faults.
 func load(t *testing.T, text string, environ ...string) (*config.Config, settings.Faults) {
 	t.Helper()
 	c, faults, err := config.Load(write(t, text), environ)
@@ -38,7 +38,7 @@ func load(t *testing.T, text string, environ ...string) (*config.Config, setting
 	return c, faults
 }
 
-// expect compares faults, each as its one line, with what was wanted.
+// expect compares faults, as lines, with the expected ones.
 func expect(t *testing.T, faults settings.Faults, want ...string) {
 	t.Helper()
 	var got []string
@@ -50,7 +50,7 @@ func expect(t *testing.T, faults settings.Faults, want ...string) {
 	}
 }
 
-// indent puts text below key, so that a test can say only what it is about.
+// indent puts text below key, so that a test contains only its subject.
 func indent(key, text string) string {
 	return key + "\n    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
 }
@@ -61,7 +61,7 @@ func issuer(text string) string {
 }
 func user(text string) string { return indent("tenants:\n- id: default\n  users:\n  -", text) }
 
-func TestLoadRefuses(t *testing.T) {
+func TestLoadRejects(t *testing.T) {
 	for _, test := range []struct {
 		name, file, want string
 	}{
@@ -78,10 +78,10 @@ func TestLoadRefuses(t *testing.T) {
 		{"an unknown key that would not print, quoted", `"a\nb": 1`,
 			`["a\nb"]: unknown key`},
 		{"a key given twice", "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2",
-			"listen: is given twice"},
+			"listen: occurs twice"},
 		{"a claim given twice", client("claims: {email: a, email: b}"),
-			"tenants[0].clients[0].claims.email: is given twice"},
-		{"an encryption of introspection answers, which there is not", client("introspection_encrypted_response_alg: RSA-OAEP"),
+			"tenants[0].clients[0].claims.email: occurs twice"},
+		{"encrypted introspection, which is not supported", client("introspection_encrypted_response_alg: RSA-OAEP"),
 			"tenants[0].clients[0].introspection_encrypted_response_alg: unknown key"},
 		{"an unknown key of a class", "tenants:\n- id: default\n  acr: [{value: a, when: b}, {value: a, rule: b}]",
 			"tenants[0].acr[1].rule: unknown key"},
@@ -117,14 +117,14 @@ func TestLoadRefuses(t *testing.T) {
 			": has a key that is not text"},
 		{"a merge of text", "log: {<<: debug}",
 			"log.<<: must be a mapping, or a list of them"},
-		{"an attribute that YAML takes for an octal", user("attributes: {phone: 0042}"),
-			"tenants[0].users[0].attributes.phone: is not a number of JSON; put it in quotes to keep it as text"},
+		{"an attribute that YAML parses as an octal", user("attributes: {phone: 0042}"),
+			"tenants[0].users[0].attributes.phone: is not a number in JSON; put it in quotes to use it as text"},
 		{"an attribute that is not finite", user("attributes: {a: [{b: .inf}]}"),
-			"tenants[0].users[0].attributes.a[0].b: is not a number of JSON; put it in quotes to keep it as text"},
+			"tenants[0].users[0].attributes.a[0].b: is not a number in JSON; put it in quotes to use it as text"},
 		{"an attribute that would lose digits", user("attributes: {id: 12345678901234567890}"),
-			"tenants[0].users[0].attributes.id: is not a number of JSON; put it in quotes to keep it as text"},
+			"tenants[0].users[0].attributes.id: is not a number in JSON; put it in quotes to use it as text"},
 		{"a binary attribute", user("attributes: {photo: !!binary aGk=}"),
-			"tenants[0].users[0].attributes.photo: must be a value that JSON can hold"},
+			"tenants[0].users[0].attributes.photo: must be a value that JSON can represent"},
 		{"a key set that is not JSON", issuer("keys: {jwks: oops}"),
 			"tenants[0].trusted_issuers[0].keys.jwks: must be JSON"},
 	} {
@@ -135,7 +135,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadRefusesAFileThatIs(t *testing.T) {
+func TestLoadRejectsAFileThatIs(t *testing.T) {
 	bomb := "attributes:\n  k0: &a0 x\n"
 	for i := range 9 {
 		items := strings.Repeat(fmt.Sprintf("*a%d, ", i), 10)
@@ -190,7 +190,7 @@ func TestLoadReads(t *testing.T) {
 			func(c *config.Config) any { return c.Secret }, config.Secrets{"abc"}},
 		{"a list of root secrets", "secret: [abc, 42]",
 			func(c *config.Config) any { return c.Secret }, config.Secrets{"abc", "42"}},
-		{"text as it stands where YAML sees something else", client("claims: {a: true, b: 0042, c: 2026-01-02}"),
+		{"text unchanged where YAML sees another type", client("claims: {a: true, b: 0042, c: 2026-01-02}"),
 			func(c *config.Config) any { return first(c).Clients[0].Claims },
 			map[string]string{"a": "true", "b": "0042", "c": "2026-01-02"}},
 		{"an inlined field and a duration", client("access_token_ttl: 1m"),
@@ -266,21 +266,21 @@ tenants:
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
-	t.Run("may hold several root secrets", func(t *testing.T) {
+	t.Run("may contain several root secrets", func(t *testing.T) {
 		c, faults := read(t, "secret_file: roots")
 		expect(t, faults)
 		if !slices.Equal(c.Secret, []string{"first", "second"}) {
 			t.Errorf("%q", c.Secret)
 		}
 	})
-	t.Run("are passed over when the environment gives the root secret", func(t *testing.T) {
+	t.Run("are ignored when the environment sets the root secret", func(t *testing.T) {
 		c, faults := read(t, "secret_file: nowhere", "LATCHKEY_SECRET="+rootSecret)
 		expect(t, faults)
 		if !slices.Equal(c.Secret, []string{rootSecret}) {
 			t.Errorf("%q", c.Secret)
 		}
 	})
-	t.Run("are refused when missing, empty, too large or given beside the secret", func(t *testing.T) {
+	t.Run("are rejected when missing, empty, too large or set together with the secret", func(t *testing.T) {
 		_, faults := read(t, `
 secret: abc
 secret_file: root
@@ -288,18 +288,18 @@ tenants:
 - clients: [{secret_file: nowhere}, {secret_file: empty}, {secret_file: large}]
   trusted_issuers: [{keys: {shared_secret: abc, shared_secret_file: shared}}]`)
 		expect(t, faults,
-			"secret_file: is given beside secret; one of the two is enough",
+			"secret_file: conflicts with secret: set only one of them",
 			"tenants[0].clients[0].secret_file: cannot be read: nowhere: no such file or directory",
 			"tenants[0].clients[1].secret_file: cannot be read: empty: the file is empty",
 			"tenants[0].clients[2].secret_file: cannot be read: large: larger than 64 KiB",
-			"tenants[0].trusted_issuers[0].keys.shared_secret_file: is given beside shared_secret; one of the two is enough",
+			"tenants[0].trusted_issuers[0].keys.shared_secret_file: conflicts with shared_secret: set only one of them",
 		)
 	})
 }
 
-// What was meant as a secret ends up in strange places: as an alias, as a tag,
-// where a path belongs.
-func TestLoadNeverShowsASecret(t *testing.T) {
+// Operators may put a secret in the wrong place: as an alias, as a tag, or instead of a
+// path.
+func TestLoadNeverQuotesASecret(t *testing.T) {
 	for name, file := range map[string]string{
 		"an unquoted secret that begins with *": "secret: *" + rootSecret,
 		"an unquoted secret that begins with !": "secret: !" + rootSecret,
@@ -364,23 +364,23 @@ func TestEnv(t *testing.T) {
 		environ []string
 		want    []string
 	}{
-		{"refuses an unknown variable and names the right one", []string{"LATCHKEY_LISTN=127.0.0.1:1"},
+		{"rejects an unknown variable and names the right one", []string{"LATCHKEY_LISTN=127.0.0.1:1"},
 			[]string{"LATCHKEY_LISTN: unknown variable (did you mean LATCHKEY_LISTEN?)"}},
-		{"refuses the file of what is no secret", []string{"LATCHKEY_ISSUER_FILE=" + file},
+		{"rejects a _FILE variable of a setting that is not a secret", []string{"LATCHKEY_ISSUER_FILE=" + file},
 			[]string{"LATCHKEY_ISSUER_FILE: unknown variable"}},
-		{"refuses a port of its own making", []string{"LATCHKEY_PORT=8080"},
+		{"rejects an unknown port variable", []string{"LATCHKEY_PORT=8080"},
 			[]string{"LATCHKEY_PORT: unknown variable"}},
-		{"refuses a broken boolean", []string{"LATCHKEY_BEHIND_PROXY=yes"},
+		{"rejects a broken boolean", []string{"LATCHKEY_BEHIND_PROXY=yes"},
 			[]string{"LATCHKEY_BEHIND_PROXY: must be true or false"}},
-		{"refuses a broken duration", []string{"LATCHKEY_INTROSPECTION_MAX_AGE=2"},
+		{"rejects a broken duration", []string{"LATCHKEY_INTROSPECTION_MAX_AGE=2"},
 			[]string{`LATCHKEY_INTROSPECTION_MAX_AGE: must be a duration such as "90s", "5m", "720h" or "30d"`}},
-		{"refuses a secret beside its file", []string{"LATCHKEY_DATABASE_URL=sqlite:a", "LATCHKEY_DATABASE_URL_FILE=" + file},
-			[]string{"LATCHKEY_DATABASE_URL_FILE: is given beside LATCHKEY_DATABASE_URL; one of the two is enough"}},
-		{"refuses a secret's file that is not there", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
-			[]string{"LATCHKEY_SECRET_FILE: the file it names cannot be read: no such file or directory"}},
-		{"takes an empty variable for none", []string{"LATCHKEY_LISTEN=", "LATCHKEY_SECRET_FILE="}, nil},
-		{"leaves alone what is not a setting", []string{"PATH=/bin", "LATCHKEY_CONFIG=x", "LATCHKEY_TEST_DATABASE_URL=x"}, nil},
-		{"leaves alone what Kubernetes says of a service", []string{
+		{"rejects a secret together with its file", []string{"LATCHKEY_DATABASE_URL=sqlite:a", "LATCHKEY_DATABASE_URL_FILE=" + file},
+			[]string{"LATCHKEY_DATABASE_URL_FILE: conflicts with LATCHKEY_DATABASE_URL: set only one of them"}},
+		{"rejects a missing secret file", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
+			[]string{"LATCHKEY_SECRET_FILE: the file that it names cannot be read: no such file or directory"}},
+		{"ignores an empty variable", []string{"LATCHKEY_LISTEN=", "LATCHKEY_SECRET_FILE="}, nil},
+		{"ignores other variables", []string{"PATH=/bin", "LATCHKEY_CONFIG=x", "LATCHKEY_TEST_DATABASE_URL=x"}, nil},
+		{"ignores service links of Kubernetes", []string{
 			"LATCHKEY_SERVICE_HOST=10.0.0.1", "LATCHKEY_SERVICE_PORT=80", "LATCHKEY_SERVICE_PORT_HTTP=80",
 			"LATCHKEY_PORT=tcp://10.0.0.1:80", "LATCHKEY_PORT_80_TCP=tcp://10.0.0.1:80", "LATCHKEY_PORT_80_TCP_PROTO=tcp",
 			"LATCHKEY_PORT_80_TCP_PORT=80", "LATCHKEY_PORT_80_TCP_ADDR=10.0.0.1", "LATCHKEY_METRICS_SERVICE_HOST=10.0.0.2",
@@ -396,7 +396,7 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-func TestGivenTellsAKeyFromItsDefault(t *testing.T) {
+func TestGivenDistinguishesAKeyFromItsDefault(t *testing.T) {
 	for file, want := range map[string]bool{"": false, "listen: 127.0.0.1:1\n": false, "metrics_listen:\n": false, "metrics_listen: 127.0.0.1:9464\n": true} {
 		path := filepath.Join(t.TempDir(), "latchkey.yaml")
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {

@@ -8,14 +8,13 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// maxSecretFile bounds a file that holds a secret.
+// maxSecretFile is the maximum size of a file with a secret.
 const maxSecretFile = 64 << 10
 
-// readSecretFiles reads every file that holds a secret into the field that it
-// stands for.
+// readSecretFiles reads every secret file into the field of its secret.
 func (c *Config) readSecretFiles(dir string, faults *settings.Faults) {
 	if c.sources["secret"] != "" {
-		c.SecretFile = "" // the environment wins
+		c.SecretFile = "" // the environment takes precedence
 	}
 	root := strings.Join(c.Secret, ",")
 	if c.readSecretFile(dir, "secret_file", c.SecretFile, &root, faults) {
@@ -36,13 +35,13 @@ func (c *Config) readSecretFiles(dir string, faults *settings.Faults) {
 	}
 }
 
-// readSecretFile reads one such file, if it is named, and says whether it did.
+// readSecretFile reads one such file, if it is set, and reports whether it did.
 func (c *Config) readSecretFile(dir, path, name string, into *string, faults *settings.Faults) bool {
 	if name == "" {
 		return false
 	}
 	if *into != "" {
-		faults.Add(path, "is given beside %s; one of the two is enough", strings.TrimSuffix(lastName(path), "_file"))
+		faults.Add(path, "conflicts with %s: set only one of them", strings.TrimSuffix(lastName(path), "_file"))
 		return false
 	}
 	secret, err := readSecret(within(dir, name))
@@ -55,8 +54,8 @@ func (c *Config) readSecretFile(dir, path, name string, into *string, faults *se
 	return true
 }
 
-// shown is the name of a file as a fault gives it: not if it is as long as a
-// secret, which may stand where the name of its file belongs.
+// shown returns the name of a file for a fault, or nothing if the name is as long as
+// a secret: an operator may have put the secret in place of the file name.
 func shown(name string) string {
 	if len(name) >= minSecret {
 		return ""
@@ -64,7 +63,7 @@ func shown(name string) string {
 	return name + ": "
 }
 
-// readSecret is the text of a file, without the newline that editors add.
+// readSecret returns the text of a file without the newlines at its end.
 func readSecret(path string) (string, error) {
 	text, err := readBounded(path, maxSecretFile)
 	if err != nil {
@@ -77,8 +76,7 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// separate splits a list of the environment, or of a file, at commas and
-// newlines.
+// separate splits a list from the environment or a file at commas and newlines.
 func separate(text string) []string {
 	var items []string
 	for _, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '\n' }) {
@@ -89,17 +87,17 @@ func separate(text string) []string {
 	return items
 }
 
-// lastName is the last name in a path.
+// lastName returns the last name in a path.
 func lastName(path string) string { return path[strings.LastIndex(path, ".")+1:] }
 
-// PrivateFile is a file that nobody but the server's own account should read.
+// PrivateFile is a file that only the server's account should be able to read.
 type PrivateFile struct {
-	Setting string // that names it
+	Setting string // the setting that names the file
 	Path    string
 }
 
-// PrivateFiles lists the files that hold secrets, the configuration among them if
-// a secret is written in it.
+// PrivateFiles returns the files that contain secrets, which may include the
+// configuration file.
 func (c *Config) PrivateFiles() []PrivateFile {
 	files := c.private
 	if c.TLS.KeyFile != "" {
@@ -108,8 +106,8 @@ func (c *Config) PrivateFiles() []PrivateFile {
 	return files
 }
 
-// holdsSecrets reports whether a secret is written in the configuration file, of
-// which c is all that has been read.
+// holdsSecrets reports whether the configuration file contains a secret. c must hold
+// only settings from that file.
 func (c *Config) holdsSecrets() bool {
 	u, err := url.Parse(c.Database.URL)
 	if err == nil && u.User != nil {

@@ -9,15 +9,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// listeners checks the addresses that are listened on, and with safe also that
-// tokens and secrets do not cross a network in the clear (RFC 6749 §3.2, RFC
-// 9700 §2.6).
+// listeners checks the listening addresses. With safe it also checks that tokens and
+// secrets do not cross a network unencrypted (RFC 6749 §3.2, RFC 9700 §2.6).
 func (v *validation) listeners(safe bool) {
 	host, ok := v.address("listen", v.Listen, "such as 127.0.0.1:8080")
 	if v.MetricsListen != None {
 		v.address("metrics_listen", v.MetricsListen, "such as 127.0.0.1:9464, or none")
 		if v.Given("metrics_listen") && v.MetricsListen == v.Listen && !strings.HasSuffix(v.Listen, ":0") {
-			v.Add(v.at("metrics_listen"), `must differ from listen; "none" switches it off`)
+			v.Add(v.at("metrics_listen"), `must differ from listen; use "none" to disable it`)
 		}
 	}
 	adminHost, adminOK := "", false
@@ -33,7 +32,7 @@ func (v *validation) listeners(safe bool) {
 	origin, err := settings.ParseBase(v.Issuer)
 	public := err == nil && !loopback(origin.Hostname())
 	if public || ok && !loopback(host) {
-		v.Add(v.at("listen"), "would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS")
+		v.Add(v.at("listen"), "would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: set tls.cert_file and tls.key_file, or behind_proxy: true if a proxy terminates TLS")
 	}
 	if adminOK && !v.AdminShared() && !loopback(adminHost) {
 		v.Add(v.at("admin_listen"), "would serve plain HTTP, which is safe only on a loopback address: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS")
@@ -50,7 +49,7 @@ func (v *validation) address(path, address, example string) (host string, ok boo
 	return host, true
 }
 
-// loopback says that host is this machine.
+// loopback reports whether host is this machine.
 func loopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && address.IsLoopback()

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-// documented is the example of the documentation, with a secret that is one.
+// documented is the example of the documentation, with a real secret.
 const documented = `
 issuer: https://id.example.com          # base URL, without a path; LATCHKEY_ISSUER
 listen: 127.0.0.1:8080                  # LATCHKEY_LISTEN
@@ -46,7 +46,7 @@ tenants:
       - { sub: alice, attributes: { email: alice@example.com, plan: pro } }
 `
 
-func TestValidateTakesTheDocumentedExample(t *testing.T) {
+func TestValidateAcceptsTheDocumentedExample(t *testing.T) {
 	c, faults := load(t, documented)
 	expect(t, append(faults, c.Validate(config.ForServe)...))
 	web := c.Tenants[0].Clients[0]
@@ -56,7 +56,7 @@ func TestValidateTakesTheDocumentedExample(t *testing.T) {
 	}
 }
 
-func TestARevisionIsANumberThatEveryToolKeepsExact(t *testing.T) {
+func TestRevisionIsBounded(t *testing.T) {
 	for revision, taken := range map[string]bool{"1": true, "9007199254740991": true, "9007199254740992": false, "9223372036854775807": false, "-1": false} {
 		for _, use := range []config.Use{config.ForServe, config.ForApply} {
 			c, faults := load(t, documented+"revision: "+revision+"\n")
@@ -64,13 +64,13 @@ func TestARevisionIsANumberThatEveryToolKeepsExact(t *testing.T) {
 			if taken {
 				expect(t, faults)
 			} else {
-				expect(t, faults, "revision: must be a whole number from 1 to 9007199254740991, the largest that every tool keeps exact: number the versions of tenants, and raise it with every change")
+				expect(t, faults, "revision: must be a whole number between 1 and 9007199254740991 (the largest that every JSON tool represents exactly): increase it with every change of tenants")
 			}
 		}
 	}
 }
 
-func TestValidateNamesEveryFaultAtOnce(t *testing.T) {
+func TestValidateReportsEveryFaultAtOnce(t *testing.T) {
 	c, faults := load(t, `
 issuer: https://id.example.com/
 listen: localhost
@@ -107,18 +107,18 @@ tenants:
 		"tenants[0].clients[1].auth: must be text",
 		"LATCHKEY_PORT: unknown variable",
 		"issuer: must not end with a slash",
-		"secret: must be at least 32 bytes; `latchkey secret new` makes one",
+		"secret: must be at least 32 bytes; create one with `latchkey secret new`",
 		"listen: must be host:port, such as 127.0.0.1:8080",
 		"LATCHKEY_METRICS_LISTEN: must be host:port, such as 127.0.0.1:9464, or none",
 		"trusted_proxies[1]: must be an address or a CIDR, such as 10.0.0.0/8",
 		"database.url: must be sqlite:FILE or postgres://…",
-		"log.level: must be debug, info, warn, error",
+		"log.level: must be one of debug, info, warn, error",
 		"tenants[0].id: must be 1–63 of a–z, 0–9 and -, and not begin with -",
 		"tenants[0].trusted_issuers[0].token_type: must be one of jwt, id_token",
 		"tenants[0].trusted_issuers[0].keys: must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret",
 		"tenants[0].trusted_issuers[0].max_age: must be 1s to 1d",
 		"tenants[0].clients[0].grants[1]: must be one of token-exchange, refresh, client-credentials",
-		"tenants[0].clients[0].grants: refresh needs token-exchange, without which there is no session",
+		"tenants[0].clients[0].grants: refresh requires token-exchange, which opens the session",
 		"tenants[0].clients[0].claims.sub: is a reserved name",
 		"tenants[0].clients[1].id: is the same as tenants[0].clients[0].id",
 		"tenants[0].users[0].sub: is the id of a client",
@@ -127,7 +127,7 @@ tenants:
 
 func TestValidate(t *testing.T) {
 	const (
-		plain   = "listen: would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS"
+		plain   = "listen: would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: set tls.cert_file and tls.key_file, or behind_proxy: true if a proxy terminates TLS"
 		address = "must be host:port, such as 127.0.0.1:8080"
 		tls     = "tls: {cert_file: c, key_file: k}\n"
 	)
@@ -135,53 +135,53 @@ func TestValidate(t *testing.T) {
 		name, file string
 		want       []string
 	}{
-		{"takes plain HTTP on loopback", "issuer: http://localhost:8080", nil},
-		{"refuses a single connection", "issuer: http://localhost:8080\ndatabase: {max_connections: 1}", []string{"database.max_connections: must be from 2 to 1000"}},
-		{"takes plain HTTP on loopback by number", "issuer: http://127.0.0.2:8080\nlisten: '[::1]:8080'", nil},
-		{"takes plain HTTP behind a proxy", "issuer: https://id.example.com\nlisten: :8080\nbehind_proxy: true", nil},
-		{"takes TLS anywhere", tls + "issuer: https://id.example.com\nlisten: 0.0.0.0:443", nil},
-		{"refuses plain HTTP for a public issuer", "issuer: https://id.example.com", []string{plain}},
-		{"refuses plain HTTP on every interface", "issuer: http://localhost:8080\nlisten: :8080", []string{plain}},
-		{"refuses plain HTTP on a public address", "issuer: http://localhost:8080\nlisten: 192.0.2.1:8080", []string{plain}},
+		{"accepts plain HTTP on loopback", "issuer: http://localhost:8080", nil},
+		{"rejects a single connection", "issuer: http://localhost:8080\ndatabase: {max_connections: 1}", []string{"database.max_connections: must be between 2 and 1000"}},
+		{"accepts plain HTTP on loopback by number", "issuer: http://127.0.0.2:8080\nlisten: '[::1]:8080'", nil},
+		{"accepts plain HTTP behind a proxy", "issuer: https://id.example.com\nlisten: :8080\nbehind_proxy: true", nil},
+		{"accepts TLS anywhere", tls + "issuer: https://id.example.com\nlisten: 0.0.0.0:443", nil},
+		{"rejects plain HTTP for a public issuer", "issuer: https://id.example.com", []string{plain}},
+		{"rejects plain HTTP on every interface", "issuer: http://localhost:8080\nlisten: :8080", []string{plain}},
+		{"rejects plain HTTP on a public address", "issuer: http://localhost:8080\nlisten: 192.0.2.1:8080", []string{plain}},
 
-		{"refuses an http issuer that is public", "issuer: http://id.example.com\nbehind_proxy: true",
-			[]string{"issuer: must be https; http is for loopback hosts, such as http://localhost:8080"}},
-		{"refuses an issuer whose host only begins like loopback", "issuer: http://localhost.example.com\nbehind_proxy: true",
-			[]string{"issuer: must be https; http is for loopback hosts, such as http://localhost:8080"}},
-		{"refuses an issuer without a scheme", "issuer: id.example.com", []string{"issuer: must be https://host or https://host:port"}},
-		{"refuses an issuer whose path ends with a slash", "issuer: http://localhost/auth/", []string{"issuer: must not end with a slash"}},
-		{"refuses a path that the server uses itself", "issuer: http://localhost/auth/t", []string{`issuer: must not have "t" in its path, which the server uses itself`}},
-		{"refuses a path with dots", "issuer: http://localhost/../auth", []string{"issuer: must have a path of letters, digits and . _ ~ - between single slashes, or none"}},
-		{"refuses an issuer with a query", "issuer: http://localhost?", []string{"issuer: must not have a query or a fragment"}},
-		{"refuses an issuer with a fragment", "issuer: http://localhost#", []string{"issuer: must not have a query or a fragment"}},
-		{"refuses an issuer with a user", "issuer: http://me@localhost", []string{"issuer: must not hold a user name or password"}},
-		{"refuses an issuer in upper case", "issuer: http://Localhost", []string{"issuer: must be in lower case"}},
+		{"rejects an http issuer that is public", "issuer: http://id.example.com\nbehind_proxy: true",
+			[]string{"issuer: must be https; http is allowed only for loopback hosts, such as http://localhost:8080"}},
+		{"rejects an issuer whose host only begins like loopback", "issuer: http://localhost.example.com\nbehind_proxy: true",
+			[]string{"issuer: must be https; http is allowed only for loopback hosts, such as http://localhost:8080"}},
+		{"rejects an issuer without a scheme", "issuer: id.example.com", []string{"issuer: must be https://host or https://host:port"}},
+		{"rejects an issuer whose path ends with a slash", "issuer: http://localhost/auth/", []string{"issuer: must not end with a slash"}},
+		{"rejects a path that the server uses itself", "issuer: http://localhost/auth/t", []string{`issuer: must not have "t" in its path: the server uses it`}},
+		{"rejects a path with dots", "issuer: http://localhost/../auth", []string{"issuer: may have a path only of letters, digits and . _ ~ - between single slashes"}},
+		{"rejects an issuer with a query", "issuer: http://localhost?", []string{"issuer: must not have a query or a fragment"}},
+		{"rejects an issuer with a fragment", "issuer: http://localhost#", []string{"issuer: must not have a query or a fragment"}},
+		{"rejects an issuer with a user", "issuer: http://me@localhost", []string{"issuer: must not contain a user name or password"}},
+		{"rejects an issuer in upper case", "issuer: http://Localhost", []string{"issuer: must be in lower case"}},
 
-		{"refuses an address without a port", "issuer: http://localhost\nlisten: 127.0.0.1", []string{"listen: " + address}},
-		{"refuses a port out of range", "issuer: http://localhost\nlisten: 127.0.0.1:65536", []string{"listen: " + address}},
-		{"refuses an empty metrics address", "issuer: http://localhost\nmetrics_listen: ''", []string{"metrics_listen: must be host:port, such as 127.0.0.1:9464, or none"}},
-		{"refuses metrics on the main address", "issuer: http://localhost\nmetrics_listen: 127.0.0.1:8080",
-			[]string{`metrics_listen: must differ from listen; "none" switches it off`}},
-		{"takes metrics nowhere", "issuer: http://localhost\nmetrics_listen: none", nil},
+		{"rejects an address without a port", "issuer: http://localhost\nlisten: 127.0.0.1", []string{"listen: " + address}},
+		{"rejects a port out of range", "issuer: http://localhost\nlisten: 127.0.0.1:65536", []string{"listen: " + address}},
+		{"rejects an empty metrics address", "issuer: http://localhost\nmetrics_listen: ''", []string{"metrics_listen: must be host:port, such as 127.0.0.1:9464, or none"}},
+		{"rejects metrics on the main address", "issuer: http://localhost\nmetrics_listen: 127.0.0.1:8080",
+			[]string{`metrics_listen: must differ from listen; use "none" to disable it`}},
+		{"accepts metrics nowhere", "issuer: http://localhost\nmetrics_listen: none", nil},
 
-		{"refuses a certificate without its key", "issuer: http://localhost\ntls: {cert_file: c}",
-			[]string{"tls.key_file: is missing beside tls.cert_file"}},
-		{"refuses a key without its certificate", "issuer: http://localhost\ntls: {key_file: k}",
-			[]string{"tls.cert_file: is missing beside tls.key_file"}},
-		{"refuses an unknown log format", "issuer: http://localhost\nlog: {format: xml}",
-			[]string{"log.format: must be json, text"}},
-		{"takes introspection from the database", "issuer: http://localhost\nintrospection: {max_age: 0s}", nil},
-		{"takes introspection from memory", "issuer: http://localhost\nintrospection: {max_age: 10s}", nil},
-		{"refuses introspection from what is too new to be kept to", "issuer: http://localhost\nintrospection: {max_age: 999ms}",
-			[]string{"introspection.max_age: must be 0 (always read), or from 1s to 10s"}},
-		{"refuses introspection from what is too old", "issuer: http://localhost\nintrospection: {max_age: 10001ms}",
-			[]string{"introspection.max_age: must be 0 (always read), or from 1s to 10s"}},
-		{"refuses introspection from whatever is old", "issuer: http://localhost\nintrospection: {max_age: none}",
-			[]string{"introspection.max_age: must be 0 (always read), or from 1s to 10s"}},
-		{"takes PostgreSQL", "issuer: http://localhost\ndatabase: {url: 'postgresql://db/latchkey'}", nil},
-		{"refuses a database without a name", "issuer: http://localhost\ndatabase: {url: 'sqlite:'}",
+		{"rejects a certificate without its key", "issuer: http://localhost\ntls: {cert_file: c}",
+			[]string{"tls.key_file: is missing: tls.cert_file is set"}},
+		{"rejects a key without its certificate", "issuer: http://localhost\ntls: {key_file: k}",
+			[]string{"tls.cert_file: is missing: tls.key_file is set"}},
+		{"rejects an unknown log format", "issuer: http://localhost\nlog: {format: xml}",
+			[]string{"log.format: must be one of json, text"}},
+		{"accepts introspection from the database", "issuer: http://localhost\nintrospection: {max_age: 0s}", nil},
+		{"accepts introspection from memory", "issuer: http://localhost\nintrospection: {max_age: 10s}", nil},
+		{"rejects a max_age that is too short", "issuer: http://localhost\nintrospection: {max_age: 999ms}",
+			[]string{"introspection.max_age: must be 0 (always read the database), or between 1s and 10s"}},
+		{"rejects a max_age that is too long", "issuer: http://localhost\nintrospection: {max_age: 10001ms}",
+			[]string{"introspection.max_age: must be 0 (always read the database), or between 1s and 10s"}},
+		{"rejects an unlimited max_age", "issuer: http://localhost\nintrospection: {max_age: none}",
+			[]string{"introspection.max_age: must be 0 (always read the database), or between 1s and 10s"}},
+		{"accepts PostgreSQL", "issuer: http://localhost\ndatabase: {url: 'postgresql://db/latchkey'}", nil},
+		{"rejects a database without a name", "issuer: http://localhost\ndatabase: {url: 'sqlite:'}",
 			[]string{"database.url: must be sqlite:FILE or postgres://…"}},
-		{"refuses one of our own issuers as a trusted one", "issuer: http://localhost\n" +
+		{"rejects one of the server.s own issuers as trusted", "issuer: http://localhost\n" +
 			issuer("{issuer: http://localhost/t/other, token_type: jwt, keys: {pem: x}}"),
 			[]string{"tenants[0].trusted_issuers[0].issuer: must not be an issuer of this server"}},
 	} {
@@ -193,22 +193,22 @@ func TestValidate(t *testing.T) {
 }
 
 func TestValidateSecrets(t *testing.T) {
-	const short = ": must be at least 32 bytes; `latchkey secret new` makes one"
+	const short = ": must be at least 32 bytes; create one with `latchkey secret new`"
 	other := strings.ToUpper(rootSecret)
 	for _, test := range []struct {
 		name, file string
 		environ    []string
 		want       []string
 	}{
-		{"takes several", "secret: [" + rootSecret + ", " + other + "]", nil, nil},
-		{"refuses a short one", "secret: [" + rootSecret + ", short]", nil, []string{"secret[1]" + short}},
-		{"refuses one given twice", "secret: [" + rootSecret + ", " + rootSecret + "]", nil, []string{"secret[1]: is given twice"}},
+		{"accepts several", "secret: [" + rootSecret + ", " + other + "]", nil, nil},
+		{"rejects a short one", "secret: [" + rootSecret + ", short]", nil, []string{"secret[1]" + short}},
+		{"rejects one given twice", "secret: [" + rootSecret + ", " + rootSecret + "]", nil, []string{"secret[1]: is listed twice"}},
 		{"names the variable of a short one", "secret: " + rootSecret, []string{"LATCHKEY_SECRET=short"}, []string{"LATCHKEY_SECRET" + short}},
 		{"names the file of a short one", "secret_file: short", nil, []string{"secret_file" + short}},
-		{"says once that a file cannot be read", "secret_file: nowhere", nil,
+		{"reports once that a file cannot be read", "secret_file: nowhere", nil,
 			[]string{"secret_file: cannot be read: nowhere: no such file or directory"}},
-		{"says once that a variable's file cannot be read", "", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
-			[]string{"LATCHKEY_SECRET_FILE: the file it names cannot be read: no such file or directory"}},
+		{"reports once that a variable's file cannot be read", "", []string{"LATCHKEY_SECRET_FILE=/nowhere"},
+			[]string{"LATCHKEY_SECRET_FILE: the file that it names cannot be read: no such file or directory"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path := write(t, "issuer: http://localhost:8080\n"+test.file)
@@ -224,10 +224,10 @@ func TestValidateSecrets(t *testing.T) {
 	}
 }
 
-func TestValidateAsksForWhatACommandNeeds(t *testing.T) {
+func TestValidateRequiresWhatACommandNeeds(t *testing.T) {
 	const (
-		noIssuer = "issuer: is missing: give the base URL, such as https://id.example.com, here or in LATCHKEY_ISSUER"
-		noSecret = "secret: is missing: give the root secret here, in LATCHKEY_SECRET, or in a file by secret_file or LATCHKEY_SECRET_FILE; `latchkey secret new` makes one (a configuration file is given by --config)"
+		noIssuer = "issuer: is missing: set the base URL, such as https://id.example.com, here or in LATCHKEY_ISSUER"
+		noSecret = "secret: is missing: set the root secret here, in LATCHKEY_SECRET, or in a file named by secret_file or LATCHKEY_SECRET_FILE; create one with `latchkey secret new` (use --config to name a configuration file)"
 		noTenant = "tenants[0].id: is missing"
 	)
 	for name, test := range map[string]struct {
@@ -246,12 +246,12 @@ func TestValidateAsksForWhatACommandNeeds(t *testing.T) {
 			}
 			expect(t, append(faults, c.Validate(test.use)...), test.want...)
 		})
-		t.Run(name+", and checks what is there", func(t *testing.T) {
+		t.Run(name+", and checks the other settings", func(t *testing.T) {
 			c, _ := load(t, "tenants: [{}]")
 			expect(t, c.Validate(test.use), append(test.want, noTenant)...)
 		})
 	}
-	t.Run("apply does not mind the listener", func(t *testing.T) {
+	t.Run("apply ignores the listener", func(t *testing.T) {
 		c, _ := load(t, "issuer: https://id.example.com\nlisten: :8080\nsecret: "+rootSecret)
 		expect(t, c.Validate(config.ForApply))
 	})

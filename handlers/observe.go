@@ -41,7 +41,7 @@ func (e *edge) observe(c *gin.Context) {
 			attrs = append(attrs, "client", call.Client.ID)
 		}
 		if call.FailedClientID != "" {
-			attrs = append(attrs, "guessed_client", call.FailedClientID)
+			attrs = append(attrs, "failed_client_id", call.FailedClientID)
 		}
 		if call.SessionID != "" {
 			attrs = append(attrs, "session", call.SessionID)

@@ -140,14 +140,14 @@ func FuzzParseDuration(f *testing.F) {
 				t.Errorf("%q is refused, and yields %d", text, d)
 			}
 			return
-		case (text == "none") != (d.Of() == session.NoIdleTimeout), d < 0 && text != "none":
+		case (text == "none") != (d.Std() == session.NoIdleTimeout), d < 0 && text != "none":
 			t.Errorf("%q is %d", text, d)
 		}
 		if back, err := settings.ParseDuration(d.String()); err != nil || back != d {
 			t.Errorf("%q prints as %q, which reads back as %d, %v", text, d, back, err)
 		}
-		if plain, err := time.ParseDuration(text); err == nil && plain != d.Of() {
-			t.Errorf("%q is %v, and to Go %v", text, d.Of(), plain)
+		if plain, err := time.ParseDuration(text); err == nil && plain != d.Std() {
+			t.Errorf("%q is %v, and to Go %v", text, d.Std(), plain)
 		}
 	})
 }

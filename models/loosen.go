@@ -149,7 +149,7 @@ func spanOr(d *settings.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise
 	}
-	return d.Of()
+	return d.Std()
 }
 
 // tenantNotes compares the settings of a tenant.

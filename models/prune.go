@@ -97,8 +97,8 @@ func expireSession(tx *gorm.DB, row *Session, now, at time.Time, why session.End
 	}
 	e := row.Event(at, EventSessionEnded, map[string]any{"reason": why})
 	e.ended = at
-	if row.LastActiveAt.Add(life.Of()).After(at) {
-		e.At, e.Until = now, session.RevokedUntil(at, life.Of()) // nodes look for events of this moment
+	if row.LastActiveAt.Add(life.Std()).After(at) {
+		e.At, e.Until = now, session.RevokedUntil(at, life.Std()) // nodes look for events of this moment
 	}
 	return insertEvent(tx, e)
 }

@@ -66,19 +66,19 @@ func TestCheckTenantsReportsWhatCanNeverWork(t *testing.T) {
 		got = append(got, fault.String())
 	}
 	want := []string{
-		"tenants[1].acr[0].when: yields int, but bool is needed",
+		"tenants[1].acr[0].when: yields int, but must yield bool",
 		"tenants[1].acr[2].when: undefined field 'agee'",
 		"tenants[1].acr[3].when: undeclared reference to 'token'",
 		"tenants[1].acr[4].when: found no matching overload for '_<_' applied to '(int, string)'",
 		"tenants[1].acr[5].when: is not valid CEL: extraneous input '>' expecting {'[', '{', '(', ')', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}",
-		"tenants[1].trusted_issuers[1].subject: yields int, but string is needed",
+		"tenants[1].trusted_issuers[1].subject: yields int, but must yield string",
 		"tenants[1].trusted_issuers[1].user_attributes.a: undeclared reference to 'usr'",
 		"tenants[1].trusted_issuers[1].user_attributes.c: undeclared reference to 'user'",
 		"tenants[1].trusted_issuers[1].session_attributes.d: undeclared reference to 'upper'",
 		"tenants[1].trusted_issuers[1].keys.jwks: no usable public signature key (RSA of 2048 to 8192 bits, P-256 … P-521, Ed25519)",
 		"tenants[1].trusted_issuers[2].keys.pem: no PEM block",
 		"tenants[1].trusted_issuers[3].algorithms: none of the keys is for RS256; list the algorithms that sign its tokens",
-		"tenants[1].clients[1].allow: yields string, but bool is needed",
+		"tenants[1].clients[1].allow: yields string, but must yield bool",
 		"tenants[1].clients[2].allow: undeclared reference to 'session'",
 		"tenants[1].clients[3].claims.email: undeclared reference to 'usr'",
 		"tenants[1].clients[3].claims.roles: undeclared reference to 'token'",

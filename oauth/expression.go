@@ -24,12 +24,12 @@ import (
 
 // Limits of one evaluation.
 const (
-	expressionCost = 10_000   // work, in CEL's own units
-	requestCost    = 200_000  // of all custom claims that one request evaluates
-	maxResult      = 64 << 10 // values and bytes of text that it may yield
+	expressionCost = 10_000   // in CEL's cost units
+	requestCost    = 200_000  // for all custom claims that one request evaluates
+	maxResult      = 64 << 10 // values and bytes of text in the result
 )
 
-// Types that the result of an expression may have to be.
+// Types that a result may be required to have.
 var (
 	stringType = cel.StringType
 	boolType   = cel.BoolType
@@ -37,7 +37,7 @@ var (
 	stringsType = cel.ListType(cel.StringType)
 )
 
-// environments declare the variables that each kind of expression sees
+// environments declare the variables of each kind of expression
 // (docs/configuration.md, Expressions).
 var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, class *cel.Env }, err error) {
 	declare := func(names ...string) *cel.Env {
@@ -64,22 +64,22 @@ var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, cl
 // expression is a compiled CEL expression.
 type expression struct{ program cel.Program }
 
-// errMissing is an expression that met a missing key or yielded null: what it
-// was to fill is left out.
+// errMissing reports an expression that used a missing key or yielded null. The claim
+// or attribute is then left out.
 var errMissing = errors.New("yields nothing")
 
-// errTooMuch is an expression that yields more than maxResult.
+// errTooMuch reports an expression that yields more than maxResult.
 var errTooMuch = errors.New("yields too much")
 
-// compile checks an expression against its environment. `want`, if given, is
-// the only type of result that can work.
+// compile compiles an expression in its environment. `want`, if given, is the
+// required type of the result.
 func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
 	ast, issues := env.Compile(text)
 	if issues.Err() != nil {
 		return nil, syntaxFault(text, strings.TrimSuffix(issues.Errors()[0].Message, " (in container '')"))
 	}
 	if out := ast.OutputType(); want != nil && !mayYield(out, want) {
-		return nil, fmt.Errorf("yields %s, but %s is needed", out, want)
+		return nil, fmt.Errorf("yields %s, but must yield %s", out, want)
 	}
 	program, err := env.Program(ast, cel.CostLimit(expressionCost), costs, cel.CustomDecoratorV2(bounded))
 	if err != nil {
@@ -88,10 +88,10 @@ func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
 	return &expression{program}, nil
 }
 
-// quoted is a string in an expression; what it contains is no operator.
+// quoted matches a string in an expression, which contains no operators.
 var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"|'(\\.|[^'\\])*'`)
 
-// habits are spellings of other languages, and what CEL has instead.
+// habits lists operators of other languages and their equivalents in CEL.
 var habits = []struct {
 	spelling *regexp.Regexp
 	instead  string
@@ -104,8 +104,8 @@ var habits = []struct {
 	{regexp.MustCompile(`(^|[^|])[|]([^|]|$)`), "use ||"},
 }
 
-// syntaxFault explains, in plain words, an expression that does not compile.
-// Messages of the parser speak of tokens, which here are something else.
+// syntaxFault returns an error for an expression that does not compile. It rewrites
+// messages of the parser about tokens, a word with another meaning here.
 func syntaxFault(text, message string) error {
 	if !strings.HasPrefix(message, "Syntax error") {
 		return errors.New(message)
@@ -120,12 +120,12 @@ func syntaxFault(text, message string) error {
 	return fmt.Errorf("is not valid CEL: %s", strings.ReplaceAll(detail, "token recognition error at", "unexpected character"))
 }
 
-// mayYield says whether a result of type out can turn out to be want: as it
-// is, as an optional one, or as what only evaluation shows.
+// mayYield reports whether a result of type out can be a want: directly, as an
+// optional value, or as a value whose type only the evaluation shows.
 func mayYield(out, want *cel.Type) bool {
 	able := []*cel.Type{want, cel.DynType}
 	if want.Kind() == cel.ListKind {
-		able = append(able, cel.ListType(cel.DynType)) // of claims, whose types only evaluation shows
+		able = append(able, cel.ListType(cel.DynType)) // claims, whose types only the evaluation shows
 	}
 	for _, t := range able {
 		if out.IsExactType(t) || out.IsExactType(cel.OptionalType(t)) {
@@ -135,12 +135,12 @@ func mayYield(out, want *cel.Type) bool {
 	return false
 }
 
-// budget is the work that expressions may still do for one request.
+// budget is the remaining work that expressions may do for one request.
 type budget struct{ left uint64 }
 
 func newBudget() *budget { return &budget{requestCost} }
 
-// spent reports whether nothing is left.
+// spent reports whether the budget is exhausted.
 func (b *budget) spent() bool { return b.left == 0 }
 
 // charge subtracts the cost of an evaluation: CEL's, and that of the values that it
@@ -155,14 +155,14 @@ func (b *budget) charge(details *cel.EvalDetails, walked uint64) {
 	b.left -= min(b.left, max(1, cost+walked))
 }
 
-var errBudgetSpent = errors.New("the request has spent its budget for expressions")
+var errBudgetSpent = errors.New("the expressions of the request exceed its budget")
 
-// evaluate yields a JSON-compatible value, or errMissing.
+// evaluate returns a JSON-compatible value, or errMissing.
 func (e *expression) evaluate(variables map[string]any) (any, error) {
 	return e.evaluateWithin(newBudget(), variables)
 }
 
-// evaluateWithin is evaluate on a request's budget.
+// evaluateWithin is evaluate within the budget of a request.
 func (e *expression) evaluateWithin(b *budget, variables map[string]any) (any, error) {
 	if b.spent() {
 		return nil, errBudgetSpent
@@ -178,7 +178,7 @@ func (e *expression) evaluateWithin(b *budget, variables map[string]any) (any, e
 	return plain(out, &room)
 }
 
-// run returns a value of CEL.
+// run returns a CEL value.
 func (e *expression) run(b *budget, variables map[string]any) (ref.Val, error) {
 	of := newEvaluation(variables)
 	out, details, err := e.program.Eval(of)
@@ -186,8 +186,8 @@ func (e *expression) run(b *budget, variables map[string]any) (ref.Val, error) {
 	return out, err
 }
 
-// failures are the kinds of failures of an evaluation, in CEL's own words where
-// it has any, by what its messages contain.
+// failures maps texts in CEL's error messages to kinds of failures, in CEL's own
+// words where it has any.
 var failures = []struct{ contains, kind string }{
 	{"cost limit exceeded", "cost limit exceeded"},
 	{errResultTooLong.Error(), errResultTooLong.Error()},
@@ -201,8 +201,8 @@ var failures = []struct{ contains, kind string }{
 	{"integer overflow", "integer overflow"},
 }
 
-// withoutValues keeps the kind of a failure only: CEL's messages quote the
-// values of claims, which the log must not show.
+// withoutValues reduces an error to the kind of failure. CEL's messages quote the
+// values of claims, which must not appear in the log.
 func withoutValues(err error) error {
 	text := err.Error()
 	for _, f := range failures {
@@ -213,9 +213,9 @@ func withoutValues(err error) error {
 	return errors.New("evaluation failed")
 }
 
-// plain turns a CEL value into what encoding/json writes. A list of which CEL
-// holds one copy, and counts it once, may stand in it any number of times:
-// doubled thirty times, it would fill the memory.
+// plain converts a CEL value to a value for encoding/json. CEL stores and counts a
+// list once even if the value contains it many times: a list that is doubled thirty
+// times would fill the memory.
 func plain(v ref.Val, room *int) (any, error) {
 	if *room--; *room < 0 {
 		return nil, errTooMuch
@@ -255,7 +255,7 @@ func plain(v ref.Val, room *int) (any, error) {
 			key := it.Next()
 			name, ok := key.(types.String)
 			if !ok {
-				return nil, errors.New("yields an object with a name that is no string")
+				return nil, errors.New("yields an object with a name that is not a string")
 			}
 			*room -= len(name)
 			value, err := plainOrNull(v.Get(key), room)
@@ -280,7 +280,7 @@ func plain(v ref.Val, room *int) (any, error) {
 	}
 }
 
-// plainOrNull keeps a null inside a list or object.
+// plainOrNull is plain, but allows null, for the contents of a list or object.
 func plainOrNull(v ref.Val, room *int) (any, error) {
 	value, err := plain(v, room)
 	if errors.Is(err, errMissing) {
@@ -292,7 +292,7 @@ func plainOrNull(v ref.Val, room *int) (any, error) {
 // mapping is a set of named expressions.
 type mapping map[string]*expression
 
-// compileMapping compiles every expression; faults are named by path.name.
+// compileMapping compiles every expression. The path of a fault is path.name.
 func compileMapping(env *cel.Env, texts map[string]string, path string, faults *settings.Faults) mapping {
 	m := mapping{}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
@@ -306,8 +306,8 @@ func compileMapping(env *cel.Env, texts map[string]string, path string, faults *
 	return m
 }
 
-// evaluate returns what its expressions yield, in the order of their names; it
-// calls failed for those that neither yield a value nor leave one out.
+// evaluate evaluates the expressions in the order of their names and returns their
+// values. It calls failed for each evaluation that fails, except with errMissing.
 func (m mapping) evaluate(b *budget, variables map[string]any, failed func(name string, err error)) map[string]any {
 	if len(m) == 0 {
 		return nil

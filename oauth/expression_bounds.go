@@ -19,7 +19,7 @@ import (
 // CEL alone does not bound an evaluation: it counts `==`, `in` or flatten() by
 // the elements of the outermost list, and only after the call. But values of CEL
 // share their parts. A list that contains the same list twice, thirty levels deep,
-// takes a few hundred bytes and has a billion elements for whoever walks it.
+// takes a few hundred bytes and has a billion elements when it is walked.
 //
 // Therefore each call and each literal of a program is wrapped. The arguments of a
 // call are walked before it, and the walk counts as work of the evaluation. The
@@ -28,13 +28,13 @@ import (
 // than was counted.
 
 const (
-	maxDepth = 32 // lists and objects in each other, in a value that is built
+	maxDepth = 32 // levels of nested lists and objects in a value that is built
 
-	walkPerCost = 25 // values to walk that cost as much as one of CEL's units
-	textPerWalk = 32 // bytes of text that cost as much as one more value
+	walkPerCost = 25 // walked values that cost one CEL unit
+	textPerWalk = 32 // bytes of text that cost as much as one value
 )
 
-// evaluation has the variables of one evaluation, and counts its work. Each node of
+// evaluation holds the variables of one evaluation, and counts its work. Each node of
 // a program finds it in its frame.
 type evaluation struct {
 	variables map[string]any

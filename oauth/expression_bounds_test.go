@@ -72,12 +72,12 @@ func anyExpression(t *testing.T, text string) *expression {
 }
 
 // TestNoExpressionBuildsOrWalksMuch evaluates expressions that build or walk many
-// times the size of their variables. CEL counts next to nothing for them, or counts
+// times the size of their variables. CEL counts almost nothing for them, or counts
 // when the work is done.
 func TestNoExpressionBuildsOrWalksMuch(t *testing.T) {
 	var (
 		doubled = times(40, `.map(x, x + x)`)  // lists or text
-		paired  = times(40, `.map(x, [x, x])`) // by reference: CEL holds 40 lists of two
+		paired  = times(40, `.map(x, [x, x])`) // by reference: CEL stores 40 lists of two
 		keyed   = times(40, `.map(x, {'a': x, 'b': x})`)
 		large   = `[lists.range(1000)]` + times(4, `.map(x, x + x)`) + `[0]` // 16,000 elements: within the limits
 		shared  = `[[1, 2, 3]]` + times(12, `.map(x, [x, x])`) + `[0]`       // 3 · 4096
@@ -223,8 +223,8 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 	adapter := types.DefaultTypeAdapter
 	for name, of := range map[string]func(ref.Val) ref.Val{
 		"a list of values": func(v ref.Val) ref.Val { return types.NewRefValList(adapter, []ref.Val{v, v}) },
-		"a list of Go's":   func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{v, v}) },
-		"another of Go's":  func(v ref.Val) ref.Val { return adapter.NativeToValue([2]any{v, v}) },
+		"a Go list":        func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{v, v}) },
+		"a Go array":       func(v ref.Val) ref.Val { return adapter.NativeToValue([2]any{v, v}) },
 		"a sum of lists": func(v ref.Val) ref.Val {
 			return adapter.NativeToValue([]ref.Val{v}).(interface{ Add(ref.Val) ref.Val }).Add(adapter.NativeToValue([]ref.Val{v}))
 		},
@@ -232,10 +232,10 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 		"an object": func(v ref.Val) ref.Val {
 			return adapter.NativeToValue(map[ref.Val]ref.Val{types.String("a"): v, types.String("b"): v})
 		},
-		"an object of Go's":  func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{"a": v, "b": v}) },
-		"another of objects": func(v ref.Val) ref.Val { return adapter.NativeToValue(map[int64]any{1: v, 2: v}) },
-		"keys":               func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{times(1000, "k"): v, "k": v}) },
-		"optional values":    func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{types.OptionalOf(v), v}) },
+		"a Go map":                   func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{"a": v, "b": v}) },
+		"a Go map with integer keys": func(v ref.Val) ref.Val { return adapter.NativeToValue(map[int64]any{1: v, 2: v}) },
+		"keys":                       func(v ref.Val) ref.Val { return adapter.NativeToValue(map[string]any{times(1000, "k"): v, "k": v}) },
+		"optional values":            func(v ref.Val) ref.Val { return adapter.NativeToValue([]any{types.OptionalOf(v), v}) },
 	} {
 		e := newEvaluation(nil)
 		if w := e.take(doubling(3, of)); w.size < 8*17+7 {
@@ -271,12 +271,12 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 	}
 }
 
-// TestDearCallsAreChargedBeforehand calls the guards, since the failure of an
+// TestExpensiveCallsAreChargedBeforehand calls the guards, since the failure of an
 // expression does not show whether the call was made: CEL counts its cost afterwards.
-func TestDearCallsAreChargedBeforehand(t *testing.T) {
+func TestExpensiveCallsAreChargedBeforehand(t *testing.T) {
 	value := types.DefaultTypeAdapter.NativeToValue
 	few, many, word, text := value(make([]int64, 20)), value(make([]int64, 1000)), value("word"), value(times(16<<10, "a"))
-	for name, args := range map[string][2][]ref.Val{ // what passes, and what does not
+	for name, args := range map[string][2][]ref.Val{ // arguments within the limit, and beyond it
 		"distinct": {{few}, {many}}, "sort": {{few}, {many}}, "@sortByAssociatedKeys": {{few, few}, {many, many}},
 		"sets.contains": {{few, many}, {many, many}}, "sets.intersects": {{many, few}, {many, many}}, "sets.equivalent": {{few, few}, {many, many}},
 		"indexOf": {{text, word}, {text, text}}, "lastIndexOf": {{text, word}, {text, text}},
@@ -378,7 +378,7 @@ func TestBoundsChangeNoResult(t *testing.T) {
 	variables := map[string]any{"token": map[string]any{
 		"n": int64(2), "half": 1.5, "yes": true, "s": "abab", "empty": "", "list": []any{int64(1), "b", nil}, "rows": []any{[]any{"a"}, []any{"b", "a"}}, "o": map[string]any{"a": []any{int64(1)}},
 	}}
-	// Forms by what they yield; a letter after $ stands for an expression of its
+	// Forms by the type that they yield. A letter after $ is replaced by an expression of that
 	// kind: a list, text, a number, a boolean, an object or any.
 	forms := map[byte][]string{
 		'L': {
@@ -459,7 +459,7 @@ func TestBoundsChangeNoResult(t *testing.T) {
 	}
 }
 
-// TestEveryFunctionIsBounded checks what is excepted, so that a later version of CEL
+// TestEveryFunctionIsBounded checks the exceptions, so that a later version of CEL
 // adds no other exception.
 func TestEveryFunctionIsBounded(t *testing.T) {
 	implementations, err := library()

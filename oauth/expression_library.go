@@ -19,8 +19,8 @@ import (
 	"github.com/google/cel-go/interpreter"
 )
 
-// extensions are what expressions have beyond CEL's own: optional values, and
-// functions of strings, base64 and JSON, lists, and lists as sets, in versions whose
+// extensions lists the CEL extensions that expressions may use: optional values, and
+// functions for strings, base64 and JSON, lists, and lists as sets, in versions whose
 // cost CEL tracks.
 var extensions = []cel.EnvOption{
 	cel.OptionalTypes(), cel.CrossTypeNumericComparisons(true),

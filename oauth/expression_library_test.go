@@ -41,7 +41,7 @@ func TestExpressionsHaveStringsEncodersListsAndSets(t *testing.T) {
 	}
 }
 
-func TestAFailedEvaluationQuotesNoValue(t *testing.T) {
+func TestEvaluationErrorsQuoteNoValue(t *testing.T) {
 	const secret = "4111-1111-[secret"
 	variables := map[string]any{"token": map[string]any{"n": secret, "list": []any{secret}, "map": map[string]any{secret: 1}}}
 	for text, want := range map[string]string{

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// someToken is what the expressions of these tests see as `token`.
+// someToken returns the variable `token` for the expressions of these tests.
 func someToken(t *testing.T) map[string]any {
 	t.Helper()
 	claims, err := models.ParseObject([]byte(`{
@@ -122,11 +122,11 @@ func TestExpressionFails(t *testing.T) {
 		`double(token.id) / .0`: "is not a number",
 		`token.infinite`:        "is not a number",
 		`[token.infinite]`:      "is not a number",
-		`{1: 'a'}`:              "a name that is no string",
+		`{1: 'a'}`:              "a name that is not a string",
 		`type(token)`:           "has no JSON form",
 		`{'a': type(token)}`:    "has no JSON form",
 		`token.vast`:            "yields too much",
-		`[1]` + strings.Repeat(`.map(a, [a, a])`, 40):                     "cost limit exceeded", // 2⁴⁰ values, of which CEL holds 40
+		`[1]` + strings.Repeat(`.map(a, [a, a])`, 40):                     "cost limit exceeded", // 2⁴⁰ values, of which CEL stores 40
 		`token.list.all(a, token.list.all(b, true))`:                      "cost limit exceeded",
 		`[1,2,3,4,5,6,7,8].map(a, token.list.map(b, token.sub + 'long'))`: "cost limit exceeded",
 	} {
@@ -147,44 +147,44 @@ func TestCompile(t *testing.T) {
 		env  *cel.Env
 		text string
 		want *cel.Type
-		err  string // begins the error; empty: none
+		err  string // prefix of the error; empty: none
 	}{
-		{"names an unknown variable", envs.claim, "usr.email", nil, "undeclared reference to 'usr'"},
-		{"names an unknown function", envs.claim, "upper(user.email)", nil, "undeclared reference to 'upper'"},
-		{"names what cannot be applied", envs.claim, "'a' + 1", nil, "found no matching overload for '_+_' applied to '(string, int)'"},
-		{"names a slip of syntax", envs.claim, "user.email ==", nil, "is not valid CEL"},
-		{"knows a comparison with one =", envs.claim, "user.plan = 'pro'", nil, "is not valid CEL: use == to compare"},
-		{"knows one at the end", envs.claim, "user.plan =", nil, "is not valid CEL: use == to compare"},
-		{"knows ===", envs.claim, "user.plan === 'pro'", nil, "is not valid CEL: use == and !="},
-		{"knows <>", envs.claim, "user.plan <> 'pro'", nil, "is not valid CEL: use !="},
-		{"knows the words of other languages", envs.claim, "user.a and user.b", nil, "is not valid CEL: use &&, || and !"},
-		{"knows a single &", envs.claim, "user.a & user.b", nil, "is not valid CEL: use &&"},
-		{"knows a single |", envs.claim, "user.a | user.b", nil, "is not valid CEL: use ||"},
-		{"takes no = in a string for one", envs.claim, "user.a == 'x = y' user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
-		{"takes no <= for a comparison by one =", envs.claim, "user.a <= 1 user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
-		{"names a character that is none of CEL's", envs.claim, "user.a == `x", nil, "is not valid CEL: unexpected character: '`x'"},
-		{"refuses no expression", envs.claim, "", nil, "is not valid CEL"},
-		{"keeps token from claims", envs.claim, "token.email", nil, "undeclared reference to 'token'"},
-		{"keeps user from issuers", envs.issuer, "user.email", nil, "undeclared reference to 'user'"},
-		{"keeps session from rules", envs.allow, "session.acr == 'phr'", boolType, "undeclared reference to 'session'"},
-		{"shows rules token, client and user", envs.allow, "token.a == client.id && user.b", boolType, ""},
-		{"shows claims user and session", envs.claim, "[user.a, session.b]", nil, ""},
+		{"reports an unknown variable", envs.claim, "usr.email", nil, "undeclared reference to 'usr'"},
+		{"reports an unknown function", envs.claim, "upper(user.email)", nil, "undeclared reference to 'upper'"},
+		{"reports a missing overload", envs.claim, "'a' + 1", nil, "found no matching overload for '_+_' applied to '(string, int)'"},
+		{"reports a syntax error", envs.claim, "user.email ==", nil, "is not valid CEL"},
+		{"suggests == for =", envs.claim, "user.plan = 'pro'", nil, "is not valid CEL: use == to compare"},
+		{"suggests == for = at the end", envs.claim, "user.plan =", nil, "is not valid CEL: use == to compare"},
+		{"suggests == for ===", envs.claim, "user.plan === 'pro'", nil, "is not valid CEL: use == and !="},
+		{"suggests != for <>", envs.claim, "user.plan <> 'pro'", nil, "is not valid CEL: use !="},
+		{"suggests operators for words", envs.claim, "user.a and user.b", nil, "is not valid CEL: use &&, || and !"},
+		{"suggests && for &", envs.claim, "user.a & user.b", nil, "is not valid CEL: use &&"},
+		{"suggests || for |", envs.claim, "user.a | user.b", nil, "is not valid CEL: use ||"},
+		{"does not treat = in a string as an operator", envs.claim, "user.a == 'x = y' user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
+		{"does not treat <= as =", envs.claim, "user.a <= 1 user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
+		{"reports a character that is not part of CEL", envs.claim, "user.a == `x", nil, "is not valid CEL: unexpected character: '`x'"},
+		{"rejects an empty expression", envs.claim, "", nil, "is not valid CEL"},
+		{"hides token from claims", envs.claim, "token.email", nil, "undeclared reference to 'token'"},
+		{"hides user from issuers", envs.issuer, "user.email", nil, "undeclared reference to 'user'"},
+		{"hides session from rules", envs.allow, "session.acr == 'phr'", boolType, "undeclared reference to 'session'"},
+		{"provides token, client and user to rules", envs.allow, "token.a == client.id && user.b", boolType, ""},
+		{"provides user and session to claims", envs.claim, "[user.a, session.b]", nil, ""},
 
-		{"takes a string for a subject", envs.issuer, "'u:' + token.sub", stringType, ""},
-		{"takes what may be a string", envs.issuer, "token.sub", stringType, ""},
-		{"takes an optional that may be a string", envs.issuer, "token.?sub", stringType, ""},
-		{"takes an optional string", envs.issuer, "optional.of('u')", stringType, ""},
-		{"takes a choice between strings", envs.issuer, "has(token.sub) ? token.sub : 'u'", stringType, ""},
-		{"refuses a number as subject", envs.issuer, "size(token.sub)", stringType, "yields int, but string is needed"},
-		{"refuses a list as subject", envs.issuer, "['u']", stringType, "yields list(string), but string is needed"},
-		{"refuses null as subject", envs.issuer, "null", stringType, "yields null_type, but string is needed"},
-		{"refuses an optional number as subject", envs.issuer, "optional.of(1)", stringType, "yields optional_type(int), but string is needed"},
-		{"takes a comparison as a rule", envs.allow, "token.amr == ['hwk']", boolType, ""},
-		{"takes what may be true as a rule", envs.allow, "token.verified", boolType, ""},
-		{"takes an optional that may be true as a rule", envs.allow, "token.?verified", boolType, ""},
-		{"refuses a string as a rule", envs.allow, "'true'", boolType, "yields string, but bool is needed"},
-		{"refuses a number as a rule", envs.allow, "1", boolType, "yields int, but bool is needed"},
-		{"takes any type as a claim", envs.claim, "{'a': [1, 'b', 2.5]}", nil, ""},
+		{"accepts a string for a subject", envs.issuer, "'u:' + token.sub", stringType, ""},
+		{"accepts what may be a string", envs.issuer, "token.sub", stringType, ""},
+		{"accepts an optional that may be a string", envs.issuer, "token.?sub", stringType, ""},
+		{"accepts an optional string", envs.issuer, "optional.of('u')", stringType, ""},
+		{"accepts a choice between strings", envs.issuer, "has(token.sub) ? token.sub : 'u'", stringType, ""},
+		{"rejects a number as subject", envs.issuer, "size(token.sub)", stringType, "yields int, but must yield string"},
+		{"rejects a list as subject", envs.issuer, "['u']", stringType, "yields list(string), but must yield string"},
+		{"rejects null as subject", envs.issuer, "null", stringType, "yields null_type, but must yield string"},
+		{"rejects an optional number as subject", envs.issuer, "optional.of(1)", stringType, "yields optional_type(int), but must yield string"},
+		{"accepts a comparison as a rule", envs.allow, "token.amr == ['hwk']", boolType, ""},
+		{"accepts what may be true as a rule", envs.allow, "token.verified", boolType, ""},
+		{"accepts an optional that may be true as a rule", envs.allow, "token.?verified", boolType, ""},
+		{"rejects a string as a rule", envs.allow, "'true'", boolType, "yields string, but must yield bool"},
+		{"rejects a number as a rule", envs.allow, "1", boolType, "yields int, but must yield bool"},
+		{"accepts any type as a claim", envs.claim, "{'a': [1, 'b', 2.5]}", nil, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			_, err := compile(row.env, row.text, row.want)
@@ -198,7 +198,7 @@ func TestCompile(t *testing.T) {
 	}
 }
 
-func TestMappingFillsWhatItCan(t *testing.T) {
+func TestMappingReturnsTheValuesThatEvaluate(t *testing.T) {
 	envs, err := environments()
 	if err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func orDefault(d *settings.Duration, otherwise time.Duration) time.Duration {
 	if d == nil {
 		return otherwise
 	}
-	return d.Of()
+	return d.Std()
 }
 
 // acceptsClient reports whether the client may use tokens of this entry.

@@ -22,7 +22,7 @@ type RootStatus struct {
 	Fingerprint string
 	Issues      bool // new tokens, digests and sealed values use it
 	Accepted    bool // it is in the configuration
-	Later       bool // it has not issued yet, or started after the one that issues here: values move to it
+	Upcoming    bool // it has not issued yet, or started after the one that issues here: values move to it
 	Clients     []string
 }
 
@@ -54,7 +54,7 @@ func (s *Server) SecretStatus(ctx context.Context) ([]RootStatus, error) {
 			RootUse: *use, Fingerprint: fmt.Sprintf("%08x", version),
 			Issues: version == int64(s.keys.issuing.version), Accepted: s.keys.all[uint32(version)] != nil,
 		}
-		r.Later = !r.Issues && (since[version].IsZero() && !r.Needed() || since[version].After(issuing))
+		r.Upcoming = !r.Issues && (since[version].IsZero() && !r.Needed() || since[version].After(issuing))
 		if r.ClientSecrets > 0 && !r.Issues {
 			if r.Clients, err = s.store.ClientsUnderRoot(ctx, version); err != nil {
 				return nil, err

@@ -56,7 +56,7 @@ func (who *caller) extended(row *models.Session, now time.Time, by time.Duration
 	if most == nil {
 		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "Sessions of this client cannot be extended; set max_lifetime in its configuration")
 	}
-	end, ok := row.Lifetime().Extended(now, by, most.Of())
+	end, ok := row.Lifetime().Extended(now, by, most.Std())
 	if !ok {
 		return time.Time{}, invalidRequest(ReasonExtensionNotAllowed, "The session has reached max_lifetime of its client and cannot be extended")
 	}

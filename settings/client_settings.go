@@ -9,8 +9,8 @@ import (
 
 // Client authentication of a client (RFC 6749 §2.3).
 const (
-	AuthNone   = "none"   // a public client: it names itself by client_id
-	AuthSecret = "secret" // a confidential client: Basic and post alike
+	AuthNone   = "none"   // a public client, identified by client_id
+	AuthSecret = "secret" // a confidential client, with HTTP Basic or in the form
 )
 
 // Grants as configuration names them.
@@ -20,26 +20,26 @@ const (
 	GrantClientCredentials = "client-credentials"
 )
 
-// What a full session cap does to one more session.
+// What happens to a new session when the session cap is reached.
 const (
 	EndOldest = "end_oldest"
 	Reject    = "reject"
 )
 
-// Whether a used refresh token may be answered after its retry window.
+// Whether a refresh token may be retried after its retry window.
 const (
-	LateRetryOnce  = "once"  // once in nine refreshes, while its successor is unused
-	LateRetryNever = "never" // it ends its session
+	LateRetryOnce  = "once"  // at most once in nine refreshes, while its successor is unused
+	LateRetryNever = "never" // a late retry ends the session
 )
 
-// Whose tokens a client may introspect.
+// Which tokens a client may introspect.
 const (
-	IntrospectAudience = "audience" // those that name it
+	IntrospectAudience = "audience" // its own tokens, and those whose audience names it
 	IntrospectAll      = "all"      // every token of its tenant
 )
 
-// ClientSettings is what an operator says of an app client. It is stored as
-// one document, so that every field is written down once, here.
+// ClientSettings holds the settings of an app client. It is stored as one document,
+// so that every field is defined once, here.
 type ClientSettings struct {
 	Name                    string            `json:"name,omitempty" yaml:"name"`
 	Auth                    string            `json:"auth" yaml:"auth"`     // none | secret
@@ -49,23 +49,23 @@ type ClientSettings struct {
 	AbsoluteLifetime        *Duration         `json:"absolute_lifetime,omitempty" yaml:"absolute_lifetime"`
 	InactivityTimeout       *Duration         `json:"inactivity_timeout,omitempty" yaml:"inactivity_timeout"`
 	RefreshGrace            *Duration         `json:"refresh_grace,omitempty" yaml:"refresh_grace"`
-	LateRetry               string            `json:"late_retry,omitempty" yaml:"late_retry"` // once | never; absent: what the preset says
+	LateRetry               string            `json:"late_retry,omitempty" yaml:"late_retry"` // once | never; absent: as in the preset
 	MaxSessionsPerUser      *SessionCap       `json:"max_sessions_per_user,omitempty" yaml:"max_sessions_per_user"`
 	Allow                   string            `json:"allow,omitempty" yaml:"allow"`   // CEL over token, client, user
 	Claims                  map[string]string `json:"claims,omitempty" yaml:"claims"` // CEL over user, session
 	Scopes                  []string          `json:"scopes,omitempty" yaml:"scopes"`
 	DefaultScopes           *[]string         `json:"default_scopes,omitempty" yaml:"default_scopes"`             // absent: all of scopes
-	Audiences               []string          `json:"audiences,omitempty" yaml:"audiences"`                       // targets it may ask for
-	ResourceIdentifiers     []string          `json:"resource_identifiers,omitempty" yaml:"resource_identifiers"` // URIs under which it is an audience
+	Audiences               []string          `json:"audiences,omitempty" yaml:"audiences"`                       // targets that it may request
+	ResourceIdentifiers     []string          `json:"resource_identifiers,omitempty" yaml:"resource_identifiers"` // URIs that name it as an audience
 	Introspect              string            `json:"introspect,omitempty" yaml:"introspect"`                     // audience | all
 	Origins                 []string          `json:"origins,omitempty" yaml:"origins"`
 	SessionToken            bool              `json:"session_token,omitempty" yaml:"session_token"`
 	AllowPublicSessionToken bool              `json:"allow_public_session_token,omitempty" yaml:"allow_public_session_token"`
 	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ"` // at+jwt | JWT
-	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`   // of every user of its tenant
-	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`         // to which its sessions may be extended; absent: not at all
-	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list"`           // its sessions get an entry of a status list
-	PreviousUntil           *Until            `json:"previous_until,omitempty" yaml:"previous_until"`     // until when PreviousSecret is accepted; absent: 7 days after it is set
+	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`   // may manage the sessions of every user of its tenant
+	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`         // limit of extended sessions; absent: sessions cannot be extended
+	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list"`           // its sessions get an entry in a status list
+	PreviousUntil           *Until            `json:"previous_until,omitempty" yaml:"previous_until"`     // when PreviousSecret expires; absent: 7 days after it is set
 	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled"`
 }
 
@@ -75,25 +75,25 @@ type SessionCap struct {
 	WhenFull string `json:"when_full,omitempty" yaml:"when_full"` // end_oldest (default) | reject
 }
 
-// ClientSpec is an app client as a configuration file gives it.
+// ClientSpec is an app client in a configuration file.
 type ClientSpec struct {
 	ID             string `yaml:"id"`
 	ClientSettings `yaml:",inline"`
 	Secret         string `yaml:"secret"`          // at least 32 characters
-	SecretFile     string `yaml:"secret_file"`     // read by the loader into Secret
-	PreviousSecret string `yaml:"previous_secret"` // accepted beside Secret while a change rolls out
+	SecretFile     string `yaml:"secret_file"`     // the loader reads it into Secret
+	PreviousSecret string `yaml:"previous_secret"` // accepted in addition to Secret while a new secret is rolled out
 
 	Place
 
-	SecretStored bool `json:"-" yaml:"-"` // a secret is stored, and stays
+	SecretStored bool `json:"-" yaml:"-"` // a secret is already stored
 }
 
-// Policy is the client's preset with its own fields on top.
+// Policy returns the client's preset, overridden by its own fields.
 func (c ClientSettings) Policy() session.Policy {
 	p := session.Presets[c.Preset]
 	override := func(field *time.Duration, by *Duration) {
 		if by != nil {
-			*field = by.Of()
+			*field = by.Std()
 		}
 	}
 	override(&p.AccessTTL, c.AccessTokenTTL)
@@ -103,19 +103,19 @@ func (c ClientSettings) Policy() session.Policy {
 	switch {
 	case c.LateRetry != "":
 		p.LateRetry = c.LateRetry == LateRetryOnce
-	case p.RefreshGrace == 0: // who wants no retry window wants none later either, unless it is written out
+	case p.RefreshGrace == 0: // without a retry window, late retries must be enabled explicitly
 		p.LateRetry = false
 	}
 	return p
 }
 
-// Public says that the client has no secret.
+// Public reports whether the client has no secret.
 func (c ClientSettings) Public() bool { return c.Auth == AuthNone }
 
-// HasGrant says that the client may use the grant.
+// HasGrant reports whether the client may use the grant.
 func (c ClientSettings) HasGrant(grant string) bool { return slices.Contains(c.Grants, grant) }
 
-// Scope is what the client gets when it asks for no scope.
+// Scope returns the scopes that the client gets if it requests none.
 func (c ClientSettings) Scope() []string {
 	if c.DefaultScopes != nil {
 		return *c.DefaultScopes

@@ -8,27 +8,27 @@ import (
 	"strings"
 )
 
-// Document is what was written of one noun, and nothing else: its keys, each
-// with its value as JSON. A key that was left out is not in it. Null asks for
-// the default; a document that is stored has none.
+// Document holds the settings of one object as they were written: each key with its
+// value as JSON. It has no entry for an omitted key. Null restores the default; a
+// stored document contains no null.
 type Document map[string]json.RawMessage
 
-// Written says how a file or a request gives the keys of a noun: true with a
-// value, false as null. A key that was left out is not in it. A spec that Go
-// code has made has none: its fields that are not zero count as written.
+// Written records how a file or a request gives the keys of an object: true for a
+// value, false for null. It has no entry for an omitted key. It is nil in a spec
+// that Go code has built, whose non-zero fields count as written.
 type Written map[string]bool
 
-// given is how a document treats one key.
+// Given is how a document gives one key.
 type Given int
 
 const (
-	Absent Given = iota // it stays as it is stored
-	Null                // it gets its default again
+	Absent Given = iota // omitted: the stored value stays
+	Null                // null: the default is restored
 	Value
 )
 
-// given says how the first of keys that is named is given. zero says whether
-// the field is empty, for a spec that Go code has made.
+// Given returns how the document gives a setting that has several keys. zero
+// reports whether the field is empty, for a spec that Go code has built.
 func (w Written) Given(zero bool, keys ...string) Given {
 	if w == nil && !zero {
 		return Value
@@ -45,8 +45,8 @@ func (w Written) Given(zero bool, keys ...string) Given {
 	return how
 }
 
-// documentOf is what a spec writes of the settings that are the fields of
-// settings, a struct, under their JSON names.
+// NewDocument returns the document of the fields of settings, a struct, that were
+// written, under their JSON names.
 func NewDocument(settings any, written Written) (Document, error) {
 	doc := Document{}
 	v := reflect.ValueOf(settings)
@@ -69,8 +69,8 @@ func NewDocument(settings any, written Written) (Document, error) {
 	return doc, nil
 }
 
-// merge lays what was written over what is stored: a value takes the place of
-// the stored one whole, null removes it, and what was left out stays.
+// Merge returns the stored document d with the changes in written: a value replaces
+// the stored value as a whole, null removes it, and an omitted key stays.
 func (d Document) Merge(written Document) Document {
 	merged := maps.Clone(d)
 	if merged == nil {
@@ -86,11 +86,11 @@ func (d Document) Merge(written Document) Document {
 	return merged
 }
 
-// withoutNull is the document as it is stored.
+// WithoutNull returns the document as it is stored, without null values.
 func (d Document) WithoutNull() Document { return Document{}.Merge(d) }
 
-// decode reads the document into settings, a pointer to a struct whose fields
-// are still zero. What this release does not know stays in the document only.
+// Decode decodes the document into settings, a pointer to a zero struct. It ignores
+// keys that this release does not know.
 func (d Document) Decode(settings any) error {
 	text, err := json.Marshal(d)
 	if err != nil {
@@ -101,7 +101,7 @@ func (d Document) Decode(settings any) error {
 
 func isNull(v json.RawMessage) bool { return string(v) == "null" }
 
-// text is the document as it is stored.
+// Text returns the document as JSON.
 func (d Document) Text() (string, error) {
 	text, err := json.Marshal(d)
 	return string(text), err

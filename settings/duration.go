@@ -11,12 +11,11 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// Duration is a length of time as configuration writes it: Go's notation, a
-// number of days ("30d", also before other units: "1d12h"), or "none" where
-// "no limit" is allowed.
+// Duration is a length of time in a configuration: Go's notation, a number of days
+// ("30d", also before other units: "1d12h"), or "none" where no limit is allowed.
 type Duration time.Duration
 
-// ParseDuration reads a Duration.
+// ParseDuration parses a Duration.
 func ParseDuration(s string) (Duration, error) {
 	if s == "none" {
 		return Duration(session.NoIdleTimeout), nil
@@ -41,10 +40,10 @@ func ParseDuration(s string) (Duration, error) {
 
 var errDuration = errors.New(`must be a duration such as "90s", "5m", "720h" or "30d"`)
 
-// Of is d in the standard library's type.
-func (d Duration) Of() time.Duration { return time.Duration(d) }
+// Std returns d as a time.Duration.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// String writes d as a person would: whole days as days, no zero units.
+// String formats d without zero units, and whole days as days.
 func (d Duration) String() string {
 	switch t := time.Duration(d); {
 	case t == session.NoIdleTimeout:
@@ -73,7 +72,7 @@ func (d *Duration) UnmarshalText(text []byte) (err error) {
 }
 
 // Value implements driver.Valuer: microseconds, and 0 for "none".
-func (d Duration) Value() (driver.Value, error) { return max(d.Of(), 0).Microseconds(), nil }
+func (d Duration) Value() (driver.Value, error) { return max(d.Std(), 0).Microseconds(), nil }
 
 // Scan implements sql.Scanner.
 func (d *Duration) Scan(src any) error {

@@ -19,8 +19,8 @@ func TestParseDuration(t *testing.T) {
 		"none": session.NoIdleTimeout,
 	} {
 		t.Run(text, func(t *testing.T) {
-			if got, err := settings.ParseDuration(text); got.Of() != want || err != nil {
-				t.Errorf("is %v, %v; want %v", got.Of(), err, want)
+			if got, err := settings.ParseDuration(text); got.Std() != want || err != nil {
+				t.Errorf("is %v, %v; want %v", got.Std(), err, want)
 			}
 		})
 	}
@@ -28,15 +28,15 @@ func TestParseDuration(t *testing.T) {
 		"", " ", "5", "5 m", "m", "-1ns", "-5m", "d", "1.5d", "-1d", "+1d", "1d-1h", "1d1d", "d1h", "1h1d", "1D", "None", "65536d", "99999999999d",
 		"2562048h", "1000d2500000h", "1dnone", "5m\n", "１d", "1e3s", "0x1d",
 	} {
-		t.Run("refuses "+text, func(t *testing.T) {
+		t.Run("rejects "+text, func(t *testing.T) {
 			if got, err := settings.ParseDuration(text); err == nil || got != 0 {
-				t.Errorf("is %v, %v", got.Of(), err)
+				t.Errorf("is %v, %v", got.Std(), err)
 			}
 		})
 	}
 }
 
-func TestDurationsPrintAsAPersonWritesThem(t *testing.T) {
+func TestDurationString(t *testing.T) {
 	for want, d := range map[string]time.Duration{
 		"0s": 0, "10s": 10 * time.Second, "10m": 10 * time.Minute, "1h": time.Hour, "10h": 10 * time.Hour, "1h10m": 70 * time.Minute,
 		"1h0m10s": time.Hour + 10*time.Second, "10m10s": 610 * time.Second, "1d": 24 * time.Hour, "30d": 720 * time.Hour, "36h": 36 * time.Hour,
@@ -48,7 +48,7 @@ func TestDurationsPrintAsAPersonWritesThem(t *testing.T) {
 	}
 }
 
-func TestDurationsReadBackAsTheyWerePrinted(t *testing.T) {
+func TestDurationStringRoundTrips(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		unit := rapid.SampledFrom([]time.Duration{1, time.Millisecond, time.Second, time.Minute, time.Hour}).Draw(t, "unit")
 		d := settings.Duration(time.Duration(rapid.Int64Range(0, 1_000_000).Draw(t, "count")) * unit)

@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// Fault is one thing wrong with a configuration, and where: the path is that
-// of the file, such as tenants[0].clients[2].claims.email.
+// Fault is an error in a configuration. Path is the path of the setting in the
+// file, such as tenants[0].clients[2].claims.email.
 type Fault struct {
 	Path    string
 	Problem string
-	Of      string // what people call the noun that it is of, such as client web; may be empty
+	Of      string // the name of the object with the fault, such as client web; may be empty
 	Code    string // FaultManagedByFile; otherwise empty
 }
 
-// FaultManagedByFile is the code of the fault that the file of serve owns what was to
-// be changed.
+// FaultManagedByFile is the code of a fault in a change of something that the file of
+// serve owns.
 const FaultManagedByFile = "managed_by_file"
 
-// String is the fault on one line.
+// String returns the fault on one line.
 func (f Fault) String() string {
 	if f.Of != "" {
 		return fmt.Sprintf("%s: %s (%s)", f.Path, f.Problem, f.Of)
@@ -26,10 +26,10 @@ func (f Fault) String() string {
 	return f.Path + ": " + f.Problem
 }
 
-// Faults is every fault of a configuration; as an error it names them all.
+// Faults lists the faults of a configuration. As an error, it reports all of them.
 type Faults []Fault
 
-// Error implements error, a line for each fault.
+// Error implements error, with one line for each fault.
 func (f Faults) Error() string {
 	lines := make([]string, len(f))
 	for i, fault := range f {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// maxIssuerID is the longest id of a trusted issuer.
+// MaxIssuerID is the maximum length of the id of a trusted issuer.
 const MaxIssuerID = 63
 
 var (
@@ -16,8 +16,8 @@ var (
 	notInSlug = regexp.MustCompile(`[^a-z0-9]+`)
 )
 
-// EntryID is the id of the entry: the one that it was given, or else one that
-// is made from the host of its issuer. It is empty where neither is known.
+// EntryID returns the id of the entry: its configured id, or otherwise an id made
+// from the host of its issuer. It is empty if the entry has neither.
 func (e IssuerSpec) EntryID() string {
 	if e.ID != "" || e.Issuer == "" {
 		return e.ID
@@ -25,8 +25,9 @@ func (e IssuerSpec) EntryID() string {
 	return IssuerID(e.Issuer)
 }
 
-// issuerIDFrom makes an id from the host of an issuer: auth-example-com for
-// https://auth.example.com/v2. An issuer that is no URL is taken whole.
+// IssuerID makes an id from the host of an issuer: auth-example-com for
+// https://auth.example.com/v2. It uses the whole text of an issuer that is not a
+// URL.
 func IssuerID(issuer string) string {
 	name := issuer
 	if u, err := url.Parse(issuer); err == nil && u.Host != "" {

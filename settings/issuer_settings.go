@@ -8,15 +8,15 @@ const (
 	TokenTypeIDToken = "id_token"
 )
 
-// IssuerSettings is what an operator says of one issuer whose client tokens a
-// tenant accepts. It is stored as one document, like ClientSettings.
+// IssuerSettings holds the settings of an issuer whose client tokens a tenant
+// accepts. It is stored as one document, like ClientSettings.
 type IssuerSettings struct {
 	Issuer     string     `json:"issuer" yaml:"issuer"`         // exact iss
 	TokenType  string     `json:"token_type" yaml:"token_type"` // jwt | id_token
 	Keys       IssuerKeys `json:"keys" yaml:"keys"`
 	Algorithms []string   `json:"algorithms,omitempty" yaml:"algorithms"` // default RS256, or HS256 with a shared secret
 	Audiences  []string   `json:"audiences,omitempty" yaml:"audiences"`   // default: the tenant's issuer; id_token: the provider's client id
-	Typ        string     `json:"typ,omitempty" yaml:"typ"`               // expected header, beside JWT and none
+	Typ        string     `json:"typ,omitempty" yaml:"typ"`               // accepted header typ, in addition to JWT and none
 
 	MaxAge           *Duration `json:"max_age,omitempty" yaml:"max_age"`                       // age since iat; default 5m
 	MaxTokenLifetime *Duration `json:"max_token_lifetime,omitempty" yaml:"max_token_lifetime"` // exp − iat; default 10m, id_token: 24h
@@ -25,11 +25,11 @@ type IssuerSettings struct {
 	Subject           string            `json:"subject,omitempty" yaml:"subject"`                       // CEL over token; default token.sub
 	UserAttributes    map[string]string `json:"user_attributes,omitempty" yaml:"user_attributes"`       // CEL over token
 	SessionAttributes map[string]string `json:"session_attributes,omitempty" yaml:"session_attributes"` // CEL over token
-	AMR               string            `json:"amr,omitempty" yaml:"amr"`                               // CEL over token; default its claim amr
-	Asserts           *[]string         `json:"asserts,omitempty" yaml:"asserts"`                       // of amr, auth_time, acr; default [amr, auth_time]
+	AMR               string            `json:"amr,omitempty" yaml:"amr"`                               // CEL over token; default: the claim amr
+	Asserts           *[]string         `json:"asserts,omitempty" yaml:"asserts"`                       // subset of amr, auth_time, acr; default [amr, auth_time]
 	MaxACR            string            `json:"max_acr,omitempty" yaml:"max_acr"`
 
-	Clients       []string `json:"clients,omitempty" yaml:"clients"`               // which may bring its tokens; default all
+	Clients       []string `json:"clients,omitempty" yaml:"clients"`               // that may exchange its tokens; default all
 	PublicClients *bool    `json:"public_clients,omitempty" yaml:"public_clients"` // default true
 	CreateUsers   *bool    `json:"create_users,omitempty" yaml:"create_users"`     // default true
 
@@ -40,19 +40,19 @@ type IssuerSettings struct {
 	Disabled              bool `json:"disabled,omitempty" yaml:"disabled"`
 }
 
-// IssuerKeys says where the keys of an issuer are: exactly one member is set.
+// IssuerKeys locates the keys of an issuer. Exactly one source is set.
 type IssuerKeys struct {
-	Discovery bool            `json:"discovery,omitempty" yaml:"discovery"` // jwks_uri of its metadata
+	Discovery bool            `json:"discovery,omitempty" yaml:"discovery"` // use jwks_uri of its metadata
 	JWKSURI   string          `json:"jwks_uri,omitempty" yaml:"jwks_uri"`
 	JWKS      json.RawMessage `json:"jwks,omitempty" yaml:"jwks"` // a JSON Web Key Set, RFC 7517 §5
 	PEM       string          `json:"pem,omitempty" yaml:"pem"`   // one or more public keys
 
-	// SharedSecret (HS256, at least 32 bytes) is sealed into a column of its
-	// own and never part of the stored document.
+	// SharedSecret (HS256, at least 32 bytes) is sealed in its own column and is
+	// never part of the stored document.
 	SharedSecret     string `json:"-" yaml:"shared_secret"`
-	SharedSecretFile string `json:"-" yaml:"shared_secret_file"` // read by the loader into SharedSecret
+	SharedSecretFile string `json:"-" yaml:"shared_secret_file"` // the loader reads it into SharedSecret
 
-	Stored bool `json:"-" yaml:"-"` // a shared secret is stored, and stays
+	Stored bool `json:"-" yaml:"-"` // a shared secret is already stored
 }
 
 // Given reports whether a member is set.
@@ -60,7 +60,7 @@ func (k IssuerKeys) Given() bool {
 	return k.Discovery || k.JWKSURI != "" || k.JWKS != nil || k.PEM != "" || k.SharedSecret != "" || k.SharedSecretFile != ""
 }
 
-// IssuerSpec is a trusted issuer as a configuration file gives it.
+// IssuerSpec is a trusted issuer in a configuration file.
 type IssuerSpec struct {
 	ID             string `yaml:"id"` // unique in its tenant; see EntryID
 	IssuerSettings `yaml:",inline"`
@@ -68,7 +68,7 @@ type IssuerSpec struct {
 	Place
 }
 
-// MayAssert says whether the entry's tokens may state claim (amr, auth_time, acr).
+// MayAssert reports whether the entry's tokens may assert claim (amr, auth_time, acr).
 func (s IssuerSettings) MayAssert(claim string) bool {
 	if s.Asserts == nil {
 		return claim == "amr" || claim == "auth_time"

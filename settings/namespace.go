@@ -2,18 +2,19 @@ package settings
 
 import "strings"
 
-// clash is how two entries of one tenant could speak for each other's users.
+// clash is how the namespaces of two entries of one tenant conflict.
 type clash int
 
 const (
 	noClash   clash = iota
-	sameSpace       // one namespace, and not both say that they share it
-	overlap         // one namespace inside the other
+	sameSpace       // the same namespace, which at least one entry does not share
+	overlap         // one namespace contains the other
 )
 
-// clashes compares the namespaces of two entries: no prefix may begin another,
-// and entries share one only if all of them set share_subjects. An entry without
-// a prefix is allowed beside others; SpeaksFor then checks each subject it maps.
+// clashes compares the namespaces of two entries. No prefix may be the beginning of
+// another, and entries may have the same prefix only if all of them set
+// share_subjects. An entry may have no prefix; SpeaksFor then checks each of its
+// subjects.
 func (s IssuerSettings) clashes(o IssuerSettings) clash {
 	a, b := s.SubjectPrefix, o.SubjectPrefix
 	switch {
@@ -28,8 +29,8 @@ func (s IssuerSettings) clashes(o IssuerSettings) clash {
 	}
 }
 
-// SpeaksFor says whether the entry may vouch for a subject, its own prefix
-// already put before it: not if the subject lies in another entry's namespace.
+// SpeaksFor reports whether the entry may vouch for a subject, which includes the
+// entry's prefix. It may not if the subject is in the namespace of another entry.
 func (s IssuerSettings) SpeaksFor(subject string, entries []IssuerSettings) bool {
 	for _, other := range entries {
 		if other.SubjectPrefix != "" && other.SubjectPrefix != s.SubjectPrefix && strings.HasPrefix(subject, other.SubjectPrefix) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Origins of app shells and of browser extensions, as they send them.
+// shellOrigin matches the origins of app shells and browser extensions.
 var shellOrigin = regexp.MustCompile(`^(capacitor://localhost|ionic://localhost|tauri://localhost` +
 	`|app://(\.|[a-z0-9_-]+(\.[a-z0-9_-]+)*)(:[1-9][0-9]{0,4})?` +
 	`|chrome-extension://[a-p]{32}` +
@@ -15,17 +15,17 @@ var shellOrigin = regexp.MustCompile(`^(capacitor://localhost|ionic://localhost|
 
 const wildcard = "https://*."
 
-// oneLabel is what a wildcard stands for.
+// oneLabel matches the label that a wildcard represents.
 var oneLabel = regexp.MustCompile(`^[a-z0-9_-]{1,63}$`)
 
-// checkOrigin checks an entry of a client's `origins`: an origin as the browser
-// of an app sends it, or https with one wildcard label.
+// checkOrigin checks an entry of a client's `origins`: an origin as a browser sends
+// it, or https with one wildcard label.
 func checkOrigin(s string) error {
 	switch {
 	case s == "null":
 		return errors.New("must not be null, which every sandboxed page sends")
 	case s == "*", s == "https://*", s == "http://*":
-		return errors.New("must name a host: a bare wildcard would let every page in")
+		return errors.New("must name a host: a wildcard alone would allow every page")
 	case shellOrigin.MatchString(s):
 		return nil
 	case strings.Contains(s, "*"):
@@ -38,17 +38,17 @@ func checkOrigin(s string) error {
 	case err != nil:
 		return err
 	case u.Scheme == "http" && !loopbackHost(u.Hostname()):
-		return errors.New("must be https; http is for loopback hosts, such as http://localhost:3000")
+		return errors.New("must be https; http is allowed only for loopback hosts, such as http://localhost:3000")
 	}
 	return nil
 }
 
-// checkWildcard checks https://*.domain[:port]: one label at the front, of a
-// domain with at least two.
+// checkWildcard checks https://*.domain[:port]: the wildcard is the first label, and
+// the domain has at least two labels.
 func checkWildcard(s string) error {
 	domain, ok := strings.CutPrefix(s, wildcard)
 	if !ok || strings.Contains(domain, "*") {
-		return errors.New("may have one wildcard, as the whole first label after https://, such as https://*.preview.example.com")
+		return errors.New("may have one wildcard, which must be the whole first label after https://, such as https://*.preview.example.com")
 	}
 	u, err := ParseOrigin("https://" + domain)
 	switch {
@@ -70,11 +70,10 @@ func loopbackHost(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && address.IsLoopback()
 }
 
-// OriginSet is a list of origins, ready to be looked up. The zero value has
-// none.
+// OriginSet is a set of origins. The zero value is empty.
 type OriginSet struct {
 	exact    map[string]bool
-	suffixes map[string]bool // of wildcards: ".domain[:port]"
+	suffixes map[string]bool // wildcards, as ".domain[:port]"
 }
 
 // Add adds entries of a client's `origins`.
@@ -91,9 +90,9 @@ func (s *OriginSet) Add(origins ...string) {
 	}
 }
 
-// Has reports whether the set lists what a browser sent as its origin. Origins
-// are compared as they stand; a wildcard stands for exactly one label. The
-// origin null, and none, are never listed.
+// Has reports whether the set contains an origin that a browser has sent. It
+// compares origins as strings; a wildcard matches exactly one label. The set never
+// contains the origin null or an empty origin.
 func (s *OriginSet) Has(origin string) bool {
 	if origin == "" || origin == "null" {
 		return false

@@ -6,7 +6,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestAWildcardStandsForOneLabel(t *testing.T) {
+func TestAWildcardMatchesOneLabel(t *testing.T) {
 	var set settings.OriginSet
 	if set.Has("https://a.example.com") {
 		t.Error("an empty list has an origin")

@@ -6,17 +6,17 @@ import (
 	"strings"
 )
 
-// Place is where a document has a noun, and which of its keys it gives.
+// Place records where a document describes an object, and which of its keys it gives.
 type Place struct {
 	Path    string  `yaml:"-"` // such as tenants[0].clients[1]; empty: see Located
 	Written Written `yaml:"-"`
 
-	Stored  bool `yaml:"-"` // the noun is stored, and the document does not name it
-	Context bool `yaml:"-"` // of a tenant: it is named only for what is in it, and must exist
+	Stored  bool `yaml:"-"` // the object is stored, and the document does not name it
+	Context bool `yaml:"-"` // the tenant is named only for its contents, and must exist
 }
 
-// Located is a copy of tenants in which every noun has a path: those without
-// get the one that their position gives them.
+// Located returns a copy of tenants in which every object has a path. An object
+// without a path gets the path of its position.
 func Located(tenants []TenantSpec) []TenantSpec {
 	tenants = slices.Clone(tenants)
 	set := func(p *Place, format string, args ...any) {
@@ -41,19 +41,19 @@ func Located(tenants []TenantSpec) []TenantSpec {
 	return tenants
 }
 
-// eachPlace calls fn with every noun of tenants, a tenant after what is in it,
-// and with what people call it. An id that no such noun can have is left out:
-// it may be anything, and even a secret in the wrong line.
+// EachPlace calls fn with the place and name of every object of tenants, and with a
+// tenant after its contents. The name leaves out an invalid id: it might be a secret
+// in the wrong line.
 func EachPlace(tenants []TenantSpec, fn func(p Place, name string)) {
 	for _, t := range tenants {
 		of := ""
 		if ValidTenantID(t.ID) && t.ID != DefaultTenant {
 			of = "tenant " + t.ID
 		}
-		named := func(p Place, noun, id string, valid rule) {
+		named := func(p Place, kind, id string, valid rule) {
 			name := of
 			if id != "" && valid(id) == "" {
-				name = noun + " " + id
+				name = kind + " " + id
 				if of != "" {
 					name += " of " + of
 				}
@@ -76,8 +76,8 @@ func EachPlace(tenants []TenantSpec, fn func(p Place, name string)) {
 	}
 }
 
-// Named is the faults with the name of the noun that each is of, beside the
-// path: a number says little in a file of a hundred clients.
+// Named returns the faults with the names of their objects, because an index in a
+// path means little in a file with a hundred clients.
 func (f Faults) Named(tenants []TenantSpec) Faults {
 	tenants = Located(tenants)
 	named := slices.Clone(f)
@@ -91,8 +91,8 @@ func (f Faults) Named(tenants []TenantSpec) Faults {
 	return named
 }
 
-// OfWritten is the faults without those at keys that their noun leaves out: a
-// document that is to be merged may do so.
+// OfWritten returns the faults except those at keys that the document omits, which
+// it may if it is merged with the stored one.
 func (f Faults) OfWritten(tenants []TenantSpec) Faults {
 	return slices.DeleteFunc(slices.Clone(f), func(fault Fault) bool {
 		leftOut, found := false, false
@@ -108,7 +108,7 @@ func (f Faults) OfWritten(tenants []TenantSpec) Faults {
 	})
 }
 
-// within reports whether path is place, or in it.
+// Within reports whether path equals place or lies inside it.
 func Within(path, place string) bool {
 	rest, in := strings.CutPrefix(path, place)
 	return in && place != "" && (rest == "" || rest[0] == '.' || rest[0] == '[')

@@ -7,9 +7,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// What the store knows of a noun is set by the store alone: no file can claim
-// that a secret is stored, and no document holds it.
-func TestNoFileAndNoDocumentHoldsWhatTheStoreKnows(t *testing.T) {
+// Only the store sets the fields about stored state: no file can claim that a secret is
+// stored, and no document contains these fields.
+func TestStoreFieldsAreInNoFileAndNoDocument(t *testing.T) {
 	for _, of := range []any{settings.ClientSpec{}, settings.IssuerKeys{}, settings.Place{}} {
 		kind, found := reflect.TypeOf(of), false
 		for i := range kind.NumField() {
@@ -21,7 +21,7 @@ func TestNoFileAndNoDocumentHoldsWhatTheStoreKnows(t *testing.T) {
 			if field.Tag.Get("yaml") != "-" {
 				t.Errorf("%s.%s can be written in a file", kind.Name(), field.Name)
 			}
-			if field.Tag.Get("json") != "-" && kind != reflect.TypeFor[settings.Place]() { // a Place is in no document
+			if field.Tag.Get("json") != "-" && kind != reflect.TypeFor[settings.Place]() { // no document contains a Place
 				t.Errorf("%s.%s is part of a document", kind.Name(), field.Name)
 			}
 		}

@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Until is when something ends: a moment (RFC 3339), or a length of time after
-// it was set.
+// Until is when something expires: a time (RFC 3339), or a duration after it was
+// set.
 type Until struct {
 	at    time.Time
 	after Duration
 }
 
-// ParseUntil reads an Until.
+// ParseUntil parses an Until.
 func ParseUntil(s string) (Until, error) {
 	if at, err := time.Parse(time.RFC3339, s); err == nil {
 		return Until{at: at.UTC()}, nil
@@ -24,10 +24,10 @@ func ParseUntil(s string) (Until, error) {
 	return Until{after: after}, nil
 }
 
-// From is the moment, for something that is set at set.
+// From returns the expiry of something that was set at set.
 func (u Until) From(set time.Time) time.Time {
 	if u.at.IsZero() {
-		return set.Add(u.after.Of())
+		return set.Add(u.after.Std())
 	}
 	return u.at
 }

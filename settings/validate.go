@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// minKeyRotation leaves room for a key to be announced a day before it signs.
+// minKeyRotation leaves time to announce a key a day before it signs.
 const minKeyRotation = 48 * time.Hour
 
 var (
@@ -19,13 +19,12 @@ var (
 	tenantIDRule = matches(tenantID, "1–63 of a–z, 0–9 and -, and not begin with -")
 )
 
-// ValidTenantID says whether a tenant can have this id.
+// ValidTenantID reports whether id is a valid tenant id.
 func ValidTenantID(id string) bool { return tenantID.MatchString(id) }
 
-// ValidateTenants names everything wrong with tenants that can be seen without
-// compiling an expression or parsing a key. baseIssuer is the server's own
-// base URL, empty if unknown. It takes tenants as whole: what they leave out
-// has its default.
+// ValidateTenants returns every fault of tenants that shows without compiling an
+// expression or parsing a key. baseIssuer is the server's own base URL, empty if
+// unknown. Settings that tenants omit have their defaults.
 func ValidateTenants(tenants []TenantSpec, baseIssuer string) Faults {
 	var faults Faults
 	ids := seen{}
@@ -43,8 +42,8 @@ func ValidateTenants(tenants []TenantSpec, baseIssuer string) Faults {
 	return faults
 }
 
-// ValidateIDs names what is wrong with the ids of tenants and of what is in
-// them. That much must be right in a document that leaves out what is stored.
+// ValidateIDs returns the faults in the ids of tenants and their contents. The ids
+// must be valid even in a document that omits stored settings.
 func ValidateIDs(tenants []TenantSpec) Faults {
 	var faults Faults
 	ids := seen{}
@@ -61,7 +60,7 @@ func ValidateIDs(tenants []TenantSpec) Faults {
 			v.optional(e.Path+".id", e.ID, issuerID)
 			entries.note(&v.Faults, e.Path+".id", e.ID)
 			if e.EntryID() == "" {
-				v.Add(e.Path+".id", "is missing: give the id of the entry, or its issuer")
+				v.Add(e.Path+".id", "is missing: set the id of the entry, or its issuer")
 			}
 		}
 		for _, u := range t.Users {
@@ -73,23 +72,23 @@ func ValidateIDs(tenants []TenantSpec) Faults {
 	return faults
 }
 
-// tenantValidation gathers the faults of one tenant.
+// tenantValidation collects the faults of one tenant.
 type tenantValidation struct {
 	TenantSpec
 	Faults
 	at      string          // its path
 	base    string          // base URL of the server
 	clients map[string]bool // ids of its clients
-	faulty  map[string]bool // paths that have a fault, as far as storable needs them
+	faulty  map[string]bool // paths with a fault, for storable
 }
 
 func (v *tenantValidation) validate() {
 	v.required(v.at+".id", v.ID, tenantIDRule)
-	if r := v.KeyRotation; r != nil && r.Of() != session.NoIdleTimeout && r.Of() < minKeyRotation {
+	if r := v.KeyRotation; r != nil && r.Std() != session.NoIdleTimeout && r.Std() < minKeyRotation {
 		v.Add(v.at+".key_rotation", "must be at least %s, or none", Duration(minKeyRotation))
 	}
-	if r := v.UserRetention; r != nil && r.Of() != session.NoIdleTimeout && r.Of() < EventRetention {
-		v.Add(v.at+".user_retention", "must be at least %s, which is how long events are kept, or none", Duration(EventRetention))
+	if r := v.UserRetention; r != nil && r.Std() != session.NoIdleTimeout && r.Std() < EventRetention {
+		v.Add(v.at+".user_retention", "must be at least %s, for which events are kept, or none", Duration(EventRetention))
 	}
 	v.optional(v.at+".signing_algorithm", v.SigningAlgorithm, oneOf("RS256", "ES256", "Ed25519"))
 	v.acrClasses()
@@ -119,7 +118,7 @@ func (v *tenantValidation) validate() {
 	v.storable(v.at, reflect.ValueOf(v.TenantSpec))
 }
 
-// issuer is the tenant's issuer URL.
+// issuer returns the tenant's issuer URL.
 func (v *tenantValidation) issuer() string {
 	if v.ID == DefaultTenant {
 		return v.base
@@ -127,7 +126,7 @@ func (v *tenantValidation) issuer() string {
 	return v.base + "/t/" + v.ID
 }
 
-// required checks a value that must be given.
+// required checks a value that must be set.
 func (v *tenantValidation) required(path, value string, r rule) {
 	if value == "" {
 		v.Add(path, "is missing")
@@ -136,7 +135,7 @@ func (v *tenantValidation) required(path, value string, r rule) {
 	v.optional(path, value, r)
 }
 
-// optional checks a value, if it is given.
+// optional checks a value if it is set.
 func (v *tenantValidation) optional(path, value string, r rule) {
 	if value == "" {
 		return
@@ -146,31 +145,31 @@ func (v *tenantValidation) optional(path, value string, r rule) {
 	}
 }
 
-// each checks every item of a list, none of which may come twice.
+// each checks every item of a list, and rejects duplicates.
 func (v *tenantValidation) each(path string, items []string, r rule) {
 	given := map[string]bool{}
 	for i, item := range items {
 		at := path + "[" + strconv.Itoa(i) + "]"
 		v.required(at, item, r)
 		if item != "" && given[item] {
-			v.Add(at, "is given twice")
+			v.Add(at, "is listed twice")
 		}
 		given[item] = true
 	}
 }
 
-// notEmpty refuses an explicit empty list where the absent one means
-// "everything", or a default: stored, the two are the same.
+// notEmpty rejects an explicitly empty list where an absent list means a default.
+// Once stored, the two could not be distinguished.
 func (v *tenantValidation) notEmpty(path string, items []string) {
 	if items != nil && len(items) == 0 {
-		v.Add(path, "is empty, which would mean the default; leave it out, or list something")
+		v.Add(path, "is empty, which would mean the default: omit it, or list something")
 	}
 }
 
-// seen remembers at which path a value came first.
+// seen maps each value to the path where it first occurred.
 type seen map[string]string
 
-// note adds a fault if value has come before.
+// note adds a fault if value has occurred before.
 func (s seen) note(faults *Faults, path, value string) {
 	if first, again := s[value]; again && value != "" {
 		faults.Add(path, "is the same as %s", first)
@@ -179,8 +178,8 @@ func (s seen) note(faults *Faults, path, value string) {
 	s[value] = path
 }
 
-// Member is the path of what a mapping at path holds under key. A key that
-// would not print as itself is quoted and cut.
+// Member returns the path of key in the mapping at path. It quotes and shortens a
+// key that is long or not plain text.
 func Member(path, key string) string {
 	if quoted := strconv.Quote(key); len(key) > 64 || quoted != `"`+key+`"` {
 		return path + "[" + strconv.Quote(key[:min(len(key), 64)]) + "]"

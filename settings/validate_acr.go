@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	maxClasses  = 20  // a request may name as many
-	maxACRValue = 100 // every access token carries one
+	maxClasses  = 20  // as many as a request may name
+	maxACRValue = 100 // every access token contains one
 )
 
-// acrValue goes into acr_values, whose values are split by spaces, also in a
-// quoted-string (RFC 9470 §3).
+// acrValue checks a value for acr_values, which is separated by spaces and may be
+// sent in a quoted-string (RFC 9470 §3).
 var acrValue = matches(regexp.MustCompile(fmt.Sprintf(`^[!#-\[\]-~]{1,%d}$`, maxACRValue)), fmt.Sprintf(`1–%d printable ASCII characters without spaces, " and \`, maxACRValue))
 
-// acrValues are the tenant's classes, from the weakest to the strongest.
+// acrValues returns the tenant's classes, from weakest to strongest.
 func (t *TenantSpec) acrValues() []string {
 	if len(t.ACR) == 0 {
 		return session.ACRValues
@@ -29,7 +29,7 @@ func (t *TenantSpec) acrValues() []string {
 	return values
 }
 
-// acrClasses checks the tenant's own classes; their rules are compiled by oauth.
+// acrClasses checks the tenant's own classes. Package oauth compiles their rules.
 func (v *tenantValidation) acrClasses() {
 	at := v.at + ".acr"
 	if v.ACR == nil {
@@ -37,7 +37,7 @@ func (v *tenantValidation) acrClasses() {
 	}
 	v.notEmpty(at, make([]string, len(v.ACR)))
 	if len(v.ACR) > maxClasses {
-		v.Add(at, "must be at most %d", maxClasses)
+		v.Add(at, "must have at most %d entries", maxClasses)
 	}
 	values := seen{}
 	for i, c := range v.ACR {

@@ -8,13 +8,13 @@ import (
 
 const maxClaims = 50
 
-// reservedClaims are set by the server alone (R-EX-21): as custom claims they
-// could pass for statements that it vouches for.
+// reservedClaims lists the claims that only the server sets (R-EX-21). A custom
+// claim with such a name could pass for the server's own statement.
 var reservedClaims = strings.Fields(`
 	iss sub aud exp nbf iat jti client_id scope sid cnf act may_act auth_time acr amr acr_times status session_expiry
 	active token_type username nonce azp events sub_id token_introspection`)
 
-// reservedPrefix begins the names that we may give to claims of our own later.
+// reservedPrefix is reserved for future claims of the server.
 const reservedPrefix = "latchkey_"
 
 // ReservedClaim reports whether no custom claim may have this name.
@@ -25,13 +25,12 @@ func ReservedClaim(name string) bool {
 // claims checks the custom claims.
 func (v *tenantValidation) claims(at string, claims map[string]string) {
 	if len(claims) > maxClaims {
-		v.Add(at, "must be at most %d", maxClaims)
+		v.Add(at, "must have at most %d entries", maxClaims)
 	}
 	v.expressions(at, claims, ReservedClaim)
 }
 
-// expressions checks names that the operator chose for the results of
-// expressions.
+// expressions checks a map from operator-chosen names to expressions.
 func (v *tenantValidation) expressions(at string, expressions map[string]string, reserved func(name string) bool) {
 	for _, name := range slices.Sorted(maps.Keys(expressions)) {
 		path := Member(at, name)

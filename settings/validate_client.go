@@ -9,10 +9,10 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// Limits of what a token may carry, so that it stays below 6 KiB.
+// Limits on the contents of a token, so that it stays below 6 KiB.
 const (
 	maxScopes   = 100
-	maxScope    = 1 << 10 // of one client together, split by spaces
+	maxScope    = 1 << 10 // all scopes of a client, separated by spaces
 	maxAudience = 255
 )
 
@@ -22,8 +22,8 @@ var (
 	// RFC 6749 §3.3
 	scopeToken = matches(regexp.MustCompile(`^[!#-\[\]-~]+$`), `a scope token: printable ASCII without spaces, " and \`)
 
-	// RFC 6749 appendix A.2. Only secrets we make avoid what has to be
-	// form-encoded; one that is already in use elsewhere may hold it.
+	// RFC 6749 appendix A.2. Secrets that Latchkey generates contain no characters
+	// that need form-encoding, but a secret from elsewhere may contain them.
 	clientSecret = printable(32, 1024)
 )
 
@@ -39,14 +39,14 @@ func (v *tenantValidation) client(at string, c ClientSpec) {
 	v.optional(at+".late_retry", c.LateRetry, oneOf(LateRetryOnce, LateRetryNever))
 	v.claims(at+".claims", c.Claims)
 	v.scopes(at, c.ClientSettings)
-	v.each(at+".audiences", c.Audiences, audienceOfOurs)
+	v.each(at+".audiences", c.Audiences, ownAudience)
 	v.each(at+".resource_identifiers", c.ResourceIdentifiers, v.resourceIdentifier)
 	v.optional(at+".introspect", c.Introspect, oneOf(IntrospectAudience, IntrospectAll))
 	if c.Introspect != "" && c.Public() {
-		v.Add(at+".introspect", "needs auth: secret")
+		v.Add(at+".introspect", "requires auth: secret")
 	}
 	if c.ManageSessions && c.Public() {
-		v.Add(at+".manage_sessions", "needs auth: secret")
+		v.Add(at+".manage_sessions", "requires auth: secret")
 	}
 	v.each(at+".origins", c.Origins, origin)
 	v.optional(at+".access_token_typ", c.AccessTokenTyp, oneOf("at+jwt", "JWT"))
@@ -58,8 +58,8 @@ func (v *tenantValidation) client(at string, c ClientSpec) {
 	}
 }
 
-// clientSecrets holds the secrets against the way the client authenticates. A
-// secret whose file could not be read counts as given.
+// clientSecrets checks that the secrets match the way the client authenticates. A
+// secret whose file could not be read counts as set.
 func (v *tenantValidation) clientSecrets(at string, c ClientSpec) {
 	path := at + ".secret"
 	if c.SecretFile != "" {
@@ -70,9 +70,9 @@ func (v *tenantValidation) clientSecrets(at string, c ClientSpec) {
 	case c.Auth == AuthSecret && !given && !c.SecretStored:
 		v.Add(path, "is missing: auth is secret")
 	case c.Public() && given:
-		v.Add(path, "must not be given: auth is none")
+		v.Add(path, "must not be set: auth is none")
 	case c.Public() && c.PreviousSecret != "":
-		v.Add(at+".previous_secret", "must not be given: auth is none")
+		v.Add(at+".previous_secret", "must not be set: auth is none")
 	default:
 		v.optional(path, c.Secret, clientSecret)
 		v.optional(at+".previous_secret", c.PreviousSecret, clientSecret)
@@ -82,31 +82,30 @@ func (v *tenantValidation) clientSecrets(at string, c ClientSpec) {
 	}
 }
 
-// grants checks the grants, and what nothing but a grant can bring about. A
-// client without any is a resource server.
+// grants checks the grants, and the settings that depend on a grant. A client
+// without grants is a resource server.
 func (v *tenantValidation) grants(at string, c ClientSettings) {
 	v.each(at+".grants", c.Grants, oneOf(GrantTokenExchange, GrantRefresh, GrantClientCredentials))
 	if c.Public() && c.HasGrant(GrantClientCredentials) {
-		v.Add(at+".grants", "client-credentials needs auth: secret") // RFC 6749 §4.4
+		v.Add(at+".grants", "client-credentials requires auth: secret") // RFC 6749 §4.4
 	}
 	if c.HasGrant(GrantRefresh) && !c.HasGrant(GrantTokenExchange) {
-		v.Add(at+".grants", "refresh needs token-exchange, without which there is no session")
+		v.Add(at+".grants", "refresh requires token-exchange, which opens the session")
 	}
 	if c.StatusList && !c.HasGrant(GrantTokenExchange) {
-		v.Add(at+".status_list", "needs the grant token-exchange, without which there is no session")
+		v.Add(at+".status_list", "requires the grant token-exchange, which opens the session")
 	}
 	switch {
 	case !c.SessionToken:
 	case !c.HasGrant(GrantTokenExchange):
-		v.Add(at+".session_token", "needs the grant token-exchange, without which there is no session")
+		v.Add(at+".session_token", "requires the grant token-exchange, which opens the session")
 	case c.Public() && !c.AllowPublicSessionToken:
-		// It does not rotate, so a copy taken from a browser stays good.
-		v.Add(at+".session_token", "needs auth: secret, or allow_public_session_token: true")
+		// A session token does not rotate, so a copy taken from a browser stays valid.
+		v.Add(at+".session_token", "requires auth: secret, or allow_public_session_token: true")
 	}
 }
 
-// policy checks the lifetimes that result from the preset and the client's own
-// fields.
+// policy checks the lifetimes that result from the preset and the client's fields.
 func (v *tenantValidation) policy(at string, c ClientSettings) {
 	if _, known := session.Presets[c.Preset]; !known {
 		return
@@ -117,18 +116,18 @@ func (v *tenantValidation) policy(at string, c ClientSettings) {
 			v.Add(at+"."+field, "%s", problem)
 		}
 	}
-	if most := c.MaxLifetime; most != nil && most.Of() < c.Policy().AbsoluteTimeout {
+	if most := c.MaxLifetime; most != nil && most.Std() < c.Policy().AbsoluteTimeout {
 		v.Add(at+".max_lifetime", "must be at least absolute_lifetime")
 	}
 }
 
-// scopes checks what the client may ask for, and what it gets unasked.
+// scopes checks the scopes that the client may request and those that it gets by default.
 func (v *tenantValidation) scopes(at string, c ClientSettings) {
 	if len(c.Scopes) > maxScopes {
-		v.Add(at+".scopes", "must be at most %d", maxScopes)
+		v.Add(at+".scopes", "must have at most %d entries", maxScopes)
 	}
 	if len(strings.Join(c.Scopes, " ")) > maxScope {
-		v.Add(at+".scopes", "must be at most 1 KiB together: every token may carry them")
+		v.Add(at+".scopes", "must be at most 1 KiB together, because a token may contain all of them")
 	}
 	v.each(at+".scopes", c.Scopes, scopeToken)
 	if c.DefaultScopes != nil {
@@ -141,8 +140,8 @@ func (v *tenantValidation) scopes(at string, c ClientSettings) {
 	}
 }
 
-// audienceOfOurs is a target of a token: a client id, or a URI.
-func audienceOfOurs(s string) string {
+// ownAudience checks an audience of this server's tokens: a client id or a URI.
+func ownAudience(s string) string {
 	if len(s) > maxAudience {
 		return "is longer than 255 characters"
 	}
@@ -155,9 +154,9 @@ func audienceOfOurs(s string) string {
 	return ""
 }
 
-// resourceIdentifier is a URI under which a client is an audience. A client id
-// has no colon, so the two cannot meet; the tenant's issuer is the audience of
-// the session API, which no resource server may be.
+// resourceIdentifier checks a URI that names a client as an audience. It cannot
+// collide with a client id, which has no colon. The tenant's issuer is the audience
+// of the session API, so no resource server may use it.
 func (v *tenantValidation) resourceIdentifier(s string) string {
 	if v.base != "" && s == v.issuer() {
 		return "must not be the tenant's own issuer"

@@ -6,23 +6,23 @@ import (
 	"time"
 )
 
-// Bounds of what a trusted issuer may be allowed.
+// Limits on the settings of a trusted issuer.
 const (
 	maxTokenAge      = 24 * time.Hour
-	maxTokenLifetime = 30 * 24 * time.Hour // the single-use row of a token lives as long
+	maxTokenLifetime = 30 * 24 * time.Hour // the single-use row of a token is kept as long
 	MaxLeeway        = 5 * time.Minute
 
 	minSharedSecret = 32 // bytes, RFC 7518 §3.2
 )
 
-// Signature algorithms of client tokens; HS256 belongs to shared secrets alone,
-// so that no public key is ever taken for one (RFC 8725 §2.1).
+// Signature algorithms of client tokens. HS256 is allowed only with shared secrets,
+// so that a public key is never used as a secret (RFC 8725 §2.1).
 const sharedSecretAlgorithm = "HS256"
 
 var publicKeyAlgorithm = oneOf("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 
-// foreignTypes are header types of tokens with another purpose; the server's own
-// come first (RFC 8725 §3.11, R-JK-17).
+// foreignTypes lists the header types of tokens with another purpose, beginning with
+// the server's own (RFC 8725 §3.11, R-JK-17).
 var foreignTypes = strings.Fields(`at+jwt token-introspection+jwt logout+jwt secevent+jwt
 	statuslist+jwt dpop+jwt client-authentication+jwt`)
 
@@ -60,9 +60,9 @@ func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
 	v.optional(at+".subject_prefix", e.SubjectPrefix, printable(1, 64))
 }
 
-// foreignIssuer checks an iss that a tenant may trust: never one of this
-// deployment's, whose access tokens would pass for proof of a sign-in. It must be
-// a URL if its metadata is fetched; otherwise it is compared as a string.
+// foreignIssuer checks an iss that a tenant may trust. It rejects the issuers of
+// this deployment, whose access tokens would pass for proof of a sign-in. The iss
+// must be a URL if its metadata is fetched; otherwise it may be any text.
 func (v *tenantValidation) foreignIssuer(e IssuerSpec) rule {
 	return func(iss string) string {
 		if v.ours(iss) {
@@ -78,16 +78,15 @@ func (v *tenantValidation) foreignIssuer(e IssuerSpec) rule {
 	}
 }
 
-// ours says that iss is the issuer of a tenant, or differs from one only in
-// how it is written.
+// ours reports whether iss is the issuer of a tenant, or another spelling of it.
 func (v *tenantValidation) ours(iss string) bool {
 	rest, here := strings.CutPrefix(canonicalIssuer(iss), v.base)
 	id, tenant := strings.CutPrefix(rest, "/t/")
 	return v.base != "" && here && (rest == "" || tenant && tenantID.MatchString(id))
 }
 
-// canonicalIssuer writes a URL as we write our own: in lower case, without the
-// default port, a dot behind the host or a slash at the end.
+// canonicalIssuer returns a URL in lower case, without the default port, a dot after
+// the host or a slash at the end.
 func canonicalIssuer(iss string) string {
 	iss = strings.TrimRight(strings.ToLower(iss), "/")
 	scheme, rest, _ := strings.Cut(iss, "://")
@@ -107,7 +106,7 @@ func canonicalIssuer(iss string) string {
 	return strings.TrimSuffix(scheme+"://"+host+"/"+path, "/")
 }
 
-// keys checks that the keys come from one place, and that the algorithms fit.
+// keys checks that the keys have one source, and that the algorithms match it.
 func (v *tenantValidation) keys(at string, e IssuerSpec) {
 	shared := e.Keys.SharedSecret != "" || e.Keys.SharedSecretFile != "" || e.Keys.Stored
 	sources := 0
@@ -135,14 +134,14 @@ func (v *tenantValidation) keys(at string, e IssuerSpec) {
 		case shared:
 			return ""
 		case alg == sharedSecretAlgorithm:
-			return "HS256 needs keys.shared_secret"
+			return "HS256 requires keys.shared_secret"
 		}
 		return publicKeyAlgorithm(alg)
 	})
 }
 
-// tokenAudience checks a value of aud. A client token for the token endpoint is
-// rejected in any case, so listing the endpoint would never help.
+// tokenAudience checks a value of aud. The server always rejects a client token for
+// the token endpoint, so listing the endpoint would have no effect.
 func (v *tenantValidation) tokenAudience(s string) string {
 	if v.base != "" && s == v.issuer()+"/token" {
 		return "must not be the token endpoint"
@@ -150,11 +149,11 @@ func (v *tenantValidation) tokenAudience(s string) string {
 	return text(1024)(s)
 }
 
-// headerType is a typ that marks client tokens, and nothing else.
+// headerType checks a typ that marks only client tokens.
 func headerType(typ string) string {
 	lower := strings.TrimPrefix(strings.ToLower(typ), "application/") // RFC 7515 §4.1.9
 	if slices.Contains(foreignTypes, lower) {
-		return "is the type of tokens that are no proof of a sign-in"
+		return "is the type of tokens that do not prove a sign-in"
 	}
 	if len(typ) > 64 || !visible.MatchString(typ) {
 		return "must be a media type of at most 64 characters"
@@ -162,9 +161,9 @@ func headerType(typ string) string {
 	return ""
 }
 
-// span checks a duration, if it is given.
+// span checks a duration if it is set.
 func (v *tenantValidation) span(path string, d *Duration, least, most time.Duration) {
-	if d != nil && (d.Of() < least || d.Of() > most) {
+	if d != nil && (d.Std() < least || d.Std() > most) {
 		v.Add(path, "must be %s to %s", Duration(least), Duration(most))
 	}
 }

@@ -4,13 +4,13 @@ import (
 	"slices"
 )
 
-// kin reports whether two entries are of one issuer and one kind of token.
+// kin reports whether two entries have the same issuer and token type.
 func (s IssuerSettings) kin(o IssuerSettings) bool {
 	return s.Issuer == o.Issuer && s.TokenType == o.TokenType
 }
 
-// entryIDs checks that every entry has an id of its own. One that leaves it out
-// gets it from its issuer's host, which two entries cannot share.
+// entryIDs checks that the ids of all entries differ. An entry without an id gets
+// one from its issuer's host, so two entries of one host need explicit ids.
 func (v *tenantValidation) entryIDs() {
 	ids := map[string]IssuerSpec{}
 	count := map[string]int{}
@@ -25,9 +25,9 @@ func (v *tenantValidation) entryIDs() {
 		case e.ID == "" && count[e.Issuer] > 1:
 			v.Add(at, "is missing: the tenant has more than one entry for this issuer, so each needs an id")
 		case again && e.ID == "":
-			v.Add(at, "is missing: made from the issuer's host it would be %q, which is the id of %s", id, first.Path)
+			v.Add(at, "is missing: the default made from the issuer's host, %q, is the id of %s", id, first.Path)
 		case again:
-			v.Add(at, "is the same as that of %s", first.Path)
+			v.Add(at, "is the same as the id of %s", first.Path)
 		default:
 			v.optional(at, id, issuerID)
 		}
@@ -37,8 +37,8 @@ func (v *tenantValidation) entryIDs() {
 	}
 }
 
-// distinct sees to it that a token belongs to one entry: two of one issuer and
-// one kind of token have no audience in common.
+// distinct checks that each token belongs to only one entry: entries with the same
+// issuer and token type must have no audience in common.
 func (v *tenantValidation) distinct() {
 	for j, b := range v.TrustedIssuers {
 		for _, a := range v.TrustedIssuers[:j] {
@@ -49,7 +49,7 @@ func (v *tenantValidation) distinct() {
 	}
 }
 
-// audiences are those that the entry accepts.
+// audiences returns the audiences that the entry accepts.
 func (v *tenantValidation) audiences(e IssuerSpec) []string {
 	if len(e.Audiences) == 0 {
 		return []string{v.issuer()}
@@ -57,16 +57,16 @@ func (v *tenantValidation) audiences(e IssuerSpec) []string {
 	return e.Audiences
 }
 
-// namespaces ensures that no issuer can speak for another's users: no prefix of a
-// tenant begins another, except that one entry may have none, and that entries
-// with share_subjects may share one.
+// namespaces checks that no issuer can vouch for the users of another: no prefix in
+// a tenant may be the beginning of another, except that an entry may have no prefix,
+// and entries with share_subjects may have the same one.
 func (v *tenantValidation) namespaces() {
 	path := func(e IssuerSpec) string { return e.Path + ".subject_prefix" }
 	for j, b := range v.TrustedIssuers {
 		for _, a := range v.TrustedIssuers[:j] {
 			switch a.clashes(b.IssuerSettings) {
 			case sameSpace:
-				v.Add(path(b), "is the same as %s: entries share a namespace only if each says share_subjects: true", path(a))
+				v.Add(path(b), "is the same as %s: to share a namespace, each entry needs share_subjects: true", path(a))
 			case overlap:
 				v.Add(path(b), "overlaps %s: neither may begin with the other", path(a))
 			}

@@ -11,8 +11,8 @@ import (
 	"unicode"
 )
 
-// rule says what is wrong with a value, and nothing if it is right. It never
-// quotes the value.
+// rule returns what is wrong with a value, or "" if it is valid. It never quotes the
+// value.
 type rule func(string) string
 
 func oneOf(allowed ...string) rule {
@@ -33,20 +33,20 @@ func matches(pattern *regexp.Regexp, is string) rule {
 	}
 }
 
-// text is anything a person can read, up to limit bytes.
+// text allows any text without control characters, up to limit bytes.
 func text(limit int) rule {
 	return func(s string) string {
 		switch {
 		case len(s) > limit:
 			return "is too long"
 		case strings.ContainsFunc(s, unicode.IsControl):
-			return "must not hold control characters"
+			return "must not contain control characters"
 		}
 		return ""
 	}
 }
 
-// printable is visible ASCII and the space.
+// printable allows printable ASCII, including the space.
 func printable(least, most int) rule {
 	return func(s string) string {
 		odd := func(r rune) bool { return r < ' ' || r > '~' }
@@ -57,7 +57,7 @@ func printable(least, most int) rule {
 	}
 }
 
-// absoluteURI is a URI that names a resource: absolute and without a fragment
+// absoluteURI checks a URI that names a resource: absolute and without a fragment
 // (RFC 8707 §2).
 func absoluteURI(s string) string {
 	u, err := url.Parse(s)
@@ -69,16 +69,16 @@ func absoluteURI(s string) string {
 	case strings.Contains(s, "#"):
 		return "must not have a fragment"
 	case u.User != nil:
-		return "must not hold a user name or password"
+		return "must not contain a user name or password"
 	}
 	return ""
 }
 
-// visible is ASCII without spaces.
+// visible matches ASCII without spaces.
 var visible = regexp.MustCompile(`^[!-~]+$`)
 
-// fetched checks a URL that the server fetches: https, or http if the entry may
-// be on a private network.
+// fetched checks a URL that the server fetches: https, or http if the entry allows
+// private addresses.
 func fetched(private bool) rule {
 	return func(s string) string {
 		u, err := url.Parse(s)
@@ -86,7 +86,7 @@ func fetched(private bool) rule {
 			return "must be an https URL"
 		}
 		if u.Scheme == "http" && !private {
-			return "must be https; http needs allow_private_addresses: true"
+			return "must be https; http requires allow_private_addresses: true"
 		}
 		return absoluteURI(s)
 	}
@@ -94,16 +94,16 @@ func fetched(private bool) rule {
 
 var hostPort = regexp.MustCompile(`^([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?$`)
 
-// ParseOrigin reads scheme://host[:port] as a browser writes an origin (RFC
-// 6454 §6.2): http or https, lower case, without a default port. Its error
-// does not quote s.
+// ParseOrigin parses an origin as browsers write it, scheme://host[:port] (RFC 6454
+// §6.2): http or https, in lower case, without a default port. Its error does not
+// quote s.
 func ParseOrigin(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return nil, errors.New("must be https://host or https://host:port")
 	case u.User != nil:
-		return nil, errors.New("must not hold a user name or password")
+		return nil, errors.New("must not contain a user name or password")
 	case strings.ContainsAny(s, "?#"):
 		return nil, errors.New("must not have a query or a fragment")
 	case u.Path == "/":
@@ -113,7 +113,7 @@ func ParseOrigin(s string) (*url.URL, error) {
 	case s != strings.ToLower(s):
 		return nil, errors.New("must be in lower case")
 	case u.Scheme == "https" && u.Port() == "443", u.Scheme == "http" && u.Port() == "80":
-		return nil, errors.New("must leave the default port out")
+		return nil, errors.New("must not contain the default port")
 	case !hostPort.MatchString(u.Host):
 		return nil, errors.New("must name one host, in ASCII and without a wildcard")
 	}
@@ -123,8 +123,8 @@ func ParseOrigin(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// ParseBase reads the base URL of a deployment: an origin, and a path if the
-// server shares its host with others.
+// ParseBase parses the base URL of a deployment: an origin, followed by a path if
+// the server shares its host with other programs.
 func ParseBase(s string) (*url.URL, error) {
 	origin, path := s, ""
 	if _, rest, ok := strings.Cut(s, "://"); ok {
@@ -142,9 +142,9 @@ func ParseBase(s string) (*url.URL, error) {
 	for _, segment := range strings.Split(path[1:], "/") {
 		switch {
 		case !basePath.MatchString(segment) || strings.Trim(segment, ".") == "":
-			return nil, errors.New("must have a path of letters, digits and . _ ~ - between single slashes, or none")
+			return nil, errors.New("may have a path only of letters, digits and . _ ~ - between single slashes")
 		case segment == "t" || segment == ".well-known" || segment == "sessions":
-			return nil, fmt.Errorf("must not have %q in its path, which the server uses itself", segment)
+			return nil, fmt.Errorf("must not have %q in its path: the server uses it", segment)
 		}
 	}
 	u.Path = path

@@ -11,19 +11,19 @@ import (
 	"unicode/utf8"
 )
 
-// maxAttribute bounds a stored attribute, as JSON, in bytes.
+// maxAttribute is the maximum size of a stored attribute as JSON, in bytes.
 const maxAttribute = 4 << 10
 
-// reservedUserAttribute reports whether expressions see something else under
-// this name of `user`.
+// reservedUserAttribute reports whether `user` has another member of this name in
+// expressions.
 func reservedUserAttribute(name string) bool { return name == "sub" }
 
-// reservedSessionAttribute reports the same of `session`.
+// reservedSessionAttribute is the same for `session`.
 func reservedSessionAttribute(name string) bool {
 	return slices.Contains([]string{"amr", "acr", "auth_time", "acr_times"}, name)
 }
 
-// userSub is the id of a user.
+// userSub checks the id of a user.
 var userSub = printable(1, 255)
 
 // users checks every user.
@@ -34,7 +34,7 @@ func (v *tenantValidation) users() {
 		v.required(at+".sub", u.Sub, userSub)
 		subs.note(&v.Faults, at+".sub", u.Sub)
 		if v.clients[u.Sub] && u.Sub != "" {
-			// A token without a user has the client id as sub.
+			// The sub of a token without a user is the client id.
 			v.Add(at+".sub", "is the id of a client")
 		}
 		for _, name := range slices.Sorted(maps.Keys(u.Attributes)) {
@@ -42,7 +42,7 @@ func (v *tenantValidation) users() {
 			v.memberName(path, name, reservedUserAttribute)
 			switch text, err := json.Marshal(u.Attributes[name]); {
 			case err != nil:
-				v.Add(path, "must be a value that JSON can hold")
+				v.Add(path, "must be a value that JSON can represent")
 			case len(text) > maxAttribute:
 				v.Add(path, "must be at most 4 KiB as JSON")
 			}
@@ -50,8 +50,8 @@ func (v *tenantValidation) users() {
 	}
 }
 
-// storable refuses, anywhere in value, the text that PostgreSQL cannot hold:
-// with a NUL, or not UTF-8.
+// storable rejects, anywhere in value, text that PostgreSQL cannot store: text with
+// a NUL, or text that is not UTF-8.
 func (v *tenantValidation) storable(path string, value reflect.Value) {
 	switch value.Kind() {
 	case reflect.String:

@@ -15,10 +15,10 @@ import (
 )
 
 func newAdminKeys(s *sharedFlags) *cobra.Command {
-	keys := group("admin-keys", "Make, list and revoke keys of the admin API")
-	keys.Long = `Keys of the admin API and of the console. This command needs the configuration of
-the server, with its database and root secret, so it runs on the server. An owner's
-key makes further keys through the admin API.`
+	keys := group("admin-keys", "Create, list and revoke keys of the admin API")
+	keys.Long = `Manages the keys of the admin API and the console. Run it on the server, because it
+needs the server's configuration with its database and root secret. An owner can
+create more keys through the admin API.`
 	keys.AddCommand(newAdminKeysCreate(s), newAdminKeysList(s), newAdminKeysRevoke(s))
 	return keys
 }
@@ -28,18 +28,18 @@ func newAdminKeysCreate(s *sharedFlags) *cobra.Command {
 	var tenants []string
 	cmd := &cobra.Command{
 		Use:   "create",
-		Short: "Make a key and print it once",
-		Long: `Makes a key of the admin API and prints it. It is not stored, so it cannot be
+		Short: "Create a key and print it once",
+		Long: `Creates a key of the admin API and prints it. The key is not stored, so it cannot be
 printed again.
 
 Roles:
   owner    everything, in every tenant: admin keys, tenants, private addresses
   admin    everything inside its tenants
   support  reads clients and trusted issuers; searches users and sessions, ends
-           them, and explains refused tokens
-  viewer   reads everything except secrets, exports and what changes contained
+           sessions, and explains rejected tokens
+  viewer   reads everything except secrets, exports and the contents of changes
 
-Without --tenant, the key is for every tenant, also for those that are made later.`,
+Without --tenant, the key is valid for every tenant, including future ones.`,
 		Example: `  latchkey admin-keys create --name "Anna's laptop" --role owner
   latchkey admin-keys create --name "support desk" --role support --tenant acme --expires 90d`,
 		Args: cobra.NoArgs,
@@ -50,10 +50,10 @@ Without --tenant, the key is for every tenant, also for those that are made late
 				if err != nil || life <= 0 {
 					return errors.New(`--expires must be a duration such as "90d" or "12h"`)
 				}
-				spec.ExpiresAt = time.Now().Add(life.Of())
+				spec.ExpiresAt = time.Now().Add(life.Std())
 			}
 			if faults := spec.Validate(time.Now()); len(faults) > 0 {
-				return fmt.Errorf("the key was not made:\n%w", faults)
+				return fmt.Errorf("the key was not created:\n%w", faults)
 			}
 			return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
 				key, row := keys.NewAdminKey()
@@ -71,8 +71,8 @@ Without --tenant, the key is for every tenant, also for those that are made late
 	}
 	cmd.Flags().StringVar(&name, "name", "", "who or what uses the key (required)")
 	cmd.Flags().StringVar(&role, "role", "", "owner, admin, support or viewer (required)")
-	cmd.Flags().StringArrayVar(&tenants, "tenant", nil, "id of a tenant that the key is for; may be repeated")
-	cmd.Flags().StringVar(&expires, "expires", "", "after how long the key expires, such as 90d; default: never")
+	cmd.Flags().StringArrayVar(&tenants, "tenant", nil, "id of a tenant for which the key is valid; may be repeated")
+	cmd.Flags().StringVar(&expires, "expires", "", "lifetime of the key, such as 90d; default: unlimited")
 	return cmd
 }
 
@@ -81,13 +81,13 @@ func newAdminKeysList(s *sharedFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the keys",
-		Long:    "Lists the keys that can be used, and with --all those that are revoked or have\nexpired as well. The keys themselves are not stored and cannot be shown.",
+		Long:    "Lists the active keys, and with --all also revoked and expired ones. The keys\nthemselves are not stored and cannot be shown.",
 		Example: "  latchkey admin-keys list\n  latchkey admin-keys list --all",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "ID\tNAME\tROLE\tTENANTS\tMADE\tBY\tEXPIRES\tLAST USED\tSTATE")
+				fmt.Fprintln(w, "ID\tNAME\tROLE\tTENANTS\tCREATED\tBY\tEXPIRES\tLAST USED\tSTATE")
 				after, now := "", store.Now()
 				for {
 					const page = 500
@@ -119,15 +119,15 @@ func newAdminKeysRevoke(s *sharedFlags) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "revoke ID",
 		Short: "Revoke a key",
-		Long: `Revokes a key. Every server refuses it from its next request on. Keys that it made
-stay, unless --with-descendants revokes them too.`,
+		Long: `Revokes a key. Every server rejects the next request with it. Keys that were created
+with it stay valid, unless --with-descendants revokes them too.`,
 		Example: "  latchkey admin-keys revoke k7fq2mhc5wz9xd3t --with-descendants",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
 				revoked, err := store.RevokeAdminKey(cmd.Context(), args[0], descendants, true, machine())
 				if errors.Is(err, models.ErrNotFound) {
-					return fmt.Errorf("there is no admin key with the id %q; latchkey admin-keys list shows them", args[0])
+					return fmt.Errorf("there is no admin key with the id %q; run latchkey admin-keys list to see the keys", args[0])
 				}
 				if err != nil {
 					return err
@@ -136,13 +136,13 @@ stay, unless --with-descendants revokes them too.`,
 					fmt.Fprintf(cmd.OutOrStdout(), "Revoked %s.\n", id)
 				}
 				if len(revoked) == 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s was revoked before.\n", args[0])
+					fmt.Fprintf(cmd.OutOrStdout(), "%s was already revoked.\n", args[0])
 				}
 				return nil
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&descendants, "with-descendants", false, "also revoke every key that it made, directly or through another key")
+	cmd.Flags().BoolVar(&descendants, "with-descendants", false, "also revoke every key that was created with it, directly or through another key")
 	return cmd
 }
 

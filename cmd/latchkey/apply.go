@@ -25,46 +25,44 @@ func newApply(s *sharedFlags) *cobra.Command {
 	o := models.ApplyOptions{Actor: machine()}
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
-		Short: "Change tenants, clients, trusted issuers and users as a file says",
-		Long: `Compares the file with what is stored, prints the difference and makes it, in
-one transaction. Applying the same file again changes nothing. If the outcome
-would have a fault, every fault is printed with its path and nothing changes.
-Running servers see the change within 5 seconds.
+		Short: "Apply a file of tenants, clients, trusted issuers and users",
+		Long: `Compares the file with the database, prints the changes and makes them in one
+transaction. Applying the same file again changes nothing. If the result would
+have a fault, the command prints every fault with its path and changes nothing.
+Running servers see the changes within 5 seconds. Run it with --dry-run first.
 
-FILE may hold the tenants alone: the issuer, the root secret and the database then
-come from the file of --config, or from LATCHKEY_CONFIG. Without --config they are
-those of FILE.
+FILE may contain only the tenants. The issuer, the root secret and the database
+then come from the file of --config or LATCHKEY_CONFIG. Without either, they come
+from FILE.
 
-The file is merged with what is stored. A tenant, client, trusted issuer or user
-that the file does not name stays, and so does a key that is left out. "key: null"
-sets the default again; any other value takes the place of the stored one whole,
-lists and maps too. A changed preset resets the lifetimes that it decides, unless
-the file gives them.
+The file is merged with the database. A tenant, client, trusted issuer or user
+that the file does not name stays, and so does a key that it omits. "key: null"
+restores the default. Any other value replaces the stored value as a whole, lists
+and maps included. A changed preset resets the lifetimes that it determines,
+unless the file sets them.
 
-With --replace, everything that the file names becomes exactly what the file
-says: a key that is left out has its default again.
+With --replace, every tenant, client, trusted issuer and user that the file names
+gets exactly the settings of the file: a key that it omits returns to its default.
 
 With --prune, tenants, clients and trusted issuers that the file does not name
 are removed, and their sessions end. The id of a removed tenant is never accepted
-again. Users stay: most of them are in no file.
+again. Users stay, because most of them are in no file.
 
-What the file of "latchkey serve" names is managed there: a file that names it
-here is refused. "latchkey suspend" switches it off at once. A dry run of that
-file itself prints what the next start of serve with it would change. If the file has a
-revision, and it is higher than the stored one, it is stored: from then on serve
-does not apply a file with a lower one, or with none.
+"latchkey serve" owns the objects that its own file names. This command rejects a
+file that names one of them; to disable one at once, use "latchkey suspend". With
+--dry-run and the file of serve, the command prints what the next start of serve
+would change.
 
-If a revision was stored by mistake, --reset-revision stores that of FILE in its
-place, and changes nothing else. FILE is the one that serve is to apply: its next
-start does so.
+If FILE has a revision that is higher than the stored one, the command stores it.
+From then on serve does not apply a file with a lower revision or with none. If a
+revision was stored by mistake, --reset-revision replaces it with that of FILE and
+changes nothing else; the next start of serve then applies FILE.
 
-Lines with ! say what loosens security, what stays looser than the default, and
-what renames users.
+Lines that begin with ! show what weakens security, what stays weaker than the
+default, and what renames users.
 
-At the end the trusted issuers of the file are asked for their keys. What keeps
-their tokens from being verified is printed as a warning.
-
-Look first, with --dry-run.`,
+Finally, the command fetches the keys of the trusted issuers in the file. It
+prints a warning for each issuer whose tokens cannot be verified.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
   latchkey apply -c latchkey.yaml -f other.yaml
@@ -72,10 +70,10 @@ Look first, with --dry-run.`,
   latchkey apply -f latchkey.yaml --reset-revision`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			read, ofServe := s.read, o.DryRun && !o.Prune // which serve does not do
+			read, ofServe := s.read, o.DryRun && !o.Prune // serve never prunes
 			switch {
 			case file == "" && s.path == "":
-				return errors.New("which file? Give it by -f latchkey.yaml")
+				return errors.New("no file given: use -f, as in -f latchkey.yaml")
 			case s.path == "":
 				s.path = file
 			case file != "" && !sameFile(file, s.path):
@@ -83,7 +81,7 @@ Look first, with --dry-run.`,
 				read = func(use config.Use) (*config.Config, settings.Faults, error) { return s.readApart(file, use) }
 			}
 			if reset && (o.Replace || o.Prune) {
-				return errors.New("--reset-revision stores the revision of the file and changes nothing else: leave out --replace and --prune")
+				return errors.New("--reset-revision cannot be combined with --replace or --prune: it only stores the revision of the file")
 			}
 			c, faults, err := read(config.ForApply)
 			if err != nil {
@@ -102,15 +100,15 @@ Look first, with --dry-run.`,
 			return applyFile(cmd, c, o, ofServe)
 		},
 	}
-	cmd.Flags().StringVarP(&file, "file", "f", "", "file with the tenants to apply; by default that of --config")
-	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "print the difference and change nothing")
-	cmd.Flags().BoolVar(&o.Replace, "replace", false, "set the default again for every key that a noun in the file leaves out")
-	cmd.Flags().BoolVar(&reset, "reset-revision", false, "store the revision of the file although a higher one is stored, and change nothing else")
+	cmd.Flags().StringVarP(&file, "file", "f", "", "file with the tenants to apply; default: the file of --config")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "print the changes without making them")
+	cmd.Flags().BoolVar(&o.Replace, "replace", false, "restore the default of every key that the file omits, for each tenant, client, issuer and user that it names")
+	cmd.Flags().BoolVar(&reset, "reset-revision", false, "replace a higher stored revision with that of the file, and change nothing else")
 	cmd.Flags().BoolVar(&o.Prune, "prune", false, "remove tenants, clients and trusted issuers that the file does not name")
 	return cmd
 }
 
-// sameFile reports whether two paths are of one file.
+// sameFile reports whether two paths name the same file.
 func sameFile(a, b string) bool {
 	one, err := os.Stat(a)
 	if err != nil {
@@ -120,18 +118,18 @@ func sameFile(a, b string) bool {
 	return err == nil && os.SameFile(one, other)
 }
 
-// applyFile makes the difference, or only prints it. ofServe: it is a dry run
-// of a file that serve may own.
+// applyFile makes the changes, or only prints them in a dry run. ofServe marks a
+// dry run of the file that serve applies.
 func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofServe bool) error {
 	if o.Prune && len(c.Tenants) == 0 {
-		return errors.New("the file names no tenant, and --prune would remove every one that there is")
+		return errors.New("the file names no tenant: --prune would remove all tenants")
 	}
 	log := logger(c.Log)
 	if path, missing := missingDatabase(c); missing && !o.DryRun {
-		fmt.Fprintf(cmd.ErrOrStderr(), "Made a new database: %s\n", path)
+		fmt.Fprintf(cmd.ErrOrStderr(), "Creating a new database: %s\n", path)
 	}
 	if o.DryRun {
-		cleanUp, err := standIn(cmd.Context(), c)
+		cleanUp, err := useScratchDatabase(cmd.Context(), c)
 		if err != nil {
 			return err
 		}
@@ -144,7 +142,7 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 	defer store.Close()
 	var outcome []settings.TenantSpec // merged with what is stored
 	o.Validate = func(tenants []settings.TenantSpec) settings.Faults {
-		if outcome == nil { // it may be called again, for what was stored before
+		if outcome == nil { // a second call checks what was stored before
 			outcome = tenants
 		}
 		return validate(c)(tenants)
@@ -159,7 +157,7 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 	if errors.As(err, &faults) {
 		return faulty(faults)
 	}
-	if err != nil || plan != nil && !sayPlan(cmd.OutOrStdout(), plan) {
+	if err != nil || plan != nil && !printPlan(cmd.OutOrStdout(), plan) {
 		return err
 	}
 	if err := printDifference(cmd, store, keys, c, changes, o.DryRun); err != nil {
@@ -171,9 +169,9 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 	return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())
 }
 
-// difference makes the difference, or in a dry run works it out. Where serve
-// owns something of the file, apply would refuse it; what serve itself would do
-// with it is the plan then.
+// difference makes the changes, or computes them in a dry run. A file that names
+// something that serve owns would be rejected; for the file of serve itself,
+// difference returns the plan of the next start instead.
 func difference(ctx context.Context, store *models.Store, keys *oauth.Keys, c *config.Config, o models.ApplyOptions, ofServe bool) ([]models.Change, *models.Started, error) {
 	if ofServe {
 		owned, err := store.Owned(ctx, c.Tenants)
@@ -192,16 +190,16 @@ func difference(ctx context.Context, store *models.Store, keys *oauth.Keys, c *c
 	return changes, nil, err
 }
 
-// sayPlan prints what the next start of serve does with its file, but for the
-// difference, and reports whether it applies the file at all.
-func sayPlan(out io.Writer, plan *models.Started) (applies bool) {
+// printPlan prints what the next start of serve does with its file, except for
+// the changes, and reports whether it applies the file at all.
+func printPlan(out io.Writer, plan *models.Started) (applies bool) {
 	if plan.Ignored != "" {
-		fmt.Fprintf(out, "\"latchkey serve\" owns what this file names. Its next start does not apply this file: %s.\n", plan.Ignored)
+		fmt.Fprintf(out, "\"latchkey serve\" owns the contents of this file. Its next start does not apply the file: %s.\n", plan.Ignored)
 		return false
 	}
-	fmt.Fprintln(out, "\"latchkey serve\" owns what this file names. Its next start with this file makes this difference:")
+	fmt.Fprintln(out, "\"latchkey serve\" owns the contents of this file. Its next start with this file makes these changes:")
 	for _, name := range plan.Released {
-		fmt.Fprintf(out, "~ %s: no longer owned, because the file does not name it; \"latchkey apply\" may change it from then on\n", name)
+		fmt.Fprintf(out, "~ %s: no longer owned, because the file does not name it; \"latchkey apply\" can change it after that start\n", name)
 	}
 	if plan.Notice != "" {
 		fmt.Fprintf(out, "! %s\n", plan.Notice)
@@ -209,14 +207,14 @@ func sayPlan(out io.Writer, plan *models.Started) (applies bool) {
 	return true
 }
 
-// resetRevision lets serve apply the file again that a revision which was
-// stored by mistake has shut out.
+// resetRevision replaces a revision that was stored by mistake, so that serve
+// applies the file again.
 func resetRevision(cmd *cobra.Command, c *config.Config, dryRun bool) error {
 	if c.TenantsAtStart != settings.StartApply {
-		return fmt.Errorf("tenants_at_start is %s: whatever its revision, serve applies no file to this database, so there is nothing to reset", c.TenantsAtStart)
+		return fmt.Errorf("nothing to reset: tenants_at_start is %s, so serve does not apply this file, whatever its revision", c.TenantsAtStart)
 	}
 	if path, missing := missingDatabase(c); missing {
-		return fmt.Errorf("there is no database at %s; is this the right configuration and folder?", path)
+		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
 	}
 	c.Database.Migrate = c.Database.Migrate && !dryRun
 	store, keys, err := openAll(cmd.Context(), c, logger(c.Log))
@@ -241,16 +239,16 @@ func resetRevision(cmd *cobra.Command, c *config.Config, dryRun bool) error {
 	}
 	switch {
 	case ignored == "":
-		fmt.Fprintf(out, "Nothing to reset: the stored revision is %s, and the next start of \"latchkey serve\" with this file applies it.\n", name(before))
+		fmt.Fprintf(out, "Nothing to reset: the stored revision is %s, and the next start of \"latchkey serve\" applies this file.\n", name(before))
 	case dryRun:
-		fmt.Fprintf(out, "The stored revision is %s and would become %s. Nothing was changed: this was a dry run.\n", name(before), name(f.Revision))
+		fmt.Fprintf(out, "The stored revision is %s and would become %s. This was a dry run: nothing was changed.\n", name(before), name(f.Revision))
 	default:
-		fmt.Fprintf(out, "The stored revision was %s and is %s now. The next start of \"latchkey serve\" with this file applies it; until then nothing else changes.\n", name(before), name(f.Revision))
+		fmt.Fprintf(out, "The stored revision was %s and is now %s. The next start of \"latchkey serve\" applies this file; until then nothing else changes.\n", name(before), name(f.Revision))
 	}
 	return nil
 }
 
-// printDifference prints what has changed, or would, and what is suspended.
+// printDifference prints the changes, and what is suspended.
 func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, c *config.Config, changes []models.Change, dry bool) error {
 	out := cmd.OutOrStdout()
 	for _, change := range changes {
@@ -261,19 +259,19 @@ func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 	}
 	switch {
 	case len(changes) == 0:
-		fmt.Fprintln(out, "Nothing to change.")
+		fmt.Fprintln(out, "No changes.")
 	case dry:
-		fmt.Fprintf(out, "%s, none made: this was a dry run.\n", plural(len(changes), "change"))
+		fmt.Fprintf(out, "%s planned. This was a dry run: nothing was changed.\n", plural(len(changes), "change"))
 	default:
 		fmt.Fprintf(out, "%s made.\n", plural(len(changes), "change"))
 	}
 	return nil
 }
 
-// faultsOfOutcome adds what is wrong with tenants to the faults that loading
-// has found, so that all are reported at once. The two need the database: what
-// the file leaves out is stored there. Without it, only what the file does say
-// is checked.
+// faultsOfOutcome returns the faults of the resulting tenants that loading has
+// not found, so that the command reports all faults at once. It needs the
+// database, which stores the settings that the file omits. Without the database
+// it checks only the settings in the file.
 func faultsOfOutcome(ctx context.Context, c *config.Config, found settings.Faults, o models.ApplyOptions, ofServe bool) settings.Faults {
 	known := map[string]bool{}
 	for _, f := range found {
@@ -286,7 +284,7 @@ func faultsOfOutcome(ctx context.Context, c *config.Config, found settings.Fault
 	if slices.ContainsFunc(found, func(f settings.Fault) bool { return !strings.HasPrefix(f.Path, "tenants") }) {
 		return alone
 	}
-	cleanUp, err := standIn(ctx, c)
+	cleanUp, err := useScratchDatabase(ctx, c)
 	if err != nil {
 		return alone
 	}
@@ -302,7 +300,7 @@ func faultsOfOutcome(ctx context.Context, c *config.Config, found settings.Fault
 	}
 	o.DryRun, o.Validate, o.File = true, validate(c), &f
 	_, plan, err := difference(ctx, store, keys, c, o, ofServe)
-	if plan != nil && plan.Ignored != "" { // which no start would look at
+	if plan != nil && plan.Ignored != "" { // no start would check the file
 		return alone
 	}
 	var faults settings.Faults
@@ -310,8 +308,8 @@ func faultsOfOutcome(ctx context.Context, c *config.Config, found settings.Fault
 	return fresh(faults)
 }
 
-// missingDatabase says whether the database is a file that is not there yet.
-// Only some commands make one.
+// missingDatabase reports whether the database is a file that does not exist yet.
+// Only some commands create it.
 func missingDatabase(c *config.Config) (path string, missing bool) {
 	path, isFile := strings.CutPrefix(c.Database.URL, "sqlite:")
 	path = strings.TrimPrefix(path, "//")
@@ -319,9 +317,9 @@ func missingDatabase(c *config.Config) (path string, missing bool) {
 	return path, isFile && errors.Is(err, os.ErrNotExist)
 }
 
-// standIn lets a dry run leave no trace: it does not migrate, and where there
-// is no database yet it works on an empty one of its own.
-func standIn(ctx context.Context, c *config.Config) (cleanUp func(), err error) {
+// useScratchDatabase keeps a dry run from changing anything: it disables
+// migrations, and replaces a database that is missing or empty by a temporary one.
+func useScratchDatabase(ctx context.Context, c *config.Config) (cleanUp func(), err error) {
 	empty := true
 	if _, missing := missingDatabase(c); !missing {
 		store, err := models.Open(ctx, c.Database.URL, storeOptions(c, slog.Default()))

@@ -8,30 +8,30 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestAFileOfTenantsAloneIsAppliedToTheServerOfTheConfiguration(t *testing.T) {
+func TestApplyTakesAFileOfTenantsOnly(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
-	d.shared()
+	d.allowApply()
 	d.write("other.yaml", "tenants: [{ id: default, clients: [{ id: extra, auth: none, grants: [token-exchange] }] }]\n")
-	if said := d.run("apply", "-f", filepath.Join(d.folder, "other.yaml")); !strings.Contains(said, "client extra") {
-		t.Errorf("applied:\n%s", said)
+	if printed := d.run("apply", "-f", filepath.Join(d.folder, "other.yaml")); !strings.Contains(printed, "client extra") {
+		t.Errorf("applied:\n%s", printed)
 	}
 	d.write("other.yaml", "tenants: [{ id: default, clients: [{ id: extra, auht: none }] }]\n")
-	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "the configuration has 1 fault", "tenants[0].clients[0].auht")
+	d.rejects([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "the configuration has 1 fault", "tenants[0].clients[0].auht")
 	d.write("other.yaml", "tenant: []\n")
-	d.refuses([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "tenant: ")
+	d.rejects([]string{"apply", "-f", filepath.Join(d.folder, "other.yaml")}, "tenant: ")
 }
 
-func TestAReasonIsOneLineOfText(t *testing.T) {
+func TestSuspendRequiresAOneLineReason(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
-	d.shared()
+	d.allowApply()
 	d.run("apply")
-	d.refuses([]string{"suspend", "client", "web", "--reason", "x\n\x1b[31m"}, "--reason is one line of text")
-	if said := d.run("suspend", "user", "\x1b[31m"); strings.Contains(said, "\x1b") {
-		t.Errorf("it prints control characters: %q", said)
+	d.rejects([]string{"suspend", "client", "web", "--reason", "x\n\x1b[31m"}, "--reason must be one line")
+	if printed := d.run("suspend", "user", "\x1b[31m"); strings.Contains(printed, "\x1b") {
+		t.Errorf("it prints control characters: %q", printed)
 	}
 }
 
-func TestWhatIsPrintedForAShellIsOneWord(t *testing.T) {
+func TestShellWordQuotesOneWord(t *testing.T) {
 	for text, want := range map[string]string{
 		"web": "web", "https://auth.example.com": "https://auth.example.com", "zoë": "zoë", "": "''",
 		"a b": "'a b'", "it's": `'it'\''s'`, "$(id)": "'$(id)'", "e\x1b[31m'": `$'e\x1b[31m\''`, "x\ny": `$'x\ny'`,

@@ -7,27 +7,27 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
+func TestApplyMakesTheChangesThatItsDryRunPrints(t *testing.T) {
 	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
-		all := d.run("apply", "--dry-run") // on a database that is not there, and is not made
+		all := d.run("apply", "--dry-run") // the database does not exist, and is not created
 		for _, line := range []string{"+ tenant default\n", "+ default/client web\n", "+ default/client backend\n", "+ default/issuer " + d.issuerID() + "\n"} {
 			if !strings.Contains(all, line) {
-				t.Errorf("the first difference does not say %q:\n%s", line, all)
+				t.Errorf("the first difference does not contain %q:\n%s", line, all)
 			}
 		}
-		if !strings.HasSuffix(all, "\n4 changes, none made: this was a dry run.\n") || strings.Contains(all, "a-client-secret") {
+		if !strings.HasSuffix(all, "\n4 changes planned. This was a dry run: nothing was changed.\n") || strings.Contains(all, "a-client-secret") {
 			t.Errorf("the first difference:\n%s", all)
 		}
 		if again := d.run("apply", "--dry-run"); again != all {
-			t.Errorf("the second dry run says\n%sthe first\n%s", again, all)
+			t.Errorf("the second dry run prints\n%sthe first\n%s", again, all)
 		}
-		if made := d.run("apply"); made != strings.Replace(all, "4 changes, none made: this was a dry run.", "4 changes made.", 1) {
-			t.Errorf("apply makes\n%sits dry run said\n%s", made, all)
+		if made := d.run("apply"); made != strings.Replace(all, "4 changes planned. This was a dry run: nothing was changed.", "4 changes made.", 1) {
+			t.Errorf("apply makes\n%sits dry run printed\n%s", made, all)
 		}
 		for range 2 {
-			if again := d.run("apply"); again != "Nothing to change.\n" {
-				t.Errorf("once more:\n%s", again)
+			if again := d.run("apply"); again != "No changes.\n" {
+				t.Errorf("again:\n%s", again)
 			}
 		}
 
@@ -46,53 +46,53 @@ func TestApplyMakesTheDifferenceThatItsDryRunPrints(t *testing.T) {
     attributes.plan: "pro"
 `
 		for range 2 { // a dry run changes nothing
-			if said := d.run("apply", "--dry-run"); said != difference+"3 changes, none made: this was a dry run.\n" {
-				t.Errorf("difference\n%swant\n%s", said, difference)
+			if printed := d.run("apply", "--dry-run"); printed != difference+"3 changes planned. This was a dry run: nothing was changed.\n" {
+				t.Errorf("difference\n%swant\n%s", printed, difference)
 			}
 		}
-		if said := d.run("apply"); said != difference+"3 changes made.\n" {
-			t.Errorf("difference\n%swant\n%s", said, difference)
+		if printed := d.run("apply"); printed != difference+"3 changes made.\n" {
+			t.Errorf("difference\n%swant\n%s", printed, difference)
 		}
-		if again := d.run("apply", "--dry-run"); again != "Nothing to change.\n" {
-			t.Errorf("once more:\n%s", again)
+		if again := d.run("apply", "--dry-run"); again != "No changes.\n" {
+			t.Errorf("again:\n%s", again)
 		}
 	})
 }
 
-func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
+func TestApplyKeepsWhatTheFileDoesNotName(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("apply")
 	whole := d.text()
 	d.write("latchkey.yaml", whole[:strings.Index(whole, "tenants:")])
-	if said := d.run("apply"); said != "Nothing to change.\n" {
-		t.Errorf("a file without tenants: %s", said)
+	if printed := d.run("apply"); printed != "No changes.\n" {
+		t.Errorf("a file without tenants: %s", printed)
 	}
 	d.write("latchkey.yaml", whole)
-	if said := d.run("apply"); said != "Nothing to change.\n" {
-		t.Errorf("the file before: %s", said)
+	if printed := d.run("apply"); printed != "No changes.\n" {
+		t.Errorf("the file before: %s", printed)
 	}
 }
 
-func TestApplyRefusesWhatItCannotDo(t *testing.T) {
+func TestApplyRejectsInvalidArguments(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("migrate")
-	d.refuses([]string{"apply", "something.yaml"}, `unknown command "something.yaml"`)
-	if said := d.run("apply", "--dry-run"); !strings.HasPrefix(said, "+ tenant default\n") {
-		t.Errorf("a refused apply has changed something:\n%s", said)
+	d.rejects([]string{"apply", "something.yaml"}, `unknown command "something.yaml"`)
+	if printed := d.run("apply", "--dry-run"); !strings.HasPrefix(printed, "+ tenant default\n") {
+		t.Errorf("a rejected apply has changed something:\n%s", printed)
 	}
 	code, _, stderr := run(t, nil, "apply")
-	if code != 1 || !strings.Contains(stderr, "which file?") {
+	if code != 1 || !strings.Contains(stderr, "no file given") {
 		t.Errorf("without a file: exit code %d: %s", code, stderr)
 	}
-	if said := d.run("apply", "-f", d.file); !strings.HasSuffix(said, "\n4 changes made.\n") {
-		t.Errorf("with -f: %s", said)
+	if printed := d.run("apply", "-f", d.file); !strings.HasSuffix(printed, "\n4 changes made.\n") {
+		t.Errorf("with -f: %s", printed)
 	}
 }
 
-// What is applied by one process is seen by another that runs.
-func TestARunningServerSeesWhatIsApplied(t *testing.T) {
+// A running process sees what another process applies.
+func TestARunningServerSeesAppliedChanges(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
-	d.shared()
+	d.allowApply()
 	s := d.serve()
 	before := s.exchange(d.clientToken("alice", map[string]any{"plan": "gold"}))
 	if seen := s.introspect(before.text("access_token")); seen.text("plan") != "gold" {
@@ -109,7 +109,7 @@ func TestARunningServerSeesWhatIsApplied(t *testing.T) {
 
 	d.edit("      - id: web\n", "      - id: web\n        disabled: true\n")
 	d.run("apply")
-	eventually(t, "the disabled client is refused", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 401 })
+	eventually(t, "the disabled client is rejected", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 401 })
 	for name, token := range map[string]string{"access": before.text("access_token"), "refresh": before.text("refresh_token")} {
 		if seen := s.introspect(token); !seen.is(false) {
 			t.Errorf("the disabled client's %s token: %s", name, seen.body)
@@ -121,7 +121,7 @@ func TestARunningServerSeesWhatIsApplied(t *testing.T) {
 
 	d.edit("disabled: true", "disabled: false")
 	d.run("apply")
-	eventually(t, "the client is back", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 200 })
+	eventually(t, "the client is enabled again", func() bool { return s.exchange(d.clientToken("alice", nil)).status == 200 })
 	if refreshed := s.refresh(after.text("refresh_token")); refreshed.status != 400 || refreshed.text("error") != "invalid_grant" {
 		t.Errorf("a session from before the client was disabled: %d %s", refreshed.status, refreshed.body)
 	}
@@ -136,20 +136,20 @@ func TestPruneRemovesWhatTheFileDoesNotName(t *testing.T) {
 		d.write("latchkey.yaml", strings.Replace(whole, "      - id: web\n        auth: none\n        grants: [token-exchange, refresh]\n        refresh_grace: 60s\n        claims: { plan: user.plan }\n", "", 1))
 		const difference = "- default/client web\n- tenant acme\n"
 		for range 2 {
-			if said := d.run("apply", "--prune", "--dry-run"); said != difference+"2 changes, none made: this was a dry run.\n" {
-				t.Errorf("dry run:\n%swant\n%s", said, difference)
+			if printed := d.run("apply", "--prune", "--dry-run"); printed != difference+"2 changes planned. This was a dry run: nothing was changed.\n" {
+				t.Errorf("dry run:\n%swant\n%s", printed, difference)
 			}
 		}
-		if said := d.run("apply", "--prune"); said != difference+"2 changes made.\n" {
-			t.Errorf("prune:\n%swant\n%s", said, difference)
+		if printed := d.run("apply", "--prune"); printed != difference+"2 changes made.\n" {
+			t.Errorf("prune:\n%swant\n%s", printed, difference)
 		}
-		if said := d.run("apply", "--prune"); said != "Nothing to change.\n" {
-			t.Errorf("once more:\n%s", said)
+		if printed := d.run("apply", "--prune"); printed != "No changes.\n" {
+			t.Errorf("again:\n%s", printed)
 		}
 		d.write("latchkey.yaml", whole+"  - id: acme\n")
-		d.refuses([]string{"apply"}, `the id "acme" belonged to a tenant that was removed`, "never used again")
-		d.refuses([]string{"serve"}, `the id "acme" belonged to a tenant that was removed`, "never used again")
+		d.rejects([]string{"apply"}, `the id "acme" belonged to a tenant that was removed`, "never used again")
+		d.rejects([]string{"serve"}, `the id "acme" belonged to a tenant that was removed`, "never used again")
 		d.write("latchkey.yaml", strings.Split(whole, "tenants:")[0])
-		d.refuses([]string{"apply", "--prune"}, "names no tenant")
+		d.rejects([]string{"apply", "--prune"}, "names no tenant")
 	})
 }

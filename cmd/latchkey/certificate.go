@@ -13,17 +13,17 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-// certificate is the TLS certificate that is served. It is read again when its
-// files change; a pair that cannot be served never replaces one that can.
+// certificate is the served TLS certificate. It is reloaded when its files change;
+// a pair that cannot be served never replaces a usable one.
 type certificate struct {
 	files config.TLS
 	log   *slog.Logger
 
 	mu      sync.RWMutex
 	current *tls.Certificate
-	seen    [2][]byte // the files as they were last looked at
-	faulty  bool      // they could not be served then
-	warned  bool      // and the log says so
+	seen    [2][]byte // contents of the files at the last check
+	faulty  bool      // the pair in seen cannot be served
+	warned  bool      // the log has reported it
 }
 
 // loadCertificate reads the pair for the first time.
@@ -38,7 +38,7 @@ func loadCertificate(files config.TLS, log *slog.Logger) (*certificate, error) {
 	}
 	c.seen = seen
 	if err := valid(c.current, time.Now()); err != nil {
-		log.Warn("the TLS certificate is outside its period of validity: clients will refuse it", "file", files.CertFile, "error", err)
+		log.Warn("the TLS certificate is outside its validity period: clients will reject it", "file", files.CertFile, "error", err)
 	}
 	return c, nil
 }
@@ -56,27 +56,27 @@ func parsePair(pair [2][]byte) (*tls.Certificate, error) {
 	return &parsed, err
 }
 
-// valid reports why clients would refuse a certificate by its dates.
+// valid returns an error if clients would reject the certificate because of its dates.
 func valid(c *tls.Certificate, now time.Time) error {
 	switch {
 	case c.Leaf == nil:
 		return nil
 	case now.After(c.Leaf.NotAfter):
-		return fmt.Errorf("it expired at %s", c.Leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("expired at %s", c.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(c.Leaf.NotBefore):
-		return fmt.Errorf("it is not valid before %s", c.Leaf.NotBefore.UTC().Format(time.RFC3339))
+		return fmt.Errorf("not valid before %s", c.Leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
 
-// get implements the hook of tls.Config.
+// get implements tls.Config.GetCertificate.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.current, nil
 }
 
-// notAfter is when the certificate that is served expires.
+// notAfter returns when the served certificate expires.
 func (c *certificate) notAfter() time.Time {
 	current, _ := c.get(nil)
 	if current.Leaf == nil {
@@ -85,17 +85,17 @@ func (c *certificate) notAfter() time.Time {
 	return current.Leaf.NotAfter
 }
 
-// reload looks at the files. A pair that cannot be served is reported once:
-// at once if an operator asked, else at the second look, because a certificate
-// and its key are seldom replaced in the same moment.
-func (c *certificate) reload(asked bool) {
+// reload reads the files. It reports a pair that cannot be served once: at once if
+// an operator requested the reload, otherwise at the second check, because a
+// certificate and its key are seldom replaced at the same moment.
+func (c *certificate) reload(requested bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	pair, err := c.read()
 	unchanged := bytes.Equal(pair[0], c.seen[0]) && bytes.Equal(pair[1], c.seen[1])
 	c.seen = pair
 	if unchanged && !c.faulty {
-		if asked {
+		if requested {
 			c.log.Info("the TLS certificate has not changed", "file", c.files.CertFile, "expires", c.current.Leaf.NotAfter)
 		}
 		return
@@ -111,8 +111,8 @@ func (c *certificate) reload(asked bool) {
 		c.log.Info("the TLS certificate was reloaded", "file", c.files.CertFile, "expires", next.Leaf.NotAfter)
 		return
 	}
-	if report := asked || unchanged && !c.warned; report {
-		c.log.Warn("the TLS certificate was not reloaded: the one before is still served until it expires",
+	if report := requested || unchanged && !c.warned; report {
+		c.log.Warn("the TLS certificate was not reloaded: the previous one is served until it expires",
 			"cert_file", c.files.CertFile, "key_file", c.files.KeyFile, "error", err, "expires", c.current.Leaf.NotAfter)
 		c.warned = true
 	} else if !unchanged {

@@ -13,13 +13,13 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// parallel is how many requests with one token are made at once, half of them
-// at each of two processes.
+// parallel is the number of concurrent requests with one token, half of them at each
+// of two processes.
 const parallel = 64
 
-// both makes requests at two servers at once, and returns the answers.
-func both(a, b *server, request func(s *server) *answer) []*answer {
-	answers := make([]*answer, parallel)
+// both sends concurrent requests to two servers, and returns the responses.
+func both(a, b *server, request func(s *server) *response) []*response {
+	answers := make([]*response, parallel)
 	var ready, done sync.WaitGroup
 	ready.Add(parallel)
 	for i := range answers {
@@ -40,7 +40,7 @@ func TestParallelRefreshesAtTwoNodesShareOneSuccessor(t *testing.T) {
 	a, b := d.serve(), d.serve()
 	old := d.signIn(a, "alice").text("refresh_token")
 	for round := range 5 {
-		answers := both(a, b, func(s *server) *answer { return s.refresh(old) })
+		answers := both(a, b, func(s *server) *response { return s.refresh(old) })
 		successor := answers[0].text("refresh_token")
 		for _, got := range answers {
 			if got.status != 200 || got.text("refresh_token") != successor || successor == old {
@@ -73,11 +73,11 @@ func TestNoRefreshAtAnyNodeSucceedsOnceARevocationHasReturned(t *testing.T) {
 	for round := range 10 {
 		session := d.signIn(a, fmt.Sprintf("user-%d", round))
 		token := session.text("refresh_token")
-		// The revocation comes when so many answers are there, or at the very start.
+		// The revocation is sent after this many responses, or at the start.
 		moment := rand.IntN(parallel / 2)
 		var answered atomic.Int32
 		var revoked atomic.Bool
-		var revocation *answer
+		var revocation *response
 		var revoking sync.WaitGroup
 		revoking.Go(func() {
 			for int(answered.Load()) < moment {
@@ -86,7 +86,7 @@ func TestNoRefreshAtAnyNodeSucceedsOnceARevocationHasReturned(t *testing.T) {
 			revocation = []*server{a, b}[round%2].revoke(token)
 			revoked.Store(true)
 		})
-		answers := both(a, b, func(s *server) *answer {
+		answers := both(a, b, func(s *server) *response {
 			late := revoked.Load()
 			got := s.refresh(token)
 			answered.Add(1)
@@ -129,14 +129,14 @@ func TestNoRefreshAtAnyNodeSucceedsOnceARevocationHasReturned(t *testing.T) {
 	}
 }
 
-func TestOneClientTokenGivesOneSessionWhereverItIsPresented(t *testing.T) {
+func TestOneClientTokenOpensOneSessionOnAllNodes(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	a, b := d.serve(), d.serve()
 	for round := range 5 {
-		token := d.clientToken("alice", nil) // of a user who is new in the first round
+		token := d.clientToken("alice", nil) // the first round creates the user
 		sessions := 0
-		for _, got := range both(a, b, func(s *server) *answer { return s.exchange(token) }) {
+		for _, got := range both(a, b, func(s *server) *response { return s.exchange(token) }) {
 			switch {
 			case got.status == 200:
 				sessions++
@@ -153,15 +153,15 @@ func TestOneClientTokenGivesOneSessionWhereverItIsPresented(t *testing.T) {
 	}
 }
 
-func TestNodesThatStartTogetherMakeOneSchemaAndOneKey(t *testing.T) {
+func TestNodesThatStartTogetherCreateOneSchemaAndOneKey(t *testing.T) {
 	for _, nodes := range []int{2, 4, 4, 4, 4} {
 		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
 			url := testdb.Postgres(t)
 			d := newDeployment(t, url)
-			d.edit("signing_algorithm: ES256", "signing_algorithm: RS256") // such a key takes its time: all make one
+			d.edit("signing_algorithm: ES256", "signing_algorithm: RS256") // RSA keys take long, so that all nodes generate one
 			servers := make([]*server, nodes)
 			for i := range servers {
-				servers[i] = d.begin()
+				servers[i] = d.start()
 			}
 			for _, s := range servers {
 				s.untilReady()
@@ -183,8 +183,8 @@ func TestNodesThatStartTogetherMakeOneSchemaAndOneKey(t *testing.T) {
 	}
 }
 
-// Nodes are restarted together with a new file, over a database that has the
-// tenant already. Nothing but its row keeps two from adding the same issuer.
+// Nodes restart together with a new file, and the database already has the tenant.
+// Only the lock on its row prevents two nodes from adding the same issuer.
 func TestNodesThatStartTogetherMakeAChangeOnce(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
@@ -193,12 +193,12 @@ func TestNodesThatStartTogetherMakeAChangeOnce(t *testing.T) {
 	_, clients, _ := strings.Cut(rest, "    clients:")
 	d.write("latchkey.yaml", before+"    clients:"+clients)
 	d.run("apply")
-	var many strings.Builder // so many that the nodes meet while they apply them
+	var many strings.Builder // enough for the nodes to apply them at the same time
 	for i := range 60 {
 		fmt.Fprintf(&many, "      - { issuer: \"https://%d.example.com\", token_type: jwt, subject_prefix: \"%02d:\", keys: { discovery: true } }\n", i, i)
 	}
 	d.write("latchkey.yaml", strings.Replace(whole, "    clients:\n", many.String()+"    clients:\n", 1))
-	servers := []*server{d.begin(), d.begin(), d.begin(), d.begin()}
+	servers := []*server{d.start(), d.start(), d.start(), d.start()}
 	for _, s := range servers {
 		s.untilReady()
 	}
@@ -209,7 +209,7 @@ func TestNodesThatStartTogetherMakeAChangeOnce(t *testing.T) {
 	}
 	made := 0
 	for _, s := range servers {
-		made += strings.Count(s.err.String(), `"msg":"configuration applied","tenant":"default","noun":"issuer"`)
+		made += strings.Count(s.err.String(), `"msg":"configuration applied","tenant":"default","kind":"issuer"`)
 	}
 	if made != 61 {
 		t.Errorf("%d issuers were applied, want 61", made)

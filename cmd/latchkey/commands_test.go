@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestHelpOfEveryCommandHasAnExampleOfIt(t *testing.T) {
+func TestHelpOfEveryCommandHasAnExample(t *testing.T) {
 	var names []string
 	var visit func(c *cobra.Command)
 	visit = func(c *cobra.Command) {
@@ -41,12 +41,12 @@ func TestHelpOfEveryCommandHasAnExampleOfIt(t *testing.T) {
 	}
 }
 
-func TestACommandThatDoesNotExistFails(t *testing.T) {
+func TestUnknownCommandsFail(t *testing.T) {
 	for line, want := range map[string]string{
 		"sevre":        `unknown command "sevre"`,
 		"keys rotat":   `unknown command "rotat" for "latchkey keys"`,
 		"secret news":  `unknown command "news" for "latchkey secret"`,
-		"keys retire":  "which key? Give one KID",
+		"keys retire":  "give one KID",
 		"serve now":    `unknown command "now" for "latchkey serve"`,
 		"serve --prot": "unknown flag: --prot",
 	} {
@@ -59,7 +59,7 @@ func TestACommandThatDoesNotExistFails(t *testing.T) {
 	}
 }
 
-func TestEverySecretIsNewAndLong(t *testing.T) {
+func TestEveryGeneratedSecretIsNewAndLong(t *testing.T) {
 	seen := map[string]bool{}
 	for range 5 {
 		code, secret, stderr := run(t, nil, "secret", "new")
@@ -76,14 +76,14 @@ func TestEverySecretIsNewAndLong(t *testing.T) {
 	}
 }
 
-func TestHealthcheckTellsARunningServerFromAStoppedOne(t *testing.T) {
+func TestHealthcheckDistinguishesRunningFromStoppedServers(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	address := strings.TrimPrefix(s.url, "http://")
 	_, port, _ := strings.Cut(address, ":")
-	for name, listen := range map[string]string{"its address": address, "every interface": "0.0.0.0:" + port, "every interface, unsaid": ":" + port} {
+	for name, listen := range map[string]string{"its address": address, "every interface": "0.0.0.0:" + port, "every interface, implicitly": ":" + port} {
 		if code, _, stderr := run(t, []string{"LATCHKEY_LISTEN=" + listen}, "healthcheck", "--config", d.file); code != 0 {
-			t.Errorf("running, asked by %s: exit code %d: %s", name, code, stderr)
+			t.Errorf("running, requested by %s: exit code %d: %s", name, code, stderr)
 		}
 	}
 	s.signal(syscall.SIGTERM)
@@ -94,21 +94,21 @@ func TestHealthcheckTellsARunningServerFromAStoppedOne(t *testing.T) {
 	}
 }
 
-func TestCommandsThatOnlyLookMakeNoDatabase(t *testing.T) {
+func TestReadOnlyCommandsCreateNoDatabase(t *testing.T) {
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
 	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}, {"keys", "retire", "K"}, {"secret", "status"}, {"users", "list"}} {
-		d.refuses(args, "there is no database at ", "absent.db")
+		d.rejects(args, "there is no database at ", "absent.db")
 	}
-	code, _, said := run(t, nil, "apply", "--config", d.file)
-	if code != 0 || !strings.Contains(said, "Made a new database: ") {
-		t.Errorf("exit code %d: %s", code, said)
+	code, _, printed := run(t, nil, "apply", "--config", d.file)
+	if code != 0 || !strings.Contains(printed, "Creating a new database: ") {
+		t.Errorf("exit code %d: %s", code, printed)
 	}
 	d.run("keys", "list")
 }
 
-func TestAServerThatCannotServeChangesNothing(t *testing.T) {
+func TestAServerThatFailsToStartChangesNothing(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
-	d.shared()
+	d.allowApply()
 	s := d.serve()
 	address := strings.TrimPrefix(s.url, "http://")
 	d.edit("id: web", "id: other")
@@ -117,11 +117,11 @@ func TestAServerThatCannotServeChangesNothing(t *testing.T) {
 		"metrics address in use": {"LATCHKEY_METRICS_LISTEN=" + address},
 		"no certificate":         {"LATCHKEY_TLS_CERT_FILE=nope.pem", "LATCHKEY_TLS_KEY_FILE=nope.pem"},
 	} {
-		if code, _, said := run(t, env, "serve", "--config", d.file); code != 1 || strings.Contains(said, "configuration applied") {
-			t.Errorf("%s: exit code %d: %s", name, code, said)
+		if code, _, printed := run(t, env, "serve", "--config", d.file); code != 1 || strings.Contains(printed, "configuration applied") {
+			t.Errorf("%s: exit code %d: %s", name, code, printed)
 		}
 	}
-	if said := d.run("apply", "--dry-run"); !strings.Contains(said, "+ default/client other") {
-		t.Errorf("it was applied: %s", said)
+	if printed := d.run("apply", "--dry-run"); !strings.Contains(printed, "+ default/client other") {
+		t.Errorf("it was applied: %s", printed)
 	}
 }

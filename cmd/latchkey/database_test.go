@@ -7,7 +7,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// statement runs one statement behind the server's back.
+// statement runs one statement directly in the database.
 func statement(t testing.TB, url, sql string, args ...any) {
 	t.Helper()
 	conn, err := testdb.Connect(context.Background(), url)
@@ -17,7 +17,7 @@ func statement(t testing.TB, url, sql string, args ...any) {
 	must(t, err)
 }
 
-// count is the number that a query yields.
+// count returns the number that a query yields.
 func count(t testing.TB, url, sql string, args ...any) (n int) {
 	t.Helper()
 	conn, err := testdb.Connect(context.Background(), url)

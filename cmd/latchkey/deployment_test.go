@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// baseIssuer is the base URL of every deployment. Nobody listens there: each
-// process has an address of its own, as behind a proxy.
+// baseIssuer is the base URL of every deployment. No process listens there: each has
+// its own address, as behind a proxy.
 const baseIssuer = "http://localhost:8080"
 
 const deployed = `
@@ -44,8 +44,8 @@ tenants:
         introspect: all
 `
 
-// deployment is what an operator sets up: a configuration file, secrets in
-// files beside it, a database, and an authentication service that is trusted.
+// deployment is the set-up of an operator: a configuration file, files with secrets, a
+// database, and a trusted authentication service.
 type deployment struct {
 	t      testing.TB
 	folder string
@@ -68,7 +68,7 @@ func (d *deployment) write(name, text string) {
 	must(d.t, os.WriteFile(filepath.Join(d.folder, name), []byte(text), 0o600))
 }
 
-// text is the configuration file.
+// text returns the configuration file.
 func (d *deployment) text() string {
 	d.t.Helper()
 	text, err := os.ReadFile(d.file)
@@ -76,19 +76,19 @@ func (d *deployment) text() string {
 	return string(text)
 }
 
-// edit replaces what stands in the configuration file, given as old, new, …
+// edit replaces texts in the configuration file, given as old, new, …
 func (d *deployment) edit(oldNew ...string) {
 	d.t.Helper()
 	text := d.text()
 	for i := 0; i < len(oldNew); i += 2 {
 		if !strings.Contains(text, oldNew[i]) {
-			d.t.Fatalf("the configuration does not say %q", oldNew[i])
+			d.t.Fatalf("the configuration does not contain %q", oldNew[i])
 		}
 	}
 	d.write("latchkey.yaml", strings.NewReplacer(oldNew...).Replace(text))
 }
 
-// run runs another command on the configuration, and expects it to succeed.
+// run runs a command with the configuration, and requires it to succeed.
 func (d *deployment) run(args ...string) (stdout string) {
 	d.t.Helper()
 	code, stdout, stderr := run(d.t, nil, append(args, "--config", d.file)...)
@@ -98,9 +98,9 @@ func (d *deployment) run(args ...string) (stdout string) {
 	return stdout
 }
 
-// refuses runs a command on the configuration, and expects it to refuse with
-// every one of the sentences.
-func (d *deployment) refuses(args []string, sentences ...string) {
+// rejects runs a command with the configuration, and requires it to fail with all of
+// the sentences.
+func (d *deployment) rejects(args []string, sentences ...string) {
 	d.t.Helper()
 	code, stdout, stderr := run(d.t, nil, append(args, "--config", d.file)...)
 	if code != 1 {
@@ -108,13 +108,13 @@ func (d *deployment) refuses(args []string, sentences ...string) {
 	}
 	for _, sentence := range sentences {
 		if !strings.Contains(stderr, sentence) {
-			d.t.Errorf("latchkey %s does not say %q but\n%s", strings.Join(args, " "), sentence, stderr)
+			d.t.Errorf("latchkey %s does not print %q but\n%s", strings.Join(args, " "), sentence, stderr)
 		}
 	}
 }
 
-// begin starts a server without waiting for it.
-func (d *deployment) begin(env ...string) *server {
+// start starts a server without waiting for it.
+func (d *deployment) start(env ...string) *server {
 	d.t.Helper()
 	return &server{process: start(d.t, env, "serve", "--config", d.file), scheme: "http"}
 }
@@ -122,20 +122,20 @@ func (d *deployment) begin(env ...string) *server {
 // serve starts a server and waits until it is ready.
 func (d *deployment) serve(env ...string) *server {
 	d.t.Helper()
-	s := d.begin(env...)
+	s := d.start(env...)
 	s.untilReady()
 	return s
 }
 
-// clientToken is a fresh proof that the authentication service gives of a user.
+// clientToken returns a new client token of the authentication service.
 func (d *deployment) clientToken(sub string, claims map[string]any) string {
-	now := *d.issuer // its clock stands still
+	now := *d.issuer // its own clock does not move
 	now.Clock = testserver.NewClock()
 	return now.Token(baseIssuer, sub, claims)
 }
 
 // signIn opens a session of the client "web".
-func (d *deployment) signIn(at *server, sub string) *answer {
+func (d *deployment) signIn(at *server, sub string) *response {
 	d.t.Helper()
 	a := at.exchange(d.clientToken(sub, nil))
 	if a.status != 200 || a.text("refresh_token") == "" {
@@ -144,7 +144,7 @@ func (d *deployment) signIn(at *server, sub string) *answer {
 	return a
 }
 
-// untilServing waits until the server has said where it listens.
+// waitServing waits until the server has logged its address.
 func (s *server) untilServing() {
 	s.t.Helper()
 	eventually(s.t, "serving", func() bool {
@@ -168,10 +168,10 @@ func (s *server) untilReady() {
 	eventually(s.t, "ready", func() bool { return s.get("/readyz").status == 200 })
 }
 
-// issuerID is the id that the issuer's entry gets from its host.
+// issuerID returns the id of the issuer's entry, made from its host.
 func (d *deployment) issuerID() string {
 	return strings.NewReplacer("http://", "", ".", "-", ":", "-").Replace(d.issuer.URL)
 }
 
-// shared lets apply change what serve reads from the same file.
-func (d *deployment) shared() { d.write("latchkey.yaml", "tenants_at_start: once\n"+d.text()) }
+// allowApply lets apply change the tenants that serve reads from the same file.
+func (d *deployment) allowApply() { d.write("latchkey.yaml", "tenants_at_start: once\n"+d.text()) }

@@ -25,11 +25,11 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// demoSecret is the secret of the demo back end. It protects nothing: dev mode
-// signs anybody in.
+// demoSecret is the secret of the demo back end. It protects nothing, because dev
+// mode signs in anybody.
 const demoSecret = "demo-api-secret-for-development-only"
 
-// The default address of dev mode, where examples/app looks for it.
+// The default address of dev mode. examples/app expects the server there.
 const (
 	defaultDevListen = "127.0.0.1:8080"
 	defaultDevIssuer = "http://localhost:8080"
@@ -39,27 +39,27 @@ func newDev() *cobra.Command {
 	var d dev
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "See all of it in a minute: embedded database, demo tenant, clients and issuer",
+		Short: "Run a demo in a minute: embedded database, demo tenant, clients and issuer",
 		Long: `Starts a server for development with an embedded database, a public client
-"demo-web", a secret client "demo-api" and a demo issuer that signs anybody in.
-It walks through an exchange, an offline verification, a refresh, a retried
-refresh, a detected replay and a revocation by real requests to itself, and then
-keeps serving. Everything it stores is in one folder; a second start uses it
-again.
+"demo-web", a secret client "demo-api" and a demo issuer that signs in anybody.
+It demonstrates an exchange, an offline verification, a refresh, a retried
+refresh, a detected replay and a revocation with real requests to itself, and
+then continues to serve. It stores everything in one folder, which the next start
+reuses.
 
-With --verbose every request is printed as a command to paste into a shell, and
-every answer whole.`,
+With --verbose it prints every request as a shell command, and every response in
+full.`,
 		Example: "  latchkey dev\n  latchkey dev --verbose\n  latchkey dev --data /tmp/latchkey --listen 127.0.0.1:8081",
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return d.run(cmd) },
 	}
 	cmd.Flags().StringVar(&d.folder, "data", "latchkey-dev", "folder for the database and the keys")
-	cmd.Flags().StringVar(&d.listen, "listen", defaultDevListen, "loopback address to serve; the issuer is http://localhost and its port")
-	cmd.Flags().BoolVar(&d.verbose, "verbose", false, "print every request as a shell command, and every answer whole")
+	cmd.Flags().StringVar(&d.listen, "listen", defaultDevListen, "loopback address to listen on; the issuer is http://localhost with its port")
+	cmd.Flags().BoolVar(&d.verbose, "verbose", false, "print every request as a shell command, and every response in full")
 	return cmd
 }
 
-// dev is what the flags of `latchkey dev` set.
+// dev holds the flags of `latchkey dev`.
 type dev struct {
 	folder, listen string
 	verbose        bool
@@ -88,13 +88,13 @@ func (d dev) run(cmd *cobra.Command) error {
 	}
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelWarn)
-	if !d.verbose { // the replay, which is on purpose, is a warning
+	if !d.verbose { // hide the warning about the demonstrated replay
 		level.Set(slog.LevelError)
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
 	l, err := openListeners(c, log)
 	if err != nil {
-		return fmt.Errorf("%w (another address: latchkey dev --listen 127.0.0.1:8081)", err)
+		return fmt.Errorf("%w (to use another address: latchkey dev --listen 127.0.0.1:8081)", err)
 	}
 	n, err := newNode(ctx, c, log)
 	if err != nil {
@@ -114,12 +114,12 @@ func (d dev) run(cmd *cobra.Command) error {
 	if err := <-served; err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Stopped. Everything is kept in %s\n", folder)
+	fmt.Fprintf(out, "Stopped. The data is kept in %s\n", folder)
 	return nil
 }
 
-// devConfig is the configuration of dev mode: everything but the address is
-// fixed.
+// devConfig returns the configuration of dev mode. Everything except the address
+// is fixed.
 func devConfig(folder, listen string) (*config.Config, error) {
 	port, err := loopbackPort(listen)
 	if err != nil {
@@ -136,7 +136,7 @@ func devConfig(folder, listen string) (*config.Config, error) {
 		return nil, err
 	}
 	database := filepath.Join(folder, "latchkey.db")
-	file, err := os.OpenFile(database, os.O_CREATE, 0o600) // SQLite would make it for everybody to read
+	file, err := os.OpenFile(database, os.O_CREATE, 0o600) // SQLite would create it world-readable
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +150,8 @@ func devConfig(folder, listen string) (*config.Config, error) {
 	return c, nil
 }
 
-// loopbackPort is the port of an address on this machine. It must be a number
-// that is known beforehand: the issuer's name has it.
+// loopbackPort returns the port of an address on this machine. It must be a known
+// number other than 0, because it is part of the issuer.
 func loopbackPort(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	number, notNumber := strconv.ParseUint(port, 10, 16)
@@ -162,8 +162,8 @@ func loopbackPort(listen string) (string, error) {
 	return port, nil
 }
 
-// keepFile reads a file that only its owner may read, and makes it first if it
-// is not there.
+// keepFile reads a file, and first creates it for its owner alone if it does not
+// exist.
 func keepFile(path string, content func() ([]byte, error)) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -175,7 +175,7 @@ func keepFile(path string, content func() ([]byte, error)) ([]byte, error) {
 	return text, os.WriteFile(path, text, 0o600)
 }
 
-// demoIssuer signs anybody in. Its key is kept beside the database.
+// demoIssuer returns an issuer that signs in anybody. Its key is kept beside the database.
 func demoIssuer(folder, issuer string) (*oauth.ClientTokenIssuer, error) {
 	text, err := keepFile(filepath.Join(folder, "demo-issuer.pem"), func() ([]byte, error) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -190,7 +190,7 @@ func demoIssuer(folder, issuer string) (*oauth.ClientTokenIssuer, error) {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, errors.New("demo-issuer.pem is damaged: remove it")
+		return nil, errors.New("demo-issuer.pem is damaged: remove it, and the next start creates a new one")
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -199,7 +199,7 @@ func demoIssuer(folder, issuer string) (*oauth.ClientTokenIssuer, error) {
 	return &oauth.ClientTokenIssuer{Issuer: issuer + "/client-tokens", Audience: issuer, Key: key.(crypto.Signer), Now: time.Now}, nil
 }
 
-// demoTenants is a configuration such as a person would write.
+// demoTenants returns a configuration such as an operator would write.
 func demoTenants(issuer *oauth.ClientTokenIssuer) ([]settings.TenantSpec, error) {
 	minute := settings.Duration(time.Minute)
 	jwks, err := issuer.JWKS()
@@ -211,12 +211,12 @@ func demoTenants(issuer *oauth.ClientTokenIssuer) ([]settings.TenantSpec, error)
 		TrustedIssuers: []settings.IssuerSpec{{IssuerSettings: settings.IssuerSettings{
 			Issuer: issuer.Issuer, TokenType: settings.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: settings.IssuerKeys{JWKS: jwks},
 			UserAttributes: map[string]string{"email": "token.email", "plan": "token.plan"},
-			ShareSubjects:  true, // with itself, as it was called at another address
+			ShareSubjects:  true, // with the entries that starts at other addresses created
 		}}},
 		Clients: []settings.ClientSpec{
 			{ID: "demo-web", ClientSettings: settings.ClientSettings{
 				Name: "Demo web app", Auth: settings.AuthNone, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh},
-				RefreshGrace: &minute, // so that pasting by hand is quick enough
+				RefreshGrace: &minute, // long enough for pasting commands by hand
 				Audiences:    []string{"demo-api"},
 				Scopes:       []string{"profile", "orders:read"}, Origins: []string{"http://localhost:3000", "http://localhost:5173"},
 				Claims:     map[string]string{"email": "user.email", "plan": "has(user.plan) ? user.plan : 'free'"},

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestDevMintsClientTokensForThisMachineAlone(t *testing.T) {
+func TestDevIssuesClientTokensOnlyForThisMachine(t *testing.T) {
 	s := startDev(t, filepath.Join(t.TempDir(), "data"))
 	port := s.url[strings.LastIndex(s.url, ":")+1:]
 	form := header("Content-Type", "application/x-www-form-urlencoded")
@@ -19,12 +19,12 @@ func TestDevMintsClientTokensForThisMachineAlone(t *testing.T) {
 		options []option
 		plain   bool
 	}{
-		"for a form":                   {"sub=carol&amr=pwd+otp&claims={\"plan\":\"gold\"}", []option{form}, false},
-		"for JSON":                     {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON}, false},
-		"bare, for a form":             {"sub=carol&amr=pwd&amr=otp&claims={\"plan\":\"gold\"}", []option{form, text}, true},
-		"bare, for JSON":               {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON, text}, true},
-		"by its loopback address":      {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Host", "127.0.0.1:"+port)}, false},
-		"for a page of its own origin": {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Origin", s.url)}, false},
+		"for a form":                    {"sub=carol&amr=pwd+otp&claims={\"plan\":\"gold\"}", []option{form}, false},
+		"for JSON":                      {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON}, false},
+		"bare, for a form":              {"sub=carol&amr=pwd&amr=otp&claims={\"plan\":\"gold\"}", []option{form, text}, true},
+		"bare, for JSON":                {`{"sub":"carol","amr":["pwd","otp"],"claims":{"plan":"gold"}}`, []option{asJSON, text}, true},
+		"by its loopback address":       {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Host", "127.0.0.1:"+port)}, false},
+		"for a page of the same origin": {"sub=carol&amr=pwd,otp&claims={\"plan\":\"gold\"}", []option{form, header("Origin", s.url)}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := s.do(http.MethodPost, "/dev/client-token", c.body, c.options...)
@@ -46,7 +46,7 @@ func TestDevMintsClientTokensForThisMachineAlone(t *testing.T) {
 		options []option
 		status  int
 	}{
-		"not by a name that leads here":                {[]option{header("Host", "rebound.example.com:"+port)}, http.StatusForbidden},
+		"not by another name of this address":          {[]option{header("Host", "rebound.example.com:"+port)}, http.StatusForbidden},
 		"not by another port":                          {[]option{header("Host", "localhost:1")}, http.StatusForbidden},
 		"not for another page":                         {[]option{header("Origin", "https://evil.example.com")}, http.StatusForbidden},
 		"not for a sandboxed page":                     {[]option{header("Origin", "null")}, http.StatusForbidden},
@@ -61,15 +61,15 @@ func TestDevMintsClientTokensForThisMachineAlone(t *testing.T) {
 	}
 }
 
-func TestDevServesNoOtherMachine(t *testing.T) {
+func TestDevListensOnlyOnLoopback(t *testing.T) {
 	for name, address := range map[string]string{
-		"every interface":         "0.0.0.0:8080",
-		"every interface, unsaid": ":8080",
-		"an address of a network": "192.0.2.1:8080",
-		"a name":                  "example.com:8080",
-		"no port":                 "127.0.0.1",
-		"any port":                "127.0.0.1:0", // the issuer's name has it
-		"no address":              "here",
+		"every interface":             "0.0.0.0:8080",
+		"every interface, implicitly": ":8080",
+		"an address of a network":     "192.0.2.1:8080",
+		"a name":                      "example.com:8080",
+		"no port":                     "127.0.0.1",
+		"any port":                    "127.0.0.1:0", // the issuer contains the port
+		"no address":                  "here",
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := filepath.Join(t.TempDir(), "data")
@@ -84,11 +84,11 @@ func TestDevServesNoOtherMachine(t *testing.T) {
 	}
 }
 
-func TestDevNamesAnotherAddressWhereItsOwnIsTaken(t *testing.T) {
+func TestDevSuggestsAnotherAddressIfItsOwnIsInUse(t *testing.T) {
 	first := startDev(t, filepath.Join(t.TempDir(), "data"))
 	second := startDevAt(t, filepath.Join(t.TempDir(), "data"), strings.TrimPrefix(first.url, "http://"))
 	if code := second.wait(); code != 1 || !strings.Contains(second.err.String(), "address already in use") ||
-		!strings.Contains(second.err.String(), "another address: latchkey dev --listen") {
+		!strings.Contains(second.err.String(), "to use another address: latchkey dev --listen") {
 		t.Errorf("exit code %d: %s", code, second.err.String())
 	}
 }

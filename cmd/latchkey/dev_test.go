@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// startDev runs `latchkey dev` on a folder, at a port that is free, and waits
-// for the end of its walk-through.
+// startDev runs `latchkey dev` with a folder and a free port, and waits for the end of
+// its walk-through.
 func startDev(t *testing.T, folder string, flags ...string) *server {
 	t.Helper()
 	for range 5 {
@@ -24,7 +24,7 @@ func startDev(t *testing.T, folder string, flags ...string) *server {
 		if s.running() {
 			return s
 		}
-		if !strings.Contains(s.err.String(), "address already in use") { // another process was quicker
+		if !strings.Contains(s.err.String(), "address already in use") { // another process has taken the port
 			t.Fatalf("dev ended: %s", s.err.String())
 		}
 	}
@@ -37,12 +37,12 @@ func startDevAt(t *testing.T, folder, address string, flags ...string) *server {
 	s := &server{process: start(t, nil, append([]string{"dev", "--data", folder, "--listen", address}, flags...)...)}
 	s.url = "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1)
 	eventually(t, "the walk-through", func() bool {
-		return strings.Contains(s.out.String(), "Ctrl-C ends the server.") || !s.running()
+		return strings.Contains(s.out.String(), "Ctrl-C stops the server.") || !s.running()
 	})
 	return s
 }
 
-// freeAddress is a loopback address that nobody listens on for the moment.
+// freeAddress returns a loopback address on which no process listens at the moment.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,8 +51,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// printed are the lines that are for a shell, except the one that starts the
-// example, which has a test of its own.
+// printed returns the printed shell commands, except the one that starts the example
+// app, which has its own test.
 func (s *server) printed() (lines []string) {
 	for line := range strings.Lines(s.out.String()) {
 		if command, ok := strings.CutPrefix(line, "  $ "); ok && !strings.HasPrefix(command, "go run ") {
@@ -62,32 +62,32 @@ func (s *server) printed() (lines []string) {
 	return lines
 }
 
-func TestDevPrintsCommandsThatDoInAShellWhatItSays(t *testing.T) {
+func TestDevPrintsCommandsThatWorkInAShell(t *testing.T) {
 	s := startDev(t, filepath.Join(t.TempDir(), "data"), "--verbose")
 	for _, shell := range []string{"bash", "sh"} {
 		t.Run(shell, func(t *testing.T) {
 			got := runPrinted(t, shell, s.printed(), "REFRESH2", "REFRESH3", "REFRESH4", "CLIENT_TOKEN")
-			want := []func(a *answer) bool{
-				func(a *answer) bool { return strings.Contains(a.body, `"kid":"`+s.kids()[0]+`"`) },
-				func(a *answer) bool { return a.text("error") == "invalid_grant" }, // the duplicate
-				func(a *answer) bool { return a.text("error") == "invalid_grant" }, // the replay
-				func(a *answer) bool { return a.json["active"] == false },
-				func(a *answer) bool { return a.json["active"] == true && a.text("sub") == "alice" },
-				func(a *answer) bool { return a.body == "" }, // the revocation
-				func(a *answer) bool { return a.json["active"] == false },
-				func(a *answer) bool { return s.exchangeAt("demo-web", a.text("client_token")).status == 200 },
+			want := []func(a *response) bool{
+				func(a *response) bool { return strings.Contains(a.body, `"kid":"`+s.kids()[0]+`"`) },
+				func(a *response) bool { return a.text("error") == "invalid_grant" }, // the duplicate
+				func(a *response) bool { return a.text("error") == "invalid_grant" }, // the replay
+				func(a *response) bool { return a.json["active"] == false },
+				func(a *response) bool { return a.json["active"] == true && a.text("sub") == "alice" },
+				func(a *response) bool { return a.body == "" }, // the revocation
+				func(a *response) bool { return a.json["active"] == false },
+				func(a *response) bool { return s.exchangeAt("demo-web", a.text("client_token")).status == 200 },
 			}
 			if len(got.answers) != len(want) {
 				t.Fatalf("%d commands printed an answer, want %d", len(got.answers), len(want))
 			}
 			for i, a := range got.answers {
 				if !want[i](a) {
-					t.Errorf("%s\nanswered %s", got.commands[i], a.body)
+					t.Errorf("%s\nreturned %s", got.commands[i], a.body)
 				}
 			}
 			v := got.variables
 			if v["REFRESH2"] == "" || v["REFRESH3"] != v["REFRESH2"] || v["REFRESH4"] == v["REFRESH2"] {
-				t.Errorf("the retried refresh gave %s, the one before %s, the one after %s", v["REFRESH3"], v["REFRESH2"], v["REFRESH4"])
+				t.Errorf("the retried refresh returned %s, the previous one %s, the next one %s", v["REFRESH3"], v["REFRESH2"], v["REFRESH4"])
 			}
 			if again := s.exchangeAt("demo-web", v["CLIENT_TOKEN"]); again.status != 400 {
 				t.Errorf("a client token works twice: %d %s", again.status, again.body)
@@ -96,7 +96,7 @@ func TestDevPrintsCommandsThatDoInAShellWhatItSays(t *testing.T) {
 	}
 }
 
-func TestDevServesAPageThatLeadsOn(t *testing.T) {
+func TestDevServesAStartPage(t *testing.T) {
 	s := startDev(t, filepath.Join(t.TempDir(), "data"))
 	page := s.do(http.MethodGet, "/", "")
 	if page.status != 200 || !strings.Contains(page.body, "curl -s -d sub=bob "+s.url+"/dev/client-token") ||
@@ -113,7 +113,7 @@ func TestDevServesAPageThatLeadsOn(t *testing.T) {
 	}
 }
 
-func TestDevStartsAgainFromItsFolder(t *testing.T) {
+func TestDevReusesItsFolder(t *testing.T) {
 	parent := t.TempDir()
 	folder := filepath.Join(parent, "data")
 	first := startDev(t, folder)
@@ -160,7 +160,7 @@ func interrupt(t *testing.T, s *server) {
 	}
 }
 
-// listing is the files below a folder with their modes.
+// listing returns the files in a folder with their modes.
 func listing(t *testing.T, folder string) string {
 	t.Helper()
 	var text bytes.Buffer
@@ -179,14 +179,14 @@ func listing(t *testing.T, folder string) string {
 	return text.String()
 }
 
-// shellRun is what commands in a shell left behind.
+// shellRun is the result of commands in a shell.
 type shellRun struct {
-	commands  []string // that print an answer
-	answers   []*answer
+	commands  []string // that print a response
+	answers   []*response
 	variables map[string]string
 }
 
-// runPrinted pastes lines into one shell, which stops at the first that fails.
+// runPrinted runs lines in one shell, which stops at the first failure.
 func runPrinted(t *testing.T, shell string, lines []string, variables ...string) shellRun {
 	t.Helper()
 	const mark = "\n=== next ===\n"

@@ -17,21 +17,20 @@ import (
 )
 
 func newDoctor(s *sharedFlags) *cobra.Command {
-	d := doctor{flags: s, patience: feedPatience}
+	d := doctor{flags: s, timeout: feedTimeout}
 	var secretFile string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check a deployment, and say what to do",
-		Long: `Checks the configuration, the files that it names, the database, the clocks, the
-root secrets, the signing keys and the trusted issuers of a deployment. It prints
-a line for each check, and changes nothing. It can run before the first start
-and beside running servers; run it on a machine of theirs, as their user.
+		Short: "Check a deployment, and suggest what to do",
+		Long: `Checks the configuration and its files, the database, the clocks, the root
+secrets, the signing keys and the trusted issuers of a deployment. It prints a line
+for each check and changes nothing. Run it before the first start or beside running
+servers, on one of their machines and as their user.
 
-With --url it also asks the public URL, through whatever is in front of the
-servers. With --client and --client-secret-file (a client with a secret, which
-may read the revocation feed) it also waits for the feed, which some proxies
-hold back.
+With --url it also requests the public URL, through the proxies in front of the
+servers. With --client and --client-secret-file (a client with a secret, which may
+read the revocation feed) it also checks that no proxy delays the feed.
 
 The exit code is 1 if there is a fault, and 0 if there are only warnings.`,
 		Example: `  latchkey doctor --config latchkey.yaml
@@ -57,42 +56,42 @@ The exit code is 1 if there is a fault, and 0 if there are only warnings.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&d.url, "url", "", "also ask the deployment at this URL, the one that clients use")
-	cmd.Flags().StringVar(&d.client, "client", "", "id of a client with a secret, to read the revocation feed with")
-	cmd.Flags().StringVar(&secretFile, "client-secret-file", "", "file with that client's secret")
+	cmd.Flags().StringVar(&d.url, "url", "", "also check the deployment at this URL, which clients use")
+	cmd.Flags().StringVar(&d.client, "client", "", "id of a client with a secret, for reading the revocation feed")
+	cmd.Flags().StringVar(&secretFile, "client-secret-file", "", "file with the client's secret")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	return cmd
 }
 
-// What became of a check.
+// Results of a check.
 const (
 	isOK      = "ok"
-	isWarning = "warning" // works, but not as somebody would want it
+	isWarning = "warning" // works, but perhaps not as the operator wants
 	isFault   = "fault"   // does not work, or is not safe
-	isSkipped = "skipped" // could not be checked, because of a fault or for lack of an option
+	isSkipped = "skipped" // not checked, because of a fault or a missing option
 )
 
-// finding is what became of one check, in a sentence.
+// finding is the result of one check, with a sentence about it.
 type finding struct {
 	Result string `json:"result"`
 	Check  string `json:"check"`
 	Text   string `json:"text"`
 }
 
-// doctor examines a deployment. It writes nothing anywhere.
+// doctor examines a deployment. It changes nothing.
 type doctor struct {
 	flags          *sharedFlags
-	url            string // public; empty: not asked
-	client, secret string // for the revocation feed; empty: not read
-	patience       time.Duration
+	url            string        // public URL; empty: not checked
+	client, secret string        // for the revocation feed; empty: not checked
+	timeout        time.Duration // for the revocation feed
 
 	config   *config.Config
-	sound    bool     // the configuration has no fault
-	kids     []string // of the tenant default, as the database has them
+	valid    bool     // the configuration has no fault
+	kids     []string // ids of the signing keys of the tenant default in the database
 	findings []finding
 }
 
-// quiet is the log of what the doctor uses: its findings say it all.
+// quiet discards the log, because the doctor reports everything in its findings.
 var quiet = slog.New(slog.DiscardHandler)
 
 func (d *doctor) add(result, check, format string, args ...any) {
@@ -119,7 +118,7 @@ func (d *doctor) examine(ctx context.Context) {
 	for _, f := range faults {
 		d.add(isFault, "configuration", "%s", f)
 	}
-	if d.sound = len(faults) == 0; d.sound {
+	if d.valid = len(faults) == 0; d.valid {
 		d.add(isOK, "configuration", "%s", d.source())
 	}
 	d.files()
@@ -131,12 +130,12 @@ func (d *doctor) examine(ctx context.Context) {
 
 func (d *doctor) source() string {
 	if d.flags.path == "" {
-		return "LATCHKEY_… variables alone; no file was given by --config"
+		return "only LATCHKEY_… variables, because --config names no file"
 	}
 	return d.flags.path
 }
 
-// stored examines what needs the database, as far as it can be reached.
+// stored makes the checks that need the database, as far as it is reachable.
 func (d *doctor) stored(ctx context.Context) {
 	const unchecked = "signing keys, root secrets and trusted issuers were not checked: "
 	store, empty := d.database(ctx)
@@ -151,12 +150,12 @@ func (d *doctor) stored(ctx context.Context) {
 		d.add(isSkipped, "tenants", unchecked+"%v", err)
 		return
 	}
-	asked := map[string]bool{}
-	if store != nil && !d.served(ctx, store, keys, asked) {
+	checked := map[string]bool{}
+	if store != nil && !d.served(ctx, store, keys, checked) {
 		return
 	}
-	if d.sound && len(d.config.Tenants) > 0 && (store == nil || d.weigh(ctx, store, keys)) {
-		d.onStandIn(ctx, keys, asked)
+	if d.valid && len(d.config.Tenants) > 0 && (store == nil || d.plan(ctx, store, keys)) {
+		d.onScratchDatabase(ctx, keys, checked)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -15,11 +16,11 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// renewBefore is how long before its end a certificate should have been renewed:
-// that of a public authority is, a month before.
+// renewBefore is how long before its expiry a certificate should have been renewed.
+// ACME clients renew about a month before expiry.
 const renewBefore = 14 * 24 * time.Hour
 
-// files checks who may read and change what is secret.
+// files checks which files with secrets other users can read or change.
 func (d *doctor) files() {
 	exposed, total := exposedFiles(d.config)
 	for _, f := range exposed {
@@ -27,14 +28,14 @@ func (d *doctor) files() {
 		if f.may == "change" {
 			result = isFault
 		}
-		d.add(result, "files", "other users of this machine may %s %s (%s), which holds secrets: chmod 600", f.may, f.Path, f.Setting)
+		d.add(result, "files", "other users of this machine can %s %s (%s), which contains secrets: run chmod 600 on it", f.may, f.Path, f.Setting)
 	}
 	if len(exposed) == 0 && total > 0 {
-		d.add(isOK, "files", "out of reach of other users: %s with secrets", plural(total, "file"))
+		d.add(isOK, "files", "other users cannot read the %s with secrets", plural(total, "file"))
 	}
 }
 
-// certificate checks the pair that TLS is served with.
+// certificate checks the TLS certificate and its key.
 func (d *doctor) certificate(now time.Time) {
 	files := d.config.TLS
 	if files.CertFile == "" || files.KeyFile == "" {
@@ -49,20 +50,20 @@ func (d *doctor) certificate(now time.Time) {
 	issuer, err := url.Parse(d.config.Issuer)
 	if err == nil && issuer.Hostname() != "" {
 		if err := served.Leaf.VerifyHostname(issuer.Hostname()); err != nil {
-			d.add(isFault, "tls", "%s is not for the host of issuer: %v", files.CertFile, err)
+			d.add(isFault, "tls", "%s is not valid for the host of issuer: %v", files.CertFile, err)
 		}
 	}
-	switch ends := stamp(models.At(c.notAfter())); {
+	switch expiry := stamp(models.At(c.notAfter())); {
 	case valid(served, now) != nil:
-		d.add(isFault, "tls", "clients refuse %s: %v", files.CertFile, valid(served, now))
+		d.add(isFault, "tls", "clients will reject %s: %v", files.CertFile, valid(served, now))
 	case c.notAfter().Sub(now) < renewBefore:
-		d.add(isWarning, "tls", "%s expires at %s: renew it; a running server takes up the new files by itself", files.CertFile, ends)
+		d.add(isWarning, "tls", "%s expires at %s: renew it; a running server reloads the files automatically", files.CertFile, expiry)
 	default:
-		d.add(isOK, "tls", "%s is valid until %s", files.CertFile, ends)
+		d.add(isOK, "tls", "%s is valid until %s", files.CertFile, expiry)
 	}
 }
 
-// ports checks that the addresses are free, or that this deployment's own server holds them.
+// ports checks that the addresses are free, or that a Latchkey server uses them.
 func (d *doctor) ports(ctx context.Context) {
 	c := d.config
 	if _, _, err := net.SplitHostPort(c.Listen); err == nil {
@@ -71,16 +72,16 @@ func (d *doctor) ports(ctx context.Context) {
 		case err == nil:
 			l.Close()
 			d.add(isOK, "listen", "%s is free", c.Listen)
-		case errors.Is(err, syscall.EADDRINUSE) && askHealth(ctx, c) == nil:
-			d.add(isOK, "listen", "a server answers at %s", c.Listen)
+		case errors.Is(err, syscall.EADDRINUSE) && checkHealth(ctx, c) == nil:
+			d.add(isOK, "listen", "a server is running at %s", c.Listen)
 		case errors.Is(err, syscall.EADDRINUSE):
-			d.add(isFault, "listen", "%s is taken by another program: stop it, or set listen to another address", c.Listen)
+			d.add(isFault, "listen", "another program uses %s: stop it, or set listen to another address", c.Listen)
 		default:
 			d.add(isFault, "listen", "%v", err)
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
-		return // none, or a fault of configuration
+		return // none, or a fault of the configuration
 	}
 	l, err := listenOptional("metrics_listen", c.MetricsListen, "metrics", c, quiet)
 	switch {
@@ -88,15 +89,15 @@ func (d *doctor) ports(ctx context.Context) {
 		l.Close()
 		d.add(isOK, "metrics_listen", "%s is free", c.MetricsListen)
 	case servesMetrics(ctx, c.MetricsListen):
-		d.add(isOK, "metrics_listen", "a server serves its metrics at %s", c.MetricsListen)
+		d.add(isOK, "metrics_listen", "a server publishes metrics at %s", c.MetricsListen)
 	case err == nil:
-		d.add(isWarning, "metrics_listen", "the default address %s is taken, so no metrics would be served: set metrics_listen", c.MetricsListen)
+		d.add(isWarning, "metrics_listen", "the default address %s is in use, so a server would start without metrics: set metrics_listen", c.MetricsListen)
 	default:
 		d.add(isFault, "metrics_listen", "%v", err)
 	}
 }
 
-// servesMetrics reports whether a server of Latchkey's has the address.
+// servesMetrics reports whether a Latchkey server publishes metrics at the address.
 func servesMetrics(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -113,8 +114,8 @@ func servesMetrics(ctx context.Context, address string) bool {
 	return strings.Contains(string(text), "latchkey_")
 }
 
-// proxyAddress checks that the addresses of clients are not that of a proxy. The
-// addresses that sessions were used from are evidence of what arrives.
+// proxyAddress checks that servers see the addresses of clients rather than that of
+// a proxy. The evidence is the addresses from which sessions were last used.
 func (d *doctor) proxyAddress(addresses map[string]int) {
 	c := d.config
 	total, from := 0, ""
@@ -125,21 +126,25 @@ func (d *doctor) proxyAddress(addresses map[string]int) {
 	const enough = 5
 	switch {
 	case len(addresses) == 1 && total >= enough && ip != nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()):
-		d.add(isWarning, "proxy", "all of %d sessions were last used from %s, which is a private address: if it is your proxy, list it in trusted_proxies and have it send X-Forwarded-For; otherwise throttling and the device list take all users for one", total, from)
+		d.add(isWarning, "proxy", "all %d sessions were last used from %s, a private address: if this is your proxy, list it in trusted_proxies and let it send X-Forwarded-For; otherwise throttling and the device list treat all users as one", total, from)
 	case c.BehindProxy && len(c.TrustedProxies) == 0:
-		d.add(isWarning, "proxy", "behind_proxy is true and trusted_proxies is empty: X-Forwarded-For is not believed, so every client has the address of the proxy. List the addresses of the proxy")
+		d.add(isWarning, "proxy", "behind_proxy is true but trusted_proxies is empty: servers ignore X-Forwarded-For, so every client seems to have the address of the proxy; list the addresses of the proxy in trusted_proxies")
 	case len(c.TrustedProxies) > 0 && total >= enough:
-		d.add(isOK, "proxy", "sessions were used from more than one address: %d", len(addresses))
+		from := "one address"
+		if n := len(addresses); n > 1 {
+			from = fmt.Sprintf("%d different addresses", n)
+		}
+		d.add(isOK, "proxy", "sessions were used from %s", from)
 	}
 }
 
-// readClientSecret reads the secret of the client that the feed is read with.
+// readClientSecret reads the secret of the client for the revocation feed.
 func (d *doctor) readClientSecret(file string) error {
 	switch {
 	case (d.client == "") != (file == ""):
-		return errors.New("--client and --client-secret-file belong together")
+		return errors.New("--client and --client-secret-file must be used together")
 	case d.client != "" && d.url == "":
-		return errors.New("--client is used to read the revocation feed at --url: give that too")
+		return errors.New("--client requires --url, the URL of the revocation feed")
 	case file == "":
 		return nil
 	}

@@ -16,21 +16,21 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// feedPatience is how long the doctor waits for a byte of the revocation feed:
-// longer than a stream that is open stays silent.
-const feedPatience = 12 * time.Second
+// feedTimeout is how long the doctor waits for a byte of the revocation feed. It is
+// longer than the pauses in an open stream.
+const feedTimeout = 12 * time.Second
 
-// page is what a public URL answered.
+// page is the response of a public URL.
 type page struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// public asks the URL that clients use.
+// public checks the URL that clients use.
 func (d *doctor) public(ctx context.Context) {
 	if d.url == "" {
-		d.add(isSkipped, "public", "give --url https://… to check what is in front of the servers, too")
+		d.add(isSkipped, "public", "use --url https://… to check the proxies in front of the servers too")
 		return
 	}
 	base, err := url.Parse(d.url)
@@ -46,7 +46,7 @@ func (d *doctor) public(ctx context.Context) {
 	d.feed(ctx, base)
 }
 
-// reaches reports whether the URL leads to this deployment.
+// reaches reports whether the URL reaches this deployment.
 func (d *doctor) reaches(ctx context.Context, base *url.URL) bool {
 	var metadata struct {
 		Issuer  string `json:"issuer"`
@@ -59,24 +59,24 @@ func (d *doctor) reaches(ctx context.Context, base *url.URL) bool {
 		d.add(isFault, "public", "%v", err)
 		return false
 	case p.status/100 == 3:
-		d.add(isFault, "public", "%s redirects to %s: clients do not follow it; give that URL as issuer, or have the proxy pass requests on", at, p.header.Get("Location"))
+		d.add(isFault, "public", "%s redirects to %s, and clients do not follow redirects: set issuer to that URL, or let the proxy forward the requests", at, p.header.Get("Location"))
 		return false
 	case p.status != http.StatusOK || json.Unmarshal(p.body, &metadata) != nil:
-		d.add(isFault, "public", "%s answered %d, and not with the discovery document: the proxy does not pass this path on, or %s is not the URL of the issuer", at, p.status, base)
+		d.add(isFault, "public", "%s returned status %d without a valid discovery document: the proxy does not forward this path, or %s is not the URL of the issuer", at, p.status, base)
 		return false
 	case metadata.Issuer != d.config.Issuer:
-		d.add(isFault, "public", "the issuer at %s is %q, and this configuration has %q: clients compare them", base, metadata.Issuer, d.config.Issuer)
+		d.add(isFault, "public", "the issuer at %s is %q, but this configuration has %q: clients reject a different issuer", base, metadata.Issuer, d.config.Issuer)
 		return false
 	case !d.sameKeys(ctx, base):
 		return false
 	}
-	d.add(isOK, "public", "%s leads to this deployment", base)
+	d.add(isOK, "public", "%s reaches this deployment", base)
 	if base.String() != d.config.Issuer {
-		d.add(isWarning, "public", "clients that find the server by its issuer ask %s, not %s", d.config.Issuer, base)
+		d.add(isWarning, "public", "clients that discover the server by its issuer use %s instead of %s", d.config.Issuer, base)
 	}
 	d.infix(ctx, base)
 	if base.Scheme == "https" && p.header.Get("Strict-Transport-Security") == "" {
-		d.add(isWarning, "public", "answers have no Strict-Transport-Security: the server sends it where its issuer is https, so the proxy takes it away")
+		d.add(isWarning, "public", "responses have no Strict-Transport-Security header: the server sends it if its issuer is https, so the proxy removes it")
 	}
 	return true
 }
@@ -84,14 +84,14 @@ func (d *doctor) reaches(ctx context.Context, base *url.URL) bool {
 // sameKeys compares the key set at the URL with the database.
 func (d *doctor) sameKeys(ctx context.Context, base *url.URL) bool {
 	if len(d.kids) == 0 {
-		return true // there is nothing to compare with
+		return true // nothing to compare
 	}
 	p, err := fetchPage(ctx, base.String()+"/.well-known/jwks.json")
 	var set struct {
 		Keys []struct{ Kid string }
 	}
 	if err != nil || p.status != http.StatusOK || json.Unmarshal(p.body, &set) != nil {
-		d.add(isFault, "public", "%s/.well-known/jwks.json is no key set: the proxy does not pass this path on", base)
+		d.add(isFault, "public", "%s/.well-known/jwks.json is not a key set: the proxy does not forward this path", base)
 		return false
 	}
 	for _, key := range set.Keys {
@@ -99,22 +99,22 @@ func (d *doctor) sameKeys(ctx context.Context, base *url.URL) bool {
 			return true
 		}
 	}
-	d.add(isFault, "public", "%s leads to another deployment: its key set has no key of this database", base)
+	d.add(isFault, "public", "%s reaches another deployment: its key set has no key of this database", base)
 	return false
 }
 
-// infix asks for the document where RFC 8414 §3.1 puts it for an issuer with a path.
+// infix checks the location of the metadata that RFC 8414 §3.1 defines for an issuer with a path.
 func (d *doctor) infix(ctx context.Context, base *url.URL) {
 	if base.Path == "" {
 		return
 	}
 	at := base.Scheme + "://" + base.Host + "/.well-known/oauth-authorization-server" + base.Path
 	if p, err := fetchPage(ctx, at); err != nil || p.status != http.StatusOK {
-		d.add(isWarning, "public", "%s is not passed on to the server: some clients look for the metadata there", at)
+		d.add(isWarning, "public", "the proxy does not forward %s, where some clients look for the metadata", at)
 	}
 }
 
-// operatorPages checks that the public does not see what is for the operator.
+// operatorPages checks that the pages for the operator are not public.
 func (d *doctor) operatorPages(ctx context.Context, base *url.URL) {
 	seen := 0
 	for _, path := range []string{"/readyz", "/metrics"} {
@@ -123,7 +123,7 @@ func (d *doctor) operatorPages(ctx context.Context, base *url.URL) {
 		ours := err == nil && (strings.Contains(string(p.body), "latchkey_") || strings.HasPrefix(string(p.body), `{"`) && strings.Contains(string(p.body), `"status"`))
 		if ours && (p.status == http.StatusOK || p.status == http.StatusServiceUnavailable) {
 			seen++
-			d.add(isWarning, "public", "%s is public: have the proxy answer 404; it is for the operator", at)
+			d.add(isWarning, "public", "%s is public, but only for the operator: let the proxy return 404", at)
 		}
 	}
 	if seen == 0 {
@@ -131,14 +131,14 @@ func (d *doctor) operatorPages(ctx context.Context, base *url.URL) {
 	}
 }
 
-// feed waits for the first byte of the revocation feed.
+// feed checks that the first byte of the revocation feed arrives.
 func (d *doctor) feed(ctx context.Context, base *url.URL) {
 	at := base.String() + "/revocations"
 	if d.client == "" {
-		d.add(isSkipped, "feed", "give --client and --client-secret-file to see whether the proxy holds the revocation feed back, or try: curl -N -u CLIENT:SECRET -H 'Accept: text/event-stream' %s (an event comes at once, a comment every 10 s)", at)
+		d.add(isSkipped, "feed", "use --client and --client-secret-file to check whether the proxy delays the revocation feed, or run: curl -N -u CLIENT:SECRET -H 'Accept: text/event-stream' %s (an event should arrive at once, and a comment every 10 s)", at)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.patience)
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
@@ -148,10 +148,10 @@ func (d *doctor) feed(ctx context.Context, base *url.URL) {
 	req.Header.Set("Accept", "text/event-stream")
 	req.SetBasicAuth(url.QueryEscape(d.client), url.QueryEscape(d.secret))
 	resp, err := publicClient.Do(req)
-	const held = "no byte of %s came within %s: the proxy holds the stream back (proxy_buffering off in nginx), or the servers do not answer"
+	const delayed = "no byte of %s arrived within %s: the proxy buffers the stream (in nginx, set proxy_buffering off), or the servers do not respond"
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		d.add(isFault, "feed", held, at, d.patience)
+		d.add(isFault, "feed", delayed, at, d.timeout)
 		return
 	case err != nil:
 		d.add(isFault, "feed", "%v", err)
@@ -160,19 +160,19 @@ func (d *doctor) feed(ctx context.Context, base *url.URL) {
 	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		d.add(isFault, "feed", "the server does not accept the secret of client %s: is it of tenant %s, and is this its secret?", d.client, settings.DefaultTenant)
+		d.add(isFault, "feed", "the server rejects the credentials of client %s: check the secret, and that the client belongs to tenant %s", d.client, settings.DefaultTenant)
 	case resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream"):
-		d.add(isFault, "feed", "%s answered %s, %s: not a stream of events", at, resp.Status, resp.Header.Get("Content-Type"))
+		d.add(isFault, "feed", "%s returned %s with content type %q instead of an event stream", at, resp.Status, resp.Header.Get("Content-Type"))
 	default:
 		if _, err := resp.Body.Read(make([]byte, 1)); err != nil {
-			d.add(isFault, "feed", held, at, d.patience)
+			d.add(isFault, "feed", delayed, at, d.timeout)
 			return
 		}
-		d.add(isOK, "feed", "events pass through the proxy as they happen")
+		d.add(isOK, "feed", "events arrive without delay")
 	}
 }
 
-// publicClient follows no redirect: clients of the server do not.
+// publicClient follows no redirects, because OAuth clients do not.
 var publicClient = &http.Client{
 	Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestDoctorAsksThePublicURL(t *testing.T) {
+func TestDoctorChecksThePublicURL(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	other := newDeployment(t, testdb.SQLite(t))
 	s, elsewhere := d.serve(), other.serve()
@@ -36,7 +36,7 @@ func TestDoctorAsksThePublicURL(t *testing.T) {
 	}
 	holding := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/revocations" {
-			<-r.Context().Done() // what a proxy that buffers does with a stream that does not end
+			<-r.Context().Done() // as a proxy that buffers does with an endless stream
 			return
 		}
 		here.ServeHTTP(w, r)
@@ -50,18 +50,18 @@ func TestDoctorAsksThePublicURL(t *testing.T) {
 		result, check string
 		words         []string
 	}{
-		"passes everything on":   {here, nil, isOK, "public", []string{"leads to this deployment"}},
-		"shows what is internal": {here, nil, isWarning, "public", []string{"/readyz is public", "404"}},
-		"hides what is internal": {only("/readyz"), nil, isOK, "public", []string{"are not public"}},
-		"hides the documents":    {only("/.well-known"), nil, isFault, "public", []string{"answered 404", "does not pass this path on"}},
-		"hides the keys":         {only("/.well-known/jwks.json"), nil, isFault, "public", []string{"is no key set"}},
-		"leads elsewhere":        {to(elsewhere), nil, isFault, "public", []string{"another deployment"}},
+		"forwards everything":        {here, nil, isOK, "public", []string{"reaches this deployment"}},
+		"forwards internal pages":    {here, nil, isWarning, "public", []string{"/readyz is public", "404"}},
+		"hides internal pages":       {only("/readyz"), nil, isOK, "public", []string{"are not public"}},
+		"hides the documents":        {only("/.well-known"), nil, isFault, "public", []string{"status 404", "does not forward this path"}},
+		"hides the keys":             {only("/.well-known/jwks.json"), nil, isFault, "public", []string{"is not a key set"}},
+		"reaches another deployment": {to(elsewhere), nil, isFault, "public", []string{"another deployment"}},
 		"redirects": {http.RedirectHandler("https://www.example.com/", http.StatusMovedPermanently), nil,
 			isFault, "public", []string{"redirects to https://www.example.com/"}},
-		"passes the feed on":            {here, backend(testserver.ClientSecret), isOK, "feed", []string{"as they happen"}},
-		"passes a wrong secret on":      {here, backend(strings.Repeat("x", 40)), isFault, "feed", []string{"does not accept the secret of client backend"}},
-		"holds the feed back":           {holding, func(d *doctor) { backend("s")(d); d.patience = 100 * time.Millisecond }, isFault, "feed", []string{"no byte", "proxy_buffering off"}},
-		"is not asked without a client": {here, nil, isSkipped, "feed", []string{"--client", "curl -N"}},
+		"forwards the feed":               {here, backend(testserver.ClientSecret), isOK, "feed", []string{"without delay"}},
+		"forwards a wrong secret":         {here, backend(strings.Repeat("x", 40)), isFault, "feed", []string{"rejects the credentials of client backend"}},
+		"buffers the feed":                {holding, func(d *doctor) { backend("s")(d); d.timeout = 100 * time.Millisecond }, isFault, "feed", []string{"no byte", "proxy_buffering off"}},
+		"is not checked without a client": {here, nil, isSkipped, "feed", []string{"--client", "curl -N"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := httptest.NewServer(c.proxy)
@@ -72,16 +72,16 @@ func TestDoctorAsksThePublicURL(t *testing.T) {
 					c.option(doctor)
 				}
 			})
-			finds(t, findings, c.result, c.check, c.words...)
+			wantFinding(t, findings, c.result, c.check, c.words...)
 		})
 	}
 	t.Run("has another issuer", func(t *testing.T) {
 		d.edit("issuer: "+baseIssuer+"\n", "issuer: http://127.0.0.1:8080\n")
 		findings := d.examined(func(doctor *doctor) { doctor.url = s.url })
-		finds(t, findings, isFault, "public", `"`+baseIssuer+`"`, `"http://127.0.0.1:8080"`)
+		wantFinding(t, findings, isFault, "public", `"`+baseIssuer+`"`, `"http://127.0.0.1:8080"`)
 	})
-	t.Run("is not there", func(t *testing.T) {
+	t.Run("is unreachable", func(t *testing.T) {
 		findings := d.examined(func(doctor *doctor) { doctor.url = "http://127.0.0.1:1" })
-		finds(t, findings, isFault, "public", "cannot be reached")
+		wantFinding(t, findings, isFault, "public", "cannot be reached")
 	})
 }

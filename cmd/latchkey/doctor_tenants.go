@@ -13,15 +13,15 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// served examines what the database holds. It reports whether the root secrets fit.
-func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Keys, asked map[string]bool) bool {
+// served examines the contents of the database. It reports whether the root secrets match.
+func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Keys, checked map[string]bool) bool {
 	server, err := newServer(d.config, store, keys, quiet)
 	if err != nil {
 		d.add(isFault, "configuration", "%v", err)
 		return false
 	}
 	if err := server.CheckRootSecret(ctx); err != nil {
-		d.add(isFault, "root secrets", "%v: configure the root secret of this database, or the database of this root secret", err)
+		d.add(isFault, "root secrets", "%v: configure the root secret that belongs to this database, or the database that belongs to this root secret", err)
 		return false
 	}
 	d.roots(ctx, server)
@@ -31,7 +31,7 @@ func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Ke
 		return false
 	}
 	d.signing(reports)
-	d.issuers(reports, asked)
+	d.issuers(reports, checked)
 	d.suspensions(ctx, store, keys)
 	if addresses, err := store.Addresses(ctx); err == nil {
 		d.proxyAddress(addresses)
@@ -39,31 +39,31 @@ func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Ke
 	return true
 }
 
-// roots reports what still depends on a root secret that does not issue.
+// roots reports what depends on each root secret.
 func (d *doctor) roots(ctx context.Context, server *oauth.Server) {
 	status, err := server.SecretStatus(ctx)
 	if err != nil {
 		d.add(isFault, "root secrets", "%v", err)
 		return
 	}
-	const see = "; latchkey secret status has the numbers"
+	const see = "; run latchkey secret status for details"
 	for _, r := range status {
 		switch {
 		case r.Issues && r.Accepted:
-			d.add(isOK, "root secrets", "%s issues", r.Fingerprint)
-		case r.Accepted && r.Later:
-			d.add(isOK, "root secrets", "%s is the next one: put it first when every server accepts it", r.Fingerprint)
+			d.add(isOK, "root secrets", "%s is in use for issuing", r.Fingerprint)
+		case r.Accepted && r.Upcoming:
+			d.add(isOK, "root secrets", "%s is the next root secret: put it first when every server accepts it", r.Fingerprint)
 		case !r.Accepted && r.Needed():
-			d.add(isFault, "root secrets", "%s is not configured, and what depends on it is refused: add it behind the others, or let it go"+see, r.Fingerprint)
+			d.add(isFault, "root secrets", "%s is not configured, and whatever depends on it is rejected: add it after the other root secrets, or accept the loss"+see, r.Fingerprint)
 		case r.Accepted && r.Needed():
-			d.add(isOK, "root secrets", "%s is still needed"+see, r.Fingerprint)
+			d.add(isOK, "root secrets", "%s is still in use"+see, r.Fingerprint)
 		case r.Accepted:
-			d.add(isWarning, "root secrets", "nothing depends on %s any more: take it out of the configuration", r.Fingerprint)
+			d.add(isWarning, "root secrets", "nothing depends on %s any longer: remove it from the configuration", r.Fingerprint)
 		}
 	}
 }
 
-// signing reports tenants that cannot sign, and clients that cannot be served.
+// signing reports tenants that cannot sign, and clients with invalid expressions.
 func (d *doctor) signing(reports []oauth.TenantReport) {
 	faults := 0
 	for _, t := range reports {
@@ -72,10 +72,10 @@ func (d *doctor) signing(reports []oauth.TenantReport) {
 		}
 		if t.Signing != nil {
 			faults++
-			d.add(isFault, "signing keys", "tenant %s: %v; latchkey keys list shows its keys, and a start makes one where there is none", t.ID, t.Signing)
+			d.add(isFault, "signing keys", "tenant %s: %v; run latchkey keys list to see its keys; if it has none, the next start creates one", t.ID, t.Signing)
 		}
 		for _, client := range t.Broken {
-			d.add(isFault, "clients", "%s of tenant %s cannot be served: an expression of it is not valid in this release; latchkey apply --dry-run names it", client, t.ID)
+			d.add(isFault, "clients", "%s of tenant %s cannot get tokens: one of its expressions is not valid in this release; run latchkey apply --dry-run to see which one", client, t.ID)
 		}
 	}
 	if faults == 0 {
@@ -84,13 +84,13 @@ func (d *doctor) signing(reports []oauth.TenantReport) {
 }
 
 // issuers reports trusted issuers whose tokens cannot be verified.
-func (d *doctor) issuers(reports []oauth.TenantReport, asked map[string]bool) {
+func (d *doctor) issuers(reports []oauth.TenantReport, checked map[string]bool) {
 	for _, t := range reports {
 		for _, i := range t.Issuers {
-			if asked[t.ID+" "+i.ID] {
+			if checked[t.ID+" "+i.ID] {
 				continue
 			}
-			asked[t.ID+" "+i.ID] = true
+			checked[t.ID+" "+i.ID] = true
 			if i.Err != nil {
 				d.add(isFault, "issuers", "%s of tenant %s (%s): %v", i.ID, t.ID, i.Issuer, i.Err)
 			} else {
@@ -100,10 +100,10 @@ func (d *doctor) issuers(reports []oauth.TenantReport, asked map[string]bool) {
 	}
 }
 
-// mostSuspensions bounds how many suspensions have a line of their own.
-const mostSuspensions = 20
+// maxSuspensions is how many suspensions the doctor lists one by one.
+const maxSuspensions = 20
 
-// suspensions reports what is switched off, whatever any configuration says.
+// suspensions reports what is suspended.
 func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oauth.Keys) {
 	list, err := store.Suspensions(ctx, keys, "")
 	if err != nil {
@@ -111,18 +111,18 @@ func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oau
 		return
 	}
 	list = slices.DeleteFunc(list, func(s models.Suspension) bool { return !s.Exists })
-	for _, s := range list[:min(len(list), mostSuspensions)] {
+	for _, s := range list[:min(len(list), maxSuspensions)] {
 		ref := models.Ref{Noun: s.Noun, Tenant: s.TenantID, ID: s.ID}
-		d.add(isWarning, "suspensions", "%s is %s; to switch it on again: %s", describe(ref), s, resumeWords(ref))
+		d.add(isWarning, "suspensions", "%s is %s; to lift the suspension: %s", describe(ref), s, resumeWithoutConfig(ref))
 	}
-	if more := len(list) - mostSuspensions; more > 0 {
-		d.add(isWarning, "suspensions", "suspended beside those: %d; latchkey suspend --list has them all", more)
+	if more := len(list) - maxSuspensions; more > 0 {
+		d.add(isWarning, "suspensions", "%s; run latchkey suspend --list to see all of them", plural(more, "more suspension"))
 	}
 }
 
-// weigh reports what a start would do with the file. It reports whether there is
-// something in it that no server has applied.
-func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Keys) (changes bool) {
+// plan reports what a start would do with the file, and returns whether the file
+// has changes that no server has applied.
+func (d *doctor) plan(ctx context.Context, store *models.Store, keys *oauth.Keys) (changes bool) {
 	if d.config.TenantsAtStart != settings.StartApply {
 		return false
 	}
@@ -135,27 +135,27 @@ func (d *doctor) weigh(ctx context.Context, store *models.Store, keys *oauth.Key
 	switch {
 	case errors.As(err, &faults):
 		for _, fault := range faults.Named(d.config.Tenants) {
-			d.add(isFault, "file", "a start refuses it: %s", fault)
+			d.add(isFault, "file", "a start would reject it: %s", fault)
 		}
 		return false
 	case err != nil:
 		d.add(isFault, "file", "%v", err)
 		return false
 	case plan.Ignored != "":
-		d.add(isWarning, "file", "a start does not apply the tenants of this file: %s", plan.Ignored)
+		d.add(isWarning, "file", "the next start does not apply the tenants of this file: %s", plan.Ignored)
 	case plan.Notice != "":
 		d.add(isWarning, "file", "%s", plan.Notice)
 	case len(plan.Changes) > 0:
-		d.add(isWarning, "file", "the next start makes %s to what is served; latchkey apply --dry-run --replace prints the difference", plural(len(plan.Changes), "change"))
+		d.add(isWarning, "file", "the next start makes %s; run latchkey apply --dry-run --replace to see them", plural(len(plan.Changes), "change"))
 	default:
-		d.add(isOK, "file", "its tenants are what is served")
+		d.add(isOK, "file", "the database matches the tenants of the file")
 	}
 	return len(plan.Changes) > 0
 }
 
-// onStandIn applies the file to a database that is thrown away, and asks the
-// issuers of it that have not been asked.
-func (d *doctor) onStandIn(ctx context.Context, keys *oauth.Keys, asked map[string]bool) {
+// onScratchDatabase applies the file to a temporary database, and checks the issuers
+// of the file that have not been checked yet.
+func (d *doctor) onScratchDatabase(ctx context.Context, keys *oauth.Keys, checked map[string]bool) {
 	folder, err := os.MkdirTemp("", "latchkey-doctor-")
 	if err != nil {
 		d.add(isSkipped, "issuers", "the tenants of the file were not checked: %v", err)
@@ -180,8 +180,8 @@ func (d *doctor) onStandIn(ctx context.Context, keys *oauth.Keys, asked map[stri
 		}
 	}
 	if err != nil {
-		d.add(isFault, "file", "a start refuses it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		d.add(isFault, "file", "a start would reject it: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return
 	}
-	d.issuers(reports, asked)
+	d.issuers(reports, checked)
 }

@@ -19,10 +19,10 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// examined runs the doctor in this process.
+// examined runs the doctor in this process and returns its findings.
 func (d *deployment) examined(options ...func(*doctor)) []finding {
 	d.t.Helper()
-	doctor := doctor{flags: &sharedFlags{path: d.file}, patience: feedPatience}
+	doctor := doctor{flags: &sharedFlags{path: d.file}, timeout: feedTimeout}
 	for _, option := range options {
 		option(&doctor)
 	}
@@ -30,7 +30,7 @@ func (d *deployment) examined(options ...func(*doctor)) []finding {
 	return doctor.findings
 }
 
-// expose lets others reach a file of the deployment.
+// expose lets other users reach a file of the deployment.
 func (d *deployment) expose(name string, mode os.FileMode) {
 	d.t.Helper()
 	must(d.t, os.Chmod(filepath.Join(d.folder, name), mode))
@@ -39,7 +39,7 @@ func (d *deployment) expose(name string, mode os.FileMode) {
 	}
 }
 
-// started does what a start does with the database, without serving.
+// started changes the database as a start does, without serving.
 func (d *deployment) started() {
 	d.t.Helper()
 	c, err := (&sharedFlags{path: d.file}).load(config.ForServe)
@@ -49,8 +49,8 @@ func (d *deployment) started() {
 	must(d.t, n.store.Close())
 }
 
-// finds expects a finding of the check with all of the words.
-func finds(t testing.TB, findings []finding, result, check string, words ...string) {
+// wantFinding requires a finding of the check that contains all of the words.
+func wantFinding(t testing.TB, findings []finding, result, check string, words ...string) {
 	t.Helper()
 	for _, f := range findings {
 		if f.Result != result || f.Check != check {
@@ -60,16 +60,16 @@ func finds(t testing.TB, findings []finding, result, check string, words ...stri
 			return
 		}
 	}
-	t.Errorf("no %s of %s says %q, but\n%s", result, check, words, said(findings))
+	t.Errorf("no %s of %s contains %q, but\n%s", result, check, words, findingsText(findings))
 }
 
-func said(findings []finding) string {
+func findingsText(findings []finding) string {
 	var text strings.Builder
-	_ = printFindings(&text, findings) // to memory
+	_ = printFindings(&text, findings) // writing to memory does not fail
 	return text.String()
 }
 
-func TestDoctorFindsNothingWrongWithAHealthyDeployment(t *testing.T) {
+func TestDoctorFindsNoFaultInAHealthyDeployment(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.serve()
 	code, out, stderr := run(t, nil, "doctor", "--config", d.file, "--json")
@@ -82,17 +82,17 @@ func TestDoctorFindsNothingWrongWithAHealthyDeployment(t *testing.T) {
 			t.Errorf("%s %s: %s", f.Result, f.Check, f.Text)
 		}
 	}
-	finds(t, findings, isOK, "configuration", d.file)
-	finds(t, findings, isOK, "files", "out of reach of other users: 3 files with secrets")
-	finds(t, findings, isOK, "listen", "is free")
-	finds(t, findings, isOK, "database", "SQLite 3.", "takes writes")
-	finds(t, findings, isOK, "clock")
-	finds(t, findings, isOK, "schema", models.NewestMigration())
-	finds(t, findings, isOK, "root secrets", "issues")
-	finds(t, findings, isOK, "signing keys", "1 tenant can sign")
-	finds(t, findings, isOK, "issuers", d.issuerID(), "can be verified")
-	finds(t, findings, isOK, "file", "are what is served")
-	finds(t, findings, isSkipped, "public", "--url")
+	wantFinding(t, findings, isOK, "configuration", d.file)
+	wantFinding(t, findings, isOK, "files", "other users cannot read the 3 files with secrets")
+	wantFinding(t, findings, isOK, "listen", "is free")
+	wantFinding(t, findings, isOK, "database", "SQLite 3.", "writable")
+	wantFinding(t, findings, isOK, "clock")
+	wantFinding(t, findings, isOK, "schema", models.NewestMigration())
+	wantFinding(t, findings, isOK, "root secrets", "is in use for issuing")
+	wantFinding(t, findings, isOK, "signing keys", "1 tenant can sign")
+	wantFinding(t, findings, isOK, "issuers", d.issuerID(), "can be verified")
+	wantFinding(t, findings, isOK, "file", "the database matches")
+	wantFinding(t, findings, isSkipped, "public", "--url")
 
 	d.expose("root-secret", 0o666)
 	code, out, stderr = run(t, nil, "doctor", "--config", d.file)
@@ -105,21 +105,21 @@ func TestDoctorChangesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "absent.db")
 	d := newDeployment(t, "sqlite:"+path)
 	findings := d.examined()
-	finds(t, findings, isOK, "database", "does not exist yet")
-	finds(t, findings, isOK, "issuers", d.issuerID()) // of a file that no server has applied
+	wantFinding(t, findings, isOK, "database", "does not exist yet")
+	wantFinding(t, findings, isOK, "issuers", d.issuerID()) // in a file that no server has applied
 	if _, err := os.Stat(path); err == nil {
-		t.Error("it made the database")
+		t.Error("it created the database")
 	}
 	empty := testdb.EmptyPostgres(t)
 	d = newDeployment(t, empty)
-	finds(t, d.examined(), isOK, "schema", "the database is empty")
+	wantFinding(t, d.examined(), isOK, "schema", "the database is empty")
 	if n := count(t, empty, "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema()"); n != 0 {
-		t.Errorf("it made %d tables", n)
+		t.Errorf("it created %d tables", n)
 	}
 }
 
-// Each deployment is broken in one way, which the doctor names.
-func TestDoctorNamesWhatIsWrong(t *testing.T) {
+// Each deployment has one fault, which the doctor reports.
+func TestDoctorReportsFaults(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer taken.Close()
@@ -135,26 +135,26 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		d.edit("issuer: "+baseIssuer, "issuer: https://"+host, "metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
 	}
 	for name, c := range map[string]struct {
-		fault         func(d *deployment) // after a first start
+		fault         func(d *deployment) // called after a first start
 		result, check string
 		words         []string
 	}{
-		"a key that does not exist": {func(d *deployment) { d.edit("listen: 127", "listne: 127") },
+		"an unknown key": {func(d *deployment) { d.edit("listen: 127", "listne: 127") },
 			isFault, "configuration", []string{"listne", "unknown key", "listen"}},
 		"a root secret that others can read": {func(d *deployment) { d.expose("root-secret", 0o644) },
-			isWarning, "files", []string{"may read", "root-secret (secret_file)", "chmod 600"}},
+			isWarning, "files", []string{"can read", "root-secret (secret_file)", "chmod 600"}},
 		"a client secret that others can change": {func(d *deployment) { d.expose("backend-secret", 0o622) },
-			isFault, "files", []string{"may change", "tenants[0].clients[1].secret_file"}},
+			isFault, "files", []string{"can change", "tenants[0].clients[1].secret_file"}},
 		"a secret in a file that others can read": {func(d *deployment) {
 			d.edit("secret_file: root-secret", "secret: "+testserver.RootSecret)
 			d.expose("latchkey.yaml", 0o644)
-		}, isWarning, "files", []string{"may read", "latchkey.yaml (configuration)"}},
-		"an address that another program has": {func(d *deployment) { d.edit("127.0.0.1:0", taken.Addr().String()) },
+		}, isWarning, "files", []string{"can read", "latchkey.yaml (configuration)"}},
+		"an address that another program uses": {func(d *deployment) { d.edit("127.0.0.1:0", taken.Addr().String()) },
 			isFault, "listen", []string{taken.Addr().String(), "another program"}},
-		"a metrics address that another program has": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: "+taken.Addr().String()) },
+		"a metrics address that another program uses": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: "+taken.Addr().String()) },
 			isFault, "metrics_listen", []string{"in use"}},
 		"a certificate for another host": {func(d *deployment) { withTLS(d, "id.example.com") },
-			isFault, "tls", []string{"cert.pem", "not for the host of issuer", "id.example.com"}},
+			isFault, "tls", []string{"cert.pem", "not valid for the host of issuer", "id.example.com"}},
 		"a certificate that expires soon": {func(d *deployment) { withTLS(d, "localhost") },
 			isWarning, "tls", []string{"cert.pem", "expires at", "renew"}},
 		"a certificate with another key": {func(d *deployment) {
@@ -168,59 +168,59 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 		}, isFault, "tls", []string{"key.pem"}},
 		"a folder that does not exist": {func(d *deployment) { d.edit(`url: "sqlite:`, `url: "sqlite:/nowhere`) },
 			isFault, "database", []string{"folder", "does not exist"}},
-		"an issuer of another name": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: "+foreign.URL+beside) },
+		"an issuer with another name": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: "+foreign.URL+beside) },
 			isFault, "issuers", []string{`expected "` + foreign.URL + `", received "https://login.example.com/"`, "set issuer exactly"}},
-		"an issuer that does not answer": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: http://127.0.0.1:1"+beside) },
+		"an issuer that does not respond": {func(d *deployment) { d.edit("- issuer: "+d.issuer.URL, "- issuer: http://127.0.0.1:1"+beside) },
 			isFault, "issuers", []string{"127-0-0-1-1", "cannot be fetched"}},
-		"an algorithm that no key is for": {func(d *deployment) { d.edit("algorithms: [ES256]", "algorithms: [RS256]"); d.started() },
+		"an algorithm without a key": {func(d *deployment) { d.edit("algorithms: [ES256]", "algorithms: [RS256]"); d.started() },
 			isFault, "issuers", []string{"127-0-0-1-", "expected RS256", "set algorithms"}},
 		"the root secret of another deployment": {func(d *deployment) { d.write("root-secret", oauth.NewRootSecret()) },
 			isFault, "root secrets", []string{"does not match this database"}},
-		"a root secret that nothing needs": {func(d *deployment) {
+		"an unused root secret": {func(d *deployment) {
 			d.write("root-secret", oauth.NewRootSecret()+"\n"+testserver.RootSecret)
 			d.started()
-		}, isWarning, "root secrets", []string{"nothing depends on", "take it out"}},
-		"a revision that is older": {func(d *deployment) {
+		}, isWarning, "root secrets", []string{"nothing depends on", "remove it"}},
+		"an older revision": {func(d *deployment) {
 			d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 2")
 			d.started()
 			d.edit("revision: 2", "revision: 1")
 		}, isWarning, "file", []string{"its revision is 1", "revision 2 was applied last"}},
 		"a file that differs from that of another node": {func(d *deployment) { d.edit("refresh_grace: 60s", "refresh_grace: 30s") },
 			isWarning, "file", []string{"differs from the one that was applied last", "revision"}},
-		"a proxy that nobody believes": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: none\nbehind_proxy: true") },
+		"a proxy that is not trusted": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: none\nbehind_proxy: true") },
 			isWarning, "proxy", []string{"trusted_proxies is empty", "X-Forwarded-For"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeployment(t, testdb.SQLite(t))
 			d.started()
 			c.fault(d)
-			finds(t, d.examined(), c.result, c.check, c.words...)
+			wantFinding(t, d.examined(), c.result, c.check, c.words...)
 		})
 	}
 }
 
-func TestDoctorNamesWhatIsWrongWithPostgres(t *testing.T) {
+func TestDoctorReportsFaultsOfPostgres(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	d.started()
 	name := url[strings.LastIndex(url, "/")+1:]
 	name, _, _ = strings.Cut(name, "?")
 	for _, f := range d.examined() {
-		if f.Result == isFault || f.Result == isWarning && f.Check != "connections" { // which others have taken
+		if f.Result == isFault || f.Result == isWarning && f.Check != "connections" { // other tests use connections
 			t.Errorf("healthy: %s %s: %s", f.Result, f.Check, f.Text)
 		}
 	}
 	for _, c := range []struct {
 		what          string
-		fault, mend   string // statements
+		fault, repair string // statements
 		edit          []string
 		result, check string
 		words         []string
 	}{
-		{what: "a later schema", fault: "INSERT INTO migrations (id) VALUES ('9999_later')", mend: "DELETE FROM migrations WHERE id = '9999_later'",
+		{what: "a later schema", fault: "INSERT INTO migrations (id) VALUES ('9999_later')", repair: "DELETE FROM migrations WHERE id = '9999_later'",
 			result: isWarning, check: "schema", words: []string{"newer than this release", "9999_later"}},
 		{what: "an older schema", fault: "UPDATE migrations SET id = '0000_none' WHERE id = '" + models.NewestMigration() + "'",
-			mend:   "UPDATE migrations SET id = '" + models.NewestMigration() + "' WHERE id = '0000_none'",
+			repair: "UPDATE migrations SET id = '" + models.NewestMigration() + "' WHERE id = '0000_none'",
 			result: isWarning, check: "schema", words: []string{"older than this release", models.NewestMigration()}},
 		{what: "a key that cannot be opened", fault: `UPDATE signing_keys SET sealed = '\x00'`,
 			result: isFault, check: "signing keys", words: []string{"tenant default", "signing key"}},
@@ -239,23 +239,23 @@ func TestDoctorNamesWhatIsWrongWithPostgres(t *testing.T) {
 				statement(t, url, c.fault)
 			}
 			d.edit(c.edit...)
-			finds(t, d.examined(), c.result, c.check, c.words...)
+			wantFinding(t, d.examined(), c.result, c.check, c.words...)
 			d.write("latchkey.yaml", before)
-			if c.mend != "" {
-				statement(t, url, c.mend)
+			if c.repair != "" {
+				statement(t, url, c.repair)
 			}
 		})
 	}
 }
 
-func TestDoctorNamesASharedSecretThatCannotBeOpened(t *testing.T) {
+func TestDoctorReportsASharedSecretThatCannotBeOpened(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	d.edit("algorithms: [ES256]\n        keys: { discovery: true }", "keys: { shared_secret: "+strings.Repeat("s", 40)+" }")
 	d.started()
-	finds(t, d.examined(), isOK, "issuers", d.issuerID())
+	wantFinding(t, d.examined(), isOK, "issuers", d.issuerID())
 	statement(t, url, `UPDATE trusted_issuers SET sealed_secret = '\x00'`)
-	finds(t, d.examined(), isFault, "issuers", d.issuerID())
+	wantFinding(t, d.examined(), isFault, "issuers", d.issuerID())
 }
 
 func TestDoctorComparesClocks(t *testing.T) {
@@ -265,27 +265,29 @@ func TestDoctorComparesClocks(t *testing.T) {
 		d := doctor{}
 		d.clock(store)
 		must(t, store.Close())
-		finds(t, d.findings, result, "clock")
+		wantFinding(t, d.findings, result, "clock")
 	}
 }
 
-func TestDoctorKnowsAProxyByTheAddressesOfSessions(t *testing.T) {
+func TestDoctorDetectsAProxyByTheAddressesOfSessions(t *testing.T) {
 	for name, c := range map[string]struct {
 		addresses map[string]int
 		proxies   []string
 		result    string
+		words     string
 	}{
-		"all from one private address":  {map[string]int{"10.0.0.5": 40}, nil, isWarning},
-		"a few sessions prove nothing":  {map[string]int{"10.0.0.5": 2}, nil, ""},
-		"one public address":            {map[string]int{"192.0.2.7": 40}, nil, ""},
-		"addresses that a proxy passes": {map[string]int{"192.0.2.7": 3, "192.0.2.8": 4}, []string{"10.0.0.0/8"}, isOK},
+		"all from one private address":  {map[string]int{"10.0.0.5": 40}, nil, isWarning, "all 40 sessions"},
+		"a few sessions prove nothing":  {map[string]int{"10.0.0.5": 2}, nil, "", ""},
+		"one public address":            {map[string]int{"192.0.2.7": 40}, nil, "", ""},
+		"addresses that a proxy passes": {map[string]int{"192.0.2.7": 3, "192.0.2.8": 4}, []string{"10.0.0.0/8"}, isOK, "from 2 different addresses"},
+		"one that a proxy passes":       {map[string]int{"192.0.2.7": 40}, []string{"10.0.0.0/8"}, isOK, "from one address"},
 	} {
 		d := doctor{config: &config.Config{TrustedProxies: c.proxies}}
 		d.proxyAddress(c.addresses)
 		if c.result == "" && len(d.findings) > 0 {
-			t.Errorf("%s: %s", name, said(d.findings))
+			t.Errorf("%s: %s", name, findingsText(d.findings))
 		} else if c.result != "" {
-			finds(t, d.findings, c.result, "proxy")
+			wantFinding(t, d.findings, c.result, "proxy", c.words)
 		}
 	}
 }

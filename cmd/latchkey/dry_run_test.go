@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestADryRunLeavesNoTraceWhereThereIsNothingYet(t *testing.T) {
+func TestADryRunLeavesNoTraceWithoutADatabase(t *testing.T) {
 	postgres := testdb.EmptyPostgres(t)
 	for name, url := range map[string]string{"sqlite": "sqlite:latchkey.db", "sqlite with slashes": "sqlite://latchkey.db", "postgres": postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -25,17 +25,17 @@ func TestADryRunLeavesNoTraceWhereThereIsNothingYet(t *testing.T) {
 		})
 	}
 	if n := count(t, postgres, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"); n != 0 {
-		t.Errorf("it makes %d tables", n)
+		t.Errorf("it creates %d tables", n)
 	}
 }
 
-func TestADryRunLooksAtTheDatabaseThatIsThere(t *testing.T) {
+func TestADryRunReadsAnExistingDatabase(t *testing.T) {
 	one, other := filepath.Join(t.TempDir(), "one.db"), filepath.Join(t.TempDir(), "other.db")
 	for _, url := range []string{"sqlite:" + one, "sqlite://" + other, testdb.Postgres(t)} {
 		d := newDeployment(t, url)
 		d.run("apply")
-		if said := d.run("apply", "--dry-run"); said != "Nothing to change.\n" {
-			t.Errorf("%s:\n%s", url, said)
+		if printed := d.run("apply", "--dry-run"); printed != "No changes.\n" {
+			t.Errorf("%s:\n%s", url, printed)
 		}
 	}
 }
@@ -45,39 +45,39 @@ func TestADryRunDoesNotMigrate(t *testing.T) {
 	d := newDeployment(t, url)
 	d.run("apply")
 	statement(t, url, "DELETE FROM migrations WHERE id <> '0001_init'") // as an earlier release left it
-	d.refuses([]string{"apply", "--dry-run"}, "the database schema is not current: run `latchkey migrate`")
+	d.rejects([]string{"apply", "--dry-run"}, "the database schema is older than this release: run `latchkey migrate`")
 	if n := count(t, url, "SELECT count(*) FROM migrations"); n != 1 {
 		t.Errorf("it has %d migrations", n)
 	}
 }
 
-// serve owns what its file names, so that apply refuses it. A dry run prints
-// what serve will do with it.
-func TestADryRunOfTheFileOfServePrintsWhatItsNextStartChanges(t *testing.T) {
-	const preface = "\"latchkey serve\" owns what this file names. Its next start with this file makes this difference:\n"
+// serve owns the contents of its file, so apply rejects it. A dry run prints what serve
+// will do with it.
+func TestADryRunOfTheServeFilePrintsTheChangesOfTheNextStart(t *testing.T) {
+	const preface = "\"latchkey serve\" owns the contents of this file. Its next start with this file makes these changes:\n"
 	for name, url := range map[string]string{"sqlite": testdb.SQLite(t), "postgres": testdb.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {
 			d := newDeployment(t, url)
 			d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 3")
 			d.started()
-			if said := d.run("apply", "--dry-run"); said != preface+"Nothing to change.\n" {
-				t.Errorf("of the file as it was applied:\n%s", said)
+			if printed := d.run("apply", "--dry-run"); printed != preface+"No changes.\n" {
+				t.Errorf("of the file as it was applied:\n%s", printed)
 			}
 			d.edit("revision: 3", "revision: 4", "        refresh_grace: 60s\n", "", "      - id: backend\n        auth: secret\n        secret_file: backend-secret\n        grants: [client-credentials]\n        introspect: all\n", "")
-			want := preface + "~ client backend of tenant default: no longer owned, because the file does not name it; \"latchkey apply\" may change it from then on\n" +
-				"~ default/client web\n    refresh_grace: \"1m\" → (default)\n1 change, none made: this was a dry run.\n"
+			want := preface + "~ client backend of tenant default: no longer owned, because the file does not name it; \"latchkey apply\" can change it after that start\n" +
+				"~ default/client web\n    refresh_grace: \"1m\" → (default)\n1 change planned. This was a dry run: nothing was changed.\n"
 			link := filepath.Join(t.TempDir(), "link.yaml")
 			must(t, os.Symlink(d.file, link))
 			for _, args := range [][]string{{"apply", "--dry-run"}, {"apply", "--dry-run", "-f", d.file}, {"apply", "--dry-run", "--replace"}, {"apply", "--dry-run", "-f", link}} {
-				if said := d.run(args...); said != want {
-					t.Errorf("%v prints\n%s\nwant\n%s", args, said, want)
+				if printed := d.run(args...); printed != want {
+					t.Errorf("%v prints\n%s\nwant\n%s", args, printed, want)
 				}
 			}
-			finds(t, d.examined(), isWarning, "file", "the next start makes 1", "latchkey apply --dry-run --replace prints the difference")
-			d.refuses([]string{"apply"}, `is managed by the file of "latchkey serve"`)
-			d.refuses([]string{"apply", "--dry-run", "--prune"}, `is managed by the file of "latchkey serve"`)
+			wantFinding(t, d.examined(), isWarning, "file", "the next start makes 1 change", "latchkey apply --dry-run --replace")
+			d.rejects([]string{"apply"}, `is managed by the file of "latchkey serve"`)
+			d.rejects([]string{"apply", "--dry-run", "--prune"}, `is managed by the file of "latchkey serve"`)
 			d.write("copy.yaml", d.text())
-			d.refuses([]string{"apply", "--dry-run", "-f", filepath.Join(d.folder, "copy.yaml")}, `is managed by the file of "latchkey serve"`)
+			d.rejects([]string{"apply", "--dry-run", "-f", filepath.Join(d.folder, "copy.yaml")}, `is managed by the file of "latchkey serve"`)
 
 			d.edit("signing_algorithm: ES256", "signing_algorithm: ES255", "metrics_listen: none", "metrics_listen: none\ncolour: red")
 			code, _, stderr := run(t, nil, "apply", "--dry-run", "--config", d.file)
@@ -85,13 +85,13 @@ func TestADryRunOfTheFileOfServePrintsWhatItsNextStartChanges(t *testing.T) {
 				t.Errorf("with faults: exit code %d\n%s", code, stderr)
 			}
 			d.edit("signing_algorithm: ES255", "signing_algorithm: ES256", "metrics_listen: none\ncolour: red", "metrics_listen: none", "revision: 4", "revision: 2")
-			if said := d.run("apply", "--dry-run"); !strings.HasPrefix(said, "\"latchkey serve\" owns what this file names. Its next start does not apply this file: its revision is 2, and revision 3 was applied last") {
-				t.Errorf("of an older file:\n%s", said)
+			if printed := d.run("apply", "--dry-run"); !strings.HasPrefix(printed, "\"latchkey serve\" owns the contents of this file. Its next start does not apply the file: its revision is 2, and revision 3 was applied last") {
+				t.Errorf("of an older file:\n%s", printed)
 			}
 			d.edit("revision: 2", "revision: 4")
 			d.started()
-			if said := d.run("apply", "--dry-run"); said != preface+"Nothing to change.\n" {
-				t.Errorf("after the start:\n%s", said)
+			if printed := d.run("apply", "--dry-run"); printed != preface+"No changes.\n" {
+				t.Errorf("after the start:\n%s", printed)
 			}
 		})
 	}

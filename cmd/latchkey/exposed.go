@@ -11,14 +11,14 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// exposedFile is a file that holds secrets and that others may read or change.
+// exposedFile is a file with secrets that other users may read or change.
 type exposedFile struct {
 	config.PrivateFile
 	may string // read or change
 }
 
-// exposedFiles looks at every file of a deployment that holds secrets, and lists
-// those that other users of this machine may reach. total is how many it looked at.
+// exposedFiles returns the files with secrets that other users of this machine may
+// read or change. total is the number of files that it checked.
 func exposedFiles(c *config.Config) (exposed []exposedFile, total int) {
 	files := c.PrivateFiles()
 	if path, missing := missingDatabase(c); strings.HasPrefix(c.Database.URL, "sqlite:") && !missing {
@@ -32,25 +32,26 @@ func exposedFiles(c *config.Config) (exposed []exposedFile, total int) {
 	return exposed, len(files)
 }
 
-// warnAboutFiles warns about files that other users of this machine may read or
-// change although they hold secrets.
+// warnAboutFiles logs a warning for each file with secrets that other users of
+// this machine may read or change.
 func warnAboutFiles(c *config.Config, log *slog.Logger) {
 	exposed, _ := exposedFiles(c)
 	for _, f := range exposed {
-		log.Warn("other users of this machine may "+f.may+" a file that holds secrets: chmod 600", "setting", f.Setting, "file", f.Path)
+		log.Warn("other users of this machine can "+f.may+" a file with secrets: run chmod 600 on it", "setting", f.Setting, "file", f.Path)
 	}
 }
 
-// warnAboutNetwork warns if others on the network could read, or answer, what the
-// node asks its database. It names no host: the log is read by many.
+// warnAboutNetwork logs a warning if others on the network could read or forge the
+// traffic with the database. It names no host, because many people read the log.
 func warnAboutNetwork(c *config.Config, log *slog.Logger) {
 	if hosts, err := models.InsecureHosts(c.Database.URL); err == nil && len(hosts) > 0 {
-		log.Warn("the database may be reached over a network without TLS that verifies it: add sslmode=verify-full to database.url")
+		log.Warn("the connection to the database may cross a network without verified TLS: add sslmode=verify-full to database.url")
 	}
 }
 
-// exposure is what others may do with a file, as far as the folders that lead to
-// it let them; empty: nothing, or there is no such file.
+// exposure returns what other users may do with a file: change, read, or nothing
+// (empty). It considers the folders that lead to the file. A file that does not
+// exist is not exposed.
 func exposure(path string) string {
 	if path == "" {
 		return ""

@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-func TestAFileIsExposedIfOthersReachIt(t *testing.T) {
-	folder, err := os.MkdirTemp("/tmp", "latchkey-exposed") // where others may go
+func TestAFileIsExposedIfOtherUsersCanReachIt(t *testing.T) {
+	folder, err := os.MkdirTemp("/tmp", "latchkey-exposed") // which other users can enter
 	must(t, err)
 	defer os.RemoveAll(folder)
 	file := filepath.Join(folder, "secret")
@@ -26,15 +26,15 @@ func TestAFileIsExposedIfOthersReachIt(t *testing.T) {
 		must(t, os.Chmod(folder, c.folder))
 		must(t, os.Chmod(file, c.file))
 		if got := exposure(file); got != c.want {
-			t.Errorf("%o in %o: others may %q, want %q", c.file, c.folder, got, c.want)
+			t.Errorf("%o in %o: others can %q, want %q", c.file, c.folder, got, c.want)
 		}
 	}
 	if got := exposure(filepath.Join(folder, "nowhere")); got != "" {
-		t.Errorf("what is not there: %q", got)
+		t.Errorf("a missing file: %q", got)
 	}
 }
 
-func TestStartWarnsAboutWhatOthersReach(t *testing.T) {
+func TestStartWarnsAboutExposedFiles(t *testing.T) {
 	d := newDeployment(t, "postgres://nobody@192.0.2.1/latchkey?sslmode=require")
 	d.expose("root-secret", 0o644)
 	d.expose("backend-secret", 0o666)
@@ -44,9 +44,9 @@ func TestStartWarnsAboutWhatOthersReach(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&lines, nil))
 	warnAboutFiles(c, log)
 	warnAboutNetwork(c, log)
-	for _, want := range []string{"may read", "root-secret", "setting=secret_file", "may change", "backend-secret", "sslmode=verify-full"} {
+	for _, want := range []string{"can read", "root-secret", "setting=secret_file", "can change", "backend-secret", "sslmode=verify-full"} {
 		if !strings.Contains(lines.String(), want) {
-			t.Errorf("the log has no %q:\n%s", want, lines.String())
+			t.Errorf("the log does not contain %q:\n%s", want, lines.String())
 		}
 	}
 	if strings.Contains(lines.String(), "192.0.2.1") {

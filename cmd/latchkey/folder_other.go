@@ -2,5 +2,5 @@
 
 package main
 
-// ownFolder cannot tell whose a folder is on this system.
+// ownFolder does nothing: this system does not report the owner of a folder.
 func ownFolder(string) error { return nil }

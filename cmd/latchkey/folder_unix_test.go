@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-func TestDevRefusesTheFolderOfAnotherUser(t *testing.T) {
+func TestDevRejectsTheFolderOfAnotherUser(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "data")
 	must(t, os.Mkdir(folder, 0o700))
-	for mode, want := range map[os.FileMode]string{0o700: "", 0o755: "", 0o777: "other users may write", 0o770: "", 0o772: "other users may write"} {
+	for mode, want := range map[os.FileMode]string{0o700: "", 0o755: "", 0o777: "other users can write", 0o770: "", 0o772: "other users can write"} {
 		must(t, os.Chmod(folder, mode))
 		if err := ownFolder(folder); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("mode %o: %v", mode, err)
@@ -29,6 +29,6 @@ func TestDevRefusesTheFolderOfAnotherUser(t *testing.T) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if _, err := os.Stat(filepath.Join(other, "root-secret")); err == nil {
-		t.Error("a root secret was put there")
+		t.Error("it created a root secret there")
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-func TestMetricsReportOnConnectionsAndIssuers(t *testing.T) {
+func TestMetricsReportConnectionsAndIssuers(t *testing.T) {
 	pool := func() sql.DBStats {
 		return sql.DBStats{MaxOpenConnections: 16, InUse: 3, Idle: 2, WaitCount: 7, WaitDuration: 1500 * time.Millisecond}
 	}
@@ -35,6 +35,6 @@ func TestMetricsReportOnConnectionsAndIssuers(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(body), `keys_age_seconds{issuer="https://b`) {
-		t.Error("keys that there are not have an age")
+		t.Error("missing keys have an age")
 	}
 }

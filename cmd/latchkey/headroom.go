@@ -2,14 +2,15 @@ package main
 
 import "runtime"
 
-// headroom is memory that is never touched, and so never taken from the system,
-// but counts as in use: the heap may grow by as much more before it is collected.
-// A small heap would be collected again and again under load; a higher GC
-// percentage would let a large one grow to a multiple of itself.
-const headroom = 16 << 20
+// ballastSize is the size of memory that is allocated but never touched. It takes
+// no physical memory, but counts as live heap, so the heap may grow by as much more
+// before the next collection. Without it, a small heap is collected constantly
+// under load; a higher GC percentage would instead let a large heap grow to a
+// multiple of its size.
+const ballastSize = 16 << 20
 
-// keepHeadroom takes the headroom until release is called.
-func keepHeadroom() (release func()) {
-	ballast := make([]byte, headroom)
+// gcBallast allocates the ballast. It is held until release is called.
+func gcBallast() (release func()) {
+	ballast := make([]byte, ballastSize)
 	return func() { runtime.KeepAlive(ballast) }
 }

@@ -17,9 +17,9 @@ import (
 func newHealthcheck(s *sharedFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Ask the server on this machine whether it is alive (for containers)",
-		Long: `Asks /healthz at the configured address, and exits with 0 only if the server
-answers that it is alive.`,
+		Short: "Check that the server on this machine is alive (for containers)",
+		Long: `Requests /healthz at the configured address. The exit code is 0 only if the
+server responds that it is alive.`,
 		Example: "  latchkey healthcheck --config latchkey.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -27,13 +27,14 @@ answers that it is alive.`,
 			if err != nil {
 				return err
 			}
-			return askHealth(cmd.Context(), c)
+			return checkHealth(cmd.Context(), c)
 		},
 	}
 }
 
-// askHealth asks the listener itself, whatever name its certificate bears.
-func askHealth(ctx context.Context, c *config.Config) error {
+// checkHealth requests /healthz from the listener itself. It accepts a certificate
+// for any host.
+func checkHealth(ctx context.Context, c *config.Config) error {
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func askHealth(ctx context.Context, c *config.Config) error {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("/healthz answered %s", resp.Status)
+		return fmt.Errorf("/healthz returned %s", resp.Status)
 	}
 	return nil
 }

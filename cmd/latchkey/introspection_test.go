@@ -6,8 +6,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// Which of the two a node does shows when the row is gone and no event tells.
-func TestANodeAnswersIntrospectionFromMemoryIfItIsToldTo(t *testing.T) {
+// Deleting the row without an event shows whether a node reads it.
+func TestANodeIntrospectsFromMemoryIfConfigured(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	reading, remembering := d.serve(), d.serve("LATCHKEY_INTROSPECTION_MAX_AGE=10s")

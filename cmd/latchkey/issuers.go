@@ -14,12 +14,12 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// issuerPatience bounds how long apply waits for the issuers of a file.
-const issuerPatience = 5 * time.Second
+// issuerTimeout bounds how long apply waits for the issuers of a file.
+const issuerTimeout = 5 * time.Second
 
-// warnAboutIssuers asks the trusted issuers of tenants for their keys, and
-// prints what keeps their tokens from being verified. None of it is a fault of
-// applying: an issuer may be set up later, or be out of reach from here.
+// warnAboutIssuers fetches the keys of the tenants' trusted issuers, and prints a
+// warning for each issuer whose tokens cannot be verified. This never makes apply
+// fail: an issuer may be set up later, or be unreachable from this machine.
 func warnAboutIssuers(ctx context.Context, out io.Writer, tenants []settings.TenantSpec, c *config.Config, store *models.Store, keys *oauth.Keys) error {
 	server, err := newServer(c, store, keys, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -31,13 +31,13 @@ func warnAboutIssuers(ctx context.Context, out io.Writer, tenants []settings.Ten
 			entries = append(entries, i.IssuerSettings)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, issuerPatience)
+	ctx, cancel := context.WithTimeout(ctx, issuerTimeout)
 	defer cancel()
 	for _, check := range server.CheckIssuers(ctx, entries) {
 		switch {
 		case check.Err == nil:
 		case errors.Is(check.Err, oauth.ErrIssuerMisconfigured):
-			fmt.Fprintf(out, "Warning: trusted issuer %s: %v. Its tokens are answered 500 until this is corrected.\n", check.Issuer, check.Err)
+			fmt.Fprintf(out, "Warning: trusted issuer %s: %v. Until this is corrected, every exchange of its tokens fails with status 500.\n", check.Issuer, check.Err)
 		default:
 			fmt.Fprintf(out, "Note: trusted issuer %s was not checked: %v\n", check.Issuer, check.Err)
 		}
@@ -45,9 +45,9 @@ func warnAboutIssuers(ctx context.Context, out io.Writer, tenants []settings.Ten
 	return nil
 }
 
-// checkIssuers has the node fetch the keys of every trusted issuer when it starts,
-// so that a misconfigured one shows in the log before a user meets it. The node
-// serves meanwhile.
+// checkIssuers fetches the keys of every trusted issuer at start, so that the log
+// reports a misconfigured issuer before a user is affected. The node already serves
+// at that time.
 func (n *node) checkIssuers(ctx context.Context) {
 	entries, err := n.oauth.TrustedIssuers(ctx)
 	if err != nil {
@@ -57,9 +57,9 @@ func (n *node) checkIssuers(ctx context.Context) {
 	for _, check := range n.oauth.CheckIssuers(ctx, entries) {
 		switch {
 		case check.Err == nil, ctx.Err() != nil:
-		case errors.Is(check.Err, oauth.ErrIssuerMisconfigured): // in the log already
+		case errors.Is(check.Err, oauth.ErrIssuerMisconfigured): // already logged
 		default:
-			n.log.Info("the keys of a trusted issuer cannot be fetched yet; the first token of it tries again", "issuer", check.Issuer, "cause", check.Err.Error())
+			n.log.Info("the keys of a trusted issuer cannot be fetched yet; its first token triggers another attempt", "issuer", check.Issuer, "cause", check.Err.Error())
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestApplyAndServeWarnAboutAnIssuerThatNamesItselfOtherwise(t *testing.T) {
+func TestApplyAndServeWarnAboutAMismatchedIssuer(t *testing.T) {
 	d := newDeployment(t, testdb.EmptySQLite(t))
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte(`{"issuer":"http://` + r.Host + `/","jwks_uri":"http://` + r.Host + `/keys"}`))
@@ -27,11 +27,11 @@ func TestApplyAndServeWarnAboutAnIssuerThatNamesItselfOtherwise(t *testing.T) {
 	at := d.serve()
 	eventually(t, "the warning", func() bool { return strings.Contains(at.err.String(), problem) })
 	if text := at.err.String(); strings.Count(text, problem) != 1 || !strings.Contains(text, `"expected":"\"`+provider.URL+`\""`) {
-		t.Errorf("the log says\n%s", text)
+		t.Errorf("the log is\n%s", text)
 	}
 }
 
-func TestApplyAndServeGoOnWithAnIssuerThatDoesNotAnswer(t *testing.T) {
+func TestApplyAndServeContinueWithoutAnUnreachableIssuer(t *testing.T) {
 	d := newDeployment(t, testdb.EmptySQLite(t))
 	provider := httptest.NewServer(nil)
 	provider.Close()
@@ -43,6 +43,6 @@ func TestApplyAndServeGoOnWithAnIssuerThatDoesNotAnswer(t *testing.T) {
 	at := d.serve()
 	eventually(t, "the note", func() bool { return strings.Contains(at.err.String(), "cannot be fetched yet") })
 	if text := at.err.String(); strings.Contains(text, `"level":"WARN"`) {
-		t.Errorf("the log says\n%s", text)
+		t.Errorf("the log is\n%s", text)
 	}
 }

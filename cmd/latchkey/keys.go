@@ -16,10 +16,10 @@ import (
 
 func newKeys(s *sharedFlags) *cobra.Command {
 	var tenant string
-	keys := group("keys", "Signing keys of a tenant")
-	keys.Long = `Every tenant signs with keys of its own. A key is first announced (published in
-the key set, so that verifiers can fetch it), then active, then verify-only
-until the last token that it signed has expired, then retired.`
+	keys := group("keys", "List, rotate or retire the signing keys of a tenant")
+	keys.Long = `Every tenant signs with its own keys. A key is first announced (published in the
+key set, so that verifiers can fetch it), then active, then verify-only until the
+last token that it signed has expired, then retired.`
 	keys.Example = "  latchkey keys list --config latchkey.yaml\n  latchkey keys rotate --config latchkey.yaml"
 	keys.PersistentFlags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant")
 	keys.AddCommand(&cobra.Command{
@@ -31,7 +31,7 @@ until the last token that it signed has expired, then retired.`
 			})
 		},
 	}, &cobra.Command{
-		Use: "rotate", Short: "Announce a new key; it signs after " + oauth.Announcement.String(), Args: cobra.NoArgs,
+		Use: "rotate", Short: "Announce a new key, which signs after " + oauth.Announcement.String(), Args: cobra.NoArgs,
 		Example: "  latchkey keys rotate --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
@@ -39,29 +39,29 @@ until the last token that it signed has expired, then retired.`
 				if err != nil {
 					return noTenant(err, tenant)
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "Announced %s (%s); it signs from %s on.\n", key.Kid, key.Algorithm, stamp(key.ActivatesAt))
+				fmt.Fprintf(cmd.OutOrStdout(), "Announced %s (%s). It signs from %s.\n", key.Kid, key.Algorithm, stamp(key.ActivatesAt))
 				return nil
 			})
 		},
 	}, &cobra.Command{
 		Use: "retire KID", Short: "Take a key out of service at once and destroy it", Args: oneKey,
-		Long: `Takes a key out of service, for one that may have been copied. Running servers
-accept no token that it signed within 5 seconds; if it was the one that signs,
-the announced key takes its place, or else a new one. Sessions and refresh
-tokens live on: an app whose access token is refused refreshes it. Verifiers
-that keep the key set accept the key until they fetch the set again, which
-Cache-Control allows them for 5 minutes.`,
+		Long: `Takes a key out of service that may have been copied. Within 5 seconds, running
+servers reject every token that it signed. If it was the active key, the announced
+key replaces it, or a new key if none is announced. Sessions and refresh tokens
+remain valid: an app whose access token is rejected refreshes it. Verifiers that
+cache the key set accept the key until they fetch the set again; Cache-Control
+lets them cache it for 5 minutes.`,
 		Example: "  latchkey keys retire KID --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
 				signs, err := server.RetireSigningKey(cmd.Context(), tenant, args[0], machine())
 				if errors.Is(err, oauth.ErrUnknownKey) {
-					return fmt.Errorf("tenant %q has no key %q in service; see latchkey keys list", tenant, args[0])
+					return fmt.Errorf("tenant %q has no key %q in service; run latchkey keys list to see its keys", tenant, args[0])
 				}
 				if err != nil {
 					return noTenant(err, tenant)
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "Retired %s: tokens that it signed are refused from now on. %s signs.\n", args[0], signs)
+				fmt.Fprintf(cmd.OutOrStdout(), "Retired %s. Servers reject the tokens that it signed within 5 seconds. %s signs now.\n", args[0], signs)
 				return nil
 			})
 		},
@@ -69,22 +69,22 @@ Cache-Control allows them for 5 minutes.`,
 	return keys
 }
 
-// oneKey asks for the one argument of retire.
+// oneKey requires the one argument of retire.
 func oneKey(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return errors.New("which key? Give one KID; latchkey keys list names them")
+		return errors.New("give one KID; run latchkey keys list to see the keys")
 	}
 	return nil
 }
 
-// withServer opens what a command about keys needs.
+// withServer calls fn with a server and store on the existing database.
 func withServer(cmd *cobra.Command, s *sharedFlags, fn func(*oauth.Server, *models.Store) error) error {
 	c, err := s.load(config.ForKeys)
 	if err != nil {
 		return err
 	}
 	if path, missing := missingDatabase(c); missing {
-		return fmt.Errorf("there is no database at %s; is this the right configuration and folder?", path)
+		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
 	}
 	log := logger(c.Log)
 	store, keys, err := openAll(cmd.Context(), c, log)

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 )
 
-// listeners are the addresses that a server listens on.
+// listeners holds the open listeners of a server.
 type listeners struct {
 	serving     net.Listener
 	metrics     net.Listener // nil: metrics are not served
@@ -19,8 +19,8 @@ type listeners struct {
 	certificate *certificate // nil: plain HTTP
 }
 
-// openListeners opens them. It comes first: a server that cannot serve must
-// not have changed the deployment.
+// openListeners opens the configured addresses. A start calls it first, because a
+// server that cannot listen must not change the deployment.
 func openListeners(c *config.Config, log *slog.Logger) (_ *listeners, err error) {
 	l := &listeners{}
 	defer func() {
@@ -54,8 +54,8 @@ func openListeners(c *config.Config, log *slog.Logger) (_ *listeners, err error)
 }
 
 // listenOptional returns nil if the address is "none". Two nodes on one machine share
-// the default addresses, which must keep neither from serving; an address that
-// somebody chose is expected to work.
+// the default addresses, and the second must start nevertheless. If an operator has
+// configured the address, failing to listen on it is an error.
 func listenOptional(setting, address, what string, c *config.Config, log *slog.Logger) (net.Listener, error) {
 	if address == config.None {
 		return nil, nil
@@ -65,14 +65,14 @@ func listenOptional(setting, address, what string, c *config.Config, log *slog.L
 	case err == nil:
 		return l, nil
 	case errors.Is(err, syscall.EADDRINUSE) && !c.Given(setting):
-		log.Warn(fmt.Sprintf("%s is not served: the default address is taken; set %s to another one, or to none", what, setting), "address", address)
+		log.Warn(fmt.Sprintf("%s is not served: the default address is in use; set %s to another address, or to none", what, setting), "address", address)
 		return nil, nil
 	default:
 		return nil, fmt.Errorf("%s: %w", setting, err)
 	}
 }
 
-// Close closes what was opened.
+// Close closes the open listeners.
 func (l *listeners) Close() (err error) {
 	for _, listener := range []net.Listener{l.serving, l.metrics, l.admin} {
 		if listener != nil {

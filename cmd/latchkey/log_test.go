@@ -13,11 +13,11 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// secrets is everything that must not be told, by what it is.
+// secrets maps names to texts that must not be in the log.
 type secrets map[string]string
 
-// absentFrom fails the test for each secret that a text holds, as a whole or
-// by the part of it that is worth having.
+// absentFrom fails the test for each secret that a text contains, in full or in its
+// significant part.
 func (s secrets) absentFrom(t *testing.T, where, text string) {
 	t.Helper()
 	for what, secret := range s {
@@ -40,12 +40,12 @@ func (s secrets) absentFrom(t *testing.T, where, text string) {
 	}
 }
 
-func TestTheLogOfAWholeRunTellsNoSecret(t *testing.T) {
+func TestTheLogOfAWholeRunContainsNoSecret(t *testing.T) {
 	const password = "the-password-of-the-database"
 	address, err := url.Parse(testdb.Postgres(t))
 	must(t, err)
 	secret, given := address.User.Password()
-	if !given { // the server of the tests asks for none
+	if !given { // the test database needs no password
 		secret, address.User = password, url.UserPassword(address.User.Username(), password)
 	}
 	proxy := testdb.NewProxy(t, address.String())
@@ -59,7 +59,7 @@ func TestTheLogOfAWholeRunTellsNoSecret(t *testing.T) {
 		"the database's password": secret, "the issuer's shared secret": "the-shared-secret-of-an-issuer-of-tokens",
 	}
 
-	keep := func(name string, a *answer) *answer {
+	keep := func(name string, a *response) *response {
 		for _, token := range []string{"access_token", "refresh_token"} {
 			if a.text(token) != "" {
 				told[name+"'s "+token] = a.text(token)
@@ -70,7 +70,7 @@ func TestTheLogOfAWholeRunTellsNoSecret(t *testing.T) {
 	told["a client token"] = d.clientToken("alice", nil)
 	told["a client token of nobody"] = strings.Replace(d.clientToken("alice", nil), ".", ".e30", 1)
 	first := keep("the exchange", s.exchange(told["a client token"]))
-	for i, a := range []*answer{
+	for i, a := range []*response{
 		s.exchange(told["a client token"]), // again
 		s.exchange(told["a client token of nobody"]),
 		keep("the refresh", s.refresh(first.text("refresh_token"))),
@@ -92,7 +92,7 @@ func TestTheLogOfAWholeRunTellsNoSecret(t *testing.T) {
 		}
 	}
 	proxy.Cut()
-	for _, a := range []*answer{s.refresh(first.text("refresh_token")), s.introspect(first.text("access_token")), s.revoke(first.text("refresh_token"))} {
+	for _, a := range []*response{s.refresh(first.text("refresh_token")), s.introspect(first.text("access_token")), s.revoke(first.text("refresh_token"))} {
 		if a.status != 503 {
 			t.Errorf("without its database: %d %s", a.status, a.body)
 		}

@@ -10,16 +10,16 @@ import (
 )
 
 const (
-	// maxLogQueue is how many lines may wait for whoever reads the log.
+	// maxLogQueue is how many lines may wait to be written.
 	maxLogQueue = 8192
-	// logFlush is how long a server that ends waits for its last lines.
+	// logFlush is how long a stopping server waits for its last lines to be written.
 	logFlush = time.Second
 )
 
-// logWriter writes the lines of the log in the background. Whoever reads them may
-// go away, or stop reading and leave the pipe full: no request waits for that.
-// Lines that cannot be written are counted, and the log reports how many were
-// lost as soon as it can be written again.
+// logWriter writes the lines of the log in the background, so that no request waits
+// for a reader that has exited or has stopped reading a full pipe. It counts the
+// lines that it cannot write, and reports their number in the log as soon as it can
+// write again.
 type logWriter struct {
 	to      io.Writer
 	lines   chan []byte
@@ -29,7 +29,7 @@ type logWriter struct {
 	report  *slog.Logger // writes to `to` directly
 }
 
-// newLogWriter begins to write to `to`.
+// newLogWriter returns a logWriter that writes to `to`.
 func newLogWriter(to io.Writer, handler func(io.Writer) slog.Handler) *logWriter {
 	w := &logWriter{
 		to: to, lines: make(chan []byte, maxLogQueue), flush: make(chan struct{}), flushed: make(chan struct{}),
@@ -39,17 +39,17 @@ func newLogWriter(to io.Writer, handler func(io.Writer) slog.Handler) *logWriter
 	return w
 }
 
-// Write implements io.Writer. It never waits, and never fails.
+// Write implements io.Writer. It never blocks and never fails.
 func (w *logWriter) Write(line []byte) (int, error) {
 	select {
-	case w.lines <- append([]byte(nil), line...): // slog uses its buffer again
+	case w.lines <- append([]byte(nil), line...): // slog reuses its buffer
 	default:
 		w.lost.Add(1)
 	}
 	return len(line), nil
 }
 
-// Lost is how many lines could not be written.
+// Lost returns how many lines could not be written.
 func (w *logWriter) Lost() uint64 { return w.lost.Load() }
 
 func (w *logWriter) run() {
@@ -74,21 +74,21 @@ func (w *logWriter) run() {
 	}
 }
 
-// write writes a line and, after it, how many were lost before. It returns how
-// many have been reported.
+// write writes a line, followed by a report of any lines lost since the last
+// report. It returns the total number of reported lines.
 func (w *logWriter) write(line []byte, reported uint64) uint64 {
 	if _, err := w.to.Write(line); err != nil {
 		w.lost.Add(1)
 		return reported
 	}
 	if lost := w.lost.Load(); lost > reported {
-		w.report.Warn("lines of this log could not be written", "lost", lost-reported)
+		w.report.Warn("log lines could not be written", "lost", lost-reported)
 		return lost
 	}
 	return reported
 }
 
-// Close writes the lines that wait, unless nobody reads them.
+// Close writes the queued lines. It gives up after logFlush if nobody reads them.
 func (w *logWriter) Close() {
 	close(w.flush)
 	select {
@@ -97,12 +97,12 @@ func (w *logWriter) Close() {
 	}
 }
 
-// surviveClosedPipes keeps the process alive when the reader of its standard
-// output or error goes away. Go ends it with SIGPIPE otherwise, which systemd
-// takes for a clean exit.
+// surviveClosedPipes keeps the process running when the reader of its standard
+// output or error exits. Otherwise Go would end it with SIGPIPE, which systemd
+// treats as a clean exit.
 func surviveClosedPipes() { signal.Ignore(syscall.SIGPIPE) }
 
-// logFormat is the handler that writes lines in the configured form.
+// logFormat returns a constructor of handlers for the configured level and format.
 func logFormat(level, format string) func(io.Writer) slog.Handler {
 	opts := &slog.HandlerOptions{Level: slog.LevelInfo}
 	var wanted slog.Level

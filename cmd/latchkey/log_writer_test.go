@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// gate is a reader of a log that may stop reading, or go away.
+// gate is a reader of a log that may stop reading or exit.
 type gate struct {
 	mu     sync.Mutex
 	gone   bool
-	stuck  chan struct{} // not nil: writes wait for it
+	stuck  chan struct{} // if not nil, writes wait for it
 	text   bytes.Buffer
-	waited chan struct{} // a write has begun to wait
+	waited chan struct{} // closed when a write waits
 }
 
 func (g *gate) Write(p []byte) (int, error) {
@@ -52,7 +52,7 @@ func (g *gate) String() string {
 
 func plain(to io.Writer) slog.Handler { return slog.NewTextHandler(to, nil) }
 
-func TestALogWhoseReaderIsStuckHoldsNobodyUp(t *testing.T) {
+func TestAStuckLogReaderDelaysNoRequest(t *testing.T) {
 	g := &gate{stuck: make(chan struct{}), waited: make(chan struct{}, 1)}
 	w := newLogWriter(g, plain)
 	log := slog.New(plain(w))
@@ -73,7 +73,7 @@ func TestALogWhoseReaderIsStuckHoldsNobodyUp(t *testing.T) {
 	}
 }
 
-func TestALogReportsWhatItLostWhenItsReaderReturns(t *testing.T) {
+func TestTheLogReportsLostLines(t *testing.T) {
 	g := &gate{gone: true}
 	w := newLogWriter(g, plain)
 	log := slog.New(plain(w))
@@ -89,7 +89,7 @@ func TestALogReportsWhatItLostWhenItsReaderReturns(t *testing.T) {
 	}
 }
 
-func TestTheLastLinesOfAServerAreWritten(t *testing.T) {
+func TestAStoppingServerWritesItsLastLogLines(t *testing.T) {
 	g := &gate{}
 	w := newLogWriter(g, plain)
 	log := slog.New(plain(w))

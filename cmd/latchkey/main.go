@@ -1,4 +1,4 @@
-// Command latchkey is a session and token server: it swaps the client token of
+// Command latchkey is a session and token server: it exchanges the client token of
 // any authentication service for a session.
 package main
 
@@ -20,9 +20,9 @@ func main() {
 	}
 }
 
-// untilSignal returns a context that the first signal to stop cancels. The next
-// one ends the process at once: its default action is restored before anything
-// stops.
+// untilSignal returns a context that the first SIGINT or SIGTERM cancels. It then
+// restores the default action of both signals, so that a second one ends the
+// process at once.
 func untilSignal() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	stop := make(chan os.Signal, 1)
@@ -35,23 +35,23 @@ func untilSignal() context.Context {
 	return ctx
 }
 
-// newCommand is the tree of commands.
+// newCommand returns the root command with all of its subcommands.
 func newCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "latchkey",
 		Short: "A session and token server",
-		Long: `Latchkey swaps the proof that any authentication service gives of a user (a
-short-lived client token) for a session: an RS256 JWT access token that anyone
-can verify offline, and a single-use rotating refresh token.
+		Long: `Latchkey exchanges a client token (a short-lived JWT with which any authentication
+service proves who the user is) for a session: an RS256 JWT access token that
+anyone can verify offline, and a single-use rotating refresh token.
 
-New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
+New here? "latchkey dev" demonstrates everything in a minute, without any set-up.`,
 		Example:       "  latchkey dev\n  latchkey serve --config latchkey.yaml",
 		Version:       thisBuild().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	var flags sharedFlags
-	root.PersistentFlags().StringVarP(&flags.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables win over it")
+	root.PersistentFlags().StringVarP(&flags.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables override it")
 	root.AddCommand(
 		newDev(), newServe(&flags), newApply(&flags), newMigrate(&flags), newRestored(&flags),
 		newSuspend(&flags), newResume(&flags), newUsers(&flags),
@@ -61,11 +61,11 @@ New here? "latchkey dev" shows all of it in a minute, without any set-up.`,
 	return root
 }
 
-// group is a command that only holds others.
+// group returns a command that only holds subcommands.
 func group(use, short string) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short,
-		Args: cobra.NoArgs, // an unknown command of the group is an error
+		Args: cobra.NoArgs, // report an unknown subcommand as an error
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 }

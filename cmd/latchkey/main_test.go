@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// asCommand makes the test binary be the command, so that what is run is what
-// was compiled, race detector included.
+// asCommand makes the test binary run as the command, so that the tests run the code
+// as it was compiled, with the race detector.
 const asCommand = "LATCHKEY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 		os.Exit(code)
 	}
 	go func() {
-		// The other end is held by the test alone: however that ends, this
-		// process does not outlive it.
+		// Only the test holds the other end, so this process ends when the test does,
+		// however that ends.
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(3)
 	}()
@@ -32,15 +32,15 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// built is the command without the race detector.
+// built is the path of the command without the race detector.
 var built struct {
 	sync.Once
 	folder string
 	err    error
 }
 
-// program is what runs a command. One that does its work and ends has nothing to
-// race with, and starts three times as fast without the race detector.
+// program returns the program for a command. A short-lived command does not need the
+// race detector, and starts three times as fast without it.
 func program(t testing.TB, args []string) string {
 	t.Helper()
 	if !raceDetector || len(args) == 0 || args[0] == "serve" || args[0] == "dev" {

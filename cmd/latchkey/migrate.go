@@ -11,10 +11,10 @@ import (
 func newMigrate(s *sharedFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the database schema up to date",
-		Long: `Applies the schema migrations that are missing. "serve" does so too unless
-database.migrate is false. Migrations only go forward, and each is safe while
-the previous release still runs.`,
+		Short: "Update the database schema",
+		Long: `Applies the missing schema migrations. "serve" does this too, unless
+database.migrate is false. Migrations cannot be undone; each is safe while servers
+of the previous release are running.`,
 		Example: "  latchkey migrate --config latchkey.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -18,19 +18,19 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Limits of a connection. A request is a small form, an answer a few KiB.
+// Limits of a connection. A request is a small form, and a response a few KiB.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
-	requestTimeout    = 10 * time.Second // for everything that a handler waits for: a database that hangs is one that is away
-	writeTimeout      = 20 * time.Second // longer, so that it can still say so; shutdownTimeout too
+	requestTimeout    = 10 * time.Second // for everything that a handler waits for: a hanging database counts as unreachable
+	writeTimeout      = 20 * time.Second // longer than requestTimeout, so that the handler can still report it; shutdownTimeout too
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
 	shutdownTimeout   = 15 * time.Second
 )
 
-// maxClockOffset is how far the database's clock may differ before the node
-// calls itself not ready.
+// maxClockOffset is the largest difference to the database's clock with which a
+// node is ready.
 const maxClockOffset = 5 * time.Second
 
 // node is one running server.
@@ -42,14 +42,14 @@ type node struct {
 	keys   *oauth.Keys
 	dev    *oauth.ClientTokenIssuer // development only
 
-	hangups     chan os.Signal // SIGHUP; nil: it has its usual effect
-	logLost     func() uint64  // nil: lines of the log are not counted
-	fileIgnored bool           // the tenants of its file were not applied
-	stopping    atomic.Bool    // it was told to stop, and still serves
+	hangups     chan os.Signal // receives SIGHUP; nil: the default action applies
+	logLost     func() uint64  // counts lost log lines; nil: not counted
+	fileIgnored bool           // the start did not apply the tenants of the file
+	stopping    atomic.Bool    // during the shutdown delay
 }
 
-// newNode opens the database, applies what the configuration says of tenants,
-// and makes the keys that are missing. The caller closes the store.
+// newNode opens the database, applies the tenants of the configuration, and
+// creates missing signing keys. The caller closes the store.
 func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, error) {
 	store, keys, err := openAll(ctx, c, log)
 	if err != nil {
@@ -86,46 +86,46 @@ func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
 	return n.oauth.EnsureSigningKeys(ctx)
 }
 
-// reportStart logs what became of the tenants in the configuration.
+// reportStart logs what the start did with the tenants of the configuration.
 func (n *node) reportStart(s *models.Started) {
 	if n.fileIgnored = s.Ignored != ""; n.fileIgnored {
-		n.log.Warn("the tenants of the configuration file are not applied, and those in the database are served", "reason", s.Ignored)
+		n.log.Warn("did not apply the tenants of the configuration file; serving those in the database", "reason", s.Ignored)
 	}
 	if s.Notice != "" {
-		n.log.Warn("the tenants of the configuration file are applied", "notice", s.Notice)
+		n.log.Warn("applied the tenants of the configuration file", "notice", s.Notice)
 	}
 	if s.Default {
-		n.log.Info("an empty tenant was made, because the database had none", "tenant", settings.DefaultTenant)
+		n.log.Info("created an empty tenant because the database had none", "tenant", settings.DefaultTenant)
 		s.Changes = nil
 	}
 	for _, c := range s.Changes {
-		n.log.Info("configuration applied", "tenant", c.Tenant, "noun", c.Noun, "id", c.ID, "created", c.Created)
+		n.log.Info("configuration applied", "tenant", c.Tenant, "kind", c.Noun, "id", c.ID, "created", c.Created)
 	}
 	for _, name := range s.Released {
-		n.log.Info("no longer managed by the configuration file", "noun", name)
+		n.log.Info("no longer managed by the configuration file", "object", name)
 	}
 }
 
-// reportSuspended logs what the configuration names and a suspension switches off.
+// reportSuspended logs which objects of the configuration are suspended.
 func (n *node) reportSuspended(ctx context.Context, keys *oauth.Keys) error {
 	list, err := n.store.SuspendedAmong(ctx, keys, n.config.Tenants)
 	for _, s := range list {
-		n.log.Warn("suspended, whatever the configuration file says; latchkey resume switches it on again",
-			"tenant", s.TenantID, "noun", s.Noun, "id", s.ID, "since", stamp(s.SuspendedAt), "by", s.SuspendedBy, "reason", s.Reason)
+		n.log.Warn("suspended, regardless of the configuration file; latchkey resume lifts the suspension",
+			"tenant", s.TenantID, "kind", s.Noun, "id", s.ID, "since", stamp(s.SuspendedAt), "by", s.SuspendedBy, "reason", s.Reason)
 	}
 	return err
 }
 
-// gauges report on the node's store, its event log and its log.
+// gauges returns the metrics of the node's store, event log and log.
 func (n *node) gauges() []handlers.Gauge {
 	list := []handlers.Gauge{
 		{Name: "latchkey_database_clock_offset_seconds", Help: "How far the database's clock is ahead of this node's.",
 			Value: func() float64 { return n.store.ClockOffset().Seconds() }},
-		{Name: "latchkey_event_log_age_seconds", Help: "How long ago this node last read what was revoked.",
+		{Name: "latchkey_event_log_age_seconds", Help: "How long ago this node last read the event log.",
 			Value: func() float64 { return n.oauth.LogAge().Seconds() }},
-		{Name: "latchkey_revocation_streams", Help: "Streams of revocations that are open at this node.",
+		{Name: "latchkey_revocation_streams", Help: "Open revocation streams of this node.",
 			Value: func() float64 { return float64(n.oauth.Streams()) }},
-		{Name: "latchkey_configuration_file_ignored", Help: "1 if this node did not apply the tenants of its configuration file at its start; the log says why.",
+		{Name: "latchkey_configuration_file_ignored", Help: "1 if this node did not apply the tenants of its configuration file at start; the log has the reason.",
 			Value: func() float64 {
 				if n.fileIgnored {
 					return 1
@@ -134,26 +134,26 @@ func (n *node) gauges() []handlers.Gauge {
 			}},
 	}
 	list = append(list,
-		handlers.Gauge{Name: "latchkey_signing_queue", Help: "Requests that wait to sign a token.",
+		handlers.Gauge{Name: "latchkey_signing_queue", Help: "Requests that are waiting to sign a token.",
 			Value: func() float64 { return float64(n.oauth.Load().Waiting) }},
-		handlers.Gauge{Name: "latchkey_signing_wait_seconds", Help: "How long a request that comes now would wait to sign its token, estimated.",
+		handlers.Gauge{Name: "latchkey_signing_wait_seconds", Help: "Estimated time for which a new request would wait to sign its token.",
 			Value: func() float64 { return n.oauth.Load().Wait.Seconds() }},
-		handlers.Gauge{Name: "latchkey_overload_refusals_total", Help: "Requests answered 503 because too many signatures were waiting.", Rises: true,
+		handlers.Gauge{Name: "latchkey_overload_refusals_total", Help: "Requests rejected with 503 because too many signatures were waiting.", Rises: true,
 			Value: func() float64 { return float64(n.oauth.Load().Refusals) }})
 	list = append(list, poolGauges(n.store.Pool)...)
 	if n.logLost != nil {
-		list = append(list, handlers.Gauge{Name: "latchkey_log_lines_lost_total", Help: "Lines of the log that could not be written.", Rises: true,
+		list = append(list, handlers.Gauge{Name: "latchkey_log_lines_lost_total", Help: "Log lines that could not be written.", Rises: true,
 			Value: func() float64 { return float64(n.logLost()) }})
 	}
 	return list
 }
 
-// families report on the other rooms by one label each.
+// families returns the metrics that have a label.
 func (n *node) families() []handlers.Family {
 	return append(issuerFamilies(n.oauth.IssuerFetches), []handlers.Family{
-		{Name: "latchkey_events_total", Help: "Events that this node has committed, by their outward type.", Label: "type", Rises: true,
+		{Name: "latchkey_events_total", Help: "Events that this node has committed, by type.", Label: "type", Rises: true,
 			Values: n.store.EventCounts},
-		{Name: "latchkey_sessions", Help: "Sessions by tenant, of the whole deployment.", Label: "tenant", Values: n.store.SessionCounts},
+		{Name: "latchkey_sessions", Help: "Sessions of the whole deployment, by tenant.", Label: "tenant", Values: n.store.SessionCounts},
 	}...)
 }
 
@@ -161,7 +161,7 @@ func (n *node) server(handler http.Handler) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
-	protocols.SetUnencryptedHTTP2(n.config.BehindProxy) // some hosts speak it to what is behind them
+	protocols.SetUnencryptedHTTP2(n.config.BehindProxy) // some proxies use it to reach the server
 	return &http.Server{
 		Protocols:         protocols,
 		Handler:           handler,
@@ -171,7 +171,7 @@ func (n *node) server(handler http.Handler) *http.Server {
 	}
 }
 
-// ready says what keeps this node from serving.
+// ready returns an error that explains why this node cannot serve.
 func (n *node) ready(ctx context.Context) error {
 	if err := n.store.Ping(ctx); err != nil {
 		return err
@@ -182,9 +182,9 @@ func (n *node) ready(ctx context.Context) error {
 	return errors.Join(n.oauth.Following(), n.oauth.SigningReady(ctx))
 }
 
-// keepHouse does what has to be done now and then: every node measures its
-// clock, and one at a time, by a lease, looks after rows and keys.
-func (n *node) keepHouse(ctx context.Context) {
+// runMaintenance does the periodic work until ctx ends. Every node measures its
+// clock; a lease lets one node at a time maintain rows and keys.
+func (n *node) runMaintenance(ctx context.Context) {
 	const every = 30 * time.Second
 	holder := rand.Text()
 	tick := time.NewTicker(every)
@@ -196,17 +196,17 @@ func (n *node) keepHouse(ctx context.Context) {
 			return
 		}
 		if err := n.store.MeasureClock(ctx); err != nil {
-			n.log.Warn("measure the database's clock", "error", err)
+			n.log.Warn("could not measure the clock of the database", "error", err)
 			continue
 		}
-		if err := n.tidy(ctx, holder, 2*every); err != nil && ctx.Err() == nil {
-			n.log.Warn("keep house", "error", err)
+		if err := n.maintain(ctx, holder, 2*every); err != nil && ctx.Err() == nil {
+			n.log.Warn("maintenance failed", "error", err)
 		}
 	}
 }
 
-// countSessions writes every 10 s how many sessions began and ended at this
-// node, and a last time when it stops.
+// countSessions stores how many sessions began and ended at this node, every 10 s
+// and once more when the node stops.
 func (n *node) countSessions(ctx context.Context) {
 	name := rand.Text()
 	tick := time.NewTicker(10 * time.Second)
@@ -226,13 +226,13 @@ func (n *node) countSessions(ctx context.Context) {
 
 func (n *node) syncSessionCounts(ctx context.Context, name string) {
 	if err := n.store.SyncSessionCounts(ctx, name); err != nil && ctx.Err() == nil {
-		n.log.Warn("count sessions", "error", err)
+		n.log.Warn("could not store the number of sessions", "error", err)
 	}
 }
 
-// tidy prunes, batch by batch, for as long as the lease is held, and then does
-// the rest. What fails does not keep the next thing from being done.
-func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) error {
+// maintain prunes batch by batch while it holds the lease, and then does the other
+// tasks. A task that fails does not prevent the next one.
+func (n *node) maintain(ctx context.Context, holder string, lease time.Duration) error {
 	for {
 		held, err := n.store.Lease(ctx, "prune", holder, n.store.Now(), lease)
 		if err != nil || !held {
@@ -250,7 +250,7 @@ func (n *node) tidy(ctx context.Context, holder string, lease time.Duration) err
 func (n *node) deleteUnseenUsers(ctx context.Context) error {
 	deleted, err := n.store.DeleteUnseenUsers(ctx)
 	if deleted > 0 {
-		n.log.Info("deleted users who have not signed in for the user_retention of their tenant", "users", deleted)
+		n.log.Info("deleted users who have not signed in within the user_retention of their tenant", "users", deleted)
 	}
 	return err
 }

@@ -12,34 +12,34 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// pause lets the time pass that clients wait, and more than any retry window:
-// for the database, all that has been rotated was so five minutes earlier.
+// pause simulates a wait that is longer than any retry window: it moves all rotations
+// in the database five minutes into the past.
 func pause(t *testing.T, url string) {
 	t.Helper()
 	statement(t, url, "UPDATE sessions SET rotated_at = rotated_at - 300 * 1000000::bigint WHERE rotated_at IS NOT NULL")
 }
 
-// untilAnswered repeats a request as long as it is told to try again.
-func untilAnswered(t *testing.T, request func() *answer) (got *answer) {
+// untilAnswered repeats a request while the server returns 503.
+func untilAnswered(t *testing.T, request func() *response) (got *response) {
 	t.Helper()
 	eventually(t, "another answer than 503", func() bool { got = request(); return got.status != 503 })
 	return got
 }
 
-func TestANodeWithoutItsDatabaseAsksToTryAgainAndGoesOnWhenItIsBack(t *testing.T) {
+func TestANodeReturns503DuringAnOutageAndRecovers(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
 	d := newDeployment(t, url)
 	whole, cut := d.serve(), d.serve("LATCHKEY_DATABASE_URL="+proxy.URL())
 	session := d.signIn(cut, "alice")
 	refresh, access := session.text("refresh_token"), session.text("access_token")
-	credentials := func() *answer {
+	credentials := func() *response {
 		return cut.post("/token", []string{"grant_type", "client_credentials"}, basic("backend", testserver.ClientSecret))
 	}
 
 	check := func(when string) {
 		t.Helper()
-		for name, got := range map[string]*answer{
+		for name, got := range map[string]*response{
 			"exchange":                         cut.exchange(d.clientToken("alice", nil)),
 			"refresh":                          cut.refresh(refresh),
 			"revocation of a refresh token":    cut.revoke(refresh),
@@ -51,7 +51,7 @@ func TestANodeWithoutItsDatabaseAsksToTryAgainAndGoesOnWhenItIsBack(t *testing.T
 				t.Errorf("%s, %s: %d %s, Retry-After %q", when, name, got.status, got.body, got.header.Get("Retry-After"))
 			}
 		}
-		eventually(t, "not ready", func() bool { return cut.get("/readyz").status == 503 }) // it looks once a second
+		eventually(t, "not ready", func() bool { return cut.get("/readyz").status == 503 }) // readiness is checked once a second
 		for path, want := range map[string]int{"/.well-known/jwks.json": 200, "/.well-known/openid-configuration": 200, "/healthz": 200} {
 			if got := cut.get(path); got.status != want {
 				t.Errorf("%s, %s: %d %s", when, path, got.status, got.body)
@@ -73,7 +73,7 @@ func TestANodeWithoutItsDatabaseAsksToTryAgainAndGoesOnWhenItIsBack(t *testing.T
 	}
 
 	proxy.Heal()
-	next := untilAnswered(t, func() *answer { return cut.refresh(refresh) })
+	next := untilAnswered(t, func() *response { return cut.refresh(refresh) })
 	if next.status != 200 || !whole.introspect(next.text("access_token")).is(true) {
 		t.Fatalf("the refresh that was interrupted, repeated: %d %s", next.status, next.body)
 	}
@@ -83,12 +83,12 @@ func TestANodeWithoutItsDatabaseAsksToTryAgainAndGoesOnWhenItIsBack(t *testing.T
 	}
 }
 
-func TestNoSessionIsLostByACutInTheMiddleOfItsRefresh(t *testing.T) {
+func TestAConnectionCutDuringARefreshLosesNoSession(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
 	d := newDeployment(t, url)
 	whole, cut := d.serve(), d.serve("LATCHKEY_DATABASE_URL="+proxy.URL())
-	tokens := make([]string, 200) // the last one that the client of each session has
+	tokens := make([]string, 200) // the last refresh token of each session
 	each := func(do func(i int)) {
 		var running sync.WaitGroup
 		var next atomic.Int32
@@ -101,7 +101,7 @@ func TestNoSessionIsLostByACutInTheMiddleOfItsRefresh(t *testing.T) {
 		}
 		running.Wait()
 	}
-	signedIn := make([]*answer, len(tokens))
+	signedIn := make([]*response, len(tokens))
 	clientTokens := make([]string, len(tokens))
 	for i := range clientTokens {
 		clientTokens[i] = d.clientToken("alice", nil)
@@ -130,9 +130,9 @@ func TestNoSessionIsLostByACutInTheMiddleOfItsRefresh(t *testing.T) {
 			}
 		})
 		if answered.Load() == 0 || unanswered.Load() == 0 {
-			t.Errorf("round %d: %d were answered, %d were not: the cut was not in the middle", round, answered.Load(), unanswered.Load())
+			t.Errorf("round %d: %d got a response, %d did not: the cut was not in the middle", round, answered.Load(), unanswered.Load())
 		}
-		t.Logf("round %d: %d refreshes were answered, %d were not", round, answered.Load(), unanswered.Load())
+		t.Logf("round %d: %d refreshes got a response, %d did not", round, answered.Load(), unanswered.Load())
 		pause(t, url)
 		proxy.Heal()
 		eventually(t, "ready", func() bool { return cut.get("/readyz").status == 200 })
@@ -154,13 +154,13 @@ func TestNoSessionIsLostByACutInTheMiddleOfItsRefresh(t *testing.T) {
 		}
 	}
 	if n := count(t, url, "SELECT count(*) FROM sessions WHERE ended_at IS NULL"); n != len(tokens) {
-		t.Errorf("%d of %d sessions live on", n, len(tokens))
+		t.Errorf("%d of %d sessions are alive", n, len(tokens))
 	}
 }
 
-// deafened is a deployment with one server whose answers from the database can
-// be kept back.
-func deafened(t *testing.T) (d *deployment, url string, s *server, r *relay) {
+// newHeldDeployment returns a deployment with one server, and the relay that can hold
+// back the responses of its database.
+func newHeldDeployment(t *testing.T) (d *deployment, url string, s *server, r *relay) {
 	t.Helper()
 	url = testdb.Postgres(t)
 	d = newDeployment(t, url)
@@ -168,29 +168,29 @@ func deafened(t *testing.T) (d *deployment, url string, s *server, r *relay) {
 	return d, url, d.serve("LATCHKEY_DATABASE_URL=" + r.url), r
 }
 
-func TestARefreshThatWasCommittedUnansweredIsAnsweredWhenRepeated(t *testing.T) {
-	d, url, s, r := deafened(t)
+func TestARepeatedRefreshReturnsTheLostResponse(t *testing.T) {
+	d, url, s, r := newHeldDeployment(t)
 	token := s.refresh(d.signIn(s, "alice").text("refresh_token")).text("refresh_token")
-	lost := make(chan *answer, 1)
+	lost := make(chan *response, 1)
 	var generation int
 	for committed := false; !committed; {
 		generation = count(t, url, "SELECT generation FROM sessions")
-		r.deafen()
+		r.holdResponses()
 		go func() { lost <- s.refresh(token) }()
 		committed = within(3*time.Second, func() bool { return count(t, url, "SELECT generation FROM sessions") == generation+1 })
 		r.cut()
-		if !committed { // the server had no connection left, and a deaf relay lets it make none
+		if !committed { // the server had no free connection, and the relay lets it open none
 			<-lost
-			r.heal()
-			token = untilAnswered(t, func() *answer { return s.refresh(token) }).text("refresh_token")
+			r.forward()
+			token = untilAnswered(t, func() *response { return s.refresh(token) }).text("refresh_token")
 		}
 	}
 	if got := <-lost; got.status != 503 || got.text("error") != "temporarily_unavailable" {
 		t.Errorf("without an answer of the database: %d %s", got.status, got.body)
 	}
 	pause(t, url)
-	r.heal()
-	next := untilAnswered(t, func() *answer { return s.refresh(token) })
+	r.forward()
+	next := untilAnswered(t, func() *response { return s.refresh(token) })
 	if next.status != 200 || count(t, url, "SELECT generation FROM sessions") != generation+1 {
 		t.Fatalf("repeated: %d %s", next.status, next.body)
 	}
@@ -199,17 +199,17 @@ func TestARefreshThatWasCommittedUnansweredIsAnsweredWhenRepeated(t *testing.T) 
 	}
 }
 
-// A database that hangs answers nobody, and breaks no connection either.
-func TestADatabaseThatHangsIsOneThatIsAway(t *testing.T) {
+// A hanging database sends no response and breaks no connection.
+func TestAHangingDatabaseCountsAsUnreachable(t *testing.T) {
 	t.Parallel() // it mostly waits
-	d, _, s, r := deafened(t)
+	d, _, s, r := newHeldDeployment(t)
 	session := d.signIn(s, "alice")
-	r.deafen()
+	r.holdResponses()
 	var asking sync.WaitGroup
-	for name, request := range map[string]func() *answer{
-		"refresh":       func() *answer { return s.refresh(session.text("refresh_token")) },
-		"introspection": func() *answer { return s.introspect(session.text("access_token")) },
-		"revocation":    func() *answer { return s.revoke(session.text("refresh_token")) },
+	for name, request := range map[string]func() *response{
+		"refresh":       func() *response { return s.refresh(session.text("refresh_token")) },
+		"introspection": func() *response { return s.introspect(session.text("access_token")) },
+		"revocation":    func() *response { return s.revoke(session.text("refresh_token")) },
 	} {
 		asking.Go(func() {
 			if got := request(); got.status != 503 || got.text("error") != "temporarily_unavailable" || got.header.Get("Retry-After") == "" {
@@ -222,9 +222,9 @@ func TestADatabaseThatHangsIsOneThatIsAway(t *testing.T) {
 		t.Errorf("readiness: %d %s", ready.status, ready.body)
 	}
 	r.cut()
-	r.heal()
+	r.forward()
 	eventually(t, "ready", func() bool { return s.get("/readyz").status == 200 })
 	if !strings.Contains(s.err.String(), "temporarily_unavailable") {
-		t.Error("the log does not tell")
+		t.Error("the log does not report it")
 	}
 }

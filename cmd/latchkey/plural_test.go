@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-func TestOneIsSingular(t *testing.T) {
+func TestPluralUsesTheSingularForOne(t *testing.T) {
 	for n, want := range map[int]string{0: "0 faults", 1: "1 fault", 2: "2 faults", 11: "11 faults"} {
 		if got := plural(n, "fault"); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
@@ -19,9 +19,8 @@ func TestOneIsSingular(t *testing.T) {
 	}
 }
 
-// No text of a command or a log leaves it to its reader whether something is
-// one or many.
-func TestNoTextEndsANounInAnSInParentheses(t *testing.T) {
+// No text of a command or log uses a form such as "session(s)".
+func TestNoTextUsesAPluralInParentheses(t *testing.T) {
 	either := regexp.MustCompile(`[a-z]\((e?s)\)`)
 	files := 0
 	for _, room := range []string{"cmd", "config", "handlers", "models", "oauth", "session"} {

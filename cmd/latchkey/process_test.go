@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// patience bounds every wait for a condition. Only what is broken waits so long.
-const patience = time.Minute
+// waitTimeout bounds every wait for a condition. Working code takes much less.
+const waitTimeout = time.Minute
 
-// process is a running command. Its methods are for the test's own goroutine.
+// process is a running command. Call its methods from the goroutine of the test.
 type process struct {
 	t        testing.TB
 	cmd      *exec.Cmd
-	leash    io.Closer
+	stdin    io.Closer
 	exited   chan struct{}
 	out, err output
 }
@@ -37,21 +37,21 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// String is everything that was written.
+// String returns everything that was written.
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
 }
 
-// start runs the command with nothing of latchkey's in its environment but
-// env, in an empty working directory. It is killed when the test ends.
+// start runs the command in an empty working directory, with only env of Latchkey's
+// variables. It is killed when the test ends.
 func start(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
 	return startWith(t, env, nil, args...)
 }
 
-// startInto is start with standard error going to a file.
+// startInto is start with standard error written to a file.
 func startInto(t testing.TB, errors *os.File, args ...string) *process {
 	t.Helper()
 	return startWith(t, nil, errors, args...)
@@ -67,28 +67,28 @@ func startWith(t testing.TB, env []string, errors *os.File, args ...string) *pro
 		}
 	}
 	p.cmd.Env = append(append(p.cmd.Env, env...), asCommand+"=1",
-		"GORACE=atexit_sleep_ms=0") // a process that races exits with 66 even so
+		"GORACE=atexit_sleep_ms=0") // a process with a race still exits with 66
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
 	if errors != nil {
 		p.cmd.Stderr = errors
 	}
-	leash, err := p.cmd.StdinPipe()
+	stdin, err := p.cmd.StdinPipe()
 	must(t, err)
-	p.leash = leash
+	p.stdin = stdin
 	must(t, p.cmd.Start())
 	go func() {
-		_ = p.cmd.Wait() // its state tells
+		_ = p.cmd.Wait() // the result is in ProcessState
 		close(p.exited)
 	}()
 	t.Cleanup(p.kill)
 	return p
 }
 
-// kill ends the process without ceremony, and looks at what it leaves behind.
+// kill kills the process, and reports races and log lines.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may be gone
+	_ = p.cmd.Process.Kill() // it may have exited
 	<-p.exited
-	_ = p.leash.Close()
+	_ = p.stdin.Close()
 	if _, race, found := strings.Cut(p.err.String(), "WARNING: DATA RACE"); found {
 		p.t.Errorf("the race detector found a race:%s", race[:min(len(race), 8000)])
 	}
@@ -113,18 +113,18 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// wait returns the exit code once the process has ended; -1 if a signal ended it.
+// wait returns the exit code once the process has exited, or -1 if a signal ended it.
 func (p *process) wait() int {
 	p.t.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		p.t.Fatalf("%s has not ended", p.cmd.Args[1])
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// running says that the process has not ended.
+// running reports whether the process is running.
 func (p *process) running() bool {
 	select {
 	case <-p.exited:
@@ -134,7 +134,7 @@ func (p *process) running() bool {
 	}
 }
 
-// run runs a command to its end.
+// run runs a command and waits for its exit.
 func run(t testing.TB, env []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	p := start(t, env, args...)
@@ -145,12 +145,12 @@ func run(t testing.TB, env []string, args ...string) (code int, stdout, stderr s
 // eventually waits until a condition holds.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	if !within(patience, holds) {
+	if !within(waitTimeout, holds) {
 		t.Fatalf("still waiting: %s", what)
 	}
 }
 
-// within reports whether something holds before so much time has passed.
+// within reports whether a condition holds within a time.
 func within(d time.Duration, holds func() bool) bool {
 	for deadline := time.Now().Add(d); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {

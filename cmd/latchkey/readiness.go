@@ -7,39 +7,39 @@ import (
 )
 
 const (
-	// verdictLife is how long /readyz keeps what it found out: anybody may ask, and
-	// looking costs a query and a look at every tenant.
-	verdictLife = time.Second
-	// refusalLife is the same for a node that is not ready, so that it is used as
-	// soon as it is.
-	refusalLife = 100 * time.Millisecond
-	// verdictPatience bounds one look.
-	verdictPatience = 2 * time.Second
+	// readyCacheTime is how long /readyz caches a success: anybody may request it,
+	// and a check costs a query and a pass over every tenant.
+	readyCacheTime = time.Second
+	// notReadyCacheTime is the same for a failure. It is short, so that load balancers
+	// use the node as soon as it is ready.
+	notReadyCacheTime = 100 * time.Millisecond
+	// readyTimeout bounds one check.
+	readyTimeout = 2 * time.Second
 )
 
-// readiness keeps the verdict of a look for a moment.
+// readiness caches the result of a readiness check.
 type readiness struct {
-	look func(context.Context) error
+	check func(context.Context) error
 
-	mu      sync.Mutex
-	until   time.Time
-	verdict error
+	mu    sync.Mutex
+	until time.Time
+	err   error
 }
 
-// ask returns the verdict, and looks only if the last one is too old. Those who
-// ask meanwhile wait for the same look.
-func (r *readiness) ask(context.Context) error {
+// result returns the cached result, and repeats the check if it has expired.
+// Concurrent callers share one check.
+func (r *readiness) result(context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if time.Now().Before(r.until) {
-		return r.verdict
+		return r.err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), verdictPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
-	r.verdict = r.look(ctx)
-	r.until = time.Now().Add(verdictLife)
-	if r.verdict != nil {
-		r.until = time.Now().Add(refusalLife)
+	r.err = r.check(ctx)
+	r.until = time.Now().Add(readyCacheTime)
+	if r.err != nil {
+		r.until = time.Now().Add(notReadyCacheTime)
 	}
-	return r.verdict
+	return r.err
 }

@@ -10,42 +10,42 @@ import (
 	"time"
 )
 
-func TestReadinessIsLookedAtOnceASecond(t *testing.T) {
+func TestReadinessIsCheckedAtMostOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var looks atomic.Int32
-		var verdict error
-		r := &readiness{look: func(context.Context) error {
-			looks.Add(1)
-			return verdict
+		var checks atomic.Int32
+		var result error
+		r := &readiness{check: func(context.Context) error {
+			checks.Add(1)
+			return result
 		}}
-		askers := func() {
+		askAll := func() {
 			var all sync.WaitGroup
 			for range 50 {
 				all.Go(func() {
-					if err := r.ask(t.Context()); err != verdict {
-						t.Errorf("told %v, want %v", err, verdict)
+					if err := r.result(t.Context()); err != result {
+						t.Errorf("got %v, want %v", err, result)
 					}
 				})
 			}
 			all.Wait()
 		}
-		askers()
+		askAll()
 		time.Sleep(900 * time.Millisecond)
-		askers()
-		if n := looks.Load(); n != 1 {
-			t.Errorf("%d looks within a second", n)
+		askAll()
+		if n := checks.Load(); n != 1 {
+			t.Errorf("%d checks within a second", n)
 		}
 		time.Sleep(200 * time.Millisecond)
-		verdict = errors.New("the database is away")
-		askers()
-		if n := looks.Load(); n != 2 {
-			t.Errorf("%d looks after a second", n)
+		result = errors.New("the database is unreachable")
+		askAll()
+		if n := checks.Load(); n != 2 {
+			t.Errorf("%d checks after a second", n)
 		}
 		time.Sleep(200 * time.Millisecond)
-		verdict = nil
-		askers()
-		if n := looks.Load(); n != 3 {
-			t.Errorf("%d looks when a node has become ready", n)
+		result = nil
+		askAll()
+		if n := checks.Load(); n != 3 {
+			t.Errorf("%d checks when a node has become ready", n)
 		}
 	})
 }

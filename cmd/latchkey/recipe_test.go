@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// recipe is the YAML below a heading of docs/configuration.md, with each of old
-// replaced by the string that follows it. Every old must be there.
+// recipe returns the YAML below a heading of docs/configuration.md, with texts replaced
+// as pairs of old, new. Each old text must occur.
 func recipe(t *testing.T, heading string, oldNew ...string) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/configuration.md")
@@ -42,7 +42,7 @@ func TestTheRecipeForTwoServicesOfOneUserWorksAsWritten(t *testing.T) {
 	s := d.serve()
 	now := *d.issuer
 	now.Clock = testserver.NewClock()
-	exchange := func(kind, token, session string) *answer {
+	exchange := func(kind, token, session string) *response {
 		return s.post("/token", []string{"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange", "client_id", "web",
 			"subject_token_type", "urn:ietf:params:oauth:token-type:" + kind, "subject_token", token, "latchkey_session_token", session})
 	}
@@ -53,7 +53,7 @@ func TestTheRecipeForTwoServicesOfOneUserWorksAsWritten(t *testing.T) {
 		return testserver.Forge(`{"alg":"HS256","typ":"JWT"}`, string(claims), testserver.HS256([]byte(secret)))
 	}
 	signIn := exchange("id_token", now.Token(google, "10769150350006150715113082367", nil), "")
-	claims := func(a *answer) map[string]any { return testserver.JWTPart(t, a.text("access_token"), 1) }
+	claims := func(a *response) map[string]any { return testserver.JWTPart(t, a.text("access_token"), 1) }
 	if signIn.status != 200 || claims(signIn)["acr"] != "urn:example:signed-in" {
 		t.Fatalf("sign in: %d %s", signIn.status, signIn.body)
 	}
@@ -69,7 +69,7 @@ func TestTheRecipeForTwoServicesOfOneUserWorksAsWritten(t *testing.T) {
 }
 
 // Providers differ in the type of email_verified.
-func TestTheRuleForVerifiedAddressesTakesBothTypes(t *testing.T) {
+func TestTheRuleForVerifiedAddressesAcceptsBothTypes(t *testing.T) {
 	page, err := os.ReadFile("../../docs/configuration.md")
 	must(t, err)
 	const rule = `string(token.?email_verified.orValue(false)) == 'true'`
@@ -97,7 +97,7 @@ func TestTheRuleForVerifiedAddressesTakesBothTypes(t *testing.T) {
 	}
 }
 
-func TestAfterAMoveToAnotherHostSessionsLiveAndOldAccessTokensEndNothing(t *testing.T) {
+func TestSessionsSurviveAMoveToAnotherHost(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	const moved = "http://127.0.0.1:8080"
 	d.edit("        user_attributes", "        audiences: [\""+baseIssuer+"\", \""+moved+"\"]\n        user_attributes")
@@ -121,7 +121,7 @@ func TestAfterAMoveToAnotherHostSessionsLiveAndOldAccessTokensEndNothing(t *test
 	if refreshed.status != 200 || testserver.JWTPart(t, refreshed.text("access_token"), 1)["iss"] != moved {
 		t.Fatalf("the session has ended: %d %s", refreshed.status, refreshed.body)
 	}
-	d.signIn(s, "bob") // by a client token for the old host
+	d.signIn(s, "bob") // with a client token for the old host
 	if a := s.revoke(refreshed.text("refresh_token")); a.status != 200 {
 		t.Errorf("sign out: %d %s", a.status, a.body)
 	}

@@ -7,20 +7,20 @@ import (
 	"testing"
 )
 
-// relay carries to a database what a server says, and keeps the answers back
-// when it is deaf: what was asked is done, and nobody learns of it.
+// relay is a proxy between a server and its database. It can hold back responses: the
+// database then executes requests, but the server gets no response.
 type relay struct {
 	url      string
 	upstream string
 	carriers sync.WaitGroup
 
 	mu    sync.Mutex
-	deaf  bool
+	held  bool
 	down  bool
 	conns []net.Conn
 }
 
-// newRelay listens in front of a database that is reached by TCP.
+// newRelay starts a relay for a database with a TCP address.
 func newRelay(t *testing.T, databaseURL string) *relay {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -53,8 +53,8 @@ func (r *relay) set(change func()) {
 	change()
 }
 
-// deafen keeps every answer back from now on.
-func (r *relay) deafen() { r.set(func() { r.deaf = true }) }
+// holdResponses holds back every response from now on.
+func (r *relay) holdResponses() { r.set(func() { r.held = true }) }
 
 // cut breaks every connection, and each new one.
 func (r *relay) cut() {
@@ -67,8 +67,8 @@ func (r *relay) cut() {
 	})
 }
 
-// heal lets everything through again.
-func (r *relay) heal() { r.set(func() { r.deaf, r.down = false, false }) }
+// forward forwards everything again.
+func (r *relay) forward() { r.set(func() { r.held, r.down = false, false }) }
 
 func (r *relay) carry(conn net.Conn) {
 	database, err := net.Dial("tcp", r.upstream)
@@ -85,11 +85,11 @@ func (r *relay) carry(conn net.Conn) {
 	})
 	r.carriers.Go(func() { r.copy(database, conn, func() bool { return true }) })
 	r.carriers.Go(func() {
-		r.copy(conn, database, func() (hears bool) { r.set(func() { hears = !r.deaf }); return hears })
+		r.copy(conn, database, func() (through bool) { r.set(func() { through = !r.held }); return through })
 	})
 }
 
-// copy carries one way until either end closes.
+// copy copies one direction until either end closes.
 func (r *relay) copy(to, from net.Conn, through func() bool) {
 	defer to.Close()
 	buffer := make([]byte, 32<<10)

@@ -15,33 +15,34 @@ func newRestored(s *sharedFlags) *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "restored --at TIME",
-		Short: "Put the database in order after it was restored from a backup",
-		Long: `Run it after a restore, before the servers start again. TIME is the moment up to
-which the backup reaches. Whatever happened later is lost: sign-outs,
-revocations, which client tokens were used. So that nothing of it comes back,
+		Short: "Secure a database that was restored from a backup",
+		Long: `Run this after a restore, before the servers start again. TIME is the moment at
+which the backup ends. Everything that happened later is lost: sign-outs,
+revocations, and which client tokens were used. So that no ended session or used
+token becomes valid again,
 
-  - sessions that the backup contains end (--keep-sessions lets them live on,
-    those that users signed out of since included),
-  - client tokens that were issued before now are refused,
-  - readers of the revocation feed and running servers start again, because the
-    database has a new epoch.
+  - all sessions in the backup end (--keep-sessions keeps them, including those
+    from which users have signed out since),
+  - client tokens that were issued before now are rejected,
+  - the database gets a new epoch, so that running servers and readers of the
+    revocation feed read everything again.
 
 After a failover to a standby that had not received everything, run it with
---keep-sessions. It can be run again at any time.`,
+--keep-sessions. You can run it again at any time.`,
 		Example: `  latchkey restored --at 2026-03-01T04:00:00Z
   latchkey restored --at "$(date -u +%Y-%m-%dT%H:%M:%SZ)" --keep-sessions`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			moment, err := time.Parse(time.RFC3339, at)
 			if err != nil {
-				return errors.New("--at is missing or is no time: give the moment up to which the backup reaches, such as 2026-03-01T04:00:00Z")
+				return errors.New("--at must be the time at which the backup ends, such as 2026-03-01T04:00:00Z")
 			}
 			c, err := s.load(config.ForMigrate)
 			if err != nil {
 				return err
 			}
 			if path, missing := missingDatabase(c); missing {
-				return fmt.Errorf("there is no database at %s; is this the right configuration and folder?", path)
+				return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
 			}
 			store, err := open(cmd.Context(), c, logger(c.Log))
 			if err != nil {
@@ -53,16 +54,16 @@ After a failover to a standby that had not received everything, run it with
 				return err
 			}
 			out := cmd.OutOrStdout()
-			fmt.Fprintln(out, "The database has a new epoch. Client tokens issued before now are refused.")
+			fmt.Fprintln(out, "The database has a new epoch. Client tokens that were issued before now are rejected.")
 			if keep {
-				fmt.Fprintln(out, "Sessions live on.")
+				fmt.Fprintln(out, "Sessions were kept.")
 			} else {
 				fmt.Fprintf(out, "%s ended.\n", plural(ended, "session"))
 			}
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&at, "at", "", "the moment up to which the backup reaches (RFC 3339)")
-	cmd.Flags().BoolVar(&keep, "keep-sessions", false, "do not end the sessions that the backup contains")
+	cmd.Flags().StringVar(&at, "at", "", "the time at which the backup ends (RFC 3339)")
+	cmd.Flags().BoolVar(&keep, "keep-sessions", false, "keep the sessions in the backup")
 	return cmd
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// A mistyped revision is stored by apply, shuts the file of serve out, and is
-// undone by the command that the log names.
-func TestAMistypedRevisionIsShownLoggedAndUndone(t *testing.T) {
+// Apply stores a mistyped revision, serve then ignores its file, and the command that
+// the log suggests resets the revision.
+func TestAMistypedRevisionIsReportedAndReset(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 7")
 	d.started()
@@ -19,7 +19,7 @@ func TestAMistypedRevisionIsShownLoggedAndUndone(t *testing.T) {
 		d.write("other.yaml", "revision: "+revision+"\ntenants: [{ id: default, clients: [{ id: extra, auth: none }] }]\n")
 	}
 	typo("9223372036854775807")
-	d.refuses([]string{"apply", "-f", other}, "the configuration has 1 fault", "revision: must be a whole number from 1 to 9007199254740991")
+	d.rejects([]string{"apply", "-f", other}, "the configuration has 1 fault", "revision: must be a whole number between 1 and 9007199254740991")
 
 	typo("9007199254740991")
 	const difference = `~ file
@@ -28,44 +28,44 @@ func TestAMistypedRevisionIsShownLoggedAndUndone(t *testing.T) {
     ! no file can have a higher revision than this one
 `
 	for _, args := range [][]string{{"apply", "-f", other, "--dry-run"}, {"apply", "-f", other}} {
-		if said := d.run(args...); !strings.Contains(said, difference) {
-			t.Errorf("%v prints\n%s", args, said)
+		if printed := d.run(args...); !strings.Contains(printed, difference) {
+			t.Errorf("%v prints\n%s", args, printed)
 		}
 	}
 
 	d.edit("revision: 7", "revision: 8", "refresh_grace: 60s", "refresh_grace: 30s")
 	const ignored = `its revision is 8, and revision 9007199254740991 was applied last: no file can have a higher one, so run "latchkey apply --reset-revision" with this file`
 	s := d.serve()
-	if want := `"level":"WARN","msg":"the tenants of the configuration file are not applied, and those in the database are served","reason":"` + strings.ReplaceAll(ignored, `"`, `\"`); !strings.Contains(s.err.String(), want) {
-		t.Errorf("the log does not say %s:\n%s", want, s.err.String())
+	if want := `"level":"WARN","msg":"did not apply the tenants of the configuration file; serving those in the database","reason":"` + strings.ReplaceAll(ignored, `"`, `\"`); !strings.Contains(s.err.String(), want) {
+		t.Errorf("the log does not contain %s:\n%s", want, s.err.String())
 	}
-	finds(t, d.examined(), isWarning, "file", ignored)
+	wantFinding(t, d.examined(), isWarning, "file", ignored)
 
 	for range 2 {
-		if said := d.run("apply", "--reset-revision", "--dry-run"); said != "The stored revision is 9007199254740991 and would become 8. Nothing was changed: this was a dry run.\n" {
-			t.Errorf("a dry run prints %s", said)
+		if printed := d.run("apply", "--reset-revision", "--dry-run"); printed != "The stored revision is 9007199254740991 and would become 8. This was a dry run: nothing was changed.\n" {
+			t.Errorf("a dry run prints %s", printed)
 		}
 	}
-	if said := d.run("apply", "--reset-revision"); !strings.HasPrefix(said, "The stored revision was 9007199254740991 and is 8 now. The next start of \"latchkey serve\" with this file applies it") {
-		t.Errorf("the reset prints %s", said)
+	if printed := d.run("apply", "--reset-revision"); !strings.HasPrefix(printed, "The stored revision was 9007199254740991 and is now 8. The next start of \"latchkey serve\" applies this file") {
+		t.Errorf("the reset prints %s", printed)
 	}
-	if said := d.run("apply", "--reset-revision"); !strings.HasPrefix(said, "Nothing to reset: the stored revision is 8") {
-		t.Errorf("the second reset prints %s", said)
+	if printed := d.run("apply", "--reset-revision"); !strings.HasPrefix(printed, "Nothing to reset: the stored revision is 8") {
+		t.Errorf("the second reset prints %s", printed)
 	}
 	restarted := d.serve()
 	if log := restarted.err.String(); strings.Contains(log, "are not applied") || !strings.Contains(log, "configuration applied") {
-		t.Errorf("after the reset the log says\n%s", log)
+		t.Errorf("after the reset the log is\n%s", log)
 	}
 }
 
-func TestAResetOfTheRevisionIsRefusedWhereItMeansNothing(t *testing.T) {
+func TestResetRevisionIsRejectedWithoutEffect(t *testing.T) {
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
-	d.refuses([]string{"apply", "--reset-revision"}, "there is no database at ")
+	d.rejects([]string{"apply", "--reset-revision"}, "there is no database at ")
 	for _, flag := range []string{"--replace", "--prune"} {
-		d.refuses([]string{"apply", "--reset-revision", flag}, "--reset-revision stores the revision of the file and changes nothing else: leave out --replace and --prune")
+		d.rejects([]string{"apply", "--reset-revision", flag}, "--reset-revision cannot be combined with --replace or --prune")
 	}
-	d.shared()
-	d.refuses([]string{"apply", "--reset-revision"}, "tenants_at_start is once")
+	d.allowApply()
+	d.rejects([]string{"apply", "--reset-revision"}, "tenants_at_start is once")
 	d.write("latchkey.yaml", d.text()+"colour: red\n")
-	d.refuses([]string{"apply", "--reset-revision"}, "colour: unknown key")
+	d.rejects([]string{"apply", "--reset-revision"}, "colour: unknown key")
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
+func TestAWrongRootSecretIsRejectedBeforeAnyWrite(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		d.run("apply")
 		before := d.run("keys", "list")
 		d.write("root-secret", testserver.NextRoot)
-		d.edit("id: web", "id: other") // it would be written, and the back end's secret digested anew
+		d.edit("id: web", "id: other") // a start would write it, and digest the back end's secret again
 		for _, args := range [][]string{{"serve"}, {"apply"}, {"apply", "--dry-run"}, {"keys", "list"}, {"keys", "rotate"}} {
-			d.refuses(args, "the root secret does not match this database", "fingerprint")
+			d.rejects(args, "the root secret does not match this database", "fingerprint")
 		}
 		d.write("root-secret", testserver.RootSecret)
 		if after := d.run("keys", "list"); after != before {
@@ -30,17 +30,17 @@ func TestAWrongRootSecretIsRefusedBeforeAnythingIsWrittenUnderIt(t *testing.T) {
 	})
 }
 
-// A root secret is changed in two roll-outs: accepted everywhere, then first.
-func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
+// A root secret is replaced in two roll-outs: accept it everywhere, then put it first.
+func TestARootSecretIsReplacedWithoutInterruption(t *testing.T) {
 	d := newDeployment(t, testdb.Postgres(t))
 	text := d.text()
 	d.write("latchkey.yaml", text+"      - { id: idle, auth: secret, secret_file: backend-secret, grants: [client-credentials] }\n")
 	before := d.serve()
-	d.write("latchkey.yaml", text) // what it does not name stays, and no start digests its secret anew
+	d.write("latchkey.yaml", text) // the client stays, and no start digests its secret again
 	session := d.signIn(before, "alice")
 	d.write("root-secret", testserver.RootSecret+"\n"+testserver.NextRoot)
 	accepting := d.serve()
-	d.moved("the next one. When every server accepts it, put it first.")
+	d.wantStatus("the next root secret. When every server accepts it, put it first.")
 	d.write("root-secret", testserver.NextRoot+"\n"+testserver.RootSecret)
 	issuing := d.serve()
 
@@ -59,20 +59,20 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 		s.signal(syscall.SIGTERM)
 		s.wait()
 	}
-	d.moved("client secrets move when they are used, or applied from a file: default/idle\n")
+	d.wantStatus("client secrets move when they are used or applied from a file: default/idle\n")
 	machine := issuing.post("/token", []string{"grant_type", "client_credentials", "client_id", "idle", "client_secret", testserver.ClientSecret})
 	if machine.status != 200 {
 		t.Fatalf("client credentials: %d %s", machine.status, machine.body)
 	}
-	// The last refresh at the accepting node made a token under the old root; while
-	// its successor is unused, it may be shown again.
-	if status := d.run("secret", "status"); strings.Contains(status, "nothing needs it") {
+	// The last refresh at the accepting node issued a token under the old root. It may
+	// be retried while its successor is unused.
+	if status := d.run("secret", "status"); strings.Contains(status, "nothing depends on it") {
 		t.Errorf("a late retry may need the old root:\n%s", status)
 	}
 	if session = issuing.refresh(session.text("refresh_token")); session.status != 200 {
 		t.Fatalf("refresh: %d %s", session.status, session.body)
 	}
-	d.moved("nothing needs it. Take it out of the configuration")
+	d.wantStatus("nothing depends on it. Remove it from the configuration")
 
 	d.write("root-secret", testserver.NextRoot)
 	alone := d.serve()
@@ -80,14 +80,14 @@ func TestARootSecretIsChangedWithoutAnInterruption(t *testing.T) {
 		t.Errorf("refresh without the old root: %d %s", next.status, next.body)
 	}
 	d.write("root-secret", testserver.RootSecret)
-	d.refuses([]string{"serve"}, "the root secret does not match this database")
+	d.rejects([]string{"serve"}, "the root secret does not match this database")
 }
 
-// moved checks what secret status says of a root secret that does not issue.
-func (d *deployment) moved(sentence string) {
+// wantStatus checks the output of secret status about a root secret that does not issue.
+func (d *deployment) wantStatus(sentence string) {
 	d.t.Helper()
 	if status := d.run("secret", "status"); !strings.Contains(status, sentence) {
-		d.t.Errorf("secret status does not say %q but\n%s", sentence, status)
+		d.t.Errorf("secret status does not contain %q but\n%s", sentence, status)
 	}
 }
 
@@ -98,8 +98,8 @@ func TestANodeWhoseSigningKeyDoesNotOpenIsNotReady(t *testing.T) {
 	session := d.signIn(s, "alice")
 	statement(t, url, `UPDATE signing_keys SET sealed = sealed || '\x00'`)
 	statement(t, url, "UPDATE tenants SET revision = revision + 1")
-	eventually(t, "no more tokens", func() bool { return s.refresh(session.text("refresh_token")).status == 500 })
-	eventually(t, "a node that is not ready", func() bool { // it keeps its verdict for a second
+	eventually(t, "rejected tokens", func() bool { return s.refresh(session.text("refresh_token")).status == 500 })
+	eventually(t, "a node that is not ready", func() bool { // readiness is cached for a second
 		ready := s.get("/readyz")
 		return ready.status == 503 && ready.text("status") == "unavailable"
 	})
@@ -107,6 +107,6 @@ func TestANodeWhoseSigningKeyDoesNotOpenIsNotReady(t *testing.T) {
 		t.Errorf("liveness: %d %s", alive.status, alive.body)
 	}
 	if !strings.Contains(s.err.String(), "cannot be decrypted") {
-		t.Errorf("the log does not say why: %s", tail(s.err.String()))
+		t.Errorf("the log does not give the reason: %s", tail(s.err.String()))
 	}
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/latchkey/latchkey/handlers/admin"
 )
 
-// certificateEvery is how often the files of the TLS certificate are looked at.
-const certificateEvery = 2 * time.Second
+// certificateInterval is how often a node checks the files of the TLS certificate.
+const certificateInterval = 2 * time.Second
 
-// errStopping makes /readyz fail while a node that was told to stop still serves.
+// errStopping makes /readyz fail during the shutdown delay of a node.
 var errStopping = errors.New("the node is stopping")
 
-// serve answers until ctx ends. It then goes on for the shutdown delay, not
-// ready, so that load balancers turn away first, and lets requests under way
-// finish; streams end with what runs in the background.
+// serve handles requests until ctx ends. It then continues for the shutdown
+// delay while /readyz fails, so that load balancers stop sending requests first,
+// and waits for requests in progress. Streams end with the background work.
 func (n *node) serve(ctx context.Context, l *listeners) error {
-	ready := &readiness{look: n.ready}
+	ready := &readiness{check: n.ready}
 	metrics := handlers.NewMetrics(append(n.gauges(), l.gauges()...)...)
 	metrics.Add(n.families()...)
 	edge := handlers.Config{
@@ -31,7 +31,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 			if n.stopping.Load() {
 				return errStopping
 			}
-			return ready.ask(ctx)
+			return ready.result(ctx)
 		}, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
 		Metrics: metrics, Log: n.log, DevIssuer: n.dev, Stopping: n.stopping.Load,
 		AdminHere: n.config.AdminShared(), AdminLocal: n.config.AdminLoopback(),
@@ -51,7 +51,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	defer stop()
 	var running sync.WaitGroup
 	running.Go(func() { n.oauth.Run(background) })
-	running.Go(func() { n.keepHouse(background) })
+	running.Go(func() { n.runMaintenance(background) })
 	running.Go(func() { n.countSessions(background) })
 	running.Go(func() { n.checkIssuers(background) })
 	running.Go(func() { n.store.Watch(background) })
@@ -73,7 +73,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	}
 	select {
 	case <-ctx.Done():
-		err = n.turnAway(failed)
+		err = n.drain(failed)
 	case err = <-failed:
 	}
 	stop()
@@ -86,11 +86,11 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	return err
 }
 
-// turnAway serves on for the shutdown delay, not ready and closing connections
-// after each answer.
-func (n *node) turnAway(failed <-chan error) error {
+// drain continues to serve for the shutdown delay, while /readyz fails and every
+// response closes its connection.
+func (n *node) drain(failed <-chan error) error {
 	n.stopping.Store(true)
-	delay := n.config.ShutdownDelay.Of()
+	delay := n.config.ShutdownDelay.Std()
 	n.log.Info("stopping", "shutdown_delay", delay.String())
 	timer := time.NewTimer(delay)
 	defer timer.Stop()
@@ -102,33 +102,33 @@ func (n *node) turnAway(failed <-chan error) error {
 	}
 }
 
-// watch reloads the certificate when its files change, and at SIGHUP.
+// watch reloads the certificate when its files change and on SIGHUP.
 func (n *node) watch(ctx context.Context, c *certificate) {
-	tick := time.NewTicker(certificateEvery)
+	tick := time.NewTicker(certificateInterval)
 	defer tick.Stop()
 	for {
-		asked := false
+		hangup := false
 		select {
 		case <-ctx.Done():
 			return
 		case <-n.hangups:
-			asked = true
+			hangup = true
 		case <-tick.C:
 		}
 		switch {
 		case c != nil:
-			c.reload(asked)
-		case asked:
-			n.log.Info("SIGHUP ignored: there is no TLS certificate to reload, and other settings are read at start only")
+			c.reload(hangup)
+		case hangup:
+			n.log.Info("SIGHUP ignored: no TLS certificate is configured, and the server reads other settings only at start")
 		}
 	}
 }
 
-// gauges report on the listeners.
+// gauges returns the metrics of the listeners.
 func (l *listeners) gauges() []handlers.Gauge {
 	if l.certificate == nil {
 		return nil
 	}
-	return []handlers.Gauge{{Name: "latchkey_tls_certificate_expiry_seconds", Help: "When the TLS certificate that is served expires, in seconds since 1970.",
+	return []handlers.Gauge{{Name: "latchkey_tls_certificate_expiry_seconds", Help: "When the served TLS certificate expires, in seconds since 1970.",
 		Value: func() float64 { return float64(l.certificate.notAfter().Unix()) }}}
 }

@@ -13,14 +13,14 @@ import (
 )
 
 func newSecret(s *sharedFlags) *cobra.Command {
-	secret := group("secret", "Root secrets")
+	secret := group("secret", "Create a root secret, or show which ones are in use")
 	secret.Example = "  latchkey secret new"
 	secret.AddCommand(&cobra.Command{
 		Use:   "new",
 		Short: "Print a new root secret",
-		Long: `Prints a root secret of 256 random bits. Every key of the server is derived
-from it: keep it as you would keep a private key. It belongs in LATCHKEY_SECRET
-or in the file that LATCHKEY_SECRET_FILE names.`,
+		Long: `Prints a root secret of 256 random bits. Every key of the server is derived from
+it, so protect it like a private key. Set it in LATCHKEY_SECRET, or in a file that
+LATCHKEY_SECRET_FILE names.`,
 		Example: `  export LATCHKEY_SECRET=$(latchkey secret new)
   (umask 077; latchkey secret new > root-secret)`,
 		Args: cobra.NoArgs,
@@ -30,12 +30,13 @@ or in the file that LATCHKEY_SECRET_FILE names.`,
 		},
 	}, &cobra.Command{
 		Use:   "status",
-		Short: "Say what still depends on each root secret",
-		Long: `Counts what the database holds under each root secret, by its fingerprint. A
-root secret that nothing needs can be taken out of the configuration. What needs
-an old one moves to the new one by itself: sessions when they are refreshed, client
-secrets and session tokens when they are used, signing keys and shared secrets
-within half a minute of a server that issues with the new one.`,
+		Short: "Show what still depends on each root secret",
+		Long: `Prints, for the fingerprint of each root secret, how much of the database depends
+on it. Remove a root secret from the configuration once nothing depends on it.
+Values move from an old root secret to the new one automatically: sessions when
+they are refreshed, client secrets and session tokens when they are used, signing
+keys and shared secrets within half a minute after a server starts to issue with
+the new one.`,
 		Example: "  latchkey secret status --config latchkey.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,27 +71,27 @@ func printStatus(out io.Writer, status []oauth.RootStatus) error {
 	for _, r := range status {
 		switch {
 		case r.Issues:
-		case r.Later && r.Accepted:
-			fmt.Fprintf(out, "\n%s: the next one. When every server accepts it, put it first.\n", r.Fingerprint)
+		case r.Upcoming && r.Accepted:
+			fmt.Fprintf(out, "\n%s: the next root secret. When every server accepts it, put it first.\n", r.Fingerprint)
 			continue
 		case !r.Needed():
-			fmt.Fprintf(out, "\n%s: nothing needs it. Take it out of the configuration.\n", r.Fingerprint)
+			fmt.Fprintf(out, "\n%s: nothing depends on it. Remove it from the configuration.\n", r.Fingerprint)
 		case !r.Accepted:
-			fmt.Fprintf(out, "\n%s: is not configured, so what needs it is refused.\n", r.Fingerprint)
+			fmt.Fprintf(out, "\n%s: not configured. Whatever depends on it is rejected.\n", r.Fingerprint)
 		default:
-			fmt.Fprintf(out, "\n%s: still needed.\n", r.Fingerprint)
+			fmt.Fprintf(out, "\n%s: still in use.\n", r.Fingerprint)
 		}
 		if r.Issues {
 			continue
 		}
 		if r.ClientSecrets > 0 {
-			fmt.Fprintf(out, "  client secrets move when they are used, or applied from a file: %s\n", strings.Join(r.Clients, ", "))
+			fmt.Fprintf(out, "  client secrets move when they are used or applied from a file: %s\n", strings.Join(r.Clients, ", "))
 		}
 		if r.AdminKeys > 0 {
-			fmt.Fprintln(out, "  admin keys move when they are used; revoke those that nobody uses")
+			fmt.Fprintln(out, "  admin keys move when they are used; revoke unused ones")
 		}
 		if r.Sessions+r.UsedTokens+r.SessionTokens > 0 {
-			fmt.Fprintf(out, "  sessions move when they are used; the last of them ends by %s at the latest\n", stamp(r.LastSession))
+			fmt.Fprintf(out, "  sessions move when they are used; the last one ends by %s\n", stamp(r.LastSession))
 		}
 	}
 	return nil

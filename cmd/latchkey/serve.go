@@ -18,14 +18,18 @@ func newServe(s *sharedFlags) *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
 		Short: "Run the server",
-		Long: `Runs the server until it gets SIGINT or SIGTERM. It then reports that it is not
-ready for shutdown_delay, still serves, and lets requests under way finish.
-SIGHUP reloads the TLS certificate. What the configuration says of tenants is applied at every start, and
-only there changed from then on (tenants_at_start: once or off to do otherwise);
-what it does not name is left alone. Two settings have no default:
+		Long: `Runs the server until it receives SIGINT or SIGTERM. It then continues to serve
+for shutdown_delay while /readyz fails, and waits for requests in progress.
+SIGHUP reloads the TLS certificate.
+
+Every start applies the tenants of the configuration. From then on only that file
+can change them (set tenants_at_start to once or off for another behavior).
+Whatever the file does not name stays as it is.
+
+Two settings have no default:
 
   LATCHKEY_ISSUER   the base URL, such as https://id.example.com
-  LATCHKEY_SECRET   the root secret ("latchkey secret new" makes one)`,
+  LATCHKEY_SECRET   the root secret (create one with "latchkey secret new")`,
 		Example: `  export LATCHKEY_ISSUER=http://localhost:8080
   export LATCHKEY_SECRET=$(latchkey secret new)
   latchkey serve --config latchkey.yaml`,
@@ -49,7 +53,7 @@ func runServe(ctx context.Context, c *config.Config) error {
 	defer lines.Close()
 	log := slog.New(format(lines))
 	if !c.Given("shutdown_delay") && isatty.IsTerminal(os.Stderr.Fd()) {
-		c.ShutdownDelay = 0 // no load balancer, and a person who waits
+		c.ShutdownDelay = 0 // at a terminal: no load balancer to wait for
 	}
 	warnAboutFiles(c, log)
 	warnAboutNetwork(c, log)
@@ -62,7 +66,7 @@ func runServe(ctx context.Context, c *config.Config) error {
 		return errors.Join(err, l.Close())
 	}
 	defer n.store.Close()
-	defer keepHeadroom()()
+	defer gcBallast()()
 	n.hangups, n.logLost = hangups, lines.Lost
 	log.Info("serving", "issuer", c.Issuer, "listen", l.serving.Addr().String(), "database", n.store.Dialect())
 	err = n.serve(ctx, l)

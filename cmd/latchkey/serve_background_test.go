@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
+func TestMetricsHaveTheirOwnListener(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	address := freeAddress(t)
 	s := d.serve("LATCHKEY_METRICS_LISTEN=" + address)
@@ -24,7 +24,7 @@ func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
 		"\nlatchkey_revocation_streams 0\n",
 	} {
 		if !strings.Contains(got.body, line) {
-			t.Errorf("/metrics does not say %s:\n%s", line, tail(got.body))
+			t.Errorf("/metrics does not contain %s:\n%s", line, tail(got.body))
 		}
 	}
 	_, age, _ := strings.Cut(got.body, "\nlatchkey_event_log_age_seconds ")
@@ -39,8 +39,8 @@ func TestMetricsAreServedApartFromEverythingElse(t *testing.T) {
 	}
 }
 
-// One of two nodes clears away what is over, half a minute after its start.
-func TestARunningServerClearsAwayWhatIsOver(t *testing.T) {
+// One of two nodes prunes expired rows, half a minute after its start.
+func TestARunningServerPrunesExpiredRows(t *testing.T) {
 	t.Parallel() // it mostly waits
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
@@ -50,14 +50,14 @@ func TestARunningServerClearsAwayWhatIsOver(t *testing.T) {
 	statement(t, url, "UPDATE spent_tokens SET expires_at = 1")
 	lives := d.signIn(b, "alice")
 	statement(t, url, "UPDATE tenants SET forget_devices_at = 1")
-	eventually(t, "what is over has gone", func() bool {
+	eventually(t, "expired rows are deleted", func() bool {
 		return count(t, url, "SELECT count(*) FROM sessions") == 1 && count(t, url, "SELECT count(*) FROM spent_tokens") == 1
 	})
-	eventually(t, "what is stored of devices has gone", func() bool {
+	eventually(t, "device data is deleted", func() bool {
 		return count(t, url, "SELECT count(*) FROM sessions WHERE user_agent <> '' OR ip <> ''") == 0
 	})
 	if seen := a.introspect(lives.text("access_token")); !seen.is(true) {
-		t.Errorf("the session that lives: %d %s", seen.status, seen.body)
+		t.Errorf("the live session: %d %s", seen.status, seen.body)
 	}
 	if holders := count(t, url, "SELECT count(*) FROM leases"); holders != 1 {
 		t.Errorf("%d leases are held", holders)

@@ -49,8 +49,8 @@ func TestAnIssuerMayHaveAPath(t *testing.T) {
 		t.Fatalf("exchange: %d %s %v", a.status, a.body, a.header)
 	}
 	preflight := s.do(http.MethodOptions, "/auth/token", "", header("Origin", "https://app.example.com"))
-	wrong := s.get("/auth/token", header("Origin", "https://app.example.com")) // answered by the edge
-	for name, a := range map[string]*answer{"a preflight": preflight, "a wrong method": wrong} {
+	wrong := s.get("/auth/token", header("Origin", "https://app.example.com")) // handled before OAuth
+	for name, a := range map[string]*response{"a preflight": preflight, "a wrong method": wrong} {
 		if a.header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
 			t.Errorf("%s may not be read: %d %v", name, a.status, a.header)
 		}
@@ -60,11 +60,11 @@ func TestAnIssuerMayHaveAPath(t *testing.T) {
 	}
 }
 
-func TestHTTP2WithoutTLSIsSpokenBehindAProxyOnly(t *testing.T) {
+func TestHTTP2WithoutTLSIsServedOnlyBehindAProxy(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{Protocols: protocols}}
+	client := &http.Client{Timeout: waitTimeout, Transport: &http.Transport{Protocols: protocols}}
 	s := d.serve()
 	if resp, err := client.Get(s.url + "/healthz"); err == nil {
 		resp.Body.Close()
@@ -83,8 +83,8 @@ func TestHTTP2WithoutTLSIsSpokenBehindAProxyOnly(t *testing.T) {
 	}
 }
 
-// The proxy of the test leads nowhere: that it is asked, and for what, is enough.
-func TestKeysAreFetchedThroughTheConfiguredProxyAlone(t *testing.T) {
+// The proxy of the test forwards nothing: the requests that it receives are enough.
+func TestKeysAreFetchedOnlyThroughTheConfiguredProxy(t *testing.T) {
 	var asked atomic.Value
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Store(r.Method + " " + r.Host)
@@ -96,7 +96,7 @@ func TestKeysAreFetchedThroughTheConfiguredProxyAlone(t *testing.T) {
 	d.edit("      - issuer: "+d.issuer.URL, "      - issuer: https://keys.example.com\n        token_type: jwt\n        algorithms: [ES256]\n"+
 		"        keys: { discovery: true }\n        subject_prefix: \"far:\"\n      - issuer: "+d.issuer.URL)
 	s := d.serve()
-	d.signIn(s, "alice") // of an issuer with a private address: not by the proxy
+	d.signIn(s, "alice") // the issuer has a private address, so the proxy is not used
 	if got := asked.Load(); got != nil && strings.Contains(got.(string), "127.0.0.1") {
 		t.Errorf("the proxy was asked for %v", got)
 	}

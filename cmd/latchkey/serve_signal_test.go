@@ -16,8 +16,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// answered reads one answer of a connection that is kept.
-func answered(t *testing.T, conn net.Conn, reader *bufio.Reader, request string) *http.Response {
+// readResponse sends a request on an open connection and reads the response.
+func readResponse(t *testing.T, conn net.Conn, reader *bufio.Reader, request string) *http.Response {
 	t.Helper()
 	_, err := fmt.Fprint(conn, request)
 	must(t, err)
@@ -27,28 +27,28 @@ func answered(t *testing.T, conn net.Conn, reader *bufio.Reader, request string)
 	return resp
 }
 
-func TestANodeThatStopsServesWhileLoadBalancersTurnAway(t *testing.T) {
+func TestAStoppingNodeServesDuringTheShutdownDelay(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("shutdown_delay: 0s", "shutdown_delay: 2s")
 	s := d.serve()
 	session := d.signIn(s, "alice")
 	address := strings.TrimPrefix(s.url, "http://")
-	idle, err := net.Dial("tcp", address) // as proxies keep them
+	idle, err := net.Dial("tcp", address) // idle, like those of proxies
 	must(t, err)
 	defer idle.Close()
-	must(t, idle.SetDeadline(time.Now().Add(patience)))
+	must(t, idle.SetDeadline(time.Now().Add(waitTimeout)))
 	reader := bufio.NewReader(idle)
 	const probe = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-	if resp := answered(t, idle, reader, probe); resp.StatusCode != 200 || resp.Close {
+	if resp := readResponse(t, idle, reader, probe); resp.StatusCode != 200 || resp.Close {
 		t.Fatalf("before: %s, closes %v", resp.Status, resp.Close)
 	}
 	s.signal(syscall.SIGTERM)
 	eventually(t, "not ready", func() bool { return s.get("/readyz").status == 503 })
 	if a := s.refresh(session.text("refresh_token")); a.status != 200 {
-		t.Errorf("a new connection is answered %d %s", a.status, a.body)
+		t.Errorf("a new connection gets status %d %s", a.status, a.body)
 	}
-	if resp := answered(t, idle, reader, probe); resp.StatusCode != 200 || !resp.Close {
-		t.Errorf("a connection that was kept is answered %s, closes %v", resp.Status, resp.Close)
+	if resp := readResponse(t, idle, reader, probe); resp.StatusCode != 200 || !resp.Close {
+		t.Errorf("a kept-alive connection returned %s, closes %v", resp.Status, resp.Close)
 	}
 	if code := s.wait(); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -82,7 +82,7 @@ func TestSIGHUPWithoutACertificateIsIgnored(t *testing.T) {
 	}
 }
 
-// serialOf is the serial number of the certificate that a server shows.
+// serialOf returns the serial number of a server's certificate.
 func serialOf(t *testing.T, address string) string {
 	t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
@@ -100,7 +100,7 @@ func TestACertificateIsReplacedWithoutARestart(t *testing.T) {
 	}
 	write()
 	d.edit("\nissuer: http:", "\nissuer: https:", "metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
-	s := d.begin()
+	s := d.start()
 	s.scheme = "https"
 	s.untilServing()
 	address := strings.TrimPrefix(s.url, "https://")
@@ -111,7 +111,7 @@ func TestACertificateIsReplacedWithoutARestart(t *testing.T) {
 	eventually(t, "the second certificate after SIGHUP", func() bool { return serialOf(t, address) != first })
 	second := serialOf(t, address)
 
-	d.write("cert.pem", "half a certif") // as a full disk leaves it
+	d.write("cert.pem", "half a certif") // as after a full disk
 	s.signal(syscall.SIGHUP)
 	eventually(t, "a warning", func() bool { return strings.Contains(s.err.String(), "was not reloaded") })
 	if serialOf(t, address) != second {
@@ -121,7 +121,7 @@ func TestACertificateIsReplacedWithoutARestart(t *testing.T) {
 	eventually(t, "the third certificate without a signal", func() bool { return serialOf(t, address) != second })
 }
 
-func TestTheServerOutlivesWhoeverReadsItsLog(t *testing.T) {
+func TestTheServerSurvivesTheReaderOfItsLog(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	address := freeAddress(t)
 	metrics := freeAddress(t)

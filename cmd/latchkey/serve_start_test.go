@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestServeWithoutConfigurationNamesTheTwoMissingSettings(t *testing.T) {
+func TestServeReportsTheTwoMissingSettings(t *testing.T) {
 	p := start(t, nil, "serve")
 	if code := p.wait(); code != 1 {
 		t.Errorf("exit code %d", code)
@@ -26,7 +26,7 @@ func TestServeWithoutConfigurationNamesTheTwoMissingSettings(t *testing.T) {
 		if path, how, ok := strings.Cut(line, ": is missing: "); ok {
 			named = append(named, path)
 			if !strings.Contains(how, "LATCHKEY_"+strings.ToUpper(path)) {
-				t.Errorf("it does not say how to give %s: %s", path, how)
+				t.Errorf("it does not explain how to set %s: %s", path, how)
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func TestServeWithTwoSettingsServesAnEmptyDefaultTenant(t *testing.T) {
 	}
 }
 
-func TestServeNamesEveryFaultByItsPathAndWritesNothing(t *testing.T) {
+func TestServeReportsEveryFaultAndWritesNothing(t *testing.T) {
 	folder := t.TempDir()
 	database := filepath.Join(folder, "latchkey.db")
 	d := newDeployment(t, "sqlite:"+database)
@@ -84,38 +84,38 @@ func TestServeNamesEveryFaultByItsPathAndWritesNothing(t *testing.T) {
 	}
 }
 
-func TestServeRefusesAFileThatDoesNotFitWhatIsStored(t *testing.T) {
+func TestServeRejectsAFileThatConflictsWithTheDatabase(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("apply")
 	d.edit("id: web", "id: other", "id: backend", "id: behind")
 	d.write("latchkey.yaml", d.text()+"    users:\n      - { sub: web }\n")
-	d.refuses([]string{"serve"}, "tenants[0].users[0].sub: is the id of a client (user web)")
+	d.rejects([]string{"serve"}, "tenants[0].users[0].sub: is the id of a client (user web)")
 	d.edit("- { sub: web }", "- { sub: dave }")
 	if difference := d.run("apply", "--dry-run"); !strings.Contains(difference, "+ default/client other") {
 		t.Errorf("something of the refused file was written:\n%s", difference)
 	}
 }
 
-func TestServeSaysWhatKeepsItFromStarting(t *testing.T) {
+func TestServeReportsWhyItCannotStart(t *testing.T) {
 	t.Run("its address is taken", func(t *testing.T) {
 		d := newDeployment(t, testdb.SQLite(t))
 		first := d.serve()
 		address := strings.TrimPrefix(first.url, "http://")
-		p := d.begin("LATCHKEY_LISTEN=" + address)
+		p := d.start("LATCHKEY_LISTEN=" + address)
 		if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), address+": bind: address already in use") {
 			t.Errorf("exit code %d: %s", code, p.err.String())
 		}
-		p = d.begin("LATCHKEY_METRICS_LISTEN=" + address)
+		p = d.start("LATCHKEY_METRICS_LISTEN=" + address)
 		if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "metrics_listen: ") {
 			t.Errorf("exit code %d: %s", code, p.err.String())
 		}
 	})
-	t.Run("its database is away", func(t *testing.T) {
+	t.Run("its database is unreachable", func(t *testing.T) {
 		d := newDeployment(t, "postgres://latchkey:the-password-of-the-database@"+freeAddress(t)+"/latchkey")
-		d.refuses([]string{"serve"}, "latchkey: open database: the database is unavailable: ", "connection refused")
+		d.rejects([]string{"serve"}, "latchkey: open database: the database is unavailable: ", "connection refused")
 		_, _, stderr := run(t, nil, "serve", "--config", d.file)
 		if strings.Contains(stderr, "the-password-of-the-database") {
-			t.Errorf("it tells the password: %s", stderr)
+			t.Errorf("it prints the password: %s", stderr)
 		}
 	})
 	t.Run("its configuration is not there", func(t *testing.T) {
@@ -126,15 +126,15 @@ func TestServeSaysWhatKeepsItFromStarting(t *testing.T) {
 	})
 }
 
-func TestWithoutMigrationAnEmptyDatabaseIsRefused(t *testing.T) {
+func TestWithoutMigrationAnEmptyDatabaseIsRejected(t *testing.T) {
 	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		d.edit("database: {", "database: { migrate: false,")
 		for _, args := range [][]string{{"serve"}, {"apply"}, {"keys", "list"}} {
-			d.refuses(args, "the database schema is not current: run `latchkey migrate`")
+			d.rejects(args, "the database schema is older than this release: run `latchkey migrate`")
 		}
-		if said := d.run("migrate"); said != "The schema is up to date.\n" {
-			t.Errorf("migrate says %q", said)
+		if printed := d.run("migrate"); printed != "The schema is up to date.\n" {
+			t.Errorf("migrate prints %q", printed)
 		}
 		d.run("migrate") // again: nothing to do
 		d.serve()
@@ -151,18 +151,18 @@ func TestSecretsComeFromFiles(t *testing.T) {
 		t.Errorf("the URL was not read: %s", s.err.String())
 	}
 	session := d.signIn(s, "alice")
-	if seen := s.introspect(session.text("access_token")); !seen.is(true) { // with the secret of secret_file
+	if seen := s.introspect(session.text("access_token")); !seen.is(true) { // with the secret from secret_file
 		t.Errorf("introspection: %d %s", seen.status, seen.body)
 	}
 	must(t, os.Remove(path))
-	p := d.begin("LATCHKEY_DATABASE_URL_FILE=" + path)
-	if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "LATCHKEY_DATABASE_URL_FILE: the file it names cannot be read") {
+	p := d.start("LATCHKEY_DATABASE_URL_FILE=" + path)
+	if code := p.wait(); code != 1 || !strings.Contains(p.err.String(), "LATCHKEY_DATABASE_URL_FILE: the file that it names cannot be read") {
 		t.Errorf("exit code %d: %s", code, p.err.String())
 	}
 }
 
-// Two nodes of one machine share the default.
-func TestATakenDefaultPortOfMetricsKeepsNoServerFromServing(t *testing.T) {
+// Two nodes on one machine share the default address.
+func TestAServerStartsIfTheDefaultMetricsPortIsInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", config.Default().MetricsListen)
 	if err == nil {
 		defer taken.Close()
@@ -172,14 +172,14 @@ func TestATakenDefaultPortOfMetricsKeepsNoServerFromServing(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("metrics_listen: none\n", "")
 	s := d.serve()
-	if !strings.Contains(s.err.String(), "metrics are not served: the default address is taken") {
-		t.Errorf("the log does not say so: %s", s.err.String())
+	if !strings.Contains(s.err.String(), "metrics are not served: the default address is in use") {
+		t.Errorf("the log does not report it: %s", s.err.String())
 	}
 	d.edit("listen: 127.0.0.1:0\n", "listen: 127.0.0.1:0\nmetrics_listen: "+config.Default().MetricsListen+"\n")
-	d.refuses([]string{"serve"}, "metrics_listen: ", "address already in use")
+	d.rejects([]string{"serve"}, "metrics_listen: ", "address already in use")
 }
 
-func TestHealthIsAskedByHEADToo(t *testing.T) {
+func TestHealthAcceptsHEAD(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	for _, path := range []string{"/healthz", "/readyz"} {
@@ -192,31 +192,31 @@ func TestHealthIsAskedByHEADToo(t *testing.T) {
 	}
 }
 
-// With tenants_at_start: off no line of the log says that tenants of the file
-// were applied, whatever the database holds and whatever was applied before.
-func TestServeThatAppliesNoFileDoesNotClaimToHaveAppliedOne(t *testing.T) {
+// With tenants_at_start: off no log line reports that tenants of the file were applied,
+// whatever the database contains and whatever was applied before.
+func TestServeWithoutAFileReportsNoAppliedFile(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	off := func(when string) {
 		t.Helper()
 		s := d.serve("LATCHKEY_TENANTS_AT_START=off")
-		for _, claim := range []string{"are applied", "configuration applied", "are not applied"} {
+		for _, claim := range []string{"applied the tenants", "configuration applied", "did not apply"} {
 			if strings.Contains(s.err.String(), claim) {
-				t.Errorf("%s the log says %q:\n%s", when, claim, s.err.String())
+				t.Errorf("%s the log contains %q:\n%s", when, claim, s.err.String())
 			}
 		}
-		if made := strings.Contains(s.err.String(), "an empty tenant was made"); made != (when == "with no tenant") {
-			t.Errorf("%s a tenant was made: %v", when, made)
+		if made := strings.Contains(s.err.String(), "created an empty tenant"); made != (when == "with no tenant") {
+			t.Errorf("%s a tenant was created: %v", when, made)
 		}
 		if a := s.exchange(d.clientToken("alice", nil)); (a.status == 200) != (when == "with the tenants of the file") {
-			t.Errorf("%s a sign-in is answered %d", when, a.status)
+			t.Errorf("%s a sign-in gets status %d", when, a.status)
 		}
 		s.kill()
 	}
 	off("with no tenant")
 	off("with the empty tenant")
 	d.started()
-	d.edit("refresh_grace: 60s", "refresh_grace: 30s") // which a server that applies it reports
+	d.edit("refresh_grace: 60s", "refresh_grace: 30s") // a server that applies it logs this
 	off("with the tenants of the file")
 	d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 2")
 	d.started()

@@ -18,13 +18,13 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-func TestTLSIsServedFromVersion12On(t *testing.T) {
+func TestTLSRequiresVersion12(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	certificate, key := selfSigned(t)
 	d.write("cert.pem", certificate)
 	d.write("key.pem", key)
 	d.edit("issuer: http:", "issuer: https:", "metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
-	s := d.begin()
+	s := d.start()
 	s.scheme = "https"
 	s.untilServing()
 	roots := x509.NewCertPool()
@@ -40,7 +40,7 @@ func TestTLSIsServedFromVersion12On(t *testing.T) {
 		"1.3": {tls.VersionTLS13, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := &http.Client{Timeout: patience, Transport: &http.Transport{
+			client := &http.Client{Timeout: waitTimeout, Transport: &http.Transport{
 				TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: c.version, MaxVersion: c.version},
 				ForceAttemptHTTP2: true, DisableKeepAlives: true,
 			}}
@@ -67,10 +67,10 @@ func TestTLSIsServedFromVersion12On(t *testing.T) {
 		}
 		defer resp.Body.Close()
 		if resp.StatusCode == 200 {
-			t.Error("plain HTTP is answered")
+			t.Error("plain HTTP gets a response")
 		}
 	})
-	t.Run("healthcheck asks by TLS", func(t *testing.T) {
+	t.Run("healthcheck uses TLS", func(t *testing.T) {
 		code, _, stderr := run(t, []string{"LATCHKEY_LISTEN=" + strings.TrimPrefix(s.url, "https://")}, "healthcheck", "--config", d.file)
 		if code != 0 {
 			t.Errorf("exit code %d: %s", code, stderr)
@@ -78,18 +78,18 @@ func TestTLSIsServedFromVersion12On(t *testing.T) {
 	})
 }
 
-func TestServeRefusesACertificateThatItCannotServe(t *testing.T) {
+func TestServeRejectsAnUnusableCertificate(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	certificate, _ := selfSigned(t)
 	_, foreign := selfSigned(t)
 	d.write("cert.pem", certificate)
 	d.write("key.pem", foreign)
 	d.edit("metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
-	d.refuses([]string{"serve"}, "tls: ", "private key does not match public key")
+	d.rejects([]string{"serve"}, "tls: ", "private key does not match public key")
 	d.edit("key_file: key.pem", "key_file: nowhere.pem")
-	d.refuses([]string{"serve"}, "tls.cert_file, tls.key_file: ", "nowhere.pem")
+	d.rejects([]string{"serve"}, "tls.cert_file, tls.key_file: ", "nowhere.pem")
 	d.edit(", key_file: nowhere.pem", "")
-	d.refuses([]string{"serve"}, "tls.key_file: is missing beside tls.cert_file")
+	d.rejects([]string{"serve"}, "tls.key_file: is missing: tls.cert_file is set")
 }
 
 // selfSigned makes a certificate for this machine, and its key, in PEM.

@@ -14,13 +14,13 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// sharedFlags are the flags that every command shares.
+// sharedFlags holds the flags that all commands share.
 type sharedFlags struct {
 	path string
 }
 
-// read reads the configuration and names every fault that can be seen in it
-// alone.
+// read loads the configuration and returns every fault that shows without the
+// database.
 func (s *sharedFlags) read(use config.Use) (*config.Config, settings.Faults, error) {
 	c, faults, err := config.Load(s.path, os.Environ())
 	if err != nil {
@@ -29,7 +29,7 @@ func (s *sharedFlags) read(use config.Use) (*config.Config, settings.Faults, err
 	return c, append(faults, c.Validate(use)...), nil
 }
 
-// readApart is read with the tenants of another file.
+// readApart is read, with the tenants from another file.
 func (s *sharedFlags) readApart(tenants string, use config.Use) (*config.Config, settings.Faults, error) {
 	c, faults, err := config.LoadApart(s.path, tenants, os.Environ())
 	if err != nil {
@@ -38,8 +38,7 @@ func (s *sharedFlags) readApart(tenants string, use config.Use) (*config.Config,
 	return c, append(faults, c.Validate(use)...), nil
 }
 
-// load reads the configuration and checks all of it, so that every fault is
-// named at once.
+// load reads and checks the configuration. Its error lists every fault.
 func (s *sharedFlags) load(use config.Use) (*config.Config, error) {
 	c, faults, err := s.check(use)
 	if err == nil && len(faults) > 0 {
@@ -51,7 +50,7 @@ func (s *sharedFlags) load(use config.Use) (*config.Config, error) {
 	return c, nil
 }
 
-// check is load for who wants every fault.
+// check is load, but returns the faults apart from the error.
 func (s *sharedFlags) check(use config.Use) (*config.Config, settings.Faults, error) {
 	c, faults, err := s.read(use)
 	if err != nil {
@@ -63,24 +62,24 @@ func (s *sharedFlags) check(use config.Use) (*config.Config, settings.Faults, er
 	return c, faults.Named(c.Tenants), nil
 }
 
-// newServer is the server of protocols that c describes.
+// newServer returns the protocol server that c describes.
 func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slog.Logger) (*oauth.Server, error) {
 	var proxy *url.URL
 	if c.Fetch.Proxy != "" {
 		var err error
 		if proxy, err = url.Parse(c.Fetch.Proxy); err != nil {
-			return nil, errors.New("fetch.proxy is not a URL") // its text may hold a password
+			return nil, errors.New("fetch.proxy is not a URL") // do not quote it: it may contain a password
 		}
 	}
-	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Of()}), nil
+	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Std()}), nil
 }
 
-// faulty is the error that shows every fault of a configuration.
+// faulty returns an error that lists every fault of a configuration.
 func faulty(faults settings.Faults) error {
 	return fmt.Errorf("the configuration has %s:\n%w", plural(len(faults), "fault"), faults)
 }
 
-// fileOf identifies the version of the tenants in c.
+// fileOf returns the revision and digest of the tenants in c.
 func fileOf(c *config.Config, keys *oauth.Keys) (models.File, error) {
 	content, err := models.FileContent(c.Tenants)
 	f := models.File{Revision: c.Revision}
@@ -88,19 +87,19 @@ func fileOf(c *config.Config, keys *oauth.Keys) (models.File, error) {
 	return f, err
 }
 
-// validate is how the outcome of applying c is checked.
+// validate returns the function that checks the tenants as they are after c is applied.
 func validate(c *config.Config) func([]settings.TenantSpec) settings.Faults {
 	return func(tenants []settings.TenantSpec) settings.Faults {
 		return append(settings.ValidateTenants(tenants, c.Issuer), oauth.CheckTenants(tenants)...)
 	}
 }
 
-// logger writes to standard error in the configured form.
+// logger returns a logger that writes to standard error in the configured format.
 func logger(c config.Log) *slog.Logger {
 	return slog.New(logFormat(c.Level, c.Format)(os.Stderr))
 }
 
-// open opens the database and brings or checks its schema.
+// open opens the database, and migrates or checks its schema.
 func open(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Store, error) {
 	store, err := models.Open(ctx, c.Database.URL, storeOptions(c, log))
 	if err != nil {
@@ -113,7 +112,7 @@ func open(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Stor
 	return store, nil
 }
 
-// storeOptions are the settings of the database but for its URL.
+// storeOptions returns the settings of the database, except its URL.
 func storeOptions(c *config.Config, log *slog.Logger) models.Options {
 	return models.Options{NoPreparedStatements: !c.Database.PreparedStatements, MaxConnections: c.Database.MaxConnections, Log: log}
 }
@@ -124,18 +123,18 @@ func prepare(ctx context.Context, c *config.Config, store *models.Store, log *sl
 		return err
 	}
 	if len(schema.Unknown) > 0 {
-		log.Warn("the database schema is newer than this release: serve with it only while nodes are being replaced", "migrations", schema.Unknown)
+		log.Warn("the database schema is newer than this release: run this release only until all nodes are upgraded", "migrations", schema.Unknown)
 	}
 	switch {
 	case c.Database.Migrate:
 		return store.Migrate(ctx)
 	case len(schema.Missing) > 0:
-		return errors.New("the database schema is not current: run `latchkey migrate` (serve and apply do so themselves unless database.migrate is false)")
+		return errors.New("the database schema is older than this release: run `latchkey migrate` (serve and apply migrate it themselves unless database.migrate is false)")
 	}
 	return nil
 }
 
-// openAll opens what every command but migrate stands on.
+// openAll opens the database and derives the keys, for every command except migrate.
 func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Store, *oauth.Keys, error) {
 	keys, err := oauth.NewKeys(c.Secret)
 	if err != nil {
@@ -146,7 +145,7 @@ func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.S
 		return nil, nil, err
 	}
 	schema, err := store.Schema(ctx)
-	if err == nil && !schema.Empty { // before anything is written, the schema included
+	if err == nil && !schema.Empty { // check before writing anything, even the schema
 		err = oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).CheckRootSecret(ctx)
 	}
 	if err == nil {

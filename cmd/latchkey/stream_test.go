@@ -13,9 +13,9 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// A stream goes on past every limit of a request, tells what happens at another
-// node, and does not keep its own from stopping.
-func TestAStreamOutlivesTheLimitsOfARequest(t *testing.T) {
+// A stream outlasts every limit of a request, reports events of another node, and does
+// not prevent its own node from stopping.
+func TestAStreamOutlivesRequestTimeouts(t *testing.T) {
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel() // it mostly waits
@@ -25,7 +25,7 @@ func TestAStreamOutlivesTheLimitsOfARequest(t *testing.T) {
 			d.write("key.pem", key)
 			other := d.serve()
 			d.edit("\nissuer: http:", "\nissuer: https:", "metrics_listen: none", "metrics_listen: none\ntls: { cert_file: cert.pem, key_file: key.pem }")
-			s := d.begin()
+			s := d.start()
 			s.scheme = "https"
 			s.untilServing()
 			roots := x509.NewCertPool()

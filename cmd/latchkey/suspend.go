@@ -25,27 +25,25 @@ func newSuspend(s *sharedFlags) *cobra.Command {
 	var tenant, reason string
 	var list, dryRun bool
 	cmd := &cobra.Command{
-		Use:   "suspend NOUN ID",
-		Short: "Switch a tenant, client, issuer or user off at once, whatever any file says",
-		Long: `Switches a tenant, client, issuer or user off and ends its sessions, as
-"disabled: true" does, but at once and from outside every configuration file:
-no "apply", no restart of a server and no other file switches it on again. Only
-"latchkey resume" does.
+		Use:   "suspend tenant|client|issuer|user ID",
+		Short: "Disable a tenant, client, issuer or user at once, regardless of any file",
+		Long: `Disables a tenant, client, issuer or user and ends its sessions, as
+"disabled: true" does, but at once and independently of every configuration file.
+Only "latchkey resume" enables it again; "apply" and the start of a server do not.
 
-NOUN is tenant, client, issuer or user. ID is the id of the tenant or client,
-the sub of the user, or for an issuer the id of its entry or its URL; the URL
-stands for every entry that has it, now or later. An entry that gets another URL
-stays suspended.
+ID is the id of a tenant or client, the sub of a user, or the entry id or URL of a
+trusted issuer. The URL suspends every entry with this URL, now and later. An entry
+stays suspended when its URL changes.
 
-Refreshes and sign-ins of a user or an issuer are refused as soon as the command
-returns; those of a client or a tenant within 5 seconds on every server. What is
-suspended stays so when it is renamed in a file, removed, pruned or deleted and
-made again. An id that nothing has yet can be suspended too.`,
+Refreshes and sign-ins of a user or issuer are rejected as soon as the command
+returns, and those of a client or tenant within 5 seconds on every server. A
+suspension outlasts renaming, removing, pruning, deleting and creating again. An
+id that is not in use yet can be suspended too.`,
 		Example: `  latchkey suspend client web --reason "secret leaked, ticket 4711"
   latchkey suspend user alice --tenant acme
   latchkey suspend issuer https://auth.example.com --dry-run
   latchkey suspend --list`,
-		Args: nounAndID(&list),
+		Args: kindAndID(&list),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
 				if list {
@@ -56,44 +54,44 @@ made again. An id that nothing has yet can be suspended too.`,
 					return err
 				}
 				if strings.ContainsFunc(reason, unicode.IsControl) {
-					return errors.New("--reason is one line of text, without control characters")
+					return errors.New("--reason must be one line without control characters")
 				}
 				out := cmd.OutOrStdout()
-				sayLiveSessions(cmd.Context(), out, store, ref)
+				printLiveSessions(cmd.Context(), out, store, ref)
 				if dryRun {
-					fmt.Fprintln(out, "Nothing was changed: this was a dry run.")
+					fmt.Fprintln(out, "This was a dry run: nothing was changed.")
 					return nil
 				}
 				done, err := store.Suspend(cmd.Context(), keys, ref, machine(), reason)
 				if err != nil {
 					return err
 				}
-				saySuspended(cmd, ref, done)
+				printSuspended(cmd, ref, done)
 				return nil
 			})
 		},
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant that the client, issuer or user belongs to")
-	cmd.Flags().StringVar(&reason, "reason", "", "why, for other operators to read")
-	cmd.Flags().BoolVar(&list, "list", false, "list what is suspended")
-	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print how many sessions would end, and change nothing")
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason, for other operators")
+	cmd.Flags().BoolVar(&list, "list", false, "list the suspensions")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print how many sessions would end, without changing anything")
 	return cmd
 }
 
 func newResume(s *sharedFlags) *cobra.Command {
 	var tenant string
 	cmd := &cobra.Command{
-		Use:   "resume NOUN ID",
-		Short: "Switch what was suspended on again",
-		Long: `Lifts a suspension. Sessions that were open before stay ended: users sign in
-again. What its configuration disables stays disabled.
+		Use:   "resume tenant|client|issuer|user ID",
+		Short: "Lift the suspension of a tenant, client, issuer or user",
+		Long: `Lifts a suspension. The ended sessions stay ended, so users have to sign in again.
+Whatever the configuration disables stays disabled.
 
-ID is what was suspended. An issuer is also found by the id of its entry and by
-the URL that the entry has now, unless that suspension switches other entries off
-too.`,
+ID is the id with which "latchkey suspend" was run. For an issuer, it may also be
+the entry id or the entry's present URL, unless the suspension applies to other
+entries too.`,
 		Example: `  latchkey resume client web
   latchkey resume user alice --tenant acme`,
-		Args: nounAndID(new(bool)),
+		Args: kindAndID(new(bool)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := readRef(cmd, args, tenant)
 			if err != nil {
@@ -102,7 +100,7 @@ too.`,
 			return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
 				lifted, err := store.Resume(cmd.Context(), keys, ref, machine())
 				if errors.Is(err, models.ErrNotSuspended) {
-					return fmt.Errorf("%s is not suspended; latchkey suspend --list shows what is", describe(ref))
+					return fmt.Errorf("%s is not suspended; run latchkey suspend --list to see the suspensions", describe(ref))
 				}
 				if errors.Is(err, models.ErrOtherName) {
 					return fmt.Errorf("%s was not resumed: %w", describe(ref), err)
@@ -110,7 +108,7 @@ too.`,
 				if err != nil {
 					return err
 				}
-				sayResumed(cmd, ref, lifted)
+				printResumed(cmd, ref, lifted)
 				return nil
 			})
 		},
@@ -119,32 +117,32 @@ too.`,
 	return cmd
 }
 
-// nounAndID requires the two arguments, unless the command only lists.
-func nounAndID(list *bool) cobra.PositionalArgs {
+// kindAndID requires the two arguments, unless the command only lists.
+func kindAndID(list *bool) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		switch {
 		case *list && len(args) > 0:
 			return errors.New("--list takes no arguments")
 		case !*list && len(args) != 2:
-			return fmt.Errorf("give a noun (%s) and an id, as in: client web", strings.Join(models.Nouns, ", "))
+			return fmt.Errorf("two arguments are required: one of %s, and an id, as in: client web", strings.Join(models.Nouns, ", "))
 		case !*list && !slices.Contains(models.Nouns, args[0]):
-			return fmt.Errorf("%q cannot be suspended: the noun must be one of %s", args[0], strings.Join(models.Nouns, ", "))
+			return fmt.Errorf("%q cannot be suspended: the first argument must be one of %s", args[0], strings.Join(models.Nouns, ", "))
 		}
 		return nil
 	}
 }
 
-// readRef reads the arguments. A tenant is in no tenant.
+// readRef reads the arguments. A tenant does not belong to another tenant.
 func readRef(cmd *cobra.Command, args []string, tenant string) (models.Ref, error) {
 	ref := models.Ref{Noun: args[0], Tenant: tenant, ID: args[1]}
 	if ref.Noun == models.NounTenant {
 		if cmd.Flags().Changed("tenant") && tenant != ref.ID {
-			return ref, errors.New("--tenant is for clients, issuers and users; the id of the tenant is the argument")
+			return ref, errors.New("--tenant applies only to clients, issuers and users: give the id of the tenant as the argument")
 		}
 		ref.Tenant = ref.ID
 	}
 	if !settings.ValidTenantID(ref.Tenant) {
-		return ref, fmt.Errorf("no tenant can have the id %q", ref.Tenant)
+		return ref, fmt.Errorf("%q is not a valid tenant id", ref.Tenant)
 	}
 	if ref.ID == "" || strings.ContainsRune(ref.ID, 0) {
 		return ref, errors.New("the id is empty or contains NUL")
@@ -152,7 +150,7 @@ func readRef(cmd *cobra.Command, args []string, tenant string) (models.Ref, erro
 	return ref, nil
 }
 
-// describe names what is suspended, with its tenant.
+// describe returns the name of ref, with its tenant.
 func describe(ref models.Ref) string {
 	if ref.Noun == models.NounTenant {
 		return "tenant " + ref.ID
@@ -160,7 +158,7 @@ func describe(ref models.Ref) string {
 	return fmt.Sprintf("%s %s of tenant %s", ref.Noun, printable(ref.ID), ref.Tenant)
 }
 
-// printable is an id as a terminal may show it: a sub may hold anything.
+// printable returns an id that is safe to print: a sub may contain any character.
 func printable(id string) string {
 	if strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(id)
@@ -168,7 +166,7 @@ func printable(id string) string {
 	return id
 }
 
-// machine is whoever runs the command, the highest of all roles.
+// machine returns the user who runs the command, with the highest role.
 func machine() models.Actor {
 	name := "cli"
 	if who, err := user.Current(); err == nil {
@@ -180,13 +178,13 @@ func machine() models.Actor {
 	return models.Actor{Name: name, Role: models.RoleMachine}
 }
 
-// sayLiveSessions prints how many sessions end. A count that the database
-// takes too long for must not hold up an emergency.
-func sayLiveSessions(ctx context.Context, out io.Writer, store *models.Store, ref models.Ref) {
+// printLiveSessions prints how many sessions end. If counting takes too long, it
+// gives up, because the caller acts in an emergency.
+func printLiveSessions(ctx context.Context, out io.Writer, store *models.Store, ref models.Ref) {
 	n, err := store.LiveSessions(ctx, ref)
 	switch {
 	case err != nil:
-		fmt.Fprintf(out, "The sessions of %s could not be counted in time.\n", describe(ref))
+		fmt.Fprintf(out, "The sessions of %s were not counted: the database took too long.\n", describe(ref))
 	case n > models.ManySessions:
 		fmt.Fprintf(out, "More than %d live sessions of %s end.\n", models.ManySessions, describe(ref))
 	case n == 1:
@@ -196,46 +194,46 @@ func sayLiveSessions(ctx context.Context, out io.Writer, store *models.Store, re
 	}
 }
 
-func saySuspended(cmd *cobra.Command, ref models.Ref, done *models.Suspended) {
+func printSuspended(cmd *cobra.Command, ref models.Ref, done *models.Suspended) {
 	out := cmd.OutOrStdout()
 	if !done.Exists {
-		fmt.Fprintf(out, "! Nothing has this id now: check the spelling. What is made with it later is suspended from the start.\n")
+		fmt.Fprintf(out, "! This id does not exist: check the spelling. If it is created later, it is suspended from the start.\n")
 	}
 	if done.Already {
 		fmt.Fprintf(out, "%s is already %s.\n", upperFirst(describe(ref)), done)
 	} else {
 		fmt.Fprintf(out, "Suspended %s.", describe(ref))
 		if ref.Noun == models.NounTenant || ref.Noun == models.NounClient {
-			fmt.Fprint(out, " Every server knows within 5 seconds.")
+			fmt.Fprint(out, " This takes effect on every server within 5 seconds.")
 		}
 		fmt.Fprintln(out)
 	}
-	fmt.Fprintf(out, "To switch it on again: %s\n", resumeCommand(cmd, ref))
+	fmt.Fprintf(out, "To lift the suspension: %s\n", resumeCommand(cmd, ref))
 }
 
-func sayResumed(cmd *cobra.Command, ref models.Ref, lifted *models.Suspended) {
+func printResumed(cmd *cobra.Command, ref models.Ref, lifted *models.Suspended) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "Resumed %s. It was %s.\n", describe(ref), lifted)
 	other := func(name string) string {
 		return resumeCommand(cmd, models.Ref{Noun: ref.Noun, Tenant: ref.Tenant, ID: name})
 	}
 	if off := lifted.StaysOff; off != nil {
-		fmt.Fprintf(out, "! It stays off, because it is also %s. To switch it on: %s\n", off, other(off.ID))
+		fmt.Fprintf(out, "! It stays disabled, because it is also %s. To lift that suspension: %s\n", off, other(off.ID))
 		return
 	}
 	if url := lifted.Followed; url != nil {
-		fmt.Fprintf(out, "The URL that it had when it was suspended stays suspended for every entry that has it. To lift that too: %s\n", other(url.Name))
+		fmt.Fprintf(out, "The URL that it had when it was suspended stays suspended, for every entry with this URL. To lift that suspension too: %s\n", other(url.Name))
 	}
-	fmt.Fprintln(out, "Sessions from before stay ended. Every server knows within 5 seconds.")
+	fmt.Fprintln(out, "Its ended sessions stay ended. This takes effect on every server within 5 seconds.")
 }
 
-// resumeCommand is what lifts the suspension.
+// resumeCommand returns the command that lifts the suspension.
 func resumeCommand(cmd *cobra.Command, ref models.Ref) string {
-	return resumeWords(ref) + configFlag(cmd)
+	return resumeWithoutConfig(ref) + configFlag(cmd)
 }
 
-// resumeWords is resumeCommand for who knows the configuration.
-func resumeWords(ref models.Ref) string {
+// resumeWithoutConfig is resumeCommand without the --config flag.
+func resumeWithoutConfig(ref models.Ref) string {
 	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, shellWord(ref.ID))
 	if ref.Noun != models.NounTenant && ref.Tenant != settings.DefaultTenant {
 		text += " --tenant " + ref.Tenant
@@ -243,8 +241,8 @@ func resumeWords(ref models.Ref) string {
 	return text
 }
 
-// configFlag is what another command needs to find the configuration of this
-// one: nothing where the environment names it.
+// configFlag returns the --config flag with which another command uses the same
+// configuration. It is empty if the environment names the file.
 func configFlag(cmd *cobra.Command) string {
 	path := cmd.Flag("config").Value.String()
 	if path == "" || path == os.Getenv("LATCHKEY_CONFIG") {
@@ -253,7 +251,7 @@ func configFlag(cmd *cobra.Command) string {
 	return " --config " + shellWord(path)
 }
 
-// shellWord is text as one word of a shell, without control characters.
+// shellWord quotes text as one shell word without control characters.
 func shellWord(text string) string {
 	plain := func(r rune) bool {
 		return strings.ContainsRune("/._-+:,@%", r) || unicode.IsLetter(r) || unicode.IsDigit(r)
@@ -262,7 +260,7 @@ func shellWord(text string) string {
 	case text != "" && !strings.ContainsFunc(text, func(r rune) bool { return !plain(r) }):
 		return text
 	case strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
-		escaped := strconv.Quote(text) // whose escapes are bash's too
+		escaped := strconv.Quote(text) // bash has the same escapes
 		return "$'" + strings.ReplaceAll(escaped[1:len(escaped)-1], "'", `\'`) + "'"
 	default:
 		return "'" + quoted + "'"
@@ -284,28 +282,28 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 		return nil
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TENANT\tNOUN\tID\tSINCE\tBY\tREASON")
+	fmt.Fprintln(w, "TENANT\tKIND\tID\tSINCE\tBY\tREASON")
 	for _, s := range list {
 		id := printable(s.ID)
 		switch {
 		case s.ID == "":
-			id = fmt.Sprintf("(nothing has it now; digest %.4x)", s.IDDigest)
+			id = fmt.Sprintf("(does not exist; digest %.4x)", s.IDDigest)
 		case !s.Exists:
-			id += " (nothing has it now)"
+			id += " (does not exist)"
 		case s.As != "":
 			id += " (suspended as " + printable(s.As) + ")"
 		}
 		by := s.SuspendedBy
 		if by == "" {
-			by = "(not known)"
+			by = "(unknown)"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.TenantID, s.Noun, id, stamp(s.SuspendedAt), by, s.Reason)
 	}
 	return w.Flush()
 }
 
-// warnSuspended prints which nouns of a configuration are suspended: applying
-// it does not switch them on.
+// warnSuspended prints which objects of a configuration are suspended, because
+// applying it does not lift their suspension.
 func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, tenants []settings.TenantSpec) error {
 	list, err := store.SuspendedAmong(cmd.Context(), keys, tenants)
 	if err != nil {
@@ -313,19 +311,19 @@ func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, te
 	}
 	for _, s := range list {
 		ref := models.Ref{Noun: s.Noun, Tenant: s.TenantID, ID: s.ID}
-		fmt.Fprintf(cmd.OutOrStdout(), "! %s is %s. It stays off until: %s\n", describe(ref), s, resumeCommand(cmd, ref))
+		fmt.Fprintf(cmd.OutOrStdout(), "! %s is %s. To lift the suspension: %s\n", describe(ref), s, resumeCommand(cmd, ref))
 	}
 	return nil
 }
 
-// withKeys opens an existing database for a command that changes it.
+// withKeys calls fn with the store and keys of an existing database.
 func withKeys(cmd *cobra.Command, s *sharedFlags, fn func(*models.Store, *oauth.Keys) error) error {
 	c, err := s.load(config.ForKeys)
 	if err != nil {
 		return err
 	}
 	if path, missing := missingDatabase(c); missing {
-		return fmt.Errorf("there is no database at %s; is this the right configuration and folder?", path)
+		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
 	}
 	store, keys, err := openAll(cmd.Context(), c, logger(c.Log))
 	if err != nil {

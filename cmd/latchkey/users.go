@@ -42,12 +42,12 @@ func newUsers(s *sharedFlags) *cobra.Command {
 		},
 	}, &cobra.Command{
 		Use: "delete SUB", Short: "Delete a user and everything personal about them", Args: oneUser,
-		Long: `Deletes the user and their attributes, ends their sessions and removes what was
-stored about their devices. In the event log a random pseudonym takes the place
-of the user, and addresses, agents and device names go. This cannot be undone.
+		Long: `Deletes the user and their attributes, ends their sessions and deletes the data
+about their devices. In the event log, a random pseudonym replaces the user, and
+addresses, user agents and device names are removed. This cannot be undone.
 
-Who was deleted may sign in again and is then a new user. To keep somebody out,
-suspend them: a suspension outlives the deletion.`,
+A deleted user can sign in again and is then a new user. To keep somebody out,
+suspend them: a suspension outlasts the deletion.`,
 		Example: "  latchkey users delete alice --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
@@ -55,9 +55,9 @@ suspend them: a suspension outlives the deletion.`,
 				if done == nil {
 					return noUser(err, tenant, args[0])
 				}
-				sayDeleted(cmd, tenant, args[0], done)
+				printDeleted(cmd, tenant, args[0], done)
 				if err != nil {
-					return fmt.Errorf("the user is deleted, but events may still name them until a running server has gone through the log: %w", err)
+					return fmt.Errorf("the user is deleted, but events may still name them until a running server has processed the event log: %w", err)
 				}
 				return nil
 			})
@@ -68,7 +68,7 @@ suspend them: a suspension outlives the deletion.`,
 
 func oneUser(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return errors.New("which user? Give one SUB, the sub of their tokens")
+		return errors.New("give one SUB: the sub of the user's tokens")
 	}
 	return nil
 }
@@ -80,14 +80,14 @@ func noUser(err error, tenant, sub string) error {
 	return err
 }
 
-// showUser prints a user; setters says who set each attribute.
+// showUser prints a user. setters maps each attribute to who set it.
 func showUser(out io.Writer, user *models.User, setters map[string]string, sessions int) error {
 	fmt.Fprintf(out, "user %s of tenant %s, %s\n", user.Sub, user.TenantID, plural(sessions, "live session"))
 	if user.Disabled {
-		fmt.Fprintln(out, "disabled by configuration")
+		fmt.Fprintln(out, "disabled by the configuration")
 	}
 	if user.Suspended {
-		fmt.Fprintln(out, "suspended; latchkey suspend --list shows since when and why")
+		fmt.Fprintln(out, "suspended; run latchkey suspend --list to see since when and why")
 	}
 	for _, name := range slices.Sorted(maps.Keys(user.Attributes)) {
 		text, err := json.Marshal(user.Attributes[name])
@@ -99,14 +99,14 @@ func showUser(out io.Writer, user *models.User, setters map[string]string, sessi
 	return nil
 }
 
-func sayDeleted(cmd *cobra.Command, tenant, sub string, done *models.Deletion) {
+func printDeleted(cmd *cobra.Command, tenant, sub string, done *models.Deletion) {
 	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "Deleted user %s of tenant %s; %s ended. Events now say %s.\n", sub, tenant, plural(done.Sessions, "session"), done.Pseudonym)
+	fmt.Fprintf(out, "Deleted user %s of tenant %s. %s ended. In the event log, %s replaces the user.\n", sub, tenant, plural(done.Sessions, "session"), done.Pseudonym)
 	switch {
 	case done.Suspended:
-		fmt.Fprintln(out, "The suspension stays: a user with this sub cannot sign in until it is lifted.")
+		fmt.Fprintln(out, "The suspension remains: nobody with this sub can sign in until it is lifted.")
 	case done.WasDisabled:
 		ref := models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub}
-		fmt.Fprintf(out, "The user was disabled, and that went too. To keep them out: latchkey suspend user %s --tenant %s%s\n", shellWord(ref.ID), ref.Tenant, configFlag(cmd))
+		fmt.Fprintf(out, "The user was disabled; the deletion has removed this too. To keep them out: latchkey suspend user %s --tenant %s%s\n", shellWord(ref.ID), ref.Tenant, configFlag(cmd))
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// Bounds of the users on one page of a list.
+// The default and the largest number of users on one page.
 const (
-	usersOnPage     = 50
-	mostUsersOnPage = 1000
+	defaultPageSize = 50
+	maxPageSize     = 1000
 )
 
 func newUsersList(s *sharedFlags, tenant *string) *cobra.Command {
@@ -25,24 +25,25 @@ func newUsersList(s *sharedFlags, tenant *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List users, or those of an issuer or with a prefix",
+		Short: "List the users of a tenant, or those of an issuer or with a prefix",
 		Long: `Lists the users of a tenant, page by page, in the order of their ids.
 
-ID is the sub of a user's tokens, which the other commands take. ISSUER is the
-trusted issuer in whose namespace (subject_prefix) the ID is, or the issuers that
-share it, and SUBJECT the ID without that prefix; both are - for a user whom no
-issuer may vouch for. LAST SEEN is when the newest session began that is stored;
-where there is none, the last sign-in that was recorded, which happens once a
-week, or for a user who never signed in, when a file made them. SESSIONS counts
-live sessions.`,
+ID        the sub of the user's tokens; the other commands take it as SUB
+ISSUER    the trusted issuer whose namespace (subject_prefix) contains the ID, or
+          the issuers that share it; - if no issuer may vouch for the user
+SUBJECT   the ID without that prefix, or -
+LAST SEEN when the newest stored session began; without a stored session, the last
+          recorded sign-in (recorded once a week), or for a user who has never
+          signed in, when a file created them
+SESSIONS  the number of live sessions`,
 		Example: `  latchkey users list --config latchkey.yaml
   latchkey users list --issuer https://accounts.google.com --limit 200
   latchkey users list --prefix google:10 --tenant acme --json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
-			case f.Limit < 1 || f.Limit > mostUsersOnPage:
-				return fmt.Errorf("--limit must be from 1 to %d", mostUsersOnPage)
+			case f.Limit < 1 || f.Limit > maxPageSize:
+				return fmt.Errorf("--limit must be between 1 and %d", maxPageSize)
 			case strings.ContainsRune(f.Issuer+f.Prefix+f.After, 0):
 				return errors.New("--issuer, --prefix and --cursor must not contain NUL")
 			}
@@ -61,8 +62,8 @@ live sessions.`,
 	}
 	cmd.Flags().StringVar(&f.Issuer, "issuer", "", "only users in the namespace of the trusted issuer with this id or URL")
 	cmd.Flags().StringVar(&f.Prefix, "prefix", "", "only users whose ID begins with this text")
-	cmd.Flags().IntVar(&f.Limit, "limit", usersOnPage, fmt.Sprintf("users on a page, at most %d", mostUsersOnPage))
-	cmd.Flags().StringVar(&f.After, "cursor", "", "the page behind this ID; the end of a page prints it")
+	cmd.Flags().IntVar(&f.Limit, "limit", defaultPageSize, fmt.Sprintf("number of users on a page, at most %d", maxPageSize))
+	cmd.Flags().StringVar(&f.After, "cursor", "", "list the users after this ID, as printed at the end of a page")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	return cmd
 }
@@ -70,7 +71,7 @@ live sessions.`,
 func printUsers(cmd *cobra.Command, list []models.ListedUser, more bool, f models.UserFilter) error {
 	out := cmd.OutOrStdout()
 	if len(list) == 0 {
-		_, err := fmt.Fprintf(out, "Tenant %s has no such user.\n", f.Tenant)
+		_, err := fmt.Fprintf(out, "Tenant %s has no matching users.\n", f.Tenant)
 		return err
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -85,11 +86,11 @@ func printUsers(cmd *cobra.Command, list []models.ListedUser, more bool, f model
 	if err := w.Flush(); err != nil || !more {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "There are more: repeat the command with --cursor %s\n", shellWord(list[len(list)-1].Sub))
+	_, err := fmt.Fprintf(out, "For the next page, repeat the command with --cursor %s\n", shellWord(list[len(list)-1].Sub))
 	return err
 }
 
-// userJSON is a user in the JSON form of the list.
+// userJSON is one user of the list in JSON.
 type userJSON struct {
 	ID        string    `json:"id"`
 	Issuers   []string  `json:"issuers"`

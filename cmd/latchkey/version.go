@@ -16,8 +16,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// release and commit are set by the linker (make build). A build without them
-// goes by what the Go tools put into it.
+// release and commit are set by the linker (make build). Other builds use the
+// version information of the Go tools.
 var release, commit string
 
 // build identifies the program.
@@ -41,7 +41,7 @@ func thisBuild() build {
 	return b
 }
 
-// buildOf is what the Go tools know of a build.
+// buildOf returns the build that the Go tools have recorded.
 func buildOf(info *debug.BuildInfo) build {
 	b := build{Version: info.Main.Version, Go: info.GoVersion}
 	if b.Version == "" {
@@ -58,12 +58,12 @@ func buildOf(info *debug.BuildInfo) build {
 	return b
 }
 
-// String is the build on one line.
+// String returns the build on one line.
 func (b build) String() string {
 	return strings.Join(strings.Fields(b.Version+" "+b.Commit+" "+b.Go), " ")
 }
 
-// versions is what `latchkey version` prints.
+// versions is the output of `latchkey version`.
 type versions struct {
 	build
 	Engines  string `json:"engines"`
@@ -75,11 +75,10 @@ func newVersion(s *sharedFlags) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, and what it runs on",
-		Long: `Prints the version, the commit that it was built from, the version of Go, the
-database engines that it works with, and the database schema of this release.
-With a configuration that has a database, it also asks that database what it is
-and whether its schema is this one.`,
+		Short: "Print the version, the commit, and the database",
+		Long: `Prints the version, the commit, the version of Go, the supported database engines,
+and the database schema of this release. With a configuration that has a database,
+it also prints which database that is and whether it has this schema.`,
 		Example: "  latchkey version\n  latchkey version --config latchkey.yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -109,8 +108,8 @@ and whether its schema is this one.`,
 	return cmd
 }
 
-// databaseVersion describes the configured database, also where it cannot be
-// reached: the version of the program does not depend on it.
+// databaseVersion describes the configured database. An error becomes part of the
+// description, because the command succeeds without the database.
 func databaseVersion(ctx context.Context, c *config.Config) string {
 	if path, missing := missingDatabase(c); missing {
 		return path + " does not exist yet"
@@ -122,7 +121,7 @@ func databaseVersion(ctx context.Context, c *config.Config) string {
 	defer store.Close()
 	engine, err := store.Engine(ctx)
 	if err != nil {
-		return "cannot be asked: " + err.Error()
+		return "cannot be queried: " + err.Error()
 	}
 	schema, err := store.Schema(ctx)
 	switch {
@@ -131,9 +130,9 @@ func databaseVersion(ctx context.Context, c *config.Config) string {
 	case schema.Empty:
 		return engine.Name + ", empty"
 	case len(schema.Missing) > 0:
-		return engine.Name + ", its schema is older: missing " + strings.Join(schema.Missing, ", ")
+		return engine.Name + ", older schema: missing " + strings.Join(schema.Missing, ", ")
 	case len(schema.Unknown) > 0:
-		return engine.Name + ", its schema is newer: " + strings.Join(schema.Unknown, ", ")
+		return engine.Name + ", newer schema: " + strings.Join(schema.Unknown, ", ")
 	}
-	return engine.Name + ", its schema is this one"
+	return engine.Name + ", current schema"
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestVersionNamesTheBuildAndTheDatabase(t *testing.T) {
+func TestVersionPrintsTheBuildAndTheDatabase(t *testing.T) {
 	code, out, stderr := run(t, nil, "version")
 	for _, want := range []string{"version", "go       " + runtime.Version(), "PostgreSQL 13", "schema   " + models.NewestMigration()} {
 		if !strings.Contains(out, want) {
@@ -24,7 +24,7 @@ func TestVersionNamesTheBuildAndTheDatabase(t *testing.T) {
 	}
 	absent := filepath.Join(t.TempDir(), "absent.db")
 	for url, want := range map[string]string{
-		testdb.SQLite(t):                   "its schema is this one",
+		testdb.SQLite(t):                   "current schema",
 		testdb.EmptyPostgres(t):            "empty",
 		"sqlite:" + absent:                 "does not exist yet",
 		"postgres://nobody@127.0.0.1:1/no": "cannot be opened",

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// briefPrinter writes one line for each request: what matters of it, and of its
-// answer. Refresh tokens are numbered in the order in which they appear, so that
-// the reader sees which one is sent again.
+// briefPrinter writes one line for each request, with the essence of the request
+// and the response. It numbers refresh tokens in the order in which they appear, so
+// that the reader sees which one is sent again.
 type briefPrinter struct {
 	out     io.Writer
 	color   bool
@@ -27,7 +27,7 @@ func (p *briefPrinter) step(number int, s step) {
 	p.printf("\n%s%s\n   %s\n", p.paint(bold, fmt.Sprintf("%d. %s", number, s.title)), p.paint(s.tone.ink(), s.tone.suffix()), s.say)
 }
 
-// implied are parameters that the path and the others make plain.
+// implied lists parameters that are left out, because the others imply them.
 var implied = map[string]bool{"grant_type": true, "client_id": true, "subject_token_type": true, "latchkey_device_name": true}
 
 func (p *briefPrinter) answer(w *walker, s step, status int, text string) {
@@ -40,7 +40,7 @@ func (p *briefPrinter) answer(w *walker, s step, status int, text string) {
 	p.printf("   %s → %s\n", line, strings.TrimSpace(fmt.Sprintf("%d %s", status, p.outcome(s, text))))
 }
 
-// outcome is what matters of an answer.
+// outcome returns the essence of a response.
 func (p *briefPrinter) outcome(s step, text string) string {
 	if s.plain {
 		return p.short(text)
@@ -52,7 +52,7 @@ func (p *briefPrinter) outcome(s step, text string) string {
 		Error   string `json:"error"`
 		Reason  string `json:"latchkey_reason"`
 	}
-	if json.Unmarshal([]byte(text), &a) != nil { // nothing, or a document of another shape
+	if json.Unmarshal([]byte(text), &a) != nil { // an empty body, or another document
 		return ""
 	}
 	switch {
@@ -68,7 +68,7 @@ func (p *briefPrinter) outcome(s step, text string) string {
 
 const refreshPrefix = "lk_rt_"
 
-// short is enough of a token to tell it from the others.
+// short returns enough of a token to distinguish it from the others.
 func (p *briefPrinter) short(value string) string {
 	end := value[max(0, len(value)-4):]
 	switch {
@@ -93,33 +93,33 @@ func (p *briefPrinter) claims(_, payload []byte) {
 		IAT  int64
 	}
 	if json.Unmarshal(payload, &c) == nil {
-		p.note(fmt.Sprintf("The access token contains sub=%s aud=%v acr=%s plan=%s, and is good for %d s.", c.Sub, c.Aud, c.ACR, c.Plan, c.Exp-c.IAT))
+		p.note(fmt.Sprintf("The access token contains sub=%s aud=%v acr=%s plan=%s, and is valid for %d s.", c.Sub, c.Aud, c.ACR, c.Plan, c.Exp-c.IAT))
 	}
 }
 
 func (p *briefPrinter) end(issuer string) {
 	p.printf("\n%s\n", p.paint(bold, "Next"))
 	writeNext(p.out, issuer)
-	p.printf("   --verbose prints every request and answer in full. Ctrl-C ends the server.\n\n")
+	p.printf("   --verbose prints every request and response in full. Ctrl-C stops the server.\n\n")
 }
 
-// writeNext names what to do with the server that now runs.
+// writeNext suggests what to do with the running server.
 func writeNext(out io.Writer, issuer string) {
 	example := "go run ./examples/app"
 	if issuer != defaultDevIssuer {
 		example += " -issuer " + issuer
 	}
-	fmt.Fprintf(out, `   Look around in a browser: %[1]s/
-   Run an app that uses this server, with a list of devices and step-up (from a clone):
+	fmt.Fprintf(out, `   Open the start page in a browser: %[1]s/
+   Run the example app, with a list of devices and step-up (from a clone of the repository):
   $ %[3]s
    Get a client token for anyone, with any claims:
   $ curl -s %[1]s/dev/client-token -d sub=bob -d amr=pwd -d 'claims={"plan": "gold"}'
-   Write your own app: README.md, "Integrate an app".
+   To write your own app, read "Integrate an app" in README.md.
    Public client: demo-web. Secret client: demo-api, secret %[2]s
 `, issuer, demoSecret, example)
 }
 
-// ink is a code of ECMA-48; 0 is none.
+// ink is an ECMA-48 color code; 0 means none.
 type ink int
 
 const (
@@ -138,12 +138,12 @@ func (p *briefPrinter) paint(i ink, text string) string {
 
 func (t tone) ink() ink { return [...]ink{0, green, yellow, red}[t] }
 
-// suffix follows the title of a step.
+// suffix returns the text after the title of a step.
 func (t tone) suffix() string {
-	return [...]string{"", ": harmless", ": refused, and harmless", ": theft"}[t]
+	return [...]string{"", ": harmless", ": rejected, but harmless", ": theft"}[t]
 }
 
-// colored reports whether output is for a terminal whose user wants colors
+// colored reports whether out is a terminal whose user wants colors
 // (https://no-color.org).
 func colored(out io.Writer) bool {
 	file, ok := out.(*os.File)

@@ -8,14 +8,14 @@ import (
 	"regexp"
 )
 
-// fieldFunction takes a member out of an answer in any POSIX shell.
+// fieldFunction extracts a member of a JSON response in any POSIX shell.
 const fieldFunction = `field() { sed -nE 's/.*"'"$1"'":"([^"]+)".*/\1/p'; }`
 
-// fullPrinter writes each request as a shell line that makes it again, and each
-// answer whole.
+// fullPrinter writes each request as a shell command that repeats it, and each
+// response in full.
 type fullPrinter struct {
 	out   io.Writer
-	shown map[int]int // answers by status
+	shown map[int]int // printed responses by status
 }
 
 func (p *fullPrinter) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }
@@ -25,7 +25,7 @@ func (p *fullPrinter) shell(line string) { p.printf("  $ %s\n", line) }
 func (p *fullPrinter) note(text string) { p.printf("   %s\n", text) }
 
 func (p *fullPrinter) begin(issuer string) {
-	p.printf("Serving %s. Every line that begins with $ works when pasted into a shell.\n\n", issuer)
+	p.printf("Serving %s. You can paste every line that begins with $ into a shell.\n\n", issuer)
 	p.shell(fieldFunction)
 }
 
@@ -56,8 +56,8 @@ func (p *fullPrinter) answer(w *walker, s step, status int, text string) {
 
 var longToken = regexp.MustCompile(`(eyJ[\w-]{20})[\w-]*\.[\w.-]+([\w-]{10})`)
 
-// body writes an answer, indented. Tokens that the reader has seen the like of
-// are shortened.
+// body writes a response, indented. After the first two responses with a status it
+// shortens tokens.
 func (p *fullPrinter) body(status int, text string) {
 	if p.shown[status] > 1 {
 		text = longToken.ReplaceAllString(text, "$1…$2")
@@ -74,10 +74,10 @@ func (p *fullPrinter) claims(header, payload []byte) {
 func (p *fullPrinter) end(issuer string) {
 	p.printf("\n")
 	writeNext(p.out, issuer)
-	p.printf("\nThe demo issuer is %s/client-tokens. Ctrl-C ends the server.\n\n", issuer)
+	p.printf("\nThe demo issuer is %s/client-tokens. Ctrl-C stops the server.\n\n", issuer)
 }
 
-// indented is a JSON document on several lines, and any other text as it is.
+// indented returns a JSON document with indentation, and any other text unchanged.
 func indented(text []byte) []byte {
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, text, "  ", "  ") != nil {

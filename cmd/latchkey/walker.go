@@ -18,17 +18,17 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// walker makes the requests of a walk-through, checks their answers, and keeps
-// what later requests need.
+// walker makes the requests of a walk-through, checks the responses, and saves
+// values for later requests.
 type walker struct {
 	printer
 	ctx    context.Context
 	issuer string
 	saved  map[string]string
-	last   string // answer
+	last   string // the last response
 }
 
-// do makes the request of a step and prints it with its answer.
+// do makes the request of a step and prints it with its response.
 func (w *walker) do(s step) error {
 	answer, status, err := w.request(s)
 	if err != nil {
@@ -36,7 +36,7 @@ func (w *walker) do(s step) error {
 	}
 	w.answer(w, s, status, answer)
 	if status != cmp.Or(s.status, http.StatusOK) || !strings.Contains(answer, s.want) {
-		return fmt.Errorf("answered %d %s", status, answer)
+		return fmt.Errorf("unexpected response: %d %s", status, answer)
 	}
 	if s.save != "" {
 		w.saved[s.save] = answer
@@ -48,7 +48,7 @@ func (w *walker) do(s step) error {
 		}
 		value, ok := members[f[1]].(string)
 		if !ok {
-			return fmt.Errorf("answered %d without %s", status, f[1])
+			return fmt.Errorf("unexpected response: %d without %s", status, f[1])
 		}
 		w.saved[f[0]] = value
 	}
@@ -61,12 +61,12 @@ func (w *walker) do(s step) error {
 
 var variable = regexp.MustCompile(`\$[A-Z0-9_]+`)
 
-// value is a value of a form with what earlier steps saved.
+// value replaces the variables in a form value by the values that earlier steps saved.
 func (w *walker) value(text string) string {
 	return variable.ReplaceAllStringFunc(text, func(name string) string { return w.saved[name[1:]] })
 }
 
-// method is that of the step's request.
+// method returns the HTTP method of the step.
 func (s step) method() string {
 	if s.form == nil {
 		return http.MethodGet
@@ -123,14 +123,14 @@ func (w *walker) showClaims() error {
 // compare checks that the retried refresh returned the same token.
 func (w *walker) compare() error {
 	if w.saved["REFRESH3"] != w.saved["REFRESH2"] {
-		return errors.New("the retried refresh gave another refresh token")
+		return errors.New("the retried refresh returned a different refresh token")
 	}
-	w.note("The refresh token is the one that step 4 returned.")
+	w.note("It is the same refresh token that step 4 returned.")
 	return nil
 }
 
-// verify does what a resource server does, with a JWT library and the key set
-// that the server has just returned.
+// verify verifies the access token as a resource server does, with a JWT library
+// and the key set of the last response.
 func (w *walker) verify() error {
 	var keys jose.JSONWebKeySet
 	if err := json.Unmarshal([]byte(w.last), &keys); err != nil {

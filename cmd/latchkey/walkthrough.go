@@ -6,40 +6,41 @@ import (
 	"io"
 )
 
-// step is one request of the walk-through. A value $NAME in its form stands for
-// what an earlier step saved. A step without a title belongs to the one before.
+// step is one request of the walk-through. $NAME in a form value is replaced by the
+// value that an earlier step saved. A step without a title belongs to the previous
+// step.
 type step struct {
 	title  string
-	tone   tone // what the title calls the request
+	tone   tone // how the title rates the request
 	say    string
 	path   string
 	form   [][2]string // nil: GET
-	plain  bool        // the answer is a bare token
+	plain  bool        // the response is a bare token
 	basic  string      // user:password
-	save   string      // shell variable for the whole answer
-	fields [][2]string // shell variable, member of the answer
-	status int         // of the answer; 0: 200
-	want   string      // what the answer contains
+	save   string      // shell variable for the whole response
+	fields [][2]string // shell variable, member of the response
+	status int         // of the response; 0: 200
+	want   string      // text that the response must contain
 	after  func(w *walker) error
 }
 
-// tone is whether a refresh token that is shown again does harm.
+// tone rates the repeated use of a refresh token.
 type tone int
 
 const (
 	usual tone = iota
 	harmless
-	refused // and still harmless
+	rejected // but harmless
 	theft
 )
 
 var demoSteps = []step{
 	{
-		title: "Sign in", say: "Your authentication service proves who the user is with a client token, a JWT for one minute.",
+		title: "Sign in", say: "Your authentication service proves who the user is with a client token: a JWT, valid for one minute.",
 		path: "/dev/client-token", form: [][2]string{{"sub", "alice"}, {"amr", "hwk"}}, plain: true, save: "CLIENT_TOKEN",
 	},
 	{
-		title: "Exchange", say: "The app exchanges the client token for a session (RFC 8693). A client token works once.",
+		title: "Exchange", say: "The app exchanges the client token for a session (RFC 8693). A client token can be used once.",
 		path: "/token", form: [][2]string{
 			{"grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"}, {"client_id", "demo-web"},
 			{"subject_token_type", "urn:ietf:params:oauth:token-type:jwt"}, {"subject_token", "$CLIENT_TOKEN"},
@@ -49,38 +50,38 @@ var demoSteps = []step{
 		after: (*walker).showClaims,
 	},
 	{
-		title: "Verify offline", say: "Anyone can verify the access token with the public keys, without a call to the server.",
+		title: "Verify offline", say: "Anyone can verify the access token with the public keys, without calling the server.",
 		path: "/.well-known/jwks.json", after: (*walker).verify,
 	},
 	{
-		title: "Refresh", say: "A refresh token works once: the app sends [1], and gets [2] and a new access token.",
+		title: "Refresh", say: "A refresh token can be used once: the app sends [1], and gets [2] and a new access token.",
 		path: "/token", form: refreshForm("$REFRESH"), save: "SECOND", fields: [][2]string{{"REFRESH2", "refresh_token"}},
 	},
 	{
-		title: "Retry", tone: harmless, say: "The answer got lost, so the app sends [1] again. It gets the same [2]: nobody is signed out.",
+		title: "Retry", tone: harmless, say: "The response was lost, so the app sends [1] again. It gets the same [2], and the user stays signed in.",
 		path: "/token", form: refreshForm("$REFRESH"), save: "RETRIED", fields: [][2]string{{"REFRESH3", "refresh_token"}},
 		after: (*walker).compare,
 	},
 	{
-		title: "Next refresh", say: "The app uses [2], so it has the answer to [1]. No retry of [1] is needed from here on.",
+		title: "Next refresh", say: "The app uses [2], so it has received the response to [1] and does not need to retry [1] again.",
 		path: "/token", form: refreshForm("$REFRESH2"), save: "THIRD", fields: [][2]string{{"ACCESS3", "access_token"}, {"REFRESH4", "refresh_token"}},
 	},
 	{
-		title: "Late copy", tone: refused, say: "The network delivers a copy of step 4 within the minute. It is refused, and the app goes on with [3].",
+		title: "Late copy", tone: rejected, say: "The network delivers a copy of step 4 within a minute. It is rejected, and the app continues with [3].",
 		path: "/token", form: refreshForm("$REFRESH"), status: 400, want: `"latchkey_reason":"refresh_superseded"`,
 	},
 	{
 		path: "/token", form: refreshForm("$REFRESH4"), save: "FOURTH", fields: [][2]string{{"ACCESS4", "access_token"}},
 	},
 	{
-		title: "Replay", tone: theft, say: "Someone sends [1], three rotations old: it was copied. The session ends at once, for the thief and the app.",
+		title: "Replay", tone: theft, say: "Someone sends [1], which is three rotations old, so it must be a copy. The session ends for everybody.",
 		path: "/token", form: refreshForm("$REFRESH"), status: 400, want: `"latchkey_reason":"refresh_reused"`,
 	},
 	{
 		path: "/introspect", basic: "demo-api:" + demoSecret, form: [][2]string{{"token", "$ACCESS4"}}, want: `"active":false`,
 	},
 	{
-		title: "New session", say: "Alice signs in again. A resource server can also ask whether a token is good (RFC 7662).",
+		title: "New session", say: "Alice signs in again. A resource server can also ask the server whether a token is active (RFC 7662).",
 		path: "/dev/client-token", form: [][2]string{{"sub", "alice"}, {"amr", "hwk"}}, plain: true, save: "CLIENT_TOKEN",
 	},
 	{
@@ -106,8 +107,8 @@ func refreshForm(token string) [][2]string {
 	return [][2]string{{"grant_type", "refresh_token"}, {"client_id", "demo-web"}, {"refresh_token", token}}
 }
 
-// walkThrough makes the demo requests to the running server and prints each
-// with its answer. It fails if the server does not do what a step describes.
+// walkThrough makes the demo requests to the running server, and prints each
+// with its response. It fails if the server does not behave as a step describes.
 func walkThrough(ctx context.Context, p printer, issuer string) error {
 	w := &walker{ctx: ctx, printer: p, issuer: issuer, saved: map[string]string{}}
 	p.begin(issuer)
@@ -125,12 +126,12 @@ func walkThrough(ctx context.Context, p printer, issuer string) error {
 	return nil
 }
 
-// printer writes a walk-through.
+// printer prints a walk-through.
 type printer interface {
 	begin(issuer string)
 	step(number int, s step)
-	// answer writes a request, with the values that its form stands for, and what
-	// came back.
+	// answer prints a request, with the variables in its form replaced, and its
+	// response.
 	answer(w *walker, s step, status int, text string)
 	claims(header, payload []byte)
 	note(text string)

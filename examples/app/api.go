@@ -8,14 +8,14 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/resource"
 )
 
-// The API at a Latchkey in development mode: its id, which is the audience of its
-// tokens, and the secret by which it follows what is revoked.
+// The client of the API at a Latchkey in development mode. Its id is the audience of
+// the API's tokens; with its secret the API follows the revocation feed.
 const (
 	apiClientID = "demo-api"
 	apiSecret   = "demo-api-secret-for-development-only"
 )
 
-// api is a resource server. Nothing but its verifier knows of Latchkey.
+// api is a resource server. Only its verifier depends on Latchkey.
 type api struct {
 	verifier   *resource.Verifier
 	middleware *resource.Middleware
@@ -30,12 +30,12 @@ func newAPI(issuer string) (*api, error) {
 	return &api{verifier, middleware}, err
 }
 
-// Close stops following what is revoked.
+// Close stops following the revocation feed.
 func (a *api) Close() error { return a.verifier.Close() }
 
-// Handler serves the API. Reading requires a scope, moving money a passkey that
-// was used in the last five minutes: the time is that of the class, so a password
-// of this minute does not make an older passkey pass.
+// Handler serves the API. Reading requires a scope. Moving money requires a passkey
+// that was used in the last five minutes. MaxAge applies to the class of the passkey,
+// so a password that was used just now does not make an older passkey sufficient.
 func (a *api) Handler() http.Handler {
 	reader := a.middleware.Require(resource.RequireScope("orders:read"))
 	payer := a.middleware.Require(resource.RequireACR("phr", "phrh"), resource.MaxAge(5*time.Minute))

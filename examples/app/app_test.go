@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// port is one that no program listens on.
+// port returns an unused port.
 func port(t *testing.T) int {
 	t.Helper()
 	port, err := freePort()
@@ -25,7 +25,7 @@ func port(t *testing.T) int {
 	return port
 }
 
-// startApp runs the program with everything it starts, and returns its address.
+// startApp runs the app, which starts Latchkey, and returns its address.
 func startApp(t *testing.T) string {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -59,15 +59,15 @@ func startApp(t *testing.T) string {
 	return "http://" + listen
 }
 
-// eventually is long before an access token expires by itself.
+// eventually waits for less than the lifetime of an access token.
 func eventually(t *testing.T, what string, true func() bool) {
 	t.Helper()
 	within(t, time.Minute, what, true)
 }
 
-func within(t *testing.T, patience time.Duration, what string, true func() bool) {
+func within(t *testing.T, timeout time.Duration, what string, true func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(timeout); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if true() {
 			return
 		}
@@ -75,7 +75,7 @@ func within(t *testing.T, patience time.Duration, what string, true func() bool)
 	t.Fatalf("never: %s", what)
 }
 
-// browser keeps cookies, and fills in forms as the page has them.
+// browser stores cookies, and submits the forms of the page.
 type browser struct {
 	*testing.T
 	app  string
@@ -118,7 +118,7 @@ func (b *browser) do(method, path string, form url.Values, header http.Header) (
 	return answer, string(text)
 }
 
-// page is what the user sees.
+// page returns the page that the user sees.
 func (b *browser) page() string {
 	b.Helper()
 	answer, text := b.do("GET", "/", nil, nil)
@@ -128,7 +128,7 @@ func (b *browser) page() string {
 	return text
 }
 
-// press fills in the form of an action and sends it.
+// press submits the form of an action.
 func (b *browser) press(action string, fields url.Values) {
 	b.Helper()
 	text := b.page()
@@ -154,7 +154,7 @@ func (b *browser) signIn(user, method, device string) {
 	}
 }
 
-// ask is what the page's script does.
+// ask sends a request like the page's script.
 func (b *browser) ask(method, path string) (status int, text, challenge string) {
 	b.Helper()
 	answer, text := b.do(method, path, nil, http.Header{"Latchkey-Csrf": {"1"}, "Sec-Fetch-Site": {"same-origin"}})
@@ -247,7 +247,7 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 	}
 }
 
-func TestTheAppRefusesWhatAnotherSiteSends(t *testing.T) {
+func TestTheAppRejectsCrossSiteRequests(t *testing.T) {
 	app := startApp(t)
 	b := newBrowser(t, app)
 	b.signIn("alice", "password", "")
@@ -266,12 +266,12 @@ func TestTheAppRefusesWhatAnotherSiteSends(t *testing.T) {
 		}
 	}
 	if !strings.Contains(b.page(), "Signed in as <strong>alice") {
-		t.Error("alice is not signed in any more")
+		t.Error("alice is no longer signed in")
 	}
 }
 
-// What serves there is not the Latchkey of this app.
-func TestTheAppStartsNoLatchkeyWhereSomethingElseServes(t *testing.T) {
+// The program on the port is not a Latchkey.
+func TestTheAppStartsNoLatchkeyOnAUsedPort(t *testing.T) {
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	err := run(t.Context(), []string{"-listen", "localhost:0", "-latchkey-port", other.URL[len("http://127.0.0.1:"):]}, io.Discard)
@@ -280,7 +280,7 @@ func TestTheAppStartsNoLatchkeyWhereSomethingElseServes(t *testing.T) {
 	}
 }
 
-func TestTheAppUsesTheLatchkeyThatRuns(t *testing.T) {
+func TestTheAppUsesARunningLatchkey(t *testing.T) {
 	latchkey := port(t)
 	first, err := findLatchkey(t.Context(), latchkey, io.Discard)
 	if err != nil {
@@ -293,7 +293,7 @@ func TestTheAppUsesTheLatchkeyThatRuns(t *testing.T) {
 	})
 	var printed strings.Builder
 	second, err := findLatchkey(t.Context(), latchkey, &printed)
-	if err != nil || second.issuer != first.issuer || !strings.Contains(printed.String(), "Using the Latchkey that runs at "+first.issuer) {
+	if err != nil || second.issuer != first.issuer || !strings.Contains(printed.String(), "Using the running Latchkey at "+first.issuer) {
 		t.Fatalf("%v, printed %s", err, printed.String())
 	}
 	if err := second.stop(); err != nil {

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// clientToken stands for the authentication service: a real one asks the user
-// for a password or a passkey, and vouches with a client token for what it saw.
-// The demo issuer of the development mode vouches for anybody.
+// clientToken takes the place of an authentication service. A real service checks a
+// password or a passkey and vouches for it with a client token. The demo issuer of
+// the development mode vouches for anybody.
 func clientToken(ctx context.Context, issuer, user, method string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// defaultPort is that of `latchkey dev` without flags.
+// defaultPort is the port of `latchkey dev` without flags.
 const defaultPort = 8080
 
-// latchkeyServer is a Latchkey in development mode. One that the app started has
-// a database of its own.
+// latchkeyServer is a Latchkey in development mode. If the app started it, it has
+// its own database.
 type latchkeyServer struct {
 	issuer string
 	folder string // empty: the app did not start it
@@ -36,18 +36,18 @@ func findLatchkey(ctx context.Context, port int, out io.Writer) (*latchkeyServer
 	if free(wanted) {
 		return startLatchkey(ctx, wanted, out)
 	}
-	if _, err := clientToken(ctx, issuer, "alice", "password"); err == nil { // which changes nothing there
-		fmt.Fprintf(out, "Using the Latchkey that runs at %s.\n", issuer)
+	if _, err := clientToken(ctx, issuer, "alice", "password"); err == nil { // the request changes nothing
+		fmt.Fprintf(out, "Using the running Latchkey at %s.\n", issuer)
 		return &latchkeyServer{issuer: issuer}, nil
 	}
 	if port != 0 {
-		return nil, fmt.Errorf("%s is in use by a program that is not a Latchkey in development mode; choose another -latchkey-port", issuer)
+		return nil, fmt.Errorf("a program other than a Latchkey in development mode uses %s: choose another -latchkey-port", issuer)
 	}
 	other, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "Another program uses port %d, so Latchkey takes port %d.\n", wanted, other)
+	fmt.Fprintf(out, "Another program uses port %d, so Latchkey uses port %d.\n", wanted, other)
 	return startLatchkey(ctx, other, out)
 }
 
@@ -63,7 +63,7 @@ func free(port int) bool {
 	return true
 }
 
-// freePort is one that no program listens on for the moment.
+// freePort returns a port on which no program listens at the moment.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,7 +84,7 @@ func startLatchkey(ctx context.Context, port int, out io.Writer) (*latchkeyServe
 	if err := s.start(ctx, port); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
-	fmt.Fprintf(out, "Latchkey serves %s; its log is %s.\n", s.issuer, s.log())
+	fmt.Fprintf(out, "Latchkey is running at %s. Its log is %s.\n", s.issuer, s.log())
 	return s, nil
 }
 
@@ -101,7 +101,7 @@ func (s *latchkeyServer) start(ctx context.Context, port int) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() // the process has its own
+	defer log.Close() // the process has its own handle
 	s.run.Stderr = log
 	if err := s.run.Start(); err != nil {
 		return fmt.Errorf("start latchkey: %w", err)
@@ -121,7 +121,7 @@ func (s *latchkeyServer) ready(ctx context.Context) error {
 		case err := <-s.ended:
 			s.run = nil
 			log, _ := os.ReadFile(s.log())
-			return fmt.Errorf("latchkey ended (%w) and said:\n%s", err, log)
+			return fmt.Errorf("latchkey exited (%w) with the output:\n%s", err, log)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(50 * time.Millisecond):
@@ -132,10 +132,10 @@ func (s *latchkeyServer) ready(ctx context.Context) error {
 	}
 }
 
-// log is where the server's log is, for as long as it runs.
+// log returns the path of the server's log, which exists while the server runs.
 func (s *latchkeyServer) log() string { return filepath.Join(s.folder, "latchkey.log") }
 
-// stop ends a server that the app started, and removes what it stored.
+// stop stops a server that the app started, and removes its data.
 func (s *latchkeyServer) stop() (err error) {
 	if s.folder == "" {
 		return nil

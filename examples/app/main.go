@@ -1,13 +1,13 @@
-// Command app shows an app that keeps its sessions with Latchkey: a page that
-// signs in, lists the user's devices and signs them out, and an API that
-// verifies access tokens offline and asks for a stronger proof before it moves
+// Command app is an example of an app that uses Latchkey for its sessions: a page
+// that signs in, lists the user's devices and signs them out, and an API that
+// verifies access tokens offline and requires a stronger proof before it moves
 // money.
 //
 //	go run ./examples/app
 //
-// serves http://localhost:9000. It uses the `latchkey dev` that runs at
-// http://localhost:8080, or starts one; -listen, -issuer and -latchkey-port
-// choose other addresses.
+// The app listens on http://localhost:9000. It uses a running `latchkey dev` at
+// http://localhost:8080, or starts one. Use -listen, -issuer and -latchkey-port for
+// other addresses.
 package main
 
 import (
@@ -37,8 +37,8 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("app", flag.ContinueOnError)
 	listen := flags.String("listen", "localhost:9000", "loopback address of the app")
-	issuer := flags.String("issuer", "", "URL of a Latchkey in development mode that runs already (default: look at -latchkey-port, or start one)")
-	port := flags.Int("latchkey-port", 0, "port of the Latchkey that is used or started (default 8080, or a free port if another program uses 8080)")
+	issuer := flags.String("issuer", "", "URL of a running Latchkey in development mode (default: use the one at -latchkey-port, or start one)")
+	port := flags.Int("latchkey-port", 0, "port of the Latchkey to use or start (default 8080, or a free port if another program uses 8080)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -69,11 +69,11 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err != nil {
 		return errors.Join(err, behind.Close())
 	}
-	fmt.Fprintf(out, "Open http://%s in two browsers, or a browser and a private window of it. Press Ctrl-C to stop.\n", *listen)
+	fmt.Fprintf(out, "Open http://%s in two browsers, or in a browser and one of its private windows. Press Ctrl-C to stop.\n", *listen)
 	return serve(ctx, map[net.Listener]http.Handler{behind: api.Handler(), front: page.Handler()})
 }
 
-// serve ends when ctx does, or when one of the servers fails.
+// serve returns when ctx ends or one of the servers fails.
 func serve(ctx context.Context, handlers map[net.Listener]http.Handler) error {
 	ended := make(chan error, len(handlers))
 	var servers []*http.Server
@@ -87,10 +87,10 @@ func serve(ctx context.Context, handlers map[net.Listener]http.Handler) error {
 	case err = <-ended:
 	case <-ctx.Done():
 	}
-	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	for _, s := range servers {
-		err = errors.Join(err, s.Shutdown(patience))
+		err = errors.Join(err, s.Shutdown(ending))
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/sdk/go/bff"
 )
 
-// clientID is the app's own at a Latchkey in development mode.
+// clientID is the id of the app at a Latchkey in development mode.
 const clientID = "demo-web"
 
 //go:embed page.html app.js app.css icon.svg
@@ -24,7 +24,7 @@ var page = template.Must(template.ParseFS(files, "page.html"))
 // service would report them (RFC 8176).
 var methods = map[string]string{"password": "pwd", "passkey": "hwk"}
 
-// web is the app's server. The browser holds a cookie, and never a token.
+// web is the app's server. The browser gets a cookie, but never a token.
 type web struct {
 	issuer string
 	client *latchkey.Client
@@ -42,10 +42,10 @@ func newPage(issuer, api string) (*web, error) {
 	return &web{issuer, client, back}, err
 }
 
-// Close ends what is under way in the background.
+// Close stops the background work.
 func (p *web) Close() { p.bff.Close() }
 
-// Handler serves the page, and the API by its proxy.
+// Handler serves the page, and forwards /api/ to the API.
 func (p *web) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.show)
@@ -71,7 +71,7 @@ func headers(next http.Handler) http.Handler {
 	})
 }
 
-// view is what the page shows. Without a user it asks for one.
+// view is the content of the page. Without a user, the page shows the sign-in form.
 type view struct {
 	User      string
 	ACR       string
@@ -98,7 +98,7 @@ func (p *web) show(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if errors.Is(err, latchkey.ErrSessionEnded) {
-		if err := p.bff.SignOut(w, r); err != nil { // somewhere else it was ended already
+		if err := p.bff.SignOut(w, r); err != nil { // the session was ended elsewhere
 			p.fail(w, r, err)
 			return
 		}
@@ -114,7 +114,7 @@ func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
 	method, ok := methods[r.PostFormValue("method")]
 	user := r.PostFormValue("user")
 	if !ok || user == "" {
-		http.Error(w, "Who are you, and how do you prove it?", http.StatusBadRequest)
+		http.Error(w, "The form needs a user and a method to sign in.", http.StatusBadRequest)
 		return
 	}
 	token, err := clientToken(r.Context(), p.issuer, user, method)
@@ -132,7 +132,7 @@ func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
 
 func (p *web) signOut(w http.ResponseWriter, r *http.Request) { p.back(w, r, p.bff.SignOut(w, r)) }
 
-// stepUp is asked for by the page's script when the API wants more.
+// stepUp serves the page's script when the API requires a stronger proof.
 func (p *web) stepUp(w http.ResponseWriter, r *http.Request) {
 	var user string
 	err := p.withToken(r, func(ctx context.Context, token string) error {
@@ -165,8 +165,8 @@ func (p *web) endOthers(w http.ResponseWriter, r *http.Request) {
 	p.back(w, r, p.withToken(r, p.client.EndOtherSessions))
 }
 
-// withToken calls Latchkey with the access token of a request's session. A
-// refused one may have been issued before something changed: a refresh tells.
+// withToken calls Latchkey with the access token of a request's session. If Latchkey
+// rejects the token, it may predate a change: withToken refreshes it and retries once.
 func (p *web) withToken(r *http.Request, call func(ctx context.Context, token string) error) error {
 	s, err := p.bff.Session(r)
 	if err != nil {
@@ -186,7 +186,7 @@ func (p *web) withToken(r *http.Request, call func(ctx context.Context, token st
 	return call(ctx, t.AccessToken)
 }
 
-// over says that there is nobody signed in.
+// over reports whether err means that nobody is signed in.
 func over(err error) bool {
 	return errors.Is(err, bff.ErrNoSession) || errors.Is(err, latchkey.ErrSessionEnded)
 }
@@ -200,18 +200,18 @@ func (p *web) back(w http.ResponseWriter, r *http.Request, err error) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// fail never signs a user out: what is not known to be over may go on.
+// fail never signs a user out, because a session that is not known to be over may continue.
 func (p *web) fail(w http.ResponseWriter, r *http.Request, err error) {
-	switch refused := (*latchkey.Error)(nil); {
+	switch rejected := (*latchkey.Error)(nil); {
 	case errors.Is(err, latchkey.ErrUnavailable):
 		w.Header().Set("Retry-After", "1")
-		http.Error(w, "The sign-in service does not answer. You are still signed in: try again in a moment.", http.StatusServiceUnavailable)
+		http.Error(w, "The sign-in service does not respond. You are still signed in: try again in a moment.", http.StatusServiceUnavailable)
 	case over(err):
 		http.Error(w, "You are signed out.", http.StatusUnauthorized)
-	case errors.As(err, &refused):
-		http.Error(w, "That was refused.", http.StatusBadRequest)
+	case errors.As(err, &rejected):
+		http.Error(w, "The request was rejected.", http.StatusBadRequest)
 	default:
-		http.Error(w, "Something is wrong here.", http.StatusInternalServerError)
+		http.Error(w, "An internal error occurred.", http.StatusInternalServerError)
 	}
 	slog.WarnContext(r.Context(), "request failed", "path", r.URL.Path, "error", err)
 }

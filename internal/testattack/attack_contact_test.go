@@ -13,10 +13,10 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// Lost contact with the database reopens the retry window of every session of
-// the node. Whoever has an account can have many requests wait for the database,
-// and give up on all of them together.
-func TestCallersWhoGiveUpDoNotReopenRetryWindows(t *testing.T) {
+// Lost contact with the database reopens the retry window of every session of the node.
+// Anybody with an account can make many requests wait for the database, and cancel all
+// of them together.
+func TestCanceledRequestsDoNotReopenRetryWindows(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.SignIn("alice")
 		before := d.Store.ContactSince()
@@ -33,7 +33,7 @@ func TestCallersWhoGiveUpDoNotReopenRetryWindows(t *testing.T) {
 			r.Host = strings.TrimPrefix(d.URL, "http://")
 			attackers.Go(func() { d.Handler.ServeHTTP(httptest.NewRecorder(), r) })
 		}
-		time.Sleep(300 * time.Millisecond) // for the attack to be one: most of them wait for the database by now
+		time.Sleep(300 * time.Millisecond) // by now most of them wait for the database
 		d.Clock.Advance(1100 * time.Millisecond)
 		giveUp()
 		attackers.Wait()
@@ -43,12 +43,12 @@ func TestCallersWhoGiveUpDoNotReopenRetryWindows(t *testing.T) {
 			t.Errorf("contact began again %v later", since.Sub(before))
 		}
 		if log := d.Log.String(); strings.Contains(log, "is lost") {
-			t.Error("the log says that contact was lost")
+			t.Error("the log reports lost contact")
 		}
 	})
 }
 
-// holdDatabase has every write wait until release is called.
+// holdDatabase makes every write wait until release is called.
 func holdDatabase(t *testing.T, database string) (release func()) {
 	t.Helper()
 	conn, err := testserver.OpenDatabase(t, database).Conn(t.Context())

@@ -20,9 +20,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// spellings are the texts by which a public RSA key is known: whoever verifies
-// with "the key" might take any of them for a MAC's.
-func spellings(t *testing.T, key *rsa.PublicKey, kid string) map[string][]byte {
+// keyEncodings returns the encodings of a public RSA key that a careless verifier might
+// use as the secret of a MAC.
+func keyEncodings(t *testing.T, key *rsa.PublicKey, kid string) map[string][]byte {
 	t.Helper()
 	pkix, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
@@ -42,7 +42,7 @@ func spellings(t *testing.T, key *rsa.PublicKey, kid string) map[string][]byte {
 	}
 }
 
-func TestExchangeRefusesAMACByAnIssuersPublicRSAKey(t *testing.T) {
+func TestExchangeRejectsAMACWithAnIssuersPublicRSAKey(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	rs := testserver.Signers()[0]
 	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: rs.Public, KeyID: rs.Algorithm}}})
@@ -54,10 +54,10 @@ func TestExchangeRefusesAMACByAnIssuersPublicRSAKey(t *testing.T) {
 	} {
 		t.Run(source, func(t *testing.T) {
 			d.Reconfigure(testserver.Trusting(p.Entry(keys)))
-			for _, secret := range spellings(t, rs.Public.(*rsa.PublicKey), rs.Algorithm) {
+			for _, secret := range keyEncodings(t, rs.Public.(*rsa.PublicKey), rs.Algorithm) {
 				for _, alg := range []string{"HS256", "HS384", "HS512", "RS256"} {
-					d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: alg, Sign: testserver.HS256(secret)}, rs.Algorithm, nil))
-					d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: alg, Sign: testserver.HS256(secret)}, "", nil))
+					d.WantRejected(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: alg, Sign: testserver.HS256(secret)}, rs.Algorithm, nil))
+					d.WantRejected(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: alg, Sign: testserver.HS256(secret)}, "", nil))
 				}
 			}
 			d.WantAccepted(t, testserver.TypeJWT, p.Token(d, rs, rs.Algorithm, nil))
@@ -65,20 +65,20 @@ func TestExchangeRefusesAMACByAnIssuersPublicRSAKey(t *testing.T) {
 	}
 }
 
-func TestExchangeWithoutASubjectTokenIsNoSessionOfTheClient(t *testing.T) {
+func TestExchangeWithoutASubjectTokenOpensNoSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		before := d.Written()
 		for name, form := range map[string][]string{
-			"nothing":                           {},
-			"an empty one":                      {"subject_token", "", "subject_token_type", testserver.TypeJWT},
-			"a space":                           {"subject_token", " ", "subject_token_type", testserver.TypeJWT},
-			"its type alone":                    {"subject_token_type", testserver.TypeJWT},
-			"an actor in its place":             {"actor_token", d.Issuer.Token(d.URL, "alice", nil), "actor_token_type", testserver.TypeJWT},
-			"a client assertion in its place":   {"assertion", d.Issuer.Token(d.URL, "alice", nil), "subject_token_type", testserver.TypeJWT},
-			"a scope, as for its own token":     {"scope", "profile"},
-			"the client's id as subject":        {"subject_token", "backend", "subject_token_type", testserver.TypeJWT},
-			"the client's secret as subject":    {"subject_token", testserver.ClientSecret, "subject_token_type", testserver.TypeJWT},
-			"the type of an access token alone": {"subject_token_type", "urn:ietf:params:oauth:token-type:access_token"},
+			"nothing":                          {},
+			"an empty one":                     {"subject_token", "", "subject_token_type", testserver.TypeJWT},
+			"a space":                          {"subject_token", " ", "subject_token_type", testserver.TypeJWT},
+			"only its type":                    {"subject_token_type", testserver.TypeJWT},
+			"an actor in its place":            {"actor_token", d.Issuer.Token(d.URL, "alice", nil), "actor_token_type", testserver.TypeJWT},
+			"a client assertion in its place":  {"assertion", d.Issuer.Token(d.URL, "alice", nil), "subject_token_type", testserver.TypeJWT},
+			"a scope, as for its own token":    {"scope", "profile"},
+			"the client's id as subject":       {"subject_token", "backend", "subject_token_type", testserver.TypeJWT},
+			"the client's secret as subject":   {"subject_token", testserver.ClientSecret, "subject_token_type", testserver.TypeJWT},
+			"only the type of an access token": {"subject_token_type", "urn:ietf:params:oauth:token-type:access_token"},
 		} {
 			a := d.Post("/token", append([]string{"grant_type", testserver.GrantTokenExchange}, form...), testserver.Basic("backend", testserver.ClientSecret))
 			if a.Status != 400 || a.Error() != "invalid_request" || a.JSON["access_token"] != nil {
@@ -89,14 +89,14 @@ func TestExchangeWithoutASubjectTokenIsNoSessionOfTheClient(t *testing.T) {
 	})
 }
 
-func TestExchangeRefusesWhatALoggedOutSessionLeaves(t *testing.T) {
+func TestExchangeRejectsTokensOfAnEndedSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		form := d.BackendExchangeForm("alice")
 		a := d.Want(200, "", d.Post("/token", form, asBackend))
 		d.Want(200, "", d.Post("/revoke", []string{"token", a.Text("refresh_token")}, asBackend))
 		d.Clock.Advance(time.Second)
-		d.Want(400, "invalid_request", d.Post("/token", form, asBackend)) // its client token, not yet expired
+		d.Want(400, "invalid_request", d.Post("/token", form, asBackend)) // its client token, which has not expired
 		left := d.Stored("sessions", "users", "spent_tokens")
 		for _, kind := range []string{"access_token", "refresh_token", "session_token"} {
 			for _, as := range []string{testserver.TypeJWT, testserver.TypeIDToken, "urn:ietf:params:oauth:token-type:access_token", "urn:latchkey:params:oauth:token-type:session"} {
@@ -113,9 +113,9 @@ func TestExchangeRefusesWhatALoggedOutSessionLeaves(t *testing.T) {
 	})
 }
 
-// TestNoTokenPassesForOneOfAnotherKind shows every kind of token at every
-// place where another kind belongs.
-func TestNoTokenPassesForOneOfAnotherKind(t *testing.T) {
+// TestNoTokenPassesForAnotherKind presents every kind of token wherever another kind is
+// expected.
+func TestNoTokenPassesForAnotherKind(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		p := testserver.NewIssuer(t, d.Clock)
@@ -199,7 +199,7 @@ func TestNoTokenPassesForOneOfAnotherKind(t *testing.T) {
 			}
 		}
 		d.WantUnchanged(t, before)
-		for place, at := range places { // what was refused elsewhere is good in its place
+		for place, at := range places { // each token is valid in its own place
 			if at.takes != "" {
 				if a := at.show(tokens[at.takes]); a.Status != 200 {
 					t.Errorf("%s: %d %s", place, a.Status, a.Body)
@@ -212,7 +212,7 @@ func TestNoTokenPassesForOneOfAnotherKind(t *testing.T) {
 	})
 }
 
-func TestNoClientGetsATargetThatOnlyResemblesItsOwn(t *testing.T) {
+func TestNoClientGetsATargetThatResemblesItsOwn(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Backend()
 		client.Audiences = []string{"https://api.example.com/v1", "urn:a:x"}
@@ -235,7 +235,7 @@ func TestNoClientGetsATargetThatOnlyResemblesItsOwn(t *testing.T) {
 					"refresh":            {"grant_type", "refresh_token", "refresh_token", good.Text("refresh_token")},
 					"client credentials": {"grant_type", "client_credentials"},
 				} {
-					for _, extra := range [][]string{nil, {parameter, "urn:a:x"}} { // also beside one that it may have
+					for _, extra := range [][]string{nil, {parameter, "urn:a:x"}} { // also in addition to a target that it may have
 						a := d.Post("/token", append(append([]string{}, form...), append(extra, parameter, target)...), asBackend)
 						if a.Status != 400 || a.Error() != "invalid_target" {
 							t.Fatalf("%s with %s %q: %d %s", grant, parameter, target, a.Status, a.Body)
@@ -252,7 +252,7 @@ func TestNoClientGetsATargetThatOnlyResemblesItsOwn(t *testing.T) {
 	})
 }
 
-func TestNoIssuerReachesIntoAnothersNamespace(t *testing.T) {
+func TestNoIssuerVouchesInAnotherNamespace(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		short, long := testserver.NewIssuer(t, d.Clock), testserver.NewIssuer(t, d.Clock)
 		a, ab := short.Entry(), long.Entry()
@@ -265,7 +265,7 @@ func TestNoIssuerReachesIntoAnothersNamespace(t *testing.T) {
 		if _, err := d.Store.Apply(t.Context(), []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err == nil {
 			t.Error("overlapping namespaces were stored")
 		}
-		// Whoever writes to the database gets past both, and no further.
+		// Somebody with write access to the database passes both checks, but no others.
 		tenant.TrustedIssuers[1].SubjectPrefix = "c"
 		d.Apply(tenant)
 		db := testserver.OpenDatabase(t, d.DatabaseURL)
@@ -282,8 +282,8 @@ func TestNoIssuerReachesIntoAnothersNamespace(t *testing.T) {
 		}
 		before := d.Written()
 		for _, token := range []string{
-			short.Token(d.URL, "bX", nil), long.Token(d.URL, "X", nil), short.Token(d.URL, "b", nil), // a + bX is ab + X, so it is nobody's
-			d.Issuer.Token(d.URL, "abX", nil), d.Issuer.Token(d.URL, "aX", nil), d.Issuer.Token(d.URL, "a", nil), // of the entry without a prefix
+			short.Token(d.URL, "bX", nil), long.Token(d.URL, "X", nil), short.Token(d.URL, "b", nil), // a + bX equals ab + X, so it belongs to nobody
+			d.Issuer.Token(d.URL, "abX", nil), d.Issuer.Token(d.URL, "aX", nil), d.Issuer.Token(d.URL, "a", nil), // from the entry without a prefix
 			d.Issuer.Token(d.URL, "web", nil), d.Issuer.Token(d.URL, "backend", nil), // client ids
 		} {
 			d.Want(400, "invalid_request", d.Exchange("", "web", token))

@@ -26,7 +26,7 @@ func TestForgedHostsChangeNothing(t *testing.T) {
 				"/t/acme/.well-known/openid-configuration", "/.well-known/oauth-authorization-server/t/acme", "/t/acme/.well-known/jwks.json"}
 			plain := map[string]string{}
 			for _, path := range documents {
-				plain[path] = said(d.Want(200, "", d.Get(path)))
+				plain[path] = withoutVariableParts(d.Want(200, "", d.Get(path)))
 			}
 			asBackend := testserver.Basic("backend", testserver.ClientSecret)
 			challenge := d.Post("/introspect", nil).Header.Get("WWW-Authenticate")
@@ -42,7 +42,7 @@ func TestForgedHostsChangeNothing(t *testing.T) {
 				"X-HTTP-Method-Override": {testserver.Header("X-HTTP-Method-Override", "DELETE"), testserver.Header("X-Method-Override", "DELETE")},
 			} {
 				for _, path := range documents {
-					if got := said(d.Get(path, opts...)); got != plain[path] {
+					if got := withoutVariableParts(d.Get(path, opts...)); got != plain[path] {
 						t.Errorf("%s changes %s: %s, otherwise %s", name, path, got, plain[path])
 					}
 				}
@@ -89,7 +89,7 @@ func TestAForgedAddressIsNotRecorded(t *testing.T) {
 		want    string
 	}{
 		"from anywhere":        {nil, "127.0.0.1"},
-		"from a trusted proxy": {[]string{"127.0.0.1/32"}, "198.51.100.7"}, // the last hop that is none of ours, not the first
+		"from a trusted proxy": {[]string{"127.0.0.1/32"}, "198.51.100.7"}, // the last hop that is not a trusted proxy
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t), Proxies: c.proxies})
@@ -106,7 +106,7 @@ func TestAForgedAddressIsNotRecorded(t *testing.T) {
 	}
 }
 
-func TestNoAnswerRedirectsASecret(t *testing.T) {
+func TestNoResponseRedirectsASecret(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web(), testserver.Backend()))
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"backend"}, "client_secret": {testserver.ClientSecret}, "redirect_uri": {"https://evil.example"}}.Encode()
@@ -136,18 +136,18 @@ func TestNoAnswerRedirectsASecret(t *testing.T) {
 	d.WantUnchanged(t, before)
 }
 
-func TestTheLogOfAWholeLifeHoldsNoSecret(t *testing.T) {
+func TestTheLogOfASessionContainsNoSecret(t *testing.T) {
 	const shared, wrong, previous = "the-shared-secret-of-an-issuer-of-client-tokens", "a-wrong-secret-of-some-length", "the-previous-secret-of-the-client-backend"
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		backend := testserver.Backend()
 		backend.PreviousSecret = previous
 		web := testserver.Web()
-		web.Claims = map[string]string{"n": "int(user.nonce)"} // which fails, and is left out
+		web.Claims = map[string]string{"n": "int(user.nonce)"} // evaluation fails, so the claim is omitted
 		tenant := testserver.Tenant("default", d.Issuer, web, backend)
 		tenant.TrustedIssuers[0].UserAttributes = map[string]string{"nonce": "token.?nonce"}
 		tenant.TrustedIssuers = append(tenant.TrustedIssuers, settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
 			Issuer: "https://shared.example.com", TokenType: settings.TokenTypeJWT, SubjectPrefix: "s:", Keys: settings.IssuerKeys{SharedSecret: shared},
-		}}, fetching("https://127.0.0.1:1", settings.IssuerKeys{Discovery: true}, false))
+		}}, entryWithKeys("https://127.0.0.1:1", settings.IssuerKeys{Discovery: true}, false))
 		d.Apply(tenant)
 		secrets := map[string]string{
 			"the root secret": testserver.RootSecret, "the client's secret": testserver.ClientSecret, "its previous secret": previous, "a wrong secret": wrong, "the shared secret": shared,
@@ -179,7 +179,7 @@ func TestTheLogOfAWholeLifeHoldsNoSecret(t *testing.T) {
 		shared256 := testserver.Forge(`{"alg":"HS256"}`, `{"iss":"https://shared.example.com","aud":"`+d.URL+`","sub":"carol","jti":"c","iat":`+d.JSONTime(0)+`,"exp":`+d.JSONTime(60)+`}`, testserver.HS256([]byte(shared)))
 		keep("exchange by a shared secret", d.Want(200, "", d.Exchange("", "web", subject("by a shared secret", shared256))))
 		for name, token := range map[string]string{
-			"expired": d.Issuer.Token(d.URL, "alice", map[string]any{"exp": 1}), "of nobody": d.Issuer.Token(d.URL, "alice", map[string]any{"iss": "https://nobody.example"}),
+			"expired": d.Issuer.Token(d.URL, "alice", map[string]any{"exp": 1}), "of no client": d.Issuer.Token(d.URL, "alice", map[string]any{"iss": "https://nobody.example"}),
 			"whose keys are inside": d.Issuer.Token(d.URL, "alice", map[string]any{"iss": "https://127.0.0.1:1"}), "with a bad claim": d.Issuer.Token(d.URL, "alice", map[string]any{"nonce": "a\x00b"}),
 			"that is forged": testserver.Forge(`{"alg":"ES256","kid":"test-key"}`, `{"iss":"`+d.Issuer.URL+`"}`, testserver.ES256(testserver.NewES256Key(t))), "that is too long": d.Issuer.Token(d.URL, "alice", map[string]any{"a": strings.Repeat("a", 20<<10)}),
 			"that is not JSON": testserver.Forge(`{"alg":"ES256"}`, `{"sub":"alice","secret":tru`, testserver.ES256(testserver.NewES256Key(t))),
@@ -226,7 +226,7 @@ func TestTheLogOfAWholeLifeHoldsNoSecret(t *testing.T) {
 		}
 		log := d.Log.String()
 		for name, secret := range secrets {
-			for _, form := range forms(secret) {
+			for _, form := range encodings(secret) {
 				if strings.Contains(log, form) {
 					t.Errorf("the log holds %s", name)
 					break

@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestIntrospectionSaysNothingOfATokenThatIsInactive(t *testing.T) {
+func TestIntrospectionRevealsNothingAboutInactiveTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		mobile := testserver.Web()
 		mobile.ID = "mobile"
@@ -68,10 +68,10 @@ func TestIntrospectionSaysNothingOfATokenThatIsInactive(t *testing.T) {
 		} {
 			plain := d.Want(200, "", d.Post("/introspect", []string{"token", c.token}, c.as))
 			if want == "" {
-				want = said(plain)
+				want = withoutVariableParts(plain)
 			}
-			if string(plain.Body) != `{"active":false}` || said(plain) != want {
-				t.Errorf("%s: %s, otherwise %s", name, said(plain), want)
+			if string(plain.Body) != `{"active":false}` || withoutVariableParts(plain) != want {
+				t.Errorf("%s: %s, otherwise %s", name, withoutVariableParts(plain), want)
 			}
 			signed := d.Want(200, "", d.Post("/introspect", []string{"token", c.token}, c.as, testserver.Accept(testserver.IntrospectionJWT)))
 			payload, err := base64.RawURLEncoding.DecodeString(strings.Split(string(signed.Body), ".")[1])
@@ -84,7 +84,7 @@ func TestIntrospectionSaysNothingOfATokenThatIsInactive(t *testing.T) {
 		}
 		d.WantUnchanged(t, before)
 		if !d.Active(live.Text("access_token")) {
-			t.Error("nothing is active any more")
+			t.Error("nothing is active")
 		}
 	})
 }
@@ -109,31 +109,31 @@ func TestIntrospectionWithoutAuthenticationIsNoOracle(t *testing.T) {
 				with []string
 				opts []testserver.Option
 			}{
-				"nobody":                          {},
-				"a public client":                 {[]string{"client_id", "web"}, nil},
-				"a client without its secret":     {[]string{"client_id", "backend"}, nil},
-				"a wrong secret":                  {nil, []testserver.Option{testserver.Basic("backend", "wrong")}},
-				"an empty secret":                 {nil, []testserver.Option{testserver.Basic("backend", "")}},
-				"a wrong secret in the body":      {[]string{"client_id", "backend", "client_secret", "wrong"}, nil},
-				"an unknown client":               {nil, []testserver.Option{testserver.Basic("nobody", testserver.ClientSecret)}},
-				"another tenant's secret":         {nil, []testserver.Option{testserver.Basic("backend", acme.Secret)}},
-				"the user's own access token":     {nil, []testserver.Option{bearer}},
-				"a token as the old parameter":    {[]string{"access_token", live.Text("access_token")}, nil},
-				"a token without a session":       {nil, []testserver.Option{testserver.Authorization("Bearer " + ours.Text("access_token"))}},
-				"a refresh token":                 {nil, []testserver.Option{testserver.Authorization("Bearer " + live.Text("refresh_token"))}},
-				"an assertion that says anything": {[]string{"client_assertion", "x", "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, nil},
+				"nobody":                       {},
+				"a public client":              {[]string{"client_id", "web"}, nil},
+				"a client without its secret":  {[]string{"client_id", "backend"}, nil},
+				"a wrong secret":               {nil, []testserver.Option{testserver.Basic("backend", "wrong")}},
+				"an empty secret":              {nil, []testserver.Option{testserver.Basic("backend", "")}},
+				"a wrong secret in the body":   {[]string{"client_id", "backend", "client_secret", "wrong"}, nil},
+				"an unknown client":            {nil, []testserver.Option{testserver.Basic("nobody", testserver.ClientSecret)}},
+				"another tenant's secret":      {nil, []testserver.Option{testserver.Basic("backend", acme.Secret)}},
+				"the user's own access token":  {nil, []testserver.Option{bearer}},
+				"a token as the old parameter": {[]string{"access_token", live.Text("access_token")}, nil},
+				"a token without a session":    {nil, []testserver.Option{testserver.Authorization("Bearer " + ours.Text("access_token"))}},
+				"a refresh token":              {nil, []testserver.Option{testserver.Authorization("Bearer " + live.Text("refresh_token"))}},
+				"an arbitrary assertion":       {[]string{"client_assertion", "x", "client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, nil},
 			} {
 				for kind, token := range map[string]string{
 					"live": live.Text("access_token"), "over": over.Text("access_token"), "refresh": live.Text("refresh_token"),
 					"session": ours.Text("session_token"), "its own": ours.Text("access_token"), "made-up": "made-up", "none": "",
 				} {
-					d.Clock.Advance(6 * time.Second) // slower than wrong secrets are throttled
+					d.Clock.Advance(6 * time.Second) // slowly enough to avoid throttling
 					a := d.Post("/introspect", append([]string{"token", token}, c.with...), append([]testserver.Option{testserver.Accept(form)}, c.opts...)...)
 					if want == "" {
-						want = said(a)
+						want = withoutVariableParts(a)
 					}
-					if a.Status != status || a.Error() != "invalid_client" || said(a) != want {
-						t.Errorf("%s about a token that is %s: %s, otherwise %s", asking, kind, said(a), want)
+					if a.Status != status || a.Error() != "invalid_client" || withoutVariableParts(a) != want {
+						t.Errorf("%s about a token that is %s: %s, otherwise %s", asking, kind, withoutVariableParts(a), want)
 					}
 				}
 			}
@@ -142,9 +142,9 @@ func TestIntrospectionWithoutAuthenticationIsNoOracle(t *testing.T) {
 	})
 }
 
-// TestNeitherIntrospectionNorRevocationTakesAForgedAccessToken signs nothing
-// with our key: whatever verifies here could have been made by anybody.
-func TestNeitherIntrospectionNorRevocationTakesAForgedAccessToken(t *testing.T) {
+// TestIntrospectionAndRevocationRejectForgedAccessTokens uses no signature of the
+// server's key, so anybody could make these tokens.
+func TestIntrospectionAndRevocationRejectForgedAccessTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		var fetched []string
 		lure := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { fetched = append(fetched, r.URL.Path) }))
@@ -177,32 +177,32 @@ func TestNeitherIntrospectionNorRevocationTakesAForgedAccessToken(t *testing.T) 
 		}
 		last := len(good) - 1
 		tokens := map[string]string{
-			"alg none without a signature": testserver.Base64(header(`"alg":"none"`)) + "." + parts[1] + ".",
-			"alg none with ours":           testserver.Base64(header(`"alg":"none"`)) + "." + parts[1] + "." + parts[2],
-			"alg None":                     testserver.Base64(header(`"alg":"None"`)) + "." + parts[1] + ".",
-			"alg nOnE":                     testserver.Base64(header(`"alg":"nOnE"`)) + "." + parts[1] + "." + parts[2],
-			"an empty alg":                 testserver.Base64(header(`"alg":""`)) + "." + parts[1] + "." + parts[2],
-			"no alg":                       testserver.Base64(`{"kid":"`+kid+`","typ":"at+jwt"}`) + "." + parts[1] + "." + parts[2],
-			"no signature":                 parts[0] + "." + parts[1] + ".",
-			"two parts":                    parts[0] + "." + parts[1],
-			"another key in our name":      by(attacker, header(`"alg":"ES256"`)),
-			"another key in no name":       by(attacker, `{"alg":"ES256","typ":"at+jwt"}`),
-			"jwk":                          by(attacker, header(`"alg":"ES256","jwk":`+string(jwk))),
-			"jwk and no kid":               by(attacker, `{"alg":"ES256","typ":"at+jwt","jwk":`+string(jwk)+`}`),
-			"jku":                          by(attacker, header(`"alg":"ES256","jku":"`+lure.URL+`/jku"`)),
-			"x5u":                          by(attacker, header(`"alg":"ES256","x5u":"`+lure.URL+`/x5u"`)),
-			"x5c":                          by(attacker, header(`"alg":"ES256","x5c":["AAAA"]`)),
-			"a kid like a path":            by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":"../../x"}`),
-			"a kid like SQL":               by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":"' OR 1=1"}`),
-			"a kid of 10 kB":               by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":"`+strings.Repeat("k", 10_000)+`"}`),
-			"a kid that is a list":         by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":["`+kid+`"]}`),
-			"another payload":              parts[0] + "." + testserver.Base64(strings.Replace(string(payload), "alice", "admin", 1)) + "." + parts[2],
-			"another tenant's signature":   parts[0] + "." + parts[1] + "." + strings.Split(neighbour.Text("access_token"), ".")[2],
-			"another tenant's token":       neighbour.Text("access_token"),
-			"a client token of the issuer": d.Issuer.Token(d.URL+"/t/acme", "alice", map[string]any{"client_id": "web", "sid": a.Text("session_id")}),
-			"PBES2 that would take years":  testserver.Base64(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483647,"p2s":"AAAA"}`) + ".a.b.c.d",
-			"a JWE that would unzip":       testserver.Base64(`{"alg":"dir","enc":"A128GCM","zip":"DEF","kid":"`+kid+`"}`) + "..b.c.d",
-			"the JSON serialization":       `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
+			"alg none without a signature":      testserver.Base64(header(`"alg":"none"`)) + "." + parts[1] + ".",
+			"alg none with the server's key":    testserver.Base64(header(`"alg":"none"`)) + "." + parts[1] + "." + parts[2],
+			"alg None":                          testserver.Base64(header(`"alg":"None"`)) + "." + parts[1] + ".",
+			"alg nOnE":                          testserver.Base64(header(`"alg":"nOnE"`)) + "." + parts[1] + "." + parts[2],
+			"an empty alg":                      testserver.Base64(header(`"alg":""`)) + "." + parts[1] + "." + parts[2],
+			"no alg":                            testserver.Base64(`{"kid":"`+kid+`","typ":"at+jwt"}`) + "." + parts[1] + "." + parts[2],
+			"no signature":                      parts[0] + "." + parts[1] + ".",
+			"two parts":                         parts[0] + "." + parts[1],
+			"another key with the server's kid": by(attacker, header(`"alg":"ES256"`)),
+			"another key in no name":            by(attacker, `{"alg":"ES256","typ":"at+jwt"}`),
+			"jwk":                               by(attacker, header(`"alg":"ES256","jwk":`+string(jwk))),
+			"jwk and no kid":                    by(attacker, `{"alg":"ES256","typ":"at+jwt","jwk":`+string(jwk)+`}`),
+			"jku":                               by(attacker, header(`"alg":"ES256","jku":"`+lure.URL+`/jku"`)),
+			"x5u":                               by(attacker, header(`"alg":"ES256","x5u":"`+lure.URL+`/x5u"`)),
+			"x5c":                               by(attacker, header(`"alg":"ES256","x5c":["AAAA"]`)),
+			"a kid like a path":                 by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":"../../x"}`),
+			"a kid like SQL":                    by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":"' OR 1=1"}`),
+			"a kid of 10 kB":                    by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":"`+strings.Repeat("k", 10_000)+`"}`),
+			"a kid that is a list":              by(attacker, `{"alg":"ES256","typ":"at+jwt","kid":["`+kid+`"]}`),
+			"another payload":                   parts[0] + "." + testserver.Base64(strings.Replace(string(payload), "alice", "admin", 1)) + "." + parts[2],
+			"another tenant's signature":        parts[0] + "." + parts[1] + "." + strings.Split(neighbour.Text("access_token"), ".")[2],
+			"another tenant's token":            neighbour.Text("access_token"),
+			"a client token of the issuer":      d.Issuer.Token(d.URL+"/t/acme", "alice", map[string]any{"client_id": "web", "sid": a.Text("session_id")}),
+			"PBES2 with a huge iteration count": testserver.Base64(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483647,"p2s":"AAAA"}`) + ".a.b.c.d",
+			"a JWE that would unzip":            testserver.Base64(`{"alg":"dir","enc":"A128GCM","zip":"DEF","kid":"`+kid+`"}`) + "..b.c.d",
+			"the JSON serialization":            `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
 			"two signatures in JSON": `{"payload":"` + parts[1] + `","signatures":[{"protected":"` + parts[0] + `","signature":"` + parts[2] + `"},{"protected":"` +
 				testserver.Base64(header(`"alg":"none"`)) + `","signature":""}]}`,
 			"a token inside a token":   testserver.Base64(header(`"alg":"RS256","cty":"JWT"`)) + "." + testserver.Base64(good) + "." + parts[2],
@@ -211,9 +211,9 @@ func TestNeitherIntrospectionNorRevocationTakesAForgedAccessToken(t *testing.T) 
 			"padding":                  good + "==",
 			"a newline":                good[:50] + "\n" + good[50:],
 			"a tab after":              good + "\t",
-			"unused bits that are set": good[:last] + string(good[last]+1), // of 256 bytes the last of 342 characters holds 2 bits
+			"unused bits that are set": good[:last] + string(good[last]+1), // in 256 bytes, the last of 342 characters has 2 significant bits
 		}
-		for name, secret := range spellings(t, public, kid) {
+		for name, secret := range keyEncodings(t, public, kid) {
 			for _, alg := range []string{"HS256", "HS384", "HS512"} {
 				tokens["a MAC by "+alg+" with our public key as "+name] = testserver.Forge(header(`"alg":"`+alg+`"`), string(payload), testserver.HS256(secret))
 			}

@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// formRequests are a good request of each endpoint at the secret client,
-// without its credentials.
+// formRequests returns a valid request of the secret client to each endpoint, without
+// credentials.
 func formRequests(d *testserver.Deployment, a *testserver.Answer) map[string]url.Values {
 	return map[string]url.Values{
 		"/token":      {"grant_type": {"refresh_token"}, "refresh_token": {a.Text("refresh_token")}, "scope": {"profile"}},
@@ -26,7 +26,7 @@ func send(d *testserver.Deployment, path, body string, opts ...testserver.Option
 	return d.Do(http.MethodPost, path, strings.NewReader(body), append([]testserver.Option{testserver.ContentType(testserver.FormType)}, opts...)...)
 }
 
-func TestAParameterThatOccursTwiceIsRefusedEverywhere(t *testing.T) {
+func TestADuplicateParameterIsRejectedEverywhere(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		a := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
@@ -60,7 +60,7 @@ func TestAParameterThatOccursTwiceIsRefusedEverywhere(t *testing.T) {
 
 func hexOf(b byte) string { return string("0123456789abcdef"[b>>4]) + string("0123456789abcdef"[b&15]) }
 
-func TestTwoMethodsOfClientAuthenticationAreRefusedEverywhere(t *testing.T) {
+func TestTwoMethodsOfClientAuthenticationAreRejectedEverywhere(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		a := d.Want(200, "", d.Post("/token", d.BackendExchangeForm("alice"), asBackend))
@@ -91,7 +91,7 @@ func TestTwoMethodsOfClientAuthenticationAreRefusedEverywhere(t *testing.T) {
 	})
 }
 
-// endless is a body without an end, of which it counts what was taken.
+// endless is an endless body, which counts the bytes that were read.
 type endless struct{ taken atomic.Int64 }
 
 // Read implements io.Reader.
@@ -103,7 +103,7 @@ func (e *endless) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAFloodOfDotsIsRefusedWithoutWork(t *testing.T) {
+func TestManyDotsAreRejectedWithoutWork(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	asBackend := testserver.Basic("backend", testserver.ClientSecret)
 	a := d.SignIn("alice")
@@ -120,7 +120,7 @@ func TestAFloodOfDotsIsRefusedWithoutWork(t *testing.T) {
 		{"a client token", "/token", "grant_type=" + testserver.GrantTokenExchange + "&subject_token_type=" + testserver.TypeJWT + "&subject_token=", nil, 400, "invalid_request"},
 		{"an ID token", "/token", "grant_type=" + testserver.GrantTokenExchange + "&subject_token_type=" + testserver.TypeIDToken + "&subject_token=", nil, 400, "invalid_request"},
 		{"a refresh token", "/token", "grant_type=refresh_token&refresh_token=", nil, 400, testserver.InvalidGrant},
-		{"a refresh token with our prefix", "/token", "grant_type=refresh_token&refresh_token=lk_rt_", nil, 400, testserver.InvalidGrant},
+		{"a refresh token with the server's prefix", "/token", "grant_type=refresh_token&refresh_token=lk_rt_", nil, 400, testserver.InvalidGrant},
 		{"an assertion", "/token", "grant_type=client_credentials&client_assertion=", nil, 400, "invalid_request"},
 		{"a grant", "/token", "grant_type=", nil, 400, "unsupported_grant_type"},
 		{"a token to revoke", "/revoke", "token=", nil, 200, ""},
@@ -148,7 +148,7 @@ func TestAFloodOfDotsIsRefusedWithoutWork(t *testing.T) {
 	}
 	runtime.ReadMemStats(&end)
 	// The requests themselves and their copies on both ends of the connection
-	// are about 100 MB; a parser that makes something of each dot takes
+	// are about 100 MB; a parser that allocates for each dot takes
 	// gigabytes.
 	if taken := (end.TotalAlloc - start.TotalAlloc) >> 20; taken > 500 {
 		t.Errorf("%d MiB were allocated", taken)
@@ -159,7 +159,7 @@ func TestAFloodOfDotsIsRefusedWithoutWork(t *testing.T) {
 	}
 }
 
-func TestABodyWithoutAnEndIsCutOff(t *testing.T) {
+func TestAnEndlessBodyIsRejected(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	before := d.Written()
 	for _, path := range []string{"/token", "/revoke", "/introspect"} {

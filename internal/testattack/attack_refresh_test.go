@@ -22,8 +22,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// restarted is a new node over the database of w, under the same issuer, that
-// knows nothing but what is stored.
+// restarted starts a new node with the database and issuer of d, and no other state.
 func restarted(d *testserver.Deployment) *testserver.Deployment {
 	d.T.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -36,13 +35,13 @@ func restarted(d *testserver.Deployment) *testserver.Deployment {
 	return &next
 }
 
-func TestARestartForgetsNoUsedRefreshToken(t *testing.T) {
+func TestUsedRefreshTokensAreRememberedAcrossARestart(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		first := d.SignIn("alice")
 		newest := d.Want(200, "", d.Refresh("", "web", first.Text("refresh_token")))
 		newest = d.Want(200, "", d.Refresh("", "web", newest.Text("refresh_token")))
 		d = restarted(d)
-		d.Clock.Advance(10 * time.Second) // the retry window begins anew with the node
+		d.Clock.Advance(10 * time.Second) // the retry window begins again with the node
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", first.Text("refresh_token")))
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", newest.Text("refresh_token")))
 		if d.Active(newest.Text("access_token")) {
@@ -54,9 +53,9 @@ func TestARestartForgetsNoUsedRefreshToken(t *testing.T) {
 	})
 }
 
-// TestARequestReadBeforeARotationRotatesNoSuccessor lets requests read the
-// session and then wait at its row, while the chain goes on by two rotations.
-func TestARequestReadBeforeARotationRotatesNoSuccessor(t *testing.T) {
+// TestADelayedRefreshRotatesNoSuccessor makes requests read the session and then wait
+// for its row, while the chain advances by two rotations.
+func TestADelayedRefreshRotatesNoSuccessor(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
 	a := d.SignIn("alice")
 	id, err := models.ParseSessionID(a.Text("session_id"))
@@ -82,7 +81,7 @@ func TestARequestReadBeforeARotationRotatesNoSuccessor(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	other, err := db.Begin() // the two rotations, once more
+	other, err := db.Begin() // holds the row for the two rotations
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +93,7 @@ func TestARequestReadBeforeARotationRotatesNoSuccessor(t *testing.T) {
 	answered := make(chan []*testserver.Answer)
 	go func() {
 		answered <- testserver.InParallel(n, func(int) *testserver.Answer {
-			return d.Refresh("", "web", a.Text("refresh_token"), "scope", "profile") // asking for less reads the row first
+			return d.Refresh("", "web", a.Text("refresh_token"), "scope", "profile") // a narrower scope reads the row first
 		})
 	}()
 	for waiting := 0; waiting < n; time.Sleep(time.Millisecond) {
@@ -114,8 +113,8 @@ func TestARequestReadBeforeARotationRotatesNoSuccessor(t *testing.T) {
 	d.Want(200, "", d.Refresh("", "web", newest.Text("refresh_token")))
 }
 
-// respell writes a refresh token with a part of its bytes replaced.
-func respell(t *testing.T, token string, from, to int, with []byte) string {
+// replaceBytes returns a refresh token with some bytes replaced.
+func replaceBytes(t *testing.T, token string, from, to int, with []byte) string {
 	t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(token, "lk_rt_"))
 	if err != nil {
@@ -138,12 +137,12 @@ func TestAUsedRefreshTokenWithAForeignPartEndsNothing(t *testing.T) {
 		rand.Read(noise)
 		before := d.Written()
 		for name, token := range map[string]string{
-			"everything but its tag":           respell(t, used, 0, 56, noise),
-			"its tag":                          respell(t, used, 56, 72, noise),
-			"its secret":                       respell(t, used, 24, 56, noise),
-			"its generation":                   respell(t, used, 20, 24, []byte{0, 0, 0, 1}),
-			"its session":                      respell(t, used, 4, 20, noise),
-			"its version":                      respell(t, used, 0, 4, noise),
+			"everything but its tag":           replaceBytes(t, used, 0, 56, noise),
+			"its tag":                          replaceBytes(t, used, 56, 72, noise),
+			"its secret":                       replaceBytes(t, used, 24, 56, noise),
+			"its generation":                   replaceBytes(t, used, 20, 24, []byte{0, 0, 0, 1}),
+			"its session":                      replaceBytes(t, used, 4, 20, noise),
+			"its version":                      replaceBytes(t, used, 0, 4, noise),
 			"a dot and its second half":        "lk_rt_garbage." + used[len(used)-48:],
 			"only its tag left":                "lk_rt_" + used[len(used)-22:],
 			"the prefix of a session token":    strings.Replace(used, "lk_rt_", "lk_st_", 1),
@@ -153,7 +152,7 @@ func TestAUsedRefreshTokenWithAForeignPartEndsNothing(t *testing.T) {
 			"another alphabet and its own tag": strings.NewReplacer("-", "+", "_", "/").Replace(used),
 		} {
 			if token == used {
-				continue // nothing to replace in this one
+				continue // this token has nothing to replace
 			}
 			d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", token))
 			d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", token}))
@@ -163,7 +162,7 @@ func TestAUsedRefreshTokenWithAForeignPartEndsNothing(t *testing.T) {
 			d.WantUnchanged(t, before)
 		}
 		d.Want(200, "", d.Refresh("", "web", newest))
-		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", used)) // as it was issued, it does
+		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", used)) // the unchanged token does
 		if got := d.EventTypes(first.Text("session_id")); !slices.Contains(got, models.EventRefreshReuse) {
 			t.Errorf("no reuse among %v", got)
 		}
@@ -203,10 +202,10 @@ func TestARevocationThatCannotBeStoredIsNotASuccess(t *testing.T) {
 	}
 }
 
-// thief holds a root secret, and writes refresh tokens as their format says.
-type thief struct{ version, tag, chain []byte }
+// forger has a root secret, and makes refresh tokens in their format.
+type forger struct{ version, tag, chain []byte }
 
-func newThief(t *testing.T, root string) *thief {
+func newForger(t *testing.T, root string) *forger {
 	t.Helper()
 	prk, err := hkdf.Extract(sha256.New, []byte(root), []byte("latchkey"))
 	if err != nil {
@@ -219,10 +218,10 @@ func newThief(t *testing.T, root string) *thief {
 		}
 		return key
 	}
-	return &thief{derive("version")[:4], derive("tag"), derive("chain")}
+	return &forger{derive("version")[:4], derive("tag"), derive("chain")}
 }
 
-func (*thief) mac(key []byte, parts ...[]byte) []byte {
+func (*forger) mac(key []byte, parts ...[]byte) []byte {
 	h := hmac.New(sha256.New, key)
 	for _, part := range parts {
 		h.Write(part)
@@ -230,25 +229,25 @@ func (*thief) mac(key []byte, parts ...[]byte) []byte {
 	return h.Sum(nil)
 }
 
-func (h *thief) place(id models.SessionID, generation uint32) []byte {
+func (h *forger) place(id models.SessionID, generation uint32) []byte {
 	tenant := sha256.Sum256([]byte("default"))
 	return slices.Concat([]byte{1}, tenant[:], id[:], binary.BigEndian.AppendUint32(nil, generation))
 }
 
-// successor is the secret that follows another one.
-func (h *thief) successor(id models.SessionID, generation uint32, secret []byte) []byte {
+// successor returns the secret that follows another one.
+func (h *forger) successor(id models.SessionID, generation uint32, secret []byte) []byte {
 	return h.mac(h.chain, h.place(id, generation), secret)
 }
 
-func (h *thief) token(id models.SessionID, generation uint32, secret []byte) string {
+func (h *forger) token(id models.SessionID, generation uint32, secret []byte) string {
 	tenant := sha256.Sum256([]byte("default"))
 	body := slices.Concat(h.version, id[:], binary.BigEndian.AppendUint32(nil, generation), secret)
 	return "lk_rt_" + base64.RawURLEncoding.EncodeToString(append(body, h.mac(h.tag, []byte{1}, tenant[:], body)[:16]...))
 }
 
-func TestTheRootSecretAndTheDatabaseMakeNoRefreshToken(t *testing.T) {
+func TestTheRootSecretAndTheDatabaseYieldNoRefreshToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-		thief := newThief(t, testserver.RootSecret)
+		thief := newForger(t, testserver.RootSecret)
 		a := d.SignIn("alice")
 		for range 3 {
 			a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -284,7 +283,7 @@ func TestTheRootSecretAndTheDatabaseMakeNoRefreshToken(t *testing.T) {
 				}
 			}
 		}
-		attempt(3, 4, 2) // where the row is, one ahead, and one behind, where a retry would be answered
+		attempt(3, 4, 2) // the current generation, the next one, and the previous one, for which a retry would succeed
 		if !reflect.DeepEqual(d.SessionRow("default", sid), row) {
 			t.Errorf("the session changed: %+v", d.SessionRow("default", sid))
 		}
@@ -308,18 +307,18 @@ func TestTheRootSecretAndTheDatabaseMakeNoRefreshToken(t *testing.T) {
 	})
 }
 
-// said is the whole of an answer but for what differs in every one.
-func said(a *testserver.Answer) string {
+// withoutVariableParts returns a response without the parts that always differ.
+func withoutVariableParts(a *testserver.Answer) string {
 	header := a.Header.Clone()
 	header.Del("Date")
 	header.Del("X-Request-Id")
 	return fmt.Sprint(a.Status, header, string(a.Body))
 }
 
-// TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken shows tokens that are refused
-// for many reasons: all get one answer, but those that fit a session of the
-// client that shows them.
-func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
+// TestRefreshGivesTheReasonOnlyToTheHolderOfASessionToken presents tokens that are
+// rejected for many reasons. All get the same response, except those that belong to a
+// session of the presenting client.
+func TestRefreshGivesTheReasonOnlyToTheHolderOfASessionToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		used, revoked, disabled, mine := d.SignIn("alice"), d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
@@ -331,7 +330,7 @@ func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
 		d.Want(200, "", d.Post("/revoke", []string{"token", ended.Text("refresh_token")}, asBackend))
 		d.Apply(settings.TenantSpec{ID: "default", Users: []settings.UserSpec{{Sub: "bob", Disabled: true}}})
 		d.Clock.Advance(time.Minute)
-		noise, thief := make([]byte, 32), newThief(t, testserver.RootSecret)
+		noise, thief := make([]byte, 32), newForger(t, testserver.RootSecret)
 		id := func(a *testserver.Answer) models.SessionID {
 			id, err := models.ParseSessionID(a.Text("session_id"))
 			if err != nil {
@@ -342,8 +341,8 @@ func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
 		answers := map[string]*testserver.Answer{
 			"a made-up token":            d.Refresh("", "web", "made-up"),
 			"one that is well-formed":    d.Refresh("", "web", "lk_rt_"+strings.Repeat("A", 96)),
-			"one of another tag":         d.Refresh("", "web", respell(t, mine.Text("refresh_token"), 56, 72, noise)),
-			"a revoked one's other tag":  d.Refresh("", "web", respell(t, revoked.Text("refresh_token"), 56, 72, noise)),
+			"one of another tag":         d.Refresh("", "web", replaceBytes(t, mine.Text("refresh_token"), 56, 72, noise)),
+			"a revoked one's other tag":  d.Refresh("", "web", replaceBytes(t, revoked.Text("refresh_token"), 56, 72, noise)),
 			"one of no session":          d.Refresh("", "web", thief.token(models.NewSessionID(), 0, noise)),
 			"a forged one of one's end":  d.Refresh("", "web", thief.token(id(revoked), 0, noise)),
 			"another client's":           d.Refresh("", "web", foreign.Text("refresh_token")),
@@ -353,12 +352,12 @@ func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
 			"an access token":            d.Refresh("", "web", mine.Text("access_token")),
 			"another client's and scope": d.Refresh("", "web", ended.Text("refresh_token"), "scope", "admin"),
 		}
-		want := said(answers["a made-up token"])
+		want := withoutVariableParts(answers["a made-up token"])
 		if reason := answers["a made-up token"].Text("latchkey_reason"); reason != "refresh_unknown" {
 			t.Errorf("a made-up token: %q", reason)
 		}
 		for name, a := range answers {
-			if got := said(d.Want(400, testserver.InvalidGrant, a)); got != want {
+			if got := withoutVariableParts(d.Want(400, testserver.InvalidGrant, a)); got != want {
 				t.Errorf("%s: %s, otherwise %s", name, got, want)
 			}
 		}
@@ -385,7 +384,7 @@ func TestRefreshTellsWhyOnlyToWhoHoldsASessionsToken(t *testing.T) {
 	})
 }
 
-func TestRevokeByManyEndsASessionOnce(t *testing.T) {
+func TestConcurrentRevocationsEndASessionOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
 		bystander := d.SignIn("alice")
@@ -401,7 +400,7 @@ func TestRevokeByManyEndsASessionOnce(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 		if n := strings.Count(d.Stored("events"), string(models.EventTokenRevoked)); n != 1 {
-			t.Errorf("%d events tell of one token without a session", n)
+			t.Errorf("%d events for one token without a session", n)
 		}
 		for _, token := range tokens {
 			if d.Active(token) {
@@ -414,7 +413,7 @@ func TestRevokeByManyEndsASessionOnce(t *testing.T) {
 	})
 }
 
-func TestIntrospectAmongManySaysInactiveOnceARevokeHasReturned(t *testing.T) {
+func TestIntrospectReturnsInactiveOnceARevokeHasReturned(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		var revoked bool
@@ -442,7 +441,7 @@ func TestIntrospectAmongManySaysInactiveOnceARevokeHasReturned(t *testing.T) {
 	})
 }
 
-func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
+func TestConcurrentRefreshesDoNotOutliveADisabling(t *testing.T) {
 	for name, disable := range map[string]func(*settings.TenantSpec){
 		"user":   func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} },
 		"issuer": func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
@@ -461,7 +460,7 @@ func TestRefreshDoesNotOutliveADisablingAmongMany(t *testing.T) {
 					if _, err := d.Store.Apply(t.Context(), []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 						t.Error(err)
 					}
-					late := d.Refresh("", "web", token) // this node has not heard of it yet
+					late := d.Refresh("", "web", token) // this node has not read the change yet
 					if late.Status != 400 || late.Error() != testserver.InvalidGrant {
 						t.Errorf("after the change: %d %s", late.Status, late.Body)
 					}

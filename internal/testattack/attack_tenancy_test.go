@@ -13,10 +13,10 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// kids lists the keys that a tenant publishes.
+// kids returns the ids of the keys that a tenant publishes.
 func kids(d *testserver.Deployment, base string) (list []string) {
 	d.T.Helper()
-	d.Clock.Advance(6 * time.Second) // longer than one rendering is served
+	d.Clock.Advance(6 * time.Second) // longer than the key set is cached
 	for _, key := range d.Want(200, "", d.Get(base+"/.well-known/jwks.json")).JSON["keys"].([]any) {
 		list = append(list, key.(map[string]any)["kid"].(string))
 	}
@@ -104,7 +104,7 @@ func TestASharedSecretCopiedToAnotherTenantIsNotUsed(t *testing.T) {
 			WHERE tenant_id = 'default' AND settings LIKE '%shared.example.com%'`)
 		d.Clock.Advance(time.Second)
 		before := d.Written()
-		for _, secret := range []string{theirs, ours, ""} { // that it does not open is our fault, not the token's
+		for _, secret := range []string{theirs, ours, ""} { // an unreadable secret is a server error
 			if a := d.Exchange("", "web", token("", secret)); a.Status != 500 || a.Error() != "server_error" || strings.Contains(string(a.Body), "shared") {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
@@ -115,7 +115,7 @@ func TestASharedSecretCopiedToAnotherTenantIsNotUsed(t *testing.T) {
 	})
 }
 
-func TestADigestOrASessionCopiedElsewhereOpensNothing(t *testing.T) {
+func TestACopiedDigestOrSessionGivesNoAccess(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		const secret = "the-secret-of-a-client-of-another-tenant-entirely"
 		other := testserver.Backend()
@@ -145,9 +145,9 @@ func TestADigestOrASessionCopiedElsewhereOpensNothing(t *testing.T) {
 	})
 }
 
-// TestTheDatabaseHoldsNothingThatCouldBeShown reads every column: what is not
-// there in the clear cannot be compared in the clear either.
-func TestTheDatabaseHoldsNothingThatCouldBeShown(t *testing.T) {
+// TestTheDatabaseContainsNoUsableToken reads every column. What the database does not
+// contain in plain text cannot be compared in plain text either.
+func TestTheDatabaseContainsNoUsableToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		const shared = "the-shared-secret-of-an-issuer-of-client-tokens"
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
@@ -176,7 +176,7 @@ func TestTheDatabaseHoldsNothingThatCouldBeShown(t *testing.T) {
 			"an access token": b.Text("access_token"), "a token without a session": machine.Text("access_token"), "a session token": a.Text("session_token"),
 			"a used refresh token": a.Text("refresh_token"), "the last used refresh token": b.Text("refresh_token"), "the current refresh token": c.Text("refresh_token"),
 		} {
-			for _, part := range forms(secret) {
+			for _, part := range encodings(secret) {
 				if strings.Contains(stored, part) {
 					t.Errorf("the database holds %s", name)
 				}
@@ -185,9 +185,8 @@ func TestTheDatabaseHoldsNothingThatCouldBeShown(t *testing.T) {
 	})
 }
 
-// forms are the ways in which a secret may be written, and the parts of it
-// that are worth having.
-func forms(secret string) []string {
+// encodings returns the encodings of a secret and of its significant parts.
+func encodings(secret string) []string {
 	worth := []string{secret}
 	if header, rest, isJWT := strings.Cut(secret, "."); isJWT {
 		payload, signature, _ := strings.Cut(rest, ".")
@@ -196,7 +195,7 @@ func forms(secret string) []string {
 	if len(secret) > 6 && strings.HasPrefix(secret, "lk_") {
 		worth = append(worth, secret[6:])
 		if raw, err := base64.RawURLEncoding.DecodeString(secret[6:]); err == nil {
-			worth = append(worth, string(raw[24:56])) // its own secret
+			worth = append(worth, string(raw[24:56])) // the secret part
 		}
 	}
 	var all []string
@@ -207,7 +206,7 @@ func forms(secret string) []string {
 	return all
 }
 
-func TestClientAuthenticationDoesNotTellWhyItFails(t *testing.T) {
+func TestClientAuthenticationDoesNotRevealWhyItFails(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		disabled := testserver.APIClient()
 		disabled.Disabled = true
@@ -221,29 +220,29 @@ func TestClientAuthenticationDoesNotTellWhyItFails(t *testing.T) {
 		} {
 			want := ""
 			for name, opt := range map[string]testserver.Option{
-				"an unknown client":             testserver.Basic("nobody", testserver.ClientSecret),
-				"an unknown client, no secret":  testserver.Basic("nobody", ""),
-				"a wrong secret":                testserver.Basic("backend", "wrong"),
-				"the beginning of the secret":   testserver.Basic("backend", testserver.ClientSecret[:20]),
-				"the secret with a letter more": testserver.Basic("backend", testserver.ClientSecret+"x"),
-				"the secret in capitals":        testserver.Basic("backend", strings.ToUpper(testserver.ClientSecret)),
-				"no secret":                     testserver.Basic("backend", ""),
-				"another client's secret":       testserver.Basic("backend", testserver.APIClient().Secret),
-				"a secret of a public client":   testserver.Basic("web", testserver.ClientSecret),
-				"a disabled client":             testserver.Basic("api", testserver.APIClient().Secret),
-				"a disabled client, wrongly":    testserver.Basic("api", "wrong"),
-				"an id with a NUL":              testserver.Basic("backend\x00", testserver.ClientSecret),
-				"bad base64":                    testserver.Authorization("Basic %%%"),
-				"no credentials":                testserver.Authorization("Basic "),
-				"another scheme":                testserver.Authorization("Digest x"),
+				"an unknown client":                    testserver.Basic("nobody", testserver.ClientSecret),
+				"an unknown client, no secret":         testserver.Basic("nobody", ""),
+				"a wrong secret":                       testserver.Basic("backend", "wrong"),
+				"the beginning of the secret":          testserver.Basic("backend", testserver.ClientSecret[:20]),
+				"the secret with an additional letter": testserver.Basic("backend", testserver.ClientSecret+"x"),
+				"the secret in capitals":               testserver.Basic("backend", strings.ToUpper(testserver.ClientSecret)),
+				"no secret":                            testserver.Basic("backend", ""),
+				"another client's secret":              testserver.Basic("backend", testserver.APIClient().Secret),
+				"a secret of a public client":          testserver.Basic("web", testserver.ClientSecret),
+				"a disabled client":                    testserver.Basic("api", testserver.APIClient().Secret),
+				"a disabled client, wrongly":           testserver.Basic("api", "wrong"),
+				"an id with a NUL":                     testserver.Basic("backend\x00", testserver.ClientSecret),
+				"bad base64":                           testserver.Authorization("Basic %%%"),
+				"no credentials":                       testserver.Authorization("Basic "),
+				"another scheme":                       testserver.Authorization("Digest x"),
 			} {
-				d.Clock.Advance(6 * time.Second) // slower than wrong secrets are throttled
+				d.Clock.Advance(6 * time.Second) // slowly enough to avoid throttling
 				got := d.Want(401, "invalid_client", d.Post(path, form, opt))
 				if want == "" {
-					want = said(got)
+					want = withoutVariableParts(got)
 				}
-				if said(got) != want {
-					t.Errorf("%s, %s: %s, otherwise %s", path, name, said(got), want)
+				if withoutVariableParts(got) != want {
+					t.Errorf("%s, %s: %s, otherwise %s", path, name, withoutVariableParts(got), want)
 				}
 			}
 		}
@@ -252,8 +251,8 @@ func TestClientAuthenticationDoesNotTellWhyItFails(t *testing.T) {
 	})
 }
 
-// Reserved names are refused when a configuration is applied; whoever writes to
-// the database has not applied it.
+// Applying a configuration rejects reserved names; writing to the database directly
+// bypasses that.
 func TestAReservedClaimWrittenToTheDatabaseIsNotIssued(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a, b := d.SignIn("alice"), d.SignInAtBackend("bob")
@@ -269,7 +268,7 @@ func TestAReservedClaimWrittenToTheDatabaseIsNotIssued(t *testing.T) {
 		d.Clock.Advance(6 * time.Second)
 		d.Want(500, "server_error", d.Refresh("", "web", a.Text("refresh_token")))
 		if !strings.Contains(d.Log.String(), "claims.cnf: is a reserved name") {
-			t.Error("the log does not say why")
+			t.Error("the log does not give the reason")
 		}
 		d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", b.Text("refresh_token")}, testserver.AsBackend()))
 	})

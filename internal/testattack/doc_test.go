@@ -1,3 +1,3 @@
-// Package testattack tests the attacks of docs/attacks.md,
+// Package testattack tests the attacks in docs/attacks.md,
 // over HTTP against the real server.
 package testattack

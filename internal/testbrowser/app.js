@@ -1,6 +1,6 @@
 // A browser app that keeps its tokens in localStorage or IndexedDB, chosen by
-// ?store=, and refreshes when it is opened. It stores what an answer brings and
-// keeps the old tokens when none arrives.
+// ?store=, and refreshes when it is opened. It stores the tokens of a response, and
+// keeps the old ones if no response arrives.
 const query = new URLSearchParams(location.search);
 const issuer = query.get("issuer");
 const clientID = query.get("client_id");
@@ -57,6 +57,6 @@ const app = {
   },
 };
 
-// opened is what the first refresh brought; null: nobody was signed in.
+// opened is the result of the first refresh; null: nobody was signed in.
 app.opened = (async () => (await store.read()) ? app.refresh() : null)();
 window.app = app;

@@ -1,5 +1,5 @@
-// What the scripts of this folder share: a browser, the page of the test, and
-// the control port of the test server.
+// Shared by the scripts in this folder: a browser, the page of the test, and the control
+// port of the test server.
 import { chromium } from "playwright-core";
 
 export const { ISSUER, CONTROL, CLIENT_ID, PAGE, CHROMIUM } = process.env;
@@ -12,7 +12,7 @@ export async function launch() {
   });
 }
 
-// control sends an instruction to the control port.
+// control sends a request to the control port.
 export async function control(path, body) {
   const response = await fetch(CONTROL + path, body === undefined ? {} : { method: "POST", body: JSON.stringify(body) });
   if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);

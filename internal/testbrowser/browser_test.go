@@ -1,7 +1,7 @@
 //go:build browser
 
 // Package testbrowser tests the server with a real browser: Debian's Chromium,
-// driven by scripts of this folder through playwright-core. Run it by
+// driven by scripts in this folder through playwright-core. Run it with
 // `make test-browser`, which installs both.
 package testbrowser
 
@@ -51,7 +51,7 @@ func serve(t *testing.T, listed bool) *servers {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = stdin.Close() // it ends by this
+		_ = stdin.Close() // this ends it
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the test server: %v", err)
 		}
@@ -81,8 +81,8 @@ func (s *servers) script(t *testing.T, args ...string) {
 	}
 }
 
-// Three sessions that lose one answer each, and one that loses three with nine
-// refreshes between.
+// Three sessions lose one response each, and one loses three, with nine refreshes
+// between them.
 func TestAPageClosedDuringARefreshIsStillSignedIn(t *testing.T) {
 	s := serve(t, true)
 	for _, c := range []struct{ store, interruption, waits string }{
@@ -97,6 +97,6 @@ func TestAPageClosedDuringARefreshIsStillSignedIn(t *testing.T) {
 	}
 }
 
-func TestAPageOfAnotherOriginGetsNothing(t *testing.T) {
+func TestAPageOfAnotherOriginGetsNoAccess(t *testing.T) {
 	serve(t, false).script(t, "cross_origin.mjs")
 }

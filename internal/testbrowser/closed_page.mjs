@@ -1,11 +1,10 @@
-// A page is closed in the middle of a refresh and opened again later: its user is
-// still signed in, by one chain of refresh tokens.
+// A page is closed during a refresh and opened again later. Its user is still signed in,
+// with one chain of refresh tokens.
 import { CLIENT_ID, ISSUER, check, control, launch, open } from "./browser.mjs";
 
 const [store, interruption, waits] = process.argv.slice(2);
 
-// The ways in which a page does not see the answer to a refresh that was
-// committed.
+// The ways in which a page misses the response to a committed refresh.
 const interruptions = {
   // The connection breaks, then the page is closed.
   async lost(page) {
@@ -14,7 +13,7 @@ const interruptions = {
     check(failed, "the page received an answer that was lost");
     await page.close();
   },
-  // The page is closed while the answer is on its way.
+  // The page is closed while the response is in transit.
   async closed(page) {
     await control("/answers", { hold: 1 });
     await page.evaluate(() => void window.app.refresh().catch(() => {}));

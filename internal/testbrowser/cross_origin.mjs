@@ -1,5 +1,5 @@
 // A page of an origin that the client does not list gets nothing from the token
-// endpoint, and can read no answer.
+// endpoint, and cannot read a response.
 import { CLIENT_ID, ISSUER, check, control, launch, open } from "./browser.mjs";
 
 const browser = await launch();

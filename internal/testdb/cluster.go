@@ -5,9 +5,8 @@ import (
 	"testing"
 )
 
-// Cluster is a PostgreSQL of one test alone, which the test may stop and start
-// again. Its methods are for the test's own goroutine, since they fail the
-// test themselves.
+// Cluster is a private PostgreSQL cluster of one test, which may stop and restart it.
+// Call its methods only from the goroutine of the test, because they call t.Fatal.
 type Cluster struct {
 	t      testing.TB
 	server *server
@@ -19,15 +18,15 @@ type Mode int
 const (
 	// Fast ends every connection with an error and shuts down in order.
 	Fast Mode = iota
-	// Immediate ends every process where it stands; the next start recovers
-	// what was committed.
+	// Immediate ends every process at once; the next start recovers
+	// committed data.
 	Immediate
 )
 
-// NewCluster starts a private cluster, also where EnvURL is set, and removes
-// it after the test. Its commits wait for the disk, so that what they survive can
-// be tested. It takes a few seconds: where cutting the connection is enough, use
-// a Proxy.
+// NewCluster starts a private cluster, even if EnvURL is set, and removes it after
+// the test. Its commits wait for the disk, so that tests can check what survives a
+// crash. Starting it takes a few seconds: use a Proxy if cutting the connection is
+// enough.
 func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
 	s, err := newServer(true)
@@ -38,11 +37,11 @@ func NewCluster(t testing.TB) *Cluster {
 	return &Cluster{t: t, server: s}
 }
 
-// URL is that of an empty database, as a role that may create others. It stays
-// the same when the cluster is started again.
+// URL returns the URL of an empty database, for a role that may create others. It
+// stays the same across restarts.
 func (c *Cluster) URL() string { return c.server.url() }
 
-// Stop stops the server and returns when it is gone.
+// Stop stops the server and returns when it has exited.
 func (c *Cluster) Stop(mode Mode) {
 	c.t.Helper()
 	signal := map[Mode]os.Signal{Fast: stopFast, Immediate: stopImmediate}[mode]
@@ -51,7 +50,7 @@ func (c *Cluster) Stop(mode Mode) {
 	}
 }
 
-// Start starts a stopped server and returns when it takes connections.
+// Start starts a stopped server and returns when it accepts connections.
 func (c *Cluster) Start() {
 	c.t.Helper()
 	if err := c.server.start(); err != nil {

@@ -7,7 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func TestClusterKeepsItsDataAndItsURLOverARestart(t *testing.T) {
+func TestClusterKeepsItsDataAndURLAcrossARestart(t *testing.T) {
 	cluster := NewCluster(t)
 	url := cluster.URL()
 	query(t, url, "CREATE TABLE t (n int)")
@@ -35,7 +35,7 @@ func TestClusterKeepsItsDataAndItsURLOverARestart(t *testing.T) {
 	}
 }
 
-func TestStartRefusesARunningServer(t *testing.T) {
+func TestStartRejectsARunningServer(t *testing.T) {
 	cluster := NewCluster(t)
 	if err := cluster.server.start(); err == nil {
 		t.Error("a running server was started again")

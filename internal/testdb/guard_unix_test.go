@@ -18,12 +18,12 @@ import (
 	"time"
 )
 
-// A test binary that is killed or times out cleans nothing up itself.
-func TestServerDiesWithItsProcess(t *testing.T) {
+// A test binary that is killed or times out runs no cleanup of its own.
+func TestServerExitsWithItsProcess(t *testing.T) {
 	if os.Getenv("LATCHKEY_TEST_VICTIM") != "" {
 		becomeVictim(t)
 	}
-	victim := exec.Command(os.Args[0], "-test.run=^TestServerDiesWithItsProcess$", "-test.count=1")
+	victim := exec.Command(os.Args[0], "-test.run=^TestServerExitsWithItsProcess$", "-test.count=1")
 	victim.Env = append(os.Environ(), "LATCHKEY_TEST_VICTIM=1")
 	victim.Stderr = os.Stderr
 	out, err := victim.StdoutPipe()
@@ -35,7 +35,7 @@ func TestServerDiesWithItsProcess(t *testing.T) {
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the victim said nothing: %v", err)
+		t.Fatalf("the victim printed nothing: %v", err)
 	}
 	folder, url, _ := strings.Cut(strings.TrimSpace(line), " ")
 	query(t, url, "SELECT 1")
@@ -48,13 +48,13 @@ func TestServerDiesWithItsProcess(t *testing.T) {
 	deadline := time.Now().Add(30 * time.Second)
 	for !gone(folder) || alive(postmaster) {
 		if time.Now().After(deadline) {
-			t.Fatalf("30 s after its process the server is not gone: folder %v, process %v", !gone(folder), alive(postmaster))
+			t.Fatalf("the server still exists 30 s after its process: folder %v, process %v", !gone(folder), alive(postmaster))
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// becomeVictim starts a server, says where, and waits to be killed.
+// becomeVictim starts a server, prints where, and waits to be killed.
 func becomeVictim(t *testing.T) {
 	s, err := newServer(false)
 	if err != nil {
@@ -83,8 +83,7 @@ func gone(folder string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// alive does not count a dead process that nobody has taken notice of: in a
-// container there may be nobody to do so.
+// alive does not count a zombie, because in a container nothing may reap it.
 func alive(pid int) bool {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)) // Linux only
 	return syscall.Kill(pid, 0) == nil && !bytes.Contains(stat, []byte(") Z "))

@@ -8,11 +8,11 @@ import (
 	"path/filepath"
 )
 
-// keeperPort is in the name of a keeper's socket, beside that of its server.
+// keeperPort is the port in the name of a keeper's socket, beside the server's socket.
 const keeperPort = "5433"
 
-// keeper stands before a server and keeps its sessions, for every process that
-// has the URL.
+// keeper is a proxy of a server that keeps its sessions, for every process that has
+// the URL.
 type keeper struct {
 	listener net.Listener
 	pool     *pool
@@ -33,7 +33,7 @@ func newKeeper(s *server) (*keeper, error) {
 	return k, nil
 }
 
-// close takes no more connections. The others end with the server.
+// close stops accepting connections. Open ones end with the server.
 func (k *keeper) close() { _ = k.listener.Close() }
 
 func (k *keeper) serve() {
@@ -50,10 +50,10 @@ func (k *keeper) serve() {
 		}()
 		go func() {
 			_, _ = io.Copy(client, server)
-			_ = client.Close() // what was written still arrives
+			_ = client.Close() // written data still arrives
 		}()
 	}
 }
 
-// socketIn is the path of a socket, as PostgreSQL names it.
+// socketIn returns the path of a PostgreSQL socket.
 func socketIn(folder, port string) string { return filepath.Join(folder, ".s.PGSQL."+port) }

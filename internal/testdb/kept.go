@@ -21,36 +21,35 @@ import (
 )
 
 // A new session costs PostgreSQL more than most tests do in it: a process, and
-// catalogs that it reads again. A session whose client said goodbye is therefore
-// kept for the next client that asks for the same. By then it has forgotten
-// everything that a client can put into it. One of which that is not certain
-// ends with its client.
+// reading the catalogs again. Therefore a session whose client has terminated in order
+// is kept for the next client with the same parameters. By then everything that a
+// client can set is reset. If that is not certain, the session ends with its client.
 
 const (
-	// keptName is the application_name of a session that is kept: nobody uses it.
+	// keptName is the application_name of an idle kept session.
 	keptName = "kept by testdb"
-	// mostKept bounds how many are kept. The oldest ends first.
-	mostKept = 48
+	// maxKept is the maximum number of idle kept sessions. The oldest ends first.
+	maxKept = 48
 )
 
-// pool keeps sessions of one server.
+// pool holds the kept sessions of one server.
 type pool struct {
 	socket string // of the server
 
 	mu   sync.Mutex
-	all  map[uint32]*kept // by process
-	idle []*kept          // the oldest first
+	all  map[uint32]*kept // by process id
+	idle []*kept          // oldest first
 }
 
-// kept is a session that is kept, or will be.
+// kept is a session that can be kept.
 type kept struct {
-	key     string // what its clients asked for
+	key     string // the parameters of its clients
 	conn    net.Conn
-	in      *bufio.Reader // empty while a client has the session
-	welcome []byte        // from AuthenticationOk to ReadyForQuery, as the server wrote it
+	in      *bufio.Reader // empty while a client uses the session
+	welcome []byte        // the server's messages from AuthenticationOk to ReadyForQuery
 	pid     uint32
-	plain   bool // it began without settings of its database or role
-	struck  bool // somebody asked to cancel what it does
+	plain   bool // its database and role have no settings of their own
+	struck  bool // a cancel request for it has been received
 }
 
 var pools struct {
@@ -70,7 +69,7 @@ func poolOf(socket string) *pool {
 	return pools.of[socket]
 }
 
-// Connect connects to a PostgreSQL, by way of Dial.
+// Connect connects to PostgreSQL with Dial.
 func Connect(ctx context.Context, url string) (*pgx.Conn, error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -93,8 +92,8 @@ func Open(url string) (*sql.DB, error) {
 	return stdlib.OpenDB(*cfg), nil
 }
 
-// Dial is for pgconn.Config. Where the address is that of a keeper, it does in
-// this process what a keeper would do, without carrying every byte twice.
+// Dial is for pgconn.Config. If the address is that of a keeper, it does the keeper's
+// work in this process, so that no byte is copied twice.
 func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	if folder, ok := strings.CutSuffix(address, "/.s.PGSQL."+keeperPort); ok && network == "unix" {
 		return newSession(poolOf(socketIn(folder, serverPort))), nil
@@ -102,8 +101,8 @@ func Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	return (&net.Dialer{}).DialContext(ctx, network, address)
 }
 
-// get returns a session with what a client wants and knows. Where the server
-// refuses it, get returns the server's message.
+// get returns a session for a client's parameters and password. If the server
+// rejects them, get returns the server's message.
 func (p *pool) get(packet []byte, wanted map[string]string, password []byte) (*kept, []byte, error) {
 	var key strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
@@ -118,7 +117,7 @@ func (p *pool) get(packet []byte, wanted map[string]string, password []byte) (*k
 		if !struck && s.awake() {
 			return s, nil, nil
 		}
-		p.end(s) // its database is gone, say
+		p.end(s) // for example, its database is gone
 	}
 	conn, err := net.Dial("unix", p.socket)
 	if err != nil {
@@ -148,7 +147,7 @@ func (p *pool) take(key string) (s *kept, struck bool) {
 	return nil, false
 }
 
-// put takes a session back from a client that has left it at rest.
+// put returns a session to the pool after its client has left it idle.
 func (p *pool) put(s *kept) {
 	if !s.forget() {
 		p.end(s)
@@ -157,7 +156,7 @@ func (p *pool) put(s *kept) {
 	p.mu.Lock()
 	p.idle = append(p.idle, s)
 	var oldest *kept
-	if len(p.idle) > mostKept {
+	if len(p.idle) > maxKept {
 		oldest = p.idle[0]
 		p.idle = slices.Delete(p.idle, 0, 1)
 	}
@@ -176,8 +175,8 @@ func (p *pool) end(s *kept) {
 	}
 }
 
-// strike notes for which session a request to cancel is. It may arrive after the
-// statement has ended, and must not meet the next client's.
+// strike records the session of a cancel request. The request may arrive after the
+// statement has ended, and must not cancel a statement of the next client.
 func (p *pool) strike(request []byte) {
 	if len(request) < 12 {
 		return
@@ -189,9 +188,9 @@ func (p *pool) strike(request []byte) {
 	}
 }
 
-// begin begins a session at the server.
+// begin opens a session at the server.
 func (s *kept) begin(packet, password []byte) (refusal []byte, err error) {
-	_ = s.conn.SetDeadline(time.Now().Add(patience)) // works on every socket; ask takes it back
+	_ = s.conn.SetDeadline(time.Now().Add(waitTimeout)) // works on every socket; ask resets it
 	if _, err := s.conn.Write(packet); err != nil {
 		return nil, err
 	}
@@ -214,39 +213,38 @@ func (s *kept) begin(packet, password []byte) (refusal []byte, err error) {
 		if kind == 'Z' {
 			var ok bool
 			if s.plain, ok = s.ask("SELECT " + noSettings); !ok {
-				return nil, errors.New("a new session of PostgreSQL does not answer")
+				return nil, errors.New("a new PostgreSQL session does not respond")
 			}
 			return nil, nil
 		}
 	}
 }
 
-// noSettings is true for a database and a role without settings of their own. A
-// session takes them over when it begins, and not again.
+// noSettings reports whether the database and the role have no settings of their own.
+// A session applies such settings only when it begins.
 const noSettings = "NOT EXISTS (SELECT FROM pg_db_role_setting WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())))"
 
-// awake makes a session that was kept ready for a client.
+// awake prepares a kept session for a client.
 func (s *kept) awake() bool {
 	plain, ok := s.ask("RESET application_name; SELECT " + noSettings)
 	return ok && plain
 }
 
-// forget takes out of a session what its client left in it, and has it hand in
-// its statistics, as at its end. PostgreSQL before 15 cannot be asked to, so that
-// none of its sessions is kept.
+// forget resets a session and makes it report its statistics, as at its end.
+// PostgreSQL before 15 has no function for that, so none of its sessions is kept.
 func (s *kept) forget() bool {
 	if !s.plain {
 		return false
 	}
-	// DISCARD ALL is a query of its own: two statements of one are a transaction.
+	// DISCARD ALL is a separate query, because two statements in one query form a transaction.
 	plain, ok := s.ask("DISCARD ALL", "SET application_name = '"+keptName+"'; SELECT pg_stat_force_next_flush(); SELECT "+noSettings)
 	return ok && plain
 }
 
-// ask sends queries of which the last one yields a boolean. It fails unless the
-// session is at rest afterwards.
+// ask sends queries, of which the last one yields a boolean. It fails unless the
+// session is idle afterwards.
 func (s *kept) ask(queries ...string) (answer, ok bool) {
-	_ = s.conn.SetDeadline(time.Now().Add(patience))
+	_ = s.conn.SetDeadline(time.Now().Add(waitTimeout))
 	defer func() { _ = s.conn.SetDeadline(time.Time{}) }()
 	var batch []byte
 	for _, query := range queries {
@@ -271,21 +269,21 @@ func (s *kept) ask(queries ...string) (answer, ok bool) {
 	return answer, s.in.Buffered() == 0
 }
 
-// session is a client's connection to a pool. What the client writes is for a
-// server, and what it reads seems to come from one.
+// session is a client's connection to a pool. To the client it looks like a connection
+// to a server.
 type session struct {
 	pool *pool
 
 	mu       sync.Mutex
-	moved    *sync.Cond // mu: anything below has changed
-	early    []byte     // of the client's, before it has a server
-	packet   []byte     // its startup packet, once that is whole
+	moved    *sync.Cond // on mu: a field below has changed
+	early    []byte     // the client's data before it has a server
+	packet   []byte     // its startup packet, once complete
 	wanted   map[string]string
-	answer   []byte   // to be read before anything of the server's
+	answer   []byte   // data to read before the server's
 	server   net.Conn // nil: not yet
-	kept     *kept    // behind server; nil: nothing of this connection is kept
-	over     bool     // nothing more is to be read, or written
-	readers  int      // those that read from server
+	kept     *kept    // the session of server; nil: this connection is not kept
+	over     bool     // the connection is closed
+	readers  int      // number of goroutines that read from server
 	toServer frames
 	toClient frames
 }
@@ -352,19 +350,19 @@ func (c *session) Write(b []byte) (int, error) {
 	return server.Write(b)
 }
 
-// The codes in the place of a protocol version in a packet without a type.
+// Request codes that replace the protocol version in a startup packet.
 const (
 	sslRequest    = 80877103
 	gssRequest    = 80877104
 	cancelRequest = 80877102
 )
 
-// start does what the packets so far ask for, as far as they are whole.
+// start handles the complete packets that have arrived so far.
 func (c *session) start() error {
 	for len(c.early) >= 8 && c.packet == nil {
 		length := int(binary.BigEndian.Uint32(c.early))
 		if length < 8 || length > 10000 { // PostgreSQL's own limit
-			return errors.New("not a packet that begins a session")
+			return errors.New("not a startup packet")
 		}
 		if len(c.early) < length {
 			return nil
@@ -405,7 +403,7 @@ func (c *session) start() error {
 	return nil
 }
 
-// pass leads the client to a session that nobody else gets.
+// pass connects the client to a session that is not shared or kept.
 func (c *session) pass(packet []byte) (err error) {
 	if c.server, err = net.Dial("unix", c.pool.socket); err == nil {
 		_, err = c.server.Write(packet)
@@ -413,7 +411,7 @@ func (c *session) pass(packet []byte) (err error) {
 	return err
 }
 
-// rest says that the server has answered everything and is in no transaction.
+// rest reports whether the server has answered every query and is in no transaction.
 func (c *session) rest() bool {
 	return c.toServer.asked == c.toClient.ready && c.toClient.status == 'I' && c.toClient.whole() && len(c.answer) == 0
 }
@@ -422,7 +420,7 @@ func (c *session) rest() bool {
 func (c *session) leave() {
 	c.over = true
 	s := c.kept
-	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // whoever waits for the server waits no more
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wake readers that wait for the server
 	for c.readers > 0 {
 		c.moved.Wait()
 	}
@@ -450,7 +448,7 @@ func (c *session) Close() error {
 	return nil
 }
 
-// NetConn is the connection to the server, as it is of a tls.Conn.
+// NetConn returns the connection to the server, like that of a tls.Conn.
 func (c *session) NetConn() net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -460,7 +458,7 @@ func (c *session) NetConn() net.Conn {
 // LocalAddr implements net.Conn.
 func (c *session) LocalAddr() net.Addr { return &net.UnixAddr{Net: "unix"} }
 
-// RemoteAddr is where Dial comes here: a request to cancel is dialled as well.
+// RemoteAddr is the address for Dial, which is also used for cancel requests.
 func (c *session) RemoteAddr() net.Addr {
 	return &net.UnixAddr{Net: "unix", Name: socketIn(filepath.Dir(c.pool.socket), keeperPort)}
 }
@@ -474,7 +472,7 @@ func (c *session) SetReadDeadline(t time.Time) error { return c.limit(t, net.Con
 // SetWriteDeadline implements net.Conn.
 func (c *session) SetWriteDeadline(t time.Time) error { return c.limit(t, net.Conn.SetWriteDeadline) }
 
-// limit is without effect before there is a server: pool.get has limits of its own.
+// limit has no effect without a server: pool.get has its own limits.
 func (c *session) limit(t time.Time, set func(net.Conn, time.Time) error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -484,25 +482,25 @@ func (c *session) limit(t time.Time, set func(net.Conn, time.Time) error) error 
 	return set(c.server, t)
 }
 
-// terminateLength is that of a Terminate, the last message of a client.
+// terminateLength is the length of a Terminate message, the last message of a client.
 const terminateLength = 5
 
-// frames follows the messages in one direction of a connection, which arrive in
+// frames parses the messages in one direction of a connection, which may arrive in
 // pieces.
 type frames struct {
-	head [6]byte // of the message that is passing: its type, its length, its first byte
-	have int     // bytes of it
-	rest int     // bytes of the message that are still to come, after head
+	head [6]byte // of the current message: its type, its length, its first byte
+	have int     // number of bytes in head
+	rest int     // remaining bytes of the message after head
 
-	asked  int  // messages of a client that a ReadyForQuery answers
-	ready  int  // ReadyForQuery
+	asked  int  // client messages that a ReadyForQuery answers
+	ready  int  // ReadyForQuery messages
 	status byte // of the last one
 }
 
-// whole says that no message is passing.
+// whole reports whether the last message is complete.
 func (f *frames) whole() bool { return f.have == 0 && f.rest == 0 }
 
-// pass looks at a piece, and reports whether a Terminate is in it.
+// pass parses a piece, and reports whether it contains a Terminate.
 func (f *frames) pass(piece []byte) (goodbye bool) {
 	for len(piece) > 0 {
 		if f.rest > 0 {

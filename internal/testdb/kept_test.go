@@ -11,18 +11,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// keepers are the two ways to sessions that are kept.
+// keepers are the two ways to get kept sessions.
 var keepers = map[string]pgconn.DialFunc{"in this process": Dial, "through a socket": nil}
 
-// keptCluster is a cluster for the tests of keepers: that of the others may have
-// none.
+// keptCluster is a cluster for the tests of keepers, because the shared one may have
+// no keeper.
 var keptCluster = sync.OnceValues(func() (string, error) {
 	url, _, err := Share()
 	return url, err
 })
 
-// eachKeeper runs test with the URL of a cluster with a keeper, and with what
-// connects to it.
+// eachKeeper runs test for each way, with the URL of a cluster with a keeper and the
+// function that connects to it.
 func eachKeeper(t *testing.T, test func(t *testing.T, url string, connect func(t *testing.T, url string) (*pgx.Conn, error))) {
 	t.Helper()
 	url, err := keptCluster()
@@ -49,8 +49,7 @@ func eachKeeper(t *testing.T, test func(t *testing.T, url string, connect func(t
 	}
 }
 
-// process runs statements in a session, and returns the server process of it once
-// it has said goodbye.
+// process runs statements in a session, closes it, and returns its server process.
 func process(t *testing.T, conn *pgx.Conn, err error, statements ...string) uint32 {
 	t.Helper()
 	if err != nil {
@@ -67,7 +66,7 @@ func process(t *testing.T, conn *pgx.Conn, err error, statements ...string) uint
 	return conn.PgConn().PID()
 }
 
-func TestASessionIsKeptAndHasForgottenItsClient(t *testing.T) {
+func TestAKeptSessionHasNoStateOfItsClient(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
 		before := process(t, conn, err, "SET search_path = elsewhere",
@@ -81,13 +80,13 @@ func TestASessionIsKeptAndHasForgottenItsClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := `0 0 0 0 t "$user", public off []`; left != want {
-			t.Errorf("of its client it knows %s, want %s", left, want)
+			t.Errorf("it has %s of its client, want %s", left, want)
 		}
 	})
 }
 
-// Statistics are handed in at a session's end, and some tests read them.
-func TestASessionThatIsKeptHasHandedInItsStatistics(t *testing.T) {
+// A session reports its statistics when it ends, and some tests read them.
+func TestAKeptSessionHasReportedItsStatistics(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
 		process(t, conn, err, "DROP TABLE IF EXISTS counted", "CREATE TABLE counted (n int)")
@@ -101,7 +100,7 @@ func TestASessionThatIsKeptHasHandedInItsStatistics(t *testing.T) {
 	})
 }
 
-func TestASessionOfADoubtfulStateIsNotKept(t *testing.T) {
+func TestASessionInAnUnknownStateIsNotKept(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		for name, use := range map[string]func(conn *pgx.Conn) error{
 			"in a transaction":        func(conn *pgx.Conn) error { _, err := conn.Exec(t.Context(), "BEGIN"); return err },
@@ -115,7 +114,7 @@ func TestASessionOfADoubtfulStateIsNotKept(t *testing.T) {
 				_, err := conn.PgConn().Conn().Write([]byte("Q\x00\x00"))
 				return err
 			},
-			"asked to cancel": func(conn *pgx.Conn) error { return conn.PgConn().CancelRequest(t.Context()) },
+			"canceled": func(conn *pgx.Conn) error { return conn.PgConn().CancelRequest(t.Context()) },
 			"ended by another": func(conn *pgx.Conn) error {
 				other, err := connect(t, url)
 				if err == nil {
@@ -150,8 +149,8 @@ func TestASessionOfADoubtfulStateIsNotKept(t *testing.T) {
 	})
 }
 
-// A session takes over the settings of its database when it begins.
-func TestASessionOnADatabaseWithSettingsIsNotKept(t *testing.T) {
+// A session applies the settings of its database when it begins.
+func TestASessionOfADatabaseWithSettingsIsNotKept(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		setting := func() (value string) {
 			t.Helper()
@@ -183,7 +182,7 @@ func TestASessionOnADatabaseWithSettingsIsNotKept(t *testing.T) {
 	})
 }
 
-func TestAKeeperAsksForThePassword(t *testing.T) {
+func TestAKeeperRequiresThePassword(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
 		process(t, conn, err)
@@ -197,7 +196,7 @@ func TestAKeeperAsksForThePassword(t *testing.T) {
 	})
 }
 
-// A role of a test's own is refused, or limited, as the server does it.
+// The server's limits on a test's own role still apply.
 func TestSessionsOfOtherRolesAreNotKept(t *testing.T) {
 	eachKeeper(t, func(t *testing.T, url string, connect func(*testing.T, string) (*pgx.Conn, error)) {
 		conn, err := connect(t, url)
@@ -233,18 +232,18 @@ func TestCancellingReachesTheServer(t *testing.T) {
 					t.Errorf("it ended with %v", err)
 				}
 				return
-			case <-time.After(10 * time.Millisecond): // it had not begun yet
+			case <-time.After(10 * time.Millisecond): // the statement had not begun yet
 			}
 		}
 	})
 }
 
-func TestOnlySoManySessionsAreKept(t *testing.T) {
+func TestTheNumberOfKeptSessionsIsBounded(t *testing.T) {
 	url, err := keptCluster()
 	if err != nil {
 		t.Fatal(err)
 	}
-	conns := make([]*pgx.Conn, mostKept+5)
+	conns := make([]*pgx.Conn, maxKept+5)
 	for i := range conns {
 		if conns[i], err = connect(t, url); err != nil {
 			t.Fatal(err)
@@ -254,12 +253,12 @@ func TestOnlySoManySessionsAreKept(t *testing.T) {
 		process(t, conn, nil)
 	}
 	var n int
-	if n = query(t, url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = '"+keptName+"'"); n >= mostKept {
+	if n = query(t, url, "SELECT count(*) FROM pg_stat_activity WHERE application_name = '"+keptName+"'"); n >= maxKept {
 		t.Errorf("beside one in use there are %d", n)
 	}
 }
 
-func TestFramesInPieces(t *testing.T) {
+func TestSplitFramesAreParsed(t *testing.T) {
 	stream := []byte("Q\x00\x00\x00\x0dSELECT 1\x00S\x00\x00\x00\x04Z\x00\x00\x00\x05TX\x00\x00\x00\x04")
 	for size := 1; size <= len(stream); size++ {
 		var f frames
@@ -279,7 +278,7 @@ func TestFramesInPieces(t *testing.T) {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still waiting: %s", what)
 		}

@@ -10,11 +10,11 @@ import (
 	"syscall"
 )
 
-// supported says whether a private cluster can be run at all.
+// supported reports whether this system can run a private cluster.
 const supported = true
 
-// owner is the user that runs the server: nil for the test's own user, another
-// one for root, whom PostgreSQL refuses.
+// owner is the user that runs the server: nil for the test's own user, or another
+// user if that is root, because PostgreSQL does not run as root.
 type owner struct{ uid, gid int }
 
 func newOwner() (*owner, error) {
@@ -35,7 +35,7 @@ func newOwner() (*owner, error) {
 	return nil, fmt.Errorf("PostgreSQL does not run as root, and there is neither a user postgres nor a user nobody: run the tests as another user, or set %s", EnvURL)
 }
 
-// own hands a file to the server's user.
+// own makes the server's user the owner of a file.
 func (o *owner) own(path string) error {
 	if o == nil {
 		return nil
@@ -43,9 +43,8 @@ func (o *owner) own(path string) error {
 	return os.Chown(path, o.uid, o.gid)
 }
 
-// attributes put a process under the server's user and into the guard's process
-// group (0 founds it): out of reach of a terminal's Ctrl-C, in reach of the
-// guard.
+// attributes makes a process run as the server's user in the guard's process group (0
+// creates it), so that Ctrl-C in a terminal does not reach it, but the guard does.
 func (o *owner) attributes(group int) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pgid: group}
 	if o != nil {

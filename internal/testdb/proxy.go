@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Proxy is a network between a server and its PostgreSQL that a test can cut.
-// Its methods may be called from any goroutine.
+// Proxy is a network between a server and its PostgreSQL that a test can cut. Its
+// methods are safe for concurrent use.
 type Proxy struct {
 	url      string
 	listener net.Listener
@@ -24,9 +24,9 @@ type Proxy struct {
 	conns   map[net.Conn]struct{}
 }
 
-// NewProxy listens on a loopback port and carries what comes to the database
-// of databaseURL, for as long as the test runs. A URL with sslmode=verify-full
-// does not work through it, since the proxy has another name.
+// NewProxy listens on a loopback port and forwards connections to the database of
+// databaseURL until the test ends. It does not work for a URL with
+// sslmode=verify-full, because the proxy has another name.
 func NewProxy(t testing.TB, databaseURL string) *Proxy {
 	t.Helper()
 	u, err := parse(databaseURL)
@@ -49,7 +49,7 @@ func NewProxy(t testing.TB, databaseURL string) *Proxy {
 	return p
 }
 
-// through names the proxy as the host, and nothing beside it.
+// through returns the URL with the proxy as its only host.
 func through(u url.URL, proxy net.Addr) string {
 	query := u.Query()
 	query.Del("host")
@@ -58,12 +58,11 @@ func through(u url.URL, proxy net.Addr) string {
 	return u.String()
 }
 
-// URL is that of the same database, by way of the proxy.
+// URL returns the URL of the same database through the proxy.
 func (p *Proxy) URL() string { return p.url }
 
-// Cut breaks every connection and, until Heal, each new one at once. A
-// statement that was on its way may or may not have been carried out, as with
-// a real network.
+// Cut breaks every connection and, until Heal, each new one at once. As with a real
+// network, a statement in transit may or may not be executed.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,15 +73,15 @@ func (p *Proxy) Cut() {
 	clear(p.conns)
 }
 
-// Heal lets connections through again.
+// Heal forwards connections again.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut = false
 }
 
-// Point leads new connections to another database. Those that are open stay
-// where they are, as they do behind a proxy that is told of a failover.
+// Point forwards new connections to another database. Open connections stay, as
+// behind a proxy that learns of a failover.
 func (p *Proxy) Point(t testing.TB, databaseURL string) {
 	t.Helper()
 	target, err := pgconn.ParseConfig(databaseURL)
@@ -94,7 +93,7 @@ func (p *Proxy) Point(t testing.TB, databaseURL string) {
 	p.network, p.address = pgconn.NetworkAddress(target.Host, target.Port)
 }
 
-// serve keeps the port through a cut, lest another process take it.
+// serve keeps the port during a cut, so that no other process takes it.
 func (p *Proxy) serve() {
 	for {
 		client, err := p.listener.Accept()
@@ -114,9 +113,9 @@ func (p *Proxy) carry(client net.Conn) {
 	p.mu.Lock()
 	network, address := p.network, p.address
 	p.mu.Unlock()
-	database, err := net.DialTimeout(network, address, patience)
+	database, err := net.DialTimeout(network, address, waitTimeout)
 	if err != nil {
-		return // the database is away: the client sees a broken connection
+		return // the database is unreachable: the client sees a broken connection
 	}
 	if !p.begin(database) {
 		sever(database)
@@ -127,10 +126,10 @@ func (p *Proxy) carry(client net.Conn) {
 		defer p.end(client) // wakes the copy below
 		_, _ = io.Copy(client, database)
 	})
-	_, _ = io.Copy(database, client) // how a connection broke is its ends' affair
+	_, _ = io.Copy(database, client) // the endpoints report errors themselves
 }
 
-// begin refuses a connection that a cut came before, so that Cut leaves none.
+// begin rejects a connection if Cut was called first, so that Cut leaves none.
 func (p *Proxy) begin(conn net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,10 +144,10 @@ func (p *Proxy) end(conn net.Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.conns, conn)
-	_ = conn.Close() // what was written still arrives
+	_ = conn.Close() // written data still arrives
 }
 
-// sever closes without a farewell, as a network that goes away does.
+// sever closes a connection abruptly, like a failing network.
 func sever(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

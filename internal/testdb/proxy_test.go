@@ -52,7 +52,7 @@ func TestProxyCutsAStatementInTheMiddle(t *testing.T) {
 	}
 }
 
-func TestProxyHealsOntoADatabaseThatWasAway(t *testing.T) {
+func TestProxyReconnectsAfterAnOutage(t *testing.T) {
 	cluster := NewCluster(t)
 	proxy := NewProxy(t, cluster.URL())
 	query(t, proxy.URL(), "SELECT 1")

@@ -10,32 +10,32 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A new database costs PostgreSQL a tenth of a second and megabytes of writes, so
-// one whose test has left it as it was made, apart from its rows, is emptied and
-// used again.
+// A new database costs PostgreSQL a tenth of a second and megabytes of writes.
+// Therefore a database that its test has left unchanged, apart from its rows, is
+// emptied and reused.
 
-// made is what a database looks like that has just been made from the template.
+// made describes a database that has just been created from the template.
 type made struct {
 	fingerprint string
 	rows        map[string]string // of each table, as a JSON array
 }
 
-// borrowed is a database with the connection that empties it: a new connection
-// costs PostgreSQL more than everything that is done on it.
+// borrowed is a database with the connection that empties it. A new connection would
+// cost PostgreSQL more than the work on it.
 type borrowed struct {
 	name string
 	conn *pgx.Conn
 }
 
-// idle holds databases that are ready for another test.
+// idle holds the databases that are ready for another test.
 var idle struct {
 	sync.Mutex
 	databases []*borrowed
 }
 
-// fingerprint is of everything but the rows: two databases with the same one
-// differ in nothing that a test can see. A table that has grown is as different
-// as one with a column more: its size and its statistics would show.
+// fingerprint covers everything except the rows: two databases with the same
+// fingerprint do not differ for a test. It includes the sizes of tables, because a
+// grown table has other statistics.
 const fingerprint = `
 SELECT md5(string_agg(line, E'\n' ORDER BY line)) FROM (
 	SELECT ROW(c.oid::regclass, c.relkind, c.relowner, c.relacl, c.reloptions, c.relpersistence,
@@ -56,7 +56,7 @@ SELECT md5(string_agg(line, E'\n' ORDER BY line)) FROM (
 	UNION ALL SELECT ROW(setrole, setconfig)::text FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
 ) AS everything`
 
-// look reads what a database is like that nobody has used yet.
+// look describes an unused database.
 func look(ctx context.Context, conn *pgx.Conn) (made, error) {
 	m := made{rows: map[string]string{}}
 	if err := conn.QueryRow(ctx, fingerprint).Scan(&m.fingerprint); err != nil {
@@ -80,10 +80,10 @@ func look(ctx context.Context, conn *pgx.Conn) (made, error) {
 	return m, nil
 }
 
-// restore brings a database back to what it was when it was made. It reports
-// false for one that has more than other rows, or that somebody still uses.
+// restore resets a database to its initial state. It reports false for a database
+// that differs in more than its rows, or is still in use.
 func (m made) restore(ctx context.Context, conn *pgx.Conn) (bool, error) {
-	for deadline := time.Now().Add(200 * time.Millisecond); ; time.Sleep(2 * time.Millisecond) { // a connection's end takes a moment
+	for deadline := time.Now().Add(200 * time.Millisecond); ; time.Sleep(2 * time.Millisecond) { // closing a connection takes a moment
 		var others int
 		if err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND application_name <> '"+keptName+"'").Scan(&others); err != nil {
 			return false, err
@@ -100,7 +100,7 @@ func (m made) restore(ctx context.Context, conn *pgx.Conn) (bool, error) {
 		return false, err
 	}
 	batch := &pgx.Batch{}
-	batch.Queue("SET session_replication_role = replica") // rows go in any order
+	batch.Queue("SET session_replication_role = replica") // allows any order of rows
 	for table, content := range m.rows {
 		batch.Queue("DELETE FROM " + table)
 		if content != "[]" {
@@ -111,8 +111,8 @@ func (m made) restore(ctx context.Context, conn *pgx.Conn) (bool, error) {
 	return true, conn.SendBatch(ctx, batch).Close()
 }
 
-// lend returns a database made from the template, one that was used before if
-// there is one.
+// lend returns a database made from the template: an idle one if possible, otherwise a
+// new one.
 func lend(admin string, from template) (*borrowed, error) {
 	idle.Lock()
 	if n := len(idle.databases); n > 0 {
@@ -133,15 +133,15 @@ func lend(admin string, from template) (*borrowed, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	b.conn, err = Connect(ctx, url)
 	return b, err
 }
 
-// takeBack makes a database ready for another test, or drops it.
+// takeBack resets a database for another test, or drops it.
 func takeBack(admin string, b *borrowed, m made) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	if restored, err := m.restore(ctx, b.conn); err != nil || !restored { // a test may have cut the connection
 		_ = b.conn.Close(ctx)

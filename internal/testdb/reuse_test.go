@@ -6,10 +6,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// identity outlives a database's names.
+// identity identifies a database regardless of its name.
 const identity = "SELECT oid::int FROM pg_database WHERE datname = current_database()"
 
-func TestADatabaseWithOtherRowsIsUsedAgain(t *testing.T) {
+func TestADatabaseWithChangedRowsIsReused(t *testing.T) {
 	forgetIdle()
 	var before int
 	t.Run("writes", func(t *testing.T) {
@@ -27,7 +27,7 @@ func TestADatabaseWithOtherRowsIsUsedAgain(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatIsMoreThanItsRowsIsNotUsedAgain(t *testing.T) {
+func TestADatabaseWithAChangedSchemaIsNotReused(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, url string){
 		"column":    run("ALTER TABLE notes ADD m int"),
 		"default":   run("ALTER TABLE notes ALTER n SET DEFAULT 1"),
@@ -56,7 +56,7 @@ func TestADatabaseThatIsMoreThanItsRowsIsNotUsedAgain(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatIsStillOpenIsNotUsedAgain(t *testing.T) {
+func TestAnOpenDatabaseIsNotReused(t *testing.T) {
 	forgetIdle()
 	var conn *pgx.Conn
 	var before int
@@ -88,7 +88,7 @@ func run(statement string) func(t *testing.T, url string) {
 	}
 }
 
-// forgetIdle makes the next database that is idle the one a test has just used.
+// forgetIdle drops the idle databases, so that the next idle one is from this test.
 func forgetIdle() {
 	idle.Lock()
 	defer idle.Unlock()

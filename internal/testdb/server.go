@@ -23,9 +23,9 @@ const (
 	serverPort = "5432" // in the name of its socket
 )
 
-// server is a private PostgreSQL cluster in a temporary folder. It listens on
-// a Unix socket in that folder: no port to find free, or to lose to another
-// process while the server is stopped.
+// server is a private PostgreSQL cluster in a temporary folder. It listens on a Unix
+// socket in that folder, so it needs no free port, and no other process can take its
+// address while it is stopped.
 type server struct {
 	folder   string
 	bin      string
@@ -33,17 +33,17 @@ type server struct {
 	owner    *owner
 	durable  bool // a commit waits for the disk
 
-	guard *exec.Cmd
-	leash io.Closer // the guard acts when this is closed, by us or by our death
+	guard     *exec.Cmd
+	guardPipe io.Closer // the guard acts when this is closed, by close or by the end of this process
 
 	postmaster *exec.Cmd
-	exited     chan struct{} // closed when the postmaster is gone
+	exited     chan struct{} // closed when the postmaster has exited
 }
 
-// guardScript outlives this process by a moment. Its standard input is a pipe
-// that only this process can write to, so it ends however this process does, a
-// kill -9 included; no signal that a terminal sends reaches it. Then the
-// group, which is the server, is told to stop at once, and the folder goes.
+// guardScript outlives this process by a moment. Its standard input is a pipe from
+// this process, so it notices every end of this process, even kill -9. Signals of the
+// terminal do not reach it. It then stops its process group, which is the server, and
+// removes the folder.
 const guardScript = `
 trap '' HUP INT QUIT TERM
 cat >/dev/null
@@ -53,12 +53,12 @@ while [ -e "$1/data/postmaster.pid" ] && [ $n -lt 100 ]; do sleep 0.1; n=$((n + 
 rm -rf "$1"
 `
 
-// newServer makes a cluster and starts it.
+// newServer creates a cluster and starts it.
 func newServer(durable bool) (*server, error) {
 	return startServer(&server{password: rand.Text(), durable: durable}, (*server).initialize)
 }
 
-// newStandby copies a running primary and starts the copy, which follows it.
+// newStandby copies a running primary and starts the copy as its standby.
 func newStandby(of *server) (*server, error) {
 	return startServer(&server{password: of.password, durable: of.durable}, of.copyTo)
 }
@@ -76,7 +76,7 @@ func startServer(s *server, initialize func(*server) error) (_ *server, err erro
 	if err = s.owner.own(s.folder); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.folder))
 	}
-	if err = s.leashGuard(); err != nil {
+	if err = s.startGuard(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.folder))
 	}
 	if err = initialize(s); err == nil {
@@ -89,8 +89,8 @@ func startServer(s *server, initialize func(*server) error) (_ *server, err erro
 	return s, nil
 }
 
-// temporary is a folder that the server's user can reach and whose name leaves
-// room for a socket's: a hundred bytes in all.
+// temporary returns a folder that the server's user can reach, with a name short
+// enough for a socket path of at most a hundred bytes.
 func temporary() string {
 	if folder := os.TempDir(); os.Geteuid() != 0 && len(folder) <= 60 {
 		return folder
@@ -98,28 +98,28 @@ func temporary() string {
 	return "/tmp"
 }
 
-func (s *server) leashGuard() error {
+func (s *server) startGuard() error {
 	s.guard = exec.Command("/bin/sh", "-c", guardScript, "guard", s.folder)
 	s.guard.Dir = "/"
 	s.guard.SysProcAttr = (*owner)(nil).attributes(0) // what it removes is not all the server's
-	leash, err := s.guard.StdinPipe()
+	pipe, err := s.guard.StdinPipe()
 	if err != nil {
 		return err
 	}
-	s.leash = leash
+	s.guardPipe = pipe
 	if err := s.guard.Start(); err != nil {
 		return err
 	}
-	leashes.Store(s, nil)
+	servers.Store(s, nil)
 	return nil
 }
 
-// leashes keeps hold of every server, so that the garbage collector lets go of
-// no leash whose server is only known by its URL.
-var leashes sync.Map
+// servers references every server, so that the garbage collector does not close the
+// guardPipe of a server of which only the URL is in use.
+var servers sync.Map
 
-// initialize makes the cluster. Every connection needs its password: a Proxy
-// puts it on a loopback port that other users of the machine can reach.
+// initialize creates the cluster. Connections require a password, because a Proxy
+// exposes the cluster on a loopback port that other users of the machine can reach.
 func (s *server) initialize() (err error) {
 	var found bool
 	if s.bin, found = installed(); !found {
@@ -136,14 +136,14 @@ func (s *server) initialize() (err error) {
 	}
 	initdb := s.command("initdb", "--pgdata", s.data(), "--username", superuser, "--pwfile", secret,
 		"--auth", "password", "--encoding", "UTF8", "--locale", "C",
-		"--no-sync") // a cluster that a power cut spoils is never used again
+		"--no-sync") // a cluster is not used after a power failure
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, output)
 	}
 	return nil
 }
 
-// copyTo makes the standby's data a copy of this server's.
+// copyTo copies this server's data to the standby.
 func (s *server) copyTo(standby *server) error {
 	standby.bin = s.bin
 	backup := standby.command("pg_basebackup", "--dbname", s.url(), "--pgdata", standby.data(), "--write-recovery-conf",
@@ -156,7 +156,7 @@ func (s *server) copyTo(standby *server) error {
 
 func (s *server) start() error {
 	if s.running() {
-		return errors.New("start postgres: it runs already")
+		return errors.New("start postgres: it is already running")
 	}
 	logFile, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -186,7 +186,7 @@ func (s *server) start() error {
 }
 
 func (s *server) waitUntilReady() error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	for {
 		conn, err := pgx.Connect(ctx, s.url())
@@ -197,7 +197,7 @@ func (s *server) waitUntilReady() error {
 		case <-s.exited:
 			return fmt.Errorf("postgres did not start:\n%s", s.lastWords())
 		case <-ctx.Done():
-			return fmt.Errorf("postgres is not ready after %v: %w\n%s", patience, err, s.lastWords())
+			return fmt.Errorf("postgres is not ready after %v: %w\n%s", waitTimeout, err, s.lastWords())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -215,8 +215,8 @@ func (s *server) running() bool {
 	}
 }
 
-// stop signals the postmaster and waits until it is gone. A server that is not
-// running is left as it is.
+// stop signals the postmaster and waits until it has exited. It does nothing if the
+// server is not running.
 func (s *server) stop(signal os.Signal) error {
 	if err := s.postmaster.Process.Signal(signal); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("stop postgres: %w", err)
@@ -224,19 +224,19 @@ func (s *server) stop(signal os.Signal) error {
 	select {
 	case <-s.exited:
 		return nil
-	case <-time.After(patience):
-		return fmt.Errorf("postgres still runs %v after it was stopped:\n%s", patience, s.lastWords())
+	case <-time.After(waitTimeout):
+		return fmt.Errorf("postgres is still running %v after it was stopped:\n%s", waitTimeout, s.lastWords())
 	}
 }
 
-// close stops the server, if it runs, and removes its folder.
+// close stops the server if it is running, and removes its folder.
 func (s *server) close() {
-	_ = s.leash.Close() // closing twice changes nothing
-	_ = s.guard.Wait()  // nothing is left to do about a guard that failed
-	leashes.Delete(s)
+	_ = s.guardPipe.Close() // closing twice changes nothing
+	_ = s.guard.Wait()      // a failed guard needs no handling
+	servers.Delete(s)
 }
 
-// url is that of the cluster's own database, as its superuser.
+// url returns the URL of the cluster's own database, for its superuser.
 func (s *server) url() string { return s.urlAt(serverPort) }
 
 func (s *server) urlAt(port string) string {
@@ -248,7 +248,7 @@ func (s *server) data() string { return filepath.Join(s.folder, "data") }
 func (s *server) log() string  { return filepath.Join(s.folder, "log") }
 
 func (s *server) lastWords() string {
-	text, _ := os.ReadFile(s.log()) // without a log the error says less
+	text, _ := os.ReadFile(s.log()) // without a log the error has less detail
 	return string(text[max(0, len(text)-2000):])
 }
 

@@ -13,13 +13,12 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// prepare brings an empty database to the state in which every test finds its
-// own.
+// prepare brings an empty database to the initial state of every test.
 var prepare func(url string) error
 
-// UseSchema sets how the schema is made, before the first test. Importing
-// internal/testdb/schema does it. It is made once for each engine that a process
-// uses; every test gets a copy of the result.
+// UseSchema sets the function that creates the schema, before the first test. Importing
+// internal/testdb/schema calls it. Each process creates the schema once for each engine
+// that it uses, and every test gets a copy.
 func UseSchema(make func(url string) error) { prepare = make }
 
 var errNoSchema = errors.New("no schema: the test's package must import internal/testdb/schema, or ask for an empty database")
@@ -44,9 +43,8 @@ var sqliteTemplate = sync.OnceValues(func() (content []byte, err error) {
 	return os.ReadFile(file)
 })
 
-// templateOwner is the connection that shows other processes that this one, and
-// so its template and its idle databases, are in use. It is closed by the end of
-// the process.
+// templateOwner is the connection whose lock shows other processes that the template and
+// the idle databases of this process are in use. The end of the process closes it.
 var templateOwner struct {
 	sync.Mutex
 	conn *pgx.Conn
@@ -82,7 +80,7 @@ var postgresTemplate = sync.OnceValues(func() (t template, err error) {
 	if err := errors.Join(createDatabase(admin, t.name, "template0"), prepare(url)); err != nil {
 		return t, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	conn, err := Connect(ctx, url)
 	if err != nil {
@@ -92,8 +90,8 @@ var postgresTemplate = sync.OnceValues(func() (t template, err error) {
 	if err := errors.Join(err, conn.Close(ctx)); err != nil {
 		return t, err
 	}
-	// A template that has a connection, and be it one that is kept, cannot be
-	// copied. A connection's end takes a moment.
+	// A template with a connection, even a kept one, cannot be copied. Closing a
+	// connection takes a moment.
 	here := " FROM pg_stat_activity WHERE datname = '" + t.name + "'"
 	if err := execute(admin, "SELECT pg_terminate_backend(pid)"+here); err != nil {
 		return t, err
@@ -101,9 +99,9 @@ var postgresTemplate = sync.OnceValues(func() (t template, err error) {
 	return t, await(admin, "SELECT count(*) = 0"+here)
 })
 
-// claim takes a lock that lasts as long as this process.
+// claim takes a lock until the end of this process.
 func claim(name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	templateOwner.Lock()
 	defer templateOwner.Unlock()
@@ -111,10 +109,10 @@ func claim(name string) error {
 	return err
 }
 
-// dropAbandoned drops what processes that have ended kept for themselves: nothing
-// runs at a process's end that could.
+// dropAbandoned drops the databases of processes that have ended, because nothing runs
+// at the end of a process.
 func dropAbandoned(admin string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	conn, err := Connect(ctx, admin)
 	if err != nil {

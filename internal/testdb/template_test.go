@@ -14,7 +14,7 @@ import (
 
 func init() { UseSchema(notes) }
 
-// notes makes a table with one row.
+// notes creates a table with one row.
 func notes(url string) error {
 	driver, name := "pgx", url
 	if file, ok := strings.CutPrefix(url, "sqlite:"); ok {
@@ -30,7 +30,7 @@ func notes(url string) error {
 
 func TestEveryDatabaseIsACopyOfTheSchema(t *testing.T) {
 	Each(t, func(t *testing.T, url string) {
-		for range 2 { // what the first copy's test writes is in no other
+		for range 2 { // the second copy must not have the first one's rows
 			copied := Postgres(t)
 			if strings.HasPrefix(url, "sqlite:") {
 				copied = SQLite(t)
@@ -64,7 +64,7 @@ func TestAnEmptyDatabaseHasNoSchema(t *testing.T) {
 	}
 }
 
-// A process that is killed leaves its template behind.
+// A killed process leaves its template behind.
 func TestTemplatesOfEndedProcessesAreDropped(t *testing.T) {
 	admin, err := adminURL()
 	if err != nil {

@@ -1,10 +1,9 @@
-// Package testdb gives every test a real database of its own.
+// Package testdb provides every test with its own real database.
 //
 // PostgreSQL comes from LATCHKEY_TEST_DATABASE_URL if that is set, otherwise
-// from a private cluster that the first test of a process starts and that goes
-// with the process, however it ends. `make test` sets the variable, so that
-// all packages share one cluster. See binaries.go for where the server comes
-// from.
+// from a private cluster that the first test of a process starts. The cluster ends with
+// the process, however that ends. `make test` sets the variable, so that all packages
+// share one cluster. binaries.go finds the server programs.
 package testdb
 
 import (
@@ -20,18 +19,18 @@ import (
 	"time"
 )
 
-// EnvURL names the variable that holds the URL of a PostgreSQL server to test
-// on, as a role that may create databases.
+// EnvURL is the environment variable with the URL of a PostgreSQL server for tests, for
+// a role that may create databases.
 const EnvURL = "LATCHKEY_TEST_DATABASE_URL"
 
-// patience bounds each administrative statement and each start of a server. It
-// is generous: a busy machine is slow, and only a broken one waits this long.
-const patience = 60 * time.Second
+// waitTimeout bounds each administrative statement and each start of a server. It is
+// generous, because a busy machine is slow.
+const waitTimeout = 60 * time.Second
 
-// Each runs test once on SQLite and once on PostgreSQL, each time on a database
-// of its own with the current schema (see UseSchema). The two run in parallel,
-// and after the rest of the calling function: Each must come last in it. What
-// changes something that both see, such as net.DefaultResolver, must not use it.
+// Each runs test once on SQLite and once on PostgreSQL, each time with a new database
+// with the current schema (see UseSchema). Both run in parallel after the calling
+// function returns, so Each must be its last call. A test that changes shared state,
+// such as net.DefaultResolver, must not use it.
 func Each(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
 	onBoth(t, test, SQLite, Postgres)
@@ -55,8 +54,8 @@ func onBoth(t *testing.T, test func(t *testing.T, url string), sqlite, postgres 
 	})
 }
 
-// SQLite returns the URL of a database file with the current schema, which goes
-// with the test.
+// SQLite returns the URL of a database file with the current schema, which is removed
+// after the test.
 func SQLite(t testing.TB) string {
 	t.Helper()
 	content, err := sqliteTemplate()
@@ -70,17 +69,16 @@ func SQLite(t testing.TB) string {
 	return url
 }
 
-// EmptySQLite returns the URL of a database file that does not exist yet and
-// goes with the test.
+// EmptySQLite returns the URL of a database file that does not exist yet and is removed
+// after the test.
 func EmptySQLite(t testing.TB) string {
 	t.Helper()
 	return "sqlite:" + filepath.Join(t.TempDir(), "latchkey.db")
 }
 
-// Postgres returns the URL of a PostgreSQL database with the current schema,
-// which is gone after the test, with whatever connections it still has.
-// Without a PostgreSQL the test fails: a test that is skipped where it matters
-// proves nothing.
+// Postgres returns the URL of a PostgreSQL database with the current schema. After the
+// test, the database and its connections are dropped. Without a PostgreSQL the test
+// fails, because a skipped test proves nothing.
 func Postgres(t testing.TB) string {
 	t.Helper()
 	template, err := postgresTemplate()
@@ -97,7 +95,7 @@ func Postgres(t testing.TB) string {
 	}
 	t.Cleanup(func() {
 		if err := takeBack(admin, b, template.made); err != nil {
-			t.Errorf("testdb: clear the test's database away: %v", err)
+			t.Errorf("testdb: remove the test's database: %v", err)
 		}
 	})
 	return in(t, admin, b.name)
@@ -131,10 +129,9 @@ func in(t testing.TB, admin, database string) string {
 	return url
 }
 
-// Share starts a private cluster for child processes that find it through
-// EnvURL. The cluster dies with this process even if stop is never called, and
-// nothing of it survives a power cut: it does not wait for its disk. The URL
-// leads to it through a keeper.
+// Share starts a private cluster for child processes, which find it through EnvURL. The
+// cluster ends with this process even if stop is never called. It does not wait for the
+// disk, so its data may be lost in a power failure. The URL is that of a keeper.
 func Share() (url string, stop func(), err error) {
 	s, err := newServer(false)
 	if err != nil {
@@ -152,8 +149,8 @@ func Share() (url string, stop func(), err error) {
 	return s.urlAt(keeperPort), stop, nil
 }
 
-// adminURL is where this process creates its databases. What it starts has no
-// stop: the server's guard outlives this process and clears it away.
+// adminURL returns the URL at which this process creates its databases. A cluster that it
+// starts is removed by its guard, which outlives this process.
 var adminURL = sync.OnceValues(func() (string, error) {
 	if given := os.Getenv(EnvURL); given != "" {
 		return given, nil
@@ -168,14 +165,14 @@ func withDatabase(admin, name string) (string, error) {
 		return "", err
 	}
 	query := u.Query()
-	query.Del("dbname") // it would win over the path
+	query.Del("dbname") // it would override the path
 	query.Del("database")
 	u.Path, u.RawQuery = "/"+name, query.Encode()
 	return u.String(), nil
 }
 
-// parse takes URLs only, and repeats nothing of one that it refuses: it may
-// hold a password.
+// parse accepts only URLs. Its error quotes nothing, because a URL may contain a
+// password.
 func parse(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
@@ -185,7 +182,7 @@ func parse(text string) (*url.URL, error) {
 }
 
 func execute(url, statement string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	conn, err := Connect(ctx, url)
 	if err != nil {
@@ -198,7 +195,7 @@ func execute(url, statement string) error {
 
 // await repeats a query, each time on a new connection, until it yields true.
 func await(url, query string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	for {
 		conn, err := Connect(ctx, url)

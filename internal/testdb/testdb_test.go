@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func TestPostgresGivesEachTestAnEmptyDatabaseOfItsOwn(t *testing.T) {
+func TestPostgresReturnsANewEmptyDatabase(t *testing.T) {
 	var first string
 	ok := t.Run("one", func(t *testing.T) {
 		first = EmptyPostgres(t)
@@ -29,7 +29,7 @@ func TestPostgresGivesEachTestAnEmptyDatabaseOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestPostgresDropsADatabaseThatIsStillInUse(t *testing.T) {
+func TestPostgresDropsADatabaseInUse(t *testing.T) {
 	var conn *pgx.Conn
 	leaked := t.Run("leaks a connection", func(t *testing.T) {
 		var err error
@@ -45,7 +45,7 @@ func TestPostgresDropsADatabaseThatIsStillInUse(t *testing.T) {
 	}
 }
 
-func TestPostgresGivesManyDatabasesAtOnce(t *testing.T) {
+func TestPostgresReturnsManyDatabasesConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() { query(t, Postgres(t), "INSERT INTO notes VALUES (1)") })
@@ -53,8 +53,8 @@ func TestPostgresGivesManyDatabasesAtOnce(t *testing.T) {
 	wg.Wait()
 }
 
-// Commits of a cluster that a test may kill must wait for the disk.
-func TestAClusterKeepsWhatIsCommitted(t *testing.T) {
+// Commits in a cluster that a test may kill must wait for the disk.
+func TestAClusterKeepsCommittedData(t *testing.T) {
 	var fsync, commit string
 	conn, err := connect(t, NewCluster(t).URL())
 	if err != nil {
@@ -68,8 +68,8 @@ func TestAClusterKeepsWhatIsCommitted(t *testing.T) {
 	}
 }
 
-// Nobody but its guard need know a server for it to live.
-func TestASharedServerOutlivesTheGarbageCollector(t *testing.T) {
+// A server stays alive even if nothing but its guard references it.
+func TestASharedServerSurvivesGarbageCollection(t *testing.T) {
 	url, _, err := Share()
 	if err != nil {
 		t.Fatal(err)
@@ -100,9 +100,9 @@ func TestEachRunsOnBothEngines(t *testing.T) {
 
 func TestDatabaseOfAnAdminURL(t *testing.T) {
 	for name, c := range map[string]struct{ admin, want string }{
-		"replaces the path":              {"postgres://u:p@h:1/admin?sslmode=disable", "postgres://u:p@h:1/fresh?sslmode=disable"},
-		"takes a URL without a database": {"postgresql://u@h", "postgresql://u@h/fresh"},
-		"lets no parameter win":          {"postgres:///?host=/s&dbname=admin", "postgres:///fresh?host=%2Fs"},
+		"replaces the path":                {"postgres://u:p@h:1/admin?sslmode=disable", "postgres://u:p@h:1/fresh?sslmode=disable"},
+		"accepts a URL without a database": {"postgresql://u@h", "postgresql://u@h/fresh"},
+		"lets no parameter win":            {"postgres:///?host=/s&dbname=admin", "postgres:///fresh?host=%2Fs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := withDatabase(c.admin, "fresh"); got != c.want || err != nil {
@@ -110,7 +110,7 @@ func TestDatabaseOfAnAdminURL(t *testing.T) {
 			}
 		})
 	}
-	t.Run("refuses what is no URL and keeps quiet about it", func(t *testing.T) {
+	t.Run("rejects what is no URL and keeps quiet about it", func(t *testing.T) {
 		if _, err := withDatabase("host=h password=secret", "fresh"); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("got %v", err)
 		}
@@ -124,13 +124,12 @@ func connect(t *testing.T, url string) (*pgx.Conn, error) {
 	defer cancel()
 	conn, err := Connect(ctx, url)
 	if err == nil {
-		t.Cleanup(func() { _ = conn.Close(context.Background()) }) // broken connections are the subject here
+		t.Cleanup(func() { _ = conn.Close(context.Background()) }) // the tests break connections
 	}
 	return conn, err
 }
 
-// query runs one statement on a connection of its own and returns its number,
-// if it gives one.
+// query runs one statement on a new connection and returns its number, if any.
 func query(t *testing.T, url, statement string) int {
 	t.Helper()
 	conn, err := connect(t, url)

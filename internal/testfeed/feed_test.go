@@ -15,21 +15,21 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// feedPatience bounds every wait. Only what is broken waits so long.
-const feedPatience = time.Minute
+// waitTimeout bounds every wait. Working code takes much less.
+const waitTimeout = time.Minute
 
-// following is a server that follows the event log, as a node does.
-func following(t *testing.T, url string, clients ...settings.ClientSpec) *testserver.Deployment {
+// newFollower starts a server that follows the event log, like a node.
+func newFollower(t *testing.T, url string, clients ...settings.ClientSpec) *testserver.Deployment {
 	return testserver.NewDeployment(t, testserver.Options{DatabaseURL: url, Run: true}, clients...)
 }
 
-func eachFollowing(t *testing.T, test func(t *testing.T, d *testserver.Deployment)) {
-	testdb.Each(t, func(t *testing.T, url string) { test(t, following(t, url)) })
+func eachFollower(t *testing.T, test func(t *testing.T, d *testserver.Deployment)) {
+	testdb.Each(t, func(t *testing.T, url string) { test(t, newFollower(t, url)) })
 }
 
-// followingNode is one more node of w that follows the log, by its own way to
-// the database.
-func followingNode(d *testserver.Deployment, databaseURL string) *testserver.Deployment {
+// otherFollower starts another node of d that follows the log, with its own path to the
+// database.
+func otherFollower(d *testserver.Deployment, databaseURL string) *testserver.Deployment {
 	d.T.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -41,25 +41,25 @@ func followingNode(d *testserver.Deployment, databaseURL string) *testserver.Dep
 	return &other
 }
 
-// signOut ends the session of an answer.
+// signOut ends the session of a response.
 func signOut(d *testserver.Deployment, a *testserver.Answer) {
 	d.T.Helper()
 	d.Want(200, "", d.Post("/revoke", []string{"client_id", "web", "token", a.Text("refresh_token")}))
 }
 
-// revocations asks as the client backend, or as another one.
+// revocations requests the feed as the client backend, or as another client.
 func revocations(d *testserver.Deployment, query string, opts ...testserver.Option) *testserver.Answer {
 	d.T.Helper()
 	return d.Want(200, "", d.Get("/revocations"+query, append([]testserver.Option{testserver.AsBackend()}, opts...)...))
 }
 
-// untilRevoked waits until the node knows of so many revocations, and is told
-// of all of them. A clock that jumps makes what it knew too old for a moment.
+// untilRevoked waits until the feed of the node has n revocations. After a jump of the
+// clock, the node's memory is too old for a moment.
 func untilRevoked(d *testserver.Deployment, n int) *testserver.Answer {
 	d.T.Helper()
-	for deadline := time.Now().Add(feedPatience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		a := d.Get("/revocations", testserver.AsBackend())
-		if list, told := a.JSON["revoked"].([]any); told && len(list) >= n {
+		if list, reported := a.JSON["revoked"].([]any); reported && len(list) >= n {
 			return a
 		}
 		if time.Now().After(deadline) {
@@ -68,13 +68,13 @@ func untilRevoked(d *testserver.Deployment, n int) *testserver.Answer {
 	}
 }
 
-// pass lets time go by while the node goes on looking.
+// pass advances the clock while the node continues to read the log.
 func pass(d *testserver.Deployment, elapsed time.Duration) {
 	d.T.Helper()
-	const step = 9 * time.Second // what it knows must not grow too old
+	const step = 9 * time.Second // its memory must not become too old
 	for ; elapsed > 0; elapsed -= step {
 		d.Clock.Advance(min(elapsed, step))
-		for deadline := time.Now().Add(feedPatience); revocations(d, "").JSON["as_of"] != float64(d.Clock.Now().Unix()); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(waitTimeout); revocations(d, "").JSON["as_of"] != float64(d.Clock.Now().Unix()); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				d.T.Fatal("the node does not look")
 			}
@@ -86,15 +86,15 @@ func pass(d *testserver.Deployment, elapsed time.Duration) {
 type feed struct {
 	t      *testing.T
 	header http.Header
-	events chan sent
+	events chan event
 	cancel context.CancelFunc
 }
 
-// sent is an event of a stream, or a comment, whose name is ":".
-type sent struct{ name, id, data string }
+// event is an event of a stream, or a comment, whose name is ":".
+type event struct{ name, id, data string }
 
-// sids are the sessions that an event names: of a snapshot all of them.
-func (s sent) sids() (list []string) {
+// sids returns the sessions in an event or a snapshot.
+func (s event) sids() (list []string) {
 	var said struct {
 		SID     string
 		Revoked []struct{ SID string }
@@ -109,9 +109,9 @@ func (s sent) sids() (list []string) {
 	return list
 }
 
-// follow opens a stream as the client backend, or as another one, and reads its
+// follow opens a stream as the client backend, or as another client, and reads its
 // snapshot.
-func follow(d *testserver.Deployment, opts ...testserver.Option) (*feed, sent) {
+func follow(d *testserver.Deployment, opts ...testserver.Option) (*feed, event) {
 	d.T.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	d.T.Cleanup(cancel)
@@ -127,9 +127,9 @@ func follow(d *testserver.Deployment, opts ...testserver.Option) (*feed, sent) {
 		d.T.Fatal(err)
 	}
 	if resp.StatusCode != 200 {
-		d.T.Fatalf("the stream is answered %d", resp.StatusCode)
+		d.T.Fatalf("the stream returned status %d", resp.StatusCode)
 	}
-	f := &feed{t: d.T, header: resp.Header, events: make(chan sent, 4096), cancel: cancel}
+	f := &feed{t: d.T, header: resp.Header, events: make(chan event, 4096), cancel: cancel}
 	go f.read(resp)
 	first, open := f.next()
 	if !open || first.name != "snapshot" {
@@ -141,7 +141,7 @@ func follow(d *testserver.Deployment, opts ...testserver.Option) (*feed, sent) {
 func (f *feed) read(resp *http.Response) {
 	defer close(f.events)
 	defer resp.Body.Close()
-	var e sent
+	var e event
 	var data []string
 	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
 		field, value, _ := strings.Cut(lines.Text(), ":")
@@ -159,25 +159,25 @@ func (f *feed) read(resp *http.Response) {
 			}
 			e.data = strings.Join(data, "\n")
 			f.events <- e
-			e, data = sent{}, nil
+			e, data = event{}, nil
 		}
 	}
 }
 
-// next waits for an event; false: the stream has ended.
-func (f *feed) next() (sent, bool) {
+// next waits for an event. It returns false if the stream has ended.
+func (f *feed) next() (event, bool) {
 	f.t.Helper()
 	select {
 	case e, open := <-f.events:
 		return e, open
-	case <-time.After(feedPatience):
+	case <-time.After(waitTimeout):
 		f.t.Fatal("still waiting for an event")
-		return sent{}, false
+		return event{}, false
 	}
 }
 
-// untilTold reads until every session has been named, and returns the last id.
-func (f *feed) untilTold(sids ...string) (id string) {
+// untilReported reads until every session has been reported, and returns the last id.
+func (f *feed) untilReported(sids ...string) (id string) {
 	f.t.Helper()
 	missing := map[string]bool{}
 	for _, sid := range sids {

@@ -12,25 +12,25 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// fromMemory is how old what a node knows may be in these tests.
+// fromMemory is the introspection.max_age of these tests.
 const fromMemory = 2 * time.Second
 
-// remembering is a server whose introspection answers from memory, with the
-// clients of sessionTenant.
-func remembering(t *testing.T, o testserver.Options) *testserver.Deployment {
+// newWithMemory starts a server that introspects from memory, with the clients of
+// SessionTenant.
+func newWithMemory(t *testing.T, o testserver.Options) *testserver.Deployment {
 	o.Run, o.IntrospectionMaxAge = true, fromMemory
 	return testserver.NewSessionDeployment(t, o)
 }
 
-func eachRemembering(t *testing.T, test func(t *testing.T, d *testserver.Deployment)) {
-	testdb.Each(t, func(t *testing.T, url string) { test(t, remembering(t, testserver.Options{DatabaseURL: url})) })
+func eachWithMemory(t *testing.T, test func(t *testing.T, d *testserver.Deployment)) {
+	testdb.Each(t, func(t *testing.T, url string) { test(t, newWithMemory(t, testserver.Options{DatabaseURL: url})) })
 }
 
 func TestWhatIntrospectionReads(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		maxAge time.Duration
-		reads  int // for an access token
+		reads  int // database reads for an access token
 	}{{"by default", 0, 1}, {"from memory", fromMemory, 0}} {
 		t.Run(c.name, func(t *testing.T) {
 			trace := &testserver.StatementLog{}
@@ -63,10 +63,10 @@ func TestWhatIntrospectionReads(t *testing.T) {
 	}
 }
 
-// Byte by byte, whoever asks and however.
-func TestMemoryAndDatabaseAnswerAlike(t *testing.T) {
+// Responses are equal byte by byte, for every client and form.
+func TestMemoryAndDatabaseAgree(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
-		d := remembering(t, testserver.Options{DatabaseURL: url})
+		d := newWithMemory(t, testserver.Options{DatabaseURL: url})
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		reading := d.OtherNode()
 		a := d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{
@@ -119,8 +119,8 @@ func TestMemoryAndDatabaseAnswerAlike(t *testing.T) {
 	})
 }
 
-// ways are those in which alice's session at the client web, or a token of the
-// client backend, is revoked; at is the node that does it.
+// ways are the ways to revoke alice's session at the client web, or a token of the
+// client backend. at is the node that does it.
 var ways = map[string]func(at *testserver.Deployment, a *testserver.Answer, machine string){
 	"signing out": func(at *testserver.Deployment, a *testserver.Answer, _ string) { signOut(at, a) },
 	"revoking the access token": func(at *testserver.Deployment, a *testserver.Answer, _ string) {
@@ -154,7 +154,7 @@ func changing(f func(*settings.TenantSpec)) func(*testserver.Deployment, *testse
 	}
 }
 
-// enableAll switches on again what was switched off.
+// enableAll enables everything that was disabled.
 func enableAll(d *testserver.Deployment) {
 	d.T.Helper()
 	spec := testserver.SessionTenant(d.Issuer)
@@ -162,7 +162,7 @@ func enableAll(d *testserver.Deployment) {
 	d.Apply(spec)
 }
 
-// revoked is a token that stops being active by one of the ways.
+// revoked returns a token that one of the ways makes inactive.
 func revoked(d *testserver.Deployment, way string) (a *testserver.Answer, machine, token string) {
 	d.T.Helper()
 	a, machine = d.SignIn("alice"), d.MachineToken()
@@ -172,12 +172,12 @@ func revoked(d *testserver.Deployment, way string) (a *testserver.Answer, machin
 	return a, machine, a.Text("access_token")
 }
 
-// Between a revocation and the next look of the node there is most of the time
-// in which this could fail, so each is tried a few times.
-func TestANodeKnowsAtOnceWhatItRevoked(t *testing.T) {
+// This can fail mostly between a revocation and the node's next read, so each way is
+// tried a few times.
+func TestANodeSeesItsOwnRevocationsAtOnce(t *testing.T) {
 	for name, revoke := range ways {
 		t.Run(name, func(t *testing.T) {
-			eachRemembering(t, func(t *testing.T, d *testserver.Deployment) {
+			eachWithMemory(t, func(t *testing.T, d *testserver.Deployment) {
 				for range 3 {
 					a, machine, token := revoked(d, name)
 					if !d.Active(token) {
@@ -196,14 +196,14 @@ func TestANodeKnowsAtOnceWhatItRevoked(t *testing.T) {
 	}
 }
 
-func TestANodeLearnsWhatAnotherRevoked(t *testing.T) {
+func TestANodeSeesTheRevocationsOfAnother(t *testing.T) {
 	for name, revoke := range ways {
 		t.Run(name, func(t *testing.T) {
-			d := remembering(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
+			d := newWithMemory(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
 			a, machine, token := revoked(d, name)
 			bystander := d.SignInAt("tv", "bob").Text("access_token")
 			revoke(d.OtherNode(), a, machine)
-			for deadline := time.Now().Add(feedPatience); d.Active(token); time.Sleep(time.Millisecond) {
+			for deadline := time.Now().Add(waitTimeout); d.Active(token); time.Sleep(time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("still active")
 				}
@@ -215,13 +215,13 @@ func TestANodeLearnsWhatAnotherRevoked(t *testing.T) {
 	}
 }
 
-// What cannot be looked at any more is told for as long as was asked for, and
-// never longer.
-func TestWithoutItsDatabaseANodeAnswersFromMemoryWhileThatIsFresh(t *testing.T) {
+// During an outage a node introspects from memory up to the configured age, and never
+// longer.
+func TestDuringAnOutageANodeIntrospectsFromFreshMemory(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
-	d := remembering(t, testserver.Options{DatabaseURL: proxy.URL()})
-	whole := followingNode(d, url)
+	d := newWithMemory(t, testserver.Options{DatabaseURL: proxy.URL()})
+	whole := otherFollower(d, url)
 	ended, lives, known := d.SignIn("alice").Text("access_token"), d.SignIn("bob").Text("access_token"), d.SignIn("carol")
 	signOut(d, known)
 	untilRevoked(d, 1)
@@ -229,7 +229,7 @@ func TestWithoutItsDatabaseANodeAnswersFromMemoryWhileThatIsFresh(t *testing.T) 
 	proxy.Cut()
 	whole.Want(200, "", whole.Post("/revoke", []string{"client_id", "web", "token", ended}))
 	if !d.Active(lives) || !d.Active(ended) || d.Active(known.Text("access_token")) {
-		t.Error("what is known and fresh is not told")
+		t.Error("fresh memory is not used")
 	}
 	d.Clock.Advance(fromMemory - time.Second)
 	if !d.Active(lives) {
@@ -240,7 +240,7 @@ func TestWithoutItsDatabaseANodeAnswersFromMemoryWhileThatIsFresh(t *testing.T) 
 		d.Want(http.StatusServiceUnavailable, "temporarily_unavailable", d.Introspect("", token))
 	}
 	proxy.Heal()
-	for deadline := time.Now().Add(feedPatience); d.Introspect("", lives).Status != 200; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); d.Introspect("", lives).Status != 200; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("it does not answer again")
 		}
@@ -251,7 +251,7 @@ func TestWithoutItsDatabaseANodeAnswersFromMemoryWhileThatIsFresh(t *testing.T) 
 	}
 }
 
-func TestWhatIsNotFreshIsRead(t *testing.T) {
+func TestStaleMemoryIsReadAgain(t *testing.T) {
 	trace := &testserver.StatementLog{}
 	o := testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace, IntrospectionMaxAge: fromMemory}
 	d := testserver.NewSessionDeployment(t, o) // it does not follow the log

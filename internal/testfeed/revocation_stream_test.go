@@ -20,9 +20,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestAStreamTellsWhatIsRevokedAtAnyNode(t *testing.T) {
-	d := following(t, testdb.Postgres(t))
-	other := followingNode(d, d.DatabaseURL)
+func TestAStreamReportsRevocationsOfEveryNode(t *testing.T) {
+	d := newFollower(t, testdb.Postgres(t))
+	other := otherFollower(d, d.DatabaseURL)
 	before, here, there := d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
 	signOut(d, before)
 	untilRevoked(other, 1)
@@ -38,7 +38,7 @@ func TestAStreamTellsWhatIsRevokedAtAnyNode(t *testing.T) {
 		t.Errorf("the snapshot is %q, %v", first.data, err)
 	}
 	if !slices.Equal(first.sids(), []string{before.Text("session_id")}) || !strings.Contains(first.data, `"as_of":`+d.JSONTime(0)) {
-		t.Errorf("the snapshot tells %s", first.data)
+		t.Errorf("the snapshot is %s", first.data)
 	}
 	for _, end := range []struct {
 		at *testserver.Deployment
@@ -47,27 +47,27 @@ func TestAStreamTellsWhatIsRevokedAtAnyNode(t *testing.T) {
 		signOut(end.at, end.a)
 		e, _ := stream.next()
 		if want := fmt.Sprintf(`{"sid":"%s","at":%s,"until":%s}`, end.a.Text("session_id"), d.JSONTime(0), d.JSONTime(390)); e.name != "revoked" || e.data != want || e.id == "" {
-			t.Errorf("the stream tells %+v, want %s", e, want)
+			t.Errorf("the stream sends %+v, want %s", e, want)
 		}
 	}
 }
 
-func TestAStreamShowsThatItIsAlive(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+func TestAStreamSendsHeartbeats(t *testing.T) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		stream, _ := follow(d)
 		for range 2 {
 			pass(d, 10*time.Second)
-			if e, _ := stream.next(); e != (sent{name: ":", data: "as_of " + d.JSONTime(0)}) {
-				t.Errorf("after 10 s the stream says %+v", e)
+			if e, _ := stream.next(); e != (event{name: ":", data: "as_of " + d.JSONTime(0)}) {
+				t.Errorf("after 10 s the stream sends %+v", e)
 			}
 		}
 	})
 }
 
-// A reader that comes back anywhere misses nothing, and is spared the rest.
-func TestAStreamGoesOnWhereItWasCut(t *testing.T) {
-	d := following(t, testdb.Postgres(t))
-	other := followingNode(d, d.DatabaseURL)
+// A reader that resumes anywhere misses no entry, and skips known ones.
+func TestAStreamResumesAtItsCursor(t *testing.T) {
+	d := newFollower(t, testdb.Postgres(t))
+	other := otherFollower(d, d.DatabaseURL)
 	old := d.SignIn("old")
 	signOut(d, old)
 	untilRevoked(d, 1)
@@ -76,7 +76,7 @@ func TestAStreamGoesOnWhereItWasCut(t *testing.T) {
 	a, b, c := d.SignIn("alice"), d.SignIn("bob"), d.SignIn("carol")
 	stream, _ := follow(d)
 	signOut(d, a)
-	id := stream.untilTold(a.Text("session_id"))
+	id := stream.untilReported(a.Text("session_id"))
 	stream.cancel()
 	stream.untilEnd()
 	signOut(d, b)
@@ -84,20 +84,20 @@ func TestAStreamGoesOnWhereItWasCut(t *testing.T) {
 	for _, node := range []*testserver.Deployment{d, other} {
 		untilRevoked(node, 4)
 		_, first := follow(node, testserver.Header("Last-Event-ID", id))
-		told := first.sids()
+		reported := first.sids()
 		for _, missed := range []*testserver.Answer{b, c} {
-			if !slices.Contains(told, missed.Text("session_id")) {
-				t.Errorf("what was revoked meanwhile is not told: %s", first.data)
+			if !slices.Contains(reported, missed.Text("session_id")) {
+				t.Errorf("revocations in the meantime are missing: %s", first.data)
 			}
 		}
-		if slices.Contains(told, old.Text("session_id")) {
-			t.Errorf("what was known long before is told again: %s", first.data)
+		if slices.Contains(reported, old.Text("session_id")) {
+			t.Errorf("old entries are repeated: %s", first.data)
 		}
 		for name, of := range map[string]string{
 			"another database": "another" + id[strings.Index(id, "."):], "nothing": "x", "another client": id[:strings.LastIndex(id, ".")] + ".other",
 		} {
 			if _, first := follow(node, testserver.Header("Last-Event-ID", of)); len(first.sids()) != 4 {
-				t.Errorf("a reader with an id of %s is told %s", name, first.data)
+				t.Errorf("a reader with an id of %s gets %s", name, first.data)
 			}
 		}
 	}
@@ -128,7 +128,7 @@ func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
 		"the same, while another is changed": {func(tenant *settings.TenantSpec) { tenant.Clients[0].Name = "Web" }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+			eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 				a := d.SignIn("alice")
 				stream, _ := follow(d)
 				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -140,19 +140,19 @@ func TestAStreamEndsWithTheRightsOfItsClient(t *testing.T) {
 					return
 				}
 				pass(d, 10*time.Second)
-				if e, _ := stream.next(); e.name != ":" { // it comes after the client has been looked at
-					t.Fatalf("the stream says %+v", e)
+				if e, _ := stream.next(); e.name != ":" { // heartbeats follow the check of the client
+					t.Fatalf("the stream sends %+v", e)
 				}
 				if err := d.Store.EndSession(t.Context(), row(d, a), d.Clock.Now(), session.Revoked); err != nil {
 					t.Fatal(err)
 				}
-				stream.untilTold(a.Text("session_id"))
+				stream.untilReported(a.Text("session_id"))
 			})
 		})
 	}
 }
 
-// row is the session of an answer, as stored.
+// row returns the stored session of a response.
 func row(d *testserver.Deployment, a *testserver.Answer) *models.Session {
 	d.T.Helper()
 	id, err := models.ParseSessionID(a.Text("session_id"))
@@ -169,8 +169,8 @@ func row(d *testserver.Deployment, a *testserver.Answer) *models.Session {
 func TestANodeWithoutItsDatabaseEndsItsStreams(t *testing.T) {
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
-	d := following(t, url)
-	cut := followingNode(d, proxy.URL())
+	d := newFollower(t, url)
+	cut := otherFollower(d, proxy.URL())
 	a := d.SignIn("alice")
 	stream, first := follow(cut)
 	cut.Want(200, "", cut.Get("/readyz"))
@@ -194,13 +194,13 @@ func TestANodeWithoutItsDatabaseEndsItsStreams(t *testing.T) {
 		t.Errorf("after the cut the stream begins with %s", first.data)
 	}
 	if log := cut.Log.String(); strings.Count(log, "cannot follow the event log") != 1 || strings.Count(log, "following the event log again") != 1 {
-		t.Error("the log tells of it more or less than once")
+		t.Error("the log does not report it exactly once")
 	}
 }
 
-// The database answers, but not about events.
+// The database works, except for events.
 func TestANodeThatCannotFollowTheLogIsNotReady(t *testing.T) {
-	d := following(t, testdb.Postgres(t))
+	d := newFollower(t, testdb.Postgres(t))
 	stream, _ := follow(d)
 	lock, err := testserver.OpenDatabase(t, d.DatabaseURL).BeginTx(t.Context(), nil)
 	if err != nil {
@@ -225,8 +225,8 @@ func TestANodeThatCannotFollowTheLogIsNotReady(t *testing.T) {
 
 func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 	const many = 1000
-	d := following(t, testdb.Postgres(t))
-	nodes := []*testserver.Deployment{d, followingNode(d, d.DatabaseURL)}
+	d := newFollower(t, testdb.Postgres(t))
+	nodes := []*testserver.Deployment{d, otherFollower(d, d.DatabaseURL)}
 	streams := make([]*feed, len(nodes))
 	for i, node := range nodes {
 		streams[i], _ = follow(node)
@@ -247,19 +247,19 @@ func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 	}
 	for _, stream := range streams {
 		working.Go(func() {
-			told := map[string]bool{}
-			for len(told) < many {
+			reported := map[string]bool{}
+			for len(reported) < many {
 				select {
 				case e, open := <-stream.events:
 					for _, sid := range e.sids() {
-						told[sid] = true
+						reported[sid] = true
 					}
 					if !open {
-						t.Errorf("the stream ended after %d", len(told))
+						t.Errorf("the stream ended after %d", len(reported))
 						return
 					}
-				case <-time.After(feedPatience):
-					t.Errorf("still waiting after %d", len(told))
+				case <-time.After(waitTimeout):
+					t.Errorf("still waiting after %d", len(reported))
 					return
 				}
 			}
@@ -269,13 +269,13 @@ func TestAStreamMissesNoneOfManyRevocations(t *testing.T) {
 	for _, stream := range streams {
 		for len(stream.events) > 0 {
 			if e, _ := stream.next(); e.name == "revoked" && !slices.Contains(sids, e.sids()[0]) {
-				t.Errorf("told of a session that nobody ended: %+v", e)
+				t.Errorf("got an entry for a session that nobody ended: %+v", e)
 			}
 		}
 	}
 }
 
-// idleReader is somebody who has asked for a stream, without a connection.
+// idleReader is the reader of a stream, without a connection.
 type idleReader struct {
 	*httptest.ResponseRecorder
 	answered chan int
@@ -287,8 +287,8 @@ func (r *idleReader) WriteHeader(status int) {
 	r.answered <- status
 }
 
-func TestAClientHasItsShareOfTheStreams(t *testing.T) {
-	d := following(t, testdb.SQLite(t))
+func TestStreamsOfAClientAreLimited(t *testing.T) {
+	d := newFollower(t, testdb.SQLite(t))
 	ctx, leave := context.WithCancel(t.Context())
 	answered := make(chan int)
 	var reading sync.WaitGroup
@@ -305,7 +305,7 @@ func TestAClientHasItsShareOfTheStreams(t *testing.T) {
 	}
 	for i := range 1003 {
 		if status := open(i); status != 200 {
-			t.Fatalf("stream %d is answered %d", i, status)
+			t.Fatalf("stream %d returned status %d", i, status)
 		}
 	}
 	ended := map[int]bool{<-over: true, <-over: true, <-over: true}
@@ -315,7 +315,7 @@ func TestAClientHasItsShareOfTheStreams(t *testing.T) {
 	if streams := d.OAuth.Streams(); streams != 1000 {
 		t.Errorf("%d streams are open", streams)
 	}
-	revocations(d, "") // a document is no stream
+	revocations(d, "") // a document does not count as a stream
 	leave()
 	reading.Wait()
 	follow(d)

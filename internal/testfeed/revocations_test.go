@@ -15,14 +15,14 @@ import (
 
 var anyJTI = regexp.MustCompile(`"jti":"[0-9a-f]{32}"`)
 
-// In what is wanted, ${390} is 390 seconds from now.
-func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
+// In the expected text, ${390} is 390 seconds from now.
+func TestRevocationsReportEveryEarlyEnd(t *testing.T) {
 	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 			change(&tenant)
 			d.Apply(tenant)
-			if tenant.Disabled { // nobody may ask meanwhile
+			if tenant.Disabled { // no client may read the feed meanwhile
 				tenant.Disabled = false
 				d.Apply(tenant)
 			}
@@ -59,7 +59,7 @@ func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
 			`{"client_id":"backend","before":${16},"at":${0},"until":${86506}},{"client_id":"web","before":${16},"at":${0},"until":${86506}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+			eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 				if a := revocations(d, ""); !strings.HasSuffix(string(a.Body), `"revoked":[]}`) {
 					t.Errorf("before anything was revoked: %s", a.Body)
 				}
@@ -75,7 +75,7 @@ func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
 				got := untilRevoked(d, 1)
 				_, list, _ := strings.Cut(string(got.Body), `"revoked":`)
 				if list = anyJTI.ReplaceAllString(list, `"jti":"*"`); list != "["+want+"]}" {
-					t.Errorf("told of %s\nwant        [%s]}", list, want)
+					t.Errorf("got  %s\nwant [%s]}", list, want)
 				}
 				if got.JSON["as_of"] != float64(d.Clock.Now().Unix()) || got.Text("cursor") == "" || got.Header.Get("Cache-Control") != "no-store" {
 					t.Errorf("%v %s", got.Header, got.Body)
@@ -85,12 +85,12 @@ func TestRevocationsTellOfEveryEndBeforeItsTime(t *testing.T) {
 	}
 }
 
-// What nobody accepts any more is not told: when a session ends by time, its
-// last access token has.
-func TestRevocationsTellOfNothingThatIsOver(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+// The feed omits tokens that nobody accepts any longer: when a session expires, its last
+// access token has expired.
+func TestRevocationsOmitExpiredEntries(t *testing.T) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		signOut(d, d.SignIn("alice"))
-		d.SignIn("bob") // and never comes back
+		d.SignIn("bob") // who does not return
 		untilRevoked(d, 1)
 		d.Clock.Advance(389 * time.Second)
 		untilRevoked(d, 1)
@@ -111,7 +111,7 @@ func TestRevocationsTellOfNothingThatIsOver(t *testing.T) {
 	})
 }
 
-func TestAClientIsToldOfWhatItMayIntrospect(t *testing.T) {
+func TestAClientSeesTheRevocationsThatItMayIntrospect(t *testing.T) {
 	secret := func(id string, more func(*settings.ClientSettings)) settings.ClientSpec {
 		c := settings.ClientSpec{ID: id, Secret: testserver.ClientSecret, ClientSettings: settings.ClientSettings{
 			Auth: settings.AuthSecret, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh, settings.GrantClientCredentials},
@@ -127,7 +127,7 @@ func TestAClientIsToldOfWhatItMayIntrospect(t *testing.T) {
 		secret("stranger", func(*settings.ClientSettings) {}),
 		{ID: "old", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}},
 	}
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		tenant := testserver.Tenant("default", d.Issuer, slices.Clone(clients)...)
 		d.Apply(tenant)
 		as := func(id string) testserver.Option { return testserver.Basic(id, testserver.ClientSecret) }
@@ -179,14 +179,14 @@ func TestAClientIsToldOfWhatItMayIntrospect(t *testing.T) {
 			}
 			slices.Sort(got)
 			if text := strings.Join(got, ", "); text != want {
-				t.Errorf("%s is told of %q, want %q", id, text, want)
+				t.Errorf("%s gets %q, want %q", id, text, want)
 			}
 		}
 	})
 }
 
-func TestRevocationsRefuse(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+func TestRevocationsReject(t *testing.T) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		off := testserver.Backend()
 		off.ID, off.Disabled = "off", true
 		foreign := testserver.Backend()
@@ -202,25 +202,25 @@ func TestRevocationsRefuse(t *testing.T) {
 			status       int
 			code         string
 		}{
-			"nobody":                            {status: 401, code: "invalid_client"},
-			"a public client":                   {opts: []testserver.Option{testserver.Basic("web", "")}, status: 401, code: "invalid_client"},
-			"a wrong secret":                    {opts: []testserver.Option{testserver.Basic("backend", "wrong")}, status: 401, code: "invalid_client"},
-			"an unknown client":                 {opts: []testserver.Option{testserver.Basic("nobody", testserver.ClientSecret)}, status: 401, code: "invalid_client"},
-			"a disabled client":                 {opts: []testserver.Option{testserver.Basic("off", testserver.ClientSecret)}, status: 401, code: "invalid_client"},
-			"a client of another tenant":        {opts: []testserver.Option{testserver.Basic("foreign", testserver.ClientSecret)}, status: 401, code: "invalid_client"},
-			"a client at another tenant":        {path: "/t/acme/revocations", opts: []testserver.Option{good}, status: 401, code: "invalid_client"},
-			"an access token":                   {opts: []testserver.Option{testserver.Authorization("Bearer " + a.Text("access_token"))}, status: 401, code: "invalid_client"},
-			"credentials in the URL":            {path: "/revocations?client_id=backend&client_secret=" + testserver.ClientSecret, status: 400, code: "invalid_request"},
-			"a client id in the URL":            {path: "/revocations?client_id=backend", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
-			"a malformed cursor":                {path: "/revocations?cursor=x", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
-			"a cursor without an epoch":         {path: "/revocations?cursor=.1.2", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
-			"two cursors":                       {path: "/revocations?cursor=a.1.b&cursor=a.1.b", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
-			"another's audience":                {path: "/revocations?audience=api&audience=web", opts: []testserver.Option{testserver.Basic("api", testserver.ClientSecret)}, status: 403, code: "unauthorized_client"},
-			"a malformed query":                 {path: "/revocations?%", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
-			"a tenant that is none":             {path: "/t/none/revocations", opts: []testserver.Option{good}, status: 404, code: "not_found"},
-			"another method":                    {method: "POST", opts: []testserver.Option{good}, status: 405, code: "invalid_request"},
-			"a preflight":                       {method: "OPTIONS", opts: []testserver.Option{testserver.Header("Access-Control-Request-Method", "GET")}, status: 405, code: "invalid_request"},
-			"a wrong secret that wants streams": {opts: []testserver.Option{testserver.Basic("backend", "wrong"), testserver.Header("Accept", "text/event-stream")}, status: 401, code: "invalid_client"},
+			"nobody":                      {status: 401, code: "invalid_client"},
+			"a public client":             {opts: []testserver.Option{testserver.Basic("web", "")}, status: 401, code: "invalid_client"},
+			"a wrong secret":              {opts: []testserver.Option{testserver.Basic("backend", "wrong")}, status: 401, code: "invalid_client"},
+			"an unknown client":           {opts: []testserver.Option{testserver.Basic("nobody", testserver.ClientSecret)}, status: 401, code: "invalid_client"},
+			"a disabled client":           {opts: []testserver.Option{testserver.Basic("off", testserver.ClientSecret)}, status: 401, code: "invalid_client"},
+			"a client of another tenant":  {opts: []testserver.Option{testserver.Basic("foreign", testserver.ClientSecret)}, status: 401, code: "invalid_client"},
+			"a client at another tenant":  {path: "/t/acme/revocations", opts: []testserver.Option{good}, status: 401, code: "invalid_client"},
+			"an access token":             {opts: []testserver.Option{testserver.Authorization("Bearer " + a.Text("access_token"))}, status: 401, code: "invalid_client"},
+			"credentials in the URL":      {path: "/revocations?client_id=backend&client_secret=" + testserver.ClientSecret, status: 400, code: "invalid_request"},
+			"a client id in the URL":      {path: "/revocations?client_id=backend", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
+			"a malformed cursor":          {path: "/revocations?cursor=x", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
+			"a cursor without an epoch":   {path: "/revocations?cursor=.1.2", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
+			"two cursors":                 {path: "/revocations?cursor=a.1.b&cursor=a.1.b", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
+			"another's audience":          {path: "/revocations?audience=api&audience=web", opts: []testserver.Option{testserver.Basic("api", testserver.ClientSecret)}, status: 403, code: "unauthorized_client"},
+			"a malformed query":           {path: "/revocations?%", opts: []testserver.Option{good}, status: 400, code: "invalid_request"},
+			"an unknown tenant":           {path: "/t/none/revocations", opts: []testserver.Option{good}, status: 404, code: "not_found"},
+			"another method":              {method: "POST", opts: []testserver.Option{good}, status: 405, code: "invalid_request"},
+			"a preflight":                 {method: "OPTIONS", opts: []testserver.Option{testserver.Header("Access-Control-Request-Method", "GET")}, status: 405, code: "invalid_request"},
+			"a wrong secret for a stream": {opts: []testserver.Option{testserver.Basic("backend", "wrong"), testserver.Header("Accept", "text/event-stream")}, status: 401, code: "invalid_client"},
 		} {
 			if c.method == "" {
 				c.method = "GET"
@@ -247,14 +247,14 @@ func TestRevocationsRefuse(t *testing.T) {
 			d.Get("/revocations", wrong)
 		}
 		if a := d.Get("/revocations", wrong); a.Status != 429 || a.Header.Get("Retry-After") == "" {
-			t.Errorf("guessing goes on: %d %s", a.Status, a.Body)
+			t.Errorf("guessing is still possible: %d %s", a.Status, a.Body)
 		}
 		d.Want(200, "", d.Get("/revocations", good))
 	})
 }
 
 func TestClientsThatSeeEverythingShareAView(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		auditor := testserver.Backend()
 		auditor.ID = "auditor"
 		d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend(), auditor))
@@ -265,14 +265,14 @@ func TestClientsThatSeeEverythingShareAView(t *testing.T) {
 		signOut(d, d.SignIn("bob"))
 		untilRevoked(d, 2)
 		a := d.Get("/revocations?cursor="+cursor, testserver.Basic("auditor", testserver.ClientSecret))
-		if told, _ := a.JSON["revoked"].([]any); a.Status != 200 || len(told) != 1 {
+		if reported, _ := a.JSON["revoked"].([]any); a.Status != 200 || len(reported) != 1 {
 			t.Errorf("with the cursor of the other: %d %s", a.Status, a.Body)
 		}
 	})
 }
 
-func TestACursorSparesWhatIsKnown(t *testing.T) {
-	eachFollowing(t, func(t *testing.T, d *testserver.Deployment) {
+func TestACursorSkipsKnownEntries(t *testing.T) {
+	eachFollower(t, func(t *testing.T, d *testserver.Deployment) {
 		web := testserver.Web()
 		narrow := testserver.Backend()
 		narrow.Introspect = ""
@@ -283,7 +283,7 @@ func TestACursorSparesWhatIsKnown(t *testing.T) {
 		a := d.SignIn("bob")
 		signOut(d, a)
 		untilRevoked(d, 2)
-		told := func(query string) int { return len(revocations(d, query).JSON["revoked"].([]any)) }
+		reported := func(query string) int { return len(revocations(d, query).JSON["revoked"].([]any)) }
 		epoch, rest, _ := strings.Cut(cursor, ".")
 		moment, view, _ := strings.Cut(rest, ".")
 		for name, c := range map[string]struct {
@@ -298,15 +298,15 @@ func TestACursorSparesWhatIsKnown(t *testing.T) {
 			"one of long ago":          {epoch + ".1." + view, 2},
 			"one of before the epochs": {epoch + ".-9223372036854775808." + view, 2},
 		} {
-			if got := told("?cursor=" + c.cursor); got != c.want {
-				t.Errorf("%s: told of %d, want %d", name, got, c.want)
+			if got := reported("?cursor=" + c.cursor); got != c.want {
+				t.Errorf("%s: got %d entries, want %d", name, got, c.want)
 			}
 		}
 		d.Apply(testserver.Tenant("default", d.Issuer, web, narrow))
 		hidden := revocations(d, "")
 		d.Apply(testserver.Tenant("default", d.Issuer, web, testserver.Backend()))
-		if got := told("?cursor=" + hidden.Text("cursor")); len(hidden.JSON["revoked"].([]any)) != 0 || got != 2 {
-			t.Errorf("a client that may see more than before is told of %d, before that %s", got, hidden.Body)
+		if got := reported("?cursor=" + hidden.Text("cursor")); len(hidden.JSON["revoked"].([]any)) != 0 || got != 2 {
+			t.Errorf("a client that may see more than before gets %d entries, before that %s", got, hidden.Body)
 		}
 	})
 }

@@ -17,15 +17,15 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// million is how many sessions the list of the benchmark has.
+// million is the number of sessions on the list of the benchmark.
 const million = 1_000_000
 
-// BenchmarkStatusList builds and serves a list of a million sessions, of which
-// a part is revoked, and opens sessions beside it:
+// BenchmarkStatusList builds and serves a list of a million sessions, some of which are
+// revoked, and opens sessions at the same time:
 //
-//	go test -run '^$' -bench StatusList -benchtime 5x ./handlers/
+//	go test -run '^$' -bench StatusList -benchtime 5x ./internal/testfeed/
 //
-// lst-B is the compressed list, jwt-B the token, gzip-B what is sent.
+// lst-B is the size of the compressed list, jwt-B of the token, gzip-B of the response.
 func BenchmarkStatusList(b *testing.B) {
 	for engine, url := range map[string]func(testing.TB) string{"sqlite": testdb.SQLite, "postgres": testdb.Postgres} {
 		for _, percent := range []int{0, 1, 50} {
@@ -103,8 +103,7 @@ func benchmarkStatusList(b *testing.B, url string, percent int) {
 	}
 }
 
-// fillStatusList copies the one session that there is to a million entries of
-// its list.
+// fillStatusList copies the only session to a million entries of its list.
 func fillStatusList(b *testing.B, s *testserver.Server, percent int) {
 	b.Helper()
 	db := testserver.OpenDatabase(b, s.DatabaseURL)
@@ -125,7 +124,7 @@ func fillStatusList(b *testing.B, s *testserver.Server, percent int) {
 	}
 }
 
-// discard is an answer that nobody reads.
+// discard is a response that discards its body.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }

@@ -26,7 +26,7 @@ func eachListed(t *testing.T, test func(t *testing.T, d *testserver.Deployment))
 	})
 }
 
-// statusClaim is where the access token of an answer says that its status is.
+// statusClaim returns the status list and index in the access token of a response.
 func statusClaim(t *testing.T, a *testserver.Answer) (uri string, index int) {
 	t.Helper()
 	var said struct {
@@ -60,7 +60,7 @@ type statusList struct {
 	} `json:"status_list"`
 }
 
-// listAt reads a list from this node, as a verifier does.
+// listAt reads a list from this node like a verifier.
 func listAt(d *testserver.Deployment, path string) (list statusList) {
 	d.T.Helper()
 	a := d.Want(200, "", d.Get(path))
@@ -70,18 +70,18 @@ func listAt(d *testserver.Deployment, path string) (list statusList) {
 	return list
 }
 
-// status is what this node says of the session of an answer: 0 or 1.
+// status returns the status of a response's session at this node: 0 or 1.
 func status(d *testserver.Deployment, a *testserver.Answer) int {
 	d.T.Helper()
 	uri, index := statusClaim(d.T, a)
 	list := listAt(d, strings.TrimPrefix(uri, testserver.Claims(d.T, a)["iss"].(string)))
 	if list.Subject != uri {
-		d.T.Fatalf("the list %s says that it is %s", uri, list.Subject)
+		d.T.Fatalf("the sub of the list %s is %s", uri, list.Subject)
 	}
 	return entry(unpacked(d.T, list.List.List), list.List.Bits, index)
 }
 
-// entry is one of the numbers of a list, each of so many bits (Token Status List
+// entry returns a number of a list whose entries have this many bits (Token Status List
 // §4.1).
 func entry(list []byte, bits, index int) int {
 	return int(list[index*bits/8]>>(index*bits%8)) & (1<<bits - 1)

@@ -60,7 +60,7 @@ func TestAStatusListIsASignedTokenOfItsTenant(t *testing.T) {
 			list := listAt(&at, "/status/0")
 			now := d.Clock.Now().Unix()
 			if list.Issuer != d.URL+base || list.Subject != uri || list.IssuedAt != now || list.Expiry != now+300 || list.TTL != 60 || list.List.Bits != 1 {
-				t.Errorf("the list says %+v", list)
+				t.Errorf("the list is %+v", list)
 			}
 			entries := unpacked(t, list.List.List)
 			if len(entries) != 1<<17 || entry(entries, 1, index) != 1 {
@@ -73,7 +73,7 @@ func TestAStatusListIsASignedTokenOfItsTenant(t *testing.T) {
 	})
 }
 
-func TestAStatusListMayBeKeptForItsTTL(t *testing.T) {
+func TestAStatusListMayBeCachedForItsTTL(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		ended := d.SignIn("alice")
 		signOut(d, ended)
@@ -93,19 +93,19 @@ func TestAStatusListMayBeKeptForItsTTL(t *testing.T) {
 		holds("plain", plain)
 		for _, no := range []string{"", "gzip;q=0", "br", "*;q=0", "gzip;q=0, *"} {
 			if a := d.Get("/status/0", testserver.Header("Accept-Encoding", no)); !bytes.Equal(a.Body, plain.Body) {
-				t.Errorf("Accept-Encoding %q is answered %q", no, a.Header.Get("Content-Encoding"))
+				t.Errorf("Accept-Encoding %q gets %q", no, a.Header.Get("Content-Encoding"))
 			}
 		}
 		unchanged := d.Get("/status/0", testserver.Header("Accept-Encoding", "identity"), testserver.Header("If-None-Match", plain.Header.Get("ETag")))
 		if unchanged.Status != 304 || len(unchanged.Body) != 0 {
-			t.Errorf("with its validator it is answered %d", unchanged.Status)
+			t.Errorf("with its validator it returned status %d", unchanged.Status)
 		}
 		delete(want, "Content-Type")
 		holds("unchanged", unchanged)
 		want["Content-Type"] = "application/statuslist+jwt"
-		d.Want(200, "", d.Get("/status/0", testserver.Header("Accept", ""))) // as if there were none
+		d.Want(200, "", d.Get("/status/0", testserver.Header("Accept", ""))) // as if the header were absent
 		if a := d.Do(http.MethodHead, "/status/0", nil, testserver.Header("Accept-Encoding", "identity")); a.Status != 200 || len(a.Body) != 0 || a.Header.Get("ETag") != plain.Header.Get("ETag") {
-			t.Errorf("HEAD is answered %d %v", a.Status, a.Header)
+			t.Errorf("HEAD returned status %d %v", a.Status, a.Header)
 		}
 
 		want["Content-Encoding"] = "gzip"
@@ -126,7 +126,7 @@ func TestAStatusListMayBeKeptForItsTTL(t *testing.T) {
 	})
 }
 
-func TestAStatusListIsRefused(t *testing.T) {
+func TestStatusListRejects(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.WebOnStatusList()))
 		d.SignIn("alice")
@@ -151,8 +151,8 @@ func TestAStatusListIsRefused(t *testing.T) {
 			"another spelling":             {"/status/00", "", 404},
 			"a sign":                       {"/status/+0", "", 404},
 			"less than nothing":            {"/status/-1", "", 404},
-			"more than a number":           {"/status/99999999999999999999", "", 404},
-			"more than any entry":          {"/status/9223372036854775807", "", 404},
+			"a number with a suffix":       {"/status/99999999999999999999", "", 404},
+			"beyond the last entry":        {"/status/9223372036854775807", "", 404},
 			"no number":                    {"/status/x", "", 404},
 			"no list":                      {"/status/", "", 404},
 			"something below":              {"/status/0/x", "", 404},
@@ -183,9 +183,8 @@ func TestAStatusListIsRefused(t *testing.T) {
 	})
 }
 
-// Whoever ends a session, its entry says so in the next list, and nobody else's
-// does.
-func TestAnEndShowsInTheNextStatusList(t *testing.T) {
+// Whatever ends a session, the next list marks its entry, and no other.
+func TestAnEndedSessionIsInTheNextStatusList(t *testing.T) {
 	apply := func(change func(*settings.TenantSpec)) func(d *testserver.Deployment, a *testserver.Answer) {
 		return func(d *testserver.Deployment, _ *testserver.Answer) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.WebOnStatusList(), backendOnStatusList())
@@ -280,12 +279,12 @@ func TestASessionKeepsItsStatusEntry(t *testing.T) {
 		uri, index := statusClaim(t, raised)
 		list, _ := d.Want(200, "", d.Introspect("", raised.Text("access_token"))).JSON["status"].(map[string]any)
 		if entry, _ := list["status_list"].(map[string]any); entry["uri"] != uri || entry["idx"] != float64(index) {
-			t.Errorf("introspection says %v", list)
+			t.Errorf("introspection returns %v", list)
 		}
 	})
 }
 
-func TestOnlySessionsOfSuchClientsAreOnAStatusList(t *testing.T) {
+func TestOnlySessionsOfClientsWithStatusListsAreListed(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		without := d.SignIn("alice")
 		d.Want(404, "not_found", d.Get("/status/0"))
@@ -312,9 +311,9 @@ func TestOnlySessionsOfSuchClientsAreOnAStatusList(t *testing.T) {
 	})
 }
 
-func TestAStatusListFollowsWhatIsRevokedAtAnyNode(t *testing.T) {
+func TestAStatusListFollowsTheRevocationsOfEveryNode(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Run: true}, testserver.WebOnStatusList(), testserver.Backend())
-	other := followingNode(d, d.DatabaseURL)
+	other := otherFollower(d, d.DatabaseURL)
 	a, b := d.SignIn("alice"), d.SignIn("bob")
 	if status(other, a) != 0 || status(d, b) != 0 {
 		t.Fatal("a session is invalid from the beginning")
@@ -345,7 +344,7 @@ func TestAStatusListFollowsWhatIsRevokedAtAnyNode(t *testing.T) {
 	}
 }
 
-// Until it expires a list is better than none; after that there is none.
+// During an outage a list is served until it expires.
 func TestAStatusListOutlivesAnOutageUntilItExpires(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()}, testserver.WebOnStatusList())
@@ -370,7 +369,7 @@ func TestAStatusListOutlivesAnOutageUntilItExpires(t *testing.T) {
 	}
 }
 
-func TestAStatusListIsSignedByNoKeyThatWasRetired(t *testing.T) {
+func TestAStatusListIsNotSignedByARetiredKey(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		d.SignIn("alice")
 		before := testserver.JWTHeader(t, string(d.Want(200, "", d.Get("/status/0")).Body))["kid"].(string)
@@ -386,7 +385,7 @@ func TestAStatusListIsSignedByNoKeyThatWasRetired(t *testing.T) {
 	})
 }
 
-func TestAnEndedStatusListIsServedUntilItsLastSessionIsForgotten(t *testing.T) {
+func TestAnEndedStatusListIsServedUntilItsLastSessionIsPruned(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		keepHouse := func() {
 			t.Helper()
@@ -421,7 +420,7 @@ func TestAnEndedStatusListIsServedUntilItsLastSessionIsForgotten(t *testing.T) {
 	})
 }
 
-func TestAStatusListIsNoTokenOfAnyOtherKind(t *testing.T) {
+func TestAStatusListIsNotAcceptedAsAToken(t *testing.T) {
 	eachListed(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInAtBackend("alice")
 		list := string(d.Want(200, "", d.Get("/status/0")).Body)
@@ -437,9 +436,8 @@ func TestAStatusListIsNoTokenOfAnyOtherKind(t *testing.T) {
 	})
 }
 
-// However many ask, and whatever is revoked meanwhile, a node reads a list once
-// a second.
-func TestAStatusListIsBuiltOnceForAll(t *testing.T) {
+// A node reads a list at most once a second, regardless of readers and revocations.
+func TestAStatusListIsBuiltOnceForConcurrentReaders(t *testing.T) {
 	trace := &testserver.StatementLog{}
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace}, testserver.WebOnStatusList())
 	a := d.SignIn("alice")

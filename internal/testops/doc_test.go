@@ -1,3 +1,3 @@
-// Package testops tests the server with what stands around it: PostgreSQL
+// Package testops tests the server with the programs around it: PostgreSQL
 // servers that fail over, poolers, proxies.
 package testops

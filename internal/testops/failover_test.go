@@ -14,22 +14,22 @@ import (
 // connections to the former primary stay open.
 type failover struct {
 	*testserver.Deployment
-	t     *testing.T
-	pair  *testdb.Pair
-	proxy *testdb.Proxy
+	t       *testing.T
+	cluster *testdb.ReplicatedCluster
+	proxy   *testdb.Proxy
 
-	live, revoked, fresh *testserver.Answer // sessions: left alone; revoked, or made, after the promotion
+	live, revoked, fresh *testserver.Answer // sessions: unchanged; revoked, or opened, after the promotion
 }
 
 func newFailover(t *testing.T) *failover {
-	f := &failover{t: t, pair: testdb.NewPair(t)}
-	f.proxy = testdb.NewProxy(t, f.pair.Primary.URL())
+	f := &failover{t: t, cluster: testdb.NewReplicatedCluster(t)}
+	f.proxy = testdb.NewProxy(t, f.cluster.Primary.URL())
 	f.Deployment = testserver.NewSessionDeployment(t, testserver.Options{DatabaseURL: f.proxy.URL()})
 	f.live, f.revoked = f.SignIn("alice"), f.SignIn("alice")
 	return f
 }
 
-// node starts one more node, with several connections in its pool.
+// node starts another node, with several connections in its pool.
 func (f *failover) node() *testserver.Deployment {
 	f.t.Helper()
 	d := f.OtherNode()
@@ -44,19 +44,17 @@ func (f *failover) useConnections(d *testserver.Deployment) {
 	}
 }
 
-// promote has the standby take over. New connections lead to it, and it is
-// written to.
+// promote promotes the standby, forwards new connections to it, and writes to it.
 func (f *failover) promote() {
 	f.t.Helper()
-	f.pair.Promote()
-	f.proxy.Point(f.t, f.pair.Standby.URL())
+	f.cluster.Promote()
+	f.proxy.Point(f.t, f.cluster.Standby.URL())
 	after := f.OtherNode()
 	f.Want(200, "", after.Post("/revoke", []string{"token", f.revoked.Text("refresh_token"), "client_id", "web"}))
 	f.fresh = f.Want(200, "", after.Exchange("", "web", f.Issuer.Token(f.URL, "alice", nil)))
 }
 
-// reader is a request whose right answer is another one after the promotion
-// than before.
+// reader is a request whose correct response differs before and after the promotion.
 type reader struct {
 	name string
 	ask  func(d *testserver.Deployment) *testserver.Answer
@@ -99,21 +97,21 @@ func (f *failover) readers() []reader {
 	}
 }
 
-// No connection is due to be checked while the clock stands still: the server
-// itself has to refuse what is asked on it.
-func TestAReadOnlyFormerPrimaryAnswersNoReader(t *testing.T) {
+// While the clock does not move, no connection is due for a check, so the database
+// server itself must reject the queries.
+func TestAReadOnlyFormerPrimaryServesNoReads(t *testing.T) {
 	f := newFailover(t)
 	nodes := make([]*testserver.Deployment, 10)
 	for i := range nodes {
 		nodes[i] = f.node()
 	}
 	f.promote()
-	f.pair.Primary.Fence()
+	f.cluster.Primary.Fence()
 	readers := f.readers()
 	if len(readers) != len(nodes) {
 		t.Fatalf("%d readers, %d nodes", len(readers), len(nodes))
 	}
-	for i, r := range readers { // each is the first to be asked of its node
+	for i, r := range readers { // each is the first request to its node
 		if a := r.ask(nodes[i]); !r.want(a) {
 			t.Errorf("%s: %d %s", r.name, a.Status, a.Body)
 		}
@@ -123,11 +121,11 @@ func TestAReadOnlyFormerPrimaryAnswersNoReader(t *testing.T) {
 	}
 }
 
-func TestANodeWhoseDatabaseIsReadOnlySaysSoAndHealsWithoutARestart(t *testing.T) {
+func TestANodeRecoversFromAReadOnlyDatabase(t *testing.T) {
 	f := newFailover(t)
 	f.useConnections(f.Deployment)
-	f.pair.Primary.Fence()
-	for range 2 { // by old connections, then by new ones
+	f.cluster.Primary.Fence()
+	for range 2 { // on old connections, then on new ones
 		for name, a := range map[string]*testserver.Answer{
 			"introspection": f.Introspect("", f.live.Text("access_token")),
 			"refresh":       f.Refresh("", "web", f.live.Text("refresh_token")),
@@ -142,18 +140,18 @@ func TestANodeWhoseDatabaseIsReadOnlySaysSoAndHealsWithoutARestart(t *testing.T)
 			t.Errorf("readyz: %d %s", a.Status, a.Body)
 		}
 	}
-	f.pair.Primary.Set("default_transaction_read_only", "off")
+	f.cluster.Primary.Set("default_transaction_read_only", "off")
 	f.Want(200, "", f.Get("/readyz"))
 	f.Want(200, "", f.Refresh("", "web", f.live.Text("refresh_token")))
 }
 
-// A former primary that nobody fenced goes on answering on open connections.
-// A node notices by the timeline of a new one.
-func TestANodeLeavesAFormerPrimaryThatStillTakesWrites(t *testing.T) {
+// A former primary without fencing continues to respond on open connections. A node
+// detects it by the timeline of a new connection.
+func TestANodeLeavesAWritableFormerPrimary(t *testing.T) {
 	f := newFailover(t)
 	d := f.node()
 	f.promote()
-	d.Clock.Advance(10 * time.Second) // as long as one connection asks for the node itself
+	d.Clock.Advance(10 * time.Second) // after which the node checks one connection
 	d.Store.Probe(t.Context())
 	for _, r := range f.readers() {
 		if a := r.ask(d); !r.want(a) {
@@ -161,10 +159,10 @@ func TestANodeLeavesAFormerPrimaryThatStillTakesWrites(t *testing.T) {
 		}
 	}
 	if log := d.Log.String(); !strings.Contains(log, "leads to another primary") {
-		t.Error("the log does not say that the primary is another one")
+		t.Error("the log does not report the new primary")
 	}
-	f.proxy.Point(t, f.pair.Primary.URL()) // a proxy that was not told
-	d.Clock.Advance(time.Hour)             // its connections are too old to be used
+	f.proxy.Point(t, f.cluster.Primary.URL()) // a proxy that does not know of the failover
+	d.Clock.Advance(time.Hour)                // its connections are too old to be reused
 	if a := d.Get("/readyz"); a.Status != 503 || a.Text("reason") != "the database is a former primary" {
 		t.Errorf("readyz: %d %s", a.Status, a.Body)
 	}

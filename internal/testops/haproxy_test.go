@@ -17,14 +17,14 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// haproxy leads to one of two servers. It is told which one by hand, and leaves
-// open connections alone.
+// haproxy forwards to one of two servers, which the test selects. It does not close open
+// connections.
 type haproxy struct {
 	t             *testing.T
 	url, commands string
 }
 
-func newHAProxy(t *testing.T, p *testdb.Pair) *haproxy {
+func newHAProxy(t *testing.T, p *testdb.ReplicatedCluster) *haproxy {
 	t.Helper()
 	folder, port := t.TempDir(), text(freePort(t))
 	h := &haproxy{t: t, commands: filepath.Join(folder, "commands")}
@@ -55,8 +55,8 @@ listen database
 	return h
 }
 
-// turn leads new connections to the second server.
-func (h *haproxy) turn() {
+// switchOver forwards new connections to the second server.
+func (h *haproxy) switchOver() {
 	h.t.Helper()
 	for _, command := range []string{"set server database/a state maint", "set server database/b state ready"} {
 		conn, err := net.Dial("unix", h.commands)
@@ -69,15 +69,15 @@ func (h *haproxy) turn() {
 	}
 }
 
-// tally is what users met during a failover.
-type tally struct {
+// outcome counts the responses that users got during a failover.
+type outcome struct {
 	answers, unavailable, wrong, lost atomic.Int64
 	mu                                sync.Mutex
-	first, last                       time.Time // of the answers 503
+	first, last                       time.Time // of the 503 responses
 }
 
-// until repeats a request while it is answered 503, as clients do.
-func (y *tally) until(stop <-chan struct{}, ask func() *testserver.Answer) *testserver.Answer {
+// until repeats a request while it returns 503, as clients do.
+func (y *outcome) until(stop <-chan struct{}, ask func() *testserver.Answer) *testserver.Answer {
 	for {
 		a := ask()
 		y.answers.Add(1)
@@ -99,8 +99,8 @@ func (y *tally) until(stop <-chan struct{}, ask func() *testserver.Answer) *test
 	}
 }
 
-// user signs in, refreshes, asks at the other node, and signs out, again and again.
-func (y *tally) user(t *testing.T, issuer, name string, here, there *testserver.Deployment, stop <-chan struct{}) {
+// user repeatedly signs in, refreshes, introspects at the other node, and signs out.
+func (y *outcome) user(t *testing.T, issuer, name string, here, there *testserver.Deployment, stop <-chan struct{}) {
 	wrong := func(what string, a *testserver.Answer) {
 		y.wrong.Add(1)
 		t.Errorf("%s: %s: %d %s", name, what, a.Status, a.Body)
@@ -147,14 +147,14 @@ func (y *tally) user(t *testing.T, issuer, name string, here, there *testserver.
 	}
 }
 
-// The former primary keeps its connections, and answers what it is asked on
-// them; it takes no writes any more when the standby is promoted.
-func TestAFailoverUnderLoadGivesNoWrongAnswerAndLosesNoSession(t *testing.T) {
-	pair := testdb.NewPair(t)
-	proxy := newHAProxy(t, pair)
+// The former primary keeps its connections and responds on them. It rejects writes once
+// the standby is promoted.
+func TestAFailoverUnderLoadLosesNoSession(t *testing.T) {
+	cluster := testdb.NewReplicatedCluster(t)
+	proxy := newHAProxy(t, cluster)
 	a := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.url, Run: true})
 	b := a.OtherNode()
-	y, stop := new(tally), make(chan struct{})
+	y, stop := new(outcome), make(chan struct{})
 	watching, end := context.WithCancel(t.Context())
 	var running, users sync.WaitGroup
 	running.Go(func() { passTime(watching, a.Clock) })
@@ -169,9 +169,9 @@ func TestAFailoverUnderLoadGivesNoWrongAnswerAndLosesNoSession(t *testing.T) {
 		users.Go(func() { y.user(t, a.URL, fmt.Sprint("user-", i), here, there, stop) })
 	}
 	y.wait(t, 300)
-	pair.Primary.Fence()
-	pair.Promote()
-	proxy.turn()
+	cluster.Primary.Fence()
+	cluster.Promote()
+	proxy.switchOver()
 	y.wait(t, 300)
 	close(stop)
 	users.Wait()
@@ -186,8 +186,8 @@ func TestAFailoverUnderLoadGivesNoWrongAnswerAndLosesNoSession(t *testing.T) {
 	t.Logf("%d answers, %d of them 503, over %v", y.answers.Load(), y.unavailable.Load(), y.last.Sub(y.first).Round(time.Millisecond))
 }
 
-// wait waits for so many more answers that are none of 503.
-func (y *tally) wait(t *testing.T, more int64) {
+// wait waits for this many more responses other than 503.
+func (y *outcome) wait(t *testing.T, more int64) {
 	t.Helper()
 	answered := func() int64 { return y.answers.Load() - y.unavailable.Load() }
 	for want, deadline := answered()+more, time.Now().Add(2*time.Minute); answered() < want; time.Sleep(10 * time.Millisecond) {
@@ -197,7 +197,7 @@ func (y *tally) wait(t *testing.T, more int64) {
 	}
 }
 
-// passTime moves a clock as time passes.
+// passTime advances a clock in real time.
 func passTime(ctx context.Context, clock *testserver.Clock) {
 	for last := time.Now(); ; {
 		select {

@@ -24,7 +24,7 @@ const (
 	apiSecret         = "the-secret-of-a-resource-server-of-40-chars"
 )
 
-// clientToken is a client token of the trusted issuer.
+// clientToken returns a client token of the trusted issuer.
 func clientToken(issuer string) string {
 	now := time.Now().Unix()
 	claims, _ := json.Marshal(map[string]any{
@@ -38,9 +38,8 @@ func clientToken(issuer string) string {
 	return input + "." + part(mac.Sum(nil))
 }
 
-// load is users that sign in, refresh, are introspected and sign out, without
-// pause, and a follower of the revocation feed. Every answer but the expected
-// one is a failure.
+// load is users who constantly sign in, refresh, introspect and sign out, and a follower
+// of the revocation feed. Every unexpected response is a failure.
 type load struct {
 	issuer   string
 	client   *http.Client
@@ -90,7 +89,7 @@ func (l *load) end(t *testing.T) {
 
 func (l *load) fail(ctx context.Context, format string, args ...any) {
 	if ctx.Err() != nil {
-		return // cut off by the end of the test
+		return // canceled by the end of the test
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,7 +123,7 @@ func (l *load) post(ctx context.Context, path, user, secret string, form url.Val
 	return object
 }
 
-// user is one user's life.
+// user runs the sessions of one user.
 func (l *load) user(ctx context.Context) {
 	a := l.post(ctx, "/token", "", "", url.Values{
 		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "client_id": {"web"},
@@ -147,7 +146,7 @@ func (l *load) user(ctx context.Context) {
 	l.post(ctx, "/revoke", "", "", url.Values{"client_id": {"web"}, "token": {refresh}})
 }
 
-// follow reads the revocation feed until the node closes it, and comes back.
+// follow reads the revocation feed, and reconnects when the node closes it.
 func (l *load) follow(ctx context.Context) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.issuer+"/revocations", nil)
 	if err != nil {

@@ -29,8 +29,8 @@ func newBouncer(t *testing.T, database string, settings ...string) string {
 		settings = append(settings, "user = postgres")
 	}
 	port := text(freePort(t))
-	connection := fmt.Sprintf("host=%s port=%s dbname=%s user=%s", or(behind.Query().Get("host"), behind.Hostname()),
-		or(or(behind.Query().Get("port"), behind.Port()), "5432"), strings.Trim(behind.Path, "/"), behind.User.Username())
+	connection := fmt.Sprintf("host=%s port=%s dbname=%s user=%s", firstNonEmpty(behind.Query().Get("host"), behind.Hostname()),
+		firstNonEmpty(firstNonEmpty(behind.Query().Get("port"), behind.Port()), "5432"), strings.Trim(behind.Path, "/"), behind.User.Username())
 	if password, given := behind.User.Password(); given && password != "" {
 		connection += " password=" + password
 	}
@@ -53,7 +53,7 @@ pool_mode = transaction
 	return u
 }
 
-// What a request answers 500 for is in the log; nothing here may be.
+// The log has a line for each response 500; here it must have none.
 func TestPgBouncerInTransactionModeNeedsNoSetting(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: newBouncer(t, testdb.Postgres(t))})
 	if log := d.Log.String(); !strings.Contains(log, "database.prepared_statements: false") {
@@ -75,15 +75,15 @@ func TestPgBouncerInTransactionModeNeedsNoSetting(t *testing.T) {
 	}
 }
 
-func TestPgBouncerRefusesSearchPathInWordsThatHelp(t *testing.T) {
+func TestPgBouncerErrorAboutSearchPathSuggestsAFix(t *testing.T) {
 	u := newBouncer(t, testdb.Postgres(t)) + "&search_path=latchkey"
 	_, err := models.Open(t.Context(), u, models.Options{})
 	if err == nil || !strings.Contains(err.Error(), "ALTER ROLE") {
-		t.Errorf("answered with %v", err)
+		t.Errorf("returned %v", err)
 	}
 }
 
-func or(a, b string) string {
+func firstNonEmpty(a, b string) string {
 	if a != "" {
 		return a
 	}

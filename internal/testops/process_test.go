@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// patience bounds every wait for a condition. Only what is broken waits so long.
-const patience = time.Minute
+// waitTimeout bounds every wait for a condition. Working code takes much less.
+const waitTimeout = time.Minute
 
-// built is the folder of the program, once a test has asked for it.
+// built is the folder of the program, once a test has built it.
 var built string
 
 var latchkey = sync.OnceValues(func() (string, error) {
@@ -64,7 +64,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// String is everything that was written.
+// String returns everything that was written.
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,11 +84,11 @@ func start(t *testing.T, program string, args ...string) *process {
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	must(t, p.cmd.Start())
 	go func() {
-		_ = p.cmd.Wait() // its state tells
+		_ = p.cmd.Wait() // the result is in ProcessState
 		close(p.exited)
 	}()
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Signal(syscall.SIGINT) // it may be gone; a proxy takes its workers along
+		_ = p.cmd.Process.Signal(syscall.SIGINT) // it may have exited; a proxy also stops its workers
 		select {
 		case <-p.exited:
 		case <-time.After(10 * time.Second):
@@ -103,18 +103,18 @@ func start(t *testing.T, program string, args ...string) *process {
 	return p
 }
 
-// stop ends the process in order and waits until it is gone.
+// stop stops the process in order and waits until it has exited.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	must(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	select {
 	case <-p.exited:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("a process does not end after SIGTERM")
 	}
 }
 
-// freePort returns a loopback port that nothing listens on.
+// freePort returns an unused loopback port.
 func freePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -123,10 +123,10 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// waitFor waits until a URL answers 200.
+// waitFor waits until a URL returns 200.
 func waitFor(t *testing.T, client *http.Client, url string, p *process) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		answer, err := client.Get(url)
 		if err == nil {

@@ -23,8 +23,8 @@ import (
 
 const host = "id.example.com"
 
-// documented returns the code block of a language from docs/proxies.md, with
-// each of old replaced by the string that follows it. Every old must be there.
+// documented returns the code block of a language from docs/proxies.md, with texts
+// replaced as pairs of old, new. Each old text must occur.
 func documented(t *testing.T, language string, replace ...string) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/proxies.md")
@@ -83,7 +83,7 @@ tenants:
       - { id: api, auth: secret, secret: ` + apiSecret + `, introspect: all }
 `
 
-// node is one node of the deployment, which can be started again on its port.
+// node is one node of the deployment, which can be restarted on its port.
 type node struct {
 	port   int
 	file   string
@@ -109,7 +109,7 @@ func (n *node) start(t *testing.T) {
 	waitFor(t, n.plain, "http://127.0.0.1:"+text(n.port)+"/readyz", n.process)
 }
 
-// proxies start a proxy with its documented configuration.
+// proxies start each proxy with its documented configuration.
 var proxies = map[string]func(t *testing.T, folder string, port int, first, second string) *process{
 	"nginx": func(t *testing.T, folder string, port int, first, second string) *process {
 		block := documented(t, "nginx", "127.0.0.1:8081", first, "127.0.0.1:8082", second, "listen 443", "listen 127.0.0.1:"+text(port),
@@ -136,7 +136,7 @@ var proxies = map[string]func(t *testing.T, folder string, port int, first, seco
 	},
 }
 
-// throughProxy is a client that finds id.example.com at the proxy.
+// throughProxy returns a client that connects to the proxy for id.example.com.
 func throughProxy(pool *x509.CertPool, port int) *http.Client {
 	return &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -172,7 +172,7 @@ func TestARollingRestartBehindAProxyFailsNoRequest(t *testing.T) {
 			for _, n := range []*node{first, second} {
 				n.stop(t)
 				n.start(t)
-				time.Sleep(3 * time.Second) // the proxy learns that it is back
+				time.Sleep(3 * time.Second) // the proxy detects the restarted node
 			}
 			l.end(t)
 		})

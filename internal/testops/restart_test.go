@@ -8,9 +8,9 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// Every pooled connection is dead by then, and the clock has not moved, so that
-// none is due to be checked.
-func TestTheFirstRequestsAfterADatabaseRestartAreAnswered(t *testing.T) {
+// By then every pooled connection is broken, and the clock has not moved, so none is
+// due for a check.
+func TestTheFirstRequestsAfterADatabaseRestartSucceed(t *testing.T) {
 	cluster := testdb.NewCluster(t)
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: cluster.URL()})
 	tokens := make([]string, 8)

@@ -17,8 +17,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 )
 
-// runbook runs the shell commands of docs/operations.md that begin with a command,
-// in a folder with latchkey.yaml.
+// runbook runs the shell commands in docs/operations.md that begin with a command, in a
+// folder with latchkey.yaml.
 func runbook(t *testing.T, folder, database, begin string) string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
@@ -40,7 +40,7 @@ func runbook(t *testing.T, folder, database, begin string) string {
 	return string(out)
 }
 
-// call is a request to the node, and its answer.
+// call sends a request to the node and returns its response.
 func (n *node) call(t *testing.T, path string, form url.Values, headers ...string) (status int, answer map[string]any) {
 	t.Helper()
 	method := http.MethodPost
@@ -67,7 +67,7 @@ func (n *node) call(t *testing.T, path string, form url.Values, headers ...strin
 	}
 	body, err := io.ReadAll(resp.Body)
 	must(t, err)
-	_ = json.Unmarshal(body, &answer) // an empty answer stays nil
+	_ = json.Unmarshal(body, &answer) // an empty response stays nil
 	return resp.StatusCode, answer
 }
 
@@ -84,8 +84,8 @@ func (n *node) refresh(t *testing.T, token any) (status int, answer map[string]a
 	return n.call(t, "/token", url.Values{"grant_type": {"refresh_token"}, "client_id": {"web"}, "refresh_token": {token.(string)}})
 }
 
-// Both parts of the runbook run as they are written in docs/operations.md.
-func TestTheRunbookOfARestoreRevivesNothing(t *testing.T) {
+// The test runs both parts of the runbook as written in docs/operations.md.
+func TestARestoreRevivesNoSession(t *testing.T) {
 	folder, database := t.TempDir(), testdb.EmptyPostgres(t)
 	n := newNode(t, folder, database)
 	must(t, os.Rename(n.file, filepath.Join(folder, "latchkey.yaml")))
@@ -105,7 +105,7 @@ func TestTheRunbookOfARestoreRevivesNothing(t *testing.T) {
 	}
 	n.stop(t)
 	if said := runbook(t, folder, database, "pg_restore"); !strings.Contains(said, "2 sessions ended.") {
-		t.Errorf("restored says %s", said)
+		t.Errorf("restored prints %s", said)
 	}
 	n.start(t)
 
@@ -124,10 +124,10 @@ func TestTheRunbookOfARestoreRevivesNothing(t *testing.T) {
 		return e["client_id"] == "web" && e["before"] != nil
 	})
 	if status != 200 || !refused {
-		t.Errorf("a reader of the feed is told %d %v; want every token of the client from before", status, after)
+		t.Errorf("a reader of the feed gets %d %v; want every token of the client from before", status, after)
 	}
 	if _, a := n.call(t, "/revocations", nil, "Accept", "text/event-stream", "Last-Event-ID", feed["cursor"].(string)); !strings.HasPrefix(a["first"].(string), "event: snapshot") {
-		t.Errorf("a follower of the feed is told %q first", a["first"])
+		t.Errorf("a follower of the feed gets %q first", a["first"])
 	}
 	deadline := time.Now().Add(time.Minute)
 	for status, a := 0, map[string]any(nil); status != 200; time.Sleep(50 * time.Millisecond) { // `iat` is in whole seconds

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// program finds a program that .ci/setup installs, also where Debian keeps it
-// off PATH.
+// program finds a program that .ci/setup installs, even if Debian installs it outside
+// PATH.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	if path, err := exec.LookPath(name); err == nil {
@@ -20,7 +20,7 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-func TestEveryProgramIsThere(t *testing.T) {
+func TestEveryProgramIsInstalled(t *testing.T) {
 	for _, name := range []string{"nginx", "haproxy", "caddy", "pgbouncer"} {
 		t.Run(name, func(t *testing.T) { program(t, name) })
 	}

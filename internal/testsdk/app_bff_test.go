@@ -63,7 +63,7 @@ func (w *appDeployment) browserApp(t *testing.T) *browserApp {
 	return app
 }
 
-// send sends what a script of the app's page sends.
+// send sends a request like a script of the app's page.
 func (a *browserApp) send(method, path, proof string) (status int, text string) {
 	a.t.Helper()
 	r, err := http.NewRequest(method, a.URL+path, strings.NewReader(url.Values{"proof": {proof}}.Encode()))

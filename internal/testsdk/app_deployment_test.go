@@ -29,7 +29,7 @@ type appDeployment struct {
 func eachAppDeployment(t *testing.T, test func(t *testing.T, w *appDeployment)) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		clock := testserver.NewClock()
-		clock.Advance(-24 * time.Hour) // golang.org/x/oauth2 sees expired tokens only, and asks its source each time
+		clock.Advance(-24 * time.Hour) // golang.org/x/oauth2 sees only expired tokens, so it calls its source each time
 		w := &appDeployment{issuer: testserver.NewIssuer(t, clock), t: t}
 		w.Server = testserver.New(t, testserver.Options{DatabaseURL: url, Clock: clock})
 		web := testserver.Web()
@@ -54,8 +54,8 @@ func (w *appDeployment) client(id string, o latchkey.ClientOptions) *latchkey.Cl
 	return c
 }
 
-// RoundTrip implements http.RoundTripper. A request whose response is lost was
-// carried out.
+// RoundTrip implements http.RoundTripper. A request whose response is lost has been
+// executed.
 func (w *appDeployment) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := http.DefaultTransport.RoundTrip(r)
 	if err == nil && r.Method == http.MethodPost {
@@ -96,7 +96,7 @@ func (w *appDeployment) active(token string) bool {
 	return w.Introspect("", token).JSON["active"] == true
 }
 
-// code returns the error code of a refusal, or an empty string.
+// code returns the OAuth error code of an error, or an empty string.
 func code(err error) string {
 	var refusal *latchkey.Error
 	if !errors.As(err, &refusal) {

@@ -300,7 +300,7 @@ func TestAChallengeIsMetByAStepUp(t *testing.T) {
 		answer.Body.Close()
 		demand, ok := latchkey.ParseChallenge(answer.Header)
 		if !ok || answer.StatusCode != http.StatusUnauthorized {
-			t.Fatalf("answered %d %v", answer.StatusCode, answer.Header)
+			t.Fatalf("status %d %v", answer.StatusCode, answer.Header)
 		}
 		if err := w.web.StepUp(t.Context(), s, w.proof("alice", "pwd"), latchkey.StepUpParams{Demand: demand}); code(err) != "unmet_authentication_requirements" {
 			t.Errorf("the same factor again: %v", err)
@@ -318,7 +318,7 @@ func TestAChallengeIsMetByAStepUp(t *testing.T) {
 		w.ok(err)
 		answer.Body.Close()
 		if answer.StatusCode != http.StatusOK {
-			t.Errorf("answered %d %v", answer.StatusCode, answer.Header)
+			t.Errorf("status %d %v", answer.StatusCode, answer.Header)
 		}
 	})
 }
@@ -345,7 +345,7 @@ func TestATokenSourceRefreshesOnce(t *testing.T) {
 				}
 				answer.Body.Close()
 				if answer.StatusCode != http.StatusOK {
-					t.Errorf("answered %d", answer.StatusCode)
+					t.Errorf("status %d", answer.StatusCode)
 				}
 			})
 		}

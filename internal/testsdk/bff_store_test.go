@@ -31,7 +31,7 @@ func sqlStore(t *testing.T, url string, o sqlstore.Options) (*sqlstore.Store, *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // an existing table is no error
+	for range 2 { // an existing table is not an error
 		if err := s.CreateTable(t.Context()); err != nil {
 			t.Fatal(err)
 		}

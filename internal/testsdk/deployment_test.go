@@ -73,7 +73,7 @@ func (d *deployment) signIn(sub string) *testserver.Answer {
 	d.t.Helper()
 	a := d.nodes[0].Exchange("", "web", d.issuer.Token(d.url(), sub, nil), "audience", audience)
 	if a.Status != 200 {
-		d.t.Fatalf("answered %d %s", a.Status, a.Body)
+		d.t.Fatalf("status %d %s", a.Status, a.Body)
 	}
 	return a
 }
@@ -82,7 +82,7 @@ func (d *deployment) signIn(sub string) *testserver.Answer {
 func (d *deployment) signOut(node int, a *testserver.Answer) {
 	d.t.Helper()
 	if got := d.nodes[node].Post("/revoke", []string{"client_id", "web", "token", a.Text("refresh_token")}); got.Status != 200 {
-		d.t.Fatalf("answered %d %s", got.Status, got.Body)
+		d.t.Fatalf("status %d %s", got.Status, got.Body)
 	}
 }
 
@@ -131,8 +131,8 @@ func (d *deployment) untilRefused(v *resource.Verifier, token string) {
 	})
 }
 
-// pass advances the clock in steps that do not count as silence: after each, a
-// node has read the log and the verifiers have received a sign of life.
+// pass advances the clock in steps that do not count as silence: after each, a node has
+// read the log and the verifiers have received a heartbeat.
 func (d *deployment) pass(duration time.Duration, verifiers ...*resource.Verifier) {
 	d.t.Helper()
 	const step = 9 * time.Second

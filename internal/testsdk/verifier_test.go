@@ -38,7 +38,7 @@ func TestAVerifierReadsTokensOfTheServer(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got.Issuer != d.url() || got.Subject != "alice" || got.ClientID != "web" || got.SessionID != a.Text("session_id") || got.ID == "" || !got.AuthTime.Equal(d.clock().Now()) {
-				t.Errorf("the token says %+v", got)
+				t.Errorf("the token is %+v", got)
 			}
 		})
 	}
@@ -63,7 +63,7 @@ func TestAVerifierLearnsOfEveryRevocation(t *testing.T) {
 		}, true},
 		"a token": {"", func(d *deployment, a *testserver.Answer) {
 			if got := d.nodes[1].Post("/revoke", []string{"token", a.Text("access_token")}, testserver.Basic("backend", testserver.ClientSecret)); got.Status != 200 {
-				d.t.Fatalf("answered %d", got.Status)
+				d.t.Fatalf("status %d", got.Status)
 			}
 		}, false},
 	} {
@@ -258,7 +258,7 @@ func TestAVerifierWhoseClientIsNotTheAudienceTrustsNothing(t *testing.T) {
 	d.until(func() bool { return errors.Is(v.Status().Err, latchkey.ErrUnavailable) })
 	d.verifies(v, token, latchkey.ErrUnavailable)
 	if text := fmt.Sprint(v.Status().Err); !strings.Contains(text, "resource_identifiers") {
-		t.Errorf("it says %q", text)
+		t.Errorf("it returns %q", text)
 	}
 	asItself(audience)
 	d.verifies(d.verifier(), token, nil)

@@ -15,8 +15,8 @@ import (
 )
 
 // Deployment is a running server with the tenant "default", the issuer of its
-// client tokens, and the clients web (public) and backend (secret). A method
-// that meets something unexpected fails the test.
+// client tokens, and the clients web (public) and backend (secret). Its methods fail the
+// test on unexpected responses.
 type Deployment struct {
 	*Server
 	Issuer *Issuer
@@ -43,14 +43,14 @@ func NewDeployment(t *testing.T, o Options, clients ...settings.ClientSpec) *Dep
 	return d
 }
 
-// SignIn exchanges a fresh client token at the public client and must succeed.
+// SignIn exchanges a new client token at the public client, and requires success.
 func (d *Deployment) SignIn(sub string, extra ...string) *Answer {
 	d.T.Helper()
 	return d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, sub, nil), extra...))
 }
 
-// SignInAtBackend exchanges a fresh client token at the client backend, which
-// gets a session token as well.
+// SignInAtBackend exchanges a new client token at the client backend, which also gets a
+// session token.
 func (d *Deployment) SignInAtBackend(sub string) *Answer {
 	d.T.Helper()
 	return d.Want(200, "", d.Post("/token", []string{
@@ -58,11 +58,11 @@ func (d *Deployment) SignInAtBackend(sub string) *Answer {
 	}, AsBackend()))
 }
 
-// Want checks status and error code of an answer.
+// Want requires the status and error code of a response.
 func (d *Deployment) Want(status int, code string, a *Answer) *Answer {
 	d.T.Helper()
 	if a.Status != status || a.Error() != code {
-		d.T.Fatalf("answered %d %s, want %d %s", a.Status, a.Body, status, code)
+		d.T.Fatalf("status %d %s, want %d %s", a.Status, a.Body, status, code)
 	}
 	return a
 }
@@ -96,7 +96,7 @@ func Duration(d time.Duration) *settings.Duration {
 	return &of
 }
 
-// OpenDatabase opens the database at url on a connection of the test's own.
+// OpenDatabase opens the database at url on a separate connection.
 func OpenDatabase(t testing.TB, url string) *sql.DB {
 	db, err := testdb.Open(url)
 	if err != nil {
@@ -125,8 +125,8 @@ func (d *Deployment) SessionRow(tenant, sid string) *models.Session {
 	return row
 }
 
-// Prune applies tenants, removes everything else, and moves the clock by the
-// five seconds within which every node notices.
+// Prune applies tenants, removes everything else, and advances the clock by the five
+// seconds within which every node notices.
 func (d *Deployment) Prune(tenants ...settings.TenantSpec) []models.Change {
 	d.T.Helper()
 	for i := range tenants {
@@ -141,8 +141,8 @@ func (d *Deployment) Prune(tenants ...settings.TenantSpec) []models.Change {
 	return changes
 }
 
-// Sweep moves the clock by five minutes and ends the sessions of whatever was
-// disabled or removed.
+// Sweep advances the clock by five minutes and ends the sessions of disabled or removed
+// objects.
 func (d *Deployment) Sweep() {
 	d.T.Helper()
 	d.Clock.Advance(5 * time.Minute)
@@ -166,7 +166,7 @@ func (d *Deployment) MachineToken() string {
 	return d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, AsBackend())).Text("access_token")
 }
 
-// OtherNode starts a second server over the same database and clock, for the
+// OtherNode starts a second server with the same database and clock, for the
 // same issuer URL.
 func (d *Deployment) OtherNode() *Deployment {
 	d.T.Helper()

@@ -1,6 +1,6 @@
 package testserver
 
-// InvalidGrant is the error code of every refused refresh.
+// InvalidGrant is the error code of every rejected refresh.
 const InvalidGrant = "invalid_grant"
 
 // FormType is the media type of every request with a body.

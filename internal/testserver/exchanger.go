@@ -70,24 +70,24 @@ func (d *Exchanger) Present(tokenType, token string, extra ...string) *Answer {
 	}, extra...))
 }
 
-// WantSubjectRefused checks the answer to a bad subject token, which is the same
-// whatever the reason, but for its sentence and the reason's name.
-func WantSubjectRefused(t *testing.T, a *Answer) {
+// WantSubjectRejected checks the response to an invalid subject token. Only its
+// description and the name of the reason depend on the reason.
+func WantSubjectRejected(t *testing.T, a *Answer) {
 	t.Helper()
 	if a.Status != http.StatusBadRequest || a.Error() != "invalid_request" || len(a.JSON) != 3 || a.Text("latchkey_reason") == "" || a.Header.Get("Cache-Control") != "no-store" {
-		t.Errorf("answered %d %s", a.Status, a.Body)
+		t.Errorf("status %d %s", a.Status, a.Body)
 	}
 }
 
-// WantRefused presents a token, which must be refused and leave nothing in the
+// WantRejected presents a token, which must be rejected without a change in the
 // database.
-func (d *Exchanger) WantRefused(t *testing.T, tokenType, token string, extra ...string) {
+func (d *Exchanger) WantRejected(t *testing.T, tokenType, token string, extra ...string) {
 	t.Helper()
 	before := d.Written()
 	a := d.Present(tokenType, token, extra...)
-	WantSubjectRefused(t, a)
+	WantSubjectRejected(t, a)
 	if len(token) > 20 && strings.Contains(string(a.Body), token[:20]) {
-		t.Errorf("the answer repeats the token: %s", a.Body)
+		t.Errorf("the response quotes the token: %s", a.Body)
 	}
 	if after := d.Written(); after != before {
 		t.Errorf("sessions, users, spent tokens, events: %v, before %v", after, before)
@@ -99,12 +99,12 @@ func (d *Exchanger) WantAccepted(t *testing.T, tokenType, token string, extra ..
 	t.Helper()
 	a := d.Present(tokenType, token, extra...)
 	if a.Status != http.StatusOK || a.Text("access_token") == "" {
-		t.Errorf("answered %d %s", a.Status, a.Body)
+		t.Errorf("status %d %s", a.Status, a.Body)
 	}
 	return a
 }
 
-// TokenWith is a good token with some claims replaced.
+// TokenWith returns a valid token with some claims replaced.
 func (d *Exchanger) TokenWith(claims map[string]any) string {
 	return d.Issuer.Token(d.URL, "alice", claims)
 }

@@ -19,7 +19,7 @@ func Forge(header, payload string, sign func(input string) []byte) string {
 	return input + "." + Base64(string(sign(input)))
 }
 
-// ES256 signs as JWS has it: r and s in 32 bytes each (RFC 7518 §3.4).
+// ES256 signs in the form of JWS: r and s in 32 bytes each (RFC 7518 §3.4).
 func ES256(key *ecdsa.PrivateKey) func(string) []byte {
 	return func(input string) []byte {
 		digest := sha256.Sum256([]byte(input))
@@ -48,7 +48,7 @@ func NewES256Key(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// Payload is that of a good token, as text.
+// Payload returns the payload of a valid token as text.
 func (d *Exchanger) Payload() string {
 	text, err := json.Marshal(d.Issuer.Claims(d.URL, "alice"))
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Issuer is an authentication service that is not ours: it signs client tokens
-// and publishes its key by OpenID Connect discovery.
+// Issuer is an external authentication service: it signs client tokens and publishes its
+// key with OpenID Connect discovery.
 type Issuer struct {
 	URL   string
 	Key   crypto.Signer
@@ -28,7 +28,7 @@ type Issuer struct {
 	t testing.TB
 }
 
-// NewIssuer starts an issuer with an ES256 key, on the clock given.
+// NewIssuer starts an issuer with an ES256 key and the given clock.
 func NewIssuer(t testing.TB, clock *Clock) *Issuer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -40,21 +40,21 @@ func NewIssuer(t testing.TB, clock *Clock) *Issuer {
 	return &Issuer{URL: server.URL, Key: key, Clock: clock, t: t}
 }
 
-// JWKS is the issuer's key set.
+// JWKS returns the issuer's key set.
 func (i *Issuer) JWKS() json.RawMessage {
 	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.Key.Public(), KeyID: "test-key", Algorithm: "ES256", Use: "sig"}}})
 	must(i.t, err)
 	return text
 }
 
-// Entry is the issuer as a trusted issuer of type jwt with inline keys.
+// Entry returns the issuer as a trusted issuer of type jwt with inline keys.
 func (i *Issuer) Entry() settings.IssuerSpec {
 	return settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
 		Issuer: i.URL, TokenType: settings.TokenTypeJWT, Algorithms: []string{"ES256"}, Keys: settings.IssuerKeys{JWKS: i.JWKS()},
 	}}
 }
 
-// Claims are those of a good client token for audience aud, with a fresh jti.
+// Claims returns the claims of a valid client token for audience aud, with a new jti.
 func (i *Issuer) Claims(aud, sub string) map[string]any {
 	now := i.Clock.Now()
 	return map[string]any{
@@ -70,12 +70,12 @@ func (i *Issuer) Sign(claims map[string]any) string {
 	return i.SignText(string(text))
 }
 
-// SignText signs a payload as it stands.
+// SignText signs a payload as it is.
 func (i *Issuer) SignText(text string) string {
 	return oidctest.SignIDToken(i.Key, "test-key", oidc.ES256, text)
 }
 
-// Token is a good client token; extra claims win.
+// Token returns a valid client token. Extra claims override its own.
 func (i *Issuer) Token(aud, sub string, extra map[string]any) string {
 	claims := i.Claims(aud, sub)
 	maps.Copy(claims, extra)

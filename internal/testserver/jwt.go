@@ -10,8 +10,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 )
 
-// VerifiedPayload verifies a token by the published keys of the tenant default
-// and returns its payload.
+// VerifiedPayload verifies a token with the published keys of the tenant default and
+// returns its payload.
 func (d *Deployment) VerifiedPayload(token string) []byte {
 	d.T.Helper()
 	payload, err := oidc.NewRemoteKeySet(context.Background(), d.URL+"/.well-known/jwks.json").VerifySignature(context.Background(), token)
@@ -30,25 +30,25 @@ func (d *Deployment) PublishedKeys(base string) (keys []map[string]any) {
 	return keys
 }
 
-// Claims reads the payload of an answer's access token.
+// Claims returns the payload of a response's access token.
 func Claims(t *testing.T, a *Answer) map[string]any {
 	t.Helper()
 	return TokenPart(t, a, 1)
 }
 
-// TokenPart reads the header (0) or payload (1) of an answer's access token.
+// TokenPart returns the header (0) or payload (1) of a response's access token.
 func TokenPart(t *testing.T, a *Answer, i int) map[string]any {
 	t.Helper()
 	return JWTPart(t, a.Text("access_token"), i)
 }
 
-// JWTHeader reads the header of a JWT.
+// JWTHeader returns the header of a JWT.
 func JWTHeader(t *testing.T, token string) map[string]any {
 	t.Helper()
 	return JWTPart(t, token, 0)
 }
 
-// JWTPart reads the header (0) or payload (1) of a JWT.
+// JWTPart returns the header (0) or payload (1) of a JWT.
 func JWTPart(t *testing.T, token string, i int) (object map[string]any) {
 	t.Helper()
 	parts := strings.Split(token, ".")

@@ -10,9 +10,9 @@ import (
 	"sync"
 )
 
-// Network is what lies between a server and its clients. A test makes it lose or
-// hold the next answers, or end the revocation streams. Requests always arrive,
-// and are carried out: whatever they write has been committed by then.
+// Network is the network between a server and its clients. A test makes it lose or hold
+// the next responses, or end the revocation streams. Requests always arrive and are
+// executed: by then, their writes are committed.
 type Network struct {
 	mu       sync.Mutex
 	lose     int
@@ -24,16 +24,16 @@ type Network struct {
 	paused   chan struct{} // streams wait until it is closed; nil: they do not
 }
 
-// Lose makes the bodies of the next answers to POST requests get lost: the
-// connection breaks after their headers. Without a byte of an answer, a browser
-// would repeat the request by itself on another connection.
+// Lose loses the bodies of the next responses to POST requests: the connection breaks
+// after their headers. Without any byte of a response, a browser would repeat the
+// request automatically on another connection.
 func (n *Network) Lose(count int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.lose = count
 }
 
-// Hold keeps back the next n answers to POST requests until Release.
+// Hold holds the next responses to POST requests until Release.
 func (n *Network) Hold(count int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -41,7 +41,7 @@ func (n *Network) Hold(count int) {
 	n.arrived = make(chan struct{})
 }
 
-// WaitHeld waits until an answer is held: its request has been carried out.
+// WaitHeld waits until a response is held. Its request has been executed.
 func (n *Network) WaitHeld(ctx context.Context) error {
 	n.mu.Lock()
 	arrived := n.arrived
@@ -57,7 +57,7 @@ func (n *Network) WaitHeld(ctx context.Context) error {
 	}
 }
 
-// Release lets every held answer go on.
+// Release sends every held response.
 func (n *Network) Release() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -83,8 +83,7 @@ func (n *Network) EndFeed() {
 	}
 }
 
-// PauseFeed keeps revocation streams open, without a byte on them until it is
-// called with false.
+// PauseFeed keeps revocation streams open but silent, until it is called with false.
 func (n *Network) PauseFeed(pause bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -128,7 +127,7 @@ func (n *Network) answer(w http.ResponseWriter, r *http.Request, server http.Han
 	_, _ = w.Write(a.body.Bytes()) // the client may have left
 }
 
-// fate decides what happens to an answer that is ready.
+// fate decides what happens to a finished response.
 func (n *Network) fate() (lost bool, held chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -168,7 +167,7 @@ func (n *Network) stream(w http.ResponseWriter, r *http.Request, server http.Han
 	server.ServeHTTP(&pausedWriter{ResponseWriter: w, network: n, ctx: ctx}, r.WithContext(ctx))
 }
 
-// bufferedAnswer keeps an answer until its fate is decided.
+// bufferedAnswer buffers a response until its fate is decided.
 type bufferedAnswer struct {
 	header http.Header
 	status int

@@ -22,14 +22,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Signer is one key of a provider, with the algorithm as a token names it.
+// Signer is one key of a provider, with the algorithm name in its tokens.
 type Signer struct {
 	Algorithm string
 	Public    crypto.PublicKey
 	Sign      func(input string) []byte
 }
 
-// Signers are one of each kind; making the RSA key is slow.
+// Signers returns one key of each kind, generated once, because RSA keys are slow.
 var Signers = sync.OnceValue(func() []Signer {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -60,20 +60,20 @@ var Signers = sync.OnceValue(func() []Signer {
 	}
 })
 
-// Provider is an issuer that a test can take away.
+// Provider is an issuer that a test can make unavailable.
 type Provider struct {
 	oidctest.Server
 	URL string
 
-	mu    sync.Mutex
-	Down  bool
-	Hangs chan struct{} // until it is closed, nothing is answered
-	Asked chan string   // the paths
+	mu       sync.Mutex
+	Down     bool
+	Hang     chan struct{} // requests wait until it is closed
+	Requests chan string   // the paths
 }
 
 func NewProvider(t *testing.T) *Provider {
 	t.Helper()
-	p := &Provider{Asked: make(chan string, 100)}
+	p := &Provider{Requests: make(chan string, 100)}
 	for _, s := range Signers()[:4] {
 		p.PublicKeys = append(p.PublicKeys, oidctest.PublicKey{PublicKey: s.Public, KeyID: s.Algorithm, Algorithm: s.Algorithm})
 	}
@@ -86,9 +86,9 @@ func NewProvider(t *testing.T) *Provider {
 
 // ServeHTTP implements http.Handler.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.Asked <- r.URL.Path
+	p.Requests <- r.URL.Path
 	p.mu.Lock()
-	down, hangs := p.Down, p.Hangs
+	down, hangs := p.Down, p.Hang
 	p.mu.Unlock()
 	if hangs != nil {
 		<-hangs
@@ -106,7 +106,7 @@ func (p *Provider) Update(fn func()) {
 	fn()
 }
 
-// Entry is the provider as a trusted issuer with a namespace of its own.
+// Entry returns the provider as a trusted issuer with its own namespace.
 func (p *Provider) Entry(keys settings.IssuerKeys) settings.IssuerSpec {
 	return settings.IssuerSpec{IssuerSettings: settings.IssuerSettings{
 		Issuer: p.URL, TokenType: settings.TokenTypeJWT, Keys: keys, AllowPrivateAddresses: true, SubjectPrefix: "p:",
@@ -114,8 +114,8 @@ func (p *Provider) Entry(keys settings.IssuerKeys) settings.IssuerSpec {
 	}}
 }
 
-// Token is a good one by s under kid, if it is not empty, with these claims
-// over its own.
+// Token returns a valid token signed by s, with kid unless it is empty. The claims in
+// over override its own.
 func (p *Provider) Token(d *Exchanger, s Signer, kid string, over map[string]any) string {
 	now := d.Clock.Now().Unix()
 	all := map[string]any{"iss": p.URL, "aud": d.URL, "sub": "alice", "jti": rand.Text(), "iat": now, "exp": now + 60}
@@ -144,7 +144,7 @@ func PEM(t *testing.T, public crypto.PublicKey) string {
 func Trusting(entries ...settings.IssuerSpec) func(*settings.TenantSpec) {
 	return func(tenant *settings.TenantSpec) {
 		for i, e := range entries {
-			if e.ID == "" && len(entries) > 1 { // several may have one host
+			if e.ID == "" && len(entries) > 1 { // several entries may have the same host
 				e.ID = fmt.Sprintf("entry-%d", i)
 			}
 			tenant.TrustedIssuers = append(tenant.TrustedIssuers, e)

@@ -4,7 +4,7 @@ import (
 	"sync"
 )
 
-// InParallel starts n calls at once and returns their answers.
+// InParallel makes n concurrent calls and returns their responses.
 func InParallel(n int, do func(i int) *Answer) []*Answer {
 	answers := make([]*Answer, n)
 	start := make(chan struct{})

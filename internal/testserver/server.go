@@ -1,5 +1,5 @@
-// Package testserver runs the real server for tests: its router on a loopback
-// port, over a database of the test's own, with a clock that the test moves.
+// Package testserver runs the real server for tests: its router on a loopback port, with
+// a separate database and a clock that the test advances.
 package testserver
 
 import (
@@ -32,23 +32,23 @@ const (
 	ClientSecret = "a-client-secret-for-tests-of-40-characters"
 )
 
-// Clock is a clock that stands still until it is moved.
+// Clock is a clock that only moves when a test advances it.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock starts at the real time, cut to the second.
+// NewClock returns a clock at the real time, truncated to the second.
 func NewClock() *Clock { return &Clock{now: time.Now().UTC().Truncate(time.Second)} }
 
-// Now is the clock's time.
+// Now returns the clock's time.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Advance moves the clock.
+// Advance advances the clock.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -65,9 +65,9 @@ type Options struct {
 	Listener    net.Listener  // default a free port
 	Issuer      string        // default http:// and the listener's address
 	Proxies     []string      // trusted proxies
-	Run         bool          // do in the background what a node does
+	Run         bool          // do the background work of a node
 
-	Wrap func(http.Handler) http.Handler // lies between the server and its clients
+	Wrap func(http.Handler) http.Handler // wraps the server's handler
 
 	IntrospectionMaxAge time.Duration
 }
@@ -89,7 +89,7 @@ type Server struct {
 	t testing.TB
 }
 
-// Log keeps every line that the server logs, at every level.
+// Log stores every line that the server logs, at every level.
 type Log struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -102,14 +102,14 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// String is the whole log.
+// String returns the whole log.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// Take is the log since it was last taken.
+// Take returns the log since the last Take.
 func (l *Log) Take() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,8 +117,8 @@ func (l *Log) Take() string {
 	return l.text.String()
 }
 
-// New starts a server and stops it with the test. Signing keys are ES256
-// unless a tenant says otherwise, since tests make many.
+// New starts a server and stops it with the test. Signing keys are ES256 unless a tenant
+// specifies otherwise, because tests generate many.
 func New(t testing.TB, o Options) *Server {
 	t.Helper()
 	ctx := context.Background()
@@ -148,7 +148,7 @@ func New(t testing.TB, o Options) *Server {
 	must(t, s.Store.Migrate(ctx))
 	s.OAuth = oauth.New(oauth.Config{
 		Issuer: o.Issuer, Store: s.Store, Keys: s.Keys, Log: log, IntrospectionMaxAge: o.IntrospectionMaxAge,
-		SigningWait: time.Hour, // a busy machine refuses no request of a test
+		SigningWait: time.Hour, // do not reject requests of a test on a busy machine
 	})
 	must(t, s.OAuth.Reseal(ctx))
 	s.Apply(o.Tenants...)
@@ -179,8 +179,8 @@ func New(t testing.TB, o Options) *Server {
 	return s
 }
 
-// run begins what a node does in the background, and waits until it knows what
-// is revoked. It ends before the server does, which waits for its streams.
+// run starts the background work of a node, and waits until the node has read the event
+// log. It ends before the server, which waits for its streams.
 func (s *Server) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -194,8 +194,7 @@ func (s *Server) run() {
 	}
 }
 
-// Apply applies tenants to the running server, which sees them at once. They
-// must be free of faults.
+// Apply applies tenants without faults to the running server, which sees them at once.
 func (s *Server) Apply(tenants ...settings.TenantSpec) {
 	s.t.Helper()
 	for i := range tenants {
@@ -213,21 +212,21 @@ func (s *Server) Apply(tenants ...settings.TenantSpec) {
 	must(s.t, s.OAuth.Refresh(context.Background()))
 }
 
-// Answer is what the server said.
+// Answer is a response of the server.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	JSON   map[string]any // nil if the body is no JSON object
+	JSON   map[string]any // nil if the body is not a JSON object
 }
 
-// Text is a string member of the answer; empty if it is absent.
+// Text returns a string member of the response, or "" if it is absent.
 func (a *Answer) Text(name string) string {
 	s, _ := a.JSON[name].(string)
 	return s
 }
 
-// Error is the OAuth error code of the answer; empty if there is none.
+// Error returns the OAuth error code of the response, or "".
 func (a *Answer) Error() string { return a.Text("error") }
 
 // Option changes a request before it is sent.
@@ -243,7 +242,7 @@ func Header(name, value string) Option {
 	return func(r *http.Request) { r.Header.Set(name, value) }
 }
 
-// Post sends a form, given as name, value, name, value, …; a name may repeat.
+// Post sends a form of pairs: name, value, … A name may repeat.
 func (s *Server) Post(path string, form []string, opts ...Option) *Answer {
 	s.t.Helper()
 	var pairs []string
@@ -254,14 +253,14 @@ func (s *Server) Post(path string, form []string, opts ...Option) *Answer {
 	return s.Do(http.MethodPost, path, strings.NewReader(strings.Join(pairs, "&")), opts...)
 }
 
-// Get reads a path.
+// Get sends a GET request.
 func (s *Server) Get(path string, opts ...Option) *Answer {
 	s.t.Helper()
 	return s.Do(http.MethodGet, path, nil, opts...)
 }
 
-// Do sends a request. It may be called from any goroutine: a connection that
-// fails is an answer with status 0.
+// Do sends a request. It is safe for concurrent use: if the connection fails, it reports
+// an error and returns status 0.
 func (s *Server) Do(method, path string, body io.Reader, opts ...Option) *Answer {
 	req, err := http.NewRequest(method, s.URL+path, body)
 	if err != nil {

@@ -34,13 +34,13 @@ func NewSessionDeployment(t *testing.T, o Options) *Deployment {
 	return d
 }
 
-// SignInAt exchanges a fresh client token at a public client.
+// SignInAt exchanges a new client token at a public client.
 func (d *Deployment) SignInAt(client, sub string, extra ...string) *Answer {
 	d.T.Helper()
 	return d.Want(200, "", d.Exchange("", client, d.Issuer.Token(d.URL, sub, nil), extra...))
 }
 
-// AsBearer authorizes a request by the access token of an answer.
+// AsBearer authorizes a request with the access token of a response.
 func AsBearer(a *Answer) Option {
 	return Authorization("Bearer " + a.Text("access_token"))
 }

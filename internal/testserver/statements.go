@@ -25,7 +25,7 @@ func (s *StatementLog) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pg
 // TraceQueryEnd implements pgx.QueryTracer.
 func (s *StatementLog) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
-// During lists the statements that do causes.
+// During returns the statements that do causes.
 func (s *StatementLog) During(do func()) []string {
 	s.mu.Lock()
 	s.list = nil
@@ -36,8 +36,8 @@ func (s *StatementLog) During(do func()) []string {
 	return s.list
 }
 
-// Reads counts the statements that look for a session or for a revoked token.
-// A node that follows the log sends others all the time.
+// Reads counts the statements that read a session or a revoked token. A node that
+// follows the log also sends other statements.
 func (s *StatementLog) Reads(do func()) (n int) {
 	for _, statement := range s.During(do) {
 		if strings.Contains(statement, "from sessions where id") || strings.Contains(statement, "from revoked_tokens") {

@@ -1,12 +1,12 @@
 package testserver
 
-// Proof is a fresh client token of a user who has just authenticated by the
-// methods of amr.
+// Proof returns a new client token of a user who has just authenticated with the methods
+// of amr.
 func (d *Deployment) Proof(sub string, amr ...string) string {
 	return d.Issuer.Token(d.URL, sub, map[string]any{"amr": amr, "auth_time": d.Clock.Now().Unix()})
 }
 
-// SignInBy signs in at the public client by the methods of amr.
+// SignInBy signs in at the public client with the methods of amr.
 func (d *Deployment) SignInBy(sub string, amr ...string) *Answer {
 	d.T.Helper()
 	return d.Want(200, "", d.Exchange("", "web", d.Proof(sub, amr...)))

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Stored renders every row of the database, or of the named tables: one line
-// each, sorted, with bytes in hexadecimal.
+// Stored returns every row of the database, or of the named tables: one line each,
+// sorted, with bytes in hexadecimal.
 func (d *Deployment) Stored(tables ...string) string {
 	d.T.Helper()
 	db := OpenDatabase(d.T, d.DatabaseURL)
@@ -43,7 +43,7 @@ func (d *Deployment) Stored(tables ...string) string {
 	return strings.Join(lines, "\n")
 }
 
-// rows renders every row of a table.
+// rows returns every row of a table as text.
 func (d *Deployment) rows(db *sql.DB, table string) (lines []string) {
 	d.T.Helper()
 	rows, err := db.Query("SELECT * FROM " + table)
@@ -78,8 +78,7 @@ func (d *Deployment) rows(db *sql.DB, table string) (lines []string) {
 	return lines
 }
 
-// Written renders the tables that requests write to, without configuration and
-// leases.
+// Written returns the rows of all tables except those of the configuration and leases.
 func (d *Deployment) Written() string {
 	d.T.Helper()
 	return d.Stored("sessions", "users", "spent_tokens", "revoked_tokens", "events")
@@ -94,13 +93,13 @@ func (d *Deployment) WantUnchanged(t *testing.T, before string) {
 	}
 }
 
-// BackendExchangeForm is the form by which the client backend, which receives
-// every kind of token, exchanges a fresh client token.
+// BackendExchangeForm returns the form with which the client backend, which receives
+// every kind of token, exchanges a new client token.
 func (d *Deployment) BackendExchangeForm(sub string) []string {
 	return []string{"grant_type", GrantTokenExchange, "subject_token_type", TypeJWT, "subject_token", d.Issuer.Token(d.URL, sub, nil)}
 }
 
-// Tamper changes rows behind the server's back, then makes the node reload its
+// Tamper changes rows directly in the database, then makes the node reload its
 // configuration.
 func (d *Deployment) Tamper(statement string, args ...any) {
 	d.T.Helper()
@@ -121,5 +120,5 @@ func (d *Deployment) Tamper(statement string, args ...any) {
 	}
 }
 
-// ChainColumns are the columns of a session that say where its chain is.
+// ChainColumns are the columns of a session with the state of its chain.
 const ChainColumns = "generation, refresh_digest, next_digest, root_version, rotated_at, last_active_at, idle_expires_at"

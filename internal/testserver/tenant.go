@@ -4,7 +4,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Web is a public client with a refresh token, as most tests want it.
+// Web returns a public client with a refresh token, for most tests.
 func Web() settings.ClientSpec {
 	return settings.ClientSpec{ID: "web", ClientSettings: settings.ClientSettings{
 		Auth: settings.AuthNone, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh},
@@ -13,7 +13,7 @@ func Web() settings.ClientSpec {
 	}}
 }
 
-// Backend is a secret client that may do everything and see every token.
+// Backend returns a secret client that may do everything and introspect every token.
 func Backend() settings.ClientSpec {
 	return settings.ClientSpec{ID: "backend", Secret: ClientSecret, ClientSettings: settings.ClientSettings{
 		Auth: settings.AuthSecret, Grants: []string{settings.GrantTokenExchange, settings.GrantRefresh, settings.GrantClientCredentials},
@@ -21,12 +21,12 @@ func Backend() settings.ClientSpec {
 	}}
 }
 
-// Tenant is a tenant with the issuer's tokens and the clients.
+// Tenant returns a tenant that trusts the issuer, with the clients.
 func Tenant(id string, issuer *Issuer, clients ...settings.ClientSpec) settings.TenantSpec {
 	return settings.TenantSpec{ID: id, TrustedIssuers: []settings.IssuerSpec{issuer.Entry()}, Clients: clients}
 }
 
-// Exchange swaps a client token at a public client.
+// Exchange exchanges a client token at a public client.
 func (s *Server) Exchange(base, client, token string, extra ...string) *Answer {
 	s.t.Helper()
 	return s.Post(base+"/token", append([]string{
@@ -41,7 +41,7 @@ func (s *Server) Refresh(base, client, token string, extra ...string) *Answer {
 	return s.Post(base+"/token", append([]string{"grant_type", "refresh_token", "client_id", client, "refresh_token", token}, extra...))
 }
 
-// Introspect asks about a token as the client Backend.
+// Introspect introspects a token as the client Backend.
 func (s *Server) Introspect(base, token string) *Answer {
 	s.t.Helper()
 	return s.Post(base+"/introspect", []string{"token", token}, Basic("backend", ClientSecret))

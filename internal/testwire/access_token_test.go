@@ -17,8 +17,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// claimsAsText is the payload of an answer's access token, each claim as it is
-// written, without jti and sid, which are looked at by themselves.
+// claimsAsText returns the claims of a response's access token as JSON texts, and jti
+// and sid apart.
 func claimsAsText(t *testing.T, a *testserver.Answer) (claims map[string]string, jti, sid string) {
 	t.Helper()
 	claims = map[string]string{}
@@ -39,7 +39,7 @@ func claimsAsText(t *testing.T, a *testserver.Answer) (claims map[string]string,
 	return claims, jti, sid
 }
 
-func TestAnAccessTokenHoldsItsClaimsAndNothingElse(t *testing.T) {
+func TestAnAccessTokenContainsOnlyItsClaims(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		earlier := d.JSONTime(-3600)
@@ -91,13 +91,13 @@ func TestAnAccessTokenHoldsItsClaimsAndNothingElse(t *testing.T) {
 		}
 		for path, iss := range map[string]string{"": d.URL, "/t/acme": ofAcme} {
 			if got := d.Get(path + "/.well-known/oauth-authorization-server").Text("issuer"); got != iss {
-				t.Errorf("metadata of %s says %s", iss, got)
+				t.Errorf("the issuer in the metadata of %s is %s", iss, got)
 			}
 		}
 	})
 }
 
-func TestEveryAccessTokenHasAJTIOfItsOwn(t *testing.T) {
+func TestEveryAccessTokenHasAUniqueJTI(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	first := d.SignIn("alice")
 	answers := testserver.InParallel(40, func(i int) *testserver.Answer {
@@ -131,7 +131,7 @@ func TestEveryAccessTokenHasAJTIOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestAnAccessTokenLivesAsItsClientSays(t *testing.T) {
+func TestAnAccessTokenHasTheLifetimeOfItsClient(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*settings.ClientSpec)
 		want   float64
@@ -159,7 +159,7 @@ func TestAnAccessTokenLivesAsItsClientSays(t *testing.T) {
 				a := d.Want(200, "", ask())
 				got := testserver.Claims(t, a)
 				if got["exp"].(float64)-got["iat"].(float64) != c.want || a.JSON["expires_in"] != c.want {
-					t.Errorf("%v lives %v s, says %v", got["sub"], got["exp"].(float64)-got["iat"].(float64), a.JSON["expires_in"])
+					t.Errorf("%v: lifetime %v s, expires_in %v", got["sub"], got["exp"].(float64)-got["iat"].(float64), a.JSON["expires_in"])
 				}
 				token := a.Text("access_token")
 				d.Clock.Advance(time.Duration(c.want)*time.Second - time.Second)
@@ -191,13 +191,13 @@ func TestCustomClaimsTogetherAreAtMostFourKiB(t *testing.T) {
 		}
 		events := d.EventTypes(a.Text("session_id"))
 		if n := len(slices.DeleteFunc(events, func(e models.EventType) bool { return e != models.EventClaimLeftOut })); n != 2 {
-			t.Errorf("%d events tell of a claim that was left out of 2 tokens", n)
+			t.Errorf("%d events for a claim that was omitted from 2 tokens", n)
 		}
 	})
 }
 
-// Everything that a token holds is as long as it may be. What we say ourselves
-// stays; of the custom claims only those that still fit.
+// All contents of the token have their maximum length. The server's own claims stay; of
+// the custom claims, only those that fit.
 func TestNoTokenIsLongerThanSixKiB(t *testing.T) {
 	for _, algorithm := range []string{"RS256", "ES256"} {
 		t.Run(algorithm, func(t *testing.T) {
@@ -239,7 +239,7 @@ func TestNoTokenIsLongerThanSixKiB(t *testing.T) {
 	}
 }
 
-func TestIntrospectionOfATokenWithoutScopeSaysSo(t *testing.T) {
+func TestIntrospectionOfATokenWithoutScope(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	plain := testserver.Web()
 	plain.Scopes = nil

@@ -13,14 +13,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// ranks are classes of a tenant, rising.
+// ranks are classes of a tenant, from weakest to strongest.
 var ranks = []settings.ACRClass{
 	{Value: "urn:example:basic", When: "amr.size() > 0"},
 	{Value: "urn:example:two", When: "kinds.size() >= 2"},
 	{Value: "urn:example:key", When: "factors.exists(f, f.amr in ['hwk', 'swk'] && f.age >= 0 && f.age < 3600)"},
 }
 
-// ranked gives the tenant classes of its own.
+// ranked applies a tenant with its own classes.
 func ranked(d *testserver.Deployment, classes []settings.ACRClass, change ...func(*settings.TenantSpec)) {
 	d.T.Helper()
 	tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -31,14 +31,14 @@ func ranked(d *testserver.Deployment, classes []settings.ACRClass, change ...fun
 	d.Apply(tenant)
 }
 
-// acr is what an answer's access token says, empty if it says nothing.
+// acr returns the acr of a response's access token, or "".
 func acr(t *testing.T, a *testserver.Answer) string {
 	t.Helper()
 	value, _ := testserver.Claims(t, a)["acr"].(string)
 	return value
 }
 
-func TestRulesOfATenantChooseItsACR(t *testing.T) {
+func TestTheRulesOfATenantDetermineTheACR(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		ranked(d, ranks)
 		hour := map[string]any{"amr": []string{"hwk"}, "auth_time": d.Clock.Now().Unix() - 3600}
@@ -69,9 +69,9 @@ func TestRulesOfATenantChooseItsACR(t *testing.T) {
 	})
 }
 
-// The age of a factor counts when it is proved; later it is the business of
-// who demands max_age.
-func TestAnACRStaysAsItWasDecided(t *testing.T) {
+// Rules use the age of a factor at the time of the proof. Later ages matter only for
+// max_age.
+func TestAnACRStaysUnchangedAfterTheSignIn(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		web := func(tenant *settings.TenantSpec) {
 			tenant.Clients[0].Claims = map[string]string{"level": "session.acr"}
@@ -85,7 +85,7 @@ func TestAnACRStaysAsItWasDecided(t *testing.T) {
 			t.Helper()
 			a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 			if c := testserver.Claims(t, a); c["acr"] != want || c["level"] != want {
-				t.Errorf("%s: a token says %v, and its own claim %v", when, c["acr"], c["level"])
+				t.Errorf("%s: a token has acr %v, and its custom claim is %v", when, c["acr"], c["level"])
 			}
 			for what, got := range map[string]string{
 				"introspection":     d.Introspect("", a.Text("access_token")).Text("acr"),
@@ -105,7 +105,7 @@ func TestAnACRStaysAsItWasDecided(t *testing.T) {
 		a = shown("under the default classes", a, "urn:example:key")
 		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", "pin")))
 		a = shown("after the next step-up", a, "phrh")
-		if row := d.SessionRow("default", a.Text("session_id")); row.StoredACR != nil { // which an earlier release would leave as it is
+		if row := d.SessionRow("default", a.Text("session_id")); row.StoredACR != nil { // which an earlier release would not change
 			t.Errorf("the row keeps %q", *row.StoredACR)
 		}
 		ranked(d, ranks, web)
@@ -118,7 +118,7 @@ func TestAnACRStaysAsItWasDecided(t *testing.T) {
 	})
 }
 
-func TestAnEntryVouchesUpToItsPlaceInTheTenantsOrder(t *testing.T) {
+func TestMaxACRFollowsTheTenantsOrder(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		for _, c := range []struct {
 			name, most string
@@ -205,17 +205,17 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 			name  string
 			proof string
 			acr   string
-			anew  bool
+			full  bool
 		}{
 			{"a second kind", "otp", "urn:example:two", false},
 			{"one of the two", "otp", "urn:example:two", false},
-			{"a key, which is all that the class takes", "swk", "urn:example:key", true},
-			{"what the class does not take", "pin", "urn:example:key", false},
+			{"a key, the only accepted factor", "swk", "urn:example:key", true},
+			{"a factor that the class does not accept", "pin", "urn:example:key", false},
 			{"the key again", "swk", "urn:example:key", true},
 		} {
 			d.Clock.Advance(time.Minute)
 			a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", step.proof)))
-			if got := acr(t, a); got != step.acr || (end(a) == month) != step.anew {
+			if got := acr(t, a); got != step.acr || (end(a) == month) != step.full {
 				t.Errorf("%s: acr %q, and the end is in %v", step.name, got, end(a))
 			}
 		}
@@ -229,13 +229,13 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 			t.Fatal(err)
 		}
 		if last := events[len(events)-1]; last.Type != models.EventSessionRaised || last.Details["acr"] != "urn:example:two" {
-			t.Errorf("told: %v", last)
+			t.Errorf("events: %v", last)
 		}
 	})
 }
 
-// Rows that an earlier release wrote say nothing of acr.
-func TestASessionWithoutAnACROfItsOwnHasTheDefaultOne(t *testing.T) {
+// Rows of an earlier release have no acr.
+func TestASessionWithoutAnACRHasTheDefault(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: url})
 		ranked(d, ranks)
@@ -257,7 +257,7 @@ func TestASessionWithoutAnACROfItsOwnHasTheDefaultOne(t *testing.T) {
 	})
 }
 
-func TestARuleThatFailsDoesNotHoldAndIsTold(t *testing.T) {
+func TestAFailingRuleIsFalseAndLogged(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		costly := "amr.all(a, amr.all(b, amr.all(c, amr.all(d, amr.all(e, a + b + c + d + e != '')))))"
 		ranked(d, []settings.ACRClass{
@@ -277,23 +277,23 @@ func TestARuleThatFailsDoesNotHoldAndIsTold(t *testing.T) {
 				t.Errorf("%q: acr %q, want %q", c.amr, got, c.acr)
 			}
 			if got := failedRules(d, t, a); got != c.failed {
-				t.Errorf("%q: told %s, want %s", c.amr, got, c.failed)
+				t.Errorf("%q: events %s, want %s", c.amr, got, c.failed)
 			}
 		}
 		a := d.SignInBy("alice", "pwd")
 		d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", many...)))
 		if got := failedRules(d, t, a); got != "[costly text]" {
-			t.Errorf("a step-up told %s", got)
+			t.Errorf("a step-up recorded %s", got)
 		}
 		d.Log.Take()
 		d.Want(400, "unmet_authentication_requirements", d.Exchange("", "web", d.Proof("alice", many...), "acr_values", "costly"))
 		if log := d.Log.String(); !strings.Contains(log, "acr rule costly: cost limit exceeded") || !strings.Contains(log, "acr rule text: the rule does not return a boolean") {
-			t.Errorf("the log does not say why:\n%s", log)
+			t.Errorf("the log does not give the reason:\n%s", log)
 		}
 	})
 }
 
-// failedRules are those that the events of an answer's session name.
+// failedRules returns the failed rules in the events of a response's session.
 func failedRules(d *testserver.Deployment, t *testing.T, a *testserver.Answer) string {
 	t.Helper()
 	events, err := d.Store.SessionEvents(t.Context(), "default", d.SessionRow("default", a.Text("session_id")).ID)

@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// attributeTenant has two issuers that speak of the same users, of which the
-// first maps attributes, and clients whose tokens carry them.
+// attributeTenant has two issuers for the same users, of which the first maps
+// attributes, and clients whose tokens contain them.
 func attributeTenant(d *testserver.Deployment, second *testserver.Issuer) settings.TenantSpec {
 	web := testserver.Web()
 	web.Claims = map[string]string{"role": "user.role", "email": "user.email"}
@@ -37,7 +37,7 @@ func role(t *testing.T, a *testserver.Answer) any {
 	return testserver.Claims(t, a)["role"]
 }
 
-func TestARightThatIsWithdrawnUpstreamIsGoneAtTheNextSignIn(t *testing.T) {
+func TestAWithdrawnAttributeIsRemovedAtTheNextSignIn(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(attributeTenant(d, testserver.NewIssuer(t, d.Clock)))
 		first := signInWith(d, d.Issuer, map[string]any{"role": "admin"})
@@ -56,7 +56,7 @@ func TestARightThatIsWithdrawnUpstreamIsGoneAtTheNextSignIn(t *testing.T) {
 func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 	for name, c := range map[string]struct {
 		off  func(t *testing.T, d *testserver.Deployment, spec *settings.TenantSpec)
-		back any // the role when the entry is as before
+		back any // the role once the entry is restored
 	}{
 		"disabled": {func(_ *testing.T, d *testserver.Deployment, spec *settings.TenantSpec) {
 			spec.TrustedIssuers[0].Disabled = true
@@ -91,10 +91,10 @@ func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 				}
 				here = d.Want(200, "", d.Refresh("", "web", here.Text("refresh_token")))
 				if got := role(t, here); got != nil {
-					t.Errorf("the access token says %v", got)
+					t.Errorf("the access token has %v", got)
 				}
 				if info := d.Want(200, "", d.Get("/userinfo", testserver.AsBearer(here))); info.JSON["role"] != nil {
-					t.Errorf("userinfo says %s", info.Body)
+					t.Errorf("userinfo returns %s", info.Body)
 				}
 				d.Clock.Advance(time.Second)
 				if name == "suspended" {
@@ -109,9 +109,9 @@ func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 	}
 }
 
-// `user` in allow is the stored user with what this token maps, and without
-// what this token takes away.
-func TestAllowSeesTheUserAsTheTokenLeavesThem(t *testing.T) {
+// In allow, `user` is the stored user with the attributes that the token sets, and
+// without those that it removes.
+func TestAllowSeesTheUpdatedUser(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := attributeTenant(d, testserver.NewIssuer(t, d.Clock))
 		d.Apply(spec)
@@ -127,7 +127,7 @@ func TestAllowSeesTheUserAsTheTokenLeavesThem(t *testing.T) {
 	})
 }
 
-func TestATooLongAttributeIsLeftOutOfTheSignIn(t *testing.T) {
+func TestATooLongAttributeIsOmitted(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := attributeTenant(d, testserver.NewIssuer(t, d.Clock))
 		spec.TrustedIssuers[0].UserAttributes = map[string]string{"role": "token.?groups", "email": "token.?email"}

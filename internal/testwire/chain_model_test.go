@@ -25,8 +25,8 @@ const (
 	chainAbsolute = 4 * time.Hour
 )
 
-// Thirty runs on each engine find a planted fault most of the time; `make soak`
-// makes thousands. The flag -rapid.checks wins.
+// Thirty runs on each engine usually find a planted fault; `make soak` does thousands.
+// The flag -rapid.checks overrides the number.
 func init() {
 	if err := flag.Set("rapid.checks", "30"); err != nil {
 		panic(err)
@@ -36,11 +36,11 @@ func init() {
 // TestRefreshChainAgreesWithItsModel drives one session through any
 // interleaving of refresh, retry, late retry, replay of any generation, step-ups
 // by either token, revocation, passing time, a wrong client, garbage, lost commits, restarts and
-// a change of the root secret, and compares every answer with a model of a few
+// a change of the root secret, and compares every response with a model of a few
 // lines.
 func TestRefreshChainAgreesWithItsModel(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
-		w := newChainWorld(t, url)
+		w := newChainDeployment(t, url)
 		rapid.Check(t, func(rt *rapid.T) {
 			m := w.begin(rt)
 			rt.Repeat(map[string]func(*rapid.T){
@@ -55,7 +55,7 @@ func TestRefreshChainAgreesWithItsModel(t *testing.T) {
 				"loseCommits":   m.loseCommits,
 				"changeRoot":    m.changeRoot,
 				"refreshNine":   m.refreshNine,
-				"loseAnswer":    m.loseAnswer,
+				"loseAnswer":    m.loseResponse,
 				"restart":       m.restart,
 				"stepUp":        m.stepUp,
 			})
@@ -63,8 +63,8 @@ func TestRefreshChainAgreesWithItsModel(t *testing.T) {
 	})
 }
 
-// chainDeployment is what all runs of the model share: two nodes over one database,
-// one before and one after a change of the root secret.
+// chainDeployment is shared by all runs of the model: two nodes over one database, one
+// before and one after a change of the root secret.
 type chainDeployment struct {
 	clock  *testserver.Clock
 	issuer *testserver.Issuer
@@ -77,10 +77,10 @@ type chainDeployment struct {
 	users  int
 }
 
-// chainIssuer is the issuer of both nodes, wherever they listen.
+// chainIssuer is the issuer of both nodes, regardless of their addresses.
 const chainIssuer = "http://localhost:4711"
 
-func newChainWorld(t *testing.T, url string) *chainDeployment {
+func newChainDeployment(t *testing.T, url string) *chainDeployment {
 	w := &chainDeployment{t: t, clock: testserver.NewClock(), url: url, nodes: make([]*testserver.Server, 2), since: make([]time.Time, 2)}
 	w.issuer = testserver.NewIssuer(t, w.clock)
 	client := testserver.Web()
@@ -99,8 +99,8 @@ func newChainWorld(t *testing.T, url string) *chainDeployment {
 	return w
 }
 
-// start starts a node, or starts it again: it knows nothing but what is stored.
-// The second one issues with a later root secret.
+// start starts or restarts a node, which has no state except the database. The second
+// node issues with a later root secret.
 func (w *chainDeployment) start(n int) {
 	roots := []string{testserver.RootSecret, testserver.NextRoot}
 	if n == 1 {
@@ -116,7 +116,7 @@ func (w *chainDeployment) start(n int) {
 	w.nodes[n], w.since[n] = s, w.clock.Now()
 }
 
-// chainToken is a token as the model knows it. Its lineage names its secret:
+// chainToken is a token in the model. Its lineage identifies its secret:
 // that of its parent and the root that its parent was written under, because a
 // successor is derived under the root of the presented token.
 type chainToken struct {
@@ -127,24 +127,24 @@ type chainToken struct {
 
 func (k chainToken) successor() string { return k.lineage + "." + k.root() }
 
-// root is the fingerprint of the root that the token was written under.
+// root returns the fingerprint of the root secret of the token.
 func (k chainToken) root() string { return k.text[len("lk_rt_"):][:5] }
 
-// chainState is what a rotation or a step-up changes.
+// chainState is the state that a rotation or a step-up changes.
 type chainState struct {
 	current    chainToken
 	rotatedAt  time.Time
 	lastActive time.Time
 	late       chainLate
-	steppedUp  int          // the generation that the last step-up made; 0: there was none
+	steppedUp  int          // the generation that the last step-up created; 0: none
 	replaced   map[int]bool // generations that step-ups replaced unseen
 	session    string       // the session token
-	row        []any        // of the database, to go back to
+	row        []any        // the database row, for restoring it
 }
 
-// chainLate is what is remembered of the last late retry.
+// chainLate is the state of the last late retry.
 type chainLate struct {
-	generation int // of the answered successor; 0: there was none
+	generation int // generation of the returned successor; 0: none
 	at         time.Time
 	repeats    int
 }
@@ -159,9 +159,9 @@ type chain struct {
 	ended   bool
 	chainState
 	history []chainState // before each rotation, for lost commits
-	known   []chainToken // every token that was answered
+	known   []chainToken // every returned token
 	access  string       // the latest access token
-	until   time.Time    // its expiry
+	until   time.Time    // expiry of access
 }
 
 func (w *chainDeployment) begin(rt *rapid.T) *chain {
@@ -190,7 +190,7 @@ func (m *chain) over() bool {
 	return m.ended || !now.Before(m.created.Add(chainAbsolute)) || !now.Before(m.lastActive.Add(chainIdle))
 }
 
-// keep remembers an answer's access token.
+// keep stores a response's access token.
 func (m *chain) keep(a *testserver.Answer) {
 	m.access, m.until = a.Text("access_token"), m.clock.Now().Add(time.Minute)
 	if end := m.created.Add(chainAbsolute); end.Before(m.until) {
@@ -198,7 +198,7 @@ func (m *chain) keep(a *testserver.Answer) {
 	}
 }
 
-// check asks about the session after every step, by its latest access token.
+// check introspects the latest access token after every step.
 func (m *chain) check(rt *rapid.T) {
 	a := m.server().Introspect("", m.access)
 	if want := !m.over() && m.clock.Now().Before(m.until.Truncate(time.Second)); a.Status != 200 || a.JSON["active"] != want {
@@ -209,14 +209,14 @@ func (m *chain) check(rt *rapid.T) {
 // refresh uses the current token.
 func (m *chain) refresh(rt *rapid.T) { m.present(rt, m.current) }
 
-// replay shows any token that was ever answered.
+// replay presents any token that was ever returned.
 func (m *chain) replay(rt *rapid.T) {
 	m.present(rt, rapid.SampledFrom(m.known).Draw(rt, "token"))
 }
 
-// within reports whether less than d has passed since a moment, or since the
-// node's contact with the database began, if that is later; but an outage makes
-// nothing longer than a quarter of an hour.
+// within reports whether less than d has passed since a moment, or since the node
+// regained contact with the database, if that is later. An outage extends the time to
+// at most a quarter of an hour.
 func (m *chain) within(d time.Duration, since time.Time) bool {
 	now := m.clock.Now()
 	if now.Sub(since) >= 15*time.Minute {
@@ -228,19 +228,19 @@ func (m *chain) within(d time.Duration, since time.Time) bool {
 	return now.Sub(since) < d
 }
 
-// answerTo is the model: what a presented token must be answered.
-func (m *chain) answerTo(k chainToken) string {
+// expected is the model: it returns the expected outcome for a presented token.
+func (m *chain) expected(k chainToken) string {
 	switch ahead := m.current.generation - k.generation; {
 	case m.over():
 		return "refused"
 	case ahead == 0 && k.lineage == m.current.lineage:
 		return "rotated"
 	case ahead == -1 && k.lineage == m.current.successor():
-		return "rotated" // the database had lost its last commit
+		return "rotated" // the database has lost its last commit
 	case ahead >= 1 && m.replaced[k.generation]:
 		return "refused"
 	case ahead == 0, ahead == -1, ahead == 1 && k.successor() != m.current.lineage:
-		return "refused" // a branch that a lost commit and a change of root left behind
+		return "refused" // a branch from before a lost commit and a change of the root secret
 	case ahead == 1 && m.steppedUp == m.current.generation && m.within(chainGrace, m.rotatedAt):
 		return "before the step-up"
 	case ahead == 1 && m.steppedUp == m.current.generation:
@@ -248,16 +248,16 @@ func (m *chain) answerTo(k chainToken) string {
 	case ahead == 1 && m.within(chainGrace, m.rotatedAt):
 		return "retried"
 	case ahead == 1:
-		return m.answerLate()
+		return m.expectedLate()
 	case ahead == 2 && m.clock.Now().Sub(m.rotatedAt) < chainGrace:
 		return "refused"
-	default: // too old, or the database is too far behind
+	default: // too old, or ahead of the database by too much
 		return "ended"
 	}
 }
 
-// answerLate is the model of a retry after the window.
-func (m *chain) answerLate() string {
+// expectedLate is the model of a retry after the window.
+func (m *chain) expectedLate() string {
 	switch late := m.late; {
 	case late.generation == m.current.generation && m.within(time.Minute, late.at):
 		return "retried"
@@ -270,7 +270,7 @@ func (m *chain) answerLate() string {
 	}
 }
 
-// noteLate is what the row remembers after a late retry.
+// noteLate records a late retry, as the row does.
 func (m *chain) noteLate() {
 	if m.late.generation == m.current.generation {
 		m.late.repeats++
@@ -280,7 +280,7 @@ func (m *chain) noteLate() {
 }
 
 func (m *chain) present(rt *rapid.T, k chainToken) {
-	want, before := m.answerTo(k), m.snapshot(rt)
+	want, before := m.expected(k), m.snapshot(rt)
 	a := m.server().Refresh("", "web", k.text)
 	switch want {
 	case "rotated":
@@ -315,8 +315,8 @@ func (m *chain) present(rt *rapid.T, k chainToken) {
 	}
 }
 
-// stepUp steps the session up, sometimes several times with a refresh between,
-// and shows one of the refresh tokens from before, sooner or later.
+// stepUp does one or more step-ups, sometimes with a refresh between them, and later
+// presents one of the earlier refresh tokens.
 func (m *chain) stepUp(rt *rapid.T) {
 	var before []chainToken
 	for range rapid.IntRange(1, 3).Draw(rt, "step-ups") {
@@ -330,8 +330,8 @@ func (m *chain) stepUp(rt *rapid.T) {
 	m.present(rt, rapid.SampledFrom(before).Draw(rt, "token"))
 }
 
-// stepUpOnce steps the session up by its refresh token, or by its session token,
-// so that the refresh token is replaced unseen.
+// stepUpOnce does a step-up with the refresh token, or with the session token, which
+// replaces the refresh token without presenting it.
 func (m *chain) stepUpOnce(rt *rapid.T) {
 	unseen := rapid.Bool().Draw(rt, "unseen")
 	named, want, before := m.current.text, m.over(), m.snapshot(rt)
@@ -360,8 +360,8 @@ func (m *chain) stepUpOnce(rt *rapid.T) {
 	m.keep(a)
 }
 
-// refreshNine loses an answer, refreshes about as often as it takes for another
-// late retry to be due, and loses another one.
+// refreshNine loses a response, refreshes about as often as necessary before another
+// late retry is allowed, and loses another response.
 func (m *chain) refreshNine(rt *rapid.T) {
 	m.loseLate(rt)
 	for range rapid.IntRange(6, 9).Draw(rt, "refreshes") {
@@ -377,8 +377,8 @@ func (m *chain) loseLate(rt *rapid.T) {
 	m.present(rt, lost)
 }
 
-// loseAnswer refreshes and shows the same token again, sooner or later.
-func (m *chain) loseAnswer(rt *rapid.T) {
+// loseResponse refreshes, and later presents the same token again.
+func (m *chain) loseResponse(rt *rapid.T) {
 	lost := m.current
 	m.present(rt, lost)
 	for range rapid.IntRange(1, 5).Draw(rt, "retries") {
@@ -387,10 +387,10 @@ func (m *chain) loseAnswer(rt *rapid.T) {
 	}
 }
 
-// restart starts the node again, sometimes between a refresh and its retry,
-// whose window begins again with the node.
+// restart restarts the node, sometimes between a refresh and its retry, whose window
+// then begins again.
 func (m *chain) restart(rt *rapid.T) {
-	if rapid.IntRange(0, 3).Draw(rt, "luck") > 0 { // it takes its time
+	if rapid.IntRange(0, 3).Draw(rt, "luck") > 0 { // a restart is slow
 		return
 	}
 	lost := m.current
@@ -415,12 +415,12 @@ func (m *chain) expectRefusal(rt *rapid.T, a *testserver.Answer) {
 	}
 }
 
-// foreign shows the current token as another client.
+// foreign presents the current token as another client.
 func (m *chain) foreign(rt *rapid.T) {
 	m.expectRefusal(rt, m.server().Refresh("", "other", m.current.text))
 }
 
-// garbage shows a token with one character changed.
+// garbage presents a token with one changed character.
 func (m *chain) garbage(rt *rapid.T) {
 	text := []byte(m.current.text)
 	at := rapid.IntRange(len("lk_rt_"), len(text)-1).Draw(rt, "at")
@@ -428,10 +428,10 @@ func (m *chain) garbage(rt *rapid.T) {
 	m.expectRefusal(rt, m.server().Refresh("", "web", string(text)))
 }
 
-// revoke ends the session by any of its tokens.
+// revoke revokes any token of the session.
 func (m *chain) revoke(rt *rapid.T) {
 	if rapid.IntRange(0, 4).Draw(rt, "luck") > 0 {
-		return // seldom, or chains stay short
+		return // rarely, so that chains become long
 	}
 	over := m.over()
 	token := rapid.SampledFrom([]string{m.current.text, m.known[0].text}).Draw(rt, "token")
@@ -454,8 +454,7 @@ func (m *chain) wait(rt *rapid.T) {
 	m.clock.Advance(d)
 }
 
-// changeRoot lets the other node answer from now on, whose first root secret
-// is another one.
+// changeRoot switches to the other node, which issues with another root secret.
 func (m *chain) changeRoot(*rapid.T) { m.node = 1 - m.node }
 
 func (m *chain) id(rt *rapid.T) models.SessionID {
@@ -484,8 +483,8 @@ func (m *chain) snapshot(rt *rapid.T) chainState {
 	return state
 }
 
-// loseCommits takes the database back by some rotations, as a failover to an
-// asynchronous standby or a restored backup does.
+// loseCommits undoes some rotations in the database, like a failover to an asynchronous
+// standby or a restored backup.
 func (m *chain) loseCommits(rt *rapid.T) {
 	if len(m.history) == 0 || m.ended || rapid.IntRange(0, 2).Draw(rt, "luck") > 0 {
 		return

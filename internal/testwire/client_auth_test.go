@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// secondBasic adds the right credentials to those that are there.
+// secondBasic adds the correct credentials as a second header.
 func secondBasic(r *http.Request) {
 	r.Header.Add("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("backend:"+testserver.ClientSecret)))
 }
@@ -45,7 +45,7 @@ func TestClientAuthenticationIsStrict(t *testing.T) {
 		d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 		for _, c := range cases {
 			c.path = path
-			t.Run(c.name+" at "+path, func(t *testing.T) { refuses(d, t, c) })
+			t.Run(c.name+" at "+path, func(t *testing.T) { rejects(d, t, c) })
 		}
 		for name, opt := range map[string]testserver.Option{
 			"the scheme in small letters":    testserver.Authorization("basic " + base64.StdEncoding.EncodeToString([]byte("backend:"+testserver.ClientSecret))),
@@ -81,13 +81,13 @@ func TestASecretIsFormEncodedInBasic(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if a := d.Do(http.MethodPost, "/token", strings.NewReader(c.body), testserver.ContentType(testserver.FormType), c.opt); a.Status != c.status {
-				t.Errorf("answered %d %s", a.Status, a.Body)
+				t.Errorf("status %d %s", a.Status, a.Body)
 			}
 		})
 	}
 }
 
-func TestFailedAuthenticationsLookAlike(t *testing.T) {
+func TestFailedAuthenticationsAreIndistinguishable(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		closed, closedApp := testserver.Backend(), testserver.Web()
 		closed.ID, closedApp.ID = "closed", "closed-app"
@@ -127,7 +127,7 @@ func TestFailedAuthenticationsLookAlike(t *testing.T) {
 	})
 }
 
-func TestASecretMayBeReplacedWithoutAGap(t *testing.T) {
+func TestASecretIsReplacedWithoutInterruption(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		const next = "the-next-client-secret-for-tests-of-50-characters"
 		asks := func(secret string) *testserver.Answer {

@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// These tests use client libraries as they are: golang.org/x/oauth2 and
+// These tests use unmodified client libraries: golang.org/x/oauth2 and
 // github.com/coreos/go-oidc.
 
 func TestTokenSourceOfXOAuth2Refreshes(t *testing.T) {
@@ -39,7 +39,7 @@ func TestTokenSourceOfXOAuth2Refreshes(t *testing.T) {
 	})
 }
 
-func TestTokenSourceOfXOAuth2TellsRefusalFromFault(t *testing.T) {
+func TestTokenSourceOfXOAuth2DistinguishesRejectionFromFault(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		config := oauth2.Config{ClientID: "web", Endpoint: oauth2.Endpoint{TokenURL: d.URL + "/token", AuthStyle: oauth2.AuthStyleInParams}}
 		_, err := config.TokenSource(context.Background(), &oauth2.Token{RefreshToken: "lk_rt_made-up"}).Token()
@@ -99,7 +99,7 @@ func TestGoOIDCDiscoversAndVerifies(t *testing.T) {
 	}
 }
 
-func TestGoOIDCRefusesATokenOfAnotherTenant(t *testing.T) {
+func TestGoOIDCRejectsATokenOfAnotherTenant(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		a := d.SignIn("alice")
@@ -117,7 +117,7 @@ func TestGoOIDCRefusesATokenOfAnotherTenant(t *testing.T) {
 	})
 }
 
-func TestTenantsDoNotKnowEachOther(t *testing.T) {
+func TestTenantsAreIsolated(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web(), testserver.Backend()))
 		a := d.SignIn("alice")

@@ -24,13 +24,13 @@ func TestWhatEachFlowSendsToPostgreSQL(t *testing.T) {
 	refreshed := d.Want(200, "", d.Refresh("", "web", token))
 	token = refreshed.Text("refresh_token")
 
-	// In the same statement a read asks whether this server takes writes.
+	// A read also checks, in the same statement, whether this server is writable.
 	const reads = "with writable as (update settings set value = value where false) select"
 	draws, spends, opens := "with opened as (select list", "with changed as (insert into spent_tokens", "with changed as (insert into sessions"
 	for _, flow := range []struct {
 		name string
 		do   func()
-		want []string // how each statement begins
+		want []string // the beginning of each statement
 	}{
 		{"an exchange", func() { d.SignIn("alice") }, []string{"begin", spends, opens, "commit"}},
 		{"an exchange with a status entry", func() { signInListed() }, []string{"begin", spends, draws, opens, "commit"}},
@@ -67,7 +67,7 @@ func TestWhatEachFlowSendsToPostgreSQL(t *testing.T) {
 	}
 
 	d.Clock.Advance(8 * 24 * time.Hour) // when a sign-in is recorded again
-	d.SignIn("bob")                     // the node looks at its configuration
+	d.SignIn("bob")                     // the node checks its configuration
 	want := []string{"begin", spends, opens, "commit"}
 	sent := trace.During(func() { d.SignIn("alice") })
 	if !slices.EqualFunc(sent, want, strings.HasPrefix) || !strings.Contains(sent[2], "update users set seen_at") {
@@ -99,7 +99,7 @@ func TestASessionDoesNotGrowWithUse(t *testing.T) {
 	}
 }
 
-func TestRefusalsLeaveNothingBehind(t *testing.T) {
+func TestRejectedRequestsStoreNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		db := testserver.OpenDatabase(t, d.DatabaseURL)
 		rows := func() (n int) {

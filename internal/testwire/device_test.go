@@ -13,14 +13,14 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// newDeviceWorld is a server behind a proxy, with a claim about the device.
-func newDeviceWorld(t *testing.T, url string) *testserver.Deployment {
+// newDeviceDeployment is a server behind a proxy, with a claim about the device.
+func newDeviceDeployment(t *testing.T, url string) *testserver.Deployment {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: url, Proxies: []string{"127.0.0.1"}})
 	storeDevice(d, true)
 	return d
 }
 
-// storeDevice switches the storing of device facts at the tenant.
+// storeDevice sets whether the tenant stores device data.
 func storeDevice(d *testserver.Deployment, store bool) {
 	d.T.Helper()
 	web := testserver.Web()
@@ -30,7 +30,7 @@ func storeDevice(d *testserver.Deployment, store bool) {
 	d.Apply(tenant)
 }
 
-// from sends what a device tells of itself, and the proxy of it.
+// from sets the headers of a device and of the proxy.
 func from(agent, ip string) testserver.Option {
 	return func(r *http.Request) {
 		r.Header.Set("User-Agent", agent)
@@ -44,9 +44,9 @@ func refreshFrom(d *testserver.Deployment, token, agent, ip string) *testserver.
 	return d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token}, from(agent, ip)))
 }
 
-// wander signs in, raises, swaps, refreshes, retries and is caught reusing,
-// each from another device, with facts that begin with a mark.
-func wander(d *testserver.Deployment, t *testing.T, sub, mark string) (sid string) {
+// useManyDevices signs in, steps up, swaps, refreshes, retries and reuses a token, each
+// from another device, whose data begins with a mark.
+func useManyDevices(d *testserver.Deployment, t *testing.T, sub, mark string) (sid string) {
 	t.Helper()
 	at := func(n int) testserver.Option { return from(fmt.Sprint(mark, "/", n), fmt.Sprint("203.0.113.", n)) }
 	a := d.Want(200, "", d.Post("/token", []string{
@@ -66,12 +66,12 @@ func wander(d *testserver.Deployment, t *testing.T, sub, mark string) (sid strin
 	return a.Text("session_id")
 }
 
-func TestDeviceFactsAreThoseOfTheSignInAndOfTheLastUse(t *testing.T) {
+func TestDeviceDataComesFromTheSignInAndTheLastUse(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
-		d := newDeviceWorld(t, url)
-		row := d.SessionRow("default", wander(d, t, "alice", "mark"))
+		d := newDeviceDeployment(t, url)
+		row := d.SessionRow("default", useManyDevices(d, t, "alice", "mark"))
 		if row.DeviceName != "mark" || row.UserAgent != "mark/7" || row.IP != "203.0.113.7" {
-			t.Errorf("the row says %q, %q, %q", row.DeviceName, row.UserAgent, row.IP)
+			t.Errorf("the row has %q, %q, %q", row.DeviceName, row.UserAgent, row.IP)
 		}
 		events, err := d.Store.SessionEvents(t.Context(), "default", row.ID)
 		if err != nil {
@@ -90,15 +90,15 @@ func TestDeviceFactsAreThoseOfTheSignInAndOfTheLastUse(t *testing.T) {
 			models.EventRefreshReuse:     "mark/9 203.0.113.9 mark/7 203.0.113.7",
 		} {
 			if told[what] != want {
-				t.Errorf("%s tells %q, want %q", what, told[what], want)
+				t.Errorf("%s has %q, want %q", what, told[what], want)
 			}
 		}
 	})
 }
 
-func TestAStepUpAndASwapAreUsesFromADevice(t *testing.T) {
+func TestAStepUpAndASwapUpdateTheDevice(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
-		d := newDeviceWorld(t, url)
+		d := newDeviceDeployment(t, url)
 		a := d.SignInAtBackend("alice")
 		for _, form := range [][]string{
 			{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeSession, "subject_token", a.Text("session_token")},
@@ -113,11 +113,11 @@ func TestAStepUpAndASwapAreUsesFromADevice(t *testing.T) {
 	})
 }
 
-func TestNothingOfADeviceIsStoredWhereThatIsSwitchedOff(t *testing.T) {
+func TestNoDeviceDataIsStoredIfDisabled(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
-		d := newDeviceWorld(t, url)
+		d := newDeviceDeployment(t, url)
 		storeDevice(d, false)
-		sid := wander(d, t, "alice", "mark")
+		sid := useManyDevices(d, t, "alice", "mark")
 		for line := range strings.Lines(d.Stored()) {
 			if strings.Contains(line, "mark") || strings.Contains(line, "203.0.113.") {
 				t.Errorf("stored: %s", line)
@@ -129,12 +129,12 @@ func TestNothingOfADeviceIsStoredWhereThatIsSwitchedOff(t *testing.T) {
 		a := d.Want(200, "", d.Exchange("", "web", d.Proof("bob", "pwd"), "latchkey_device_name", "mark"))
 		sameDevice(t, d.Get("/session", testserver.AsBearer(a)), "", "", "")
 		if testserver.Claims(t, a)["device"] != "||" {
-			t.Errorf("a claim says %v", testserver.Claims(t, a)["device"])
+			t.Errorf("a claim is %v", testserver.Claims(t, a)["device"])
 		}
 		d.Want(400, "invalid_request", d.Exchange("", "web", d.Proof("bob", "pwd"), "latchkey_device_name", strings.Repeat("x", 101)))
 
 		storeDevice(d, true)
-		wander(d, t, "carol", "mark")
+		useManyDevices(d, t, "carol", "mark")
 		if !strings.Contains(d.Stored("sessions"), "mark") || !strings.Contains(d.Stored("events"), "203.0.113.") {
 			t.Error("and nothing where it is switched on")
 		}
@@ -149,9 +149,9 @@ func sameDevice(t *testing.T, a *testserver.Answer, name, agent, ip string) {
 	}
 }
 
-func TestWhatWasStoredOfADeviceIsShownNoMoreAndCleared(t *testing.T) {
+func TestStoredDeviceDataIsHiddenAndDeletedOnceDisabled(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
-		d := newDeviceWorld(t, url)
+		d := newDeviceDeployment(t, url)
 		a := d.Want(200, "", d.Post("/token", []string{
 			"grant_type", testserver.GrantTokenExchange, "client_id", "web", "subject_token_type", testserver.TypeJWT, "subject_token", d.Proof("alice", "pwd"), "latchkey_device_name", "phone",
 		}, from("Browser/1", "203.0.113.1")))
@@ -187,15 +187,15 @@ func TestWhatWasStoredOfADeviceIsShownNoMoreAndCleared(t *testing.T) {
 	})
 }
 
-// A retry is compared with the last use; where one of them is not known, it
-// comes from nowhere else.
-func TestARetryIsNoSignOfTheftWhereDevicesAreUnknown(t *testing.T) {
+// A retry is compared with the last use. If either device is unknown, the retry counts
+// as one from the same device.
+func TestARetryFromAnUnknownDeviceIsNotTreatedAsTheft(t *testing.T) {
 	for name, stores := range map[string][2]bool{
 		"never stored": {false, false}, "switched on in between": {false, true}, "switched off in between": {true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testdb.Each(t, func(t *testing.T, url string) {
-				d := newDeviceWorld(t, url)
+				d := newDeviceDeployment(t, url)
 				a := d.SignIn("alice")
 				token := a.Text("refresh_token")
 				for range 3 {
@@ -215,7 +215,7 @@ func TestARetryIsNoSignOfTheftWhereDevicesAreUnknown(t *testing.T) {
 	}
 }
 
-func TestADeviceNameOfAHundredLettersIsKeptWhole(t *testing.T) {
+func TestADeviceNameOfAHundredLettersIsStoredInFull(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		name := strings.Repeat("é", 100)
 		a := d.SignIn("alice", "latchkey_device_name", name)
@@ -226,13 +226,13 @@ func TestADeviceNameOfAHundredLettersIsKeptWhole(t *testing.T) {
 	})
 }
 
-func TestUserAgentsAreCut(t *testing.T) {
+func TestLongUserAgentsAreTruncated(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for name, c := range map[string]struct{ sent, stored string }{
 		"of 256 bytes":              {strings.Repeat("a", 256), strings.Repeat("a", 256)},
 		"of 257 bytes":              {strings.Repeat("a", 257), strings.Repeat("a", 256)},
 		"through a letter":          {strings.Repeat("a", 255) + "é", strings.Repeat("a", 255)},
-		"that is no UTF-8":          {"Browser\xff/1", "Browser/1"},
+		"that is not UTF-8":         {"Browser\xff/1", "Browser/1"},
 		"with markup stays as sent": {"<script>alert(1)</script>", "<script>alert(1)</script>"},
 		"that is missing":           {"", ""},
 	} {

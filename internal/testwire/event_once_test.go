@@ -13,13 +13,13 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// repetitions is how often a request is repeated that may be told of once.
+// repetitions is how often each request is repeated.
 const repetitions = 12
 
-// repeatedKinds are events that a request may cause again and again. Each case
-// prepares a session and returns its id with the request that is repeated.
+// repeatedKinds are events that repeated requests could cause repeatedly. Each case
+// prepares a session, and returns its id and the request.
 var repeatedKinds = map[models.EventType]struct {
-	times   int // that are told
+	times   int // expected events
 	prepare func(d *testserver.Deployment) (sid string, again func(i int))
 }{
 	models.EventStepUpRefused: {1, func(d *testserver.Deployment) (string, func(int)) {
@@ -81,7 +81,7 @@ var repeatedKinds = map[models.EventType]struct {
 	}},
 }
 
-// execute changes the database behind the server's back.
+// execute changes the database directly.
 func execute(d *testserver.Deployment, statement string) {
 	d.T.Helper()
 	if _, err := testserver.OpenDatabase(d.T, d.DatabaseURL).Exec(statement); err != nil {
@@ -89,8 +89,8 @@ func execute(d *testserver.Deployment, statement string) {
 	}
 }
 
-// newFailing is a deployment in which a claim and a class always fail for who
-// signs in by the method "failing".
+// newFailing is a deployment in which a claim and a class fail for users who sign in
+// with the method "failing".
 func newFailing(t *testing.T, url string) *testserver.Deployment {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: url, Proxies: []string{"127.0.0.1"}})
 	web := testserver.Web()
@@ -137,7 +137,7 @@ func TestARepeatedRequestDoesNotFillTheEventLog(t *testing.T) {
 	})
 }
 
-// warnings counts the lines of a log that warn of an event.
+// warnings counts the warnings about an event in a log.
 func warnings(log string, of models.EventType) (n int) {
 	for line := range strings.Lines(log) {
 		var said struct{ Level, Event string }
@@ -148,7 +148,7 @@ func warnings(log string, of models.EventType) (n int) {
 	return n
 }
 
-func TestAClientTokenShownAgainIsToldOnce(t *testing.T) {
+func TestAReplayedClientTokenIsReportedOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token, other := d.Issuer.Token(d.URL, "alice", nil), d.OtherNode()
 		d.Want(200, "", d.Exchange("", "web", token))
@@ -169,8 +169,8 @@ func TestAClientTokenShownAgainIsToldOnce(t *testing.T) {
 	})
 }
 
-// What a person should look at is one line with ids, and no token.
-func TestATheftIsAWarningAndIsCounted(t *testing.T) {
+// An operator gets one line, with ids and without tokens.
+func TestATheftIsLoggedAndCounted(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		second := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -180,7 +180,7 @@ func TestATheftIsAWarningAndIsCounted(t *testing.T) {
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", a.Text("refresh_token")))
 		log := d.Log.Take()
 		if warnings(log, models.EventRefreshReuse) != 1 || !strings.Contains(log, `"session":"`+a.Text("session_id")+`"`) {
-			t.Errorf("the log says\n%s", log)
+			t.Errorf("the log is\n%s", log)
 		}
 		for _, token := range []string{a.Text("refresh_token"), second.Text("refresh_token"), third.Text("refresh_token")} {
 			if strings.Contains(log, token) || strings.Contains(log, token[len(token)-40:]) {

@@ -29,7 +29,7 @@ func TestExchangeIsForClientsThatHaveTheGrant(t *testing.T) {
 	})
 }
 
-func TestExchangeGrantsWhatIsAskedFor(t *testing.T) {
+func TestExchangeGrantsTheRequestedScopeAndTarget(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Web()
 		client.Scopes, client.DefaultScopes = append(client.Scopes, "orders:write"), &[]string{"profile", "orders:read"}
@@ -39,18 +39,18 @@ func TestExchangeGrantsWhatIsAskedFor(t *testing.T) {
 			form             []string
 			aud, scope, kind string
 		}{
-			"nothing":                        {nil, `"web"`, "", ""},
-			"a resource":                     {[]string{"resource", api}, `"https://api.example.com"`, "", ""},
-			"two resources":                  {[]string{"resource", files, "resource", api}, `["https://api.example.com","https://files.example.com"]`, "", ""},
-			"an audience":                    {[]string{"audience", api}, `"https://api.example.com"`, "", ""},
-			"two audiences, one of them us":  {[]string{"audience", "web", "audience", api}, `["https://api.example.com","web"]`, "", ""},
-			"a resource and an audience":     {[]string{"resource", api, "audience", files}, `["https://api.example.com","https://files.example.com"]`, "", ""},
-			"one target twice":               {[]string{"resource", api, "audience", api}, `"https://api.example.com"`, "", ""},
-			"a scope":                        {[]string{"scope", "profile"}, `"web"`, "profile", ""},
-			"a scope that is no default":     {[]string{"scope", "orders:write"}, `"web"`, "orders:write", ""},
-			"a scope at each of two targets": {[]string{"resource", api, "resource", files, "scope", "orders:read"}, `["https://api.example.com","https://files.example.com"]`, "orders:read", ""},
-			"an access token":                {[]string{"requested_token_type", ofAccessToken}, `"web"`, "", ofAccessToken},
-			"a JWT":                          {[]string{"requested_token_type", testserver.TypeJWT}, `"web"`, "", testserver.TypeJWT},
+			"nothing":                               {nil, `"web"`, "", ""},
+			"a resource":                            {[]string{"resource", api}, `"https://api.example.com"`, "", ""},
+			"two resources":                         {[]string{"resource", files, "resource", api}, `["https://api.example.com","https://files.example.com"]`, "", ""},
+			"an audience":                           {[]string{"audience", api}, `"https://api.example.com"`, "", ""},
+			"two audiences, one of them the server": {[]string{"audience", "web", "audience", api}, `["https://api.example.com","web"]`, "", ""},
+			"a resource and an audience":            {[]string{"resource", api, "audience", files}, `["https://api.example.com","https://files.example.com"]`, "", ""},
+			"one target twice":                      {[]string{"resource", api, "audience", api}, `"https://api.example.com"`, "", ""},
+			"a scope":                               {[]string{"scope", "profile"}, `"web"`, "profile", ""},
+			"a scope that is not a default":         {[]string{"scope", "orders:write"}, `"web"`, "orders:write", ""},
+			"a scope at each of two targets":        {[]string{"resource", api, "resource", files, "scope", "orders:read"}, `["https://api.example.com","https://files.example.com"]`, "orders:read", ""},
+			"an access token":                       {[]string{"requested_token_type", ofAccessToken}, `"web"`, "", ofAccessToken},
+			"a JWT":                                 {[]string{"requested_token_type", testserver.TypeJWT}, `"web"`, "", testserver.TypeJWT},
 		} {
 			t.Run(name, func(t *testing.T) {
 				if c.scope == "" {
@@ -82,7 +82,7 @@ func TestExchangeOutlivesItsSubjectToken(t *testing.T) {
 		if a.JSON["expires_in"] != 300.0 || a.JSON["session_expires_at"] != float64(now+30*24*60*60) {
 			t.Errorf("%s", a.Body)
 		}
-		if got := testserver.Claims(t, a); got["auth_time"] != float64(now-200) || got["exp"] != float64(now+300) { // of its iat, since it says no other
+		if got := testserver.Claims(t, a); got["auth_time"] != float64(now-200) || got["exp"] != float64(now+300) { // iat, because the token has no auth_time
 			t.Errorf("authenticated at %v, valid until %v", got["auth_time"], got["exp"])
 		}
 		d.Clock.Advance(2 * time.Minute)
@@ -93,7 +93,7 @@ func TestExchangeOutlivesItsSubjectToken(t *testing.T) {
 	})
 }
 
-func TestExchangeIssuesOnlyClaimsOfItsOwn(t *testing.T) {
+func TestExchangeIssuesOnlyTheServersClaims(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		now := d.Clock.Now().Unix()
 		over := map[string]any{"jti": "of-the-subject-token", "iat": now - 10, "exp": now + 20, "nbf": now - 10, "client_id": "web"}

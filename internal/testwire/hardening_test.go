@@ -12,14 +12,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestAUsedTokenIsJudgedBeforeTheScopeThatItAsksFor(t *testing.T) {
+func TestAUsedTokenIsDetectedBeforeItsScopeIsChecked(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
-		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a retry, still refusable
+		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a retry may still be rejected
 		d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.Clock.Advance(time.Minute)
-		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // a late retry, likewise
+		d.Want(400, "invalid_scope", d.Refresh("", "web", a.Text("refresh_token"), "scope", "admin")) // and so may a late retry
 		if got := d.EventTypes(a.Text("session_id")); len(got) != 1 {
 			t.Errorf("a refused late retry leaves the events %v", got)
 		}
@@ -31,7 +31,7 @@ func TestAUsedTokenIsJudgedBeforeTheScopeThatItAsksFor(t *testing.T) {
 	})
 }
 
-func TestATargetThatIsTakenAwayIsNotReplacedByAnother(t *testing.T) {
+func TestARemovedTargetIsNotReplaced(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice", "audience", "https://api.example.com")
 		client := testserver.Web()
@@ -47,7 +47,7 @@ func TestATargetThatIsTakenAwayIsNotReplacedByAnother(t *testing.T) {
 	})
 }
 
-func TestAKeyThatDoesNotOpenLeavesTheOthersInService(t *testing.T) {
+func TestAnUnreadableKeyLeavesTheOthersInService(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		db := testserver.OpenDatabase(t, d.DatabaseURL)
 		for _, statement := range []string{
@@ -76,7 +76,7 @@ func TestABrowserCanReadAnOutage(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a := d.SignIn("alice")
 	proxy.Cut()
-	d.Clock.Advance(time.Minute) // longer than a node trusts what it knows
+	d.Clock.Advance(time.Minute) // longer than a node relies on its memory
 	origin := testserver.Header("Origin", "https://app.example.com")
 	preflight := d.Do(http.MethodOptions, "/token", nil, origin)
 	if preflight.Status != 204 || preflight.Header.Get("Access-Control-Allow-Origin") == "" {
@@ -88,7 +88,7 @@ func TestABrowserCanReadAnOutage(t *testing.T) {
 	}
 }
 
-func TestATokenWithoutASessionDoesNotComeBackWithItsClient(t *testing.T) {
+func TestATokenWithoutASessionStaysInactiveAfterItsClientIsEnabled(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		api := testserver.APIClient()
 		api.Grants = []string{settings.GrantClientCredentials}
@@ -126,7 +126,7 @@ func TestOddPathsAndValidators(t *testing.T) {
 	}
 }
 
-func TestTwoLargeNumbersAreNeverOneUser(t *testing.T) {
+func TestLargeNumericSubjectsStayDistinct(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	entry := d.Issuer.Entry()
 	entry.Subject = "string(token.uid)"
@@ -160,7 +160,7 @@ func TestTwoLargeNumbersAreNeverOneUser(t *testing.T) {
 	}
 }
 
-func TestAVastNumberInAClaimThatNobodyUsesIsAccepted(t *testing.T) {
+func TestAVastNumberInAnUnusedClaimIsAccepted(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for i, number := range []string{"9223372036854775808", "18446744073709551615", "-1e400", "1E+999", "[0, {\"a\": 123456789012345678901234567890}]", strings.Repeat("7", 400)} {
 		token := d.Issuer.SignText(`{"iss":"` + d.Issuer.URL + `","aud":"` + d.URL + `","sub":"alice","jti":"` + strconv.Itoa(i) + `","iat":` + d.JSONTime(0) + `,"exp":` + d.JSONTime(60) + `,"unused":` + number + `}`)
@@ -174,11 +174,11 @@ func TestAVastNumberInAClaimThatNobodyUsesIsAccepted(t *testing.T) {
 	}
 }
 
-func TestARetryAfterAnOutageNeverOutlivesTheIdleEnd(t *testing.T) {
+func TestARetryAfterAnOutageRespectsTheInactivityTimeout(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	client := testserver.Web()
-	client.Preset = "aal3" // 5 min access, 15 min without use
+	client.Preset = "aal3" // access tokens of 5 min, inactivity timeout of 15 min
 	d.Apply(testserver.Tenant("default", d.Issuer, client, testserver.Backend()))
 	first := d.SignIn("alice").Text("refresh_token")
 	d.Want(200, "", d.Refresh("", "web", first))

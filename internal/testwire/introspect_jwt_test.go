@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestIntrospectionIsSignedOnDemand(t *testing.T) {
+func TestIntrospectionIsSignedOnRequest(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.SignIn("alice").Text("access_token")
 		asBackend := testserver.Basic("backend", testserver.ClientSecret)
@@ -70,7 +70,7 @@ func TestIntrospectionIsJSONUnlessTheJWTIsPreferred(t *testing.T) {
 	}
 }
 
-func TestIntrospectionWithoutCredentialsIsA400ForTheJWTForm(t *testing.T) {
+func TestJWTIntrospectionWithoutCredentialsReturns400(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for name, c := range map[string]struct {
 		form []string
@@ -94,7 +94,7 @@ func TestIntrospectionWithoutCredentialsIsA400ForTheJWTForm(t *testing.T) {
 	}
 }
 
-func TestASignedAnswerIsNoTokenOfAnyKind(t *testing.T) {
+func TestASignedIntrospectionIsNotAcceptedAsAToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInAtBackend("alice")
 		signed := string(d.Want(200, "", d.Post("/introspect", []string{"token", a.Text("access_token")}, testserver.AsBackend(), testserver.Accept(testserver.IntrospectionJWT))).Body)

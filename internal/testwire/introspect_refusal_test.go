@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestIntrospectRefuses(t *testing.T) {
+func TestIntrospectRejects(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	token := "token=" + d.SignIn("alice").Text("access_token")
 	known := testserver.AsBackend()
@@ -33,12 +33,12 @@ func TestIntrospectRefuses(t *testing.T) {
 		if c.path == "" {
 			c.path = "/introspect"
 		}
-		t.Run(c.name, func(t *testing.T) { refuses(d, t, c) })
+		t.Run(c.name, func(t *testing.T) { rejects(d, t, c) })
 	}
 	d.Want(200, "", d.Post("/introspect", []string{"client_id", "backend", "client_secret", testserver.ClientSecret, "token", "x"}))
 }
 
-func TestInactiveIsAllThatIsSaid(t *testing.T) {
+func TestInactiveResponsesHaveNoOtherMember(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		stranger := testserver.Backend()
 		stranger.ID, stranger.Secret, stranger.Introspect = "stranger", "a-secret-of-a-stranger-of-40-characters!", ""
@@ -63,7 +63,7 @@ func TestInactiveIsAllThatIsSaid(t *testing.T) {
 			caller testserver.Option
 		}{
 			"a word":                                     {"x", testserver.AsBackend()},
-			"a refresh token that nobody made":           {"lk_rt_" + strings.Repeat("A", 96), testserver.AsBackend()},
+			"an invented refresh token":                  {"lk_rt_" + strings.Repeat("A", 96), testserver.AsBackend()},
 			"a client token":                             {d.Issuer.Token(d.URL, "alice", nil), testserver.AsBackend()},
 			"an expired access token":                    {expired, testserver.AsBackend()},
 			"a refresh token not used for too long":      {idle.Text("refresh_token"), testserver.AsBackend()},

@@ -95,7 +95,7 @@ func TestIntrospectIsInactiveForEverythingElse(t *testing.T) {
 	})
 }
 
-func TestIntrospectAsksWhoIsAsking(t *testing.T) {
+func TestIntrospectRequiresClientAuthentication(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.SignIn("alice").Text("access_token")
 		for name, a := range map[string]*testserver.Answer{
@@ -114,7 +114,7 @@ func TestIntrospectAsksWhoIsAsking(t *testing.T) {
 	})
 }
 
-func TestIntrospectIsNoActivity(t *testing.T) {
+func TestIntrospectDoesNotCountAsActivity(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Backend()
 		client.InactivityTimeout = testserver.Duration(10 * time.Minute)
@@ -124,7 +124,7 @@ func TestIntrospectIsNoActivity(t *testing.T) {
 			d.Clock.Advance(wait)
 			for kind, lives := range map[string]bool{"access_token": wait == 4*time.Minute, "refresh_token": true, "session_token": true} {
 				if d.Active(a.Text(kind)) != lives {
-					t.Errorf("after %v more: %s is active: %t", wait, kind, !lives)
+					t.Errorf("after another %v: %s is active: %t", wait, kind, !lives)
 				}
 			}
 		}
@@ -138,7 +138,7 @@ func TestIntrospectIsNoActivity(t *testing.T) {
 	})
 }
 
-func TestAccessTokensOfAnotherTypAreNone(t *testing.T) {
+func TestAccessTokensWithAnotherTypAreRejected(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Web()
 		client.AccessTokenTyp = "JWT"

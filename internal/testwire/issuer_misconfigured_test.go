@@ -16,7 +16,7 @@ import (
 func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 	for _, c := range []struct {
 		name          string
-		document, set string // {} stands for the issuer's own URL
+		document, set string // {} is replaced by the issuer's URL
 		logged        []string
 	}{
 		{"its discovery document names another issuer", `{"issuer":"{}/","jwks_uri":"{}/keys"}`, "",
@@ -39,13 +39,13 @@ func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 			es := testserver.Signers()[2]
 			before := d.Written()
 			for range 3 {
-				for range 2 { // of which the second one does not ask again
+				for range 2 { // the second one does not fetch again
 					a := d.Present(testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
 					if a.Status != 500 || a.Error() != "server_error" || !strings.Contains(string(a.Body), `"latchkey_reason":"issuer_misconfigured"`) || a.Header.Get("Retry-After") != "" {
-						t.Errorf("answered %d %s, Retry-After %q", a.Status, a.Body, a.Header.Get("Retry-After"))
+						t.Errorf("status %d %s, Retry-After %q", a.Status, a.Body, a.Header.Get("Retry-After"))
 					}
 					if strings.Contains(string(a.Body), provider.URL) {
-						t.Errorf("the answer says where the issuer is: %s", a.Body)
+						t.Errorf("the response reveals the address of the issuer: %s", a.Body)
 					}
 				}
 				d.Clock.Advance(time.Minute)
@@ -64,7 +64,7 @@ func TestAMisconfiguredIssuerIsAServerErrorAndIsLoggedOnce(t *testing.T) {
 			}
 			for _, text := range c.logged {
 				if text = strings.ReplaceAll(text, "{}", provider.URL); !strings.Contains(warned, text) {
-					t.Errorf("the log does not say %s but\n%s", text, warned)
+					t.Errorf("the log does not contain %s but\n%s", text, warned)
 				}
 			}
 			d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil)) // another issuer's

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// publishedKids lists the kids of the key set, newest first.
+// publishedKids returns the kids of the key set, newest first.
 func publishedKids(d *testserver.Deployment) (kids []string) {
 	d.T.Helper()
 	for _, k := range d.Want(200, "", d.Get("/.well-known/jwks.json")).JSON["keys"].([]any) {
@@ -21,15 +21,15 @@ func publishedKids(d *testserver.Deployment) (kids []string) {
 	return kids
 }
 
-// keepHouse does what a node does in the background every half minute.
-func keepHouse(d *testserver.Deployment) {
+// runMaintenance does the background work of a node that is due every half minute.
+func runMaintenance(d *testserver.Deployment) {
 	d.T.Helper()
 	if err := errors.Join(d.OAuth.EnsureSigningKeys(d.T.Context()), d.Store.ExpireSigningKeys(d.T.Context(), d.Clock.Now()), d.OAuth.Reseal(d.T.Context())); err != nil {
 		d.T.Fatal(err)
 	}
 }
 
-// retire takes a key out of service, and lets every node notice.
+// retire takes a key out of service, and waits until every node notices.
 func retire(d *testserver.Deployment, kid string) (signs string) {
 	d.T.Helper()
 	signs, err := d.OAuth.RetireSigningKey(d.T.Context(), "default", kid, models.ServerActor)
@@ -46,7 +46,7 @@ func TestSigningKeysAreRotatedOnSchedule(t *testing.T) {
 		begun := d.Clock.Now()
 		at := func(after time.Duration) {
 			d.Clock.Advance(begun.Add(after).Sub(d.Clock.Now()))
-			keepHouse(d)
+			runMaintenance(d)
 		}
 		first := publishedKids(d)
 		at(89*day - time.Minute)
@@ -54,7 +54,7 @@ func TestSigningKeysAreRotatedOnSchedule(t *testing.T) {
 			t.Fatalf("published %v before any is due", got)
 		}
 		at(89 * day)
-		keepHouse(d)
+		runMaintenance(d)
 		d.Clock.Advance(6 * time.Second)
 		both := publishedKids(d)
 		if len(both) != 2 || both[1] != first[0] {
@@ -89,13 +89,13 @@ func TestKeyRotationOfATenantCanBeTurnedOff(t *testing.T) {
 	spec.KeyRotation = &never
 	d.Apply(spec)
 	d.Clock.Advance(1000 * 24 * time.Hour)
-	keepHouse(d)
+	runMaintenance(d)
 	if n := len(keys(d)); n != 1 {
 		t.Errorf("%d keys", n)
 	}
 }
 
-func TestRotationUnderLoadRefusesNothing(t *testing.T) {
+func TestRotationUnderLoadRejectsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		l := newLoad(d, d.Server, newNode(d, testserver.RootSecret))
 		for range 2 {
@@ -106,7 +106,7 @@ func TestRotationUnderLoadRefusesNothing(t *testing.T) {
 			l.pass(oauth.Announcement-12*time.Second, 4*time.Minute)
 			l.pass(12*time.Second, 4*time.Second)
 			l.jump(24 * time.Hour)
-			keepHouse(d)
+			runMaintenance(d)
 			l.pass(time.Minute, 30*time.Second)
 		}
 		l.end()
@@ -116,7 +116,7 @@ func TestRotationUnderLoadRefusesNothing(t *testing.T) {
 	})
 }
 
-func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
+func TestTokensOfARetiredKeyAreRejected(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		node := newNode(d, testserver.RootSecret)
 		a := d.SignIn("alice")
@@ -131,11 +131,11 @@ func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
 			}
 		}
 		if got := publishedKids(d); !slices.Equal(got, []string{signs}) || signs == kid {
-			t.Errorf("published %v, said %s", got, signs)
+			t.Errorf("published %v, returned %s", got, signs)
 		}
 		next := d.Want(200, "", node.Refresh("", "web", a.Text("refresh_token")))
 		if kidOf(next.Text("access_token")) != signs || !d.Active(next.Text("access_token")) {
-			t.Error("the session did not live on under the new key")
+			t.Error("the session did not continue with the new key")
 		}
 		for _, k := range keys(d) {
 			if (len(k.Sealed) == 0) != (k.Kid == kid) {
@@ -145,7 +145,7 @@ func TestTokensOfARetiredKeyAreRefused(t *testing.T) {
 	})
 }
 
-func TestTheAnnouncedKeyTakesTheRetiredOnesPlace(t *testing.T) {
+func TestTheAnnouncedKeyReplacesTheRetiredOne(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	active := publishedKids(d)[0]
 	announced, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor)
@@ -196,9 +196,9 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 	}
 }
 
-// A node that has just looked for news, and so has missed a key made since,
-// must not call a token of that key inactive, nor say that it revoked it.
-func TestANodeThatMissedAKeyLooksBeforeItAnswers(t *testing.T) {
+// A node that has not seen a new key yet must not treat a token of that key as inactive
+// or revoked.
+func TestANodeReadsAMissedKeyBeforeItResponds(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		node := newNode(d, testserver.RootSecret)
 		d.SignIn("alice")
@@ -228,7 +228,7 @@ func TestANodeThatMissedAKeyLooksBeforeItAnswers(t *testing.T) {
 	})
 }
 
-func TestAKeyThatDoesNotOpenIsAFaultOfOurs(t *testing.T) {
+func TestAnUnreadableKeyIsAServerError(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		db := testserver.OpenDatabase(t, d.DatabaseURL)
@@ -243,7 +243,7 @@ func TestAKeyThatDoesNotOpenIsAFaultOfOurs(t *testing.T) {
 			"introspection": d.Introspect("", a.Text("access_token")),
 			"revocation":    d.Post("/revoke", []string{"client_id", "web", "token", a.Text("access_token")}),
 			"refresh":       d.Refresh("", "web", a.Text("refresh_token")),
-			"readiness":     newNode(d, testserver.RootSecret).Get("/readyz"), // before any tenant was asked for
+			"readiness":     newNode(d, testserver.RootSecret).Get("/readyz"), // before the first request for a tenant
 		} {
 			if got.Status < 500 {
 				t.Errorf("%s: %d %s", name, got.Status, got.Body)

@@ -16,8 +16,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestAKeySetHoldsPublicMembersAlone(t *testing.T) {
-	for algorithm, c := range map[string]struct{ alg, kty, identity, also string }{ // RFC 7638 §3.2: what a key is known by
+func TestAKeySetContainsOnlyPublicMembers(t *testing.T) {
+	for algorithm, c := range map[string]struct{ alg, kty, identity, also string }{ // the identifying members of RFC 7638 §3.2
 		"":        {"RS256", "RSA", "e kty n", "alg kid use"},
 		"ES256":   {"ES256", "EC", "crv kty x y", "alg kid use"},
 		"Ed25519": {"EdDSA", "OKP", "crv kty x", "alg kid use"},
@@ -36,7 +36,7 @@ func TestAKeySetHoldsPublicMembersAlone(t *testing.T) {
 			if got := slices.Sorted(maps.Keys(key)); !slices.Equal(got, slices.Sorted(slices.Values(want))) || key["kty"] != c.kty || key["use"] != "sig" || key["alg"] != c.alg {
 				t.Errorf("%v", key)
 			}
-			text, err := json.Marshal(identity) // its members come in the order that the thumbprint wants
+			text, err := json.Marshal(identity) // in the member order of the thumbprint
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,7 +54,7 @@ func TestAKeySetHoldsPublicMembersAlone(t *testing.T) {
 	}
 }
 
-func TestAKeySetMayBeKeptForFiveMinutes(t *testing.T) {
+func TestAKeySetMayBeCachedForFiveMinutes(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		for _, path := range []string{"/.well-known/jwks.json", "/t/acme/.well-known/jwks.json"} {
@@ -75,7 +75,7 @@ func TestAKeySetMayBeKeptForFiveMinutes(t *testing.T) {
 			t.Error("two key sets have one ETag")
 		}
 		d.Want(404, "not_found", d.Get("/t/nobody/.well-known/jwks.json"))
-		d.Want(404, "not_found", d.Get("/.well-known/jwks.json/t/acme")) // jwks_uri alone says where keys are
+		d.Want(404, "not_found", d.Get("/.well-known/jwks.json/t/acme")) // keys are only at jwks_uri
 	})
 }
 
@@ -126,7 +126,7 @@ func TestPrivateKeysAreSealedInTheDatabase(t *testing.T) {
 				t.Fatal(err)
 			}
 			n++
-			// The name of the curve P-256 stands in every encoding of such a key.
+			// Every encoding of such a key contains the name of the curve P-256.
 			if curve := []byte{0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}; len(sealed) < 64 || bytes.Contains(sealed, curve) || bytes.Contains(sealed, []byte("PRIVATE")) {
 				t.Errorf("a key in the clear: %x", sealed)
 			}
@@ -140,7 +140,7 @@ func TestPrivateKeysAreSealedInTheDatabase(t *testing.T) {
 	})
 }
 
-func TestKidsThatNobodyHasShareOneLookAtTheDatabase(t *testing.T) {
+func TestUnknownKidsShareOneDatabaseRead(t *testing.T) {
 	trace := &testserver.StatementLog{}
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Tracer: trace})
 	payload := strings.Split(d.SignIn("alice").Text("access_token"), ".")[1]

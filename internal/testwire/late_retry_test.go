@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestALostAnswerIsGivenAgainHoweverLate(t *testing.T) {
+func TestALostResponseIsRepeatedHoweverLate(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		lost := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -33,24 +33,24 @@ func TestALostAnswerIsGivenAgainHoweverLate(t *testing.T) {
 			t.Errorf("a late retry moved a deadline: %+v, was %+v", after, before)
 		}
 		if got := strings.Count(fmt.Sprint(d.EventTypes(a.Text("session_id"))), string(models.EventRefreshRetriedLate)); got != 1 {
-			t.Errorf("%d events tell of it", got)
+			t.Errorf("%d events", got)
 		}
 		d.Want(200, "", d.Refresh("", "web", lost.Text("refresh_token")))
 	})
 }
 
-// Who retries late and who holds the successor cannot both go on.
-func TestAThiefWhoRetriesLateIsCaughtWhenTheAppReturns(t *testing.T) {
+// The party that retries late and the holder of the successor cannot both continue.
+func TestALateRetryByAThiefIsDetectedWhenTheAppReturns(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		mine := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.Clock.Advance(time.Hour)
 		stolen := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
-		d.Want(200, "", d.Refresh("", "web", stolen.Text("refresh_token"))) // the thief goes on
+		d.Want(200, "", d.Refresh("", "web", stolen.Text("refresh_token"))) // the thief continues
 		d.Clock.Advance(time.Hour)
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", mine.Text("refresh_token")))
 		if d.Active(stolen.Text("access_token")) || !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse) {
-			t.Errorf("the thief goes on: %v", d.EventTypes(a.Text("session_id")))
+			t.Errorf("the thief continues: %v", d.EventTypes(a.Text("session_id")))
 		}
 	})
 }
@@ -95,18 +95,18 @@ func TestALateRetryIsRepeatedThreeTimesAfterAMinute(t *testing.T) {
 	})
 }
 
-func TestManyLateRetriesAtOnceGetOneSuccessor(t *testing.T) {
+func TestConcurrentLateRetriesGetOneSuccessor(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		lost := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 		d.Clock.Advance(time.Hour)
 		for _, b := range testserver.InParallel(16, func(int) *testserver.Answer { return d.Refresh("", "web", a.Text("refresh_token")) }) {
 			if b.Status != 200 || b.Text("refresh_token") != lost.Text("refresh_token") {
-				t.Errorf("answered %d %s", b.Status, b.Body)
+				t.Errorf("status %d %s", b.Status, b.Body)
 			}
 		}
 		if got := strings.Count(fmt.Sprint(d.EventTypes(a.Text("session_id"))), string(models.EventRefreshRetriedLate)); got != 1 {
-			t.Errorf("%d events tell of it", got)
+			t.Errorf("%d events", got)
 		}
 	})
 }
@@ -135,7 +135,7 @@ func TestALateRetryFromAnotherDeviceEndsTheSession(t *testing.T) {
 				d.Clock.Advance(time.Hour)
 				late := d.Post("/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", a.Text("refresh_token")}, from(c.agent, c.ip))
 				if late.Status != c.want || late.Text("refresh_token") != map[int]string{200: lost.Text("refresh_token")}[c.want] {
-					t.Errorf("answered %d %s", late.Status, late.Body)
+					t.Errorf("status %d %s", late.Status, late.Body)
 				}
 				if reused := slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse); reused != (c.want == 400) {
 					t.Errorf("events %v", d.EventTypes(a.Text("session_id")))
@@ -168,13 +168,13 @@ func TestTheClientDecidesAboutLateRetries(t *testing.T) {
 			d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 			d.Clock.Advance(time.Minute)
 			if late := d.Refresh("", "web", a.Text("refresh_token")); late.Status != c.want {
-				t.Errorf("answered %d %s", late.Status, late.Body)
+				t.Errorf("status %d %s", late.Status, late.Body)
 			}
 		})
 	}
 }
 
-func TestAnswersSayTheirGenerationAndTheRetryWindow(t *testing.T) {
+func TestResponsesReportTheGenerationAndTheRetryWindow(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))

@@ -14,8 +14,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// newNode is a server over the database and the clock of w, and with its
-// issuer, as one more node behind a load balancer.
+// newNode starts another server with the database, clock and issuer of d, like another
+// node behind a load balancer.
 func newNode(d *testserver.Deployment, roots ...string) *testserver.Server {
 	d.T.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,20 +27,20 @@ func newNode(d *testserver.Deployment, roots ...string) *testserver.Server {
 	return node
 }
 
-// load is traffic that must not notice what an operator does: each worker keeps
-// a session alive and has every token looked at by a node and by a verifier
-// that keeps the key set for as long as it may.
+// load is traffic that an operator's actions must not disturb. Each worker keeps a
+// session alive, and checks every token at a node and with a verifier that caches the
+// key set for its max-age.
 type load struct {
 	t          *testing.T
 	deployment *testserver.Deployment
 	nodes      atomic.Pointer[[]*testserver.Server]
 	rounds     []atomic.Int64
-	clock      sync.RWMutex // a round keeps the clock from jumping
+	clock      sync.RWMutex // held by a round, so that the clock does not jump
 	stop       chan struct{}
 	ended      sync.WaitGroup
 }
 
-// newLoad begins the traffic at the nodes; it ends with the test.
+// newLoad starts the traffic at the nodes. It ends with the test.
 func newLoad(d *testserver.Deployment, nodes ...*testserver.Server) *load {
 	l := &load{t: d.T, deployment: d, rounds: make([]atomic.Int64, 3), stop: make(chan struct{})}
 	l.nodes.Store(&nodes)
@@ -61,8 +61,8 @@ func (l *load) end() {
 	l.ended.Wait()
 }
 
-// settle lets every worker act on the current state. All do so at once: to wait
-// for each in turn would take as many times as many rounds of all.
+// settle waits until every worker has used the current state. It waits for all at once:
+// waiting for each in turn would multiply the number of rounds.
 func (l *load) settle() {
 	l.t.Helper()
 	seen := make([]int64, len(l.rounds))
@@ -78,7 +78,7 @@ func (l *load) settle() {
 	}
 }
 
-// pass lets time go by in steps in which every worker does something.
+// pass advances the clock in steps, in each of which every worker makes requests.
 func (l *load) pass(elapsed, step time.Duration) {
 	l.t.Helper()
 	for ; elapsed > 0; elapsed -= step {
@@ -87,7 +87,7 @@ func (l *load) pass(elapsed, step time.Duration) {
 	}
 }
 
-// jump lets a long time go by between rounds: a token expires meanwhile.
+// jump advances the clock by a long time between rounds, so that tokens expire.
 func (l *load) jump(d time.Duration) {
 	l.t.Helper()
 	l.clock.Lock()
@@ -113,7 +113,7 @@ func (l *load) work(i int, a *testserver.Answer) {
 	}
 }
 
-// round refreshes and looks at what came of it; nil: a fault, which is reported.
+// round refreshes and checks the result. It returns nil after reporting a fault.
 func (l *load) round(n int, a *testserver.Answer, verifier *cachedKeys) *testserver.Answer {
 	l.clock.RLock()
 	defer l.clock.RUnlock()
@@ -138,7 +138,7 @@ func (l *load) round(n int, a *testserver.Answer, verifier *cachedKeys) *testser
 	return next
 }
 
-// cachedKeys is a key set as a verifier keeps it: for max-age.
+// cachedKeys is a key set that is cached for its max-age, like that of a verifier.
 type cachedKeys struct {
 	clock   *testserver.Clock
 	fetched time.Time
@@ -158,7 +158,7 @@ func (c *cachedKeys) knows(at *testserver.Server, kid string) bool {
 	return c.kids[kid]
 }
 
-// kidOf names the key that a token says it was signed with.
+// kidOf returns the kid in the header of a token.
 func kidOf(token string) string {
 	encoded, _, _ := strings.Cut(token, ".")
 	raw, _ := base64.RawURLEncoding.DecodeString(encoded)
@@ -167,7 +167,7 @@ func kidOf(token string) string {
 	return header.Kid
 }
 
-// keys lists the tenant's keys as an operator sees them.
+// keys returns the tenant's keys as an operator sees them.
 func keys(d *testserver.Deployment) []models.SigningKey {
 	d.T.Helper()
 	keys, err := d.Store.SigningKeys(d.T.Context(), "default")

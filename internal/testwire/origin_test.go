@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// Origins that the client web lists besides its site.
+// Origins that the client web lists in addition to its site.
 const (
 	ofShell   = "capacitor://localhost"
 	ofPreview = "https://pr-7.preview.example.com"
@@ -95,7 +95,7 @@ func TestARequestOfAnUnlistedOriginIsRejectedBeforeAnyWrite(t *testing.T) {
 func TestAnOriginIsCheckedBeforeTheClientIsLookedUp(t *testing.T) {
 	d := newOriginDeployment(t, testserver.OnSQLite(t))
 	form := []string{"grant_type", "refresh_token", "client_id", "nobody", "client_secret", "guess", "refresh_token", "x"}
-	for range 30 { // an unlisted page cannot count as guesses
+	for range 30 { // requests from an unlisted page must not count as guesses
 		if a := d.Post("/token", form, testserver.Origin(testserver.OriginEvil)); a.Status != 403 {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
@@ -154,7 +154,7 @@ func TestANewOriginIsAcceptedWithinFiveSeconds(t *testing.T) {
 	})
 }
 
-func TestTheLogTakesUpATrace(t *testing.T) {
+func TestTheLogIncludesTheTraceID(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	const trace, span = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	logged := func(headers ...string) string {

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
+func TestADatabaseOutageIsNeverARejection(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a := d.SignIn("alice")
@@ -38,7 +38,7 @@ func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
 		t.Errorf("ready without a database: %d", ready.Status)
 	}
 	d.Clock.Advance(time.Minute)
-	d.Want(503, "temporarily_unavailable", d.Post("/token", []string{"grant_type", "client_credentials"}, asBackend)) // its view of the clients is too old
+	d.Want(503, "temporarily_unavailable", d.Post("/token", []string{"grant_type", "client_credentials"}, asBackend)) // its copy of the clients is too old
 	d.Want(200, "", d.Get("/.well-known/jwks.json"))
 
 	proxy.Heal()
@@ -49,10 +49,10 @@ func TestAnOutageOfTheDatabaseIsNeverARefusal(t *testing.T) {
 func TestAnOutageExtendsTheRetryWindow(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	client := testserver.Web()
-	client.LateRetry = settings.LateRetryNever // what is answered is answered inside the window
+	client.LateRetry = settings.LateRetryNever // responses come only within the window
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()}, client, testserver.Backend())
 	first := d.SignIn("alice").Text("refresh_token")
-	second := d.Want(200, "", d.Refresh("", "web", first)).Text("refresh_token") // suppose this answer is lost
+	second := d.Want(200, "", d.Refresh("", "web", first)).Text("refresh_token") // assume that this response is lost
 	outage := func(elapsed time.Duration) {
 		proxy.Cut()
 		d.Want(503, "temporarily_unavailable", d.Refresh("", "web", first))
@@ -66,7 +66,7 @@ func TestAnOutageExtendsTheRetryWindow(t *testing.T) {
 	d.Clock.Advance(9 * time.Second)
 	d.Want(200, "", d.Refresh("", "web", first))
 	d.Clock.Advance(time.Second)
-	d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", first)) // the window after the contact is over
+	d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", first)) // the window after the contact has ended
 	d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", second))
 
 	first = d.SignIn("bob").Text("refresh_token")
@@ -75,7 +75,7 @@ func TestAnOutageExtendsTheRetryWindow(t *testing.T) {
 	d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", first)) // no outage extends it further
 }
 
-func TestLogsHoldNoSecrets(t *testing.T) {
+func TestLogsContainNoSecrets(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.Issuer.Token(d.URL, "alice", nil)
 		a := d.Want(200, "", d.Exchange("", "web", token))
@@ -103,9 +103,9 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	})
 }
 
-// A node that knows of a change, but not yet what has changed, serves what is
-// public as it last saw it.
-func TestPublicDocumentsOutliveAnOutageAfterAChange(t *testing.T) {
+// A node that knows of a change, but cannot read it yet, serves public documents from
+// its last copy.
+func TestPublicDocumentsAreServedDuringAnOutage(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	d.Want(200, "", d.Get("/.well-known/jwks.json"))

@@ -24,9 +24,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// keySpellings are what a public key is written as: what an attacker may think
-// that a verifier takes for the secret of a MAC.
-func keySpellings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
+// keyEncodings returns encodings of a public key that an attacker could use as the
+// secret of a MAC.
+func keyEncodings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
 	t.Helper()
 	pkix, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -44,14 +44,14 @@ func keySpellings(t *testing.T, public *rsa.PublicKey) map[string][]byte {
 	}
 }
 
-// respelled sets an unused bit in the last letter of base64url.
-func respelled(token string) string {
+// withUnusedBit sets an unused bit in the last letter of a base64url text.
+func withUnusedBit(token string) string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(letters, token[len(token)-1])
 	return token[:len(token)-1] + string(letters[last^1])
 }
 
-func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
+func TestForgedTokensAreInactiveAndEndNothing(t *testing.T) {
 	d := newDeploymentThatSigns(t, "RS256")
 	d.Apply(settings.TenantSpec{ID: "acme", SigningAlgorithm: "RS256", TrustedIssuers: []settings.IssuerSpec{d.Issuer.Entry()}, Clients: []settings.ClientSpec{testserver.Web()}})
 	good := d.SignIn("alice").Text("access_token")
@@ -77,52 +77,52 @@ func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// header has our kid and these members.
+	// header has the server's kid and these members.
 	header := func(members string) string { return `{"typ":"at+jwt","kid":"` + kid + `",` + members + `}` }
 	none := func(string) []byte { return nil }
-	rs := testserver.Signers()[0].Sign // an RSA key that is not ours
+	rs := testserver.Signers()[0].Sign // an RSA key of somebody else
 	const lists = `[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]`
 
 	forgeries := map[string]string{
-		"alg none without a signature":          testserver.Forge(header(`"alg":"none"`), payload, none),
-		"alg none with a signature":             testserver.Forge(header(`"alg":"none"`), payload, rs),
-		"alg nOnE":                              testserver.Forge(header(`"alg":"nOnE"`), payload, rs),
-		"no alg":                                testserver.Forge(`{"typ":"at+jwt","kid":"`+kid+`"}`, payload, rs),
-		"alg none before our signature":         testserver.Base64(header(`"alg":"none"`)) + "." + parts[1] + "." + parts[2],
-		"another key under our kid":             testserver.Forge(header(`"alg":"RS256"`), payload, rs),
-		"PS256 under our kid":                   testserver.Forge(header(`"alg":"PS256"`), payload, testserver.Signers()[1].Sign),
-		"ES256 under our kid":                   testserver.Forge(header(`"alg":"ES256"`), payload, testserver.ES256(key)),
-		"a key that the header brings":          testserver.Forge(header(`"alg":"ES256","jwk":`+string(stolen)), payload, testserver.ES256(key)),
-		"a key set that the header names":       testserver.Forge(header(`"alg":"ES256","jku":"`+thief.URL+`/jku"`), payload, testserver.ES256(key)),
-		"a certificate that the header names":   testserver.Forge(header(`"alg":"ES256","x5u":"`+thief.URL+`/x5u"`), payload, testserver.ES256(key)),
-		"a key that the header brings, no kid":  testserver.Forge(`{"typ":"at+jwt","alg":"ES256","jwk":`+string(stolen)+`}`, payload, testserver.ES256(key)),
-		"no kid":                                testserver.Forge(`{"typ":"at+jwt","alg":"RS256"}`, payload, rs),
-		"a kid that looks like a path":          testserver.Forge(`{"typ":"at+jwt","alg":"RS256","kid":"../../x"}`, payload, rs),
-		"a kid that looks like SQL":             testserver.Forge(`{"typ":"at+jwt","alg":"RS256","kid":"' OR 1=1"}`, payload, rs),
-		"a kid of 10 kB":                        testserver.Forge(`{"typ":"at+jwt","alg":"RS256","kid":"`+strings.Repeat("k", 10_000)+`"}`, "{}", rs),
-		"crit":                                  testserver.Forge(header(`"alg":"RS256","crit":["exp"]`), payload, rs),
-		"our header with another payload":       parts[0] + "." + testserver.Base64(strings.Replace(payload, "alice", "admin", 1)) + "." + parts[2],
-		"another header with our payload":       testserver.Base64(header(`"alg":"RS256"`)) + "." + parts[1] + "." + parts[2],
-		"another tenant's token":                elsewhere,
-		"another tenant's header and signature": theirs[0] + "." + parts[1] + "." + theirs[2],
-		"our issuer's key, in our name":         testserver.Forge(`{"typ":"at+jwt","alg":"ES256","kid":"test-key"}`, payload, testserver.ES256(d.Issuer.Key.(*ecdsa.PrivateKey))),
-		"two sub members":                       parts[0] + "." + testserver.Base64(`{"sub":"admin",`+payload[1:]) + "." + parts[2],
-		"seventeen levels":                      testserver.Forge(header(`"alg":"RS256","a":`+lists), payload, rs),
-		"a signature of zeros":                  parts[0] + "." + parts[1] + "." + testserver.Base64(string(make([]byte, 256))),
-		"no signature":                          parts[0] + "." + parts[1] + ".",
-		"an unused bit that is set":             respelled(good),
-		"padding":                               good + "==",
-		"a space after":                         good + " ",
-		"a newline inside":                      good[:40] + "\n" + good[40:],
-		"a part more":                           good + "." + parts[2],
-		"the JSON serialization":                `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
-		"the general JSON serialization":        `{"payload":"` + parts[1] + `","signatures":[{"protected":"` + parts[0] + `","signature":"` + parts[2] + `"}]}`,
-		"a token inside a token":                testserver.Forge(header(`"alg":"RS256","cty":"JWT"`), good, rs),
-		"a JWE that would take years":           testserver.Base64(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483647}`) + ".a.b.c.d",
-		"a JWE that would unzip":                testserver.Base64(`{"alg":"dir","enc":"A128GCM","zip":"DEF"}`) + "..b.c.d",
-		"16 KiB of dots":                        strings.Repeat(".", 16<<10),
+		"alg none without a signature":                   testserver.Forge(header(`"alg":"none"`), payload, none),
+		"alg none with a signature":                      testserver.Forge(header(`"alg":"none"`), payload, rs),
+		"alg nOnE":                                       testserver.Forge(header(`"alg":"nOnE"`), payload, rs),
+		"no alg":                                         testserver.Forge(`{"typ":"at+jwt","kid":"`+kid+`"}`, payload, rs),
+		"alg none with the server's signature":           testserver.Base64(header(`"alg":"none"`)) + "." + parts[1] + "." + parts[2],
+		"another key with the server's kid":              testserver.Forge(header(`"alg":"RS256"`), payload, rs),
+		"PS256 with the server's kid":                    testserver.Forge(header(`"alg":"PS256"`), payload, testserver.Signers()[1].Sign),
+		"ES256 with the server's kid":                    testserver.Forge(header(`"alg":"ES256"`), payload, testserver.ES256(key)),
+		"a key in the header":                            testserver.Forge(header(`"alg":"ES256","jwk":`+string(stolen)), payload, testserver.ES256(key)),
+		"a key set that the header names":                testserver.Forge(header(`"alg":"ES256","jku":"`+thief.URL+`/jku"`), payload, testserver.ES256(key)),
+		"a certificate that the header names":            testserver.Forge(header(`"alg":"ES256","x5u":"`+thief.URL+`/x5u"`), payload, testserver.ES256(key)),
+		"a key in the header, without kid":               testserver.Forge(`{"typ":"at+jwt","alg":"ES256","jwk":`+string(stolen)+`}`, payload, testserver.ES256(key)),
+		"no kid":                                         testserver.Forge(`{"typ":"at+jwt","alg":"RS256"}`, payload, rs),
+		"a kid that looks like a path":                   testserver.Forge(`{"typ":"at+jwt","alg":"RS256","kid":"../../x"}`, payload, rs),
+		"a kid that looks like SQL":                      testserver.Forge(`{"typ":"at+jwt","alg":"RS256","kid":"' OR 1=1"}`, payload, rs),
+		"a kid of 10 kB":                                 testserver.Forge(`{"typ":"at+jwt","alg":"RS256","kid":"`+strings.Repeat("k", 10_000)+`"}`, "{}", rs),
+		"crit":                                           testserver.Forge(header(`"alg":"RS256","crit":["exp"]`), payload, rs),
+		"the server's header with another payload":       parts[0] + "." + testserver.Base64(strings.Replace(payload, "alice", "admin", 1)) + "." + parts[2],
+		"another header with the server's payload":       testserver.Base64(header(`"alg":"RS256"`)) + "." + parts[1] + "." + parts[2],
+		"another tenant's token":                         elsewhere,
+		"another tenant's header and signature":          theirs[0] + "." + parts[1] + "." + theirs[2],
+		"the trusted issuer's key with the server's iss": testserver.Forge(`{"typ":"at+jwt","alg":"ES256","kid":"test-key"}`, payload, testserver.ES256(d.Issuer.Key.(*ecdsa.PrivateKey))),
+		"two sub members":                                parts[0] + "." + testserver.Base64(`{"sub":"admin",`+payload[1:]) + "." + parts[2],
+		"seventeen levels":                               testserver.Forge(header(`"alg":"RS256","a":`+lists), payload, rs),
+		"a signature of zeros":                           parts[0] + "." + parts[1] + "." + testserver.Base64(string(make([]byte, 256))),
+		"no signature":                                   parts[0] + "." + parts[1] + ".",
+		"an unused bit that is set":                      withUnusedBit(good),
+		"padding":                                        good + "==",
+		"a space after":                                  good + " ",
+		"a newline inside":                               good[:40] + "\n" + good[40:],
+		"an additional part":                             good + "." + parts[2],
+		"the JSON serialization":                         `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
+		"the general JSON serialization":                 `{"payload":"` + parts[1] + `","signatures":[{"protected":"` + parts[0] + `","signature":"` + parts[2] + `"}]}`,
+		"a token inside a token":                         testserver.Forge(header(`"alg":"RS256","cty":"JWT"`), good, rs),
+		"a JWE with a huge iteration count":              testserver.Base64(`{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":2147483647}`) + ".a.b.c.d",
+		"a JWE that would unzip":                         testserver.Base64(`{"alg":"dir","enc":"A128GCM","zip":"DEF"}`) + "..b.c.d",
+		"16 KiB of dots":                                 strings.Repeat(".", 16<<10),
 	}
-	for name, secret := range keySpellings(t, public) {
+	for name, secret := range keyEncodings(t, public) {
 		forgeries["a MAC with our key as "+name] = testserver.Forge(header(`"alg":"HS256"`), payload, testserver.HS256(secret))
 	}
 	for name, token := range forgeries {
@@ -143,17 +143,17 @@ func TestNoForgeryOfOurTokensIsActiveOrSignsOut(t *testing.T) {
 	}
 }
 
-func TestExchangeRefusesAMACWithAnRSAKey(t *testing.T) {
+func TestExchangeRejectsAMACWithAnRSAKey(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	rsaSigner := testserver.Signers()[0]
 	for _, algorithms := range [][]string{nil, {"RS256", "PS256", "ES256", "EdDSA"}} {
 		entry := p.Entry(settings.IssuerKeys{JWKSURI: p.URL + "/keys"})
 		entry.Algorithms = algorithms
 		d.Reconfigure(testserver.Trusting(entry))
-		for name, secret := range keySpellings(t, rsaSigner.Public.(*rsa.PublicKey)) {
+		for name, secret := range keyEncodings(t, rsaSigner.Public.(*rsa.PublicKey)) {
 			for _, kid := range []string{"RS256", ""} {
 				t.Run(name+" with the kid "+kid, func(t *testing.T) {
-					d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "HS256", Sign: testserver.HS256(secret)}, kid, nil))
+					d.WantRejected(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "HS256", Sign: testserver.HS256(secret)}, kid, nil))
 				})
 			}
 		}
@@ -161,7 +161,7 @@ func TestExchangeRefusesAMACWithAnRSAKey(t *testing.T) {
 	}
 }
 
-func TestExchangeTakesNoShortRSAKey(t *testing.T) {
+func TestExchangeRejectsAShortRSAKey(t *testing.T) {
 	d, p := testserver.NewExchanger(t, testdb.SQLite(t)), testserver.NewProvider(t)
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -175,7 +175,7 @@ func TestExchangeTakesNoShortRSAKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Reconfigure(testserver.Trusting(p.Entry(settings.IssuerKeys{JWKS: set})))
-	d.WantRefused(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "RS256", Sign: func(input string) []byte {
+	d.WantRejected(t, testserver.TypeJWT, p.Token(d, testserver.Signer{Algorithm: "RS256", Sign: func(input string) []byte {
 		digest := sha256.Sum256([]byte(input))
 		signature, err := rsa.SignPKCS1v15(rand.Reader, short, crypto.SHA256, digest[:])
 		if err != nil {
@@ -192,16 +192,16 @@ func TestExchangeFetchesKeysForAnUnknownKidEvery30Seconds(t *testing.T) {
 	es := testserver.Signers()[2]
 	d.WantAccepted(t, testserver.TypeJWT, p.Token(d, es, es.Algorithm, nil))
 	for round := range 3 {
-		if n := len(p.Asked); n != round+1 {
+		if n := len(p.Requests); n != round+1 {
 			t.Errorf("%d fetches in round %d", n, round)
 		}
 		for range 10 {
-			d.WantRefused(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
+			d.WantRejected(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
 		}
-		if n := len(p.Asked); n != round+1 {
+		if n := len(p.Requests); n != round+1 {
 			t.Errorf("%d fetches within 30 s in round %d", n, round)
 		}
 		d.Clock.Advance(30 * time.Second)
-		d.WantRefused(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
+		d.WantRejected(t, testserver.TypeJWT, p.Token(d, es, "made-up", nil))
 	}
 }

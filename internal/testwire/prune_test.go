@@ -19,7 +19,7 @@ func count(d *testserver.Deployment, what string) (n int) {
 	return n
 }
 
-func TestSessionsOfARemovedClientAreOver(t *testing.T) {
+func TestRemovingAClientEndsItsSessions(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		node := newNode(d, testserver.RootSecret)
 		a := d.SignIn("alice")
@@ -43,7 +43,7 @@ func TestSessionsOfARemovedClientAreOver(t *testing.T) {
 		refused()
 		d.Want(401, "invalid_client", d.Refresh("", "web", a.Text("refresh_token")))
 
-		// made again with the same id, before and after its sessions were swept
+		// created again with the same id, before and after its sessions were swept
 		for _, swept := range []bool{false, true} {
 			if swept {
 				d.Prune(without)
@@ -69,9 +69,8 @@ func TestSessionsOfARemovedClientAreOver(t *testing.T) {
 	})
 }
 
-// An exchange that ran beside a long removal leaves a session that is younger
-// than the mark.
-func TestASessionMadeBesideARemovalIsSweptToo(t *testing.T) {
+// An exchange during a long removal leaves a session that is newer than the mark.
+func TestASessionOpenedDuringARemovalIsSwept(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		d.Prune(testserver.Tenant("default", d.Issuer, testserver.Backend()))
@@ -85,7 +84,7 @@ func TestASessionMadeBesideARemovalIsSweptToo(t *testing.T) {
 	})
 }
 
-func TestTheSecretOfARemovedClientDoesNotComeBack(t *testing.T) {
+func TestTheSecretOfARemovedClientStaysRemoved(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Prune(testserver.Tenant("default", d.Issuer, testserver.Web()))
 		if n := count(d, "clients WHERE length(secret_digest) > 0"); n != 0 {
@@ -100,7 +99,7 @@ func TestTheSecretOfARemovedClientDoesNotComeBack(t *testing.T) {
 	})
 }
 
-func TestSessionsOfARemovedIssuerAreOver(t *testing.T) {
+func TestRemovingAnIssuerEndsItsSessions(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -133,7 +132,7 @@ func TestSessionsOfARemovedIssuerAreOver(t *testing.T) {
 	})
 }
 
-func TestARemovedTenantIsGoneForGood(t *testing.T) {
+func TestARemovedTenantStaysRemoved(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
 		acme := testserver.Tenant("acme", other, testserver.Web(), testserver.Backend())
@@ -168,7 +167,7 @@ func TestARemovedTenantIsGoneForGood(t *testing.T) {
 	})
 }
 
-func TestPruneUnderLoadTouchesNothingElse(t *testing.T) {
+func TestPruneUnderLoadChangesNothingElse(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		l := newLoad(d, d.Server, newNode(d, testserver.RootSecret))
 		other := testserver.NewIssuer(t, d.Clock)
@@ -192,7 +191,7 @@ func TestPruneUnderLoadTouchesNothingElse(t *testing.T) {
 		}
 		for _, what := range []string{"tenant", "client", "issuer"} {
 			if n := count(d, "events WHERE type = '"+what+"_removed'"); n != 2 {
-				t.Errorf("%d events tell of a removed %s, want 2", n, what)
+				t.Errorf("%d events for a removed %s, want 2", n, what)
 			}
 		}
 	})

@@ -8,15 +8,15 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// wantReason checks status, code, reason and end reason of a refusal.
+// wantReason checks status, code, reason and end reason of an error.
 func wantReason(t *testing.T, what string, a *testserver.Answer, status int, code, reason, endReason string) {
 	t.Helper()
 	if a.Status != status || a.Error() != code || a.Text("latchkey_reason") != reason || a.Text("latchkey_end_reason") != endReason {
-		t.Errorf("%s: answered %d %s, want %d %s %s %s", what, a.Status, a.Body, status, code, reason, endReason)
+		t.Errorf("%s: status %d %s, want %d %s %s %s", what, a.Status, a.Body, status, code, reason, endReason)
 	}
 }
 
-func TestAnEndedSessionSaysWhyToItsOwnClient(t *testing.T) {
+func TestTheReasonOfAnEndIsShownToItsOwnClient(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.SessionTenant(d.Issuer))
 		for reason, end := range map[string]func(a *testserver.Answer){
@@ -45,7 +45,7 @@ func TestAnEndedSessionSaysWhyToItsOwnClient(t *testing.T) {
 	})
 }
 
-func TestSigningOutEverywhereTellsTheSessionsApart(t *testing.T) {
+func TestSigningOutEverywhereHasItsOwnReason(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		own, other := d.SignIn("alice"), d.SignIn("alice")
 		d.Want(204, "", d.Delete("/sessions?scope=all", testserver.AsBearer(own)))
@@ -54,7 +54,7 @@ func TestSigningOutEverywhereTellsTheSessionsApart(t *testing.T) {
 	})
 }
 
-func TestAnEndByTimeSaysSo(t *testing.T) {
+func TestAnExpiredSessionHasItsReason(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		d.Clock.Advance(6 * 24 * time.Hour)
@@ -62,7 +62,7 @@ func TestAnEndByTimeSaysSo(t *testing.T) {
 	})
 }
 
-func TestAReusedRefreshTokenSaysSo(t *testing.T) {
+func TestAReusedRefreshTokenHasItsReason(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		first := d.SignIn("alice").Text("refresh_token")
 		second := d.Want(200, "", d.Refresh("", "web", first)).Text("refresh_token")
@@ -76,7 +76,7 @@ func TestAReusedRefreshTokenSaysSo(t *testing.T) {
 	})
 }
 
-func TestARefusedClientTokenNamesWhatWasExpected(t *testing.T) {
+func TestARejectedClientTokenReportsTheExpectedValue(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	now := d.Clock.Now().Unix()
 	for reason, claims := range map[string]map[string]any{
@@ -103,7 +103,7 @@ func TestARefusedClientTokenNamesWhatWasExpected(t *testing.T) {
 	}
 }
 
-func TestTheLogHasNoWholeTokenFromAWrongParameter(t *testing.T) {
+func TestTheLogTruncatesTokensInWrongParameters(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	a := d.SignIn("alice")
 	for _, secret := range []string{a.Text("refresh_token"), a.Text("access_token"), d.Issuer.Token(d.URL, "alice", nil)} {

@@ -17,9 +17,9 @@ func refreshAtBackend(d *testserver.Deployment, token string, opts ...testserver
 	return d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", token}, opts...)
 }
 
-// TestEveryDeadRefreshTokenIsAnsweredAlike: whatever else the request asks for,
-// and but for the reason, which the session's own client learns.
-func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
+// TestEveryInvalidRefreshTokenGetsTheSameError regardless of the other parameters. Only
+// the session's own client gets the reason.
+func TestEveryInvalidRefreshTokenGetsTheSameError(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
 		d.Apply(testserver.Tenant("acme", other, testserver.Web()))
@@ -47,7 +47,7 @@ func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
 		for _, c := range []struct{ name, token, reason, end string }{
 			{"unknown", never, "refresh_unknown", ""},
 			{"malformed", "x", "refresh_unknown", ""},
-			{"of one letter more", live.Text("refresh_token") + "A", "refresh_unknown", ""},
+			{"with an additional letter", live.Text("refresh_token") + "A", "refresh_unknown", ""},
 			{"changed", string(changed), "refresh_unknown", ""},
 			{"an access token", live.Text("access_token"), "refresh_unknown", ""},
 			{"a session token", backend.Text("session_token"), "refresh_unknown", ""},
@@ -76,7 +76,7 @@ func TestEveryDeadRefreshTokenIsAnsweredAlike(t *testing.T) {
 	})
 }
 
-func TestARefusedScopeOrTargetSpendsNothing(t *testing.T) {
+func TestARejectedScopeOrTargetSpendsNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		asked []string
 		code  string
@@ -85,7 +85,7 @@ func TestARefusedScopeOrTargetSpendsNothing(t *testing.T) {
 		"a scope of the client, never granted":    {[]string{"scope", "orders:read"}, "invalid_scope"},
 		"a malformed scope":                       {[]string{"scope", "profile\torders:read"}, "invalid_scope"},
 		"a resource of the client, never granted": {[]string{"resource", "https://files.example.com"}, "invalid_target"},
-		"an audience of nobody":                   {[]string{"audience", "made-up"}, "invalid_target"},
+		"an unknown audience":                     {[]string{"audience", "made-up"}, "invalid_target"},
 		"the client, never granted":               {[]string{"audience", "web"}, "invalid_target"},
 		"a resource with a fragment":              {[]string{"resource", "https://api.example.com#x"}, "invalid_target"},
 		"one resource of two":                     {[]string{"resource", "https://api.example.com", "resource", "https://files.example.com"}, "invalid_target"},
@@ -93,7 +93,7 @@ func TestARefusedScopeOrTargetSpendsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 				a := d.SignIn("alice", "scope", "profile", "audience", "https://api.example.com")
-				for range 3 { // none of them begins the retry window, or the second were reuse
+				for range 3 { // none of them begins the retry window, otherwise the second would be reuse
 					d.Want(400, c.code, d.Refresh("", "web", a.Text("refresh_token"), c.asked...))
 					d.Clock.Advance(time.Minute)
 				}
@@ -109,7 +109,7 @@ func TestARefusedScopeOrTargetSpendsNothing(t *testing.T) {
 	}
 }
 
-func TestRefreshNeedsTheClientsOwnSecret(t *testing.T) {
+func TestRefreshRequiresTheClientsSecret(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		first := d.SignInAtBackend("alice")
 		second := d.Want(200, "", refreshAtBackend(d, first.Text("refresh_token"), testserver.Basic("backend", testserver.ClientSecret)))
@@ -127,7 +127,7 @@ func TestRefreshNeedsTheClientsOwnSecret(t *testing.T) {
 	})
 }
 
-func TestReuseEndsAllThatTheSessionHas(t *testing.T) {
+func TestReuseEndsTheWholeSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		as := testserver.Basic("backend", testserver.ClientSecret)
 		a := d.SignInAtBackend("alice")
@@ -151,7 +151,7 @@ func TestReuseEndsAllThatTheSessionHas(t *testing.T) {
 	})
 }
 
-func TestARefreshTokenIsNoCredential(t *testing.T) {
+func TestARefreshTokenDoesNotAuthenticate(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.SignInAtBackend("alice").Text("refresh_token")
 		for _, path := range []string{"/token", "/revoke", "/introspect"} {

@@ -57,7 +57,7 @@ func TestRefreshRetriedInsideTheWindowGetsTheSameSuccessor(t *testing.T) {
 func TestRefreshOutcomes(t *testing.T) {
 	type refresh struct {
 		generation int           // of the presented token
-		wait       time.Duration // before it
+		wait       time.Duration // before the request
 		want       string        // error code
 	}
 	const neverLate = "a used token after the window ends the session of a client without late retries"
@@ -66,7 +66,7 @@ func TestRefreshOutcomes(t *testing.T) {
 		lives bool
 		event models.EventType
 	}{
-		"a used token after the window is answered once more":          {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}}, true, models.EventRefreshRetriedLate},
+		"a used token after the window is accepted once":               {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}}, true, models.EventRefreshRetriedLate},
 		"a used token after another was retried late ends the session": {[]refresh{{0, 0, ""}, {0, 10 * time.Second, ""}, {1, 0, ""}, {1, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
 		neverLate: {[]refresh{{0, 0, ""}, {0, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
 		"a used token after its successor was used ends the session later": {[]refresh{{0, 0, ""}, {1, 0, ""}, {0, 10 * time.Second, testserver.InvalidGrant}}, false, models.EventRefreshReuse},
@@ -98,7 +98,7 @@ func TestRefreshOutcomes(t *testing.T) {
 				}
 				newest := d.Refresh("", "web", tokens[len(tokens)-1])
 				if lives := newest.Status == 200; lives != c.lives {
-					t.Errorf("the session lives: %t, want %t (%s)", lives, c.lives, newest.Body)
+					t.Errorf("the session is alive: %t, want %t (%s)", lives, c.lives, newest.Body)
 				}
 				if c.event != "" && !slices.Contains(d.EventTypes(sid), c.event) {
 					t.Errorf("no event %s among %v", c.event, d.EventTypes(sid))
@@ -187,7 +187,7 @@ func TestRefreshFollowsAChangedClientAndUser(t *testing.T) {
 	})
 }
 
-func TestRefreshIsRefusedAtOnceWhenSomebodyIsDisabled(t *testing.T) {
+func TestDisablingRejectsRefreshesAtOnce(t *testing.T) {
 	for name, disable := range map[string]func(*settings.TenantSpec){
 		"user":   func(s *settings.TenantSpec) { s.Users = []settings.UserSpec{{Sub: "alice", Disabled: true}} },
 		"client": func(s *settings.TenantSpec) { s.Clients[0].Disabled = true },
@@ -221,7 +221,7 @@ func TestRefreshIsRefusedAtOnceWhenSomebodyIsDisabled(t *testing.T) {
 	}
 }
 
-func TestRefreshOfOneTokenByManyRotatesOnce(t *testing.T) {
+func TestConcurrentRefreshesOfOneTokenRotateOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		token := d.SignIn("alice").Text("refresh_token")
 		answers := testserver.InParallel(64, func(int) *testserver.Answer { return d.Refresh("", "web", token) })
@@ -238,7 +238,7 @@ func TestRefreshOfOneTokenByManyRotatesOnce(t *testing.T) {
 	})
 }
 
-func TestRefreshDoesNotOutliveARevokeAmongMany(t *testing.T) {
+func TestConcurrentRefreshesDoNotOutliveARevoke(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		first := d.SignIn("alice")
 		token := first.Text("refresh_token")
@@ -264,13 +264,13 @@ func TestRefreshDoesNotOutliveARevokeAmongMany(t *testing.T) {
 	})
 }
 
-func TestRefreshSharedByTwoPartiesIsNoticed(t *testing.T) {
+func TestARefreshTokenSharedByTwoPartiesIsDetected(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		token, sid := a.Text("refresh_token"), a.Text("session_id")
 		for generation := 1; generation <= 3; generation++ {
 			mine := d.Want(200, "", d.Refresh("", "web", token))
-			for range 2 { // once more changes nothing
+			for range 2 { // a repetition changes nothing
 				d.Want(200, "", d.Post("/token", []string{"grant_type", "refresh_token", "client_id", "web", "refresh_token", token}, testserver.Header("User-Agent", "a thief")))
 			}
 			want := []models.EventType{models.EventSessionCreated, models.EventRefreshElsewhere, models.EventRefreshElsewhere, models.EventRefreshElsewhere}[:generation+1]

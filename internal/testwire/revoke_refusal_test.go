@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-func TestRevokeRefuses(t *testing.T) {
+func TestRevokeRejects(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	a, machine := d.SignIn("alice"), d.MachineToken()
 	token := "client_id=web&token=" + a.Text("refresh_token")
@@ -35,14 +35,14 @@ func TestRevokeRefuses(t *testing.T) {
 		if c.path == "" {
 			c.path = "/revoke"
 		}
-		t.Run(c.name, func(t *testing.T) { refuses(d, t, c) })
+		t.Run(c.name, func(t *testing.T) { rejects(d, t, c) })
 	}
 	if !d.Active(a.Text("access_token")) || !d.Active(machine) {
 		t.Error("a refused revocation ended something")
 	}
 }
 
-func TestRevokeOfWhatIsNoLiveTokenIsASuccess(t *testing.T) {
+func TestRevokeOfAnInactiveTokenSucceeds(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web(), testserver.Backend()))
 		expired := d.SignIn("alice").Text("access_token")
@@ -54,14 +54,14 @@ func TestRevokeOfWhatIsNoLiveTokenIsASuccess(t *testing.T) {
 		parts := strings.Split(good, ".")
 		for name, token := range map[string]string{
 			"a word":                                "made-up",
-			"a prefix alone":                        "lk_",
-			"a refresh token that nobody made":      "lk_rt_" + strings.Repeat("A", 96),
+			"only a prefix":                         "lk_",
+			"an invented refresh token":             "lk_rt_" + strings.Repeat("A", 96),
 			"a token of an unknown kind":            "lk_xx_" + strings.TrimPrefix(bystander.Text("refresh_token"), "lk_rt_"),
 			"a refresh token with a letter less":    bystander.Text("refresh_token")[:len(bystander.Text("refresh_token"))-1],
 			"a client token":                        d.Issuer.Token(d.URL, "alice", nil),
 			"an access token without its signature": parts[0] + "." + parts[1] + ".",
 			"an access token with another one's":    parts[0] + "." + parts[1] + "." + strings.Split(expired, ".")[2],
-			"an access token that says alg none":    testserver.Base64(`{"alg":"none","typ":"at+jwt"}`) + "." + parts[1] + ".",
+			"an access token with alg none":         testserver.Base64(`{"alg":"none","typ":"at+jwt"}`) + "." + parts[1] + ".",
 			"an expired access token":               expired,
 			"a revoked refresh token":               revoked.Text("refresh_token"),
 			"a revoked session's access token":      revoked.Text("access_token"),
@@ -115,7 +115,7 @@ func TestRevokeIgnoresACallback(t *testing.T) {
 	}
 }
 
-func TestARevocationIsKnownAtEveryNodeAtOnce(t *testing.T) {
+func TestARevocationTakesEffectOnEveryNodeAtOnce(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t)})
 	other := d.OtherNode()
 	for name, node := range map[string]struct{ revokes, asks *testserver.Deployment }{"at the first node": {d, other}, "at the second node": {other, d}} {
@@ -138,7 +138,7 @@ func TestARevocationIsKnownAtEveryNodeAtOnce(t *testing.T) {
 	}
 }
 
-func TestARevocationWithoutTheDatabaseIsNoSuccess(t *testing.T) {
+func TestARevocationWithoutTheDatabaseFails(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a, machine := d.SignInAtBackend("alice"), d.MachineToken()
@@ -155,7 +155,7 @@ func TestARevocationWithoutTheDatabaseIsNoSuccess(t *testing.T) {
 	proxy.Heal()
 	for name, token := range tokens {
 		if !d.Active(token) {
-			t.Errorf("%s: revoked although 503 was answered", name)
+			t.Errorf("%s: revoked despite the response 503", name)
 		}
 	}
 	for _, token := range tokens {

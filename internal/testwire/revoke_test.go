@@ -40,7 +40,7 @@ func TestRevokeOfAnyTokenSignsOut(t *testing.T) {
 	})
 }
 
-func TestRevokeAnswersLikeRFC7009(t *testing.T) {
+func TestRevokeRespondsAsInRFC7009(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		machine := d.Want(200, "", d.Post("/token", []string{"grant_type", "client_credentials"}, testserver.Basic("backend", testserver.ClientSecret)))
@@ -96,7 +96,7 @@ func TestSessionTokensAreIssuedIntrospectedAndRevoked(t *testing.T) {
 			t.Errorf("%s", in.Body)
 		}
 		if d.Active(refreshed.Text("access_token")) {
-			t.Error("the session lives on")
+			t.Error("the session is still alive")
 		}
 	})
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// A root secret is changed in two roll-outs: first it is accepted everywhere,
-// then it issues. Then the old one is taken away.
-func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
+// A root secret is replaced in two roll-outs: every node accepts the new one, then the
+// new one issues. Then the old one is removed.
+func TestRootSecretRotationUnderLoadRejectsNothing(t *testing.T) {
 	const old, fresh = testserver.RootSecret, testserver.NextRoot
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		nodes := []*testserver.Server{newNode(d, old), newNode(d, old)}
@@ -25,7 +25,7 @@ func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
 		for _, roots := range [][]string{{old, fresh}, {fresh, old}, {fresh}} {
 			for i := range nodes {
 				if len(roots) == 1 {
-					needNothing(t, nodes[0].OAuth)
+					wantUnusedRoots(t, nodes[0].OAuth)
 				}
 				replaced := append([]*testserver.Server{}, *l.nodes.Load()...)
 				replaced[i] = newNode(d, roots...)
@@ -36,7 +36,7 @@ func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
 				if in.JSON["active"] != true {
 					t.Fatalf("the session token under %d roots: %d %s", len(roots), in.Status, in.Body)
 				}
-				// bob's refresh token is used as well, or it hangs on the old root
+				// bob's refresh token is used too, otherwise it still depends on the old root
 				a = d.Want(200, "", replaced[i].Post("/token", []string{"grant_type", "refresh_token", "refresh_token", a.Text("refresh_token")}, testserver.Basic("backend", testserver.ClientSecret)))
 			}
 			nodes = *l.nodes.Load()
@@ -50,8 +50,8 @@ func TestRootSecretRotationUnderLoadRefusesNothing(t *testing.T) {
 	})
 }
 
-// needNothing fails if a root secret that does not issue is still needed.
-func needNothing(t *testing.T, server *oauth.Server) {
+// wantUnusedRoots fails if a root secret that does not issue is still in use.
+func wantUnusedRoots(t *testing.T, server *oauth.Server) {
 	t.Helper()
 	status, err := server.SecretStatus(context.Background())
 	if err != nil {
@@ -64,8 +64,8 @@ func needNothing(t *testing.T, server *oauth.Server) {
 	}
 }
 
-// What names a root that is not configured has a tag that nobody can check: it
-// must not pass for a used token of the session's chain.
+// Nobody can check the tag of a token with an unknown root. It must not pass for a used
+// token of the session's chain.
 func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		back := testserver.Basic("backend", testserver.ClientSecret)
@@ -78,7 +78,7 @@ func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i := range genuine {
-			if i < 4 || i >= 24 { // all but the session id and the generation
+			if i < 4 || i >= 24 { // all bytes except the session id and the generation
 				genuine[i] ^= 0xff
 			}
 		}
@@ -93,7 +93,7 @@ func TestASessionTokenOfAnUnknownRootEndsNothing(t *testing.T) {
 	})
 }
 
-func TestANodeThatDoesNotKnowTheIssuingRootIsNotReady(t *testing.T) {
+func TestANodeWithoutTheIssuingRootIsNotReady(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Want(200, "", d.Get("/readyz"))
 		d.Clock.Advance(time.Second)
@@ -104,7 +104,7 @@ func TestANodeThatDoesNotKnowTheIssuingRootIsNotReady(t *testing.T) {
 	})
 }
 
-func TestASecretThatCannotBeComparedIsAFaultOfOurs(t *testing.T) {
+func TestASecretThatCannotBeComparedIsAServerError(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		if _, err := testserver.OpenDatabase(t, d.DatabaseURL).Exec("UPDATE clients SET secret_root_version = 7 WHERE id = 'backend'"); err != nil {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func TestASecretThatCannotBeComparedIsAFaultOfOurs(t *testing.T) {
 	})
 }
 
-func TestAForgedSessionTokenTellsNothingOfAnotherClientsSession(t *testing.T) {
+func TestAForgedSessionTokenRevealsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		id, err := models.ParseSessionID(a.Text("session_id"))

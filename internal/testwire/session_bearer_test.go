@@ -11,13 +11,13 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// userRequests are what a user can ask for; DELETE comes last.
+// userRequests are the requests that a user can make, with DELETE last.
 var userRequests = []string{
 	"GET /session", "GET /sessions", "GET /userinfo", "POST /userinfo", "GET /sessions/AAAAAAAAAAAAAAAAAAAAAA",
 	"DELETE /sessions/AAAAAAAAAAAAAAAAAAAAAA", "DELETE /sessions?scope=all", "DELETE /session",
 }
 
-func TestTheSessionAPIIsForBearers(t *testing.T) {
+func TestTheSessionAPIRequiresABearerToken(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		expired, gone := d.SignIn("alice"), d.SignInAtBackend("alice")
 		d.Clock.Advance(5 * time.Minute)
@@ -49,15 +49,15 @@ func TestTheSessionAPIIsForBearers(t *testing.T) {
 			{"a token in the URL", inForm, 401, none},
 			{"another scheme", testserver.Authorization("DPoP " + token), 401, none},
 			{"no scheme", testserver.Authorization(token), 401, none},
-			{"the scheme and more", testserver.Authorization("Bearers " + token), 401, none},
+			{"the scheme with a suffix", testserver.Authorization("Bearers " + token), 401, none},
 			{"two headers", twice, 400, malformed},
-			{"a header beside another one", besides, 400, malformed},
-			{"the scheme alone", testserver.Authorization("Bearer"), 400, malformed},
+			{"two headers", besides, 400, malformed},
+			{"only the scheme", testserver.Authorization("Bearer"), 400, malformed},
 			{"two tokens", testserver.Authorization("Bearer " + token + " " + token), 400, malformed},
 			{"two tokens in a list", testserver.Authorization("Bearer " + token + "," + token), 400, malformed},
 			{"a quote", testserver.Authorization(`Bearer "` + token + `"`), 400, malformed},
 			{"a parameter", testserver.Authorization("Bearer token=" + token), 400, malformed},
-			{"padding alone", testserver.Authorization("Bearer ="), 400, malformed},
+			{"only padding", testserver.Authorization("Bearer ="), 400, malformed},
 			{"a letter of no alphabet", testserver.Authorization("Bearer \xc3\xa4" + token), 400, malformed},
 			{"a tab", testserver.Authorization("Bearer\t" + token), 401, none},
 			{"garbage", testserver.Authorization("Bearer garbage"), 401, invalid},
@@ -66,7 +66,7 @@ func TestTheSessionAPIIsForBearers(t *testing.T) {
 			{"an expired access token", testserver.AsBearer(expired), 401, invalid},
 			{"an ended session's access token", testserver.AsBearer(gone), 401, invalid},
 			{"an ended session's session token", testserver.Authorization("Bearer " + gone.Text("session_token")), 401, invalid},
-			{"a session token that nobody made", testserver.Authorization("Bearer " + handle[:60] + other + handle[61:]), 401, invalid},
+			{"an invented session token", testserver.Authorization("Bearer " + handle[:60] + other + handle[61:]), 401, invalid},
 			{"a refresh token", testserver.Authorization("Bearer " + web.Text("refresh_token")), 401, invalid},
 			{"the id of a session", testserver.Authorization("Bearer " + web.Text("session_id")), 401, invalid},
 			{"a back end's refresh token", testserver.Authorization("Bearer " + backend.Text("refresh_token")), 401, invalid},
@@ -95,7 +95,7 @@ func TestTheSessionAPIIsForBearers(t *testing.T) {
 	})
 }
 
-func TestASessionTokenThatWasReplacedIsNoBearer(t *testing.T) {
+func TestAReplacedSessionTokenIsRejected(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		handle := testserver.Authorization("Bearer " + d.SignInAtBackend("alice").Text("session_token"))
 		d.Want(200, "", d.Get("/session", handle))
@@ -106,7 +106,7 @@ func TestASessionTokenThatWasReplacedIsNoBearer(t *testing.T) {
 	})
 }
 
-// A resource server that was handed a user's token must not act for that user.
+// A resource server that receives a user's token must not act for that user.
 func TestAResourceServerCannotReplayATokenAtTheSessionAPI(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		tenant := testserver.SessionTenant(d.Issuer)
@@ -116,7 +116,7 @@ func TestAResourceServerCannotReplayATokenAtTheSessionAPI(t *testing.T) {
 			"a resource server":             {"https://api.example.com"},
 			"another client":                {"backend"},
 			"two of them":                   {"https://api.example.com", "backend"},
-			"what only looks like us":       {d.URL + "/session"},
+			"a similar name":                {d.URL + "/session"},
 			"all that it may have but this": {"https://api.example.com", "backend", d.URL + "/session"},
 		} {
 			var extra []string
@@ -138,12 +138,12 @@ func TestAResourceServerCannotReplayATokenAtTheSessionAPI(t *testing.T) {
 	})
 }
 
-func TestASessionAPIThatCannotAskRefusesNobody(t *testing.T) {
+func TestTheSessionAPIRejectsNobodyDuringAnOutage(t *testing.T) {
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := testserver.NewSessionDeployment(t, testserver.Options{DatabaseURL: proxy.URL()})
 	a := d.SignIn("alice")
 	proxy.Cut()
-	asks := func(status int, code string) { // of a back end's request from a page
+	asks := func(status int, code string) { // for a back end's request from a page
 		t.Helper()
 		for _, request := range userRequests {
 			answer := d.Want(503, "temporarily_unavailable", d.Request(request, testserver.AsBearer(a), testserver.Origin(testserver.OriginWeb)))
@@ -158,13 +158,13 @@ func TestASessionAPIThatCannotAskRefusesNobody(t *testing.T) {
 		}
 	}
 	asks(403, "invalid_request")
-	d.Clock.Advance(time.Minute) // longer than a node trusts what it knows
+	d.Clock.Advance(time.Minute) // longer than a node relies on its memory
 	asks(503, "temporarily_unavailable")
 	proxy.Heal()
 	d.Want(200, "", d.Get("/session", testserver.AsBearer(a)))
 }
 
-func TestUserInfoIsTheUserAndTheCustomClaims(t *testing.T) {
+func TestUserInfoContainsTheUserAndTheCustomClaims(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", map[string]any{"email": "a@example.com"})))
 		b := d.SignInAtBackend("bob")

@@ -68,7 +68,7 @@ func TestOnlyABackEndManagesSessions(t *testing.T) {
 				if want == "" {
 					want, scheme = "invalid_token", "Bearer"
 					if method == http.MethodPost {
-						want, scheme = "invalid_client", "Basic" // nobody else has any business there
+						want, scheme = "invalid_client", "Basic" // users may not use this endpoint
 					}
 				}
 				challenge := answer.Header.Get("WWW-Authenticate")
@@ -78,7 +78,7 @@ func TestOnlyABackEndManagesSessions(t *testing.T) {
 			}
 		}
 		d.WantUnchanged(t, before)
-		// A user's own endpoints have no other caller.
+		// Only users may use their own endpoints.
 		for _, request := range []string{"GET /session", "DELETE /session", "GET /userinfo"} {
 			if answer := d.Request(request, testserver.AsSupport()); answer.Status != 401 || string(answer.Body) != `{"latchkey_reason":"token_missing"}` {
 				t.Errorf("%s: %d %s", request, answer.Status, answer.Body)
@@ -156,7 +156,7 @@ func TestSessionRequestsAreReadStrictly(t *testing.T) {
 	}
 }
 
-func TestABackEndMovesTheEndOfASession(t *testing.T) {
+func TestABackEndExtendsASession(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a, tv := d.SignIn("alice"), d.SignInAt("tv", "alice")
 		begun := d.Clock.Now()
@@ -179,7 +179,7 @@ func TestABackEndMovesTheEndOfASession(t *testing.T) {
 				t.Errorf("by %s: to %v, %s", c.expiresIn, got, o.Body)
 			}
 		}
-		if reasons(d, a) != "" || len(d.EventTypes(a.Text("session_id"))) != 6 { // an end that stays where it is tells nobody
+		if reasons(d, a) != "" || len(d.EventTypes(a.Text("session_id"))) != 6 { // an unchanged end causes no event
 			t.Errorf("events %v", d.EventTypes(a.Text("session_id")))
 		}
 
@@ -196,7 +196,7 @@ func TestABackEndMovesTheEndOfASession(t *testing.T) {
 		d.Want(400, "invalid_request", d.Post("/sessions/x/extend?client_secret=x", []string{"expires_in", "60"}, testserver.AsSupport()))
 		d.WantUnchanged(t, before)
 
-		// A client that is changed counts as it is; nothing is moved into the past.
+		// The changed client applies; no end is moved into the past.
 		tenant := testserver.SessionTenant(d.Issuer)
 		tenant.Clients[0].AbsoluteLifetime, tenant.Clients[0].MaxLifetime, tenant.Clients[0].InactivityTimeout = testserver.Duration(time.Hour), testserver.Duration(day), testserver.Duration(time.Hour)
 		d.Apply(tenant)
@@ -236,8 +236,8 @@ func TestAnExtendedSessionLivesLonger(t *testing.T) {
 	})
 }
 
-// No use of a session moves its idle end but its own: an extension does not.
-func TestAnExtensionIsNoActivity(t *testing.T) {
+// Only a use of the session extends its inactivity timeout; an extension does not.
+func TestAnExtensionDoesNotCountAsActivity(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		before := d.SessionRow("default", a.Text("session_id"))

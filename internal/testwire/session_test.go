@@ -23,7 +23,7 @@ func eachSessionDeployment(t *testing.T, test func(t *testing.T, d *testserver.D
 	})
 }
 
-// listed are the ids of a page of sessions.
+// listed returns the ids of a page of sessions.
 func listed(d *testserver.Deployment, path string, opts ...testserver.Option) (sids []string, next string) {
 	d.T.Helper()
 	a := d.Want(200, "", d.Get(path, opts...))
@@ -37,7 +37,7 @@ func listed(d *testserver.Deployment, path string, opts ...testserver.Option) (s
 	return sids, a.Text("next_cursor")
 }
 
-// reasons says which sessions have ended on purpose, and why.
+// reasons returns which sessions were ended on purpose, and why.
 func reasons(d *testserver.Deployment, answers ...*testserver.Answer) string {
 	d.T.Helper()
 	var list []string
@@ -45,13 +45,13 @@ func reasons(d *testserver.Deployment, answers ...*testserver.Answer) string {
 		row := d.SessionRow("default", a.Text("session_id"))
 		list = append(list, string(row.EndReason))
 		if told := slices.Contains(d.EventTypes(a.Text("session_id")), models.EventSessionEnded); told == row.EndedAt.IsZero() {
-			d.T.Errorf("ended at %v, and the event is there: %t", row.EndedAt, told)
+			d.T.Errorf("ended at %v, and the event exists: %t", row.EndedAt, told)
 		}
 	}
 	return strings.Join(list, " ")
 }
 
-func TestASessionIsShownWhole(t *testing.T) {
+func TestASessionIsShownInFull(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		begun := d.Clock.Now()
 		token := d.Issuer.Token(d.URL, "alice", map[string]any{"amr": []string{"hwk"}, "auth_time": begun.Unix() - 7, "email": "a@example.com", "app": "<shop>"})
@@ -84,7 +84,7 @@ func TestASessionIsShownWhole(t *testing.T) {
 		sameJSON(t, list.Body, `{"items": [`+want+`], "next_cursor": null}`)
 		sameJSON(t, d.Get("/sessions/"+a.Text("session_id"), testserver.AsBearer(b)).Body, want)
 
-		// To the back end it is nobody's own, and its claims are another client's.
+		// For the back end it is not the current session, and its claims are those of another client.
 		want = strings.Replace(without, `"current": true`, `"current": false`, 1)
 		sameJSON(t, d.Want(200, "", d.Get("/sessions?sub=alice&claims=1", testserver.AsSupport())).Body, `{"items": [`+want+`], "next_cursor": null}`)
 		sameJSON(t, d.Want(200, "", d.Get("/sessions?sub=alice", testserver.AsSupport())).Body, `{"items": [`+want+`], "next_cursor": null}`)
@@ -92,8 +92,8 @@ func TestASessionIsShownWhole(t *testing.T) {
 	})
 }
 
-// Thirteen claims over two hundred roles, for twenty sessions, would take a
-// fifth of a second.
+// Without a budget, thirteen claims over two hundred roles, for twenty sessions, would
+// take a fifth of a second.
 func TestAListOfSessionsEvaluatesClaimsWithinABudget(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t)})
 	web := testserver.Web()
@@ -140,7 +140,7 @@ func TestAListOfSessionsEvaluatesClaimsWithinABudget(t *testing.T) {
 	d.Want(400, "invalid_request", d.Get("/sessions?claims=yes", testserver.AsBearer(last)))
 }
 
-func TestWhatASessionLacksIsNullOrEmpty(t *testing.T) {
+func TestMissingValuesOfASessionAreNullOrEmpty(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		client := testserver.Web()
 		client.InactivityTimeout, client.Scopes = testserver.Duration(-1), nil
@@ -171,7 +171,7 @@ func sameJSON(t *testing.T, got []byte, want string) {
 	}
 }
 
-func TestReadingASessionIsNoActivity(t *testing.T) {
+func TestReadingASessionDoesNotCountAsActivity(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a, b := d.SignIn("alice"), d.SignInAtBackend("alice")
 		handle := testserver.Authorization("Bearer " + b.Text("session_token"))
@@ -195,7 +195,7 @@ func TestSessionsAreListedNewestFirstAndPageByPage(t *testing.T) {
 		for i := range 7 {
 			live = append(live, d.SignInAt([]string{"web", "tv"}[i%2], "alice"))
 			if i == 2 {
-				d.Clock.Advance(time.Second) // the others are as old as each other
+				d.Clock.Advance(time.Second) // the others have the same age
 			}
 		}
 		backend := d.SignInAtBackend("alice")
@@ -236,7 +236,7 @@ func TestSessionsAreListedNewestFirstAndPageByPage(t *testing.T) {
 			if !slices.Equal(pages, all) {
 				t.Errorf("by %s: %v, want %v", limit, pages, all)
 			}
-			// A back end sees the same, all clients of the tenant.
+			// A back end sees the same, for all clients of the tenant.
 			if sids, _ := listed(d, "/sessions?sub=alice&limit="+limit, testserver.AsSupport()); !slices.Equal(sids, all[:len(sids)]) {
 				t.Errorf("the back end sees %v", sids)
 			}
@@ -244,7 +244,7 @@ func TestSessionsAreListedNewestFirstAndPageByPage(t *testing.T) {
 		if sids, _ := listed(d, "/sessions?sub=nobody", testserver.AsSupport()); len(sids) != 0 {
 			t.Errorf("nobody has %v", sids)
 		}
-		// A session that begins or ends between two pages moves no other.
+		// A session that begins or ends between two pages does not shift the others.
 		first, next := listed(d, "/sessions?limit=3", testserver.AsBearer(live[0]))
 		d.Clock.Advance(time.Second)
 		d.SignIn("alice")
@@ -255,7 +255,7 @@ func TestSessionsAreListedNewestFirstAndPageByPage(t *testing.T) {
 	})
 }
 
-func TestAPageHoldsFiftySessions(t *testing.T) {
+func TestAPageHasFiftySessions(t *testing.T) {
 	d := testserver.NewSessionDeployment(t, testserver.OnSQLite(t))
 	for range 52 {
 		d.SignIn("alice")
@@ -272,7 +272,7 @@ func equalSets(a, b []string) bool {
 	return slices.Equal(a, b)
 }
 
-func TestSigningOutIsEffectiveBeforeTheAnswer(t *testing.T) {
+func TestSigningOutIsEffectiveBeforeTheResponse(t *testing.T) {
 	eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		a, other, b := d.SignIn("alice"), d.SignInAt("tv", "alice"), d.SignInAtBackend("bob")
 		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -308,7 +308,7 @@ func TestAUserEndsOneOfTheirSessions(t *testing.T) {
 		d.Want(400, testserver.InvalidGrant, d.Refresh("", "tv", tv.Text("refresh_token")))
 		d.Clock.Advance(time.Minute)
 		before := d.Written()
-		d.Want(204, "", d.Delete("/sessions/"+tv.Text("session_id"), testserver.AsBearer(mine))) // and stays as it is
+		d.Want(204, "", d.Delete("/sessions/"+tv.Text("session_id"), testserver.AsBearer(mine))) // without effect
 		for name, sid := range map[string]string{
 			"another user's": bob.Text("session_id"), "another tenant's": acme.Text("session_id"), "nobody's": models.NewSessionID().String(),
 			"one in another spelling": mine.Text("session_id") + "=", "no id": "x", "a percent sign": "%25", "NUL": "%00", "a slash": "%2F",
@@ -338,7 +338,7 @@ func TestAUserEndsTheirOtherSessionsOrAll(t *testing.T) {
 				over := d.SignIn("alice")
 				mine, web, backend, bob := d.SignInAt("tv", "alice"), d.SignIn("alice"), d.SignInAtBackend("alice"), d.SignIn("bob")
 				second := d.Want(200, "", d.Refresh("", "web", over.Text("refresh_token")))
-				d.Want(200, "", d.Refresh("", "web", second.Text("refresh_token"))) // else it would be a late retry
+				d.Want(200, "", d.Refresh("", "web", second.Text("refresh_token"))) // otherwise it would be a late retry
 				d.Clock.Advance(time.Minute)
 				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", over.Text("refresh_token"))) // ended by reuse
 				d.Want(204, "", d.Delete("/sessions?scope="+scope, testserver.AsBearer(mine)))
@@ -348,7 +348,7 @@ func TestAUserEndsTheirOtherSessionsOrAll(t *testing.T) {
 				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", web.Text("refresh_token")))
 				d.Want(200, "", d.Refresh("", "web", bob.Text("refresh_token")))
 				if left, status := scope == "others", d.Get("/session", testserver.AsBearer(mine)).Status; left != (status == 200) {
-					t.Errorf("the bearer's own is answered %d", status)
+					t.Errorf("the bearer's own returned status %d", status)
 				}
 				d.Want(200, "", d.Get("/session", testserver.AsBearer(d.SignIn("alice"))))
 			})
@@ -372,7 +372,7 @@ func TestAnExpiredSessionKeepsItsReason(t *testing.T) {
 	})
 }
 
-func TestSessionsOfTheDisabledAreShownToBeOver(t *testing.T) {
+func TestSessionsOfDisabledUsersAreShownAsEnded(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*settings.TenantSpec)
 		why    string

@@ -13,21 +13,21 @@ import (
 
 const withOneFactor, withTwoFactors = "urn:latchkey:acr:1", "urn:latchkey:acr:2"
 
-// signInWithBothHandles signs in at the client backend.
-func signInWithBothHandles(d *testserver.Deployment, sub string) *testserver.Answer {
+// signInWithBothTokens signs in at the client backend, which gets both kinds of tokens.
+func signInWithBothTokens(d *testserver.Deployment, sub string) *testserver.Answer {
 	return d.Want(200, "", d.Post("/token", []string{
 		"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", d.Proof(sub, "pwd"),
 	}, testserver.AsBackend()))
 }
 
-func refreshHandle(d *testserver.Deployment, token string) *testserver.Answer {
+func refreshAtOwnClient(d *testserver.Deployment, token string) *testserver.Answer {
 	return d.Post("/token", []string{"grant_type", "refresh_token", "refresh_token", token}, testserver.AsBackend())
 }
 
-func wantRefusal(t *testing.T, a *testserver.Answer, reason oauth.Reason) {
+func wantRejected(t *testing.T, a *testserver.Answer, reason oauth.Reason) {
 	t.Helper()
 	if a.Status != 400 || a.Text("latchkey_reason") != string(reason) {
-		t.Errorf("answered %d %s, want reason %s", a.Status, a.Body, reason)
+		t.Errorf("status %d %s, want reason %s", a.Status, a.Body, reason)
 	}
 }
 
@@ -38,11 +38,11 @@ func wantACR(t *testing.T, a *testserver.Answer, acr string) {
 	}
 }
 
-func TestAStepUpReplacesBothHandles(t *testing.T) {
+func TestAStepUpReplacesBothTokens(t *testing.T) {
 	for _, by := range []string{"refresh_token", "session_token", "access_token"} {
 		t.Run("named by the "+by, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-				a := signInWithBothHandles(d, "alice")
+				a := signInWithBothTokens(d, "alice")
 				b := d.Want(200, "", stepUpAtBackend(d, a.Text(by), d.Proof("alice", "otp")))
 				wantACR(t, b, withTwoFactors)
 				for _, kind := range []string{"refresh_token", "session_token"} {
@@ -50,50 +50,50 @@ func TestAStepUpReplacesBothHandles(t *testing.T) {
 						t.Errorf("the %s was not replaced", kind)
 					}
 				}
-				wantRefusal(t, d.ExchangeSession(a.Text("session_token")), oauth.ReasonSessionTokenSuperseded)
+				wantRejected(t, d.ExchangeSession(a.Text("session_token")), oauth.ReasonSessionTokenSuperseded)
 				if by != "refresh_token" {
-					wantRefusal(t, refreshHandle(d, a.Text("refresh_token")), oauth.ReasonRefreshSuperseded)
+					wantRejected(t, refreshAtOwnClient(d, a.Text("refresh_token")), oauth.ReasonRefreshSuperseded)
 				}
 				d.Want(200, "", d.ExchangeSession(b.Text("session_token")))
-				c := d.Want(200, "", refreshHandle(d, b.Text("refresh_token")))
+				c := d.Want(200, "", refreshAtOwnClient(d, b.Text("refresh_token")))
 				wantACR(t, c, withTwoFactors)
 				d.Clock.Advance(time.Hour)
-				if by != "refresh_token" { // the other one ends nothing, however late it is shown
-					wantRefusal(t, refreshHandle(d, a.Text("refresh_token")), oauth.ReasonRefreshSuperseded)
-					wantRefusal(t, stepUpAtBackend(d, a.Text("refresh_token"), d.Proof("alice", "otp")), oauth.ReasonRefreshSuperseded)
+				if by != "refresh_token" { // the other token ends nothing, however late it is presented
+					wantRejected(t, refreshAtOwnClient(d, a.Text("refresh_token")), oauth.ReasonRefreshSuperseded)
+					wantRejected(t, stepUpAtBackend(d, a.Text("refresh_token"), d.Proof("alice", "otp")), oauth.ReasonRefreshSuperseded)
 				}
-				wantRefusal(t, stepUpAtBackend(d, a.Text("session_token"), d.Proof("alice", "otp")), oauth.ReasonSessionTokenSuperseded)
-				d.Want(200, "", refreshHandle(d, c.Text("refresh_token")))
+				wantRejected(t, stepUpAtBackend(d, a.Text("session_token"), d.Proof("alice", "otp")), oauth.ReasonSessionTokenSuperseded)
+				d.Want(200, "", refreshAtOwnClient(d, c.Text("refresh_token")))
 			})
 		})
 	}
 }
 
-// A back end steps up by the session token while the app holds a refresh token,
-// again and again: no refresh token that was replaced so ends the session.
-func TestNoStepUpForgetsWhatEarlierOnesReplaced(t *testing.T) {
+// A back end repeatedly steps up with the session token while the app holds a refresh
+// token. No refresh token that was replaced in this way ends the session.
+func TestStepUpsRememberEarlierReplacedTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-		a := signInWithBothHandles(d, "alice")
+		a := signInWithBothTokens(d, "alice")
 		var replaced []string
 		for range 4 {
 			replaced = append(replaced, a.Text("refresh_token"))
 			up := d.Want(200, "", stepUpAtBackend(d, a.Text("session_token"), d.Proof("alice", "otp")))
-			a = d.Want(200, "", refreshHandle(d, up.Text("refresh_token")))
+			a = d.Want(200, "", refreshAtOwnClient(d, up.Text("refresh_token")))
 			a.JSON["session_token"] = up.JSON["session_token"]
 			d.Clock.Advance(time.Hour)
 		}
 		for _, token := range replaced {
-			wantRefusal(t, refreshHandle(d, token), oauth.ReasonRefreshSuperseded)
+			wantRejected(t, refreshAtOwnClient(d, token), oauth.ReasonRefreshSuperseded)
 		}
-		next := d.Want(200, "", refreshHandle(d, a.Text("refresh_token")))
-		d.Want(200, "", refreshHandle(d, next.Text("refresh_token")))
+		next := d.Want(200, "", refreshAtOwnClient(d, a.Text("refresh_token")))
+		d.Want(200, "", refreshAtOwnClient(d, next.Text("refresh_token")))
 		d.Clock.Advance(time.Hour)
-		wantRefusal(t, refreshHandle(d, a.Text("refresh_token")), oauth.ReasonRefreshReused) // used, not replaced
+		wantRejected(t, refreshAtOwnClient(d, a.Text("refresh_token")), oauth.ReasonRefreshReused) // used, not replaced
 	})
 }
 
 // A thief holds a copy of the refresh token that the victim steps up with.
-func TestACopyOfTheShownRefreshTokenIsNotRaised(t *testing.T) {
+func TestACopyOfTheUsedRefreshTokenGetsNoStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		b := d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", "otp")))
@@ -114,18 +114,18 @@ func TestACopyOfTheShownRefreshTokenIsNotRaised(t *testing.T) {
 	})
 }
 
-func TestNoLateRetryReachesAcrossAStepUp(t *testing.T) {
+func TestNoLateRetryCrossesAStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		b := d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.Proof("alice", "otp")))
 		d.Clock.Advance(10 * time.Second)
-		wantRefusal(t, d.Refresh("", "web", a.Text("refresh_token")), oauth.ReasonRefreshReused)
-		wantRefusal(t, d.Refresh("", "web", b.Text("refresh_token")), oauth.ReasonSessionEnded)
+		wantRejected(t, d.Refresh("", "web", a.Text("refresh_token")), oauth.ReasonRefreshReused)
+		wantRejected(t, d.Refresh("", "web", b.Text("refresh_token")), oauth.ReasonSessionEnded)
 	})
 }
 
 // A thief has used the victim's refresh token moments before the step-up.
-func TestASuccessorThatIsOutAlreadyIsNotRaised(t *testing.T) {
+func TestAnIssuedSuccessorGetsNoStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		stolen := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -140,16 +140,16 @@ func TestASuccessorThatIsOutAlreadyIsNotRaised(t *testing.T) {
 			t.Errorf("the same step-up got another answer: %s", again.Body)
 		}
 		d.Clock.Advance(time.Minute)
-		wantRefusal(t, d.Refresh("", "web", stolen.Text("refresh_token")), oauth.ReasonRefreshReused)
+		wantRejected(t, d.Refresh("", "web", stolen.Text("refresh_token")), oauth.ReasonRefreshReused)
 	})
 }
 
-func TestALostStepUpIsAnsweredAgainUntilItsHandlesAreUsed(t *testing.T) {
+func TestALostStepUpIsRepeatedUntilItsTokensAreUsed(t *testing.T) {
 	for _, by := range []string{"refresh_token", "session_token"} {
 		for _, use := range []string{"refresh_token", "session_token"} {
 			t.Run("named by the "+by+", the "+use+" is used", func(t *testing.T) {
 				testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-					a := signInWithBothHandles(d, "alice")
+					a := signInWithBothTokens(d, "alice")
 					proof := d.Proof("alice", "otp")
 					lost := d.Want(200, "", stepUpAtBackend(d, a.Text(by), proof))
 					before := d.Written()
@@ -168,7 +168,7 @@ func TestALostStepUpIsAnsweredAgainUntilItsHandlesAreUsed(t *testing.T) {
 					}
 					d.WantUnchanged(t, before)
 					if use == "refresh_token" {
-						d.Want(200, "", refreshHandle(d, lost.Text(use)))
+						d.Want(200, "", refreshAtOwnClient(d, lost.Text(use)))
 					} else {
 						d.Want(200, "", d.ExchangeSession(lost.Text(use)))
 					}
@@ -181,10 +181,10 @@ func TestALostStepUpIsAnsweredAgainUntilItsHandlesAreUsed(t *testing.T) {
 	}
 }
 
-// What the first answer did not show, the repeated one must not seem to prove.
-func TestALostStepUpIsNotAnsweredWhenItDoesNotMeetANewDemand(t *testing.T) {
+// A repeated response must not claim more than the first one.
+func TestALostStepUpIsNotRepeatedForAnUnmetDemand(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
-	a, proof := signInWithBothHandles(d, "alice"), d.Proof("alice", "otp")
+	a, proof := signInWithBothTokens(d, "alice"), d.Proof("alice", "otp")
 	lost := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proof, "max_age", "60"))
 	d.Want(400, "unmet_authentication_requirements", stepUpAtBackend(d, a.Text("refresh_token"), proof, "acr_values", "phrh"))
 	d.Clock.Advance(time.Hour)
@@ -194,9 +194,9 @@ func TestALostStepUpIsNotAnsweredWhenItDoesNotMeetANewDemand(t *testing.T) {
 	}
 }
 
-func TestALostStepUpNamedByAnAccessTokenIsAnsweredAgain(t *testing.T) {
+func TestALostStepUpIsRepeatedForItsAccessToken(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-		a, proof := signInWithBothHandles(d, "alice"), d.Proof("alice", "otp")
+		a, proof := signInWithBothTokens(d, "alice"), d.Proof("alice", "otp")
 		lost := d.Want(200, "", stepUpAtBackend(d, a.Text("access_token"), proof))
 		again := d.Want(200, "", stepUpAtBackend(d, a.Text("access_token"), proof))
 		if again.Text("refresh_token") != lost.Text("refresh_token") || again.Text("session_token") != lost.Text("session_token") {
@@ -205,9 +205,9 @@ func TestALostStepUpNamedByAnAccessTokenIsAnsweredAgain(t *testing.T) {
 	})
 }
 
-func TestOnlyItsOwnRequestIsALostStepUp(t *testing.T) {
+func TestOnlyTheSameRequestRepeatsALostStepUp(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-		a, other := signInWithBothHandles(d, "alice"), signInWithBothHandles(d, "alice")
+		a, other := signInWithBothTokens(d, "alice"), signInWithBothTokens(d, "alice")
 		proof := d.Proof("alice", "otp")
 		b := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proof))
 		for name, session := range map[string]string{
@@ -226,9 +226,9 @@ func TestOnlyItsOwnRequestIsALostStepUp(t *testing.T) {
 	})
 }
 
-func TestAnotherFreshProofInsideTheWindowGetsTheSameHandles(t *testing.T) {
+func TestASecondProofWithinTheWindowGetsTheSameTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
-		a, proofs := signInWithBothHandles(d, "alice"), []string{d.Proof("alice", "otp"), d.Proof("alice", "hwk")}
+		a, proofs := signInWithBothTokens(d, "alice"), []string{d.Proof("alice", "otp"), d.Proof("alice", "hwk")}
 		b := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proofs[0]))
 		c := d.Want(200, "", stepUpAtBackend(d, a.Text("refresh_token"), proofs[1]))
 		for _, kind := range []string{"refresh_token", "session_token"} {
@@ -245,11 +245,11 @@ func TestAnotherFreshProofInsideTheWindowGetsTheSameHandles(t *testing.T) {
 				t.Errorf("a lost answer got another one: %s", again.Body)
 			}
 		}
-		wantRefusal(t, stepUpAtBackend(d, a.Text("refresh_token"), d.Proof("alice", "pin")), oauth.ReasonRefreshReused)
+		wantRejected(t, stepUpAtBackend(d, a.Text("refresh_token"), d.Proof("alice", "pin")), oauth.ReasonRefreshReused)
 	})
 }
 
-func TestAStepUpWithALateRefreshTokenIsALateRetryFirst(t *testing.T) {
+func TestAStepUpWithALateRefreshTokenCountsAsALateRetry(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		lost := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -264,7 +264,7 @@ func TestAStepUpWithALateRefreshTokenIsALateRetryFirst(t *testing.T) {
 		}
 		c := d.Want(200, "", d.Refresh("", "web", b.Text("refresh_token")))
 		d.Clock.Advance(time.Hour)
-		wantRefusal(t, d.Refresh("", "web", b.Text("refresh_token")), oauth.ReasonRefreshReused) // a second loss too soon
-		wantRefusal(t, d.Refresh("", "web", c.Text("refresh_token")), oauth.ReasonSessionEnded)
+		wantRejected(t, d.Refresh("", "web", b.Text("refresh_token")), oauth.ReasonRefreshReused) // a second loss too soon
+		wantRejected(t, d.Refresh("", "web", c.Text("refresh_token")), oauth.ReasonSessionEnded)
 	})
 }

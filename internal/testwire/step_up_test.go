@@ -14,14 +14,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// stepUpAtBackend raises a session at the secret client.
+// stepUpAtBackend steps up a session at the secret client.
 func stepUpAtBackend(d *testserver.Deployment, session, proof string, extra ...string) *testserver.Answer {
 	return d.Post("/token", append([]string{
 		"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", proof, "latchkey_session_token", session,
 	}, extra...), testserver.AsBackend())
 }
 
-func TestAStepUpRaisesItsSession(t *testing.T) {
+func TestAStepUpRaisesTheLevelOfItsSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		d.Clock.Advance(time.Minute)
@@ -46,12 +46,12 @@ func TestAStepUpRaisesItsSession(t *testing.T) {
 			t.Errorf("a refresh changed the proof: %v", kept)
 		}
 		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventSessionRaised) {
-			t.Error("no event tells of it")
+			t.Error("no event")
 		}
 	})
 }
 
-func TestAStepUpIsRefusedAndSpendsNothing(t *testing.T) {
+func TestARejectedStepUpSpendsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		d.Apply(testserver.Tenant("acme", d.Issuer, testserver.Web()))
 		a, mine, ended := d.SignInBy("alice", "pwd"), d.SignInAtBackend("alice"), d.SignInBy("alice", "pwd")
@@ -64,27 +64,27 @@ func TestAStepUpIsRefusedAndSpendsNothing(t *testing.T) {
 			answer *testserver.Answer
 			code   string
 		}{
-			"no session of ours":              {d.StepUp("made-up", proof), "invalid_request"},
-			"a made-up token":                 {d.StepUp("lk_rt_made-up", proof), "invalid_grant"},
-			"a session that is over":          {d.StepUp(ended.Text("refresh_token"), proof), "invalid_grant"},
-			"another client's session":        {d.StepUp(mine.Text("refresh_token"), proof), "invalid_grant"},
-			"another tenant's session":        {d.StepUp(elsewhere.Text("refresh_token"), proof), "invalid_grant"},
-			"an access token, public client":  {d.StepUp(a.Text("access_token"), proof), "invalid_request"},
-			"another client's access token":   {stepUpAtBackend(d, a.Text("access_token"), proof), "invalid_grant"},
-			"an access token without session": {stepUpAtBackend(d, machine.Text("access_token"), proof), "invalid_grant"},
-			"garbage for an access token":     {stepUpAtBackend(d, "a.b.c", proof), "invalid_grant"},
-			"more scope than the session has": {d.StepUp(refresh, proof, "scope", "profile admin"), "invalid_scope"},
-			"a target it does not have":       {d.StepUp(refresh, proof, "resource", "https://api.example.com"), "invalid_target"},
-			"an unmet acr":                    {d.StepUp(refresh, proof, "acr_values", "phr phrh"), "unmet_authentication_requirements"},
-			"an unmet max_age":                {d.StepUp(refresh, d.Issuer.Token(d.URL, "alice", map[string]any{"amr": []string{"otp"}, "auth_time": d.Clock.Now().Add(-time.Hour).Unix()}), "max_age", "0", "acr_values", "phr"), "unmet_authentication_requirements"},
-			"a max_age that is no number":     {d.StepUp(refresh, proof, "max_age", "-1"), "invalid_request"},
-			"a session token as the result":   {stepUpAtBackend(d, mine.Text("session_token"), proof, "requested_token_type", testserver.TypeSession), "invalid_request"},
-			"no client token":                 {d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "client_id", "web", "latchkey_session_token", refresh}), "invalid_request"},
-			"the session token as the proof":  {d.StepUp(refresh, refresh), "invalid_request"},
+			"an unknown session":               {d.StepUp("made-up", proof), "invalid_request"},
+			"a made-up token":                  {d.StepUp("lk_rt_made-up", proof), "invalid_grant"},
+			"a session that is over":           {d.StepUp(ended.Text("refresh_token"), proof), "invalid_grant"},
+			"another client's session":         {d.StepUp(mine.Text("refresh_token"), proof), "invalid_grant"},
+			"another tenant's session":         {d.StepUp(elsewhere.Text("refresh_token"), proof), "invalid_grant"},
+			"an access token, public client":   {d.StepUp(a.Text("access_token"), proof), "invalid_request"},
+			"another client's access token":    {stepUpAtBackend(d, a.Text("access_token"), proof), "invalid_grant"},
+			"an access token without session":  {stepUpAtBackend(d, machine.Text("access_token"), proof), "invalid_grant"},
+			"garbage for an access token":      {stepUpAtBackend(d, "a.b.c", proof), "invalid_grant"},
+			"a wider scope than the session's": {d.StepUp(refresh, proof, "scope", "profile admin"), "invalid_scope"},
+			"a target it does not have":        {d.StepUp(refresh, proof, "resource", "https://api.example.com"), "invalid_target"},
+			"an unmet acr":                     {d.StepUp(refresh, proof, "acr_values", "phr phrh"), "unmet_authentication_requirements"},
+			"an unmet max_age":                 {d.StepUp(refresh, d.Issuer.Token(d.URL, "alice", map[string]any{"amr": []string{"otp"}, "auth_time": d.Clock.Now().Add(-time.Hour).Unix()}), "max_age", "0", "acr_values", "phr"), "unmet_authentication_requirements"},
+			"a max_age that is not a number":   {d.StepUp(refresh, proof, "max_age", "-1"), "invalid_request"},
+			"a session token as the result":    {stepUpAtBackend(d, mine.Text("session_token"), proof, "requested_token_type", testserver.TypeSession), "invalid_request"},
+			"no client token":                  {d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "client_id", "web", "latchkey_session_token", refresh}), "invalid_request"},
+			"the session token as the proof":   {d.StepUp(refresh, refresh), "invalid_request"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				if c.answer.Status != 400 || c.answer.Error() != c.code {
-					t.Errorf("answered %d %s", c.answer.Status, c.answer.Body)
+					t.Errorf("status %d %s", c.answer.Status, c.answer.Body)
 				}
 			})
 		}
@@ -93,7 +93,7 @@ func TestAStepUpIsRefusedAndSpendsNothing(t *testing.T) {
 	})
 }
 
-func TestAStepUpByAnotherUserIsRefusedAndRemembered(t *testing.T) {
+func TestAStepUpByAnotherUserIsRejectedAndRecorded(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		before := d.Stored("sessions", "users", "spent_tokens")
@@ -102,13 +102,13 @@ func TestAStepUpByAnotherUserIsRefusedAndRemembered(t *testing.T) {
 			t.Error("something has changed")
 		}
 		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventStepUpRefused) {
-			t.Error("no event tells of it")
+			t.Error("no event")
 		}
 		d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
 	})
 }
 
-func TestAClientTokenRaisesOnce(t *testing.T) {
+func TestAClientTokenStepsUpOnce(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a, proof := d.SignInBy("alice", "pwd"), d.Proof("alice", "otp")
 		b := d.Want(200, "", d.StepUp(a.Text("refresh_token"), proof))
@@ -123,7 +123,7 @@ func TestAClientTokenRaisesOnce(t *testing.T) {
 	})
 }
 
-func TestAUsedRefreshTokenRaisesNothingAndEndsItsSession(t *testing.T) {
+func TestAStepUpWithAUsedRefreshTokenEndsTheSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -133,13 +133,13 @@ func TestAUsedRefreshTokenRaisesNothingAndEndsItsSession(t *testing.T) {
 		d.Want(400, "invalid_grant", d.StepUp(a.Text("refresh_token"), proof))
 		d.Want(400, "invalid_grant", d.Refresh("", "web", b.Text("refresh_token")))
 		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventRefreshReuse) {
-			t.Error("no event tells of the reuse")
+			t.Error("no event for the reuse")
 		}
-		d.Want(200, "", d.Exchange("", "web", proof)) // it was not spent
+		d.Want(200, "", d.Exchange("", "web", proof)) // the proof was not spent
 	})
 }
 
-func TestTwoStepUpsAtOnceBothCount(t *testing.T) {
+func TestConcurrentStepUpsBothCount(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		for range 5 {
 			a := d.SignInBy("alice", "pwd")
@@ -151,7 +151,7 @@ func TestTwoStepUpsAtOnceBothCount(t *testing.T) {
 			answers := testserver.InParallel(len(methods), func(i int) *testserver.Answer { return d.StepUp(a.Text("refresh_token"), proofs[i]) })
 			for _, b := range answers {
 				if b.Status != 200 || b.Text("refresh_token") != answers[0].Text("refresh_token") {
-					t.Fatalf("answered %d %s", b.Status, b.Body)
+					t.Fatalf("status %d %s", b.Status, b.Body)
 				}
 			}
 			c := d.Want(200, "", d.Refresh("", "web", answers[0].Text("refresh_token")))
@@ -165,7 +165,7 @@ func TestTwoStepUpsAtOnceBothCount(t *testing.T) {
 	})
 }
 
-func TestOnlyAFullReauthenticationMovesTheAbsoluteEnd(t *testing.T) {
+func TestOnlyAFullReauthenticationExtendsTheSession(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInBy("alice", "pwd")
 		d.Clock.Advance(24 * time.Hour)
@@ -180,8 +180,8 @@ func TestOnlyAFullReauthenticationMovesTheAbsoluteEnd(t *testing.T) {
 	})
 }
 
-// The strong factor has aged, so that a weak one alone is what the session is worth.
-func TestAStepUpThatLowersTheClassMovesNoEnd(t *testing.T) {
+// The strong factor is too old, so only a weak one counts for the session.
+func TestAStepUpThatLowersTheClassExtendsNothing(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 		spec.ACR = []settings.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "fresh", When: "factors.exists(f, f.amr == 'hwk' && f.age < 60)"}}
@@ -195,7 +195,7 @@ func TestAStepUpThatLowersTheClassMovesNoEnd(t *testing.T) {
 	})
 }
 
-func TestAStepUpAsksWhoIsEnabled(t *testing.T) {
+func TestAStepUpChecksWhetherEverybodyIsEnabled(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.NewIssuer(t, d.Clock)
 		spec := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
@@ -219,8 +219,8 @@ func TestAStepUpAsksWhoIsEnabled(t *testing.T) {
 	})
 }
 
-// What another node has switched off is refused before this one has noticed.
-func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
+// What another node has disabled is rejected before this node has noticed.
+func TestAStepUpChecksTheDatabaseForDisabledUsers(t *testing.T) {
 	for name, disable := range map[string]func(s *settings.TenantSpec){
 		"the session's issuer":      func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true },
 		"the client token's issuer": func(s *settings.TenantSpec) { s.TrustedIssuers[1].Disabled = true },
@@ -242,7 +242,7 @@ func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 					t.Fatal(err)
 				}
 				if b := d.StepUp(a.Text("refresh_token"), other.Token(d.URL, "alice", map[string]any{"amr": []string{"otp"}})); b.Status != 400 {
-					t.Errorf("answered %d %s", b.Status, b.Body)
+					t.Errorf("status %d %s", b.Status, b.Body)
 				}
 				if count(d, "spent_tokens") != 1 || count(d, "events WHERE type = 'session_raised'") != 0 {
 					t.Error("something was written")
@@ -252,7 +252,7 @@ func TestAStepUpAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 	}
 }
 
-func TestAStepUpBesideRefreshesLosesNoRotation(t *testing.T) {
+func TestAStepUpDuringRefreshesLosesNoRotation(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInAtBackend("alice")
 		access, refresh := a.Text("access_token"), a.Text("refresh_token")
@@ -260,7 +260,7 @@ func TestAStepUpBesideRefreshesLosesNoRotation(t *testing.T) {
 		for i := range proofs {
 			proofs[i] = d.Proof("alice", []string{"pwd", "otp", "hwk"}[i%3])
 		}
-		var generations sync.Map // that were answered
+		var generations sync.Map // the returned generations
 		testserver.InParallel(3, func(i int) *testserver.Answer {
 			for n := range 20 {
 				if i < 2 {

@@ -50,7 +50,7 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 			if err != nil || len(raw) != 72 {
 				t.Fatal(err, len(raw))
 			}
-			secret := raw[24:56] // 256 bits of chance, or what follows from them
+			secret := raw[24:56] // 256 random bits, or a value derived from them
 			for _, part := range []string{text[len("lk_rt_")+40:], hex.EncodeToString(secret), base64.StdEncoding.EncodeToString(secret), base64.RawURLEncoding.EncodeToString(secret)} {
 				if strings.Contains(kept, part) {
 					t.Errorf("%s is stored", name)
@@ -67,7 +67,7 @@ func TestNoTokenOrSecretIsStored(t *testing.T) {
 	})
 }
 
-func TestAnEventTellsWhoSignedInByWhat(t *testing.T) {
+func TestAnEventRecordsWhoSignedInAndHow(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		id, err := models.ParseSessionID(a.Text("session_id"))

@@ -12,7 +12,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestExchangeTakesASubjectTokenOnce(t *testing.T) {
+func TestExchangeAcceptsASubjectTokenOnce(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewExchanger(t, url)
 		other := testserver.NewIssuer(t, d.Clock)
@@ -25,26 +25,26 @@ func TestExchangeTakesASubjectTokenOnce(t *testing.T) {
 		first := d.WantAccepted(t, testserver.TypeJWT, token)
 		again := func(token string) {
 			t.Helper()
-			testserver.WantSubjectRefused(t, d.Present(testserver.TypeJWT, token))
+			testserver.WantSubjectRejected(t, d.Present(testserver.TypeJWT, token))
 			if n := d.Count("sessions"); n != 1 {
 				t.Errorf("%d sessions", n)
 			}
 		}
 		again(token)
-		again(d.TokenWith(map[string]any{"jti": "the same", "sub": "bob"})) // another token, but its jti is spent
+		again(d.TokenWith(map[string]any{"jti": "the same", "sub": "bob"})) // another token with a used jti
 		if n := d.Count("events WHERE type = 'client_token_replayed'"); n != 1 {
-			t.Errorf("%d events tell of the replays, want one for both", n)
+			t.Errorf("%d events for the replays, want one for both", n)
 		}
 		if a := d.Introspect("", first.Text("access_token")); a.JSON["active"] != true {
 			t.Errorf("the first session did not stay: %s", a.Body)
 		}
 		d.Clock.Advance(85 * time.Second) // it expired, but within the leeway
 		again(token)
-		d.WantAccepted(t, testserver.TypeJWT, other.Token(d.URL, "alice", map[string]any{"jti": "the same"})) // of another issuer
+		d.WantAccepted(t, testserver.TypeJWT, other.Token(d.URL, "alice", map[string]any{"jti": "the same"})) // from another issuer
 	})
 }
 
-// race presents one token from 32 goroutines and tells how many got a session.
+// race presents one token in 32 goroutines and returns how many got a session.
 func race(t *testing.T, present func(i int) *testserver.Answer) (sessions int) {
 	t.Helper()
 	var start, done sync.WaitGroup
@@ -63,22 +63,22 @@ func race(t *testing.T, present func(i int) *testserver.Answer) (sessions int) {
 			sessions++
 			continue
 		}
-		testserver.WantSubjectRefused(t, a)
+		testserver.WantSubjectRejected(t, a)
 	}
 	return sessions
 }
 
-func TestExchangeTakesASubjectTokenOnceAmongMany(t *testing.T) {
+func TestConcurrentExchangesAcceptASubjectTokenOnce(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := testserver.NewExchanger(t, url)
 		token := d.TokenWith(nil)
 		if n := race(t, func(int) *testserver.Answer { return d.Present(testserver.TypeJWT, token) }); n != 1 || d.Count("sessions") != 1 {
-			t.Errorf("%d answered 200, %d sessions", n, d.Count("sessions"))
+			t.Errorf("%d responses 200, %d sessions", n, d.Count("sessions"))
 		}
 	})
 }
 
-func TestExchangeTakesASubjectTokenOnceOnTwoNodes(t *testing.T) {
+func TestExchangeAcceptsASubjectTokenOnceOnTwoNodes(t *testing.T) {
 	url := testdb.Postgres(t)
 	d := testserver.NewExchanger(t, url)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -91,7 +91,7 @@ func TestExchangeTakesASubjectTokenOnceOnTwoNodes(t *testing.T) {
 	nodes, token := []*testserver.Exchanger{d, &second}, d.TokenWith(nil)
 	n := race(t, func(i int) *testserver.Answer { return nodes[i%2].Present(testserver.TypeJWT, token) })
 	if n != 1 || d.Count("sessions") != 1 || d.Count("spent_tokens") != 1 {
-		t.Errorf("%d answered 200, %d sessions", n, d.Count("sessions"))
+		t.Errorf("%d responses 200, %d sessions", n, d.Count("sessions"))
 	}
 }
 

@@ -15,17 +15,17 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// about introspects the access token of an answer, which must be active.
+// about introspects a response's access token, which must be active.
 func about(d *testserver.Exchanger, a *testserver.Answer) map[string]any {
 	d.T.Helper()
 	in := d.Introspect("", a.Text("access_token"))
 	if in.JSON["active"] != true {
-		d.T.Errorf("answered %d %s, introspected %s", a.Status, a.Body, in.Body)
+		d.T.Errorf("status %d %s, introspected %s", a.Status, a.Body, in.Body)
 	}
 	return in.JSON
 }
 
-func TestExchangeAsksWhoIsEnabled(t *testing.T) {
+func TestExchangeChecksWhetherEverybodyIsEnabled(t *testing.T) {
 	no := false
 	entry := func(fn func(*settings.IssuerSpec)) func(*settings.TenantSpec) {
 		return func(tenant *settings.TenantSpec) { fn(&tenant.TrustedIssuers[0]) }
@@ -43,10 +43,10 @@ func TestExchangeAsksWhoIsEnabled(t *testing.T) {
 		while, after  func(*settings.TenantSpec)
 		status        int
 		code          string
-		backendMayUse bool // the same token, meanwhile
+		backendMayUse bool // whether the backend may use the same token at that time
 	}{
 		{"a disabled issuer", entry(func(e *settings.IssuerSpec) { e.Disabled = true }), nil, 400, "invalid_request", false},
-		{"an issuer whose tokens other clients bring", entry(func(e *settings.IssuerSpec) { e.Clients = []string{"backend"} }), nil, 400, "invalid_request", true},
+		{"an issuer for other clients", entry(func(e *settings.IssuerSpec) { e.Clients = []string{"backend"} }), nil, 400, "invalid_request", true},
 		{"an issuer that is not for public clients", entry(func(e *settings.IssuerSpec) { e.PublicClients = &no }), nil, 400, "invalid_request", true},
 		{"a user who is not to be created", noNewUsers, func(tenant *settings.TenantSpec) { noNewUsers(tenant); alice(tenant) }, 400, "invalid_request", false},
 		{"a disabled user", user(settings.UserSpec{Sub: "alice", Disabled: true}), alice, 400, "invalid_request", false},
@@ -58,13 +58,13 @@ func TestExchangeAsksWhoIsEnabled(t *testing.T) {
 			before, token := d.Written(), d.TokenWith(nil)
 			a := d.Present(testserver.TypeJWT, token)
 			if a.Status != row.status || a.Error() != row.code || d.Written() != before {
-				t.Errorf("answered %d %s, written %v after %v", a.Status, a.Body, d.Written(), before)
+				t.Errorf("status %d %s, written %v after %v", a.Status, a.Body, d.Written(), before)
 			}
 			as := func(token string) *testserver.Answer {
 				return d.Post("/token", []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", token}, testserver.Basic("backend", testserver.ClientSecret))
 			}
 			if b := as(d.TokenWith(nil)); (b.Status == http.StatusOK) != row.backendMayUse {
-				t.Errorf("the client backend is answered %d %s", b.Status, b.Body)
+				t.Errorf("the client backend returned status %d %s", b.Status, b.Body)
 			}
 			if row.after == nil {
 				row.after = func(*settings.TenantSpec) {}
@@ -75,7 +75,7 @@ func TestExchangeAsksWhoIsEnabled(t *testing.T) {
 	}
 }
 
-func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
+func TestExchangeChecksTheDatabaseForDisabledUsers(t *testing.T) {
 	for name, disable := range map[string]func(*settings.TenantSpec){
 		"issuer": func(tenant *settings.TenantSpec) { tenant.TrustedIssuers[0].Disabled = true },
 		"client": func(tenant *settings.TenantSpec) { tenant.Clients[0].Disabled = true },
@@ -84,20 +84,20 @@ func TestExchangeAsksTheDatabaseWhoIsEnabled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			testdb.Each(t, func(t *testing.T, url string) {
 				d := testserver.NewExchanger(t, url)
-				d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil)) // this node has seen it enabled
+				d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(nil)) // this node has cached it as enabled
 				tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
 				tenant.SigningAlgorithm = "ES256"
 				disable(&tenant)
 				if _, err := d.Store.Apply(context.Background(), []settings.TenantSpec{tenant}, d.Keys, models.ApplyOptions{Replace: true}); err != nil {
 					t.Fatal(err)
 				}
-				d.WantRefused(t, testserver.TypeJWT, d.TokenWith(nil))
+				d.WantRejected(t, testserver.TypeJWT, d.TokenWith(nil))
 			})
 		})
 	}
 }
 
-func TestExchangeAsksTheClientsRule(t *testing.T) {
+func TestExchangeAppliesTheClientsRule(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	bob := settings.UserSpec{Sub: "bob", Attributes: map[string]any{"plan": "pro", "level": 1, "email": "old@example.com"}}
 	for rule, allowed := range map[string]bool{
@@ -109,9 +109,9 @@ func TestExchangeAsksTheClientsRule(t *testing.T) {
 		"1 / 0 == 0": false, "token.nothing == null": true,
 		"client.id == 'web' && client.public": true, "client.name == 'Web app'": true, "client.id == 'backend'": false,
 		"user.sub == 'bob'": true, "user.plan == 'pro'": true, "user.level > 0.5": true, // stored
-		"user.email == 'old@example.com'": true, // the file's, which no sign-in overwrites
+		"user.email == 'old@example.com'": true, // from the file, so no sign-in overwrites it
 		"user.email == 'new@example.com'": false,
-		"user.attempt == token.attempt":   true, // as the token leaves it
+		"user.attempt == token.attempt":   true, // updated by the token
 		"[1,2,3,4,5,6,7,8,9].all(a, [1,2,3,4,5,6,7,8,9].all(b, [1,2,3,4,5,6,7,8,9].all(c, [1,2,3,4,5,6,7,8,9].all(d, d > 0))))": false, // too much work
 	} {
 		t.Run(rule, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestExchangeAsksTheClientsRule(t *testing.T) {
 			if allowed {
 				d.WantAccepted(t, testserver.TypeJWT, token)
 			} else {
-				d.WantRefused(t, testserver.TypeJWT, token)
+				d.WantRejected(t, testserver.TypeJWT, token)
 			}
 		})
 	}
@@ -158,7 +158,7 @@ func TestExchangeMapsClaimsToAttributes(t *testing.T) {
 		same(about(d, second), `{"city":"Bern","plan":"pro","sub":"a-1","uid":9007199254740992,"user":"a-1"}`)
 		third := d.WantAccepted(t, testserver.TypeJWT, d.TokenWith(map[string]any{"oid": "a-1", "email": "a@new", "plan": nil}))
 		same(about(d, third), `{"email":"a@new","plan":"free","sub":"a-1","user":"a-1"}`)
-		// An older token says what it said; a refresh says how things are now.
+		// An older token keeps its claims; a refreshed one has the current values.
 		same(about(d, first), `{"app":"shop","email":"a@old","first":"pwd","plan":"free","sub":"a-1","user":"a-1"}`)
 		refreshed := d.Refresh("", "web", first.Text("refresh_token"))
 		same(about(d, refreshed), `{"app":"shop","email":"a@new","first":"pwd","plan":"free","sub":"a-1","user":"a-1"}`)
@@ -167,12 +167,12 @@ func TestExchangeMapsClaimsToAttributes(t *testing.T) {
 			"a NUL deep inside":          {"email": []any{map[string]any{"a\x00": 1}}},
 			"a subject that is a number": {"oid": 7},
 		} {
-			t.Run(name, func(t *testing.T) { d.WantRefused(t, testserver.TypeJWT, d.TokenWith(over)) })
+			t.Run(name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, d.TokenWith(over)) })
 		}
 	})
 }
 
-func TestExchangeCopiesNothingUnasked(t *testing.T) {
+func TestExchangeCopiesOnlyMappedClaims(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	over := map[string]any{}
 	for _, name := range strings.Fields("scope sid cnf act may_act status roles groups acr email nonce active token_type username events") {
@@ -191,14 +191,14 @@ func TestExchangeCopiesNothingUnasked(t *testing.T) {
 	}
 }
 
-func TestExchangeBelievesOnlyWhatAnIssuerMayAssert(t *testing.T) {
+func TestExchangeAcceptsOnlyWhatAnIssuerMayAssert(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	now := d.Clock.Now().Unix()
 	over := map[string]any{"amr": []string{"pwd"}, "acr": "phrh", "auth_time": now - 3600}
 	for _, row := range []struct {
 		name, most string
 		asserts    *[]string
-		want       string // amr, acr and how long ago
+		want       string // amr, acr and age
 	}{
 		{"amr and auth_time, by default", "", nil, "[pwd] urn:latchkey:acr:1 3600"},
 		{"acr, if it is listed", "", &[]string{"amr", "acr"}, "[pwd] phrh 0"},
@@ -218,7 +218,7 @@ func TestExchangeBelievesOnlyWhatAnIssuerMayAssert(t *testing.T) {
 	}
 }
 
-func TestExchangeKeepsTenantsAndNamespacesApart(t *testing.T) {
+func TestExchangeSeparatesTenantsAndNamespaces(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	corp, shop := testserver.NewIssuer(t, d.Clock), testserver.NewIssuer(t, d.Clock)
 	entry := corp.Entry()
@@ -227,20 +227,20 @@ func TestExchangeKeepsTenantsAndNamespacesApart(t *testing.T) {
 	d.Apply(testserver.Tenant("shop", shop, testserver.Web()))
 	theirs := d.URL + "/t/shop"
 	for name, token := range map[string]string{
-		"a token of another tenant's issuer for us":    shop.Token(d.URL, "alice", nil),
-		"a token of another tenant's issuer for it":    shop.Token(theirs, "alice", nil),
-		"a token for another tenant":                   d.Issuer.Token(theirs, "alice", nil),
-		"another tenant's issuer in our issuer's name": shop.Token(d.URL, "alice", map[string]any{"iss": d.Issuer.URL}),
-		"our issuer in another one's name":             d.Issuer.Token(d.URL, "alice", map[string]any{"iss": corp.URL}),
-		"a user of another issuer's namespace":         d.TokenWith(map[string]any{"sub": "corp:alice"}),
-		"a client's id":                                d.TokenWith(map[string]any{"sub": "web"}),
+		"a token of another tenant's issuer for this tenant": shop.Token(d.URL, "alice", nil),
+		"a token of another tenant's issuer for it":          shop.Token(theirs, "alice", nil),
+		"a token for another tenant":                         d.Issuer.Token(theirs, "alice", nil),
+		"another tenant's issuer with this issuer's iss":     shop.Token(d.URL, "alice", map[string]any{"iss": d.Issuer.URL}),
+		"this issuer with another iss":                       d.Issuer.Token(d.URL, "alice", map[string]any{"iss": corp.URL}),
+		"a user of another issuer's namespace":               d.TokenWith(map[string]any{"sub": "corp:alice"}),
+		"a client's id":                                      d.TokenWith(map[string]any{"sub": "web"}),
 	} {
-		t.Run("refuses "+name, func(t *testing.T) { d.WantRefused(t, testserver.TypeJWT, token) })
+		t.Run("rejects "+name, func(t *testing.T) { d.WantRejected(t, testserver.TypeJWT, token) })
 	}
 	if in := about(d, d.WantAccepted(t, testserver.TypeJWT, corp.Token(d.URL, "alice", nil))); in["sub"] != "corp:alice" {
 		t.Errorf("sub is %v", in["sub"])
 	}
 	if a := d.Exchange("/t/shop", "web", shop.Token(theirs, "alice", nil)); a.Status != http.StatusOK {
-		t.Errorf("the other tenant answered %d %s", a.Status, a.Body)
+		t.Errorf("the other tenant returned status %d %s", a.Status, a.Body)
 	}
 }

@@ -16,7 +16,7 @@ type claimCases []struct {
 	value       any
 }
 
-func TestExchangeRefusesASubjectTokenWith(t *testing.T) {
+func TestExchangeRejectsASubjectTokenWith(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	now := d.Clock.Now().Unix()
 	for _, row := range (claimCases{
@@ -24,7 +24,7 @@ func TestExchangeRefusesASubjectTokenWith(t *testing.T) {
 		{"an exp of zero", "exp", 0},
 		{"an exp that is a string", "exp", fmt.Sprint(now + 60)},
 		{"an exp in the past", "exp", now - 31},
-		{"a life of more than ten minutes", "exp", now + 601},
+		{"a lifetime of more than ten minutes", "exp", now + 601},
 		{"no iat", "iat", nil},
 		{"an iat in the future", "iat", now + 31},
 		{"an iat too long ago", "iat", now - 331},
@@ -33,19 +33,19 @@ func TestExchangeRefusesASubjectTokenWith(t *testing.T) {
 		{"an empty aud", "aud", ""},
 		{"an aud that is an empty list", "aud", []string{}},
 		{"an aud that is a number", "aud", 7},
-		{"an aud with a number beside ours", "aud", []any{d.URL, 7}},
+		{"an aud with an additional number", "aud", []any{d.URL, 7}},
 		{"a foreign aud", "aud", "https://other.example.com"},
-		{"a foreign aud beside ours", "aud", []string{d.URL, "https://other.example.com"}},
-		{"our token endpoint as aud", "aud", d.URL + "/token"},
-		{"our issuer with a slash as aud", "aud", d.URL + "/"},
+		{"an additional foreign aud", "aud", []string{d.URL, "https://other.example.com"}},
+		{"the token endpoint as aud", "aud", d.URL + "/token"},
+		{"the tenant's issuer with a slash as aud", "aud", d.URL + "/"},
 		{"another tenant as aud", "aud", d.URL + "/t/shop"},
 		{"the client as aud", "aud", "web"},
 		{"no iss", "iss", nil},
 		{"an unknown iss", "iss", "https://other.example.com"},
-		{"an iss with a slash more", "iss", d.Issuer.URL + "/"},
+		{"an iss with an additional slash", "iss", d.Issuer.URL + "/"},
 		{"an iss that is a list", "iss", []string{d.Issuer.URL}},
-		{"our own iss", "iss", d.URL},
-		{"our tenant's iss", "iss", d.URL + "/t/shop"},
+		{"the server's iss", "iss", d.URL},
+		{"the tenant's iss", "iss", d.URL + "/t/shop"},
 		{"no sub", "sub", nil},
 		{"an empty sub", "sub", ""},
 		{"a sub that is a number", "sub", 7},
@@ -64,12 +64,12 @@ func TestExchangeRefusesASubjectTokenWith(t *testing.T) {
 		{"more than 16 KiB", "a", strings.Repeat("a", 16<<10)},
 	}) {
 		t.Run(row.name, func(t *testing.T) {
-			d.WantRefused(t, testserver.TypeJWT, d.TokenWith(map[string]any{row.claim: row.value}))
+			d.WantRejected(t, testserver.TypeJWT, d.TokenWith(map[string]any{row.claim: row.value}))
 		})
 	}
 }
 
-func TestExchangeTakesASubjectTokenWith(t *testing.T) {
+func TestExchangeAcceptsASubjectTokenWith(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	now := d.Clock.Now().Unix()
 	for _, row := range (claimCases{
@@ -78,8 +78,8 @@ func TestExchangeTakesASubjectTokenWith(t *testing.T) {
 		{"an exp that has just passed", "exp", now - 29},
 		{"an iat that is almost now", "iat", now + 30},
 		{"an iat five minutes ago", "iat", now - 330},
-		{"an aud that is a list of ours", "aud", []string{d.URL}},
-		{"our client_id", "client_id", "web"},
+		{"an aud that is a list with the issuer", "aud", []string{d.URL}},
+		{"the client's client_id", "client_id", "web"},
 		{"a sub of 255 characters", "sub", strings.Repeat("a", 255)},
 		{"null for what is optional", "client_id", nil},
 		{"claims that mean nothing here", "x", map[string]any{"exp": []int{1}}},
@@ -90,7 +90,7 @@ func TestExchangeTakesASubjectTokenWith(t *testing.T) {
 	}
 }
 
-func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
+func TestARejectedExchangeLeavesTheTokenUnused(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	token := d.TokenWith(map[string]any{"client_id": "web"})
 	type form = []string
@@ -105,9 +105,9 @@ func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
 		{"another subject_token_type", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", "urn:ietf:params:oauth:token-type:saml2"}},
 		{"the type of an ID token", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", testserver.TypeIDToken}},
 		{"an actor_token", "invalid_request", append(form{"actor_token", token, "actor_token_type", testserver.TypeJWT}, subject...)},
-		{"an actor_token alone", "invalid_request", append(form{"actor_token", token}, subject...)},
-		{"an actor_token_type alone", "invalid_request", append(form{"actor_token_type", testserver.TypeJWT}, subject...)},
-		{"the type of our session token", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", "urn:latchkey:params:oauth:token-type:session"}},
+		{"an actor_token without its type", "invalid_request", append(form{"actor_token", token}, subject...)},
+		{"an actor_token_type without a token", "invalid_request", append(form{"actor_token_type", testserver.TypeJWT}, subject...)},
+		{"the type of the server's session token", "invalid_request", form{"client_id", "web", "subject_token", token, "subject_token_type", "urn:latchkey:params:oauth:token-type:session"}},
 		{"an unknown requested_token_type", "invalid_request", append(form{"requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token"}, subject...)},
 		{"a resource with a fragment", "invalid_target", append(form{"resource", "https://api.example.com/#x"}, subject...)},
 		{"a resource that it may not have", "invalid_target", append(form{"resource", "https://other.example.com"}, subject...)},
@@ -124,14 +124,14 @@ func TestExchangeRefusesTheRequestAndLeavesTheTokenGood(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			a := d.Post("/token", append(form{"grant_type", testserver.GrantTokenExchange}, row.form...))
 			if a.Status != http.StatusBadRequest || a.Error() != row.code || d.Written() != [4]int{} {
-				t.Errorf("answered %d %s, written %v", a.Status, a.Body, d.Written())
+				t.Errorf("status %d %s, written %v", a.Status, a.Body, d.Written())
 			}
 		})
 	}
 	d.WantAccepted(t, testserver.TypeJWT, token)
 }
 
-func TestExchangeRefusesOurOwnTokens(t *testing.T) {
+func TestExchangeRejectsTheServersOwnTokens(t *testing.T) {
 	d := testserver.NewExchanger(t, testdb.SQLite(t))
 	form := []string{"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", d.TokenWith(nil)}
 	ours := d.Post("/token", form, testserver.Basic("backend", testserver.ClientSecret))
@@ -141,7 +141,7 @@ func TestExchangeRefusesOurOwnTokens(t *testing.T) {
 				if ours.Text(kind) == "" {
 					t.Fatalf("there is none: %s", ours.Body)
 				}
-				d.WantRefused(t, as, ours.Text(kind))
+				d.WantRejected(t, as, ours.Text(kind))
 			})
 		}
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// suspension names a noun of the default tenant.
-func suspension(noun, id string) models.Ref {
-	return models.Ref{Noun: noun, Tenant: "default", ID: id}
+// suspension returns a reference to an object of the default tenant.
+func suspension(kind, id string) models.Ref {
+	return models.Ref{Noun: kind, Tenant: "default", ID: id}
 }
 
-// operate suspends or resumes, and lets the node learn of it.
+// operate suspends or resumes, and waits until the node notices.
 func operate(t *testing.T, d *testserver.Deployment, ref models.Ref, on bool) {
 	t.Helper()
 	by := models.Actor{Name: "cli", Role: models.RoleMachine}
@@ -32,13 +32,13 @@ func operate(t *testing.T, d *testserver.Deployment, ref models.Ref, on bool) {
 	}
 }
 
-func TestWhatIsSuspendedGetsNothingWhateverIsApplied(t *testing.T) {
+func TestASuspensionSurvivesEveryApply(t *testing.T) {
 	for noun, id := range map[string]string{
 		models.NounTenant: "default", models.NounClient: "web", models.NounIssuer: "", models.NounUser: "alice",
 	} {
 		t.Run(noun, func(t *testing.T) {
 			eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
-				id := id // each engine has an issuer of its own
+				id := id // each engine has its own issuer
 				if noun == models.NounIssuer {
 					id = d.Issuer.URL
 				}
@@ -46,7 +46,7 @@ func TestWhatIsSuspendedGetsNothingWhateverIsApplied(t *testing.T) {
 				file := testserver.SessionTenant(d.Issuer)
 				d.Clock.Advance(time.Second)
 				operate(t, d, suspension(noun, id), false)
-				d.Apply(file) // what a node does that restarts with its file
+				d.Apply(file) // as a restarting node does with its file
 				d.Prune(file)
 				if r := d.Refresh("", "web", a.Text("refresh_token")); r.Status != 400 && r.Status != 401 {
 					t.Errorf("a refresh: %d %s", r.Status, r.Body)
@@ -76,7 +76,7 @@ func TestWhatIsSuspendedGetsNothingWhateverIsApplied(t *testing.T) {
 	}
 }
 
-func TestASuspendedMachineGetsNoTokens(t *testing.T) {
+func TestASuspendedClientGetsNoClientCredentialsTokens(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		ask := func() *testserver.Answer {
 			return d.Post("/token", []string{"grant_type", "client_credentials"}, testserver.AsBackend())
@@ -89,8 +89,8 @@ func TestASuspendedMachineGetsNoTokens(t *testing.T) {
 	})
 }
 
-// Another node that asks the database itself learns within its bound.
-func TestASuspensionIsKnownOnOtherNodesWithinFiveSeconds(t *testing.T) {
+// Another node sees the suspension in the database within its limit.
+func TestASuspensionReachesOtherNodesWithinFiveSeconds(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := d.OtherNode()
 		a := d.SignIn("alice")

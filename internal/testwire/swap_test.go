@@ -12,7 +12,7 @@ func TestASessionTokenYieldsAccessTokensAsLongAsItsSessionLives(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignInAtBackend("alice")
 		for range 3 {
-			d.Clock.Advance(4 * 24 * time.Hour) // of five without a use
+			d.Clock.Advance(4 * 24 * time.Hour) // the inactivity timeout is five days
 			b := d.Want(200, "", d.ExchangeSession(a.Text("session_token")))
 			if b.Text("session_id") != a.Text("session_id") || b.JSON["session_expires_at"] != a.JSON["session_expires_at"] || b.Text("issued_token_type") != "urn:ietf:params:oauth:token-type:access_token" || b.Text("token_type") != "Bearer" {
 				t.Errorf("%s", b.Body)
@@ -35,7 +35,7 @@ func TestASessionTokenYieldsAccessTokensAsLongAsItsSessionLives(t *testing.T) {
 	})
 }
 
-func TestASwapIsRefused(t *testing.T) {
+func TestSwapRejects(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		other := testserver.Backend()
 		other.ID, other.Secret = "other", "the-secret-of-the-other-client-of-32-or-more"
@@ -54,22 +54,22 @@ func TestASwapIsRefused(t *testing.T) {
 			answer *testserver.Answer
 			code   string
 		}{
-			"a session that is over":      {d.ExchangeSession(over.Text("session_token")), "invalid_request"},
-			"a refresh token":             {d.ExchangeSession(a.Text("refresh_token")), "invalid_request"},
-			"an access token":             {d.ExchangeSession(a.Text("access_token")), "invalid_request"},
-			"what we never issued":        {d.ExchangeSession(a.Text("session_token")[:90] + "AAAAAAAAAAAA"), "invalid_request"},
-			"another client":              {d.Post("/token", form(a.Text("session_token")), testserver.Basic("other", other.Secret)), "invalid_request"},
-			"another tenant":              {d.Post("/t/acme/token", form(a.Text("session_token")), testserver.AsBackend()), "invalid_request"},
-			"a public client":             {d.Post("/token", form(a.Text("session_token"), "client_id", "web")), "invalid_request"},
-			"more scope":                  {d.ExchangeSession(a.Text("session_token"), "scope", "profile admin"), "invalid_scope"},
-			"another target":              {d.ExchangeSession(a.Text("session_token"), "resource", "https://api.example.com"), "invalid_target"},
-			"a session token in exchange": {d.ExchangeSession(a.Text("session_token"), "requested_token_type", testserver.TypeSession), "invalid_request"},
-			"a step-up without proof":     {d.ExchangeSession(a.Text("session_token"), "latchkey_session_token", a.Text("refresh_token")), "invalid_request"},
-			"an unmet demand":             {d.ExchangeSession(a.Text("session_token"), "acr_values", "phrh"), "unmet_authentication_requirements"},
+			"a session that is over":        {d.ExchangeSession(over.Text("session_token")), "invalid_request"},
+			"a refresh token":               {d.ExchangeSession(a.Text("refresh_token")), "invalid_request"},
+			"an access token":               {d.ExchangeSession(a.Text("access_token")), "invalid_request"},
+			"a token that was never issued": {d.ExchangeSession(a.Text("session_token")[:90] + "AAAAAAAAAAAA"), "invalid_request"},
+			"another client":                {d.Post("/token", form(a.Text("session_token")), testserver.Basic("other", other.Secret)), "invalid_request"},
+			"another tenant":                {d.Post("/t/acme/token", form(a.Text("session_token")), testserver.AsBackend()), "invalid_request"},
+			"a public client":               {d.Post("/token", form(a.Text("session_token"), "client_id", "web")), "invalid_request"},
+			"a wider scope":                 {d.ExchangeSession(a.Text("session_token"), "scope", "profile admin"), "invalid_scope"},
+			"another target":                {d.ExchangeSession(a.Text("session_token"), "resource", "https://api.example.com"), "invalid_target"},
+			"a session token in exchange":   {d.ExchangeSession(a.Text("session_token"), "requested_token_type", testserver.TypeSession), "invalid_request"},
+			"a step-up without proof":       {d.ExchangeSession(a.Text("session_token"), "latchkey_session_token", a.Text("refresh_token")), "invalid_request"},
+			"an unmet demand":               {d.ExchangeSession(a.Text("session_token"), "acr_values", "phrh"), "unmet_authentication_requirements"},
 		} {
 			t.Run(name, func(t *testing.T) {
 				if c.answer.Status != 400 || c.answer.Error() != c.code {
-					t.Errorf("answered %d %s", c.answer.Status, c.answer.Body)
+					t.Errorf("status %d %s", c.answer.Status, c.answer.Body)
 				}
 			})
 		}
@@ -99,7 +99,7 @@ func TestNoSwapSucceedsOnceARevocationHasReturned(t *testing.T) {
 		})
 		for _, b := range answers {
 			if b.Status != 200 && b.Error() != "invalid_request" {
-				t.Errorf("answered %d %s", b.Status, b.Body)
+				t.Errorf("status %d %s", b.Status, b.Body)
 			}
 			if token := b.Text("access_token"); token != "" && d.Active(token) {
 				t.Error("a token outlives its session")
@@ -109,7 +109,7 @@ func TestNoSwapSucceedsOnceARevocationHasReturned(t *testing.T) {
 	})
 }
 
-func TestASessionTokenCanBeWhatIsAskedFor(t *testing.T) {
+func TestASessionTokenCanBeRequested(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		form := append(d.BackendExchangeForm("alice"), "requested_token_type", testserver.TypeSession)
 		a := d.Want(200, "", d.Post("/token", form, testserver.AsBackend()))

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestSessionsOfTheDisabledAreSwept(t *testing.T) {
+func TestSessionsOfDisabledUsersAreSwept(t *testing.T) {
 	for name, c := range map[string]struct {
 		disable func(*settings.TenantSpec)
 		why     session.EndReason

@@ -8,13 +8,13 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// guess sends a wrong secret by way of an address that the proxy reports.
+// guess sends a wrong secret from an address that the proxy reports.
 func guess(d *testserver.Deployment, client, from string) *testserver.Answer {
 	return d.Post("/token", []string{"grant_type", "client_credentials"},
 		testserver.Basic(client, "wrong"), testserver.Header("X-Forwarded-For", from))
 }
 
-// exhaust sends the wrong secrets that are answered without a wait.
+// exhaust sends as many wrong secrets as are allowed without a delay.
 func exhaust(d *testserver.Deployment, client, from string) {
 	d.T.Helper()
 	for range 10 {
@@ -87,7 +87,7 @@ func TestThrottlingLocksNobodyOut(t *testing.T) {
 	})
 }
 
-func TestThrottlingDoesNotTellWhichClientsExist(t *testing.T) {
+func TestThrottlingDoesNotRevealWhichClientsExist(t *testing.T) {
 	d := testserver.NewDeployment(t, behindProxy(t))
 	for range 15 {
 		known, unknown := guess(d, "backend", "192.0.2.1"), guess(d, "nobody", "192.0.2.1")
@@ -97,7 +97,7 @@ func TestThrottlingDoesNotTellWhichClientsExist(t *testing.T) {
 	}
 }
 
-func TestThrottlingCountsTheAddressThatCannotBeMadeUp(t *testing.T) {
+func TestThrottlingCountsTheTrustedAddress(t *testing.T) {
 	t.Run("a forwarded address from a stranger", func(t *testing.T) {
 		d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 		for i := range 10 {
@@ -115,7 +115,7 @@ func TestThrottlingCountsTheAddressThatCannotBeMadeUp(t *testing.T) {
 	})
 }
 
-func TestWrongSecretsAtOnceAreCountedOnce(t *testing.T) {
+func TestConcurrentWrongSecretsAreCountedOnce(t *testing.T) {
 	d := testserver.NewDeployment(t, behindProxy(t))
 	answered := 0
 	for _, a := range testserver.InParallel(40, func(int) *testserver.Answer { return guess(d, "backend", "192.0.2.1") }) {
@@ -124,13 +124,13 @@ func TestWrongSecretsAtOnceAreCountedOnce(t *testing.T) {
 		}
 	}
 	if answered != 10 {
-		t.Errorf("%d answered, want 10", answered)
+		t.Errorf("%d responses, want 10", answered)
 	}
 }
 
-// An empty secret is none (RFC 6749 §2.3.1): some libraries send every client's
-// id by Basic.
-func TestAPublicClientMayNameItselfByBasic(t *testing.T) {
+// An empty secret counts as none (RFC 6749 §2.3.1), because some libraries send every
+// client's id with Basic.
+func TestAPublicClientMayUseBasic(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	refresh := []string{"grant_type", "refresh_token", "refresh_token", d.SignIn("alice").Text("refresh_token")}
 	d.Want(401, "invalid_client", d.Post("/token", refresh, testserver.Basic("web", "any")))

@@ -10,7 +10,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestEveryGrantIsAnsweredAlike(t *testing.T) {
+func TestEveryGrantHasTheSameResponse(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		bare := testserver.Web()
 		bare.ID, bare.Scopes = "bare", nil
@@ -44,16 +44,16 @@ func TestEveryGrantIsAnsweredAlike(t *testing.T) {
 					t.Errorf("%s", a.Body)
 				}
 				if got := testserver.Claims(t, a); got["exp"].(float64)-got["iat"].(float64) != 300 {
-					t.Errorf("the token lives from %v to %v", got["iat"], got["exp"])
+					t.Errorf("the token is valid from %v to %v", got["iat"], got["exp"])
 				}
 			})
 		}
 	})
 }
 
-// TestAFaultOfTheDatabaseIsNeverARefusal takes away what the flows stand on,
-// with the database up: nobody is told that a token or client is bad.
-func TestAFaultOfTheDatabaseIsNeverARefusal(t *testing.T) {
+// TestADatabaseErrorIsNeverARejection renames tables that the flows need while the
+// database is running. No response may claim that a token or client is invalid.
+func TestADatabaseErrorIsNeverARejection(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		token := a.Text("refresh_token")
@@ -99,7 +99,7 @@ func TestAFaultOfTheDatabaseIsNeverARefusal(t *testing.T) {
 	})
 }
 
-func TestASessionThatCannotBeReadIsNoRefusal(t *testing.T) {
+func TestAnUnreadableSessionIsNotARejection(t *testing.T) {
 	testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {
 		a := d.SignIn("alice")
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
@@ -120,9 +120,9 @@ func TestASessionThatCannotBeReadIsNoRefusal(t *testing.T) {
 	})
 }
 
-// TestWhatDoesNotCompileHereIsNoRefusal stores expressions that this node
+// TestAnExpressionThatDoesNotCompileIsNotARejection stores expressions that this node
 // cannot use, as a newer one might.
-func TestWhatDoesNotCompileHereIsNoRefusal(t *testing.T) {
+func TestAnExpressionThatDoesNotCompileIsNotARejection(t *testing.T) {
 	for of, table := range map[string]string{"client": "clients WHERE id = 'web'", "issuer": "trusted_issuers"} {
 		t.Run(of, func(t *testing.T) {
 			testserver.EachDatabase(t, func(t *testing.T, d *testserver.Deployment) {

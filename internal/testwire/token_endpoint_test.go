@@ -9,7 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// endpointCase is a request that a form endpoint refuses before any grant.
+// endpointCase is a request that a form endpoint rejects before any grant.
 type endpointCase struct {
 	name   string
 	path   string // default /token
@@ -19,7 +19,7 @@ type endpointCase struct {
 	code   string
 }
 
-func TestTokenEndpointRefusesMalformedRequests(t *testing.T) {
+func TestTokenEndpointRejectsMalformedRequests(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	refresh := "grant_type=refresh_token&client_id=web&refresh_token=x"
 	for _, c := range []endpointCase{
@@ -54,11 +54,11 @@ func TestTokenEndpointRefusesMalformedRequests(t *testing.T) {
 		{name: "a scope in capitals", body: "grant_type=client_credentials&scope=PROFILE", opts: []testserver.Option{testserver.BasicText("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_scope"},
 		{name: "a target not of the client", body: "grant_type=client_credentials&audience=web", opts: []testserver.Option{testserver.BasicText("backend:" + testserver.ClientSecret)}, status: 400, code: "invalid_target"},
 	} {
-		t.Run(c.name, func(t *testing.T) { refuses(d, t, c) })
+		t.Run(c.name, func(t *testing.T) { rejects(d, t, c) })
 	}
 }
 
-// distinct is the end of a form: so many parameters, each with a name of its own.
+// distinct returns the end of a form: n parameters with different names.
 func distinct(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -67,15 +67,15 @@ func distinct(n int) string {
 	return b.String()
 }
 
-// refuses sends the case and checks what every refusal has in common.
-func refuses(d *testserver.Deployment, t *testing.T, c endpointCase) {
+// rejects sends the case and checks the properties of every error.
+func rejects(d *testserver.Deployment, t *testing.T, c endpointCase) {
 	t.Helper()
 	if c.path == "" {
 		c.path = "/token"
 	}
 	a := d.Do(http.MethodPost, c.path, strings.NewReader(c.body), append([]testserver.Option{testserver.ContentType(testserver.FormType)}, c.opts...)...)
 	if a.Status != c.status || a.Error() != c.code {
-		t.Fatalf("answered %d %s, want %d %s", a.Status, a.Body, c.status, c.code)
+		t.Fatalf("status %d %s, want %d %s", a.Status, a.Body, c.status, c.code)
 	}
 	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {
 		t.Errorf("headers %v", a.Header)
@@ -94,7 +94,7 @@ func refuses(d *testserver.Deployment, t *testing.T, c endpointCase) {
 	}
 }
 
-func TestSuccessIsAnsweredLikeRFC6749(t *testing.T) {
+func TestSuccessRespondsAsInRFC6749(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	a := d.SignIn("alice")
 	if a.Header.Get("Content-Type") != "application/json" || a.Header.Get("Cache-Control") != "no-store" || a.Header.Get("Pragma") != "no-cache" {

@@ -13,11 +13,11 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// signingAlgorithms are what a tenant may say, and the alg of its tokens.
+// signingAlgorithms maps the settings of a tenant to the alg of its tokens.
 var signingAlgorithms = map[string]string{"": "RS256", "RS256": "RS256", "ES256": "ES256", "Ed25519": "EdDSA"}
 
-// newDeploymentThatSigns signs by the algorithm, or by the server's own default if
-// it is empty; other tests replace an empty one.
+// newDeploymentThatSigns signs with the algorithm, or with the server's default if it is
+// empty. (Elsewhere the harness replaces an empty algorithm.)
 func newDeploymentThatSigns(t *testing.T, algorithm string) *testserver.Deployment {
 	t.Helper()
 	clock := testserver.NewClock()
@@ -33,7 +33,7 @@ func newDeploymentThatSigns(t *testing.T, algorithm string) *testserver.Deployme
 	return d
 }
 
-func TestHeadersOfWhatWeSignHoldNothingElse(t *testing.T) {
+func TestSignedHeadersHaveNoOtherMembers(t *testing.T) {
 	for algorithm, alg := range signingAlgorithms {
 		t.Run("signing_algorithm "+algorithm, func(t *testing.T) {
 			d := newDeploymentThatSigns(t, algorithm)
@@ -49,7 +49,7 @@ func TestHeadersOfWhatWeSignHoldNothingElse(t *testing.T) {
 			}
 			metadata := d.Want(200, "", d.Get("/.well-known/openid-configuration")).JSON
 			if got := fmt.Sprint(metadata["introspection_signing_alg_values_supported"]); got != "["+alg+"]" {
-				t.Errorf("introspection is said to be signed with %s", got)
+				t.Errorf("the metadata lists %s for introspection", got)
 			}
 		})
 	}

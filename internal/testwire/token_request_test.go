@@ -9,11 +9,10 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// machineForm is a whole request of the client backend for itself, which needs
-// nothing else than its secret.
+// machineForm is a complete client-credentials request of the client backend.
 const machineForm = "grant_type=client_credentials&client_id=backend&client_secret=" + testserver.ClientSecret
 
-func TestTokenEndpointTakesOnlyPOST(t *testing.T) {
+func TestTokenEndpointAcceptsOnlyPOST(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	d.Apply(testserver.Tenant("acme", testserver.NewIssuer(t, d.Clock), testserver.Web()))
 	for _, path := range []string{"/token", "/t/acme/token"} {
@@ -32,7 +31,7 @@ func TestTokenEndpointTakesOnlyPOST(t *testing.T) {
 	d.Want(405, "invalid_request", d.Get("/token?grant_type=refresh_token&client_id=web&refresh_token=x"))
 }
 
-func TestTokenEndpointTakesOnlyForms(t *testing.T) {
+func TestTokenEndpointAcceptsOnlyForms(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for value, status := range map[string]int{
 		testserver.FormType:                         200,
@@ -50,7 +49,7 @@ func TestTokenEndpointTakesOnlyForms(t *testing.T) {
 		t.Run(value, func(t *testing.T) {
 			a := d.Do(http.MethodPost, "/token", strings.NewReader(machineForm), testserver.ContentType(value))
 			if a.Status != status || status == 400 && a.Error() != "invalid_request" {
-				t.Errorf("answered %d %s, want %d", a.Status, a.Body, status)
+				t.Errorf("status %d %s, want %d", a.Status, a.Body, status)
 			}
 		})
 	}
@@ -78,7 +77,7 @@ func TestAParameterWithoutAValueIsAbsent(t *testing.T) {
 	d.Want(401, "invalid_client", d.Post("/token", []string{"grant_type", "client_credentials", "client_id", ""}))
 }
 
-func TestNoCredentialIsTakenFromAURL(t *testing.T) {
+func TestNoCredentialIsReadFromAURL(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	for _, path := range []string{"/token", "/revoke", "/introspect"} {
 		for _, name := range []string{
@@ -90,7 +89,7 @@ func TestNoCredentialIsTakenFromAURL(t *testing.T) {
 				t.Run(path+"?"+query, func(t *testing.T) {
 					a := d.Do(http.MethodPost, path+"?"+query, strings.NewReader(machineForm+"&token=x"), testserver.ContentType(testserver.FormType))
 					if a.Status != 400 || a.Error() != "invalid_request" {
-						t.Errorf("answered %d %s", a.Status, a.Body)
+						t.Errorf("status %d %s", a.Status, a.Body)
 					}
 				})
 			}
@@ -102,7 +101,7 @@ func TestNoCredentialIsTakenFromAURL(t *testing.T) {
 	}
 }
 
-func TestRefusalsRepeatNothingOfTheRequest(t *testing.T) {
+func TestErrorsQuoteNothingFromTheRequest(t *testing.T) {
 	d := testserver.NewDeployment(t, testserver.OnSQLite(t))
 	const marker = "zqx9"
 	withMarker := func(form ...string) func(name string) []string {
@@ -136,7 +135,7 @@ func TestRefusalsRepeatNothingOfTheRequest(t *testing.T) {
 	for _, form := range requests {
 		a := d.Post("/token", form)
 		if a.Status != 400 && a.Status != 401 {
-			t.Errorf("%q is answered %d %s", form, a.Status, a.Body)
+			t.Errorf("%q returned status %d %s", form, a.Status, a.Body)
 		}
 		if whole := fmt.Sprint(string(a.Body), a.Header); strings.Contains(whole, marker) {
 			t.Errorf("%q is repeated: %s", form, whole)

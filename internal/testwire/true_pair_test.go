@@ -15,8 +15,7 @@ const (
 	unmet      = "unmet_authentication_requirements"
 )
 
-// twoIssuers is a deployment whose users two issuers vouch for: `strong` beside
-// the one that every deployment has.
+// twoIssuers is a deployment with a second issuer, `strong`, for the same users.
 type twoIssuers struct {
 	*testserver.Deployment
 	strong *testserver.Issuer
@@ -34,20 +33,20 @@ func eachWithTwoIssuers(t *testing.T, test func(t *testing.T, d *twoIssuers)) {
 	})
 }
 
-// proved is a client token of an issuer whose user proved these methods so long
-// ago.
-func (d *twoIssuers) proved(by *testserver.Issuer, ago time.Duration, amr ...string) string {
+// clientToken returns a client token of an issuer for a user who authenticated with
+// these methods some time ago.
+func (d *twoIssuers) clientToken(by *testserver.Issuer, ago time.Duration, amr ...string) string {
 	return by.Token(d.URL, "alice", map[string]any{"amr": amr, "auth_time": d.Clock.Now().Add(-ago).Unix()})
 }
 
-// pair is what an access token states, and the age of each class in its
-// acr_times: "phr@60 urn:latchkey:acr:1@0".
-func (d *twoIssuers) pair(t *testing.T, a *testserver.Answer) (stated, times string) {
+// acrAges returns the acr of a response's access token with its age in seconds, such as
+// "phr@60", and the age of each class in acr_times.
+func (d *twoIssuers) acrAges(t *testing.T, a *testserver.Answer) (stated, times string) {
 	t.Helper()
-	return d.pairIn(testserver.Claims(t, a))
+	return d.acrAgesIn(testserver.Claims(t, a))
 }
 
-func (d *twoIssuers) pairIn(claims map[string]any) (stated, times string) {
+func (d *twoIssuers) acrAgesIn(claims map[string]any) (stated, times string) {
 	now := d.Clock.Now().Unix()
 	at, _ := claims["auth_time"].(float64)
 	ages := map[string]int64{}
@@ -59,55 +58,55 @@ func (d *twoIssuers) pairIn(claims map[string]any) (stated, times string) {
 	return fmt.Sprintf("%v@%d", claims["acr"], now-int64(at)), fmt.Sprint(ages) // maps print sorted
 }
 
-func (d *twoIssuers) wantPair(t *testing.T, what string, a *testserver.Answer, stated, times string) {
+func (d *twoIssuers) wantACRAges(t *testing.T, what string, a *testserver.Answer, stated, times string) {
 	t.Helper()
-	if gotStated, gotTimes := d.pair(t, a); gotStated != stated || gotTimes != times {
+	if gotStated, gotTimes := d.acrAges(t, a); gotStated != stated || gotTimes != times {
 		t.Errorf("%s: states %s, acr_times %s; want %s, %s", what, gotStated, gotTimes, stated, times)
 	}
 }
 
-// A passkey of six hours ago and a password of this moment are no passkey of
-// this moment.
-func TestAStaleStrongFactorBesideAFreshWeakOneIsNoFreshStrongOne(t *testing.T) {
+// A passkey that was used six hours ago and a password that was used just now do not
+// count as a passkey that was used just now.
+func TestAFreshWeakFactorDoesNotRefreshAStrongOne(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		const old = 6 * time.Hour
-		a := d.Want(200, "", d.Exchange("", "web", d.proved(d.strong, old, "hwk")))
-		d.wantPair(t, "sign-in", a, "phr@21600", "map[phr:21600 urn:latchkey:acr:1:21600]")
+		a := d.Want(200, "", d.Exchange("", "web", d.clientToken(d.strong, old, "hwk")))
+		d.wantACRAges(t, "sign-in", a, "phr@21600", "map[phr:21600 urn:latchkey:acr:1:21600]")
 		before := d.Written()
-		weak := d.proved(d.Issuer, 0, "pwd")
+		weak := d.clientToken(d.Issuer, 0, "pwd")
 		d.Want(400, unmet, d.StepUp(a.Text("refresh_token"), weak, "acr_values", "phr", "max_age", "60"))
 		d.Want(400, unmet, d.StepUp(a.Text("refresh_token"), d.Proof("alice"), "acr_values", "phr", "max_age", "60"))
 		d.Want(400, unmet, d.StepUp(a.Text("refresh_token"), d.Issuer.Token(d.URL, "alice", nil), "max_age", "60"))
-		d.Want(400, unmet, d.StepUp(a.Text("refresh_token"), d.proved(d.strong, old, "hwk", "pin"), "max_age", "60"))
+		d.Want(400, unmet, d.StepUp(a.Text("refresh_token"), d.clientToken(d.strong, old, "hwk", "pin"), "max_age", "60"))
 		d.WantUnchanged(t, before)
 
 		b := d.Want(200, "", d.StepUp(a.Text("refresh_token"), weak, "max_age", "60"))
 		times := "map[phr:21600 phrh:21600 urn:latchkey:acr:1:0 urn:latchkey:acr:2:21600]"
-		d.wantPair(t, "a step-up that demands an age", b, oneFactor+"@0", times)
+		d.wantACRAges(t, "a step-up that demands an age", b, oneFactor+"@0", times)
 		c := d.Want(200, "", d.Refresh("", "web", b.Text("refresh_token")))
-		d.wantPair(t, "the refresh after it", c, "phrh@21600", times)
-		e := d.Want(200, "", d.StepUp(c.Text("refresh_token"), d.proved(d.strong, 0, "hwk"), "acr_values", "phr", "max_age", "60"))
-		d.wantPair(t, "both fresh", e, "phrh@0", "map[phr:0 phrh:0 urn:latchkey:acr:1:0 urn:latchkey:acr:2:0]")
+		d.wantACRAges(t, "the refresh after it", c, "phrh@21600", times)
+		e := d.Want(200, "", d.StepUp(c.Text("refresh_token"), d.clientToken(d.strong, 0, "hwk"), "acr_values", "phr", "max_age", "60"))
+		d.wantACRAges(t, "both fresh", e, "phrh@0", "map[phr:0 phrh:0 urn:latchkey:acr:1:0 urn:latchkey:acr:2:0]")
 	})
 }
 
-func TestAClientTokenWithoutACountingFactorMovesNothing(t *testing.T) {
+func TestAClientTokenWithoutACountedFactorChangesNothing(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		d.spec.TrustedIssuers[1].Asserts = &[]string{"auth_time"}
 		d.Apply(d.spec)
-		a := d.Want(200, "", d.Exchange("", "web", d.proved(d.Issuer, 0, "hwk")))
+		a := d.Want(200, "", d.Exchange("", "web", d.clientToken(d.Issuer, 0, "hwk")))
 		end := a.JSON["session_expires_at"]
 		d.Clock.Advance(time.Hour)
 		for what, token := range map[string]string{
 			"no methods":                       d.Proof("alice"),
 			"a method that proves nothing":     d.Proof("alice", "mfa"),
 			"an unknown method":                d.Proof("alice", "made-up"),
-			"an entry that may not state them": d.proved(d.strong, 0, "hwk", "pin"),
-			"a proof that it has already":      d.proved(d.Issuer, time.Hour, "hwk"),
-			"an older proof":                   d.proved(d.Issuer, 2*time.Hour, "hwk"),
+			"an entry that may not state them": d.clientToken(d.strong, 0, "hwk", "pin"),
+			"a proof that it has already":      d.clientToken(d.Issuer, time.Hour, "hwk"),
+			"an older proof":                   d.clientToken(d.Issuer, 2*time.Hour, "hwk"),
 		} {
 			a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), token))
-			d.wantPair(t, what, a, "phr@3600", "map[phr:3600 urn:latchkey:acr:1:3600]")
+			d.wantACRAges(t, what, a, "phr@3600", "map[phr:3600 urn:latchkey:acr:1:3600]")
 			if a.JSON["session_expires_at"] != end {
 				t.Errorf("%s moved the end of the session", what)
 			}
@@ -115,7 +114,7 @@ func TestAClientTokenWithoutACountingFactorMovesNothing(t *testing.T) {
 	})
 }
 
-func TestATimeThatTheIssuerDoesNotStateMeetsNoDemandedAge(t *testing.T) {
+func TestAMissingAuthTimeMeetsNoMaxAge(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		without := func(by *testserver.Issuer) string {
 			return by.Token(d.URL, "alice", map[string]any{"amr": []string{"hwk"}})
@@ -124,19 +123,19 @@ func TestATimeThatTheIssuerDoesNotStateMeetsNoDemandedAge(t *testing.T) {
 		a := d.Want(200, "", d.Exchange("", "web", without(d.Issuer), "acr_values", "phr"))
 		d.Want(400, unmet, d.Refresh("", "web", a.Text("refresh_token"), "max_age", "300"))
 		d.Want(400, unmet, d.StepUp(a.Text("refresh_token"), without(d.strong), "max_age", "300"))
-		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.proved(d.strong, 0, "hwk"), "max_age", "300"))
+		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.clientToken(d.strong, 0, "hwk"), "max_age", "300"))
 		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), without(d.strong)))
 		d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token"), "acr_values", "phr", "max_age", "300"))
 
 		d.spec.TrustedIssuers[0].Asserts = &[]string{"amr"}
 		d.Apply(d.spec)
-		d.Want(400, unmet, d.Exchange("", "web", d.proved(d.Issuer, 0, "hwk"), "max_age", "300"))
+		d.Want(400, unmet, d.Exchange("", "web", d.clientToken(d.Issuer, 0, "hwk"), "max_age", "300"))
 	})
 }
 
 func TestAnUnmetDemandAtARefreshSpendsNothing(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
-		a := d.Want(200, "", d.Exchange("", "web", d.proved(d.Issuer, 2*time.Minute, "pwd")))
+		a := d.Want(200, "", d.Exchange("", "web", d.clientToken(d.Issuer, 2*time.Minute, "pwd")))
 		refuse := func(token string) {
 			t.Helper()
 			for _, demand := range [][]string{{"acr_values", "phr"}, {"max_age", "60"}, {"acr_values", oneFactor, "max_age", "119"}, {"acr_values", "gold"}} {
@@ -150,7 +149,7 @@ func TestAnUnmetDemandAtARefreshSpendsNothing(t *testing.T) {
 
 		b := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token"), "acr_values", "phr "+oneFactor, "max_age", "120"))
 		before = d.Written()
-		refuse(a.Text("refresh_token")) // which may be repeated inside the retry window
+		refuse(a.Text("refresh_token")) // a retry within the retry window is allowed
 		d.WantUnchanged(t, before)
 		again := d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token"), "max_age", "120"))
 		if again.Text("refresh_token") != b.Text("refresh_token") {
@@ -163,11 +162,11 @@ func TestAnUnmetDemandAtARefreshSpendsNothing(t *testing.T) {
 	})
 }
 
-func TestADemandAtARefreshSelectsTheClassThatMeetsIt(t *testing.T) {
+func TestADemandAtARefreshSelectsAMatchingClass(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
-		a := d.Want(200, "", d.Exchange("", "web", d.proved(d.strong, time.Hour, "hwk")))
-		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.proved(d.Issuer, 10*time.Minute, "pwd")))
-		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.proved(d.Issuer, time.Minute, "otp")))
+		a := d.Want(200, "", d.Exchange("", "web", d.clientToken(d.strong, time.Hour, "hwk")))
+		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.clientToken(d.Issuer, 10*time.Minute, "pwd")))
+		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.clientToken(d.Issuer, time.Minute, "otp")))
 		times := "map[phr:3600 phrh:3600 urn:latchkey:acr:1:60 urn:latchkey:acr:2:600]"
 		for _, c := range []struct{ age, stated string }{{"", "phrh@3600"}, {"3600", "phrh@3600"}, {"3599", twoFactors + "@600"}, {"599", oneFactor + "@60"}} {
 			demand := []string{}
@@ -175,13 +174,13 @@ func TestADemandAtARefreshSelectsTheClassThatMeetsIt(t *testing.T) {
 				demand = []string{"max_age", c.age}
 			}
 			a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token"), demand...))
-			d.wantPair(t, "max_age "+c.age, a, c.stated, times)
+			d.wantACRAges(t, "max_age "+c.age, a, c.stated, times)
 		}
 		d.Want(400, unmet, d.Refresh("", "web", a.Text("refresh_token"), "max_age", "59"))
 	})
 }
 
-func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
+func TestFactorsOfADisabledIssuerDoNotCount(t *testing.T) {
 	off := map[string]func(d *twoIssuers, t *testing.T){
 		"disabled": func(d *twoIssuers, _ *testing.T) { d.spec.TrustedIssuers[1].Disabled = true; d.Apply(d.spec) },
 		"removed": func(d *twoIssuers, _ *testing.T) {
@@ -195,7 +194,7 @@ func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
 			d.spec.TrustedIssuers[1].Disabled = false
 			d.Apply(d.spec)
 		},
-		"not allowed to state methods any more": func(d *twoIssuers, _ *testing.T) {
+		"no longer allowed to assert methods": func(d *twoIssuers, _ *testing.T) {
 			d.spec.TrustedIssuers[1].Asserts = &[]string{"auth_time"}
 			d.Apply(d.spec)
 		},
@@ -210,8 +209,8 @@ func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
 				d.spec.Clients[0].Claims = map[string]string{"level": "session.acr"}
 				d.spec.Clients[1].ManageSessions = true
 				d.Apply(d.spec)
-				a := d.Want(200, "", d.Exchange("", "web", d.proved(d.Issuer, 0, "pwd")))
-				a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.proved(d.strong, 0, "hwk")))
+				a := d.Want(200, "", d.Exchange("", "web", d.clientToken(d.Issuer, 0, "pwd")))
+				a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.clientToken(d.strong, 0, "hwk")))
 				if acr(t, a) != "phrh" {
 					t.Fatalf("before: %q", acr(t, a))
 				}
@@ -230,7 +229,7 @@ func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
 						}
 						times, _ := got.JSON["acr_times"].(map[string]any)
 						if level != oneFactor && level != oneFactor+oneFactor || times["phr"] != nil || times["phrh"] != nil {
-							t.Errorf("%s: %s says %s", when, what, got.Body)
+							t.Errorf("%s: %s returns %s", when, what, got.Body)
 						}
 					}
 				}
@@ -241,7 +240,7 @@ func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
 					t.Errorf("a refresh: %v", claims)
 				}
 				shown("after a refresh", a)
-				a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.proved(d.Issuer, 0, "otp")))
+				a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.clientToken(d.Issuer, 0, "otp")))
 				if acr(t, a) != twoFactors {
 					t.Errorf("a step-up by the other issuer: %q", acr(t, a))
 				}
@@ -250,9 +249,9 @@ func TestFactorsOfAnIssuerThatIsSwitchedOffDoNotCount(t *testing.T) {
 	}
 }
 
-// A tenant's own rules may be about age. What they decided stays decided when a
-// factor stops counting, and only what rested on it goes.
-func TestFactorsThatStopCountingTakeOnlyTheirClassesOfATenant(t *testing.T) {
+// A tenant's rules may depend on age. When a factor stops counting, the earlier results
+// stay, except those that depended on the factor.
+func TestDisabledFactorsRemoveOnlyTheirOwnClasses(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		d.spec.ACR = []settings.ACRClass{
 			{Value: "any", When: "true"},
@@ -261,45 +260,45 @@ func TestFactorsThatStopCountingTakeOnlyTheirClassesOfATenant(t *testing.T) {
 			{Value: "key", When: "factors.exists(f, f.amr == 'hwk')"},
 		}
 		d.Apply(d.spec)
-		a := d.Want(200, "", d.Exchange("", "web", d.proved(d.Issuer, 0, "otp")))
+		a := d.Want(200, "", d.Exchange("", "web", d.clientToken(d.Issuer, 0, "otp")))
 		d.Clock.Advance(30 * time.Second)
-		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.proved(d.strong, 0, "hwk")))
-		d.wantPair(t, "raised", a, "key@0", "map[any:0 key:0 young-otp:30]")
+		a = d.Want(200, "", d.StepUp(a.Text("refresh_token"), d.clientToken(d.strong, 0, "hwk")))
+		d.wantACRAges(t, "raised", a, "key@0", "map[any:0 key:0 young-otp:30]")
 		d.Clock.Advance(time.Hour)
 		d.spec.TrustedIssuers[1].Disabled = true
 		d.Apply(d.spec)
 		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
-		d.wantPair(t, "without the key", a, "young-otp@3630", "map[any:3630 young-otp:3630]")
+		d.wantACRAges(t, "without the key", a, "young-otp@3630", "map[any:3630 young-otp:3630]")
 		d.spec.ACR = []settings.ACRClass{{Value: "gold", When: "true"}}
 		d.Apply(d.spec)
 		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
-		d.wantPair(t, "and without the rules", a, "<nil>@3630", "map[]")
+		d.wantACRAges(t, "and without the rules", a, "<nil>@3630", "map[]")
 	})
 }
 
-func TestASwapOfASessionTokenStatesTheSamePair(t *testing.T) {
+func TestASwapOfASessionTokenHasTheSameACRAndTime(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		a := d.Want(200, "", d.Post("/token", []string{
-			"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", d.proved(d.strong, time.Hour, "hwk"),
+			"grant_type", testserver.GrantTokenExchange, "subject_token_type", testserver.TypeJWT, "subject_token", d.clientToken(d.strong, time.Hour, "hwk"),
 		}, testserver.AsBackend()))
-		a = d.Want(200, "", stepUpAtBackend(d.Deployment, a.Text("session_token"), d.proved(d.Issuer, 0, "pwd")))
+		a = d.Want(200, "", stepUpAtBackend(d.Deployment, a.Text("session_token"), d.clientToken(d.Issuer, 0, "pwd")))
 		times := "map[phr:3600 phrh:3600 urn:latchkey:acr:1:0 urn:latchkey:acr:2:3600]"
 		handle := a.Text("session_token")
-		d.wantPair(t, "a swap", d.Want(200, "", d.ExchangeSession(handle)), "phrh@3600", times)
-		d.wantPair(t, "a swap that demands an age", d.Want(200, "", d.ExchangeSession(handle, "max_age", "60")), oneFactor+"@0", times)
+		d.wantACRAges(t, "a swap", d.Want(200, "", d.ExchangeSession(handle)), "phrh@3600", times)
+		d.wantACRAges(t, "a swap that demands an age", d.Want(200, "", d.ExchangeSession(handle, "max_age", "60")), oneFactor+"@0", times)
 		d.Want(400, unmet, d.ExchangeSession(handle, "acr_values", "phr", "max_age", "60"))
 		for what, got := range map[string]*testserver.Answer{
 			"introspection":      d.Post("/introspect", []string{"token", handle}, testserver.AsBackend()),
 			"the session object": d.Want(200, "", d.Get("/session", testserver.AsBearer(a))),
 		} {
-			if stated, all := d.pairIn(got.JSON); stated != "phrh@3600" || all != times {
+			if stated, all := d.acrAgesIn(got.JSON); stated != "phrh@3600" || all != times {
 				t.Errorf("%s: %s, %s", what, stated, all)
 			}
 		}
 	})
 }
 
-func TestAnAuthTimeAfterIatIsTakenForIat(t *testing.T) {
+func TestAnAuthTimeAfterIatCountsAsIat(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		now := d.Clock.Now().Unix()
 		for what, claims := range map[string]map[string]any{
@@ -326,7 +325,7 @@ func orElse(v any, otherwise int64) int64 {
 	return otherwise
 }
 
-func TestAnIssuersAMRExpressionStatesItsMethods(t *testing.T) {
+func TestAnIssuersAMRExpressionDeterminesItsMethods(t *testing.T) {
 	eachWithTwoIssuers(t, func(t *testing.T, d *twoIssuers) {
 		d.spec.ACR = []settings.ACRClass{{Value: "fed", When: "'fed' in amr"}, {Value: "key", When: "'hwk' in amr"}}
 		for _, c := range []struct {

@@ -1,7 +1,6 @@
-// Package decode reads what an operator writes, as YAML or JSON, into the structs
-// of package settings and into others with yaml tags. It is strict: keys that are
-// unknown or given twice are faults, and every fault is reported at once, with its
-// path and never with a value.
+// Package decode decodes YAML or JSON that an operator has written into the structs of
+// package settings and other structs with yaml tags. It is strict: unknown and
+// duplicate keys are faults. It reports every fault with its path and without a value.
 package decode
 
 import (
@@ -18,17 +17,17 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Document is a text that has been parsed, and has not been decoded yet.
+// Document is a parsed text that has not been decoded yet.
 type Document struct {
 	root *yaml.Node // nil: the text is empty
 	json bool
 }
 
-// OneOrMany is implemented by lists of which a document may give a single element
-// as a scalar.
+// OneOrMany is implemented by lists whose single element a document may give as a
+// scalar.
 type OneOrMany interface{ OneOrMany() }
 
-// YAML parses a text that holds at most one YAML document.
+// YAML parses a text with at most one YAML document.
 func YAML(text []byte) (*Document, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document, second yaml.Node
@@ -51,8 +50,8 @@ func YAML(text []byte) (*Document, error) {
 	return &Document{root: root}, nil
 }
 
-// syntaxError hides the one message of the parser that quotes the file: an
-// unquoted secret that begins with * is read as an alias.
+// syntaxError replaces the only parser message that quotes the file: YAML parses an
+// unquoted secret that begins with * as an alias.
 func syntaxError(err error) error {
 	if strings.Contains(err.Error(), "unknown anchor") {
 		return errors.New("an alias (*name) has no anchor; quote a value that begins with *")
@@ -60,8 +59,8 @@ func syntaxError(err error) error {
 	return err
 }
 
-// JSON parses a text that holds one JSON object. Numbers and booleans stay what
-// they are: a setting that is text must be a JSON string.
+// JSON parses a text with one JSON object. It does not convert numbers or booleans to
+// text: a text setting must be a JSON string.
 func JSON(text []byte) (*Document, error) {
 	if !json.Valid(text) {
 		return nil, errors.New("must be JSON")
@@ -78,8 +77,7 @@ func JSON(text []byte) (*Document, error) {
 	return &Document{root: root, json: true}, nil
 }
 
-// readJSON reads the next value as the node that YAML would have for it. The text
-// is valid JSON.
+// readJSON returns the next value as a YAML node. The text must be valid JSON.
 func readJSON(d *json.Decoder, depth int) (*yaml.Node, error) {
 	if depth > maxDepth {
 		return nil, errTooDeep
@@ -127,7 +125,7 @@ func readJSON(d *json.Decoder, depth int) (*yaml.Node, error) {
 	return n, err
 }
 
-// Keys returns the keys of the document, each with whether its value is not null.
+// Keys returns the keys of the document. The value is false for a key that is null.
 func (d *Document) Keys() map[string]bool {
 	keys := map[string]bool{}
 	if d.root == nil {
@@ -140,8 +138,8 @@ func (d *Document) Keys() map[string]bool {
 }
 
 // Into decodes the document into v, a pointer to a struct. The paths of the faults
-// begin with path. The error is for a document whose aliases or depth exceed the
-// bounds.
+// begin with path. It returns an error if the aliases or the depth of the document
+// exceed the limits.
 func (d *Document) Into(path string, v any) (settings.Faults, error) {
 	if d.root == nil {
 		return nil, nil

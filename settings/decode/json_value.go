@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// jsonValue returns n as a value that JSON can hold: nil, bool, int64, float64, string,
-// []any or map[string]any. A date is its text.
+// jsonValue returns n as a value that JSON can represent: nil, bool, int64, float64,
+// string, []any or map[string]any. A date becomes its text.
 func (d *decoder) jsonValue(path string, n *yaml.Node) any {
 	n = target(n)
 	if !d.enter(n) {
@@ -47,15 +47,15 @@ func (d *decoder) jsonScalar(path string, n *yaml.Node) any {
 	case tag == "!!int" || tag == "!!float":
 		return d.jsonNumber(path, n.Value)
 	case !plain(n):
-		d.faults.Add(path, "must be a value that JSON can hold")
+		d.faults.Add(path, "must be a value that JSON can represent")
 		return nil
 	default:
 		return n.Value
 	}
 }
 
-// jsonNumber refuses what YAML takes for a number and JSON does not: 0042 (to
-// YAML the octal 34), 1_000, .inf, and whole numbers that would lose digits.
+// jsonNumber rejects numbers of YAML that are not numbers of JSON: 0042 (octal 34 in
+// YAML), 1_000, .inf, and integers that would lose digits.
 func (d *decoder) jsonNumber(path, text string) any {
 	if whole, err := strconv.ParseInt(text, 10, 64); err == nil && json.Valid([]byte(text)) {
 		return whole
@@ -63,11 +63,11 @@ func (d *decoder) jsonNumber(path, text string) any {
 	if number, err := strconv.ParseFloat(text, 64); err == nil && json.Valid([]byte(text)) && strings.ContainsAny(text, ".eE") {
 		return number
 	}
-	d.faults.Add(path, "is not a number of JSON; put it in quotes to keep it as text")
+	d.faults.Add(path, "is not a number in JSON; put it in quotes to use it as text")
 	return nil
 }
 
-// rawJSON keeps n as JSON: a mapping or list is turned into it, text must be it.
+// rawJSON decodes n as JSON: it converts a mapping or list; a text must be valid JSON.
 func (d *decoder) rawJSON(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind == yaml.ScalarNode {
 		var compact bytes.Buffer

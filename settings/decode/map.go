@@ -17,9 +17,8 @@ type pair struct {
 	value *yaml.Node
 }
 
-// structure decodes a mapping into a struct, whose keys are those of its yaml
-// tags and no others. A noun also learns its path and which keys were given, so
-// that what was left out can be told from what was emptied.
+// structure decodes a mapping into a struct, and rejects keys without a yaml tag. It
+// fills settings.Place, which distinguishes omitted keys from empty ones.
 func (d *decoder) structure(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
 		d.faults.Add(path, "must be a mapping")
@@ -55,7 +54,7 @@ func collect(v reflect.Value, fields map[string]reflect.Value) {
 	}
 }
 
-// mapping decodes a mapping into a map with keys of the operator's choice.
+// mapping decodes a mapping with arbitrary keys into a map.
 func (d *decoder) mapping(path string, n *yaml.Node, v reflect.Value) {
 	if n.Kind != yaml.MappingNode {
 		d.faults.Add(path, "must be a mapping")
@@ -69,8 +68,8 @@ func (d *decoder) mapping(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// pairs lists what a mapping holds, in the order of the file. What it merges
-// (<<) comes last, without the keys that the mapping itself has.
+// pairs returns the pairs of a mapping, in the order of the file. Merged pairs (<<)
+// come last, except those whose keys the mapping itself has.
 func (d *decoder) pairs(path string, n *yaml.Node) []pair {
 	var pairs []pair
 	var merged *yaml.Node
@@ -82,7 +81,7 @@ func (d *decoder) pairs(path string, n *yaml.Node) []pair {
 		case !plain(key):
 			d.faults.Add(path, "has a key that is not text")
 		case seen[key.Value]:
-			d.faults.Add(settings.Member(path, key.Value), "is given twice")
+			d.faults.Add(settings.Member(path, key.Value), "occurs twice")
 		case key.ShortTag() == "!!merge":
 			merged = value
 			seen[key.Value] = true
@@ -103,8 +102,8 @@ func (d *decoder) pairs(path string, n *yaml.Node) []pair {
 	return pairs
 }
 
-// merged lists what a merge key brings: the members of a mapping, or of a list
-// of mappings of which the earlier win.
+// merged returns the pairs of a merge key: those of a mapping, or of a list of
+// mappings, in which earlier ones take precedence.
 func (d *decoder) merged(path string, n *yaml.Node) []pair {
 	n = target(n)
 	if !d.enter(n) {

@@ -6,16 +6,16 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Bounds of a walk. A file within maxFile stays below them unless its aliases
-// multiply it, or refer to what they are part of.
+// Limits on decoding. A file within maxFile exceeds them only if its aliases multiply
+// its size or refer to their own parents.
 const (
-	maxWork  = 64 << 20 // of visits, as charge counts them
+	maxWork  = 64 << 20 // as charge counts it
 	maxDepth = 100
 )
 
 var errTooDeep = errors.New("is nested too deep")
 
-// enter charges for a visit and says whether there may be more.
+// enter charges for a visit and reports whether decoding may continue.
 func (d *decoder) enter(n *yaml.Node) bool {
 	d.charge(n)
 	if d.depth >= maxDepth {
@@ -37,7 +37,7 @@ func (d *decoder) charge(n *yaml.Node) {
 	}
 }
 
-// target is the node that n stands for.
+// target returns n, or the node to which the alias n refers.
 func target(n *yaml.Node) *yaml.Node {
 	if n.Kind == yaml.AliasNode {
 		return n.Alias
@@ -47,8 +47,8 @@ func target(n *yaml.Node) *yaml.Node {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// plain says that n is a scalar whose text is its value: not binary, and not
-// of a tag that only some other program knows.
+// plain reports whether n is a scalar whose text is its value: not binary, and
+// without an unknown tag.
 func plain(n *yaml.Node) bool {
 	if n.Kind != yaml.ScalarNode {
 		return false

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Suggest returns a hint at the known word that word was probably meant to be,
-// empty if none is close.
+// Suggest returns a hint at the known word that was probably intended, or "" if none
+// is similar.
 func Suggest(word string, known []string) string {
 	if len(word) > 64 {
 		return ""
@@ -26,8 +26,8 @@ func Suggest(word string, known []string) string {
 	return fmt.Sprintf(" (did you mean %s?)", best)
 }
 
-// longName is the only known word that ends with word, as trusted_issuers does
-// with issuers.
+// longName returns the only known word that ends with word, such as trusted_issuers
+// for issuers.
 func longName(word string, known []string) (found string) {
 	for _, k := range known {
 		if !strings.HasSuffix(k, "_"+strings.ToLower(word)) {
@@ -41,12 +41,12 @@ func longName(word string, known []string) (found string) {
 	return found
 }
 
-// fold drops what naming styles differ in: accessTokenTTL, access-token-ttl.
+// fold removes the differences between naming styles: accessTokenTTL, access-token-ttl.
 func fold(word string) string {
 	return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(word))
 }
 
-// distance is how many letters to add, drop or change to make a into b.
+// distance returns the Levenshtein distance between a and b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

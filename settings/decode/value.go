@@ -13,14 +13,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// decoder fills Go values from a YAML tree and notes every fault with its
-// path, where yaml.v3 would report the first one, or a line.
+// decoder decodes a YAML tree into Go values and records every fault with its path.
+// yaml.v3 would report only the first fault, or only a line.
 type decoder struct {
 	faults  settings.Faults
 	json    bool // the text is JSON
 	work    int
 	depth   int
-	overrun error // why the walk was broken off
+	overrun error // why decoding stopped early
 }
 
 var (
@@ -63,7 +63,7 @@ func (d *decoder) value(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// text decodes a scalar into a type that reads itself.
+// text decodes a scalar into an encoding.TextUnmarshaler.
 func (d *decoder) text(path string, n *yaml.Node, v reflect.Value) {
 	if !plain(n) || d.json && n.ShortTag() != "!!str" {
 		d.faults.Add(path, "must be text")
@@ -74,9 +74,8 @@ func (d *decoder) text(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// scalar decodes a string, a bool or a whole number. A string may be written
-// without quotes even where YAML would read a number or a date: the text of
-// the file is kept as it is.
+// scalar decodes a string, a bool or an integer. A string needs no quotes even where
+// YAML would parse a number or a date: scalar keeps the text of the file.
 func (d *decoder) scalar(path string, n *yaml.Node, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
@@ -117,8 +116,7 @@ func (d *decoder) list(path string, n *yaml.Node, v reflect.Value) {
 	}
 }
 
-// member decodes what is in a list or a map, where null is no way of leaving
-// something out.
+// member decodes an item of a list or map, which must not be null.
 func (d *decoder) member(path string, n *yaml.Node, v reflect.Value) {
 	if isNull(target(n)) && v.Kind() != reflect.Interface {
 		d.faults.Add(path, "is empty")

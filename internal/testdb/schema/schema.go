@@ -1,6 +1,6 @@
-// Package schema gives the databases of testdb the real schema. Import it for
-// that effect alone. It is a package of its own because the tests of models use
-// testdb, which therefore cannot import models.
+// Package schema makes testdb use the real schema. Import it for this side effect. It is
+// a separate package because the tests of models use testdb, which therefore cannot
+// import models.
 package schema
 
 import (
@@ -15,8 +15,8 @@ import (
 
 func init() { testdb.UseSchema(migrate) }
 
-// migrate leaves out the epoch, which names one database: every copy gets one of
-// its own when a server migrates it again.
+// migrate omits the epoch, which identifies one database: every copy gets its own epoch
+// when a server migrates it again.
 func migrate(url string) error {
 	ctx := context.Background()
 	store, err := models.Open(ctx, url, models.Options{})

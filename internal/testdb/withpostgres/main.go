@@ -1,10 +1,10 @@
-// Command withpostgres runs a command, such as go test, with a private
-// PostgreSQL: it starts a cluster, names it in LATCHKEY_TEST_DATABASE_URL, and
-// takes it away when the command has ended. It exits as the command did.
+// Command withpostgres runs a command, such as go test, with a private PostgreSQL: it
+// starts a cluster, sets LATCHKEY_TEST_DATABASE_URL, and removes the cluster when the
+// command has exited. Its exit code is that of the command.
 //
 //	go run ./internal/testdb/withpostgres go test ./...
 //
-// Where the variable is set already, the command simply runs.
+// If the variable is already set, it only runs the command.
 package main
 
 import (
@@ -32,7 +32,7 @@ func main() {
 }
 
 func run(name string, args []string) (status int, err error) {
-	// From here on a signal ends the command, and thereby us.
+	// From here on a signal ends the command, and thereby this process.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 
@@ -53,7 +53,7 @@ func run(name string, args []string) (status int, err error) {
 	}
 	go func() {
 		for s := range signals {
-			_ = cmd.Process.Signal(s) // it may just have ended
+			_ = cmd.Process.Signal(s) // it may just have exited
 		}
 	}()
 	err = cmd.Wait()
@@ -63,8 +63,8 @@ func run(name string, args []string) (status int, err error) {
 	return 0, err
 }
 
-// exitStatus is as a shell counts: 128 and the signal for a command that a
-// signal ended.
+// exitStatus returns the exit status as a shell does: 128 plus the signal for a command
+// that a signal has ended.
 func exitStatus(exit *exec.ExitError) int {
 	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())

@@ -14,18 +14,18 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// control answers the control port. Bodies and answers are JSON:
+// control serves the control port. Bodies and responses are JSON:
 //
 //	POST /clock         {"advance": "48h"}            moves store time
-//	POST /answers       {"lose": 1}                   the next answers to POST requests get lost after their commit
-//	POST /answers       {"hold": 1}                   … are held until they are released
-//	POST /answers/held                                waits until an answer is held
-//	POST /answers/release                             lets held answers go on
+//	POST /answers       {"lose": 1}                   loses the next responses to POST requests after their commit
+//	POST /answers       {"hold": 1}                   … holds them until they are released
+//	POST /answers/held                                waits until a response is held
+//	POST /answers/release                             sends the held responses
 //	POST /feed          {"end": true}                 ends the open revocation streams
 //	POST /feed          {"down": true}                … and fails new ones, until {"down": false}
 //	POST /feed          {"paused": true}              keeps streams open and silent, until {"paused": false}
-//	POST /client-token  {"sub": "a", "claims": {}}    a client token of the trusted issuer: {"token": "…"}
-//	GET  /sessions?sub=a                              the user's live sessions, with the refresh chains that work
+//	POST /client-token  {"sub": "a", "claims": {}}    returns a client token of the trusted issuer: {"token": "…"}
+//	GET  /sessions?sub=a                              returns the user's live sessions, with their working refresh chains
 type control struct {
 	server  *testserver.Server
 	issuer  *testserver.Issuer
@@ -85,7 +85,7 @@ type nothing struct{}
 func (c *control) moveClock(_ context.Context, in struct{ Advance string }) (any, error) {
 	d, err := time.ParseDuration(in.Advance)
 	if err != nil || d < 0 {
-		return nil, fmt.Errorf("advance is %q, want a duration such as 48h", in.Advance)
+		return nil, fmt.Errorf("advance must be a duration such as 48h, not %q", in.Advance)
 	}
 	c.server.Clock.Advance(d)
 	return map[string]any{"now": c.server.Clock.Now()}, nil
@@ -122,7 +122,7 @@ func (c *control) clientToken(_ context.Context, in struct {
 	Claims map[string]any
 }) (any, error) {
 	if in.Sub == "" {
-		return nil, fmt.Errorf("sub is empty: name the user")
+		return nil, fmt.Errorf("sub is missing")
 	}
 	return map[string]string{"token": c.issuer.Token(c.server.URL, in.Sub, in.Claims)}, nil
 }

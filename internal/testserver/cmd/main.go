@@ -1,12 +1,11 @@
-// Command cmd is the test server: the real server over a database of its own,
-// with a second loopback port by which a test controls what is around it (see
-// control.go). It is for tests in other languages than Go, and never part of a
-// release.
+// Command cmd is the test server: the real server with its own database, and a second
+// loopback port with which a test controls the server's environment (see control.go). It
+// is for tests in languages other than Go, and never part of a release.
 //
 //	go run ./internal/testserver/cmd -origin http://127.0.0.1:5173
 //
-// It prints one line of JSON that says where it listens, and ends with its
-// standard input, so that it does not outlive the test that started it.
+// It prints one line of JSON with its addresses. It exits when its standard input ends,
+// so that it does not outlive the test that started it.
 package main
 
 import (
@@ -51,10 +50,10 @@ func run(database, origins string, stdin io.Reader, stdout io.Writer) {
 	if err := json.NewEncoder(stdout).Encode(started); err != nil {
 		p.Fatal(err)
 	}
-	_, _ = io.Copy(io.Discard, stdin) // how it ends does not matter
+	_, _ = io.Copy(io.Discard, stdin) // any end of the input will do
 }
 
-// fatal is how a process fails that has no test to fail.
+// fatal ends a process that has no test to fail.
 func fatal(text string) {
 	fmt.Fprintln(os.Stderr, "testserver:", text)
 	os.Exit(1)

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// started is a test server that runs in this process, and the first session at
-// it.
+// started is a test server in this process, with its first session.
 type started struct {
 	t                *testing.T
 	Issuer, Control  string
@@ -50,7 +49,7 @@ func start(t *testing.T) *started {
 	return s
 }
 
-// control sends an instruction, which must succeed.
+// control sends a control request, which must succeed.
 func (s *started) control(path, body string) (answer map[string]any) {
 	s.t.Helper()
 	resp, err := http.Post(s.Control+path, "application/json", strings.NewReader(body))
@@ -64,7 +63,7 @@ func (s *started) read(resp *http.Response, err error) (answer map[string]any) {
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != 200 {
-		s.t.Fatalf("answered %d %v, %v", resp.StatusCode, answer, err)
+		s.t.Fatalf("status %d %v, %v", resp.StatusCode, answer, err)
 	}
 	return answer
 }
@@ -77,7 +76,7 @@ func (s *started) token(form url.Values) map[string]any {
 	return s.read(resp, err)
 }
 
-// generation is how often the one session was refreshed.
+// generation returns how often the session was refreshed.
 func (s *started) generation() float64 {
 	s.t.Helper()
 	resp, err := http.Get(s.Control + "/sessions?sub=alice")
@@ -96,7 +95,7 @@ func (s *started) form() url.Values {
 	return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.refresh}}
 }
 
-func TestALostAnswerIsToACommittedRequest(t *testing.T) {
+func TestALostResponseBelongsToACommittedRequest(t *testing.T) {
 	s := start(t)
 	before := s.generation()
 	s.control("/answers", `{"lose":1}`)
@@ -118,7 +117,7 @@ func TestALostAnswerIsToACommittedRequest(t *testing.T) {
 	}
 }
 
-func TestAHeldAnswerIsToACommittedRequest(t *testing.T) {
+func TestAHeldResponseBelongsToACommittedRequest(t *testing.T) {
 	s := start(t)
 	before := s.generation()
 	s.control("/answers", `{"hold":1}`)
@@ -171,7 +170,7 @@ func (s *started) stream() (*http.Response, error) {
 	return (&http.Transport{DisableKeepAlives: true}).RoundTrip(r)
 }
 
-func TestTheFeedEndsAndComesBack(t *testing.T) {
+func TestTheFeedStopsAndResumes(t *testing.T) {
 	s := start(t)
 	open, err := s.stream()
 	if err != nil {
@@ -184,7 +183,7 @@ func TestTheFeedEndsAndComesBack(t *testing.T) {
 	}
 	if again, err := s.stream(); err == nil {
 		again.Body.Close()
-		t.Errorf("a new stream is answered %d", again.StatusCode)
+		t.Errorf("a new stream returned status %d", again.StatusCode)
 	}
 	s.control("/feed", `{"down":false}`)
 	again, err := s.stream()
@@ -197,7 +196,7 @@ func TestTheFeedEndsAndComesBack(t *testing.T) {
 	}
 }
 
-func TestAPausedFeedSaysNothing(t *testing.T) {
+func TestAPausedFeedSendsNothing(t *testing.T) {
 	s := start(t)
 	s.control("/feed", `{"paused":true}`)
 	told := make(chan error, 1)
@@ -211,7 +210,7 @@ func TestAPausedFeedSaysNothing(t *testing.T) {
 		_, err = bufio.NewReader(resp.Body).ReadString('\n')
 		told <- err
 	}()
-	s.token(s.form()) // a whole request later
+	s.token(s.form()) // another complete request
 	select {
 	case err := <-told:
 		t.Fatalf("a paused stream spoke: %v", err)
@@ -223,7 +222,7 @@ func TestAPausedFeedSaysNothing(t *testing.T) {
 	}
 }
 
-func TestTheControlPortRefusesWhatItDoesNotKnow(t *testing.T) {
+func TestTheControlPortRejectsUnknownRequests(t *testing.T) {
 	s := start(t)
 	for _, c := range []struct{ path, body string }{
 		{"/clock", `{"advance":"soon"}`}, {"/clock", `{"advance":"-1h"}`}, {"/answers", `{"loose":1}`}, {"/client-token", `{}`}, {"/feed", `{`},

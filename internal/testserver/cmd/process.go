@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// process stands in for the test of the harness where there is none: a failure
-// ends it. Methods that the harness does not call are missing.
+// process replaces the testing.TB of the harness outside a test: a failure ends the
+// process. It lacks the methods that the harness does not call.
 type process struct {
 	testing.TB
 	cleanups []func()
@@ -42,11 +42,11 @@ func (p *process) TempDir() string {
 	if err != nil {
 		p.Fatal(err)
 	}
-	p.Cleanup(func() { _ = os.RemoveAll(folder) }) // a temporary folder that stays is no failure
+	p.Cleanup(func() { _ = os.RemoveAll(folder) }) // a leftover temporary folder is not a failure
 	return folder
 }
 
-// end runs the cleanups, the last one first.
+// end runs the cleanups in reverse order.
 func (p *process) end() {
 	for _, fn := range slices.Backward(p.cleanups) {
 		fn()

@@ -2,16 +2,16 @@ package testdb
 
 import "testing"
 
-// Pair is a primary and its standby, of one test alone. They are as a careful
-// operator runs them: a commit waits until the standby has it.
-type Pair struct {
+// ReplicatedCluster is a primary and its standby, private to one test. Replication is
+// synchronous: a commit waits until the standby has it.
+type ReplicatedCluster struct {
 	Primary, Standby *Cluster
 }
 
-// NewPair starts a pair, and removes it after the test.
-func NewPair(t testing.TB) *Pair {
+// NewReplicatedCluster starts a primary with a standby, and removes both after the test.
+func NewReplicatedCluster(t testing.TB) *ReplicatedCluster {
 	t.Helper()
-	p := &Pair{Primary: NewCluster(t)}
+	p := &ReplicatedCluster{Primary: NewCluster(t)}
 	s, err := newStandby(p.Primary.server)
 	if err != nil {
 		t.Fatalf("testdb: standby: %v", err)
@@ -23,22 +23,22 @@ func NewPair(t testing.TB) *Pair {
 	return p
 }
 
-// Promote makes the standby a primary. The former primary goes on as it was:
-// its connections stay open, and it takes writes, though none of its commits
-// ends, since no standby has it. Fence puts an end to that.
-func (p *Pair) Promote() {
+// Promote makes the standby a primary. The former primary continues: its connections
+// stay open and it accepts writes, although no commit completes, because no standby
+// confirms it. Fence stops this.
+func (p *ReplicatedCluster) Promote() {
 	p.Standby.t.Helper()
 	p.Standby.Execute("SELECT pg_promote()")
 	p.Standby.Wait("SELECT NOT pg_is_in_recovery()")
 }
 
-// Fence makes a server refuse writes, on connections that are open too.
+// Fence makes a server reject writes, even on open connections.
 func (c *Cluster) Fence() {
 	c.t.Helper()
 	c.Set("default_transaction_read_only", "on")
 }
 
-// Set changes a setting of the running server and waits until it has it.
+// Set changes a setting of the running server and waits until it takes effect.
 func (c *Cluster) Set(setting, value string) {
 	c.t.Helper()
 	c.Execute("ALTER SYSTEM SET " + setting + " = '" + value + "'")
