@@ -359,7 +359,7 @@ func (s *Service) ExtendSession(ctx context.Context, c *Caller, tenant, sid stri
 	if err != nil {
 		return nil, err
 	}
-	row, err = s.OAuth.ExtendSessionBy(ctx, row, b.ExpiresIn.Of(), c.Key.Name)
+	row, err = s.OAuth.ExtendSessionBy(ctx, row, b.ExpiresIn.Std(), c.Key.Name)
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
 		return nil, conflict(string(refused.Reason), refused.Description)
