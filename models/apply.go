@@ -29,6 +29,7 @@ type ApplyOptions struct {
 	Replace bool // a noun that is named becomes what is wanted, and nothing stored stays in it
 	Prune   bool // remove tenants, clients and trusted issuers that are not wanted
 
+	PruneInside bool  // Prune removes no tenant, only what is in those that are wanted
 	Remove      []Ref // remove these, which are not wanted either
 	KeepSecrets bool  // a secret that is left out stays as it is stored, even with Replace
 

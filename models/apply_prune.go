@@ -29,7 +29,7 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 	}
 	for _, id := range ids {
 		named := slices.ContainsFunc(wanted, func(t settings.TenantSpec) bool { return t.ID == id && !t.Context })
-		if named || !a.removes(Ref{NounTenant, id, id}) {
+		if named || !a.removes(Ref{NounTenant, id, id}) || a.o.PruneInside && !slices.Contains(a.o.Remove, Ref{NounTenant, id, id}) {
 			continue
 		}
 		owned, err := ownedNouns(a.tx, id)

@@ -82,6 +82,7 @@ type contextKey int
 const (
 	callerKey contextKey = iota
 	bodyKey
+	mediaTypeKey
 )
 
 // authenticate finds the caller of a request by its admin key, and reads the body.
@@ -99,6 +100,8 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	ctx = huma.WithValue(ctx, callerKey, caller)
+	kind, _, _ := mime.ParseMediaType(g.GetHeader("Content-Type"))
+	ctx = huma.WithValue(ctx, mediaTypeKey, kind)
 	next(huma.WithValue(ctx, bodyKey, body))
 }
 
@@ -169,7 +172,9 @@ func writeProblem(g *gin.Context, p *Problem) {
 // route registers an operation. fn gets the caller.
 func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *Caller, in *I) (*O, error)) {
 	op.Path = basePath + op.Path
-	op.Responses = map[string]*huma.Response{}
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
 	problems := &huma.Response{Description: "A problem (RFC 9457)", Content: map[string]*huma.MediaType{
 		"application/problem+json": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")},
 	}}
@@ -221,6 +226,12 @@ func (a *api) registered(method, path string) *huma.Operation {
 func bodyOf(ctx context.Context) []byte {
 	body, _ := ctx.Value(bodyKey).([]byte)
 	return body
+}
+
+// mediaTypeOf returns the media type of the body.
+func mediaTypeOf(ctx context.Context) string {
+	kind, _ := ctx.Value(mediaTypeKey).(string)
+	return kind
 }
 
 // takes gives an operation a body with the schema of T, of which huma reads nothing.

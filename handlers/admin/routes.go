@@ -38,6 +38,52 @@ func (a *api) routes() {
 	a.adminKeyRoutes()
 	a.suspensionRoutes()
 	a.explainRoute()
+	a.configurationRoutes()
+}
+
+func (a *api) configurationRoutes() {
+	const tag = "configuration"
+	type query struct {
+		DryRun  bool `query:"dry_run" doc:"Change nothing, and report what would be changed"`
+		Replace bool `query:"replace" doc:"What the document names becomes what it says, and nothing stored stays in it"`
+		Prune   bool `query:"prune" doc:"Remove what the document does not name. Nothing outside the tenants of the key is removed"`
+	}
+	apply := takes[applyRequest](a, operation("POST", "/apply", "apply", tag, "Apply a configuration document"), true, jsonType, yamlType)
+	apply.Description = "The sections tenants and revision of a configuration file. What the document leaves out stays as it is stored."
+	route(a, apply, func(ctx context.Context, c *Caller, in *query) (*struct{ Body *Applied }, error) {
+		done, err := a.Apply(ctx, c, bodyOf(ctx), ApplyOptions{DryRun: in.DryRun, Replace: in.Replace, Prune: in.Prune, YAML: mediaTypeOf(ctx) == yamlType})
+		return &struct{ Body *Applied }{done}, err
+	})
+	type export struct {
+		Tenants        []string `query:"tenant" maxItems:"100" doc:"Ids of tenants, separated by commas; left out: all of the key"`
+		Users          bool     `query:"users" doc:"With the users that a file or an operator has named, and the attributes that those set"`
+		ForNewDatabase bool     `query:"for_new_database" doc:"With the names of files where secrets belong, which a new database does not have"`
+		Accept         string   `header:"Accept" doc:"application/json or application/yaml"`
+	}
+	exporting := operation("GET", "/export", "export", tag, "Export the configuration, without secrets")
+	exporting.Description = "A document that apply accepts. It names no secret; applying it keeps those that are stored."
+	exporting.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
+		jsonType: {Schema: &huma.Schema{Type: huma.TypeObject}}, yamlType: {Schema: &huma.Schema{Type: huma.TypeString}},
+	}}}
+	type document struct {
+		ContentType string `header:"Content-Type"`
+		Body        []byte
+	}
+	route(a, exporting, func(ctx context.Context, c *Caller, in *export) (*document, error) {
+		yaml := strings.Contains(in.Accept, yamlType)
+		text, err := a.Export(ctx, c, ExportOptions{Tenants: in.Tenants, Users: in.Users, ForNewDatabase: in.ForNewDatabase, YAML: yaml})
+		kind := jsonType
+		if yaml {
+			kind = yamlType
+		}
+		return &document{kind, text}, err
+	})
+}
+
+// applyRequest describes a body.
+type applyRequest struct {
+	Tenants  []map[string]any `json:"tenants,omitempty" doc:"As in a configuration file: see docs/configuration.md"`
+	Revision int64            `json:"revision,omitempty" doc:"A file of the server with a lower one is not applied from then on"`
 }
 
 func (a *api) explainRoute() {

@@ -5,11 +5,13 @@ package decode
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -161,4 +163,49 @@ func (d *Document) Check(path string) settings.Faults {
 		r.faults.Add(path, "%v", r.overrun)
 	}
 	return r.faults
+}
+
+// YAMLOf returns a JSON document as YAML. The keys of an object come in the order of
+// `first`, then by name.
+func YAMLOf(text []byte, first ...string) ([]byte, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	root, err := readJSON(d, 0)
+	if err != nil {
+		return nil, err
+	}
+	arrange(root, first)
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	if err := errors.Join(e.Encode(root), e.Close()); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// arrange sorts the keys of objects.
+func arrange(n *yaml.Node, first []string) {
+	if n.Kind == yaml.MappingNode {
+		type pair struct{ key, value *yaml.Node }
+		pairs := make([]pair, len(n.Content)/2)
+		for i := range pairs {
+			pairs[i] = pair{n.Content[2*i], n.Content[2*i+1]}
+		}
+		rank := func(p pair) int {
+			if at := slices.Index(first, p.key.Value); at >= 0 {
+				return at
+			}
+			return len(first)
+		}
+		slices.SortStableFunc(pairs, func(a, b pair) int {
+			return cmp.Or(cmp.Compare(rank(a), rank(b)), strings.Compare(a.key.Value, b.key.Value))
+		})
+		for i, p := range pairs {
+			n.Content[2*i], n.Content[2*i+1] = p.key, p.value
+		}
+	}
+	for _, inner := range n.Content {
+		arrange(inner, first)
+	}
 }

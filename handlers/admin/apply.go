@@ -1,0 +1,289 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
+	"github.com/latchkey/latchkey/settings/decode"
+)
+
+// ApplyOptions say how a document is applied.
+type ApplyOptions struct {
+	DryRun  bool // change nothing
+	Replace bool // what is named becomes what the document says, and nothing stored stays in it
+	Prune   bool // remove what is not named, inside of the tenants of the key
+	YAML    bool // the document is YAML; otherwise it is JSON
+}
+
+// Applied is what applying a document changed, or would change.
+type Applied struct {
+	DryRun  bool     `json:"dry_run" doc:"Nothing was changed"`
+	Changes []Change `json:"changes" nullable:"false"`
+}
+
+// Change is one difference between a document and what is stored.
+type Change struct {
+	Change string        `json:"change" enum:"created,changed,removed"`
+	Kind   string        `json:"kind" doc:"tenant, client, issuer, user, or file for the stored revision"`
+	Tenant string        `json:"tenant,omitempty"`
+	ID     string        `json:"id,omitempty"`
+	Fields []FieldChange `json:"fields,omitempty"`
+	Notes  []string      `json:"notes,omitempty" doc:"What loosens security, renames users, or stays looser than the default"`
+}
+
+// FieldChange is a setting that changes. Of a secret, from and to are absent.
+type FieldChange struct {
+	Name string `json:"name"`
+	From any    `json:"from,omitempty" doc:"The value before, as JSON; absent: the default"`
+	To   any    `json:"to,omitempty" doc:"The value after, as JSON; absent: the default"`
+}
+
+// applyBody is the part of a configuration file that can be applied.
+type applyBody struct {
+	Tenants  []settings.TenantSpec `yaml:"tenants"`
+	Revision int64                 `yaml:"revision"`
+}
+
+// Apply makes tenants and what is in them as a document says, and reports the
+// difference. A key that is no owner's changes only what is in its tenants.
+func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOptions) (*Applied, error) {
+	if err := c.may(admins, ""); err != nil {
+		return nil, err
+	}
+	parse := decode.JSON
+	if o.YAML {
+		parse = decode.YAML
+	}
+	document, err := parse(body)
+	if err != nil {
+		return nil, invalid(Fault{Detail: "the document " + err.Error()})
+	}
+	var b applyBody
+	faults, err := document.Into("", &b)
+	if err != nil {
+		return nil, invalid(Fault{Detail: "the document " + err.Error()})
+	}
+	faults = append(faults, filesIn(b.Tenants)...)
+	if len(faults) > 0 {
+		return nil, invalidBody("", faults)
+	}
+	if faults := settings.ValidateIDs(b.Tenants); len(faults) > 0 {
+		return nil, invalidBody("", faults)
+	}
+	owner := c.may(owners, "") == nil
+	if !owner {
+		if err := s.confine(ctx, c, b); err != nil {
+			return nil, err
+		}
+	}
+	if owner && o.Prune && !slices.ContainsFunc(b.Tenants, func(t settings.TenantSpec) bool { return t.ID == settings.DefaultTenant }) {
+		if err := s.tenantExists(ctx, settings.DefaultTenant); err == nil {
+			return nil, conflict("default_tenant", "The document does not name the tenant \"default\", which cannot be removed")
+		}
+	}
+	options := models.ApplyOptions{
+		DryRun: o.DryRun, Replace: o.Replace, Prune: o.Prune, PruneInside: !owner, KeepSecrets: false,
+		Actor: c.actor(), Validate: s.validate,
+	}
+	if b.Revision > 0 {
+		if !owner {
+			return nil, forbidden("only an owner's key may set revision")
+		}
+		content, err := models.FileContent(b.Tenants)
+		if err != nil {
+			return nil, err
+		}
+		f := models.File{Revision: b.Revision}
+		f.Digest, f.Known = s.Keys.DigestFile(content)
+		options.File = &f
+	}
+	changes, err := s.Store.Apply(ctx, b.Tenants, s.Keys, options)
+	if err != nil {
+		return nil, err
+	}
+	if !o.DryRun && slices.ContainsFunc(changes, func(c models.Change) bool { return c.Created && c.Noun == models.NounTenant }) {
+		if err := s.OAuth.EnsureSigningKeys(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &Applied{DryRun: o.DryRun, Changes: newChanges(changes)}, nil
+}
+
+func newChanges(changes []models.Change) []Change {
+	list := make([]Change, len(changes))
+	for i, c := range changes {
+		change := Change{Change: "changed", Kind: c.Noun, Tenant: c.Tenant, ID: c.ID, Notes: c.Notes}
+		switch {
+		case c.Created:
+			change.Change = "created"
+		case c.Removed:
+			change.Change = "removed"
+		}
+		for _, f := range c.Fields {
+			field := FieldChange{Name: f.Name}
+			if f.From != "" {
+				field.From = json.RawMessage(f.From)
+			}
+			if f.To != "" {
+				field.To = json.RawMessage(f.To)
+			}
+			change.Fields = append(change.Fields, field)
+		}
+		list[i] = change
+	}
+	return list
+}
+
+// filesIn returns the faults of members that name files.
+func filesIn(tenants []settings.TenantSpec) (faults settings.Faults) {
+	for _, t := range tenants {
+		for _, client := range t.Clients {
+			if client.SecretFile != "" {
+				faults.Add(client.Path+".secret_file", "is not available here: send the content as secret")
+			}
+		}
+		for _, e := range t.TrustedIssuers {
+			if e.Keys.SharedSecretFile != "" {
+				faults.Add(e.Path+".keys.shared_secret_file", "is not available here: send the content as shared_secret")
+			}
+		}
+	}
+	return faults
+}
+
+// confine restricts a document to what is in the tenants of a key that is no owner's.
+func (s *Service) confine(ctx context.Context, c *Caller, b applyBody) error {
+	for i := range b.Tenants {
+		t := &b.Tenants[i]
+		if !c.Key.MayUse(t.ID) {
+			return errNotFound
+		}
+		if err := s.tenantExists(ctx, t.ID); err != nil {
+			return err
+		}
+		for key := range t.Written {
+			if !slices.Contains([]string{"id", "clients", "trusted_issuers", "users"}, key) {
+				return forbidden("only an owner's key may change the settings of a tenant: " + t.Path + "." + key)
+			}
+		}
+		t.Context = true
+		for _, e := range t.TrustedIssuers {
+			if e.AllowPrivateAddresses {
+				return forbidden("only an owner's key may set allow_private_addresses: " + e.Path)
+			}
+		}
+	}
+	return nil
+}
+
+// ExportOptions say what is exported.
+type ExportOptions struct {
+	Tenants        []string // empty: all tenants of the key
+	Users          bool     // with the users that a file or an operator has named
+	ForNewDatabase bool     // with the names of files for the secrets
+	YAML           bool
+}
+
+// mostExported bounds how many tenants and users one export has.
+const mostExported = 10_000
+
+// Export returns the tenants as a document that Apply accepts, without secrets.
+func (s *Service) Export(ctx context.Context, c *Caller, o ExportOptions) ([]byte, error) {
+	if err := c.may(admins, ""); err != nil {
+		return nil, err
+	}
+	only := c.Key.Tenants
+	if len(o.Tenants) > 0 {
+		for _, id := range o.Tenants {
+			if err := c.may(admins, id); err != nil {
+				return nil, err
+			}
+		}
+		only = o.Tenants
+	}
+	tenants, more, err := s.Store.StoredTenants(ctx, only, models.Page{Limit: mostExported})
+	switch {
+	case err != nil:
+		return nil, err
+	case more:
+		return nil, invalidParameter("tenant", fmt.Sprintf("must name the tenants: there are more than %d", mostExported))
+	case len(o.Tenants) > len(tenants):
+		return nil, errNotFound
+	}
+	list := make([]any, len(tenants))
+	for i := range tenants {
+		if list[i], err = s.exportTenant(ctx, &tenants[i], o); err != nil {
+			return nil, err
+		}
+	}
+	text, err := json.Marshal(map[string]any{"tenants": list})
+	if err != nil || !o.YAML {
+		return text, err
+	}
+	return decode.YAMLOf(text, "id", "sub", "issuer", "name")
+}
+
+func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o ExportOptions) (map[string]any, error) {
+	out := exported(t.Settings, "id", t.Row.ID)
+	clients, _, err := s.Store.StoredClients(ctx, t.Row.ID, models.Page{Limit: 1 << 20})
+	if err != nil {
+		return nil, err
+	}
+	list := []any{}
+	for _, c := range clients {
+		doc := exported(c.Settings, "id", c.Row.ID)
+		if o.ForNewDatabase && c.Row.SecretDigest.Digest != nil {
+			doc["secret_file"] = fmt.Sprintf("secrets/%s-%s", t.Row.ID, c.Row.ID)
+		}
+		list = append(list, doc)
+	}
+	out["clients"] = list
+	issuers, _, err := s.Store.StoredIssuers(ctx, t.Row.ID, models.Page{Limit: 1 << 20})
+	if err != nil {
+		return nil, err
+	}
+	list = []any{}
+	for _, e := range issuers {
+		doc := exported(e.Settings, "id", e.Row.EntryID)
+		if e.Row.SealedSecret != nil {
+			// The stored secret stays where keys is left out.
+			if delete(doc, "keys"); o.ForNewDatabase {
+				doc["keys"] = map[string]any{"shared_secret_file": fmt.Sprintf("secrets/%s-%s", t.Row.ID, e.Row.EntryID)}
+			}
+		}
+		list = append(list, doc)
+	}
+	out["trusted_issuers"] = list
+	if !o.Users {
+		return out, nil
+	}
+	users, err := s.Store.NamedUsers(ctx, t.Row.ID, mostExported+1)
+	if err != nil {
+		return nil, err
+	}
+	if len(users) > mostExported {
+		return nil, invalidParameter("users", fmt.Sprintf("the tenant has more than %d users that a file or an operator named; export them as a list of users", mostExported))
+	}
+	list = []any{}
+	for _, u := range users {
+		user := map[string]any{"sub": u.Sub, "attributes": u.Attributes}
+		if u.Disabled {
+			user["disabled"] = true
+		}
+		list = append(list, user)
+	}
+	out["users"] = list
+	return out, nil
+}
+
+func exported(doc settings.Document, key, id string) map[string]any {
+	out := map[string]any{key: id}
+	for name, value := range doc {
+		out[name] = value
+	}
+	return out
+}
