@@ -23,7 +23,7 @@ func (v *validation) listeners(safe bool) {
 	if v.AdminListen != None {
 		adminHost, adminOK = v.address("admin_listen", v.AdminListen, "such as 127.0.0.1:8081, or none")
 		if v.Given("admin_listen") && v.AdminListen == v.MetricsListen && !strings.HasSuffix(v.AdminListen, ":0") {
-			v.Add(v.at("admin_listen"), `must differ from metrics_listen; "none" switches it off`)
+			v.Add(v.at("admin_listen"), `must differ from metrics_listen; use "none" to disable it`)
 		}
 	}
 	if !safe || v.BehindProxy || v.TLS != (TLS{}) {
@@ -35,7 +35,7 @@ func (v *validation) listeners(safe bool) {
 		v.Add(v.at("listen"), "would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: set tls.cert_file and tls.key_file, or behind_proxy: true if a proxy terminates TLS")
 	}
 	if adminOK && !v.AdminShared() && !loopback(adminHost) {
-		v.Add(v.at("admin_listen"), "would serve plain HTTP, which is safe only on a loopback address: give tls.cert_file and tls.key_file, or behind_proxy: true if a proxy ends TLS")
+		v.Add(v.at("admin_listen"), "would serve plain HTTP, which is safe only on a loopback address: set tls.cert_file and tls.key_file, or behind_proxy: true if a proxy terminates TLS")
 	}
 }
 

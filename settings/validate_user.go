@@ -98,15 +98,15 @@ func (v *tenantValidation) storableText(path, s string) {
 	}
 }
 
-// ValidateSessionAttributes returns what is wrong with attributes of a session. A value
-// may be nil, which removes the attribute.
+// ValidateSessionAttributes returns the faults of session attributes. A nil value
+// removes the attribute.
 func ValidateSessionAttributes(path string, attributes map[string]any) Faults {
 	v := tenantValidation{}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		at := Member(path, name)
 		v.memberName(at, name, reservedSessionAttribute)
 		if text, err := json.Marshal(attributes[name]); err != nil {
-			v.Add(at, "must be a value that JSON can hold")
+			v.Add(at, "must be a value that JSON can represent")
 		} else if len(text) > maxAttribute {
 			v.Add(at, "must be at most 4 KiB as JSON")
 		}

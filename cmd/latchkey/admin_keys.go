@@ -19,6 +19,7 @@ func newAdminKeys(s *sharedFlags) *cobra.Command {
 	keys.Long = `Manages the keys of the admin API and the console. Run it on the server, because it
 needs the server's configuration with its database and root secret. An owner can
 create more keys through the admin API.`
+	keys.Example = "  latchkey admin-keys create --name \"Anna's laptop\" --role owner\n  latchkey admin-keys list"
 	keys.AddCommand(newAdminKeysCreate(s), newAdminKeysList(s), newAdminKeysRevoke(s))
 	return keys
 }

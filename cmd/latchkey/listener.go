@@ -15,7 +15,7 @@ import (
 type listeners struct {
 	serving     net.Listener
 	metrics     net.Listener // nil: metrics are not served
-	admin       net.Listener // nil: management is not served, or at serving
+	admin       net.Listener // nil: the admin API is not served, or serving serves it too
 	certificate *certificate // nil: plain HTTP
 }
 
@@ -65,7 +65,7 @@ func listenOptional(setting, address, what string, c *config.Config, log *slog.L
 	case err == nil:
 		return l, nil
 	case errors.Is(err, syscall.EADDRINUSE) && !c.Given(setting):
-		log.Warn(fmt.Sprintf("%s is not served: the default address is in use; set %s to another address, or to none", what, setting), "address", address)
+		log.Warn(fmt.Sprintf("not serving %s: the default address is in use; set %s to another address, or to none", what, setting), "address", address)
 		return nil, nil
 	default:
 		return nil, fmt.Errorf("%s: %w", setting, err)

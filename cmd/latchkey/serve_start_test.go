@@ -172,7 +172,7 @@ func TestAServerStartsIfTheDefaultMetricsPortIsInUse(t *testing.T) {
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("metrics_listen: none\n", "")
 	s := d.serve()
-	if !strings.Contains(s.err.String(), "metrics are not served: the default address is in use") {
+	if !strings.Contains(s.err.String(), "not serving metrics: the default address is in use") {
 		t.Errorf("the log does not report it: %s", s.err.String())
 	}
 	d.edit("listen: 127.0.0.1:0\n", "listen: 127.0.0.1:0\nmetrics_listen: "+config.Default().MetricsListen+"\n")

@@ -151,8 +151,8 @@ func (d *Document) Into(path string, v any) (settings.Faults, error) {
 	return r.faults, r.overrun
 }
 
-// Check returns what is wrong with the document whatever it is decoded into: keys that
-// are given twice, and values that JSON cannot hold.
+// Check returns the faults of the document that do not depend on the struct: duplicate
+// keys, and values that JSON cannot represent.
 func (d *Document) Check(path string) settings.Faults {
 	if d.root == nil {
 		return nil
