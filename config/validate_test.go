@@ -115,7 +115,7 @@ tenants:
 		"log.level: must be one of debug, info, warn, error",
 		"tenants[0].id: must be 1–63 of a–z, 0–9 and -, and not begin with -",
 		"tenants[0].trusted_issuers[0].token_type: must be one of jwt, id_token",
-		"tenants[0].trusted_issuers[0].keys: must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret",
+		"tenants[0].trusted_issuers[0].keys: must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret, internal",
 		"tenants[0].trusted_issuers[0].max_age: must be 1s to 1d",
 		"tenants[0].clients[0].grants[1]: must be one of token-exchange, refresh, client-credentials",
 		"tenants[0].clients[0].grants: refresh requires token-exchange, which opens the session",

@@ -64,6 +64,9 @@ var endpoints = []*endpoint{
 	{path: "/sessions/:sid/extend", callers: backEnds, methods: []method{
 		{name: "POST", summary: "Moves the absolute end of a session", oauth: (*oauth.Server).ExtendSession},
 	}},
+	{path: "/client-tokens", callers: backEnds, methods: []method{
+		{name: "POST", summary: "Mints a client token for a user whom a back end has signed in itself", oauth: (*oauth.Server).ClientTokens},
+	}},
 	{path: "/userinfo", callers: browsers, methods: []method{
 		{name: "GET", summary: "Returns the user's id and custom claims (OpenID Connect Core §5.3)", oauth: (*oauth.Server).UserInfo},
 		{name: "POST", summary: "Returns the same as GET", oauth: (*oauth.Server).UserInfo},

@@ -64,6 +64,7 @@ func clientNotes(before, after settings.ClientSettings, isDefault bool) (n notes
 	}
 	n.on(before.Public(), after.Public(), "auth is none: the client has no secret any more, and whoever knows its id may use it")
 	n.on(before.Introspect == settings.IntrospectAll, after.Introspect == settings.IntrospectAll, "introspect is all: the client reads every token of the tenant")
+	n.on(before.MintClientTokens, after.MintClientTokens, "mint_client_tokens: the client may sign in any user of its tenant")
 	n.on(before.ManageSessions, after.ManageSessions, "manage_sessions: the client lists, ends and extends the sessions of every user")
 	n.on(before.SessionToken, after.SessionToken, "session_token: the client gets handles that do not rotate")
 	n.on(before.AllowPublicSessionToken, after.AllowPublicSessionToken, "allow_public_session_token: a copied handle works without a secret")

@@ -33,7 +33,7 @@ const (
 	CheckUnspent    = "unspent"      // it was not used before
 	CheckEnabled    = "enabled"      // tenant, client and trusted issuer are enabled
 	CheckUser       = "user"         // the user is known, or may be created, and is enabled
-	CheckLimit      = "sessionlimit" // the user may have one more session
+	CheckLimit      = "session_limit" // the user may have one more session
 )
 
 var checkOrder = []string{

@@ -60,7 +60,7 @@ func TestEvaluationErrorsQuoteNoValue(t *testing.T) {
 		`9223372036854775807 + size(token)`: "integer overflow",
 		`{token.n: 1}[token.n + 'x']`:       "yields nothing",
 		`type(token.n)`:                     "yields type, which has no JSON form",
-		`{1: token.n}`:                      "yields an object with a name that is no string",
+		`{1: token.n}`:                      "yields an object with a name that is not a string",
 	} {
 		_, err := issuerExpression(t, text).evaluate(variables)
 		if err != nil && strings.Contains(err.Error(), "4111") {

@@ -49,7 +49,9 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 		e.audiences = []string{t.Issuer}
 	}
 	var err error
-	if row.SealedSecret != nil {
+	if s.Keys.Internal {
+		e.Settings.Typ, e.algorithms, e.source = typClientToken, internalAlgorithms, ringSource{t.ring, r.now}
+	} else if row.SealedSecret != nil {
 		e.algorithms = []string{"HS256"}
 		if e.secret, err = r.keys.open("shared-secret", t.ID, s.Issuer, "HS256", row.SealedSecret, row.RootVersion); err != nil {
 			return nil, err

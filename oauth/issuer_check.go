@@ -159,3 +159,13 @@ func (s *Server) IssuerFetches() []IssuerFetches {
 	}
 	return list
 }
+
+// IssuerAdvice returns what is wrong with a trusted issuer and what to do about it,
+// without anything that the issuer sent: its address may be a private one.
+func IssuerAdvice(err error) string {
+	var f *issuerFault
+	if !errors.As(err, &f) {
+		return "What it publishes does not match the configuration."
+	}
+	return f.problem + ": expected " + f.expected + "; " + f.advice
+}

@@ -33,6 +33,7 @@ const (
 	ReasonClientNotAllowed     Reason = "client_not_allowed"
 	ReasonScopeNotAllowed      Reason = "scope_not_allowed"
 	ReasonTargetNotAllowed     Reason = "target_not_allowed"
+	ReasonClientTokensOff      Reason = "client_tokens_disabled"
 )
 
 // Reasons about a client token, which the wire calls subject_token.

@@ -61,11 +61,12 @@ type ClientSettings struct {
 	Origins                 []string          `json:"origins,omitempty" yaml:"origins"`
 	SessionToken            bool              `json:"session_token,omitempty" yaml:"session_token"`
 	AllowPublicSessionToken bool              `json:"allow_public_session_token,omitempty" yaml:"allow_public_session_token"`
-	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ"` // at+jwt | JWT
-	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`   // may manage the sessions of every user of its tenant
-	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`         // limit of extended sessions; absent: sessions cannot be extended
-	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list"`           // its sessions get an entry in a status list
-	PreviousUntil           *Until            `json:"previous_until,omitempty" yaml:"previous_until"`     // when PreviousSecret expires; absent: 7 days after it is set
+	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ"`     // at+jwt | JWT
+	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`       // may manage the sessions of every user of its tenant
+	MintClientTokens        bool              `json:"mint_client_tokens,omitempty" yaml:"mint_client_tokens"` // may mint client tokens for users that it signs in itself
+	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`             // limit of extended sessions; absent: sessions cannot be extended
+	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list"`               // its sessions get an entry in a status list
+	PreviousUntil           *Until            `json:"previous_until,omitempty" yaml:"previous_until"`         // when PreviousSecret expires; absent: 7 days after it is set
 	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled"`
 }
 

@@ -44,8 +44,9 @@ type IssuerSettings struct {
 type IssuerKeys struct {
 	Discovery bool            `json:"discovery,omitempty" yaml:"discovery"` // use jwks_uri of its metadata
 	JWKSURI   string          `json:"jwks_uri,omitempty" yaml:"jwks_uri"`
-	JWKS      json.RawMessage `json:"jwks,omitempty" yaml:"jwks"` // a JSON Web Key Set, RFC 7517 §5
-	PEM       string          `json:"pem,omitempty" yaml:"pem"`   // one or more public keys
+	JWKS      json.RawMessage `json:"jwks,omitempty" yaml:"jwks"`         // a JSON Web Key Set, RFC 7517 §5
+	Internal  bool            `json:"internal,omitempty" yaml:"internal"` // those of the tenant itself: of {iss}/client-tokens
+	PEM       string          `json:"pem,omitempty" yaml:"pem"`           // one or more public keys
 
 	// SharedSecret (HS256, at least 32 bytes) is sealed in its own column and is
 	// never part of the stored document.
@@ -57,7 +58,7 @@ type IssuerKeys struct {
 
 // Given reports whether a member is set.
 func (k IssuerKeys) Given() bool {
-	return k.Discovery || k.JWKSURI != "" || k.JWKS != nil || k.PEM != "" || k.SharedSecret != "" || k.SharedSecretFile != ""
+	return k.Discovery || k.Internal || k.JWKSURI != "" || k.JWKS != nil || k.PEM != "" || k.SharedSecret != "" || k.SharedSecretFile != ""
 }
 
 // IssuerSpec is a trusted issuer in a configuration file.

@@ -45,6 +45,9 @@ func (v *tenantValidation) client(at string, c ClientSpec) {
 	if c.Introspect != "" && c.Public() {
 		v.Add(at+".introspect", "requires auth: secret")
 	}
+	if c.MintClientTokens && c.Public() {
+		v.Add(at+".mint_client_tokens", "requires auth: secret")
+	}
 	if c.ManageSessions && c.Public() {
 		v.Add(at+".manage_sessions", "requires auth: secret")
 	}

@@ -15,6 +15,10 @@ const (
 	minSharedSecret = 32 // bytes, RFC 7518 §3.2
 )
 
+// ClientTokensPath follows the issuer URL of a tenant in that of its internal issuer,
+// which mints client tokens for back ends that sign users in themselves.
+const ClientTokensPath = "/client-tokens"
+
 // Signature algorithms of client tokens. HS256 is allowed only with shared secrets,
 // so that a public key is never used as a secret (RFC 8725 §2.1).
 const sharedSecretAlgorithm = "HS256"
@@ -110,13 +114,24 @@ func canonicalIssuer(iss string) string {
 func (v *tenantValidation) keys(at string, e IssuerSpec) {
 	shared := e.Keys.SharedSecret != "" || e.Keys.SharedSecretFile != "" || e.Keys.Stored
 	sources := 0
-	for _, given := range []bool{e.Keys.Discovery, e.Keys.JWKSURI != "", len(e.Keys.JWKS) > 0, e.Keys.PEM != "", shared} {
+	for _, given := range []bool{e.Keys.Discovery, e.Keys.Internal, e.Keys.JWKSURI != "", len(e.Keys.JWKS) > 0, e.Keys.PEM != "", shared} {
 		if given {
 			sources++
 		}
 	}
 	if sources != 1 {
-		v.Add(at+".keys", "must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret")
+		v.Add(at+".keys", "must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret, internal")
+	}
+	if e.Keys.Internal {
+		if v.base != "" && e.Issuer != v.issuer()+ClientTokensPath {
+			v.Add(at+".issuer", "must be %q with keys.internal", v.issuer()+ClientTokensPath)
+		}
+		if e.TokenType != TokenTypeJWT {
+			v.Add(at+".token_type", "must be jwt with keys.internal")
+		}
+		if len(e.Algorithms) > 0 || e.Typ != "" || e.AllowPrivateAddresses {
+			v.Add(at+".keys.internal", "does not go with algorithms, typ or allow_private_addresses, which the server decides")
+		}
 	}
 	v.optional(at+".keys.jwks_uri", e.Keys.JWKSURI, fetched(e.AllowPrivateAddresses))
 	if secret := e.Keys.SharedSecret; secret != "" && len(secret) < minSharedSecret {

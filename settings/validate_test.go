@@ -329,7 +329,7 @@ func TestValidateIssuer(t *testing.T) {
 	shared := settings.IssuerKeys{SharedSecret: strings.Repeat("s", 32)}
 	pem := settings.IssuerKeys{PEM: "-----BEGIN PUBLIC KEY-----"}
 	const (
-		oneSource = "keys: must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret"
+		oneSource = "keys: must be exactly one of discovery, jwks_uri, jwks, pem, shared_secret, internal"
 		ours      = "issuer: must not be an issuer of this server"
 	)
 	rows := []row{

@@ -39,6 +39,31 @@ func (a *api) routes() {
 	a.suspensionRoutes()
 	a.explainRoute()
 	a.configurationRoutes()
+	a.clientTokenRoutes()
+}
+
+func (a *api) clientTokenRoutes() {
+	mint := takes[clientTokenRequest](a, operation("POST", "/tenants/{tenant}/client-tokens", "mint-client-token", "users", "Mint a client token for a user whom you have signed in"), true, jsonType)
+	mint.Description = "The token is valid for a minute, and once. The tenant needs a trusted issuer with keys.internal."
+	route(a, mint, func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *MintedToken }, error) {
+		token, err := a.MintClientToken(ctx, c, in.Tenant, bodyOf(ctx))
+		return &struct{ Body *MintedToken }{token}, err
+	})
+	check := operation("POST", "/tenants/{tenant}/trusted-issuers/{issuer}/check", "check-trusted-issuer", "trusted issuers", "Fetch the metadata and the keys of a trusted issuer now")
+	route(a, check, func(ctx context.Context, c *Caller, in *IssuerPath) (*struct{ Body *IssuerCheck }, error) {
+		verdict, err := a.CheckIssuer(ctx, c, in.Tenant, in.Issuer)
+		return &struct{ Body *IssuerCheck }{verdict}, err
+	})
+}
+
+// clientTokenRequest describes a body.
+type clientTokenRequest struct {
+	Sub      string         `json:"sub" doc:"The user, as token.sub of the trusted issuer"`
+	AMR      []string       `json:"amr,omitempty" doc:"How the user was signed in (RFC 8176)"`
+	AuthTime int64          `json:"auth_time,omitempty" doc:"When, in Unix seconds; default now"`
+	ACR      string         `json:"acr,omitempty" doc:"Counts only if the trusted issuer may assert acr"`
+	ClientID string         `json:"client_id,omitempty" doc:"The only client that may exchange the token; left out: any"`
+	Claims   map[string]any `json:"claims,omitempty" doc:"Further claims, for the expressions of the trusted issuer"`
 }
 
 func (a *api) configurationRoutes() {

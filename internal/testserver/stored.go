@@ -83,7 +83,9 @@ func (d *Deployment) rows(db *sql.DB, table string) (lines []string) {
 func (d *Deployment) Written() string {
 	d.T.Helper()
 	rows := strings.Split(d.Stored("sessions", "users", "spent_tokens", "revoked_tokens", "events"), "\n")
-	return strings.Join(slices.DeleteFunc(rows, func(row string) bool { return strings.Contains(row, "config_changed") || strings.Contains(row, "key_rotated") }), "\n")
+	return strings.Join(slices.DeleteFunc(rows, func(row string) bool {
+		return strings.Contains(row, "config_changed") || strings.Contains(row, "key_rotated")
+	}), "\n")
 }
 
 // WantUnchanged fails t if requests have written anything since Written
