@@ -10,9 +10,18 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Test four packages at a time, so that a machine with many cores does not use up the
 # connections of the test cluster. To run one test: make test-core TEST_FLAGS='-race -run TestX'.
 #
-# The race detector skips SQLite, which is translated from C and does its own
-# locking. Checks of unsafe pointer conversions are off, because this code has none.
-TEST_FLAGS ?= -race -gcflags=all=-d=checkptr=0 '-gcflags=modernc.org/...=-d=checkptr=0 -race=false' -shuffle=on -timeout=30m -p=4
+# The race detector skips what only computes: SQLite, which is translated from C and
+# does its own locking, and the packages of PURE, whose functions work on their
+# arguments and share nothing that a caller writes. Checks of unsafe pointer
+# conversions are off, because this code has none.
+#
+# At least four tests of a package run at a time, also on two cores: those of processes
+# mostly wait.
+PARALLEL := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 4 ? n : 4)))
+PURE := modernc.org/... compress/... hash/... math/big regexp/... crypto/internal/fips140/bigmod \
+	crypto/internal/fips140/edwards25519/... crypto/internal/fips140/nistec/... crypto/internal/fips140/sha256 crypto/internal/fips140/sha512 \
+	github.com/antlr4-go/... github.com/google/cel-go/checker/... github.com/google/cel-go/parser/... go.yaml.in/yaml/...
+TEST_FLAGS ?= -race -gcflags=all=-d=checkptr=0 $(PURE:%='-gcflags=%=-d=checkptr=0 -race=false') -shuffle=on -timeout=30m -p=4 -parallel=$(PARALLEL)
 
 # By default every process sleeps for a second when it exits. A process that found a
 # race fails without that, too.

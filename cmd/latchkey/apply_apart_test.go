@@ -9,6 +9,7 @@ import (
 )
 
 func TestApplyTakesAFileOfTenantsOnly(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.allowApply()
 	d.write("other.yaml", "tenants: [{ id: default, clients: [{ id: extra, auth: none, grants: [token-exchange] }] }]\n")
@@ -22,6 +23,7 @@ func TestApplyTakesAFileOfTenantsOnly(t *testing.T) {
 }
 
 func TestSuspendRequiresAOneLineReason(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.allowApply()
 	d.run("apply")

@@ -8,6 +8,7 @@ import (
 )
 
 func TestApplyMakesTheChangesThatItsDryRunPrints(t *testing.T) {
+	t.Parallel()
 	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		all := d.run("apply", "--dry-run") // the database does not exist, and is not created
@@ -60,6 +61,7 @@ func TestApplyMakesTheChangesThatItsDryRunPrints(t *testing.T) {
 }
 
 func TestApplyKeepsWhatTheFileDoesNotName(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("apply")
 	whole := d.text()
@@ -74,6 +76,7 @@ func TestApplyKeepsWhatTheFileDoesNotName(t *testing.T) {
 }
 
 func TestApplyRejectsInvalidArguments(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("migrate")
 	d.rejects([]string{"apply", "something.yaml"}, `unknown command "something.yaml"`)
@@ -91,7 +94,8 @@ func TestApplyRejectsInvalidArguments(t *testing.T) {
 
 // A running process sees what another process applies.
 func TestARunningServerSeesAppliedChanges(t *testing.T) {
-	d := newDeployment(t, testdb.Postgres(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.Postgres(t))
 	d.allowApply()
 	s := d.serve()
 	before := s.exchange(d.clientToken("alice", map[string]any{"plan": "gold"}))
@@ -128,6 +132,7 @@ func TestARunningServerSeesAppliedChanges(t *testing.T) {
 }
 
 func TestPruneRemovesWhatTheFileDoesNotName(t *testing.T) {
+	t.Parallel()
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		whole := d.text()

@@ -35,8 +35,9 @@ func both(a, b *server, request func(s *server) *response) []*response {
 }
 
 func TestParallelRefreshesAtTwoNodesShareOneSuccessor(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	a, b := d.serve(), d.serve()
 	old := d.signIn(a, "alice").text("refresh_token")
 	for round := range 5 {
@@ -67,7 +68,8 @@ func TestParallelRefreshesAtTwoNodesShareOneSuccessor(t *testing.T) {
 }
 
 func TestNoRefreshAtAnyNodeSucceedsOnceARevocationHasReturned(t *testing.T) {
-	d := newDeployment(t, testdb.Postgres(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.Postgres(t))
 	a, b := d.serve(), d.serve()
 	before, after := 0, 0
 	for round := range 10 {
@@ -130,8 +132,9 @@ func TestNoRefreshAtAnyNodeSucceedsOnceARevocationHasReturned(t *testing.T) {
 }
 
 func TestOneClientTokenOpensOneSessionOnAllNodes(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	a, b := d.serve(), d.serve()
 	for round := range 5 {
 		token := d.clientToken("alice", nil) // the first round creates the user
@@ -154,6 +157,7 @@ func TestOneClientTokenOpensOneSessionOnAllNodes(t *testing.T) {
 }
 
 func TestNodesThatStartTogetherCreateOneSchemaAndOneKey(t *testing.T) {
+	t.Parallel()
 	for _, nodes := range []int{2, 4, 4, 4, 4} {
 		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
 			url := testdb.Postgres(t)
@@ -186,6 +190,7 @@ func TestNodesThatStartTogetherCreateOneSchemaAndOneKey(t *testing.T) {
 // Nodes restart together with a new file, and the database already has the tenant.
 // Only the lock on its row prevents two nodes from adding the same issuer.
 func TestNodesThatStartTogetherMakeAChangeOnce(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	whole := d.text()

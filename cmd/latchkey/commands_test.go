@@ -14,6 +14,7 @@ import (
 )
 
 func TestHelpOfEveryCommandHasAnExample(t *testing.T) {
+	t.Parallel()
 	var names []string
 	var visit func(c *cobra.Command)
 	visit = func(c *cobra.Command) {
@@ -42,6 +43,7 @@ func TestHelpOfEveryCommandHasAnExample(t *testing.T) {
 }
 
 func TestUnknownCommandsFail(t *testing.T) {
+	t.Parallel()
 	for line, want := range map[string]string{
 		"sevre":        `unknown command "sevre"`,
 		"keys rotat":   `unknown command "rotat" for "latchkey keys"`,
@@ -60,6 +62,7 @@ func TestUnknownCommandsFail(t *testing.T) {
 }
 
 func TestEveryGeneratedSecretIsNewAndLong(t *testing.T) {
+	t.Parallel()
 	seen := map[string]bool{}
 	for range 5 {
 		code, secret, stderr := run(t, nil, "secret", "new")
@@ -77,6 +80,7 @@ func TestEveryGeneratedSecretIsNewAndLong(t *testing.T) {
 }
 
 func TestHealthcheckDistinguishesRunningFromStoppedServers(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	address := strings.TrimPrefix(s.url, "http://")
@@ -95,6 +99,7 @@ func TestHealthcheckDistinguishesRunningFromStoppedServers(t *testing.T) {
 }
 
 func TestReadOnlyCommandsCreateNoDatabase(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
 	for _, args := range [][]string{{"keys", "list"}, {"keys", "rotate"}, {"keys", "retire", "K"}, {"secret", "status"}, {"users", "list"}} {
 		d.rejects(args, "there is no database at ", "absent.db")
@@ -107,6 +112,7 @@ func TestReadOnlyCommandsCreateNoDatabase(t *testing.T) {
 }
 
 func TestAServerThatFailsToStartChangesNothing(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.Postgres(t))
 	d.allowApply()
 	s := d.serve()

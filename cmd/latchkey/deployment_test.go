@@ -51,6 +51,7 @@ type deployment struct {
 	folder string
 	file   string // the configuration
 	issuer *testserver.Issuer
+	races  bool // its servers run with the race detector
 }
 
 func newDeployment(t testing.TB, databaseURL string) *deployment {
@@ -60,6 +61,15 @@ func newDeployment(t testing.TB, databaseURL string) *deployment {
 	d.write("root-secret", testserver.RootSecret+"\n")
 	d.write("backend-secret", testserver.ClientSecret+"\n")
 	d.write("latchkey.yaml", strings.NewReplacer("$DATABASE", databaseURL, "$ISSUER", d.issuer.URL).Replace(deployed))
+	return d
+}
+
+// newRaceDeployment is newDeployment for tests in which a server does several things
+// at the same time: its servers run with the race detector.
+func newRaceDeployment(t testing.TB, databaseURL string) *deployment {
+	t.Helper()
+	d := newDeployment(t, databaseURL)
+	d.races = true
 	return d
 }
 
@@ -116,6 +126,9 @@ func (d *deployment) rejects(args []string, sentences ...string) {
 // start starts a server without waiting for it.
 func (d *deployment) start(env ...string) *server {
 	d.t.Helper()
+	if d.races {
+		env = append(env, detectRaces)
+	}
 	return &server{process: start(d.t, env, "serve", "--config", d.file), scheme: "http"}
 }
 

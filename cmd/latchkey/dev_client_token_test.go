@@ -8,6 +8,7 @@ import (
 )
 
 func TestDevIssuesClientTokensOnlyForThisMachine(t *testing.T) {
+	t.Parallel()
 	s := startDev(t, filepath.Join(t.TempDir(), "data"))
 	port := s.url[strings.LastIndex(s.url, ":")+1:]
 	form := header("Content-Type", "application/x-www-form-urlencoded")
@@ -62,6 +63,7 @@ func TestDevIssuesClientTokensOnlyForThisMachine(t *testing.T) {
 }
 
 func TestDevListensOnlyOnLoopback(t *testing.T) {
+	t.Parallel()
 	for name, address := range map[string]string{
 		"every interface":             "0.0.0.0:8080",
 		"every interface, implicitly": ":8080",
@@ -85,6 +87,7 @@ func TestDevListensOnlyOnLoopback(t *testing.T) {
 }
 
 func TestDevSuggestsAnotherAddressIfItsOwnIsInUse(t *testing.T) {
+	t.Parallel()
 	first := startDev(t, filepath.Join(t.TempDir(), "data"))
 	second := startDevAt(t, filepath.Join(t.TempDir(), "data"), strings.TrimPrefix(first.url, "http://"))
 	if code := second.wait(); code != 1 || !strings.Contains(second.err.String(), "address already in use") ||

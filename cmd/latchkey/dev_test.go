@@ -63,6 +63,7 @@ func (s *server) printed() (lines []string) {
 }
 
 func TestDevPrintsCommandsThatWorkInAShell(t *testing.T) {
+	t.Parallel()
 	s := startDev(t, filepath.Join(t.TempDir(), "data"), "--verbose")
 	for _, shell := range []string{"bash", "sh"} {
 		t.Run(shell, func(t *testing.T) {
@@ -97,6 +98,7 @@ func TestDevPrintsCommandsThatWorkInAShell(t *testing.T) {
 }
 
 func TestDevServesAStartPage(t *testing.T) {
+	t.Parallel()
 	s := startDev(t, filepath.Join(t.TempDir(), "data"))
 	page := s.do(http.MethodGet, "/", "")
 	if page.status != 200 || !strings.Contains(page.body, "curl -s -d sub=bob "+s.url+"/dev/client-token") ||
@@ -114,6 +116,7 @@ func TestDevServesAStartPage(t *testing.T) {
 }
 
 func TestDevReusesItsFolder(t *testing.T) {
+	t.Parallel()
 	parent := t.TempDir()
 	folder := filepath.Join(parent, "data")
 	first := startDev(t, folder)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestDoctorChecksThePublicURL(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	other := newDeployment(t, testdb.SQLite(t))
 	s, elsewhere := d.serve(), other.serve()

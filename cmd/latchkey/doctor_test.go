@@ -70,6 +70,7 @@ func findingsText(findings []finding) string {
 }
 
 func TestDoctorFindsNoFaultInAHealthyDeployment(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.serve()
 	code, out, stderr := run(t, nil, "doctor", "--config", d.file, "--json")
@@ -102,6 +103,7 @@ func TestDoctorFindsNoFaultInAHealthyDeployment(t *testing.T) {
 }
 
 func TestDoctorChangesNothing(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "absent.db")
 	d := newDeployment(t, "sqlite:"+path)
 	findings := d.examined()
@@ -120,6 +122,7 @@ func TestDoctorChangesNothing(t *testing.T) {
 
 // Each deployment has one fault, which the doctor reports.
 func TestDoctorReportsFaults(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer taken.Close()
@@ -200,6 +203,7 @@ func TestDoctorReportsFaults(t *testing.T) {
 }
 
 func TestDoctorReportsFaultsOfPostgres(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	d.started()
@@ -249,6 +253,7 @@ func TestDoctorReportsFaultsOfPostgres(t *testing.T) {
 }
 
 func TestDoctorReportsASharedSecretThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	d.edit("algorithms: [ES256]\n        keys: { discovery: true }", "keys: { shared_secret: "+strings.Repeat("s", 40)+" }")
@@ -259,6 +264,7 @@ func TestDoctorReportsASharedSecretThatCannotBeOpened(t *testing.T) {
 }
 
 func TestDoctorComparesClocks(t *testing.T) {
+	t.Parallel()
 	for offset, result := range map[time.Duration]string{0: isOK, 3 * time.Second: isWarning, -time.Minute: isFault} {
 		store, err := models.Open(t.Context(), testdb.Postgres(t), models.Options{Clock: func() time.Time { return time.Now().Add(offset) }, Log: quiet})
 		must(t, err)

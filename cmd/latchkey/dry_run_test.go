@@ -10,6 +10,7 @@ import (
 )
 
 func TestADryRunLeavesNoTraceWithoutADatabase(t *testing.T) {
+	t.Parallel()
 	postgres := testdb.EmptyPostgres(t)
 	for name, url := range map[string]string{"sqlite": "sqlite:latchkey.db", "sqlite with slashes": "sqlite://latchkey.db", "postgres": postgres} {
 		t.Run(name, func(t *testing.T) {
@@ -30,6 +31,7 @@ func TestADryRunLeavesNoTraceWithoutADatabase(t *testing.T) {
 }
 
 func TestADryRunReadsAnExistingDatabase(t *testing.T) {
+	t.Parallel()
 	one, other := filepath.Join(t.TempDir(), "one.db"), filepath.Join(t.TempDir(), "other.db")
 	for _, url := range []string{"sqlite:" + one, "sqlite://" + other, testdb.Postgres(t)} {
 		d := newDeployment(t, url)
@@ -41,6 +43,7 @@ func TestADryRunReadsAnExistingDatabase(t *testing.T) {
 }
 
 func TestADryRunDoesNotMigrate(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	d.run("apply")
@@ -54,6 +57,7 @@ func TestADryRunDoesNotMigrate(t *testing.T) {
 // serve owns the contents of its file, so apply rejects it. A dry run prints what serve
 // will do with it.
 func TestADryRunOfTheServeFilePrintsTheChangesOfTheNextStart(t *testing.T) {
+	t.Parallel()
 	const preface = "\"latchkey serve\" owns the contents of this file. Its next start with this file makes these changes:\n"
 	for name, url := range map[string]string{"sqlite": testdb.SQLite(t), "postgres": testdb.Postgres(t)} {
 		t.Run(name, func(t *testing.T) {

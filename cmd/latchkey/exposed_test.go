@@ -35,6 +35,7 @@ func TestAFileIsExposedIfOtherUsersCanReachIt(t *testing.T) {
 }
 
 func TestStartWarnsAboutExposedFiles(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, "postgres://nobody@192.0.2.1/latchkey?sslmode=require")
 	d.expose("root-secret", 0o644)
 	d.expose("backend-secret", 0o666)

@@ -10,6 +10,7 @@ import (
 )
 
 func TestDevRejectsTheFolderOfAnotherUser(t *testing.T) {
+	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "data")
 	must(t, os.Mkdir(folder, 0o700))
 	for mode, want := range map[os.FileMode]string{0o700: "", 0o755: "", 0o777: "other users can write", 0o770: "", 0o772: "other users can write"} {

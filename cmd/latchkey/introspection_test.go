@@ -8,8 +8,9 @@ import (
 
 // Deleting the row without an event shows whether a node reads it.
 func TestANodeIntrospectsFromMemoryIfConfigured(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	reading, remembering := d.serve(), d.serve("LATCHKEY_INTROSPECTION_MAX_AGE=10s")
 	access := d.signIn(reading, "alice").text("access_token")
 	statement(t, url, "DELETE FROM sessions")

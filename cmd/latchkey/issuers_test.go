@@ -10,6 +10,7 @@ import (
 )
 
 func TestApplyAndServeWarnAboutAMismatchedIssuer(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.EmptySQLite(t))
 	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Write([]byte(`{"issuer":"http://` + r.Host + `/","jwks_uri":"http://` + r.Host + `/keys"}`))
@@ -32,6 +33,7 @@ func TestApplyAndServeWarnAboutAMismatchedIssuer(t *testing.T) {
 }
 
 func TestApplyAndServeContinueWithoutAnUnreachableIssuer(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.EmptySQLite(t))
 	provider := httptest.NewServer(nil)
 	provider.Close()

@@ -12,7 +12,8 @@ import (
 )
 
 func TestKeysAreListedAnnouncedAndPublished(t *testing.T) {
-	d := newDeployment(t, testdb.Postgres(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.Postgres(t))
 	s, other := d.serve(), d.serve()
 	first := s.kids()
 	row := regexp.MustCompile(`(?m)^(\S+) +(\S+) +(\S+) +\S+Z +\S+Z *$`)
@@ -48,7 +49,8 @@ func TestKeysAreListedAnnouncedAndPublished(t *testing.T) {
 }
 
 func TestARetiredKeyIsReplacedAtOnce(t *testing.T) {
-	d := newDeployment(t, testdb.Postgres(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.Postgres(t))
 	s, other := d.serve(), d.serve()
 	session := d.signIn(s, "alice")
 	old := kidOf(t, session)
@@ -73,8 +75,9 @@ func TestARetiredKeyIsReplacedAtOnce(t *testing.T) {
 // An announced key is made to sign in a moment instead of ten minutes. No token is
 // rejected before or after that moment.
 func TestNodesAcceptEachOthersTokensDuringAKeyRotation(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	a, b := d.serve(), d.serve()
 	first := d.signIn(a, "alice")
 	d.run("keys", "rotate")

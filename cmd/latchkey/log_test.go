@@ -41,6 +41,7 @@ func (s secrets) absentFrom(t *testing.T, where, text string) {
 }
 
 func TestTheLogOfAWholeRunContainsNoSecret(t *testing.T) {
+	t.Parallel()
 	const password = "the-password-of-the-database"
 	address, err := url.Parse(testdb.Postgres(t))
 	must(t, err)
@@ -49,7 +50,7 @@ func TestTheLogOfAWholeRunContainsNoSecret(t *testing.T) {
 		secret, address.User = password, url.UserPassword(address.User.Username(), password)
 	}
 	proxy := testdb.NewProxy(t, address.String())
-	d := newDeployment(t, proxy.URL())
+	d := newRaceDeployment(t, proxy.URL())
 	d.edit("metrics_listen: none", "metrics_listen: none\nlog: { level: debug }",
 		"    clients:", "      - issuer: https://shared.example.com\n        token_type: jwt\n        subject_prefix: \"shared:\"\n"+
 			"        algorithms: [HS256]\n        keys: { shared_secret: the-shared-secret-of-an-issuer-of-tokens }\n    clients:")

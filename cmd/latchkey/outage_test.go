@@ -27,9 +27,10 @@ func untilAnswered(t *testing.T, request func() *response) (got *response) {
 }
 
 func TestANodeReturns503DuringAnOutageAndRecovers(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	whole, cut := d.serve(), d.serve("LATCHKEY_DATABASE_URL="+proxy.URL())
 	session := d.signIn(cut, "alice")
 	refresh, access := session.text("refresh_token"), session.text("access_token")
@@ -84,9 +85,10 @@ func TestANodeReturns503DuringAnOutageAndRecovers(t *testing.T) {
 }
 
 func TestAConnectionCutDuringARefreshLosesNoSession(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	proxy := testdb.NewProxy(t, url)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	whole, cut := d.serve(), d.serve("LATCHKEY_DATABASE_URL="+proxy.URL())
 	tokens := make([]string, 200) // the last refresh token of each session
 	each := func(do func(i int)) {
@@ -163,7 +165,7 @@ func TestAConnectionCutDuringARefreshLosesNoSession(t *testing.T) {
 func newHeldDeployment(t *testing.T) (d *deployment, url string, s *server, r *relay) {
 	t.Helper()
 	url = testdb.Postgres(t)
-	d = newDeployment(t, url)
+	d = newRaceDeployment(t, url)
 	r = newRelay(t, testdb.NewProxy(t, url).URL())
 	return d, url, d.serve("LATCHKEY_DATABASE_URL=" + r.url), r
 }
@@ -201,7 +203,7 @@ func TestARepeatedRefreshReturnsTheLostResponse(t *testing.T) {
 
 // A hanging database sends no response and breaks no connection.
 func TestAHangingDatabaseCountsAsUnreachable(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	d, _, s, r := newHeldDeployment(t)
 	session := d.signIn(s, "alice")
 	r.holdResponses()

@@ -51,15 +51,15 @@ func start(t testing.TB, env []string, args ...string) *process {
 	return startWith(t, env, nil, args...)
 }
 
-// startInto is start with standard error written to a file.
+// startInto is start with standard error written to a file, and with the race detector.
 func startInto(t testing.TB, errors *os.File, args ...string) *process {
 	t.Helper()
-	return startWith(t, nil, errors, args...)
+	return startWith(t, []string{detectRaces}, errors, args...)
 }
 
 func startWith(t testing.TB, env []string, errors *os.File, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(program(t, args), args...), exited: make(chan struct{})}
+	p := &process{t: t, cmd: exec.Command(program(t, env), args...), exited: make(chan struct{})}
 	p.cmd.Dir = t.TempDir()
 	for _, variable := range os.Environ() {
 		if !strings.HasPrefix(variable, "LATCHKEY_") {

@@ -32,6 +32,7 @@ func recipe(t *testing.T, heading string, oldNew ...string) string {
 }
 
 func TestTheRecipeForTwoServicesOfOneUserWorksAsWritten(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	const google = "1234.apps.googleusercontent.com"
 	secret := strings.Repeat("c", 40)
@@ -70,6 +71,7 @@ func TestTheRecipeForTwoServicesOfOneUserWorksAsWritten(t *testing.T) {
 
 // Providers differ in the type of email_verified.
 func TestTheRuleForVerifiedAddressesAcceptsBothTypes(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../docs/configuration.md")
 	must(t, err)
 	const rule = `string(token.?email_verified.orValue(false)) == 'true'`
@@ -98,6 +100,7 @@ func TestTheRuleForVerifiedAddressesAcceptsBothTypes(t *testing.T) {
 }
 
 func TestSessionsSurviveAMoveToAnotherHost(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	const moved = "http://127.0.0.1:8080"
 	d.edit("        user_attributes", "        audiences: [\""+baseIssuer+"\", \""+moved+"\"]\n        user_attributes")

@@ -11,6 +11,7 @@ import (
 // Apply stores a mistyped revision, serve then ignores its file, and the command that
 // the log suggests resets the revision.
 func TestAMistypedRevisionIsReportedAndReset(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("metrics_listen: none", "metrics_listen: none\nrevision: 7")
 	d.started()
@@ -59,6 +60,7 @@ func TestAMistypedRevisionIsReportedAndReset(t *testing.T) {
 }
 
 func TestResetRevisionIsRejectedWithoutEffect(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, "sqlite:"+filepath.Join(t.TempDir(), "absent.db"))
 	d.rejects([]string{"apply", "--reset-revision"}, "there is no database at ")
 	for _, flag := range []string{"--replace", "--prune"} {

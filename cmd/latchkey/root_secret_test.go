@@ -10,6 +10,7 @@ import (
 )
 
 func TestAWrongRootSecretIsRejectedBeforeAnyWrite(t *testing.T) {
+	t.Parallel()
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		d.run("apply")
@@ -32,7 +33,8 @@ func TestAWrongRootSecretIsRejectedBeforeAnyWrite(t *testing.T) {
 
 // A root secret is replaced in two roll-outs: accept it everywhere, then put it first.
 func TestARootSecretIsReplacedWithoutInterruption(t *testing.T) {
-	d := newDeployment(t, testdb.Postgres(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.Postgres(t))
 	text := d.text()
 	d.write("latchkey.yaml", text+"      - { id: idle, auth: secret, secret_file: backend-secret, grants: [client-credentials] }\n")
 	before := d.serve()
@@ -92,8 +94,9 @@ func (d *deployment) wantStatus(sentence string) {
 }
 
 func TestANodeWhoseSigningKeyDoesNotOpenIsNotReady(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	s := d.serve()
 	session := d.signIn(s, "alice")
 	statement(t, url, `UPDATE signing_keys SET sealed = sealed || '\x00'`)

@@ -9,7 +9,8 @@ import (
 )
 
 func TestMetricsHaveTheirOwnListener(t *testing.T) {
-	d := newDeployment(t, testdb.SQLite(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.SQLite(t))
 	address := freeAddress(t)
 	s := d.serve("LATCHKEY_METRICS_LISTEN=" + address)
 	d.signIn(s, "alice")
@@ -41,9 +42,9 @@ func TestMetricsHaveTheirOwnListener(t *testing.T) {
 
 // One of two nodes prunes expired rows, half a minute after its start.
 func TestARunningServerPrunesExpiredRows(t *testing.T) {
-	t.Parallel() // it mostly waits
+	t.Parallel()
 	url := testdb.Postgres(t)
-	d := newDeployment(t, url)
+	d := newRaceDeployment(t, url)
 	a, b := d.serve(), d.serve()
 	d.signIn(a, "alice")
 	statement(t, url, "UPDATE sessions SET ended_at = 1, end_reason = 'signed_out', prune_at = 1")

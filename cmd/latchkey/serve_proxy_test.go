@@ -12,6 +12,7 @@ import (
 )
 
 func TestAnIssuerMayHaveAPath(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	const issuer = baseIssuer + "/auth"
 	d.edit("issuer: "+baseIssuer+"\n", "issuer: "+issuer+"\n", "        auth: none\n", "        auth: none\n        origins: [https://app.example.com]\n")
@@ -61,6 +62,7 @@ func TestAnIssuerMayHaveAPath(t *testing.T) {
 }
 
 func TestHTTP2WithoutTLSIsServedOnlyBehindAProxy(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
@@ -85,6 +87,7 @@ func TestHTTP2WithoutTLSIsServedOnlyBehindAProxy(t *testing.T) {
 
 // The proxy of the test forwards nothing: the requests that it receives are enough.
 func TestKeysAreFetchedOnlyThroughTheConfiguredProxy(t *testing.T) {
+	t.Parallel()
 	var asked atomic.Value
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Store(r.Method + " " + r.Host)

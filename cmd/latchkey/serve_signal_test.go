@@ -28,8 +28,9 @@ func readResponse(t *testing.T, conn net.Conn, reader *bufio.Reader, request str
 }
 
 func TestAStoppingNodeServesDuringTheShutdownDelay(t *testing.T) {
-	d := newDeployment(t, testdb.SQLite(t))
-	d.edit("shutdown_delay: 0s", "shutdown_delay: 2s")
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.SQLite(t))
+	d.edit("shutdown_delay: 0s", "shutdown_delay: 10s")
 	s := d.serve()
 	session := d.signIn(s, "alice")
 	address := strings.TrimPrefix(s.url, "http://")
@@ -59,7 +60,8 @@ func TestAStoppingNodeServesDuringTheShutdownDelay(t *testing.T) {
 }
 
 func TestASecondSignalEndsTheDelay(t *testing.T) {
-	d := newDeployment(t, testdb.SQLite(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.SQLite(t))
 	d.edit("shutdown_delay: 0s", "shutdown_delay: 5m")
 	s := d.serve()
 	s.signal(syscall.SIGTERM)
@@ -71,7 +73,8 @@ func TestASecondSignalEndsTheDelay(t *testing.T) {
 }
 
 func TestSIGHUPWithoutACertificateIsIgnored(t *testing.T) {
-	d := newDeployment(t, testdb.SQLite(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	for range 3 {
 		s.signal(syscall.SIGHUP)
@@ -92,7 +95,8 @@ func serialOf(t *testing.T, address string) string {
 }
 
 func TestACertificateIsReplacedWithoutARestart(t *testing.T) {
-	d := newDeployment(t, testdb.SQLite(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.SQLite(t))
 	write := func() {
 		certificate, key := selfSigned(t)
 		d.write("cert.pem", certificate)
@@ -122,7 +126,8 @@ func TestACertificateIsReplacedWithoutARestart(t *testing.T) {
 }
 
 func TestTheServerSurvivesTheReaderOfItsLog(t *testing.T) {
-	d := newDeployment(t, testdb.SQLite(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.SQLite(t))
 	address := freeAddress(t)
 	metrics := freeAddress(t)
 	d.edit("listen: 127.0.0.1:0\nmetrics_listen: none", "listen: "+address+"\nmetrics_listen: "+metrics+"\nlog: { level: debug }")

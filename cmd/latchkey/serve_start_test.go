@@ -17,6 +17,7 @@ import (
 )
 
 func TestServeReportsTheTwoMissingSettings(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil, "serve")
 	if code := p.wait(); code != 1 {
 		t.Errorf("exit code %d", code)
@@ -39,6 +40,7 @@ func TestServeReportsTheTwoMissingSettings(t *testing.T) {
 }
 
 func TestServeWithTwoSettingsServesAnEmptyDefaultTenant(t *testing.T) {
+	t.Parallel()
 	p := start(t, []string{"LATCHKEY_ISSUER=" + baseIssuer, "LATCHKEY_SECRET=" + testserver.RootSecret,
 		"LATCHKEY_LISTEN=127.0.0.1:0", "LATCHKEY_METRICS_LISTEN=none"}, "serve")
 	s := &server{process: p, scheme: "http"}
@@ -52,6 +54,7 @@ func TestServeWithTwoSettingsServesAnEmptyDefaultTenant(t *testing.T) {
 }
 
 func TestServeReportsEveryFaultAndWritesNothing(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	database := filepath.Join(folder, "latchkey.db")
 	d := newDeployment(t, "sqlite:"+database)
@@ -85,6 +88,7 @@ func TestServeReportsEveryFaultAndWritesNothing(t *testing.T) {
 }
 
 func TestServeRejectsAFileThatConflictsWithTheDatabase(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("apply")
 	d.edit("id: web", "id: other", "id: backend", "id: behind")
@@ -97,6 +101,7 @@ func TestServeRejectsAFileThatConflictsWithTheDatabase(t *testing.T) {
 }
 
 func TestServeReportsWhyItCannotStart(t *testing.T) {
+	t.Parallel()
 	t.Run("its address is taken", func(t *testing.T) {
 		d := newDeployment(t, testdb.SQLite(t))
 		first := d.serve()
@@ -127,6 +132,7 @@ func TestServeReportsWhyItCannotStart(t *testing.T) {
 }
 
 func TestWithoutMigrationAnEmptyDatabaseIsRejected(t *testing.T) {
+	t.Parallel()
 	testdb.EachEmpty(t, func(t *testing.T, url string) {
 		d := newDeployment(t, url)
 		d.edit("database: {", "database: { migrate: false,")
@@ -142,6 +148,7 @@ func TestWithoutMigrationAnEmptyDatabaseIsRejected(t *testing.T) {
 }
 
 func TestSecretsComeFromFiles(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	path := filepath.Join(d.folder, "database-url")
 	d.write("database-url", testdb.Postgres(t)+"\n")
@@ -163,6 +170,7 @@ func TestSecretsComeFromFiles(t *testing.T) {
 
 // Two nodes on one machine share the default address.
 func TestAServerStartsIfTheDefaultMetricsPortIsInUse(t *testing.T) {
+	t.Parallel()
 	taken, err := net.Listen("tcp", config.Default().MetricsListen)
 	if err == nil {
 		defer taken.Close()
@@ -180,6 +188,7 @@ func TestAServerStartsIfTheDefaultMetricsPortIsInUse(t *testing.T) {
 }
 
 func TestHealthAcceptsHEAD(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	for _, path := range []string{"/healthz", "/readyz"} {
@@ -195,6 +204,7 @@ func TestHealthAcceptsHEAD(t *testing.T) {
 // With tenants_at_start: off no log line reports that tenants of the file were applied,
 // whatever the database contains and whatever was applied before.
 func TestServeWithoutAFileReportsNoAppliedFile(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	off := func(when string) {

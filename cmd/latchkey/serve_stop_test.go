@@ -68,7 +68,8 @@ func untilClosed(t *testing.T, s *server) {
 }
 
 func TestSIGTERMLetsEveryAcceptedRequestFinish(t *testing.T) {
-	d := newDeployment(t, testdb.Postgres(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.Postgres(t))
 	s := d.serve()
 	requests := make([]*openRequest, 50)
 	for i := range requests {
@@ -98,7 +99,8 @@ func TestSIGTERMLetsEveryAcceptedRequestFinish(t *testing.T) {
 }
 
 func TestASecondSignalEndsTheProcessAtOnce(t *testing.T) {
-	d := newDeployment(t, testdb.SQLite(t))
+	t.Parallel()
+	d := newRaceDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	hold(t, s, "/token", url.Values{"grant_type": {"refresh_token"}})
 	s.signal(syscall.SIGTERM)

@@ -19,6 +19,7 @@ import (
 )
 
 func TestTLSRequiresVersion12(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	certificate, key := selfSigned(t)
 	d.write("cert.pem", certificate)
@@ -79,6 +80,7 @@ func TestTLSRequiresVersion12(t *testing.T) {
 }
 
 func TestServeRejectsAnUnusableCertificate(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	certificate, _ := selfSigned(t)
 	_, foreign := selfSigned(t)

@@ -16,10 +16,11 @@ import (
 // A stream outlasts every limit of a request, reports events of another node, and does
 // not prevent its own node from stopping.
 func TestAStreamOutlivesRequestTimeouts(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 		t.Run(protocol, func(t *testing.T) {
-			t.Parallel() // it mostly waits
-			d := newDeployment(t, testdb.Postgres(t))
+			t.Parallel()
+			d := newRaceDeployment(t, testdb.Postgres(t))
 			certificate, key := selfSigned(t)
 			d.write("cert.pem", certificate)
 			d.write("key.pem", key)

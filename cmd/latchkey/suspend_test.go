@@ -10,6 +10,7 @@ import (
 )
 
 func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.allowApply()
 	s := d.serve()
@@ -51,6 +52,7 @@ func TestASuspensionSurvivesApplyAndARestart(t *testing.T) {
 }
 
 func TestSuspendReportsInvalidArguments(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.run("migrate")
 	for line, want := range map[string]string{
@@ -71,6 +73,7 @@ func TestSuspendReportsInvalidArguments(t *testing.T) {
 }
 
 func TestASuspendedIssuerWithAChangedURLIsListedAndResumed(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.edit("- issuer: "+d.issuer.URL, "- id: auth\n        issuer: "+d.issuer.URL)
 	d.started()
@@ -105,6 +108,7 @@ func TestASuspendedIssuerWithAChangedURLIsListedAndResumed(t *testing.T) {
 }
 
 func TestResumeReportsOtherSuspensions(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.started()
 	for _, name := range []string{d.issuer.URL, d.issuerID()} {
@@ -119,6 +123,7 @@ func TestResumeReportsOtherSuspensions(t *testing.T) {
 }
 
 func TestDoctorListsALimitedNumberOfSuspensions(t *testing.T) {
+	t.Parallel()
 	url := testdb.Postgres(t)
 	d := newDeployment(t, url)
 	var users strings.Builder

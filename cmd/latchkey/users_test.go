@@ -9,6 +9,7 @@ import (
 )
 
 func TestUsersAreShownAndDeleted(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	s := d.serve()
 	a := s.exchange(d.clientToken("alice", map[string]any{"plan": "pro"}))
@@ -31,6 +32,7 @@ func TestUsersAreShownAndDeleted(t *testing.T) {
 }
 
 func TestUsersAreListedPageByPage(t *testing.T) {
+	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.write("latchkey.yaml", d.text()+"    users:\n      - { sub: carol }\n      - { sub: dave, disabled: true }\n")
 	s := d.serve()

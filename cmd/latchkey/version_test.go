@@ -13,6 +13,7 @@ import (
 )
 
 func TestVersionPrintsTheBuildAndTheDatabase(t *testing.T) {
+	t.Parallel()
 	code, out, stderr := run(t, nil, "version")
 	for _, want := range []string{"version", "go       " + runtime.Version(), "PostgreSQL 13", "schema   " + models.NewestMigration()} {
 		if !strings.Contains(out, want) {

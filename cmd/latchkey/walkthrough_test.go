@@ -26,6 +26,7 @@ type fakeResponse struct {
 // Newcomers believe the walk-through, so it must not claim anything that it has not
 // checked.
 func TestWalkThroughFailsIfTheServer(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		fake fakeResponse
 		want string // empty: none
@@ -62,6 +63,7 @@ var (
 
 // The file is the printed text, except for tokens and the port.
 func TestWalkThroughFitsAScreenAndAHalf(t *testing.T) {
+	t.Parallel()
 	var printed strings.Builder
 	must(t, walkThrough(t.Context(), newPrinter(&printed, false, false), faultyServer(t, fakeResponse{})))
 	got := somePort.ReplaceAllString(someToken.ReplaceAllString(printed.String(), "$1…"), "localhost:PORT")

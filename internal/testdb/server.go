@@ -92,7 +92,7 @@ func startServer(s *server, initialize func(*server) error) (_ *server, err erro
 // temporary returns a folder that the server's user can reach, with a name short
 // enough for a socket path of at most a hundred bytes.
 func temporary() string {
-	if folder := os.TempDir(); os.Geteuid() != 0 && len(folder) <= 60 {
+	if folder := os.TempDir(); folder == InMemory() || os.Geteuid() != 0 && len(folder) <= 60 {
 		return folder
 	}
 	return "/tmp"
@@ -164,7 +164,7 @@ func (s *server) start() error {
 	}
 	defer logFile.Close()
 	args := []string{"-D", s.data(), "-k", s.folder, "-p", serverPort,
-		"-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=300",
+		"-c", "listen_addresses=", "-c", "shared_buffers=32MB", "-c", "max_connections=500",
 		"-c", "timezone=UTC", "-c", "log_line_prefix=%m [%p] %d "}
 	if !s.durable {
 		// Without vacuum workers, each of which costs as much as a session: no

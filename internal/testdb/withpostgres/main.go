@@ -1,6 +1,7 @@
 // Command withpostgres runs a command, such as go test, with a private PostgreSQL: it
 // starts a cluster, sets LATCHKEY_TEST_DATABASE_URL, and removes the cluster when the
 // command has exited. Its exit code is that of the command.
+// Where it can, it keeps the cluster and temporary files in memory.
 //
 //	go run ./internal/testdb/withpostgres go test ./...
 //
@@ -36,6 +37,9 @@ func run(name string, args []string) (status int, err error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 
+	if err := useMemory(); err != nil {
+		return 0, err
+	}
 	if os.Getenv(testdb.EnvURL) == "" {
 		url, stop, err := testdb.Share()
 		if err != nil {
@@ -61,6 +65,21 @@ func run(name string, args []string) (status int, err error) {
 		return exitStatus(exit), nil
 	}
 	return 0, err
+}
+
+// useMemory keeps temporary files in memory, unless TMPDIR is set. Those of the go
+// command stay where they are: its binaries are large.
+func useMemory() error {
+	memory, disk := testdb.InMemory(), os.TempDir()
+	if memory == "" || os.Getenv("TMPDIR") != "" {
+		return nil
+	}
+	if os.Getenv("GOTMPDIR") == "" {
+		if err := os.Setenv("GOTMPDIR", disk); err != nil {
+			return err
+		}
+	}
+	return os.Setenv("TMPDIR", memory)
 }
 
 // exitStatus returns the exit status as a shell does: 128 plus the signal for a command
