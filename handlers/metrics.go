@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/latchkey/latchkey/oauth"
 )
 
 // Metrics are the Prometheus metrics of a node. No label has a value that a
@@ -16,6 +19,8 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
 	tokens   *prometheus.CounterVec
+	refusals *prometheus.CounterVec
+	refresh  *prometheus.CounterVec
 }
 
 // Gauge is a value that is read when the metrics are collected.
@@ -36,8 +41,14 @@ func NewMetrics(gauges ...Gauge) *Metrics {
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "latchkey_token_requests_total", Help: "Token requests by grant and outcome.",
 		}, []string{"grant", "outcome"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "latchkey_exchange_refusals_total", Help: "Rejected token exchanges by latchkey_reason.",
+		}, []string{"reason"}),
+		refresh: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "latchkey_refreshes_total", Help: "Refreshes by outcome: rotated, retried, retried_late, or the latchkey_reason of the rejection.",
+		}, []string{"outcome"}),
 	}
-	m.registry.MustRegister(m.requests, m.tokens, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.tokens, m.refusals, m.refresh, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, g := range gauges {
 		opts := prometheus.Opts{Name: g.Name, Help: g.Help}
 		if g.Rises {
@@ -115,6 +126,34 @@ func methodName(method string) string {
 		return "other"
 	}
 	return method
+}
+
+// call records the outcome of an exchange or a refresh, and returns its name for the
+// statistics of the tenant; empty: it is neither.
+func (m *Metrics) call(call *oauth.Call) string {
+	outcome := string(call.Reason)
+	switch grantNames[call.Grant] {
+	case "token-exchange":
+		if outcome == "" {
+			return "exchange.ok"
+		}
+		if m != nil {
+			m.refusals.WithLabelValues(outcome).Inc()
+		}
+		return "exchange.refused." + outcome
+	case "refresh":
+		if outcome == "" {
+			outcome = cmp.Or(call.Retry, "rotated")
+		}
+		if m != nil {
+			m.refresh.WithLabelValues(outcome).Inc()
+		}
+		if call.Reason != "" {
+			return "refresh.refused." + outcome
+		}
+		return "refresh." + outcome
+	}
+	return ""
 }
 
 // token records one token request.

@@ -60,6 +60,9 @@ func (e *edge) observe(c *gin.Context) {
 			attrs = append(attrs, "cause", call.Cause.Error())
 		}
 		grant, outcome = call.Grant, call.Outcome
+		if name := e.Metrics.call(call); name != "" && e.Stat != nil && !call.Overload {
+			e.Stat(call.Tenant.ID, name)
+		}
 	}
 	if reason, refused := c.Get(reasonKey); refused {
 		attrs = append(attrs, "reason", reason)

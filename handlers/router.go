@@ -26,11 +26,12 @@ type Config struct {
 	TrustedProxies []string                    // addresses and CIDRs whose X-Forwarded-For is used
 	Metrics        *Metrics
 	Log            *slog.Logger
-	Admin          *admin.Service           // nil: no management
-	AdminHere      bool                     // New serves the admin API too; otherwise NewAdmin alone does
-	AdminLocal     bool                     // the admin API is served to this machine only, so that it rejects foreign host names
-	Stopping       func() bool              // while it returns true, every response closes its connection; nil: never
-	DevIssuer      *oauth.ClientTokenIssuer // development only: mints client tokens for anybody on this machine
+	Stat           func(tenant, name string) // counts what happened in a tenant; nil: nothing does
+	Admin          *admin.Service            // nil: no management
+	AdminHere      bool                      // New serves the admin API too; otherwise NewAdmin alone does
+	AdminLocal     bool                      // the admin API is served to this machine only, so that it rejects foreign host names
+	Stopping       func() bool               // while it returns true, every response closes its connection; nil: never
+	DevIssuer      *oauth.ClientTokenIssuer  // development only: mints client tokens for anybody on this machine
 }
 
 // edge is the state that the handlers share.

@@ -38,6 +38,7 @@ var migrations = []struct {
 	{"0016_suspension_names", suspensionNameSchema},
 	{"0017_admin_keys", adminKeySchema},
 	{"0018_search", searchSchema},
+	{"0019_stats", statSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that do so at once meet each

@@ -320,3 +320,16 @@ var searchSchema = []string{
 	`CREATE INDEX IF NOT EXISTS events_tenant ON events (tenant_id, id)`,
 	`CREATE INDEX IF NOT EXISTS events_subject ON events (tenant_id, subject, id)`,
 }
+
+// statSchema keeps what happened in each tenant by the minute and by the day.
+var statSchema = []string{
+	`CREATE TABLE stats (
+		tenant_id TEXT NOT NULL,
+		name      TEXT NOT NULL,
+		period    TEXT NOT NULL, -- minute or day
+		start     BIGINT NOT NULL, -- Unix time
+		node      TEXT NOT NULL,
+		n         BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, period, start, name, node)){fill}`,
+	`CREATE INDEX stats_start ON stats (period, start)`,
+}

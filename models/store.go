@@ -54,6 +54,7 @@ type Store struct {
 	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
 	tally       tally
 	sessions    sessionTally
+	stats       statTally
 }
 
 // Open connects to the database at url ("sqlite:path" or "postgres://…"). It

@@ -14,25 +14,25 @@ import (
 
 // The checks of an exchange, in the order in which they are made.
 const (
-	CheckGrant      = "grant"        // the client exists, is enabled and may exchange tokens
-	CheckFormat     = "format"       // it is a JWT
-	CheckIssuer     = "issuer"       // iss is that of a trusted issuer
-	CheckAudience   = "audience"     // aud is one that the trusted issuer's tokens may have
-	CheckClient     = "client"       // the client may use tokens of the trusted issuer
-	CheckTyp        = "typ"          // it is a token for this purpose
-	CheckTimes      = "times"        // exp, iat and nbf
-	CheckClientID   = "client_id"    // it was issued to this client
-	CheckSignature  = "signature"    // a key of the trusted issuer signed it
-	CheckAssertions = "assertions"   // auth_time and amr are well-formed
-	CheckJTI        = "jti"          // it has what makes it unique
-	CheckSubject    = "subject"      // its user and attributes can be mapped
-	CheckAllow      = "allow"        // the client's rule allows it
-	CheckTargets    = "targets"      // the client may ask for the audience
-	CheckScope      = "scope"        // the client may have the scope
-	CheckAssurance  = "assurance"    // its factors meet what was demanded
-	CheckUnspent    = "unspent"      // it was not used before
-	CheckEnabled    = "enabled"      // tenant, client and trusted issuer are enabled
-	CheckUser       = "user"         // the user is known, or may be created, and is enabled
+	CheckGrant      = "grant"         // the client exists, is enabled and may exchange tokens
+	CheckFormat     = "format"        // it is a JWT
+	CheckIssuer     = "issuer"        // iss is that of a trusted issuer
+	CheckAudience   = "audience"      // aud is one that the trusted issuer's tokens may have
+	CheckClient     = "client"        // the client may use tokens of the trusted issuer
+	CheckTyp        = "typ"           // it is a token for this purpose
+	CheckTimes      = "times"         // exp, iat and nbf
+	CheckClientID   = "client_id"     // it was issued to this client
+	CheckSignature  = "signature"     // a key of the trusted issuer signed it
+	CheckAssertions = "assertions"    // auth_time and amr are well-formed
+	CheckJTI        = "jti"           // it has what makes it unique
+	CheckSubject    = "subject"       // its user and attributes can be mapped
+	CheckAllow      = "allow"         // the client's rule allows it
+	CheckTargets    = "targets"       // the client may ask for the audience
+	CheckScope      = "scope"         // the client may have the scope
+	CheckAssurance  = "assurance"     // its factors meet what was demanded
+	CheckUnspent    = "unspent"       // it was not used before
+	CheckEnabled    = "enabled"       // tenant, client and trusted issuer are enabled
+	CheckUser       = "user"          // the user is known, or may be created, and is enabled
 	CheckLimit      = "session_limit" // the user may have one more session
 )
 

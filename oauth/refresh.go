@@ -170,10 +170,12 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 		}
 		switch outcome := session.DecideRefresh(now, facts); outcome {
 		case session.RefreshRetry:
+			call.Retry = "retried"
 			return row, successor, s.recordRetry(ctx, call, row, now)
 		case session.RefreshRetryLate:
 			recorded, err := s.retryLate(ctx, call, row, facts, now)
 			if err != nil || recorded {
+				call.Retry = "retried_late"
 				return row, successor, err
 			}
 		case session.RefreshBeforeStepUp:

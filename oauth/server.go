@@ -165,6 +165,7 @@ type Call struct {
 	SessionID      string
 	Outcome        string // error code of the response; empty: success
 	Reason         Reason // why the request was refused; empty: success
+	Retry          string // of a refresh that repeated an answer: retried or retried_late
 
 	// For the log only.
 	Cause              error

@@ -228,6 +228,9 @@ func (n *node) syncSessionCounts(ctx context.Context, name string) {
 	if err := n.store.SyncSessionCounts(ctx, name); err != nil && ctx.Err() == nil {
 		n.log.Warn("could not store the number of sessions", "error", err)
 	}
+	if err := n.store.SyncStats(ctx, name); err != nil && ctx.Err() == nil {
+		n.log.Warn("could not store the statistics", "error", err)
+	}
 }
 
 // maintain prunes batch by batch while it holds the lease, and then does the other
@@ -243,7 +246,7 @@ func (n *node) maintain(ctx context.Context, holder string, lease time.Duration)
 			continue
 		}
 		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.deleteUnseenUsers(ctx), n.store.FinishDeletions(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
-			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx))
+			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx), n.store.PruneStats(ctx))
 	}
 }
 

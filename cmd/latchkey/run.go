@@ -33,7 +33,7 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 			}
 			return ready.result(ctx)
 		}, Timeout: requestTimeout, TrustedProxies: n.config.TrustedProxies,
-		Metrics: metrics, Log: n.log, DevIssuer: n.dev, Stopping: n.stopping.Load,
+		Metrics: metrics, Log: n.log, Stat: n.store.AddStat, DevIssuer: n.dev, Stopping: n.stopping.Load,
 		AdminHere: n.config.AdminShared(), AdminLocal: n.config.AdminLoopback(),
 	}
 	if n.config.AdminListen != config.None {

@@ -40,6 +40,19 @@ func (a *api) routes() {
 	a.explainRoute()
 	a.configurationRoutes()
 	a.clientTokenRoutes()
+	a.statRoute()
+}
+
+func (a *api) statRoute() {
+	type query struct {
+		Tenants []string `query:"tenant" maxItems:"100" doc:"Ids of tenants, separated by commas; left out: all of the key"`
+	}
+	op := operation("GET", "/stats", "get-stats", "events", "Get numbers of sessions, exchanges and refreshes")
+	op.Description = "Nodes write their numbers every 10 seconds."
+	route(a, op, func(ctx context.Context, c *Caller, in *query) (*struct{ Body *Stats }, error) {
+		stats, err := a.Stats(ctx, c, in.Tenants)
+		return &struct{ Body *Stats }{stats}, err
+	})
 }
 
 func (a *api) clientTokenRoutes() {

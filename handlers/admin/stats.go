@@ -1,0 +1,60 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Stats are numbers of the tenants of a key.
+type Stats struct {
+	Sessions map[string]int64 `json:"sessions" doc:"Sessions by tenant. A session counts for up to 5 minutes after its end"`
+	Minutes  []Stat           `json:"minutes" doc:"Of the last hour" nullable:"false"`
+	Days     []Stat           `json:"days" doc:"Of the last 30 days (UTC)" nullable:"false"`
+}
+
+// Stat is how often something happened in a minute or a day.
+type Stat struct {
+	Tenant string    `json:"tenant"`
+	Name   string    `json:"name" doc:"exchange.ok, exchange.refused.REASON, refresh.rotated, refresh.retried, refresh.retried_late or refresh.refused.REASON, where REASON is a latchkey_reason"`
+	At     time.Time `json:"at" doc:"When the minute or the day begins"`
+	N      int64     `json:"n"`
+}
+
+// Stats returns numbers of tenants; none: of all tenants of the caller's key.
+func (s *Service) Stats(ctx context.Context, c *Caller, tenants []string) (*Stats, error) {
+	if err := c.may(readers, ""); err != nil {
+		return nil, err
+	}
+	for _, tenant := range tenants {
+		if err := c.may(readers, tenant); err != nil {
+			return nil, err
+		}
+		if err := s.tenantExists(ctx, tenant); err != nil {
+			return nil, err
+		}
+	}
+	only := c.Key.Tenants
+	if len(tenants) > 0 {
+		only = tenants
+	}
+	rows, err := s.Store.Stats(ctx, only)
+	if err != nil {
+		return nil, err
+	}
+	out := &Stats{Sessions: map[string]int64{}, Minutes: []Stat{}, Days: []Stat{}}
+	for tenant, n := range s.Store.SessionCounts() {
+		if only == nil || slices.Contains(only, tenant) {
+			out.Sessions[tenant] = int64(n)
+		}
+	}
+	for _, r := range rows {
+		stat := Stat{r.Tenant, r.Name, r.Start, r.N}
+		if r.Day {
+			out.Days = append(out.Days, stat)
+		} else {
+			out.Minutes = append(out.Minutes, stat)
+		}
+	}
+	return out, nil
+}

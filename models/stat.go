@@ -1,0 +1,128 @@
+package models
+
+import (
+	"context"
+	"database/sql"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// Numbers of a tenant by the minute and by the day are kept as sums: each node adds
+// up what it sees, and adds that to rows of its own every few seconds.
+const (
+	statMinutes = 2 * time.Hour       // how long numbers by the minute are kept
+	statDays    = 32 * 24 * time.Hour // how long numbers by the day are kept
+	maxStats    = 100_000             // bounds what a node has not written yet
+)
+
+const (
+	byMinute = "minute"
+	byDay    = "day"
+)
+
+// statKey is one number.
+type statKey struct {
+	tenant, name string
+	minute       int64 // Unix time
+}
+
+// statTally is what a node has not written yet.
+type statTally struct {
+	mu      sync.Mutex
+	changes map[statKey]int64
+}
+
+func (t *statTally) add(key statKey, n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changes == nil {
+		t.changes = map[statKey]int64{}
+	}
+	if _, known := t.changes[key]; known || len(t.changes) < maxStats {
+		t.changes[key] += n
+	}
+}
+
+// AddStat counts something that happened in a tenant. SyncStats writes it.
+func (s *Store) AddStat(tenant, name string) {
+	s.stats.add(statKey{tenant, name, s.Now().Truncate(time.Minute).Unix()}, 1)
+}
+
+// SyncStats writes what this node, by a name that no other one has, has counted since
+// the last call.
+func (s *Store) SyncStats(ctx context.Context, node string) error {
+	s.stats.mu.Lock()
+	changes := s.stats.changes
+	s.stats.changes = nil
+	s.stats.mu.Unlock()
+	type row struct {
+		tenant, name, period string
+		start                int64
+	}
+	sums := map[row]int64{}
+	for key, n := range changes {
+		sums[row{key.tenant, key.name, byMinute, key.minute}] += n
+		sums[row{key.tenant, key.name, byDay, key.minute / 86400 * 86400}] += n
+	}
+	rows := make([]row, 0, len(sums))
+	for r := range sums {
+		rows = append(rows, r)
+	}
+	slices.SortFunc(rows, func(a, b row) int { // in one order, for the locks
+		return strings.Compare(a.tenant+"\x00"+a.name+"\x00"+a.period, b.tenant+"\x00"+b.name+"\x00"+b.period)
+	})
+	return s.transaction(ctx, func(tx *gorm.DB) error {
+		for _, r := range rows {
+			err := tx.Exec(`INSERT INTO stats (tenant_id, name, period, start, node, n) VALUES (?, ?, ?, ?, ?, ?)
+				ON CONFLICT (tenant_id, period, start, name, node) DO UPDATE SET n = stats.n + excluded.n`, r.tenant, r.name, r.period, r.start, node, sums[r]).Error
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// PruneStats deletes numbers that are older than they are kept.
+func (s *Store) PruneStats(ctx context.Context) error {
+	now := s.Now()
+	return s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec("DELETE FROM stats WHERE period = ? AND start < ? OR period = ? AND start < ?",
+			byMinute, now.Add(-statMinutes).Unix(), byDay, now.Add(-statDays).Unix()).Error
+	})
+}
+
+// Stat is a number of a tenant in a minute or a day.
+type Stat struct {
+	Tenant, Name string
+	Day          bool // otherwise it is of a minute
+	Start        time.Time
+	N            int64
+}
+
+// Stats returns the numbers of tenants of the last hour by the minute, and of the last
+// 30 days by the day. only are the ids of the tenants; nil: all.
+func (s *Store) Stats(ctx context.Context, only []string) ([]Stat, error) {
+	now := s.Now()
+	where, args := "(period = ? AND start >= ? OR period = ? AND start >= ?)", []any{byMinute, now.Add(-time.Hour).Unix(), byDay, now.Add(-30 * 24 * time.Hour).Unix()}
+	if only != nil {
+		where, args = where+" AND tenant_id IN ?", append(args, only)
+	}
+	var list []Stat
+	err := s.longQuery(ctx, func(db *gorm.DB) (err error) {
+		list, err = collect(db.Raw("SELECT tenant_id, name, period, start, sum(n) FROM stats WHERE "+where+
+			" GROUP BY tenant_id, name, period, start ORDER BY period, start, tenant_id, name", args...), func(rows *sql.Rows) (st Stat, err error) {
+			var period string
+			var start int64
+			err = rows.Scan(&st.Tenant, &st.Name, &period, &start, &st.N)
+			st.Day, st.Start = period == byDay, time.Unix(start, 0).UTC()
+			return st, err
+		})
+		return err
+	})
+	return list, err
+}
