@@ -210,8 +210,8 @@ func (s *Server) explain(ctx context.Context, t *Tenant, clientID, token, tokenT
 		refusal = invalidClient(errors.New("the tenant has no client with this id"))
 	case !c.enabled():
 		refusal = invalidClient(errors.New("the client or the tenant is disabled or suspended"))
-	case !c.Settings.HasGrant(settings.GrantTokenExchange):
-		refusal = refuse("unauthorized_client", ReasonClientNotAllowed, "The client may not exchange tokens; add token-exchange to its grants")
+	default:
+		refusal = c.checkGrant(grantTokenExchange)
 	}
 	if err := rec.step(refusal, func() []Check { return one(CheckGrant, "", clientID) }); err != nil {
 		return err

@@ -79,11 +79,11 @@ func (h *grantHandler) HandleTokenEndpointRequest(ctx context.Context, request f
 	state, form := stateOf(request), request.GetRequestForm()
 	client, name := state.call.Client, form.Get("grant_type")
 	decide, ok := h.grants[name]
-	switch {
-	case !ok:
+	if !ok {
 		return refuse("unsupported_grant_type", ReasonGrantUnsupported, "Unsupported grant_type").compare(strings.Join(grantTypes, " or "), name)
-	case !client.mayUse(name):
-		return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; add it to grants of the client").compare(strings.Join(client.grants(), " or "), name)
+	}
+	if err := client.checkGrant(name); err != nil {
+		return err
 	}
 	state.issue, err = decide(ctx, state.call, client, form)
 	return err

@@ -1,6 +1,8 @@
 package oauth
 
 import (
+	"strings"
+
 	"context"
 	"net/url"
 	"slices"
@@ -78,4 +80,12 @@ func (r *tokenResponse) setSession(c *Client, row *models.Session, generation ui
 	grace := int64(c.Settings.Policy().RefreshGrace / time.Second)
 	r.SessionID, r.SessionExpiresAt = row.ID.String(), row.AbsoluteExpiry.Unix()
 	r.Generation, r.RefreshGrace = &generation, &grace
+}
+
+// checkGrant rejects a grant type that the client may not use.
+func (c *Client) checkGrant(name string) error {
+	if c.mayUse(name) {
+		return nil
+	}
+	return refuse("unauthorized_client", ReasonGrantNotAllowed, "The client may not use this grant_type; add it to grants of the client").compare(strings.Join(c.grants(), " or "), name)
 }
