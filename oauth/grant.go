@@ -1,11 +1,10 @@
 package oauth
 
 import (
-	"strings"
-
 	"context"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
