@@ -303,7 +303,7 @@ func putAnswer[T any](created bool, version string, body T) *answer[T] {
 type clientSchema struct {
 	ID string `json:"id,omitempty" doc:"Its client_id"`
 	settings.ClientSettings
-	Secret         string        `json:"secret,omitempty" writeOnly:"true" doc:"Its secret, at least 32 characters; it is not shown again"`
+	Secret         string        `json:"secret,omitempty" doc:"Its secret, at least 32 characters. It is never shown again, except once if the server made it"`
 	PreviousSecret string        `json:"previous_secret,omitempty" writeOnly:"true" doc:"A secret that is accepted as well, until previous_until"`
 	Status         *ClientStatus `json:"status,omitempty" readOnly:"true" doc:"What its settings do not say. It is ignored in requests"`
 }

@@ -3,7 +3,9 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -18,6 +20,7 @@ type Client struct {
 	Settings settings.Document // as they were written
 	Status   ClientStatus
 	Version  string // for If-Match
+	Secret   string // that was just made for it; it is shown once
 }
 
 // ClientStatus is what a client's settings do not say.
@@ -42,7 +45,14 @@ type ClientPolicy struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (c Client) MarshalJSON() ([]byte, error) { return resource(c.Settings, "id", c.ID, c.Status) }
+func (c Client) MarshalJSON() ([]byte, error) {
+	doc := c.Settings
+	if c.Secret != "" {
+		doc = maps.Clone(doc)
+		doc["secret"] = asJSON(c.Secret)
+	}
+	return resource(doc, "id", c.ID, c.Status)
+}
 
 func newClient(stored *models.StoredClient) Client {
 	row, policy := stored.Row, stored.Row.Settings.Policy()
@@ -103,15 +113,39 @@ type clientBody struct {
 const clientAt = "tenants[0].clients[0]"
 
 // PutClient creates a client or replaces its settings. Its secret stays, unless the
-// body has another one or null.
+// body has another one or null. A new client with auth: secret and without a secret
+// gets one, which the answer shows.
 func (s *Service) PutClient(ctx context.Context, c *Caller, tenant, id string, body []byte, p Precondition) (client *Client, created bool, err error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, false, err
 	}
-	if created, err = s.writeClient(ctx, c, tenant, id, body, p.check); err != nil {
+	secret := ""
+	for range patchAttempts {
+		_, err = s.Store.StoredClient(ctx, tenant, id)
+		isNew := errors.Is(err, models.ErrNotFound)
+		if err != nil && !isNew {
+			return nil, false, err
+		}
+		if secret = ""; isNew {
+			secret = oauth.NewClientSecret()
+		}
+		created, secret, err = s.writeClient(ctx, c, tenant, id, body, secret, func(version string) error {
+			if isNew && version != "" {
+				return errStale // somebody else has just created it
+			}
+			return p.check(version)
+		})
+		if !errors.Is(err, errStale) {
+			break
+		}
+	}
+	if err != nil {
 		return nil, false, err
 	}
-	client, err = s.Client(ctx, c, tenant, id)
+	if client, err = s.Client(ctx, c, tenant, id); err != nil {
+		return nil, false, err
+	}
+	client.Secret = secret
 	return client, created, err
 }
 
@@ -128,7 +162,7 @@ func (s *Service) PatchClient(ctx context.Context, c *Caller, tenant, id string,
 		}
 		return stored.Settings, stored.Version(), nil
 	}, func(merged []byte, check func(string) error) error {
-		_, err := s.writeClient(ctx, c, tenant, id, merged, check)
+		_, _, err := s.writeClient(ctx, c, tenant, id, merged, "", check)
 		return err
 	})
 	if err != nil {
@@ -137,21 +171,27 @@ func (s *Service) PatchClient(ctx context.Context, c *Caller, tenant, id string,
 	return s.Client(ctx, c, tenant, id)
 }
 
-func (s *Service) writeClient(ctx context.Context, c *Caller, tenant, id string, body []byte, check func(string) error) (created bool, err error) {
+// writeClient replaces the settings of a client. spare is the secret of a client that
+// needs one and is given none; used is spare if it was used.
+func (s *Service) writeClient(ctx context.Context, c *Caller, tenant, id string, body []byte, spare string, check func(string) error) (created bool, used string, err error) {
 	var b clientBody
 	if err := decodeBody(body, clientAt, &b); err != nil {
-		return false, err
+		return false, "", err
 	}
 	if err := sameID("id", b.ID, id); err != nil {
-		return false, err
+		return false, "", err
 	}
 	if err := withoutFiles(clientAt, b.Written, "secret_file"); err != nil {
-		return false, err
+		return false, "", err
+	}
+	if _, given := b.Written["secret"]; !given && b.Auth == settings.AuthSecret && spare != "" {
+		b.Secret, b.Written["secret"], used = spare, true, spare
 	}
 	b.ID = id
 	wanted := inTenant(tenant)
 	wanted.Clients = []settings.ClientSpec{b.ClientSpec}
-	return s.apply(ctx, c, clientAt, wanted, models.ApplyOptions{Replace: true, KeepSecrets: true, Precondition: check})
+	created, err = s.apply(ctx, c, clientAt, wanted, models.ApplyOptions{Replace: true, KeepSecrets: true, Precondition: check})
+	return created, used, err
 }
 
 // DeleteClient removes a client and ends its sessions.

@@ -225,7 +225,7 @@ func (a *api) clientRoutes() {
 		return putAnswer(false, client.Version, *client), nil
 	})
 	put := takes[Client](a, operation("PUT", at+"/{client}", "put-client", tag, "Create a client or replace its settings"), true, jsonType)
-	put.Description = "Settings that are left out get their defaults. A stored secret stays, unless the body has another one or null."
+	put.Description = "Settings that are left out get their defaults. A stored secret stays, unless the body has another one or null. A new client with auth: secret and without a secret gets one, which the answer shows once."
 	route(a, put, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
 		client, created, err := a.PutClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
 		if err != nil {
