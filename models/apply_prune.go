@@ -7,18 +7,19 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// removes reports whether what has the name and is not wanted is removed.
+// removes reports whether an object that is not wanted is removed.
 func (a *applier) removes(ref Ref) bool { return a.o.Prune || slices.Contains(a.o.Remove, ref) }
 
-// remove notes that a noun is removed, in the changes and by an event.
-func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
+// recordRemoval records the removal of an object as a change and as an event.
+func (a *applier) recordRemoval(tenant, noun, id string, what EventType, e Event) {
 	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Noun: noun, ID: id})
-	a.event(tenant, what, e)
+	a.addEvent(tenant, what, e)
 }
 
-// pruneTenants removes the tenants that are not wanted. What is left of one is
-// its id, which is never accepted again: its tokens may live on in somebody's
-// hands. Its keys are destroyed; its users go when its sessions are swept.
+// pruneTenants removes the tenants that are not wanted. The row stays and keeps
+// the id, which is never accepted again because tokens of the tenant may still
+// be in use. Its keys are deleted at once; its users are deleted when its
+// sessions have been swept.
 func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 	if !a.o.Prune && len(a.o.Remove) == 0 {
 		return nil
@@ -51,7 +52,7 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 		if err != nil {
 			return err
 		}
-		a.remove(id, "tenant", id, EventTenantRemoved, Event{})
+		a.recordRemoval(id, "tenant", id, EventTenantRemoved, Event{})
 	}
 	return nil
 }
@@ -75,12 +76,12 @@ func (a *applier) pruneClients(want settings.TenantSpec) error {
 		if err != nil {
 			return err
 		}
-		a.remove(want.ID, "client", id, EventClientRemoved, Event{ClientID: id})
+		a.recordRemoval(want.ID, "client", id, EventClientRemoved, Event{ClientID: id})
 	}
 	return nil
 }
 
-// pruneIssuers removes trusted issuers.
+// pruneIssuers removes the given trusted issuers.
 func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
 	for _, row := range rows {
 		if !a.removes(Ref{NounIssuer, tenant, row.EntryID}) {
@@ -92,7 +93,7 @@ func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
 		if err != nil {
 			return err
 		}
-		a.remove(tenant, "issuer", row.EntryID, EventIssuerRemoved, issuerEvent(row.ID, row.Settings.Issuer))
+		a.recordRemoval(tenant, "issuer", row.EntryID, EventIssuerRemoved, issuerEvent(row.ID, row.Settings.Issuer))
 	}
 	return nil
 }

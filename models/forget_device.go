@@ -9,8 +9,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// storeDevice switches the storing of device facts. Nodes that have not heard of
-// it may store some for a while: what there is is cleared after that.
+// storeDevice sets whether device data is stored. When it is turned off, nodes
+// that have not learned of it may store some for a while; everything is cleared
+// after that.
 func (t *Tenant) storeDevice(store bool, now time.Time) {
 	switch {
 	case store:
@@ -21,9 +22,10 @@ func (t *Tenant) storeDevice(store bool, now time.Time) {
 	t.StoreDevice = store
 }
 
-// ForgetDevices clears name, user agent and address of the sessions of tenants
-// that store them no more, in small batches by primary key, once for each time
-// that it is switched off. What the event log says of them goes with its age.
+// ForgetDevices clears device name, user agent and address in the sessions of
+// tenants that no longer store them, in small batches by primary key, once each
+// time that a tenant turns it off. The event log keeps them until its events
+// are deleted by age.
 func (s *Store) ForgetDevices(ctx context.Context) error {
 	due := map[string]Time{}
 	err := s.query(ctx, func(db *gorm.DB) error {
@@ -39,7 +41,7 @@ func (s *Store) ForgetDevices(ctx context.Context) error {
 		return err
 	}
 	for id, at := range due {
-		if err := s.forgetDevices(ctx, id); err != nil {
+		if err := s.clearDevices(ctx, id); err != nil {
 			return fmt.Errorf("forget devices of %s: %w", id, err)
 		}
 		err := s.exec(ctx, func(db *gorm.DB) error {
@@ -52,7 +54,7 @@ func (s *Store) ForgetDevices(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) forgetDevices(ctx context.Context, tenant string) error {
+func (s *Store) clearDevices(ctx context.Context, tenant string) error {
 	for last := []byte{}; last != nil; {
 		var ids [][]byte
 		err := s.query(ctx, func(db *gorm.DB) error {

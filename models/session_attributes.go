@@ -27,7 +27,7 @@ func (s *Store) ChangeSessionAttributes(ctx context.Context, about *Session, cha
 			return ErrEnded
 		}
 		before := row.Attributes
-		if row.Attributes, err = asStored(change(before)); err != nil {
+		if row.Attributes, err = normalizeAttributes(change(before)); err != nil {
 			return err
 		}
 		fields, err := diff(false, before, row.Attributes)

@@ -16,44 +16,44 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// SessionCursor is a place in a list of sessions, which goes from the newest to
-// the oldest. The zero value is its beginning.
+// SessionCursor is a position in a list of sessions, which is ordered from the
+// newest to the oldest. The zero value is the beginning.
 type SessionCursor struct {
 	CreatedAt time.Time
 	ID        SessionID
 }
 
-// ErrCursor is a text that no list has handed out.
-var ErrCursor = errors.New("not a cursor of ours")
+// ErrCursor is returned for a text that is not a cursor of a list.
+var ErrCursor = errors.New("invalid cursor")
 
-// ParseSessionCursor reads the form that String writes.
+// ParseSessionCursor parses what String returns.
 func ParseSessionCursor(s string) (SessionCursor, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != 24 || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // it skips newlines
+	if err != nil || len(b) != 24 || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // DecodeString skips newlines
 		return SessionCursor{}, ErrCursor
 	}
 	return SessionCursor{time.UnixMicro(int64(binary.BigEndian.Uint64(b))), SessionID(b[8:])}, nil
 }
 
-// String is the cursor as a caller keeps it.
+// String returns the cursor in the form that callers keep.
 func (c SessionCursor) String() string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.UnixMicro()))
 	return base64.RawURLEncoding.EncodeToString(append(b, c.ID[:]...))
 }
 
-// Cursor is the place right behind the session.
+// Cursor returns the position right after the session.
 func (s *Session) Cursor() SessionCursor { return SessionCursor{s.CreatedAt, s.ID} }
 
-// live is the part of a statement that asks for sessions of a user that are
-// not over by their own row.
-const live = ` WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL
+// liveSession is the condition for the sessions of a user that, by their own
+// row, are not over.
+const liveSession = ` WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL
 	AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`
 
-// Sessions lists the sessions of a user, at every client, that may be used: at
-// most `limit` of them, behind a place in the list. Whoever is switched off
-// counts exactly.
+// Sessions lists the usable sessions of a user at all clients: at most `limit`
+// of them, after a position in the list. Whether tenant, client, issuer and
+// user are enabled is read from the database, not from a cache.
 func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time, after SessionCursor, limit int) ([]*Session, error) {
-	statement, args := "SELECT "+sessionColumns+" FROM sessions"+live+permitted+notDisabled, []any{tenant, sub, At(now), At(now)}
+	statement, args := "SELECT "+sessionColumns+" FROM sessions"+liveSession+permitted+notDisabled, []any{tenant, sub, At(now), At(now)}
 	if after != (SessionCursor{}) {
 		statement, args = statement+" AND (created_at, id) < (?, ?)", append(args, after.CreatedAt.UnixMicro(), after.ID)
 	}
@@ -65,17 +65,17 @@ func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time,
 	return list, err
 }
 
-// endBatch bounds the sessions that one transaction ends.
+// endBatch limits the sessions that one transaction ends.
 const endBatch = 100
 
 // EndSessions ends the sessions that a user has when it is called, each like
-// EndSession, but for `except` if that is not zero, and returns how many it
-// ended. A session that is opened meanwhile lives on. After an error some may
-// have been ended: call it again.
+// EndSession, except the session `except` if that is not zero. It returns how
+// many it ended. A session that is created meanwhile is not ended. After an
+// error some may have been ended: call it again.
 func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except SessionID, at time.Time, why session.EndReason) (count int, err error) {
 	var open []*Session
 	err = s.query(ctx, func(db *gorm.DB) (err error) {
-		open, err = collect(db.Raw("SELECT id, client_id, issuer_id FROM sessions"+live+" AND id <> ? ORDER BY id", // in one order, for the locks
+		open, err = collect(db.Raw("SELECT id, client_id, issuer_id FROM sessions"+liveSession+" AND id <> ? ORDER BY id", // in one order, for the locks
 			tenant, sub, At(at), At(at), except), func(rows *sql.Rows) (*Session, error) {
 			var id []byte
 			row := &Session{TenantID: tenant, Subject: sub}
@@ -140,7 +140,7 @@ func (s *Store) endEach(ctx context.Context, open []*Session, at time.Time, why 
 		err := s.transaction(ctx, func(tx *gorm.DB) error {
 			inBatch = 0 // a transaction may run again
 			for _, row := range batch {
-				ended, args := ending(row, at, why)
+				ended, args := endEvent(row, at, why)
 				found, err := s.recordIf(tx, ended, endSession, args...)
 				if err != nil {
 					return err

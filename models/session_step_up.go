@@ -13,19 +13,20 @@ type StepUpRequest struct {
 	Tenant, Client string
 	ID             SessionID
 	Subject        string
-	IssuerID       string     // entry of the client token
-	Mapped         Mapped     // what it says of the user
-	Token          SpentToken // consumed with it
+	IssuerID       string     // trusted issuer entry of the client token
+	Mapped         Mapped     // attributes from the client token
+	Token          SpentToken // client token that the step-up uses up
 	At             time.Time
 }
 
-// StepUpSession changes a session in one transaction, in the order in which an
-// exchange takes its rows: it consumes the client token, locks the user, asks
-// once more whether everybody involved is enabled, and locks the session, so
-// that of two at once each sees what the other did. `decide` changes the row,
-// returns what the event tells and further events, or refuses; `sign` runs last. If either fails
-// nothing has happened. ErrNotFound: there is no such session, or its own
-// issuer is disabled.
+// StepUpSession changes a session in one transaction, which locks rows in the
+// order of an exchange: it marks the client token as used, locks the user,
+// checks again that everyone involved is enabled, and locks the session, so
+// that concurrent step-ups see each other's changes. `decide` changes the row
+// and returns the details of the event and further events, or an error; `sign`
+// runs last. If either fails, nothing is committed. StepUpSession returns
+// ErrNotFound if there is no such session or the session's own issuer is
+// disabled.
 func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(*Session) (details map[string]any, also []Event, err error), sign func(*Session) error) (*Session, error) {
 	var changed *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
@@ -34,7 +35,7 @@ func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(
 		if err != nil {
 			return err
 		}
-		_, removed, err := s.takeUser(tx, about, stored, r.Mapped, false)
+		_, removed, err := s.applyToUser(tx, about, stored, r.Mapped, false)
 		if err != nil {
 			return err
 		}
@@ -52,8 +53,8 @@ func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(
 				return err
 			}
 		}
-		e := row.Event(r.At, EventSessionRaised, withRemoved(details, removed))
-		e.beside = stored.seen(r.At)
+		e := row.Event(r.At, EventSessionSteppedUp, withRemoved(details, removed))
+		e.extraChange = stored.seenUpdate(r.At)
 		if err := s.updateSteppedUp(tx, row, e); err != nil {
 			return err
 		}
@@ -81,7 +82,7 @@ func (s *Store) updateSteppedUp(tx *gorm.DB, row *Session, e Event) error {
 		return err
 	}
 	superseded, earlier := up.Superseded.split()
-	var previous any // NULL: no refresh token was shown
+	var previous any // NULL: no refresh token was presented
 	if row.History.PreviousRoot != 0 {
 		previous = row.History.PreviousRoot
 	}

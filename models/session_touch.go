@@ -11,16 +11,16 @@ import (
 type Touch struct {
 	Tenant, Client string
 	ID             SessionID
-	Digest         []byte // of the session token as the row keeps it
+	Digest         []byte // of the session token, as stored
 	At             time.Time
 	IdleExpiry     time.Time
-	ValidFrom      time.Time // sessions created before are refused
+	ValidFrom      time.Time // sessions created before are rejected
 	UserAgent, IP  string
 }
 
-// TouchSession moves the session's idle end and reads it as it is afterwards,
-// in one statement. ErrNotFound: it is over, not permitted any more, or its
-// session token is another one.
+// TouchSession moves the session's idle expiry and returns the session
+// afterwards, in one statement. It returns ErrNotFound if the session is over
+// or no longer permitted, or if its session token is a different one.
 func (s *Store) TouchSession(ctx context.Context, t Touch) (touched *Session, err error) {
 	now := At(t.At)
 	err = s.exec(ctx, func(db *gorm.DB) error {
@@ -30,7 +30,7 @@ func (s *Store) TouchSession(ctx context.Context, t Touch) (touched *Session, er
 				AND created_at >= ?`+permitted+`
 			RETURNING `+sessionColumns,
 			now, At(t.IdleExpiry), t.UserAgent, t.IP,
-			t.ID, t.Tenant, t.Client, t.Digest, now, now, microsOrZero(t.ValidFrom)).Row())
+			t.ID, t.Tenant, t.Client, t.Digest, now, now, unixMicroOrZero(t.ValidFrom)).Row())
 		return err
 	})
 	return touched, err

@@ -44,7 +44,7 @@ func (s *Store) ChangeUser(ctx context.Context, tenant, sub string, c UserChange
 		if _, _, err := lockExistingTenant(tx, tenant, time.Time{}); err != nil {
 			return err
 		}
-		return s.inTenant(tx, tenant, func(a *applier, _ bool) error {
+		return s.withTenantLocked(tx, tenant, func(a *applier, _ bool) error {
 			a.o.Actor, a.source = c.Actor, sourceOperator
 			if err := a.changeUser(tenant, sub, c); err != nil {
 				return err
