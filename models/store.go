@@ -1,6 +1,3 @@
-// Package models holds the rows, their queries and transactions, and the
-// migrations. It is the only room that knows GORM. It stores secrets and
-// digests as opaque bytes: what they mean is oauth's business.
 package models
 
 import (
