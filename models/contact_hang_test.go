@@ -102,7 +102,7 @@ func TestContactIsLostOnlyAfterConsecutiveFailures(t *testing.T) {
 			if logged := strings.Contains(said, "is lost"); logged != c.lost {
 				t.Errorf("the log reports it: %t, want %t:\n%s", logged, c.lost, said)
 			}
-			if logged := strings.Contains(o.log.String(), "answers again"); logged != c.lost {
+			if logged := strings.Contains(o.log.String(), "responds again"); logged != c.lost {
 				t.Errorf("the log reports the end: %t, want %t:\n%s", logged, c.lost, o.log.String())
 			}
 		})

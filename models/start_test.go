@@ -21,7 +21,7 @@ func (w *fixture) start(f models.File, tenants ...settings.TenantSpec) *models.S
 }
 
 func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
-	const wayOn = "give this file a higher one if it is the newer; if 3 was a mistake, run \"latchkey apply --reset-revision\" with this file"
+	const remedy = "give this file a higher one if it is newer; if revision 3 was a mistake, run \"latchkey apply --reset-revision\" with this file"
 	for name, c := range map[string]struct {
 		before, now     models.File
 		ignored, notice string
@@ -33,11 +33,11 @@ func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
 		"the same revision and content":   {version(3, "a"), version(3, "a"), "", ""},
 		"a higher revision":               {version(3, "a"), version(4, "b"), "", ""},
 		"a higher revision, same content": {version(3, "a"), version(4, "a"), "", ""},
-		"a lower revision":                {version(3, "a"), version(2, "b"), "its revision is 2, and revision 3 was applied last: " + wayOn, ""},
-		"a lower revision, same content":  {version(3, "a"), version(2, "a"), "its revision is 2, and revision 3 was applied last: " + wayOn, ""},
+		"a lower revision":                {version(3, "a"), version(2, "b"), "its revision is 2, and revision 3 was applied last: " + remedy, ""},
+		"a lower revision, same content":  {version(3, "a"), version(2, "a"), "its revision is 2, and revision 3 was applied last: " + remedy, ""},
 		"the same revision, other content": {version(3, "a"), version(3, "b"),
-			"revision 3 was applied last with other content: " + wayOn, ""},
-		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: " + wayOn, ""},
+			"revision 3 was applied last with other content: " + remedy, ""},
+		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: " + remedy, ""},
 		"a revision below the highest": {version(settings.MaxRevision, "a"), version(4, "b"),
 			"its revision is 4, and revision 9007199254740991 was applied last: no file can have a higher one, so run \"latchkey apply --reset-revision\" with this file", ""},
 	} {
