@@ -62,7 +62,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 }
 
 func dueSessions(tx *gorm.DB, now time.Time) ([]*Session, error) {
-	return collect(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch), sessionOf)
+	return readSessions(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch))
 }
 
 // pruneSession makes each statement conditional on the row being as it was

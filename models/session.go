@@ -3,13 +3,10 @@ package models
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -107,49 +104,14 @@ func (s *Session) Lifetime() session.Lifetime {
 // Value implements driver.Valuer. GORM would treat a bare array as a list.
 func (id SessionID) Value() (driver.Value, error) { return id[:], nil }
 
-const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
-	absolute_expires_at, idle_expires_at, ended_at, end_reason,
-	generation, refresh_digest, next_digest, root_version, rotated_at,
-	session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at,
-	factors, acr, acr_times, session_attributes, scope, audience, status_index, device_name, user_agent, ip,
-	(SELECT ` + attributesAndSources + ` FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
-
-// scanSession reads a row of sessionColumns, and of further columns into more.
-func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, error) {
-	var (
-		s                                            Session
-		id                                           []byte
-		created, auth, active, absolute, idle, ended Time
-		rotated, handleRotated                       Time
-		reason, user, decided                        sql.NullString
-		root, handleRoot, status                     sql.NullInt64
-		factors, attributes, scope, audience         string
-	)
-	err := row.Scan(append([]any{&id, &s.TenantID, &s.ClientID, &s.IssuerID, &s.Subject, &created, &auth, &active,
-		&absolute, &idle, &ended, &reason,
-		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
-		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
-		&factors, &s.StoredACR, &decided, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user}, more...)...)
-	if err != nil {
-		return nil, err
+// Scan implements sql.Scanner.
+func (id *SessionID) Scan(src any) error {
+	b, ok := src.([]byte)
+	if !ok || len(b) != len(id) {
+		return fmt.Errorf("session id: unexpected %T of %d bytes", src, len(b))
 	}
-	if len(id) != len(s.ID) {
-		return nil, fmt.Errorf("session id of %d bytes", len(id))
-	}
-	s.ID = SessionID(id)
-	s.CreatedAt, s.AuthTime, s.LastActiveAt = created.Time, auth.Time, active.Time
-	s.AbsoluteExpiry, s.IdleExpiry, s.EndedAt = absolute.Time, idle.Time, ended.Time
-	s.EndReason = session.EndReason(reason.String).Final()
-	s.Refresh.RootVersion, s.Refresh.RotatedAt = uint32(root.Int64), rotated.Time
-	s.SessionToken.RootVersion, s.SessionToken.RotatedAt = uint32(handleRoot.Int64), handleRotated.Time
-	s.Scope, s.Audience, s.Status = strings.Fields(scope), strings.Fields(audience), statusEntry(status)
-	stored, err := parseUserAttributes(user.String)
-	s.UserAttributes, s.AttributeSources = stored.Values, stored.Sources
-	return &s, errors.Join(err,
-		json.Unmarshal([]byte(factors), &s.Factors),
-		s.scanDecision(decided.String),
-		unmarshalObject(attributes, &s.Attributes),
-	)
+	*id = SessionID(b)
+	return nil
 }
 
 // decision returns the value of acr_times; nil if the default classes decide.
@@ -177,14 +139,11 @@ func (s *Session) scanDecision(text string) error {
 	return nil
 }
 
-// sessionOf is scanSession for collect.
-func sessionOf(rows *sql.Rows) (*Session, error) { return scanSession(rows) }
-
 // Session reads a session of a tenant, whether or not it is over.
 func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Session, error) {
 	var found *Session
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		found, err = scanSession(db.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant).Row())
+		found, err = readSession(db.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant))
 		return err
 	})
 	if err != nil {
@@ -193,39 +152,10 @@ func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Sess
 	return found, nil
 }
 
-const historyColumns = `, previous_root_version, late_retry_generation, late_retried_at, late_retry_repeats,
-	step_up_generation, step_up_tokens, step_up_before, superseded_from, superseded_to, superseded_earlier`
-
-// scanHistory reads a row of sessionColumns and historyColumns.
-func scanHistory(row interface{ Scan(...any) error }) (*Session, error) {
-	var previous, generation, repeats, made, from, to sql.NullInt64
-	var at Time
-	var tokens []byte
-	var before, earlier sql.NullString
-	s, err := scanSession(row, &previous, &generation, &at, &repeats, &made, &tokens, &before, &from, &to, &earlier)
-	if err != nil {
-		return nil, err
-	}
-	superseded, err := joinGenerations(generationRange{uint32(from.Int64), uint32(to.Int64)}, earlier.String)
-	if err != nil {
-		return nil, err
-	}
-	s.History = &History{
-		PreviousRoot: uint32(previous.Int64),
-		LateRetry:    session.LateRetry{Generation: uint32(generation.Int64), At: at.Time, Repeats: int(repeats.Int64)},
-		StepUp:       StepUp{Generation: uint32(made.Int64), Tokens: tokens, Superseded: superseded},
-	}
-	if before.String == "" {
-		return s, nil
-	}
-	s.History.StepUp.Before = new(Assurance)
-	return s, json.Unmarshal([]byte(before.String), s.History.StepUp.Before)
-}
-
 // SessionWithHistory is Session with History set.
 func (s *Store) SessionWithHistory(ctx context.Context, tenant string, id SessionID) (found *Session, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
-		found, err = scanHistory(db.Raw("SELECT "+sessionColumns+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant).Row())
+		found, err = readHistory(db.Raw("SELECT "+sessionColumns+", "+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant))
 		return err
 	})
 	return found, err
@@ -292,16 +222,17 @@ func rotate(db *gorm.DB, r Rotation) (*Session, error) {
 		column = "next_digest"
 	}
 	now := At(r.To.RotatedAt)
-	return scanSession(db.Raw(`UPDATE sessions SET generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?,
-			previous_root_version = ?, step_up_tokens = NULL, step_up_before = NULL, rotated_at = ?, last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
+	set, args := setList([]assignment{
+		{"generation", r.To.Generation}, {"refresh_digest", r.To.Digest}, {"next_digest", r.To.Next}, {"root_version", r.To.RootVersion},
+		{"previous_root_version", r.PresentedRoot}, {"rotated_at", now}, {"last_active_at", now}, {"idle_expires_at", At(r.IdleExpiry)},
+		{"user_agent", r.UserAgent}, {"ip", r.IP},
+	})
+	return readSession(db.Raw("UPDATE sessions SET "+set+`, step_up_tokens = NULL, step_up_before = NULL
 		WHERE id = ? AND tenant_id = ? AND client_id = ? AND generation = ? AND `+column+` = ?
 			AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)
 			AND created_at >= ?`+permitted+`
 		RETURNING `+sessionColumns,
-		r.To.Generation, r.To.Digest, r.To.Next, r.To.RootVersion,
-		r.PresentedRoot, now, now, At(r.IdleExpiry), r.UserAgent, r.IP,
-		r.ID, r.Tenant, r.Client, r.From, r.Presented,
-		now, now, unixMicroOrZero(r.ValidFrom)).Row())
+		append(args, r.ID, r.Tenant, r.Client, r.From, r.Presented, now, now, unixMicroOrZero(r.ValidFrom))...))
 }
 
 // unixMicroOrZero returns t for a comparison in which the zero time comes

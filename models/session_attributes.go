@@ -19,7 +19,7 @@ func (s *Store) ChangeSessionAttributes(ctx context.Context, about *Session, cha
 		if err := s.lockSession(tx, about.ID); err != nil {
 			return err
 		}
-		row, err := scanSession(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", about.ID, about.TenantID).Row())
+		row, err := readSession(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", about.ID, about.TenantID))
 		if err != nil {
 			return orNotFound(err)
 		}

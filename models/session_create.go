@@ -105,15 +105,20 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	var attributes sql.NullString // NULL: no such user
 	var disabled, suspended sql.NullBool
 	var seen Time
-	err = tx.Raw(with+`SELECT spent.n, u.stored, u.disabled, u.suspended, u.seen_at, (SELECT count(*) FROM tenants t
+	columns, values, into := selectList(
+		selected{"spent.n", &spent, nil},
+		selected{"u.stored", &attributes, nil}, selected{"u.disabled", &disabled, nil},
+		selected{"u.suspended", &suspended, nil}, selected{"u.seen_at", &seen, nil},
+		selected{`(SELECT count(*) FROM tenants t
 			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled AND c.suspended_at IS NULL
 			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled AND i.suspended_at IS NULL
-			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL),
-			(SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?)
-		FROM (SELECT count(*) AS n FROM changed) spent
-			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended, seen_at FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
-		append(args, about.ClientID, about.IssuerID, about.TenantID, clientTokensValidFrom, about.TenantID, about.Subject)...,
-	).Row().Scan(&spent, &attributes, &disabled, &suspended, &seen, &permitted, &validFrom)
+			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL)`, &permitted,
+			[]any{about.ClientID, about.IssuerID, about.TenantID}},
+		selected{"(SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?)", &validFrom, []any{clientTokensValidFrom}})
+	args = append(append(args, values...), about.TenantID, about.Subject)
+	err = tx.Raw(with+"SELECT "+columns+` FROM (SELECT count(*) AS n FROM changed) spent
+			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended, seen_at FROM users
+				WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`, args...).Row().Scan(into...)
 	switch {
 	case err != nil:
 		return nil, err
@@ -264,17 +269,21 @@ func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, created Event) (insert
 	if err != nil {
 		return false, err
 	}
-	return s.recordIf(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
-			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
-			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,
-			factors, acr, acr_times, session_attributes, scope, audience, device_name, user_agent, ip, prune_at, status_index)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (tenant_id, status_index) WHERE status_index IS NOT NULL DO NOTHING`,
-		n.ID, n.TenantID, n.ClientID, n.IssuerID, n.Subject, At(n.CreatedAt), At(n.AuthTime), At(n.LastActiveAt),
-		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
-		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
-		string(factors), n.StoredACR, decided, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
-		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()), n.Status.number())
+	columns, places, args := insertList([]assignment{
+		{"id", n.ID}, {"tenant_id", n.TenantID}, {"client_id", n.ClientID}, {"issuer_id", n.IssuerID}, {"subject", n.Subject},
+		{"created_at", At(n.CreatedAt)}, {"auth_time", At(n.AuthTime)}, {"last_active_at", At(n.LastActiveAt)},
+		{"absolute_expires_at", At(n.AbsoluteExpiry)}, {"idle_expires_at", At(n.IdleExpiry)},
+		{"generation", n.Refresh.Generation}, {"refresh_digest", n.Refresh.Digest}, {"next_digest", n.Refresh.Next},
+		{"root_version", n.Refresh.RootVersion},
+		{"session_token_generation", n.SessionToken.Generation}, {"session_token_digest", n.SessionToken.Digest},
+		{"session_token_next_digest", n.SessionToken.Next}, {"session_token_root_version", n.SessionToken.RootVersion},
+		{"factors", string(factors)}, {"acr", n.StoredACR}, {"acr_times", decided}, {"session_attributes", attributes},
+		{"scope", strings.Join(n.Scope, " ")}, {"audience", strings.Join(n.Audience, " ")},
+		{"device_name", n.DeviceName}, {"user_agent", n.UserAgent}, {"ip", n.IP},
+		{"prune_at", At(n.Lifetime().Expiry())}, {"status_index", n.Status.number()},
+	})
+	return s.recordIf(tx, created, "INSERT INTO sessions ("+columns+") VALUES ("+places+")"+
+		" ON CONFLICT (tenant_id, status_index) WHERE status_index IS NOT NULL DO NOTHING", args...)
 }
 
 // marshalAttributes rejects values that are too large to be read at every

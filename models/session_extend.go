@@ -17,9 +17,9 @@ func (s *Store) ExtendSession(ctx context.Context, about *Session, now, end time
 		if err != nil {
 			return err
 		}
-		extended, err = scanSession(tx.Raw(`UPDATE sessions SET absolute_expires_at = ?, prune_at = CASE WHEN prune_at > ? THEN ? ELSE prune_at END`+
-			liveSession+` AND id = ?`+permitted+notDisabled+` RETURNING `+sessionColumns,
-			At(end), At(end), At(end), about.TenantID, about.Subject, At(now), At(now), about.ID).Row())
+		extended, err = readSession(tx.Raw("UPDATE sessions SET absolute_expires_at = ?, prune_at = CASE WHEN prune_at > ? THEN ? ELSE prune_at END"+
+			liveSession+" AND id = ?"+permitted+notDisabled+" RETURNING "+sessionColumns,
+			At(end), At(end), At(end), about.TenantID, about.Subject, At(now), At(now), about.ID))
 		if err != nil || before.Equal(extended.AbsoluteExpiry) {
 			return err
 		}

@@ -3,7 +3,6 @@ package models
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -59,7 +58,7 @@ func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time,
 	}
 	var list []*Session
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		list, err = collect(db.Raw(statement+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...), sessionOf)
+		list, err = readSessions(db.Raw(statement+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...))
 		return err
 	})
 	return list, err
@@ -73,17 +72,10 @@ const endBatch = 100
 // many it ended. A session that is created meanwhile is not ended. After an
 // error some may have been ended: call it again.
 func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except SessionID, at time.Time, why session.EndReason) (count int, err error) {
-	var open []*Session
-	err = s.query(ctx, func(db *gorm.DB) (err error) {
-		open, err = collect(db.Raw("SELECT id, client_id, issuer_id FROM sessions"+liveSession+" AND id <> ? ORDER BY id", // in one order, for the locks
-			tenant, sub, At(at), At(at), except), func(rows *sql.Rows) (*Session, error) {
-			var id []byte
-			row := &Session{TenantID: tenant, Subject: sub}
-			err := rows.Scan(&id, &row.ClientID, &row.IssuerID)
-			copy(row.ID[:], id)
-			return row, err
-		})
-		return err
+	var open []openSession
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT id, tenant_id, client_id, issuer_id, subject FROM sessions"+liveSession+" AND id <> ? ORDER BY id", // in one order, for the locks
+			tenant, sub, At(at), At(at), except).Scan(&open).Error
 	})
 	if err != nil {
 		return 0, err
@@ -111,17 +103,10 @@ func (s *Store) EndFound(ctx context.Context, tenant, sub, client string, most i
 	if client != "" {
 		where, args = where+" AND client_id = ?", append(args, client)
 	}
-	var open []*Session
-	err = s.longQuery(ctx, func(db *gorm.DB) (err error) {
-		open, err = collect(db.Raw("SELECT id, client_id, issuer_id, subject FROM sessions WHERE "+where+` AND ended_at IS NULL
-			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) LIMIT ?`, append(args, At(now), At(now), most+1)...), func(rows *sql.Rows) (*Session, error) {
-			var id []byte
-			row := &Session{TenantID: tenant}
-			err := rows.Scan(&id, &row.ClientID, &row.IssuerID, &row.Subject)
-			copy(row.ID[:], id)
-			return row, err
-		})
-		return err
+	var open []openSession
+	err = s.longQuery(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT id, tenant_id, client_id, issuer_id, subject FROM sessions WHERE "+where+` AND ended_at IS NULL
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) LIMIT ?`, append(args, At(now), At(now), most+1)...).Scan(&open).Error
 	})
 	if err != nil {
 		return 0, err
@@ -129,18 +114,25 @@ func (s *Store) EndFound(ctx context.Context, tenant, sub, client string, most i
 	if len(open) > most {
 		return 0, &TooManySessionsError{most}
 	}
-	slices.SortFunc(open, func(a, b *Session) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // in one order, for the locks
+	slices.SortFunc(open, func(a, b openSession) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // in one order, for the locks
 	return s.endEach(ctx, open, now, why)
 }
 
+// openSession is a session that is about to be ended, with what its event needs.
+type openSession struct {
+	ID                                    SessionID
+	TenantID, ClientID, IssuerID, Subject string
+}
+
 // endEach ends sessions, in batches.
-func (s *Store) endEach(ctx context.Context, open []*Session, at time.Time, why session.EndReason) (count int, err error) {
+func (s *Store) endEach(ctx context.Context, open []openSession, at time.Time, why session.EndReason) (count int, err error) {
 	for batch := range slices.Chunk(open, endBatch) {
 		inBatch := 0
 		err := s.transaction(ctx, func(tx *gorm.DB) error {
 			inBatch = 0 // a transaction may run again
 			for _, row := range batch {
-				ended, args := endEvent(row, at, why)
+				about := &Session{ID: row.ID, TenantID: row.TenantID, ClientID: row.ClientID, IssuerID: row.IssuerID, Subject: row.Subject}
+				ended, args := endEvent(about, at, why)
 				found, err := s.recordIf(tx, ended, endSession, args...)
 				if err != nil {
 					return err

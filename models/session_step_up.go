@@ -39,8 +39,8 @@ func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(
 		if err != nil {
 			return err
 		}
-		row, err := scanHistory(tx.Raw("SELECT "+sessionColumns+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
-			r.ID, r.Tenant, r.Subject).Row())
+		row, err := readHistory(tx.Raw("SELECT "+sessionColumns+", "+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
+			r.ID, r.Tenant, r.Subject))
 		if err != nil {
 			return err
 		}
@@ -86,17 +86,18 @@ func (s *Store) updateSteppedUp(tx *gorm.DB, row *Session, e Event) error {
 	if row.History.PreviousRoot != 0 {
 		previous = row.History.PreviousRoot
 	}
-	return s.record(tx, e, `UPDATE sessions SET factors = ?, acr = ?, acr_times = ?, auth_time = ?, last_active_at = ?, absolute_expires_at = ?, idle_expires_at = ?,
-			generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?, rotated_at = ?,
-			session_token_generation = ?, session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?, session_token_rotated_at = ?,
-			user_agent = ?, ip = ?, previous_root_version = ?,
-			late_retry_generation = ?, late_retried_at = ?, late_retry_repeats = ?,
-			step_up_generation = ?, step_up_tokens = ?, step_up_before = ?, superseded_from = ?, superseded_to = ?, superseded_earlier = ?
-		WHERE id = ?`,
-		string(factors), row.StoredACR, decided, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
-		row.Refresh.Generation, row.Refresh.Digest, row.Refresh.Next, row.Refresh.RootVersion, At(row.Refresh.RotatedAt),
-		row.SessionToken.Generation, row.SessionToken.Digest, row.SessionToken.Next, row.SessionToken.RootVersion, At(row.SessionToken.RotatedAt),
-		row.UserAgent, row.IP, previous,
-		late.Generation, At(late.At), late.Repeats,
-		up.Generation, up.Tokens, before, superseded.From, superseded.To, earlier, row.ID)
+	refresh, token := row.Refresh, row.SessionToken
+	set, args := setList([]assignment{
+		{"factors", string(factors)}, {"acr", row.StoredACR}, {"acr_times", decided}, {"auth_time", At(row.AuthTime)},
+		{"last_active_at", At(row.LastActiveAt)}, {"absolute_expires_at", At(row.AbsoluteExpiry)}, {"idle_expires_at", At(row.IdleExpiry)},
+		{"generation", refresh.Generation}, {"refresh_digest", refresh.Digest}, {"next_digest", refresh.Next},
+		{"root_version", refresh.RootVersion}, {"rotated_at", At(refresh.RotatedAt)},
+		{"session_token_generation", token.Generation}, {"session_token_digest", token.Digest}, {"session_token_next_digest", token.Next},
+		{"session_token_root_version", token.RootVersion}, {"session_token_rotated_at", At(token.RotatedAt)},
+		{"user_agent", row.UserAgent}, {"ip", row.IP}, {"previous_root_version", previous},
+		{"late_retry_generation", late.Generation}, {"late_retried_at", At(late.At)}, {"late_retry_repeats", late.Repeats},
+		{"step_up_generation", up.Generation}, {"step_up_tokens", up.Tokens}, {"step_up_before", before},
+		{"superseded_from", superseded.From}, {"superseded_to", superseded.To}, {"superseded_earlier", earlier},
+	})
+	return s.record(tx, e, "UPDATE sessions SET "+set+" WHERE id = ?", append(args, row.ID)...)
 }
