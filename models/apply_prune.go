@@ -10,6 +10,13 @@ import (
 // removes reports whether an object that is not wanted is removed.
 func (a *applier) removes(ref Ref) bool { return a.o.Prune || slices.Contains(a.o.Remove, ref) }
 
+// removal holds the arguments of the statements that remove an object.
+type removal struct {
+	Now          Time
+	True         bool
+	TenantID, ID string
+}
+
 // recordRemoval records the removal of an object as a change and as an event.
 func (a *applier) recordRemoval(tenant, noun, id string, what EventType, e Event) {
 	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Noun: noun, ID: id})
@@ -42,8 +49,8 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 			continue
 		}
 		now := At(a.now)
-		err = a.tx.Exec("UPDATE tenants SET pruned_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
-			now, true, now, now, id).Error
+		err = a.tx.Exec("UPDATE tenants SET pruned_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now, revision = revision + 1 WHERE id = @ID",
+			removal{Now: now, True: true, ID: id}).Error
 		for _, table := range []string{"signing_keys", "clients", "trusted_issuers"} {
 			if err == nil {
 				err = a.tx.Exec("DELETE FROM "+table+" WHERE tenant_id = ?", id).Error
@@ -71,8 +78,8 @@ func (a *applier) pruneClients(want settings.TenantSpec) error {
 			continue
 		}
 		now := At(a.now)
-		err := a.tx.Exec(`UPDATE clients SET removed_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?,
-			secret_digest = NULL, previous_secret_digest = NULL WHERE tenant_id = ? AND id = ?`, now, true, now, now, want.ID, id).Error
+		err := a.tx.Exec(`UPDATE clients SET removed_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now,
+			secret_digest = NULL, previous_secret_digest = NULL WHERE tenant_id = @TenantID AND id = @ID`, removal{now, true, want.ID, id}).Error
 		if err != nil {
 			return err
 		}
@@ -88,8 +95,8 @@ func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
 			continue
 		}
 		now := At(a.now)
-		err := a.tx.Exec("UPDATE trusted_issuers SET removed_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, sealed_secret = NULL WHERE tenant_id = ? AND id = ?",
-			now, true, now, now, tenant, row.ID).Error
+		err := a.tx.Exec("UPDATE trusted_issuers SET removed_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now, sealed_secret = NULL WHERE tenant_id = @TenantID AND id = @ID",
+			removal{now, true, tenant, row.ID}).Error
 		if err != nil {
 			return err
 		}

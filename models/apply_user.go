@@ -1,7 +1,6 @@
 package models
 
 import (
-	"database/sql"
 	"errors"
 	"maps"
 	"slices"
@@ -75,17 +74,16 @@ func (a *applier) writeUser(tenant string, want settings.UserSpec, removed map[s
 // endUserSessions ends every session of a user and returns the clients and
 // audiences that may have received a token of one. One event covers them all.
 func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) (names []string, err error) {
-	seenBy, err := collect(tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
+	var ended []struct{ ClientID, Audience string }
+	err = tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
 		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL RETURNING client_id, audience`,
-		At(now), why, At(now.Add(session.Retention)), tenant, sub), func(rows *sql.Rows) ([]string, error) {
-		var client, audience string
-		err := rows.Scan(&client, &audience)
-		return append(strings.Fields(audience), client), err
-	})
+		At(now), why, At(now.Add(session.Retention)), tenant, sub).Scan(&ended).Error
 	if err != nil {
 		return nil, err
 	}
-	names = slices.Concat(seenBy...)
+	for _, row := range ended {
+		names = append(append(names, strings.Fields(row.Audience)...), row.ClientID)
+	}
 	slices.Sort(names)
-	return slices.Compact(names), countEnded(tx, tenant, now, int64(len(seenBy)))
+	return slices.Compact(names), countEnded(tx, tenant, now, int64(len(ended)))
 }

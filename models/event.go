@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -151,20 +150,29 @@ func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (foun
 
 // SessionEvents lists a session's events, oldest first, at most 100.
 func (s *Store) SessionEvents(ctx context.Context, tenant string, id SessionID) ([]Event, error) {
-	var events []Event
-	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		events, err = collect(db.Raw(`SELECT at, type, client_id, issuer_id, subject, details FROM events
-			WHERE session_id = ? AND tenant_id = ? ORDER BY id LIMIT 100`, id, tenant), func(rows *sql.Rows) (Event, error) {
-			e := Event{TenantID: tenant, SessionID: &id}
-			var at Time
-			var details string
-			if err := rows.Scan(&at, &e.Type, &e.ClientID, &e.IssuerID, &e.Subject, &details); err != nil {
-				return e, err
-			}
-			e.At = at.Time
-			return e, json.Unmarshal([]byte(details), &e.Details)
-		})
-		return err
+	var rows []struct {
+		At                          Time
+		Type                        EventType
+		ClientID, IssuerID, Subject string
+		Details                     string
+	}
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT at, type, client_id, issuer_id, subject, details FROM events
+			WHERE session_id = ? AND tenant_id = ? ORDER BY id LIMIT 100`, id, tenant).Scan(&rows).Error
 	})
-	return events, err
+	if err != nil {
+		return nil, err
+	}
+	var events []Event
+	for _, row := range rows {
+		e := Event{
+			At: row.At.Time, TenantID: tenant, Type: row.Type, SessionID: &id,
+			ClientID: row.ClientID, IssuerID: row.IssuerID, Subject: row.Subject,
+		}
+		if err := json.Unmarshal([]byte(row.Details), &e.Details); err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -27,25 +26,22 @@ func (t *Tenant) storeDevice(store bool, now time.Time) {
 // time that a tenant turns it off. The event log keeps them until its events
 // are deleted by age.
 func (s *Store) ForgetDevices(ctx context.Context) error {
-	due := map[string]Time{}
+	var due []struct {
+		ID              string
+		ForgetDevicesAt Time
+	}
 	err := s.query(ctx, func(db *gorm.DB) error {
-		_, err := collect(db.Raw("SELECT id, forget_devices_at FROM tenants WHERE forget_devices_at <= ?", At(s.Now())), func(rows *sql.Rows) (id string, err error) {
-			var at Time
-			err = rows.Scan(&id, &at)
-			due[id] = at
-			return id, err
-		})
-		return err
+		return db.Raw("SELECT id, forget_devices_at FROM tenants WHERE forget_devices_at <= ?", At(s.Now())).Scan(&due).Error
 	})
 	if err != nil {
 		return err
 	}
-	for id, at := range due {
-		if err := s.clearDevices(ctx, id); err != nil {
-			return fmt.Errorf("forget devices of %s: %w", id, err)
+	for _, t := range due {
+		if err := s.clearDevices(ctx, t.ID); err != nil {
+			return fmt.Errorf("forget devices of %s: %w", t.ID, err)
 		}
 		err := s.exec(ctx, func(db *gorm.DB) error {
-			return db.Exec("UPDATE tenants SET forget_devices_at = NULL WHERE id = ? AND forget_devices_at = ?", id, at).Error
+			return db.Exec("UPDATE tenants SET forget_devices_at = NULL WHERE id = ? AND forget_devices_at = ?", t.ID, t.ForgetDevicesAt).Error
 		})
 		if err != nil {
 			return err

@@ -82,15 +82,17 @@ type KeyDue struct {
 // algorithm or, at the given time, will have reached the tenant's rotation age.
 func (s *Store) KeysDue(ctx context.Context, by time.Time) ([]KeyDue, error) {
 	var due []KeyDue
-	rotation := settings.Duration(DefaultKeyRotation)
 	err := s.query(ctx, func(db *gorm.DB) error {
 		return db.Raw(`SELECT t.id AS tenant_id, t.signing_algorithm AS algorithm, COALESCE(k.kid, '') AS newest, COALESCE(k.algorithm, '') AS newest_algorithm
 			FROM tenants t LEFT JOIN signing_keys k ON k.tenant_id = t.id AND k.retired_at IS NULL AND NOT EXISTS (
 				SELECT 1 FROM signing_keys n WHERE n.tenant_id = t.id AND n.retired_at IS NULL
 					AND (n.activates_at > k.activates_at OR n.activates_at = k.activates_at AND n.kid > k.kid))
 			WHERE t.pruned_at IS NULL AND (k.kid IS NULL OR k.algorithm <> t.signing_algorithm
-				OR COALESCE(t.key_rotation, ?) > 0 AND k.activates_at + COALESCE(t.key_rotation, ?) <= ?)
-			ORDER BY t.id`, rotation, rotation, At(by)).Scan(&due).Error
+				OR COALESCE(t.key_rotation, @Rotation) > 0 AND k.activates_at + COALESCE(t.key_rotation, @Rotation) <= @By)
+			ORDER BY t.id`, struct {
+			Rotation settings.Duration
+			By       Time
+		}{settings.Duration(DefaultKeyRotation), At(by)}).Scan(&due).Error
 	})
 	return due, err
 }

@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -58,11 +57,9 @@ func (s *Store) Restored(ctx context.Context, at time.Time, keepSessions bool) (
 		last = ids[len(ids)-1]
 		var inBatch int
 		err = s.transaction(ctx, func(tx *gorm.DB) error {
-			of, err := collect(tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING tenant_id",
-				At(now), session.Restored, At(now.Add(session.Retention)), ids), func(rows *sql.Rows) (tenant string, err error) {
-				err = rows.Scan(&tenant)
-				return tenant, err
-			})
+			var of []string
+			err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING tenant_id",
+				At(now), session.Restored, At(now.Add(session.Retention)), ids).Scan(&of).Error
 			if err != nil {
 				return err
 			}

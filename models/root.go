@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -46,40 +45,35 @@ var rootUses = []struct {
 func (s *Store) RootUses(ctx context.Context, now time.Time) (map[int64]*RootUse, error) {
 	uses := map[int64]*RootUse{}
 	for _, in := range rootUses {
-		statement, args := "SELECT "+in.column+", count(*), 0 FROM "+in.table+" WHERE "+in.live, []any(nil)
+		statement, args := "SELECT "+in.column+" AS version, count(*) AS n, 0 AS last FROM "+in.table+" WHERE "+in.live, []any(nil)
 		if strings.Contains(in.live, "?") {
 			args = []any{At(now)}
 		}
 		if in.sessions {
-			statement = "SELECT " + in.column + ", count(*), max(absolute_expires_at) FROM sessions WHERE " + in.live +
+			statement = "SELECT " + in.column + " AS version, count(*) AS n, max(absolute_expires_at) AS last FROM sessions WHERE " + in.live +
 				" AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)"
 			args = []any{At(now), At(now)}
 		}
-		type use struct {
-			version int64
-			n       int
-			last    Time
+		var found []struct {
+			Version int64
+			N       int
+			Last    Time
 		}
-		var found []use
-		err := s.longQuery(ctx, func(db *gorm.DB) (err error) {
-			found, err = collect(db.Raw(statement+" GROUP BY "+in.column, args...), func(rows *sql.Rows) (u use, err error) {
-				err = rows.Scan(&u.version, &u.n, &u.last)
-				return u, err
-			})
-			return err
+		err := s.longQuery(ctx, func(db *gorm.DB) error {
+			return db.Raw(statement+" GROUP BY "+in.column, args...).Scan(&found).Error
 		})
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range found {
-			u := uses[f.version]
+			u := uses[f.Version]
 			if u == nil {
-				u = &RootUse{RootVersion: f.version}
-				uses[f.version] = u
+				u = &RootUse{RootVersion: f.Version}
+				uses[f.Version] = u
 			}
-			*in.count(u) += f.n
-			if f.last.After(u.LastSession.Time) {
-				u.LastSession = f.last
+			*in.count(u) += f.N
+			if f.Last.After(u.LastSession.Time) {
+				u.LastSession = f.Last
 			}
 		}
 	}

@@ -137,24 +137,25 @@ func countEnded(tx *gorm.DB, tenant string, at time.Time, n int64) error {
 // readSessionCounts adds up the changes since the table was last counted. The
 // row without a tenant records when that was; without it nothing is known.
 func (s *Store) readSessionCounts(ctx context.Context) error {
-	known := map[string]float64{}
-	err := s.query(ctx, func(db *gorm.DB) error {
-		_, err := collect(db.Raw(`SELECT tenant_id, CAST(sum(n) AS BIGINT) FROM session_counts
-			WHERE tenant_id <> '' AND hour >= (SELECT max(hour) FROM session_counts WHERE tenant_id = '') GROUP BY tenant_id`),
-			func(rows *sql.Rows) (tenant string, err error) {
-				var n int64
-				err = rows.Scan(&tenant, &n)
-				known[tenant] = float64(max(n, 0))
-				return tenant, err
-			})
-		return err
-	})
-	if err == nil {
-		s.sessions.mu.Lock()
-		defer s.sessions.mu.Unlock()
-		s.sessions.known = known
+	var rows []struct {
+		TenantID string
+		N        int64
 	}
-	return err
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT tenant_id, CAST(sum(n) AS BIGINT) AS n FROM session_counts
+			WHERE tenant_id <> '' AND hour >= (SELECT max(hour) FROM session_counts WHERE tenant_id = '') GROUP BY tenant_id`).Scan(&rows).Error
+	})
+	if err != nil {
+		return err
+	}
+	known := map[string]float64{}
+	for _, row := range rows {
+		known[row.TenantID] = float64(max(row.N, 0))
+	}
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	s.sessions.known = known
+	return nil
 }
 
 // RecountSessions counts the table of sessions once a day, in chunks by primary
@@ -221,24 +222,19 @@ func (s *Store) countChunk(ctx context.Context, r *recount) (more bool, err erro
 	if more = len(end) > 0; more {
 		where, args = where+" AND id <= ?", append(args, end)
 	}
-	found := map[string]int64{}
+	var found []struct {
+		TenantID string
+		N        int64
+	}
 	err = s.longQuery(ctx, func(db *gorm.DB) error {
-		clear(found)
-		_, err := collect(db.Raw(`SELECT tenant_id, count(*) FROM sessions WHERE `+where+` AND created_at < ? AND (ended_at IS NULL OR ended_at >= ?)
-			AND absolute_expires_at >= ? AND (idle_expires_at IS NULL OR idle_expires_at >= ?) GROUP BY tenant_id`, append(args, at, at, at, at)...),
-			func(rows *sql.Rows) (tenant string, err error) {
-				var n int64
-				err = rows.Scan(&tenant, &n)
-				found[tenant] = n
-				return tenant, err
-			})
-		return err
+		return db.Raw(`SELECT tenant_id, count(*) AS n FROM sessions WHERE `+where+` AND created_at < ? AND (ended_at IS NULL OR ended_at >= ?)
+			AND absolute_expires_at >= ? AND (idle_expires_at IS NULL OR idle_expires_at >= ?) GROUP BY tenant_id`, append(args, at, at, at, at)...).Scan(&found).Error
 	})
 	if err != nil {
 		return false, err
 	}
-	for tenant, n := range found {
-		r.tenants[tenant] += n
+	for _, row := range found {
+		r.tenants[row.TenantID] += row.N
 	}
 	r.last = end
 	return more, nil

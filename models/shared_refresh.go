@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"gorm.io/gorm"
@@ -38,19 +37,20 @@ func (s *Store) NoteSharedRefresh(ctx context.Context, about *Session, now time.
 // retriedElsewhere returns which of the last generations were retried from
 // elsewhere. Differences between the clocks of nodes may reorder a few of them.
 func retriedElsewhere(db *gorm.DB, id SessionID) (map[int64]bool, error) {
-	last, err := collect(db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 16", id, EventRefreshElsewhere),
-		func(rows *sql.Rows) (details map[string]any, err error) {
-			var text string
-			if err := rows.Scan(&text); err != nil {
-				return nil, err
-			}
-			return ParseObject([]byte(text))
-		})
+	var last []string
+	err := db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 16", id, EventRefreshElsewhere).Scan(&last).Error
+	if err != nil {
+		return nil, err
+	}
 	seen := map[int64]bool{}
-	for _, details := range last {
+	for _, text := range last {
+		details, err := ParseObject([]byte(text))
+		if err != nil {
+			return nil, err
+		}
 		if generation, ok := details["generation"].(int64); ok {
 			seen[generation] = true
 		}
 	}
-	return seen, err
+	return seen, nil
 }

@@ -78,23 +78,27 @@ type statement struct {
 // sessions of a list are read. The condition is empty if there is none.
 func refusedByCutoff(db *gorm.DB, tenant string) (q statement, err error) {
 	const marked = " AND (disabled OR suspended_at IS NOT NULL OR sessions_valid_from > COALESCE(swept_at, 0))"
-	parts, err := collect(db.Raw("SELECT 'tenant_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM tenants WHERE id = ?"+marked+
-		" UNION ALL SELECT 'client_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM clients WHERE tenant_id = ?"+marked+
-		" UNION ALL SELECT 'issuer_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM trusted_issuers WHERE tenant_id = ?"+marked, tenant, tenant, tenant), func(rows *sql.Rows) (string, error) {
-		var column, id string
-		var disabled bool
-		var before Time
-		err := rows.Scan(&column, &id, &disabled, &before)
-		part := column + " = ?"
-		q.args = append(q.args, id)
-		if !disabled {
-			part += " AND created_at < ?"
-			q.args = append(q.args, before)
-		}
-		return part, err
-	})
-	if parts != nil {
-		q.text = "ended_at IS NULL AND (" + strings.Join(parts, " OR ") + ")"
+	var rows []struct {
+		Part, ID          string
+		Disabled          bool
+		SessionsValidFrom Time
 	}
-	return q, err
+	err = db.Raw("SELECT 'tenant_id' AS part, id, disabled OR suspended_at IS NOT NULL AS disabled, sessions_valid_from FROM tenants WHERE id = @Tenant"+marked+
+		" UNION ALL SELECT 'client_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM clients WHERE tenant_id = @Tenant"+marked+
+		" UNION ALL SELECT 'issuer_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM trusted_issuers WHERE tenant_id = @Tenant"+marked,
+		sql.Named("Tenant", tenant)).Scan(&rows).Error
+	if err != nil || len(rows) == 0 {
+		return q, err
+	}
+	parts := make([]string, len(rows))
+	for i, row := range rows {
+		parts[i] = row.Part + " = ?"
+		q.args = append(q.args, row.ID)
+		if !row.Disabled {
+			parts[i] += " AND created_at < ?"
+			q.args = append(q.args, row.SessionsValidFrom)
+		}
+	}
+	q.text = "ended_at IS NULL AND (" + strings.Join(parts, " OR ") + ")"
+	return q, nil
 }

@@ -210,8 +210,8 @@ func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
 }
 
 func (a *applier) insertSuspension(s *Suspension) error {
-	return a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason, name, follows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		s.TenantID, s.Noun, s.IDDigest, s.SuspendedAt, s.SuspendedBy, s.Role, s.Reason, s.Name, s.Follows).Error
+	return a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason, name, follows)
+		VALUES (@TenantID, @Noun, @IDDigest, @SuspendedAt, @SuspendedBy, @Role, @Reason, @Name, @Follows)`, s).Error
 }
 
 // suspension finds a record; it returns nil if there is none.

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -12,11 +11,11 @@ import (
 )
 
 // cutoff is a tenant, client or issuer that was disabled, suspended or removed:
-// sessions created before validFrom are rejected, whatever their rows contain.
+// sessions created before ValidFrom are rejected, whatever their rows contain.
 type cutoff struct {
-	tenant, id string
-	validFrom  Time
-	before     Time // sessions created before belong to it
+	Tenant, ID string
+	ValidFrom  Time
+	Before     Time // sessions created before belong to it
 }
 
 // removedPause is how long after a removal the sessions are swept: an exchange
@@ -39,15 +38,15 @@ var sweepTargets = []struct {
 // small batches by primary key.
 func (s *Store) Sweep(ctx context.Context) error {
 	for _, sweep := range sweepTargets {
-		marks, err := s.cutoffs(ctx, sweep.table)
+		cutoffs, err := s.cutoffs(ctx, sweep.table)
 		if err != nil {
 			return err
 		}
-		for _, m := range marks {
-			if err := s.sweepCutoff(ctx, m, sweep.condition, sweep.why); err != nil {
-				return fmt.Errorf("sweep %s of %s: %w", m.id, m.tenant, err)
+		for _, c := range cutoffs {
+			if err := s.sweepCutoff(ctx, c, sweep.condition, sweep.why); err != nil {
+				return fmt.Errorf("sweep %s of %s: %w", c.ID, c.Tenant, err)
 			}
-			if err := s.recordSwept(ctx, sweep.table, m); err != nil {
+			if err := s.recordSwept(ctx, sweep.table, c); err != nil {
 				return err
 			}
 		}
@@ -81,47 +80,43 @@ func (s *Store) deleteRemoved(ctx context.Context) error {
 }
 
 // cutoffs lists those whose sessions have not been swept.
-func (s *Store) cutoffs(ctx context.Context, table string) (marks []cutoff, err error) {
+func (s *Store) cutoffs(ctx context.Context, table string) (list []cutoff, err error) {
 	tenant, removed := "tenant_id", "removed_at"
 	if table == "tenants" {
 		tenant, removed = "id", "pruned_at"
 	}
 	now := s.Now()
-	err = s.query(ctx, func(db *gorm.DB) (err error) {
-		marks, err = collect(db.Raw("SELECT "+tenant+", id, sessions_valid_from, CASE WHEN "+removed+" IS NULL THEN sessions_valid_from ELSE ? END FROM "+table+
-			" WHERE sessions_valid_from > COALESCE(swept_at, 0) AND ("+removed+" IS NULL OR "+removed+" <= ?)", At(now), At(now.Add(-removedPause))), func(rows *sql.Rows) (m cutoff, err error) {
-			err = rows.Scan(&m.tenant, &m.id, &m.validFrom, &m.before)
-			return m, err
-		})
-		return err
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT "+tenant+" AS tenant, id, sessions_valid_from AS valid_from, CASE WHEN "+removed+" IS NULL THEN sessions_valid_from ELSE ? END AS before FROM "+table+
+			" WHERE sessions_valid_from > COALESCE(swept_at, 0) AND ("+removed+" IS NULL OR "+removed+" <= ?)", At(now), At(now.Add(-removedPause))).Scan(&list).Error
 	})
-	return marks, err
+	return list, err
 }
 
 // sweepCutoff ends the sessions that the cutoff affects, one batch after the
 // other. The event of the cutoff covers them all.
-func (s *Store) sweepCutoff(ctx context.Context, m cutoff, condition string, why session.EndReason) error {
-	about := []any{m.tenant}
+func (s *Store) sweepCutoff(ctx context.Context, c cutoff, condition string, why session.EndReason) error {
+	about := []any{c.Tenant}
 	if condition != "" {
-		about = append(about, m.id)
+		about = append(about, c.ID)
 	}
 	for last := []byte{}; last != nil; {
 		var ids [][]byte
 		err := s.query(ctx, func(db *gorm.DB) error {
 			return db.Raw("SELECT id FROM sessions WHERE tenant_id = ?"+condition+" AND created_at < ? AND ended_at IS NULL AND id > ? ORDER BY id LIMIT ?",
-				append(about, m.before, last, pruneBatch)...).Scan(&ids).Error
+				append(about, c.Before, last, pruneBatch)...).Scan(&ids).Error
 		})
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		at := m.validFrom
+		at := c.ValidFrom
 		err = s.transaction(ctx, func(tx *gorm.DB) error {
 			done := tx.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ?",
 				at, why, At(at.Add(session.Retention)), ids)
 			if done.Error != nil {
 				return done.Error
 			}
-			return countEnded(tx, m.tenant, at.Time, done.RowsAffected)
+			return countEnded(tx, c.Tenant, at.Time, done.RowsAffected)
 		})
 		if err != nil {
 			return err
@@ -135,12 +130,12 @@ func (s *Store) sweepCutoff(ctx context.Context, m cutoff, condition string, why
 
 // recordSwept records that the sessions have been swept, unless the cutoff has
 // moved since.
-func (s *Store) recordSwept(ctx context.Context, table string, m cutoff) error {
+func (s *Store) recordSwept(ctx context.Context, table string, c cutoff) error {
 	tenant := " AND tenant_id = ?"
-	args := []any{m.validFrom, m.id, m.tenant, m.validFrom}
+	args := []any{c.ValidFrom, c.ID, c.Tenant, c.ValidFrom}
 	if table == "tenants" {
 		tenant = ""
-		args = []any{m.validFrom, m.id, m.validFrom}
+		args = []any{c.ValidFrom, c.ID, c.ValidFrom}
 	}
 	return s.exec(ctx, func(db *gorm.DB) error {
 		return db.Exec("UPDATE "+table+" SET swept_at = ? WHERE id = ?"+tenant+" AND sessions_valid_from = ?", args...).Error

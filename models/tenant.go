@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -70,17 +69,17 @@ func (s *Store) TenantConfig(ctx context.Context, id string) (*TenantConfig, err
 // TenantRevisions returns how often each tenant has been changed. A node
 // compares that with what it has loaded.
 func (s *Store) TenantRevisions(ctx context.Context) (map[string]int64, error) {
-	var revisions map[string]int64
+	var rows []struct {
+		ID       string
+		Revision int64
+	}
 	err := s.query(ctx, func(db *gorm.DB) error {
-		revisions = map[string]int64{}
-		_, err := collect(db.Raw("SELECT id, revision FROM tenants WHERE pruned_at IS NULL"), func(rows *sql.Rows) (id string, err error) {
-			var revision int64
-			err = rows.Scan(&id, &revision)
-			revisions[id] = revision
-			return id, err
-		})
-		return err
+		return db.Raw("SELECT id, revision FROM tenants WHERE pruned_at IS NULL").Scan(&rows).Error
 	})
+	revisions := map[string]int64{}
+	for _, row := range rows {
+		revisions[row.ID] = row.Revision
+	}
 	return revisions, err
 }
 
@@ -97,7 +96,11 @@ func lockTenant(tx *gorm.DB, id string, now time.Time) (row *Tenant, created boo
 		return row, false, err
 	}
 	done := tx.Exec(`INSERT INTO tenants (id, signing_algorithm, store_device, disabled, revision, created_at, updated_at)
-		VALUES (?, '', ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING`, id, true, false, At(now), At(now))
+		VALUES (@ID, '', @True, @False, 0, @Now, @Now) ON CONFLICT DO NOTHING`, struct {
+		ID          string
+		True, False bool
+		Now         Time
+	}{id, true, false, At(now)})
 	if done.Error != nil {
 		return nil, false, done.Error
 	}

@@ -60,16 +60,18 @@ func (s *Store) lockUser(tx *gorm.DB, tenant, sub string) (*User, error) {
 }
 
 func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
-	var attributes string
-	var disabled, suspended, named bool
-	var seen Time
-	err := db.Raw("SELECT "+attributesAndSources+", disabled, suspended_at IS NOT NULL, seen_at, named_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).
-		Row().Scan(&attributes, &disabled, &suspended, &seen, &named)
-	if err != nil {
-		return nil, orNotFound(err)
+	var row struct {
+		Stored                     string
+		Disabled, Suspended, Named bool
+		SeenAt                     Time
 	}
-	u, err := newUser(tenant, sub, attributes, disabled, suspended)
-	u.SeenAt, u.Named = seen.Time, named
+	err := scanOne(db.Raw("SELECT "+attributesAndSources+" AS stored, disabled, suspended_at IS NOT NULL AS suspended, named_at IS NOT NULL AS named, seen_at FROM users WHERE tenant_id = ? AND sub = ?"+lock,
+		tenant, sub), &row)
+	if err != nil {
+		return nil, err
+	}
+	u, err := newUser(tenant, sub, row.Stored, row.Disabled, row.Suspended)
+	u.SeenAt, u.Named = row.SeenAt.Time, row.Named
 	return u, err
 }
 
@@ -81,7 +83,11 @@ func (s *Store) createUser(tx *gorm.DB, u User) (stored *User, made bool, err er
 		return nil, false, err
 	}
 	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, attribute_sources, disabled, created_at, updated_at, seen_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At), At(u.At), At(u.At))
+		VALUES (@TenantID, @Sub, @Values, @Sources, @Disabled, @At, @At, @At) ON CONFLICT DO NOTHING`, struct {
+		TenantID, Sub, Values, Sources string
+		Disabled                       bool
+		At                             Time
+	}{u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At)})
 	if done.Error != nil || done.RowsAffected == 1 {
 		return &u, done.Error == nil, done.Error
 	}

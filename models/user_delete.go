@@ -57,7 +57,7 @@ func (s *Store) deleteUser(tx *gorm.DB, user *User, d deletion, details map[stri
 	if err := tx.Exec("DELETE FROM users WHERE tenant_id = ? AND sub = ?", d.TenantID, d.Sub).Error; err != nil {
 		return nil, err
 	}
-	err = tx.Exec("INSERT INTO user_deletions (tenant_id, sub, pseudonym, deleted_at) VALUES (?, ?, ?, ?)", d.TenantID, d.Sub, d.Pseudonym, d.DeletedAt).Error
+	err = tx.Exec("INSERT INTO user_deletions (tenant_id, sub, pseudonym, deleted_at) VALUES (@TenantID, @Sub, @Pseudonym, @DeletedAt)", d).Error
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,21 +60,24 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 		if err != nil {
 			return err
 		}
-		list, err = collect(db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL FROM users WHERE "+where+" ORDER BY sub LIMIT ?",
-			append(args, f.Limit+1)...), func(rows *sql.Rows) (u ListedUser, err error) {
-			var created, seen Time
-			err = rows.Scan(&u.Sub, &created, &seen, &u.Disabled, &u.Suspended)
-			u.CreatedAt, u.SeenAt = created.Time, seen.Time
-			return u, err
-		})
-		if more = len(list) > f.Limit; more {
-			list = list[:f.Limit]
+		var rows []struct {
+			Sub                 string
+			CreatedAt, SeenAt   Time
+			Disabled, Suspended bool
 		}
-		for i := range list {
-			list[i].Issuers, list[i].Subject = namespaceOf(list[i].Sub, entries)
+		err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE "+where+" ORDER BY sub LIMIT ?",
+			append(args, f.Limit+1)...).Scan(&rows).Error
+		list = nil
+		if more = len(rows) > f.Limit; more {
+			rows = rows[:f.Limit]
 		}
-		if err != nil || len(list) == 0 {
+		if err != nil || len(rows) == 0 {
 			return err
+		}
+		for _, r := range rows {
+			u := ListedUser{Sub: r.Sub, CreatedAt: r.CreatedAt.Time, SeenAt: r.SeenAt.Time, Disabled: r.Disabled, Suspended: r.Suspended}
+			u.Issuers, u.Subject = namespaceOf(u.Sub, entries)
+			list = append(list, u)
 		}
 		return s.addSessions(db, f.Tenant, list)
 	})

@@ -88,12 +88,15 @@ func (s *Store) DeleteUnseenUsers(ctx context.Context) (deleted int, err error) 
 func (s *Store) tenantsWithUnseenUsers(ctx context.Context) (list []unseenIn, err error) {
 	now := s.Now().Add(-seenLag).UnixMicro()
 	err = s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw(`SELECT id, CAST(? AS BIGINT) - user_retention AS seen_before FROM tenants
+		return db.Raw(`SELECT id, CAST(@Now AS BIGINT) - user_retention AS seen_before FROM tenants
 			WHERE user_retention > 0 AND NOT disabled AND suspended_at IS NULL AND pruned_at IS NULL
-				AND COALESCE(sessions_valid_from, 0) < CAST(? AS BIGINT) - user_retention
-				AND COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?), 0) < CAST(? AS BIGINT) - user_retention
-				AND (SELECT seen_at FROM users WHERE tenant_id = tenants.id AND `+unnamedUser+` ORDER BY seen_at LIMIT 1) < CAST(? AS BIGINT) - user_retention
-			ORDER BY id`, now, now, clientTokensValidFrom, now, now).Scan(&list).Error
+				AND COALESCE(sessions_valid_from, 0) < CAST(@Now AS BIGINT) - user_retention
+				AND COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE name = @Restored), 0) < CAST(@Now AS BIGINT) - user_retention
+				AND (SELECT seen_at FROM users WHERE tenant_id = tenants.id AND `+unnamedUser+` ORDER BY seen_at LIMIT 1) < CAST(@Now AS BIGINT) - user_retention
+			ORDER BY id`, struct {
+			Now      int64
+			Restored string
+		}{now, clientTokensValidFrom}).Scan(&list).Error
 	})
 	return list, err
 }
