@@ -205,7 +205,7 @@ func TestAResetLetsStartApplyTheFileAgain(t *testing.T) {
 	}
 }
 
-func TestOfTwoConcurrentFilesTheHigherRevisionStays(t *testing.T) {
+func TestOfTwoFilesAtOnceTheHigherRevisionStays(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		older, newer := tenant(), tenant()
 		older.Clients[0].Name, newer.Clients[0].Name = "older", "newer"

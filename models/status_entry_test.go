@@ -48,7 +48,7 @@ func TestAStatusEntryIsReadBackAndHasOneSession(t *testing.T) {
 
 // Two exchanges that draw the same entry at once do not both get it, and none is
 // rejected: when lists are full, another is opened.
-func TestConcurrentExchangesGetDifferentEntries(t *testing.T) {
+func TestExchangesAtOnceGetDifferentEntries(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		nodes := w.tiny()
 		var mu sync.Mutex

@@ -134,7 +134,7 @@ func TestADeletedUserStaysSuspended(t *testing.T) {
 
 // A sign-in at the same moment is before or after: its session ends too, or is
 // a new user's.
-func TestDeletingDuringASignInLeavesNoSessionWithoutAUser(t *testing.T) {
+func TestDeletingBesideASignInLeavesNoSessionWithoutAUser(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		for i := range 12 {

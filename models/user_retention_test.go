@@ -241,7 +241,7 @@ func TestASignInIsRecordedOnceAWeek(t *testing.T) {
 }
 
 // A sign-in at the same moment keeps the user or makes a new one.
-func TestASignInAtTheEndOfTheRetentionSucceeds(t *testing.T) {
+func TestASignInBesideTheEndOfTheRetentionSucceeds(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		w.retainUsers("90d")
