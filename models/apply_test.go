@@ -138,7 +138,7 @@ func TestApplyRejectsCollisionsAndRollsEverythingBack(t *testing.T) {
 		"a client with the id of a stored user": {settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "alice", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}}}},
 			`tenants[1].clients[0].id: "alice" is the id of a user of this tenant (client alice)`},
 		"an issuer in a stored one's namespace": {settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://b.example.com", "")}},
-			`tenants[1].trusted_issuers[0].subject_prefix: is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: entries share a namespace only if each says share_subjects: true (trusted issuer b-example-com)`},
+			`tenants[1].trusted_issuers[0].subject_prefix: is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: to share a namespace, each entry needs share_subjects: true (trusted issuer b-example-com)`},
 		"an issuer whose namespace begins like another's": {settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://c.example.com", "ab")}},
 			`tenants[1].trusted_issuers[0].subject_prefix: overlaps tenants[1].trusted_issuers["z-example-com"].subject_prefix: neither may begin with the other (trusted issuer c-example-com)`},
 		"classes without the max_acr of a stored issuer": {settings.TenantSpec{ID: acme, ACR: []settings.ACRClass{{Value: "low", When: "true"}}},
