@@ -62,7 +62,7 @@ func (s *Store) ChangeUser(ctx context.Context, tenant, sub string, c UserChange
 	return created, err
 }
 
-// changeUser works out the attributes and lets user write them.
+// changeUser determines the attributes, and writeUser writes them.
 func (a *applier) changeUser(tenant, sub string, c UserChange) error {
 	row, err := a.store.lockUser(a.tx, tenant, sub)
 	exists := err == nil
