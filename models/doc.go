@@ -57,6 +57,7 @@ package models
 // Events and revocations:
 //   - event.go, event_name.go, event_count.go, event_once.go, event_list.go: the
 //     event log
+//   - stat.go: numbers of exchanges and refreshes over time
 //   - revocation.go: the events that revoke tokens
 //   - tail.go, tail_look.go, tail_subscription.go, revoked_set.go: Tail
 //   - recent.go: revocations that this node is just making

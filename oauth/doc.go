@@ -37,7 +37,8 @@ package oauth
 //   - issuer.go, issuer_keys.go, fetch.go: trusted issuers, their keys, and the
 //     requests that fetch them
 //   - issuer_check.go, inspect.go: checks for operators
-//   - client_token.go: client tokens that a back end issues itself
+//   - client_token.go, client_token_mint.go: client tokens for back ends that sign
+//     users in themselves
 //   - attribute.go: attributes of the user; assurance.go, session_assurance.go: what
 //     the factors prove
 //   - expression.go, expression_bounds.go, expression_library.go: CEL, within limits
