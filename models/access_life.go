@@ -7,16 +7,17 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// longestAccess is the longest life of an access token of a client that may
-// still be shown; its parameters are the moment, the tenant and the client, and
-// what counts for a client that is gone, or that an earlier release wrote.
+// longestAccess is an SQL expression for the longest lifetime of an access
+// token of a client that may still be in use. Its parameters are the current
+// time, the tenant, the client, and the lifetime to assume if the client no
+// longer exists or was written by an earlier release.
 const longestAccess = `COALESCE((SELECT CASE WHEN c.longer_until > ? THEN c.longer_access_ttl ELSE c.access_ttl END
 	FROM clients c WHERE c.tenant_id = ? AND c.id = ?), ?)`
 
-// keepAccessTTL notes how long the access tokens of the client now live and,
-// until the last one of a longer life is over, how long they lived before. It
-// says whether the row has changed.
-func (c *Client) keepAccessTTL(created bool, now time.Time) (changed bool) {
+// recordAccessTTL records the lifetime of the client's access tokens and, while
+// tokens with an earlier, longer lifetime may still be valid, that lifetime
+// too. It reports whether the row changed.
+func (c *Client) recordAccessTTL(created bool, now time.Time) (changed bool) {
 	ttl := settings.Duration(c.Settings.Policy().AccessTTL)
 	if c.AccessTTL != nil && *c.AccessTTL == ttl {
 		return false

@@ -173,7 +173,7 @@ func (s *Store) UseAdminKey(ctx context.Context, k *AdminKey, now time.Time) err
 // has changed meanwhile.
 func (s *Store) RenewAdminKey(ctx context.Context, k *AdminKey, d Digest) error {
 	return s.exec(ctx, func(db *gorm.DB) error {
-		return db.Exec("UPDATE admin_keys SET digest = ?, root_version = ? WHERE id = ? AND root_version = ?"+movesTo("root_version"),
+		return db.Exec("UPDATE admin_keys SET digest = ?, root_version = ? WHERE id = ? AND root_version = ?"+underEarlierRoot("root_version"),
 			d.Digest, d.RootVersion, k.ID, k.RootVersion, d.RootVersion).Error
 	})
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Secrets is what Apply needs of the keys that are derived from the root secret.
+// Secrets is the part of the keys derived from the root secret that Apply uses.
 type Secrets interface {
 	DigestClientSecret(tenant, client, secret string) Digest
 	MatchClientSecret(tenant, client, secret string, stored Digest) bool
@@ -20,45 +20,46 @@ type Secrets interface {
 	SuspensionSecrets
 }
 
-// errDryRun rolls back what a dry run did.
+// errDryRun rolls back the transaction of a dry run.
 var errDryRun = errors.New("dry run")
 
-// ApplyOptions say how Apply goes about it.
+// ApplyOptions are the options of Apply.
 type ApplyOptions struct {
-	DryRun  bool // change nothing, and report what would be changed
-	Replace bool // a noun that is named becomes what is wanted, and nothing stored stays in it
+	DryRun  bool // change nothing, and report what would change
+	Replace bool // make each named object exactly as wanted, keeping no stored keys
 	Prune   bool // remove tenants, clients and trusted issuers that are not wanted
 
 	PruneInside bool  // Prune removes no tenant, only what is in those that are wanted
 	Remove      []Ref // remove these, which are not wanted either
 	KeepSecrets bool  // a secret that is left out stays as it is stored, even with Replace
 
-	// Precondition is called before the only noun that is wanted is changed, with its
+	// Precondition is called before the only object that is wanted is changed, with its
 	// version, or with an empty one if it does not exist. Its error is returned, and
-	// nothing is changed. nil: there is none.
+	// nothing is changed. It may be nil.
 	Precondition func(version string) error
 
-	// Validate names the faults of the tenants as they would be: what is wanted,
-	// merged with what is stored. nil: ValidateTenants without a base issuer.
+	// Validate checks the tenants as they will be: what is wanted, merged with
+	// what is stored. The default is ValidateTenants without a base issuer.
 	Validate func([]settings.TenantSpec) settings.Faults
 
-	// File is the version of the file that wanted is from: a higher revision than
-	// the stored one is stored.
+	// File is the version of the configuration file. If its revision is higher
+	// than the stored one, Apply stores it.
 	File *File
 
 	// Actor is who applies, for the audit events.
 	Actor Actor
 
-	// ServeFile says that this is the file of serve: the attributes that it names
-	// are the file's, and so are its nouns.
+	// ServeFile marks the wanted configuration as the file of serve. The file
+	// then owns the objects and attributes that it names.
 	ServeFile bool
 }
 
-// Apply makes tenants, clients, trusted issuers and users as wanted says, in
-// one transaction, and reports what it changed. A noun that wanted does not
-// name stays, unless it prunes; so does a key that a noun leaves out, unless it
-// replaces. Applying the same again changes nothing. The faults of the outcome
-// are returned as Faults, and then nothing is changed.
+// Apply changes tenants, clients, trusted issuers and users to match wanted, in
+// one transaction, and returns the changes. Objects that wanted does not name
+// stay as they are unless o.Prune is set. Keys that an object leaves out keep
+// their stored values unless o.Replace is set. Applying the same configuration
+// again changes nothing. If the result is invalid, Apply returns
+// settings.Faults and changes nothing.
 func (s *Store) Apply(ctx context.Context, wanted []settings.TenantSpec, secrets Secrets, o ApplyOptions) ([]Change, error) {
 	if o.Validate == nil {
 		o.Validate = func(tenants []settings.TenantSpec) settings.Faults { return settings.ValidateTenants(tenants, "") }
@@ -73,7 +74,7 @@ func (s *Store) Apply(ctx context.Context, wanted []settings.TenantSpec, secrets
 			return err
 		}
 		changes = a.changes
-		raised, err := s.raise(tx, o.File)
+		raised, err := s.storeRevision(tx, o.File)
 		if err != nil {
 			return err
 		}
@@ -103,12 +104,12 @@ type applier struct {
 	source  string // of the attributes that it sets
 	now     time.Time
 	changes []Change
-	merged  []settings.TenantSpec // as they will be
+	merged  []settings.TenantSpec // the tenants after the merge
 	faults  settings.Faults
-	ended   []Event // what ends with this transaction, to be told last
+	events  []Event // of objects that end; writeEvents writes them last
 }
 
-// apply works out what becomes of every tenant, checks the whole, and only then
+// apply plans the changes of every tenant, validates the result, and only then
 // writes.
 func (a *applier) apply(wanted []settings.TenantSpec) error {
 	plans := make([]*tenantPlan, 0, len(wanted))
@@ -123,7 +124,7 @@ func (a *applier) apply(wanted []settings.TenantSpec) error {
 		return a.faults.Named(a.merged)
 	}
 	for _, plan := range plans {
-		if err := a.tenant(plan); err != nil {
+		if err := a.writeTenant(plan); err != nil {
 			return fmt.Errorf("tenant %s: %w", plan.want.ID, err)
 		}
 	}
@@ -133,7 +134,7 @@ func (a *applier) apply(wanted []settings.TenantSpec) error {
 	if len(a.faults) > 0 {
 		return a.faults.Named(a.merged)
 	}
-	if err := errors.Join(a.noteMappings(a.merged), a.keepSuspended(a.secrets, wanted)); err != nil {
+	if err := errors.Join(a.recordMappings(a.merged), a.enforceSuspensions(a.secrets, wanted)); err != nil {
 		return err
 	}
 	for _, c := range a.changes {
@@ -141,19 +142,21 @@ func (a *applier) apply(wanted []settings.TenantSpec) error {
 			return err
 		}
 	}
-	return a.tell()
+	return a.writeEvents()
 }
 
-// settle is what becomes of a stored document.
-func (a *applier) settle(stored, written settings.Document) settings.Document {
+// mergeDocument returns the document to store: written over stored or, with
+// Replace, written alone.
+func (a *applier) mergeDocument(stored, written settings.Document) settings.Document {
 	if a.o.Replace {
 		return written.WithoutNull()
 	}
 	return stored.Merge(written)
 }
 
-// given says how a secret is given: with Replace, one that is left out is gone.
-func (a *applier) given(p settings.Place, zero bool, keys ...string) settings.Given {
+// secretGiven returns how a secret is given. With Replace, a secret that is
+// left out is removed.
+func (a *applier) secretGiven(p settings.Place, zero bool, keys ...string) settings.Given {
 	how := p.Written.Given(zero, keys...)
 	if how == settings.Absent && a.o.Replace && !a.o.KeepSecrets {
 		return settings.Null
@@ -161,7 +164,7 @@ func (a *applier) given(p settings.Place, zero bool, keys ...string) settings.Gi
 	return how
 }
 
-// precondition checks the precondition of the change of one noun.
+// precondition checks the precondition of the change of one object.
 func (a *applier) precondition(exists bool, version func() string) error {
 	switch {
 	case a.o.Precondition == nil:
@@ -173,7 +176,7 @@ func (a *applier) precondition(exists bool, version func() string) error {
 	}
 }
 
-// record notes a change of one noun and reports whether there is one.
+// record adds a change of one object and reports whether there is one.
 func (a *applier) record(created bool, tenant, noun, id string, fields []FieldChange) bool {
 	if !created && len(fields) == 0 {
 		return false
@@ -182,23 +185,24 @@ func (a *applier) record(created bool, tenant, noun, id string, fields []FieldCh
 	return true
 }
 
-// note adds notes to the change that was recorded last.
-func (a *applier) note(n notes) {
+// addNotes adds notes to the change that was recorded last.
+func (a *applier) addNotes(n notes) {
 	last := &a.changes[len(a.changes)-1]
 	last.Notes = append(last.Notes, n...)
 }
 
-// disabled tells of a noun that is disabled. One that comes back needs no
-// event, but a new mark: an exchange that ran beside the disabling may have
-// left a session that is younger than the first.
-func (a *applier) disabled(now bool, tenant string, what EventType, e Event) {
+// addDisabledEvent adds the event of an object that is being disabled. An
+// object that is enabled needs no event, but its caller sets a new
+// SessionsValidFrom: an exchange that ran during the disabling may have left a
+// session that is younger than the first.
+func (a *applier) addDisabledEvent(now bool, tenant string, what EventType, e Event) {
 	if now {
-		a.event(tenant, what, e)
+		a.addEvent(tenant, what, e)
 	}
 }
 
-// documents reads the settings of the rows of a table that belong to a tenant,
-// by id, as they were written.
+// documents reads the settings of a tenant's rows in a table, by id, as they
+// were written.
 func (a *applier) documents(table, tenant string) (map[string]settings.Document, error) {
 	var rows []struct {
 		ID       string
@@ -212,8 +216,8 @@ func (a *applier) documents(table, tenant string) (map[string]settings.Document,
 	return docs, err
 }
 
-// writeDocument stores the settings of a row as they were written, where saving
-// the row has stored the defaults too.
+// writeDocument stores the settings of a row as they were written. Saving the
+// row has stored the defaults too.
 func (a *applier) writeDocument(table, tenant, id string, doc settings.Document) error {
 	text, err := doc.Text()
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// check validates the tenants as they would be. A fault of a noun that is
-// stored and not named counts only if it is new: what an earlier release
-// accepted does not stand in the way of other changes.
+// check validates the tenants as they will be. A fault of a stored object that
+// is not named counts only if it is new, so that settings that an earlier
+// release accepted do not block other changes.
 func (a *applier) check(plans []*tenantPlan) {
 	var merged, earlier []settings.TenantSpec
 	for _, p := range plans {
@@ -27,7 +27,7 @@ func (a *applier) check(plans []*tenantPlan) {
 	a.faults = append(a.faults, faults...)
 }
 
-// inStored reports whether path is in a noun that is stored and not named.
+// inStored reports whether path is in a stored object that is not named.
 func inStored(path string, tenants []settings.TenantSpec) bool {
 	found := false
 	settings.EachPlace(tenants, func(p settings.Place, _ string) { found = found || p.Stored && settings.Within(path, p.Path) })

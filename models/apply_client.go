@@ -14,13 +14,13 @@ import (
 )
 
 // previousFor is how long a previous secret is accepted unless previous_until
-// says otherwise.
+// sets another time.
 const previousFor = 7 * 24 * time.Hour
 
-// PresetKeys are the settings that a preset decides where they are not given.
+// PresetKeys are the settings that a preset supplies if they are not given.
 var PresetKeys = []string{"access_token_ttl", "absolute_lifetime", "inactivity_timeout", "refresh_grace"}
 
-// clientPlan is what becomes of one client.
+// clientPlan is the planned change of one client.
 type clientPlan struct {
 	want          settings.ClientSpec
 	row           Client
@@ -30,7 +30,7 @@ type clientPlan struct {
 	settings      settings.ClientSettings // after
 }
 
-// planClients works out what becomes of the clients of a tenant.
+// planClients plans the changes of a tenant's clients.
 func (a *applier) planClients(p *tenantPlan) error {
 	docs, err := a.documents("clients", p.want.ID)
 	if err != nil {
@@ -62,7 +62,7 @@ func (a *applier) planClients(p *tenantPlan) error {
 		p.clients = append(p.clients, plan)
 		merged := want
 		merged.ClientSettings = plan.settings
-		merged.SecretStored = !merged.Public() && plan.row.SecretDigest.Digest != nil && a.given(want.Place, want.Secret == "", "secret", "secret_file") == settings.Absent
+		merged.SecretStored = !merged.Public() && plan.row.SecretDigest.Digest != nil && a.secretGiven(want.Place, want.Secret == "", "secret", "secret_file") == settings.Absent
 		p.merged.Clients = append(p.merged.Clients, merged)
 	}
 	return nil
@@ -74,15 +74,15 @@ func (a *applier) planClient(want settings.ClientSpec, row Client, stored settin
 	if err := a.precondition(!p.created, func() string { return clientVersion(row, stored) }); err != nil {
 		return nil, err
 	}
-	if p.created { // after a removal: its sessions before are still to be swept
+	if p.created { // removed: its earlier sessions are not swept yet
 		p.before = settings.Document{}
-		p.row = Client{ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: remade(row, a.now)}
+		p.row = Client{ID: want.ID, CreatedAt: At(a.now), SessionsValidFrom: recreationCutoff(row, a.now)}
 	}
 	written, err := settings.NewDocument(want.ClientSettings, want.Written)
 	if err != nil {
 		return nil, err
 	}
-	p.written, p.after = written, a.settle(p.before, written)
+	p.written, p.after = written, a.mergeDocument(p.before, written)
 	if _, given := written["preset"]; given && string(p.before["preset"]) != string(p.after["preset"]) {
 		maps.DeleteFunc(p.after, func(key string, _ json.RawMessage) bool {
 			return slices.Contains(PresetKeys, key) && written[key] == nil
@@ -91,8 +91,8 @@ func (a *applier) planClient(want settings.ClientSpec, row Client, stored settin
 	return p, p.after.Decode(&p.settings)
 }
 
-// client writes what was planned.
-func (a *applier) client(tenant string, p *clientPlan) error {
+// writeClient writes the planned change.
+func (a *applier) writeClient(tenant string, p *clientPlan) error {
 	fields, err := diff(p.created, p.before, p.after)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (a *applier) client(tenant string, p *clientPlan) error {
 	fields = append(fields, secrets...)
 	disabled := row.Disabled
 	row.Settings, row.Disabled = p.settings, p.settings.Disabled
-	lives := row.keepAccessTTL(p.created, a.now)
+	lives := row.recordAccessTTL(p.created, a.now)
 	if !a.record(p.created, tenant, "client", row.ID, fields) {
 		if lives { // an earlier release wrote the row
 			return a.saveClient(p)
@@ -117,14 +117,14 @@ func (a *applier) client(tenant string, p *clientPlan) error {
 		return nil
 	}
 	if !p.created {
-		a.note(clientNotes(before, p.settings, false))
+		a.addNotes(clientNotes(before, p.settings, false))
 	}
 	if !p.created && !a.o.Replace {
-		a.note(keptNotes(p.after, p.written, func(d, kept settings.ClientSettings) notes { return clientNotes(d, kept, true) }))
+		a.addNotes(keptNotes(p.after, p.written, func(d, kept settings.ClientSettings) notes { return clientNotes(d, kept, true) }))
 	}
 	if row.Disabled != disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)
-		a.disabled(row.Disabled, tenant, EventClientDisabled, Event{ClientID: row.ID})
+		a.addDisabledEvent(row.Disabled, tenant, EventClientDisabled, Event{ClientID: row.ID})
 	}
 	row.UpdatedAt = At(a.now)
 	return a.saveClient(p)
@@ -137,12 +137,12 @@ func (a *applier) saveClient(p *clientPlan) error {
 	return a.writeDocument("clients", p.row.TenantID, p.row.ID, p.after)
 }
 
-// movedSecret is a secret that is the same, with its digest under the root
-// secret that issues.
+// movedSecret is an unchanged secret, with its digest under the root secret
+// that issues.
 type movedSecret struct{ old, renewed Digest }
 
-// clientSecrets gives the row the digests of the secrets that are wanted, and
-// reports which of them change. A public client has none.
+// clientSecrets sets the secret digests of the row as wanted and returns which
+// of them change. A public client has none.
 func (a *applier) clientSecrets(tenant string, p *clientPlan) (fields []FieldChange, moved []movedSecret) {
 	want, row := p.want, &p.row
 	previous := false
@@ -151,8 +151,8 @@ func (a *applier) clientSecrets(tenant string, p *clientPlan) (fields []FieldCha
 		given      settings.Given
 		stored     *Digest
 	}{
-		{"secret", want.Secret, a.given(want.Place, want.Secret == "", "secret", "secret_file"), &row.SecretDigest},
-		{"previous_secret", want.PreviousSecret, a.given(want.Place, want.PreviousSecret == "", "previous_secret"), &row.PreviousDigest},
+		{"secret", want.Secret, a.secretGiven(want.Place, want.Secret == "", "secret", "secret_file"), &row.SecretDigest},
+		{"previous_secret", want.PreviousSecret, a.secretGiven(want.Place, want.PreviousSecret == "", "previous_secret"), &row.PreviousDigest},
 	} {
 		if p.settings.Public() {
 			secret.given = settings.Null
@@ -172,13 +172,13 @@ func (a *applier) clientSecrets(tenant string, p *clientPlan) (fields []FieldCha
 		fields = append(fields, FieldChange{Name: secret.name})
 		previous = previous || secret.name == "previous_secret"
 	}
-	row.endPrevious(p.settings.PreviousUntil, previous || string(p.before["previous_until"]) != string(p.after["previous_until"]), a.now)
+	row.setPreviousUntil(p.settings.PreviousUntil, previous || string(p.before["previous_until"]) != string(p.after["previous_until"]), a.now)
 	return fields, moved
 }
 
-// endPrevious sets when the previous secret ends. One that is given again does
-// not begin again: it has ended, or ends, when it was to.
-func (c *Client) endPrevious(until *settings.Until, changed bool, now time.Time) {
+// setPreviousUntil sets when the previous secret ends. Giving the same secret
+// again does not extend its time.
+func (c *Client) setPreviousUntil(until *settings.Until, changed bool, now time.Time) {
 	switch {
 	case c.PreviousDigest.Digest == nil:
 		c.PreviousUntil = Time{}
@@ -189,9 +189,10 @@ func (c *Client) endPrevious(until *settings.Until, changed bool, now time.Time)
 	}
 }
 
-// remade is the mark of a client that is made again while the one before is
-// still being swept: what was opened in between belongs to that one.
-func remade(before Client, now time.Time) Time {
+// recreationCutoff returns SessionsValidFrom for a client that is created again
+// while the sessions of the removed one are still being swept: sessions created
+// in between belong to the removed one.
+func recreationCutoff(before Client, now time.Time) Time {
 	if before.RemovedAt.IsZero() {
 		return Time{}
 	}
@@ -211,7 +212,7 @@ func (s *Store) ReplaceClientSecret(ctx context.Context, secrets Secrets, tenant
 			return orNotFound(err)
 		}
 		row.PreviousDigest, row.SecretDigest = row.SecretDigest, secrets.DigestClientSecret(tenant, id, secret)
-		row.endPrevious(until, true, now)
+		row.setPreviousUntil(until, true, now)
 		if !row.PreviousUntil.IsZero() && !now.Before(row.PreviousUntil.Time) {
 			row.PreviousDigest, row.PreviousUntil = Digest{}, Time{}
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// switches turn one part of the tenant off and on again.
+// switches disable and enable one part of the tenant.
 var switches = map[string]struct {
 	set   func(spec *settings.TenantSpec, disabled bool)
 	mark  func(c *models.TenantConfig) models.Time
@@ -27,7 +27,7 @@ var switches = map[string]struct {
 		func(c *models.TenantConfig) models.Time { return c.Issuers[0].SessionsValidFrom }, models.EventIssuerDisabled},
 }
 
-func (w *world) switched(noun string, disabled bool) models.Time {
+func (w *fixture) switched(noun string, disabled bool) models.Time {
 	w.Helper()
 	spec := tenant()
 	switches[noun].set(&spec, disabled)
@@ -35,31 +35,31 @@ func (w *world) switched(noun string, disabled bool) models.Time {
 	return switches[noun].mark(w.config())
 }
 
-func TestDisablingMarksTheRow(t *testing.T) {
+func TestDisablingSetsTheCutoffOfTheRow(t *testing.T) {
 	for noun, s := range switches {
 		t.Run(noun, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				row := w.create(w.alice())
 				if mark := s.mark(w.config()); !mark.IsZero() {
-					t.Errorf("it is marked at %v before anything was disabled", mark)
+					t.Errorf("it is cut off at %v before anything was disabled", mark)
 				}
 				w.clock.Advance(time.Minute)
 				if mark := w.switched(noun, true); !mark.Equal(w.Now()) {
-					t.Errorf("disabled, it is marked at %v, want %v", mark, w.Now())
+					t.Errorf("disabled, it is cut off at %v, want %v", mark, w.Now())
 				}
 				w.clock.Advance(time.Minute)
 				before := w.Now().Add(-time.Minute)
 				if mark := w.switched(noun, true); !mark.Equal(before) {
-					t.Errorf("disabled twice, it is marked at %v, want %v", mark, before)
+					t.Errorf("disabled twice, it is cut off at %v, want %v", mark, before)
 				}
 				if n := w.number("SELECT count(*) FROM events WHERE type = ? AND tenant_id = ?", s.event, acme); n != 1 {
-					t.Errorf("%d events tell of it, want 1", n)
+					t.Errorf("%d events record it, want 1", n)
 				}
 				if _, err := w.CreateSession(t.Context(), w.alice(), signs); !errors.Is(err, models.ErrNotPermitted) {
-					t.Errorf("an exchange is answered with %v", err)
+					t.Errorf("an exchange returned %v", err)
 				}
 				if mark := w.switched(noun, false); !mark.Equal(w.Now()) {
-					t.Errorf("enabled again, it is marked at %v, want %v", mark, w.Now())
+					t.Errorf("enabled again, it is cut off at %v, want %v", mark, w.Now())
 				}
 				step := w.step(row, 0)
 				step.ValidFrom = s.mark(w.config()).Time
@@ -68,17 +68,17 @@ func TestDisablingMarksTheRow(t *testing.T) {
 				}
 				w.create(w.alice())
 				if n := w.number("SELECT count(*) FROM events WHERE type = ?", s.event); n != 1 {
-					t.Errorf("%d events tell of it, want 1", n)
+					t.Errorf("%d events record it, want 1", n)
 				}
 			})
 		})
 	}
 }
 
-func TestDisablingWhatIsNewMarksNothing(t *testing.T) {
+func TestDisablingANewObjectSetsNoCutoff(t *testing.T) {
 	for noun, s := range switches {
 		t.Run(noun, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				spec := tenant()
 				spec.ID = "fresh"
 				s.set(&spec, true)
@@ -86,17 +86,17 @@ func TestDisablingWhatIsNewMarksNothing(t *testing.T) {
 				config, err := w.TenantConfig(t.Context(), "fresh")
 				must(t, err)
 				if mark := s.mark(config); !mark.IsZero() {
-					t.Errorf("it is marked at %v", mark)
+					t.Errorf("it is cut off at %v", mark)
 				}
 				if n := w.number("SELECT count(*) FROM events WHERE type <> 'config_changed'"); n != 0 {
-					t.Errorf("%d events tell of it", n)
+					t.Errorf("%d events record it", n)
 				}
 			})
 		})
 	}
 }
 
-// secrets is readable where oauth's are not. Root version 2 issues.
+// secrets is a readable replacement of oauth's Secrets. Root version 2 issues.
 type secrets struct{}
 
 func (secrets) DigestClientSecret(tenant, client, secret string) models.Digest {
@@ -124,8 +124,8 @@ func (secrets) OpenSuspensionKey(sealed []byte, _ int64) ([]byte, error) {
 	return sealed[len("sealed "):], nil
 }
 
-// disabling pauses an Apply after it has read the clock: Apply asks for this
-// when it comes to an issuer's shared secret.
+// disabling pauses an Apply after it has read the clock: Apply calls this when
+// it comes to an issuer's shared secret.
 type disabling struct {
 	secrets
 	meanwhile func()
@@ -136,12 +136,12 @@ func (d disabling) SealIssuerSecret(tenant, issuer, secret string) ([]byte, int6
 	return d.secrets.SealIssuerSecret(tenant, issuer, secret)
 }
 
-// An exchange that runs beside the disabling is younger than the mark that it
-// leaves. PostgreSQL alone lets the two run side by side.
-func TestEnablingAgainRevivesNoSession(t *testing.T) {
+// An exchange that runs at the same time as the disabling is younger than the
+// cutoff that it leaves. Only PostgreSQL runs the two concurrently.
+func TestReenablingRevivesNoSession(t *testing.T) {
 	for noun, s := range switches {
 		t.Run(noun, func(t *testing.T) {
-			w := newPostgresWorld(t)
+			w := newPostgresFixture(t)
 			spec := tenant()
 			s.set(&spec, true)
 			slow := entry("legacy", "b:")
@@ -174,7 +174,7 @@ func TestEnablingAgainRevivesNoSession(t *testing.T) {
 }
 
 func TestDisablingAUserEndsTheirSessions(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		rows := []*models.Session{w.create(w.alice()), w.create(w.alice(func(n *models.NewSession) { n.ClientID = "shop" }))}
 		bob := w.create(w.alice(func(n *models.NewSession) { n.Subject = "bob" }))
 		over := w.create(w.alice())
@@ -197,10 +197,10 @@ func TestDisablingAUserEndsTheirSessions(t *testing.T) {
 			t.Errorf("another user's session ended, %q", bob.EndReason)
 		}
 		if n := w.number("SELECT count(*) FROM events WHERE type = ? AND subject = 'alice'", models.EventUserDisabled); n != 1 {
-			t.Errorf("%d events tell of it, want 1", n)
+			t.Errorf("%d events record it, want 1", n)
 		}
 		if _, err := w.CreateSession(t.Context(), w.alice(), signs); !errors.Is(err, models.ErrUserDisabled) {
-			t.Errorf("an exchange is answered with %v", err)
+			t.Errorf("an exchange returned %v", err)
 		}
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice"}}})
 		if row := w.read(rows[0].ID); row.EndedAt.IsZero() {

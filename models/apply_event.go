@@ -8,32 +8,33 @@ import (
 )
 
 const (
-	// lastIssue is how long after a client or tenant was switched off a node may
-	// still issue its tokens: it learns of it within 5 s, and a request that is
-	// under way then ends within 10.
+	// lastIssue is how long after a client or tenant was disabled a node may
+	// still issue tokens for it: the node learns of the change within 5 s, and
+	// a request in progress ends within another 10 s.
 	lastIssue = 15 * time.Second
-	// lastCommit is the same of issuers and users, which the statements that
-	// issue ask for themselves: as long as a commit may take.
+	// lastCommit is the same margin for issuers and users. The issuing
+	// statements check those directly, so it only has to cover one commit.
 	lastCommit = 2 * time.Second
 )
 
-// event keeps an event of something whole that ends, for tell.
-func (a *applier) event(tenant string, what EventType, e Event) {
+// addEvent keeps the event of an object that ends for writeEvents.
+func (a *applier) addEvent(tenant string, what EventType, e Event) {
 	e.TenantID, e.Type = tenant, what
-	a.ended = append(a.ended, e)
+	a.events = append(a.events, e)
 }
 
-// issuerEvent names the issuer by its URL too: the entry may go.
+// issuerEvent includes the issuer's URL, because the entry may be deleted.
 func issuerEvent(id, issuer string) Event {
 	return Event{IssuerID: id, Details: map[string]any{"issuer": issuer}}
 }
 
-// tell writes the events last of all and at their own moment: nodes look for
-// an event in the seconds after its moment (Tail), and a transaction of this
-// kind may take longer than that. Every access token issued before `before` is
-// revoked. There are few such events, so that the longest life there is will do.
-func (a *applier) tell() error {
-	for _, e := range a.ended {
+// writeEvents writes the events at the end of the transaction and stamps them
+// with the time of the write: nodes look for an event in the seconds after its
+// time (see Tail), and this transaction may take longer than that. Each event
+// revokes every access token issued before its detail `before`. Such events are
+// rare, so Until uses the longest lifetime of any access token.
+func (a *applier) writeEvents() error {
+	for _, e := range a.events {
 		e.At = a.store.Now()
 		margin := lastIssue
 		if e.Subject != "" || e.IssuerID != "" {

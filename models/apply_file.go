@@ -14,22 +14,23 @@ import (
 
 // File identifies a version of a configuration file.
 type File struct {
-	Revision int64    // 0: it has none
+	Revision int64    // 0: none
 	Digest   string   // of FileContent
-	Known    []string // the digests that the same content has under every accepted root secret
+	Known    []string // digests of the same content under each accepted root secret
 }
 
-// is reports whether the file has the content that stored was made of.
-func (f File) is(stored storedFile) bool { return slices.Contains(f.Known, stored.Digest) }
+// matches reports whether the file has the same content as the stored one.
+func (f File) matches(stored storedFile) bool { return slices.Contains(f.Known, stored.Digest) }
 
-// storedFile is the file that was applied last.
+// storedFile is the version of the file that was applied last.
 type storedFile struct {
 	Revision int64  `json:"revision,omitempty"`
 	Digest   string `json:"digest,omitempty"`
 }
 
-// FileContent is what tenants say, in a form that does not depend on how the
-// file is written. It holds secrets: only a keyed digest of it may be kept.
+// FileContent returns the configuration of the tenants in a form that does not
+// depend on how the file is written. It contains secrets, so only a keyed
+// digest of it may be stored.
 func FileContent(tenants []settings.TenantSpec) ([]byte, error) {
 	type noun struct {
 		settings.Document
@@ -58,24 +59,24 @@ func FileContent(tenants []settings.TenantSpec) ([]byte, error) {
 	return text, errors.Join(append(errs, err)...)
 }
 
-// Started is what serve did with its file.
+// Started is the result of Start.
 type Started struct {
 	Changes  []Change
-	Default  bool     // the only change is an empty tenant "default", because there was no tenant
-	Released []string // nouns that the file owned and no longer names
-	Ignored  string   // why the file was not applied; empty: it was
-	Notice   string   // what the operator should know about a file that was applied
+	Default  bool     // the only change is a new tenant "default", because there was none
+	Released []string // objects that the file owned and no longer names
+	Ignored  string   // why the file was not applied; empty if it was
+	Notice   string   // a warning about a file that was applied
 }
 
-// Start applies the file of serve: every noun that it names becomes what the
-// file says, and is owned by it; nouns that it owned and names no more are
-// released. An older revision is ignored. Nodes that start at once do so one
-// after the other.
+// Start applies the file of serve. Every object that the file names becomes as
+// the file describes it, and the file owns it; objects that the file owned and
+// no longer names are released. A file with an older revision is ignored. Nodes
+// that start at the same time run Start one after the other.
 func (s *Store) Start(ctx context.Context, tenants []settings.TenantSpec, mode string, f File, secrets Secrets, validate func([]settings.TenantSpec) settings.Faults) (*Started, error) {
 	return s.start(ctx, tenants, mode, f, secrets, validate, false)
 }
 
-// PlanStart reports what Start would do, and changes nothing.
+// PlanStart returns what Start would do, without changing anything.
 func (s *Store) PlanStart(ctx context.Context, tenants []settings.TenantSpec, mode string, f File, secrets Secrets, validate func([]settings.TenantSpec) settings.Faults) (*Started, error) {
 	return s.start(ctx, tenants, mode, f, secrets, validate, true)
 }
@@ -104,13 +105,13 @@ func (s *Store) startIn(tx *gorm.DB, tenants []settings.TenantSpec, mode string,
 	if err := tx.Raw("SELECT count(*) FROM tenants").Scan(&count).Error; err != nil {
 		return nil, err
 	}
-	if mode != settings.StartApply { // whatever its revision, the file owns nothing
-		if done.Released, err = own(tx, nil); err != nil || count > 0 {
+	if mode != settings.StartApply { // the file owns nothing, whatever its revision
+		if done.Released, err = setOwned(tx, nil); err != nil || count > 0 {
 			return done, err
 		}
 	}
-	if mode != settings.StartOff { // which applies no file, so that none is in its way
-		if done.Ignored, done.Notice = stored.weigh(f); done.Ignored != "" {
+	if mode != settings.StartOff { // StartOff applies no file, so no revision prevents it
+		if done.Ignored, done.Notice = stored.compare(f); done.Ignored != "" {
 			return done, nil
 		}
 	}
@@ -134,44 +135,45 @@ func (s *Store) startIn(tx *gorm.DB, tenants []settings.TenantSpec, mode string,
 		return done, nil
 	}
 	if mode == settings.StartApply {
-		if done.Released, err = own(tx, tenants); err != nil {
+		if done.Released, err = setOwned(tx, tenants); err != nil {
 			return nil, err
 		}
 	}
 	return done, storeFile(tx, f)
 }
 
-// weigh decides whether a file may take the place of the one that was applied
-// last.
-func (stored storedFile) weigh(f File) (ignored, notice string) {
+// compare decides whether f may replace the file that was applied last. ignored
+// is the reason why not; notice is a warning about a file that may.
+func (stored storedFile) compare(f File) (ignored, notice string) {
 	switch {
 	case stored.Revision > 0 && f.Revision == 0:
-		return fmt.Sprintf("it has no revision, and revision %d was applied last: %s", stored.Revision, stored.wayOn()), ""
+		return fmt.Sprintf("it has no revision, and revision %d was applied last: %s", stored.Revision, stored.remedy()), ""
 	case f.Revision < stored.Revision:
-		return fmt.Sprintf("its revision is %d, and revision %d was applied last: %s", f.Revision, stored.Revision, stored.wayOn()), ""
-	case f.Revision > stored.Revision || stored.Digest == "" || f.is(stored):
+		return fmt.Sprintf("its revision is %d, and revision %d was applied last: %s", f.Revision, stored.Revision, stored.remedy()), ""
+	case f.Revision > stored.Revision || stored.Digest == "" || f.matches(stored):
 		return "", ""
 	case f.Revision > 0:
-		return fmt.Sprintf("revision %d was applied last with other content: %s", f.Revision, stored.wayOn()), ""
+		return fmt.Sprintf("revision %d was applied last with other content: %s", f.Revision, stored.remedy()), ""
 	default:
-		return "", "the file differs from the one that was applied last; give it a revision, and a node with an older file cannot undo it"
+		return "", "the file differs from the one that was applied last; give it a revision so that a node with an older file cannot undo it"
 	}
 }
 
-// wayOn is what to do about a file that is not applied because of its revision.
-func (stored storedFile) wayOn() string {
+// remedy returns what to do about a file that its revision keeps from being
+// applied.
+func (stored storedFile) remedy() string {
 	const reset = `run "latchkey apply --reset-revision" with this file`
 	if stored.Revision >= settings.MaxRevision {
 		return "no file can have a higher one, so " + reset
 	}
-	return fmt.Sprintf("give this file a higher one if it is the newer; if %d was a mistake, %s", stored.Revision, reset)
+	return fmt.Sprintf("give this file a higher one if it is newer; if revision %d was a mistake, %s", stored.Revision, reset)
 }
 
-// fileSetting is the row of settings that holds the storedFile.
+// fileSetting is the name of the row of settings that holds the storedFile.
 const fileSetting = "file"
 
-// lockFile reads which file was applied last, and keeps others from applying
-// one until the transaction ends.
+// lockFile reads which file was applied last, and locks that row until the
+// transaction ends.
 func (s *Store) lockFile(tx *gorm.DB) (stored storedFile, err error) {
 	if err := tx.Exec("INSERT INTO settings (name, value) VALUES (?, '{}') ON CONFLICT DO NOTHING", fileSetting).Error; err != nil {
 		return stored, err
@@ -191,10 +193,10 @@ func storeFile(tx *gorm.DB, f File) error {
 	return tx.Exec("UPDATE settings SET value = ? WHERE name = ?", string(text), fileSetting).Error
 }
 
-// raise stores the revision of a file that was given to apply, if it is higher
-// than the stored one, and reports that change. A file without a revision leaves
-// things as they are.
-func (s *Store) raise(tx *gorm.DB, f *File) (raised []Change, err error) {
+// storeRevision stores the revision of a file that was given to apply if it is
+// higher than the stored one, and returns that change. A file without a
+// revision changes nothing.
+func (s *Store) storeRevision(tx *gorm.DB, f *File) (raised []Change, err error) {
 	if f == nil || f.Revision == 0 {
 		return nil, nil
 	}
@@ -213,10 +215,10 @@ func (s *Store) raise(tx *gorm.DB, f *File) (raised []Change, err error) {
 	return []Change{c}, storeFile(tx, *f)
 }
 
-// ResetFile makes the version of a file the one that was applied last, where
-// another revision keeps a start from applying it. The next start then applies
-// the file; until then nothing else changes. It reports the revision before,
-// and why the file was not applied; empty: nothing was in its way.
+// ResetFile records f as the file that was applied last, for a file that
+// another revision keeps from being applied. The next start applies the file;
+// until then nothing else changes. ResetFile returns the previous revision and
+// why the file was not applied, which is empty if nothing prevented it.
 func (s *Store) ResetFile(ctx context.Context, f File, dryRun bool) (before int64, ignored string, err error) {
 	err = s.transaction(ctx, func(tx *gorm.DB) error {
 		stored, err := s.lockFile(tx)
@@ -224,7 +226,7 @@ func (s *Store) ResetFile(ctx context.Context, f File, dryRun bool) (before int6
 			return err
 		}
 		before = stored.Revision
-		switch ignored, _ = stored.weigh(f); {
+		switch ignored, _ = stored.compare(f); {
 		case dryRun:
 			return errDryRun
 		case ignored == "":
@@ -238,9 +240,9 @@ func (s *Store) ResetFile(ctx context.Context, f File, dryRun bool) (before int6
 	return before, ignored, err
 }
 
-// own makes the nouns of tenants those that the file of serve owns, and names
-// the ones that it owned before and does not name.
-func own(tx *gorm.DB, tenants []settings.TenantSpec) (released []string, err error) {
+// setOwned makes the file of serve own exactly the objects of tenants. It
+// returns those that the file owned before and no longer names.
+func setOwned(tx *gorm.DB, tenants []settings.TenantSpec) (released []string, err error) {
 	before, err := ownedNouns(tx, "")
 	if err != nil {
 		return nil, err
@@ -270,7 +272,7 @@ func own(tx *gorm.DB, tenants []settings.TenantSpec) (released []string, err err
 	return released, nil
 }
 
-// String is the noun as people call it.
+// String returns the object in words, such as "client web of tenant default".
 func (r Ref) String() string {
 	if r.Noun == NounTenant {
 		return "tenant " + r.ID
@@ -278,7 +280,7 @@ func (r Ref) String() string {
 	return fmt.Sprintf("%s %s of tenant %s", r.Noun, r.ID, r.Tenant)
 }
 
-// nouns lists the tenant and everything in it, each once.
+// nounsOf lists the tenant and every object in it, each once.
 func nounsOf(t settings.TenantSpec) []Ref {
 	refs := []Ref{{NounTenant, t.ID, t.ID}}
 	for _, c := range t.Clients {
@@ -293,7 +295,8 @@ func nounsOf(t settings.TenantSpec) []Ref {
 	return refs
 }
 
-// ownedNouns reads what the file of serve owns, in one tenant or in all.
+// ownedNouns reads which objects the file of serve owns, in one tenant or, if
+// tenant is empty, in all.
 func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
 	var refs []struct{ TenantID, Noun, ID string }
 	err := tx.Raw("SELECT tenant_id, noun, id FROM file_nouns WHERE tenant_id = ? OR ? = ''", tenant, tenant).Scan(&refs).Error
@@ -304,7 +307,7 @@ func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
 	return owned, err
 }
 
-// Owned reports whether the file of serve owns anything that tenants name.
+// Owned reports whether the file of serve owns any object that tenants name.
 func (s *Store) Owned(ctx context.Context, tenants []settings.TenantSpec) (bool, error) {
 	var owned map[Ref]bool
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
@@ -316,8 +319,8 @@ func (s *Store) Owned(ctx context.Context, tenants []settings.TenantSpec) (bool,
 	}), err
 }
 
-// ManagedByFile reports whether the file of serve owns the noun, so that nothing
-// else may change its settings.
+// ManagedByFile reports whether the file of serve owns the object. If it does,
+// nothing else may change the object's settings.
 func (s *Store) ManagedByFile(ctx context.Context, ref Ref) (bool, error) {
 	var n int
 	err := s.query(ctx, func(db *gorm.DB) error {
@@ -328,9 +331,9 @@ func (s *Store) ManagedByFile(ctx context.Context, ref Ref) (bool, error) {
 
 const managedByFile = `is managed by the file of "latchkey serve": change it there and restart a node; "latchkey suspend" switches it off at once`
 
-// refuseOwned adds a fault for every noun that the document names, or would
-// remove, and that the file of serve owns.
-func (a *applier) refuseOwned(p *tenantPlan, written settings.Document) error {
+// rejectOwned adds a fault for every object that the file of serve owns and
+// that the document names or would remove.
+func (a *applier) rejectOwned(p *tenantPlan, written settings.Document) error {
 	if a.o.ServeFile {
 		return nil
 	}
@@ -343,7 +346,7 @@ func (a *applier) refuseOwned(p *tenantPlan, written settings.Document) error {
 			a.faults = append(a.faults, settings.Fault{Path: path, Problem: managedByFile, Code: settings.FaultManagedByFile})
 		}
 	}
-	if !p.want.Context && (len(written) > 0 || a.o.Replace) { // otherwise it only says where the rest belongs
+	if !p.want.Context && (len(written) > 0 || a.o.Replace) { // otherwise the document only names it as the place of the rest
 		refuse(NounTenant, p.want.ID, p.want.Path)
 	}
 	for _, c := range p.want.Clients {

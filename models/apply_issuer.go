@@ -11,7 +11,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// issuerPlan is what becomes of one trusted issuer.
+// issuerPlan is the planned change of one trusted issuer.
 type issuerPlan struct {
 	want          settings.IssuerSpec
 	row           TrustedIssuer
@@ -19,12 +19,12 @@ type issuerPlan struct {
 	before, after settings.Document
 	settings      settings.IssuerSettings // after
 	written       settings.Document
-	keepsSecret   bool // the shared secret that is stored stays
+	keepsSecret   bool // the stored shared secret stays
 }
 
-// planIssuers works out what becomes of the trusted issuers of a tenant. An
-// entry is known by its id alone, so that whatever else changes it stays the
-// row that sessions refer to.
+// planIssuers plans the changes of a tenant's trusted issuers. An entry is
+// identified by its id alone, so that it stays the row that sessions refer to,
+// whatever else changes.
 func (a *applier) planIssuers(p *tenantPlan) error {
 	docs, err := a.documents("trusted_issuers", p.want.ID)
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *applier) planIssuer(p *issuerPlan, stored settings.Document) error {
 	if p.before = stored; p.created {
 		p.before = settings.Document{}
 	}
-	p.written, p.after = written, a.settle(p.before, written)
+	p.written, p.after = written, a.mergeDocument(p.before, written)
 	if err := p.after.Decode(&p.settings); err != nil {
 		return err
 	}
@@ -91,12 +91,12 @@ func (a *applier) planIssuer(p *issuerPlan, stored settings.Document) error {
 	p.keepsSecret = p.row.SealedSecret != nil
 	p.settings.Keys.Stored = p.keepsSecret
 	if p.keepsSecret && p.settings.Issuer != p.row.Settings.Issuer {
-		a.faults.Add(p.want.Path+".keys", "is missing: the stored shared_secret belongs to the issuer before, so give the keys again")
+		a.faults.Add(p.want.Path+".keys", "is missing: the stored shared_secret belongs to the previous issuer, so give the keys again")
 	}
 	return nil
 }
 
-// writeEntryIDs stores the ids of rows that an earlier release wrote.
+// writeEntryIDs stores the entry ids of rows that an earlier release wrote.
 func writeEntryIDs(tx *gorm.DB, rows []*TrustedIssuer) error {
 	for _, row := range rows {
 		err := tx.Exec("UPDATE trusted_issuers SET entry_id = ? WHERE tenant_id = ? AND id = ?", row.EntryID, row.TenantID, row.ID).Error
@@ -107,8 +107,8 @@ func writeEntryIDs(tx *gorm.DB, rows []*TrustedIssuer) error {
 	return nil
 }
 
-// issuer writes what was planned.
-func (a *applier) issuer(tenant string, p *issuerPlan) error {
+// writeIssuer writes the planned change.
+func (a *applier) writeIssuer(tenant string, p *issuerPlan) error {
 	fields, err := diff(p.created, p.before, p.after)
 	if err != nil {
 		return err
@@ -127,17 +127,17 @@ func (a *applier) issuer(tenant string, p *issuerPlan) error {
 		return nil
 	}
 	if !p.created {
-		a.note(issuerNotes(row.Settings, p.settings, false))
+		a.addNotes(issuerNotes(row.Settings, p.settings, false))
 	}
 	if !p.created && !a.o.Replace {
-		a.note(keptNotes(p.after, p.written, func(d, kept settings.IssuerSettings) notes { return issuerNotes(d, kept, true) }))
+		a.addNotes(keptNotes(p.after, p.written, func(d, kept settings.IssuerSettings) notes { return issuerNotes(d, kept, true) }))
 	}
 	if p.settings.Disabled != row.Disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)
-		a.disabled(p.settings.Disabled, tenant, EventIssuerDisabled, issuerEvent(row.ID, p.settings.Issuer))
+		a.addDisabledEvent(p.settings.Disabled, tenant, EventIssuerDisabled, issuerEvent(row.ID, p.settings.Issuer))
 	}
 	if !p.created && p.settings.Issuer != row.Settings.Issuer {
-		if err := a.keepRenamed(row); err != nil {
+		if err := a.keepSuspendedOnRename(row); err != nil {
 			return err
 		}
 	}

@@ -8,9 +8,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Sessions refer to the entry that vouched for them, so an entry that changes
-// must stay the same row.
-func TestApplyKnowsAnEntryByItsIDAlone(t *testing.T) {
+// Sessions refer to the entry that vouched for their user, so an entry that
+// changes must stay the same row.
+func TestApplyIdentifiesAnEntryByItsIDAlone(t *testing.T) {
 	idToken := func(s settings.IssuerSpec) settings.IssuerSpec { s.TokenType = settings.TokenTypeIDToken; return s }
 	named := func(id string, s settings.IssuerSpec) settings.IssuerSpec { s.ID = id; return s }
 	const a, b = "https://a.example.com", "https://b.example.com"
@@ -37,7 +37,7 @@ func TestApplyKnowsAnEntryByItsIDAlone(t *testing.T) {
 			[]settings.IssuerSpec{named("two", entry(a, "a:", "x")), named("one", entry(a, "b:", "y"))}, []int{1, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				w.apply(settings.TenantSpec{ID: "shop", TrustedIssuers: c.before})
 				before := w.entries("shop", c.before)
 				w.apply(settings.TenantSpec{ID: "shop", TrustedIssuers: c.after})
@@ -58,8 +58,8 @@ func TestApplyKnowsAnEntryByItsIDAlone(t *testing.T) {
 	}
 }
 
-// entries gives the id of the row of each entry.
-func (w *world) entries(tenant string, specs []settings.IssuerSpec) []string {
+// entries returns the row id of each entry.
+func (w *fixture) entries(tenant string, specs []settings.IssuerSpec) []string {
 	w.Helper()
 	config, err := w.TenantConfig(w.Context(), tenant)
 	must(w, err)
@@ -80,7 +80,7 @@ func (w *world) entries(tenant string, specs []settings.IssuerSpec) []string {
 // Rows of an earlier release have no id. They get one from their issuer's host,
 // the same on every node, and keep the row that sessions refer to.
 func TestAnEntryOfAnEarlierReleaseGetsAnID(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		named := func(id string, s settings.IssuerSpec) settings.IssuerSpec { s.ID = id; return s }
 		specs := []settings.IssuerSpec{
 			named("one", entry("https://login.example.com/v2", "a:", "x")), named("two", entry("https://login.example.com:8443", "b:", "x")),
@@ -116,8 +116,8 @@ func TestAnEntryOfAnEarlierReleaseGetsAnID(t *testing.T) {
 	})
 }
 
-func TestApplyOpensNoSharedSecretTwice(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestApplyResealsNoUnchangedSharedSecret(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		spec := settings.TenantSpec{ID: "shop", TrustedIssuers: []settings.IssuerSpec{entry("legacy", "")}}
 		keys := &spec.TrustedIssuers[0].Keys
 		sealed := func() string {
@@ -137,7 +137,7 @@ func TestApplyOpensNoSharedSecretTwice(t *testing.T) {
 		*keys = settings.IssuerKeys{PEM: "-----BEGIN PUBLIC KEY-----"}
 		w.apply(spec)
 		if got := sealed(); got != "" {
-			t.Errorf("the secret is kept beside a public key: %q", got)
+			t.Errorf("the secret is kept in addition to a public key: %q", got)
 		}
 		if changes := w.apply(spec); len(changes) != 0 {
 			t.Errorf("a secret that is gone changes\n%s", printed(changes))

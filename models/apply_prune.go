@@ -7,18 +7,26 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// removes reports whether what has the name and is not wanted is removed.
+// removes reports whether an object that is not wanted is removed.
 func (a *applier) removes(ref Ref) bool { return a.o.Prune || slices.Contains(a.o.Remove, ref) }
 
-// remove notes that a noun is removed, in the changes and by an event.
-func (a *applier) remove(tenant, noun, id string, what EventType, e Event) {
-	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Noun: noun, ID: id})
-	a.event(tenant, what, e)
+// removal holds the arguments of the statements that remove an object.
+type removal struct {
+	Now          Time
+	True         bool
+	TenantID, ID string
 }
 
-// pruneTenants removes the tenants that are not wanted. What is left of one is
-// its id, which is never accepted again: its tokens may live on in somebody's
-// hands. Its keys are destroyed; its users go when its sessions are swept.
+// recordRemoval records the removal of an object as a change and as an event.
+func (a *applier) recordRemoval(tenant, noun, id string, what EventType, e Event) {
+	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Noun: noun, ID: id})
+	a.addEvent(tenant, what, e)
+}
+
+// pruneTenants removes the tenants that are not wanted. The row stays and keeps
+// the id, which is never accepted again because tokens of the tenant may still
+// be in use. Its keys are deleted at once; its users are deleted when its
+// sessions have been swept.
 func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 	if !a.o.Prune && len(a.o.Remove) == 0 {
 		return nil
@@ -41,8 +49,8 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 			continue
 		}
 		now := At(a.now)
-		err = a.tx.Exec("UPDATE tenants SET pruned_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, revision = revision + 1 WHERE id = ?",
-			now, true, now, now, id).Error
+		err = a.tx.Exec("UPDATE tenants SET pruned_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now, revision = revision + 1 WHERE id = @ID",
+			removal{Now: now, True: true, ID: id}).Error
 		for _, table := range []string{"signing_keys", "clients", "trusted_issuers"} {
 			if err == nil {
 				err = a.tx.Exec("DELETE FROM "+table+" WHERE tenant_id = ?", id).Error
@@ -51,7 +59,7 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 		if err != nil {
 			return err
 		}
-		a.remove(id, "tenant", id, EventTenantRemoved, Event{})
+		a.recordRemoval(id, "tenant", id, EventTenantRemoved, Event{})
 	}
 	return nil
 }
@@ -70,29 +78,29 @@ func (a *applier) pruneClients(want settings.TenantSpec) error {
 			continue
 		}
 		now := At(a.now)
-		err := a.tx.Exec(`UPDATE clients SET removed_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?,
-			secret_digest = NULL, previous_secret_digest = NULL WHERE tenant_id = ? AND id = ?`, now, true, now, now, want.ID, id).Error
+		err := a.tx.Exec(`UPDATE clients SET removed_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now,
+			secret_digest = NULL, previous_secret_digest = NULL WHERE tenant_id = @TenantID AND id = @ID`, removal{now, true, want.ID, id}).Error
 		if err != nil {
 			return err
 		}
-		a.remove(want.ID, "client", id, EventClientRemoved, Event{ClientID: id})
+		a.recordRemoval(want.ID, "client", id, EventClientRemoved, Event{ClientID: id})
 	}
 	return nil
 }
 
-// pruneIssuers removes trusted issuers.
+// pruneIssuers removes the given trusted issuers.
 func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
 	for _, row := range rows {
 		if !a.removes(Ref{NounIssuer, tenant, row.EntryID}) {
 			continue
 		}
 		now := At(a.now)
-		err := a.tx.Exec("UPDATE trusted_issuers SET removed_at = ?, disabled = ?, sessions_valid_from = ?, updated_at = ?, sealed_secret = NULL WHERE tenant_id = ? AND id = ?",
-			now, true, now, now, tenant, row.ID).Error
+		err := a.tx.Exec("UPDATE trusted_issuers SET removed_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now, sealed_secret = NULL WHERE tenant_id = @TenantID AND id = @ID",
+			removal{now, true, tenant, row.ID}).Error
 		if err != nil {
 			return err
 		}
-		a.remove(tenant, "issuer", row.EntryID, EventIssuerRemoved, issuerEvent(row.ID, row.Settings.Issuer))
+		a.recordRemoval(tenant, "issuer", row.EntryID, EventIssuerRemoved, issuerEvent(row.ID, row.Settings.Issuer))
 	}
 	return nil
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// newPostgresWorld is for what only happens where transactions run side by side.
-func newPostgresWorld(t *testing.T) *world {
+// newPostgresFixture is for what only happens when transactions run concurrently.
+func newPostgresFixture(t *testing.T) *fixture {
 	t.Helper()
-	return newWorld(t, testdb.Postgres(t))
+	return newFixture(t, testdb.Postgres(t))
 }
 
-// together runs fn so many times at once.
+// together runs fn n times concurrently.
 func together(times int, fn func(i int)) {
 	var ready, done sync.WaitGroup
 	ready.Add(times)
@@ -34,8 +34,9 @@ func together(times int, fn func(i int)) {
 	done.Wait()
 }
 
-// applied is what many nodes that start together with the same file tell of it.
-func (w *world) applied(spec settings.TenantSpec) int64 {
+// applied returns the changes that many nodes with the same file report when they
+// start together.
+func (w *fixture) applied(spec settings.TenantSpec) int64 {
 	nodes := []*models.Store{w.Store, w.another(models.Options{})}
 	var changes atomic.Int64
 	together(8, func(i int) {
@@ -48,13 +49,13 @@ func (w *world) applied(spec settings.TenantSpec) int64 {
 	return changes.Load()
 }
 
-func TestApplyFromManyNodesMakesATenantOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestApplyFromManyNodesCreatesATenantOnce(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.rows()
 		spec := tenant()
 		spec.ID = "fresh"
 		if n := w.applied(spec); n != 4 {
-			t.Errorf("eight applies tell of %d changes, want 4 once", n)
+			t.Errorf("eight applies report %d changes, want 4 once", n)
 		}
 		before["tenants"]++
 		before["clients"] += 2
@@ -64,7 +65,7 @@ func TestApplyFromManyNodesMakesATenantOnce(t *testing.T) {
 }
 
 func TestApplyFromManyNodesChangesATenantOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.rows()
 		for round := range 4 {
 			id := fmt.Sprint(round)
@@ -74,7 +75,7 @@ func TestApplyFromManyNodesChangesATenantOnce(t *testing.T) {
 				TrustedIssuers: []settings.IssuerSpec{entry("https://"+id+".example.com", id)},
 				Users:          []settings.UserSpec{{Sub: "user-" + id}},
 			}); n != 3 {
-				t.Errorf("eight applies tell of %d changes, want 3 once", n)
+				t.Errorf("eight applies report %d changes, want 3 once", n)
 			}
 			before["clients"]++
 			before["trusted_issuers"]++
@@ -84,9 +85,9 @@ func TestApplyFromManyNodesChangesATenantOnce(t *testing.T) {
 	})
 }
 
-// A revision that is given twice hides a change from the nodes.
-func TestEveryChangeOfATenantHasARevisionOfItsOwn(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// A revision that is used twice hides a change from the nodes.
+func TestEveryChangeOfATenantHasItsOwnRevision(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.revision(acme)
 		var changes atomic.Int64
 		together(16, func(i int) {
@@ -110,9 +111,9 @@ func TestEveryChangeOfATenantHasARevisionOfItsOwn(t *testing.T) {
 	})
 }
 
-// A user that an exchange makes while a file disables them stays disabled.
+// A user that an exchange creates while a file disables them stays disabled.
 func TestDisablingWinsAgainstAFirstSignIn(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		applied := make(chan error, 1)
 		var id models.SessionID
@@ -133,14 +134,14 @@ func TestDisablingWinsAgainstAFirstSignIn(t *testing.T) {
 			t.Errorf("the user is disabled: %v; their session ended: %q", alice.Disabled, row.EndReason)
 		}
 		if _, err := w.CreateSession(t.Context(), w.alice(), signs); !errors.Is(err, models.ErrUserDisabled) {
-			t.Errorf("the next exchange is answered with %v", err)
+			t.Errorf("the next exchange returned %v", err)
 		}
 	})
 }
 
-// waitForALock returns when a transaction waits for another one. SQLite has no
-// second one that could be waiting inside the database.
-func (w *world) waitForALock() {
+// waitForALock returns when a transaction waits for another. On SQLite, no second
+// transaction can wait inside the database.
+func (w *fixture) waitForALock() {
 	for w.Dialect() == "postgres" && w.number("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") == 0 {
 		if w.Context().Err() != nil {
 			w.Fatal("nobody waits for a lock")

@@ -8,8 +8,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// tenantPlan is what becomes of one tenant, worked out before anything is
-// written.
+// tenantPlan is the planned change of one tenant.
 type tenantPlan struct {
 	want          settings.TenantSpec
 	row           *Tenant
@@ -19,13 +18,13 @@ type tenantPlan struct {
 	clients []*clientPlan
 	issuers []*issuerPlan
 
-	merged  settings.TenantSpec // as it will be, for Validate; the stored nouns that are not named come first
-	earlier settings.TenantSpec // as it is
+	merged  settings.TenantSpec // after the change, for Validate; stored objects that are not named come first
+	earlier settings.TenantSpec // before the change
 	unnamed []TrustedIssuer
 }
 
-// planTenant takes the tenant's row and works out what becomes of it and of
-// what is in it.
+// planTenant locks the tenant's row and plans the changes of the tenant and of
+// its contents.
 func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
 	lock := lockTenant
 	if want.Context {
@@ -35,8 +34,8 @@ func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What another process did while this one waited is older than what follows:
-	// a client made again is younger than every session of the one before.
+	// Read the time after the wait for the lock: a client that is created again
+	// must be younger than every session of the removed one.
 	a.now = a.store.Now()
 	p := &tenantPlan{want: want, row: row, created: created}
 	if !row.PrunedAt.IsZero() {
@@ -56,7 +55,7 @@ func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
 		if err := a.precondition(!created, func() string { return tenantVersion(*row, p.before) }); err != nil {
 			return nil, err
 		}
-		p.after = a.settle(p.before, written)
+		p.after = a.mergeDocument(p.before, written)
 	}
 	for spec, doc := range map[*settings.TenantSpec]settings.Document{&p.merged: p.after, &p.earlier: p.before} {
 		if err := doc.Decode(spec); err != nil {
@@ -71,11 +70,11 @@ func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
 	if err := a.planIssuers(p); err != nil {
 		return nil, err
 	}
-	return p, a.refuseOwned(p, written)
+	return p, a.rejectOwned(p, written)
 }
 
-// tenant writes what was planned.
-func (a *applier) tenant(p *tenantPlan) error {
+// writeTenant writes the planned change.
+func (a *applier) writeTenant(p *tenantPlan) error {
 	fields, err := diff(p.created, p.before, p.after)
 	if err != nil {
 		return err
@@ -84,11 +83,11 @@ func (a *applier) tenant(p *tenantPlan) error {
 	own := a.record(p.created, id, "tenant", id, fields)
 	if own {
 		if !p.created {
-			a.note(tenantNotes(p.earlier, p.merged))
+			a.addNotes(tenantNotes(p.earlier, p.merged))
 		}
 		if p.merged.Disabled != row.Disabled && !p.created {
 			row.SessionsValidFrom = At(a.now)
-			a.disabled(p.merged.Disabled, id, EventTenantDisabled, Event{})
+			a.addDisabledEvent(p.merged.Disabled, id, EventTenantDisabled, Event{})
 		}
 		row.set(p.after, p.merged, a.now)
 		if err := a.tx.Save(row).Error; err != nil {
@@ -96,7 +95,7 @@ func (a *applier) tenant(p *tenantPlan) error {
 		}
 	}
 	count := len(a.changes)
-	if err := a.inside(p); err != nil {
+	if err := a.applyContents(p); err != nil {
 		return err
 	}
 	if own || len(a.changes) > count {
@@ -105,10 +104,10 @@ func (a *applier) tenant(p *tenantPlan) error {
 	return nil
 }
 
-// inside writes what belongs to a tenant.
-func (a *applier) inside(p *tenantPlan) error {
+// applyContents writes the clients, trusted issuers and users of a tenant.
+func (a *applier) applyContents(p *tenantPlan) error {
 	for _, c := range p.clients {
-		if err := a.client(p.want.ID, c); err != nil {
+		if err := a.writeClient(p.want.ID, c); err != nil {
 			return fmt.Errorf("client %s: %w", c.want.ID, err)
 		}
 	}
@@ -116,7 +115,7 @@ func (a *applier) inside(p *tenantPlan) error {
 		return err
 	}
 	for _, i := range p.issuers {
-		if err := a.issuer(p.want.ID, i); err != nil {
+		if err := a.writeIssuer(p.want.ID, i); err != nil {
 			return fmt.Errorf("trusted issuer %s: %w", i.row.EntryID, err)
 		}
 	}
@@ -124,16 +123,17 @@ func (a *applier) inside(p *tenantPlan) error {
 		return err
 	}
 	for _, u := range p.want.Users {
-		if err := a.user(p.want.ID, u); err != nil {
+		if err := a.applyUser(p.want.ID, u); err != nil {
 			return fmt.Errorf("user %s: %w", u.Sub, err)
 		}
 	}
-	return a.collisions(p)
+	return a.rejectCollisions(p)
 }
 
-// collisions refuses clients that have the id of a user who is stored. What is
-// in the document has been checked against itself and the stored clients.
-func (a *applier) collisions(p *tenantPlan) error {
+// rejectCollisions adds a fault for every client that has the id of a stored
+// user. Validate has already compared the ids in the document with each other
+// and with the stored clients.
+func (a *applier) rejectCollisions(p *tenantPlan) error {
 	var clash []string
 	err := a.tx.Raw("SELECT c.id FROM clients c JOIN users u ON u.tenant_id = c.tenant_id AND u.sub = c.id WHERE c.tenant_id = ? AND c.removed_at IS NULL", p.want.ID).Scan(&clash).Error
 	for _, id := range clash {
@@ -146,10 +146,10 @@ func (a *applier) collisions(p *tenantPlan) error {
 	return err
 }
 
-// defaultAlgorithm is the signing algorithm of a tenant that names none.
+// defaultAlgorithm is the signing algorithm of a tenant that sets none.
 const defaultAlgorithm = "RS256"
 
-// set gives the row its settings: as they were written, and as columns.
+// set sets the row's settings, as they were written and as columns.
 func (t *Tenant) set(doc settings.Document, s settings.TenantSpec, now time.Time) {
 	if s.SigningAlgorithm == "" {
 		s.SigningAlgorithm = defaultAlgorithm
@@ -159,8 +159,9 @@ func (t *Tenant) set(doc settings.Document, s settings.TenantSpec, now time.Time
 	t.SigningAlgorithm, t.KeyRotation, t.UserRetention, t.ACR, t.Disabled = s.SigningAlgorithm, s.KeyRotation, s.UserRetention, s.ACR, s.Disabled
 }
 
-// document is what was written of the tenant. Where a column says otherwise,
-// an earlier release has written it since.
+// document returns the tenant's settings as they were written. If a column
+// differs from them, an earlier release has written it since, and the column
+// counts.
 func (t *Tenant) document() (settings.Document, error) {
 	doc := t.Settings.WithoutNull()
 	var stored settings.TenantSpec
@@ -188,7 +189,7 @@ func (t *Tenant) document() (settings.Document, error) {
 	return doc, nil
 }
 
-// columns are the settings that the columns hold, without the defaults.
+// columns returns the settings that the columns hold, without the defaults.
 func (t *Tenant) columns() settings.TenantSpec {
 	s := settings.TenantSpec{KeyRotation: t.KeyRotation, UserRetention: t.UserRetention, ACR: t.ACR, Disabled: t.Disabled}
 	if t.SigningAlgorithm != defaultAlgorithm {

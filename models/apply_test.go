@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// office is a tenant of its own with something of everything, and numbers and
-// texts that storage could bend.
+// office is a separate tenant with one of everything, and with numbers and texts
+// that storage could alter.
 func office() settings.TenantSpec {
 	return settings.TenantSpec{
 		ID: "office", SigningAlgorithm: "ES256", ACR: []settings.ACRClass{{Value: "low", When: "amr.size() > 0"}, {Value: "high", When: "factors.exists(f, f.age < 60)"}},
@@ -45,7 +45,7 @@ func office() settings.TenantSpec {
 }
 
 func TestApplyTwiceChangesNothing(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		if n := len(w.apply(office())); n != 8 {
 			t.Errorf("it made %d things, want a tenant, 2 clients, 3 issuers and 2 users", n)
 		}
@@ -61,7 +61,7 @@ func TestApplyTwiceChangesNothing(t *testing.T) {
 }
 
 func TestApplyStoresWhatTheFileSays(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.apply(office())
 		config, err := w.TenantConfig(t.Context(), "office")
 		must(t, err)
@@ -93,8 +93,8 @@ func TestApplyStoresWhatTheFileSays(t *testing.T) {
 	})
 }
 
-func TestApplyDryRunTellsAllAndChangesNothing(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestApplyDryRunReportsAllAndChangesNothing(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		before, revision := w.rows(), w.revision(acme)
 		changed := tenant()
 		changed.Clients[0].Name, changed.SigningAlgorithm = "Web", "ES256"
@@ -106,13 +106,13 @@ func TestApplyDryRunTellsAllAndChangesNothing(t *testing.T) {
 			t.Errorf("a dry run moved the revision from %d to %d", revision, again)
 		}
 		if real := w.apply(wanted...); printed(real) != printed(dry) || len(real) == 0 {
-			t.Errorf("a dry run says\n%s\nthe real one\n%s", printed(dry), printed(real))
+			t.Errorf("the dry run reports\n%s\nthe real run\n%s", printed(dry), printed(real))
 		}
 	})
 }
 
 func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.apply(office())
 		before := w.rows()
 		if changes := w.apply(settings.TenantSpec{ID: "office", SigningAlgorithm: "ES256", ACR: office().ACR, Users: []settings.UserSpec{{Sub: "bob", Attributes: map[string]any{"half": 0.25}}}}); len(changes) != 1 {
@@ -127,8 +127,8 @@ func TestApplyLeavesWhatTheFileDoesNotName(t *testing.T) {
 	})
 }
 
-// What is stored and not named in the file may be in the way.
-func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
+// A stored object that the file does not name may conflict.
+func TestApplyRejectsCollisionsAndRollsEverythingBack(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec settings.TenantSpec
 		want string
@@ -138,7 +138,7 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 		"a client with the id of a stored user": {settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "alice", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone}}}},
 			`tenants[1].clients[0].id: "alice" is the id of a user of this tenant (client alice)`},
 		"an issuer in a stored one's namespace": {settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://b.example.com", "")}},
-			`tenants[1].trusted_issuers[0].subject_prefix: is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: entries share a namespace only if each says share_subjects: true (trusted issuer b-example-com)`},
+			`tenants[1].trusted_issuers[0].subject_prefix: is the same as tenants[1].trusted_issuers["auth-example-com"].subject_prefix: to share a namespace, each entry needs share_subjects: true (trusted issuer b-example-com)`},
 		"an issuer whose namespace begins like another's": {settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://c.example.com", "ab")}},
 			`tenants[1].trusted_issuers[0].subject_prefix: overlaps tenants[1].trusted_issuers["z-example-com"].subject_prefix: neither may begin with the other (trusted issuer c-example-com)`},
 		"classes without the max_acr of a stored issuer": {settings.TenantSpec{ID: acme, ACR: []settings.ACRClass{{Value: "low", When: "true"}}},
@@ -147,7 +147,7 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 			`tenants[1].id: the id "gone" belonged to a tenant that was removed, and is never used again`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				z := entry("https://z.example.com", "abc")
 				z.MaxACR = "phr"
 				w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice"}}, TrustedIssuers: []settings.IssuerSpec{z}},
@@ -158,7 +158,7 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 				changes, err := w.Apply(t.Context(), []settings.TenantSpec{office(), c.spec}, secrets{}, models.ApplyOptions{Replace: true})
 				var faults settings.Faults
 				if !errors.As(err, &faults) || faults.Error() != c.want || changes != nil {
-					t.Errorf("refused with %v, want %s", err, c.want)
+					t.Errorf("rejected with %v, want %s", err, c.want)
 				}
 				w.wantRows(before)
 				if again := w.revision(acme); again != revision {
@@ -169,7 +169,7 @@ func TestApplyRefusesCollisionsAndTakesEverythingBack(t *testing.T) {
 	}
 }
 
-func (w *world) revision(tenant string) int64 {
+func (w *fixture) revision(tenant string) int64 {
 	w.Helper()
 	revisions, err := w.TenantRevisions(w.Context())
 	must(w, err)

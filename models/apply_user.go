@@ -1,7 +1,6 @@
 package models
 
 import (
-	"database/sql"
 	"errors"
 	"maps"
 	"slices"
@@ -14,25 +13,25 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// user sets the attributes that the file names; mapped ones beside them stay.
-func (a *applier) user(tenant string, want settings.UserSpec) error {
+// applyUser sets the attributes that the file names. Mapped attributes stay.
+func (a *applier) applyUser(tenant string, want settings.UserSpec) error {
 	return a.writeUser(tenant, want, nil)
 }
 
-// writeUser is user, and removes the attributes with the names.
+// writeUser is applyUser, and removes the attributes with the given names.
 func (a *applier) writeUser(tenant string, want settings.UserSpec, removed map[string]bool) error {
 	row, err := a.store.lockUser(a.tx, tenant, want.Sub)
 	created := false
 	if errors.Is(err, ErrNotFound) {
-		row, created, err = a.store.makeUser(a.tx, User{TenantID: tenant, Sub: want.Sub, At: a.now})
+		row, created, err = a.store.createUser(a.tx, User{TenantID: tenant, Sub: want.Sub, At: a.now})
 	}
 	if err != nil {
 		return err
 	}
-	if err := nameUser(a.tx, row, a.now); err != nil {
+	if err := markNamed(a.tx, row, a.now); err != nil {
 		return err
 	}
-	named, err := asStored(want.Attributes)
+	named, err := normalizeAttributes(want.Attributes)
 	if err != nil {
 		return err
 	}
@@ -41,7 +40,7 @@ func (a *applier) writeUser(tenant string, want settings.UserSpec, removed map[s
 		Disabled   bool           `json:"disabled,omitempty"`
 	}
 	off := want.Disabled
-	if want.Path != "" && a.given(want.Place, !off, "disabled") == settings.Absent {
+	if want.Path != "" && a.secretGiven(want.Place, !off, "disabled") == settings.Absent {
 		off = row.Disabled
 	}
 	merged := row.attributes().without(removed).set(named, a.source)
@@ -57,7 +56,7 @@ func (a *applier) writeUser(tenant string, want settings.UserSpec, removed map[s
 		return updateUser(a.tx, row)
 	}
 	if row.Disabled && !off {
-		a.note(notes{"loosens: disabled is gone: the user may sign in again"})
+		a.addNotes(notes{"loosens: disabled is removed: the user may sign in again"})
 	}
 	disabled := off && !row.Disabled && !created
 	row.Attributes, row.Sources, row.Disabled, row.At = merged.Values, merged.Sources, off, a.now
@@ -68,24 +67,23 @@ func (a *applier) writeUser(tenant string, want settings.UserSpec, removed map[s
 	if err != nil {
 		return err
 	}
-	a.event(tenant, EventUserDisabled, Event{Subject: want.Sub, Details: map[string]any{"audience": names}})
+	a.addEvent(tenant, EventUserDisabled, Event{Subject: want.Sub, Details: map[string]any{"audience": names}})
 	return nil
 }
 
-// endUserSessions ends every session of a user, and names the clients and
-// audiences that may have seen a token of one. One event stands for them all.
+// endUserSessions ends every session of a user and returns the clients and
+// audiences that may have received a token of one. One event covers them all.
 func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) (names []string, err error) {
-	seenBy, err := collect(tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
+	var ended []struct{ ClientID, Audience string }
+	err = tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
 		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL RETURNING client_id, audience`,
-		At(now), why, At(now.Add(session.Retention)), tenant, sub), func(rows *sql.Rows) ([]string, error) {
-		var client, audience string
-		err := rows.Scan(&client, &audience)
-		return append(strings.Fields(audience), client), err
-	})
+		At(now), why, At(now.Add(session.Retention)), tenant, sub).Scan(&ended).Error
 	if err != nil {
 		return nil, err
 	}
-	names = slices.Concat(seenBy...)
+	for _, row := range ended {
+		names = append(append(names, strings.Fields(row.Audience)...), row.ClientID)
+	}
 	slices.Sort(names)
-	return slices.Compact(names), endedTogether(tx, tenant, now, int64(len(seenBy)))
+	return slices.Compact(names), countEnded(tx, tenant, now, int64(len(ended)))
 }

@@ -14,22 +14,23 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Every attribute of a user remembers who set it. What an operator set, no
-// sign-in changes; what a trusted issuer entry set is that entry's: it counts
-// while the entry is enabled and maps the name, and goes when a client token of
-// the entry yields nothing for it. Who set what an earlier release stored is
-// not known: the next sign-in through an entry that maps the name decides.
+// Every attribute of a user records its source. A sign-in does not change an
+// attribute that an operator set. An attribute that a trusted issuer entry set
+// belongs to that entry: it counts while the entry is enabled and maps the name,
+// and it is removed when a client token of the entry yields no value for it. The
+// source of an attribute that an earlier release stored is unknown; the next
+// sign-in through an entry that maps the name decides.
 const (
 	sourceFile     = "file"     // the file of serve
 	sourceOperator = "operator" // latchkey apply, the API or the console
-	sourceIssuer   = "issuer:"  // followed by the id of the entry's row, and since when it maps the name
+	sourceIssuer   = "issuer:"  // followed by the row id of the entry and since when it maps the name
 )
 
-// IssuerMapping is what an entry maps: for every name since when, in
-// microseconds. A name that is taken away and given again begins anew.
+// IssuerMapping records since when an entry maps each name, in microseconds. A
+// name that is removed and added again starts over.
 type IssuerMapping map[string]int64
 
-// Mapping is what the entry maps now.
+// Mapping returns the current mapping of the entry.
 func (i TrustedIssuer) Mapping() IssuerMapping {
 	m := IssuerMapping{}
 	for name := range i.Settings.UserAttributes {
@@ -42,7 +43,7 @@ func (i TrustedIssuer) Mapping() IssuerMapping {
 	return m
 }
 
-// AttributeSource is what an attribute remembers that the entry sets now.
+// AttributeSource returns the source of an attribute that the entry sets now.
 func (i TrustedIssuer) AttributeSource(name string) string {
 	return sourceIssuer + i.ID + ":" + strconv.FormatInt(i.Mapping()[name], 10)
 }
@@ -50,14 +51,14 @@ func (i TrustedIssuer) AttributeSource(name string) string {
 // FromIssuer reports whether a trusted issuer entry set an attribute.
 func FromIssuer(source string) bool { return strings.HasPrefix(source, sourceIssuer) }
 
-// Mapped is what a client token says of its user.
+// Mapped is what a client token contributes to the attributes of its user.
 type Mapped struct {
-	Entry   string            // id of the row of the trusted issuer
-	Values  map[string]any    // what the entry's expressions yield
+	Entry   string            // row id of the trusted issuer
+	Values  map[string]any    // results of the entry's expressions
 	Sources map[string]string // AttributeSource of every name that the entry maps
 }
 
-// Mapped pairs what the entry's expressions yield with its names.
+// Mapped combines the results of the entry's expressions with its mapping.
 func (i TrustedIssuer) Mapped(values map[string]any) Mapped {
 	m := Mapped{Entry: i.ID, Values: values, Sources: map[string]string{}}
 	for name, since := range i.Mapping() {
@@ -66,14 +67,14 @@ func (i TrustedIssuer) Mapped(values map[string]any) Mapped {
 	return m
 }
 
-// UserAttributes are the attributes of a user, and who set each.
+// UserAttributes are the attributes of a user and the source of each.
 type UserAttributes struct {
 	Values  map[string]any
 	Sources map[string]string
 }
 
-// After is what a sign-in makes of the attributes, and the names that it
-// removes. The values that it is called on stay as they are.
+// After returns the attributes after a sign-in, and the names of those that the
+// sign-in removes. It does not change u.
 func (u UserAttributes) After(m Mapped) (after UserAttributes, removed []string) {
 	if m.Entry == "" {
 		return u, nil
@@ -105,14 +106,16 @@ func (u UserAttributes) After(m Mapped) (after UserAttributes, removed []string)
 	return after, removed
 }
 
-// sameEntry reports whether one entry set both, whenever it mapped them.
+// sameEntry reports whether one entry set both, regardless of when it mapped
+// them.
 func sameEntry(a, b string) bool {
 	entry := func(source string) string { return source[:strings.LastIndexByte(source, ':')+1] }
 	return FromIssuer(a) && entry(a) == entry(b)
 }
 
-// Setters names who set each attribute of a user, for people to read: a trusted
-// issuer by its URL, and by its id too where another entry has the same URL.
+// Setters describes the source of each attribute of a user for people to read.
+// It names a trusted issuer by its URL, and by its id too if another entry has
+// the same URL.
 func (s *Store) Setters(ctx context.Context, u *User) (setters map[string]string, err error) {
 	var entries []TrustedIssuer
 	err = s.query(ctx, func(db *gorm.DB) (err error) {
@@ -144,11 +147,11 @@ func (s *Store) Setters(ctx context.Context, u *User) (setters map[string]string
 	return setters, err
 }
 
-// set names the attributes that an operator sets.
+// set returns the attributes after an operator has set values.
 func (u UserAttributes) set(values map[string]any, source string) UserAttributes {
 	after := UserAttributes{Overlay(u.Values, values), map[string]string{}}
 	maps.Copy(after.Sources, u.Sources)
-	if source == sourceFile { // what the file names no more is any operator's again
+	if source == sourceFile { // any operator may change what the file no longer names
 		for name, by := range after.Sources {
 			if by == sourceFile {
 				after.Sources[name] = sourceOperator
@@ -163,7 +166,7 @@ func (u UserAttributes) set(values map[string]any, source string) UserAttributes
 	return after
 }
 
-// text is how both are stored.
+// text returns the attributes and their sources as they are stored.
 func (u UserAttributes) text() (values, sources string, err error) {
 	if values, err = marshalAttributes(u.Values); err != nil || len(u.Sources) == 0 {
 		return values, "{}", err
@@ -172,11 +175,11 @@ func (u UserAttributes) text() (values, sources string, err error) {
 	return values, string(text), err
 }
 
-// attributesAndSources is the part of a statement that reads both of users as
+// attributesAndSources is an SQL expression that reads both columns of users as
 // one text.
 const attributesAndSources = "attributes || attribute_sources"
 
-// parseUserAttributes reads that text.
+// parseUserAttributes parses that text.
 func parseUserAttributes(text string) (u UserAttributes, err error) {
 	if values, none := strings.CutSuffix(text, "{}"); none && values != "" {
 		return u, unmarshalObject(values, &u.Values)
@@ -195,16 +198,16 @@ func parseUserAttributes(text string) (u UserAttributes, err error) {
 	return u, unmarshalObject(string(values), &u.Values)
 }
 
-// noteMappings keeps since when the entries of the tenants map each name. It
-// comes after every change of them.
-func (a *applier) noteMappings(tenants []settings.TenantSpec) error {
+// recordMappings records since when the entries of the tenants map each name.
+// It runs after all changes of the entries.
+func (a *applier) recordMappings(tenants []settings.TenantSpec) error {
 	for _, t := range tenants {
 		var rows []TrustedIssuer
 		if err := a.tx.Where("tenant_id = ? AND removed_at IS NULL", t.ID).Find(&rows).Error; err != nil {
 			return err
 		}
 		for _, row := range rows {
-			if err := noteMapping(a.tx, row, a.now); err != nil {
+			if err := recordMapping(a.tx, row, a.now); err != nil {
 				return err
 			}
 		}
@@ -212,14 +215,14 @@ func (a *applier) noteMappings(tenants []settings.TenantSpec) error {
 	return nil
 }
 
-func noteMapping(tx *gorm.DB, row TrustedIssuer, now time.Time) error {
+func recordMapping(tx *gorm.DB, row TrustedIssuer, now time.Time) error {
 	mapped := IssuerMapping{}
 	for name := range row.Settings.UserAttributes {
 		since, known := row.MappedSince[name]
 		switch {
 		case known:
 			mapped[name] = since
-		case row.MappedSince == nil: // nothing was noted yet
+		case row.MappedSince == nil: // nothing is recorded yet
 			mapped[name] = row.CreatedAt.UnixMicro()
 		default:
 			mapped[name] = now.UnixMicro()
@@ -238,5 +241,5 @@ func noteMapping(tx *gorm.DB, row TrustedIssuer, now time.Time) error {
 // FitsAttribute reports whether a value is short enough to be one attribute.
 func FitsAttribute(value any) bool {
 	text, err := json.Marshal(value)
-	return err != nil || len(text) <= MaxAttribute // what JSON cannot hold is refused with its own error
+	return err != nil || len(text) <= MaxAttribute // a value that JSON cannot hold is rejected later, with its own error
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// mapped is what a token of some entry says, of every name that the entry maps.
+// mapped is the contribution of a token of some entry, for every name that the
+// entry maps.
 func mapped(values map[string]any, mapsToo ...string) models.Mapped {
 	return mappedBy("idp", "1", values, mapsToo...)
 }
@@ -27,7 +28,7 @@ func mappedBy(entry, since string, values map[string]any, mapsToo ...string) mod
 	return m
 }
 
-func TestWhatASignInMakesOfAnAttribute(t *testing.T) {
+func TestASignInUpdatesAttributesBySource(t *testing.T) {
 	admin := map[string]any{"role": "admin"}
 	for name, c := range map[string]struct {
 		source string // of a stored role "user"; "none": there is none
@@ -76,8 +77,8 @@ func TestWhatASignInMakesOfAnAttribute(t *testing.T) {
 	}
 }
 
-func TestAttributesReadBackWithWhoSetThem(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAttributesAreReadBackWithTheirSources(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		text := strings.Repeat(`{"}`, 100)
 		row := w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a": text, "role": "admin"}) }))
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "pro"}}}})
@@ -95,8 +96,8 @@ func TestAttributesReadBackWithWhoSetThem(t *testing.T) {
 	})
 }
 
-func TestASignInThatRemovesAnAttributeSaysSo(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestASignInThatRemovesAnAttributeRecordsIt(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"role": "admin"}) }))
 		w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(nil, "role") }))
 		if n := w.number(`SELECT count(*) FROM events WHERE type = 'session_created' AND details LIKE '%"attributes_removed":["role"]%'`); n != 1 {
@@ -105,9 +106,9 @@ func TestASignInThatRemovesAnAttributeSaysSo(t *testing.T) {
 	})
 }
 
-// What a sign-in leaves as it is costs no write.
+// A sign-in that changes no attribute writes none.
 func TestASignInThatChangesNoAttributeWritesNone(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		sign := func() {
 			w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"role": "admin", "b": 1}, "none") }))
 		}
@@ -122,7 +123,7 @@ func TestASignInThatChangesNoAttributeWritesNone(t *testing.T) {
 }
 
 func TestTheFileOwnsTheAttributesThatItNames(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		file := func(attributes map[string]any) {
 			spec := settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Attributes: attributes}}}
 			_, err := w.Apply(t.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{ServeFile: true})
@@ -152,8 +153,8 @@ func TestTheFileOwnsTheAttributesThatItNames(t *testing.T) {
 	})
 }
 
-func TestAMappingThatIsGivenAgainBeginsAnew(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAMappingThatIsAddedAgainStartsOver(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		source := func(mapping map[string]string) string {
 			spec := tenant()
 			spec.TrustedIssuers[0].UserAttributes = mapping
@@ -174,7 +175,7 @@ func TestAMappingThatIsGivenAgainBeginsAnew(t *testing.T) {
 }
 
 func TestSettersNameAnIssuerByItsURL(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		one, two, gone := entry("https://one.example.com", "one:"), entry("https://one.example.com", "two:", "two"), entry("https://gone.example.com", "gone:")
 		one.ID, two.ID, gone.ID = "one", "two", "gone"
 		only := tenant()

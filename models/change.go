@@ -9,23 +9,23 @@ import (
 	"strings"
 )
 
-// Change is one difference between wanted and actual configuration.
+// Change is one difference between the wanted and the actual configuration.
 type Change struct {
 	Created bool
 	Removed bool
 	Tenant  string
-	Noun    string // tenant, client, issuer, user; or file, whose revision is stored
+	Noun    string // tenant, client, issuer or user; or file, for its stored revision
 	ID      string
 	Act     string // in the past tense, if it is none of these: suspended, resumed
 	Reason  string // that somebody gave
 	Fields  []FieldChange
-	Notes   []string // what loosens security, renames users, or stays looser than the default
+	Notes   []string // what loosens security, renames users, or is looser than the default
 }
 
-// nounFile is what a Change of the stored revision is about.
+// nounFile is the Noun of a change of the stored revision.
 const nounFile = "file"
 
-// FieldChange is a field that gets another value. Secrets show no value.
+// FieldChange is a field whose value changes. Secrets have no values here.
 type FieldChange struct {
 	Name     string
 	From, To string // JSON; empty where the field is absent
@@ -68,11 +68,11 @@ func (c Change) Print(w io.Writer) {
 	}
 }
 
-// readable undoes what encoding/json does to the operators of an expression.
+// readable undoes how encoding/json escapes the operators of an expression.
 var readable = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace
 
-// diff compares two documents field by field, nested ones by dotted name. What
-// has just been created differs from nothing.
+// diff compares two documents field by field; nested fields have dotted names.
+// An object that has just been created is compared with nothing.
 func diff(created bool, from, to any) ([]FieldChange, error) {
 	if created {
 		from = nil
@@ -101,7 +101,8 @@ func diff(created bool, from, to any) ([]FieldChange, error) {
 	return changes, nil
 }
 
-// flatten leaves out what is null, the absent value.
+// flatten returns the fields of v as JSON. It leaves out null, which means
+// absent.
 func flatten(v any) (map[string]string, error) {
 	text, err := json.Marshal(v)
 	if err != nil {

@@ -76,13 +76,13 @@ func TestChangesReadLikeTheFile(t *testing.T) {
     preset: "aal2" → (default)
     secret: changed
     previous_secret: changed
-    ! changes who may sign in: another allow rule
+    ! changes who may sign in: the allow rule differs
     ! loosens: inactivity_timeout is longer, 5d instead of 1h
 ~ office/issuer auth-example-com
     audiences: ["one"] → ["two"]
     keys.discovery: true → (default)
     keys.jwks_uri: "https://auth.example.com/jwks"
-    ! changes who may vouch for users: the keys come from elsewhere
+    ! changes who may vouch for users: the keys come from another source
     ! loosens: new audience "two"
 ~ office/issuer legacy
     keys.shared_secret: changed
@@ -90,9 +90,9 @@ func TestChangesReadLikeTheFile(t *testing.T) {
     attributes.half: 0.5 → "a \\u003c b"
 ~ office/user eve
     disabled: true → (default)
-    ! loosens: disabled is gone: the user may sign in again
+    ! loosens: disabled is removed: the user may sign in again
 `
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		if got := printed(w.apply(office())); got != created {
 			t.Errorf("made:\n%s\nwant:\n%s", got, created)
 		}
@@ -112,20 +112,20 @@ func TestChangesReadLikeTheFile(t *testing.T) {
 	})
 }
 
-func TestOnlyAChangeOfWhatExistsLoosens(t *testing.T) {
+func TestOnlyAChangeOfAnExistingObjectLoosens(t *testing.T) {
 	loose := func() settings.TenantSpec {
 		spec := settings.TenantSpec{ID: "loose", KeyRotation: span(900 * 24 * time.Hour), TrustedIssuers: []settings.IssuerSpec{entry("https://loose.example.com", "l:")}, Clients: []settings.ClientSpec{{
 			ID: "app", Secret: strings.Repeat("s", 32), ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret, AccessTokenTTL: span(time.Hour), Introspect: settings.IntrospectAll}}}}
 		spec.TrustedIssuers[0].MaxAge = span(time.Hour)
 		return spec
 	}
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		for _, o := range []models.ApplyOptions{{}, {Replace: true}} {
 			o.DryRun = true
 			changes, err := w.Apply(t.Context(), []settings.TenantSpec{loose()}, secrets{}, o)
 			must(t, err)
 			if text := printed(changes); len(changes) != 3 || strings.Contains(text, "!") {
-				t.Errorf("new nouns loosen something:\n%s", text)
+				t.Errorf("new objects loosen something:\n%s", text)
 			}
 		}
 		strict := settings.TenantSpec{ID: "loose", TrustedIssuers: []settings.IssuerSpec{entry("https://loose.example.com", "l:")},
@@ -134,7 +134,7 @@ func TestOnlyAChangeOfWhatExistsLoosens(t *testing.T) {
 		text := printed(w.apply(loose()))
 		for _, want := range []string{"key_rotation is longer", "max_age is longer", "access_token_ttl is longer", "introspect is all"} {
 			if !strings.Contains(text, "! loosens: "+want) {
-				t.Errorf("a change of what exists does not print %q:\n%s", want, text)
+				t.Errorf("a change of an existing object does not print %q:\n%s", want, text)
 			}
 		}
 	})

@@ -56,9 +56,9 @@ func TestAClientGetsItsDefaultScopes(t *testing.T) {
 		settings settings.ClientSettings
 		want     []string
 	}{
-		"all of them if it says nothing": {settings.ClientSettings{Scopes: all}, all},
-		"those it names":                 {settings.ClientSettings{Scopes: all, DefaultScopes: &[]string{"b"}}, []string{"b"}},
-		"none if it says so":             {settings.ClientSettings{Scopes: all, DefaultScopes: &[]string{}}, nil},
+		"all of them if it sets none":   {settings.ClientSettings{Scopes: all}, all},
+		"those it names":                {settings.ClientSettings{Scopes: all, DefaultScopes: &[]string{"b"}}, []string{"b"}},
+		"none if it sets an empty list": {settings.ClientSettings{Scopes: all, DefaultScopes: &[]string{}}, nil},
 	} {
 		if got := c.settings.Scope(); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
@@ -72,7 +72,7 @@ func TestAnEntryAssertsWhatItIsAllowedTo(t *testing.T) {
 		want    []string
 	}{
 		"methods and their time by default": {nil, []string{"amr", "auth_time"}},
-		"nothing if it says so":             {&[]string{}, nil},
+		"nothing if it sets an empty list":  {&[]string{}, nil},
 		"what it names":                     {&[]string{"acr"}, []string{"acr"}},
 	} {
 		settings := settings.IssuerSettings{Asserts: c.asserts}

@@ -6,8 +6,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// collect reads all rows of a query, or none: rows that break off with their
-// connection look like fewer rows to whoever only closes them.
+// collect returns all rows of a query, or an error. It checks rows.Err: if the
+// connection breaks while rows are read, a loop without that check returns too
+// few rows and no error.
 func collect[T any](query *gorm.DB, scan func(rows *sql.Rows) (T, error)) ([]T, error) {
 	rows, err := query.Rows()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// observed is a Store without a database, whose operations the test makes up.
+// observed is a Store without a database; the test invents its operations.
 type observed struct {
 	*Store
 	t      *testing.T
@@ -29,12 +29,12 @@ func newObserved(t *testing.T) *observed {
 	return o
 }
 
-// ended has an operation end now that began so long ago.
-func (o *observed) ended(kind access, took time.Duration, err error) {
+// ended reports the end of an operation that began the given time ago.
+func (o *observed) ended(kind accessKind, took time.Duration, err error) {
 	_ = o.observe(o.t.Context(), kind, o.now.Add(-took), err)
 }
 
-// gaveUp has so many operations end at once because their callers gave up.
+// gaveUp reports the end of n operations that their callers canceled.
 func (o *observed) gaveUp(n int, took time.Duration) {
 	gone, cancel := context.WithCancel(o.t.Context())
 	cancel()
@@ -43,7 +43,7 @@ func (o *observed) gaveUp(n int, took time.Duration) {
 	}
 }
 
-// lost reports whether contact begins again with an answer.
+// lost reports whether contact restarts with the next success.
 func (o *observed) lost() bool {
 	o.now = o.now.Add(time.Minute)
 	o.ended(writing, 0, nil)
@@ -52,7 +52,7 @@ func (o *observed) lost() bool {
 
 var errAway = fmt.Errorf("%w: connection refused", ErrUnavailable)
 
-func TestContactIsLostByFailuresInARowAlone(t *testing.T) {
+func TestContactIsLostOnlyAfterConsecutiveFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(o *observed)
 		lost    bool
@@ -68,23 +68,23 @@ func TestContactIsLostByFailuresInARowAlone(t *testing.T) {
 			fails(o, writing, outage-1)
 			o.gaveUp(1000, time.Minute)
 		}, false},
-		"an answer between the failures": {func(o *observed) {
+		"a success between the failures": {func(o *observed) {
 			fails(o, writing, outage-1)
 			o.ended(writing, 0, nil)
 			fails(o, writing, outage-1)
 		}, false},
-		"a refusal by the data between the failures": {func(o *observed) {
+		"a rejection by the data between the failures": {func(o *observed) {
 			fails(o, writing, outage-1)
 			o.ended(writing, 0, ErrNotFound)
 			fails(o, writing, outage-1)
 		}, false},
-		"writes that hang while reads are answered": {func(o *observed) {
+		"writes that hang while reads succeed": {func(o *observed) {
 			for range outage {
 				o.ended(writing, 5*time.Second, errAway)
 				o.ended(reading, 0, nil)
 			}
 		}, true},
-		"those who waited too long behind others that were answered": {func(o *observed) {
+		"operations that waited too long behind others that succeeded": {func(o *observed) {
 			o.ended(writing, 5*time.Second, nil)
 			o.now = o.now.Add(time.Millisecond)
 			for range 1000 {
@@ -100,23 +100,23 @@ func TestContactIsLostByFailuresInARowAlone(t *testing.T) {
 				t.Errorf("contact was lost: %t, want %t", lost, c.lost)
 			}
 			if logged := strings.Contains(said, "is lost"); logged != c.lost {
-				t.Errorf("the log says so: %t, want %t:\n%s", logged, c.lost, said)
+				t.Errorf("the log reports it: %t, want %t:\n%s", logged, c.lost, said)
 			}
-			if logged := strings.Contains(o.log.String(), "answers again"); logged != c.lost {
-				t.Errorf("the log says that it is over: %t, want %t:\n%s", logged, c.lost, o.log.String())
+			if logged := strings.Contains(o.log.String(), "responds again"); logged != c.lost {
+				t.Errorf("the log reports the end: %t, want %t:\n%s", logged, c.lost, o.log.String())
 			}
 		})
 	}
 }
 
-func fails(o *observed, kind access, times int) {
+func fails(o *observed, kind accessKind, times int) {
 	for range times {
 		o.ended(kind, time.Millisecond, errAway)
 	}
 }
 
-// Reads that are answered do not end an outage of writes.
-func TestContactComesBackWithWhatWasLost(t *testing.T) {
+// Reads that succeed do not end an outage of writes.
+func TestContactReturnsWithTheKindOfOperationThatFailed(t *testing.T) {
 	o := newObserved(t)
 	fails(o, writing, outage)
 	o.ended(reading, 0, nil)

@@ -13,8 +13,8 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// operations are everything that a request asks of a Store.
-func (w *world) operations(row *models.Session) map[string]func(ctx context.Context) error {
+// operations are all operations of a Store that requests use.
+func (w *fixture) operations(row *models.Session) map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
 		"Ping":            w.Ping,
 		"MeasureClock":    w.MeasureClock,
@@ -43,7 +43,7 @@ func (w *world) operations(row *models.Session) map[string]func(ctx context.Cont
 }
 
 func TestALostDatabaseIsUnavailable(t *testing.T) {
-	w := newPostgresWorld(t)
+	w := newPostgresFixture(t)
 	row := w.create(w.alice())
 	proxy := testdb.NewProxy(t, w.url)
 	direct := w.url
@@ -56,7 +56,7 @@ func TestALostDatabaseIsUnavailable(t *testing.T) {
 			defer proxy.Heal()
 			for _, when := range []string{"broken", "refused"} {
 				if err := operation(t.Context()); !errors.Is(err, models.ErrUnavailable) || errors.Is(err, models.ErrNotFound) {
-					t.Errorf("while connections are %s the answer is %v", when, err)
+					t.Errorf("while connections are %s the result is %v", when, err)
 				}
 			}
 		})
@@ -67,8 +67,8 @@ func TestALostDatabaseIsUnavailable(t *testing.T) {
 	}
 }
 
-func TestContactBeginsAnewAfterAnOutageOnly(t *testing.T) {
-	w := newPostgresWorld(t)
+func TestContactRestartsOnlyAfterAnOutage(t *testing.T) {
+	w := newPostgresFixture(t)
 	row := w.create(w.alice())
 	proxy := testdb.NewProxy(t, w.url)
 	w.url = proxy.URL()
@@ -94,20 +94,20 @@ func TestContactBeginsAnewAfterAnOutageOnly(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := w.Session(gone, acme, row.ID); err == nil {
-		t.Error("a caller that is gone gets an answer")
+		t.Error("a canceled caller gets a result")
 	}
 	proxy.Heal()
 	w.clock.Advance(time.Minute)
 	for w.Ping(gone) == nil {
-		t.Error("a caller that is gone gets an answer")
+		t.Error("a canceled caller gets a result")
 	}
 	if w.ContactSince() != start {
-		t.Error("what a caller that went away met counts as an outage")
+		t.Error("the failure of a canceled caller counts as an outage")
 	}
 
 	proxy.Cut()
 	if _, err := w.RotateSession(t.Context(), w.step(row, 0)); !errors.Is(err, models.ErrUnavailable) {
-		t.Errorf("cut off, a rotation is answered with %v", err)
+		t.Errorf("cut off, a rotation returned %v", err)
 	}
 	w.clock.Advance(time.Minute)
 	since(start) // it has not begun again
@@ -138,20 +138,20 @@ func TestAServerThatHangsUpIsUnavailable(t *testing.T) {
 	}()
 	_, err = models.Open(t.Context(), "postgres://latchkey@"+listener.Addr().String()+"/latchkey?sslmode=disable", models.Options{})
 	if !errors.Is(err, models.ErrUnavailable) {
-		t.Errorf("answered with %v", err)
+		t.Errorf("returned %v", err)
 	}
 }
 
-func TestAServerThatRestartsComesBack(t *testing.T) {
+func TestAServerThatRestartsIsUsedAgain(t *testing.T) {
 	cluster := testdb.NewCluster(t)
-	w := newWorld(t, cluster.URL())
+	w := newFixture(t, cluster.URL())
 	row := w.create(w.alice())
 	w.rotate(row, 0, 3)
 	for _, mode := range []testdb.Mode{testdb.Fast, testdb.Immediate} {
 		cluster.Stop(mode)
 		w.clock.Advance(time.Minute)
 		if _, err := w.RotateSession(t.Context(), w.step(row, 3)); !errors.Is(err, models.ErrUnavailable) {
-			t.Errorf("with the server stopped a rotation is answered with %v", err)
+			t.Errorf("with the server stopped a rotation returned %v", err)
 		}
 		cluster.Start()
 		w.clock.Advance(time.Minute)

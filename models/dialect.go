@@ -20,23 +20,24 @@ import (
 // Tracer sees every statement sent to PostgreSQL.
 type Tracer = pgx.QueryTracer
 
-// dialect is what differs between the two engines.
+// dialect holds the differences between the two engines.
 type dialect struct {
 	name      string
-	bytesType string // column type of opaque bytes
-	fill      string // leaves room in a page, so that refreshes stay in it
-	forUpdate string // takes a row that is read
-	ping      string // what Ping asks
-	nested    bool   // WITH may hold an INSERT or an UPDATE
+	bytesType string // column type of bytes
+	fill      string // leaves room in each page, so that refreshed rows stay in it
+	forUpdate string // locks the rows that are read
+	ping      string // statement of Ping
+	nested    bool   // WITH may contain an INSERT or an UPDATE
 	open      func(ctx context.Context, s *Store, url string, opts Options) error
 }
 
 var (
 	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", nested: true, open: openPostgres}
-	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", ping: "SELECT 1", open: openSQLite} // its transactions hold the only writer
+	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", ping: "SELECT 1", open: openSQLite} // no forUpdate: a transaction holds the only writer
 )
 
-// dialectFor names no more of the URL than its scheme: the rest may hold a password.
+// dialectFor chooses the dialect by the scheme of the URL. Its error does not
+// quote the URL, which may contain a password.
 func dialectFor(url string) (dialect, error) {
 	scheme, _, _ := strings.Cut(url, ":")
 	switch scheme {
@@ -49,11 +50,11 @@ func dialectFor(url string) (dialect, error) {
 	}
 }
 
-// changed begins a statement with a change of at most one row: in what follows,
-// `changed` is a table that has a row if the change found one. On PostgreSQL it
-// is all one statement, which sees the database as it was before; on SQLite
-// the change is carried out at once.
-func (d dialect) changed(db *gorm.DB, change string, args ...any) (with string, left []any, err error) {
+// withChange returns the beginning of a statement that changes at most one row:
+// in what follows, the table `changed` has a row if the change found one. On
+// PostgreSQL the change is part of the statement, which sees the database as it
+// was before; on SQLite the change is made at once.
+func (d dialect) withChange(db *gorm.DB, change string, args ...any) (with string, left []any, err error) {
 	if d.nested {
 		return "WITH changed AS (" + change + " RETURNING 1) ", args, nil
 	}
@@ -61,23 +62,24 @@ func (d dialect) changed(db *gorm.DB, change string, args ...any) (with string, 
 	return fmt.Sprintf("WITH changed AS (SELECT 1 LIMIT %d) ", done.RowsAffected), nil, done.Error
 }
 
-// beside adds a change of another table to what changed began. It is carried
-// out whether that change found a row or not.
-func (d dialect) beside(db *gorm.DB, with string, args []any, change *statement) (string, []any, error) {
+// withExtraChange adds a change of another table to the beginning that
+// withChange returned. That change is made whether or not the first one found a
+// row.
+func (d dialect) withExtraChange(db *gorm.DB, with string, args []any, change *statement) (string, []any, error) {
 	switch {
 	case change == nil:
 		return with, args, nil
 	case d.nested:
-		return with + ", beside AS (" + change.text + " RETURNING 1) ", append(args, change.args...), nil
+		return with + ", extra AS (" + change.text + " RETURNING 1) ", append(args, change.args...), nil
 	default:
 		return with, args, db.Exec(change.text, change.args...).Error
 	}
 }
 
-// gormConfig switches off what GORM would do on its own. Its prepared
-// statements are one such thing: pgx keeps better ones, SQLite's driver
-// compiles a statement anew each time anyway, and a caller that has gone away
-// makes GORM return a row that panics when it is read.
+// gormConfig disables what GORM would do on its own. Its prepared statements
+// are one such thing: pgx has better ones, SQLite's driver compiles every
+// statement again anyway, and for a caller that has gone away GORM returns a
+// row that panics when it is read.
 func gormConfig() *gorm.Config {
 	return &gorm.Config{
 		SkipDefaultTransaction: true,
@@ -87,11 +89,12 @@ func gormConfig() *gorm.Config {
 	}
 }
 
-// tableNames names tables as GORM does by default, but looks for each plural, by
-// many regular expressions, once in a process and not once for each Store.
+// tableNames names tables as GORM does by default. It computes each plural,
+// which takes many regular expressions, once per process instead of once per
+// Store.
 type tableNames struct{ schema.NamingStrategy }
 
-var plurals sync.Map // by name of the type
+var plurals sync.Map // by type name
 
 // TableName implements schema.Namer.
 func (n tableNames) TableName(name string) string {
@@ -102,14 +105,14 @@ func (n tableNames) TableName(name string) string {
 	return known.(string)
 }
 
-// openSQLite opens one writer and a few readers: in WAL mode readers see the
-// last commit and never wait, and a single writer never meets BUSY_SNAPSHOT.
+// openSQLite opens one writer and a few readers. In WAL mode, readers see the
+// last commit and never wait, and a single writer never gets BUSY_SNAPSHOT.
 func openSQLite(ctx context.Context, s *Store, dsn string, _ Options) error {
 	path := strings.TrimPrefix(strings.TrimPrefix(dsn, "sqlite:"), "//")
 	if path == "" {
 		return errors.New("sqlite: needs a path, as in sqlite:latchkey.db")
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite would let everybody read it
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // SQLite would let every user read it
 	if err != nil {
 		return err
 	}
@@ -141,6 +144,6 @@ func openSQLite(ctx context.Context, s *Store, dsn string, _ Options) error {
 	if err != nil {
 		return err
 	}
-	s.probe = newProbe(pool, askSQLite)
+	s.probe = newProbe(pool, probeSQLite)
 	return s.Ping(ctx)
 }

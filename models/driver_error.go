@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// driverError is an error of a driver with a text that is fit for the log.
+// driverError is an error of a driver with a text that is safe to log.
 type driverError struct {
 	text  string
 	cause error
@@ -28,14 +28,14 @@ func (e *driverError) Unwrap() error { return e.cause }
 // urlParts finds the parts of a database URL in a text.
 type urlParts struct {
 	pattern *regexp.Regexp
-	names   map[string]string // what is written in place of each
+	names   map[string]string // replacement of each part
 }
 
-// partsOf are those of every server that a URL leads to.
+// partsOf returns the parts of every server in a URL.
 func partsOf(text string, cfg *pgx.ConnConfig) *urlParts {
 	p := &urlParts{names: map[string]string{}}
 	add := func(name, value string) {
-		const least = 2 // a single letter is no secret, and occurs everywhere
+		const least = 2 // a single letter is not a secret, and occurs everywhere
 		if _, known := p.names[value]; !known && len(value) >= least {
 			p.names[value] = name
 		}
@@ -58,18 +58,18 @@ func partsOf(text string, cfg *pgx.ConnConfig) *urlParts {
 	for word := range p.names {
 		words = append(words, regexp.QuoteMeta(word))
 	}
-	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) }) // of two that begin alike, the longer one
+	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) }) // prefer the longest match
 	p.pattern = regexp.MustCompile(`(^|[^A-Za-z0-9_])(` + strings.Join(words, "|") + `)($|[^A-Za-z0-9_])`)
 	return p
 }
 
-// hide replaces the parts of the URL that are in a text. A server and a pooler
-// name them in what they refuse.
+// hide replaces the parts of the URL in a text. Servers and poolers quote them
+// in their errors.
 func (p *urlParts) hide(text string) string {
 	if p == nil {
 		return text
 	}
-	for range 2 { // what is between two parts can belong to one match only
+	for range 2 { // the character between two parts can belong to one match only
 		text = p.pattern.ReplaceAllStringFunc(text, func(found string) string {
 			m := p.pattern.FindStringSubmatch(found)
 			return m[1] + p.names[m[2]] + m[3]
@@ -78,8 +78,8 @@ func (p *urlParts) hide(text string) string {
 	return text
 }
 
-// describe says what went wrong without saying where: the texts of the driver and
-// of the network name hosts and addresses, and the user and the database.
+// describe returns the text of an error without hosts, addresses, the user and
+// the database, which the errors of the driver and of the network name.
 func (p *urlParts) describe(err error) string {
 	var pg *pgconn.PgError
 	var connecting *pgconn.ConnectError
@@ -110,7 +110,7 @@ func lookupFailure(err *net.DNSError) string {
 	}
 }
 
-// attempts describes why each address that was tried would not do, each reason once.
+// attempts returns why each address that was tried failed, each reason once.
 func (p *urlParts) attempts(err error) (reasons []string) {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range several.Unwrap() {
@@ -138,7 +138,7 @@ func (p *urlParts) attempts(err error) (reasons []string) {
 	return []string{p.describe(err)}
 }
 
-// readable gives an error of a driver a text that is fit for the log.
+// readable returns err with a text that is safe to log.
 func (p *urlParts) readable(err error) error {
 	text := p.describe(err)
 	if text == err.Error() {

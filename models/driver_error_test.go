@@ -14,7 +14,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// pretender accepts connections and lets a test say what PostgreSQL would.
+// pretender accepts connections and lets a test answer in place of PostgreSQL.
 func pretender(t *testing.T, answer func(c net.Conn)) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

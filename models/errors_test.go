@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestACallerThatIsGoneGetsItsOwnError(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestACanceledCallerGetsItsOwnError(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		before := w.rows()
 		gone, cancel := context.WithCancel(t.Context())
@@ -19,7 +19,7 @@ func TestACallerThatIsGoneGetsItsOwnError(t *testing.T) {
 		w.Store = w.another(models.Options{}) // one that has prepared nothing yet
 		for name, operation := range w.operations(row) {
 			if name == "MeasureClock" && w.Dialect() == "sqlite" {
-				continue // it asks nobody
+				continue // it needs no connection
 			}
 			if err := operation(gone); !errors.Is(err, context.Canceled) {
 				t.Errorf("%s answers %v", name, err)
@@ -29,8 +29,8 @@ func TestACallerThatIsGoneGetsItsOwnError(t *testing.T) {
 	})
 }
 
-// stuck makes the next client token that is spent wait for ever.
-func (w *world) stuck() {
+// stuck blocks the next use of a client token forever.
+func (w *fixture) stuck() {
 	w.Helper()
 	if w.Dialect() == "postgres" {
 		w.exec(`CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(3600); RETURN NEW; END $$`)
@@ -42,21 +42,21 @@ func (w *world) stuck() {
 }
 
 func TestAStatementThatOutlastsItsDeadlineIsUnavailable(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.rows()
 		w.stuck()
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		if _, err := w.CreateSession(ctx, w.alice(), signs); !errors.Is(err, models.ErrUnavailable) {
-			t.Errorf("answered with %v", err)
+			t.Errorf("returned %v", err)
 		}
 		w.wantRows(before)
 		must(t, w.Ping(t.Context()))
 	})
 }
 
-func TestACallerThatGoesInTheMiddleOfAStatementIsNoOutage(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestACallerThatCancelsAStatementIsNoOutage(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		before, since := w.rows(), w.ContactSince()
 		w.stuck()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -69,13 +69,13 @@ func TestACallerThatGoesInTheMiddleOfAStatementIsNoOutage(t *testing.T) {
 		w.wantRows(before)
 		must(t, w.Ping(t.Context()))
 		if got := w.ContactSince(); !got.Equal(since) {
-			t.Errorf("contact began anew at %v", got)
+			t.Errorf("contact restarted at %v", got)
 		}
 	})
 }
 
-func TestACommitThatComesTooLateIsUnavailable(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestACommitAfterTheDeadlineIsUnavailable(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.rows()
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -85,7 +85,7 @@ func TestACommitThatComesTooLateIsUnavailable(t *testing.T) {
 			return nil
 		})
 		if !errors.Is(err, models.ErrUnavailable) {
-			t.Errorf("answered with %v", err)
+			t.Errorf("returned %v", err)
 		}
 		w.wantRows(before)
 	})
@@ -93,7 +93,7 @@ func TestACommitThatComesTooLateIsUnavailable(t *testing.T) {
 
 // fails makes the first inserts of users fail with a SQLSTATE. A sequence
 // counts them, since it is not taken back with the transaction.
-func (w *world) fails(times int, code string) {
+func (w *fixture) fails(times int, code string) {
 	w.Helper()
 	w.exec(`CREATE SEQUENCE tries`)
 	w.exec(fmt.Sprintf(`CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
@@ -101,10 +101,10 @@ func (w *world) fails(times int, code string) {
 	w.exec(`CREATE TRIGGER fail BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION fail()`)
 }
 
-func TestATransactionThatLostIsRunAgain(t *testing.T) {
+func TestATransactionThatLostAConflictIsRunAgain(t *testing.T) {
 	for _, code := range []string{"40001", "40P01"} {
 		t.Run(code, func(t *testing.T) {
-			w := newPostgresWorld(t)
+			w := newPostgresFixture(t)
 			w.fails(3, code)
 			signatures := 0
 			_, err := w.CreateSession(t.Context(), w.alice(), func(*models.Session) error { signatures++; return nil })
@@ -119,26 +119,26 @@ func TestATransactionThatLostIsRunAgain(t *testing.T) {
 	}
 }
 
-func TestPostgreSQLsErrorsAreToldApart(t *testing.T) {
+func TestPostgreSQLsErrorsAreClassified(t *testing.T) {
 	for code, want := range map[string]error{
-		"40001": models.ErrUnavailable, // as often as it likes
+		"40001": models.ErrUnavailable, // every time
 		"53100": models.ErrUnavailable, // disk full
 		"57014": models.ErrUnavailable, // statement timeout
 		"25006": models.ErrUnavailable, // a standby
 		"58030": models.ErrUnavailable, // I/O error
 		"55P03": models.ErrUnavailable, // lock timeout
 		"23505": models.ErrConflict,
-		"42501": nil, // no permission: ours to mend
+		"42501": nil, // no permission: not transient
 		"22021": nil, // a NUL
 	} {
 		t.Run(code, func(t *testing.T) {
-			w := newPostgresWorld(t)
+			w := newPostgresFixture(t)
 			w.fails(1000, code)
 			before := w.rows()
 			_, err := w.CreateSession(t.Context(), w.alice(), signs)
 			for _, sentinel := range []error{models.ErrUnavailable, models.ErrConflict, models.ErrNotFound} {
 				if is := errors.Is(err, sentinel); err == nil || is != (sentinel == want) {
-					t.Errorf("answered with %v, want %v", err, want)
+					t.Errorf("returned %v, want %v", err, want)
 				}
 			}
 			w.wantRows(before)

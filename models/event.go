@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -15,31 +14,31 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// EventType says what an Event tells.
+// EventType is the type of an Event.
 type EventType string
 
-// The events that are kept.
+// The types of events.
 const (
 	EventSessionCreated      EventType = "session_created"
 	EventSessionEnded        EventType = "session_ended"
-	EventSessionRaised       EventType = "session_raised"        // a further factor was proved
-	EventStepUpRefused       EventType = "step_up_refused"       // another user's client token was brought
-	EventSessionExtended     EventType = "session_extended"      // a back end moved its absolute end
-	EventRefreshReuse        EventType = "refresh_reuse"         // a used refresh token was shown again; the session was ended
-	EventRefreshRetriedLate  EventType = "refresh_retried_late"  // a used one was answered after its window; its successor was unused
+	EventSessionSteppedUp    EventType = "session_raised"        // a further factor was proved
+	EventStepUpRefused       EventType = "step_up_refused"       // the client token was another user's
+	EventSessionExtended     EventType = "session_extended"      // a back end moved its absolute expiry
+	EventRefreshReuse        EventType = "refresh_reuse"         // a used refresh token was presented again; the session was ended
+	EventRefreshRetriedLate  EventType = "refresh_retried_late"  // a used refresh token was accepted after its retry window; its successor was unused
 	EventRefreshDuplicate    EventType = "refresh_duplicate"     // a delayed duplicate was refused
-	EventRefreshElsewhere    EventType = "refresh_elsewhere"     // a retry came from another address or agent
+	EventRefreshElsewhere    EventType = "refresh_elsewhere"     // a retry came from another address or user agent
 	EventRefreshShared       EventType = "refresh_shared"        // three such generations in a row
 	EventGenerationRecovered EventType = "generation_recovered"  // the database had lost its last commit
-	EventGenerationLost      EventType = "generation_lost"       // the database is older than that; the session was ended
-	EventChainMismatch       EventType = "chain_mismatch"        // a token with our tag and a foreign secret
-	EventClientTokenReplayed EventType = "client_token_replayed" // a spent client token was shown again, for the first time
-	EventClaimLeftOut        EventType = "claim_left_out"        // a custom claim failed or was too big
-	EventUserDeleted         EventType = "user_deleted"          // its subject is the pseudonym that stands in for them
-	EventAttributeLeftOut    EventType = "attribute_left_out"    // a mapped attribute was too long to be stored
-	EventACRRuleFailed       EventType = "acr_rule_failed"       // a rule of the tenant could not be decided
+	EventGenerationLost      EventType = "generation_lost"       // the database had lost more commits; the session was ended
+	EventChainMismatch       EventType = "chain_mismatch"        // a token has this server's tag but does not match its session
+	EventClientTokenReplayed EventType = "client_token_replayed" // a used client token was presented again, for the first time
+	EventClaimLeftOut        EventType = "claim_left_out"        // a custom claim failed or was too large
+	EventUserDeleted         EventType = "user_deleted"          // its subject is the pseudonym that replaces the user
+	EventAttributeLeftOut    EventType = "attribute_left_out"    // a mapped attribute was too long to store
+	EventACRRuleFailed       EventType = "acr_rule_failed"       // a rule of the tenant could not be evaluated
 	EventTokenRevoked        EventType = "token_revoked"         // an access token without a session
-	EventTenantDisabled      EventType = "tenant_disabled"       // with it all its sessions created before
+	EventTenantDisabled      EventType = "tenant_disabled"       // and with it all its sessions created before
 	EventClientDisabled      EventType = "client_disabled"       // likewise
 	EventIssuerDisabled      EventType = "issuer_disabled"       // likewise
 	EventUserDisabled        EventType = "user_disabled"         // likewise
@@ -63,8 +62,8 @@ const (
 	EventAdminKeyRefused     EventType = "admin_key_refused"     // it was revoked or has expired
 )
 
-// Event is one line of the append-only log, written in the transaction of what
-// it tells.
+// Event is one entry of the append-only log, written in the transaction that it
+// describes.
 type Event struct {
 	At        time.Time
 	TenantID  string
@@ -73,21 +72,21 @@ type Event struct {
 	ClientID  string
 	IssuerID  string
 	Subject   string
-	Until     time.Time      // of a revocation: when the last access token that it is about is over
+	Until     time.Time      // of a revocation: when the last affected access token expires
 	Details   map[string]any // JSON; never a secret or a token
 
-	Cause any // for the line of the log alone; it may be long
+	Cause any // for the log line only; may be long
 
-	unless   *statement // if a row meets it, nothing is recorded
-	beside   *statement // a further change, which is carried out with it
-	outlived bool       // Until is to be moved by the longest life of the client's access tokens
-	ended    time.Time  // of a session's end by time: when, if the event is later
-	again    bool       // an earlier event told the same already: it is not counted
+	unless      *statement // if this query finds a row, nothing is recorded
+	extraChange *statement // a further change of the same statement
+	extendUntil bool       // add the longest lifetime of the client's access tokens to Until
+	ended       time.Time  // when the session expired, if the event is later
+	repeated    bool       // an earlier event recorded the same: this one is not counted
 }
 
 const eventColumns = "at, id, tenant_id, type, session_id, client_id, issuer_id, subject, details, until"
 
-// values are those of eventColumns, and their places in a statement.
+// values returns the values of eventColumns and their places in a statement.
 func (e Event) values() (places string, values []any, err error) {
 	details, err := json.Marshal(e.Details)
 	if err != nil {
@@ -96,12 +95,12 @@ func (e Event) values() (places string, values []any, err error) {
 	var id [16]byte
 	rand.Read(id[8:])
 	binary.BigEndian.PutUint64(id[:8], uint64(e.At.UnixMicro()))
-	var sid any // an empty list of bytes would not be NULL on SQLite
+	var sid any // an empty slice would not be NULL on SQLite
 	if e.SessionID != nil {
 		sid = e.SessionID[:]
 	}
 	until, end := "?", []any{At(e.Until)}
-	if e.outlived {
+	if e.extendUntil {
 		until, end = "? + "+longestAccess, []any{At(e.Until), At(e.At), e.TenantID, e.ClientID, settings.Duration(session.MaxAccessTTL)}
 	}
 	values = []any{At(e.At), id[:], e.TenantID, string(e.Type), sid, e.ClientID, e.IssuerID, e.Subject, string(details)}
@@ -117,25 +116,25 @@ func insertEvent(db *gorm.DB, e Event) error {
 	return db.Exec("INSERT INTO events ("+eventColumns+") VALUES ("+places+")", values...).Error
 }
 
-// record carries out a change of at most one row and, if it found one, writes
-// the event that tells of it.
+// record makes a change of at most one row and, if it found one, writes the
+// event.
 func (s *Store) record(db *gorm.DB, e Event, change string, args ...any) error {
 	_, err := s.recordIf(db, e, change, args...)
 	return err
 }
 
-// recordIf is record, and says whether the change found a row.
+// recordIf is record, and reports whether the change found a row.
 func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (found bool, err error) {
 	s.recent.note(e, s.Now())
 	places, values, err := e.values()
 	if err != nil {
 		return false, err
 	}
-	with, args, err := s.dialect.changed(db, change, args...)
+	with, args, err := s.dialect.withChange(db, change, args...)
 	if err != nil {
 		return false, err
 	}
-	if with, args, err = s.dialect.beside(db, with, args, e.beside); err != nil {
+	if with, args, err = s.dialect.withExtraChange(db, with, args, e.extraChange); err != nil {
 		return false, err
 	}
 	record, args := with+"INSERT INTO events ("+eventColumns+") SELECT "+places+" FROM changed", append(args, values...)
@@ -151,20 +150,29 @@ func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (foun
 
 // SessionEvents lists a session's events, oldest first, at most 100.
 func (s *Store) SessionEvents(ctx context.Context, tenant string, id SessionID) ([]Event, error) {
-	var events []Event
-	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		events, err = collect(db.Raw(`SELECT at, type, client_id, issuer_id, subject, details FROM events
-			WHERE session_id = ? AND tenant_id = ? ORDER BY id LIMIT 100`, id, tenant), func(rows *sql.Rows) (Event, error) {
-			e := Event{TenantID: tenant, SessionID: &id}
-			var at Time
-			var details string
-			if err := rows.Scan(&at, &e.Type, &e.ClientID, &e.IssuerID, &e.Subject, &details); err != nil {
-				return e, err
-			}
-			e.At = at.Time
-			return e, json.Unmarshal([]byte(details), &e.Details)
-		})
-		return err
+	var rows []struct {
+		At                          Time
+		Type                        EventType
+		ClientID, IssuerID, Subject string
+		Details                     string
+	}
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT at, type, client_id, issuer_id, subject, details FROM events
+			WHERE session_id = ? AND tenant_id = ? ORDER BY id LIMIT 100`, id, tenant).Scan(&rows).Error
 	})
-	return events, err
+	if err != nil {
+		return nil, err
+	}
+	var events []Event
+	for _, row := range rows {
+		e := Event{
+			At: row.At.Time, TenantID: tenant, Type: row.Type, SessionID: &id,
+			ClientID: row.ClientID, IssuerID: row.IssuerID, Subject: row.Subject,
+		}
+		if err := json.Unmarshal([]byte(row.Details), &e.Details); err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }

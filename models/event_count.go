@@ -11,12 +11,13 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// written is what one attempt at a transaction wrote to the event log.
+// written holds the events that one attempt at a transaction has written.
 type written struct{ events []Event }
 
 type writtenKey struct{}
 
-// withWritten begins an attempt. What an earlier one wrote was rolled back.
+// withWritten begins an attempt. The events of an earlier attempt were rolled
+// back.
 func withWritten(ctx context.Context) (context.Context, *written) {
 	w := new(written)
 	return context.WithValue(ctx, writtenKey{}, w), w
@@ -28,13 +29,14 @@ func noteWritten(db *gorm.DB, e Event) {
 	}
 }
 
-// report counts what was committed, and warns of what a person should look at.
+// report counts the events that were committed, and warns of those that need
+// attention.
 func (s *Store) report(w *written, err error) error {
 	if err != nil || w == nil {
 		return err
 	}
 	for _, e := range w.events {
-		if e.again {
+		if e.repeated {
 			continue
 		}
 		s.tally.add(e)
@@ -44,7 +46,7 @@ func (s *Store) report(w *written, err error) error {
 	return nil
 }
 
-// warn writes at most one line, which has ids and never a token.
+// warn logs at most one line, which contains ids and never a token.
 func (s *Store) warn(e Event) {
 	text := e.warning()
 	if text == "" {
@@ -65,15 +67,15 @@ func (s *Store) warn(e Event) {
 	s.log.Warn(text, line...)
 }
 
-// tally counts events by their outward name, since the node began.
+// tally counts events by their outward name since the node started.
 type tally struct {
 	mu     sync.Mutex
 	events map[string]float64
 }
 
 func (t *tally) add(e Event) {
-	if eventNames[e.Type].beside {
-		return // session_ended is counted
+	if eventNames[e.Type].countedAsEnd {
+		return // session_ended counts for both
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,9 +85,9 @@ func (t *tally) add(e Event) {
 	t.events[e.Outward()]++
 }
 
-// EventCounts tells how many events of each outward name this Store has
-// committed. Every name is there from the beginning, so that its first event is
-// an increase.
+// EventCounts returns how many events of each outward name this Store has
+// committed. Every name is present from the start, so that its first event
+// shows as an increase.
 func (s *Store) EventCounts() map[string]float64 {
 	counts := map[string]float64{}
 	for stored := range eventNames {

@@ -7,31 +7,31 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// reasonPlace stands in an outward name for the end reason.
+// reasonPlace is the placeholder of the end reason in an outward name.
 const reasonPlace = "{end reason}"
 
-// eventName is what the world outside sees of a stored type.
+// eventName is how a stored type appears outside the database.
 type eventName struct {
-	outward string // empty: only the operator's log has it, and metrics use the stored type
-	beside  bool   // it comes with session_ended, which is counted for both
-	warning string // a line of the log, for what a person should look at
+	outward      string // empty: metrics use the stored type, and event receivers do not get it
+	countedAsEnd bool   // written together with session_ended, which counts for both
+	warning      string // message of the log line; empty: none
 }
 
 // eventNames has every stored type. docs/errors.md has the same table.
 var eventNames = map[EventType]eventName{
 	EventSessionCreated:     {outward: "session.created"},
 	EventSessionEnded:       {outward: "session.ended." + reasonPlace},
-	EventSessionRaised:      {outward: "session.stepped_up"},
+	EventSessionSteppedUp:   {outward: "session.stepped_up"},
 	EventSessionExtended:    {outward: "session.extended"},
-	EventRefreshRetriedLate: {outward: "session.refresh_retried_late", warning: "a used refresh token was answered late to another device or address than used the session last: one of the two may be a thief"},
-	EventRefreshShared:      {outward: "session.refresh_shared", warning: "two parties seem to share the refresh tokens of a session: three generations in a row were retried from elsewhere"},
-	EventRefreshReuse: {outward: "session.ended." + string(session.ReuseDetected), beside: true,
-		warning: "a used refresh token was shown again, and its session was ended: the token may have been stolen"},
-	EventGenerationRecovered: {outward: "session.recovered", warning: "the database had lost the last refresh of a session; it was made again"},
-	EventGenerationLost: {outward: "session.ended." + string(session.Inconsistent), beside: true,
+	EventRefreshRetriedLate: {outward: "session.refresh_retried_late", warning: "a used refresh token was accepted late from another device or address than the session's last use: one of the two may be an attacker"},
+	EventRefreshShared:      {outward: "session.refresh_shared", warning: "two parties seem to share the refresh tokens of a session: three generations in a row were retried from another address or user agent"},
+	EventRefreshReuse: {outward: "session.ended." + string(session.ReuseDetected), countedAsEnd: true,
+		warning: "a used refresh token was presented again, and its session was ended: the token may have been stolen"},
+	EventGenerationRecovered: {outward: "session.recovered", warning: "the database had lost the last refresh of a session; it was repeated"},
+	EventGenerationLost: {outward: "session.ended." + string(session.Inconsistent), countedAsEnd: true,
 		warning: "a refresh token is newer than the database, and its session was ended: the database was restored, or has lost commits"},
-	EventClientTokenReplayed: {outward: "client_token.replayed", warning: "a client token was shown again after its use"},
-	EventStepUpRefused:       {outward: "client_token.refused", warning: "a step-up was refused: the client token is another user's"},
+	EventClientTokenReplayed: {outward: "client_token.replayed", warning: "a client token was presented again after its use"},
+	EventStepUpRefused:       {outward: "client_token.refused", warning: "a step-up was rejected: the client token belongs to another user"},
 
 	EventTenantDisabled:  {},
 	EventClientDisabled:  {},
@@ -59,7 +59,7 @@ var eventNames = map[EventType]eventName{
 
 	EventRefreshDuplicate: {},
 	EventRefreshElsewhere: {},
-	EventChainMismatch:    {warning: "a refresh token of ours has a secret that does not belong to its session: suspect a restored database, or a root secret that others know"},
+	EventChainMismatch:    {warning: "a refresh token with this server's tag does not match its session: the database may have been restored, or others may know a root secret"},
 	EventTokenRevoked:     {},
 	EventDatabaseRestored: {},
 	EventUserDeleted:      {},
@@ -68,13 +68,13 @@ var eventNames = map[EventType]eventName{
 	EventACRRuleFailed:    {warning: "acr rules failed"},
 }
 
-// Outward is the name of the event in metrics and for those who receive events:
-// what the world calls it, or else its stored type.
+// Outward returns the name of the event in metrics and for event receivers: its
+// outward name or, if it has none, its stored type.
 func (e Event) Outward() string {
 	return strings.Replace(e.pattern(), reasonPlace, string(e.endReason()), 1)
 }
 
-// pattern is the outward name with a place for the end reason.
+// pattern returns the outward name with the placeholder of the end reason.
 func (e Event) pattern() string {
 	if name := eventNames[e.Type].outward; name != "" {
 		return name
@@ -82,12 +82,13 @@ func (e Event) pattern() string {
 	return string(e.Type)
 }
 
-// endReason is why the session ended that the event is about.
+// endReason returns why the event's session ended.
 func (e Event) endReason() session.EndReason {
 	return session.EndReason(fmt.Sprint(e.Details["reason"])).Final()
 }
 
-// warning is the line that the log has of the event; empty: none.
+// warning returns the message to log for the event; it is empty if there is
+// none.
 func (e Event) warning() string {
 	if e.Type == EventRefreshRetriedLate && e.Details["elsewhere"] != true {
 		return ""

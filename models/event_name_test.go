@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// quoted finds what stands between backquotes.
+// quoted matches text between backquotes.
 var quoted = regexp.MustCompile("`([^`]+)`")
 
 // rowsBelow are the cells of the table of docs/errors.md whose head begins with
@@ -77,7 +77,7 @@ func TestEveryStoredTypeHasAnOutwardName(t *testing.T) {
 	}
 }
 
-func TestTheDocumentNamesEventsAsTheCodeDoes(t *testing.T) {
+func TestTheDocumentAndTheCodeNameEventsAlike(t *testing.T) {
 	documented := map[EventType]string{}
 	for _, row := range rowsBelow(t, "stored type") {
 		outward := ""
@@ -91,17 +91,17 @@ func TestTheDocumentNamesEventsAsTheCodeDoes(t *testing.T) {
 				t.Errorf("docs/errors.md has %s twice", stored[1])
 			}
 			documented[EventType(stored[1])] = outward
-			if beside := strings.Contains(row[1], "session_ended"); beside != eventNames[EventType(stored[1])].beside {
-				t.Errorf("docs/errors.md says of %s that it is beside session_ended: %t", stored[1], beside)
+			if beside := strings.Contains(row[1], "session_ended"); beside != eventNames[EventType(stored[1])].countedAsEnd {
+				t.Errorf("docs/errors.md has %s as written with session_ended: %t", stored[1], beside)
 			}
-			if beside := eventNames[EventType(stored[1])]; beside.beside && beside.outward != "session.ended."+strings.Trim(row[2], " `") {
+			if beside := eventNames[EventType(stored[1])]; beside.countedAsEnd && beside.outward != "session.ended."+strings.Trim(row[2], " `") {
 				t.Errorf("%s is %s outward, but its end reason is %s", stored[1], beside.outward, row[2])
 			}
 		}
 	}
 	for stored, name := range eventNames {
 		if outward, has := documented[stored]; !has || outward != name.outward {
-			t.Errorf("%s is %q outward, but docs/errors.md says %q (it has a row: %t)", stored, name.outward, outward, has)
+			t.Errorf("%s is %q outward, but docs/errors.md has %q (it has a row: %t)", stored, name.outward, outward, has)
 		}
 	}
 	for stored := range maps.Keys(documented) {

@@ -15,14 +15,14 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// count is how many events of a type the log has.
-func (w *world) count(of models.EventType) int {
+// count returns how many events of a type the log has.
+func (w *fixture) count(of models.EventType) int {
 	w.Helper()
 	return w.number("SELECT count(*) FROM events WHERE type = ?", string(of))
 }
 
-// inParallel runs fn so many times at once on two nodes.
-func (w *world) inParallel(n int, fn func(s *models.Store) error) {
+// inParallel runs fn n times concurrently on two nodes.
+func (w *fixture) inParallel(n int, fn func(s *models.Store) error) {
 	w.Helper()
 	nodes := []*models.Store{w.Store, w.another(models.Options{})}
 	var running sync.WaitGroup
@@ -36,8 +36,8 @@ func (w *world) inParallel(n int, fn func(s *models.Store) error) {
 	running.Wait()
 }
 
-func TestOneEventTellsOfARepetitionOnAnyNode(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestARepeatedEventIsRecordedOnceAcrossNodes(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		told := func(generation int) func(*models.Store) error {
 			details := map[string]any{"current_generation": 5, "generation": generation, "ip": `203.0.113.9","generation":5,"`}
@@ -61,7 +61,7 @@ func TestOneEventTellsOfARepetitionOnAnyNode(t *testing.T) {
 }
 
 func TestTheKeyOfAnEventIsTakenLiterally(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		values := []string{"a_c", "abc", "a%c", "a!c", "a!!c", `a"c`, `a\c`, "a<c", "a"}
 		for range 2 {
@@ -75,8 +75,8 @@ func TestTheKeyOfAnEventIsTakenLiterally(t *testing.T) {
 	})
 }
 
-func TestOneRetryFromElsewhereIsToldOfEachGeneration(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestARetryFromElsewhereIsRecordedOncePerGeneration(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		for generation := range uint32(4) {
 			row.Refresh.Generation = generation
@@ -86,25 +86,25 @@ func TestOneRetryFromElsewhereIsToldOfEachGeneration(t *testing.T) {
 			})
 		}
 		if n, shared := w.count(models.EventRefreshElsewhere), w.count(models.EventRefreshShared); n != 4 || shared != 2 {
-			t.Errorf("%d events tell of retries and %d of sharing, want 4 and 2", n, shared)
+			t.Errorf("%d events record retries and %d sharing, want 4 and 2", n, shared)
 		}
 	})
 }
 
-func TestOneReuseIsToldOfASession(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestReuseIsRecordedOncePerSession(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		w.inParallel(8, func(s *models.Store) error {
 			return s.EndSession(context.Background(), row, w.Now(), session.ReuseDetected, row.Event(w.Now(), models.EventRefreshReuse, nil))
 		})
 		if n, ended := w.count(models.EventRefreshReuse), w.count(models.EventSessionEnded); n != 1 || ended != 1 {
-			t.Errorf("%d events tell of reuse and %d of the end, want one each", n, ended)
+			t.Errorf("%d events record reuse and %d the end, want one each", n, ended)
 		}
 	})
 }
 
-func TestAnExtensionToTheSameMomentIsNotToldAgain(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAnExtensionToTheSameExpiryIsNotRecordedAgain(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		for range 3 {
 			_, err := w.ExtendSession(t.Context(), row, w.Now(), row.AbsoluteExpiry.Add(1e9), "backend")
@@ -128,7 +128,7 @@ func counted(s *models.Store, before map[string]float64) map[string]float64 {
 }
 
 func TestEventsAreCountedWhenTheyAreCommitted(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.EventCounts()
 		for _, name := range []string{"session.created", "session.ended.reuse_detected", "session.ended.idle", "client_token.replayed", "chain_mismatch"} {
 			if n, has := before[name]; !has || n != 0 {
@@ -160,10 +160,10 @@ func TestEventsAreCountedWhenTheyAreCommitted(t *testing.T) {
 	})
 }
 
-// Transactions that lose to each other run again, and what they wrote the first
-// time was rolled back.
+// Transactions that conflict run again, and what they wrote the first time was
+// rolled back.
 func TestARepeatedTransactionCountsOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		before, attempts := w.EventCounts(), 0
 		_, err := w.CreateSession(t.Context(), w.alice(), func(*models.Session) error {
 			if attempts++; attempts == 1 {
@@ -179,7 +179,7 @@ func TestARepeatedTransactionCountsOnce(t *testing.T) {
 }
 
 func TestWarningsNameWhatTheyAreAboutOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		var log strings.Builder
 		node := w.another(models.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 		row := w.create(w.alice())
@@ -188,7 +188,7 @@ func TestWarningsNameWhatTheyAreAboutOnce(t *testing.T) {
 		}
 		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 		if len(lines) != 1 || !strings.Contains(lines[0], "level=WARN") {
-			t.Fatalf("the log says %q", lines)
+			t.Fatalf("the log is %q", lines)
 		}
 		for _, part := range []string{"event=chain_mismatch", "tenant=default", "client=web", "session=" + row.ID.String(), "generation=7"} {
 			if !strings.Contains(lines[0], part) {

@@ -10,8 +10,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestEventsReadBackInOrder(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestEventsAreReadBackInOrder(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice(func(n *models.NewSession) { n.RecordCreation = map[string]any{"iss": "https://auth.example.com"} }))
 		for i := range 120 {
 			at := start.Add(time.Duration(i+1) * time.Microsecond)
@@ -39,8 +39,9 @@ func TestEventsReadBackInOrder(t *testing.T) {
 	})
 }
 
-// Two parties who share a stolen token answer each other inside the window.
-func TestThreeGenerationsRetriedFromElsewhereRaiseAnEvent(t *testing.T) {
+// Two parties who share a stolen token retry each other's tokens inside the
+// window.
+func TestThreeGenerationsRetriedFromElsewhereRecordAnEvent(t *testing.T) {
 	for name, c := range map[string]struct {
 		retried []uint32
 		want    string
@@ -56,7 +57,7 @@ func TestThreeGenerationsRetriedFromElsewhereRaiseAnEvent(t *testing.T) {
 		"three across the first of all": {[]uint32{0, 1, 2}, "0 1 2!"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				row := w.create(w.alice())
 				for _, generation := range c.retried {
 					w.clock.Advance(time.Second)

@@ -21,34 +21,34 @@ import (
 // start is when every test begins.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// clock is moved by nothing but the test.
+// clock moves only when the test moves it.
 type clock struct{ passed atomic.Int64 }
 
 func (c *clock) Now() time.Time          { return start.Add(time.Duration(c.passed.Load())) }
 func (c *clock) Advance(d time.Duration) { c.passed.Add(int64(d)) }
 
-// world is a migrated database with one tenant, and a Store over it. Its
+// fixture is a migrated database with one tenant, and a Store over it. Its
 // tenant has the clients web and shop, and one trusted issuer.
-type world struct {
+type fixture struct {
 	*models.Store
 	testing.TB
 	url    string
 	clock  *clock
-	db     *sql.DB // a connection of its own, which sees what is committed
+	db     *sql.DB // a separate connection, which sees what is committed
 	issuer string  // id of the issuer's entry
 }
 
 const acme = "default" // the tenant of most tests
 
-// each runs test in a world on SQLite and in one on PostgreSQL.
-func each(t *testing.T, test func(t *testing.T, w *world)) {
+// each runs test with a fixture on SQLite and with one on PostgreSQL.
+func each(t *testing.T, test func(t *testing.T, w *fixture)) {
 	t.Helper()
-	testdb.Each(t, func(t *testing.T, url string) { test(t, newWorld(t, url)) })
+	testdb.Each(t, func(t *testing.T, url string) { test(t, newFixture(t, url)) })
 }
 
-func newWorld(t testing.TB, url string) *world {
+func newFixture(t testing.TB, url string) *fixture {
 	t.Helper()
-	w := &world{TB: t, url: url, clock: new(clock), db: connect(t, url)}
+	w := &fixture{TB: t, url: url, clock: new(clock), db: connect(t, url)}
 	w.Store = w.another(models.Options{})
 	must(t, w.Migrate(t.Context()))
 	w.apply(tenant())
@@ -56,8 +56,8 @@ func newWorld(t testing.TB, url string) *world {
 	return w
 }
 
-// another opens one more Store on the same database and the same clock.
-func (w *world) another(opts models.Options) *models.Store {
+// another opens a further Store on the same database and the same clock.
+func (w *fixture) another(opts models.Options) *models.Store {
 	w.Helper()
 	opts.Clock, opts.TrustClock = w.clock.Now, true
 	return open(w.TB, w.url, opts)
@@ -83,7 +83,7 @@ func connect(t testing.TB, url string) *sql.DB {
 	return db
 }
 
-// tenant is the configuration that every world begins with.
+// tenant is the configuration of every new fixture.
 func tenant() settings.TenantSpec {
 	client := func(id string) settings.ClientSpec {
 		return settings.ClientSpec{ID: id, ClientSettings: settings.ClientSettings{
@@ -104,24 +104,24 @@ func entry(issuer, prefix string, audiences ...string) settings.IssuerSpec {
 	}}
 }
 
-// apply makes the configuration so and returns what it changed.
-func (w *world) apply(tenants ...settings.TenantSpec) []models.Change {
+// apply applies the configuration and returns the changes.
+func (w *fixture) apply(tenants ...settings.TenantSpec) []models.Change {
 	w.Helper()
 	changes, err := w.Apply(w.Context(), tenants, secrets{}, models.ApplyOptions{Replace: true})
 	must(w, err)
 	return changes
 }
 
-func (w *world) config() *models.TenantConfig {
+func (w *fixture) config() *models.TenantConfig {
 	w.Helper()
 	config, err := w.TenantConfig(w.Context(), acme)
 	must(w, err)
 	return config
 }
 
-// alice is a new session of hers at the client web, by a client token that
-// nobody has seen.
-func (w *world) alice(change ...func(*models.NewSession)) models.NewSession {
+// alice is a new session of the user alice at the client web, with a fresh
+// client token.
+func (w *fixture) alice(change ...func(*models.NewSession)) models.NewSession {
 	jti := sha256.Sum256([]byte(rand.Text()))
 	n := models.NewSession{
 		Session: models.Session{
@@ -147,17 +147,17 @@ func digest(generation uint32) []byte {
 	return sum[:]
 }
 
-// signs is the callback of an exchange whose signature succeeds.
+// signs is the callback of an exchange whose signing succeeds.
 func signs(*models.Session) error { return nil }
 
-func (w *world) create(n models.NewSession) *models.Session {
+func (w *fixture) create(n models.NewSession) *models.Session {
 	w.Helper()
 	created, err := w.CreateSession(w.Context(), n, signs)
 	must(w, err)
 	return created
 }
 
-func (w *world) read(id models.SessionID) *models.Session {
+func (w *fixture) read(id models.SessionID) *models.Session {
 	w.Helper()
 	row, err := w.Session(w.Context(), acme, id)
 	must(w, err)
@@ -165,7 +165,7 @@ func (w *world) read(id models.SessionID) *models.Session {
 }
 
 // step is the rotation of a session from one generation to the next, now.
-func (w *world) step(of *models.Session, from uint32) models.Rotation {
+func (w *fixture) step(of *models.Session, from uint32) models.Rotation {
 	return models.Rotation{
 		Tenant: of.TenantID, Client: of.ClientID, ID: of.ID, From: from, Presented: digest(from),
 		To:         models.Chain{Generation: from + 1, Digest: digest(from + 1), Next: digest(from + 2), RootVersion: 1, RotatedAt: w.Now()},
@@ -175,9 +175,9 @@ func (w *world) step(of *models.Session, from uint32) models.Rotation {
 
 var tables = []string{"tenants", "clients", "trusted_issuers", "users", "signing_keys", "sessions", "spent_tokens", "revoked_tokens", "events", "leases", "settings", "status_lists"}
 
-// rows counts what every table holds, as another connection sees it. The audit
-// events of changes of the configuration do not count.
-func (w *world) rows() map[string]int {
+// rows counts the rows of every table, as another connection sees them, without
+// the audit events of changes of the configuration.
+func (w *fixture) rows() map[string]int {
 	w.Helper()
 	counts := map[string]int{}
 	for _, table := range tables {
@@ -187,27 +187,28 @@ func (w *world) rows() map[string]int {
 	return counts
 }
 
-func (w *world) wantRows(want map[string]int) {
+func (w *fixture) wantRows(want map[string]int) {
 	w.Helper()
 	if got := w.rows(); !maps.Equal(got, want) {
 		w.Errorf("the tables hold %v rows, want %v", got, want)
 	}
 }
 
-// number asks the other connection for one; ? stands for each argument.
-func (w *world) number(query string, args ...any) (n int) {
+// number returns the number that a query on the other connection yields; ? is
+// the placeholder of each argument.
+func (w *fixture) number(query string, args ...any) (n int) {
 	w.Helper()
 	must(w, w.db.QueryRowContext(w.Context(), w.placeholders(query), args...).Scan(&n))
 	return n
 }
 
-func (w *world) exec(statement string, args ...any) {
+func (w *fixture) exec(statement string, args ...any) {
 	w.Helper()
 	_, err := w.db.ExecContext(w.Context(), w.placeholders(statement), args...)
 	must(w, err)
 }
 
-func (w *world) placeholders(query string) string {
+func (w *fixture) placeholders(query string) string {
 	for i := 1; w.Dialect() == "postgres" && strings.Contains(query, "?"); i++ {
 		query = strings.Replace(query, "?", fmt.Sprint("$", i), 1)
 	}
@@ -215,7 +216,7 @@ func (w *world) placeholders(query string) string {
 }
 
 // events lists the types of a session's events, in order.
-func (w *world) events(id models.SessionID) string {
+func (w *fixture) events(id models.SessionID) string {
 	w.Helper()
 	events, err := w.SessionEvents(w.Context(), acme, id)
 	must(w, err)

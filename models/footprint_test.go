@@ -13,8 +13,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// rotate takes the session through so many generations.
-func (w *world) rotate(row *models.Session, from, to uint32) {
+// rotate rotates the session through the given generations.
+func (w *fixture) rotate(row *models.Session, from, to uint32) {
 	w.Helper()
 	for generation := from; generation < to; generation++ {
 		w.clock.Advance(time.Second)
@@ -23,9 +23,9 @@ func (w *world) rotate(row *models.Session, from, to uint32) {
 	}
 }
 
-// bytes is what the session's row takes. SQLite writes small numbers shorter;
-// a session's size is not that of its counters.
-func (w *world) bytes() int {
+// bytes returns the size of the session's row without its counters, of which
+// SQLite stores small ones in fewer bytes.
+func (w *fixture) bytes() int {
 	w.Helper()
 	if w.Dialect() == "postgres" {
 		return w.number("SELECT pg_column_size(sessions.*) FROM sessions")
@@ -45,7 +45,7 @@ func (w *world) bytes() int {
 
 // A session costs the same however long it lives.
 func TestRotationsLeaveNothingBehind(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		w.rotate(row, 0, 1)
 		before, size := w.rows(), w.bytes()
@@ -62,7 +62,7 @@ func TestRotationsLeaveNothingBehind(t *testing.T) {
 // be cleared, and now and then a row has to move to another one; with an index
 // on a column that changes no update would be heap-only.
 func TestRotationsLeaveTheIndexesAlone(t *testing.T) {
-	w := newPostgresWorld(t)
+	w := newPostgresFixture(t)
 	row := w.create(w.alice())
 	w.rotate(row, 0, 100)
 	must(t, w.Close())
@@ -75,7 +75,7 @@ func TestRotationsLeaveTheIndexesAlone(t *testing.T) {
 	}
 }
 
-// statements counts what is sent to PostgreSQL.
+// statements counts the statements that are sent to PostgreSQL.
 type statements struct{ sent atomic.Int64 }
 
 func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
@@ -86,7 +86,7 @@ func (s *statements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.Tra
 func (*statements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 func TestARotationIsOneStatement(t *testing.T) {
-	w := newPostgresWorld(t)
+	w := newPostgresFixture(t)
 	count := new(statements)
 	store := w.another(models.Options{Tracer: count, MaxConnections: 1})
 	row := w.create(w.alice())
@@ -101,7 +101,7 @@ func TestARotationIsOneStatement(t *testing.T) {
 // Behind a pooler that keeps no prepared statements everything works as well.
 func TestEverythingWorksWithoutPreparedStatements(t *testing.T) {
 	url := testdb.Postgres(t)
-	w := newWorld(t, url)
+	w := newFixture(t, url)
 	w.Store = w.another(models.Options{NoPreparedStatements: true, MaxConnections: 2})
 	must(t, w.Migrate(t.Context()))
 	w.apply(office())

@@ -2,15 +2,15 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
 	"gorm.io/gorm"
 )
 
-// storeDevice switches the storing of device facts. Nodes that have not heard of
-// it may store some for a while: what there is is cleared after that.
+// storeDevice sets whether device data is stored. When it is turned off, nodes
+// that have not learned of it may store some for a while; everything is cleared
+// after that.
 func (t *Tenant) storeDevice(store bool, now time.Time) {
 	switch {
 	case store:
@@ -21,29 +21,27 @@ func (t *Tenant) storeDevice(store bool, now time.Time) {
 	t.StoreDevice = store
 }
 
-// ForgetDevices clears name, user agent and address of the sessions of tenants
-// that store them no more, in small batches by primary key, once for each time
-// that it is switched off. What the event log says of them goes with its age.
+// ForgetDevices clears device name, user agent and address in the sessions of
+// tenants that no longer store them, in small batches by primary key, once each
+// time that a tenant turns it off. The event log keeps them until its events
+// are deleted by age.
 func (s *Store) ForgetDevices(ctx context.Context) error {
-	due := map[string]Time{}
+	var due []struct {
+		ID              string
+		ForgetDevicesAt Time
+	}
 	err := s.query(ctx, func(db *gorm.DB) error {
-		_, err := collect(db.Raw("SELECT id, forget_devices_at FROM tenants WHERE forget_devices_at <= ?", At(s.Now())), func(rows *sql.Rows) (id string, err error) {
-			var at Time
-			err = rows.Scan(&id, &at)
-			due[id] = at
-			return id, err
-		})
-		return err
+		return db.Raw("SELECT id, forget_devices_at FROM tenants WHERE forget_devices_at <= ?", At(s.Now())).Scan(&due).Error
 	})
 	if err != nil {
 		return err
 	}
-	for id, at := range due {
-		if err := s.forgetDevices(ctx, id); err != nil {
-			return fmt.Errorf("forget devices of %s: %w", id, err)
+	for _, t := range due {
+		if err := s.clearDevices(ctx, t.ID); err != nil {
+			return fmt.Errorf("forget devices of %s: %w", t.ID, err)
 		}
 		err := s.exec(ctx, func(db *gorm.DB) error {
-			return db.Exec("UPDATE tenants SET forget_devices_at = NULL WHERE id = ? AND forget_devices_at = ?", id, at).Error
+			return db.Exec("UPDATE tenants SET forget_devices_at = NULL WHERE id = ? AND forget_devices_at = ?", t.ID, t.ForgetDevicesAt).Error
 		})
 		if err != nil {
 			return err
@@ -52,7 +50,7 @@ func (s *Store) ForgetDevices(ctx context.Context) error {
 	return nil
 }
 
-func (s *Store) forgetDevices(ctx context.Context, tenant string) error {
+func (s *Store) clearDevices(ctx context.Context, tenant string) error {
 	for last := []byte{}; last != nil; {
 		var ids [][]byte
 		err := s.query(ctx, func(db *gorm.DB) error {

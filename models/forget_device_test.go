@@ -14,8 +14,8 @@ func storesNoDevice() settings.TenantSpec {
 	return spec
 }
 
-func TestDevicesAreForgottenInBatchesAndOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestDevicesAreClearedInBatchesAndOnce(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		for range 501 {
 			w.create(w.alice())
 		}
@@ -63,18 +63,18 @@ func TestDevicesAreForgottenInBatchesAndOnce(t *testing.T) {
 	})
 }
 
-func TestApplyTellsWhetherDevicesAreStored(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestApplyReportsWhetherDevicesAreStored(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		for _, c := range []struct {
 			spec settings.TenantSpec
 			want string
 		}{
 			{storesNoDevice(), "~ tenant default\n    store_device: false\n"},
 			{storesNoDevice(), ""},
-			{tenant(), "~ tenant default\n    store_device: false → (default)\n    ! loosens: store_device is gone: name, user agent and address of devices are stored\n"},
+			{tenant(), "~ tenant default\n    store_device: false → (default)\n    ! loosens: store_device is removed: name, user agent and address of devices are stored\n"},
 		} {
 			if got := printed(w.apply(c.spec)); got != c.want {
-				t.Errorf("told %q, want %q", got, c.want)
+				t.Errorf("reported %q, want %q", got, c.want)
 			}
 		}
 	})

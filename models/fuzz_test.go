@@ -15,8 +15,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// FuzzParseObject: what passes is the object that encoding/json reads, and
-// comes back from storage as it went there.
+// FuzzParseObject checks that an accepted text is the object that encoding/json
+// reads, and that it is read back from storage unchanged.
 func FuzzParseObject(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		object, err := models.ParseObject(text)
@@ -91,14 +91,13 @@ func matchesText(t *testing.T, got, want any) {
 	}
 }
 
-// FuzzParseOrigin: what passes is scheme://host[:port] and nothing else, as it
-// stands.
+// FuzzParseOrigin checks that an accepted text is exactly scheme://host[:port].
 func FuzzParseOrigin(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		u, err := settings.ParseOrigin(text)
 		if err != nil {
 			if u != nil || len(text) > 8 && strings.Contains(err.Error(), text) && !strings.Contains("https://host:port", text) {
-				t.Errorf("%q is refused with %v, %v", text, u, err)
+				t.Errorf("%q is rejected with %v, %v", text, u, err)
 			}
 			return
 		}
@@ -124,20 +123,20 @@ func FuzzParseOrigin(f *testing.F) {
 			t.Errorf("the host of %q is %q", text, host)
 		}
 		if u.Hostname() != strings.Trim(host, "[]") || u.Port() != port {
-			t.Errorf("%q is %q at %q, and the URL says %q at %q", text, host, port, u.Hostname(), u.Port())
+			t.Errorf("%q is %q at %q, and the URL has %q at %q", text, host, port, u.Hostname(), u.Port())
 		}
 	})
 }
 
-// FuzzParseDuration: what passes is no less than nothing, and prints as text
-// that reads back.
+// FuzzParseDuration checks that an accepted duration is not negative, and that it
+// can be parsed back from its text.
 func FuzzParseDuration(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := settings.ParseDuration(text)
 		switch {
 		case err != nil:
 			if d != 0 {
-				t.Errorf("%q is refused, and yields %d", text, d)
+				t.Errorf("%q is rejected, and yields %d", text, d)
 			}
 			return
 		case (text == "none") != (d.Std() == session.NoIdleTimeout), d < 0 && text != "none":
@@ -152,7 +151,7 @@ func FuzzParseDuration(f *testing.F) {
 	})
 }
 
-// FuzzValidTenantID: what passes is one segment of a path, as it stands.
+// FuzzValidTenantID checks that an accepted id is one segment of a path.
 func FuzzValidTenantID(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id string) {
 		fits := len(id) >= 1 && len(id) <= 63 && id[0] != '-'
@@ -169,7 +168,7 @@ func FuzzValidTenantID(f *testing.F) {
 	})
 }
 
-// FuzzParseSessionCursor: what passes prints as the text that it was.
+// FuzzParseSessionCursor checks that an accepted cursor prints as the same text.
 func FuzzParseSessionCursor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := models.ParseSessionCursor(text)
@@ -177,7 +176,7 @@ func FuzzParseSessionCursor(f *testing.F) {
 		case err == nil && c.String() != text:
 			t.Errorf("%q is taken for %q", text, c)
 		case err != nil && c != models.SessionCursor{}:
-			t.Errorf("%q is refused, and yields %v", text, c)
+			t.Errorf("%q is rejected, and yields %v", text, c)
 		}
 	})
 }

@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// maxGenerationRanges bounds the size of a set of generations in its row.
+// maxGenerationRanges limits the size of a set of generations in its row.
 const maxGenerationRanges = 64
 
-// Generations is a set of generations of one chain, oldest first, that grows at
-// its upper end.
+// Generations is a set of generations of one chain in ascending order. It grows
+// only at its upper end.
 type Generations []generationRange
 
-// generationRange is the generations from From up to, but not including, To.
+// generationRange is the generations from From up to but not including To.
 type generationRange struct{ From, To uint32 }
 
-// Add returns the set with a generation that is above all others in it. The
-// oldest range is dropped if there are more than 64.
+// Add returns the set with a generation that is higher than all others in it.
+// If there are more than 64 ranges, the lowest one is dropped.
 func (g Generations) Add(generation uint32) Generations {
 	if n := len(g); n > 0 && g[n-1].To == generation {
 		g = append(Generations(nil), g...)
@@ -37,7 +37,7 @@ func (g Generations) Has(generation uint32) bool {
 	return false
 }
 
-// split returns what the columns of a row keep: the last range, and the earlier
+// split returns what the columns of a row hold: the last range, and the earlier
 // ones as text, such as "0-1,4-7".
 func (g Generations) split() (last generationRange, earlier *string) {
 	if len(g) == 0 {

@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-func TestGenerationsAreReadBackAsTheyWereKept(t *testing.T) {
+func TestGenerationsAreReadBackAsTheyWereStored(t *testing.T) {
 	var set Generations
 	want := map[uint32]bool{}
 	for _, generation := range []uint32{0, 1, 4, 9, 10, 11, 4294967294} {
@@ -30,7 +30,7 @@ func TestGenerationsAreReadBackAsTheyWereKept(t *testing.T) {
 	}
 }
 
-func TestASetOfGenerationsForgetsItsOldestRange(t *testing.T) {
+func TestASetOfGenerationsDropsItsOldestRange(t *testing.T) {
 	var set Generations
 	for i := range uint32(100) {
 		set = set.Add(2 * i)

@@ -16,16 +16,17 @@ import (
 type Engine struct {
 	Name string // with its version, such as PostgreSQL 17.6
 
-	// Of PostgreSQL; 0 where the server does not say.
-	MaxConnections int // that the server allows in all
-	Connections    int // that are open, those of the asking node included
-	NodeMaximum    int // that one node opens at most
+	// Of PostgreSQL; 0 if unknown.
+	MaxConnections int // that the server allows in total
+	Connections    int // that are open, including those of this node
+	NodeMaximum    int // the most that one node opens
 }
 
-// Engine asks the database server what it is.
+// Engine returns the name, the version and the connection limits of the
+// database server.
 func (s *Store) Engine(ctx context.Context) (e Engine, err error) {
 	if s.dialect.name == sqliteDialect.name {
-		err = s.ask(ctx, func(db *gorm.DB) error { return db.Raw("SELECT sqlite_version()").Row().Scan(&e.Name) })
+		err = s.queryWithoutSchema(ctx, func(db *gorm.DB) error { return db.Raw("SELECT sqlite_version()").Row().Scan(&e.Name) })
 		e.Name = "SQLite " + e.Name
 		return e, err
 	}
@@ -33,23 +34,23 @@ func (s *Store) Engine(ctx context.Context) (e Engine, err error) {
 	if err != nil {
 		return e, err
 	}
-	e.NodeMaximum = pool.Stats().MaxOpenConnections + 1 // the probe has one to itself
-	err = s.ask(ctx, func(db *gorm.DB) error { return db.Raw("SELECT version()").Row().Scan(&e.Name) })
+	e.NodeMaximum = pool.Stats().MaxOpenConnections + 1 // and one for the probe
+	err = s.queryWithoutSchema(ctx, func(db *gorm.DB) error { return db.Raw("SELECT version()").Row().Scan(&e.Name) })
 	if err != nil {
 		return e, err
 	}
 	e.Name, _, _ = strings.Cut(e.Name, " (")
 	e.Name, _, _ = strings.Cut(e.Name, " on ")
 	numbers := `SELECT current_setting('max_connections')::int, (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')`
-	if s.ask(ctx, func(db *gorm.DB) error { return db.Raw(numbers).Row().Scan(&e.MaxConnections, &e.Connections) }) != nil {
-		e.MaxConnections, e.Connections = 0, 0 // other engines that speak PostgreSQL's protocol need not know
+	if s.queryWithoutSchema(ctx, func(db *gorm.DB) error { return db.Raw(numbers).Row().Scan(&e.MaxConnections, &e.Connections) }) != nil {
+		e.MaxConnections, e.Connections = 0, 0 // other engines with PostgreSQL's protocol may not support this
 	}
 	return e, nil
 }
 
-// PreparesStatements reports whether prepared statements are in use: they are
-// not where the options say so, or where a pooler that loses them was noticed.
-func (s *Store) PreparesStatements() bool { return !s.primary.unnamed.Load() }
+// PreparesStatements reports whether prepared statements are in use. They are
+// not if the options disable them or if a pooler that loses them was detected.
+func (s *Store) PreparesStatements() bool { return !s.primary.unprepared.Load() }
 
 // Addresses counts the client addresses of at most 1,000 sessions.
 func (s *Store) Addresses(ctx context.Context) (map[string]int, error) {
@@ -68,8 +69,8 @@ func (s *Store) Addresses(ctx context.Context) (map[string]int, error) {
 }
 
 // InsecureHosts lists the hosts of a PostgreSQL URL that may be reached over a
-// network without TLS, or with TLS that does not verify the server, and which of
-// the two. Loopback addresses and sockets are not on a network.
+// network without TLS, or with TLS that does not verify the server, and which
+// of the two applies. Loopback addresses and sockets are not on a network.
 func InsecureHosts(url string) (hosts []string, err error) {
 	d, err := dialectFor(url)
 	if err != nil || d.name == sqliteDialect.name {

@@ -2,21 +2,22 @@ package models
 
 import "github.com/latchkey/latchkey/settings"
 
-// TrustedIssuer is the row of an issuer entry. A tenant may have several for
-// one issuer, if token type or audiences differ. Its ID outlives any change of
-// its settings; an entry that is made again gets another row.
+// TrustedIssuer is the row of a trusted issuer entry. A tenant may have several
+// entries for one issuer if their token type or audiences differ. The ID stays
+// the same when settings change; an entry that is removed and created again
+// gets a new row.
 type TrustedIssuer struct {
 	TenantID          string                  `gorm:"primaryKey"`
-	ID                string                  `gorm:"primaryKey"` // made by us; sessions refer to it
-	EntryID           string                  // its id in configuration, unique among those that are not removed
+	ID                string                  `gorm:"primaryKey"` // generated; sessions refer to it
+	EntryID           string                  // its id in the configuration, unique among entries that are not removed
 	Settings          settings.IssuerSettings `gorm:"serializer:json"`
 	SealedSecret      []byte                  // HS256 shared secret
-	RootVersion       int64                   // whose seal key closed it
-	Disabled          bool                    // as in Settings, for statements to ask
-	SuspendedAt       Time                    // switched off by an operator, whatever Settings say
-	SessionsValidFrom Time                    // sessions created before are refused
-	MappedSince       IssuerMapping           `gorm:"serializer:json"` // nil: not noted yet
-	RemovedAt         Time                    // the row goes when its sessions have been swept
+	RootVersion       int64                   // of the root secret whose key sealed it
+	Disabled          bool                    // as in Settings, for use in statements
+	SuspendedAt       Time                    // suspended by an operator, whatever Settings contain
+	SessionsValidFrom Time                    // sessions created before are rejected
+	MappedSince       IssuerMapping           `gorm:"serializer:json"` // nil: not recorded yet
+	RemovedAt         Time                    // the row is deleted when its sessions have been swept
 	CreatedAt         Time
 	UpdatedAt         Time
 }

@@ -6,10 +6,10 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// nameEntries gives an id to rows that have none, which an earlier release
-// wrote: that of the issuer's host, with a number from 2 where it is taken. The
-// rows are ordered by age, so that every node names them alike. It reports the
-// rows that it named.
+// nameEntries gives an id to the rows that have none, which an earlier release
+// wrote: the id that follows from the issuer's host, with a number from 2 if
+// that is taken. The rows must be ordered by age, so that every node chooses
+// the same ids. It returns the rows that it named.
 func nameEntries(rows []TrustedIssuer) (named []*TrustedIssuer) {
 	taken := map[string]bool{}
 	for _, row := range rows {

@@ -20,7 +20,7 @@ func signingKey(kid, algorithm string, created time.Time) models.SigningKey {
 	}
 }
 
-func (w *world) keys() []models.SigningKey {
+func (w *fixture) keys() []models.SigningKey {
 	w.Helper()
 	keys, err := w.SigningKeys(w.Context(), acme)
 	must(w, err)
@@ -28,14 +28,14 @@ func (w *world) keys() []models.SigningKey {
 }
 
 // add puts a key into its tenant's ring.
-func (w *world) add(k models.SigningKey) error {
+func (w *fixture) add(k models.SigningKey) error {
 	return w.ChangeKeyRing(w.Context(), k.TenantID, w.Now(), models.Event{Type: models.EventKeyRotated}, func([]models.SigningKey) ([]models.SigningKey, error) {
 		return []models.SigningKey{k}, nil
 	})
 }
 
-func TestChangesOfAKeyRingComeOneAfterTheOther(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestChangesOfAKeyRingAreSerialized(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		nodes := []*models.Store{w.Store, w.another(models.Options{})}
 		together(16, func(i int) {
 			err := nodes[i%2].ChangeKeyRing(t.Context(), acme, w.Now(), models.Event{Type: models.EventKeyRotated}, func(ring []models.SigningKey) ([]models.SigningKey, error) {
@@ -55,7 +55,7 @@ func TestChangesOfAKeyRingComeOneAfterTheOther(t *testing.T) {
 }
 
 func TestAChangeOfAKeyRingThatFailsLeavesItAsItWas(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.revision(acme)
 		refusal := errors.New("no")
 		err := w.ChangeKeyRing(t.Context(), acme, w.Now(), models.Event{Type: models.EventKeyRotated}, func([]models.SigningKey) ([]models.SigningKey, error) {
@@ -69,7 +69,7 @@ func TestAChangeOfAKeyRingThatFailsLeavesItAsItWas(t *testing.T) {
 
 func TestKeysAreDueByAbsenceAlgorithmAndAge(t *testing.T) {
 	const day = 24 * time.Hour
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		due := func(by time.Time) string {
 			t.Helper()
 			list, err := w.KeysDue(t.Context(), by)
@@ -122,8 +122,8 @@ func TestKeysAreDueByAbsenceAlgorithmAndAge(t *testing.T) {
 	})
 }
 
-func TestAKeyIsDestroyedOnlyWhenItsLastTokenHasExpired(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAKeyIsDeletedOnlyWhenItsLastTokenHasExpired(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		replaced := start.Add(time.Hour)
 		must(t, w.add(signingKey("first", "RS256", start)))
 		must(t, w.add(signingKey("second", "RS256", replaced)))
@@ -143,8 +143,8 @@ func TestAKeyIsDestroyedOnlyWhenItsLastTokenHasExpired(t *testing.T) {
 	})
 }
 
-func TestAKeyReadsBackAsItWasAdded(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAKeyIsReadBackAsItWasAdded(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		keyless := func(want ...string) {
 			t.Helper()
 			ids, err := w.TenantsWithoutKey(t.Context())

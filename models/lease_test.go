@@ -9,7 +9,7 @@ import (
 )
 
 func TestALeaseIsHeldByOne(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		take := func(holder string, want bool) {
 			t.Helper()
 			held, err := w.Lease(t.Context(), "prune", holder, w.Now(), time.Minute)
@@ -36,7 +36,7 @@ func TestALeaseIsHeldByOne(t *testing.T) {
 }
 
 func TestOneOfManyTakesAnExpiredLease(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		nodes := []*models.Store{w.Store, w.another(models.Options{})}
 		for range 3 { // the first time there is no lease yet
 			var holders atomic.Int64

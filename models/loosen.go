@@ -10,28 +10,29 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// notes are what a person should read about a change before it is made.
+// notes are what a person should read about a change before making it.
 type notes []string
 
 func (n *notes) add(format string, args ...any) { *n = append(*n, fmt.Sprintf(format, args...)) }
 
-// on notes that a switch is turned on.
-func (n *notes) on(before, after bool, text string) {
+// switchedOn adds a note if a switch is turned on.
+func (n *notes) switchedOn(before, after bool, text string) {
 	if after && !before {
 		n.add("loosens: %s", text)
 	}
 }
 
-// longer notes a limit that lets something live longer; a negative one is none.
-func (n *notes) longer(key string, before, after time.Duration) {
+// longerLimit adds a note if a limit allows a longer life. NoIdleTimeout is no
+// limit.
+func (n *notes) longerLimit(key string, before, after time.Duration) {
 	unlimited := func(d time.Duration) bool { return d == session.NoIdleTimeout }
 	if !unlimited(before) && (unlimited(after) || after > before) {
 		n.add("loosens: %s is longer, %s instead of %s", key, settings.Duration(after), settings.Duration(before))
 	}
 }
 
-// more notes items of a list that were not in it.
-func (n *notes) more(what string, before, after []string) {
+// newItems adds a note for each item of a list that was not in it before.
+func (n *notes) newItems(what string, before, after []string) {
 	for _, item := range after {
 		if !slices.Contains(before, item) {
 			n.add("loosens: new %s %q", what, item)
@@ -39,63 +40,63 @@ func (n *notes) more(what string, before, after []string) {
 	}
 }
 
-// fewer notes a list that limits something, and does so less.
-func (n *notes) fewer(key string, before, after []string) {
+// loosenedList adds notes if a list that restricts something restricts it less.
+func (n *notes) loosenedList(key string, before, after []string) {
 	switch {
 	case len(before) > 0 && len(after) == 0:
 		n.add("loosens: %s no longer limits anything", key)
 	case len(before) > 0:
-		n.more(key+" entry", before, after)
+		n.newItems(key+" entry", before, after)
 	}
 }
 
 // clientNotes compares what a client may do with what it could do before or,
-// where that is the default, with a client that has what every client needs. A
+// with isDefault, with what a client with only the required settings may do. A
 // new client loosens nothing.
 func clientNotes(before, after settings.ClientSettings, isDefault bool) (n notes) {
 	if isDefault {
 		before = settings.ClientSettings{Auth: after.Auth, Grants: after.Grants, Scopes: after.Scopes, DefaultScopes: after.DefaultScopes, Origins: after.Origins,
 			Audiences: after.Audiences, ResourceIdentifiers: after.ResourceIdentifiers, MaxSessionsPerUser: after.MaxSessionsPerUser, Allow: after.Allow, StatusList: after.StatusList}
 	}
-	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the client is switched on again")
-	n.on(before.Allow == "", after.Allow == "", "the allow rule is gone: whoever its issuers vouch for may sign in")
+	n.switchedOn(!before.Disabled, !after.Disabled, "disabled is removed: the client is enabled again")
+	n.switchedOn(before.Allow == "", after.Allow == "", "the allow rule is removed: everybody whom its issuers vouch for may sign in")
 	if before.Allow != "" && after.Allow != "" && before.Allow != after.Allow {
-		n.add("changes who may sign in: another allow rule")
+		n.add("changes who may sign in: the allow rule differs")
 	}
-	n.on(before.Public(), after.Public(), "auth is none: the client has no secret any more, and whoever knows its id may use it")
-	n.on(before.Introspect == settings.IntrospectAll, after.Introspect == settings.IntrospectAll, "introspect is all: the client reads every token of the tenant")
-	n.on(before.MintClientTokens, after.MintClientTokens, "mint_client_tokens: the client may sign in any user of its tenant")
-	n.on(before.ManageSessions, after.ManageSessions, "manage_sessions: the client lists, ends and extends the sessions of every user")
-	n.on(before.SessionToken, after.SessionToken, "session_token: the client gets handles that do not rotate")
-	n.on(before.AllowPublicSessionToken, after.AllowPublicSessionToken, "allow_public_session_token: a copied handle works without a secret")
-	n.on(before.AccessTokenTyp == "JWT", after.AccessTokenTyp == "JWT", "access_token_typ is JWT: access tokens look like any other JWT")
-	n.on(!before.StatusList, !after.StatusList, "status_list is gone: verifiers no longer find revoked tokens there")
+	n.switchedOn(before.Public(), after.Public(), "auth is none: the client no longer has a secret, and whoever knows its id may use it")
+	n.switchedOn(before.Introspect == settings.IntrospectAll, after.Introspect == settings.IntrospectAll, "introspect is all: the client reads every token of the tenant")
+	n.switchedOn(before.MintClientTokens, after.MintClientTokens, "mint_client_tokens: the client may sign in any user of its tenant")
+	n.switchedOn(before.ManageSessions, after.ManageSessions, "manage_sessions: the client lists, ends and extends the sessions of every user")
+	n.switchedOn(before.SessionToken, after.SessionToken, "session_token: the client gets handles that do not rotate")
+	n.switchedOn(before.AllowPublicSessionToken, after.AllowPublicSessionToken, "allow_public_session_token: a copied handle works without a secret")
+	n.switchedOn(before.AccessTokenTyp == "JWT", after.AccessTokenTyp == "JWT", "access_token_typ is JWT: access tokens look like any other JWT")
+	n.switchedOn(!before.StatusList, !after.StatusList, "status_list is removed: verifiers no longer find revoked tokens there")
 	p, q := before.Policy(), after.Policy()
-	n.longer("access_token_ttl", p.AccessTTL, q.AccessTTL)
-	n.longer("absolute_lifetime", p.AbsoluteTimeout, q.AbsoluteTimeout)
-	n.longer("inactivity_timeout", p.IdleTimeout, q.IdleTimeout)
-	n.longer("refresh_grace", p.RefreshGrace, q.RefreshGrace)
-	n.longer("max_lifetime", spanOr(before.MaxLifetime, 0), spanOr(after.MaxLifetime, 0))
+	n.longerLimit("access_token_ttl", p.AccessTTL, q.AccessTTL)
+	n.longerLimit("absolute_lifetime", p.AbsoluteTimeout, q.AbsoluteTimeout)
+	n.longerLimit("inactivity_timeout", p.IdleTimeout, q.IdleTimeout)
+	n.longerLimit("refresh_grace", p.RefreshGrace, q.RefreshGrace)
+	n.longerLimit("max_lifetime", spanOr(before.MaxLifetime, 0), spanOr(after.MaxLifetime, 0))
 	switch b, a := before.MaxSessionsPerUser, after.MaxSessionsPerUser; {
 	case b != nil && a == nil:
-		n.add("loosens: max_sessions_per_user is gone")
+		n.add("loosens: max_sessions_per_user is removed")
 	case b != nil && a.Limit > b.Limit:
 		n.add("loosens: max_sessions_per_user is %d instead of %d", a.Limit, b.Limit)
 	}
-	n.more("origin", before.Origins, after.Origins)
-	n.more("grant", before.Grants, after.Grants)
-	n.more("scope", before.Scopes, after.Scopes)
-	n.more("audience", before.Audiences, after.Audiences)
-	n.more("resource identifier", before.ResourceIdentifiers, after.ResourceIdentifiers)
+	n.newItems("origin", before.Origins, after.Origins)
+	n.newItems("grant", before.Grants, after.Grants)
+	n.newItems("scope", before.Scopes, after.Scopes)
+	n.newItems("audience", before.Audiences, after.Audiences)
+	n.newItems("resource identifier", before.ResourceIdentifiers, after.ResourceIdentifiers)
 	return n
 }
 
-// issuerNotes compares whom a trusted issuer may vouch for, and how, with what
-// was before or with the default.
+// issuerNotes compares whom a trusted issuer may vouch for, and how, with the
+// settings before or, with isDefault, with the defaults.
 func issuerNotes(before, after settings.IssuerSettings, isDefault bool) (n notes) {
 	if !isDefault {
 		if before.SubjectPrefix != after.SubjectPrefix || subjectOf(before) != subjectOf(after) {
-			n.add("renames users: with another subject or subject_prefix, everybody who signs in by this issuer becomes another user")
+			n.add("renames users: with another subject or subject_prefix, everybody who signs in through this issuer becomes another user")
 		}
 		if before.ShareSubjects != after.ShareSubjects {
 			n.add("renames users: share_subjects decides whether one subject of two issuers is one user")
@@ -104,28 +105,28 @@ func issuerNotes(before, after settings.IssuerSettings, isDefault bool) (n notes
 			n.add("changes who may vouch for users: other tokens are accepted")
 		}
 		if !sameKeys(before.Keys, after.Keys) {
-			n.add("changes who may vouch for users: the keys come from elsewhere")
+			n.add("changes who may vouch for users: the keys come from another source")
 		}
-		n.more("audience", before.Audiences, after.Audiences)
-		n.more("algorithm", before.Algorithms, after.Algorithms)
+		n.newItems("audience", before.Audiences, after.Audiences)
+		n.newItems("algorithm", before.Algorithms, after.Algorithms)
 	}
-	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the issuer is switched on again")
-	n.on(before.AllowPrivateAddresses, after.AllowPrivateAddresses, "allow_private_addresses: its keys may be fetched from inside the network, and without TLS")
-	n.on(before.MaxACR == "", after.MaxACR == "" && before.MaxACR != "", "max_acr is gone: its factors count towards every class")
-	n.on(!isFalse(before.PublicClients), !isFalse(after.PublicClients), "public_clients is gone: clients without a secret may bring its tokens")
-	n.on(!isFalse(before.CreateUsers), !isFalse(after.CreateUsers), "create_users is gone: a first sign-in makes a user")
-	n.on(before.Typ == "", after.Typ == "" && before.Typ != "", "typ is gone: tokens with another type in their header are accepted")
+	n.switchedOn(!before.Disabled, !after.Disabled, "disabled is removed: the issuer is enabled again")
+	n.switchedOn(before.AllowPrivateAddresses, after.AllowPrivateAddresses, "allow_private_addresses: its keys may be fetched from inside the network, and without TLS")
+	n.switchedOn(before.MaxACR == "", after.MaxACR == "" && before.MaxACR != "", "max_acr is removed: its factors count towards every class")
+	n.switchedOn(!isFalse(before.PublicClients), !isFalse(after.PublicClients), "public_clients is removed: clients without a secret may use its tokens")
+	n.switchedOn(!isFalse(before.CreateUsers), !isFalse(after.CreateUsers), "create_users is removed: a first sign-in creates a user")
+	n.switchedOn(before.Typ == "", after.Typ == "" && before.Typ != "", "typ is removed: tokens with another type in their header are accepted")
 	for _, claim := range []string{"amr", "auth_time", "acr"} {
-		n.on(before.MayAssert(claim), after.MayAssert(claim), "asserts: the issuer may state "+claim)
+		n.switchedOn(before.MayAssert(claim), after.MayAssert(claim), "asserts: the issuer may state "+claim)
 	}
-	n.longer("max_age", spanOr(before.MaxAge, 5*time.Minute), spanOr(after.MaxAge, 5*time.Minute))
-	n.longer("max_token_lifetime", spanOr(before.MaxTokenLifetime, tokenLifetime(after)), spanOr(after.MaxTokenLifetime, tokenLifetime(after)))
-	n.longer("leeway", spanOr(before.Leeway, 30*time.Second), spanOr(after.Leeway, 30*time.Second))
-	n.fewer("clients", before.Clients, after.Clients)
+	n.longerLimit("max_age", spanOr(before.MaxAge, 5*time.Minute), spanOr(after.MaxAge, 5*time.Minute))
+	n.longerLimit("max_token_lifetime", spanOr(before.MaxTokenLifetime, tokenLifetime(after)), spanOr(after.MaxTokenLifetime, tokenLifetime(after)))
+	n.longerLimit("leeway", spanOr(before.Leeway, 30*time.Second), spanOr(after.Leeway, 30*time.Second))
+	n.loosenedList("clients", before.Clients, after.Clients)
 	return n
 }
 
-// tokenLifetime is the default of max_token_lifetime.
+// tokenLifetime returns the default of max_token_lifetime.
 func tokenLifetime(s settings.IssuerSettings) time.Duration {
 	if s.TokenType == settings.TokenTypeIDToken {
 		return 24 * time.Hour
@@ -155,17 +156,17 @@ func spanOr(d *settings.Duration, otherwise time.Duration) time.Duration {
 
 // tenantNotes compares the settings of a tenant.
 func tenantNotes(before, after settings.TenantSpec) (n notes) {
-	n.on(!before.Disabled, !after.Disabled, "disabled is gone: the tenant is switched on again")
-	n.longer("key_rotation", spanOr(before.KeyRotation, 90*24*time.Hour), spanOr(after.KeyRotation, 90*24*time.Hour))
-	n.on(!isFalse(before.StoreDevice), !isFalse(after.StoreDevice), "store_device is gone: name, user agent and address of devices are stored")
+	n.switchedOn(!before.Disabled, !after.Disabled, "disabled is removed: the tenant is enabled again")
+	n.longerLimit("key_rotation", spanOr(before.KeyRotation, 90*24*time.Hour), spanOr(after.KeyRotation, 90*24*time.Hour))
+	n.switchedOn(!isFalse(before.StoreDevice), !isFalse(after.StoreDevice), "store_device is removed: name, user agent and address of devices are stored")
 	if !slices.Equal(before.ACR, after.ACR) {
 		n.add("changes what acr means: other classes, or another order")
 	}
 	return n
 }
 
-// keptNotes are the values that a document left out and that are looser than
-// the default: whoever wrote it may not know of them.
+// keptNotes returns notes about the values that a document leaves out and that
+// are looser than the default: whoever wrote the document may not know of them.
 func keptNotes[T any](stored, written settings.Document, compare func(defaults, kept T) notes) notes {
 	doc := settings.Document{}
 	for key, v := range stored {

@@ -21,32 +21,32 @@ func TestMerge(t *testing.T) {
 		noun string
 		key  string
 		spec func(text string, written settings.Written) settings.TenantSpec // text: of the value; empty: none
-		read func(w *world) string
+		read func(w *fixture) string
 	}{
 		{"client", "name", func(text string, written settings.Written) settings.TenantSpec {
 			c := settings.ClientSpec{ID: "other", ClientSettings: settings.ClientSettings{Auth: settings.AuthNone, Name: text}}
 			c.Written = written
 			return settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{c}}
-		}, func(w *world) string { return w.document("SELECT settings FROM clients WHERE id = 'other'")["name"] }},
+		}, func(w *fixture) string { return w.document("SELECT settings FROM clients WHERE id = 'other'")["name"] }},
 		{"trusted issuer", "typ", func(text string, written settings.Written) settings.TenantSpec {
 			e := entry("https://other.example.com", "other:")
 			e.Typ, e.Written = text, written
 			return settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{e}}
-		}, func(w *world) string {
+		}, func(w *fixture) string {
 			return w.document("SELECT settings FROM trusted_issuers WHERE entry_id = 'other-example-com'")["typ"]
 		}},
 		{"tenant", "signing_algorithm", func(text string, written settings.Written) settings.TenantSpec {
 			s := settings.TenantSpec{ID: "other", SigningAlgorithm: map[string]string{"kept": "ES256", "written": "Ed25519"}[text]}
 			s.Written = written
 			return s
-		}, func(w *world) string {
+		}, func(w *fixture) string {
 			return map[string]string{`"ES256"`: isStored, `"Ed25519"`: isValue}[w.document("SELECT settings FROM tenants WHERE id = 'other'")["signing_algorithm"]]
 		}},
 		{"user", "disabled", func(text string, written settings.Written) settings.TenantSpec {
 			u := settings.UserSpec{Sub: "other", Disabled: text != ""}
 			u.Written = written
 			return settings.TenantSpec{ID: acme, Users: []settings.UserSpec{u}}
-		}, func(w *world) string {
+		}, func(w *fixture) string {
 			if u, err := w.User(w.Context(), acme, "other"); err == nil && u.Disabled {
 				return "true"
 			}
@@ -70,9 +70,9 @@ func TestMerge(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				each := each
 				if row.noun != "stored" { // the engines differ in how they change what they have
-					each = func(t *testing.T, test func(t *testing.T, w *world)) { test(t, newWorld(t, testdb.SQLite(t))) }
+					each = func(t *testing.T, test func(t *testing.T, w *fixture)) { test(t, newFixture(t, testdb.SQLite(t))) }
 				}
-				each(t, func(t *testing.T, w *world) {
+				each(t, func(t *testing.T, w *fixture) {
 					switch row.noun {
 					case "stored":
 						w.apply(kind.spec("kept", nil))
@@ -92,13 +92,13 @@ func TestMerge(t *testing.T) {
 					before := kind.read(w)
 					made, madeErr := w.Apply(t.Context(), wanted, secrets{}, models.ApplyOptions{Replace: row.replace})
 					if (err == nil) != (madeErr == nil) || printed(dry) != printed(made) {
-						t.Errorf("the dry run says %v\n%s\nthe real one %v\n%s", err, printed(dry), madeErr, printed(made))
+						t.Errorf("the dry run reports %v\n%s\nthe real run %v\n%s", err, printed(dry), madeErr, printed(made))
 					}
 					want := row.want
 					if kind.noun == "user" && (want == isStored || want == isValue) {
 						want = "true"
 					}
-					// A tenant that gives no key of its own only says where others belong.
+					// A tenant without keys only locates the objects in it.
 					contained := kind.noun == "tenant" && row.given == "" && !row.replace
 					var faults settings.Faults
 					switch {
@@ -128,7 +128,7 @@ func TestMerge(t *testing.T) {
 }
 
 // document reads a stored document as it is.
-func (w *world) document(query string) map[string]string {
+func (w *fixture) document(query string) map[string]string {
 	w.Helper()
 	var text string
 	if err := w.db.QueryRowContext(w.Context(), query).Scan(&text); errors.Is(err, sql.ErrNoRows) {
@@ -145,8 +145,8 @@ func (w *world) document(query string) map[string]string {
 	return doc
 }
 
-func TestASmallFileChangesOnlyWhatItSays(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAFileChangesOnlyTheKeysThatItContains(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		store, day := false, span(24*3600*1e9)
 		full := tenant()
 		full.Disabled, full.StoreDevice, full.SigningAlgorithm = true, &store, "ES256"
@@ -186,7 +186,7 @@ func TestASmallFileChangesOnlyWhatItSays(t *testing.T) {
 }
 
 func TestAPreviousSecretEndsOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		spec := tenant()
 		back := settings.ClientSpec{ID: "back", Secret: strings.Repeat("n", 32), PreviousSecret: strings.Repeat("o", 32), ClientSettings: settings.ClientSettings{Auth: settings.AuthSecret}}
 		spec.Clients = []settings.ClientSpec{back}

@@ -13,9 +13,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// Migrations run in this order and are never edited once released; each is
-// safe while the previous release still runs. {bytes} and {fill} stand for
-// what differs between the engines, {now} for the moment of the migration.
+// Migrations run in this order and are never edited once released; each is safe
+// while the previous release still runs. {bytes} and {fill} are replaced by
+// what differs between the engines, {now} by the time of the migration.
 var migrations = []struct {
 	id         string
 	statements []string
@@ -41,8 +41,9 @@ var migrations = []struct {
 	{"0019_stats", statSchema},
 }
 
-// Migrate brings the schema up to date. Nodes that do so at once meet each
-// other's locks or tables; the loser sees the work done when it looks again.
+// Migrate brings the schema up to date. Nodes that migrate at the same time
+// conflict over locks or tables; the loser finds the work done when it tries
+// again.
 func (s *Store) Migrate(ctx context.Context) error {
 	if _, err := s.Schema(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)
@@ -58,7 +59,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 			if err := s.ensureEpoch(ctx); err != nil {
 				return err
 			}
-			return s.settleEarlierRows(ctx)
+			return s.upgradeRows(ctx)
 		}
 		if errors.Is(err, ErrUnavailable) || errors.Is(err, errForbidden) || ctx.Err() != nil {
 			break
@@ -110,11 +111,12 @@ func (s *Store) buildIndexes(ctx context.Context) error {
 	return s.retry(ctx, writing, isUnsent, build)
 }
 
-// grantSchema gives a role what it needs since PostgreSQL 15, where nobody but
-// the owner of a database may create tables in its schema public.
+// grantSchema is what to do if the role may not create tables: since PostgreSQL
+// 15, only the owner of a database may create tables in its schema public.
 const grantSchema = `"GRANT USAGE, CREATE ON SCHEMA public TO the_role", or give the role a schema of its own: ` + ownSchema
 
-// migrator works in a transaction of ours: its own panics when it cannot begin.
+// migrator works in a transaction that the caller begins, because gormigrate
+// panics if it cannot begin its own.
 func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
 	opts := &gormigrate.Options{TableName: "migrations", IDColumnName: "id", IDColumnSize: 255}
 	list := make([]*gormigrate.Migration, len(migrations))
@@ -135,8 +137,8 @@ func (d dialect) render(statement string, now time.Time) string {
 	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill, "{now}", strconv.FormatInt(now.UnixMicro(), 10)).Replace(statement)
 }
 
-// ensureEpoch gives a new database its epoch, by which readers of the event
-// log notice that it is another one.
+// ensureEpoch gives a new database its epoch, by which readers of the event log
+// notice that the database was replaced.
 func (s *Store) ensureEpoch(ctx context.Context) error {
 	return s.exec(ctx, func(db *gorm.DB) error {
 		return db.Exec("INSERT INTO settings (name, value) VALUES ('epoch', ?) ON CONFLICT DO NOTHING", rand.Text()).Error

@@ -9,7 +9,7 @@ import (
 )
 
 func TestMigrateTwiceChangesNothing(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		before, epoch := w.rows(), w.epoch()
 		must(t, w.Migrate(t.Context()))
@@ -51,7 +51,7 @@ func TestMigrateFromManyNodesAtOnce(t *testing.T) {
 	})
 }
 
-func (w *world) epoch() (epoch string) {
+func (w *fixture) epoch() (epoch string) {
 	w.Helper()
 	must(w, w.db.QueryRow("SELECT value FROM settings WHERE name = 'epoch'").Scan(&epoch))
 	return epoch

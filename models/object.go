@@ -15,8 +15,8 @@ func ParseObject(text []byte) (map[string]any, error) {
 }
 
 // VastNumber is a number that fits neither an int64 nor, as a fraction, a
-// float64. JSON allows it (RFC 8259 §6), but rounded it could be equal to
-// another one. Expressions that use one fail.
+// float64. JSON allows it (RFC 8259 §6), but once rounded it could equal a
+// different number. Expressions that use one fail.
 type VastNumber struct{ Text string }
 
 // ParseClaims is ParseObject for the claims of a token. A number that cannot
@@ -31,7 +31,8 @@ func ParseClaims(text []byte) (map[string]any, error) {
 	})
 }
 
-// parseObject reads a JSON object; `other` converts numbers that are no int64.
+// parseObject reads a JSON object. other converts numbers that do not fit an
+// int64.
 func parseObject(text []byte, other func(json.Number) (any, error)) (map[string]any, error) {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -49,7 +50,7 @@ func parseObject(text []byte, other func(json.Number) (any, error)) (map[string]
 	return object, err
 }
 
-// plainNumbers replaces json.Number by int64, or by what `other` makes of it.
+// plainNumbers replaces each json.Number by an int64 or by the result of other.
 func plainNumbers(v any, other func(json.Number) (any, error)) (_ any, err error) {
 	switch v := v.(type) {
 	case json.Number:

@@ -35,7 +35,7 @@ func TestParseObject(t *testing.T) {
 		})
 	}
 	for _, text := range []string{"", "null", "[]", `"a"`, "1", "{", `{"a":}`, `{} {}`, `{}x`, `{"a": 01}`, `{'a': 1}`, `{"a": 1e400}`, `{"a": [{"b": -1e999}]}`} {
-		t.Run("refuses "+text, func(t *testing.T) {
+		t.Run("rejects "+text, func(t *testing.T) {
 			if got, err := models.ParseObject([]byte(text)); err == nil {
 				t.Errorf("is %#v", got)
 			}

@@ -5,32 +5,33 @@ import (
 	"syscall"
 )
 
-// What peek sees of a connection on which no answer is awaited.
+// Results of peek for a connection on which no response is expected.
 const (
-	quiet  = iota // nothing: it is open, as far as this side knows
-	spoken        // the server has said something unasked, such as that it shuts down
-	hungUp        // the server has closed it
+	peekNothing = iota // no data: the connection is open, as far as this side knows
+	peekData           // the server has sent something by itself, such as that it shuts down
+	peekClosed         // the server has closed the connection
 )
 
-// peek looks whether the server has spoken or hung up, without waiting and
-// without taking anything away. What cannot be looked at counts as quiet.
+// peek reports whether the server has sent data or closed the connection,
+// without waiting and without consuming anything. It returns peekNothing for a
+// connection that it cannot inspect.
 func peek(conn net.Conn) int {
 	if tls, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = tls.NetConn()
 	}
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
-		return quiet
+		return peekNothing
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return spoken
+		return peekData
 	}
-	state := quiet
-	// Control and not Read, which would wait for a Read that is under way: pgx
-	// leaves one behind after a write that took long.
+	state := peekNothing
+	// Control is used because Read would wait for a Read in progress, which pgx
+	// leaves behind after a slow write.
 	if err := raw.Control(func(fd uintptr) { state = peekAt(fd) }); err != nil {
-		return spoken // its own check finds out
+		return peekData // the check that follows finds the reason
 	}
 	return state
 }

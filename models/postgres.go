@@ -28,21 +28,21 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
-	s.primary.unnamed.Store(opts.NoPreparedStatements)
+	s.primary.unprepared.Store(opts.NoPreparedStatements)
 	cfg.ValidateConnect = s.primary.validate(cfg.ValidateConnect)
-	cfg.OnPgError = s.primary.heed(cfg.OnPgError)
+	cfg.OnPgError = s.primary.onError(cfg.OnPgError)
 	pool := s.connections(*cfg, connectionLife, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
 		if opts.TrustClock {
 			return nil
 		}
 		err := s.measureClockOf(ctx, c)
 		if err != nil {
-			_ = c.Close(ctx) // nobody else does
+			_ = c.Close(ctx) // the pool does not
 		}
 		return err
 	}))
 	cfg.Tracer = nil
-	s.probe = newProbe(s.connections(*cfg, probeLife), askPostgres)
+	s.probe = newProbe(s.connections(*cfg, probeLife), probePostgres)
 	if opts.MaxConnections == 0 {
 		opts.MaxConnections = 16
 	}
@@ -60,10 +60,11 @@ func openPostgres(ctx context.Context, s *Store, url string, opts Options) error
 	if opts.NoPreparedStatements {
 		return nil
 	}
-	return s.noticePooler(ctx, pool)
+	return s.detectPooler(ctx, pool)
 }
 
-// explainPooler says what to do about a pooler that refuses a parameter of the URL.
+// explainPooler adds what to do about a pooler that rejects a parameter of the
+// URL.
 func explainPooler(err error) error {
 	if strings.Contains(err.Error(), "unsupported startup parameter") {
 		return fmt.Errorf("%w: a connection pooler does not pass on this parameter of database.url. "+
@@ -72,11 +73,11 @@ func explainPooler(err error) error {
 	return err
 }
 
-// noticePooler finds a pooler that cannot keep prepared statements before a
-// request does: it prepares the same one on two connections, which such a
-// pooler leads to one and the same server, where its name is taken. What then
-// changes, heed does.
-func (s *Store) noticePooler(ctx context.Context, pool *sql.DB) error {
+// detectPooler finds a pooler that cannot keep prepared statements before a
+// request does. It prepares the same statement on two connections: such a
+// pooler leads both to the same server connection, where the name is taken.
+// onError handles that error.
+func (s *Store) detectPooler(ctx context.Context, pool *sql.DB) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
 	for range 2 {
@@ -86,28 +87,29 @@ func (s *Store) noticePooler(ctx context.Context, pool *sql.DB) error {
 		}
 		defer conn.Close()
 		var backend, own uint32
-		_ = conn.Raw(func(c any) error { own = c.(*connection).pg().PID(); return nil }) // fails with fn alone
+		_ = conn.Raw(func(c any) error { own = c.(*connection).pg().PID(); return nil }) // fails only if the function does
 		if err := conn.QueryRowContext(ctx, "SELECT pg_backend_pid()").Scan(&backend); err != nil || backend == own {
-			return nil // there is no pooler, or it has been noticed
+			return nil // there is no pooler, or onError has noticed it
 		}
 	}
 	return nil
 }
 
-// connections is a pool whose connections lead to the primary.
+// connections returns a pool whose connections lead to the primary.
 func (s *Store) connections(cfg pgx.ConnConfig, life time.Duration, opts ...stdlib.OptionOpenDB) *sql.DB {
 	opts = append(opts,
 		stdlib.OptionBeforeConnect(func(_ context.Context, cfg *pgx.ConnConfig) error {
-			if s.primary.unnamed.Load() {
+			if s.primary.unprepared.Load() {
 				cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 			}
 			return nil
 		}),
-		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false })) // connection.ResetSession asks more
+		stdlib.OptionShouldPing(func(context.Context, stdlib.ShouldPingParams) bool { return false })) // connection.ResetSession checks more
 	return sql.OpenDB(connector{Connector: stdlib.GetConnector(cfg, opts...), primary: &s.primary, now: s.clock.now, life: life})
 }
 
-// measureClockOf works without a name for the statement, which a pooler may lose.
+// measureClockOf uses an unnamed statement, because a pooler may lose named
+// ones.
 func (s *Store) measureClockOf(ctx context.Context, c *pgx.Conn) error {
 	return s.clock.measure(func() (at int64, err error) {
 		err = c.QueryRow(ctx, clockQuery, pgx.QueryExecModeExec).Scan(&at)
@@ -115,8 +117,8 @@ func (s *Store) measureClockOf(ctx context.Context, c *pgx.Conn) error {
 	})
 }
 
-// validate refuses a connection that does not lead to the primary. Where the
-// URL names several hosts, the next one is tried.
+// validate rejects a connection that does not lead to the primary. If the URL
+// names several hosts, the next one is tried.
 func (p *primary) validate(also pgconn.ValidateConnectFunc) pgconn.ValidateConnectFunc {
 	return func(ctx context.Context, conn *pgconn.PgConn) error {
 		if also != nil {
@@ -136,17 +138,17 @@ func (p *primary) validate(also pgconn.ValidateConnectFunc) pgconn.ValidateConne
 	}
 }
 
-// heed looks at every error that a server reports, and says whether the
+// onError handles every error that a server reports, and returns whether the
 // connection may be kept.
-func (p *primary) heed(also pgconn.PgErrorHandler) pgconn.PgErrorHandler {
+func (p *primary) onError(also pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	return func(conn *pgconn.PgConn, err *pgconn.PgError) bool {
 		switch {
 		case err.Code == readOnlyTransaction:
-			p.doubt()
+			p.requireRecheck()
 			return false
-		case lostName(err):
-			if p.unnamed.CompareAndSwap(false, true) {
-				p.log.Warn("a connection pooler between this node and PostgreSQL does not keep prepared statements: going on without them. "+
+		case isLostStatement(err):
+			if p.unprepared.CompareAndSwap(false, true) {
+				p.log.Warn("a connection pooler between this node and PostgreSQL does not keep prepared statements: continuing without them. "+
 					"Set database.prepared_statements: false", "error", err.Message)
 			}
 			return false
@@ -155,8 +157,9 @@ func (p *primary) heed(also pgconn.PgErrorHandler) pgconn.PgErrorHandler {
 	}
 }
 
-// lostName reports whether a prepared statement was not where it had been made,
-// or was there before: connections of a pooler are other ones each time.
-func lostName(err *pgconn.PgError) bool {
+// isLostStatement reports whether a prepared statement was missing where it had
+// been prepared, or existed before: a pooler uses another server connection
+// each time.
+func isLostStatement(err *pgconn.PgError) bool {
 	return err.Code == "26000" || err.Code == "42P05" || err.Code == "08P01" && strings.Contains(err.Message, "prepared statement")
 }

@@ -13,31 +13,31 @@ import (
 )
 
 const (
-	// probeEvery is how often a node asks the database of its own accord.
+	// probeEvery is the interval of the node's own probes of the database.
 	probeEvery = time.Second
-	// probePatience is how long it waits for the answer.
-	probePatience = 2 * time.Second
-	// probeLife bounds how long one connection serves for that. A new one leads to
-	// wherever the URL leads by then, and so finds a promoted primary even while
-	// the one before still takes writes.
+	// probeTimeout limits one probe.
+	probeTimeout = 2 * time.Second
+	// probeLife limits how long one connection is used for probes. A new one
+	// leads to wherever the URL leads by then, and so finds a promoted primary
+	// even while the previous one still accepts writes.
 	probeLife = 5 * time.Second
 )
 
-// probe is the node's own question to the database. It has a connection to
-// itself, so that nothing that requests do can keep it waiting.
+// probe checks the database on a connection of its own, so that requests cannot
+// delay it.
 type probe struct {
-	mu   sync.Mutex
-	pool *sql.DB
-	ask  func(ctx context.Context, pool *sql.DB) error
+	mu    sync.Mutex
+	pool  *sql.DB
+	check func(ctx context.Context, pool *sql.DB) error
 }
 
-func newProbe(pool *sql.DB, ask func(context.Context, *sql.DB) error) *probe {
+func newProbe(pool *sql.DB, check func(context.Context, *sql.DB) error) *probe {
 	pool.SetMaxOpenConns(1)
-	return &probe{pool: pool, ask: ask}
+	return &probe{pool: pool, check: check}
 }
 
-// askPostgres does not prepare its statement, which a pooler might lose.
-func askPostgres(ctx context.Context, pool *sql.DB) error {
+// probePostgres does not prepare its statement, because a pooler might lose it.
+func probePostgres(ctx context.Context, pool *sql.DB) error {
 	var readOnly string
 	err := pool.QueryRowContext(ctx, "SHOW transaction_read_only", pgx.QueryExecModeSimpleProtocol).Scan(&readOnly)
 	if err == nil && readOnly != "off" {
@@ -46,13 +46,13 @@ func askPostgres(ctx context.Context, pool *sql.DB) error {
 	return err
 }
 
-func askSQLite(ctx context.Context, pool *sql.DB) error {
+func probeSQLite(ctx context.Context, pool *sql.DB) error {
 	var version int
 	return pool.QueryRowContext(ctx, "PRAGMA schema_version").Scan(&version) // reads the file
 }
 
-// Watch has the node ask the database every second until ctx ends. It notices
-// an outage, and the end of one, when no request comes; and a promotion.
+// Watch probes the database every second until ctx ends. It notices an outage,
+// the end of one, and a promotion even when there are no requests.
 func (s *Store) Watch(ctx context.Context) {
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
@@ -66,16 +66,17 @@ func (s *Store) Watch(ctx context.Context) {
 	}
 }
 
-// Probe asks once, as Watch does every second. What it learns shows in
-// ContactSince, and in which connections are used.
+// Probe probes the database once, as Watch does every second. The result shows
+// in ContactSince, and in which connections are used.
 func (s *Store) Probe(ctx context.Context) {
 	s.probe.mu.Lock()
 	defer s.probe.mu.Unlock()
 	s.probe.once(ctx, s)
 }
 
-// afterFailure asks whether a failure of an operation was one of the database.
-// Of many at once one asks, and if it is answered, so are the others.
+// afterFailure checks whether an operation failed because of the database. Of
+// many concurrent failures one probes; if that succeeds, the others need no
+// probe.
 func (p *probe) afterFailure(ctx context.Context, s *Store) {
 	if p == nil { // the store is not open yet
 		return
@@ -92,21 +93,21 @@ func (p *probe) afterFailure(ctx context.Context, s *Store) {
 }
 
 func (p *probe) once(ctx context.Context, s *Store) {
-	asking, cancel := context.WithTimeout(ctx, probePatience)
+	asking, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	err := p.ask(asking, p.pool)
+	err := p.check(asking, p.pool)
 	switch {
-	case ctx.Err() != nil, isCrowded(err):
+	case ctx.Err() != nil, isConnectionLimit(err):
 	case err != nil:
-		s.contact.unanswered(s.log, s.translate(err))
+		s.contact.recordFailedProbe(s.log, s.translate(err))
 	default:
-		s.contact.answer(s.log, reading, s.clock.now(), s.Now())
+		s.contact.recordSuccess(s.log, reading, s.clock.now(), s.Now())
 	}
 }
 
-// isCrowded reports whether an error comes of too many connections, which
-// requests can bring about while the database is well.
-func isCrowded(err error) bool {
+// isConnectionLimit reports whether an error is due to too many connections,
+// which requests can cause while the database is healthy.
+func isConnectionLimit(err error) bool {
 	pg := new(pgconn.PgError)
 	return errors.As(err, &pg) && pg.Code == "53300" || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL)
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// pruneBatch bounds the rows of one pruning transaction.
+// pruneBatch limits the rows of one pruning transaction.
 const pruneBatch = 500
 
-// Lease takes or keeps a named lease for holder, for so long; false means that
-// another node holds it.
+// Lease acquires or renews a named lease for holder, for a duration of ttl. It
+// returns false if another node holds the lease.
 func (s *Store) Lease(ctx context.Context, name, holder string, now time.Time, ttl time.Duration) (held bool, err error) {
 	err = s.exec(ctx, func(db *gorm.DB) error {
 		done := db.Exec(`INSERT INTO leases (name, holder, expires_at) VALUES (?, ?, ?)
@@ -28,10 +28,10 @@ func (s *Store) Lease(ctx context.Context, name, holder string, now time.Time, t
 	return held, err
 }
 
-// Prune works off one batch of what is too old to matter and says whether
+// Prune removes one batch of what is too old to matter and reports whether
 // there is more. An expired session is first marked as ended, with its event,
-// and removed when its retention is over; a session that was used since it was
-// last looked at is given its new date.
+// and deleted when its retention is over. A session that was used since it was
+// last checked gets a new date.
 func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error) {
 	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
 		due, err := dueSessions(tx, now)
@@ -62,10 +62,11 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 }
 
 func dueSessions(tx *gorm.DB, now time.Time) ([]*Session, error) {
-	return collect(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch), sessionOf)
+	return readSessions(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE prune_at <= ? ORDER BY prune_at LIMIT ?", At(now), pruneBatch))
 }
 
-// pruneSession asks in every statement that the row is still as it was read.
+// pruneSession makes each statement conditional on the row being as it was
+// read.
 func pruneSession(tx *gorm.DB, row *Session, now time.Time) error {
 	at, why, ended := row.Lifetime().Ended(now)
 	switch {
@@ -74,7 +75,7 @@ func pruneSession(tx *gorm.DB, row *Session, now time.Time) error {
 	case row.EndedAt.IsZero():
 		return expireSession(tx, row, now, at, why)
 	default:
-		if err := outlivedSignIn(tx, row); err != nil {
+		if err := recordLateSeen(tx, row); err != nil {
 			return err
 		}
 		return tx.Exec("DELETE FROM sessions WHERE id = ?", row.ID).Error
@@ -82,8 +83,9 @@ func pruneSession(tx *gorm.DB, row *Session, now time.Time) error {
 }
 
 // expireSession ends a session by time. No access token outlives the end that
-// the session had when it was issued (session.Policy.AccessExpiry); but the end
-// may have been moved since, by a back end or by a policy that is stricter now.
+// the session had when the token was issued (session.Policy.AccessExpiry), but
+// that end may have been moved since, by a back end or by a policy that is
+// stricter now.
 func expireSession(tx *gorm.DB, row *Session, now, at time.Time, why session.EndReason) error {
 	var life settings.Duration
 	err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL AND generation = ? RETURNING "+longestAccess,
@@ -98,7 +100,7 @@ func expireSession(tx *gorm.DB, row *Session, now, at time.Time, why session.End
 	e := row.Event(at, EventSessionEnded, map[string]any{"reason": why})
 	e.ended = at
 	if row.LastActiveAt.Add(life.Std()).After(at) {
-		e.At, e.Until = now, session.RevokedUntil(at, life.Std()) // nodes look for events of this moment
+		e.At, e.Until = now, session.RevokedUntil(at, life.Std()) // nodes look for events that are stamped now
 	}
 	return insertEvent(tx, e)
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// prune works everything off and says in how many batches.
-func (w *world) prune() (batches int) {
+// prune removes everything that is due and returns the number of batches.
+func (w *fixture) prune() (batches int) {
 	w.Helper()
 	for more := true; more; batches++ {
 		if batches == 100 {
@@ -24,7 +24,7 @@ func (w *world) prune() (batches int) {
 }
 
 func TestAnIdleSessionIsMarkedAndLaterRemoved(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		ended := row.IdleExpiry
 		w.clock.Advance(time.Hour - time.Microsecond)
@@ -55,7 +55,7 @@ func TestAnIdleSessionIsMarkedAndLaterRemoved(t *testing.T) {
 	})
 }
 
-func TestPruningKnowsWhyASessionEnded(t *testing.T) {
+func TestPruningRecordsWhyASessionEnded(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(n *models.NewSession)
 		want   session.EndReason
@@ -67,7 +67,7 @@ func TestPruningKnowsWhyASessionEnded(t *testing.T) {
 		"it would idle after its other end": {func(n *models.NewSession) { n.IdleExpiry = start.Add(25 * time.Hour) }, session.Absolute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				n := w.alice()
 				if c.change != nil {
 					c.change(&n)
@@ -84,7 +84,7 @@ func TestPruningKnowsWhyASessionEnded(t *testing.T) {
 }
 
 func TestASessionInUseIsNotPruned(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		due := func() int { return w.number("SELECT prune_at FROM sessions") }
 		if got := due(); got != int(row.IdleExpiry.UnixMicro()) {
@@ -111,8 +111,8 @@ func TestASessionInUseIsNotPruned(t *testing.T) {
 	})
 }
 
-func TestASessionEndedOnPurposeIsRemovedWithoutAnotherEvent(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestASessionThatWasEndedIsRemovedWithoutAnotherEvent(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		w.clock.Advance(time.Minute)
 		must(t, w.EndSession(t.Context(), row, w.Now(), session.SignedOut))
@@ -129,8 +129,8 @@ func TestASessionEndedOnPurposeIsRemovedWithoutAnotherEvent(t *testing.T) {
 	})
 }
 
-func TestPruningTakesTokensAndEventsThatAreTooOld(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestPruningRemovesTokensAndEventsThatAreTooOld(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		expiry := w.Now().Add(10 * time.Minute)
 		w.create(w.alice())
 		must(t, w.RevokeToken(t.Context(), acme, "web", "jti", nil, w.Now(), expiry))
@@ -162,7 +162,7 @@ func TestPruningGoesInBatches(t *testing.T) {
 		"revoked_tokens": `INSERT INTO revoked_tokens (tenant_id, jti, client_id, revoked_at, expires_at) ` + many + `SELECT 'default', 'jti ' || i, 'web', 1, 1 FROM n`,
 	} {
 		t.Run(table, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				w.create(w.alice())
 				w.exec("DELETE FROM spent_tokens")
 				w.exec(insert)
@@ -183,7 +183,7 @@ func TestPruningGoesInBatches(t *testing.T) {
 }
 
 func TestPruningSessionsGoesInBatches(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		for range 501 {
 			w.create(w.alice())
 		}

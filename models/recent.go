@@ -6,17 +6,18 @@ import (
 	"time"
 )
 
-// recentFor is longer than a node may take to commit a revocation, and to look
-// at the event log again.
+// recentFor is longer than a node may take to commit a revocation and to read
+// the event log again.
 const recentFor = time.Minute
 
-// recentRevocations are those that this node has lately begun. Each is noted
-// before its statement is sent, so that none is answered, or takes effect, while
-// this node does not know of it; whether it was committed, the database says.
+// recentRevocations are the revocations that this node has recently started.
+// Each is recorded before its statement is sent, so that none is answered or
+// takes effect before this node knows of it. Whether it was committed, only the
+// database knows.
 type recentRevocations struct {
-	mu    sync.RWMutex
-	begun map[string]time.Time // by bytes of a session's id, by jti, or by tenant for what is whole
-	tidy  time.Time            // when old ones were last forgotten
+	mu        sync.RWMutex
+	startedAt map[string]time.Time // by session id as bytes, by jti, or by tenant for whole objects
+	cleanedAt time.Time            // when old entries were last removed
 }
 
 func (n *recentRevocations) note(e Event, now time.Time) {
@@ -31,24 +32,24 @@ func (n *recentRevocations) note(e Event, now time.Time) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.begun == nil {
-		n.begun = map[string]time.Time{}
+	if n.startedAt == nil {
+		n.startedAt = map[string]time.Time{}
 	}
-	if now.Sub(n.tidy) >= recentFor {
-		maps.DeleteFunc(n.begun, func(_ string, begun time.Time) bool { return now.Sub(begun) >= recentFor })
-		n.tidy = now
+	if now.Sub(n.cleanedAt) >= recentFor {
+		maps.DeleteFunc(n.startedAt, func(_ string, begun time.Time) bool { return now.Sub(begun) >= recentFor })
+		n.cleanedAt = now
 	}
-	n.begun[name] = now
+	n.startedAt[name] = now
 }
 
-// concern says whether the token may be of what one of them is about.
-func (n *recentRevocations) concern(about Issued, now time.Time) bool {
+// mayConcern reports whether one of them may affect the token.
+func (n *recentRevocations) mayConcern(about Issued, now time.Time) bool {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
-	own, is := n.begun[about.TokenID]
+	own, is := n.startedAt[about.TokenID]
 	if about.SessionID != nil {
-		own, is = n.begun[string(about.SessionID[:])]
+		own, is = n.startedAt[string(about.SessionID[:])]
 	}
-	whole, all := n.begun[about.TenantID]
+	whole, all := n.startedAt[about.TenantID]
 	return is && now.Sub(own) < recentFor || all && now.Sub(whole) < recentFor
 }

@@ -3,7 +3,6 @@ package models
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,28 +15,29 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// ErrTokenBeforeRestore refuses a client token that was issued before the
-// database was restored: whether it was used, the database may have forgotten.
+// ErrTokenBeforeRestore is returned for a client token that was issued before
+// the database was restored: the database may have lost the record of its use.
 var ErrTokenBeforeRestore = errors.New("the client token was issued before the database was restored")
 
-// clientTokensValidFrom is the setting that holds when the database was last
-// restored, in microseconds.
+// clientTokensValidFrom is the name of the setting that holds when the database
+// was last restored, in microseconds.
 const clientTokensValidFrom = "client_tokens_valid_from"
 
-// Restored tells the database that it was restored from a backup, or failed
-// over to a standby that had not received everything. What happened after `at`
-// is lost: sign-outs, revocations, spent client tokens.
+// Restored records that the database was restored from a backup, or failed over
+// to a standby that had not received everything. Everything after `at` is lost:
+// sign-outs, revocations, used client tokens.
 //
-// The database gets a new epoch, so that readers of the revocation feed begin
-// again; client tokens issued before now are refused; and unless keepSessions,
-// sessions that were created by then end, since any of them may have been ended
-// since. It returns how many. After an error, call it again.
+// The database gets a new epoch, so that readers of the revocation feed start
+// over. Client tokens issued before now are rejected. Unless keepSessions is
+// set, the sessions created up to `at` end, because any of them may have been
+// ended since. Restored returns how many it ended. After an error, call it
+// again.
 func (s *Store) Restored(ctx context.Context, at time.Time, keepSessions bool) (ended int, err error) {
 	now := s.Now()
 	if at.After(now) {
-		return 0, fmt.Errorf("%s lies in the future", at.Format(time.RFC3339))
+		return 0, fmt.Errorf("%s is in the future", at.Format(time.RFC3339))
 	}
-	if second := at.Truncate(time.Second); at.Equal(second) { // people write whole seconds, and mean all of the last one
+	if second := at.Truncate(time.Second); at.Equal(second) { // people write whole seconds and include all of the last one
 		at = second.Add(time.Second - time.Microsecond)
 	}
 	if err := s.newEpoch(ctx, now); err != nil || keepSessions {
@@ -57,11 +57,9 @@ func (s *Store) Restored(ctx context.Context, at time.Time, keepSessions bool) (
 		last = ids[len(ids)-1]
 		var inBatch int
 		err = s.transaction(ctx, func(tx *gorm.DB) error {
-			of, err := collect(tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING tenant_id",
-				At(now), session.Restored, At(now.Add(session.Retention)), ids), func(rows *sql.Rows) (tenant string, err error) {
-				err = rows.Scan(&tenant)
-				return tenant, err
-			})
+			var of []string
+			err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING tenant_id",
+				At(now), session.Restored, At(now.Add(session.Retention)), ids).Scan(&of).Error
 			if err != nil {
 				return err
 			}
@@ -90,8 +88,8 @@ func (s *Store) newEpoch(ctx context.Context, now time.Time) error {
 	})
 }
 
-// revokeEverything has followers of the event log refuse every access token
-// issued so far. One event of each tenant stands for all its sessions.
+// revokeEverything makes followers of the event log reject every access token
+// issued so far. One event for each tenant covers all its sessions.
 func (s *Store) revokeEverything(ctx context.Context, at time.Time) error {
 	var tenants []string
 	err := s.longQuery(ctx, func(db *gorm.DB) error {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestARestoredDatabaseRevivesNothing(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		before := w.create(w.alice())
 		tail := models.NewTail(w.Store)
 		must(t, tail.Look(t.Context()))
@@ -46,7 +46,7 @@ func TestARestoredDatabaseRevivesNothing(t *testing.T) {
 }
 
 func TestARestoredDatabaseKeepsSessionsIfAsked(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		w.clock.Advance(time.Minute)
 		if ended, err := w.Restored(t.Context(), w.Now(), true); err != nil || ended != 0 {
@@ -59,9 +59,9 @@ func TestARestoredDatabaseKeepsSessionsIfAsked(t *testing.T) {
 	})
 }
 
-// Which client tokens were used, a backup does not know.
+// A backup does not contain which client tokens were used since.
 func TestAClientTokenFromBeforeARestoreIsRefused(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		issued := func(at time.Time) func(*models.NewSession) {
 			return func(n *models.NewSession) { n.Token.IssuedAt = at }
 		}
@@ -71,7 +71,7 @@ func TestAClientTokenFromBeforeARestoreIsRefused(t *testing.T) {
 		must(t, err)
 		counts := w.rows()
 		if _, err := w.CreateSession(t.Context(), old, signs); !errors.Is(err, models.ErrTokenBeforeRestore) {
-			t.Errorf("answered with %v", err)
+			t.Errorf("returned %v", err)
 		}
 		w.wantRows(counts)
 		w.create(w.alice(issued(w.Now())))
@@ -80,7 +80,7 @@ func TestAClientTokenFromBeforeARestoreIsRefused(t *testing.T) {
 
 // A backup is noted in whole seconds, in the last of which users signed in.
 func TestARestoreUpToASecondIncludesAllOfIt(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		at := w.Now().Truncate(time.Second)
 		w.clock.Advance(at.Add(700 * time.Millisecond).Sub(w.Now()))
 		row := w.create(w.alice())

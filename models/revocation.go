@@ -14,46 +14,48 @@ import (
 	"gorm.io/gorm"
 )
 
-// Revocation is an event that takes access tokens back: those of a session,
-// one that has no session, or all that were issued before a moment. Which it
-// is, the first of these fields that is set says: SessionID, TokenID, Subject,
-// Issuer, ClientID; none of them: the tokens of the whole tenant.
+// Revocation is an event that revokes access tokens: those of a session, a
+// single one without a session, or all that were issued before a certain time.
+// The first of these fields that is set decides which: SessionID, TokenID,
+// Subject, Issuer, ClientID. If none is set, it revokes the tokens of the whole
+// tenant.
 type Revocation struct {
 	At        time.Time
-	Until     time.Time // no verifier accepts such a token any more
+	Until     time.Time // no verifier accepts such a token from then on
 	TenantID  string
 	SessionID *SessionID
 	TokenID   string // its jti
 	Subject   string
 	Issuer    string    // URL of a trusted issuer
 	ClientID  string    // also of the session or the token
-	Before    time.Time // of what is whole
-	Audience  []string  // who may have seen such a token
+	Before    time.Time // if it is not about one session or token: it revokes what was issued earlier
+	Audience  []string  // who may have received such a token
 
 	id    eventID
-	known time.Time // when a node that follows the log had it at the latest
+	known time.Time // the latest time at which a node that follows the log received it
 }
 
-// eventID is the key of an event: its moment, and chance.
+// eventID is the key of an event: its time and random bits.
 type eventID [16]byte
 
 func (id eventID) moment() time.Time {
 	return time.UnixMicro(int64(binary.BigEndian.Uint64(id[:8]))).UTC()
 }
 
-// eventsFrom is less than the id of every event of that moment or later.
+// eventsFrom returns a key below the ids of all events at or after the given
+// time.
 func eventsFrom(moment time.Time) []byte {
 	return binary.BigEndian.AppendUint64(nil, uint64(moment.UnixMicro()))
 }
 
 const (
-	// revocationPage bounds the rows of one statement.
+	// revocationPage limits the rows of one statement.
 	revocationPage = 5000
-	// revocationChunk bounds the ids that one statement names.
+	// revocationChunk limits the ids in one statement.
 	revocationChunk = 500
 )
 
-// Revocations lists those that still matter, in the order of their ends.
+// Revocations lists the revocations that still matter, ordered by Until.
 func (s *Store) Revocations(ctx context.Context, now time.Time) ([]*Revocation, error) {
 	until, after := At(now), []byte{}
 	return s.revocations(ctx, func(db *gorm.DB, last *Revocation) *gorm.DB {
@@ -64,9 +66,9 @@ func (s *Store) Revocations(ctx context.Context, now time.Time) ([]*Revocation, 
 	})
 }
 
-// revocationsFrom lists those of them that are stamped from a moment on and not
-// known yet, in their order. The known ones, which are nearly all wherever looks
-// overlap, cost their ids.
+// revocationsFrom lists those that are stamped at or after a certain time and
+// not known yet, ordered by id. Of those that are known, which is most of them
+// because looks overlap, it reads only the ids.
 func (s *Store) revocationsFrom(ctx context.Context, now, from time.Time, known func(tenant string, id eventID) bool) (all []*Revocation, err error) {
 	for after := eventsFrom(from); after != nil; {
 		unknown, last, err := s.unknownRevocations(ctx, after, known)
@@ -87,8 +89,8 @@ func (s *Store) revocationsFrom(ctx context.Context, now, from time.Time, known 
 	return all, nil
 }
 
-// unknownRevocations reads a page of ids, and says where the next one begins;
-// nil: there is none.
+// unknownRevocations reads a page of ids and returns where the next page
+// begins; last is nil if there is none.
 func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func(tenant string, id eventID) bool) (unknown [][]byte, last []byte, err error) {
 	type event struct {
 		id     []byte
@@ -114,12 +116,12 @@ func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func
 	return unknown, last, err
 }
 
-// The row of a session is kept for longer than a revocation of it matters
-// (session.Retention).
+// revocationsWhere joins the sessions for their audience. The row of a session
+// is kept for longer than a revocation of it matters (session.Retention).
 const revocationsWhere = `SELECT e.id, e.at, e.until, e.tenant_id, e.session_id, e.client_id, e.subject, e.details, s.audience
 	FROM events e LEFT JOIN sessions s ON s.id = e.session_id WHERE e.until IS NOT NULL AND `
 
-// revocations reads page after page; none takes long, however many there are.
+// revocations reads page after page, so that no statement takes long.
 func (s *Store) revocations(ctx context.Context, page func(db *gorm.DB, last *Revocation) *gorm.DB) (all []*Revocation, err error) {
 	for more := true; more; {
 		var last *Revocation
@@ -140,9 +142,9 @@ func (s *Store) revocations(ctx context.Context, page func(db *gorm.DB, last *Re
 	return all, nil
 }
 
-// namesMore reports whether the details of an event say more of a revocation than
-// its columns. Those of a session that ended do not, and nearly all are of those.
-func namesMore(details []byte) bool {
+// hasMoreDetails reports whether the details of an event add something to its
+// columns. Those of an ended session, which nearly all are, do not.
+func hasMoreDetails(details []byte) bool {
 	for _, member := range []string{`"jti"`, `"issuer"`, `"before"`, `"audience"`} {
 		if bytes.Contains(details, []byte(member)) {
 			return true
@@ -151,7 +153,8 @@ func namesMore(details []byte) bool {
 	return false
 }
 
-// scanRevocation copies only what it keeps: a node reads thousands when it starts.
+// scanRevocation copies only what it keeps, because a node reads thousands of
+// rows when it starts.
 func scanRevocation(row *sql.Rows) (*Revocation, error) {
 	var (
 		r                          Revocation
@@ -169,7 +172,7 @@ func scanRevocation(row *sql.Rows) (*Revocation, error) {
 		of := SessionID(sid)
 		r.SessionID = &of
 	}
-	if namesMore(details) {
+	if hasMoreDetails(details) {
 		var named struct {
 			TokenID  string   `json:"jti"`
 			Issuer   string   `json:"issuer"`
@@ -188,7 +191,8 @@ func scanRevocation(row *sql.Rows) (*Revocation, error) {
 	return &r, nil
 }
 
-// Epoch names the database: one that was made anew has another.
+// Epoch identifies the database. A database that is created again has another
+// one.
 func (s *Store) Epoch(ctx context.Context) (epoch string, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
 		return db.Raw("SELECT value FROM settings WHERE name = 'epoch'").Row().Scan(&epoch)

@@ -18,7 +18,7 @@ const margin = session.VerifierTolerance + session.Leeway
 // told lists the revocations that a tail that starts now knows, each with what
 // it names, the seconds from now to `before` and until it is over, and who may
 // know of it.
-func (w *world) told(names map[models.SessionID]string) string {
+func (w *fixture) told(names map[models.SessionID]string) string {
 	w.Helper()
 	known, err := w.tail().Revoked(acme, models.Position{})
 	must(w, err)
@@ -45,8 +45,8 @@ func (w *world) told(names map[models.SessionID]string) string {
 }
 
 func TestEveryEarlyEndIsARevocation(t *testing.T) {
-	change := func(prune bool, f func(spec *settings.TenantSpec)) func(*world, *models.Session) {
-		return func(w *world, _ *models.Session) {
+	change := func(prune bool, f func(spec *settings.TenantSpec)) func(*fixture, *models.Session) {
+		return func(w *fixture, _ *models.Session) {
 			spec := tenant()
 			f(&spec)
 			_, err := w.Apply(w.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true, Prune: prune})
@@ -54,17 +54,17 @@ func TestEveryEarlyEndIsARevocation(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		end  func(w *world, row *models.Session)
+		end  func(w *fixture, row *models.Session)
 		want string
 	}{
-		"an end": {func(w *world, row *models.Session) {
+		"an end": {func(w *fixture, row *models.Session) {
 			must(w, w.EndSession(w.Context(), row, w.Now(), session.ReuseDetected, row.Event(w.Now(), models.EventRefreshReuse, nil)))
 			must(w, w.EndSession(w.Context(), row, w.Now(), session.SignedOut))
 		}, "client=web session=alice's until=5m0s [api web]"},
-		"an eviction": {func(w *world, _ *models.Session) {
+		"an eviction": {func(w *fixture, _ *models.Session) {
 			w.create(w.alice(func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: 1} }))
 		}, "client=web session=alice's until=5m0s [api web]"},
-		"a token": {func(w *world, _ *models.Session) {
+		"a token": {func(w *fixture, _ *models.Session) {
 			must(w, w.RevokeToken(w.Context(), acme, "web", "one", []string{"api"}, w.Now(), w.Now().Add(time.Minute)))
 		}, "client=web token=one until=30s [api]"},
 		"a user who is disabled": {change(false, func(spec *settings.TenantSpec) {
@@ -82,23 +82,23 @@ func TestEveryEarlyEndIsARevocation(t *testing.T) {
 			"client= before=16s until=24h0m16s []"},
 		"a tenant that is removed": {change(true, func(spec *settings.TenantSpec) { spec.ID = "another" }),
 			"client= before=16s until=24h0m16s []"},
-		"a sign-out everywhere": {func(w *world, _ *models.Session) {
+		"a sign-out everywhere": {func(w *fixture, _ *models.Session) {
 			_, err := w.EndSessions(w.Context(), acme, "alice", models.SessionID{}, w.Now(), session.Revoked)
 			must(w, err)
 		}, "client=shop session= until=5m0s [shop]; client=web session=alice's until=5m0s [api web]"},
-		"an end that was moved to come before its tokens": {func(w *world, row *models.Session) {
+		"an end that was moved to come before its tokens": {func(w *fixture, row *models.Session) {
 			_, err := w.ExtendSession(w.Context(), row, w.Now(), w.Now().Add(10*time.Second), "support")
 			must(w, err)
 			w.clock.Advance(30 * time.Second)
 			w.prune()
 		}, "client=web session=alice's until=4m40s [api web]"},
-		"an end that was moved": {func(w *world, row *models.Session) {
+		"an end that was moved": {func(w *fixture, row *models.Session) {
 			_, err := w.ExtendSession(w.Context(), row, w.Now(), w.Now().Add(10*time.Minute), "support")
 			must(w, err)
 			w.clock.Advance(11 * time.Minute)
 			w.prune()
 		}, ""},
-		"nothing but time": {func(w *world, _ *models.Session) {
+		"nothing but time": {func(w *fixture, _ *models.Session) {
 			w.clock.Advance(48 * time.Hour)
 			w.prune()
 			if n := w.number("SELECT count(*) FROM events WHERE type = 'session_ended'"); n != 2 {
@@ -107,22 +107,22 @@ func TestEveryEarlyEndIsARevocation(t *testing.T) {
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				row := w.create(w.alice(func(n *models.NewSession) { n.Audience = []string{"api", "web"} }))
 				w.create(w.alice(func(n *models.NewSession) { n.ClientID, n.Audience = "shop", []string{"shop"} }))
 				w.clock.Advance(time.Minute)
 				c.end(w, row)
 				if got := w.told(map[models.SessionID]string{row.ID: "alice's"}); got != c.want {
-					t.Errorf("told of %q, want %q", got, c.want)
+					t.Errorf("published %q, want %q", got, c.want)
 				}
 			})
 		})
 	}
 }
 
-// What is applied is told at the end of its transaction, however long it took.
-func TestAnEventOfAConfigurationHasTheMomentOfItsEnd(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// Events of Apply are written at the end of its transaction, however long it took.
+func TestAnEventOfApplyIsStampedAtItsEnd(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		spec := tenant()
 		spec.Clients[0].Disabled = true
 		spec.TrustedIssuers[0].Keys = settings.IssuerKeys{SharedSecret: "a shared secret of the issuer of tests"}
@@ -138,9 +138,9 @@ func TestAnEventOfAConfigurationHasTheMomentOfItsEnd(t *testing.T) {
 	})
 }
 
-// A revocation is known for as long as the longest token of the last day lives.
-func TestARevocationOutlivesTokensOfAnEarlierLife(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// A revocation matters for as long as the longest-lived token of the last day.
+func TestARevocationOutlivesTokensWithAnEarlierLifetime(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		life := func(ttl time.Duration) {
 			spec := tenant()
 			spec.Clients[0].AccessTokenTTL = new(settings.Duration(ttl))
@@ -174,9 +174,9 @@ func TestARevocationOutlivesTokensOfAnEarlierLife(t *testing.T) {
 	})
 }
 
-// Rows that an earlier release wrote have no life noted: the longest counts.
-func TestALifeThatIsNotNotedIsTheLongest(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// Rows that an earlier release wrote have no recorded lifetime: the longest counts.
+func TestALifetimeThatIsNotRecordedIsTheLongest(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.exec("UPDATE clients SET access_ttl = NULL")
 		known := func() time.Duration {
 			row := w.create(w.alice())

@@ -2,68 +2,69 @@ package models
 
 import "time"
 
-// Issued is an access token as far as a revocation may be about it.
+// Issued is an access token, as far as a revocation can refer to it.
 type Issued struct {
 	TenantID  string
 	ClientID  string
 	Subject   string
-	SessionID *SessionID // nil: it has none
+	SessionID *SessionID // nil: none
 	TokenID   string     // its jti
 	At        time.Time  // its iat
 }
 
-// Verdict is what a Tail says of an access token.
+// Verdict is what a Tail knows about an access token.
 type Verdict int
 
 // The verdicts.
 const (
-	Unknown    Verdict = iota // only the database can tell
-	NotRevoked                // nothing was revoked that it is of, as of the last look
+	Unknown    Verdict = iota // only the database can decide
+	NotRevoked                // no revocation affects it, as of the last look
 	Revoked                   // its session has ended, or it was revoked itself
 )
 
-// Verdict judges an access token without the database. It is Unsure if the last
-// look is as old as `within` or older, if this node itself may just be revoking
-// what the token is of, and of a token that is older than a switch of its
-// client, user or tenant, or of any trusted issuer: whether its session is, the
-// row alone knows.
+// Verdict judges an access token without the database. It returns Unknown in
+// three cases: the last look is at least `within` old; this node may just be
+// revoking the token itself; or the token predates a disable or enable of its
+// client, user or tenant, or of any trusted issuer, so that only the session
+// row can tell whether the session is affected.
 func (t *Tail) Verdict(about Issued, within time.Duration) Verdict {
 	known := t.known(about, within)
-	if known == NotRevoked && t.store.recent.concern(about, t.store.Now()) {
+	if known == NotRevoked && t.store.recent.mayConcern(about, t.store.Now()) {
 		return Unknown
 	}
 	return known
 }
 
-// known is the verdict by the log alone.
+// known returns the verdict of the event log alone.
 func (t *Tail) known(about Issued, within time.Duration) Verdict {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	if t.stale() != nil || !t.younger(within) {
+	if t.stale() != nil || !t.lookedWithin(within) {
 		return Unknown
 	}
 	return t.live[about.TenantID].verdict(about)
 }
 
-// younger says that the last look began less than so long ago, by the wall
-// clock, which goes on while the machine sleeps, and by the monotonic one, which
-// nobody sets back.
-func (t *Tail) younger(than time.Duration) bool {
+// lookedWithin reports whether the last look began less than d ago, by the wall
+// clock, which continues while the machine sleeps, and by the monotonic clock,
+// which nobody sets back.
+func (t *Tail) lookedWithin(d time.Duration) bool {
 	now := t.store.Now()
 	age, wall := now.Sub(t.lookedAt), now.Round(0).Sub(t.lookedAt.Round(0))
-	return min(age, wall) >= 0 && max(age, wall) < than
+	return min(age, wall) >= 0 && max(age, wall) < d
 }
 
-// revokedSet is what a tail holds of a tenant, found by what a token says.
+// revokedSet holds the revocations of one tenant, indexed by the claims of a
+// token.
 type revokedSet struct {
 	events   map[eventID]*Revocation
 	sessions map[SessionID]*Revocation
 	tokens   map[string]*Revocation
-	switched map[switched]*Revocation // the last of each
+	switched map[switched]*Revocation // the latest of each
 }
 
-// switched is what was switched off as a whole. The zero value stands for the
-// tenant and for issuers, which no claim names.
+// switched identifies an object that was disabled as a whole. The zero value is
+// the tenant and all issuers, which no claim names.
 type switched struct{ client, subject string }
 
 func newRevokedSet() *revokedSet {
@@ -73,7 +74,7 @@ func newRevokedSet() *revokedSet {
 	}
 }
 
-// all are the revocations, by the ids of their events.
+// all returns the revocations by the ids of their events.
 func (s *revokedSet) all() map[eventID]*Revocation {
 	if s == nil {
 		return nil
@@ -111,7 +112,7 @@ func (s *revokedSet) add(r *Revocation) {
 	}
 }
 
-// remove forgets a revocation; one of the same that was added since stays.
+// remove removes a revocation. A later one of the same object stays.
 func (s *revokedSet) remove(r *Revocation) {
 	delete(s.events, r.id)
 	switch {

@@ -10,20 +10,20 @@ import (
 )
 
 // issued is an access token of the session, issued now.
-func (w *world) issued(row *models.Session) models.Issued {
+func (w *fixture) issued(row *models.Session) models.Issued {
 	return models.Issued{TenantID: acme, ClientID: row.ClientID, Subject: row.Subject, SessionID: &row.ID, TokenID: "of a session", At: w.Now().Truncate(time.Second)}
 }
 
-func (w *world) wantVerdict(tail *models.Tail, what string, about models.Issued, want models.Verdict) {
+func (w *fixture) wantVerdict(tail *models.Tail, what string, about models.Issued, want models.Verdict) {
 	w.Helper()
 	if got := tail.Verdict(about, 2*time.Second); got != want {
 		w.Errorf("%s: %v, want %v", what, got, want)
 	}
 }
 
-// What another node has done, since what this one does itself is read.
-func TestATailJudgesTokensByWhatTheySay(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// The other node makes the changes, because a node's own would be Unknown.
+func TestATailJudgesTokensByTheirClaims(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		tail, there := w.tail(), w.another(models.Options{})
 		ended, alive, sold := w.create(w.alice()), w.create(w.alice()), w.create(w.alice(func(n *models.NewSession) { n.ClientID, n.Subject = "shop", "bob" }))
 		machine := models.Issued{TenantID: acme, ClientID: "web", Subject: "web", TokenID: "one", At: w.Now()}
@@ -77,8 +77,8 @@ func TestATailJudgesTokensByWhatTheySay(t *testing.T) {
 	})
 }
 
-func TestATailThatIsNotFreshJudgesNothing(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestATailThatIsNotFreshReturnsUnknown(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		tail := models.NewTail(w.Store)
 		w.wantVerdict(tail, "before it has looked", w.issued(row), models.Unknown)
@@ -94,10 +94,10 @@ func TestATailThatIsNotFreshJudgesNothing(t *testing.T) {
 	})
 }
 
-// The tail has not looked again: that a node knows of its own revocations at
-// once does not hang on it.
-func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// The tail has not looked again: a node's knowledge of its own revocations does
+// not depend on it.
+func TestANodeReturnsUnknownForItsOwnRevocations(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		rows := make([]*models.Session, 5)
 		for i := range rows {
 			rows[i] = w.create(w.alice())
@@ -144,8 +144,8 @@ func TestANodeIsUnsureOfWhatItRevokesItself(t *testing.T) {
 	})
 }
 
-func TestTheLastTimeAClientWasSwitchedOffCounts(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestTheLatestDisablingOfAClientCounts(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		tail, there := w.tail(), w.another(models.Options{})
 		for _, disabled := range []bool{true, false, true} {
 			spec := tenant()

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"strings"
 	"time"
 
@@ -13,18 +12,18 @@ import (
 type RootUse struct {
 	RootVersion    int64
 	SigningKeys    int
-	SuspensionKeys int // by which suspensions name ids
+	SuspensionKeys int // of the digests by which suspensions identify ids
 	AdminKeys      int // that can be used
 	SharedSecrets  int // of trusted issuers
-	ClientSecrets  int // previous ones included
+	ClientSecrets  int // including previous ones
 	Sessions       int // with a refresh token
-	UsedTokens     int // refresh tokens of an earlier root whose lost answer may still be asked for
+	UsedTokens     int // refresh tokens of an earlier root whose lost response may still be repeated
 	SessionTokens  int
-	LastSession    Time // when the last of these sessions has ended
+	LastSession    Time // when the last of these sessions ends
 }
 
-// rootUses is where root versions are written down, and the live rows of each.
-// An absent secret is NULL or empty, as the engine has it.
+// rootUses lists where root versions are stored and which rows of each count.
+// An absent secret is NULL or empty, depending on the engine.
 var rootUses = []struct {
 	table, column, live string
 	count               func(*RootUse) *int
@@ -41,61 +40,56 @@ var rootUses = []struct {
 	{"sessions", "session_token_root_version", "length(session_token_digest) > 0", func(u *RootUse) *int { return &u.SessionTokens }, true},
 }
 
-// RootUses counts what hangs on each root secret. It reads the whole table of
+// RootUses counts what depends on each root secret. It reads the whole table of
 // sessions.
 func (s *Store) RootUses(ctx context.Context, now time.Time) (map[int64]*RootUse, error) {
 	uses := map[int64]*RootUse{}
 	for _, in := range rootUses {
-		statement, args := "SELECT "+in.column+", count(*), 0 FROM "+in.table+" WHERE "+in.live, []any(nil)
+		statement, args := "SELECT "+in.column+" AS version, count(*) AS n, 0 AS last FROM "+in.table+" WHERE "+in.live, []any(nil)
 		if strings.Contains(in.live, "?") {
 			args = []any{At(now)}
 		}
 		if in.sessions {
-			statement = "SELECT " + in.column + ", count(*), max(absolute_expires_at) FROM sessions WHERE " + in.live +
+			statement = "SELECT " + in.column + " AS version, count(*) AS n, max(absolute_expires_at) AS last FROM sessions WHERE " + in.live +
 				" AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)"
 			args = []any{At(now), At(now)}
 		}
-		type use struct {
-			version int64
-			n       int
-			last    Time
+		var found []struct {
+			Version int64
+			N       int
+			Last    Time
 		}
-		var found []use
-		err := s.longQuery(ctx, func(db *gorm.DB) (err error) {
-			found, err = collect(db.Raw(statement+" GROUP BY "+in.column, args...), func(rows *sql.Rows) (u use, err error) {
-				err = rows.Scan(&u.version, &u.n, &u.last)
-				return u, err
-			})
-			return err
+		err := s.longQuery(ctx, func(db *gorm.DB) error {
+			return db.Raw(statement+" GROUP BY "+in.column, args...).Scan(&found).Error
 		})
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range found {
-			u := uses[f.version]
+			u := uses[f.Version]
 			if u == nil {
-				u = &RootUse{RootVersion: f.version}
-				uses[f.version] = u
+				u = &RootUse{RootVersion: f.Version}
+				uses[f.Version] = u
 			}
-			*in.count(u) += f.n
-			if f.last.After(u.LastSession.Time) {
-				u.LastSession = f.last
+			*in.count(u) += f.N
+			if f.Last.After(u.LastSession.Time) {
+				u.LastSession = f.Last
 			}
 		}
 	}
 	return uses, nil
 }
 
-// IssueUnder notes that a root secret issues, the first time that one does so.
-// From then on what hangs on earlier ones moves to it, and never back: while
-// nodes change over, some still issue under the one before.
+// IssueUnder records that a root secret issues, the first time that it does.
+// From then on, rows move to it from earlier ones and never back, because
+// during a rollout some nodes still issue under the previous one.
 func (s *Store) IssueUnder(ctx context.Context, version int64, now time.Time) error {
 	return s.exec(ctx, func(db *gorm.DB) error {
 		return db.Exec("INSERT INTO roots (version, issues_since) VALUES (?, ?) ON CONFLICT DO NOTHING", version, At(now)).Error
 	})
 }
 
-// RootsInOrder tells since when each root has been issuing.
+// RootsInOrder returns since when each root has been issuing.
 func (s *Store) RootsInOrder(ctx context.Context) (since map[int64]time.Time, err error) {
 	var roots []struct {
 		Version     int64
@@ -109,9 +103,9 @@ func (s *Store) RootsInOrder(ctx context.Context) (since map[int64]time.Time, er
 	return since, err
 }
 
-// movesTo is the condition that the root in column is an earlier one than the
+// underEarlierRoot is the condition that the root in column is earlier than the
 // root that is its parameter.
-func movesTo(column string) string {
+func underEarlierRoot(column string) string {
 	return ` AND EXISTS (SELECT 1 FROM roots later WHERE later.version = ? AND NOT EXISTS (
 		SELECT 1 FROM roots r WHERE r.version = ` + column + ` AND r.issues_since >= later.issues_since))`
 }
@@ -126,8 +120,8 @@ func (s *Store) SealingRoots(ctx context.Context) ([]int64, error) {
 	return versions, err
 }
 
-// ClientsUnderRoot names clients whose secret is digested under the root, as
-// tenant/client, at most 20.
+// ClientsUnderRoot lists at most 20 clients, as tenant/client, whose secret is
+// digested under the root.
 func (s *Store) ClientsUnderRoot(ctx context.Context, version int64) ([]string, error) {
 	var ids []string
 	err := s.query(ctx, func(db *gorm.DB) error {
@@ -138,18 +132,18 @@ func (s *Store) ClientsUnderRoot(ctx context.Context, version int64) ([]string, 
 	return ids, err
 }
 
-// Reseal seals anew what is sealed under an earlier root than the given one: at
+// Reseal seals under the given root what is sealed under an earlier one: at
 // most 100 signing keys and as many shared secrets. key and secret return nil
 // for what they cannot open, which stays as it is. Nodes keep what they hold in
-// memory, so that none has to read anything again.
+// memory, so they have to read nothing again.
 func (s *Store) Reseal(ctx context.Context, version int64, key func(SigningKey) []byte, secret func(TrustedIssuer) []byte) error {
 	var keys []SigningKey
 	var issuers []TrustedIssuer
 	err := s.query(ctx, func(db *gorm.DB) error {
-		if err := db.Where("root_version <> ? AND retired_at IS NULL"+movesTo("root_version"), version, version).Limit(100).Find(&keys).Error; err != nil {
+		if err := db.Where("root_version <> ? AND retired_at IS NULL"+underEarlierRoot("root_version"), version, version).Limit(100).Find(&keys).Error; err != nil {
 			return err
 		}
-		return db.Where("root_version <> ? AND length(sealed_secret) > 0"+movesTo("root_version"), version, version).Limit(100).Find(&issuers).Error
+		return db.Where("root_version <> ? AND length(sealed_secret) > 0"+underEarlierRoot("root_version"), version, version).Limit(100).Find(&issuers).Error
 	})
 	if err != nil {
 		return err
@@ -179,15 +173,15 @@ func (s *Store) Reseal(ctx context.Context, version int64, key func(SigningKey) 
 	return nil
 }
 
-// ResealSuspensionKey seals the key of suspensions under the given root, if it
-// is still sealed under an earlier one that can be opened.
+// ResealSuspensionKey seals the key of suspensions under the given root if it
+// is sealed under an earlier one that can be opened.
 func (s *Store) ResealSuspensionKey(ctx context.Context, secrets SuspensionSecrets, version int64) error {
 	var stale []struct {
 		Sealed      []byte
 		RootVersion int64
 	}
 	err := s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT sealed, root_version FROM suspension_keys WHERE root_version <> ?"+movesTo("root_version"), version, version).Scan(&stale).Error
+		return db.Raw("SELECT sealed, root_version FROM suspension_keys WHERE root_version <> ?"+underEarlierRoot("root_version"), version, version).Scan(&stale).Error
 	})
 	for _, k := range stale {
 		key, cannotOpen := secrets.OpenSuspensionKey(k.Sealed, k.RootVersion)
@@ -202,15 +196,15 @@ func (s *Store) ResealSuspensionKey(ctx context.Context, secrets SuspensionSecre
 	return err
 }
 
-// RenewClientSecret digests a client's secret under a later root, if it still
-// has the old digest; whether as its secret or as the previous one makes no difference.
+// RenewClientSecret digests a client's secret under a later root if the row
+// still has the old digest, as the secret or as the previous one.
 func (s *Store) RenewClientSecret(ctx context.Context, tenant, client string, old, renewed Digest) error {
 	return s.exec(ctx, func(db *gorm.DB) error { return renewClientSecret(db, tenant, client, old, renewed) })
 }
 
 func renewClientSecret(db *gorm.DB, tenant, client string, old, renewed Digest) error {
 	for _, column := range []string{"secret", "previous_secret"} {
-		err := db.Exec("UPDATE clients SET "+column+"_digest = ?, "+column+"_root_version = ? WHERE tenant_id = ? AND id = ? AND "+column+"_digest = ?"+movesTo(column+"_root_version"),
+		err := db.Exec("UPDATE clients SET "+column+"_digest = ?, "+column+"_root_version = ? WHERE tenant_id = ? AND id = ? AND "+column+"_digest = ?"+underEarlierRoot(column+"_root_version"),
 			renewed.Digest, renewed.RootVersion, tenant, client, old.Digest, renewed.RootVersion).Error
 		if err != nil {
 			return err
@@ -219,12 +213,12 @@ func renewClientSecret(db *gorm.DB, tenant, client string, old, renewed Digest) 
 	return nil
 }
 
-// RenewSessionToken digests a session's token under a later root, if it still
-// has the old digest.
+// RenewSessionToken digests a session's token under a later root if the row
+// still has the old digest.
 func (s *Store) RenewSessionToken(ctx context.Context, id SessionID, old []byte, renewed Chain) error {
 	return s.exec(ctx, func(db *gorm.DB) error {
 		return db.Exec(`UPDATE sessions SET session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?
-			WHERE id = ? AND session_token_digest = ?`+movesTo("session_token_root_version"),
+			WHERE id = ? AND session_token_digest = ?`+underEarlierRoot("session_token_root_version"),
 			renewed.Digest, renewed.Next, renewed.RootVersion, id, old, renewed.RootVersion).Error
 	})
 }

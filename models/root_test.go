@@ -8,9 +8,9 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// uses says what hangs on a root: keys, shared secrets, client secrets,
+// uses returns what depends on a root: keys, shared secrets, client secrets,
 // sessions, session tokens.
-func (w *world) uses(version int64) string {
+func (w *fixture) uses(version int64) string {
 	w.Helper()
 	all, err := w.RootUses(w.Context(), w.Now())
 	must(w, err)
@@ -21,8 +21,8 @@ func (w *world) uses(version int64) string {
 	return fmt.Sprint(u.SigningKeys, u.SharedSecrets, u.ClientSecrets, u.Sessions, u.SessionTokens)
 }
 
-func TestRootUsesCountsWhatIsAlive(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestRootUsesCountsLiveRows(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.apply(office())
 		before := w.uses(1)
 		must(t, w.add(signingKey("k", "RS256", start)))
@@ -49,7 +49,7 @@ func TestRootUsesCountsWhatIsAlive(t *testing.T) {
 
 // Nodes that change over one after the other must not carry rows back and forth.
 func TestRowsMoveToLaterRootsOnly(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice(func(n *models.NewSession) {
 			n.SessionToken = models.Chain{Digest: digest(7), Next: digest(8), RootVersion: 1}
 		}))

@@ -13,7 +13,7 @@ import (
 )
 
 func TestRotationReadsTheSessionAsItIsAfterwards(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"id": int64(1<<53 + 1)}) }))
 		before := w.rows()
 		w.clock.Advance(time.Minute)
@@ -40,7 +40,7 @@ func TestRotationReadsTheSessionAsItIsAfterwards(t *testing.T) {
 
 // One token, many goroutines, two nodes.
 func TestOneOfManyRotationsWins(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		nodes := []*models.Store{w.Store, w.another(models.Options{})}
 		row := w.create(w.alice())
 		for from := range uint32(4) {
@@ -60,44 +60,44 @@ func TestOneOfManyRotationsWins(t *testing.T) {
 	})
 }
 
-func TestRotationTakesNothingElse(t *testing.T) {
+func TestRotationRejectsEverythingElse(t *testing.T) {
 	type step = models.Rotation
-	disable := func(set func(*settings.TenantSpec)) func(w *world, s *step) {
-		return func(w *world, _ *step) {
+	disable := func(set func(*settings.TenantSpec)) func(w *fixture, s *step) {
+		return func(w *fixture, _ *step) {
 			spec := tenant()
 			set(&spec)
 			w.apply(spec)
 		}
 	}
-	for name, change := range map[string]func(w *world, s *step){
-		"another client's token":    func(_ *world, s *step) { s.Client = "shop" },
-		"another tenant's token":    func(_ *world, s *step) { s.Tenant = "other" },
-		"another session's id":      func(_ *world, s *step) { s.ID = models.NewSessionID() },
-		"another secret":            func(_ *world, s *step) { s.Presented = digest(9) },
-		"no secret":                 func(_ *world, s *step) { s.Presented = nil },
-		"the next token's secret":   func(_ *world, s *step) { s.Presented = digest(1) },
-		"an older generation":       func(w *world, s *step) { w.exec("UPDATE sessions SET generation = 1") },
-		"a newer generation":        func(_ *world, s *step) { s.From = 1 },
-		"a recovery of the current": func(_ *world, s *step) { s.Recover = true },
-		"a session that was ended":  func(w *world, s *step) { must(w, w.EndSession(w.Context(), w.read(s.ID), w.Now(), session.Revoked)) },
-		"a session that just idled": func(w *world, s *step) { s.To.RotatedAt = start.Add(time.Hour) },
-		"a session at its end": func(w *world, s *step) {
+	for name, change := range map[string]func(w *fixture, s *step){
+		"another client's token":    func(_ *fixture, s *step) { s.Client = "shop" },
+		"another tenant's token":    func(_ *fixture, s *step) { s.Tenant = "other" },
+		"another session's id":      func(_ *fixture, s *step) { s.ID = models.NewSessionID() },
+		"another secret":            func(_ *fixture, s *step) { s.Presented = digest(9) },
+		"no secret":                 func(_ *fixture, s *step) { s.Presented = nil },
+		"the next token's secret":   func(_ *fixture, s *step) { s.Presented = digest(1) },
+		"an older generation":       func(w *fixture, s *step) { w.exec("UPDATE sessions SET generation = 1") },
+		"a newer generation":        func(_ *fixture, s *step) { s.From = 1 },
+		"a recovery of the current": func(_ *fixture, s *step) { s.Recover = true },
+		"a session that was ended":  func(w *fixture, s *step) { must(w, w.EndSession(w.Context(), w.read(s.ID), w.Now(), session.Revoked)) },
+		"a session that just idled": func(w *fixture, s *step) { s.To.RotatedAt = start.Add(time.Hour) },
+		"a session at its end": func(w *fixture, s *step) {
 			w.exec("UPDATE sessions SET idle_expires_at = NULL")
 			s.To.RotatedAt = start.Add(24 * time.Hour)
 		},
-		"a session before the mark":  func(_ *world, s *step) { s.ValidFrom = start.Add(time.Microsecond) },
-		"a disabled user's session":  func(w *world, _ *step) { w.exec("UPDATE users SET disabled = ?", true) },
-		"a removed user's session":   func(w *world, _ *step) { w.exec("DELETE FROM users") },
-		"a disabled issuer's":        disable(func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true }),
-		"a removed issuer's session": func(w *world, _ *step) { w.exec("DELETE FROM trusted_issuers") },
-		"a session before its issuer's mark": func(w *world, _ *step) {
+		"a session before the cutoff": func(_ *fixture, s *step) { s.ValidFrom = start.Add(time.Microsecond) },
+		"a disabled user's session":   func(w *fixture, _ *step) { w.exec("UPDATE users SET disabled = ?", true) },
+		"a removed user's session":    func(w *fixture, _ *step) { w.exec("DELETE FROM users") },
+		"a disabled issuer's":         disable(func(s *settings.TenantSpec) { s.TrustedIssuers[0].Disabled = true }),
+		"a removed issuer's session":  func(w *fixture, _ *step) { w.exec("DELETE FROM trusted_issuers") },
+		"a session before its issuer's cutoff": func(w *fixture, _ *step) {
 			w.clock.Advance(time.Second)
 			w.switched("issuer", true)
 			w.switched("issuer", false)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				row := w.create(w.alice())
 				step := w.step(row, 0)
 				change(w, &step)
@@ -114,19 +114,19 @@ func TestRotationTakesNothingElse(t *testing.T) {
 	}
 }
 
-func TestRotationTakesTheLastMoment(t *testing.T) {
-	for name, change := range map[string]func(w *world, s *models.Rotation){
-		"before it idles": func(_ *world, s *models.Rotation) { s.To.RotatedAt = start.Add(time.Hour - time.Microsecond) },
-		"before it ends": func(w *world, s *models.Rotation) {
+func TestRotationSucceedsUntilTheLastMoment(t *testing.T) {
+	for name, change := range map[string]func(w *fixture, s *models.Rotation){
+		"before it idles": func(_ *fixture, s *models.Rotation) { s.To.RotatedAt = start.Add(time.Hour - time.Microsecond) },
+		"before it ends": func(w *fixture, s *models.Rotation) {
 			w.exec("UPDATE sessions SET idle_expires_at = NULL")
 			s.To.RotatedAt = start.Add(24*time.Hour - time.Microsecond)
 		},
-		"exactly at its mark":   func(_ *world, s *models.Rotation) { s.ValidFrom = start },
-		"after an older mark":   func(_ *world, s *models.Rotation) { s.ValidFrom = start.Add(-time.Hour) },
-		"with no limit to idle": func(_ *world, s *models.Rotation) { s.IdleExpiry = time.Time{} },
+		"exactly at its cutoff": func(_ *fixture, s *models.Rotation) { s.ValidFrom = start },
+		"after an older cutoff": func(_ *fixture, s *models.Rotation) { s.ValidFrom = start.Add(-time.Hour) },
+		"with no limit to idle": func(_ *fixture, s *models.Rotation) { s.IdleExpiry = time.Time{} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				step := w.step(w.create(w.alice()), 0)
 				change(w, &step)
 				rotated, err := w.RotateSession(t.Context(), step)
@@ -141,8 +141,8 @@ func TestRotationTakesTheLastMoment(t *testing.T) {
 
 // The database lost its last commit: the token that is presented is the one
 // after the row's.
-func TestARecoveredRotationIsRemembered(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestARecoveredRotationIsRecorded(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		step := w.step(row, 1)
 		step.Recover, step.From = true, 0
@@ -167,7 +167,7 @@ func TestARecoveredRotationIsRemembered(t *testing.T) {
 
 // A commit can fail after the row has come back.
 func TestARotationThatIsNotCommittedIsAnError(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		if w.Dialect() == "postgres" {
 			w.exec(`CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'disk full' USING ERRCODE = '53100'; END $$`)

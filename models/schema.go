@@ -146,7 +146,7 @@ var initSchema = []string{
 
 // removalSchema lets clients and issuers be removed for good, keys be rotated
 // on a schedule, root secrets follow each other, and the replay of a client
-// token be remembered once.
+// token be recorded once.
 var removalSchema = []string{
 	`CREATE TABLE roots (
 		version      BIGINT PRIMARY KEY,
@@ -157,10 +157,10 @@ var removalSchema = []string{
 	`ALTER TABLE spent_tokens ADD COLUMN replayed_at BIGINT`, // first time
 }
 
-// revocationSchema lets nodes follow what was revoked without reading the rest
-// of the log, and tell until when it matters.
+// revocationSchema lets nodes follow revocations without reading the rest of
+// the log, and records until when each revocation matters.
 var revocationSchema = []string{
-	`ALTER TABLE events ADD COLUMN until BIGINT`, // of a revocation: when the last access token that it is about is over
+	`ALTER TABLE events ADD COLUMN until BIGINT`, // of a revocation: when the last affected access token expires
 	`CREATE INDEX events_revoking ON events (id) WHERE until IS NOT NULL`,
 	`CREATE INDEX events_until ON events (until, id) WHERE until IS NOT NULL`,
 	`ALTER TABLE clients ADD COLUMN access_ttl BIGINT`,
@@ -168,16 +168,17 @@ var revocationSchema = []string{
 	`ALTER TABLE clients ADD COLUMN longer_until BIGINT`,
 }
 
-// assuranceSchema keeps what a session's factors amounted to by the tenant's
-// own rules, and lets device facts be forgotten. A release that does not know
-// them computes acr by the default rules, and goes on storing devices.
+// assuranceSchema stores the class that a session's factors reached by the
+// tenant's own rules, and lets device data be deleted. A release that does not
+// know these columns computes acr by the default rules and continues to store
+// devices.
 var assuranceSchema = []string{
 	`ALTER TABLE sessions ADD COLUMN acr TEXT`,
 	`ALTER TABLE tenants ADD COLUMN forget_devices_at BIGINT`,
 }
 
 // statusSchema gives sessions entries of status lists. A session's status_index
-// holds both: the number of the list times statusStride, and the place in it.
+// holds the number of the list, times statusStride, plus the index in it.
 var statusSchema = []string{
 	`CREATE TABLE status_lists (
 		tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -187,13 +188,13 @@ var statusSchema = []string{
 		ended_at  BIGINT,
 		PRIMARY KEY (tenant_id, list))`,
 	`CREATE UNIQUE INDEX sessions_status ON sessions (tenant_id, status_index) WHERE status_index IS NOT NULL`,
-	// What is invalid is read from this index alone.
+	// The invalid entries are read from this index alone.
 	`CREATE INDEX sessions_status_ended ON sessions (tenant_id, status_index, ended_at) WHERE status_index IS NOT NULL AND ended_at IS NOT NULL`,
 }
 
 // suspensionSchema lets tenants, clients, issuers and users be suspended. The
-// record names its noun by a keyed digest, so that it can outlive the row; the
-// column beside it is what statements ask for.
+// record identifies its object by a keyed digest, so that it can outlive the
+// row. Statements use the column suspended_at of the row.
 var suspensionSchema = []string{
 	`CREATE TABLE suspensions (
 		tenant_id    TEXT NOT NULL,
@@ -216,44 +217,44 @@ var suspensionSchema = []string{
 	`CREATE INDEX users_suspended ON users (tenant_id, sub) WHERE suspended_at IS NOT NULL`,
 }
 
-// lateRetrySchema lets a used refresh token be answered after its retry window.
+// lateRetrySchema lets a used refresh token be accepted after its retry window.
 // A release that does not know these columns ends the session instead.
 var lateRetrySchema = []string{
 	`ALTER TABLE sessions ADD COLUMN previous_root_version BIGINT`, // of the refresh token that the current one was rotated from
-	`ALTER TABLE sessions ADD COLUMN late_retry_generation BIGINT`, // of the successor that was answered late
+	`ALTER TABLE sessions ADD COLUMN late_retry_generation BIGINT`, // of the successor that was returned late
 	`ALTER TABLE sessions ADD COLUMN late_retried_at BIGINT`,
-	`ALTER TABLE sessions ADD COLUMN late_retry_repeats BIGINT`, // later than a minute after that
+	`ALTER TABLE sessions ADD COLUMN late_retry_repeats BIGINT`, // repetitions more than a minute after that
 }
 
-// attributeSourceSchema lets every attribute of a user remember who set it, and
-// every trusted issuer since when it maps a name. A release that does not know
-// them leaves both as they are.
+// attributeSourceSchema records who set each attribute of a user, and since
+// when each trusted issuer maps a name. A release that does not know the
+// columns leaves them as they are.
 var attributeSourceSchema = []string{
 	`ALTER TABLE users ADD COLUMN attribute_sources TEXT NOT NULL DEFAULT '{}'`,
 	`ALTER TABLE trusted_issuers ADD COLUMN mapped_since TEXT`,
 }
 
-// stepUpSchema lets a step-up replace both handles of its session, and be
-// repeated by its client token. A release that does not know these columns
-// leaves them as they are: they say which generation they are about.
+// stepUpSchema lets a step-up replace both handles of its session and be
+// repeated with its client token. A release that does not know these columns
+// leaves them as they are; they contain the generation that they refer to.
 var stepUpSchema = []string{
 	`ALTER TABLE sessions ADD COLUMN step_up_generation BIGINT`, // of the refresh token that the last step-up made
 	`ALTER TABLE sessions ADD COLUMN step_up_tokens {bytes}`,    // digests of its client tokens, until a handle is used
-	`ALTER TABLE sessions ADD COLUMN step_up_before TEXT`,       // what the session was worth before, until then
-	`ALTER TABLE sessions ADD COLUMN superseded_from BIGINT`,    // generations that were replaced unseen
+	`ALTER TABLE sessions ADD COLUMN step_up_before TEXT`,       // the assurance of the session before, until then
+	`ALTER TABLE sessions ADD COLUMN superseded_from BIGINT`,    // generations that were replaced without having been presented
 	`ALTER TABLE sessions ADD COLUMN superseded_to BIGINT`,
 }
 
-// supersededSchema keeps the earlier ranges of generations that step-ups replaced
-// unseen; superseded_from and superseded_to hold the last one. A release that
-// does not know the column leaves it as it is.
+// supersededSchema stores the earlier ranges of generations that step-ups
+// replaced without having received them; superseded_from and superseded_to hold
+// the last range. A release that does not know the column leaves it as it is.
 var supersededSchema = []string{`ALTER TABLE sessions ADD COLUMN superseded_earlier TEXT`}
 
-// proofSchema keeps when each class of a tenant's own was last proved. A release
-// that does not know it goes on by acr and auth_time.
+// proofSchema stores when each class that the tenant defines was last proved. A
+// release that does not know the column uses acr and auth_time.
 var proofSchema = []string{`ALTER TABLE sessions ADD COLUMN acr_times TEXT`}
 
-// userDeletionSchema remembers a deleted user until every event about them has
+// userDeletionSchema stores a deleted user until every event about them has
 // been rewritten.
 var userDeletionSchema = []string{
 	`CREATE TABLE user_deletions (
@@ -263,8 +264,8 @@ var userDeletionSchema = []string{
 		deleted_at BIGINT NOT NULL)`,
 }
 
-// sessionCountSchema keeps how many sessions each tenant has. An empty table of
-// sessions has been counted; another one is at the next occasion.
+// sessionCountSchema stores how many sessions each tenant has. An empty table
+// of sessions counts as counted; any other is counted at the next occasion.
 var sessionCountSchema = []string{
 	`CREATE TABLE session_counts (
 		tenant_id TEXT NOT NULL,
@@ -275,20 +276,20 @@ var sessionCountSchema = []string{
 	`INSERT INTO session_counts (tenant_id, node, hour, n) SELECT '', '', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM sessions)`,
 }
 
-// userRetentionSchema lets users be deleted who do not sign in any more. Users
-// who exist already count as seen at the migration, and so do those that an
-// earlier release makes after it. The index leaves out whoever is kept anyway;
-// its condition is unnamedUser.
+// userRetentionSchema lets users be deleted who no longer sign in. Users who
+// exist already count as seen at the migration, and so do those that an earlier
+// release creates after it. The index leaves out users who are always kept; its
+// condition is unnamedUser.
 var userRetentionSchema = []string{
-	`ALTER TABLE tenants ADD COLUMN user_retention BIGINT`,               // microseconds; NULL or 0: for ever
+	`ALTER TABLE tenants ADD COLUMN user_retention BIGINT`,               // microseconds; NULL or 0: forever
 	`ALTER TABLE users ADD COLUMN seen_at BIGINT NOT NULL DEFAULT {now}`, // last sign-in or end of a session, up to two weeks earlier
 	`ALTER TABLE users ADD COLUMN named_at BIGINT`,                       // when a file or an operator first named the user
 	`CREATE INDEX users_unseen ON users (tenant_id, seen_at) WHERE named_at IS NULL AND suspended_at IS NULL AND NOT disabled`,
 }
 
-// suspensionNameSchema keeps by which name something was suspended, and which
-// suspension an entry with another URL follows. What a release that does not
-// know these columns suspends has no name, and is found by its digest.
+// suspensionNameSchema stores the name by which something was suspended, and
+// which suspension an entry with another URL follows. A suspension by a release
+// that does not know these columns has no name and is found by its digest.
 var suspensionNameSchema = []string{
 	`ALTER TABLE suspensions ADD COLUMN name TEXT`, // of a user: empty
 	`ALTER TABLE suspensions ADD COLUMN follows {bytes}`,

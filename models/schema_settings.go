@@ -1,10 +1,10 @@
 package models
 
-// sparseSchema keeps the settings of a tenant as they were written, gives trusted
-// issuers the id that configuration knows them by, lets previous secrets end,
-// and remembers which nouns the file of serve owns. A release that does not know
-// them goes on by the columns: it pairs trusted issuers as it did, and accepts a
-// previous secret until it is taken out.
+// sparseSchema stores the settings of a tenant as they were written, gives
+// trusted issuers the id that they have in the configuration, lets previous
+// secrets end, and records which objects the file of serve owns. A release that
+// does not know these columns uses the earlier ones: it pairs trusted issuers
+// as it did, and accepts a previous secret until it is removed.
 var sparseSchema = []string{
 	`ALTER TABLE tenants ADD COLUMN settings TEXT`,
 	`ALTER TABLE trusted_issuers ADD COLUMN entry_id TEXT`,

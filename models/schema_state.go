@@ -9,25 +9,25 @@ import (
 	"gorm.io/gorm"
 )
 
-// Schema is what a database holds, compared with what this release knows.
+// Schema compares what a database holds with what this release knows.
 type Schema struct {
-	Empty   bool     // no table of Latchkey's
+	Empty   bool     // no table of Latchkey
 	Missing []string // migrations that have not been applied
-	Unknown []string // applied ones of a later release, which this one can serve with
+	Unknown []string // applied ones of a later release with which this one can run
 }
 
-// needsMigration is the setting by which a migration shuts out every release
-// that does not have it. Its value is the migration's id.
+// needsMigration is the setting by which a migration excludes every release
+// that does not have it. Its value is the id of the migration.
 const needsMigration = "needs_migration"
 
-// ownSchema is what to do where tables of another program are in the way.
+// ownSchema is what to do if tables of another program are in the way.
 const ownSchema = `run "CREATE SCHEMA latchkey AUTHORIZATION the_role" and add ?search_path=latchkey to database.url`
 
-// NewestMigration is the schema that this release was built for.
+// NewestMigration returns the id of the newest migration of this release.
 func NewestMigration() string { return migrations[len(migrations)-1].id }
 
-// Schema looks at the database before anything else is read or written. It
-// fails where the tables are another program's, and where a migration demands a
+// Schema inspects the database before anything else is read or written. It
+// fails if the tables belong to another program, and if a migration requires a
 // later release than this one.
 func (s *Store) Schema(ctx context.Context) (*Schema, error) {
 	tables, err := s.tables(ctx)
@@ -55,18 +55,18 @@ func (s *Store) Schema(ctx context.Context) (*Schema, error) {
 		return schema, nil
 	}
 	var needed []string
-	err = s.ask(ctx, func(db *gorm.DB) error {
+	err = s.queryWithoutSchema(ctx, func(db *gorm.DB) error {
 		return db.Raw("SELECT value FROM settings WHERE name = ?", needsMigration).Scan(&needed).Error
 	})
 	if err == nil && len(needed) > 0 && !slices.Contains(known, needed[0]) {
-		err = fmt.Errorf("the database schema is newer than this release can serve with: it needs a release that has the migration %s", needed[0])
+		err = fmt.Errorf("the database schema is too new for this release: it requires a release that has the migration %s", needed[0])
 	}
 	return schema, err
 }
 
-// tables lists the tables of the schema in which a new one would be made.
+// tables lists the tables of the schema in which a new one would be created.
 func (s *Store) tables(ctx context.Context) (names []string, err error) {
-	err = s.ask(ctx, func(db *gorm.DB) error {
+	err = s.queryWithoutSchema(ctx, func(db *gorm.DB) error {
 		if s.dialect.name == sqliteDialect.name {
 			return db.Raw("SELECT name FROM sqlite_master WHERE type = 'table'").Scan(&names).Error
 		}
@@ -77,8 +77,8 @@ func (s *Store) tables(ctx context.Context) (names []string, err error) {
 		if schema == nil {
 			return fmt.Errorf("no schema of search_path exists, or the role of database.url may not use it: %s", ownSchema)
 		}
-		// Not information_schema.tables, which takes ten times as long, and
-		// leaves out what the role may not use.
+		// information_schema.tables takes ten times as long and leaves out
+		// what the role may not use.
 		return db.Raw(`SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 			WHERE n.nspname = ? AND c.relkind IN ('r', 'p', 'v', 'm', 'f')`, *schema).Scan(&names).Error
 	})
@@ -86,11 +86,11 @@ func (s *Store) tables(ctx context.Context) (names []string, err error) {
 }
 
 // applied lists the migrations that were applied, oldest first. Tables without
-// the first migration are another program's.
+// the first migration belong to another program.
 func (s *Store) applied(ctx context.Context, tables []string) (ids []string, err error) {
 	const record = "migrations"
 	if slices.Contains(tables, record) {
-		err = s.ask(ctx, func(db *gorm.DB) error {
+		err = s.queryWithoutSchema(ctx, func(db *gorm.DB) error {
 			return db.Raw("SELECT CAST(id AS TEXT) FROM migrations ORDER BY id").Scan(&ids).Error
 		})
 		switch {
@@ -110,6 +110,7 @@ func (s *Store) applied(ctx context.Context, tables []string) (ids []string, err
 	return nil, nil
 }
 
+// foreign returns the error for a table that belongs to another program.
 func (s *Store) foreign(table string) error {
 	wayOut := ownSchema
 	if s.dialect.name == sqliteDialect.name {
@@ -120,7 +121,8 @@ func (s *Store) foreign(table string) error {
 
 var createsTable = regexp.MustCompile(`^CREATE TABLE (\w+)`)
 
-// ownTables are the tables that migrations make, in alphabetical order.
+// ownTables returns the tables that the migrations create, in alphabetical
+// order.
 func ownTables() (names []string) {
 	for _, m := range migrations {
 		for _, statement := range m.statements {

@@ -9,8 +9,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-func TestASchemaOfALaterReleaseIsReportedAndRefusedWhereItSaysSo(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestASchemaOfALaterReleaseIsReportedAndRejectedIfItDemandsTheRelease(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		if schema, err := w.Schema(t.Context()); err != nil || schema.Empty || len(schema.Missing)+len(schema.Unknown) > 0 {
 			t.Errorf("a current schema is %+v, %v", schema, err)
 		}
@@ -33,7 +33,7 @@ func TestASchemaOfALaterReleaseIsReportedAndRefusedWhereItSaysSo(t *testing.T) {
 }
 
 // Every program has a table of users, and many one of migrations.
-func TestTablesOfAnotherProgramAreNamed(t *testing.T) {
+func TestTablesOfAnotherProgramAreReported(t *testing.T) {
 	for name, statements := range map[string][]string{
 		"migrations": {"CREATE TABLE migrations (id INTEGER, name TEXT)", "INSERT INTO migrations VALUES (1, 'create_users')"},
 		"users":      {"CREATE TABLE users (id INTEGER)"},
@@ -49,7 +49,7 @@ func TestTablesOfAnotherProgramAreNamed(t *testing.T) {
 				store := open(t, url, models.Options{})
 				for _, err := range []error{store.Migrate(t.Context()), func() error { _, err := store.Schema(t.Context()); return err }()} {
 					if err == nil || !strings.Contains(err.Error(), `"`+name+`"`) || !strings.Contains(err.Error(), "database.url") {
-						t.Errorf("answered with %v", err)
+						t.Errorf("returned %v", err)
 					}
 				}
 			})
@@ -57,7 +57,7 @@ func TestTablesOfAnotherProgramAreNamed(t *testing.T) {
 	}
 }
 
-func TestASchemaOfOnesOwnLiesBesideAnotherPrograms(t *testing.T) {
+func TestASeparateSchemaCoexistsWithAnotherProgram(t *testing.T) {
 	shared := testdb.EmptyPostgres(t)
 	db := connect(t, shared)
 	for _, statement := range []string{"CREATE TABLE migrations (id INTEGER)", "CREATE TABLE users (id INTEGER)"} {
@@ -77,7 +77,7 @@ func TestASchemaOfOnesOwnLiesBesideAnotherPrograms(t *testing.T) {
 	_, err = db.Exec("CREATE SCHEMA latchkey")
 	must(t, err)
 	must(t, open(t, own, models.Options{}).Migrate(t.Context()))
-	w := newWorld(t, own)
+	w := newFixture(t, own)
 	w.rotate(w.create(w.alice()), 0, 2)
 }
 
@@ -92,7 +92,7 @@ func TestAMissingPermissionIsReportedAtOnce(t *testing.T) {
 	before := attempts.sent.Load()
 	err = store.Migrate(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "permission denied for schema public") || !strings.Contains(err.Error(), "GRANT") {
-		t.Errorf("answered with %v", err)
+		t.Errorf("returned %v", err)
 	}
 	if sent := attempts.sent.Load() - before; sent > 12 {
 		t.Errorf("%d statements were sent: it was tried again", sent)

@@ -3,13 +3,10 @@ package models
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"database/sql/driver"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -17,34 +14,34 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// SessionID names a session: 128 random bits. It proves nothing.
+// SessionID identifies a session: 128 random bits. It is not a credential.
 type SessionID [16]byte
 
-// NewSessionID makes a fresh id.
+// NewSessionID returns a new random id.
 func NewSessionID() (id SessionID) {
 	rand.Read(id[:])
 	return id
 }
 
-// ParseSessionID reads the form that String writes.
+// ParseSessionID parses what String returns.
 func ParseSessionID(s string) (id SessionID, err error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != len(id) || len(s) != base64.RawURLEncoding.EncodedLen(len(id)) { // it skips newlines
+	if err != nil || len(b) != len(id) || len(s) != base64.RawURLEncoding.EncodedLen(len(id)) { // DecodeString skips newlines
 		return id, ErrNotFound
 	}
 	return SessionID(b), nil
 }
 
-// String is the id as `sid` claims carry it.
+// String returns the id as in `sid` claims.
 func (id SessionID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
-// Session is a session's row, and the attributes of its user as they stood
-// when it was read.
+// Session is a session's row, with the attributes that its user had when it was
+// read.
 type Session struct {
 	ID        SessionID
 	TenantID  string
 	ClientID  string
-	IssuerID  string // trusted issuer entry that vouched for it
+	IssuerID  string // trusted issuer entry that vouched for the user
 	Subject   string
 	CreatedAt time.Time
 	AuthTime  time.Time
@@ -52,15 +49,15 @@ type Session struct {
 	LastActiveAt   time.Time
 	AbsoluteExpiry time.Time
 	IdleExpiry     time.Time // zero: none
-	EndedAt        time.Time // zero: not ended on purpose
+	EndedAt        time.Time // zero: not marked as ended
 	EndReason      session.EndReason
 
 	Refresh      Chain
 	SessionToken Chain
 
 	Factors    []session.Factor
-	StoredACR  *string          // what they amounted to by the tenant's own rules; nil: the default classes say
-	Decided    session.Decision // by the tenant's own rules, of which KeptACR is the strongest class; zero: an earlier release decided
+	StoredACR  *string          // class of the factors by the tenant's own rules; nil: the default classes decide
+	Decided    session.Decision // by the tenant's own rules, with StoredACR as the strongest class; zero: an earlier release decided
 	Attributes map[string]any
 	Scope      []string
 	Audience   []string
@@ -68,8 +65,8 @@ type Session struct {
 	Status *StatusEntry // nil: the session is on no status list
 
 	DeviceName string
-	UserAgent  string // of the last activity
-	IP         string // of the last activity
+	UserAgent  string // of the last use
+	IP         string // of the last use
 
 	UserAttributes   map[string]any
 	AttributeSources map[string]string // who set each of them
@@ -77,16 +74,16 @@ type Session struct {
 	History *History // nil: not read
 }
 
-// History is what the row remembers of how its handles came to be. Only what
-// refuses or repeats an answer needs it.
+// History is what the row records about how its handles were issued. It is
+// needed only to reject a request or to repeat a response.
 type History struct {
 	LateRetry session.LateRetry
 	StepUp    StepUp
 
-	PreviousRoot uint32 // that the refresh token before the current one was written under; 0: there was none
+	PreviousRoot uint32 // root of the refresh token before the current one; 0: there was none
 }
 
-// Chain is what the row keeps of a chain of single-use tokens: digests of the
+// Chain is what the row stores of a chain of single-use tokens: digests of the
 // current one and of its successor, never a token.
 type Chain struct {
 	Generation  uint32
@@ -96,7 +93,7 @@ type Chain struct {
 	RotatedAt   time.Time // zero: never
 }
 
-// Lifetime is what decides whether the session is over.
+// Lifetime returns what decides whether the session is over.
 func (s *Session) Lifetime() session.Lifetime {
 	return session.Lifetime{
 		CreatedAt: s.CreatedAt, AbsoluteExpiry: s.AbsoluteExpiry, IdleExpiry: s.IdleExpiry,
@@ -104,55 +101,20 @@ func (s *Session) Lifetime() session.Lifetime {
 	}
 }
 
-// Value implements driver.Valuer; GORM would take a bare array for a list.
+// Value implements driver.Valuer. GORM would treat a bare array as a list.
 func (id SessionID) Value() (driver.Value, error) { return id[:], nil }
 
-const sessionColumns = `id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
-	absolute_expires_at, idle_expires_at, ended_at, end_reason,
-	generation, refresh_digest, next_digest, root_version, rotated_at,
-	session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version, session_token_rotated_at,
-	factors, acr, acr_times, session_attributes, scope, audience, status_index, device_name, user_agent, ip,
-	(SELECT ` + attributesAndSources + ` FROM users WHERE users.tenant_id = sessions.tenant_id AND users.sub = sessions.subject)`
-
-// scanSession reads a row of sessionColumns, and of further columns into more.
-func scanSession(row interface{ Scan(...any) error }, more ...any) (*Session, error) {
-	var (
-		s                                            Session
-		id                                           []byte
-		created, auth, active, absolute, idle, ended Time
-		rotated, handleRotated                       Time
-		reason, user, decided                        sql.NullString
-		root, handleRoot, status                     sql.NullInt64
-		factors, attributes, scope, audience         string
-	)
-	err := row.Scan(append([]any{&id, &s.TenantID, &s.ClientID, &s.IssuerID, &s.Subject, &created, &auth, &active,
-		&absolute, &idle, &ended, &reason,
-		&s.Refresh.Generation, &s.Refresh.Digest, &s.Refresh.Next, &root, &rotated,
-		&s.SessionToken.Generation, &s.SessionToken.Digest, &s.SessionToken.Next, &handleRoot, &handleRotated,
-		&factors, &s.StoredACR, &decided, &attributes, &scope, &audience, &status, &s.DeviceName, &s.UserAgent, &s.IP, &user}, more...)...)
-	if err != nil {
-		return nil, err
+// Scan implements sql.Scanner.
+func (id *SessionID) Scan(src any) error {
+	b, ok := src.([]byte)
+	if !ok || len(b) != len(id) {
+		return fmt.Errorf("session id: unexpected %T of %d bytes", src, len(b))
 	}
-	if len(id) != len(s.ID) {
-		return nil, fmt.Errorf("session id of %d bytes", len(id))
-	}
-	s.ID = SessionID(id)
-	s.CreatedAt, s.AuthTime, s.LastActiveAt = created.Time, auth.Time, active.Time
-	s.AbsoluteExpiry, s.IdleExpiry, s.EndedAt = absolute.Time, idle.Time, ended.Time
-	s.EndReason = session.EndReason(reason.String).Final()
-	s.Refresh.RootVersion, s.Refresh.RotatedAt = uint32(root.Int64), rotated.Time
-	s.SessionToken.RootVersion, s.SessionToken.RotatedAt = uint32(handleRoot.Int64), handleRotated.Time
-	s.Scope, s.Audience, s.Status = strings.Fields(scope), strings.Fields(audience), statusEntry(status)
-	stored, err := parseUserAttributes(user.String)
-	s.UserAttributes, s.AttributeSources = stored.Values, stored.Sources
-	return &s, errors.Join(err,
-		json.Unmarshal([]byte(factors), &s.Factors),
-		s.scanDecision(decided.String),
-		unmarshalObject(attributes, &s.Attributes),
-	)
+	*id = SessionID(b)
+	return nil
 }
 
-// decision is what the row keeps beside acr, nil if the default classes say it.
+// decision returns the value of acr_times; nil if the default classes decide.
 func (s *Session) decision() (any, error) {
 	if s.StoredACR == nil {
 		return nil, nil
@@ -161,8 +123,9 @@ func (s *Session) decision() (any, error) {
 	return string(text), err
 }
 
-// scanDecision reads what decision wrote. A release that does not know it may
-// have changed acr since; the one that fits acr no longer is none.
+// scanDecision parses what decision returned. A release that does not know
+// acr_times may have changed acr since; a decision that no longer matches acr
+// is ignored.
 func (s *Session) scanDecision(text string) error {
 	if text == "" || s.StoredACR == nil {
 		return nil
@@ -176,14 +139,11 @@ func (s *Session) scanDecision(text string) error {
 	return nil
 }
 
-// sessionOf is scanSession for collect.
-func sessionOf(rows *sql.Rows) (*Session, error) { return scanSession(rows) }
-
-// Session reads one session of a tenant, whether it is over or not.
+// Session reads a session of a tenant, whether or not it is over.
 func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Session, error) {
 	var found *Session
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		found, err = scanSession(db.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant).Row())
+		found, err = readSession(db.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant))
 		return err
 	})
 	if err != nil {
@@ -192,56 +152,28 @@ func (s *Store) Session(ctx context.Context, tenant string, id SessionID) (*Sess
 	return found, nil
 }
 
-const historyColumns = `, previous_root_version, late_retry_generation, late_retried_at, late_retry_repeats,
-	step_up_generation, step_up_tokens, step_up_before, superseded_from, superseded_to, superseded_earlier`
-
-// scanHistory reads a row of sessionColumns and historyColumns.
-func scanHistory(row interface{ Scan(...any) error }) (*Session, error) {
-	var previous, generation, repeats, made, from, to sql.NullInt64
-	var at Time
-	var tokens []byte
-	var before, earlier sql.NullString
-	s, err := scanSession(row, &previous, &generation, &at, &repeats, &made, &tokens, &before, &from, &to, &earlier)
-	if err != nil {
-		return nil, err
-	}
-	superseded, err := joinGenerations(generationRange{uint32(from.Int64), uint32(to.Int64)}, earlier.String)
-	if err != nil {
-		return nil, err
-	}
-	s.History = &History{
-		PreviousRoot: uint32(previous.Int64),
-		LateRetry:    session.LateRetry{Generation: uint32(generation.Int64), At: at.Time, Repeats: int(repeats.Int64)},
-		StepUp:       StepUp{Generation: uint32(made.Int64), Tokens: tokens, Superseded: superseded},
-	}
-	if before.String == "" {
-		return s, nil
-	}
-	s.History.StepUp.Before = new(Assurance)
-	return s, json.Unmarshal([]byte(before.String), s.History.StepUp.Before)
-}
-
 // SessionWithHistory is Session with History set.
 func (s *Store) SessionWithHistory(ctx context.Context, tenant string, id SessionID) (found *Session, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
-		found, err = scanHistory(db.Raw("SELECT "+sessionColumns+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant).Row())
+		found, err = readHistory(db.Raw("SELECT "+sessionColumns+", "+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", id, tenant))
 		return err
 	})
 	return found, err
 }
 
-// permitted is the part of a statement that asks whether the session's issuer
-// and user are enabled, exactly, while tenant and client are known from a cache.
+// permitted is the condition that the session's issuer and user are enabled. It
+// is exact, while tenant and client are known from a cache.
 const permitted = ` AND EXISTS (SELECT 1 FROM trusted_issuers i WHERE i.tenant_id = sessions.tenant_id AND i.id = sessions.issuer_id
 		AND NOT i.disabled AND i.suspended_at IS NULL AND sessions.created_at >= COALESCE(i.sessions_valid_from, 0))
 	AND EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = sessions.tenant_id AND u.sub = sessions.subject AND NOT u.disabled AND u.suspended_at IS NULL)`
 
-// notDisabled is the same of tenant and client, where a cache is not exact enough.
+// notDisabled is the same condition for tenant and client, where a cache is not
+// exact enough.
 const notDisabled = `
 	AND EXISTS (SELECT 1 FROM tenants t JOIN clients c ON c.tenant_id = t.id WHERE t.id = sessions.tenant_id AND c.id = sessions.client_id
 		AND sessions.created_at >= COALESCE(t.sessions_valid_from, 0) AND sessions.created_at >= COALESCE(c.sessions_valid_from, 0) AND sessions.created_at >= c.created_at)`
 
-// Permitted says whether the session's issuer and user are enabled now.
+// Permitted reports whether the session's issuer and user are enabled now.
 func (s *Store) Permitted(ctx context.Context, id SessionID) (bool, error) {
 	var n int
 	err := s.query(ctx, func(db *gorm.DB) error {
@@ -254,20 +186,20 @@ func (s *Store) Permitted(ctx context.Context, id SessionID) (bool, error) {
 type Rotation struct {
 	Tenant, Client string
 	ID             SessionID
-	From           uint32 // generation of the row
-	Presented      []byte // digest of the presented token, by the row's root
-	PresentedRoot  uint32 // that it was written under, which a late retry needs again
+	From           uint32 // current generation of the row
+	Presented      []byte // digest of the presented token under the row's root
+	PresentedRoot  uint32 // root of the presented token, which a late retry needs
 	Recover        bool   // the presented token is the row's next one, not its current one
 	To             Chain  // the row's chain afterwards
 	IdleExpiry     time.Time
-	ValidFrom      time.Time // the session must not be older than this
+	ValidFrom      time.Time // sessions created before are rejected
 	UserAgent, IP  string
 }
 
-// RotateSession takes the step if the presented token is still the one that
-// may take it, and reads the session as it is afterwards, in one statement:
-// of parallel attempts one succeeds. ErrNotFound means that nothing matched
-// and nothing changed.
+// RotateSession rotates the refresh token if the presented token is still the
+// one that may be rotated, and returns the session afterwards. It is one
+// statement: of parallel attempts one succeeds. ErrNotFound means that nothing
+// matched and nothing changed.
 func (s *Store) RotateSession(ctx context.Context, r Rotation) (rotated *Session, err error) {
 	if !r.Recover {
 		err = s.exec(ctx, func(db *gorm.DB) error { rotated, err = rotate(db, r); return err })
@@ -290,27 +222,29 @@ func rotate(db *gorm.DB, r Rotation) (*Session, error) {
 		column = "next_digest"
 	}
 	now := At(r.To.RotatedAt)
-	return scanSession(db.Raw(`UPDATE sessions SET generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?,
-			previous_root_version = ?, step_up_tokens = NULL, step_up_before = NULL, rotated_at = ?, last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?
+	set, args := setList([]assignment{
+		{"generation", r.To.Generation}, {"refresh_digest", r.To.Digest}, {"next_digest", r.To.Next}, {"root_version", r.To.RootVersion},
+		{"previous_root_version", r.PresentedRoot}, {"rotated_at", now}, {"last_active_at", now}, {"idle_expires_at", At(r.IdleExpiry)},
+		{"user_agent", r.UserAgent}, {"ip", r.IP},
+	})
+	return readSession(db.Raw("UPDATE sessions SET "+set+`, step_up_tokens = NULL, step_up_before = NULL
 		WHERE id = ? AND tenant_id = ? AND client_id = ? AND generation = ? AND `+column+` = ?
 			AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)
 			AND created_at >= ?`+permitted+`
 		RETURNING `+sessionColumns,
-		r.To.Generation, r.To.Digest, r.To.Next, r.To.RootVersion,
-		r.PresentedRoot, now, now, At(r.IdleExpiry), r.UserAgent, r.IP,
-		r.ID, r.Tenant, r.Client, r.From, r.Presented,
-		now, now, microsOrZero(r.ValidFrom)).Row())
+		append(args, r.ID, r.Tenant, r.Client, r.From, r.Presented, now, now, unixMicroOrZero(r.ValidFrom))...))
 }
 
-// microsOrZero is t for a comparison in which the zero time is the beginning.
-func microsOrZero(t time.Time) int64 {
+// unixMicroOrZero returns t for a comparison in which the zero time comes
+// first.
+func unixMicroOrZero(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
 	return t.UnixMicro()
 }
 
-// Event is an event about the session.
+// Event returns an event about the session.
 func (s *Session) Event(at time.Time, what EventType, details map[string]any) Event {
 	return Event{
 		At: at, TenantID: s.TenantID, Type: what, SessionID: &s.ID,
@@ -318,11 +252,11 @@ func (s *Session) Event(at time.Time, what EventType, details map[string]any) Ev
 	}
 }
 
-// EndSession ends a session for good and says so in the event log; `also` adds
-// further events of the same transaction. A session that is over already stays
-// as it is, and nothing is told.
+// EndSession ends a session for good and records it in the event log, with the
+// events in `also` in the same transaction. If the session has ended already,
+// nothing changes and nothing is recorded.
 func (s *Store) EndSession(ctx context.Context, about *Session, at time.Time, why session.EndReason, also ...Event) error {
-	ended, args := ending(about, at, why)
+	ended, args := endEvent(about, at, why)
 	if len(also) == 0 {
 		return s.recorded(ctx, ended, endSession, args...)
 	}
@@ -341,11 +275,11 @@ func (s *Store) EndSession(ctx context.Context, about *Session, at time.Time, wh
 
 const endSession = "UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE id = ? AND ended_at IS NULL"
 
-// ending is the event of a session's end, and the arguments of endSession. It
-// tells until when the session's access tokens may be shown. A session that
-// ends by time needs that only if its end was moved (pruneSession).
-func ending(about *Session, at time.Time, why session.EndReason) (e Event, args []any) {
+// endEvent returns the event of a session's end and the arguments of
+// endSession. Until covers the access tokens of the session. A session that
+// ends by time needs that only if its end was moved (expireSession).
+func endEvent(about *Session, at time.Time, why session.EndReason) (e Event, args []any) {
 	e = about.Event(at, EventSessionEnded, map[string]any{"reason": why})
-	e.Until, e.outlived = session.RevokedUntil(at, 0), true
+	e.Until, e.extendUntil = session.RevokedUntil(at, 0), true
 	return e, []any{At(at), why, At(at.Add(session.Retention)), about.ID}
 }

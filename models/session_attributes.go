@@ -19,7 +19,7 @@ func (s *Store) ChangeSessionAttributes(ctx context.Context, about *Session, cha
 		if err := s.lockSession(tx, about.ID); err != nil {
 			return err
 		}
-		row, err := scanSession(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", about.ID, about.TenantID).Row())
+		row, err := readSession(tx.Raw("SELECT "+sessionColumns+" FROM sessions WHERE id = ? AND tenant_id = ?", about.ID, about.TenantID))
 		if err != nil {
 			return orNotFound(err)
 		}
@@ -27,7 +27,7 @@ func (s *Store) ChangeSessionAttributes(ctx context.Context, about *Session, cha
 			return ErrEnded
 		}
 		before := row.Attributes
-		if row.Attributes, err = asStored(change(before)); err != nil {
+		if row.Attributes, err = normalizeAttributes(change(before)); err != nil {
 			return err
 		}
 		fields, err := diff(false, before, row.Attributes)

@@ -16,7 +16,7 @@ func capped(limit int, whenFull string) func(*models.NewSession) {
 	return func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: limit, WhenFull: whenFull} }
 }
 
-func (w *world) live() int {
+func (w *fixture) live() int {
 	w.Helper()
 	return w.number("SELECT count(*) FROM sessions WHERE ended_at IS NULL")
 }
@@ -29,7 +29,7 @@ func TestTheCapHoldsAmongParallelExchanges(t *testing.T) {
 		settings.Reject:    {3, 13, 3},
 	} {
 		t.Run(whenFull, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				nodes := []*models.Store{w.Store, w.another(models.Options{})}
 				var opened, refused atomic.Int64
 				together(16, func(i int) {
@@ -55,7 +55,7 @@ func TestTheCapHoldsAmongParallelExchanges(t *testing.T) {
 }
 
 func TestTheCapEndsTheOldest(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		first := w.create(w.alice())
 		w.clock.Advance(time.Minute)
 		second := w.create(w.alice())
@@ -76,28 +76,28 @@ func TestTheCapEndsTheOldest(t *testing.T) {
 	})
 }
 
-// A user whose sessions are all refused is not locked out by them.
-func TestTheCapCountsSessionsThatStillWork(t *testing.T) {
-	for name, change := range map[string]func(w *world, row *models.Session){
-		"not one that was ended": func(w *world, row *models.Session) {
+// A user whose sessions are all rejected is not locked out by them.
+func TestTheCapCountsUsableSessions(t *testing.T) {
+	for name, change := range map[string]func(w *fixture, row *models.Session){
+		"not one that was ended": func(w *fixture, row *models.Session) {
 			must(w, w.EndSession(w.Context(), row, w.Now(), session.SignedOut))
 		},
-		"not one that idled": func(w *world, _ *models.Session) { w.clock.Advance(time.Hour) },
-		"not one that reached its end": func(w *world, _ *models.Session) {
+		"not one that idled": func(w *fixture, _ *models.Session) { w.clock.Advance(time.Hour) },
+		"not one that reached its end": func(w *fixture, _ *models.Session) {
 			w.exec("UPDATE sessions SET absolute_expires_at = ?", w.Now().UnixMicro())
 		},
-		"not one of before its client was disabled":  func(w *world, _ *models.Session) { w.offAndOn("client") },
-		"not one of before its issuer was disabled":  func(w *world, _ *models.Session) { w.offAndOn("issuer") },
-		"not one of before its tenant was disabled":  func(w *world, _ *models.Session) { w.offAndOn("tenant") },
-		"not one at another client":                  func(w *world, _ *models.Session) { w.exec("UPDATE sessions SET client_id = 'shop'") },
-		"not one of another user":                    func(w *world, _ *models.Session) { w.exec("UPDATE sessions SET subject = 'bob'") },
-		"not one of another tenant's user like them": func(w *world, _ *models.Session) { w.exec("UPDATE sessions SET tenant_id = 'other'") },
+		"not one of before its client was disabled":  func(w *fixture, _ *models.Session) { w.offAndOn("client") },
+		"not one of before its issuer was disabled":  func(w *fixture, _ *models.Session) { w.offAndOn("issuer") },
+		"not one of before its tenant was disabled":  func(w *fixture, _ *models.Session) { w.offAndOn("tenant") },
+		"not one at another client":                  func(w *fixture, _ *models.Session) { w.exec("UPDATE sessions SET client_id = 'shop'") },
+		"not one of another user":                    func(w *fixture, _ *models.Session) { w.exec("UPDATE sessions SET subject = 'bob'") },
+		"not one of another tenant's user like them": func(w *fixture, _ *models.Session) { w.exec("UPDATE sessions SET tenant_id = 'other'") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				row := w.create(w.alice())
 				if _, err := w.CreateSession(t.Context(), w.alice(capped(1, settings.Reject)), signs); !errors.Is(err, models.ErrSessionLimit) {
-					t.Errorf("before, an exchange is answered with %v", err)
+					t.Errorf("before, an exchange returned %v", err)
 				}
 				change(w, row)
 				w.create(w.alice(capped(1, settings.Reject)))
@@ -106,7 +106,7 @@ func TestTheCapCountsSessionsThatStillWork(t *testing.T) {
 	}
 }
 
-func (w *world) offAndOn(noun string) {
+func (w *fixture) offAndOn(noun string) {
 	w.Helper()
 	w.clock.Advance(time.Second)
 	w.switched(noun, true)

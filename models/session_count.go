@@ -13,23 +13,24 @@ import (
 	"gorm.io/gorm"
 )
 
-// How many sessions a tenant has is kept, not counted: each node adds up what it
-// creates and ends, and now and then writes that to rows of its own, by the hour
-// in which it happened. Once a day the table of sessions is counted as it was at
-// the beginning of an hour; the hours before are over with then.
+// The number of sessions of a tenant is not counted on demand. Each node adds up
+// what it creates and ends and periodically writes that to rows of its own, by the
+// hour in which it happened. Once a day the table of sessions is counted as it was
+// at the beginning of an hour, which replaces the hours before.
 const (
 	recountEvery = 24 * time.Hour
-	// recountAfter is how long after the beginning of an hour it is counted: what
-	// ended before has been marked as ended.
+	// recountAfter is how long after the beginning of an hour it is counted:
+	// sessions that ended before have been marked as ended by then.
 	recountAfter = 10 * time.Minute
 	recountChunk = 5000
-	// recountChunks bounds the chunks of one call.
+	// recountChunks limits the chunks of one call.
 	recountChunks = 200
-	// bulkNode names the rows of those who end many sessions in one transaction.
+	// bulkNode is the node in the rows of transactions that end many sessions
+	// at once.
 	bulkNode = "bulk"
 )
 
-// sessionHour is the hour of a tenant's change.
+// sessionHour is the tenant and the hour of a change.
 type sessionHour struct {
 	tenant string
 	hour   int64
@@ -37,19 +38,19 @@ type sessionHour struct {
 
 func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
 
-// sessionTally is what a node knows of the number of sessions.
+// sessionTally is what a node knows about the number of sessions.
 type sessionTally struct {
 	mu      sync.Mutex
 	changes map[sessionHour]int64
 	known   map[string]float64 // as last read
 	begun   time.Time          // when this Store began to count
-	count   *recount           // under way
+	count   *recount           // in progress
 }
 
-// recount is a count of the table that is under way.
+// recount is a count of the table that is in progress.
 type recount struct {
 	hour    int64
-	last    []byte // id of the last session that was looked at
+	last    []byte // id of the last session that was counted
 	tenants map[string]int64
 }
 
@@ -62,7 +63,7 @@ func (t *sessionTally) add(tenant string, at time.Time, n int64) {
 	t.changes[sessionHour{tenant, hourOf(at)}] += n
 }
 
-// note counts a session that began or ended.
+// note counts a session that was created or ended.
 func (t *sessionTally) note(e Event) {
 	switch {
 	case e.Type == EventSessionCreated:
@@ -74,7 +75,7 @@ func (t *sessionTally) note(e Event) {
 	}
 }
 
-// take takes what has not been written.
+// take returns and clears the changes that have not been written.
 func (t *sessionTally) take() map[sessionHour]int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -83,16 +84,16 @@ func (t *sessionTally) take() map[sessionHour]int64 {
 	return changes
 }
 
-// SessionCounts tells how many sessions each tenant has, as SyncSessionCounts
-// last read it.
+// SessionCounts returns how many sessions each tenant has, as of the last
+// SyncSessionCounts.
 func (s *Store) SessionCounts() map[string]float64 {
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
 	return maps.Clone(s.sessions.known)
 }
 
-// SyncSessionCounts writes what this node, by a name that no other one has, has
-// created and ended since the last call, and reads the sums of all nodes.
+// SyncSessionCounts writes what this node has created and ended since the last
+// call, under a name that no other node uses, and reads the sums of all nodes.
 func (s *Store) SyncSessionCounts(ctx context.Context, node string) error {
 	changes := s.sessions.take()
 	keys := slices.SortedFunc(maps.Keys(changes), func(a, b sessionHour) int { return strings.Compare(a.tenant, b.tenant) })
@@ -111,7 +112,7 @@ func (s *Store) SyncSessionCounts(ctx context.Context, node string) error {
 	return s.readSessionCounts(ctx)
 }
 
-// addSessions adds to the rows of a node.
+// addSessions adds changes to the rows of a node.
 func addSessions(db *gorm.DB, node string, keys []sessionHour, changes map[sessionHour]int64) error {
 	if len(keys) == 0 {
 		return nil
@@ -124,9 +125,8 @@ func addSessions(db *gorm.DB, node string, keys []sessionHour, changes map[sessi
 		" ON CONFLICT (tenant_id, node, hour) DO UPDATE SET n = session_counts.n + excluded.n", args...).Error
 }
 
-// endedTogether counts sessions that one transaction ends without an event for
-// each, with it.
-func endedTogether(tx *gorm.DB, tenant string, at time.Time, n int64) error {
+// countEnded counts sessions that a transaction ends without an event for each.
+func countEnded(tx *gorm.DB, tenant string, at time.Time, n int64) error {
 	if n == 0 {
 		return nil
 	}
@@ -134,35 +134,36 @@ func endedTogether(tx *gorm.DB, tenant string, at time.Time, n int64) error {
 	return addSessions(tx, bulkNode, []sessionHour{key}, map[sessionHour]int64{key: -n})
 }
 
-// readSessionCounts adds up what has changed since the table was last counted.
-// The row without a tenant says when that was; without it nothing is known.
+// readSessionCounts adds up the changes since the table was last counted. The
+// row without a tenant records when that was; without it nothing is known.
 func (s *Store) readSessionCounts(ctx context.Context) error {
-	known := map[string]float64{}
-	err := s.query(ctx, func(db *gorm.DB) error {
-		_, err := collect(db.Raw(`SELECT tenant_id, CAST(sum(n) AS BIGINT) FROM session_counts
-			WHERE tenant_id <> '' AND hour >= (SELECT max(hour) FROM session_counts WHERE tenant_id = '') GROUP BY tenant_id`),
-			func(rows *sql.Rows) (tenant string, err error) {
-				var n int64
-				err = rows.Scan(&tenant, &n)
-				known[tenant] = float64(max(n, 0))
-				return tenant, err
-			})
-		return err
-	})
-	if err == nil {
-		s.sessions.mu.Lock()
-		defer s.sessions.mu.Unlock()
-		s.sessions.known = known
+	var rows []struct {
+		TenantID string
+		N        int64
 	}
-	return err
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw(`SELECT tenant_id, CAST(sum(n) AS BIGINT) AS n FROM session_counts
+			WHERE tenant_id <> '' AND hour >= (SELECT max(hour) FROM session_counts WHERE tenant_id = '') GROUP BY tenant_id`).Scan(&rows).Error
+	})
+	if err != nil {
+		return err
+	}
+	known := map[string]float64{}
+	for _, row := range rows {
+		known[row.TenantID] = float64(max(row.N, 0))
+	}
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	s.sessions.known = known
+	return nil
 }
 
 // RecountSessions counts the table of sessions once a day, in chunks by primary
-// key, a limited number of them in one call.
+// key, with a limited number of chunks in one call.
 func (s *Store) RecountSessions(ctx context.Context) error {
 	r := s.sessions.count
 	if r != nil && s.Now().Sub(time.Unix(r.hour*3600, 0)) > recountEvery {
-		r = nil // sessions that ended since may be gone
+		r = nil // rows of sessions that ended since may be deleted
 	}
 	if r == nil {
 		due, err := s.recountDue(ctx)
@@ -185,9 +186,9 @@ func (s *Store) RecountSessions(ctx context.Context) error {
 	return nil
 }
 
-// recountDue says whether the hour that has begun is to be counted. This node
-// must have counted from its beginning: before the first count of a database, a
-// node of an earlier release has counted nothing.
+// recountDue reports whether to count as of the beginning of the current hour.
+// This node must have counted changes since then: before the first count of a
+// database, a node of an earlier release has counted nothing.
 func (s *Store) recountDue(ctx context.Context) (bool, error) {
 	now := s.Now()
 	begin := time.Unix(hourOf(now)*3600, 0)
@@ -201,8 +202,8 @@ func (s *Store) recountDue(ctx context.Context) (bool, error) {
 	return err == nil && (!last.Valid || hourOf(now)-last.Int64 >= int64(recountEvery/time.Hour)), err
 }
 
-// countChunk counts the sessions of the next chunk that lived at the beginning
-// of the hour.
+// countChunk counts the sessions of the next chunk that were live at the
+// beginning of the hour.
 func (s *Store) countChunk(ctx context.Context, r *recount) (more bool, err error) {
 	var end []byte
 	at := r.hour * 3600 * 1e6
@@ -221,24 +222,19 @@ func (s *Store) countChunk(ctx context.Context, r *recount) (more bool, err erro
 	if more = len(end) > 0; more {
 		where, args = where+" AND id <= ?", append(args, end)
 	}
-	found := map[string]int64{}
+	var found []struct {
+		TenantID string
+		N        int64
+	}
 	err = s.longQuery(ctx, func(db *gorm.DB) error {
-		clear(found)
-		_, err := collect(db.Raw(`SELECT tenant_id, count(*) FROM sessions WHERE `+where+` AND created_at < ? AND (ended_at IS NULL OR ended_at >= ?)
-			AND absolute_expires_at >= ? AND (idle_expires_at IS NULL OR idle_expires_at >= ?) GROUP BY tenant_id`, append(args, at, at, at, at)...),
-			func(rows *sql.Rows) (tenant string, err error) {
-				var n int64
-				err = rows.Scan(&tenant, &n)
-				found[tenant] = n
-				return tenant, err
-			})
-		return err
+		return db.Raw(`SELECT tenant_id, count(*) AS n FROM sessions WHERE `+where+` AND created_at < ? AND (ended_at IS NULL OR ended_at >= ?)
+			AND absolute_expires_at >= ? AND (idle_expires_at IS NULL OR idle_expires_at >= ?) GROUP BY tenant_id`, append(args, at, at, at, at)...).Scan(&found).Error
 	})
 	if err != nil {
 		return false, err
 	}
-	for tenant, n := range found {
-		r.tenants[tenant] += n
+	for _, row := range found {
+		r.tenants[row.TenantID] += row.N
 	}
 	r.last = end
 	return more, nil
@@ -246,7 +242,7 @@ func (s *Store) countChunk(ctx context.Context, r *recount) (more bool, err erro
 
 // storeRecount makes the count the base of the sums.
 func (s *Store) storeRecount(ctx context.Context, r *recount) error {
-	r.tenants[""] = 0 // says that the table was counted
+	r.tenants[""] = 0 // records that the table was counted
 	return s.longTransaction(ctx, func(tx *gorm.DB) error {
 		if err := tx.Exec("DELETE FROM session_counts WHERE hour < ? OR hour = ? AND node = ''", r.hour, r.hour).Error; err != nil {
 			return err

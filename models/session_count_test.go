@@ -11,8 +11,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// wantSessions synchronises the nodes and compares what each of them knows.
-func (w *world) wantSessions(want float64, nodes ...*models.Store) {
+// wantSessions synchronizes the nodes and compares what each of them knows.
+func (w *fixture) wantSessions(want float64, nodes ...*models.Store) {
 	w.Helper()
 	for range 2 { // the first node reads what the last one has written
 		for i, node := range nodes {
@@ -26,15 +26,15 @@ func (w *world) wantSessions(want float64, nodes ...*models.Store) {
 	}
 }
 
-// recount counts the table, as a node does that has run since long ago.
-func (w *world) recount(node *models.Store) {
+// recount counts the table as a node does that has been running for long.
+func (w *fixture) recount(node *models.Store) {
 	w.Helper()
 	w.clock.Advance(time.Hour + 10*time.Minute - time.Duration(w.Now().UnixNano())%time.Hour)
 	must(w, node.RecountSessions(w.Context()))
 }
 
-func TestSessionsAreCountedByWhatBeginsAndEndsThem(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestSessionsAreCountedWhenTheyBeginAndEnd(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		other := w.another(models.Options{})
 		var rows []*models.Session
 		for range 6 {
@@ -62,7 +62,7 @@ func TestSessionsAreCountedByWhatBeginsAndEndsThem(t *testing.T) {
 }
 
 func TestSessionsThatEndTogetherAreCounted(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		for range 3 {
 			w.create(w.alice())
 		}
@@ -91,8 +91,8 @@ func TestSessionsThatEndTogetherAreCounted(t *testing.T) {
 	})
 }
 
-func TestARecountMendsWhatANodeTookWithIt(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestARecountCorrectsTheLossOfANode(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		other := w.another(models.Options{})
 		long := func(n *models.NewSession) {
 			n.IdleExpiry = time.Time{}
@@ -121,8 +121,8 @@ func TestARecountMendsWhatANodeTookWithIt(t *testing.T) {
 	})
 }
 
-func TestWhatHappensBetweenTheHourAndItsCountIsCountedOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestChangesBetweenTheHourAndItsCountAreCountedOnce(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		long := func(n *models.NewSession) {
 			n.IdleExpiry = time.Time{}
 			n.AbsoluteExpiry = w.Now().Add(100 * 24 * time.Hour)
@@ -144,8 +144,8 @@ func TestWhatHappensBetweenTheHourAndItsCountIsCountedOnce(t *testing.T) {
 }
 
 // A database of an earlier release has sessions that nobody counted.
-func TestNothingIsSaidOfADatabaseThatWasNotCounted(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestNoCountIsReportedForADatabaseThatWasNotCounted(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice(func(n *models.NewSession) { n.IdleExpiry = time.Time{} }))
 		w.exec("DELETE FROM session_counts")
 		w.clock.Advance(time.Second)
@@ -166,7 +166,7 @@ func TestNothingIsSaidOfADatabaseThatWasNotCounted(t *testing.T) {
 }
 
 func TestCountsThatCouldNotBeWrittenAreNotLost(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		w.exec("ALTER TABLE session_counts RENAME TO away")
 		if err := w.SyncSessionCounts(t.Context(), "a"); err == nil {

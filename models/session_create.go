@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Why an exchange is refused inside its transaction.
+// Reasons why an exchange is rejected inside its transaction.
 var (
 	ErrTokenSpent   = errors.New("the client token was used before")
 	ErrUserDisabled = errors.New("the user is disabled or suspended")
@@ -26,7 +26,7 @@ var (
 	ErrTooLarge     = errors.New("too large to store")
 )
 
-// MaxAttribute bounds one stored attribute, as JSON, in bytes.
+// MaxAttribute limits the size of one stored attribute, as JSON, in bytes.
 const MaxAttribute = 4 << 10
 
 // SpentToken marks a client token as used.
@@ -40,19 +40,19 @@ type SpentToken struct {
 // NewSession is everything that one exchange writes.
 type NewSession struct {
 	Session
-	Mapped         Mapped     // what the client token says of the user
-	Token          SpentToken // consumed with it
-	CreateUser     bool       // make the user if there is none
-	UserDigest     []byte     // by which a suspension would name that user (SuspensionKey)
+	Mapped         Mapped     // attributes from the client token
+	Token          SpentToken // client token that the exchange uses up
+	CreateUser     bool       // create the user if there is none
+	UserDigest     []byte     // identifies that user in a suspension (SuspensionKey)
 	Cap            *settings.SessionCap
-	OnStatusList   bool           // give it an entry
+	OnStatusList   bool           // give it an entry of a status list
 	RecordCreation map[string]any // details of the event
 }
 
-// CreateSession opens a session in one transaction: it consumes the client
-// token, asks once more whether everybody involved is enabled, inserts or
-// changes the user, keeps the cap and writes the events. `sign` runs last,
-// with the session as stored; if it fails nothing has happened.
+// CreateSession creates a session in one transaction: it marks the client token
+// as used, checks again that everyone involved is enabled, creates or updates
+// the user, enforces the cap and writes the events. `sign` runs last, with the
+// session as stored; if it fails, nothing is committed.
 func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Session) error) (*Session, error) {
 	var created *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
@@ -62,13 +62,13 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if err != nil {
 			return err
 		}
-		made, removed, err := s.takeUser(tx, created, stored, n.Mapped, n.CreateUser)
+		made, removed, err := s.applyToUser(tx, created, stored, n.Mapped, n.CreateUser)
 		if err != nil {
 			return err
 		}
 		e := created.Event(n.CreatedAt, EventSessionCreated, withRemoved(n.RecordCreation, removed))
-		e.beside = stored.seen(n.CreatedAt)
-		if err := s.keepCap(tx, created, n.Cap); err != nil {
+		e.extraChange = stored.seenUpdate(n.CreatedAt)
+		if err := s.enforceCap(tx, created, n.Cap); err != nil {
 			return err
 		}
 		if made && n.UserDigest != nil {
@@ -85,35 +85,40 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 	return created, nil
 }
 
-// spend inserts the token's mark, of which the primary key lets one of two
-// through, locks the user's row, so that sessions of one user are counted one
-// after the other, and asks the tables, which a node's cache may lag behind,
-// whether everybody else is enabled.
+// spend marks the client token as used (the primary key admits one of two
+// concurrent uses), locks the user row, so that sessions of one user are
+// counted one after the other, and checks that everyone else is enabled. It
+// checks the tables, because a node's cache may lag behind them.
 //
-// PostgreSQL reads the user as it is once the lock is had, but the others as
-// they were when the statement began, before it waited. One that is switched
-// off meanwhile refuses the session whenever it is used, and one that comes
-// back is marked anew, so that the session stays refused.
+// PostgreSQL re-reads the user after acquiring the lock, but sees the other
+// tables as of the statement's start. If one of those objects is disabled in
+// the meantime, the session is rejected whenever it is used; re-enabling the
+// object sets a new SessionsValidFrom, so that the session stays rejected.
 func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) {
-	with, args, err := s.dialect.changed(tx, "INSERT INTO spent_tokens (tenant_id, issuer, jti_digest, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+	with, args, err := s.dialect.withChange(tx, "INSERT INTO spent_tokens (tenant_id, issuer, jti_digest, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
 		about.TenantID, t.Issuer, t.Digest, At(t.ExpiresAt))
 	if err != nil {
 		return nil, err
 	}
 	var spent, permitted int
 	var validFrom sql.NullInt64   // NULL: the database was never restored
-	var attributes sql.NullString // NULL: there is no such user
+	var attributes sql.NullString // NULL: no such user
 	var disabled, suspended sql.NullBool
 	var seen Time
-	err = tx.Raw(with+`SELECT spent.n, u.stored, u.disabled, u.suspended, u.seen_at, (SELECT count(*) FROM tenants t
+	columns, values, into := selectList(
+		selected{"spent.n", &spent, nil},
+		selected{"u.stored", &attributes, nil}, selected{"u.disabled", &disabled, nil},
+		selected{"u.suspended", &suspended, nil}, selected{"u.seen_at", &seen, nil},
+		selected{`(SELECT count(*) FROM tenants t
 			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled AND c.suspended_at IS NULL
 			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled AND i.suspended_at IS NULL
-			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL),
-			(SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?)
-		FROM (SELECT count(*) AS n FROM changed) spent
-			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended, seen_at FROM users WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`,
-		append(args, about.ClientID, about.IssuerID, about.TenantID, clientTokensValidFrom, about.TenantID, about.Subject)...,
-	).Row().Scan(&spent, &attributes, &disabled, &suspended, &seen, &permitted, &validFrom)
+			WHERE t.id = ? AND NOT t.disabled AND t.suspended_at IS NULL AND t.pruned_at IS NULL)`, &permitted,
+			[]any{about.ClientID, about.IssuerID, about.TenantID}},
+		selected{"(SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?)", &validFrom, []any{clientTokensValidFrom}})
+	args = append(append(args, values...), about.TenantID, about.Subject)
+	err = tx.Raw(with+"SELECT "+columns+` FROM (SELECT count(*) AS n FROM changed) spent
+			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended, seen_at FROM users
+				WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`, args...).Row().Scan(into...)
 	switch {
 	case err != nil:
 		return nil, err
@@ -132,23 +137,24 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	}
 }
 
-// NoteReplay writes the event of a client token that was shown again, the first
-// time: whoever holds a spent token must not be able to fill the log with it.
+// NoteReplay records the first replay of a client token as an event. Later ones
+// are not recorded, so that the holder of a used token cannot fill the log.
 func (s *Store) NoteReplay(ctx context.Context, t SpentToken, e Event) error {
 	return s.recorded(ctx, e, "UPDATE spent_tokens SET replayed_at = ? WHERE tenant_id = ? AND issuer = ? AND jti_digest = ? AND replayed_at IS NULL",
 		At(e.At), e.TenantID, t.Issuer, t.Digest)
 }
 
-// takeUser takes over what the client token says of the user, who is made if
-// there is none. Its row stays locked. It names the attributes that go.
-func (s *Store) takeUser(tx *gorm.DB, about *Session, stored *User, m Mapped, create bool) (made bool, removed []string, err error) {
+// applyToUser stores on the user what the client token contributes. It creates
+// the user if there is none and create is set. The user's row stays locked. It
+// returns the names of the attributes that it removes.
+func (s *Store) applyToUser(tx *gorm.DB, about *Session, stored *User, m Mapped, create bool) (made bool, removed []string, err error) {
 	if stored == nil {
 		if !create {
 			return false, nil, ErrUserUnknown
 		}
 		first, _ := stored.After(m)
 		fresh := User{TenantID: about.TenantID, Sub: about.Subject, Attributes: first.Values, Sources: first.Sources, At: about.CreatedAt}
-		if stored, made, err = s.makeUser(tx, fresh); err != nil {
+		if stored, made, err = s.createUser(tx, fresh); err != nil {
 			return made, nil, err
 		}
 	}
@@ -168,7 +174,7 @@ func (s *Store) takeUser(tx *gorm.DB, about *Session, stored *User, m Mapped, cr
 	return false, removed, updateUser(tx, stored)
 }
 
-// withRemoved adds to an event's details which attributes went.
+// withRemoved adds the names of removed attributes to an event's details.
 func withRemoved(details map[string]any, removed []string) map[string]any {
 	if len(removed) == 0 {
 		return details
@@ -181,10 +187,10 @@ func withRemoved(details map[string]any, removed []string) map[string]any {
 	return details
 }
 
-// keepCap makes room for one more session of the user at the client, or
-// refuses. The user's row is locked, so the count is exact; sessions that are
-// refused by now do not count.
-func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *settings.SessionCap) error {
+// enforceCap makes room for one more session of the user at the client, or
+// returns ErrSessionLimit. The user's row is locked, so the count is exact.
+// Sessions that are rejected by now do not count.
+func (s *Store) enforceCap(tx *gorm.DB, about *Session, limit *settings.SessionCap) error {
 	if limit == nil {
 		return nil
 	}
@@ -210,7 +216,7 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *settings.SessionCap)
 	}
 	for _, id := range evicted {
 		old := &Session{ID: SessionID([]byte(id)), TenantID: about.TenantID, ClientID: about.ClientID, IssuerID: issuers[id], Subject: about.Subject}
-		ended, args := ending(old, about.CreatedAt, session.Evicted)
+		ended, args := endEvent(old, about.CreatedAt, session.Evicted)
 		if err := s.record(tx, ended, endSession, args...); err != nil {
 			return err
 		}
@@ -218,9 +224,10 @@ func (s *Store) keepCap(tx *gorm.DB, about *Session, limit *settings.SessionCap)
 	return nil
 }
 
-// insertSession writes the session and the event of its creation; with an entry
-// that nobody else has if it is to be on a status list. Where the user
-// was just made, created.unless asks whether they have been suspended meanwhile.
+// insertSession writes the session and the event of its creation. If the
+// session is to be on a status list, it gets an entry that no other session
+// has. If the user was just created, created.unless finds out whether they have
+// been suspended meanwhile.
 func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, created Event) error {
 	for {
 		if onStatusList {
@@ -242,12 +249,13 @@ func (s *Store) insertSession(tx *gorm.DB, n *Session, onStatusList bool, create
 			if err != nil {
 				return err
 			}
-		} // otherwise another exchange has drawn the same entry and was first
+		} // otherwise another exchange has taken the same entry first
 	}
 }
 
-// tryInsertSession is insertSession with the entry that was drawn; false: it is
-// taken, or created.unless is met, and the transaction must not commit.
+// tryInsertSession is insertSession with the entry that was drawn. It returns
+// false if the entry is taken, or if created.unless finds a row; then the
+// transaction must not commit.
 func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, created Event) (inserted bool, err error) {
 	factors, err := json.Marshal(n.Factors)
 	if err != nil {
@@ -261,20 +269,25 @@ func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, created Event) (insert
 	if err != nil {
 		return false, err
 	}
-	return s.recordIf(tx, created, `INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at,
-			absolute_expires_at, idle_expires_at, generation, refresh_digest, next_digest, root_version,
-			session_token_generation, session_token_digest, session_token_next_digest, session_token_root_version,
-			factors, acr, acr_times, session_attributes, scope, audience, device_name, user_agent, ip, prune_at, status_index)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (tenant_id, status_index) WHERE status_index IS NOT NULL DO NOTHING`,
-		n.ID, n.TenantID, n.ClientID, n.IssuerID, n.Subject, At(n.CreatedAt), At(n.AuthTime), At(n.LastActiveAt),
-		At(n.AbsoluteExpiry), At(n.IdleExpiry), n.Refresh.Generation, n.Refresh.Digest, n.Refresh.Next, n.Refresh.RootVersion,
-		n.SessionToken.Generation, n.SessionToken.Digest, n.SessionToken.Next, n.SessionToken.RootVersion,
-		string(factors), n.StoredACR, decided, attributes, strings.Join(n.Scope, " "), strings.Join(n.Audience, " "),
-		n.DeviceName, n.UserAgent, n.IP, At(n.Lifetime().Expiry()), n.Status.number())
+	columns, places, args := insertList([]assignment{
+		{"id", n.ID}, {"tenant_id", n.TenantID}, {"client_id", n.ClientID}, {"issuer_id", n.IssuerID}, {"subject", n.Subject},
+		{"created_at", At(n.CreatedAt)}, {"auth_time", At(n.AuthTime)}, {"last_active_at", At(n.LastActiveAt)},
+		{"absolute_expires_at", At(n.AbsoluteExpiry)}, {"idle_expires_at", At(n.IdleExpiry)},
+		{"generation", n.Refresh.Generation}, {"refresh_digest", n.Refresh.Digest}, {"next_digest", n.Refresh.Next},
+		{"root_version", n.Refresh.RootVersion},
+		{"session_token_generation", n.SessionToken.Generation}, {"session_token_digest", n.SessionToken.Digest},
+		{"session_token_next_digest", n.SessionToken.Next}, {"session_token_root_version", n.SessionToken.RootVersion},
+		{"factors", string(factors)}, {"acr", n.StoredACR}, {"acr_times", decided}, {"session_attributes", attributes},
+		{"scope", strings.Join(n.Scope, " ")}, {"audience", strings.Join(n.Audience, " ")},
+		{"device_name", n.DeviceName}, {"user_agent", n.UserAgent}, {"ip", n.IP},
+		{"prune_at", At(n.Lifetime().Expiry())}, {"status_index", n.Status.number()},
+	})
+	return s.recordIf(tx, created, "INSERT INTO sessions ("+columns+") VALUES ("+places+")"+
+		" ON CONFLICT (tenant_id, status_index) WHERE status_index IS NOT NULL DO NOTHING", args...)
 }
 
-// marshalAttributes refuses what is too large to be read at every refresh.
+// marshalAttributes rejects values that are too large to be read at every
+// refresh.
 func marshalAttributes(attributes map[string]any) (string, error) {
 	if len(attributes) == 0 {
 		return "{}", nil

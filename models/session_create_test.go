@@ -14,8 +14,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-func TestASessionReadsBackAsItWasWritten(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestASessionIsReadBackAsItWasWritten(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		n := w.alice(func(n *models.NewSession) {
 			n.SessionToken = models.Chain{Digest: digest(7), Next: digest(8), RootVersion: 1<<32 - 1}
 			n.Attributes = map[string]any{"device": "laptop", "id": int64(1<<53 + 1)}
@@ -36,7 +36,7 @@ func TestASessionReadsBackAsItWasWritten(t *testing.T) {
 		}
 	})
 	t.Run("also without an idle limit and without a refresh token", func(t *testing.T) {
-		each(t, func(t *testing.T, w *world) {
+		each(t, func(t *testing.T, w *fixture) {
 			n := w.alice(func(n *models.NewSession) {
 				n.IdleExpiry, n.Refresh, n.Factors, n.Scope = time.Time{}, models.Chain{}, nil, nil
 			})
@@ -50,9 +50,9 @@ func TestASessionReadsBackAsItWasWritten(t *testing.T) {
 	})
 }
 
-// Of many exchanges of one client token one opens a session.
+// Of many exchanges of one client token, one creates a session.
 func TestAClientTokenIsSpentOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		nodes := []*models.Store{w.Store, w.another(models.Options{})}
 		n := w.alice()
 		var opened, spent atomic.Int64
@@ -78,7 +78,7 @@ func TestAClientTokenIsSpentOnce(t *testing.T) {
 }
 
 func TestAClientTokenIsSpentForOneTenantAndIssuer(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		spec := tenant()
 		spec.ID = "other"
 		w.apply(spec)
@@ -97,12 +97,12 @@ func TestAClientTokenIsSpentForOneTenantAndIssuer(t *testing.T) {
 	})
 }
 
-// Whatever refuses an exchange leaves nothing behind, the token unspent.
-func TestARefusedExchangeLeavesNothing(t *testing.T) {
+// A rejected exchange leaves nothing behind, and the token unused.
+func TestARejectedExchangeLeavesNothing(t *testing.T) {
 	noSigner := errors.New("no signer")
 	full := func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: 1, WhenFull: settings.Reject} }
 	for name, c := range map[string]struct {
-		prepare func(w *world)
+		prepare func(w *fixture)
 		change  func(n *models.NewSession)
 		sign    func(*models.Session) error
 		want    error
@@ -112,15 +112,15 @@ func TestARefusedExchangeLeavesNothing(t *testing.T) {
 		"a user who is unknown":   {nil, func(n *models.NewSession) { n.CreateUser = false }, signs, models.ErrUserUnknown},
 		"a client of no tenant":   {nil, func(n *models.NewSession) { n.ClientID = "nobody" }, signs, models.ErrNotPermitted},
 		"an issuer of no tenant":  {nil, func(n *models.NewSession) { n.IssuerID = "nobody" }, signs, models.ErrNotPermitted},
-		"a tenant that is pruned": {func(w *world) { w.exec("UPDATE tenants SET pruned_at = 1") }, nil, signs, models.ErrNotPermitted},
-		"a full cap":              {func(w *world) { w.create(w.alice()) }, full, signs, models.ErrSessionLimit},
+		"a tenant that is pruned": {func(w *fixture) { w.exec("UPDATE tenants SET pruned_at = 1") }, nil, signs, models.ErrNotPermitted},
+		"a full cap":              {func(w *fixture) { w.create(w.alice()) }, full, signs, models.ErrSessionLimit},
 		"a user attribute that is too large": {nil, func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a": strings.Repeat("a", 4095)}) },
 			signs, models.ErrTooLarge},
 		"a session attribute that is too large": {nil, func(n *models.NewSession) { n.Attributes = map[string]any{"a": strings.Repeat("a", 4095)} },
 			signs, models.ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				if c.prepare != nil {
 					c.prepare(w)
 				}
@@ -130,7 +130,7 @@ func TestARefusedExchangeLeavesNothing(t *testing.T) {
 				}
 				before := w.rows()
 				if created, err := w.CreateSession(t.Context(), n, c.sign); !errors.Is(err, c.want) || created != nil {
-					t.Errorf("answered with %v, %v; want %v", created, err, c.want)
+					t.Errorf("returned %v, %v; want %v", created, err, c.want)
 				}
 				w.wantRows(before)
 			})
@@ -138,8 +138,8 @@ func TestARefusedExchangeLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestAttributesOfTheTokenLieBesideWhatAnOperatorSet(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAttributesOfTheTokenAreStoredBesideTheOperators(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Attributes: map[string]any{"plan": "pro", "id": 1<<53 + 1, "kept": true}}}})
 		created := w.create(w.alice(func(n *models.NewSession) {
 			n.Mapped = mapped(map[string]any{"plan": "free", "next": int64(1<<63 - 1), "full": strings.Repeat("a", 4094)})
@@ -168,7 +168,7 @@ func TestWhatIsStoredCanBeReadBack(t *testing.T) {
 		"no number": math.NaN(), "what JSON does not know": func() {}, "text that is not UTF-8": "\xff", "depth": []any{map[string]any{"a": 1e20}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				before := w.rows()
 				n := w.alice(func(n *models.NewSession) {
 					n.Mapped = mapped(map[string]any{"a": value})
@@ -187,7 +187,7 @@ func TestWhatIsStoredCanBeReadBack(t *testing.T) {
 
 // PostgreSQL holds no NUL in a text. In JSON it is written without one.
 func TestNULIsStoredInAttributesOnly(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		created := w.create(w.alice(func(n *models.NewSession) { n.Mapped = mapped(map[string]any{"a\x00": "b\x00"}) }))
 		if got := w.read(created.ID).UserAttributes["a\x00"]; got != "b\x00" {
 			t.Errorf("an attribute is %q", got)
@@ -198,7 +198,7 @@ func TestNULIsStoredInAttributesOnly(t *testing.T) {
 		case w.Dialect() == "sqlite":
 			must(t, err)
 		case err == nil || errors.Is(err, models.ErrUnavailable) || errors.Is(err, models.ErrNotFound) || errors.Is(err, models.ErrConflict):
-			t.Errorf("a subject with NUL is answered with %v", err)
+			t.Errorf("a subject with NUL returned %v", err)
 		default:
 			w.wantRows(before)
 		}

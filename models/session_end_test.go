@@ -13,7 +13,7 @@ import (
 )
 
 func TestASessionEndsOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		reasons := []session.EndReason{session.SignedOut, session.Revoked, session.ReuseDetected, session.Evicted}
 		for round, why := range reasons {
@@ -36,8 +36,8 @@ func TestASessionEndsOnce(t *testing.T) {
 	})
 }
 
-func TestOneOfManyEndsIsTold(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestOneOfManyEndsIsRecorded(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		nodes := []*models.Store{w.Store, w.another(models.Options{})}
 		row := w.create(w.alice())
 		together(16, func(i int) {
@@ -51,8 +51,8 @@ func TestOneOfManyEndsIsTold(t *testing.T) {
 	})
 }
 
-func TestAReuseIsToldTogetherWithTheEnd(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAReuseIsRecordedTogetherWithTheEnd(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		reuse := row.Event(w.Now(), models.EventRefreshReuse, map[string]any{"ip": "203.0.113.9"})
 		must(t, w.EndSession(t.Context(), row, w.Now(), session.ReuseDetected, reuse))
@@ -72,7 +72,7 @@ func TestAReuseIsToldTogetherWithTheEnd(t *testing.T) {
 
 // After a revocation has returned, no refresh succeeds.
 func TestNoRotationSucceedsAfterAnEnd(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		row := w.create(w.alice())
 		var rotators sync.WaitGroup

@@ -7,9 +7,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// ExtendSession moves the absolute end of a session that may be used, says so
-// in the event log if that is another moment, and reads the session as it is afterwards. ErrNotFound: it
-// may not be used any more.
+// ExtendSession moves the absolute expiry of a session that is usable, records
+// an event if that changes the expiry, and returns the session afterwards. It
+// returns ErrNotFound if the session is not usable.
 func (s *Store) ExtendSession(ctx context.Context, about *Session, now, end time.Time, by string) (extended *Session, err error) {
 	err = s.transaction(ctx, func(tx *gorm.DB) error {
 		var before Time
@@ -17,9 +17,9 @@ func (s *Store) ExtendSession(ctx context.Context, about *Session, now, end time
 		if err != nil {
 			return err
 		}
-		extended, err = scanSession(tx.Raw(`UPDATE sessions SET absolute_expires_at = ?, prune_at = CASE WHEN prune_at > ? THEN ? ELSE prune_at END`+
-			live+` AND id = ?`+permitted+notDisabled+` RETURNING `+sessionColumns,
-			At(end), At(end), At(end), about.TenantID, about.Subject, At(now), At(now), about.ID).Row())
+		extended, err = readSession(tx.Raw("UPDATE sessions SET absolute_expires_at = ?, prune_at = CASE WHEN prune_at > ? THEN ? ELSE prune_at END"+
+			liveSession+" AND id = ?"+permitted+notDisabled+" RETURNING "+sessionColumns,
+			At(end), At(end), At(end), about.TenantID, about.Subject, At(now), At(now), about.ID))
 		if err != nil || before.Equal(extended.AbsoluteExpiry) {
 			return err
 		}

@@ -9,10 +9,10 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// RetryLate remembers a late retry of the session's current generation, if the
-// row is still as it was read, and reports whether it was. The first one of a
-// generation is recorded in the event log. No deadline moves: whoever retries
-// late has not proved to hold the current token.
+// RetryLate records a late retry of the session's current generation if the row
+// is still as it was read, and reports whether it was. The first late retry of
+// a generation is recorded in the event log. No expiry moves: a late retry does
+// not prove possession of the current token.
 func (s *Store) RetryLate(ctx context.Context, about *Session, next session.LateRetry, now time.Time, details map[string]any) (remembered bool, err error) {
 	last := about.History.LateRetry
 	const change = `UPDATE sessions SET late_retry_generation = ?, late_retried_at = ?, late_retry_repeats = ?

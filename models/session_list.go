@@ -3,7 +3,6 @@ package models
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -16,74 +15,67 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// SessionCursor is a place in a list of sessions, which goes from the newest to
-// the oldest. The zero value is its beginning.
+// SessionCursor is a position in a list of sessions, which is ordered from the
+// newest to the oldest. The zero value is the beginning.
 type SessionCursor struct {
 	CreatedAt time.Time
 	ID        SessionID
 }
 
-// ErrCursor is a text that no list has handed out.
-var ErrCursor = errors.New("not a cursor of ours")
+// ErrCursor is returned for a text that is not a cursor of a list.
+var ErrCursor = errors.New("invalid cursor")
 
-// ParseSessionCursor reads the form that String writes.
+// ParseSessionCursor parses what String returns.
 func ParseSessionCursor(s string) (SessionCursor, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	if err != nil || len(b) != 24 || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // it skips newlines
+	if err != nil || len(b) != 24 || len(s) != base64.RawURLEncoding.EncodedLen(len(b)) { // DecodeString skips newlines
 		return SessionCursor{}, ErrCursor
 	}
 	return SessionCursor{time.UnixMicro(int64(binary.BigEndian.Uint64(b))), SessionID(b[8:])}, nil
 }
 
-// String is the cursor as a caller keeps it.
+// String returns the cursor in the form that callers keep.
 func (c SessionCursor) String() string {
 	b := binary.BigEndian.AppendUint64(nil, uint64(c.CreatedAt.UnixMicro()))
 	return base64.RawURLEncoding.EncodeToString(append(b, c.ID[:]...))
 }
 
-// Cursor is the place right behind the session.
+// Cursor returns the position right after the session.
 func (s *Session) Cursor() SessionCursor { return SessionCursor{s.CreatedAt, s.ID} }
 
-// live is the part of a statement that asks for sessions of a user that are
-// not over by their own row.
-const live = ` WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL
+// liveSession is the condition for the sessions of a user that, by their own
+// row, are not over.
+const liveSession = ` WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL
 	AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`
 
-// Sessions lists the sessions of a user, at every client, that may be used: at
-// most `limit` of them, behind a place in the list. Whoever is switched off
-// counts exactly.
+// Sessions lists the usable sessions of a user at all clients: at most `limit`
+// of them, after a position in the list. Whether tenant, client, issuer and
+// user are enabled is read from the database, not from a cache.
 func (s *Store) Sessions(ctx context.Context, tenant, sub string, now time.Time, after SessionCursor, limit int) ([]*Session, error) {
-	statement, args := "SELECT "+sessionColumns+" FROM sessions"+live+permitted+notDisabled, []any{tenant, sub, At(now), At(now)}
+	statement, args := "SELECT "+sessionColumns+" FROM sessions"+liveSession+permitted+notDisabled, []any{tenant, sub, At(now), At(now)}
 	if after != (SessionCursor{}) {
 		statement, args = statement+" AND (created_at, id) < (?, ?)", append(args, after.CreatedAt.UnixMicro(), after.ID)
 	}
 	var list []*Session
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		list, err = collect(db.Raw(statement+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...), sessionOf)
+		list, err = readSessions(db.Raw(statement+" ORDER BY created_at DESC, id DESC LIMIT ?", append(args, limit)...))
 		return err
 	})
 	return list, err
 }
 
-// endBatch bounds the sessions that one transaction ends.
+// endBatch limits the sessions that one transaction ends.
 const endBatch = 100
 
 // EndSessions ends the sessions that a user has when it is called, each like
-// EndSession, but for `except` if that is not zero, and returns how many it
-// ended. A session that is opened meanwhile lives on. After an error some may
-// have been ended: call it again.
+// EndSession, except the session `except` if that is not zero. It returns how
+// many it ended. A session that is created meanwhile is not ended. After an
+// error some may have been ended: call it again.
 func (s *Store) EndSessions(ctx context.Context, tenant, sub string, except SessionID, at time.Time, why session.EndReason) (count int, err error) {
-	var open []*Session
-	err = s.query(ctx, func(db *gorm.DB) (err error) {
-		open, err = collect(db.Raw("SELECT id, client_id, issuer_id FROM sessions"+live+" AND id <> ? ORDER BY id", // in one order, for the locks
-			tenant, sub, At(at), At(at), except), func(rows *sql.Rows) (*Session, error) {
-			var id []byte
-			row := &Session{TenantID: tenant, Subject: sub}
-			err := rows.Scan(&id, &row.ClientID, &row.IssuerID)
-			copy(row.ID[:], id)
-			return row, err
-		})
-		return err
+	var open []openSession
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT id, tenant_id, client_id, issuer_id, subject FROM sessions"+liveSession+" AND id <> ? ORDER BY id", // in one order, for the locks
+			tenant, sub, At(at), At(at), except).Scan(&open).Error
 	})
 	if err != nil {
 		return 0, err
@@ -111,17 +103,10 @@ func (s *Store) EndFound(ctx context.Context, tenant, sub, client string, most i
 	if client != "" {
 		where, args = where+" AND client_id = ?", append(args, client)
 	}
-	var open []*Session
-	err = s.longQuery(ctx, func(db *gorm.DB) (err error) {
-		open, err = collect(db.Raw("SELECT id, client_id, issuer_id, subject FROM sessions WHERE "+where+` AND ended_at IS NULL
-			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) LIMIT ?`, append(args, At(now), At(now), most+1)...), func(rows *sql.Rows) (*Session, error) {
-			var id []byte
-			row := &Session{TenantID: tenant}
-			err := rows.Scan(&id, &row.ClientID, &row.IssuerID, &row.Subject)
-			copy(row.ID[:], id)
-			return row, err
-		})
-		return err
+	var open []openSession
+	err = s.longQuery(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT id, tenant_id, client_id, issuer_id, subject FROM sessions WHERE "+where+` AND ended_at IS NULL
+			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) LIMIT ?`, append(args, At(now), At(now), most+1)...).Scan(&open).Error
 	})
 	if err != nil {
 		return 0, err
@@ -129,18 +114,25 @@ func (s *Store) EndFound(ctx context.Context, tenant, sub, client string, most i
 	if len(open) > most {
 		return 0, &TooManySessionsError{most}
 	}
-	slices.SortFunc(open, func(a, b *Session) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // in one order, for the locks
+	slices.SortFunc(open, func(a, b openSession) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // in one order, for the locks
 	return s.endEach(ctx, open, now, why)
 }
 
+// openSession is a session that is about to be ended, with what its event needs.
+type openSession struct {
+	ID                                    SessionID
+	TenantID, ClientID, IssuerID, Subject string
+}
+
 // endEach ends sessions, in batches.
-func (s *Store) endEach(ctx context.Context, open []*Session, at time.Time, why session.EndReason) (count int, err error) {
+func (s *Store) endEach(ctx context.Context, open []openSession, at time.Time, why session.EndReason) (count int, err error) {
 	for batch := range slices.Chunk(open, endBatch) {
 		inBatch := 0
 		err := s.transaction(ctx, func(tx *gorm.DB) error {
 			inBatch = 0 // a transaction may run again
 			for _, row := range batch {
-				ended, args := ending(row, at, why)
+				about := &Session{ID: row.ID, TenantID: row.TenantID, ClientID: row.ClientID, IssuerID: row.IssuerID, Subject: row.Subject}
+				ended, args := endEvent(about, at, why)
 				found, err := s.recordIf(tx, ended, endSession, args...)
 				if err != nil {
 					return err

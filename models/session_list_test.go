@@ -13,10 +13,10 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// Whatever goes on meanwhile, what a user had is over when the call returns,
-// and told once; more than one transaction holds.
-func TestEverySessionThatAUserHasIsEnded(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// Whatever happens at the same time, all sessions that the user had are over when
+// the call returns, each recorded once. They do not fit in one transaction.
+func TestEverySessionOfAUserIsEnded(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		var had []*models.Session
 		for range 250 {
@@ -70,8 +70,8 @@ func TestEverySessionThatAUserHasIsEnded(t *testing.T) {
 	})
 }
 
-func TestNoSessionsAreEndedByHalves(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestABatchOfSessionsIsEndedOrNot(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		kept, ended := w.create(w.alice()), w.create(w.alice())
 		w.clock.Advance(time.Second)
 		for tenant, want := range map[string]int{acme: 1, "other": 0} {
@@ -99,7 +99,7 @@ func TestNoSessionsAreEndedByHalves(t *testing.T) {
 }
 
 func TestNoEndedSessionIsExtended(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		for range 20 {
 			row := w.create(w.alice())

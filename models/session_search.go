@@ -38,8 +38,8 @@ func (s *Store) SearchSessions(ctx context.Context, f SessionFilter) (list []*Se
 		const order = " ORDER BY created_at DESC, id DESC"
 		examined := "(SELECT * FROM sessions WHERE " + within + order + " LIMIT ?) sessions"
 		args := append(append([]any{}, withinArgs...), MostExamined)
-		list, err = collect(db.Raw("SELECT "+sessionColumns+" FROM "+examined+" WHERE "+filter+order+" LIMIT ?",
-			append(append(append([]any{}, args...), filterArgs...), f.Limit+1)...), sessionOf)
+		list, err = readSessions(db.Raw("SELECT "+sessionColumns+" FROM "+examined+" WHERE "+filter+order+" LIMIT ?",
+			append(append(append([]any{}, args...), filterArgs...), f.Limit+1)...))
 		if err != nil {
 			return err
 		}

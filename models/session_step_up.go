@@ -13,19 +13,20 @@ type StepUpRequest struct {
 	Tenant, Client string
 	ID             SessionID
 	Subject        string
-	IssuerID       string     // entry of the client token
-	Mapped         Mapped     // what it says of the user
-	Token          SpentToken // consumed with it
+	IssuerID       string     // trusted issuer entry of the client token
+	Mapped         Mapped     // attributes from the client token
+	Token          SpentToken // client token that the step-up uses up
 	At             time.Time
 }
 
-// StepUpSession changes a session in one transaction, in the order in which an
-// exchange takes its rows: it consumes the client token, locks the user, asks
-// once more whether everybody involved is enabled, and locks the session, so
-// that of two at once each sees what the other did. `decide` changes the row,
-// returns what the event tells and further events, or refuses; `sign` runs last. If either fails
-// nothing has happened. ErrNotFound: there is no such session, or its own
-// issuer is disabled.
+// StepUpSession changes a session in one transaction, which locks rows in the
+// order of an exchange: it marks the client token as used, locks the user,
+// checks again that everyone involved is enabled, and locks the session, so
+// that concurrent step-ups see each other's changes. `decide` changes the row
+// and returns the details of the event and further events, or an error; `sign`
+// runs last. If either fails, nothing is committed. StepUpSession returns
+// ErrNotFound if there is no such session or the session's own issuer is
+// disabled.
 func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(*Session) (details map[string]any, also []Event, err error), sign func(*Session) error) (*Session, error) {
 	var changed *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
@@ -34,12 +35,12 @@ func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(
 		if err != nil {
 			return err
 		}
-		_, removed, err := s.takeUser(tx, about, stored, r.Mapped, false)
+		_, removed, err := s.applyToUser(tx, about, stored, r.Mapped, false)
 		if err != nil {
 			return err
 		}
-		row, err := scanHistory(tx.Raw("SELECT "+sessionColumns+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
-			r.ID, r.Tenant, r.Subject).Row())
+		row, err := readHistory(tx.Raw("SELECT "+sessionColumns+", "+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,
+			r.ID, r.Tenant, r.Subject))
 		if err != nil {
 			return err
 		}
@@ -52,8 +53,8 @@ func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(
 				return err
 			}
 		}
-		e := row.Event(r.At, EventSessionRaised, withRemoved(details, removed))
-		e.beside = stored.seen(r.At)
+		e := row.Event(r.At, EventSessionSteppedUp, withRemoved(details, removed))
+		e.extraChange = stored.seenUpdate(r.At)
 		if err := s.updateSteppedUp(tx, row, e); err != nil {
 			return err
 		}
@@ -81,21 +82,22 @@ func (s *Store) updateSteppedUp(tx *gorm.DB, row *Session, e Event) error {
 		return err
 	}
 	superseded, earlier := up.Superseded.split()
-	var previous any // NULL: no refresh token was shown
+	var previous any // NULL: no refresh token was presented
 	if row.History.PreviousRoot != 0 {
 		previous = row.History.PreviousRoot
 	}
-	return s.record(tx, e, `UPDATE sessions SET factors = ?, acr = ?, acr_times = ?, auth_time = ?, last_active_at = ?, absolute_expires_at = ?, idle_expires_at = ?,
-			generation = ?, refresh_digest = ?, next_digest = ?, root_version = ?, rotated_at = ?,
-			session_token_generation = ?, session_token_digest = ?, session_token_next_digest = ?, session_token_root_version = ?, session_token_rotated_at = ?,
-			user_agent = ?, ip = ?, previous_root_version = ?,
-			late_retry_generation = ?, late_retried_at = ?, late_retry_repeats = ?,
-			step_up_generation = ?, step_up_tokens = ?, step_up_before = ?, superseded_from = ?, superseded_to = ?, superseded_earlier = ?
-		WHERE id = ?`,
-		string(factors), row.StoredACR, decided, At(row.AuthTime), At(row.LastActiveAt), At(row.AbsoluteExpiry), At(row.IdleExpiry),
-		row.Refresh.Generation, row.Refresh.Digest, row.Refresh.Next, row.Refresh.RootVersion, At(row.Refresh.RotatedAt),
-		row.SessionToken.Generation, row.SessionToken.Digest, row.SessionToken.Next, row.SessionToken.RootVersion, At(row.SessionToken.RotatedAt),
-		row.UserAgent, row.IP, previous,
-		late.Generation, At(late.At), late.Repeats,
-		up.Generation, up.Tokens, before, superseded.From, superseded.To, earlier, row.ID)
+	refresh, token := row.Refresh, row.SessionToken
+	set, args := setList([]assignment{
+		{"factors", string(factors)}, {"acr", row.StoredACR}, {"acr_times", decided}, {"auth_time", At(row.AuthTime)},
+		{"last_active_at", At(row.LastActiveAt)}, {"absolute_expires_at", At(row.AbsoluteExpiry)}, {"idle_expires_at", At(row.IdleExpiry)},
+		{"generation", refresh.Generation}, {"refresh_digest", refresh.Digest}, {"next_digest", refresh.Next},
+		{"root_version", refresh.RootVersion}, {"rotated_at", At(refresh.RotatedAt)},
+		{"session_token_generation", token.Generation}, {"session_token_digest", token.Digest}, {"session_token_next_digest", token.Next},
+		{"session_token_root_version", token.RootVersion}, {"session_token_rotated_at", At(token.RotatedAt)},
+		{"user_agent", row.UserAgent}, {"ip", row.IP}, {"previous_root_version", previous},
+		{"late_retry_generation", late.Generation}, {"late_retried_at", At(late.At)}, {"late_retry_repeats", late.Repeats},
+		{"step_up_generation", up.Generation}, {"step_up_tokens", up.Tokens}, {"step_up_before", before},
+		{"superseded_from", superseded.From}, {"superseded_to", superseded.To}, {"superseded_earlier", earlier},
+	})
+	return s.record(tx, e, "UPDATE sessions SET "+set+" WHERE id = ?", append(args, row.ID)...)
 }

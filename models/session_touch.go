@@ -11,26 +11,27 @@ import (
 type Touch struct {
 	Tenant, Client string
 	ID             SessionID
-	Digest         []byte // of the session token as the row keeps it
+	Digest         []byte // of the session token, as stored
 	At             time.Time
 	IdleExpiry     time.Time
-	ValidFrom      time.Time // sessions created before are refused
+	ValidFrom      time.Time // sessions created before are rejected
 	UserAgent, IP  string
 }
 
-// TouchSession moves the session's idle end and reads it as it is afterwards,
-// in one statement. ErrNotFound: it is over, not permitted any more, or its
-// session token is another one.
+// TouchSession moves the session's idle expiry and returns the session
+// afterwards, in one statement. It returns ErrNotFound if the session is over
+// or no longer permitted, or if its session token is a different one.
 func (s *Store) TouchSession(ctx context.Context, t Touch) (touched *Session, err error) {
-	now := At(t.At)
 	err = s.exec(ctx, func(db *gorm.DB) error {
-		touched, err = scanSession(db.Raw(`UPDATE sessions SET last_active_at = ?, idle_expires_at = ?, user_agent = ?, ip = ?, step_up_tokens = NULL
-			WHERE id = ? AND tenant_id = ? AND client_id = ? AND session_token_digest = ?
-				AND ended_at IS NULL AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)
-				AND created_at >= ?`+permitted+`
-			RETURNING `+sessionColumns,
-			now, At(t.IdleExpiry), t.UserAgent, t.IP,
-			t.ID, t.Tenant, t.Client, t.Digest, now, now, microsOrZero(t.ValidFrom)).Row())
+		touched, err = readSession(db.Raw(`UPDATE sessions SET last_active_at = @Now, idle_expires_at = @Idle, user_agent = @UserAgent, ip = @IP, step_up_tokens = NULL
+			WHERE id = @ID AND tenant_id = @Tenant AND client_id = @Client AND session_token_digest = @Digest
+				AND ended_at IS NULL AND absolute_expires_at > @Now AND (idle_expires_at IS NULL OR idle_expires_at > @Now)
+				AND created_at >= @From`+permitted+`
+			RETURNING `+sessionColumns, struct {
+			Touch
+			Now, Idle Time
+			From      int64
+		}{t, At(t.At), At(t.IdleExpiry), unixMicroOrZero(t.ValidFrom)}))
 		return err
 	})
 	return touched, err

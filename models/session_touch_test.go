@@ -10,7 +10,7 @@ import (
 )
 
 func TestTouchSessionMovesTheIdleEndOfALiveSessionOnly(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice(func(n *models.NewSession) {
 			n.SessionToken = models.Chain{Digest: digest(7), Next: digest(8), RootVersion: 1}
 		}))

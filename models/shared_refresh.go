@@ -2,19 +2,18 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"gorm.io/gorm"
 )
 
-// NoteSharedRefresh remembers that the session's current generation was
-// retried from another address or agent, once for each generation, and raises
-// EventRefreshShared when the two generations before it were too.
+// NoteSharedRefresh records, once for each generation, that the session's
+// current generation was retried from another address or user agent. It writes
+// EventRefreshShared if the two generations before were too.
 func (s *Store) NoteSharedRefresh(ctx context.Context, about *Session, now time.Time, details map[string]any) error {
 	g := int64(about.Refresh.Generation)
 	var events map[int64]bool
-	err := s.query(ctx, func(db *gorm.DB) (err error) { events, err = elsewhere(db, about.ID); return err })
+	err := s.query(ctx, func(db *gorm.DB) (err error) { events, err = retriedElsewhere(db, about.ID); return err })
 	if err != nil || events[g] {
 		return err
 	}
@@ -22,7 +21,7 @@ func (s *Store) NoteSharedRefresh(ctx context.Context, about *Session, now time.
 		if err := s.lockSession(tx, about.ID); err != nil {
 			return err
 		}
-		if events, err = elsewhere(tx, about.ID); err != nil || events[g] {
+		if events, err = retriedElsewhere(tx, about.ID); err != nil || events[g] {
 			return err // another retry was first
 		}
 		if err := insertEvent(tx, about.Event(now, EventRefreshElsewhere, details)); err != nil {
@@ -35,22 +34,23 @@ func (s *Store) NoteSharedRefresh(ctx context.Context, about *Session, now time.
 	})
 }
 
-// elsewhere tells which of the last generations were retried from elsewhere. The
-// clocks of nodes may put a few of them in another order.
-func elsewhere(db *gorm.DB, id SessionID) (map[int64]bool, error) {
-	last, err := collect(db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 16", id, EventRefreshElsewhere),
-		func(rows *sql.Rows) (details map[string]any, err error) {
-			var text string
-			if err := rows.Scan(&text); err != nil {
-				return nil, err
-			}
-			return ParseObject([]byte(text))
-		})
+// retriedElsewhere returns which of the last generations were retried from
+// elsewhere. Differences between the clocks of nodes may reorder a few of them.
+func retriedElsewhere(db *gorm.DB, id SessionID) (map[int64]bool, error) {
+	var last []string
+	err := db.Raw("SELECT details FROM events WHERE session_id = ? AND type = ? ORDER BY id DESC LIMIT 16", id, EventRefreshElsewhere).Scan(&last).Error
+	if err != nil {
+		return nil, err
+	}
 	seen := map[int64]bool{}
-	for _, details := range last {
+	for _, text := range last {
+		details, err := ParseObject([]byte(text))
+		if err != nil {
+			return nil, err
+		}
 		if generation, ok := details["generation"].(int64); ok {
 			seen[generation] = true
 		}
 	}
-	return seen, err
+	return seen, nil
 }

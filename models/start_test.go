@@ -13,7 +13,7 @@ func version(revision int64, content string) models.File {
 	return models.File{Revision: revision, Digest: content, Known: []string{content}}
 }
 
-func (w *world) start(f models.File, tenants ...settings.TenantSpec) *models.Started {
+func (w *fixture) start(f models.File, tenants ...settings.TenantSpec) *models.Started {
 	w.Helper()
 	started, err := w.Start(w.Context(), tenants, settings.StartApply, f, secrets{}, func(t []settings.TenantSpec) settings.Faults { return settings.ValidateTenants(t, "") })
 	must(w, err)
@@ -21,7 +21,7 @@ func (w *world) start(f models.File, tenants ...settings.TenantSpec) *models.Sta
 }
 
 func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
-	const wayOn = "give this file a higher one if it is the newer; if 3 was a mistake, run \"latchkey apply --reset-revision\" with this file"
+	const remedy = "give this file a higher one if it is newer; if revision 3 was a mistake, run \"latchkey apply --reset-revision\" with this file"
 	for name, c := range map[string]struct {
 		before, now     models.File
 		ignored, notice string
@@ -33,16 +33,16 @@ func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
 		"the same revision and content":   {version(3, "a"), version(3, "a"), "", ""},
 		"a higher revision":               {version(3, "a"), version(4, "b"), "", ""},
 		"a higher revision, same content": {version(3, "a"), version(4, "a"), "", ""},
-		"a lower revision":                {version(3, "a"), version(2, "b"), "its revision is 2, and revision 3 was applied last: " + wayOn, ""},
-		"a lower revision, same content":  {version(3, "a"), version(2, "a"), "its revision is 2, and revision 3 was applied last: " + wayOn, ""},
+		"a lower revision":                {version(3, "a"), version(2, "b"), "its revision is 2, and revision 3 was applied last: " + remedy, ""},
+		"a lower revision, same content":  {version(3, "a"), version(2, "a"), "its revision is 2, and revision 3 was applied last: " + remedy, ""},
 		"the same revision, other content": {version(3, "a"), version(3, "b"),
-			"revision 3 was applied last with other content: " + wayOn, ""},
-		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: " + wayOn, ""},
+			"revision 3 was applied last with other content: " + remedy, ""},
+		"no revision where there was one": {version(3, "a"), version(0, "a"), "it has no revision, and revision 3 was applied last: " + remedy, ""},
 		"a revision below the highest": {version(settings.MaxRevision, "a"), version(4, "b"),
 			"its revision is 4, and revision 9007199254740991 was applied last: no file can have a higher one, so run \"latchkey apply --reset-revision\" with this file", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				spec := tenant()
 				if c.before.Digest != "" {
 					w.start(c.before, spec)
@@ -62,8 +62,8 @@ func TestStartAppliesAFileUnlessALaterOneWasApplied(t *testing.T) {
 
 // An emergency change must not be undone by the restart of a node whose file
 // is older, so what that file owns is changed there, or suspended.
-func TestApplyRefusesWhatTheFileOfServeOwns(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestApplyRejectsWhatTheFileOfServeOwns(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		file := tenant()
 		file.Users = []settings.UserSpec{{Sub: "alice"}}
 		w.start(version(0, "a"), file)
@@ -102,8 +102,8 @@ func TestApplyRefusesWhatTheFileOfServeOwns(t *testing.T) {
 	})
 }
 
-func TestStartReleasesWhatTheFileNamesNoMore(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestStartReleasesWhatTheFileNoLongerNames(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		file := tenant()
 		w.start(version(0, "a"), file)
 		file.Clients = file.Clients[1:]
@@ -128,7 +128,7 @@ func TestStartReleasesWhatTheFileNamesNoMore(t *testing.T) {
 func unchecked([]settings.TenantSpec) settings.Faults { return nil }
 
 func TestApplyRaisesTheStoredRevision(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.start(version(3, "a"), settings.TenantSpec{ID: "other"})
 		raised := version(5, "c")
 		_, err := w.Apply(t.Context(), nil, secrets{}, models.ApplyOptions{File: &raised})
@@ -147,7 +147,7 @@ func TestApplyRaisesTheStoredRevision(t *testing.T) {
 
 func TestApplyWarnsWhenItRaisesTheRevision(t *testing.T) {
 	const warning = "    ! from now on \"latchkey serve\" does not apply a file whose revision is lower than %s, or that has none\n"
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		raise := func(revision int64, o models.ApplyOptions, want string) {
 			t.Helper()
 			f := version(revision, "c")
@@ -172,7 +172,7 @@ func TestApplyWarnsWhenItRaisesTheRevision(t *testing.T) {
 func TestAResetLetsStartApplyTheFileAgain(t *testing.T) {
 	for name, file := range map[string]models.File{"a lower revision": version(7, "own"), "no revision": version(0, "own"), "the same revision": version(1<<62, "own")} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				spec := tenant()
 				w.start(version(6, "before"), spec)
 				typo := version(1<<62, "typo") // as an earlier release took it
@@ -206,7 +206,7 @@ func TestAResetLetsStartApplyTheFileAgain(t *testing.T) {
 }
 
 func TestOfTwoFilesAtOnceTheHigherRevisionStays(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		older, newer := tenant(), tenant()
 		older.Clients[0].Name, newer.Clients[0].Name = "older", "newer"
 		nodes := []*models.Store{w.Store, w.another(models.Options{})}
@@ -226,7 +226,7 @@ func TestOfTwoFilesAtOnceTheHigherRevisionStays(t *testing.T) {
 }
 
 func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		changed := tenant()
 		changed.Clients[0].Name = "Web"
 		started, err := w.Start(t.Context(), []settings.TenantSpec{changed}, settings.StartOnce, version(0, "a"), secrets{}, unchecked)
@@ -248,7 +248,7 @@ func TestStartOnceFillsAnEmptyDatabaseAndOwnsNothing(t *testing.T) {
 // With off a file is not applied, so it is not recorded as applied either: the
 // first start that does apply a file decides by that file alone.
 func TestStartOffAppliesAndRecordsNoFile(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		empty := func() {
 			for _, table := range []string{"trusted_issuers", "clients", "tenants"} {
 				w.exec("DELETE FROM " + table)
@@ -272,7 +272,7 @@ func TestStartOffAppliesAndRecordsNoFile(t *testing.T) {
 func TestAFileThatOwnsNothingGivesUpWhateverItsRevision(t *testing.T) {
 	for _, mode := range []string{settings.StartOff, settings.StartOnce} {
 		t.Run(mode, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				spec := tenant()
 				w.start(version(7, "a"), spec)
 				started, err := w.Start(t.Context(), []settings.TenantSpec{spec}, mode, version(0, "b"), secrets{}, unchecked)

@@ -10,17 +10,17 @@ import (
 	"gorm.io/gorm"
 )
 
-// StatusEntry is a session's place in the status lists of its tenant. It is the
-// session's own until its row is removed (session.Retention).
+// StatusEntry is a session's place in the status lists of its tenant. No other
+// session gets it until the session's row is deleted (session.Retention).
 type StatusEntry struct {
 	List  int64 // number of the list
-	Index int64 // place in it
+	Index int64 // index in the list
 }
 
-// statusStride is the most entries that a list may have.
+// statusStride is the largest size of a list.
 const statusStride = 1 << 20
 
-// number is the entry as its column keeps it.
+// number returns the entry as stored in its column.
 func (e *StatusEntry) number() sql.NullInt64 {
 	if e == nil {
 		return sql.NullInt64{}
@@ -28,7 +28,7 @@ func (e *StatusEntry) number() sql.NullInt64 {
 	return sql.NullInt64{Int64: e.List*statusStride + e.Index, Valid: true}
 }
 
-// statusEntry reads what number writes.
+// statusEntry parses what number returns.
 func statusEntry(number sql.NullInt64) *StatusEntry {
 	if !number.Valid {
 		return nil
@@ -36,13 +36,14 @@ func statusEntry(number sql.NullInt64) *StatusEntry {
 	return &StatusEntry{List: number.Int64 / statusStride, Index: number.Int64 % statusStride}
 }
 
-// statusDraws is how many entries an exchange draws. So many that one of them is
-// nearly always free, and that what is taken of them tells how full lists are.
+// statusDraws is how many entries an exchange draws: enough that one of them is
+// nearly always free, and that the share of taken ones shows how full the lists
+// are.
 const statusDraws = 16
 
-// drawStatusEntry finds an entry that nobody has, at random, so that an index
-// tells nothing of when the session began (Token Status List §13.3). When most
-// of what it draws is taken, a further list is opened.
+// drawStatusEntry finds a free entry at random, so that an index does not
+// reveal when the session began (Token Status List §13.3). If most of the drawn
+// entries are taken, it opens another list.
 func (s *Store) drawStatusEntry(tx *gorm.DB, tenant string, now time.Time) (StatusEntry, error) {
 	for {
 		drawn, err := drawStatus(tx, tenant, statusDraws)
@@ -60,8 +61,8 @@ func (s *Store) drawStatusEntry(tx *gorm.DB, tenant string, now time.Time) (Stat
 	}
 }
 
-// openStatusList opens a list, unless another node has just done so: of those
-// who found the lists full together one opens the next.
+// openStatusList opens a list unless another node has just done so: of several
+// nodes that find the lists full, one opens the next.
 func (s *Store) openStatusList(tx *gorm.DB, tenant string, list int64, now time.Time) error {
 	return tx.Exec("INSERT INTO status_lists (tenant_id, list, size, opened_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
 		tenant, list, s.statusSize, At(now)).Error
@@ -69,12 +70,12 @@ func (s *Store) openStatusList(tx *gorm.DB, tenant string, list int64, now time.
 
 // statusDraw is a sample of the entries of a tenant's open lists.
 type statusDraw struct {
-	newest int64   // number of the newest list, ended or not; -1: there is none
-	free   []int64 // numbers of what was drawn and nobody has, in the order of the draw
+	newest int64   // number of the newest list, ended or not; -1 if there is none
+	free   []int64 // numbers of the drawn entries that are free, in the order of the draw
 }
 
-// drawStatus draws so many entries of all open lists alike. What another
-// transaction is about to take counts as free: the constraint tells.
+// drawStatus draws entries uniformly from all open lists. An entry that another
+// transaction is about to take counts as free; the constraint decides.
 func drawStatus(tx *gorm.DB, tenant string, draws int) (d statusDraw, err error) {
 	args := []any{tenant, tenant} // in the order of the statement
 	for turn := range draws {

@@ -13,16 +13,16 @@ import (
 )
 
 // listed is a new session that is to be on a status list.
-func (w *world) listed(change ...func(*models.NewSession)) models.NewSession {
+func (w *fixture) listed(change ...func(*models.NewSession)) models.NewSession {
 	return w.alice(append(change, func(n *models.NewSession) { n.OnStatusList = true })...)
 }
 
 // tiny are two nodes whose lists have 8 entries.
-func (w *world) tiny() []*models.Store {
+func (w *fixture) tiny() []*models.Store {
 	return []*models.Store{w.another(models.Options{StatusListSize: 8}), w.another(models.Options{StatusListSize: 8})}
 }
 
-func (w *world) over(list int64) []uint32 {
+func (w *fixture) over(list int64) []uint32 {
 	w.Helper()
 	state, err := w.StatusList(w.Context(), acme, list)
 	must(w, err)
@@ -30,8 +30,8 @@ func (w *world) over(list int64) []uint32 {
 	return state.Over
 }
 
-func TestAStatusEntryReadsBackAndHasOneSession(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAStatusEntryIsReadBackAndHasOneSession(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		created := w.create(w.listed())
 		if read := w.read(created.ID); read.Status == nil || *read.Status != *created.Status {
 			t.Errorf("read %v, written %v", read.Status, created.Status)
@@ -46,10 +46,10 @@ func TestAStatusEntryReadsBackAndHasOneSession(t *testing.T) {
 	})
 }
 
-// Two of many who draw the same entry at once do not get it both, and nobody is
-// refused: lists that are full are followed by others.
-func TestManyExchangesAtOnceGetEntriesOfTheirOwn(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// Two exchanges that draw the same entry at once do not both get it, and none is
+// rejected: when lists are full, another is opened.
+func TestExchangesAtOnceGetDifferentEntries(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		nodes := w.tiny()
 		var mu sync.Mutex
 		taken := map[models.StatusEntry]int{}
@@ -81,7 +81,7 @@ func TestManyExchangesAtOnceGetEntriesOfTheirOwn(t *testing.T) {
 }
 
 func TestStatusEntriesAreDrawnAtRandom(t *testing.T) {
-	w := newWorld(t, testdb.SQLite(t))
+	w := newFixture(t, testdb.SQLite(t))
 	var drawn []int64
 	for range 64 {
 		drawn = append(drawn, w.create(w.listed()).Status.Index)
@@ -91,10 +91,10 @@ func TestStatusEntriesAreDrawnAtRandom(t *testing.T) {
 	}
 }
 
-// Whoever has read the list before must have forgotten it when the entry is
-// another session's.
+// Every copy of the list must have expired when the entry belongs to another
+// session.
 func TestAStatusEntryIsClearedLongBeforeItIsAnotherSessions(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.listed())
 		must(t, w.EndSession(t.Context(), row, w.Now(), session.SignedOut))
 		entry := []uint32{uint32(row.Status.Index)}
@@ -119,7 +119,7 @@ func TestAStatusEntryIsClearedLongBeforeItIsAnotherSessions(t *testing.T) {
 }
 
 func TestStatusListsEndWhenTheyAreNotNeeded(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{StatusListSize: 64})
 		var rows []*models.Session
 		last := map[int64]*models.Session{} // of each list
@@ -129,13 +129,13 @@ func TestStatusListsEndWhenTheyAreNotNeeded(t *testing.T) {
 			rows, last[row.Status.List] = append(rows, row), row
 		}
 		open := func() int { return w.number("SELECT count(*) FROM status_lists WHERE ended_at IS NULL") }
-		keepHouse := func() {
+		maintain := func() {
 			t.Helper()
 			w.prune()
 			must(t, w.EndStatusLists(t.Context()))
 		}
 		w.clock.Advance(10 * time.Minute)
-		keepHouse()
+		maintain()
 		if len(last) < 2 || open() != len(last) {
 			t.Fatalf("%d of %d lists are open while they are full", open(), len(last))
 		}
@@ -146,7 +146,7 @@ func TestStatusListsEndWhenTheyAreNotNeeded(t *testing.T) {
 		}
 		w.clock.Advance(session.Retention)
 		newest := last[int64(len(last)-1)] // has idled, and is remembered
-		if keepHouse(); open() != len(last)-1 {
+		if maintain(); open() != len(last)-1 {
 			t.Errorf("%d of %d lists are open while they are nearly empty", open(), len(last))
 		}
 		if row := w.create(w.listed()); row.Status.List == newest.Status.List {
@@ -156,16 +156,16 @@ func TestStatusListsEndWhenTheyAreNotNeeded(t *testing.T) {
 			t.Errorf("of the list that has ended %v are over", over)
 		}
 		for range last {
-			keepHouse()
+			maintain()
 		}
 		if open() != 1 {
 			t.Errorf("%d lists are open for two sessions", open())
 		}
 
 		w.clock.Advance(2 * session.Retention)
-		keepHouse() // the sessions idle,
+		maintain() // the sessions idle,
 		w.clock.Advance(session.Retention)
-		if keepHouse(); open() != 0 { // and are forgotten
+		if maintain(); open() != 0 { // and are forgotten
 			t.Errorf("%d lists are open for nobody", open())
 		}
 		if _, err := w.StatusList(t.Context(), acme, newest.Status.List); !errors.Is(err, models.ErrNotFound) {
@@ -176,21 +176,21 @@ func TestStatusListsEndWhenTheyAreNotNeeded(t *testing.T) {
 			t.Errorf("the next list is number %d, want %d", again.Status.List, opened)
 		}
 		w.exec("DELETE FROM sessions")
-		if keepHouse(); open() != 1 {
+		if maintain(); open() != 1 {
 			t.Error("a list ended while an exchange may be about to take an entry of it")
 		}
 		w.clock.Advance(5 * time.Minute)
-		if keepHouse(); open() != 0 {
+		if maintain(); open() != 0 {
 			t.Error("a list is open for nobody")
 		}
 	})
 }
 
-// Whoever is switched off has no valid session, whatever Sweep has done.
-func TestAStatusListKnowsWhoIsSwitchedOff(t *testing.T) {
+// A disabled object has no valid session, whatever Sweep has done.
+func TestAStatusListIncludesSessionsOfDisabledObjects(t *testing.T) {
 	for noun := range switches {
 		t.Run(noun, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				w.clock.Advance(time.Minute)
 				before, beside := w.create(w.listed()), w.create(w.listed())
 				w.clock.Advance(time.Minute)

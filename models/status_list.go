@@ -10,20 +10,19 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// statusMemory is for how long after its end a session is shown as over: until
-// nobody accepts an access token of it any more. That its row is kept for
-// longer gives every copy of the list time to go before the entry is another
-// session's.
+// statusMemory is how long an ended session is listed as over: until nobody
+// accepts an access token of it. Its row is kept for longer, so that every copy
+// of the list has expired before another session gets the entry.
 const statusMemory = session.MaxAccessTTL + lastIssue + session.VerifierTolerance + session.Leeway
 
 // StatusList is a status list at a moment.
 type StatusList struct {
 	Size int      // entries, a multiple of 8
-	Over []uint32 // those whose sessions are over, in no order
+	Over []uint32 // entries whose sessions are over, in no order
 }
 
-// StatusList reads a list as it is now. ErrNotFound: there is none, or it has
-// ended and nobody has an entry of it.
+// StatusList reads the current state of a list. It returns ErrNotFound if there
+// is none, or if it has ended and no session has an entry of it.
 func (s *Store) StatusList(ctx context.Context, tenant string, list int64) (*StatusList, error) {
 	found := new(StatusList)
 	now, first := s.Now(), list*statusStride
@@ -34,7 +33,7 @@ func (s *Store) StatusList(ctx context.Context, tenant string, list int64) (*Sta
 		if err != nil {
 			return err
 		}
-		marked, err := refusedByMark(db, tenant)
+		marked, err := refusedByCutoff(db, tenant)
 		if err != nil {
 			return err
 		}
@@ -63,39 +62,43 @@ func (s *Store) StatusList(ctx context.Context, tenant string, list int64) (*Sta
 	return found, nil
 }
 
-// entriesOf asks for the sessions that have an entry of a list.
+// entriesOf is the condition for the sessions that have an entry of a list.
 const entriesOf = "tenant_id = ? AND status_index >= ? AND status_index < ?"
 
-// statement is a part of one, with its arguments.
+// statement is a part of an SQL statement with its arguments.
 type statement struct {
 	text string
 	args []any
 }
 
-// refusedByMark asks for the sessions that are refused because their tenant,
-// client or issuer is disabled, or was and Sweep has not ended them yet; also
-// for one that was opened in the moment of the disabling, which Sweep leaves.
-// While there is a mark, all the sessions of a list are looked at. Nothing:
-// there is none.
-func refusedByMark(db *gorm.DB, tenant string) (q statement, err error) {
+// refusedByCutoff returns the condition for the sessions that are rejected
+// because their tenant, client or issuer is disabled, or was disabled and Sweep
+// has not ended them yet. That includes a session that was created at the
+// moment of the disabling, which Sweep leaves. While there is a cutoff, all the
+// sessions of a list are read. The condition is empty if there is none.
+func refusedByCutoff(db *gorm.DB, tenant string) (q statement, err error) {
 	const marked = " AND (disabled OR suspended_at IS NOT NULL OR sessions_valid_from > COALESCE(swept_at, 0))"
-	parts, err := collect(db.Raw("SELECT 'tenant_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM tenants WHERE id = ?"+marked+
-		" UNION ALL SELECT 'client_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM clients WHERE tenant_id = ?"+marked+
-		" UNION ALL SELECT 'issuer_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM trusted_issuers WHERE tenant_id = ?"+marked, tenant, tenant, tenant), func(rows *sql.Rows) (string, error) {
-		var column, id string
-		var disabled bool
-		var before Time
-		err := rows.Scan(&column, &id, &disabled, &before)
-		part := column + " = ?"
-		q.args = append(q.args, id)
-		if !disabled {
-			part += " AND created_at < ?"
-			q.args = append(q.args, before)
-		}
-		return part, err
-	})
-	if parts != nil {
-		q.text = "ended_at IS NULL AND (" + strings.Join(parts, " OR ") + ")"
+	var rows []struct {
+		Part, ID          string
+		Disabled          bool
+		SessionsValidFrom Time
 	}
-	return q, err
+	err = db.Raw("SELECT 'tenant_id' AS part, id, disabled OR suspended_at IS NOT NULL AS disabled, sessions_valid_from FROM tenants WHERE id = @Tenant"+marked+
+		" UNION ALL SELECT 'client_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM clients WHERE tenant_id = @Tenant"+marked+
+		" UNION ALL SELECT 'issuer_id', id, disabled OR suspended_at IS NOT NULL, sessions_valid_from FROM trusted_issuers WHERE tenant_id = @Tenant"+marked,
+		sql.Named("Tenant", tenant)).Scan(&rows).Error
+	if err != nil || len(rows) == 0 {
+		return q, err
+	}
+	parts := make([]string, len(rows))
+	for i, row := range rows {
+		parts[i] = row.Part + " = ?"
+		q.args = append(q.args, row.ID)
+		if !row.Disabled {
+			parts[i] += " AND created_at < ?"
+			q.args = append(q.args, row.SessionsValidFrom)
+		}
+	}
+	q.text = "ended_at IS NULL AND (" + strings.Join(parts, " OR ") + ")"
+	return q, nil
 }

@@ -9,17 +9,18 @@ import (
 )
 
 const (
-	// statusListRest is how long a list is there at the least: an exchange that
-	// has drawn an entry of it must have committed before its end is decided.
+	// statusListRest is the minimum age of a list before its end is decided: an
+	// exchange that has drawn an entry of it must have committed by then.
 	statusListRest = removedPause
-	// A node looks at so many entries to find out that there are too many lists,
-	// which is when no more of them are taken than this.
+	// A node samples statusSample entries. The tenant has too many lists if at
+	// most statusSparse of them are taken.
 	statusSample, statusSparse = 64, 8
 )
 
-// EndStatusLists ends the lists of which nobody has an entry and, where the open
-// ones of a tenant are nearly empty, the newest of them: no further session
-// gets an entry of it. It is served for as long as somebody has one.
+// EndStatusLists ends the lists of which no session has an entry and, if the
+// open lists of a tenant are nearly empty, the newest of them. No further
+// session gets an entry of an ended list; it is served for as long as a session
+// has one.
 func (s *Store) EndStatusLists(ctx context.Context) error {
 	now := s.Now()
 	err := s.exec(ctx, func(db *gorm.DB) error {

@@ -1,6 +1,3 @@
-// Package models holds the rows, their queries and transactions, and the
-// migrations. It is the only room that knows GORM. It stores secrets and
-// digests as opaque bytes: what they mean is oauth's business.
 package models
 
 import (
@@ -17,31 +14,33 @@ import (
 	"gorm.io/gorm"
 )
 
-// Options say how a Store reaches its database.
+// Options configure how a Store connects to its database.
 type Options struct {
-	// Clock is the node's clock; nil means time.Now.
+	// Clock is the node's clock; the default is time.Now.
 	Clock func() time.Time
-	// TrustClock takes the node's clock for the database's as well, without
-	// measuring: tests set it, together with a clock of their own.
+	// TrustClock uses the node's clock as the database's too, without
+	// measuring. Tests set it, together with their own clock.
 	TrustClock bool
 	// NoPreparedStatements is for connection poolers that cannot keep them.
 	NoPreparedStatements bool
-	// MaxConnections bounds the pool of a PostgreSQL database; 0 means 16.
+	// MaxConnections limits the pool of a PostgreSQL database; 0 means 16.
 	MaxConnections int
-	// StatusListSize is how many entries a new status list has, a multiple of 8;
-	// 0 means 1,048,576. Tests set it.
+	// StatusListSize is the number of entries of a new status list, a multiple
+	// of 8; 0 means 1,048,576. Tests set it.
 	StatusListSize int
 	// Tracer, if set, sees every statement sent to PostgreSQL (pgx.QueryTracer).
 	Tracer Tracer
-	// Dial, if set, reaches PostgreSQL in the place of a net.Dialer. Tests set it.
+	// Dial, if set, connects to PostgreSQL instead of a net.Dialer. Tests set
+	// it.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	// Log receives what no caller can be told; nil means slog.Default.
+	// Log receives what is not returned to a caller; the default is
+	// slog.Default.
 	Log *slog.Logger
 }
 
 // Store is the database of a deployment. It is safe for concurrent use.
 type Store struct {
-	write, read *gorm.DB // one and the same on PostgreSQL; SQLite has a single writer
+	write, read *gorm.DB // the same on PostgreSQL; SQLite has a single writer
 	dialect     dialect
 	log         *slog.Logger
 	statusSize  int
@@ -49,9 +48,9 @@ type Store struct {
 	contact     contact
 	probe       *probe
 	primary     primary   // of PostgreSQL
-	parts       *urlParts // of its URL; nil: on SQLite
+	parts       *urlParts // of its URL; nil on SQLite
 	recent      recentRevocations
-	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or there is none
+	suspensions atomic.Pointer[SuspensionKey] // nil: not read yet, or none
 	tally       tally
 	sessions    sessionTally
 	stats       statTally
@@ -103,8 +102,8 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
-// Pool reports on the connections that requests use. On SQLite they are those that
-// read.
+// Pool returns statistics of the connections that requests use. On SQLite those
+// are the connections that read.
 func (s *Store) Pool() sql.DBStats {
 	pool, err := s.read.DB()
 	if err != nil {
@@ -113,9 +112,9 @@ func (s *Store) Pool() sql.DBStats {
 	return pool.Stats()
 }
 
-// Ping asks the database whether it answers and, on PostgreSQL, takes writes.
+// Ping checks that the database responds and, on PostgreSQL, accepts writes.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.ask(ctx, func(db *gorm.DB) error {
+	return s.queryWithoutSchema(ctx, func(db *gorm.DB) error {
 		var answer string
 		err := db.Raw(s.dialect.ping).Row().Scan(&answer)
 		if err == nil && answer == "on" { // transaction_read_only
@@ -125,37 +124,38 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// Dialect is "postgres" or "sqlite".
+// Dialect returns "postgres" or "sqlite".
 func (s *Store) Dialect() string { return s.dialect.name }
 
-// operationTimeout is how long one operation may take: a database that hangs is one
-// that is away.
+// operationTimeout limits one operation: a database that does not respond in
+// time is unavailable.
 const operationTimeout = 5 * time.Second
 
-// query runs reads outside a transaction. They are answered by a server that
-// takes writes, or fail: what a standby or a former primary says may be over.
-// fn must bear repetition.
+// query runs reads outside a transaction. Only a server that accepts writes
+// answers them, because a standby or a former primary may return outdated data.
+// fn must be repeatable.
 func (s *Store) query(ctx context.Context, fn func(db *gorm.DB) error) error {
-	return s.ask(readingFromPrimary(ctx), fn)
+	return s.queryWithoutSchema(readingFromPrimary(ctx), fn)
 }
 
-// ask is query for what needs no schema.
-func (s *Store) ask(ctx context.Context, fn func(db *gorm.DB) error) error {
+// queryWithoutSchema is query without the check for the primary, which needs a
+// table of the schema.
+func (s *Store) queryWithoutSchema(ctx context.Context, fn func(db *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
-	return s.readAgain(ctx, fn)
+	return s.retryRead(ctx, fn)
 }
 
-// longQuery is query for what may take its time: no request waits for it.
+// longQuery is query without a timeout, for reads that no request waits for.
 func (s *Store) longQuery(ctx context.Context, fn func(db *gorm.DB) error) error {
-	return s.readAgain(readingFromPrimary(ctx), fn)
+	return s.retryRead(readingFromPrimary(ctx), fn)
 }
 
-func (s *Store) readAgain(ctx context.Context, fn func(db *gorm.DB) error) error {
+func (s *Store) retryRead(ctx context.Context, fn func(db *gorm.DB) error) error {
 	return s.retry(ctx, reading, isLost, func() error { return fn(s.read.WithContext(ctx)) })
 }
 
-// exec runs one writing statement, a transaction of its own.
+// exec runs one writing statement as a transaction of its own.
 func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
@@ -167,9 +167,9 @@ func (s *Store) exec(ctx context.Context, fn func(db *gorm.DB) error) error {
 	return s.report(events, err)
 }
 
-// transaction runs fn in a transaction, and again when it lost to another one
-// or its connection broke before the commit. Everything that fn does outside
-// the database must bear repetition.
+// transaction runs fn in a transaction, and again if it lost a conflict or its
+// connection broke before the commit. Everything that fn does outside the
+// database must be repeatable.
 func (s *Store) transaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
@@ -185,7 +185,8 @@ func (s *Store) recorded(ctx context.Context, e Event, change string, args ...an
 	return run(ctx, func(db *gorm.DB) error { return s.record(db, e, change, args...) })
 }
 
-// longTransaction is one that may take its time: no request waits for it.
+// longTransaction is transaction without a timeout, for work that no request
+// waits for.
 func (s *Store) longTransaction(ctx context.Context, fn func(tx *gorm.DB) error) error {
 	var committing bool
 	uncommitted := func(err error) bool { return isUnsent(err) || !committing && isLost(err) }
@@ -202,11 +203,11 @@ func (s *Store) longTransaction(ctx context.Context, fn func(tx *gorm.DB) error)
 	return s.report(events, err)
 }
 
-// retry repeats what failed for no reason but bad timing, and once, on another
-// connection, what failed with the connection and has provably changed nothing.
-// Any other lost connection is not retried here: whether its commit took place
-// is unknown.
-func (s *Store) retry(ctx context.Context, kind access, harmless func(error) bool, fn func() error) error {
+// retry repeats an operation that failed only because of bad timing. It also
+// repeats, once and on another connection, an operation whose connection failed
+// and that provably changed nothing. No other lost connection is retried here:
+// whether the commit took place is unknown.
+func (s *Store) retry(ctx context.Context, kind accessKind, harmless func(error) bool, fn func() error) error {
 	const attempts = 6
 	again := harmless
 	for attempt := 1; ; attempt++ {
@@ -215,7 +216,7 @@ func (s *Store) retry(ctx context.Context, kind access, harmless func(error) boo
 		err := s.translate(failed)
 		if !errors.Is(err, errSerialization) {
 			if err != nil && again != nil && ctx.Err() == nil && again(failed) {
-				s.primary.doubt() // its neighbours may be broken too
+				s.primary.requireRecheck() // other pooled connections may be broken too
 				again = nil
 				continue
 			}

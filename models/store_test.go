@@ -14,7 +14,7 @@ import (
 )
 
 // Whatever is wrong with the URL, its password stays out of the error.
-func TestOpenKeepsThePasswordToItself(t *testing.T) {
+func TestOpenReportsNoPassword(t *testing.T) {
 	for name, c := range map[string]struct {
 		url         string
 		unavailable bool
@@ -48,7 +48,7 @@ func TestOpenKeepsThePasswordToItself(t *testing.T) {
 	})
 }
 
-func TestSQLiteTakesThePathAsItIs(t *testing.T) {
+func TestSQLiteUsesThePathAsItIs(t *testing.T) {
 	for _, name := range []string{"latchkey.db", "with space.db", "what?mode=memory", "100%25#.db", "ünïcode.db"} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), name)
@@ -64,9 +64,9 @@ func TestSQLiteTakesThePathAsItIs(t *testing.T) {
 	}
 }
 
-// What a Store has written, every other connection reads at once.
+// Every other connection reads at once what a Store has written.
 func TestCommittedWritesAreSeenAtOnce(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		other := w.another(models.Options{})
 		row := w.create(w.alice())
 		for generation := range uint32(50) {
@@ -87,10 +87,10 @@ func TestCommittedWritesAreSeenAtOnce(t *testing.T) {
 }
 
 func TestACrashLosesNoCommit(t *testing.T) {
-	w := newWorld(t, testdb.SQLite(t))
+	w := newFixture(t, testdb.SQLite(t))
 	row := w.create(w.alice())
 	w.rotate(row, 0, 5)
-	// A copy of the files as they stand is what a crash would leave.
+	// A copy of the files is what a crash would leave.
 	path := strings.TrimPrefix(w.url, "sqlite:")
 	left := filepath.Join(t.TempDir(), "left.db")
 	for _, suffix := range []string{"", "-wal"} {
@@ -105,7 +105,7 @@ func TestACrashLosesNoCommit(t *testing.T) {
 	}
 }
 
-func TestStoreSaysItsDialect(t *testing.T) {
+func TestStoreReportsItsDialect(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, url string) {
 		if scheme, _, _ := strings.Cut(url, ":"); open(t, url, models.Options{}).Dialect() != scheme {
 			t.Errorf("the dialect of %s is %s", scheme, open(t, url, models.Options{}).Dialect())

@@ -89,7 +89,7 @@ func (s *Store) StoredTenants(ctx context.Context, only []string, p Page) (list 
 			q = q.Where("id IN ?", only)
 		}
 		if p.Match != "" {
-			q = q.Where("id LIKE ? ESCAPE '!'", "%"+literal(p.Match)+"%")
+			q = q.Where("id LIKE ? ESCAPE '!'", "%"+escapeLike(p.Match)+"%")
 		}
 		var rows []Tenant
 		if err := q.Find(&rows).Error; err != nil {
@@ -154,8 +154,8 @@ func (s *Store) StoredClient(ctx context.Context, tenant, id string) (*StoredCli
 
 func storedClients(q, db *gorm.DB, tenant string, p Page) ([]StoredClient, error) {
 	if p.Match != "" {
-		like := "%" + literal(p.Match) + "%"
-		q = q.Where("(id LIKE ? ESCAPE '!' OR settings LIKE ? ESCAPE '!')", like, `%"name":"%`+literal(p.Match)+`%`)
+		like := "%" + escapeLike(p.Match) + "%"
+		q = q.Where("(id LIKE ? ESCAPE '!' OR settings LIKE ? ESCAPE '!')", like, `%"name":"%`+escapeLike(p.Match)+`%`)
 	}
 	var rows []Client
 	if err := q.Order("id").Limit(p.Limit + 1).Find(&rows).Error; err != nil || len(rows) == 0 {

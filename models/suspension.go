@@ -17,7 +17,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// What can be suspended.
+// The kinds of object that can be suspended.
 const (
 	NounTenant = "tenant"
 	NounClient = "client"
@@ -25,22 +25,22 @@ const (
 	NounUser   = "user"
 )
 
-// Nouns lists what can be suspended.
+// Nouns lists the kinds of object that can be suspended.
 var Nouns = []string{NounTenant, NounClient, NounIssuer, NounUser}
 
-// Ref names a tenant, or something in one. An issuer is named by the id of its
-// entry, or by its URL, which stands for every entry that has it.
+// Ref identifies a tenant or an object in one. An issuer is identified by the
+// id of its entry, or by its URL, which refers to every entry that has it.
 type Ref struct {
 	Noun   string
 	Tenant string
 	ID     string // equals Tenant for a tenant
 }
 
-// Role ranks those who suspend: what one suspended, nobody of a lower rank
-// resumes.
+// Role ranks those who suspend: what someone has suspended, nobody of a lower
+// rank can resume.
 type Role string
 
-// The roles, from the lowest to the highest. The machine is whoever runs the
+// The roles, from the lowest to the highest. RoleMachine is whoever runs the
 // latchkey command on a server.
 const (
 	RoleViewer  Role = "viewer"
@@ -53,8 +53,8 @@ const (
 // mayResume reports whether r may lift what a holder of the role `by` suspended.
 func (r Role) mayResume(by Role) bool { return r.rank() >= by.rank() }
 
-// rank counts an owner and the machine alike. A role that is not known, which
-// a later release may have stored, can be lifted by those two alone.
+// rank treats an owner and the machine alike. An unknown role, which a later
+// release may have stored, ranks as high, so that only those two can resume.
 func (r Role) rank() int {
 	switch r {
 	case RoleViewer:
@@ -68,23 +68,23 @@ func (r Role) rank() int {
 	}
 }
 
-// Suspension is the record of one suspended noun. Of a user it keeps a keyed
-// digest alone, so that it can outlive a user who was deleted.
+// Suspension is the record of a suspended object. For a user it stores only a
+// keyed digest, so that it can outlive a user who was deleted.
 type Suspension struct {
 	TenantID    string
 	Noun        string
 	IDDigest    []byte
 	SuspendedAt Time
-	SuspendedBy string // empty: not known
+	SuspendedBy string // empty: unknown
 	Role        Role
 	Reason      string
 	Name        string // the id or URL that was suspended; empty for a user
 	Follows     []byte // of an entry whose URL was suspended and has changed since: the digest of that URL
 
-	ID      string   `gorm:"-"` // by which it can be resumed; empty: nothing has it, and its name is not known
-	Exists  bool     `gorm:"-"` // it switches a row off
-	Entries []string `gorm:"-"` // ids of the trusted issuers that it switches off
-	As      string   `gorm:"-"` // the URL of Follows
+	ID         string   `gorm:"-"` // by which it can be resumed; empty: nothing has it, and its name is unknown
+	Exists     bool     `gorm:"-"` // it suspends an existing row
+	Entries    []string `gorm:"-"` // ids of the trusted issuers that it suspends
+	FollowsURL string   `gorm:"-"` // the URL of Follows
 }
 
 // Errors of suspending and resuming.
@@ -95,26 +95,28 @@ var (
 	ErrOtherName     = errors.New("it is suspended by another name")
 )
 
-// Suspended reports what Suspend found and did.
+// Suspended is the result of Suspend and Resume.
 type Suspended struct {
 	Suspension
-	Already bool // it was suspended before, and stays so
+	Already bool // it was suspended before and stays suspended
 	Exists  bool // a tenant, client, issuer or user with this id exists
 
-	// After Resume, if there are such: a suspension that keeps it off all the
-	// same, and the one that the lifted suspension followed, which stays.
+	// After Resume, StaysOff is another suspension that keeps the object
+	// suspended, and Followed is the suspension that the lifted one followed,
+	// which stays. Both may be nil.
 	StaysOff, Followed *Suspension
 }
 
-// SuspensionSecrets seals the key of the digests by which suspensions name ids.
+// SuspensionSecrets seals the key of the digests by which suspensions identify
+// ids.
 type SuspensionSecrets interface {
 	SealSuspensionKey(key []byte) (sealed []byte, rootVersion int64)
 	OpenSuspensionKey(sealed []byte, rootVersion int64) (key []byte, err error)
 }
 
-// Suspend switches a tenant, client, issuer or user off, whatever any
-// configuration says of it, and ends its sessions as disabling does. An id
-// that nothing has yet can be suspended too: what is made with it later is
+// Suspend suspends a tenant, client, issuer or user, whatever its configuration
+// contains, and ends its sessions as disabling does. An id that does not exist
+// yet can be suspended too: an object that is created with it later is
 // suspended from the start.
 func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor, reason string) (*Suspended, error) {
 	key, err := s.SuspensionKey(ctx, secrets)
@@ -124,7 +126,7 @@ func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref,
 	var done *Suspended
 	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
 		done = &Suspended{}
-		return s.inTenant(tx, ref.Tenant, func(a *applier, exists bool) (err error) {
+		return s.withTenantLocked(tx, ref.Tenant, func(a *applier, exists bool) (err error) {
 			done.Suspension = Suspension{
 				TenantID: ref.Tenant, Noun: ref.Noun, IDDigest: key.digest(ref), ID: ref.ID,
 				SuspendedAt: At(a.now), SuspendedBy: by.Name, Role: by.Role, Reason: reason,
@@ -156,10 +158,10 @@ func (s *Store) auditSuspension(tx *gorm.DB, by Actor, ref Ref, act, reason stri
 	return s.audit(tx, by, Change{Act: act, Tenant: ref.Tenant, Noun: ref.Noun, ID: ref.ID, Reason: reason})
 }
 
-// inTenant runs fn with the tenant's row locked, so that it comes before or
-// after every change of configuration. Where there is no such tenant its id is
-// held in the same way, and free again afterwards.
-func (s *Store) inTenant(tx *gorm.DB, tenant string, fn func(a *applier, exists bool) error) error {
+// withTenantLocked runs fn with the tenant's row locked, so that fn runs before
+// or after every change of the configuration. If there is no such tenant, its
+// id is locked in the same way and released afterwards.
+func (s *Store) withTenantLocked(tx *gorm.DB, tenant string, fn func(a *applier, exists bool) error) error {
 	a := &applier{tx: tx, store: s}
 	row, created, err := lockTenant(tx, tenant, s.Now())
 	if err != nil {
@@ -175,12 +177,12 @@ func (s *Store) inTenant(tx *gorm.DB, tenant string, fn func(a *applier, exists 
 	if created {
 		return tx.Exec("DELETE FROM tenants WHERE id = ?", tenant).Error
 	}
-	return a.tell()
+	return a.writeEvents()
 }
 
-// recordSuspension writes the record. One that is there already keeps its
-// moment and its reason, unless a higher role suspends again: then nobody
-// below that role may lift it, nor what follows it.
+// recordSuspension writes the record. An existing record keeps its time and its
+// reason, unless a higher role suspends again: then nobody below that role may
+// resume it or the records that follow it.
 func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
 	before, err := a.suspension(want.TenantID, want.Noun, want.IDDigest)
 	if err != nil {
@@ -198,7 +200,7 @@ func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
 		err = a.tx.Exec("UPDATE suspensions SET suspended_by = ?, role = ?, reason = ? WHERE tenant_id = ? AND noun = ? AND (id_digest = ? OR follows = ?)",
 			before.SuspendedBy, before.Role, before.Reason, want.TenantID, want.Noun, want.IDDigest, want.IDDigest).Error
 	}
-	if err == nil && before.Follows != nil { // it was meant itself now
+	if err == nil && before.Follows != nil { // it is now suspended itself
 		before.Follows = nil
 		err = a.tx.Exec("UPDATE suspensions SET follows = NULL WHERE tenant_id = ? AND noun = ? AND id_digest = ?", want.TenantID, want.Noun, want.IDDigest).Error
 	}
@@ -208,11 +210,11 @@ func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
 }
 
 func (a *applier) insertSuspension(s *Suspension) error {
-	return a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason, name, follows) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		s.TenantID, s.Noun, s.IDDigest, s.SuspendedAt, s.SuspendedBy, s.Role, s.Reason, s.Name, s.Follows).Error
+	return a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason, name, follows)
+		VALUES (@TenantID, @Noun, @IDDigest, @SuspendedAt, @SuspendedBy, @Role, @Reason, @Name, @Follows)`, s).Error
 }
 
-// suspension finds a record; nil: there is none.
+// suspension finds a record; it returns nil if there is none.
 func (a *applier) suspension(tenant, noun string, digest []byte) (*Suspension, error) {
 	var found []Suspension
 	err := a.tx.Raw("SELECT * FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?", tenant, noun, digest).Scan(&found).Error
@@ -222,7 +224,7 @@ func (a *applier) suspension(tenant, noun string, digest []byte) (*Suspension, e
 	return &found[0], nil
 }
 
-// suspend switches the row off and reports whether there is one.
+// suspend suspends the row and reports whether there is one.
 func (a *applier) suspend(ref Ref, at Time, tenantExists bool) (exists bool, err error) {
 	switch ref.Noun {
 	case NounTenant:
@@ -254,19 +256,19 @@ func (a *applier) rowExists(table, where string, args ...any) (bool, error) {
 	return n > 0, err
 }
 
-// suspendRow marks a row that is not suspended yet: its sessions are refused
-// from now on, and swept. One event stands for all of them.
+// suspendRow suspends a row that is not suspended yet. Its sessions are
+// rejected from now on, and swept later. One event covers them all.
 func (a *applier) suspendRow(ref Ref, table, where string, args []any, at Time, what EventType, e Event) error {
 	done := a.tx.Exec("UPDATE "+table+" SET suspended_at = ?, sessions_valid_from = ?, updated_at = ? WHERE "+where+" AND suspended_at IS NULL",
 		append([]any{at, At(a.now), At(a.now)}, args...)...)
 	if done.Error != nil || done.RowsAffected == 0 {
 		return done.Error
 	}
-	a.event(ref.Tenant, what, e)
+	a.addEvent(ref.Tenant, what, e)
 	return touchTenant(a.tx, ref.Tenant, a.now)
 }
 
-// entries are the issuer entries that ref names.
+// entries returns the issuer entries that ref identifies.
 func (a *applier) entries(ref Ref) (named []TrustedIssuer, err error) {
 	rows, err := a.allEntries(ref.Tenant)
 	for _, row := range rows {
@@ -277,21 +279,22 @@ func (a *applier) entries(ref Ref) (named []TrustedIssuer, err error) {
 	return named, err
 }
 
-// allEntries are the issuer entries of a tenant, each with its id.
+// allEntries returns the issuer entries of a tenant, each with its id.
 func (a *applier) allEntries(tenant string) (rows []TrustedIssuer, err error) {
 	err = a.tx.Where("tenant_id = ? AND removed_at IS NULL", tenant).Order("created_at, id").Find(&rows).Error
 	nameEntries(rows)
 	return rows, err
 }
 
-// names are those by which the entry can be suspended.
+// names returns the names by which the entry can be suspended.
 func (i *TrustedIssuer) names() []string { return []string{i.EntryID, i.Settings.Issuer} }
 
 func (i *TrustedIssuer) named(id string) bool { return slices.Contains(i.names(), id) }
 
-// keepRenamed keeps an entry suspended whose URL is suspended and is about to
-// change: a suspension of its id follows that of the URL.
-func (a *applier) keepRenamed(row *TrustedIssuer) error {
+// keepSuspendedOnRename keeps an entry suspended if its URL is suspended and
+// about to change: it adds a suspension of the entry's id, which follows that
+// of the URL.
+func (a *applier) keepSuspendedOnRename(row *TrustedIssuer) error {
 	if row.SuspendedAt.IsZero() {
 		return nil
 	}
@@ -312,9 +315,9 @@ func (a *applier) keepRenamed(row *TrustedIssuer) error {
 	return a.insertSuspension(&follower)
 }
 
-// suspendUser switches a user off and ends their sessions at once. A first
-// sign-in may be making the user's row just now: taking its key waits for that,
-// and one that begins later finds the record.
+// suspendUser suspends a user and ends their sessions at once. A first sign-in
+// may be creating the user's row at the same time: inserting its key waits for
+// that, and a sign-in that begins later finds the record.
 func (a *applier) suspendUser(ref Ref, at Time) (exists bool, err error) {
 	made := a.tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at)
 		VALUES (?, ?, '{}', ?, ?, ?) ON CONFLICT DO NOTHING`, ref.Tenant, ref.ID, false, At(a.now), At(a.now))
@@ -333,13 +336,13 @@ func (a *applier) suspendUser(ref Ref, at Time) (exists bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	a.event(ref.Tenant, EventUserSuspended, Event{Subject: ref.ID, Details: map[string]any{"audience": names}})
+	a.addEvent(ref.Tenant, EventUserSuspended, Event{Subject: ref.ID, Details: map[string]any{"audience": names}})
 	return true, nil
 }
 
-// keepSuspended switches off what was made with an id that is suspended. Its
-// tenants are locked, so that no suspension is missed.
-func (a *applier) keepSuspended(secrets SuspensionSecrets, wanted []settings.TenantSpec) error {
+// enforceSuspensions suspends what was created with an id that is suspended.
+// Its tenants are locked, so that no suspension is missed.
+func (a *applier) enforceSuspensions(secrets SuspensionSecrets, wanted []settings.TenantSpec) error {
 	key, err := a.store.existingSuspensionKey(a.tx, secrets)
 	if err != nil || key == nil {
 		return err
@@ -350,7 +353,7 @@ func (a *applier) keepSuspended(secrets SuspensionSecrets, wanted []settings.Ten
 			return err
 		}
 		for _, r := range records {
-			if err := a.keepNounSuspended(key, t, r); err != nil {
+			if err := a.enforceSuspension(key, t, r); err != nil {
 				return err
 			}
 		}
@@ -358,7 +361,7 @@ func (a *applier) keepSuspended(secrets SuspensionSecrets, wanted []settings.Ten
 	return nil
 }
 
-func (a *applier) keepNounSuspended(key SuspensionKey, t settings.TenantSpec, r Suspension) error {
+func (a *applier) enforceSuspension(key SuspensionKey, t settings.TenantSpec, r Suspension) error {
 	candidates := []string{}
 	switch r.Noun {
 	case NounTenant:
@@ -393,8 +396,9 @@ func (a *applier) keepNounSuspended(key SuspensionKey, t settings.TenantSpec, r 
 	return nil
 }
 
-// SuspensionKey makes the digests by which suspensions name ids: without it nobody can tell from the
-// table whether a certain user was suspended.
+// SuspensionKey is the key of the digests by which suspensions identify ids.
+// Without it, nobody can tell from the table whether a certain user was
+// suspended.
 type SuspensionKey []byte
 
 func (k SuspensionKey) digest(ref Ref) []byte {
@@ -406,7 +410,7 @@ func (k SuspensionKey) digest(ref Ref) []byte {
 	return h.Sum(nil)
 }
 
-// SuspensionKey reads the key, and makes it the first time.
+// SuspensionKey reads the key, and creates it the first time.
 func (s *Store) SuspensionKey(ctx context.Context, secrets SuspensionSecrets) (SuspensionKey, error) {
 	if key := s.suspensions.Load(); key != nil {
 		return *key, nil
@@ -435,7 +439,8 @@ func (s *Store) SuspensionKey(ctx context.Context, secrets SuspensionSecrets) (S
 	return key, err
 }
 
-// existingSuspensionKey reads the key; nil: nothing was ever suspended.
+// existingSuspensionKey reads the key; it returns nil if nothing was ever
+// suspended.
 func (s *Store) existingSuspensionKey(db *gorm.DB, secrets SuspensionSecrets) (SuspensionKey, error) {
 	if key := s.suspensions.Load(); key != nil {
 		return *key, nil
@@ -458,20 +463,20 @@ func (s *Store) existingSuspensionKey(db *gorm.DB, secrets SuspensionSecrets) (S
 	return key, nil
 }
 
-// UserDigest is how a suspension names a user.
+// UserDigest returns the digest by which a suspension identifies a user.
 func (k SuspensionKey) UserDigest(tenant, sub string) []byte {
 	return k.digest(Ref{NounUser, tenant, sub})
 }
 
-// suspendedUser asks for the suspension of a user; its parameters are the
+// suspendedUser is a query for the suspension of a user; its parameters are the
 // tenant, NounUser and the digest.
 const suspendedUser = "SELECT 1 FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?"
 
 // ManySessions is where LiveSessions stops counting.
 const ManySessions = 10_000
 
-// LiveSessions counts the sessions that ref has now and that suspending it
-// would end, up to ManySessions + 1.
+// LiveSessions counts the sessions of ref that are live now and that suspending
+// it would end, up to ManySessions + 1.
 func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 	now := At(s.Now())
 	condition, args := "", []any{ref.Tenant, now, now}
@@ -502,7 +507,8 @@ func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 	return n, err
 }
 
-// String describes the suspension for an operator: since when, by whom, why.
+// String describes the suspension for an operator: since when, by whom, and
+// why.
 func (s Suspension) String() string {
 	text := "suspended since " + s.SuspendedAt.Format(time.RFC3339)
 	if s.SuspendedBy != "" {

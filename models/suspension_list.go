@@ -10,10 +10,10 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Suspensions lists what is suspended, in one tenant or, if that is empty, in
-// all of them, the oldest first. What is switched off without a record, as an
-// earlier release could leave it, is listed too. A tenant that was removed has
-// none: nothing of it comes back.
+// Suspensions lists the suspensions in one tenant or, if tenant is empty, in
+// all, oldest first. It includes rows that are suspended without a record, as
+// an earlier release could leave them. A tenant that was removed has none:
+// nothing of it comes back.
 func (s *Store) Suspensions(ctx context.Context, secrets SuspensionSecrets, tenant string) ([]Suspension, error) {
 	var list []Suspension
 	err := s.query(ctx, func(db *gorm.DB) error {
@@ -38,21 +38,22 @@ func (s *Store) Suspensions(ctx context.Context, secrets SuspensionSecrets, tena
 	return list, err
 }
 
-// offRow is a row that a suspension has switched off.
+// offRow is a suspended row.
 type offRow struct {
 	TenantID    string
 	Noun        string
-	Names       []string // by which it can be suspended, that of people first
+	Names       []string // by which it can be suspended, the readable one first
 	SuspendedAt Time
 }
 
-// unrecorded is how a row is listed whose suspension has no record. Whoever may
-// lift any suspension may lift it.
+// unrecorded returns the list entry of a row that is suspended without a
+// record. Whoever may resume everything may resume it.
 func (r offRow) unrecorded() *Suspension {
 	return &Suspension{TenantID: r.TenantID, Noun: r.Noun, SuspendedAt: r.SuspendedAt, ID: r.Names[0], Exists: true}
 }
 
-// switchedOff reads the rows that are suspended, in one tenant or in all.
+// switchedOff reads the suspended rows in one tenant or, if tenant is empty, in
+// all.
 func (s *Store) switchedOff(db *gorm.DB, tenant string) (list []offRow, err error) {
 	note := func(noun, query string) error {
 		var rows []struct {
@@ -85,8 +86,8 @@ func (s *Store) switchedOff(db *gorm.DB, tenant string) (list []offRow, err erro
 	return list, err
 }
 
-// match says of every record what it switches off, and adds the rows that are
-// off without one.
+// match sets in every record what it suspends, and adds the rows that are
+// suspended without one.
 func match(key SuspensionKey, records []Suspension, off []offRow) []Suspension {
 	byDigest := map[string]*Suspension{}
 	for i := range records {
@@ -115,7 +116,7 @@ func match(key SuspensionKey, records []Suspension, off []offRow) []Suspension {
 			r.ID = r.Name
 		}
 		if followed := byDigest[string(r.Follows)]; r.Follows != nil && followed != nil {
-			r.As = followed.Name
+			r.FollowsURL = followed.Name
 		}
 	}
 	records = append(records, unrecorded...)
@@ -124,7 +125,7 @@ func match(key SuspensionKey, records []Suspension, off []offRow) []Suspension {
 }
 
 // SuspendedAmong lists the suspensions of what the given tenants name, whether
-// its rows exist yet or not.
+// or not its rows exist yet.
 func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, tenants []settings.TenantSpec) ([]Suspension, error) {
 	list, err := s.Suspensions(ctx, secrets, "")
 	if err != nil || len(list) == 0 {
@@ -157,7 +158,7 @@ func (s *Store) SuspendedAmong(ctx context.Context, secrets SuspensionSecrets, t
 	return among, nil
 }
 
-// refs are the names of the tenant and of everything in it.
+// refsOf returns the names of the tenant and of everything in it.
 func refsOf(t settings.TenantSpec) []Ref {
 	refs := []Ref{{NounTenant, t.ID, t.ID}}
 	for _, c := range t.Clients {

@@ -20,8 +20,8 @@ func moved(url string) settings.TenantSpec {
 	return spec
 }
 
-// suspended names what is listed as suspended and switches something off.
-func (w *world) suspended() (names []string) {
+// suspended returns the listed suspensions that suspend an existing row.
+func (w *fixture) suspended() (names []string) {
 	w.Helper()
 	list, err := w.Suspensions(w.Context(), secrets{}, "")
 	must(w, err)
@@ -33,10 +33,10 @@ func (w *world) suspended() (names []string) {
 	return names
 }
 
-func TestAnIssuerThatGetsAnotherURLStaysSuspendedUntilItIsResumedByAnyName(t *testing.T) {
+func TestAnIssuerWithANewURLStaysSuspendedUntilItIsResumedByAnyName(t *testing.T) {
 	for _, name := range []string{oldURL, newURL, "auth-example-com"} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				w.suspend(models.NounIssuer, oldURL)
 				dry, err := w.Apply(t.Context(), []settings.TenantSpec{moved(newURL)}, secrets{}, models.ApplyOptions{DryRun: true})
 				must(t, err)
@@ -55,7 +55,7 @@ func TestAnIssuerThatGetsAnotherURLStaysSuspendedUntilItIsResumedByAnyName(t *te
 				}
 				among, err = w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{moved(newURL)})
 				must(t, err)
-				if len(among) != 1 || among[0].ID != "auth-example-com" || among[0].Reason != "leaked" || among[0].As != oldURL {
+				if len(among) != 1 || among[0].ID != "auth-example-com" || among[0].Reason != "leaked" || among[0].FollowsURL != oldURL {
 					t.Errorf("the file's suspensions are %+v", among)
 				}
 				w.clock.Advance(time.Minute)
@@ -72,10 +72,10 @@ func TestAnIssuerThatGetsAnotherURLStaysSuspendedUntilItIsResumedByAnyName(t *te
 	}
 }
 
-// The URL was suspended for every entry that has it, which the one that has
-// moved away does not change.
+// The URL was suspended for every entry that has it; an entry that changes its URL
+// does not alter that.
 func TestAURLStaysSuspendedWhenAnEntryThatHadItIsResumed(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.suspend(models.NounIssuer, oldURL)
 		w.apply(moved(newURL))
 		lifted, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, newURL), operator)
@@ -99,8 +99,8 @@ func TestAURLStaysSuspendedWhenAnEntryThatHadItIsResumed(t *testing.T) {
 	})
 }
 
-func TestAnEntryThatMovedAndIsMadeAgainIsSuspended(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAnEntryThatMovedAndIsCreatedAgainIsSuspended(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.suspend(models.NounIssuer, oldURL)
 		w.apply(moved(newURL))
 		without := tenant()
@@ -129,14 +129,14 @@ func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
 		a.ID, b.ID = "one", "two"
 		return settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{a, b}}
 	}
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		_, err := w.Apply(t.Context(), []settings.TenantSpec{two(newURL, newURL)}, secrets{}, models.ApplyOptions{Prune: true})
 		must(t, err)
 		refused := func(id string, words ...string) {
 			t.Helper()
 			_, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, id), operator)
 			if !errors.Is(err, models.ErrOtherName) {
-				t.Fatalf("resuming %s is answered with %v", id, err)
+				t.Fatalf("resuming %s returned %v", id, err)
 			}
 			for _, word := range words {
 				if !strings.Contains(err.Error(), word) {
@@ -145,9 +145,9 @@ func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
 			}
 		}
 		w.suspend(models.NounIssuer, newURL)
-		refused("one", newURL, "switches two off too")
+		refused("one", newURL, "also suspends two")
 		w.apply(two("https://other.example.com", newURL))
-		refused("two", newURL, "switches one off too") // it moved away, and follows
+		refused("two", newURL, "also suspends one") // it moved away, and follows
 		w.resume(models.NounIssuer, newURL)
 		w.apply(two(newURL, newURL))
 		w.suspend(models.NounIssuer, "one")
@@ -161,15 +161,15 @@ func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
 	})
 }
 
-func TestASuspensionOfItsOwnFollowsNoURL(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestASeparateSuspensionFollowsNoURL(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		_, err := w.Suspend(t.Context(), secrets{}, ref(models.NounIssuer, oldURL), models.Actor{Name: "helpdesk", Role: models.RoleSupport}, "odd")
 		must(t, err)
 		w.apply(moved(newURL))
 		support := models.Actor{Name: "helpdesk", Role: models.RoleSupport}
 		w.suspend(models.NounIssuer, oldURL) // by a higher role
 		if _, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, newURL), support); !errors.Is(err, models.ErrMayNotResume) {
-			t.Errorf("resuming what follows is answered with %v", err)
+			t.Errorf("resuming what follows returned %v", err)
 		}
 		w.suspend(models.NounIssuer, "auth-example-com")
 		w.resume(models.NounIssuer, oldURL)
@@ -183,12 +183,11 @@ func TestASuspensionOfItsOwnFollowsNoURL(t *testing.T) {
 	})
 }
 
-// Whatever is off by a suspension is listed and can be resumed, whether its
-// record is there or not.
+// Every suspended row is listed and can be resumed, with or without a record.
 func TestWhatIsSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
 	for _, noun := range models.Nouns {
 		t.Run(noun, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				id := w.suspendable()[noun]
 				w.create(w.alice())
 				w.suspend(noun, id)
@@ -216,7 +215,7 @@ func TestWhatIsSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
 }
 
 func TestNothingOfARemovedTenantIsListed(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		for noun, id := range w.suspendable() {
 			w.suspend(noun, id)
@@ -232,7 +231,7 @@ func TestNothingOfARemovedTenantIsListed(t *testing.T) {
 }
 
 func TestARecordNamesNoUser(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		w.suspend(models.NounUser, "alice")
 		w.suspend(models.NounClient, "gone")

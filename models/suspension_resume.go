@@ -10,10 +10,10 @@ import (
 	"gorm.io/gorm"
 )
 
-// Resume lifts a suspension. It is found by the name that was suspended, and
-// that of a trusted issuer also by the id and by the URL that the entry has now.
-// Sessions from before stay ended, and what is disabled by its configuration
-// stays disabled.
+// Resume lifts a suspension. It finds the suspension by the name that was
+// suspended, and that of a trusted issuer also by the id and by the URL that
+// the entry has now. Sessions from before stay ended, and what its
+// configuration disables stays disabled.
 func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor) (*Suspended, error) {
 	key, err := s.SuspensionKey(ctx, secrets)
 	if err != nil {
@@ -22,8 +22,8 @@ func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, 
 	var lifted *Suspended
 	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
 		lifted = &Suspended{}
-		return s.inTenant(tx, ref.Tenant, func(a *applier, exists bool) error {
-			found, err := a.toLift(key, ref)
+		return s.withTenantLocked(tx, ref.Tenant, func(a *applier, exists bool) error {
+			found, err := a.suspensionToLift(key, ref)
 			switch {
 			case err != nil:
 				return err
@@ -32,7 +32,7 @@ func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, 
 			case !by.Role.mayResume(found.Role):
 				return ErrMayNotResume
 			}
-			gone, err := a.dropSuspension(found)
+			gone, err := a.deleteSuspension(found)
 			if err != nil {
 				return err
 			}
@@ -54,8 +54,9 @@ func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, 
 	return lifted, nil
 }
 
-// toLift finds the suspension that ref means; nil: there is none.
-func (a *applier) toLift(key SuspensionKey, ref Ref) (*Suspension, error) {
+// suspensionToLift finds the suspension that ref refers to; it returns nil if
+// there is none.
+func (a *applier) suspensionToLift(key SuspensionKey, ref Ref) (*Suspension, error) {
 	found, err := a.suspension(ref.Tenant, ref.Noun, key.digest(ref))
 	if err != nil || found != nil {
 		return found, err
@@ -77,9 +78,9 @@ func (a *applier) toLift(key SuspensionKey, ref Ref) (*Suspension, error) {
 	return nil, nil
 }
 
-// suspensionOfEntries finds the one suspension of the entries that ref names,
-// if it is by another name. It must be about no other entry: who resumes one
-// does not mean the rest.
+// suspensionOfEntries finds the one suspension, by another name, of the entries
+// that ref identifies. It must not affect any other entry: resuming one entry
+// must not resume the rest.
 func (a *applier) suspensionOfEntries(key SuspensionKey, ref Ref) (*Suspension, error) {
 	rows, err := a.allEntries(ref.Tenant)
 	if err != nil {
@@ -107,7 +108,7 @@ func (a *applier) suspensionOfEntries(key SuspensionKey, ref Ref) (*Suspension, 
 	for digest, record := range found {
 		name := record.ID
 		if also := others[digest]; len(also) > 0 {
-			name += " (which switches " + strings.Join(also, ", ") + " off too)"
+			name += " (which also suspends " + strings.Join(also, ", ") + ")"
 		} else if len(found) == 1 {
 			return record, nil
 		}
@@ -119,9 +120,9 @@ func (a *applier) suspensionOfEntries(key SuspensionKey, ref Ref) (*Suspension, 
 	return nil, fmt.Errorf("%w: resume %s", ErrOtherName, strings.Join(names, " and "))
 }
 
-// dropSuspension deletes a record with those that follow it, and returns their
+// deleteSuspension deletes a record and those that follow it, and returns their
 // digests.
-func (a *applier) dropSuspension(s *Suspension) (gone [][]byte, err error) {
+func (a *applier) deleteSuspension(s *Suspension) (gone [][]byte, err error) {
 	if s.IDDigest == nil {
 		return nil, nil
 	}
@@ -137,8 +138,9 @@ func (a *applier) dropSuspension(s *Suspension) (gone [][]byte, err error) {
 	return gone, a.tx.Exec("DELETE"+these, args...).Error
 }
 
-// resume switches the rows on again that no other suspension is about. The new
-// mark is for a session that an exchange opened while the suspension began.
+// resume resumes the rows that no other suspension affects. It sets a new
+// sessions_valid_from, because an exchange may have created a session while the
+// suspension began.
 func (a *applier) resume(ref Ref, key SuspensionKey, gone [][]byte, by Actor, tenantExists bool) (exists bool, staysOff *Suspension, err error) {
 	now, e := At(a.now), Event{At: a.now, TenantID: ref.Tenant, Details: map[string]any{"by": by.Name}}
 	type row struct {
@@ -215,7 +217,7 @@ func (a *applier) suspensionOfIssuer(key SuspensionKey, entry *TrustedIssuer) (*
 	return nil, nil
 }
 
-// names reports whether digest is that of a name of the entry.
+// names reports whether digest is the digest of a name of the entry.
 func (k SuspensionKey) names(entry *TrustedIssuer, digest []byte) bool {
 	return slices.ContainsFunc(entry.names(), func(name string) bool {
 		return bytes.Equal(digest, k.digest(Ref{NounIssuer, entry.TenantID, name}))

@@ -22,26 +22,26 @@ func ref(noun, id string) models.Ref {
 	return models.Ref{Noun: noun, Tenant: acme, ID: id}
 }
 
-func (w *world) suspend(noun, id string) *models.Suspended {
+func (w *fixture) suspend(noun, id string) *models.Suspended {
 	w.Helper()
 	done, err := w.Suspend(w.Context(), secrets{}, ref(noun, id), operator, "leaked")
 	must(w, err)
 	return done
 }
 
-func (w *world) resume(noun, id string) {
+func (w *fixture) resume(noun, id string) {
 	w.Helper()
 	_, err := w.Resume(w.Context(), secrets{}, ref(noun, id), operator)
 	must(w, err)
 }
 
-// suspendable names what alice's session depends on.
-func (w *world) suspendable() map[string]string {
+// suspendable lists what alice's session depends on.
+func (w *fixture) suspendable() map[string]string {
 	return map[string]string{models.NounTenant: acme, models.NounClient: "web", models.NounIssuer: "auth-example-com", models.NounUser: "alice"}
 }
 
 // known is alice's next sign-in as a node does it, which knows the key of suspensions.
-func (w *world) known(change ...func(*models.NewSession)) models.NewSession {
+func (w *fixture) known(change ...func(*models.NewSession)) models.NewSession {
 	w.Helper()
 	key, err := w.SuspensionKey(w.Context(), secrets{})
 	must(w, err)
@@ -51,7 +51,7 @@ func (w *world) known(change ...func(*models.NewSession)) models.NewSession {
 }
 
 // refused reports whether nothing can be done with the session, and no other opened.
-func (w *world) refused(row *models.Session) bool {
+func (w *fixture) refused(row *models.Session) bool {
 	w.Helper()
 	config := w.config()
 	step := w.step(row, row.Refresh.Generation)
@@ -67,7 +67,7 @@ func (w *world) refused(row *models.Session) bool {
 func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
 	for _, noun := range models.Nouns {
 		t.Run(noun, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				id := w.suspendable()[noun]
 				row := w.create(w.alice())
 				w.clock.Advance(time.Minute)
@@ -79,7 +79,7 @@ func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
 					t.Errorf("suspended: %+v", done)
 				}
 				if noun != models.NounUser && w.revision(acme) == revision {
-					t.Error("no node is told that the tenant has changed")
+					t.Error("no node learns that the tenant has changed")
 				}
 				if n := w.number("SELECT count(*) FROM events WHERE type = ? AND until IS NOT NULL", noun+"_suspended"); n != 1 {
 					t.Errorf("%d events tell resource servers of it, want 1", n)
@@ -92,7 +92,7 @@ func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
 				}
 				_, err := w.CreateSession(t.Context(), w.known(), signs)
 				if !errors.Is(err, models.ErrNotPermitted) && !errors.Is(err, models.ErrUserDisabled) {
-					t.Errorf("an exchange is answered with %v", err)
+					t.Errorf("an exchange returned %v", err)
 				}
 				w.apply(tenant()) // an older file, or the same
 				_, err = w.Apply(t.Context(), []settings.TenantSpec{tenant()}, secrets{}, models.ApplyOptions{Prune: true})
@@ -122,7 +122,7 @@ func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
 	}
 }
 
-func TestWhatIsMadeWithASuspendedIDIsSuspended(t *testing.T) {
+func TestAnObjectCreatedWithASuspendedIDIsSuspended(t *testing.T) {
 	fresh := "https://fresh.example.com"
 	spec := settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "fresh", ClientSettings: tenant().Clients[0].ClientSettings}},
 		TrustedIssuers: []settings.IssuerSpec{entry(fresh, "fresh:")}, Users: []settings.UserSpec{{Sub: "carol"}}}
@@ -137,12 +137,12 @@ func TestWhatIsMadeWithASuspendedIDIsSuspended(t *testing.T) {
 		models.NounUser:   {"carol", spec, "SELECT count(*) FROM users WHERE sub = 'carol' AND suspended_at IS NOT NULL"},
 	} {
 		t.Run(noun, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				before := w.rows()
 				if done := w.suspend(noun, c.id); done.Exists {
 					t.Errorf("suspended: %+v", done)
 				}
-				w.wantRows(before) // no row stands for an id that nothing has
+				w.wantRows(before) // no row is created for an id that nothing has
 				if done := w.suspend(noun, c.id); !done.Already {
 					t.Error("the second suspension is not known to be one")
 				}
@@ -160,17 +160,17 @@ func TestWhatIsMadeWithASuspendedIDIsSuspended(t *testing.T) {
 					t.Error("it stays suspended after resuming")
 				}
 				if _, err := w.Resume(t.Context(), secrets{}, ref(noun, c.id), operator); !errors.Is(err, models.ErrNotSuspended) {
-					t.Errorf("resuming twice is answered with %v", err)
+					t.Errorf("resuming twice returned %v", err)
 				}
 			})
 		})
 	}
 	t.Run("a user's first sign-in", func(t *testing.T) {
-		each(t, func(t *testing.T, w *world) {
+		each(t, func(t *testing.T, w *fixture) {
 			w.suspend(models.NounUser, "alice")
 			before := w.rows()
 			if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
-				t.Errorf("answered with %v", err)
+				t.Errorf("returned %v", err)
 			}
 			if _, err := w.CreateSession(t.Context(), w.known(func(n *models.NewSession) { n.OnStatusList = true }), signs); !errors.Is(err, models.ErrUserDisabled) {
 				t.Errorf("with a status list entry, answered with %v", err)
@@ -182,7 +182,7 @@ func TestWhatIsMadeWithASuspendedIDIsSuspended(t *testing.T) {
 }
 
 func TestASuspensionOutlivesItsRow(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		spec := tenant()
 		w.suspend(models.NounClient, "web")
 		w.suspend(models.NounIssuer, "https://auth.example.com")
@@ -205,26 +205,26 @@ func TestASuspensionOutlivesItsRow(t *testing.T) {
 }
 
 func TestSuspendedAndDisabledNeedBothLifted(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		w.suspend(models.NounUser, "alice")
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
 		w.resume(models.NounUser, "alice")
 		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
-			t.Errorf("disabled and resumed, an exchange is answered with %v", err)
+			t.Errorf("disabled and resumed, an exchange returned %v", err)
 		}
 		w.suspend(models.NounUser, "alice")
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice"}}})
 		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
-			t.Errorf("suspended and enabled, an exchange is answered with %v", err)
+			t.Errorf("suspended and enabled, an exchange returned %v", err)
 		}
 		w.resume(models.NounUser, "alice")
 		w.create(w.known())
 	})
 }
 
-func TestAnIssuersURLStandsForEveryEntry(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAnIssuersURLRefersToEveryEntry(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		url := "https://auth.example.com"
 		w.suspend(models.NounIssuer, "auth-example-com")
 		w.suspend(models.NounIssuer, url)
@@ -241,7 +241,7 @@ func TestAnIssuersURLStandsForEveryEntry(t *testing.T) {
 }
 
 func TestResumingNeedsTheSuspendersRole(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		roles := []models.Role{models.RoleSupport, models.RoleAdmin, models.RoleOwner, models.RoleMachine, "later"}
 		for i, by := range roles {
@@ -251,7 +251,7 @@ func TestResumingNeedsTheSuspendersRole(t *testing.T) {
 					must(t, err)
 					_, err = w.Resume(t.Context(), secrets{}, ref(models.NounUser, "alice"), models.Actor{Name: "b", Role: lifts})
 					if may := j >= min(i, 2); may != (err == nil) || !may && !errors.Is(err, models.ErrMayNotResume) {
-						t.Errorf("answered with %v", err)
+						t.Errorf("returned %v", err)
 					}
 					if err != nil {
 						w.resume(models.NounUser, "alice")
@@ -267,10 +267,10 @@ func TestResumingNeedsTheSuspendersRole(t *testing.T) {
 	})
 }
 
-// Of a first sign-in and a suspension of the same user the suspension wins,
-// whichever is first.
+// If a first sign-in and a suspension of the same user run at the same time, the
+// suspension wins, whichever is first.
 func TestSuspendingWinsAgainstAFirstSignIn(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		for i := range 16 {
 			sub := fmt.Sprint("user-", i)
@@ -297,9 +297,10 @@ func TestSuspendingWinsAgainstAFirstSignIn(t *testing.T) {
 	})
 }
 
-// The sign-in has made the user's row and not committed when the suspension begins.
+// The sign-in has created the user's row and not committed when the suspension
+// begins.
 func TestSuspendingWaitsForAFirstSignIn(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		_, err := node.SuspensionKey(t.Context(), secrets{})
 		must(t, err)
@@ -322,17 +323,17 @@ func TestSuspendingWaitsForAFirstSignIn(t *testing.T) {
 	})
 }
 
-func TestSuspendingInATenantThatIsGoneIsRefused(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestSuspendingInARemovedTenantIsRejected(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.exec("UPDATE tenants SET pruned_at = 1")
 		if _, err := w.Suspend(t.Context(), secrets{}, ref(models.NounClient, "web"), operator, ""); !errors.Is(err, models.ErrTenantRemoved) {
-			t.Errorf("answered with %v", err)
+			t.Errorf("returned %v", err)
 		}
 	})
 }
 
 func TestSuspensionsAreListedWithTheirReasons(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		for noun, id := range w.suspendable() {
 			w.suspend(noun, id)

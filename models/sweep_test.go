@@ -13,10 +13,10 @@ var sweptFor = map[string]session.EndReason{
 	"tenant": session.TenantDisabled, "client": session.ClientDisabled, "issuer": session.IssuerDisabled,
 }
 
-func TestSweepEndsWhatAMarkRefuses(t *testing.T) {
+func TestSweepEndsTheSessionsBeforeACutoff(t *testing.T) {
 	for noun, why := range sweptFor {
 		t.Run(noun, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				refused := w.create(w.alice())
 				over := w.create(w.alice())
 				must(t, w.EndSession(t.Context(), over, w.Now(), session.SignedOut))
@@ -49,9 +49,9 @@ func TestSweepEndsWhatAMarkRefuses(t *testing.T) {
 	}
 }
 
-// neighbour is another tenant with another client and issuer entry, which no
-// mark of this one is about.
-func (w *world) neighbour() (tenantID, client, issuer string) {
+// neighbour is another tenant with its own client and issuer entry, which no
+// cutoff of the first tenant affects.
+func (w *fixture) neighbour() (tenantID, client, issuer string) {
 	w.Helper()
 	spec := tenant()
 	spec.ID = "neighbour"
@@ -62,7 +62,7 @@ func (w *world) neighbour() (tenantID, client, issuer string) {
 }
 
 func TestSweepLeavesOtherClientsAndIssuers(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.apply(settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry("https://b.example.com", "b:")}})
 		other := w.config().Issuers[0].ID
 		if other == w.issuer {
@@ -80,9 +80,10 @@ func TestSweepLeavesOtherClientsAndIssuers(t *testing.T) {
 	})
 }
 
-// What signs in after the mark is not swept; a mark that moves sweeps again.
-func TestSweepComesAgainWhenTheMarkMoves(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// A session created after the cutoff is not swept; if the cutoff moves, Sweep runs
+// again.
+func TestSweepRunsAgainWhenTheCutoffMoves(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		for round := range 3 {
 			w.create(w.alice())
 			must(t, w.Sweep(t.Context()))
@@ -101,7 +102,7 @@ func TestSweepComesAgainWhenTheMarkMoves(t *testing.T) {
 }
 
 func TestSweepGoesInBatches(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		for range 501 {
 			w.create(w.alice())
 		}

@@ -12,21 +12,22 @@ import (
 const (
 	// tailEvery is how often a node looks for new revocations.
 	tailEvery = 200 * time.Millisecond
-	// tailOverlap is how far before the last one each look begins. Transactions
-	// commit in another order than their events are stamped: an event has the
-	// moment at which its request began to decide, and a request has 10 s in all;
-	// and clocks of nodes may differ by tailSkew.
+	// tailOverlap is how far before the last look each look begins.
+	// Transactions do not commit in the order in which their events are
+	// stamped: an event has the time at which its request began to decide, a
+	// request may take 10 s in total, and the clocks of nodes may differ by
+	// tailSkew.
 	tailOverlap = 2*operationTimeout + tailSkew
 	tailSkew    = 10 * time.Second
-	// tailFullWindow and tailFarEvery are for what defeats the overlap, such as a node
-	// whose clock stood still until it was measured again, or a commit that the
-	// network delivered late.
+	// tailFullWindow and tailFullEvery cover what exceeds the overlap, such as
+	// a node whose clock stood still until it was measured again, or a commit
+	// that the network delivered late.
 	tailFullWindow = 5 * time.Minute
 	tailFullEvery  = 30 * time.Second
 )
 
 // Tail follows the revocations in the event log: it holds those that still
-// matter, and hands new ones to its subscribers. It is safe for concurrent use;
+// matter, and hands new ones to its subscribers. It is safe for concurrent use.
 // Run keeps it fresh.
 type Tail struct {
 	store *Store
@@ -35,14 +36,14 @@ type Tail struct {
 	epoch       string
 	live        map[string]*revokedSet            // by tenant
 	subscribers map[string]map[*Subscription]bool // by tenant
-	lookedAt    time.Time                         // of the last look that succeeded
-	fullScanAt  time.Time                         // of the last far one; zero: the next one is
-	changes     map[string]int                    // by tenant: how many batches have come
-	generation  int                               // how many databases it has spoken of
+	lookedAt    time.Time                         // beginning of the last look that succeeded
+	fullScanAt  time.Time                         // beginning of the last full look; zero: the next look is full
+	changes     map[string]int                    // by tenant: number of batches
+	generation  int                               // number of databases that it has followed
 	ended       bool
 }
 
-// NewTail makes a tail that has read nothing yet.
+// NewTail returns a tail that has read nothing yet.
 func NewTail(s *Store) *Tail {
 	return &Tail{store: s, live: map[string]*revokedSet{}, subscribers: map[string]map[*Subscription]bool{}, changes: map[string]int{}}
 }
@@ -72,16 +73,16 @@ func (t *Tail) Run(ctx context.Context) {
 	}
 }
 
-// Fresh is when the tail last looked and found what was committed by then.
-// ErrUnavailable: that is too long ago.
+// Fresh returns a time up to which the tail has found what was committed. It
+// returns ErrUnavailable if that is too long ago.
 func (t *Tail) Fresh() (asOf time.Time, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.lookedAt, t.stale()
 }
 
-// Changes tells two states of what is revoked at a tenant apart: it is another
-// number once more has become known. ErrUnavailable: the tail is not fresh.
+// Changes returns a number that differs once more revocations of the tenant
+// have become known. It returns ErrUnavailable if the tail is not fresh.
 func (t *Tail) Changes(tenant string) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -92,7 +93,7 @@ func (t *Tail) stale() error {
 	age := t.store.Now().Sub(t.lookedAt)
 	switch {
 	case t.ended:
-		return fmt.Errorf("%w: the event log is not followed any more", ErrUnavailable)
+		return fmt.Errorf("%w: the event log is no longer followed", ErrUnavailable)
 	case t.lookedAt.IsZero():
 		return ErrStarting
 	case age >= settings.RevocationBound:

@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// signedOut has the log say that sessions ended, all at once.
-func (w *world) signedOut(b *testing.B, sessions int) {
+// signedOut writes the ends of n sessions to the log, all at once.
+func (w *fixture) signedOut(b *testing.B, sessions int) {
 	b.Helper()
 	row := w.create(w.alice())
 	const insert = `INSERT INTO events (id, at, tenant_id, type, client_id, subject, session_id, until, details)
@@ -23,10 +23,11 @@ func (w *world) signedOut(b *testing.B, sessions int) {
 	must(b, err)
 }
 
-// What the first look of a node costs, which it waits for before it is ready.
+// The cost of the first look of a node, which the node waits for before it is
+// ready.
 func BenchmarkFirstLook(b *testing.B) {
 	const revoked = 20_000
-	w := newWorld(b, testdb.Postgres(b))
+	w := newFixture(b, testdb.Postgres(b))
 	w.signedOut(b, revoked)
 	b.ReportAllocs()
 	before := cpuTime(b)
@@ -36,7 +37,7 @@ func BenchmarkFirstLook(b *testing.B) {
 	b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N)/revoked, "cpu-ns/row")
 }
 
-// cpuTime is what this process has taken of the processors.
+// cpuTime returns the CPU time of this process.
 func cpuTime(b *testing.B) time.Duration {
 	b.Helper()
 	var used syscall.Rusage
@@ -44,12 +45,12 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// What a look costs where the last twenty seconds are known: a node does five a
+// The cost of a look when the last twenty seconds are known: a node does five a
 // second.
 func BenchmarkLook(b *testing.B) {
 	for _, revoked := range []int{0, 200, 2_000, 20_000} {
 		b.Run(fmt.Sprint(revoked), func(b *testing.B) {
-			w := newWorld(b, testdb.Postgres(b))
+			w := newFixture(b, testdb.Postgres(b))
 			w.signedOut(b, revoked)
 			tail := w.tail()
 			b.ReportAllocs()

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// Look reads what is new. Run calls it; it is not for two callers at once.
+// Look reads what is new. Run calls it; it must not be called concurrently.
 func (t *Tail) Look(ctx context.Context) error {
 	begun := t.store.Now()
-	from, far := t.window(begun)
-	if far {
+	from, full := t.window(begun)
+	if full {
 		epoch, err := t.store.Epoch(ctx)
 		if err != nil {
 			return err
@@ -28,18 +28,18 @@ func (t *Tail) Look(ctx context.Context) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if err != nil {
-		t.fullScanAt = time.Time{} // what went wrong may have held back others as well
+		t.fullScanAt = time.Time{} // the same failure may have delayed other commits
 		return err
 	}
 	t.merge(found, begun)
-	if far {
+	if full {
 		t.fullScanAt = begun
 		t.forget(begun)
 	}
 	return nil
 }
 
-// knows says whether an event was found by an earlier look.
+// knows reports whether an earlier look found the event.
 func (t *Tail) knows(tenant string, id eventID) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -47,8 +47,9 @@ func (t *Tail) knows(tenant string, id eventID) bool {
 	return held != nil && held.events[id] != nil
 }
 
-// window says from when on to look, zero: from the beginning.
-func (t *Tail) window(now time.Time) (from time.Time, far bool) {
+// window returns from when on to look, or the zero time to read everything, and
+// whether the look is a full one.
+func (t *Tail) window(now time.Time) (from time.Time, full bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch age := now.Sub(t.fullScanAt); {
@@ -61,8 +62,8 @@ func (t *Tail) window(now time.Time) (from time.Time, far bool) {
 	}
 }
 
-// resetFor notes of which database the tail speaks. After a change it knows
-// nothing, and so do its subscribers.
+// resetFor sets the epoch of the database that the tail follows. If it is
+// another database, the tail forgets everything and drops its subscribers.
 func (t *Tail) resetFor(epoch string) (changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,9 +75,9 @@ func (t *Tail) resetFor(epoch string) (changed bool) {
 	return changed
 }
 
-// merge adds what is new, in its order, and hands it on. What is found later
-// than the overlap allows for, another node may find later still: a position
-// of that node must not skip it.
+// merge adds what is new, in order, and publishes it. What is found later than
+// the overlap allows for, another node may find later still: a position of that
+// node must not skip it.
 func (t *Tail) merge(found []*Revocation, begun time.Time) {
 	batches := map[string][]*Revocation{}
 	for _, r := range found {
@@ -102,7 +103,7 @@ func (t *Tail) merge(found []*Revocation, begun time.Time) {
 	}
 }
 
-// forget drops what does not matter any more.
+// forget drops revocations that no longer matter.
 func (t *Tail) forget(now time.Time) {
 	for tenant, held := range t.live {
 		for _, r := range held.events {

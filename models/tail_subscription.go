@@ -7,61 +7,64 @@ import (
 )
 
 // subscriptionBuffer is how many looks a subscriber may lag behind before it is
-// cut off. A batch is shared by all, so that a burst costs each of them one.
+// dropped. All subscribers share a batch, so a burst of revocations takes one
+// place of each buffer.
 const subscriptionBuffer = 64
 
-// Position is how far a reader of the log has come.
+// Position is how far a reader has read the log.
 type Position struct {
 	Epoch string
 	At    time.Time
 }
 
-// Snapshot is what the tail knows.
+// Snapshot is what the tail knows about one tenant.
 type Snapshot struct {
 	Position    Position
 	AsOf        time.Time
-	Revocations []*Revocation // in the order of their events; not to be changed
+	Revocations []*Revocation // in the order of their events; must not be changed
 }
 
-// Batch is what one look has found.
+// Batch is what one look found.
 type Batch struct {
-	Before      Position // of the tail without it
+	Before      Position // position of the tail before the look
 	Revocations []*Revocation
 }
 
-// Subscription hands on the revocations of a tenant as they become known.
+// Subscription delivers the revocations of a tenant as they become known.
 type Subscription struct {
-	C <-chan Batch // closed when the subscription ends, or its reader was too slow
+	C <-chan Batch // closed when the subscription ends or its reader is too slow
 
 	c      chan Batch
 	tail   *Tail
 	tenant string
 }
 
-// Revoked is what has become known of a tenant since a position, or everything
-// that still matters if the position is none of this database. Repetitions are
-// possible, gaps are not. ErrUnavailable: the tail is not fresh.
+// Revoked returns the revocations of a tenant that have become known since a
+// position, or all that still matter if the position is not one of this
+// database. It may repeat revocations, but skips none. It returns
+// ErrUnavailable if the tail is not fresh.
 func (t *Tail) Revoked(tenant string, since Position) (*Snapshot, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.snapshot(tenant, since)
 }
 
-// Position is how far the tail has come, and whether a reader with a position of
-// its own needs everything that still matters. ErrUnavailable: the tail is not fresh.
+// Position returns how far the tail has read, and whether a reader at the
+// position since needs everything that still matters. It returns ErrUnavailable
+// if the tail is not fresh.
 func (t *Tail) Position(since Position) (at Position, everything bool, err error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return Position{t.epoch, t.lookedAt}, t.foreign(since), t.stale()
 }
 
-// foreign reports whether a position is none of this database's.
+// foreign reports whether a position is not one of this database.
 func (t *Tail) foreign(since Position) bool {
 	return since.Epoch != t.epoch || since.At.After(t.lookedAt.Add(tailSkew))
 }
 
-// Subscribe is Revoked together with everything from then on. The subscription
-// must be closed.
+// Subscribe is Revoked together with a subscription to everything after it. The
+// caller must close the subscription.
 func (t *Tail) Subscribe(tenant string, since Position) (*Snapshot, *Subscription, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -96,8 +99,9 @@ func (t *Tail) snapshot(tenant string, since Position) (*Snapshot, error) {
 	return s, nil
 }
 
-// publish hands a batch to the subscribers of a tenant. It waits for none: one
-// that does not keep up is cut off, and comes back with its position.
+// publish sends a batch to the subscribers of a tenant without waiting. A
+// subscriber that does not keep up is dropped, and can return with its
+// position.
 func (t *Tail) publish(tenant string, b Batch) {
 	for s := range t.subscribers[tenant] {
 		select {
@@ -108,7 +112,7 @@ func (t *Tail) publish(tenant string, b Batch) {
 	}
 }
 
-// drop ends a subscription; what is in its buffer can still be read.
+// drop ends a subscription. What is in its buffer can still be read.
 func (t *Tail) drop(s *Subscription) {
 	if t.subscribers[s.tenant][s] {
 		delete(t.subscribers[s.tenant], s)
@@ -127,7 +131,7 @@ func (t *Tail) dropAll() {
 	}
 }
 
-// end ends every subscription and lets none begin.
+// end ends every subscription and prevents new ones.
 func (t *Tail) end() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -16,15 +16,15 @@ import (
 )
 
 // tail follows the log of w; the test looks.
-func (w *world) tail() *models.Tail {
+func (w *fixture) tail() *models.Tail {
 	w.Helper()
 	tail := models.NewTail(w.Store)
 	must(w, tail.Look(w.Context()))
 	return tail
 }
 
-// batch waits for what a subscriber is told next; the zero value: nothing more.
-func (w *world) batch(s *models.Subscription) models.Batch {
+// batch waits for the next batch of a subscriber; the zero value means none.
+func (w *fixture) batch(s *models.Subscription) models.Batch {
 	w.Helper()
 	select {
 	case b := <-s.C:
@@ -36,7 +36,7 @@ func (w *world) batch(s *models.Subscription) models.Batch {
 }
 
 // revoked lists the sessions that a tail knows to be revoked, as names.
-func (w *world) revoked(tail *models.Tail, since models.Position, names map[models.SessionID]string) string {
+func (w *fixture) revoked(tail *models.Tail, since models.Position, names map[models.SessionID]string) string {
 	w.Helper()
 	must(w, tail.Look(w.Context()))
 	known, err := tail.Revoked(acme, since)
@@ -54,8 +54,8 @@ func sessionNames(list []*models.Revocation, names map[models.SessionID]string) 
 }
 
 // The older event is committed after the tail has seen the newer one.
-func TestTheTailLosesNothingThatCommitsOutOfOrder(t *testing.T) {
-	w := newWorld(t, testdb.Postgres(t))
+func TestTheTailMissesNothingThatCommitsOutOfOrder(t *testing.T) {
+	w := newFixture(t, testdb.Postgres(t))
 	tail := w.tail()
 	_, following, err := tail.Subscribe(acme, models.Position{})
 	must(t, err)
@@ -83,16 +83,16 @@ func TestTheTailLosesNothingThatCommitsOutOfOrder(t *testing.T) {
 		t.Errorf("the tail knows %q", got)
 	}
 	if first, second := sessionNames(w.batch(following).Revocations, names), sessionNames(w.batch(following).Revocations, names); first != "newer" || second != "older" {
-		t.Errorf("a subscriber was told of %q, then of %q", first, second)
+		t.Errorf("a subscriber received %q, then %q", first, second)
 	}
 }
 
-// However late an event is committed, a tail that has looked all the while finds
-// it, and whoever comes back with a position of another node is told.
+// However late an event is committed, a tail that keeps looking finds it, and a
+// reader that returns with a position of another node receives it.
 func TestTheTailFindsWhatIsStampedInThePast(t *testing.T) {
 	for _, late := range []time.Duration{0, 9 * time.Second, 19 * time.Second, 21 * time.Second, 4 * time.Minute} {
 		t.Run(late.String(), func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				first, second := w.create(w.alice()), w.create(w.alice())
 				names := map[models.SessionID]string{first.ID: "first", second.ID: "second"}
 				here, there := w.tail(), w.tail()
@@ -114,7 +114,7 @@ func TestTheTailFindsWhatIsStampedInThePast(t *testing.T) {
 				}
 				for name, tail := range map[string]*models.Tail{"another": there, "one just started": models.NewTail(w.another(models.Options{}))} {
 					if got := w.revoked(tail, known.Position, names); !strings.Contains(got, "second") {
-						t.Errorf("since a position from before, %s tells of %q", name, got)
+						t.Errorf("since a position from before, %s returns %q", name, got)
 					}
 				}
 			})
@@ -122,8 +122,8 @@ func TestTheTailFindsWhatIsStampedInThePast(t *testing.T) {
 	}
 }
 
-func TestAPositionSparesWhatIsKnown(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestAPositionSkipsKnownRevocations(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		before, after := w.create(w.alice()), w.create(w.alice())
 		names := map[models.SessionID]string{before.ID: "before", after.ID: "after"}
 		tail := w.tail()
@@ -146,14 +146,14 @@ func TestAPositionSparesWhatIsKnown(t *testing.T) {
 			"one of a clock that is just ahead": {models.Position{Epoch: known.Position.Epoch, At: w.Now().Add(9 * time.Second)}, "after"},
 		} {
 			if got := w.revoked(tail, c.since, names); got != c.want {
-				t.Errorf("%s: told of %q, want %q", name, got, c.want)
+				t.Errorf("%s: got %q, want %q", name, got, c.want)
 			}
 		}
 	})
 }
 
-func TestATailSpeaksOfOneDatabase(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestATailFollowsOneDatabase(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		names := map[models.SessionID]string{row.ID: "ended"}
 		tail := w.tail()
@@ -165,7 +165,7 @@ func TestATailSpeaksOfOneDatabase(t *testing.T) {
 		w.exec("DELETE FROM events")
 		w.clock.Advance(30 * time.Second)
 		if got := w.revoked(tail, known.Position, names); got != "" {
-			t.Errorf("of a database that has lost it, the tail still tells %q", got)
+			t.Errorf("of a database that has lost it, the tail still has %q", got)
 		}
 		if batch := w.batch(following); batch.Revocations != nil {
 			t.Error("the subscription goes on")
@@ -176,8 +176,8 @@ func TestATailSpeaksOfOneDatabase(t *testing.T) {
 	})
 }
 
-func TestSubscribersAreToldOfTheirTenantAndNotWaitedFor(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestSubscribersGetTheirTenantAndDelayNobody(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		tail := w.tail()
 		subscribe := func(tenant string) *models.Subscription {
 			_, s, err := tail.Subscribe(tenant, models.Position{})
@@ -190,7 +190,7 @@ func TestSubscribersAreToldOfTheirTenantAndNotWaitedFor(t *testing.T) {
 			must(t, w.RevokeToken(t.Context(), acme, "web", fmt.Sprint(i), nil, w.Now(), w.Now().Add(time.Hour)))
 			must(t, tail.Look(t.Context()))
 			if batch := w.batch(quick); len(batch.Revocations) != 1 || batch.Revocations[0].TokenID != fmt.Sprint(i) {
-				t.Fatalf("look %d told %+v", i, batch)
+				t.Fatalf("look %d published %+v", i, batch)
 			}
 		}
 		told := 0
@@ -198,19 +198,19 @@ func TestSubscribersAreToldOfTheirTenantAndNotWaitedFor(t *testing.T) {
 			told++
 		}
 		if told != looks-1 {
-			t.Errorf("the slow reader was told %d times before it was cut off", told)
+			t.Errorf("the slow reader received %d batches before it was cut off", told)
 		}
 		stranger.Close()
 		if batch := w.batch(stranger); batch.Revocations != nil {
-			t.Errorf("another tenant is told %+v", batch)
+			t.Errorf("another tenant receives %+v", batch)
 		}
-		slow.Close() // once more
+		slow.Close() // a second time
 		quick.Close()
 	})
 }
 
-func TestATailThatCannotLookSaysSo(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestATailThatCannotLookReportsIt(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		tail := models.NewTail(w.Store)
 		unknowing := func(when string) {
 			t.Helper()
@@ -235,8 +235,8 @@ func TestATailThatCannotLookSaysSo(t *testing.T) {
 	})
 }
 
-func TestTheTailReadsHoweverManyThereAre(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestTheTailReadsMoreThanOnePage(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		const many = 5001 // more than one page
 		behind, ahead := w.tail(), models.NewTail(w.Store)
 		tx, err := w.db.BeginTx(t.Context(), nil)
@@ -269,21 +269,21 @@ func TestTheTailReadsHoweverManyThereAre(t *testing.T) {
 	})
 }
 
-// Housekeeping notes such an end some time after its moment.
-func TestAnEndThatWasMovedIsToldWhenItIsNoted(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// Maintenance records such an end some time after it happened.
+func TestAMovedEndIsPublishedWhenItIsRecorded(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row, tail := w.create(w.alice()), w.tail()
 		names := map[models.SessionID]string{row.ID: "moved"}
 		_, err := w.ExtendSession(t.Context(), row, w.Now(), w.Now().Add(10*time.Second), "support")
 		must(t, err)
 		w.clock.Advance(31 * time.Second)
 		if got := w.revoked(tail, models.Position{}, names); got != "" {
-			t.Errorf("told of %q before it is noted", got)
+			t.Errorf("published %q before it is noted", got)
 		}
 		w.clock.Advance(5 * time.Second)
 		w.prune()
 		if got := w.revoked(tail, models.Position{}, names); got != "moved" {
-			t.Errorf("told of %q", got)
+			t.Errorf("published %q", got)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"time"
 
@@ -12,21 +11,21 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Tenant is the row of a tenant. What statements and earlier releases ask of
-// its settings are columns as well.
+// Tenant is the row of a tenant. Settings that statements or earlier releases
+// use are columns as well.
 type Tenant struct {
 	ID                string            `gorm:"primaryKey"`
-	Settings          settings.Document `gorm:"serializer:json"` // as written; null: an earlier release made the row
+	Settings          settings.Document `gorm:"serializer:json"` // as written; null: an earlier release wrote the row
 	SigningAlgorithm  string
 	KeyRotation       *settings.Duration  // nil: DefaultKeyRotation
 	ACR               []settings.ACRClass `gorm:"column:acr;serializer:json"`
-	StoreDevice       bool                // of sessions: name, user agent and address
-	UserRetention     *settings.Duration  // nil or none: for ever
-	ForgetDevicesAt   Time                // what was stored of them before is cleared from then on; null: it has been
+	StoreDevice       bool                // store device name, user agent and address of sessions
+	UserRetention     *settings.Duration  // nil or none: forever
+	ForgetDevicesAt   Time                // from then on, stored device data is cleared; null: it has been
 	Disabled          bool
-	SuspendedAt       Time // switched off by an operator, whatever its configuration says
-	SessionsValidFrom Time // sessions created before are refused
-	PrunedAt          Time // its id is never accepted again
+	SuspendedAt       Time // suspended by an operator, whatever its configuration contains
+	SessionsValidFrom Time // sessions created before are rejected
+	PrunedAt          Time // removed; its id is never accepted again
 	Revision          int64
 	CreatedAt         Time
 	UpdatedAt         Time
@@ -35,7 +34,7 @@ type Tenant struct {
 // Enabled reports whether the tenant is neither disabled nor suspended.
 func (t Tenant) Enabled() bool { return !t.Disabled && t.SuspendedAt.IsZero() }
 
-// TenantConfig is everything a node holds of a tenant to serve it.
+// TenantConfig is everything that a node needs to serve a tenant.
 type TenantConfig struct {
 	Tenant
 	Clients []Client
@@ -43,8 +42,9 @@ type TenantConfig struct {
 	Keys    []SigningKey // not retired
 }
 
-// TenantConfig reads a tenant with its clients, issuers and keys. Disabled
-// ones are included, removed ones are not; a pruned tenant is ErrNotFound.
+// TenantConfig reads a tenant with its clients, issuers and keys. It includes
+// disabled ones but not removed ones. It returns ErrNotFound for a pruned
+// tenant.
 func (s *Store) TenantConfig(ctx context.Context, id string) (*TenantConfig, error) {
 	var c TenantConfig
 	err := s.query(ctx, func(db *gorm.DB) error {
@@ -66,26 +66,26 @@ func (s *Store) TenantConfig(ctx context.Context, id string) (*TenantConfig, err
 	return &c, nil
 }
 
-// TenantRevisions tells for every tenant how often it has been changed: a node
-// compares it with what it holds.
+// TenantRevisions returns how often each tenant has been changed. A node
+// compares that with what it has loaded.
 func (s *Store) TenantRevisions(ctx context.Context) (map[string]int64, error) {
-	var revisions map[string]int64
+	var rows []struct {
+		ID       string
+		Revision int64
+	}
 	err := s.query(ctx, func(db *gorm.DB) error {
-		revisions = map[string]int64{}
-		_, err := collect(db.Raw("SELECT id, revision FROM tenants WHERE pruned_at IS NULL"), func(rows *sql.Rows) (id string, err error) {
-			var revision int64
-			err = rows.Scan(&id, &revision)
-			revisions[id] = revision
-			return id, err
-		})
-		return err
+		return db.Raw("SELECT id, revision FROM tenants WHERE pruned_at IS NULL").Scan(&rows).Error
 	})
+	revisions := map[string]int64{}
+	for _, row := range rows {
+		revisions[row.ID] = row.Revision
+	}
 	return revisions, err
 }
 
-// lockTenant takes the tenant's row for the rest of the transaction, and makes
-// it if there is none, so that of two who change a tenant at once the second
-// sees what the first did. New users and sessions do not wait for it.
+// lockTenant locks the tenant's row for the rest of the transaction, and
+// creates it if there is none, so that of two concurrent changes the second
+// sees the first. New users and sessions do not wait for the lock.
 func lockTenant(tx *gorm.DB, id string, now time.Time) (row *Tenant, created bool, err error) {
 	take := func() (*Tenant, error) {
 		var row Tenant
@@ -96,7 +96,11 @@ func lockTenant(tx *gorm.DB, id string, now time.Time) (row *Tenant, created boo
 		return row, false, err
 	}
 	done := tx.Exec(`INSERT INTO tenants (id, signing_algorithm, store_device, disabled, revision, created_at, updated_at)
-		VALUES (?, '', ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING`, id, true, false, At(now), At(now))
+		VALUES (@ID, '', @True, @False, 0, @Now, @Now) ON CONFLICT DO NOTHING`, struct {
+		ID          string
+		True, False bool
+		Now         Time
+	}{id, true, false, At(now)})
 	if done.Error != nil {
 		return nil, false, done.Error
 	}
@@ -104,15 +108,15 @@ func lockTenant(tx *gorm.DB, id string, now time.Time) (row *Tenant, created boo
 	return row, done.RowsAffected == 1, err
 }
 
-// lockExistingTenant is lockTenant for a tenant that must exist: ErrNotFound.
+// lockExistingTenant is lockTenant, and returns ErrNotFound if there is no tenant.
 func lockExistingTenant(tx *gorm.DB, id string, _ time.Time) (row *Tenant, created bool, err error) {
 	row = &Tenant{}
 	err = tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Where("id = ? AND pruned_at IS NULL", id).Take(row).Error
 	return row, false, orNotFound(err)
 }
 
-// touchTenant takes the tenant's row for the rest of the transaction and tells
-// every node that something of it changes.
+// touchTenant locks the tenant's row for the rest of the transaction and
+// increments its revision, by which every node notices the change.
 func touchTenant(tx *gorm.DB, id string, now time.Time) error {
 	done := tx.Exec("UPDATE tenants SET revision = revision + 1, updated_at = ? WHERE id = ? AND pruned_at IS NULL", At(now), id)
 	if done.Error == nil && done.RowsAffected == 0 {

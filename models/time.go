@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// Time is a moment as the tables keep it: microseconds since 1970 in a BIGINT,
-// the zero time as NULL. Both engines order and compare it alike, and it has
-// no time zone to lose.
+// Time is a time as the tables store it: microseconds since 1970 in a BIGINT,
+// with NULL for the zero time. Both engines order and compare it alike, and it
+// has no time zone.
 type Time struct{ time.Time }
 
-// At wraps t, cut to the precision that the tables keep.
+// At returns t, truncated to the precision of the tables.
 func At(t time.Time) Time {
 	if t.IsZero() {
 		return Time{}

@@ -9,8 +9,9 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// RevokeToken remembers that an access token without a session was revoked,
-// until its expiry with our leeway. Doing it twice is doing it once.
+// RevokeToken records that an access token without a session was revoked, until
+// its expiry and the tolerance of verifiers. Calling it twice has the same
+// effect as calling it once.
 func (s *Store) RevokeToken(ctx context.Context, tenant, client, jti string, audience []string, now, expiry time.Time) error {
 	e := Event{
 		At: now, TenantID: tenant, Type: EventTokenRevoked, ClientID: client, Until: expiry.Add(session.VerifierTolerance),
@@ -20,7 +21,7 @@ func (s *Store) RevokeToken(ctx context.Context, tenant, client, jti string, aud
 		VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, tenant, jti, client, At(now), At(expiry))
 }
 
-// TokenRevoked says whether an access token without a session was revoked.
+// TokenRevoked reports whether an access token without a session was revoked.
 func (s *Store) TokenRevoked(ctx context.Context, tenant, jti string) (bool, error) {
 	var n int
 	err := s.query(ctx, func(db *gorm.DB) error {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-func TestARevokedTokenIsRemembered(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+func TestARevokedTokenIsRecorded(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		revoked := func(tenant, jti string, want bool) {
 			t.Helper()
 			got, err := w.TokenRevoked(t.Context(), tenant, jti)
@@ -36,7 +36,7 @@ func TestARevokedTokenIsRemembered(t *testing.T) {
 		var details string
 		must(t, w.db.QueryRow("SELECT details FROM events WHERE type = 'token_revoked'").Scan(&details))
 		if want := `{"audience":["api"],"jti":"one"}`; details != want {
-			t.Errorf("the event tells %s, want %s", details, want)
+			t.Errorf("the event has %s, want %s", details, want)
 		}
 	})
 }

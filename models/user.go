@@ -8,8 +8,8 @@ import (
 	"gorm.io/gorm"
 )
 
-// User is an end user of a tenant: the subject of its sessions, with what is
-// kept on them.
+// User is an end user of a tenant, the subject of its sessions, with the
+// attributes that are stored about them.
 type User struct {
 	TenantID   string
 	Sub        string
@@ -19,7 +19,7 @@ type User struct {
 	Suspended  bool
 	SeenAt     time.Time // last sign-in or end of a session, up to seenLag earlier
 	Named      bool      // a file or an operator has named the user
-	At         time.Time // of the change that writes it
+	At         time.Time // time of the change that writes it
 
 	text string // of attributes and sources, as it was read
 }
@@ -32,10 +32,10 @@ func newUser(tenant, sub, attributes string, disabled, suspended bool) (*User, e
 	}, err
 }
 
-// attributes are the user's attributes with who set them.
+// attributes returns the user's attributes and their sources.
 func (u *User) attributes() UserAttributes { return UserAttributes{u.Attributes, u.Sources} }
 
-// After is what a sign-in makes of a user's attributes; u may be nil: there is
+// After returns the user's attributes after a sign-in. u may be nil if there is
 // no such user yet.
 func (u *User) After(m Mapped) (after UserAttributes, removed []string) {
 	if u == nil {
@@ -54,34 +54,40 @@ func (s *Store) User(ctx context.Context, tenant, sub string) (*User, error) {
 	return u, err
 }
 
-// lockUser reads a user and keeps others from changing it.
+// lockUser reads a user and locks the row.
 func (s *Store) lockUser(tx *gorm.DB, tenant, sub string) (*User, error) {
 	return scanUser(tx, tenant, sub, s.dialect.forUpdate)
 }
 
 func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
-	var attributes string
-	var disabled, suspended, named bool
-	var seen Time
-	err := db.Raw("SELECT "+attributesAndSources+", disabled, suspended_at IS NOT NULL, seen_at, named_at IS NOT NULL FROM users WHERE tenant_id = ? AND sub = ?"+lock, tenant, sub).
-		Row().Scan(&attributes, &disabled, &suspended, &seen, &named)
-	if err != nil {
-		return nil, orNotFound(err)
+	var row struct {
+		Stored                     string
+		Disabled, Suspended, Named bool
+		SeenAt                     Time
 	}
-	u, err := newUser(tenant, sub, attributes, disabled, suspended)
-	u.SeenAt, u.Named = seen.Time, named
+	err := scanOne(db.Raw("SELECT "+attributesAndSources+" AS stored, disabled, suspended_at IS NOT NULL AS suspended, named_at IS NOT NULL AS named, seen_at FROM users WHERE tenant_id = ? AND sub = ?"+lock,
+		tenant, sub), &row)
+	if err != nil {
+		return nil, err
+	}
+	u, err := newUser(tenant, sub, row.Stored, row.Disabled, row.Suspended)
+	u.SeenAt, u.Named = row.SeenAt.Time, row.Named
 	return u, err
 }
 
-// makeUser makes a user, whose row is then locked. Of two who do so at once the
-// second gets what the first has made.
-func (s *Store) makeUser(tx *gorm.DB, u User) (stored *User, made bool, err error) {
+// createUser creates a user, whose row is then locked. Of two concurrent calls,
+// the second returns what the first has created.
+func (s *Store) createUser(tx *gorm.DB, u User) (stored *User, made bool, err error) {
 	attributes, sources, err := u.attributes().text()
 	if err != nil {
 		return nil, false, err
 	}
 	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, attribute_sources, disabled, created_at, updated_at, seen_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`, u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At), At(u.At), At(u.At))
+		VALUES (@TenantID, @Sub, @Values, @Sources, @Disabled, @At, @At, @At) ON CONFLICT DO NOTHING`, struct {
+		TenantID, Sub, Values, Sources string
+		Disabled                       bool
+		At                             Time
+	}{u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At)})
 	if done.Error != nil || done.RowsAffected == 1 {
 		return &u, done.Error == nil, done.Error
 	}
@@ -89,8 +95,8 @@ func (s *Store) makeUser(tx *gorm.DB, u User) (stored *User, made bool, err erro
 	return stored, false, err
 }
 
-// asStored is what attributes are when they are read back.
-func asStored(attributes map[string]any) (stored map[string]any, err error) {
+// normalizeAttributes returns attributes as they are when they are read back.
+func normalizeAttributes(attributes map[string]any) (stored map[string]any, err error) {
 	text, err := marshalAttributes(attributes)
 	if err != nil {
 		return nil, err
@@ -108,7 +114,8 @@ func updateUser(db *gorm.DB, u *User) error {
 		attributes, sources, u.Disabled, At(u.At), u.TenantID, u.Sub).Error
 }
 
-// Overlay puts attributes over the stored ones: what is not named stays.
+// Overlay returns stored with the attributes of mapped set. What mapped does
+// not name stays.
 func Overlay(stored, mapped map[string]any) map[string]any {
 	if len(mapped) == 0 {
 		return stored

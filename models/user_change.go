@@ -44,7 +44,7 @@ func (s *Store) ChangeUser(ctx context.Context, tenant, sub string, c UserChange
 		if _, _, err := lockExistingTenant(tx, tenant, time.Time{}); err != nil {
 			return err
 		}
-		return s.inTenant(tx, tenant, func(a *applier, _ bool) error {
+		return s.withTenantLocked(tx, tenant, func(a *applier, _ bool) error {
 			a.o.Actor, a.source = c.Actor, sourceOperator
 			if err := a.changeUser(tenant, sub, c); err != nil {
 				return err
@@ -62,7 +62,7 @@ func (s *Store) ChangeUser(ctx context.Context, tenant, sub string, c UserChange
 	return created, err
 }
 
-// changeUser works out the attributes and lets user write them.
+// changeUser determines the attributes, and writeUser writes them.
 func (a *applier) changeUser(tenant, sub string, c UserChange) error {
 	row, err := a.store.lockUser(a.tx, tenant, sub)
 	exists := err == nil

@@ -10,19 +10,20 @@ import (
 	"github.com/latchkey/latchkey/session"
 )
 
-// Deletion reports what DeleteUser did.
+// Deletion is the result of DeleteUser.
 type Deletion struct {
-	Pseudonym   string // stands in for the user in the event log; nothing maps it back
+	Pseudonym   string // replaces the user in the event log; nothing maps it back
 	Sessions    int    // that were ended
-	WasDisabled bool   // so that the user could not sign in, as they can now
-	Suspended   bool   // and stays so
+	WasDisabled bool   // the user could not sign in before, and can now
+	Suspended   bool   // and stays suspended
 }
 
-// DeleteUser deletes a user for good: the row with its attributes goes, all
-// sessions end and lose what they know of devices, and events keep a random
-// pseudonym. A suspension of the user stays. A sign-in that is under way comes
-// before, and its session ends too, or after, and makes a new user.
-// ErrNotFound: there is no such user, and nothing of one is left.
+// DeleteUser deletes a user for good: the row with its attributes is deleted,
+// all sessions end and lose their device data, and events keep a random
+// pseudonym. A suspension of the user stays. A concurrent sign-in either comes
+// first, so that its session ends too, or later, so that it creates a new user.
+// DeleteUser returns ErrNotFound if there is no such user and nothing is left
+// of one.
 func (s *Store) DeleteUser(ctx context.Context, tenant, sub string, by Actor) (*Deletion, error) {
 	var done *Deletion
 	err := s.longTransaction(ctx, func(tx *gorm.DB) error {
@@ -39,8 +40,8 @@ func (s *Store) DeleteUser(ctx context.Context, tenant, sub string, by Actor) (*
 	return done, s.rewriteEventsOf(ctx, tenant, sub)
 }
 
-// deleteUser deletes a user whose row is locked; nil: there is no row, but
-// there may be sessions. Events still name the user afterwards.
+// deleteUser deletes a user whose row is locked. user is nil if there is no
+// row; there may still be sessions. Events still name the user afterwards.
 func (s *Store) deleteUser(tx *gorm.DB, user *User, d deletion, details map[string]any) (*Deletion, error) {
 	done := &Deletion{Pseudonym: d.Pseudonym}
 	if user != nil {
@@ -56,16 +57,16 @@ func (s *Store) deleteUser(tx *gorm.DB, user *User, d deletion, details map[stri
 	if err := tx.Exec("DELETE FROM users WHERE tenant_id = ? AND sub = ?", d.TenantID, d.Sub).Error; err != nil {
 		return nil, err
 	}
-	err = tx.Exec("INSERT INTO user_deletions (tenant_id, sub, pseudonym, deleted_at) VALUES (?, ?, ?, ?)", d.TenantID, d.Sub, d.Pseudonym, d.DeletedAt).Error
+	err = tx.Exec("INSERT INTO user_deletions (tenant_id, sub, pseudonym, deleted_at) VALUES (@TenantID, @Sub, @Pseudonym, @DeletedAt)", d).Error
 	if err != nil {
 		return nil, err
 	}
 	return done, insertEvent(tx, Event{At: d.DeletedAt.Time, TenantID: d.TenantID, Type: EventUserDeleted, Subject: d.Pseudonym, Details: details})
 }
 
-// forgetSessions ends the user's sessions and takes out of their rows what is
-// personal. Each gets an event of its own, by its id: an event about the whole
-// user would have to name them, and those that do are rewritten.
+// forgetSessions ends the user's sessions and removes personal data from their
+// rows. Each session gets an event of its own, by its id: an event about the
+// whole user would have to name the user, and such events are rewritten.
 func (s *Store) forgetSessions(tx *gorm.DB, tenant, sub string, done *Deletion, now time.Time) (rows int, err error) {
 	var list []struct {
 		ID                 []byte
@@ -78,12 +79,12 @@ func (s *Store) forgetSessions(tx *gorm.DB, tenant, sub string, done *Deletion, 
 	}
 	for _, row := range list {
 		about := &Session{ID: SessionID(row.ID), TenantID: tenant, ClientID: row.ClientID, IssuerID: row.IssuerID, Subject: done.Pseudonym}
-		ended, args := ending(about, now, session.Revoked)
+		ended, args := endEvent(about, now, session.Revoked)
 		if row.EndedAt.IsZero() {
 			done.Sessions++
 			err = s.record(tx, ended, endSession, args...)
 		} else {
-			ended.again = true
+			ended.repeated = true
 			err = insertEvent(tx, ended)
 		}
 		if err != nil {

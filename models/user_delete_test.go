@@ -12,9 +12,9 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// traces counts the rows in which a text still stands, of the tables that hold
+// traces counts the rows that still contain a text, in the tables that hold
 // anything about users.
-func (w *world) traces(of string) int {
+func (w *fixture) traces(of string) int {
 	w.Helper()
 	like := "%" + of + "%"
 	return w.number(`SELECT (SELECT count(*) FROM users WHERE sub LIKE ? OR attributes LIKE ?)
@@ -23,7 +23,7 @@ func (w *world) traces(of string) int {
 }
 
 func TestDeletingAUserLeavesNothingOfThem(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		personal := func(n *models.NewSession) {
 			n.Mapped = mapped(map[string]any{"email": "alice@example.com"})
 			n.Attributes = map[string]any{"phone": "laptop-of-alice"}
@@ -43,7 +43,7 @@ func TestDeletingAUserLeavesNothingOfThem(t *testing.T) {
 		}
 		for _, text := range []string{"alice", "198.51.100.77"} {
 			if n := w.traces(text); n != 0 {
-				t.Errorf("%q still stands in %d rows", text, n)
+				t.Errorf("%q is still in %d rows", text, n)
 			}
 		}
 		if _, err := w.RotateSession(t.Context(), w.step(live, 0)); !errors.Is(err, models.ErrNotFound) {
@@ -59,15 +59,15 @@ func TestDeletingAUserLeavesNothingOfThem(t *testing.T) {
 			t.Error("another user lost something")
 		}
 		if _, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor); !errors.Is(err, models.ErrNotFound) {
-			t.Errorf("deleting twice is answered with %v", err)
+			t.Errorf("deleting twice returned %v", err)
 		}
 	})
 }
 
-// An event that a request writes after its user is gone is rewritten as well,
-// and what the same person does as a new user is not.
-func TestEventsOfRequestsUnderWayAreRewrittenToo(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+// An event that a request writes after its user was deleted is rewritten as well;
+// what the same person does as a new user is not.
+func TestEventsOfRequestsInProgressAreRewrittenToo(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		begun := w.Now()
 		w.clock.Advance(time.Second)
@@ -97,7 +97,7 @@ func TestEventsOfRequestsUnderWayAreRewrittenToo(t *testing.T) {
 // Tokens from before a user was disabled stay revoked when the user is deleted
 // soon after.
 func TestDeletingADisabledUserKeepsTheirTokensRevoked(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
 		w.clock.Advance(time.Second)
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
@@ -116,7 +116,7 @@ func TestDeletingADisabledUserKeepsTheirTokensRevoked(t *testing.T) {
 }
 
 func TestADeletedUserStaysSuspended(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
 		w.suspend(models.NounUser, "alice")
 		done, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor)
@@ -125,7 +125,7 @@ func TestADeletedUserStaysSuspended(t *testing.T) {
 			t.Error("the suspension is not reported")
 		}
 		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
-			t.Errorf("a sign-in is answered with %v", err)
+			t.Errorf("a sign-in returned %v", err)
 		}
 		w.resume(models.NounUser, "alice")
 		w.create(w.known())
@@ -135,7 +135,7 @@ func TestADeletedUserStaysSuspended(t *testing.T) {
 // A sign-in at the same moment is before or after: its session ends too, or is
 // a new user's.
 func TestDeletingBesideASignInLeavesNoSessionWithoutAUser(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		for i := range 12 {
 			sub := fmt.Sprint("user-", i)
@@ -163,7 +163,7 @@ func TestDeletingBesideASignInLeavesNoSessionWithoutAUser(t *testing.T) {
 
 // Each deletion has a pseudonym of its own, also of one sub that came back.
 func TestEventsOfManyDeletionsAreRewrittenInOnePass(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		var pseudonyms []string
 		for range 2 {
 			row := w.create(w.alice())

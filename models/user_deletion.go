@@ -19,21 +19,21 @@ type deletion struct {
 	DeletedAt                Time
 }
 
-// newDeletion draws the pseudonym.
+// newDeletion generates the pseudonym.
 func newDeletion(tenant, sub string, at time.Time) deletion {
 	return deletion{TenantID: tenant, Sub: sub, Pseudonym: "deleted-" + strings.ToLower(rand.Text()), DeletedAt: At(at)}
 }
 
 const (
-	// A pass through the event log waits for deletions to gather: it reads the
-	// whole log, and rewrites the events of all of them.
+	// A pass reads the whole event log and rewrites the events of all pending
+	// deletions, so it waits for several of them.
 	deletionsWait  = time.Hour
 	deletionsBatch = 5000
 )
 
 // FinishDeletions rewrites the events of deleted users, of many at once. A
-// request that was under way when its user was deleted may write one more
-// event: only a pass that begins after that could be finishes a deletion.
+// request that was in progress when its user was deleted may write one more
+// event, so only a pass that begins after that can finish a deletion.
 func (s *Store) FinishDeletions(ctx context.Context) error {
 	var list []deletion
 	now := s.Now()
@@ -75,7 +75,7 @@ func (s *Store) rewriteEventsOf(ctx context.Context, tenant, sub string) error {
 	return s.rewriteEvents(ctx, list)
 }
 
-// pseudonyms are deletions by tenant and sub, the oldest first.
+// pseudonyms holds deletions by tenant and sub, oldest first.
 type pseudonyms map[[2]string][]deletion
 
 func pseudonymsOf(list []deletion) pseudonyms {
@@ -87,9 +87,9 @@ func pseudonymsOf(list []deletion) pseudonyms {
 	return p
 }
 
-// of is what stands in for a user in an event of that moment. Younger than the
-// deletion, an event is about somebody who came back as a new user.
-func (p pseudonyms) of(tenant, sub string, at Time) (pseudonym string, deleted bool) {
+// lookup returns the pseudonym that replaces a user in an event of that time.
+// An event after the deletion is about somebody who came back as a new user.
+func (p pseudonyms) lookup(tenant, sub string, at Time) (pseudonym string, deleted bool) {
 	for _, d := range p[[2]string{tenant, sub}] {
 		if !d.DeletedAt.Before(at.Time) {
 			return d.Pseudonym, true
@@ -98,8 +98,8 @@ func (p pseudonyms) of(tenant, sub string, at Time) (pseudonym string, deleted b
 	return "", false
 }
 
-// rewriteEvents goes once through the event log, a day at a time: the id of an
-// event begins with its moment. The list is ordered by deleted_at.
+// rewriteEvents makes one pass through the event log, a day at a time: the id
+// of an event begins with its time. The list is ordered by deleted_at.
 func (s *Store) rewriteEvents(ctx context.Context, list []deletion) error {
 	var first Time
 	err := s.query(ctx, func(db *gorm.DB) error { return db.Raw("SELECT min(at) FROM events").Row().Scan(&first) })
@@ -144,8 +144,8 @@ func (s *Store) rewriteEventsBetween(ctx context.Context, gone pseudonyms, from,
 	}
 }
 
-// keptDetails are the members of an event's details that say nothing of a
-// person, or that a revocation needs.
+// keptDetails are the members of an event's details that contain nothing about
+// a person, or that a revocation needs.
 var keptDetails = []string{
 	"reason", "before", "audience", "generation", "current_generation", "iss", "issuer", "jti", "amr", "acr", "claims", "rules",
 	"attributes", "attributes_removed", "expires_at", "change", "kind", "actor", "fields",
@@ -158,10 +158,10 @@ type eventOfUser struct {
 	Details           string
 }
 
-// rewrite lets the pseudonym stand in: in an event about the user, and in one
-// about somebody else whose member sub names the user. An event that revokes
-// what the whole user had cannot do so any more; those of the single sessions
-// have taken its place.
+// rewrite puts the pseudonym in the place of the user: in an event about the
+// user, and in an event about somebody else whose member sub names the user. An
+// event that revokes everything of the user no longer can; the events of the
+// single sessions have replaced it.
 func (e eventOfUser) rewrite(tx *gorm.DB, gone pseudonyms) error {
 	details := map[string]any{}
 	if e.Details != "null" {
@@ -170,9 +170,9 @@ func (e eventOfUser) rewrite(tx *gorm.DB, gone pseudonyms) error {
 			return err
 		}
 	}
-	subject, own := gone.of(e.TenantID, e.Subject, e.At)
+	subject, own := gone.lookup(e.TenantID, e.Subject, e.At)
 	named, _ := details["sub"].(string)
-	other, names := gone.of(e.TenantID, named, e.At)
+	other, names := gone.lookup(e.TenantID, named, e.At)
 	switch {
 	case own:
 		maps.DeleteFunc(details, func(name string, _ any) bool { return !slices.Contains(keptDetails, name) })

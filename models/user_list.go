@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,22 +11,22 @@ import (
 	"gorm.io/gorm"
 )
 
-// UserFilter is which users of a tenant ListUsers lists.
+// UserFilter selects the users of a tenant that ListUsers lists.
 type UserFilter struct {
 	Tenant string
-	Issuer string // the id or the URL of a trusted issuer in whose namespace they are; empty: any or none
-	Prefix string // with which their sub begins
-	After  string // the sub behind which the list goes on
+	Issuer string // id or URL of a trusted issuer whose namespace contains them; empty: any or none
+	Prefix string // of their sub
+	After  string // the sub after which the list continues
 	Limit  int
 }
 
-// ListedUser is a user as a list shows them.
+// ListedUser is a user in a list.
 type ListedUser struct {
 	Sub       string
-	Issuers   []string // URLs of the trusted issuers in whose namespace the user is
-	Subject   string   // the sub without the prefix of that namespace; empty: there is none
+	Issuers   []string // URLs of the trusted issuers whose namespace contains the user
+	Subject   string   // the sub without the prefix of that namespace; empty: no namespace
 	CreatedAt time.Time
-	SeenAt    time.Time // as in User, or the beginning of a later session that is still stored
+	SeenAt    time.Time // as in User, or the creation of a later session that is still stored
 	Sessions  int       // live ones
 	Disabled  bool
 	Suspended bool
@@ -42,8 +41,8 @@ func (e *UnknownIssuerError) Error() string {
 	return fmt.Sprintf("tenant %q has no trusted issuer with the id or the URL %q", e.Tenant, e.Issuer)
 }
 
-// ListUsers lists users by their sub, and reports whether there are more behind
-// them. ErrNotFound: there is no such tenant.
+// ListUsers lists users ordered by sub, and reports whether there are more. It
+// returns ErrNotFound if there is no such tenant.
 func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser, more bool, err error) {
 	err = s.longQuery(ctx, func(db *gorm.DB) error {
 		var tenants int
@@ -61,21 +60,24 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 		if err != nil {
 			return err
 		}
-		list, err = collect(db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL FROM users WHERE "+where+" ORDER BY sub LIMIT ?",
-			append(args, f.Limit+1)...), func(rows *sql.Rows) (u ListedUser, err error) {
-			var created, seen Time
-			err = rows.Scan(&u.Sub, &created, &seen, &u.Disabled, &u.Suspended)
-			u.CreatedAt, u.SeenAt = created.Time, seen.Time
-			return u, err
-		})
-		if more = len(list) > f.Limit; more {
-			list = list[:f.Limit]
+		var rows []struct {
+			Sub                 string
+			CreatedAt, SeenAt   Time
+			Disabled, Suspended bool
 		}
-		for i := range list {
-			list[i].Issuers, list[i].Subject = namespaceOf(list[i].Sub, entries)
+		err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE "+where+" ORDER BY sub LIMIT ?",
+			append(args, f.Limit+1)...).Scan(&rows).Error
+		list = nil
+		if more = len(rows) > f.Limit; more {
+			rows = rows[:f.Limit]
 		}
-		if err != nil || len(list) == 0 {
+		if err != nil || len(rows) == 0 {
 			return err
+		}
+		for _, r := range rows {
+			u := ListedUser{Sub: r.Sub, CreatedAt: r.CreatedAt.Time, SeenAt: r.SeenAt.Time, Disabled: r.Disabled, Suspended: r.Suspended}
+			u.Issuers, u.Subject = namespaceOf(u.Sub, entries)
+			list = append(list, u)
 		}
 		return s.addSessions(db, f.Tenant, list)
 	})
@@ -85,7 +87,7 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 	return list, more, nil
 }
 
-// condition is the part of a statement that asks for the users.
+// condition returns the WHERE clause for the users.
 func (f UserFilter) condition(entries []TrustedIssuer) (where string, args []any, err error) {
 	const begins = "substr(sub, 1, ?) = ?"
 	prefixed := func(prefix string) []any { return []any{utf8.RuneCountInString(prefix), prefix} }
@@ -105,7 +107,7 @@ func (f UserFilter) condition(entries []TrustedIssuer) (where string, args []any
 			either, args = append(either, begins), append(args, prefixed(prefix)...)
 			continue
 		}
-		outside := []string{"1 = 1"} // of every other namespace
+		outside := []string{"1 = 1"} // every other namespace
 		for _, other := range entries {
 			if prefix := other.Settings.SubjectPrefix; prefix != "" {
 				outside, args = append(outside, "NOT "+begins), append(args, prefixed(prefix)...)
@@ -119,8 +121,8 @@ func (f UserFilter) condition(entries []TrustedIssuer) (where string, args []any
 	return where + " AND (" + strings.Join(either, " OR ") + ")", args, nil
 }
 
-// namespaceOf names the issuers that may vouch for a sub, and what they call its
-// user.
+// namespaceOf returns the issuers that may vouch for a sub, and the subject by
+// which they know its user.
 func namespaceOf(sub string, entries []TrustedIssuer) (issuers []string, subject string) {
 	prefix := ""
 	for _, e := range entries {
@@ -141,7 +143,7 @@ func namespaceOf(sub string, entries []TrustedIssuer) (issuers []string, subject
 }
 
 // addSessions counts the live sessions of the users, and moves SeenAt to the
-// beginning of their newest session.
+// creation of their newest session.
 func (s *Store) addSessions(db *gorm.DB, tenant string, list []ListedUser) error {
 	bySub, subs := map[string]*ListedUser{}, make([]string, len(list))
 	for i := range list {

@@ -12,8 +12,8 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// listedUsers are the subs of a list that is read page by page.
-func (w *world) listedUsers(f models.UserFilter) (subs []string) {
+// listedUsers returns the subs of a list that is read page by page.
+func (w *fixture) listedUsers(f models.UserFilter) (subs []string) {
 	w.Helper()
 	for {
 		page, more, err := w.ListUsers(w.Context(), f)
@@ -35,7 +35,7 @@ func (w *world) listedUsers(f models.UserFilter) (subs []string) {
 }
 
 func TestUsersAreListedByIssuerAndPrefixPageByPage(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		shared := func(s settings.IssuerSpec, id string) settings.IssuerSpec { s.ID, s.ShareSubjects = id, true; return s }
 		spec := settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{
 			entry("https://google.example.com", "g%:"), shared(entry("https://one.example.com", "s:"), "one"), shared(entry("https://two.example.com", "s:"), "two")}}
@@ -87,7 +87,7 @@ func TestUsersAreListedByIssuerAndPrefixPageByPage(t *testing.T) {
 }
 
 func TestAListOfUsersCountsTheirLiveSessions(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		for i, sub := range []string{"alice", "alice", "alice", "bob"} {
 			w.clock.Advance(time.Minute)
 			w.create(w.alice(func(n *models.NewSession) { n.Subject = sub }))

@@ -10,29 +10,32 @@ import (
 )
 
 // seenInterval is how old users.seen_at must be before a sign-in writes it
-// again, and how long a session must have lived for its end to be written there.
+// again, and how long a session must have lived for its end to be recorded
+// there.
 const seenInterval = 7 * 24 * time.Hour
 
 // seenLag is how far seen_at may lie before the end of a user's last session. A
-// user is deleted up to this long after the retention is over, and never before.
+// user is deleted up to this long after the retention is over, and never
+// before.
 const seenLag = 2 * seenInterval
 
-// unnamedUser is the condition of the index users_unseen. Whoever does not meet
-// it is kept.
+// unnamedUser is the condition of the index users_unseen. Users who do not meet
+// it are kept.
 const unnamedUser = "named_at IS NULL AND suspended_at IS NULL AND NOT disabled"
 
-// seen is the change that records a sign-in of a stored user; nil: one was
-// recorded not long ago.
-func (u *User) seen(at time.Time) *statement {
+// seenUpdate returns the change that records a sign-in of a stored user, or nil
+// if one was recorded recently.
+func (u *User) seenUpdate(at time.Time) *statement {
 	if u == nil || at.Sub(u.SeenAt) < seenInterval {
 		return nil
 	}
 	return &statement{"UPDATE users SET seen_at = ? WHERE tenant_id = ? AND sub = ?", []any{At(at), u.TenantID, u.Sub}}
 }
 
-// outlivedSignIn records the end of a session that lived so long that its
-// sign-in does not say when its user was last seen. Its row is about to go.
-func outlivedSignIn(tx *gorm.DB, row *Session) error {
+// recordLateSeen records the end of a session that lived so long that its
+// sign-in does not show when its user was last seen. The row of the session is
+// about to be deleted.
+func recordLateSeen(tx *gorm.DB, row *Session) error {
 	if row.EndedAt.Sub(row.CreatedAt) < seenInterval {
 		return nil
 	}
@@ -40,9 +43,9 @@ func outlivedSignIn(tx *gorm.DB, row *Session) error {
 		At(row.EndedAt), row.TenantID, row.Subject, At(row.EndedAt)).Error
 }
 
-// nameUser records that a file or an operator named the user, who is never
-// deleted for not signing in from then on.
-func nameUser(tx *gorm.DB, u *User, now time.Time) error {
+// markNamed records that a file or an operator named the user. From then on,
+// the user is never deleted for not signing in.
+func markNamed(tx *gorm.DB, u *User, now time.Time) error {
 	if u.Named {
 		return nil
 	}
@@ -53,13 +56,13 @@ func nameUser(tx *gorm.DB, u *User, now time.Time) error {
 // unseenIn is a tenant with users who have not signed in for its retention.
 type unseenIn struct {
 	ID         string
-	SeenBefore Time // whoever was last seen before it may be deleted
+	SeenBefore Time // users who were last seen earlier may be deleted
 }
 
 // DeleteUnseenUsers deletes, as DeleteUser does, a batch of the users who have
 // not been seen for the user_retention of their tenant, and returns how many.
-// Users with a session are kept, and so is everybody whom a file or an operator
-// named, disabled or suspended. It finds them by an index.
+// Users with a session are kept, and so are users whom a file or an operator
+// named, disabled or suspended. It finds the users by an index.
 func (s *Store) DeleteUnseenUsers(ctx context.Context) (deleted int, err error) {
 	tenants, err := s.tenantsWithUnseenUsers(ctx)
 	if err != nil {
@@ -78,19 +81,22 @@ func (s *Store) DeleteUnseenUsers(ctx context.Context) (deleted int, err error) 
 	return deleted, errors.Join(errs...)
 }
 
-// tenantsWithUnseenUsers looks at the longest unseen user of each tenant that
-// has a retention. A tenant that was off during its retention, or a database
-// that was restored, could not record who would have signed in: there the
-// retention begins anew.
+// tenantsWithUnseenUsers checks the user of each tenant with a retention who
+// was seen the longest time ago. A tenant that was disabled during its
+// retention, or a database that was restored, could not record who would have
+// signed in, so the retention starts over there.
 func (s *Store) tenantsWithUnseenUsers(ctx context.Context) (list []unseenIn, err error) {
 	now := s.Now().Add(-seenLag).UnixMicro()
 	err = s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw(`SELECT id, CAST(? AS BIGINT) - user_retention AS seen_before FROM tenants
+		return db.Raw(`SELECT id, CAST(@Now AS BIGINT) - user_retention AS seen_before FROM tenants
 			WHERE user_retention > 0 AND NOT disabled AND suspended_at IS NULL AND pruned_at IS NULL
-				AND COALESCE(sessions_valid_from, 0) < CAST(? AS BIGINT) - user_retention
-				AND COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?), 0) < CAST(? AS BIGINT) - user_retention
-				AND (SELECT seen_at FROM users WHERE tenant_id = tenants.id AND `+unnamedUser+` ORDER BY seen_at LIMIT 1) < CAST(? AS BIGINT) - user_retention
-			ORDER BY id`, now, now, clientTokensValidFrom, now, now).Scan(&list).Error
+				AND COALESCE(sessions_valid_from, 0) < CAST(@Now AS BIGINT) - user_retention
+				AND COALESCE((SELECT CAST(value AS BIGINT) FROM settings WHERE name = @Restored), 0) < CAST(@Now AS BIGINT) - user_retention
+				AND (SELECT seen_at FROM users WHERE tenant_id = tenants.id AND `+unnamedUser+` ORDER BY seen_at LIMIT 1) < CAST(@Now AS BIGINT) - user_retention
+			ORDER BY id`, struct {
+			Now      int64
+			Restored string
+		}{now, clientTokensValidFrom}).Scan(&list).Error
 	})
 	return list, err
 }
@@ -119,9 +125,9 @@ func (s *Store) deleteUnseenIn(ctx context.Context, t unseenIn, limit int) (dele
 	return deleted, errors.Join(errs...)
 }
 
-// deleteUnseen looks again once it has locked the user, for whom a sign-in may
-// have been under way. Who is kept gets a date or a mark that takes them out of
-// the list.
+// deleteUnseen checks again once it has locked the user, because a sign-in may
+// have been in progress. A user who is kept gets a new seen_at or a named_at,
+// which takes them off the list.
 func (s *Store) deleteUnseen(ctx context.Context, t unseenIn, sub string) (deleted bool, err error) {
 	err = s.transaction(ctx, func(tx *gorm.DB) error {
 		deleted = false
@@ -133,7 +139,7 @@ func (s *Store) deleteUnseen(ctx context.Context, t unseenIn, sub string) (delet
 			return err
 		}
 		if named, err := namedBefore(tx, user); err != nil || named {
-			return errors.Join(err, nameUser(tx, user, s.Now()))
+			return errors.Join(err, markNamed(tx, user, s.Now()))
 		}
 		last, err := lastSession(tx, user, s.Now())
 		if err != nil {
@@ -149,8 +155,8 @@ func (s *Store) deleteUnseen(ctx context.Context, t unseenIn, sub string) (delet
 	return deleted && err == nil, err
 }
 
-// namedBefore reports whether the user was named by a release that did not
-// record it in named_at.
+// namedBefore reports whether a release that did not record named_at named the
+// user.
 func namedBefore(tx *gorm.DB, u *User) (named bool, err error) {
 	for _, source := range u.Sources {
 		if source == sourceFile || source == sourceOperator {
@@ -162,8 +168,8 @@ func namedBefore(tx *gorm.DB, u *User) (named bool, err error) {
 	return n > 0, err
 }
 
-// lastSession is when the user's last session ended, as far as its row is still
-// there: now, if one has not ended; zero, if there is none.
+// lastSession returns when the user's last session ended, as far as its row
+// still exists: now if a session has not ended, the zero time if there is none.
 func lastSession(tx *gorm.DB, u *User, now time.Time) (last Time, err error) {
 	err = tx.Raw("SELECT max(COALESCE(ended_at, ?)) FROM sessions WHERE tenant_id = ? AND subject = ?", At(now), u.TenantID, u.Sub).Row().Scan(&last)
 	return last, err

@@ -20,7 +20,7 @@ const (
 )
 
 // retainUsers sets the user_retention of the tenant.
-func (w *world) retainUsers(retention string, change ...func(*settings.TenantSpec)) {
+func (w *fixture) retainUsers(retention string, change ...func(*settings.TenantSpec)) {
 	w.Helper()
 	spec := tenant()
 	spec.UserRetention = duration(retention)
@@ -30,8 +30,8 @@ func (w *world) retainUsers(retention string, change ...func(*settings.TenantSpe
 	w.apply(spec)
 }
 
-// deleteUnseen keeps house once and returns how many users went.
-func (w *world) deleteUnseen() int {
+// deleteUnseen runs maintenance once and returns how many users were deleted.
+func (w *fixture) deleteUnseen() int {
 	w.Helper()
 	w.prune()
 	n, err := w.DeleteUnseenUsers(w.Context())
@@ -39,18 +39,18 @@ func (w *world) deleteUnseen() int {
 	return n
 }
 
-func (w *world) signIn(sub string, change ...func(*models.NewSession)) *models.Session {
+func (w *fixture) signIn(sub string, change ...func(*models.NewSession)) *models.Session {
 	w.Helper()
 	return w.create(w.alice(append(change, func(n *models.NewSession) { n.Subject = sub })...))
 }
 
-func (w *world) isThere(sub string) bool {
+func (w *fixture) isThere(sub string) bool {
 	w.Helper()
 	return w.number("SELECT count(*) FROM users WHERE sub = ?", sub) == 1
 }
 
 func TestUsersWhoDoNotSignInAreDeletedAfterTheRetention(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.retainUsers("90d")
 		w.signIn("alice", func(n *models.NewSession) {
 			n.Mapped = mapped(map[string]any{"email": "alice@example.com"})
@@ -74,7 +74,7 @@ func TestUsersWhoDoNotSignInAreDeletedAfterTheRetention(t *testing.T) {
 		w.clock.Advance(time.Hour)
 		must(t, w.FinishDeletions(t.Context()))
 		if n := w.traces("alice") + w.number("SELECT count(*) FROM user_deletions"); n != 0 {
-			t.Errorf("alice still stands in %d rows", n)
+			t.Errorf("alice is still in %d rows", n)
 		}
 		if n := w.deleteUnseen(); n != 0 {
 			t.Errorf("then %d more users were deleted", n)
@@ -82,10 +82,10 @@ func TestUsersWhoDoNotSignInAreDeletedAfterTheRetention(t *testing.T) {
 	})
 }
 
-func TestUsersAreKeptForEverByDefault(t *testing.T) {
+func TestUsersAreKeptForeverByDefault(t *testing.T) {
 	for _, retention := range []string{"", "none"} {
 		t.Run(retention, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				if retention != "" {
 					w.retainUsers("90d")
 					w.retainUsers(retention)
@@ -103,7 +103,7 @@ func TestUsersAreKeptForEverByDefault(t *testing.T) {
 // A session that is used for a year keeps its user, whose retention begins when
 // it ends.
 func TestASessionKeepsItsUserUntilTheRetentionAfterItsEnd(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.retainUsers("90d")
 		row := w.signIn("alice", func(n *models.NewSession) { n.AbsoluteExpiry, n.IdleExpiry = w.Now().Add(430*day), time.Time{} })
 		for w.Now().Before(row.AbsoluteExpiry) {
@@ -124,7 +124,7 @@ func TestASessionKeepsItsUserUntilTheRetentionAfterItsEnd(t *testing.T) {
 
 // A session of less than a week may follow a sign-in that was not recorded.
 func TestNoUserIsDeletedBeforeTheRetentionIsOver(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.retainUsers("90d")
 		w.signIn("alice")
 		w.clock.Advance(7*day - time.Second)
@@ -142,7 +142,7 @@ func TestNoUserIsDeletedBeforeTheRetentionIsOver(t *testing.T) {
 }
 
 func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		for _, sub := range []string{"alice", "named-later", "suspended", "attribute", "owned"} {
 			w.signIn(sub)
 		}
@@ -152,7 +152,7 @@ func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
 		w.retainUsers("90d", func(s *settings.TenantSpec) {
 			s.Users = []settings.UserSpec{{Sub: "named-later"}, {Sub: "named-first"}, {Sub: "disabled", Disabled: true}}
 		})
-		w.retainUsers("90d") // what names them no more does not matter
+		w.retainUsers("90d") // what no longer names them does not matter
 		w.clock.Advance(retained + day)
 		if n := w.deleteUnseen(); n != 1 || w.isThere("alice") {
 			t.Errorf("%d users were deleted, want alice", n)
@@ -172,15 +172,16 @@ func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
 	})
 }
 
-// While a tenant is off nobody can sign in, and a backup does not know who did.
-func TestTheRetentionBeginsAnewWhenNobodyCouldBeSeen(t *testing.T) {
-	for name, happens := range map[string]func(w *world){
-		"a tenant was disabled":   func(w *world) { w.retainUsers("90d", func(s *settings.TenantSpec) { s.Disabled = true }) },
-		"a tenant was suspended":  func(w *world) { w.suspend(models.NounTenant, acme) },
+// While a tenant is disabled nobody can sign in, and a backup does not contain who
+// did.
+func TestTheRetentionStartsOverWhenNobodyCouldSignIn(t *testing.T) {
+	for name, happens := range map[string]func(w *fixture){
+		"a tenant was disabled":   func(w *fixture) { w.retainUsers("90d", func(s *settings.TenantSpec) { s.Disabled = true }) },
+		"a tenant was suspended":  func(w *fixture) { w.suspend(models.NounTenant, acme) },
 		"a database was restored": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w *world) {
+			each(t, func(t *testing.T, w *fixture) {
 				w.retainUsers("90d")
 				w.signIn("alice")
 				w.clock.Advance(day)
@@ -213,7 +214,7 @@ func TestTheRetentionBeginsAnewWhenNobodyCouldBeSeen(t *testing.T) {
 }
 
 func TestASignInIsRecordedOnceAWeek(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		seen := func(want time.Duration) {
 			t.Helper()
 			if at := w.number("SELECT seen_at FROM users"); int64(at) != start.Add(want).UnixMicro() {
@@ -241,7 +242,7 @@ func TestASignInIsRecordedOnceAWeek(t *testing.T) {
 
 // A sign-in at the same moment keeps the user or makes a new one.
 func TestASignInBesideTheEndOfTheRetentionSucceeds(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		node := w.another(models.Options{})
 		w.retainUsers("90d")
 		for i := range 10 {
@@ -271,7 +272,7 @@ func TestASignInBesideTheEndOfTheRetentionSucceeds(t *testing.T) {
 }
 
 func TestUnseenUsersAreDeletedInBatches(t *testing.T) {
-	each(t, func(t *testing.T, w *world) {
+	each(t, func(t *testing.T, w *fixture) {
 		w.retainUsers("90d")
 		w.manyUsers(520, start)
 		w.clock.Advance(retained + day)
@@ -283,16 +284,16 @@ func TestUnseenUsersAreDeletedInBatches(t *testing.T) {
 	})
 }
 
-// manyUsers makes users without a session.
-func (w *world) manyUsers(n int, seen time.Time) {
+// manyUsers creates users without a session.
+func (w *fixture) manyUsers(n int, seen time.Time) {
 	w.Helper()
 	w.exec(`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at, seen_at)
 		WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < `+fmt.Sprint(n)+`)
 		SELECT 'default', 'many-' || i, '{}', false, ?, ?, ? FROM n`, seen.UnixMicro(), seen.UnixMicro(), seen.UnixMicro())
 }
 
-func TestARoundReadsFewOfManyUsers(t *testing.T) {
-	w := newPostgresWorld(t)
+func TestDeletingUnseenUsersReadsFewRows(t *testing.T) {
+	w := newPostgresFixture(t)
 	w.retainUsers("90d")
 	w.signIn("alice")
 	w.clock.Advance(retained + day)

@@ -1,6 +1,3 @@
-// Package oauth is the OAuth server: grants, subject verification, tokens,
-// keys, claims and metadata. It is the only package that imports fosite and
-// go-oidc. Every key that is derived from the root secret is derived here.
 package oauth
 
 import (

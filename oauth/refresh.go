@@ -180,7 +180,7 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 			}
 		case session.RefreshBeforeStepUp:
 			if before := row.History.StepUp.Before; before != nil {
-				return row.As(before), handle{}, nil
+				return row.WithAssurance(before), handle{}, nil
 			}
 			return nil, handle{}, s.refuseRefresh(ctx, call, row, presented, session.RefreshSuperseded, now)
 		case session.RefreshRecover:

@@ -93,7 +93,7 @@ func (k *Keys) predecessor(row *models.Session, presented handle) (h, current ha
 // client token with this digest.
 func (k *Keys) stepUpHandles(row *models.Session, presented handle, clientToken []byte) (made sessionHandles, ok bool) {
 	up := &row.History.StepUp
-	if up.First() == nil || up.Generation != row.Refresh.Generation {
+	if up.FirstToken() == nil || up.Generation != row.Refresh.Generation {
 		return made, false
 	}
 	from := presented
@@ -136,12 +136,12 @@ func (s *Server) findRepetition(ctx context.Context, c *Client, x *exchangeReque
 		return false, err
 	}
 	digest := clientTokenDigest(form.Get("subject_token"))
-	if !row.History.StepUp.Brought(storedClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
+	if !row.History.StepUp.HasToken(storedClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
 		return false, nil
 	}
 	first := digest
 	if named.presented.kind != 0 {
-		first = row.History.StepUp.First()
+		first = row.History.StepUp.FirstToken()
 	}
 	made, ok := s.keys.stepUpHandles(row, named.presented, first)
 	if !ok {
@@ -213,8 +213,8 @@ func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest,
 	if presented.kind != 0 {
 		facts, derivable := s.stepUpFacts(call, c, row, presented)
 		outcome := session.DecideRefresh(now, facts)
-		if again, ok := s.keys.stepUpHandles(row, presented, up.First()); ok && derivable && session.InRetryWindow(now, facts) {
-			up.Remember(storedClientToken(presented, x.stepUp.clientToken))
+		if again, ok := s.keys.stepUpHandles(row, presented, up.FirstToken()); ok && derivable && session.InRetryWindow(now, facts) {
+			up.AddToken(storedClientToken(presented, x.stepUp.clientToken))
 			return again, nil, nil
 		}
 		switch {

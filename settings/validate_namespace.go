@@ -4,8 +4,9 @@ import (
 	"slices"
 )
 
-// kin reports whether two entries have the same issuer and token type.
-func (s IssuerSettings) kin(o IssuerSettings) bool {
+// sameIssuerAndType reports whether two entries have the same issuer and token
+// type.
+func (s IssuerSettings) sameIssuerAndType(o IssuerSettings) bool {
 	return s.Issuer == o.Issuer && s.TokenType == o.TokenType
 }
 
@@ -42,7 +43,7 @@ func (v *tenantValidation) entryIDs() {
 func (v *tenantValidation) distinct() {
 	for j, b := range v.TrustedIssuers {
 		for _, a := range v.TrustedIssuers[:j] {
-			if a.kin(b.IssuerSettings) && slices.ContainsFunc(v.audiences(a), func(aud string) bool { return slices.Contains(v.audiences(b), aud) }) {
+			if a.sameIssuerAndType(b.IssuerSettings) && slices.ContainsFunc(v.audiences(a), func(aud string) bool { return slices.Contains(v.audiences(b), aud) }) {
 				v.Add(b.Path, "accepts the same tokens as %s: token_type or audiences must differ", a.Path)
 			}
 		}

@@ -290,8 +290,8 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 			id = fmt.Sprintf("(does not exist; digest %.4x)", s.IDDigest)
 		case !s.Exists:
 			id += " (does not exist)"
-		case s.As != "":
-			id += " (suspended as " + printable(s.As) + ")"
+		case s.FollowsURL != "":
+			id += " (suspended as " + printable(s.FollowsURL) + ")"
 		}
 		by := s.SuspendedBy
 		if by == "" {

@@ -228,7 +228,7 @@ func TestAStepUpIsDecidedByTheTenantsRules(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if last := events[len(events)-1]; last.Type != models.EventSessionRaised || last.Details["acr"] != "urn:example:two" {
+		if last := events[len(events)-1]; last.Type != models.EventSessionSteppedUp || last.Details["acr"] != "urn:example:two" {
 			t.Errorf("events: %v", last)
 		}
 	})

@@ -84,7 +84,7 @@ func TestDeviceDataComesFromTheSignInAndTheLastUse(t *testing.T) {
 		}
 		for what, want := range map[models.EventType]string{
 			models.EventSessionCreated:   "mark/1 203.0.113.1 <nil> <nil>",
-			models.EventSessionRaised:    "mark/2 203.0.113.2 <nil> <nil>",
+			models.EventSessionSteppedUp: "mark/2 203.0.113.2 <nil> <nil>",
 			models.EventRefreshElsewhere: "mark/4 203.0.113.4 mark/3 203.0.113.3",
 			models.EventRefreshDuplicate: "mark/8 203.0.113.8 mark/7 203.0.113.7",
 			models.EventRefreshReuse:     "mark/9 203.0.113.9 mark/7 203.0.113.7",

@@ -45,7 +45,7 @@ func TestAStepUpRaisesTheLevelOfItsSession(t *testing.T) {
 		if kept := testserver.Claims(t, c); kept["acr"] != raised["acr"] || kept["auth_time"] != raised["auth_time"] {
 			t.Errorf("a refresh changed the proof: %v", kept)
 		}
-		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventSessionRaised) {
+		if !slices.Contains(d.EventTypes(a.Text("session_id")), models.EventSessionSteppedUp) {
 			t.Error("no event")
 		}
 	})

@@ -6,10 +6,10 @@ import (
 	"gorm.io/gorm"
 )
 
-// settleEarlierRows gives rows that an earlier release wrote what this one
-// expects of every row: trusted issuers an id, and previous secrets an end.
-// That release may still run, so this is no part of a migration.
-func (s *Store) settleEarlierRows(ctx context.Context) error {
+// upgradeRows completes rows that an earlier release wrote: it gives trusted
+// issuers an id, and previous secrets an end. That release may still be
+// running, so this is not part of a migration.
+func (s *Store) upgradeRows(ctx context.Context) error {
 	var tenants []string
 	err := s.query(ctx, func(db *gorm.DB) error {
 		return db.Raw("SELECT DISTINCT tenant_id FROM trusted_issuers WHERE entry_id IS NULL AND removed_at IS NULL").Scan(&tenants).Error
@@ -36,8 +36,8 @@ func (s *Store) nameEntriesOf(tx *gorm.DB, tenant string) error {
 	return writeEntryIDs(tx, nameEntries(rows))
 }
 
-// EndPreviousSecrets sets an end to previous secrets that have none, because an
-// earlier release wrote them.
+// EndPreviousSecrets sets the end of previous secrets that have none, because
+// an earlier release wrote them.
 func (s *Store) EndPreviousSecrets(ctx context.Context) error {
 	return s.exec(ctx, func(db *gorm.DB) error {
 		return db.Exec("UPDATE clients SET previous_secret_until = ? WHERE length(previous_secret_digest) > 0 AND previous_secret_until IS NULL",
