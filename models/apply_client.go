@@ -50,6 +50,11 @@ func (a *applier) planClients(p *tenantPlan) error {
 		spec := settings.ClientSpec{ID: row.ID, ClientSettings: row.Settings, SecretStored: row.SecretDigest.Digest != nil}
 		spec.Place = settings.Place{Path: fmt.Sprintf("%s.clients[%q]", p.want.Path, row.ID), Stored: true}
 		p.earlier.Clients = append(p.earlier.Clients, spec)
+		if slices.Contains(a.o.Remove, Ref{NounClient, p.want.ID, row.ID}) {
+			if err := a.precondition(true, func() string { return clientVersion(row, docs[row.ID]) }); err != nil {
+				return err
+			}
+		}
 		if !a.removes(Ref{NounClient, p.want.ID, row.ID}) {
 			p.merged.Clients = append(p.merged.Clients, spec)
 		}

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -174,6 +175,18 @@ func (s *Service) confine(ctx context.Context, c *Caller, b applyBody) error {
 		for _, e := range t.TrustedIssuers {
 			if e.AllowPrivateAddresses {
 				return forbidden("only an owner's key may set allow_private_addresses: " + e.Path)
+			}
+			// Merged with the stored entry, another address would be fetched
+			// without the protection that an owner has switched off for one.
+			stored, err := s.Store.StoredIssuer(ctx, t.ID, e.EntryID())
+			if errors.Is(err, models.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if stored.Row.Settings.AllowPrivateAddresses {
+				return forbidden("only an owner's key may change a trusted issuer that has allow_private_addresses: " + e.Path)
 			}
 		}
 	}

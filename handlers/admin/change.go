@@ -39,8 +39,8 @@ func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settin
 }
 
 // remove removes one thing. errNotFound: there is none.
-func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.TenantSpec, ref models.Ref) error {
-	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Actor: c.actor(), Validate: s.validate})
+func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.TenantSpec, ref models.Ref, p Precondition) error {
+	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.actor(), Validate: s.validate})
 	var faults settings.Faults
 	switch {
 	case errors.As(err, &faults):

@@ -199,14 +199,7 @@ func (s *Service) DeleteClient(ctx context.Context, c *Caller, tenant, id string
 	if err := c.may(admins, tenant); err != nil {
 		return err
 	}
-	stored, err := s.Store.StoredClient(ctx, tenant, id)
-	if err != nil {
-		return err
-	}
-	if err := p.check(stored.Version()); err != nil {
-		return err
-	}
-	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Noun: models.NounClient, Tenant: tenant, ID: id})
+	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Noun: models.NounClient, Tenant: tenant, ID: id}, p)
 }
 
 // NewSecret is a secret of a client that was just made. It is shown once.

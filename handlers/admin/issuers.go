@@ -145,12 +145,5 @@ func (s *Service) DeleteIssuer(ctx context.Context, c *Caller, tenant, id string
 	if err := c.may(admins, tenant); err != nil {
 		return err
 	}
-	stored, err := s.Store.StoredIssuer(ctx, tenant, id)
-	if err != nil {
-		return err
-	}
-	if err := p.check(stored.Version()); err != nil {
-		return err
-	}
-	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Noun: models.NounIssuer, Tenant: tenant, ID: id})
+	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Noun: models.NounIssuer, Tenant: tenant, ID: id}, p)
 }

@@ -150,5 +150,5 @@ func (s *Service) DeleteTenant(ctx context.Context, c *Caller, id, confirm strin
 	if err := p.check(stored.Version()); err != nil {
 		return err
 	}
-	return s.remove(ctx, c, nil, models.Ref{Noun: models.NounTenant, Tenant: id, ID: id})
+	return s.remove(ctx, c, nil, models.Ref{Noun: models.NounTenant, Tenant: id, ID: id}, Precondition{})
 }
