@@ -29,6 +29,7 @@ type EventReader struct {
 	first bool
 	cr    bool // the last line ended with CR, so an LF that follows belongs to it
 	id    string
+	last  string // the id at the end of the last event
 	data  bytes.Buffer
 }
 
@@ -41,6 +42,10 @@ func NewEventReader(from io.Reader, maxLine int) *EventReader {
 	return r
 }
 
+// LastID returns the id to resume after: that of the last complete event, also of
+// one without data, which Next does not return.
+func (r *EventReader) LastID() string { return r.last }
+
 // Next returns the next event or comment. It returns io.EOF at the end of the
 // stream, also when the end cuts an event off.
 func (r *EventReader) Next() (*StreamEvent, error) {
@@ -51,6 +56,9 @@ func (r *EventReader) Next() (*StreamEvent, error) {
 		line := r.lines.Text()
 		if r.first {
 			line, r.first = strings.TrimPrefix(line, "\ufeff"), false
+		}
+		if line == "" {
+			r.last = r.id
 		}
 		field, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")

@@ -74,6 +74,26 @@ func TestAnEventIsReturnedWhenItIsComplete(t *testing.T) {
 	}
 }
 
+// An event that was cut off has not been received.
+func TestTheLastIDIsThatOfACompleteEvent(t *testing.T) {
+	for text, want := range map[string]string{
+		"id: 1\ndata: x\n\nid: 2\ndata: y\n":   "1",
+		"id: 1\ndata: x\n\nid: 2\ndata: y\n\n": "2",
+		": hello\nid: 1\n\n":                   "1",
+		"data: x\n\n":                          "",
+	} {
+		r := NewEventReader(strings.NewReader(text), MaxLine)
+		for {
+			if _, err := r.Next(); err != nil {
+				break
+			}
+		}
+		if r.LastID() != want {
+			t.Errorf("%q: %q", text, r.LastID())
+		}
+	}
+}
+
 func TestAnEventIsBounded(t *testing.T) {
 	line := "data: " + strings.Repeat("x", MaxLine-100) + "\n"
 	lines := io.MultiReader(strings.NewReader(line), &repeated{line: line, left: maxEvent/len(line) + 2})
