@@ -94,6 +94,7 @@ func TestTheReleaseContainsNoTestCode(t *testing.T) {
 // that it may import. "" is the package of the folder sdk/go itself.
 var sdkMayImport = map[string][]string{
 	"":              {"internal/wire"},
+	"admin":         {"", "internal/wire"},
 	"resource":      {"", "internal/wire"},
 	"internal/wire": nil,
 	"latchkeytest":  {"internal/wire", "resource"},

@@ -28,10 +28,21 @@ type Caller struct {
 	Key       *models.AdminKey
 	IP        string
 	RequestID string
+
+	machine bool // there is no key
+}
+
+// Machine returns the caller of a command that runs on the server itself. It may do
+// everything that an owner may.
+func Machine(name string) *Caller {
+	return &Caller{Key: &models.AdminKey{Name: name, Role: models.RoleOwner}, machine: true}
 }
 
 // actor returns the caller as audit events name it.
 func (c *Caller) actor() models.Actor {
+	if c.machine {
+		return models.Actor{Name: c.Key.Name, Role: models.RoleMachine}
+	}
 	return models.Actor{Name: c.Key.Name, Role: c.Key.Role, KeyID: c.Key.ID, IP: c.IP, RequestID: c.RequestID}
 }
 

@@ -568,7 +568,7 @@ func (p UserPath) ref() models.Ref {
 // suspension adds the operations that suspend and resume what a path names.
 func suspension[P interface{ ref() models.Ref }](a *api, tag, at, name string) {
 	words := strings.ReplaceAll(name, "-", " ")
-	off := takes[suspensionRequest](a, operation("POST", at+"/suspend", "suspend-"+name, tag, "Suspend a "+words), false, jsonType)
+	off := takes[suspendRequest](a, operation("POST", at+"/suspend", "suspend-"+name, tag, "Suspend a "+words), false, jsonType)
 	off.Description = "Switches it off at once, whatever its settings say, and ends its sessions. What does not exist yet is suspended as soon as it is made."
 	if name == "trusted-issuer" {
 		off.Description += " Instead of the id, the URL of an issuer may be given, percent-encoded: it stands for every entry that has it."
@@ -614,6 +614,12 @@ type adminKeyRequest struct {
 	Role      string   `json:"role" enum:"owner,admin,support,viewer"`
 	Tenants   []string `json:"tenants,omitempty" doc:"The tenants that it is for; left out: all"`
 	ExpiresAt string   `json:"expires_at,omitempty" doc:"When it expires: a time, or a duration from now. It never outlives the key that makes it"`
+}
+
+// suspendRequest describes a body.
+type suspendRequest struct {
+	Reason string `json:"reason,omitempty" maxLength:"255" doc:"Why, for other operators to read"`
+	DryRun bool   `json:"dry_run,omitempty" doc:"Change nothing, and report how many sessions would end"`
 }
 
 // suspensionRequest describes a body.

@@ -48,12 +48,14 @@ func (a *api) stream(h huma.Context, c *Caller, tenant string, q SessionSearch) 
 type following struct {
 	filter  models.EventFilter
 	issuers map[string]string
-	since   time.Time // events before are known
+	begin   time.Time // events before are not sent
+	since   time.Time // the last look; later transactions may still commit events of shortly before
+	last    models.EventID
 	sent    map[models.EventID]bool
 }
 
-func (a *api) beforeFollowing(ctx context.Context, c *Caller, tenant string, q EventSearch, last string) (*following, error) {
-	issuers, err := a.beforeEvents(ctx, c, tenant)
+func (s *Service) beforeFollowing(ctx context.Context, c *Caller, tenant string, q EventSearch, last string) (*following, error) {
+	issuers, err := s.beforeEvents(ctx, c, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -61,14 +63,14 @@ func (a *api) beforeFollowing(ctx context.Context, c *Caller, tenant string, q E
 	if err != nil {
 		return nil, err
 	}
-	f := &following{filter: filter, issuers: issuers, since: a.Store.Now(), sent: map[models.EventID]bool{}}
+	now := s.Store.Now()
+	f := &following{filter: filter, issuers: issuers, begin: now, since: now, last: models.EventFrom(now), sent: map[models.EventID]bool{}}
 	if last != "" {
-		id, err := models.ParseEventID(last)
-		if err != nil {
+		if f.last, err = models.ParseEventID(last); err != nil {
 			return nil, invalidParameter("Last-Event-ID", "is not the id of an event")
 		}
-		f.since = id.At()
-		f.sent[id] = true
+		f.begin, f.since = time.Time{}, f.last.At()
+		f.sent[f.last] = true
 	}
 	return f, nil
 }
@@ -81,62 +83,104 @@ func (a *api) follow(h huma.Context, c *Caller, f *following) {
 	g.Header("Content-Type", "text/event-stream")
 	g.Header("X-Accel-Buffering", "no")
 	rc := http.NewResponseController(g.Writer)
-	send := func(text string) bool {
-		if rc.SetWriteDeadline(time.Now().Add(streamWrite)) != nil {
-			return false
+	send := func(text string) error {
+		if err := rc.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil {
+			return err
 		}
 		if _, err := g.Writer.WriteString(text); err != nil {
-			return false
+			return err
 		}
-		return rc.Flush() == nil
+		return rc.Flush()
 	}
-	if !send(": connected\n\n") {
+	// The id, which belongs to no event, lets a reader resume that loses the stream
+	// before its first event.
+	if send(": connected\nid: "+f.last.String()+"\n\n") != nil {
 		return
 	}
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for quiet := time.Duration(0); ; quiet += followEvery {
-		events, err := a.newEvents(ctx, f)
-		if err != nil || a.stillMayFollow(ctx, c) != nil {
-			return
-		}
+	var quiet time.Duration
+	_ = a.followEvents(ctx, c, f, func(events []Event) error { // nobody is left to be told why it ended
 		for _, e := range events {
-			text, err := json.Marshal(c.newEvent(e, f.issuers))
-			if err != nil || !send(fmt.Sprintf("id: %s\ndata: %s\n\n", e.ID, text)) {
-				return
+			text, err := json.Marshal(e)
+			if err != nil {
+				return err
+			}
+			if err := send(fmt.Sprintf("id: %s\ndata: %s\n\n", e.ID, text)); err != nil {
+				return err
 			}
 			quiet = 0
 		}
-		if quiet >= keepAlive {
-			if quiet = 0; !send(": alive\n\n") {
-				return
+		if quiet += followEvery; quiet > keepAlive {
+			quiet = 0
+			return send(": alive\n\n")
+		}
+		return nil
+	})
+}
+
+// FollowEvents calls send with the events of a tenant as they are committed, until
+// ctx ends or send returns an error.
+func (s *Service) FollowEvents(ctx context.Context, c *Caller, tenant string, q EventSearch, send func(Event) error) error {
+	f, err := s.beforeFollowing(ctx, c, tenant, q, "")
+	if err != nil {
+		return err
+	}
+	return s.followEvents(ctx, c, f, func(events []Event) error {
+		for _, e := range events {
+			if err := send(e); err != nil {
+				return err
 			}
+		}
+		return nil
+	})
+}
+
+// followEvents calls send with what is new, every second, also if nothing is.
+func (s *Service) followEvents(ctx context.Context, c *Caller, f *following, send func([]Event) error) error {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		fresh, err := s.newEvents(ctx, f)
+		if err != nil {
+			return err
+		}
+		if err := s.stillMayFollow(ctx, c); err != nil {
+			return err
+		}
+		events := make([]Event, len(fresh))
+		for i, e := range fresh {
+			events[i] = c.newEvent(e, f.issuers)
+		}
+		if err := send(events); err != nil {
+			return err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }
 
 // stillMayFollow returns an error if the caller's key has been revoked meanwhile.
-func (a *api) stillMayFollow(ctx context.Context, c *Caller) error {
-	row, err := a.Store.AdminKey(ctx, c.Key.ID)
-	if err == nil && !row.Usable(a.Store.Now()) {
+func (s *Service) stillMayFollow(ctx context.Context, c *Caller) error {
+	if c.machine {
+		return nil
+	}
+	row, err := s.Store.AdminKey(ctx, c.Key.ID)
+	if err == nil && !row.Usable(s.Store.Now()) {
 		err = errNotFound
 	}
 	return err
 }
 
 // newEvents returns the events that have been committed since the last call.
-func (a *api) newEvents(ctx context.Context, f *following) (fresh []models.ListedEvent, err error) {
+func (s *Service) newEvents(ctx context.Context, f *following) (fresh []models.ListedEvent, err error) {
 	filter := f.filter
+	now := s.Store.Now()
 	from := models.EventFrom(f.since.Add(-followOverlap))
 	filter.Newer, filter.Limit = &from, models.MostExamined
-	first := len(f.sent) == 0
 	for {
-		events, next, err := a.Store.ListEvents(ctx, filter)
+		events, next, err := s.Store.ListEvents(ctx, filter)
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +189,7 @@ func (a *api) newEvents(ctx context.Context, f *following) (fresh []models.Liste
 				continue
 			}
 			f.sent[e.ID] = true
-			if !first || !e.At.Before(f.since) {
+			if !e.At.Before(f.begin) {
 				fresh = append(fresh, e)
 			}
 		}
@@ -154,7 +198,7 @@ func (a *api) newEvents(ctx context.Context, f *following) (fresh []models.Liste
 		}
 		filter.Newer = &next
 	}
-	f.since = a.Store.Now()
+	f.since = now
 	for id := range f.sent {
 		if id.At().Before(f.since.Add(-2 * followOverlap)) {
 			delete(f.sent, id)

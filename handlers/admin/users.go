@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -31,6 +32,7 @@ type UserStatus struct {
 type ListedUser struct {
 	Sub       string    `json:"sub" doc:"The user's id: sub in tokens"`
 	Issuers   []string  `json:"issuers" doc:"URLs of the trusted issuers that may speak for the user" nullable:"false"`
+	Subject   string    `json:"subject,omitempty" doc:"The sub without the prefix of those trusted issuers; absent if there are none"`
 	CreatedAt time.Time `json:"created_at"`
 	SeenAt    time.Time `json:"seen_at" doc:"The last sign-in, or up to two weeks earlier"`
 	Sessions  int       `json:"sessions" doc:"Live sessions"`
@@ -44,13 +46,17 @@ func (s *Service) Users(ctx context.Context, c *Caller, tenant, issuer string, p
 		return nil, err
 	}
 	found, more, err := s.Store.ListUsers(ctx, models.UserFilter{Tenant: tenant, Issuer: issuer, Prefix: p.Match, After: p.After, Limit: p.Limit})
+	var unknown *models.UnknownIssuerError
+	if errors.As(err, &unknown) {
+		return nil, invalidParameter("issuer", "is not the id or the URL of a trusted issuer of the tenant")
+	}
 	if err != nil {
 		return nil, err
 	}
 	list, last := make([]ListedUser, len(found)), ""
 	for i, u := range found {
 		last = u.Sub
-		list[i] = ListedUser{Sub: u.Sub, Issuers: append([]string{}, u.Issuers...), CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, Disabled: u.Disabled, Suspended: u.Suspended}
+		list[i] = ListedUser{Sub: u.Sub, Issuers: append([]string{}, u.Issuers...), Subject: u.Subject, CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, Disabled: u.Disabled, Suspended: u.Suspended}
 	}
 	return listOf(list, more, last), nil
 }
@@ -143,6 +149,7 @@ type DeletedUser struct {
 	Pseudonym string `json:"pseudonym" doc:"Stands in for the user in events; nothing maps it back"`
 	Sessions  int    `json:"sessions" doc:"How many sessions ended"`
 	Suspended bool   `json:"suspended" doc:"A suspension stays: a user with this sub cannot sign in"`
+	Disabled  bool   `json:"was_disabled,omitempty" doc:"The user was disabled. That is gone too: a user with this sub can sign in"`
 }
 
 // DeleteUser deletes a user and everything personal about them.
@@ -164,5 +171,5 @@ func (s *Service) DeleteUser(ctx context.Context, c *Caller, tenant, sub string)
 	if err != nil {
 		s.Log.Warn("events may still name a deleted user until they have been rewritten", "tenant", tenant, "error", err)
 	}
-	return &DeletedUser{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended}, nil
+	return &DeletedUser{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended, Disabled: done.WasDisabled}, nil
 }

@@ -32,14 +32,31 @@ const (
 	ReasonOriginNotListed        = "origin_not_listed"
 )
 
-// Error is a refusal by the server (RFC 6749 §5.2).
+// Error is a refusal by the server (RFC 6749 §5.2), or by its admin API (RFC
+// 9457).
 type Error struct {
 	StatusCode  int           // HTTP status
-	Code        string        // OAuth error code, such as invalid_grant
+	Code        string        // OAuth error code, such as invalid_grant; of the admin API its own, such as managed_by_file
 	Reason      string        // a stable word, such as subject_token_expired; see docs/errors.md. Branch on it, not on Description
 	EndReason   string        // why the session ended, such as revoked_by_user; empty if it has not ended
 	Description string        // for developers, not for users; may be empty
 	RetryAfter  time.Duration // how long the server asks to wait; 0: not stated
+	Faults      []Fault       // of the admin API: each thing that is wrong with the request
+}
+
+// Fault is one thing that is wrong with a request to the admin API.
+type Fault struct {
+	Pointer   string `json:"pointer,omitempty"`   // the member of the body, as a JSON Pointer (RFC 6901)
+	Parameter string `json:"parameter,omitempty"` // or the parameter
+	Detail    string `json:"detail"`
+}
+
+// String returns the place and what is wrong there.
+func (f Fault) String() string {
+	if place := f.Pointer + f.Parameter; place != "" {
+		return place + ": " + f.Detail
+	}
+	return f.Detail
 }
 
 // Error implements error.
@@ -50,6 +67,9 @@ func (e *Error) Error() string {
 	}
 	if e.Description != "" {
 		text += ": " + e.Description
+	}
+	for _, f := range e.Faults {
+		text += "; " + f.String()
 	}
 	if e.Reason == ReasonOriginNotListed {
 		text += " (add the origin to the client's origins)"

@@ -28,7 +28,7 @@ package resource
 //     token.go reads the claims, token_cache.go keeps verified tokens
 //   - key_source.go: the issuer's keys
 //   - feed.go, feed_run.go, feed_stream.go, feed_event.go: the revocation feed;
-//     event_stream.go parses its events, revoked_set.go holds its entries
+//     revoked_set.go holds its entries
 //   - status_list.go, status_lists.go, introspection.go: the other ways to learn
 //     of revocations
 //   - middleware.go, requirement.go, challenge.go: Middleware, what it requires

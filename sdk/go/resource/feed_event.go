@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // read processes events until the stream ends, and returns the reason.
-func (s *feedStream) read(from *eventReader) error {
+func (s *feedStream) read(from *wire.EventReader) error {
 	for {
-		e, err := from.next()
+		e, err := from.Next()
 		if err != nil {
 			return err
 		}
@@ -23,37 +25,37 @@ func (s *feedStream) read(from *eventReader) error {
 }
 
 // handle processes one event or comment. Events of unknown kinds are skipped.
-func (s *feedStream) handle(e *streamEvent) error {
+func (s *feedStream) handle(e *wire.StreamEvent) error {
 	var err error
-	switch e.name {
+	switch e.Name {
 	case "":
-		s.handleComment(e.comment)
+		s.handleComment(e.Comment)
 		return nil
 	case "snapshot":
 		err = s.snapshot(e)
 	case "revoked":
 		var entry revokedEntry
-		if err = json.Unmarshal(e.data, &entry); err == nil {
+		if err = json.Unmarshal(e.Data, &entry); err == nil {
 			err = s.add(entry)
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("event %s: %w", e.name, err)
+		return fmt.Errorf("event %s: %w", e.Name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lastEventID = e.id
+	s.lastEventID = e.ID
 	return nil
 }
 
 // snapshot processes the revocations that are known, or those since the last
 // event id.
-func (s *feedStream) snapshot(e *streamEvent) error {
+func (s *feedStream) snapshot(e *wire.StreamEvent) error {
 	var content struct {
 		AsOf    int64          `json:"as_of"`
 		Revoked []revokedEntry `json:"revoked"`
 	}
-	if err := json.Unmarshal(e.data, &content); err != nil {
+	if err := json.Unmarshal(e.Data, &content); err != nil {
 		return err
 	}
 	if content.AsOf <= 0 || content.Revoked == nil {

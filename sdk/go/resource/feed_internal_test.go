@@ -27,7 +27,7 @@ func newTestFeed(now *time.Time) *feedStream {
 // text lets the feed read a text to its end.
 func (s *feedStream) text(t *testing.T, text string) {
 	t.Helper()
-	if err := s.read(newEventReader(strings.NewReader(text))); !errors.Is(err, io.EOF) {
+	if err := s.read(wire.NewEventReader(strings.NewReader(text), wire.MaxLine)); !errors.Is(err, io.EOF) {
 		t.Fatal(err)
 	}
 }
@@ -106,7 +106,7 @@ func TestAServerWhoseClockIsFarAheadIsNotTrusted(t *testing.T) {
 	now := time.Unix(1790000000, 0)
 	s := newTestFeed(&now)
 	snapshot := fmt.Sprintf("event: snapshot\ndata: {\"cursor\":\"c\",\"as_of\":%d,\"revoked\":[]}\n\n", now.Unix()+61)
-	if err := s.read(newEventReader(strings.NewReader(snapshot))); err == nil || errors.Is(err, io.EOF) || s.checkCurrent(now) == nil {
+	if err := s.read(wire.NewEventReader(strings.NewReader(snapshot), wire.MaxLine)); err == nil || errors.Is(err, io.EOF) || s.checkCurrent(now) == nil {
 		t.Errorf("it is trusted: %v", err)
 	}
 }
@@ -197,13 +197,13 @@ func TestAMalformedStreamIsClosed(t *testing.T) {
 		"a snapshot entry without until":  "event: snapshot\ndata: {\"as_of\":1790000000,\"revoked\":[{\"sid\":\"s\"}]}\n\n",
 		"a revocation without until":      "event: revoked\ndata: {\"sid\":\"s\"}\n\n",
 		"a revocation that is no JSON":    "event: revoked\ndata: {\"sid\":1}\n\n",
-		"a line that is too long":         strings.Repeat("x", maxLine+1),
+		"a line that is too long":         strings.Repeat("x", wire.MaxLine+1),
 		"a snapshot that is cut in lines": "event: snapshot\ndata: {\"as_of\":1790000000,\n\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Unix(1790000000, 0)
 			s := newTestFeed(&now)
-			if err := s.read(newEventReader(strings.NewReader("id: 1\n" + text + ": as_of 1790000000\n\n"))); errors.Is(err, io.EOF) {
+			if err := s.read(wire.NewEventReader(strings.NewReader("id: 1\n"+text+": as_of 1790000000\n\n"), wire.MaxLine)); errors.Is(err, io.EOF) {
 				t.Error("it is accepted")
 			}
 			if s.checkCurrent(now) == nil || s.resumeID() != "" || s.revoked.size() != 0 {

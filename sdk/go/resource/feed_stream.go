@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 // feedStream is an open stream.
@@ -32,7 +34,7 @@ func (f *feed) followStream(ctx context.Context) error {
 	}
 	defer body.Close()
 	s.answeredAt = f.Now()
-	err = s.read(newEventReader(body))
+	err = s.read(wire.NewEventReader(body, wire.MaxLine))
 	if errors.Is(err, io.EOF) {
 		err = errors.New("the server ended the stream")
 	}

@@ -1,4 +1,4 @@
-package resource
+package wire
 
 import (
 	"fmt"
@@ -10,17 +10,17 @@ import (
 
 // events reads a stream to its end and returns it as text.
 func events(from io.Reader) (list []string, err error) {
-	r := newEventReader(from)
+	r := NewEventReader(from, MaxLine)
 	for {
-		e, err := r.next()
+		e, err := r.Next()
 		if err != nil {
 			return list, err
 		}
-		if e.name == "" {
-			list = append(list, fmt.Sprintf(":%s#%s", e.comment, e.id))
+		if e.Name == "" {
+			list = append(list, fmt.Sprintf(":%s#%s", e.Comment, e.ID))
 			continue
 		}
-		list = append(list, fmt.Sprintf("%s=%q#%s", e.name, e.data, e.id))
+		list = append(list, fmt.Sprintf("%s=%q#%s", e.Name, e.Data, e.ID))
 	}
 }
 
@@ -67,15 +67,35 @@ func TestAnEventIsReturnedWhenItIsComplete(t *testing.T) {
 			from, to := io.Pipe()
 			defer to.Close()
 			go io.WriteString(to, "data: x"+end+end)
-			if e, err := newEventReader(from).next(); err != nil || string(e.data) != "x" {
+			if e, err := NewEventReader(from, MaxLine).Next(); err != nil || string(e.Data) != "x" {
 				t.Errorf("%+v, %v", e, err)
 			}
 		})
 	}
 }
 
+// An event that was cut off has not been received.
+func TestTheLastIDIsThatOfACompleteEvent(t *testing.T) {
+	for text, want := range map[string]string{
+		"id: 1\ndata: x\n\nid: 2\ndata: y\n":   "1",
+		"id: 1\ndata: x\n\nid: 2\ndata: y\n\n": "2",
+		": hello\nid: 1\n\n":                   "1",
+		"data: x\n\n":                          "",
+	} {
+		r := NewEventReader(strings.NewReader(text), MaxLine)
+		for {
+			if _, err := r.Next(); err != nil {
+				break
+			}
+		}
+		if r.LastID() != want {
+			t.Errorf("%q: %q", text, r.LastID())
+		}
+	}
+}
+
 func TestAnEventIsBounded(t *testing.T) {
-	line := "data: " + strings.Repeat("x", maxLine-100) + "\n"
+	line := "data: " + strings.Repeat("x", MaxLine-100) + "\n"
 	lines := io.MultiReader(strings.NewReader(line), &repeated{line: line, left: maxEvent/len(line) + 2})
 	if got, err := events(lines); err == io.EOF || len(got) > 0 {
 		t.Errorf("%d events, %v", len(got), err)

@@ -1,0 +1,122 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"time"
+)
+
+// AppClient is a client of a tenant: an app, or an API.
+type AppClient struct {
+	ID       string
+	Settings Settings // as they were written; never a secret
+	Status   AppClientStatus
+	ETag     string // for IfMatch; empty in lists
+}
+
+// AppClientStatus is what the settings of a client do not say.
+type AppClientStatus struct {
+	Enabled             bool            `json:"enabled"` // it is neither disabled nor suspended
+	SuspendedAt         *time.Time      `json:"suspended_at,omitempty"`
+	ManagedBy           string          `json:"managed_by,omitempty"` // "file": only the server's file can change its settings
+	Secret              bool            `json:"secret"`               // it has a secret
+	PreviousSecretUntil *time.Time      `json:"previous_secret_until,omitempty"`
+	Effective           EffectivePolicy `json:"effective"` // the result of its preset and its settings
+	CreatedAt           time.Time       `json:"created_at"`
+	UpdatedAt           time.Time       `json:"updated_at"`
+}
+
+// EffectivePolicy is the result of a client's preset and its settings. Durations
+// are as in a configuration file, such as "30d", or "none".
+type EffectivePolicy struct {
+	AccessTokenTTL    string `json:"access_token_ttl"`
+	AbsoluteLifetime  string `json:"absolute_lifetime"`
+	InactivityTimeout string `json:"inactivity_timeout"`
+	RefreshGrace      string `json:"refresh_grace"`
+	LateRetry         string `json:"late_retry"` // once or never
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *AppClient) UnmarshalJSON(text []byte) error {
+	return split(text, &c.ID, &c.Settings, &c.Status)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c AppClient) MarshalJSON() ([]byte, error) { return join(c.ID, c.Settings, c.Status) }
+
+// Clients are the clients of tenants.
+type Clients struct{ c *connection }
+
+// List returns the clients of a tenant.
+func (c Clients) List(ctx context.Context, tenant string, q ListQuery) iter.Seq2[AppClient, error] {
+	return all[AppClient](ctx, c.c, tenantPath(tenant, "clients"), q.values())
+}
+
+// Page returns one page of the clients of a tenant.
+func (c Clients) Page(ctx context.Context, tenant string, q ListQuery) (*Page[AppClient], error) {
+	return list[AppClient](ctx, c.c, tenantPath(tenant, "clients"), q.values())
+}
+
+// Get returns one client.
+func (c Clients) Get(ctx context.Context, tenant, id string) (*AppClient, error) {
+	return c.one(ctx, request{method: http.MethodGet, path: tenantPath(tenant, "clients", id), repeat: true}, nil)
+}
+
+// Put creates a client or replaces its settings. Settings that are left out get
+// their defaults. A stored secret stays, unless settings have another one or nil.
+func (c Clients) Put(ctx context.Context, tenant, id string, settings Settings, conditions ...Condition) (*AppClient, error) {
+	return c.one(ctx, change(http.MethodPut, tenantPath(tenant, "clients", id), conditions), settings.body())
+}
+
+// Patch changes some settings of a client; nil restores a default (RFC 7396).
+func (c Clients) Patch(ctx context.Context, tenant, id string, settings Settings, conditions ...Condition) (*AppClient, error) {
+	return c.one(ctx, change(http.MethodPatch, tenantPath(tenant, "clients", id), conditions), settings.body())
+}
+
+// Delete removes a client and ends its sessions.
+func (c Clients) Delete(ctx context.Context, tenant, id string, conditions ...Condition) error {
+	_, err := c.c.call(ctx, change(http.MethodDelete, tenantPath(tenant, "clients", id), conditions), nil, nil)
+	return err
+}
+
+func (c Clients) one(ctx context.Context, r request, body any) (*AppClient, error) {
+	client := &AppClient{}
+	header, err := c.c.call(ctx, r, body, client)
+	if err != nil {
+		return nil, err
+	}
+	client.ETag = header.Get("ETag")
+	return client, nil
+}
+
+// NewSecret is the new secret of a client, which cannot be read again. fmt and
+// log/slog do not show it.
+type NewSecret struct {
+	Secret              string     `json:"secret"`
+	PreviousSecretUntil *time.Time `json:"previous_secret_until,omitempty"` // until when the secret before is accepted too
+}
+
+// String hides the secret.
+func (NewSecret) String() string { return "new client secret" }
+
+// Format writes String, for any verb.
+func (s NewSecret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+
+// NewSecret makes a new secret of a client. previousUntil is how long the secret
+// before is accepted too: a time, or a duration such as "1d"; "0s" ends it at
+// once. Empty: 7 days.
+func (c Clients) NewSecret(ctx context.Context, tenant, id, previousUntil string) (*NewSecret, error) {
+	var body struct {
+		PreviousUntil string `json:"previous_until,omitempty"`
+	}
+	body.PreviousUntil = previousUntil
+	made := &NewSecret{}
+	_, err := c.c.call(ctx, request{method: http.MethodPost, path: tenantPath(tenant, "clients", id, "secret")}, body, made)
+	if err != nil {
+		return nil, err
+	}
+	return made, nil
+}

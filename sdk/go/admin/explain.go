@@ -1,0 +1,55 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+)
+
+// ExplainParams are the exchange that [Client.Explain] explains. fmt does not
+// show the token.
+type ExplainParams struct {
+	ClientID         string `json:"client_id"`
+	SubjectToken     string `json:"subject_token"`                // the client token
+	SubjectTokenType string `json:"subject_token_type,omitempty"` // jwt (default) or id_token
+}
+
+// Format hides the token, for any verb.
+func (p ExplainParams) Format(f fmt.State, _ rune) { io.WriteString(f, "exchange at "+p.ClientID) }
+
+// Explanation is what an exchange of a client token would do, and why.
+type Explanation struct {
+	Allowed bool    `json:"allowed"` // the exchange would succeed
+	Checks  []Check `json:"checks"`  // in the order in which they are made
+	Issuer  string  `json:"issuer,omitempty"`
+	Masked  bool    `json:"masked,omitempty"` // the role may not see the values of claims and attributes
+
+	TokenClaims       map[string]any    `json:"token_claims,omitempty"` // until the check signature has passed, anybody may have written them
+	User              string            `json:"user,omitempty"`
+	UserAttributes    map[string]any    `json:"user_attributes,omitempty"`
+	SessionAttributes map[string]any    `json:"session_attributes,omitempty"`
+	AccessToken       map[string]any    `json:"access_token,omitempty"` // the claims that the access token would have
+	LeftOut           map[string]string `json:"left_out,omitempty"`     // custom claims and attributes that would be left out, and why
+}
+
+// Check is one check of an exchange.
+type Check struct {
+	Name     string `json:"name"`
+	Outcome  string `json:"outcome"` // passed, failed or not_reached
+	Reason   string `json:"reason,omitempty"`
+	Detail   string `json:"detail,omitempty"`
+	Cause    string `json:"cause,omitempty"`
+	Expected string `json:"expected,omitempty"`
+	Received string `json:"received,omitempty"`
+}
+
+// Explain makes the checks of an exchange and reports each of them. Nothing is
+// spent or written.
+func (c *Client) Explain(ctx context.Context, tenant string, p ExplainParams) (*Explanation, error) {
+	e := &Explanation{}
+	if _, err := c.c.call(ctx, request{method: http.MethodPost, path: tenantPath(tenant, "explain"), repeat: true}, p, e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
