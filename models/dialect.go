@@ -27,12 +27,13 @@ type dialect struct {
 	fill      string // leaves room in each page, so that refreshed rows stay in it
 	forUpdate string // locks the rows that are read
 	ping      string // statement of Ping
+	bytewise  string // compares text by its bytes, whatever the collation of the database
 	nested    bool   // WITH may contain an INSERT or an UPDATE
 	open      func(ctx context.Context, s *Store, url string, opts Options) error
 }
 
 var (
-	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", nested: true, open: openPostgres}
+	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", bytewise: ` COLLATE "C"`, nested: true, open: openPostgres}
 	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", ping: "SELECT 1", open: openSQLite} // no forUpdate: a transaction holds the only writer
 )
 

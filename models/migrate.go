@@ -15,7 +15,8 @@ import (
 
 // Migrations run in this order and are never edited once released; each is safe
 // while the previous release still runs. {bytes} and {fill} are replaced by
-// what differs between the engines, {now} by the time of the migration.
+// what differs between the engines, as is {bytewise}; {now} by the time of the
+// migration.
 var migrations = []struct {
 	id         string
 	statements []string
@@ -102,7 +103,7 @@ func (s *Store) buildIndexes(ctx context.Context) error {
 					return err
 				}
 			}
-			if err := db.Exec(strings.Replace(statement, "CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)).Error; err != nil {
+			if err := db.Exec(strings.Replace(s.dialect.render(statement, s.Now()), "CREATE INDEX", "CREATE INDEX CONCURRENTLY", 1)).Error; err != nil {
 				return err
 			}
 		}
@@ -134,7 +135,7 @@ func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
 }
 
 func (d dialect) render(statement string, now time.Time) string {
-	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill, "{now}", strconv.FormatInt(now.UnixMicro(), 10)).Replace(statement)
+	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill, "{now}", strconv.FormatInt(now.UnixMicro(), 10), "{bytewise}", d.bytewise).Replace(statement)
 }
 
 // ensureEpoch gives a new database its epoch, by which readers of the event log

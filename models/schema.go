@@ -318,6 +318,7 @@ var adminKeySchema = []string{
 var searchSchema = []string{
 	`CREATE INDEX IF NOT EXISTS sessions_created ON sessions (tenant_id, created_at, id)`,
 	`CREATE INDEX IF NOT EXISTS sessions_client ON sessions (tenant_id, client_id, created_at, id)`,
+	`CREATE INDEX IF NOT EXISTS users_sub ON users (tenant_id, sub{bytewise})`,
 	`CREATE INDEX IF NOT EXISTS events_tenant ON events (tenant_id, id)`,
 	`CREATE INDEX IF NOT EXISTS events_subject ON events (tenant_id, subject, id)`,
 }

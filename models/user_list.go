@@ -56,7 +56,7 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 		if err != nil {
 			return err
 		}
-		where, args, err := f.condition(entries)
+		where, args, err := f.condition(entries, s.dialect.bytewise)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 			CreatedAt, SeenAt   Time
 			Disabled, Suspended bool
 		}
-		err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE "+where+" ORDER BY sub LIMIT ?",
+		err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE "+where+" ORDER BY sub"+s.dialect.bytewise+" LIMIT ?",
 			append(args, f.Limit+1)...).Scan(&rows).Error
 		list = nil
 		if more = len(rows) > f.Limit; more {
@@ -88,12 +88,15 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 }
 
 // condition returns the WHERE clause for the users.
-func (f UserFilter) condition(entries []TrustedIssuer) (where string, args []any, err error) {
+func (f UserFilter) condition(entries []TrustedIssuer, bytewise string) (where string, args []any, err error) {
 	const begins = "substr(sub, 1, ?) = ?"
 	prefixed := func(prefix string) []any { return []any{utf8.RuneCountInString(prefix), prefix} }
-	where, args = "tenant_id = ? AND sub > ?", []any{f.Tenant, f.After}
+	where, args = "tenant_id = ? AND sub"+bytewise+" > ?", []any{f.Tenant, f.After}
 	if f.Prefix != "" {
-		where, args = where+" AND "+begins, append(args, prefixed(f.Prefix)...)
+		// An index answers this: a sub is ASCII, and no character of it is as high as
+		// DEL.
+		where += " AND sub" + bytewise + " >= ? AND sub" + bytewise + " < ?"
+		args = append(args, f.Prefix, f.Prefix+"\x7f")
 	}
 	if f.Issuer == "" {
 		return where, args, nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"log/slog"
 	"mime"
 	"net"
 	"net/http"
@@ -83,6 +82,7 @@ const (
 	callerKey contextKey = iota
 	bodyKey
 	mediaTypeKey
+	ginKey
 )
 
 // authenticate finds the caller of a request by its admin key, and reads the body.
@@ -99,7 +99,7 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.fail(g, err)
 		return
 	}
-	ctx = huma.WithValue(ctx, callerKey, caller)
+	ctx = huma.WithValue(huma.WithValue(ctx, callerKey, caller), ginKey, g)
 	kind, _, _ := mime.ParseMediaType(g.GetHeader("Content-Type"))
 	ctx = huma.WithValue(ctx, mediaTypeKey, kind)
 	next(huma.WithValue(ctx, bodyKey, body))
@@ -193,10 +193,8 @@ func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *
 		if err != nil {
 			p := asProblem(err)
 			if p.cause != nil {
-				if log, ok := ctx.Value(gin.ContextKey).(*gin.Context); ok {
-					log.Error(p.cause)
-				} else {
-					a.Log.Error("admin API", "error", p.cause, slog.String("operation", op.OperationID))
+				if g, ok := ctx.Value(ginKey).(*gin.Context); ok {
+					g.Error(p.cause) // for the log line of the request
 				}
 			}
 			return nil, p
