@@ -20,6 +20,7 @@ secret_file: root-secret
 database: { url: "$DATABASE" }
 listen: 127.0.0.1:0
 metrics_listen: none
+admin_listen: none
 shutdown_delay: 0s
 tenants:
   - id: default

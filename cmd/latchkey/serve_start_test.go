@@ -42,7 +42,7 @@ func TestServeReportsTheTwoMissingSettings(t *testing.T) {
 func TestServeWithTwoSettingsServesAnEmptyDefaultTenant(t *testing.T) {
 	t.Parallel()
 	p := start(t, []string{"LATCHKEY_ISSUER=" + baseIssuer, "LATCHKEY_SECRET=" + testserver.RootSecret,
-		"LATCHKEY_LISTEN=127.0.0.1:0", "LATCHKEY_METRICS_LISTEN=none"}, "serve")
+		"LATCHKEY_LISTEN=127.0.0.1:0", "LATCHKEY_METRICS_LISTEN=none", "LATCHKEY_ADMIN_LISTEN=none"}, "serve")
 	s := &server{process: p, scheme: "http"}
 	s.untilReady()
 	if metadata := s.get("/.well-known/openid-configuration"); metadata.text("issuer") != baseIssuer || len(s.kids()) != 1 {
@@ -168,23 +168,30 @@ func TestSecretsComeFromFiles(t *testing.T) {
 	}
 }
 
-// Two nodes on one machine share the default address.
-func TestAServerStartsIfTheDefaultMetricsPortIsInUse(t *testing.T) {
+// Two nodes on one machine share the default addresses.
+func TestAServerStartsIfADefaultPortIsInUse(t *testing.T) {
 	t.Parallel()
-	taken, err := net.Listen("tcp", config.Default().MetricsListen)
-	if err == nil {
-		defer taken.Close()
-	} else if !errors.Is(err, syscall.EADDRINUSE) {
-		t.Fatal(err)
+	for setting, c := range map[string]struct{ address, what string }{
+		"metrics_listen": {config.Default().MetricsListen, "metrics"},
+		"admin_listen":   {config.Default().AdminListen, "the admin API"},
+	} {
+		t.Run(setting, func(t *testing.T) {
+			taken, err := net.Listen("tcp", c.address)
+			if err == nil {
+				defer taken.Close()
+			} else if !errors.Is(err, syscall.EADDRINUSE) {
+				t.Fatal(err)
+			}
+			d := newDeployment(t, testdb.SQLite(t))
+			d.edit(setting+": none\n", "")
+			s := d.serve()
+			if !strings.Contains(s.err.String(), "not serving "+c.what+": the default address is in use") {
+				t.Errorf("the log does not report it: %s", s.err.String())
+			}
+			d.edit("listen: 127.0.0.1:0\n", "listen: 127.0.0.1:0\n"+setting+": "+c.address+"\n")
+			d.rejects([]string{"serve"}, setting+": ", "address already in use")
+		})
 	}
-	d := newDeployment(t, testdb.SQLite(t))
-	d.edit("metrics_listen: none\n", "")
-	s := d.serve()
-	if !strings.Contains(s.err.String(), "not serving metrics: the default address is in use") {
-		t.Errorf("the log does not report it: %s", s.err.String())
-	}
-	d.edit("listen: 127.0.0.1:0\n", "listen: 127.0.0.1:0\nmetrics_listen: "+config.Default().MetricsListen+"\n")
-	d.rejects([]string{"serve"}, "metrics_listen: ", "address already in use")
 }
 
 func TestHealthAcceptsHEAD(t *testing.T) {

@@ -68,6 +68,7 @@ const nodeConfiguration = `
 issuer: https://id.example.com
 listen: 127.0.0.1:$PORT
 metrics_listen: none
+admin_listen: none
 behind_proxy: true
 trusted_proxies: [127.0.0.1/32]
 shutdown_delay: 5s
