@@ -109,7 +109,7 @@ var serviceLink = regexp.MustCompile(`^LATCHKEY(_\w+)?_(SERVICE_(HOST|PORT)(_\w+
 // foreign reports whether a variable is not a setting but belongs to the command or
 // the tests, or is a service link. The shortest service link is a …_PORT with a URL.
 func foreign(name, value string) bool {
-	return name == "LATCHKEY_CONFIG" ||
+	return slices.Contains([]string{"LATCHKEY_CONFIG", "LATCHKEY_SERVER", "LATCHKEY_ADMIN_KEY"}, name) ||
 		strings.HasPrefix(name, "LATCHKEY_TEST_") ||
 		serviceLink.MatchString(name) ||
 		strings.HasSuffix(name, "_PORT") && strings.Contains(value, "://")

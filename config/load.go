@@ -63,6 +63,43 @@ func LoadApart(path, tenants string, environ []string) (*Config, settings.Faults
 	return c, append(faults, more...), nil
 }
 
+// Portable returns the tenants and the revision of the file at path as YAML, with the
+// contents of the files that its …_file settings name: the form in which the admin API
+// applies a file. It ignores all other settings and their faults.
+func Portable(path string) ([]byte, settings.Faults, error) {
+	c, faults, err := Load(path, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	faults = slices.DeleteFunc(faults, func(f settings.Fault) bool { return !aboutTenants(f.Path) })
+	if len(faults) > 0 {
+		return nil, faults, nil
+	}
+	secrets := map[string]string{}
+	for i, t := range c.Tenants {
+		for j, client := range t.Clients {
+			if client.SecretFile != "" {
+				secrets[fmt.Sprintf("tenants[%d].clients[%d].secret_file", i, j)] = client.Secret
+			}
+		}
+		for j, issuer := range t.TrustedIssuers {
+			if issuer.Keys.SharedSecretFile != "" {
+				secrets[fmt.Sprintf("tenants[%d].trusted_issuers[%d].keys.shared_secret_file", i, j)] = issuer.Keys.SharedSecret
+			}
+		}
+	}
+	text, err := readBounded(path, maxFile)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration %s: %w", path, err)
+	}
+	document, err := decode.YAML(text)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read configuration %s: %w", path, err)
+	}
+	portable, err := document.Extract([]string{"tenants", "revision"}, secrets)
+	return portable, nil, err
+}
+
 // aboutTenants reports whether a path belongs to the settings from the other file.
 func aboutTenants(path string) bool {
 	return strings.HasPrefix(path, "tenants[") || path == "tenants" || path == "revision"

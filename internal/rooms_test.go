@@ -22,9 +22,10 @@ const module = "github.com/latchkey/latchkey"
 // be taken there first.
 var folders = []string{".ci", ".github", "bench", "cmd", "config", "docs", "examples", "handlers", "internal", "models", "oauth", "sdk", "session", "settings"}
 
-// mayImport says which rooms a room sees. Rooms that are not listed see none.
+// mayImport says which rooms, or single packages of a room, a room sees. Rooms that
+// are not listed see none.
 var mayImport = map[string][]string{
-	"cmd":      {"config", "handlers", "internal", "models", "oauth", "session", "settings"},
+	"cmd":      {"config", "handlers", "internal", "models", "oauth", "sdk/go", "sdk/go/admin", "session", "settings"},
 	"bench":    {"config", "handlers", "internal", "models", "oauth", "sdk", "session", "settings"},
 	"examples": {"sdk"},
 	"config":   {"session", "settings"},
@@ -182,6 +183,8 @@ func TestRoomsAreToldApart(t *testing.T) {
 		"an example is what a user could write":    {"examples/app/main.go", module + "/oauth", "examples may not import oauth"},
 		"an example sees the SDK":                  {"examples/app/main.go", module + "/sdk/go", ""},
 		"the server does not see the SDK":          {"handlers/a.go", module + "/sdk/go", "handlers may not import sdk"},
+		"a command calls the admin API":            {"cmd/latchkey/a.go", module + "/sdk/go/admin", ""},
+		"and sees nothing else of the SDK":         {"cmd/latchkey/a.go", module + "/sdk/go/resource", "cmd may not import sdk"},
 		"a new folder is noticed":                  {"utils/a.go", "fmt", "utils is not a folder of the design"},
 		"a new hidden folder is noticed":           {".circleci/a.yml", "", ".circleci is not a folder of the design"},
 		"workflows have a folder":                  {".github/workflows/a.yml", "", ""},
@@ -298,7 +301,7 @@ func checkImport(file, imported string) string {
 		case harness:
 		case strings.HasPrefix(ours, testOnly):
 			return "only tests may import " + ours
-		case other != room && !slices.Contains(mayImport[room], other):
+		case other != room && !slices.Contains(mayImport[room], other) && !slices.Contains(mayImport[room], ours):
 			return room + " may not import " + other
 		}
 		return ""

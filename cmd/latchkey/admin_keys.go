@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,15 +12,17 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
 
 func newAdminKeys(s *sharedFlags) *cobra.Command {
 	keys := group("admin-keys", "Create, list and revoke keys of the admin API")
-	keys.Long = `Manages the keys of the admin API and the console. Run it on the server, because it
-needs the server's configuration with its database and root secret. An owner can
-create more keys through the admin API.`
-	keys.Example = "  latchkey admin-keys create --name \"Anna's laptop\" --role owner\n  latchkey admin-keys list"
+	keys.Long = `Manages the keys of the admin API and the console. Create the first key on the
+server, where the command finds the configuration with the database and the root
+secret. With an owner's key, the command works from elsewhere too.` + remoteHelp
+	keys.Example = "  latchkey admin-keys create --name \"Anna's laptop\" --role owner\n  latchkey admin-keys list\n  latchkey admin-keys list --server https://admin.example.com --key-file admin-key"
+	s.addRemote(keys)
 	keys.AddCommand(newAdminKeysCreate(s), newAdminKeysList(s), newAdminKeysRevoke(s))
 	return keys
 }
@@ -40,7 +43,8 @@ Roles:
            sessions, and explains rejected tokens
   viewer   reads everything except secrets, exports and the contents of changes
 
-Without --tenant, the key is valid for every tenant, including future ones.`,
+Without --tenant, the key is valid for every tenant, including future ones. A key
+that was created over the admin API never outlives the key that created it.`,
 		Example: `  latchkey admin-keys create --name "Anna's laptop" --role owner
   latchkey admin-keys create --name "support desk" --role support --tenant acme --expires 90d`,
 		Args: cobra.NoArgs,
@@ -56,29 +60,40 @@ Without --tenant, the key is valid for every tenant, including future ones.`,
 			if faults := spec.Validate(time.Now()); len(faults) > 0 {
 				return fmt.Errorf("the key was not created:\n%w", faults)
 			}
-			return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
-				key, row := keys.NewAdminKey()
-				spec.Fill(&row)
-				by := machine()
-				row.CreatedBy = by.Name
-				if err := store.CreateAdminKey(cmd.Context(), &row, by); err != nil {
+			created := func(key, id string) error {
+				fmt.Fprintln(cmd.OutOrStdout(), key)
+				_, err := fmt.Fprintf(cmd.ErrOrStderr(), "The key has the id %s. Store it now: it is not printed again.\n", id)
+				return err
+			}
+			return s.either(cmd, func(client *admin.Client) error {
+				made, err := client.AdminKeys.Create(cmd.Context(), admin.NewAdminKey{Name: name, Role: role, Tenants: tenants, ExpiresAt: expires})
+				if err != nil {
 					return err
 				}
-				fmt.Fprintln(cmd.OutOrStdout(), key)
-				fmt.Fprintf(cmd.ErrOrStderr(), "The key has the id %s. Store it now: it is not printed again.\n", row.ID)
-				return nil
+				return created(made.Key, made.ID)
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
+					key, row := keys.NewAdminKey()
+					spec.Fill(&row)
+					by := machine()
+					row.CreatedBy = by.Name
+					if err := store.CreateAdminKey(cmd.Context(), &row, by); err != nil {
+						return err
+					}
+					return created(key, row.ID)
+				})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "who or what uses the key (required)")
 	cmd.Flags().StringVar(&role, "role", "", "owner, admin, support or viewer (required)")
 	cmd.Flags().StringArrayVar(&tenants, "tenant", nil, "id of a tenant for which the key is valid; may be repeated")
-	cmd.Flags().StringVar(&expires, "expires", "", "lifetime of the key, such as 90d; default: unlimited")
+	cmd.Flags().StringVar(&expires, "expires", "", "lifetime of the key, such as 90d; default: unlimited, or that of the key that creates it")
 	return cmd
 }
 
 func newAdminKeysList(s *sharedFlags) *cobra.Command {
-	var all bool
+	var all, asJSON bool
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List the keys",
@@ -86,33 +101,68 @@ func newAdminKeysList(s *sharedFlags) *cobra.Command {
 		Example: "  latchkey admin-keys list\n  latchkey admin-keys list --all",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
-				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-				fmt.Fprintln(w, "ID\tNAME\tROLE\tTENANTS\tCREATED\tBY\tEXPIRES\tLAST USED\tSTATE")
-				after, now := "", store.Now()
-				for {
-					const page = 500
-					list, err := store.AdminKeys(cmd.Context(), after, page)
+			list := []admin.AdminKey{}
+			add := func(k admin.AdminKey) {
+				if all || k.State == "active" {
+					list = append(list, k)
+				}
+			}
+			err := s.either(cmd, func(client *admin.Client) error {
+				for k, err := range client.AdminKeys.List(cmd.Context()) {
 					if err != nil {
 						return err
 					}
-					for _, k := range list {
-						after = k.ID
-						if !k.Usable(now) && !all {
-							continue
-						}
-						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Role, tenantList(k.Tenants),
-							stamp(k.CreatedAt), k.CreatedBy, orNever(k.ExpiresAt), orNever(k.LastUsedAt), adminKeyState(k, now))
-					}
-					if len(list) < page {
-						return w.Flush()
-					}
+					add(k)
 				}
+				return nil
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+					return storedAdminKeys(cmd.Context(), store, add)
+				})
 			})
+			switch {
+			case err != nil:
+				return err
+			case asJSON:
+				return printJSON(cmd, admin.Page[admin.AdminKey]{Items: list})
+			}
+			return printAdminKeys(cmd, list)
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
 	cmd.Flags().BoolVar(&all, "all", false, "list revoked and expired keys too")
 	return cmd
+}
+
+// storedAdminKeys calls add with every key in the database.
+func storedAdminKeys(ctx context.Context, store *models.Store, add func(admin.AdminKey)) error {
+	const page = 500
+	for after, now := "", store.Now(); ; {
+		list, err := store.AdminKeys(ctx, after, page)
+		if err != nil {
+			return err
+		}
+		for _, k := range list {
+			after = k.ID
+			add(admin.AdminKey{
+				ID: k.ID, Name: k.Name, Role: string(k.Role), Tenants: k.Tenants, State: adminKeyState(k, now), CreatedAt: k.CreatedAt.Time, CreatedBy: k.CreatedBy,
+				ParentID: k.ParentID, ExpiresAt: given(k.ExpiresAt), LastUsedAt: given(k.LastUsedAt), RevokedAt: given(k.RevokedAt),
+			})
+		}
+		if len(list) < page {
+			return nil
+		}
+	}
+}
+
+func printAdminKeys(cmd *cobra.Command, list []admin.AdminKey) error {
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tNAME\tROLE\tTENANTS\tCREATED\tBY\tEXPIRES\tLAST USED\tSTATE")
+	for _, k := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Role, tenantList(k.Tenants),
+			stamp(models.At(k.CreatedAt)), k.CreatedBy, orNever(k.ExpiresAt), orNever(k.LastUsedAt), k.State)
+	}
+	return w.Flush()
 }
 
 func newAdminKeysRevoke(s *sharedFlags) *cobra.Command {
@@ -125,22 +175,33 @@ with it stay valid, unless --with-descendants revokes them too.`,
 		Example: "  latchkey admin-keys revoke k7fq2mhc5wz9xd3t --with-descendants",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
-				revoked, err := store.RevokeAdminKey(cmd.Context(), args[0], descendants, true, machine())
-				if errors.Is(err, models.ErrNotFound) {
-					return fmt.Errorf("there is no admin key with the id %q; run latchkey admin-keys list to see the keys", args[0])
+			const unknown = "there is no admin key with the id %q; run latchkey admin-keys list to see the keys"
+			var revoked []string
+			err := s.either(cmd, func(client *admin.Client) (err error) {
+				revoked, err = client.AdminKeys.Revoke(cmd.Context(), args[0], descendants)
+				if hasStatus(err, 404) {
+					return fmt.Errorf(unknown, args[0])
 				}
-				if err != nil {
+				return err
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) (err error) {
+					revoked, err = store.RevokeAdminKey(cmd.Context(), args[0], descendants, true, machine())
+					if errors.Is(err, models.ErrNotFound) {
+						return fmt.Errorf(unknown, args[0])
+					}
 					return err
-				}
-				for _, id := range revoked {
-					fmt.Fprintf(cmd.OutOrStdout(), "Revoked %s.\n", id)
-				}
-				if len(revoked) == 0 {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s was already revoked.\n", args[0])
-				}
-				return nil
+				})
 			})
+			if err != nil {
+				return err
+			}
+			for _, id := range revoked {
+				fmt.Fprintf(cmd.OutOrStdout(), "Revoked %s.\n", id)
+			}
+			if len(revoked) == 0 {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s was already revoked.\n", args[0])
+			}
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&descendants, "with-descendants", false, "also revoke every key that was created with it, directly or through another key")
@@ -154,11 +215,11 @@ func tenantList(tenants []string) string {
 	return strings.Join(tenants, ",")
 }
 
-func orNever(t models.Time) string {
-	if t.IsZero() {
+func orNever(t *time.Time) string {
+	if t == nil {
 		return "never"
 	}
-	return stamp(t)
+	return stamp(models.At(*t))
 }
 
 func adminKeyState(k models.AdminKey, now time.Time) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -62,14 +63,34 @@ Lines that begin with ! show what weakens security, what stays weaker than the
 default, and what renames users.
 
 Finally, the command fetches the keys of the trusted issuers in the file. It
-prints a warning for each issuer whose tokens cannot be verified.`,
+prints a warning for each issuer whose tokens cannot be verified.
+
+With --server, the command sends the tenants and the revision of FILE to the admin
+API of a running server, with the contents of the files that secret_file and
+shared_secret_file name, and ignores the other settings. It needs an admin key: in
+LATCHKEY_ADMIN_KEY, or in the file of --key-file. --prune then removes nothing
+outside the tenants of the key. The command does not fetch keys, and does not list
+what is suspended.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
   latchkey apply -c latchkey.yaml -f other.yaml
   latchkey apply -f latchkey.yaml --replace --prune --dry-run
-  latchkey apply -f latchkey.yaml --reset-revision`,
+  latchkey apply -f latchkey.yaml --reset-revision
+  latchkey apply -f tenants.yaml --server https://admin.example.com --key-file admin-key`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := s.remote(cmd)
+			switch {
+			case err != nil:
+				return err
+			case client != nil && reset:
+				return errors.New("--reset-revision works on the database only: run it on the server, without --server")
+			case client != nil:
+				if file == "" {
+					file = s.path
+				}
+				return readable(applyRemotely(cmd, client, file, admin.ApplyOptions{DryRun: o.DryRun, Replace: o.Replace, Prune: o.Prune}))
+			}
 			read, ofServe := s.read, o.DryRun && !o.Prune // serve never prunes
 			switch {
 			case file == "" && s.path == "":
@@ -100,6 +121,7 @@ prints a warning for each issuer whose tokens cannot be verified.`,
 			return applyFile(cmd, c, o, ofServe)
 		},
 	}
+	s.addRemote(cmd)
 	cmd.Flags().StringVarP(&file, "file", "f", "", "file with the tenants to apply; default: the file of --config")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "print the changes without making them")
 	cmd.Flags().BoolVar(&o.Replace, "replace", false, "restore the default of every key that the file omits, for each tenant, client, issuer and user that it names")
@@ -257,15 +279,20 @@ func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 	if err := warnSuspended(cmd, store, keys, c.Tenants); err != nil {
 		return err
 	}
+	printNumber(out, len(changes), dry)
+	return nil
+}
+
+// printNumber prints how many changes were made, or would be.
+func printNumber(out io.Writer, changes int, dry bool) {
 	switch {
-	case len(changes) == 0:
+	case changes == 0:
 		fmt.Fprintln(out, "No changes.")
 	case dry:
-		fmt.Fprintf(out, "%s planned. This was a dry run: nothing was changed.\n", plural(len(changes), "change"))
+		fmt.Fprintf(out, "%s planned. This was a dry run: nothing was changed.\n", plural(changes, "change"))
 	default:
-		fmt.Fprintf(out, "%s made.\n", plural(len(changes), "change"))
+		fmt.Fprintf(out, "%s made.\n", plural(changes, "change"))
 	}
-	return nil
 }
 
 // faultsOfOutcome returns the faults of the resulting tenants that loading has

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -19,28 +20,55 @@ func newKeys(s *sharedFlags) *cobra.Command {
 	keys := group("keys", "List, rotate or retire the signing keys of a tenant")
 	keys.Long = `Every tenant signs with its own keys. A key is first announced (published in the
 key set, so that verifiers can fetch it), then active, then verify-only until the
-last token that it signed has expired, then retired.`
+last token that it signed has expired, then retired.` + remoteHelp
 	keys.Example = "  latchkey keys list --config latchkey.yaml\n  latchkey keys rotate --config latchkey.yaml"
+	s.addRemote(keys)
+	var asJSON bool
 	keys.PersistentFlags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant")
-	keys.AddCommand(&cobra.Command{
+	list := &cobra.Command{
 		Use: "list", Short: "List the keys and their states", Args: cobra.NoArgs,
-		Example: "  latchkey keys list --config latchkey.yaml --tenant acme",
+		Example: "  latchkey keys list --config latchkey.yaml --tenant acme\n  latchkey keys list --server https://admin.example.com --key-file admin-key",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
-				return listKeys(cmd, store, tenant)
+			return s.either(cmd, func(client *admin.Client) error {
+				list, err := client.SigningKeys.List(cmd.Context(), tenant)
+				if err != nil {
+					return s.absent(err, "there is no tenant %q", tenant)
+				}
+				return printKeys(cmd, list, asJSON)
+			}, func() error {
+				return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
+					list, err := listKeys(cmd, store, tenant)
+					if err != nil {
+						return err
+					}
+					return printKeys(cmd, list, asJSON)
+				})
 			})
 		},
-	}, &cobra.Command{
+	}
+	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
+	keys.AddCommand(list, &cobra.Command{
 		Use: "rotate", Short: "Announce a new key, which signs after " + oauth.Announcement.String(), Args: cobra.NoArgs,
 		Example: "  latchkey keys rotate --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
-				key, err := server.RotateSigningKey(cmd.Context(), tenant, machine())
+			announced := func(kid, algorithm string, from models.Time) error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "Announced %s (%s). It signs from %s.\n", kid, algorithm, stamp(from))
+				return err
+			}
+			return s.either(cmd, func(client *admin.Client) error {
+				key, err := client.SigningKeys.Rotate(cmd.Context(), tenant)
 				if err != nil {
-					return noTenant(err, tenant)
+					return s.absent(err, "there is no tenant %q", tenant)
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "Announced %s (%s). It signs from %s.\n", key.Kid, key.Algorithm, stamp(key.ActivatesAt))
-				return nil
+				return announced(key.Kid, key.Algorithm, models.At(key.ActivatesAt))
+			}, func() error {
+				return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
+					key, err := server.RotateSigningKey(cmd.Context(), tenant, machine())
+					if err != nil {
+						return noTenant(err, tenant)
+					}
+					return announced(key.Kid, key.Algorithm, key.ActivatesAt)
+				})
 			})
 		},
 	}, &cobra.Command{
@@ -53,16 +81,28 @@ cache the key set accept the key until they fetch the set again; Cache-Control
 lets them cache it for 5 minutes.`,
 		Example: "  latchkey keys retire KID --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
-				signs, err := server.RetireSigningKey(cmd.Context(), tenant, args[0], machine())
-				if errors.Is(err, oauth.ErrUnknownKey) {
-					return fmt.Errorf("tenant %q has no key %q in service; run latchkey keys list to see its keys", tenant, args[0])
-				}
+			retired := func(signs string) error {
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "Retired %s. Servers reject the tokens that it signed within 5 seconds. %s signs now.\n", args[0], signs)
+				return err
+			}
+			const unknown = "tenant %q has no key %q in service; run latchkey keys list to see its keys"
+			return s.either(cmd, func(client *admin.Client) error {
+				signs, err := client.SigningKeys.Retire(cmd.Context(), tenant, args[0])
 				if err != nil {
-					return noTenant(err, tenant)
+					return s.absent(err, unknown, tenant, args[0])
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "Retired %s. Servers reject the tokens that it signed within 5 seconds. %s signs now.\n", args[0], signs)
-				return nil
+				return retired(signs)
+			}, func() error {
+				return withServer(cmd, s, func(server *oauth.Server, store *models.Store) error {
+					signs, err := server.RetireSigningKey(cmd.Context(), tenant, args[0], machine())
+					if errors.Is(err, oauth.ErrUnknownKey) {
+						return fmt.Errorf(unknown, tenant, args[0])
+					}
+					if err != nil {
+						return noTenant(err, tenant)
+					}
+					return retired(signs)
+				})
 			})
 		},
 	})
@@ -95,19 +135,38 @@ func withServer(cmd *cobra.Command, s *sharedFlags, fn func(*oauth.Server, *mode
 	return fn(oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}), store)
 }
 
-func listKeys(cmd *cobra.Command, store *models.Store, tenant string) error {
+func listKeys(cmd *cobra.Command, store *models.Store, tenant string) ([]admin.SigningKey, error) {
 	if _, err := store.TenantConfig(cmd.Context(), tenant); err != nil {
-		return noTenant(err, tenant)
+		return nil, noTenant(err, tenant)
 	}
 	keys, err := store.SigningKeys(cmd.Context(), tenant)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	list := make([]admin.SigningKey, len(keys))
+	for i, state := range oauth.KeyStates(keys, store.Now()) {
+		k := keys[i]
+		list[i] = admin.SigningKey{Kid: k.Kid, Algorithm: k.Algorithm, State: string(state), CreatedAt: k.CreatedAt.Time, ActivatesAt: k.ActivatesAt.Time, RetiredAt: given(k.RetiredAt)}
+	}
+	return list, nil
+}
+
+// given returns nil for the zero time.
+func given(t models.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t.Time
+}
+
+func printKeys(cmd *cobra.Command, list []admin.SigningKey, asJSON bool) error {
+	if asJSON {
+		return printJSON(cmd, admin.Page[admin.SigningKey]{Items: list})
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "KID\tALGORITHM\tSTATE\tCREATED\tSIGNS FROM")
-	for i, state := range oauth.KeyStates(keys, store.Now()) {
-		k := keys[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Kid, k.Algorithm, state, stamp(k.CreatedAt), stamp(k.ActivatesAt))
+	for _, k := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.Kid, k.Algorithm, k.State, stamp(models.At(k.CreatedAt)), stamp(models.At(k.ActivatesAt)))
 	}
 	return w.Flush()
 }

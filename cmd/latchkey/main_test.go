@@ -15,6 +15,9 @@ import (
 // as it was compiled, with the race detector.
 const asCommand = "LATCHKEY_TEST_AS_COMMAND"
 
+// ownStdin, in the environment of a command, leaves standard input to the command.
+const ownStdin = "LATCHKEY_TEST_OWN_STDIN"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) == "" {
 		code := m.Run()
@@ -22,6 +25,10 @@ func TestMain(m *testing.M) {
 			os.RemoveAll(built.folder)
 		}
 		os.Exit(code)
+	}
+	if os.Getenv(ownStdin) != "" {
+		main()
+		os.Exit(0)
 	}
 	go func() {
 		// Only the test holds the other end, so this process ends when the test does,

@@ -16,7 +16,9 @@ import (
 
 // sharedFlags holds the flags that all commands share.
 type sharedFlags struct {
-	path string
+	path    string
+	server  string // of the admin API; empty: work on the database
+	keyFile string
 }
 
 // read loads the configuration and returns every fault that shows without the

@@ -18,6 +18,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -38,39 +39,51 @@ stays suspended when its URL changes.
 Refreshes and sign-ins of a user or issuer are rejected as soon as the command
 returns, and those of a client or tenant within 5 seconds on every server. A
 suspension outlasts renaming, removing, pruning, deleting and creating again. An
-id that is not in use yet can be suspended too.`,
+id that is not in use yet can be suspended too.` + remoteHelp,
 		Example: `  latchkey suspend client web --reason "secret leaked, ticket 4711"
   latchkey suspend user alice --tenant acme
   latchkey suspend issuer https://auth.example.com --dry-run
+  latchkey suspend client web --server https://admin.example.com --key-file admin-key
   latchkey suspend --list`,
 		Args: kindAndID(&list),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
+			var ref models.Ref
+			if !list {
+				var err error
+				if ref, err = readRef(cmd, args, tenant); err != nil {
+					return err
+				}
+			}
+			if strings.ContainsFunc(reason, unicode.IsControl) {
+				return errors.New("--reason must be one line without control characters")
+			}
+			return s.either(cmd, func(client *admin.Client) error {
 				if list {
-					return listSuspensions(cmd, store, keys, cmd.Flags().Changed("tenant"), tenant)
+					return errors.New("--list works on the database only: run it on the server, without --server")
 				}
-				ref, err := readRef(cmd, args, tenant)
-				if err != nil {
-					return err
-				}
-				if strings.ContainsFunc(reason, unicode.IsControl) {
-					return errors.New("--reason must be one line without control characters")
-				}
-				out := cmd.OutOrStdout()
-				printLiveSessions(cmd.Context(), out, store, ref)
-				if dryRun {
-					fmt.Fprintln(out, "This was a dry run: nothing was changed.")
+				return s.suspendRemotely(cmd, client, ref, admin.SuspendOptions{Reason: reason, DryRun: dryRun})
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
+					if list {
+						return listSuspensions(cmd, store, keys, cmd.Flags().Changed("tenant"), tenant)
+					}
+					out := cmd.OutOrStdout()
+					printLiveSessions(cmd.Context(), out, store, ref)
+					if dryRun {
+						fmt.Fprintln(out, "This was a dry run: nothing was changed.")
+						return nil
+					}
+					done, err := store.Suspend(cmd.Context(), keys, ref, machine(), reason)
+					if err != nil {
+						return err
+					}
+					printSuspended(cmd, ref, done)
 					return nil
-				}
-				done, err := store.Suspend(cmd.Context(), keys, ref, machine(), reason)
-				if err != nil {
-					return err
-				}
-				printSuspended(cmd, ref, done)
-				return nil
+				})
 			})
 		},
 	}
+	s.addRemote(cmd)
 	cmd.Flags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant that the client, issuer or user belongs to")
 	cmd.Flags().StringVar(&reason, "reason", "", "the reason, for other operators")
 	cmd.Flags().BoolVar(&list, "list", false, "list the suspensions")
@@ -88,31 +101,37 @@ Whatever the configuration disables stays disabled.
 
 ID is the id with which "latchkey suspend" was run. For an issuer, it may also be
 the entry id or the entry's present URL, unless the suspension applies to other
-entries too.`,
+entries too.` + remoteHelp,
 		Example: `  latchkey resume client web
-  latchkey resume user alice --tenant acme`,
+  latchkey resume user alice --tenant acme
+  latchkey resume client web --server https://admin.example.com --key-file admin-key`,
 		Args: kindAndID(new(bool)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref, err := readRef(cmd, args, tenant)
 			if err != nil {
 				return err
 			}
-			return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
-				lifted, err := store.Resume(cmd.Context(), keys, ref, machine())
-				if errors.Is(err, models.ErrNotSuspended) {
-					return fmt.Errorf("%s is not suspended; run latchkey suspend --list to see the suspensions", describe(ref))
-				}
-				if errors.Is(err, models.ErrOtherName) {
-					return fmt.Errorf("%s was not resumed: %w", describe(ref), err)
-				}
-				if err != nil {
-					return err
-				}
-				printResumed(cmd, ref, lifted)
-				return nil
+			return s.either(cmd, func(client *admin.Client) error {
+				return s.resumeRemotely(cmd, client, ref)
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
+					lifted, err := store.Resume(cmd.Context(), keys, ref, machine())
+					if errors.Is(err, models.ErrNotSuspended) {
+						return fmt.Errorf("%s is not suspended; run latchkey suspend --list to see the suspensions", describe(ref))
+					}
+					if errors.Is(err, models.ErrOtherName) {
+						return fmt.Errorf("%s was not resumed: %w", describe(ref), err)
+					}
+					if err != nil {
+						return err
+					}
+					printResumed(cmd, ref, lifted)
+					return nil
+				})
 			})
 		},
 	}
+	s.addRemote(cmd)
 	cmd.Flags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant that the client, issuer or user belongs to")
 	return cmd
 }
@@ -182,8 +201,13 @@ func machine() models.Actor {
 // gives up, because the caller acts in an emergency.
 func printLiveSessions(ctx context.Context, out io.Writer, store *models.Store, ref models.Ref) {
 	n, err := store.LiveSessions(ctx, ref)
+	printEnding(out, ref, n, err == nil)
+}
+
+// printEnding prints how many sessions end, if they were counted.
+func printEnding(out io.Writer, ref models.Ref, n int, counted bool) {
 	switch {
-	case err != nil:
+	case !counted:
 		fmt.Fprintf(out, "The sessions of %s were not counted: the database took too long.\n", describe(ref))
 	case n > models.ManySessions:
 		fmt.Fprintf(out, "More than %d live sessions of %s end.\n", models.ManySessions, describe(ref))
@@ -241,9 +265,19 @@ func resumeWithoutConfig(ref models.Ref) string {
 	return text
 }
 
-// configFlag returns the --config flag with which another command uses the same
-// configuration. It is empty if the environment names the file.
+// configFlag returns the --config flag, or --server, with which another command works
+// on the same deployment. It is empty if the environment does that.
 func configFlag(cmd *cobra.Command) string {
+	if server := cmd.Flag("server"); server != nil && server.Value.String() != "" {
+		text := ""
+		if server.Value.String() != os.Getenv("LATCHKEY_SERVER") {
+			text = " --server " + shellWord(server.Value.String())
+		}
+		if file := cmd.Flag("key-file").Value.String(); file != "" {
+			text += " --key-file " + shellWord(file)
+		}
+		return text
+	}
 	path := cmd.Flag("config").Value.String()
 	if path == "" || path == os.Getenv("LATCHKEY_CONFIG") {
 		return ""

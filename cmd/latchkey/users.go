@@ -12,32 +12,44 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
 
 func newUsers(s *sharedFlags) *cobra.Command {
 	var tenant string
 	users := group("users", "List, show or delete users of a tenant")
-	users.Example = "  latchkey users list\n  latchkey users show alice\n  latchkey users delete alice --tenant acme"
+	users.Long = "Lists, shows or deletes users of a tenant." + remoteHelp
+	s.addRemote(users)
+	users.Example = "  latchkey users list\n  latchkey users list --server https://admin.example.com --key-file admin-key\n  latchkey users show alice\n  latchkey users delete alice --tenant acme"
 	users.PersistentFlags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant")
 	users.AddCommand(newUsersList(s, &tenant), &cobra.Command{
 		Use: "show SUB", Short: "Show what is stored about a user, and who set each attribute", Args: oneUser,
 		Example: "  latchkey users show alice --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
-				user, err := store.User(cmd.Context(), tenant, args[0])
+			return s.either(cmd, func(client *admin.Client) error {
+				user, err := client.Users.Get(cmd.Context(), tenant, args[0])
 				if err != nil {
-					return noUser(err, tenant, args[0])
+					return s.absent(err, "tenant %q has no user %q", tenant, args[0])
 				}
-				n, err := store.LiveSessions(cmd.Context(), models.Ref{Noun: models.NounUser, Tenant: tenant, ID: args[0]})
-				if err != nil {
-					return err
-				}
-				setters, err := store.Setters(cmd.Context(), user)
-				if err != nil {
-					return err
-				}
-				return showUser(cmd.OutOrStdout(), user, setters, n)
+				stored := &models.User{Sub: user.Sub, TenantID: tenant, Attributes: user.Attributes, Disabled: user.Disabled, Suspended: user.Status.Suspended}
+				return showUser(cmd.OutOrStdout(), stored, user.Status.AttributesBy, user.Status.Sessions)
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+					user, err := store.User(cmd.Context(), tenant, args[0])
+					if err != nil {
+						return noUser(err, tenant, args[0])
+					}
+					n, err := store.LiveSessions(cmd.Context(), models.Ref{Noun: models.NounUser, Tenant: tenant, ID: args[0]})
+					if err != nil {
+						return err
+					}
+					setters, err := store.Setters(cmd.Context(), user)
+					if err != nil {
+						return err
+					}
+					return showUser(cmd.OutOrStdout(), user, setters, n)
+				})
 			})
 		},
 	}, &cobra.Command{
@@ -50,16 +62,25 @@ A deleted user can sign in again and is then a new user. To keep somebody out,
 suspend them: a suspension outlasts the deletion.`,
 		Example: "  latchkey users delete alice --tenant acme",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
-				done, err := store.DeleteUser(cmd.Context(), tenant, args[0], machine())
-				if done == nil {
-					return noUser(err, tenant, args[0])
-				}
-				printDeleted(cmd, tenant, args[0], done)
+			return s.either(cmd, func(client *admin.Client) error {
+				done, err := client.Users.Delete(cmd.Context(), tenant, args[0])
 				if err != nil {
-					return fmt.Errorf("the user is deleted, but events may still name them until a running server has processed the event log: %w", err)
+					return s.absent(err, "tenant %q has no user %q", tenant, args[0])
 				}
+				printDeleted(cmd, tenant, args[0], &models.Deletion{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended, WasDisabled: done.WasDisabled})
 				return nil
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+					done, err := store.DeleteUser(cmd.Context(), tenant, args[0], machine())
+					if done == nil {
+						return noUser(err, tenant, args[0])
+					}
+					printDeleted(cmd, tenant, args[0], done)
+					if err != nil {
+						return fmt.Errorf("the user is deleted, but events may still name them until a running server has processed the event log: %w", err)
+					}
+					return nil
+				})
 			})
 		},
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/sdk/go/admin"
 )
 
 // The default and the largest number of users on one page.
@@ -48,15 +50,34 @@ SESSIONS  the number of live sessions`,
 				return errors.New("--issuer, --prefix and --cursor must not contain NUL")
 			}
 			f.Tenant = *tenant
-			return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
-				list, more, err := store.ListUsers(cmd.Context(), f)
-				if err != nil {
-					return noTenant(err, f.Tenant)
-				}
+			show := func(list []models.ListedUser, next string) error {
 				if asJSON {
-					return printUsersJSON(cmd, list, more)
+					return printUsersJSON(cmd, list, next)
 				}
-				return printUsers(cmd, list, more, f)
+				return printUsers(cmd, list, next, f)
+			}
+			return s.either(cmd, func(client *admin.Client) error {
+				page, err := client.Users.Page(cmd.Context(), f.Tenant, admin.UserQuery{Prefix: f.Prefix, Issuer: f.Issuer, Limit: f.Limit, Cursor: f.After})
+				if err != nil {
+					return s.absent(err, "there is no tenant %q", f.Tenant)
+				}
+				list := make([]models.ListedUser, len(page.Items))
+				for i, u := range page.Items {
+					list[i] = models.ListedUser{Sub: u.Sub, Issuers: u.Issuers, Subject: u.Subject, CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, Disabled: u.Disabled, Suspended: u.Suspended}
+				}
+				return show(list, page.NextCursor)
+			}, func() error {
+				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+					list, more, err := store.ListUsers(cmd.Context(), f)
+					if err != nil {
+						return noTenant(err, f.Tenant)
+					}
+					next := ""
+					if more {
+						next = list[len(list)-1].Sub
+					}
+					return show(list, next)
+				})
 			})
 		},
 	}
@@ -68,7 +89,7 @@ SESSIONS  the number of live sessions`,
 	return cmd
 }
 
-func printUsers(cmd *cobra.Command, list []models.ListedUser, more bool, f models.UserFilter) error {
+func printUsers(cmd *cobra.Command, list []models.ListedUser, next string, f models.UserFilter) error {
 	out := cmd.OutOrStdout()
 	if len(list) == 0 {
 		_, err := fmt.Fprintf(out, "Tenant %s has no matching users.\n", f.Tenant)
@@ -83,11 +104,10 @@ func printUsers(cmd *cobra.Command, list []models.ListedUser, more bool, f model
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", printable(u.Sub), issuer, subject, stamp(models.At(u.CreatedAt)), stamp(models.At(u.SeenAt)), u.Sessions)
 	}
-	if err := w.Flush(); err != nil || !more {
+	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "For the next page, repeat the command with --cursor %s\n", shellWord(list[len(list)-1].Sub))
-	return err
+	return printNext(out, next)
 }
 
 // userJSON is one user of the list in JSON.
@@ -102,11 +122,11 @@ type userJSON struct {
 	Suspended bool      `json:"suspended,omitempty"`
 }
 
-func printUsersJSON(cmd *cobra.Command, list []models.ListedUser, more bool) error {
+func printUsersJSON(cmd *cobra.Command, list []models.ListedUser, next string) error {
 	page := struct {
 		Users      []userJSON `json:"users"`
 		NextCursor string     `json:"next_cursor,omitempty"`
-	}{Users: []userJSON{}}
+	}{Users: []userJSON{}, NextCursor: next}
 	for _, u := range list {
 		issuers := u.Issuers
 		if issuers == nil {
@@ -114,10 +134,22 @@ func printUsersJSON(cmd *cobra.Command, list []models.ListedUser, more bool) err
 		}
 		page.Users = append(page.Users, userJSON{u.Sub, issuers, u.Subject, u.CreatedAt, u.SeenAt, u.Sessions, u.Disabled, u.Suspended})
 	}
-	if more {
-		page.NextCursor = list[len(list)-1].Sub
+	return printJSON(cmd, page)
+}
+
+// printNext prints how to get the next page, if there is one.
+func printNext(out io.Writer, cursor string) error {
+	if cursor == "" {
+		return nil
 	}
+	_, err := fmt.Fprintf(out, "For the next page, repeat the command with --cursor %s\n", shellWord(cursor))
+	return err
+}
+
+// printJSON prints a value as indented JSON.
+func printJSON(cmd *cobra.Command, v any) error {
 	e := json.NewEncoder(cmd.OutOrStdout())
+	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(page)
+	return e.Encode(v)
 }

@@ -120,6 +120,10 @@ func pointer(path string) string {
 	return b.String()
 }
 
+// ProblemOf returns the problem of an error that an operation has returned. Status 500
+// means that the error is a fault of the server, which the problem does not describe.
+func ProblemOf(err error) *Problem { return asProblem(err) }
+
 // asProblem turns any error into a problem. What is not known is a fault of the
 // server, whose cause is logged and not shown.
 func asProblem(err error) *Problem {

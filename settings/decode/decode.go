@@ -165,6 +165,68 @@ func (d *Document) Check(path string) settings.Faults {
 	return r.faults
 }
 
+// Extract returns the members of the document that have one of the keys, as YAML. A
+// member at a path of `texts` loses the suffix _file and gets that text as its value.
+func (d *Document) Extract(keys []string, texts map[string]string) ([]byte, error) {
+	out := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	e := extractor{texts: texts}
+	if d.root != nil && d.root.Kind == yaml.MappingNode {
+		for i := 0; i < len(d.root.Content); i += 2 {
+			if key := d.root.Content[i]; slices.Contains(keys, key.Value) {
+				out.Content = append(out.Content, e.copy("", key), e.copy(key.Value, d.root.Content[i+1]))
+			}
+		}
+	}
+	if e.nodes > maxNodes {
+		return nil, errors.New("is too large")
+	}
+	return yaml.Marshal(out)
+}
+
+// maxNodes bounds what Extract returns.
+const maxNodes = 1 << 18
+
+// extractor copies nodes. It replaces aliases by what they stand for, because their
+// anchors may lie outside.
+type extractor struct {
+	texts map[string]string
+	nodes int
+}
+
+func (e *extractor) copy(path string, n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	c := *n
+	c.Anchor, c.Content, c.HeadComment, c.LineComment, c.FootComment = "", nil, "", "", ""
+	if e.nodes++; e.nodes > maxNodes {
+		return &c
+	}
+	for i := 0; i < len(n.Content); i++ {
+		if n.Kind != yaml.MappingNode {
+			at := path
+			if n.Kind == yaml.SequenceNode {
+				at = fmt.Sprintf("%s[%d]", path, i)
+			}
+			c.Content = append(c.Content, e.copy(at, n.Content[i]))
+			continue
+		}
+		key, value := e.copy("", n.Content[i]), n.Content[i+1]
+		i++
+		at := settings.Member(path, key.Value)
+		text, replaced := e.texts[at]
+		switch {
+		case replaced:
+			key.Value = strings.TrimSuffix(key.Value, "_file")
+			value = &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text, Style: yaml.DoubleQuotedStyle}
+		case key.Value == "<<": // what is merged belongs to this mapping
+			at = path
+		}
+		c.Content = append(c.Content, key, e.copy(at, value))
+	}
+	return &c
+}
+
 // YAMLOf returns a JSON document as YAML. The keys of an object come in the order of
 // `first`, then by name.
 func YAMLOf(text []byte, first ...string) ([]byte, error) {
