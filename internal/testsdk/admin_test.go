@@ -148,6 +148,14 @@ func TestAnOwnerConfiguresATenantWithTheClient(t *testing.T) {
 		if c := applied.Changes; len(c) != 1 || c[0].ID != "web" || string(c[0].Fields[0].From) != `"10m"` || string(c[0].Fields[0].To) != `"5m"` {
 			t.Errorf("a dry run reports %+v", c)
 		}
+		api, err := owner.Clients.Put(ctx, "acme", "api", admin.Settings{"auth": "secret", "grants": []string{"client-credentials"}})
+		m.ok(err)
+		if _, shown := api.Settings["secret"]; shown || len(api.Secret) < 32 {
+			t.Errorf("a new client with a secret of %d characters and settings %v", len(api.Secret), api.Settings)
+		}
+		if stats, err := owner.Stats(ctx, "acme"); err != nil || stats.Minutes == nil {
+			t.Errorf("%+v, %v", stats, err)
+		}
 		m.ok(owner.Clients.Delete(ctx, "acme", "web"))
 		m.ok(owner.TrustedIssuers.Delete(ctx, "acme", "auth"))
 		m.ok(owner.Tenants.Delete(ctx, "acme", "acme"))

@@ -5,17 +5,31 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"net/http"
 	"time"
 )
 
-// AppClient is a client of a tenant: an app, or an API.
+// AppClient is a client of a tenant: an app, or an API. fmt shows only its id.
 type AppClient struct {
 	ID       string
 	Settings Settings // as they were written; never a secret
 	Status   AppClientStatus
 	ETag     string // for IfMatch; empty in lists
+
+	// Secret is the secret that Put made for a new client, which needs one and
+	// was given none. It cannot be read again.
+	Secret string
 }
+
+// String returns the id.
+func (c AppClient) String() string { return "client " + c.ID }
+
+// Format writes String, for any verb.
+func (c AppClient) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
+
+// LogValue implements slog.LogValuer.
+func (c AppClient) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // AppClientStatus is what the settings of a client do not say.
 type AppClientStatus struct {
@@ -41,10 +55,15 @@ type EffectivePolicy struct {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *AppClient) UnmarshalJSON(text []byte) error {
-	return split(text, &c.ID, &c.Settings, &c.Status)
+	if err := split(text, &c.ID, &c.Settings, &c.Status); err != nil {
+		return err
+	}
+	c.Secret, _ = c.Settings["secret"].(string)
+	delete(c.Settings, "secret") // it is no setting: sent back, it would be set again
+	return nil
 }
 
-// MarshalJSON implements json.Marshaler.
+// MarshalJSON implements json.Marshaler. It leaves out Secret.
 func (c AppClient) MarshalJSON() ([]byte, error) { return join(c.ID, c.Settings, c.Status) }
 
 // Clients are the clients of tenants.
@@ -67,8 +86,13 @@ func (c Clients) Get(ctx context.Context, tenant, id string) (*AppClient, error)
 
 // Put creates a client or replaces its settings. Settings that are left out get
 // their defaults. A stored secret stays, unless settings have another one or nil.
+// A new client that needs a secret and is given none gets one: see
+// [AppClient].Secret. Such a request is sent once, because the response to a
+// repetition has no secret.
 func (c Clients) Put(ctx context.Context, tenant, id string, settings Settings, conditions ...Condition) (*AppClient, error) {
-	return c.one(ctx, change(http.MethodPut, tenantPath(tenant, "clients", id), conditions), settings.body())
+	r := change(http.MethodPut, tenantPath(tenant, "clients", id), conditions)
+	r.repeat = r.repeat && (settings["auth"] == "none" || settings["secret"] != nil)
+	return c.one(ctx, r, settings.body())
 }
 
 // Patch changes some settings of a client; nil restores a default (RFC 7396).

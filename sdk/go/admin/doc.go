@@ -18,7 +18,8 @@
 //
 // The client repeats a request that got no response, or 502, 503 or 504, for as
 // long as [Config].RetryWindow allows, if a repetition changes nothing: reads,
-// Put without a condition, and deletions that report nothing but their success.
+// Put without a condition (unless the response may have a new secret), and
+// deletions that report nothing but their success.
 // It sends everything else once.
 package admin
 
@@ -29,4 +30,4 @@ package admin
 //   - tenant.go, app_client.go, trusted_issuer.go, user.go, session.go,
 //     signing_key.go, event.go, admin_key.go: one resource each
 //   - follow.go: the stream of events
-//   - suspension.go, explain.go, apply.go: the other operations
+//   - suspension.go, explain.go, apply.go, stats.go: the other operations

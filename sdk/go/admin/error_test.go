@@ -35,7 +35,12 @@ func putIf(ctx context.Context, c *admin.Client) error {
 }
 
 func put(ctx context.Context, c *admin.Client) error {
-	_, err := c.Clients.Put(ctx, "default", "web", nil)
+	_, err := c.Clients.Put(ctx, "default", "web", admin.Settings{"auth": "none"})
+	return err
+}
+
+func putWithoutSecret(ctx context.Context, c *admin.Client) error {
+	_, err := c.Clients.Put(ctx, "default", "web", admin.Settings{"auth": "secret"})
 	return err
 }
 
@@ -109,6 +114,7 @@ func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
 	}{
 		"a read":                           {get, []http.HandlerFunc{busy, cut, ok}, 3, false},
 		"a replacement":                    {put, []http.HandlerFunc{cut, ok}, 2, false},
+		"not if a secret would be lost":    {putWithoutSecret, []http.HandlerFunc{cut, ok}, 1, true},
 		"not under a condition":            {putIf, []http.HandlerFunc{cut, ok}, 1, true},
 		"not a patch":                      {patch, []http.HandlerFunc{busy, ok}, 1, true},
 		"a removal":                        {remove, []http.HandlerFunc{cut, answer(204, "")}, 2, false},
@@ -188,7 +194,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	made := &admin.AdminKey{ID: "k1", Name: "n", Role: "owner", Key: key}
 	var printed bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&printed, nil))
-	for _, v := range []any{config, client, *client, made, *made, admin.NewSecret{Secret: key}, admin.ExplainParams{SubjectToken: key}, admin.ClientToken{Token: key}} {
+	for _, v := range []any{config, client, *client, made, *made, admin.NewSecret{Secret: key}, admin.ExplainParams{SubjectToken: key}, admin.ClientToken{Token: key}, admin.AppClient{Secret: key}, &admin.AppClient{Secret: key}} {
 		fmt.Fprintf(&printed, "%v %+v %#v %s\n", v, v, v, v)
 		if _, hides := v.(slog.LogValuer); hides {
 			log.Info("used", "value", v)

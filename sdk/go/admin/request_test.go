@@ -147,6 +147,10 @@ func TestEveryOperationSendsItsRequest(t *testing.T) {
 			_, err := c.Events.Page(ctx, "", admin.EventQuery{})
 			return err
 		},
+		"GET /admin/v1/stats?tenant=a,b": func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Stats(ctx, "a", "b")
+			return err
+		},
 		"GET /admin/v1/self": func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Self(ctx)
 			return err
@@ -262,6 +266,18 @@ func TestSettingsAreSentBackAsTheyWereRead(t *testing.T) {
 	text, err := client.MarshalJSON()
 	if err != nil || !strings.HasPrefix(string(text), `{"id":"web","later":`) {
 		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// A secret that the server has made is no setting that is sent back.
+func TestANewSecretIsApartFromTheSettings(t *testing.T) {
+	s := newStandIn(t, answer(201, `{"id":"api","auth":"secret","secret":"made","status":{"secret":true}}`))
+	client, err := s.client.Clients.Put(t.Context(), "default", "api", admin.Settings{"auth": "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, has := client.Settings["secret"]; has || client.Secret != "made" || client.Settings["auth"] != "secret" {
+		t.Errorf("secret %q, settings %v", client.Secret, client.Settings)
 	}
 }
 
