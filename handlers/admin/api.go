@@ -272,7 +272,7 @@ type Conditions struct {
 	IfNoneMatch string `header:"If-None-Match" doc:"With *, only create it"`
 }
 
-func (c Conditions) precondition() Precondition { return Precondition{c.IfMatch, c.IfNoneMatch} }
+func (c Conditions) precondition() Precondition { return Precondition(c) }
 
 // answer is a body with its ETag.
 type answer[T any] struct {

@@ -62,7 +62,7 @@ func forbidden(why string) error {
 
 func conflict(code, detail string) error { return problem(http.StatusConflict, code, detail) }
 
-func invalid(faults ...Fault) error {
+func invalid(faults ...Fault) *Problem {
 	p := problem(http.StatusBadRequest, "invalid_request", "The request is not valid; errors lists what is wrong")
 	p.Errors = faults
 	return p
@@ -193,7 +193,7 @@ func humaError(status int, message string, errs ...error) huma.StatusError {
 		faults = append(faults, Fault{Parameter: name, Detail: detail.Message})
 	}
 	if status == http.StatusBadRequest {
-		return invalid(faults...).(*Problem)
+		return invalid(faults...)
 	}
 	p := problem(status, "invalid_request", capital(message))
 	p.Errors = faults
