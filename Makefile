@@ -59,7 +59,7 @@ test-browser: setup-browser ## the tests of the server with Chromium: internal/t
 
 # For each time you save: no race detector, and no package whose tests start
 # processes. Go does not run the tests of unchanged packages again.
-QUICK := ./config ./handlers ./internal ./internal/testattack ./internal/testwire ./models ./oauth ./session ./settings
+QUICK := ./config ./handlers/... ./internal ./internal/testadmin ./internal/testattack ./internal/testwire ./models ./oauth ./session ./settings
 
 .PHONY: test-quick
 test-quick: setup-core bin/withpostgres ## most Go tests, without the race detector
@@ -110,6 +110,10 @@ lint: ## check formatting, and run the linters of .golangci.yml
 .PHONY: fmt
 fmt: ## format every Go file
 	gofmt -w .
+
+.PHONY: openapi
+openapi: ## write docs/openapi.yaml, the document of the admin API
+	go run ./handlers/admin/openapi > docs/openapi.yaml
 
 .PHONY: tidy-check
 tidy-check: ## check that go.mod and go.sum list exactly what the code needs

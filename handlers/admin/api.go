@@ -14,12 +14,16 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
-
-	"github.com/latchkey/latchkey/settings"
 )
 
 // basePath is where the API begins.
 const basePath = "/admin/v1"
+
+func init() {
+	// huma has no setting of one API for these.
+	huma.NewError = humaError
+	huma.DefaultArrayNullable = false
+}
 
 // maxBody bounds the body of a request.
 const maxBody = 1 << 20
@@ -41,7 +45,6 @@ func Register(r *gin.Engine, s *Service, clientIP func(*http.Request) string) {
 }
 
 func newAPI(r *gin.Engine, s *Service, clientIP func(*http.Request) string) *api {
-	huma.NewError = humaError
 	a := &api{Service: s, clientIP: clientIP}
 	a.API = humagin.New(r, apiConfig())
 	a.UseMiddleware(a.authenticate)
@@ -65,7 +68,8 @@ func apiConfig() huma.Config {
 			Servers: []*huma.Server{{URL: "http://127.0.0.1:8081", Description: "The default of admin_listen"}},
 			Tags:    tags,
 			Components: &huma.Components{
-				Schemas:         huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer),
+				Schemas:         huma.NewMapRegistry("#/components/schemas/", schemaName),
+				Responses:       map[string]*huma.Response{},
 				SecuritySchemes: map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer", BearerFormat: "lk_ak_…", Description: "An admin key"}},
 			},
 			Security: []map[string][]string{{"key": {}}},
@@ -172,13 +176,7 @@ func writeProblem(g *gin.Context, p *Problem) {
 // route registers an operation. fn gets the caller.
 func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *Caller, in *I) (*O, error)) {
 	op.Path = basePath + op.Path
-	if op.Responses == nil {
-		op.Responses = map[string]*huma.Response{}
-	}
-	problems := &huma.Response{Description: "A problem (RFC 9457)", Content: map[string]*huma.MediaType{
-		"application/problem+json": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")},
-	}}
-	op.Responses["default"] = problems
+	a.describeResponses(&op)
 	// The middleware reads the body. huma would validate it by the schema, whose errors
 	// contain values, so it learns of the body only for the document.
 	body := op.RequestBody
@@ -234,9 +232,13 @@ func mediaTypeOf(ctx context.Context) string {
 
 // takes gives an operation a body with the schema of T, of which huma reads nothing.
 func takes[T any](a *api, op huma.Operation, required bool, types ...string) huma.Operation {
+	return takesSchema(op, a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, ""), required, types...)
+}
+
+func takesSchema(op huma.Operation, schema *huma.Schema, required bool, types ...string) huma.Operation {
 	op.RequestBody = &huma.RequestBody{Required: required, Content: map[string]*huma.MediaType{}}
 	for _, kind := range types {
-		op.RequestBody.Content[kind] = &huma.MediaType{Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, "")}
+		op.RequestBody.Content[kind] = &huma.MediaType{Schema: schema}
 	}
 	return op
 }
@@ -294,47 +296,3 @@ func putAnswer[T any](created bool, version string, body T) *answer[T] {
 	}
 	return &answer[T]{Status: status, ETag: entityTag(version), Body: body}
 }
-
-// Schemas of what marshals itself.
-
-// clientSchema is Client as the document describes it.
-type clientSchema struct {
-	ID string `json:"id,omitempty" doc:"Its client_id"`
-	settings.ClientSettings
-	Secret         string        `json:"secret,omitempty" doc:"Its secret, at least 32 characters. It is never shown again, except once if the server made it"`
-	PreviousSecret string        `json:"previous_secret,omitempty" writeOnly:"true" doc:"A secret that is accepted as well, until previous_until"`
-	Status         *ClientStatus `json:"status,omitempty" readOnly:"true" doc:"What its settings do not say. It is ignored in requests"`
-}
-
-// issuerSchema is Issuer as the document describes it.
-type issuerSchema struct {
-	ID string `json:"id,omitempty" doc:"The id of the entry"`
-	settings.IssuerSettings
-	Status *IssuerStatus `json:"status,omitempty" readOnly:"true" doc:"What its settings do not say. It is ignored in requests"`
-}
-
-// tenantSchema is Tenant as the document describes it.
-type tenantSchema struct {
-	ID               string              `json:"id,omitempty"`
-	SigningAlgorithm string              `json:"signing_algorithm,omitempty" enum:"RS256,ES256,Ed25519" doc:"The algorithm of its signing keys; default RS256"`
-	KeyRotation      *settings.Duration  `json:"key_rotation,omitempty" doc:"How old a signing key gets, or none; default 90d"`
-	Disabled         bool                `json:"disabled,omitempty" doc:"Nobody may sign in, and its sessions have ended"`
-	StoreDevice      *bool               `json:"store_device,omitempty" doc:"Whether names, user agents and addresses of devices are stored; default true"`
-	UserRetention    *settings.Duration  `json:"user_retention,omitempty" doc:"After how long without a sign-in users are deleted; default none"`
-	ACR              []settings.ACRClass `json:"acr,omitempty" doc:"Its own authentication context classes, from the weakest to the strongest"`
-	Status           *TenantStatus       `json:"status,omitempty" readOnly:"true" doc:"What its settings do not say. It is ignored in requests"`
-}
-
-func schemaOf[T any](r huma.Registry, name string) *huma.Schema {
-	s := r.Schema(reflect.TypeFor[T](), true, name)
-	return s
-}
-
-// Schema implements huma.SchemaProvider.
-func (Client) Schema(r huma.Registry) *huma.Schema { return schemaOf[clientSchema](r, "Client") }
-
-// Schema implements huma.SchemaProvider.
-func (Issuer) Schema(r huma.Registry) *huma.Schema { return schemaOf[issuerSchema](r, "Issuer") }
-
-// Schema implements huma.SchemaProvider.
-func (Tenant) Schema(r huma.Registry) *huma.Schema { return schemaOf[tenantSchema](r, "Tenant") }

@@ -23,9 +23,16 @@ var tags = []*huma.Tag{
 	{Name: "configuration", Description: "Everything at once"},
 }
 
-func operation(method, path, id, tag, summary string) huma.Operation {
-	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}}
+// operation describes an operation. errors are those that do not follow from its
+// path and its body: see describeResponses.
+func operation(method, path, id, tag, summary string, errors ...int) huma.Operation {
+	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, Errors: errors}
 }
+
+const (
+	conflicts = http.StatusConflict
+	stale     = http.StatusPreconditionFailed
+)
 
 func (a *api) routes() {
 	a.tenantRoutes()
@@ -47,7 +54,7 @@ func (a *api) statRoute() {
 	type query struct {
 		Tenants []string `query:"tenant" maxItems:"100" doc:"Ids of tenants, separated by commas; left out: all of the key"`
 	}
-	op := operation("GET", "/stats", "get-stats", "events", "Get numbers of sessions, exchanges and refreshes")
+	op := operation("GET", "/stats", "get-stats", "events", "Get numbers of sessions, exchanges and refreshes", http.StatusNotFound)
 	op.Description = "Nodes write their numbers every 10 seconds."
 	route(a, op, func(ctx context.Context, c *Caller, in *query) (*struct{ Body *Stats }, error) {
 		stats, err := a.Stats(ctx, c, in.Tenants)
@@ -56,7 +63,7 @@ func (a *api) statRoute() {
 }
 
 func (a *api) clientTokenRoutes() {
-	mint := takes[clientTokenRequest](a, operation("POST", "/tenants/{tenant}/client-tokens", "mint-client-token", "users", "Mint a client token for a user whom you have signed in"), true, jsonType)
+	mint := takes[clientTokenRequest](a, operation("POST", "/tenants/{tenant}/client-tokens", "mint-client-token", "users", "Mint a client token for a user whom you have signed in", conflicts), true, jsonType)
 	mint.Description = "The token is valid for a minute, and once. The tenant needs a trusted issuer with keys.internal."
 	route(a, mint, func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *MintedToken }, error) {
 		token, err := a.MintClientToken(ctx, c, in.Tenant, bodyOf(ctx))
@@ -86,7 +93,7 @@ func (a *api) configurationRoutes() {
 		Replace bool `query:"replace" doc:"What the document names becomes what it says, and nothing stored stays in it"`
 		Prune   bool `query:"prune" doc:"Remove what the document does not name. Nothing outside the tenants of the key is removed"`
 	}
-	apply := takes[applyRequest](a, operation("POST", "/apply", "apply", tag, "Apply a configuration document"), true, jsonType, yamlType)
+	apply := takes[applyRequest](a, operation("POST", "/apply", "apply", tag, "Apply a configuration document", http.StatusNotFound, conflicts), true, jsonType, yamlType)
 	apply.Description = "The sections tenants and revision of a configuration file. What the document leaves out stays as it is stored."
 	route(a, apply, func(ctx context.Context, c *Caller, in *query) (*struct{ Body *Applied }, error) {
 		done, err := a.Apply(ctx, c, bodyOf(ctx), ApplyOptions{DryRun: in.DryRun, Replace: in.Replace, Prune: in.Prune, YAML: mediaTypeOf(ctx) == yamlType})
@@ -98,7 +105,7 @@ func (a *api) configurationRoutes() {
 		ForNewDatabase bool     `query:"for_new_database" doc:"With the names of files where secrets belong, which a new database does not have"`
 		Accept         string   `header:"Accept" doc:"application/json or application/yaml"`
 	}
-	exporting := operation("GET", "/export", "export", tag, "Export the configuration, without secrets")
+	exporting := operation("GET", "/export", "export", tag, "Export the configuration, without secrets", http.StatusNotFound)
 	exporting.Description = "A document that apply accepts. It names no secret; applying it keeps those that are stored."
 	exporting.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 		jsonType: {Schema: &huma.Schema{Type: huma.TypeObject}}, yamlType: {Schema: &huma.Schema{Type: huma.TypeString}},
@@ -172,7 +179,7 @@ func (a *api) tenantRoutes() {
 		}
 		return putAnswer(false, t.Version, *t), nil
 	})
-	put := takes[Tenant](a, operation("PUT", "/tenants/{tenant}", "put-tenant", tag, "Create a tenant or replace its settings"), true, jsonType)
+	put := takesSchema(operation("PUT", "/tenants/{tenant}", "put-tenant", tag, "Create a tenant or replace its settings", conflicts, stale), putSchema[tenantRequestSchema](a.OpenAPI().Components.Schemas), true, jsonType)
 	route(a, put, func(ctx context.Context, c *Caller, in *TenantAnd) (*answer[Tenant], error) {
 		t, created, err := a.PutTenant(ctx, c, in.Tenant, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -180,7 +187,8 @@ func (a *api) tenantRoutes() {
 		}
 		return putAnswer(created, t.Version, *t), nil
 	})
-	change := takes[Tenant](a, operation("PATCH", "/tenants/{tenant}", "patch-tenant", tag, "Change some settings of a tenant"), true, patchType, jsonType)
+	a.created("PUT", "/tenants/{tenant}")
+	change := takesSchema(operation("PATCH", "/tenants/{tenant}", "patch-tenant", tag, "Change some settings of a tenant", conflicts, stale), patchSchema[tenantRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
 	route(a, change, func(ctx context.Context, c *Caller, in *TenantAnd) (*answer[Tenant], error) {
 		t, err := a.PatchTenant(ctx, c, in.Tenant, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -192,7 +200,7 @@ func (a *api) tenantRoutes() {
 		TenantAnd
 		Confirm string `query:"confirm" required:"true" doc:"The id of the tenant again: everything in it is removed, and its id is never accepted again"`
 	}
-	route(a, operation("DELETE", "/tenants/{tenant}", "delete-tenant", tag, "Remove a tenant with everything in it"), func(ctx context.Context, c *Caller, in *remove) (*empty, error) {
+	route(a, operation("DELETE", "/tenants/{tenant}", "delete-tenant", tag, "Remove a tenant with everything in it", conflicts, stale), func(ctx context.Context, c *Caller, in *remove) (*empty, error) {
 		return nil, a.DeleteTenant(ctx, c, in.Tenant, in.Confirm, in.precondition())
 	})
 }
@@ -224,7 +232,7 @@ func (a *api) clientRoutes() {
 		}
 		return putAnswer(false, client.Version, *client), nil
 	})
-	put := takes[Client](a, operation("PUT", at+"/{client}", "put-client", tag, "Create a client or replace its settings"), true, jsonType)
+	put := takesSchema(operation("PUT", at+"/{client}", "put-client", tag, "Create a client or replace its settings", conflicts, stale), putSchema[clientRequestSchema](a.OpenAPI().Components.Schemas), true, jsonType)
 	put.Description = "Settings that are left out get their defaults. A stored secret stays, unless the body has another one or null. A new client with auth: secret and without a secret gets one, which the answer shows once."
 	route(a, put, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
 		client, created, err := a.PutClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
@@ -233,7 +241,8 @@ func (a *api) clientRoutes() {
 		}
 		return putAnswer(created, client.Version, *client), nil
 	})
-	change := takes[Client](a, operation("PATCH", at+"/{client}", "patch-client", tag, "Change some settings of a client"), true, patchType, jsonType)
+	a.created("PUT", at+"/{client}")
+	change := takesSchema(operation("PATCH", at+"/{client}", "patch-client", tag, "Change some settings of a client", conflicts, stale), patchSchema[clientRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
 	change.Description = "A merge patch (RFC 7396). A change of preset resets what the preset decides and the patch does not have."
 	route(a, change, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
 		client, err := a.PatchClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
@@ -242,10 +251,10 @@ func (a *api) clientRoutes() {
 		}
 		return putAnswer(false, client.Version, *client), nil
 	})
-	route(a, operation("DELETE", at+"/{client}", "delete-client", tag, "Remove a client and end its sessions"), func(ctx context.Context, c *Caller, in *clientAnd) (*empty, error) {
+	route(a, operation("DELETE", at+"/{client}", "delete-client", tag, "Remove a client and end its sessions", conflicts, stale), func(ctx context.Context, c *Caller, in *clientAnd) (*empty, error) {
 		return nil, a.DeleteClient(ctx, c, in.Tenant, in.Client, in.precondition())
 	})
-	secret := takes[newSecretRequest](a, operation("POST", at+"/{client}/secret", "new-client-secret", tag, "Make a new secret of a client"), false, jsonType)
+	secret := takes[newSecretRequest](a, operation("POST", at+"/{client}/secret", "new-client-secret", tag, "Make a new secret of a client", conflicts), false, jsonType)
 	secret.Description = "The answer is the only one that has the secret."
 	route(a, secret, func(ctx context.Context, c *Caller, in *ClientPath) (*struct{ Body *NewSecret }, error) {
 		made, err := a.NewClientSecret(ctx, c, in.Tenant, in.Client, bodyOf(ctx))
@@ -280,7 +289,7 @@ func (a *api) issuerRoutes() {
 		}
 		return putAnswer(false, issuer.Version, *issuer), nil
 	})
-	put := takes[Issuer](a, operation("PUT", at+"/{issuer}", "put-trusted-issuer", tag, "Create a trusted issuer or replace its settings"), true, jsonType)
+	put := takesSchema(operation("PUT", at+"/{issuer}", "put-trusted-issuer", tag, "Create a trusted issuer or replace its settings", conflicts, stale), putSchema[issuerRequestSchema](a.OpenAPI().Components.Schemas), true, jsonType)
 	put.Description = "Settings that are left out get their defaults. A stored shared secret stays if keys is left out or empty."
 	route(a, put, func(ctx context.Context, c *Caller, in *issuerAnd) (*answer[Issuer], error) {
 		issuer, created, err := a.PutIssuer(ctx, c, in.Tenant, in.Issuer, bodyOf(ctx), in.precondition())
@@ -289,7 +298,8 @@ func (a *api) issuerRoutes() {
 		}
 		return putAnswer(created, issuer.Version, *issuer), nil
 	})
-	change := takes[Issuer](a, operation("PATCH", at+"/{issuer}", "patch-trusted-issuer", tag, "Change some settings of a trusted issuer"), true, patchType, jsonType)
+	a.created("PUT", at+"/{issuer}")
+	change := takesSchema(operation("PATCH", at+"/{issuer}", "patch-trusted-issuer", tag, "Change some settings of a trusted issuer", conflicts, stale), patchSchema[issuerRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
 	change.Description = "A merge patch (RFC 7396)."
 	route(a, change, func(ctx context.Context, c *Caller, in *issuerAnd) (*answer[Issuer], error) {
 		issuer, err := a.PatchIssuer(ctx, c, in.Tenant, in.Issuer, bodyOf(ctx), in.precondition())
@@ -298,7 +308,7 @@ func (a *api) issuerRoutes() {
 		}
 		return putAnswer(false, issuer.Version, *issuer), nil
 	})
-	route(a, operation("DELETE", at+"/{issuer}", "delete-trusted-issuer", tag, "Remove a trusted issuer and end its sessions"), func(ctx context.Context, c *Caller, in *issuerAnd) (*empty, error) {
+	route(a, operation("DELETE", at+"/{issuer}", "delete-trusted-issuer", tag, "Remove a trusted issuer and end its sessions", conflicts, stale), func(ctx context.Context, c *Caller, in *issuerAnd) (*empty, error) {
 		return nil, a.DeleteIssuer(ctx, c, in.Tenant, in.Issuer, in.precondition())
 	})
 }
@@ -336,7 +346,7 @@ func (a *api) userRoutes() {
 		}
 		return putAnswer(false, u.Version, *u), nil
 	})
-	put := takes[userRequest](a, operation("PUT", at+"/{sub}", "put-user", tag, "Create a user or replace their attributes"), true, jsonType)
+	put := takes[userRequest](a, operation("PUT", at+"/{sub}", "put-user", tag, "Create a user or replace their attributes", conflicts, stale), true, jsonType)
 	put.Description = "Replaces the attributes that operators set. Those that trusted issuers and the file of the server set stay."
 	route(a, put, func(ctx context.Context, c *Caller, in *userAnd) (*answer[User], error) {
 		u, created, err := a.PutUser(ctx, c, in.Tenant, in.Sub, bodyOf(ctx), in.precondition())
@@ -345,7 +355,8 @@ func (a *api) userRoutes() {
 		}
 		return putAnswer(created, u.Version, *u), nil
 	})
-	change := takes[userRequest](a, operation("PATCH", at+"/{sub}", "patch-user", tag, "Change some attributes of a user"), true, patchType, jsonType)
+	a.created("PUT", at+"/{sub}")
+	change := takes[userRequest](a, operation("PATCH", at+"/{sub}", "patch-user", tag, "Change some attributes of a user", conflicts, stale), true, patchType, jsonType)
 	change.Description = "A merge patch (RFC 7396) of attributes and disabled: null removes an attribute."
 	route(a, change, func(ctx context.Context, c *Caller, in *userAnd) (*answer[User], error) {
 		u, err := a.PatchUser(ctx, c, in.Tenant, in.Sub, bodyOf(ctx), in.precondition())
@@ -354,7 +365,7 @@ func (a *api) userRoutes() {
 		}
 		return putAnswer(false, u.Version, *u), nil
 	})
-	route(a, operation("DELETE", at+"/{sub}", "delete-user", tag, "Delete a user and everything personal about them"), func(ctx context.Context, c *Caller, in *UserPath) (*struct{ Body *DeletedUser }, error) {
+	route(a, operation("DELETE", at+"/{sub}", "delete-user", tag, "Delete a user and everything personal about them", conflicts), func(ctx context.Context, c *Caller, in *UserPath) (*struct{ Body *DeletedUser }, error) {
 		done, err := a.DeleteUser(ctx, c, in.Tenant, in.Sub)
 		return &struct{ Body *DeletedUser }{done}, err
 	})
@@ -407,7 +418,7 @@ func (a *api) sessionRoutes() {
 	}
 	exporting := operation("GET", at+"/export", "export-sessions", tag, "Export sessions as lines of JSON")
 	exporting.Description = "Streams every session that matches, one JSON object per line (application/jsonl). If the export cannot be completed, the connection breaks off."
-	route(a, exporting, func(ctx context.Context, c *Caller, in *export) (*huma.StreamResponse, error) {
+	route(a, streams(exporting, "application/jsonl", "One session per line"), func(ctx context.Context, c *Caller, in *export) (*huma.StreamResponse, error) {
 		q := in.search()
 		if err := a.MayExport(ctx, c, in.Tenant, q); err != nil {
 			return nil, err
@@ -420,7 +431,7 @@ func (a *api) sessionRoutes() {
 		Client  string `query:"client" maxLength:"64" doc:"The client_id"`
 		Confirm int    `query:"confirm" required:"true" minimum:"0" maximum:"100000" doc:"How many sessions may end at most. If more would end, none does, and the problem says how many"`
 	}
-	route(a, operation("DELETE", at, "end-sessions", tag, "End the sessions of a user, a client, or a user at a client"), func(ctx context.Context, c *Caller, in *end) (*struct{ Body *Ended }, error) {
+	route(a, operation("DELETE", at, "end-sessions", tag, "End the sessions of a user, a client, or a user at a client", conflicts), func(ctx context.Context, c *Caller, in *end) (*struct{ Body *Ended }, error) {
 		done, err := a.EndSessions(ctx, c, in.Tenant, in.User, in.Client, in.Confirm)
 		return &struct{ Body *Ended }{done}, err
 	})
@@ -431,12 +442,12 @@ func (a *api) sessionRoutes() {
 	route(a, operation("DELETE", at+"/{sid}", "end-session", tag, "End a session"), func(ctx context.Context, c *Caller, in *SessionPath) (*empty, error) {
 		return nil, a.EndSession(ctx, c, in.Tenant, in.SID)
 	})
-	change := takes[sessionRequest](a, operation("PATCH", at+"/{sid}", "patch-session", tag, "Change session attributes"), true, patchType, jsonType)
+	change := takes[sessionRequest](a, operation("PATCH", at+"/{sid}", "patch-session", tag, "Change session attributes", conflicts), true, patchType, jsonType)
 	route(a, change, func(ctx context.Context, c *Caller, in *SessionPath) (*struct{ Body *Session }, error) {
 		s, err := a.PatchSession(ctx, c, in.Tenant, in.SID, bodyOf(ctx))
 		return &struct{ Body *Session }{s}, err
 	})
-	extend := takes[extensionRequest](a, operation("POST", at+"/{sid}/extend", "extend-session", tag, "Move the absolute end of a session"), true, jsonType)
+	extend := takes[extensionRequest](a, operation("POST", at+"/{sid}/extend", "extend-session", tag, "Move the absolute end of a session", conflicts), true, jsonType)
 	route(a, extend, func(ctx context.Context, c *Caller, in *SessionPath) (*struct{ Body *Session }, error) {
 		s, err := a.ExtendSession(ctx, c, in.Tenant, in.SID, bodyOf(ctx))
 		return &struct{ Body *Session }{s}, err
@@ -449,7 +460,7 @@ func (a *api) keyRoutes() {
 		keys, err := a.SigningKeys(ctx, c, in.Tenant)
 		return &struct{ Body *SigningKeys }{keys}, err
 	})
-	route(a, operation("POST", at+"/rotate", "rotate-signing-key", tag, "Announce a new signing key"), func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *SigningKey }, error) {
+	route(a, operation("POST", at+"/rotate", "rotate-signing-key", tag, "Announce a new signing key", conflicts), func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *SigningKey }, error) {
 		key, err := a.RotateKey(ctx, c, in.Tenant)
 		return &struct{ Body *SigningKey }{key}, err
 	})
@@ -496,7 +507,7 @@ func (a *api) eventRoutes() {
 	}
 	following := operation("GET", "/tenants/{tenant}/events/stream", "follow-events", tag, "Follow the events of a tenant")
 	following.Description = "A stream of server-sent events (text/event-stream): each has an id and an event as JSON in data. Comments are sent while there are none."
-	route(a, following, func(ctx context.Context, c *Caller, in *follow) (*huma.StreamResponse, error) {
+	route(a, streams(following, "text/event-stream", "Events, until the reader goes away or the admin key is revoked"), func(ctx context.Context, c *Caller, in *follow) (*huma.StreamResponse, error) {
 		from, err := a.beforeFollowing(ctx, c, in.Tenant, in.search(), in.Last)
 		if err != nil {
 			return nil, err
@@ -539,7 +550,7 @@ func (a *api) adminKeyRoutes() {
 		ID          string `path:"id" maxLength:"64"`
 		Descendants bool   `query:"descendants" doc:"Also revoke every key that it made, directly or through another key"`
 	}
-	route(a, operation("DELETE", "/admin-keys/{id}", "revoke-admin-key", tag, "Revoke an admin key"), func(ctx context.Context, c *Caller, in *revoke) (*struct{ Body *RevokedKeys }, error) {
+	route(a, operation("DELETE", "/admin-keys/{id}", "revoke-admin-key", tag, "Revoke an admin key", conflicts), func(ctx context.Context, c *Caller, in *revoke) (*struct{ Body *RevokedKeys }, error) {
 		done, err := a.RevokeAdminKey(ctx, c, in.ID, in.Descendants)
 		return &struct{ Body *RevokedKeys }{done}, err
 	})
@@ -577,7 +588,7 @@ func suspension[P interface{ ref() models.Ref }](a *api, tag, at, name string) {
 		s, err := a.Suspend(ctx, c, (*in).ref(), bodyOf(ctx))
 		return &struct{ Body *Suspension }{s}, err
 	})
-	on := takes[suspensionRequest](a, operation("POST", at+"/resume", "resume-"+name, tag, "Lift the suspension of a "+words), false, jsonType)
+	on := takes[suspensionRequest](a, operation("POST", at+"/resume", "resume-"+name, tag, "Lift the suspension of a "+words, conflicts), false, jsonType)
 	on.Description = "Sessions from before stay ended."
 	route(a, on, func(ctx context.Context, c *Caller, in *P) (*struct{ Body *Suspension }, error) {
 		s, err := a.Resume(ctx, c, (*in).ref(), bodyOf(ctx))

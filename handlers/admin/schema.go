@@ -1,0 +1,240 @@
+package admin
+
+import (
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/latchkey/latchkey/settings"
+)
+
+// Client, Issuer and Tenant marshal themselves. These types are how the document
+// describes them: in responses, and in requests.
+
+type clientSchema struct {
+	ID string `json:"id" doc:"Its client_id"`
+	settings.ClientSettings
+	Secret string       `json:"secret,omitempty" doc:"A secret that the server has just made. It is not shown again"`
+	Status ClientStatus `json:"status" readOnly:"true" doc:"What its settings do not say"`
+}
+
+type clientRequestSchema struct {
+	ID string `json:"id,omitempty" doc:"Its client_id again, or left out"`
+	settings.ClientSettings
+	Secret         string `json:"secret,omitempty" writeOnly:"true" doc:"Its secret, at least 32 characters; it is not shown again"`
+	PreviousSecret string `json:"previous_secret,omitempty" writeOnly:"true" doc:"A secret that is accepted as well, until previous_until"`
+	Status         any    `json:"status,omitempty" doc:"Ignored"`
+}
+
+type issuerSchema struct {
+	ID string `json:"id" doc:"The id of the entry"`
+	settings.IssuerSettings
+	Status IssuerStatus `json:"status" readOnly:"true" doc:"What its settings do not say"`
+}
+
+type issuerRequestSchema struct {
+	ID string `json:"id,omitempty" doc:"The id of the entry again, or left out"`
+	settings.IssuerSettings
+	Status any `json:"status,omitempty" doc:"Ignored"`
+}
+
+// TenantSettings are the settings of a tenant as the document describes them.
+type TenantSettings struct {
+	SigningAlgorithm string              `json:"signing_algorithm,omitempty" enum:"RS256,ES256,Ed25519" doc:"The algorithm of its signing keys; default RS256"`
+	KeyRotation      *settings.Duration  `json:"key_rotation,omitempty" doc:"How old a signing key gets, or none; default 90d"`
+	Disabled         bool                `json:"disabled,omitempty" doc:"Nobody may sign in, and its sessions have ended"`
+	StoreDevice      *bool               `json:"store_device,omitempty" doc:"Whether names, user agents and addresses of devices are stored; default true"`
+	UserRetention    *settings.Duration  `json:"user_retention,omitempty" doc:"After how long without a sign-in users are deleted; default none"`
+	ACR              []settings.ACRClass `json:"acr,omitempty" doc:"Its own authentication context classes, from the weakest to the strongest"`
+}
+
+type tenantSchema struct {
+	ID string `json:"id"`
+	TenantSettings
+	Status TenantStatus `json:"status" readOnly:"true" doc:"What its settings do not say"`
+}
+
+type tenantRequestSchema struct {
+	ID string `json:"id,omitempty" doc:"The id of the tenant again, or left out"`
+	TenantSettings
+	Status any `json:"status,omitempty" doc:"Ignored"`
+}
+
+// schemaName names a schema after its type.
+func schemaName(t reflect.Type, hint string) string {
+	return strings.TrimSuffix(huma.DefaultSchemaNamer(t, hint), "Schema")
+}
+
+// Schema implements huma.SchemaProvider.
+func (Client) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[clientSchema](), true, "")
+}
+
+// Schema implements huma.SchemaProvider.
+func (Issuer) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[issuerSchema](), true, "")
+}
+
+// Schema implements huma.SchemaProvider.
+func (Tenant) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[tenantSchema](), true, "")
+}
+
+// putSchema describes T, a noun in a request that replaces it: null restores a default.
+func putSchema[T any](r huma.Registry) *huma.Schema {
+	ref := r.Schema(reflect.TypeFor[T](), true, "")
+	s := withSharedSecret(r, r.SchemaFromRef(ref.Ref))
+	for name, member := range s.Properties {
+		if !slices.Contains(s.Required, name) {
+			s.Properties[name] = orNull(member)
+		}
+	}
+	*r.SchemaFromRef(ref.Ref) = *s
+	return ref
+}
+
+// patchSchema describes a merge patch of T (RFC 7396): every member may be left out or
+// null, at every depth.
+func patchSchema[T any](r huma.Registry) *huma.Schema {
+	ref := r.Schema(reflect.TypeFor[T](), true, "")
+	name := strings.TrimSuffix(strings.TrimPrefix(ref.Ref, schemaPath), "Request") + "Patch"
+	r.Map()[name] = patchOf(r, withSharedSecret(r, r.SchemaFromRef(ref.Ref)))
+	return &huma.Schema{Ref: schemaPath + name}
+}
+
+const schemaPath = "#/components/schemas/"
+
+func patchOf(r huma.Registry, s *huma.Schema) *huma.Schema {
+	if len(s.AnyOf) > 0 { // of orNull
+		s = &huma.Schema{Ref: s.AnyOf[0].Ref, Description: s.Description}
+	}
+	if s.Ref != "" {
+		described := *r.SchemaFromRef(s.Ref)
+		if s.Description != "" {
+			described.Description = s.Description
+		}
+		s = &described
+	}
+	if s.Type != huma.TypeObject {
+		return s
+	}
+	patched := *s
+	patched.Required, patched.Properties = nil, map[string]*huma.Schema{}
+	for name, member := range s.Properties {
+		patched.Properties[name] = orNull(patchOf(r, member))
+	}
+	if values, ok := s.AdditionalProperties.(*huma.Schema); ok {
+		patched.AdditionalProperties = orNull(patchOf(r, values))
+	}
+	return &patched
+}
+
+// withSharedSecret returns a copy in which keys, the keys of a trusted issuer, may have
+// the secret that responses never have.
+func withSharedSecret(r huma.Registry, s *huma.Schema) *huma.Schema {
+	copied := *s
+	copied.Properties = maps.Clone(s.Properties)
+	if keys, has := copied.Properties["keys"]; has && keys.Ref != "" {
+		described := *r.SchemaFromRef(keys.Ref)
+		described.Properties = maps.Clone(described.Properties)
+		described.Properties["shared_secret"] = &huma.Schema{Type: huma.TypeString, WriteOnly: true, Description: "A secret of at least 32 bytes, for HS256; it is not shown again"}
+		copied.Properties["keys"] = &described
+	}
+	return &copied
+}
+
+// orNull returns a schema that also admits null.
+func orNull(s *huma.Schema) *huma.Schema {
+	nullable := *s
+	switch {
+	case s.Nullable:
+	case s.Ref != "":
+		return &huma.Schema{AnyOf: []*huma.Schema{{Ref: s.Ref}, {Type: "null"}}, Description: s.Description}
+	case s.Type != "":
+		nullable.Nullable = true
+		if s.Enum != nil {
+			nullable.Enum = append(slices.Clone(s.Enum), nil)
+		}
+	}
+	return &nullable
+}
+
+// describeResponses adds the errors of an operation: those that any may have, those
+// that follow from its parameters and its body, and those of op.Errors. No other
+// status is sent.
+func (a *api) describeResponses(op *huma.Operation) {
+	statuses := []int{
+		http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests,
+		http.StatusInternalServerError, http.StatusServiceUnavailable,
+	}
+	if strings.Contains(op.Path, "{") {
+		statuses = append(statuses, http.StatusNotFound)
+	}
+	if op.RequestBody != nil {
+		statuses = append(statuses, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	if op.Responses == nil {
+		op.Responses = map[string]*huma.Response{}
+	}
+	for _, status := range append(statuses, op.Errors...) {
+		op.Responses[strconv.Itoa(status)] = a.problemResponse(status)
+	}
+	op.Errors = nil // huma would add its own error model
+}
+
+// problemResponse returns a reference to the response with a status.
+func (a *api) problemResponse(status int) *huma.Response {
+	components := a.OpenAPI().Components
+	name := strings.ReplaceAll(http.StatusText(status), " ", "")
+	if components.Responses[name] == nil {
+		response := &huma.Response{Description: problemDescriptions[status], Content: map[string]*huma.MediaType{
+			"application/problem+json": {Schema: components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")},
+		}}
+		text := &huma.Schema{Type: huma.TypeString}
+		switch status {
+		case http.StatusUnauthorized:
+			response.Headers = map[string]*huma.Param{"WWW-Authenticate": {Schema: text, Required: true}}
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			response.Headers = map[string]*huma.Param{"Retry-After": {Schema: text, Description: "In seconds", Required: true}}
+		}
+		components.Responses[name] = response
+	}
+	return &huma.Response{Ref: "#/components/responses/" + name}
+}
+
+var problemDescriptions = map[int]string{
+	http.StatusBadRequest:            "A parameter or the body is not valid; errors lists what is wrong",
+	http.StatusUnauthorized:          "The admin key is missing, unknown, revoked or expired",
+	http.StatusForbidden:             "The role of the admin key may not do this, or the Host header names another machine",
+	http.StatusNotFound:              "There is no such resource, or the admin key is not for its tenant",
+	http.StatusRequestTimeout:        "The body took too long",
+	http.StatusConflict:              "What is stored does not allow it; code says why",
+	http.StatusPreconditionFailed:    "It was changed since it was read, or exists already",
+	http.StatusRequestEntityTooLarge: "The body is larger than 1 MiB",
+	http.StatusUnsupportedMediaType:  "The body has another media type than the operation takes",
+	http.StatusTooManyRequests:       "Too many wrong admin keys came from this address",
+	http.StatusInternalServerError:   "The server encountered an unexpected condition",
+	http.StatusServiceUnavailable:    "The server cannot serve the request at the moment",
+}
+
+// created adds 201, with the content of 200, to an operation that creates or replaces.
+func (a *api) created(method, path string) {
+	responses := a.registered(method, basePath+path).Responses
+	created := *responses["200"]
+	created.Description = "It was created"
+	responses["201"] = &created
+}
+
+// streams gives an operation the response of a stream.
+func streams(op huma.Operation, kind, description string) huma.Operation {
+	op.DefaultStatus = http.StatusOK
+	op.Responses = map[string]*huma.Response{"200": {Description: description, Content: map[string]*huma.MediaType{
+		kind: {Schema: &huma.Schema{Type: huma.TypeString}},
+	}}}
+	return op
+}
