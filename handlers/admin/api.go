@@ -98,6 +98,10 @@ func (a *api) authenticate(ctx huma.Context, next func(huma.Context)) {
 		a.fail(g, err)
 		return
 	}
+	if err := checkParameters(g); err != nil {
+		a.fail(g, err)
+		return
+	}
 	body, err := readBody(g.Request, ctx.Operation())
 	if err != nil {
 		a.fail(g, err)

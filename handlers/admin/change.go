@@ -129,7 +129,7 @@ func merge(stored, patch []byte, given map[string]bool) ([]byte, error) {
 // page turns the parameters of a list into a page.
 func page(cursor string, limit int, match string) (models.Page, error) {
 	after, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	if err != nil || !utf8.Valid(after) {
+	if err != nil || !utf8.Valid(after) || slices.Contains(after, 0) {
 		return models.Page{}, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the page before, or leave it out")
 	}
 	return models.Page{After: string(after), Limit: limit, Match: match}, nil

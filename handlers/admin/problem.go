@@ -131,6 +131,7 @@ func asProblem(err error) *Problem {
 	var faults settings.Faults
 	var managed *models.ManagedAttributeError
 	var tooMany *oauth.TooManyFailuresError
+	var issuer *models.UnknownIssuerError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -138,6 +139,8 @@ func asProblem(err error) *Problem {
 		return asProblem(invalidBody("", faults))
 	case errors.As(err, &managed):
 		return problem(http.StatusConflict, "managed_by_file", capital(managed.Error()))
+	case errors.As(err, &issuer):
+		return asProblem(invalidParameter("issuer", "is neither the id nor the URL of a trusted issuer of the tenant"))
 	case errors.As(err, &tooMany):
 		p := problem(http.StatusTooManyRequests, "too_many_failures", "Too many failed authentication attempts from this address; try again after the number of seconds in Retry-After")
 		p.header = http.Header{"Retry-After": {strconv.Itoa(int((tooMany.Wait + time.Second - 1) / time.Second))}}

@@ -12,7 +12,10 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -64,8 +67,11 @@ func syntaxError(err error) error {
 // JSON parses a text with one JSON object. It does not convert numbers or booleans to
 // text: a text setting must be a JSON string.
 func JSON(text []byte) (*Document, error) {
-	if !json.Valid(text) {
+	switch {
+	case !json.Valid(text):
 		return nil, errors.New("must be JSON")
+	case !utf8.Valid(text) || halfSurrogate(text):
+		return nil, errors.New("must be UTF-8, and \\u escapes must be whole characters")
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -77,6 +83,34 @@ func JSON(text []byte) (*Document, error) {
 		return nil, errors.New("must be a JSON object")
 	}
 	return &Document{root: root, json: true}, nil
+}
+
+// halfSurrogate reports whether valid JSON has a \ud800 to \udfff that is not part of a
+// pair. encoding/json would replace it silently.
+func halfSurrogate(text []byte) bool {
+	unit := func(at int) rune { // of the escape that begins at a position; -1: there is none
+		if at+6 > len(text) || text[at] != '\\' || text[at+1] != 'u' {
+			return -1
+		}
+		n, err := strconv.ParseUint(string(text[at+2:at+6]), 16, 16)
+		if err != nil {
+			return -1
+		}
+		return rune(n)
+	}
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		if u := unit(i); utf16.IsSurrogate(u) {
+			if utf16.DecodeRune(u, unit(i+6)) == utf8.RuneError {
+				return true
+			}
+			i += 6
+		}
+		i++ // the escaped character
+	}
+	return false
 }
 
 // readJSON returns the next value as a YAML node. The text must be valid JSON.
