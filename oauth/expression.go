@@ -298,7 +298,7 @@ func compileMapping(env *cel.Env, texts map[string]string, path string, faults *
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		e, err := compile(env, texts[name], nil)
 		if err != nil {
-			faults.Add(path+"."+name, "%v", err)
+			faults.Add(settings.Member(path, name), "%v", err)
 			continue
 		}
 		m[name] = e

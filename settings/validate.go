@@ -181,7 +181,7 @@ func (s seen) note(faults *Faults, path, value string) {
 // Member returns the path of key in the mapping at path. It quotes and shortens a
 // key that is long or not plain text.
 func Member(path, key string) string {
-	if quoted := strconv.Quote(key); len(key) > 64 || quoted != `"`+key+`"` {
+	if quoted := strconv.Quote(key); len(key) > 64 || quoted != `"`+key+`"` || strings.ContainsAny(key, ".[") {
 		return path + "[" + strconv.Quote(key[:min(len(key), 64)]) + "]"
 	}
 	return strings.TrimPrefix(path+"."+key, ".")
