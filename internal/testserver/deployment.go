@@ -170,12 +170,19 @@ func (d *Deployment) MachineToken() string {
 // same issuer URL.
 func (d *Deployment) OtherNode() *Deployment {
 	d.T.Helper()
+	return d.OtherNodeWith(Options{})
+}
+
+// OtherNodeWith is OtherNode with more options.
+func (d *Deployment) OtherNodeWith(o Options) *Deployment {
+	d.T.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		d.T.Fatal(err)
 	}
+	o.DatabaseURL, o.Clock, o.Listener, o.Issuer = d.DatabaseURL, d.Clock, listener, d.URL
 	other := *d
-	other.Server = New(d.T, Options{DatabaseURL: d.DatabaseURL, Clock: d.Clock, Listener: listener, Issuer: d.URL})
+	other.Server = New(d.T, o)
 	other.URL = "http://" + listener.Addr().String()
 	return &other
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/handlers"
+	"github.com/latchkey/latchkey/handlers/admin"
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
@@ -66,6 +67,8 @@ type Options struct {
 	Issuer      string        // default http:// and the listener's address
 	Proxies     []string      // trusted proxies
 	Run         bool          // do the background work of a node
+	Admin       bool          // serve the admin API at Server.AdminURL
+	AdminLocal  bool          // the admin API rejects foreign host names
 
 	Wrap func(http.Handler) http.Handler // wraps the server's handler
 
@@ -74,17 +77,21 @@ type Options struct {
 
 // Server is a running server.
 type Server struct {
-	URL string // also the base issuer
+	URL      string // also the base issuer
+	AdminURL string // of the admin API, without its path
 
 	DatabaseURL string
 
-	Handler http.Handler // for requests without a connection
+	Handler      http.Handler // for requests without a connection
+	AdminHandler http.Handler // the same for the admin API
 
 	Clock *Clock
 	Store *models.Store
 	OAuth *oauth.Server
 	Keys  *oauth.Keys
 	Log   *Log
+
+	Metrics http.Handler // of the server and of the admin API
 
 	t testing.TB
 }
@@ -159,11 +166,18 @@ func New(t testing.TB, o Options) *Server {
 		}
 		return errors.Join(s.Store.Ping(ctx), s.OAuth.SigningReady(ctx))
 	}
-	s.Handler, err = handlers.New(handlers.Config{
+	metrics := handlers.NewMetrics()
+	s.Metrics = metrics.Handler()
+	edge := handlers.Config{
 		Issuer: o.Issuer, OAuth: s.OAuth, Ready: ready, TrustedProxies: o.Proxies,
-		Metrics: handlers.NewMetrics(), Log: log,
-	})
+		Metrics: metrics, Log: log, AdminLocal: o.AdminLocal,
+	}
+	s.Handler, err = handlers.New(edge)
 	must(t, err)
+	if o.Admin {
+		edge.Admin = &admin.Service{Store: s.Store, OAuth: s.OAuth, Keys: s.Keys, BaseURL: o.Issuer, Log: log}
+		s.serveAdmin(edge)
+	}
 	served := s.Handler
 	if o.Wrap != nil {
 		served = o.Wrap(served)

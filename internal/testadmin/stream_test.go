@@ -1,0 +1,94 @@
+package testadmin
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+// stream is an open stream of events.
+type stream struct {
+	t      *testing.T
+	lines  *bufio.Scanner
+	answer *testserver.Answer
+}
+
+// streamed is an event of a stream.
+type streamed struct {
+	id   string
+	data object
+}
+
+// next returns the next event. It fails the test if the stream ends before.
+func (s *stream) next() streamed {
+	s.t.Helper()
+	e, ok := s.read()
+	if !ok {
+		s.t.Fatalf("the stream ended: %v", s.lines.Err())
+	}
+	return e
+}
+
+// read returns the next event, or false at the end of the stream.
+func (s *stream) read() (e streamed, ok bool) {
+	for s.lines.Scan() {
+		line := s.lines.Text()
+		if id, is := strings.CutPrefix(line, "id: "); is {
+			e.id = id
+		}
+		if data, is := strings.CutPrefix(line, "data: "); is {
+			if err := json.Unmarshal([]byte(data), &e.data); err != nil {
+				s.t.Errorf("data is not JSON: %v", err)
+			}
+		}
+		if line == "" && e.data != nil {
+			return e, true
+		}
+	}
+	return e, false
+}
+
+// follow opens a stream of events, calls do when it is connected, and closes it.
+func follow(t *testing.T, d *deployment, key, path string, do func(*stream), options ...option) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	o := request{header: http.Header{"Authorization": {"Bearer " + key}}}
+	for _, option := range options {
+		option(&o)
+	}
+	req, err := http.NewRequestWithContext(ctx, "GET", d.AdminURL+"/admin/v1"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = o.header
+	if err := theDocument().checkRequest(req, nil); err != nil {
+		t.Error(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		text, _ := io.ReadAll(resp.Body)
+		t.Fatalf("status %d %s", resp.StatusCode, text)
+	}
+	s := &stream{t: t, lines: bufio.NewScanner(resp.Body)}
+	s.lines.Buffer(nil, 1<<20)
+	if !s.lines.Scan() || s.lines.Text() != ": connected" {
+		t.Fatalf("the stream begins with %q", s.lines.Text())
+	}
+	if err := theDocument().checkResponse(req, resp.StatusCode, resp.Header, []byte(": connected\n\n")); err != nil {
+		t.Error(err)
+	}
+	d.seen.add(theDocument().find("GET", req.URL), nil, &testserver.Answer{Status: resp.StatusCode})
+	do(s)
+}

@@ -1,0 +1,156 @@
+package testadmin
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/latchkey/latchkey/internal/testserver"
+)
+
+func TestAttributesBecomeClaimsOfTheNextToken(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		want(t, 200, d.call(t, d.admin, "PATCH", "/tenants/default/clients/web", object{"claims": object{"plan": "user.?plan.orValue('free')"}}))
+		d.reload(t)
+		want(t, 201, d.call(t, d.admin, "PUT", "/tenants/default/users/alice", object{"attributes": object{"plan": "pro"}}))
+		a := d.SignIn("alice")
+		if plan := testserver.Claims(t, a)["plan"]; plan != "pro" {
+			t.Errorf("after an exchange plan is %v", plan)
+		}
+		want(t, 200, d.call(t, d.admin, "PATCH", "/tenants/default/users/alice", object{"attributes": object{"plan": "team"}}))
+		d.Clock.Advance(1e9)
+		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
+		if plan := testserver.Claims(t, a)["plan"]; plan != "team" {
+			t.Errorf("after a refresh plan is %v", plan)
+		}
+		want(t, 200, d.call(t, d.admin, "PATCH", "/tenants/default/users/alice", object{"attributes": object{"plan": nil}}))
+		a = d.Want(200, "", d.Refresh("", "web", a.Text("refresh_token")))
+		if plan := testserver.Claims(t, a)["plan"]; plan != "free" {
+			t.Errorf("after the attribute was removed plan is %v", plan)
+		}
+	})
+}
+
+func TestAttributesOfTheFileStay(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		d.applyFile(t)
+		const path = "/tenants/owned/users/zoe"
+		for _, c := range []struct {
+			method string
+			plan   any
+		}{{"PUT", "free"}, {"PATCH", "free"}, {"PATCH", nil}} {
+			wantProblem(t, c.method, 409, "managed_by_file", d.call(t, d.admin, c.method, path, object{"attributes": object{"plan": c.plan}}))
+		}
+		wantProblem(t, "disabled", 409, "managed_by_file", d.call(t, d.admin, "PATCH", path, object{"disabled": true}))
+		wantProblem(t, "delete", 409, "managed_by_file", d.call(t, d.admin, "DELETE", path, nil))
+		want(t, 200, d.call(t, d.admin, "PATCH", path, object{"attributes": object{"team": "a"}}))
+		a := want(t, 200, d.call(t, d.admin, "PUT", path, object{"attributes": object{"city": "Ghent"}}))
+		if got := jsonOf(a.JSON["attributes"]); got != `{"city":"Ghent","plan":"pro"}` {
+			t.Errorf("attributes %s", got)
+		}
+		if got := jsonOf(a.JSON["status"].(object)["attributes_by"]); got != `{"city":"operator","plan":"file"}` {
+			t.Errorf("set by %s", got)
+		}
+	})
+}
+
+func TestAnySubCanBeNamedInAPath(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		for _, sub := range []string{"a/b", "a b", "a%2fb", "a+b", "auth0|5f7c", "https://id.example.com/users/1?x=y#z", "a;b", "a&b=c", `"quoted"`, "sessions", "suspend", "a@b.example"} {
+			path := "/tenants/default/users/" + url.PathEscape(sub)
+			a := d.call(t, d.admin, "PUT", path, object{"sub": sub, "attributes": object{"is": sub}})
+			if a.Status != 201 || a.Text("sub") != sub {
+				t.Errorf("PUT %s: status %d %s", path, a.Status, a.Body)
+				continue
+			}
+			signedIn := d.SignIn(sub)
+			if got := testserver.Claims(t, signedIn)["sub"]; got != sub {
+				t.Errorf("%q signs in as %v", sub, got)
+			}
+			a = want(t, 200, d.call(t, d.viewer, "GET", path, nil))
+			if a.JSON["status"].(object)["sessions"] != float64(1) {
+				t.Errorf("%q has %v", sub, a.JSON["status"])
+			}
+			found := want(t, 200, d.call(t, d.support, "GET", "/tenants/default/sessions?user="+url.QueryEscape(sub), nil)).JSON["items"].([]any)
+			if len(found) != 1 || found[0].(object)["user"] != sub {
+				t.Errorf("the sessions of %q: %v", sub, found)
+			}
+			if users := want(t, 200, d.call(t, d.support, "GET", "/tenants/default/users?q="+url.QueryEscape(sub), nil)).JSON["items"].([]any); len(users) == 0 || users[0].(object)["sub"] != sub {
+				t.Errorf("the users that begin with %q: %v", sub, users)
+			}
+			if n := want(t, 200, d.call(t, d.support, "DELETE", path+"/sessions", nil)).JSON["ended"]; n != float64(1) {
+				t.Errorf("%v sessions of %q ended", n, sub)
+			}
+			want(t, 200, d.call(t, d.admin, "DELETE", path, nil))
+			wantProblem(t, sub, 404, "not_found", d.call(t, d.viewer, "GET", path, nil))
+		}
+	})
+}
+
+func TestASubThatNoTokenMayHaveIsRefused(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		before := d.Stored("users")
+		for _, sub := range []string{"ålïçé", "😀", "a\nb", strings.Repeat("a", 256), "backend"} {
+			a := d.call(t, d.admin, "PUT", "/tenants/default/users/"+url.PathEscape(sub), object{"attributes": object{}})
+			wantProblem(t, sub, 400, "invalid_request", a)
+		}
+		if d.Stored("users") != before {
+			t.Error("a refused request has created a user")
+		}
+	})
+}
+
+func TestDeletingAUserLeavesAPseudonym(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		const sub, city = "zelda.personal@example.com", "Personal City"
+		path := "/tenants/default/users/" + sub
+		want(t, 201, d.call(t, d.admin, "PUT", path, object{"attributes": object{"city": city}}))
+		claims := d.Issuer.Claims(d.URL, sub)
+		a := d.Want(200, "", d.Exchange("", "web", d.Issuer.Sign(claims), "latchkey_device_name", "Zelda's phone"))
+		want(t, 200, d.call(t, d.admin, "PATCH", "/tenants/default/sessions/"+a.Text("session_id"), object{"attributes": object{"org": "acme"}}))
+		done := want(t, 200, d.call(t, d.admin, "DELETE", path, nil))
+		if done.JSON["sessions"] != float64(1) || done.Text("pseudonym") == "" {
+			t.Errorf("deleted: %s", done.Body)
+		}
+		d.Want(400, "invalid_grant", d.Refresh("", "web", a.Text("refresh_token")))
+		stored := d.Stored("users", "events")
+		for _, text := range []string{sub, city, "Zelda"} {
+			if strings.Contains(stored, text) {
+				t.Errorf("%q is still stored: %s", text, lines(stored, text))
+			}
+		}
+		events := want(t, 200, d.call(t, d.viewer, "GET", "/tenants/default/events?user="+url.QueryEscape(done.Text("pseudonym")), nil)).JSON["items"].([]any)
+		if len(events) == 0 {
+			t.Error("no event has the pseudonym")
+		}
+		wantProblem(t, "again", 404, "not_found", d.call(t, d.admin, "DELETE", path, nil))
+	})
+}
+
+func TestOnlyAHigherRoleLiftsASuspension(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		ranks := []string{d.support, d.admin, d.owner}
+		for by, suspender := range ranks {
+			for lifter, key := range ranks {
+				path := "/tenants/default/users/" + string(rune('a'+by)) + string(rune('a'+lifter))
+				want(t, 200, d.call(t, suspender, "POST", path+"/suspend", object{"reason": "a test"}))
+				a := d.call(t, key, "POST", path+"/resume", nil)
+				// What support and admin suspend, both lift; what an owner suspends, an owner lifts.
+				may := lifter >= min(by, 2) && (by < 2 || lifter == 2)
+				if by == 1 && lifter == 0 {
+					if a.Status != 200 && a.Status != 403 {
+						t.Errorf("admin's suspension, support: status %d %s", a.Status, a.Body)
+					}
+					continue
+				}
+				if may && a.Status != 200 || !may && a.Status != 403 {
+					t.Errorf("suspended by %d, resumed by %d: status %d %s", by, lifter, a.Status, a.Body)
+				}
+			}
+		}
+		want(t, 200, d.call(t, d.support, "POST", "/tenants/default/users/alice/suspend", nil))
+		d.Want(400, "invalid_request", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", nil)))
+		want(t, 200, d.call(t, d.support, "POST", "/tenants/default/users/alice/resume", nil))
+		d.SignIn("alice")
+	})
+}
