@@ -80,8 +80,7 @@ func with(o object, more object) object {
 	return o
 }
 
-// exercise calls every operation with success. It returns parameters of paths under
-// which there is something.
+// exercise calls every operation with success.
 func exercise(t *testing.T, d *deployment) {
 	ok := func(status int, method, path string, body any, options ...option) *testserver.Answer {
 		t.Helper()
@@ -258,7 +257,7 @@ func fill(path string, values map[string]string) string {
 	return path
 }
 
-// bodies are requests to operations that must have a body or a parameter.
+// minimal returns the query and the body that an operation cannot do without.
 func minimal(id string) (query string, body any) {
 	switch id {
 	case "put-tenant", "patch-tenant", "patch-client", "patch-trusted-issuer":
