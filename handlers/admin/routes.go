@@ -187,7 +187,7 @@ func (a *api) tenantRoutes() {
 		}
 		return putAnswer(created, t.Version, *t), nil
 	})
-	a.created("PUT", "/tenants/{tenant}")
+	a.created("/tenants/{tenant}")
 	change := takesSchema(operation("PATCH", "/tenants/{tenant}", "patch-tenant", tag, "Change some settings of a tenant", conflicts, stale), patchSchema[tenantRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
 	route(a, change, func(ctx context.Context, c *Caller, in *TenantAnd) (*answer[Tenant], error) {
 		t, err := a.PatchTenant(ctx, c, in.Tenant, bodyOf(ctx), in.precondition())
@@ -241,7 +241,7 @@ func (a *api) clientRoutes() {
 		}
 		return putAnswer(created, client.Version, *client), nil
 	})
-	a.created("PUT", at+"/{client}")
+	a.created(at + "/{client}")
 	change := takesSchema(operation("PATCH", at+"/{client}", "patch-client", tag, "Change some settings of a client", conflicts, stale), patchSchema[clientRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
 	change.Description = "A merge patch (RFC 7396). A change of preset resets what the preset decides and the patch does not have."
 	route(a, change, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
@@ -298,7 +298,7 @@ func (a *api) issuerRoutes() {
 		}
 		return putAnswer(created, issuer.Version, *issuer), nil
 	})
-	a.created("PUT", at+"/{issuer}")
+	a.created(at + "/{issuer}")
 	change := takesSchema(operation("PATCH", at+"/{issuer}", "patch-trusted-issuer", tag, "Change some settings of a trusted issuer", conflicts, stale), patchSchema[issuerRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
 	change.Description = "A merge patch (RFC 7396)."
 	route(a, change, func(ctx context.Context, c *Caller, in *issuerAnd) (*answer[Issuer], error) {
@@ -355,7 +355,7 @@ func (a *api) userRoutes() {
 		}
 		return putAnswer(created, u.Version, *u), nil
 	})
-	a.created("PUT", at+"/{sub}")
+	a.created(at + "/{sub}")
 	change := takes[userRequest](a, operation("PATCH", at+"/{sub}", "patch-user", tag, "Change some attributes of a user", conflicts, stale), true, patchType, jsonType)
 	change.Description = "A merge patch (RFC 7396) of attributes and disabled: null removes an attribute."
 	route(a, change, func(ctx context.Context, c *Caller, in *userAnd) (*answer[User], error) {

@@ -222,9 +222,9 @@ var problemDescriptions = map[int]string{
 	http.StatusServiceUnavailable:    "The server cannot serve the request at the moment",
 }
 
-// created adds 201, with the content of 200, to an operation that creates or replaces.
-func (a *api) created(method, path string) {
-	responses := a.registered(method, basePath+path).Responses
+// created adds 201, with the content of 200, to the PUT operation of a path.
+func (a *api) created(path string) {
+	responses := a.registered(http.MethodPut, basePath+path).Responses
 	created := *responses["200"]
 	created.Description = "It was created"
 	responses["201"] = &created

@@ -214,7 +214,7 @@ func exercise(t *testing.T, d *deployment) {
 	ok(200, "GET", "/admin-keys?limit=2", nil)
 	ok(200, "DELETE", "/admin-keys/"+a.Text("id")+"?descendants=true", nil)
 	a = ok(201, "POST", "/admin-keys", object{"name": "another", "role": "owner"})
-	a = want(t, 201, d.call(t, a.Text("key"), "POST", "/admin-keys", object{"name": "its child", "role": "viewer"}))
+	want(t, 201, d.call(t, a.Text("key"), "POST", "/admin-keys", object{"name": "its child", "role": "viewer"}))
 	ok(200, "GET", "/admin-keys?limit=500", nil)
 
 	// Everything at once

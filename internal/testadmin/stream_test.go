@@ -15,9 +15,8 @@ import (
 
 // stream is an open stream of events.
 type stream struct {
-	t      *testing.T
-	lines  *bufio.Scanner
-	answer *testserver.Answer
+	t     *testing.T
+	lines *bufio.Scanner
 }
 
 // streamed is an event of a stream.
