@@ -93,8 +93,8 @@ func (s *Store) AdminKeys(ctx context.Context, after string, limit int) ([]Admin
 	return keys, err
 }
 
-// AdminKey returns a key, whether or not it can be used. ErrNotFound: there is none
-// with the id.
+// AdminKey returns a key, whether or not it can be used. ErrNotFound: no key has
+// the id.
 func (s *Store) AdminKey(ctx context.Context, id string) (*AdminKey, error) {
 	var k AdminKey
 	err := s.query(ctx, func(db *gorm.DB) error { return orNotFound(db.Where("id = ?", id).Take(&k).Error) })

@@ -16,7 +16,7 @@ type Change struct {
 	Tenant  string
 	Noun    string // tenant, client, issuer or user; or file, for its stored revision
 	ID      string
-	Act     string // in the past tense, if it is none of these: suspended, resumed
+	Act     string // another kind of change, in the past tense: suspended, resumed
 	Reason  string // that somebody gave
 	Fields  []FieldChange
 	Notes   []string // what loosens security, renames users, or is looser than the default

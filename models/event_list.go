@@ -50,18 +50,52 @@ type ListedEvent struct {
 	Event
 }
 
-// ListEvents returns events, the newest first unless Newer is set, and reports
-// whether there are more. A page reads at most MostExamined rows: next is where it
-// ended, and zero on the last page.
+// ListEvents returns events, the newest first unless Newer is set. A page reads at most
+// MostExamined rows: next is where it ended, and zero on the last page.
 func (s *Store) ListEvents(ctx context.Context, f EventFilter) (list []ListedEvent, next EventID, err error) {
+	// Without a filter that is checked row by row, the first batch is enough.
+	for batch, examined := f.Limit+1, 0; examined < MostExamined; batch = eventBatch {
+		batch = min(batch, MostExamined-examined)
+		rows, err := s.readEvents(ctx, f, batch)
+		if err != nil {
+			return nil, EventID{}, err
+		}
+		for _, e := range rows {
+			if !f.has(e.Event) {
+				continue
+			}
+			if len(list) == f.Limit {
+				return list, list[len(list)-1].ID, nil
+			}
+			list = append(list, e)
+		}
+		if len(rows) < batch {
+			return list, EventID{}, nil
+		}
+		examined += batch
+		last := rows[batch-1].ID
+		if next = last; f.Newer != nil {
+			f.Newer = &last
+		} else {
+			f.Older = last
+		}
+	}
+	return list, next, nil
+}
+
+// eventBatch is how many events ListEvents reads at once.
+const eventBatch = 500
+
+// readEvents reads the next events of a filter by an index, at most limit of them.
+func (s *Store) readEvents(ctx context.Context, f EventFilter, limit int) (list []ListedEvent, err error) {
 	where, args := f.condition()
 	order := " ORDER BY id DESC LIMIT ?"
 	if f.Newer != nil {
 		order = " ORDER BY id LIMIT ?"
 	}
-	err = s.longQuery(ctx, func(db *gorm.DB) error {
-		rows, err := collect(db.Raw("SELECT id, at, type, session_id, client_id, issuer_id, subject, details FROM events WHERE "+where+order,
-			append(args, MostExamined)...), func(rows *sql.Rows) (e ListedEvent, err error) {
+	err = s.longQuery(ctx, func(db *gorm.DB) (err error) {
+		list, err = collect(db.Raw("SELECT id, at, type, session_id, client_id, issuer_id, subject, details FROM events WHERE "+where+order,
+			append(args, limit)...), func(rows *sql.Rows) (e ListedEvent, err error) {
 			var id, sid []byte
 			var at Time
 			var details string
@@ -77,26 +111,9 @@ func (s *Store) ListEvents(ctx context.Context, f EventFilter) (list []ListedEve
 			}
 			return e, json.Unmarshal([]byte(details), &e.Details)
 		})
-		if err != nil {
-			return err
-		}
-		list, next = nil, EventID{}
-		for i, e := range rows {
-			if !f.has(e.Event) {
-				continue
-			}
-			if len(list) == f.Limit {
-				next = list[len(list)-1].ID
-				return nil
-			}
-			list = append(list, rows[i])
-		}
-		if len(rows) == MostExamined {
-			next = rows[len(rows)-1].ID
-		}
-		return nil
+		return err
 	})
-	return list, next, err
+	return list, err
 }
 
 // condition is what an index answers.

@@ -74,7 +74,7 @@ func (s *Store) SigningKeys(ctx context.Context, tenant string) ([]SigningKey, e
 // KeyDue is a tenant that needs a new key, with its newest one.
 type KeyDue struct {
 	TenantID, Algorithm string
-	Newest              string // kid; empty if there is none
+	Newest              string // kid; empty if the tenant has no key
 	NewestAlgorithm     string
 }
 

@@ -90,7 +90,7 @@ func (s *Store) revocationsFrom(ctx context.Context, now, from time.Time, known 
 }
 
 // unknownRevocations reads a page of ids and returns where the next page
-// begins; last is nil if there is none.
+// begins; last is nil on the last page.
 func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func(tenant string, id eventID) bool) (unknown [][]byte, last []byte, err error) {
 	type event struct {
 		id     []byte

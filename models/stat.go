@@ -59,6 +59,9 @@ func (s *Store) SyncStats(ctx context.Context, node string) error {
 	changes := s.stats.changes
 	s.stats.changes = nil
 	s.stats.mu.Unlock()
+	if len(changes) == 0 {
+		return nil
+	}
 	type row struct {
 		tenant, name, period string
 		start                int64
@@ -75,7 +78,7 @@ func (s *Store) SyncStats(ctx context.Context, node string) error {
 	slices.SortFunc(rows, func(a, b row) int { // in one order, for the locks
 		return strings.Compare(a.tenant+"\x00"+a.name+"\x00"+a.period, b.tenant+"\x00"+b.name+"\x00"+b.period)
 	})
-	return s.transaction(ctx, func(tx *gorm.DB) error {
+	err := s.transaction(ctx, func(tx *gorm.DB) error {
 		for _, r := range rows {
 			err := tx.Exec(`INSERT INTO stats (tenant_id, name, period, start, node, n) VALUES (?, ?, ?, ?, ?, ?)
 				ON CONFLICT (tenant_id, period, start, name, node) DO UPDATE SET n = stats.n + excluded.n`, r.tenant, r.name, r.period, r.start, node, sums[r]).Error
@@ -85,6 +88,12 @@ func (s *Store) SyncStats(ctx context.Context, node string) error {
 		}
 		return nil
 	})
+	if err != nil {
+		for key, n := range changes {
+			s.stats.add(key, n)
+		}
+	}
+	return err
 }
 
 // PruneStats deletes numbers that are older than they are kept.

@@ -101,19 +101,44 @@ func (s *Store) StoredTenants(ctx context.Context, only []string, p Page) (list 
 			if err != nil {
 				return err
 			}
-			owned, err := ownedNouns(db, row.ID)
-			if err != nil {
-				return err
-			}
-			list = append(list, StoredTenant{row, doc, owned[Ref{NounTenant, row.ID, row.ID}]})
+			list = append(list, StoredTenant{Row: row, Settings: doc})
 		}
-		return nil
+		managed, err := managedIDs(db, "", NounTenant)
+		for i := range list {
+			list[i].Managed = managed[list[i].Row.ID]
+		}
+		return err
 	})
 	list, more = cut(list, p.Limit)
 	return list, more, err
 }
 
-// StoredTenant returns one tenant. ErrNotFound: there is none, or it was removed.
+// managedIDs returns the ids of the things of a kind that the file of serve owns, in
+// one tenant or in all.
+func managedIDs(db *gorm.DB, tenant, noun string) (map[string]bool, error) {
+	var ids []string
+	err := db.Raw("SELECT id FROM file_nouns WHERE noun = ? AND (tenant_id = ? OR ? = '')", noun, tenant, tenant).Scan(&ids).Error
+	managed := map[string]bool{}
+	for _, id := range ids {
+		managed[id] = true
+	}
+	return managed, err
+}
+
+// TenantExists returns ErrNotFound unless there is a tenant with the id, which was not
+// removed.
+func (s *Store) TenantExists(ctx context.Context, id string) error {
+	return s.query(ctx, func(db *gorm.DB) error {
+		var n int
+		err := db.Raw("SELECT count(*) FROM tenants WHERE id = ? AND pruned_at IS NULL", id).Row().Scan(&n)
+		if err == nil && n == 0 {
+			err = ErrNotFound
+		}
+		return err
+	})
+}
+
+// StoredTenant returns one tenant. ErrNotFound: it does not exist, or was removed.
 func (s *Store) StoredTenant(ctx context.Context, id string) (*StoredTenant, error) {
 	list, _, err := s.StoredTenants(ctx, []string{id}, Page{Limit: 1})
 	if err == nil && len(list) == 0 {
@@ -129,18 +154,18 @@ func (s *Store) StoredTenant(ctx context.Context, id string) (*StoredTenant, err
 func (s *Store) StoredClients(ctx context.Context, tenant string, p Page) (list []StoredClient, more bool, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
 		q := db.Where("tenant_id = ? AND removed_at IS NULL AND id > ?", tenant, p.After)
-		list, err = storedClients(q, db, tenant, p)
+		list, err = s.storedClients(q, db, tenant, p)
 		return err
 	})
 	list, more = cut(list, p.Limit)
 	return list, more, err
 }
 
-// StoredClient returns one client. ErrNotFound: the tenant has none with the id.
+// StoredClient returns one client. ErrNotFound: the tenant has no client with the id.
 func (s *Store) StoredClient(ctx context.Context, tenant, id string) (*StoredClient, error) {
 	var list []StoredClient
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		list, err = storedClients(db.Where("tenant_id = ? AND removed_at IS NULL AND id = ?", tenant, id), db, tenant, Page{Limit: 1})
+		list, err = s.storedClients(db.Where("tenant_id = ? AND removed_at IS NULL AND id = ?", tenant, id), db, tenant, Page{Limit: 1})
 		if err == nil && len(list) == 0 {
 			err = ErrNotFound
 		}
@@ -152,10 +177,10 @@ func (s *Store) StoredClient(ctx context.Context, tenant, id string) (*StoredCli
 	return &list[0], nil
 }
 
-func storedClients(q, db *gorm.DB, tenant string, p Page) ([]StoredClient, error) {
+func (s *Store) storedClients(q, db *gorm.DB, tenant string, p Page) ([]StoredClient, error) {
 	if p.Match != "" {
-		like := "%" + escapeLike(p.Match) + "%"
-		q = q.Where("(id LIKE ? ESCAPE '!' OR settings LIKE ? ESCAPE '!')", like, `%"name":"%`+escapeLike(p.Match)+`%`)
+		like := "%" + escapeLike(strings.ToLower(p.Match)) + "%"
+		q = q.Where("(lower(id) LIKE ? ESCAPE '!' OR lower("+s.dialect.jsonName+") LIKE ? ESCAPE '!')", like, like)
 	}
 	var rows []Client
 	if err := q.Order("id").Limit(p.Limit + 1).Find(&rows).Error; err != nil || len(rows) == 0 {
@@ -165,30 +190,23 @@ func storedClients(q, db *gorm.DB, tenant string, p Page) ([]StoredClient, error
 	for i, row := range rows {
 		ids[i] = row.ID
 	}
-	docs, err := documentsOf(db, "clients", tenant, ids)
-	if err != nil {
-		return nil, err
-	}
-	owned, err := ownedNouns(db, tenant)
-	list := make([]StoredClient, len(rows))
-	for i, row := range rows {
-		list[i] = StoredClient{row, docs[row.ID], owned[Ref{NounClient, tenant, row.ID}]}
-	}
-	return list, err
-}
-
-// documentsOf reads the settings of rows as they were written, by id.
-func documentsOf(db *gorm.DB, table, tenant string, ids []string) (map[string]settings.Document, error) {
-	var rows []struct {
+	var docs []struct {
 		ID       string
 		Settings settings.Document `gorm:"serializer:json"`
 	}
-	err := db.Table(table).Select("id", "settings").Where("tenant_id = ? AND id IN ?", tenant, ids).Find(&rows).Error
-	docs := map[string]settings.Document{}
-	for _, row := range rows {
-		docs[row.ID] = row.Settings.WithoutNull()
+	if err := db.Table("clients").Select("id", "settings").Where("tenant_id = ? AND id IN ?", tenant, ids).Find(&docs).Error; err != nil {
+		return nil, err
 	}
-	return docs, err
+	written := map[string]settings.Document{}
+	for _, doc := range docs {
+		written[doc.ID] = doc.Settings.WithoutNull()
+	}
+	managed, err := managedIDs(db, tenant, NounClient)
+	list := make([]StoredClient, len(rows))
+	for i, row := range rows {
+		list[i] = StoredClient{row, written[row.ID], managed[row.ID]}
+	}
+	return list, err
 }
 
 // StoredIssuers returns the trusted issuers of a tenant by the id of their entry, and
@@ -200,20 +218,16 @@ func (s *Store) StoredIssuers(ctx context.Context, tenant string, p Page) (list 
 			return err
 		}
 		slices.SortFunc(rows, func(a, b TrustedIssuer) int { return strings.Compare(a.EntryID, b.EntryID) })
-		ids := make([]string, len(rows))
-		for i, row := range rows {
-			ids[i] = row.ID
-		}
-		docs, err := documentsOf(db, "trusted_issuers", tenant, ids)
+		docs, err := (&applier{tx: db}).documents("trusted_issuers", tenant)
 		if err != nil {
 			return err
 		}
-		owned, err := ownedNouns(db, tenant)
+		managed, err := managedIDs(db, tenant, NounIssuer)
 		list = nil
 		for _, row := range rows {
 			found := p.Match == "" || strings.Contains(row.EntryID, p.Match) || strings.Contains(row.Settings.Issuer, p.Match)
 			if row.EntryID > p.After && found {
-				list = append(list, StoredIssuer{row, docs[row.ID], owned[Ref{NounIssuer, tenant, row.EntryID}]})
+				list = append(list, StoredIssuer{row, docs[row.ID], managed[row.EntryID]})
 			}
 		}
 		return err
@@ -223,7 +237,7 @@ func (s *Store) StoredIssuers(ctx context.Context, tenant string, p Page) (list 
 }
 
 // StoredIssuer returns one trusted issuer, by the id of its entry. ErrNotFound: the
-// tenant has none with the id.
+// tenant has no entry with the id.
 func (s *Store) StoredIssuer(ctx context.Context, tenant, entry string) (*StoredIssuer, error) {
 	list, _, err := s.StoredIssuers(ctx, tenant, Page{Limit: 1 << 20})
 	if err != nil {

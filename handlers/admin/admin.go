@@ -74,8 +74,7 @@ func (s *Service) validate(tenants []settings.TenantSpec) settings.Faults {
 	return append(settings.ValidateTenants(tenants, s.BaseURL), oauth.CheckTenants(tenants)...)
 }
 
-// tenantExists returns errNotFound unless there is such a tenant.
+// tenantExists returns models.ErrNotFound unless there is such a tenant.
 func (s *Service) tenantExists(ctx context.Context, tenant string) error {
-	_, err := s.Store.StoredTenant(ctx, tenant)
-	return err
+	return s.Store.TenantExists(ctx, tenant)
 }

@@ -87,7 +87,7 @@ func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOpti
 		}
 	}
 	options := models.ApplyOptions{
-		DryRun: o.DryRun, Replace: o.Replace, Prune: o.Prune, PruneInside: !owner, KeepSecrets: false,
+		DryRun: o.DryRun, Replace: o.Replace, Prune: o.Prune, PruneInside: !owner,
 		Actor: c.actor(), Validate: s.validate,
 	}
 	if b.Revision > 0 {
@@ -242,17 +242,21 @@ func (s *Service) Export(ctx context.Context, c *Caller, o ExportOptions) ([]byt
 
 func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o ExportOptions) (map[string]any, error) {
 	out := exported(t.Settings, "id", t.Row.ID)
-	clients, _, err := s.Store.StoredClients(ctx, t.Row.ID, models.Page{Limit: 1 << 20})
-	if err != nil {
-		return nil, err
-	}
 	list := []any{}
-	for _, c := range clients {
-		doc := exported(c.Settings, "id", c.Row.ID)
-		if o.ForNewDatabase && c.Row.SecretDigest.Digest != nil {
-			doc["secret_file"] = fmt.Sprintf("secrets/%s-%s", t.Row.ID, c.Row.ID)
+	for p, more := (models.Page{Limit: 500}), true; more; {
+		var clients []models.StoredClient
+		var err error
+		if clients, more, err = s.Store.StoredClients(ctx, t.Row.ID, p); err != nil {
+			return nil, err
 		}
-		list = append(list, doc)
+		for _, c := range clients {
+			p.After = c.Row.ID
+			doc := exported(c.Settings, "id", c.Row.ID)
+			if o.ForNewDatabase && c.Row.SecretDigest.Digest != nil {
+				doc["secret_file"] = fmt.Sprintf("secrets/%s-%s", t.Row.ID, c.Row.ID)
+			}
+			list = append(list, doc)
+		}
 	}
 	out["clients"] = list
 	issuers, _, err := s.Store.StoredIssuers(ctx, t.Row.ID, models.Page{Limit: 1 << 20})
