@@ -323,7 +323,7 @@ func TestTheAdminKeyComesFromTheEnvironmentOrAFile(t *testing.T) {
 		"in a file that is not": {"", nil, append(server, "--key-file", file+"x"), "read the admin key: open "},
 		"without a server":      {"", nil, []string{"--key-file", file}, "--key-file needs --server"},
 		"that is wrong":         {"", []string{"LATCHKEY_ADMIN_KEY=lk_ak_wrong"}, server, "The admin key is not valid: it is unknown, revoked or expired"},
-		"that is none":          {"", []string{"LATCHKEY_ADMIN_KEY=a b"}, server, "invalid Key: expected one admin key"},
+		"that is not a key":     {"", []string{"LATCHKEY_ADMIN_KEY=a b"}, server, "invalid Key: expected one admin key"},
 		"over plain http":       {"", []string{"LATCHKEY_ADMIN_KEY=" + operator.key}, []string{"--server", "http://192.0.2.1"}, "expected https, because the admin key is sent there"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -19,7 +20,7 @@ type AdminKey struct {
 	State      string     `json:"state" enum:"active,revoked,expired"`
 	CreatedAt  time.Time  `json:"created_at"`
 	CreatedBy  string     `json:"created_by" doc:"Who made it"`
-	ParentID   string     `json:"parent_id,omitempty" doc:"The admin key that made it; absent: the command line did"`
+	ParentID   string     `json:"parent_id,omitempty" doc:"The admin key that made it; absent if a command made it"`
 	ExpiresAt  *time.Time `json:"expires_at,omitempty"`
 	LastUsedAt *time.Time `json:"last_used_at,omitempty" doc:"To the hour"`
 	RevokedAt  *time.Time `json:"revoked_at,omitempty"`
@@ -94,7 +95,7 @@ func (s *Service) CreateAdminKey(ctx context.Context, c *Caller, body []byte) (*
 	}
 	for i, tenant := range spec.Tenants {
 		if err := s.tenantExists(ctx, tenant); errors.Is(err, models.ErrNotFound) {
-			return nil, invalid(Fault{Pointer: pointer("tenants[" + itoa(i) + "]"), Detail: "is not the id of a tenant"})
+			return nil, invalid(Fault{Pointer: fmt.Sprintf("/tenants/%d", i), Detail: "is not the id of a tenant"})
 		} else if err != nil {
 			return nil, err
 		}

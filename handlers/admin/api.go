@@ -62,7 +62,7 @@ func apiConfig() huma.Config {
 			OpenAPI: "3.1.0",
 			Info: &huma.Info{
 				Title: "Latchkey admin API", Version: "1",
-				Description: "Manages tenants, clients, trusted issuers, users and sessions. Requests and answers are JSON; errors are problems (RFC 9457).",
+				Description: "Manages tenants, clients, trusted issuers, users and sessions. Requests and responses are JSON; errors are problems (RFC 9457).",
 				License:     &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"},
 			},
 			Servers: []*huma.Server{{URL: "http://127.0.0.1:8081", Description: "The default of admin_listen"}},

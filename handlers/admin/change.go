@@ -38,7 +38,7 @@ func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settin
 	return slices.ContainsFunc(changes, func(c models.Change) bool { return c.Created }), err
 }
 
-// remove removes one thing. errNotFound: there is none.
+// remove removes one thing. errNotFound: it does not exist.
 func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.TenantSpec, ref models.Ref, p Precondition) error {
 	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.actor(), Validate: s.validate})
 	var faults settings.Faults
@@ -153,7 +153,7 @@ func listOf[T any](items []T, more bool, last string) *List[T] {
 	return l
 }
 
-// moment returns a time of a row for JSON; nil: there is none.
+// moment returns a time of a row for JSON, or nil for NULL.
 func moment(t models.Time) *time.Time {
 	if t.IsZero() {
 		return nil

@@ -11,7 +11,7 @@ import (
 
 // MintedToken is a client token that was just made.
 type MintedToken struct {
-	ClientToken string `json:"client_token" doc:"The client token: valid once"`
+	ClientToken string `json:"client_token" doc:"The client token. It can be used once"`
 	ExpiresIn   int    `json:"expires_in" doc:"For how many seconds it is valid"`
 }
 

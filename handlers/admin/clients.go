@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"time"
 
@@ -28,9 +27,9 @@ type ClientStatus struct {
 	Enabled             bool         `json:"enabled" doc:"It is neither disabled nor suspended"`
 	SuspendedAt         *time.Time   `json:"suspended_at,omitempty" doc:"When it was suspended"`
 	ManagedBy           *string      `json:"managed_by,omitempty" enum:"file" doc:"The file of the server owns its settings, which can be changed there only"`
-	Secret              bool         `json:"secret" doc:"It has a secret"`
+	Secret              bool         `json:"secret" doc:"The client has a secret"`
 	PreviousSecretUntil *time.Time   `json:"previous_secret_until,omitempty" doc:"Until when its previous secret is accepted"`
-	Effective           ClientPolicy `json:"effective" doc:"What its preset and its settings come to"`
+	Effective           ClientPolicy `json:"effective" doc:"The values that result from its preset and its settings"`
 	CreatedAt           time.Time    `json:"created_at"`
 	UpdatedAt           time.Time    `json:"updated_at"`
 }
@@ -40,16 +39,20 @@ type ClientPolicy struct {
 	AccessTokenTTL    string `json:"access_token_ttl" doc:"How long an access token is valid"`
 	AbsoluteLifetime  string `json:"absolute_lifetime" doc:"How long a session lives"`
 	InactivityTimeout string `json:"inactivity_timeout" doc:"After how long without a refresh a session ends, or none"`
-	RefreshGrace      string `json:"refresh_grace" doc:"For how long a used refresh token gets the same answer again"`
-	LateRetry         string `json:"late_retry" enum:"once,never" doc:"Whether a used refresh token may be answered later than that"`
+	RefreshGrace      string `json:"refresh_grace" doc:"How long a used refresh token gets the same response again"`
+	LateRetry         string `json:"late_retry" enum:"once,never" doc:"Whether a used refresh token may be accepted once after that"`
 }
 
 // MarshalJSON implements json.Marshaler.
 func (c Client) MarshalJSON() ([]byte, error) {
 	doc := c.Settings
 	if c.Secret != "" {
+		text, err := json.Marshal(c.Secret)
+		if err != nil {
+			return nil, err
+		}
 		doc = maps.Clone(doc)
-		doc["secret"] = asJSON(c.Secret)
+		doc["secret"] = text
 	}
 	return resource(doc, "id", c.ID, c.Status)
 }
@@ -244,13 +247,4 @@ func (s *Service) NewClientSecret(ctx context.Context, c *Caller, tenant, id str
 		return nil, err
 	}
 	return &NewSecret{Secret: secret, PreviousSecretUntil: moment(stored.Row.PreviousUntil)}, nil
-}
-
-// asJSON is for values that are known to be JSON.
-func asJSON(v any) json.RawMessage {
-	text, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("encode %T: %v", v, err))
-	}
-	return text
 }

@@ -10,14 +10,14 @@ import (
 
 // Event is an event as the API shows it.
 type Event struct {
-	ID      string         `json:"id,omitempty" doc:"Orders events; send it as Last-Event-ID to follow from here"`
+	ID      string         `json:"id,omitempty" doc:"The id, which orders events. Send it as Last-Event-ID to follow the events after it"`
 	At      time.Time      `json:"at"`
-	Type    string         `json:"type" doc:"The outward type, or the stored one where there is none: see docs/errors.md"`
+	Type    string         `json:"type" doc:"The outward type, or the stored type if it has no outward type: see docs/errors.md"`
 	User    string         `json:"user,omitempty" doc:"The user's sub, or the pseudonym of a deleted user"`
 	Client  string         `json:"client,omitempty"`
 	Issuer  string         `json:"issuer,omitempty" doc:"The id of a trusted issuer"`
 	Session string         `json:"session,omitempty"`
-	Details map[string]any `json:"details,omitempty" doc:"What depends on the type. The role viewer does not see what a change contained"`
+	Details map[string]any `json:"details,omitempty" doc:"Depends on the type. The role viewer does not get the values of a change"`
 }
 
 func (c *Caller) newEvent(e models.ListedEvent, issuers map[string]string) Event {

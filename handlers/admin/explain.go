@@ -27,9 +27,9 @@ type Explanation struct {
 type Check struct {
 	Name     string `json:"name" doc:"See docs/management.md"`
 	Outcome  string `json:"outcome" enum:"passed,failed,not_reached"`
-	Reason   string `json:"reason,omitempty" doc:"Of a failed one: the latchkey_reason of the refusal, see docs/errors.md"`
-	Detail   string `json:"detail,omitempty" doc:"Of a failed one: what the client is told"`
-	Cause    string `json:"cause,omitempty" doc:"Of a failed one: what the log has besides"`
+	Reason   string `json:"reason,omitempty" doc:"Only of a failed check: the latchkey_reason of the rejection, see docs/errors.md"`
+	Detail   string `json:"detail,omitempty" doc:"Only of a failed check: the error_description that the client receives"`
+	Cause    string `json:"cause,omitempty" doc:"Only of a failed check: the cause that only the log contains"`
 	Expected string `json:"expected,omitempty"`
 	Received string `json:"received,omitempty"`
 }

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/latchkey/latchkey/oauth"
@@ -15,13 +14,13 @@ type SigningKey struct {
 	Algorithm   string     `json:"algorithm"`
 	State       string     `json:"state" enum:"announced,active,verify-only,retired"`
 	CreatedAt   time.Time  `json:"created_at"`
-	ActivatesAt time.Time  `json:"activates_at" doc:"It signs from then on"`
+	ActivatesAt time.Time  `json:"activates_at" doc:"When it starts to sign"`
 	RetiredAt   *time.Time `json:"retired_at,omitempty"`
 }
 
 // SigningKeys is the list of a tenant's signing keys.
 type SigningKeys struct {
-	Items []SigningKey `json:"items" nullable:"false" doc:"In the order in which they sign"`
+	Items []SigningKey `json:"items" nullable:"false" doc:"In the order of their activation"`
 }
 
 // SigningKeys returns every signing key that a tenant ever had.
@@ -80,5 +79,3 @@ func (s *Service) RetireKey(ctx context.Context, c *Caller, tenant, kid string) 
 	}
 	return &RetiredKey{signs}, nil
 }
-
-func itoa(n int) string { return strconv.Itoa(n) }

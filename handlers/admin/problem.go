@@ -21,8 +21,8 @@ import (
 type Problem struct {
 	Title  string  `json:"title" doc:"The status in words"`
 	Status int     `json:"status" doc:"The HTTP status"`
-	Code   string  `json:"code" doc:"What went wrong, for programs: see docs/management.md"`
-	Detail string  `json:"detail" doc:"What went wrong and what to do, for people"`
+	Code   string  `json:"code" doc:"What went wrong, as a constant: see docs/management.md"`
+	Detail string  `json:"detail" doc:"What went wrong and what to do, as a sentence"`
 	Errors []Fault `json:"errors,omitempty" doc:"Each thing that is wrong with the request"`
 
 	header http.Header

@@ -13,14 +13,14 @@ import (
 
 var tags = []*huma.Tag{
 	{Name: "tenants", Description: "Isolation boundaries, each with its own issuer URL, keys, clients and users"},
-	{Name: "clients", Description: "Who asks for tokens"},
-	{Name: "trusted issuers", Description: "Whose client tokens are accepted"},
+	{Name: "clients", Description: "Applications that request tokens"},
+	{Name: "trusted issuers", Description: "Issuers of the client tokens that a tenant accepts"},
 	{Name: "users", Description: "Subjects of sessions, and their attributes"},
-	{Name: "sessions", Description: "What users are signed in to"},
-	{Name: "signing keys", Description: "What a tenant's tokens are signed with"},
-	{Name: "events", Description: "What happened"},
-	{Name: "admin keys", Description: "Who may use this API"},
-	{Name: "configuration", Description: "Everything at once"},
+	{Name: "sessions", Description: "Sessions of users"},
+	{Name: "signing keys", Description: "Keys that sign the tokens of a tenant"},
+	{Name: "events", Description: "Events, audit and statistics"},
+	{Name: "admin keys", Description: "Keys of this API"},
+	{Name: "configuration", Description: "The whole configuration, and explanations"},
 }
 
 // operation describes an operation. errors are those that do not follow from its
@@ -233,7 +233,7 @@ func (a *api) clientRoutes() {
 		return putAnswer(false, client.Version, *client), nil
 	})
 	put := takesSchema(operation("PUT", at+"/{client}", "put-client", tag, "Create a client or replace its settings", conflicts, stale), putSchema[clientRequestSchema](a.OpenAPI().Components.Schemas), true, jsonType)
-	put.Description = "Settings that are left out get their defaults. A stored secret stays, unless the body has another one or null. A new client with auth: secret and without a secret gets one, which the answer shows once."
+	put.Description = "Settings that are left out get their defaults. A stored secret stays, unless the body has another one or null. A new client with auth: secret and without a secret gets a secret, which only this response contains."
 	route(a, put, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
 		client, created, err := a.PutClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -255,7 +255,7 @@ func (a *api) clientRoutes() {
 		return nil, a.DeleteClient(ctx, c, in.Tenant, in.Client, in.precondition())
 	})
 	secret := takes[newSecretRequest](a, operation("POST", at+"/{client}/secret", "new-client-secret", tag, "Make a new secret of a client", conflicts), false, jsonType)
-	secret.Description = "The answer is the only one that has the secret."
+	secret.Description = "Only this response contains the secret."
 	route(a, secret, func(ctx context.Context, c *Caller, in *ClientPath) (*struct{ Body *NewSecret }, error) {
 		made, err := a.NewClientSecret(ctx, c, in.Tenant, in.Client, bodyOf(ctx))
 		return &struct{ Body *NewSecret }{made}, err
@@ -379,7 +379,7 @@ type SessionQuery struct {
 	User          string    `query:"user" maxLength:"1024" doc:"The user's sub"`
 	Client        string    `query:"client" maxLength:"64" doc:"The client_id"`
 	Issuer        string    `query:"issuer" maxLength:"63" doc:"The id of the trusted issuer that signed the user in"`
-	State         string    `query:"state" enum:"active,ended" doc:"By the session itself: a session whose client or trusted issuer is disabled counts as active until it was swept"`
+	State         string    `query:"state" enum:"active,ended" doc:"Whether the session has ended. A session of a disabled client or trusted issuer counts as active until the server has ended it"`
 	IP            string    `query:"ip" maxLength:"45" doc:"The address of the last activity"`
 	CreatedAfter  time.Time `query:"created_after" doc:"Created at this time or later"`
 	CreatedBefore time.Time `query:"created_before" doc:"Created earlier than this"`
@@ -506,7 +506,7 @@ func (a *api) eventRoutes() {
 		Last string `header:"Last-Event-ID" maxLength:"64" doc:"The id of the last event that was received; without it, the stream begins now"`
 	}
 	following := operation("GET", "/tenants/{tenant}/events/stream", "follow-events", tag, "Follow the events of a tenant")
-	following.Description = "A stream of server-sent events (text/event-stream): each has an id and an event as JSON in data. Comments are sent while there are none."
+	following.Description = "A stream of server-sent events (text/event-stream): each has an id and an event as JSON in data. While there are no events, the server sends comments."
 	route(a, streams(following, "text/event-stream", "Events, until the reader goes away or the admin key is revoked"), func(ctx context.Context, c *Caller, in *follow) (*huma.StreamResponse, error) {
 		from, err := a.beforeFollowing(ctx, c, in.Tenant, in.search(), in.Last)
 		if err != nil {
@@ -541,7 +541,7 @@ func (a *api) adminKeyRoutes() {
 	})
 	create := takes[adminKeyRequest](a, operation("POST", "/admin-keys", "create-admin-key", tag, "Make an admin key"), true, jsonType)
 	create.DefaultStatus = http.StatusCreated
-	create.Description = "The answer is the only one that has the key."
+	create.Description = "Only this response contains the key."
 	route(a, create, func(ctx context.Context, c *Caller, _ *empty) (*struct{ Body *AdminKey }, error) {
 		key, err := a.CreateAdminKey(ctx, c, bodyOf(ctx))
 		return &struct{ Body *AdminKey }{key}, err
@@ -580,7 +580,7 @@ func (p UserPath) ref() models.Ref {
 func suspension[P interface{ ref() models.Ref }](a *api, tag, at, name string) {
 	words := strings.ReplaceAll(name, "-", " ")
 	off := takes[suspendRequest](a, operation("POST", at+"/suspend", "suspend-"+name, tag, "Suspend a "+words), false, jsonType)
-	off.Description = "Switches it off at once, whatever its settings say, and ends its sessions. What does not exist yet is suspended as soon as it is made."
+	off.Description = "Disables it at once, regardless of its settings, and ends its sessions. A resource that does not exist yet is suspended when it is created."
 	if name == "trusted-issuer" {
 		off.Description += " Instead of the id, the URL of an issuer may be given, percent-encoded: it stands for every entry that has it."
 	}
@@ -589,7 +589,7 @@ func suspension[P interface{ ref() models.Ref }](a *api, tag, at, name string) {
 		return &struct{ Body *Suspension }{s}, err
 	})
 	on := takes[suspensionRequest](a, operation("POST", at+"/resume", "resume-"+name, tag, "Lift the suspension of a "+words, conflicts), false, jsonType)
-	on.Description = "Sessions from before stay ended."
+	on.Description = "Sessions that ended because of the suspension do not become active again."
 	route(a, on, func(ctx context.Context, c *Caller, in *P) (*struct{ Body *Suspension }, error) {
 		s, err := a.Resume(ctx, c, (*in).ref(), bodyOf(ctx))
 		return &struct{ Body *Suspension }{s}, err

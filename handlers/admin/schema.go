@@ -20,7 +20,7 @@ type clientSchema struct {
 	ID string `json:"id" doc:"Its client_id"`
 	settings.ClientSettings
 	Secret string       `json:"secret,omitempty" doc:"A secret that the server has just made. It is not shown again"`
-	Status ClientStatus `json:"status" readOnly:"true" doc:"What its settings do not say"`
+	Status ClientStatus `json:"status" readOnly:"true" doc:"The state of the resource, which is not part of its settings"`
 }
 
 type clientRequestSchema struct {
@@ -34,7 +34,7 @@ type clientRequestSchema struct {
 type issuerSchema struct {
 	ID string `json:"id" doc:"The id of the entry"`
 	settings.IssuerSettings
-	Status IssuerStatus `json:"status" readOnly:"true" doc:"What its settings do not say"`
+	Status IssuerStatus `json:"status" readOnly:"true" doc:"The state of the resource, which is not part of its settings"`
 }
 
 type issuerRequestSchema struct {
@@ -56,7 +56,7 @@ type TenantSettings struct {
 type tenantSchema struct {
 	ID string `json:"id"`
 	TenantSettings
-	Status TenantStatus `json:"status" readOnly:"true" doc:"What its settings do not say"`
+	Status TenantStatus `json:"status" readOnly:"true" doc:"The state of the resource, which is not part of its settings"`
 }
 
 type tenantRequestSchema struct {

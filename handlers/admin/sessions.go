@@ -39,8 +39,8 @@ type Session struct {
 	Scope         []string         `json:"scope" nullable:"false"`
 	Audience      []string         `json:"audience" nullable:"false"`
 	Attributes    map[string]any   `json:"attributes,omitempty" doc:"Session attributes; for the roles owner and admin only"`
-	Claims        map[string]any   `json:"claims,omitempty" doc:"The custom claims that its next access token will have; of one session only, for the roles owner and admin"`
-	Events        []Event          `json:"events,omitempty" doc:"What happened to it, the oldest first; of one session only"`
+	Claims        map[string]any   `json:"claims,omitempty" doc:"The custom claims that its next access token will have; present only for a single session, and for the roles owner and admin"`
+	Events        []Event          `json:"events,omitempty" doc:"Its events, the oldest first; present only for a single session"`
 }
 
 // Factor is a factor that a session's user has proved.

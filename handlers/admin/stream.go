@@ -39,7 +39,9 @@ func (a *api) stream(h huma.Context, c *Caller, tenant string, q SessionSearch) 
 		return err
 	})
 	if err != nil {
-		g.Error(err)
+		if g.Request.Context().Err() == nil { // otherwise the reader went away
+			a.Log.Error("an export of sessions was broken off", "request", c.RequestID, "tenant", tenant, "error", err)
+		}
 		panic(http.ErrAbortHandler)
 	}
 }

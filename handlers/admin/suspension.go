@@ -16,8 +16,8 @@ import (
 // Suspension is the outcome of suspending or resuming.
 type Suspension struct {
 	Suspended   bool       `json:"suspended" doc:"It is suspended now"`
-	SuspendedAt *time.Time `json:"suspended_at,omitempty" doc:"Since when"`
-	SuspendedBy string     `json:"suspended_by,omitempty" doc:"By whom"`
+	SuspendedAt *time.Time `json:"suspended_at,omitempty" doc:"When it was suspended"`
+	SuspendedBy string     `json:"suspended_by,omitempty" doc:"Who suspended it"`
 	Reason      string     `json:"reason,omitempty" doc:"Why"`
 	Already     bool       `json:"already,omitempty" doc:"It was suspended before, and stays so"`
 	Exists      bool       `json:"exists" doc:"There is such a thing. If not, it is suspended as soon as it is made"`

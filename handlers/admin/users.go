@@ -148,8 +148,8 @@ func (s *Service) changeUser(ctx context.Context, c *Caller, tenant, sub string,
 type DeletedUser struct {
 	Pseudonym string `json:"pseudonym" doc:"Stands in for the user in events; nothing maps it back"`
 	Sessions  int    `json:"sessions" doc:"How many sessions ended"`
-	Suspended bool   `json:"suspended" doc:"A suspension stays: a user with this sub cannot sign in"`
-	Disabled  bool   `json:"was_disabled,omitempty" doc:"The user was disabled. That is gone too: a user with this sub can sign in"`
+	Suspended bool   `json:"suspended" doc:"The user is suspended. The suspension remains: a user with this sub cannot sign in"`
+	Disabled  bool   `json:"was_disabled,omitempty" doc:"The user was disabled. This was deleted too, so that a user with this sub can sign in"`
 }
 
 // DeleteUser deletes a user and everything personal about them.

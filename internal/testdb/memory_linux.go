@@ -10,7 +10,7 @@ const (
 )
 
 // InMemory returns a folder for temporary files that keeps them in memory, or "" if
-// there is none with enough room. Tests write many small databases, and SQLite waits
+// no such folder has enough room. Tests write many small databases, and SQLite waits
 // for the disk at every commit.
 func InMemory() string {
 	var s syscall.Statfs_t

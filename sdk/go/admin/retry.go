@@ -48,7 +48,7 @@ func passing(err error) bool {
 	return false
 }
 
-// status returns the HTTP status of an error; 0: there is none.
+// status returns the HTTP status of an error, or 0 if it has no status.
 func status(err error) int {
 	code, _ := response(err)
 	return code
