@@ -34,8 +34,8 @@ package oauth
 //
 // Client tokens:
 //   - subject.go, subject_claims.go: verifying one
-//   - issuer.go, issuer_keys.go, fetch.go: trusted issuers, their keys, and the
-//     requests that fetch them
+//   - issuer.go, issuer_keys.go: trusted issuers and their keys; package fetch
+//     makes the requests that fetch them
 //   - issuer_check.go, inspect.go: checks for operators
 //   - client_token.go, client_token_mint.go: client tokens for back ends that sign
 //     users in themselves

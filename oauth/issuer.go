@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/fetch"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -222,11 +224,15 @@ type keySources struct {
 	clients map[bool]*http.Client
 }
 
-// newKeySources returns a keySources without keys.
-func newKeySources(now func() time.Time, log *slog.Logger) *keySources {
+// newKeySources returns a keySources without keys. The proxy, if any, is not
+// used for entries that allow private addresses.
+func newKeySources(now func() time.Time, log *slog.Logger, proxy *url.URL) *keySources {
 	return &keySources{
 		now: now, log: log, remote: map[string]*remoteKeys{},
-		clients: map[bool]*http.Client{false: newFetcher(false), true: newFetcher(true)},
+		clients: map[bool]*http.Client{
+			false: fetch.New(fetch.Options{Proxy: proxy}),
+			true:  fetch.New(fetch.Options{AllowPrivate: true}),
+		},
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/latchkey/latchkey/oauth/fetch"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -265,7 +266,7 @@ func (r *remoteKeys) startFetch() <-chan struct{} {
 	done := make(chan struct{})
 	r.inflight = done
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*fetchTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*fetch.DefaultTimeout)
 		defer cancel()
 		set, err := r.fetch(ctx)
 		r.mu.Lock()

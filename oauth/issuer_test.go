@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 // tenantOf returns a tenant as a node builds it from rows. Rows that cannot be used
 // are logged.
 func tenantOf(k *Keys, clients []models.Client, issuers ...models.TrustedIssuer) *Tenant {
-	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newKeySources(time.Now, slog.New(slog.DiscardHandler))}
+	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newKeySources(time.Now, slog.New(slog.DiscardHandler), nil)}
 	return r.build(&models.TenantConfig{Tenant: models.Tenant{ID: "default"}, Clients: clients, Issuers: issuers})
 }
 
@@ -129,7 +130,7 @@ func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
 func TestRemoteKeysRejectBadResponsesWithAShortError(t *testing.T) {
 	var origin string
 	page := strings.Repeat("<p>not found</p>", 10_000)
-	origin = plainServer(t, func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		issuer, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		if rest != ".well-known/openid-configuration" {
 			http.NotFound(w, r)
@@ -151,8 +152,10 @@ func TestRemoteKeysRejectBadResponsesWithAShortError(t *testing.T) {
 		case "missing":
 			fmt.Fprintf(w, `{"issuer":"%s","jwks_uri":"%s/nothing"}`, iss, iss)
 		}
-	})
-	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler))
+	}))
+	t.Cleanup(server.Close)
+	origin = server.URL
+	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler), nil)
 	for _, name := range []string{"page", "html", "another", "keyless", "file", "missing"} {
 		source, err := sources.source(settings.IssuerSettings{Issuer: origin + "/" + name, Keys: settings.IssuerKeys{Discovery: true}, AllowPrivateAddresses: true})
 		if err != nil {
@@ -172,7 +175,7 @@ func TestRemoteKeysRejectBadResponsesWithAShortError(t *testing.T) {
 }
 
 func TestKeySourcesAreSharedOnlyByEqualEntries(t *testing.T) {
-	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler))
+	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler), nil)
 	of := func(issuer, uri string, private bool) keySource {
 		s, err := sources.source(settings.IssuerSettings{Issuer: issuer, Keys: settings.IssuerKeys{JWKSURI: uri, Discovery: uri == ""}, AllowPrivateAddresses: private})
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/latchkey/latchkey/oauth/fetch"
 )
 
 // otherIssuer is the key endpoint of an issuer without a network, so that it uses
@@ -63,7 +65,7 @@ func (o *otherIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (o *otherIssuer) source() *remoteKeys {
-	return &remoteKeys{jwksURI: "https://auth.example.com/keys", client: &http.Client{Transport: o, Timeout: fetchTimeout}, now: time.Now, log: slog.New(slog.DiscardHandler)}
+	return &remoteKeys{jwksURI: "https://auth.example.com/keys", client: &http.Client{Transport: o, Timeout: fetch.DefaultTimeout}, now: time.Now, log: slog.New(slog.DiscardHandler)}
 }
 
 func kid(id string) func(jose.JSONWebKey) bool {
@@ -245,7 +247,7 @@ func TestAHangingIssuerDoesNotAffectOthers(t *testing.T) {
 				t.Error(got)
 			}
 		}
-		if waited := time.Since(began); waited > 2*fetchTimeout {
+		if waited := time.Since(began); waited > 2*fetch.DefaultTimeout {
 			t.Errorf("a caller of the hanging issuer waited %v", waited)
 		}
 	})

@@ -71,11 +71,8 @@ func New(c Config) *Server {
 		introspectionMaxAge: c.IntrospectionMaxAge,
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
-			sources: newKeySources(c.Store.Now, c.Log), tenants: map[string]*Tenant{}, stale: map[string]bool{},
+			sources: newKeySources(c.Store.Now, c.Log, c.FetchProxy), tenants: map[string]*Tenant{}, stale: map[string]bool{},
 		},
-	}
-	if c.FetchProxy != nil {
-		s.registry.sources.clients[false] = newProxyFetcher(c.FetchProxy)
 	}
 	s.provider = s.newProvider()
 	return s

@@ -1,4 +1,4 @@
-package oauth
+package fetch
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestPublicRejectsSpecialAddresses(t *testing.T) {
@@ -47,11 +48,11 @@ func TestPublicRejectsSpecialAddresses(t *testing.T) {
 		"ff02::1": false, "ff0e::1": false, // multicast
 		"100::1": false, "5f00::1": false, // discard, segment routing
 	} {
-		if got := public(netip.MustParseAddr(text)); got != want {
+		if got := Public(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s is public: %t", text, got)
 		}
 	}
-	if public(netip.Addr{}) {
+	if Public(netip.Addr{}) {
 		t.Error("the zero address is public")
 	}
 }
@@ -59,7 +60,7 @@ func TestPublicRejectsSpecialAddresses(t *testing.T) {
 // anIP matches an address in the text of an error.
 var anIP = regexp.MustCompile(`127\.0\.0\.1|\[?::1\]?|dial`)
 
-func TestFetcherRejectsAddressesThatAreNotPublic(t *testing.T) {
+func TestClientRejectsAddressesThatAreNotPublic(t *testing.T) {
 	var reached int
 	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
 	t.Cleanup(server.Close)
@@ -75,8 +76,8 @@ func TestFetcherRejectsAddressesThatAreNotPublic(t *testing.T) {
 		"a private network":                "10.0.0.1",
 		"a unique local address":           "[fd00::1]",
 	} {
-		_, err := newFetcher(false).Get("https://" + host + port)
-		if !errors.Is(err, errFetchRefused) {
+		_, err := New(Options{}).Get("https://" + host + port)
+		if !errors.Is(err, ErrNotAllowed) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
@@ -89,19 +90,19 @@ func TestFetcherRejectsAddressesThatAreNotPublic(t *testing.T) {
 	}
 }
 
-func TestFetcherRejectsOtherSchemes(t *testing.T) {
+func TestClientRejectsOtherSchemes(t *testing.T) {
 	for _, target := range []string{"http://example.com/", "file:///etc/passwd", "data:application/json,{}", "ftp://example.com/", "gopher://example.com/"} {
-		if _, err := newFetcher(false).Get(target); !errors.Is(err, errFetchRefused) {
+		if _, err := New(Options{}).Get(target); !errors.Is(err, ErrNotAllowed) {
 			t.Errorf("%s: %v", target, err)
 		}
-		if _, err := newFetcher(true).Get(target); !strings.HasPrefix(target, "http:") && !errors.Is(err, errFetchRefused) {
+		if _, err := New(Options{AllowPrivate: true}).Get(target); !strings.HasPrefix(target, "http:") && !errors.Is(err, ErrNotAllowed) {
 			t.Errorf("%s with private addresses: %v", target, err)
 		}
 	}
 }
 
-// plainServer starts an issuer on loopback, which only the fetcher of an entry with
-// allow_private_addresses may reach.
+// plainServer starts a server on loopback, which only a client with AllowPrivate may
+// reach.
 func plainServer(t *testing.T, handler http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -109,7 +110,7 @@ func plainServer(t *testing.T, handler http.HandlerFunc) string {
 	return server.URL
 }
 
-func TestFetcherStaysOnTheHost(t *testing.T) {
+func TestClientStaysOnTheHost(t *testing.T) {
 	var stolen int
 	other := plainServer(t, func(http.ResponseWriter, *http.Request) { stolen++ })
 	loops := 0
@@ -131,13 +132,13 @@ func TestFetcherStaysOnTheHost(t *testing.T) {
 		}
 	})
 	for path, ok := range map[string]bool{"/keys": true, "/within": true, "/away": false, "/other-name": false, "/file": false, "/loop": false} {
-		resp, err := newFetcher(true).Get(here + path)
+		resp, err := New(Options{AllowPrivate: true}).Get(here + path)
 		if (err == nil) != ok {
 			t.Errorf("%s: %v", path, err)
 		}
 		if err == nil {
 			resp.Body.Close()
-		} else if !errors.Is(err, errFetchRefused) {
+		} else if !errors.Is(err, ErrNotAllowed) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -146,20 +147,67 @@ func TestFetcherStaysOnTheHost(t *testing.T) {
 	}
 }
 
-func TestFetcherUsesNoProxy(t *testing.T) {
+func TestClientUsesNoProxy(t *testing.T) {
 	var seen int
 	proxy := plainServer(t, func(http.ResponseWriter, *http.Request) { seen++ })
 	for _, variable := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 		t.Setenv(variable, proxy)
 	}
-	transport := newFetcher(true).Transport.(boundedTransport).next.(*http.Transport)
+	transport := New(Options{AllowPrivate: true}).Transport.(boundedTransport).next.(*http.Transport)
 	if transport.Proxy != nil {
 		u, err := transport.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: "example.com"}})
 		t.Errorf("it uses the proxy %v, %v", u, err)
 	}
 }
 
-func TestFetcherBoundsTheResponse(t *testing.T) {
+func TestClientWithAProxyConnectsOnlyToTheProxy(t *testing.T) {
+	var asked []string
+	proxy, err := url.Parse(plainServer(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.Host)
+		w.WriteHeader(http.StatusBadGateway)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := New(Options{Proxy: proxy})
+	for _, host := range []string{"127.0.0.1", "10.0.0.1", "[::1]", "[::ffff:10.0.0.1]", "localhost", "LOCALHOST.", "api.localhost"} {
+		if _, err := client.Get("https://" + host + "/"); !errors.Is(err, ErrNotAllowed) {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if _, err := client.Get("http://api.example.com/"); !errors.Is(err, ErrNotAllowed) {
+		t.Errorf("http: %v", err)
+	}
+	if _, err := client.Get("https://api.example.com/"); err == nil || errors.Is(err, ErrNotAllowed) {
+		t.Errorf("a public name: %v", err)
+	}
+	if got := strings.Join(asked, ", "); got != "CONNECT api.example.com:443" {
+		t.Errorf("the proxy received %q", got)
+	}
+}
+
+func TestClientHasTheLimitsOfItsOptions(t *testing.T) {
+	if got := New(Options{}).Timeout; got != DefaultTimeout {
+		t.Errorf("the timeout is %v by default", got)
+	}
+	if got := New(Options{Timeout: time.Second}).Timeout; got != time.Second {
+		t.Errorf("the timeout is %v instead of 1s", got)
+	}
+	target := plainServer(t, func(w http.ResponseWriter, _ *http.Request) { pieces(w, 2) })
+	for _, limit := range []int{2048, 2047} {
+		resp, err := New(Options{AllowPrivate: true, MaxBody: limit}).Get(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if (err == nil) != (limit == 2048) {
+			t.Errorf("2 KiB with a limit of %d bytes: %v", limit, err)
+		}
+	}
+}
+
+func TestClientBoundsTheResponse(t *testing.T) {
 	zipped := func(n int) []byte {
 		var b bytes.Buffer
 		z := gzip.NewWriter(&b)
@@ -168,25 +216,25 @@ func TestFetcherBoundsTheResponse(t *testing.T) {
 		return b.Bytes()
 	}
 	served := map[string]http.HandlerFunc{
-		"as long as allowed":                       func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxFetch)) },
-		"one byte too long":                        func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, maxFetch+1)) },
+		"as long as allowed":                       func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, DefaultMaxBody)) },
+		"one byte too long":                        func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, DefaultMaxBody+1)) },
 		"that announces a length that is too long": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Length", "10485760") },
-		"in pieces, as long as allowed":            func(w http.ResponseWriter, _ *http.Request) { pieces(w, maxFetch/1024) },
+		"in pieces, as long as allowed":            func(w http.ResponseWriter, _ *http.Request) { pieces(w, DefaultMaxBody/1024) },
 		"in pieces without end":                    func(w http.ResponseWriter, _ *http.Request) { pieces(w, 1<<20) },
-		"that decompresses to the allowed length":  func(w http.ResponseWriter, _ *http.Request) { gzipped(w, zipped(maxFetch)) },
+		"that decompresses to the allowed length":  func(w http.ResponseWriter, _ *http.Request) { gzipped(w, zipped(DefaultMaxBody)) },
 		"that decompresses to megabytes":           func(w http.ResponseWriter, _ *http.Request) { gzipped(w, zipped(50<<20)) },
 		"with headers of 15 KiB":                   func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("A", strings.Repeat("a", 15<<10)) },
 		"with headers that are too long":           func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("A", strings.Repeat("a", 17<<10)) },
 	}
 	accepted := map[string]bool{"as long as allowed": true, "in pieces, as long as allowed": true, "that decompresses to the allowed length": true, "with headers of 15 KiB": true}
 	for name, handler := range served {
-		resp, err := newFetcher(true).Get(plainServer(t, handler))
+		resp, err := New(Options{AllowPrivate: true}).Get(plainServer(t, handler))
 		var read int64
 		if err == nil {
 			read, err = io.Copy(io.Discard, resp.Body)
 			resp.Body.Close()
 		}
-		if (err == nil) != accepted[name] || read > maxFetch {
+		if (err == nil) != accepted[name] || read > DefaultMaxBody {
 			t.Errorf("a response %s: %d bytes, %v", name, read, err)
 		}
 	}
@@ -207,7 +255,7 @@ func gzipped(w http.ResponseWriter, body []byte) {
 	w.Write(body)
 }
 
-func TestFetcherStopsWithItsRequest(t *testing.T) {
+func TestClientStopsWithItsRequest(t *testing.T) {
 	began, ended := make(chan struct{}), make(chan struct{})
 	target := plainServer(t, func(_ http.ResponseWriter, r *http.Request) {
 		close(began)
@@ -220,7 +268,7 @@ func TestFetcherStopsWithItsRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newFetcher(true).Do(req); !errors.Is(err, context.Canceled) {
+	if _, err := New(Options{AllowPrivate: true}).Do(req); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	<-ended
