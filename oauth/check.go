@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -23,10 +24,10 @@ func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
 			path := issuer.Path + "."
 			e := issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: issuer.IssuerSettings}}
 			e.compile(&faults, path)
-			keys, err := parseStaticKeys(issuer.Keys)
+			keys, err := issuerkeys.Parse(issuer.Keys)
 			if err != nil {
 				faults.Add(path+keysPath(issuer.Keys), "%v", err)
-			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.supportAny(accepted) {
+			} else if accepted := acceptedAlgorithms(issuer.IssuerSettings); keys != nil && !keys.SupportAny(accepted) {
 				faults.Add(path+"algorithms", "none of the keys is for %s; list the algorithms that sign its tokens", strings.Join(accepted, ", "))
 			}
 		}

@@ -27,7 +27,7 @@ func TestCheckTenantsReportsWhatCanNeverWork(t *testing.T) {
 		},
 		TrustedIssuers: []settings.IssuerSpec{issuer(func(e *settings.IssuerSettings) {
 			e.Subject, e.UserAttributes = "token.?oid.orValue(token.sub)", map[string]string{"email": "token.email"}
-			e.Keys = settings.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
+			e.Keys = settings.IssuerKeys{JWKS: p256JWKS}
 			e.Algorithms = []string{"RS256", "ES256"}
 		}), issuer(func(*settings.IssuerSettings) {})},
 		Clients: []settings.ClientSpec{client(func(c *settings.ClientSettings) {
@@ -49,7 +49,7 @@ func TestCheckTenantsReportsWhatCanNeverWork(t *testing.T) {
 			}),
 			issuer(func(e *settings.IssuerSettings) { e.Keys = settings.IssuerKeys{PEM: "not PEM"} }),
 			issuer(func(e *settings.IssuerSettings) {
-				e.Keys = settings.IssuerKeys{JWKS: json.RawMessage(`{"keys":[` + jwk(ecKeys["P-256"].Public(), "k", "") + `]}`)}
+				e.Keys = settings.IssuerKeys{JWKS: p256JWKS}
 			}),
 		},
 		Clients: []settings.ClientSpec{

@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -31,9 +32,9 @@ type ringSource struct {
 	now  func() time.Time
 }
 
-// keys implements keySource.
-func (s ringSource) keys(_ context.Context, match func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
-	return matchingKeys(s.ring.jwks(s.now()).Keys, match), nil
+// Keys implements issuerkeys.Source.
+func (s ringSource) Keys(_ context.Context, match func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
+	return issuerkeys.Matching(s.ring.jwks(s.now()).Keys, match), nil
 }
 
 // ClientToken is a client token to mint.

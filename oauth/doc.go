@@ -34,8 +34,8 @@ package oauth
 //
 // Client tokens:
 //   - subject.go, subject_claims.go: verifying one
-//   - issuer.go, issuer_keys.go: trusted issuers and their keys; package fetch
-//     makes the requests that fetch them
+//   - issuer.go: trusted issuers; package issuerkeys finds their keys, and package
+//     fetch makes the requests for them
 //   - issuer_check.go, inspect.go: checks for operators
 //   - client_token.go, client_token_mint.go: client tokens for back ends that sign
 //     users in themselves

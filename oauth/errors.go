@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -102,7 +103,7 @@ func unavailable(cause error) *Error {
 	switch {
 	case errors.Is(cause, errBusy):
 		reason = ReasonServerBusy
-	case errors.Is(cause, ErrIssuerUnavailable):
+	case errors.Is(cause, issuerkeys.ErrUnavailable):
 		reason = ReasonIssuerUnavailable
 	}
 	return &Error{Code: "temporarily_unavailable", Reason: reason, Status: http.StatusServiceUnavailable, RetryAfter: "1",
@@ -135,7 +136,7 @@ func asError(err error) *Error {
 		return overloaded(err)
 	case errors.Is(err, ErrIssuerMisconfigured):
 		return misconfigured()
-	case errors.Is(err, models.ErrUnavailable), errors.Is(err, ErrIssuerUnavailable),
+	case errors.Is(err, models.ErrUnavailable), errors.Is(err, issuerkeys.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable(err)
 	}

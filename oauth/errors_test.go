@@ -12,6 +12,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/issuerkeys"
 )
 
 func TestPlainTextKeepsAllowedCharacters(t *testing.T) {
@@ -51,8 +52,8 @@ func TestWriteErrorMapsEveryError(t *testing.T) {
 		{"a failed authentication", invalidClient(errors.New(secret)), 401, "invalid_client", ""},
 		{"an invalid refresh token", invalidGrant(ReasonRefreshUnknown, errors.New(secret)), 400, "invalid_grant", ""},
 		{"a database that does not respond", fmt.Errorf("%w: %s", models.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
-		{"an issuer that does not respond", fmt.Errorf("%w: %s", ErrIssuerUnavailable, secret), 503, "temporarily_unavailable", "1"},
-		{"a misconfigured issuer", &issuerFault{problem: secret}, 500, "server_error", ""},
+		{"an issuer that does not respond", fmt.Errorf("%w: %s", issuerkeys.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
+		{"a misconfigured issuer", &issuerkeys.Fault{Problem: secret}, 500, "server_error", ""},
 		{"a deadline", context.DeadlineExceeded, 503, "temporarily_unavailable", "1"},
 		{"no signing key", errNoSigningKey, 500, "server_error", ""},
 		{"an unexpected error", errors.New(secret), 500, "server_error", ""},

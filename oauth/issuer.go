@@ -3,20 +3,17 @@ package oauth
 import (
 	"context"
 	"crypto/ed25519"
-	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth/fetch"
+	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -34,12 +31,21 @@ type issuerEntry struct {
 	audiences         []string
 	acrValues         []string // of the tenant, from the weakest to the strongest
 	algorithms        []string
-	source            keySource // nil: a shared secret
+	source            issuerkeys.Source // nil: a shared secret
 	secret            []byte
 	subject           *expression
 	amr               *expression // nil: the claim amr is used
 	userAttributes    mapping
 	sessionAttributes mapping
+}
+
+// newSources returns the keys of all trusted issuers. A request that waits for an
+// issuer gives its ticket back: it does not make this server busier.
+func newSources(now func() time.Time, log *slog.Logger, proxy *url.URL) *issuerkeys.Sources {
+	return issuerkeys.New(issuerkeys.Config{
+		Now: now, Log: log, Proxy: proxy, ForLog: forLog,
+		Waiting: func(ctx context.Context) { returnTicket(ctx) },
+	})
 }
 
 // newIssuerEntry decrypts or parses the keys of an entry and compiles its
@@ -60,7 +66,7 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 		}
 	} else {
 		e.algorithms = acceptedAlgorithms(s)
-		if e.source, err = r.sources.source(s); err != nil {
+		if e.source, err = r.sources.Source(s); err != nil {
 			return nil, err
 		}
 	}
@@ -80,7 +86,7 @@ func acceptedAlgorithms(s settings.IssuerSettings) []string {
 	}
 	names := make([]string, len(s.Algorithms))
 	for i, alg := range s.Algorithms {
-		names[i] = algorithmName(alg)
+		names[i] = issuerkeys.AlgorithmName(alg)
 	}
 	return names
 }
@@ -138,18 +144,18 @@ func (e *issuerEntry) acceptsClient(c *Client) bool {
 }
 
 // verifySignature checks the token's signature with the keys that match its
-// header. ErrIssuerUnavailable and ErrIssuerMisconfigured do not mean that the
+// header. issuerkeys.ErrUnavailable and ErrIssuerMisconfigured do not mean that the
 // token is invalid.
 func (e *issuerEntry) verifySignature(ctx context.Context, token string, h *jws.Header) error {
-	alg := algorithmName(h.Alg)
+	alg := issuerkeys.AlgorithmName(h.Alg)
 	if !slices.Contains(e.algorithms, alg) {
 		return e.badAlgorithm(h.Alg)
 	}
 	if e.source == nil {
 		return e.verifyShared(token)
 	}
-	keys, err := e.source.keys(ctx, func(k jose.JSONWebKey) bool {
-		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && supportsAlgorithm(k, alg)
+	keys, err := e.source.Keys(ctx, func(k jose.JSONWebKey) bool {
+		return (h.Kid == "" || k.KeyID == "" || k.KeyID == h.Kid) && issuerkeys.Supports(k, alg)
 	})
 	switch {
 	case err != nil:
@@ -185,14 +191,6 @@ func badSignature(cause error) *Error {
 	return badSubject(ReasonSubjectTokenSignature, "its signature does not verify with the key of its issuer").withCause(cause)
 }
 
-// algorithmName returns one name for both names of EdDSA with Curve25519.
-func algorithmName(alg string) string {
-	if alg == "Ed25519" {
-		return "EdDSA"
-	}
-	return alg
-}
-
 // verifyEd25519 reports whether key is an Ed25519 key that verifies the token.
 func verifyEd25519(token string, key any) bool {
 	public, ok := key.(ed25519.PublicKey)
@@ -211,46 +209,4 @@ func (e *issuerEntry) verifyShared(token string) error {
 		return badSignature(err)
 	}
 	return nil
-}
-
-// keySources keeps the keys that were fetched from issuers when the
-// configuration changes.
-type keySources struct {
-	now func() time.Time
-	log *slog.Logger
-
-	mu      sync.Mutex
-	remote  map[string]*remoteKeys
-	clients map[bool]*http.Client
-}
-
-// newKeySources returns a keySources without keys. The proxy, if any, is not
-// used for entries that allow private addresses.
-func newKeySources(now func() time.Time, log *slog.Logger, proxy *url.URL) *keySources {
-	return &keySources{
-		now: now, log: log, remote: map[string]*remoteKeys{},
-		clients: map[bool]*http.Client{
-			false: fetch.New(fetch.Options{Proxy: proxy}),
-			true:  fetch.New(fetch.Options{AllowPrivate: true}),
-		},
-	}
-}
-
-// source returns the key source of an entry. Entries with the same issuer and
-// address share one.
-func (s *keySources) source(settings settings.IssuerSettings) (keySource, error) {
-	static, err := parseStaticKeys(settings.Keys)
-	if err != nil || static != nil {
-		return static, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	name := fmt.Sprintf("%s %s %t", settings.Issuer, settings.Keys.JWKSURI, settings.AllowPrivateAddresses)
-	if s.remote[name] == nil {
-		s.remote[name] = &remoteKeys{
-			issuer: settings.Issuer, jwksURI: settings.Keys.JWKSURI,
-			client: s.clients[settings.AllowPrivateAddresses], now: s.now, log: s.log,
-		}
-	}
-	return s.remote[name], nil
 }

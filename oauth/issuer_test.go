@@ -1,14 +1,16 @@
 package oauth
 
 import (
-	"errors"
-	"fmt"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
@@ -17,16 +19,29 @@ import (
 // tenantOf returns a tenant as a node builds it from rows. Rows that cannot be used
 // are logged.
 func tenantOf(k *Keys, clients []models.Client, issuers ...models.TrustedIssuer) *Tenant {
-	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newKeySources(time.Now, slog.New(slog.DiscardHandler), nil)}
+	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newSources(time.Now, slog.New(slog.DiscardHandler), nil)}
 	return r.build(&models.TenantConfig{Tenant: models.Tenant{ID: "default"}, Clients: clients, Issuers: issuers})
 }
+
+// p256JWKS is a key set with one public key, for ES256.
+var p256JWKS = func() json.RawMessage {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k"}}})
+	if err != nil {
+		panic(err)
+	}
+	return text
+}()
 
 // prefixed returns the row of an entry with its own key.
 func prefixed(t *testing.T, issuer, prefix string, share bool) models.TrustedIssuer {
 	t.Helper()
 	return models.TrustedIssuer{TenantID: "default", ID: issuer, Settings: settings.IssuerSettings{
 		Issuer: issuer, TokenType: settings.TokenTypeJWT, SubjectPrefix: prefix, ShareSubjects: share,
-		Keys: settings.IssuerKeys{PEM: pemOf(t, "PUBLIC KEY", ecKeys["P-256"].Public())},
+		Keys: settings.IssuerKeys{JWKS: p256JWKS},
 	}}
 }
 
@@ -123,77 +138,6 @@ func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
 		}
 		if got := len(tenantOf(k, nil, c.row).issuers) == 1; got != c.usable {
 			t.Errorf("%s: usable %t", name, got)
-		}
-	}
-}
-
-func TestRemoteKeysRejectBadResponsesWithAShortError(t *testing.T) {
-	var origin string
-	page := strings.Repeat("<p>not found</p>", 10_000)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		issuer, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-		if rest != ".well-known/openid-configuration" {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		switch iss := origin + "/" + issuer; issuer {
-		case "page":
-			w.WriteHeader(http.StatusNotFound)
-			fmt.Fprint(w, page)
-		case "html":
-			fmt.Fprint(w, page)
-		case "another":
-			fmt.Fprintf(w, `{"issuer":"https://elsewhere.example.com","jwks_uri":"%s/keys"}`, iss)
-		case "keyless":
-			fmt.Fprintf(w, `{"issuer":"%s"}`, iss)
-		case "file":
-			fmt.Fprintf(w, `{"issuer":"%s","jwks_uri":"file:///etc/passwd"}`, iss)
-		case "missing":
-			fmt.Fprintf(w, `{"issuer":"%s","jwks_uri":"%s/nothing"}`, iss, iss)
-		}
-	}))
-	t.Cleanup(server.Close)
-	origin = server.URL
-	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler), nil)
-	for _, name := range []string{"page", "html", "another", "keyless", "file", "missing"} {
-		source, err := sources.source(settings.IssuerSettings{Issuer: origin + "/" + name, Keys: settings.IssuerKeys{Discovery: true}, AllowPrivateAddresses: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = source.keys(t.Context(), kid("a"))
-		want := ErrIssuerUnavailable
-		if name == "another" || name == "keyless" {
-			want = ErrIssuerMisconfigured
-		}
-		if !errors.Is(err, want) || errors.Is(err, ErrIssuerUnavailable) != (want == ErrIssuerUnavailable) {
-			t.Errorf("%s: %v", name, err)
-		} else if len(err.Error()) > 500 {
-			t.Errorf("%s: the error contains %d bytes of the response", name, len(err.Error()))
-		}
-	}
-}
-
-func TestKeySourcesAreSharedOnlyByEqualEntries(t *testing.T) {
-	sources := newKeySources(time.Now, slog.New(slog.DiscardHandler), nil)
-	of := func(issuer, uri string, private bool) keySource {
-		s, err := sources.source(settings.IssuerSettings{Issuer: issuer, Keys: settings.IssuerKeys{JWKSURI: uri, Discovery: uri == ""}, AllowPrivateAddresses: private})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	first := of("https://a", "", false)
-	if of("https://a", "", false) != first {
-		t.Error("fetched keys are lost with every change of the configuration")
-	}
-	for name, other := range map[string]keySource{
-		"another issuer":                          of("https://b", "", false),
-		"another address of keys":                 of("https://a", "https://a/keys", false),
-		"an entry that may use private addresses": of("https://a", "", true),
-	} {
-		if other == first {
-			t.Errorf("%s: its keys are shared", name)
 		}
 	}
 }

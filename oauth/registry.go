@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -28,7 +29,7 @@ type registry struct {
 	base    string
 	now     func() time.Time
 	log     *slog.Logger
-	sources *keySources
+	sources *issuerkeys.Sources
 
 	loading sync.Mutex // one load at a time
 

@@ -71,7 +71,7 @@ func New(c Config) *Server {
 		introspectionMaxAge: c.IntrospectionMaxAge,
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,
-			sources: newKeySources(c.Store.Now, c.Log, c.FetchProxy), tenants: map[string]*Tenant{}, stale: map[string]bool{},
+			sources: newSources(c.Store.Now, c.Log, c.FetchProxy), tenants: map[string]*Tenant{}, stale: map[string]bool{},
 		},
 	}
 	s.provider = s.newProvider()

@@ -1,4 +1,4 @@
-package oauth
+package issuerkeys
 
 import (
 	"context"
@@ -64,8 +64,11 @@ func (o *otherIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-func (o *otherIssuer) source() *remoteKeys {
-	return &remoteKeys{jwksURI: "https://auth.example.com/keys", client: &http.Client{Transport: o, Timeout: fetch.DefaultTimeout}, now: time.Now, log: slog.New(slog.DiscardHandler)}
+func (o *otherIssuer) source() *remote {
+	return &remote{
+		Config:  Config{Now: time.Now, Log: slog.New(slog.DiscardHandler)},
+		jwksURI: "https://auth.example.com/keys", client: &http.Client{Transport: o, Timeout: fetch.DefaultTimeout},
+	}
 }
 
 func kid(id string) func(jose.JSONWebKey) bool {
@@ -73,10 +76,10 @@ func kid(id string) func(jose.JSONWebKey) bool {
 }
 
 // lookUp returns the result of a request for a kid.
-func lookUp(ctx context.Context, r *remoteKeys, id string) string {
-	keys, err := r.keys(ctx, kid(id))
+func lookUp(ctx context.Context, r *remote, id string) string {
+	keys, err := r.Keys(ctx, kid(id))
 	switch {
-	case errors.Is(err, ErrIssuerUnavailable):
+	case errors.Is(err, ErrUnavailable):
 		return "unavailable"
 	case err != nil:
 		return err.Error()

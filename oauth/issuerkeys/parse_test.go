@@ -1,4 +1,4 @@
-package oauth
+package issuerkeys
 
 import (
 	"crypto/ecdsa"
@@ -187,7 +187,7 @@ func TestAKeySupportsOneKindOfAlgorithm(t *testing.T) {
 	} {
 		var algorithms []string
 		for _, alg := range append(strings.Fields(rsas), "ES256", "ES384", "ES512", "EdDSA", "HS256", "none") {
-			if supportsAlgorithm(row.key, alg) {
+			if Supports(row.key, alg) {
 				algorithms = append(algorithms, alg)
 			}
 		}
@@ -195,7 +195,7 @@ func TestAKeySupportsOneKindOfAlgorithm(t *testing.T) {
 			t.Errorf("%s supports %q, want %q", row.name, got, row.want)
 		}
 	}
-	if names := []string{algorithmName("Ed25519"), algorithmName("EdDSA"), algorithmName("RS256")}; fmt.Sprint(names) != "[EdDSA EdDSA RS256]" {
+	if names := []string{AlgorithmName("Ed25519"), AlgorithmName("EdDSA"), AlgorithmName("RS256")}; fmt.Sprint(names) != "[EdDSA EdDSA RS256]" {
 		t.Error(names)
 	}
 }
