@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 )
@@ -44,7 +45,7 @@ func sessionClaims(c *Client, row *models.Session, stated session.Proof, now tim
 	}
 	expiry = c.Settings.Policy().AccessExpiry(now, row.Lifetime().Expiry())
 	return claims, expiry, func(into map[string]any) map[string]string {
-		return addCustomClaims(newBudget(), c, row, states, into)
+		return addCustomClaims(expr.NewBudget(), c, row, states, into)
 	}
 }
 

@@ -8,21 +8,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/cel-go/cel"
-
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
 )
-
-// ruleFactor is a factor as an `acr` rule sees it.
-type ruleFactor struct {
-	AMR    string `cel:"amr"`
-	Kind   string `cel:"kind"`
-	Issuer string `cel:"issuer"`
-	ACR    string `cel:"acr"` // as its entry asserted it, if it may
-	Age    int64  `cel:"age"` // in whole seconds
-}
 
 // classes returns the tenant's own classes, or the default ones if it has none.
 func (t *Tenant) classes() session.Classes {
@@ -59,9 +49,9 @@ func (x *exchangeRequest) assure(c *Client, factors []session.Factor, now time.T
 
 // compileClasses compiles the rules of a tenant. A rule that does not compile
 // holds for nobody.
-func compileClasses(env *cel.Env, classes []settings.ACRClass, path string, faults *settings.Faults) (compiled session.Classes) {
+func compileClasses(env *expr.Env, classes []settings.ACRClass, path string, faults *settings.Faults) (compiled session.Classes) {
 	for i, c := range classes {
-		rule, err := compile(env, c.When, boolType)
+		rule, err := env.Compile(c.When, expr.Bool)
 		if err != nil {
 			faults.Add(fmt.Sprintf("%s[%d].when", path, i), "%v", err)
 		}
@@ -69,25 +59,25 @@ func compileClasses(env *cel.Env, classes []settings.ACRClass, path string, faul
 			if rule == nil {
 				return false, errors.New("the rule does not compile")
 			}
-			return rule.holds(now, factors)
+			return ruleHolds(rule, now, factors)
 		}})
 	}
 	return compiled
 }
 
-// holds evaluates the rule over the factors. The rule holds only if it returns
+// ruleHolds evaluates a rule over the factors. The rule holds only if it returns
 // true.
-func (e *expression) holds(now time.Time, factors []session.Factor) (bool, error) {
-	seen := make([]ruleFactor, len(factors))
+func ruleHolds(rule *expr.Expression, now time.Time, factors []session.Factor) (bool, error) {
+	seen := make([]expr.Factor, len(factors))
 	for i, f := range factors {
 		age := max(now.Sub(f.AuthTime), 0) // auth_time may be ahead: the issuer has another clock
-		seen[i] = ruleFactor{f.AMR, string(f.Kind()), f.Issuer, f.ACR, int64(age / time.Second)}
+		seen[i] = expr.Factor{AMR: f.AMR, Kind: string(f.Kind()), Issuer: f.Issuer, ACR: f.ACR, Age: int64(age / time.Second)}
 	}
 	kinds := []string{}
 	for _, k := range session.Kinds(factors) {
 		kinds = append(kinds, string(k))
 	}
-	verdict, err := e.evaluate(map[string]any{"factors": seen, "amr": session.AMR(factors), "kinds": kinds})
+	verdict, err := rule.Evaluate(map[string]any{"factors": seen, "amr": session.AMR(factors), "kinds": kinds})
 	if err != nil {
 		return false, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 )
 
 // activeAttributes returns the attributes of a user without those of a trusted
@@ -51,7 +52,7 @@ func (s *Subject) dropTooLong(attributes map[string]any) map[string]any {
 // other error to failed.
 func (s *Subject) collectTooLong(failed func(name string, err error)) func(name string, err error) {
 	return func(name string, err error) {
-		if errors.Is(err, errTooMuch) {
+		if errors.Is(err, expr.ErrTooMuch) {
 			s.tooLong = append(s.tooLong, name)
 			return
 		}

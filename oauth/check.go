@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -13,13 +14,13 @@ import (
 // valid on their own but can never work together.
 func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
 	var faults settings.Faults
-	envs, err := environments()
+	envs, err := expr.Environments()
 	if err != nil {
 		faults.Add("tenants", "%v", err)
 		return faults
 	}
 	for _, t := range settings.Located(tenants) {
-		compileClasses(envs.class, t.ACR, t.Path+".acr", &faults)
+		compileClasses(envs.Class, t.ACR, t.Path+".acr", &faults)
 		for _, issuer := range t.TrustedIssuers {
 			path := issuer.Path + "."
 			e := issuerEntry{TrustedIssuer: models.TrustedIssuer{Settings: issuer.IssuerSettings}}
@@ -34,11 +35,11 @@ func CheckTenants(tenants []settings.TenantSpec) settings.Faults {
 		for _, client := range t.Clients {
 			path := client.Path + "."
 			if client.Allow != "" {
-				if _, err := compile(envs.allow, client.Allow, boolType); err != nil {
+				if _, err := envs.Allow.Compile(client.Allow, expr.Bool); err != nil {
 					faults.Add(path+"allow", "%v", err)
 				}
 			}
-			compileMapping(envs.claim, client.Claims, path+"claims", &faults)
+			envs.Claim.CompileMapping(client.Claims, path+"claims", &faults)
 		}
 	}
 	return faults

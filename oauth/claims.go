@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 )
 
 // Limits of a token, in bytes (R-AT-10). The claims that the server itself adds
@@ -47,12 +48,12 @@ func sessionVariable(t *Tenant, s *models.Session, states statement) map[string]
 // that a changed attribute takes effect at the next refresh. It rejects
 // nothing: a claim that fails or exceeds the limits is left out, and leftOut
 // gives the reason.
-func addCustomClaims(b *budget, c *Client, s *models.Session, states statement, into map[string]any) (leftOut map[string]string) {
+func addCustomClaims(b *expr.Budget, c *Client, s *models.Session, states statement, into map[string]any) (leftOut map[string]string) {
 	if len(c.claims) == 0 {
 		return nil
 	}
 	leftOut = map[string]string{}
-	claims := c.claims.evaluate(b, map[string]any{
+	claims := c.claims.Evaluate(b, map[string]any{
 		"user":    userVariable(s.Subject, c.tenant.activeAttributes(s.UserAttributes, s.AttributeSources)),
 		"session": sessionVariable(c.tenant, s, states),
 	}, func(name string, err error) { leftOut[name] = err.Error() })

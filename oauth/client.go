@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -12,8 +13,8 @@ import (
 type Client struct {
 	models.Client
 	tenant *Tenant
-	allow  *expression // nil: everybody is allowed
-	claims mapping
+	allow  *expr.Expression // nil: everybody is allowed
+	claims expr.Mapping
 
 	origins settings.OriginSet
 

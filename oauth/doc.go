@@ -41,7 +41,7 @@ package oauth
 //     users in themselves
 //   - attribute.go: attributes of the user; assurance.go, session_assurance.go: what
 //     the factors prove
-//   - expression.go, expression_bounds.go, expression_library.go: CEL, within limits
+//   - package expr: CEL expressions, within limits
 //   - check.go: the settings that need a compiler or a key parser to check
 //
 // Own tokens and keys:

@@ -146,7 +146,7 @@ func (s *Server) checkPolicy(ctx context.Context, c *Client, subject *Subject) e
 		return err
 	}
 	after, _ := user.After(subject.mapped())
-	verdict, err := c.allow.evaluate(map[string]any{
+	verdict, err := c.allow.Evaluate(map[string]any{
 		"token":  subject.claims,
 		"client": map[string]any{"id": c.ID, "name": c.Settings.Name, "public": c.Settings.Public()},
 		"user":   userVariable(subject.sub, c.tenant.activeAttributes(after.Values, after.Sources)),

@@ -18,10 +18,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/google/cel-go/common/types"
 
 	"github.com/latchkey/latchkey/internal/testjose"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
@@ -413,7 +413,7 @@ func FuzzMapUser(f *testing.F) {
 				t.Errorf("the subject is %q", s.sub)
 			}
 			text, err := json.Marshal(s.userAttributes)
-			if err != nil || len(text) > 8*maxResult || strings.Contains(fmt.Sprint(s.userAttributes), "\x00") {
+			if err != nil || len(text) > 8*expr.MaxResult || strings.Contains(fmt.Sprint(s.userAttributes), "\x00") {
 				t.Errorf("%d bytes of attributes, %v", len(text), err)
 			}
 		})
@@ -430,7 +430,7 @@ func FuzzAllow(f *testing.F) {
 	if err := store.Migrate(f.Context()); err != nil {
 		f.Fatal(err)
 	}
-	envs, err := environments()
+	envs, err := expr.Environments()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -441,7 +441,7 @@ func FuzzAllow(f *testing.F) {
 			return
 		}
 		mustEnd(t, rule, func() {
-			allow, err := compile(envs.allow, rule, boolType)
+			allow, err := envs.Allow.Compile(rule, expr.Bool)
 			if err != nil {
 				return
 			}
@@ -449,13 +449,10 @@ func FuzzAllow(f *testing.F) {
 			c.allow = allow
 			s := &Subject{entry: &issuerEntry{}, claims: claims, sub: "alice"}
 			refused := server.checkPolicy(t.Context(), c, s)
-			verdict, err := allow.run(newBudget(), map[string]any{
+			verdict, err := allow.Evaluate(map[string]any{
 				"token": claims, "client": map[string]any{"id": "web", "name": "", "public": false}, "user": map[string]any{"sub": "alice"},
 			})
-			for optional, ok := verdict.(*types.Optional); ok && optional.HasValue(); optional, ok = verdict.(*types.Optional) {
-				verdict = optional.GetValue()
-			}
-			if (refused == nil) != (err == nil && verdict == types.True) {
+			if (refused == nil) != (err == nil && verdict == true) {
 				t.Errorf("%s returns %v, %v, and allows the token: %t", rule, verdict, err, refused == nil)
 			}
 			if refused != nil && refusal(refused) != "400 invalid_request" {
@@ -468,14 +465,14 @@ func FuzzAllow(f *testing.F) {
 // FuzzACRRule checks that a rule holds only if it returns the boolean true, whatever
 // the factors are.
 func FuzzACRRule(f *testing.F) {
-	envs, err := environments()
+	envs, err := expr.Environments()
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, rule, amr string, age int64) {
 		mustEnd(t, rule, func() {
 			var faults settings.Faults
-			classes := compileClasses(envs.class, []settings.ACRClass{{Value: "any", When: rule}}, "acr", &faults)
+			classes := compileClasses(envs.Class, []settings.ACRClass{{Value: "any", When: rule}}, "acr", &faults)
 			var factors []session.Factor
 			for method := range strings.FieldsSeq(amr) {
 				factors = append(factors, session.Factor{AMR: method, Issuer: "https://auth.example.com", AuthTime: epoch.Add(-time.Duration(age))})
@@ -487,11 +484,11 @@ func FuzzACRRule(f *testing.F) {
 			case len(faults) > 0 && len(factors) > 0 && failed["any"] == nil:
 				t.Errorf("%s has faults, but does not fail: %v", rule, faults)
 			case len(faults) == 0 && len(factors) > 0:
-				e, err := compile(envs.class, rule, boolType)
+				e, err := envs.Class.Compile(rule, expr.Bool)
 				if err != nil {
 					t.Fatalf("%s does not compile again: %v", rule, err)
 				}
-				if holds, err := e.holds(epoch, factors); (acr != "") != (holds && err == nil) {
+				if holds, err := ruleHolds(e, epoch, factors); (acr != "") != (holds && err == nil) {
 					t.Errorf("%s returns %t, %v and %q", rule, holds, err, acr)
 				}
 			}
@@ -503,7 +500,7 @@ func FuzzACRRule(f *testing.F) {
 // that is JSON within the limit, or is left out. The claim is named in leftOut unless
 // its value does not exist.
 func FuzzCustomClaims(f *testing.F) {
-	envs, err := environments()
+	envs, err := expr.Environments()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -515,10 +512,10 @@ func FuzzCustomClaims(f *testing.F) {
 		mustEnd(t, first+" and "+second, func() {
 			var faults settings.Faults
 			c := clientWith(settings.ClientSettings{})
-			c.claims = compileMapping(envs.claim, map[string]string{"a": first, "b": second}, "claims", &faults)
+			c.claims = envs.Claim.CompileMapping(map[string]string{"a": first, "b": second}, "claims", &faults)
 			s := &models.Session{Subject: "alice", UserAttributes: user, Attributes: user, DeviceName: "a phone"}
 			claims := map[string]any{}
-			leftOut := addCustomClaims(newBudget(), c, s, statement{}, claims)
+			leftOut := addCustomClaims(expr.NewBudget(), c, s, statement{}, claims)
 			text, err := encodeJSON(claims)
 			if err != nil || len(text) > maxClaims+len("{}") {
 				t.Errorf("%d bytes of claims, %v", len(text), err)
@@ -530,7 +527,7 @@ func FuzzCustomClaims(f *testing.F) {
 			}
 			for name, e := range c.claims {
 				_, filled := claims[name]
-				if _, err := e.evaluate(map[string]any{"user": userVariable("alice", user), "session": sessionVariable(c.tenant, s, statement{})}); !filled && leftOut[name] == "" && !errors.Is(err, errMissing) {
+				if _, err := e.Evaluate(map[string]any{"user": userVariable("alice", user), "session": sessionVariable(c.tenant, s, statement{})}); !filled && leftOut[name] == "" && !errors.Is(err, expr.ErrMissing) {
 					t.Errorf("%s is left out silently: %v", name, err)
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/settings"
@@ -33,10 +34,10 @@ type issuerEntry struct {
 	algorithms        []string
 	source            issuerkeys.Source // nil: a shared secret
 	secret            []byte
-	subject           *expression
-	amr               *expression // nil: the claim amr is used
-	userAttributes    mapping
-	sessionAttributes mapping
+	subject           *expr.Expression
+	amr               *expr.Expression // nil: the claim amr is used
+	userAttributes    expr.Mapping
+	sessionAttributes expr.Mapping
 }
 
 // newSources returns the keys of all trusted issuers. A request that waits for an
@@ -93,7 +94,7 @@ func acceptedAlgorithms(s settings.IssuerSettings) []string {
 
 // compile compiles the entry's expressions.
 func (e *issuerEntry) compile(faults *settings.Faults, path string) {
-	envs, err := environments()
+	envs, err := expr.Environments()
 	if err != nil {
 		faults.Add(path, "%v", err)
 		return
@@ -103,16 +104,16 @@ func (e *issuerEntry) compile(faults *settings.Faults, path string) {
 	if text == "" {
 		text = "token.sub"
 	}
-	if e.subject, err = compile(envs.issuer, text, stringType); err != nil {
+	if e.subject, err = envs.Issuer.Compile(text, expr.String); err != nil {
 		faults.Add(path+"subject", "%v", err)
 	}
 	if s.AMR != "" {
-		if e.amr, err = compile(envs.issuer, s.AMR, stringsType); err != nil {
+		if e.amr, err = envs.Issuer.Compile(s.AMR, expr.Strings); err != nil {
 			faults.Add(path+"amr", "%v", err)
 		}
 	}
-	e.userAttributes = compileMapping(envs.issuer, s.UserAttributes, path+"user_attributes", faults)
-	e.sessionAttributes = compileMapping(envs.issuer, s.SessionAttributes, path+"session_attributes", faults)
+	e.userAttributes = envs.Issuer.CompileMapping(s.UserAttributes, path+"user_attributes", faults)
+	e.sessionAttributes = envs.Issuer.CompileMapping(s.SessionAttributes, path+"session_attributes", faults)
 }
 
 // maxAge, maxLifetime and leeway are the entry's time limits.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -62,7 +63,7 @@ func (s *Server) SessionClaims(ctx context.Context, row *models.Session) (map[st
 	}
 	claims := map[string]any{}
 	if client := t.client(row.ClientID); client != nil {
-		addCustomClaims(newBudget(), client, row, t.sessionAssurance(row).best(), claims)
+		addCustomClaims(expr.NewBudget(), client, row, t.sessionAssurance(row).best(), claims)
 	}
 	return claims, nil
 }

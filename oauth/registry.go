@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -221,13 +222,13 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	if t.ring, err = newKeyRing(r.keys, c.Keys); err != nil {
 		log.Error("cannot load signing keys", "error", err)
 	}
-	envs, err := environments()
+	envs, err := expr.Environments()
 	if err != nil {
 		log.Error("cannot set up expressions", "error", err)
 		return t
 	}
 	var unusable settings.Faults
-	if t.ownClasses = compileClasses(envs.class, c.ACR, "acr", &unusable); len(unusable) > 0 {
+	if t.ownClasses = compileClasses(envs.Class, c.ACR, "acr", &unusable); len(unusable) > 0 {
 		log.Error("acr rules do not compile", "error", unusable)
 	}
 	for _, row := range c.Clients {
@@ -235,14 +236,14 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 		client.origins.Add(row.Settings.Origins...)
 		t.origins.Add(row.Settings.Origins...) // also of an unusable client: its pages must not get the error for unlisted origins
 		var faults settings.Faults
-		client.claims = compileMapping(envs.claim, row.Settings.Claims, "claims", &faults)
+		client.claims = envs.Claim.CompileMapping(row.Settings.Claims, "claims", &faults)
 		for name := range client.claims {
 			if settings.ReservedClaim(name) { // apply rejects it, but the row has it
 				faults.Add("claims."+name, "is a reserved name")
 			}
 		}
 		if row.Settings.Allow != "" {
-			if client.allow, err = compile(envs.allow, row.Settings.Allow, nil); err != nil {
+			if client.allow, err = envs.Allow.Compile(row.Settings.Allow, nil); err != nil {
 				faults.Add("allow", "%v", err)
 			}
 		}

@@ -7,13 +7,14 @@ import (
 	"strconv"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 )
 
 // Session serves GET {iss}/session, which returns the session of the bearer
 // token. Reading a session is not an activity of it.
 func (s *Server) Session(w http.ResponseWriter, r *http.Request, call *Call) {
 	s.sessionEndpoint(w, r, call, s.authenticateBearer, func(_ context.Context, q sessionRequest) error {
-		writeJSON(w, http.StatusOK, q.who.describeWithClaims(newBudget(), q.who.own, q.now))
+		writeJSON(w, http.StatusOK, q.who.describeWithClaims(expr.NewBudget(), q.who.own, q.now))
 		return nil
 	})
 }
@@ -57,9 +58,9 @@ type sessionList struct {
 // limit. With custom claims, the page ends early when the request's budget for
 // them is spent.
 func (q sessionRequest) list(rows []*models.Session, p page) sessionList {
-	list, b := sessionList{Items: []sessionObject{}}, newBudget()
+	list, b := sessionList{Items: []sessionObject{}}, expr.NewBudget()
 	for i, row := range rows {
-		if i == p.limit || b.spent() {
+		if i == p.limit || b.Spent() {
 			list.Next = orNull(rows[i-1].Cursor().String())
 			break
 		}
@@ -80,7 +81,7 @@ func (s *Server) NamedSession(w http.ResponseWriter, r *http.Request, call *Call
 		if err != nil {
 			return err
 		}
-		writeJSON(w, http.StatusOK, q.who.describeWithClaims(newBudget(), row, q.now))
+		writeJSON(w, http.StatusOK, q.who.describeWithClaims(expr.NewBudget(), row, q.now))
 		return nil
 	})
 }

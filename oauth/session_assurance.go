@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -162,7 +163,7 @@ func (o *ownToken) withdrawLapsed(row *models.Session) {
 	for name := range o.client.claims {
 		delete(o.claims, name)
 	}
-	addCustomClaims(newBudget(), o.client, row, rest, o.claims)
+	addCustomClaims(expr.NewBudget(), o.client, row, rest, o.claims)
 }
 
 // remainingAMR returns the methods of the token for which a factor still

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -41,7 +42,7 @@ func (s *Server) ExtendSession(w http.ResponseWriter, r *http.Request, call *Cal
 		if err != nil {
 			return err
 		}
-		writeJSON(w, http.StatusOK, who.describeWithClaims(newBudget(), row, now))
+		writeJSON(w, http.StatusOK, who.describeWithClaims(expr.NewBudget(), row, now))
 		return nil
 	})
 }

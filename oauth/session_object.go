@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -73,7 +74,7 @@ func (who *caller) describe(row *models.Session, now time.Time) sessionObject {
 
 // describeWithClaims adds the custom claims that a token minted now would have.
 // Only the session's own client, which configured them, gets them.
-func (who *caller) describeWithClaims(b *budget, row *models.Session, now time.Time) sessionObject {
+func (who *caller) describeWithClaims(b *expr.Budget, row *models.Session, now time.Time) sessionObject {
 	o := who.describe(row, now)
 	if who.client != nil && who.client.ID == row.ClientID {
 		o.Claims = map[string]any{}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
@@ -175,7 +176,7 @@ func (e *issuerEntry) acceptsAudience(aud []string) bool {
 func (s *Subject) mapUser(c *Client) error {
 	e := s.entry
 	variables := map[string]any{"token": s.claims}
-	mapped, err := e.subject.evaluate(variables)
+	mapped, err := e.subject.Evaluate(variables)
 	text, ok := mapped.(string)
 	if err != nil || !ok || text == "" {
 		return badSubject(ReasonSubjectTokenSubject, "the subject expression of the trusted issuer failed or returned no text").withCause(err)
@@ -191,8 +192,8 @@ func (s *Subject) mapUser(c *Client) error {
 	fail := func(name string, err error) {
 		failure = badSubject(ReasonSubjectTokenMapping, "an attribute expression of the trusted issuer failed").withCause(err)
 	}
-	s.userAttributes = s.dropTooLong(e.userAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
-	s.sessionAttributes = s.dropTooLong(e.sessionAttributes.evaluate(newBudget(), variables, s.collectTooLong(fail)))
+	s.userAttributes = s.dropTooLong(e.userAttributes.Evaluate(expr.NewBudget(), variables, s.collectTooLong(fail)))
+	s.sessionAttributes = s.dropTooLong(e.sessionAttributes.Evaluate(expr.NewBudget(), variables, s.collectTooLong(fail)))
 	if failure == nil && containsNUL(s.userAttributes, s.sessionAttributes) {
 		failure = badSubject(ReasonSubjectTokenMapping, "a claim contains a NUL character")
 	}

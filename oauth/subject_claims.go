@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/jws"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
@@ -143,8 +144,8 @@ func (e *issuerEntry) methods(claims map[string]any) ([]string, error) {
 	if e.amr == nil {
 		return amrClaim(claims["amr"])
 	}
-	value, err := e.amr.evaluate(map[string]any{"token": claims})
-	if errors.Is(err, errMissing) {
+	value, err := e.amr.Evaluate(map[string]any{"token": claims})
+	if errors.Is(err, expr.ErrMissing) {
 		return nil, nil
 	}
 	if err != nil {

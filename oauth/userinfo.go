@@ -3,6 +3,8 @@ package oauth
 import (
 	"context"
 	"net/http"
+
+	"github.com/latchkey/latchkey/oauth/expr"
 )
 
 // UserInfo serves {iss}/userinfo (OpenID Connect Core §5.3): the user of the
@@ -14,7 +16,7 @@ func (s *Server) UserInfo(w http.ResponseWriter, r *http.Request, call *Call) {
 			return err
 		}
 		claims := map[string]any{"sub": who.own.Subject}
-		addCustomClaims(newBudget(), who.client, who.own, who.tenant.sessionAssurance(who.own).best(), claims)
+		addCustomClaims(expr.NewBudget(), who.client, who.own, who.tenant.sessionAssurance(who.own).best(), claims)
 		writeJSON(w, http.StatusOK, claims)
 		return nil
 	})

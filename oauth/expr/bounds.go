@@ -1,4 +1,4 @@
-package oauth
+package expr
 
 import (
 	"errors"
@@ -12,8 +12,6 @@ import (
 	"github.com/google/cel-go/common/types/ref"
 	"github.com/google/cel-go/common/types/traits"
 	"github.com/google/cel-go/interpreter"
-
-	"github.com/latchkey/latchkey/models"
 )
 
 // CEL alone does not bound an evaluation: it counts `==`, `in` or flatten() by
@@ -113,7 +111,7 @@ func (e *evaluation) built(v ref.Val) ref.Val {
 	case types.Bool, types.Int, types.Uint, types.Double, *types.Err, *types.Unknown:
 		return v
 	}
-	t := tally{maxSize: maxResult, maxWork: e.left, maxDepth: maxDepth}
+	t := tally{maxSize: MaxResult, maxWork: e.left, maxDepth: maxDepth}
 	fits := t.add(v, 0)
 	e.charge(t.work)
 	if !fits {
@@ -134,7 +132,7 @@ func (e *evaluation) concat(a, b traits.Lister) ref.Val {
 		return b
 	case b.Size() == types.IntZero:
 		return a
-	case size > maxResult:
+	case size > MaxResult:
 		return types.WrapErr(errResultTooLong)
 	}
 	elements := make([]ref.Val, 0, int(a.Size().(types.Int)+b.Size().(types.Int)))
@@ -159,7 +157,7 @@ func (e *evaluation) grow(list traits.MutableLister, by traits.Lister) ref.Val {
 	}
 	e.growing = e.growing[:i+1] // those after it belong to finished loops inside this one
 	g := &e.growing[i]
-	if g.size += e.take(by).size; g.size > maxResult {
+	if g.size += e.take(by).size; g.size > MaxResult {
 		return types.WrapErr(errResultTooLong)
 	}
 	return list.Add(by)
@@ -221,16 +219,16 @@ func (t *tally) inside(v any, depth int) bool {
 		return true
 	case ref.Val: // a struct, a type or an error
 		switch factor := v.Value().(type) {
-		case ruleFactor:
+		case Factor:
 			return t.inside(factor, depth)
-		case *ruleFactor: // by a literal
+		case *Factor: // by a literal
 			return t.inside(*factor, depth)
 		}
 		return true
 
 	case string:
 		return t.text(len(v), depth)
-	case nil, bool, int64, float64, models.VastNumber:
+	case nil, bool, int64, float64:
 		return true
 	case []any:
 		return addAll(t, v, depth)
@@ -241,7 +239,7 @@ func (t *tally) inside(v any, depth int) bool {
 			}
 		}
 		return true
-	case ruleFactor:
+	case Factor:
 		return t.text(len(v.AMR)+len(v.Kind)+len(v.Issuer)+len(v.ACR), depth)
 	default:
 		return t.inside(types.DefaultTypeAdapter.NativeToValue(v), depth)

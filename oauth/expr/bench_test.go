@@ -1,4 +1,4 @@
-package oauth
+package expr
 
 import (
 	"fmt"
@@ -29,17 +29,17 @@ func BenchmarkExpression(b *testing.B) {
 		{"matches", `token.email.matches('^[A-Za-z0-9._-]{1,64}@[A-Za-z.]+$')`},
 	} {
 		b.Run(row.name, func(b *testing.B) {
-			envs, err := environments()
+			envs, err := Environments()
 			if err != nil {
 				b.Fatal(err)
 			}
-			e, err := compile(envs.issuer, row.text, nil)
+			e, err := envs.Issuer.Compile(row.text, nil)
 			if err != nil {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := e.evaluate(variables); err != nil {
+				if _, err := e.Evaluate(variables); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,4 +1,4 @@
-package oauth
+package expr
 
 import (
 	"encoding/json"
@@ -50,21 +50,21 @@ func vastVariables() map[string]any {
 			"long": times(16<<10, "a"), "longer": times(40<<10, "a"), "escaped": times(12<<10, "\x01"), "time": "2026-01-02T03:04:05Z",
 			"number": int64(7), "numbers": numbers, "texts": texts, "rows": rows, "deep": deep, "object": map[string]any{"rows": rows, "texts": texts},
 		},
-		"factors": []ruleFactor{{AMR: "pwd", Issuer: "https://auth.example.com"}}, "amr": []string{"pwd"}, "kinds": []string{"knowledge"},
+		"factors": []Factor{{AMR: "pwd", Issuer: "https://auth.example.com"}}, "amr": []string{"pwd"}, "kinds": []string{"knowledge"},
 	}
 }
 
-func anyExpression(t *testing.T, text string) *expression {
+func anyExpression(t *testing.T, text string) *Expression {
 	t.Helper()
-	envs, err := environments()
+	envs, err := Environments()
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := envs.issuer
-	if strings.Contains(text, "oauth.ruleFactor") || strings.Contains(text, "factors") {
-		env = envs.class
+	env := envs.Issuer
+	if strings.Contains(text, "expr.Factor") || strings.Contains(text, "factors") {
+		env = envs.Class
 	}
-	e, err := compile(env, text, nil)
+	e, err := env.Compile(text, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -114,7 +114,7 @@ func TestNoExpressionBuildsOrWalksMuch(t *testing.T) {
 		`[dyn(1)]` + times(40, `.map(x, google.protobuf.Struct{fields: {'a': x, 'b': x}})`),
 		`[dyn([1])]` + times(40, `.map(x, google.protobuf.Value{list_value: x + x})`),
 		`[factors]` + paired + ` == []`,
-		`[oauth.ruleFactor{amr: '` + times(1000, "a") + `'}]` + paired + ` == []`,
+		`[expr.Factor{amr: '` + times(1000, "a") + `'}]` + paired + ` == []`,
 		`[1]` + times(40, `.map(x, [x])`), // a text of it in an error would be copied at each level
 		`[token.deep]`,
 		`{'deep': token.deep}`,
@@ -179,7 +179,7 @@ func TestNoExpressionBuildsOrWalksMuch(t *testing.T) {
 		often(`timestamp(token.time).getHours('Europe/Zurich') >= 0`),
 	} {
 		e := anyExpression(t, text)
-		b, before := newBudget(), totalAllocated()
+		b, before := NewBudget(), totalAllocated()
 		_, err := e.evaluateWithin(b, variables)
 		bytes := totalAllocated() - before
 		if err == nil || err.Error() != tooLong && err.Error() != tooDear {
@@ -202,7 +202,7 @@ func TestAnExpressionDoesNotOutliveItsLimit(t *testing.T) {
 		`lists.range(300).exists(i, json.encode(token.object) == '') || true`,
 		`sets.equivalent(token.numbers, token.texts) || true`,
 	} {
-		if got, err := anyExpression(t, text).evaluate(vastVariables()); err == nil || err.Error() != tooDear {
+		if got, err := anyExpression(t, text).Evaluate(vastVariables()); err == nil || err.Error() != tooDear {
 			t.Errorf("%s yields %v, %v", text, got, err)
 		}
 	}
@@ -262,7 +262,7 @@ func TestSharedPartsCountAsOftenAsTheyOccur(t *testing.T) {
 			}
 		}
 	}
-	factors, err := anyExpression(t, `[factors, [oauth.ruleFactor{amr: factors[0].amr}]]`).run(newBudget(), map[string]any{"factors": []ruleFactor{{AMR: times(1000, "a")}}})
+	factors, err := anyExpression(t, `[factors, [expr.Factor{amr: factors[0].amr}]]`).run(NewBudget(), map[string]any{"factors": []Factor{{AMR: times(1000, "a")}}})
 	if w := newEvaluation(nil).take(factors); err != nil || w.size < 2000 {
 		t.Errorf("factors weigh %d, %v", w.size, err)
 	}
@@ -357,7 +357,7 @@ func TestLargeExpressionsWork(t *testing.T) {
 		`google.protobuf.ListValue{values: [1.0, 'a']}`:                                                            `[1,"a"]`,
 		times(30, `[`) + times(30, `]`):                                                                            times(30, `[`) + times(30, `]`),
 	} {
-		got, err := issuerExpression(t, text).evaluate(variables)
+		got, err := issuerExpression(t, text).Evaluate(variables)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -371,7 +371,7 @@ func TestLargeExpressionsWork(t *testing.T) {
 // TestBoundsChangeNoResult evaluates random expressions with and without bounds, and
 // compares the results.
 func TestBoundsChangeNoResult(t *testing.T) {
-	envs, err := environments()
+	envs, err := Environments()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +402,7 @@ func TestBoundsChangeNoResult(t *testing.T) {
 		if err != nil {
 			return fmt.Sprint(withoutValues(err))
 		}
-		room := maxResult
+		room := MaxResult
 		v, err := plain(out, &room)
 		if err != nil {
 			return err.Error()
@@ -430,19 +430,19 @@ func TestBoundsChangeNoResult(t *testing.T) {
 			return `dyn(` + text.String() + `)`
 		}
 		text := `[1, 'a'].map(x, ` + write('A', 5) + `)`
-		ast, issues := envs.issuer.Compile(text)
+		ast, issues := envs.Issuer.env.Compile(text)
 		if issues.Err() != nil {
 			continue
 		}
-		wrapped, err := compile(envs.issuer, text, nil)
+		wrapped, err := envs.Issuer.Compile(text, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", text, err)
 		}
-		got := yields(wrapped.run(newBudget(), variables))
+		got := yields(wrapped.run(NewBudget(), variables))
 		if got == tooLong || got == tooDear {
 			continue
 		}
-		program, err := envs.issuer.Program(ast, cel.CostLimit(expressionCost), costs)
+		program, err := envs.Issuer.env.Program(ast, cel.CostLimit(expressionCost), costs)
 		if err != nil {
 			t.Fatal(err)
 		}

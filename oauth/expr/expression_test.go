@@ -1,4 +1,4 @@
-package oauth
+package expr
 
 import (
 	"encoding/json"
@@ -28,13 +28,13 @@ func someToken(t *testing.T) map[string]any {
 	return claims
 }
 
-func issuerExpression(t *testing.T, text string) *expression {
+func issuerExpression(t *testing.T, text string) *Expression {
 	t.Helper()
-	envs, err := environments()
+	envs, err := Environments()
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := compile(envs.issuer, text, nil)
+	e, err := envs.Issuer.Compile(text, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
@@ -82,7 +82,7 @@ func TestExpressionYields(t *testing.T) {
 		`token.missing == 1 || token.yes`:          `true`, // the other side decides
 		`!has(token.missing) || token.missing > 1`: `true`,
 	} {
-		value, err := issuerExpression(t, text).evaluate(variables)
+		value, err := issuerExpression(t, text).Evaluate(variables)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -101,7 +101,7 @@ func TestExpressionLeavesOut(t *testing.T) {
 		`null`, `token.nothing`, `token.nothing.city`, `token.address.street`, `token.address.street.number`,
 		`token.?missing`, `token.?missing.?city`, `token.?address.?zip`, `token.?nothing`, `optional.none()`, `optional.of(token.nothing)`,
 	} {
-		if value, err := issuerExpression(t, text).evaluate(variables); !errors.Is(err, errMissing) {
+		if value, err := issuerExpression(t, text).Evaluate(variables); !errors.Is(err, ErrMissing) {
 			t.Errorf("%s yields %v, %v", text, value, err)
 		}
 	}
@@ -111,7 +111,7 @@ func TestExpressionFails(t *testing.T) {
 	variables := map[string]any{"token": someToken(t)}
 	variables["token"].(map[string]any)["list"] = make([]any, 400)
 	variables["token"].(map[string]any)["infinite"] = math.Inf(1)
-	variables["token"].(map[string]any)["vast"] = strings.Repeat("a", maxResult+1)
+	variables["token"].(map[string]any)["vast"] = strings.Repeat("a", MaxResult+1)
 	for text, want := range map[string]string{
 		`token.sub + 1`:         "no such overload",
 		`token.sub ? 1 : 2`:     "no such overload",
@@ -130,92 +130,92 @@ func TestExpressionFails(t *testing.T) {
 		`token.list.all(a, token.list.all(b, true))`:                      "cost limit exceeded",
 		`[1,2,3,4,5,6,7,8].map(a, token.list.map(b, token.sub + 'long'))`: "cost limit exceeded",
 	} {
-		value, err := issuerExpression(t, text).evaluate(variables)
-		if err == nil || errors.Is(err, errMissing) || !strings.Contains(err.Error(), want) {
+		value, err := issuerExpression(t, text).Evaluate(variables)
+		if err == nil || errors.Is(err, ErrMissing) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s yields %v, %v; want %q", text, value, err, want)
 		}
 	}
 }
 
 func TestCompile(t *testing.T) {
-	envs, err := environments()
+	envs, err := Environments()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
 		name string
-		env  *cel.Env
+		env  *Env
 		text string
 		want *cel.Type
 		err  string // prefix of the error; empty: none
 	}{
-		{"reports an unknown variable", envs.claim, "usr.email", nil, "undeclared reference to 'usr'"},
-		{"reports an unknown function", envs.claim, "upper(user.email)", nil, "undeclared reference to 'upper'"},
-		{"reports a missing overload", envs.claim, "'a' + 1", nil, "found no matching overload for '_+_' applied to '(string, int)'"},
-		{"reports a syntax error", envs.claim, "user.email ==", nil, "is not valid CEL"},
-		{"suggests == for =", envs.claim, "user.plan = 'pro'", nil, "is not valid CEL: use == to compare"},
-		{"suggests == for = at the end", envs.claim, "user.plan =", nil, "is not valid CEL: use == to compare"},
-		{"suggests == for ===", envs.claim, "user.plan === 'pro'", nil, "is not valid CEL: use == and !="},
-		{"suggests != for <>", envs.claim, "user.plan <> 'pro'", nil, "is not valid CEL: use !="},
-		{"suggests operators for words", envs.claim, "user.a and user.b", nil, "is not valid CEL: use &&, || and !"},
-		{"suggests && for &", envs.claim, "user.a & user.b", nil, "is not valid CEL: use &&"},
-		{"suggests || for |", envs.claim, "user.a | user.b", nil, "is not valid CEL: use ||"},
-		{"does not treat = in a string as an operator", envs.claim, "user.a == 'x = y' user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
-		{"does not treat <= as =", envs.claim, "user.a <= 1 user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
-		{"reports a character that is not part of CEL", envs.claim, "user.a == `x", nil, "is not valid CEL: unexpected character: '`x'"},
-		{"rejects an empty expression", envs.claim, "", nil, "is not valid CEL"},
-		{"hides token from claims", envs.claim, "token.email", nil, "undeclared reference to 'token'"},
-		{"hides user from issuers", envs.issuer, "user.email", nil, "undeclared reference to 'user'"},
-		{"hides session from rules", envs.allow, "session.acr == 'phr'", boolType, "undeclared reference to 'session'"},
-		{"provides token, client and user to rules", envs.allow, "token.a == client.id && user.b", boolType, ""},
-		{"provides user and session to claims", envs.claim, "[user.a, session.b]", nil, ""},
+		{"reports an unknown variable", envs.Claim, "usr.email", nil, "undeclared reference to 'usr'"},
+		{"reports an unknown function", envs.Claim, "upper(user.email)", nil, "undeclared reference to 'upper'"},
+		{"reports a missing overload", envs.Claim, "'a' + 1", nil, "found no matching overload for '_+_' applied to '(string, int)'"},
+		{"reports a syntax error", envs.Claim, "user.email ==", nil, "is not valid CEL"},
+		{"suggests == for =", envs.Claim, "user.plan = 'pro'", nil, "is not valid CEL: use == to compare"},
+		{"suggests == for = at the end", envs.Claim, "user.plan =", nil, "is not valid CEL: use == to compare"},
+		{"suggests == for ===", envs.Claim, "user.plan === 'pro'", nil, "is not valid CEL: use == and !="},
+		{"suggests != for <>", envs.Claim, "user.plan <> 'pro'", nil, "is not valid CEL: use !="},
+		{"suggests operators for words", envs.Claim, "user.a and user.b", nil, "is not valid CEL: use &&, || and !"},
+		{"suggests && for &", envs.Claim, "user.a & user.b", nil, "is not valid CEL: use &&"},
+		{"suggests || for |", envs.Claim, "user.a | user.b", nil, "is not valid CEL: use ||"},
+		{"does not treat = in a string as an operator", envs.Claim, "user.a == 'x = y' user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
+		{"does not treat <= as =", envs.Claim, "user.a <= 1 user.b", nil, "is not valid CEL: mismatched input 'user' expecting <EOF>"},
+		{"reports a character that is not part of CEL", envs.Claim, "user.a == `x", nil, "is not valid CEL: unexpected character: '`x'"},
+		{"rejects an empty expression", envs.Claim, "", nil, "is not valid CEL"},
+		{"hides token from claims", envs.Claim, "token.email", nil, "undeclared reference to 'token'"},
+		{"hides user from issuers", envs.Issuer, "user.email", nil, "undeclared reference to 'user'"},
+		{"hides session from rules", envs.Allow, "session.acr == 'phr'", Bool, "undeclared reference to 'session'"},
+		{"provides token, client and user to rules", envs.Allow, "token.a == client.id && user.b", Bool, ""},
+		{"provides user and session to claims", envs.Claim, "[user.a, session.b]", nil, ""},
 
-		{"accepts a string for a subject", envs.issuer, "'u:' + token.sub", stringType, ""},
-		{"accepts what may be a string", envs.issuer, "token.sub", stringType, ""},
-		{"accepts an optional that may be a string", envs.issuer, "token.?sub", stringType, ""},
-		{"accepts an optional string", envs.issuer, "optional.of('u')", stringType, ""},
-		{"accepts a choice between strings", envs.issuer, "has(token.sub) ? token.sub : 'u'", stringType, ""},
-		{"rejects a number as subject", envs.issuer, "size(token.sub)", stringType, "yields int, but must yield string"},
-		{"rejects a list as subject", envs.issuer, "['u']", stringType, "yields list(string), but must yield string"},
-		{"rejects null as subject", envs.issuer, "null", stringType, "yields null_type, but must yield string"},
-		{"rejects an optional number as subject", envs.issuer, "optional.of(1)", stringType, "yields optional_type(int), but must yield string"},
-		{"accepts a comparison as a rule", envs.allow, "token.amr == ['hwk']", boolType, ""},
-		{"accepts what may be true as a rule", envs.allow, "token.verified", boolType, ""},
-		{"accepts an optional that may be true as a rule", envs.allow, "token.?verified", boolType, ""},
-		{"rejects a string as a rule", envs.allow, "'true'", boolType, "yields string, but must yield bool"},
-		{"rejects a number as a rule", envs.allow, "1", boolType, "yields int, but must yield bool"},
-		{"accepts any type as a claim", envs.claim, "{'a': [1, 'b', 2.5]}", nil, ""},
+		{"accepts a string for a subject", envs.Issuer, "'u:' + token.sub", String, ""},
+		{"accepts what may be a string", envs.Issuer, "token.sub", String, ""},
+		{"accepts an optional that may be a string", envs.Issuer, "token.?sub", String, ""},
+		{"accepts an optional string", envs.Issuer, "optional.of('u')", String, ""},
+		{"accepts a choice between strings", envs.Issuer, "has(token.sub) ? token.sub : 'u'", String, ""},
+		{"rejects a number as subject", envs.Issuer, "size(token.sub)", String, "yields int, but must yield string"},
+		{"rejects a list as subject", envs.Issuer, "['u']", String, "yields list(string), but must yield string"},
+		{"rejects null as subject", envs.Issuer, "null", String, "yields null_type, but must yield string"},
+		{"rejects an optional number as subject", envs.Issuer, "optional.of(1)", String, "yields optional_type(int), but must yield string"},
+		{"accepts a comparison as a rule", envs.Allow, "token.amr == ['hwk']", Bool, ""},
+		{"accepts what may be true as a rule", envs.Allow, "token.verified", Bool, ""},
+		{"accepts an optional that may be true as a rule", envs.Allow, "token.?verified", Bool, ""},
+		{"rejects a string as a rule", envs.Allow, "'true'", Bool, "yields string, but must yield bool"},
+		{"rejects a number as a rule", envs.Allow, "1", Bool, "yields int, but must yield bool"},
+		{"accepts any type as a claim", envs.Claim, "{'a': [1, 'b', 2.5]}", nil, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			_, err := compile(row.env, row.text, row.want)
+			_, err := row.env.Compile(row.text, row.want)
 			if (err == nil) != (row.err == "") || err != nil && !strings.HasPrefix(err.Error(), row.err) {
 				t.Errorf("%v, want %q", err, row.err)
 			}
 		})
 	}
-	if _, err := compile(envs.claim, "usr.email", nil); err == nil || err.Error() != "undeclared reference to 'usr'" {
+	if _, err := envs.Claim.Compile("usr.email", nil); err == nil || err.Error() != "undeclared reference to 'usr'" {
 		t.Errorf("the whole message is %v", err)
 	}
 }
 
 func TestMappingReturnsTheValuesThatEvaluate(t *testing.T) {
-	envs, err := environments()
+	envs, err := Environments()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var faults settings.Faults
-	m := compileMapping(envs.issuer, map[string]string{
+	m := envs.Issuer.CompileMapping(map[string]string{
 		"name": "token.sub", "plan": "token.plan", "street": "token.address.street", "sum": "token.sub + 1", "typo": "tokn.sub", "half": "1 +",
 	}, "user_attributes", &faults)
 	if len(faults) != 2 || faults[0].Path != "user_attributes.half" || faults[1].String() != "user_attributes.typo: undeclared reference to 'tokn'" {
 		t.Errorf("faults: %v", faults)
 	}
 	failed := map[string]string{}
-	values := m.evaluate(newBudget(), map[string]any{"token": someToken(t)}, func(name string, err error) { failed[name] = err.Error() })
+	values := m.Evaluate(NewBudget(), map[string]any{"token": someToken(t)}, func(name string, err error) { failed[name] = err.Error() })
 	if !reflect.DeepEqual(values, map[string]any{"name": "alice"}) || !reflect.DeepEqual(failed, map[string]string{"sum": "no such overload: an operator or function was applied to a value of another type"}) {
 		t.Errorf("values %v, failed %v", values, failed)
 	}
-	if compileMapping(envs.issuer, nil, "", &faults).evaluate(nil, nil, nil) != nil {
+	if envs.Issuer.CompileMapping(nil, "", &faults).Evaluate(nil, nil, nil) != nil {
 		t.Error("no mapping fills something")
 	}
 }

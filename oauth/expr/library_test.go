@@ -1,4 +1,4 @@
-package oauth
+package expr
 
 import (
 	"encoding/json"
@@ -30,7 +30,7 @@ func TestExpressionsHaveStringsEncodersListsAndSets(t *testing.T) {
 		`sets.contains(token.amr, ['sms'])`:                    `false`,
 		`sets.equivalent(['pin', 'hwk'], token.amr)`:           `true`,
 	} {
-		got, err := issuerExpression(t, text).evaluate(variables)
+		got, err := issuerExpression(t, text).Evaluate(variables)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
@@ -62,7 +62,7 @@ func TestEvaluationErrorsQuoteNoValue(t *testing.T) {
 		`type(token.n)`:                     "yields type, which has no JSON form",
 		`{1: token.n}`:                      "yields an object with a name that is not a string",
 	} {
-		_, err := issuerExpression(t, text).evaluate(variables)
+		_, err := issuerExpression(t, text).Evaluate(variables)
 		if err != nil && strings.Contains(err.Error(), "4111") {
 			t.Errorf("%s quotes the value: %v", text, err)
 		}

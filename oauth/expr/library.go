@@ -1,4 +1,4 @@
-package oauth
+package expr
 
 import (
 	"fmt"
@@ -83,7 +83,7 @@ func guardReplace(args []ref.Val, _ weight) (int, error) {
 		}
 		text[i] = string(s)
 	}
-	if len(text[0])+strings.Count(text[0], text[1])*len(text[2]) > maxResult {
+	if len(text[0])+strings.Count(text[0], text[1])*len(text[2]) > MaxResult {
 		return 0, errResultTooLong
 	}
 	return 0, nil
@@ -92,7 +92,7 @@ func guardReplace(args []ref.Val, _ weight) (int, error) {
 // guardText is for functions whose result contains each part of the arguments at
 // most once.
 func guardText(_ []ref.Val, all weight) (int, error) {
-	if all.size > maxResult {
+	if all.size > MaxResult {
 		return 0, errResultTooLong
 	}
 	return 0, nil

@@ -1,4 +1,7 @@
-package oauth
+// Package expr compiles and evaluates the CEL expressions of the configuration
+// (docs/configuration.md, Expressions). An evaluation is bounded: in its work, and
+// in the size of every value that it builds. Errors quote no claim.
+package expr
 
 import (
 	"encoding/base64"
@@ -24,68 +27,85 @@ import (
 
 // Limits of one evaluation.
 const (
-	expressionCost = 10_000   // in CEL's cost units
-	requestCost    = 200_000  // for all custom claims that one request evaluates
-	maxResult      = 64 << 10 // values and bytes of text in the result
+	expressionCost = 10_000  // in CEL's cost units
+	requestCost    = 200_000 // for all custom claims that one request evaluates
+	// MaxResult is the maximum of values and bytes of text in a result.
+	MaxResult = 64 << 10
 )
 
-// Types that a result may be required to have.
+// Types that a result may be required to have, for [Env.Compile].
 var (
-	stringType = cel.StringType
-	boolType   = cel.BoolType
+	String = cel.StringType
+	Bool   = cel.BoolType
 
-	stringsType = cel.ListType(cel.StringType)
+	Strings = cel.ListType(cel.StringType)
 )
 
-// environments declare the variables of each kind of expression
-// (docs/configuration.md, Expressions).
-var environments = sync.OnceValues(func() (envs struct{ issuer, allow, claim, class *cel.Env }, err error) {
-	declare := func(names ...string) *cel.Env {
+// Env declares the variables of a kind of expression.
+type Env struct{ env *cel.Env }
+
+// Envs has an [Env] for each kind of expression (docs/configuration.md,
+// Expressions).
+type Envs struct{ Issuer, Allow, Claim, Class *Env }
+
+// Environments returns the environments, which are made once.
+func Environments() (Envs, error) { return environments() }
+
+var environments = sync.OnceValues(func() (envs Envs, err error) {
+	declare := func(names ...string) *Env {
 		opts := slices.Clone(extensions)
 		for _, name := range names {
 			opts = append(opts, cel.Variable(name, cel.MapType(cel.StringType, cel.DynType)))
 		}
 		env, e := cel.NewEnv(opts...)
 		err = errors.Join(err, e)
-		return env
+		return &Env{env}
 	}
-	envs.issuer = declare("token")
-	envs.allow = declare("token", "client", "user")
-	envs.claim = declare("user", "session")
-	var e error
-	envs.class, e = cel.NewEnv(append(slices.Clone(extensions),
-		ext.NativeTypes(reflect.TypeFor[ruleFactor](), ext.ParseStructTags(true)),
-		cel.Variable("factors", cel.ListType(cel.ObjectType("oauth.ruleFactor"))),
+	envs.Issuer = declare("token")
+	envs.Allow = declare("token", "client", "user")
+	envs.Claim = declare("user", "session")
+	class, e := cel.NewEnv(append(slices.Clone(extensions),
+		ext.NativeTypes(reflect.TypeFor[Factor](), ext.ParseStructTags(true)),
+		cel.Variable("factors", cel.ListType(cel.ObjectType("expr.Factor"))),
 		cel.Variable("amr", cel.ListType(cel.StringType)), cel.Variable("kinds", cel.ListType(cel.StringType)))...)
-	err = errors.Join(err, e)
+	envs.Class, err = &Env{class}, errors.Join(err, e)
 	return envs, err
 })
 
-// expression is a compiled CEL expression.
-type expression struct{ program cel.Program }
+// Factor is a factor as an `acr` rule sees it.
+type Factor struct {
+	AMR    string `cel:"amr"`
+	Kind   string `cel:"kind"`
+	Issuer string `cel:"issuer"`
+	ACR    string `cel:"acr"` // as its entry asserted it, if it may
+	Age    int64  `cel:"age"` // in whole seconds
+}
 
-// errMissing reports an expression that used a missing key or yielded null. The claim
+// Expression is a compiled CEL expression.
+type Expression struct{ program cel.Program }
+
+// ErrMissing reports an expression that used a missing key or yielded null. The claim
 // or attribute is then left out.
-var errMissing = errors.New("yields nothing")
+var ErrMissing = errors.New("yields nothing")
 
-// errTooMuch reports an expression that yields more than maxResult.
-var errTooMuch = errors.New("yields too much")
+// ErrTooMuch reports an expression that yields more than MaxResult.
+var ErrTooMuch = errors.New("yields too much")
 
-// compile compiles an expression in its environment. `want`, if given, is the
-// required type of the result.
-func compile(env *cel.Env, text string, want *cel.Type) (*expression, error) {
-	ast, issues := env.Compile(text)
+// Compile compiles an expression. `want`, if given, is the required type of the
+// result: String, Bool or Strings.
+func (e *Env) Compile(text string, want *cel.Type) (*Expression, error) {
+	ast, issues := e.env.Compile(text)
 	if issues.Err() != nil {
 		return nil, syntaxFault(text, strings.TrimSuffix(issues.Errors()[0].Message, " (in container '')"))
 	}
 	if out := ast.OutputType(); want != nil && !mayYield(out, want) {
 		return nil, fmt.Errorf("yields %s, but must yield %s", out, want)
 	}
-	program, err := env.Program(ast, cel.CostLimit(expressionCost), costs, cel.CustomDecoratorV2(bounded))
+	program, err := e.env.Program(ast, cel.CostLimit(expressionCost), costs, cel.CustomDecoratorV2(bounded))
 	if err != nil {
 		return nil, err
 	}
-	return &expression{program}, nil
+	return &Expression{program}, nil
 }
 
 // quoted matches a string in an expression, which contains no operators.
@@ -135,17 +155,18 @@ func mayYield(out, want *cel.Type) bool {
 	return false
 }
 
-// budget is the remaining work that expressions may do for one request.
-type budget struct{ left uint64 }
+// Budget is the remaining work that expressions may do for one request.
+type Budget struct{ left uint64 }
 
-func newBudget() *budget { return &budget{requestCost} }
+// NewBudget returns the budget of one request.
+func NewBudget() *Budget { return &Budget{requestCost} }
 
-// spent reports whether the budget is exhausted.
-func (b *budget) spent() bool { return b.left == 0 }
+// Spent reports whether the budget is exhausted.
+func (b *Budget) Spent() bool { return b.left == 0 }
 
 // charge subtracts the cost of an evaluation: CEL's, and that of the values that it
 // walked. An evaluation that CEL did not count costs the limit.
-func (b *budget) charge(details *cel.EvalDetails, walked uint64) {
+func (b *Budget) charge(details *cel.EvalDetails, walked uint64) {
 	cost := uint64(expressionCost)
 	if details != nil {
 		if actual := details.ActualCost(); actual != nil {
@@ -157,29 +178,30 @@ func (b *budget) charge(details *cel.EvalDetails, walked uint64) {
 
 var errBudgetSpent = errors.New("the expressions of the request exceed its budget")
 
-// evaluate returns a JSON-compatible value, or errMissing.
-func (e *expression) evaluate(variables map[string]any) (any, error) {
-	return e.evaluateWithin(newBudget(), variables)
+// Evaluate returns a JSON-compatible value, or ErrMissing. It has a budget of its
+// own.
+func (e *Expression) Evaluate(variables map[string]any) (any, error) {
+	return e.evaluateWithin(NewBudget(), variables)
 }
 
-// evaluateWithin is evaluate within the budget of a request.
-func (e *expression) evaluateWithin(b *budget, variables map[string]any) (any, error) {
-	if b.spent() {
+// evaluateWithin is Evaluate within the budget of a request.
+func (e *Expression) evaluateWithin(b *Budget, variables map[string]any) (any, error) {
+	if b.Spent() {
 		return nil, errBudgetSpent
 	}
 	out, err := e.run(b, variables)
 	if err != nil {
 		if strings.HasPrefix(err.Error(), "no such key") {
-			return nil, errMissing
+			return nil, ErrMissing
 		}
 		return nil, withoutValues(err)
 	}
-	room := maxResult
+	room := MaxResult
 	return plain(out, &room)
 }
 
 // run returns a CEL value.
-func (e *expression) run(b *budget, variables map[string]any) (ref.Val, error) {
+func (e *Expression) run(b *Budget, variables map[string]any) (ref.Val, error) {
 	of := newEvaluation(variables)
 	out, details, err := e.program.Eval(of)
 	b.charge(details, of.cost())
@@ -218,21 +240,21 @@ func withoutValues(err error) error {
 // times would fill the memory.
 func plain(v ref.Val, room *int) (any, error) {
 	if *room--; *room < 0 {
-		return nil, errTooMuch
+		return nil, ErrTooMuch
 	}
 	switch v := v.(type) {
 	case types.Null:
-		return nil, errMissing
+		return nil, ErrMissing
 	case *types.Optional:
 		if !v.HasValue() {
-			return nil, errMissing
+			return nil, ErrMissing
 		}
 		return plain(v.GetValue(), room)
 	case types.Bool, types.Int, types.Uint:
 		return v.Value(), nil
 	case types.String:
 		if *room -= len(v); *room < 0 {
-			return nil, errTooMuch
+			return nil, ErrTooMuch
 		}
 		return string(v), nil
 	case types.Double:
@@ -242,7 +264,7 @@ func plain(v ref.Val, room *int) (any, error) {
 		return v.Value(), nil
 	case types.Bytes:
 		if *room -= len(v); *room < 0 {
-			return nil, errTooMuch
+			return nil, ErrTooMuch
 		}
 		return base64.StdEncoding.EncodeToString(v), nil
 	case types.Timestamp:
@@ -283,32 +305,32 @@ func plain(v ref.Val, room *int) (any, error) {
 // plainOrNull is plain, but allows null, for the contents of a list or object.
 func plainOrNull(v ref.Val, room *int) (any, error) {
 	value, err := plain(v, room)
-	if errors.Is(err, errMissing) {
+	if errors.Is(err, ErrMissing) {
 		return nil, nil
 	}
 	return value, err
 }
 
-// mapping is a set of named expressions.
-type mapping map[string]*expression
+// Mapping is a set of named expressions.
+type Mapping map[string]*Expression
 
-// compileMapping compiles every expression. The path of a fault is path.name.
-func compileMapping(env *cel.Env, texts map[string]string, path string, faults *settings.Faults) mapping {
-	m := mapping{}
+// CompileMapping compiles every expression. The path of a fault is path.name.
+func (e *Env) CompileMapping(texts map[string]string, path string, faults *settings.Faults) Mapping {
+	m := Mapping{}
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
-		e, err := compile(env, texts[name], nil)
+		compiled, err := e.Compile(texts[name], nil)
 		if err != nil {
 			faults.Add(settings.Member(path, name), "%v", err)
 			continue
 		}
-		m[name] = e
+		m[name] = compiled
 	}
 	return m
 }
 
-// evaluate evaluates the expressions in the order of their names and returns their
-// values. It calls failed for each evaluation that fails, except with errMissing.
-func (m mapping) evaluate(b *budget, variables map[string]any, failed func(name string, err error)) map[string]any {
+// Evaluate evaluates the expressions in the order of their names and returns their
+// values. It calls failed for each evaluation that fails, except with ErrMissing.
+func (m Mapping) Evaluate(b *Budget, variables map[string]any, failed func(name string, err error)) map[string]any {
 	if len(m) == 0 {
 		return nil
 	}
@@ -318,7 +340,7 @@ func (m mapping) evaluate(b *budget, variables map[string]any, failed func(name 
 		switch {
 		case err == nil:
 			values[name] = value
-		case !errors.Is(err, errMissing):
+		case !errors.Is(err, ErrMissing):
 			failed(name, err)
 		}
 	}
