@@ -71,9 +71,13 @@ func (a *applier) writeUser(tenant string, want settings.UserSpec, removed map[s
 	return nil
 }
 
-// endUserSessions ends every session of a user and returns the clients and
-// audiences that may have received a token of one. One event covers them all.
+// endUserSessions ends every session of a user, refuses the client tokens that
+// were issued before, and returns the clients and audiences that may have
+// received a token of a session. One event covers them all.
 func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session.EndReason) (names []string, err error) {
+	if err := requireLaterSignIn(tx, tenant, sub, now); err != nil {
+		return nil, err
+	}
 	var ended []struct{ ClientID, Audience string }
 	err = tx.Raw(`UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ?
 		WHERE tenant_id = ? AND subject = ? AND ended_at IS NULL RETURNING client_id, audience`,

@@ -27,6 +27,7 @@ type dialect struct {
 	fill      string // leaves room in each page, so that refreshed rows stay in it
 	forUpdate string // locks the rows that are read
 	ping      string // statement of Ping
+	ifNew     string // adds a column only if it does not exist
 	bytewise  string // compares text by its bytes, whatever the collation of the database
 	jsonName  string // the member name of the column settings, which is JSON
 	nested    bool   // WITH may contain an INSERT or an UPDATE
@@ -34,7 +35,7 @@ type dialect struct {
 }
 
 var (
-	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", bytewise: ` COLLATE "C"`, jsonName: "COALESCE(settings::json ->> 'name', '')", nested: true, open: openPostgres}
+	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", ifNew: "IF NOT EXISTS", bytewise: ` COLLATE "C"`, jsonName: "COALESCE(settings::json ->> 'name', '')", nested: true, open: openPostgres}
 	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", jsonName: "COALESCE(json_extract(settings, '$.name'), '')", ping: "SELECT 1", open: openSQLite} // no forUpdate: a transaction holds the only writer
 )
 

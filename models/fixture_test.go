@@ -132,7 +132,7 @@ func (w *fixture) alice(change ...func(*models.NewSession)) models.NewSession {
 			Factors: []session.Factor{{AMR: "pwd", Issuer: "https://auth.example.com", AuthTime: w.Now()}},
 			Scope:   []string{"profile"}, UserAgent: "curl", IP: "203.0.113.7",
 		},
-		Token:      models.SpentToken{Issuer: "https://auth.example.com", Digest: jti[:], ExpiresAt: w.Now().Add(10 * time.Minute)},
+		Token:      models.SpentToken{Issuer: "https://auth.example.com", Digest: jti[:], IssuedAt: w.Now(), ExpiresAt: w.Now().Add(10 * time.Minute)},
 		CreateUser: true,
 	}
 	for _, f := range change {

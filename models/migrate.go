@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,8 +16,8 @@ import (
 
 // Migrations run in this order and are never edited once released; each is safe
 // while the previous release still runs. {bytes} and {fill} are replaced by
-// what differs between the engines, as is {bytewise}; {now} by the time of the
-// migration.
+// what differs between the engines, as are {bytewise} and {if new}; {now} by the
+// time of the migration.
 var migrations = []struct {
 	id         string
 	statements []string
@@ -40,6 +41,7 @@ var migrations = []struct {
 	{"0017_admin_keys", adminKeySchema},
 	{"0018_search", searchSchema},
 	{"0019_stats", statSchema},
+	{"0024_upstream_revocation", upstreamSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that migrate at the same time
@@ -76,8 +78,8 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return fmt.Errorf("migrate: %w", err)
 }
 
-// buildIndexes builds the indexes of searchSchema on tables that have rows, without
-// locking them as the migration itself would. On SQLite, which a single process
+// buildIndexes builds the indexes of searchSchema and upstreamSchema on tables that
+// have rows, without locking them as the migration itself would. On SQLite, which a single process
 // uses, the migration does.
 func (s *Store) buildIndexes(ctx context.Context) error {
 	if s.dialect.name != postgresDialect.name {
@@ -89,7 +91,10 @@ func (s *Store) buildIndexes(ctx context.Context) error {
 		if err := db.Raw("SELECT count(*) FROM pg_class WHERE oid = to_regclass('sessions') OR oid = to_regclass('events')").Row().Scan(&tables); err != nil || tables < 2 {
 			return err
 		}
-		for _, statement := range searchSchema {
+		if err := db.Exec("ALTER TABLE sessions ADD COLUMN IF NOT EXISTS upstream_sid TEXT").Error; err != nil {
+			return err
+		}
+		for _, statement := range append(slices.Clone(searchSchema), upstreamIndex) {
 			name := strings.Fields(statement)[5]
 			var valid []bool
 			if err := db.Raw("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(?)", name).Scan(&valid).Error; err != nil {
@@ -135,7 +140,7 @@ func (s *Store) migrator(tx *gorm.DB) *gormigrate.Gormigrate {
 }
 
 func (d dialect) render(statement string, now time.Time) string {
-	return strings.NewReplacer("{bytes}", d.bytesType, "{fill}", d.fill, "{now}", strconv.FormatInt(now.UnixMicro(), 10), "{bytewise}", d.bytewise).Replace(statement)
+	return strings.NewReplacer("{if new}", d.ifNew, "{bytes}", d.bytesType, "{fill}", d.fill, "{now}", strconv.FormatInt(now.UnixMicro(), 10), "{bytewise}", d.bytewise).Replace(statement)
 }
 
 // ensureEpoch gives a new database its epoch, by which readers of the event log

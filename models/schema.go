@@ -335,3 +335,38 @@ var statSchema = []string{
 		PRIMARY KEY (tenant_id, period, start, name, node)){fill}`,
 	`CREATE INDEX stats_start ON stats (period, start)`,
 }
+
+// upstreamSchema lets identity providers end sessions, and refuses client tokens
+// that were issued before a user was signed out everywhere. A release that does
+// not know it neither records nor checks any of this.
+var upstreamSchema = []string{
+	`ALTER TABLE users ADD COLUMN authenticated_after BIGINT`, // client tokens that were issued up to that second are refused
+
+	// By which sub and sid the trusted issuer knows a user and a session. Only
+	// entries that may revoke record them.
+	`CREATE TABLE upstream_subjects (
+		tenant_id       TEXT NOT NULL,
+		issuer_id       TEXT NOT NULL,
+		upstream_digest {bytes} NOT NULL, -- SHA-256 of its sub
+		sub             TEXT NOT NULL,
+		PRIMARY KEY (tenant_id, issuer_id, upstream_digest, sub),
+		FOREIGN KEY (tenant_id, sub) REFERENCES users (tenant_id, sub) ON DELETE CASCADE)`,
+	`CREATE INDEX upstream_subjects_user ON upstream_subjects (tenant_id, sub)`,
+	`ALTER TABLE sessions ADD COLUMN {if new} upstream_sid TEXT`,
+	upstreamIndex,
+
+	// What a trusted issuer has ended, for as long as a client token from before
+	// could still be exchanged. An exchange locks the row, so that it commits
+	// either before the logout or after it.
+	`CREATE TABLE upstream_logouts (
+		tenant_id  TEXT NOT NULL,
+		issuer_id  TEXT NOT NULL,
+		digest     {bytes} NOT NULL, -- SHA-256 of the name that the logout gives
+		ended_at   BIGINT, -- NULL: nothing was ended
+		expires_at BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, issuer_id, digest))`,
+	`CREATE INDEX upstream_logouts_prune ON upstream_logouts (expires_at)`,
+}
+
+// upstreamIndex is created by buildIndexes, which relies on its form.
+const upstreamIndex = `CREATE INDEX IF NOT EXISTS sessions_upstream ON sessions (tenant_id, issuer_id, upstream_sid) WHERE upstream_sid IS NOT NULL`

@@ -62,7 +62,7 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 		if err != nil {
 			return err
 		}
-		made, removed, err := s.applyToUser(tx, created, stored, n.Mapped, n.CreateUser)
+		made, removed, err := s.applyToUser(tx, created, stored, n.Token, n.Mapped, n.CreateUser)
 		if err != nil {
 			return err
 		}
@@ -104,11 +104,12 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 	var validFrom sql.NullInt64   // NULL: the database was never restored
 	var attributes sql.NullString // NULL: no such user
 	var disabled, suspended sql.NullBool
-	var seen Time
+	var seen, after Time
 	columns, values, into := selectList(
 		selected{"spent.n", &spent, nil},
 		selected{"u.stored", &attributes, nil}, selected{"u.disabled", &disabled, nil},
 		selected{"u.suspended", &suspended, nil}, selected{"u.seen_at", &seen, nil},
+		selected{"u.authenticated_after", &after, nil},
 		selected{`(SELECT count(*) FROM tenants t
 			JOIN clients c ON c.tenant_id = t.id AND c.id = ? AND NOT c.disabled AND c.suspended_at IS NULL
 			JOIN trusted_issuers i ON i.tenant_id = t.id AND i.id = ? AND NOT i.disabled AND i.suspended_at IS NULL
@@ -117,7 +118,7 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 		selected{"(SELECT CAST(value AS BIGINT) FROM settings WHERE name = ?)", &validFrom, []any{clientTokensValidFrom}})
 	args = append(append(args, values...), about.TenantID, about.Subject)
 	err = tx.Raw(with+"SELECT "+columns+` FROM (SELECT count(*) AS n FROM changed) spent
-			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended, seen_at FROM users
+			LEFT JOIN (SELECT `+attributesAndSources+` AS stored, disabled, suspended_at IS NOT NULL AS suspended, seen_at, authenticated_after FROM users
 				WHERE tenant_id = ? AND sub = ?`+s.dialect.forUpdate+`) u ON spent.n = 1`, args...).Row().Scan(into...)
 	switch {
 	case err != nil:
@@ -132,7 +133,7 @@ func (s *Store) spend(tx *gorm.DB, about *Session, t SpentToken) (*User, error) 
 		return nil, nil
 	default:
 		user, err := newUser(about.TenantID, about.Subject, attributes.String, disabled.Bool, suspended.Bool)
-		user.SeenAt = seen.Time
+		user.SeenAt, user.AuthenticatedAfter = seen.Time, after.Time
 		return user, err
 	}
 }
@@ -147,7 +148,7 @@ func (s *Store) NoteReplay(ctx context.Context, t SpentToken, e Event) error {
 // applyToUser stores on the user what the client token contributes. It creates
 // the user if there is none and create is set. The user's row stays locked. It
 // returns the names of the attributes that it removes.
-func (s *Store) applyToUser(tx *gorm.DB, about *Session, stored *User, m Mapped, create bool) (made bool, removed []string, err error) {
+func (s *Store) applyToUser(tx *gorm.DB, about *Session, stored *User, t SpentToken, m Mapped, create bool) (made bool, removed []string, err error) {
 	if stored == nil {
 		if !create {
 			return false, nil, ErrUserUnknown
@@ -160,6 +161,9 @@ func (s *Store) applyToUser(tx *gorm.DB, about *Session, stored *User, m Mapped,
 	}
 	if stored.Disabled || stored.Suspended {
 		return false, nil, ErrUserDisabled
+	}
+	if err := stored.checkAuthenticated(t.IssuedAt); err != nil {
+		return false, nil, err
 	}
 	after, removed := stored.After(m)
 	about.UserAttributes, about.AttributeSources = after.Values, after.Sources

@@ -91,9 +91,20 @@ func (e *TooManySessionsError) Error() string {
 	return fmt.Sprintf("more than %d sessions would end", e.Most)
 }
 
+// SignOutUser ends the sessions of a user, like EndSessions, and refuses the client
+// tokens that were issued before. It also ends a session that is being created.
+func (s *Store) SignOutUser(ctx context.Context, tenant, sub string, at time.Time, why session.EndReason) (count int, err error) {
+	err = s.exec(ctx, func(db *gorm.DB) error { return requireLaterSignIn(db, tenant, sub, at) })
+	if err != nil {
+		return 0, err
+	}
+	return s.EndSessions(ctx, tenant, sub, SessionID{}, at, why)
+}
+
 // EndFound ends the live sessions of a user, of a client, or of a user at a client,
 // each like EndSession, and returns how many it ended. If there are more than `most`,
-// none is ended: *TooManySessionsError.
+// none is ended: *TooManySessionsError. For a user at all clients, it does what
+// SignOutUser does.
 func (s *Store) EndFound(ctx context.Context, tenant, sub, client string, most int, why session.EndReason) (count int, err error) {
 	now := s.Now()
 	where, args := "tenant_id = ?", []any{tenant}
@@ -104,15 +115,27 @@ func (s *Store) EndFound(ctx context.Context, tenant, sub, client string, most i
 		where, args = where+" AND client_id = ?", append(args, client)
 	}
 	var open []openSession
-	err = s.longQuery(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT id, tenant_id, client_id, issuer_id, subject FROM sessions WHERE "+where+` AND ended_at IS NULL
+	find := func(db *gorm.DB) error {
+		open = nil // a transaction may run again
+		err := db.Raw("SELECT id, tenant_id, client_id, issuer_id, subject FROM sessions WHERE "+where+` AND ended_at IS NULL
 			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) LIMIT ?`, append(args, At(now), At(now), most+1)...).Scan(&open).Error
-	})
+		if err == nil && len(open) > most {
+			err = &TooManySessionsError{most}
+		}
+		return err
+	}
+	if client == "" {
+		err = s.transaction(ctx, func(tx *gorm.DB) error {
+			if err := requireLaterSignIn(tx, tenant, sub, now); err != nil {
+				return err
+			}
+			return find(tx)
+		})
+	} else {
+		err = s.longQuery(ctx, find)
+	}
 	if err != nil {
 		return 0, err
-	}
-	if len(open) > most {
-		return 0, &TooManySessionsError{most}
 	}
 	slices.SortFunc(open, func(a, b openSession) int { return bytes.Compare(a.ID[:], b.ID[:]) }) // in one order, for the locks
 	return s.endEach(ctx, open, now, why)

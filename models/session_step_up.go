@@ -35,7 +35,7 @@ func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(
 		if err != nil {
 			return err
 		}
-		_, removed, err := s.applyToUser(tx, about, stored, r.Mapped, false)
+		_, removed, err := s.applyToUser(tx, about, stored, r.Token, r.Mapped, false)
 		if err != nil {
 			return err
 		}

@@ -17,9 +17,12 @@ type User struct {
 	Sources    map[string]string // who set each attribute
 	Disabled   bool
 	Suspended  bool
-	SeenAt     time.Time // last sign-in or end of a session, up to seenLag earlier
-	Named      bool      // a file or an operator has named the user
-	At         time.Time // time of the change that writes it
+
+	AuthenticatedAfter time.Time // client tokens that were issued up to that second are refused
+
+	SeenAt time.Time // last sign-in or end of a session, up to seenLag earlier
+	Named  bool      // a file or an operator has named the user
+	At     time.Time // time of the change that writes it
 
 	text string // of attributes and sources, as it was read
 }
@@ -63,15 +66,15 @@ func scanUser(db *gorm.DB, tenant, sub, lock string) (*User, error) {
 	var row struct {
 		Stored                     string
 		Disabled, Suspended, Named bool
-		SeenAt                     Time
+		SeenAt, AuthenticatedAfter Time
 	}
-	err := scanOne(db.Raw("SELECT "+attributesAndSources+" AS stored, disabled, suspended_at IS NOT NULL AS suspended, named_at IS NOT NULL AS named, seen_at FROM users WHERE tenant_id = ? AND sub = ?"+lock,
+	err := scanOne(db.Raw("SELECT "+attributesAndSources+" AS stored, disabled, suspended_at IS NOT NULL AS suspended, named_at IS NOT NULL AS named, seen_at, authenticated_after FROM users WHERE tenant_id = ? AND sub = ?"+lock,
 		tenant, sub), &row)
 	if err != nil {
 		return nil, err
 	}
 	u, err := newUser(tenant, sub, row.Stored, row.Disabled, row.Suspended)
-	u.SeenAt, u.Named = row.SeenAt.Time, row.Named
+	u.SeenAt, u.Named, u.AuthenticatedAfter = row.SeenAt.Time, row.Named, row.AuthenticatedAfter.Time
 	return u, err
 }
 

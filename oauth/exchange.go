@@ -260,7 +260,11 @@ func (s *Server) refuseExchange(ctx context.Context, c *Client, x *exchangeReque
 
 // exchangeRefusal returns the refusal for an error of the transaction.
 func exchangeRefusal(err error) error {
+	var revoked *models.RevokedTokenError
 	switch {
+	case errors.As(err, &revoked):
+		return badSubject(ReasonSubjectTokenRevoked, "it was issued before the user was signed out everywhere; sign the user in again").
+			compare("iat after "+timestamp(revoked.After), timestamp(revoked.IssuedAt))
 	case errors.Is(err, models.ErrTokenSpent):
 		return badSubject(ReasonSubjectTokenSpent, "it has already been used; obtain a new client token for each exchange")
 	case errors.Is(err, models.ErrTokenBeforeRestore):

@@ -33,12 +33,13 @@ const (
 	CheckUnspent    = "unspent"       // it was not used before
 	CheckEnabled    = "enabled"       // tenant, client and trusted issuer are enabled
 	CheckUser       = "user"          // the user is known, or may be created, and is enabled
+	CheckSignedOut  = "signed_out"    // it was issued after the user was last signed out everywhere
 	CheckLimit      = "session_limit" // the user may have one more session
 )
 
 var checkOrder = []string{
 	CheckGrant, CheckFormat, CheckIssuer, CheckAudience, CheckClient, CheckTyp, CheckTimes, CheckClientID, CheckSignature, CheckAssertions,
-	CheckJTI, CheckSubject, CheckAllow, CheckTargets, CheckScope, CheckAssurance, CheckUnspent, CheckEnabled, CheckUser, CheckLimit,
+	CheckJTI, CheckSubject, CheckAllow, CheckTargets, CheckScope, CheckAssurance, CheckUnspent, CheckEnabled, CheckUser, CheckSignedOut, CheckLimit,
 }
 
 // Outcomes of a check.
@@ -246,6 +247,7 @@ func (s *Server) explain(ctx context.Context, t *Tenant, clientID, token, tokenT
 			{Name: CheckUnspent, fails: []Reason{ReasonSubjectTokenSpent, ReasonSubjectTokenRestored}},
 			{Name: CheckEnabled, fails: []Reason{ReasonSignInDisabled}},
 			{Name: CheckUser, Received: x.subject.sub, fails: []Reason{ReasonUserDisabled, ReasonUserUnknown, ReasonSubjectTokenMapping}},
+			{Name: CheckSignedOut, fails: []Reason{ReasonSubjectTokenRevoked}},
 			{Name: CheckLimit, Expected: describeCap(c), fails: []Reason{ReasonSessionLimit}},
 		}
 	})

@@ -56,6 +56,7 @@ const (
 	ReasonSubjectTokenMapping     Reason = "subject_token_mapping"
 	ReasonSubjectTokenSpent       Reason = "subject_token_spent"
 	ReasonSubjectTokenRestored    Reason = "subject_token_before_restore"
+	ReasonSubjectTokenRevoked     Reason = "subject_token_before_revocation"
 	ReasonSubjectTokenOtherUser   Reason = "subject_token_other_user"
 	ReasonIssuerUnavailable       Reason = "issuer_unavailable"
 	ReasonIssuerMisconfigured     Reason = "issuer_misconfigured"

@@ -280,7 +280,8 @@ func (s *Service) tooMany(ctx context.Context, tenant, user, client string, most
 	return conflict("confirm", fmt.Sprintf("%s sessions would end, and confirm is %d: nothing was ended. To end them, send their number as confirm", number, most))
 }
 
-// EndUserSessions ends every live session of a user.
+// EndUserSessions ends every live session of a user, and refuses the client tokens
+// that were issued before.
 func (s *Service) EndUserSessions(ctx context.Context, c *Caller, tenant, sub string) (*Ended, error) {
 	if err := c.may(support, tenant); err != nil {
 		return nil, err
@@ -288,7 +289,7 @@ func (s *Service) EndUserSessions(ctx context.Context, c *Caller, tenant, sub st
 	if _, err := s.Store.User(ctx, tenant, sub); err != nil {
 		return nil, err
 	}
-	n, err := s.Store.EndSessions(ctx, tenant, sub, models.SessionID{}, s.Store.Now(), session.RevokedByAdmin)
+	n, err := s.Store.SignOutUser(ctx, tenant, sub, s.Store.Now(), session.RevokedByAdmin)
 	if err != nil {
 		return nil, err
 	}

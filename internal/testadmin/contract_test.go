@@ -154,6 +154,7 @@ func exercise(t *testing.T, d *deployment) {
 	ok(200, "POST", tenant+"/users/carol/suspend", object{"dry_run": true})
 	ok(201, "PUT", tenant+"/users/disabled", object{"disabled": true})
 	ok(200, "DELETE", tenant+"/users/disabled", nil)
+	d.Clock.Advance(time.Second) // a client token of the second in which she was suspended is refused
 	d.SignIn("carol")
 	d.SignIn("dave")
 	ok(200, "GET", tenant+"/users/carol", nil)

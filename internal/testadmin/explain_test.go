@@ -32,6 +32,8 @@ func TestExplainGivesTheReasonOfTheExchange(t *testing.T) {
 		token := func(change object) string { return d.Issuer.Token(d.URL, "alice", change) }
 		spent := token(nil)
 		d.Want(200, "", d.Exchange("", "web", spent))
+		d.SignIn("gone")
+		want(t, 200, d.call(t, d.support, "DELETE", "/tenants/default/users/gone/sessions", nil))
 		cut := func(s string) string { return s[:len(s)-4] }
 		for what, c := range map[string]struct{ token, check string }{
 			"not a JWT":              {"x.y", "format"},
@@ -64,6 +66,7 @@ func TestExplainGivesTheReasonOfTheExchange(t *testing.T) {
 			"not allowed":            {token(object{"sub": "mallory"}), "allow"},
 			"spent":                  {spent, "unspent"},
 			"a disabled user":        {token(object{"sub": "disabled"}), "user"},
+			"before a sign-out":      {token(object{"sub": "gone"}), "signed_out"},
 			"a client's id":          {token(object{"sub": "backend"}), ""},
 		} {
 			before := d.Stored(configured...)
