@@ -10,20 +10,20 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// AdminKey is the row of a key of the admin API. The key itself is not stored.
+// AdminKey is the row of an admin key. The key itself is not stored.
 type AdminKey struct {
-	ID          string `gorm:"primaryKey"` // part of the key, and no secret
+	ID          string `gorm:"primaryKey"` // part of the key, but not secret
 	Name        string
 	Role        Role
 	Tenants     []string `gorm:"serializer:json"` // nil: all
 	Digest      []byte
 	RootVersion int64
-	ParentID    string // the key that made it; empty: the latchkey command did
+	ParentID    string // the id of the key that made it; empty: a command made it
 	CreatedBy   string // for people to read
 	CreatedAt   Time
 	ExpiresAt   Time // null: never
 	LastUsedAt  Time // to the hour; null: never
-	RevokedAt   Time // null: it is not
+	RevokedAt   Time // null: not revoked
 }
 
 // Usable reports whether the key is neither revoked nor expired.
@@ -31,28 +31,28 @@ func (k *AdminKey) Usable(now time.Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt.Time))
 }
 
-// MayUse reports whether the tenant is one of the key's.
+// MayUse reports whether the key is valid for the tenant.
 func (k *AdminKey) MayUse(tenant string) bool {
 	return k.Tenants == nil || slices.Contains(k.Tenants, tenant)
 }
 
-// Errors of making and revoking admin keys.
+// Errors of creating and revoking admin keys.
 var (
-	ErrLastOwner = errors.New("it is the last key of an owner that can be used")
+	ErrLastOwner = errors.New("it is the last usable key with the role owner")
 	ErrMaker     = errors.New("the key that makes it was revoked or has expired")
 )
 
-// usableKey is the condition that an admin key can be used at the moment that is
-// its parameter.
+// usableKey is the SQL condition for a key that is neither revoked nor expired. Its
+// parameter is the time.
 const usableKey = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)"
 
-// CreateAdminKey stores a key. A key that another one makes is not stored if that
-// one can no longer be used: ErrMaker.
+// CreateAdminKey stores a key. It returns ErrMaker if the parent key was revoked or has
+// expired.
 func (s *Store) CreateAdminKey(ctx context.Context, k *AdminKey, by Actor) error {
 	return s.transaction(ctx, func(tx *gorm.DB) error {
 		if k.ParentID != "" {
-			// The row stays locked, so that revoking it with its descendants comes
-			// before this or sees the new key.
+			// With the row locked, a revocation of the parent and its descendants
+			// either comes first or includes the new key.
 			var parents []AdminKey
 			err := tx.Clauses(clause.Locking{Strength: "NO KEY UPDATE"}).Where("id = ? AND "+usableKey, k.ParentID, At(s.Now())).Find(&parents).Error
 			if err != nil {
@@ -73,14 +73,14 @@ func (s *Store) CreateAdminKey(ctx context.Context, k *AdminKey, by Actor) error
 	})
 }
 
-// adminKeyChange names the key in a change.
+// adminKeyChange sets the kind and the id of a change to those of the key.
 func adminKeyChange(k *AdminKey, c Change) Change {
-	c.Noun, c.ID = nounAdminKey, k.ID
+	c.Kind, c.ID = kindAdminKey, k.ID
 	return c
 }
 
-// AdminKeys returns the keys in the order in which they were made, revoked and
-// expired ones included, at most limit of them after the key with the id `after`.
+// AdminKeys returns at most limit keys in the order of their creation, including
+// revoked and expired keys. They begin after the key with the id `after`.
 func (s *Store) AdminKeys(ctx context.Context, after string, limit int) ([]AdminKey, error) {
 	var keys []AdminKey
 	err := s.query(ctx, func(db *gorm.DB) error {
@@ -93,8 +93,8 @@ func (s *Store) AdminKeys(ctx context.Context, after string, limit int) ([]Admin
 	return keys, err
 }
 
-// AdminKey returns a key, whether or not it can be used. ErrNotFound: no key has
-// the id.
+// AdminKey returns a key, also if it was revoked or has expired. It returns ErrNotFound
+// if no key has the id.
 func (s *Store) AdminKey(ctx context.Context, id string) (*AdminKey, error) {
 	var k AdminKey
 	err := s.query(ctx, func(db *gorm.DB) error { return orNotFound(db.Where("id = ?", id).Take(&k).Error) })
@@ -104,14 +104,15 @@ func (s *Store) AdminKey(ctx context.Context, id string) (*AdminKey, error) {
 	return &k, nil
 }
 
-// RevokeAdminKey revokes a key and, if asked to, every key that it made, directly
-// or not. It returns the ids of those that it revoked. Unless `last` is true, some
-// key of an owner must remain: ErrLastOwner. ErrNotFound: there is no such key.
+// RevokeAdminKey revokes a key and, if descendants is true, every key that was made
+// with it, directly or through another key. It returns the ids of the keys that it
+// revoked. Unless `last` is true, it returns ErrLastOwner if no usable key with the
+// role owner would remain. It returns ErrNotFound if there is no such key.
 func (s *Store) RevokeAdminKey(ctx context.Context, id string, descendants, last bool, by Actor) (revoked []string, err error) {
 	err = s.transaction(ctx, func(tx *gorm.DB) error {
 		revoked = nil
-		// All keys are locked, in one order: two owners who revoke each other come
-		// one after the other. There are few keys.
+		// Locking all keys in the same order makes two owners who revoke each other
+		// run one after the other. There are few keys.
 		var keys []AdminKey
 		if err := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Order("id").Find(&keys).Error; err != nil {
 			return err
@@ -158,7 +159,7 @@ func (s *Store) RevokeAdminKey(ctx context.Context, id string, descendants, last
 	return revoked, err
 }
 
-// UseAdminKey records that a key was used, once an hour.
+// UseAdminKey records that a key was used. It writes at most once an hour.
 func (s *Store) UseAdminKey(ctx context.Context, k *AdminKey, now time.Time) error {
 	hour := now.Truncate(time.Hour)
 	if !k.LastUsedAt.Before(hour) {
@@ -169,8 +170,8 @@ func (s *Store) UseAdminKey(ctx context.Context, k *AdminKey, now time.Time) err
 	})
 }
 
-// RenewAdminKey stores the digest of a key under another root secret, unless it
-// has changed meanwhile.
+// RenewAdminKey stores the digest of a key under another root secret, unless another
+// node has already done so.
 func (s *Store) RenewAdminKey(ctx context.Context, k *AdminKey, d Digest) error {
 	return s.exec(ctx, func(db *gorm.DB) error {
 		return db.Exec("UPDATE admin_keys SET digest = ?, root_version = ? WHERE id = ? AND root_version = ?"+underEarlierRoot("root_version"),
@@ -178,8 +179,7 @@ func (s *Store) RenewAdminKey(ctx context.Context, k *AdminKey, d Digest) error 
 	})
 }
 
-// AddAdminFailure writes the event of an admin key that was sent after it was revoked
-// or had expired.
+// AddAdminFailure writes the event of a request with a revoked or expired admin key.
 func (s *Store) AddAdminFailure(ctx context.Context, id, ip string) error {
 	return s.AddEvent(ctx, Event{At: s.Now(), Type: EventAdminKeyRefused, Details: map[string]any{"key": id, "ip": ip}})
 }

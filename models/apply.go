@@ -177,11 +177,11 @@ func (a *applier) precondition(exists bool, version func() string) error {
 }
 
 // record adds a change of one object and reports whether there is one.
-func (a *applier) record(created bool, tenant, noun, id string, fields []FieldChange) bool {
+func (a *applier) record(created bool, tenant, kind, id string, fields []FieldChange) bool {
 	if !created && len(fields) == 0 {
 		return false
 	}
-	a.changes = append(a.changes, Change{Created: created, Tenant: tenant, Noun: noun, ID: id, Fields: fields})
+	a.changes = append(a.changes, Change{Created: created, Tenant: tenant, Kind: kind, ID: id, Fields: fields})
 	return true
 }
 

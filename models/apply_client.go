@@ -50,12 +50,12 @@ func (a *applier) planClients(p *tenantPlan) error {
 		spec := settings.ClientSpec{ID: row.ID, ClientSettings: row.Settings, SecretStored: row.SecretDigest.Digest != nil}
 		spec.Place = settings.Place{Path: fmt.Sprintf("%s.clients[%q]", p.want.Path, row.ID), Stored: true}
 		p.earlier.Clients = append(p.earlier.Clients, spec)
-		if slices.Contains(a.o.Remove, Ref{NounClient, p.want.ID, row.ID}) {
+		if slices.Contains(a.o.Remove, Ref{KindClient, p.want.ID, row.ID}) {
 			if err := a.precondition(true, func() string { return clientVersion(row, docs[row.ID]) }); err != nil {
 				return err
 			}
 		}
-		if !a.removes(Ref{NounClient, p.want.ID, row.ID}) {
+		if !a.removes(Ref{KindClient, p.want.ID, row.ID}) {
 			p.merged.Clients = append(p.merged.Clients, spec)
 		}
 	}
@@ -227,7 +227,7 @@ func (s *Store) ReplaceClientSecret(ctx context.Context, secrets Secrets, tenant
 		if err != nil {
 			return err
 		}
-		if err := s.audit(tx, by, Change{Tenant: tenant, Noun: NounClient, ID: id, Fields: []FieldChange{{Name: "secret"}}}); err != nil {
+		if err := s.audit(tx, by, Change{Tenant: tenant, Kind: KindClient, ID: id, Fields: []FieldChange{{Name: "secret"}}}); err != nil {
 			return err
 		}
 		return touchTenant(tx, tenant, now)

@@ -27,29 +27,29 @@ var switches = map[string]struct {
 		func(c *models.TenantConfig) models.Time { return c.Issuers[0].SessionsValidFrom }, models.EventIssuerDisabled},
 }
 
-func (w *fixture) switched(noun string, disabled bool) models.Time {
+func (w *fixture) switched(kind string, disabled bool) models.Time {
 	w.Helper()
 	spec := tenant()
-	switches[noun].set(&spec, disabled)
+	switches[kind].set(&spec, disabled)
 	w.apply(spec)
-	return switches[noun].mark(w.config())
+	return switches[kind].mark(w.config())
 }
 
 func TestDisablingSetsTheCutoffOfTheRow(t *testing.T) {
-	for noun, s := range switches {
-		t.Run(noun, func(t *testing.T) {
+	for kind, s := range switches {
+		t.Run(kind, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
 				row := w.create(w.alice())
 				if mark := s.mark(w.config()); !mark.IsZero() {
 					t.Errorf("it is cut off at %v before anything was disabled", mark)
 				}
 				w.clock.Advance(time.Minute)
-				if mark := w.switched(noun, true); !mark.Equal(w.Now()) {
+				if mark := w.switched(kind, true); !mark.Equal(w.Now()) {
 					t.Errorf("disabled, it is cut off at %v, want %v", mark, w.Now())
 				}
 				w.clock.Advance(time.Minute)
 				before := w.Now().Add(-time.Minute)
-				if mark := w.switched(noun, true); !mark.Equal(before) {
+				if mark := w.switched(kind, true); !mark.Equal(before) {
 					t.Errorf("disabled twice, it is cut off at %v, want %v", mark, before)
 				}
 				if n := w.number("SELECT count(*) FROM events WHERE type = ? AND tenant_id = ?", s.event, acme); n != 1 {
@@ -58,7 +58,7 @@ func TestDisablingSetsTheCutoffOfTheRow(t *testing.T) {
 				if _, err := w.CreateSession(t.Context(), w.alice(), signs); !errors.Is(err, models.ErrNotPermitted) {
 					t.Errorf("an exchange returned %v", err)
 				}
-				if mark := w.switched(noun, false); !mark.Equal(w.Now()) {
+				if mark := w.switched(kind, false); !mark.Equal(w.Now()) {
 					t.Errorf("enabled again, it is cut off at %v, want %v", mark, w.Now())
 				}
 				step := w.step(row, 0)
@@ -76,8 +76,8 @@ func TestDisablingSetsTheCutoffOfTheRow(t *testing.T) {
 }
 
 func TestDisablingANewObjectSetsNoCutoff(t *testing.T) {
-	for noun, s := range switches {
-		t.Run(noun, func(t *testing.T) {
+	for kind, s := range switches {
+		t.Run(kind, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
 				spec := tenant()
 				spec.ID = "fresh"
@@ -139,8 +139,8 @@ func (d disabling) SealIssuerSecret(tenant, issuer, secret string) ([]byte, int6
 // An exchange that runs at the same time as the disabling is younger than the
 // cutoff that it leaves. Only PostgreSQL runs the two concurrently.
 func TestReenablingRevivesNoSession(t *testing.T) {
-	for noun, s := range switches {
-		t.Run(noun, func(t *testing.T) {
+	for kind, s := range switches {
+		t.Run(kind, func(t *testing.T) {
 			w := newPostgresFixture(t)
 			spec := tenant()
 			s.set(&spec, true)
@@ -158,7 +158,7 @@ func TestReenablingRevivesNoSession(t *testing.T) {
 			}}, models.ApplyOptions{Replace: true})
 			must(t, err)
 			w.clock.Advance(time.Second)
-			w.switched(noun, false)
+			w.switched(kind, false)
 			config := w.config()
 			step := w.step(row, 0)
 			for _, mark := range []models.Time{config.SessionsValidFrom, config.Clients[1].SessionsValidFrom} {

@@ -32,16 +32,16 @@ type storedFile struct {
 // depend on how the file is written. It contains secrets, so only a keyed
 // digest of it may be stored.
 func FileContent(tenants []settings.TenantSpec) ([]byte, error) {
-	type noun struct {
+	type object struct {
 		settings.Document
 		Also any
 	}
 	content := map[string]any{}
 	var errs []error
-	document := func(fields any, p settings.Place, also any) noun {
+	document := func(fields any, p settings.Place, also any) object {
 		doc, err := settings.NewDocument(fields, p.Written)
 		errs = append(errs, err)
-		return noun{doc, also}
+		return object{doc, also}
 	}
 	for _, t := range tenants {
 		content[t.ID] = document(t, t.Place, nil)
@@ -52,7 +52,7 @@ func FileContent(tenants []settings.TenantSpec) ([]byte, error) {
 			content[t.ID+" issuer "+e.EntryID()] = document(e.IssuerSettings, e.Place, e.Keys.SharedSecret)
 		}
 		for _, u := range t.Users {
-			content[t.ID+" user "+u.Sub] = noun{nil, []any{u.Attributes, u.Disabled}}
+			content[t.ID+" user "+u.Sub] = object{nil, []any{u.Attributes, u.Disabled}}
 		}
 	}
 	text, err := json.Marshal(content)
@@ -204,7 +204,7 @@ func (s *Store) storeRevision(tx *gorm.DB, f *File) (raised []Change, err error)
 	if err != nil || f.Revision <= stored.Revision {
 		return nil, err
 	}
-	c := Change{Noun: nounFile, Fields: []FieldChange{{Name: "revision", To: fmt.Sprint(f.Revision)}}}
+	c := Change{Kind: kindFile, Fields: []FieldChange{{Name: "revision", To: fmt.Sprint(f.Revision)}}}
 	if stored.Revision > 0 {
 		c.Fields[0].From = fmt.Sprint(stored.Revision)
 	}
@@ -243,18 +243,18 @@ func (s *Store) ResetFile(ctx context.Context, f File, dryRun bool) (before int6
 // setOwned makes the file of serve own exactly the objects of tenants. It
 // returns those that the file owned before and no longer names.
 func setOwned(tx *gorm.DB, tenants []settings.TenantSpec) (released []string, err error) {
-	before, err := ownedNouns(tx, "")
+	before, err := ownedByFile(tx, "")
 	if err != nil {
 		return nil, err
 	}
 	now := map[Ref]bool{}
 	for _, t := range tenants {
-		for _, ref := range nounsOf(t) {
+		for _, ref := range refsIn(t) {
 			now[ref] = true
 			if before[ref] {
 				continue
 			}
-			if err := tx.Exec("INSERT INTO file_nouns (tenant_id, noun, id) VALUES (?, ?, ?)", ref.Tenant, ref.Noun, ref.ID).Error; err != nil {
+			if err := tx.Exec("INSERT INTO file_nouns (tenant_id, noun, id) VALUES (?, ?, ?)", ref.Tenant, ref.Kind, ref.ID).Error; err != nil {
 				return nil, err
 			}
 		}
@@ -263,7 +263,7 @@ func setOwned(tx *gorm.DB, tenants []settings.TenantSpec) (released []string, er
 		if now[ref] {
 			continue
 		}
-		if err := tx.Exec("DELETE FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", ref.Tenant, ref.Noun, ref.ID).Error; err != nil {
+		if err := tx.Exec("DELETE FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", ref.Tenant, ref.Kind, ref.ID).Error; err != nil {
 			return nil, err
 		}
 		released = append(released, ref.String())
@@ -274,31 +274,31 @@ func setOwned(tx *gorm.DB, tenants []settings.TenantSpec) (released []string, er
 
 // String returns the object in words, such as "client web of tenant default".
 func (r Ref) String() string {
-	if r.Noun == NounTenant {
+	if r.Kind == KindTenant {
 		return "tenant " + r.ID
 	}
-	return fmt.Sprintf("%s %s of tenant %s", r.Noun, r.ID, r.Tenant)
+	return fmt.Sprintf("%s %s of tenant %s", r.Kind, r.ID, r.Tenant)
 }
 
-// nounsOf lists the tenant and every object in it, each once.
-func nounsOf(t settings.TenantSpec) []Ref {
-	refs := []Ref{{NounTenant, t.ID, t.ID}}
+// refsIn lists the tenant and every object in it, each once.
+func refsIn(t settings.TenantSpec) []Ref {
+	refs := []Ref{{KindTenant, t.ID, t.ID}}
 	for _, c := range t.Clients {
-		refs = append(refs, Ref{NounClient, t.ID, c.ID})
+		refs = append(refs, Ref{KindClient, t.ID, c.ID})
 	}
 	for _, e := range t.TrustedIssuers {
-		refs = append(refs, Ref{NounIssuer, t.ID, e.EntryID()})
+		refs = append(refs, Ref{KindIssuer, t.ID, e.EntryID()})
 	}
 	for _, u := range t.Users {
-		refs = append(refs, Ref{NounUser, t.ID, u.Sub})
+		refs = append(refs, Ref{KindUser, t.ID, u.Sub})
 	}
 	return refs
 }
 
-// ownedNouns reads which objects the file of serve owns, in one tenant or, if
+// ownedByFile reads which objects the file of serve owns, in one tenant or, if
 // tenant is empty, in all.
-func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
-	var refs []struct{ TenantID, Noun, ID string }
+func ownedByFile(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
+	var refs []struct{ TenantID, Noun, ID string } // named like the columns
 	err := tx.Raw("SELECT tenant_id, noun, id FROM file_nouns WHERE tenant_id = ? OR ? = ''", tenant, tenant).Scan(&refs).Error
 	owned := map[Ref]bool{}
 	for _, r := range refs {
@@ -311,11 +311,11 @@ func ownedNouns(tx *gorm.DB, tenant string) (map[Ref]bool, error) {
 func (s *Store) Owned(ctx context.Context, tenants []settings.TenantSpec) (bool, error) {
 	var owned map[Ref]bool
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
-		owned, err = ownedNouns(db, "")
+		owned, err = ownedByFile(db, "")
 		return err
 	})
 	return slices.ContainsFunc(tenants, func(t settings.TenantSpec) bool {
-		return slices.ContainsFunc(nounsOf(t), func(ref Ref) bool { return owned[ref] })
+		return slices.ContainsFunc(refsIn(t), func(ref Ref) bool { return owned[ref] })
 	}), err
 }
 
@@ -324,7 +324,7 @@ func (s *Store) Owned(ctx context.Context, tenants []settings.TenantSpec) (bool,
 func (s *Store) ManagedByFile(ctx context.Context, ref Ref) (bool, error) {
 	var n int
 	err := s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT count(*) FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", ref.Tenant, ref.Noun, ref.ID).Row().Scan(&n)
+		return db.Raw("SELECT count(*) FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", ref.Tenant, ref.Kind, ref.ID).Row().Scan(&n)
 	})
 	return n > 0, err
 }
@@ -337,35 +337,35 @@ func (a *applier) rejectOwned(p *tenantPlan, written settings.Document) error {
 	if a.o.ServeFile {
 		return nil
 	}
-	owned, err := ownedNouns(a.tx, p.want.ID)
+	owned, err := ownedByFile(a.tx, p.want.ID)
 	if err != nil || len(owned) == 0 {
 		return err
 	}
-	refuse := func(noun, id, path string) {
-		if owned[Ref{noun, p.want.ID, id}] {
+	refuse := func(kind, id, path string) {
+		if owned[Ref{kind, p.want.ID, id}] {
 			a.faults = append(a.faults, settings.Fault{Path: path, Problem: managedByFile, Code: settings.FaultManagedByFile})
 		}
 	}
 	if !p.want.Context && (len(written) > 0 || a.o.Replace) { // otherwise the document only names it as the place of the rest
-		refuse(NounTenant, p.want.ID, p.want.Path)
+		refuse(KindTenant, p.want.ID, p.want.Path)
 	}
 	for _, c := range p.want.Clients {
-		refuse(NounClient, c.ID, c.Path)
+		refuse(KindClient, c.ID, c.Path)
 	}
 	for _, e := range p.want.TrustedIssuers {
-		refuse(NounIssuer, e.EntryID(), e.Path)
+		refuse(KindIssuer, e.EntryID(), e.Path)
 	}
 	for _, u := range p.want.Users {
-		refuse(NounUser, u.Sub, u.Path)
+		refuse(KindUser, u.Sub, u.Path)
 	}
 	for _, c := range p.earlier.Clients {
-		if a.removes(Ref{NounClient, p.want.ID, c.ID}) {
-			refuse(NounClient, c.ID, c.Path)
+		if a.removes(Ref{KindClient, p.want.ID, c.ID}) {
+			refuse(KindClient, c.ID, c.Path)
 		}
 	}
 	for _, e := range p.earlier.TrustedIssuers {
-		if a.removes(Ref{NounIssuer, p.want.ID, e.ID}) {
-			refuse(NounIssuer, e.ID, e.Path)
+		if a.removes(Ref{KindIssuer, p.want.ID, e.ID}) {
+			refuse(KindIssuer, e.ID, e.Path)
 		}
 	}
 	return nil

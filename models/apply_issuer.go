@@ -46,12 +46,12 @@ func (a *applier) planIssuers(p *tenantPlan) error {
 		spec.Keys.Stored = row.SealedSecret != nil
 		spec.Place = settings.Place{Path: fmt.Sprintf("%s.trusted_issuers[%q]", p.want.Path, row.EntryID), Stored: true}
 		p.earlier.TrustedIssuers = append(p.earlier.TrustedIssuers, spec)
-		if slices.Contains(a.o.Remove, Ref{NounIssuer, p.want.ID, row.EntryID}) {
+		if slices.Contains(a.o.Remove, Ref{KindIssuer, p.want.ID, row.EntryID}) {
 			if err := a.precondition(true, func() string { return issuerVersion(row, docs[row.ID]) }); err != nil {
 				return err
 			}
 		}
-		if !a.removes(Ref{NounIssuer, p.want.ID, row.EntryID}) {
+		if !a.removes(Ref{KindIssuer, p.want.ID, row.EntryID}) {
 			p.merged.TrustedIssuers = append(p.merged.TrustedIssuers, spec)
 		}
 	}

@@ -18,8 +18,8 @@ type removal struct {
 }
 
 // recordRemoval records the removal of an object as a change and as an event.
-func (a *applier) recordRemoval(tenant, noun, id string, what EventType, e Event) {
-	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Noun: noun, ID: id})
+func (a *applier) recordRemoval(tenant, kind, id string, what EventType, e Event) {
+	a.changes = append(a.changes, Change{Removed: true, Tenant: tenant, Kind: kind, ID: id})
 	a.addEvent(tenant, what, e)
 }
 
@@ -37,10 +37,10 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 	}
 	for _, id := range ids {
 		named := slices.ContainsFunc(wanted, func(t settings.TenantSpec) bool { return t.ID == id && !t.Context })
-		if named || !a.removes(Ref{NounTenant, id, id}) || a.o.PruneInside && !slices.Contains(a.o.Remove, Ref{NounTenant, id, id}) {
+		if named || !a.removes(Ref{KindTenant, id, id}) || a.o.PruneInside && !slices.Contains(a.o.Remove, Ref{KindTenant, id, id}) {
 			continue
 		}
-		owned, err := ownedNouns(a.tx, id)
+		owned, err := ownedByFile(a.tx, id)
 		if err != nil {
 			return err
 		}
@@ -74,7 +74,7 @@ func (a *applier) pruneClients(want settings.TenantSpec) error {
 		return err
 	}
 	for _, id := range ids {
-		if slices.ContainsFunc(want.Clients, func(c settings.ClientSpec) bool { return c.ID == id }) || !a.removes(Ref{NounClient, want.ID, id}) {
+		if slices.ContainsFunc(want.Clients, func(c settings.ClientSpec) bool { return c.ID == id }) || !a.removes(Ref{KindClient, want.ID, id}) {
 			continue
 		}
 		now := At(a.now)
@@ -91,7 +91,7 @@ func (a *applier) pruneClients(want settings.TenantSpec) error {
 // pruneIssuers removes the given trusted issuers.
 func (a *applier) pruneIssuers(tenant string, rows []TrustedIssuer) error {
 	for _, row := range rows {
-		if !a.removes(Ref{NounIssuer, tenant, row.EntryID}) {
+		if !a.removes(Ref{KindIssuer, tenant, row.EntryID}) {
 			continue
 		}
 		now := At(a.now)

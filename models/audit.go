@@ -9,18 +9,18 @@ import (
 	"gorm.io/gorm"
 )
 
-// Actor is who makes a change.
+// Actor identifies who makes a change.
 type Actor struct {
 	Name string // for people to read
 	Role Role
 
-	// Of a request to the admin API.
-	KeyID     string // of the admin key; empty: a command or the file of serve
+	// Set for a request to the admin API.
+	KeyID     string // of the admin key; empty for a command and for the file of serve
 	IP        string
 	RequestID string
 }
 
-// details returns the actor as the details of events have it.
+// details returns the actor in the form that the details of events contain.
 func (a Actor) details() map[string]any {
 	details := map[string]any{"name": a.Name, "role": a.Role}
 	if a.KeyID != "" {
@@ -29,17 +29,17 @@ func (a Actor) details() map[string]any {
 	return details
 }
 
-// ServerActor is who makes the changes that the server makes by itself.
+// ServerActor is the actor of changes that the server makes on its own.
 var ServerActor = Actor{Name: "server", Role: RoleMachine}
 
-// FileActor is who makes the changes in the file of serve.
+// FileActor is the actor of changes that come from the file of serve.
 var FileActor = Actor{Name: "file", Role: RoleMachine}
 
-// nounAdminKey is the noun of an admin key in a Change.
-const nounAdminKey = "admin_key"
+// kindAdminKey is the Kind of an admin key in a Change.
+const kindAdminKey = "admin_key"
 
-// AuditField is a changed field in the details of an event. Of a secret, and of an
-// attribute of a user, From and To are absent.
+// AuditField is a changed field in the details of an event. From and To are absent
+// for a secret and for an attribute of a user.
 type AuditField struct {
 	Name string          `json:"name"`
 	From json.RawMessage `json:"from,omitempty"`
@@ -57,7 +57,7 @@ func (s *Store) audit(tx *gorm.DB, by Actor, c Change) error {
 	case c.Removed:
 		change = "removed"
 	}
-	e := Event{At: s.Now(), TenantID: c.Tenant, Type: EventConfigChanged, Details: map[string]any{"change": change, "kind": c.Noun, "actor": by.details()}}
+	e := Event{At: s.Now(), TenantID: c.Tenant, Type: EventConfigChanged, Details: map[string]any{"change": change, "kind": c.Kind, "actor": by.details()}}
 	if by.IP != "" {
 		e.Details["ip"] = by.IP
 	}
@@ -68,12 +68,12 @@ func (s *Store) audit(tx *gorm.DB, by Actor, c Change) error {
 		e.Details["why"] = c.Reason
 	}
 	personal := false
-	switch c.Noun {
-	case NounUser:
-		// Deleting the user rewrites this column, and the details must not name
-		// the user besides it.
+	switch c.Kind {
+	case KindUser:
+		// Deleting the user rewrites only this column, so the details must not
+		// name the user.
 		e.Subject, personal = c.ID, true
-	case NounClient:
+	case KindClient:
 		e.ClientID = c.ID
 	}
 	if !personal {
@@ -85,7 +85,7 @@ func (s *Store) audit(tx *gorm.DB, by Actor, c Change) error {
 	return insertEvent(tx, e)
 }
 
-// AddAudit writes an event of what an actor did that changes nothing.
+// AddAudit writes the event of an action that changes nothing, such as an export.
 func (s *Store) AddAudit(ctx context.Context, what EventType, tenant string, by Actor, details map[string]any) error {
 	all := map[string]any{"actor": by.details()}
 	if by.IP != "" {
@@ -98,7 +98,8 @@ func (s *Store) AddAudit(ctx context.Context, what EventType, tenant string, by 
 	return s.AddEvent(ctx, Event{At: s.Now(), TenantID: tenant, Type: what, Details: all})
 }
 
-// auditFields leaves out the values of a user's attributes.
+// auditFields converts changes to the form of an event, without the values of a
+// user's attributes.
 func auditFields(changes []FieldChange, personal bool) []AuditField {
 	fields := make([]AuditField, len(changes))
 	for i, f := range changes {
@@ -106,19 +107,20 @@ func auditFields(changes []FieldChange, personal bool) []AuditField {
 		if personal && strings.HasPrefix(f.Name, "attributes") {
 			continue
 		}
-		fields[i].From, fields[i].To = rawOrNil(f.From), rawOrNil(f.To)
+		fields[i].From, fields[i].To = rawJSON(f.From), rawJSON(f.To)
 	}
 	return fields
 }
 
-func rawOrNil(text string) json.RawMessage {
+func rawJSON(text string) json.RawMessage {
 	if text == "" {
 		return nil
 	}
 	return json.RawMessage(text)
 }
 
-// jsonText returns a value as a FieldChange has it. Null, the absent value, is empty.
+// jsonText returns a value in the form of FieldChange: as JSON, and null as the
+// empty string.
 func jsonText(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil || string(text) == "null" {
@@ -127,7 +129,7 @@ func jsonText(v any) string {
 	return string(text)
 }
 
-// timeText is jsonText for a moment.
+// timeText is jsonText for a Time.
 func timeText(t Time) string {
 	if t.IsZero() {
 		return ""

@@ -9,29 +9,29 @@ import (
 	"strings"
 )
 
-// Change is one difference between the wanted and the actual configuration.
+// Change is one difference between the wanted and the stored configuration.
 type Change struct {
 	Created bool
 	Removed bool
 	Tenant  string
-	Noun    string // tenant, client, issuer or user; or file, for its stored revision
+	Kind    string // tenant, client, issuer or user; file: the stored revision
 	ID      string
-	Act     string // another kind of change, in the past tense: suspended, resumed
-	Reason  string // that somebody gave
+	Act     string // suspended or resumed; empty for other changes
+	Reason  string // the reason that the actor gave
 	Fields  []FieldChange
-	Notes   []string // what loosens security, renames users, or is looser than the default
+	Notes   []string // warnings: what loosens security, renames users, or is looser than the default
 }
 
-// nounFile is the Noun of a change of the stored revision.
-const nounFile = "file"
+// kindFile is the Kind of a change of the stored revision.
+const kindFile = "file"
 
-// FieldChange is a field whose value changes. Secrets have no values here.
+// FieldChange is a field whose value changes. From and To of a secret are empty.
 type FieldChange struct {
 	Name     string
 	From, To string // JSON; empty where the field is absent
 }
 
-// Print writes the change as a person reads it:
+// Print writes the change for a person to read:
 //
 //	~ default/client web
 //	    access_token_ttl: "5m" → "10m"
@@ -43,13 +43,13 @@ func (c Change) Print(w io.Writer) {
 	case c.Removed:
 		sign = "-"
 	}
-	switch c.Noun {
-	case NounTenant:
+	switch c.Kind {
+	case KindTenant:
 		fmt.Fprintf(w, "%s tenant %s\n", sign, c.ID)
-	case nounFile:
+	case kindFile:
 		fmt.Fprintf(w, "%s file\n", sign)
 	default:
-		fmt.Fprintf(w, "%s %s/%s %s\n", sign, c.Tenant, c.Noun, c.ID)
+		fmt.Fprintf(w, "%s %s/%s %s\n", sign, c.Tenant, c.Kind, c.ID)
 	}
 	for _, f := range c.Fields {
 		switch {
@@ -68,7 +68,7 @@ func (c Change) Print(w io.Writer) {
 	}
 }
 
-// readable undoes how encoding/json escapes the operators of an expression.
+// readable undoes the escapes of encoding/json for the operators of an expression.
 var readable = strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&").Replace
 
 // diff compares two documents field by field; nested fields have dotted names.

@@ -13,7 +13,8 @@ import (
 	"gorm.io/gorm"
 )
 
-// EventID orders events: it begins with the moment of the event.
+// EventID identifies an event. Events are ordered by their ids, which begin with
+// the time of the event.
 type EventID [16]byte
 
 // ParseEventID parses the result of String.
@@ -25,22 +26,22 @@ func ParseEventID(s string) (id EventID, err error) {
 	return EventID(b), nil
 }
 
-// String returns the id as callers keep it.
+// String returns the id in the form that ParseEventID parses.
 func (id EventID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
-// EventFilter is which events of a tenant ListEvents returns. Empty fields do not
+// EventFilter selects the events that ListEvents returns. Empty fields do not
 // filter.
 type EventFilter struct {
 	Tenant  string   // empty: events of no tenant, such as those of admin keys
-	Types   []string // outward types, or stored ones; a type that ends in a dot stands for all that begin with it
+	Types   []string // outward or stored types; a type that ends in a dot matches every type that begins with it
 	User    string
 	Client  string
 	Session *SessionID
-	After   time.Time // not before
-	Before  time.Time // earlier than
+	After   time.Time // inclusive
+	Before  time.Time // exclusive
 
-	Older EventID  // the page after the event with the id; zero: from the newest
-	Newer *EventID // instead: events after the one with the id, the oldest first
+	Older EventID  // only older events than this one; zero: begin with the newest
+	Newer *EventID // if set, only newer events than this one, the oldest first
 	Limit int
 }
 
@@ -50,10 +51,11 @@ type ListedEvent struct {
 	Event
 }
 
-// ListEvents returns events, the newest first unless Newer is set. A page reads at most
-// MostExamined rows: next is where it ended, and zero on the last page.
+// ListEvents returns events, the newest first unless Newer is set. A page reads at
+// most MostExamined rows. next is the last id that it read, for Older or Newer of the
+// next page; it is zero on the last page.
 func (s *Store) ListEvents(ctx context.Context, f EventFilter) (list []ListedEvent, next EventID, err error) {
-	// Without a filter that is checked row by row, the first batch is enough.
+	// The first batch is enough unless rows are filtered one by one.
 	for batch, examined := f.Limit+1, 0; examined < MostExamined; batch = eventBatch {
 		batch = min(batch, MostExamined-examined)
 		rows, err := s.readEvents(ctx, f, batch)
@@ -61,7 +63,7 @@ func (s *Store) ListEvents(ctx context.Context, f EventFilter) (list []ListedEve
 			return nil, EventID{}, err
 		}
 		for _, e := range rows {
-			if !f.has(e.Event) {
+			if !f.matches(e.Event) {
 				continue
 			}
 			if len(list) == f.Limit {
@@ -86,9 +88,9 @@ func (s *Store) ListEvents(ctx context.Context, f EventFilter) (list []ListedEve
 // eventBatch is how many events ListEvents reads at once.
 const eventBatch = 500
 
-// readEvents reads the next events of a filter by an index, at most limit of them.
+// readEvents reads at most limit events by an index. The caller applies matches.
 func (s *Store) readEvents(ctx context.Context, f EventFilter, limit int) (list []ListedEvent, err error) {
-	where, args := f.condition()
+	where, args := f.indexed()
 	order := " ORDER BY id DESC LIMIT ?"
 	if f.Newer != nil {
 		order = " ORDER BY id LIMIT ?"
@@ -116,8 +118,8 @@ func (s *Store) readEvents(ctx context.Context, f EventFilter, limit int) (list 
 	return list, err
 }
 
-// condition is what an index answers.
-func (f EventFilter) condition() (where string, args []any) {
+// indexed returns the part of the filter that an index serves.
+func (f EventFilter) indexed() (where string, args []any) {
 	where, args = "tenant_id = ?", []any{f.Tenant}
 	add := func(condition string, value any) { where, args = where+" AND "+condition, append(args, value) }
 	if f.Session != nil {
@@ -141,8 +143,8 @@ func (f EventFilter) condition() (where string, args []any) {
 	return where, args
 }
 
-// has reports whether the filter's client and types match.
-func (f EventFilter) has(e Event) bool {
+// matches reports whether the event has the client and one of the types.
+func (f EventFilter) matches(e Event) bool {
 	if f.Client != "" && e.ClientID != f.Client {
 		return false
 	}
@@ -158,11 +160,11 @@ func (f EventFilter) has(e Event) bool {
 	return false
 }
 
-// EventFrom returns the id before which every event is older than the moment.
+// EventFrom returns the smallest id that an event of the given time can have.
 func EventFrom(moment time.Time) (id EventID) {
 	copy(id[:], eventsFrom(moment))
 	return id
 }
 
-// At returns the moment of the event.
+// At returns the time of the event.
 func (id EventID) At() time.Time { return time.UnixMicro(int64(binary.BigEndian.Uint64(id[:8]))) }

@@ -11,7 +11,7 @@ import (
 )
 
 // A page is read in batches. These events fill several of them.
-func TestPagesOfEventsHaveEveryMatchOnce(t *testing.T) {
+func TestPagesContainEveryMatchingEventOnce(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		const all, rare = 1300, 130
 		for i := range all {
@@ -65,7 +65,7 @@ func TestPagesOfEventsHaveEveryMatchOnce(t *testing.T) {
 	})
 }
 
-func TestNumbersThatCannotBeWrittenAreKept(t *testing.T) {
+func TestCountsThatCannotBeWrittenAreKept(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.AddStat(acme, "exchange.ok")
 		gone, cancel := context.WithCancel(t.Context())

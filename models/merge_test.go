@@ -13,12 +13,12 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// TestMerge has a row for each way in which a document may treat one key, of a
-// noun that is new, stored or owned by the file of serve.
+// TestMerge has a row for each way in which a document may treat one key, of an
+// object that is new, stored or owned by the file of serve.
 func TestMerge(t *testing.T) {
 	const isStored, isNull, isValue = `"kept"`, "null", `"written"`
 	for _, kind := range []struct {
-		noun string
+		name string
 		key  string
 		spec func(text string, written settings.Written) settings.TenantSpec // text: of the value; empty: none
 		read func(w *fixture) string
@@ -54,9 +54,9 @@ func TestMerge(t *testing.T) {
 		}},
 	} {
 		for _, row := range []struct {
-			given, noun string
-			replace     bool
-			want        string
+			given, state string
+			replace      bool
+			want         string
 		}{
 			{"", "new", false, ""}, {isNull, "new", false, ""}, {isValue, "new", false, isValue},
 			{"", "new", true, ""}, {isNull, "new", true, ""}, {isValue, "new", true, isValue},
@@ -66,14 +66,14 @@ func TestMerge(t *testing.T) {
 			{"", "owned", true, "refused"}, {isNull, "owned", true, "refused"}, {isValue, "owned", true, "refused"},
 		} {
 			how := map[string]string{"": "absent", isNull: "null", isValue: "a value"}[row.given]
-			name := strings.Join([]string{kind.noun, how, row.noun, map[bool]string{true: "replaced", false: "merged"}[row.replace]}, ", ")
+			name := strings.Join([]string{kind.name, how, row.state, map[bool]string{true: "replaced", false: "merged"}[row.replace]}, ", ")
 			t.Run(name, func(t *testing.T) {
 				each := each
-				if row.noun != "stored" { // the engines differ in how they change what they have
+				if row.state != "stored" { // the engines differ in how they change what they have
 					each = func(t *testing.T, test func(t *testing.T, w *fixture)) { test(t, newFixture(t, testdb.SQLite(t))) }
 				}
 				each(t, func(t *testing.T, w *fixture) {
-					switch row.noun {
+					switch row.state {
 					case "stored":
 						w.apply(kind.spec("kept", nil))
 					case "owned":
@@ -95,11 +95,11 @@ func TestMerge(t *testing.T) {
 						t.Errorf("the dry run reports %v\n%s\nthe real run %v\n%s", err, printed(dry), madeErr, printed(made))
 					}
 					want := row.want
-					if kind.noun == "user" && (want == isStored || want == isValue) {
+					if kind.name == "user" && (want == isStored || want == isValue) {
 						want = "true"
 					}
 					// A tenant without keys only locates the objects in it.
-					contained := kind.noun == "tenant" && row.given == "" && !row.replace
+					contained := kind.name == "tenant" && row.given == "" && !row.replace
 					var faults settings.Faults
 					switch {
 					case want == "refused" && contained:

@@ -106,10 +106,10 @@ func TestTheCapCountsUsableSessions(t *testing.T) {
 	}
 }
 
-func (w *fixture) offAndOn(noun string) {
+func (w *fixture) offAndOn(kind string) {
 	w.Helper()
 	w.clock.Advance(time.Second)
-	w.switched(noun, true)
+	w.switched(kind, true)
 	w.clock.Advance(time.Second)
-	w.switched(noun, false)
+	w.switched(kind, false)
 }

@@ -72,7 +72,7 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 			return err
 		}
 		if made && n.UserDigest != nil {
-			e.unless = &statement{suspendedUser, []any{n.TenantID, NounUser, n.UserDigest}}
+			e.unless = &statement{suspendedUser, []any{n.TenantID, KindUser, n.UserDigest}}
 		}
 		if err := s.insertSession(tx, created, n.OnStatusList, e); err != nil {
 			return err

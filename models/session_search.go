@@ -8,36 +8,37 @@ import (
 	"gorm.io/gorm"
 )
 
-// SessionFilter is which sessions of a tenant SearchSessions returns. Empty fields
-// do not filter.
+// SessionFilter selects the sessions that SearchSessions returns. Empty fields do not
+// filter.
 type SessionFilter struct {
 	Tenant string
 	User   string // sub
 	Client string
-	Issuer string // id of the row of a trusted issuer
-	IP     string // of the last activity
-	Live   *bool  // whether the session's own row has neither ended nor expired
+	Issuer string // the id of a trusted issuer's row
+	IP     string // the address of the last activity
+	Live   *bool  // true: neither ended nor expired, by the session's own row
 
 	CreatedAfter, CreatedBefore time.Time
 	ActiveAfter, ActiveBefore   time.Time
 
-	After SessionCursor // where the page before ended
+	After SessionCursor // the end of the previous page; zero: the first page
 	Limit int
 }
 
-// MostExamined bounds how many rows one page of a search reads.
+// MostExamined is the maximum number of rows that one page of a search reads.
 const MostExamined = 10_000
 
-// SearchSessions returns sessions, the newest first, and the cursor of the next page,
-// which is zero on the last one. A page reads at most MostExamined rows by an index,
-// so it may have fewer sessions than the limit, or none, and still have a next page.
+// SearchSessions returns a page of sessions, the newest first, and the cursor of the
+// next page, which is zero on the last page. A page reads at most MostExamined rows by
+// an index, so it may have fewer sessions than the limit, or none, and still have a
+// next page.
 func (s *Store) SearchSessions(ctx context.Context, f SessionFilter) (list []*Session, next SessionCursor, err error) {
-	within, withinArgs := f.within()
-	filter, filterArgs := f.filter(s.Now())
+	indexed, indexedArgs := f.indexed()
+	filter, filterArgs := f.unindexed(s.Now())
 	err = s.longQuery(ctx, func(db *gorm.DB) error {
 		const order = " ORDER BY created_at DESC, id DESC"
-		examined := "(SELECT * FROM sessions WHERE " + within + order + " LIMIT ?) sessions"
-		args := append(append([]any{}, withinArgs...), MostExamined)
+		examined := "(SELECT * FROM sessions WHERE " + indexed + order + " LIMIT ?) sessions"
+		args := append(append([]any{}, indexedArgs...), MostExamined)
 		list, err = readSessions(db.Raw("SELECT "+sessionColumns+" FROM "+examined+" WHERE "+filter+order+" LIMIT ?",
 			append(append(append([]any{}, args...), filterArgs...), f.Limit+1)...))
 		if err != nil {
@@ -52,8 +53,8 @@ func (s *Store) SearchSessions(ctx context.Context, f SessionFilter) (list []*Se
 			CreatedAt Time
 			ID        []byte
 		}
-		err := db.Raw("SELECT created_at, id FROM sessions WHERE "+within+order+" LIMIT 1 OFFSET ?",
-			append(append([]any{}, withinArgs...), MostExamined-1)...).Scan(&last).Error
+		err := db.Raw("SELECT created_at, id FROM sessions WHERE "+indexed+order+" LIMIT 1 OFFSET ?",
+			append(append([]any{}, indexedArgs...), MostExamined-1)...).Scan(&last).Error
 		if err == nil && len(last) > 0 {
 			next = SessionCursor{last[0].CreatedAt.Time, SessionID(last[0].ID)}
 		}
@@ -62,8 +63,8 @@ func (s *Store) SearchSessions(ctx context.Context, f SessionFilter) (list []*Se
 	return list, next, err
 }
 
-// within is the condition that an index answers.
-func (f SessionFilter) within() (where string, args []any) {
+// indexed returns the part of the filter that an index serves.
+func (f SessionFilter) indexed() (where string, args []any) {
 	where, args = "tenant_id = ?", []any{f.Tenant}
 	add := func(condition string, values ...any) {
 		where, args = where+" AND "+condition, append(args, values...)
@@ -86,8 +87,8 @@ func (f SessionFilter) within() (where string, args []any) {
 	return where, args
 }
 
-// filter is the condition that is checked row by row.
-func (f SessionFilter) filter(now time.Time) (where string, args []any) {
+// unindexed returns the part of the filter that is checked row by row.
+func (f SessionFilter) unindexed(now time.Time) (where string, args []any) {
 	conditions := []string{"1 = 1"}
 	add := func(condition string, values ...any) {
 		conditions, args = append(conditions, condition), append(args, values...)

@@ -95,7 +95,7 @@ func TestApplyRejectsWhatTheFileOfServeOwns(t *testing.T) {
 		if _, err := w.Apply(t.Context(), []settings.TenantSpec{off}, secrets{}, models.ApplyOptions{}); err != nil {
 			t.Error(err)
 		}
-		owned, err := w.ManagedByFile(t.Context(), models.Ref{Noun: models.NounClient, Tenant: acme, ID: "web"})
+		owned, err := w.ManagedByFile(t.Context(), models.Ref{Kind: models.KindClient, Tenant: acme, ID: "web"})
 		if must(t, err); !owned {
 			t.Error("the client is not managed by the file")
 		}

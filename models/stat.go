@@ -11,12 +11,12 @@ import (
 	"gorm.io/gorm"
 )
 
-// Numbers of a tenant by the minute and by the day are kept as sums: each node adds
-// up what it sees, and adds that to rows of its own every few seconds.
+// The statistics of a tenant are sums by the minute and by the day. Each node counts
+// in memory, and adds its counts to its own rows every few seconds.
 const (
-	statMinutes = 2 * time.Hour       // how long numbers by the minute are kept
-	statDays    = 32 * 24 * time.Hour // how long numbers by the day are kept
-	maxStats    = 100_000             // bounds what a node has not written yet
+	statMinutes = 2 * time.Hour       // how long sums by the minute are kept
+	statDays    = 32 * 24 * time.Hour // how long sums by the day are kept
+	maxStats    = 100_000             // bounds the counters of a node that are not written yet
 )
 
 const (
@@ -24,13 +24,13 @@ const (
 	byDay    = "day"
 )
 
-// statKey is one number.
+// statKey identifies a counter of a node.
 type statKey struct {
 	tenant, name string
 	minute       int64 // Unix time
 }
 
-// statTally is what a node has not written yet.
+// statTally holds the counts that a node has not written yet.
 type statTally struct {
 	mu      sync.Mutex
 	changes map[statKey]int64
@@ -47,13 +47,13 @@ func (t *statTally) add(key statKey, n int64) {
 	}
 }
 
-// AddStat counts something that happened in a tenant. SyncStats writes it.
+// AddStat increments a counter of a tenant in memory. SyncStats writes it.
 func (s *Store) AddStat(tenant, name string) {
 	s.stats.add(statKey{tenant, name, s.Now().Truncate(time.Minute).Unix()}, 1)
 }
 
-// SyncStats writes what this node, by a name that no other one has, has counted since
-// the last call.
+// SyncStats writes what this node has counted since the last call. No other node may
+// have the same name. If it fails, the counts are kept for the next call.
 func (s *Store) SyncStats(ctx context.Context, node string) error {
 	s.stats.mu.Lock()
 	changes := s.stats.changes
@@ -75,7 +75,7 @@ func (s *Store) SyncStats(ctx context.Context, node string) error {
 	for r := range sums {
 		rows = append(rows, r)
 	}
-	slices.SortFunc(rows, func(a, b row) int { // in one order, for the locks
+	slices.SortFunc(rows, func(a, b row) int { // every node locks rows in this order
 		return strings.Compare(a.tenant+"\x00"+a.name+"\x00"+a.period, b.tenant+"\x00"+b.name+"\x00"+b.period)
 	})
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
@@ -96,7 +96,7 @@ func (s *Store) SyncStats(ctx context.Context, node string) error {
 	return err
 }
 
-// PruneStats deletes numbers that are older than they are kept.
+// PruneStats deletes sums that have been kept long enough.
 func (s *Store) PruneStats(ctx context.Context) error {
 	now := s.Now()
 	return s.exec(ctx, func(db *gorm.DB) error {
@@ -105,16 +105,16 @@ func (s *Store) PruneStats(ctx context.Context) error {
 	})
 }
 
-// Stat is a number of a tenant in a minute or a day.
+// Stat is a sum of a tenant over a minute or a day.
 type Stat struct {
 	Tenant, Name string
-	Day          bool // otherwise it is of a minute
+	Day          bool // over a day; otherwise over a minute
 	Start        time.Time
 	N            int64
 }
 
-// Stats returns the numbers of tenants of the last hour by the minute, and of the last
-// 30 days by the day. only are the ids of the tenants; nil: all.
+// Stats returns the sums of the last hour by the minute and of the last 30 days by the
+// day. only lists the ids of the tenants to return; nil means all.
 func (s *Store) Stats(ctx context.Context, only []string) ([]Stat, error) {
 	now := s.Now()
 	where, args := "(period = ? AND start >= ? OR period = ? AND start >= ?)", []any{byMinute, now.Add(-time.Hour).Unix(), byDay, now.Add(-30 * 24 * time.Hour).Unix()}

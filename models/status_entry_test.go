@@ -188,13 +188,13 @@ func TestStatusListsEndWhenTheyAreNotNeeded(t *testing.T) {
 
 // A disabled object has no valid session, whatever Sweep has done.
 func TestAStatusListIncludesSessionsOfDisabledObjects(t *testing.T) {
-	for noun := range switches {
-		t.Run(noun, func(t *testing.T) {
+	for kind := range switches {
+		t.Run(kind, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
 				w.clock.Advance(time.Minute)
 				before, beside := w.create(w.listed()), w.create(w.listed())
 				w.clock.Advance(time.Minute)
-				w.switched(noun, true)
+				w.switched(kind, true)
 				w.exec("UPDATE sessions SET created_at = ? WHERE id = ?", w.Now().Add(time.Second).UnixMicro(), beside.ID[:]) // its exchange ran beside
 				both := []uint32{uint32(before.Status.Index), uint32(beside.Status.Index)}
 				slices.Sort(both)
@@ -208,7 +208,7 @@ func TestAStatusListIncludesSessionsOfDisabledObjects(t *testing.T) {
 				w.clock.Advance(time.Hour)
 				must(t, w.Sweep(t.Context()))
 				expect("when it is swept", both)
-				w.switched(noun, false)
+				w.switched(kind, false)
 				after := w.create(w.listed())
 				expect("switched on again", both)
 				must(t, w.Sweep(t.Context()))

@@ -13,17 +13,17 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// StoredTenant is a tenant as an operator sees it.
+// StoredTenant is a tenant for an operator: its row and its settings as written.
 type StoredTenant struct {
 	Row      Tenant
-	Settings settings.Document // as they were written
+	Settings settings.Document // only the keys that were written, without defaults
 	Managed  bool              // the file of serve owns it
 }
 
 // Version changes whenever the tenant's own settings or its state do.
 func (t *StoredTenant) Version() string { return tenantVersion(t.Row, t.Settings) }
 
-// StoredClient is a client as an operator sees it.
+// StoredClient is a client for an operator: its row and its settings as written.
 type StoredClient struct {
 	Row      Client
 	Settings settings.Document
@@ -33,7 +33,8 @@ type StoredClient struct {
 // Version changes whenever the client's settings, secrets or state do.
 func (c *StoredClient) Version() string { return clientVersion(c.Row, c.Settings) }
 
-// StoredIssuer is a trusted issuer as an operator sees it.
+// StoredIssuer is a trusted issuer for an operator: its row and its settings as
+// written.
 type StoredIssuer struct {
 	Row      TrustedIssuer
 	Settings settings.Document
@@ -59,7 +60,7 @@ func userVersion(u *User) string {
 	return version(u.Attributes, u.Sources, u.Disabled, u.Suspended)
 }
 
-// version is a digest of parts.
+// version returns a digest of the parts.
 func version(parts ...any) string {
 	h := sha256.New()
 	if err := json.NewEncoder(h).Encode(parts); err != nil {
@@ -68,20 +69,20 @@ func version(parts ...any) string {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
 }
 
-// Page is a part of a list that is ordered by id.
+// Page selects a page of a list that is ordered by id.
 type Page struct {
-	After string // the id after which it begins
+	After string // the last id of the previous page; empty: the first page
 	Limit int
-	Match string // part of the id or of the name; empty: any
+	Match string // part of the id or of the name; empty: every item
 }
 
-// cut returns at most limit items, and whether there are more.
-func cut[T any](items []T, limit int) ([]T, bool) {
+// truncate returns at most limit items, and reports whether there are more.
+func truncate[T any](items []T, limit int) ([]T, bool) {
 	return items[:min(len(items), limit)], len(items) > limit
 }
 
-// StoredTenants returns tenants by id, and whether there are more. `only` are the ids
-// of those that may be seen; nil: all.
+// StoredTenants returns a page of tenants, and reports whether there are more. `only`
+// lists the ids that may be returned; nil means all.
 func (s *Store) StoredTenants(ctx context.Context, only []string, p Page) (list []StoredTenant, more bool, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
 		q := db.Where("pruned_at IS NULL AND id > ?", p.After).Order("id").Limit(p.Limit + 1)
@@ -103,21 +104,21 @@ func (s *Store) StoredTenants(ctx context.Context, only []string, p Page) (list 
 			}
 			list = append(list, StoredTenant{Row: row, Settings: doc})
 		}
-		managed, err := managedIDs(db, "", NounTenant)
+		managed, err := managedIDs(db, "", KindTenant)
 		for i := range list {
 			list[i].Managed = managed[list[i].Row.ID]
 		}
 		return err
 	})
-	list, more = cut(list, p.Limit)
+	list, more = truncate(list, p.Limit)
 	return list, more, err
 }
 
-// managedIDs returns the ids of the things of a kind that the file of serve owns, in
-// one tenant or in all.
-func managedIDs(db *gorm.DB, tenant, noun string) (map[string]bool, error) {
+// managedIDs returns the ids of the objects of a kind that the file of serve owns, in
+// one tenant or, if tenant is empty, in all.
+func managedIDs(db *gorm.DB, tenant, kind string) (map[string]bool, error) {
 	var ids []string
-	err := db.Raw("SELECT id FROM file_nouns WHERE noun = ? AND (tenant_id = ? OR ? = '')", noun, tenant, tenant).Scan(&ids).Error
+	err := db.Raw("SELECT id FROM file_nouns WHERE noun = ? AND (tenant_id = ? OR ? = '')", kind, tenant, tenant).Scan(&ids).Error
 	managed := map[string]bool{}
 	for _, id := range ids {
 		managed[id] = true
@@ -125,8 +126,7 @@ func managedIDs(db *gorm.DB, tenant, noun string) (map[string]bool, error) {
 	return managed, err
 }
 
-// TenantExists returns ErrNotFound unless there is a tenant with the id, which was not
-// removed.
+// TenantExists returns ErrNotFound if there is no such tenant, or if it was removed.
 func (s *Store) TenantExists(ctx context.Context, id string) error {
 	return s.query(ctx, func(db *gorm.DB) error {
 		var n int
@@ -138,7 +138,8 @@ func (s *Store) TenantExists(ctx context.Context, id string) error {
 	})
 }
 
-// StoredTenant returns one tenant. ErrNotFound: it does not exist, or was removed.
+// StoredTenant returns a tenant. It returns ErrNotFound if there is none, or if it was
+// removed.
 func (s *Store) StoredTenant(ctx context.Context, id string) (*StoredTenant, error) {
 	list, _, err := s.StoredTenants(ctx, []string{id}, Page{Limit: 1})
 	if err == nil && len(list) == 0 {
@@ -150,18 +151,19 @@ func (s *Store) StoredTenant(ctx context.Context, id string) (*StoredTenant, err
 	return &list[0], nil
 }
 
-// StoredClients returns clients of a tenant by id, and whether there are more.
+// StoredClients returns a page of a tenant's clients, and reports whether there are
+// more.
 func (s *Store) StoredClients(ctx context.Context, tenant string, p Page) (list []StoredClient, more bool, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
 		q := db.Where("tenant_id = ? AND removed_at IS NULL AND id > ?", tenant, p.After)
 		list, err = s.storedClients(q, db, tenant, p)
 		return err
 	})
-	list, more = cut(list, p.Limit)
+	list, more = truncate(list, p.Limit)
 	return list, more, err
 }
 
-// StoredClient returns one client. ErrNotFound: the tenant has no client with the id.
+// StoredClient returns a client, or ErrNotFound.
 func (s *Store) StoredClient(ctx context.Context, tenant, id string) (*StoredClient, error) {
 	var list []StoredClient
 	err := s.query(ctx, func(db *gorm.DB) (err error) {
@@ -201,7 +203,7 @@ func (s *Store) storedClients(q, db *gorm.DB, tenant string, p Page) ([]StoredCl
 	for _, doc := range docs {
 		written[doc.ID] = doc.Settings.WithoutNull()
 	}
-	managed, err := managedIDs(db, tenant, NounClient)
+	managed, err := managedIDs(db, tenant, KindClient)
 	list := make([]StoredClient, len(rows))
 	for i, row := range rows {
 		list[i] = StoredClient{row, written[row.ID], managed[row.ID]}
@@ -209,8 +211,9 @@ func (s *Store) storedClients(q, db *gorm.DB, tenant string, p Page) ([]StoredCl
 	return list, err
 }
 
-// StoredIssuers returns the trusted issuers of a tenant by the id of their entry, and
-// whether there are more. A tenant has few.
+// StoredIssuers returns a page of a tenant's trusted issuers, ordered by the ids of
+// their entries, and reports whether there are more. It reads all of them for each
+// page: a tenant has few.
 func (s *Store) StoredIssuers(ctx context.Context, tenant string, p Page) (list []StoredIssuer, more bool, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
 		rows, err := (&applier{tx: db, store: s}).allEntries(tenant)
@@ -222,7 +225,7 @@ func (s *Store) StoredIssuers(ctx context.Context, tenant string, p Page) (list 
 		if err != nil {
 			return err
 		}
-		managed, err := managedIDs(db, tenant, NounIssuer)
+		managed, err := managedIDs(db, tenant, KindIssuer)
 		list = nil
 		for _, row := range rows {
 			found := p.Match == "" || strings.Contains(row.EntryID, p.Match) || strings.Contains(row.Settings.Issuer, p.Match)
@@ -232,12 +235,11 @@ func (s *Store) StoredIssuers(ctx context.Context, tenant string, p Page) (list 
 		}
 		return err
 	})
-	list, more = cut(list, p.Limit)
+	list, more = truncate(list, p.Limit)
 	return list, more, err
 }
 
-// StoredIssuer returns one trusted issuer, by the id of its entry. ErrNotFound: the
-// tenant has no entry with the id.
+// StoredIssuer returns the trusted issuer whose entry has the id, or ErrNotFound.
 func (s *Store) StoredIssuer(ctx context.Context, tenant, entry string) (*StoredIssuer, error) {
 	list, _, err := s.StoredIssuers(ctx, tenant, Page{Limit: 1 << 20})
 	if err != nil {

@@ -19,25 +19,25 @@ import (
 
 // The kinds of object that can be suspended.
 const (
-	NounTenant = "tenant"
-	NounClient = "client"
-	NounIssuer = "issuer"
-	NounUser   = "user"
+	KindTenant = "tenant"
+	KindClient = "client"
+	KindIssuer = "issuer"
+	KindUser   = "user"
 )
 
-// Nouns lists the kinds of object that can be suspended.
-var Nouns = []string{NounTenant, NounClient, NounIssuer, NounUser}
+// Kinds lists the kinds of object that can be suspended.
+var Kinds = []string{KindTenant, KindClient, KindIssuer, KindUser}
 
 // Ref identifies a tenant or an object in one. An issuer is identified by the
 // id of its entry, or by its URL, which refers to every entry that has it.
 type Ref struct {
-	Noun   string
+	Kind   string
 	Tenant string
 	ID     string // equals Tenant for a tenant
 }
 
-// Role ranks those who suspend: what someone has suspended, nobody of a lower
-// rank can resume.
+// Role is the role of an admin key. Nobody can resume what a higher role has
+// suspended.
 type Role string
 
 // The roles, from the lowest to the highest. RoleMachine is whoever runs the
@@ -50,11 +50,12 @@ const (
 	RoleMachine Role = "machine"
 )
 
-// mayResume reports whether r may lift what a holder of the role `by` suspended.
+// mayResume reports whether r may lift a suspension by the role `by`.
 func (r Role) mayResume(by Role) bool { return r.rank() >= by.rank() }
 
-// rank treats an owner and the machine alike. An unknown role, which a later
-// release may have stored, ranks as high, so that only those two can resume.
+// rank orders the roles. Owner and machine have the same rank. A later release
+// may have stored a role that this one does not know: it has the same rank too,
+// so that only an owner and the machine can resume.
 func (r Role) rank() int {
 	switch r {
 	case RoleViewer:
@@ -72,16 +73,16 @@ func (r Role) rank() int {
 // keyed digest, so that it can outlive a user who was deleted.
 type Suspension struct {
 	TenantID    string
-	Noun        string
+	Kind        string `gorm:"column:noun"`
 	IDDigest    []byte
 	SuspendedAt Time
 	SuspendedBy string // empty: unknown
 	Role        Role
 	Reason      string
 	Name        string // the id or URL that was suspended; empty for a user
-	Follows     []byte // of an entry whose URL was suspended and has changed since: the digest of that URL
+	Follows     []byte // set if the entry's URL was suspended and has changed since: the digest of that URL
 
-	ID         string   `gorm:"-"` // by which it can be resumed; empty: nothing has it, and its name is unknown
+	ID         string   `gorm:"-"` // resume takes it; empty for a user who does not exist
 	Exists     bool     `gorm:"-"` // it suspends an existing row
 	Entries    []string `gorm:"-"` // ids of the trusted issuers that it suspends
 	FollowsURL string   `gorm:"-"` // the URL of Follows
@@ -92,7 +93,7 @@ var (
 	ErrNotSuspended  = errors.New("it is not suspended")
 	ErrMayNotResume  = errors.New("it was suspended by a higher role")
 	ErrTenantRemoved = errors.New("the tenant was removed, and its id is never used again")
-	ErrOtherName     = errors.New("it is suspended by another name")
+	ErrOtherName     = errors.New("it is suspended under another name")
 )
 
 // Suspended is the result of Suspend and Resume.
@@ -101,9 +102,8 @@ type Suspended struct {
 	Already bool // it was suspended before and stays suspended
 	Exists  bool // a tenant, client, issuer or user with this id exists
 
-	// After Resume, StaysOff is another suspension that keeps the object
-	// suspended, and Followed is the suspension that the lifted one followed,
-	// which stays. Both may be nil.
+	// Resume sets StaysOff if another suspension keeps the object suspended,
+	// and Followed if the lifted suspension followed another, which remains.
 	StaysOff, Followed *Suspension
 }
 
@@ -114,9 +114,9 @@ type SuspensionSecrets interface {
 	OpenSuspensionKey(sealed []byte, rootVersion int64) (key []byte, err error)
 }
 
-// Suspend suspends a tenant, client, issuer or user, whatever its configuration
-// contains, and ends its sessions as disabling does. An id that does not exist
-// yet can be suspended too: an object that is created with it later is
+// Suspend suspends a tenant, client, issuer or user, regardless of its
+// configuration, and ends its sessions as disabling does. An id that does not
+// exist yet can be suspended too: an object that is created with it later is
 // suspended from the start.
 func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor, reason string) (*Suspended, error) {
 	key, err := s.SuspensionKey(ctx, secrets)
@@ -128,16 +128,16 @@ func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref,
 		done = &Suspended{}
 		return s.withTenantLocked(tx, ref.Tenant, func(a *applier, exists bool) (err error) {
 			done.Suspension = Suspension{
-				TenantID: ref.Tenant, Noun: ref.Noun, IDDigest: key.digest(ref), ID: ref.ID,
+				TenantID: ref.Tenant, Kind: ref.Kind, IDDigest: key.digest(ref), ID: ref.ID,
 				SuspendedAt: At(a.now), SuspendedBy: by.Name, Role: by.Role, Reason: reason,
 			}
-			if ref.Noun != NounUser {
+			if ref.Kind != KindUser {
 				done.Name = ref.ID
 			}
 			if done.Already, err = a.recordSuspension(&done.Suspension); err != nil {
 				return err
 			}
-			if done.Exists, err = a.suspend(ref, done.SuspendedAt, exists); err != nil {
+			if done.Exists, err = a.suspendRows(ref, done.SuspendedAt, exists); err != nil {
 				return err
 			}
 			return s.auditSuspension(tx, by, ref, "suspended", reason, done.Exists)
@@ -149,18 +149,18 @@ func (s *Store) Suspend(ctx context.Context, secrets SuspensionSecrets, ref Ref,
 	return done, nil
 }
 
-// auditSuspension writes the event of a suspension or of its end. A user who does
-// not exist may have been deleted, and is not named.
+// auditSuspension writes the event of a suspension or of its end. It does not
+// name a user who does not exist: that user may have been deleted.
 func (s *Store) auditSuspension(tx *gorm.DB, by Actor, ref Ref, act, reason string, exists bool) error {
-	if ref.Noun == NounUser && !exists {
+	if ref.Kind == KindUser && !exists {
 		ref.ID = ""
 	}
-	return s.audit(tx, by, Change{Act: act, Tenant: ref.Tenant, Noun: ref.Noun, ID: ref.ID, Reason: reason})
+	return s.audit(tx, by, Change{Act: act, Tenant: ref.Tenant, Kind: ref.Kind, ID: ref.ID, Reason: reason})
 }
 
-// withTenantLocked runs fn with the tenant's row locked, so that fn runs before
-// or after every change of the configuration. If there is no such tenant, its
-// id is locked in the same way and released afterwards.
+// withTenantLocked runs fn with the tenant's row locked, so that no change of the
+// configuration runs at the same time. If there is no such tenant, it locks the
+// id by inserting a row, and deletes the row afterwards.
 func (s *Store) withTenantLocked(tx *gorm.DB, tenant string, fn func(a *applier, exists bool) error) error {
 	a := &applier{tx: tx, store: s}
 	row, created, err := lockTenant(tx, tenant, s.Now())
@@ -180,11 +180,11 @@ func (s *Store) withTenantLocked(tx *gorm.DB, tenant string, fn func(a *applier,
 	return a.writeEvents()
 }
 
-// recordSuspension writes the record. An existing record keeps its time and its
-// reason, unless a higher role suspends again: then nobody below that role may
-// resume it or the records that follow it.
+// recordSuspension writes the record. An existing record keeps its time. It also
+// keeps its role and its reason, unless a higher role suspends the object again:
+// then nobody below that role may resume it or the records that follow it.
 func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
-	before, err := a.suspension(want.TenantID, want.Noun, want.IDDigest)
+	before, err := a.suspension(want.TenantID, want.Kind, want.IDDigest)
 	if err != nil {
 		return false, err
 	}
@@ -198,11 +198,11 @@ func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
 			before.Reason = want.Reason
 		}
 		err = a.tx.Exec("UPDATE suspensions SET suspended_by = ?, role = ?, reason = ? WHERE tenant_id = ? AND noun = ? AND (id_digest = ? OR follows = ?)",
-			before.SuspendedBy, before.Role, before.Reason, want.TenantID, want.Noun, want.IDDigest, want.IDDigest).Error
+			before.SuspendedBy, before.Role, before.Reason, want.TenantID, want.Kind, want.IDDigest, want.IDDigest).Error
 	}
 	if err == nil && before.Follows != nil { // it is now suspended itself
 		before.Follows = nil
-		err = a.tx.Exec("UPDATE suspensions SET follows = NULL WHERE tenant_id = ? AND noun = ? AND id_digest = ?", want.TenantID, want.Noun, want.IDDigest).Error
+		err = a.tx.Exec("UPDATE suspensions SET follows = NULL WHERE tenant_id = ? AND noun = ? AND id_digest = ?", want.TenantID, want.Kind, want.IDDigest).Error
 	}
 	*want = *before
 	want.ID = id
@@ -211,31 +211,32 @@ func (a *applier) recordSuspension(want *Suspension) (already bool, err error) {
 
 func (a *applier) insertSuspension(s *Suspension) error {
 	return a.tx.Exec(`INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason, name, follows)
-		VALUES (@TenantID, @Noun, @IDDigest, @SuspendedAt, @SuspendedBy, @Role, @Reason, @Name, @Follows)`, s).Error
+		VALUES (@TenantID, @Kind, @IDDigest, @SuspendedAt, @SuspendedBy, @Role, @Reason, @Name, @Follows)`, s).Error
 }
 
 // suspension finds a record; it returns nil if there is none.
-func (a *applier) suspension(tenant, noun string, digest []byte) (*Suspension, error) {
+func (a *applier) suspension(tenant, kind string, digest []byte) (*Suspension, error) {
 	var found []Suspension
-	err := a.tx.Raw("SELECT * FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?", tenant, noun, digest).Scan(&found).Error
+	err := a.tx.Raw("SELECT * FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?", tenant, kind, digest).Scan(&found).Error
 	if err != nil || len(found) == 0 {
 		return nil, err
 	}
 	return &found[0], nil
 }
 
-// suspend suspends the row and reports whether there is one.
-func (a *applier) suspend(ref Ref, at Time, tenantExists bool) (exists bool, err error) {
-	switch ref.Noun {
-	case NounTenant:
+// suspendRows suspends the rows that ref identifies and reports whether there
+// are any.
+func (a *applier) suspendRows(ref Ref, at Time, tenantExists bool) (exists bool, err error) {
+	switch ref.Kind {
+	case KindTenant:
 		return tenantExists, a.suspendRow(ref, "tenants", "id = ?", []any{ref.Tenant}, at, EventTenantSuspended, Event{})
-	case NounClient:
+	case KindClient:
 		where := "tenant_id = ? AND id = ? AND removed_at IS NULL"
 		if exists, err = a.rowExists("clients", where, ref.Tenant, ref.ID); err != nil || !exists {
 			return false, err
 		}
 		return true, a.suspendRow(ref, "clients", where, []any{ref.Tenant, ref.ID}, at, EventClientSuspended, Event{ClientID: ref.ID})
-	case NounIssuer:
+	case KindIssuer:
 		entries, err := a.entries(ref)
 		for _, e := range entries {
 			if err == nil {
@@ -243,10 +244,10 @@ func (a *applier) suspend(ref Ref, at Time, tenantExists bool) (exists bool, err
 			}
 		}
 		return len(entries) > 0, err
-	case NounUser:
+	case KindUser:
 		return a.suspendUser(ref, at)
 	default:
-		return false, fmt.Errorf("suspend: unknown noun %q", ref.Noun)
+		return false, fmt.Errorf("suspend: unknown kind %q", ref.Kind)
 	}
 }
 
@@ -256,8 +257,8 @@ func (a *applier) rowExists(table, where string, args ...any) (bool, error) {
 	return n > 0, err
 }
 
-// suspendRow suspends a row that is not suspended yet. Its sessions are
-// rejected from now on, and swept later. One event covers them all.
+// suspendRow suspends a row that is not suspended yet. From now on, its sessions
+// are rejected; the sweep ends their rows later. One event covers them all.
 func (a *applier) suspendRow(ref Ref, table, where string, args []any, at Time, what EventType, e Event) error {
 	done := a.tx.Exec("UPDATE "+table+" SET suspended_at = ?, sessions_valid_from = ?, updated_at = ? WHERE "+where+" AND suspended_at IS NULL",
 		append([]any{at, At(a.now), At(a.now)}, args...)...)
@@ -291,9 +292,9 @@ func (i *TrustedIssuer) names() []string { return []string{i.EntryID, i.Settings
 
 func (i *TrustedIssuer) named(id string) bool { return slices.Contains(i.names(), id) }
 
-// keepSuspendedOnRename keeps an entry suspended if its URL is suspended and
-// about to change: it adds a suspension of the entry's id, which follows that
-// of the URL.
+// keepSuspendedOnRename keeps an entry suspended if its URL is suspended and is
+// about to change: it adds a suspension of the entry's id, which follows the
+// suspension of the URL.
 func (a *applier) keepSuspendedOnRename(row *TrustedIssuer) error {
 	if row.SuspendedAt.IsZero() {
 		return nil
@@ -302,13 +303,13 @@ func (a *applier) keepSuspendedOnRename(row *TrustedIssuer) error {
 	if err != nil || key == nil {
 		return err
 	}
-	byURL, err := a.suspension(row.TenantID, NounIssuer, key.digest(Ref{NounIssuer, row.TenantID, row.Settings.Issuer}))
+	byURL, err := a.suspension(row.TenantID, KindIssuer, key.digest(Ref{KindIssuer, row.TenantID, row.Settings.Issuer}))
 	if err != nil || byURL == nil {
 		return err
 	}
 	follower := *byURL
-	follower.IDDigest, follower.Name, follower.Follows = key.digest(Ref{NounIssuer, row.TenantID, row.EntryID}), row.EntryID, byURL.IDDigest
-	byID, err := a.suspension(row.TenantID, NounIssuer, follower.IDDigest)
+	follower.IDDigest, follower.Name, follower.Follows = key.digest(Ref{KindIssuer, row.TenantID, row.EntryID}), row.EntryID, byURL.IDDigest
+	byID, err := a.suspension(row.TenantID, KindIssuer, follower.IDDigest)
 	if err != nil || byID != nil {
 		return err
 	}
@@ -340,8 +341,8 @@ func (a *applier) suspendUser(ref Ref, at Time) (exists bool, err error) {
 	return true, nil
 }
 
-// enforceSuspensions suspends what was created with an id that is suspended.
-// Its tenants are locked, so that no suspension is missed.
+// enforceSuspensions suspends the objects that were created with a suspended id.
+// The tenants are locked, so that no suspension is missed.
 func (a *applier) enforceSuspensions(secrets SuspensionSecrets, wanted []settings.TenantSpec) error {
 	key, err := a.store.existingSuspensionKey(a.tx, secrets)
 	if err != nil || key == nil {
@@ -363,18 +364,18 @@ func (a *applier) enforceSuspensions(secrets SuspensionSecrets, wanted []setting
 
 func (a *applier) enforceSuspension(key SuspensionKey, t settings.TenantSpec, r Suspension) error {
 	candidates := []string{}
-	switch r.Noun {
-	case NounTenant:
+	switch r.Kind {
+	case KindTenant:
 		candidates = append(candidates, t.ID)
-	case NounClient:
+	case KindClient:
 		for _, c := range t.Clients {
 			candidates = append(candidates, c.ID)
 		}
-	case NounUser:
+	case KindUser:
 		for _, u := range t.Users {
 			candidates = append(candidates, u.Sub)
 		}
-	case NounIssuer:
+	case KindIssuer:
 		rows, err := a.allEntries(t.ID)
 		if err != nil {
 			return err
@@ -386,9 +387,9 @@ func (a *applier) enforceSuspension(key SuspensionKey, t settings.TenantSpec, r 
 		}
 	}
 	for _, id := range candidates {
-		ref := Ref{r.Noun, t.ID, id}
+		ref := Ref{r.Kind, t.ID, id}
 		if hmac.Equal(key.digest(ref), r.IDDigest) {
-			if _, err := a.suspend(ref, r.SuspendedAt, true); err != nil {
+			if _, err := a.suspendRows(ref, r.SuspendedAt, true); err != nil {
 				return err
 			}
 		}
@@ -397,13 +398,12 @@ func (a *applier) enforceSuspension(key SuspensionKey, t settings.TenantSpec, r 
 }
 
 // SuspensionKey is the key of the digests by which suspensions identify ids.
-// Without it, nobody can tell from the table whether a certain user was
-// suspended.
+// Without the key, the table does not reveal whether a given user was suspended.
 type SuspensionKey []byte
 
 func (k SuspensionKey) digest(ref Ref) []byte {
 	h := hmac.New(sha256.New, k)
-	for _, part := range []string{ref.Tenant, ref.Noun, ref.ID} {
+	for _, part := range []string{ref.Tenant, ref.Kind, ref.ID} {
 		sum := sha256.Sum256([]byte(part))
 		h.Write(sum[:])
 	}
@@ -465,27 +465,27 @@ func (s *Store) existingSuspensionKey(db *gorm.DB, secrets SuspensionSecrets) (S
 
 // UserDigest returns the digest by which a suspension identifies a user.
 func (k SuspensionKey) UserDigest(tenant, sub string) []byte {
-	return k.digest(Ref{NounUser, tenant, sub})
+	return k.digest(Ref{KindUser, tenant, sub})
 }
 
 // suspendedUser is a query for the suspension of a user; its parameters are the
-// tenant, NounUser and the digest.
+// tenant, KindUser and the digest.
 const suspendedUser = "SELECT 1 FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?"
 
-// ManySessions is where LiveSessions stops counting.
+// ManySessions is the number at which LiveSessions stops counting.
 const ManySessions = 10_000
 
-// LiveSessions counts the sessions of ref that are live now and that suspending
-// it would end, up to ManySessions + 1.
+// LiveSessions counts the live sessions that suspending ref would end, up to
+// ManySessions + 1.
 func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 	now := At(s.Now())
 	condition, args := "", []any{ref.Tenant, now, now}
-	switch ref.Noun {
-	case NounClient:
+	switch ref.Kind {
+	case KindClient:
 		condition, args = " AND client_id = ?", append(args, ref.ID)
-	case NounUser:
+	case KindUser:
 		condition, args = " AND subject = ?", append(args, ref.ID)
-	case NounIssuer:
+	case KindIssuer:
 		var ids []string
 		err := s.query(ctx, func(db *gorm.DB) error {
 			entries, err := (&applier{tx: db, store: s}).entries(ref)
@@ -507,8 +507,8 @@ func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 	return n, err
 }
 
-// String describes the suspension for an operator: since when, by whom, and
-// why.
+// String returns the time, the author and the reason of the suspension, for an
+// operator.
 func (s Suspension) String() string {
 	text := "suspended since " + s.SuspendedAt.Format(time.RFC3339)
 	if s.SuspendedBy != "" {

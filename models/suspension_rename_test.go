@@ -13,21 +13,21 @@ import (
 
 const oldURL, newURL = "https://auth.example.com", "https://login.example.com"
 
-// moved is the tenant whose issuer has the same id and another URL.
+// moved is the tenant with another URL for its trusted issuer, which keeps its id.
 func moved(url string) settings.TenantSpec {
 	spec := tenant()
 	spec.TrustedIssuers[0].ID, spec.TrustedIssuers[0].Issuer = "auth-example-com", url
 	return spec
 }
 
-// suspended returns the listed suspensions that suspend an existing row.
-func (w *fixture) suspended() (names []string) {
+// suspendedNames lists the suspensions of existing rows.
+func (w *fixture) suspendedNames() (names []string) {
 	w.Helper()
 	list, err := w.Suspensions(w.Context(), secrets{}, "")
 	must(w, err)
 	for _, s := range list {
 		if s.Exists {
-			names = append(names, s.Noun+" "+s.ID)
+			names = append(names, s.Kind+" "+s.ID)
 		}
 	}
 	return names
@@ -37,20 +37,20 @@ func TestAnIssuerWithANewURLStaysSuspendedUntilItIsResumedByAnyName(t *testing.T
 	for _, name := range []string{oldURL, newURL, "auth-example-com"} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
-				w.suspend(models.NounIssuer, oldURL)
+				w.suspend(models.KindIssuer, oldURL)
 				dry, err := w.Apply(t.Context(), []settings.TenantSpec{moved(newURL)}, secrets{}, models.ApplyOptions{DryRun: true})
 				must(t, err)
 				among, err := w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{moved(newURL)})
 				must(t, err)
 				if len(dry) != 1 || len(among) != 1 || among[0].ID != oldURL {
-					t.Errorf("before the change the file's suspensions are %+v", among)
+					t.Errorf("before the change, the suspensions of the file are %+v", among)
 				}
 				w.apply(moved(newURL))
 				w.apply(moved(newURL))
 				if w.config().Issuers[0].Enabled() {
-					t.Fatal("another URL lifts the suspension")
+					t.Fatal("a new URL lifts the suspension")
 				}
-				if names := w.suspended(); !slices.Equal(names, []string{"issuer auth-example-com"}) {
+				if names := w.suspendedNames(); !slices.Equal(names, []string{"issuer auth-example-com"}) {
 					t.Errorf("listed: %q", names)
 				}
 				among, err = w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{moved(newURL)})
@@ -59,9 +59,9 @@ func TestAnIssuerWithANewURLStaysSuspendedUntilItIsResumedByAnyName(t *testing.T
 					t.Errorf("the file's suspensions are %+v", among)
 				}
 				w.clock.Advance(time.Minute)
-				w.resume(models.NounIssuer, name)
-				if !w.config().Issuers[0].Enabled() || len(w.suspended()) != 0 {
-					t.Errorf("resumed by %s, it is off, with %q listed", name, w.suspended())
+				w.resume(models.KindIssuer, name)
+				if !w.config().Issuers[0].Enabled() || len(w.suspendedNames()) != 0 {
+					t.Errorf("resumed by %s, it is off, with %q listed", name, w.suspendedNames())
 				}
 				w.apply(moved(newURL))
 				if !w.config().Issuers[0].Enabled() {
@@ -76,9 +76,9 @@ func TestAnIssuerWithANewURLStaysSuspendedUntilItIsResumedByAnyName(t *testing.T
 // does not alter that.
 func TestAURLStaysSuspendedWhenAnEntryThatHadItIsResumed(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
-		w.suspend(models.NounIssuer, oldURL)
+		w.suspend(models.KindIssuer, oldURL)
 		w.apply(moved(newURL))
-		lifted, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, newURL), operator)
+		lifted, err := w.Resume(t.Context(), secrets{}, ref(models.KindIssuer, newURL), operator)
 		must(t, err)
 		if lifted.Followed == nil || lifted.Followed.Name != oldURL {
 			t.Errorf("it is not said that the URL stays suspended: %+v", lifted)
@@ -92,7 +92,7 @@ func TestAURLStaysSuspendedWhenAnEntryThatHadItIsResumed(t *testing.T) {
 		if len(list) != 1 || list[0].ID != oldURL || !list[0].Exists {
 			t.Errorf("listed: %+v", list)
 		}
-		w.resume(models.NounIssuer, oldURL)
+		w.resume(models.KindIssuer, oldURL)
 		if !w.config().Issuers[0].Enabled() {
 			t.Error("the entry stays off")
 		}
@@ -101,7 +101,7 @@ func TestAURLStaysSuspendedWhenAnEntryThatHadItIsResumed(t *testing.T) {
 
 func TestAnEntryThatMovedAndIsCreatedAgainIsSuspended(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
-		w.suspend(models.NounIssuer, oldURL)
+		w.suspend(models.KindIssuer, oldURL)
 		w.apply(moved(newURL))
 		without := tenant()
 		without.TrustedIssuers = nil
@@ -116,9 +116,9 @@ func TestAnEntryThatMovedAndIsCreatedAgainIsSuspended(t *testing.T) {
 		if w.config().Issuers[0].Enabled() {
 			t.Error("removed and made again, it is enabled")
 		}
-		w.resume(models.NounIssuer, oldURL)
-		if !w.config().Issuers[0].Enabled() || len(w.suspended()) != 0 {
-			t.Errorf("resumed, it is off, with %q listed", w.suspended())
+		w.resume(models.KindIssuer, oldURL)
+		if !w.config().Issuers[0].Enabled() || len(w.suspendedNames()) != 0 {
+			t.Errorf("resumed, it is off, with %q listed", w.suspendedNames())
 		}
 	})
 }
@@ -134,7 +134,7 @@ func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
 		must(t, err)
 		refused := func(id string, words ...string) {
 			t.Helper()
-			_, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, id), operator)
+			_, err := w.Resume(t.Context(), secrets{}, ref(models.KindIssuer, id), operator)
 			if !errors.Is(err, models.ErrOtherName) {
 				t.Fatalf("resuming %s returned %v", id, err)
 			}
@@ -144,18 +144,18 @@ func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
 				}
 			}
 		}
-		w.suspend(models.NounIssuer, newURL)
+		w.suspend(models.KindIssuer, newURL)
 		refused("one", newURL, "also suspends two")
 		w.apply(two("https://other.example.com", newURL))
 		refused("two", newURL, "also suspends one") // it moved away, and follows
-		w.resume(models.NounIssuer, newURL)
+		w.resume(models.KindIssuer, newURL)
 		w.apply(two(newURL, newURL))
-		w.suspend(models.NounIssuer, "one")
-		w.suspend(models.NounIssuer, "two")
+		w.suspend(models.KindIssuer, "one")
+		w.suspend(models.KindIssuer, "two")
 		refused(newURL, "one", "two") // each was meant alone
-		w.resume(models.NounIssuer, "one")
-		w.resume(models.NounIssuer, newURL) // the one that is left
-		if names := w.suspended(); len(names) != 0 {
+		w.resume(models.KindIssuer, "one")
+		w.resume(models.KindIssuer, newURL) // the one that is left
+		if names := w.suspendedNames(); len(names) != 0 {
 			t.Errorf("listed: %q", names)
 		}
 	})
@@ -163,20 +163,20 @@ func TestResumingAnEntryDoesNotResumeOthers(t *testing.T) {
 
 func TestASeparateSuspensionFollowsNoURL(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
-		_, err := w.Suspend(t.Context(), secrets{}, ref(models.NounIssuer, oldURL), models.Actor{Name: "helpdesk", Role: models.RoleSupport}, "odd")
+		_, err := w.Suspend(t.Context(), secrets{}, ref(models.KindIssuer, oldURL), models.Actor{Name: "helpdesk", Role: models.RoleSupport}, "odd")
 		must(t, err)
 		w.apply(moved(newURL))
 		support := models.Actor{Name: "helpdesk", Role: models.RoleSupport}
-		w.suspend(models.NounIssuer, oldURL) // by a higher role
-		if _, err := w.Resume(t.Context(), secrets{}, ref(models.NounIssuer, newURL), support); !errors.Is(err, models.ErrMayNotResume) {
+		w.suspend(models.KindIssuer, oldURL) // by a higher role
+		if _, err := w.Resume(t.Context(), secrets{}, ref(models.KindIssuer, newURL), support); !errors.Is(err, models.ErrMayNotResume) {
 			t.Errorf("resuming what follows returned %v", err)
 		}
-		w.suspend(models.NounIssuer, "auth-example-com")
-		w.resume(models.NounIssuer, oldURL)
+		w.suspend(models.KindIssuer, "auth-example-com")
+		w.resume(models.KindIssuer, oldURL)
 		if w.config().Issuers[0].Enabled() {
 			t.Error("lifting the URL's suspension lifts that of the id")
 		}
-		w.resume(models.NounIssuer, newURL)
+		w.resume(models.KindIssuer, newURL)
 		if !w.config().Issuers[0].Enabled() {
 			t.Error("it stays off")
 		}
@@ -184,15 +184,15 @@ func TestASeparateSuspensionFollowsNoURL(t *testing.T) {
 }
 
 // Every suspended row is listed and can be resumed, with or without a record.
-func TestWhatIsSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
-	for _, noun := range models.Nouns {
-		t.Run(noun, func(t *testing.T) {
+func TestARowSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
+	for _, kind := range models.Kinds {
+		t.Run(kind, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
-				id := w.suspendable()[noun]
+				id := w.suspendableIDs()[kind]
 				w.create(w.alice())
-				w.suspend(noun, id)
+				w.suspend(kind, id)
 				w.exec("DELETE FROM suspensions")
-				if names := w.suspended(); !slices.Equal(names, []string{noun + " " + id}) {
+				if names := w.suspendedNames(); !slices.Equal(names, []string{kind + " " + id}) {
 					t.Errorf("listed: %q", names)
 				}
 				named := tenant()
@@ -200,13 +200,13 @@ func TestWhatIsSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
 				if among, err := w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{named}); len(among) != 1 || err != nil {
 					t.Errorf("the file's suspensions are %+v, %v", among, err)
 				}
-				if _, err := w.Resume(t.Context(), secrets{}, ref(noun, id), models.Actor{Name: "a", Role: models.RoleAdmin}); !errors.Is(err, models.ErrMayNotResume) {
+				if _, err := w.Resume(t.Context(), secrets{}, ref(kind, id), models.Actor{Name: "a", Role: models.RoleAdmin}); !errors.Is(err, models.ErrMayNotResume) {
 					t.Errorf("a role that may not lift every suspension: %v", err)
 				}
 				w.clock.Advance(time.Minute)
-				w.resume(noun, id)
-				w.create(w.known())
-				if names := w.suspended(); len(names) != 0 {
+				w.resume(kind, id)
+				w.create(w.withDigest())
+				if names := w.suspendedNames(); len(names) != 0 {
 					t.Errorf("listed: %q", names)
 				}
 			})
@@ -217,8 +217,8 @@ func TestWhatIsSuspendedWithoutARecordIsListedAndResumed(t *testing.T) {
 func TestNothingOfARemovedTenantIsListed(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
-		for noun, id := range w.suspendable() {
-			w.suspend(noun, id)
+		for kind, id := range w.suspendableIDs() {
+			w.suspend(kind, id)
 		}
 		_, err := w.Apply(t.Context(), []settings.TenantSpec{{ID: "other"}}, secrets{}, models.ApplyOptions{Prune: true})
 		must(t, err)
@@ -233,8 +233,8 @@ func TestNothingOfARemovedTenantIsListed(t *testing.T) {
 func TestARecordNamesNoUser(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
-		w.suspend(models.NounUser, "alice")
-		w.suspend(models.NounClient, "gone")
+		w.suspend(models.KindUser, "alice")
+		w.suspend(models.KindClient, "gone")
 		if n := w.number("SELECT count(*) FROM suspensions WHERE noun = 'user' AND (name LIKE '%alice%' OR reason LIKE '%alice%' OR suspended_by LIKE '%alice%')"); n != 0 {
 			t.Error("the record names a user in clear")
 		}

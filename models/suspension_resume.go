@@ -11,9 +11,9 @@ import (
 )
 
 // Resume lifts a suspension. It finds the suspension by the name that was
-// suspended, and that of a trusted issuer also by the id and by the URL that
-// the entry has now. Sessions from before stay ended, and what its
-// configuration disables stays disabled.
+// suspended. It finds the suspension of a trusted issuer also by the current id
+// and the current URL of the entry. Ended sessions stay ended, and an object
+// that the configuration disables stays disabled.
 func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, by Actor) (*Suspended, error) {
 	key, err := s.SuspensionKey(ctx, secrets)
 	if err != nil {
@@ -38,7 +38,7 @@ func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, 
 			}
 			lifted.Suspension, lifted.ID = *found, ref.ID
 			if found.Follows != nil {
-				if lifted.Followed, err = a.suspension(ref.Tenant, NounIssuer, found.Follows); err != nil {
+				if lifted.Followed, err = a.suspension(ref.Tenant, KindIssuer, found.Follows); err != nil {
 					return err
 				}
 			}
@@ -57,30 +57,31 @@ func (s *Store) Resume(ctx context.Context, secrets SuspensionSecrets, ref Ref, 
 // suspensionToLift finds the suspension that ref refers to; it returns nil if
 // there is none.
 func (a *applier) suspensionToLift(key SuspensionKey, ref Ref) (*Suspension, error) {
-	found, err := a.suspension(ref.Tenant, ref.Noun, key.digest(ref))
+	found, err := a.suspension(ref.Tenant, ref.Kind, key.digest(ref))
 	if err != nil || found != nil {
 		return found, err
 	}
-	if ref.Noun == NounIssuer {
+	if ref.Kind == KindIssuer {
 		if found, err = a.suspensionOfEntries(key, ref); err != nil || found != nil {
 			return found, err
 		}
 	}
-	off, err := a.store.switchedOff(a.tx, ref.Tenant)
+	off, err := a.store.suspendedRows(a.tx, ref.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	for _, row := range off {
-		if row.Noun == ref.Noun && slices.Contains(row.Names, ref.ID) {
+		if row.Kind == ref.Kind && slices.Contains(row.Names, ref.ID) {
 			return row.unrecorded(), nil
 		}
 	}
 	return nil, nil
 }
 
-// suspensionOfEntries finds the one suspension, by another name, of the entries
-// that ref identifies. It must not affect any other entry: resuming one entry
-// must not resume the rest.
+// suspensionOfEntries finds a suspension, under another name, of the entries that
+// ref identifies. It returns ErrOtherName if there are several, or if the
+// suspension affects other entries too: resuming one entry must not resume the
+// rest.
 func (a *applier) suspensionOfEntries(key SuspensionKey, ref Ref) (*Suspension, error) {
 	rows, err := a.allEntries(ref.Tenant)
 	if err != nil {
@@ -89,7 +90,7 @@ func (a *applier) suspensionOfEntries(key SuspensionKey, ref Ref) (*Suspension, 
 	found, others := map[string]*Suspension{}, map[string][]string{} // by digest
 	for _, row := range rows {
 		for _, name := range row.names() {
-			record, err := a.suspension(row.TenantID, NounIssuer, key.digest(Ref{NounIssuer, row.TenantID, name}))
+			record, err := a.suspension(row.TenantID, KindIssuer, key.digest(Ref{KindIssuer, row.TenantID, name}))
 			switch {
 			case err != nil:
 				return nil, err
@@ -127,7 +128,7 @@ func (a *applier) deleteSuspension(s *Suspension) (gone [][]byte, err error) {
 		return nil, nil
 	}
 	const these = " FROM suspensions WHERE tenant_id = ? AND noun = ? AND (id_digest = ? OR follows = ?)"
-	args := []any{s.TenantID, s.Noun, s.IDDigest, s.IDDigest}
+	args := []any{s.TenantID, s.Kind, s.IDDigest, s.IDDigest}
 	var records []Suspension
 	if err := a.tx.Raw("SELECT *"+these, args...).Scan(&records).Error; err != nil {
 		return nil, err
@@ -138,9 +139,9 @@ func (a *applier) deleteSuspension(s *Suspension) (gone [][]byte, err error) {
 	return gone, a.tx.Exec("DELETE"+these, args...).Error
 }
 
-// resume resumes the rows that no other suspension affects. It sets a new
-// sessions_valid_from, because an exchange may have created a session while the
-// suspension began.
+// resume resumes the rows that no other suspension affects. It sets
+// sessions_valid_from again, because an exchange may have created a session while
+// the suspension began.
 func (a *applier) resume(ref Ref, key SuspensionKey, gone [][]byte, by Actor, tenantExists bool) (exists bool, staysOff *Suspension, err error) {
 	now, e := At(a.now), Event{At: a.now, TenantID: ref.Tenant, Details: map[string]any{"by": by.Name}}
 	type row struct {
@@ -149,20 +150,20 @@ func (a *applier) resume(ref Ref, key SuspensionKey, gone [][]byte, by Actor, te
 	}
 	var rows []row
 	marked := " SET suspended_at = NULL, sessions_valid_from = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND "
-	switch ref.Noun {
-	case NounTenant:
+	switch ref.Kind {
+	case KindTenant:
 		e.Type = EventTenantResumed
 		rows = []row{{"UPDATE tenants" + marked + "id = ?", []any{now, now, ref.Tenant}}}
 		exists = tenantExists
-	case NounClient:
+	case KindClient:
 		e.Type, e.ClientID = EventClientResumed, ref.ID
 		rows = []row{{"UPDATE clients" + marked + "tenant_id = ? AND id = ? AND removed_at IS NULL", []any{now, now, ref.Tenant, ref.ID}}}
 		exists, err = a.rowExists("clients", "tenant_id = ? AND id = ? AND removed_at IS NULL", ref.Tenant, ref.ID)
-	case NounUser:
+	case KindUser:
 		e.Type, e.Subject = EventUserResumed, ref.ID
 		rows = []row{{"UPDATE users SET suspended_at = NULL, seen_at = ?, updated_at = ? WHERE suspended_at IS NOT NULL AND tenant_id = ? AND sub = ?", []any{now, now, ref.Tenant, ref.ID}}}
 		exists, err = a.rowExists("users", "tenant_id = ? AND sub = ?", ref.Tenant, ref.ID)
-	case NounIssuer:
+	case KindIssuer:
 		e.Type = EventIssuerResumed
 		e.Details["issuer"] = ref.ID
 		entries, err := a.allEntries(ref.Tenant)
@@ -170,8 +171,8 @@ func (a *applier) resume(ref Ref, key SuspensionKey, gone [][]byte, by Actor, te
 			return false, nil, err
 		}
 		for _, entry := range entries {
-			meant := entry.named(ref.ID) || slices.ContainsFunc(gone, func(digest []byte) bool { return key.names(&entry, digest) })
-			if exists = exists || meant; !meant {
+			included := entry.named(ref.ID) || slices.ContainsFunc(gone, func(digest []byte) bool { return key.names(&entry, digest) })
+			if exists = exists || included; !included {
 				continue
 			}
 			other, err := a.suspensionOfIssuer(key, &entry)
@@ -202,10 +203,11 @@ func (a *applier) resume(ref Ref, key SuspensionKey, gone [][]byte, by Actor, te
 	return exists, staysOff, touchTenant(a.tx, ref.Tenant, a.now)
 }
 
-// suspensionOfIssuer finds a suspension of an entry by its id or by its URL.
+// suspensionOfIssuer finds a suspension of an entry by its id or by its URL. It
+// returns nil if there is none.
 func (a *applier) suspensionOfIssuer(key SuspensionKey, entry *TrustedIssuer) (*Suspension, error) {
 	for _, name := range entry.names() {
-		found, err := a.suspension(entry.TenantID, NounIssuer, key.digest(Ref{NounIssuer, entry.TenantID, name}))
+		found, err := a.suspension(entry.TenantID, KindIssuer, key.digest(Ref{KindIssuer, entry.TenantID, name}))
 		if err != nil {
 			return nil, err
 		}
@@ -220,6 +222,6 @@ func (a *applier) suspensionOfIssuer(key SuspensionKey, entry *TrustedIssuer) (*
 // names reports whether digest is the digest of a name of the entry.
 func (k SuspensionKey) names(entry *TrustedIssuer, digest []byte) bool {
 	return slices.ContainsFunc(entry.names(), func(name string) bool {
-		return bytes.Equal(digest, k.digest(Ref{NounIssuer, entry.TenantID, name}))
+		return bytes.Equal(digest, k.digest(Ref{KindIssuer, entry.TenantID, name}))
 	})
 }

@@ -15,33 +15,33 @@ import (
 
 var operator = models.Actor{Name: "cli root@host", Role: models.RoleMachine}
 
-func ref(noun, id string) models.Ref {
-	if noun == models.NounTenant {
-		return models.Ref{Noun: noun, Tenant: id, ID: id}
+func ref(kind, id string) models.Ref {
+	if kind == models.KindTenant {
+		return models.Ref{Kind: kind, Tenant: id, ID: id}
 	}
-	return models.Ref{Noun: noun, Tenant: acme, ID: id}
+	return models.Ref{Kind: kind, Tenant: acme, ID: id}
 }
 
-func (w *fixture) suspend(noun, id string) *models.Suspended {
+func (w *fixture) suspend(kind, id string) *models.Suspended {
 	w.Helper()
-	done, err := w.Suspend(w.Context(), secrets{}, ref(noun, id), operator, "leaked")
+	done, err := w.Suspend(w.Context(), secrets{}, ref(kind, id), operator, "leaked")
 	must(w, err)
 	return done
 }
 
-func (w *fixture) resume(noun, id string) {
+func (w *fixture) resume(kind, id string) {
 	w.Helper()
-	_, err := w.Resume(w.Context(), secrets{}, ref(noun, id), operator)
+	_, err := w.Resume(w.Context(), secrets{}, ref(kind, id), operator)
 	must(w, err)
 }
 
-// suspendable lists what alice's session depends on.
-func (w *fixture) suspendable() map[string]string {
-	return map[string]string{models.NounTenant: acme, models.NounClient: "web", models.NounIssuer: "auth-example-com", models.NounUser: "alice"}
+// suspendableIDs returns what alice's session depends on: an id of each kind.
+func (w *fixture) suspendableIDs() map[string]string {
+	return map[string]string{models.KindTenant: acme, models.KindClient: "web", models.KindIssuer: "auth-example-com", models.KindUser: "alice"}
 }
 
-// known is alice's next sign-in as a node does it, which knows the key of suspensions.
-func (w *fixture) known(change ...func(*models.NewSession)) models.NewSession {
+// withDigest is a sign-in of alice by a node, which knows the key of suspensions.
+func (w *fixture) withDigest(change ...func(*models.NewSession)) models.NewSession {
 	w.Helper()
 	key, err := w.SuspensionKey(w.Context(), secrets{})
 	must(w, err)
@@ -50,8 +50,8 @@ func (w *fixture) known(change ...func(*models.NewSession)) models.NewSession {
 	return n
 }
 
-// refused reports whether nothing can be done with the session, and no other opened.
-func (w *fixture) refused(row *models.Session) bool {
+// isRefused reports whether a refresh of the session is rejected.
+func (w *fixture) isRefused(row *models.Session) bool {
 	w.Helper()
 	config := w.config()
 	step := w.step(row, row.Refresh.Generation)
@@ -65,39 +65,39 @@ func (w *fixture) refused(row *models.Session) bool {
 }
 
 func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
-	for _, noun := range models.Nouns {
-		t.Run(noun, func(t *testing.T) {
+	for _, kind := range models.Kinds {
+		t.Run(kind, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
-				id := w.suspendable()[noun]
+				id := w.suspendableIDs()[kind]
 				row := w.create(w.alice())
 				w.clock.Advance(time.Minute)
-				if n, err := w.LiveSessions(t.Context(), ref(noun, id)); n != 1 || err != nil {
+				if n, err := w.LiveSessions(t.Context(), ref(kind, id)); n != 1 || err != nil {
 					t.Errorf("%d sessions would end, %v; want 1", n, err)
 				}
 				revision := w.revision(acme)
-				if done := w.suspend(noun, id); done.Already || !done.Exists {
+				if done := w.suspend(kind, id); done.Already || !done.Exists {
 					t.Errorf("suspended: %+v", done)
 				}
-				if noun != models.NounUser && w.revision(acme) == revision {
-					t.Error("no node learns that the tenant has changed")
+				if kind != models.KindUser && w.revision(acme) == revision {
+					t.Error("the revision of the tenant has not changed, so that no node reads it again")
 				}
-				if n := w.number("SELECT count(*) FROM events WHERE type = ? AND until IS NOT NULL", noun+"_suspended"); n != 1 {
-					t.Errorf("%d events tell resource servers of it, want 1", n)
+				if n := w.number("SELECT count(*) FROM events WHERE type = ? AND until IS NOT NULL", kind+"_suspended"); n != 1 {
+					t.Errorf("the feed has %d events of it, want 1", n)
 				}
-				if !w.refused(row) {
-					t.Error("the session is refreshed")
+				if !w.isRefused(row) {
+					t.Error("a refresh succeeds")
 				}
-				if n, err := w.LiveSessions(t.Context(), ref(noun, id)); n != 0 || err != nil {
-					t.Errorf("%d sessions are left, %v", n, err)
+				if n, err := w.LiveSessions(t.Context(), ref(kind, id)); n != 0 || err != nil {
+					t.Errorf("%d live sessions, %v; want none", n, err)
 				}
-				_, err := w.CreateSession(t.Context(), w.known(), signs)
+				_, err := w.CreateSession(t.Context(), w.withDigest(), signs)
 				if !errors.Is(err, models.ErrNotPermitted) && !errors.Is(err, models.ErrUserDisabled) {
 					t.Errorf("an exchange returned %v", err)
 				}
 				w.apply(tenant()) // an older file, or the same
 				_, err = w.Apply(t.Context(), []settings.TenantSpec{tenant()}, secrets{}, models.ApplyOptions{Prune: true})
 				must(t, err)
-				if _, err := w.CreateSession(t.Context(), w.known(), signs); err == nil {
+				if _, err := w.CreateSession(t.Context(), w.withDigest(), signs); err == nil {
 					t.Error("applying a file lifts the suspension")
 				}
 				must(t, w.Sweep(t.Context()))
@@ -106,16 +106,16 @@ func TestSuspendingEndsSessionsUntilResumed(t *testing.T) {
 				}
 
 				w.clock.Advance(time.Minute)
-				w.resume(noun, id)
-				if !w.refused(row) {
-					t.Error("resuming revives the session from before")
+				w.resume(kind, id)
+				if !w.isRefused(row) {
+					t.Error("resuming makes the ended session live again")
 				}
 				w.clock.Advance(time.Second)
-				if w.refused(w.create(w.known())) {
-					t.Error("a session that was opened after resuming is refused")
+				if w.isRefused(w.create(w.withDigest())) {
+					t.Error("a session that was created after resuming is refused")
 				}
-				if n := w.number("SELECT count(*) FROM events WHERE type = ?", noun+"_resumed"); n != 1 {
-					t.Errorf("%d events tell of the resuming, want 1", n)
+				if n := w.number("SELECT count(*) FROM events WHERE type = ?", kind+"_resumed"); n != 1 {
+					t.Errorf("%d events of resuming, want 1", n)
 				}
 			})
 		})
@@ -126,25 +126,25 @@ func TestAnObjectCreatedWithASuspendedIDIsSuspended(t *testing.T) {
 	fresh := "https://fresh.example.com"
 	spec := settings.TenantSpec{ID: acme, Clients: []settings.ClientSpec{{ID: "fresh", ClientSettings: tenant().Clients[0].ClientSettings}},
 		TrustedIssuers: []settings.IssuerSpec{entry(fresh, "fresh:")}, Users: []settings.UserSpec{{Sub: "carol"}}}
-	for noun, c := range map[string]struct {
+	for kind, c := range map[string]struct {
 		id    string
 		made  settings.TenantSpec
 		count string
 	}{
-		models.NounTenant: {"fresh", settings.TenantSpec{ID: "fresh"}, "SELECT count(*) FROM tenants WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
-		models.NounClient: {"fresh", spec, "SELECT count(*) FROM clients WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
-		models.NounIssuer: {fresh, spec, "SELECT count(*) FROM trusted_issuers WHERE suspended_at IS NOT NULL"},
-		models.NounUser:   {"carol", spec, "SELECT count(*) FROM users WHERE sub = 'carol' AND suspended_at IS NOT NULL"},
+		models.KindTenant: {"fresh", settings.TenantSpec{ID: "fresh"}, "SELECT count(*) FROM tenants WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
+		models.KindClient: {"fresh", spec, "SELECT count(*) FROM clients WHERE id = 'fresh' AND suspended_at IS NOT NULL"},
+		models.KindIssuer: {fresh, spec, "SELECT count(*) FROM trusted_issuers WHERE suspended_at IS NOT NULL"},
+		models.KindUser:   {"carol", spec, "SELECT count(*) FROM users WHERE sub = 'carol' AND suspended_at IS NOT NULL"},
 	} {
-		t.Run(noun, func(t *testing.T) {
+		t.Run(kind, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
 				before := w.rows()
-				if done := w.suspend(noun, c.id); done.Exists {
+				if done := w.suspend(kind, c.id); done.Exists {
 					t.Errorf("suspended: %+v", done)
 				}
-				w.wantRows(before) // no row is created for an id that nothing has
-				if done := w.suspend(noun, c.id); !done.Already {
-					t.Error("the second suspension is not known to be one")
+				w.wantRows(before) // no row is created for an unused id
+				if done := w.suspend(kind, c.id); !done.Already {
+					t.Error("the second suspension does not report that it was suspended already")
 				}
 				w.apply(c.made)
 				if n := w.number(c.count); n != 1 {
@@ -153,13 +153,13 @@ func TestAnObjectCreatedWithASuspendedIDIsSuspended(t *testing.T) {
 				list, err := w.SuspendedAmong(t.Context(), secrets{}, []settings.TenantSpec{c.made})
 				must(t, err)
 				if len(list) != 1 || list[0].ID != c.id || list[0].Reason != "leaked" {
-					t.Errorf("of the file's nouns these are suspended: %+v", list)
+					t.Errorf("the suspensions of the file are %+v", list)
 				}
-				w.resume(noun, c.id)
+				w.resume(kind, c.id)
 				if n := w.number(c.count); n != 0 {
 					t.Error("it stays suspended after resuming")
 				}
-				if _, err := w.Resume(t.Context(), secrets{}, ref(noun, c.id), operator); !errors.Is(err, models.ErrNotSuspended) {
+				if _, err := w.Resume(t.Context(), secrets{}, ref(kind, c.id), operator); !errors.Is(err, models.ErrNotSuspended) {
 					t.Errorf("resuming twice returned %v", err)
 				}
 			})
@@ -167,16 +167,16 @@ func TestAnObjectCreatedWithASuspendedIDIsSuspended(t *testing.T) {
 	}
 	t.Run("a user's first sign-in", func(t *testing.T) {
 		each(t, func(t *testing.T, w *fixture) {
-			w.suspend(models.NounUser, "alice")
+			w.suspend(models.KindUser, "alice")
 			before := w.rows()
-			if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
+			if _, err := w.CreateSession(t.Context(), w.withDigest(), signs); !errors.Is(err, models.ErrUserDisabled) {
 				t.Errorf("returned %v", err)
 			}
-			if _, err := w.CreateSession(t.Context(), w.known(func(n *models.NewSession) { n.OnStatusList = true }), signs); !errors.Is(err, models.ErrUserDisabled) {
+			if _, err := w.CreateSession(t.Context(), w.withDigest(func(n *models.NewSession) { n.OnStatusList = true }), signs); !errors.Is(err, models.ErrUserDisabled) {
 				t.Errorf("with a status list entry, answered with %v", err)
 			}
 			w.wantRows(before)
-			w.create(w.known(func(n *models.NewSession) { n.Subject = "bob" }))
+			w.create(w.withDigest(func(n *models.NewSession) { n.Subject = "bob" }))
 		})
 	})
 }
@@ -184,8 +184,8 @@ func TestAnObjectCreatedWithASuspendedIDIsSuspended(t *testing.T) {
 func TestASuspensionOutlivesItsRow(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		spec := tenant()
-		w.suspend(models.NounClient, "web")
-		w.suspend(models.NounIssuer, "https://auth.example.com")
+		w.suspend(models.KindClient, "web")
+		w.suspend(models.KindIssuer, "https://auth.example.com")
 		w.clock.Advance(time.Second)
 		without := spec
 		without.Clients, without.TrustedIssuers = spec.Clients[1:], nil
@@ -199,41 +199,41 @@ func TestASuspensionOutlivesItsRow(t *testing.T) {
 		w.apply(spec)
 		config := w.config()
 		if config.Clients[1].Enabled() || config.Issuers[0].Enabled() {
-			t.Error("what was removed and made again is not suspended")
+			t.Error("the client and the issuer, removed and created again, are not suspended")
 		}
 	})
 }
 
-func TestSuspendedAndDisabledNeedBothLifted(t *testing.T) {
+func TestASuspendedAndDisabledUserNeedsBothLifted(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
-		w.suspend(models.NounUser, "alice")
+		w.suspend(models.KindUser, "alice")
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice", Disabled: true}}})
-		w.resume(models.NounUser, "alice")
-		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
+		w.resume(models.KindUser, "alice")
+		if _, err := w.CreateSession(t.Context(), w.withDigest(), signs); !errors.Is(err, models.ErrUserDisabled) {
 			t.Errorf("disabled and resumed, an exchange returned %v", err)
 		}
-		w.suspend(models.NounUser, "alice")
+		w.suspend(models.KindUser, "alice")
 		w.apply(settings.TenantSpec{ID: acme, Users: []settings.UserSpec{{Sub: "alice"}}})
-		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
+		if _, err := w.CreateSession(t.Context(), w.withDigest(), signs); !errors.Is(err, models.ErrUserDisabled) {
 			t.Errorf("suspended and enabled, an exchange returned %v", err)
 		}
-		w.resume(models.NounUser, "alice")
-		w.create(w.known())
+		w.resume(models.KindUser, "alice")
+		w.create(w.withDigest())
 	})
 }
 
 func TestAnIssuersURLRefersToEveryEntry(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		url := "https://auth.example.com"
-		w.suspend(models.NounIssuer, "auth-example-com")
-		w.suspend(models.NounIssuer, url)
+		w.suspend(models.KindIssuer, "auth-example-com")
+		w.suspend(models.KindIssuer, url)
 		w.apply(settings.TenantSpec{ID: acme, TrustedIssuers: []settings.IssuerSpec{entry(url, "")}})
-		w.resume(models.NounIssuer, url)
+		w.resume(models.KindIssuer, url)
 		if w.config().Issuers[0].Enabled() {
 			t.Error("resuming the URL resumes an entry that was suspended by its id")
 		}
-		w.resume(models.NounIssuer, "auth-example-com")
+		w.resume(models.KindIssuer, "auth-example-com")
 		if !w.config().Issuers[0].Enabled() {
 			t.Error("the entry stays suspended")
 		}
@@ -247,21 +247,21 @@ func TestResumingNeedsTheSuspendersRole(t *testing.T) {
 		for i, by := range roles {
 			for j, lifts := range roles {
 				t.Run(fmt.Sprintf("%s after %s", lifts, by), func(t *testing.T) {
-					_, err := w.Suspend(t.Context(), secrets{}, ref(models.NounUser, "alice"), models.Actor{Name: "a", Role: by}, "")
+					_, err := w.Suspend(t.Context(), secrets{}, ref(models.KindUser, "alice"), models.Actor{Name: "a", Role: by}, "")
 					must(t, err)
-					_, err = w.Resume(t.Context(), secrets{}, ref(models.NounUser, "alice"), models.Actor{Name: "b", Role: lifts})
+					_, err = w.Resume(t.Context(), secrets{}, ref(models.KindUser, "alice"), models.Actor{Name: "b", Role: lifts})
 					if may := j >= min(i, 2); may != (err == nil) || !may && !errors.Is(err, models.ErrMayNotResume) {
 						t.Errorf("returned %v", err)
 					}
 					if err != nil {
-						w.resume(models.NounUser, "alice")
+						w.resume(models.KindUser, "alice")
 					}
 				})
 			}
 		}
-		_, err := w.Suspend(t.Context(), secrets{}, ref(models.NounUser, "alice"), models.Actor{Name: "helpdesk", Role: models.RoleSupport}, "odd sign-ins")
+		_, err := w.Suspend(t.Context(), secrets{}, ref(models.KindUser, "alice"), models.Actor{Name: "helpdesk", Role: models.RoleSupport}, "odd sign-ins")
 		must(t, err)
-		if done := w.suspend(models.NounUser, "alice"); !done.Already || done.Role != models.RoleMachine || done.Reason != "leaked" {
+		if done := w.suspend(models.KindUser, "alice"); !done.Already || done.Role != models.RoleMachine || done.Reason != "leaked" {
 			t.Errorf("suspended again by a higher role: %+v", done.Suspension)
 		}
 	})
@@ -274,7 +274,7 @@ func TestSuspendingWinsAgainstAFirstSignIn(t *testing.T) {
 		node := w.another(models.Options{})
 		for i := range 16 {
 			sub := fmt.Sprint("user-", i)
-			n := w.known(func(n *models.NewSession) { n.Subject = sub })
+			n := w.withDigest(func(n *models.NewSession) { n.Subject = sub })
 			var both sync.WaitGroup
 			both.Go(func() {
 				if _, err := w.CreateSession(t.Context(), n, signs); err != nil && !errors.Is(err, models.ErrUserDisabled) {
@@ -282,14 +282,14 @@ func TestSuspendingWinsAgainstAFirstSignIn(t *testing.T) {
 				}
 			})
 			both.Go(func() {
-				if _, err := node.Suspend(t.Context(), secrets{}, ref(models.NounUser, sub), operator, ""); err != nil {
+				if _, err := node.Suspend(t.Context(), secrets{}, ref(models.KindUser, sub), operator, ""); err != nil {
 					t.Error(err)
 				}
 			})
 			both.Wait()
 		}
 		if n := w.number("SELECT count(*) FROM sessions WHERE ended_at IS NULL"); n != 0 {
-			t.Errorf("%d sessions of suspended users live", n)
+			t.Errorf("%d live sessions of suspended users", n)
 		}
 		if n := w.number("SELECT count(*) FROM users WHERE suspended_at IS NULL"); n != 0 {
 			t.Errorf("%d users who signed in are not suspended", n)
@@ -306,10 +306,10 @@ func TestSuspendingWaitsForAFirstSignIn(t *testing.T) {
 		must(t, err)
 		suspended := make(chan error, 1)
 		var id models.SessionID
-		_, err = w.CreateSession(t.Context(), w.known(), func(created *models.Session) error {
+		_, err = w.CreateSession(t.Context(), w.withDigest(), func(created *models.Session) error {
 			id = created.ID
 			go func() {
-				_, err := node.Suspend(t.Context(), secrets{}, ref(models.NounUser, "alice"), operator, "")
+				_, err := node.Suspend(t.Context(), secrets{}, ref(models.KindUser, "alice"), operator, "")
 				suspended <- err
 			}()
 			w.waitForALock()
@@ -326,7 +326,7 @@ func TestSuspendingWaitsForAFirstSignIn(t *testing.T) {
 func TestSuspendingInARemovedTenantIsRejected(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.exec("UPDATE tenants SET pruned_at = 1")
-		if _, err := w.Suspend(t.Context(), secrets{}, ref(models.NounClient, "web"), operator, ""); !errors.Is(err, models.ErrTenantRemoved) {
+		if _, err := w.Suspend(t.Context(), secrets{}, ref(models.KindClient, "web"), operator, ""); !errors.Is(err, models.ErrTenantRemoved) {
 			t.Errorf("returned %v", err)
 		}
 	})
@@ -335,15 +335,15 @@ func TestSuspendingInARemovedTenantIsRejected(t *testing.T) {
 func TestSuspensionsAreListedWithTheirReasons(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
-		for noun, id := range w.suspendable() {
-			w.suspend(noun, id)
+		for kind, id := range w.suspendableIDs() {
+			w.suspend(kind, id)
 		}
-		w.suspend(models.NounUser, "nobody")
+		w.suspend(models.KindUser, "nobody")
 		list, err := w.Suspensions(t.Context(), secrets{}, acme)
 		must(t, err)
 		ids := map[string]bool{}
 		for _, s := range list {
-			ids[s.Noun+" "+s.ID] = true
+			ids[s.Kind+" "+s.ID] = true
 			if want := "suspended since 2026-03-01T12:00:00Z by cli root@host: leaked"; s.String() != want || strings.Contains(string(s.IDDigest), "alice") {
 				t.Errorf("%s, want %s", s, want)
 			}

@@ -14,8 +14,8 @@ var sweptFor = map[string]session.EndReason{
 }
 
 func TestSweepEndsTheSessionsBeforeACutoff(t *testing.T) {
-	for noun, why := range sweptFor {
-		t.Run(noun, func(t *testing.T) {
+	for kind, why := range sweptFor {
+		t.Run(kind, func(t *testing.T) {
 			each(t, func(t *testing.T, w *fixture) {
 				refused := w.create(w.alice())
 				over := w.create(w.alice())
@@ -24,7 +24,7 @@ func TestSweepEndsTheSessionsBeforeACutoff(t *testing.T) {
 				elsewhere.TenantID, elsewhere.ClientID, elsewhere.IssuerID = w.neighbour()
 				w.create(elsewhere)
 				w.clock.Advance(time.Minute)
-				mark := w.switched(noun, true)
+				mark := w.switched(kind, true)
 				before := w.rows()
 				for range 2 {
 					must(t, w.Sweep(t.Context()))

@@ -13,32 +13,33 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// UserChange is what an operator changes of a user. A nil field stays as it is.
+// UserChange is an operator's change of a user.
 type UserChange struct {
-	Replace    bool           // attributes that an operator set and Attributes does not name are removed
-	Attributes map[string]any // nil values are removed
-	Disabled   *bool
+	Replace    bool           // remove the operator's attributes that Attributes does not name
+	Attributes map[string]any // attributes to set; a nil value removes one
+	Disabled   *bool          // nil: unchanged
 
 	Actor        Actor
-	Create       bool // a user who does not exist is created
-	Precondition func(version string) error
+	Create       bool                       // create the user if there is none
+	Precondition func(version string) error // an error of it aborts the change; nil: none
 }
 
-// Version changes whenever the user's attributes or state do. It stays the same at
-// a sign-in that changes neither.
+// Version changes whenever the user's attributes or state do. A sign-in that changes
+// neither does not change it.
 func (u *User) Version() string { return userVersion(u) }
 
-// ManagedAttributeError is the error of changing attributes that the file of serve
-// names.
+// ManagedAttributeError is the error of a change to attributes that the file of serve
+// sets.
 type ManagedAttributeError struct{ Names []string }
 
 // Error implements error.
 func (e *ManagedAttributeError) Error() string {
-	return "the file of \"latchkey serve\" sets the attributes " + strings.Join(e.Names, ", ") + ": change them there and restart a node"
+	return "the file of \"latchkey serve\" sets these attributes: " + strings.Join(e.Names, ", ") + "; change them in the file and restart a node"
 }
 
-// ChangeUser changes a user, in one transaction with the audit event, and reports
-// whether it created the user. ErrNotFound: there is no such user, or no such tenant.
+// ChangeUser changes a user and writes the audit event, in one transaction. It reports
+// whether it created the user. It returns ErrNotFound if there is no such tenant, or no
+// such user and Create is false.
 func (s *Store) ChangeUser(ctx context.Context, tenant, sub string, c UserChange) (created bool, err error) {
 	err = s.longTransaction(ctx, func(tx *gorm.DB) error {
 		if _, _, err := lockExistingTenant(tx, tenant, time.Time{}); err != nil {
@@ -62,7 +63,7 @@ func (s *Store) ChangeUser(ctx context.Context, tenant, sub string, c UserChange
 	return created, err
 }
 
-// changeUser determines the attributes, and writeUser writes them.
+// changeUser decides which attributes to set and to remove; writeUser writes them.
 func (a *applier) changeUser(tenant, sub string, c UserChange) error {
 	row, err := a.store.lockUser(a.tx, tenant, sub)
 	exists := err == nil
@@ -117,11 +118,11 @@ func (a *applier) changeUser(tenant, sub string, c UserChange) error {
 		}
 	}
 	if c.Disabled != nil && *c.Disabled != row.Disabled {
-		owned, err := ownedNouns(a.tx, tenant)
+		owned, err := ownedByFile(a.tx, tenant)
 		if err != nil {
 			return err
 		}
-		if owned[Ref{NounUser, tenant, sub}] {
+		if owned[Ref{KindUser, tenant, sub}] {
 			return settings.Faults{{Path: "disabled", Problem: managedByFile, Code: settings.FaultManagedByFile}}
 		}
 	}
@@ -132,7 +133,7 @@ func (a *applier) changeUser(tenant, sub string, c UserChange) error {
 	return a.writeUser(tenant, want, removed)
 }
 
-// without returns the attributes without those with the names.
+// without returns a copy without the named attributes.
 func (u UserAttributes) without(names map[string]bool) UserAttributes {
 	gone := func(name string, _ any) bool { return names[name] }
 	u.Values, u.Sources = maps.Clone(u.Values), maps.Clone(u.Sources)

@@ -118,17 +118,17 @@ func TestDeletingADisabledUserKeepsTheirTokensRevoked(t *testing.T) {
 func TestADeletedUserStaysSuspended(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.create(w.alice())
-		w.suspend(models.NounUser, "alice")
+		w.suspend(models.KindUser, "alice")
 		done, err := w.DeleteUser(t.Context(), acme, "alice", models.ServerActor)
 		must(t, err)
 		if !done.Suspended {
 			t.Error("the suspension is not reported")
 		}
-		if _, err := w.CreateSession(t.Context(), w.known(), signs); !errors.Is(err, models.ErrUserDisabled) {
+		if _, err := w.CreateSession(t.Context(), w.withDigest(), signs); !errors.Is(err, models.ErrUserDisabled) {
 			t.Errorf("a sign-in returned %v", err)
 		}
-		w.resume(models.NounUser, "alice")
-		w.create(w.known())
+		w.resume(models.KindUser, "alice")
+		w.create(w.withDigest())
 	})
 }
 

@@ -113,8 +113,8 @@ func TestAListOfUsersCountsTheirLiveSessions(t *testing.T) {
 		if got := show(); got != want {
 			t.Errorf("listed\n%swant\n%s", got, want)
 		}
-		w.suspend(models.NounUser, "alice")
-		w.suspend(models.NounIssuer, "auth-example-com")
+		w.suspend(models.KindUser, "alice")
+		w.suspend(models.KindIssuer, "auth-example-com")
 		want = "alice: 0, made 1m0s, seen 3m0s, suspended true\nbob: 0, made 4m0s, seen 4m0s, suspended false\ncarol: 0, made 4m0s, seen 4m0s, suspended false\n"
 		if got := show(); got != want {
 			t.Errorf("suspended, listed\n%swant\n%s", got, want)

@@ -164,7 +164,7 @@ func namedBefore(tx *gorm.DB, u *User) (named bool, err error) {
 		}
 	}
 	var n int
-	err = tx.Raw("SELECT count(*) FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", u.TenantID, NounUser, u.Sub).Row().Scan(&n)
+	err = tx.Raw("SELECT count(*) FROM file_nouns WHERE tenant_id = ? AND noun = ? AND id = ?", u.TenantID, KindUser, u.Sub).Row().Scan(&n)
 	return n > 0, err
 }
 

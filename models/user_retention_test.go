@@ -146,7 +146,7 @@ func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
 		for _, sub := range []string{"alice", "named-later", "suspended", "attribute", "owned"} {
 			w.signIn(sub)
 		}
-		w.suspend(models.NounUser, "suspended")
+		w.suspend(models.KindUser, "suspended")
 		w.exec(`UPDATE users SET attribute_sources = '{"role":"operator"}' WHERE sub = 'attribute'`) // as a release wrote it
 		w.exec("INSERT INTO file_nouns (tenant_id, noun, id) VALUES ('default', 'user', 'owned')")   // that did not know named_at
 		w.retainUsers("90d", func(s *settings.TenantSpec) {
@@ -160,7 +160,7 @@ func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
 		if n := w.number("SELECT count(*) FROM users"); n != 6 {
 			t.Errorf("%d users are left, want 6", n)
 		}
-		w.resume(models.NounUser, "suspended")
+		w.resume(models.KindUser, "suspended")
 		w.clock.Advance(90 * day)
 		if n := w.deleteUnseen(); n != 0 {
 			t.Error("a user was deleted whose suspension was lifted a moment ago")
@@ -177,7 +177,7 @@ func TestUsersWhomSomebodyNamedAreKept(t *testing.T) {
 func TestTheRetentionStartsOverWhenNobodyCouldSignIn(t *testing.T) {
 	for name, happens := range map[string]func(w *fixture){
 		"a tenant was disabled":   func(w *fixture) { w.retainUsers("90d", func(s *settings.TenantSpec) { s.Disabled = true }) },
-		"a tenant was suspended":  func(w *fixture) { w.suspend(models.NounTenant, acme) },
+		"a tenant was suspended":  func(w *fixture) { w.suspend(models.KindTenant, acme) },
 		"a database was restored": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestTheRetentionStartsOverWhenNobodyCouldSignIn(t *testing.T) {
 				case w.deleteUnseen() != 0:
 					t.Error("a user was deleted who could not sign in")
 				case strings.HasSuffix(name, "suspended"):
-					w.resume(models.NounTenant, acme)
+					w.resume(models.KindTenant, acme)
 				default:
 					w.retainUsers("90d")
 				}

@@ -37,7 +37,7 @@ func applyRemotely(cmd *cobra.Command, client *admin.Client, file string, o admi
 
 // changeOf returns a change as the database reports it.
 func changeOf(c admin.Change) models.Change {
-	change := models.Change{Created: c.Change == "created", Removed: c.Change == "removed", Noun: c.Kind, Tenant: c.Tenant, ID: c.ID, Notes: c.Notes}
+	change := models.Change{Created: c.Change == "created", Removed: c.Change == "removed", Kind: c.Kind, Tenant: c.Tenant, ID: c.ID, Notes: c.Notes}
 	for _, f := range c.Fields {
 		change.Fields = append(change.Fields, models.FieldChange{Name: f.Name, From: string(f.From), To: string(f.To)})
 	}

@@ -112,7 +112,7 @@ func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oau
 	}
 	list = slices.DeleteFunc(list, func(s models.Suspension) bool { return !s.Exists })
 	for _, s := range list[:min(len(list), maxSuspensions)] {
-		ref := models.Ref{Noun: s.Noun, Tenant: s.TenantID, ID: s.ID}
+		ref := models.Ref{Kind: s.Kind, Tenant: s.TenantID, ID: s.ID}
 		d.add(isWarning, "suspensions", "%s is %s; to lift the suspension: %s", describe(ref), s, resumeWithoutConfig(ref))
 	}
 	if more := len(list) - maxSuspensions; more > 0 {

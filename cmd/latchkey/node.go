@@ -99,7 +99,7 @@ func (n *node) reportStart(s *models.Started) {
 		s.Changes = nil
 	}
 	for _, c := range s.Changes {
-		n.log.Info("configuration applied", "tenant", c.Tenant, "kind", c.Noun, "id", c.ID, "created", c.Created)
+		n.log.Info("configuration applied", "tenant", c.Tenant, "kind", c.Kind, "id", c.ID, "created", c.Created)
 	}
 	for _, name := range s.Released {
 		n.log.Info("no longer managed by the configuration file", "object", name)
@@ -111,7 +111,7 @@ func (n *node) reportSuspended(ctx context.Context, keys *oauth.Keys) error {
 	list, err := n.store.SuspendedAmong(ctx, keys, n.config.Tenants)
 	for _, s := range list {
 		n.log.Warn("suspended, regardless of the configuration file; latchkey resume lifts the suspension",
-			"tenant", s.TenantID, "kind", s.Noun, "id", s.ID, "since", stamp(s.SuspendedAt), "by", s.SuspendedBy, "reason", s.Reason)
+			"tenant", s.TenantID, "kind", s.Kind, "id", s.ID, "since", stamp(s.SuspendedAt), "by", s.SuspendedBy, "reason", s.Reason)
 	}
 	return err
 }

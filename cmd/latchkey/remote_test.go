@@ -158,7 +158,7 @@ func TestAnOperatorActsOverTheAdminAPI(t *testing.T) {
 	if printed := operator.run("sessions", "end", sid); printed != "Ended session "+sid+".\n" {
 		t.Errorf("sessions end prints\n%s", printed)
 	}
-	operator.rejects([]string{"sessions", "end", "--user", "alice", "--confirm", "1"}, "2 sessions would end, and confirm is 1: nothing was ended")
+	operator.rejects([]string{"sessions", "end", "--user", "alice", "--confirm", "1"}, "2 sessions would end, but confirm is 1; none was ended")
 	if printed := operator.run("sessions", "end", "--user", "alice", "--client", "web", "--confirm", "2"); printed != "2 sessions ended.\n" {
 		t.Errorf("sessions end prints\n%s", printed)
 	}
@@ -181,7 +181,7 @@ func TestAnOperatorActsOverTheAdminAPI(t *testing.T) {
 	}
 	id := regexp.MustCompile(`id (\w+)\.`).FindStringSubmatch(told)[1]
 	viewer := operator.with(strings.TrimSpace(made))
-	viewer.rejects([]string{"users", "delete", "bob"}, "Not allowed: the role viewer may not do this")
+	viewer.rejects([]string{"users", "delete", "bob"}, "Not allowed: the role viewer does not include this operation")
 	viewer.rejects([]string{"admin-keys", "list"}, "Not allowed")
 	if printed := operator.run("admin-keys", "revoke", id); printed != "Revoked "+id+".\n" {
 		t.Errorf("admin-keys revoke prints\n%s", printed)
@@ -219,8 +219,8 @@ func TestApplyWorksOverTheAdminAPI(t *testing.T) {
 	operator.rejects([]string{"apply", "-f", d.file}, "is managed by the file of") // that of serve
 	operator.rejects([]string{"apply"}, "no file given: use -f")
 	operator.rejects([]string{"apply", "-f", file, "--reset-revision"}, "--reset-revision works on the database only")
-	operator.with(d.adminKey("viewer")).rejects([]string{"apply", "-f", file}, "Not allowed: the role viewer may not do this")
-	operator.with(d.adminKey("admin", "--tenant", "default")).rejects([]string{"apply", "-f", d.file}, "only an owner's key may")
+	operator.with(d.adminKey("viewer")).rejects([]string{"apply", "-f", file}, "Not allowed: the role viewer does not include this operation")
+	operator.with(d.adminKey("admin", "--tenant", "default")).rejects([]string{"apply", "-f", d.file}, "only a key with the role owner may")
 	for name, c := range map[string]struct{ text, want string }{
 		"a file that is missing":  {"tenants: [{id: default, clients: [{id: p, auth: secret, secret_file: absent}]}]", "tenants[0].clients[0].secret_file: cannot be read: absent: no such file or directory"},
 		"an unknown key":          {"tenants: [{id: default, clients: [{id: p, colour: red}]}]", "tenants[0].clients[0].colour: unknown key"},
@@ -256,7 +256,7 @@ func TestEventsAreFollowedOverTheAdminAPIAndLocally(t *testing.T) {
 		}
 	}
 	support := operator.with(d.adminKey("support"))
-	support.rejects([]string{"events", "follow"}, "Not allowed: the role support may not do this")
+	support.rejects([]string{"events", "follow"}, "Not allowed: the role support does not include this operation")
 	operator.rejects([]string{"events", "follow", "--tenant", "none"}, `there is no tenant "none", or the admin key is not for the tenant`)
 }
 
@@ -296,7 +296,7 @@ func TestExplainReadsTheTokenFromWhereItIs(t *testing.T) {
 	if !strings.Contains(masked, "may not see the values") || strings.Contains(masked, `"pro"`) {
 		t.Errorf("for support it prints\n%s", masked)
 	}
-	operator.with(d.adminKey("viewer")).rejects([]string{"explain", "--client", "web", token}, "Not allowed: the role viewer may not do this")
+	operator.with(d.adminKey("viewer")).rejects([]string{"explain", "--client", "web", token}, "Not allowed: the role viewer does not include this operation")
 	operator.rejects([]string{"explain", token}, "--client is missing")
 	operator.rejects([]string{"explain", "--client", "web", "--token-file", file, token}, "either as an argument or with --token-file")
 	operator.rejects([]string{"explain", "--client", "web", "--token-file", os.DevNull}, "the client token is empty")

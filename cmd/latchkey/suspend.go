@@ -143,9 +143,9 @@ func kindAndID(list *bool) cobra.PositionalArgs {
 		case *list && len(args) > 0:
 			return errors.New("--list takes no arguments")
 		case !*list && len(args) != 2:
-			return fmt.Errorf("two arguments are required: one of %s, and an id, as in: client web", strings.Join(models.Nouns, ", "))
-		case !*list && !slices.Contains(models.Nouns, args[0]):
-			return fmt.Errorf("%q cannot be suspended: the first argument must be one of %s", args[0], strings.Join(models.Nouns, ", "))
+			return fmt.Errorf("two arguments are required: one of %s, and an id, as in: client web", strings.Join(models.Kinds, ", "))
+		case !*list && !slices.Contains(models.Kinds, args[0]):
+			return fmt.Errorf("%q cannot be suspended: the first argument must be one of %s", args[0], strings.Join(models.Kinds, ", "))
 		}
 		return nil
 	}
@@ -153,8 +153,8 @@ func kindAndID(list *bool) cobra.PositionalArgs {
 
 // readRef reads the arguments. A tenant does not belong to another tenant.
 func readRef(cmd *cobra.Command, args []string, tenant string) (models.Ref, error) {
-	ref := models.Ref{Noun: args[0], Tenant: tenant, ID: args[1]}
-	if ref.Noun == models.NounTenant {
+	ref := models.Ref{Kind: args[0], Tenant: tenant, ID: args[1]}
+	if ref.Kind == models.KindTenant {
 		if cmd.Flags().Changed("tenant") && tenant != ref.ID {
 			return ref, errors.New("--tenant applies only to clients, issuers and users: give the id of the tenant as the argument")
 		}
@@ -171,10 +171,10 @@ func readRef(cmd *cobra.Command, args []string, tenant string) (models.Ref, erro
 
 // describe returns the name of ref, with its tenant.
 func describe(ref models.Ref) string {
-	if ref.Noun == models.NounTenant {
+	if ref.Kind == models.KindTenant {
 		return "tenant " + ref.ID
 	}
-	return fmt.Sprintf("%s %s of tenant %s", ref.Noun, printable(ref.ID), ref.Tenant)
+	return fmt.Sprintf("%s %s of tenant %s", ref.Kind, printable(ref.ID), ref.Tenant)
 }
 
 // printable returns an id that is safe to print: a sub may contain any character.
@@ -227,7 +227,7 @@ func printSuspended(cmd *cobra.Command, ref models.Ref, done *models.Suspended) 
 		fmt.Fprintf(out, "%s is already %s.\n", upperFirst(describe(ref)), done)
 	} else {
 		fmt.Fprintf(out, "Suspended %s.", describe(ref))
-		if ref.Noun == models.NounTenant || ref.Noun == models.NounClient {
+		if ref.Kind == models.KindTenant || ref.Kind == models.KindClient {
 			fmt.Fprint(out, " This takes effect on every server within 5 seconds.")
 		}
 		fmt.Fprintln(out)
@@ -239,7 +239,7 @@ func printResumed(cmd *cobra.Command, ref models.Ref, lifted *models.Suspended) 
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "Resumed %s. It was %s.\n", describe(ref), lifted)
 	other := func(name string) string {
-		return resumeCommand(cmd, models.Ref{Noun: ref.Noun, Tenant: ref.Tenant, ID: name})
+		return resumeCommand(cmd, models.Ref{Kind: ref.Kind, Tenant: ref.Tenant, ID: name})
 	}
 	if off := lifted.StaysOff; off != nil {
 		fmt.Fprintf(out, "! It stays disabled, because it is also %s. To lift that suspension: %s\n", off, other(off.ID))
@@ -258,8 +258,8 @@ func resumeCommand(cmd *cobra.Command, ref models.Ref) string {
 
 // resumeWithoutConfig is resumeCommand without the --config flag.
 func resumeWithoutConfig(ref models.Ref) string {
-	text := fmt.Sprintf("latchkey resume %s %s", ref.Noun, shellWord(ref.ID))
-	if ref.Noun != models.NounTenant && ref.Tenant != settings.DefaultTenant {
+	text := fmt.Sprintf("latchkey resume %s %s", ref.Kind, shellWord(ref.ID))
+	if ref.Kind != models.KindTenant && ref.Tenant != settings.DefaultTenant {
 		text += " --tenant " + ref.Tenant
 	}
 	return text
@@ -331,7 +331,7 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 		if by == "" {
 			by = "(unknown)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.TenantID, s.Noun, id, stamp(s.SuspendedAt), by, s.Reason)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.TenantID, s.Kind, id, stamp(s.SuspendedAt), by, s.Reason)
 	}
 	return w.Flush()
 }
@@ -344,7 +344,7 @@ func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, te
 		return err
 	}
 	for _, s := range list {
-		ref := models.Ref{Noun: s.Noun, Tenant: s.TenantID, ID: s.ID}
+		ref := models.Ref{Kind: s.Kind, Tenant: s.TenantID, ID: s.ID}
 		fmt.Fprintf(cmd.OutOrStdout(), "! %s is %s. To lift the suspension: %s\n", describe(ref), s, resumeCommand(cmd, ref))
 	}
 	return nil

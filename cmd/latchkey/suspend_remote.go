@@ -11,7 +11,7 @@ import (
 )
 
 func targetOf(ref models.Ref) admin.Target {
-	return admin.Target{Kind: admin.Kind(ref.Noun), Tenant: ref.Tenant, ID: ref.ID}
+	return admin.Target{Kind: admin.Kind(ref.Kind), Tenant: ref.Tenant, ID: ref.ID}
 }
 
 // suspendRemotely suspends over the admin API.

@@ -119,7 +119,7 @@ func TestResumeReportsOtherSuspensions(t *testing.T) {
 	}
 	d.edit("- issuer: "+d.issuer.URL, "- id: second\n        issuer: "+d.issuer.URL+"\n        audiences: [other]\n        share_subjects: true\n        token_type: jwt\n        keys: { discovery: true }\n        allow_private_addresses: true\n      - id: "+d.issuerID()+"\n        share_subjects: true\n        issuer: "+d.issuer.URL)
 	d.started()
-	d.rejects([]string{"resume", "issuer", "second"}, "issuer second of tenant default was not resumed: it is suspended by another name: resume "+d.issuer.URL+" (which also suspends "+d.issuerID()+")")
+	d.rejects([]string{"resume", "issuer", "second"}, "issuer second of tenant default was not resumed: it is suspended under another name: resume "+d.issuer.URL+" (which also suspends "+d.issuerID()+")")
 }
 
 func TestDoctorListsALimitedNumberOfSuspensions(t *testing.T) {

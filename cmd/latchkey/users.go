@@ -40,7 +40,7 @@ func newUsers(s *sharedFlags) *cobra.Command {
 					if err != nil {
 						return noUser(err, tenant, args[0])
 					}
-					n, err := store.LiveSessions(cmd.Context(), models.Ref{Noun: models.NounUser, Tenant: tenant, ID: args[0]})
+					n, err := store.LiveSessions(cmd.Context(), models.Ref{Kind: models.KindUser, Tenant: tenant, ID: args[0]})
 					if err != nil {
 						return err
 					}
@@ -127,7 +127,7 @@ func printDeleted(cmd *cobra.Command, tenant, sub string, done *models.Deletion)
 	case done.Suspended:
 		fmt.Fprintln(out, "The suspension remains: nobody with this sub can sign in until it is lifted.")
 	case done.WasDisabled:
-		ref := models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub}
+		ref := models.Ref{Kind: models.KindUser, Tenant: tenant, ID: sub}
 		fmt.Fprintf(out, "The user was disabled; the deletion has removed this too. To keep them out: latchkey suspend user %s --tenant %s%s\n", shellWord(ref.ID), ref.Tenant, configFlag(cmd))
 	}
 }

@@ -1,7 +1,6 @@
-// Package admin is the management of a deployment: the operations that the admin API
-// and the console offer to the holders of admin keys, and the admin API itself. What
-// is changed passes through the same validation as a configuration file, and reaches
-// the same rows with the same audit events.
+// Package admin contains the operations that manage a deployment, and the admin API
+// that offers them to the holders of admin keys. A change passes the same validation as
+// a configuration file, is written to the same rows, and causes the same audit events.
 package admin
 
 import (
@@ -14,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Service has the operations. Each of them checks what its caller may do.
+// Service has the operations as methods. Each method checks that its caller may use it.
 type Service struct {
 	Store   *models.Store
 	OAuth   *oauth.Server
@@ -23,13 +22,13 @@ type Service struct {
 	Log     *slog.Logger
 }
 
-// Caller is who calls an operation.
+// Caller identifies who calls an operation.
 type Caller struct {
 	Key       *models.AdminKey
 	IP        string
 	RequestID string
 
-	machine bool // there is no key
+	machine bool // a command on the server, without an admin key
 }
 
 // Machine returns the caller of a command that runs on the server itself. It may do
@@ -38,7 +37,7 @@ func Machine(name string) *Caller {
 	return &Caller{Key: &models.AdminKey{Name: name, Role: models.RoleOwner}, machine: true}
 }
 
-// actor returns the caller as audit events name it.
+// actor returns the caller in the form that audit events contain.
 func (c *Caller) actor() models.Actor {
 	if c.machine {
 		return models.Actor{Name: c.Key.Name, Role: models.RoleMachine}
@@ -46,7 +45,7 @@ func (c *Caller) actor() models.Actor {
 	return models.Actor{Name: c.Key.Name, Role: c.Key.Role, KeyID: c.Key.ID, IP: c.IP, RequestID: c.RequestID}
 }
 
-// roles are those who may call an operation.
+// roles lists the roles that may call an operation.
 type roles []models.Role
 
 var (
@@ -57,24 +56,25 @@ var (
 	everyone = roles{models.RoleOwner, models.RoleAdmin, models.RoleSupport, models.RoleViewer}
 )
 
-// may returns an error unless the caller has one of the roles and the tenant is one
-// of the caller's. A tenant that is not looks like one that does not exist.
+// may returns an error unless the caller has one of the roles and the caller's key is
+// valid for the tenant. A tenant that it is not valid for looks as if it did not exist.
 func (c *Caller) may(who roles, tenant string) error {
 	if tenant != "" && !c.Key.MayUse(tenant) {
 		return errNotFound
 	}
 	if !slices.Contains(who, c.Key.Role) {
-		return forbidden("the role " + string(c.Key.Role) + " may not do this")
+		return forbidden("the role " + string(c.Key.Role) + " does not include this operation")
 	}
 	return nil
 }
 
-// validate checks tenants as they would be, as the configuration file is checked.
+// validate checks tenants as they would be after a change, by the rules of the
+// configuration file.
 func (s *Service) validate(tenants []settings.TenantSpec) settings.Faults {
 	return append(settings.ValidateTenants(tenants, s.BaseURL), oauth.CheckTenants(tenants)...)
 }
 
-// tenantExists returns models.ErrNotFound unless there is such a tenant.
+// tenantExists returns models.ErrNotFound if there is no such tenant.
 func (s *Service) tenantExists(ctx context.Context, tenant string) error {
 	return s.Store.TenantExists(ctx, tenant)
 }

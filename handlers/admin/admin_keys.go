@@ -16,15 +16,15 @@ type AdminKey struct {
 	ID         string     `json:"id"`
 	Name       string     `json:"name"`
 	Role       string     `json:"role" enum:"owner,admin,support,viewer"`
-	Tenants    []string   `json:"tenants,omitempty" doc:"The tenants that it is for; absent: all"`
+	Tenants    []string   `json:"tenants,omitempty" doc:"The tenants that it is valid for; absent: all"`
 	State      string     `json:"state" enum:"active,revoked,expired"`
 	CreatedAt  time.Time  `json:"created_at"`
-	CreatedBy  string     `json:"created_by" doc:"Who made it"`
-	ParentID   string     `json:"parent_id,omitempty" doc:"The admin key that made it; absent if a command made it"`
+	CreatedBy  string     `json:"created_by" doc:"Who created it"`
+	ParentID   string     `json:"parent_id,omitempty" doc:"The id of the admin key that created it; absent if a command created it"`
 	ExpiresAt  *time.Time `json:"expires_at,omitempty"`
 	LastUsedAt *time.Time `json:"last_used_at,omitempty" doc:"To the hour"`
 	RevokedAt  *time.Time `json:"revoked_at,omitempty"`
-	Key        string     `json:"key,omitempty" doc:"The key itself, in the answer to its creation only"`
+	Key        string     `json:"key,omitempty" doc:"The key itself; only the response to its creation contains it"`
 }
 
 func newAdminKey(k models.AdminKey, now time.Time) AdminKey {
@@ -44,7 +44,7 @@ func newAdminKey(k models.AdminKey, now time.Time) AdminKey {
 // Self returns the caller's own key.
 func (s *Service) Self(c *Caller) AdminKey { return newAdminKey(*c.Key, s.Store.Now()) }
 
-// AdminKeys returns a page of the keys, in the order in which they were made.
+// AdminKeys returns a page of the admin keys, in the order of their creation.
 func (s *Service) AdminKeys(ctx context.Context, c *Caller, p models.Page) (*List[AdminKey], error) {
 	if err := c.may(owners, ""); err != nil {
 		return nil, err
@@ -71,8 +71,8 @@ type adminKeyBody struct {
 	settings.Place
 }
 
-// CreateAdminKey makes a key, which never outlives the caller's own. The answer is the
-// only one that has the key itself.
+// CreateAdminKey creates a key, which never outlives the caller's own. No other method
+// returns the key itself.
 func (s *Service) CreateAdminKey(ctx context.Context, c *Caller, body []byte) (*AdminKey, error) {
 	if err := c.may(owners, ""); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (s *Service) CreateAdminKey(ctx context.Context, c *Caller, body []byte) (*
 	}
 	faults := spec.Validate(now)
 	if end := c.Key.ExpiresAt; !end.IsZero() && spec.ExpiresAt.After(end.Time) {
-		faults.Add("expires_at", "must not be after the end of the key that makes it, %s", end.Format(time.RFC3339))
+		faults.Add("expires_at", "must not be later than the expiry of the key that creates it, %s", end.Format(time.RFC3339))
 	}
 	if len(faults) > 0 {
 		return nil, invalidBody("", faults)
@@ -114,20 +114,21 @@ func (s *Service) CreateAdminKey(ctx context.Context, c *Caller, body []byte) (*
 	return &made, nil
 }
 
-// RevokedKeys are the keys that were revoked.
+// RevokedKeys is the response to a revocation.
 type RevokedKeys struct {
-	Revoked []string `json:"revoked" doc:"The ids of the keys that were revoked by this request" nullable:"false"`
+	Revoked []string `json:"revoked" doc:"The ids of the keys that this request revoked" nullable:"false"`
 }
 
-// RevokeAdminKey revokes a key and, if asked to, every key that it made, directly or
-// through another key. The last key of an owner stays.
+// RevokeAdminKey revokes a key and, if descendants is true, every key that was created
+// with it, directly or through another key. It does not revoke the last usable key with
+// the role owner.
 func (s *Service) RevokeAdminKey(ctx context.Context, c *Caller, id string, descendants bool) (*RevokedKeys, error) {
 	if err := c.may(owners, ""); err != nil {
 		return nil, err
 	}
 	revoked, err := s.Store.RevokeAdminKey(ctx, id, descendants, false, c.actor())
 	if errors.Is(err, models.ErrLastOwner) {
-		return nil, conflict("last_owner", "It is the last key of an owner that can be used; make another one first, or use latchkey admin-keys revoke on the server")
+		return nil, conflict("last_owner", "It is the last usable key with the role owner; create another first, or run latchkey admin-keys revoke on the server")
 	}
 	if err != nil {
 		return nil, err

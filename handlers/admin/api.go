@@ -16,11 +16,11 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// basePath is where the API begins.
+// basePath begins the path of every operation.
 const basePath = "/admin/v1"
 
 func init() {
-	// huma has no setting of one API for these.
+	// huma has these settings for the whole process only.
 	huma.NewError = humaError
 	huma.DefaultArrayNullable = false
 }
@@ -36,7 +36,7 @@ type api struct {
 }
 
 // Register adds the routes of the admin API to a router. clientIP returns the address
-// of the client that a request comes from.
+// of the client that sent a request.
 func Register(r *gin.Engine, s *Service, clientIP func(*http.Request) string) {
 	a := newAPI(r, s, clientIP)
 	document := documents(a.OpenAPI())
@@ -130,11 +130,12 @@ func (a *api) caller(r *http.Request, id string) (*Caller, error) {
 	return &Caller{Key: row, IP: ip, RequestID: id}, nil
 }
 
-// readBody returns the body of a request to an operation that has one.
+// readBody reads the body of a request and checks its size and its media type. It
+// returns nil for an operation that takes no body.
 func readBody(r *http.Request, op *huma.Operation) ([]byte, error) {
 	if op.RequestBody == nil {
 		if r.ContentLength > 0 || len(r.TransferEncoding) > 0 {
-			return nil, problem(http.StatusBadRequest, "invalid_request", "This request has no body")
+			return nil, problem(http.StatusBadRequest, "invalid_request", "This operation takes no body")
 		}
 		return nil, nil
 	}
@@ -142,13 +143,13 @@ func readBody(r *http.Request, op *huma.Operation) ([]byte, error) {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return nil, problem(http.StatusRequestTimeout, "timeout", "The body took too long")
+		return nil, problem(http.StatusRequestTimeout, "timeout", "The body did not arrive in time")
 	case err != nil:
 		return nil, problem(http.StatusBadRequest, "invalid_request", "The body could not be read")
 	case len(body) > maxBody:
 		return nil, problem(http.StatusRequestEntityTooLarge, "too_large", "The body is larger than 1 MiB")
 	case len(body) == 0 && op.RequestBody.Required:
-		return nil, invalid(Fault{Detail: "the body is missing"})
+		return nil, invalid(Fault{Detail: "the request needs a body"})
 	case len(body) == 0:
 		return nil, nil
 	}
@@ -177,19 +178,20 @@ func writeProblem(g *gin.Context, p *Problem) {
 	g.Abort()
 }
 
-// route registers an operation. fn gets the caller.
+// route registers an operation, which calls fn.
 func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *Caller, in *I) (*O, error)) {
 	op.Path = basePath + op.Path
 	a.describeResponses(&op)
-	// The middleware reads the body. huma would validate it by the schema, whose errors
-	// contain values, so it learns of the body only for the document.
+	// The middleware reads the body. If huma knew of it, it would validate the body by
+	// the schema, and its errors contain values. So the body is added afterwards, for
+	// the document alone.
 	body := op.RequestBody
 	op.RequestBody = nil
 	defer func() { a.registered(op.Method, op.Path).RequestBody = body }()
 	huma.Register(a.API, op, func(ctx context.Context, in *I) (*O, error) {
 		c, _ := ctx.Value(callerKey).(*Caller)
 		if c == nil { // the middleware did not run
-			return nil, asProblem(errors.New("a request without a caller"))
+			return nil, asProblem(errors.New("no caller in the context of the request"))
 		}
 		out, err := fn(ctx, c, in)
 		if err != nil {
@@ -205,7 +207,7 @@ func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *
 	})
 }
 
-// registered returns an operation as it is in the document.
+// registered returns an operation of the document.
 func (a *api) registered(method, path string) *huma.Operation {
 	item := a.OpenAPI().Paths[path]
 	switch method {
@@ -234,7 +236,7 @@ func mediaTypeOf(ctx context.Context) string {
 	return kind
 }
 
-// takes gives an operation a body with the schema of T, of which huma reads nothing.
+// takes adds a body with the schema of T to an operation.
 func takes[T any](a *api, op huma.Operation, required bool, types ...string) huma.Operation {
 	return takesSchema(op, a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[T](), true, ""), required, types...)
 }
@@ -269,18 +271,18 @@ type TenantPath struct {
 }
 
 type PageQuery struct {
-	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"500" doc:"How many items the page has at most"`
-	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the page before"`
+	Limit  int    `query:"limit" default:"50" minimum:"1" maximum:"500" doc:"The maximum number of items on the page"`
+	Cursor string `query:"cursor" maxLength:"512" doc:"next_cursor of the previous page"`
 }
 
 type Conditions struct {
-	IfMatch     string `header:"If-Match" doc:"Change it only if its ETag is this one"`
-	IfNoneMatch string `header:"If-None-Match" doc:"With *, only create it"`
+	IfMatch     string `header:"If-Match" doc:"Make the change only if the resource has this ETag"`
+	IfNoneMatch string `header:"If-None-Match" doc:"With *: create the resource, and never replace one"`
 }
 
 func (c Conditions) precondition() Precondition { return Precondition(c) }
 
-// answer is a body with its ETag.
+// answer is a response with its ETag.
 type answer[T any] struct {
 	Status int
 	ETag   string `header:"ETag"`
@@ -292,7 +294,7 @@ type listAnswer[T any] struct{ Body *List[T] }
 
 type empty struct{}
 
-// putAnswer is 201 for what was created.
+// putAnswer returns the response to a PUT: 201 if it created the resource, otherwise 200.
 func putAnswer[T any](created bool, version string, body T) *answer[T] {
 	status := http.StatusOK
 	if created {

@@ -12,15 +12,15 @@ import (
 	"github.com/latchkey/latchkey/settings/decode"
 )
 
-// ApplyOptions say how a document is applied.
+// ApplyOptions are the options of Apply.
 type ApplyOptions struct {
-	DryRun  bool // change nothing
-	Replace bool // what is named becomes what the document says, and nothing stored stays in it
-	Prune   bool // remove what is not named, inside of the tenants of the key
+	DryRun  bool // change nothing, and report the difference
+	Replace bool // set the keys that the document leaves out to their defaults
+	Prune   bool // remove the objects that the document does not name, within the key's tenants
 	YAML    bool // the document is YAML; otherwise it is JSON
 }
 
-// Applied is what applying a document changed, or would change.
+// Applied is the difference that applying a document made, or would make.
 type Applied struct {
 	DryRun  bool     `json:"dry_run" doc:"Nothing was changed"`
 	Changes []Change `json:"changes" nullable:"false"`
@@ -29,18 +29,18 @@ type Applied struct {
 // Change is one difference between a document and what is stored.
 type Change struct {
 	Change string        `json:"change" enum:"created,changed,removed"`
-	Kind   string        `json:"kind" doc:"tenant, client, issuer, user, or file for the stored revision"`
+	Kind   string        `json:"kind" doc:"tenant, client, issuer or user; file: the stored revision"`
 	Tenant string        `json:"tenant,omitempty"`
 	ID     string        `json:"id,omitempty"`
 	Fields []FieldChange `json:"fields,omitempty"`
-	Notes  []string      `json:"notes,omitempty" doc:"What loosens security, renames users, or stays looser than the default"`
+	Notes  []string      `json:"notes,omitempty" doc:"Warnings: what loosens security, renames users, or stays looser than the default"`
 }
 
-// FieldChange is a setting that changes. Of a secret, from and to are absent.
+// FieldChange is a setting that changes. From and To are absent for a secret.
 type FieldChange struct {
 	Name string `json:"name"`
-	From any    `json:"from,omitempty" doc:"The value before, as JSON; absent: the default"`
-	To   any    `json:"to,omitempty" doc:"The value after, as JSON; absent: the default"`
+	From any    `json:"from,omitempty" doc:"The previous value; absent: the default"`
+	To   any    `json:"to,omitempty" doc:"The new value; absent: the default"`
 }
 
 // applyBody is the part of a configuration file that can be applied.
@@ -49,8 +49,8 @@ type applyBody struct {
 	Revision int64                 `yaml:"revision"`
 }
 
-// Apply makes tenants and what is in them as a document says, and reports the
-// difference. A key that is no owner's changes only what is in its tenants.
+// Apply applies a document of tenants and reports the difference. The key of an admin
+// changes only the objects in its tenants.
 func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOptions) (*Applied, error) {
 	if err := c.may(admins, ""); err != nil {
 		return nil, err
@@ -92,7 +92,7 @@ func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOpti
 	}
 	if b.Revision > 0 {
 		if !owner {
-			return nil, forbidden("only an owner's key may set revision")
+			return nil, forbidden("only a key with the role owner may set revision")
 		}
 		content, err := models.FileContent(b.Tenants)
 		if err != nil {
@@ -106,7 +106,7 @@ func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOpti
 	if err != nil {
 		return nil, err
 	}
-	if !o.DryRun && slices.ContainsFunc(changes, func(c models.Change) bool { return c.Created && c.Noun == models.NounTenant }) {
+	if !o.DryRun && slices.ContainsFunc(changes, func(c models.Change) bool { return c.Created && c.Kind == models.KindTenant }) {
 		if err := s.OAuth.EnsureSigningKeys(ctx); err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOpti
 func newChanges(changes []models.Change) []Change {
 	list := make([]Change, len(changes))
 	for i, c := range changes {
-		change := Change{Change: "changed", Kind: c.Noun, Tenant: c.Tenant, ID: c.ID, Notes: c.Notes}
+		change := Change{Change: "changed", Kind: c.Kind, Tenant: c.Tenant, ID: c.ID, Notes: c.Notes}
 		switch {
 		case c.Created:
 			change.Change = "created"
@@ -139,7 +139,7 @@ func newChanges(changes []models.Change) []Change {
 	return list
 }
 
-// filesIn returns the faults of members that name files.
+// filesIn returns a fault for each member that names a file.
 func filesIn(tenants []settings.TenantSpec) (faults settings.Faults) {
 	for _, t := range tenants {
 		for _, client := range t.Clients {
@@ -156,7 +156,8 @@ func filesIn(tenants []settings.TenantSpec) (faults settings.Faults) {
 	return faults
 }
 
-// confine restricts a document to what is in the tenants of a key that is no owner's.
+// confine returns an error if a document changes more than the objects in the tenants
+// of the caller's key, which does not have the role owner.
 func (s *Service) confine(ctx context.Context, c *Caller, b applyBody) error {
 	for i := range b.Tenants {
 		t := &b.Tenants[i]
@@ -168,16 +169,17 @@ func (s *Service) confine(ctx context.Context, c *Caller, b applyBody) error {
 		}
 		for key := range t.Written {
 			if !slices.Contains([]string{"id", "clients", "trusted_issuers", "users"}, key) {
-				return forbidden("only an owner's key may change the settings of a tenant: " + t.Path + "." + key)
+				return forbidden("only a key with the role owner may change the settings of a tenant: " + t.Path + "." + key)
 			}
 		}
 		t.Context = true
 		for _, e := range t.TrustedIssuers {
 			if e.AllowPrivateAddresses {
-				return forbidden("only an owner's key may set allow_private_addresses: " + e.Path)
+				return forbidden("only a key with the role owner may set allow_private_addresses: " + e.Path)
 			}
-			// Merged with the stored entry, another address would be fetched
-			// without the protection that an owner has switched off for one.
+			// The entry would be merged with the stored one, and the server would
+			// fetch a new address without the protection that an owner has
+			// disabled for another address.
 			stored, err := s.Store.StoredIssuer(ctx, t.ID, e.EntryID())
 			if errors.Is(err, models.ErrNotFound) {
 				continue
@@ -186,22 +188,22 @@ func (s *Service) confine(ctx context.Context, c *Caller, b applyBody) error {
 				return err
 			}
 			if stored.Row.Settings.AllowPrivateAddresses {
-				return forbidden("only an owner's key may change a trusted issuer that has allow_private_addresses: " + e.Path)
+				return forbidden("only a key with the role owner may change a trusted issuer that has allow_private_addresses: " + e.Path)
 			}
 		}
 	}
 	return nil
 }
 
-// ExportOptions say what is exported.
+// ExportOptions are the options of Export.
 type ExportOptions struct {
 	Tenants        []string // empty: all tenants of the key
-	Users          bool     // with the users that a file or an operator has named
-	ForNewDatabase bool     // with the names of files for the secrets
+	Users          bool     // include the users that a file or an operator has named
+	ForNewDatabase bool     // put the name of a file in place of each secret
 	YAML           bool
 }
 
-// mostExported bounds how many tenants and users one export has.
+// mostExported is the maximum number of tenants, and of users of a tenant, in an export.
 const mostExported = 10_000
 
 // Export returns the tenants as a document that Apply accepts, without secrets.
@@ -267,7 +269,7 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 	for _, e := range issuers {
 		doc := exported(e.Settings, "id", e.Row.EntryID)
 		if e.Row.SealedSecret != nil {
-			// The stored secret stays where keys is left out.
+			// Without keys, applying the document keeps the stored secret.
 			if delete(doc, "keys"); o.ForNewDatabase {
 				doc["keys"] = map[string]any{"shared_secret_file": fmt.Sprintf("secrets/%s-%s", t.Row.ID, e.Row.EntryID)}
 			}
@@ -283,7 +285,7 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 		return nil, err
 	}
 	if len(users) > mostExported {
-		return nil, invalidParameter("users", fmt.Sprintf("the tenant has more than %d users that a file or an operator named; export them as a list of users", mostExported))
+		return nil, invalidParameter("users", fmt.Sprintf("must be left out: the tenant has more than %d users that a file or an operator named; read them with list-users", mostExported))
 	}
 	list = []any{}
 	for _, u := range users {

@@ -17,13 +17,14 @@ import (
 	"github.com/latchkey/latchkey/settings/decode"
 )
 
-// inTenant is where a tenant with one thing in it has that thing.
+// inTenant returns a tenant to put one object into. The document gives the tenant no
+// settings of its own.
 func inTenant(tenant string) settings.TenantSpec {
 	return settings.TenantSpec{ID: tenant, Place: settings.Place{Path: "tenants[0]", Written: settings.Written{}, Context: true}}
 }
 
-// apply applies a document with one thing, which is at `at`, and reports whether it
-// was created.
+// apply applies a document with one object, whose path is `at`, and reports whether it
+// created the object.
 func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settings.TenantSpec, o models.ApplyOptions) (created bool, err error) {
 	tenants := []settings.TenantSpec{wanted}
 	if faults := settings.ValidateIDs(tenants); len(faults) > 0 {
@@ -38,7 +39,7 @@ func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settin
 	return slices.ContainsFunc(changes, func(c models.Change) bool { return c.Created }), err
 }
 
-// remove removes one thing. errNotFound: it does not exist.
+// remove removes an object. It returns errNotFound if the object does not exist.
 func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.TenantSpec, ref models.Ref, p Precondition) error {
 	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.actor(), Validate: s.validate})
 	var faults settings.Faults
@@ -51,13 +52,13 @@ func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.Tenan
 	return err
 }
 
-// patchAttempts bounds how often a patch is worked out again because what it was
-// based on had changed.
+// patchAttempts is how often a patch is computed, if each time another request changes
+// the resource before the result is written.
 const patchAttempts = 5
 
-// patch applies a merge patch (RFC 7396): read returns what is stored and its
-// version, and write replaces it if it still has that version. forget are members
-// that do not survive a change of another member, unless the patch has them.
+// patch applies a merge patch (RFC 7396). read returns the stored settings and their
+// version; write replaces them if check accepts the version. forget maps a member to
+// the members that a change of it resets, unless the patch contains them.
 func patch(body []byte, p Precondition, forget map[string][]string, read func() (settings.Document, string, error), write func(merged []byte, check func(version string) error) error) error {
 	document, err := decode.JSON(body)
 	if err != nil {
@@ -103,12 +104,12 @@ func patch(body []byte, p Precondition, forget map[string][]string, read func() 
 			return err
 		}
 	}
-	return conflict("conflict", "It is being changed by others at the same time; try again")
+	return conflict("conflict", "Other requests are changing the resource at the same time; try again")
 }
 
-// merge applies a merge patch to a document. The members that the patch sets to null
-// stay in it as null: what is not in the document, such as a secret, is removed by
-// that.
+// merge applies a merge patch to a document. A member that the patch sets to null
+// becomes null in the result: that also removes a member that the document does not
+// contain, such as a secret.
 func merge(stored, patch []byte, given map[string]bool) ([]byte, error) {
 	text, err := jsonpatch.MergePatch(stored, patch)
 	if err != nil {
@@ -126,11 +127,11 @@ func merge(stored, patch []byte, given map[string]bool) ([]byte, error) {
 	return json.Marshal(merged)
 }
 
-// page turns the parameters of a list into a page.
+// page returns the page for the parameters of a list.
 func page(cursor string, limit int, match string) (models.Page, error) {
 	after, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || !utf8.Valid(after) || slices.Contains(after, 0) {
-		return models.Page{}, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the page before, or leave it out")
+		return models.Page{}, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the previous page, or leave it out")
 	}
 	return models.Page{After: string(after), Limit: limit, Match: match}, nil
 }
@@ -138,10 +139,10 @@ func page(cursor string, limit int, match string) (models.Page, error) {
 // List is one page of a list.
 type List[T any] struct {
 	Items      []T    `json:"items" doc:"The page, in a fixed order" nullable:"false"`
-	NextCursor string `json:"next_cursor,omitempty" doc:"Send it as cursor to get the next page; absent on the last page"`
+	NextCursor string `json:"next_cursor,omitempty" doc:"The value of cursor for the next page; absent on the last page"`
 }
 
-// listOf returns a page whose last item has the id `last`.
+// listOf returns a page. `last` is the id of its last item.
 func listOf[T any](items []T, more bool, last string) *List[T] {
 	if items == nil {
 		items = []T{}
@@ -153,7 +154,7 @@ func listOf[T any](items []T, more bool, last string) *List[T] {
 	return l
 }
 
-// moment returns a time of a row for JSON, or nil for NULL.
+// moment returns a time for JSON, or nil if it is zero.
 func moment(t models.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -161,7 +162,8 @@ func moment(t models.Time) *time.Time {
 	return &t.Time
 }
 
-// managedBy names the owner of a thing's settings; nil: anybody may change them.
+// managedBy returns the value of managed_by: "file", or nil if the file of serve does
+// not own the object.
 func managedBy(file bool) *string {
 	if !file {
 		return nil

@@ -9,10 +9,10 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// MintedToken is a client token that was just made.
+// MintedToken is a new client token.
 type MintedToken struct {
 	ClientToken string `json:"client_token" doc:"The client token. It can be used once"`
-	ExpiresIn   int    `json:"expires_in" doc:"For how many seconds it is valid"`
+	ExpiresIn   int    `json:"expires_in" doc:"The number of seconds for which it is valid"`
 }
 
 type clientTokenBody struct {
@@ -58,16 +58,16 @@ func (s *Service) MintClientToken(ctx context.Context, c *Caller, tenant string,
 	return &MintedToken{minted, int(oauth.ClientTokenTTL / time.Second)}, nil
 }
 
-// IssuerCheck is the outcome of checking a trusted issuer. It contains nothing that the
+// IssuerCheck is the result of checking a trusted issuer. It contains nothing that the
 // issuer sent.
 type IssuerCheck struct {
 	OK      bool   `json:"ok" doc:"Tokens of the issuer can be verified now"`
-	Verdict string `json:"verdict" enum:"ok,unreachable,misconfigured" doc:"unreachable: its keys cannot be fetched now; misconfigured: they can, but do not match the settings"`
-	Detail  string `json:"detail" doc:"What was found, and what to do"`
+	Verdict string `json:"verdict" enum:"ok,unreachable,misconfigured" doc:"unreachable: its keys cannot be fetched now; misconfigured: its metadata or keys do not match the settings"`
+	Detail  string `json:"detail" doc:"The result in a sentence, and what to do"`
 }
 
-// CheckIssuer fetches the metadata and the keys of a trusted issuer, as its first token
-// would.
+// CheckIssuer fetches the metadata and the keys of a trusted issuer, as the first
+// exchange of one of its tokens does.
 func (s *Service) CheckIssuer(ctx context.Context, c *Caller, tenant, id string) (*IssuerCheck, error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
@@ -88,6 +88,6 @@ func (s *Service) CheckIssuer(ctx context.Context, c *Caller, tenant, id string)
 	case errors.Is(err, oauth.ErrIssuerMisconfigured):
 		return &IssuerCheck{false, "misconfigured", oauth.IssuerAdvice(err)}, nil
 	default:
-		return &IssuerCheck{false, "unreachable", "Its metadata or keys cannot be fetched now. The log of the server has the cause."}, nil
+		return &IssuerCheck{false, "unreachable", "Its metadata or keys cannot be fetched now. The server's log has the cause."}, nil
 	}
 }

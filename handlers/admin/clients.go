@@ -12,35 +12,35 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Client is a client as the API shows it. In JSON its settings and its id stand beside
-// status.
+// Client is a client as the API returns it. In JSON, id and status are beside the
+// settings.
 type Client struct {
 	ID       string
 	Settings settings.Document // as they were written
 	Status   ClientStatus
 	Version  string // for If-Match
-	Secret   string // that was just made for it; it is shown once
+	Secret   string // a generated secret; only the response to its creation contains it
 }
 
-// ClientStatus is what a client's settings do not say.
+// ClientStatus is the state of a client apart from its settings.
 type ClientStatus struct {
 	Enabled             bool         `json:"enabled" doc:"It is neither disabled nor suspended"`
 	SuspendedAt         *time.Time   `json:"suspended_at,omitempty" doc:"When it was suspended"`
-	ManagedBy           *string      `json:"managed_by,omitempty" enum:"file" doc:"The file of the server owns its settings, which can be changed there only"`
+	ManagedBy           *string      `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file owns its settings, and only a change of the file changes them"`
 	Secret              bool         `json:"secret" doc:"The client has a secret"`
-	PreviousSecretUntil *time.Time   `json:"previous_secret_until,omitempty" doc:"Until when its previous secret is accepted"`
+	PreviousSecretUntil *time.Time   `json:"previous_secret_until,omitempty" doc:"When its previous secret expires"`
 	Effective           ClientPolicy `json:"effective" doc:"The values that result from its preset and its settings"`
 	CreatedAt           time.Time    `json:"created_at"`
 	UpdatedAt           time.Time    `json:"updated_at"`
 }
 
-// ClientPolicy is what a client's preset and settings come to.
+// ClientPolicy holds the values that result from a client's preset and settings.
 type ClientPolicy struct {
 	AccessTokenTTL    string `json:"access_token_ttl" doc:"How long an access token is valid"`
-	AbsoluteLifetime  string `json:"absolute_lifetime" doc:"How long a session lives"`
-	InactivityTimeout string `json:"inactivity_timeout" doc:"After how long without a refresh a session ends, or none"`
-	RefreshGrace      string `json:"refresh_grace" doc:"How long a used refresh token gets the same response again"`
-	LateRetry         string `json:"late_retry" enum:"once,never" doc:"Whether a used refresh token may be accepted once after that"`
+	AbsoluteLifetime  string `json:"absolute_lifetime" doc:"How long a session lasts"`
+	InactivityTimeout string `json:"inactivity_timeout" doc:"How long a session lasts without a refresh, or none"`
+	RefreshGrace      string `json:"refresh_grace" doc:"How long a used refresh token returns the same tokens again"`
+	LateRetry         string `json:"late_retry" enum:"once,never" doc:"Whether a used refresh token may be accepted once after refresh_grace"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -115,9 +115,9 @@ type clientBody struct {
 
 const clientAt = "tenants[0].clients[0]"
 
-// PutClient creates a client or replaces its settings. Its secret stays, unless the
-// body has another one or null. A new client with auth: secret and without a secret
-// gets one, which the answer shows.
+// PutClient creates a client or replaces its settings. A stored secret is kept, unless
+// the body contains a new secret or null. For a new client with auth: secret whose body
+// contains no secret, it generates one and returns it.
 func (s *Service) PutClient(ctx context.Context, c *Caller, tenant, id string, body []byte, p Precondition) (client *Client, created bool, err error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, false, err
@@ -134,7 +134,7 @@ func (s *Service) PutClient(ctx context.Context, c *Caller, tenant, id string, b
 		}
 		created, secret, err = s.writeClient(ctx, c, tenant, id, body, secret, func(version string) error {
 			if isNew && version != "" {
-				return errStale // somebody else has just created it
+				return errStale // another request has just created it
 			}
 			return p.check(version)
 		})
@@ -152,8 +152,8 @@ func (s *Service) PutClient(ctx context.Context, c *Caller, tenant, id string, b
 	return client, created, err
 }
 
-// PatchClient changes some settings of a client (RFC 7396). A change of its preset
-// resets what the preset decides, as in a file.
+// PatchClient changes some settings of a client (RFC 7396). A change of the preset
+// resets the settings that the preset determines, as in a file.
 func (s *Service) PatchClient(ctx context.Context, c *Caller, tenant, id string, body []byte, p Precondition) (*Client, error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
@@ -174,8 +174,8 @@ func (s *Service) PatchClient(ctx context.Context, c *Caller, tenant, id string,
 	return s.Client(ctx, c, tenant, id)
 }
 
-// writeClient replaces the settings of a client. spare is the secret of a client that
-// needs one and is given none; used is spare if it was used.
+// writeClient replaces the settings of a client. If the client needs a secret and the
+// body contains none, it stores spare and returns it as used.
 func (s *Service) writeClient(ctx context.Context, c *Caller, tenant, id string, body []byte, spare string, check func(string) error) (created bool, used string, err error) {
 	var b clientBody
 	if err := decodeBody(body, clientAt, &b); err != nil {
@@ -202,24 +202,24 @@ func (s *Service) DeleteClient(ctx context.Context, c *Caller, tenant, id string
 	if err := c.may(admins, tenant); err != nil {
 		return err
 	}
-	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Noun: models.NounClient, Tenant: tenant, ID: id}, p)
+	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Kind: models.KindClient, Tenant: tenant, ID: id}, p)
 }
 
-// NewSecret is a secret of a client that was just made. It is shown once.
+// NewSecret is a generated secret of a client.
 type NewSecret struct {
 	Secret              string     `json:"secret" doc:"The new secret. It is not stored and cannot be shown again"`
-	PreviousSecretUntil *time.Time `json:"previous_secret_until,omitempty" doc:"Until when the secret before is accepted too"`
+	PreviousSecretUntil *time.Time `json:"previous_secret_until,omitempty" doc:"When the previous secret expires"`
 }
 
-// secretBody is the request for a new secret.
+// secretBody is the body of a request for a new secret.
 type secretBody struct {
 	PreviousUntil *settings.Until `yaml:"previous_until"`
 
 	settings.Place
 }
 
-// NewClientSecret makes a new secret of a client. The secret before stays valid until
-// previous_until: a time, or a duration from now (default 7 days, 0s at once).
+// NewClientSecret generates a new secret for a client. The previous secret expires at
+// previous_until, which is a time or a duration from now (default 7d; 0s: at once).
 func (s *Service) NewClientSecret(ctx context.Context, c *Caller, tenant, id string, body []byte) (*NewSecret, error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (s *Service) NewClientSecret(ctx context.Context, c *Caller, tenant, id str
 	case err != nil:
 		return nil, err
 	case stored.Managed:
-		return nil, conflict("managed_by_file", "The client is managed by the file of \"latchkey serve\": change its secret there and restart a node")
+		return nil, conflict("managed_by_file", "The file of \"latchkey serve\" owns the client: change its secret in the file and restart a node")
 	case stored.Row.Settings.Public():
 		return nil, conflict("public_client", "The client is public (auth: none) and has no secret; set auth to secret first")
 	}

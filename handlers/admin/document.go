@@ -11,7 +11,7 @@ import (
 )
 
 // decodeBody reads a JSON object into v, a pointer to a struct with yaml tags, as
-// strictly as the configuration file. `at` is where the paths of its places begin.
+// strictly as the configuration file. The path of each fault begins with `at`.
 func decodeBody(body []byte, at string, v any) error {
 	document, err := decode.JSON(body)
 	if err != nil {
@@ -27,8 +27,8 @@ func decodeBody(body []byte, at string, v any) error {
 	return nil
 }
 
-// withoutFiles returns the faults of members that name files: the server reads no
-// files for a request.
+// withoutFiles rejects members that name files: the server reads no files for a
+// request.
 func withoutFiles(at string, written settings.Written, keys ...string) error {
 	var faults settings.Faults
 	for _, key := range keys {
@@ -42,7 +42,7 @@ func withoutFiles(at string, written settings.Written, keys ...string) error {
 	return nil
 }
 
-// sameID returns a fault if a body names another id than the path of the request.
+// sameID rejects a body whose id differs from the id in the path of the request.
 func sameID(key, inBody, inPath string) error {
 	if inBody != "" && inBody != inPath {
 		return invalid(Fault{Pointer: "/" + key, Detail: "must be the same as in the path, or left out"})
@@ -50,8 +50,8 @@ func sameID(key, inBody, inPath string) error {
 	return nil
 }
 
-// resource is how a thing with settings is shown: its settings as they were written,
-// with its id and its status beside them. It can be sent back as it is.
+// resource returns a resource as JSON: its settings as they were written, its id and
+// its status. A request may send it back unchanged.
 func resource(doc settings.Document, key, id string, status any) (json.RawMessage, error) {
 	all := map[string]any{key: id, "status": status}
 	for name, value := range doc {
@@ -63,19 +63,19 @@ func resource(doc settings.Document, key, id string, status any) (json.RawMessag
 // Precondition is the condition of a change (RFC 9110 §13.1).
 type Precondition struct {
 	IfMatch     string // a list of entity tags, or *; empty: none
-	IfNoneMatch string // only * is of use for a change
+	IfNoneMatch string // * or empty
 }
 
-// check returns an error unless what is stored, of the version, meets the condition.
-// An empty version means that nothing is stored.
+// check returns an error if the stored version does not meet the condition. An empty
+// version means that the resource does not exist.
 func (p Precondition) check(version string) error {
 	if p.IfMatch != "" && (version == "" || !matches(p.IfMatch, version)) || p.IfNoneMatch != "" && version != "" && matches(p.IfNoneMatch, version) {
-		return problem(http.StatusPreconditionFailed, "precondition_failed", "It was changed since it was read, or exists already; read it again")
+		return problem(http.StatusPreconditionFailed, "precondition_failed", "The resource has changed since you read it, or it already exists; read it again")
 	}
 	return nil
 }
 
-// matches reports whether a list of entity tags contains that of a version.
+// matches reports whether a list of entity tags contains the tag of a version.
 func matches(list, version string) bool {
 	for tag := range strings.SplitSeq(list, ",") {
 		if tag = strings.TrimSpace(tag); tag == "*" || tag == entityTag(version) {
@@ -88,5 +88,6 @@ func matches(list, version string) bool {
 // entityTag returns the ETag of a version.
 func entityTag(version string) string { return `"` + version + `"` }
 
-// errStale is the error of a change whose basis changed while it was worked out.
-var errStale = errors.New("what is stored has changed")
+// errStale is the error of a change that was computed from a version that is no longer
+// stored.
+var errStale = errors.New("the stored version has changed")

@@ -8,16 +8,16 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// Event is an event as the API shows it.
+// Event is an event as the API returns it.
 type Event struct {
-	ID      string         `json:"id,omitempty" doc:"The id, which orders events. Send it as Last-Event-ID to follow the events after it"`
+	ID      string         `json:"id,omitempty" doc:"The id. Events are ordered by id. Send it as Last-Event-ID to follow the events after it"`
 	At      time.Time      `json:"at"`
 	Type    string         `json:"type" doc:"The outward type, or the stored type if it has no outward type: see docs/errors.md"`
 	User    string         `json:"user,omitempty" doc:"The user's sub, or the pseudonym of a deleted user"`
 	Client  string         `json:"client,omitempty"`
 	Issuer  string         `json:"issuer,omitempty" doc:"The id of a trusted issuer"`
 	Session string         `json:"session,omitempty"`
-	Details map[string]any `json:"details,omitempty" doc:"Depends on the type. The role viewer does not get the values of a change"`
+	Details map[string]any `json:"details,omitempty" doc:"Depends on the type. For the role viewer, without the values of a change"`
 }
 
 func (c *Caller) newEvent(e models.ListedEvent, issuers map[string]string) Event {
@@ -34,7 +34,8 @@ func (c *Caller) newEvent(e models.ListedEvent, issuers map[string]string) Event
 	return out
 }
 
-// withoutValues keeps the names of changed fields, and not their values.
+// withoutValues returns the details with the names of changed fields, but without their
+// values.
 func withoutValues(details map[string]any) map[string]any {
 	kept := maps.Clone(details)
 	fields, _ := details["fields"].([]any)
@@ -50,7 +51,7 @@ func withoutValues(details map[string]any) map[string]any {
 	return kept
 }
 
-// EventSearch is which events Events returns. Empty fields do not filter.
+// EventSearch selects the events that Events returns. Empty fields do not filter.
 type EventSearch struct {
 	Types         []string
 	User, Client  string
@@ -72,15 +73,15 @@ func (q EventSearch) filter(tenant string) (models.EventFilter, error) {
 	if q.Cursor != "" {
 		id, err := models.ParseEventID(q.Cursor)
 		if err != nil {
-			return f, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the page before, or leave it out")
+			return f, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the previous page, or leave it out")
 		}
 		f.Older = id
 	}
 	return f, nil
 }
 
-// Events returns a page of the events of a tenant, the newest first. With an empty
-// tenant it returns those of the whole deployment, such as those of admin keys.
+// Events returns a page of the events of a tenant, the newest first. If tenant is
+// empty, it returns the events that belong to no tenant, such as those of admin keys.
 func (s *Service) Events(ctx context.Context, c *Caller, tenant string, q EventSearch) (*List[Event], error) {
 	issuers, err := s.beforeEvents(ctx, c, tenant)
 	if err != nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Explanation is what an exchange of a client token would do, and why.
+// Explanation reports what an exchange of a client token would do, and why.
 type Explanation struct {
 	Allowed bool    `json:"allowed" doc:"The exchange would succeed"`
-	Checks  []Check `json:"checks" doc:"Every check of the exchange, in the order in which they are made" nullable:"false"`
-	Issuer  string  `json:"issuer,omitempty" doc:"The id of the trusted issuer whose token it is"`
-	Masked  bool    `json:"masked,omitempty" doc:"Values of claims and attributes are hidden, because the role may not see them"`
+	Checks  []Check `json:"checks" doc:"Every check of the exchange, in order" nullable:"false"`
+	Issuer  string  `json:"issuer,omitempty" doc:"The id of the trusted issuer that issued the token"`
+	Masked  bool    `json:"masked,omitempty" doc:"The role may not see the values of claims and attributes, so they are hidden"`
 
-	TokenClaims       map[string]any    `json:"token_claims,omitempty" doc:"The claims of the client token; absent if it is not a JWT. Until the check signature has passed, anybody may have written them"`
+	TokenClaims       map[string]any    `json:"token_claims,omitempty" doc:"The claims of the client token; absent if it is not a JWT. If the check signature has not passed, they may be forged"`
 	User              string            `json:"user,omitempty" doc:"The sub that the token maps to"`
 	UserAttributes    map[string]any    `json:"user_attributes,omitempty" doc:"The attributes that the token maps to"`
 	SessionAttributes map[string]any    `json:"session_attributes,omitempty" doc:"The session attributes that the token maps to"`
@@ -27,9 +27,9 @@ type Explanation struct {
 type Check struct {
 	Name     string `json:"name" doc:"See docs/management.md"`
 	Outcome  string `json:"outcome" enum:"passed,failed,not_reached"`
-	Reason   string `json:"reason,omitempty" doc:"Only of a failed check: the latchkey_reason of the rejection, see docs/errors.md"`
-	Detail   string `json:"detail,omitempty" doc:"Only of a failed check: the error_description that the client receives"`
-	Cause    string `json:"cause,omitempty" doc:"Only of a failed check: the cause that only the log contains"`
+	Reason   string `json:"reason,omitempty" doc:"Only for a failed check: the latchkey_reason of the response, see docs/errors.md"`
+	Detail   string `json:"detail,omitempty" doc:"Only for a failed check: the error_description that the client receives"`
+	Cause    string `json:"cause,omitempty" doc:"Only for a failed check: the cause, which otherwise only the log contains"`
 	Expected string `json:"expected,omitempty"`
 	Received string `json:"received,omitempty"`
 }
@@ -42,8 +42,8 @@ type explainBody struct {
 	settings.Place
 }
 
-// Explain makes the checks of an exchange and reports each. Nothing is spent or
-// written.
+// Explain runs the checks of an exchange and reports each result. It does not use up the
+// token and writes nothing.
 func (s *Service) Explain(ctx context.Context, c *Caller, tenant string, body []byte) (*Explanation, error) {
 	if err := c.may(support, tenant); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (s *Service) Explain(ctx context.Context, c *Caller, tenant string, body []
 		b.SubjectTokenType = oauth.TokenTypeIDToken
 	case oauth.TokenTypeJWT, oauth.TokenTypeIDToken:
 	default:
-		faults.Add("subject_token_type", "must be jwt or id_token, or their URN of RFC 8693")
+		faults.Add("subject_token_type", "must be jwt, id_token, or the URN of one of them in RFC 8693")
 	}
 	if len(faults) > 0 {
 		return nil, invalidBody("", faults)
@@ -96,11 +96,11 @@ func (s *Service) Explain(ctx context.Context, c *Caller, tenant string, body []
 	return out, nil
 }
 
-// shownClaims are claims whose values say nothing of a person, and are what checks are
-// about.
+// shownClaims lists the claims whose values mask keeps: the checks use them, and they
+// reveal nothing about a person.
 var shownClaims = []string{"iss", "aud", "exp", "iat", "nbf", "typ", "client_id", "azp", "amr", "acr", "auth_time", "acr_times", "scope"}
 
-// mask hides the values of claims, and keeps their names.
+// mask returns the claims with their values hidden, except those of shownClaims.
 func mask(claims map[string]any) map[string]any {
 	if claims == nil {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Issuer is a trusted issuer as the API shows it.
+// Issuer is a trusted issuer as the API returns it.
 type Issuer struct {
 	ID       string
 	Settings settings.Document
@@ -16,11 +16,11 @@ type Issuer struct {
 	Version  string
 }
 
-// IssuerStatus is what the settings of a trusted issuer do not say.
+// IssuerStatus is the state of a trusted issuer apart from its settings.
 type IssuerStatus struct {
 	Enabled      bool       `json:"enabled" doc:"It is neither disabled nor suspended"`
 	SuspendedAt  *time.Time `json:"suspended_at,omitempty" doc:"When it was suspended"`
-	ManagedBy    *string    `json:"managed_by,omitempty" enum:"file" doc:"The file of the server owns its settings, which can be changed there only"`
+	ManagedBy    *string    `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file owns its settings, and only a change of the file changes them"`
 	SharedSecret bool       `json:"shared_secret" doc:"It has a shared secret"`
 	CreatedAt    time.Time  `json:"created_at"`
 	UpdatedAt    time.Time  `json:"updated_at"`
@@ -77,8 +77,8 @@ type issuerBody struct {
 
 const issuerAt = "tenants[0].trusted_issuers[0]"
 
-// PutIssuer creates a trusted issuer or replaces its settings. Its shared secret
-// stays if the body has no keys.
+// PutIssuer creates a trusted issuer or replaces its settings. If the body has no keys,
+// the stored shared secret is kept.
 func (s *Service) PutIssuer(ctx context.Context, c *Caller, tenant, id string, body []byte, p Precondition) (issuer *Issuer, created bool, err error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, false, err
@@ -128,10 +128,10 @@ func (s *Service) writeIssuer(ctx context.Context, c *Caller, tenant, id string,
 			return false, err
 		}
 		if stored == nil || !stored.Row.Settings.AllowPrivateAddresses {
-			return false, forbidden("only an owner's key may set allow_private_addresses")
+			return false, forbidden("only a key with the role owner may set allow_private_addresses")
 		}
 		if stored.Row.Settings.Issuer != b.Issuer || stored.Row.Settings.Keys.JWKSURI != b.Keys.JWKSURI {
-			return false, forbidden("only an owner's key may change the address of an issuer that has allow_private_addresses")
+			return false, forbidden("only a key with the role owner may change the address of a trusted issuer that has allow_private_addresses")
 		}
 	}
 	b.ID = id
@@ -145,5 +145,5 @@ func (s *Service) DeleteIssuer(ctx context.Context, c *Caller, tenant, id string
 	if err := c.may(admins, tenant); err != nil {
 		return err
 	}
-	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Noun: models.NounIssuer, Tenant: tenant, ID: id}, p)
+	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Kind: models.KindIssuer, Tenant: tenant, ID: id}, p)
 }

@@ -23,7 +23,7 @@ type SigningKeys struct {
 	Items []SigningKey `json:"items" nullable:"false" doc:"In the order of their activation"`
 }
 
-// SigningKeys returns every signing key that a tenant ever had.
+// SigningKeys returns every signing key of a tenant, including retired keys.
 func (s *Service) SigningKeys(ctx context.Context, c *Caller, tenant string) (*SigningKeys, error) {
 	if err := c.may(readers, tenant); err != nil {
 		return nil, err
@@ -59,13 +59,13 @@ func (s *Service) RotateKey(ctx context.Context, c *Caller, tenant string) (*Sig
 	return &SigningKey{key.Kid, key.Algorithm, string(oauth.KeyAnnounced), key.CreatedAt.Time, key.ActivatesAt.Time, nil}, nil
 }
 
-// RetiredKey is the outcome of retiring a key.
+// RetiredKey is the response to the retirement of a key.
 type RetiredKey struct {
 	Signs string `json:"signs" doc:"The kid of the key that signs from now on"`
 }
 
-// RetireKey takes a signing key out of service at once. No token that it signed is
-// accepted any longer.
+// RetireKey takes a signing key out of service at once. The server rejects every token
+// that the key has signed.
 func (s *Service) RetireKey(ctx context.Context, c *Caller, tenant, kid string) (*RetiredKey, error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err

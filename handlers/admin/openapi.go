@@ -11,7 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// document is the OpenAPI document in both forms.
+// document serves the OpenAPI document as JSON and as YAML.
 type document struct {
 	openapi func() ([2][]byte, error)
 }

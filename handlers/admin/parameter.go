@@ -8,8 +8,8 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// checkParameters rejects what no parameter may contain: text that a database cannot
-// hold, and a parameter that is given twice.
+// checkParameters rejects text that a database cannot store, and a parameter that is
+// given twice.
 func checkParameters(g *gin.Context) error {
 	bad := func(text string) bool { return strings.ContainsRune(text, 0) || !utf8.ValidString(text) }
 	query, err := url.ParseQuery(g.Request.URL.RawQuery)

@@ -21,15 +21,15 @@ import (
 type Problem struct {
 	Title  string  `json:"title" doc:"The status in words"`
 	Status int     `json:"status" doc:"The HTTP status"`
-	Code   string  `json:"code" doc:"What went wrong, as a constant: see docs/management.md"`
-	Detail string  `json:"detail" doc:"What went wrong and what to do, as a sentence"`
-	Errors []Fault `json:"errors,omitempty" doc:"Each thing that is wrong with the request"`
+	Code   string  `json:"code" doc:"A constant for programs: see docs/management.md"`
+	Detail string  `json:"detail" doc:"A sentence for people: what went wrong and what to do"`
+	Errors []Fault `json:"errors,omitempty" doc:"Every fault of the request"`
 
 	header http.Header
 	cause  error // for the log
 }
 
-// Fault is one thing that is wrong with a request.
+// Fault is one fault of a request.
 type Fault struct {
 	Pointer   string `json:"pointer,omitempty" doc:"The member of the body, as a JSON Pointer (RFC 6901)"`
 	Parameter string `json:"parameter,omitempty" doc:"The parameter of the query or the path"`
@@ -52,9 +52,9 @@ func problem(status int, code, detail string) *Problem {
 	return &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
 }
 
-// errNotFound is the same for what does not exist and for what the caller may not
-// know of.
-var errNotFound = problem(http.StatusNotFound, "not_found", "There is no such resource, or the key is not for its tenant")
+// errNotFound is the error for a resource that does not exist and for a resource of
+// another tenant, so that a key cannot find out which tenants exist.
+var errNotFound = problem(http.StatusNotFound, "not_found", "There is no such resource, or the admin key is not valid for its tenant")
 
 func forbidden(why string) error {
 	return problem(http.StatusForbidden, "forbidden", "Not allowed: "+why)
@@ -72,8 +72,8 @@ func invalidParameter(name, detail string) error {
 	return invalid(Fault{Parameter: name, Detail: detail})
 }
 
-// invalidBody turns the faults of a document at `at` into a problem. A fault that lies
-// elsewhere, in what is stored, has no pointer.
+// invalidBody turns the faults of a document into a problem. `at` is the path at which
+// the body begins. A fault outside the body, in a stored resource, has no pointer.
 func invalidBody(at string, faults settings.Faults) error {
 	list := make([]Fault, 0, len(faults))
 	for _, f := range faults {
@@ -120,12 +120,12 @@ func pointer(path string) string {
 	return b.String()
 }
 
-// ProblemOf returns the problem of an error that an operation has returned. Status 500
-// means that the error is a fault of the server, which the problem does not describe.
+// ProblemOf returns the problem for an error of an operation. Its status is 500 if the
+// error is a fault of the server, which it does not describe.
 func ProblemOf(err error) *Problem { return asProblem(err) }
 
-// asProblem turns any error into a problem. What is not known is a fault of the
-// server, whose cause is logged and not shown.
+// asProblem turns any error into a problem. An unknown error is a fault of the server:
+// its cause is logged and not shown.
 func asProblem(err error) *Problem {
 	var p *Problem
 	var faults settings.Faults
@@ -172,8 +172,8 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// humaError is how huma makes its own errors: those of parameters and of what
-// it cannot read. Its texts have no values, but its details have.
+// humaError makes the errors of huma itself: a wrong parameter, or input that it cannot
+// read. Its messages contain no values; the values in its details are dropped.
 func humaError(status int, message string, errs ...error) huma.StatusError {
 	if status == http.StatusUnprocessableEntity {
 		status = http.StatusBadRequest

@@ -12,19 +12,19 @@ import (
 )
 
 var tags = []*huma.Tag{
-	{Name: "tenants", Description: "Isolation boundaries, each with its own issuer URL, keys, clients and users"},
-	{Name: "clients", Description: "Applications that request tokens"},
-	{Name: "trusted issuers", Description: "Issuers of the client tokens that a tenant accepts"},
-	{Name: "users", Description: "Subjects of sessions, and their attributes"},
-	{Name: "sessions", Description: "Sessions of users"},
-	{Name: "signing keys", Description: "Keys that sign the tokens of a tenant"},
-	{Name: "events", Description: "Events, audit and statistics"},
-	{Name: "admin keys", Description: "Keys of this API"},
-	{Name: "configuration", Description: "The whole configuration, and explanations"},
+	{Name: "tenants", Description: "A tenant has its own issuer URL, signing keys, clients and users."},
+	{Name: "clients", Description: "Applications that request tokens."},
+	{Name: "trusted issuers", Description: "The issuers whose client tokens a tenant accepts."},
+	{Name: "users", Description: "The users who have signed in or whom an operator has created, and their attributes."},
+	{Name: "sessions", Description: "Search, change and end the sessions of users."},
+	{Name: "signing keys", Description: "The keys that sign the tokens of a tenant."},
+	{Name: "events", Description: "Events, audit and statistics."},
+	{Name: "admin keys", Description: "The keys of this API."},
+	{Name: "configuration", Description: "Apply and export the whole configuration, and explain why a client token is rejected."},
 }
 
-// operation describes an operation. errors are those that do not follow from its
-// path and its body: see describeResponses.
+// operation describes an operation. errors lists the statuses that do not follow from
+// its path and its body: see describeResponses.
 func operation(method, path, id, tag, summary string, errors ...int) huma.Operation {
 	return huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, Errors: errors}
 }
@@ -52,10 +52,10 @@ func (a *api) routes() {
 
 func (a *api) statRoute() {
 	type query struct {
-		Tenants []string `query:"tenant" maxItems:"100" doc:"Ids of tenants, separated by commas; left out: all of the key"`
+		Tenants []string `query:"tenant" maxItems:"100" doc:"Ids of tenants, separated by commas; default: all tenants of the key"`
 	}
-	op := operation("GET", "/stats", "get-stats", "events", "Get numbers of sessions, exchanges and refreshes", http.StatusNotFound)
-	op.Description = "Nodes write their numbers every 10 seconds."
+	op := operation("GET", "/stats", "get-stats", "events", "Count sessions, exchanges and refreshes", http.StatusNotFound)
+	op.Description = "Each node writes its counts every 10 seconds."
 	route(a, op, func(ctx context.Context, c *Caller, in *query) (*struct{ Body *Stats }, error) {
 		stats, err := a.Stats(ctx, c, in.Tenants)
 		return &struct{ Body *Stats }{stats}, err
@@ -64,7 +64,7 @@ func (a *api) statRoute() {
 
 func (a *api) clientTokenRoutes() {
 	mint := takes[clientTokenRequest](a, operation("POST", "/tenants/{tenant}/client-tokens", "mint-client-token", "users", "Mint a client token for a user whom you have signed in", conflicts), true, jsonType)
-	mint.Description = "The token is valid for a minute, and once. The tenant needs a trusted issuer with keys.internal."
+	mint.Description = "The token is valid for one minute and can be used once. The tenant needs a trusted issuer with keys.internal."
 	route(a, mint, func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *MintedToken }, error) {
 		token, err := a.MintClientToken(ctx, c, in.Tenant, bodyOf(ctx))
 		return &struct{ Body *MintedToken }{token}, err
@@ -76,37 +76,37 @@ func (a *api) clientTokenRoutes() {
 	})
 }
 
-// clientTokenRequest describes a body.
+// clientTokenRequest describes the body of mint-client-token.
 type clientTokenRequest struct {
-	Sub      string         `json:"sub" doc:"The user, as token.sub of the trusted issuer"`
-	AMR      []string       `json:"amr,omitempty" doc:"How the user was signed in (RFC 8176)"`
-	AuthTime int64          `json:"auth_time,omitempty" doc:"When, in Unix seconds; default now"`
-	ACR      string         `json:"acr,omitempty" doc:"Counts only if the trusted issuer may assert acr"`
-	ClientID string         `json:"client_id,omitempty" doc:"The only client that may exchange the token; left out: any"`
-	Claims   map[string]any `json:"claims,omitempty" doc:"Further claims, for the expressions of the trusted issuer"`
+	Sub      string         `json:"sub" doc:"The user, whom expressions of the trusted issuer read as token.sub"`
+	AMR      []string       `json:"amr,omitempty" doc:"The methods by which the user signed in (RFC 8176)"`
+	AuthTime int64          `json:"auth_time,omitempty" doc:"When the user signed in, in Unix seconds; default: now"`
+	ACR      string         `json:"acr,omitempty" doc:"The class of assurance. It counts only if the trusted issuer may assert acr"`
+	ClientID string         `json:"client_id,omitempty" doc:"The only client that may exchange the token; default: any client"`
+	Claims   map[string]any `json:"claims,omitempty" doc:"Further claims, which expressions of the trusted issuer can read"`
 }
 
 func (a *api) configurationRoutes() {
 	const tag = "configuration"
 	type query struct {
-		DryRun  bool `query:"dry_run" doc:"Change nothing, and report what would be changed"`
-		Replace bool `query:"replace" doc:"What the document names becomes what it says, and nothing stored stays in it"`
-		Prune   bool `query:"prune" doc:"Remove what the document does not name. Nothing outside the tenants of the key is removed"`
+		DryRun  bool `query:"dry_run" doc:"Change nothing, and report the difference"`
+		Replace bool `query:"replace" doc:"Set the settings that the document leaves out to their defaults. Without it, they keep their stored values"`
+		Prune   bool `query:"prune" doc:"Remove the tenants, clients and trusted issuers that the document does not name. Nothing outside the tenants of the key is removed"`
 	}
 	apply := takes[applyRequest](a, operation("POST", "/apply", "apply", tag, "Apply a configuration document", http.StatusNotFound, conflicts), true, jsonType, yamlType)
-	apply.Description = "The sections tenants and revision of a configuration file. What the document leaves out stays as it is stored."
+	apply.Description = "The document contains the sections tenants and revision of a configuration file. Settings that it leaves out keep their stored values."
 	route(a, apply, func(ctx context.Context, c *Caller, in *query) (*struct{ Body *Applied }, error) {
 		done, err := a.Apply(ctx, c, bodyOf(ctx), ApplyOptions{DryRun: in.DryRun, Replace: in.Replace, Prune: in.Prune, YAML: mediaTypeOf(ctx) == yamlType})
 		return &struct{ Body *Applied }{done}, err
 	})
 	type export struct {
-		Tenants        []string `query:"tenant" maxItems:"100" doc:"Ids of tenants, separated by commas; left out: all of the key"`
-		Users          bool     `query:"users" doc:"With the users that a file or an operator has named, and the attributes that those set"`
-		ForNewDatabase bool     `query:"for_new_database" doc:"With the names of files where secrets belong, which a new database does not have"`
-		Accept         string   `header:"Accept" doc:"application/json or application/yaml"`
+		Tenants        []string `query:"tenant" maxItems:"100" doc:"Ids of tenants, separated by commas; default: all tenants of the key"`
+		Users          bool     `query:"users" doc:"Include the users whom a file or an operator has named, with the attributes that these have set"`
+		ForNewDatabase bool     `query:"for_new_database" doc:"Name a file in place of each secret, because a new database does not have the secrets"`
+		Accept         string   `header:"Accept" doc:"application/json (default) or application/yaml"`
 	}
 	exporting := operation("GET", "/export", "export", tag, "Export the configuration, without secrets", http.StatusNotFound)
-	exporting.Description = "A document that apply accepts. It names no secret; applying it keeps those that are stored."
+	exporting.Description = "The response is a document that apply accepts. It contains no secrets; applying it keeps the stored secrets."
 	exporting.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 		jsonType: {Schema: &huma.Schema{Type: huma.TypeObject}}, yamlType: {Schema: &huma.Schema{Type: huma.TypeString}},
 	}}}
@@ -125,22 +125,22 @@ func (a *api) configurationRoutes() {
 	})
 }
 
-// applyRequest describes a body.
+// applyRequest describes the body of apply.
 type applyRequest struct {
-	Tenants  []map[string]any `json:"tenants,omitempty" doc:"As in a configuration file: see docs/configuration.md"`
-	Revision int64            `json:"revision,omitempty" doc:"A file of the server with a lower one is not applied from then on"`
+	Tenants  []map[string]any `json:"tenants,omitempty" doc:"The section tenants of a configuration file: see docs/configuration.md"`
+	Revision int64            `json:"revision,omitempty" doc:"The version of the document. From then on, the server does not apply a file with a lower revision"`
 }
 
 func (a *api) explainRoute() {
 	op := takes[explainRequest](a, operation("POST", "/tenants/{tenant}/explain", "explain", "configuration", "Explain what an exchange of a client token would do"), true, jsonType)
-	op.Description = "Makes the checks of the exchange and reports each of them. Nothing is spent or written."
+	op.Description = "Runs the checks of the exchange and reports each result. The token is not used up, and nothing is written."
 	route(a, op, func(ctx context.Context, c *Caller, in *TenantPath) (*struct{ Body *Explanation }, error) {
 		e, err := a.Explain(ctx, c, in.Tenant, bodyOf(ctx))
 		return &struct{ Body *Explanation }{e}, err
 	})
 }
 
-// explainRequest describes a body.
+// explainRequest describes the body of explain.
 type explainRequest struct {
 	ClientID         string `json:"client_id" doc:"The client that would exchange the token"`
 	SubjectToken     string `json:"subject_token" doc:"The client token"`
@@ -150,7 +150,7 @@ type explainRequest struct {
 type listOfTenant struct {
 	TenantPath
 	PageQuery
-	Query string `query:"q" maxLength:"255" doc:"Part of the id or the name"`
+	Query string `query:"q" maxLength:"255" doc:"Only items whose id or name contains this"`
 }
 
 type TenantAnd struct {
@@ -162,7 +162,7 @@ func (a *api) tenantRoutes() {
 	const tag = "tenants"
 	type list struct {
 		PageQuery
-		Query string `query:"q" maxLength:"63" doc:"Part of the id"`
+		Query string `query:"q" maxLength:"63" doc:"Only tenants whose id contains this"`
 	}
 	route(a, operation("GET", "/tenants", "list-tenants", tag, "List tenants"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[Tenant], error) {
 		p, err := page(in.Cursor, in.Limit, in.Query)
@@ -198,9 +198,9 @@ func (a *api) tenantRoutes() {
 	})
 	type remove struct {
 		TenantAnd
-		Confirm string `query:"confirm" required:"true" doc:"The id of the tenant again: everything in it is removed, and its id is never accepted again"`
+		Confirm string `query:"confirm" required:"true" doc:"The id of the tenant, repeated. Everything in it is removed, and its id can never be used again"`
 	}
-	route(a, operation("DELETE", "/tenants/{tenant}", "delete-tenant", tag, "Remove a tenant with everything in it", conflicts, stale), func(ctx context.Context, c *Caller, in *remove) (*empty, error) {
+	route(a, operation("DELETE", "/tenants/{tenant}", "delete-tenant", tag, "Remove a tenant and everything in it", conflicts, stale), func(ctx context.Context, c *Caller, in *remove) (*empty, error) {
 		return nil, a.DeleteTenant(ctx, c, in.Tenant, in.Confirm, in.precondition())
 	})
 }
@@ -233,7 +233,7 @@ func (a *api) clientRoutes() {
 		return putAnswer(false, client.Version, *client), nil
 	})
 	put := takesSchema(operation("PUT", at+"/{client}", "put-client", tag, "Create a client or replace its settings", conflicts, stale), putSchema[clientRequestSchema](a.OpenAPI().Components.Schemas), true, jsonType)
-	put.Description = "Settings that are left out get their defaults. A stored secret stays, unless the body has another one or null. A new client with auth: secret and without a secret gets a secret, which only this response contains."
+	put.Description = "Settings that the body leaves out get their defaults. A stored secret is kept, unless the body contains a new secret or null. For a new client with auth: secret whose body contains no secret, the server generates one; only this response contains it."
 	route(a, put, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
 		client, created, err := a.PutClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -243,7 +243,7 @@ func (a *api) clientRoutes() {
 	})
 	a.created(at + "/{client}")
 	change := takesSchema(operation("PATCH", at+"/{client}", "patch-client", tag, "Change some settings of a client", conflicts, stale), patchSchema[clientRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
-	change.Description = "A merge patch (RFC 7396). A change of preset resets what the preset decides and the patch does not have."
+	change.Description = "The body is a merge patch (RFC 7396). A change of preset resets the settings that the preset determines, unless the patch contains them."
 	route(a, change, func(ctx context.Context, c *Caller, in *clientAnd) (*answer[Client], error) {
 		client, err := a.PatchClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -254,7 +254,7 @@ func (a *api) clientRoutes() {
 	route(a, operation("DELETE", at+"/{client}", "delete-client", tag, "Remove a client and end its sessions", conflicts, stale), func(ctx context.Context, c *Caller, in *clientAnd) (*empty, error) {
 		return nil, a.DeleteClient(ctx, c, in.Tenant, in.Client, in.precondition())
 	})
-	secret := takes[newSecretRequest](a, operation("POST", at+"/{client}/secret", "new-client-secret", tag, "Make a new secret of a client", conflicts), false, jsonType)
+	secret := takes[newSecretRequest](a, operation("POST", at+"/{client}/secret", "new-client-secret", tag, "Generate a new secret for a client", conflicts), false, jsonType)
 	secret.Description = "Only this response contains the secret."
 	route(a, secret, func(ctx context.Context, c *Caller, in *ClientPath) (*struct{ Body *NewSecret }, error) {
 		made, err := a.NewClientSecret(ctx, c, in.Tenant, in.Client, bodyOf(ctx))
@@ -290,7 +290,7 @@ func (a *api) issuerRoutes() {
 		return putAnswer(false, issuer.Version, *issuer), nil
 	})
 	put := takesSchema(operation("PUT", at+"/{issuer}", "put-trusted-issuer", tag, "Create a trusted issuer or replace its settings", conflicts, stale), putSchema[issuerRequestSchema](a.OpenAPI().Components.Schemas), true, jsonType)
-	put.Description = "Settings that are left out get their defaults. A stored shared secret stays if keys is left out or empty."
+	put.Description = "Settings that the body leaves out get their defaults. A stored shared secret is kept if keys is left out or empty."
 	route(a, put, func(ctx context.Context, c *Caller, in *issuerAnd) (*answer[Issuer], error) {
 		issuer, created, err := a.PutIssuer(ctx, c, in.Tenant, in.Issuer, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -300,7 +300,7 @@ func (a *api) issuerRoutes() {
 	})
 	a.created(at + "/{issuer}")
 	change := takesSchema(operation("PATCH", at+"/{issuer}", "patch-trusted-issuer", tag, "Change some settings of a trusted issuer", conflicts, stale), patchSchema[issuerRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
-	change.Description = "A merge patch (RFC 7396)."
+	change.Description = "The body is a merge patch (RFC 7396)."
 	route(a, change, func(ctx context.Context, c *Caller, in *issuerAnd) (*answer[Issuer], error) {
 		issuer, err := a.PatchIssuer(ctx, c, in.Tenant, in.Issuer, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -328,8 +328,8 @@ func (a *api) userRoutes() {
 	type list struct {
 		TenantPath
 		PageQuery
-		Query  string `query:"q" maxLength:"255" doc:"With which the sub begins"`
-		Issuer string `query:"issuer" maxLength:"2048" doc:"The id or the URL of a trusted issuer that may speak for the users"`
+		Query  string `query:"q" maxLength:"255" doc:"Only users whose sub begins with this"`
+		Issuer string `query:"issuer" maxLength:"2048" doc:"Only users whom this trusted issuer can sign in: its id or its URL"`
 	}
 	route(a, operation("GET", at, "list-users", tag, "List the users of a tenant"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedUser], error) {
 		p, err := page(in.Cursor, in.Limit, in.Query)
@@ -347,7 +347,7 @@ func (a *api) userRoutes() {
 		return putAnswer(false, u.Version, *u), nil
 	})
 	put := takes[userRequest](a, operation("PUT", at+"/{sub}", "put-user", tag, "Create a user or replace their attributes", conflicts, stale), true, jsonType)
-	put.Description = "Replaces the attributes that operators set. Those that trusted issuers and the file of the server set stay."
+	put.Description = "Replaces the attributes that operators set. Attributes that trusted issuers and the server's file set are kept."
 	route(a, put, func(ctx context.Context, c *Caller, in *userAnd) (*answer[User], error) {
 		u, created, err := a.PutUser(ctx, c, in.Tenant, in.Sub, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -357,7 +357,7 @@ func (a *api) userRoutes() {
 	})
 	a.created(at + "/{sub}")
 	change := takes[userRequest](a, operation("PATCH", at+"/{sub}", "patch-user", tag, "Change some attributes of a user", conflicts, stale), true, patchType, jsonType)
-	change.Description = "A merge patch (RFC 7396) of attributes and disabled: null removes an attribute."
+	change.Description = "The body is a merge patch (RFC 7396): null removes an attribute."
 	route(a, change, func(ctx context.Context, c *Caller, in *userAnd) (*answer[User], error) {
 		u, err := a.PatchUser(ctx, c, in.Tenant, in.Sub, bodyOf(ctx), in.precondition())
 		if err != nil {
@@ -365,7 +365,7 @@ func (a *api) userRoutes() {
 		}
 		return putAnswer(false, u.Version, *u), nil
 	})
-	route(a, operation("DELETE", at+"/{sub}", "delete-user", tag, "Delete a user and everything personal about them", conflicts), func(ctx context.Context, c *Caller, in *UserPath) (*struct{ Body *DeletedUser }, error) {
+	route(a, operation("DELETE", at+"/{sub}", "delete-user", tag, "Delete a user and their personal data", conflicts), func(ctx context.Context, c *Caller, in *UserPath) (*struct{ Body *DeletedUser }, error) {
 		done, err := a.DeleteUser(ctx, c, in.Tenant, in.Sub)
 		return &struct{ Body *DeletedUser }{done}, err
 	})
@@ -379,12 +379,12 @@ type SessionQuery struct {
 	User          string    `query:"user" maxLength:"1024" doc:"The user's sub"`
 	Client        string    `query:"client" maxLength:"64" doc:"The client_id"`
 	Issuer        string    `query:"issuer" maxLength:"63" doc:"The id of the trusted issuer that signed the user in"`
-	State         string    `query:"state" enum:"active,ended" doc:"Whether the session has ended. A session of a disabled client or trusted issuer counts as active until the server has ended it"`
+	State         string    `query:"state" enum:"active,ended" doc:"Only active or only ended sessions. A session of a disabled client or trusted issuer counts as active until the server has ended it"`
 	IP            string    `query:"ip" maxLength:"45" doc:"The address of the last activity"`
 	CreatedAfter  time.Time `query:"created_after" doc:"Created at this time or later"`
-	CreatedBefore time.Time `query:"created_before" doc:"Created earlier than this"`
+	CreatedBefore time.Time `query:"created_before" doc:"Created before this time"`
 	ActiveAfter   time.Time `query:"active_after" doc:"Last active at this time or later"`
-	ActiveBefore  time.Time `query:"active_before" doc:"Last active earlier than this"`
+	ActiveBefore  time.Time `query:"active_before" doc:"Last active before this time"`
 }
 
 func (q SessionQuery) search() SessionSearch {
@@ -416,8 +416,8 @@ func (a *api) sessionRoutes() {
 		TenantPath
 		SessionQuery
 	}
-	exporting := operation("GET", at+"/export", "export-sessions", tag, "Export sessions as lines of JSON")
-	exporting.Description = "Streams every session that matches, one JSON object per line (application/jsonl). If the export cannot be completed, the connection breaks off."
+	exporting := operation("GET", at+"/export", "export-sessions", tag, "Export sessions as JSON lines")
+	exporting.Description = "Streams every session that matches, one JSON object per line (application/jsonl). If the export fails, the server closes the connection without ending the response."
 	route(a, streams(exporting, "application/jsonl", "One session per line"), func(ctx context.Context, c *Caller, in *export) (*huma.StreamResponse, error) {
 		q := in.search()
 		if err := a.MayExport(ctx, c, in.Tenant, q); err != nil {
@@ -429,7 +429,7 @@ func (a *api) sessionRoutes() {
 		TenantPath
 		User    string `query:"user" maxLength:"1024" doc:"The user's sub"`
 		Client  string `query:"client" maxLength:"64" doc:"The client_id"`
-		Confirm int    `query:"confirm" required:"true" minimum:"0" maximum:"100000" doc:"How many sessions may end at most. If more would end, none does, and the problem says how many"`
+		Confirm int    `query:"confirm" required:"true" minimum:"0" maximum:"100000" doc:"The maximum number of sessions to end. If there are more, none ends, and the error reports the number"`
 	}
 	route(a, operation("DELETE", at, "end-sessions", tag, "End the sessions of a user, a client, or a user at a client", conflicts), func(ctx context.Context, c *Caller, in *end) (*struct{ Body *Ended }, error) {
 		done, err := a.EndSessions(ctx, c, in.Tenant, in.User, in.Client, in.Confirm)
@@ -447,7 +447,7 @@ func (a *api) sessionRoutes() {
 		s, err := a.PatchSession(ctx, c, in.Tenant, in.SID, bodyOf(ctx))
 		return &struct{ Body *Session }{s}, err
 	})
-	extend := takes[extensionRequest](a, operation("POST", at+"/{sid}/extend", "extend-session", tag, "Move the absolute end of a session", conflicts), true, jsonType)
+	extend := takes[extensionRequest](a, operation("POST", at+"/{sid}/extend", "extend-session", tag, "Change the absolute end of a session", conflicts), true, jsonType)
 	route(a, extend, func(ctx context.Context, c *Caller, in *SessionPath) (*struct{ Body *Session }, error) {
 		s, err := a.ExtendSession(ctx, c, in.Tenant, in.SID, bodyOf(ctx))
 		return &struct{ Body *Session }{s}, err
@@ -475,12 +475,12 @@ func (a *api) keyRoutes() {
 }
 
 type EventQuery struct {
-	Types   []string  `query:"type" maxItems:"20" doc:"Types, separated by commas. One that ends in a dot stands for all that begin with it"`
+	Types   []string  `query:"type" maxItems:"20" doc:"Types, separated by commas. A type that ends in a dot matches every type that begins with it"`
 	User    string    `query:"user" maxLength:"1024" doc:"The user's sub"`
 	Client  string    `query:"client" maxLength:"64" doc:"The client_id"`
 	Session string    `query:"session" maxLength:"64" doc:"The id of a session"`
 	After   time.Time `query:"after" doc:"At this time or later"`
-	Before  time.Time `query:"before" doc:"Earlier than this"`
+	Before  time.Time `query:"before" doc:"Before this time"`
 }
 
 func (q EventQuery) search() EventSearch {
@@ -503,11 +503,11 @@ func (a *api) eventRoutes() {
 	type follow struct {
 		TenantPath
 		EventQuery
-		Last string `header:"Last-Event-ID" maxLength:"64" doc:"The id of the last event that was received; without it, the stream begins now"`
+		Last string `header:"Last-Event-ID" maxLength:"64" doc:"The id of the last event that you received; default: only new events"`
 	}
 	following := operation("GET", "/tenants/{tenant}/events/stream", "follow-events", tag, "Follow the events of a tenant")
-	following.Description = "A stream of server-sent events (text/event-stream): each has an id and an event as JSON in data. While there are no events, the server sends comments."
-	route(a, streams(following, "text/event-stream", "Events, until the reader goes away or the admin key is revoked"), func(ctx context.Context, c *Caller, in *follow) (*huma.StreamResponse, error) {
+	following.Description = "Streams server-sent events (text/event-stream). Each has an id, and an event as JSON in data. If there are no events, the server sends comments."
+	route(a, streams(following, "text/event-stream", "Events, until the client closes the connection or the admin key is revoked"), func(ctx context.Context, c *Caller, in *follow) (*huma.StreamResponse, error) {
 		from, err := a.beforeFollowing(ctx, c, in.Tenant, in.search(), in.Last)
 		if err != nil {
 			return nil, err
@@ -518,7 +518,7 @@ func (a *api) eventRoutes() {
 		EventQuery
 		PageQuery
 	}
-	route(a, operation("GET", "/events", "list-deployment-events", tag, "List events of the whole deployment, such as those of admin keys"), func(ctx context.Context, c *Caller, in *all) (*listAnswer[Event], error) {
+	route(a, operation("GET", "/events", "list-deployment-events", tag, "List the events that belong to no tenant, such as those of admin keys"), func(ctx context.Context, c *Caller, in *all) (*listAnswer[Event], error) {
 		q := in.search()
 		q.Cursor, q.Limit = in.Cursor, in.Limit
 		l, err := a.Events(ctx, c, "", q)
@@ -539,7 +539,7 @@ func (a *api) adminKeyRoutes() {
 		l, err := a.AdminKeys(ctx, c, p)
 		return &listAnswer[AdminKey]{l}, err
 	})
-	create := takes[adminKeyRequest](a, operation("POST", "/admin-keys", "create-admin-key", tag, "Make an admin key"), true, jsonType)
+	create := takes[adminKeyRequest](a, operation("POST", "/admin-keys", "create-admin-key", tag, "Create an admin key"), true, jsonType)
 	create.DefaultStatus = http.StatusCreated
 	create.Description = "Only this response contains the key."
 	route(a, create, func(ctx context.Context, c *Caller, _ *empty) (*struct{ Body *AdminKey }, error) {
@@ -547,8 +547,8 @@ func (a *api) adminKeyRoutes() {
 		return &struct{ Body *AdminKey }{key}, err
 	})
 	type revoke struct {
-		ID          string `path:"id" maxLength:"64"`
-		Descendants bool   `query:"descendants" doc:"Also revoke every key that it made, directly or through another key"`
+		ID          string `path:"id" maxLength:"64" doc:"The id of the admin key"`
+		Descendants bool   `query:"descendants" doc:"Also revoke every key that was created with it, directly or through another key"`
 	}
 	route(a, operation("DELETE", "/admin-keys/{id}", "revoke-admin-key", tag, "Revoke an admin key", conflicts), func(ctx context.Context, c *Caller, in *revoke) (*struct{ Body *RevokedKeys }, error) {
 		done, err := a.RevokeAdminKey(ctx, c, in.ID, in.Descendants)
@@ -564,76 +564,76 @@ func (a *api) suspensionRoutes() {
 }
 
 func (p TenantPath) ref() models.Ref {
-	return models.Ref{Noun: models.NounTenant, Tenant: p.Tenant, ID: p.Tenant}
+	return models.Ref{Kind: models.KindTenant, Tenant: p.Tenant, ID: p.Tenant}
 }
 func (p ClientPath) ref() models.Ref {
-	return models.Ref{Noun: models.NounClient, Tenant: p.Tenant, ID: p.Client}
+	return models.Ref{Kind: models.KindClient, Tenant: p.Tenant, ID: p.Client}
 }
 func (p IssuerPath) ref() models.Ref {
-	return models.Ref{Noun: models.NounIssuer, Tenant: p.Tenant, ID: p.Issuer}
+	return models.Ref{Kind: models.KindIssuer, Tenant: p.Tenant, ID: p.Issuer}
 }
 func (p UserPath) ref() models.Ref {
-	return models.Ref{Noun: models.NounUser, Tenant: p.Tenant, ID: p.Sub}
+	return models.Ref{Kind: models.KindUser, Tenant: p.Tenant, ID: p.Sub}
 }
 
-// suspension adds the operations that suspend and resume what a path names.
+// suspension adds the operations that suspend and resume the resource of a path.
 func suspension[P interface{ ref() models.Ref }](a *api, tag, at, name string) {
 	words := strings.ReplaceAll(name, "-", " ")
 	off := takes[suspendRequest](a, operation("POST", at+"/suspend", "suspend-"+name, tag, "Suspend a "+words), false, jsonType)
-	off.Description = "Disables it at once, regardless of its settings, and ends its sessions. A resource that does not exist yet is suspended when it is created."
+	off.Description = "Disables the " + words + " at once, regardless of its settings, and ends its sessions. A " + words + " that does not exist yet is suspended when it is created."
 	if name == "trusted-issuer" {
-		off.Description += " Instead of the id, the URL of an issuer may be given, percent-encoded: it stands for every entry that has it."
+		off.Description += " In place of the id, you may send the percent-encoded URL of an issuer: it suspends every entry with this URL."
 	}
 	route(a, off, func(ctx context.Context, c *Caller, in *P) (*struct{ Body *Suspension }, error) {
 		s, err := a.Suspend(ctx, c, (*in).ref(), bodyOf(ctx))
 		return &struct{ Body *Suspension }{s}, err
 	})
-	on := takes[suspensionRequest](a, operation("POST", at+"/resume", "resume-"+name, tag, "Lift the suspension of a "+words, conflicts), false, jsonType)
-	on.Description = "Sessions that ended because of the suspension do not become active again."
+	on := takes[resumeRequest](a, operation("POST", at+"/resume", "resume-"+name, tag, "Lift the suspension of a "+words, conflicts), false, jsonType)
+	on.Description = "Sessions that ended because of the suspension remain ended."
 	route(a, on, func(ctx context.Context, c *Caller, in *P) (*struct{ Body *Suspension }, error) {
 		s, err := a.Resume(ctx, c, (*in).ref(), bodyOf(ctx))
 		return &struct{ Body *Suspension }{s}, err
 	})
 }
 
-// newSecretRequest describes a body.
+// newSecretRequest describes the body of new-client-secret.
 type newSecretRequest struct {
-	PreviousUntil string `json:"previous_until,omitempty" doc:"Until when the secret before is accepted too: a time or a duration from now. Default 7d; 0s ends it at once"`
+	PreviousUntil string `json:"previous_until,omitempty" doc:"When the previous secret expires: a time, or a duration from now. Default 7d; 0s: at once"`
 }
 
-// userRequest describes a body.
+// userRequest describes the body of put-user and patch-user.
 type userRequest struct {
-	Sub        string         `json:"sub,omitempty" doc:"The user's sub again, or left out"`
-	Attributes map[string]any `json:"attributes,omitempty" doc:"What expressions see as user. At most 4 KiB each, as JSON"`
-	Disabled   bool           `json:"disabled,omitempty" doc:"The user may not sign in, and their sessions end"`
+	Sub        string         `json:"sub,omitempty" doc:"The user's sub. Optional; it must be the same as in the path"`
+	Attributes map[string]any `json:"attributes,omitempty" doc:"The attributes, which expressions read as user.NAME. At most 4 KiB each, as JSON"`
+	Disabled   bool           `json:"disabled,omitempty" doc:"The user cannot sign in, and their sessions end"`
 	Status     any            `json:"status,omitempty" doc:"Ignored"`
 }
 
-// sessionRequest describes a body.
+// sessionRequest describes the body of patch-session.
 type sessionRequest struct {
 	Attributes map[string]any `json:"attributes" doc:"Session attributes to set; null removes one"`
 }
 
-// extensionRequest describes a body.
+// extensionRequest describes the body of extend-session.
 type extensionRequest struct {
-	ExpiresIn string `json:"expires_in" doc:"How long from now the session is to live, such as 24h"`
+	ExpiresIn string `json:"expires_in" doc:"How long the session lasts from now on, such as 24h"`
 }
 
-// adminKeyRequest describes a body.
+// adminKeyRequest describes the body of create-admin-key.
 type adminKeyRequest struct {
 	Name      string   `json:"name" doc:"Who or what uses the key" minLength:"1" maxLength:"64"`
 	Role      string   `json:"role" enum:"owner,admin,support,viewer"`
-	Tenants   []string `json:"tenants,omitempty" doc:"The tenants that it is for; left out: all"`
-	ExpiresAt string   `json:"expires_at,omitempty" doc:"When it expires: a time, or a duration from now. It never outlives the key that makes it"`
+	Tenants   []string `json:"tenants,omitempty" doc:"The tenants that it is valid for; default: all"`
+	ExpiresAt string   `json:"expires_at,omitempty" doc:"When it expires: a time, or a duration from now. It must not be later than the expiry of the key that creates it"`
 }
 
-// suspendRequest describes a body.
+// suspendRequest describes the body of a suspension.
 type suspendRequest struct {
 	Reason string `json:"reason,omitempty" maxLength:"255" doc:"Why, for other operators to read"`
 	DryRun bool   `json:"dry_run,omitempty" doc:"Change nothing, and report how many sessions would end"`
 }
 
-// suspensionRequest describes a body.
-type suspensionRequest struct {
+// resumeRequest describes the body of the end of a suspension.
+type resumeRequest struct {
 	Reason string `json:"reason,omitempty" maxLength:"255" doc:"Why, for other operators to read"`
 }

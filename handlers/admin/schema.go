@@ -13,21 +13,21 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Client, Issuer and Tenant marshal themselves. These types are how the document
-// describes them: in responses, and in requests.
+// Client, Issuer and Tenant marshal themselves. The following types describe them in
+// the document, in responses and in requests.
 
 type clientSchema struct {
 	ID string `json:"id" doc:"Its client_id"`
 	settings.ClientSettings
-	Secret string       `json:"secret,omitempty" doc:"A secret that the server has just made. It is not shown again"`
+	Secret string       `json:"secret,omitempty" doc:"The secret that the server generated in this request. It is not shown again"`
 	Status ClientStatus `json:"status" readOnly:"true" doc:"The state of the resource, which is not part of its settings"`
 }
 
 type clientRequestSchema struct {
-	ID string `json:"id,omitempty" doc:"Its client_id again, or left out"`
+	ID string `json:"id,omitempty" doc:"Its client_id. Optional; it must be the same as in the path"`
 	settings.ClientSettings
-	Secret         string `json:"secret,omitempty" writeOnly:"true" doc:"Its secret, at least 32 characters; it is not shown again"`
-	PreviousSecret string `json:"previous_secret,omitempty" writeOnly:"true" doc:"A secret that is accepted as well, until previous_until"`
+	Secret         string `json:"secret,omitempty" writeOnly:"true" doc:"Its secret, at least 32 characters. Responses do not contain it"`
+	PreviousSecret string `json:"previous_secret,omitempty" writeOnly:"true" doc:"Its previous secret, which is also accepted until previous_until"`
 	Status         any    `json:"status,omitempty" doc:"Ignored"`
 }
 
@@ -38,7 +38,7 @@ type issuerSchema struct {
 }
 
 type issuerRequestSchema struct {
-	ID string `json:"id,omitempty" doc:"The id of the entry again, or left out"`
+	ID string `json:"id,omitempty" doc:"The id of the entry. Optional; it must be the same as in the path"`
 	settings.IssuerSettings
 	Status any `json:"status,omitempty" doc:"Ignored"`
 }
@@ -46,10 +46,10 @@ type issuerRequestSchema struct {
 // TenantSettings are the settings of a tenant as the document describes them.
 type TenantSettings struct {
 	SigningAlgorithm string              `json:"signing_algorithm,omitempty" enum:"RS256,ES256,Ed25519" doc:"The algorithm of its signing keys; default RS256"`
-	KeyRotation      *settings.Duration  `json:"key_rotation,omitempty" doc:"How old a signing key gets, or none; default 90d"`
-	Disabled         bool                `json:"disabled,omitempty" doc:"Nobody may sign in, and its sessions have ended"`
-	StoreDevice      *bool               `json:"store_device,omitempty" doc:"Whether names, user agents and addresses of devices are stored; default true"`
-	UserRetention    *settings.Duration  `json:"user_retention,omitempty" doc:"After how long without a sign-in users are deleted; default none"`
+	KeyRotation      *settings.Duration  `json:"key_rotation,omitempty" doc:"The age at which a signing key is replaced, or none; default 90d"`
+	Disabled         bool                `json:"disabled,omitempty" doc:"Nobody can sign in, and its sessions have ended"`
+	StoreDevice      *bool               `json:"store_device,omitempty" doc:"Store the names, user agents and addresses of devices; default true"`
+	UserRetention    *settings.Duration  `json:"user_retention,omitempty" doc:"Delete users who have no session and have not signed in for this long; default none"`
 	ACR              []settings.ACRClass `json:"acr,omitempty" doc:"Its own authentication context classes, from the weakest to the strongest"`
 }
 
@@ -60,7 +60,7 @@ type tenantSchema struct {
 }
 
 type tenantRequestSchema struct {
-	ID string `json:"id,omitempty" doc:"The id of the tenant again, or left out"`
+	ID string `json:"id,omitempty" doc:"The id of the tenant. Optional; it must be the same as in the path"`
 	TenantSettings
 	Status any `json:"status,omitempty" doc:"Ignored"`
 }
@@ -85,7 +85,7 @@ func (Tenant) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[tenantSchema](), true, "")
 }
 
-// putSchema describes T, a noun in a request that replaces it: null restores a default.
+// putSchema describes T, a resource in a request that replaces it: null restores a default.
 func putSchema[T any](r huma.Registry) *huma.Schema {
 	ref := r.Schema(reflect.TypeFor[T](), true, "")
 	s := withSharedSecret(r, r.SchemaFromRef(ref.Ref))
@@ -134,21 +134,21 @@ func patchOf(r huma.Registry, s *huma.Schema) *huma.Schema {
 	return &patched
 }
 
-// withSharedSecret returns a copy in which keys, the keys of a trusted issuer, may have
-// the secret that responses never have.
+// withSharedSecret returns a copy in which the keys of a trusted issuer may contain
+// shared_secret, which responses never contain.
 func withSharedSecret(r huma.Registry, s *huma.Schema) *huma.Schema {
 	copied := *s
 	copied.Properties = maps.Clone(s.Properties)
 	if keys, has := copied.Properties["keys"]; has && keys.Ref != "" {
 		described := *r.SchemaFromRef(keys.Ref)
 		described.Properties = maps.Clone(described.Properties)
-		described.Properties["shared_secret"] = &huma.Schema{Type: huma.TypeString, WriteOnly: true, Description: "A secret of at least 32 bytes, for HS256; it is not shown again"}
+		described.Properties["shared_secret"] = &huma.Schema{Type: huma.TypeString, WriteOnly: true, Description: "A secret of at least 32 bytes, for HS256. Responses do not contain it"}
 		copied.Properties["keys"] = &described
 	}
 	return &copied
 }
 
-// orNull returns a schema that also admits null.
+// orNull returns a schema that also allows null.
 func orNull(s *huma.Schema) *huma.Schema {
 	nullable := *s
 	switch {
@@ -164,9 +164,9 @@ func orNull(s *huma.Schema) *huma.Schema {
 	return &nullable
 }
 
-// describeResponses adds the errors of an operation: those that any may have, those
-// that follow from its parameters and its body, and those of op.Errors. No other
-// status is sent.
+// describeResponses adds the error responses of an operation: those of every operation,
+// those that follow from its path and its body, and those of op.Errors. An operation
+// sends no other status.
 func (a *api) describeResponses(op *huma.Operation) {
 	statuses := []int{
 		http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests,
@@ -187,7 +187,7 @@ func (a *api) describeResponses(op *huma.Operation) {
 	op.Errors = nil // huma would add its own error model
 }
 
-// problemResponse returns a reference to the response with a status.
+// problemResponse returns a reference to the error response with a status.
 func (a *api) problemResponse(status int) *huma.Response {
 	components := a.OpenAPI().Components
 	name := strings.ReplaceAll(http.StatusText(status), " ", "")
@@ -210,27 +210,27 @@ func (a *api) problemResponse(status int) *huma.Response {
 var problemDescriptions = map[int]string{
 	http.StatusBadRequest:            "A parameter or the body is not valid; errors lists what is wrong",
 	http.StatusUnauthorized:          "The admin key is missing, unknown, revoked or expired",
-	http.StatusForbidden:             "The role of the admin key may not do this, or the Host header names another machine",
-	http.StatusNotFound:              "There is no such resource, or the admin key is not for its tenant",
-	http.StatusRequestTimeout:        "The body took too long",
-	http.StatusConflict:              "What is stored does not allow it; code says why",
-	http.StatusPreconditionFailed:    "It was changed since it was read, or exists already",
+	http.StatusForbidden:             "The role of the admin key does not include the operation, or the Host header names another machine",
+	http.StatusNotFound:              "There is no such resource, or the admin key is not valid for its tenant",
+	http.StatusRequestTimeout:        "The body did not arrive in time",
+	http.StatusConflict:              "The stored state does not allow the operation; code has the reason",
+	http.StatusPreconditionFailed:    "The resource has changed since it was read, or it already exists",
 	http.StatusRequestEntityTooLarge: "The body is larger than 1 MiB",
-	http.StatusUnsupportedMediaType:  "The body has another media type than the operation takes",
-	http.StatusTooManyRequests:       "Too many wrong admin keys came from this address",
+	http.StatusUnsupportedMediaType:  "The operation does not accept the media type of the body",
+	http.StatusTooManyRequests:       "This address has sent too many wrong admin keys",
 	http.StatusInternalServerError:   "The server encountered an unexpected condition",
 	http.StatusServiceUnavailable:    "The server cannot serve the request at the moment",
 }
 
-// created adds 201, with the content of 200, to the PUT operation of a path.
+// created adds 201, with the same content as 200, to the PUT operation of a path.
 func (a *api) created(path string) {
 	responses := a.registered(http.MethodPut, basePath+path).Responses
 	created := *responses["200"]
-	created.Description = "It was created"
+	created.Description = "The resource was created"
 	responses["201"] = &created
 }
 
-// streams gives an operation the response of a stream.
+// streams sets the response of an operation to a stream.
 func streams(op huma.Operation, kind, description string) huma.Operation {
 	op.DefaultStatus = http.StatusOK
 	op.Responses = map[string]*huma.Response{"200": {Description: description, Content: map[string]*huma.MediaType{

@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Session is a session as the API shows it.
+// Session is a session as the API returns it.
 type Session struct {
 	ID            string           `json:"id" doc:"sid in tokens"`
 	User          string           `json:"user" doc:"The user's sub"`
@@ -27,31 +27,31 @@ type Session struct {
 	EndReason     string           `json:"end_reason,omitempty" doc:"Why it ended: see docs/errors.md"`
 	CreatedAt     time.Time        `json:"created_at"`
 	LastActiveAt  time.Time        `json:"last_active_at" doc:"To the minute"`
-	ExpiresAt     time.Time        `json:"expires_at" doc:"Its absolute end"`
-	IdleExpiresAt *time.Time       `json:"idle_expires_at,omitempty" doc:"When it ends unless it is used before"`
+	ExpiresAt     time.Time        `json:"expires_at" doc:"The end of its absolute lifetime"`
+	IdleExpiresAt *time.Time       `json:"idle_expires_at,omitempty" doc:"When it ends if it is not used before"`
 	Generation    uint32           `json:"generation" doc:"How often its refresh token was rotated"`
-	ACR           string           `json:"acr,omitempty" doc:"The strongest class that it reaches"`
-	AuthTime      time.Time        `json:"auth_time" doc:"When that was last proved in full"`
-	ACRTimes      map[string]int64 `json:"acr_times,omitempty" doc:"When each class that it reaches was last proved in full, in Unix seconds"`
+	ACR           string           `json:"acr,omitempty" doc:"The strongest class of assurance that it satisfies"`
+	AuthTime      time.Time        `json:"auth_time" doc:"When acr was last fully satisfied"`
+	ACRTimes      map[string]int64 `json:"acr_times,omitempty" doc:"When each class of assurance was last fully satisfied, in Unix seconds"`
 	AMR           []string         `json:"amr" nullable:"false"`
 	Factors       []Factor         `json:"factors" nullable:"false"`
 	Device        Device           `json:"device"`
 	Scope         []string         `json:"scope" nullable:"false"`
 	Audience      []string         `json:"audience" nullable:"false"`
-	Attributes    map[string]any   `json:"attributes,omitempty" doc:"Session attributes; for the roles owner and admin only"`
-	Claims        map[string]any   `json:"claims,omitempty" doc:"The custom claims that its next access token will have; present only for a single session, and for the roles owner and admin"`
-	Events        []Event          `json:"events,omitempty" doc:"Its events, the oldest first; present only for a single session"`
+	Attributes    map[string]any   `json:"attributes,omitempty" doc:"Session attributes; present only for the roles owner and admin"`
+	Claims        map[string]any   `json:"claims,omitempty" doc:"The custom claims of its next access token; present only in get-session, for the roles owner and admin"`
+	Events        []Event          `json:"events,omitempty" doc:"Its events, the oldest first; present only in get-session"`
 }
 
-// Factor is a factor that a session's user has proved.
+// Factor is an authentication factor that the user has proved.
 type Factor struct {
 	AMR    string    `json:"amr"`
-	Issuer string    `json:"issuer" doc:"The URL of the trusted issuer that stated it"`
+	Issuer string    `json:"issuer" doc:"The URL of the trusted issuer that asserted it"`
 	At     time.Time `json:"at"`
-	Counts bool      `json:"counts" doc:"Its trusted issuer is neither disabled, suspended nor removed"`
+	Counts bool      `json:"counts" doc:"It counts: its trusted issuer is not disabled, suspended or removed"`
 }
 
-// Device is where a session was used last. It is empty if the tenant stores no
+// Device is the device that used a session last. It is empty if the tenant stores no
 // devices.
 type Device struct {
 	Name      string `json:"name,omitempty"`
@@ -93,7 +93,7 @@ func newSession(c *Caller, v oauth.SessionView, issuers map[string]string) Sessi
 	return s
 }
 
-// SessionSearch is which sessions Sessions returns. Empty fields do not filter.
+// SessionSearch selects the sessions that Sessions returns. Empty fields do not filter.
 type SessionSearch struct {
 	User, Client, Issuer, State, IP                        string
 	CreatedAfter, CreatedBefore, ActiveAfter, ActiveBefore time.Time
@@ -120,14 +120,14 @@ func (q SessionSearch) filter(tenant string) (models.SessionFilter, error) {
 	if q.Cursor != "" {
 		after, err := models.ParseSessionCursor(q.Cursor)
 		if err != nil {
-			return f, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the page before, or leave it out")
+			return f, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the previous page, or leave it out")
 		}
 		f.After = after
 	}
 	return f, nil
 }
 
-// issuerIDs returns the ids of a tenant's issuer entries, by the ids of their rows.
+// issuerIDs maps the ids of a tenant's issuer rows to the ids of their entries.
 func (s *Service) issuerIDs(ctx context.Context, tenant string) (map[string]string, error) {
 	stored, _, err := s.Store.StoredIssuers(ctx, tenant, models.Page{Limit: 1 << 20})
 	ids := map[string]string{}
@@ -189,8 +189,8 @@ func (s *Service) sessionRow(ctx context.Context, tenant, sid string) (*models.S
 	return s.Store.Session(ctx, tenant, id)
 }
 
-// Session returns one session with its events and, for those who may see them, its
-// claims.
+// Session returns a session with its events and, if the caller may see them, its
+// attributes and claims.
 func (s *Service) Session(ctx context.Context, c *Caller, tenant, sid string) (*Session, error) {
 	if err := c.may(everyone, tenant); err != nil {
 		return nil, err
@@ -227,7 +227,7 @@ func (s *Service) showSession(ctx context.Context, c *Caller, row *models.Sessio
 	return &shown, nil
 }
 
-// EndSession ends one session. One that has ended already stays as it is.
+// EndSession ends a session. It does not change a session that has already ended.
 func (s *Service) EndSession(ctx context.Context, c *Caller, tenant, sid string) error {
 	if err := c.may(support, tenant); err != nil {
 		return err
@@ -239,13 +239,13 @@ func (s *Service) EndSession(ctx context.Context, c *Caller, tenant, sid string)
 	return s.Store.EndSession(ctx, row, s.Store.Now(), session.RevokedByAdmin)
 }
 
-// Ended is how many sessions were ended.
+// Ended is the number of sessions that an operation ended.
 type Ended struct {
-	Ended int `json:"ended" doc:"How many sessions were ended"`
+	Ended int `json:"ended" doc:"The number of sessions that this request ended"`
 }
 
-// EndSessions ends every live session of a user, a client, or a user at a client.
-// At most `most` sessions may be live; otherwise none ends.
+// EndSessions ends every live session of a user, a client, or a user at a client. If
+// there are more than `most`, it ends none.
 func (s *Service) EndSessions(ctx context.Context, c *Caller, tenant, user, client string, most int) (*Ended, error) {
 	if err := c.may(support, tenant); err != nil {
 		return nil, err
@@ -254,7 +254,7 @@ func (s *Service) EndSessions(ctx context.Context, c *Caller, tenant, user, clie
 		return nil, err
 	}
 	if user == "" && client == "" {
-		return nil, invalid(Fault{Parameter: "user", Detail: "give user, client or both"})
+		return nil, invalid(Fault{Parameter: "user", Detail: "is required, unless client is given"})
 	}
 	n, err := s.Store.EndFound(ctx, tenant, user, client, most, session.RevokedByAdmin)
 	var many *models.TooManySessionsError
@@ -267,7 +267,8 @@ func (s *Service) EndSessions(ctx context.Context, c *Caller, tenant, user, clie
 	return &Ended{n}, nil
 }
 
-// tooMany is the refusal to end more sessions than were confirmed, with their number.
+// tooMany returns the error of ending more sessions than the caller confirmed, with
+// their number.
 func (s *Service) tooMany(ctx context.Context, tenant, user, client string, most int) error {
 	n, err := s.Store.CountLive(ctx, tenant, user, client)
 	if err != nil {
@@ -277,7 +278,7 @@ func (s *Service) tooMany(ctx context.Context, tenant, user, client string, most
 	if n > models.ManySessions {
 		number = "more than " + strconv.Itoa(models.ManySessions)
 	}
-	return conflict("confirm", fmt.Sprintf("%s sessions would end, and confirm is %d: nothing was ended. To end them, send their number as confirm", number, most))
+	return conflict("confirm", fmt.Sprintf("%s sessions would end, but confirm is %d; none was ended. To end them, send their number as confirm", number, most))
 }
 
 // EndUserSessions ends every live session of a user, and refuses the client tokens
@@ -302,8 +303,8 @@ type sessionBody struct {
 	settings.Place
 }
 
-// PatchSession sets the session attributes of the body and removes those that are
-// null there. The next access token has the claims that follow from them.
+// PatchSession sets the session attributes that the body contains and removes those
+// that are null. The claims of the next access token follow from them.
 func (s *Service) PatchSession(ctx context.Context, c *Caller, tenant, sid string, body []byte) (*Session, error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
@@ -343,8 +344,8 @@ type extendBody struct {
 	settings.Place
 }
 
-// ExtendSession moves the absolute end of a session to expires_in from now, but no
-// further than max_lifetime of its client allows.
+// ExtendSession sets the absolute end of a session to expires_in from now, but not
+// later than max_lifetime of its client allows.
 func (s *Service) ExtendSession(ctx context.Context, c *Caller, tenant, sid string, body []byte) (*Session, error) {
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
@@ -371,8 +372,8 @@ func (s *Service) ExtendSession(ctx context.Context, c *Caller, tenant, sid stri
 	return s.showSession(ctx, c, row)
 }
 
-// ExportSessions calls write with every session that the search finds, as one line of
-// JSON each. The export is an event.
+// ExportSessions calls write for each session that the search finds, with one line of
+// JSON. It writes an audit event.
 func (s *Service) ExportSessions(ctx context.Context, c *Caller, tenant string, q SessionSearch, write func(line []byte) error) error {
 	if err := s.MayExport(ctx, c, tenant, q); err != nil {
 		return err
@@ -401,7 +402,7 @@ func (s *Service) ExportSessions(ctx context.Context, c *Caller, tenant string, 
 	}
 }
 
-// MayExport returns why ExportSessions cannot begin.
+// MayExport returns an error if ExportSessions would not begin.
 func (s *Service) MayExport(ctx context.Context, c *Caller, tenant string, q SessionSearch) error {
 	if err := c.may(admins, tenant); err != nil {
 		return err

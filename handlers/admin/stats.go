@@ -6,22 +6,23 @@ import (
 	"time"
 )
 
-// Stats are numbers of the tenants of a key.
+// Stats are the statistics of tenants.
 type Stats struct {
-	Sessions map[string]int64 `json:"sessions" doc:"Sessions by tenant. A session counts for up to 5 minutes after its end"`
-	Minutes  []Stat           `json:"minutes" doc:"Of the last hour" nullable:"false"`
-	Days     []Stat           `json:"days" doc:"Of the last 30 days (UTC)" nullable:"false"`
+	Sessions map[string]int64 `json:"sessions" doc:"The number of sessions of each tenant. A session counts for up to 5 minutes after its end"`
+	Minutes  []Stat           `json:"minutes" doc:"By the minute, for the last hour" nullable:"false"`
+	Days     []Stat           `json:"days" doc:"By the day (UTC), for the last 30 days" nullable:"false"`
 }
 
-// Stat is how often something happened in a minute or a day.
+// Stat counts something in a minute or a day.
 type Stat struct {
 	Tenant string    `json:"tenant"`
 	Name   string    `json:"name" doc:"exchange.ok, exchange.refused.REASON, refresh.rotated, refresh.retried, refresh.retried_late or refresh.refused.REASON, where REASON is a latchkey_reason"`
-	At     time.Time `json:"at" doc:"When the minute or the day begins"`
-	N      int64     `json:"n"`
+	At     time.Time `json:"at" doc:"The beginning of the minute or the day"`
+	N      int64     `json:"n" doc:"How often it happened"`
 }
 
-// Stats returns numbers of tenants; none: of all tenants of the caller's key.
+// Stats returns the statistics of the given tenants, or of all tenants of the caller's
+// key if none is given.
 func (s *Service) Stats(ctx context.Context, c *Caller, tenants []string) (*Stats, error) {
 	if err := c.may(readers, ""); err != nil {
 		return nil, err

@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// streamWrite is how long a reader of a stream may take to read a part of it.
+	// streamWrite bounds the time that a client takes to read one part of a stream.
 	streamWrite = 10 * time.Second
-	// followEvery is how often a stream of events looks for new ones.
+	// followEvery is the interval at which a stream reads new events.
 	followEvery = time.Second
-	// followOverlap is how far a stream looks back: transactions commit in another
-	// order than their events' ids.
+	// followOverlap is how far back a stream reads each time: transactions may commit
+	// in another order than that of their events' ids.
 	followOverlap = 20 * time.Second
-	// keepAlive is how often a stream sends something.
+	// keepAlive is the longest time in which a stream sends nothing.
 	keepAlive = 15 * time.Second
 )
 
-// stream writes an export. An error after its beginning breaks the connection off, so
-// that nobody takes a part for the whole.
+// stream writes an export. After an error it closes the connection without ending the
+// response, so that the client does not take a part of the export for the whole.
 func (a *api) stream(h huma.Context, c *Caller, tenant string, q SessionSearch) {
 	g := humagin.Unwrap(h)
 	g.Header("Content-Type", "application/jsonl")
@@ -40,7 +40,7 @@ func (a *api) stream(h huma.Context, c *Caller, tenant string, q SessionSearch) 
 	})
 	if err != nil {
 		if g.Request.Context().Err() == nil { // otherwise the reader went away
-			a.Log.Error("an export of sessions was broken off", "request", c.RequestID, "tenant", tenant, "error", err)
+			a.Log.Error("an export of sessions was not completed", "request", c.RequestID, "tenant", tenant, "error", err)
 		}
 		panic(http.ErrAbortHandler)
 	}
@@ -50,8 +50,8 @@ func (a *api) stream(h huma.Context, c *Caller, tenant string, q SessionSearch) 
 type following struct {
 	filter  models.EventFilter
 	issuers map[string]string
-	begin   time.Time // events before are not sent
-	since   time.Time // the last look; later transactions may still commit events of shortly before
+	begin   time.Time // earlier events are not sent
+	since   time.Time // when events were last read
 	last    models.EventID
 	sent    map[models.EventID]bool
 }
@@ -77,8 +77,8 @@ func (s *Service) beforeFollowing(ctx context.Context, c *Caller, tenant string,
 	return f, nil
 }
 
-// follow sends events as they are committed, until the reader goes away or its key may
-// no longer read them.
+// follow sends events as they are committed, until the client closes the connection or
+// its admin key is revoked.
 func (a *api) follow(h huma.Context, c *Caller, f *following) {
 	g := humagin.Unwrap(h)
 	ctx := g.Request.Context()
@@ -94,13 +94,13 @@ func (a *api) follow(h huma.Context, c *Caller, f *following) {
 		}
 		return rc.Flush()
 	}
-	// The id, which belongs to no event, lets a reader resume that loses the stream
-	// before its first event.
+	// This id belongs to no event. It lets a client resume that loses the connection
+	// before the first event.
 	if send(": connected\nid: "+f.last.String()+"\n\n") != nil {
 		return
 	}
 	var quiet time.Duration
-	_ = a.followEvents(ctx, c, f, func(events []Event) error { // nobody is left to be told why it ended
+	_ = a.followEvents(ctx, c, f, func(events []Event) error { // the response has begun, so an error cannot be reported
 		for _, e := range events {
 			text, err := json.Marshal(e)
 			if err != nil {
@@ -136,7 +136,7 @@ func (s *Service) FollowEvents(ctx context.Context, c *Caller, tenant string, q 
 	})
 }
 
-// followEvents calls send with what is new, every second, also if nothing is.
+// followEvents calls send every second with the new events, of which there may be none.
 func (s *Service) followEvents(ctx context.Context, c *Caller, f *following, send func([]Event) error) error {
 	tick := time.NewTicker(followEvery)
 	defer tick.Stop()
@@ -163,7 +163,7 @@ func (s *Service) followEvents(ctx context.Context, c *Caller, f *following, sen
 	}
 }
 
-// stillMayFollow returns an error if the caller's key has been revoked meanwhile.
+// stillMayFollow returns an error if the caller's key has been revoked or has expired.
 func (s *Service) stillMayFollow(ctx context.Context, c *Caller) error {
 	if c.machine {
 		return nil

@@ -13,18 +13,18 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Suspension is the outcome of suspending or resuming.
+// Suspension is the result of Suspend or Resume.
 type Suspension struct {
 	Suspended   bool       `json:"suspended" doc:"It is suspended now"`
 	SuspendedAt *time.Time `json:"suspended_at,omitempty" doc:"When it was suspended"`
 	SuspendedBy string     `json:"suspended_by,omitempty" doc:"Who suspended it"`
 	Reason      string     `json:"reason,omitempty" doc:"Why"`
-	Already     bool       `json:"already,omitempty" doc:"It was suspended before, and stays so"`
-	Exists      bool       `json:"exists" doc:"There is such a thing. If not, it is suspended as soon as it is made"`
-	Sessions    *int       `json:"sessions,omitempty" doc:"Of suspending: its live sessions, which end. 10,001 for more than 10,000; absent if counting took too long"`
-	Lifted      *Lifted    `json:"lifted,omitempty" doc:"Of resuming: the suspension that was lifted"`
-	OtherID     string     `json:"other_id,omitempty" doc:"Of resuming: the id or URL of another suspension, by which it stays suspended"`
-	Followed    string     `json:"followed,omitempty" doc:"Of resuming a trusted issuer: the URL that it had when it was suspended, which stays suspended"`
+	Already     bool       `json:"already,omitempty" doc:"It was already suspended, and remains suspended"`
+	Exists      bool       `json:"exists" doc:"The resource exists. If it does not, it is suspended when it is created"`
+	Sessions    *int       `json:"sessions,omitempty" doc:"After suspend: the number of live sessions, which end. 10,001 means more than 10,000; absent if counting took too long"`
+	Lifted      *Lifted    `json:"lifted,omitempty" doc:"After resume: the suspension that was lifted"`
+	OtherID     string     `json:"other_id,omitempty" doc:"After resume: the id or URL of another suspension, which keeps the resource suspended"`
+	Followed    string     `json:"followed,omitempty" doc:"After resume of a trusted issuer: the URL that it had when it was suspended. That URL remains suspended"`
 }
 
 // Lifted is a suspension that was lifted.
@@ -34,8 +34,8 @@ type Lifted struct {
 	Reason      string    `json:"reason,omitempty"`
 }
 
-// maySuspend are those who may suspend and resume what.
-var maySuspend = map[string]roles{models.NounTenant: owners, models.NounClient: admins, models.NounIssuer: admins, models.NounUser: support}
+// maySuspend lists the roles that may suspend and resume each kind of object.
+var maySuspend = map[string]roles{models.KindTenant: owners, models.KindClient: admins, models.KindIssuer: admins, models.KindUser: support}
 
 type suspendBody struct {
 	Reason string `yaml:"reason"`
@@ -44,8 +44,8 @@ type suspendBody struct {
 	settings.Place
 }
 
-// Suspend switches a tenant, client, trusted issuer or user off at once, whatever its
-// settings say, also if there is no such thing yet.
+// Suspend disables a tenant, client, trusted issuer or user at once, regardless of its
+// settings. An object that does not exist yet is suspended when it is created.
 func (s *Service) Suspend(ctx context.Context, c *Caller, ref models.Ref, body []byte) (*Suspension, error) {
 	b, err := s.beforeSuspension(ctx, c, ref, body)
 	if err != nil {
@@ -69,14 +69,14 @@ func (s *Service) Suspend(ctx context.Context, c *Caller, ref models.Ref, body [
 	}, nil
 }
 
-// exists reports whether there is what a suspension names.
+// exists reports whether the object of ref exists.
 func (s *Service) exists(ctx context.Context, ref models.Ref) (found bool, err error) {
-	switch ref.Noun {
-	case models.NounTenant:
+	switch ref.Kind {
+	case models.KindTenant:
 		err = s.tenantExists(ctx, ref.ID)
-	case models.NounClient:
+	case models.KindClient:
 		_, err = s.Store.StoredClient(ctx, ref.Tenant, ref.ID)
-	case models.NounUser:
+	case models.KindUser:
 		_, err = s.Store.User(ctx, ref.Tenant, ref.ID)
 	default:
 		entries, _, err := s.Store.StoredIssuers(ctx, ref.Tenant, models.Page{Limit: 1 << 20})
@@ -90,15 +90,14 @@ func (s *Service) exists(ctx context.Context, ref models.Ref) (found bool, err e
 	return err == nil, err
 }
 
-// Resume lifts a suspension. What an owner or the machine suspended, only those
-// resume.
+// Resume lifts a suspension. Nobody can lift the suspension of a higher role.
 func (s *Service) Resume(ctx context.Context, c *Caller, ref models.Ref, body []byte) (*Suspension, error) {
 	b, err := s.beforeSuspension(ctx, c, ref, body)
 	if err != nil {
 		return nil, err
 	}
 	if b.DryRun {
-		return nil, invalid(Fault{Pointer: "/dry_run", Detail: "is for suspending only"})
+		return nil, invalid(Fault{Pointer: "/dry_run", Detail: "is not available for resume"})
 	}
 	lifted, err := s.Store.Resume(ctx, s.Keys, ref, c.actor())
 	if err != nil {
@@ -116,10 +115,10 @@ func (s *Service) Resume(ctx context.Context, c *Caller, ref models.Ref, body []
 }
 
 func (s *Service) beforeSuspension(ctx context.Context, c *Caller, ref models.Ref, body []byte) (b suspendBody, err error) {
-	if err := c.may(maySuspend[ref.Noun], ref.Tenant); err != nil {
+	if err := c.may(maySuspend[ref.Kind], ref.Tenant); err != nil {
 		return b, err
 	}
-	if ref.Noun != models.NounTenant {
+	if ref.Kind != models.KindTenant {
 		if err := s.tenantExists(ctx, ref.Tenant); err != nil {
 			return b, err
 		}
@@ -146,11 +145,11 @@ func suspensionError(err error) error {
 	case errors.Is(err, models.ErrNotSuspended):
 		return conflict("not_suspended", "It is not suspended")
 	case errors.Is(err, models.ErrMayNotResume):
-		return forbidden("somebody with a higher role suspended it")
+		return forbidden("a higher role suspended it")
 	case errors.Is(err, models.ErrTenantRemoved):
 		return errNotFound
 	case errors.Is(err, models.ErrOtherName):
-		return conflict("suspended_by_another_name", "It is suspended by another name: resume it by the URL or the id that was suspended")
+		return conflict("suspended_by_another_name", "It is suspended under another name: send the URL or the id that was suspended")
 	}
 	return err
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// Tenant is a tenant as the API shows it, without what is in it.
+// Tenant is a tenant as the API returns it, without the objects in it.
 type Tenant struct {
 	ID       string
 	Settings settings.Document
@@ -16,14 +16,14 @@ type Tenant struct {
 	Version  string
 }
 
-// TenantStatus is what a tenant's settings do not say.
+// TenantStatus is the state of a tenant apart from its settings.
 type TenantStatus struct {
 	Issuer      string     `json:"issuer" doc:"The issuer URL of its tokens"`
 	Enabled     bool       `json:"enabled" doc:"It is neither disabled nor suspended"`
 	SuspendedAt *time.Time `json:"suspended_at,omitempty" doc:"When it was suspended"`
-	ManagedBy   *string    `json:"managed_by,omitempty" enum:"file" doc:"The file of the server owns its settings, which can be changed there only"`
+	ManagedBy   *string    `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file owns its settings, and only a change of the file changes them"`
 	CreatedAt   time.Time  `json:"created_at"`
-	UpdatedAt   time.Time  `json:"updated_at" doc:"When it, or a client or trusted issuer in it, was changed last"`
+	UpdatedAt   time.Time  `json:"updated_at" doc:"The last change of the tenant, or of a client or trusted issuer in it"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -37,7 +37,7 @@ func (s *Service) newTenant(stored *models.StoredTenant) Tenant {
 	}}
 }
 
-// Tenants returns a page of the tenants that the caller's key is for.
+// Tenants returns a page of the tenants that the caller's key is valid for.
 func (s *Service) Tenants(ctx context.Context, c *Caller, p models.Page) (*List[Tenant], error) {
 	if err := c.may(everyone, ""); err != nil {
 		return nil, err
@@ -74,7 +74,8 @@ type tenantBody struct {
 
 const tenantAt = "tenants[0]"
 
-// PutTenant creates a tenant or replaces its own settings. What is in it stays.
+// PutTenant creates a tenant or replaces its own settings. It does not change the
+// objects in the tenant.
 func (s *Service) PutTenant(ctx context.Context, c *Caller, id string, body []byte, p Precondition) (tenant *Tenant, created bool, err error) {
 	if err := c.may(owners, id); err != nil {
 		return nil, false, err
@@ -132,8 +133,8 @@ func (s *Service) writeTenant(ctx context.Context, c *Caller, id string, body []
 	return created, err
 }
 
-// DeleteTenant removes a tenant with everything in it. Its id is never accepted again.
-// `confirm` must be the id.
+// DeleteTenant removes a tenant and everything in it. Its id can never be used again.
+// `confirm` must repeat the id.
 func (s *Service) DeleteTenant(ctx context.Context, c *Caller, id, confirm string, p Precondition) error {
 	if err := c.may(owners, id); err != nil {
 		return err
@@ -145,10 +146,10 @@ func (s *Service) DeleteTenant(ctx context.Context, c *Caller, id, confirm strin
 	case id == settings.DefaultTenant:
 		return conflict("default_tenant", "The tenant \"default\" cannot be removed")
 	case confirm != id:
-		return invalidParameter("confirm", "must be the id of the tenant: everything in it is removed, and its id is never accepted again")
+		return invalidParameter("confirm", "must repeat the id of the tenant: everything in it is removed, and its id can never be used again")
 	}
 	if err := p.check(stored.Version()); err != nil {
 		return err
 	}
-	return s.remove(ctx, c, nil, models.Ref{Noun: models.NounTenant, Tenant: id, ID: id}, Precondition{})
+	return s.remove(ctx, c, nil, models.Ref{Kind: models.KindTenant, Tenant: id, ID: id}, Precondition{})
 }

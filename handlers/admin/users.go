@@ -9,33 +9,33 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// User is a user as the API shows them.
+// User is a user as the API returns them.
 type User struct {
 	Sub        string         `json:"sub" doc:"The user's id: sub in tokens"`
-	Attributes map[string]any `json:"attributes" doc:"What expressions see as user"`
-	Disabled   bool           `json:"disabled" doc:"The user may not sign in"`
+	Attributes map[string]any `json:"attributes" doc:"The attributes, which expressions read as user.NAME"`
+	Disabled   bool           `json:"disabled" doc:"The user cannot sign in"`
 	Status     UserStatus     `json:"status"`
 	Version    string         `json:"-"`
 }
 
-// UserStatus is what an operator does not set.
+// UserStatus is the state of a user apart from what operators set.
 type UserStatus struct {
 	Enabled      bool              `json:"enabled" doc:"The user is neither disabled nor suspended"`
 	Suspended    bool              `json:"suspended"`
-	ManagedBy    *string           `json:"managed_by,omitempty" enum:"file" doc:"The file of the server names the user"`
-	AttributesBy map[string]string `json:"attributes_by,omitempty" doc:"Who set each attribute: file, operator, or issuer and the URL of a trusted issuer"`
+	ManagedBy    *string           `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file names the user"`
+	AttributesBy map[string]string `json:"attributes_by,omitempty" doc:"Who set each attribute: file, operator, or issuer followed by the URL of a trusted issuer"`
 	SeenAt       *time.Time        `json:"seen_at,omitempty" doc:"The last sign-in, or up to two weeks earlier"`
-	Sessions     *int              `json:"sessions,omitempty" doc:"Live sessions, up to 10,001 for more than 10,000"`
+	Sessions     *int              `json:"sessions,omitempty" doc:"The number of live sessions; 10,001 means more than 10,000"`
 }
 
 // ListedUser is a user in a list.
 type ListedUser struct {
 	Sub       string    `json:"sub" doc:"The user's id: sub in tokens"`
-	Issuers   []string  `json:"issuers" doc:"URLs of the trusted issuers that may speak for the user" nullable:"false"`
-	Subject   string    `json:"subject,omitempty" doc:"The sub without the prefix of those trusted issuers; absent if there are none"`
+	Issuers   []string  `json:"issuers" doc:"The URLs of the trusted issuers that can sign the user in" nullable:"false"`
+	Subject   string    `json:"subject,omitempty" doc:"The sub without the subject_prefix of these trusted issuers; absent if there are none"`
 	CreatedAt time.Time `json:"created_at"`
 	SeenAt    time.Time `json:"seen_at" doc:"The last sign-in, or up to two weeks earlier"`
-	Sessions  int       `json:"sessions" doc:"Live sessions"`
+	Sessions  int       `json:"sessions" doc:"The number of live sessions"`
 	Disabled  bool      `json:"disabled"`
 	Suspended bool      `json:"suspended"`
 }
@@ -74,7 +74,7 @@ func (s *Service) User(ctx context.Context, c *Caller, tenant, sub string) (*Use
 	if err != nil {
 		return nil, err
 	}
-	ref := models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub}
+	ref := models.Ref{Kind: models.KindUser, Tenant: tenant, ID: sub}
 	managed, err := s.Store.ManagedByFile(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -103,13 +103,13 @@ type userBody struct {
 
 const userAt = "tenants[0].users[0]"
 
-// PutUser creates a user, or makes the attributes that operators set exactly those of
-// the body. What trusted issuers and the file of the server set stays.
+// PutUser creates a user, or replaces the attributes that operators set by those of the
+// body. It keeps the attributes that trusted issuers and the server's file set.
 func (s *Service) PutUser(ctx context.Context, c *Caller, tenant, sub string, body []byte, p Precondition) (user *User, created bool, err error) {
 	return s.changeUser(ctx, c, tenant, sub, body, p, true)
 }
 
-// PatchUser sets the attributes of the body and removes those that are null there.
+// PatchUser sets the attributes that the body contains and removes those that are null.
 func (s *Service) PatchUser(ctx context.Context, c *Caller, tenant, sub string, body []byte, p Precondition) (*User, error) {
 	user, _, err := s.changeUser(ctx, c, tenant, sub, body, p, false)
 	return user, err
@@ -146,10 +146,10 @@ func (s *Service) changeUser(ctx context.Context, c *Caller, tenant, sub string,
 
 // DeletedUser reports what DeleteUser did.
 type DeletedUser struct {
-	Pseudonym string `json:"pseudonym" doc:"Stands in for the user in events; nothing maps it back"`
-	Sessions  int    `json:"sessions" doc:"How many sessions ended"`
-	Suspended bool   `json:"suspended" doc:"The user is suspended. The suspension remains: a user with this sub cannot sign in"`
-	Disabled  bool   `json:"was_disabled,omitempty" doc:"The user was disabled. This was deleted too, so that a user with this sub can sign in"`
+	Pseudonym string `json:"pseudonym" doc:"Replaces the sub in events. It cannot be mapped back to the user"`
+	Sessions  int    `json:"sessions" doc:"The number of sessions that ended"`
+	Suspended bool   `json:"suspended" doc:"The user is suspended. The suspension remains, so that a user with this sub cannot sign in"`
+	Disabled  bool   `json:"was_disabled,omitempty" doc:"The user was disabled. That was deleted too, so that a user with this sub can sign in again"`
 }
 
 // DeleteUser deletes a user and everything personal about them.
@@ -157,12 +157,12 @@ func (s *Service) DeleteUser(ctx context.Context, c *Caller, tenant, sub string)
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
 	}
-	managed, err := s.Store.ManagedByFile(ctx, models.Ref{Noun: models.NounUser, Tenant: tenant, ID: sub})
+	managed, err := s.Store.ManagedByFile(ctx, models.Ref{Kind: models.KindUser, Tenant: tenant, ID: sub})
 	if err != nil {
 		return nil, err
 	}
 	if managed {
-		return nil, conflict("managed_by_file", "The file of \"latchkey serve\" names the user and would make them again: remove them there first")
+		return nil, conflict("managed_by_file", "The file of \"latchkey serve\" names the user and would create them again: remove them from the file first")
 	}
 	done, err := s.Store.DeleteUser(ctx, tenant, sub, c.actor())
 	if done == nil {

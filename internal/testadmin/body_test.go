@@ -10,11 +10,11 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// marker is in every value that a bad request has. No problem may contain it.
+// marker is part of every value in a bad request. No problem may contain it.
 const marker = "MARKER7f3a"
 
-// wantFault requires a problem with a fault at a pointer, and nothing of the request in
-// it.
+// wantFault requires a problem that has a fault with the pointer and contains no value of
+// the request.
 func wantFault(t *testing.T, what string, a *testserver.Answer, pointer string) {
 	t.Helper()
 	wantProblem(t, what, 400, "invalid_request", a)
@@ -34,7 +34,7 @@ func list(v any) []any {
 	return l
 }
 
-// firstMember returns a member that the body of an operation may have, with a value.
+// firstMember returns a member of an operation's body, with a value.
 func firstMember(id string) (name, value string) {
 	switch {
 	case strings.HasPrefix(id, "suspend"), strings.HasPrefix(id, "resume"):
@@ -63,16 +63,16 @@ func firstMember(id string) (name, value string) {
 
 func TestEveryBodyIsReadStrictly(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
-		v := values(t, d)
+		v := pathValues(t, d)
 		before := d.Stored(configured...)
 		for _, op := range theDocument().operations {
 			if op.body == nil {
 				continue
 			}
-			path := strings.TrimPrefix(fill(op.path, v), "/admin/v1")
+			path := strings.TrimPrefix(fillPath(op.path, v), "/admin/v1")
 			name, value := firstMember(op.id)
 			if name == "" {
-				t.Errorf("%s has a body, of which the test knows no member", op.id)
+				t.Errorf("%s has a body; add one of its members to firstMember", op.id)
 				continue
 			}
 			send := func(body string, options ...option) *testserver.Answer {
@@ -112,7 +112,7 @@ func TestEveryBodyIsReadStrictly(t *testing.T) {
 				}
 				wantFault(t, op.id+" with "+what, a, c.pointer)
 			}
-			if needed(op.id) {
+			if requiresBody(op.id) {
 				wantProblem(t, op.id+" without a body", 400, "invalid_request", send(""))
 			}
 			for _, kind := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json-patch+json", "nonsense", "application/xml"} {
@@ -128,8 +128,8 @@ func TestEveryBodyIsReadStrictly(t *testing.T) {
 	})
 }
 
-// needed reports whether an operation cannot do without a body.
-func needed(id string) bool {
+// requiresBody reports whether an operation requires a body.
+func requiresBody(id string) bool {
 	return id != "new-client-secret" && !strings.HasPrefix(id, "suspend-") && !strings.HasPrefix(id, "resume-")
 }
 
@@ -146,7 +146,7 @@ func TestFaultsPointAtTheirMember(t *testing.T) {
 			"a claim with a slash and a tilde":     {"PUT", client, valid(`"claims":{"a/b~c":"user.` + marker + ` +"}`), "/claims/a~1b~0c"},
 			"a claim with dots":                    {"PUT", client, valid(`"claims":{"https://x.example/a.b":"1 +"}`), "/claims/https:~1~1x.example~1a.b"},
 			"a CEL fault in allow":                 {"PUT", client, valid(`"allow":"` + marker + ` +"`), "/allow"},
-			"an allow that is no boolean":          {"PUT", client, valid(`"allow":"'` + marker + `'"`), "/allow"},
+			"an allow that is not a boolean":       {"PUT", client, valid(`"allow":"'` + marker + `'"`), "/allow"},
 			"an unknown function":                  {"PUT", client, valid(`"allow":"no_such()"`), "/allow"},
 			"a CEL fault in a patch":               {"PATCH", "/tenants/default/clients/web", `{"claims":{"plan":"` + marker + `("}}`, "/claims/plan"},
 			"a CEL fault of a mapping":             {"PATCH", issuer, `{"user_attributes":{"email":"token.` + marker + ` +"}}`, "/user_attributes/email"},
@@ -164,7 +164,7 @@ func TestFaultsPointAtTheirMember(t *testing.T) {
 			"a file of a secret in apply":          {"POST", apply, `{"tenants":[{"id":"acme","clients":[{"id":"x","auth":"secret","grants":["refresh"],"secret_file":"/etc/` + marker + `"}]}]}`, "/tenants/0/clients/0/secret_file"},
 			"a file of a shared secret in apply":   {"POST", apply, `{"tenants":[{"id":"acme","trusted_issuers":[{"issuer":"https://x.example","token_type":"jwt","keys":{"shared_secret_file":"/etc/` + marker + `"}}]}]}`, "/tenants/0/trusted_issuers/0/keys/shared_secret_file"},
 			"an unknown key in apply":              {"POST", apply, `{"tenants":[{"id":"acme","no_such":"` + marker + `"}]}`, "/tenants/0/no_such"},
-			"a section that apply does not take":   {"POST", apply, `{"issuer":"` + marker + `"}`, "/issuer"},
+			"a section that apply does not accept": {"POST", apply, `{"issuer":"` + marker + `"}`, "/issuer"},
 			"an id that is not the path's":         {"PUT", client, valid(`"id":"` + marker + `"`), "/id"},
 			"a sub that is not the path's":         {"PUT", user, `{"sub":"` + marker + `"}`, "/sub"},
 			"an id of a tenant that is not":        {"PUT", tenant, `{"id":"` + marker + `"}`, "/id"},
@@ -176,8 +176,8 @@ func TestFaultsPointAtTheirMember(t *testing.T) {
 			"NUL in a reason":                      {"POST", "/tenants/default/users/alice/suspend", `{"reason":` + nul + `}`, "/reason"},
 			"a reason of two lines":                {"POST", "/tenants/default/users/alice/suspend", `{"reason":"` + marker + `\nx"}`, "/reason"},
 			"NUL in the name of a key":             {"POST", "/admin-keys", `{"role":"viewer","name":` + nul + `}`, "/name"},
-			"a role that there is not":             {"POST", "/admin-keys", `{"name":"x","role":"` + marker + `"}`, "/role"},
-			"a tenant that there is not":           {"POST", "/admin-keys", `{"name":"x","role":"admin","tenants":["nowhere"]}`, "/tenants/0"},
+			"an unknown role":                      {"POST", "/admin-keys", `{"name":"x","role":"` + marker + `"}`, "/role"},
+			"an unknown tenant":                    {"POST", "/admin-keys", `{"name":"x","role":"admin","tenants":["nowhere"]}`, "/tenants/0"},
 			"an owner of one tenant":               {"POST", "/admin-keys", `{"name":"x","role":"owner","tenants":["acme"]}`, "/tenants"},
 			"no tenants":                           {"POST", "/admin-keys", `{"name":"x","role":"admin","tenants":[]}`, "/tenants"},
 			"an attribute that is too long":        {"PUT", user, `{"attributes":{"plan":"` + marker + strings.Repeat("x", 5000) + `"}}`, "/attributes/plan"},
@@ -217,7 +217,7 @@ func TestParametersAreReadStrictly(t *testing.T) {
 			"/tenants/default/clients/%00", "/tenants/default/clients/%ff", "/tenants/default/clients/" + strings.Repeat("a", 100), "/tenants/default/trusted-issuers/%00",
 			"/tenants/default/users/%00", "/tenants/default/users/%ff", "/tenants/default/users/" + strings.Repeat("a", 2000), "/tenants/default/sessions/%00", "/tenants/default/sessions/" + marker,
 		} {
-			if a := d.call(t, d.owner, "GET", path, nil, malformed, outside); a.Status != 400 && a.Status != 404 {
+			if a := d.call(t, d.owner, "GET", path, nil, malformed, undocumented); a.Status != 400 && a.Status != 404 {
 				t.Errorf("GET %s: status %d %s", path, a.Status, a.Body)
 			}
 		}
@@ -228,7 +228,7 @@ func TestParametersAreReadStrictly(t *testing.T) {
 			"POST /tenants/default/keys/%00/retire", "DELETE /tenants/default/users/%00/sessions", "POST /tenants/default/trusted-issuers/%00/check",
 		} {
 			method, path, _ := strings.Cut(path, " ")
-			if a := d.call(t, d.owner, method, path, nil, malformed, outside); a.Status != 400 && a.Status != 404 {
+			if a := d.call(t, d.owner, method, path, nil, malformed, undocumented); a.Status != 400 && a.Status != 404 {
 				t.Errorf("%s %s: status %d %s", method, path, a.Status, a.Body)
 			}
 		}
@@ -297,7 +297,7 @@ func TestPreconditions(t *testing.T) {
 		d.Clock.Advance(1e9)
 		second := want(t, 200, d.call(t, d.admin, "PATCH", path, object{"name": "new"}, header("If-Match", first))).Header.Get("ETag")
 		if second == first {
-			t.Error("the ETag stays the same after a change")
+			t.Error("a change does not change the ETag")
 		}
 		before := d.Stored(configured...)
 		for _, method := range []string{"PUT", "PATCH", "DELETE"} {
@@ -354,10 +354,10 @@ func TestAMergePatchChangesWhatItNames(t *testing.T) {
 				t.Errorf("%s: the secret is gone", c.what)
 			}
 		}
-		// As application/json too, and the secret goes by null alone.
+		// A patch may also be application/json. Only null removes the secret.
 		a := want(t, 200, d.call(t, d.admin, "PATCH", path, object{"secret": nil, "auth": "none", "grants": []string{"token-exchange"}}, contentType("application/json")))
 		if a.JSON["status"].(object)["secret"] != false {
-			t.Errorf("a secret that the patch removes stays: %s", a.Body)
+			t.Errorf("null does not remove the secret: %s", a.Body)
 		}
 		wantProblem(t, "a patch of what does not exist", 404, "not_found", d.call(t, d.admin, "PATCH", "/tenants/default/clients/nobody", object{"name": "x"}))
 	})
@@ -405,7 +405,7 @@ func TestParallelPatchesOfDifferentMembersAllSurvive(t *testing.T) {
 	})
 }
 
-func TestWhatTheFileOwnsStaysButCanBeSuspended(t *testing.T) {
+func TestObjectsOfTheFileCanOnlyBeSuspended(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		d.applyFile(t)
 		for _, path := range []string{"/tenants/owned", "/tenants/owned/clients/web", "/tenants/owned/trusted-issuers/owned", "/tenants/owned/users/zoe"} {
@@ -422,7 +422,7 @@ func TestWhatTheFileOwnsStaysButCanBeSuspended(t *testing.T) {
 		if after := d.Stored(configured...); after != before {
 			t.Error("a refused request has changed something")
 		}
-		// What the file does not name is anybody's.
+		// Everybody may change an object that the file does not name.
 		want(t, 201, d.call(t, d.admin, "PUT", "/tenants/owned/clients/new", object{"auth": "none", "grants": []string{"token-exchange"}}))
 		want(t, 200, d.call(t, d.admin, "PATCH", "/tenants/owned/users/zoe", object{"attributes": object{"team": "a"}}))
 	})
@@ -436,10 +436,10 @@ func TestARefusedApplyWritesNothing(t *testing.T) {
 			query string
 			body  object
 		}{
-			"a fault in its last noun":    {"", object{"tenants": []object{{"id": "acme", "clients": []object{good}}, {"id": "new", "clients": []object{with(good, object{"claims": object{"a": "("}})}}}}},
-			"a fault between its nouns":   {"", object{"tenants": []object{{"id": "acme", "clients": []object{good, with(good, object{"id": "second", "resource_identifiers": []string{"https://same.example"}}), with(good, object{"id": "third", "resource_identifiers": []string{"https://same.example"}})}}}}},
+			"a fault in its last object":  {"", object{"tenants": []object{{"id": "acme", "clients": []object{good}}, {"id": "new", "clients": []object{with(good, object{"claims": object{"a": "("}})}}}}},
+			"a fault between its objects": {"", object{"tenants": []object{{"id": "acme", "clients": []object{good, with(good, object{"id": "second", "resource_identifiers": []string{"https://same.example"}}), with(good, object{"id": "third", "resource_identifiers": []string{"https://same.example"}})}}}}},
 			"one id twice":                {"", object{"tenants": []object{{"id": "acme", "clients": []object{good, good}}}}},
-			"a fault of what it leaves":   {"?prune=true&replace=true", object{"tenants": []object{{"id": "default", "clients": []object{with(good, object{"auth": "secret"})}}}}},
+			"a fault in the result":       {"?prune=true&replace=true", object{"tenants": []object{{"id": "default", "clients": []object{with(good, object{"auth": "secret"})}}}}},
 			"a user with a client's name": {"", object{"tenants": []object{{"id": "acme", "clients": []object{good}, "users": []object{{"sub": "first"}}}}}},
 		} {
 			a := d.call(t, d.owner, "POST", "/apply"+c.query, c.body)

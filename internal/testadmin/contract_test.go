@@ -21,7 +21,7 @@ import (
 	"github.com/latchkey/latchkey/settings"
 )
 
-// coverage is which operations, statuses and members of the document were exercised.
+// coverage records which statuses and members of the document the tests have seen.
 type coverage struct {
 	mu       sync.Mutex
 	statuses map[string]bool // operation and status
@@ -49,7 +49,7 @@ func (c *coverage) add(op *operation, body []byte, a *testserver.Answer) {
 	}
 }
 
-// everyClientSetting are the settings of a client, each with a value.
+// everyClientSetting returns every setting of a client, with a value.
 func everyClientSetting() object {
 	return object{
 		"name": "Every setting", "auth": "secret", "grants": []string{"token-exchange", "refresh", "client-credentials"}, "preset": "mobile",
@@ -63,7 +63,7 @@ func everyClientSetting() object {
 	}
 }
 
-// everyIssuerSetting are the settings of a trusted issuer, each with a value.
+// everyIssuerSetting returns every setting of a trusted issuer, with a value.
 func everyIssuerSetting() object {
 	return object{
 		"issuer": "https://every.example.com", "token_type": "jwt", "algorithms": []string{"ES256"}, "audiences": []string{"https://aud.example.com"},
@@ -80,8 +80,8 @@ func with(o object, more object) object {
 	return o
 }
 
-// exercise calls every operation with success.
-func exercise(t *testing.T, d *deployment) {
+// callEveryOperation calls every operation successfully.
+func callEveryOperation(t *testing.T, d *deployment) {
 	ok := func(status int, method, path string, body any, options ...option) *testserver.Answer {
 		t.Helper()
 		a := d.call(t, d.owner, method, path, body, options...)
@@ -218,7 +218,7 @@ func exercise(t *testing.T, d *deployment) {
 	want(t, 201, d.call(t, a.Text("key"), "POST", "/admin-keys", object{"name": "its child", "role": "viewer"}))
 	ok(200, "GET", "/admin-keys?limit=500", nil)
 
-	// Everything at once
+	// Configuration
 	for _, kind := range []string{"application/json", "application/yaml"} {
 		a := d.call(t, d.owner, "GET", "/export?users=true&tenant=default", nil, header("Accept", kind))
 		want(t, 200, a)
@@ -231,7 +231,7 @@ func exercise(t *testing.T, d *deployment) {
 	}}}})
 	ok(200, "GET", "/stats?tenant=default,acme", nil)
 
-	// Client tokens for one's own sign-in
+	// Client tokens
 	internal := object{"issuer": d.URL + "/client-tokens", "token_type": "jwt", "subject_prefix": "own:", "keys": object{"internal": true}}
 	ok(201, "PUT", tenant+"/trusted-issuers/own", internal)
 	d.reload(t)
@@ -241,8 +241,8 @@ func exercise(t *testing.T, d *deployment) {
 	ok(204, "DELETE", tenant+"/clients/made", nil)
 }
 
-// values are parameters of paths, each of something that exists.
-func values(t *testing.T, d *deployment) map[string]string {
+// pathValues returns a value for each path parameter, of an object that exists.
+func pathValues(t *testing.T, d *deployment) map[string]string {
 	t.Helper()
 	return map[string]string{
 		"tenant": "default", "client": "web", "issuer": d.entryID("default"), "sub": "alice", "sid": d.SignIn("alice").Text("session_id"),
@@ -250,16 +250,16 @@ func values(t *testing.T, d *deployment) map[string]string {
 	}
 }
 
-// fill fills in the parameters of a path.
-func fill(path string, values map[string]string) string {
+// fillPath replaces the parameters of a path by values.
+func fillPath(path string, values map[string]string) string {
 	for name, value := range values {
 		path = strings.ReplaceAll(path, "{"+name+"}", url.PathEscape(value))
 	}
 	return path
 }
 
-// minimal returns the query and the body that an operation cannot do without.
-func minimal(id string) (query string, body any) {
+// requiredInput returns the smallest valid query and body of an operation.
+func requiredInput(id string) (query string, body any) {
 	switch id {
 	case "put-tenant", "patch-tenant", "patch-client", "patch-trusted-issuer":
 		return "", object{}
@@ -287,24 +287,24 @@ func minimal(id string) (query string, body any) {
 	return "", nil
 }
 
-// refusals calls every operation so that each of the errors is answered that any
-// operation of its form may have.
-func refusals(t *testing.T, d *deployment) {
-	v := values(t, d)
-	throttled := fromElsewhere()
+// provokeCommonErrors makes every operation return each error that follows from its path
+// and its body.
+func provokeCommonErrors(t *testing.T, d *deployment) {
+	v := pathValues(t, d)
+	throttled := fromNewIP()
 	for range 100 {
 		if d.call(t, "wrong", "GET", "/self", nil, throttled).Status == 429 {
 			break
 		}
 	}
 	for _, op := range theDocument().operations {
-		query, body := minimal(op.id)
-		path := strings.TrimPrefix(fill(op.path, v), "/admin/v1") + query
+		query, body := requiredInput(op.id)
+		path := strings.TrimPrefix(fillPath(op.path, v), "/admin/v1") + query
 		refused := func(status int, code string, key, path string, body any, options ...option) {
 			t.Helper()
 			wantProblem(t, op.id, status, code, d.call(t, key, op.method, path, body, options...))
 		}
-		refused(401, "unauthorized", "wrong", path, body, fromElsewhere())
+		refused(401, "unauthorized", "wrong", path, body, fromNewIP())
 		refused(429, "too_many_failures", "wrong", path, body, throttled)
 		refused(403, "foreign_host", d.owner, path, body, toHost("evil.example"))
 		and := "?"
@@ -320,7 +320,7 @@ func refusals(t *testing.T, d *deployment) {
 				refused(404, "not_found", d.onlyAcme, path, body)
 				break
 			}
-			refused(404, "not_found", d.owner, strings.TrimPrefix(fill(op.path, elsewhere), "/admin/v1")+query, body)
+			refused(404, "not_found", d.owner, strings.TrimPrefix(fillPath(op.path, elsewhere), "/admin/v1")+query, body)
 		case op.id == "apply":
 			refused(404, "not_found", d.onlyAcme, path, object{"tenants": []object{{"id": "default"}}})
 		case op.id == "export", op.id == "get-stats":
@@ -337,7 +337,7 @@ func refusals(t *testing.T, d *deployment) {
 	}
 }
 
-// callSlowly sends a body that never ends.
+// callSlowly sends a request whose body never arrives.
 func (d *deployment) callSlowly(t *testing.T, op *operation, path string) {
 	t.Helper()
 	r := httptest.NewRequest(op.method, d.AdminURL+"/admin/v1"+path, slowBody{})
@@ -355,17 +355,18 @@ func (d *deployment) callSlowly(t *testing.T, op *operation, path string) {
 	d.seen.add(op, nil, a)
 }
 
-// slowBody is a body of which nothing arrives before the deadline.
+// slowBody is a body that does not arrive before the deadline.
 type slowBody struct{}
 
 func (slowBody) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
-// clashes calls every operation that may be refused because of what is stored.
-func clashes(t *testing.T, d *deployment) {
-	v := values(t, d)
+// provokeConflicts makes each operation return the errors that depend on the stored
+// state.
+func provokeConflicts(t *testing.T, d *deployment) {
+	v := pathValues(t, d)
 	refused := func(status int, code, method, path string, body any, options ...option) {
 		t.Helper()
-		wantProblem(t, method+" "+path, status, code, d.call(t, d.owner, method, fill(path, v), body, options...))
+		wantProblem(t, method+" "+path, status, code, d.call(t, d.owner, method, fillPath(path, v), body, options...))
 	}
 	stale := header("If-Match", `"stale"`)
 	client, issuer := object{"auth": "none", "grants": []string{"token-exchange"}}, object{"issuer": d.Issuer.URL, "token_type": "jwt", "keys": object{"discovery": true}}
@@ -382,7 +383,7 @@ func clashes(t *testing.T, d *deployment) {
 	refused(409, "confirm", "DELETE", "/tenants/{tenant}/sessions?user=alice&confirm=0", nil)
 	want(t, 200, d.call(t, d.owner, "POST", "/tenants/acme/keys/rotate", nil))
 	refused(409, "key_announced", "POST", "/tenants/acme/keys/rotate", nil)
-	want(t, 204, d.call(t, d.owner, "DELETE", fill("/tenants/{tenant}/sessions/{sid}", v), nil))
+	want(t, 204, d.call(t, d.owner, "DELETE", fillPath("/tenants/{tenant}/sessions/{sid}", v), nil))
 	refused(409, "session_ended", "PATCH", "/tenants/{tenant}/sessions/{sid}", object{"attributes": object{}})
 	refused(409, "session_ended", "POST", "/tenants/{tenant}/sessions/{sid}/extend", object{"expires_in": "1h"})
 	refused(409, "client_tokens_disabled", "POST", "/tenants/acme/client-tokens", object{"sub": "alice"})
@@ -440,21 +441,21 @@ func (d *deployment) serveFile(t *testing.T, tenants ...settings.TenantSpec) {
 	}
 }
 
-// notExercised are statuses that this package does not make every operation answer.
-var notExercised = []string{"500", "503"}
+// untestedStatuses lists statuses that this package does not provoke for every operation.
+var untestedStatuses = []string{"500", "503"}
 
-// notMembers are members that this test does not see.
-var notMembers = []string{"Stat.tenant", "Stat.name", "Stat.at", "Stat.n"} // nodes write them every 10 seconds
+// untestedMembers lists members that no request and no response of this test contains.
+var untestedMembers = []string{"Stat.tenant", "Stat.name", "Stat.at", "Stat.n"} // nodes write them every 10 seconds
 
-func TestEveryOperationAnswersAsTheDocumentSays(t *testing.T) {
+func TestEveryOperationMatchesTheDocument(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		d.seen = newCoverage()
-		exercise(t, d)
-		refusals(t, d)
-		clashes(t, d)
+		callEveryOperation(t, d)
+		provokeCommonErrors(t, d)
+		provokeConflicts(t, d)
 		for _, op := range theDocument().operations {
 			for _, status := range op.statuses {
-				if !d.seen.statuses[op.id+" "+status] && !slices.Contains(notExercised, status) {
+				if !d.seen.statuses[op.id+" "+status] && !slices.Contains(untestedStatuses, status) {
 					t.Errorf("%s was never answered with %s", op.id, status)
 				}
 			}
@@ -462,7 +463,7 @@ func TestEveryOperationAnswersAsTheDocumentSays(t *testing.T) {
 		for name, schema := range theDocument().schemas {
 			members, _ := schema.(object)["properties"].(object)
 			for member := range members {
-				if path := name + "." + member; !d.seen.members[path] && !slices.Contains(notMembers, path) {
+				if path := name + "." + member; !d.seen.members[path] && !slices.Contains(untestedMembers, path) {
 					t.Errorf("no response and no accepted request had %s", path)
 				}
 			}
@@ -470,15 +471,15 @@ func TestEveryOperationAnswersAsTheDocumentSays(t *testing.T) {
 	})
 }
 
-func TestADatabaseOutageIsAnsweredAsTheDocumentSays(t *testing.T) {
+func TestADatabaseOutageMatchesTheDocument(t *testing.T) {
 	t.Parallel()
 	proxy := testdb.NewProxy(t, testdb.Postgres(t))
 	d := newDeployment(t, proxy.URL())
-	v := values(t, d)
+	v := pathValues(t, d)
 	proxy.Cut()
 	for _, op := range theDocument().operations {
-		query, body := minimal(op.id)
-		a := d.call(t, d.owner, op.method, strings.TrimPrefix(fill(op.path, v), "/admin/v1")+query, body)
+		query, body := requiredInput(op.id)
+		a := d.call(t, d.owner, op.method, strings.TrimPrefix(fillPath(op.path, v), "/admin/v1")+query, body)
 		wantProblem(t, op.id, 503, "temporarily_unavailable", a)
 		if a.Header.Get("Retry-After") == "" {
 			t.Errorf("%s: no Retry-After", op.id)
@@ -490,19 +491,19 @@ func TestPathsOutsideTheDocumentAreProblems(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, sqlite(t))
 	for path, status := range map[string]int{"/nowhere": 404, "": 404, "/": 404, "/tenants/": 404, "/tenants/default/clients/web/": 404, "/TENANTS": 404} {
-		a := d.call(t, d.owner, "GET", path, nil, outside)
+		a := d.call(t, d.owner, "GET", path, nil, undocumented)
 		wantProblem(t, path, status, "not_found", a)
 	}
 	for _, path := range []string{"/self", "/tenants", "/tenants/default", "/tenants/default/explain", "/events"} {
-		wantProblem(t, path, 405, "method_not_allowed", d.call(t, d.owner, "OPTIONS", path, nil, outside, header("Origin", "https://evil.example")))
-		a := d.call(t, d.owner, "GET", path, nil, outside, header("Origin", "https://evil.example"))
+		wantProblem(t, path, 405, "method_not_allowed", d.call(t, d.owner, "OPTIONS", path, nil, undocumented, header("Origin", "https://evil.example")))
+		a := d.call(t, d.owner, "GET", path, nil, undocumented, header("Origin", "https://evil.example"))
 		for name := range a.Header {
 			if strings.HasPrefix(name, "Access-Control-") {
 				t.Errorf("%s: %s: %s", path, name, a.Header.Get(name))
 			}
 		}
 	}
-	if a := d.call(t, d.owner, "GET", "/tenants/default/clients/..%2f..%2f..%2fadmin-keys", nil, outside); a.Status != http.StatusNotFound {
+	if a := d.call(t, d.owner, "GET", "/tenants/default/clients/..%2f..%2f..%2fadmin-keys", nil, undocumented); a.Status != http.StatusNotFound {
 		t.Errorf("status %d %s", a.Status, a.Body)
 	}
 }

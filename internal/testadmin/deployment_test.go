@@ -38,16 +38,15 @@ func eachDatabase(t *testing.T, test func(t *testing.T, d *deployment)) {
 
 func sqlite(t *testing.T) string { return testdb.SQLite(t) }
 
-// sameKind returns the URL of a new database of the same engine.
-func sameKind(t *testing.T, url string) string {
+// sameEngine returns the URL of a new database of the same engine.
+func sameEngine(t *testing.T, url string) string {
 	if strings.HasPrefix(url, "sqlite:") {
 		return testdb.SQLite(t)
 	}
 	return testdb.Postgres(t)
 }
 
-// newDeployment starts a deployment. A request may name the address of its client in
-// X-Forwarded-For.
+// newDeployment starts a deployment, which trusts X-Forwarded-For.
 func newDeployment(t *testing.T, url string) *deployment {
 	t.Helper()
 	d := &deployment{Deployment: testserver.NewDeployment(t, testserver.Options{DatabaseURL: url, Admin: true, AdminLocal: true, Proxies: []string{"127.0.0.1"}})}
@@ -69,7 +68,7 @@ func (d *deployment) otherNode() *deployment {
 	return &other
 }
 
-// reload makes the node read the configuration, as it does every few seconds.
+// reload makes the node read the configuration, which it otherwise does every few seconds.
 func (d *deployment) reload(t *testing.T) {
 	t.Helper()
 	if err := d.OAuth.Refresh(t.Context()); err != nil {
@@ -77,7 +76,7 @@ func (d *deployment) reload(t *testing.T) {
 	}
 }
 
-// request changes a request.
+// request collects the options of a request.
 type request struct {
 	header    http.Header
 	host      string
@@ -92,29 +91,29 @@ func header(name, value string) option { return func(r *request) { r.header.Set(
 // contentType sets the media type of the body.
 func contentType(kind string) option { return header("Content-Type", kind) }
 
-// malformed is for requests that are not meant to be valid by the document.
+// malformed marks a request that the document does not allow.
 func malformed(r *request) { r.malformed = true }
 
-// outside is for requests to which the document has no operation.
-func outside(r *request) { r.malformed, r.outside = true, true }
+// undocumented marks a request to a path or method that the document does not contain.
+func undocumented(r *request) { r.malformed, r.outside = true, true }
 
-// from sets the address of the client.
-func from(ip string) option { return header("X-Forwarded-For", ip) }
+// fromIP sets the address of the client.
+func fromIP(ip string) option { return header("X-Forwarded-For", ip) }
 
 var addresses atomic.Uint32
 
-// fromElsewhere sets an address that nobody else has: a wrong key from it throttles
-// nobody else.
-func fromElsewhere() option {
+// fromNewIP sets an address that no other request has, so that throttling it affects no
+// other request.
+func fromNewIP() option {
 	n := addresses.Add(1)
-	return from(fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255))
+	return fromIP(fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255))
 }
 
 func toHost(name string) option { return func(r *request) { r.host = name } }
 
-// call sends a request with an admin key, or without one if key is empty. The body is
-// text, or a value that becomes JSON. Unless an option says otherwise, the request must
-// be in the document. The response must be.
+// call sends a request with an admin key, or without one if key is empty. The body is a
+// string, or a value that becomes JSON. The request must match the document, unless it is
+// malformed; the response must always match.
 func (d *deployment) call(t *testing.T, key, method, path string, body any, options ...option) *testserver.Answer {
 	t.Helper()
 	if key != "" {
@@ -149,7 +148,7 @@ func (d *deployment) send(t *testing.T, method, path string, body any, options .
 		o.outside, o.malformed = true, true
 	}
 	if op == nil && !o.outside {
-		t.Fatalf("%s %s is not in the document", method, path)
+		t.Fatalf("the document does not contain %s %s", method, path)
 	}
 	if !o.malformed {
 		if err := theDocument().checkRequest(req, text); err != nil {
@@ -228,7 +227,7 @@ func asJSON(text []byte) ([]byte, error) {
 // object is a JSON object.
 type object = map[string]any
 
-// plainText is the content of a stream, as the validator sees it.
+// plainText decodes the content of a stream for the validator.
 var plainText = content.DecoderFunc(func(in *content.DecodeInput) (any, error) {
 	text, err := io.ReadAll(in.Body)
 	return string(text), err

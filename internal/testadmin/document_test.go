@@ -35,7 +35,7 @@ type operation struct {
 	statuses         []string
 	body             any // the schema of its request; nil: it has none
 	kinds            []string
-	answers          map[string]any // the schema of the body by status
+	answers          map[string]any // the schema of the body of each status
 }
 
 var theDocument = sync.OnceValue(func() *document {
@@ -64,7 +64,7 @@ func readDocument() (*document, error) {
 	return d, d.read()
 }
 
-// read reads what this package itself needs to know of the document.
+// read reads the parts of the document that this package uses.
 func (d *document) read() error {
 	text, err := asJSON(d.text)
 	if err != nil {
@@ -144,19 +144,19 @@ func (d *document) find(method string, path *url.URL) *operation {
 	return found
 }
 
-// checkRequest compares a request, which is not sent by that, with the document.
+// checkRequest compares a request with the document. It does not send the request.
 func (d *document) checkRequest(r *http.Request, body []byte) error {
 	copied := r.Clone(r.Context())
 	copied.Body = io.NopCloser(bytes.NewReader(body))
 	_, errs := d.validator.ValidateHttpRequestSync(copied)
-	return faults("the request is not in the document", errs)
+	return faults("the request does not match the document", errs)
 }
 
 // checkResponse compares a response with the document.
 func (d *document) checkResponse(r *http.Request, status int, header http.Header, body []byte) error {
 	response := &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(bytes.NewReader(body)), Request: r}
 	_, errs := d.validator.ValidateHttpResponse(r, response)
-	return faults("the response is not in the document", errs)
+	return faults("the response does not match the document", errs)
 }
 
 func faults(what string, errs []*errors.ValidationError) error {
@@ -203,7 +203,7 @@ func (d *document) members(schema, value any, name string, mark func(string)) {
 	}
 }
 
-func TestTheDocumentIsServedToAnybody(t *testing.T) {
+func TestTheDocumentNeedsNoKey(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, sqlite(t))
 	for path, kind := range map[string]string{"/admin/v1/openapi.json": "application/openapi+json", "/admin/v1/openapi.yaml": "application/openapi+yaml"} {
@@ -225,7 +225,7 @@ func TestTheDocumentIsServedToAnybody(t *testing.T) {
 	}
 }
 
-func TestTheCommittedDocumentIsTheOneThatIsServed(t *testing.T) {
+func TestTheCommittedDocumentIsUpToDate(t *testing.T) {
 	t.Parallel()
 	committed, err := os.ReadFile("../../docs/openapi.yaml")
 	if err != nil {

@@ -98,9 +98,9 @@ func TestAuditNamesTheActorAndTheChange(t *testing.T) {
 		self := want(t, 200, d.call(t, d.admin, "GET", "/self", nil)).Text("id")
 		const secret, later = "the-first-secret-of-the-audited-client-0123456789", "the-second-secret-of-the-audited-client-012345678"
 		const path = "/tenants/default/clients/audited"
-		want(t, 201, d.call(t, d.admin, "PUT", path, object{"auth": "secret", "grants": []string{"token-exchange"}, "name": "Before", "secret": secret}, from("192.0.2.9")))
+		want(t, 201, d.call(t, d.admin, "PUT", path, object{"auth": "secret", "grants": []string{"token-exchange"}, "name": "Before", "secret": secret}, fromIP("192.0.2.9")))
 		d.Clock.Advance(time.Second)
-		changed := want(t, 200, d.call(t, d.admin, "PATCH", path, object{"name": "After", "secret": later}, from("192.0.2.9")))
+		changed := want(t, 200, d.call(t, d.admin, "PATCH", path, object{"name": "After", "secret": later}, fromIP("192.0.2.9")))
 		want(t, 201, d.call(t, d.admin, "PUT", "/tenants/default/users/alice", object{"attributes": object{"city": "a personal city"}}))
 		want(t, 200, d.call(t, d.admin, "PATCH", "/tenants/default/users/alice", object{"attributes": object{"city": "another personal city"}}))
 		issuer := object{"issuer": "https://audited.example.com", "token_type": "jwt", "subject_prefix": "audited:", "keys": object{"shared_secret": secret}}

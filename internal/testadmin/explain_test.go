@@ -9,8 +9,8 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// failed returns the failed check of an explanation.
-func failed(a *testserver.Answer) (name, reason string) {
+// failedCheck returns the failed check of an explanation.
+func failedCheck(a *testserver.Answer) (name, reason string) {
 	for _, check := range list(a.JSON["checks"]) {
 		if check := check.(object); check["outcome"] == "failed" {
 			reason, _ := check["reason"].(string)
@@ -75,7 +75,7 @@ func TestExplainGivesTheReasonOfTheExchange(t *testing.T) {
 				t.Errorf("%s: explain has written", what)
 			}
 			refused := d.Exchange("", "web", c.token)
-			name, reason := failed(explained)
+			name, reason := failedCheck(explained)
 			if explained.JSON["allowed"] != false || refused.Status == 200 || reason != refused.Text("latchkey_reason") {
 				t.Errorf("%s: explain fails %s for %q; the exchange answers %d %s", what, name, reason, refused.Status, refused.Body)
 			}
@@ -85,7 +85,7 @@ func TestExplainGivesTheReasonOfTheExchange(t *testing.T) {
 		}
 		for client, reason := range map[string]string{"nobody": "", "machine": ""} {
 			explained := want(t, 200, d.call(t, d.admin, "POST", "/tenants/default/explain", object{"client_id": client, "subject_token": token(nil)}))
-			if name, _ := failed(explained); name != "grant" {
+			if name, _ := failedCheck(explained); name != "grant" {
 				t.Errorf("client %s: the failed check is %s%s", client, name, reason)
 			}
 		}

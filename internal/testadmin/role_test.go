@@ -13,7 +13,7 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-// mayCall are the roles that may call each operation: o is owner, a is admin, s is
+// mayCall lists the roles that may call each operation: o is owner, a is admin, s is
 // support, v is viewer.
 var mayCall = map[string]string{
 	"list-tenants": "oasv", "get-tenant": "oasv", "put-tenant": "o", "patch-tenant": "o", "delete-tenant": "o", "suspend-tenant": "o", "resume-tenant": "o",
@@ -30,18 +30,18 @@ var mayCall = map[string]string{
 	"explain": "oas", "apply": "oa", "export": "oa", "mint-client-token": "oa",
 }
 
-func TestEachRoleMayCallItsOperationsOnly(t *testing.T) {
+func TestEachRoleMayCallOnlyItsOperations(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
-		v := values(t, d)
+		v := pathValues(t, d)
 		keys := map[string]string{"o": d.owner, "a": d.admin, "s": d.support, "v": d.viewer}
 		for _, op := range theDocument().operations {
 			may, known := mayCall[op.id]
 			if !known {
 				t.Errorf("%s is not in the table", op.id)
 			}
-			query, body := minimal(op.id)
-			path := strings.TrimPrefix(fill(op.path, v), "/admin/v1") + query
-			// Those who may not come first: nothing has changed by then.
+			query, body := requiredInput(op.id)
+			path := strings.TrimPrefix(fillPath(op.path, v), "/admin/v1") + query
+			// First the roles that may not call it, so that nothing has changed yet.
 			before := d.Stored(configured...)
 			for _, allowed := range []bool{false, true} {
 				for role, key := range keys {
@@ -73,26 +73,26 @@ func TestEachRoleMayCallItsOperationsOnly(t *testing.T) {
 	})
 }
 
-// configured are the tables that operators change.
+// configured lists the tables that operators change.
 var configured = []string{"tenants", "clients", "trusted_issuers", "users", "sessions", "events", "signing_keys", "suspensions", "file_nouns"}
 
 func TestAKeyOfOneTenantSeesNoOther(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
-		v := values(t, d)
+		v := pathValues(t, d)
 		for _, role := range []models.Role{models.RoleAdmin, models.RoleSupport, models.RoleViewer} {
 			key, _ := d.NewAdminKey(oauth.AdminKeySpec{Name: "acme's", Role: role, Tenants: []string{"acme"}})
 			want(t, 200, d.call(t, key, "GET", "/self", nil))
 			before := d.Stored(configured...)
 			for _, op := range theDocument().operations {
-				query, body := minimal(op.id)
-				path := strings.TrimPrefix(fill(op.path, v), "/admin/v1") + query
+				query, body := requiredInput(op.id)
+				path := strings.TrimPrefix(fillPath(op.path, v), "/admin/v1") + query
 				what := fmt.Sprintf("%s as %s", op.id, role)
 				if strings.Contains(op.path, "{tenant}") {
 					wantProblem(t, what, 404, "not_found", d.call(t, key, op.method, path, body))
 				}
 				nowhere := maps.Clone(v)
 				nowhere["tenant"] = "nowhere"
-				if there, not := d.call(t, key, op.method, path, body), d.call(t, key, op.method, strings.TrimPrefix(fill(op.path, nowhere), "/admin/v1")+query, body); strings.Contains(op.path, "{tenant}") && string(there.Body) != string(not.Body) {
+				if there, not := d.call(t, key, op.method, path, body), d.call(t, key, op.method, strings.TrimPrefix(fillPath(op.path, nowhere), "/admin/v1")+query, body); strings.Contains(op.path, "{tenant}") && string(there.Body) != string(not.Body) {
 					t.Errorf("%s: a tenant that is not its own differs from one that does not exist: %s, %s", what, there.Body, not.Body)
 				}
 			}
@@ -120,7 +120,7 @@ func TestAKeyOfOneTenantSeesNoOther(t *testing.T) {
 	})
 }
 
-func TestApplyKeepsWithinTheTenantsOfItsKey(t *testing.T) {
+func TestApplyIsLimitedToTheTenantsOfItsKey(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		before := d.Stored(configured...)
 		client := object{"id": "new", "auth": "none", "grants": []string{"token-exchange"}}
@@ -148,9 +148,9 @@ func TestApplyKeepsWithinTheTenantsOfItsKey(t *testing.T) {
 	})
 }
 
-// A trusted issuer that may be fetched from private addresses lets whoever chooses its
-// address read inside the network.
-func TestOnlyAnOwnerChoosesAPrivateAddress(t *testing.T) {
+// If a trusted issuer may be fetched from private addresses, whoever chooses its address
+// can reach the internal network.
+func TestOnlyAnOwnerAllowsPrivateAddresses(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		inside := object{"issuer": "https://in.example.com", "subject_prefix": "in:", "token_type": "jwt", "allow_private_addresses": true, "keys": object{"jwks_uri": "https://10.0.0.1/jwks"}}
 		const path = "/tenants/acme/trusted-issuers/inside"
@@ -196,38 +196,38 @@ func TestInvalidKeysAreRefused(t *testing.T) {
 		changed[30] ^= 1
 		bearer := func(text string) []option { return []option{header("Authorization", text)} }
 		for name, options := range map[string][]option{
-			"none":                      {},
-			"an expired one":            bearer("Bearer " + expiring),
-			"a revoked one":             bearer("Bearer " + revoked),
-			"an unknown one":            bearer("Bearer " + unknown),
-			"one of another root":       bearer("Bearer " + underAnother),
-			"a changed one":             bearer("Bearer " + string(changed)),
-			"a shortened one":           bearer("Bearer " + d.owner[:len(d.owner)-1]),
-			"a longer one":              bearer("Bearer " + d.owner + "A"),
-			"one in another case":       bearer("Bearer " + strings.ToUpper(d.owner)),
-			"one without a scheme":      bearer(d.owner),
-			"one as Basic":              bearer("Basic " + d.owner),
-			"an empty one":              bearer("Bearer "),
-			"an access token":           bearer("Bearer " + d.SignIn("alice").Text("access_token")),
-			"a session token":           bearer("Bearer " + d.SignInAtBackend("alice").Text("session_token")),
-			"two":                       {func(r *request) { r.header["Authorization"] = []string{"Bearer " + d.owner, "Bearer " + d.owner} }},
-			"one in the query":          {func(r *request) { r.malformed = true }},
-			"one in a cookie":           {header("Cookie", "Authorization=Bearer "+d.owner)},
-			"one with the prefix twice": bearer("Bearer lk_ak_" + d.owner),
+			"no key":                      {},
+			"an expired key":              bearer("Bearer " + expiring),
+			"a revoked key":               bearer("Bearer " + revoked),
+			"an unknown key":              bearer("Bearer " + unknown),
+			"a key of another root":       bearer("Bearer " + underAnother),
+			"an altered key":              bearer("Bearer " + string(changed)),
+			"a shortened key":             bearer("Bearer " + d.owner[:len(d.owner)-1]),
+			"a lengthened key":            bearer("Bearer " + d.owner + "A"),
+			"a key in upper case":         bearer("Bearer " + strings.ToUpper(d.owner)),
+			"a key without a scheme":      bearer(d.owner),
+			"a key with the scheme Basic": bearer("Basic " + d.owner),
+			"an empty key":                bearer("Bearer "),
+			"an access token":             bearer("Bearer " + d.SignIn("alice").Text("access_token")),
+			"a session token":             bearer("Bearer " + d.SignInAtBackend("alice").Text("session_token")),
+			"two keys":                    {func(r *request) { r.header["Authorization"] = []string{"Bearer " + d.owner, "Bearer " + d.owner} }},
+			"a key in the query":          {func(r *request) { r.malformed = true }},
+			"a key in a cookie":           {header("Cookie", "Authorization=Bearer "+d.owner)},
+			"a key with two prefixes":     bearer("Bearer lk_ak_" + d.owner),
 		} {
 			path := "/self"
 			if name == "one in the query" {
 				path += "?access_token=" + d.owner
 			}
-			a := d.call(t, "", "GET", path, nil, append(options, malformed, fromElsewhere())...)
+			a := d.call(t, "", "GET", path, nil, append(options, malformed, fromNewIP())...)
 			wantProblem(t, name, 401, "unauthorized", a)
 			if !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer ") {
 				t.Errorf("%s: WWW-Authenticate %q", name, a.Header.Get("WWW-Authenticate"))
 			}
 		}
-		// The scheme has no case (RFC 9110 §11.1).
+		// The scheme is case-insensitive (RFC 9110 §11.1).
 		want(t, 200, d.call(t, "", "GET", "/self", nil, header("Authorization", "bearer "+d.owner)))
-		// Of keys that existed there is an event; anybody can send the others.
+		// Only keys that existed cause an event: anybody can send other keys.
 		events := list(want(t, 200, d.call(t, d.owner, "GET", "/events?type=admin_key_refused", nil)).JSON["items"])
 		if len(events) != 2 {
 			t.Errorf("%d events of refused keys, want 2: %s", len(events), jsonOf(events))
@@ -237,7 +237,7 @@ func TestInvalidKeysAreRefused(t *testing.T) {
 
 func TestThrottlingNeverRefusesARightKey(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
-		here := fromElsewhere()
+		here := fromNewIP()
 		throttled := false
 		for range 50 {
 			a := d.call(t, "lk_ak_wrong", "GET", "/self", nil, here)
@@ -252,23 +252,23 @@ func TestThrottlingNeverRefusesARightKey(t *testing.T) {
 		if !throttled {
 			t.Error("wrong keys were never throttled")
 		}
-		wantProblem(t, "another address", 401, "unauthorized", d.call(t, "lk_ak_wrong", "GET", "/self", nil, fromElsewhere()))
+		wantProblem(t, "another address", 401, "unauthorized", d.call(t, "lk_ak_wrong", "GET", "/self", nil, fromNewIP()))
 	})
 }
 
-func TestARevocationHasEffectOnEveryNodeAtOnce(t *testing.T) {
+func TestEveryNodeRejectsARevokedKeyAtOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		other := d.otherNode()
 		key, row := d.NewAdminKey(oauth.AdminKeySpec{Name: "short", Role: models.RoleAdmin})
 		want(t, 200, d.call(t, key, "GET", "/self", nil))
 		want(t, 200, other.call(t, key, "GET", "/self", nil))
 		want(t, 200, d.call(t, d.owner, "DELETE", "/admin-keys/"+row.ID, nil))
-		wantProblem(t, "the other node", 401, "unauthorized", other.call(t, key, "GET", "/self", nil, fromElsewhere()))
-		wantProblem(t, "the same node", 401, "unauthorized", d.call(t, key, "GET", "/self", nil, fromElsewhere()))
+		wantProblem(t, "the other node", 401, "unauthorized", other.call(t, key, "GET", "/self", nil, fromNewIP()))
+		wantProblem(t, "the same node", 401, "unauthorized", d.call(t, key, "GET", "/self", nil, fromNewIP()))
 	})
 }
 
-func TestTheLastOwnerStays(t *testing.T) {
+func TestTheLastOwnerKeyCannotBeRevoked(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		self := want(t, 200, d.call(t, d.owner, "GET", "/self", nil)).Text("id")
 		second := want(t, 201, d.call(t, d.owner, "POST", "/admin-keys", object{"name": "second", "role": "owner", "expires_at": "1h"}))
@@ -276,7 +276,7 @@ func TestTheLastOwnerStays(t *testing.T) {
 		for _, query := range []string{"", "?descendants=true"} {
 			wantProblem(t, "the last owner", 409, "last_owner", d.call(t, d.owner, "DELETE", "/admin-keys/"+self+query, nil))
 		}
-		// Two owners who revoke each other at the same time: one stays.
+		// If two owners revoke each other at the same time, one key remains.
 		a, b := want(t, 201, d.call(t, d.owner, "POST", "/admin-keys", object{"name": "a", "role": "owner"})), want(t, 201, d.call(t, d.owner, "POST", "/admin-keys", object{"name": "b", "role": "owner"}))
 		want(t, 200, d.call(t, a.Text("key"), "DELETE", "/admin-keys/"+self, nil))
 		pair := []*testserver.Answer{a, b}
@@ -305,14 +305,14 @@ func TestRevokingAKeyWithItsDescendants(t *testing.T) {
 		grandchild := make(child.Text("key"), "grandchild", "viewer")
 		sibling := make(d.owner, "sibling", "viewer")
 		if child.Text("parent_id") != parent.Text("id") || child.Text("created_by") != "parent" {
-			t.Errorf("the child names its maker as %s, %s", child.Text("parent_id"), child.Text("created_by"))
+			t.Errorf("the key was created by %s, %s", child.Text("parent_id"), child.Text("created_by"))
 		}
 		done := want(t, 200, d.call(t, d.owner, "DELETE", "/admin-keys/"+parent.Text("id")+"?descendants=true", nil)).JSON["revoked"].([]any)
 		if len(done) != 3 {
 			t.Errorf("revoked %v", done)
 		}
 		for name, key := range map[string]*testserver.Answer{"parent": parent, "child": child, "grandchild": grandchild} {
-			wantProblem(t, name, 401, "unauthorized", d.call(t, key.Text("key"), "GET", "/self", nil, fromElsewhere()))
+			wantProblem(t, name, 401, "unauthorized", d.call(t, key.Text("key"), "GET", "/self", nil, fromNewIP()))
 		}
 		want(t, 200, d.call(t, sibling.Text("key"), "GET", "/self", nil))
 
@@ -327,7 +327,7 @@ func TestRevokingAKeyWithItsDescendants(t *testing.T) {
 	})
 }
 
-func TestAKeyNeverOutlivesItsMaker(t *testing.T) {
+func TestAKeyExpiresNoLaterThanItsParent(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		end := d.Clock.Now().Add(24 * time.Hour)
 		maker, _ := d.NewAdminKey(oauth.AdminKeySpec{Name: "for a day", Role: models.RoleOwner, ExpiresAt: end})

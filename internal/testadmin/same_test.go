@@ -15,7 +15,7 @@ import (
 	"github.com/latchkey/latchkey/settings/decode"
 )
 
-// wholeConfiguration is a configuration with something of everything.
+// wholeConfiguration is a configuration with an object of each kind.
 func wholeConfiguration(d *deployment) []object {
 	client := everyClientSetting()
 	delete(client, "previous_until") // becomes a time
@@ -34,7 +34,7 @@ func wholeConfiguration(d *deployment) []object {
 	}}
 }
 
-// specs reads a configuration as the loader of files does.
+// specs decodes a configuration as a file is decoded.
 func specs(t *testing.T, tenants []object) []settings.TenantSpec {
 	t.Helper()
 	text, err := json.Marshal(object{"tenants": tenants})
@@ -55,8 +55,8 @@ func specs(t *testing.T, tenants []object) []settings.TenantSpec {
 	return file.Tenants
 }
 
-// differs are the columns in which the same configuration differs between deployments:
-// times, random ids, and what is sealed. Secrets are compared by use.
+// differs lists the columns that differ between deployments with the same configuration:
+// times, random ids and sealed values. The test compares secrets by using them.
 var differs = []string{"created_at", "updated_at", "previous_until", "seen_at", "revision", "id", "named_at", "mapped_since", "previous_secret_until", "forget_devices_at",
 	"sealed_secret", "secret_digest", "previous_secret_digest", "root_version", "previous_secret_root_version", "secret_root_version"}
 
@@ -107,7 +107,7 @@ func (d *deployment) configuration(t *testing.T) string {
 	return strings.Join(all, "\n")
 }
 
-func TestFileApplyAndSingleCallsMakeTheSameRows(t *testing.T) {
+func TestFileApplyAndSingleCallsWriteTheSameRows(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, first *deployment) {
 		tenants := wholeConfiguration(first)
 		ways := []struct {
@@ -128,7 +128,7 @@ func TestFileApplyAndSingleCallsMakeTheSameRows(t *testing.T) {
 		for i, way := range ways {
 			d := first
 			if i > 0 {
-				d = newDeployment(t, sameKind(t, first.DatabaseURL))
+				d = newDeployment(t, sameEngine(t, first.DatabaseURL))
 			}
 			way.make(d)
 			if got := d.configuration(t); wanted == "" {
@@ -144,7 +144,7 @@ func TestFileApplyAndSingleCallsMakeTheSameRows(t *testing.T) {
 				t.Errorf("%s: the secrets do not match", way.name)
 			}
 			d.reload(t)
-			// The export of each is the same, and applying it changes nothing.
+			// Every way yields the same export, and applying it changes nothing.
 			export := want(t, 200, d.call(t, d.owner, "GET", "/export?tenant=same&users=true", nil, header("Accept", "application/yaml")))
 			if way.name == "the file of serve" {
 				continue
@@ -167,8 +167,8 @@ func (d *deployment) applySpecs(t *testing.T, tenants []settings.TenantSpec, o m
 	}
 }
 
-// nouns calls do with the path and the settings of each thing of a configuration.
-func nouns(tenants []object, do func(path string, noun object)) {
+// eachObject calls do with the path and the settings of each object of a configuration.
+func eachObject(tenants []object, do func(path string, body object)) {
 	for _, tenant := range tenants {
 		path := "/tenants/" + tenant["id"].(string)
 		own := with(tenant, nil)
@@ -177,12 +177,12 @@ func nouns(tenants []object, do func(path string, noun object)) {
 		}
 		do(path, own)
 		for _, key := range []string{"clients", "trusted_issuers", "users"} {
-			for _, noun := range tenant[key].([]object) {
-				id, _ := noun["id"].(string)
+			for _, body := range tenant[key].([]object) {
+				id, _ := body["id"].(string)
 				if key == "users" {
-					id = strings.ReplaceAll(noun["sub"].(string), "/", "%2F")
+					id = strings.ReplaceAll(body["sub"].(string), "/", "%2F")
 				}
-				do(path+"/"+strings.ReplaceAll(key, "_", "-")+"/"+id, noun)
+				do(path+"/"+strings.ReplaceAll(key, "_", "-")+"/"+id, body)
 			}
 		}
 	}
@@ -190,24 +190,25 @@ func nouns(tenants []object, do func(path string, noun object)) {
 
 func (d *deployment) putAll(t *testing.T, tenants []object) {
 	t.Helper()
-	nouns(tenants, func(path string, noun object) { want(t, 201, d.call(t, d.owner, "PUT", path, noun)) })
+	eachObject(tenants, func(path string, body object) { want(t, 201, d.call(t, d.owner, "PUT", path, body)) })
 }
 
-// patchAll creates each thing with what it must have, and then sets the rest one by one.
+// patchAll creates each object with its required settings, and then sets the others one
+// by one.
 func (d *deployment) patchAll(t *testing.T, tenants []object) {
 	t.Helper()
 	required := []string{"id", "sub", "auth", "grants", "secret", "issuer", "token_type", "keys", "subject_prefix", "algorithms", "preset", "access_token_ttl", "absolute_lifetime", "previous_secret", "signing_algorithm", "scopes"}
-	nouns(tenants, func(path string, noun object) {
+	eachObject(tenants, func(path string, body object) {
 		first := object{}
 		for _, key := range required {
-			if value, has := noun[key]; has {
+			if value, has := body[key]; has {
 				first[key] = value
 			}
 		}
 		want(t, 201, d.call(t, d.owner, "PUT", path, first))
-		for _, key := range slices.Sorted(maps.Keys(noun)) {
+		for _, key := range slices.Sorted(maps.Keys(body)) {
 			if !slices.Contains(required, key) {
-				want(t, 200, d.call(t, d.owner, "PATCH", path, object{key: noun[key]}))
+				want(t, 200, d.call(t, d.owner, "PATCH", path, object{key: body[key]}))
 			}
 		}
 	})

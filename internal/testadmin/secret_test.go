@@ -8,7 +8,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 )
 
-// Every secret of a run may be in one answer, and nowhere else.
+// A secret may be in the response that creates it, and nowhere else.
 func TestSecretsAreShownOnce(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		secrets := map[string]string{
@@ -29,8 +29,8 @@ func TestSecretsAreShownOnce(t *testing.T) {
 		secrets["an access token"], secrets["a refresh token"] = a.Text("access_token"), a.Text("refresh_token")
 		secrets["an explained token"] = d.Issuer.Token(d.URL, "bob", nil)
 		want(t, 200, d.call(t, d.owner, "POST", "/tenants/default/explain", object{"client_id": "web", "subject_token": secrets["an explained token"]}))
-		d.call(t, d.owner+"x", "GET", "/self", nil, malformed, fromElsewhere())
-		d.call(t, secrets["a new key"], "GET", "/self", nil, fromElsewhere())
+		d.call(t, d.owner+"x", "GET", "/self", nil, malformed, fromNewIP())
+		d.call(t, secrets["a new key"], "GET", "/self", nil, fromNewIP())
 		for _, bad := range []object{{"secret": secrets["a secret"], "auth": "none"}, {"secret": secrets["a secret"], "no_such": 1}} {
 			a := d.call(t, d.owner, "PUT", "/tenants/default/clients/bad", bad, malformed)
 			if a.Status != 400 || strings.Contains(string(a.Body), secrets["a secret"]) {
@@ -41,11 +41,11 @@ func TestSecretsAreShownOnce(t *testing.T) {
 		metrics := httptest.NewRecorder()
 		d.Metrics.ServeHTTP(metrics, httptest.NewRequest("GET", "/metrics", nil))
 		places := map[string]string{"the log": d.Log.String(), "the metrics": metrics.Body.String(), "the events": d.Stored("events"), "the database": d.Stored()}
-		v := values(t, d)
+		v := pathValues(t, d)
 		v["client"] = "secret"
 		for _, op := range theDocument().operations {
 			if op.method == "GET" && op.id != "follow-events" {
-				a := d.call(t, d.owner, "GET", strings.TrimPrefix(fill(op.path, v), "/admin/v1"), nil)
+				a := d.call(t, d.owner, "GET", strings.TrimPrefix(fillPath(op.path, v), "/admin/v1"), nil)
 				places["the answer of "+op.id] = string(a.Body)
 			}
 		}

@@ -69,7 +69,7 @@ func TestSessionsAreFoundByEachFilter(t *testing.T) {
 	})
 }
 
-func TestPagesHaveEverySessionOnceWhileOthersBegin(t *testing.T) {
+func TestPagesContainEverySessionOnceWhileSessionsBegin(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		var before []string
 		for i := range 12 {
@@ -195,7 +195,7 @@ func TestExtendingIsBoundedByTheClient(t *testing.T) {
 	})
 }
 
-func TestAnExportHasEverySessionOfTheSearch(t *testing.T) {
+func TestAnExportContainsEveryMatchingSession(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		wanted := map[string]bool{}
 		for range 7 {

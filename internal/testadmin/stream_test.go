@@ -25,7 +25,7 @@ type streamed struct {
 	data object
 }
 
-// next returns the next event. It fails the test if the stream ends before.
+// next returns the next event. It fails the test if the stream ends first.
 func (s *stream) next() streamed {
 	s.t.Helper()
 	e, ok := s.read()

@@ -31,7 +31,7 @@ func TestAttributesBecomeClaimsOfTheNextToken(t *testing.T) {
 	})
 }
 
-func TestAttributesOfTheFileStay(t *testing.T) {
+func TestAttributesOfTheFileAreKept(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		d.applyFile(t)
 		const path = "/tenants/owned/users/zoe"

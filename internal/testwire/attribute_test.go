@@ -63,7 +63,7 @@ func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 			d.Apply(*spec)
 		}, "admin"},
 		"suspended": {func(t *testing.T, d *testserver.Deployment, _ *settings.TenantSpec) {
-			operate(t, d, suspension(models.NounIssuer, d.Issuer.URL), false)
+			operate(t, d, suspension(models.KindIssuer, d.Issuer.URL), false)
 		}, "admin"},
 		"removed": {func(_ *testing.T, d *testserver.Deployment, spec *settings.TenantSpec) {
 			spec.TrustedIssuers = spec.TrustedIssuers[1:]
@@ -98,7 +98,7 @@ func TestAnAttributeCountsWhileItsEntryMapsIt(t *testing.T) {
 				}
 				d.Clock.Advance(time.Second)
 				if name == "suspended" {
-					operate(t, d, suspension(models.NounIssuer, d.Issuer.URL), true)
+					operate(t, d, suspension(models.KindIssuer, d.Issuer.URL), true)
 				}
 				d.Apply(attributeTenant(d, second))
 				if got := role(t, d.Want(200, "", d.Refresh("", "web", here.Text("refresh_token")))); got != c.back {

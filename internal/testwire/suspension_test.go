@@ -11,7 +11,7 @@ import (
 
 // suspension returns a reference to an object of the default tenant.
 func suspension(kind, id string) models.Ref {
-	return models.Ref{Noun: kind, Tenant: "default", ID: id}
+	return models.Ref{Kind: kind, Tenant: "default", ID: id}
 }
 
 // operate suspends or resumes, and waits until the node notices.
@@ -33,19 +33,19 @@ func operate(t *testing.T, d *testserver.Deployment, ref models.Ref, on bool) {
 }
 
 func TestASuspensionSurvivesEveryApply(t *testing.T) {
-	for noun, id := range map[string]string{
-		models.NounTenant: "default", models.NounClient: "web", models.NounIssuer: "", models.NounUser: "alice",
+	for kind, id := range map[string]string{
+		models.KindTenant: "default", models.KindClient: "web", models.KindIssuer: "", models.KindUser: "alice",
 	} {
-		t.Run(noun, func(t *testing.T) {
+		t.Run(kind, func(t *testing.T) {
 			eachSessionDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 				id := id // each engine has its own issuer
-				if noun == models.NounIssuer {
+				if kind == models.KindIssuer {
 					id = d.Issuer.URL
 				}
 				a := d.SignIn("alice")
 				file := testserver.SessionTenant(d.Issuer)
 				d.Clock.Advance(time.Second)
-				operate(t, d, suspension(noun, id), false)
+				operate(t, d, suspension(kind, id), false)
 				d.Apply(file) // as a restarting node does with its file
 				d.Prune(file)
 				if r := d.Refresh("", "web", a.Text("refresh_token")); r.Status != 400 && r.Status != 401 {
@@ -59,12 +59,12 @@ func TestASuspensionSurvivesEveryApply(t *testing.T) {
 				if in := d.Introspect("", a.Text("access_token")); in.JSON["active"] == true {
 					t.Errorf("introspected: %s", in.Body)
 				}
-				if noun != models.NounTenant {
+				if kind != models.KindTenant {
 					if sids, _ := listed(d, "/sessions?sub=alice", testserver.AsSupport()); len(sids) != 0 {
 						t.Errorf("listed: %v", sids)
 					}
 				}
-				operate(t, d, suspension(noun, id), true)
+				operate(t, d, suspension(kind, id), true)
 				d.Want(400, testserver.InvalidGrant, d.Refresh("", "web", a.Text("refresh_token")))
 				if d.Active(a.Text("access_token")) {
 					t.Error("resuming revives an access token from before")
@@ -82,9 +82,9 @@ func TestASuspendedClientGetsNoClientCredentialsTokens(t *testing.T) {
 			return d.Post("/token", []string{"grant_type", "client_credentials"}, testserver.AsBackend())
 		}
 		d.Want(200, "", ask())
-		operate(t, d, suspension(models.NounClient, "backend"), false)
+		operate(t, d, suspension(models.KindClient, "backend"), false)
 		d.Want(401, "invalid_client", ask())
-		operate(t, d, suspension(models.NounClient, "backend"), true)
+		operate(t, d, suspension(models.KindClient, "backend"), true)
 		d.Want(200, "", ask())
 	})
 }
@@ -95,7 +95,7 @@ func TestASuspensionReachesOtherNodesWithinFiveSeconds(t *testing.T) {
 		other := d.OtherNode()
 		a := d.SignIn("alice")
 		other.Want(200, "", other.Refresh("", "web", a.Text("refresh_token")))
-		operate(t, d, suspension(models.NounClient, "web"), false)
+		operate(t, d, suspension(models.KindClient, "web"), false)
 		d.Clock.Advance(5 * time.Second)
 		other.Want(401, "invalid_client", other.Refresh("", "web", a.Text("refresh_token")))
 		other.Want(401, "invalid_client", other.Exchange("", "web", d.Issuer.Token(d.URL, "alice", nil)))

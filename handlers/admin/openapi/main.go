@@ -1,5 +1,5 @@
-// Command openapi writes the OpenAPI document of the admin API to its standard output:
-// see make openapi.
+// Command openapi writes the OpenAPI document of the admin API to standard output, for
+// make openapi.
 package main
 
 import (
