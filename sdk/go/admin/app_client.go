@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// AppClient is a client of a tenant: an app, or an API. fmt shows only its id.
+// AppClient is a client of a tenant: an app, or an API. fmt prints only its id.
 type AppClient struct {
 	ID       string
-	Settings Settings // as they were written; never a secret
+	Settings Settings // as they were written, without secrets
 	Status   AppClientStatus
 	ETag     string // for IfMatch; empty in lists
 
-	// Secret is the secret that Put made for a new client, which needs one and
-	// was given none. It cannot be read again.
+	// Secret is the secret that the server generated for a new client, if Put sent
+	// none. It cannot be read again.
 	Secret string
 }
 
@@ -31,7 +31,7 @@ func (c AppClient) Format(f fmt.State, _ rune) { io.WriteString(f, c.String()) }
 // LogValue implements slog.LogValuer.
 func (c AppClient) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
-// AppClientStatus is what the settings of a client do not say.
+// AppClientStatus is the state of a client apart from its settings.
 type AppClientStatus struct {
 	Enabled             bool            `json:"enabled"` // it is neither disabled nor suspended
 	SuspendedAt         *time.Time      `json:"suspended_at,omitempty"`
@@ -55,54 +55,54 @@ type EffectivePolicy struct {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (c *AppClient) UnmarshalJSON(text []byte) error {
-	if err := split(text, &c.ID, &c.Settings, &c.Status); err != nil {
+	if err := decodeResource(text, &c.ID, &c.Settings, &c.Status); err != nil {
 		return err
 	}
 	c.Secret, _ = c.Settings["secret"].(string)
-	delete(c.Settings, "secret") // it is no setting: sent back, it would be set again
+	delete(c.Settings, "secret") // so that Put does not send it back
 	return nil
 }
 
 // MarshalJSON implements json.Marshaler. It leaves out Secret.
-func (c AppClient) MarshalJSON() ([]byte, error) { return join(c.ID, c.Settings, c.Status) }
+func (c AppClient) MarshalJSON() ([]byte, error) { return encodeResource(c.ID, c.Settings, c.Status) }
 
 // Clients are the clients of tenants.
 type Clients struct{ c *connection }
 
 // List returns the clients of a tenant.
 func (c Clients) List(ctx context.Context, tenant string, q ListQuery) iter.Seq2[AppClient, error] {
-	return all[AppClient](ctx, c.c, tenantPath(tenant, "clients"), q.values())
+	return allPages[AppClient](ctx, c.c, tenantPath(tenant, "clients"), q.values())
 }
 
 // Page returns one page of the clients of a tenant.
 func (c Clients) Page(ctx context.Context, tenant string, q ListQuery) (*Page[AppClient], error) {
-	return list[AppClient](ctx, c.c, tenantPath(tenant, "clients"), q.values())
+	return getPage[AppClient](ctx, c.c, tenantPath(tenant, "clients"), q.values())
 }
 
-// Get returns one client.
+// Get returns a client.
 func (c Clients) Get(ctx context.Context, tenant, id string) (*AppClient, error) {
 	return c.one(ctx, request{method: http.MethodGet, path: tenantPath(tenant, "clients", id), repeat: true}, nil)
 }
 
-// Put creates a client or replaces its settings. Settings that are left out get
-// their defaults. A stored secret stays, unless settings have another one or nil.
-// A new client that needs a secret and is given none gets one: see
-// [AppClient].Secret. Such a request is sent once, because the response to a
-// repetition has no secret.
+// Put creates a client or replaces its settings. Settings that are left out get their
+// defaults. A stored secret is kept, unless settings contain a new secret or nil. If a
+// new client needs a secret and settings contain none, the server generates one:
+// [AppClient].Secret. Such a request is not retried, because the response to a second
+// request would not contain the secret.
 func (c Clients) Put(ctx context.Context, tenant, id string, settings Settings, conditions ...Condition) (*AppClient, error) {
-	r := change(http.MethodPut, tenantPath(tenant, "clients", id), conditions)
+	r := changeRequest(http.MethodPut, tenantPath(tenant, "clients", id), conditions)
 	r.repeat = r.repeat && (settings["auth"] == "none" || settings["secret"] != nil)
 	return c.one(ctx, r, settings.body())
 }
 
 // Patch changes some settings of a client; nil restores a default (RFC 7396).
 func (c Clients) Patch(ctx context.Context, tenant, id string, settings Settings, conditions ...Condition) (*AppClient, error) {
-	return c.one(ctx, change(http.MethodPatch, tenantPath(tenant, "clients", id), conditions), settings.body())
+	return c.one(ctx, changeRequest(http.MethodPatch, tenantPath(tenant, "clients", id), conditions), settings.body())
 }
 
 // Delete removes a client and ends its sessions.
 func (c Clients) Delete(ctx context.Context, tenant, id string, conditions ...Condition) error {
-	_, err := c.c.call(ctx, change(http.MethodDelete, tenantPath(tenant, "clients", id), conditions), nil, nil)
+	_, err := c.c.call(ctx, changeRequest(http.MethodDelete, tenantPath(tenant, "clients", id), conditions), nil, nil)
 	return err
 }
 
@@ -116,11 +116,11 @@ func (c Clients) one(ctx context.Context, r request, body any) (*AppClient, erro
 	return client, nil
 }
 
-// NewSecret is the new secret of a client, which cannot be read again. fmt and
-// log/slog do not show it.
+// NewSecret is the new secret of a client. It cannot be read again. fmt and log/slog
+// do not print it.
 type NewSecret struct {
 	Secret              string     `json:"secret"`
-	PreviousSecretUntil *time.Time `json:"previous_secret_until,omitempty"` // until when the secret before is accepted too
+	PreviousSecretUntil *time.Time `json:"previous_secret_until,omitempty"` // when the previous secret expires
 }
 
 // String hides the secret.
@@ -129,9 +129,9 @@ func (NewSecret) String() string { return "new client secret" }
 // Format writes String, for any verb.
 func (s NewSecret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
-// NewSecret makes a new secret of a client. previousUntil is how long the secret
-// before is accepted too: a time, or a duration such as "1d"; "0s" ends it at
-// once. Empty: 7 days.
+// NewSecret generates a new secret for a client. previousUntil is when the previous
+// secret expires: a time, or a duration such as "1d"; "0s" means at once, and the empty
+// string means 7 days.
 func (c Clients) NewSecret(ctx context.Context, tenant, id, previousUntil string) (*NewSecret, error) {
 	var body struct {
 		PreviousUntil string `json:"previous_until,omitempty"`

@@ -10,30 +10,30 @@ import (
 
 // ApplyOptions configure [Client.Apply].
 type ApplyOptions struct {
-	DryRun  bool // change nothing, and report what would be changed
-	Replace bool // what the document names gets exactly the settings of the document
-	Prune   bool // remove what the document does not name, inside the tenants of the key
+	DryRun  bool // change nothing, and report the difference
+	Replace bool // set the settings that the document leaves out to their defaults
+	Prune   bool // remove what the document does not name, within the tenants of the key
 	YAML    bool // the document is YAML; otherwise it is JSON
 }
 
-// Applied is what applying a document changed, or would change.
+// Applied is the difference that applying a document made, or would make.
 type Applied struct {
 	DryRun  bool     `json:"dry_run"`
 	Changes []Change `json:"changes"`
 }
 
-// Change is one difference between a document and what is stored.
+// Change is one difference between a document and the stored configuration.
 type Change struct {
 	Change string        `json:"change"` // created, changed or removed
-	Kind   string        `json:"kind"`   // tenant, client, issuer, user, or file for the stored revision
+	Kind   string        `json:"kind"`   // tenant, client, issuer or user; file: the stored revision
 	Tenant string        `json:"tenant,omitempty"`
 	ID     string        `json:"id,omitempty"`
 	Fields []FieldChange `json:"fields,omitempty"`
-	Notes  []string      `json:"notes,omitempty"` // what loosens security, renames users, or stays looser than the default
+	Notes  []string      `json:"notes,omitempty"` // warnings: what loosens security, renames users, or stays looser than the default
 }
 
-// FieldChange is a setting that changes, before and after; nil: the default. Of a
-// secret, both are nil.
+// FieldChange is a setting that changes, with its previous and its new value. nil means
+// the default. Both are nil for a secret.
 type FieldChange struct {
 	Name string          `json:"name"`
 	From json.RawMessage `json:"from,omitempty"`
@@ -41,7 +41,7 @@ type FieldChange struct {
 }
 
 // Apply applies a document: the sections tenants and revision of a configuration
-// file. Members that name files, such as secret_file, are refused.
+// file. The server rejects members that name files, such as secret_file.
 func (c *Client) Apply(ctx context.Context, document []byte, o ApplyOptions) (*Applied, error) {
 	r := request{method: http.MethodPost, path: []string{"apply"}, query: url.Values{}, kind: jsonType, body: document, repeat: o.DryRun}
 	if o.YAML {
@@ -61,9 +61,9 @@ func (c *Client) Apply(ctx context.Context, document []byte, o ApplyOptions) (*A
 
 // ExportOptions configure [Client.Export].
 type ExportOptions struct {
-	Tenants        []string // default: all of the key
-	Users          bool     // with the users that a file or an operator has named
-	ForNewDatabase bool     // with the names of files where secrets belong
+	Tenants        []string // default: all tenants of the key
+	Users          bool     // include the users that a file or an operator has named
+	ForNewDatabase bool     // name a file in place of each secret
 	YAML           bool     // as YAML; otherwise as JSON
 }
 
@@ -71,7 +71,7 @@ type ExportOptions struct {
 // secrets.
 func (c *Client) Export(ctx context.Context, o ExportOptions) ([]byte, error) {
 	v := url.Values{}
-	set(v, "tenant", strings.Join(o.Tenants, ","))
+	setParam(v, "tenant", strings.Join(o.Tenants, ","))
 	for name, on := range map[string]bool{"users": o.Users, "for_new_database": o.ForNewDatabase} {
 		if on {
 			v.Set(name, "true")

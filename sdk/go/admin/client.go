@@ -16,23 +16,22 @@ import (
 // defaultRetryWindow is the default of Config.RetryWindow.
 const defaultRetryWindow = 10 * time.Second
 
-// Config configures a [Client]. It never shows its key: not by fmt or log/slog.
+// Config configures a [Client]. fmt and log/slog do not print its key.
 type Config struct {
 	// Server is the base URL of the admin listener, such as
-	// "http://127.0.0.1:8081". The key is sent over https only, or over http to
-	// this machine's loopback.
+	// "http://127.0.0.1:8081". It must be https, except for loopback addresses.
 	Server string
 	// Key is an admin key (lk_ak_…).
 	Key string `json:"-"`
 	// HTTPClient sends all requests. Redirects are not followed. Default: a new
 	// client.
 	HTTPClient *http.Client `json:"-"`
-	// RetryWindow bounds how long one call repeats a request that gets no
-	// response. Default: 10 s. Negative: every request is sent once.
+	// RetryWindow is how long a call retries a request that gets no response.
+	// Default: 10 s. If it is negative, every request is sent once.
 	RetryWindow time.Duration
 }
 
-// String names the server and hides the key.
+// String returns the server's URL, without the key.
 func (c Config) String() string { return "admin API at " + c.Server }
 
 // Format writes String, for any verb.
@@ -81,7 +80,7 @@ func New(c Config) (*Client, error) {
 	}, nil
 }
 
-// String names the server and hides the key.
+// String returns the server's URL, without the key.
 func (c *Client) String() string { return "admin API at " + strings.TrimSuffix(c.c.base, basePath) }
 
 // Format writes String, for any verb.

@@ -6,16 +6,16 @@ import "net/http"
 // change fails with status 412 and code precondition_failed.
 type Condition func(http.Header)
 
-// IfMatch changes a resource only if its ETag is still this one, as it was read.
+// IfMatch changes a resource only if it still has this ETag.
 func IfMatch(etag string) Condition { return func(h http.Header) { h.Set("If-Match", etag) } }
 
-// IfAbsent only creates, and never replaces.
+// IfAbsent creates a resource, and never replaces one.
 func IfAbsent() Condition { return func(h http.Header) { h.Set("If-None-Match", "*") } }
 
-// change returns a request under conditions. After a lost response, a condition
-// no longer holds if the first attempt succeeded, so a conditional change is not
-// repeated.
-func change(method string, path []string, conditions []Condition) request {
+// changeRequest returns a request with conditions. It is not retried if there are any:
+// if the first attempt succeeded and its response was lost, the conditions no longer
+// hold.
+func changeRequest(method string, path []string, conditions []Condition) request {
 	r := request{method: method, path: path, header: http.Header{}, repeat: method != http.MethodPatch && len(conditions) == 0, remove: method == http.MethodDelete}
 	for _, condition := range conditions {
 		condition(r.header)

@@ -36,7 +36,7 @@ const (
 // connection sends requests with the key.
 type connection struct {
 	base      string
-	authorize func(*http.Request) // adds the key, which fmt cannot find in a function
+	authorize func(*http.Request) // adds the key; fmt cannot print what a function holds
 	http      *http.Client        // does not follow redirects
 	window    time.Duration
 }
@@ -49,17 +49,17 @@ type request struct {
 	header http.Header
 	kind   string // media type of the body
 	body   []byte
-	repeat bool // sent twice, it changes nothing more
-	remove bool // it reports only that something is gone: after a repetition, 404 means success
+	repeat bool // a second request changes nothing, so it may be retried
+	remove bool // a deletion without a result: 404 after a retry means success
 }
 
-// tenantPath returns the path of something in a tenant.
+// tenantPath returns the path of an object in a tenant.
 func tenantPath(tenant string, rest ...string) []string {
 	return append([]string{"tenants", tenant}, rest...)
 }
 
-// url returns the URL of a request. An id may contain any character, a slash
-// included.
+// url returns the URL of a request. An id may contain any character, including a
+// slash.
 func (c *connection) url(r request) (string, error) {
 	var b strings.Builder
 	b.WriteString(c.base)
@@ -80,8 +80,8 @@ func (c *connection) url(r request) (string, error) {
 	return b.String(), nil
 }
 
-// call sends a request with a JSON body, unless body is nil, and decodes the
-// response into into, unless that is nil.
+// call sends a request with body as JSON, unless body is nil. It decodes the response
+// into into, unless into is nil.
 func (c *connection) call(ctx context.Context, r request, body, into any) (http.Header, error) {
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -152,13 +152,13 @@ func (c *connection) open(ctx context.Context, r request, by *http.Client) (*htt
 		return answer, nil
 	}
 	defer answer.Body.Close()
-	text, _ := wire.ReadUpTo(answer.Body, wire.MaxDocument) // what cannot be read is no problem document
-	return nil, c.refusal(r, answer, text)
+	text, _ := wire.ReadUpTo(answer.Body, wire.MaxDocument) // without its text, responseError reports the status
+	return nil, c.responseError(r, answer, text)
 }
 
-// refusal returns the error of a response: the problem (RFC 9457) that the
-// server has written, or else one that something in between may have caused.
-func (c *connection) refusal(r request, answer *http.Response, text []byte) error {
+// responseError returns the error of a response: the problem (RFC 9457) that the
+// server has written, or unexpectedResponse if there is none.
+func (c *connection) responseError(r request, answer *http.Response, text []byte) error {
 	kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	var problem struct {
 		Code   string           `json:"code"`
@@ -167,17 +167,17 @@ func (c *connection) refusal(r request, answer *http.Response, text []byte) erro
 	}
 	wait := retryAfter(answer.Header, time.Now())
 	if kind != problemType || json.Unmarshal(text, &problem) != nil || problem.Code == "" {
-		return &unexpected{c.name(r), answer.StatusCode, wait}
+		return &unexpectedResponse{c.name(r), answer.StatusCode, wait}
 	}
 	return &latchkey.Error{StatusCode: answer.StatusCode, Code: problem.Code, Description: problem.Detail, Faults: problem.Errors, RetryAfter: wait}
 }
 
-// name returns a request as errors name it.
+// name returns the method and the path of a request, for errors.
 func (c *connection) name(r request) string {
 	return r.method + " " + basePath + "/" + strings.Join(r.path, "/")
 }
 
-// noResponse is the error of a request that got no response, or not all of it.
+// noResponse is the error of a request that got no complete response.
 type noResponse struct{ cause error }
 
 // Error implements error.
@@ -189,21 +189,21 @@ func (e *noResponse) Unwrap() error { return e.cause }
 // Is reports that the error matches [latchkey.ErrUnavailable].
 func (e *noResponse) Is(target error) bool { return target == latchkey.ErrUnavailable }
 
-// unexpected is the error for a response that the admin API does not send, such
+// unexpectedResponse is the error for a response that the admin API does not send, such
 // as the error page of a proxy.
-type unexpected struct {
+type unexpectedResponse struct {
 	request string
 	status  int
 	after   time.Duration
 }
 
 // Error implements error.
-func (e *unexpected) Error() string {
-	return fmt.Sprintf("latchkey: unexpected response to %s: status %d, which is not from the admin API; check the server's URL and the proxies before it", e.request, e.status)
+func (e *unexpectedResponse) Error() string {
+	return fmt.Sprintf("latchkey: unexpected response to %s: status %d, which is not from the admin API; check the server's URL and the proxies in front of it", e.request, e.status)
 }
 
 // Is reports whether the error matches [latchkey.ErrUnavailable].
-func (e *unexpected) Is(target error) bool {
+func (e *unexpectedResponse) Is(target error) bool {
 	return target == latchkey.ErrUnavailable && (e.status >= http.StatusInternalServerError || e.status == http.StatusTooManyRequests)
 }
 

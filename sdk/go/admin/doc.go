@@ -1,5 +1,5 @@
-// Package admin is a client of the admin API of Latchkey, for programs that
-// operators write: provisioning, support tools, reports.
+// Package admin is a client of Latchkey's admin API, for the programs of operators:
+// provisioning, support tools, reports.
 //
 //	client, err := admin.New(admin.Config{Server: "https://admin.example.com", Key: os.Getenv("LATCHKEY_ADMIN_KEY")})
 //	web, err := client.Clients.Get(ctx, "default", "web")
@@ -9,21 +9,21 @@
 //		…
 //	}
 //
-// An admin key is made with "latchkey admin-keys create" on the server. Its role
-// and its tenants decide what it may do; docs/sdk-go.md describes the errors.
+// "latchkey admin-keys create" on the server creates an admin key. Its role and its
+// tenants determine which operations it may call.
 //
-// The server's refusals are a [latchkey.Error]: its Code is a stable word, such
-// as managed_by_file, and its Faults name the members of the request that are
-// wrong. Errors that wrap [latchkey.ErrUnavailable] may go away by themselves.
+// If the server rejects a request, the error is a [latchkey.Error]: its Code is a
+// constant, such as managed_by_file, and its Faults point to the wrong members of the
+// request. An error that wraps [latchkey.ErrUnavailable] may be temporary.
+// docs/sdk-go.md describes the errors.
 //
-// The client repeats a request that got no response, or 502, 503 or 504, for as
-// long as [Config].RetryWindow allows, if a repetition changes nothing: reads,
-// Put without a condition (unless the response may have a new secret), and
-// deletions that report nothing but their success.
-// It sends everything else once.
+// If a request gets no response, or 502, 503 or 504, the client retries it within
+// [Config].RetryWindow, provided that a second request changes nothing: reads, Put
+// without a condition (unless the response may contain a new secret), and deletions
+// that return no result. It sends every other request once.
 package admin
 
-// Where things are:
+// The files:
 //
 //   - client.go, connection.go, retry.go: Client, and how it sends requests
 //   - page.go, settings.go, condition.go: what the resources share

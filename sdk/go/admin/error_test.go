@@ -44,8 +44,8 @@ func putWithoutSecret(ctx context.Context, c *admin.Client) error {
 	return err
 }
 
-func TestARefusalSaysWhatIsWrong(t *testing.T) {
-	s := newStandIn(t, answer(400, `{"title":"Bad Request","status":400,"code":"invalid_request","detail":"The request is not valid; errors lists what is wrong","errors":[{"pointer":"/claims/a~1b","detail":"does not compile"},{"parameter":"limit","detail":"is too large"},{"detail":"the body is missing"}]}`))
+func TestAnErrorReportsEveryFault(t *testing.T) {
+	s := newFakeServer(t, answer(400, `{"title":"Bad Request","status":400,"code":"invalid_request","detail":"The request is not valid; errors lists what is wrong","errors":[{"pointer":"/claims/a~1b","detail":"does not compile"},{"parameter":"limit","detail":"is too large"},{"detail":"the body is missing"}]}`))
 	err := patch(t.Context(), s.client)
 	var refusal *latchkey.Error
 	if !errors.As(err, &refusal) {
@@ -55,14 +55,14 @@ func TestARefusalSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("%+v", refusal)
 	}
 	if want := "latchkey: 400 invalid_request: The request is not valid; errors lists what is wrong; /claims/a~1b: does not compile; limit: is too large; the body is missing"; err.Error() != want {
-		t.Errorf("it reads %s", err)
+		t.Errorf("the error is %s", err)
 	}
 	if errors.Is(err, latchkey.ErrUnavailable) || errors.Is(err, latchkey.ErrInvalidToken) {
 		t.Error("it matches another error")
 	}
 }
 
-func TestErrorsSayWhetherToTryAgain(t *testing.T) {
+func TestErrorsReportWhetherToRetry(t *testing.T) {
 	page := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
@@ -84,7 +84,7 @@ func TestErrorsSayWhetherToTryAgain(t *testing.T) {
 		"no JSON":               {answer(200, "<html>"), true, "invalid JSON in the response from PATCH"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStandIn(t, c.answer)
+			s := newFakeServer(t, c.answer)
 			err := patch(t.Context(), s.client)
 			if err == nil || errors.Is(err, latchkey.ErrUnavailable) != c.unavailable || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("%v", err)
@@ -97,14 +97,14 @@ func TestErrorsSayWhetherToTryAgain(t *testing.T) {
 			}
 		})
 	}
-	s := newStandIn(t, problem(429, "too_many_failures", "Retry-After: 7"))
+	s := newFakeServer(t, problem(429, "too_many_failures", "Retry-After: 7"))
 	var refusal *latchkey.Error
 	if err := get(t.Context(), s.client); !errors.As(err, &refusal) || refusal.RetryAfter != 7*time.Second {
 		t.Errorf("%v", err)
 	}
 }
 
-func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
+func TestOnlySafeRequestsAreRetried(t *testing.T) {
 	busy, ok := problem(503, "temporarily_unavailable"), answer(200, "{}")
 	for name, c := range map[string]struct {
 		call    func(context.Context, *admin.Client) error
@@ -112,21 +112,21 @@ func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
 		sent    int
 		fails   bool
 	}{
-		"a read":                           {get, []http.HandlerFunc{busy, cut, ok}, 3, false},
-		"a replacement":                    {put, []http.HandlerFunc{cut, ok}, 2, false},
-		"not if a secret would be lost":    {putWithoutSecret, []http.HandlerFunc{cut, ok}, 1, true},
-		"not under a condition":            {putIf, []http.HandlerFunc{cut, ok}, 1, true},
-		"not a patch":                      {patch, []http.HandlerFunc{busy, ok}, 1, true},
-		"a removal":                        {remove, []http.HandlerFunc{cut, answer(204, "")}, 2, false},
-		"a removal that had succeeded":     {remove, []http.HandlerFunc{cut, problem(404, "not_found")}, 2, false},
-		"not what was never there":         {remove, []http.HandlerFunc{problem(404, "not_found")}, 1, true},
-		"not what is refused":              {get, []http.HandlerFunc{problem(403, "forbidden"), ok}, 1, true},
-		"not after a fault of the server":  {get, []http.HandlerFunc{problem(500, "server_error"), ok}, 1, true},
-		"not with a key that is throttled": {get, []http.HandlerFunc{problem(429, "too_many_failures", "Retry-After: 0"), ok}, 1, true},
-		"not if the server asks for hours": {get, []http.HandlerFunc{problem(503, "temporarily_unavailable", "Retry-After: 7200"), ok}, 1, true},
+		"retries a read":                           {get, []http.HandlerFunc{busy, cut, ok}, 3, false},
+		"retries a replacement":                    {put, []http.HandlerFunc{cut, ok}, 2, false},
+		"does not retry if a secret would be lost": {putWithoutSecret, []http.HandlerFunc{cut, ok}, 1, true},
+		"does not retry a conditional change":      {putIf, []http.HandlerFunc{cut, ok}, 1, true},
+		"does not retry a patch":                   {patch, []http.HandlerFunc{busy, ok}, 1, true},
+		"retries a removal":                        {remove, []http.HandlerFunc{cut, answer(204, "")}, 2, false},
+		"retries a removal that had succeeded":     {remove, []http.HandlerFunc{cut, problem(404, "not_found")}, 2, false},
+		"reports the removal of nothing":           {remove, []http.HandlerFunc{problem(404, "not_found")}, 1, true},
+		"does not retry what is refused":           {get, []http.HandlerFunc{problem(403, "forbidden"), ok}, 1, true},
+		"does not retry a fault of the server":     {get, []http.HandlerFunc{problem(500, "server_error"), ok}, 1, true},
+		"does not retry with a throttled key":      {get, []http.HandlerFunc{problem(429, "too_many_failures", "Retry-After: 0"), ok}, 1, true},
+		"does not wait for hours":                  {get, []http.HandlerFunc{problem(503, "temporarily_unavailable", "Retry-After: 7200"), ok}, 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStandIn(t, c.answers...)
+			s := newFakeServer(t, c.answers...)
 			err := c.call(t.Context(), s.client)
 			if n := len(s.seen()); n != c.sent || (err != nil) != c.fails {
 				t.Errorf("%d requests, %v", n, err)
@@ -135,8 +135,8 @@ func TestOnlyHarmlessRequestsAreRepeated(t *testing.T) {
 	}
 }
 
-func TestRepeatingEndsWithItsWindow(t *testing.T) {
-	s := newStandIn(t, problem(503, "temporarily_unavailable"))
+func TestRetriesEndWithTheRetryWindow(t *testing.T) {
+	s := newFakeServer(t, problem(503, "temporarily_unavailable"))
 	for window, most := range map[time.Duration]int{-1: 1, 200 * time.Millisecond: 4} {
 		before := len(s.seen())
 		c, err := admin.New(admin.Config{Server: s.URL, Key: key, RetryWindow: window})
@@ -157,7 +157,7 @@ func TestRepeatingEndsWithItsWindow(t *testing.T) {
 	}
 }
 
-func TestTheKeyIsSentOnlyWhereItIsSafe(t *testing.T) {
+func TestTheKeyIsSentOnlyOverSecureConnections(t *testing.T) {
 	for server, want := range map[string]string{
 		"http://id.example.com":            "expected https",
 		"http://192.0.2.1:8081":            "expected https",

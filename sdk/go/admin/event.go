@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Event is something that happened.
+// Event is a recorded event.
 type Event struct {
 	ID      string         `json:"id,omitempty"`
 	At      time.Time      `json:"at"`
@@ -22,38 +22,38 @@ type Event struct {
 
 // EventQuery selects events. The zero value selects all.
 type EventQuery struct {
-	Types         []string // one that ends in a dot selects all that begin with it
+	Types         []string // a type that ends in a dot selects every type that begins with it
 	User, Client  string
 	Session       string
 	After, Before time.Time
 
 	Limit  int    // events on a page, at most 500; default 50
-	Cursor string // NextCursor of the page before
+	Cursor string // NextCursor of the previous page
 }
 
 func (q EventQuery) values() url.Values {
 	v := pageValues(q.Limit, q.Cursor)
-	set(v, "type", strings.Join(q.Types, ","))
-	set(v, "user", q.User)
-	set(v, "client", q.Client)
-	set(v, "session", q.Session)
-	setTime(v, "after", q.After)
-	setTime(v, "before", q.Before)
+	setParam(v, "type", strings.Join(q.Types, ","))
+	setParam(v, "user", q.User)
+	setParam(v, "client", q.Client)
+	setParam(v, "session", q.Session)
+	setTimeParam(v, "after", q.After)
+	setTimeParam(v, "before", q.Before)
 	return v
 }
 
-// Events are the events of tenants. With an empty tenant, List and Page return
-// those of the whole deployment, such as those of admin keys.
+// Events are the events of tenants. With an empty tenant, List and Page return the
+// events that belong to no tenant, such as those of admin keys.
 type Events struct{ c *connection }
 
 // List returns the events of a tenant, the newest first.
 func (e Events) List(ctx context.Context, tenant string, q EventQuery) iter.Seq2[Event, error] {
-	return all[Event](ctx, e.c, eventsPath(tenant), q.values())
+	return allPages[Event](ctx, e.c, eventsPath(tenant), q.values())
 }
 
 // Page returns one page of the events of a tenant.
 func (e Events) Page(ctx context.Context, tenant string, q EventQuery) (*Page[Event], error) {
-	return list[Event](ctx, e.c, eventsPath(tenant), q.values())
+	return getPage[Event](ctx, e.c, eventsPath(tenant), q.values())
 }
 
 func eventsPath(tenant string) []string {

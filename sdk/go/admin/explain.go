@@ -7,8 +7,8 @@ import (
 	"net/http"
 )
 
-// ExplainParams are the exchange that [Client.Explain] explains. fmt does not
-// show the token.
+// ExplainParams describe the exchange that [Client.Explain] explains. fmt does not
+// print the token.
 type ExplainParams struct {
 	ClientID         string `json:"client_id"`
 	SubjectToken     string `json:"subject_token"`                // the client token
@@ -18,14 +18,14 @@ type ExplainParams struct {
 // Format hides the token, for any verb.
 func (p ExplainParams) Format(f fmt.State, _ rune) { io.WriteString(f, "exchange at "+p.ClientID) }
 
-// Explanation is what an exchange of a client token would do, and why.
+// Explanation reports what an exchange of a client token would do, and why.
 type Explanation struct {
 	Allowed bool    `json:"allowed"` // the exchange would succeed
-	Checks  []Check `json:"checks"`  // in the order in which they are made
+	Checks  []Check `json:"checks"`  // every check, in order
 	Issuer  string  `json:"issuer,omitempty"`
 	Masked  bool    `json:"masked,omitempty"` // the role may not see the values of claims and attributes
 
-	TokenClaims       map[string]any    `json:"token_claims,omitempty"` // until the check signature has passed, anybody may have written them
+	TokenClaims       map[string]any    `json:"token_claims,omitempty"` // if the check signature has not passed, they may be forged
 	User              string            `json:"user,omitempty"`
 	UserAttributes    map[string]any    `json:"user_attributes,omitempty"`
 	SessionAttributes map[string]any    `json:"session_attributes,omitempty"`
@@ -44,8 +44,8 @@ type Check struct {
 	Received string `json:"received,omitempty"`
 }
 
-// Explain makes the checks of an exchange and reports each of them. Nothing is
-// spent or written.
+// Explain runs the checks of an exchange and reports each result. The token is not used
+// up, and nothing is written.
 func (c *Client) Explain(ctx context.Context, tenant string, p ExplainParams) (*Explanation, error) {
 	e := &Explanation{}
 	if _, err := c.c.call(ctx, request{method: http.MethodPost, path: tenantPath(tenant, "explain"), repeat: true}, p, e); err != nil {

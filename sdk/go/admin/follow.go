@@ -20,28 +20,28 @@ import (
 const (
 	// firstPause and lastPause bound the pause between two streams.
 	firstPause, lastPause = 250 * time.Millisecond, 5 * time.Second
-	// silence is how long a stream may be without a sign of life. The server
-	// sends one every 15 s.
-	silence = 45 * time.Second
-	// overlap is more than the time by which the server goes back when a stream
-	// is resumed.
-	overlap = time.Minute
+	// maxSilence is how long a stream may send nothing before it counts as broken. The
+	// server sends something every 15 s.
+	maxSilence = 45 * time.Second
+	// resumeOverlap is longer than the time by which the server goes back when a
+	// stream is resumed.
+	resumeOverlap = time.Minute
 )
 
 // FollowOptions configure [Events.Follow].
 type FollowOptions struct {
-	// LastEventID is the id of the last event that was received. Default: the
-	// stream begins now.
+	// LastEventID is the id of the last event that the caller has received. Default:
+	// only new events.
 	LastEventID string
-	// OnDisconnect is called when a stream ends and another one will be opened.
+	// OnDisconnect is called when a stream ends and Follow will open the next.
 	OnDisconnect func(reason error)
 }
 
-// Follow returns the events of a tenant as they happen, until the context ends.
-// It resumes a broken stream after the last event, for as long as the server may
-// come back; the first stream must begin within Config.RetryWindow. An error ends
-// it: the context's, or a refusal of the server, for example because the admin
-// key was revoked. Query.Limit and Query.Cursor are ignored.
+// Follow returns the events of a tenant as they happen, until the context ends. If a
+// stream breaks, it reconnects after the last event and keeps trying; only the first
+// stream must begin within Config.RetryWindow. An error ends the sequence: the context's
+// error, or one that the server returns, for example because the admin key was revoked.
+// The Limit and the Cursor of q are ignored.
 func (e Events) Follow(ctx context.Context, tenant string, q EventQuery, o FollowOptions) iter.Seq2[Event, error] {
 	q.Limit, q.Cursor = 0, ""
 	r := request{method: http.MethodGet, path: tenantPath(tenant, "events", "stream"), query: q.values()}
@@ -51,11 +51,11 @@ func (e Events) Follow(ctx context.Context, tenant string, q EventQuery, o Follo
 		for failures := 0; ; failures++ {
 			began := time.Now()
 			err := f.stream(ctx, func(e Event) bool { return yield(e, nil) })
-			if time.Since(began) > silence {
+			if time.Since(began) > maxSilence {
 				failures = 0
 			}
 			pause := wire.Backoff(failures, firstPause, lastPause)
-			if _, after := response(err); after > 0 {
+			if _, after := statusAndWait(err); after > 0 {
 				pause += after
 			}
 			switch {
@@ -63,7 +63,7 @@ func (e Events) Follow(ctx context.Context, tenant string, q EventQuery, o Follo
 				return
 			case ctx.Err() != nil:
 				err = ctx.Err()
-			case passing(err) && (f.connected || time.Now().Add(pause).Before(until)):
+			case isTemporary(err) && (f.connected || time.Now().Add(pause).Before(until)):
 				if f.connected && o.OnDisconnect != nil {
 					o.OnDisconnect(err)
 				}
@@ -78,7 +78,7 @@ func (e Events) Follow(ctx context.Context, tenant string, q EventQuery, o Follo
 	}
 }
 
-// errStopped means that the caller has seen enough.
+// errStopped means that the caller has stopped the iteration.
 var errStopped = errors.New("stopped")
 
 // follower is the state of following events over several streams.
@@ -91,8 +91,8 @@ type follower struct {
 	newest    time.Time
 }
 
-// streams returns an HTTP client without a limit of time.
-func (c *connection) streams() *http.Client {
+// withoutTimeout returns an HTTP client without a timeout, for streams.
+func (c *connection) withoutTimeout() *http.Client {
 	client := *c.http
 	client.Timeout = 0
 	return &client
@@ -102,20 +102,20 @@ func (c *connection) streams() *http.Client {
 func (f *follower) stream(ctx context.Context, yield func(Event) bool) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	quiet := time.AfterFunc(silence, func() { cancel(fmt.Errorf("the stream gave no sign of life for %s", silence)) })
+	quiet := time.AfterFunc(maxSilence, func() { cancel(fmt.Errorf("the stream sent nothing for %s", maxSilence)) })
 	defer quiet.Stop()
 	r := f.request
 	r.header = http.Header{"Accept": {"text/event-stream"}, "Accept-Encoding": {"identity"}} // compression would delay events
 	if f.last != "" {
 		r.header.Set("Last-Event-ID", f.last)
 	}
-	answer, err := f.c.open(ctx, r, f.c.streams())
+	answer, err := f.c.open(ctx, r, f.c.withoutTimeout())
 	if err != nil {
-		return endOf(ctx, err)
+		return streamError(ctx, err)
 	}
 	defer answer.Body.Close()
 	if kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type")); kind != "text/event-stream" {
-		return &unexpected{f.c.name(r), answer.StatusCode, 0}
+		return &unexpectedResponse{f.c.name(r), answer.StatusCode, 0}
 	}
 	f.connected = true
 	for events := wire.NewEventReader(answer.Body, maxLine); ; {
@@ -125,30 +125,31 @@ func (f *follower) stream(ctx context.Context, yield func(Event) bool) error {
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				err = errors.New("the server ended the stream")
+				err = errors.New("the server closed the stream")
 			}
-			return endOf(ctx, &noResponse{err})
+			return streamError(ctx, &noResponse{err})
 		}
-		quiet.Reset(silence)
+		quiet.Reset(maxSilence)
 		if event.Name == "" {
 			continue
 		}
-		if err := f.handle(event.Data, yield); err != nil {
+		if err := f.yieldNew(event.Data, yield); err != nil {
 			return err
 		}
 	}
 }
 
-// endOf returns why a stream ended: err, or what has ended the context.
-func endOf(ctx context.Context, err error) error {
+// streamError returns the error of a stream: err, or the cause of the context if it has
+// ended.
+func streamError(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return &noResponse{cause}
 	}
 	return err
 }
 
-// handle returns an event that was not returned before.
-func (f *follower) handle(text []byte, yield func(Event) bool) error {
+// yieldNew decodes an event and passes it to yield, unless it was passed before.
+func (f *follower) yieldNew(text []byte, yield func(Event) bool) error {
 	var event Event
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
@@ -166,7 +167,7 @@ func (f *follower) handle(text []byte, yield func(Event) bool) error {
 		return errStopped
 	}
 	if len(f.known) > 1000 {
-		maps.DeleteFunc(f.known, func(_ string, at time.Time) bool { return f.newest.Sub(at) > overlap })
+		maps.DeleteFunc(f.known, func(_ string, at time.Time) bool { return f.newest.Sub(at) > resumeOverlap })
 	}
 	return nil
 }

@@ -15,19 +15,19 @@ import (
 // Page is one page of a list.
 type Page[T any] struct {
 	Items      []T    `json:"items"`
-	NextCursor string `json:"next_cursor,omitempty"` // for the next page; empty on the last one
+	NextCursor string `json:"next_cursor,omitempty"` // empty on the last page
 }
 
-// ListQuery selects from a list. The zero value selects everything.
+// ListQuery selects items of a list. The zero value selects all.
 type ListQuery struct {
 	Query  string // part of the id or the name
 	Limit  int    // items on a page, at most 500; default 50
-	Cursor string // NextCursor of the page before
+	Cursor string // NextCursor of the previous page
 }
 
 func (q ListQuery) values() url.Values {
 	v := pageValues(q.Limit, q.Cursor)
-	set(v, "q", q.Query)
+	setParam(v, "q", q.Query)
 	return v
 }
 
@@ -36,25 +36,25 @@ func pageValues(limit int, cursor string) url.Values {
 	if limit != 0 {
 		v.Set("limit", strconv.Itoa(limit))
 	}
-	set(v, "cursor", cursor)
+	setParam(v, "cursor", cursor)
 	return v
 }
 
-// set sets a parameter unless its value is empty.
-func set(v url.Values, name, value string) {
+// setParam sets a parameter unless its value is empty.
+func setParam(v url.Values, name, value string) {
 	if value != "" {
 		v.Set(name, value)
 	}
 }
 
-func setTime(v url.Values, name string, t time.Time) {
+func setTimeParam(v url.Values, name string, t time.Time) {
 	if !t.IsZero() {
 		v.Set(name, t.UTC().Format(time.RFC3339Nano))
 	}
 }
 
-// list reads one page.
-func list[T any](ctx context.Context, c *connection, path []string, query url.Values) (*Page[T], error) {
+// getPage reads one page.
+func getPage[T any](ctx context.Context, c *connection, path []string, query url.Values) (*Page[T], error) {
 	page := &Page[T]{}
 	_, err := c.call(ctx, request{method: http.MethodGet, path: path, query: query, repeat: true}, nil, page)
 	if err != nil {
@@ -63,8 +63,8 @@ func list[T any](ctx context.Context, c *connection, path []string, query url.Va
 	return page, nil
 }
 
-// all returns everything in a list, page by page. An error ends it.
-func all[T any](ctx context.Context, c *connection, path []string, query url.Values) iter.Seq2[T, error] {
+// allPages returns every item of a list, page by page. An error ends the sequence.
+func allPages[T any](ctx context.Context, c *connection, path []string, query url.Values) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
 		at := url.Values{}
@@ -72,7 +72,7 @@ func all[T any](ctx context.Context, c *connection, path []string, query url.Val
 			at[name] = values
 		}
 		for {
-			page, err := list[T](ctx, c, path, at)
+			page, err := getPage[T](ctx, c, path, at)
 			if err != nil {
 				yield(none, err)
 				return
@@ -86,7 +86,7 @@ func all[T any](ctx context.Context, c *connection, path []string, query url.Val
 			case "":
 				return
 			case at.Get("cursor"):
-				yield(none, fmt.Errorf("%w: the list does not advance: a page has its own cursor as next_cursor", latchkey.ErrUnavailable))
+				yield(none, fmt.Errorf("%w: the list does not advance: next_cursor of a page is the cursor of the same page", latchkey.ErrUnavailable))
 				return
 			}
 			at.Set("cursor", page.NextCursor)

@@ -193,7 +193,7 @@ func TestEveryOperationSendsItsRequest(t *testing.T) {
 		},
 	} {
 		t.Run(want, func(t *testing.T) {
-			s := newStandIn(t, answer(200, "{}"))
+			s := newFakeServer(t, answer(200, "{}"))
 			if err := call(t.Context(), s.client); err != nil {
 				t.Fatal(err)
 			}
@@ -222,7 +222,7 @@ func TestEveryOperationSendsItsRequest(t *testing.T) {
 }
 
 func TestAnEmptyIDSendsNothing(t *testing.T) {
-	s := newStandIn(t, answer(200, "{}"))
+	s := newFakeServer(t, answer(200, "{}"))
 	if _, err := s.client.Clients.Get(t.Context(), "acme", ""); err == nil || !strings.Contains(err.Error(), "an id is empty") {
 		t.Errorf("%v", err)
 	}
@@ -234,10 +234,10 @@ func TestAnEmptyIDSendsNothing(t *testing.T) {
 	}
 }
 
-// What a later release adds comes back as it was.
+// Put sends back the settings of a later release unchanged.
 func TestSettingsAreSentBackAsTheyWereRead(t *testing.T) {
 	const stored = `{"id":"web","later":{"deep":[9007199254740993,null]},"max_sessions_per_user":{"limit":10},"name":"Web","status":{"enabled":true,"secret":true,"effective":{"late_retry":"once"},"later":1}}`
-	s := newStandIn(t, answer(200, stored, `ETag: "1"`), answer(200, stored, `ETag: "2"`))
+	s := newFakeServer(t, answer(200, stored, `ETag: "1"`), answer(200, stored, `ETag: "2"`))
 	client, err := s.client.Clients.Get(t.Context(), "default", "web")
 	if err != nil {
 		t.Fatal(err)
@@ -269,9 +269,9 @@ func TestSettingsAreSentBackAsTheyWereRead(t *testing.T) {
 	}
 }
 
-// A secret that the server has made is no setting that is sent back.
-func TestANewSecretIsApartFromTheSettings(t *testing.T) {
-	s := newStandIn(t, answer(201, `{"id":"api","auth":"secret","secret":"made","status":{"secret":true}}`))
+// Put must not send a generated secret back.
+func TestAGeneratedSecretIsNotASetting(t *testing.T) {
+	s := newFakeServer(t, answer(201, `{"id":"api","auth":"secret","secret":"made","status":{"secret":true}}`))
 	client, err := s.client.Clients.Put(t.Context(), "default", "api", admin.Settings{"auth": "secret"})
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,7 @@ func TestANewSecretIsApartFromTheSettings(t *testing.T) {
 }
 
 func TestACreationCanBeRequired(t *testing.T) {
-	s := newStandIn(t, problem(412, "precondition_failed"))
+	s := newFakeServer(t, problem(412, "precondition_failed"))
 	if _, err := s.client.Users.Put(t.Context(), "default", "alice", admin.UserSettings{}, admin.IfAbsent()); err == nil || s.header(0, "If-None-Match") != "*" {
 		t.Errorf("%v, If-None-Match %q", err, s.header(0, "If-None-Match"))
 	}
@@ -290,7 +290,7 @@ func TestACreationCanBeRequired(t *testing.T) {
 
 func TestListsFollowTheirCursors(t *testing.T) {
 	pages := []string{`{"items":[{"id":"a"},{"id":"b"}],"next_cursor":"2"}`, `{"items":[],"next_cursor":"3"}`, `{"items":[{"id":"c"}]}`}
-	s := newStandIn(t, answer(200, pages[0]), answer(200, pages[1]), answer(200, pages[2]))
+	s := newFakeServer(t, answer(200, pages[0]), answer(200, pages[1]), answer(200, pages[2]))
 	var got []string
 	for session, err := range s.client.Sessions.List(t.Context(), "default", admin.SessionQuery{User: "alice", Limit: 2}) {
 		if err != nil {
@@ -310,12 +310,12 @@ func TestAListEnds(t *testing.T) {
 		items int
 		want  string
 	}{
-		"when its caller stops":       {`{"items":[{"id":"a"},{"id":"stop"},{"id":"c"}],"next_cursor":"2"}`, 2, ""},
-		"when a cursor comes back":    {`{"items":[{"id":"a"}],"next_cursor":"1"}`, 2, "does not advance"},
-		"with a response of no sense": {`{"items":7}`, 0, "invalid JSON"},
+		"when its caller stops":     {`{"items":[{"id":"a"},{"id":"stop"},{"id":"c"}],"next_cursor":"2"}`, 2, ""},
+		"when a cursor is repeated": {`{"items":[{"id":"a"}],"next_cursor":"1"}`, 2, "does not advance"},
+		"with an invalid response":  {`{"items":7}`, 0, "invalid JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStandIn(t, answer(200, c.page))
+			s := newFakeServer(t, answer(200, c.page))
 			items, failure := 0, ""
 			for tenant, err := range s.client.Tenants.List(t.Context(), admin.ListQuery{}) {
 				if err != nil {

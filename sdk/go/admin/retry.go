@@ -16,16 +16,16 @@ const (
 	longestBackoff = 2 * time.Second
 )
 
-// send sends a request, and repeats it within the retry window if that is
-// harmless.
+// send sends a request. If the request may be repeated, it retries temporary errors
+// within the retry window.
 func (c *connection) send(ctx context.Context, r request) (text []byte, header http.Header, err error) {
 	end := time.Now().Add(c.window)
 	for n := 0; ; n++ {
 		text, header, err = c.attempt(ctx, r)
-		if n > 0 && r.remove && status(err) == http.StatusNotFound {
-			return nil, nil, nil // an attempt before has removed it
+		if n > 0 && r.remove && statusOf(err) == http.StatusNotFound {
+			return nil, nil, nil // an earlier attempt has removed it
 		}
-		if err == nil || !r.repeat || !passing(err) {
+		if err == nil || !r.repeat || !isTemporary(err) {
 			return text, header, err
 		}
 		pause := delay(n, err)
@@ -35,46 +35,45 @@ func (c *connection) send(ctx context.Context, r request) (text []byte, header h
 	}
 }
 
-// passing reports whether an error may be gone a moment later.
-func passing(err error) bool {
+// isTemporary reports whether a retry may succeed.
+func isTemporary(err error) bool {
 	var none *noResponse
 	if errors.As(err, &none) {
 		return !errors.Is(err, context.Canceled)
 	}
-	switch status(err) {
+	switch statusOf(err) {
 	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
 	return false
 }
 
-// status returns the HTTP status of an error, or 0 if it has no status.
-func status(err error) int {
-	code, _ := response(err)
+// statusOf returns the HTTP status of an error, or 0 if it has none.
+func statusOf(err error) int {
+	code, _ := statusAndWait(err)
 	return code
 }
 
-// response returns the HTTP status of an error, and how long the server asked to
-// wait.
-func response(err error) (status int, after time.Duration) {
+// statusAndWait returns the HTTP status of an error and the value of Retry-After.
+func statusAndWait(err error) (status int, after time.Duration) {
 	var refusal *latchkey.Error
-	var strange *unexpected
+	var unexpected *unexpectedResponse
 	switch {
 	case errors.As(err, &refusal):
 		return refusal.StatusCode, refusal.RetryAfter
-	case errors.As(err, &strange):
-		return strange.status, strange.after
+	case errors.As(err, &unexpected):
+		return unexpected.status, unexpected.after
 	}
 	return 0, 0
 }
 
 // delay returns the pause after attempt n.
 func delay(n int, err error) time.Duration {
-	_, after := response(err)
+	_, after := statusAndWait(err)
 	return after + wire.Backoff(n, firstBackoff, longestBackoff)
 }
 
-// sleep waits, and reports whether the context still lives.
+// sleep waits. It returns false at once if the context ends.
 func sleep(ctx context.Context, d time.Duration) bool {
 	pause := time.NewTimer(d)
 	defer pause.Stop()

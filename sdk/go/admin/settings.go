@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// Settings are the settings of a tenant, client or trusted issuer, by their
-// names in a configuration file. Settings of later releases stay in it when it
-// is sent back. Numbers that were read are a [json.Number].
+// Settings are the settings of a tenant, client or trusted issuer, by their names in a
+// configuration file. They keep the settings of later releases, so that Put does not
+// reset them. Numbers in a response are of the type [json.Number].
 type Settings map[string]any
 
 // Decode decodes the settings into a struct with JSON tags.
@@ -28,8 +28,8 @@ func (s Settings) body() Settings {
 	return s
 }
 
-// split reads a resource whose settings stand beside its id and its status.
-func split(text []byte, id *string, settings *Settings, status any) error {
+// decodeResource decodes a resource: an object with id, status and the settings.
+func decodeResource(text []byte, id *string, settings *Settings, status any) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var members map[string]json.RawMessage
@@ -58,8 +58,8 @@ func split(text []byte, id *string, settings *Settings, status any) error {
 	return nil
 }
 
-// join is the reverse of split.
-func join(id string, settings Settings, status any) ([]byte, error) {
+// encodeResource is the reverse of decodeResource.
+func encodeResource(id string, settings Settings, status any) ([]byte, error) {
 	members := map[string]any{"id": id, "status": status}
 	for name, value := range settings {
 		members[name] = value

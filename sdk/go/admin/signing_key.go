@@ -12,17 +12,17 @@ type SigningKey struct {
 	Algorithm   string     `json:"algorithm"`
 	State       string     `json:"state"` // announced, active, verify-only or retired
 	CreatedAt   time.Time  `json:"created_at"`
-	ActivatesAt time.Time  `json:"activates_at"` // it signs from then on
+	ActivatesAt time.Time  `json:"activates_at"` // when it starts to sign
 	RetiredAt   *time.Time `json:"retired_at,omitempty"`
 }
 
 // SigningKeys are the signing keys of tenants.
 type SigningKeys struct{ c *connection }
 
-// List returns every signing key that a tenant ever had, in the order in which
-// they sign.
+// List returns every signing key of a tenant, including retired keys, in the order of
+// their activation.
 func (k SigningKeys) List(ctx context.Context, tenant string) ([]SigningKey, error) {
-	page, err := list[SigningKey](ctx, k.c, tenantPath(tenant, "keys"), nil)
+	page, err := getPage[SigningKey](ctx, k.c, tenantPath(tenant, "keys"), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -39,9 +39,8 @@ func (k SigningKeys) Rotate(ctx context.Context, tenant string) (*SigningKey, er
 	return key, nil
 }
 
-// Retire takes a signing key out of service at once, and returns the kid of the
-// key that signs from now on. No token that the retired key signed is accepted
-// any longer.
+// Retire takes a signing key out of service at once, and returns the kid of the key that
+// signs from now on. The server rejects every token that the retired key has signed.
 func (k SigningKeys) Retire(ctx context.Context, tenant, kid string) (signs string, err error) {
 	var done struct {
 		Signs string `json:"signs"`

@@ -30,7 +30,7 @@ func event(id string) string {
 }
 
 func TestEventsAreFollowedOverBrokenStreams(t *testing.T) {
-	s := newStandIn(t,
+	s := newFakeServer(t,
 		events(false, ": connected\nid: 0\n\n"),                                                  // lost before the first event
 		events(false, ": connected\n\n"+event("1")+": alive\n\n"+event("2")+"id: 3\ndata: {}\n"), // an event is cut off
 		problem(503, "temporarily_unavailable"),
@@ -65,7 +65,7 @@ func TestEventsAreFollowedOverBrokenStreams(t *testing.T) {
 
 func TestFollowingEnds(t *testing.T) {
 	t.Run("with its context", func(t *testing.T) {
-		s := newStandIn(t, events(true, event("1")))
+		s := newFakeServer(t, events(true, event("1")))
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var end error
@@ -78,7 +78,7 @@ func TestFollowingEnds(t *testing.T) {
 		}
 	})
 	t.Run("when its caller stops", func(t *testing.T) {
-		s := newStandIn(t, events(true, event("1")+event("2")))
+		s := newFakeServer(t, events(true, event("1")+event("2")))
 		for e, err := range s.client.Events.Follow(t.Context(), "default", admin.EventQuery{}, admin.FollowOptions{}) {
 			if e.ID != "1" || err != nil {
 				t.Errorf("%+v, %v", e, err)
@@ -96,7 +96,7 @@ func TestFollowingEnds(t *testing.T) {
 		"if nothing ever answered": {cut, "EOF"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStandIn(t, c.answer)
+			s := newFakeServer(t, c.answer)
 			client, err := admin.New(admin.Config{Server: s.URL, Key: key, RetryWindow: 300 * 1e6})
 			if err != nil {
 				t.Fatal(err)
@@ -130,7 +130,7 @@ func TestAnExportIsReadLineByLine(t *testing.T) {
 		"cut line": {answer(200, lines+`{"id":`), "a,b,invalid JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStandIn(t, c.answer)
+			s := newFakeServer(t, c.answer)
 			var got []string
 			for session, err := range s.client.Sessions.Export(t.Context(), "default", admin.SessionQuery{State: "active", Limit: 7, Cursor: "x"}) {
 				switch {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Kind is a kind of thing that can be suspended.
+// Kind is a kind of object that can be suspended.
 type Kind string
 
-// The kinds of things that can be suspended.
+// The kinds of objects that can be suspended.
 const (
 	KindTenant        Kind = "tenant"
 	KindClient        Kind = "client"
@@ -18,11 +18,11 @@ const (
 	KindUser          Kind = "user"
 )
 
-// Target names what is suspended or resumed. It need not exist yet.
+// Target identifies an object to suspend or resume. It need not exist yet.
 type Target struct {
 	Kind   Kind
 	Tenant string
-	ID     string // ignored for a tenant; of a trusted issuer the id of the entry, or its URL for every entry with this URL
+	ID     string // ignored for a tenant; for a trusted issuer, the id of its entry, or a URL, which means every entry with this URL
 }
 
 func (t Target) path(verb string) ([]string, error) {
@@ -38,22 +38,22 @@ func (t Target) path(verb string) ([]string, error) {
 
 // SuspendOptions configure [Client.Suspend].
 type SuspendOptions struct {
-	Reason string `json:"reason,omitempty"`  // for other operators
+	Reason string `json:"reason,omitempty"`  // for other operators to read
 	DryRun bool   `json:"dry_run,omitempty"` // change nothing, and report how many sessions would end
 }
 
-// Suspension is the outcome of suspending or resuming.
+// Suspension is the result of Suspend or Resume.
 type Suspension struct {
 	Suspended   bool       `json:"suspended"` // it is suspended now
 	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
 	SuspendedBy string     `json:"suspended_by,omitempty"`
 	Reason      string     `json:"reason,omitempty"`
-	Already     bool       `json:"already,omitempty"`  // it was suspended before, and stays so
-	Exists      bool       `json:"exists"`             // if not, it is suspended as soon as it is made
-	Sessions    *int       `json:"sessions,omitempty"` // live ones, which end; 10,001 for more than 10,000; nil: not counted
-	Lifted      *Lifted    `json:"lifted,omitempty"`   // by resuming
-	OtherID     string     `json:"other_id,omitempty"` // after resuming: the name of the suspension that keeps it off
-	Followed    string     `json:"followed,omitempty"` // after resuming: the URL that stays suspended
+	Already     bool       `json:"already,omitempty"`  // it was already suspended, and remains suspended
+	Exists      bool       `json:"exists"`             // if false, it is suspended when it is created
+	Sessions    *int       `json:"sessions,omitempty"` // after Suspend: live sessions, which end; 10,001 means more than 10,000; nil: not counted
+	Lifted      *Lifted    `json:"lifted,omitempty"`   // after Resume: the suspension that was lifted
+	OtherID     string     `json:"other_id,omitempty"` // after Resume: the id or URL of another suspension, which keeps it suspended
+	Followed    string     `json:"followed,omitempty"` // after Resume: the URL that remains suspended
 }
 
 // Lifted is a suspension that was lifted.
@@ -63,13 +63,13 @@ type Lifted struct {
 	Reason      string    `json:"reason,omitempty"`
 }
 
-// Suspend disables a tenant, client, trusted issuer or user at once, whatever its
-// settings say, and ends its sessions.
+// Suspend disables a tenant, client, trusted issuer or user at once, regardless of its
+// settings, and ends its sessions.
 func (c *Client) Suspend(ctx context.Context, target Target, o SuspendOptions) (*Suspension, error) {
 	return c.suspension(ctx, target, "suspend", o)
 }
 
-// Resume lifts a suspension. Sessions from before stay ended.
+// Resume lifts a suspension. Ended sessions remain ended.
 func (c *Client) Resume(ctx context.Context, target Target) (*Suspension, error) {
 	return c.suspension(ctx, target, "resume", nil)
 }

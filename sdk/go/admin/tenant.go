@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Tenant is a tenant, without what is in it.
+// Tenant is a tenant, without the objects in it.
 type Tenant struct {
 	ID       string
 	Settings Settings // as they were written
@@ -16,7 +16,7 @@ type Tenant struct {
 	ETag     string // for IfMatch; empty in lists
 }
 
-// TenantStatus is what the settings of a tenant do not say.
+// TenantStatus is the state of a tenant apart from its settings.
 type TenantStatus struct {
 	Issuer      string     `json:"issuer"`  // the issuer URL of its tokens
 	Enabled     bool       `json:"enabled"` // it is neither disabled nor suspended
@@ -28,44 +28,45 @@ type TenantStatus struct {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *Tenant) UnmarshalJSON(text []byte) error {
-	return split(text, &t.ID, &t.Settings, &t.Status)
+	return decodeResource(text, &t.ID, &t.Settings, &t.Status)
 }
 
 // MarshalJSON implements json.Marshaler.
-func (t Tenant) MarshalJSON() ([]byte, error) { return join(t.ID, t.Settings, t.Status) }
+func (t Tenant) MarshalJSON() ([]byte, error) { return encodeResource(t.ID, t.Settings, t.Status) }
 
-// Tenants are the tenants that the key is for.
+// Tenants are the tenants that the key is valid for.
 type Tenants struct{ c *connection }
 
 // List returns the tenants.
 func (t Tenants) List(ctx context.Context, q ListQuery) iter.Seq2[Tenant, error] {
-	return all[Tenant](ctx, t.c, []string{"tenants"}, q.values())
+	return allPages[Tenant](ctx, t.c, []string{"tenants"}, q.values())
 }
 
 // Page returns one page of the tenants.
 func (t Tenants) Page(ctx context.Context, q ListQuery) (*Page[Tenant], error) {
-	return list[Tenant](ctx, t.c, []string{"tenants"}, q.values())
+	return getPage[Tenant](ctx, t.c, []string{"tenants"}, q.values())
 }
 
-// Get returns one tenant.
+// Get returns a tenant.
 func (t Tenants) Get(ctx context.Context, id string) (*Tenant, error) {
 	return t.one(ctx, request{method: http.MethodGet, path: tenantPath(id), repeat: true}, nil)
 }
 
-// Put creates a tenant or replaces its settings. What is in it stays.
+// Put creates a tenant or replaces its settings. It does not change the objects in the
+// tenant.
 func (t Tenants) Put(ctx context.Context, id string, settings Settings, conditions ...Condition) (*Tenant, error) {
-	return t.one(ctx, change(http.MethodPut, tenantPath(id), conditions), settings.body())
+	return t.one(ctx, changeRequest(http.MethodPut, tenantPath(id), conditions), settings.body())
 }
 
 // Patch changes some settings of a tenant; nil restores a default (RFC 7396).
 func (t Tenants) Patch(ctx context.Context, id string, settings Settings, conditions ...Condition) (*Tenant, error) {
-	return t.one(ctx, change(http.MethodPatch, tenantPath(id), conditions), settings.body())
+	return t.one(ctx, changeRequest(http.MethodPatch, tenantPath(id), conditions), settings.body())
 }
 
-// Delete removes a tenant with everything in it. Its id is never accepted again.
-// confirm is the id once more.
+// Delete removes a tenant and everything in it. Its id can never be used again. confirm
+// must repeat the id.
 func (t Tenants) Delete(ctx context.Context, id, confirm string, conditions ...Condition) error {
-	r := change(http.MethodDelete, tenantPath(id), conditions)
+	r := changeRequest(http.MethodDelete, tenantPath(id), conditions)
 	r.query = url.Values{"confirm": {confirm}}
 	_, err := t.c.call(ctx, r, nil, nil)
 	return err

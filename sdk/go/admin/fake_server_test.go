@@ -14,9 +14,9 @@ import (
 
 const key = "lk_ak_secret-0123456789"
 
-// standIn answers as the admin API does, from a list of answers, and records the
-// requests. After the last answer it repeats that.
-type standIn struct {
+// fakeServer responds like the admin API, from a list of answers, and records the
+// requests. It repeats the last answer.
+type fakeServer struct {
 	*httptest.Server
 	client *admin.Client
 
@@ -26,9 +26,9 @@ type standIn struct {
 	headers  []http.Header
 }
 
-func newStandIn(t testing.TB, answers ...http.HandlerFunc) *standIn {
+func newFakeServer(t testing.TB, answers ...http.HandlerFunc) *fakeServer {
 	t.Helper()
-	s := &standIn{answers: answers}
+	s := &fakeServer{answers: answers}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	var err error
@@ -39,7 +39,7 @@ func newStandIn(t testing.TB, answers ...http.HandlerFunc) *standIn {
 }
 
 // ServeHTTP implements http.Handler.
-func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	s.mu.Lock()
 	s.requests = append(s.requests, strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Method, r.RequestURI, body)))
@@ -50,14 +50,14 @@ func (s *standIn) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // seen returns the requests so far.
-func (s *standIn) seen() []string {
+func (s *fakeServer) seen() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]string(nil), s.requests...)
 }
 
 // header returns a header of the nth request.
-func (s *standIn) header(n int, name string) string {
+func (s *fakeServer) header(n int, name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.headers[n].Get(name)
