@@ -87,6 +87,11 @@ func Portable(path string) ([]byte, settings.Faults, error) {
 				secrets[fmt.Sprintf("tenants[%d].trusted_issuers[%d].keys.shared_secret_file", i, j)] = issuer.Keys.SharedSecret
 			}
 		}
+		for j, destination := range t.EventDestinations {
+			if destination.SecretFile != "" {
+				secrets[fmt.Sprintf("tenants[%d].event_destinations[%d].secret_file", i, j)] = destination.Secret
+			}
+		}
 	}
 	text, err := readBounded(path, maxFile)
 	if err != nil {

@@ -32,6 +32,11 @@ func (c *Config) readSecretFiles(dir string, faults *settings.Faults) {
 			path := fmt.Sprintf("tenants[%d].trusted_issuers[%d].keys.shared_secret_file", i, j)
 			c.readSecretFile(dir, path, keys.SharedSecretFile, &keys.SharedSecret, faults)
 		}
+		for j := range t.EventDestinations {
+			destination := &t.EventDestinations[j]
+			path := fmt.Sprintf("tenants[%d].event_destinations[%d].secret_file", i, j)
+			c.readSecretFile(dir, path, destination.SecretFile, &destination.Secret, faults)
+		}
 	}
 }
 
@@ -123,6 +128,11 @@ func (c *Config) holdsSecrets() bool {
 		}
 		for _, issuer := range t.TrustedIssuers {
 			if issuer.Keys.SharedSecret != "" {
+				return true
+			}
+		}
+		for _, destination := range t.EventDestinations {
+			if destination.Secret != "" {
 				return true
 			}
 		}

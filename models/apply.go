@@ -17,6 +17,8 @@ type Secrets interface {
 	MatchClientSecret(tenant, client, secret string, stored Digest) bool
 	SealIssuerSecret(tenant, issuer, secret string) (sealed []byte, rootVersion int64)
 	MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, rootVersion int64) bool
+	SealDestinationSecret(tenant, destination, secret string) (sealed []byte, rootVersion int64)
+	OpenDestinationSecret(tenant, destination string, sealed []byte, rootVersion int64) (secret string, err error)
 	SuspensionSecrets
 }
 

@@ -54,6 +54,9 @@ func FileContent(tenants []settings.TenantSpec) ([]byte, error) {
 		for _, u := range t.Users {
 			content[t.ID+" user "+u.Sub] = object{nil, []any{u.Attributes, u.Disabled}}
 		}
+		for _, d := range t.EventDestinations {
+			content[t.ID+" destination "+d.ID] = document(d.DestinationSettings, d.Place, d.Secret)
+		}
 	}
 	text, err := json.Marshal(content)
 	return text, errors.Join(append(errs, err)...)
@@ -292,6 +295,9 @@ func refsIn(t settings.TenantSpec) []Ref {
 	for _, u := range t.Users {
 		refs = append(refs, Ref{KindUser, t.ID, u.Sub})
 	}
+	for _, d := range t.EventDestinations {
+		refs = append(refs, Ref{NounDestination, t.ID, d.ID})
+	}
 	return refs
 }
 
@@ -357,6 +363,14 @@ func (a *applier) rejectOwned(p *tenantPlan, written settings.Document) error {
 	}
 	for _, u := range p.want.Users {
 		refuse(KindUser, u.Sub, u.Path)
+	}
+	for _, d := range p.want.EventDestinations {
+		refuse(NounDestination, d.ID, d.Path)
+	}
+	for _, d := range p.earlier.EventDestinations {
+		if a.removes(Ref{NounDestination, p.want.ID, d.ID}) {
+			refuse(NounDestination, d.ID, d.Path)
+		}
 	}
 	for _, c := range p.earlier.Clients {
 		if a.removes(Ref{KindClient, p.want.ID, c.ID}) {

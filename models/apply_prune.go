@@ -51,7 +51,7 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 		now := At(a.now)
 		err = a.tx.Exec("UPDATE tenants SET pruned_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now, revision = revision + 1 WHERE id = @ID",
 			removal{Now: now, True: true, ID: id}).Error
-		for _, table := range []string{"signing_keys", "clients", "trusted_issuers"} {
+		for _, table := range []string{"signing_keys", "clients", "trusted_issuers", "event_destinations", "event_destination_states", "event_deliveries"} {
 			if err == nil {
 				err = a.tx.Exec("DELETE FROM "+table+" WHERE tenant_id = ?", id).Error
 			}

@@ -18,6 +18,9 @@ type tenantPlan struct {
 	clients []*clientPlan
 	issuers []*issuerPlan
 
+	destinations []*destinationPlan
+	removed      []Destination
+
 	merged  settings.TenantSpec // after the change, for Validate; stored objects that are not named come first
 	earlier settings.TenantSpec // before the change
 	unnamed []TrustedIssuer
@@ -68,6 +71,9 @@ func (a *applier) planTenant(want settings.TenantSpec) (*tenantPlan, error) {
 		return nil, err
 	}
 	if err := a.planIssuers(p); err != nil {
+		return nil, err
+	}
+	if err := a.planDestinations(p); err != nil {
 		return nil, err
 	}
 	return p, a.rejectOwned(p, written)
@@ -126,6 +132,14 @@ func (a *applier) applyContents(p *tenantPlan) error {
 		if err := a.applyUser(p.want.ID, u); err != nil {
 			return fmt.Errorf("user %s: %w", u.Sub, err)
 		}
+	}
+	for _, d := range p.destinations {
+		if err := a.writeDestination(p.want.ID, d); err != nil {
+			return fmt.Errorf("event destination %s: %w", d.row.ID, err)
+		}
+	}
+	if err := a.pruneDestinations(p.removed); err != nil {
+		return err
 	}
 	return a.rejectCollisions(p)
 }

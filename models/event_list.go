@@ -96,26 +96,29 @@ func (s *Store) readEvents(ctx context.Context, f EventFilter, limit int) (list 
 		order = " ORDER BY id LIMIT ?"
 	}
 	err = s.longQuery(ctx, func(db *gorm.DB) (err error) {
-		list, err = collect(db.Raw("SELECT id, at, type, session_id, client_id, issuer_id, subject, details FROM events WHERE "+where+order,
-			append(args, limit)...), func(rows *sql.Rows) (e ListedEvent, err error) {
-			var id, sid []byte
-			var at Time
-			var details string
-			var client, issuer, subject sql.NullString
-			if err := rows.Scan(&id, &at, &e.Type, &sid, &client, &issuer, &subject, &details); err != nil {
-				return e, err
-			}
-			copy(e.ID[:], id)
-			e.TenantID, e.At, e.ClientID, e.IssuerID, e.Subject = f.Tenant, at.Time, client.String, issuer.String, subject.String
-			if len(sid) == len(SessionID{}) {
-				session := SessionID(sid)
-				e.SessionID = &session
-			}
-			return e, json.Unmarshal([]byte(details), &e.Details)
-		})
+		list, err = collect(db.Raw("SELECT "+listedColumns+" FROM events WHERE "+where+order, append(args, limit)...), scanListedEvent)
 		return err
 	})
 	return list, err
+}
+
+const listedColumns = "id, tenant_id, at, type, session_id, client_id, issuer_id, subject, details"
+
+func scanListedEvent(rows *sql.Rows) (e ListedEvent, err error) {
+	var id, sid []byte
+	var at Time
+	var details string
+	var client, issuer, subject sql.NullString
+	if err := rows.Scan(&id, &e.TenantID, &at, &e.Type, &sid, &client, &issuer, &subject, &details); err != nil {
+		return e, err
+	}
+	copy(e.ID[:], id)
+	e.At, e.ClientID, e.IssuerID, e.Subject = at.Time, client.String, issuer.String, subject.String
+	if len(sid) == len(SessionID{}) {
+		session := SessionID(sid)
+		e.SessionID = &session
+	}
+	return e, json.Unmarshal([]byte(details), &e.Details)
 }
 
 // indexed returns the part of the filter that an index serves.

@@ -10,16 +10,17 @@ import (
 
 // RootUse counts what one root secret is still needed for.
 type RootUse struct {
-	RootVersion    int64
-	SigningKeys    int
-	SuspensionKeys int // of the digests by which suspensions identify ids
-	AdminKeys      int // that can be used
-	SharedSecrets  int // of trusted issuers
-	ClientSecrets  int // including previous ones
-	Sessions       int // with a refresh token
-	UsedTokens     int // refresh tokens of an earlier root whose lost response may still be repeated
-	SessionTokens  int
-	LastSession    Time // when the last of these sessions ends
+	RootVersion        int64
+	SigningKeys        int
+	SuspensionKeys     int // of the digests by which suspensions identify ids
+	AdminKeys          int // that can be used
+	SharedSecrets      int // of trusted issuers
+	DestinationSecrets int // of event destinations
+	ClientSecrets      int // including previous ones
+	Sessions           int // with a refresh token
+	UsedTokens         int // refresh tokens of an earlier root whose lost response may still be repeated
+	SessionTokens      int
+	LastSession        Time // when the last of these sessions ends
 }
 
 // rootUses lists where root versions are stored and which rows of each count.
@@ -33,6 +34,8 @@ var rootUses = []struct {
 	{"suspension_keys", "root_version", "id = 1", func(u *RootUse) *int { return &u.SuspensionKeys }, false},
 	{"admin_keys", "root_version", "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)", func(u *RootUse) *int { return &u.AdminKeys }, false},
 	{"trusted_issuers", "root_version", "length(sealed_secret) > 0", func(u *RootUse) *int { return &u.SharedSecrets }, false},
+	{"event_destinations", "root_version", "length(sealed_secret) > 0", func(u *RootUse) *int { return &u.DestinationSecrets }, false},
+	{"event_destinations", "old_root", "length(sealed_old) > 0 AND old_until > ?", func(u *RootUse) *int { return &u.DestinationSecrets }, false},
 	{"clients", "secret_root_version", "length(secret_digest) > 0", func(u *RootUse) *int { return &u.ClientSecrets }, false},
 	{"clients", "previous_secret_root_version", "length(previous_secret_digest) > 0 AND (previous_secret_until IS NULL OR previous_secret_until > ?)", func(u *RootUse) *int { return &u.ClientSecrets }, false},
 	{"sessions", "root_version", "length(refresh_digest) > 0", func(u *RootUse) *int { return &u.Sessions }, true},

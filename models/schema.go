@@ -370,3 +370,48 @@ var upstreamSchema = []string{
 
 // upstreamIndex is created by buildIndexes, which relies on its form.
 const upstreamIndex = `CREATE INDEX IF NOT EXISTS sessions_upstream ON sessions (tenant_id, issuer_id, upstream_sid) WHERE upstream_sid IS NOT NULL`
+
+// destinationSchema has the event destinations of tenants, how far each of them has
+// been told, and what waits for it. A release that does not know these tables delivers
+// nothing; the events wait.
+var destinationSchema = []string{
+	`CREATE TABLE event_destinations (
+		tenant_id      TEXT NOT NULL,
+		id             TEXT NOT NULL,
+		settings       TEXT NOT NULL,
+		sealed_secret  {bytes},
+		root_version   BIGINT NOT NULL,
+		sealed_old     {bytes},
+		old_root       BIGINT NOT NULL,
+		old_until      BIGINT,
+		secret_set_at  BIGINT,
+		disabled_at    BIGINT,
+		disabled_cause TEXT NOT NULL,
+		created_at     BIGINT NOT NULL,
+		updated_at     BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, id))`,
+	`CREATE TABLE event_destination_states (
+		tenant_id      TEXT NOT NULL,
+		destination_id TEXT NOT NULL,
+		told_to        {bytes} NOT NULL, -- id of an event: what is older was accepted or is in event_deliveries
+		accepted       {bytes}, -- ids of younger events that were accepted, 16 bytes each
+		failing_since  BIGINT,
+		last_error     TEXT NOT NULL,
+		revision       BIGINT NOT NULL, -- rises when an operator changes the row
+		recent         TEXT NOT NULL, -- JSON: the last deliveries
+		PRIMARY KEY (tenant_id, destination_id)){fill}`,
+	`CREATE TABLE event_deliveries (
+		tenant_id      TEXT NOT NULL,
+		destination_id TEXT NOT NULL,
+		event_id       {bytes} NOT NULL,
+		session_id     {bytes},
+		type           TEXT NOT NULL,
+		attempts       BIGINT NOT NULL,
+		first_at       BIGINT NOT NULL,
+		next_at        BIGINT,
+		dead_at        BIGINT, -- given up
+		status         BIGINT NOT NULL, -- of the last answer; 0: none
+		error          TEXT NOT NULL,
+		answer         TEXT NOT NULL,
+		PRIMARY KEY (tenant_id, destination_id, event_id)){fill}`,
+}

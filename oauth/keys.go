@@ -164,6 +164,17 @@ func (k *Keys) MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, v
 	return err == nil && hmac.Equal(opened, []byte(secret))
 }
 
+// SealDestinationSecret implements models.Secrets.
+func (k *Keys) SealDestinationSecret(tenant, destination, secret string) (sealed []byte, version int64) {
+	return k.seal("event-destination", tenant, destination, "", []byte(secret))
+}
+
+// OpenDestinationSecret implements models.Secrets.
+func (k *Keys) OpenDestinationSecret(tenant, destination string, sealed []byte, version int64) (secret string, err error) {
+	plain, err := k.open("event-destination", tenant, destination, "", sealed, version)
+	return string(plain), err
+}
+
 // SealSuspensionKey implements models.SuspensionSecrets.
 func (k *Keys) SealSuspensionKey(key []byte) (sealed []byte, version int64) {
 	return k.seal("suspension-key", "", "", "HS256", key)

@@ -26,7 +26,7 @@ func Located(tenants []TenantSpec) []TenantSpec {
 	}
 	for i := range tenants {
 		t := &tenants[i]
-		t.Clients, t.TrustedIssuers, t.Users = slices.Clone(t.Clients), slices.Clone(t.TrustedIssuers), slices.Clone(t.Users)
+		t.Clients, t.TrustedIssuers, t.Users, t.EventDestinations = slices.Clone(t.Clients), slices.Clone(t.TrustedIssuers), slices.Clone(t.Users), slices.Clone(t.EventDestinations)
 		set(&t.Place, "tenants[%d]", i)
 		for j := range t.Clients {
 			set(&t.Clients[j].Place, "%s.clients[%d]", t.Path, j)
@@ -36,6 +36,9 @@ func Located(tenants []TenantSpec) []TenantSpec {
 		}
 		for j := range t.Users {
 			set(&t.Users[j].Place, "%s.users[%d]", t.Path, j)
+		}
+		for j := range t.EventDestinations {
+			set(&t.EventDestinations[j].Place, "%s.event_destinations[%d]", t.Path, j)
 		}
 	}
 	return tenants
@@ -71,6 +74,9 @@ func EachPlace(tenants []TenantSpec, fn func(p Place, name string)) {
 		}
 		for _, u := range t.Users {
 			named(u.Place, "user", u.Sub, printable(1, 64))
+		}
+		for _, d := range t.EventDestinations {
+			named(d.Place, "event destination", d.ID, tenantIDRule)
 		}
 		fn(t.Place, of)
 	}

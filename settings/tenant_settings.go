@@ -19,6 +19,8 @@ type TenantSpec struct {
 	Clients          []ClientSpec `json:"-" yaml:"clients"`
 	Users            []UserSpec   `json:"-" yaml:"users"`
 
+	EventDestinations []DestinationSpec `json:"-" yaml:"event_destinations"`
+
 	Place `json:"-"`
 }
 

@@ -67,6 +67,11 @@ func ValidateIDs(tenants []TenantSpec) Faults {
 			v.required(u.Path+".sub", u.Sub, userSub)
 			users.note(&v.Faults, u.Path+".sub", u.Sub)
 		}
+		destinations := seen{}
+		for _, d := range t.EventDestinations {
+			v.required(d.Path+".id", d.ID, tenantIDRule)
+			destinations.note(&v.Faults, d.Path+".id", d.ID)
+		}
 		faults = append(faults, v.Faults...)
 	}
 	return faults
@@ -111,6 +116,7 @@ func (v *tenantValidation) validate() {
 		}
 	}
 	v.users()
+	v.destinations()
 	v.faulty = map[string]bool{}
 	for _, f := range v.Faults {
 		v.faulty[f.Path] = true
