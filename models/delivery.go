@@ -324,3 +324,32 @@ func (s *Store) changeDeliveries(ctx context.Context, key DestinationKey, by Act
 		return s.audit(tx, by, Change{Tenant: key.Tenant, Noun: NounDestination, ID: key.ID, Act: what})
 	})
 }
+
+// EventKey is an event that is named only.
+type EventKey struct {
+	ID       EventID
+	TenantID string
+}
+
+// NewEventIDs is NewEvents, without what the events say.
+func (s *Store) NewEventIDs(ctx context.Context, tenants []string, after EventID, limit int) (list []EventKey, err error) {
+	err = s.query(ctx, func(db *gorm.DB) (err error) {
+		list, err = collect(db.Raw("SELECT id, tenant_id FROM events WHERE id > ? AND tenant_id IN ? ORDER BY id LIMIT ?", after[:], tenants, limit), func(rows *sql.Rows) (k EventKey, err error) {
+			var id []byte
+			err = rows.Scan(&id, &k.TenantID)
+			copy(k.ID[:], id)
+			return k, err
+		})
+		return err
+	})
+	return list, err
+}
+
+// IssuerEntryID returns the id of the entry of a trusted issuer's row; empty: the row
+// no longer exists.
+func (s *Store) IssuerEntryID(ctx context.Context, tenant, row string) (id string, err error) {
+	err = s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT COALESCE(entry_id, '') FROM trusted_issuers WHERE tenant_id = ? AND id = ?", tenant, row).Scan(&id).Error
+	})
+	return id, err
+}

@@ -60,6 +60,7 @@ const (
 	EventSessionsExported    EventType = "sessions_exported"     // by whom
 	EventClientTokenMinted   EventType = "client_token_minted"   // for a back end or an operator
 	EventAdminKeyRefused     EventType = "admin_key_refused"     // it was revoked or has expired
+	EventVerification        EventType = "destination_verified"  // for one event destination, which asked for it or is to be tested
 )
 
 // Event is one entry of the append-only log, written in the transaction that it

@@ -55,6 +55,7 @@ var eventNames = map[EventType]eventName{
 
 	EventSessionsExported:  {},
 	EventClientTokenMinted: {},
+	EventVerification:      {},
 	EventAdminKeyRefused:   {warning: "an admin key was used that is revoked or has expired"},
 
 	EventRefreshDuplicate: {},
@@ -94,4 +95,32 @@ func (e Event) warning() string {
 		return ""
 	}
 	return eventNames[e.Type].warning
+}
+
+// DeliveredVerification is the type of the event by which an event destination is
+// verified. Its detail `destination` is the id of the only one that gets it.
+const DeliveredVerification = "destination.verification"
+
+// wholeEnds are the events that end every session of a user, a client, a trusted issuer
+// or a tenant. Receivers get them as the end of sessions, of which they name none.
+var wholeEnds = map[EventType]session.EndReason{
+	EventTenantDisabled: session.TenantDisabled, EventTenantSuspended: session.TenantDisabled,
+	EventClientDisabled: session.ClientDisabled, EventClientSuspended: session.ClientDisabled, EventClientRemoved: session.ClientDisabled,
+	EventIssuerDisabled: session.IssuerDisabled, EventIssuerSuspended: session.IssuerDisabled, EventIssuerRemoved: session.IssuerDisabled,
+	EventUserDisabled: session.UserDisabled, EventUserSuspended: session.UserDisabled,
+	EventDatabaseRestored: session.Restored,
+}
+
+// Delivered returns the type under which event destinations get the event; it is empty
+// if they do not get it.
+func (e Event) Delivered() string {
+	switch name := eventNames[e.Type]; {
+	case e.Type == EventVerification:
+		return DeliveredVerification
+	case wholeEnds[e.Type] != "":
+		return "session.ended." + string(wholeEnds[e.Type])
+	case name.outward == "" || name.countedAsEnd: // session_ended is delivered for both
+		return ""
+	}
+	return e.Outward()
 }

@@ -30,7 +30,7 @@ func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
 	for _, row := range rows {
 		key, err := k.unsealKey(row)
 		if err == nil {
-			err = key.prepare(jws.TypAccessToken, jws.TypJWT, typIntrospection, typStatusList, typClientToken)
+			err = key.prepare(jws.TypAccessToken, jws.TypJWT, typIntrospection, typStatusList, typClientToken, typSecurityEvent)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))

@@ -87,3 +87,21 @@ func (s *Server) ExtendSessionBy(ctx context.Context, row *models.Session, by ti
 	}
 	return extended, err
 }
+
+// typSecurityEvent is the typ of a security event token (RFC 8417 §2.3).
+const typSecurityEvent = "secevent+jwt"
+
+// SignSecurityEvent signs the claims of a security event token with the active key of
+// a tenant.
+func (s *Server) SignSecurityEvent(ctx context.Context, tenant string, claims map[string]any) (string, error) {
+	t, err := s.registry.tenant(ctx, tenant)
+	if err != nil {
+		return "", err
+	}
+	release, err := s.documentSlots.acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	return t.ring.sign(s.now(), typSecurityEvent, claims)
+}

@@ -45,6 +45,8 @@ type Options struct {
 	// MaxBody is the maximum length of a body in bytes, after decompression. To
 	// read more of it is an error. Zero means DefaultMaxBody.
 	MaxBody int
+	// IdlePerHost is how many idle connections to a host are kept. Zero means one.
+	IdlePerHost int
 }
 
 // New returns an HTTP client that follows at most three redirects, all on the
@@ -57,7 +59,7 @@ func New(o Options) *http.Client {
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2:      true,
-		MaxIdleConnsPerHost:    1,
+		MaxIdleConnsPerHost:    max(1, o.IdlePerHost),
 		IdleConnTimeout:        time.Minute,
 		MaxResponseHeaderBytes: 16 << 10,
 	}
