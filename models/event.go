@@ -82,6 +82,7 @@ type Event struct {
 	extraChange *statement // a further change of the same statement
 	extendUntil bool       // add the longest lifetime of the client's access tokens to Until
 	ended       time.Time  // when the session expired, if the event is later
+	after       int64      // how many events of the session its transaction has written before, which order its id
 	repeated    bool       // an earlier event recorded the same: this one is not counted
 }
 
@@ -95,7 +96,7 @@ func (e Event) values() (places string, values []any, err error) {
 	}
 	var id [16]byte
 	rand.Read(id[8:])
-	binary.BigEndian.PutUint64(id[:8], uint64(e.At.UnixMicro()))
+	binary.BigEndian.PutUint64(id[:8], uint64(e.At.UnixMicro()+e.after))
 	var sid any // an empty slice would not be NULL on SQLite
 	if e.SessionID != nil {
 		sid = e.SessionID[:]
@@ -109,6 +110,7 @@ func (e Event) values() (places string, values []any, err error) {
 }
 
 func insertEvent(db *gorm.DB, e Event) error {
+	e.after = earlierOfSession(db, e)
 	places, values, err := e.values()
 	if err != nil {
 		return err
@@ -127,6 +129,7 @@ func (s *Store) record(db *gorm.DB, e Event, change string, args ...any) error {
 // recordIf is record, and reports whether the change found a row.
 func (s *Store) recordIf(db *gorm.DB, e Event, change string, args ...any) (found bool, err error) {
 	s.recent.note(e, s.Now())
+	e.after = earlierOfSession(db, e)
 	places, values, err := e.values()
 	if err != nil {
 		return false, err

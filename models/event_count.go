@@ -29,6 +29,21 @@ func noteWritten(db *gorm.DB, e Event) {
 	}
 }
 
+// earlierOfSession returns how many events of the same session the transaction has
+// written already. All may have the same moment, and ids have to be in order.
+func earlierOfSession(db *gorm.DB, e Event) (n int64) {
+	w, is := db.Statement.Context.Value(writtenKey{}).(*written)
+	if !is || e.SessionID == nil {
+		return 0
+	}
+	for _, other := range w.events {
+		if other.SessionID != nil && *other.SessionID == *e.SessionID {
+			n++
+		}
+	}
+	return n
+}
+
 // report counts the events that were committed, and warns of those that need
 // attention.
 func (s *Store) report(w *written, err error) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/delivery"
 )
 
 // Config configures a Server.
@@ -55,6 +56,7 @@ type Server struct {
 	feedsMu             sync.Mutex
 	feeds               map[string]*feed // by view
 	statusLists         statusLists
+	delivery            *delivery.Deliverer
 }
 
 // New returns a server. It does not access the database yet.
@@ -75,6 +77,10 @@ func New(c Config) *Server {
 		},
 	}
 	s.provider = s.newProvider()
+	s.delivery = delivery.New(delivery.Options{
+		Store: c.Store, Log: c.Log, Proxy: c.FetchProxy,
+		Open: c.Keys.OpenDestinationSecret, Sign: s.SignSecurityEvent, Issuer: s.IssuerOf,
+	})
 	return s
 }
 
@@ -82,11 +88,12 @@ func New(c Config) *Server {
 // current version if there is an older one to serve.
 const publicTimeout = 500 * time.Millisecond
 
-// Run follows changes of the configuration and revocations until ctx ends. All
-// streams of revocations end with it.
+// Run follows changes of the configuration and revocations, and delivers events while
+// no other node does, until ctx ends. All streams of revocations end with it.
 func (s *Server) Run(ctx context.Context) {
 	var tailing sync.WaitGroup
 	tailing.Go(func() { s.tail.Run(ctx) })
+	tailing.Go(func() { s.delivery.Run(ctx) })
 	s.registry.run(ctx)
 	tailing.Wait()
 }
@@ -104,6 +111,9 @@ func (s *Server) LogAge() time.Duration {
 	asOf, _ := s.tail.Fresh()
 	return max(0, s.now().Sub(asOf))
 }
+
+// Deliverer returns what delivers events to event destinations.
+func (s *Server) Deliverer() *delivery.Deliverer { return s.delivery }
 
 // Streams returns the number of open streams of revocations.
 func (s *Server) Streams() int64 { return int64(s.streams.len()) }
