@@ -296,7 +296,7 @@ func refsIn(t settings.TenantSpec) []Ref {
 		refs = append(refs, Ref{KindUser, t.ID, u.Sub})
 	}
 	for _, d := range t.EventDestinations {
-		refs = append(refs, Ref{NounDestination, t.ID, d.ID})
+		refs = append(refs, Ref{KindDestination, t.ID, d.ID})
 	}
 	return refs
 }
@@ -365,11 +365,11 @@ func (a *applier) rejectOwned(p *tenantPlan, written settings.Document) error {
 		refuse(KindUser, u.Sub, u.Path)
 	}
 	for _, d := range p.want.EventDestinations {
-		refuse(NounDestination, d.ID, d.Path)
+		refuse(KindDestination, d.ID, d.Path)
 	}
 	for _, d := range p.earlier.EventDestinations {
-		if a.removes(Ref{NounDestination, p.want.ID, d.ID}) {
-			refuse(NounDestination, d.ID, d.Path)
+		if a.removes(Ref{KindDestination, p.want.ID, d.ID}) {
+			refuse(KindDestination, d.ID, d.Path)
 		}
 	}
 	for _, c := range p.earlier.Clients {

@@ -321,7 +321,7 @@ func (s *Store) changeDeliveries(ctx context.Context, key DestinationKey, by Act
 		if err := change(tx, state); err != nil {
 			return err
 		}
-		return s.audit(tx, by, Change{Tenant: key.Tenant, Noun: NounDestination, ID: key.ID, Act: what})
+		return s.audit(tx, by, Change{Tenant: key.Tenant, Kind: KindDestination, ID: key.ID, Act: what})
 	})
 }
 

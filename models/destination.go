@@ -35,8 +35,8 @@ func (Destination) TableName() string { return "event_destinations" }
 // Active reports whether events are sent to the destination.
 func (d *Destination) Active() bool { return !d.Settings.Paused && d.DisabledAt.IsZero() }
 
-// NounDestination is the noun of an event destination in a Change and in a Ref.
-const NounDestination = "destination"
+// KindDestination is the kind of an event destination in a Change and in a Ref.
+const KindDestination = "destination"
 
 // oldSecretFor is how long a replaced secret still signs webhooks, so that a receiver
 // has the time to change over.
@@ -67,7 +67,7 @@ func (a *applier) planDestinations(p *tenantPlan) error {
 		if slices.ContainsFunc(p.want.EventDestinations, func(d settings.DestinationSpec) bool { return d.ID == row.ID }) {
 			continue
 		}
-		ref := Ref{NounDestination, p.want.ID, row.ID}
+		ref := Ref{KindDestination, p.want.ID, row.ID}
 		spec := settings.DestinationSpec{ID: row.ID, DestinationSettings: row.Settings, SecretStored: row.SealedSecret != nil}
 		spec.Place = settings.Place{Path: p.want.Path + `.event_destinations["` + row.ID + `"]`, Stored: true}
 		p.earlier.EventDestinations = append(p.earlier.EventDestinations, spec)
@@ -120,7 +120,7 @@ func (a *applier) writeDestination(tenant string, p *destinationPlan) error {
 		a.store.setDestinationSecret(a.secrets, row, secret, a.now, oldSecretFor)
 		fields = append(fields, FieldChange{Name: "secret"})
 	}
-	if !a.record(p.created, tenant, NounDestination, row.ID, fields) {
+	if !a.record(p.created, tenant, KindDestination, row.ID, fields) {
 		return nil
 	}
 	if !row.DisabledAt.IsZero() { // whoever changes it wants it to work
@@ -175,7 +175,7 @@ func (a *applier) pruneDestinations(rows []Destination) error {
 		if err := a.tx.Exec("DELETE FROM event_destinations WHERE tenant_id = ? AND id = ?", row.TenantID, row.ID).Error; err != nil {
 			return err
 		}
-		a.changes = append(a.changes, Change{Removed: true, Tenant: row.TenantID, Noun: NounDestination, ID: row.ID})
+		a.changes = append(a.changes, Change{Removed: true, Tenant: row.TenantID, Kind: KindDestination, ID: row.ID})
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (a *applier) pruneDestinations(rows []Destination) error {
 func (s *Store) ReplaceDestinationSecret(ctx context.Context, secrets Secrets, tenant, id, secret string, old time.Duration, by Actor) error {
 	return s.changeDestination(ctx, tenant, id, func(tx *gorm.DB, row *Destination) error {
 		s.setDestinationSecret(secrets, row, secret, s.Now(), old)
-		return s.audit(tx, by, Change{Tenant: tenant, Noun: NounDestination, ID: id, Fields: []FieldChange{{Name: "secret"}}})
+		return s.audit(tx, by, Change{Tenant: tenant, Kind: KindDestination, ID: id, Fields: []FieldChange{{Name: "secret"}}})
 	})
 }
 
@@ -197,7 +197,7 @@ func (s *Store) EnableDestination(ctx context.Context, tenant, id string, by Act
 			return nil
 		}
 		row.DisabledAt, row.DisabledCause = Time{}, ""
-		return s.audit(tx, by, Change{Tenant: tenant, Noun: NounDestination, ID: id, Act: "enabled"})
+		return s.audit(tx, by, Change{Tenant: tenant, Kind: KindDestination, ID: id, Act: "enabled"})
 	})
 }
 
@@ -209,7 +209,7 @@ func (s *Store) DisableDestination(ctx context.Context, tenant, id, cause string
 			return nil
 		}
 		row.DisabledAt, row.DisabledCause = At(s.Now()), cause
-		return s.audit(tx, ServerActor, Change{Tenant: tenant, Noun: NounDestination, ID: id, Act: "disabled", Reason: cause})
+		return s.audit(tx, ServerActor, Change{Tenant: tenant, Kind: KindDestination, ID: id, Act: "disabled", Reason: cause})
 	})
 }
 
@@ -266,7 +266,7 @@ func (s *Store) StoredDestinations(ctx context.Context, tenant string, p Page) (
 		if err != nil {
 			return err
 		}
-		managed, err := managedIDs(db, tenant, NounDestination)
+		managed, err := managedIDs(db, tenant, KindDestination)
 		list = nil
 		for _, row := range rows {
 			if p.Match == "" || strings.Contains(row.ID, p.Match) || strings.Contains(row.Settings.URL, p.Match) {
@@ -275,7 +275,7 @@ func (s *Store) StoredDestinations(ctx context.Context, tenant string, p Page) (
 		}
 		return err
 	})
-	list, more = cut(list, p.Limit)
+	list, more = truncate(list, p.Limit)
 	return list, more, err
 }
 
