@@ -95,9 +95,15 @@ func (a *applier) writeTenant(p *tenantPlan) error {
 			row.SessionsValidFrom = At(a.now)
 			a.addDisabledEvent(p.merged.Disabled, id, EventTenantDisabled, Event{})
 		}
+		searchable := row.SearchableAttributes
 		row.set(p.after, p.merged, a.now)
 		if err := a.tx.Save(row).Error; err != nil {
 			return err
+		}
+		if !sameNames(searchable, row.SearchableAttributes) {
+			if err := a.changeSearchable(id, p.created, row.SearchableAttributes); err != nil {
+				return err
+			}
 		}
 	}
 	count := len(a.changes)
@@ -171,6 +177,7 @@ func (t *Tenant) set(doc settings.Document, s settings.TenantSpec, now time.Time
 	t.storeDevice(s.StoreDevice == nil || *s.StoreDevice, now)
 	t.Settings, t.UpdatedAt = doc, At(now)
 	t.SigningAlgorithm, t.KeyRotation, t.UserRetention, t.ACR, t.Disabled = s.SigningAlgorithm, s.KeyRotation, s.UserRetention, s.ACR, s.Disabled
+	t.SearchableAttributes = s.SearchableAttributes
 }
 
 // document returns the tenant's settings as they were written. If a column

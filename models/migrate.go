@@ -41,6 +41,7 @@ var migrations = []struct {
 	{"0017_admin_keys", adminKeySchema},
 	{"0018_search", searchSchema},
 	{"0019_stats", statSchema},
+	{"0020_attribute_search", attributeSearchSchema},
 	{"0023_event_destinations", destinationSchema},
 	{"0024_upstream_revocation", upstreamSchema},
 }

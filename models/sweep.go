@@ -65,15 +65,17 @@ func (s *Store) deleteRemoved(ctx context.Context) error {
 			return err
 		}
 	}
-	for more := true; more; {
-		err := s.exec(ctx, func(db *gorm.DB) error {
-			done := db.Exec(`DELETE FROM users WHERE (tenant_id, sub) IN (SELECT u.tenant_id, u.sub FROM users u JOIN tenants t ON t.id = u.tenant_id
-				WHERE t.pruned_at IS NOT NULL AND t.swept_at >= t.sessions_valid_from LIMIT ?)`, pruneBatch)
-			more = done.RowsAffected == pruneBatch
-			return done.Error
-		})
-		if err != nil {
-			return err
+	for _, table := range []string{"user_attributes", "users"} {
+		for more := true; more; {
+			err := s.exec(ctx, func(db *gorm.DB) error {
+				done := db.Exec("DELETE FROM "+table+" WHERE (tenant_id, sub) IN (SELECT u.tenant_id, u.sub FROM "+table+` u JOIN tenants t ON t.id = u.tenant_id
+					WHERE t.pruned_at IS NOT NULL AND t.swept_at >= t.sessions_valid_from LIMIT ?)`, pruneBatch)
+				more = done.RowsAffected >= pruneBatch // a user may have several attributes
+				return done.Error
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

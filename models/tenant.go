@@ -14,21 +14,22 @@ import (
 // Tenant is the row of a tenant. Settings that statements or earlier releases
 // use are columns as well.
 type Tenant struct {
-	ID                string            `gorm:"primaryKey"`
-	Settings          settings.Document `gorm:"serializer:json"` // as written; null: an earlier release wrote the row
-	SigningAlgorithm  string
-	KeyRotation       *settings.Duration  // nil: DefaultKeyRotation
-	ACR               []settings.ACRClass `gorm:"column:acr;serializer:json"`
-	StoreDevice       bool                // store device name, user agent and address of sessions
-	UserRetention     *settings.Duration  // nil or none: forever
-	ForgetDevicesAt   Time                // from then on, stored device data is cleared; null: it has been
-	Disabled          bool
-	SuspendedAt       Time // suspended by an operator, whatever its configuration contains
-	SessionsValidFrom Time // sessions created before are rejected
-	PrunedAt          Time // removed; its id is never accepted again
-	Revision          int64
-	CreatedAt         Time
-	UpdatedAt         Time
+	ID                   string            `gorm:"primaryKey"`
+	Settings             settings.Document `gorm:"serializer:json"` // as written; null: an earlier release wrote the row
+	SigningAlgorithm     string
+	KeyRotation          *settings.Duration  // nil: DefaultKeyRotation
+	ACR                  []settings.ACRClass `gorm:"column:acr;serializer:json"`
+	StoreDevice          bool                // store device name, user agent and address of sessions
+	UserRetention        *settings.Duration  // nil or none: forever
+	SearchableAttributes []string            `gorm:"serializer:json"` // names
+	ForgetDevicesAt      Time                // from then on, stored device data is cleared; null: it has been
+	Disabled             bool
+	SuspendedAt          Time // suspended by an operator, whatever its configuration contains
+	SessionsValidFrom    Time // sessions created before are rejected
+	PrunedAt             Time // removed; its id is never accepted again
+	Revision             int64
+	CreatedAt            Time
+	UpdatedAt            Time
 }
 
 // Enabled reports whether the tenant is neither disabled nor suspended.

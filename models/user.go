@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"maps"
 	"time"
 
@@ -85,17 +87,19 @@ func (s *Store) createUser(tx *gorm.DB, u User) (stored *User, made bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	done := tx.Exec(`INSERT INTO users (tenant_id, sub, attributes, attribute_sources, disabled, created_at, updated_at, seen_at)
-		VALUES (@TenantID, @Sub, @Values, @Sources, @Disabled, @At, @At, @At) ON CONFLICT DO NOTHING`, struct {
-		TenantID, Sub, Values, Sources string
-		Disabled                       bool
-		At                             Time
-	}{u.TenantID, u.Sub, attributes, sources, u.Disabled, At(u.At)})
-	if done.Error != nil || done.RowsAffected == 1 {
-		return &u, done.Error == nil, done.Error
+	at := At(u.At)
+	var searchable sql.NullString
+	err = tx.Raw(`INSERT INTO users (tenant_id, sub, attributes, attribute_sources, disabled, created_at, updated_at, seen_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`+returningSearchable,
+		u.TenantID, u.Sub, attributes, sources, u.Disabled, at, at, at, u.TenantID).Row().Scan(&searchable)
+	if errors.Is(err, sql.ErrNoRows) {
+		stored, err = s.lockUser(tx, u.TenantID, u.Sub)
+		return stored, false, err
 	}
-	stored, err = s.lockUser(tx, u.TenantID, u.Sub)
-	return stored, false, err
+	if err != nil {
+		return &u, false, err
+	}
+	return &u, true, writeSearchable(tx, &u, searchable)
 }
 
 // normalizeAttributes returns attributes as they are when they are read back.
@@ -108,13 +112,19 @@ func normalizeAttributes(attributes map[string]any) (stored map[string]any, err 
 	return stored, err
 }
 
+// updateUser writes a user whose row is locked.
 func updateUser(db *gorm.DB, u *User) error {
 	attributes, sources, err := u.attributes().text()
 	if err != nil {
 		return err
 	}
-	return db.Exec("UPDATE users SET attributes = ?, attribute_sources = ?, disabled = ?, updated_at = ? WHERE tenant_id = ? AND sub = ?",
-		attributes, sources, u.Disabled, At(u.At), u.TenantID, u.Sub).Error
+	var searchable sql.NullString
+	err = db.Raw("UPDATE users SET attributes = ?, attribute_sources = ?, disabled = ?, updated_at = ? WHERE tenant_id = ? AND sub = ?"+returningSearchable,
+		attributes, sources, u.Disabled, At(u.At), u.TenantID, u.Sub, u.TenantID).Row().Scan(&searchable)
+	if err != nil {
+		return err
+	}
+	return writeSearchable(db, u, searchable)
 }
 
 // Overlay returns stored with the attributes of mapped set. What mapped does

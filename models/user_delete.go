@@ -54,8 +54,10 @@ func (s *Store) deleteUser(tx *gorm.DB, user *User, d deletion, details map[stri
 	if user == nil && rows == 0 {
 		return nil, ErrNotFound
 	}
-	if err := tx.Exec("DELETE FROM users WHERE tenant_id = ? AND sub = ?", d.TenantID, d.Sub).Error; err != nil {
-		return nil, err
+	for _, table := range []string{"user_attributes", "users"} {
+		if err := tx.Exec("DELETE FROM "+table+" WHERE tenant_id = ? AND sub = ?", d.TenantID, d.Sub).Error; err != nil {
+			return nil, err
+		}
 	}
 	err = tx.Exec("INSERT INTO user_deletions (tenant_id, sub, pseudonym, deleted_at) VALUES (@TenantID, @Sub, @Pseudonym, @DeletedAt)", d).Error
 	if err != nil {

@@ -13,11 +13,12 @@ import (
 
 // UserFilter selects the users of a tenant that ListUsers lists.
 type UserFilter struct {
-	Tenant string
-	Issuer string // id or URL of a trusted issuer whose namespace contains them; empty: any or none
-	Prefix string // of their sub
-	After  string // the sub after which the list continues
-	Limit  int
+	Tenant    string
+	Issuer    string // id or URL of a trusted issuer whose namespace contains them; empty: any or none
+	Prefix    string // of their sub
+	Attribute *AttributeMatch
+	After     string // the sub after which the list continues
+	Limit     int
 }
 
 // ListedUser is a user in a list.
@@ -42,15 +43,12 @@ func (e *UnknownIssuerError) Error() string {
 }
 
 // ListUsers lists users ordered by sub, and reports whether there are more. It
-// returns ErrNotFound if there is no such tenant.
+// returns ErrNotFound if there is no such tenant, and ErrNotSearchable or ErrIndexing
+// if the attribute cannot be searched for.
 func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser, more bool, err error) {
 	err = s.longQuery(ctx, func(db *gorm.DB) error {
-		var tenants int
-		if err := db.Raw("SELECT count(*) FROM tenants WHERE id = ? AND pruned_at IS NULL", f.Tenant).Row().Scan(&tenants); err != nil {
+		if err := f.check(db); err != nil {
 			return err
-		}
-		if tenants == 0 {
-			return ErrNotFound
 		}
 		entries, err := (&applier{tx: db, store: s}).allEntries(f.Tenant)
 		if err != nil {
@@ -65,7 +63,12 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 			CreatedAt, SeenAt   Time
 			Disabled, Suspended bool
 		}
-		err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM users WHERE "+where+" ORDER BY sub"+s.dialect.bytewise+" LIMIT ?",
+		from := "users WHERE " + where
+		if m := f.Attribute; m != nil {
+			from = "users WHERE tenant_id = ? AND sub IN (SELECT sub FROM user_attributes WHERE " + where + " AND name = ? AND value_digest = ? ORDER BY sub" + s.dialect.bytewise + " LIMIT ?)"
+			args = append(append([]any{f.Tenant}, args...), m.Name, digestOf(m.Value), f.Limit+1)
+		}
+		err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM "+from+" ORDER BY sub"+s.dialect.bytewise+" LIMIT ?",
 			append(args, f.Limit+1)...).Scan(&rows).Error
 		list = nil
 		if more = len(rows) > f.Limit; more {
@@ -87,7 +90,18 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 	return list, more, nil
 }
 
-// condition returns the WHERE clause for the users.
+// check returns an error if there is no such tenant, or if the attribute cannot be
+// searched for.
+func (f UserFilter) check(db *gorm.DB) error {
+	if f.Attribute != nil {
+		return checkSearchable(db, f.Tenant, f.Attribute.Name)
+	}
+	_, err := readySearchable(db, f.Tenant)
+	return err
+}
+
+// condition returns the WHERE clause for the users. It holds for the tables users and
+// user_attributes.
 func (f UserFilter) condition(entries []TrustedIssuer, bytewise string) (where string, args []any, err error) {
 	const begins = "substr(sub, 1, ?) = ?"
 	prefixed := func(prefix string) []any { return []any{utf8.RuneCountInString(prefix), prefix} }

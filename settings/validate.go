@@ -97,6 +97,7 @@ func (v *tenantValidation) validate() {
 	}
 	v.optional(v.at+".signing_algorithm", v.SigningAlgorithm, oneOf("RS256", "ES256", "Ed25519"))
 	v.acrClasses()
+	v.searchableAttributes()
 	for _, c := range v.Clients {
 		v.clients[c.ID] = true
 	}

@@ -23,6 +23,28 @@ func reservedSessionAttribute(name string) bool {
 	return slices.Contains([]string{"amr", "acr", "auth_time", "acr_times"}, name)
 }
 
+// maxSearchable bounds what a sign-in writes.
+const maxSearchable = 10
+
+// searchableAttributes checks the names of the attributes by which users are found.
+func (v *tenantValidation) searchableAttributes() {
+	at := v.at + ".searchable_attributes"
+	if len(v.SearchableAttributes) > maxSearchable {
+		v.Add(at, "must have at most %d entries", maxSearchable)
+	}
+	v.each(at, v.SearchableAttributes, func(name string) string {
+		switch problem := text(64)(name); {
+		case problem != "":
+			return problem
+		case strings.Contains(name, ":"):
+			return "must not contain a colon, which ends the name in a search"
+		case reservedUserAttribute(name):
+			return "is a reserved name"
+		}
+		return ""
+	})
+}
+
 // userSub checks the id of a user.
 var userSub = printable(1, 255)
 

@@ -246,7 +246,7 @@ func (n *node) maintain(ctx context.Context, holder string, lease time.Duration)
 			continue
 		}
 		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.deleteUnseenUsers(ctx), n.store.FinishDeletions(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
-			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx), n.store.PruneStats(ctx))
+			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx), n.store.PruneStats(ctx), n.store.IndexAttributes(ctx))
 	}
 }
 

@@ -24,6 +24,7 @@ const (
 
 func newUsersList(s *sharedFlags, tenant *string) *cobra.Command {
 	f := models.UserFilter{}
+	var attribute string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
@@ -40,14 +41,22 @@ LAST SEEN when the newest stored session began; without a stored session, the la
 SESSIONS  the number of live sessions`,
 		Example: `  latchkey users list --config latchkey.yaml
   latchkey users list --issuer https://accounts.google.com --limit 200
-  latchkey users list --prefix google:10 --tenant acme --json`,
+  latchkey users list --prefix google:10 --tenant acme --json
+  latchkey users list --attribute email:ada@example.com`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case f.Limit < 1 || f.Limit > maxPageSize:
 				return fmt.Errorf("--limit must be between 1 and %d", maxPageSize)
-			case strings.ContainsRune(f.Issuer+f.Prefix+f.After, 0):
-				return errors.New("--issuer, --prefix and --cursor must not contain NUL")
+			case strings.ContainsRune(f.Issuer+f.Prefix+f.After+attribute, 0):
+				return errors.New("--issuer, --prefix, --attribute and --cursor must not contain NUL")
+			}
+			if attribute != "" {
+				name, value, found := strings.Cut(attribute, ":")
+				if !found {
+					return errors.New("--attribute must be a name, a colon and a value, as in email:ada@example.com")
+				}
+				f.Attribute = &models.AttributeMatch{Name: name, Value: value}
 			}
 			f.Tenant = *tenant
 			show := func(list []models.ListedUser, next string) error {
@@ -57,7 +66,7 @@ SESSIONS  the number of live sessions`,
 				return printUsers(cmd, list, next, f)
 			}
 			return s.either(cmd, func(client *admin.Client) error {
-				page, err := client.Users.Page(cmd.Context(), f.Tenant, admin.UserQuery{Prefix: f.Prefix, Issuer: f.Issuer, Limit: f.Limit, Cursor: f.After})
+				page, err := client.Users.Page(cmd.Context(), f.Tenant, admin.UserQuery{Prefix: f.Prefix, Issuer: f.Issuer, Attribute: attribute, Limit: f.Limit, Cursor: f.After})
 				if err != nil {
 					return s.absent(err, "there is no tenant %q", f.Tenant)
 				}
@@ -69,7 +78,12 @@ SESSIONS  the number of live sessions`,
 			}, func() error {
 				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
 					list, more, err := store.ListUsers(cmd.Context(), f)
-					if err != nil {
+					switch {
+					case errors.Is(err, models.ErrNotSearchable):
+						return fmt.Errorf("searchable_attributes of tenant %q does not have %q", f.Tenant, f.Attribute.Name)
+					case errors.Is(err, models.ErrIndexing):
+						return fmt.Errorf("%q was added to searchable_attributes of tenant %q recently; try again when a server has indexed its users", f.Attribute.Name, f.Tenant)
+					case err != nil:
 						return noTenant(err, f.Tenant)
 					}
 					next := ""
@@ -82,6 +96,7 @@ SESSIONS  the number of live sessions`,
 		},
 	}
 	cmd.Flags().StringVar(&f.Issuer, "issuer", "", "only users in the namespace of the trusted issuer with this id or URL")
+	cmd.Flags().StringVar(&attribute, "attribute", "", "only users with this value of a searchable attribute, as in email:ada@example.com")
 	cmd.Flags().StringVar(&f.Prefix, "prefix", "", "only users whose ID begins with this text")
 	cmd.Flags().IntVar(&f.Limit, "limit", defaultPageSize, fmt.Sprintf("number of users on a page, at most %d", maxPageSize))
 	cmd.Flags().StringVar(&f.After, "cursor", "", "list the users after this ID, as printed at the end of a page")

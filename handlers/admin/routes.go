@@ -328,15 +328,16 @@ func (a *api) userRoutes() {
 	type list struct {
 		TenantPath
 		PageQuery
-		Query  string `query:"q" maxLength:"255" doc:"Only users whose sub begins with this"`
-		Issuer string `query:"issuer" maxLength:"2048" doc:"Only users whom this trusted issuer can sign in: its id or its URL"`
+		Query     string `query:"q" maxLength:"255" doc:"Only users whose sub begins with this"`
+		Issuer    string `query:"issuer" maxLength:"2048" doc:"Only users whom this trusted issuer can sign in: its id or its URL"`
+		Attribute string `query:"attribute" maxLength:"4160" doc:"The name and the exact value of one of the tenant's searchable_attributes, as in email:ada@example.com. A number or a boolean is written as JSON; lists and objects are not found"`
 	}
-	route(a, operation("GET", at, "list-users", tag, "List the users of a tenant"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedUser], error) {
+	route(a, operation("GET", at, "list-users", tag, "List the users of a tenant", conflicts), func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedUser], error) {
 		p, err := page(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}
-		l, err := a.Users(ctx, c, in.Tenant, in.Issuer, p)
+		l, err := a.Users(ctx, c, in.Tenant, in.Issuer, in.Attribute, p)
 		return &listAnswer[ListedUser]{l}, err
 	})
 	route(a, operation("GET", at+"/{sub}", "get-user", tag, "Get a user"), func(ctx context.Context, c *Caller, in *UserPath) (*answer[User], error) {

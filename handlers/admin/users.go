@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -40,17 +41,31 @@ type ListedUser struct {
 	Suspended bool      `json:"suspended"`
 }
 
-// Users returns a page of the users of a tenant whose sub begins with p.Match.
-func (s *Service) Users(ctx context.Context, c *Caller, tenant, issuer string, p models.Page) (*List[ListedUser], error) {
+// Users returns a page of the users of a tenant whose sub begins with p.Match. issuer
+// and attribute, such as email:ada@example.com, select them further unless they are
+// empty.
+func (s *Service) Users(ctx context.Context, c *Caller, tenant, issuer, attribute string, p models.Page) (*List[ListedUser], error) {
 	if err := c.may(everyone, tenant); err != nil {
 		return nil, err
 	}
-	found, more, err := s.Store.ListUsers(ctx, models.UserFilter{Tenant: tenant, Issuer: issuer, Prefix: p.Match, After: p.After, Limit: p.Limit})
-	var unknown *models.UnknownIssuerError
-	if errors.As(err, &unknown) {
-		return nil, invalidParameter("issuer", "is not the id or the URL of a trusted issuer of the tenant")
+	f := models.UserFilter{Tenant: tenant, Issuer: issuer, Prefix: p.Match, After: p.After, Limit: p.Limit}
+	if attribute != "" {
+		name, value, found := strings.Cut(attribute, ":")
+		if !found {
+			return nil, invalidParameter("attribute", "must be the name of an attribute, a colon and its value, as in email:ada@example.com")
+		}
+		f.Attribute = &models.AttributeMatch{Name: name, Value: value}
 	}
-	if err != nil {
+	found, more, err := s.Store.ListUsers(ctx, f)
+	var unknown *models.UnknownIssuerError
+	switch {
+	case errors.As(err, &unknown):
+		return nil, invalidParameter("issuer", "is not the id or the URL of a trusted issuer of the tenant")
+	case errors.Is(err, models.ErrNotSearchable):
+		return nil, invalidParameter("attribute", "does not name one of the searchable_attributes of the tenant")
+	case errors.Is(err, models.ErrIndexing):
+		return nil, conflict("indexing", "The attribute was added to searchable_attributes recently, and not all users have been indexed; try again in a minute")
+	case err != nil:
 		return nil, err
 	}
 	list, last := make([]ListedUser, len(found)), ""

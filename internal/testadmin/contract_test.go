@@ -95,10 +95,14 @@ func callEveryOperation(t *testing.T, d *deployment) {
 
 	// Tenants
 	every := object{"signing_algorithm": "ES256", "key_rotation": "80d", "disabled": false, "store_device": true, "user_retention": "400d",
-		"acr": []object{{"value": "urn:example:one", "when": "size(amr) > 0"}}}
+		"searchable_attributes": []string{"email"},
+		"acr":                   []object{{"value": "urn:example:one", "when": "size(amr) > 0"}}}
 	a := ok(201, "PUT", "/tenants/made", every, header("If-None-Match", "*"))
 	ok(200, "PUT", "/tenants/made", with(every, object{"id": "made", "status": a.JSON["status"]}), header("If-Match", a.Header.Get("ETag")))
 	ok(200, "PATCH", "/tenants/made", with(every, object{"id": "made", "status": nil, "user_retention": nil}))
+	ok(200, "GET", "/tenants/made/users?attribute=email:ada%40example.com", nil)
+	ok(200, "PATCH", "/tenants/made", object{"searchable_attributes": []string{"email", "plan"}})
+	ok(409, "GET", "/tenants/made/users?attribute=plan:pro", nil) // until it is indexed
 	ok(200, "GET", "/tenants/made", nil)
 	ok(200, "GET", "/tenants?q=ma&limit=1", nil)
 	ok(200, "GET", "/tenants?limit=1", nil)

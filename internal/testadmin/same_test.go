@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
@@ -21,7 +22,7 @@ func wholeConfiguration(d *deployment) []object {
 	delete(client, "previous_until") // becomes a time
 	issuer := with(everyIssuerSetting(), object{"max_acr": "urn:example:one", "keys": object{"jwks": json.RawMessage(d.Issuer.JWKS())}})
 	return []object{{
-		"id": "same", "signing_algorithm": "ES256", "store_device": false, "key_rotation": "80d", "acr": []object{{"value": "urn:example:one", "when": "size(amr) > 0"}},
+		"id": "same", "signing_algorithm": "ES256", "store_device": false, "key_rotation": "80d", "searchable_attributes": []string{"email", "plan"}, "acr": []object{{"value": "urn:example:one", "when": "size(amr) > 0"}},
 		"clients": []object{
 			with(client, object{"id": "every"}),
 			{"id": "web", "auth": "none", "grants": []string{"token-exchange", "refresh"}, "preset": "consumer", "name": "Wéb 😀 <&>"},
@@ -63,9 +64,13 @@ var differs = []string{"created_at", "updated_at", "previous_until", "seen_at", 
 // configuration returns the rows of the tenant same, without the columns that differ.
 func (d *deployment) configuration(t *testing.T) string {
 	t.Helper()
+	d.Clock.Advance(time.Minute)
+	if err := d.Store.IndexAttributes(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	db := testserver.OpenDatabase(t, d.DatabaseURL)
 	var all []string
-	for _, table := range []string{"tenants", "clients", "trusted_issuers", "users"} {
+	for _, table := range []string{"tenants", "clients", "trusted_issuers", "users", "user_attributes"} {
 		where := " WHERE tenant_id = 'same'"
 		if table == "tenants" {
 			where = " WHERE id = 'same'"

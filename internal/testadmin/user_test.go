@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
 )
@@ -146,4 +147,53 @@ func TestOnlyAHigherRoleLiftsASuspension(t *testing.T) {
 		want(t, 200, d.call(t, d.support, "POST", "/tenants/default/users/alice/resume", nil))
 		d.SignIn("alice")
 	})
+}
+
+func TestUsersAreSearchedByAnAttribute(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		const path = "/tenants/default/users?attribute="
+		wantProblem(t, "no list", 400, "invalid_request", d.call(t, d.support, "GET", path+"email:ada%40example.com", nil))
+		wantProblem(t, "no colon", 400, "invalid_request", d.call(t, d.support, "GET", path+"email", nil))
+		for _, names := range []any{[]string{"a:b"}, []string{"sub"}, []string{"email", "email"}, []string{""}} {
+			wantProblem(t, jsonOf(names), 400, "invalid_request", d.call(t, d.owner, "PATCH", "/tenants/default", object{"searchable_attributes": names}))
+		}
+		want(t, 200, d.call(t, d.owner, "PATCH", "/tenants/default", object{"searchable_attributes": []string{"email"}}))
+		wantProblem(t, "at once", 409, "indexing", d.call(t, d.support, "GET", path+"email:ada%40example.com", nil))
+		for _, sub := range []string{"ada", "bob", "eve"} {
+			want(t, 201, d.call(t, d.admin, "PUT", "/tenants/default/users/"+sub, object{"attributes": object{"email": "ada@example.com"}}))
+		}
+		want(t, 201, d.call(t, d.admin, "PUT", "/tenants/acme/users/zoe", object{"attributes": object{"email": "ada@example.com"}}))
+		d.Clock.Advance(time.Minute)
+		if err := d.Store.IndexAttributes(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		page := want(t, 200, d.call(t, d.support, "GET", path+"email:ada%40example.com&limit=2", nil))
+		if got := subsOf(page); got != "ada bob" {
+			t.Errorf("the first page: %s", got)
+		}
+		page = want(t, 200, d.call(t, d.viewer, "GET", path+"email:ada%40example.com&limit=2&cursor="+url.QueryEscape(page.Text("next_cursor")), nil))
+		if got := subsOf(page); got != "eve" || page.Text("next_cursor") != "" {
+			t.Errorf("the second page: %s", page.Body)
+		}
+		if got := subsOf(want(t, 200, d.call(t, d.support, "GET", path+"email:ada%40example.com&q=b", nil))); got != "bob" {
+			t.Errorf("with a prefix: %s", got)
+		}
+		wantProblem(t, "another tenant's key", 404, "not_found", d.call(t, d.onlyAcme, "GET", path+"email:ada%40example.com", nil))
+		exported := want(t, 200, d.call(t, d.admin, "GET", "/export?tenant=default", nil))
+		if !strings.Contains(string(exported.Body), `"searchable_attributes":["email"]`) {
+			t.Errorf("the export: %s", exported.Body)
+		}
+		if events := d.Stored("events"); strings.Contains(events, "ada@example.com") {
+			t.Errorf("an event has the value: %s", lines(events, "ada@example.com"))
+		}
+	})
+}
+
+// subsOf returns the subs of a page of users.
+func subsOf(a *testserver.Answer) string {
+	var subs []string
+	for _, item := range a.JSON["items"].([]any) {
+		subs = append(subs, item.(object)["sub"].(string))
+	}
+	return strings.Join(subs, " ")
 }

@@ -45,14 +45,18 @@ type ListedUser struct {
 type UserQuery struct {
 	Prefix string // the beginning of the sub
 	Issuer string // the id or the URL of a trusted issuer that can sign the users in
-	Limit  int    // users on a page, at most 500; default 50
-	Cursor string // NextCursor of the previous page
+	// Attribute is the name and the exact value of one of the tenant's
+	// searchable_attributes, as in "email:ada@example.com".
+	Attribute string
+	Limit     int    // users on a page, at most 500; default 50
+	Cursor    string // NextCursor of the previous page
 }
 
 func (q UserQuery) values() url.Values {
 	v := pageValues(q.Limit, q.Cursor)
 	setParam(v, "q", q.Prefix)
 	setParam(v, "issuer", q.Issuer)
+	setParam(v, "attribute", q.Attribute)
 	return v
 }
 

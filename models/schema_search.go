@@ -1,0 +1,18 @@
+package models
+
+// attributeSearchSchema keeps the searchable attributes of users. A release that does
+// not know the table writes attributes without it: the list of a tenant is to be set
+// once every node runs a release that does.
+var attributeSearchSchema = []string{
+	`CREATE TABLE user_attributes (
+		tenant_id    TEXT NOT NULL,
+		sub          TEXT NOT NULL,
+		name         TEXT NOT NULL,
+		value_digest {bytes} NOT NULL,
+		PRIMARY KEY (tenant_id, sub, name))`,
+	`CREATE INDEX user_attributes_value ON user_attributes (tenant_id, name, value_digest, sub{bytewise})`,
+	`ALTER TABLE tenants ADD COLUMN searchable_attributes TEXT`, // names as JSON; NULL: none
+	`ALTER TABLE tenants ADD COLUMN searchable_ready TEXT`,      // those whose rows are complete
+	`ALTER TABLE tenants ADD COLUMN searchable_since BIGINT`,    // when the list changed; NULL: all rows are written
+	`ALTER TABLE tenants ADD COLUMN searchable_after TEXT`,      // the sub up to which they are
+}
