@@ -37,8 +37,8 @@ func TestAClientTokenFromBeforeAUserWasSignedOutEverywhereIsRefused(t *testing.T
 			}
 		},
 		"a suspension": func(t *testing.T, d *testserver.Deployment) {
-			operate(t, d, suspension(models.NounUser, "alice"), false)
-			operate(t, d, suspension(models.NounUser, "alice"), true)
+			operate(t, d, suspension(models.KindUser, "alice"), false)
+			operate(t, d, suspension(models.KindUser, "alice"), true)
 		},
 		"disabled in a file": func(t *testing.T, d *testserver.Deployment) {
 			tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
