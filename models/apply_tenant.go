@@ -177,7 +177,10 @@ func (t *Tenant) set(doc settings.Document, s settings.TenantSpec, now time.Time
 	t.storeDevice(s.StoreDevice == nil || *s.StoreDevice, now)
 	t.Settings, t.UpdatedAt = doc, At(now)
 	t.SigningAlgorithm, t.KeyRotation, t.UserRetention, t.ACR, t.Disabled = s.SigningAlgorithm, s.KeyRotation, s.UserRetention, s.ACR, s.Disabled
-	t.SearchableAttributes = s.SearchableAttributes
+	t.SearchableAttributes, t.EventRetention = s.SearchableAttributes, nil
+	if s.Events != nil {
+		t.EventRetention = s.Events.Retention
+	}
 }
 
 // document returns the tenant's settings as they were written. If a column

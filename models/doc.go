@@ -41,7 +41,8 @@ package models
 //   - user.go, user_list.go, user_change.go, user_named.go: users; attribute.go: who
 //     set which attribute
 //   - user_delete.go, user_deletion.go: deleting users, also from the event log
-//   - user_retention.go: deleting users who no longer sign in
+//   - user_retention.go: deleting users who no longer sign in; user_search.go: finding users by
+//     an attribute
 //
 // Sessions:
 //   - session.go, session_row.go: the row, refresh and end
@@ -64,5 +65,5 @@ package models
 //   - restored.go: a database that was restored from a backup
 //
 // Maintenance:
-//   - prune.go: leases, and what is too old; sweep.go: sessions of disabled objects
+//   - prune.go, prune_events.go: leases, and what is too old; sweep.go: sessions of disabled objects
 //   - forget_device.go: device data that a tenant no longer stores

@@ -42,6 +42,7 @@ var migrations = []struct {
 	{"0018_search", searchSchema},
 	{"0019_stats", statSchema},
 	{"0020_attribute_search", attributeSearchSchema},
+	{"0021_event_retention", eventRetentionSchema},
 	{"0023_event_destinations", destinationSchema},
 	{"0024_upstream_revocation", upstreamSchema},
 }

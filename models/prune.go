@@ -54,9 +54,9 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 			}
 			more = more || done.RowsAffected == pruneBatch
 		}
-		done := tx.Exec("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE at < ? LIMIT ?)", At(now.Add(-settings.EventRetention)), pruneBatch)
-		more = more || done.RowsAffected == pruneBatch
-		return done.Error
+		moreEvents, err := pruneEvents(tx, now)
+		more = more || moreEvents
+		return err
 	})
 	return more, err
 }

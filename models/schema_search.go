@@ -16,3 +16,9 @@ var attributeSearchSchema = []string{
 	`ALTER TABLE tenants ADD COLUMN searchable_since BIGINT`,    // when the list changed; NULL: all rows are written
 	`ALTER TABLE tenants ADD COLUMN searchable_after TEXT`,      // the sub up to which they are
 }
+
+// eventRetentionSchema lets a tenant set how long its events are kept. A release that
+// does not know the column deletes events after 90 days.
+var eventRetentionSchema = []string{
+	`ALTER TABLE tenants ADD COLUMN event_retention BIGINT`, // microseconds; NULL: settings.EventRetention
+}

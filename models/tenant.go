@@ -21,6 +21,7 @@ type Tenant struct {
 	ACR                  []settings.ACRClass `gorm:"column:acr;serializer:json"`
 	StoreDevice          bool                // store device name, user agent and address of sessions
 	UserRetention        *settings.Duration  // nil or none: forever
+	EventRetention       *settings.Duration  // nil: settings.EventRetention
 	SearchableAttributes []string            `gorm:"serializer:json"` // names
 	ForgetDevicesAt      Time                // from then on, stored device data is cleared; null: it has been
 	Disabled             bool

@@ -93,7 +93,12 @@ func (v *tenantValidation) validate() {
 		v.Add(v.at+".key_rotation", "must be at least %s, or none", Duration(minKeyRotation))
 	}
 	if r := v.UserRetention; r != nil && r.Std() != session.NoIdleTimeout && r.Std() < EventRetention {
-		v.Add(v.at+".user_retention", "must be at least %s, for which events are kept, or none", Duration(EventRetention))
+		v.Add(v.at+".user_retention", "must be at least %s, or none", Duration(EventRetention))
+	}
+	if e := v.Events; e != nil && e.Retention != nil {
+		if r := e.Retention.Std(); r < minEventRetention || r > maxEventRetention {
+			v.Add(v.at+".events.retention", "must be between %s and %s", Duration(minEventRetention), Duration(maxEventRetention))
+		}
 	}
 	v.optional(v.at+".signing_algorithm", v.SigningAlgorithm, oneOf("RS256", "ES256", "Ed25519"))
 	v.acrClasses()

@@ -45,13 +45,14 @@ type issuerRequestSchema struct {
 
 // TenantSettings are the settings of a tenant as the document describes them.
 type TenantSettings struct {
-	SigningAlgorithm     string              `json:"signing_algorithm,omitempty" enum:"RS256,ES256,Ed25519" doc:"The algorithm of its signing keys; default RS256"`
-	KeyRotation          *settings.Duration  `json:"key_rotation,omitempty" doc:"The age at which a signing key is replaced, or none; default 90d"`
-	Disabled             bool                `json:"disabled,omitempty" doc:"Nobody can sign in, and its sessions have ended"`
-	StoreDevice          *bool               `json:"store_device,omitempty" doc:"Store the names, user agents and addresses of devices; default true"`
-	UserRetention        *settings.Duration  `json:"user_retention,omitempty" doc:"Delete users who have no session and have not signed in for this long; default none"`
-	SearchableAttributes []string            `json:"searchable_attributes,omitempty" maxItems:"10" doc:"Names of attributes by whose exact value users can be searched for"`
-	ACR                  []settings.ACRClass `json:"acr,omitempty" doc:"Its own authentication context classes, from the weakest to the strongest"`
+	SigningAlgorithm     string                  `json:"signing_algorithm,omitempty" enum:"RS256,ES256,Ed25519" doc:"The algorithm of its signing keys; default RS256"`
+	KeyRotation          *settings.Duration      `json:"key_rotation,omitempty" doc:"The age at which a signing key is replaced, or none; default 90d"`
+	Disabled             bool                    `json:"disabled,omitempty" doc:"Nobody can sign in, and its sessions have ended"`
+	StoreDevice          *bool                   `json:"store_device,omitempty" doc:"Store the names, user agents and addresses of devices; default true"`
+	UserRetention        *settings.Duration      `json:"user_retention,omitempty" doc:"Delete users who have no session and have not signed in for this long; default none"`
+	SearchableAttributes []string                `json:"searchable_attributes,omitempty" maxItems:"10" doc:"Names of attributes by whose exact value users can be searched for"`
+	Events               *settings.EventSettings `json:"events,omitempty" doc:"Its event log"`
+	ACR                  []settings.ACRClass     `json:"acr,omitempty" doc:"Its own authentication context classes, from the weakest to the strongest"`
 }
 
 type tenantSchema struct {

@@ -94,7 +94,7 @@ func callEveryOperation(t *testing.T, d *deployment) {
 	ok(200, "GET", "/self", nil)
 
 	// Tenants
-	every := object{"signing_algorithm": "ES256", "key_rotation": "80d", "disabled": false, "store_device": true, "user_retention": "400d",
+	every := object{"signing_algorithm": "ES256", "key_rotation": "80d", "disabled": false, "store_device": true, "user_retention": "400d", "events": object{"retention": "30d"},
 		"searchable_attributes": []string{"email"},
 		"acr":                   []object{{"value": "urn:example:one", "when": "size(amr) > 0"}}}
 	a := ok(201, "PUT", "/tenants/made", every, header("If-None-Match", "*"))

@@ -22,7 +22,7 @@ func wholeConfiguration(d *deployment) []object {
 	delete(client, "previous_until") // becomes a time
 	issuer := with(everyIssuerSetting(), object{"max_acr": "urn:example:one", "keys": object{"jwks": json.RawMessage(d.Issuer.JWKS())}})
 	return []object{{
-		"id": "same", "signing_algorithm": "ES256", "store_device": false, "key_rotation": "80d", "searchable_attributes": []string{"email", "plan"}, "acr": []object{{"value": "urn:example:one", "when": "size(amr) > 0"}},
+		"id": "same", "signing_algorithm": "ES256", "store_device": false, "key_rotation": "80d", "events": object{"retention": "30d"}, "searchable_attributes": []string{"email", "plan"}, "acr": []object{{"value": "urn:example:one", "when": "size(amr) > 0"}},
 		"clients": []object{
 			with(client, object{"id": "every"}),
 			{"id": "web", "auth": "none", "grants": []string{"token-exchange", "refresh"}, "preset": "consumer", "name": "Wéb 😀 <&>"},
