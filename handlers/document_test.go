@@ -11,7 +11,7 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 func TestMetadataIsTheSameAtAllItsURLs(t *testing.T) {
@@ -107,7 +107,7 @@ func TestKeySetFollowsRotation(t *testing.T) {
 		if kid := testserver.TokenPart(t, d.SignIn("bob"), 0)["kid"]; kid != oldKid {
 			t.Error("the announced key already signs")
 		}
-		d.Clock.Advance(oauth.Announcement)
+		d.Clock.Advance(keys.Announcement)
 		fresh := d.SignIn("carol")
 		if kid := testserver.TokenPart(t, fresh, 0)["kid"]; kid != key.Kid {
 			t.Errorf("%v signs, want the new key", kid)
@@ -135,7 +135,7 @@ func TestTokensOfTheOldKeyStayActiveAfterRotation(t *testing.T) {
 		if _, err := d.OAuth.RotateSigningKey(t.Context(), "default", models.ServerActor); err != nil {
 			t.Fatal(err)
 		}
-		d.Clock.Advance(oauth.Announcement + time.Minute)
+		d.Clock.Advance(keys.Announcement + time.Minute)
 		d.SignIn("bob")
 		if !d.Active(a.Text("access_token")) {
 			t.Error("inactive after the rotation")

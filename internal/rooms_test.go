@@ -43,6 +43,7 @@ var onlyIn = map[string]string{
 	"github.com/ory/":           "oauth",
 	"github.com/coreos/":        "oauth",
 	"github.com/google/cel-go/": "oauth/expr",
+	"crypto/hkdf":               "oauth/keys",
 	"gorm.io/":                  "models",
 	"github.com/go-gormigrate/": "models",
 	"github.com/glebarez/":      "models",

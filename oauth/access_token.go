@@ -57,7 +57,7 @@ func (s *Server) mint(c *Client, claims map[string]any, audience, scope []string
 	if c.Settings.AccessTokenTyp == jws.TypJWT {
 		typ = jws.TypJWT
 	}
-	token, err := c.tenant.ring.sign(now, typ, claims)
+	token, err := c.tenant.ring.Sign(now, typ, claims)
 	return minted{token: token, ttl: ttl, leftOut: leftOut}, err
 }
 

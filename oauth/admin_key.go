@@ -2,11 +2,6 @@ package oauth
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/rand"
-	"encoding/base32"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,65 +13,6 @@ import (
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
 )
-
-// adminPrefix is the prefix by which secret scanners recognize admin keys.
-const adminPrefix = "lk_ak_"
-
-const (
-	adminIDSize  = 10 // bytes
-	adminKeySize = 4 + adminIDSize + 32 + tagSize
-	adminKind    = handleKind(3) // no handle has it, so that no tag of a handle is that of an admin key
-)
-
-// adminKey is the content of a key of the admin API. On the wire it is a prefix and
-// base64url(version ‖ id ‖ secret ‖ tag).
-type adminKey struct {
-	version uint32 // fingerprint of the root secret that issued it
-	id      [adminIDSize]byte
-	secret  [32]byte
-}
-
-// adminIDs is the encoding of the ids of admin keys: 16 characters that a person can
-// read to another.
-var adminIDs = base32.NewEncoding("abcdefghijkmnpqrstuvwxyz23456789").WithPadding(base32.NoPadding)
-
-// NewAdminKey draws a key of the admin API. It returns the key itself, which is
-// stored nowhere, and its row without anything that the caller decides.
-func (k *Keys) NewAdminKey() (key string, row models.AdminKey) {
-	a := adminKey{version: k.issuing.version}
-	rand.Read(a.id[:])
-	rand.Read(a.secret[:])
-	body := binary.BigEndian.AppendUint32(nil, a.version)
-	body = append(append(body, a.id[:]...), a.secret[:]...)
-	key = adminPrefix + base64.RawURLEncoding.EncodeToString(append(body, k.adminTag(k.issuing, body)...))
-	return key, models.AdminKey{ID: adminIDs.EncodeToString(a.id[:]), Digest: k.issuing.adminDigest(a), RootVersion: int64(k.issuing.version)}
-}
-
-func (k *Keys) adminTag(r *root, body []byte) []byte {
-	return mac(r.tag, []byte{byte(adminKind)}, body)[:tagSize]
-}
-
-// adminDigest returns the digest of an admin key under the root secret.
-func (r *root) adminDigest(a adminKey) []byte { return mac(r.digestAdmin, a.id[:], a.secret[:]) }
-
-// parseAdminKey parses a key and checks its tag. The tag of a key whose root secret
-// is no longer configured cannot be checked; its digest is the only check then.
-func (k *Keys) parseAdminKey(text string) (adminKey, error) {
-	encoded, ok := strings.CutPrefix(text, adminPrefix)
-	if !ok || len(encoded) != base64.RawURLEncoding.EncodedLen(adminKeySize) {
-		return adminKey{}, errUnknownToken
-	}
-	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil || len(b) != adminKeySize {
-		return adminKey{}, errUnknownToken
-	}
-	body, tag := b[:adminKeySize-tagSize], b[adminKeySize-tagSize:]
-	a := adminKey{version: binary.BigEndian.Uint32(b), id: [adminIDSize]byte(b[4:]), secret: [32]byte(b[4+adminIDSize:])}
-	if r := k.all[a.version]; r != nil && !hmac.Equal(k.adminTag(r, body), tag) {
-		return adminKey{}, errUnknownToken
-	}
-	return a, nil
-}
 
 // ErrAdminKey is the error of a key of the admin API that is not valid: unknown,
 // revoked or expired. Its text does not say which.
@@ -95,11 +31,11 @@ func (e *TooManyFailuresError) Error() string {
 // at each call, so that a revocation has effect at once on every node. The errors
 // are ErrAdminKey, *TooManyFailuresError, and faults of the server.
 func (s *Server) AuthenticateAdminKey(ctx context.Context, text, ip string) (*models.AdminKey, error) {
-	a, err := s.keys.parseAdminKey(text)
+	a, err := s.keys.ParseAdminKey(text)
 	if err != nil {
 		return nil, s.refuseAdminKey(ctx, "", ip)
 	}
-	id := adminIDs.EncodeToString(a.id[:])
+	id := a.ID()
 	row, err := s.store.AdminKey(ctx, id)
 	if errors.Is(err, models.ErrNotFound) {
 		return nil, s.refuseAdminKey(ctx, "", ip)
@@ -107,17 +43,15 @@ func (s *Server) AuthenticateAdminKey(ctx context.Context, text, ip string) (*mo
 	if err != nil {
 		return nil, err
 	}
-	r := s.keys.all[uint32(row.RootVersion)]
-	if r == nil {
+	if !s.keys.Accepts(row.RootVersion) {
 		return nil, fmt.Errorf("admin key %s is digested under a root secret that is not configured", id)
 	}
 	now := s.now()
-	if !hmac.Equal(r.adminDigest(a), row.Digest) || !row.Usable(now) {
+	if !s.keys.MatchAdminKey(a, models.Digest{Digest: row.Digest, RootVersion: row.RootVersion}) || !row.Usable(now) {
 		return nil, s.refuseAdminKey(ctx, id, ip)
 	}
-	if r != s.keys.issuing {
-		d := models.Digest{Digest: s.keys.issuing.adminDigest(a), RootVersion: int64(s.keys.issuing.version)}
-		if err := s.store.RenewAdminKey(ctx, row, d); err != nil {
+	if row.RootVersion != int64(s.keys.Issuing()) {
+		if err := s.store.RenewAdminKey(ctx, row, s.keys.DigestAdminKey(a)); err != nil {
 			s.log.Warn("renew the digest of an admin key", "key", id, "error", err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // authenticateBearer returns the caller whose access token or session token the
@@ -25,7 +26,7 @@ func (s *Server) authenticateBearer(ctx context.Context, call *Call, r *http.Req
 		find = s.bearerOfHandle
 	}
 	who, err := find(ctx, call, token, now)
-	if errors.Is(err, errUnknownToken) || errors.Is(err, errNotAccessToken) || errors.Is(err, models.ErrNotFound) {
+	if errors.Is(err, keys.ErrUnknownToken) || errors.Is(err, errNotAccessToken) || errors.Is(err, models.ErrNotFound) {
 		return nil, invalidToken(ReasonTokenUnknown, err)
 	}
 	if err != nil {
@@ -67,22 +68,22 @@ func (s *Server) bearerOfAccess(ctx context.Context, call *Call, token string, n
 
 // bearerOfHandle accepts the current session token of a session.
 func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, now time.Time) (*caller, error) {
-	h, err := s.keys.parseHandle(call.Tenant.ID, token)
+	h, err := s.keys.ParseHandle(call.Tenant.ID, token)
 	if err != nil {
 		return nil, err
 	}
-	if h.kind != sessionToken {
+	if h.Kind != keys.SessionToken {
 		return nil, errNotAccessToken
 	}
-	row, err := s.store.Session(ctx, call.Tenant.ID, h.session)
+	row, err := s.store.Session(ctx, call.Tenant.ID, h.Session)
 	if err != nil {
 		return nil, err
 	}
 	client := call.Tenant.client(row.ClientID)
 	if client == nil {
-		return nil, errUnknownToken
+		return nil, keys.ErrUnknownToken
 	}
-	if s.keys.classify(row, h) != current {
+	if s.keys.Classify(row, h) != keys.Current {
 		reason, why := s.sessionTokenReason(client, row, h, now)
 		return nil, invalidToken(reason, errors.New("the session token was replaced, or its secret does not match its generation")).withEndReason(why)
 	}
@@ -100,7 +101,7 @@ func (s *Server) bearerOfHandle(ctx context.Context, call *Call, token string, n
 // callerFor returns the caller whose token belongs to a session of the client.
 func (c *Client) callerFor(row *models.Session, now time.Time) (*caller, error) {
 	if row.ClientID != c.ID {
-		return nil, errUnknownToken
+		return nil, keys.ErrUnknownToken
 	}
 	if !c.alive(row, now) {
 		return nil, invalidToken(ReasonSessionEnded, errors.New("the session has ended")).withEndReason(c.endReason(row, now))

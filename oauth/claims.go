@@ -1,15 +1,14 @@
 package oauth
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/expr"
+	"github.com/latchkey/latchkey/oauth/jws"
 )
 
 // Limits of a token, in bytes (R-AT-10). The claims that the server itself adds
@@ -58,11 +57,11 @@ func addCustomClaims(b *expr.Budget, c *Client, s *models.Session, states statem
 		"session": sessionVariable(c.tenant, s, states),
 	}, func(name string, err error) { leftOut[name] = err.Error() })
 	room := maxClaims
-	if text, err := encodeJSON(into); err == nil {
+	if text, err := jws.EncodeJSON(into); err == nil {
 		room = min(room, maxPayload-len(text))
 	}
 	for _, name := range slices.Sorted(maps.Keys(claims)) {
-		text, err := encodeJSON(claims[name])
+		text, err := jws.EncodeJSON(claims[name])
 		size := len(name) + len(text) + len(`"":,`)
 		switch {
 		case err != nil:
@@ -80,16 +79,6 @@ func addCustomClaims(b *expr.Budget, c *Client, s *models.Session, states statem
 // noCustomClaims adds no claims. It is for tokens without a user, because
 // custom claims describe a user.
 func noCustomClaims(map[string]any) map[string]string { return nil }
-
-// encodeJSON encodes v without escaping <, > and &: tokens are not HTML, and
-// escapes would make them longer.
-func encodeJSON(v any) ([]byte, error) {
-	var text bytes.Buffer
-	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
-}
 
 // reportClaims records an event about claims that were left out. The token is
 // already signed, so a failure to record the event is only logged.

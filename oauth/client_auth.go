@@ -32,7 +32,7 @@ func (s *Server) authenticateClient(ctx context.Context, call *Call, r *http.Req
 		// An unknown client takes as much work as an existing one, so that the
 		// time does not reveal which ids exist.
 		for _, secret := range []string{c.secret, c.raw} {
-			s.keys.MatchClientSecret(call.Tenant.ID, c.id, secret, models.Digest{RootVersion: int64(s.keys.issuing.version)})
+			s.keys.MatchClientSecret(call.Tenant.ID, c.id, secret, models.Digest{RootVersion: int64(s.keys.Issuing())})
 		}
 		return nil, s.refuseSecret(call, c, "unknown client")
 	}
@@ -75,7 +75,7 @@ func (s *Server) refuseSecret(call *Call, c credentials, why string) error {
 // canCompare reports whether a secret can be compared with the digest, if there
 // is one: its root secret must be configured.
 func (s *Server) canCompare(d models.Digest) bool {
-	return len(d.Digest) == 0 || s.keys.all[uint32(d.RootVersion)] != nil
+	return len(d.Digest) == 0 || s.keys.Accepts(d.RootVersion)
 }
 
 // secretMatches reports whether the credentials contain one of the client's

@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4/cryptosigner"
 
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // ClientTokenTTL is the lifetime of the client tokens of a ClientTokenIssuer.
@@ -28,7 +29,7 @@ type ClientTokenIssuer struct {
 
 // JWKS returns the issuer's key set, for its entry among the trusted issuers.
 func (i *ClientTokenIssuer) JWKS() (json.RawMessage, error) {
-	kid, err := thumbprint(i.Key.Public())
+	kid, err := keys.Thumbprint(i.Key.Public())
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +41,7 @@ func (i *ClientTokenIssuer) JWKS() (json.RawMessage, error) {
 // Mint returns a single-use client token. The given claims are added to those
 // that every client token has, and cannot replace them.
 func (i *ClientTokenIssuer) Mint(sub string, amr []string, claims map[string]any) (string, error) {
-	kid, err := thumbprint(i.Key.Public())
+	kid, err := keys.Thumbprint(i.Key.Public())
 	if err != nil {
 		return "", err
 	}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/issuerkeys"
+	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -28,13 +30,13 @@ var internalAlgorithms = []string{"RS256", "ES256", "EdDSA"}
 
 // ringSource are the keys of a tenant itself, for its internal issuer.
 type ringSource struct {
-	ring *keyRing
+	ring *keys.Ring
 	now  func() time.Time
 }
 
 // Keys implements issuerkeys.Source.
 func (s ringSource) Keys(_ context.Context, match func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
-	return issuerkeys.Matching(s.ring.jwks(s.now()).Keys, match), nil
+	return issuerkeys.Matching(s.ring.JWKS(s.now()).Keys, match), nil
 }
 
 // ClientToken is a client token to mint.
@@ -75,7 +77,7 @@ func (s *Server) mintClientToken(ctx context.Context, t *Tenant, c ClientToken, 
 		return "", err
 	}
 	defer release()
-	token, err := t.ring.sign(now, typClientToken, claims)
+	token, err := t.ring.Sign(now, typClientToken, claims)
 	if err != nil {
 		return "", err
 	}
@@ -95,7 +97,7 @@ func (c ClientToken) claims(t *Tenant, now time.Time) (map[string]any, error) {
 		amr[i] = method
 	}
 	_, badAMR := amrClaim(amr)
-	text, err := encodeJSON(c.Claims)
+	text, err := jws.EncodeJSON(c.Claims)
 	switch {
 	case !validSubject(c.Sub):
 		return nil, invalid("sub must be 1 to 255 printable ASCII characters")

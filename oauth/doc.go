@@ -1,7 +1,7 @@
 // Package oauth is the OAuth server: it authenticates clients, verifies client
 // tokens, runs the grants, signs access tokens, and answers for them. It is the
-// only package that imports fosite and go-oidc. Every key that follows from a
-// root secret is derived here.
+// only package that imports fosite and go-oidc. Its package keys holds the root
+// secrets and the signing keys.
 //
 // [Server] has one method for each endpoint. Package handlers routes requests to
 // them, package models stores what they decide, and package session contains the
@@ -45,12 +45,12 @@ package oauth
 //   - check.go: the settings that need a compiler or a key parser to check
 //
 // Own tokens and keys:
-//   - keys.go, handle.go: keys derived from root secrets; refresh and session tokens
+//   - package keys: root secrets and what is derived from them, refresh and session
+//     tokens, digests, sealed secrets, and the signing keys of a tenant
 //   - root.go: root secrets in use, and moving to another one
-//   - signing.go, keyring.go, rotation.go: signing keys
+//   - rotation.go: making, announcing and retiring signing keys
 //   - slots.go: how many signatures may be in progress
-//   - access_token.go, claims.go: access tokens; own_token.go, verified.go: verifying
-//     them
+//   - access_token.go, claims.go: access tokens; own_token.go: verifying them
 //   - admin_key.go, manage.go: keys of the admin API, and methods for it
 //
 // Other endpoints:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/issuerkeys"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 func TestPlainTextKeepsAllowedCharacters(t *testing.T) {
@@ -55,7 +56,7 @@ func TestWriteErrorMapsEveryError(t *testing.T) {
 		{"an issuer that does not respond", fmt.Errorf("%w: %s", issuerkeys.ErrUnavailable, secret), 503, "temporarily_unavailable", "1"},
 		{"a misconfigured issuer", &issuerkeys.Fault{Problem: secret}, 500, "server_error", ""},
 		{"a deadline", context.DeadlineExceeded, 503, "temporarily_unavailable", "1"},
-		{"no signing key", errNoSigningKey, 500, "server_error", ""},
+		{"no signing key", keys.ErrNoSigningKey, 500, "server_error", ""},
 		{"an unexpected error", errors.New(secret), 500, "server_error", ""},
 		{"a missing row", models.ErrNotFound, 500, "server_error", ""},
 		{"an invalid request of fosite", fosite.ErrInvalidRequest.WithHint(secret).WithDebug(secret), 400, "invalid_request", ""},

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -191,10 +192,10 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 	answer.IssuedTokenType = x.issuedType
 	answer.setSession(client, &n.Session, n.Refresh.Generation)
 	if client.Settings.HasGrant(settings.GrantRefresh) {
-		answer.RefreshToken = s.keys.encode(client.TenantID, refresh)
+		answer.RefreshToken = s.keys.Encode(client.TenantID, refresh)
 	}
 	if client.Settings.SessionToken {
-		answer.SessionToken = s.keys.encode(client.TenantID, sessionHandle)
+		answer.SessionToken = s.keys.Encode(client.TenantID, sessionHandle)
 	}
 	if x.issuedType == tokenTypeSession {
 		// RFC 8693 §2.2.1: access_token contains the requested token, whatever
@@ -207,7 +208,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 
 // newSession returns the session to create and the handles to return. A client
 // without the refresh grant gets a session that expires with its access token.
-func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeRequest) (n models.NewSession, refresh, sessionHandle handle) {
+func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeRequest) (n models.NewSession, refresh, sessionHandle keys.Handle) {
 	absolute, idle := c.newExpiries(now)
 	id := models.NewSessionID()
 	n = models.NewSession{
@@ -232,12 +233,12 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 	}
 	n.UserAgent, n.IP = call.device()
 	if c.Settings.HasGrant(settings.GrantRefresh) {
-		refresh = s.keys.newHandle(refreshToken, id)
-		n.Refresh = s.keys.chain(c.TenantID, refresh)
+		refresh = s.keys.NewHandle(keys.RefreshToken, id)
+		n.Refresh = s.keys.Chain(c.TenantID, refresh)
 	}
 	if c.Settings.SessionToken {
-		sessionHandle = s.keys.newHandle(sessionToken, id)
-		n.SessionToken = s.keys.chain(c.TenantID, sessionHandle)
+		sessionHandle = s.keys.NewHandle(keys.SessionToken, id)
+		n.SessionToken = s.keys.Chain(c.TenantID, sessionHandle)
 	}
 	return n, refresh, sessionHandle
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // TenantReport is what an operator should know about a tenant. To make it, the
@@ -55,10 +56,10 @@ func (s *Server) Inspect(ctx context.Context) ([]TenantReport, error) {
 func (s *Server) inspect(ctx context.Context, c *models.TenantConfig) TenantReport {
 	t := s.registry.build(c)
 	report := TenantReport{ID: c.ID}
-	ring, err := newKeyRing(s.keys, c.Keys)
-	_, inactive := ring.active(s.now())
+	ring, err := keys.NewRing(s.keys, c.Keys, ownTypes...)
+	_, inactive := ring.Active(s.now())
 	report.Signing = errors.Join(err, inactive)
-	for _, key := range ring.jwks(s.now()).Keys {
+	for _, key := range ring.JWKS(s.now()).Keys {
 		report.Kids = append(report.Kids, key.KeyID)
 	}
 	for _, name := range slices.Sorted(maps.Keys(t.unusable)) {

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"crypto/hmac"
 	"errors"
 	"net/http"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -70,7 +70,7 @@ func (s *Server) introspect(ctx context.Context, caller *Client, token string, n
 	}
 	answer, err := describe(ctx, caller, token, now)
 	switch {
-	case errors.Is(err, errUnknownToken), errors.Is(err, errNotAccessToken), errors.Is(err, models.ErrNotFound), err == nil && answer == nil:
+	case errors.Is(err, keys.ErrUnknownToken), errors.Is(err, errNotAccessToken), errors.Is(err, models.ErrNotFound), err == nil && answer == nil:
 		return inactive, nil
 	default:
 		return answer, err
@@ -119,66 +119,25 @@ func (c *Client) isIn(audience []string) bool {
 // describeHandle describes a refresh or session token to its own client only. A
 // token that is not the current one of its session is inactive.
 func (s *Server) describeHandle(ctx context.Context, caller *Client, token string, now time.Time) (map[string]any, error) {
-	h, err := s.keys.parseHandle(caller.TenantID, token)
+	h, err := s.keys.ParseHandle(caller.TenantID, token)
 	if err != nil {
 		return nil, err
 	}
-	row, err := s.store.Session(ctx, caller.TenantID, h.session)
-	if err != nil || !caller.alive(row, now) || s.keys.classify(row, h) != current {
+	row, err := s.store.Session(ctx, caller.TenantID, h.Session)
+	if err != nil || !caller.alive(row, now) || s.keys.Classify(row, h) != keys.Current {
 		return nil, err
 	}
 	s.renewSessionToken(ctx, row, h)
 	issued := row.CreatedAt
-	if chain := chainOf(row, h.kind); !chain.RotatedAt.IsZero() {
+	if chain := keys.ChainOf(row, h.Kind); !chain.RotatedAt.IsZero() {
 		issued = chain.RotatedAt
 	}
 	answer := map[string]any{
 		"active": true, "iss": caller.tenant.Issuer, "sub": row.Subject, "aud": audienceClaim(row.Audience), "client_id": row.ClientID,
-		"scope": strings.Join(row.Scope, " "), "jti": row.ID.String() + "." + strconv.FormatUint(uint64(h.generation), 10), "sid": row.ID.String(),
+		"scope": strings.Join(row.Scope, " "), "jti": row.ID.String() + "." + strconv.FormatUint(uint64(h.Generation), 10), "sid": row.ID.String(),
 		"iat": issued.Unix(), "exp": row.Lifetime().Expiry().Unix(),
 		"token_type": "N_A", // RFC 8693 §2.2.1: not usable as an access token
 	}
 	caller.tenant.sessionAssurance(row).best().addTo(answer)
 	return answer, nil
 }
-
-// tokenPosition is the position of a handle in its session's chain.
-type tokenPosition int
-
-const (
-	forged  tokenPosition = iota // its secret does not match its generation
-	used                         // it has an earlier generation, whose secret can no longer be checked
-	current                      // it may be used
-	next                         // it is the successor of the current one: the database lost a commit
-)
-
-// chainOf returns the chain of a kind of handle.
-func chainOf(row *models.Session, kind handleKind) *models.Chain {
-	if kind == sessionToken {
-		return &row.SessionToken
-	}
-	return &row.Refresh
-}
-
-// classify compares a handle with its chain in the row.
-func (k *Keys) classify(row *models.Session, h handle) tokenPosition {
-	chain := chainOf(row, h.kind)
-	digest := k.digest(h, chain.RootVersion)
-	switch {
-	case len(chain.Digest) == 0:
-		return forged
-	case h.generation < chain.Generation && k.all[h.version] == nil:
-		return forged // its tag could not be checked
-	case h.generation < chain.Generation:
-		return used
-	case h.generation == chain.Generation && equalDigests(digest, chain.Digest):
-		return current
-	case h.generation == chain.Generation+1 && equalDigests(digest, chain.Next):
-		return next
-	default:
-		return forged
-	}
-}
-
-// equalDigests compares digests in constant time. An empty digest equals none.
-func equalDigests(a, b []byte) bool { return len(a) > 0 && hmac.Equal(a, b) }

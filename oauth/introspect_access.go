@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // isActive reports whether neither the token nor its session has been revoked.
@@ -48,7 +49,7 @@ func (o *ownToken) issued() (models.Issued, error) {
 	about.Subject, _ = o.claims["sub"].(string)
 	iat, _, err := numericDate(o.claims["iat"])
 	if err != nil {
-		return about, errUnknownToken
+		return about, keys.ErrUnknownToken
 	}
 	about.At = iat
 	if o.sid == "" {

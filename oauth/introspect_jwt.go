@@ -24,7 +24,7 @@ func (s *Server) writeIntrospectionJWT(ctx context.Context, w http.ResponseWrite
 	}
 	defer release()
 	now := s.now()
-	signed, err := caller.tenant.ring.sign(now, typIntrospection, map[string]any{
+	signed, err := caller.tenant.ring.Sign(now, typIntrospection, map[string]any{
 		"iss": caller.tenant.Issuer, "aud": caller.ID, "iat": now.Unix(), "token_introspection": answer,
 	})
 	if err != nil {

@@ -16,8 +16,12 @@ import (
 	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/issuerkeys"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
 )
+
+// leeway is the clock difference that is tolerated in every JWT.
+const leeway = session.Leeway
 
 // Limits of client tokens for entries that set none.
 const (
@@ -62,7 +66,7 @@ func (r *registry) newIssuerEntry(t *Tenant, row models.TrustedIssuer) (*issuerE
 		e.Settings.Typ, e.algorithms, e.source = typClientToken, internalAlgorithms, ringSource{t.ring, r.now}
 	} else if row.SealedSecret != nil {
 		e.algorithms = []string{"HS256"}
-		if e.secret, err = r.keys.open("shared-secret", t.ID, s.Issuer, "HS256", row.SealedSecret, row.RootVersion); err != nil {
+		if e.secret, err = r.keys.OpenIssuerSecret(t.ID, s.Issuer, row.SealedSecret, row.RootVersion); err != nil {
 			return nil, err
 		}
 	} else {

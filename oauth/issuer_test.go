@@ -13,12 +13,13 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
 // tenantOf returns a tenant as a node builds it from rows. Rows that cannot be used
 // are logged.
-func tenantOf(k *Keys, clients []models.Client, issuers ...models.TrustedIssuer) *Tenant {
+func tenantOf(k *keys.Roots, clients []models.Client, issuers ...models.TrustedIssuer) *Tenant {
 	r := &registry{keys: k, base: "https://id.example.com", now: time.Now, log: slog.New(slog.DiscardHandler), sources: newSources(time.Now, slog.New(slog.DiscardHandler), nil)}
 	return r.build(&models.TenantConfig{Tenant: models.Tenant{ID: "default"}, Clients: clients, Issuers: issuers})
 }
@@ -117,6 +118,10 @@ func TestIssuersOfThisServerAreNeverTrusted(t *testing.T) {
 
 func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
 	k := keysOf(t, rootA)
+	signing, err := k.NewSigningKey("default", "ES256", epoch, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
 	entry := func(tenant, issuer string) models.TrustedIssuer {
 		row := models.TrustedIssuer{ID: issuer, Settings: settings.IssuerSettings{Issuer: "https://auth", TokenType: settings.TokenTypeJWT, Algorithms: []string{"HS256"}}}
 		row.SealedSecret, row.RootVersion = k.SealIssuerSecret(tenant, issuer, strings.Repeat("s", 32))
@@ -129,7 +134,7 @@ func TestSharedSecretOpensOnlyForItsEntry(t *testing.T) {
 		"its own secret":                      {entry("default", "https://auth"), true},
 		"a secret copied from another tenant": {entry("shop", "https://auth"), false},
 		"a secret copied from another entry":  {entry("default", "https://other"), false},
-		"a signing key instead of a secret":   {models.TrustedIssuer{SealedSecret: newRow(t, k, "ES256", 0).Sealed, RootVersion: int64(k.issuing.version)}, false},
+		"a signing key instead of a secret":   {models.TrustedIssuer{SealedSecret: signing.Sealed, RootVersion: signing.RootVersion}, false},
 		"a secret that was not sealed":        {models.TrustedIssuer{SealedSecret: []byte(strings.Repeat("s", 64))}, false},
 		"an empty secret":                     {models.TrustedIssuer{SealedSecret: []byte{}}, false},
 	} {

@@ -1,10 +1,13 @@
 package oauth
 
 import (
-	"strings"
+	"context"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // Root secrets of these tests.
@@ -13,192 +16,67 @@ const (
 	rootB = "the other root secret of these tests"
 )
 
+// epoch is the time of these tests.
+var epoch = time.Unix(1_790_000_000, 0).UTC()
+
 // keysOf derives the keys of root secrets, of which the first one issues.
-func keysOf(t testing.TB, roots ...string) *Keys {
+func keysOf(t testing.TB, roots ...string) *keys.Roots {
 	t.Helper()
-	k, err := NewKeys(roots)
+	k, err := keys.NewRoots(roots)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return k
 }
 
-func TestNewKeys(t *testing.T) {
-	for _, row := range []struct {
-		name    string
-		secrets []string
-		want    string // part of the error; empty: none
+// factsOf returns what a server with the given keys finds about a row and a token.
+func factsOf(t *testing.T, k *keys.Roots, row *models.Session, presented keys.Handle) (successorIsCurrent bool, answer string) {
+	t.Helper()
+	store, err := models.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "db"), models.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	if err := store.Migrate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	client := &Client{Client: models.Client{TenantID: "default", ID: "web"}, tenant: &Tenant{}}
+	s := New(Config{Store: store, Keys: k})
+	facts, successor, err := s.facts(context.Background(), &Call{Tenant: client.tenant}, client, row, presented)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return facts.SuccessorIsCurrent, k.Encode("default", successor)
+}
+
+func TestRetryAfterAChangeOfRootReturnsTheSameBytes(t *testing.T) {
+	onlyA, firstA, firstB := keysOf(t, rootA), keysOf(t, rootA, rootB), keysOf(t, rootB, rootA)
+	for _, c := range []struct {
+		name          string
+		before, after *keys.Roots // the keys that rotated, and those at the retry
 	}{
-		{"rejects no root secret at all", nil, "no root secret"},
-		{"rejects an empty root secret", []string{""}, "at least 32"},
-		{"rejects a root secret of 31 bytes", []string{strings.Repeat("s", 31)}, "has 31 bytes; it must have at least 32"},
-		{"rejects a short root secret after a long one", []string{rootA, "short"}, "has 5 bytes"},
-		{"rejects the same root secret twice", []string{rootA, rootB, rootA}, "two root secrets are the same"},
-		{"accepts a root secret of 32 bytes", []string{strings.Repeat("s", 32)}, ""},
-		{"accepts root secrets of NewRootSecret", []string{NewRootSecret(), NewRootSecret()}, ""},
+		{"with the same roots", onlyA, onlyA},
+		{"when another root has been added", onlyA, firstA},
+		{"when another root issues", firstA, firstB},
+		{"when the first root issues again", firstB, firstA},
 	} {
-		t.Run(row.name, func(t *testing.T) {
-			_, err := NewKeys(row.secrets)
-			if (err == nil) != (row.want == "") || err != nil && !strings.Contains(err.Error(), row.want) {
-				t.Errorf("error is %v, want %q", err, row.want)
+		t.Run(c.name, func(t *testing.T) {
+			presented := onlyA.NewHandle(keys.RefreshToken, models.NewSessionID())
+			next := c.before.Successor("default", presented)
+			row := &models.Session{
+				History: new(models.History), ID: presented.Session, TenantID: "default", ClientID: "web", CreatedAt: time.Unix(1, 0), AbsoluteExpiry: time.Unix(2, 0),
+				Refresh: c.before.Chain("default", next),
 			}
-			for _, secret := range row.secrets {
-				if err != nil && secret != "" && strings.Contains(err.Error(), secret) {
-					t.Errorf("the error repeats the secret: %v", err)
-				}
+			isCurrent, answer := factsOf(t, c.after, row, presented)
+			if !isCurrent {
+				t.Error("the successor is not recognized: a retry would look like theft")
+			}
+			if want := c.before.Encode("default", next); answer != want {
+				t.Errorf("the retry returned\n%s, the rotation\n%s", answer, want)
+			}
+			if c.after.Classify(row, next) != keys.Current {
+				t.Error("the successor cannot be used")
 			}
 		})
-	}
-}
-
-func TestRootVersionIsAFingerprint(t *testing.T) {
-	ab, ba := keysOf(t, rootA, rootB), keysOf(t, rootB, rootA)
-	a, b := ab.issuing.version, ba.issuing.version
-	if a == b || ab.all[a] == nil || ab.all[b] == nil || ba.all[a] == nil || ba.all[b] == nil {
-		t.Errorf("the version of a root depends on its position: %08x and %08x", a, b)
-	}
-	// Everything that is stored and signed depends on these keys: a change of the
-	// derivation would sign every user out.
-	r := ab.issuing
-	for name, c := range map[string]struct{ got, want string }{
-		"version":        {hexDigest(be32(r.version)), pinnedRootA.version},
-		"chain":          {hexDigest(r.chain), pinnedRootA.chain},
-		"tag":            {hexDigest(r.tag), pinnedRootA.tag},
-		"digest-refresh": {hexDigest(r.digestRefresh), pinnedRootA.digestRefresh},
-		"digest-session": {hexDigest(r.digestSession), pinnedRootA.digestSession},
-		"digest-client":  {hexDigest(r.digestClient), pinnedRootA.digestClient},
-	} {
-		if c.got != c.want {
-			t.Errorf("%s is %s, want %s", name, c.got, c.want)
-		}
-	}
-}
-
-// pinnedRootA is derived from rootA by HKDF-SHA-256, with the salt
-// "latchkey" and the label after "latchkey/1/", computed by another program.
-var pinnedRootA = struct{ version, chain, tag, digestRefresh, digestSession, digestClient string }{
-	"1ec8db0b",
-	"e9ff6651c0bdec54a6e5155808381c5743ba3414b729357498d36b543c571017",
-	"b571291a4b9fe8dc2a1a09ee65eb23335fc495be816be6cad953cd69518efb2e",
-	"a4637ce8d3544534cf9375db1d888ef1643d12bad19625649ef7bb3523a9a239",
-	"575572c95f83de9205717b56fe659057e7ac0b436ddff4433a9f571916ab42e9",
-	"deef8eb76abf32360c38d1de2b28da154663e840401c8530a2755eb4ee1221dd",
-}
-
-func TestTokensAreAcceptedWhateverTheOrderOfRoots(t *testing.T) {
-	ab, ba, b := keysOf(t, rootA, rootB), keysOf(t, rootB, rootA), keysOf(t, rootB)
-	fromA, fromB := ab.newHandle(refreshToken, models.NewSessionID()), ba.newHandle(refreshToken, models.NewSessionID())
-	for _, row := range []struct {
-		name     string
-		text     string
-		by       *Keys
-		accepted bool
-	}{
-		{"the first of one list is the second of the other", ab.encode("default", fromA), ba, true},
-		{"the second of one list is the first of the other", ba.encode("default", fromB), ab, true},
-		{"a token of a root that is not in the list is refused", ab.encode("default", fromA), b, false},
-		{"a token of the only root in the list is accepted", ba.encode("default", fromB), b, true},
-	} {
-		if _, err := row.by.parseHandle("default", row.text); (err == nil) != row.accepted {
-			t.Errorf("%s: %v", row.name, err)
-		}
-	}
-}
-
-func TestASealedTextOpensOnlyInItsContext(t *testing.T) {
-	k := keysOf(t, rootA, rootB)
-	sealed, version := k.seal("signing-key", "default", "kid-1", "ES256", []byte("the private part"))
-	for _, row := range []struct {
-		name, purpose, tenant, id, algorithm string
-		by                                   *Keys
-		opens                                bool
-	}{
-		{"opens in its context", "signing-key", "default", "kid-1", "ES256", k, true},
-		{"opens after another root issues", "signing-key", "default", "kid-1", "ES256", keysOf(t, rootB, rootA), true},
-		{"does not open for another purpose", "shared-secret", "default", "kid-1", "ES256", k, false},
-		{"does not open for another tenant", "signing-key", "shop", "kid-1", "ES256", k, false},
-		{"does not open under another name", "signing-key", "default", "kid-2", "ES256", k, false},
-		{"does not open for another algorithm", "signing-key", "default", "kid-1", "RS256", k, false},
-		{"does not open when the border between two names moves", "signing-key", "defaultk", "id-1", "ES256", k, false},
-		{"does not open if its root is not configured", "signing-key", "default", "kid-1", "ES256", keysOf(t, rootB), false},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			plain, err := row.by.open(row.purpose, row.tenant, row.id, row.algorithm, sealed, version)
-			if (err == nil) != row.opens || row.opens && string(plain) != "the private part" {
-				t.Errorf("%q, %v", plain, err)
-			}
-		})
-	}
-	t.Run("does not open with the version of another root", func(t *testing.T) {
-		if _, err := k.open("signing-key", "default", "kid-1", "ES256", sealed, int64(keysOf(t, rootB).issuing.version)); err == nil {
-			t.Error("it opens")
-		}
-	})
-	t.Run("does not open with any bit flipped", func(t *testing.T) {
-		for i := range len(sealed) * 8 {
-			damaged := append([]byte(nil), sealed...)
-			damaged[i/8] ^= 1 << (i % 8)
-			if _, err := k.open("signing-key", "default", "kid-1", "ES256", damaged, version); err == nil {
-				t.Fatalf("bit %d is not protected", i)
-			}
-		}
-	})
-	t.Run("does not open if it is truncated", func(t *testing.T) {
-		for n := range sealed {
-			if _, err := k.open("signing-key", "default", "kid-1", "ES256", sealed[:n], version); err == nil {
-				t.Fatalf("%d bytes open", n)
-			}
-		}
-	})
-	t.Run("uses a new nonce each time", func(t *testing.T) {
-		if again, _ := k.seal("signing-key", "default", "kid-1", "ES256", []byte("the private part")); string(again) == string(sealed) {
-			t.Error("the nonce is not random")
-		}
-	})
-}
-
-func TestClientSecretMatchesOnlyItsOwnDigest(t *testing.T) {
-	const secret = "a client secret that is longer than the seventy-two bytes that bcrypt would compare"
-	k := keysOf(t, rootA, rootB)
-	stored := k.DigestClientSecret("default", "web", secret)
-	for _, row := range []struct {
-		name                   string
-		by                     *Keys
-		tenant, client, secret string
-		stored                 models.Digest
-		matches                bool
-	}{
-		{"the right secret matches", k, "default", "web", secret, stored, true},
-		{"it matches after another root issues", keysOf(t, rootB, rootA), "default", "web", secret, stored, true},
-		{"it does not match if its root is not configured", keysOf(t, rootB), "default", "web", secret, stored, false},
-		{"another last byte does not match", k, "default", "web", secret[:len(secret)-1] + "X", stored, false},
-		{"no secret does not match", k, "default", "web", "", stored, false},
-		{"another tenant's client does not match", k, "shop", "web", secret, stored, false},
-		{"another client does not match", k, "default", "ios", secret, stored, false},
-		{"a letter moved from one part to the next does not match", k, "default", "we", "b" + secret, stored, false},
-		{"nothing matches a client without a secret", k, "default", "web", "", models.Digest{}, false},
-		{"nothing matches an empty digest of a configured root", k, "default", "web", "", models.Digest{RootVersion: stored.RootVersion}, false},
-		{"the digest of one root does not match as that of another", k, "default", "web", secret,
-			models.Digest{Digest: stored.Digest, RootVersion: int64(keysOf(t, rootB).issuing.version)}, false},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			if got := row.by.MatchClientSecret(row.tenant, row.client, row.secret, row.stored); got != row.matches {
-				t.Error(got)
-			}
-		})
-	}
-}
-
-func TestIssuerSecretMatchesOnlyWhatWasSealed(t *testing.T) {
-	k := keysOf(t, rootA)
-	sealed, version := k.SealIssuerSecret("default", "https://auth.example.com", "shared")
-	if !k.MatchIssuerSecret("default", "https://auth.example.com", "shared", sealed, version) {
-		t.Error("the secret does not match")
-	}
-	if k.MatchIssuerSecret("default", "https://auth.example.com", "Shared", sealed, version) ||
-		k.MatchIssuerSecret("shop", "https://auth.example.com", "shared", sealed, version) ||
-		k.MatchIssuerSecret("default", "https://other.example.com", "shared", sealed, version) ||
-		k.MatchIssuerSecret("default", "https://auth.example.com", "", nil, 0) {
-		t.Error("something else matches")
 	}
 }

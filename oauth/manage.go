@@ -103,5 +103,5 @@ func (s *Server) SignSecurityEvent(ctx context.Context, tenant string, claims ma
 		return "", err
 	}
 	defer release()
-	return t.ring.sign(s.now(), typSecurityEvent, claims)
+	return t.ring.Sign(s.now(), typSecurityEvent, claims)
 }

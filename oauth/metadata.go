@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -32,7 +33,7 @@ func namesETag(field, etag string) bool {
 }
 
 // PublicMaxAge is how long a public document may be cached.
-const PublicMaxAge = jwksMaxAge
+const PublicMaxAge = keys.JWKSMaxAge
 
 // newDocument returns the JSON document of v.
 func newDocument(v any) (*Document, error) {
@@ -78,7 +79,7 @@ func (t *Tenant) Metadata() (*Document, error) { return t.metadata() }
 func (t *Tenant) buildMetadata() (*Document, error) {
 	methods := []string{"none", "client_secret_basic", "client_secret_post"}
 	algorithms := []string{"RS256"} // must be listed (Discovery §3)
-	if alg := string(joseAlgorithm(t.row.SigningAlgorithm)); alg != "RS256" {
+	if alg := string(keys.JOSEAlgorithm(t.row.SigningAlgorithm)); alg != "RS256" {
 		algorithms = append(algorithms, alg)
 	}
 	var scopes []string
@@ -110,16 +111,16 @@ const publishedFor = 5 * time.Second
 // JWKS returns the tenant's key set (RFC 7517 §5).
 func (s *Server) JWKS(t *Tenant) (*Document, error) {
 	now := s.now()
-	if p := t.ring.published.Load(); p != nil && now.Before(p.until) {
+	if p := t.published.Load(); p != nil && now.Before(p.until) {
 		return p.document, nil
 	}
-	if _, err := t.ring.active(now); err != nil {
+	if _, err := t.ring.Active(now); err != nil {
 		return nil, err // a set without the active key would make verifiers drop it
 	}
-	document, err := newDocument(t.ring.jwks(now))
+	document, err := newDocument(t.ring.JWKS(now))
 	if err != nil {
 		return nil, err
 	}
-	t.ring.published.Store(&published{document, now.Add(publishedFor)})
+	t.published.Store(&published{document, now.Add(publishedFor)})
 	return document, nil
 }

@@ -7,7 +7,11 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
+
+// ownTypes are the types of the tokens that this server signs.
+var ownTypes = []string{jws.TypAccessToken, jws.TypJWT, typIntrospection, typStatusList, typClientToken, typSecurityEvent}
 
 // ownToken is an access token of this server with a valid signature, issuer and
 // type. It may have expired.
@@ -24,25 +28,25 @@ type ownToken struct {
 var errNotAccessToken = errors.New("a token that this server issued, but not an access token")
 
 // verifyOwn checks that a text is an access token of the tenant (RFC 9068 §4).
-// errNotAccessToken and errUnknownToken are results of the check; other errors
+// errNotAccessToken and keys.ErrUnknownToken are results of the check; other errors
 // are faults of this server.
 func (s *Server) verifyOwn(ctx context.Context, t *Tenant, text string, now time.Time) (*ownToken, error) {
-	typ, payload, err := t.ring.verify(now, text)
-	if errors.Is(err, errUnknownKid) {
+	typ, payload, err := t.ring.Verify(now, text)
+	if errors.Is(err, keys.ErrUnknownKid) {
 		if t, err = s.registry.refreshNow(ctx, t); err != nil {
 			return nil, err
 		}
-		typ, payload, err = t.ring.verify(now, text)
+		typ, payload, err = t.ring.Verify(now, text)
 	}
-	if errors.Is(err, errUnopenedKey) {
+	if errors.Is(err, keys.ErrUnopenedKey) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, errUnknownToken
+		return nil, keys.ErrUnknownToken
 	}
 	claims, err := models.ParseObject(payload)
 	if err != nil || claims["iss"] != t.Issuer {
-		return nil, errUnknownToken
+		return nil, keys.ErrUnknownToken
 	}
 	id, _ := claims["client_id"].(string)
 	o := &ownToken{claims: claims, client: t.client(id)}
@@ -50,7 +54,7 @@ func (s *Server) verifyOwn(ctx context.Context, t *Tenant, text string, now time
 	case o.client == nil && typ != jws.TypAccessToken:
 		return nil, errNotAccessToken
 	case o.client == nil:
-		return nil, errUnknownToken // its client has been removed
+		return nil, keys.ErrUnknownToken // its client has been removed
 	case typ != jws.TypAccessToken && (typ != "jwt" || o.client.Settings.AccessTokenTyp != jws.TypJWT):
 		return nil, errNotAccessToken
 	}
@@ -58,7 +62,7 @@ func (s *Server) verifyOwn(ctx context.Context, t *Tenant, text string, now time
 	o.jti, _ = claims["jti"].(string)
 	exp, ok := claims["exp"].(int64)
 	if !ok || o.jti == "" {
-		return nil, errUnknownToken
+		return nil, keys.ErrUnknownToken
 	}
 	o.exp = time.Unix(exp, 0)
 	return o, nil

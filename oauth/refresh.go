@@ -7,12 +7,13 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/session"
 )
 
 // refreshRequest is a refresh that has been allowed but not carried out.
 type refreshRequest struct {
-	presented handle
+	presented keys.Handle
 	form      url.Values
 	demand    session.Demand
 	met       bool          // whether the demand was met before the token was spent
@@ -36,13 +37,13 @@ func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Va
 		return nil, invalidRequest(ReasonParameterMissing, "refresh_token is required")
 	}
 	var err error
-	if r.presented, err = s.keys.parseHandle(c.TenantID, text); err != nil {
+	if r.presented, err = s.keys.ParseHandle(c.TenantID, text); err != nil {
 		return nil, invalidGrant(ReasonRefreshUnknown, err)
 	}
-	if r.presented.kind != refreshToken {
-		return nil, invalidGrant(ReasonRefreshUnknown, errUnknownToken)
+	if r.presented.Kind != keys.RefreshToken {
+		return nil, invalidGrant(ReasonRefreshUnknown, keys.ErrUnknownToken)
 	}
-	call.SessionID = r.presented.session.String()
+	call.SessionID = r.presented.Session.String()
 	if r.demand, err = readDemand(form); err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func (s *Server) refresh(ctx context.Context, call *Call, c *Client, form url.Va
 // that would be answered. Any other token is rejected for its own fault, which
 // reveals nothing about the session.
 func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *refreshRequest) error {
-	row, err := s.store.SessionWithHistory(ctx, c.TenantID, r.presented.session)
+	row, err := s.store.SessionWithHistory(ctx, c.TenantID, r.presented.Session)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
 		return invalidGrant(ReasonRefreshUnknown, err)
@@ -67,7 +68,7 @@ func (s *Server) checkConditions(ctx context.Context, call *Call, c *Client, r *
 		return err
 	}
 	now := s.now()
-	if !c.alive(row, now) || s.keys.classify(row, r.presented) == forged {
+	if !c.alive(row, now) || s.keys.Classify(row, r.presented) == keys.Forged {
 		return nil
 	}
 	facts, _ := s.chainFacts(call, c, row, r.presented)
@@ -97,7 +98,7 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	}
 	defer release()
 	now := s.now()
-	if _, err := c.tenant.ring.active(now); err != nil {
+	if _, err := c.tenant.ring.Active(now); err != nil {
 		return tokenResponse{}, err
 	}
 	row, next, err := s.rotate(ctx, call, c, r.presented, now)
@@ -124,25 +125,25 @@ func (s *Server) issueRefreshed(ctx context.Context, call *Call, c *Client, r *r
 	}
 	s.reportClaims(ctx, row, now, access.leftOut)
 	answer := access.response(scope)
-	if next.kind == 0 {
-		answer.setSession(c, row, r.presented.generation)
+	if next.Kind == 0 {
+		answer.setSession(c, row, r.presented.Generation)
 		return answer, nil
 	}
-	answer.RefreshToken = s.keys.encode(c.TenantID, next)
-	answer.setSession(c, row, next.generation)
+	answer.RefreshToken = s.keys.Encode(c.TenantID, next)
+	answer.setSession(c, row, next.Generation)
 	return answer, nil
 }
 
 // rotate rotates the chain in one statement. If that matches no row, it carries
 // out the decision of session.DecideRefresh. It returns the session and the
 // refresh token to return; the zero handle means that there is none.
-func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented handle, now time.Time) (*models.Session, handle, error) {
-	next := s.keys.successor(c.TenantID, presented)
+func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented keys.Handle, now time.Time) (*models.Session, keys.Handle, error) {
+	next := s.keys.Successor(c.TenantID, presented)
 	agent, ip := call.device()
 	step := models.Rotation{
-		Tenant: c.TenantID, Client: c.ID, ID: presented.session,
-		From: presented.generation, Presented: s.keys.digest(presented, presented.version), PresentedRoot: presented.version,
-		To: s.keys.chain(c.TenantID, next), IdleExpiry: c.Settings.Policy().IdleExpiry(now),
+		Tenant: c.TenantID, Client: c.ID, ID: presented.Session,
+		From: presented.Generation, Presented: s.keys.Digest(presented, presented.Version), PresentedRoot: presented.Version,
+		To: s.keys.Chain(c.TenantID, next), IdleExpiry: c.Settings.Policy().IdleExpiry(now),
 		ValidFrom: c.validFrom(), UserAgent: agent, IP: ip,
 	}
 	step.To.RotatedAt = now
@@ -155,18 +156,18 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 			return row, next, nil
 		}
 		if !errors.Is(err, models.ErrNotFound) {
-			return nil, handle{}, err
+			return nil, keys.Handle{}, err
 		}
-		row, err = s.store.SessionWithHistory(ctx, c.TenantID, presented.session)
+		row, err = s.store.SessionWithHistory(ctx, c.TenantID, presented.Session)
 		if errors.Is(err, models.ErrNotFound) {
-			return nil, handle{}, invalidGrant(ReasonRefreshUnknown, err)
+			return nil, keys.Handle{}, invalidGrant(ReasonRefreshUnknown, err)
 		}
 		if err != nil {
-			return nil, handle{}, err
+			return nil, keys.Handle{}, err
 		}
 		facts, successor, err := s.facts(ctx, call, c, row, presented)
 		if err != nil {
-			return nil, handle{}, err
+			return nil, keys.Handle{}, err
 		}
 		switch outcome := session.DecideRefresh(now, facts); outcome {
 		case session.RefreshRetry:
@@ -180,22 +181,22 @@ func (s *Server) rotate(ctx context.Context, call *Call, c *Client, presented ha
 			}
 		case session.RefreshBeforeStepUp:
 			if before := row.History.StepUp.Before; before != nil {
-				return row.WithAssurance(before), handle{}, nil
+				return row.WithAssurance(before), keys.Handle{}, nil
 			}
-			return nil, handle{}, s.refuseRefresh(ctx, call, row, presented, session.RefreshSuperseded, now)
+			return nil, keys.Handle{}, s.refuseRefresh(ctx, call, row, presented, session.RefreshSuperseded, now)
 		case session.RefreshRecover:
 			step.Recover, step.From, step.Presented = true, row.Refresh.Generation, row.Refresh.Next
 		case session.RefreshRotate:
 			step.Recover, step.From, step.Presented = false, row.Refresh.Generation, row.Refresh.Digest
 		default:
-			return nil, handle{}, s.refuseRefresh(ctx, call, row, presented, outcome, now)
+			return nil, keys.Handle{}, s.refuseRefresh(ctx, call, row, presented, outcome, now)
 		}
 	}
-	return nil, handle{}, unavailable(errors.New("the session changed during each of three attempts"))
+	return nil, keys.Handle{}, unavailable(errors.New("the session changed during each of three attempts"))
 }
 
 // facts collects what the decision depends on.
-func (s *Server) facts(ctx context.Context, call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle, error) {
+func (s *Server) facts(ctx context.Context, call *Call, c *Client, row *models.Session, presented keys.Handle) (session.RefreshFacts, keys.Handle, error) {
 	f, successor := s.chainFacts(call, c, row, presented)
 	if row.CreatedAt.Before(c.validFrom()) {
 		return f, successor, nil
@@ -208,21 +209,21 @@ func (s *Server) facts(ctx context.Context, call *Call, c *Client, row *models.S
 // chainFacts compares a handle with its chain. The successor is derived under
 // the row's root secret, so that a retry after a change of the root secret
 // returns the same bytes.
-func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presented handle) (session.RefreshFacts, handle) {
-	chain := chainOf(row, presented.kind)
-	successor := s.keys.successor(c.TenantID, presented)
-	successor.version = chain.RootVersion
-	policy, refresh := c.Settings.Policy(), presented.kind == refreshToken
+func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presented keys.Handle) (session.RefreshFacts, keys.Handle) {
+	chain := keys.ChainOf(row, presented.Kind)
+	successor := s.keys.Successor(c.TenantID, presented)
+	successor.Version = chain.RootVersion
+	policy, refresh := c.Settings.Policy(), presented.Kind == keys.RefreshToken
 	return session.RefreshFacts{
-		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.generation,
+		Session: row.Lifetime(), Generation: chain.Generation, RotatedAt: chain.RotatedAt, Presented: presented.Generation,
 		SameClient:         row.ClientID == c.ID,
-		IsCurrent:          equalDigests(s.keys.digest(presented, chain.RootVersion), chain.Digest),
-		IsNext:             equalDigests(s.keys.digest(presented, chain.RootVersion), chain.Next),
-		SuccessorIsCurrent: equalDigests(s.keys.digest(successor, chain.RootVersion), chain.Digest),
+		IsCurrent:          keys.EqualDigests(s.keys.Digest(presented, chain.RootVersion), chain.Digest),
+		IsNext:             keys.EqualDigests(s.keys.Digest(presented, chain.RootVersion), chain.Next),
+		SuccessorIsCurrent: keys.EqualDigests(s.keys.Digest(successor, chain.RootVersion), chain.Digest),
 		Grace:              policy.RefreshGrace,
 		ContactSince:       s.store.ContactSince(),
 		ByStepUp:           !refresh || row.History.StepUp.Generation == chain.Generation && chain.Generation > 0,
-		Superseded:         refresh && row.History.StepUp.Superseded.Has(presented.generation),
+		Superseded:         refresh && row.History.StepUp.Superseded.Has(presented.Generation),
 		LateRetry:          policy.LateRetry && refresh,
 		LastLate:           row.History.LateRetry,
 		OtherDevice:        call.otherDevice(row),
@@ -231,8 +232,8 @@ func (s *Server) chainFacts(call *Call, c *Client, row *models.Session, presente
 
 // refuseRefresh records what the outcome requires and commits it, and then
 // returns the refusal.
-func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) error {
-	details := call.withDevice(map[string]any{"generation": presented.generation, "current_generation": row.Refresh.Generation}, row)
+func (s *Server) refuseRefresh(ctx context.Context, call *Call, row *models.Session, presented keys.Handle, outcome session.RefreshOutcome, now time.Time) error {
+	details := call.withDevice(map[string]any{"generation": presented.Generation, "current_generation": row.Refresh.Generation}, row)
 	var err error
 	switch outcome {
 	case session.RefreshReuse:

@@ -12,6 +12,7 @@ import (
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/expr"
 	"github.com/latchkey/latchkey/oauth/issuerkeys"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -26,7 +27,7 @@ const (
 // registry holds the tenants that a node serves and detects changes to them.
 type registry struct {
 	store   *models.Store
-	keys    *Keys
+	keys    *keys.Roots
 	base    string
 	now     func() time.Time
 	log     *slog.Logger
@@ -219,7 +220,7 @@ func (r *registry) build(c *models.TenantConfig) *Tenant {
 	}
 	log := r.log.With("tenant", c.ID)
 	var err error
-	if t.ring, err = newKeyRing(r.keys, c.Keys); err != nil {
+	if t.ring, err = keys.NewRing(r.keys, c.Keys, ownTypes...); err != nil {
 		log.Error("cannot load signing keys", "error", err)
 	}
 	envs, err := expr.Environments()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -41,7 +42,7 @@ func (s *Server) revoke(ctx context.Context, call *Call, c *Client, token string
 		revoke = s.revokeHandle
 	}
 	err := revoke(ctx, call, c, token, now)
-	if errors.Is(err, errUnknownToken) || errors.Is(err, models.ErrNotFound) {
+	if errors.Is(err, keys.ErrUnknownToken) || errors.Is(err, models.ErrNotFound) {
 		return nil
 	}
 	return err
@@ -79,11 +80,11 @@ func (s *Server) revokeAccess(ctx context.Context, call *Call, c *Client, token 
 // revokeHandle ends the session of a handle of any generation: a used refresh
 // token signs out as well. A handle with a forged secret does not.
 func (s *Server) revokeHandle(ctx context.Context, call *Call, c *Client, token string, now time.Time) error {
-	h, err := s.keys.parseHandle(c.TenantID, token)
+	h, err := s.keys.ParseHandle(c.TenantID, token)
 	if err != nil {
 		return err
 	}
-	return s.signOut(ctx, call, c, h.session, now, func(row *models.Session) bool { return s.keys.classify(row, h) != forged })
+	return s.signOut(ctx, call, c, h.Session, now, func(row *models.Session) bool { return s.keys.Classify(row, h) != keys.Forged })
 }
 
 // signOut ends a session if it belongs to the client and genuine returns true

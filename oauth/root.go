@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // A root secret is replaced in two roll-outs: in the first, every node accepts
@@ -38,7 +38,7 @@ func (s *Server) SecretStatus(ctx context.Context) ([]RootStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	for version := range s.keys.all {
+	for _, version := range s.keys.Versions() {
 		if uses[int64(version)] == nil {
 			uses[int64(version)] = &models.RootUse{RootVersion: int64(version)}
 		}
@@ -47,12 +47,12 @@ func (s *Server) SecretStatus(ctx context.Context) ([]RootStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	issuing := since[int64(s.keys.issuing.version)]
+	issuing := since[int64(s.keys.Issuing())]
 	var list []RootStatus
 	for version, use := range uses {
 		r := RootStatus{
 			RootUse: *use, Fingerprint: fmt.Sprintf("%08x", version),
-			Issues: version == int64(s.keys.issuing.version), Accepted: s.keys.all[uint32(version)] != nil,
+			Issues: version == int64(s.keys.Issuing()), Accepted: s.keys.Accepts(version),
 		}
 		r.Upcoming = !r.Issues && (since[version].IsZero() && !r.Needed() || since[version].After(issuing))
 		if r.ClientSecrets > 0 && !r.Issues {
@@ -81,8 +81,8 @@ func (s *Server) CheckRootSecret(ctx context.Context) error {
 		return err
 	}
 	for _, version := range versions {
-		if s.keys.all[uint32(version)] == nil {
-			return fmt.Errorf("the root secret does not match this database: its signing keys are sealed with the root secret of fingerprint %08x, but the configuration has %s", version, s.keys.fingerprints())
+		if !s.keys.Accepts(version) {
+			return fmt.Errorf("the root secret does not match this database: its signing keys are sealed with the root secret of fingerprint %08x, but the configuration has %s", version, s.keys.Fingerprints())
 		}
 	}
 	return nil
@@ -105,56 +105,33 @@ func (s *Server) checkRoots(ctx context.Context) error {
 			last = version
 		}
 	}
-	if last != 0 && s.keys.all[uint32(last)] == nil {
+	if last != 0 && !s.keys.Accepts(last) {
 		return fmt.Errorf("another node issues tokens with the root secret of fingerprint %08x, which is not configured on this node", last)
 	}
 	return nil
-}
-
-// fingerprints lists the fingerprints of the configured root secrets.
-func (k *Keys) fingerprints() string {
-	var list []string
-	for version := range k.all {
-		list = append(list, fmt.Sprintf("%08x", version))
-	}
-	slices.Sort(list)
-	return strings.Join(list, ", ")
 }
 
 // Reseal records that the issuing root secret issues, and seals signing keys
 // and shared secrets with it. A value that cannot be decrypted stays as it is;
 // it is logged when its tenant is loaded.
 func (s *Server) Reseal(ctx context.Context) error {
-	if err := s.store.IssueUnder(ctx, int64(s.keys.issuing.version), s.now()); err != nil {
+	if err := s.store.IssueUnder(ctx, int64(s.keys.Issuing()), s.now()); err != nil {
 		return err
 	}
-	if err := s.store.ResealSuspensionKey(ctx, s.keys, int64(s.keys.issuing.version)); err != nil {
+	if err := s.store.ResealSuspensionKey(ctx, s.keys, int64(s.keys.Issuing())); err != nil {
 		return err
 	}
-	return s.store.Reseal(ctx, int64(s.keys.issuing.version),
-		func(k models.SigningKey) []byte {
-			return s.keys.reseal("signing-key", k.TenantID, k.Kid, k.Algorithm, k.Sealed, k.RootVersion)
-		},
+	return s.store.Reseal(ctx, int64(s.keys.Issuing()),
+		s.keys.ResealSigningKey,
 		func(i models.TrustedIssuer) []byte {
-			return s.keys.reseal("shared-secret", i.TenantID, i.Settings.Issuer, "HS256", i.SealedSecret, i.RootVersion)
+			return s.keys.ResealIssuerSecret(i.TenantID, i.Settings.Issuer, i.SealedSecret, i.RootVersion)
 		})
-}
-
-// reseal seals a value with the issuing root secret. It returns nil if the
-// value cannot be decrypted.
-func (k *Keys) reseal(purpose, tenant, name, algorithm string, sealed []byte, version int64) []byte {
-	plain, err := k.open(purpose, tenant, name, algorithm, sealed, version)
-	if err != nil {
-		return nil
-	}
-	resealed, _ := k.seal(purpose, tenant, name, algorithm, plain)
-	return resealed
 }
 
 // renewClientSecret digests a client secret that has just matched under the
 // issuing root secret, once each time the client is loaded.
 func (s *Server) renewClientSecret(ctx context.Context, c *Client, secret string) {
-	issuing := int64(s.keys.issuing.version)
+	issuing := int64(s.keys.Issuing())
 	for _, stored := range []models.Digest{c.SecretDigest, c.PreviousDigest} {
 		if stored.Digest == nil || stored.RootVersion == issuing || c.renewed.Load() ||
 			!s.keys.MatchClientSecret(c.TenantID, c.ID, secret, stored) {
@@ -170,14 +147,14 @@ func (s *Server) renewClientSecret(ctx context.Context, c *Client, secret string
 
 // renewSessionToken does the same for a session token that has just been
 // verified as the current one.
-func (s *Server) renewSessionToken(ctx context.Context, row *models.Session, h handle) {
-	if h.kind != sessionToken || row.SessionToken.RootVersion == s.keys.issuing.version || s.keys.all[h.version] == nil {
+func (s *Server) renewSessionToken(ctx context.Context, row *models.Session, h keys.Handle) {
+	if h.Kind != keys.SessionToken || row.SessionToken.RootVersion == s.keys.Issuing() || !s.keys.Accepts(int64(h.Version)) {
 		return
 	}
 	renewed := models.Chain{
-		RootVersion: s.keys.issuing.version,
-		Digest:      s.keys.digest(h, s.keys.issuing.version),
-		Next:        s.keys.digest(s.keys.successor(row.TenantID, h), s.keys.issuing.version),
+		RootVersion: s.keys.Issuing(),
+		Digest:      s.keys.Digest(h, s.keys.Issuing()),
+		Next:        s.keys.Digest(s.keys.Successor(row.TenantID, h), s.keys.Issuing()),
 	}
 	if err := s.store.RenewSessionToken(ctx, row.ID, row.SessionToken.Digest, renewed); err != nil {
 		s.log.Warn("cannot renew the digest of a session token", "tenant", row.TenantID, "session", row.ID.String(), "error", err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // scheduledAnnouncement is how long a key that replaces an old one is published
@@ -52,7 +53,7 @@ func (s *Server) makeKey(ctx context.Context, due models.KeyDue) error {
 	case due.Newest == "":
 		activates = now
 	case due.NewestAlgorithm != due.Algorithm:
-		activates = now.Add(Announcement)
+		activates = now.Add(keys.Announcement)
 	}
 	key, err := s.keys.NewSigningKey(due.TenantID, due.Algorithm, now, activates)
 	if err != nil {
@@ -81,7 +82,7 @@ func newest(ring []models.SigningKey) models.SigningKey {
 // continues to verify tokens until the last one has expired.
 func (s *Server) RotateSigningKey(ctx context.Context, tenant string, by models.Actor) (models.SigningKey, error) {
 	now := s.now()
-	key, err := s.newKey(ctx, tenant, now, now.Add(Announcement))
+	key, err := s.newKey(ctx, tenant, now, now.Add(keys.Announcement))
 	if err != nil {
 		return models.SigningKey{}, err
 	}
@@ -105,16 +106,16 @@ func (s *Server) RetireSigningKey(ctx context.Context, tenant, kid string, by mo
 		return "", err
 	}
 	err = s.store.ChangeKeyRing(ctx, tenant, now, models.KeyEvent(models.EventKeyRetired, kid, by), func(ring []models.SigningKey) (changed []models.SigningKey, err error) {
-		states := KeyStates(ring, now)
+		states := keys.States(ring, now)
 		signs = ""
 		var retired, announced *models.SigningKey
 		for i := range ring {
 			switch {
 			case ring[i].Kid == kid:
 				retired = &ring[i]
-			case states[i] == KeyActive:
+			case states[i] == keys.Active:
 				signs = ring[i].Kid
-			case states[i] == KeyAnnounced:
+			case states[i] == keys.Announced:
 				announced = &ring[i]
 			}
 		}
@@ -153,10 +154,10 @@ func (s *Server) SigningReady(ctx context.Context) error {
 	}
 	faults := []error{s.checkRoots(ctx)}
 	for _, id := range keyless {
-		faults = append(faults, fmt.Errorf("tenant %s: %w", id, errNoSigningKey))
+		faults = append(faults, fmt.Errorf("tenant %s: %w", id, keys.ErrNoSigningKey))
 	}
 	for _, t := range s.registry.loaded() {
-		if _, err := t.ring.active(s.now()); err != nil {
+		if _, err := t.ring.Active(s.now()); err != nil {
 			faults = append(faults, fmt.Errorf("tenant %s: %w", t.ID, err))
 		}
 	}

@@ -14,13 +14,14 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/delivery"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // Config configures a Server.
 type Config struct {
 	Issuer string // base URL, without a path or trailing slash
 	Store  *models.Store
-	Keys   *Keys
+	Keys   *keys.Roots
 	Log    *slog.Logger // nil means slog.Default
 
 	// FetchProxy is the proxy through which keys of trusted issuers are
@@ -43,7 +44,7 @@ type Config struct {
 // concurrent use. Run keeps its view of the configuration up to date.
 type Server struct {
 	store               *models.Store
-	keys                *Keys
+	keys                *keys.Roots
 	log                 *slog.Logger
 	registry            *registry
 	provider            *fosite.Fosite

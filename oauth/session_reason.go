@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -12,34 +13,10 @@ import (
 // session's chain. A token of which only the tag is valid is not enough:
 // somebody with an old backup and the root secret could make one.
 
-// maxBehind bounds how many generations a token may be behind its session and
-// still be recognized. Each generation costs one HMAC.
-const maxBehind = 256
-
-// matchesChain reports whether the handle belongs to its session's chain in the
-// row: it is the current one, the next one, or one from which the current one
-// follows.
-func (k *Keys) matchesChain(row *models.Session, h handle) bool {
-	chain := chainOf(row, h.kind)
-	behind := int64(chain.Generation) - int64(h.generation)
-	switch {
-	case behind == -1:
-		return equalDigests(k.digest(h, chain.RootVersion), chain.Next)
-	case behind < 0, behind > maxBehind, behind > 0 && k.all[h.version] == nil:
-		return false
-	}
-	for ; behind > 0; behind-- {
-		version := h.version
-		h = k.successor(row.TenantID, h)
-		h.version = version
-	}
-	return equalDigests(k.digest(h, chain.RootVersion), chain.Digest)
-}
-
 // mayLearnOf reports whether the client, by presenting the handle, may be told
 // about the session.
-func (s *Server) mayLearnOf(c *Client, row *models.Session, h handle) bool {
-	return row.ClientID == c.ID && s.keys.matchesChain(row, h)
+func (s *Server) mayLearnOf(c *Client, row *models.Session, h keys.Handle) bool {
+	return row.ClientID == c.ID && s.keys.Matches(row, h)
 }
 
 // endReason returns why the session has ended. It is empty if the session has
@@ -51,7 +28,7 @@ func (c *Client) endReason(row *models.Session, now time.Time) session.EndReason
 
 // refreshError returns the refusal of a refresh token. Whatever the outcome
 // requires has been committed by then.
-func (s *Server) refreshError(c *Client, row *models.Session, presented handle, outcome session.RefreshOutcome, now time.Time) *Error {
+func (s *Server) refreshError(c *Client, row *models.Session, presented keys.Handle, outcome session.RefreshOutcome, now time.Time) *Error {
 	cause, matches := errors.New(outcome.String()), s.mayLearnOf(c, row, presented)
 	switch {
 	case row.ClientID != c.ID:
@@ -73,7 +50,7 @@ func (s *Server) refreshError(c *Client, row *models.Session, presented handle, 
 
 // sessionTokenReason returns why a session token may not be used. The reason is
 // "unknown" unless the client may be told more.
-func (s *Server) sessionTokenReason(c *Client, row *models.Session, h handle, now time.Time) (Reason, session.EndReason) {
+func (s *Server) sessionTokenReason(c *Client, row *models.Session, h keys.Handle, now time.Time) (Reason, session.EndReason) {
 	matches := s.mayLearnOf(c, row, h)
 	switch {
 	case !matches && c.alive(row, now) && replacedByStepUp(c, row, h):
@@ -90,28 +67,28 @@ func (s *Server) sessionTokenReason(c *Client, row *models.Session, h handle, no
 // replacedByStepUp reports whether the handle is a session token of the client
 // that a step-up replaced. Nothing else advances that chain. If the step-up was
 // not made with this token, the new one does not follow from it, so
-// matchesChain returns false.
-func replacedByStepUp(c *Client, row *models.Session, h handle) bool {
-	return row.ClientID == c.ID && h.kind == sessionToken && h.generation < row.SessionToken.Generation
+// Roots.Matches returns false.
+func replacedByStepUp(c *Client, row *models.Session, h keys.Handle) bool {
+	return row.ClientID == c.ID && h.Kind == keys.SessionToken && h.Generation < row.SessionToken.Generation
 }
 
 // stepUpError returns the refusal of latchkey_session_token. The handle is zero
 // if the token is an access token of the client with a valid signature.
-func (s *Server) stepUpError(c *Client, row *models.Session, h handle, now time.Time) *Error {
+func (s *Server) stepUpError(c *Client, row *models.Session, h keys.Handle, now time.Time) *Error {
 	cause := errors.New("the session has ended or belongs to another client, or the token was replaced")
 	switch {
 	case row.ClientID != c.ID:
 		return invalidSession(ReasonSessionTokenUnknown, cause)
-	case h.kind != 0 && !s.keys.matchesChain(row, h) && c.alive(row, now):
+	case h.Kind != 0 && !s.keys.Matches(row, h) && c.alive(row, now):
 		if replacedByStepUp(c, row, h) {
 			return invalidSession(ReasonSessionTokenSuperseded, cause)
 		}
 		return invalidSession(ReasonChainMismatch, cause)
-	case h.kind != 0 && !s.keys.matchesChain(row, h):
+	case h.Kind != 0 && !s.keys.Matches(row, h):
 		return invalidSession(ReasonSessionTokenUnknown, cause)
 	case !c.alive(row, now):
 		return invalidSession(ReasonSessionEnded, cause).withEndReason(c.endReason(row, now))
-	case h.kind == sessionToken:
+	case h.Kind == keys.SessionToken:
 		return invalidSession(ReasonSessionTokenSuperseded, cause)
 	default:
 		return invalidSession(ReasonRefreshSuperseded, cause)

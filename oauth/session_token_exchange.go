@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // A session token is itself a subject token: while its session lives, it can be
@@ -18,7 +19,7 @@ import (
 // but not carried out.
 type sessionTokenExchange struct {
 	*exchangeRequest
-	presented handle
+	presented keys.Handle
 	row       *models.Session // as of the check
 }
 
@@ -41,8 +42,8 @@ func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client
 	}
 	x := &sessionTokenExchange{exchangeRequest: request}
 	var err error
-	if x.presented, err = s.keys.parseHandle(c.TenantID, token); err != nil || x.presented.kind != sessionToken {
-		return nil, badSessionToken(ReasonSessionTokenUnknown, errUnknownToken)
+	if x.presented, err = s.keys.ParseHandle(c.TenantID, token); err != nil || x.presented.Kind != keys.SessionToken {
+		return nil, badSessionToken(ReasonSessionTokenUnknown, keys.ErrUnknownToken)
 	}
 	if x.row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
 		return nil, err
@@ -60,14 +61,14 @@ func (s *Server) exchangeSessionToken(ctx context.Context, call *Call, c *Client
 }
 
 // sessionOfToken returns the live session of a session token.
-func (s *Server) sessionOfToken(ctx context.Context, c *Client, h handle) (*models.Session, error) {
-	row, err := s.store.Session(ctx, c.TenantID, h.session)
+func (s *Server) sessionOfToken(ctx context.Context, c *Client, h keys.Handle) (*models.Session, error) {
+	row, err := s.store.Session(ctx, c.TenantID, h.Session)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
 		return nil, badSessionToken(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return nil, err
-	case !c.alive(row, s.now()) || s.keys.classify(row, h) != current:
+	case !c.alive(row, s.now()) || s.keys.Classify(row, h) != keys.Current:
 		reason, why := s.sessionTokenReason(c, row, h, s.now())
 		return nil, badSessionToken(reason, errors.New("the session has ended or belongs to another client, or the session token was replaced")).withEndReason(why)
 	}
@@ -84,7 +85,7 @@ func (s *Server) issueForSessionToken(ctx context.Context, call *Call, c *Client
 	}
 	defer release()
 	now := s.now()
-	if _, err := c.tenant.ring.active(now); err != nil {
+	if _, err := c.tenant.ring.Active(now); err != nil {
 		return tokenResponse{}, err
 	}
 	row, err := s.touch(ctx, call, c, x, now)
@@ -122,7 +123,7 @@ func (s *Server) touch(ctx context.Context, call *Call, c *Client, x *sessionTok
 		if row, err = s.sessionOfToken(ctx, c, x.presented); err != nil {
 			return nil, err
 		}
-		if equalDigests(before, row.SessionToken.Digest) {
+		if keys.EqualDigests(before, row.SessionToken.Digest) {
 			return nil, badSessionToken(ReasonSessionEnded, errors.New("the session is no longer permitted"))
 		}
 	}

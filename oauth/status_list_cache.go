@@ -107,8 +107,8 @@ func (s *Server) lookUpStatusList(t *Tenant, list int64) (latest *statusToken, n
 
 // isCurrent reports whether a list may be served without a rebuild.
 func (s *Server) isCurrent(t *Tenant, token *statusToken, now time.Time) bool {
-	key, err := t.ring.active(now)
-	if err != nil || key.kid != token.kid { // its key may have been retired
+	kid, err := t.ring.Active(now)
+	if err != nil || kid != token.kid { // its key may have been retired
 		return false
 	}
 	changes, err := s.tail.Changes(t.ID)

@@ -55,18 +55,18 @@ func (s *Server) buildStatusList(ctx context.Context, t *Tenant, list int64) (*s
 		return nil, err
 	}
 	defer release()
-	key, err := t.ring.active(now)
+	kid, err := t.ring.Active(now)
 	if err != nil {
 		return nil, err
 	}
-	signed, err := t.ring.sign(now, typStatusList, map[string]any{
+	signed, err := t.ring.Sign(now, typStatusList, map[string]any{
 		"iss": t.Issuer, "sub": t.statusURI(list), "iat": now.Unix(), "exp": now.Add(statusLifetime).Unix(), "ttl": int64(statusTTL / time.Second),
 		"status_list": map[string]any{"bits": 1, "lst": lst},
 	})
 	if err != nil {
 		return nil, err
 	}
-	token := &statusToken{plain: []byte(signed), exp: time.Unix(now.Add(statusLifetime).Unix(), 0), asOf: now, changes: changes, kid: key.kid}
+	token := &statusToken{plain: []byte(signed), exp: time.Unix(now.Add(statusLifetime).Unix(), 0), asOf: now, changes: changes, kid: kid}
 	sum := sha256.Sum256(token.plain)
 	token.etag = base64.RawURLEncoding.EncodeToString(sum[:12])
 	token.gzip, err = gzipIfSmaller(token.plain)

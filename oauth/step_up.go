@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/jws"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -15,11 +17,11 @@ import (
 // one.
 type stepUpSession struct {
 	id        models.SessionID
-	presented handle // zero: latchkey_session_token is an access token
+	presented keys.Handle // zero: latchkey_session_token is an access token
 
 	clientToken []byte          // digest of the client token
 	row         *models.Session // nil, unless the request is a repetition
-	handles     sessionHandles  // the session's handles after the step-up
+	handles     keys.Handles    // the session's handles after the step-up
 }
 
 // invalidSession returns the refusal of a latchkey_session_token. Its
@@ -34,11 +36,11 @@ func (s *Server) readStepUp(ctx context.Context, c *Client, text string) (*stepU
 	if !strings.HasPrefix(text, "lk_") {
 		return s.readStepUpByAccess(ctx, c, text)
 	}
-	h, err := s.keys.parseHandle(c.TenantID, text)
+	h, err := s.keys.ParseHandle(c.TenantID, text)
 	if err != nil {
 		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	}
-	return &stepUpSession{id: h.session, presented: h}, nil
+	return &stepUpSession{id: h.Session, presented: h}, nil
 }
 
 // readStepUpByAccess verifies latchkey_session_token as an access token.
@@ -48,7 +50,7 @@ func (s *Server) readStepUpByAccess(ctx context.Context, c *Client, text string)
 	}
 	o, err := s.verifyOwn(ctx, c.tenant, text, s.now())
 	switch {
-	case errors.Is(err, errUnknownToken), errors.Is(err, errNotAccessToken):
+	case errors.Is(err, keys.ErrUnknownToken), errors.Is(err, errNotAccessToken):
 		return nil, invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return nil, err
@@ -72,14 +74,14 @@ func (s *Server) checkStepUp(ctx context.Context, c *Client, x *exchangeRequest,
 	if x.stepUp, err = s.readStepUp(ctx, c, named); err != nil {
 		return err
 	}
-	x.stepUp.clientToken = clientTokenDigest(form.Get("subject_token"))
+	x.stepUp.clientToken = keys.ClientTokenDigest(form.Get("subject_token"))
 	row, err := s.store.Session(ctx, c.TenantID, x.stepUp.id)
 	switch {
 	case errors.Is(err, models.ErrNotFound):
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	case err != nil:
 		return err
-	case !c.alive(row, s.now()), x.stepUp.presented.kind != 0 && s.keys.classify(row, x.stepUp.presented) == forged:
+	case !c.alive(row, s.now()), x.stepUp.presented.Kind != 0 && s.keys.Classify(row, x.stepUp.presented) == keys.Forged:
 		return s.stepUpError(c, row, x.stepUp.presented, s.now())
 	case row.Subject != x.subject.sub:
 		return s.refuseOtherUser(ctx, x, row)
@@ -107,7 +109,7 @@ func (s *Server) refuseOtherUser(ctx context.Context, x *exchangeRequest, row *m
 // the demand, and that its factors still fit into a token.
 func (x *exchangeRequest) checkSteppedUp(c *Client, row *models.Session, now time.Time) error {
 	factors := session.AddFactors(c.tenant.sessionAssurance(row).factors, x.subject.factors)
-	if text, err := encodeJSON(session.AMR(factors)); err != nil || len(text) > maxAMR || len(factors) > maxFactors {
+	if text, err := jws.EncodeJSON(session.AMR(factors)); err != nil || len(text) > maxAMR || len(factors) > maxFactors {
 		return badSubject(ReasonSubjectTokenClaims, "with its factors, the session would have more than 50 factors or more than 512 bytes of amr")
 	}
 	return x.assure(c, factors, now)
@@ -182,7 +184,7 @@ func (e *chainRefused) Error() string { return "the presented token: " + e.outco
 func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exchangeRequest, now time.Time, err error) error {
 	var refused *chainRefused
 	switch {
-	case errors.As(err, &refused) && x.stepUp.presented.kind == refreshToken:
+	case errors.As(err, &refused) && x.stepUp.presented.Kind == keys.RefreshToken:
 		return s.refuseRefresh(ctx, call, &refused.row, x.stepUp.presented, refused.outcome, now)
 	case errors.As(err, &refused):
 		return s.stepUpError(c, &refused.row, x.stepUp.presented, now)

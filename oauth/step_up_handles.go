@@ -2,12 +2,12 @@ package oauth
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"net/url"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/session"
 )
 
@@ -17,107 +17,6 @@ import (
 // over the client token and the secret of the presented handle: the same
 // request returns it again, but it cannot be derived from the database and the
 // root secret.
-
-// sessionHandles are the handles of a session. A zero handle means that the
-// session has none of that kind.
-type sessionHandles struct{ refresh, session handle }
-
-// of returns the handle of a kind.
-func (h *sessionHandles) of(kind handleKind) *handle {
-	if kind == sessionToken {
-		return &h.session
-	}
-	return &h.refresh
-}
-
-// clientTokenDigest returns the digest of a client token from which a new
-// handle is derived.
-func clientTokenDigest(text string) []byte {
-	sum := sha256.Sum256([]byte(text))
-	return sum[:]
-}
-
-// storedClientToken returns what the row stores of the client token. If
-// latchkey_session_token was an access token, the digest is the only secret
-// from which the handles are derived, so the row must not reveal it and stores
-// a digest of the digest.
-func storedClientToken(presented handle, digest []byte) []byte {
-	if presented.kind != 0 {
-		return digest
-	}
-	sum := sha256.Sum256(digest)
-	return sum[:]
-}
-
-// deriveHandle returns the handle that replaces one that was not presented. It
-// is derived from the client token and the secret of the presented handle,
-// which may be zero.
-func (k *Keys) deriveHandle(tenant string, kind handleKind, id models.SessionID, generation, version uint32, clientToken []byte, presented handle) handle {
-	var secret []byte
-	if presented.kind != 0 {
-		secret = presented.secret[:]
-	}
-	h := handle{kind: kind, version: version, session: id, generation: generation}
-	copy(h.secret[:], mac(k.all[version].chain, []byte{byte(kind)}, fixedWidth(tenant), id[:], be32(generation), clientToken, secret))
-	return h
-}
-
-// predecessor returns the handle of which the session's current handle is the
-// successor, and the current handle. The predecessor is the presented handle
-// or, if its successor was returned but not used before the step-up, that
-// successor under any of the root secrets. Both results are zero if it is
-// neither.
-func (k *Keys) predecessor(row *models.Session, presented handle) (h, current handle) {
-	chain := chainOf(row, presented.kind)
-	if k.all[presented.version] == nil || k.all[chain.RootVersion] == nil {
-		return handle{}, handle{}
-	}
-	next := k.successor(row.TenantID, presented)
-	candidates := []handle{presented}
-	for version := range k.all {
-		next.version = version
-		candidates = append(candidates, next)
-	}
-	for _, h := range candidates {
-		current := k.successor(row.TenantID, h)
-		current.version = chain.RootVersion
-		if current.generation == chain.Generation && equalDigests(k.digest(current, chain.RootVersion), chain.Digest) {
-			return h, current
-		}
-	}
-	return handle{}, handle{}
-}
-
-// stepUpHandles returns the session's handles if a step-up made them, none of
-// them has been used, and they are derived from the presented handle and a
-// client token with this digest.
-func (k *Keys) stepUpHandles(row *models.Session, presented handle, clientToken []byte) (made sessionHandles, ok bool) {
-	up := &row.History.StepUp
-	if up.FirstToken() == nil || up.Generation != row.Refresh.Generation {
-		return made, false
-	}
-	from := presented
-	if presented.kind != 0 {
-		if from, *made.of(presented.kind) = k.predecessor(row, presented); from.kind == 0 {
-			return made, false
-		}
-	}
-	for _, kind := range []handleKind{refreshToken, sessionToken} {
-		chain := chainOf(row, kind)
-		if kind == presented.kind || len(chain.Digest) == 0 {
-			continue
-		}
-		if k.all[chain.RootVersion] == nil {
-			return made, false
-		}
-		h := k.deriveHandle(row.TenantID, kind, row.ID, chain.Generation, chain.RootVersion, clientToken, from)
-		if !equalDigests(k.digest(h, chain.RootVersion), chain.Digest) {
-			return made, false
-		}
-		*made.of(kind) = h
-	}
-	return made, true
-}
 
 // findRepetition reports whether the request repeats a step-up that was carried
 // out but whose response was lost. The client token of such a request has been
@@ -135,15 +34,15 @@ func (s *Server) findRepetition(ctx context.Context, c *Client, x *exchangeReque
 	if err != nil {
 		return false, err
 	}
-	digest := clientTokenDigest(form.Get("subject_token"))
-	if !row.History.StepUp.HasToken(storedClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
+	digest := keys.ClientTokenDigest(form.Get("subject_token"))
+	if !row.History.StepUp.HasToken(keys.StoredClientToken(named.presented, digest)) || !c.alive(row, s.now()) {
 		return false, nil
 	}
 	first := digest
-	if named.presented.kind != 0 {
+	if named.presented.Kind != 0 {
 		first = row.History.StepUp.FirstToken()
 	}
-	made, ok := s.keys.stepUpHandles(row, named.presented, first)
+	made, ok := s.keys.StepUpHandles(row, named.presented, first)
 	if !ok {
 		return false, nil
 	}
@@ -194,11 +93,11 @@ func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *e
 	answer := access.response(x.scope)
 	answer.IssuedTokenType = x.issuedType
 	answer.setSession(c, row, row.Refresh.Generation)
-	if h := x.stepUp.handles.refresh; h.kind != 0 {
-		answer.RefreshToken = s.keys.encode(c.TenantID, h)
+	if h := x.stepUp.handles.Refresh; h.Kind != 0 {
+		answer.RefreshToken = s.keys.Encode(c.TenantID, h)
 	}
-	if h := x.stepUp.handles.session; h.kind != 0 {
-		answer.SessionToken = s.keys.encode(c.TenantID, h)
+	if h := x.stepUp.handles.Session; h.Kind != 0 {
+		answer.SessionToken = s.keys.Encode(c.TenantID, h)
 	}
 	return answer
 }
@@ -207,38 +106,38 @@ func (s *Server) stepUpResponse(ctx context.Context, call *Call, c *Client, x *e
 // Within the retry window of an earlier step-up with the same handle, it
 // changes nothing: both step-ups count, and both return the handles that the
 // first one made.
-func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made sessionHandles, events []models.Event, err error) {
+func (s *Server) moveHandles(row *models.Session, c *Client, x *exchangeRequest, call *Call, now time.Time) (made keys.Handles, events []models.Event, err error) {
 	presented, up := x.stepUp.presented, &row.History.StepUp
 	from := presented
-	if presented.kind != 0 {
+	if presented.Kind != 0 {
 		facts, derivable := s.stepUpFacts(call, c, row, presented)
 		outcome := session.DecideRefresh(now, facts)
-		if again, ok := s.keys.stepUpHandles(row, presented, up.FirstToken()); ok && derivable && session.InRetryWindow(now, facts) {
-			up.AddToken(storedClientToken(presented, x.stepUp.clientToken))
+		if again, ok := s.keys.StepUpHandles(row, presented, up.FirstToken()); ok && derivable && session.InRetryWindow(now, facts) {
+			up.AddToken(keys.StoredClientToken(presented, x.stepUp.clientToken))
 			return again, nil, nil
 		}
 		switch {
-		case !derivable && s.keys.classify(row, presented) == current:
+		case !derivable && s.keys.Classify(row, presented) == keys.Current:
 		case outcome == session.RefreshRotate, outcome == session.RefreshRecover:
 		case outcome == session.RefreshRetry:
-			_, from = s.keys.predecessor(row, presented)
+			_, from = s.keys.Predecessor(row, presented)
 		case outcome == session.RefreshRetryLate:
-			_, from = s.keys.predecessor(row, presented)
+			_, from = s.keys.Predecessor(row, presented)
 			events = s.recordLateRetry(row, call, facts, now)
 		default:
 			return made, nil, &chainRefused{*row, outcome}
 		}
 	}
 	made = s.replaceHandles(row, from, x.stepUp.clientToken, now)
-	up.Tokens = storedClientToken(from, x.stepUp.clientToken)
+	up.Tokens = keys.StoredClientToken(from, x.stepUp.clientToken)
 	return made, events, nil
 }
 
 // stepUpFacts returns the facts about a presented handle. derivable reports
 // whether the handle's root secret is still configured: a session token may
 // outlive it.
-func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, presented handle) (facts session.RefreshFacts, derivable bool) {
-	if s.keys.all[presented.version] == nil {
+func (s *Server) stepUpFacts(call *Call, c *Client, row *models.Session, presented keys.Handle) (facts session.RefreshFacts, derivable bool) {
+	if !s.keys.Accepts(int64(presented.Version)) {
 		return session.RefreshFacts{}, false
 	}
 	facts, _ = s.chainFacts(call, c, row, presented)
@@ -261,30 +160,30 @@ func (s *Server) recordLateRetry(row *models.Session, call *Call, f session.Refr
 
 // replaceHandles advances the chain of the presented handle to its successor,
 // and replaces the other handle by one that is derived from the client token.
-func (s *Server) replaceHandles(row *models.Session, presented handle, clientToken []byte, now time.Time) (made sessionHandles) {
-	up, issuing := &row.History.StepUp, s.keys.issuing.version
+func (s *Server) replaceHandles(row *models.Session, presented keys.Handle, clientToken []byte, now time.Time) (made keys.Handles) {
+	up, issuing := &row.History.StepUp, s.keys.Issuing()
 	up.Before, row.History.PreviousRoot = row.Assurance(), 0
-	for _, kind := range []handleKind{refreshToken, sessionToken} {
-		chain := chainOf(row, kind)
+	for _, kind := range []keys.Kind{keys.RefreshToken, keys.SessionToken} {
+		chain := keys.ChainOf(row, kind)
 		if len(chain.Digest) == 0 {
 			continue
 		}
-		var next handle
-		if kind == presented.kind && s.keys.all[presented.version] != nil {
-			next = s.keys.successor(row.TenantID, presented)
+		var next keys.Handle
+		if kind == presented.Kind && s.keys.Accepts(int64(presented.Version)) {
+			next = s.keys.Successor(row.TenantID, presented)
 		} else {
-			next = s.keys.deriveHandle(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, presented)
+			next = s.keys.DeriveHandle(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, presented)
 		}
 		switch {
-		case kind != refreshToken:
-		case kind == presented.kind:
-			row.History.PreviousRoot = presented.version
+		case kind != keys.RefreshToken:
+		case kind == presented.Kind:
+			row.History.PreviousRoot = presented.Version
 		default:
 			up.Superseded = up.Superseded.Add(chain.Generation)
 		}
-		*chain = s.keys.chain(row.TenantID, next)
+		*chain = s.keys.Chain(row.TenantID, next)
 		chain.RotatedAt = now
-		*made.of(kind) = next
+		*made.Of(kind) = next
 	}
 	if len(row.Refresh.Digest) == 0 {
 		row.Refresh.Generation++ // latchkey_generation increases even without a refresh token

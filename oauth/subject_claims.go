@@ -175,7 +175,7 @@ func amrClaim(v any) ([]string, error) {
 	room := maxAMR
 	for _, item := range list {
 		method, ok := item.(string)
-		text, err := encodeJSON(method)
+		text, err := jws.EncodeJSON(method)
 		if room -= len(text); !ok || method == "" || len(method) > 64 || malformed(method) || err != nil || room < 0 {
 			return nil, badClaims("amr must be a list of at most 20 short strings")
 		}

@@ -2,8 +2,10 @@ package oauth
 
 import (
 	"strings"
+	"sync/atomic"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -18,7 +20,7 @@ type Tenant struct {
 	row     models.Tenant
 	clients map[string]*Client
 	issuers []*issuerEntry
-	ring    *keyRing
+	ring    *keys.Ring
 	origins settings.OriginSet // of all clients
 
 	ownOrigin string // of Issuer
@@ -28,7 +30,8 @@ type Tenant struct {
 	attributeSources map[string][]string              // by attribute: the enabled entries that map it
 	issuerRows       map[string]*models.TrustedIssuer // by id, including those that do not compile on this node
 
-	metadata func() (*Document, error) // returns buildMetadata, called once
+	metadata  func() (*Document, error) // returns buildMetadata, called once
+	published atomic.Pointer[published] // what JWKS returned last
 
 	// Names that no subject may have, including those of clients and issuers
 	// that do not compile on this node and are not used.

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -40,7 +41,7 @@ func newThrottle() *throttle { return &throttle{recent: map[failure]time.Time{}}
 // zero. A secret whose sender has to wait is not counted, so that further
 // attempts do not make the wait longer.
 func (t *throttle) fail(tenant, client, ip string, now time.Time) time.Duration {
-	key := failure{[32]byte(fixedWidth(tenant)), [32]byte(fixedWidth(client)), network(ip)}
+	key := failure{sha256.Sum256([]byte(tenant)), sha256.Sum256([]byte(client)), network(ip)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	zero, known := t.recent[key]

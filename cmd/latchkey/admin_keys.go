@@ -12,19 +12,20 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
 
 func newAdminKeys(s *sharedFlags) *cobra.Command {
-	keys := group("admin-keys", "Create, list and revoke keys of the admin API")
-	keys.Long = `Manages the keys of the admin API and the console. Create the first key on the
+	parent := group("admin-keys", "Create, list and revoke keys of the admin API")
+	parent.Long = `Manages the keys of the admin API and the console. Create the first key on the
 server, where the command finds the configuration with the database and the root
 secret. With an owner's key, the command works from elsewhere too.` + remoteHelp
-	keys.Example = "  latchkey admin-keys create --name \"Anna's laptop\" --role owner\n  latchkey admin-keys list\n  latchkey admin-keys list --server https://admin.example.com --key-file admin-key"
-	s.addRemote(keys)
-	keys.AddCommand(newAdminKeysCreate(s), newAdminKeysList(s), newAdminKeysRevoke(s))
-	return keys
+	parent.Example = "  latchkey admin-keys create --name \"Anna's laptop\" --role owner\n  latchkey admin-keys list\n  latchkey admin-keys list --server https://admin.example.com --key-file admin-key"
+	s.addRemote(parent)
+	parent.AddCommand(newAdminKeysCreate(s), newAdminKeysList(s), newAdminKeysRevoke(s))
+	return parent
 }
 
 func newAdminKeysCreate(s *sharedFlags) *cobra.Command {
@@ -72,8 +73,8 @@ that was created over the admin API never outlives the key that created it.`,
 				}
 				return created(made.Key, made.ID)
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
-					key, row := keys.NewAdminKey()
+				return withKeys(cmd, s, func(store *models.Store, roots *keys.Roots) error {
+					key, row := roots.NewAdminKey()
 					spec.Fill(&row)
 					by := machine()
 					row.CreatedBy = by.Name
@@ -116,7 +117,7 @@ func newAdminKeysList(s *sharedFlags) *cobra.Command {
 				}
 				return nil
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+				return withKeys(cmd, s, func(store *models.Store, _ *keys.Roots) error {
 					return storedAdminKeys(cmd.Context(), store, add)
 				})
 			})
@@ -184,7 +185,7 @@ with it stay valid, unless --with-descendants revokes them too.`,
 				}
 				return err
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) (err error) {
+				return withKeys(cmd, s, func(store *models.Store, _ *keys.Roots) (err error) {
 					revoked, err = store.RevokeAdminKey(cmd.Context(), args[0], descendants, true, machine())
 					if errors.Is(err, models.ErrNotFound) {
 						return fmt.Errorf(unknown, args[0])

@@ -16,6 +16,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -157,7 +158,7 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 		}
 		defer cleanUp()
 	}
-	store, keys, err := openAll(cmd.Context(), c, log)
+	store, roots, err := openAll(cmd.Context(), c, log)
 	if err != nil {
 		return err
 	}
@@ -169,12 +170,12 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 		}
 		return validate(c)(tenants)
 	}
-	f, err := fileOf(c, keys)
+	f, err := fileOf(c, roots)
 	if err != nil {
 		return err
 	}
 	o.File = &f
-	changes, plan, err := difference(cmd.Context(), store, keys, c, o, ofServe)
+	changes, plan, err := difference(cmd.Context(), store, roots, c, o, ofServe)
 	var faults settings.Faults
 	if errors.As(err, &faults) {
 		return faulty(faults)
@@ -182,33 +183,33 @@ func applyFile(cmd *cobra.Command, c *config.Config, o models.ApplyOptions, ofSe
 	if err != nil || plan != nil && !printPlan(cmd.OutOrStdout(), plan) {
 		return err
 	}
-	if err := printDifference(cmd, store, keys, c, changes, o.DryRun); err != nil {
+	if err := printDifference(cmd, store, roots, c, changes, o.DryRun); err != nil {
 		return err
 	}
-	if err := warnAboutIssuers(cmd.Context(), cmd.ErrOrStderr(), outcome, c, store, keys); err != nil || o.DryRun {
+	if err := warnAboutIssuers(cmd.Context(), cmd.ErrOrStderr(), outcome, c, store, roots); err != nil || o.DryRun {
 		return err
 	}
-	return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).EnsureSigningKeys(cmd.Context())
+	return oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: roots, Log: log}).EnsureSigningKeys(cmd.Context())
 }
 
 // difference makes the changes, or computes them in a dry run. A file that names
 // something that serve owns would be rejected; for the file of serve itself,
 // difference returns the plan of the next start instead.
-func difference(ctx context.Context, store *models.Store, keys *oauth.Keys, c *config.Config, o models.ApplyOptions, ofServe bool) ([]models.Change, *models.Started, error) {
+func difference(ctx context.Context, store *models.Store, roots *keys.Roots, c *config.Config, o models.ApplyOptions, ofServe bool) ([]models.Change, *models.Started, error) {
 	if ofServe {
 		owned, err := store.Owned(ctx, c.Tenants)
 		if err != nil {
 			return nil, nil, err
 		}
 		if owned {
-			plan, err := store.PlanStart(ctx, c.Tenants, c.TenantsAtStart, *o.File, keys, o.Validate)
+			plan, err := store.PlanStart(ctx, c.Tenants, c.TenantsAtStart, *o.File, roots, o.Validate)
 			if err != nil {
 				return nil, nil, err
 			}
 			return plan.Changes, plan, nil
 		}
 	}
-	changes, err := store.Apply(ctx, c.Tenants, keys, o)
+	changes, err := store.Apply(ctx, c.Tenants, roots, o)
 	return changes, nil, err
 }
 
@@ -239,12 +240,12 @@ func resetRevision(cmd *cobra.Command, c *config.Config, dryRun bool) error {
 		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
 	}
 	c.Database.Migrate = c.Database.Migrate && !dryRun
-	store, keys, err := openAll(cmd.Context(), c, logger(c.Log))
+	store, roots, err := openAll(cmd.Context(), c, logger(c.Log))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	f, err := fileOf(c, keys)
+	f, err := fileOf(c, roots)
 	if err != nil {
 		return err
 	}
@@ -271,12 +272,12 @@ func resetRevision(cmd *cobra.Command, c *config.Config, dryRun bool) error {
 }
 
 // printDifference prints the changes, and what is suspended.
-func printDifference(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, c *config.Config, changes []models.Change, dry bool) error {
+func printDifference(cmd *cobra.Command, store *models.Store, roots *keys.Roots, c *config.Config, changes []models.Change, dry bool) error {
 	out := cmd.OutOrStdout()
 	for _, change := range changes {
 		change.Print(out)
 	}
-	if err := warnSuspended(cmd, store, keys, c.Tenants); err != nil {
+	if err := warnSuspended(cmd, store, roots, c.Tenants); err != nil {
 		return err
 	}
 	printNumber(out, len(changes), dry)
@@ -316,17 +317,17 @@ func faultsOfOutcome(ctx context.Context, c *config.Config, found settings.Fault
 		return alone
 	}
 	defer cleanUp()
-	store, keys, err := openAll(ctx, c, slog.New(slog.DiscardHandler))
+	store, roots, err := openAll(ctx, c, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return alone
 	}
 	defer store.Close()
-	f, err := fileOf(c, keys)
+	f, err := fileOf(c, roots)
 	if err != nil {
 		return alone
 	}
 	o.DryRun, o.Validate, o.File = true, validate(c), &f
-	_, plan, err := difference(ctx, store, keys, c, o, ofServe)
+	_, plan, err := difference(ctx, store, roots, c, o, ofServe)
 	if plan != nil && plan.Ignored != "" { // no start would check the file
 		return alone
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -131,7 +132,7 @@ func devConfig(folder, listen string) (*config.Config, error) {
 	if err := ownFolder(folder); err != nil {
 		return nil, err
 	}
-	secret, err := keepFile(filepath.Join(folder, "root-secret"), func() ([]byte, error) { return []byte(oauth.NewRootSecret()), nil })
+	secret, err := keepFile(filepath.Join(folder, "root-secret"), func() ([]byte, error) { return []byte(keys.NewRootSecret()), nil })
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/config"
-	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 func newDoctor(s *sharedFlags) *cobra.Command {
@@ -145,17 +145,17 @@ func (d *doctor) stored(ctx context.Context) {
 		d.add(isSkipped, "tenants", unchecked+"see database and schema")
 		return
 	}
-	keys, err := oauth.NewKeys(d.config.Secret)
+	roots, err := keys.NewRoots(d.config.Secret)
 	if err != nil {
 		d.add(isSkipped, "tenants", unchecked+"%v", err)
 		return
 	}
 	checked := map[string]bool{}
-	if store != nil && !d.served(ctx, store, keys, checked) {
+	if store != nil && !d.served(ctx, store, roots, checked) {
 		return
 	}
-	if d.valid && len(d.config.Tenants) > 0 && (store == nil || d.plan(ctx, store, keys)) {
-		d.onScratchDatabase(ctx, keys, checked)
+	if d.valid && len(d.config.Tenants) > 0 && (store == nil || d.plan(ctx, store, roots)) {
+		d.onScratchDatabase(ctx, roots, checked)
 	}
 }
 

@@ -10,12 +10,13 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
 // served examines the contents of the database. It reports whether the root secrets match.
-func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Keys, checked map[string]bool) bool {
-	server, err := newServer(d.config, store, keys, quiet)
+func (d *doctor) served(ctx context.Context, store *models.Store, roots *keys.Roots, checked map[string]bool) bool {
+	server, err := newServer(d.config, store, roots, quiet)
 	if err != nil {
 		d.add(isFault, "configuration", "%v", err)
 		return false
@@ -32,7 +33,7 @@ func (d *doctor) served(ctx context.Context, store *models.Store, keys *oauth.Ke
 	}
 	d.signing(reports)
 	d.issuers(reports, checked)
-	d.suspensions(ctx, store, keys)
+	d.suspensions(ctx, store, roots)
 	if addresses, err := store.Addresses(ctx); err == nil {
 		d.proxyAddress(addresses)
 	}
@@ -104,8 +105,8 @@ func (d *doctor) issuers(reports []oauth.TenantReport, checked map[string]bool) 
 const maxSuspensions = 20
 
 // suspensions reports what is suspended.
-func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oauth.Keys) {
-	list, err := store.Suspensions(ctx, keys, "")
+func (d *doctor) suspensions(ctx context.Context, store *models.Store, roots *keys.Roots) {
+	list, err := store.Suspensions(ctx, roots, "")
 	if err != nil {
 		d.add(isFault, "suspensions", "%v", err)
 		return
@@ -122,14 +123,14 @@ func (d *doctor) suspensions(ctx context.Context, store *models.Store, keys *oau
 
 // plan reports what a start would do with the file, and returns whether the file
 // has changes that no server has applied.
-func (d *doctor) plan(ctx context.Context, store *models.Store, keys *oauth.Keys) (changes bool) {
+func (d *doctor) plan(ctx context.Context, store *models.Store, roots *keys.Roots) (changes bool) {
 	if d.config.TenantsAtStart != settings.StartApply {
 		return false
 	}
-	f, err := fileOf(d.config, keys)
+	f, err := fileOf(d.config, roots)
 	var plan *models.Started
 	if err == nil {
-		plan, err = store.PlanStart(ctx, d.config.Tenants, d.config.TenantsAtStart, f, keys, validate(d.config))
+		plan, err = store.PlanStart(ctx, d.config.Tenants, d.config.TenantsAtStart, f, roots, validate(d.config))
 	}
 	var faults settings.Faults
 	switch {
@@ -155,7 +156,7 @@ func (d *doctor) plan(ctx context.Context, store *models.Store, keys *oauth.Keys
 
 // onScratchDatabase applies the file to a temporary database, and checks the issuers
 // of the file that have not been checked yet.
-func (d *doctor) onScratchDatabase(ctx context.Context, keys *oauth.Keys, checked map[string]bool) {
+func (d *doctor) onScratchDatabase(ctx context.Context, roots *keys.Roots, checked map[string]bool) {
 	folder, err := os.MkdirTemp("", "latchkey-doctor-")
 	if err != nil {
 		d.add(isSkipped, "issuers", "the tenants of the file were not checked: %v", err)
@@ -170,12 +171,12 @@ func (d *doctor) onScratchDatabase(ctx context.Context, keys *oauth.Keys, checke
 	defer store.Close()
 	err = store.Migrate(ctx)
 	if err == nil {
-		_, err = store.Apply(ctx, d.config.Tenants, keys, models.ApplyOptions{Replace: true, ServeFile: true, Validate: validate(d.config)})
+		_, err = store.Apply(ctx, d.config.Tenants, roots, models.ApplyOptions{Replace: true, ServeFile: true, Validate: validate(d.config)})
 	}
 	var reports []oauth.TenantReport
 	if err == nil {
 		var server *oauth.Server
-		if server, err = newServer(d.config, store, keys, quiet); err == nil {
+		if server, err = newServer(d.config, store, roots, quiet); err == nil {
 			reports, err = server.Inspect(ctx)
 		}
 	}

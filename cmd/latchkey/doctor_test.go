@@ -16,7 +16,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // examined runs the doctor in this process and returns its findings.
@@ -177,10 +177,10 @@ func TestDoctorReportsFaults(t *testing.T) {
 			isFault, "issuers", []string{"127-0-0-1-1", "cannot be fetched"}},
 		"an algorithm without a key": {func(d *deployment) { d.edit("algorithms: [ES256]", "algorithms: [RS256]"); d.started() },
 			isFault, "issuers", []string{"127-0-0-1-", "expected RS256", "set algorithms"}},
-		"the root secret of another deployment": {func(d *deployment) { d.write("root-secret", oauth.NewRootSecret()) },
+		"the root secret of another deployment": {func(d *deployment) { d.write("root-secret", keys.NewRootSecret()) },
 			isFault, "root secrets", []string{"does not match this database"}},
 		"an unused root secret": {func(d *deployment) {
-			d.write("root-secret", oauth.NewRootSecret()+"\n"+testserver.RootSecret)
+			d.write("root-secret", keys.NewRootSecret()+"\n"+testserver.RootSecret)
 			d.started()
 		}, isWarning, "root secrets", []string{"nothing depends on", "remove it"}},
 		"an older revision": {func(d *deployment) {

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -20,8 +21,8 @@ const issuerTimeout = 5 * time.Second
 // warnAboutIssuers fetches the keys of the tenants' trusted issuers, and prints a
 // warning for each issuer whose tokens cannot be verified. This never makes apply
 // fail: an issuer may be set up later, or be unreachable from this machine.
-func warnAboutIssuers(ctx context.Context, out io.Writer, tenants []settings.TenantSpec, c *config.Config, store *models.Store, keys *oauth.Keys) error {
-	server, err := newServer(c, store, keys, slog.New(slog.DiscardHandler))
+func warnAboutIssuers(ctx context.Context, out io.Writer, tenants []settings.TenantSpec, c *config.Config, store *models.Store, roots *keys.Roots) error {
+	server, err := newServer(c, store, roots, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

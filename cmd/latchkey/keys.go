@@ -11,20 +11,21 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
 
 func newKeys(s *sharedFlags) *cobra.Command {
 	var tenant string
-	keys := group("keys", "List, rotate or retire the signing keys of a tenant")
-	keys.Long = `Every tenant signs with its own keys. A key is first announced (published in the
+	parent := group("keys", "List, rotate or retire the signing keys of a tenant")
+	parent.Long = `Every tenant signs with its own keys. A key is first announced (published in the
 key set, so that verifiers can fetch it), then active, then verify-only until the
 last token that it signed has expired, then retired.` + remoteHelp
-	keys.Example = "  latchkey keys list --config latchkey.yaml\n  latchkey keys rotate --config latchkey.yaml"
-	s.addRemote(keys)
+	parent.Example = "  latchkey keys list --config latchkey.yaml\n  latchkey keys rotate --config latchkey.yaml"
+	s.addRemote(parent)
 	var asJSON bool
-	keys.PersistentFlags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant")
+	parent.PersistentFlags().StringVar(&tenant, "tenant", settings.DefaultTenant, "id of the tenant")
 	list := &cobra.Command{
 		Use: "list", Short: "List the keys and their states", Args: cobra.NoArgs,
 		Example: "  latchkey keys list --config latchkey.yaml --tenant acme\n  latchkey keys list --server https://admin.example.com --key-file admin-key",
@@ -47,8 +48,8 @@ last token that it signed has expired, then retired.` + remoteHelp
 		},
 	}
 	list.Flags().BoolVar(&asJSON, "json", false, "print a JSON object")
-	keys.AddCommand(list, &cobra.Command{
-		Use: "rotate", Short: "Announce a new key, which signs after " + oauth.Announcement.String(), Args: cobra.NoArgs,
+	parent.AddCommand(list, &cobra.Command{
+		Use: "rotate", Short: "Announce a new key, which signs after " + keys.Announcement.String(), Args: cobra.NoArgs,
 		Example: "  latchkey keys rotate --config latchkey.yaml --tenant acme",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			announced := func(kid, algorithm string, from models.Time) error {
@@ -106,7 +107,7 @@ lets them cache it for 5 minutes.`,
 			})
 		},
 	})
-	return keys
+	return parent
 }
 
 // oneKey requires the one argument of retire.
@@ -127,25 +128,25 @@ func withServer(cmd *cobra.Command, s *sharedFlags, fn func(*oauth.Server, *mode
 		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
 	}
 	log := logger(c.Log)
-	store, keys, err := openAll(cmd.Context(), c, log)
+	store, roots, err := openAll(cmd.Context(), c, log)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	return fn(oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}), store)
+	return fn(oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: roots, Log: log}), store)
 }
 
 func listKeys(cmd *cobra.Command, store *models.Store, tenant string) ([]admin.SigningKey, error) {
 	if _, err := store.TenantConfig(cmd.Context(), tenant); err != nil {
 		return nil, noTenant(err, tenant)
 	}
-	keys, err := store.SigningKeys(cmd.Context(), tenant)
+	ring, err := store.SigningKeys(cmd.Context(), tenant)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]admin.SigningKey, len(keys))
-	for i, state := range oauth.KeyStates(keys, store.Now()) {
-		k := keys[i]
+	list := make([]admin.SigningKey, len(ring))
+	for i, state := range keys.States(ring, store.Now()) {
+		k := ring[i]
 		list[i] = admin.SigningKey{Kid: k.Kid, Algorithm: k.Algorithm, State: string(state), CreatedAt: k.CreatedAt.Time, ActivatesAt: k.ActivatesAt.Time, RetiredAt: given(k.RetiredAt)}
 	}
 	return list, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/latchkey/latchkey/handlers"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -39,7 +40,7 @@ type node struct {
 	log    *slog.Logger
 	store  *models.Store
 	oauth  *oauth.Server
-	keys   *oauth.Keys
+	keys   *keys.Roots
 	dev    *oauth.ClientTokenIssuer // development only
 
 	hangups     chan os.Signal // receives SIGHUP; nil: the default action applies
@@ -51,36 +52,36 @@ type node struct {
 // newNode opens the database, applies the tenants of the configuration, and
 // creates missing signing keys. The caller closes the store.
 func newNode(ctx context.Context, c *config.Config, log *slog.Logger) (*node, error) {
-	store, keys, err := openAll(ctx, c, log)
+	store, roots, err := openAll(ctx, c, log)
 	if err != nil {
 		return nil, err
 	}
-	server, err := newServer(c, store, keys, log)
+	server, err := newServer(c, store, roots, log)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
-	n := &node{config: c, log: log, store: store, oauth: server, keys: keys}
-	if err := n.configure(ctx, keys); err != nil {
+	n := &node{config: c, log: log, store: store, oauth: server, keys: roots}
+	if err := n.configure(ctx, roots); err != nil {
 		store.Close()
 		return nil, err
 	}
 	return n, nil
 }
 
-func (n *node) configure(ctx context.Context, keys *oauth.Keys) error {
+func (n *node) configure(ctx context.Context, roots *keys.Roots) error {
 	if err := n.oauth.Reseal(ctx); err != nil {
 		return err
 	}
-	f, err := fileOf(n.config, keys)
+	f, err := fileOf(n.config, roots)
 	if err != nil {
 		return err
 	}
-	started, err := n.store.Start(ctx, n.config.Tenants, n.config.TenantsAtStart, f, keys, validate(n.config))
+	started, err := n.store.Start(ctx, n.config.Tenants, n.config.TenantsAtStart, f, roots, validate(n.config))
 	if err != nil {
 		return fmt.Errorf("apply the configuration: %w", err)
 	}
 	n.reportStart(started)
-	if err := n.reportSuspended(ctx, keys); err != nil {
+	if err := n.reportSuspended(ctx, roots); err != nil {
 		return err
 	}
 	return n.oauth.EnsureSigningKeys(ctx)
@@ -107,8 +108,8 @@ func (n *node) reportStart(s *models.Started) {
 }
 
 // reportSuspended logs which objects of the configuration are suspended.
-func (n *node) reportSuspended(ctx context.Context, keys *oauth.Keys) error {
-	list, err := n.store.SuspendedAmong(ctx, keys, n.config.Tenants)
+func (n *node) reportSuspended(ctx context.Context, roots *keys.Roots) error {
+	list, err := n.store.SuspendedAmong(ctx, roots, n.config.Tenants)
 	for _, s := range list {
 		n.log.Warn("suspended, regardless of the configuration file; latchkey resume lifts the suspension",
 			"tenant", s.TenantID, "kind", s.Kind, "id", s.ID, "since", stamp(s.SuspendedAt), "by", s.SuspendedBy, "reason", s.Reason)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 func newSecret(s *sharedFlags) *cobra.Command {
@@ -25,7 +26,7 @@ LATCHKEY_SECRET_FILE names.`,
   (umask 077; latchkey secret new > root-secret)`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(cmd.OutOrStdout(), oauth.NewRootSecret())
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), keys.NewRootSecret())
 			return err
 		},
 	}, &cobra.Command{

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -65,7 +66,7 @@ func (s *sharedFlags) check(use config.Use) (*config.Config, settings.Faults, er
 }
 
 // newServer returns the protocol server that c describes.
-func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slog.Logger) (*oauth.Server, error) {
+func newServer(c *config.Config, store *models.Store, roots *keys.Roots, log *slog.Logger) (*oauth.Server, error) {
 	var proxy *url.URL
 	if c.Fetch.Proxy != "" {
 		var err error
@@ -73,7 +74,7 @@ func newServer(c *config.Config, store *models.Store, keys *oauth.Keys, log *slo
 			return nil, errors.New("fetch.proxy is not a URL") // do not quote it: it may contain a password
 		}
 	}
-	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: keys, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Std()}), nil
+	return oauth.New(oauth.Config{FetchProxy: proxy, Issuer: c.Issuer, Store: store, Keys: roots, Log: log, IntrospectionMaxAge: c.Introspection.MaxAge.Std()}), nil
 }
 
 // faulty returns an error that lists every fault of a configuration.
@@ -82,10 +83,10 @@ func faulty(faults settings.Faults) error {
 }
 
 // fileOf returns the revision and digest of the tenants in c.
-func fileOf(c *config.Config, keys *oauth.Keys) (models.File, error) {
+func fileOf(c *config.Config, roots *keys.Roots) (models.File, error) {
 	content, err := models.FileContent(c.Tenants)
 	f := models.File{Revision: c.Revision}
-	f.Digest, f.Known = keys.DigestFile(content)
+	f.Digest, f.Known = roots.DigestFile(content)
 	return f, err
 }
 
@@ -137,8 +138,8 @@ func prepare(ctx context.Context, c *config.Config, store *models.Store, log *sl
 }
 
 // openAll opens the database and derives the keys, for every command except migrate.
-func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Store, *oauth.Keys, error) {
-	keys, err := oauth.NewKeys(c.Secret)
+func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.Store, *keys.Roots, error) {
+	roots, err := keys.NewRoots(c.Secret)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,7 +149,7 @@ func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.S
 	}
 	schema, err := store.Schema(ctx)
 	if err == nil && !schema.Empty { // check before writing anything, even the schema
-		err = oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: keys, Log: log}).CheckRootSecret(ctx)
+		err = oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: roots, Log: log}).CheckRootSecret(ctx)
 	}
 	if err == nil {
 		err = prepare(ctx, c, store, log)
@@ -157,5 +158,5 @@ func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.S
 		store.Close()
 		return nil, nil, err
 	}
-	return store, keys, nil
+	return store, roots, nil
 }

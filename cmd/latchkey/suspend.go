@@ -17,7 +17,7 @@ import (
 
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -63,9 +63,9 @@ id that is not in use yet can be suspended too.` + remoteHelp,
 				}
 				return s.suspendRemotely(cmd, client, ref, admin.SuspendOptions{Reason: reason, DryRun: dryRun})
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
+				return withKeys(cmd, s, func(store *models.Store, roots *keys.Roots) error {
 					if list {
-						return listSuspensions(cmd, store, keys, cmd.Flags().Changed("tenant"), tenant)
+						return listSuspensions(cmd, store, roots, cmd.Flags().Changed("tenant"), tenant)
 					}
 					out := cmd.OutOrStdout()
 					printLiveSessions(cmd.Context(), out, store, ref)
@@ -73,7 +73,7 @@ id that is not in use yet can be suspended too.` + remoteHelp,
 						fmt.Fprintln(out, "This was a dry run: nothing was changed.")
 						return nil
 					}
-					done, err := store.Suspend(cmd.Context(), keys, ref, machine(), reason)
+					done, err := store.Suspend(cmd.Context(), roots, ref, machine(), reason)
 					if err != nil {
 						return err
 					}
@@ -114,8 +114,8 @@ entries too.` + remoteHelp,
 			return s.either(cmd, func(client *admin.Client) error {
 				return s.resumeRemotely(cmd, client, ref)
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, keys *oauth.Keys) error {
-					lifted, err := store.Resume(cmd.Context(), keys, ref, machine())
+				return withKeys(cmd, s, func(store *models.Store, roots *keys.Roots) error {
+					lifted, err := store.Resume(cmd.Context(), roots, ref, machine())
 					if errors.Is(err, models.ErrNotSuspended) {
 						return fmt.Errorf("%s is not suspended; run latchkey suspend --list to see the suspensions", describe(ref))
 					}
@@ -303,11 +303,11 @@ func shellWord(text string) string {
 
 func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
-func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, oneTenant bool, tenant string) error {
+func listSuspensions(cmd *cobra.Command, store *models.Store, roots *keys.Roots, oneTenant bool, tenant string) error {
 	if !oneTenant {
 		tenant = ""
 	}
-	list, err := store.Suspensions(cmd.Context(), keys, tenant)
+	list, err := store.Suspensions(cmd.Context(), roots, tenant)
 	if err != nil {
 		return err
 	}
@@ -338,8 +338,8 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, 
 
 // warnSuspended prints which objects of a configuration are suspended, because
 // applying it does not lift their suspension.
-func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, tenants []settings.TenantSpec) error {
-	list, err := store.SuspendedAmong(cmd.Context(), keys, tenants)
+func warnSuspended(cmd *cobra.Command, store *models.Store, roots *keys.Roots, tenants []settings.TenantSpec) error {
+	list, err := store.SuspendedAmong(cmd.Context(), roots, tenants)
 	if err != nil {
 		return err
 	}
@@ -351,7 +351,7 @@ func warnSuspended(cmd *cobra.Command, store *models.Store, keys *oauth.Keys, te
 }
 
 // withKeys calls fn with the store and keys of an existing database.
-func withKeys(cmd *cobra.Command, s *sharedFlags, fn func(*models.Store, *oauth.Keys) error) error {
+func withKeys(cmd *cobra.Command, s *sharedFlags, fn func(*models.Store, *keys.Roots) error) error {
 	c, err := s.load(config.ForKeys)
 	if err != nil {
 		return err
@@ -359,10 +359,10 @@ func withKeys(cmd *cobra.Command, s *sharedFlags, fn func(*models.Store, *oauth.
 	if path, missing := missingDatabase(c); missing {
 		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
 	}
-	store, keys, err := openAll(cmd.Context(), c, logger(c.Log))
+	store, roots, err := openAll(cmd.Context(), c, logger(c.Log))
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	return fn(store, keys)
+	return fn(store, roots)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -35,7 +35,7 @@ func newUsers(s *sharedFlags) *cobra.Command {
 				stored := &models.User{Sub: user.Sub, TenantID: tenant, Attributes: user.Attributes, Disabled: user.Disabled, Suspended: user.Status.Suspended}
 				return showUser(cmd.OutOrStdout(), stored, user.Status.AttributesBy, user.Status.Sessions)
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+				return withKeys(cmd, s, func(store *models.Store, _ *keys.Roots) error {
 					user, err := store.User(cmd.Context(), tenant, args[0])
 					if err != nil {
 						return noUser(err, tenant, args[0])
@@ -70,7 +70,7 @@ suspend them: a suspension outlasts the deletion.`,
 				printDeleted(cmd, tenant, args[0], &models.Deletion{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended, WasDisabled: done.WasDisabled})
 				return nil
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+				return withKeys(cmd, s, func(store *models.Store, _ *keys.Roots) error {
 					done, err := store.DeleteUser(cmd.Context(), tenant, args[0], machine())
 					if done == nil {
 						return noUser(err, tenant, args[0])

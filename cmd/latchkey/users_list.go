@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/sdk/go/admin"
 )
 
@@ -76,7 +76,7 @@ SESSIONS  the number of live sessions`,
 				}
 				return show(list, page.NextCursor)
 			}, func() error {
-				return withKeys(cmd, s, func(store *models.Store, _ *oauth.Keys) error {
+				return withKeys(cmd, s, func(store *models.Store, _ *keys.Roots) error {
 					list, more, err := store.ListUsers(cmd.Context(), f)
 					switch {
 					case errors.Is(err, models.ErrNotSearchable):

@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -17,7 +18,7 @@ import (
 type Service struct {
 	Store   *models.Store
 	OAuth   *oauth.Server
-	Keys    *oauth.Keys
+	Keys    *keys.Roots
 	BaseURL string // the issuer of the tenant "default"
 	Log     *slog.Logger
 }

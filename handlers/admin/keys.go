@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // SigningKey is a signing key of a tenant.
@@ -31,13 +32,13 @@ func (s *Service) SigningKeys(ctx context.Context, c *Caller, tenant string) (*S
 	if err := s.tenantExists(ctx, tenant); err != nil {
 		return nil, err
 	}
-	keys, err := s.Store.SigningKeys(ctx, tenant)
+	ring, err := s.Store.SigningKeys(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
-	list := &SigningKeys{Items: make([]SigningKey, len(keys))}
-	for i, state := range oauth.KeyStates(keys, s.Store.Now()) {
-		k := keys[i]
+	list := &SigningKeys{Items: make([]SigningKey, len(ring))}
+	for i, state := range keys.States(ring, s.Store.Now()) {
+		k := ring[i]
 		list.Items[i] = SigningKey{k.Kid, k.Algorithm, string(state), k.CreatedAt.Time, k.ActivatesAt.Time, moment(k.RetiredAt)}
 	}
 	return list, nil
@@ -56,7 +57,7 @@ func (s *Service) RotateKey(ctx context.Context, c *Caller, tenant string) (*Sig
 	if err != nil {
 		return nil, err
 	}
-	return &SigningKey{key.Kid, key.Algorithm, string(oauth.KeyAnnounced), key.CreatedAt.Time, key.ActivatesAt.Time, nil}, nil
+	return &SigningKey{key.Kid, key.Algorithm, string(keys.Announced), key.CreatedAt.Time, key.ActivatesAt.Time, nil}, nil
 }
 
 // RetiredKey is the response to the retirement of a key.

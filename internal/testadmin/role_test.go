@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 )
 
 // mayCall lists the roles that may call each operation: o is owner, a is admin, s is
@@ -33,7 +34,7 @@ var mayCall = map[string]string{
 func TestEachRoleMayCallOnlyItsOperations(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		v := pathValues(t, d)
-		keys := map[string]string{"o": d.owner, "a": d.admin, "s": d.support, "v": d.viewer}
+		held := map[string]string{"o": d.owner, "a": d.admin, "s": d.support, "v": d.viewer}
 		for _, op := range theDocument().operations {
 			may, known := mayCall[op.id]
 			if !known {
@@ -44,7 +45,7 @@ func TestEachRoleMayCallOnlyItsOperations(t *testing.T) {
 			// First the roles that may not call it, so that nothing has changed yet.
 			before := d.Stored(configured...)
 			for _, allowed := range []bool{false, true} {
-				for role, key := range keys {
+				for role, key := range held {
 					if strings.Contains(may, role) != allowed {
 						continue
 					}
@@ -186,7 +187,7 @@ func TestInvalidKeysAreRefused(t *testing.T) {
 		want(t, 200, d.call(t, revoked, "GET", "/self", nil))
 		want(t, 200, d.call(t, d.owner, "DELETE", "/admin-keys/"+row.ID, nil))
 		d.Clock.Advance(time.Hour)
-		foreign, err := oauth.NewKeys([]string{testserver.NextRoot})
+		foreign, err := keys.NewRoots([]string{testserver.NextRoot})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -88,7 +89,7 @@ type Server struct {
 	Clock *Clock
 	Store *models.Store
 	OAuth *oauth.Server
-	Keys  *oauth.Keys
+	Keys  *keys.Roots
 	Log   *Log
 
 	Metrics http.Handler // of the server and of the admin API
@@ -147,7 +148,7 @@ func New(t testing.TB, o Options) *Server {
 	log := slog.New(slog.NewJSONHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 
 	var err error
-	s.Keys, err = oauth.NewKeys(o.Roots)
+	s.Keys, err = keys.NewRoots(o.Roots)
 	must(t, err)
 	s.Store, err = models.Open(ctx, o.DatabaseURL, models.Options{Clock: o.Clock.Now, TrustClock: true, Tracer: o.Tracer, Dial: testdb.Dial, Log: log})
 	must(t, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -72,8 +73,8 @@ func TestSigningKeysAreRotatedOnSchedule(t *testing.T) {
 		if got := publishedKids(d); !slices.Equal(got, both[:1]) {
 			t.Errorf("published %v after the last token of the old key", got)
 		}
-		keys := keys(d)
-		if len(keys) != 2 || len(keys[0].Sealed) != 0 || len(keys[1].Sealed) == 0 {
+		ring := signingKeys(d)
+		if len(ring) != 2 || len(ring[0].Sealed) != 0 || len(ring[1].Sealed) == 0 {
 			t.Error("the private part of the old key is still kept")
 		}
 	})
@@ -90,7 +91,7 @@ func TestKeyRotationOfATenantCanBeTurnedOff(t *testing.T) {
 	d.Apply(spec)
 	d.Clock.Advance(1000 * 24 * time.Hour)
 	runMaintenance(d)
-	if n := len(keys(d)); n != 1 {
+	if n := len(signingKeys(d)); n != 1 {
 		t.Errorf("%d keys", n)
 	}
 }
@@ -103,15 +104,15 @@ func TestRotationUnderLoadRejectsNothing(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.pass(6*time.Second, 3*time.Second)
-			l.pass(oauth.Announcement-12*time.Second, 4*time.Minute)
+			l.pass(keys.Announcement-12*time.Second, 4*time.Minute)
 			l.pass(12*time.Second, 4*time.Second)
 			l.jump(24 * time.Hour)
 			runMaintenance(d)
 			l.pass(time.Minute, 30*time.Second)
 		}
 		l.end()
-		if kids := publishedKids(d); len(kids) != 1 || len(keys(d)) != 3 {
-			t.Errorf("published %v of %d keys", kids, len(keys(d)))
+		if kids := publishedKids(d); len(kids) != 1 || len(signingKeys(d)) != 3 {
+			t.Errorf("published %v of %d keys", kids, len(signingKeys(d)))
 		}
 	})
 }
@@ -137,7 +138,7 @@ func TestTokensOfARetiredKeyAreRejected(t *testing.T) {
 		if kidOf(next.Text("access_token")) != signs || !d.Active(next.Text("access_token")) {
 			t.Error("the session did not continue with the new key")
 		}
-		for _, k := range keys(d) {
+		for _, k := range signingKeys(d) {
 			if (len(k.Sealed) == 0) != (k.Kid == kid) {
 				t.Error("the private part of the retired key, and only that, is to be destroyed")
 			}
@@ -177,7 +178,7 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Clock.Advance(oauth.Announcement)
+	d.Clock.Advance(keys.Announcement)
 	t.Run("verify-only", func(t *testing.T) {
 		if signs := retire(d, first); signs != third.Kid || !slices.Equal(publishedKids(d), []string{third.Kid}) {
 			t.Errorf("%s signs, published %v", signs, publishedKids(d))
@@ -191,8 +192,8 @@ func TestRetiringAnotherKeyLeavesTheSigningOne(t *testing.T) {
 			t.Errorf("%s: %v", kid, err)
 		}
 	}
-	if len(keys(d)) != 3 {
-		t.Errorf("%d keys; what was refused made one", len(keys(d)))
+	if len(signingKeys(d)) != 3 {
+		t.Errorf("%d keys; what was refused made one", len(signingKeys(d)))
 	}
 }
 

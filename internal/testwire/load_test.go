@@ -167,8 +167,8 @@ func kidOf(token string) string {
 	return header.Kid
 }
 
-// keys returns the tenant's keys as an operator sees them.
-func keys(d *testserver.Deployment) []models.SigningKey {
+// signingKeys returns the tenant's keys as an operator sees them.
+func signingKeys(d *testserver.Deployment) []models.SigningKey {
 	d.T.Helper()
 	keys, err := d.Store.SigningKeys(d.T.Context(), "default")
 	if err != nil {

@@ -164,3 +164,13 @@ func strictMembers(d *json.Decoder, open json.Delim, depth int) error {
 	}
 	return nil
 }
+
+// EncodeJSON encodes v without escaping <, > and &: tokens are not HTML, and
+// escapes would make them longer.
+func EncodeJSON(v any) ([]byte, error) {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n")), err
+}

@@ -1,10 +1,9 @@
-package oauth
+package keys
 
 import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -13,24 +12,24 @@ import (
 	"github.com/latchkey/latchkey/oauth/jws"
 )
 
-// keyRing holds the signing keys of one tenant as a node has loaded them.
-type keyRing struct {
+// Ring holds the signing keys of one tenant as a node has loaded them.
+type Ring struct {
 	rows  []models.SigningKey    // in the order in which they activate
 	byKid map[string]*signingKey // nil: its root secret is not configured, which is a fault of this server
 
-	published atomic.Pointer[published]
-	verified  verifiedTokens
+	verified verifiedTokens
 }
 
-// newKeyRing decrypts the keys. A key that cannot be decrypted is left out and
-// named in the error; the others can be used.
-func newKeyRing(k *Keys, rows []models.SigningKey) (*keyRing, error) {
-	ring := &keyRing{byKid: map[string]*signingKey{}}
+// NewRing decrypts the keys and prepares them to sign tokens of the given types.
+// A key that cannot be decrypted is left out and named in the error; the others
+// can be used.
+func NewRing(k *Roots, rows []models.SigningKey, types ...string) (*Ring, error) {
+	ring := &Ring{byKid: map[string]*signingKey{}}
 	var faults []error
 	for _, row := range rows {
 		key, err := k.unsealKey(row)
 		if err == nil {
-			err = key.prepare(jws.TypAccessToken, jws.TypJWT, typIntrospection, typStatusList, typClientToken, typSecurityEvent)
+			err = key.prepare(types...)
 		}
 		if err != nil {
 			faults = append(faults, fmt.Errorf("signing key %s: %w", row.Kid, err))
@@ -57,52 +56,62 @@ func (k *signingKey) prepare(types ...string) error {
 	return nil
 }
 
+// Active returns the kid of the key that signs at now, or ErrNoSigningKey.
+func (r *Ring) Active(now time.Time) (kid string, err error) {
+	key, err := r.active(now)
+	if err != nil {
+		return "", err
+	}
+	return key.kid, nil
+}
+
 // active returns the key that signs at now.
-func (r *keyRing) active(now time.Time) (*signingKey, error) {
-	states := KeyStates(r.rows, now)
+func (r *Ring) active(now time.Time) (*signingKey, error) {
+	states := States(r.rows, now)
 	for i, row := range r.rows {
-		if key := r.byKid[row.Kid]; key != nil && states[i] == KeyActive {
+		if key := r.byKid[row.Kid]; key != nil && states[i] == Active {
 			return key, nil
 		}
 	}
-	return nil, errNoSigningKey
+	return nil, ErrNoSigningKey
 }
 
-var errNoSigningKey = errors.New("no active signing key")
+// ErrNoSigningKey means that no key signs at the time.
+var ErrNoSigningKey = errors.New("no active signing key")
 
 // verifier returns the key with the given kid if tokens that it signed are
 // still accepted, and nil otherwise.
-func (r *keyRing) verifier(kid string, now time.Time) *signingKey {
-	states := KeyStates(r.rows, now)
+func (r *Ring) verifier(kid string, now time.Time) *signingKey {
+	states := States(r.rows, now)
 	for i, row := range r.rows {
-		if row.Kid == kid && states[i] != KeyRetired {
+		if row.Kid == kid && states[i] != Retired {
 			return r.byKid[kid]
 		}
 	}
 	return nil
 }
 
-// jwks returns the published key set: announced, active and verify-only keys,
+// JWKS returns the published key set: announced, active and verify-only keys,
 // newest first (RFC 7517 §5).
-func (r *keyRing) jwks(now time.Time) jose.JSONWebKeySet {
+func (r *Ring) JWKS(now time.Time) jose.JSONWebKeySet {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
-	states := KeyStates(r.rows, now)
+	states := States(r.rows, now)
 	for i := len(r.rows) - 1; i >= 0; i-- {
-		if key := r.byKid[r.rows[i].Kid]; key != nil && states[i] != KeyRetired {
+		if key := r.byKid[r.rows[i].Kid]; key != nil && states[i] != Retired {
 			set.Keys = append(set.Keys, key.public)
 		}
 	}
 	return set
 }
 
-// sign returns a compact JWS of the claims, signed with the active key. The
-// caller holds a signing slot.
-func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
+// Sign returns a compact JWS of the claims, signed with the active key. The
+// caller limits how many signatures are in progress.
+func (r *Ring) Sign(now time.Time, typ string, claims any) (string, error) {
 	key, err := r.active(now)
 	if err != nil {
 		return "", err
 	}
-	payload, err := encodeJSON(claims)
+	payload, err := jws.EncodeJSON(claims)
 	if err != nil {
 		return "", err
 	}
@@ -113,9 +122,9 @@ func (r *keyRing) sign(now time.Time, typ string, claims any) (string, error) {
 	return signed.CompactSerialize()
 }
 
-// verify checks the signature of a token with the key that its kid names, which
+// Verify checks the signature of a token with the key that its kid names, which
 // may be any key of the ring, and returns the token's typ and payload.
-func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byte, err error) {
+func (r *Ring) Verify(now time.Time, token string) (typ string, payload []byte, err error) {
 	if good, is := r.verified.find(token); is && r.verifier(good.kid, now) != nil {
 		return good.typ, good.payload, nil
 	}
@@ -124,11 +133,11 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 		return "", nil, err
 	}
 	if key, known := r.byKid[header.Kid]; known && key == nil {
-		return "", nil, errUnopenedKey
+		return "", nil, ErrUnopenedKey
 	}
 	key := r.verifier(header.Kid, now)
 	if key == nil {
-		return "", nil, errUnknownKid
+		return "", nil, ErrUnknownKid
 	}
 	if header.Alg != string(key.alg) {
 		return "", nil, errors.New("alg does not match the key")
@@ -146,6 +155,11 @@ func (r *keyRing) verify(now time.Time, token string) (typ string, payload []byt
 }
 
 var (
-	errUnknownKid  = errors.New("unknown kid")
-	errUnopenedKey = errors.New("this node cannot decrypt the token's signing key")
+	// ErrUnknownKid means that no key of the ring has the kid, or that the key has
+	// been retired.
+	ErrUnknownKid = errors.New("unknown kid")
+
+	// ErrUnopenedKey means that the key is sealed with a root secret that is not
+	// configured. It is a fault of this server, not of the token.
+	ErrUnopenedKey = errors.New("this node cannot decrypt the token's signing key")
 )

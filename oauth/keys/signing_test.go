@@ -1,4 +1,4 @@
-package oauth
+package keys
 
 import (
 	"fmt"
@@ -60,7 +60,7 @@ func TestKeyStates(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			var got []string
-			for _, state := range KeyStates(row.keys, epoch.Add(row.now)) {
+			for _, state := range States(row.keys, epoch.Add(row.now)) {
 				got = append(got, string(state))
 			}
 			if text := strings.Join(got, " "); text != row.want {
@@ -87,15 +87,15 @@ func TestExactlyOneKeyIsActiveIfAnyCanBe(t *testing.T) {
 		for now := range 120 {
 			at := epoch.Add(time.Duration(now) * time.Hour)
 			active, could := 0, 0
-			for i, state := range KeyStates(keys, at) {
-				if state == KeyActive {
+			for i, state := range States(keys, at) {
+				if state == Active {
 					active++
 				}
 				retired := !keys[i].RetiredAt.IsZero() && !at.Before(keys[i].RetiredAt.Time)
 				if !retired && !at.Before(keys[i].ActivatesAt.Time) {
 					could = 1
 				}
-				if retired && state != KeyRetired {
+				if retired && state != Retired {
 					t.Fatalf("a retired key is %s: %v at %d h", state, moments, now)
 				}
 			}

@@ -1,4 +1,4 @@
-package oauth
+package keys
 
 import (
 	"crypto/sha256"

@@ -1,6 +1,8 @@
-package oauth
+package keys
 
 import (
+	"crypto"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
@@ -17,7 +19,7 @@ import (
 )
 
 // newRow returns a sealed key of tenant "default" that activates that long after epoch.
-func newRow(t *testing.T, k *Keys, algorithm string, activates time.Duration) models.SigningKey {
+func newRow(t *testing.T, k *Roots, algorithm string, activates time.Duration) models.SigningKey {
 	t.Helper()
 	row, err := k.NewSigningKey("default", algorithm, epoch, epoch.Add(activates))
 	if err != nil {
@@ -26,18 +28,18 @@ func newRow(t *testing.T, k *Keys, algorithm string, activates time.Duration) mo
 	return row
 }
 
-func ringOf(t *testing.T, k *Keys, rows ...models.SigningKey) *keyRing {
+func ringOf(t *testing.T, k *Roots, rows ...models.SigningKey) *Ring {
 	t.Helper()
-	ring, err := newKeyRing(k, rows)
+	ring, err := NewRing(k, rows, jws.TypAccessToken)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return ring
 }
 
-func signedAt(t *testing.T, ring *keyRing, now time.Time) string {
+func signedAt(t *testing.T, ring *Ring, now time.Time) string {
 	t.Helper()
-	token, err := ring.sign(now, jws.TypAccessToken, map[string]any{"sub": "alice"})
+	token, err := ring.Sign(now, jws.TypAccessToken, map[string]any{"sub": "alice"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,10 +68,10 @@ func TestKeyRingSignsAndVerifiesByKid(t *testing.T) {
 				"while its key signs":              {0, nil},
 				"while its key only verifies":      {day, nil},
 				"until the last moment of its key": {2*day + 29*time.Second, nil},
-				"after the last moment of its key": {2*day + 30*time.Second, errUnknownKid},
+				"after the last moment of its key": {2*day + 30*time.Second, ErrUnknownKid},
 				"before its key activates":         {-time.Hour, nil}, // announced keys are published, and verify
 			} {
-				typ, payload, err := ring.verify(epoch.Add(c.after), old)
+				typ, payload, err := ring.Verify(epoch.Add(c.after), old)
 				if !errors.Is(err, c.want) || c.want == nil && (typ != "at+jwt" || string(payload) != `{"sub":"alice"}`) {
 					t.Errorf("%s: %q %s %v", name, typ, payload, err)
 				}
@@ -84,7 +86,7 @@ func TestKeyRingRejects(t *testing.T) {
 	ring := ringOf(t, k, row)
 	good := signedAt(t, ring, epoch)
 	foreign := signedAt(t, ringOf(t, k, newRow(t, k, "ES256", 0)), epoch)
-	if _, _, err := ring.verify(epoch, good); err != nil { // and caches it
+	if _, _, err := ring.Verify(epoch, good); err != nil { // and caches it
 		t.Fatal(err)
 	}
 	parts := strings.Split(good, ".")
@@ -112,11 +114,11 @@ func TestKeyRingRejects(t *testing.T) {
 		"no signature":                          parts[0] + "." + parts[1] + ".",
 		"a signature that is the digest":        relabelled(`{"alg":"ES256","kid":"`+row.Kid+`"}`, twice),
 	} {
-		if _, payload, err := ring.verify(epoch, token); err == nil {
+		if _, payload, err := ring.Verify(epoch, token); err == nil {
 			t.Errorf("%s is accepted: %s", name, payload)
 		}
 	}
-	if _, _, err := ring.verify(epoch, foreign); !errors.Is(err, errUnknownKid) {
+	if _, _, err := ring.Verify(epoch, foreign); !errors.Is(err, ErrUnknownKid) {
 		t.Errorf("an unknown kid returns %v, so the node would not look for a key that another node has just made", err)
 	}
 }
@@ -149,17 +151,17 @@ func TestKeyRingLeavesOutKeysThatDoNotMatchTheirRow(t *testing.T) {
 		}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			ring, err := newKeyRing(k, []models.SigningKey{good, bad})
+			ring, err := NewRing(k, []models.SigningKey{good, bad}, jws.TypAccessToken)
 			if err == nil || !strings.Contains(err.Error(), bad.Kid) {
 				t.Errorf("the error does not name the key: %v", err)
 			}
 			if key, err := ring.active(epoch.Add(time.Hour)); err == nil && key.kid != good.Kid {
 				t.Errorf("it signs as %s", key.kid)
 			}
-			if set := ring.jwks(epoch.Add(time.Hour)); len(set.Keys) != 1 || set.Keys[0].KeyID != good.Kid {
+			if set := ring.JWKS(epoch.Add(time.Hour)); len(set.Keys) != 1 || set.Keys[0].KeyID != good.Kid {
 				t.Errorf("published: %+v", set)
 			}
-			if _, _, err := ring.verify(epoch.Add(time.Hour), signedAt(t, ring, epoch)); err != nil {
+			if _, _, err := ring.Verify(epoch.Add(time.Hour), signedAt(t, ring, epoch)); err != nil {
 				t.Errorf("the good key cannot be used: %v", err)
 			}
 		})
@@ -178,14 +180,14 @@ func TestKeySetHasPublicKeysInService(t *testing.T) {
 		5 * day: {rows[2].Kid},
 	} {
 		var got []string
-		for _, key := range ring.jwks(epoch.Add(after)).Keys {
+		for _, key := range ring.JWKS(epoch.Add(after)).Keys {
 			got = append(got, key.KeyID)
 		}
 		if strings.Join(got, " ") != strings.Join(want, " ") {
 			t.Errorf("after %v: %v, want %v", after, got, want)
 		}
 	}
-	text, err := json.Marshal(ring.jwks(epoch))
+	text, err := json.Marshal(ring.JWKS(epoch))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,8 +201,64 @@ func TestKeySetHasPublicKeysInService(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range set.Keys {
-		if kid, err := thumbprint(key.Key); err != nil || kid != key.KeyID || key.Use != "sig" || key.Algorithm == "" || !key.IsPublic() {
+		if kid, err := Thumbprint(key.Key); err != nil || kid != key.KeyID || key.Use != "sig" || key.Algorithm == "" || !key.IsPublic() {
 			t.Errorf("%+v: thumbprint %s", key, kid)
 		}
+	}
+}
+
+// ownKey returns a ring with one key, and a function that signs any token with it.
+func ownKey(t *testing.T) (ring *Ring, kid string, pen func(header, payload string) string) {
+	t.Helper()
+	k := keysOf(t, rootA)
+	row := newRow(t, k, "Ed25519", 0)
+	ring = ringOf(t, k, row)
+	return ring, row.Kid, func(header, payload string) string {
+		input := testjose.Base64(header) + "." + testjose.Base64(payload)
+		signature, err := ring.byKid[row.Kid].private.Sign(rand.Reader, []byte(input), crypto.Hash(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return input + "." + testjose.Base64(string(signature))
+	}
+}
+
+// Only this server can make such signatures. Malformed tokens are rejected all
+// the same, but not because of their signature.
+func TestKeyRingRejectsMalformedTokensOfItsOwnKey(t *testing.T) {
+	ring, kid, pen := ownKey(t)
+	with := func(members string) string { return `{"alg":"EdDSA","kid":"` + kid + `"` + members + `}` }
+	if _, _, err := ring.Verify(epoch, pen(with(""), `{}`)); err != nil {
+		t.Fatalf("the token that the others are made from: %v", err)
+	}
+	for name, header := range map[string]string{
+		"crit":                                with(`,"crit":["exp"]`),
+		"an empty crit":                       with(`,"crit":[]`),
+		"b64":                                 with(`,"b64":true`),
+		"zip":                                 with(`,"zip":"DEF"`),
+		"enc":                                 with(`,"enc":"A128GCM"`),
+		"alg twice":                           with(`,"alg":"EdDSA"`),
+		"a member twice, one of them escaped": with(`,"\u006bid":"` + kid + `"`),
+		"two members further inside":          with(`,"a":{"b":1,"b":1}`),
+		"data after the header":               with("") + "{}",
+		"invalid UTF-8":                       with(`,"a":"` + "\xff" + `"`),
+		"more than 4 KiB":                     with(`,"a":"` + strings.Repeat("a", 4<<10) + `"`),
+		"seventeen levels":                    with(`,"a":` + testjose.Nested(16)),
+		"no alg":                              `{"kid":"` + kid + `"}`,
+		"alg none":                            `{"alg":"none","kid":"` + kid + `"}`,
+		"its alg in another case":             `{"alg":"eddsa","kid":"` + kid + `"}`,
+		"its alg under another name":          `{"alg":"Ed25519","kid":"` + kid + `"}`,
+		"another alg":                         `{"alg":"ES256","kid":"` + kid + `"}`,
+		"no kid":                              `{"alg":"EdDSA"}`,
+		"an empty kid":                        `{"alg":"EdDSA","kid":""}`,
+		"a kid that is a list":                `{"alg":"EdDSA","kid":["` + kid + `"]}`,
+		"its kid with a space":                `{"alg":"EdDSA","kid":"` + kid + ` "}`,
+	} {
+		if _, payload, err := ring.Verify(epoch, pen(header, `{}`)); err == nil {
+			t.Errorf("%s: accepted with the payload %s", name, payload)
+		}
+	}
+	if _, _, err := ring.Verify(epoch, pen(with(""), `{"a":"`+strings.Repeat("a", 12<<10)+`"}`)); err == nil {
+		t.Error("a token of more than 16 KiB is accepted")
 	}
 }

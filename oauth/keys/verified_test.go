@@ -1,4 +1,4 @@
-package oauth
+package keys
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ func TestAVerifiedTokenIsCached(t *testing.T) {
 		t.Fatal("a token is cached before it was verified")
 	}
 	for range 2 {
-		if typ, payload, err := ring.verify(epoch, token); err != nil || typ != "at+jwt" || string(payload) != `{"sub":"alice"}` {
+		if typ, payload, err := ring.Verify(epoch, token); err != nil || typ != "at+jwt" || string(payload) != `{"sub":"alice"}` {
 			t.Errorf("%q %s %v", typ, payload, err)
 		}
 	}
@@ -27,14 +27,14 @@ func TestAVerifiedTokenIsCached(t *testing.T) {
 	for i := range token {
 		changed := []byte(token)
 		changed[i] ^= 1
-		if _, payload, err := ring.verify(epoch, string(changed)); err == nil {
+		if _, payload, err := ring.Verify(epoch, string(changed)); err == nil {
 			t.Errorf("accepted with another character at %d: %s", i, payload)
 		}
 	}
-	if _, _, err := ring.verify(epoch.Add(48*time.Hour), token); !errors.Is(err, errUnknownKid) {
+	if _, _, err := ring.Verify(epoch.Add(48*time.Hour), token); !errors.Is(err, ErrUnknownKid) {
 		t.Errorf("after its key has been retired: %v", err)
 	}
-	if _, _, err := ringOf(t, k, next).verify(epoch, token); !errors.Is(err, errUnknownKid) {
+	if _, _, err := ringOf(t, k, next).Verify(epoch, token); !errors.Is(err, ErrUnknownKid) {
 		t.Errorf("without its key: %v", err)
 	}
 }

@@ -1,4 +1,8 @@
-package oauth
+// Package keys holds the root secrets and the signing keys. It derives keys from
+// root secrets, makes and recognizes the tokens that refer to sessions, digests and
+// seals secrets, and signs and verifies tokens with the keys of a tenant. No other
+// package derives a key.
+package keys
 
 import (
 	"crypto/aes"
@@ -12,6 +16,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/latchkey/latchkey/models"
 )
@@ -42,19 +49,19 @@ type root struct {
 	seal          cipher.AEAD
 }
 
-// Keys holds the root secrets of a deployment. The first one issues; all of
-// them are accepted. Keys is safe for concurrent use.
-type Keys struct {
+// Roots holds the root secrets of a deployment. The first one issues; all of
+// them are accepted. Roots is safe for concurrent use.
+type Roots struct {
 	issuing *root
 	all     map[uint32]*root
 }
 
-// NewKeys derives the keys of each secret.
-func NewKeys(secrets []string) (*Keys, error) {
+// NewRoots derives the keys of each secret.
+func NewRoots(secrets []string) (*Roots, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("no root secret")
 	}
-	k := &Keys{all: map[uint32]*root{}}
+	k := &Roots{all: map[uint32]*root{}}
 	for _, secret := range secrets {
 		if len(secret) < MinRootSecret {
 			return nil, fmt.Errorf("a root secret has %d bytes; it must have at least %d", len(secret), MinRootSecret)
@@ -72,6 +79,26 @@ func NewKeys(secrets []string) (*Keys, error) {
 		}
 	}
 	return k, nil
+}
+
+// Issuing returns the version of the root secret that issues: a fingerprint of
+// it.
+func (k *Roots) Issuing() uint32 { return k.issuing.version }
+
+// Accepts reports whether the root secret with the version is configured.
+func (k *Roots) Accepts(version int64) bool { return k.all[uint32(version)] != nil }
+
+// Versions returns the versions of all configured root secrets, in no order.
+func (k *Roots) Versions() []uint32 { return slices.Collect(maps.Keys(k.all)) }
+
+// Fingerprints lists the fingerprints of the configured root secrets.
+func (k *Roots) Fingerprints() string {
+	var list []string
+	for version := range k.all {
+		list = append(list, fmt.Sprintf("%08x", version))
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
 }
 
 // deriveRoot derives the keys of one secret.
@@ -124,7 +151,7 @@ func fixedWidth(s string) []byte {
 // DigestClientSecret implements models.Secrets. The secret has 256 random bits,
 // or an operator has chosen a long one, so that a keyed digest, which takes a
 // microsecond, is enough.
-func (k *Keys) DigestClientSecret(tenant, client, secret string) models.Digest {
+func (k *Roots) DigestClientSecret(tenant, client, secret string) models.Digest {
 	return k.issuing.clientDigest(tenant, client, secret)
 }
 
@@ -138,14 +165,14 @@ func (r *root) clientDigest(tenant, client, secret string) models.Digest {
 
 // MatchClientSecret implements models.Secrets, in constant time. A digest under
 // a root secret that is no longer configured matches no secret.
-func (k *Keys) MatchClientSecret(tenant, client, secret string, stored models.Digest) bool {
+func (k *Roots) MatchClientSecret(tenant, client, secret string, stored models.Digest) bool {
 	r := k.all[uint32(stored.RootVersion)]
 	return r != nil && hmac.Equal(r.clientDigest(tenant, client, secret).Digest, stored.Digest)
 }
 
 // DigestFile digests a configuration file, which contains secrets, under the
 // issuing root secret and under every accepted one.
-func (k *Keys) DigestFile(content []byte) (digest string, known []string) {
+func (k *Roots) DigestFile(content []byte) (digest string, known []string) {
 	of := func(r *root) string { return hex.EncodeToString(mac(r.digestFile, content)) }
 	for _, r := range k.all {
 		known = append(known, of(r))
@@ -154,41 +181,52 @@ func (k *Keys) DigestFile(content []byte) (digest string, known []string) {
 }
 
 // SealIssuerSecret implements models.Secrets.
-func (k *Keys) SealIssuerSecret(tenant, issuer, secret string) (sealed []byte, version int64) {
+func (k *Roots) SealIssuerSecret(tenant, issuer, secret string) (sealed []byte, version int64) {
 	return k.seal("shared-secret", tenant, issuer, "HS256", []byte(secret))
 }
 
 // MatchIssuerSecret implements models.Secrets.
-func (k *Keys) MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, version int64) bool {
-	opened, err := k.open("shared-secret", tenant, issuer, "HS256", sealed, version)
+func (k *Roots) MatchIssuerSecret(tenant, issuer, secret string, sealed []byte, version int64) bool {
+	opened, err := k.OpenIssuerSecret(tenant, issuer, sealed, version)
 	return err == nil && hmac.Equal(opened, []byte(secret))
 }
 
 // SealDestinationSecret implements models.Secrets.
-func (k *Keys) SealDestinationSecret(tenant, destination, secret string) (sealed []byte, version int64) {
+func (k *Roots) SealDestinationSecret(tenant, destination, secret string) (sealed []byte, version int64) {
 	return k.seal("event-destination", tenant, destination, "", []byte(secret))
 }
 
 // OpenDestinationSecret implements models.Secrets.
-func (k *Keys) OpenDestinationSecret(tenant, destination string, sealed []byte, version int64) (secret string, err error) {
+func (k *Roots) OpenDestinationSecret(tenant, destination string, sealed []byte, version int64) (secret string, err error) {
 	plain, err := k.open("event-destination", tenant, destination, "", sealed, version)
 	return string(plain), err
 }
 
 // SealSuspensionKey implements models.SuspensionSecrets.
-func (k *Keys) SealSuspensionKey(key []byte) (sealed []byte, version int64) {
+func (k *Roots) SealSuspensionKey(key []byte) (sealed []byte, version int64) {
 	return k.seal("suspension-key", "", "", "HS256", key)
 }
 
 // OpenSuspensionKey implements models.SuspensionSecrets.
-func (k *Keys) OpenSuspensionKey(sealed []byte, version int64) (key []byte, err error) {
+func (k *Roots) OpenSuspensionKey(sealed []byte, version int64) (key []byte, err error) {
 	return k.open("suspension-key", "", "", "HS256", sealed, version)
+}
+
+// OpenIssuerSecret decrypts the result of SealIssuerSecret.
+func (k *Roots) OpenIssuerSecret(tenant, issuer string, sealed []byte, version int64) (secret []byte, err error) {
+	return k.open("shared-secret", tenant, issuer, "HS256", sealed, version)
+}
+
+// ResealIssuerSecret seals a shared secret with the issuing root secret. It
+// returns nil if the secret cannot be decrypted.
+func (k *Roots) ResealIssuerSecret(tenant, issuer string, sealed []byte, version int64) []byte {
+	return k.reseal("shared-secret", tenant, issuer, "HS256", sealed, version)
 }
 
 // seal encrypts with AES-256-GCM and a random nonce. It authenticates what the
 // value belongs to, so that a row that is copied to another tenant cannot be
 // decrypted.
-func (k *Keys) seal(purpose, tenant, name, algorithm string, plain []byte) (sealed []byte, version int64) {
+func (k *Roots) seal(purpose, tenant, name, algorithm string, plain []byte) (sealed []byte, version int64) {
 	nonce := make([]byte, k.issuing.seal.NonceSize())
 	rand.Read(nonce)
 	sealed = k.issuing.seal.Seal(nonce, nonce, plain, sealContext(purpose, tenant, name, algorithm))
@@ -196,7 +234,7 @@ func (k *Keys) seal(purpose, tenant, name, algorithm string, plain []byte) (seal
 }
 
 // open decrypts the result of seal with the root secret that sealed it.
-func (k *Keys) open(purpose, tenant, name, algorithm string, sealed []byte, version int64) ([]byte, error) {
+func (k *Roots) open(purpose, tenant, name, algorithm string, sealed []byte, version int64) ([]byte, error) {
 	r := k.all[uint32(version)]
 	if r == nil {
 		return nil, fmt.Errorf("%s of tenant %s: sealed with a root secret that is not configured", purpose, tenant)
@@ -210,6 +248,17 @@ func (k *Keys) open(purpose, tenant, name, algorithm string, sealed []byte, vers
 		return nil, fmt.Errorf("%s of tenant %s: cannot be decrypted", purpose, tenant)
 	}
 	return plain, nil
+}
+
+// reseal seals a value with the issuing root secret. It returns nil if the
+// value cannot be decrypted.
+func (k *Roots) reseal(purpose, tenant, name, algorithm string, sealed []byte, version int64) []byte {
+	plain, err := k.open(purpose, tenant, name, algorithm, sealed, version)
+	if err != nil {
+		return nil
+	}
+	resealed, _ := k.seal(purpose, tenant, name, algorithm, plain)
+	return resealed
 }
 
 // sealContext returns the additional data that seal authenticates.

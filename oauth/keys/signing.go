@@ -1,4 +1,4 @@
-package oauth
+package keys
 
 import (
 	"crypto"
@@ -21,48 +21,46 @@ import (
 )
 
 const (
-	// jwksMaxAge is how long a key set may be cached (RFC 9111 §5.2.2.1).
-	jwksMaxAge = 5 * time.Minute
+	// JWKSMaxAge is how long a key set may be cached (RFC 9111 §5.2.2.1).
+	JWKSMaxAge = 5 * time.Minute
 	// Announcement is how long a new key is published before it signs.
-	Announcement = 2 * jwksMaxAge
-	// leeway is the clock difference that is tolerated in every JWT.
-	leeway = session.Leeway
+	Announcement = 2 * JWKSMaxAge
 )
 
 // rsaBits is the size of new RSA keys.
 const rsaBits = 2048
 
-// KeyState is the state of a signing key in its life cycle.
-type KeyState string
+// State is the state of a signing key in its life cycle.
+type State string
 
 // The states, in order.
 const (
-	KeyAnnounced  KeyState = "announced"   // published, not yet used
-	KeyActive     KeyState = "active"      // signs
-	KeyVerifyOnly KeyState = "verify-only" // verifies until the last token that it signed has expired
-	KeyRetired    KeyState = "retired"     // no longer published
+	Announced  State = "announced"   // published, not yet used
+	Active     State = "active"      // signs
+	VerifyOnly State = "verify-only" // verifies until the last token that it signed has expired
+	Retired    State = "retired"     // no longer published
 )
 
-// KeyStates returns the state of each key at now. It depends only on the times
+// States returns the state of each key at now. It depends only on the times
 // of the keys, which must be in the order of their activation.
-func KeyStates(keys []models.SigningKey, now time.Time) []KeyState {
-	states := make([]KeyState, len(keys))
+func States(keys []models.SigningKey, now time.Time) []State {
+	states := make([]State, len(keys))
 	var replaced time.Time // when the next newer key that is in service activated
 	for i := len(keys) - 1; i >= 0; i-- {
 		k := keys[i]
 		switch {
 		case !k.RetiredAt.IsZero() && !now.Before(k.RetiredAt.Time):
-			states[i] = KeyRetired
+			states[i] = Retired
 			continue
 		case now.Before(k.ActivatesAt.Time):
-			states[i] = KeyAnnounced
+			states[i] = Announced
 			continue
 		case replaced.IsZero():
-			states[i] = KeyActive
-		case now.Before(replaced.Add(session.MaxAccessTTL + leeway)):
-			states[i] = KeyVerifyOnly
+			states[i] = Active
+		case now.Before(replaced.Add(session.MaxAccessTTL + session.Leeway)):
+			states[i] = VerifyOnly
 		default:
-			states[i] = KeyRetired
+			states[i] = Retired
 		}
 		replaced = k.ActivatesAt.Time
 	}
@@ -71,20 +69,36 @@ func KeyStates(keys []models.SigningKey, now time.Time) []KeyState {
 
 // NewSigningKey returns a new sealed key for a tenant. It activates at
 // `activates`.
-func (k *Keys) NewSigningKey(tenant, algorithm string, now, activates time.Time) (models.SigningKey, error) {
+func (k *Roots) NewSigningKey(tenant, algorithm string, now, activates time.Time) (models.SigningKey, error) {
 	private, kid, err := generateNamedKey(algorithm)
 	if err != nil {
 		return models.SigningKey{}, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
+	sealed, version, err := k.SealSigningKey(tenant, kid, algorithm, private)
 	if err != nil {
 		return models.SigningKey{}, err
 	}
-	sealed, version := k.seal("signing-key", tenant, kid, algorithm, der)
 	return models.SigningKey{
 		TenantID: tenant, Kid: kid, Algorithm: algorithm, Sealed: sealed, RootVersion: version,
 		CreatedAt: models.At(now), ActivatesAt: models.At(activates),
 	}, nil
+}
+
+// SealSigningKey seals the private part of a key, whose kid must be its
+// thumbprint.
+func (k *Roots) SealSigningKey(tenant, kid, algorithm string, private crypto.Signer) (sealed []byte, version int64, err error) {
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, 0, err
+	}
+	sealed, version = k.seal("signing-key", tenant, kid, algorithm, der)
+	return sealed, version, nil
+}
+
+// ResealSigningKey seals a key with the issuing root secret. It returns nil if
+// the key cannot be decrypted.
+func (k *Roots) ResealSigningKey(row models.SigningKey) []byte {
+	return k.reseal("signing-key", row.TenantID, row.Kid, row.Algorithm, row.Sealed, row.RootVersion)
 }
 
 // generateNamedKey generates a key whose kid does not begin with a hyphen, so
@@ -94,7 +108,7 @@ func generateNamedKey(algorithm string) (private crypto.Signer, kid string, err 
 		if private, err = generateKey(algorithm); err != nil {
 			return nil, "", err
 		}
-		if kid, err = thumbprint(private.Public()); err != nil || kid[0] != '-' {
+		if kid, err = Thumbprint(private.Public()); err != nil || kid[0] != '-' {
 			return private, kid, err
 		}
 	}
@@ -115,15 +129,15 @@ func generateKey(algorithm string) (crypto.Signer, error) {
 	}
 }
 
-// thumbprint returns the key's RFC 7638 SHA-256 thumbprint.
-func thumbprint(public crypto.PublicKey) (string, error) {
+// Thumbprint returns the key's RFC 7638 SHA-256 thumbprint.
+func Thumbprint(public crypto.PublicKey) (string, error) {
 	sum, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
 	return base64.RawURLEncoding.EncodeToString(sum), err
 }
 
-// joseAlgorithm returns the alg of tokens. It is EdDSA for Ed25519 keys,
+// JOSEAlgorithm returns the alg of tokens. It is EdDSA for Ed25519 keys,
 // because that is the name that verifiers know.
-func joseAlgorithm(algorithm string) jose.SignatureAlgorithm {
+func JOSEAlgorithm(algorithm string) jose.SignatureAlgorithm {
 	if algorithm == "Ed25519" {
 		return jose.EdDSA
 	}
@@ -142,7 +156,7 @@ type signingKey struct {
 // unsealKey decrypts a key and checks that it is the one that its row names.
 // The public key is derived from the private one, so that nobody who can only
 // write to the database can add a key.
-func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
+func (k *Roots) unsealKey(row models.SigningKey) (*signingKey, error) {
 	der, err := k.open("signing-key", row.TenantID, row.Kid, row.Algorithm, row.Sealed, row.RootVersion)
 	if err != nil {
 		return nil, err
@@ -155,11 +169,11 @@ func (k *Keys) unsealKey(row models.SigningKey) (*signingKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("sealed key is a %T", parsed)
 	}
-	kid, err := thumbprint(private.Public())
+	kid, err := Thumbprint(private.Public())
 	if err != nil || kid != row.Kid {
 		return nil, fmt.Errorf("sealed key does not match kid %s", row.Kid)
 	}
-	alg := joseAlgorithm(row.Algorithm)
+	alg := JOSEAlgorithm(row.Algorithm)
 	return &signingKey{
 		kid: kid, alg: alg, private: private,
 		public:  jose.JSONWebKey{Key: private.Public(), KeyID: kid, Algorithm: string(alg), Use: "sig"},
