@@ -152,6 +152,11 @@ func filesIn(tenants []settings.TenantSpec) (faults settings.Faults) {
 				faults.Add(e.Path+".keys.shared_secret_file", "is not available here: send the content as shared_secret")
 			}
 		}
+		for _, d := range t.EventDestinations {
+			if d.SecretFile != "" {
+				faults.Add(d.Path+".secret_file", "is not available here: send the content as secret")
+			}
+		}
 	}
 	return faults
 }
@@ -168,11 +173,20 @@ func (s *Service) confine(ctx context.Context, c *Caller, b applyBody) error {
 			return err
 		}
 		for key := range t.Written {
-			if !slices.Contains([]string{"id", "clients", "trusted_issuers", "users"}, key) {
+			if !slices.Contains([]string{"id", "clients", "trusted_issuers", "users", "event_destinations"}, key) {
 				return forbidden("only a key with the role owner may change the settings of a tenant: " + t.Path + "." + key)
 			}
 		}
 		t.Context = true
+		for _, d := range t.EventDestinations {
+			stored, err := s.Store.StoredDestination(ctx, t.ID, d.ID)
+			if err != nil && !errors.Is(err, models.ErrNotFound) {
+				return err
+			}
+			if d.AllowPrivateAddresses || stored != nil && stored.Row.Settings.AllowPrivateAddresses {
+				return forbidden("only an owner's key may set allow_private_addresses, or change an event destination that has it: " + d.Path)
+			}
+		}
 		for _, e := range t.TrustedIssuers {
 			if e.AllowPrivateAddresses {
 				return forbidden("only a key with the role owner may set allow_private_addresses: " + e.Path)
@@ -277,6 +291,21 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 		list = append(list, doc)
 	}
 	out["trusted_issuers"] = list
+	destinations, _, err := s.Store.StoredDestinations(ctx, t.Row.ID, models.Page{Limit: 1 << 20})
+	if err != nil {
+		return nil, err
+	}
+	list = []any{}
+	for _, d := range destinations {
+		doc := exported(d.Settings, "id", d.Row.ID)
+		if o.ForNewDatabase && d.Row.SealedSecret != nil {
+			doc["secret_file"] = fmt.Sprintf("secrets/%s-%s", t.Row.ID, d.Row.ID)
+		}
+		list = append(list, doc)
+	}
+	if len(list) > 0 {
+		out["event_destinations"] = list
+	}
 	if !o.Users {
 		return out, nil
 	}

@@ -19,6 +19,7 @@ var tags = []*huma.Tag{
 	{Name: "sessions", Description: "Search, change and end the sessions of users."},
 	{Name: "signing keys", Description: "The keys that sign the tokens of a tenant."},
 	{Name: "events", Description: "Events, audit and statistics."},
+	{Name: "event destinations", Description: "Where the events of a tenant are delivered"},
 	{Name: "admin keys", Description: "The keys of this API."},
 	{Name: "configuration", Description: "Apply and export the whole configuration, and explain why a client token is rejected."},
 }
@@ -38,6 +39,7 @@ func (a *api) routes() {
 	a.tenantRoutes()
 	a.clientRoutes()
 	a.issuerRoutes()
+	a.destinationRoutes()
 	a.userRoutes()
 	a.sessionRoutes()
 	a.keyRoutes()
@@ -637,4 +639,95 @@ type suspendRequest struct {
 // resumeRequest describes the body of the end of a suspension.
 type resumeRequest struct {
 	Reason string `json:"reason,omitempty" maxLength:"255" doc:"Why, for other operators to read"`
+}
+
+type DestinationPath struct {
+	TenantPath
+	Destination string `path:"destination" maxLength:"2048" doc:"The id of the event destination"`
+}
+
+type destinationAnd struct {
+	DestinationPath
+	Conditions
+}
+
+func (a *api) destinationRoutes() {
+	const tag, at = "event destinations", "/tenants/{tenant}/event-destinations"
+	route(a, operation("GET", at, "list-event-destinations", tag, "List the event destinations of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Destination], error) {
+		p, err := page(in.Cursor, in.Limit, in.Query)
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.Destinations(ctx, c, in.Tenant, p)
+		return &listAnswer[Destination]{l}, err
+	})
+	route(a, operation("GET", at+"/{destination}", "get-event-destination", tag, "Get an event destination"), func(ctx context.Context, c *Caller, in *DestinationPath) (*answer[Destination], error) {
+		d, err := a.Destination(ctx, c, in.Tenant, in.Destination)
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, d.Version, *d), nil
+	})
+	put := takesSchema(operation("PUT", at+"/{destination}", "put-event-destination", tag, "Create an event destination or replace its settings", conflicts, stale), putSchema[destinationRequestSchema](a.OpenAPI().Components.Schemas), true, jsonType)
+	put.Description = "Settings that the body leaves out get their defaults. A stored secret is kept, unless the body contains a new secret or null. For a webhook that has no secret, the server generates one; only this response contains it."
+	route(a, put, func(ctx context.Context, c *Caller, in *destinationAnd) (*answer[Destination], error) {
+		d, created, err := a.PutDestination(ctx, c, in.Tenant, in.Destination, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(created, d.Version, *d), nil
+	})
+	a.created(at + "/{destination}")
+	change := takesSchema(operation("PATCH", at+"/{destination}", "patch-event-destination", tag, "Change some settings of an event destination", conflicts, stale), patchSchema[destinationRequestSchema](a.OpenAPI().Components.Schemas), true, patchType, jsonType)
+	change.Description = "The body is a merge patch (RFC 7396)."
+	route(a, change, func(ctx context.Context, c *Caller, in *destinationAnd) (*answer[Destination], error) {
+		d, err := a.PatchDestination(ctx, c, in.Tenant, in.Destination, bodyOf(ctx), in.precondition())
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, d.Version, *d), nil
+	})
+	route(a, operation("DELETE", at+"/{destination}", "delete-event-destination", tag, "Remove an event destination and what waits for it", conflicts, stale), func(ctx context.Context, c *Caller, in *destinationAnd) (*empty, error) {
+		return nil, a.DeleteDestination(ctx, c, in.Tenant, in.Destination, in.precondition())
+	})
+	secret := takes[newSecretRequest](a, operation("POST", at+"/{destination}/secret", "new-event-destination-secret", tag, "Generate a new secret for a webhook", conflicts), false, jsonType)
+	secret.Description = "Only this response contains the secret. Until the previous secret expires, by default for a day, webhooks have a signature by each of the two."
+	route(a, secret, func(ctx context.Context, c *Caller, in *DestinationPath) (*struct{ Body *NewSecret }, error) {
+		made, err := a.NewDestinationSecret(ctx, c, in.Tenant, in.Destination, bodyOf(ctx))
+		return &struct{ Body *NewSecret }{made}, err
+	})
+	enable := operation("POST", at+"/{destination}/enable", "enable-event-destination", tag, "Deliver again to a destination whose receiver answered 410")
+	enable.Description = "The events in between are delivered, too."
+	route(a, enable, func(ctx context.Context, c *Caller, in *DestinationPath) (*answer[Destination], error) {
+		d, err := a.EnableDestination(ctx, c, in.Tenant, in.Destination)
+		if err != nil {
+			return nil, err
+		}
+		return putAnswer(false, d.Version, *d), nil
+	})
+	test := operation("POST", at+"/{destination}/test", "test-event-destination", tag, "Send a test event and report the answer", conflicts)
+	test.Description = "The type of the event is destination.verification. The response has status 200 even if the receiver refuses the event: see state and error."
+	route(a, test, func(ctx context.Context, c *Caller, in *DestinationPath) (*struct{ Body *Delivery }, error) {
+		d, err := a.TestDestination(ctx, c, in.Tenant, in.Destination)
+		return &struct{ Body *Delivery }{d}, err
+	})
+	type deliveries struct {
+		DestinationPath
+		PageQuery
+		State string `query:"state" enum:"recent,waiting,dead" default:"recent" doc:"recent: the last 50 attempts, newest first; waiting: events that failed and will be attempted again; dead: events that were given up"`
+	}
+	route(a, operation("GET", at+"/{destination}/deliveries", "list-deliveries", tag, "List the deliveries of an event destination"), func(ctx context.Context, c *Caller, in *deliveries) (*listAnswer[Delivery], error) {
+		l, err := a.Deliveries(ctx, c, in.Tenant, in.Destination, in.State, in.Cursor, in.Limit)
+		return &listAnswer[Delivery]{l}, err
+	})
+	type redeliver struct {
+		DestinationPath
+		Since time.Time `query:"since" doc:"Deliver again what happened at this time or later. Left out: what was given up"`
+	}
+	again := operation("POST", at+"/{destination}/redeliver", "redeliver", tag, "Deliver events again")
+	again.Description = "Repeated events have the same webhook-id or jti. The log keeps events for 90 days by default."
+	route(a, again, func(ctx context.Context, c *Caller, in *redeliver) (*struct{ Body *Redelivered }, error) {
+		done, err := a.Redeliver(ctx, c, in.Tenant, in.Destination, in.Since)
+		return &struct{ Body *Redelivered }{done}, err
+	})
 }

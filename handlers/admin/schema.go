@@ -43,6 +43,20 @@ type issuerRequestSchema struct {
 	Status any `json:"status,omitempty" doc:"Ignored"`
 }
 
+type destinationSchema struct {
+	ID string `json:"id" doc:"Its id"`
+	settings.DestinationSettings
+	Secret string            `json:"secret,omitempty" doc:"A secret that the server has just generated. It is not shown again"`
+	Status DestinationStatus `json:"status" readOnly:"true" doc:"The state of the resource, which is not part of its settings"`
+}
+
+type destinationRequestSchema struct {
+	ID string `json:"id,omitempty" doc:"Its id again, or left out"`
+	settings.DestinationSettings
+	Secret string `json:"secret,omitempty" writeOnly:"true" doc:"For a webhook: whsec_ and the base64 of 24 to 64 random bytes. For set_push: the value of the header Authorization. It is not shown again"`
+	Status any    `json:"status,omitempty" doc:"Ignored"`
+}
+
 // TenantSettings are the settings of a tenant as the document describes them.
 type TenantSettings struct {
 	SigningAlgorithm     string                  `json:"signing_algorithm,omitempty" enum:"RS256,ES256,Ed25519" doc:"The algorithm of its signing keys; default RS256"`
@@ -80,6 +94,11 @@ func (Client) Schema(r huma.Registry) *huma.Schema {
 // Schema implements huma.SchemaProvider.
 func (Issuer) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[issuerSchema](), true, "")
+}
+
+// Schema implements huma.SchemaProvider.
+func (Destination) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[destinationSchema](), true, "")
 }
 
 // Schema implements huma.SchemaProvider.

@@ -51,6 +51,8 @@ type Client struct {
 	Events         Events
 	AdminKeys      AdminKeys
 
+	EventDestinations EventDestinations
+
 	c *connection
 }
 
@@ -76,7 +78,7 @@ func New(c Config) (*Client, error) {
 	k := &connection{base: server + basePath, authorize: authorize, http: wire.NoRedirects(c.HTTPClient), window: window}
 	return &Client{
 		Tenants: Tenants{k}, Clients: Clients{k}, TrustedIssuers: TrustedIssuers{k}, Users: Users{k}, Sessions: Sessions{k},
-		SigningKeys: SigningKeys{k}, Events: Events{k}, AdminKeys: AdminKeys{k}, c: k,
+		SigningKeys: SigningKeys{k}, Events: Events{k}, AdminKeys: AdminKeys{k}, EventDestinations: EventDestinations{k}, c: k,
 	}, nil
 }
 
