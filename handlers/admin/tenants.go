@@ -117,7 +117,7 @@ func (s *Service) writeTenant(ctx context.Context, c *Caller, id string, body []
 		return false, err
 	}
 	var faults settings.Faults
-	for key, at := range map[string]string{"clients": "clients", "trusted_issuers": "trusted-issuers", "users": "users"} {
+	for key, at := range map[string]string{"clients": "clients", "trusted_issuers": "trusted-issuers", "users": "users", "event_destinations": "event-destinations"} {
 		if _, given := b.Written[key]; given {
 			faults.Add(settings.Member(tenantAt, key), "is not part of this resource: use …/tenants/{tenant}/%s", at)
 		}

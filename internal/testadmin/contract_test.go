@@ -243,6 +243,7 @@ func callEveryOperation(t *testing.T, d *deployment) {
 	ok(200, "POST", tenant+"/trusted-issuers/own/check", nil)
 
 	ok(204, "DELETE", tenant+"/clients/made", nil)
+	callEveryDestinationOperation(t, d, ok)
 }
 
 // pathValues returns a value for each path parameter, of an object that exists.
@@ -250,7 +251,7 @@ func pathValues(t *testing.T, d *deployment) map[string]string {
 	t.Helper()
 	return map[string]string{
 		"tenant": "default", "client": "web", "issuer": d.entryID("default"), "sub": "alice", "sid": d.SignIn("alice").Text("session_id"),
-		"kid": "no-key", "id": "no-key",
+		"kid": "no-key", "id": "no-key", "destination": d.makeDestination(t),
 	}
 }
 
@@ -271,6 +272,10 @@ func requiredInput(id string) (query string, body any) {
 		return "", object{"auth": "none", "grants": []string{"token-exchange"}}
 	case "put-trusted-issuer":
 		return "", object{"issuer": "https://new.example.com", "token_type": "jwt", "keys": object{"discovery": true}}
+	case "put-event-destination":
+		return "", object{"type": "webhook", "url": "https://new.example.com"}
+	case "patch-event-destination":
+		return "", object{}
 	case "put-user", "patch-user", "patch-session":
 		return "", object{"attributes": object{}}
 	case "extend-session":
@@ -383,6 +388,13 @@ func provokeConflicts(t *testing.T, d *deployment) {
 	refused(412, "precondition_failed", "DELETE", "/tenants/{tenant}/clients/{client}", nil, stale)
 	refused(412, "precondition_failed", "DELETE", "/tenants/{tenant}/trusted-issuers/{issuer}", nil, stale)
 	refused(412, "precondition_failed", "DELETE", "/tenants/acme?confirm=acme", nil, stale)
+	webhook, destination := object{"type": "webhook", "url": "https://hooks.example.com"}, "/tenants/{tenant}/event-destinations/{destination}"
+	refused(412, "precondition_failed", "PUT", destination, webhook, stale)
+	refused(412, "precondition_failed", "PATCH", destination, object{}, stale)
+	refused(412, "precondition_failed", "DELETE", destination, nil, stale)
+	want(t, 201, d.call(t, d.owner, "PUT", "/tenants/default/event-destinations/polled", object{"type": "set_poll", "client": "backend"}))
+	refused(409, "polled", "POST", "/tenants/default/event-destinations/polled/test", nil)
+	refused(409, "not_a_webhook", "POST", "/tenants/default/event-destinations/polled/secret", nil)
 	refused(409, "default_tenant", "DELETE", "/tenants/{tenant}?confirm=default", nil)
 	refused(409, "confirm", "DELETE", "/tenants/{tenant}/sessions?user=alice&confirm=0", nil)
 	want(t, 200, d.call(t, d.owner, "POST", "/tenants/acme/keys/rotate", nil))
@@ -408,7 +420,11 @@ func provokeConflicts(t *testing.T, d *deployment) {
 	refused(409, "managed_by_file", "PATCH", "/tenants/owned/users/zoe", object{"attributes": object{"plan": "free"}})
 	refused(409, "managed_by_file", "DELETE", "/tenants/owned/users/zoe", nil)
 	refused(409, "managed_by_file", "POST", "/tenants/owned/clients/backend/secret", nil)
-	for _, path := range []string{"/tenants/owned", "/tenants/owned/clients/web", "/tenants/owned/trusted-issuers/owned", "/tenants/owned/users/zoe"} {
+	refused(409, "managed_by_file", "PUT", "/tenants/owned/event-destinations/siem", webhook)
+	refused(409, "managed_by_file", "PATCH", "/tenants/owned/event-destinations/siem", object{"paused": true})
+	refused(409, "managed_by_file", "DELETE", "/tenants/owned/event-destinations/siem", nil)
+	refused(409, "managed_by_file", "POST", "/tenants/owned/event-destinations/siem/secret", nil)
+	for _, path := range []string{"/tenants/owned", "/tenants/owned/clients/web", "/tenants/owned/trusted-issuers/owned", "/tenants/owned/users/zoe", "/tenants/owned/event-destinations/siem"} {
 		want(t, 200, d.call(t, d.owner, "GET", path, nil))
 	}
 
@@ -427,6 +443,9 @@ func (d *deployment) applyFile(t *testing.T) {
 	t.Helper()
 	tenant := testserver.Tenant("owned", testserver.NewIssuer(t, d.Clock), testserver.Web(), testserver.Backend())
 	tenant.SigningAlgorithm, tenant.TrustedIssuers[0].ID = "ES256", "owned"
+	tenant.EventDestinations = []settings.DestinationSpec{{ID: "siem", Secret: webhookSecret, DestinationSettings: settings.DestinationSettings{
+		Type: settings.DestinationWebhook, URL: "https://siem.example.com/hooks",
+	}}}
 	tenant.Users = []settings.UserSpec{{Sub: "zoe", Attributes: object{"plan": "pro"}}}
 	d.serveFile(t, tenant)
 	if err := d.OAuth.EnsureSigningKeys(t.Context()); err != nil {

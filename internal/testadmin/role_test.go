@@ -22,6 +22,8 @@ var mayCall = map[string]string{
 	"suspend-client": "oa", "resume-client": "oa",
 	"list-trusted-issuers": "oasv", "get-trusted-issuer": "oasv", "put-trusted-issuer": "oa", "patch-trusted-issuer": "oa", "delete-trusted-issuer": "oa",
 	"check-trusted-issuer": "oa", "suspend-trusted-issuer": "oa", "resume-trusted-issuer": "oa",
+	"list-event-destinations": "oav", "get-event-destination": "oav", "put-event-destination": "oa", "patch-event-destination": "oa", "delete-event-destination": "oa",
+	"new-event-destination-secret": "oa", "enable-event-destination": "oa", "test-event-destination": "oa", "list-deliveries": "oav", "redeliver": "oa",
 	"list-users": "oasv", "get-user": "oasv", "put-user": "oa", "patch-user": "oa", "delete-user": "oa", "end-user-sessions": "oas",
 	"suspend-user": "oas", "resume-user": "oas",
 	"list-sessions": "oasv", "get-session": "oasv", "export-sessions": "oa", "end-session": "oas", "end-sessions": "oas", "patch-session": "oa", "extend-session": "oa",
@@ -75,7 +77,7 @@ func TestEachRoleMayCallOnlyItsOperations(t *testing.T) {
 }
 
 // configured lists the tables that operators change.
-var configured = []string{"tenants", "clients", "trusted_issuers", "users", "sessions", "events", "signing_keys", "suspensions", "file_nouns"}
+var configured = []string{"tenants", "clients", "trusted_issuers", "users", "sessions", "events", "signing_keys", "suspensions", "file_nouns", "event_destinations", "event_deliveries"}
 
 func TestAKeyOfOneTenantSeesNoOther(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
