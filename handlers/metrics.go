@@ -60,18 +60,31 @@ func NewMetrics(gauges ...Gauge) *Metrics {
 	return m
 }
 
-// Family is a group of values that differ in one label. They are read when the
-// metrics are collected.
+// Family is a group of values that differ in one label, or in several if it has
+// Samples. They are read when the metrics are collected.
 type Family struct {
 	Name, Help, Label string
 	Values            func() map[string]float64
 	Rises             bool // whether they are counters, which never decrease while the process runs
+
+	Labels  []string // instead of Label
+	Samples func() []Sample
+}
+
+// Sample is a value of a family, with the values of its Labels.
+type Sample struct {
+	Labels []string
+	Value  float64
 }
 
 // Add adds families of other packages.
 func (m *Metrics) Add(families ...Family) {
 	for _, f := range families {
-		m.registry.MustRegister(&familyCollector{f, prometheus.NewDesc(f.Name, f.Help, []string{f.Label}, nil)})
+		labels := f.Labels
+		if f.Samples == nil {
+			labels = []string{f.Label}
+		}
+		m.registry.MustRegister(&familyCollector{f, prometheus.NewDesc(f.Name, f.Help, labels, nil)})
 	}
 }
 
@@ -89,6 +102,12 @@ func (c *familyCollector) Collect(metrics chan<- prometheus.Metric) {
 	kind := prometheus.GaugeValue
 	if c.Rises {
 		kind = prometheus.CounterValue
+	}
+	if c.Samples != nil {
+		for _, s := range c.Samples() {
+			metrics <- prometheus.MustNewConstMetric(c.desc, kind, s.Value, s.Labels...)
+		}
+		return
 	}
 	for label, value := range c.Values() {
 		metrics <- prometheus.MustNewConstMetric(c.desc, kind, value, label)

@@ -85,9 +85,11 @@ func endUserSessions(tx *gorm.DB, tenant, sub string, now time.Time, why session
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range ended {
+	clients := make([]string, len(ended))
+	for i, row := range ended {
+		clients[i] = row.ClientID
 		names = append(append(names, strings.Fields(row.Audience)...), row.ClientID)
 	}
 	slices.Sort(names)
-	return slices.Compact(names), countEnded(tx, tenant, now, int64(len(ended)))
+	return slices.Compact(names), countEnded(tx, tenant, now, clients)
 }

@@ -43,6 +43,7 @@ var migrations = []struct {
 	{"0019_stats", statSchema},
 	{"0020_attribute_search", attributeSearchSchema},
 	{"0021_event_retention", eventRetentionSchema},
+	{"0022_client_session_counts", clientCountSchema},
 	{"0023_event_destinations", destinationSchema},
 	{"0024_upstream_revocation", upstreamSchema},
 }

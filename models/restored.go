@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"time"
 
@@ -57,18 +55,18 @@ func (s *Store) Restored(ctx context.Context, at time.Time, keepSessions bool) (
 		last = ids[len(ids)-1]
 		var inBatch int
 		err = s.transaction(ctx, func(tx *gorm.DB) error {
-			var of []string
-			err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING tenant_id",
+			var of []struct{ TenantID, ClientID string }
+			err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING tenant_id, client_id",
 				At(now), session.Restored, At(now.Add(session.Retention)), ids).Scan(&of).Error
 			if err != nil {
 				return err
 			}
 			inBatch = len(of)
 			changes := map[sessionHour]int64{}
-			for _, tenant := range of {
-				changes[sessionHour{tenant, hourOf(now)}]--
+			for _, row := range of {
+				changes[sessionHour{ClientOf{row.TenantID, row.ClientID}, hourOf(now)}]--
 			}
-			return addSessions(tx, bulkNode, slices.Collect(maps.Keys(changes)), changes)
+			return addSessions(tx, bulkNode, changes)
 		})
 		if err != nil {
 			return ended, err

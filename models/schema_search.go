@@ -22,3 +22,16 @@ var attributeSearchSchema = []string{
 var eventRetentionSchema = []string{
 	`ALTER TABLE tenants ADD COLUMN event_retention BIGINT`, // microseconds; NULL: settings.EventRetention
 }
+
+// clientCountSchema stores how many sessions each client has, like session_counts,
+// which a release that does not know the table still writes.
+var clientCountSchema = []string{
+	`CREATE TABLE client_session_counts (
+		tenant_id TEXT NOT NULL,
+		client_id TEXT NOT NULL,
+		node      TEXT NOT NULL, -- empty: the table was counted
+		hour      BIGINT NOT NULL,
+		n         BIGINT NOT NULL,
+		PRIMARY KEY (tenant_id, client_id, node, hour)){fill}`,
+	`INSERT INTO client_session_counts (tenant_id, client_id, node, hour, n) SELECT '', '', '', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM sessions)`,
+}

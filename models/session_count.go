@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -13,7 +14,7 @@ import (
 	"gorm.io/gorm"
 )
 
-// The number of sessions of a tenant is not counted on demand. Each node adds up
+// The numbers of sessions of tenants and clients are not counted on demand. Each node adds up
 // what it creates and ends and periodically writes that to rows of its own, by the
 // hour in which it happened. Once a day the table of sessions is counted as it was
 // at the beginning of an hour, which replaces the hours before.
@@ -30,10 +31,18 @@ const (
 	bulkNode = "bulk"
 )
 
-// sessionHour is the tenant and the hour of a change.
+// ClientOf is a client of a tenant.
+type ClientOf struct{ Tenant, Client string }
+
+// sessionHour is the client and the hour of a change.
 type sessionHour struct {
-	tenant string
-	hour   int64
+	ClientOf
+	hour int64
+}
+
+// compare orders changes, so that transactions lock their rows in one order.
+func (k sessionHour) compare(other sessionHour) int {
+	return cmp.Or(strings.Compare(k.Tenant, other.Tenant), strings.Compare(k.Client, other.Client), cmp.Compare(k.hour, other.hour))
 }
 
 func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
@@ -42,36 +51,38 @@ func hourOf(t time.Time) int64 { return t.Unix() / 3600 }
 type sessionTally struct {
 	mu      sync.Mutex
 	changes map[sessionHour]int64
-	known   map[string]float64 // as last read
-	begun   time.Time          // when this Store began to count
-	count   *recount           // in progress
+	known   map[string]float64   // by tenant, as last read
+	clients map[ClientOf]float64 // the same by client
+	begun   time.Time            // when this Store began to count
+	count   *recount             // in progress
 }
 
 // recount is a count of the table that is in progress.
 type recount struct {
 	hour    int64
 	last    []byte // id of the last session that was counted
-	tenants map[string]int64
+	clients map[ClientOf]int64
 }
 
-func (t *sessionTally) add(tenant string, at time.Time, n int64) {
+func (t *sessionTally) add(of ClientOf, at time.Time, n int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.changes == nil {
 		t.changes = map[sessionHour]int64{}
 	}
-	t.changes[sessionHour{tenant, hourOf(at)}] += n
+	t.changes[sessionHour{of, hourOf(at)}] += n
 }
 
 // note counts a session that was created or ended.
 func (t *sessionTally) note(e Event) {
+	of := ClientOf{e.TenantID, e.ClientID}
 	switch {
 	case e.Type == EventSessionCreated:
-		t.add(e.TenantID, e.At, 1)
+		t.add(of, e.At, 1)
 	case e.Type == EventSessionEnded && e.ended.IsZero():
-		t.add(e.TenantID, e.At, -1)
+		t.add(of, e.At, -1)
 	case e.Type == EventSessionEnded:
-		t.add(e.TenantID, e.ended, -1)
+		t.add(of, e.ended, -1)
 	}
 }
 
@@ -92,69 +103,105 @@ func (s *Store) SessionCounts() map[string]float64 {
 	return maps.Clone(s.sessions.known)
 }
 
+// ClientSessionCounts is SessionCounts by client. A client without sessions is not in
+// it. It is empty until the table has been counted by client.
+func (s *Store) ClientSessionCounts() map[ClientOf]float64 {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	return maps.Clone(s.sessions.clients)
+}
+
 // SyncSessionCounts writes what this node has created and ended since the last
 // call, under a name that no other node uses, and reads the sums of all nodes.
 func (s *Store) SyncSessionCounts(ctx context.Context, node string) error {
 	changes := s.sessions.take()
-	keys := slices.SortedFunc(maps.Keys(changes), func(a, b sessionHour) int { return strings.Compare(a.tenant, b.tenant) })
-	for chunk := range slices.Chunk(keys, pruneBatch) {
-		err := s.exec(ctx, func(db *gorm.DB) error { return addSessions(db, node, chunk, changes) })
+	if len(changes) > 0 {
+		err := s.transaction(ctx, func(tx *gorm.DB) error { return addSessions(tx, node, changes) })
 		if err != nil {
 			for key, n := range changes {
-				s.sessions.add(key.tenant, time.Unix(key.hour*3600, 0), n)
+				s.sessions.add(key.ClientOf, time.Unix(key.hour*3600, 0), n)
 			}
 			return err
-		}
-		for _, key := range chunk {
-			delete(changes, key)
 		}
 	}
 	return s.readSessionCounts(ctx)
 }
 
-// addSessions adds changes to the rows of a node.
-func addSessions(db *gorm.DB, node string, keys []sessionHour, changes map[sessionHour]int64) error {
-	if len(keys) == 0 {
-		return nil
+// addSessions adds changes to the rows of a node, by tenant and by client.
+func addSessions(tx *gorm.DB, node string, changes map[sessionHour]int64) error {
+	tenants := map[sessionHour]int64{}
+	for key, n := range changes {
+		tenants[sessionHour{ClientOf{Tenant: key.Tenant}, key.hour}] += n
 	}
-	var args []any
-	for _, key := range keys {
-		args = append(args, key.tenant, node, key.hour, changes[key])
+	sorted := func(of map[sessionHour]int64) []sessionHour {
+		return slices.SortedFunc(maps.Keys(of), sessionHour.compare)
 	}
-	return db.Exec("INSERT INTO session_counts (tenant_id, node, hour, n) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?), ", len(keys)), ", ")+
-		" ON CONFLICT (tenant_id, node, hour) DO UPDATE SET n = session_counts.n + excluded.n", args...).Error
+	for chunk := range slices.Chunk(sorted(tenants), pruneBatch) {
+		var args []any
+		for _, key := range chunk {
+			args = append(args, key.Tenant, node, key.hour, tenants[key])
+		}
+		err := tx.Exec("INSERT INTO session_counts (tenant_id, node, hour, n) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?), ", len(chunk)), ", ")+
+			" ON CONFLICT (tenant_id, node, hour) DO UPDATE SET n = session_counts.n + excluded.n", args...).Error
+		if err != nil {
+			return err
+		}
+	}
+	for chunk := range slices.Chunk(sorted(changes), pruneBatch) {
+		var args []any
+		for _, key := range chunk {
+			args = append(args, key.Tenant, key.Client, node, key.hour, changes[key])
+		}
+		err := tx.Exec("INSERT INTO client_session_counts (tenant_id, client_id, node, hour, n) VALUES "+strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?, ?), ", len(chunk)), ", ")+
+			" ON CONFLICT (tenant_id, client_id, node, hour) DO UPDATE SET n = client_session_counts.n + excluded.n", args...).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// countEnded counts sessions that a transaction ends without an event for each.
-func countEnded(tx *gorm.DB, tenant string, at time.Time, n int64) error {
-	if n == 0 {
-		return nil
+// countEnded counts sessions that a transaction ends without an event for each. It
+// gets the client of each session.
+func countEnded(tx *gorm.DB, tenant string, at time.Time, clients []string) error {
+	changes := map[sessionHour]int64{}
+	for _, client := range clients {
+		changes[sessionHour{ClientOf{tenant, client}, hourOf(at)}]--
 	}
-	key := sessionHour{tenant, hourOf(at)}
-	return addSessions(tx, bulkNode, []sessionHour{key}, map[sessionHour]int64{key: -n})
+	return addSessions(tx, bulkNode, changes)
 }
 
 // readSessionCounts adds up the changes since the table was last counted. The
 // row without a tenant records when that was; without it nothing is known.
 func (s *Store) readSessionCounts(ctx context.Context) error {
-	var rows []struct {
-		TenantID string
-		N        int64
+	type row struct {
+		TenantID, ClientID string
+		N                  int64
 	}
+	var tenants, clients []row
 	err := s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw(`SELECT tenant_id, CAST(sum(n) AS BIGINT) AS n FROM session_counts
-			WHERE tenant_id <> '' AND hour >= (SELECT max(hour) FROM session_counts WHERE tenant_id = '') GROUP BY tenant_id`).Scan(&rows).Error
+		err := db.Raw(`SELECT tenant_id, CAST(sum(n) AS BIGINT) AS n FROM session_counts
+			WHERE tenant_id <> '' AND hour >= (SELECT max(hour) FROM session_counts WHERE tenant_id = '') GROUP BY tenant_id`).Scan(&tenants).Error
+		if err != nil {
+			return err
+		}
+		return db.Raw(`SELECT tenant_id, client_id, CAST(sum(n) AS BIGINT) AS n FROM client_session_counts
+			WHERE tenant_id <> '' AND hour >= (SELECT max(hour) FROM client_session_counts WHERE tenant_id = '')
+			GROUP BY tenant_id, client_id HAVING sum(n) > 0`).Scan(&clients).Error
 	})
 	if err != nil {
 		return err
 	}
-	known := map[string]float64{}
-	for _, row := range rows {
+	known, byClient := map[string]float64{}, map[ClientOf]float64{}
+	for _, row := range tenants {
 		known[row.TenantID] = float64(max(row.N, 0))
+	}
+	for _, row := range clients {
+		byClient[ClientOf{row.TenantID, row.ClientID}] = float64(row.N)
 	}
 	s.sessions.mu.Lock()
 	defer s.sessions.mu.Unlock()
-	s.sessions.known = known
+	s.sessions.known, s.sessions.clients = known, byClient
 	return nil
 }
 
@@ -170,7 +217,7 @@ func (s *Store) RecountSessions(ctx context.Context) error {
 		if err != nil || !due {
 			return err
 		}
-		r = &recount{hour: hourOf(s.Now()), tenants: map[string]int64{}, last: []byte{}}
+		r = &recount{hour: hourOf(s.Now()), clients: map[ClientOf]int64{}, last: []byte{}}
 	}
 	s.sessions.count = r
 	for range recountChunks {
@@ -195,11 +242,14 @@ func (s *Store) recountDue(ctx context.Context) (bool, error) {
 	if now.Sub(begin) < recountAfter || s.sessions.begun.After(begin) {
 		return false, nil
 	}
-	var last sql.NullInt64
+	// A release that did not count by client may have counted the table.
+	var tenants, clients sql.NullInt64
 	err := s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT max(hour) FROM session_counts WHERE tenant_id = ''").Row().Scan(&last)
+		return db.Raw(`SELECT (SELECT max(hour) FROM session_counts WHERE tenant_id = ''),
+			(SELECT max(hour) FROM client_session_counts WHERE tenant_id = '')`).Row().Scan(&tenants, &clients)
 	})
-	return err == nil && (!last.Valid || hourOf(now)-last.Int64 >= int64(recountEvery/time.Hour)), err
+	last := min(tenants.Int64, clients.Int64)
+	return err == nil && (!tenants.Valid || !clients.Valid || hourOf(now)-last >= int64(recountEvery/time.Hour)), err
 }
 
 // countChunk counts the sessions of the next chunk that were live at the
@@ -223,18 +273,18 @@ func (s *Store) countChunk(ctx context.Context, r *recount) (more bool, err erro
 		where, args = where+" AND id <= ?", append(args, end)
 	}
 	var found []struct {
-		TenantID string
-		N        int64
+		TenantID, ClientID string
+		N                  int64
 	}
 	err = s.longQuery(ctx, func(db *gorm.DB) error {
-		return db.Raw(`SELECT tenant_id, count(*) AS n FROM sessions WHERE `+where+` AND created_at < ? AND (ended_at IS NULL OR ended_at >= ?)
-			AND absolute_expires_at >= ? AND (idle_expires_at IS NULL OR idle_expires_at >= ?) GROUP BY tenant_id`, append(args, at, at, at, at)...).Scan(&found).Error
+		return db.Raw(`SELECT tenant_id, client_id, count(*) AS n FROM sessions WHERE `+where+` AND created_at < ? AND (ended_at IS NULL OR ended_at >= ?)
+			AND absolute_expires_at >= ? AND (idle_expires_at IS NULL OR idle_expires_at >= ?) GROUP BY tenant_id, client_id`, append(args, at, at, at, at)...).Scan(&found).Error
 	})
 	if err != nil {
 		return false, err
 	}
 	for _, row := range found {
-		r.tenants[row.TenantID] += row.N
+		r.clients[ClientOf{row.TenantID, row.ClientID}] += row.N
 	}
 	r.last = end
 	return more, nil
@@ -242,21 +292,17 @@ func (s *Store) countChunk(ctx context.Context, r *recount) (more bool, err erro
 
 // storeRecount makes the count the base of the sums.
 func (s *Store) storeRecount(ctx context.Context, r *recount) error {
-	r.tenants[""] = 0 // records that the table was counted
+	r.clients[ClientOf{}] = 0 // records that the table was counted
 	return s.longTransaction(ctx, func(tx *gorm.DB) error {
-		if err := tx.Exec("DELETE FROM session_counts WHERE hour < ? OR hour = ? AND node = ''", r.hour, r.hour).Error; err != nil {
-			return err
-		}
-		keys, counts := []sessionHour{}, map[sessionHour]int64{}
-		for tenant, n := range r.tenants {
-			key := sessionHour{tenant, r.hour}
-			keys, counts[key] = append(keys, key), n
-		}
-		for chunk := range slices.Chunk(keys, pruneBatch) {
-			if err := addSessions(tx, "", chunk, counts); err != nil {
+		for _, table := range []string{"session_counts", "client_session_counts"} {
+			if err := tx.Exec("DELETE FROM "+table+" WHERE hour < ? OR hour = ? AND node = ''", r.hour, r.hour).Error; err != nil {
 				return err
 			}
 		}
-		return nil
+		counts := map[sessionHour]int64{}
+		for of, n := range r.clients {
+			counts[sessionHour{of, r.hour}] = n
+		}
+		return addSessions(tx, "", counts)
 	})
 }

@@ -23,6 +23,15 @@ func (w *fixture) wantSessions(want float64, nodes ...*models.Store) {
 		if got, known := node.SessionCounts()[acme]; got != want || !known {
 			w.Errorf("node %d knows of %v sessions (%t), want %v", i, got, known, want)
 		}
+		byClient := 0.0
+		for of, n := range node.ClientSessionCounts() {
+			if of.Tenant == acme {
+				byClient += n
+			}
+		}
+		if byClient != want {
+			w.Errorf("node %d knows of %v sessions by client, want %v", i, node.ClientSessionCounts(), want)
+		}
 	}
 }
 
@@ -173,6 +182,58 @@ func TestCountsThatCouldNotBeWrittenAreNotLost(t *testing.T) {
 			t.Fatal("written to no table")
 		}
 		w.exec("ALTER TABLE away RENAME TO session_counts")
+		w.wantSessions(1, w.Store)
+	})
+}
+
+func TestSessionsAreCountedByClient(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		other := w.another(models.Options{})
+		at := func(client string) func(*models.NewSession) {
+			return func(n *models.NewSession) {
+				n.ClientID, n.IdleExpiry, n.AbsoluteExpiry = client, time.Time{}, w.Now().Add(100*24*time.Hour)
+			}
+		}
+		web := w.create(w.alice(at("web")))
+		w.create(w.alice(at("web")))
+		_, err := other.CreateSession(t.Context(), w.alice(at("shop")), signs)
+		must(t, err)
+		want := func(when string, web, shop float64) {
+			t.Helper()
+			w.wantSessions(web+shop, w.Store, other)
+			if got := w.ClientSessionCounts(); got[models.ClientOf{Tenant: acme, Client: "web"}] != web || got[models.ClientOf{Tenant: acme, Client: "shop"}] != shop {
+				t.Errorf("%s: %v, want %v and %v", when, got, web, shop)
+			}
+		}
+		want("created", 2, 1)
+		must(t, other.EndSession(t.Context(), web, w.Now(), session.SignedOut))
+		want("one ended", 1, 1)
+		w.clock.Advance(25 * time.Hour)
+		w.recount(w.Store)
+		want("counted again", 1, 1)
+		spec := tenant()
+		spec.Clients[0].Disabled = true
+		w.apply(spec)
+		w.clock.Advance(time.Second)
+		must(t, w.Sweep(t.Context()))
+		want("a client was disabled", 0, 1)
+	})
+}
+
+// A release before the count by client has counted the table.
+func TestADatabaseThatWasCountedByTenantIsCountedByClient(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		w.create(w.alice(func(n *models.NewSession) {
+			n.IdleExpiry, n.AbsoluteExpiry = time.Time{}, w.Now().Add(100*24*time.Hour)
+		}))
+		w.wantSessions(1, w.Store)
+		w.exec("DELETE FROM client_session_counts")
+		must(t, w.SyncSessionCounts(t.Context(), "a"))
+		if got := w.ClientSessionCounts(); len(got) > 0 || w.SessionCounts()[acme] != 1 {
+			t.Errorf("known: %v and %v", got, w.SessionCounts())
+		}
+		w.clock.Advance(time.Hour)
+		w.recount(w.Store)
 		w.wantSessions(1, w.Store)
 	})
 }

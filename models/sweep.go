@@ -113,12 +113,13 @@ func (s *Store) sweepCutoff(ctx context.Context, c cutoff, condition string, why
 		}
 		at := c.ValidFrom
 		err = s.transaction(ctx, func(tx *gorm.DB) error {
-			done := tx.Exec("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ?",
-				at, why, At(at.Add(session.Retention)), ids)
-			if done.Error != nil {
-				return done.Error
+			var clients []string // of the sessions that ended
+			err := tx.Raw("UPDATE sessions SET ended_at = ?, end_reason = ?, prune_at = ? WHERE ended_at IS NULL AND id IN ? RETURNING client_id",
+				at, why, At(at.Add(session.Retention)), ids).Scan(&clients).Error
+			if err != nil {
+				return err
 			}
-			return countEnded(tx, c.Tenant, at.Time, done.RowsAffected)
+			return countEnded(tx, c.Tenant, at.Time, clients)
 		})
 		if err != nil {
 			return err

@@ -151,10 +151,14 @@ func (n *node) gauges() []handlers.Gauge {
 
 // families returns the metrics that have a label.
 func (n *node) families() []handlers.Family {
+	series := new(sessionSeries)
 	return append(issuerFamilies(n.oauth.IssuerFetches), []handlers.Family{
 		{Name: "latchkey_events_total", Help: "Events that this node has committed, by type.", Label: "type", Rises: true,
 			Values: n.store.EventCounts},
-		{Name: "latchkey_sessions", Help: "Sessions of the whole deployment, by tenant.", Label: "tenant", Values: n.store.SessionCounts},
+		{Name: "latchkey_sessions", Help: "Sessions of the whole deployment, by tenant and client; (other) sums those without a series of their own.", Labels: []string{"tenant", "client"},
+			Samples: func() []handlers.Sample {
+				return series.samples(n.store.SessionCounts(), n.store.ClientSessionCounts())
+			}},
 	}...)
 }
 

@@ -11,8 +11,16 @@ import (
 // Stats are the statistics of tenants. Each node writes its counts every 10 seconds.
 type Stats struct {
 	Sessions map[string]int64 `json:"sessions"` // the number of sessions of each tenant
+	Clients  []ClientSessions `json:"clients"`  // the largest first, at most 1,000
 	Minutes  []Stat           `json:"minutes"`  // by the minute, for the last hour
 	Days     []Stat           `json:"days"`     // by the day (UTC), for the last 30 days
+}
+
+// ClientSessions is the number of sessions of a client.
+type ClientSessions struct {
+	Tenant   string `json:"tenant"`
+	Client   string `json:"client"`
+	Sessions int64  `json:"sessions"`
 }
 
 // Stat counts something in a minute or a day.
