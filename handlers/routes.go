@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/settings"
 )
 
 // callers are those that an endpoint is for. The CORS rules follow from them.
@@ -66,6 +67,9 @@ var endpoints = []*endpoint{
 	}},
 	{path: "/client-tokens", callers: backEnds, methods: []method{
 		{name: "POST", summary: "Mints a client token for a user whom a back end has signed in itself", oauth: (*oauth.Server).ClientTokens},
+	}},
+	{path: settings.GlobalRevocationPath, callers: backEnds, methods: []method{
+		{name: "POST", summary: "Signs a user out everywhere on behalf of their identity provider (draft-parecki-oauth-global-token-revocation)", oauth: (*oauth.Server).GlobalTokenRevocation},
 	}},
 	{path: "/userinfo", callers: browsers, methods: []method{
 		{name: "GET", summary: "Returns the user's id and custom claims (OpenID Connect Core §5.3)", oauth: (*oauth.Server).UserInfo},

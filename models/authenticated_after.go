@@ -21,9 +21,13 @@ func (*RevokedTokenError) Error() string {
 // checkAuthenticated checks the iat of a client token. Most issuers round iat
 // down to the second, so a token of the second in which the user was signed out
 // may be from before.
-func (u *User) checkAuthenticated(iat time.Time) error {
-	if after := u.AuthenticatedAfter; !after.IsZero() && iat.Unix() <= after.Unix() {
-		return &RevokedTokenError{iat, after.Truncate(time.Second)}
+func (u *User) checkAuthenticated(t SpentToken) error {
+	after := u.AuthenticatedAfter
+	if t.loggedOutAt.After(after) {
+		after = t.loggedOutAt
+	}
+	if !after.IsZero() && t.IssuedAt.Unix() <= after.Unix() {
+		return &RevokedTokenError{t.IssuedAt, after.Truncate(time.Second)}
 	}
 	return nil
 }

@@ -46,6 +46,7 @@ const (
 	EventClientSuspended     EventType = "client_suspended"      // likewise
 	EventIssuerSuspended     EventType = "issuer_suspended"      // likewise
 	EventUserSuspended       EventType = "user_suspended"        // likewise
+	EventUserSignedOut       EventType = "user_signed_out"       // everywhere, by their identity provider
 	EventTenantResumed       EventType = "tenant_resumed"        // a suspension was lifted
 	EventClientResumed       EventType = "client_resumed"        // likewise
 	EventIssuerResumed       EventType = "issuer_resumed"        // likewise

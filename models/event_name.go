@@ -41,6 +41,7 @@ var eventNames = map[EventType]eventName{
 	EventClientSuspended: {},
 	EventIssuerSuspended: {},
 	EventUserSuspended:   {},
+	EventUserSignedOut:   {},
 	EventTenantResumed:   {},
 	EventClientResumed:   {},
 	EventIssuerResumed:   {},

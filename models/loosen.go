@@ -112,6 +112,10 @@ func issuerNotes(before, after settings.IssuerSettings, isDefault bool) (n notes
 	}
 	n.switchedOn(!before.Disabled, !after.Disabled, "disabled is removed: the issuer is enabled again")
 	n.switchedOn(before.AllowPrivateAddresses, after.AllowPrivateAddresses, "allow_private_addresses: its keys may be fetched from inside the network, and without TLS")
+	n.switchedOn(before.MayRevoke, after.MayRevoke, "may_revoke: the identity provider may sign its users out everywhere")
+	n.switchedOn(before.BackchannelLogout, after.BackchannelLogout, "backchannel_logout: the identity provider may end the sessions that it opened")
+	n.switchedOn(before.UntypedLogoutTokens, after.UntypedLogoutTokens, "untyped_logout_tokens: logout tokens need no type in their header")
+	n.newItems("revocation caller", before.RevocationCallers, after.RevocationCallers)
 	n.switchedOn(before.MaxACR == "", after.MaxACR == "" && before.MaxACR != "", "max_acr is removed: its factors count towards every class")
 	n.switchedOn(!isFalse(before.PublicClients), !isFalse(after.PublicClients), "public_clients is removed: clients without a secret may use its tokens")
 	n.switchedOn(!isFalse(before.CreateUsers), !isFalse(after.CreateUsers), "create_users is removed: a first sign-in creates a user")

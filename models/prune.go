@@ -46,6 +46,7 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 		more = len(due) == pruneBatch
 		for _, statement := range []string{
 			"DELETE FROM spent_tokens WHERE (tenant_id, issuer, jti_digest) IN (SELECT tenant_id, issuer, jti_digest FROM spent_tokens WHERE expires_at < ? LIMIT ?)",
+			"DELETE FROM upstream_logouts WHERE (tenant_id, issuer_id, digest) IN (SELECT tenant_id, issuer_id, digest FROM upstream_logouts WHERE expires_at < ? LIMIT ?)",
 			"DELETE FROM revoked_tokens WHERE (tenant_id, jti) IN (SELECT tenant_id, jti FROM revoked_tokens WHERE expires_at < ? LIMIT ?)",
 		} {
 			done := tx.Exec(statement, At(now), pruneBatch)

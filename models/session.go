@@ -64,6 +64,8 @@ type Session struct {
 
 	Status *StatusEntry // nil: the session is on no status list
 
+	UpstreamSID string // sid of the ID token, to create the session with; it is not read
+
 	DeviceName string
 	UserAgent  string // of the last use
 	IP         string // of the last use

@@ -35,6 +35,8 @@ type SpentToken struct {
 	Digest    []byte    // SHA-256 of its jti
 	IssuedAt  time.Time // its iat
 	ExpiresAt time.Time // when no check would accept it any more
+
+	loggedOutAt time.Time // when its issuer ended what it is about
 }
 
 // NewSession is everything that one exchange writes.
@@ -42,6 +44,7 @@ type NewSession struct {
 	Session
 	Mapped         Mapped     // attributes from the client token
 	Token          SpentToken // client token that the exchange uses up
+	Upstream       *Upstream  // nil: the trusted issuer may not revoke
 	CreateUser     bool       // create the user if there is none
 	UserDigest     []byte     // identifies that user in a suspension (SuspensionKey)
 	Cap            *settings.SessionCap
@@ -58,12 +61,20 @@ func (s *Store) CreateSession(ctx context.Context, n NewSession, sign func(*Sess
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
 		created = new(Session)
 		*created = n.Session
-		stored, err := s.spend(tx, created, n.Token)
+		token := n.Token
+		var err error
+		if token.loggedOutAt, err = lockUpstream(tx, created, n.Upstream); err != nil {
+			return err
+		}
+		stored, err := s.spend(tx, created, token)
 		if err != nil {
 			return err
 		}
-		made, removed, err := s.applyToUser(tx, created, stored, n.Token, n.Mapped, n.CreateUser)
+		made, removed, err := s.applyToUser(tx, created, stored, token, n.Mapped, n.CreateUser)
 		if err != nil {
+			return err
+		}
+		if err := storeUpstreamSubject(tx, created, n.Upstream); err != nil {
 			return err
 		}
 		e := created.Event(n.CreatedAt, EventSessionCreated, withRemoved(n.RecordCreation, removed))
@@ -162,7 +173,7 @@ func (s *Store) applyToUser(tx *gorm.DB, about *Session, stored *User, t SpentTo
 	if stored.Disabled || stored.Suspended {
 		return false, nil, ErrUserDisabled
 	}
-	if err := stored.checkAuthenticated(t.IssuedAt); err != nil {
+	if err := stored.checkAuthenticated(t); err != nil {
 		return false, nil, err
 	}
 	after, removed := stored.After(m)
@@ -284,10 +295,18 @@ func (s *Store) tryInsertSession(tx *gorm.DB, n *Session, created Event) (insert
 		{"factors", string(factors)}, {"acr", n.StoredACR}, {"acr_times", decided}, {"session_attributes", attributes},
 		{"scope", strings.Join(n.Scope, " ")}, {"audience", strings.Join(n.Audience, " ")},
 		{"device_name", n.DeviceName}, {"user_agent", n.UserAgent}, {"ip", n.IP},
-		{"prune_at", At(n.Lifetime().Expiry())}, {"status_index", n.Status.number()},
+		{"prune_at", At(n.Lifetime().Expiry())}, {"status_index", n.Status.number()}, {"upstream_sid", textOrNull(n.UpstreamSID)},
 	})
 	return s.recordIf(tx, created, "INSERT INTO sessions ("+columns+") VALUES ("+places+")"+
 		" ON CONFLICT (tenant_id, status_index) WHERE status_index IS NOT NULL DO NOTHING", args...)
+}
+
+// textOrNull returns NULL for an empty text.
+func textOrNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
 }
 
 // marshalAttributes rejects values that are too large to be read at every

@@ -16,6 +16,7 @@ type StepUpRequest struct {
 	IssuerID       string     // trusted issuer entry of the client token
 	Mapped         Mapped     // attributes from the client token
 	Token          SpentToken // client token that the step-up uses up
+	Upstream       *Upstream  // nil: the trusted issuer may not revoke
 	At             time.Time
 }
 
@@ -31,12 +32,20 @@ func (s *Store) StepUpSession(ctx context.Context, r StepUpRequest, decide func(
 	var changed *Session
 	err := s.transaction(ctx, func(tx *gorm.DB) error {
 		about := &Session{TenantID: r.Tenant, ClientID: r.Client, IssuerID: r.IssuerID, Subject: r.Subject, CreatedAt: r.At}
-		stored, err := s.spend(tx, about, r.Token)
+		token := r.Token
+		var err error
+		if token.loggedOutAt, err = lockUpstream(tx, about, r.Upstream); err != nil {
+			return err
+		}
+		stored, err := s.spend(tx, about, token)
 		if err != nil {
 			return err
 		}
-		_, removed, err := s.applyToUser(tx, about, stored, r.Token, r.Mapped, false)
+		_, removed, err := s.applyToUser(tx, about, stored, token, r.Mapped, false)
 		if err != nil {
+			return err
+		}
+		if err := storeUpstreamSubject(tx, about, r.Upstream); err != nil {
 			return err
 		}
 		row, err := readHistory(tx.Raw("SELECT "+sessionColumns+", "+historyColumns+" FROM sessions WHERE id = ? AND tenant_id = ? AND subject = ?"+permitted+s.dialect.forUpdate,

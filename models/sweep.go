@@ -57,6 +57,13 @@ func (s *Store) Sweep(ctx context.Context) error {
 // deleteRemoved deletes the rows of removed objects whose sessions have all
 // been ended, and the users of removed tenants.
 func (s *Store) deleteRemoved(ctx context.Context) error {
+	err := s.exec(ctx, func(db *gorm.DB) error {
+		return db.Exec(`DELETE FROM upstream_subjects WHERE (tenant_id, issuer_id) IN
+			(SELECT tenant_id, id FROM trusted_issuers WHERE removed_at IS NOT NULL AND swept_at >= sessions_valid_from)`).Error
+	})
+	if err != nil {
+		return err
+	}
 	for _, table := range []string{"clients", "trusted_issuers"} {
 		err := s.exec(ctx, func(db *gorm.DB) error {
 			return db.Exec("DELETE FROM " + table + " WHERE removed_at IS NOT NULL AND swept_at >= sessions_valid_from").Error

@@ -93,6 +93,6 @@ func (s *Store) forgetSessions(tx *gorm.DB, tenant, sub string, done *Deletion, 
 			return 0, err
 		}
 	}
-	return len(list), tx.Exec(`UPDATE sessions SET subject = ?, session_attributes = '{}', device_name = '', user_agent = '', ip = ''
+	return len(list), tx.Exec(`UPDATE sessions SET subject = ?, session_attributes = '{}', device_name = '', user_agent = '', ip = '', upstream_sid = NULL
 		WHERE tenant_id = ? AND subject = ?`, done.Pseudonym, tenant, sub).Error
 }

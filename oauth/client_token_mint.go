@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"maps"
 	"mime"
 	"net/http"
@@ -187,15 +185,9 @@ func readClientTokenRequest(r *http.Request) (*clientTokenRequest, error) {
 	if err != nil || mediaType != "application/json" {
 		return nil, invalidRequest(ReasonRequestMalformed, "The body must be application/json")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		e := invalidRequest(ReasonRequestTooLarge, "The body is larger than 64 KiB")
-		e.Status = http.StatusRequestEntityTooLarge
-		return nil, e
-	case err != nil:
-		return nil, invalidRequest(ReasonRequestMalformed, "The body could not be read").withCause(err)
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
 	}
 	// A strict parser reads it first, because encoding/json takes the second of two
 	// members and names in another case.

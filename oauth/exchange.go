@@ -221,11 +221,15 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 		},
 		Mapped:     x.subject.mapped(),
 		Token:      x.subject.spent,
+		Upstream:   x.subject.upstream,
 		CreateUser: x.subject.entry.Settings.CreateUsers == nil || *x.subject.entry.Settings.CreateUsers,
 		Cap:        c.Settings.MaxSessionsPerUser, OnStatusList: c.Settings.StatusList,
 		RecordCreation: call.withDevice(map[string]any{
 			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
 		}, nil),
+	}
+	if x.subject.upstream != nil {
+		n.UpstreamSID = x.subject.upstream.SID
 	}
 	c.tenant.storeDecision(&n.Session, now, x.proofs)
 	if call.Tenant.row.StoreDevice {

@@ -54,6 +54,7 @@ type metadata struct {
 	RevocationEndpoint           string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint        string   `json:"introspection_endpoint"`
 	UserInfoEndpoint             string   `json:"userinfo_endpoint"`
+	GlobalRevocationEndpoint     string   `json:"global_token_revocation_endpoint,omitempty"` // draft-parecki-oauth-global-token-revocation
 	JWKSURI                      string   `json:"jwks_uri"`
 	ResponseTypes                []string `json:"response_types_supported"`
 	GrantTypes                   []string `json:"grant_types_supported"`
@@ -89,9 +90,14 @@ func (t *Tenant) buildMetadata() (*Document, error) {
 		}
 	}
 	slices.Sort(scopes)
+	globalRevocationEndpoint := ""
+	if t.allowsUpstream(globalRevocation) {
+		globalRevocationEndpoint = t.Issuer + settings.GlobalRevocationPath
+	}
 	return newDocument(metadata{
 		Issuer: t.Issuer, TokenEndpoint: t.Issuer + "/token", RevocationEndpoint: t.Issuer + "/revoke",
-		IntrospectionEndpoint: t.Issuer + "/introspect", UserInfoEndpoint: t.Issuer + "/userinfo", JWKSURI: t.Issuer + "/.well-known/jwks.json",
+		IntrospectionEndpoint: t.Issuer + "/introspect", UserInfoEndpoint: t.Issuer + "/userinfo",
+		GlobalRevocationEndpoint: globalRevocationEndpoint, JWKSURI: t.Issuer + "/.well-known/jwks.json",
 		ResponseTypes: []string{}, GrantTypes: grantTypes, SubjectTypes: []string{"public"}, IDTokenSigningAlgs: algorithms,
 		TokenEndpointAuth: methods, RevocationEndpointAuth: methods, IntrospectionEndpointAuth: methods[1:],
 		IntrospectionSigningAlgs: algorithms[len(algorithms)-1:], ACRValues: t.classes().Values(), ScopesSupported: slices.Compact(scopes),

@@ -36,6 +36,13 @@ const (
 	ReasonClientTokensOff      Reason = "client_tokens_disabled"
 )
 
+// Reasons about the identity provider of a trusted issuer that ends sessions.
+const (
+	ReasonRevocationToken  Reason = "revocation_token_rejected"
+	ReasonRevocationCaller Reason = "revocation_caller_not_allowed"
+	ReasonRevocationUser   Reason = "revocation_user_unknown"
+)
+
 // Reasons about a client token, which the wire calls subject_token.
 const (
 	ReasonSubjectTokenMalformed   Reason = "subject_token_malformed"

@@ -41,6 +41,20 @@ func parseForm(r *http.Request) (url.Values, error) {
 	if _, err := parseQuery(r); err != nil {
 		return nil, err
 	}
+	body, err := readBody(r)
+	if err != nil {
+		return nil, err
+	}
+	form, err := parseValues(string(body))
+	if err != nil {
+		return nil, err
+	}
+	r.PostForm, r.Form = form, form
+	return form, nil
+}
+
+// readBody reads a body of at most MaxBody.
+func readBody(r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -51,12 +65,7 @@ func parseForm(r *http.Request) (url.Values, error) {
 	case err != nil:
 		return nil, invalidRequest(ReasonRequestMalformed, "The body could not be read").withCause(err)
 	}
-	form, err := parseValues(string(body))
-	if err != nil {
-		return nil, err
-	}
-	r.PostForm, r.Form = form, form
-	return form, nil
+	return body, nil
 }
 
 // parseQuery parses the query of the URL, which must not contain a secret.

@@ -127,7 +127,7 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 	var access minted
 	row, err := s.store.StepUpSession(ctx, models.StepUpRequest{
 		Tenant: c.TenantID, Client: c.ID, ID: x.stepUp.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
-		Mapped: x.subject.mapped(), Token: x.subject.spent, At: now,
+		Mapped: x.subject.mapped(), Token: x.subject.spent, Upstream: x.subject.upstream, At: now,
 	}, func(row *models.Session) (details map[string]any, events []models.Event, err error) {
 		events, err = s.applyStepUp(row, c, x, call, now)
 		return x.stepUpDetails(call), events, err

@@ -28,6 +28,7 @@ var subjectTypes = map[string]string{TokenTypeJWT: settings.TokenTypeJWT, TokenT
 // otherPurposes lists the typ headers of tokens for other purposes (R-JK-17).
 var otherPurposes = []string{
 	"at+jwt", "token-introspection+jwt", "logout+jwt", "secevent+jwt", "statuslist+jwt", "dpop+jwt", "client-authentication+jwt",
+	settings.GlobalRevocationType,
 }
 
 // Subject is the result of the verification of a client token.
@@ -41,13 +42,16 @@ type Subject struct {
 	factors           []session.Factor
 	authTime          time.Time
 	spent             models.SpentToken
+	upstream          *models.Upstream // nil: the entry may not revoke
 }
 
 // badSubject returns the refusal of a client token. Its code is invalid_request
 // for every reason (RFC 8693 §2.2.2).
 func badSubject(reason Reason, why string) *Error {
-	return invalidRequest(reason, "subject_token rejected: "+why)
+	return invalidRequest(reason, subjectRejected+why)
 }
+
+const subjectRejected = "subject_token rejected: "
 
 // malformedSubject returns the refusal of a client token that cannot be parsed.
 func malformedSubject(cause error) *Error {
@@ -81,7 +85,7 @@ func (s *Server) verifySubject(ctx context.Context, c *Client, token, tokenType 
 	if err := rec.step(entry.verifySignature(ctx, token, header), func() []Check { return one(CheckSignature, "", header.Kid) }); err != nil {
 		return nil, err
 	}
-	if err := rec.step(sub.readAssertions(now), func() []Check { return one(CheckAssertions, "", strings.Join(session.AMR(sub.factors), " ")) }); err != nil {
+	if err := rec.step(sub.readClaims(now), func() []Check { return one(CheckAssertions, "", strings.Join(session.AMR(sub.factors), " ")) }); err != nil {
 		return nil, err
 	}
 	if err := rec.step(sub.setDigest(signingInput), func() []Check { return one(CheckJTI, "", "") }); err != nil {

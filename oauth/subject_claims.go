@@ -19,7 +19,7 @@ import (
 func (e *issuerEntry) checkTyp(typ string) error {
 	typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
 	switch {
-	case slices.Contains(otherPurposes, typ):
+	case slices.Contains(otherPurposes, typ), e.Settings.RevocationTyp != "" && typ == settings.BareType(e.Settings.RevocationTyp):
 		return badSubject(ReasonSubjectTokenTyp, "typ in its header is that of a token for another purpose").compare(e.acceptedTyp(), typ)
 	case typ == "", typ == "jwt", e.Settings.Typ != "" && typ == strings.TrimPrefix(strings.ToLower(e.Settings.Typ), "application/"):
 		return nil
@@ -95,6 +95,14 @@ func (s *Subject) checkParties(c *Client) error {
 		return badSubject(ReasonSubjectTokenClient, "client_id does not match the authenticated client").compare(c.ID, id)
 	}
 	return nil
+}
+
+// readClaims reads what the session is to have of the token.
+func (s *Subject) readClaims(now time.Time) error {
+	if err := s.readAssertions(now); err != nil {
+		return err
+	}
+	return s.readUpstream()
 }
 
 // readAssertions reads from the token what its entry may assert (R-EX-22).

@@ -36,6 +36,14 @@ type IssuerSettings struct {
 	SubjectPrefix string `json:"subject_prefix,omitempty" yaml:"subject_prefix"` // its namespace of subjects
 	ShareSubjects bool   `json:"share_subjects,omitempty" yaml:"share_subjects"`
 
+	// What the identity provider may end.
+	MayRevoke             bool     `json:"may_revoke,omitempty" yaml:"may_revoke"`                           // users, at {iss}/global-token-revocation and {iss}/security-events
+	RevocationTyp         string   `json:"revocation_typ,omitempty" yaml:"revocation_typ"`                   // header typ of its tokens for {iss}/global-token-revocation
+	RevocationCallers     []string `json:"revocation_callers,omitempty" yaml:"revocation_callers"`           // sub of those tokens
+	SecurityEventAudience string   `json:"security_event_audience,omitempty" yaml:"security_event_audience"` // aud of its security events; default {iss}/security-events
+	BackchannelLogout     bool     `json:"backchannel_logout,omitempty" yaml:"backchannel_logout"`           // its sessions, at {iss}/backchannel-logout
+	UntypedLogoutTokens   bool     `json:"untyped_logout_tokens,omitempty" yaml:"untyped_logout_tokens"`     // accept logout tokens with the header typ JWT or none
+
 	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty" yaml:"allow_private_addresses"`
 	Disabled              bool `json:"disabled,omitempty" yaml:"disabled"`
 }
@@ -68,6 +76,10 @@ type IssuerSpec struct {
 
 	Place
 }
+
+// KnowsUpstream reports whether sessions and users of the entry record by which names
+// the identity provider knows them.
+func (s IssuerSettings) KnowsUpstream() bool { return s.MayRevoke || s.BackchannelLogout }
 
 // MayAssert reports whether the entry's tokens may assert claim (amr, auth_time, acr).
 func (s IssuerSettings) MayAssert(claim string) bool {

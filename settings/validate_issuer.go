@@ -8,7 +8,7 @@ import (
 
 // Limits on the settings of a trusted issuer.
 const (
-	maxTokenAge      = 24 * time.Hour
+	MaxTokenAge      = 24 * time.Hour
 	maxTokenLifetime = 30 * 24 * time.Hour // the single-use row of a token is kept as long
 	MaxLeeway        = 5 * time.Minute
 
@@ -18,6 +18,17 @@ const (
 // ClientTokensPath follows the issuer URL of a tenant in that of its internal issuer,
 // which mints client tokens for back ends that sign users in themselves.
 const ClientTokensPath = "/client-tokens"
+
+// Endpoints of a tenant at which identity providers end sessions.
+const (
+	GlobalRevocationPath  = "/global-token-revocation"
+	BackchannelLogoutPath = "/backchannel-logout"
+	SecurityEventsPath    = "/security-events"
+)
+
+// GlobalRevocationType is the header type of the tokens for GlobalRevocationPath that
+// the best known identity provider sends.
+const GlobalRevocationType = "global-token-revocation+jwt"
 
 // Signature algorithms of client tokens. HS256 is allowed only with shared secrets,
 // so that a public key is never used as a secret (RFC 8725 §2.1).
@@ -41,8 +52,13 @@ func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
 		v.notEmpty(at+".audiences", e.Audiences)
 	}
 	v.each(at+".audiences", e.Audiences, v.tokenAudience)
-	v.optional(at+".typ", e.Typ, headerType)
-	v.span(at+".max_age", e.MaxAge, time.Second, maxTokenAge)
+	v.optional(at+".typ", e.Typ, func(typ string) string {
+		if BareType(typ) == GlobalRevocationType {
+			return "is the type of tokens that do not prove a sign-in"
+		}
+		return headerType(typ)
+	})
+	v.span(at+".max_age", e.MaxAge, time.Second, MaxTokenAge)
 	v.span(at+".max_token_lifetime", e.MaxTokenLifetime, time.Second, maxTokenLifetime)
 	v.span(at+".leeway", e.Leeway, 0, MaxLeeway)
 	v.expressions(at+".user_attributes", e.UserAttributes, reservedUserAttribute)
@@ -62,6 +78,37 @@ func (v *tenantValidation) trustedIssuer(at string, e IssuerSpec) {
 		return "is not a client of this tenant"
 	})
 	v.optional(at+".subject_prefix", e.SubjectPrefix, printable(1, 64))
+	v.upstream(at, e)
+}
+
+// upstream checks what the identity provider may end.
+func (v *tenantValidation) upstream(at string, e IssuerSpec) {
+	if e.MayRevoke && e.RevocationTyp == "" {
+		v.Add(at+".revocation_typ", "is missing: may_revoke requires the header typ of its tokens, such as %s", GlobalRevocationType)
+	}
+	v.optional(at+".revocation_typ", e.RevocationTyp, func(typ string) string {
+		switch lower := BareType(typ); {
+		case lower == "jwt" || lower == BareType(e.Typ):
+			return "must differ from the type of client tokens"
+		default:
+			return headerType(typ)
+		}
+	})
+	v.notEmpty(at+".revocation_callers", e.RevocationCallers)
+	v.each(at+".revocation_callers", e.RevocationCallers, text(255))
+	v.optional(at+".security_event_audience", e.SecurityEventAudience, text(1024))
+	if e.BackchannelLogout && e.TokenType != TokenTypeIDToken {
+		v.Add(at+".backchannel_logout", "requires token_type id_token")
+	}
+	if e.Keys.Internal && e.KnowsUpstream() {
+		v.Add(at+".keys.internal", "does not go with may_revoke or backchannel_logout: there is no identity provider")
+	}
+}
+
+// BareType returns a header type in lower case and without "application/" (RFC 7515
+// §4.1.9).
+func BareType(typ string) string {
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
 // foreignIssuer checks an iss that a tenant may trust. It rejects the issuers of
@@ -161,13 +208,17 @@ func (v *tenantValidation) tokenAudience(s string) string {
 	if v.base != "" && s == v.issuer()+"/token" {
 		return "must not be the token endpoint"
 	}
+	for _, path := range []string{GlobalRevocationPath, BackchannelLogoutPath, SecurityEventsPath} {
+		if v.base != "" && s == v.issuer()+path {
+			return "must not be an endpoint for identity providers"
+		}
+	}
 	return text(1024)(s)
 }
 
 // headerType checks a typ that marks only client tokens.
 func headerType(typ string) string {
-	lower := strings.TrimPrefix(strings.ToLower(typ), "application/") // RFC 7515 §4.1.9
-	if slices.Contains(foreignTypes, lower) {
+	if slices.Contains(foreignTypes, BareType(typ)) {
 		return "is the type of tokens that do not prove a sign-in"
 	}
 	if len(typ) > 64 || !visible.MatchString(typ) {

@@ -422,10 +422,30 @@ func TestValidateIssuer(t *testing.T) {
 			e.SessionAttributes = map[string]string{"amr": "token.amr", "device": "token.device"}
 		}, "user_attributes.sub: is a reserved name", "session_attributes.amr: is a reserved name"),
 		entry("accepts a type of its own", func(e *settings.IssuerSpec) { e.Typ = "client-token+jwt" }),
+		entry("accepts an identity provider that may revoke", func(e *settings.IssuerSpec) {
+			e.MayRevoke, e.RevocationTyp, e.RevocationCallers = true, "global-token-revocation+jwt", []string{"0oa1"}
+			e.SecurityEventAudience = "https://id.example.com/events"
+		}),
+		entry("rejects one without a type of its own", func(e *settings.IssuerSpec) { e.MayRevoke = true },
+			"revocation_typ: is missing: may_revoke requires the header typ of its tokens, such as global-token-revocation+jwt"),
+		entry("rejects the type JWT for revocations", func(e *settings.IssuerSpec) { e.MayRevoke, e.RevocationTyp = true, "application/jwt" },
+			"revocation_typ: must differ from the type of client tokens"),
+		entry("rejects the type of its client tokens for revocations", func(e *settings.IssuerSpec) { e.MayRevoke, e.RevocationTyp, e.Typ = true, "X+JWT", "x+jwt" },
+			"revocation_typ: must differ from the type of client tokens"),
+		entry("rejects the type of another purpose for revocations", func(e *settings.IssuerSpec) { e.MayRevoke, e.RevocationTyp = true, "secevent+jwt" },
+			"revocation_typ: is the type of tokens that do not prove a sign-in"),
+		entry("rejects an empty list of callers", func(e *settings.IssuerSpec) {
+			e.MayRevoke, e.RevocationTyp, e.RevocationCallers = true, "x+jwt", []string{""}
+		}, "revocation_callers[0]: is missing"),
+		entry("rejects back-channel logout of client tokens", func(e *settings.IssuerSpec) { e.BackchannelLogout = true },
+			"backchannel_logout: requires token_type id_token"),
+		entry("rejects the endpoints of identity providers as audiences", func(e *settings.IssuerSpec) {
+			e.Audiences = []string{baseIssuer + "/global-token-revocation", baseIssuer + "/backchannel-logout", baseIssuer + "/security-events"}
+		}, "audiences[0]: must not be an endpoint for identity providers", "audiences[1]: must not be an endpoint for identity providers", "audiences[2]: must not be an endpoint for identity providers"),
 		entry("rejects a key set with a NUL", func(e *settings.IssuerSpec) { e.Keys = settings.IssuerKeys{JWKS: json.RawMessage(`{"a":"\u0000"}`)} },
 			"keys.jwks: must be UTF-8 without NUL"),
 	}
-	for _, typ := range []string{"at+jwt", "AT+JWT", "application/at+jwt", "token-introspection+jwt", "logout+jwt", "secevent+jwt", "statuslist+jwt", "dpop+jwt", "client-authentication+jwt"} {
+	for _, typ := range []string{"at+jwt", "AT+JWT", "application/at+jwt", "token-introspection+jwt", "logout+jwt", "secevent+jwt", "statuslist+jwt", "dpop+jwt", "client-authentication+jwt", "global-token-revocation+jwt"} {
 		rows = append(rows, entry("rejects the type "+typ, func(e *settings.IssuerSpec) { e.Typ = typ },
 			"typ: is the type of tokens that do not prove a sign-in"))
 	}

@@ -70,6 +70,8 @@ func everyIssuerSetting() object {
 		"typ": "example+jwt", "max_age": "4m", "max_token_lifetime": "8m", "leeway": "10s", "subject": "token.sub", "user_attributes": object{"email": "token.email"},
 		"session_attributes": object{"org": "token.org"}, "amr": "token.amr", "asserts": []string{"amr", "auth_time"}, "max_acr": "phr",
 		"clients": []string{"web"}, "public_clients": true, "create_users": true, "subject_prefix": "every:", "share_subjects": false,
+		"may_revoke": true, "revocation_typ": "global-token-revocation+jwt", "revocation_callers": []string{"caller"}, "security_event_audience": "https://aud.example.com/events",
+		"backchannel_logout": false, "untyped_logout_tokens": false,
 		"allow_private_addresses": false, "disabled": false,
 	}
 }
