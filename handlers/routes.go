@@ -78,6 +78,9 @@ var endpoints = []*endpoint{
 	{path: "/revocations", callers: backEnds, stream: true, methods: []method{
 		{name: "GET", summary: "Returns what is revoked, as a document or as a stream of events", oauth: (*oauth.Server).Revocations},
 	}},
+	{path: "/ssf/poll/:destination", callers: backEnds, stream: true, methods: []method{
+		{name: "POST", summary: "Returns security event tokens, and takes acknowledgements (RFC 8936)", oauth: (*oauth.Server).Poll},
+	}},
 	{path: "/status/:list", callers: anyone, methods: []method{
 		{name: "GET", summary: "Returns a status list token", document: (*edge).statusList},
 	}},

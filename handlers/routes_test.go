@@ -14,7 +14,7 @@ func documented() string {
 	table.WriteString("| Request | What it does | Callers |\n|---|---|---|\n")
 	for _, p := range endpoints {
 		path := p.path
-		for _, param := range []string{"sid", "list"} {
+		for _, param := range []string{"sid", "list", "destination"} {
 			path = strings.ReplaceAll(path, ":"+param, "{"+param+"}")
 		}
 		for _, m := range p.methods {

@@ -217,30 +217,46 @@ func saveProgress(tx *gorm.DB, p DeliveryProgress) (saved bool, err error) {
 	if done.Error != nil || done.RowsAffected == 0 {
 		return false, done.Error
 	}
-	for ids := range slices.Chunk(p.Remove, revocationChunk) {
-		keys := make([][]byte, len(ids))
-		for i := range ids {
-			keys[i] = ids[i][:]
-		}
-		err := tx.Exec("DELETE FROM event_deliveries WHERE tenant_id = ? AND destination_id = ? AND event_id IN ?", st.Tenant, st.ID, keys).Error
-		if err != nil {
-			return false, err
-		}
+	if err := removeDeliveries(tx, st.DestinationKey, p.Remove); err != nil {
+		return false, err
 	}
 	for _, d := range p.Put {
-		var sid any
-		if d.SessionID != nil {
-			sid = d.SessionID[:]
-		}
-		err := tx.Exec(`INSERT INTO event_deliveries (tenant_id, destination_id, event_id, session_id, type, attempts, first_at, next_at, dead_at, status, error, answer)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, destination_id, event_id) DO UPDATE SET attempts = excluded.attempts,
-			next_at = excluded.next_at, dead_at = excluded.dead_at, status = excluded.status, error = excluded.error, answer = excluded.answer`,
-			st.Tenant, st.ID, d.Event[:], sid, d.Type, d.Attempts, At(d.FirstAt), At(d.NextAt), At(d.DeadAt), d.Status, d.Error, d.Answer).Error
-		if err != nil {
+		d.DestinationKey = st.DestinationKey
+		if err := putDelivery(tx, d); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+func removeDeliveries(tx *gorm.DB, key DestinationKey, all []EventID) error {
+	for ids := range slices.Chunk(all, revocationChunk) {
+		err := tx.Exec("DELETE FROM event_deliveries WHERE tenant_id = ? AND destination_id = ? AND event_id IN ?", key.Tenant, key.ID, eventKeys(ids)).Error
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// eventKeys returns the ids as arguments of a statement.
+func eventKeys(ids []EventID) [][]byte {
+	keys := make([][]byte, len(ids))
+	for i := range ids {
+		keys[i] = ids[i][:]
+	}
+	return keys
+}
+
+func putDelivery(tx *gorm.DB, d Delivery) error {
+	var sid any
+	if d.SessionID != nil {
+		sid = d.SessionID[:]
+	}
+	return tx.Exec(`INSERT INTO event_deliveries (tenant_id, destination_id, event_id, session_id, type, attempts, first_at, next_at, dead_at, status, error, answer)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (tenant_id, destination_id, event_id) DO UPDATE SET attempts = excluded.attempts,
+		next_at = excluded.next_at, dead_at = excluded.dead_at, status = excluded.status, error = excluded.error, answer = excluded.answer`,
+		d.Tenant, d.ID, d.Event[:], sid, d.Type, d.Attempts, At(d.FirstAt), At(d.NextAt), At(d.DeadAt), d.Status, d.Error, d.Answer).Error
 }
 
 // ReleaseLease gives up a lease, so that another node need not wait until it expires.
@@ -263,10 +279,7 @@ func (s *Store) NewEvents(ctx context.Context, tenants []string, after EventID, 
 // EventsByID returns those of some events of a tenant that are still in the log.
 func (s *Store) EventsByID(ctx context.Context, tenant string, ids []EventID) (list []ListedEvent, err error) {
 	for chunk := range slices.Chunk(ids, revocationChunk) {
-		keys := make([][]byte, len(chunk))
-		for i := range chunk {
-			keys[i] = chunk[i][:]
-		}
+		keys := eventKeys(chunk)
 		err := s.query(ctx, func(db *gorm.DB) error {
 			found, err := collect(db.Raw("SELECT "+listedColumns+" FROM events WHERE tenant_id = ? AND id IN ? ORDER BY id", tenant, keys), scanListedEvent)
 			list = append(list, found...)

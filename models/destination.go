@@ -240,6 +240,16 @@ func (s *Store) Destinations(ctx context.Context) (rows []Destination, err error
 	return rows, err
 }
 
+// Destination returns one event destination. ErrNotFound: the tenant has none with the
+// id.
+func (s *Store) Destination(ctx context.Context, tenant, id string) (*Destination, error) {
+	var row Destination
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return orNotFound(db.Where("tenant_id = ? AND id = ?", tenant, id).Take(&row).Error)
+	})
+	return &row, err
+}
+
 // StoredDestination is an event destination as an operator sees it.
 type StoredDestination struct {
 	Row      Destination

@@ -32,8 +32,10 @@ const (
 	ReasonGrantNotAllowed      Reason = "grant_not_allowed"
 	ReasonClientNotAllowed     Reason = "client_not_allowed"
 	ReasonScopeNotAllowed      Reason = "scope_not_allowed"
+	ReasonScopeInsufficient    Reason = "scope_insufficient"
 	ReasonTargetNotAllowed     Reason = "target_not_allowed"
 	ReasonClientTokensOff      Reason = "client_tokens_disabled"
+	ReasonStreamNotFound       Reason = "event_stream_not_found"
 )
 
 // Reasons about the identity provider of a trusted issuer that ends sessions.

@@ -108,6 +108,28 @@ func (t *streamTable) drop(s *stream) {
 	}
 }
 
+// endOldest ends the oldest streams of an owner that has more than `most`.
+func (t *streamTable) endOldest(owner streamOwner, most int, cause error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for len(t.byOwner[owner]) > most {
+		oldest := t.byOwner[owner][0]
+		t.drop(oldest)
+		oldest.end(cause)
+	}
+}
+
+// endAll ends every stream.
+func (t *streamTable) endAll(cause error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, list := range t.byOwner {
+		for _, s := range list {
+			s.end(cause)
+		}
+	}
+}
+
 // len returns the number of open streams.
 func (t *streamTable) len() int {
 	t.mu.Lock()

@@ -58,6 +58,7 @@ type Server struct {
 	feeds               map[string]*feed // by view
 	statusLists         statusLists
 	delivery            *delivery.Deliverer
+	polls               streamTable // waiting polls for security events
 }
 
 // New returns a server. It does not access the database yet.
@@ -90,11 +91,13 @@ func New(c Config) *Server {
 const publicTimeout = 500 * time.Millisecond
 
 // Run follows changes of the configuration and revocations, and delivers events while
-// no other node does, until ctx ends. All streams of revocations end with it.
+// no other node does, until ctx ends. All streams of revocations and waiting polls end
+// with it.
 func (s *Server) Run(ctx context.Context) {
 	var tailing sync.WaitGroup
 	tailing.Go(func() { s.tail.Run(ctx) })
 	tailing.Go(func() { s.delivery.Run(ctx) })
+	tailing.Go(func() { <-ctx.Done(); s.polls.endAll(errStopping) })
 	s.registry.run(ctx)
 	tailing.Wait()
 }
