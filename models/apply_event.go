@@ -30,7 +30,7 @@ func issuerEvent(id, issuer string) Event {
 
 // writeEvents writes the events at the end of the transaction and stamps them
 // with the time of the write: nodes look for an event in the seconds after its
-// time (see Tail), and this transaction may take longer than that. Each event
+// time (see LateCommit), and this transaction may take longer than that. Each event
 // revokes every access token issued before its detail `before`. Such events are
 // rare, so Until uses the longest lifetime of any access token.
 func (a *applier) writeEvents() error {

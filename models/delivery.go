@@ -14,9 +14,14 @@ import (
 // DeliveryLease is the name of the lease whose holder delivers events.
 const DeliveryLease = "events"
 
-// LateCommit is how much later than its moment an event may become visible: the
-// transaction that writes it may take that long, and clocks of nodes may differ.
-const LateCommit = tailOverlap
+// LateCommit is how much later than its moment an event may become visible.
+// Transactions do not commit in the order in which their events are stamped: an event
+// has the time at which its request began to decide, a request may take 10 s in total,
+// and the clocks of nodes may differ by ClockSkew.
+const LateCommit = 2*operationTimeout + ClockSkew
+
+// ClockSkew is how far the clocks of two nodes may differ.
+const ClockSkew = 10 * time.Second
 
 // ErrLeaseLost means that another node has taken over.
 var ErrLeaseLost = errors.New("another node holds the lease")

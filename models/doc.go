@@ -5,7 +5,7 @@
 //
 // [Store] is the database. Its methods return [ErrNotFound], [ErrConflict],
 // [ErrUnavailable] or another error of this package where callers need to tell
-// them apart. [Tail] follows the revocations in the event log.
+// them apart. Its package tail follows the revocations in the event log.
 //
 // Secrets, keys and digests are opaque bytes here; package oauth derives and
 // interprets them.
@@ -60,7 +60,7 @@ package models
 //     event log
 //   - stat.go: numbers of exchanges and refreshes over time
 //   - revocation.go: the events that revoke tokens
-//   - tail.go, tail_look.go, tail_subscription.go, revoked_set.go: Tail
+//   - package tail: what a node knows of them without the database
 //   - recent.go: revocations that this node is just making
 //   - restored.go: a database that was restored from a backup
 //

@@ -6,6 +6,16 @@ import (
 	"time"
 )
 
+// Issued is an access token, as far as a revocation can refer to it.
+type Issued struct {
+	TenantID  string
+	ClientID  string
+	Subject   string
+	SessionID *SessionID // nil: none
+	TokenID   string     // its jti
+	At        time.Time  // its iat
+}
+
 // recentFor is longer than a node may take to commit a revocation and to read
 // the event log again.
 const recentFor = time.Minute
@@ -53,3 +63,6 @@ func (n *recentRevocations) mayConcern(about Issued, now time.Time) bool {
 	whole, all := n.startedAt[about.TenantID]
 	return is && now.Sub(own) < recentFor || all && now.Sub(whole) < recentFor
 }
+
+// MayBeRevoking reports whether this node may just be revoking the token.
+func (s *Store) MayBeRevoking(about Issued) bool { return s.recent.mayConcern(about, s.Now()) }

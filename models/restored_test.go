@@ -2,18 +2,20 @@ package models_test
 
 import (
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 	"github.com/latchkey/latchkey/session"
 )
 
 func TestARestoredDatabaseRevivesNothing(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		before := w.create(w.alice())
-		tail := models.NewTail(w.Store)
-		must(t, tail.Look(t.Context()))
+		followed := tail.New(w.Store, slog.New(slog.DiscardHandler))
+		must(t, followed.Look(t.Context()))
 		epoch := w.epoch()
 		w.clock.Advance(time.Hour)
 		at := w.Now()
@@ -34,8 +36,8 @@ func TestARestoredDatabaseRevivesNothing(t *testing.T) {
 			t.Error("the epoch is the same")
 		}
 		w.clock.Advance(time.Minute)
-		must(t, tail.Look(t.Context()))
-		found, err := tail.Revoked(acme, models.Position{Epoch: epoch, At: at})
+		must(t, followed.Look(t.Context()))
+		found, err := followed.Revoked(acme, tail.Position{Epoch: epoch, At: at})
 		if err != nil || len(found.Revocations) != 1 || found.Revocations[0].Before.Before(at) {
 			t.Errorf("a reader of the feed hears %+v, %v", found, err)
 		}

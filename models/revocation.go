@@ -31,15 +31,7 @@ type Revocation struct {
 	Before    time.Time // if it is not about one session or token: it revokes what was issued earlier
 	Audience  []string  // who may have received such a token
 
-	id    eventID
-	known time.Time // the latest time at which a node that follows the log received it
-}
-
-// eventID is the key of an event: its time and random bits.
-type eventID [16]byte
-
-func (id eventID) moment() time.Time {
-	return time.UnixMicro(int64(binary.BigEndian.Uint64(id[:8]))).UTC()
+	ID EventID // of its event
 }
 
 // eventsFrom returns a key below the ids of all events at or after the given
@@ -60,16 +52,16 @@ func (s *Store) Revocations(ctx context.Context, now time.Time) ([]*Revocation, 
 	until, after := At(now), []byte{}
 	return s.revocations(ctx, func(db *gorm.DB, last *Revocation) *gorm.DB {
 		if last != nil {
-			until, after = At(last.Until), last.id[:]
+			until, after = At(last.Until), last.ID[:]
 		}
 		return db.Raw(revocationsWhere+"(e.until, e.id) > (?, ?) ORDER BY e.until, e.id LIMIT ?", until, after, revocationPage)
 	})
 }
 
-// revocationsFrom lists those that are stamped at or after a certain time and
+// RevocationsFrom lists those that are stamped at or after a certain time and
 // not known yet, ordered by id. Of those that are known, which is most of them
 // because looks overlap, it reads only the ids.
-func (s *Store) revocationsFrom(ctx context.Context, now, from time.Time, known func(tenant string, id eventID) bool) (all []*Revocation, err error) {
+func (s *Store) RevocationsFrom(ctx context.Context, now, from time.Time, known func(tenant string, id EventID) bool) (all []*Revocation, err error) {
 	for after := eventsFrom(from); after != nil; {
 		unknown, last, err := s.unknownRevocations(ctx, after, known)
 		if err != nil {
@@ -91,7 +83,7 @@ func (s *Store) revocationsFrom(ctx context.Context, now, from time.Time, known 
 
 // unknownRevocations reads a page of ids and returns where the next page
 // begins; last is nil on the last page.
-func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func(tenant string, id eventID) bool) (unknown [][]byte, last []byte, err error) {
+func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func(tenant string, id EventID) bool) (unknown [][]byte, last []byte, err error) {
 	type event struct {
 		id     []byte
 		tenant string
@@ -106,7 +98,7 @@ func (s *Store) unknownRevocations(ctx context.Context, after []byte, known func
 		return err
 	})
 	for _, e := range page {
-		if len(e.id) != len(eventID{}) || !known(e.tenant, eventID(e.id)) {
+		if len(e.id) != len(EventID{}) || !known(e.tenant, EventID(e.id)) {
 			unknown = append(unknown, e.id)
 		}
 	}
@@ -164,10 +156,10 @@ func scanRevocation(row *sql.Rows) (*Revocation, error) {
 	if err := row.Scan(&id, &at, &until, &r.TenantID, &sid, &r.ClientID, &r.Subject, &details, &audience); err != nil {
 		return nil, err
 	}
-	if len(id) != len(r.id) {
+	if len(id) != len(r.ID) {
 		return nil, fmt.Errorf("revocation %x: its id is malformed", []byte(id))
 	}
-	r.id, r.At, r.Until = eventID(id), at.Time, until.Time
+	r.ID, r.At, r.Until = EventID(id), at.Time, until.Time
 	if len(sid) == len(SessionID{}) {
 		of := SessionID(sid)
 		r.SessionID = &of

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -20,7 +21,7 @@ const margin = session.VerifierTolerance + session.Leeway
 // know of it.
 func (w *fixture) told(names map[models.SessionID]string) string {
 	w.Helper()
-	known, err := w.tail().Revoked(acme, models.Position{})
+	known, err := w.tail().Revoked(acme, tail.Position{})
 	must(w, err)
 	var list []string
 	for _, r := range known.Revocations {

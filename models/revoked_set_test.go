@@ -1,10 +1,12 @@
 package models_test
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -14,9 +16,9 @@ func (w *fixture) issued(row *models.Session) models.Issued {
 	return models.Issued{TenantID: acme, ClientID: row.ClientID, Subject: row.Subject, SessionID: &row.ID, TokenID: "of a session", At: w.Now().Truncate(time.Second)}
 }
 
-func (w *fixture) wantVerdict(tail *models.Tail, what string, about models.Issued, want models.Verdict) {
+func (w *fixture) wantVerdict(followed *tail.Tail, what string, about models.Issued, want tail.Verdict) {
 	w.Helper()
-	if got := tail.Verdict(about, 2*time.Second); got != want {
+	if got := followed.Verdict(about, 2*time.Second); got != want {
 		w.Errorf("%s: %v, want %v", what, got, want)
 	}
 }
@@ -24,7 +26,7 @@ func (w *fixture) wantVerdict(tail *models.Tail, what string, about models.Issue
 // The other node makes the changes, because a node's own would be Unknown.
 func TestATailJudgesTokensByTheirClaims(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
-		tail, there := w.tail(), w.another(models.Options{})
+		followed, there := w.tail(), w.another(models.Options{})
 		ended, alive, sold := w.create(w.alice()), w.create(w.alice()), w.create(w.alice(func(n *models.NewSession) { n.ClientID, n.Subject = "shop", "bob" }))
 		machine := models.Issued{TenantID: acme, ClientID: "web", Subject: "web", TokenID: "one", At: w.Now()}
 		another := machine
@@ -32,14 +34,14 @@ func TestATailJudgesTokensByTheirClaims(t *testing.T) {
 		elsewhere := w.issued(ended)
 		elsewhere.TenantID = "elsewhere"
 		old := []models.Issued{w.issued(ended), w.issued(alive), w.issued(sold), machine, another, elsewhere}
-		judge := func(when string, want ...models.Verdict) {
+		judge := func(when string, want ...tail.Verdict) {
 			t.Helper()
-			must(t, tail.Look(t.Context()))
+			must(t, followed.Look(t.Context()))
 			for i, name := range []string{"the one that ended", "the one that lives", "bob's", "the machine", "the other machine", "elsewhere"} {
-				w.wantVerdict(tail, when+", "+name, old[i], want[i])
+				w.wantVerdict(followed, when+", "+name, old[i], want[i])
 			}
 		}
-		stands, revoked, unsure := models.NotRevoked, models.Revoked, models.Unknown
+		stands, revoked, unsure := tail.NotRevoked, tail.Revoked, tail.Unknown
 		judge("at first", stands, stands, stands, stands, stands, stands)
 		must(t, there.EndSession(t.Context(), ended, w.Now(), session.SignedOut))
 		must(t, there.RevokeToken(t.Context(), acme, "web", "one", nil, w.Now(), w.Now().Add(time.Minute)))
@@ -59,17 +61,17 @@ func TestATailJudgesTokensByTheirClaims(t *testing.T) {
 		judge("a client was disabled", revoked, unsure, unsure, revoked, unsure, stands)
 		before := w.Now().Add(16 * time.Second) // of that
 		w.clock.Advance(time.Minute)
-		must(t, tail.Look(t.Context()))
-		for at, want := range map[time.Time]models.Verdict{before.Add(-time.Second): unsure, before: stands} {
+		must(t, followed.Look(t.Context()))
+		for at, want := range map[time.Time]tail.Verdict{before.Add(-time.Second): unsure, before: stands} {
 			about := w.issued(alive)
 			about.At = at
-			w.wantVerdict(tail, "issued "+at.Sub(before).String()+" from then", about, want)
+			w.wantVerdict(followed, "issued "+at.Sub(before).String()+" from then", about, want)
 		}
 		apply(func(spec *settings.TenantSpec) { spec.TrustedIssuers[0].Disabled = true })
-		must(t, tail.Look(t.Context()))
+		must(t, followed.Look(t.Context()))
 		sold2 := w.issued(sold)
 		sold2.ClientID, sold2.Subject = "shop", "carol"
-		w.wantVerdict(tail, "an issuer was disabled, of a client and a user that were not", sold2, unsure)
+		w.wantVerdict(followed, "an issuer was disabled, of a client and a user that were not", sold2, unsure)
 
 		w.clock.Advance(25 * time.Hour)
 		must(t, there.EndSession(t.Context(), alive, w.Now(), session.Revoked)) // something is left to remember
@@ -80,17 +82,17 @@ func TestATailJudgesTokensByTheirClaims(t *testing.T) {
 func TestATailThatIsNotFreshReturnsUnknown(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		row := w.create(w.alice())
-		tail := models.NewTail(w.Store)
-		w.wantVerdict(tail, "before it has looked", w.issued(row), models.Unknown)
-		must(t, tail.Look(t.Context()))
+		followed := tail.New(w.Store, slog.New(slog.DiscardHandler))
+		w.wantVerdict(followed, "before it has looked", w.issued(row), tail.Unknown)
+		must(t, followed.Look(t.Context()))
 		w.clock.Advance(2*time.Second - 1)
-		w.wantVerdict(tail, "just fresh enough", w.issued(row), models.NotRevoked)
+		w.wantVerdict(followed, "just fresh enough", w.issued(row), tail.NotRevoked)
 		w.clock.Advance(1)
-		w.wantVerdict(tail, "too old", w.issued(row), models.Unknown)
-		must(t, tail.Look(t.Context()))
-		w.wantVerdict(tail, "looked again", w.issued(row), models.NotRevoked)
+		w.wantVerdict(followed, "too old", w.issued(row), tail.Unknown)
+		must(t, followed.Look(t.Context()))
+		w.wantVerdict(followed, "looked again", w.issued(row), tail.NotRevoked)
 		w.clock.Advance(-time.Second)
-		w.wantVerdict(tail, "by a clock that was set back", w.issued(row), models.Unknown)
+		w.wantVerdict(followed, "by a clock that was set back", w.issued(row), tail.Unknown)
 	})
 }
 
@@ -103,12 +105,12 @@ func TestANodeReturnsUnknownForItsOwnRevocations(t *testing.T) {
 			rows[i] = w.create(w.alice())
 		}
 		machine := models.Issued{TenantID: acme, ClientID: "web", TokenID: "one", At: w.Now()}
-		tail := w.tail()
+		followed := w.tail()
 		revoke := func(name string, about models.Issued, f func() error) {
 			t.Helper()
-			w.wantVerdict(tail, name+", before", about, models.NotRevoked)
+			w.wantVerdict(followed, name+", before", about, tail.NotRevoked)
 			must(t, f())
-			w.wantVerdict(tail, name, about, models.Unknown)
+			w.wantVerdict(followed, name, about, tail.Unknown)
 		}
 		revoke("a sign-out", w.issued(rows[0]), func() error { return w.EndSession(t.Context(), rows[0], w.Now(), session.SignedOut) })
 		revoke("reuse", w.issued(rows[1]), func() error {
@@ -121,7 +123,7 @@ func TestANodeReturnsUnknownForItsOwnRevocations(t *testing.T) {
 			_, err := w.EndSessions(t.Context(), acme, "alice", rows[4].ID, w.Now(), session.SignedOut)
 			return err
 		})
-		w.wantVerdict(tail, "the one that is left", w.issued(rows[4]), models.NotRevoked)
+		w.wantVerdict(followed, "the one that is left", w.issued(rows[4]), tail.NotRevoked)
 		revoke("an eviction", w.issued(rows[4]), func() error {
 			_, err := w.CreateSession(t.Context(), w.alice(func(n *models.NewSession) { n.Cap = &settings.SessionCap{Limit: 1} }), signs)
 			return err
@@ -137,28 +139,28 @@ func TestANodeReturnsUnknownForItsOwnRevocations(t *testing.T) {
 		})
 
 		w.clock.Advance(time.Minute)
-		must(t, tail.Look(t.Context()))
-		w.wantVerdict(tail, "a minute later it knows", w.issued(rows[0]), models.Revoked)
-		w.wantVerdict(tail, "a minute later it knows that nothing was revoked", models.Issued{TenantID: acme, SessionID: &unknown.ID, At: w.Now()}, models.NotRevoked)
-		w.wantVerdict(tail, "a minute later it knows of who is not concerned", models.Issued{TenantID: acme, ClientID: "web", Subject: "bob", SessionID: &last.ID, At: w.Now()}, models.NotRevoked)
+		must(t, followed.Look(t.Context()))
+		w.wantVerdict(followed, "a minute later it knows", w.issued(rows[0]), tail.Revoked)
+		w.wantVerdict(followed, "a minute later it knows that nothing was revoked", models.Issued{TenantID: acme, SessionID: &unknown.ID, At: w.Now()}, tail.NotRevoked)
+		w.wantVerdict(followed, "a minute later it knows of who is not concerned", models.Issued{TenantID: acme, ClientID: "web", Subject: "bob", SessionID: &last.ID, At: w.Now()}, tail.NotRevoked)
 	})
 }
 
 func TestTheLatestDisablingOfAClientCounts(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
-		tail, there := w.tail(), w.another(models.Options{})
+		followed, there := w.tail(), w.another(models.Options{})
 		for _, disabled := range []bool{true, false, true} {
 			spec := tenant()
 			spec.Clients[0].Disabled = disabled
 			_, err := there.Apply(t.Context(), []settings.TenantSpec{spec}, secrets{}, models.ApplyOptions{Replace: true})
 			must(t, err)
 			w.clock.Advance(30 * time.Minute)
-			must(t, tail.Look(t.Context()))
+			must(t, followed.Look(t.Context()))
 		}
 		between := models.Issued{TenantID: acme, ClientID: "web", Subject: "alice", TokenID: "one", At: start.Add(59 * time.Minute)}
-		w.wantVerdict(tail, "issued between both times", between, models.Unknown)
+		w.wantVerdict(followed, "issued between both times", between, tail.Unknown)
 		w.clock.Advance(23 * time.Hour) // nobody accepts what was issued before the first
-		must(t, tail.Look(t.Context()))
-		w.wantVerdict(tail, "when the first time is forgotten", between, models.Unknown)
+		must(t, followed.Look(t.Context()))
+		w.wantVerdict(followed, "when the first time is forgotten", between, tail.Unknown)
 	})
 }

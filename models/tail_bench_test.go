@@ -4,12 +4,13 @@ package models_test
 
 import (
 	"fmt"
+	"log/slog"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testdb"
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 )
 
 // signedOut writes the ends of n sessions to the log, all at once.
@@ -32,7 +33,7 @@ func BenchmarkFirstLook(b *testing.B) {
 	b.ReportAllocs()
 	before := cpuTime(b)
 	for b.Loop() {
-		must(b, models.NewTail(w.Store).Look(b.Context()))
+		must(b, tail.New(w.Store, slog.New(slog.DiscardHandler)).Look(b.Context()))
 	}
 	b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N)/revoked, "cpu-ns/row")
 }
@@ -52,10 +53,10 @@ func BenchmarkLook(b *testing.B) {
 		b.Run(fmt.Sprint(revoked), func(b *testing.B) {
 			w := newFixture(b, testdb.Postgres(b))
 			w.signedOut(b, revoked)
-			tail := w.tail()
+			followed := w.tail()
 			b.ReportAllocs()
 			for b.Loop() {
-				must(b, tail.Look(b.Context()))
+				must(b, followed.Look(b.Context()))
 			}
 		})
 	}

@@ -22,7 +22,7 @@ import (
 const (
 	// searchPause is how long after a change of the list the rows of stored users are
 	// written: a transaction that read the list before has committed by then.
-	searchPause = tailOverlap
+	searchPause = LateCommit
 	searchChunk = 200 // users of one transaction, whose rows are locked
 	// searchChunks limits the chunks of one call.
 	searchChunks = 500

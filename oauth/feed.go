@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 )
 
 const (
@@ -48,7 +49,7 @@ var (
 type feed struct {
 	server          *Server
 	view            string
-	subscription    *models.Subscription
+	subscription    *tail.Subscription
 	checkedAt       time.Time // when its client was last looked up
 	authenticatedAt time.Time // when its streams last authenticated
 
@@ -75,7 +76,7 @@ func (s *Server) feedOf(t *Tenant, c *Client) (*feed, error) {
 	if f := s.feeds[view]; f != nil && f.alive() {
 		return f, nil
 	}
-	known, following, err := s.tail.Subscribe(t.ID, models.Position{})
+	known, following, err := s.tail.Subscribe(t.ID, tail.Position{})
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +214,7 @@ func (f *feed) send(m message) {
 // add encodes one batch of the tail for the streams and for later snapshots.
 // The id of each event is the position before the batch: a reader that is cut
 // off in the middle gets the whole batch again. The caller holds f.mu.
-func (f *feed) add(b models.Batch) error {
+func (f *feed) add(b tail.Batch) error {
 	var text []byte
 	id := cursor(f.client, b.Before)
 	f.trackExpiry(b.Revocations)
@@ -275,7 +276,7 @@ type snapshot struct {
 
 // join returns what a reader has missed since its position. If s is set, the
 // stream gets every later revocation.
-func (f *feed) join(c *Client, since models.Position, s *stream, pack bool) (*snapshot, error) {
+func (f *feed) join(c *Client, since tail.Position, s *stream, pack bool) (*snapshot, error) {
 	tail := f.server.tail
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -359,7 +360,7 @@ func (f *feed) rebuildIfStale(now time.Time, maxAge time.Duration) error {
 	if !f.builtAt.IsZero() && (!over || now.Sub(f.builtAt) < maxAge) {
 		return nil
 	}
-	known, err := f.server.tail.Revoked(f.tenant.ID, models.Position{})
+	known, err := f.server.tail.Revoked(f.tenant.ID, tail.Position{})
 	if err == nil {
 		f.build(known.Revocations, now)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 	"github.com/latchkey/latchkey/oauth/keys"
 )
 
@@ -25,9 +26,9 @@ func (s *Server) isActive(ctx context.Context, o *ownToken, now time.Time) (bool
 	// show which sessions it affects.
 	if len(o.client.tenant.unusable) == 0 {
 		switch s.tail.Verdict(about, s.introspectionMaxAge) {
-		case models.NotRevoked:
+		case tail.NotRevoked:
 			return true, nil
-		case models.Revoked:
+		case tail.Revoked:
 			return false, nil
 		}
 	}

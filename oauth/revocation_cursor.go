@@ -8,30 +8,30 @@ import (
 	"strings"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 	"github.com/latchkey/latchkey/settings"
 )
 
 // cursor returns the wire form of a position for a client: the epoch of the
 // database, the time, and the client's view. A client whose view has changed
 // has missed revocations, so it cannot continue from an old position.
-func cursor(c *Client, at models.Position) string {
+func cursor(c *Client, at tail.Position) string {
 	return at.Epoch + "." + strconv.FormatInt(at.At.UnixMicro(), 10) + "." + c.view()
 }
 
 // parseCursor parses the result of cursor. For the position of another view it
 // returns the zero position.
-func parseCursor(c *Client, text string) (models.Position, error) {
+func parseCursor(c *Client, text string) (tail.Position, error) {
 	epoch, rest, _ := strings.Cut(text, ".")
 	moment, view, whole := strings.Cut(rest, ".")
 	micros, err := strconv.ParseInt(moment, 10, 64)
 	switch {
 	case err != nil || !whole || epoch == "":
-		return models.Position{}, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use the cursor from a previous response")
+		return tail.Position{}, invalidRequest(ReasonParameterInvalid, "cursor is invalid; use the cursor from a previous response")
 	case view != c.view():
-		return models.Position{}, nil
+		return tail.Position{}, nil
 	}
-	return models.Position{Epoch: epoch, At: time.UnixMicro(micros).UTC()}, nil
+	return tail.Position{Epoch: epoch, At: time.UnixMicro(micros).UTC()}, nil
 }
 
 // view returns a short digest of which revocations the client may see. All

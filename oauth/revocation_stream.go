@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 )
 
 const (
@@ -147,7 +147,7 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 	}
 	if last := r.Header.Get("Last-Event-ID"); last != "" {
 		if since, err = parseCursor(call.Client, last); err != nil {
-			since = models.Position{} // a reader that reconnects automatically could not correct it
+			since = tail.Position{} // a reader that reconnects automatically could not correct it
 		}
 	}
 	out := &stream{owner: streamOwner{call.Tenant.ID, call.Client.ID}, messages: make(chan message, streamBuffer), done: make(chan struct{})}
@@ -181,7 +181,7 @@ func (s *Server) streamRevocations(w http.ResponseWriter, r *http.Request, call 
 
 // beginStream joins the feed of the caller's view. If that feed ends at the
 // same moment, it joins the next one.
-func (s *Server) beginStream(call *Call, since models.Position, out *stream, zipped bool) (*feed, *snapshot, error) {
+func (s *Server) beginStream(call *Call, since tail.Position, out *stream, zipped bool) (*feed, *snapshot, error) {
 	for {
 		f, err := s.feedOf(call.Tenant, call.Client)
 		if err != nil {

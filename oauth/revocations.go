@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -86,14 +87,14 @@ func (c *Client) checkAudience(audience []string) error {
 
 // requestedPosition returns the position in the caller's cursor. It is zero if
 // there is no cursor, or if it cannot be continued from.
-func requestedPosition(c *Client, query url.Values) (models.Position, error) {
+func requestedPosition(c *Client, query url.Values) (tail.Position, error) {
 	switch given := query["cursor"]; len(given) {
 	case 0:
-		return models.Position{}, nil
+		return tail.Position{}, nil
 	case 1:
 		return parseCursor(c, given[0])
 	default:
-		return models.Position{}, repeated("cursor")
+		return tail.Position{}, repeated("cursor")
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/models/tail"
 	"github.com/latchkey/latchkey/oauth/delivery"
 	"github.com/latchkey/latchkey/oauth/keys"
 )
@@ -51,7 +52,7 @@ type Server struct {
 	tokenSlots          *signLimiter // for signatures of /token
 	documentSlots       *signLimiter // for other signatures, so that they do not wait behind tokens
 	throttle            *throttle
-	tail                *models.Tail
+	tail                *tail.Tail
 	introspectionMaxAge time.Duration // IntrospectionMaxAge
 	streams             streamTable   // open streams of revocations
 	feedsMu             sync.Mutex
@@ -71,7 +72,7 @@ func New(c Config) *Server {
 		tokenSlots:          newSignLimiter(4, cmp.Or(c.SigningWait, signingWait), c.Log),
 		documentSlots:       newSignLimiter(2, cmp.Or(c.SigningWait, signingWait), c.Log),
 		throttle:            newThrottle(),
-		tail:                models.NewTail(c.Store),
+		tail:                tail.New(c.Store, c.Log),
 		introspectionMaxAge: c.IntrospectionMaxAge,
 		registry: &registry{
 			store: c.Store, keys: c.Keys, base: c.Issuer, now: c.Store.Now, log: c.Log,

@@ -1,16 +1,10 @@
-package models
+package tail
 
-import "time"
+import (
+	"time"
 
-// Issued is an access token, as far as a revocation can refer to it.
-type Issued struct {
-	TenantID  string
-	ClientID  string
-	Subject   string
-	SessionID *SessionID // nil: none
-	TokenID   string     // its jti
-	At        time.Time  // its iat
-}
+	"github.com/latchkey/latchkey/models"
+)
 
 // Verdict is what a Tail knows about an access token.
 type Verdict int
@@ -27,16 +21,16 @@ const (
 // revoking the token itself; or the token predates a disable or enable of its
 // client, user or tenant, or of any trusted issuer, so that only the session
 // row can tell whether the session is affected.
-func (t *Tail) Verdict(about Issued, within time.Duration) Verdict {
+func (t *Tail) Verdict(about models.Issued, within time.Duration) Verdict {
 	known := t.known(about, within)
-	if known == NotRevoked && t.store.recent.mayConcern(about, t.store.Now()) {
+	if known == NotRevoked && t.log.MayBeRevoking(about) {
 		return Unknown
 	}
 	return known
 }
 
 // known returns the verdict of the event log alone.
-func (t *Tail) known(about Issued, within time.Duration) Verdict {
+func (t *Tail) known(about models.Issued, within time.Duration) Verdict {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.stale() != nil || !t.lookedWithin(within) {
@@ -49,7 +43,7 @@ func (t *Tail) known(about Issued, within time.Duration) Verdict {
 // clock, which continues while the machine sleeps, and by the monotonic clock,
 // which nobody sets back.
 func (t *Tail) lookedWithin(d time.Duration) bool {
-	now := t.store.Now()
+	now := t.log.Now()
 	age, wall := now.Sub(t.lookedAt), now.Round(0).Sub(t.lookedAt.Round(0))
 	return min(age, wall) >= 0 && max(age, wall) < d
 }
@@ -57,10 +51,17 @@ func (t *Tail) lookedWithin(d time.Duration) bool {
 // revokedSet holds the revocations of one tenant, indexed by the claims of a
 // token.
 type revokedSet struct {
-	events   map[eventID]*Revocation
-	sessions map[SessionID]*Revocation
-	tokens   map[string]*Revocation
-	switched map[switched]*Revocation // the latest of each
+	events   map[models.EventID]event
+	sessions map[models.SessionID]*models.Revocation
+	tokens   map[string]*models.Revocation
+	switched map[switched]*models.Revocation // the latest of each
+}
+
+// event is a revocation with the latest time at which a node that follows the log
+// received it.
+type event struct {
+	*models.Revocation
+	known time.Time
 }
 
 // switched identifies an object that was disabled as a whole. The zero value is
@@ -69,20 +70,26 @@ type switched struct{ client, subject string }
 
 func newRevokedSet() *revokedSet {
 	return &revokedSet{
-		events: map[eventID]*Revocation{}, sessions: map[SessionID]*Revocation{},
-		tokens: map[string]*Revocation{}, switched: map[switched]*Revocation{},
+		events: map[models.EventID]event{}, sessions: map[models.SessionID]*models.Revocation{},
+		tokens: map[string]*models.Revocation{}, switched: map[switched]*models.Revocation{},
 	}
 }
 
 // all returns the revocations by the ids of their events.
-func (s *revokedSet) all() map[eventID]*Revocation {
+func (s *revokedSet) all() map[models.EventID]event {
 	if s == nil {
 		return nil
 	}
 	return s.events
 }
 
-func (s *revokedSet) verdict(about Issued) Verdict {
+// has reports whether the set contains the event.
+func (s *revokedSet) has(id models.EventID) bool {
+	_, is := s.events[id]
+	return is
+}
+
+func (s *revokedSet) verdict(about models.Issued) Verdict {
 	switch {
 	case s == nil:
 		return NotRevoked
@@ -98,40 +105,42 @@ func (s *revokedSet) verdict(about Issued) Verdict {
 	return NotRevoked
 }
 
-func (s *revokedSet) add(r *Revocation) {
-	s.events[r.id] = r
+func (s *revokedSet) add(e event) {
+	r := e.Revocation
+	s.events[r.ID] = e
 	switch {
 	case r.SessionID != nil:
 		s.sessions[*r.SessionID] = r
 	case r.TokenID != "":
 		s.tokens[r.TokenID] = r
 	default:
-		if last := s.switched[r.switched()]; last == nil || last.Before.Before(r.Before) {
-			s.switched[r.switched()] = r
+		if last := s.switched[switchedBy(r)]; last == nil || last.Before.Before(r.Before) {
+			s.switched[switchedBy(r)] = r
 		}
 	}
 }
 
 // remove removes a revocation. A later one of the same object stays.
-func (s *revokedSet) remove(r *Revocation) {
-	delete(s.events, r.id)
+func (s *revokedSet) remove(r *models.Revocation) {
+	delete(s.events, r.ID)
 	switch {
 	case r.SessionID != nil:
 		removeSame(s.sessions, *r.SessionID, r)
 	case r.TokenID != "":
 		removeSame(s.tokens, r.TokenID, r)
 	default:
-		removeSame(s.switched, r.switched(), r)
+		removeSame(s.switched, switchedBy(r), r)
 	}
 }
 
-func removeSame[K comparable](from map[K]*Revocation, key K, r *Revocation) {
+func removeSame[K comparable](from map[K]*models.Revocation, key K, r *models.Revocation) {
 	if from[key] == r {
 		delete(from, key)
 	}
 }
 
-func (r *Revocation) switched() switched {
+// switchedBy returns what a revocation of no single session or token disabled.
+func switchedBy(r *models.Revocation) switched {
 	switch {
 	case r.Subject != "":
 		return switched{subject: r.Subject}

@@ -1,9 +1,11 @@
-package models
+package tail
 
 import (
 	"bytes"
 	"slices"
 	"time"
+
+	"github.com/latchkey/latchkey/models"
 )
 
 // subscriptionBuffer is how many looks a subscriber may lag behind before it is
@@ -21,13 +23,13 @@ type Position struct {
 type Snapshot struct {
 	Position    Position
 	AsOf        time.Time
-	Revocations []*Revocation // in the order of their events; must not be changed
+	Revocations []*models.Revocation // in the order of their events; must not be changed
 }
 
 // Batch is what one look found.
 type Batch struct {
 	Before      Position // position of the tail before the look
-	Revocations []*Revocation
+	Revocations []*models.Revocation
 }
 
 // Subscription delivers the revocations of a tenant as they become known.
@@ -42,7 +44,7 @@ type Subscription struct {
 // Revoked returns the revocations of a tenant that have become known since a
 // position, or all that still matter if the position is not one of this
 // database. It may repeat revocations, but skips none. It returns
-// ErrUnavailable if the tail is not fresh.
+// models.ErrUnavailable if the tail is not fresh.
 func (t *Tail) Revoked(tenant string, since Position) (*Snapshot, error) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -50,7 +52,7 @@ func (t *Tail) Revoked(tenant string, since Position) (*Snapshot, error) {
 }
 
 // Position returns how far the tail has read, and whether a reader at the
-// position since needs everything that still matters. It returns ErrUnavailable
+// position since needs everything that still matters. It returns models.ErrUnavailable
 // if the tail is not fresh.
 func (t *Tail) Position(since Position) (at Position, everything bool, err error) {
 	t.mu.RLock()
@@ -60,7 +62,7 @@ func (t *Tail) Position(since Position) (at Position, everything bool, err error
 
 // foreign reports whether a position is not one of this database.
 func (t *Tail) foreign(since Position) bool {
-	return since.Epoch != t.epoch || since.At.After(t.lookedAt.Add(tailSkew))
+	return since.Epoch != t.epoch || since.At.After(t.lookedAt.Add(models.ClockSkew))
 }
 
 // Subscribe is Revoked together with a subscription to everything after it. The
@@ -85,17 +87,17 @@ func (t *Tail) snapshot(tenant string, since Position) (*Snapshot, error) {
 	if err := t.stale(); err != nil {
 		return nil, err
 	}
-	now, from := t.store.Now(), since.At.Add(-tailOverlap)
+	now, from := t.log.Now(), since.At.Add(-models.LateCommit)
 	if t.foreign(since) {
 		from = time.Time{}
 	}
 	s := &Snapshot{Position: Position{t.epoch, t.lookedAt}, AsOf: t.lookedAt}
 	for _, r := range t.live[tenant].all() {
 		if now.Before(r.Until) && !r.known.Before(from) {
-			s.Revocations = append(s.Revocations, r)
+			s.Revocations = append(s.Revocations, r.Revocation)
 		}
 	}
-	slices.SortFunc(s.Revocations, func(a, b *Revocation) int { return bytes.Compare(a.id[:], b.id[:]) })
+	slices.SortFunc(s.Revocations, func(a, b *models.Revocation) int { return bytes.Compare(a.ID[:], b.ID[:]) })
 	return s, nil
 }
 

@@ -1,16 +1,18 @@
-package models
+package tail
 
 import (
 	"context"
 	"time"
+
+	"github.com/latchkey/latchkey/models"
 )
 
 // Look reads what is new. Run calls it; it must not be called concurrently.
 func (t *Tail) Look(ctx context.Context) error {
-	begun := t.store.Now()
+	begun := t.log.Now()
 	from, full := t.window(begun)
 	if full {
-		epoch, err := t.store.Epoch(ctx)
+		epoch, err := t.log.Epoch(ctx)
 		if err != nil {
 			return err
 		}
@@ -18,12 +20,12 @@ func (t *Tail) Look(ctx context.Context) error {
 			from = time.Time{}
 		}
 	}
-	var found []*Revocation
+	var found []*models.Revocation
 	var err error
 	if from.IsZero() {
-		found, err = t.store.Revocations(ctx, begun)
+		found, err = t.log.Revocations(ctx, begun)
 	} else {
-		found, err = t.store.revocationsFrom(ctx, begun, from, t.knows)
+		found, err = t.log.RevocationsFrom(ctx, begun, from, t.knows)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -40,11 +42,11 @@ func (t *Tail) Look(ctx context.Context) error {
 }
 
 // knows reports whether an earlier look found the event.
-func (t *Tail) knows(tenant string, id eventID) bool {
+func (t *Tail) knows(tenant string, id models.EventID) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	held := t.live[tenant]
-	return held != nil && held.events[id] != nil
+	return held != nil && held.has(id)
 }
 
 // window returns from when on to look, or the zero time to read everything, and
@@ -55,10 +57,10 @@ func (t *Tail) window(now time.Time) (from time.Time, full bool) {
 	switch age := now.Sub(t.fullScanAt); {
 	case t.lookedAt.IsZero():
 		return time.Time{}, true
-	case age < 0 || age >= tailFullEvery:
-		return t.lookedAt.Add(-tailFullWindow), true
+	case age < 0 || age >= fullEvery:
+		return t.lookedAt.Add(-fullWindow), true
 	default:
-		return t.lookedAt.Add(-tailOverlap), false
+		return t.lookedAt.Add(-models.LateCommit), false
 	}
 }
 
@@ -78,21 +80,22 @@ func (t *Tail) resetFor(epoch string) (changed bool) {
 // merge adds what is new, in order, and publishes it. What is found later than
 // the overlap allows for, another node may find later still: a position of that
 // node must not skip it.
-func (t *Tail) merge(found []*Revocation, begun time.Time) {
-	batches := map[string][]*Revocation{}
+func (t *Tail) merge(found []*models.Revocation, begun time.Time) {
+	batches := map[string][]*models.Revocation{}
 	for _, r := range found {
 		held := t.live[r.TenantID]
 		if held == nil {
 			held = newRevokedSet()
 			t.live[r.TenantID] = held
 		}
-		if held.events[r.id] != nil {
+		if held.has(r.ID) {
 			continue
 		}
-		if r.known = r.id.moment(); r.known.Before(begun.Add(-tailOverlap)) {
-			r.known = begun.Add(tailFullEvery)
+		known := r.ID.At()
+		if known.Before(begun.Add(-models.LateCommit)) {
+			known = begun.Add(fullEvery)
 		}
-		held.add(r)
+		held.add(event{r, known})
 		batches[r.TenantID] = append(batches[r.TenantID], r)
 	}
 	before := Position{t.epoch, t.lookedAt}
@@ -108,7 +111,7 @@ func (t *Tail) forget(now time.Time) {
 	for tenant, held := range t.live {
 		for _, r := range held.events {
 			if !now.Before(r.Until) {
-				held.remove(r)
+				held.remove(r.Revocation)
 			}
 		}
 		if len(held.events) == 0 {
