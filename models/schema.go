@@ -407,7 +407,7 @@ var destinationSchema = []string{
 		session_id     {bytes},
 		type           TEXT NOT NULL,
 		attempts       BIGINT NOT NULL,
-		first_at       BIGINT NOT NULL,
+		first_at       BIGINT, -- NULL: not attempted yet
 		next_at        BIGINT,
 		dead_at        BIGINT, -- given up
 		status         BIGINT NOT NULL, -- of the last answer; 0: none

@@ -36,6 +36,7 @@ type outcome struct {
 	accepted bool
 	final    bool          // the receiver said that it will never accept the event
 	gone     bool          // the receiver said that it wants no more events
+	said     string        // by the receiver, about the error
 	wait     time.Duration // how long the receiver asks to wait; 0: it does not
 }
 
@@ -65,12 +66,10 @@ func (d *Deliverer) attempt(ctx context.Context, row *models.Destination, e mode
 		return out
 	}
 	io.Copy(io.Discard, io.LimitReader(resp.Body, mostRead)) // so that the connection can be used again
+	d.judge(row, resp, answer, &out)
 	if !private {
 		out.Answer = printable(answer)
-	}
-	d.judge(row, resp, answer, &out)
-	if private {
-		out.Error = withoutAnswer(out.Error)
+		out.Error += out.said
 	}
 	return out
 }
@@ -100,19 +99,9 @@ func (d *Deliverer) judge(row *models.Destination, resp *http.Response, answer [
 		out.final = true
 		var said struct{ Err, Description string }
 		if json.Unmarshal(answer, &said) == nil && said.Err != "" {
-			out.Error += answerMark + printable([]byte(said.Err+": "+said.Description))
+			out.said = ": " + printable([]byte(said.Err+": "+said.Description))
 		}
 	}
-}
-
-// answerMark begins the part of an error that the receiver has written.
-const answerMark = ": "
-
-func withoutAnswer(text string) string {
-	if at := strings.Index(text, answerMark); at >= 0 && strings.HasPrefix(text, "the receiver answered") {
-		return text[:at]
-	}
-	return text
 }
 
 // request makes the request that delivers an event.

@@ -131,6 +131,13 @@ func (d *Deliverer) renew(ctx context.Context) bool {
 	return now.Before(d.until)
 }
 
+// remaining returns for how long this node still holds the lease.
+func (d *Deliverer) remaining() time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.until.Sub(d.store.Now())
+}
+
 // holds reports whether this node may deliver.
 func (d *Deliverer) holds() bool {
 	d.mu.Lock()
@@ -157,7 +164,7 @@ func (d *Deliverer) deliver(ctx context.Context) {
 	}
 	for {
 		now := time.Now()
-		if now.Sub(renewed) >= renewEach {
+		if now.Sub(renewed) >= renewEach || d.remaining() <= leaseFor-2*renewEach {
 			renewed = now
 			if !d.renew(ctx) {
 				return

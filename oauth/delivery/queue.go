@@ -264,9 +264,13 @@ func (q *queue) forget(it *item) {
 }
 
 // held reports whether an event waits because it, or an earlier one of its session, was
-// not accepted.
+// not accepted. While the receiver is away, everything else waits as well, in the log.
 func (q *queue) held(it *item) bool {
-	return it.Attempts > 0 || it.SessionID != nil && q.sessions[*it.SessionID][0].Attempts > 0
+	first := it
+	if it.SessionID != nil {
+		first = q.sessions[*it.SessionID][0]
+	}
+	return first.parked || first.Attempts > 0 && !q.away()
 }
 
 // park gives an item a row, so that the log need not be read again from there.
@@ -285,7 +289,7 @@ func (q *queue) park(it *item) {
 // which no more events become visible.
 func (q *queue) progress(horizon models.EventID) (p models.DeliveryProgress, changed bool) {
 	for id, it := range q.items {
-		if !it.parked && id.Less(horizon) && !q.away() && q.held(it) {
+		if !it.parked && id.Less(horizon) && q.held(it) {
 			q.park(it)
 		}
 	}
@@ -294,7 +298,7 @@ func (q *queue) progress(horizon models.EventID) (p models.DeliveryProgress, cha
 		told = q.readTo
 	}
 	for id, it := range q.items {
-		if !it.parked && id.Less(told) {
+		if !it.parked && !told.Less(id) {
 			told = before(id)
 		}
 	}
