@@ -13,17 +13,17 @@ import (
 
 // AdminKey is an admin key as the API shows it.
 type AdminKey struct {
-	ID         string     `json:"id"`
-	Name       string     `json:"name"`
-	Role       string     `json:"role" enum:"owner,admin,support,viewer"`
+	ID         string     `json:"id" doc:"The id, which is part of the key"`
+	Name       string     `json:"name" doc:"Who or what uses the key"`
+	Role       string     `json:"role" enum:"owner,admin,support,viewer" doc:"What the key may do"`
 	Tenants    []string   `json:"tenants,omitempty" doc:"The tenants that it is valid for; absent: all"`
-	State      string     `json:"state" enum:"active,revoked,expired"`
-	CreatedAt  time.Time  `json:"created_at"`
+	State      string     `json:"state" enum:"active,revoked,expired" doc:"Whether the key can be used"`
+	CreatedAt  time.Time  `json:"created_at" doc:"When it was created"`
 	CreatedBy  string     `json:"created_by" doc:"Who created it"`
 	ParentID   string     `json:"parent_id,omitempty" doc:"The id of the admin key that created it; absent if a command created it"`
-	ExpiresAt  *time.Time `json:"expires_at,omitempty"`
+	ExpiresAt  *time.Time `json:"expires_at,omitempty" doc:"When it expires; absent: never"`
 	LastUsedAt *time.Time `json:"last_used_at,omitempty" doc:"To the hour"`
-	RevokedAt  *time.Time `json:"revoked_at,omitempty"`
+	RevokedAt  *time.Time `json:"revoked_at,omitempty" doc:"When it was revoked"`
 	Key        string     `json:"key,omitempty" doc:"The key itself; only the response to its creation contains it"`
 }
 

@@ -39,9 +39,10 @@ type api struct {
 // of the client that sent a request.
 func Register(r *gin.Engine, s *Service, clientIP func(*http.Request) string) {
 	a := newAPI(r, s, clientIP)
-	document := documents(a.OpenAPI())
+	document := newDocument(a.OpenAPI())
 	r.GET(basePath+"/openapi.json", document.json)
 	r.GET(basePath+"/openapi.yaml", document.yaml)
+	r.GET(referencePath, document.reference)
 }
 
 func newAPI(r *gin.Engine, s *Service, clientIP func(*http.Request) string) *api {
@@ -49,6 +50,7 @@ func newAPI(r *gin.Engine, s *Service, clientIP func(*http.Request) string) *api
 	a.API = humagin.New(r, apiConfig())
 	a.UseMiddleware(a.authenticate)
 	a.routes()
+	a.describeSettings()
 	return a
 }
 
@@ -182,6 +184,7 @@ func writeProblem(g *gin.Context, p *Problem) {
 func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *Caller, in *I) (*O, error)) {
 	op.Path = basePath + op.Path
 	a.describeResponses(&op)
+	describeRoles(&op)
 	// The middleware reads the body. If huma knew of it, it would validate the body by
 	// the schema, and its errors contain values. So the body is added afterwards, for
 	// the document alone.
@@ -209,7 +212,12 @@ func route[I, O any](a *api, op huma.Operation, fn func(ctx context.Context, c *
 
 // registered returns an operation of the document.
 func (a *api) registered(method, path string) *huma.Operation {
-	item := a.OpenAPI().Paths[path]
+	return operationOf(a.OpenAPI().Paths[path], method)
+}
+
+// operationOf returns the operation of a path with the method; it returns nil if there
+// is none.
+func operationOf(item *huma.PathItem, method string) *huma.Operation {
 	switch method {
 	case http.MethodGet:
 		return item.Get

@@ -23,22 +23,22 @@ type ApplyOptions struct {
 // Applied is the difference that applying a document made, or would make.
 type Applied struct {
 	DryRun  bool     `json:"dry_run" doc:"Nothing was changed"`
-	Changes []Change `json:"changes" nullable:"false"`
+	Changes []Change `json:"changes" nullable:"false" doc:"Every difference"`
 }
 
 // Change is one difference between a document and what is stored.
 type Change struct {
-	Change string        `json:"change" enum:"created,changed,removed"`
+	Change string        `json:"change" enum:"created,changed,removed" doc:"What happens to the object"`
 	Kind   string        `json:"kind" doc:"tenant, client, issuer or user; file: the stored revision"`
-	Tenant string        `json:"tenant,omitempty"`
-	ID     string        `json:"id,omitempty"`
-	Fields []FieldChange `json:"fields,omitempty"`
+	Tenant string        `json:"tenant,omitempty" doc:"The id of the tenant"`
+	ID     string        `json:"id,omitempty" doc:"The id of the object"`
+	Fields []FieldChange `json:"fields,omitempty" doc:"The settings that change"`
 	Notes  []string      `json:"notes,omitempty" doc:"Warnings: what loosens security, renames users, or stays looser than the default"`
 }
 
 // FieldChange is a setting that changes. From and To are absent for a secret.
 type FieldChange struct {
-	Name string `json:"name"`
+	Name string `json:"name" doc:"The name of the setting; a dot precedes the name of a member"`
 	From any    `json:"from,omitempty" doc:"The previous value; absent: the default"`
 	To   any    `json:"to,omitempty" doc:"The new value; absent: the default"`
 }

@@ -30,8 +30,8 @@ type ClientStatus struct {
 	Secret              bool         `json:"secret" doc:"The client has a secret"`
 	PreviousSecretUntil *time.Time   `json:"previous_secret_until,omitempty" doc:"When its previous secret expires"`
 	Effective           ClientPolicy `json:"effective" doc:"The values that result from its preset and its settings"`
-	CreatedAt           time.Time    `json:"created_at"`
-	UpdatedAt           time.Time    `json:"updated_at"`
+	CreatedAt           time.Time    `json:"created_at" doc:"When it was created"`
+	UpdatedAt           time.Time    `json:"updated_at" doc:"When it was last changed"`
 }
 
 // ClientPolicy holds the values that result from a client's preset and settings.

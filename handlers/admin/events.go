@@ -11,12 +11,12 @@ import (
 // Event is an event as the API returns it.
 type Event struct {
 	ID      string         `json:"id,omitempty" doc:"The id. Events are ordered by id. Send it as Last-Event-ID to follow the events after it"`
-	At      time.Time      `json:"at"`
+	At      time.Time      `json:"at" doc:"When it happened"`
 	Type    string         `json:"type" doc:"The outward type, or the stored type if it has no outward type: see docs/errors.md"`
 	User    string         `json:"user,omitempty" doc:"The user's sub, or the pseudonym of a deleted user"`
-	Client  string         `json:"client,omitempty"`
+	Client  string         `json:"client,omitempty" doc:"The client_id"`
 	Issuer  string         `json:"issuer,omitempty" doc:"The id of a trusted issuer"`
-	Session string         `json:"session,omitempty"`
+	Session string         `json:"session,omitempty" doc:"The id of a session"`
 	Details map[string]any `json:"details,omitempty" doc:"Depends on the type. For the role viewer, without the values of a change"`
 }
 

@@ -26,12 +26,12 @@ type Explanation struct {
 // Check is one check of an exchange.
 type Check struct {
 	Name     string `json:"name" doc:"See docs/management.md"`
-	Outcome  string `json:"outcome" enum:"passed,failed,not_reached"`
+	Outcome  string `json:"outcome" enum:"passed,failed,not_reached" doc:"The result; checks after a failed check are not reached"`
 	Reason   string `json:"reason,omitempty" doc:"Only for a failed check: the latchkey_reason of the response, see docs/errors.md"`
 	Detail   string `json:"detail,omitempty" doc:"Only for a failed check: the error_description that the client receives"`
 	Cause    string `json:"cause,omitempty" doc:"Only for a failed check: the cause, which otherwise only the log contains"`
-	Expected string `json:"expected,omitempty"`
-	Received string `json:"received,omitempty"`
+	Expected string `json:"expected,omitempty" doc:"What the check requires"`
+	Received string `json:"received,omitempty" doc:"What the token contains"`
 }
 
 type explainBody struct {

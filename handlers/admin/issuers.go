@@ -22,8 +22,8 @@ type IssuerStatus struct {
 	SuspendedAt  *time.Time `json:"suspended_at,omitempty" doc:"When it was suspended"`
 	ManagedBy    *string    `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file owns its settings, and only a change of the file changes them"`
 	SharedSecret bool       `json:"shared_secret" doc:"It has a shared secret"`
-	CreatedAt    time.Time  `json:"created_at"`
-	UpdatedAt    time.Time  `json:"updated_at"`
+	CreatedAt    time.Time  `json:"created_at" doc:"When it was created"`
+	UpdatedAt    time.Time  `json:"updated_at" doc:"When it was last changed"`
 }
 
 // MarshalJSON implements json.Marshaler.

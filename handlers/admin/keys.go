@@ -11,12 +11,12 @@ import (
 
 // SigningKey is a signing key of a tenant.
 type SigningKey struct {
-	Kid         string     `json:"kid"`
-	Algorithm   string     `json:"algorithm"`
-	State       string     `json:"state" enum:"announced,active,verify-only,retired"`
-	CreatedAt   time.Time  `json:"created_at"`
+	Kid         string     `json:"kid" doc:"The id of the key, as in the key set"`
+	Algorithm   string     `json:"algorithm" doc:"RS256, ES256 or EdDSA"`
+	State       string     `json:"state" enum:"announced,active,verify-only,retired" doc:"announced: published, and does not sign yet; active: signs; verify-only: was replaced, and still verifies; retired: is not accepted"`
+	CreatedAt   time.Time  `json:"created_at" doc:"When it was created"`
 	ActivatesAt time.Time  `json:"activates_at" doc:"When it starts to sign"`
-	RetiredAt   *time.Time `json:"retired_at,omitempty"`
+	RetiredAt   *time.Time `json:"retired_at,omitempty" doc:"When it was retired"`
 }
 
 // SigningKeys is the list of a tenant's signing keys.

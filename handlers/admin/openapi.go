@@ -11,31 +11,35 @@ import (
 	"github.com/gin-gonic/gin"
 )
 
-// document serves the OpenAPI document as JSON and as YAML.
+// document serves the OpenAPI document as JSON, as YAML, and as a page to read. It
+// renders each at its first request.
 type document struct {
-	openapi func() ([2][]byte, error)
+	asJSON, asYAML, page func() ([]byte, error)
 }
 
-func documents(o *huma.OpenAPI) *document {
-	return &document{sync.OnceValues(func() (forms [2][]byte, err error) {
-		if forms[0], err = json.Marshal(o); err != nil {
-			return forms, err
-		}
-		forms[1], err = o.YAML()
-		return forms, err
-	})}
+func newDocument(o *huma.OpenAPI) *document {
+	return &document{
+		asJSON: sync.OnceValues(func() ([]byte, error) { return json.Marshal(o) }),
+		asYAML: sync.OnceValues(o.YAML),
+		page:   sync.OnceValues(func() ([]byte, error) { return renderReference(o) }),
+	}
 }
 
-func (d *document) json(g *gin.Context) { d.serve(g, 0, "application/openapi+json") }
-func (d *document) yaml(g *gin.Context) { d.serve(g, 1, "application/openapi+yaml") }
+func (d *document) json(g *gin.Context) { serve(g, "application/openapi+json", d.asJSON) }
+func (d *document) yaml(g *gin.Context) { serve(g, "application/openapi+yaml", d.asYAML) }
 
-func (d *document) serve(g *gin.Context, form int, kind string) {
-	forms, err := d.openapi()
+func (d *document) reference(g *gin.Context) {
+	g.Header("Content-Security-Policy", referencePolicy)
+	serve(g, "text/html; charset=utf-8", d.page)
+}
+
+func serve(g *gin.Context, kind string, render func() ([]byte, error)) {
+	text, err := render()
 	if err != nil {
 		writeProblem(g, asProblem(err))
 		return
 	}
-	g.Data(http.StatusOK, kind, forms[form])
+	g.Data(http.StatusOK, kind, text)
 }
 
 // OpenAPI writes the OpenAPI document of the admin API as YAML.

@@ -625,7 +625,7 @@ type extensionRequest struct {
 // adminKeyRequest describes the body of create-admin-key.
 type adminKeyRequest struct {
 	Name      string   `json:"name" doc:"Who or what uses the key" minLength:"1" maxLength:"64"`
-	Role      string   `json:"role" enum:"owner,admin,support,viewer"`
+	Role      string   `json:"role" enum:"owner,admin,support,viewer" doc:"What the key may do"`
 	Tenants   []string `json:"tenants,omitempty" doc:"The tenants that it is valid for; default: all"`
 	ExpiresAt string   `json:"expires_at,omitempty" doc:"When it expires: a time, or a duration from now. It must not be later than the expiry of the key that creates it"`
 }

@@ -70,7 +70,7 @@ type TenantSettings struct {
 }
 
 type tenantSchema struct {
-	ID string `json:"id"`
+	ID string `json:"id" doc:"The id of the tenant"`
 	TenantSettings
 	Status TenantStatus `json:"status" readOnly:"true" doc:"The state of the resource, which is not part of its settings"`
 }

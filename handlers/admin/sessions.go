@@ -20,12 +20,12 @@ import (
 type Session struct {
 	ID            string           `json:"id" doc:"sid in tokens"`
 	User          string           `json:"user" doc:"The user's sub"`
-	Client        string           `json:"client"`
+	Client        string           `json:"client" doc:"The client_id"`
 	Issuer        string           `json:"issuer,omitempty" doc:"The id of the trusted issuer that signed the user in; absent if it was removed"`
-	State         string           `json:"state" enum:"active,ended"`
-	EndedAt       *time.Time       `json:"ended_at,omitempty"`
+	State         string           `json:"state" enum:"active,ended" doc:"Whether the session has ended"`
+	EndedAt       *time.Time       `json:"ended_at,omitempty" doc:"When it ended"`
 	EndReason     string           `json:"end_reason,omitempty" doc:"Why it ended: see docs/errors.md"`
-	CreatedAt     time.Time        `json:"created_at"`
+	CreatedAt     time.Time        `json:"created_at" doc:"When the user signed in"`
 	LastActiveAt  time.Time        `json:"last_active_at" doc:"To the minute"`
 	ExpiresAt     time.Time        `json:"expires_at" doc:"The end of its absolute lifetime"`
 	IdleExpiresAt *time.Time       `json:"idle_expires_at,omitempty" doc:"When it ends if it is not used before"`
@@ -33,11 +33,11 @@ type Session struct {
 	ACR           string           `json:"acr,omitempty" doc:"The strongest class of assurance that it satisfies"`
 	AuthTime      time.Time        `json:"auth_time" doc:"When acr was last fully satisfied"`
 	ACRTimes      map[string]int64 `json:"acr_times,omitempty" doc:"When each class of assurance was last fully satisfied, in Unix seconds"`
-	AMR           []string         `json:"amr" nullable:"false"`
-	Factors       []Factor         `json:"factors" nullable:"false"`
-	Device        Device           `json:"device"`
-	Scope         []string         `json:"scope" nullable:"false"`
-	Audience      []string         `json:"audience" nullable:"false"`
+	AMR           []string         `json:"amr" nullable:"false" doc:"The methods that the user has proved (RFC 8176)"`
+	Factors       []Factor         `json:"factors" nullable:"false" doc:"Each factor that the user has proved"`
+	Device        Device           `json:"device" doc:"The device that used it last"`
+	Scope         []string         `json:"scope" nullable:"false" doc:"The granted scopes"`
+	Audience      []string         `json:"audience" nullable:"false" doc:"The granted targets"`
 	Attributes    map[string]any   `json:"attributes,omitempty" doc:"Session attributes; present only for the roles owner and admin"`
 	Claims        map[string]any   `json:"claims,omitempty" doc:"The custom claims of its next access token; present only in get-session, for the roles owner and admin"`
 	Events        []Event          `json:"events,omitempty" doc:"Its events, the oldest first; present only in get-session"`
@@ -45,18 +45,18 @@ type Session struct {
 
 // Factor is an authentication factor that the user has proved.
 type Factor struct {
-	AMR    string    `json:"amr"`
+	AMR    string    `json:"amr" doc:"The method (RFC 8176)"`
 	Issuer string    `json:"issuer" doc:"The URL of the trusted issuer that asserted it"`
-	At     time.Time `json:"at"`
+	At     time.Time `json:"at" doc:"When the factor was proved"`
 	Counts bool      `json:"counts" doc:"It counts: its trusted issuer is not disabled, suspended or removed"`
 }
 
 // Device is the device that used a session last. It is empty if the tenant stores no
 // devices.
 type Device struct {
-	Name      string `json:"name,omitempty"`
-	UserAgent string `json:"user_agent,omitempty"`
-	IP        string `json:"ip,omitempty"`
+	Name      string `json:"name,omitempty" doc:"The name that the app gave it at the sign-in"`
+	UserAgent string `json:"user_agent,omitempty" doc:"The User-Agent header"`
+	IP        string `json:"ip,omitempty" doc:"Its IP address"`
 }
 
 func (c *Caller) seesAttributes() bool { return c.may(admins, "") == nil }

@@ -27,7 +27,7 @@ const mostClients = 1000
 
 // Stat counts something in a minute or a day.
 type Stat struct {
-	Tenant string    `json:"tenant"`
+	Tenant string    `json:"tenant" doc:"The id of the tenant"`
 	Name   string    `json:"name" doc:"exchange.ok, exchange.refused.REASON, refresh.rotated, refresh.retried, refresh.retried_late or refresh.refused.REASON, where REASON is a latchkey_reason"`
 	At     time.Time `json:"at" doc:"The beginning of the minute or the day"`
 	N      int64     `json:"n" doc:"How often it happened"`

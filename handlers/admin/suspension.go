@@ -29,9 +29,9 @@ type Suspension struct {
 
 // Lifted is a suspension that was lifted.
 type Lifted struct {
-	SuspendedAt time.Time `json:"suspended_at"`
-	SuspendedBy string    `json:"suspended_by,omitempty"`
-	Reason      string    `json:"reason,omitempty"`
+	SuspendedAt time.Time `json:"suspended_at" doc:"When it was suspended"`
+	SuspendedBy string    `json:"suspended_by,omitempty" doc:"Who suspended it"`
+	Reason      string    `json:"reason,omitempty" doc:"Why it was suspended"`
 }
 
 // maySuspend lists the roles that may suspend and resume each kind of object.

@@ -22,7 +22,7 @@ type TenantStatus struct {
 	Enabled     bool       `json:"enabled" doc:"It is neither disabled nor suspended"`
 	SuspendedAt *time.Time `json:"suspended_at,omitempty" doc:"When it was suspended"`
 	ManagedBy   *string    `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file owns its settings, and only a change of the file changes them"`
-	CreatedAt   time.Time  `json:"created_at"`
+	CreatedAt   time.Time  `json:"created_at" doc:"When it was created"`
 	UpdatedAt   time.Time  `json:"updated_at" doc:"The last change of the tenant, or of a client or trusted issuer in it"`
 }
 

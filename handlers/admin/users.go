@@ -15,14 +15,14 @@ type User struct {
 	Sub        string         `json:"sub" doc:"The user's id: sub in tokens"`
 	Attributes map[string]any `json:"attributes" doc:"The attributes, which expressions read as user.NAME"`
 	Disabled   bool           `json:"disabled" doc:"The user cannot sign in"`
-	Status     UserStatus     `json:"status"`
+	Status     UserStatus     `json:"status" doc:"The state of the user, which is not part of the settings"`
 	Version    string         `json:"-"`
 }
 
 // UserStatus is the state of a user apart from what operators set.
 type UserStatus struct {
 	Enabled      bool              `json:"enabled" doc:"The user is neither disabled nor suspended"`
-	Suspended    bool              `json:"suspended"`
+	Suspended    bool              `json:"suspended" doc:"The user is suspended"`
 	ManagedBy    *string           `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file names the user"`
 	AttributesBy map[string]string `json:"attributes_by,omitempty" doc:"Who set each attribute: file, operator, or issuer followed by the URL of a trusted issuer"`
 	SeenAt       *time.Time        `json:"seen_at,omitempty" doc:"The last sign-in, or up to two weeks earlier"`
@@ -34,11 +34,11 @@ type ListedUser struct {
 	Sub       string    `json:"sub" doc:"The user's id: sub in tokens"`
 	Issuers   []string  `json:"issuers" doc:"The URLs of the trusted issuers that can sign the user in" nullable:"false"`
 	Subject   string    `json:"subject,omitempty" doc:"The sub without the subject_prefix of these trusted issuers; absent if there are none"`
-	CreatedAt time.Time `json:"created_at"`
+	CreatedAt time.Time `json:"created_at" doc:"When the user was created"`
 	SeenAt    time.Time `json:"seen_at" doc:"The last sign-in, or up to two weeks earlier"`
 	Sessions  int       `json:"sessions" doc:"The number of live sessions"`
-	Disabled  bool      `json:"disabled"`
-	Suspended bool      `json:"suspended"`
+	Disabled  bool      `json:"disabled" doc:"The user is disabled"`
+	Suspended bool      `json:"suspended" doc:"The user is suspended"`
 }
 
 // Users returns a page of the users of a tenant whose sub begins with p.Match. issuer
