@@ -41,39 +41,39 @@ const (
 // ClientSettings holds the settings of an app client. It is stored as one document,
 // so that every field is defined once, here.
 type ClientSettings struct {
-	Name                    string            `json:"name,omitempty" yaml:"name"`
-	Auth                    string            `json:"auth" yaml:"auth"`     // none | secret
-	Grants                  []string          `json:"grants" yaml:"grants"` // token-exchange, refresh, client-credentials
-	Preset                  string            `json:"preset,omitempty" yaml:"preset"`
-	AccessTokenTTL          *Duration         `json:"access_token_ttl,omitempty" yaml:"access_token_ttl"`
-	AbsoluteLifetime        *Duration         `json:"absolute_lifetime,omitempty" yaml:"absolute_lifetime"`
-	InactivityTimeout       *Duration         `json:"inactivity_timeout,omitempty" yaml:"inactivity_timeout"`
-	RefreshGrace            *Duration         `json:"refresh_grace,omitempty" yaml:"refresh_grace"`
-	LateRetry               string            `json:"late_retry,omitempty" yaml:"late_retry"` // once | never; absent: as in the preset
-	MaxSessionsPerUser      *SessionCap       `json:"max_sessions_per_user,omitempty" yaml:"max_sessions_per_user"`
-	Allow                   string            `json:"allow,omitempty" yaml:"allow"`   // CEL over token, client, user
-	Claims                  map[string]string `json:"claims,omitempty" yaml:"claims"` // CEL over user, session
-	Scopes                  []string          `json:"scopes,omitempty" yaml:"scopes"`
-	DefaultScopes           *[]string         `json:"default_scopes,omitempty" yaml:"default_scopes"`             // absent: all of scopes
-	Audiences               []string          `json:"audiences,omitempty" yaml:"audiences"`                       // targets that it may request
-	ResourceIdentifiers     []string          `json:"resource_identifiers,omitempty" yaml:"resource_identifiers"` // URIs that name it as an audience
-	Introspect              string            `json:"introspect,omitempty" yaml:"introspect"`                     // audience | all
-	Origins                 []string          `json:"origins,omitempty" yaml:"origins"`
-	SessionToken            bool              `json:"session_token,omitempty" yaml:"session_token"`
-	AllowPublicSessionToken bool              `json:"allow_public_session_token,omitempty" yaml:"allow_public_session_token"`
-	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ"`     // at+jwt | JWT
-	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions"`       // may manage the sessions of every user of its tenant
-	MintClientTokens        bool              `json:"mint_client_tokens,omitempty" yaml:"mint_client_tokens"` // may mint client tokens for users that it signs in itself
-	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime"`             // limit of extended sessions; absent: sessions cannot be extended
-	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list"`               // its sessions get an entry in a status list
-	PreviousUntil           *Until            `json:"previous_until,omitempty" yaml:"previous_until"`         // when PreviousSecret expires; absent: 7 days after it is set
-	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled"`
+	Name                    string            `json:"name,omitempty" yaml:"name" doc:"A name for people"`
+	Auth                    string            `json:"auth" yaml:"auth" doc:"none (a public client) or secret (HTTP Basic, or in the form)"`
+	Grants                  []string          `json:"grants" yaml:"grants" doc:"token-exchange, refresh, client-credentials. Without refresh, a session ends with its access token"`
+	Preset                  string            `json:"preset,omitempty" yaml:"preset" doc:"consumer, high_security, mobile, aal2 or aal3. Each of the lifetimes, refresh_grace and late_retry overrides it"`
+	AccessTokenTTL          *Duration         `json:"access_token_ttl,omitempty" yaml:"access_token_ttl" doc:"How long an access token is valid: 30s to 24h; default 5m"`
+	AbsoluteLifetime        *Duration         `json:"absolute_lifetime,omitempty" yaml:"absolute_lifetime" doc:"The maximum time from sign-in; default 30d. Using the session does not extend it"`
+	InactivityTimeout       *Duration         `json:"inactivity_timeout,omitempty" yaml:"inactivity_timeout" doc:"The maximum time without a refresh, or none; default 5d. At least twice access_token_ttl"`
+	RefreshGrace            *Duration         `json:"refresh_grace,omitempty" yaml:"refresh_grace" doc:"The retry window, in which a used refresh token returns the same tokens again: 0s to 60s; default 10s"`
+	LateRetry               string            `json:"late_retry,omitempty" yaml:"late_retry" doc:"once or never: whether a used refresh token may be accepted once after the retry window; default once"`
+	MaxSessionsPerUser      *SessionCap       `json:"max_sessions_per_user,omitempty" yaml:"max_sessions_per_user" doc:"How many sessions a user may have at the client; default: no limit"`
+	Allow                   string            `json:"allow,omitempty" yaml:"allow" doc:"A CEL expression over token, client and user. Only true allows the sign-in"`
+	Claims                  map[string]string `json:"claims,omitempty" yaml:"claims" doc:"Custom claims of access tokens: a CEL expression over user and session for each name"`
+	Scopes                  []string          `json:"scopes,omitempty" yaml:"scopes" doc:"The scopes that the client may have"`
+	DefaultScopes           *[]string         `json:"default_scopes,omitempty" yaml:"default_scopes" doc:"The scopes that the client gets if it requests none; default: all of scopes"`
+	Audiences               []string          `json:"audiences,omitempty" yaml:"audiences" doc:"The targets that the client may request with audience or resource"`
+	ResourceIdentifiers     []string          `json:"resource_identifiers,omitempty" yaml:"resource_identifiers" doc:"The URIs under which the client, as a resource server, is an audience"`
+	Introspect              string            `json:"introspect,omitempty" yaml:"introspect" doc:"audience (default): tokens that name the client; all: every token of the tenant"`
+	Origins                 []string          `json:"origins,omitempty" yaml:"origins" doc:"The origins of the pages that call the server"`
+	SessionToken            bool              `json:"session_token,omitempty" yaml:"session_token" doc:"Return an opaque handle of the session in addition to the tokens"`
+	AllowPublicSessionToken bool              `json:"allow_public_session_token,omitempty" yaml:"allow_public_session_token" doc:"Allow a session token although the client is public"`
+	AccessTokenTyp          string            `json:"access_token_typ,omitempty" yaml:"access_token_typ" doc:"The typ of access tokens: at+jwt (default) or JWT"`
+	ManageSessions          bool              `json:"manage_sessions,omitempty" yaml:"manage_sessions" doc:"The client may list, end and extend the sessions of every user of the tenant; needs auth: secret"`
+	MintClientTokens        bool              `json:"mint_client_tokens,omitempty" yaml:"mint_client_tokens" doc:"The client may mint client tokens for users that it has signed in itself; needs auth: secret"`
+	MaxLifetime             *Duration         `json:"max_lifetime,omitempty" yaml:"max_lifetime" doc:"How far a session may be extended, counted from its start; default: not at all"`
+	StatusList              bool              `json:"status_list,omitempty" yaml:"status_list" doc:"Access tokens of new sessions name an entry of a status list; needs token-exchange"`
+	PreviousUntil           *Until            `json:"previous_until,omitempty" yaml:"previous_until" doc:"When previous_secret expires: a time, or a duration from now; default 7d"`
+	Disabled                bool              `json:"disabled,omitempty" yaml:"disabled" doc:"Reject the client and end its sessions"`
 }
 
 // SessionCap bounds how many sessions one user may have at one client.
 type SessionCap struct {
-	Limit    int    `json:"limit" yaml:"limit"`                   // at least 1
-	WhenFull string `json:"when_full,omitempty" yaml:"when_full"` // end_oldest (default) | reject
+	Limit    int    `json:"limit" yaml:"limit" doc:"The maximum number, at least 1"`
+	WhenFull string `json:"when_full,omitempty" yaml:"when_full" doc:"end_oldest (default): a new session ends the oldest; reject: the sign-in is rejected"`
 }
 
 // ClientSpec is an app client in a configuration file.

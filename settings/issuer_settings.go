@@ -11,50 +11,50 @@ const (
 // IssuerSettings holds the settings of an issuer whose client tokens a tenant
 // accepts. It is stored as one document, like ClientSettings.
 type IssuerSettings struct {
-	Issuer     string     `json:"issuer" yaml:"issuer"`         // exact iss
-	TokenType  string     `json:"token_type" yaml:"token_type"` // jwt | id_token
-	Keys       IssuerKeys `json:"keys" yaml:"keys"`
-	Algorithms []string   `json:"algorithms,omitempty" yaml:"algorithms"` // default RS256, or HS256 with a shared secret
-	Audiences  []string   `json:"audiences,omitempty" yaml:"audiences"`   // default: the tenant's issuer; id_token: the provider's client id
-	Typ        string     `json:"typ,omitempty" yaml:"typ"`               // accepted header typ, in addition to JWT and none
+	Issuer     string     `json:"issuer" yaml:"issuer" doc:"The exact iss of its tokens"`
+	TokenType  string     `json:"token_type" yaml:"token_type" doc:"jwt (a client token) or id_token (the ID token of an OpenID provider)"`
+	Keys       IssuerKeys `json:"keys" yaml:"keys" doc:"Where its keys come from: exactly one of the members"`
+	Algorithms []string   `json:"algorithms,omitempty" yaml:"algorithms" doc:"The accepted alg values; default RS256, or HS256 with a shared secret"`
+	Audiences  []string   `json:"audiences,omitempty" yaml:"audiences" doc:"Every aud of a token must be listed. Default: the issuer URL of the tenant; required for id_token"`
+	Typ        string     `json:"typ,omitempty" yaml:"typ" doc:"A typ that is accepted in addition to JWT and no typ"`
 
-	MaxAge           *Duration `json:"max_age,omitempty" yaml:"max_age"`                       // age since iat; default 5m
-	MaxTokenLifetime *Duration `json:"max_token_lifetime,omitempty" yaml:"max_token_lifetime"` // exp − iat; default 10m, id_token: 24h
-	Leeway           *Duration `json:"leeway,omitempty" yaml:"leeway"`                         // default 30s
+	MaxAge           *Duration `json:"max_age,omitempty" yaml:"max_age" doc:"The maximum time since iat; default 5m"`
+	MaxTokenLifetime *Duration `json:"max_token_lifetime,omitempty" yaml:"max_token_lifetime" doc:"The maximum of exp − iat; default 10m, or 24h for id_token"`
+	Leeway           *Duration `json:"leeway,omitempty" yaml:"leeway" doc:"The tolerance for differences between clocks; default 30s"`
 
-	Subject           string            `json:"subject,omitempty" yaml:"subject"`                       // CEL over token; default token.sub
-	UserAttributes    map[string]string `json:"user_attributes,omitempty" yaml:"user_attributes"`       // CEL over token
-	SessionAttributes map[string]string `json:"session_attributes,omitempty" yaml:"session_attributes"` // CEL over token
-	AMR               string            `json:"amr,omitempty" yaml:"amr"`                               // CEL over token; default: the claim amr
-	Asserts           *[]string         `json:"asserts,omitempty" yaml:"asserts"`                       // subset of amr, auth_time, acr; default [amr, auth_time]
-	MaxACR            string            `json:"max_acr,omitempty" yaml:"max_acr"`
+	Subject           string            `json:"subject,omitempty" yaml:"subject" doc:"A CEL expression over token that yields the user's id; default token.sub"`
+	UserAttributes    map[string]string `json:"user_attributes,omitempty" yaml:"user_attributes" doc:"Attributes of the user: a CEL expression over token for each name"`
+	SessionAttributes map[string]string `json:"session_attributes,omitempty" yaml:"session_attributes" doc:"Attributes of the session: a CEL expression over token for each name"`
+	AMR               string            `json:"amr,omitempty" yaml:"amr" doc:"A CEL expression over token that yields the list of methods; default: the claim amr"`
+	Asserts           *[]string         `json:"asserts,omitempty" yaml:"asserts" doc:"Which claims about the authentication count: amr, auth_time, acr; default amr and auth_time"`
+	MaxACR            string            `json:"max_acr,omitempty" yaml:"max_acr" doc:"The highest class of assurance that its factors count towards"`
 
-	Clients       []string `json:"clients,omitempty" yaml:"clients"`               // that may exchange its tokens; default all
-	PublicClients *bool    `json:"public_clients,omitempty" yaml:"public_clients"` // default true
-	CreateUsers   *bool    `json:"create_users,omitempty" yaml:"create_users"`     // default true
+	Clients       []string `json:"clients,omitempty" yaml:"clients" doc:"The clients that may exchange its tokens; default: all"`
+	PublicClients *bool    `json:"public_clients,omitempty" yaml:"public_clients" doc:"Public clients may exchange its tokens; default true"`
+	CreateUsers   *bool    `json:"create_users,omitempty" yaml:"create_users" doc:"The first sign-in of a user creates the user; default true"`
 
-	SubjectPrefix string `json:"subject_prefix,omitempty" yaml:"subject_prefix"` // its namespace of subjects
-	ShareSubjects bool   `json:"share_subjects,omitempty" yaml:"share_subjects"`
+	SubjectPrefix string `json:"subject_prefix,omitempty" yaml:"subject_prefix" doc:"The prefix of its users' ids. A change renames its users"`
+	ShareSubjects bool   `json:"share_subjects,omitempty" yaml:"share_subjects" doc:"Other trusted issuers with the same prefix may sign in the same users"`
 
 	// What the identity provider may end.
-	MayRevoke             bool     `json:"may_revoke,omitempty" yaml:"may_revoke"`                           // users, at {iss}/global-token-revocation and {iss}/security-events
-	RevocationTyp         string   `json:"revocation_typ,omitempty" yaml:"revocation_typ"`                   // header typ of its tokens for {iss}/global-token-revocation
-	RevocationCallers     []string `json:"revocation_callers,omitempty" yaml:"revocation_callers"`           // sub of those tokens
-	SecurityEventAudience string   `json:"security_event_audience,omitempty" yaml:"security_event_audience"` // aud of its security events; default {iss}/security-events
-	BackchannelLogout     bool     `json:"backchannel_logout,omitempty" yaml:"backchannel_logout"`           // its sessions, at {iss}/backchannel-logout
-	UntypedLogoutTokens   bool     `json:"untyped_logout_tokens,omitempty" yaml:"untyped_logout_tokens"`     // accept logout tokens with the header typ JWT or none
+	MayRevoke             bool     `json:"may_revoke,omitempty" yaml:"may_revoke" doc:"The issuer may sign its users out, at {iss}/global-token-revocation and {iss}/security-events"`
+	RevocationTyp         string   `json:"revocation_typ,omitempty" yaml:"revocation_typ" doc:"The typ of its tokens for {iss}/global-token-revocation"`
+	RevocationCallers     []string `json:"revocation_callers,omitempty" yaml:"revocation_callers" doc:"The accepted sub of its tokens for {iss}/global-token-revocation"`
+	SecurityEventAudience string   `json:"security_event_audience,omitempty" yaml:"security_event_audience" doc:"The aud of its security events; default {iss}/security-events"`
+	BackchannelLogout     bool     `json:"backchannel_logout,omitempty" yaml:"backchannel_logout" doc:"The issuer may end its sessions, at {iss}/backchannel-logout"`
+	UntypedLogoutTokens   bool     `json:"untyped_logout_tokens,omitempty" yaml:"untyped_logout_tokens" doc:"Accept logout tokens whose typ is JWT or absent"`
 
-	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty" yaml:"allow_private_addresses"`
-	Disabled              bool `json:"disabled,omitempty" yaml:"disabled"`
+	AllowPrivateAddresses bool `json:"allow_private_addresses,omitempty" yaml:"allow_private_addresses" doc:"Its keys may be fetched from private addresses and over http; only a key with the role owner may set it"`
+	Disabled              bool `json:"disabled,omitempty" yaml:"disabled" doc:"Reject its tokens and end the sessions that began with them"`
 }
 
 // IssuerKeys locates the keys of an issuer. Exactly one source is set.
 type IssuerKeys struct {
-	Discovery bool            `json:"discovery,omitempty" yaml:"discovery"` // use jwks_uri of its metadata
-	JWKSURI   string          `json:"jwks_uri,omitempty" yaml:"jwks_uri"`
-	JWKS      json.RawMessage `json:"jwks,omitempty" yaml:"jwks"`         // a JSON Web Key Set, RFC 7517 §5
-	Internal  bool            `json:"internal,omitempty" yaml:"internal"` // those of the tenant itself: of {iss}/client-tokens
-	PEM       string          `json:"pem,omitempty" yaml:"pem"`           // one or more public keys
+	Discovery bool            `json:"discovery,omitempty" yaml:"discovery" doc:"Use jwks_uri of its metadata"`
+	JWKSURI   string          `json:"jwks_uri,omitempty" yaml:"jwks_uri" doc:"The URL of its key set"`
+	JWKS      json.RawMessage `json:"jwks,omitempty" yaml:"jwks" doc:"The key set itself (RFC 7517 §5)"`
+	Internal  bool            `json:"internal,omitempty" yaml:"internal" doc:"The issuer is the tenant itself: client tokens that its back ends mint"`
+	PEM       string          `json:"pem,omitempty" yaml:"pem" doc:"One or more public keys"`
 
 	// SharedSecret (HS256, at least 32 bytes) is sealed in its own column and is
 	// never part of the stored document.

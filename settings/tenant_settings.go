@@ -29,8 +29,8 @@ type TenantSpec struct {
 // ACRClass is an authentication context class of a tenant, with the rule for
 // reaching it.
 type ACRClass struct {
-	Value string `json:"value" yaml:"value"`
-	When  string `json:"when" yaml:"when"` // CEL over amr, kinds, factors
+	Value string `json:"value" yaml:"value" doc:"The value of acr"`
+	When  string `json:"when" yaml:"when" doc:"A CEL expression over amr and factors: whether they satisfy the class"`
 }
 
 // UserSpec is a user in a configuration file.

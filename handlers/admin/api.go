@@ -50,7 +50,6 @@ func newAPI(r *gin.Engine, s *Service, clientIP func(*http.Request) string) *api
 	a.API = humagin.New(r, apiConfig())
 	a.UseMiddleware(a.authenticate)
 	a.routes()
-	a.describeSettings()
 	return a
 }
 

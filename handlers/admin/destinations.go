@@ -32,8 +32,8 @@ type DestinationStatus struct {
 	FailingSince     *time.Time `json:"failing_since,omitempty" doc:"Since when every attempt has failed"`
 	LastError        string     `json:"last_error,omitempty" doc:"The error of the last attempt"`
 	DisabledAt       *time.Time `json:"disabled_at,omitempty" doc:"When the receiver answered 410"`
-	CreatedAt        time.Time  `json:"created_at"`
-	UpdatedAt        time.Time  `json:"updated_at"`
+	CreatedAt        time.Time  `json:"created_at" doc:"When it was created"`
+	UpdatedAt        time.Time  `json:"updated_at" doc:"When it was last changed"`
 }
 
 // MarshalJSON implements json.Marshaler.
@@ -48,13 +48,13 @@ func (d Destination) MarshalJSON() ([]byte, error) {
 // Delivery is an attempt to deliver an event, or an event that waits or was given up.
 type Delivery struct {
 	Event    string     `json:"event" doc:"The id of the event: webhook-id, or jti"`
-	Type     string     `json:"type"`
+	Type     string     `json:"type" doc:"The outward type of the event"`
 	State    string     `json:"state" enum:"delivered,failed,waiting,dead" doc:"delivered and failed: one attempt; waiting: there will be another; dead: given up"`
 	At       time.Time  `json:"at" doc:"When the attempt began; of an event that waits or was given up: when the first one did"`
 	Attempts int        `json:"attempts" doc:"The number of the attempt, or how many there were"`
 	TookMS   int64      `json:"took_ms,omitempty" doc:"How long the attempt took, in milliseconds"`
 	Status   int        `json:"status,omitempty" doc:"The HTTP status of the answer"`
-	Error    string     `json:"error,omitempty"`
+	Error    string     `json:"error,omitempty" doc:"Why the attempt failed"`
 	Answer   string     `json:"answer,omitempty" doc:"The first KiB of the answer, unless it came from a private address"`
 	NextAt   *time.Time `json:"next_at,omitempty" doc:"When the next attempt is due"`
 }

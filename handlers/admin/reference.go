@@ -34,6 +34,9 @@ var referencePolicy = func() string {
 		"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }()
 
+// methods lists the methods of a path's operations in the order of the reference page.
+var methods = []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodPost, http.MethodDelete}
+
 // reference is the content of the reference page: the OpenAPI document in words.
 type reference struct {
 	Style  template.CSS

@@ -163,6 +163,7 @@ func withSharedSecret(r huma.Registry, s *huma.Schema) *huma.Schema {
 	if keys, has := copied.Properties["keys"]; has && keys.Ref != "" {
 		described := *r.SchemaFromRef(keys.Ref)
 		described.Properties = maps.Clone(described.Properties)
+		described.Description = keys.Description
 		described.Properties["shared_secret"] = &huma.Schema{Type: huma.TypeString, WriteOnly: true, Description: "A secret of at least 32 bytes, for HS256. Responses do not contain it"}
 		copied.Properties["keys"] = &described
 	}

@@ -17,9 +17,9 @@ type Stats struct {
 
 // ClientSessions is how many sessions a client has.
 type ClientSessions struct {
-	Tenant   string `json:"tenant"`
-	Client   string `json:"client"`
-	Sessions int64  `json:"sessions"`
+	Tenant   string `json:"tenant" doc:"The id of the tenant"`
+	Client   string `json:"client" doc:"The client_id"`
+	Sessions int64  `json:"sessions" doc:"How many sessions there are"`
 }
 
 // mostClients bounds the clients in a response.
