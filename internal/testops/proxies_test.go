@@ -95,11 +95,17 @@ type node struct {
 
 func newNode(t *testing.T, folder, database string) *node {
 	t.Helper()
+	return newNodeWith(t, folder, database, "")
+}
+
+// newNodeWith adds settings to those of the tenant.
+func newNodeWith(t *testing.T, folder, database, tenant string) *node {
+	t.Helper()
 	binary, err := latchkey()
 	must(t, err)
 	n := &node{port: freePort(t), plain: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}, binary: binary}
 	n.file = filepath.Join(folder, "node-"+text(n.port)+".yaml")
-	must(t, os.WriteFile(n.file, []byte(strings.NewReplacer("$PORT", text(n.port), "$DATABASE", database).Replace(nodeConfiguration)), 0o600))
+	must(t, os.WriteFile(n.file, []byte(strings.NewReplacer("$PORT", text(n.port), "$DATABASE", database).Replace(nodeConfiguration)+tenant), 0o600))
 	n.start(t)
 	return n
 }
