@@ -20,6 +20,11 @@ func (e *edge) metadata(c *gin.Context) {
 	e.document(c, "application/json", func(t *oauth.Tenant) (*oauth.Document, error) { return t.Metadata() })
 }
 
+// ssfMetadata serves the metadata of a transmitter at all of its URLs.
+func (e *edge) ssfMetadata(c *gin.Context) {
+	e.document(c, "application/json", func(t *oauth.Tenant) (*oauth.Document, error) { return t.SSFMetadata() })
+}
+
 // document serves a public document that may be cached. It remains available
 // during an outage of the database.
 func (e *edge) document(c *gin.Context, contentType string, of func(*oauth.Tenant) (*oauth.Document, error)) {

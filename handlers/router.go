@@ -83,11 +83,14 @@ func New(c Config) (http.Handler, error) {
 			e.register(iss, p)
 		}
 	}
-	// RFC 8414 §3.1 puts the well-known part before the path of the issuer.
-	for _, document := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
-		public(r, document+e.base+"/t/:tenant", e.metadata)
+	// RFC 8414 §3.1 and SSF 1.0 §7.2 put the well-known part before the path of the
+	// issuer.
+	for document, serve := range map[string]gin.HandlerFunc{
+		"/.well-known/openid-configuration": e.metadata, "/.well-known/oauth-authorization-server": e.metadata, "/.well-known/ssf-configuration": e.ssfMetadata,
+	} {
+		public(r, document+e.base+"/t/:tenant", serve)
 		if e.base != "" {
-			public(r, document+e.base, e.metadata)
+			public(r, document+e.base, serve)
 		}
 	}
 

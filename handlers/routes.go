@@ -78,6 +78,20 @@ var endpoints = []*endpoint{
 	{path: "/revocations", callers: backEnds, stream: true, methods: []method{
 		{name: "GET", summary: "Returns what is revoked, as a document or as a stream of events", oauth: (*oauth.Server).Revocations},
 	}},
+	{path: "/ssf/stream", callers: backEnds, methods: []method{
+		{name: "GET", summary: "Returns an event stream of the client, or all (SSF 1.0)", oauth: (*oauth.Server).ReadStream},
+		{name: "POST", summary: "Creates an event stream", oauth: (*oauth.Server).CreateStream},
+		{name: "PATCH", summary: "Changes parts of an event stream", oauth: (*oauth.Server).UpdateStream},
+		{name: "PUT", summary: "Replaces the configuration of an event stream", oauth: (*oauth.Server).ReplaceStream},
+		{name: "DELETE", summary: "Deletes an event stream", oauth: (*oauth.Server).DeleteStream},
+	}},
+	{path: "/ssf/status", callers: backEnds, methods: []method{
+		{name: "GET", summary: "Returns the status of an event stream", oauth: (*oauth.Server).ReadStreamStatus},
+		{name: "POST", summary: "Enables, pauses or disables an event stream", oauth: (*oauth.Server).UpdateStreamStatus},
+	}},
+	{path: "/ssf/verify", callers: backEnds, methods: []method{
+		{name: "POST", summary: "Sends a verification event over an event stream", oauth: (*oauth.Server).VerifyStream},
+	}},
 	{path: "/ssf/poll/:destination", callers: backEnds, stream: true, methods: []method{
 		{name: "POST", summary: "Returns security event tokens, and takes acknowledgements (RFC 8936)", oauth: (*oauth.Server).Poll},
 	}},
@@ -92,6 +106,9 @@ var endpoints = []*endpoint{
 	}},
 	{path: "/.well-known/oauth-authorization-server", callers: anyone, methods: []method{
 		{name: "GET", summary: "Returns the same metadata (RFC 8414)", document: (*edge).metadata},
+	}},
+	{path: "/.well-known/ssf-configuration", callers: anyone, methods: []method{
+		{name: "GET", summary: "Returns the metadata of the issuer as a transmitter of security events (SSF 1.0)", document: (*edge).ssfMetadata},
 	}},
 }
 

@@ -328,9 +328,8 @@ func (s *Store) RedeliverDead(ctx context.Context, key DestinationKey, by Actor)
 
 func (s *Store) changeDeliveries(ctx context.Context, key DestinationKey, by Actor, what string, change func(*gorm.DB, *DeliveryState) error) error {
 	return s.longTransaction(ctx, func(tx *gorm.DB) error {
-		done := tx.Exec("UPDATE event_destination_states SET revision = revision + 1 WHERE tenant_id = ? AND destination_id = ?", key.Tenant, key.ID)
-		if done.Error != nil {
-			return done.Error
+		if err := raiseRevision(tx, key); err != nil {
+			return err
 		}
 		state, err := readDeliveryState(tx, key)
 		if err != nil {
@@ -341,6 +340,12 @@ func (s *Store) changeDeliveries(ctx context.Context, key DestinationKey, by Act
 		}
 		return s.audit(tx, by, Change{Tenant: key.Tenant, Kind: KindDestination, ID: key.ID, Act: what})
 	})
+}
+
+// raiseRevision makes the node that delivers read the state of a destination again,
+// and locks its row.
+func raiseRevision(tx *gorm.DB, key DestinationKey) error {
+	return tx.Exec("UPDATE event_destination_states SET revision = revision + 1 WHERE tenant_id = ? AND destination_id = ?", key.Tenant, key.ID).Error
 }
 
 // EventKey is an event that is named only.

@@ -123,15 +123,21 @@ func (a *applier) writeDestination(tenant string, p *destinationPlan) error {
 	if !a.record(p.created, tenant, KindDestination, row.ID, fields) {
 		return nil
 	}
-	if !row.DisabledAt.IsZero() { // whoever changes it wants it to work
+	if !row.DisabledAt.IsZero() && !p.want.KeepDisabled { // whoever changes it wants it to work
 		row.DisabledAt, row.DisabledCause = Time{}, ""
 	}
+	retyped := !p.created && row.Settings.Type != p.settings.Type
 	row.Settings, row.UpdatedAt = p.settings, At(a.now)
 	if err := a.tx.Save(row).Error; err != nil {
 		return err
 	}
 	if p.created {
 		if err := insertDeliveryState(a.tx, tenant, row.ID, EventFrom(a.now)); err != nil {
+			return err
+		}
+	}
+	if retyped { // the node that delivers must not write over what a poll has stored
+		if err := raiseRevision(a.tx, DestinationKey{tenant, row.ID}); err != nil {
 			return err
 		}
 	}

@@ -60,6 +60,6 @@ package oauth
 //   - session.go, session_object.go, session_extend.go: the session API
 //   - revocations.go, revocation_cursor.go, revocation_stream.go, feed.go,
 //     stream_writer.go: the revocation feed
-//   - ssf_receiver.go, ssf_poll.go: receivers of security events, which package
-//     delivery sends
+//   - ssf_receiver.go, ssf_poll.go, ssf_stream.go, ssf_status.go, ssf_metadata.go:
+//     receivers of security events, which package delivery sends
 //   - status_list.go, status_list_cache.go, status_list_token.go: status lists

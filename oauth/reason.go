@@ -36,6 +36,9 @@ const (
 	ReasonTargetNotAllowed     Reason = "target_not_allowed"
 	ReasonClientTokensOff      Reason = "client_tokens_disabled"
 	ReasonStreamNotFound       Reason = "event_stream_not_found"
+	ReasonStreamManaged        Reason = "event_stream_managed"
+	ReasonStreamLimit          Reason = "event_stream_limit"
+	ReasonStreamVerifications  Reason = "event_stream_verified_too_often"
 )
 
 // Reasons about the identity provider of a trusted issuer that ends sessions.

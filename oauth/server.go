@@ -60,6 +60,7 @@ type Server struct {
 	statusLists         statusLists
 	delivery            *delivery.Deliverer
 	polls               streamTable // waiting polls for security events
+	verifications       verificationLimit
 }
 
 // New returns a server. It does not access the database yet.

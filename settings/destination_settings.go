@@ -47,21 +47,26 @@ type DestinationSpec struct {
 	SecretFile   string `json:"-" yaml:"secret_file"` // the loader reads it into Secret
 	SecretStored bool   `json:"-" yaml:"-"`
 
+	// KeepDisabled keeps a destination disabled that the server or its receiver has
+	// disabled. Otherwise a change of its settings enables it.
+	KeepDisabled bool `json:"-" yaml:"-"`
+
 	Place
 }
 
 // WebhookSecretPrefix begins a secret that signs webhooks.
 const WebhookSecretPrefix = "whsec_"
 
-const maxDestinations = 1000 // of a tenant
+// MaxDestinations bounds the event destinations of a tenant.
+const MaxDestinations = 1000
 
 // eventPattern is a type of events, or the beginning of types.
 var eventPattern = regexp.MustCompile(`^[a-z_]+(\.[a-z_]+)*\.?$`)
 
 // destinations checks the event destinations of a tenant.
 func (v *tenantValidation) destinations() {
-	if len(v.EventDestinations) > maxDestinations {
-		v.Add(v.at+".event_destinations", "must be at most %d", maxDestinations)
+	if len(v.EventDestinations) > MaxDestinations {
+		v.Add(v.at+".event_destinations", "must be at most %d", MaxDestinations)
 	}
 	ids := seen{}
 	for _, d := range v.EventDestinations {
