@@ -28,7 +28,8 @@ type ListedUser struct {
 	Subject   string   // the sub without the prefix of that namespace; empty: no namespace
 	CreatedAt time.Time
 	SeenAt    time.Time // as in User, or the creation of a later session that is still stored
-	Sessions  int       // live ones
+	Sessions  int       // live ones, among at most mostCounted stored ones
+	More      bool      // there are more stored sessions
 	Disabled  bool
 	Suspended bool
 }
@@ -159,8 +160,12 @@ func namespaceOf(sub string, entries []TrustedIssuer) (issuers []string, subject
 	return issuers, strings.TrimPrefix(sub, prefix)
 }
 
-// addSessions counts the live sessions of the users, and moves SeenAt to the
-// creation of their newest session.
+// mostCounted is how many stored sessions of each user a list examines: a page of 500
+// users could have any number of sessions.
+const mostCounted = 20
+
+// addSessions counts the live sessions of the users, and moves SeenAt to the creation of
+// their newest session, among mostCounted sessions of each.
 func (s *Store) addSessions(db *gorm.DB, tenant string, list []ListedUser) error {
 	bySub, subs := map[string]*ListedUser{}, make([]string, len(list))
 	for i := range list {
@@ -168,25 +173,31 @@ func (s *Store) addSessions(db *gorm.DB, tenant string, list []ListedUser) error
 		bySub[list[i].Sub] = &list[i]
 	}
 	var rows []struct {
-		Subject string
-		Newest  Time
-		N       int
+		Sub     string
+		Numbers *string // newest, stored and live ones; nil: none
 	}
-	err := db.Raw("SELECT subject, max(created_at) AS newest FROM sessions WHERE tenant_id = ? AND subject IN ? GROUP BY subject", tenant, subs).Scan(&rows).Error
+	now := At(s.Now())
+	err := db.Raw(`SELECT sub, (SELECT max(created_at) || ' ' || count(*) || ' ' || count(CASE WHEN ended_at IS NULL
+				AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+notDisabled+` THEN 1 END)
+			FROM (SELECT * FROM sessions WHERE tenant_id = listed.tenant_id AND subject = listed.sub LIMIT ?) sessions) AS numbers
+		FROM users listed WHERE tenant_id = ? AND sub IN ?`, now, now, mostCounted+1, tenant, subs).Scan(&rows).Error
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if u := bySub[r.Subject]; r.Newest.After(u.SeenAt) {
-			u.SeenAt = r.Newest.Time
+		if r.Numbers == nil {
+			continue
+		}
+		u := bySub[r.Sub]
+		var newest int64
+		var stored int
+		if _, err := fmt.Sscan(*r.Numbers, &newest, &stored, &u.Sessions); err != nil {
+			return err
+		}
+		u.Sessions, u.More = min(u.Sessions, mostCounted), stored > mostCounted
+		if created := time.UnixMicro(newest); created.After(u.SeenAt) {
+			u.SeenAt = created
 		}
 	}
-	rows = nil
-	now := At(s.Now())
-	err = db.Raw(`SELECT subject, count(*) AS n FROM sessions WHERE tenant_id = ? AND subject IN ? AND ended_at IS NULL
-		AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+notDisabled+" GROUP BY subject", tenant, subs, now, now).Scan(&rows).Error
-	for _, r := range rows {
-		bySub[r.Subject].Sessions = r.N
-	}
-	return err
+	return nil
 }

@@ -121,3 +121,22 @@ func TestAListOfUsersCountsTheirLiveSessions(t *testing.T) {
 		}
 	})
 }
+
+func TestAListOfUsersExaminesAFewSessionsOfEach(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		for sub, n := range map[string]int{"many": 30, "twenty": 20, "few": 2} {
+			for range n {
+				w.create(w.alice(func(n *models.NewSession) { n.Subject = sub }))
+			}
+		}
+		list, _, err := w.ListUsers(t.Context(), models.UserFilter{Tenant: acme, Limit: 10})
+		must(t, err)
+		got := ""
+		for _, u := range list {
+			got += fmt.Sprintf("%s: %d, more: %t; ", u.Sub, u.Sessions, u.More)
+		}
+		if want := "few: 2, more: false; many: 20, more: true; twenty: 20, more: false; "; got != want {
+			t.Errorf("listed %s, want %s", got, want)
+		}
+	})
+}

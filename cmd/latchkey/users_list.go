@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -35,10 +36,11 @@ ID        the sub of the user's tokens; the other commands take it as SUB
 ISSUER    the trusted issuer whose namespace (subject_prefix) contains the ID, or
           the issuers that share it; - if no issuer may vouch for the user
 SUBJECT   the ID without that prefix, or -
-LAST SEEN when the newest stored session began; without a stored session, the last
-          recorded sign-in (recorded once a week), or for a user who has never
-          signed in, when a file created them
-SESSIONS  the number of live sessions`,
+LAST SEEN when the newest stored session began, of up to 20; without a stored session,
+          the last recorded sign-in (recorded once a week), or for a user who has
+          never signed in, when a file created them
+SESSIONS  the number of live sessions among up to 20 stored ones; with + if the user
+          has more stored sessions`,
 		Example: `  latchkey users list --config latchkey.yaml
   latchkey users list --issuer https://accounts.google.com --limit 200
   latchkey users list --prefix google:10 --tenant acme --json
@@ -72,7 +74,7 @@ SESSIONS  the number of live sessions`,
 				}
 				list := make([]models.ListedUser, len(page.Items))
 				for i, u := range page.Items {
-					list[i] = models.ListedUser{Sub: u.Sub, Issuers: u.Issuers, Subject: u.Subject, CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, Disabled: u.Disabled, Suspended: u.Suspended}
+					list[i] = models.ListedUser{Sub: u.Sub, Issuers: u.Issuers, Subject: u.Subject, CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, More: u.MoreSessions, Disabled: u.Disabled, Suspended: u.Suspended}
 				}
 				return show(list, page.NextCursor)
 			}, func() error {
@@ -117,7 +119,11 @@ func printUsers(cmd *cobra.Command, list []models.ListedUser, next string, f mod
 		if len(u.Issuers) > 0 {
 			issuer, subject = strings.Join(u.Issuers, ", "), printable(u.Subject)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\n", printable(u.Sub), issuer, subject, stamp(models.At(u.CreatedAt)), stamp(models.At(u.SeenAt)), u.Sessions)
+		sessions := strconv.Itoa(u.Sessions)
+		if u.More {
+			sessions += "+"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(u.Sub), issuer, subject, stamp(models.At(u.CreatedAt)), stamp(models.At(u.SeenAt)), sessions)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -133,6 +139,7 @@ type userJSON struct {
 	CreatedAt time.Time `json:"created_at"`
 	LastSeen  time.Time `json:"last_seen"`
 	Sessions  int       `json:"sessions"`
+	More      bool      `json:"more_sessions,omitempty"`
 	Disabled  bool      `json:"disabled,omitempty"`
 	Suspended bool      `json:"suspended,omitempty"`
 }
@@ -147,7 +154,7 @@ func printUsersJSON(cmd *cobra.Command, list []models.ListedUser, next string) e
 		if issuers == nil {
 			issuers = []string{}
 		}
-		page.Users = append(page.Users, userJSON{u.Sub, issuers, u.Subject, u.CreatedAt, u.SeenAt, u.Sessions, u.Disabled, u.Suspended})
+		page.Users = append(page.Users, userJSON{u.Sub, issuers, u.Subject, u.CreatedAt, u.SeenAt, u.Sessions, u.More, u.Disabled, u.Suspended})
 	}
 	return printJSON(cmd, page)
 }

@@ -31,14 +31,15 @@ type UserStatus struct {
 
 // ListedUser is a user in a list.
 type ListedUser struct {
-	Sub       string    `json:"sub" doc:"The user's id: sub in tokens"`
-	Issuers   []string  `json:"issuers" doc:"The URLs of the trusted issuers that can sign the user in" nullable:"false"`
-	Subject   string    `json:"subject,omitempty" doc:"The sub without the subject_prefix of these trusted issuers; absent if there are none"`
-	CreatedAt time.Time `json:"created_at" doc:"When the user was created"`
-	SeenAt    time.Time `json:"seen_at" doc:"The last sign-in, or up to two weeks earlier"`
-	Sessions  int       `json:"sessions" doc:"The number of live sessions"`
-	Disabled  bool      `json:"disabled" doc:"The user is disabled"`
-	Suspended bool      `json:"suspended" doc:"The user is suspended"`
+	Sub          string    `json:"sub" doc:"The user's id: sub in tokens"`
+	Issuers      []string  `json:"issuers" doc:"The URLs of the trusted issuers that can sign the user in" nullable:"false"`
+	Subject      string    `json:"subject,omitempty" doc:"The sub without the subject_prefix of these trusted issuers; absent if there are none"`
+	CreatedAt    time.Time `json:"created_at" doc:"When the user was created"`
+	SeenAt       time.Time `json:"seen_at" doc:"The last sign-in, or up to two weeks earlier"`
+	Sessions     int       `json:"sessions" doc:"Live sessions among up to 20 stored ones; get-user counts all"`
+	MoreSessions bool      `json:"more_sessions,omitempty" doc:"The user has more stored sessions than were counted"`
+	Disabled     bool      `json:"disabled" doc:"The user is disabled"`
+	Suspended    bool      `json:"suspended" doc:"The user is suspended"`
 }
 
 // Users returns a page of the users of a tenant whose sub begins with p.Match. issuer
@@ -71,7 +72,7 @@ func (s *Service) Users(ctx context.Context, c *Caller, tenant, issuer, attribut
 	list, last := make([]ListedUser, len(found)), ""
 	for i, u := range found {
 		last = u.Sub
-		list[i] = ListedUser{Sub: u.Sub, Issuers: append([]string{}, u.Issuers...), Subject: u.Subject, CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, Disabled: u.Disabled, Suspended: u.Suspended}
+		list[i] = ListedUser{Sub: u.Sub, Issuers: append([]string{}, u.Issuers...), Subject: u.Subject, CreatedAt: u.CreatedAt, SeenAt: u.SeenAt, Sessions: u.Sessions, MoreSessions: u.More, Disabled: u.Disabled, Suspended: u.Suspended}
 	}
 	return listOf(list, more, last), nil
 }

@@ -31,14 +31,15 @@ type UserStatus struct {
 
 // ListedUser is a user in a list.
 type ListedUser struct {
-	Sub       string    `json:"sub"`
-	Issuers   []string  `json:"issuers"`           // URLs of the trusted issuers that can sign the user in
-	Subject   string    `json:"subject,omitempty"` // the sub without the subject_prefix of these issuers
-	CreatedAt time.Time `json:"created_at"`
-	SeenAt    time.Time `json:"seen_at"`
-	Sessions  int       `json:"sessions"` // the number of live sessions
-	Disabled  bool      `json:"disabled"`
-	Suspended bool      `json:"suspended"`
+	Sub          string    `json:"sub"`
+	Issuers      []string  `json:"issuers"`           // URLs of the trusted issuers that can sign the user in
+	Subject      string    `json:"subject,omitempty"` // the sub without the subject_prefix of these issuers
+	CreatedAt    time.Time `json:"created_at"`
+	SeenAt       time.Time `json:"seen_at"`
+	Sessions     int       `json:"sessions"`                // live ones, among up to 20 stored ones
+	MoreSessions bool      `json:"more_sessions,omitempty"` // there are more stored ones
+	Disabled     bool      `json:"disabled"`
+	Suspended    bool      `json:"suspended"`
 }
 
 // UserQuery selects users. The zero value selects all.
