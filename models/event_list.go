@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -100,6 +101,29 @@ func (s *Store) readEvents(ctx context.Context, f EventFilter, limit int) (list 
 		return err
 	})
 	return list, err
+}
+
+// EventIDs returns the ids of events after one, the oldest first, at most limit of them.
+// It applies only the part of the filter that an index serves: see FindEvents.
+func (s *Store) EventIDs(ctx context.Context, f EventFilter, after EventID, limit int) (ids []EventID, err error) {
+	f.Newer = &after
+	where, args := f.indexed()
+	err = s.longQuery(ctx, func(db *gorm.DB) (err error) {
+		ids, err = collect(db.Raw("SELECT id FROM events WHERE "+where+" ORDER BY id LIMIT ?", append(args, limit)...), func(rows *sql.Rows) (id EventID, err error) {
+			var b []byte
+			err = rows.Scan(&b)
+			copy(id[:], b)
+			return id, err
+		})
+		return err
+	})
+	return ids, err
+}
+
+// FindEvents returns those of some events that the filter matches.
+func (s *Store) FindEvents(ctx context.Context, f EventFilter, ids []EventID) ([]ListedEvent, error) {
+	list, err := s.EventsByID(ctx, f.Tenant, ids)
+	return slices.DeleteFunc(list, func(e ListedEvent) bool { return !f.matches(e.Event) }), err
 }
 
 const listedColumns = "id, tenant_id, at, type, session_id, client_id, issuer_id, subject, details"

@@ -18,9 +18,12 @@ const (
 	streamWrite = 10 * time.Second
 	// followEvery is the interval at which a stream reads new events.
 	followEvery = time.Second
-	// followOverlap is how far back a stream reads each time: transactions may commit
-	// in another order than that of their events' ids.
+	// followOverlap is how far back a stream reads every followFull: transactions may
+	// commit in another order than that of their events' ids. In between, it reads
+	// followShort back.
 	followOverlap = 20 * time.Second
+	followFull    = 5 * time.Second
+	followShort   = 2 * time.Second
 	// keepAlive is the longest time in which a stream sends nothing.
 	keepAlive = 15 * time.Second
 )
@@ -52,8 +55,9 @@ type following struct {
 	issuers map[string]string
 	begin   time.Time // earlier events are not sent
 	since   time.Time // when events were last read
+	full    time.Time // when they were last read with followOverlap
 	last    models.EventID
-	sent    map[models.EventID]bool
+	sent    map[models.EventID]bool // known already, whether or not the filter matches
 }
 
 func (s *Service) beforeFollowing(ctx context.Context, c *Caller, tenant string, q EventSearch, last string) (*following, error) {
@@ -175,34 +179,50 @@ func (s *Service) stillMayFollow(ctx context.Context, c *Caller) error {
 	return err
 }
 
-// newEvents returns the events that have been committed since the last call.
+// newEvents returns the events that have been committed since the last call. It reads
+// ids, by an index, and only the events whose ids are new. Most calls begin shortly
+// before the last one; every followFull, a call begins followOverlap before the last of
+// that kind, and finds what was committed late.
 func (s *Service) newEvents(ctx context.Context, f *following) (fresh []models.ListedEvent, err error) {
-	filter := f.filter
 	now := s.Store.Now()
-	from := models.EventFrom(f.since.Add(-followOverlap))
-	filter.Newer, filter.Limit = &from, models.MostExamined
+	begin := f.since.Add(-followShort)
+	full := f.full.IsZero() || now.Sub(f.full).Abs() >= followFull
+	switch {
+	case f.full.IsZero():
+		begin = f.since.Add(-followOverlap)
+	case full:
+		begin = f.full.Add(-followOverlap)
+	}
+	from := models.EventFrom(begin)
 	for {
-		events, next, err := s.Store.ListEvents(ctx, filter)
+		ids, err := s.Store.EventIDs(ctx, f.filter, from, models.MostExamined)
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range events {
-			if f.sent[e.ID] {
-				continue
-			}
-			f.sent[e.ID] = true
-			if !e.At.Before(f.begin) {
-				fresh = append(fresh, e)
+		var unknown []models.EventID
+		for _, id := range ids {
+			if !f.sent[id] && !id.At().Before(f.begin) {
+				unknown = append(unknown, id)
 			}
 		}
-		if next == (models.EventID{}) {
+		events, err := s.Store.FindEvents(ctx, f.filter, unknown)
+		if err != nil {
+			return nil, err
+		}
+		fresh = append(fresh, events...)
+		for _, id := range unknown {
+			f.sent[id] = true
+		}
+		if len(ids) < models.MostExamined {
 			break
 		}
-		filter.Newer = &next
+		from = ids[len(ids)-1]
 	}
-	f.since = now
+	if f.since = now; full {
+		f.full = now
+	}
 	for id := range f.sent {
-		if id.At().Before(f.since.Add(-2 * followOverlap)) {
+		if id.At().Before(now.Add(-2 * followOverlap)) {
 			delete(f.sent, id)
 		}
 	}

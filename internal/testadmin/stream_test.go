@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
 )
 
 // stream is an open stream of events.
@@ -90,4 +93,55 @@ func follow(t *testing.T, d *deployment, key, path string, do func(*stream), opt
 	}
 	d.seen.add(theDocument().find("GET", req.URL), nil, &testserver.Answer{Status: resp.StatusCode})
 	do(s)
+}
+
+func TestAStreamReadsAnEventOnce(t *testing.T) {
+	t.Parallel()
+	trace := new(testserver.StatementLog)
+	d := &deployment{Deployment: testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.Postgres(t), Admin: true, AdminLocal: true, Tracer: trace})}
+	d.viewer, _ = d.NewAdminKey(oauth.AdminKeySpec{Name: "the viewer", Role: models.RoleViewer})
+	for range 50 {
+		d.SignIn("alice")
+	}
+	d.Clock.Advance(time.Second)
+	follow(t, d, d.viewer, "/tenants/default/events/stream", func(s *stream) {
+		d.SignIn("bob")
+		if e := s.next(); e.data["user"] != "bob" {
+			t.Errorf("the first event: %v", e.data)
+		}
+		reads, looks := 0, 0
+		for _, statement := range trace.During(func() { time.Sleep(2500 * time.Millisecond) }) {
+			if strings.Contains(statement, "select id from events") {
+				looks++
+			}
+			if strings.Contains(statement, "from events") && strings.Contains(statement, "details") {
+				reads++
+			}
+		}
+		if looks == 0 || reads > 0 {
+			t.Errorf("without a new event, the stream looked %d times and read events %d times", looks, reads)
+		}
+	})
+}
+
+// The id of an event begins with the time at which its request decided.
+func TestAStreamSendsWhatIsCommittedLate(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		d.Clock.Advance(time.Second)
+		follow(t, d, d.viewer, "/tenants/default/events/stream", func(s *stream) {
+			d.SignIn("bob")
+			d.Clock.Advance(15 * time.Second)
+			if e := s.next(); e.data["user"] != "bob" {
+				t.Errorf("the first event: %v", e.data)
+			}
+			late := models.Event{At: d.Clock.Now().Add(-14 * time.Second), TenantID: "default", Type: models.EventUserResumed, Subject: "late"}
+			if err := d.Store.AddEvent(t.Context(), late); err != nil {
+				t.Fatal(err)
+			}
+			d.Clock.Advance(5 * time.Second)
+			if e := s.next(); e.data["user"] != "late" {
+				t.Errorf("the second event: %v", e.data)
+			}
+		})
+	})
 }
