@@ -48,6 +48,19 @@ func (a *applier) pruneTenants(wanted []settings.TenantSpec) error {
 			a.faults = append(a.faults, settings.Fault{Path: "tenants", Problem: fmt.Sprintf("leave out tenant %s, which %s", id, managedByFile), Code: settings.FaultManagedByFile})
 			continue
 		}
+		if a.o.Precondition != nil {
+			row, _, err := lockExistingTenant(a.tx, id, a.now)
+			if err != nil {
+				return err
+			}
+			doc, err := row.document()
+			if err != nil {
+				return err
+			}
+			if err := a.o.Precondition(tenantVersion(*row, doc)); err != nil {
+				return err
+			}
+		}
 		now := At(a.now)
 		err = a.tx.Exec("UPDATE tenants SET pruned_at = @Now, disabled = @True, sessions_valid_from = @Now, updated_at = @Now, revision = revision + 1 WHERE id = @ID",
 			removal{Now: now, True: true, ID: id}).Error

@@ -175,3 +175,27 @@ func (w *fixture) revision(tenant string) int64 {
 	must(w, err)
 	return revisions[tenant]
 }
+
+// The version that a caller compares is the one that the removal locks.
+func TestARemovalOfATenantChecksItsPrecondition(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		w.apply(tenant(), settings.TenantSpec{ID: "other"})
+		stored, err := w.StoredTenant(t.Context(), "other")
+		must(t, err)
+		remove := func(check func(version string) error) error {
+			_, err := w.Apply(t.Context(), nil, secrets{}, models.ApplyOptions{Remove: []models.Ref{{Kind: models.KindTenant, Tenant: "other", ID: "other"}}, Precondition: check})
+			return err
+		}
+		refused, seen := errors.New("refused"), ""
+		if err := remove(func(version string) error { seen = version; return refused }); !errors.Is(err, refused) || seen != stored.Version() {
+			t.Errorf("returned %v for version %q, want %q", err, seen, stored.Version())
+		}
+		if _, err := w.StoredTenant(t.Context(), "other"); err != nil {
+			t.Errorf("the tenant: %v", err)
+		}
+		must(t, remove(func(string) error { return nil }))
+		if _, err := w.StoredTenant(t.Context(), "other"); !errors.Is(err, models.ErrNotFound) {
+			t.Errorf("after the removal: %v", err)
+		}
+	})
+}

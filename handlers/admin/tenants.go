@@ -139,7 +139,7 @@ func (s *Service) DeleteTenant(ctx context.Context, c *Caller, id, confirm strin
 	if err := c.may(owners, id); err != nil {
 		return err
 	}
-	stored, err := s.Store.StoredTenant(ctx, id)
+	err := s.tenantExists(ctx, id)
 	switch {
 	case err != nil:
 		return err
@@ -148,8 +148,5 @@ func (s *Service) DeleteTenant(ctx context.Context, c *Caller, id, confirm strin
 	case confirm != id:
 		return invalidParameter("confirm", "must repeat the id of the tenant: everything in it is removed, and its id can never be used again")
 	}
-	if err := p.check(stored.Version()); err != nil {
-		return err
-	}
-	return s.remove(ctx, c, nil, models.Ref{Kind: models.KindTenant, Tenant: id, ID: id}, Precondition{})
+	return s.remove(ctx, c, nil, models.Ref{Kind: models.KindTenant, Tenant: id, ID: id}, p)
 }
