@@ -164,6 +164,10 @@ func callEveryOperation(t *testing.T, d *deployment) {
 	d.SignIn("carol")
 	d.SignIn("dave")
 	ok(200, "GET", tenant+"/users/carol", nil)
+	for range 21 { // more than a list of users counts
+		d.SignIn("many")
+	}
+	ok(200, "GET", tenant+"/users?q=many", nil)
 	ok(200, "GET", tenant+"/users?limit=1", nil)
 	ok(200, "DELETE", tenant+"/users/carol/sessions", nil)
 	ok(200, "DELETE", tenant+"/users/dave", nil)
@@ -235,6 +239,9 @@ func callEveryOperation(t *testing.T, d *deployment) {
 		{"id": "web", "auth": "none", "grants": []string{"token-exchange"}, "name": "Applied"},
 		{"id": "loose", "auth": "none", "grants": []string{"token-exchange", "refresh"}, "access_token_ttl": "1h"},
 	}}}})
+	if err := d.Store.SyncSessionCounts(t.Context(), "a node"); err != nil {
+		t.Error(err)
+	}
 	ok(200, "GET", "/stats?tenant=default,acme", nil)
 
 	// Client tokens

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
 )
 
 func TestAttributesBecomeClaimsOfTheNextToken(t *testing.T) {
@@ -196,4 +198,31 @@ func subsOf(a *testserver.Answer) string {
 		subs = append(subs, item.(object)["sub"].(string))
 	}
 	return strings.Join(subs, " ")
+}
+
+func TestAKeyLiftsOnlySuspensionsInItsTenants(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		acmeSupport, _ := d.NewAdminKey(oauth.AdminKeySpec{Name: "acme's support", Role: models.RoleSupport, Tenants: []string{"acme"}})
+		for _, at := range []string{"/tenants/default/users/alice", "/tenants/default/clients/web"} {
+			want(t, 200, d.call(t, d.admin, "POST", at+"/suspend", nil))
+			for _, key := range []string{d.onlyAcme, acmeSupport} {
+				a := d.call(t, key, "POST", at+"/resume", nil)
+				if a.Status != 404 && !(a.Status == 403 && key == acmeSupport) {
+					t.Errorf("%s: status %d %s", at, a.Status, a.Body)
+				}
+			}
+			want(t, 200, d.call(t, d.admin, "POST", at+"/resume", nil)) // it was still suspended
+		}
+		// In their tenant, they lift what their role could have suspended.
+		want(t, 200, d.call(t, d.support, "POST", "/tenants/acme/users/alice/suspend", nil))
+		want(t, 200, d.call(t, acmeSupport, "POST", "/tenants/acme/users/alice/resume", nil))
+		want(t, 200, d.call(t, d.admin, "POST", "/tenants/acme/users/alice/suspend", nil))
+		wantProblem(t, "suspended by an admin", 403, "forbidden", d.call(t, acmeSupport, "POST", "/tenants/acme/users/alice/resume", nil))
+		want(t, 200, d.call(t, d.onlyAcme, "POST", "/tenants/acme/users/alice/resume", nil))
+		want(t, 200, d.call(t, d.admin, "POST", "/tenants/acme/clients/web/suspend", nil))
+		wantProblem(t, "a client", 403, "forbidden", d.call(t, acmeSupport, "POST", "/tenants/acme/clients/web/resume", nil))
+		want(t, 200, d.call(t, d.owner, "POST", "/tenants/acme/suspend", nil))
+		wantProblem(t, "a tenant", 403, "forbidden", d.call(t, d.onlyAcme, "POST", "/tenants/acme/resume", nil))
+		want(t, 200, d.call(t, d.owner, "POST", "/tenants/acme/resume", nil))
+	})
 }
