@@ -75,9 +75,11 @@ soak: setup-core bin/withpostgres ## long runs of random tests and of tests of r
 	@bin/withpostgres go test -race -timeout=4h -run='Model' ./internal/testwire -rapid.checks=$(SOAK_CHECKS)
 	@bin/withpostgres go test -race -timeout=4h -run='AtOnce|Among|Beside|UnderLoad|Parallel' -count=$(SOAK_COUNT) ./internal/testwire ./internal/testattack ./internal/testfeed ./models
 
-.PHONY: setup-core setup-ops setup-browser
+.PHONY: setup-core setup-ops setup-browser setup-node
 setup-core setup-ops setup-browser: setup-%:
 	@.ci/setup core $(filter-out core,$*)
+setup-node:
+	@.ci/setup node
 
 # Time per target. A failing target saves its input under testdata, so a plain test
 # run fails too. If that run passes, the failure was the end of the fuzzing time, which
@@ -114,6 +116,13 @@ fmt: ## format every Go file
 .PHONY: openapi
 openapi: ## write docs/openapi.yaml, the document of the admin API
 	go run ./handlers/admin/openapi > docs/openapi.yaml
+
+# Version 2 needs Node 20; Debian 12 has Node 18.
+REDOCLY := @redocly/cli@1.34.5
+
+.PHONY: openapi-lint
+openapi-lint: setup-node ## check docs/openapi.yaml with Redocly's rules; needs Node
+	REDOCLY_TELEMETRY=off npx --yes $(REDOCLY) lint docs/openapi.yaml
 
 .PHONY: tidy-check
 tidy-check: ## check that go.mod and go.sum list exactly what the code needs
