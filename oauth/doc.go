@@ -33,7 +33,8 @@ package oauth
 //     request demands
 //
 // Client tokens:
-//   - subject.go, subject_claims.go: verifying one
+//   - subject.go: verifying one: its issuer, audience and signature; subject_claims.go:
+//     its times and other claims
 //   - issuer.go: trusted issuers; package issuerkeys finds their keys, and package
 //     fetch makes the requests for them
 //   - issuer_check.go, inspect.go: checks for operators
@@ -54,7 +55,8 @@ package oauth
 //   - admin_key.go, manage.go: keys of the admin API, and methods for it
 //
 // Other endpoints:
-//   - metadata.go, accept.go: metadata and JWKS; userinfo.go: UserInfo
+//   - metadata.go, accept.go: metadata, and serving the JWKS, which package keys builds;
+//     userinfo.go: UserInfo
 //   - introspect.go, introspect_access.go, introspect_jwt.go: introspection
 //   - revoke.go: revocation
 //   - session.go, session_object.go, session_extend.go: the session API
