@@ -61,7 +61,12 @@ const (
 	EventSessionsExported    EventType = "sessions_exported"     // by whom
 	EventClientTokenMinted   EventType = "client_token_minted"   // for a back end or an operator
 	EventAdminKeyRefused     EventType = "admin_key_refused"     // it was revoked or has expired
-	EventVerification        EventType = "destination_verified"  // for one event destination, which asked for it or is to be tested
+	EventClientTokenRefused  EventType = "client_token_refused"  // at most one a minute for each reason, client and network
+	EventNewDevice           EventType = "session_new_device"    // the first session of a user from a network and product
+
+	EventClientAuthenticationFailed EventType = "client_authentication_failed" // likewise
+
+	EventVerification EventType = "destination_verified" // for one event destination, which asked for it or is to be tested
 )
 
 // Event is one entry of the append-only log, written in the transaction that it
@@ -83,6 +88,7 @@ type Event struct {
 	extraChange *statement // a further change of the same statement
 	extendUntil bool       // add the longest lifetime of the client's access tokens to Until
 	ended       time.Time  // when the session expired, if the event is later
+	id          *EventID   // nil: a new one
 	after       int64      // how many events of the session its transaction has written before, which order its id
 	repeated    bool       // an earlier event recorded the same: this one is not counted
 }
@@ -98,6 +104,9 @@ func (e Event) values() (places string, values []any, err error) {
 	var id [16]byte
 	rand.Read(id[8:])
 	binary.BigEndian.PutUint64(id[:8], uint64(e.At.UnixMicro()+e.after))
+	if e.id != nil {
+		id = *e.id
+	}
 	var sid any // an empty slice would not be NULL on SQLite
 	if e.SessionID != nil {
 		sid = e.SessionID[:]

@@ -57,7 +57,12 @@ var eventNames = map[EventType]eventName{
 	EventSessionsExported:  {},
 	EventClientTokenMinted: {},
 	EventVerification:      {},
-	EventAdminKeyRefused:   {warning: "an admin key was used that is revoked or has expired"},
+	EventNewDevice:         {outward: "session.new_device"},
+
+	EventClientTokenRefused:         {outward: "client_token.refused"},
+	EventClientAuthenticationFailed: {outward: "client.authentication_failed"},
+
+	EventAdminKeyRefused: {warning: "an admin key was used that is revoked or has expired"},
 
 	EventRefreshDuplicate: {},
 	EventRefreshElsewhere: {},

@@ -213,6 +213,7 @@ func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
 	if call.Cause == nil {
 		call.Cause = errors.New(e.Description) // it contains no value of the request
 	}
+	s.notice(call)
 	h := w.Header()
 	if challenge := e.challenge(call.Tenant.Issuer); challenge != "" {
 		h.Set("WWW-Authenticate", challenge)

@@ -59,6 +59,7 @@ type Server struct {
 	feeds               map[string]*feed // by view
 	statusLists         statusLists
 	delivery            *delivery.Deliverer
+	notices             *notices
 	polls               streamTable // waiting polls for security events
 	verifications       verificationLimit
 }
@@ -73,6 +74,7 @@ func New(c Config) *Server {
 		tokenSlots:          newSignLimiter(4, cmp.Or(c.SigningWait, signingWait), c.Log),
 		documentSlots:       newSignLimiter(2, cmp.Or(c.SigningWait, signingWait), c.Log),
 		throttle:            newThrottle(),
+		notices:             newNotices(),
 		tail:                tail.New(c.Store, c.Log),
 		introspectionMaxAge: c.IntrospectionMaxAge,
 		registry: &registry{
@@ -99,6 +101,7 @@ func (s *Server) Run(ctx context.Context) {
 	var tailing sync.WaitGroup
 	tailing.Go(func() { s.tail.Run(ctx) })
 	tailing.Go(func() { s.delivery.Run(ctx) })
+	tailing.Go(func() { s.writeNotices(ctx) })
 	tailing.Go(func() { <-ctx.Done(); s.polls.endAll(errStopping) })
 	s.registry.run(ctx)
 	tailing.Wait()

@@ -382,6 +382,11 @@ func (d *Deliverer) look(ctx context.Context, h *head) error {
 				return err
 			}
 			for _, e := range events {
+				if e.Type == models.EventSessionCreated && anyWants(lines, tenant, "session.new_device") {
+					if err := d.store.NoteNewDevice(ctx, e); err != nil {
+						return err
+					}
+				}
 				h.seen[e.ID] = true
 				for _, l := range lines {
 					l.offer(e, now)
@@ -430,6 +435,15 @@ func Wants(row *models.Destination, e models.ListedEvent) bool {
 		return false
 	}
 	return row.Settings.Matches(outward)
+}
+
+// anyWants reports whether a destination of a tenant gets events of a type.
+func anyWants(lines []*line, tenant, outward string) bool {
+	return slices.ContainsFunc(lines, func(l *line) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.q.key.Tenant == tenant && l.row.Settings.Type == settings.DestinationWebhook && l.row.Settings.Matches(outward)
+	})
 }
 
 func (l *line) offer(e models.ListedEvent, now time.Time) {
