@@ -164,6 +164,26 @@ func TestAPoisonedEventIsParkedAndHoldsUpItsSessionOnly(t *testing.T) {
 	})
 }
 
+func TestAnEventThatIsGivenUpIsCounted(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	r.set(func(received) int { return http.StatusInternalServerError })
+	d := deployed(t, testdb.SQLite(t), r.webhook("hooks", only("session.created")))
+	d.SignIn("alice")
+	stop := moveTime(d, time.Second)
+	r.until(t, "three attempts", func(all []received) bool { return len(all) >= 3 })
+	stop()
+	if counts := d.OAuth.Deliverer().Counts(); counts.Dead != 0 || counts.Failed == 0 {
+		t.Errorf("after the first attempts: %+v", counts)
+	}
+	d.Clock.Advance(73 * time.Hour)
+	until(t, "the event is given up", func() bool { return d.OAuth.Deliverer().Counts().Dead == 1 })
+	until(t, "that is stored", func() bool {
+		_, dead, err := d.Store.CountDeliveries(t.Context(), models.DestinationKey{Tenant: "default", ID: "hooks"})
+		return err == nil && dead == 1
+	})
+}
+
 func TestAReceiverThatAnswers410GetsNoMore(t *testing.T) {
 	eachEngine(t, func(t *testing.T, url string) {
 		r := newReceiver(t)

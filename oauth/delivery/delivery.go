@@ -68,7 +68,9 @@ type Deliverer struct {
 
 // Counts are numbers of this node since it started.
 type Counts struct {
-	Delivered, Failed, Dead float64
+	Delivered float64 // events that receivers have accepted
+	Failed    float64 // attempts that failed
+	Dead      float64 // events that were given up; their last attempt has failed as well
 }
 
 // New returns a Deliverer, which does nothing before Run.
@@ -504,9 +506,9 @@ func (d *Deliverer) stepLine(l *line, attempts *sync.WaitGroup) {
 				return // it was cut off; whoever goes on repeats it
 			}
 			l.mu.Lock()
-			l.q.done(it, out, d.store.Now(), mathrand.Float64())
+			dead := l.q.done(it, out, d.store.Now(), mathrand.Float64())
 			l.mu.Unlock()
-			d.note(l, out)
+			d.count(out.accepted, dead)
 			if out.gone {
 				d.disable(l, out.Error)
 			}
@@ -515,16 +517,15 @@ func (d *Deliverer) stepLine(l *line, attempts *sync.WaitGroup) {
 	}
 }
 
-func (d *Deliverer) note(l *line, out outcome) {
+func (d *Deliverer) count(accepted, dead bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case out.accepted:
+	if accepted {
 		d.counts.Delivered++
-	default:
+	} else {
 		d.counts.Failed++
 	}
-	if out.final {
+	if dead {
 		d.counts.Dead++
 	}
 }
@@ -536,7 +537,9 @@ func (d *Deliverer) disable(l *line, cause string) {
 	l.cancel()
 	if err := d.store.DisableDestination(ctx, l.q.key.Tenant, l.q.key.ID, cause); err != nil {
 		d.o.Log.Warn("could not disable an event destination whose receiver answered 410", "tenant", l.q.key.Tenant, "destination", l.q.key.ID, "error", err)
+		return
 	}
+	d.o.Log.Warn("disabled an event destination: its receiver answered 410", "tenant", l.q.key.Tenant, "destination", l.q.key.ID)
 }
 
 // save stores how far the destinations have come.

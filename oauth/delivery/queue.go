@@ -168,8 +168,9 @@ func (q *queue) next(now time.Time) *item {
 // finds out whether it is back.
 func (q *queue) away() bool { return q.failures >= failedAfter }
 
-// done takes note of what came of an attempt. jitter is from 0 to 1.
-func (q *queue) done(it *item, out outcome, now time.Time, jitter float64) {
+// done takes note of what came of an attempt, and reports whether the event is given
+// up. jitter is from 0 to 1.
+func (q *queue) done(it *item, out outcome, now time.Time, jitter float64) (dead bool) {
 	q.inFlight--
 	q.changed = true
 	q.recent = append(q.recent, out.Attempt)
@@ -187,7 +188,7 @@ func (q *queue) done(it *item, out outcome, now time.Time, jitter float64) {
 			q.parked--
 		}
 		q.finish(it)
-		return
+		return false
 	}
 	q.failures++
 	q.lastError = out.Error
@@ -206,7 +207,7 @@ func (q *queue) done(it *item, out outcome, now time.Time, jitter float64) {
 			q.parked--
 		}
 		q.finishDead(it)
-		return
+		return true
 	}
 	if it.parked || it.Attempts >= parkAfter {
 		q.park(it)
@@ -216,6 +217,7 @@ func (q *queue) done(it *item, out outcome, now time.Time, jitter float64) {
 		first = q.sessions[*it.SessionID][0] // one before it may have become visible meanwhile
 	}
 	heap.Push(&q.due, first)
+	return false
 }
 
 // backOff returns how long to wait after so many failures.

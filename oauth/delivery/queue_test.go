@@ -176,18 +176,23 @@ func TestAReceiverThatIsAwayIsAttemptedByOneEventAtATime(t *testing.T) {
 }
 
 func TestAnEventIsGivenUpAfterThreeDays(t *testing.T) {
-	q, now := queued(event(1, "a"), event(2, "a")), start
+	q, now, dead := queued(event(1, "a"), event(2, "a")), start, 0
 	for now.Before(start.Add(4 * 24 * time.Hour)) {
 		if it := q.next(now); it != nil {
 			out := no(it)
 			if it.Event != event(1, "").ID {
 				out = yes(it)
 			}
-			q.done(it, out, now, 0.5)
+			if q.done(it, out, now, 0.5) {
+				dead++
+			}
 		}
 		now = now.Add(time.Minute)
 	}
 	p, _ := q.progress(models.EventFrom(now))
+	if dead != 1 {
+		t.Errorf("%d events are reported as given up", dead)
+	}
 	if len(p.Put) != 1 || p.Put[0].DeadAt.Sub(start) < giveUp || p.Put[0].Event != event(1, "").ID || p.Put[0].Error == "" {
 		t.Errorf("given up: %+v", p.Put)
 	}
