@@ -5,6 +5,7 @@ import (
 
 	"github.com/latchkey/latchkey/handlers"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/delivery"
 )
 
 // poolGauges returns the metrics of the database connections.
@@ -46,5 +47,44 @@ func issuerFamilies(fetches func() []oauth.IssuerFetches) []handlers.Family {
 			func(f oauth.IssuerFetches) (float64, bool) { return float64(f.Failed), true }),
 		family("latchkey_issuer_keys_age_seconds", "How long ago this node last fetched the keys of a trusted issuer.", false,
 			func(f oauth.IssuerFetches) (float64, bool) { return f.Age.Seconds(), f.Age >= 0 }),
+	}
+}
+
+// deliveryFamily returns the metric of what receivers do with events.
+func deliveryFamily(counts func() delivery.Counts) handlers.Family {
+	return handlers.Family{
+		Name:  "latchkey_event_deliveries_total",
+		Help:  "Events that receivers have accepted (delivered), failed attempts (failed), and events given up (dead), at this node.",
+		Label: "outcome", Rises: true,
+		Values: func() map[string]float64 {
+			c := counts()
+			return map[string]float64{"delivered": c.Delivered, "failed": c.Failed, "dead": c.Dead}
+		},
+	}
+}
+
+// deliveryGauges returns the metrics of the event destinations to which this node
+// delivers. They are 0 at every other node.
+func deliveryGauges(statuses func() []delivery.Status) []handlers.Gauge {
+	gauge := func(name, help string, add func(sum float64, s delivery.Status) float64) handlers.Gauge {
+		return handlers.Gauge{Name: name, Help: help, Value: func() (sum float64) {
+			for _, s := range statuses() {
+				sum = add(sum, s)
+			}
+			return sum
+		}}
+	}
+	return []handlers.Gauge{
+		gauge("latchkey_event_delivery_lag_seconds", "Age of the oldest event that an event destination has not accepted.",
+			func(greatest float64, s delivery.Status) float64 { return max(greatest, s.Lag.Seconds()) }),
+		gauge("latchkey_event_destinations_failing", "Event destinations whose last attempt failed.",
+			func(sum float64, s delivery.Status) float64 {
+				if s.Failing {
+					sum++
+				}
+				return sum
+			}),
+		gauge("latchkey_event_deliveries_waiting", "Events that this node holds because no receiver has accepted them yet.",
+			func(sum float64, s delivery.Status) float64 { return sum + float64(s.Waiting) }),
 	}
 }

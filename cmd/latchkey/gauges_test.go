@@ -10,6 +10,7 @@ import (
 
 	"github.com/latchkey/latchkey/handlers"
 	"github.com/latchkey/latchkey/oauth"
+	"github.com/latchkey/latchkey/oauth/delivery"
 )
 
 func TestMetricsReportConnectionsAndIssuers(t *testing.T) {
@@ -36,5 +37,25 @@ func TestMetricsReportConnectionsAndIssuers(t *testing.T) {
 	}
 	if strings.Contains(string(body), `keys_age_seconds{issuer="https://b`) {
 		t.Error("missing keys have an age")
+	}
+}
+
+func TestMetricsReportDeliveries(t *testing.T) {
+	statuses := func() []delivery.Status {
+		return []delivery.Status{{Waiting: 3, Lag: 90 * time.Second, Failing: true}, {Waiting: 1, Lag: time.Second}}
+	}
+	w := httptest.NewRecorder()
+	metrics := handlers.NewMetrics(deliveryGauges(statuses)...)
+	metrics.Add(deliveryFamily(func() delivery.Counts { return delivery.Counts{Delivered: 7, Failed: 2, Dead: 1} }))
+	metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	for _, line := range []string{
+		"# TYPE latchkey_event_deliveries_total counter", `latchkey_event_deliveries_total{outcome="delivered"} 7`,
+		`latchkey_event_deliveries_total{outcome="failed"} 2`, `latchkey_event_deliveries_total{outcome="dead"} 1`,
+		"# TYPE latchkey_event_delivery_lag_seconds gauge", "latchkey_event_delivery_lag_seconds 90",
+		"latchkey_event_destinations_failing 1", "latchkey_event_deliveries_waiting 4",
+	} {
+		if !strings.Contains(w.Body.String(), line+"\n") {
+			t.Errorf("no line %q in\n%s", line, w.Body)
+		}
 	}
 }

@@ -141,6 +141,7 @@ func (n *node) gauges() []handlers.Gauge {
 			Value: func() float64 { return n.oauth.Load().Wait.Seconds() }},
 		handlers.Gauge{Name: "latchkey_overload_refusals_total", Help: "Requests rejected with 503 because too many signatures were waiting.", Rises: true,
 			Value: func() float64 { return float64(n.oauth.Load().Refusals) }})
+	list = append(list, deliveryGauges(n.oauth.Deliverer().Statuses)...)
 	list = append(list, poolGauges(n.store.Pool)...)
 	if n.logLost != nil {
 		list = append(list, handlers.Gauge{Name: "latchkey_log_lines_lost_total", Help: "Log lines that could not be written.", Rises: true,
@@ -153,6 +154,7 @@ func (n *node) gauges() []handlers.Gauge {
 func (n *node) families() []handlers.Family {
 	series := new(sessionSeries)
 	return append(issuerFamilies(n.oauth.IssuerFetches), []handlers.Family{
+		deliveryFamily(n.oauth.Deliverer().Counts),
 		{Name: "latchkey_events_total", Help: "Events that this node has committed, by type.", Label: "type", Rises: true,
 			Values: n.store.EventCounts},
 		{Name: "latchkey_sessions", Help: "Sessions of the whole deployment, by tenant and client; (other) sums those without a series of their own.", Labels: []string{"tenant", "client"},
