@@ -209,6 +209,26 @@ func TestAReceiverThatAnswers410GetsNoMore(t *testing.T) {
 	})
 }
 
+func TestADestinationThatIsEnabledAtOnceGetsItsEvents(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	r.set(func(received) int { return http.StatusGone })
+	d := deployed(t, testdb.SQLite(t), r.webhook("hooks", only("session.created")))
+	d.SignIn("alice")
+	until(t, "the destination is disabled", func() bool {
+		stored, err := d.Store.StoredDestination(t.Context(), "default", "hooks")
+		return err == nil && !stored.Row.DisabledAt.IsZero()
+	})
+	r.set(nil)
+	// Before the node reads the destinations again:
+	if err := d.Store.EnableDestination(t.Context(), "default", "hooks", models.Actor{Name: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	stop := moveTime(d, time.Second)
+	defer stop()
+	r.until(t, "the event", delivered(r, []string{"alice"}))
+}
+
 // until waits until a condition holds.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()

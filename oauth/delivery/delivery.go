@@ -271,7 +271,9 @@ func (d *Deliverer) reload(ctx, work context.Context) error {
 		d.mu.Unlock()
 		if l != nil {
 			l.mu.Lock()
-			current := l.q.revision == revisions[key] && slices.Equal(l.row.Settings.Events, row.Settings.Events)
+			// disable has canceled the attempts of a destination that was enabled again before
+			// this reload.
+			current := l.ctx.Err() == nil && l.q.revision == revisions[key] && slices.Equal(l.row.Settings.Events, row.Settings.Events)
 			if current {
 				l.row = row
 			}
