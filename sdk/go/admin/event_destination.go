@@ -145,6 +145,13 @@ func (e EventDestinations) Deliveries(ctx context.Context, tenant, id, state str
 	return allPages[EventDelivery](ctx, e.c, tenantPath(tenant, "event-destinations", id, "deliveries"), url.Values{"state": {state}})
 }
 
+// DeliveriesPage returns one page of Deliveries, by Limit and Cursor of q.
+func (e EventDestinations) DeliveriesPage(ctx context.Context, tenant, id, state string, q ListQuery) (*Page[EventDelivery], error) {
+	query := pageValues(q.Limit, q.Cursor)
+	query.Set("state", state)
+	return getPage[EventDelivery](ctx, e.c, tenantPath(tenant, "event-destinations", id, "deliveries"), query)
+}
+
 // RedeliverSince lets what happened since a time be delivered again.
 func (e EventDestinations) RedeliverSince(ctx context.Context, tenant, id string, since time.Time) error {
 	path := tenantPath(tenant, "event-destinations", id, "redeliver")
