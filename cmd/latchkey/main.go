@@ -54,7 +54,7 @@ New here? "latchkey dev" demonstrates everything in a minute, without any set-up
 	root.PersistentFlags().StringVarP(&flags.path, "config", "c", os.Getenv("LATCHKEY_CONFIG"), "configuration file (YAML); LATCHKEY_… variables override it")
 	root.AddCommand(
 		newDev(), newServe(&flags), newApply(&flags), newMigrate(&flags), newRestored(&flags),
-		newSuspend(&flags), newResume(&flags), newUsers(&flags), newSessions(&flags), newEvents(&flags), newExplain(&flags),
+		newSuspend(&flags), newResume(&flags), newUsers(&flags), newSessions(&flags), newEvents(&flags), newDestinations(&flags), newExplain(&flags),
 		newKeys(&flags), newSecret(&flags), newAdminKeys(&flags), newHealthcheck(&flags),
 		newDoctor(&flags), newVersion(&flags),
 	)

@@ -30,6 +30,14 @@ type management interface {
 	events(ctx context.Context, tenant string, q admin.EventQuery) (*admin.Page[admin.Event], error)
 	follow(ctx context.Context, tenant string, q admin.EventQuery, lost func(error), show func(admin.Event) error) error
 	explain(ctx context.Context, tenant string, p admin.ExplainParams) (*admin.Explanation, error)
+
+	destinations(ctx context.Context, tenant string) ([]admin.EventDestination, error)
+	testDestination(ctx context.Context, tenant, id string) (*admin.EventDelivery, error)
+	deliveries(ctx context.Context, tenant, id string, q deliveryQuery) (*admin.Page[admin.EventDelivery], error)
+	redeliverDead(ctx context.Context, tenant, id string) (int64, error)
+	redeliverSince(ctx context.Context, tenant, id string, since time.Time) error
+	enableDestination(ctx context.Context, tenant, id string) (*admin.EventDestination, error)
+	newDestinationSecret(ctx context.Context, tenant, id, previousUntil string) (*admin.NewSecret, error)
 }
 
 // manage calls fn with the management of a deployment.

@@ -87,6 +87,11 @@ func TestCommandsPrintTheSameOverTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.allowApply()
+	d.edit("\n    clients:", `
+    event_destinations:
+      - { id: hooks, type: webhook, url: "https://hooks.example.com", paused: true, secret: whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY= }
+      - { id: polled, type: set_poll, client: backend, paused: true }
+    clients:`)
 	operator := d.operator("owner")
 	for range 3 {
 		d.signIn(operator.server, "alice")
@@ -99,6 +104,8 @@ func TestCommandsPrintTheSameOverTheAdminAPI(t *testing.T) {
 		"admin-keys list", "admin-keys list --all --json",
 		"sessions list", "sessions list --json --state active --limit 2", "sessions list --user nobody", "sessions show " + sid, "sessions show --json " + sid,
 		"events list", "events list --json --type session. --user alice --limit 2", "events list --type nothing", "events list --deployment",
+		"destinations list", "destinations list --json", "destinations deliveries hooks", "destinations deliveries --json --state dead hooks",
+		"destinations redeliver hooks --dead", "destinations enable hooks",
 		"suspend client web --dry-run", "suspend user nobody --dry-run",
 		"apply --dry-run -f " + d.file,
 	} {
@@ -114,6 +121,9 @@ func TestCommandsPrintTheSameOverTheAdminAPI(t *testing.T) {
 	for _, line := range []string{
 		"users show nobody", "sessions show nothing", "keys retire nothing", "admin-keys revoke nothing", "users list --tenant none", "sessions list --tenant none",
 		"resume user alice", "sessions list --ip nowhere", "events list --cursor nonsense",
+		"destinations list --tenant none", "destinations test nothing", "destinations deliveries nothing", "destinations redeliver --dead nothing",
+		"destinations redeliver --since 1h nothing", "destinations enable nothing", "destinations secret nothing",
+		"destinations test polled", "destinations secret hooks", "destinations deliveries hooks --state waiting --cursor nonsense",
 	} {
 		t.Run(line, func(t *testing.T) {
 			args := strings.Fields(line)
