@@ -28,7 +28,7 @@ var conformanceLines = []struct {
 	{"TE", 21, 6}, {"CA", 9, 5}, {"EX", 25, 6}, {"RF", 15, 6},
 	{"RV", 10, 6}, {"IN", 11, 6}, {"IJ", 6, 3}, {"AT", 11, 4},
 	{"JK", 18, 6}, {"MD", 16, 4}, {"CO", 7, 3}, {"BP", 10, 3},
-	{"RS", 10, 4}, {"PR", 5, 3}, {"SU", 10, 0}, {"SE", 15, 0}, {"CK", 7, 0}, {"SL", 17, 0}, {"UI", 3, 0},
+	{"RS", 10, 4}, {"PR", 5, 3}, {"SU", 10, 0}, {"SE", 15, 0}, {"CK", 7, 0}, {"SL", 17, 0}, {"UI", 3, 0}, {"SS", 11, 0},
 }
 
 // sessionManagement lists the lines of OWASP ASVS 5.0, chapter 7.
