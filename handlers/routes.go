@@ -71,6 +71,12 @@ var endpoints = []*endpoint{
 	{path: settings.GlobalRevocationPath, callers: backEnds, methods: []method{
 		{name: "POST", summary: "Signs a user out everywhere on behalf of their identity provider (draft-parecki-oauth-global-token-revocation)", oauth: (*oauth.Server).GlobalTokenRevocation},
 	}},
+	{path: settings.BackchannelLogoutPath, callers: backEnds, methods: []method{
+		{name: "POST", summary: "Ends the sessions that an identity provider names (OpenID Connect Back-Channel Logout)", oauth: (*oauth.Server).BackchannelLogout},
+	}},
+	{path: settings.SecurityEventsPath, callers: backEnds, methods: []method{
+		{name: "POST", summary: "Receives security event tokens of an identity provider (RFC 8935)", oauth: (*oauth.Server).SecurityEvents},
+	}},
 	{path: "/userinfo", callers: browsers, methods: []method{
 		{name: "GET", summary: "Returns the user's id and custom claims (OpenID Connect Core §5.3)", oauth: (*oauth.Server).UserInfo},
 		{name: "POST", summary: "Returns the same as GET", oauth: (*oauth.Server).UserInfo},

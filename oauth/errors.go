@@ -204,15 +204,21 @@ func (e *Error) challenge(issuer string) string {
 	}
 }
 
+// refused records a refusal for the log, and returns it.
+func (c *Call) refused(err error) *Error {
+	e := asError(err)
+	c.Outcome, c.Reason, c.Cause = e.Code, e.Reason, e.Cause
+	c.Expected, c.Received = forLog(e.Expected), forLog(e.Received)
+	c.Overload = errors.Is(err, errBusy)
+	if c.Cause == nil {
+		c.Cause = errors.New(e.Description) // it contains no value of the request
+	}
+	return e
+}
+
 // writeError sends a refusal (RFC 6749 §5.2).
 func (s *Server) writeError(w http.ResponseWriter, call *Call, err error) {
-	e := asError(err)
-	call.Outcome, call.Reason, call.Cause = e.Code, e.Reason, e.Cause
-	call.Expected, call.Received = forLog(e.Expected), forLog(e.Received)
-	call.Overload = errors.Is(err, errBusy)
-	if call.Cause == nil {
-		call.Cause = errors.New(e.Description) // it contains no value of the request
-	}
+	e := call.refused(err)
 	s.notice(call)
 	h := w.Header()
 	if challenge := e.challenge(call.Tenant.Issuer); challenge != "" {

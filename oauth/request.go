@@ -27,7 +27,7 @@ var repeatable = []string{"resource", "audience"}
 // confidential parameters must never be in a URL (RFC 6749 §2.3.1).
 var confidential = []string{
 	"client_id", "client_secret", "client_assertion", "client_assertion_type", "assertion", "password", "code", "id_token_hint", "token", "access_token", "refresh_token",
-	"subject_token", "actor_token", "latchkey_session_token",
+	"subject_token", "actor_token", "latchkey_session_token", "logout_token",
 }
 
 // parseForm parses a form body strictly, before fosite reads the request:

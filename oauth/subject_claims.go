@@ -75,6 +75,9 @@ func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // checkParties checks which client the token was issued to.
 func (s *Subject) checkParties(c *Client) error {
+	if isLogout(s.claims) { // some identity providers give it the type of ID tokens
+		return badSubject(ReasonSubjectTokenTyp, "events shows that it is a logout token")
+	}
 	for _, name := range []string{"client_id", "azp"} {
 		if v := s.claims[name]; v != nil {
 			if _, ok := v.(string); !ok {

@@ -229,11 +229,10 @@ func (s *Subject) readUpstream() error {
 	s.upstream = &models.Upstream{}
 	s.upstream.Sub, _ = s.claims["sub"].(string)
 	if sid := s.claims["sid"]; sid != nil && s.entry.Settings.BackchannelLogout {
-		text, ok := sid.(string)
-		if !ok || text == "" || len(text) > maxUpstreamSID || malformed(text) {
+		if !upstreamID(sid) {
 			return badClaims("sid must be a string of 1 to 255 bytes, because the trusted issuer has backchannel_logout")
 		}
-		s.upstream.SID = text
+		s.upstream.SID = sid.(string)
 	}
 	return nil
 }

@@ -33,6 +33,9 @@ func revoking(e settings.IssuerSpec) settings.IssuerSpec {
 // trusting applies the tenant default with these entries.
 func trusting(d *testserver.Deployment, entries ...settings.IssuerSpec) {
 	tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
+	for i := range entries {
+		entries[i].ID = entries[i].EntryID()
+	}
 	tenant.TrustedIssuers = entries
 	d.Apply(tenant)
 }
