@@ -89,6 +89,8 @@ type UpstreamTarget struct {
 	SID         string   // its own session
 	UpstreamSub string   // the user by its sub
 	Subs        []string // users by their sub here, who need not exist
+	Attribute   string   // users by a searchable attribute
+	Value       string
 	// MayEnd reports whether the entry may end sessions of a user.
 	MayEnd func(sub string) bool
 }
@@ -224,6 +226,17 @@ func usersOfTarget(tx *gorm.DB, tenant string, t UpstreamTarget) (users []string
 			return nil, err
 		}
 		users = append(users, stored...)
+	}
+	if t.Attribute != "" {
+		if err := checkSearchable(tx, tenant, t.Attribute); err != nil {
+			return nil, err
+		}
+		found, err := collect(tx.Raw("SELECT sub FROM user_attributes WHERE tenant_id = ? AND name = ? AND value_digest = ?",
+			tenant, t.Attribute, digestOf(t.Value)), scanText)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, found...)
 	}
 	return slices.DeleteFunc(users, func(sub string) bool { return !t.MayEnd(sub) }), nil
 }

@@ -136,7 +136,7 @@ func asError(err error) *Error {
 		return overloaded(err)
 	case errors.Is(err, ErrIssuerMisconfigured):
 		return misconfigured()
-	case errors.Is(err, models.ErrUnavailable), errors.Is(err, issuerkeys.ErrUnavailable),
+	case errors.Is(err, models.ErrUnavailable), errors.Is(err, models.ErrIndexing), errors.Is(err, issuerkeys.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return unavailable(err)
 	}

@@ -204,8 +204,22 @@ func (id subjectID) targets(t *Tenant, entries []*issuerEntry) (targets []models
 		for _, e := range entries {
 			targets = append(targets, t.ownSubject(e, sub))
 		}
+	case "email":
+		email, err := id.text("email")
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if name := e.Settings.RevocationEmail; name != "" {
+				targets = append(targets, models.UpstreamTarget{IssuerID: e.ID, Attribute: name, Value: email, MayEnd: t.mayEnd(e)})
+			}
+		}
+		if len(targets) == 0 {
+			return nil, invalidRequest(ReasonParameterUnsupported, "format email of sub_id requires revocation_email_attribute of the trusted issuer")
+		}
 	default:
-		return nil, invalidRequest(ReasonParameterUnsupported, "format of sub_id is not supported: expected iss_sub or opaque").compare("iss_sub or opaque", format)
+		const expected = "iss_sub, opaque or email"
+		return nil, invalidRequest(ReasonParameterUnsupported, "format of sub_id is not supported: expected "+expected).compare(expected, format)
 	}
 	return targets, nil
 }

@@ -40,6 +40,7 @@ type IssuerSettings struct {
 	MayRevoke             bool     `json:"may_revoke,omitempty" yaml:"may_revoke" doc:"The issuer may sign its users out, at {iss}/global-token-revocation and {iss}/security-events"`
 	RevocationTyp         string   `json:"revocation_typ,omitempty" yaml:"revocation_typ" doc:"The typ of its tokens for {iss}/global-token-revocation"`
 	RevocationCallers     []string `json:"revocation_callers,omitempty" yaml:"revocation_callers" doc:"The accepted sub of its tokens for {iss}/global-token-revocation"`
+	RevocationEmail       string   `json:"revocation_email_attribute,omitempty" yaml:"revocation_email_attribute" doc:"The attribute by which a subject identifier with an email finds users; one of searchable_attributes of the tenant"`
 	SecurityEventAudience string   `json:"security_event_audience,omitempty" yaml:"security_event_audience" doc:"The aud of its security events; default {iss}/security-events"`
 	BackchannelLogout     bool     `json:"backchannel_logout,omitempty" yaml:"backchannel_logout" doc:"The issuer may end its sessions, at {iss}/backchannel-logout"`
 	UntypedLogoutTokens   bool     `json:"untyped_logout_tokens,omitempty" yaml:"untyped_logout_tokens" doc:"Accept logout tokens whose typ is JWT or absent"`

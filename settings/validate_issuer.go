@@ -96,6 +96,12 @@ func (v *tenantValidation) upstream(at string, e IssuerSpec) {
 	})
 	v.notEmpty(at+".revocation_callers", e.RevocationCallers)
 	v.each(at+".revocation_callers", e.RevocationCallers, text(255))
+	v.optional(at+".revocation_email_attribute", e.RevocationEmail, func(name string) string {
+		if !slices.Contains(v.SearchableAttributes, name) {
+			return "must be one of searchable_attributes of the tenant"
+		}
+		return ""
+	})
 	v.optional(at+".security_event_audience", e.SecurityEventAudience, text(1024))
 	if e.BackchannelLogout && e.TokenType != TokenTypeIDToken {
 		v.Add(at+".backchannel_logout", "requires token_type id_token")

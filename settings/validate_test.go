@@ -426,6 +426,8 @@ func TestValidateIssuer(t *testing.T) {
 			e.MayRevoke, e.RevocationTyp, e.RevocationCallers = true, "global-token-revocation+jwt", []string{"0oa1"}
 			e.SecurityEventAudience = "https://id.example.com/events"
 		}),
+		entry("rejects an email attribute that is not searchable", func(e *settings.IssuerSpec) { e.RevocationEmail = "email" },
+			"revocation_email_attribute: must be one of searchable_attributes of the tenant"),
 		entry("rejects one without a type of its own", func(e *settings.IssuerSpec) { e.MayRevoke = true },
 			"revocation_typ: is missing: may_revoke requires the header typ of its tokens, such as global-token-revocation+jwt"),
 		entry("rejects the type JWT for revocations", func(e *settings.IssuerSpec) { e.MayRevoke, e.RevocationTyp = true, "application/jwt" },

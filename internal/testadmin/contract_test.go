@@ -71,7 +71,7 @@ func everyIssuerSetting() object {
 		"session_attributes": object{"org": "token.org"}, "amr": "token.amr", "asserts": []string{"amr", "auth_time"}, "max_acr": "phr",
 		"clients": []string{"web"}, "public_clients": true, "create_users": true, "subject_prefix": "every:", "share_subjects": false,
 		"may_revoke": true, "revocation_typ": "global-token-revocation+jwt", "revocation_callers": []string{"caller"}, "security_event_audience": "https://aud.example.com/events",
-		"backchannel_logout": false, "untyped_logout_tokens": false,
+		"backchannel_logout": false, "untyped_logout_tokens": false, "revocation_email_attribute": "email",
 		"allow_private_addresses": false, "disabled": false,
 	}
 }
@@ -131,6 +131,7 @@ func callEveryOperation(t *testing.T, d *deployment) {
 
 	// Trusted issuers
 	keys := object{"jwks": json.RawMessage(d.Issuer.JWKS())}
+	ok(200, "PATCH", tenant, object{"searchable_attributes": []string{"email"}})
 	a = ok(201, "PUT", tenant+"/trusted-issuers/made", with(everyIssuerSetting(), object{"keys": keys}))
 	ok(200, "PUT", tenant+"/trusted-issuers/made", with(a.JSON, object{"keys": object{"jwks_uri": "https://every.example.com/jwks"}}))
 	ok(200, "PATCH", tenant+"/trusted-issuers/made", with(everyIssuerSetting(), object{"id": "made", "status": nil, "keys": object{"jwks_uri": nil, "discovery": true}}))

@@ -433,3 +433,40 @@ func TestARevocationIsNotConfirmedDuringAnOutage(t *testing.T) {
 		}
 	})
 }
+
+func TestARevocationFindsUsersByEmail(t *testing.T) {
+	eachRevokingDeployment(t, func(t *testing.T, d *testserver.Deployment) {
+		other := testserver.NewIssuer(t, d.Clock)
+		corp, home := revoking(d.Issuer.Entry()), other.Entry()
+		corp.SubjectPrefix = "corp:"
+		corp.UserAttributes = map[string]string{"email": "token.email"}
+		home.UserAttributes = corp.UserAttributes
+		tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
+		tenant.TrustedIssuers, tenant.SearchableAttributes = []settings.IssuerSpec{corp, home}, []string{"email"}
+		d.Apply(tenant)
+		byEmail := func(email string) *testserver.Answer {
+			return revokeWith(d, revocationToken(t, d, nil), fmt.Sprintf(`{"sub_id":{"format":"email","email":%q}}`, email))
+		}
+		wantRefusal(t, "without the setting", 400, "parameter_unsupported", byEmail("a@example.com"))
+		tenant.TrustedIssuers[0].RevocationEmail = "email"
+		d.Apply(tenant)
+		claims := map[string]any{"email": "a@example.com"}
+		mine := d.Want(200, "", d.Exchange("", "web", d.Issuer.Token(d.URL, "alice", claims)))
+		theirs := d.Want(200, "", d.Exchange("", "web", other.Token(d.URL, "alice", claims)))
+		if a := byEmail("a@example.com"); a.Status == 503 { // the list is new, and no user has been indexed
+			d.Clock.Advance(time.Minute)
+			if err := d.Store.IndexAttributes(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			d.Want(204, "", a)
+		}
+		wantRefusal(t, "another email", 404, "revocation_user_unknown", byEmail("b@example.com"))
+		wantRefusal(t, "an email in another case", 404, "revocation_user_unknown", byEmail("A@example.com"))
+		d.Want(400, "invalid_request", byEmail(""))
+		d.Want(204, "", byEmail("a@example.com"))
+		if d.Active(mine.Text("access_token")) || !d.Active(theirs.Text("access_token")) {
+			t.Error("the user of another namespace was signed out, or the own one was not")
+		}
+	})
+}
