@@ -210,7 +210,7 @@ func (d *deployment) putAll(t *testing.T, tenants []object) {
 // by one.
 func (d *deployment) patchAll(t *testing.T, tenants []object) {
 	t.Helper()
-	required := []string{"id", "sub", "auth", "grants", "secret", "type", "url", "client", "issuer", "token_type", "keys", "subject_prefix", "algorithms", "preset", "access_token_ttl", "absolute_lifetime", "previous_secret", "signing_algorithm", "scopes"}
+	required := []string{"id", "sub", "auth", "grants", "secret", "type", "url", "client", "issuer", "token_type", "keys", "revocation_typ", "subject_prefix", "algorithms", "preset", "access_token_ttl", "absolute_lifetime", "previous_secret", "signing_algorithm", "scopes"}
 	eachObject(tenants, func(path string, body object) {
 		first := object{}
 		for _, key := range required {
