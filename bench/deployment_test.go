@@ -77,7 +77,7 @@ func deploy(b *testing.B) *deployment {
 	must(b, err)
 	text := strconv.Quote(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})))
 	file := filepath.Join(folder, "latchkey.yaml")
-	must(b, os.WriteFile(file, []byte(strings.NewReplacer("$DATABASE", url, "$PEM", text).Replace(configuration)), 0o600))
+	must(b, os.WriteFile(file, []byte(strings.NewReplacer("$DATABASE", url, "$PEM", text).Replace(configuration)+destinations(b)), 0o600))
 	d.database.DB, err = sql.Open("pgx", url)
 	must(b, err)
 	b.Cleanup(func() { _ = d.database.Close() })
