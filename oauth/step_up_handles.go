@@ -16,7 +16,8 @@ import (
 // chain. The other handle, which the server has not seen, is replaced by a MAC
 // over the client token and the secret of the presented handle: the same
 // request returns it again, but it cannot be derived from the database and the
-// root secret.
+// root secret. So is a presented session token of an earlier root secret, so
+// that the same request returns it again after that root is removed.
 
 // findRepetition reports whether the request repeats a step-up that was carried
 // out but whose response was lost. The client token of such a request has been
@@ -159,7 +160,8 @@ func (s *Server) recordLateRetry(row *models.Session, call *Call, f session.Refr
 }
 
 // replaceHandles advances the chain of the presented handle to its successor,
-// and replaces the other handle by one that is derived from the client token.
+// and replaces the other handle by one that is derived from the client token. A
+// presented session token of an earlier root is replaced in this way too.
 func (s *Server) replaceHandles(row *models.Session, presented keys.Handle, clientToken []byte, now time.Time) (made keys.Handles) {
 	up, issuing := &row.History.StepUp, s.keys.Issuing()
 	up.Before, row.History.PreviousRoot = row.Assurance(), 0
@@ -169,7 +171,7 @@ func (s *Server) replaceHandles(row *models.Session, presented keys.Handle, clie
 			continue
 		}
 		var next keys.Handle
-		if kind == presented.Kind && s.keys.Accepts(int64(presented.Version)) {
+		if kind == presented.Kind && s.keys.FollowsInChain(presented) {
 			next = s.keys.Successor(row.TenantID, presented)
 		} else {
 			next = s.keys.DeriveHandle(row.TenantID, kind, row.ID, chain.Generation+1, issuing, clientToken, presented)

@@ -37,9 +37,17 @@ func StoredClientToken(presented Handle, digest []byte) []byte {
 	return sum[:]
 }
 
-// DeriveHandle returns the handle that replaces one that was not presented. It
-// is derived from the client token and the secret of the presented handle,
-// which may be zero.
+// FollowsInChain reports whether a step-up with this handle advances its chain
+// to its successor. A session token may be older than the root that issues, and
+// its successor could not be derived again once its root is removed, so a handle
+// from DeriveHandle follows it instead.
+func (k *Roots) FollowsInChain(presented Handle) bool {
+	return presented.Kind == RefreshToken || presented.Version == k.issuing.version
+}
+
+// DeriveHandle returns the handle that replaces one without its successor. It is
+// derived from the client token and the secret of the presented handle, which
+// may be zero.
 func (k *Roots) DeriveHandle(tenant string, kind Kind, id models.SessionID, generation, version uint32, clientToken []byte, presented Handle) Handle {
 	var secret []byte
 	if presented.Kind != 0 {
@@ -86,13 +94,16 @@ func (k *Roots) StepUpHandles(row *models.Session, presented Handle, clientToken
 	}
 	from := presented
 	if presented.Kind != 0 {
-		if from, *made.Of(presented.Kind) = k.Predecessor(row, presented); from.Kind == 0 {
+		switch before, current := k.Predecessor(row, presented); {
+		case before.Kind != 0:
+			from, *made.Of(presented.Kind) = before, current
+		case presented.Kind == RefreshToken:
 			return made, false
 		}
 	}
 	for _, kind := range []Kind{RefreshToken, SessionToken} {
 		chain := ChainOf(row, kind)
-		if kind == presented.Kind || len(chain.Digest) == 0 {
+		if made.Of(kind).Kind != 0 || len(chain.Digest) == 0 {
 			continue
 		}
 		if k.all[chain.RootVersion] == nil {
