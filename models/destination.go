@@ -35,6 +35,22 @@ func (Destination) TableName() string { return "event_destinations" }
 // Active reports whether events are sent to the destination.
 func (d *Destination) Active() bool { return !d.Settings.Paused && d.DisabledAt.IsZero() }
 
+// MayNameUsers reports whether a destination may get events that name users.
+func (d *Destination) MayNameUsers() bool {
+	families := []string{"session.", "client_token.", "config.changed"}
+	if d.Settings.Type != settings.DestinationWebhook { // security events are about sessions
+		families = families[:1]
+	}
+	if len(d.Settings.Events) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(d.Settings.Events, func(pattern string) bool {
+		return slices.ContainsFunc(families, func(family string) bool {
+			return strings.HasPrefix(pattern, family) || strings.HasSuffix(pattern, ".") && strings.HasPrefix(family, pattern)
+		})
+	})
+}
+
 // KindDestination is the kind of an event destination in a Change and in a Ref.
 const KindDestination = "destination"
 

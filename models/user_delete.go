@@ -16,6 +16,8 @@ type Deletion struct {
 	Sessions    int    // that were ended
 	WasDisabled bool   // the user could not sign in before, and can now
 	Suspended   bool   // and stays suspended
+
+	Receivers []string // ids of the event destinations that may have received events about the user
 }
 
 // DeleteUser deletes a user for good: the row with its attributes is deleted,
@@ -31,13 +33,31 @@ func (s *Store) DeleteUser(ctx context.Context, tenant, sub string, by Actor) (*
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		done, err = s.deleteUser(tx, user, newDeletion(tenant, sub, s.Now()), map[string]any{"actor": by.details()})
+		if done, err = s.deleteUser(tx, user, newDeletion(tenant, sub, s.Now()), map[string]any{"actor": by.details()}); err != nil {
+			return err
+		}
+		done.Receivers, err = receiversOfUsers(tx, tenant)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return done, s.rewriteEventsOf(ctx, tenant, sub)
+}
+
+// receiversOfUsers returns the ids of the event destinations of a tenant that may get
+// events that name users.
+func receiversOfUsers(tx *gorm.DB, tenant string) (ids []string, err error) {
+	var rows []Destination
+	if err := tx.Where("tenant_id = ?", tenant).Order("id").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	for i := range rows {
+		if rows[i].MayNameUsers() {
+			ids = append(ids, rows[i].ID)
+		}
+	}
+	return ids, nil
 }
 
 // deleteUser deletes a user whose row is locked. user is nil if there is no

@@ -35,6 +35,7 @@ const (
 	saveEach     = time.Second
 	stopWait     = 3 * time.Second // for attempts in flight, when the node stops
 	eventPage    = 500
+	freshFor     = 5 * time.Second // how long an event that was read is delivered as it was
 	rememberSeen = 2 * models.LateCommit
 )
 
@@ -503,7 +504,20 @@ func (d *Deliverer) stepLine(l *line, attempts *sync.WaitGroup) {
 			return
 		}
 		attempts.Go(func() {
-			out := d.attempt(l.ctx, &row, it.event, it.Attempts+1)
+			event, kept, err := d.current(l.ctx, it)
+			if err == nil && !kept {
+				l.mu.Lock()
+				l.q.drop(it)
+				l.mu.Unlock()
+				d.stepLine(l, attempts)
+				return
+			}
+			var out outcome
+			if err != nil {
+				out.Attempt = models.Attempt{Event: it.Event, Type: it.Type, At: d.store.Now(), Number: it.Attempts + 1, Error: "the database cannot be read"}
+			} else {
+				out = d.attempt(l.ctx, &row, event, it.Attempts+1)
+			}
 			if l.ctx.Err() != nil && !out.accepted {
 				return // it was cut off; whoever goes on repeats it
 			}
@@ -517,6 +531,21 @@ func (d *Deliverer) stepLine(l *line, attempts *sync.WaitGroup) {
 			d.stepLine(l, attempts)
 		})
 	}
+}
+
+// current returns the event of an item in flight as the log has it, and whether the log
+// still has it. A user may have been deleted since the event was read.
+func (d *Deliverer) current(ctx context.Context, it *item) (e models.ListedEvent, kept bool, err error) {
+	now := d.store.Now()
+	if now.Sub(it.readAt).Abs() <= freshFor {
+		return it.event, true, nil
+	}
+	events, err := d.store.EventsByID(ctx, it.event.TenantID, []models.EventID{it.Event})
+	if err != nil || len(events) == 0 {
+		return e, false, err
+	}
+	it.event, it.readAt = events[0], now
+	return it.event, true, nil
 }
 
 func (d *Deliverer) count(accepted, dead bool) {

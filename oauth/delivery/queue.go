@@ -27,7 +27,8 @@ const (
 
 // item is an event that a destination has not accepted yet.
 type item struct {
-	event models.ListedEvent
+	event  models.ListedEvent
+	readAt time.Time // when event was read; zero: read it again
 	models.Delivery
 	parked bool // it has a row: see models.Delivery
 	place  int  // in the heap; -1: not in it
@@ -110,7 +111,7 @@ func (q *queue) add(e models.ListedEvent, now time.Time) {
 	if q.knows(e.ID) {
 		return
 	}
-	q.insert(&item{event: e, place: -1, Delivery: models.Delivery{
+	q.insert(&item{event: e, readAt: now, place: -1, Delivery: models.Delivery{
 		DestinationKey: q.key, Event: e.ID, SessionID: e.SessionID, Type: e.Delivered(), NextAt: now,
 	}})
 }
@@ -234,6 +235,18 @@ func backOff(failures int, first, most time.Duration) time.Duration {
 // vary spreads attempts that would otherwise come at the same time.
 func vary(wait time.Duration, jitter float64) time.Duration {
 	return time.Duration(float64(wait) * (0.75 + jitter/2))
+}
+
+// drop forgets an event in flight that is no longer in the log.
+func (q *queue) drop(it *item) {
+	q.inFlight--
+	q.changed = true
+	if it.parked {
+		q.remove[it.Event] = true
+		delete(q.put, it.Event)
+		q.parked--
+	}
+	q.finish(it)
 }
 
 func (q *queue) finish(it *item) {
