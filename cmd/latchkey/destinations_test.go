@@ -92,6 +92,9 @@ func TestAnOperatorTestsAndRepairsAnEventDestination(t *testing.T) {
 	if operator.run("destinations", "test", "hooks"); verifies(second) || !verifies(third) {
 		t.Error("after the change, the new secret does not sign alone")
 	}
+	if printed := operator.run("users", "delete", "alice"); !strings.Contains(printed, "\nThese event destinations may have received events about the user: hooks. Their receivers keep what they have received: delete it there.\n") {
+		t.Errorf("users delete prints\n%s", printed)
+	}
 	viewer := operator.with(d.adminKey("viewer"))
 	viewer.run("destinations", "list")
 	viewer.rejects([]string{"destinations", "test", "hooks"}, "Not allowed: the role viewer does not include this operation")

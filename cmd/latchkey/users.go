@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,7 +68,7 @@ suspend them: a suspension outlasts the deletion.`,
 				if err != nil {
 					return s.absent(err, "tenant %q has no user %q", tenant, args[0])
 				}
-				printDeleted(cmd, tenant, args[0], &models.Deletion{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended, WasDisabled: done.WasDisabled})
+				printDeleted(cmd, tenant, args[0], &models.Deletion{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended, WasDisabled: done.WasDisabled, Receivers: done.Receivers})
 				return nil
 			}, func() error {
 				return withKeys(cmd, s, func(store *models.Store, _ *keys.Roots) error {
@@ -123,6 +124,9 @@ func showUser(out io.Writer, user *models.User, setters map[string]string, sessi
 func printDeleted(cmd *cobra.Command, tenant, sub string, done *models.Deletion) {
 	out := cmd.OutOrStdout()
 	fmt.Fprintf(out, "Deleted user %s of tenant %s. %s ended. In the event log, %s replaces the user.\n", sub, tenant, plural(done.Sessions, "session"), done.Pseudonym)
+	if len(done.Receivers) > 0 {
+		fmt.Fprintf(out, "These event destinations may have received events about the user: %s. Their receivers keep what they have received: delete it there.\n", strings.Join(done.Receivers, ", "))
+	}
 	switch {
 	case done.Suspended:
 		fmt.Fprintln(out, "The suspension remains: nobody with this sub can sign in until it is lifted.")

@@ -166,6 +166,8 @@ type DeletedUser struct {
 	Sessions  int    `json:"sessions" doc:"The number of sessions that ended"`
 	Suspended bool   `json:"suspended" doc:"The user is suspended. The suspension remains, so that a user with this sub cannot sign in"`
 	Disabled  bool   `json:"was_disabled,omitempty" doc:"The user was disabled. That was deleted too, so that a user with this sub can sign in again"`
+
+	Receivers []string `json:"receivers,omitempty" doc:"The ids of the event destinations that may have received events about the user. Their receivers keep what they have received"`
 }
 
 // DeleteUser deletes a user and everything personal about them.
@@ -187,5 +189,5 @@ func (s *Service) DeleteUser(ctx context.Context, c *Caller, tenant, sub string)
 	if err != nil {
 		s.Log.Warn("events may still name a deleted user until they have been rewritten", "tenant", tenant, "error", err)
 	}
-	return &DeletedUser{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended, Disabled: done.WasDisabled}, nil
+	return &DeletedUser{Pseudonym: done.Pseudonym, Sessions: done.Sessions, Suspended: done.Suspended, Disabled: done.WasDisabled, Receivers: done.Receivers}, nil
 }

@@ -104,6 +104,8 @@ type DeletedUser struct {
 	Sessions    int    `json:"sessions"`               // the number of sessions that ended
 	Suspended   bool   `json:"suspended"`              // the suspension remains: a user with this sub cannot sign in
 	WasDisabled bool   `json:"was_disabled,omitempty"` // the deletion removed this too: a user with this sub can sign in
+
+	Receivers []string `json:"receivers,omitempty"` // ids of the event destinations that may have received events about the user
 }
 
 // Delete deletes a user and their personal data.
