@@ -257,7 +257,7 @@ func (s *Service) Export(ctx context.Context, c *Caller, o ExportOptions) ([]byt
 }
 
 func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o ExportOptions) (map[string]any, error) {
-	out := exported(t.Settings, "id", t.Row.ID)
+	out := exported(t.Settings, t.Row.ID)
 	list := []any{}
 	for p, more := (models.Page{Limit: 500}), true; more; {
 		var clients []models.StoredClient
@@ -267,7 +267,7 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 		}
 		for _, c := range clients {
 			p.After = c.Row.ID
-			doc := exported(c.Settings, "id", c.Row.ID)
+			doc := exported(c.Settings, c.Row.ID)
 			if o.ForNewDatabase && c.Row.SecretDigest.Digest != nil {
 				doc["secret_file"] = fmt.Sprintf("secrets/%s-%s", t.Row.ID, c.Row.ID)
 			}
@@ -281,7 +281,7 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 	}
 	list = []any{}
 	for _, e := range issuers {
-		doc := exported(e.Settings, "id", e.Row.EntryID)
+		doc := exported(e.Settings, e.Row.EntryID)
 		if e.Row.SealedSecret != nil {
 			// Without keys, applying the document keeps the stored secret.
 			if delete(doc, "keys"); o.ForNewDatabase {
@@ -297,7 +297,7 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 	}
 	list = []any{}
 	for _, d := range destinations {
-		doc := exported(d.Settings, "id", d.Row.ID)
+		doc := exported(d.Settings, d.Row.ID)
 		if o.ForNewDatabase && d.Row.SealedSecret != nil {
 			doc["secret_file"] = fmt.Sprintf("secrets/%s-%s", t.Row.ID, d.Row.ID)
 		}
@@ -328,8 +328,8 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 	return out, nil
 }
 
-func exported(doc settings.Document, key, id string) map[string]any {
-	out := map[string]any{key: id}
+func exported(doc settings.Document, id string) map[string]any {
+	out := map[string]any{"id": id}
 	for name, value := range doc {
 		out[name] = value
 	}

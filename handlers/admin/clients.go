@@ -54,7 +54,7 @@ func (c Client) MarshalJSON() ([]byte, error) {
 		doc = maps.Clone(doc)
 		doc["secret"] = text
 	}
-	return resource(doc, "id", c.ID, c.Status)
+	return resource(doc, c.ID, c.Status)
 }
 
 func newClient(stored *models.StoredClient) Client {

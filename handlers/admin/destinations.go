@@ -42,7 +42,7 @@ func (d Destination) MarshalJSON() ([]byte, error) {
 	if d.Secret != "" {
 		doc = doc.Merge(settings.Document{"secret": []byte(`"` + d.Secret + `"`)})
 	}
-	return resource(doc, "id", d.ID, d.Status)
+	return resource(doc, d.ID, d.Status)
 }
 
 // Delivery is an attempt to deliver an event, or an event that waits or was given up.

@@ -52,8 +52,8 @@ func sameID(key, inBody, inPath string) error {
 
 // resource returns a resource as JSON: its settings as they were written, its id and
 // its status. A request may send it back unchanged.
-func resource(doc settings.Document, key, id string, status any) (json.RawMessage, error) {
-	all := map[string]any{key: id, "status": status}
+func resource(doc settings.Document, id string, status any) (json.RawMessage, error) {
+	all := map[string]any{"id": id, "status": status}
 	for name, value := range doc {
 		all[name] = value
 	}

@@ -27,7 +27,7 @@ type IssuerStatus struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (i Issuer) MarshalJSON() ([]byte, error) { return resource(i.Settings, "id", i.ID, i.Status) }
+func (i Issuer) MarshalJSON() ([]byte, error) { return resource(i.Settings, i.ID, i.Status) }
 
 func newIssuer(stored *models.StoredIssuer) Issuer {
 	row := stored.Row

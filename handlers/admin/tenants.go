@@ -27,7 +27,7 @@ type TenantStatus struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (t Tenant) MarshalJSON() ([]byte, error) { return resource(t.Settings, "id", t.ID, t.Status) }
+func (t Tenant) MarshalJSON() ([]byte, error) { return resource(t.Settings, t.ID, t.Status) }
 
 func (s *Service) newTenant(stored *models.StoredTenant) Tenant {
 	row := stored.Row

@@ -76,9 +76,9 @@ func TestASessionFromANewDeviceIsAnEvent(t *testing.T) {
 		from("198.51.100.9", "Mozilla/5.0 (Mac) Safari/18.0")   // the same network
 		from("203.0.113.5", "Mozilla/5.0 (X11) Firefox/141.0")  // the same product
 		from("192.0.2.77", "CompanyApp/1.0")
-		got := r.until(t, "the last one", r.count(1))
+		r.until(t, "the last one", r.count(1))
 		time.Sleep(500 * time.Millisecond)
-		if got = r.all(); len(got) != 1 || got[0].Data.User != "alice" || got[0].Data.Details["ip"] != "192.0.2.77" || got[0].Data.Session == "" {
+		if got := r.all(); len(got) != 1 || got[0].Data.User != "alice" || got[0].Data.Details["ip"] != "192.0.2.77" || got[0].Data.Session == "" {
 			t.Errorf("received %d: %s", len(got), got[0].Body)
 		}
 	})
