@@ -54,8 +54,9 @@ test-ops: setup-ops bin/withpostgres ## the tests with proxies, poolers, failove
 	@bin/withpostgres go test $(TEST_FLAGS) ./internal/testops/...
 
 .PHONY: test-browser
-test-browser: setup-browser ## the tests of the server with Chromium: internal/testbrowser
+test-browser: setup-browser ## the tests with Chromium: internal/testbrowser and examples/sign-in
 	@go test -count=1 -timeout=20m -tags=browser ./internal/testbrowser/...
+	@cd examples/sign-in && go test -count=1 -tags=browser -run=Browser .
 
 # For each time you save: no race detector, and no package whose tests start
 # processes. Go does not run the tests of unchanged packages again.
