@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 )
 
@@ -80,6 +81,12 @@ func (d *doctor) ports(ctx context.Context) {
 			d.add(isFault, "listen", "%v", err)
 		}
 	}
+	d.metricsPort(ctx)
+	d.adminPort(ctx)
+}
+
+func (d *doctor) metricsPort(ctx context.Context) {
+	c := d.config
 	if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
 		return // none, or a fault of the configuration
 	}
@@ -95,6 +102,70 @@ func (d *doctor) ports(ctx context.Context) {
 	default:
 		d.add(isFault, "metrics_listen", "%v", err)
 	}
+}
+
+// adminPort checks the address of the admin API. Whether it may serve plain HTTP is a
+// check of the configuration.
+func (d *doctor) adminPort(ctx context.Context) {
+	c := d.config
+	if _, _, err := net.SplitHostPort(c.AdminListen); err != nil {
+		return // none, or a fault of the configuration
+	}
+	if c.AdminShared() {
+		d.add(isOK, "admin_listen", "the admin API is served at listen, %s", c.Listen)
+		return
+	}
+	l, err := listenOptional("admin_listen", c.AdminListen, "the admin API", c, quiet)
+	if l != nil {
+		l.Close()
+		d.add(isOK, "admin_listen", "%s is free: %s", c.AdminListen, adminReach(c))
+		return
+	}
+	switch serves, foreign := servesAdmin(ctx, c); {
+	case foreign:
+		d.add(isWarning, "admin_listen", "the server at %s rejects requests with the host of issuer: it runs with another configuration; restart it, or set admin_listen to another address", c.AdminListen)
+	case serves:
+		d.add(isOK, "admin_listen", "a server serves the admin API at %s: %s", c.AdminListen, adminReach(c))
+	case err == nil:
+		d.add(isWarning, "admin_listen", "the default address %s is in use, so a server would start without the admin API: set admin_listen", c.AdminListen)
+	default:
+		d.add(isFault, "admin_listen", "%v", err)
+	}
+}
+
+// adminReach describes who can reach the admin API, and how.
+func adminReach(c *config.Config) string {
+	switch {
+	case c.AdminLoopback():
+		return fmt.Sprintf("only this machine reaches it, over plain HTTP, and the Host of a request must be localhost, a loopback address or %s", issuerHost(c))
+	case c.TLS.CertFile != "":
+		return "other machines reach it over HTTPS"
+	default:
+		return "it serves plain HTTP, so let only the proxy that terminates TLS reach it"
+	}
+}
+
+func issuerHost(c *config.Config) string {
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil {
+		return ""
+	}
+	return issuer.Host
+}
+
+// servesAdmin reports whether a Latchkey server serves the admin API at the configured
+// address, and whether it regards the host of issuer as foreign.
+func servesAdmin(ctx context.Context, c *config.Config) (serves, foreign bool) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	resp, err := requestListener(ctx, c.AdminListen, c.TLS.CertFile != "" && !c.AdminLoopback(), "/admin/v1/tenants", issuerHost(c))
+	if err != nil {
+		return false, false
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	foreign = resp.StatusCode == http.StatusForbidden && strings.Contains(string(text), "foreign_host")
+	return foreign || resp.StatusCode == http.StatusUnauthorized && strings.Contains(string(text), "lk_ak_"), foreign
 }
 
 // servesMetrics reports whether a Latchkey server publishes metrics at the address.

@@ -156,6 +156,18 @@ func TestDoctorReportsFaults(t *testing.T) {
 			isFault, "listen", []string{taken.Addr().String(), "another program"}},
 		"a metrics address that another program uses": {func(d *deployment) { d.edit("metrics_listen: none", "metrics_listen: "+taken.Addr().String()) },
 			isFault, "metrics_listen", []string{"in use"}},
+		"an admin address that another program uses": {func(d *deployment) { d.edit("admin_listen: none", "admin_listen: "+taken.Addr().String()) },
+			isFault, "admin_listen", []string{"in use"}},
+		"an admin address of the network without TLS": {func(d *deployment) { d.edit("admin_listen: none", "admin_listen: 0.0.0.0:0") },
+			isFault, "configuration", []string{"admin_listen", "plain HTTP"}},
+		"an admin address for a proxy": {func(d *deployment) { d.edit("admin_listen: none", "admin_listen: 0.0.0.0:0\nbehind_proxy: true") },
+			isOK, "admin_listen", []string{"is free", "plain HTTP", "only the proxy"}},
+		"an admin address with TLS": {func(d *deployment) {
+			withTLS(d, "localhost")
+			d.edit("admin_listen: none", "admin_listen: 0.0.0.0:0")
+		}, isOK, "admin_listen", []string{"is free", "HTTPS"}},
+		"the admin API at the address of listen": {func(d *deployment) { d.edit("admin_listen: none", "admin_listen: 127.0.0.1:0") },
+			isOK, "admin_listen", []string{"at listen"}},
 		"a certificate for another host": {func(d *deployment) { withTLS(d, "id.example.com") },
 			isFault, "tls", []string{"cert.pem", "not valid for the host of issuer", "id.example.com"}},
 		"a certificate that expires soon": {func(d *deployment) { withTLS(d, "localhost") },
@@ -200,6 +212,20 @@ func TestDoctorReportsFaults(t *testing.T) {
 			wantFinding(t, d.examined(), c.result, c.check, c.words...)
 		})
 	}
+}
+
+func TestDoctorRecognizesARunningAdminAPI(t *testing.T) {
+	t.Parallel()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	must(t, free.Close())
+	d := newDeployment(t, testdb.SQLite(t))
+	d.edit("admin_listen: none", "admin_listen: "+free.Addr().String())
+	wantFinding(t, d.examined(), isOK, "admin_listen", free.Addr().String(), "is free", "only this machine", "localhost:8080")
+	d.serve()
+	wantFinding(t, d.examined(), isOK, "admin_listen", "a server serves the admin API", free.Addr().String())
+	d.edit("issuer: "+baseIssuer, "issuer: https://id.example.com", "metrics_listen: none", "metrics_listen: none\nbehind_proxy: true")
+	wantFinding(t, d.examined(), isWarning, "admin_listen", "rejects requests with the host of issuer", "another configuration")
 }
 
 func TestDoctorReportsFaultsOfPostgres(t *testing.T) {

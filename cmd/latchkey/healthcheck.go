@@ -35,25 +35,9 @@ server responds that it is alive.`,
 // checkHealth requests /healthz from the listener itself. It accepts a certificate
 // for any host.
 func checkHealth(ctx context.Context, c *config.Config) error {
-	host, port, err := net.SplitHostPort(c.Listen)
-	if err != nil {
-		return err
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	scheme := "http"
-	if c.TLS.CertFile != "" {
-		scheme = "https"
-	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/healthz", nil)
-	if err != nil {
-		return err
-	}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	resp, err := client.Do(req)
+	resp, err := requestListener(ctx, c.Listen, c.TLS.CertFile != "", "/healthz", "")
 	if err != nil {
 		return err
 	}
@@ -62,4 +46,27 @@ func checkHealth(ctx context.Context, c *config.Config) error {
 		return fmt.Errorf("/healthz returned %s", resp.Status)
 	}
 	return nil
+}
+
+// requestListener requests a path from a listener of this machine. It accepts a
+// certificate for any host. The Host header is the address, unless host is given.
+func requestListener(ctx context.Context, address string, secure bool, path, host string) (*http.Response, error) {
+	name, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	if ip := net.ParseIP(name); name == "" || ip != nil && ip.IsUnspecified() {
+		name = "127.0.0.1"
+	}
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(name, port)+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Host = host
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	return client.Do(req)
 }
