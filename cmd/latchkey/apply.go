@@ -70,8 +70,9 @@ With --server, the command sends the tenants and the revision of FILE to the adm
 API of a running server, with the contents of the files that secret_file and
 shared_secret_file name, and ignores the other settings. It needs an admin key: in
 LATCHKEY_ADMIN_KEY, or in the file of --key-file. --prune then removes nothing
-outside the tenants of the key. The command does not fetch keys, and does not list
-what is suspended.`,
+outside the tenants of the key. The server, not this machine, fetches the keys, and
+only of the trusted issuers that change; a dry run fetches none. The command does not
+list what is suspended.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
   latchkey apply -c latchkey.yaml -f other.yaml

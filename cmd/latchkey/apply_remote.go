@@ -1,7 +1,12 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -32,7 +37,44 @@ func applyRemotely(cmd *cobra.Command, client *admin.Client, file string, o admi
 		changeOf(c).Print(out)
 	}
 	printNumber(out, len(done.Changes), o.DryRun)
+	if !o.DryRun { // the server checks what it has stored
+		checkRemotely(cmd.Context(), cmd.ErrOrStderr(), client, done.Changes)
+	}
 	return nil
+}
+
+// checkRemotely lets the server fetch the keys of the trusted issuers that were created
+// or changed, and prints a warning for each issuer whose tokens cannot be verified. As
+// on the server, this never makes apply fail.
+func checkRemotely(ctx context.Context, out io.Writer, client *admin.Client, changes []admin.Change) {
+	ctx, cancel := context.WithTimeout(ctx, issuerTimeout)
+	defer cancel()
+	printed := make([]string, len(changes))
+	slots := make(chan struct{}, 8)
+	var checking sync.WaitGroup
+	for i, c := range changes {
+		if c.Kind != string(admin.KindTrustedIssuer) || c.Change == "removed" {
+			continue
+		}
+		checking.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			name := c.Tenant + "/" + c.ID
+			switch check, err := client.TrustedIssuers.Check(ctx, c.Tenant, c.ID); {
+			case err != nil:
+				printed[i] = fmt.Sprintf("Note: trusted issuer %s was not checked: %v\n", name, readable(err))
+			case check.OK:
+			case check.Verdict == "misconfigured":
+				printed[i] = fmt.Sprintf("Warning: trusted issuer %s: %s. Until this is corrected, every exchange of its tokens fails with status 500.\n", name, strings.TrimSuffix(check.Detail, "."))
+			default:
+				printed[i] = fmt.Sprintf("Note: trusted issuer %s was not checked: %s\n", name, check.Detail)
+			}
+		})
+	}
+	checking.Wait()
+	for _, line := range printed {
+		fmt.Fprint(out, line)
+	}
 }
 
 // changeOf returns a change as the database reports it.

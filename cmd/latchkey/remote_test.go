@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -240,6 +242,33 @@ func TestApplyWorksOverTheAdminAPI(t *testing.T) {
 			write("tenants.yaml", c.text)
 			operator.rejects([]string{"apply", "-f", file}, c.want)
 		})
+	}
+}
+
+func TestApplyOverTheAdminAPIChecksTheIssuersThatItChanges(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t, testdb.SQLite(t))
+	operator := d.operator("owner")
+	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte(`{"issuer":"http://` + r.Host + `/","jwks_uri":"http://` + r.Host + `/keys"}`))
+	}))
+	defer provider.Close()
+	absent := httptest.NewServer(nil)
+	absent.Close()
+	file := filepath.Join(t.TempDir(), "tenants.yaml")
+	entry := func(id, url string) string {
+		return `      - { id: ` + id + `, issuer: "` + url + `", token_type: jwt, algorithms: [ES256], keys: { discovery: true }, allow_private_addresses: true, subject_prefix: "` + id + `:" }` + "\n"
+	}
+	must(t, os.WriteFile(file, []byte("tenants:\n  - id: default\n    trusted_issuers:\n"+entry("wrong", provider.URL)+entry("absent", absent.URL)), 0o600))
+	const warning, note = "Warning: trusted issuer default/wrong: issuer in the discovery document does not match the configuration", "Note: trusted issuer default/absent was not checked: "
+	for _, c := range []struct {
+		args   []string
+		prints bool
+	}{{[]string{"--dry-run"}, false}, {nil, true}, {nil, false}} { // the last one changes nothing
+		code, stdout, stderr := run(t, operator.env(), append([]string{"apply", "-f", file}, c.args...)...)
+		if code != 0 || strings.Contains(stderr, warning) != c.prints || strings.Contains(stderr, note) != c.prints {
+			t.Errorf("apply %v: exit code %d\n%s%s", c.args, code, stdout, stderr)
+		}
 	}
 }
 
