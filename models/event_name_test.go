@@ -91,6 +91,9 @@ func TestTheDocumentAndTheCodeNameEventsAlike(t *testing.T) {
 				t.Errorf("docs/errors.md has %s twice", stored[1])
 			}
 			documented[EventType(stored[1])] = outward
+			if why := strings.Trim(row[2], " `"); outward == "" && why != string(wholeEnds[EventType(stored[1])]) {
+				t.Errorf("%s is the end of all sessions for the reason %q, but docs/errors.md has %q", stored[1], wholeEnds[EventType(stored[1])], why)
+			}
 			if beside := strings.Contains(row[1], "session_ended"); beside != eventNames[EventType(stored[1])].countedAsEnd {
 				t.Errorf("docs/errors.md has %s as written with session_ended: %t", stored[1], beside)
 			}
