@@ -26,6 +26,7 @@ import (
 type Document struct {
 	root *yaml.Node // nil: the text is empty
 	json bool
+	size int // of the text
 }
 
 // OneOrMany is implemented by lists whose single element a document may give as a
@@ -52,7 +53,7 @@ func YAML(text []byte) (*Document, error) {
 	case !errors.Is(err, io.EOF):
 		return nil, syntaxError(err)
 	}
-	return &Document{root: root}, nil
+	return &Document{root: root, size: len(text)}, nil
 }
 
 // syntaxError replaces the only parser message that quotes the file: YAML parses an
@@ -82,7 +83,7 @@ func JSON(text []byte) (*Document, error) {
 	if root.Kind != yaml.MappingNode {
 		return nil, errors.New("must be a JSON object")
 	}
-	return &Document{root: root, json: true}, nil
+	return &Document{root: root, json: true, size: len(text)}, nil
 }
 
 // halfSurrogate reports whether valid JSON has a \ud800 to \udfff that is not part of a
@@ -180,7 +181,7 @@ func (d *Document) Into(path string, v any) (settings.Faults, error) {
 	if d.root == nil {
 		return nil, nil
 	}
-	r := decoder{json: d.json}
+	r := decoder{json: d.json, most: d.mostWork()}
 	r.value(path, d.root, reflect.ValueOf(v).Elem())
 	return r.faults, r.overrun
 }
@@ -191,7 +192,7 @@ func (d *Document) Check(path string) settings.Faults {
 	if d.root == nil {
 		return nil
 	}
-	r := decoder{json: d.json}
+	r := decoder{json: d.json, most: d.mostWork()}
 	r.jsonValue(path, d.root)
 	if r.overrun != nil {
 		r.faults.Add(path, "%v", r.overrun)

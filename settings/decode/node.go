@@ -32,10 +32,14 @@ func (d *decoder) leave() { d.depth-- }
 
 // charge counts a node, which may be visited again through aliases.
 func (d *decoder) charge(n *yaml.Node) {
-	if d.work += 16 + len(n.Value); d.work > maxWork {
+	if d.work += 16 + len(n.Value); d.work > d.most {
 		d.overrun = errors.New("its aliases make it too large")
 	}
 }
+
+// mostWork returns the work after which decoding stops. A text without aliases, of
+// which each node has a byte at least, needs less.
+func (d *Document) mostWork() int { return min(maxWork, 1<<20+64*d.size) }
 
 // target returns n, or the node to which the alias n refers.
 func target(n *yaml.Node) *yaml.Node {

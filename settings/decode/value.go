@@ -19,6 +19,7 @@ type decoder struct {
 	faults  settings.Faults
 	json    bool // the text is JSON
 	work    int
+	most    int // work
 	depth   int
 	overrun error // why decoding stopped early
 }
