@@ -44,6 +44,10 @@ type ApplyOptions struct {
 	// what is stored. The default is ValidateTenants without a base issuer.
 	Validate func([]settings.TenantSpec) settings.Faults
 
+	// ClientNotes returns warnings about the clients of such a tenant, by their ids.
+	// They become notes of the changes of these clients. It may be nil.
+	ClientNotes func(settings.TenantSpec) map[string][]string
+
 	// File is the version of the configuration file. If its revision is higher
 	// than the stored one, Apply stores it.
 	File *File
@@ -126,6 +130,12 @@ func (a *applier) apply(wanted []settings.TenantSpec) error {
 		return a.faults.Named(a.merged)
 	}
 	for _, plan := range plans {
+		if a.o.ClientNotes != nil {
+			about := a.o.ClientNotes(plan.merged)
+			for _, c := range plan.clients {
+				c.notes = about[c.want.ID]
+			}
+		}
 		if err := a.writeTenant(plan); err != nil {
 			return fmt.Errorf("tenant %s: %w", plan.want.ID, err)
 		}

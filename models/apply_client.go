@@ -28,6 +28,7 @@ type clientPlan struct {
 	before, after settings.Document
 	written       settings.Document
 	settings      settings.ClientSettings // after
+	notes         notes
 }
 
 // planClients plans the changes of a tenant's clients.
@@ -127,6 +128,7 @@ func (a *applier) writeClient(tenant string, p *clientPlan) error {
 	if !p.created && !a.o.Replace {
 		a.addNotes(keptNotes(p.after, p.written, func(d, kept settings.ClientSettings) notes { return clientNotes(d, kept, true) }))
 	}
+	a.addNotes(p.notes)
 	if row.Disabled != disabled && !p.created {
 		row.SessionsValidFrom = At(a.now)
 		a.addDisabledEvent(row.Disabled, tenant, EventClientDisabled, Event{ClientID: row.ID})

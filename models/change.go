@@ -19,7 +19,7 @@ type Change struct {
 	Act     string // suspended or resumed; empty for other changes
 	Reason  string // the reason that the actor gave
 	Fields  []FieldChange
-	Notes   []string // warnings: what loosens security, renames users, or is looser than the default
+	Notes   []string // warnings: what loosens security, renames users, is looser than the default, or has no effect
 }
 
 // kindFile is the Kind of a change of the stored revision.

@@ -24,7 +24,7 @@ import (
 func newApply(s *sharedFlags) *cobra.Command {
 	var file string
 	var reset bool
-	o := models.ApplyOptions{Actor: machine()}
+	o := models.ApplyOptions{Actor: machine(), ClientNotes: oauth.UnsetClaimNotes}
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Apply a file of tenants, clients, trusted issuers and users",
@@ -61,7 +61,7 @@ revision was stored by mistake, --reset-revision replaces it with that of FILE a
 changes nothing else; the next start of serve then applies FILE.
 
 Lines that begin with ! show what weakens security, what stays weaker than the
-default, and what renames users.
+default, what renames users, and which claims nothing in the configuration yields.
 
 Finally, the command fetches the keys of the trusted issuers in the file. It
 prints a warning for each issuer whose tokens cannot be verified.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,7 @@ func (d *doctor) served(ctx context.Context, store *models.Store, roots *keys.Ro
 	}
 	d.signing(reports)
 	d.issuers(reports, checked)
+	d.claims(ctx, server, checked)
 	d.suspensions(ctx, store, roots)
 	if addresses, err := store.Addresses(ctx); err == nil {
 		d.proxyAddress(addresses)
@@ -97,6 +99,21 @@ func (d *doctor) issuers(reports []oauth.TenantReport, checked map[string]bool) 
 			} else {
 				d.add(isOK, "issuers", "%s of tenant %s (%s): its tokens can be verified", i.ID, t.ID, i.Issuer)
 			}
+		}
+	}
+}
+
+// claims reports custom claims that nothing in the configuration yields.
+func (d *doctor) claims(ctx context.Context, server *oauth.Server, checked map[string]bool) {
+	unset, err := server.UnsetClaims(ctx, d.config.Tenants)
+	if err != nil {
+		d.add(isFault, "claims", "%v", err)
+	}
+	for _, u := range unset {
+		text := fmt.Sprintf("client %s of tenant %s: %s", u.Client, u.Tenant, u)
+		if !checked[text] {
+			checked[text] = true
+			d.add(isWarning, "claims", "%s", text)
 		}
 	}
 }
@@ -178,6 +195,7 @@ func (d *doctor) onScratchDatabase(ctx context.Context, roots *keys.Roots, check
 		var server *oauth.Server
 		if server, err = newServer(d.config, store, roots, quiet); err == nil {
 			reports, err = server.Inspect(ctx)
+			d.claims(ctx, server, checked)
 		}
 	}
 	if err != nil {

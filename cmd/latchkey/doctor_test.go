@@ -144,6 +144,8 @@ func TestDoctorReportsFaults(t *testing.T) {
 	}{
 		"an unknown key": {func(d *deployment) { d.edit("listen: 127", "listne: 127") },
 			isFault, "configuration", []string{"listne", "unknown key", "listen"}},
+		"a claim that nothing yields": {func(d *deployment) { d.edit("claims: { plan: user.plan }", "claims: { plan: user.plam }"); d.started() },
+			isWarning, "claims", []string{"client web of tenant default", "claim plan", "user.plam", "over the API"}},
 		"a root secret that others can read": {func(d *deployment) { d.expose("root-secret", 0o644) },
 			isWarning, "files", []string{"can read", "root-secret (secret_file)", "chmod 600"}},
 		"a client secret that others can change": {func(d *deployment) { d.expose("backend-secret", 0o622) },

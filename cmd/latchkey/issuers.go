@@ -64,3 +64,16 @@ func (n *node) checkIssuers(ctx context.Context) {
 		}
 	}
 }
+
+// reportUnsetClaims logs the custom claims that nothing in the configuration yields.
+// This is not a warning, because the API may have set the attributes.
+func (n *node) reportUnsetClaims(ctx context.Context) {
+	unset, err := n.oauth.UnsetClaims(ctx, n.config.Tenants)
+	if err != nil {
+		n.log.Info("the custom claims were not checked", "cause", err.Error())
+	}
+	for _, u := range unset {
+		n.log.Info("a custom claim is in no token unless its attribute is set over the API: no trusted issuer maps it, and no user of the file has it",
+			"tenant", u.Tenant, "client", u.Client, "claim", u.Claim, "attribute", "user."+u.Attribute)
+	}
+}

@@ -32,6 +32,23 @@ func TestApplyAndServeWarnAboutAMismatchedIssuer(t *testing.T) {
 	}
 }
 
+func TestApplyAndServeReportAClaimThatNothingYields(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t, testdb.EmptySQLite(t))
+	const note = "! the claim plan is in no token unless user.plam is set over the API"
+	d.edit("claims: { plan: user.plan }", "claims: { plan: user.plam }")
+	if printed := d.run("apply", "--dry-run"); strings.Count(printed, note) != 1 {
+		t.Errorf("apply prints\n%s", printed)
+	}
+	at := d.serve()
+	eventually(t, "the line in the log", func() bool { return strings.Contains(at.err.String(), `"attribute":"user.plam"`) })
+	d.write("latchkey.yaml", d.text()+"    users: [{ sub: alice, attributes: { plam: pro } }]\n")
+	d.edit("claims: { plan: user.plam }", "claims: { plan: user.plam, other: user.sub }")
+	if printed := d.run("apply", "--dry-run"); strings.Contains(printed, "in no token") || !strings.Contains(printed, "client web") {
+		t.Errorf("with such a user, apply prints\n%s", printed)
+	}
+}
+
 func TestApplyAndServeContinueWithoutAnUnreachableIssuer(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, testdb.EmptySQLite(t))

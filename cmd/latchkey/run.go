@@ -53,7 +53,10 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	running.Go(func() { n.oauth.Run(background) })
 	running.Go(func() { n.runMaintenance(background) })
 	running.Go(func() { n.countSessions(background) })
-	running.Go(func() { n.checkIssuers(background) })
+	running.Go(func() {
+		n.reportUnsetClaims(background)
+		n.checkIssuers(background)
+	})
 	running.Go(func() { n.store.Watch(background) })
 	running.Go(func() { n.watch(background, l.certificate) })
 

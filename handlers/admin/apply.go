@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 	"github.com/latchkey/latchkey/settings/decode"
 )
@@ -33,7 +34,7 @@ type Change struct {
 	Tenant string        `json:"tenant,omitempty" doc:"The id of the tenant"`
 	ID     string        `json:"id,omitempty" doc:"The id of the object"`
 	Fields []FieldChange `json:"fields,omitempty" doc:"The settings that change"`
-	Notes  []string      `json:"notes,omitempty" doc:"Warnings: what loosens security, renames users, or stays looser than the default"`
+	Notes  []string      `json:"notes,omitempty" doc:"Warnings: what loosens security, renames users, stays looser than the default, or has no effect"`
 }
 
 // FieldChange is a setting that changes. From and To are absent for a secret.
@@ -88,7 +89,7 @@ func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOpti
 	}
 	options := models.ApplyOptions{
 		DryRun: o.DryRun, Replace: o.Replace, Prune: o.Prune, PruneInside: !owner,
-		Actor: c.actor(), Validate: s.validate,
+		Actor: c.actor(), Validate: s.validate, ClientNotes: oauth.UnsetClaimNotes,
 	}
 	if b.Revision > 0 {
 		if !owner {

@@ -13,6 +13,7 @@ import (
 	jsonpatch "github.com/evanphx/json-patch/v5"
 
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 	"github.com/latchkey/latchkey/settings/decode"
 )
@@ -41,7 +42,7 @@ func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settin
 
 // remove removes an object. It returns errNotFound if the object does not exist.
 func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.TenantSpec, ref models.Ref, p Precondition) error {
-	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.actor(), Validate: s.validate})
+	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.actor(), Validate: s.validate, ClientNotes: oauth.UnsetClaimNotes})
 	var faults settings.Faults
 	switch {
 	case errors.As(err, &faults):

@@ -29,7 +29,7 @@ type Change struct {
 	Tenant string        `json:"tenant,omitempty"`
 	ID     string        `json:"id,omitempty"`
 	Fields []FieldChange `json:"fields,omitempty"`
-	Notes  []string      `json:"notes,omitempty"` // warnings: what loosens security, renames users, or stays looser than the default
+	Notes  []string      `json:"notes,omitempty"` // warnings: what loosens security, renames users, stays looser than the default, or has no effect
 }
 
 // FieldChange is a setting that changes, with its previous and its new value. nil means
