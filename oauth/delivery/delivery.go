@@ -155,8 +155,6 @@ func (d *Deliverer) deliver(ctx context.Context) {
 	h := &head{seen: map[models.EventID]bool{}}
 	var attempts sync.WaitGroup
 	defer d.drop()
-	step := time.NewTicker(stepEach)
-	defer step.Stop()
 	var renewed, looked, saved time.Time
 	failing := false
 	report := func(what string, err error) {
@@ -193,9 +191,11 @@ func (d *Deliverer) deliver(ctx context.Context) {
 				report("the progress cannot be stored", err)
 			}
 		}
-		select {
-		case <-step.C:
-		case <-ctx.Done():
+		wait := stepEach
+		if len(d.lines) == 0 { // reload will find the first one
+			wait = renewEach
+		}
+		if sleep(ctx, wait); ctx.Err() != nil {
 			d.finish(&attempts)
 			return
 		}
