@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -117,6 +118,20 @@ func readDeliveryState(db *gorm.DB, key DestinationKey) (*DeliveryState, error) 
 	}
 	state.FailingSince = failing.Time
 	return state, json.Unmarshal([]byte(recent), &state.Recent)
+}
+
+// DestinationsVersion returns a text that differs once a destination, or an operator's
+// change of its deliveries, has been committed.
+func (s *Store) DestinationsVersion(ctx context.Context) (version string, err error) {
+	err = s.query(ctx, func(db *gorm.DB) error {
+		var n, revisions int64
+		var changed Time
+		err := db.Raw(`SELECT (SELECT count(*) FROM event_destinations), (SELECT max(updated_at) FROM event_destinations),
+			(SELECT COALESCE(sum(revision), 0) FROM event_destination_states)`).Row().Scan(&n, &changed, &revisions)
+		version = fmt.Sprint(n, changed.UnixMicro(), revisions)
+		return err
+	})
+	return version, err
 }
 
 // DeliveryRevisions returns the revision of every state.

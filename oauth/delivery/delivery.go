@@ -26,9 +26,11 @@ import (
 
 const (
 	leaseFor  = 10 * time.Second
-	renewEach = 2 * time.Second // also how often destinations are read
+	renewEach = 2 * time.Second // also how often this node looks for changed destinations
 
-	lookEach     = 250 * time.Millisecond
+	reloadEach = 30 * time.Second // how often destinations are read, whether or not they have changed
+
+	lookEach     = 300 * time.Millisecond
 	lookBack     = 3 * time.Second // of most looks
 	lookFarEach  = 5 * time.Second // how often a look goes back by models.LateCommit
 	stepEach     = 50 * time.Millisecond
@@ -156,6 +158,7 @@ func (d *Deliverer) deliver(ctx context.Context) {
 	var attempts sync.WaitGroup
 	defer d.drop()
 	var renewed, looked, saved time.Time
+	var destinations known
 	failing := false
 	report := func(what string, err error) {
 		if err != nil && !failing && ctx.Err() == nil {
@@ -170,7 +173,7 @@ func (d *Deliverer) deliver(ctx context.Context) {
 			if !d.renew(ctx) {
 				return
 			}
-			if err := d.reload(ctx, work); err != nil {
+			if err := d.reloadChanged(ctx, work, &destinations); err != nil {
 				report("the destinations cannot be read", err)
 			}
 		}
@@ -245,6 +248,25 @@ func (d *Deliverer) all() []*line {
 		list = append(list, l)
 	}
 	return list
+}
+
+// known is which destinations were read.
+type known struct {
+	version string
+	at      time.Time
+}
+
+// reloadChanged is reload, if something has changed or the last time is long ago.
+func (d *Deliverer) reloadChanged(ctx, work context.Context, k *known) error {
+	version, err := d.store.DestinationsVersion(ctx)
+	if err != nil || version == k.version && time.Since(k.at) < reloadEach {
+		return err
+	}
+	if err := d.reload(ctx, work); err != nil {
+		return err
+	}
+	k.version, k.at = version, time.Now()
+	return nil
 }
 
 // reload reads the destinations, and the state of those that are new or that an
