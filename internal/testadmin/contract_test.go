@@ -151,6 +151,7 @@ func callEveryOperation(t *testing.T, d *deployment) {
 	ok(204, "DELETE", tenant+"/trusted-issuers/made", nil)
 
 	// Users
+	d.makeDestination(t) // so that the deletion of a user names a receiver
 	ok(201, "PUT", tenant+"/users/carol", object{"sub": "carol", "attributes": object{"plan": "pro"}, "disabled": false})
 	a = ok(200, "GET", tenant+"/users/carol", nil)
 	ok(200, "PUT", tenant+"/users/carol", a.JSON)
