@@ -60,7 +60,7 @@ func TestARunningServerPrunesExpiredRows(t *testing.T) {
 	if seen := a.introspect(lives.text("access_token")); !seen.is(true) {
 		t.Errorf("the live session: %d %s", seen.status, seen.body)
 	}
-	if holders := count(t, url, "SELECT count(*) FROM leases"); holders != 1 {
+	if holders := count(t, url, "SELECT count(*) FROM leases WHERE name = 'prune'"); holders != 1 {
 		t.Errorf("%d leases are held", holders)
 	}
 }

@@ -34,7 +34,7 @@ func TestWhatIsStillToBeDeliveredDoesNotNameADeletedUser(t *testing.T) {
 		}
 		before := len(r.all())
 		r.set(nil)
-		stop := moveTime(d, 5*time.Second)
+		stop := moveTime(d)
 		defer stop()
 		r.until(t, "the sign-ins at both destinations, and the ends", func([]received) bool {
 			created, ended := 0, 0

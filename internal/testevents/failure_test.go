@@ -80,7 +80,7 @@ func TestAReceiverThatIsAwayGetsEverythingWhenItIsBack(t *testing.T) {
 			t.Errorf("%d attempts in a second", more)
 		}
 		r.set(nil)
-		stop := moveTime(d, 5*time.Second)
+		stop := moveTime(d)
 		defer stop()
 		r.until(t, "all of them", delivered(r, users))
 		wantEach(t, r, users)
@@ -88,8 +88,8 @@ func TestAReceiverThatIsAwayGetsEverythingWhenItIsBack(t *testing.T) {
 }
 
 // moveTime advances the clock of a deployment again and again, so that attempts become
-// due.
-func moveTime(d *testserver.Deployment, by time.Duration) (stop func()) {
+// due. It is slow enough for a busy node to renew its lease.
+func moveTime(d *testserver.Deployment) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -97,8 +97,8 @@ func moveTime(d *testserver.Deployment, by time.Duration) (stop func()) {
 			select {
 			case <-done:
 				return
-			case <-time.After(20 * time.Millisecond):
-				d.Clock.Advance(by)
+			case <-time.After(50 * time.Millisecond):
+				d.Clock.Advance(time.Second)
 			}
 		}
 	}()
@@ -121,7 +121,7 @@ func TestAPoisonedEventIsParkedAndHoldsUpItsSessionOnly(t *testing.T) {
 		d.Clock.Advance(time.Millisecond)
 		users := signIns(d, 5)
 		r.until(t, "the others", delivered(r, users))
-		stop := moveTime(d, time.Second)
+		stop := moveTime(d)
 		key := models.DestinationKey{Tenant: "default", ID: "hooks"}
 		var parked []models.Delivery
 		for deadline := time.Now().Add(waitTimeout); len(parked) < 2; time.Sleep(20 * time.Millisecond) {
@@ -138,7 +138,7 @@ func TestAPoisonedEventIsParkedAndHoldsUpItsSessionOnly(t *testing.T) {
 			t.Errorf("parked: %+v", parked)
 		}
 		r.set(nil)
-		stop = moveTime(d, 5*time.Second)
+		stop = moveTime(d)
 		defer stop()
 		r.until(t, "the poisoned session", func([]received) bool {
 			var of []received
@@ -170,7 +170,7 @@ func TestAnEventThatIsGivenUpIsCounted(t *testing.T) {
 	r.set(func(received) int { return http.StatusInternalServerError })
 	d := deployed(t, testdb.SQLite(t), r.webhook("hooks", only("session.created")))
 	d.SignIn("alice")
-	stop := moveTime(d, time.Second)
+	stop := moveTime(d)
 	r.until(t, "three attempts", func(all []received) bool { return len(all) >= 3 })
 	stop()
 	if counts := d.OAuth.Deliverer().Counts(); counts.Dead != 0 || counts.Failed == 0 {
@@ -224,7 +224,7 @@ func TestADestinationThatIsEnabledAtOnceGetsItsEvents(t *testing.T) {
 	if err := d.Store.EnableDestination(t.Context(), "default", "hooks", models.Actor{Name: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	stop := moveTime(d, time.Second)
+	stop := moveTime(d)
 	defer stop()
 	r.until(t, "the event", delivered(r, []string{"alice"}))
 }

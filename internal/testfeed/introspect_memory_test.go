@@ -190,6 +190,7 @@ func TestANodeSeesItsOwnRevocationsAtOnce(t *testing.T) {
 					if enableAll(d); d.Active(token) {
 						t.Error("active again")
 					}
+					d.Clock.Advance(time.Second) // a client token of the second in which a user was disabled is refused
 				}
 			})
 		})
