@@ -219,6 +219,7 @@ func TestASuspendedAndDisabledUserNeedsBothLifted(t *testing.T) {
 			t.Errorf("suspended and enabled, an exchange returned %v", err)
 		}
 		w.resume(models.KindUser, "alice")
+		w.clock.Advance(time.Second) // a client token of the second in which the user was suspended is refused
 		w.create(w.withDigest())
 	})
 }

@@ -215,6 +215,7 @@ func TestDisablingRejectsRefreshesAtOnce(t *testing.T) {
 				if d.Active(a.Text("access_token")) {
 					t.Error("active again")
 				}
+				d.Clock.Advance(time.Second) // a client token of the second in which the user was disabled is refused
 				d.SignIn("alice")
 			})
 		})
