@@ -250,7 +250,7 @@ func TestATokenExpiresAndIsTakenOnce(t *testing.T) {
 		if _, ok := o.take(first); ok {
 			t.Error("taken twice")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		if _, ok := o.take(second); ok {
 			t.Error("taken after the end")
 		}
