@@ -239,7 +239,7 @@ func (d *Deliverer) drop() {
 	d.until = time.Time{}
 }
 
-// all returns the lines, in a fixed order.
+// all returns the lines.
 func (d *Deliverer) all() []*line {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -304,7 +304,7 @@ func (d *Deliverer) reload(ctx, work context.Context) error {
 			if current {
 				continue
 			}
-			if err := d.forget(ctx, key, true); err != nil {
+			if err := d.forget(ctx, key); err != nil {
 				return err
 			}
 		}
@@ -314,7 +314,7 @@ func (d *Deliverer) reload(ctx, work context.Context) error {
 	}
 	for _, l := range d.all() {
 		if !wanted[l.q.key] {
-			if err := d.forget(ctx, l.q.key, true); err != nil {
+			if err := d.forget(ctx, l.q.key); err != nil {
 				return err
 			}
 		}
@@ -323,7 +323,7 @@ func (d *Deliverer) reload(ctx, work context.Context) error {
 }
 
 // forget ends the attempts of a destination, and stores how far it has come.
-func (d *Deliverer) forget(ctx context.Context, key models.DestinationKey, save bool) error {
+func (d *Deliverer) forget(ctx context.Context, key models.DestinationKey) error {
 	d.mu.Lock()
 	l := d.lines[key]
 	delete(d.lines, key)
@@ -331,13 +331,8 @@ func (d *Deliverer) forget(ctx context.Context, key models.DestinationKey, save 
 	if l == nil {
 		return nil
 	}
-	if save {
-		if err := d.saveLines(ctx, []*line{l}); err != nil {
-			return err
-		}
-	}
-	l.cancel()
-	return nil
+	defer l.cancel()
+	return d.saveLines(ctx, []*line{l})
 }
 
 // begin reads the state of a destination.
@@ -443,11 +438,7 @@ func (d *Deliverer) look(ctx context.Context, h *head) error {
 
 // wants reports whether the destination gets an event.
 func (l *line) wants(e models.ListedEvent) bool {
-	outward := e.Delivered()
-	if e.TenantID != l.q.key.Tenant || outward == "" {
-		return false
-	}
-	return Wants(&l.row, e)
+	return e.TenantID == l.q.key.Tenant && Wants(&l.row, e)
 }
 
 // Wants reports whether a destination of the event's tenant gets it.

@@ -49,8 +49,9 @@ type queue struct {
 	behind bool           // there may be more in the log
 	readTo models.EventID // how far the log was read, if behind
 
-	failures     int // one after the other
-	retryAt      time.Time
+	failures     int       // one after the other
+	probes       int       // of a receiver that is away, all of which failed
+	retryAt      time.Time // the next probe
 	failingSince time.Time
 	lastError    string
 	recent       []models.Attempt
@@ -182,7 +183,7 @@ func (q *queue) done(it *item, out outcome, now time.Time, jitter float64) (dead
 		it.FirstAt = now
 	}
 	if out.accepted {
-		q.failures, q.failingSince, q.lastError = 0, time.Time{}, ""
+		q.failures, q.probes, q.retryAt, q.failingSince, q.lastError = 0, 0, time.Time{}, time.Time{}, ""
 		if it.parked {
 			q.remove[it.Event] = true
 			delete(q.put, it.Event)
@@ -198,8 +199,13 @@ func (q *queue) done(it *item, out outcome, now time.Time, jitter float64) (dead
 	}
 	wait := vary(backOff(it.Attempts, firstWait, mostWait), jitter)
 	it.NextAt = now.Add(max(wait, out.wait))
-	if q.away() {
-		q.retryAt = now.Add(max(vary(backOff(q.failures-failedAfter+1, firstWait, awayWait), jitter), out.wait))
+	// Attempts that were in flight together fail together, and count as one probe.
+	if q.away() && !now.Before(q.retryAt) {
+		q.probes++
+		q.retryAt = now.Add(vary(backOff(q.probes, firstWait, awayWait), jitter))
+	}
+	if asked := now.Add(out.wait); q.away() && out.wait > 0 && q.retryAt.Before(asked) {
+		q.retryAt = asked
 	}
 	if out.final || now.Sub(it.FirstAt) >= giveUp {
 		it.DeadAt, it.NextAt = now, time.Time{}

@@ -303,3 +303,32 @@ func TestBackOffRisesToItsLimit(t *testing.T) {
 		t.Errorf("waits %s", got)
 	}
 }
+
+// Attempts that are in flight when a receiver goes away fail together. They are one sign
+// that it is away, not many.
+func TestAShortAbsenceDelaysEventsShortly(t *testing.T) {
+	var events []models.ListedEvent
+	for ms := range 100 {
+		events = append(events, event(ms, ""))
+	}
+	q := queued(events...)
+	var flying []*item
+	for it := q.next(start); it != nil; it = q.next(start) {
+		flying = append(flying, it)
+	}
+	if len(flying) != mostInFlight {
+		t.Fatalf("%d events are in flight", len(flying))
+	}
+	for _, it := range flying {
+		q.done(it, no(it), start, 0.5)
+	}
+	now := start.Add(firstWait * 3 / 2)
+	probe := q.next(now)
+	if probe == nil {
+		t.Fatalf("no attempt within %v; the next one is due after %v", now.Sub(start), q.retryAt.Sub(start))
+	}
+	q.done(probe, yes(probe), now, 0.5)
+	if q.next(now) == nil {
+		t.Error("after a success, the others are not attempted")
+	}
+}
