@@ -222,20 +222,28 @@ func (s *Store) SaveDeliveries(ctx context.Context, holder string, progress []De
 	return changed, err
 }
 
-func saveProgress(tx *gorm.DB, p DeliveryProgress) (saved bool, err error) {
-	st := p.State
+// writeDeliveryState writes a state, unless an operator has changed it since it was
+// read.
+func writeDeliveryState(tx *gorm.DB, st DeliveryState) (written bool, err error) {
 	recent, err := json.Marshal(st.Recent[max(0, len(st.Recent)-MostRecent):])
 	if err != nil {
 		return false, err
 	}
+	younger := slices.DeleteFunc(slices.Clone(st.Accepted), func(id EventID) bool { return !st.ToldTo.Less(id) })
+	slices.SortFunc(younger, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
 	var accepted []byte
-	for _, id := range st.Accepted[max(0, len(st.Accepted)-mostAccepted):] {
+	for _, id := range younger[max(0, len(younger)-mostAccepted):] {
 		accepted = append(accepted, id[:]...)
 	}
 	done := tx.Exec(`UPDATE event_destination_states SET told_to = ?, accepted = ?, failing_since = ?, last_error = ?, recent = ?
 		WHERE tenant_id = ? AND destination_id = ? AND revision = ?`, st.ToldTo[:], accepted, At(st.FailingSince), st.LastError, string(recent), st.Tenant, st.ID, st.Revision)
-	if done.Error != nil || done.RowsAffected == 0 {
-		return false, done.Error
+	return done.RowsAffected > 0, done.Error
+}
+
+func saveProgress(tx *gorm.DB, p DeliveryProgress) (saved bool, err error) {
+	st := p.State
+	if saved, err = writeDeliveryState(tx, st); err != nil || !saved {
+		return false, err
 	}
 	if err := removeDeliveries(tx, st.DestinationKey, p.Remove); err != nil {
 		return false, err

@@ -54,9 +54,9 @@ func (d *Destination) MayNameUsers() bool {
 // KindDestination is the kind of an event destination in a Change and in a Ref.
 const KindDestination = "destination"
 
-// oldSecretFor is how long a replaced secret still signs webhooks, so that a receiver
+// OldSecretFor is how long a replaced secret still signs webhooks, so that a receiver
 // has the time to change over.
-const oldSecretFor = 24 * time.Hour
+const OldSecretFor = 24 * time.Hour
 
 // destinationPlan is the planned change of one event destination.
 type destinationPlan struct {
@@ -133,7 +133,7 @@ func (a *applier) writeDestination(tenant string, p *destinationPlan) error {
 	}
 	row := &p.row
 	if secret, changed := a.destinationSecret(p); changed {
-		a.store.setDestinationSecret(a.secrets, row, secret, a.now, oldSecretFor)
+		a.store.setDestinationSecret(a.secrets, row, secret, a.now, OldSecretFor)
 		fields = append(fields, FieldChange{Name: "secret"})
 	}
 	if !a.record(p.created, tenant, KindDestination, row.ID, fields) {
@@ -223,15 +223,41 @@ func (s *Store) EnableDestination(ctx context.Context, tenant, id string, by Act
 	})
 }
 
-// DisableDestination keeps events from being sent to a destination, which has said that
-// it wants no more.
-func (s *Store) DisableDestination(ctx context.Context, tenant, id, cause string) error {
+// DisableDestination stops deliveries to a destination whose receiver wants no more
+// events. ErrNotFound: there is no such destination.
+func (s *Store) DisableDestination(ctx context.Context, tenant, id, cause string, by Actor) error {
 	return s.changeDestination(ctx, tenant, id, func(tx *gorm.DB, row *Destination) error {
 		if !row.DisabledAt.IsZero() {
 			return nil
 		}
 		row.DisabledAt, row.DisabledCause = At(s.Now()), cause
-		return s.audit(tx, ServerActor, Change{Tenant: tenant, Kind: KindDestination, ID: id, Act: "disabled", Reason: cause})
+		return s.audit(tx, by, Change{Tenant: tenant, Kind: KindDestination, ID: id, Act: "disabled", Reason: cause})
+	})
+}
+
+// EnableStream lets a destination that is disabled get the events from now on. It
+// never gets those that happened meanwhile (SSF 1.0 §8.1.2.1). ErrNotFound: there is
+// no such destination.
+func (s *Store) EnableStream(ctx context.Context, key DestinationKey, by Actor) error {
+	return s.changeDestination(ctx, key.Tenant, key.ID, func(tx *gorm.DB, row *Destination) error {
+		if row.DisabledAt.IsZero() {
+			return nil
+		}
+		row.DisabledAt, row.DisabledCause = Time{}, ""
+		if err := raiseRevision(tx, key); err != nil {
+			return err
+		}
+		from := EventFrom(s.Now())
+		err := tx.Exec("UPDATE event_destination_states SET told_to = ?, accepted = NULL, failing_since = NULL, last_error = '' WHERE tenant_id = ? AND destination_id = ?",
+			from[:], key.Tenant, key.ID).Error
+		if err != nil {
+			return err
+		}
+		err = tx.Exec("DELETE FROM event_deliveries WHERE tenant_id = ? AND destination_id = ? AND dead_at IS NULL", key.Tenant, key.ID).Error
+		if err != nil {
+			return err
+		}
+		return s.audit(tx, by, Change{Tenant: key.Tenant, Kind: KindDestination, ID: key.ID, Act: "enabled"})
 	})
 }
 

@@ -16,22 +16,20 @@ const mostDevices = 200
 // network and product, among those that are stored, and not the first one at all. created
 // is the event of its creation. Repeating it changes nothing.
 func (s *Store) NoteNewDevice(ctx context.Context, created ListedEvent) error {
-	if created.SessionID == nil || created.Details["user_agent"] == nil {
+	ip, _ := created.Details["ip"].(string)
+	agent, stored := created.Details["user_agent"].(string)
+	if created.SessionID == nil || !stored { // the tenant stores no devices
 		return nil
 	}
-	var own, earlier []struct{ UserAgent, IP string }
+	var earlier []struct{ UserAgent, IP string }
 	err := s.query(ctx, func(db *gorm.DB) error {
-		err := db.Raw("SELECT user_agent, ip FROM sessions WHERE id = ? AND tenant_id = ?", *created.SessionID, created.TenantID).Scan(&own).Error
-		if err != nil {
-			return err
-		}
 		return db.Raw(`SELECT user_agent, ip FROM sessions WHERE tenant_id = ? AND subject = ? AND id <> ? AND created_at <= ? ORDER BY created_at DESC LIMIT ?`,
 			created.TenantID, created.Subject, *created.SessionID, At(created.At), mostDevices).Scan(&earlier).Error
 	})
-	if err != nil || len(own) == 0 || len(earlier) == 0 {
+	if err != nil || len(earlier) == 0 {
 		return err
 	}
-	this := session.Device{IP: own[0].IP, UserAgent: own[0].UserAgent}
+	this := session.Device{IP: ip, UserAgent: agent}
 	for _, e := range earlier {
 		if !session.OtherDevice(session.Device{IP: e.IP, UserAgent: e.UserAgent}, this) {
 			return nil

@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -55,7 +54,8 @@ func (s *Store) AcknowledgeDeliveries(ctx context.Context, key DestinationKey, p
 		case refused == 0:
 			state.FailingSince, state.LastError = time.Time{}, ""
 		}
-		return writePolled(tx, state)
+		_, err = writeDeliveryState(tx, *state)
+		return err
 	})
 	return accepted, refused, err
 }
@@ -117,7 +117,8 @@ func (s *Store) AdvanceDeliveries(ctx context.Context, key DestinationKey, revis
 			return err
 		}
 		state.ToldTo = toldTo
-		return writePolled(tx, state)
+		_, err = writeDeliveryState(tx, *state)
+		return err
 	})
 }
 
@@ -134,21 +135,4 @@ func lockDeliveryState(tx *gorm.DB, key DestinationKey) (*DeliveryState, error) 
 		return nil, err
 	}
 	return readDeliveryState(tx, key)
-}
-
-// writePolled writes a state whose row is locked.
-func writePolled(tx *gorm.DB, st *DeliveryState) error {
-	recent, err := json.Marshal(st.Recent[max(0, len(st.Recent)-MostRecent):])
-	if err != nil {
-		return err
-	}
-	var accepted []byte
-	slices.SortFunc(st.Accepted, func(a, b EventID) int { return slices.Compare(a[:], b[:]) })
-	for _, id := range st.Accepted {
-		if st.ToldTo.Less(id) {
-			accepted = append(accepted, id[:]...)
-		}
-	}
-	return tx.Exec("UPDATE event_destination_states SET told_to = ?, accepted = ?, failing_since = ?, last_error = ?, recent = ? WHERE tenant_id = ? AND destination_id = ?",
-		st.ToldTo[:], accepted, At(st.FailingSince), st.LastError, string(recent), st.Tenant, st.ID).Error
 }

@@ -50,6 +50,10 @@ const (
 	RoleMachine Role = "machine"
 )
 
+// RoleClient is the role of a client that manages its own event streams. No admin key
+// has it.
+const RoleClient Role = "client"
+
 // mayResume reports whether r may lift a suspension by the role `by`.
 func (r Role) mayResume(by Role) bool { return r.rank() >= by.rank() }
 

@@ -89,7 +89,7 @@ func (s *Server) setStatus(ctx context.Context, call *Call, c *Client, row *mode
 		if reason == "" {
 			reason = "the receiver has disabled the stream"
 		}
-		return s.store.DisableStream(ctx, key, reason, by)
+		return s.store.DisableDestination(ctx, c.TenantID, row.ID, reason, by)
 	}
 	if pause := q.Status == streamPaused; pause != row.Settings.Paused {
 		spec, _, err := (&streamRequest{}).change(c.tenant, row, false)

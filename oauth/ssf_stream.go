@@ -340,17 +340,12 @@ func cut(text string, most int) string {
 
 // streamActor is the actor of changes that a client makes to its streams.
 func streamActor(call *Call, c *Client) models.Actor {
-	return models.Actor{Name: "client " + c.ID, Role: models.RoleMachine, IP: call.IP}
-}
-
-// tenantOnly names a tenant only as the place of the objects in it.
-func tenantOnly(id string) settings.TenantSpec {
-	return settings.TenantSpec{ID: id, Place: settings.Place{Path: "tenants[0]", Written: settings.Written{}, Context: true}}
+	return models.Actor{Name: "client " + c.ID, Role: models.RoleClient, IP: call.IP}
 }
 
 // applyStream writes a stream by the rules of the configuration file.
 func (s *Server) applyStream(ctx context.Context, call *Call, c *Client, spec settings.DestinationSpec, keepSecret bool, check func(version string) error) error {
-	tenant := tenantOnly(c.TenantID)
+	tenant := settings.InTenant(c.TenantID)
 	tenant.EventDestinations = []settings.DestinationSpec{spec}
 	tooMany := false
 	_, err := s.store.Apply(ctx, []settings.TenantSpec{tenant}, s.keys, models.ApplyOptions{
@@ -420,7 +415,7 @@ func (s *Server) DeleteStream(w http.ResponseWriter, r *http.Request, call *Call
 		if _, _, err := s.storedStream(ctx, c, id); err != nil {
 			return err
 		}
-		_, err = s.store.Apply(ctx, []settings.TenantSpec{tenantOnly(c.TenantID)}, s.keys, models.ApplyOptions{
+		_, err = s.store.Apply(ctx, []settings.TenantSpec{settings.InTenant(c.TenantID)}, s.keys, models.ApplyOptions{
 			Remove: []models.Ref{{Kind: models.KindDestination, Tenant: c.TenantID, ID: id}}, Actor: streamActor(call, c),
 			Validate: func(tenants []settings.TenantSpec) settings.Faults {
 				return settings.ValidateTenants(tenants, s.registry.base)

@@ -15,6 +15,12 @@ type Place struct {
 	Context bool `yaml:"-"` // the tenant is named only for its contents, and must exist
 }
 
+// InTenant returns a document that names a tenant only as the place of what the caller
+// adds to it. The tenant must exist.
+func InTenant(id string) TenantSpec {
+	return TenantSpec{ID: id, Place: Place{Path: "tenants[0]", Written: Written{}, Context: true}}
+}
+
 // Located returns a copy of tenants in which every object has a path. An object
 // without a path gets the path of its position.
 func Located(tenants []TenantSpec) []TenantSpec {

@@ -44,7 +44,7 @@ func newDestinationsList(s *sharedFlags, tenant *string) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List the event destinations and how their deliveries fare",
+		Short: "List the event destinations and the state of their deliveries",
 		Long: `Lists the event destinations of the tenant.
 
 WAITING is how many events failed and wait for another attempt, DEAD how many were

@@ -18,12 +18,6 @@ import (
 	"github.com/latchkey/latchkey/settings/decode"
 )
 
-// inTenant returns a tenant to put one object into. The document gives the tenant no
-// settings of its own.
-func inTenant(tenant string) settings.TenantSpec {
-	return settings.TenantSpec{ID: tenant, Place: settings.Place{Path: "tenants[0]", Written: settings.Written{}, Context: true}}
-}
-
 // apply applies a document with one object, whose path is `at`, and reports whether it
 // created the object.
 func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settings.TenantSpec, o models.ApplyOptions) (created bool, err error) {

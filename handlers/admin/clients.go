@@ -191,7 +191,7 @@ func (s *Service) writeClient(ctx context.Context, c *Caller, tenant, id string,
 		b.Secret, b.Written["secret"], used = spare, true, spare
 	}
 	b.ID = id
-	wanted := inTenant(tenant)
+	wanted := settings.InTenant(tenant)
 	wanted.Clients = []settings.ClientSpec{b.ClientSpec}
 	created, err = s.apply(ctx, c, clientAt, wanted, models.ApplyOptions{Replace: true, KeepSecrets: true, Precondition: check})
 	return created, used, err
@@ -202,7 +202,7 @@ func (s *Service) DeleteClient(ctx context.Context, c *Caller, tenant, id string
 	if err := c.may(admins, tenant); err != nil {
 		return err
 	}
-	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Kind: models.KindClient, Tenant: tenant, ID: id}, p)
+	return s.remove(ctx, c, []settings.TenantSpec{settings.InTenant(tenant)}, models.Ref{Kind: models.KindClient, Tenant: tenant, ID: id}, p)
 }
 
 // NewSecret is a generated secret of a client.

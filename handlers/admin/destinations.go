@@ -231,7 +231,7 @@ func (s *Service) writeDestination(ctx context.Context, c *Caller, tenant, id st
 		b.Secret, b.Written["secret"], used = spare, true, spare
 	}
 	b.ID = id
-	wanted := inTenant(tenant)
+	wanted := settings.InTenant(tenant)
 	wanted.EventDestinations = []settings.DestinationSpec{b.DestinationSpec}
 	created, err = s.apply(ctx, c, destinationAt, wanted, models.ApplyOptions{Replace: true, KeepSecrets: true, Precondition: check})
 	return created, used, err
@@ -256,11 +256,8 @@ func (s *Service) DeleteDestination(ctx context.Context, c *Caller, tenant, id s
 	if err := c.may(admins, tenant); err != nil {
 		return err
 	}
-	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Kind: models.KindDestination, Tenant: tenant, ID: id}, p)
+	return s.remove(ctx, c, []settings.TenantSpec{settings.InTenant(tenant)}, models.Ref{Kind: models.KindDestination, Tenant: tenant, ID: id}, p)
 }
-
-// oldSecretFor is how long the previous secret of a webhook signs as well, by default.
-const oldSecretFor = 24 * time.Hour
 
 // NewDestinationSecret generates a new secret for a webhook.
 func (s *Service) NewDestinationSecret(ctx context.Context, c *Caller, tenant, id string, body []byte) (*NewSecret, error) {
@@ -282,7 +279,7 @@ func (s *Service) NewDestinationSecret(ctx context.Context, c *Caller, tenant, i
 	case stored.Row.Settings.Type != settings.DestinationWebhook:
 		return nil, conflict("not_a_webhook", "Only webhooks have a secret that the server generates")
 	}
-	old := oldSecretFor
+	old := models.OldSecretFor
 	if b.PreviousUntil != nil {
 		old = b.PreviousUntil.From(s.Store.Now()).Sub(s.Store.Now())
 	}
@@ -319,11 +316,7 @@ func (s *Service) TestDestination(ctx context.Context, c *Caller, tenant, id str
 	if stored.Row.Settings.Type == settings.DestinationPoll {
 		return nil, conflict("polled", "The receiver of set_poll calls the server: it can request a verification event itself")
 	}
-	attempt, accepted := s.OAuth.Deliverer().Test(ctx, &stored.Row)
-	d := newAttempt(attempt)
-	if d.State = "failed"; accepted {
-		d.State = "delivered"
-	}
+	d := newAttempt(s.OAuth.Deliverer().Test(ctx, &stored.Row))
 	return &d, nil
 }
 

@@ -135,7 +135,7 @@ func (s *Service) writeIssuer(ctx context.Context, c *Caller, tenant, id string,
 		}
 	}
 	b.ID = id
-	wanted := inTenant(tenant)
+	wanted := settings.InTenant(tenant)
 	wanted.TrustedIssuers = []settings.IssuerSpec{b.IssuerSpec}
 	return s.apply(ctx, c, issuerAt, wanted, models.ApplyOptions{Replace: true, KeepSecrets: true, Precondition: check})
 }
@@ -145,5 +145,5 @@ func (s *Service) DeleteIssuer(ctx context.Context, c *Caller, tenant, id string
 	if err := c.may(admins, tenant); err != nil {
 		return err
 	}
-	return s.remove(ctx, c, []settings.TenantSpec{inTenant(tenant)}, models.Ref{Kind: models.KindIssuer, Tenant: tenant, ID: id}, p)
+	return s.remove(ctx, c, []settings.TenantSpec{settings.InTenant(tenant)}, models.Ref{Kind: models.KindIssuer, Tenant: tenant, ID: id}, p)
 }

@@ -143,7 +143,7 @@ func (s *Service) changeUser(ctx context.Context, c *Caller, tenant, sub string,
 		return nil, false, err
 	}
 	b.Sub = sub
-	wanted := inTenant(tenant)
+	wanted := settings.InTenant(tenant)
 	wanted.Users = []settings.UserSpec{b.UserSpec}
 	if faults := settings.ValidateTenants([]settings.TenantSpec{wanted}, s.BaseURL); len(faults) > 0 {
 		return nil, false, invalidBody(userAt, faults)

@@ -100,7 +100,7 @@ func callEveryDestinationOperation(t *testing.T, d *deployment, ok func(status i
 		t.Errorf("redelivering what was given up: %s", a.Body)
 	}
 	ok(200, "POST", all+"/made/redeliver?since="+url.QueryEscape(now.Add(-time.Hour).Format(time.RFC3339)), nil)
-	if err := d.Store.DisableDestination(t.Context(), "default", "made", "the receiver answered 410"); err != nil {
+	if err := d.Store.DisableDestination(t.Context(), "default", "made", "the receiver answered 410", models.ServerActor); err != nil {
 		t.Fatal(err)
 	}
 	if a := ok(200, "GET", all+"/made", nil); a.JSON["status"].(object)["state"] != "disabled" {

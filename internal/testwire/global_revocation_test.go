@@ -422,7 +422,7 @@ func TestManyWrongRevocationTokensAreThrottled(t *testing.T) {
 	})
 }
 
-// With the database away, nobody is told that a user was signed out.
+// While the database is unavailable, the server confirms no sign-out.
 func TestARevocationIsNotConfirmedDuringAnOutage(t *testing.T) {
 	eachRevokingDeployment(t, func(t *testing.T, d *testserver.Deployment) {
 		d.SignIn("alice")

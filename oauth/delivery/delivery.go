@@ -579,7 +579,7 @@ func (d *Deliverer) disable(l *line, cause string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), attemptTimeout)
 	defer cancel()
 	l.cancel()
-	if err := d.store.DisableDestination(ctx, l.q.key.Tenant, l.q.key.ID, cause); err != nil {
+	if err := d.store.DisableDestination(ctx, l.q.key.Tenant, l.q.key.ID, cause, models.ServerActor); err != nil {
 		d.o.Log.Warn("could not disable an event destination whose receiver answered 410", "tenant", l.q.key.Tenant, "destination", l.q.key.ID, "error", err)
 		return
 	}
@@ -644,14 +644,13 @@ func (d *Deliverer) entryID(ctx context.Context, e models.ListedEvent) (string, 
 
 // Test makes one attempt at a destination with an event that is not in the log, and
 // returns what came of it.
-func (d *Deliverer) Test(ctx context.Context, row *models.Destination) (models.Attempt, bool) {
+func (d *Deliverer) Test(ctx context.Context, row *models.Destination) models.Attempt {
 	now := d.store.Now()
 	e := models.ListedEvent{ID: models.EventFrom(now), Event: models.Event{
 		At: now, TenantID: row.TenantID, Type: models.EventVerification, Details: map[string]any{"destination": row.ID, "state": "test"},
 	}}
 	copy(e.ID[8:], rand.Text())
-	out := d.attempt(ctx, row, e, 1)
-	return out.Attempt, out.accepted
+	return d.attempt(ctx, row, e, 1).Attempt
 }
 
 // Status is how one destination fares at the node that delivers.

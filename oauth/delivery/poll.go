@@ -43,7 +43,7 @@ func (d *Deliverer) Acknowledge(ctx context.Context, row *models.Destination, ac
 		case failed:
 			p.Refused = append(p.Refused, models.Delivery{
 				Event: e.ID, SessionID: e.SessionID, Type: e.Delivered(),
-				Error: "the receiver refused the event" + ": " + printable([]byte(why.Err+": "+why.Description)),
+				Error: "the receiver refused the event: " + printable([]byte(why.Err+": "+why.Description)),
 			})
 		default:
 			p.Accepted = append(p.Accepted, e.ID)

@@ -333,7 +333,7 @@ func (q *queue) progress(horizon models.EventID) (p models.DeliveryProgress, cha
 		return p, false
 	}
 	p.State = models.DeliveryState{
-		DestinationKey: q.key, ToldTo: q.toldTo, Accepted: slices.SortedFunc(maps.Keys(q.accepted), func(a, b models.EventID) int { return slices.Compare(a[:], b[:]) }),
+		DestinationKey: q.key, ToldTo: q.toldTo, Accepted: slices.Collect(maps.Keys(q.accepted)),
 		FailingSince: q.failingSince, LastError: q.lastError, Recent: slices.Clone(q.recent), Revision: q.revision,
 	}
 	for id := range q.put {
