@@ -3,6 +3,8 @@ package testevents
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -265,6 +267,40 @@ func TestRedirectsAreNotFollowedAndPrivateAnswersNotKept(t *testing.T) {
 	text, err := json.Marshal(state)
 	if err != nil || strings.Contains(string(text), "network inside") || strings.Contains(d.Log.String(), "network inside") {
 		t.Errorf("the answer of a private address is kept: %s", text)
+	}
+}
+
+// What is not HTTP is not shown either: net/http quotes it in its errors.
+func TestTheBannerOfAPrivateServiceIsNotShown(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, "SSH-2.0-inside\r\n")
+			conn.Close()
+		}
+	}()
+	r := newReceiver(t)
+	d := deployed(t, testdb.SQLite(t), r.webhook("hooks", only("session.created"), func(d *settings.DestinationSpec) {
+		d.URL = "http://" + listener.Addr().String()
+	}))
+	d.SignIn("alice")
+	var state *models.DeliveryState
+	until(t, "an attempt is stored", func() bool {
+		var err error
+		state, err = d.Store.DeliveryState(t.Context(), models.DestinationKey{Tenant: "default", ID: "hooks"})
+		return err == nil && state.LastError != ""
+	})
+	if text, err := json.Marshal(state); err != nil || strings.Contains(string(text), "SSH") || strings.Contains(d.Log.String(), "SSH-2.0") {
+		t.Errorf("the banner is kept: %s", text)
 	}
 }
 

@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -176,13 +176,15 @@ func sign(secret, id string, at time.Time, body []byte) (string, error) {
 	return hook.Sign(id, at, body)
 }
 
-// describe returns the error of a request without addresses, and without the URL,
-// which may have a password of the receiver in its query.
+// describe returns the error of a request in words of its own: those of net/http and
+// crypto/tls contain addresses, the URL, which may have a password in its query, and
+// what the receiver has sent.
 func describe(err error) string {
 	var timeout net.Error
 	var name *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var plain tls.RecordHeaderError
 	var operation *net.OpError
-	var outer *url.Error
 	switch {
 	case errors.Is(err, fetch.ErrNotAllowed):
 		return "the address is private, which allow_private_addresses would have to allow"
@@ -190,15 +192,16 @@ func describe(err error) string {
 		return "the receiver did not answer within 10 s"
 	case errors.As(err, &name):
 		return "the name of the receiver cannot be resolved"
+	case errors.As(err, &certificate):
+		return "the certificate of the receiver cannot be verified"
+	case errors.As(err, &plain):
+		return "the receiver does not use TLS"
 	case errors.As(err, &operation) && operation.Op == "dial":
 		return "cannot connect to the receiver"
-	case errors.As(err, &outer):
-		err = outer.Err
-	}
-	if errors.As(err, &operation) {
+	case errors.As(err, &operation), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "the connection to the receiver broke"
 	}
-	return "the request failed: " + printable([]byte(err.Error()))
+	return "the receiver sent no valid HTTP answer"
 }
 
 // isPublic reports whether a connection leads to a public address.

@@ -77,11 +77,11 @@ func (d *Deliverer) SecurityEvent(ctx context.Context, row *models.Destination, 
 	return d.o.Sign(ctx, e.TenantID, claims)
 }
 
-func current(details map[string]any) any {
-	if acr, has := details["acr"]; has {
-		return acr
-	}
-	return "raised"
+// current returns the class that a step-up has reached; "0" is none (OpenID Connect
+// Core 1.0 §2).
+func current(details map[string]any) string {
+	acr, _ := details["acr"].(string)
+	return cmp.Or(acr, "0")
 }
 
 // Audience returns the aud of the tokens of a destination.
