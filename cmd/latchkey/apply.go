@@ -72,7 +72,8 @@ shared_secret_file name, and ignores the other settings. It needs an admin key: 
 LATCHKEY_ADMIN_KEY, or in the file of --key-file. --prune then removes nothing
 outside the tenants of the key. The server, not this machine, fetches the keys, and
 only of the trusted issuers that change; a dry run fetches none. The command does not
-list what is suspended.`,
+list what is suspended: run "latchkey suspend --list". --reset-revision is not
+available, because it concerns the file that "latchkey serve" reads.`,
 		Example: `  latchkey apply -f latchkey.yaml --dry-run
   latchkey apply -f latchkey.yaml
   latchkey apply -c latchkey.yaml -f other.yaml
@@ -86,7 +87,7 @@ list what is suspended.`,
 			case err != nil:
 				return err
 			case client != nil && reset:
-				return errors.New("--reset-revision works on the database only: run it on the server, without --server")
+				return errors.New("--reset-revision needs the file that \"latchkey serve\" reads: run it on the server, without --server")
 			case client != nil:
 				if file == "" {
 					file = s.path

@@ -44,7 +44,8 @@ id that is not in use yet can be suspended too.` + remoteHelp,
   latchkey suspend user alice --tenant acme
   latchkey suspend issuer https://auth.example.com --dry-run
   latchkey suspend client web --server https://admin.example.com --key-file admin-key
-  latchkey suspend --list`,
+  latchkey suspend --list
+  latchkey suspend --list --tenant acme --server https://admin.example.com --key-file admin-key`,
 		Args: kindAndID(&list),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var ref models.Ref
@@ -59,7 +60,10 @@ id that is not in use yet can be suspended too.` + remoteHelp,
 			}
 			return s.either(cmd, func(client *admin.Client) error {
 				if list {
-					return errors.New("--list works on the database only: run it on the server, without --server")
+					if !cmd.Flags().Changed("tenant") {
+						tenant = ""
+					}
+					return listSuspensionsRemotely(cmd, client, tenant)
 				}
 				return s.suspendRemotely(cmd, client, ref, admin.SuspendOptions{Reason: reason, DryRun: dryRun})
 			}, func() error {
@@ -311,11 +315,16 @@ func listSuspensions(cmd *cobra.Command, store *models.Store, roots *keys.Roots,
 	if err != nil {
 		return err
 	}
+	return printSuspensions(cmd.OutOrStdout(), list)
+}
+
+// printSuspensions prints a table of suspensions.
+func printSuspensions(out io.Writer, list []models.Suspension) error {
 	if len(list) == 0 {
-		fmt.Fprintln(cmd.OutOrStdout(), "Nothing is suspended.")
+		fmt.Fprintln(out, "Nothing is suspended.")
 		return nil
 	}
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TENANT\tKIND\tID\tSINCE\tBY\tREASON")
 	for _, s := range list {
 		id := printable(s.ID)

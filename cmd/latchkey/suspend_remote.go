@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -35,12 +36,30 @@ func (s *sharedFlags) suspendRemotely(cmd *cobra.Command, client *admin.Client, 
 	return nil
 }
 
+// listSuspensionsRemotely lists the suspensions over the admin API.
+func listSuspensionsRemotely(cmd *cobra.Command, client *admin.Client, tenant string) error {
+	var list []models.Suspension
+	for one, err := range client.Suspensions(cmd.Context(), tenant) {
+		if err != nil {
+			return err
+		}
+		digest, err := hex.DecodeString(one.Digest)
+		if err != nil {
+			return fmt.Errorf("the server sent a digest that is not hexadecimal: %w", err)
+		}
+		s := suspension(timeOf(one.SuspendedAt), one.SuspendedBy, one.Reason)
+		s.TenantID, s.Kind, s.ID, s.IDDigest, s.Exists, s.FollowsURL = one.Tenant, string(one.Kind), one.ID, digest, one.Exists, one.SuspendedAs
+		list = append(list, s)
+	}
+	return printSuspensions(cmd.OutOrStdout(), list)
+}
+
 // resumeRemotely resumes over the admin API.
 func (s *sharedFlags) resumeRemotely(cmd *cobra.Command, client *admin.Client, ref models.Ref) error {
 	done, err := client.Resume(cmd.Context(), targetOf(ref))
 	switch {
 	case hasCode(err, "not_suspended"):
-		return fmt.Errorf("%s is not suspended", describe(ref))
+		return fmt.Errorf("%s is not suspended; run latchkey suspend --list to see the suspensions", describe(ref))
 	case err != nil:
 		return s.absent(err, "there is no tenant %q", ref.Tenant)
 	case done.Lifted == nil:

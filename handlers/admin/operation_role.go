@@ -29,7 +29,7 @@ var operationRoles = map[string]roles{
 	"patch-event-destination": admins, "delete-event-destination": admins, "new-event-destination-secret": admins,
 	"enable-event-destination": admins, "test-event-destination": admins, "list-deliveries": readers, "redeliver": admins,
 	"get-self": everyone, "list-admin-keys": owners, "create-admin-key": owners, "revoke-admin-key": owners,
-	"explain": support, "apply": admins, "export": admins,
+	"list-suspensions": everyone, "explain": support, "apply": admins, "export": admins,
 }
 
 // names returns the roles as the document lists them.

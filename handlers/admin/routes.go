@@ -564,6 +564,19 @@ func (a *api) suspensionRoutes() {
 	suspension[ClientPath](a, "clients", "/tenants/{tenant}/clients/{client}", "client")
 	suspension[IssuerPath](a, "trusted issuers", "/tenants/{tenant}/trusted-issuers/{issuer}", "trusted-issuer")
 	suspension[UserPath](a, "users", "/tenants/{tenant}/users/{sub}", "user")
+	type list struct {
+		PageQuery
+		Tenant string `query:"tenant" maxLength:"63" doc:"Only suspensions in this tenant, which need not exist; default: in all tenants of the key"`
+	}
+	op := operation("GET", "/suspensions", "list-suspensions", "configuration", "List what is suspended, the oldest suspension first", http.StatusNotFound)
+	route(a, op, func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedSuspension], error) {
+		p, err := page(in.Cursor, in.Limit, "")
+		if err != nil {
+			return nil, err
+		}
+		l, err := a.Suspensions(ctx, c, in.Tenant, p)
+		return &listAnswer[ListedSuspension]{l}, err
+	})
 }
 
 func (p TenantPath) ref() models.Ref {

@@ -30,7 +30,7 @@ var mayCall = map[string]string{
 	"list-signing-keys": "oav", "rotate-signing-key": "oa", "retire-signing-key": "oa",
 	"list-events": "oav", "follow-events": "oav", "list-deployment-events": "o", "get-stats": "oav",
 	"get-self": "oasv", "list-admin-keys": "o", "create-admin-key": "o", "revoke-admin-key": "o",
-	"explain": "oas", "apply": "oa", "export": "oa", "mint-client-token": "oa",
+	"list-suspensions": "oasv", "explain": "oas", "apply": "oa", "export": "oa", "mint-client-token": "oa",
 }
 
 func TestEachRoleMayCallOnlyItsOperations(t *testing.T) {
@@ -116,6 +116,14 @@ func TestAKeyOfOneTenantSeesNoOther(t *testing.T) {
 		if list := export.JSON["tenants"].([]any); len(list) != 1 || strings.Contains(string(export.Body), `"default"`) {
 			t.Errorf("the export of a key of one tenant: %s", export.Body)
 		}
+		for _, tenant := range []string{"acme", "default"} {
+			want(t, 200, d.call(t, d.owner, "POST", "/tenants/"+tenant+"/users/nobody/suspend", nil))
+		}
+		suspensions := want(t, 200, d.call(t, d.onlyAcme, "GET", "/suspensions", nil))
+		if list := suspensions.JSON["items"].([]any); len(list) != 1 || list[0].(object)["tenant"] != "acme" {
+			t.Errorf("the suspensions of a key of one tenant: %s", suspensions.Body)
+		}
+		wantProblem(t, "suspensions of another tenant", 404, "not_found", d.call(t, d.onlyAcme, "GET", "/suspensions?tenant=default", nil))
 		a := want(t, 200, d.call(t, d.onlyAcme, "GET", "/stats", nil))
 		if strings.Contains(string(a.Body), `"default"`) {
 			t.Errorf("the numbers of a key of one tenant: %s", a.Body)

@@ -175,6 +175,12 @@ func TestEveryOperationSendsItsRequest(t *testing.T) {
 			_, err := c.Suspend(ctx, admin.Target{Kind: admin.KindTrustedIssuer, Tenant: "acme", ID: "https://a.example"}, admin.SuspendOptions{DryRun: true})
 			return err
 		},
+		"GET /admin/v1/suspensions?limit=500&tenant=acme": func(ctx context.Context, c *admin.Client) error {
+			for _, err := range c.Suspensions(ctx, "acme") {
+				return err
+			}
+			return nil
+		},
 		"POST " + at + "/users/al/resume": func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Resume(ctx, admin.Target{Kind: admin.KindUser, Tenant: "acme", ID: "al"})
 			return err

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"iter"
 	"net/http"
 	"time"
 )
@@ -84,4 +85,25 @@ func (c *Client) suspension(ctx context.Context, target Target, verb string, bod
 		return nil, err
 	}
 	return s, nil
+}
+
+// ListedSuspension is one suspension in a list.
+type ListedSuspension struct {
+	Tenant      string     `json:"tenant"`
+	Kind        Kind       `json:"kind"`
+	ID          string     `json:"id,omitempty"`           // empty for a user who does not exist, of whom only a digest is stored
+	Digest      string     `json:"digest,omitempty"`       // if ID is empty: the beginning of the digest
+	Exists      bool       `json:"exists"`                 // if false, it is suspended when it is created
+	SuspendedAs string     `json:"suspended_as,omitempty"` // the URL that a trusted issuer had when it was suspended
+	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
+	SuspendedBy string     `json:"suspended_by,omitempty"` // empty: unknown
+	Reason      string     `json:"reason,omitempty"`
+}
+
+// Suspensions returns what is suspended in a tenant or, if tenant is empty, in all
+// tenants of the client's key, oldest first.
+func (c *Client) Suspensions(ctx context.Context, tenant string) iter.Seq2[ListedSuspension, error] {
+	query := pageValues(500, "")
+	setParam(query, "tenant", tenant)
+	return allPages[ListedSuspension](ctx, c.c, []string{"suspensions"}, query)
 }
