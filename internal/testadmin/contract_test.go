@@ -237,6 +237,16 @@ func callEveryOperation(t *testing.T, d *deployment) {
 		ok(200, "POST", "/apply?dry_run=true", string(a.Body), contentType(kind))
 	}
 	ok(200, "GET", "/export?for_new_database=true", nil)
+	ok(200, "POST", tenant+"/users/nobody/suspend", object{"reason": "an exercise"})
+	ok(200, "POST", tenant+"/trusted-issuers/"+entry+"/suspend", nil)
+	ok(200, "POST", tenant+"/trusted-issuers/"+url.PathEscape(d.Issuer.URL)+"/suspend", nil)
+	ok(200, "POST", tenant+"/trusted-issuers/"+entry+"/resume", nil)
+	ok(200, "PATCH", tenant+"/trusted-issuers/"+entry, object{"issuer": "https://moved.example.com"})
+	a = ok(200, "GET", "/suspensions?limit=1&tenant=default", nil)
+	ok(200, "GET", "/suspensions?limit=1&tenant=default&cursor="+a.Text("next_cursor"), nil)
+	ok(200, "GET", "/suspensions", nil)
+	ok(200, "PATCH", tenant+"/trusted-issuers/"+entry, object{"issuer": d.Issuer.URL})
+	ok(200, "POST", tenant+"/trusted-issuers/"+url.PathEscape(d.Issuer.URL)+"/resume", nil)
 	ok(200, "POST", "/apply?replace=true", object{"revision": 1, "tenants": []object{{"id": "acme", "clients": []object{
 		{"id": "web", "auth": "none", "grants": []string{"token-exchange"}, "name": "Applied"},
 		{"id": "loose", "auth": "none", "grants": []string{"token-exchange", "refresh"}, "access_token_ttl": "1h"},
@@ -345,6 +355,8 @@ func provokeCommonErrors(t *testing.T, d *deployment) {
 			refused(404, "not_found", d.onlyAcme, path, object{"tenants": []object{{"id": "default"}}})
 		case op.id == "export", op.id == "get-stats":
 			refused(404, "not_found", d.owner, path+"?tenant=nowhere", nil)
+		case op.id == "list-suspensions":
+			refused(404, "not_found", d.onlyAcme, path+"?tenant=default", nil)
 		case strings.Contains(op.path, "{"):
 			refused(404, "not_found", d.owner, path, body)
 		}
@@ -519,6 +531,58 @@ func TestADatabaseOutageMatchesTheDocument(t *testing.T) {
 			t.Errorf("%s: no Retry-After", op.id)
 		}
 	}
+}
+
+// readNothingElse lists the operations that read only the admin key.
+var readNothingElse = []string{"get-self", "list-admin-keys", "create-admin-key", "revoke-admin-key"}
+
+func TestAnUnexpectedErrorIsAProblemWithoutItsCause(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		v := pathValues(t, d)
+		d.Clock.Advance(time.Minute) // the deployment reads its configuration again
+		hide := func(keep string) {
+			db := testserver.OpenDatabase(t, d.DatabaseURL)
+			defer db.Close()
+			for _, table := range d.Tables() {
+				if table == keep || strings.HasPrefix(table, "hidden_") {
+					continue
+				}
+				if _, err := db.ExecContext(t.Context(), "ALTER TABLE "+table+" RENAME TO hidden_"+table); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		call := func(op operation) *testserver.Answer {
+			query, body := requiredInput(op.id)
+			if op.id == "apply" { // an empty document reads nothing
+				body = object{"tenants": []object{{"id": "acme"}}}
+			}
+			return d.call(t, d.owner, op.method, strings.TrimPrefix(fillPath(op.path, v), "/admin/v1")+query, body)
+		}
+		isServerError := func(op operation, a *testserver.Answer) {
+			t.Helper()
+			wantProblem(t, op.id, 500, "server_error", a)
+			const text = `{"title":"Internal Server Error","status":500,"code":"server_error","detail":"The server encountered an unexpected condition"}`
+			if strings.TrimSpace(string(a.Body)) != text {
+				t.Errorf("%s shows %s", op.id, a.Body)
+			}
+			if log := d.Log.Take(); !strings.Contains(log, "no such table") && !strings.Contains(log, "does not exist") {
+				t.Errorf("%s: the cause is not in the log: %s", op.id, log)
+			}
+		}
+		hide("admin_keys") // so that the key is accepted, and the operation itself fails
+		for _, op := range theDocument().operations {
+			if !slices.Contains(readNothingElse, op.id) {
+				d.Log.Take()
+				isServerError(op, call(op))
+			}
+		}
+		hide("")
+		for _, op := range theDocument().operations {
+			d.Log.Take()
+			isServerError(op, call(op))
+		}
+	})
 }
 
 func TestPathsOutsideTheDocumentAreProblems(t *testing.T) {

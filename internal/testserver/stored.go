@@ -8,6 +8,38 @@ import (
 	"testing"
 )
 
+// Tables returns the names of the tables in the database.
+func (d *Deployment) Tables() []string {
+	d.T.Helper()
+	db := OpenDatabase(d.T, d.DatabaseURL)
+	defer db.Close()
+	return tablesIn(d.T, db, d.DatabaseURL)
+}
+
+func tablesIn(t testing.TB, db *sql.DB, url string) (tables []string) {
+	t.Helper()
+	list := "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+	if strings.HasPrefix(url, "sqlite:") {
+		list = "SELECT name FROM sqlite_master WHERE type = 'table'"
+	}
+	names, err := db.Query(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer names.Close()
+	for names.Next() {
+		var name string
+		if err := names.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		tables = append(tables, name)
+	}
+	if err := names.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return tables
+}
+
 // Stored returns every row of the database, or of the named tables: one line each,
 // sorted, with bytes in hexadecimal.
 func (d *Deployment) Stored(tables ...string) string {
@@ -15,25 +47,7 @@ func (d *Deployment) Stored(tables ...string) string {
 	db := OpenDatabase(d.T, d.DatabaseURL)
 	defer db.Close()
 	if tables == nil {
-		list := "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
-		if strings.HasPrefix(d.DatabaseURL, "sqlite:") {
-			list = "SELECT name FROM sqlite_master WHERE type = 'table'"
-		}
-		names, err := db.Query(list)
-		if err != nil {
-			d.T.Fatal(err)
-		}
-		defer names.Close()
-		for names.Next() {
-			var name string
-			if err := names.Scan(&name); err != nil {
-				d.T.Fatal(err)
-			}
-			tables = append(tables, name)
-		}
-		if err := names.Err(); err != nil {
-			d.T.Fatal(err)
-		}
+		tables = tablesIn(d.T, db, d.DatabaseURL)
 	}
 	var lines []string
 	for _, table := range tables {
