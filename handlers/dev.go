@@ -1,9 +1,10 @@
 package handlers
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"html/template"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,18 +16,52 @@ import (
 	"github.com/latchkey/latchkey/oauth"
 )
 
-//go:embed dev.html
-var devHTML string
+var (
+	//go:embed dev.html
+	devHTML string
+	//go:embed console/static
+	devStatic embed.FS // the start page looks like the console, and works without it
 
-var devPage = template.Must(template.New("dev").Parse(devHTML))
+	devPage = template.Must(template.New("dev").Parse(devHTML))
+)
 
-// devHome serves GET /, in development only: a page that explains what to do next.
+// devPolicy is the Content-Security-Policy of the start page.
+const devPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// devView is the content of the start page.
+type devView struct {
+	Issuer  string
+	Admin   bool // the admin API is at this address
+	Console bool // the console is at this address
+	Steps   []devStep
+}
+
+// serveDev adds what development mode has.
+func (e *edge) serveDev(r *gin.Engine) {
+	public(r, "/", e.devHome)
+	public(r, "/dev/static/:file", devFile)
+	r.POST("/dev/client-token", e.devClientToken)
+}
+
+// devHome serves GET /, in development only: a page that explains what runs here and
+// what to do next.
 func (e *edge) devHome(c *gin.Context) {
-	c.Header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	managed := e.Admin != nil && e.AdminHere
+	c.Header("Content-Security-Policy", devPolicy)
 	c.Header("Content-Type", "text/html; charset=utf-8")
-	if err := devPage.Execute(c.Writer, e.Issuer); err != nil {
+	if err := devPage.Execute(c.Writer, devView{e.Issuer, managed, false, devSteps(e.Issuer)}); err != nil {
 		c.Error(err)
 	}
+}
+
+// devFile serves a file of the start page.
+func devFile(c *gin.Context) {
+	name := "console/static/" + c.Param("file")
+	if _, err := fs.Stat(devStatic, name); err != nil {
+		notFound(c)
+		return
+	}
+	c.FileFromFS(name, http.FS(devStatic))
 }
 
 // devRequest is a request for a client token of the demo issuer.

@@ -95,8 +95,7 @@ func New(c Config) (http.Handler, error) {
 	}
 
 	if c.DevIssuer != nil {
-		public(r, "/", e.devHome)
-		r.POST("/dev/client-token", e.devClientToken)
+		e.serveDev(r)
 	}
 	return r, nil
 }

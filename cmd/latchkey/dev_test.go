@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"html"
 	"io/fs"
 	"net"
 	"net/http"
@@ -101,17 +102,44 @@ func TestDevServesAStartPage(t *testing.T) {
 	t.Parallel()
 	s := startDev(t, filepath.Join(t.TempDir(), "data"))
 	page := s.do(http.MethodGet, "/", "")
-	if page.status != 200 || !strings.Contains(page.body, "curl -s -d sub=bob "+s.url+"/dev/client-token") ||
-		!strings.HasPrefix(page.header.Get("Content-Type"), "text/html") || page.header.Get("Content-Security-Policy") == "" {
+	if page.status != 200 || !strings.HasPrefix(page.header.Get("Content-Type"), "text/html") || page.header.Get("Content-Security-Policy") == "" {
 		t.Errorf("%d %v %s", page.status, page.header, page.body)
 	}
-	for _, link := range regexp.MustCompile(`href="(/[^"]*)"`).FindAllStringSubmatch(page.body, -1) {
+	for _, link := range regexp.MustCompile(`(?:href|src)="(/[^"]*)"`).FindAllStringSubmatch(page.body, -1) {
 		if a := s.do(http.MethodGet, link[1], ""); a.status != 200 {
 			t.Errorf("%s: %d", link[1], a.status)
 		}
 	}
+	if a := s.do(http.MethodGet, "/dev/static/console.css", ""); !strings.HasPrefix(a.header.Get("Content-Type"), "text/css") {
+		t.Errorf("the style sheet has the type %s", a.header.Get("Content-Type"))
+	}
+	for _, path := range []string{"/dev/static/", "/dev/static/..", "/dev/static/console.go"} {
+		if a := s.do(http.MethodGet, path, ""); a.status != 404 {
+			t.Errorf("%s: %d", path, a.status)
+		}
+	}
 	if got := runPrinted(t, "sh", s.printed()); len(got.answers) != 1 || s.exchangeAt("demo-web", got.answers[0].text("client_token")).status != 200 {
 		t.Errorf("the commands at the end printed %+v", got)
+	}
+}
+
+func TestTheStepsOnTheStartPageWork(t *testing.T) {
+	t.Parallel()
+	s := startDev(t, filepath.Join(t.TempDir(), "data"))
+	script := "set -eu\n"
+	for _, step := range regexp.MustCompile(`(?s)<pre[^>]*><code[^>]*>(.*?)</code>`).FindAllStringSubmatch(s.do(http.MethodGet, "/", "").body, -1) {
+		script += html.UnescapeString(step[1]) + "\n"
+	}
+	cmd := exec.CommandContext(t.Context(), "sh")
+	cmd.Stdin = strings.NewReader(script)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	for _, want := range []string{`"access_token":"eyJ`, `"sub":"alice"`, `"plan":"pro"`, "the same refresh token", `"latchkey_reason":"session_ended"`} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the steps print no %s:\n%s", want, out)
+		}
 	}
 }
 
