@@ -20,17 +20,28 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func main() {
 	origins := flag.String("origin", "", "origins of the browser app of the client web, separated by commas")
 	database := flag.String("database", "", "URL of a database to use; default: a SQLite file that goes with the process")
+	ttl := flag.Duration("access-token-ttl", 0, "how long access tokens of the client web are valid; default: the server's default")
+	statusList := flag.Bool("status-list", false, "access tokens of the client web name an entry of a status list")
 	flag.Parse()
-	run(*database, *origins, os.Stdin, os.Stdout)
+	web := testserver.Web()
+	if *origins != "" {
+		web.Origins = strings.Split(*origins, ",")
+	}
+	if *ttl > 0 {
+		web.AccessTokenTTL = testserver.Duration(*ttl)
+	}
+	web.StatusList = *statusList
+	run(*database, web, os.Stdin, os.Stdout)
 }
 
-// run serves until stdin ends.
-func run(database, origins string, stdin io.Reader, stdout io.Writer) {
+// run serves until stdin ends. web is the client of the browser app.
+func run(database string, web settings.ClientSpec, stdin io.Reader, stdout io.Writer) {
 	p := &process{}
 	defer p.end()
 	if database == "" {
@@ -40,10 +51,6 @@ func run(database, origins string, stdin io.Reader, stdout io.Writer) {
 	issuer := testserver.NewIssuer(p, clock)
 	server := testserver.New(p, testserver.Options{DatabaseURL: database, Clock: clock, Run: true, Wrap: network.Wrap})
 	p.Cleanup(network.Release)
-	web := testserver.Web()
-	if origins != "" {
-		web.Origins = strings.Split(origins, ",")
-	}
 	server.Apply(testserver.Tenant("default", issuer, web, testserver.Backend()))
 	control := &control{server: server, issuer: issuer, network: network}
 	started := map[string]string{"issuer": server.URL, "client_id": web.ID, "control": control.listen(p)}

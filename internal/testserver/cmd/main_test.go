@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/latchkey/latchkey/internal/testserver"
 )
 
 // started is a test server in this process, with its first session.
@@ -27,7 +29,7 @@ func start(t *testing.T) *started {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		run("", "https://app.example.com", in, stdout)
+		run("", testserver.Web(), in, stdout)
 	}()
 	t.Cleanup(func() {
 		_ = stop.Close()
