@@ -1,0 +1,22 @@
+/** The claims of an access token. */
+export type Claims = Readonly<Record<string, unknown>>
+
+/**
+ * Returns the claims of a JWT without a check of its signature, or no claims if it is not a JWT. The
+ * token came from the token endpoint, and the client only shows what it says.
+ */
+export function unverifiedClaims(token: string): Claims {
+  try {
+    const text = atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))
+    const claims: unknown = JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (c) => c.charCodeAt(0))))
+    return typeof claims === 'object' && claims !== null ? (claims as Claims) : {}
+  } catch {
+    return {}
+  }
+}
+
+/** Returns a claim that is a number, or 0. */
+export function numberClaim(claims: Claims, name: string): number {
+  const value = claims[name]
+  return typeof value === 'number' ? value : 0
+}

@@ -1,0 +1,120 @@
+import { LatchkeyError, unavailable } from './error.js'
+
+/** `fetch`, as far as the SDK uses it. */
+export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
+
+const MAX_RESPONSE = 1 << 20
+
+/**
+ * Sends requests to the issuer and reads the responses. Its errors are of two kinds: a refusal by the
+ * server itself, and `unavailable` for everything that may come from something in between, such as a
+ * proxy or a captive portal.
+ */
+export class Endpoint {
+  readonly #issuer: string
+  readonly #fetch: Fetch
+  /** Bounds each request, in milliseconds. */
+  readonly #timeout: number
+
+  constructor(issuer: string, fetch: Fetch, timeout: number) {
+    checkIssuer(issuer)
+    this.#issuer = issuer
+    this.#fetch = fetch
+    this.#timeout = timeout
+  }
+
+  /** Posts a form. Values that are undefined are left out. */
+  post(path: string, form: Readonly<Record<string, string | readonly string[] | undefined>>, init?: { keepalive: boolean }): Promise<unknown> {
+    const body = new URLSearchParams()
+    for (const [name, value] of Object.entries(form)) {
+      for (const one of value === undefined ? [] : [value].flat()) body.append(name, one)
+    }
+    return this.send(path, { method: 'POST', body, ...init })
+  }
+
+  /** Sends a request and returns the JSON of the response, or undefined if it is empty. */
+  async send(path: string, init: RequestInit & { headers?: Record<string, string> }): Promise<unknown> {
+    if (isOffline()) throw unavailable('the device is offline')
+    const abort = new AbortController()
+    const timer = setTimeout(() => abort.abort(), this.#timeout)
+    try {
+      const response = await this.#fetch(this.#issuer + path, {
+        cache: 'no-store',
+        credentials: 'omit',
+        redirect: 'error',
+        ...init,
+        headers: new Headers([['accept', 'application/json'], ...Object.entries(init.headers ?? {})]),
+        signal: abort.signal,
+      })
+      return read(path, response, await response.text())
+    } catch (error) {
+      if (error instanceof LatchkeyError) throw error
+      throw unavailable(abort.signal.aborted ? `no response from ${pathOf(path)} in time` : `request to ${pathOf(path)} failed`, { cause: error })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+function read(path: string, response: Response, text: string): unknown {
+  const { status } = response
+  if ((status === 200 || status === 204) && text === '') return undefined
+  let json: Partial<Record<string, unknown>> | undefined
+  if (/^application\/json\s*(;|$)/i.test(response.headers.get('content-type') ?? '') && text.length <= MAX_RESPONSE) {
+    try {
+      json = JSON.parse(text) as Partial<Record<string, unknown>>
+    } catch {
+      // Handled as a response that is not from the server.
+    }
+  }
+  if (status === 200 && json) return json
+  const retryAfter = retryAfterOf(response)
+  const code = json?.['error']
+  if (!json || status < 400 || typeof code !== 'string' || code === '') {
+    throw unavailable(`unexpected response from ${pathOf(path)}: status ${status}, not an answer of the server`, { status, retryAfter })
+  }
+  const [reason, endReason, description] = ['latchkey_reason', 'latchkey_end_reason', 'error_description'].map((name) => {
+    const value = json[name]
+    return typeof value === 'string' ? value : undefined
+  })
+  throw new LatchkeyError(code, `${status} ${code}${reason ? ` (${reason})` : ''}${description ? `: ${description}` : ''}`, {
+    retryable: status >= 500 || status === 429,
+    status,
+    reason,
+    endReason,
+    retryAfter,
+  })
+}
+
+/** Session ids are not secret, but queries are not needed in a message. */
+function pathOf(path: string): string {
+  return path.split('?', 1)[0] ?? path
+}
+
+function retryAfterOf(response: Response): number | undefined {
+  const value = response.headers.get('retry-after') ?? ''
+  if (/^\d{1,9}$/.test(value)) return Number(value)
+  const at = Date.parse(value)
+  return Number.isNaN(at) ? undefined : Math.max(0, (at - Date.now()) / 1000)
+}
+
+/** Only `false` is certain: a device that has a network may still not reach the server. */
+export function isOffline(): boolean {
+  return typeof navigator !== 'undefined' && !(navigator.onLine as boolean | undefined ?? true)
+}
+
+/** Rejects a URL that is not https, or http on loopback. */
+export function isSecure(url: URL): boolean {
+  return url.protocol === 'https:' || (url.protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname))
+}
+
+/** Rejects an issuer that cannot be the `iss` of tokens. */
+export function checkIssuer(issuer: string): void {
+  const url = URL.canParse(issuer) ? new URL(issuer) : undefined
+  if (!url || url.username || url.password || /[?#]|\/$/.test(issuer) || !isSecure(url)) {
+    throw new LatchkeyError(
+      'invalid_option',
+      `invalid issuer ${JSON.stringify(issuer)}: expected an https URL (or http on loopback) without user, query, fragment or final slash`,
+    )
+  }
+}

@@ -1,0 +1,60 @@
+import { isOffline } from './endpoint.js'
+import { LatchkeyError } from './error.js'
+
+/** The first and the longest pause between two attempts, in milliseconds. */
+const [FIRST_PAUSE, LONGEST_PAUSE] = [100, 2000]
+
+/** What to do after a response of the token endpoint to a refresh. */
+export type Verdict = 'retry' | 'end' | 'reload' | 'fail'
+
+/**
+ * Decides what an error means for the session.
+ *
+ * - `retry`: nothing is known; send the same refresh token again
+ * - `end`: the session is over, if the storage still holds the refused token
+ * - `reload`: the session continues, and the storage should have a newer token
+ * - `fail`: the session continues, and the same request would be refused again
+ */
+export function judge(error: unknown): Verdict {
+  if (!(error instanceof LatchkeyError)) return 'fail'
+  if (error.retryable) return isMissingEndpoint(error) ? 'fail' : 'retry'
+  switch (error.reason) {
+    case 'refresh_superseded':
+    case 'session_token_superseded':
+    case 'chain_mismatch':
+      return 'reload'
+    case 'session_ended':
+    case 'refresh_reused':
+    case 'refresh_unknown':
+    case undefined:
+      return error.status === 400 && error.code === 'invalid_grant' ? 'end' : 'fail'
+    default:
+      return 'fail'
+  }
+}
+
+/** A URL that does not exist does not come into being within seconds. */
+function isMissingEndpoint(error: LatchkeyError): boolean {
+  return error.status === 404 || error.status === 405 || error.status === 501
+}
+
+/** Returns the pause after attempt `n`, counted from 0, in milliseconds. Half of it is random. */
+export function backoff(n: number, random = Math.random()): number {
+  const pause = Math.min(FIRST_PAUSE * 2 ** n, LONGEST_PAUSE)
+  return (pause / 2) * (1 + random)
+}
+
+/** Repeats a request that got no response, for at most `window` milliseconds. */
+export async function withRetry<T>(window: number, attempt: () => Promise<T>): Promise<T> {
+  const end = Date.now() + window
+  for (let n = 0; ; n++) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (judge(error) !== 'retry' || isOffline()) throw error
+      const pause = backoff(n) + ((error as LatchkeyError).retryAfter ?? 0) * 1000
+      if (Date.now() + pause > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, pause))
+    }
+  }
+}
