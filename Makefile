@@ -37,7 +37,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: test-core test-ops test-browser ## run every test; on Debian, as root, install what is missing
+test: test-core test-ops test-browser sdk-js ## run every test; on Debian, as root, install what is missing
 
 # The tests that need only Go, a C compiler, PostgreSQL and Redis.
 .PHONY: test-core
@@ -58,6 +58,11 @@ test-browser: setup-browser ## the tests with Chromium: internal/testbrowser and
 	@go test -count=1 -timeout=20m -tags=browser ./internal/testbrowser/...
 	@cd examples/sign-in && go test -count=1 -tags=browser -run=Browser .
 
+# npm runs the scripts with the Node of sdk/js/package.json, not with Debian's.
+.PHONY: sdk-js
+sdk-js: setup-sdk-js ## check, test and pack the TypeScript SDK, sdk/js
+	@cd sdk/js && npm run check && npm test && npm run package
+
 # For each time you save: no race detector, and no package whose tests start
 # processes. Go does not run the tests of unchanged packages again.
 QUICK := ./config ./handlers/... ./internal ./internal/testadmin ./internal/testattack ./internal/testwire ./models ./oauth ./session ./settings
@@ -76,11 +81,11 @@ soak: setup-core bin/withpostgres ## long runs of random tests and of tests of r
 	@bin/withpostgres go test -race -timeout=4h -run='Model' ./internal/testwire -rapid.checks=$(SOAK_CHECKS)
 	@bin/withpostgres go test -race -timeout=4h -run='AtOnce|Among|Beside|UnderLoad|Parallel' -count=$(SOAK_COUNT) ./internal/testwire ./internal/testattack ./internal/testfeed ./models
 
-.PHONY: setup-core setup-ops setup-browser setup-node
+.PHONY: setup-core setup-ops setup-browser setup-node setup-sdk-js
 setup-core setup-ops setup-browser: setup-%:
 	@.ci/setup core $(filter-out core,$*)
-setup-node:
-	@.ci/setup node
+setup-node setup-sdk-js: setup-%:
+	@.ci/setup $*
 
 # Time per target. A failing target saves its input under testdata, so a plain test
 # run fails too. If that run passes, the failure was the end of the fuzzing time, which
