@@ -87,6 +87,10 @@ func (s *Store) audit(tx *gorm.DB, by Actor, c Change) error {
 
 // AddAudit writes the event of an action that changes nothing, such as an export.
 func (s *Store) AddAudit(ctx context.Context, what EventType, tenant string, by Actor, details map[string]any) error {
+	return s.AddEvent(ctx, s.auditEvent(what, tenant, by, details))
+}
+
+func (s *Store) auditEvent(what EventType, tenant string, by Actor, details map[string]any) Event {
 	all := map[string]any{"actor": by.details()}
 	if by.IP != "" {
 		all["ip"] = by.IP
@@ -95,7 +99,7 @@ func (s *Store) AddAudit(ctx context.Context, what EventType, tenant string, by 
 		all["request"] = by.RequestID
 	}
 	maps.Copy(all, details)
-	return s.AddEvent(ctx, Event{At: s.Now(), TenantID: tenant, Type: what, Details: all})
+	return Event{At: s.Now(), TenantID: tenant, Type: what, Details: all}
 }
 
 // auditFields converts changes to the form of an event, without the values of a

@@ -33,7 +33,8 @@ package models
 //   - access_life.go: how long access tokens of a client may still be valid
 //   - stored.go: the configuration as it is stored, with versions
 //   - change.go, loosen.go: the changes as operators read them
-//   - audit.go: the events of changes; admin_key.go: keys of the admin API
+//   - audit.go: the events of changes; admin_key.go: keys of the admin API;
+//     console_session.go: who is signed in to the console
 //   - root.go: what each root secret is needed for, and moving rows to another one
 //   - suspension*.go: suspending and resuming
 //

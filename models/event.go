@@ -61,6 +61,8 @@ const (
 	EventSessionsExported    EventType = "sessions_exported"     // by whom
 	EventClientTokenMinted   EventType = "client_token_minted"   // for a back end or an operator
 	EventAdminKeyRefused     EventType = "admin_key_refused"     // it was revoked or has expired
+	EventConsoleLinkCreated  EventType = "console_link_created"  // for an admin key, by a command
+	EventConsoleSignedIn     EventType = "console_signed_in"     // with an admin key, or with a link
 	EventClientTokenRefused  EventType = "client_token_refused"  // at most one a minute for each reason, client and network
 	EventNewDevice           EventType = "session_new_device"    // the first session of a user from a network and product
 

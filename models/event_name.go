@@ -57,7 +57,11 @@ var eventNames = map[EventType]eventName{
 	EventSessionsExported:  {},
 	EventClientTokenMinted: {},
 	EventVerification:      {},
-	EventNewDevice:         {outward: "session.new_device"},
+
+	EventConsoleLinkCreated: {},
+	EventConsoleSignedIn:    {},
+
+	EventNewDevice: {outward: "session.new_device"},
 
 	EventClientTokenRefused:         {outward: "client_token.refused"},
 	EventClientAuthenticationFailed: {outward: "client.authentication_failed"},

@@ -46,6 +46,7 @@ var migrations = []struct {
 	{"0022_client_session_counts", clientCountSchema},
 	{"0023_event_destinations", destinationSchema},
 	{"0024_upstream_revocation", upstreamSchema},
+	{"0025_console", consoleSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that migrate at the same time

@@ -55,8 +55,12 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 			}
 			more = more || done.RowsAffected == pruneBatch
 		}
+		moreConsole, err := pruneConsole(tx, now)
+		if err != nil {
+			return err
+		}
 		moreEvents, err := pruneEvents(tx, now)
-		more = more || moreEvents
+		more = more || moreConsole || moreEvents
 		return err
 	})
 	return more, err

@@ -16,3 +16,17 @@ var sparseSchema = []string{
 		id        TEXT NOT NULL,
 		PRIMARY KEY (tenant_id, noun, id))`,
 }
+
+// consoleSchema keeps who is signed in to the console, and the links that sign in.
+var consoleSchema = []string{
+	`CREATE TABLE console_sessions (
+		digest         {bytes} PRIMARY KEY,
+		key_id         TEXT NOT NULL,
+		created_at     BIGINT NOT NULL,
+		last_active_at BIGINT NOT NULL,
+		flash          TEXT NOT NULL)`,
+	`CREATE TABLE console_links (
+		digest     {bytes} PRIMARY KEY,
+		key_id     TEXT NOT NULL,
+		expires_at BIGINT NOT NULL)`,
+}

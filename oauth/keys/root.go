@@ -46,6 +46,7 @@ type root struct {
 	digestClient  []byte
 	digestAdmin   []byte
 	digestFile    []byte
+	digestConsole []byte
 	seal          cipher.AEAD
 }
 
@@ -116,7 +117,7 @@ func deriveRoot(secret string) (*root, error) {
 		chain: derive("chain"), tag: derive("tag"),
 		digestRefresh: derive("digest-refresh"), digestSession: derive("digest-session"), digestClient: derive("digest-client"),
 		digestAdmin: derive("digest-admin"),
-		digestFile:  derive("digest-file"),
+		digestFile:  derive("digest-file"), digestConsole: derive("digest-console"),
 	}
 	version, seal := derive("version"), derive("seal")
 	if err != nil {
