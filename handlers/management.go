@@ -11,9 +11,11 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/latchkey/latchkey/handlers/admin"
+	"github.com/latchkey/latchkey/handlers/console"
 )
 
-// NewAdmin returns the router of the admin API, for a listener of its own.
+// NewAdmin returns the router of the admin API and the console, for a listener of its
+// own.
 func NewAdmin(c Config) (http.Handler, error) {
 	if c.Admin == nil {
 		return nil, errors.New("no management to serve")
@@ -22,23 +24,50 @@ func NewAdmin(c Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.NoRoute(admin.NotFound)
-	r.NoMethod(admin.MethodNotAllowed)
+	r.NoRoute(managementNotFound)
+	r.NoMethod(managementMethodNotAllowed)
 	e.serveAdmin(r)
 	return r, nil
 }
 
-// serveAdmin adds the routes of the admin API.
+// serveAdmin adds the routes of the admin API and of the console.
 func (e *edge) serveAdmin(r *gin.Engine) {
 	r.Use(e.localHost)
 	admin.Register(r, e.Admin, e.clientIP)
+	console.Register(r, console.Config{Admin: e.Admin, ClientIP: e.clientIP, Log: e.Log, Dev: e.DevIssuer != nil})
 }
 
-// localHost rejects requests to the admin API of this machine whose host is not one of
-// this machine's names: a page may have made a name of its own resolve to a loopback
-// address (DNS rebinding).
+// manages reports whether a path belongs to the admin API or to the console.
+func manages(path string) bool { return admin.Serves(path) || console.Serves(path) }
+
+// managementNotFound sends the 404 of the admin API or of the console.
+func managementNotFound(c *gin.Context) {
+	if console.Serves(c.Request.URL.Path) {
+		console.NotFound(c)
+		return
+	}
+	admin.NotFound(c)
+}
+
+// managementMethodNotAllowed sends the 405 of the admin API or of the console.
+func managementMethodNotAllowed(c *gin.Context) {
+	if console.Serves(c.Request.URL.Path) {
+		console.MethodNotAllowed(c)
+		return
+	}
+	admin.MethodNotAllowed(c)
+}
+
+// localHost rejects requests to the admin API or the console of this machine whose host
+// is not one of this machine's names: a page may have made a name of its own resolve to
+// a loopback address (DNS rebinding).
 func (e *edge) localHost(c *gin.Context) {
-	if !e.AdminLocal || !admin.Serves(c.Request.URL.Path) || e.isOwnHost(c.Request.Host) {
+	path := c.Request.URL.Path
+	if !e.AdminLocal || !manages(path) || e.isOwnHost(c.Request.Host) {
+		return
+	}
+	if console.Serves(path) {
+		console.ForeignHost(c)
 		return
 	}
 	admin.ForeignHost(c)

@@ -28,8 +28,8 @@ type Config struct {
 	Log            *slog.Logger
 	Stat           func(tenant, name string) // counts what happened in a tenant; nil: nothing does
 	Admin          *admin.Service            // nil: no management
-	AdminHere      bool                      // New serves the admin API too; otherwise NewAdmin alone does
-	AdminLocal     bool                      // the admin API is served to this machine only, so that it rejects foreign host names
+	AdminHere      bool                      // New serves the admin API and the console too; otherwise NewAdmin alone does
+	AdminLocal     bool                      // they are served to this machine only, so that they reject foreign host names
 	Stopping       func() bool               // while it returns true, every response closes its connection; nil: never
 	DevIssuer      *oauth.ClientTokenIssuer  // development only: mints client tokens for anybody on this machine
 }
@@ -104,7 +104,7 @@ func New(c Config) (http.Handler, error) {
 // needs it, and a proxy with rules by path must see the same tenant as this
 // server.
 func canonicalPath(c *gin.Context) {
-	if strings.Contains(c.Request.URL.EscapedPath(), "%") && !admin.Serves(c.Request.URL.Path) {
+	if strings.Contains(c.Request.URL.EscapedPath(), "%") && !manages(c.Request.URL.Path) {
 		notFound(c)
 	}
 }
@@ -127,8 +127,8 @@ func writeRefusal(c *gin.Context, status int, code string, reason oauth.Reason, 
 
 // notFound sends a 404.
 func notFound(c *gin.Context) {
-	if admin.Serves(c.Request.URL.Path) {
-		admin.NotFound(c)
+	if manages(c.Request.URL.Path) {
+		managementNotFound(c)
 		return
 	}
 	writeRefusal(c, http.StatusNotFound, "not_found", oauth.ReasonNotFound, "Not found")
@@ -136,8 +136,8 @@ func notFound(c *gin.Context) {
 
 // methodNotAllowed sends a 405. gin has set Allow by then.
 func (e *edge) methodNotAllowed(c *gin.Context) {
-	if admin.Serves(c.Request.URL.Path) {
-		admin.MethodNotAllowed(c)
+	if manages(c.Request.URL.Path) {
+		managementMethodNotAllowed(c)
 		return
 	}
 	e.allowErrorCORS(c)

@@ -18,13 +18,13 @@ import (
 )
 
 func newAdminKeys(s *sharedFlags) *cobra.Command {
-	parent := group("admin-keys", "Create, list and revoke keys of the admin API")
+	parent := group("admin-keys", "Create, list and revoke keys of the admin API, and sign in to the console")
 	parent.Long = `Manages the keys of the admin API and the console. Create the first key on the
 server, where the command finds the configuration with the database and the root
 secret. With an owner's key, the command works from elsewhere too.` + remoteHelp
 	parent.Example = "  latchkey admin-keys create --name \"Anna's laptop\" --role owner\n  latchkey admin-keys list\n  latchkey admin-keys list --server https://admin.example.com --key-file admin-key"
 	s.addRemote(parent)
-	parent.AddCommand(newAdminKeysCreate(s), newAdminKeysList(s), newAdminKeysRevoke(s))
+	parent.AddCommand(newAdminKeysCreate(s), newAdminKeysList(s), newAdminKeysRevoke(s), newAdminKeysLink(s))
 	return parent
 }
 

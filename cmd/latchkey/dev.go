@@ -111,6 +111,10 @@ func (d dev) run(cmd *cobra.Command) error {
 		cancel()
 		return errors.Join(err, <-served)
 	}
+	if err := printConsole(ctx, out, n, folder); err != nil {
+		cancel()
+		return errors.Join(err, <-served)
+	}
 	level.Set(slog.LevelInfo)
 	if err := <-served; err != nil {
 		return err

@@ -38,8 +38,8 @@ func Machine(name string) *Caller {
 	return &Caller{Key: &models.AdminKey{Name: name, Role: models.RoleOwner}, machine: true}
 }
 
-// actor returns the caller in the form that audit events contain.
-func (c *Caller) actor() models.Actor {
+// Actor returns the caller in the form that audit events contain.
+func (c *Caller) Actor() models.Actor {
 	if c.machine {
 		return models.Actor{Name: c.Key.Name, Role: models.RoleMachine}
 	}

@@ -103,7 +103,7 @@ func (s *Service) CreateAdminKey(ctx context.Context, c *Caller, body []byte) (*
 	key, row := s.Keys.NewAdminKey()
 	spec.Fill(&row)
 	row.ParentID, row.CreatedBy = c.Key.ID, c.Key.Name
-	switch err := s.Store.CreateAdminKey(ctx, &row, c.actor()); {
+	switch err := s.Store.CreateAdminKey(ctx, &row, c.Actor()); {
 	case errors.Is(err, models.ErrMaker):
 		return nil, unauthorized("The admin key is not valid: it is unknown, revoked or expired")
 	case err != nil:
@@ -126,7 +126,7 @@ func (s *Service) RevokeAdminKey(ctx context.Context, c *Caller, id string, desc
 	if err := c.may(owners, ""); err != nil {
 		return nil, err
 	}
-	revoked, err := s.Store.RevokeAdminKey(ctx, id, descendants, false, c.actor())
+	revoked, err := s.Store.RevokeAdminKey(ctx, id, descendants, false, c.Actor())
 	if errors.Is(err, models.ErrLastOwner) {
 		return nil, conflict("last_owner", "It is the last usable key with the role owner; create another first, or run latchkey admin-keys revoke on the server")
 	}

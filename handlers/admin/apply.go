@@ -89,7 +89,7 @@ func (s *Service) Apply(ctx context.Context, c *Caller, body []byte, o ApplyOpti
 	}
 	options := models.ApplyOptions{
 		DryRun: o.DryRun, Replace: o.Replace, Prune: o.Prune, PruneInside: !owner,
-		Actor: c.actor(), Validate: s.validate, ClientNotes: oauth.UnsetClaimNotes,
+		Actor: c.Actor(), Validate: s.validate, ClientNotes: oauth.UnsetClaimNotes,
 	}
 	if b.Revision > 0 {
 		if !owner {

@@ -25,7 +25,7 @@ func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settin
 	if faults := settings.ValidateIDs(tenants); len(faults) > 0 {
 		return false, invalidBody(at, faults)
 	}
-	o.Actor, o.Validate = c.actor(), s.validate
+	o.Actor, o.Validate = c.Actor(), s.validate
 	changes, err := s.Store.Apply(ctx, tenants, s.Keys, o)
 	var faults settings.Faults
 	if errors.As(err, &faults) {
@@ -36,7 +36,7 @@ func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settin
 
 // remove removes an object. It returns errNotFound if the object does not exist.
 func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.TenantSpec, ref models.Ref, p Precondition) error {
-	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.actor(), Validate: s.validate, ClientNotes: oauth.UnsetClaimNotes})
+	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.Actor(), Validate: s.validate, ClientNotes: oauth.UnsetClaimNotes})
 	var faults settings.Faults
 	switch {
 	case errors.As(err, &faults):
@@ -122,8 +122,9 @@ func merge(stored, patch []byte, given map[string]bool) ([]byte, error) {
 	return json.Marshal(merged)
 }
 
-// page returns the page for the parameters of a list.
-func page(cursor string, limit int, match string) (models.Page, error) {
+// NewPage returns the page for the parameters of a list: the next_cursor of the previous
+// page, the maximum number of items, and the text of a search.
+func NewPage(cursor string, limit int, match string) (models.Page, error) {
 	after, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || !utf8.Valid(after) || slices.Contains(after, 0) {
 		return models.Page{}, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the previous page, or leave it out")

@@ -42,7 +42,7 @@ func (s *Service) MintClientToken(ctx context.Context, c *Caller, tenant string,
 		}
 		token.AuthTime = time.Unix(b.AuthTime, 0).UTC()
 	}
-	minted, err := s.OAuth.MintClientToken(ctx, tenant, token, c.actor())
+	minted, err := s.OAuth.MintClientToken(ctx, tenant, token, c.Actor())
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
 		if refused.Reason == oauth.ReasonClientTokensOff {

@@ -240,7 +240,7 @@ func (s *Service) NewClientSecret(ctx context.Context, c *Caller, tenant, id str
 		return nil, conflict("public_client", "The client is public (auth: none) and has no secret; set auth to secret first")
 	}
 	secret := oauth.NewClientSecret()
-	if err := s.Store.ReplaceClientSecret(ctx, s.Keys, tenant, id, secret, b.PreviousUntil, c.actor()); err != nil {
+	if err := s.Store.ReplaceClientSecret(ctx, s.Keys, tenant, id, secret, b.PreviousUntil, c.Actor()); err != nil {
 		return nil, err
 	}
 	if stored, err = s.Store.StoredClient(ctx, tenant, id); err != nil {

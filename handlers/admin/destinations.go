@@ -284,7 +284,7 @@ func (s *Service) NewDestinationSecret(ctx context.Context, c *Caller, tenant, i
 		old = b.PreviousUntil.From(s.Store.Now()).Sub(s.Store.Now())
 	}
 	secret := newWebhookSecret()
-	if err := s.Store.ReplaceDestinationSecret(ctx, s.Keys, tenant, id, secret, old, c.actor()); err != nil {
+	if err := s.Store.ReplaceDestinationSecret(ctx, s.Keys, tenant, id, secret, old, c.Actor()); err != nil {
 		return nil, err
 	}
 	if stored, err = s.Store.StoredDestination(ctx, tenant, id); err != nil {
@@ -298,7 +298,7 @@ func (s *Service) EnableDestination(ctx context.Context, c *Caller, tenant, id s
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
 	}
-	if err := s.Store.EnableDestination(ctx, tenant, id, c.actor()); err != nil {
+	if err := s.Store.EnableDestination(ctx, tenant, id, c.Actor()); err != nil {
 		return nil, err
 	}
 	return s.Destination(ctx, c, tenant, id)
@@ -403,12 +403,12 @@ func (s *Service) Redeliver(ctx context.Context, c *Caller, tenant, id string, s
 	}
 	key := models.DestinationKey{Tenant: tenant, ID: stored.Row.ID}
 	if since.IsZero() {
-		n, err := s.Store.RedeliverDead(ctx, key, c.actor())
+		n, err := s.Store.RedeliverDead(ctx, key, c.Actor())
 		return &Redelivered{Dead: &n}, err
 	}
 	if since.After(s.Store.Now()) {
 		return nil, invalidParameter("since", "is in the future")
 	}
 	since = since.UTC()
-	return &Redelivered{Since: &since}, s.Store.RedeliverSince(ctx, key, since, c.actor())
+	return &Redelivered{Since: &since}, s.Store.RedeliverSince(ctx, key, since, c.Actor())
 }

@@ -88,6 +88,10 @@ func matches(list, version string) bool {
 // entityTag returns the ETag of a version.
 func entityTag(version string) string { return `"` + version + `"` }
 
+// IfVersion returns the condition that the resource has the version, such as
+// Client.Version.
+func IfVersion(version string) Precondition { return Precondition{IfMatch: entityTag(version)} }
+
 // errStale is the error of a change that was computed from a version that is no longer
 // stored.
 var errStale = errors.New("the stored version has changed")

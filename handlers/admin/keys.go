@@ -49,7 +49,7 @@ func (s *Service) RotateKey(ctx context.Context, c *Caller, tenant string) (*Sig
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
 	}
-	key, err := s.OAuth.RotateSigningKey(ctx, tenant, c.actor())
+	key, err := s.OAuth.RotateSigningKey(ctx, tenant, c.Actor())
 	var announced *oauth.AnnouncedError
 	if errors.As(err, &announced) {
 		return nil, conflict("key_announced", capital(announced.Error()))
@@ -71,7 +71,7 @@ func (s *Service) RetireKey(ctx context.Context, c *Caller, tenant, kid string) 
 	if err := c.may(admins, tenant); err != nil {
 		return nil, err
 	}
-	signs, err := s.OAuth.RetireSigningKey(ctx, tenant, kid, c.actor())
+	signs, err := s.OAuth.RetireSigningKey(ctx, tenant, kid, c.Actor())
 	if errors.Is(err, oauth.ErrUnknownKey) {
 		return nil, errNotFound
 	}

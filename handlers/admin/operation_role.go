@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"slices"
+
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/latchkey/latchkey/models"
@@ -10,8 +12,8 @@ import (
 // which may call it.
 const rolesExtension = "x-latchkey-roles"
 
-// operationRoles lists the roles that may call each operation. It is for the document:
-// the operations themselves check the role.
+// operationRoles lists the roles that may call each operation. It is for the document
+// and for the pages of the console: the operations themselves check the role.
 var operationRoles = map[string]roles{
 	"list-tenants": everyone, "get-tenant": everyone, "put-tenant": owners, "patch-tenant": owners, "delete-tenant": owners,
 	"suspend-tenant": owners, "resume-tenant": owners,
@@ -51,4 +53,11 @@ func describeRoles(op *huma.Operation) {
 		op.Extensions = map[string]any{}
 	}
 	op.Extensions[rolesExtension] = operationRoles[op.OperationID].names()
+}
+
+// MayCall reports whether the role of the caller's key includes an operation, which
+// operationRoles names. The operation itself checks the tenant, too.
+func (c *Caller) MayCall(operation string) bool {
+	who, known := operationRoles[operation]
+	return known && slices.Contains(who, c.Key.Role)
 }

@@ -167,7 +167,7 @@ func (a *api) tenantRoutes() {
 		Query string `query:"q" maxLength:"63" doc:"Only tenants whose id contains this"`
 	}
 	route(a, operation("GET", "/tenants", "list-tenants", tag, "List tenants"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[Tenant], error) {
-		p, err := page(in.Cursor, in.Limit, in.Query)
+		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}
@@ -220,7 +220,7 @@ type clientAnd struct {
 func (a *api) clientRoutes() {
 	const tag, at = "clients", "/tenants/{tenant}/clients"
 	route(a, operation("GET", at, "list-clients", tag, "List the clients of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Client], error) {
-		p, err := page(in.Cursor, in.Limit, in.Query)
+		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}
@@ -277,7 +277,7 @@ type issuerAnd struct {
 func (a *api) issuerRoutes() {
 	const tag, at = "trusted issuers", "/tenants/{tenant}/trusted-issuers"
 	route(a, operation("GET", at, "list-trusted-issuers", tag, "List the trusted issuers of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Issuer], error) {
-		p, err := page(in.Cursor, in.Limit, in.Query)
+		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}
@@ -335,7 +335,7 @@ func (a *api) userRoutes() {
 		Attribute string `query:"attribute" maxLength:"4160" doc:"The name and the exact value of one of the tenant's searchable_attributes, as in email:ada@example.com. A number or a boolean is written as JSON; lists and objects are not found"`
 	}
 	route(a, operation("GET", at, "list-users", tag, "List the users of a tenant", conflicts), func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedUser], error) {
-		p, err := page(in.Cursor, in.Limit, in.Query)
+		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}
@@ -535,7 +535,7 @@ func (a *api) adminKeyRoutes() {
 		return &struct{ Body AdminKey }{a.Self(c)}, nil
 	})
 	route(a, operation("GET", "/admin-keys", "list-admin-keys", tag, "List admin keys"), func(ctx context.Context, c *Caller, in *PageQuery) (*listAnswer[AdminKey], error) {
-		p, err := page(in.Cursor, in.Limit, "")
+		p, err := NewPage(in.Cursor, in.Limit, "")
 		if err != nil {
 			return nil, err
 		}
@@ -667,7 +667,7 @@ type destinationAnd struct {
 func (a *api) destinationRoutes() {
 	const tag, at = "event destinations", "/tenants/{tenant}/event-destinations"
 	route(a, operation("GET", at, "list-event-destinations", tag, "List the event destinations of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Destination], error) {
-		p, err := page(in.Cursor, in.Limit, in.Query)
+		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}

@@ -328,7 +328,7 @@ func (s *Service) PatchSession(ctx context.Context, c *Caller, tenant, sid strin
 		maps.Copy(changed, b.Attributes)
 		maps.DeleteFunc(changed, func(_ string, v any) bool { return v == nil })
 		return changed
-	}, c.actor())
+	}, c.Actor())
 	if errors.Is(err, models.ErrEnded) {
 		return nil, conflict("session_ended", "The session has ended")
 	}
@@ -378,7 +378,7 @@ func (s *Service) ExportSessions(ctx context.Context, c *Caller, tenant string, 
 	if err := s.MayExport(ctx, c, tenant, q); err != nil {
 		return err
 	}
-	if err := s.Store.AddAudit(ctx, models.EventSessionsExported, tenant, c.actor(), nil); err != nil {
+	if err := s.Store.AddAudit(ctx, models.EventSessionsExported, tenant, c.Actor(), nil); err != nil {
 		return err
 	}
 	for q.Limit = 500; ; {

@@ -59,7 +59,7 @@ func (s *Service) Suspend(ctx context.Context, c *Caller, ref models.Ref, body [
 		exists, err := s.exists(ctx, ref)
 		return &Suspension{Exists: exists, Sessions: sessions}, err
 	}
-	done, err := s.Store.Suspend(ctx, s.Keys, ref, c.actor(), b.Reason)
+	done, err := s.Store.Suspend(ctx, s.Keys, ref, c.Actor(), b.Reason)
 	if err != nil {
 		return nil, suspensionError(err)
 	}
@@ -99,7 +99,7 @@ func (s *Service) Resume(ctx context.Context, c *Caller, ref models.Ref, body []
 	if b.DryRun {
 		return nil, invalid(Fault{Pointer: "/dry_run", Detail: "is not available for resume"})
 	}
-	lifted, err := s.Store.Resume(ctx, s.Keys, ref, c.actor())
+	lifted, err := s.Store.Resume(ctx, s.Keys, ref, c.Actor())
 	if err != nil {
 		return nil, suspensionError(err)
 	}

@@ -148,7 +148,7 @@ func (s *Service) changeUser(ctx context.Context, c *Caller, tenant, sub string,
 	if faults := settings.ValidateTenants([]settings.TenantSpec{wanted}, s.BaseURL); len(faults) > 0 {
 		return nil, false, invalidBody(userAt, faults)
 	}
-	change := models.UserChange{Replace: replace, Create: replace, Attributes: b.Attributes, Actor: c.actor(), Precondition: p.check}
+	change := models.UserChange{Replace: replace, Create: replace, Attributes: b.Attributes, Actor: c.Actor(), Precondition: p.check}
 	if given, has := b.Written["disabled"]; has || replace {
 		disabled := given && b.Disabled
 		change.Disabled = &disabled
@@ -182,7 +182,7 @@ func (s *Service) DeleteUser(ctx context.Context, c *Caller, tenant, sub string)
 	if managed {
 		return nil, conflict("managed_by_file", "The file of \"latchkey serve\" names the user and would create them again: remove them from the file first")
 	}
-	done, err := s.Store.DeleteUser(ctx, tenant, sub, c.actor())
+	done, err := s.Store.DeleteUser(ctx, tenant, sub, c.Actor())
 	if done == nil {
 		return nil, err
 	}
