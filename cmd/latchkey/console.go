@@ -107,7 +107,7 @@ func printConsole(ctx context.Context, out io.Writer, n *node, folder string) er
 	if _, err := n.store.CreateConsoleLink(ctx, digest, key, models.Actor{Name: "latchkey dev", Role: models.RoleMachine}); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "\nConsole: %s\n   The link can be used once, within 5 minutes. Afterwards, sign in with the admin key in %s.\n",
+	_, err = fmt.Fprintf(out, "Console: %s\n   The link can be used once, within 5 minutes. Afterwards, sign in with the admin key in %s.\n",
 		consoleLink(n.config.Issuer, code), filepath.Join(folder, devKeyFile))
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +39,7 @@ func startDevAt(t *testing.T, folder, address string, flags ...string) *server {
 	s := &server{process: start(t, nil, append([]string{"dev", "--data", folder, "--listen", address}, flags...)...)}
 	s.url = "http://" + strings.Replace(address, "127.0.0.1", "localhost", 1)
 	eventually(t, "the walk-through", func() bool {
-		return strings.Contains(s.out.String(), "Ctrl-C stops the server.") || !s.running()
+		return strings.Contains(s.out.String(), "sign in with the admin key in ") || !s.running()
 	})
 	return s
 }
@@ -143,6 +144,35 @@ func TestTheStepsOnTheStartPageWork(t *testing.T) {
 	}
 }
 
+func TestDevPrintsALinkThatSignsInToTheConsole(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "data")
+	s := startDev(t, folder)
+	found := regexp.MustCompile(`Console: (http://localhost:\d+)/console/sign-in#(lk_cl_\S+)`).FindStringSubmatch(s.out.String())
+	if found == nil || found[1] != s.url {
+		t.Fatalf("no link in %s", s.out.String())
+	}
+	page := s.do(http.MethodGet, "/console/sign-in", "")
+	token := regexp.MustCompile(`name="form_token" value="([^"]+)"`).FindStringSubmatch(page.body)
+	cookie, _, _ := strings.Cut(page.header.Get("Set-Cookie"), ";")
+	r, err := http.NewRequest(http.MethodPost, s.url+"/console/sign-in", strings.NewReader(url.Values{"form_token": {token[1]}, "secret": {found[2]}, "confirmed": {"yes"}}.Encode()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Origin": {s.url}, "Cookie": {cookie}}
+	signed, err := http.DefaultTransport.RoundTrip(r) // without following the redirect
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed.Body.Close()
+	if signed.StatusCode != 303 || signed.Header.Get("Location") != "/console" {
+		t.Errorf("the link does not sign in: %d %v", signed.StatusCode, signed.Header)
+	}
+	if a := s.do(http.MethodGet, "/console/sign-in", "", header("Host", "rebound.example")); a.status != 403 {
+		t.Errorf("a foreign host: %d", a.status)
+	}
+}
+
 func TestDevReusesItsFolder(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()
@@ -156,7 +186,11 @@ func TestDevReusesItsFolder(t *testing.T) {
 	}
 	interrupt(t, first)
 	left := listing(t, parent) + listing(t, first.cmd.Dir)
-	if want := "drwx------ data\n-rw------- data/demo-issuer.pem\n-rw------- data/latchkey.db\n-rw------- data/root-secret\n"; left != want {
+	key, err := os.ReadFile(filepath.Join(folder, "admin-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "drwx------ data\n-rw------- data/admin-key\n-rw------- data/demo-issuer.pem\n-rw------- data/latchkey.db\n-rw------- data/root-secret\n"; left != want {
 		t.Errorf("it leaves\n%swant\n%s", left, want)
 	}
 	for name, again := range map[string]func(t *testing.T) *server{
@@ -165,6 +199,9 @@ func TestDevReusesItsFolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			second := again(t)
+			if now, err := os.ReadFile(filepath.Join(folder, "admin-key")); err != nil || !bytes.Equal(now, key) {
+				t.Errorf("a new start created another admin key: %v", err)
+			}
 			if got := second.kids(); len(kids) != 1 || !slices.Equal(got, kids) {
 				t.Errorf("keys %v at first, %v after a new start", kids, got)
 			}

@@ -570,7 +570,7 @@ func (a *api) suspensionRoutes() {
 	}
 	op := operation("GET", "/suspensions", "list-suspensions", "configuration", "List what is suspended, the oldest suspension first", http.StatusNotFound)
 	route(a, op, func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedSuspension], error) {
-		p, err := page(in.Cursor, in.Limit, "")
+		p, err := NewPage(in.Cursor, in.Limit, "")
 		if err != nil {
 			return nil, err
 		}

@@ -1,3 +1,0 @@
-// Package console is the management console: pages for operators, on top of the
-// operations of the admin API.
-package console
