@@ -16,10 +16,12 @@ func pruneEvents(tx *gorm.DB, now time.Time) (more bool, err error) {
 		ID        string
 		Retention int64 // in microseconds
 	}
-	// The events of the whole deployment belong to the tenant "".
+	// The events of the whole deployment belong to the tenant "". The range of tenant_id
+	// has one value. With an equality, PostgreSQL would take the order of the primary
+	// key, and read every event to find that a tenant has none.
 	err = tx.Raw(`SELECT id, retention FROM (
 			SELECT id, COALESCE(event_retention, @Default) AS retention FROM tenants UNION ALL SELECT '', @Default) t
-		WHERE (SELECT at FROM events WHERE tenant_id = t.id ORDER BY events.id LIMIT 1) < CAST(@Now AS BIGINT) - retention`, struct {
+		WHERE (SELECT at FROM events WHERE tenant_id >= t.id AND tenant_id <= t.id ORDER BY events.tenant_id, events.id LIMIT 1) < CAST(@Now AS BIGINT) - retention`, struct {
 		Now     Time
 		Default int64
 	}{At(now), settings.EventRetention.Microseconds()}).Scan(&due).Error

@@ -479,16 +479,26 @@ const suspendedUser = "SELECT 1 FROM suspensions WHERE tenant_id = ? AND noun = 
 // ManySessions is the number at which LiveSessions stops counting.
 const ManySessions = 10_000
 
+// mostSuspended is the maximum number of stored sessions that LiveSessions examines.
+const mostSuspended = 50_000
+
+// errTooManyStored is the error of counting the live sessions among more than
+// mostSuspended stored ones.
+var errTooManyStored = errors.New("there are too many stored sessions to count the live ones")
+
 // LiveSessions counts the live sessions that suspending ref would end, up to
-// ManySessions + 1.
+// ManySessions + 1. It returns an error if it cannot know the number from the newest
+// mostSuspended sessions.
 func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 	now := At(s.Now())
-	condition, args := "", []any{ref.Tenant, now, now}
+	indexed, args := "tenant_id = ?", []any{ref.Tenant}
+	order, condition := " ORDER BY created_at DESC, id DESC", "" // by the index of the tenant, or of the client
+	conditionArgs := []any{now, now}
 	switch ref.Kind {
 	case KindClient:
-		condition, args = " AND client_id = ?", append(args, ref.ID)
+		indexed, args = indexed+" AND client_id = ?", append(args, ref.ID)
 	case KindUser:
-		condition, args = " AND subject = ?", append(args, ref.ID)
+		indexed, args, order = indexed+" AND subject = ?", append(args, ref.ID), ""
 	case KindIssuer:
 		var ids []string
 		err := s.query(ctx, func(db *gorm.DB) error {
@@ -501,12 +511,25 @@ func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
 		if err != nil || len(ids) == 0 {
 			return 0, err
 		}
-		condition, args = " AND issuer_id IN ?", append(args, ids)
+		condition, conditionArgs = " AND issuer_id IN ?", append(conditionArgs, ids)
 	}
 	err = s.query(ctx, func(db *gorm.DB) error {
-		return db.Raw(`SELECT count(*) FROM (SELECT 1 FROM sessions WHERE tenant_id = ? AND ended_at IS NULL
+		var stored int
+		newest := "SELECT * FROM sessions WHERE " + indexed + order + " LIMIT ?"
+		args = append(args, mostSuspended)
+		err := db.Raw(`SELECT count(*) FROM (SELECT 1 FROM (`+newest+`) sessions WHERE ended_at IS NULL
 			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+condition+permitted+notDisabled+` LIMIT ?) counted`,
-			append(args, ManySessions+1)...).Row().Scan(&n)
+			append(append(args, conditionArgs...), ManySessions+1)...).Row().Scan(&n)
+		if err != nil || n > ManySessions {
+			return err
+		}
+		if err := db.Raw("SELECT count(*) FROM ("+newest+") stored", args...).Row().Scan(&stored); err != nil {
+			return err
+		}
+		if stored == mostSuspended {
+			return errTooManyStored
+		}
+		return nil
 	})
 	return n, err
 }

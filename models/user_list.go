@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"gorm.io/gorm"
 )
@@ -104,14 +103,12 @@ func (f UserFilter) check(db *gorm.DB) error {
 // condition returns the WHERE clause for the users. It holds for the tables users and
 // user_attributes.
 func (f UserFilter) condition(entries []TrustedIssuer, bytewise string) (where string, args []any, err error) {
-	const begins = "substr(sub, 1, ?) = ?"
-	prefixed := func(prefix string) []any { return []any{utf8.RuneCountInString(prefix), prefix} }
+	// An index answers this: a sub is ASCII, and no character of it is as high as DEL.
+	begins := "(sub" + bytewise + " >= ? AND sub" + bytewise + " < ?)"
+	prefixed := func(prefix string) []any { return []any{prefix, prefix + "\x7f"} }
 	where, args = "tenant_id = ? AND sub"+bytewise+" > ?", []any{f.Tenant, f.After}
 	if f.Prefix != "" {
-		// An index answers this: a sub is ASCII, and no character of it is as high as
-		// DEL.
-		where += " AND sub" + bytewise + " >= ? AND sub" + bytewise + " < ?"
-		args = append(args, f.Prefix, f.Prefix+"\x7f")
+		where, args = where+" AND "+begins, append(args, prefixed(f.Prefix)...)
 	}
 	if f.Issuer == "" {
 		return where, args, nil

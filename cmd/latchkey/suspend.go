@@ -212,7 +212,7 @@ func printLiveSessions(ctx context.Context, out io.Writer, store *models.Store, 
 func printEnding(out io.Writer, ref models.Ref, n int, counted bool) {
 	switch {
 	case !counted:
-		fmt.Fprintf(out, "The sessions of %s were not counted: the database took too long.\n", describe(ref))
+		fmt.Fprintf(out, "The sessions of %s were not counted: there are too many, or the database took too long.\n", describe(ref))
 	case n > models.ManySessions:
 		fmt.Fprintf(out, "More than %d live sessions of %s end.\n", models.ManySessions, describe(ref))
 	case n == 1:

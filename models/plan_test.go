@@ -1,0 +1,201 @@
+package models_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/models"
+)
+
+// sentStatements records the statements that are sent to PostgreSQL.
+type sentStatements struct {
+	mu   sync.Mutex
+	list []pgx.TraceQueryStartData
+}
+
+func (s *sentStatements) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.list = append(s.list, data)
+	return ctx
+}
+
+func (*sentStatements) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (s *sentStatements) take() []pgx.TraceQueryStartData {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.list
+	s.list = nil
+	return list
+}
+
+// planNode is a node of a plan that EXPLAIN (ANALYZE, FORMAT JSON) prints.
+type planNode struct {
+	NodeType string     `json:"Node Type"`
+	Table    string     `json:"Relation Name"`
+	Index    string     `json:"Index Name"`
+	Rows     float64    `json:"Actual Rows"`
+	Removed  float64    `json:"Rows Removed by Filter"`
+	Loops    float64    `json:"Actual Loops"`
+	Plans    []planNode `json:"Plans"`
+}
+
+func (n planNode) walk(see func(planNode)) {
+	see(n)
+	for _, child := range n.Plans {
+		child.walk(see)
+	}
+}
+
+// Each list, search and count reads large tables by an index, and a limited number of
+// rows of them, with the parameters that are worst for it.
+func TestNoListScansALargeTable(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t, testdb.Postgres(t))
+	spec := tenant()
+	spec.TrustedIssuers = append(spec.TrustedIssuers, entry("https://other.example.com", "other:"))
+	w.apply(spec)
+	w.exec(`UPDATE tenants SET searchable_attributes = '["email"]', searchable_ready = '["email"]'`)
+	// heavy has 3,000 old sessions. The client shop has 150, and no session belongs to an
+	// issuer that exists, so that none is live.
+	for _, statement := range []string{
+		`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at) SELECT 'default', 'user-' || i, '{}', false, 1, 1 FROM generate_series(1, 40000) i`,
+		`INSERT INTO user_attributes (tenant_id, sub, name, value_digest) SELECT 'default', 'user-' || i, 'email', sha256(i::text::bytea) FROM generate_series(1, 40000) i`,
+		`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at, absolute_expires_at, generation, session_token_generation,
+				factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
+			SELECT decode(md5(i::text), 'hex'), 'default', CASE WHEN i % 400 = 0 THEN 'shop' ELSE 'web' END, 'gone',
+				CASE WHEN i <= 3000 THEN 'heavy' ELSE 'user-' || i END, 1772366400000000 + i, 1, 1, 9000000000000000, 1, 0, '[]', '{}', '', '', '', '', '203.0.113.1', 9000000000000000
+			FROM generate_series(1, 60000) i`,
+		`INSERT INTO events (id, at, tenant_id, type, subject, details) SELECT int8send(1772366400000000 + i) || int8send(i), 1772366400000000 + i, 'default', 'session_created', 'user-' || i % 50, '{}'
+			FROM generate_series(1, 40000) i`,
+		`ANALYZE`,
+	} {
+		w.exec(statement)
+	}
+	sent := &sentStatements{}
+	store := w.another(models.Options{Tracer: sent})
+	conn, err := testdb.Connect(t.Context(), w.url)
+	must(t, err)
+	defer conn.Close(t.Context())
+
+	sessions := func(f models.SessionFilter) func() error {
+		return func() error {
+			f.Tenant, f.Limit = acme, 500
+			_, _, err := store.SearchSessions(t.Context(), f)
+			return err
+		}
+	}
+	users := func(f models.UserFilter) func() error {
+		return func() error {
+			f.Tenant, f.Limit = acme, 50
+			_, _, err := store.ListUsers(t.Context(), f)
+			return err
+		}
+	}
+	events := func(f models.EventFilter) func() error {
+		return func() error {
+			f.Limit = 500
+			_, _, err := store.ListEvents(t.Context(), f)
+			return err
+		}
+	}
+	live := func(kind, id string) func() error {
+		return func() error {
+			_, _ = store.LiveSessions(t.Context(), models.Ref{Kind: kind, Tenant: acme, ID: id}) // it may give up
+			return nil
+		}
+	}
+	ended, old := false, time.UnixMicro(1772366400000000+2000)
+	for name, list := range map[string]func() error{
+		"all sessions":                      sessions(models.SessionFilter{}),
+		"sessions of nobody":                sessions(models.SessionFilter{User: "nobody"}),
+		"sessions of a user with many":      sessions(models.SessionFilter{User: "heavy"}),
+		"old sessions of a user with many":  sessions(models.SessionFilter{User: "heavy", CreatedBefore: old}),
+		"sessions of a user and a client":   sessions(models.SessionFilter{User: "heavy", Client: "shop"}),
+		"sessions of a client":              sessions(models.SessionFilter{Client: "shop", CreatedBefore: old}),
+		"ended sessions":                    sessions(models.SessionFilter{Live: &ended}),
+		"sessions at an address":            sessions(models.SessionFilter{IP: "192.0.2.1"}),
+		"sessions of an issuer":             sessions(models.SessionFilter{Issuer: w.issuer}),
+		"sessions from before all":          sessions(models.SessionFilter{CreatedBefore: start.Add(-time.Hour)}),
+		"all users":                         users(models.UserFilter{}),
+		"the last users":                    users(models.UserFilter{After: "user-9998"}),
+		"users by prefix":                   users(models.UserFilter{Prefix: "user-39"}),
+		"users of an issuer":                users(models.UserFilter{Issuer: "https://other.example.com"}),
+		"users by an attribute":             users(models.UserFilter{Attribute: &models.AttributeMatch{Name: "email", Value: "17"}}),
+		"all events":                        events(models.EventFilter{Tenant: acme}),
+		"events of a type that is rare":     events(models.EventFilter{Tenant: acme, Types: []string{"config.changed"}}),
+		"events of a user":                  events(models.EventFilter{Tenant: acme, User: "user-7"}),
+		"events of a session":               events(models.EventFilter{Tenant: acme, Session: &models.SessionID{1}}),
+		"events of no tenant":               events(models.EventFilter{}),
+		"events of a tenant that has none":  events(models.EventFilter{Tenant: "other", Types: []string{"x"}}),
+		"the live sessions of a user":       live(models.KindUser, "heavy"),
+		"the live sessions of a client":     live(models.KindClient, "shop"),
+		"what pruning reads":                func() error { _, err := store.Prune(t.Context(), w.Now()); return err },
+		"suspensions, with suspended users": func() error { _, err := store.Suspensions(t.Context(), secrets{}, ""); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sent.take()
+			for range 2 {
+				must(t, list())
+			}
+			for _, statement := range sent.take() {
+				if strings.Contains(statement.SQL, "SELECT") && !strings.HasPrefix(statement.SQL, "SET") {
+					noScan(t, conn, statement)
+				}
+			}
+		})
+	}
+}
+
+func TestCountingLiveSessionsGivesUpAmongManyStoredOnes(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t, testdb.Postgres(t))
+	fill := func(from, to int) {
+		w.exec(fmt.Sprintf(`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at, absolute_expires_at, generation, session_token_generation,
+				factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
+			SELECT decode(md5(i::text), 'hex'), 'default', 'web', 'gone', 'user', i, 1, 1, 9000000000000000, 1, 0, '[]', '{}', '', '', '', '', '', 9000000000000000 FROM generate_series(%d, %d) i`, from, to))
+	}
+	for _, c := range []struct {
+		from, to int
+		counts   bool
+	}{{1, 49_999, true}, {50_000, 50_000, false}} {
+		fill(c.from, c.to)
+		for kind, id := range map[string]string{models.KindTenant: acme, models.KindClient: "web", models.KindUser: "user", models.KindIssuer: "https://auth.example.com"} {
+			n, err := w.LiveSessions(t.Context(), models.Ref{Kind: kind, Tenant: acme, ID: id})
+			if n != 0 || (err == nil) != c.counts {
+				t.Errorf("%d stored: the live sessions of %s %s: %d, %v", c.to, kind, id, n, err)
+			}
+		}
+	}
+}
+
+// noScan fails the test if a statement reads a large table as a whole, or reads most
+// of it by an index.
+func noScan(t *testing.T, conn *pgx.Conn, statement pgx.TraceQueryStartData) {
+	t.Helper()
+	var text []byte
+	if err := conn.QueryRow(t.Context(), "EXPLAIN (ANALYZE, FORMAT JSON) "+statement.SQL, statement.Args...).Scan(&text); err != nil {
+		t.Fatalf("%v\n%s", err, statement.SQL)
+	}
+	var plans []struct{ Plan planNode }
+	must(t, json.Unmarshal(text, &plans))
+	plans[0].Plan.walk(func(n planNode) {
+		switch n.Table {
+		case "sessions", "users", "events", "user_attributes":
+		default:
+			return
+		}
+		if read := (n.Rows + n.Removed) * n.Loops; read > models.MostExamined+1 || n.NodeType == "Seq Scan" && n.Loops > 0 {
+			t.Errorf("%s of %s by %q reads %.0f rows:\n%s", n.NodeType, n.Table, n.Index, read, statement.SQL)
+		}
+	})
+}
