@@ -78,8 +78,9 @@ func within(t *testing.T, timeout time.Duration, what string, true func() bool) 
 // browser stores cookies, and submits the forms of the page.
 type browser struct {
 	*testing.T
-	app  string
-	http *http.Client
+	app   string
+	agent string // the User-Agent header; empty: that of Go
+	http  *http.Client
 }
 
 func newBrowser(t *testing.T, app string) *browser {
@@ -87,21 +88,30 @@ func newBrowser(t *testing.T, app string) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{t, app, &http.Client{Jar: jar}}
+	return &browser{T: t, app: app, http: &http.Client{Jar: jar}}
 }
 
 func (b *browser) do(method, path string, form url.Values, header http.Header) (*http.Response, string) {
 	b.Helper()
-	r, err := http.NewRequest(method, b.app+path, strings.NewReader(form.Encode()))
+	if header == nil {
+		header = http.Header{}
+	}
+	if form != nil {
+		header.Set("Content-Type", "application/x-www-form-urlencoded")
+		header.Set("Origin", b.app)
+	}
+	return b.request(method, path, form.Encode(), header)
+}
+
+func (b *browser) request(method, path, body string, header http.Header) (*http.Response, string) {
+	b.Helper()
+	r, err := http.NewRequest(method, b.app+path, strings.NewReader(body))
 	if err != nil {
 		b.Fatal(err)
 	}
-	if header != nil {
-		r.Header = header
-	}
-	if form != nil {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		r.Header.Set("Origin", b.app)
+	r.Header = header
+	if b.agent != "" {
+		r.Header.Set("User-Agent", b.agent)
 	}
 	answer, err := b.http.Do(r)
 	if err != nil {
@@ -128,8 +138,8 @@ func (b *browser) page() string {
 	return text
 }
 
-// press submits the form of an action.
-func (b *browser) press(action string, fields url.Values) {
+// press submits the form of an action, and returns the page after it.
+func (b *browser) press(action string, fields url.Values) string {
 	b.Helper()
 	text := b.page()
 	if fields == nil {
@@ -141,9 +151,11 @@ func (b *browser) press(action string, fields url.Values) {
 	if token := regexp.MustCompile(`name="latchkey_csrf" value="([^"]+)"`).FindStringSubmatch(text); token != nil {
 		fields.Set("latchkey_csrf", token[1])
 	}
-	if answer, text := b.do("POST", action, fields, http.Header{}); answer.StatusCode != 200 {
+	answer, text := b.do("POST", action, fields, http.Header{})
+	if answer.StatusCode != 200 {
 		b.Fatalf("%s: %d %s", action, answer.StatusCode, text)
 	}
+	return text
 }
 
 func (b *browser) signIn(user, method, device string) {
@@ -157,7 +169,13 @@ func (b *browser) signIn(user, method, device string) {
 // ask sends a request like the page's script.
 func (b *browser) ask(method, path string) (status int, text, challenge string) {
 	b.Helper()
-	answer, text := b.do(method, path, nil, http.Header{"Latchkey-Csrf": {"1"}, "Sec-Fetch-Site": {"same-origin"}})
+	return b.send(method, path, "")
+}
+
+// send does the same with a body.
+func (b *browser) send(method, path, body string) (status int, text, challenge string) {
+	b.Helper()
+	answer, text := b.request(method, path, body, http.Header{"Latchkey-Csrf": {"1"}, "Sec-Fetch-Site": {"same-origin"}, "Content-Type": {"application/json"}})
 	return answer.StatusCode, text, answer.Header.Get("WWW-Authenticate")
 }
 
@@ -174,30 +192,40 @@ func (b *browser) cookie() string {
 	return cookies[0].Value
 }
 
+const (
+	firefox = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:128.0) Gecko/20100101 Firefox/128.0"
+	iPhone  = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
+	gift    = `{"to": "Bob", "cents": 500}`
+)
+
+// The user is not alice, whom dev mode itself signs in.
 func TestTheAppFromSignInToSignOut(t *testing.T) {
 	app := startApp(t)
 	phone, laptop, stranger := newBrowser(t, app), newBrowser(t, app), newBrowser(t, app)
-	phone.signIn("alice", "password", "Alice's phone")
-	laptop.signIn("alice", "passkey", "<b>laptop</b>")
+	phone.agent, laptop.agent = iPhone, firefox
+	phone.signIn("carol", "password", "Carol's phone")
+	laptop.signIn("carol", "passkey", "<b>laptop</b>")
 	stranger.signIn("mallory", "password", "Mallory's")
 
 	devices := phone.page()
-	for _, want := range []string{"Alice&#39;s phone</strong> (this one)", "&lt;b&gt;laptop&lt;/b&gt;", "Go-http-client"} {
+	for _, want := range []string{"Carol&#39;s phone</strong> <span class=\"badge\">This device", "Safari on iPhone", "&lt;b&gt;laptop&lt;/b&gt;", "Firefox on Windows", "with a passkey"} {
 		if !strings.Contains(devices, want) {
 			t.Errorf("the list of devices has no %q", want)
 		}
 	}
-	if strings.Contains(devices, "Mallory") {
-		t.Error("the list of devices shows another user's")
+	for _, never := range []string{"Mallory", "Mozilla", "127.0.0.1", "urn:", "phr", ">hwk"} {
+		if strings.Contains(devices, never) {
+			t.Errorf("the page shows %q", never)
+		}
 	}
 
 	for _, b := range []*browser{phone, laptop} {
-		if status, text, _ := b.ask("GET", "/api/orders"); status != 200 || !strings.Contains(text, `"user":"alice"`) || !strings.Contains(text, `"audience":["demo-api"]`) {
+		if status, text, _ := b.ask("GET", "/api/orders"); status != 200 || !strings.Contains(text, `"user":"carol"`) || !strings.Contains(text, `"credit":4000`) {
 			t.Fatalf("orders: %d %s", status, text)
 		}
 	}
 
-	status, _, challenge := phone.ask("POST", "/api/transfers")
+	status, _, challenge := phone.send("POST", "/api/transfers", gift)
 	if status != 401 || !strings.Contains(challenge, `error="insufficient_user_authentication"`) || !strings.Contains(challenge, `acr_values="phr phrh"`) {
 		t.Fatalf("a transfer after a password: %d %s", status, challenge)
 	}
@@ -208,19 +236,29 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 	if phone.cookie() == before {
 		t.Error("the cookie is the same after the step-up")
 	}
-	for _, b := range []*browser{phone, laptop} {
-		if status, text, _ := b.ask("POST", "/api/transfers"); status != 200 || !strings.Contains(text, `"acr":"phr`) {
-			t.Errorf("a transfer after a passkey: %d %s", status, text)
+	if status, text, _ := phone.send("POST", "/api/transfers", gift); status != 200 || !strings.Contains(text, `"credit":3500`) {
+		t.Errorf("a transfer after the step-up: %d %s", status, text)
+	}
+	if status, text, _ := laptop.send("POST", "/api/transfers", gift); status != 200 || !strings.Contains(text, `"credit":3000`) {
+		t.Errorf("a transfer after signing in with a passkey: %d %s", status, text)
+	}
+	for body, want := range map[string]int{`{"to": "Bob", "cents": 3001}`: 409, `{"to": "Bob", "cents": -1}`: 400, `{"cents": 1}`: 400, `no`: 400} {
+		if status, text, _ := laptop.send("POST", "/api/transfers", body); status != want {
+			t.Errorf("%s: %d %s", body, status, text)
 		}
 	}
 
-	phone.press(regexp.MustCompile(`/devices/[^/]+/sign-out`).FindString(phone.page()), nil)
-	eventually(t, "the API refuses the device that was signed out", func() bool {
-		status, text, _ := laptop.ask("GET", "/api/orders")
-		return status == 401 && strings.Contains(text, "login_required")
-	})
-	if text := laptop.page(); !strings.Contains(text, "Sign in with a passkey") {
+	if text := phone.press(regexp.MustCompile(`/devices/[^/]+/sign-out`).FindString(phone.page()), nil); !strings.Contains(text, "That device is signed out.") {
+		t.Errorf("after signing out the laptop, the page is %s", text)
+	}
+	if status, text, _ := laptop.ask("GET", "/state"); status != 200 || !strings.Contains(text, `"user":""`) || !strings.Contains(text, "You were signed out on another device.") {
+		t.Errorf("the state of the laptop: %d %s", status, text)
+	}
+	if text := laptop.page(); !strings.Contains(text, "Sign in with a passkey") || !strings.Contains(text, "You were signed out on another device.") {
 		t.Errorf("the laptop shows %s", text)
+	}
+	if status, text, _ := laptop.ask("GET", "/api/orders"); status != 401 || !strings.Contains(text, "login_required") {
+		t.Errorf("orders on the laptop: %d %s", status, text)
 	}
 	for name, b := range map[string]*browser{"phone": phone, "stranger": stranger} {
 		if status, text, _ := b.ask("GET", "/api/orders"); status != 200 {
@@ -228,22 +266,41 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 		}
 	}
 
-	laptop.signIn("alice", "password", "The laptop again")
-	phone.press("/devices/sign-out-others", nil)
-	eventually(t, "only the phone is left", func() bool {
-		status, _, _ := laptop.ask("GET", "/api/orders")
-		return status == 401
+	laptop.signIn("carol", "password", "The laptop again")
+	if text := phone.press("/devices/sign-out-others", nil); !strings.Contains(text, "You are signed out on 1 other device.") || strings.Contains(text, "The laptop again") {
+		t.Errorf("after signing out the others, the page is %s", text)
+	}
+	eventually(t, "the API refuses the device that was signed out", func() bool {
+		status, text, _ := laptop.ask("GET", "/api/orders")
+		return status == 401 && strings.Contains(text, "login_required")
 	})
-	if strings.Contains(phone.page(), "The laptop again") {
-		t.Error("the laptop is still in the list")
+	if text := phone.press("/devices/sign-out-others", nil); !strings.Contains(text, "You are not signed in on any other device.") {
+		t.Errorf("without other devices, the page is %s", text)
 	}
 
-	phone.press("/sign-out", nil)
-	if !strings.Contains(phone.page(), "Sign in with a passkey") {
-		t.Error("still signed in")
+	if text := phone.press("/sign-out", nil); !strings.Contains(text, "You are signed out.") || !strings.Contains(text, "Sign in with a passkey") {
+		t.Errorf("after signing out, the page is %s", text)
 	}
 	if status, text, _ := phone.ask("GET", "/api/orders"); status != 401 || !strings.Contains(text, "login_required") {
 		t.Errorf("orders after signing out: %d %s", status, text)
+	}
+	if _, text, _ := stranger.ask("GET", "/state"); !strings.Contains(text, `"user":"mallory"`) {
+		t.Errorf("another user is signed out: %s", text)
+	}
+}
+
+func TestTheAppSignsOutEverywhere(t *testing.T) {
+	app := startApp(t)
+	phone, laptop := newBrowser(t, app), newBrowser(t, app)
+	phone.signIn("carol", "passkey", "")
+	laptop.signIn("carol", "passkey", "")
+	if text := phone.press("/devices/sign-out-everywhere", nil); !strings.Contains(text, "You are signed out everywhere: on 2 devices.") || !strings.Contains(text, "Sign in with a passkey") {
+		t.Errorf("after signing out everywhere, the page is %s", text)
+	}
+	for name, b := range map[string]*browser{"phone": phone, "laptop": laptop} {
+		if status, text, _ := b.ask("GET", "/state"); status != 200 || !strings.Contains(text, `"user":""`) {
+			t.Errorf("the state of the %s: %d %s", name, status, text)
+		}
 	}
 }
 

@@ -4,9 +4,13 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"html/template"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/bff"
@@ -54,6 +58,8 @@ func (p *web) Handler() http.Handler {
 	mux.HandleFunc("POST /step-up", p.stepUp)
 	mux.HandleFunc("POST /devices/{sid}/sign-out", p.endDevice)
 	mux.HandleFunc("POST /devices/sign-out-others", p.endOthers)
+	mux.HandleFunc("POST /devices/sign-out-everywhere", p.endAll)
+	mux.HandleFunc("GET /state", p.state)
 	mux.Handle("/api/", p.bff.Proxy())
 	mux.Handle("GET /app.js", http.FileServerFS(files))
 	mux.Handle("GET /app.css", http.FileServerFS(files))
@@ -74,30 +80,25 @@ func headers(next http.Handler) http.Handler {
 // view is the content of the page. Without a user, the page shows the sign-in form.
 type view struct {
 	User      string
-	ACR       string
+	Proof     string // how the user proved who they are in this session
 	FormToken string
-	Devices   []*latchkey.SessionDetails
+	Done      string // the result of the last form
+	Ended     string // why the user is no longer signed in
+	Devices   []device
+	Version   string // of Devices
 }
 
 func (p *web) show(w http.ResponseWriter, r *http.Request) {
-	v := view{FormToken: p.bff.CSRFToken(r)}
-	err := p.withToken(r, func(ctx context.Context, token string) error {
-		v.Devices = nil
-		for d, err := range p.client.Sessions(ctx, token) {
-			if err != nil {
-				return err
-			}
-			if v.Devices = append(v.Devices, d); d.Current {
-				v.User, v.ACR = d.Subject, d.ACR
-			}
-		}
-		return nil
-	})
+	v := view{FormToken: p.bff.CSRFToken(r), Done: result(r.URL.Query())}
+	err := p.load(r, &v)
 	if err != nil && !over(err) {
 		p.fail(w, r, err)
 		return
 	}
 	if errors.Is(err, latchkey.ErrSessionEnded) {
+		if v.Done == "" {
+			v.Ended = ending(err)
+		}
 		if err := p.bff.SignOut(w, r); err != nil { // the session was ended elsewhere
 			p.fail(w, r, err)
 			return
@@ -110,11 +111,48 @@ func (p *web) show(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// load reads the user and their devices.
+func (p *web) load(r *http.Request, v *view) error {
+	return p.withToken(r, func(ctx context.Context, token string) error {
+		v.Devices = nil
+		version := fnv.New64a()
+		for s, err := range p.client.Sessions(ctx, token) {
+			if err != nil {
+				return err
+			}
+			d := newDevice(s, time.Now())
+			if v.Devices = append(v.Devices, d); d.Current {
+				v.User, v.Proof = s.Subject, proof(s.AMR)
+			}
+			fmt.Fprintln(version, d)
+		}
+		v.Version = strconv.FormatUint(version.Sum64(), 36)
+		return nil
+	})
+}
+
+// state serves the page's script, which compares it with what the page shows: has the
+// user signed out in another tab or on another device?
+func (p *web) state(w http.ResponseWriter, r *http.Request) {
+	var v view
+	err := p.load(r, &v)
+	if err != nil && !over(err) {
+		p.fail(w, r, err)
+		return
+	}
+	state := map[string]string{"user": v.User, "devices": v.Version}
+	if err != nil {
+		state = map[string]string{"user": "", "ended": ending(err)}
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	answer(w, http.StatusOK, state)
+}
+
 func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
 	method, ok := methods[r.PostFormValue("method")]
 	user := r.PostFormValue("user")
 	if !ok || user == "" {
-		http.Error(w, "The form needs a user and a method to sign in.", http.StatusBadRequest)
+		http.Error(w, "Enter a name, and choose how to sign in.", http.StatusBadRequest)
 		return
 	}
 	token, err := clientToken(r.Context(), p.issuer, user, method)
@@ -127,10 +165,12 @@ func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
 			err = p.bff.SignIn(w, r, s)
 		}
 	}
-	p.back(w, r, err)
+	p.back(w, r, err, doneNothing, 0)
 }
 
-func (p *web) signOut(w http.ResponseWriter, r *http.Request) { p.back(w, r, p.bff.SignOut(w, r)) }
+func (p *web) signOut(w http.ResponseWriter, r *http.Request) {
+	p.back(w, r, p.bff.SignOut(w, r), doneSignOut, 0)
+}
 
 // stepUp serves the page's script when the API requires a stronger proof.
 func (p *web) stepUp(w http.ResponseWriter, r *http.Request) {
@@ -156,13 +196,30 @@ func (p *web) stepUp(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *web) endDevice(w http.ResponseWriter, r *http.Request) {
-	p.back(w, r, p.withToken(r, func(ctx context.Context, token string) error {
+	err := p.withToken(r, func(ctx context.Context, token string) error {
 		return p.client.EndSession(ctx, token, r.PathValue("sid"))
-	}))
+	})
+	p.back(w, r, err, doneDevice, 1)
 }
 
 func (p *web) endOthers(w http.ResponseWriter, r *http.Request) {
-	p.back(w, r, p.withToken(r, p.client.EndOtherSessions))
+	var v view
+	err := p.load(r, &v)
+	if err == nil {
+		err = p.withToken(r, p.client.EndOtherSessions)
+	}
+	p.back(w, r, err, doneOthers, len(v.Devices)-1)
+}
+
+func (p *web) endAll(w http.ResponseWriter, r *http.Request) {
+	var v view
+	err := p.load(r, &v)
+	if err == nil {
+		if err = p.withToken(r, p.client.EndAllSessions); err == nil {
+			err = p.bff.SignOut(w, r)
+		}
+	}
+	p.back(w, r, err, doneAll, len(v.Devices))
 }
 
 // withToken calls Latchkey with the access token of a request's session. If Latchkey
@@ -186,18 +243,17 @@ func (p *web) withToken(r *http.Request, call func(ctx context.Context, token st
 	return call(ctx, t.AccessToken)
 }
 
-// over reports whether err means that nobody is signed in.
-func over(err error) bool {
-	return errors.Is(err, bff.ErrNoSession) || errors.Is(err, latchkey.ErrSessionEnded)
-}
-
-// back shows the page again after a form.
-func (p *web) back(w http.ResponseWriter, r *http.Request, err error) {
+// back shows the page again after a form, with its result. If the session is over, the
+// page says why instead.
+func (p *web) back(w http.ResponseWriter, r *http.Request, err error, done string, devices int) {
 	if err != nil && !over(err) {
 		p.fail(w, r, err)
 		return
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	if err != nil {
+		done = doneNothing
+	}
+	http.Redirect(w, r, resultPath(done, devices), http.StatusSeeOther)
 }
 
 // fail never signs a user out, because a session that is not known to be over may continue.
