@@ -31,8 +31,7 @@ const devPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-
 // devView is the content of the start page.
 type devView struct {
 	Issuer  string
-	Admin   bool // the admin API is at this address
-	Console bool // the console is at this address
+	Managed bool // the admin API and the console are at this address
 	Steps   []devStep
 }
 
@@ -46,10 +45,9 @@ func (e *edge) serveDev(r *gin.Engine) {
 // devHome serves GET /, in development only: a page that explains what runs here and
 // what to do next.
 func (e *edge) devHome(c *gin.Context) {
-	managed := e.Admin != nil && e.AdminHere
 	c.Header("Content-Security-Policy", devPolicy)
 	c.Header("Content-Type", "text/html; charset=utf-8")
-	if err := devPage.Execute(c.Writer, devView{e.Issuer, managed, false, devSteps(e.Issuer)}); err != nil {
+	if err := devPage.Execute(c.Writer, devView{e.Issuer, e.Admin != nil && e.AdminHere, devSteps(e.Issuer)}); err != nil {
 		c.Error(err)
 	}
 }
