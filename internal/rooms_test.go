@@ -59,7 +59,7 @@ var strangers = map[string][]string{
 	"settings":         nil,
 	"settings/decode":  {"go.yaml.in/yaml/v3"},
 	"oauth/fetch":      nil,
-	"handlers/console": {"github.com/gin-gonic/gin"},
+	"handlers/console": {"github.com/gin-gonic/gin", "github.com/mileusna/useragent", "github.com/oschwald/maxminddb-golang/v2"},
 	"models/tail":      nil,
 }
 

@@ -281,6 +281,21 @@ func (s *Service) tooMany(ctx context.Context, tenant, user, client string, most
 	return conflict("confirm", fmt.Sprintf("%s sessions would end, but confirm is %d; none was ended. To end them, send their number as confirm", number, most))
 }
 
+// CountSessions returns how many live sessions a user, a client, or a user at a client
+// has. A number greater than models.ManySessions means more than that.
+func (s *Service) CountSessions(ctx context.Context, c *Caller, tenant, user, client string) (int, error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return 0, err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return 0, err
+	}
+	if user == "" && client == "" {
+		return 0, invalid(Fault{Parameter: "user", Detail: "is required, unless client is given"})
+	}
+	return s.Store.CountLive(ctx, tenant, user, client)
+}
+
 // EndUserSessions ends every live session of a user, and refuses the client tokens
 // that were issued before.
 func (s *Service) EndUserSessions(ctx context.Context, c *Caller, tenant, sub string) (*Ended, error) {

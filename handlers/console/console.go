@@ -22,7 +22,8 @@ type Config struct {
 	Admin    *admin.Service
 	ClientIP func(*http.Request) string // returns the address of the client that sent a request
 	Log      *slog.Logger
-	Dev      bool // serve the page that shows every component
+	Places   *Places // finds the places of addresses; nil: they are not shown
+	Dev      bool    // serve the page that shows every component
 }
 
 // console serves the pages.
@@ -56,7 +57,7 @@ func Serves(path string) bool { return path == basePath || strings.HasPrefix(pat
 // Streams reports whether the responses of a route are streams, which have no time
 // limit.
 func Streams(route string) bool {
-	return strings.HasPrefix(route, basePath+"/") && strings.HasSuffix(route, "/stream")
+	return strings.HasPrefix(route, basePath+"/") && (strings.HasSuffix(route, "/stream") || strings.HasSuffix(route, "/export"))
 }
 
 // contentSecurityPolicy is the policy of every page: it runs and loads only what the

@@ -130,6 +130,9 @@ func valueText(v any) string {
 	return strings.TrimSpace(b.String())
 }
 
+// spaced returns a name with spaces in place of underscores.
+func spaced(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
 // sentence returns the text with a capital first letter and a full stop.
 func sentence(s string) string {
 	if s == "" {

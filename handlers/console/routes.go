@@ -29,6 +29,27 @@ func init() {
 		page("/tenants", "list-tenants", (*visit).tenants),
 		page("/t/:tenant", "get-tenant", (*visit).tenantHome),
 
+		page("/t/:tenant/sessions", "list-sessions", (*visit).sessions),
+		page("/t/:tenant/sessions/end", "end-sessions", (*visit).endSessions),
+		form("/t/:tenant/sessions/end", "end-sessions", (*visit).endSessions),
+		form("/t/:tenant/sessions/export", "export-sessions", (*visit).exportSessions),
+		page("/t/:tenant/sessions/:sid", "get-session", (*visit).showSession),
+		page("/t/:tenant/sessions/:sid/end", "end-session", (*visit).endSession),
+		form("/t/:tenant/sessions/:sid/end", "end-session", (*visit).endSession),
+
+		page("/t/:tenant/users", "list-users", (*visit).users),
+		page("/t/:tenant/users/show", "get-user", (*visit).showUser),
+		form("/t/:tenant/users/show", "patch-user", (*visit).patchUser),
+		page("/t/:tenant/users/sign-out", "end-user-sessions", (*visit).signOutUser),
+		form("/t/:tenant/users/sign-out", "end-user-sessions", (*visit).signOutUser),
+		page("/t/:tenant/users/disable", "patch-user", (*visit).disableUser),
+		form("/t/:tenant/users/disable", "patch-user", (*visit).disableUser),
+		page("/t/:tenant/users/suspend", "suspend-user", (*visit).suspendUser),
+		form("/t/:tenant/users/suspend", "suspend-user", (*visit).suspendUser),
+		form("/t/:tenant/users/resume", "resume-user", (*visit).resumeUser),
+		page("/t/:tenant/users/delete", "delete-user", (*visit).deleteUser),
+		form("/t/:tenant/users/delete", "delete-user", (*visit).deleteUser),
+
 		{method: http.MethodGet, path: "/components", serve: (*visit).components, dev: true},
 	}
 }

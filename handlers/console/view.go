@@ -181,3 +181,11 @@ func (v *view) TenantName() string {
 	}
 	return v.Tenant
 }
+
+// Here returns the path of a form of the page, with the filters of the page.
+func (v *view) Here(form string) string {
+	if q := v.g.Request.URL.RawQuery; q != "" {
+		return v.Path + "/" + form + "?" + q
+	}
+	return v.Path + "/" + form
+}
