@@ -152,11 +152,15 @@ func (s *Store) DeliveryRevisions(ctx context.Context) (revisions map[Destinatio
 
 // Deliveries returns what waits for a destination and was not given up, oldest first,
 // or what was given up.
-func (s *Store) Deliveries(ctx context.Context, key DestinationKey, dead bool, after EventID, limit int) (list []Delivery, err error) {
+func (s *Store) Deliveries(ctx context.Context, key DestinationKey, dead bool, after EventID, limit int) ([]Delivery, error) {
 	where := "dead_at IS NULL"
 	if dead {
 		where = "dead_at IS NOT NULL"
 	}
+	return s.deliveries(ctx, key, where, after, limit)
+}
+
+func (s *Store) deliveries(ctx context.Context, key DestinationKey, where string, after EventID, limit int) (list []Delivery, err error) {
 	err = s.query(ctx, func(db *gorm.DB) (err error) {
 		list, err = collect(db.Raw(`SELECT event_id, session_id, type, attempts, first_at, next_at, dead_at, status, error, answer FROM event_deliveries
 			WHERE tenant_id = ? AND destination_id = ? AND event_id > ? AND `+where+` ORDER BY event_id LIMIT ?`, key.Tenant, key.ID, after[:], limit), func(rows *sql.Rows) (Delivery, error) {
@@ -175,6 +179,15 @@ func (s *Store) Deliveries(ctx context.Context, key DestinationKey, dead bool, a
 		return err
 	})
 	return list, err
+}
+
+// mostStatuses is the largest number of events that StatusDeliveries returns.
+const mostStatuses = 1000
+
+// StatusDeliveries returns what waits to let an event stream know of its status, the
+// oldest first.
+func (s *Store) StatusDeliveries(ctx context.Context, key DestinationKey) (list []Delivery, err error) {
+	return s.deliveries(ctx, key, "dead_at IS NULL AND type = '"+DeliveredStatus+"'", EventID{}, mostStatuses)
 }
 
 // CountDeliveries returns how many events wait for a destination, beyond what is still

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,47 @@ type Destination struct {
 func (Destination) TableName() string { return "event_destinations" }
 
 // Active reports whether events are sent to the destination.
-func (d *Destination) Active() bool { return !d.Settings.Paused && d.DisabledAt.IsZero() }
+func (d *Destination) Active() bool { return d.Status() == StreamEnabled }
+
+// The statuses of a destination (SSF 1.0 §8.1.2.1).
+const (
+	StreamEnabled  = "enabled"
+	StreamPaused   = "paused"
+	StreamDisabled = "disabled"
+)
+
+// Status returns the status of the destination.
+func (d *Destination) Status() string {
+	switch {
+	case !d.DisabledAt.IsZero():
+		return StreamDisabled
+	case d.Settings.Paused:
+		return StreamPaused
+	}
+	return StreamEnabled
+}
+
+// noteStatus lets an event stream know that its status is no longer `before`, unless
+// its own client has changed it (SSF 1.0 §8.1.5).
+func noteStatus(tx *gorm.DB, d *Destination, before string, by Actor, now time.Time) error {
+	if d.Settings.Type == settings.DestinationWebhook || by.Role == RoleClient || d.Status() == before {
+		return nil
+	}
+	id := EventFrom(now)
+	rand.Read(id[8:])
+	err := insertEvent(tx, Event{
+		At: now, TenantID: d.TenantID, Type: EventStreamUpdated, id: &id,
+		Details: map[string]any{"destination": d.ID, "status": d.Status(), "reason": "an operator has changed the status"},
+	})
+	if err != nil {
+		return err
+	}
+	key := DestinationKey{d.TenantID, d.ID}
+	if err := putDelivery(tx, Delivery{DestinationKey: key, Event: id, Type: DeliveredStatus, NextAt: now}); err != nil {
+		return err
+	}
+	return raiseRevision(tx, key) // the node that delivers reads the row
+}
 
 // MayNameUsers reports whether a destination may get events that name users.
 func (d *Destination) MayNameUsers() bool {
@@ -139,6 +180,7 @@ func (a *applier) writeDestination(tenant string, p *destinationPlan) error {
 	if !a.record(p.created, tenant, KindDestination, row.ID, fields) {
 		return nil
 	}
+	before := row.Status()
 	if !row.DisabledAt.IsZero() && !p.want.KeepDisabled { // whoever changes it wants it to work
 		row.DisabledAt, row.DisabledCause = Time{}, ""
 	}
@@ -146,6 +188,11 @@ func (a *applier) writeDestination(tenant string, p *destinationPlan) error {
 	row.Settings, row.UpdatedAt = p.settings, At(a.now)
 	if err := a.tx.Save(row).Error; err != nil {
 		return err
+	}
+	if !p.created && !retyped {
+		if err := noteStatus(a.tx, row, before, a.o.Actor, a.now); err != nil {
+			return err
+		}
 	}
 	if p.created {
 		if err := insertDeliveryState(a.tx, tenant, row.ID, EventFrom(a.now)); err != nil {
@@ -219,6 +266,9 @@ func (s *Store) EnableDestination(ctx context.Context, tenant, id string, by Act
 			return nil
 		}
 		row.DisabledAt, row.DisabledCause = Time{}, ""
+		if err := noteStatus(tx, row, StreamDisabled, by, s.Now()); err != nil {
+			return err
+		}
 		return s.audit(tx, by, Change{Tenant: tenant, Kind: KindDestination, ID: id, Act: "enabled"})
 	})
 }

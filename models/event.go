@@ -68,7 +68,8 @@ const (
 
 	EventClientAuthenticationFailed EventType = "client_authentication_failed" // likewise
 
-	EventVerification EventType = "destination_verified" // for one event destination, which asked for it or is to be tested
+	EventVerification  EventType = "destination_verified" // for one event destination, which asked for it or is to be tested
+	EventStreamUpdated EventType = "stream_updated"       // an operator has paused or enabled an event stream
 )
 
 // Event is one entry of the append-only log, written in the transaction that it

@@ -57,6 +57,7 @@ var eventNames = map[EventType]eventName{
 	EventSessionsExported:  {},
 	EventClientTokenMinted: {},
 	EventVerification:      {},
+	EventStreamUpdated:     {},
 
 	EventConsoleLinkCreated: {},
 	EventConsoleSignedIn:    {},
@@ -111,6 +112,11 @@ func (e Event) warning() string {
 // verified. Its detail `destination` is the id of the only one that gets it.
 const DeliveredVerification = "destination.verification"
 
+// DeliveredStatus is the type of the event by which an event stream learns that an
+// operator has changed its status. Only the stream that the detail `destination` names
+// gets it, even if it is paused, so it always has a row: see Delivery.
+const DeliveredStatus = "destination.updated"
+
 // wholeEnds are the events that end every session of a user, a client, a trusted issuer
 // or a tenant. Receivers get them as the end of sessions, of which they name none.
 var wholeEnds = map[EventType]session.EndReason{
@@ -127,6 +133,8 @@ func (e Event) Delivered() string {
 	switch name := eventNames[e.Type]; {
 	case e.Type == EventVerification:
 		return DeliveredVerification
+	case e.Type == EventStreamUpdated:
+		return DeliveredStatus
 	case wholeEnds[e.Type] != "":
 		return "session.ended." + string(wholeEnds[e.Type])
 	case name.outward == "" || name.countedAsEnd: // session_ended is delivered for both

@@ -11,6 +11,7 @@ import (
 // Polled is what a receiver that polls has answered.
 type Polled struct {
 	Accepted []EventID
+	Statuses []EventID  // accepted as well: events about the status of the stream, which have rows
 	Refused  []Delivery // with Event, SessionID, Type and Error
 }
 
@@ -34,6 +35,11 @@ func (s *Store) AcknowledgeDeliveries(ctx context.Context, key DestinationKey, p
 		if accepted, err = a.accept(p.Accepted); err != nil {
 			return err
 		}
+		statuses, err := a.acceptRows(p.Statuses)
+		if err != nil {
+			return err
+		}
+		accepted += statuses
 		for _, d := range p.Refused {
 			d.DestinationKey, d.DeadAt, d.FirstAt, d.Attempts = key, now, now, 1
 			done, err := a.refuse(d)
@@ -75,6 +81,12 @@ func (a *acknowledgement) accept(all []EventID) (n int, err error) {
 			n++
 		}
 	}
+	rows, err := a.acceptRows(all)
+	return n + rows, err
+}
+
+// acceptRows deletes the rows of accepted events and returns how many there were.
+func (a *acknowledgement) acceptRows(all []EventID) (n int, err error) {
 	for ids := range slices.Chunk(all, revocationChunk) {
 		done := a.tx.Exec("DELETE FROM event_deliveries WHERE tenant_id = ? AND destination_id = ? AND event_id IN ? AND dead_at IS NULL", a.state.Tenant, a.state.ID, eventKeys(ids))
 		if done.Error != nil {

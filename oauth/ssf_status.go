@@ -9,13 +9,6 @@ import (
 	"github.com/latchkey/latchkey/models"
 )
 
-// Statuses of an event stream (SSF 1.0 §8.1.2.1).
-const (
-	streamEnabled  = "enabled"
-	streamPaused   = "paused"
-	streamDisabled = "disabled"
-)
-
 // streamStatus is the body of a request for a status, and the answer.
 type streamStatus struct {
 	StreamID string `json:"stream_id" yaml:"stream_id"`
@@ -24,12 +17,9 @@ type streamStatus struct {
 }
 
 func statusOf(row *models.Destination) streamStatus {
-	status := streamStatus{StreamID: row.ID, Status: streamEnabled}
-	switch {
-	case !row.DisabledAt.IsZero():
-		status.Status, status.Reason = streamDisabled, row.DisabledCause
-	case row.Settings.Paused:
-		status.Status = streamPaused
+	status := streamStatus{StreamID: row.ID, Status: row.Status()}
+	if status.Status == models.StreamDisabled {
+		status.Reason = row.DisabledCause
 	}
 	return status
 }
@@ -63,7 +53,7 @@ func (s *Server) UpdateStreamStatus(w http.ResponseWriter, r *http.Request, call
 			return err
 		case q.StreamID == "":
 			return invalidRequest(ReasonParameterMissing, "stream_id is required")
-		case q.Status != streamEnabled && q.Status != streamPaused && q.Status != streamDisabled:
+		case q.Status != models.StreamEnabled && q.Status != models.StreamPaused && q.Status != models.StreamDisabled:
 			return invalidRequest(ReasonParameterInvalid, "status must be enabled, paused or disabled")
 		case len(q.Reason) > maxStreamDescription || malformed(q.Reason):
 			return invalidRequest(ReasonParameterInvalid, "reason must be text of at most 255 bytes")
@@ -84,14 +74,14 @@ func (s *Server) UpdateStreamStatus(w http.ResponseWriter, r *http.Request, call
 // disabled is not sent later.
 func (s *Server) setStatus(ctx context.Context, call *Call, c *Client, row *models.Destination, version string, q streamStatus) error {
 	key, by := models.DestinationKey{Tenant: c.TenantID, ID: row.ID}, streamActor(call, c)
-	if q.Status == streamDisabled {
+	if q.Status == models.StreamDisabled {
 		reason := q.Reason
 		if reason == "" {
 			reason = "the receiver has disabled the stream"
 		}
 		return s.store.DisableDestination(ctx, c.TenantID, row.ID, reason, by)
 	}
-	if pause := q.Status == streamPaused; pause != row.Settings.Paused {
+	if pause := q.Status == models.StreamPaused; pause != row.Settings.Paused {
 		spec, _, err := (&streamRequest{}).change(c.tenant, row, false)
 		if err != nil {
 			return err

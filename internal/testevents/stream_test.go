@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -350,6 +351,85 @@ func TestADisabledStreamSendsNothingAndAPausedOneLater(t *testing.T) {
 		}
 		if len(sets) != 1 {
 			t.Errorf("polled %d tokens", len(sets))
+		}
+	})
+}
+
+func TestAStreamLearnsThatAnOperatorHasChangedItsStatus(t *testing.T) {
+	t.Parallel()
+	testdb.Each(t, func(t *testing.T, url string) {
+		p := newPushed(t)
+		d := transmitter(t, url, p.destination("pushed"), polled("polled"), polled("other"))
+		pausing := p.destination("pushed")
+		pausing.Paused = true
+		transmit(d, pausing, polled("polled", paused), polled("other"))
+		time.Sleep(3 * time.Second) // nodes read the destinations every 2 s
+		d.SignIn("alice")
+		d.Clock.Advance(time.Second)
+		updated := func(id, text, status string) {
+			t.Helper()
+			s := verified(d, "", text)
+			subject := s.Claims["sub_id"].(map[string]any)
+			if s.Type != "stream-updated" || s.Event["status"] != status || s.Event["reason"] == "" || len(s.Event) != 2 || subject["format"] != "opaque" || subject["id"] != id {
+				t.Errorf("%s got %v, want the status %s", id, s.Claims, status)
+			}
+		}
+		updated("pushed", p.until(t, 1)[0], "paused")
+		sets, more := poll(d, "polled", now)
+		if len(sets) != 1 || more {
+			t.Fatalf("the paused stream returned %v, more: %t", jtis(sets), more)
+		}
+		updated("polled", sets[jtis(sets)[0]], "paused")
+		if again, _ := poll(d, "polled", now); !slices.Equal(jtis(again), jtis(sets)) {
+			t.Errorf("before it was acknowledged, the stream returned %v", jtis(again))
+		}
+		if after, _ := poll(d, "polled", ack(sets)); len(after) != 0 {
+			t.Errorf("after it was acknowledged, the paused stream returned %v", jtis(after))
+		}
+		if others, _ := poll(d, "other", now); len(others) != 1 || verified(d, "", others[jtis(others)[0]]).Type != "session-established" {
+			t.Errorf("another stream returned %v", others)
+		}
+
+		transmit(d, p.destination("pushed"), polled("polled"), polled("other"))
+		transmit(d, pausing, polled("polled", paused), polled("other")) // sooner than a node sees it
+		transmit(d, p.destination("pushed"), polled("polled"), polled("other"))
+		sets, _ = poll(d, "polled", now)
+		names := func(texts []string) (names []string) {
+			for _, text := range texts {
+				s := verified(d, "", text)
+				status, _ := s.Event["status"].(string)
+				names = append(names, s.Type+status)
+			}
+			slices.Sort(names)
+			return names
+		}
+		if got := names(slices.Collect(maps.Values(sets))); !slices.Equal(got, []string{"session-established", "stream-updatedenabled", "stream-updatedenabled", "stream-updatedpaused"}) {
+			t.Errorf("after it was enabled, the stream returned %v", got)
+		}
+		if after, _ := poll(d, "polled", ack(sets)); len(after) != 0 {
+			t.Errorf("acknowledged tokens are repeated: %v", jtis(after))
+		}
+		if got := names(p.until(t, 5)); !slices.Equal(got, []string{"session-established", "stream-updatedenabled", "stream-updatedenabled", "stream-updatedpaused", "stream-updatedpaused"}) {
+			t.Errorf("pushed %v", got)
+		}
+
+		setStatus(d, "polled", "paused") // by the receiver itself
+		setStatus(d, "polled", "disabled")
+		if sets, _ := poll(d, "polled", now); len(sets) != 0 {
+			t.Errorf("a change by the receiver returned %v", jtis(sets))
+		}
+		operator := models.Actor{Name: "operator", Role: models.RoleOwner}
+		if err := d.Store.EnableDestination(t.Context(), "default", "polled", operator); err != nil {
+			t.Fatal(err)
+		}
+		sets, _ = poll(d, "polled", now)
+		if len(sets) != 1 {
+			t.Fatalf("enabled by an operator, the stream returned %v", jtis(sets))
+		}
+		updated("polled", sets[jtis(sets)[0]], "paused") // from disabled to what its settings say
+		refusal := fmt.Sprintf(`{"returnImmediately":true,"setErrs":{%q:{"err":"invalid_request","description":"no"}}}`, jtis(sets)[0])
+		if after, _ := poll(d, "polled", refusal); len(after) != 0 {
+			t.Errorf("a refused token is repeated: %v", jtis(after))
 		}
 	})
 }

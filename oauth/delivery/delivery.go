@@ -285,8 +285,17 @@ func (d *Deliverer) reload(ctx, work context.Context) error {
 	wanted := map[models.DestinationKey]bool{}
 	for _, row := range rows {
 		key := models.DestinationKey{Tenant: row.TenantID, ID: row.ID}
-		if row.Settings.Type == settings.DestinationPoll || !row.Active() {
+		if row.Settings.Type == settings.DestinationPoll {
 			continue
+		}
+		if !row.Active() {
+			notices, err := d.store.StatusDeliveries(ctx, key)
+			if err != nil {
+				return err
+			}
+			if len(notices) == 0 {
+				continue
+			}
 		}
 		wanted[key] = true
 		d.mu.Lock()
@@ -296,7 +305,7 @@ func (d *Deliverer) reload(ctx, work context.Context) error {
 			l.mu.Lock()
 			// disable has canceled the attempts of a destination that was enabled again before
 			// this reload.
-			current := l.ctx.Err() == nil && l.q.revision == revisions[key] && slices.Equal(l.row.Settings.Events, row.Settings.Events)
+			current := l.ctx.Err() == nil && l.q.paused != row.Active() && l.q.revision == revisions[key] && slices.Equal(l.row.Settings.Events, row.Settings.Events)
 			if current {
 				l.row = row
 			}
@@ -342,7 +351,12 @@ func (d *Deliverer) begin(ctx, work context.Context, row models.Destination) err
 	if err != nil {
 		return err
 	}
-	parked, err := d.store.Deliveries(ctx, key, false, models.EventID{}, 2*mostParked)
+	var parked []models.Delivery
+	if row.Active() {
+		parked, err = d.store.Deliveries(ctx, key, false, models.EventID{}, 2*mostParked)
+	} else { // nothing else is sent while it is paused
+		parked, err = d.store.StatusDeliveries(ctx, key)
+	}
 	if err != nil {
 		return err
 	}
@@ -355,6 +369,9 @@ func (d *Deliverer) begin(ctx, work context.Context, row models.Destination) err
 		return err
 	}
 	l := &line{row: row, q: newQueue(state, parked, events)}
+	if !row.Active() {
+		l.q.pause()
+	}
 	l.ctx, l.cancel = context.WithCancel(work)
 	d.mu.Lock()
 	d.lines[key] = l
@@ -447,6 +464,8 @@ func Wants(row *models.Destination, e models.ListedEvent) bool {
 	switch {
 	case outward == "":
 		return false
+	case outward == models.DeliveredStatus:
+		return false // the log need not be read for it: see begin
 	case outward == models.DeliveredVerification:
 		return e.Details["destination"] == row.ID
 	case row.Settings.Type != settings.DestinationWebhook && securityType(outward) == "":

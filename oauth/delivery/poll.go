@@ -38,18 +38,21 @@ func (d *Deliverer) Acknowledge(ctx context.Context, row *models.Destination, ac
 	var p models.Polled
 	for _, e := range events {
 		why, failed := refused[e.ID]
+		mine := Wants(row, e) || e.Delivered() == models.DeliveredStatus && e.Details["destination"] == row.ID
 		switch {
-		case !Wants(row, e):
+		case !mine:
 		case failed:
 			p.Refused = append(p.Refused, models.Delivery{
 				Event: e.ID, SessionID: e.SessionID, Type: e.Delivered(),
 				Error: "the receiver refused the event: " + printable([]byte(why.Err+": "+why.Description)),
 			})
+		case e.Delivered() == models.DeliveredStatus:
+			p.Statuses = append(p.Statuses, e.ID)
 		default:
 			p.Accepted = append(p.Accepted, e.ID)
 		}
 	}
-	if len(p.Accepted)+len(p.Refused) == 0 {
+	if len(p.Accepted)+len(p.Statuses)+len(p.Refused) == 0 {
 		return nil
 	}
 	delivered, dead, err := d.store.AcknowledgeDeliveries(ctx, keyOf(row), p)
@@ -65,14 +68,16 @@ func (d *Deliverer) Acknowledge(ctx context.Context, row *models.Destination, ac
 }
 
 // Poll returns the oldest security event tokens that the receiver has not answered,
-// at most `most`, by their jti, and whether there are more. It returns none for a
-// destination that is not active.
+// at most `most`, by their jti, and whether there are more. For a destination that is
+// not active, it returns only those about its status.
 func (d *Deliverer) Poll(ctx context.Context, row *models.Destination, most int) (sets map[string]string, more bool, err error) {
 	sets = map[string]string{}
-	if !row.Active() {
-		return sets, false, nil
+	var events []models.ListedEvent
+	if row.Active() {
+		events, more, err = d.unanswered(ctx, row, most)
+	} else {
+		events, more, err = d.statuses(ctx, row, most)
 	}
-	events, more, err := d.unanswered(ctx, row, most)
 	if err != nil {
 		return nil, false, err
 	}
@@ -144,12 +149,34 @@ func (d *Deliverer) unanswered(ctx context.Context, row *models.Destination, mos
 	return events, more, err
 }
 
+// statuses returns the events about the status of a stream that the receiver has not
+// answered, at most `most`, and whether there are more.
+func (d *Deliverer) statuses(ctx context.Context, row *models.Destination, most int) (events []models.ListedEvent, more bool, err error) {
+	rows, err := d.store.StatusDeliveries(ctx, keyOf(row))
+	if err != nil {
+		return nil, false, err
+	}
+	if events, err = d.eventsOf(ctx, keyOf(row), rows); err == nil && len(events) > most {
+		events, more = events[:most], true
+	}
+	return events, more, err
+}
+
 // waiting returns the events that have a row because they were passed over, or
 // because an operator lets the destination get them again.
 func (d *Deliverer) waiting(ctx context.Context, key models.DestinationKey, limit int) ([]models.ListedEvent, error) {
 	rows, err := d.store.Deliveries(ctx, key, false, models.EventID{}, limit)
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	return d.eventsOf(ctx, key, rows)
+}
+
+// eventsOf returns the events of rows, and deletes the rows of which the log has no
+// event any longer.
+func (d *Deliverer) eventsOf(ctx context.Context, key models.DestinationKey, rows []models.Delivery) ([]models.ListedEvent, error) {
+	if len(rows) == 0 {
+		return nil, nil
 	}
 	ids := make([]models.EventID, len(rows))
 	for i := range rows {

@@ -56,6 +56,8 @@ type queue struct {
 	lastError    string
 	recent       []models.Attempt
 
+	paused bool // it takes no events from the log, and toldTo stays
+
 	revision    int64
 	put, remove map[models.EventID]bool // rows to write, rows to delete
 	dead        []models.Delivery       // given up, not stored yet
@@ -96,11 +98,14 @@ func (q *queue) knows(id models.EventID) bool {
 	return !q.toldTo.Less(id) || q.accepted[id] || q.items[id] != nil
 }
 
+// pause makes the queue one for events that have rows, and leaves the log as it is.
+func (q *queue) pause() { q.paused, q.behind = true, false }
+
 // offer adds an event that has just become visible, unless the queue is full or will
 // read it in the log.
 func (q *queue) offer(e models.ListedEvent, now time.Time) {
 	switch {
-	case q.knows(e.ID), q.behind && q.readTo.Less(e.ID):
+	case q.paused, q.knows(e.ID), q.behind && q.readTo.Less(e.ID):
 	case !q.behind && q.free() <= 0:
 		q.behind, q.readTo = true, before(e.ID)
 	default:
@@ -323,7 +328,7 @@ func (q *queue) progress(horizon models.EventID) (p models.DeliveryProgress, cha
 			told = before(id)
 		}
 	}
-	if q.toldTo.Less(told) {
+	if q.toldTo.Less(told) && !q.paused {
 		q.toldTo = told
 		maps.DeleteFunc(q.accepted, func(id models.EventID, _ bool) bool { return !told.Less(id) })
 		// An idle destination need not be written each second.

@@ -13,6 +13,7 @@ import (
 const (
 	caepType         = "https://schemas.openid.net/secevent/caep/event-type/"
 	verificationType = "https://schemas.openid.net/secevent/ssf/event-type/verification"
+	updatedType      = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated"
 )
 
 // EventTypes are the types of security events that are sent.
@@ -29,6 +30,8 @@ func securityType(outward string) string {
 		return caepType + "assurance-level-change"
 	case outward == models.DeliveredVerification:
 		return verificationType
+	case outward == models.DeliveredStatus:
+		return updatedType
 	}
 	return ""
 }
@@ -52,6 +55,10 @@ func (d *Deliverer) SecurityEvent(ctx context.Context, row *models.Destination, 
 		if state, has := details["state"].(string); has {
 			event["state"] = state
 		}
+		claims["sub_id"] = map[string]any{"format": "opaque", "id": row.ID}
+	case outward == models.DeliveredStatus:
+		clear(event)
+		event["status"], event["reason"] = details["status"], details["reason"]
 		claims["sub_id"] = map[string]any{"format": "opaque", "id": row.ID}
 	case strings.HasPrefix(outward, "session.ended."):
 		reason := strings.TrimPrefix(outward, "session.ended.")
