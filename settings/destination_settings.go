@@ -60,6 +60,10 @@ const WebhookSecretPrefix = "whsec_"
 // MaxDestinations bounds the event destinations of a tenant.
 const MaxDestinations = 1000
 
+// receiverScopes are the scopes of clients that receive security events. One suffices to
+// poll.
+var receiverScopes = []string{"ssf.read", "ssf.manage"}
+
 // eventPattern is a type of events, or the beginning of types.
 var eventPattern = regexp.MustCompile(`^[a-z_]+(\.[a-z_]+)*\.?$`)
 
@@ -110,6 +114,9 @@ func (v *tenantValidation) destination(at string, d DestinationSpec) {
 			return "is not a client of this tenant"
 		case v.Clients[i].Public():
 			return "must be a client with auth: secret"
+		// A stored stream does not keep an operator from taking the scope away.
+		case d.Type == DestinationPoll && !d.Stored && !slices.ContainsFunc(receiverScopes, func(scope string) bool { return slices.Contains(v.Clients[i].Scopes, scope) }):
+			return "must be a client whose scopes list ssf.read or ssf.manage: without them, it may not poll"
 		}
 		return ""
 	})

@@ -542,3 +542,30 @@ const (
 	shells      = "must be https://host or https://host:port, the origin of an app shell (capacitor://localhost, ionic://localhost, tauri://localhost, app://host) or of a browser extension"
 	oneWildcard = "may have one wildcard, which must be the whole first label after https://, such as https://*.preview.example.com"
 )
+
+func TestValidateEventDestinations(t *testing.T) {
+	receiver := func(id string, scopes ...string) settings.ClientSpec {
+		return settings.ClientSpec{ID: id, Secret: strings.Repeat("s", 40), ClientSettings: settings.ClientSettings{
+			Auth: settings.AuthSecret, Grants: []string{settings.GrantClientCredentials}, Scopes: scopes,
+		}}
+	}
+	stream := func(kind, client string, stored bool) func(*settings.TenantSpec) {
+		return func(s *settings.TenantSpec) {
+			s.Clients = append(s.Clients, receiver("reader", "ssf.read"), receiver("manager", "ssf.manage"), receiver("other", "orders"))
+			d := settings.DestinationSpec{ID: "stream", DestinationSettings: settings.DestinationSettings{Type: kind, Client: client}}
+			if d.Stored = stored; kind == settings.DestinationPush {
+				d.URL = "https://siem.example.com"
+			}
+			s.EventDestinations = append(s.EventDestinations, d)
+		}
+	}
+	const poll, push = settings.DestinationPoll, settings.DestinationPush
+	check(t, []row{
+		{"a client that may read polls", stream(poll, "reader", false), nil},
+		{"a client that may manage polls", stream(poll, "manager", false), nil},
+		{"a client without the scopes polls", stream(poll, "other", false), fault("event_destinations[0].client: must be a client whose scopes list ssf.read or ssf.manage: without them, it may not poll")},
+		{"a client whose scope was taken away polled", stream(poll, "other", true), nil},
+		{"a client without the scopes is sent events", stream(push, "other", false), nil},
+		{"a client that does not exist", stream(poll, "nobody", false), fault("event_destinations[0].client: is not a client of this tenant")},
+	})
+}

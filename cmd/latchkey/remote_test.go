@@ -89,7 +89,7 @@ func TestCommandsPrintTheSameOverTheAdminAPI(t *testing.T) {
 	t.Parallel()
 	d := newDeployment(t, testdb.SQLite(t))
 	d.allowApply()
-	d.edit("\n    clients:", `
+	d.edit("introspect: all", "introspect: all\n        scopes: [ssf.read]", "\n    clients:", `
     event_destinations:
       - { id: hooks, type: webhook, url: "https://hooks.example.com", paused: true, secret: whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY= }
       - { id: polled, type: set_poll, client: backend, paused: true }

@@ -24,7 +24,7 @@ func wholeConfiguration(d *deployment) []object {
 	return []object{{
 		"id": "same", "signing_algorithm": "ES256", "store_device": false, "key_rotation": "80d", "events": object{"retention": "30d"}, "searchable_attributes": []string{"email", "plan"}, "acr": []object{{"value": "urn:example:one", "when": "size(amr) > 0"}},
 		"clients": []object{
-			with(client, object{"id": "every"}),
+			with(client, object{"id": "every", "scopes": []string{"a", "b", "ssf.read"}}),
 			{"id": "web", "auth": "none", "grants": []string{"token-exchange", "refresh"}, "preset": "consumer", "name": "Wéb 😀 <&>"},
 		},
 		"trusted_issuers": []object{
