@@ -384,3 +384,17 @@ func (a *applier) rejectOwned(p *tenantPlan, written settings.Document) error {
 	}
 	return nil
 }
+
+// FileOwned returns at most limit objects of a tenant that the file of serve owns, in
+// the order of their kinds and ids.
+func (s *Store) FileOwned(ctx context.Context, tenant string, limit int) ([]Ref, error) {
+	var rows []struct{ Noun, ID string } // named like the columns
+	err := s.query(ctx, func(db *gorm.DB) error {
+		return db.Raw("SELECT noun, id FROM file_nouns WHERE tenant_id = ? ORDER BY noun, id LIMIT ?", tenant, limit).Scan(&rows).Error
+	})
+	refs := make([]Ref, len(rows))
+	for i, r := range rows {
+		refs[i] = Ref{r.Noun, tenant, r.ID}
+	}
+	return refs, err
+}

@@ -61,7 +61,7 @@ var (
 // valid for the tenant. A tenant that it is not valid for looks as if it did not exist.
 func (c *Caller) may(who roles, tenant string) error {
 	if tenant != "" && !c.Key.MayUse(tenant) {
-		return errNotFound
+		return ErrNotFound
 	}
 	if !slices.Contains(who, c.Key.Role) {
 		return forbidden("the role " + string(c.Key.Role) + " does not include this operation")

@@ -62,6 +62,19 @@ func (s *Service) AdminKeys(ctx context.Context, c *Caller, p models.Page) (*Lis
 	return listOf(list, more, last), nil
 }
 
+// AdminKey returns one admin key.
+func (s *Service) AdminKey(ctx context.Context, c *Caller, id string) (*AdminKey, error) {
+	if err := c.may(owners, ""); err != nil {
+		return nil, err
+	}
+	row, err := s.Store.AdminKey(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	key := newAdminKey(*row, s.Store.Now())
+	return &key, nil
+}
+
 type adminKeyBody struct {
 	Name      string          `yaml:"name"`
 	Role      string          `yaml:"role"`

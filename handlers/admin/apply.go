@@ -168,7 +168,7 @@ func (s *Service) confine(ctx context.Context, c *Caller, b applyBody) error {
 	for i := range b.Tenants {
 		t := &b.Tenants[i]
 		if !c.Key.MayUse(t.ID) {
-			return errNotFound
+			return ErrNotFound
 		}
 		if err := s.tenantExists(ctx, t.ID); err != nil {
 			return err
@@ -242,7 +242,7 @@ func (s *Service) Export(ctx context.Context, c *Caller, o ExportOptions) ([]byt
 	case more:
 		return nil, invalidParameter("tenant", fmt.Sprintf("must name the tenants: there are more than %d", mostExported))
 	case len(o.Tenants) > len(tenants):
-		return nil, errNotFound
+		return nil, ErrNotFound
 	}
 	list := make([]any, len(tenants))
 	for i := range tenants {

@@ -34,7 +34,7 @@ func (s *Service) apply(ctx context.Context, c *Caller, at string, wanted settin
 	return slices.ContainsFunc(changes, func(c models.Change) bool { return c.Created }), err
 }
 
-// remove removes an object. It returns errNotFound if the object does not exist.
+// remove removes an object. It returns ErrNotFound if the object does not exist.
 func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.TenantSpec, ref models.Ref, p Precondition) error {
 	changes, err := s.Store.Apply(ctx, wanted, s.Keys, models.ApplyOptions{Remove: []models.Ref{ref}, Precondition: p.check, Actor: c.Actor(), Validate: s.validate, ClientNotes: oauth.UnsetClaimNotes})
 	var faults settings.Faults
@@ -42,7 +42,7 @@ func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.Tenan
 	case errors.As(err, &faults):
 		return invalidBody("", faults)
 	case err == nil && !slices.ContainsFunc(changes, func(c models.Change) bool { return c.Removed }):
-		return errNotFound
+		return ErrNotFound
 	}
 	return err
 }

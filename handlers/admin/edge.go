@@ -17,7 +17,7 @@ func Streams(route string) bool {
 }
 
 // NotFound sends a 404.
-func NotFound(c *gin.Context) { writeProblem(c, errNotFound) }
+func NotFound(c *gin.Context) { writeProblem(c, asProblem(ErrNotFound)) }
 
 // MethodNotAllowed sends a 405. gin has set Allow by then.
 func MethodNotAllowed(c *gin.Context) {

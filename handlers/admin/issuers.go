@@ -124,7 +124,7 @@ func (s *Service) writeIssuer(ctx context.Context, c *Caller, tenant, id string,
 	}
 	if b.AllowPrivateAddresses && c.Key.Role != models.RoleOwner {
 		stored, err := s.Store.StoredIssuer(ctx, tenant, id)
-		if err != nil && asProblem(err) != errNotFound {
+		if err != nil && asProblem(err) != ErrNotFound {
 			return false, err
 		}
 		if stored == nil || !stored.Row.Settings.AllowPrivateAddresses {

@@ -73,7 +73,7 @@ func (s *Service) RetireKey(ctx context.Context, c *Caller, tenant, kid string) 
 	}
 	signs, err := s.OAuth.RetireSigningKey(ctx, tenant, kid, c.Actor())
 	if errors.Is(err, oauth.ErrUnknownKey) {
-		return nil, errNotFound
+		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, err

@@ -52,9 +52,9 @@ func problem(status int, code, detail string) *Problem {
 	return &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
 }
 
-// errNotFound is the error for a resource that does not exist and for a resource of
+// ErrNotFound is the error for a resource that does not exist and for a resource of
 // another tenant, so that a key cannot find out which tenants exist.
-var errNotFound = problem(http.StatusNotFound, "not_found", "There is no such resource, or the admin key is not valid for its tenant")
+var ErrNotFound error = problem(http.StatusNotFound, "not_found", "There is no such resource, or the admin key is not valid for its tenant")
 
 func forbidden(why string) error {
 	return problem(http.StatusForbidden, "forbidden", "Not allowed: "+why)
@@ -148,7 +148,7 @@ func asProblem(err error) *Problem {
 	case errors.Is(err, oauth.ErrAdminKey):
 		return unauthorized(capital(err.Error()))
 	case errors.Is(err, models.ErrNotFound):
-		return errNotFound
+		return asProblem(ErrNotFound)
 	case errors.Is(err, models.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		p := problem(http.StatusServiceUnavailable, "temporarily_unavailable", "The server cannot serve the request at the moment; try again")
 		p.header, p.cause = http.Header{"Retry-After": {"1"}}, err

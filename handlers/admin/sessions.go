@@ -184,7 +184,7 @@ func (s *Service) Sessions(ctx context.Context, c *Caller, tenant string, q Sess
 func (s *Service) sessionRow(ctx context.Context, tenant, sid string) (*models.Session, error) {
 	id, err := models.ParseSessionID(sid)
 	if err != nil {
-		return nil, errNotFound
+		return nil, ErrNotFound
 	}
 	return s.Store.Session(ctx, tenant, id)
 }

@@ -126,11 +126,7 @@ func (a *api) follow(h huma.Context, c *Caller, f *following) {
 // FollowEvents calls send with the events of a tenant as they are committed, until
 // ctx ends or send returns an error.
 func (s *Service) FollowEvents(ctx context.Context, c *Caller, tenant string, q EventSearch, send func(Event) error) error {
-	f, err := s.beforeFollowing(ctx, c, tenant, q, "")
-	if err != nil {
-		return err
-	}
-	return s.followEvents(ctx, c, f, func(events []Event) error {
+	return s.FollowEventsAfter(ctx, c, tenant, q, "", func(events []Event) error {
 		for _, e := range events {
 			if err := send(e); err != nil {
 				return err
@@ -138,6 +134,17 @@ func (s *Service) FollowEvents(ctx context.Context, c *Caller, tenant string, q 
 		}
 		return nil
 	})
+}
+
+// FollowEventsAfter is FollowEvents for a reader whose last event has the id `last`;
+// empty: it gets new events only. It calls send every second with the new events, of
+// which there may be none.
+func (s *Service) FollowEventsAfter(ctx context.Context, c *Caller, tenant string, q EventSearch, last string, send func([]Event) error) error {
+	f, err := s.beforeFollowing(ctx, c, tenant, q, last)
+	if err != nil {
+		return err
+	}
+	return s.followEvents(ctx, c, f, send)
 }
 
 // followEvents calls send every second with the new events, of which there may be none.
@@ -174,7 +181,7 @@ func (s *Service) stillMayFollow(ctx context.Context, c *Caller) error {
 	}
 	row, err := s.Store.AdminKey(ctx, c.Key.ID)
 	if err == nil && !row.Usable(s.Store.Now()) {
-		err = errNotFound
+		err = ErrNotFound
 	}
 	return err
 }

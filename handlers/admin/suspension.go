@@ -147,7 +147,7 @@ func suspensionError(err error) error {
 	case errors.Is(err, models.ErrMayNotResume):
 		return forbidden("a higher role suspended it")
 	case errors.Is(err, models.ErrTenantRemoved):
-		return errNotFound
+		return ErrNotFound
 	case errors.Is(err, models.ErrOtherName):
 		return conflict("suspended_by_another_name", "It is suspended under another name: send the URL or the id that was suspended")
 	}

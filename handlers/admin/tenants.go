@@ -150,3 +150,14 @@ func (s *Service) DeleteTenant(ctx context.Context, c *Caller, id, confirm strin
 	}
 	return s.remove(ctx, c, nil, models.Ref{Kind: models.KindTenant, Tenant: id, ID: id}, p)
 }
+
+// FileOwned returns at most limit objects of a tenant that the file of serve owns.
+func (s *Service) FileOwned(ctx context.Context, c *Caller, tenant string, limit int) ([]models.Ref, error) {
+	if err := c.may(everyone, tenant); err != nil {
+		return nil, err
+	}
+	if err := s.tenantExists(ctx, tenant); err != nil {
+		return nil, err
+	}
+	return s.Store.FileOwned(ctx, tenant, limit)
+}

@@ -17,6 +17,8 @@ type confirmation struct {
 	Back       string
 	Reason     bool // ask for a reason
 	ReasonText string
+
+	Check, CheckText string // a choice: the name of its field and its label; empty: none
 }
 
 // confirmed reports whether the form repeats the word of the page. Otherwise it writes

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/latchkey/latchkey/handlers/admin"
 )
 
 // functions are what the templates can call.
@@ -83,7 +86,7 @@ func span(d time.Duration) (int, string) {
 		return int(d.Round(time.Minute) / time.Minute), "minute"
 	case d < 2*day:
 		return int(d.Round(time.Hour) / time.Hour), "hour"
-	case d < 60*day:
+	case d < 120*day:
 		return int(d.Round(day) / day), "day"
 	case d < 730*day:
 		return int(d / (30 * day)), "month"
@@ -165,4 +168,18 @@ func atoi(s string) int {
 		return 0
 	}
 	return n
+}
+
+// parseTime returns the time of a field of type datetime-local, in UTC.
+func parseTime(name, text string) (time.Time, error) {
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, &admin.Problem{Status: http.StatusBadRequest, Errors: []admin.Fault{{Parameter: name, Detail: "must be a time such as 2026-11-30T12:00"}}}
 }

@@ -50,6 +50,37 @@ func init() {
 		page("/t/:tenant/users/delete", "delete-user", (*visit).deleteUser),
 		form("/t/:tenant/users/delete", "delete-user", (*visit).deleteUser),
 
+		page("/t/:tenant/events", "list-events", (*visit).events),
+		page("/t/:tenant/events/stream", "follow-events", (*visit).followEvents),
+		page("/t/:tenant/destinations", "list-event-destinations", (*visit).destinations),
+		page("/t/:tenant/new-destination", "put-event-destination", (*visit).editDestination),
+		form("/t/:tenant/new-destination", "put-event-destination", (*visit).saveDestination),
+		page("/t/:tenant/destinations/:destination", "get-event-destination", (*visit).showDestination),
+		form("/t/:tenant/destinations/:destination", "test-event-destination", (*visit).changeDestination),
+		page("/t/:tenant/destinations/:destination/edit", "patch-event-destination", (*visit).editDestination),
+		form("/t/:tenant/destinations/:destination/edit", "patch-event-destination", (*visit).saveDestination),
+		page("/t/:tenant/destinations/:destination/delete", "delete-event-destination", (*visit).deleteDestination),
+		form("/t/:tenant/destinations/:destination/delete", "delete-event-destination", (*visit).deleteDestination),
+
+		page("/t/:tenant/keys", "list-signing-keys", (*visit).keys),
+		form("/t/:tenant/keys", "rotate-signing-key", (*visit).rotateKey),
+		page("/t/:tenant/keys/:kid/retire", "retire-signing-key", (*visit).retireKey),
+		form("/t/:tenant/keys/:kid/retire", "retire-signing-key", (*visit).retireKey),
+
+		page("/t/:tenant/settings", "get-tenant", (*visit).settings),
+		form("/t/:tenant/settings", "patch-tenant", (*visit).saveSettings),
+		page("/t/:tenant/settings/suspend", "suspend-tenant", (*visit).suspendTenant),
+		form("/t/:tenant/settings/suspend", "suspend-tenant", (*visit).suspendTenant),
+		form("/t/:tenant/settings/resume", "resume-tenant", (*visit).resumeTenant),
+		page("/t/:tenant/settings/delete", "delete-tenant", (*visit).deleteTenant),
+		form("/t/:tenant/settings/delete", "delete-tenant", (*visit).deleteTenant),
+		page("/t/:tenant/settings/export", "export", (*visit).exportPage),
+		form("/t/:tenant/settings/export", "export", (*visit).downloadExport),
+		page("/t/:tenant/settings/admin-keys", "list-admin-keys", (*visit).adminKeys),
+		form("/t/:tenant/settings/admin-keys", "create-admin-key", (*visit).createAdminKey),
+		page("/t/:tenant/settings/admin-keys/:id", "revoke-admin-key", (*visit).revokeAdminKey),
+		form("/t/:tenant/settings/admin-keys/:id", "revoke-admin-key", (*visit).revokeAdminKey),
+
 		{method: http.MethodGet, path: "/components", serve: (*visit).components, dev: true},
 	}
 	routes = append(routes, page("/t/:tenant/overview", "get-stats", (*visit).overview))

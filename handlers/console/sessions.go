@@ -113,19 +113,8 @@ func (v *visit) sessionSearch() (admin.SessionSearch, error) {
 	return q, nil
 }
 
-// timeOf returns the time of a field of type datetime-local, in UTC.
-func (v *visit) timeOf(name string) (time.Time, error) {
-	text := v.query(name)
-	if text == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{"2006-01-02T15:04", "2006-01-02T15:04:05", time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, &admin.Problem{Status: http.StatusBadRequest, Errors: []admin.Fault{{Parameter: name, Detail: "must be a time such as 2026-11-30T12:00"}}}
-}
+// timeOf returns the time of a parameter of the URL.
+func (v *visit) timeOf(name string) (time.Time, error) { return parseTime(name, v.query(name)) }
 
 // with returns the URL of the page with one parameter of the query changed, or removed
 // if the value is empty.

@@ -144,10 +144,10 @@ func (v *visit) showEvent(e admin.Event) shownEvent {
 				names = append(names, text)
 			}
 		}
-		s.Notes = append(s.Notes, note{"fields", strings.Join(names, ", ")})
+		s.Notes = append(s.Notes, v.noteOf("fields", strings.Join(names, ", ")))
 	}
 	for _, name := range sortedKeys(e.Details) {
-		if !hiddenDetails[name] {
+		if !hiddenDetails[name] && !(name == "reason" && strings.HasPrefix(e.Type, "session.ended.")) {
 			s.Notes = append(s.Notes, v.noteOf(name, e.Details[name]))
 		}
 	}
@@ -156,7 +156,7 @@ func (v *visit) showEvent(e admin.Event) shownEvent {
 
 // detailNames has the names of details in words, if they differ.
 var detailNames = map[string]string{
-	"amr": "with", "acr": "level", "iss": "issuer", "ip": "address", "user_agent": "device", "expires_at": "ends", "kid": "key", "why": "reason", "id": "id",
+	"amr": "with", "acr": "level", "iss": "issuer", "ip": "address", "user_agent": "device", "last_user_agent": "before from", "last_ip": "before from", "expires_at": "ends", "kid": "key", "why": "reason",
 }
 
 // noteOf returns a detail of an event in words.
@@ -178,13 +178,17 @@ func (v *visit) noteOf(name string, value any) note {
 		}
 	case string:
 		switch name {
-		case "user_agent":
+		case "user_agent", "last_user_agent":
 			_, n.Value = readUserAgent(value)
-		case "ip":
+		case "ip", "last_ip":
 			if place := v.place(value); place != "" {
 				n.Value += " (" + place + ")"
 			}
 		}
+	}
+	const most = 240 // characters
+	if text := []rune(n.Value); len(text) > most {
+		n.Value = string(text[:most]) + "…"
 	}
 	return n
 }

@@ -1,0 +1,268 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/latchkey/latchkey/handlers/admin"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/settings"
+)
+
+// settingsPage is the settings of the tenant.
+type settingsPage struct {
+	*admin.Tenant
+	Fields  map[string]string
+	Owned   bool // by the server's file
+	Edit    bool // the role may change them
+	Created moment
+	Updated moment
+	File    []fileOwned
+	More    bool // the file owns more objects than are shown
+	Suspend string
+	Delete  string // empty: not possible
+}
+
+type fileOwned struct{ Kind, ID, Href string }
+
+// mostOwned bounds the objects of the file that the page shows.
+const mostOwned = 200
+
+// tenantFields are the settings that the form has a field for. ACR classes are written
+// as JSON.
+var tenantFields = []string{"signing_algorithm", "key_rotation", "user_retention", "store_device", "searchable_attributes", "retention", "acr"}
+
+func (v *visit) settingsPage() (p settingsPage, err error) {
+	if p.Tenant, err = v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant); err != nil {
+		return p, err
+	}
+	p.Owned, p.Edit = p.Status.ManagedBy != nil, v.May("patch-tenant")
+	p.Created, p.Updated = when(p.Status.CreatedAt, v.now), when(p.Status.UpdatedAt, v.now)
+	p.Fields = fieldsOf(p.Settings)
+	refs, err := v.Admin.FileOwned(v.ctx(), v.Caller, v.Tenant, mostOwned+1)
+	if err != nil {
+		return p, err
+	}
+	p.More = len(refs) > mostOwned
+	for _, r := range refs[:min(len(refs), mostOwned)] {
+		p.File = append(p.File, v.fileOwned(r))
+	}
+	if v.May("suspend-tenant") {
+		p.Suspend = v.at("settings", "suspend")
+	}
+	if v.May("delete-tenant") && v.Tenant != settings.DefaultTenant {
+		p.Delete = v.at("settings", "delete")
+	}
+	return p, nil
+}
+
+func (v *visit) fileOwned(r models.Ref) fileOwned {
+	o := fileOwned{Kind: r.Kind, ID: r.ID}
+	switch r.Kind {
+	case models.KindUser:
+		o.Href = v.userHref(r.ID)
+	case models.KindClient:
+		if hasRoute("/t/:tenant/clients/:client") {
+			o.Href = v.at("clients", r.ID)
+		}
+	case models.KindIssuer:
+		o.Kind = "trusted issuer"
+		if hasRoute("/t/:tenant/issuers/:issuer") {
+			o.Href = v.at("issuers", r.ID)
+		}
+	case models.KindDestination:
+		o.Kind = "event destination"
+		if v.May("get-event-destination") {
+			o.Href = v.at("destinations", r.ID)
+		}
+	}
+	return o
+}
+
+// fieldsOf returns the settings of a tenant as the form shows them. A setting that is not
+// written is empty.
+func fieldsOf(doc settings.Document) map[string]string {
+	fields := map[string]string{}
+	for _, name := range tenantFields {
+		raw, given := doc[name]
+		if name == "retention" {
+			var events map[string]json.RawMessage
+			_ = json.Unmarshal(doc["events"], &events)
+			raw, given = events["retention"]
+		}
+		if !given {
+			continue
+		}
+		var text string
+		var list []string
+		switch {
+		case json.Unmarshal(raw, &text) == nil:
+			fields[name] = text
+		case name == "searchable_attributes" && json.Unmarshal(raw, &list) == nil:
+			fields[name] = strings.Join(list, ", ")
+		default:
+			fields[name] = string(raw)
+		}
+	}
+	return fields
+}
+
+// settings serves the settings of the tenant.
+func (v *visit) settings() error {
+	p, err := v.settingsPage()
+	if err != nil {
+		return err
+	}
+	return v.render("settings", "Settings", p)
+}
+
+// saveSettings changes the settings of the tenant. Null restores the default of a field
+// that the form leaves empty.
+func (v *visit) saveSettings() error {
+	doc := map[string]any{}
+	for _, name := range tenantFields {
+		text := strings.TrimSpace(v.form(name))
+		var value any
+		switch {
+		case text == "":
+		case name == "searchable_attributes":
+			value = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' })
+		case name == "store_device":
+			value = text == "true"
+		case name == "acr":
+			if json.Valid([]byte(text)) {
+				value = json.RawMessage(text)
+			} else {
+				value = text
+			}
+		default:
+			value = text
+		}
+		if name == "retention" {
+			if value != nil {
+				doc["events"] = map[string]any{"retention": value}
+			} else {
+				doc["events"] = nil
+			}
+			continue
+		}
+		doc[name] = value
+	}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		return err
+	}
+	if _, err = v.Admin.PatchTenant(v.ctx(), v.Caller, v.Tenant, body, admin.IfVersion(v.form("version"))); err != nil {
+		p, readErr := v.settingsPage()
+		if readErr != nil {
+			return readErr
+		}
+		p.Version = v.form("version")
+		for _, name := range tenantFields {
+			p.Fields[name] = v.form(name)
+		}
+		return v.renderProblem("settings", "Settings", p, err)
+	}
+	return v.redirect(v.at("settings"), "Saved.")
+}
+
+// suspendTenant suspends the tenant at once.
+func (v *visit) suspendTenant() error {
+	ref := models.Ref{Kind: models.KindTenant, Tenant: v.Tenant, ID: v.Tenant}
+	dry, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, []byte(`{"dry_run": true}`))
+	if err != nil {
+		return err
+	}
+	if !dry.Exists {
+		return admin.ErrNotFound
+	}
+	n := 0
+	if dry.Sessions != nil {
+		n = *dry.Sessions
+	}
+	c := confirmation{
+		Heading: "Suspend the tenant " + v.Tenant + "?", What: "the tenant's id", Word: v.Tenant, Button: "Suspend and end " + some(n, "session"), Back: v.at("settings"), Reason: true,
+		Text: []string{"This ends " + some(n, "live session") + ". No client gets a token, and nobody can sign in, until an owner lifts the suspension."},
+	}
+	if ok, err := v.confirmed(c, nil); !ok {
+		return err
+	}
+	body, err := json.Marshal(map[string]string{"reason": v.form("reason")})
+	if err != nil {
+		return err
+	}
+	if _, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, body); err != nil {
+		_, err = v.confirmed(c, err)
+		return err
+	}
+	return v.redirect(c.Back, "The tenant is suspended, and its sessions have ended.")
+}
+
+// resumeTenant lifts the suspension of the tenant.
+func (v *visit) resumeTenant() error {
+	if _, err := v.Admin.Resume(v.ctx(), v.Caller, models.Ref{Kind: models.KindTenant, Tenant: v.Tenant, ID: v.Tenant}, nil); err != nil {
+		p, readErr := v.settingsPage()
+		if readErr != nil {
+			return readErr
+		}
+		return v.renderProblem("settings", "Settings", p, err)
+	}
+	return v.redirect(v.at("settings"), "The suspension is lifted.")
+}
+
+// deleteTenant removes the tenant and everything in it.
+func (v *visit) deleteTenant() error {
+	dry, err := v.Admin.Suspend(v.ctx(), v.Caller, models.Ref{Kind: models.KindTenant, Tenant: v.Tenant, ID: v.Tenant}, []byte(`{"dry_run": true}`))
+	if err != nil {
+		return err
+	}
+	if !dry.Exists {
+		return admin.ErrNotFound
+	}
+	n := 0
+	if dry.Sessions != nil {
+		n = *dry.Sessions
+	}
+	c := confirmation{
+		Heading: "Remove the tenant " + v.Tenant + "?", What: "the tenant's id", Word: v.Tenant, Button: "Remove the tenant", Back: v.at("settings"),
+		Text: []string{"This ends " + some(n, "live session") + " and removes the tenant's clients, trusted issuers, users and keys.", "It cannot be undone, and the id can never be used again."},
+	}
+	if ok, err := v.confirmed(c, nil); !ok {
+		return err
+	}
+	if err := v.Admin.DeleteTenant(v.ctx(), v.Caller, v.Tenant, v.form("confirm"), admin.Precondition{}); err != nil {
+		_, err = v.confirmed(c, err)
+		return err
+	}
+	return v.redirect(basePath+"/tenants", "The tenant "+v.Tenant+" is removed.")
+}
+
+// export serves the form of the export, and the export itself.
+func (v *visit) exportPage() error {
+	if _, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant); err != nil {
+		return err
+	}
+	return v.render("export", "Export", map[string]any{"Users": "", "Scope": "tenant"})
+}
+
+// downloadExport sends the configuration as a file that `latchkey apply` accepts.
+func (v *visit) downloadExport() error {
+	o := admin.ExportOptions{Tenants: []string{v.Tenant}, Users: v.form("users") != "", ForNewDatabase: v.form("for_new_database") != "", YAML: v.form("format") != "json"}
+	name := v.Tenant
+	if v.form("scope") == "all" {
+		o.Tenants, name = nil, "all"
+	}
+	text, err := v.Admin.Export(v.ctx(), v.Caller, o)
+	if err != nil {
+		return v.renderProblem("export", "Export", map[string]any{"Users": v.form("users"), "Scope": v.form("scope")}, err)
+	}
+	kind, extension := "application/yaml", "yaml"
+	if !o.YAML {
+		kind, extension = "application/json", "json"
+	}
+	v.g.Header("Content-Disposition", fmt.Sprintf(`attachment; filename="latchkey-%s-%s.%s"`, name, v.now.UTC().Format("20060102"), extension))
+	v.g.Data(http.StatusOK, kind, text)
+	return nil
+}
