@@ -136,7 +136,7 @@ type subjectID map[string]any
 
 // readSubjectID reads the body of a request for global token revocation.
 func readSubjectID(r *http.Request) (subjectID, error) {
-	members, err := readJSON(r)
+	members, _, err := readJSON(r)
 	if err != nil {
 		return nil, err
 	}
@@ -147,24 +147,23 @@ func readSubjectID(r *http.Request) (subjectID, error) {
 	return id, nil
 }
 
-// readJSON reads a bounded body that is one JSON object without duplicate members.
-func readJSON(r *http.Request) (map[string]any, error) {
+// readJSON reads a bounded body that is one JSON object without repeated members at any
+// depth. It returns the text as well.
+func readJSON(r *http.Request) (members map[string]any, body []byte, err error) {
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || len(r.Header.Values("Content-Type")) > 1 || mediaType != "application/json" {
-		return nil, invalidRequest(ReasonRequestMalformed, "The body must be application/json")
+		return nil, nil, invalidRequest(ReasonRequestMalformed, "The body must be application/json, named by one Content-Type header")
 	}
-	body, err := readBody(r)
+	if body, err = readBody(r); err != nil {
+		return nil, nil, err
+	}
+	if err = jws.CheckObject(body); err == nil {
+		members, err = models.ParseClaims(body)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, invalidRequest(ReasonRequestMalformed, "The body must be one JSON object in UTF-8 without repeated members").withCause(err)
 	}
-	if err := jws.CheckObject(body); err != nil {
-		return nil, invalidRequest(ReasonRequestMalformed, "The body must be a JSON object without repeated members").withCause(err)
-	}
-	members, err := models.ParseClaims(body)
-	if err != nil {
-		return nil, invalidRequest(ReasonRequestMalformed, "The body must be a JSON object without repeated members").withCause(err)
-	}
-	return members, nil
+	return members, body, nil
 }
 
 // text returns a required member.

@@ -3,7 +3,6 @@ package delivery
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,14 +54,14 @@ func (d *Deliverer) attempt(ctx context.Context, row *models.Destination, e mode
 	}
 	resp, err := d.clients[row.Settings.AllowPrivateAddresses].Do(request)
 	if out.Took = time.Since(begun); err != nil {
-		out.Error = describe(err)
+		out.Error = fetch.Describe(err, "receiver")
 		return out
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswer))
 	out.Took = time.Since(begun)
 	if out.Status = resp.StatusCode; err != nil {
-		out.Error = describe(err)
+		out.Error = fetch.Describe(err, "receiver")
 		return out
 	}
 	io.Copy(io.Discard, io.LimitReader(resp.Body, mostRead)) // so that the connection can be used again
@@ -174,34 +173,6 @@ func sign(secret, id string, at time.Time, body []byte) (string, error) {
 		return "", errors.New("the destination has no usable secret")
 	}
 	return hook.Sign(id, at, body)
-}
-
-// describe returns the error of a request in words of its own: those of net/http and
-// crypto/tls contain addresses, the URL, which may have a password in its query, and
-// what the receiver has sent.
-func describe(err error) string {
-	var timeout net.Error
-	var name *net.DNSError
-	var certificate *tls.CertificateVerificationError
-	var plain tls.RecordHeaderError
-	var operation *net.OpError
-	switch {
-	case errors.Is(err, fetch.ErrNotAllowed):
-		return "the address is private, which allow_private_addresses would have to allow"
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "the receiver did not answer within 10 s"
-	case errors.As(err, &name):
-		return "the name of the receiver cannot be resolved"
-	case errors.As(err, &certificate):
-		return "the certificate of the receiver cannot be verified"
-	case errors.As(err, &plain):
-		return "the receiver does not use TLS"
-	case errors.As(err, &operation) && operation.Op == "dial":
-		return "cannot connect to the receiver"
-	case errors.As(err, &operation), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the connection to the receiver broke"
-	}
-	return "the receiver sent no valid HTTP answer"
 }
 
 // isPublic reports whether a connection leads to a public address.

@@ -137,7 +137,9 @@ func (t boundedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func tooLong(limit int) error { return fmt.Errorf("response is longer than %d bytes", limit) }
+var errTooLong = errors.New("the response is too long")
+
+func tooLong(limit int) error { return fmt.Errorf("%w: it has more than %d bytes", errTooLong, limit) }
 
 // boundedBody is a body that returns an error after max bytes.
 type boundedBody struct {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -152,13 +151,16 @@ func (r *remote) report() {
 func (r *remote) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	uri := r.jwksURI
 	if uri == "" {
-		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, r.client), r.issuer)
+		status := &statusOf{next: r.client.Transport}
+		client := *r.client
+		client.Transport = status
+		provider, err := oidc.NewProvider(oidc.ClientContext(ctx, &client), r.issuer)
 		var other *oidc.IssuerMismatchError
 		if errors.As(err, &other) {
 			return nil, r.mismatch(other.Provided, other.Discovered)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("discovery: %.200s", err.Error()) // it may contain the whole response
+			return nil, status.describe(err)
 		}
 		var metadata struct {
 			JWKSURI string `json:"jwks_uri"`
@@ -175,15 +177,15 @@ func (r *remote) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	req.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, errors.New(fetch.Describe(err, "issuer"))
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("jwks_uri returned status %s", resp.Status)
+		return nil, fmt.Errorf("jwks_uri returned status %d", resp.StatusCode)
 	}
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return nil, err
+		return nil, errors.New(fetch.Describe(err, "issuer"))
 	}
 	keys, err := parseJWKS(text)
 	if errors.Is(err, errNoUsableKey) {
@@ -193,11 +195,32 @@ func (r *remote) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	return keys, err
 }
 
-// withoutURL returns the error of a request without its URL, because the query
-// of a jwks_uri may contain a secret.
-func withoutURL(err error) error {
-	if of := new(url.Error); errors.As(err, &of) {
-		return of.Err
+// statusOf is a transport that keeps the status of the last response.
+type statusOf struct {
+	next http.RoundTripper
+	code int   // 0: there was no response
+	err  error // of the request
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s *statusOf) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.next.RoundTrip(r)
+	if s.code, s.err = 0, err; err == nil {
+		s.code = resp.StatusCode
 	}
-	return err
+	return resp, err
+}
+
+// describe returns why there is no discovery document, without err, which may quote the
+// whole response.
+func (s *statusOf) describe(err error) error {
+	switch {
+	case s.code == 0 && s.err != nil:
+		return errors.New("discovery: " + fetch.Describe(s.err, "issuer"))
+	case s.code == 0 || errors.Is(err, fetch.ErrNotAllowed):
+		return errors.New("discovery: " + fetch.Describe(err, "issuer"))
+	case s.code != http.StatusOK:
+		return fmt.Errorf("discovery returned status %d", s.code)
+	}
+	return errors.New("discovery returned no valid document")
 }

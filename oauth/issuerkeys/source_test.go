@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -99,9 +99,61 @@ func TestSourcesAreSharedOnlyByEqualEntries(t *testing.T) {
 	}
 }
 
-func TestWithoutURLRemovesTheURL(t *testing.T) {
-	err := &url.Error{Op: "Get", URL: "https://auth.example.com/keys?token=secret", Err: errors.New("connection refused")}
-	if got := withoutURL(err).Error(); got != "connection refused" {
-		t.Errorf("error %q", got)
+// The address may be a private one, and the URL may have a password in its query.
+func TestErrorsQuoteNothingThatTheIssuerSent(t *testing.T) {
+	const sent, password = "SSH-2.0-secret_banner", "password-in-a-query"
+	raw := func(answer string) string {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { listener.Close() })
+		go func() {
+			for {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer conn.Close()
+					conn.SetDeadline(time.Now().Add(5 * time.Second))
+					conn.Read(make([]byte, 4096))
+					fmt.Fprint(conn, answer)
+				}()
+			}
+		}()
+		return "http://" + listener.Addr().String()
+	}
+	http := func(status, body string) string {
+		return raw(fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body))
+	}
+	closed := raw("")
+	sources := New(Config{Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	for name, c := range map[string]struct{ origin, discovery, keys string }{
+		"another protocol":              {raw(sent + "\r\n"), "discovery: the issuer sent no valid HTTP response", "the issuer sent no valid HTTP response"},
+		"a status":                      {http("500 "+sent, sent), "discovery returned status 500", "jwks_uri returned status 500"},
+		"what is not JSON":              {http("200 OK", sent), "discovery returned no valid document", "not a JSON Web Key Set"},
+		"JSON of another kind":          {http("200 OK", `["`+sent+`"]`), "discovery returned no valid document", "not a JSON Web Key Set"},
+		"more than is read":             {http("200 OK", strings.Repeat(sent, 30_000)), "discovery: the issuer sent a response that is too long", "the issuer sent a response that is too long"},
+		"nothing":                       {closed, "discovery: the connection to the issuer broke", "the connection to the issuer broke"},
+		"a header that is not a header": {raw("HTTP/1.1 200 OK\r\n" + sent + "\r\n\r\n"), "discovery: the issuer sent no valid HTTP response", "the issuer sent no valid HTTP response"},
+	} {
+		for _, entry := range []settings.IssuerSettings{
+			{Issuer: c.origin, Keys: settings.IssuerKeys{Discovery: true}, AllowPrivateAddresses: true},
+			{Issuer: c.origin, Keys: settings.IssuerKeys{JWKSURI: c.origin + "/keys?token=" + password}, AllowPrivateAddresses: true},
+		} {
+			want := c.keys
+			if entry.Keys.Discovery {
+				want = c.discovery
+			}
+			source, err := sources.Source(entry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = source.Keys(t.Context(), kid("a"))
+			if err == nil || err.Error() != "the issuer's keys cannot be fetched: "+want || strings.Contains(err.Error(), "secret_banner") || strings.Contains(err.Error(), password) {
+				t.Errorf("%s, %+v: %v, want %s", name, entry.Keys, err, want)
+			}
+		}
 	}
 }
