@@ -84,6 +84,7 @@ func init() {
 		{method: http.MethodGet, path: "/components", serve: (*visit).components, dev: true},
 	}
 	routes = append(routes, page("/t/:tenant/overview", "get-stats", (*visit).overview))
+	routes = append(routes, clientRoutes()...)
 }
 
 func hasRoute(path string) bool {
