@@ -14,7 +14,7 @@ for (const [entry, limit] of Object.entries(limits)) {
       minify: true,
       target: 'es2022',
       modulePreload: false,
-      rollupOptions: {
+      rolldownOptions: {
         input: new URL(`../dist/${entry}.js`, import.meta.url).pathname,
         preserveEntrySignatures: 'strict',
         external: [/^react/, /^next/],

@@ -544,8 +544,9 @@ class TokenClient implements Client {
 
   #changed(before: State, after: State): void {
     const first = this.#session === undefined
-    if (after.session !== before.session || first) this.#session = after.session && describe(after.session)
     const what = difference(before, after)
+    // The same object until something changes, so that user interfaces can compare it.
+    if (what ?? first) this.#session = after.session && describe(after.session)
     if (!what) return
     if (what.event === 'ended') this.#end = what.reason
     if (what.event === 'signed-out' || what.event === 'signed-in') this.#end = undefined

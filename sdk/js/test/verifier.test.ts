@@ -205,3 +205,29 @@ test('a seen token is verified in microseconds, and a new one costs little more 
   console.log(`verification: bare jose ${bare.toFixed(1)} µs, new token ${cold.toFixed(1)} µs (${(cold / bare).toFixed(2)} ×), seen token ${warm.toFixed(2)} µs`)
   expect(warm).toBeLessThan(bare / 5)
 }, 60_000)
+
+test('memory stays flat over many verifications of more tokens than the cache keeps', async () => {
+  const count = Number(process.env['LATCHKEY_SDK_VERIFICATIONS'] ?? 30_000)
+  const { client, token } = await signIn()
+  const verifier = newVerifier({ cacheSize: 20 })
+  const tokens = [token]
+  while (tokens.length < 40) {
+    await client.refreshSession()
+    tokens.push(await client.getToken({ audience: AUDIENCE }))
+  }
+  const collect = (globalThis as { gc?: () => void }).gc
+  const heap = () => {
+    collect?.()
+    return process.memoryUsage().heapUsed / 2 ** 20
+  }
+  // Each token is verified many times in a row, as an API does: some are new, most were seen.
+  const verify = async (n: number) => {
+    for (let i = 0; i < n; i++) await verifier.verify(tokens[Math.floor(i / 50) % tokens.length]!)
+  }
+  await verify(count / 3)
+  const before = heap()
+  await verify((count * 2) / 3)
+  const growth = heap() - before
+  console.log(`${count} verifications of ${tokens.length} tokens: the heap grew by ${growth.toFixed(1)} MiB`)
+  expect(growth).toBeLessThan(collect ? 5 : 40)
+}, 300_000)
