@@ -284,7 +284,7 @@ func (v *visit) saveDestination() error {
 	case f.New:
 		d, _, err = v.Admin.PutDestination(v.ctx(), v.Caller, v.Tenant, f.ID, body, admin.Precondition{IfNoneMatch: "*"})
 	default:
-		d, err = v.Admin.PatchDestination(v.ctx(), v.Caller, v.Tenant, id, body, admin.IfVersion(f.Version))
+		d, err = v.Admin.PatchDestination(v.ctx(), v.Caller, v.Tenant, id, body, v.precondition())
 	}
 	if err != nil {
 		return v.renderProblem("destination-form", f.title(), f, err)

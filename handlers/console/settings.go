@@ -154,7 +154,7 @@ func (v *visit) saveSettings() error {
 	if err != nil {
 		return err
 	}
-	if _, err = v.Admin.PatchTenant(v.ctx(), v.Caller, v.Tenant, body, admin.IfVersion(v.form("version"))); err != nil {
+	if _, err = v.Admin.PatchTenant(v.ctx(), v.Caller, v.Tenant, body, v.precondition()); err != nil {
 		p, readErr := v.settingsPage()
 		if readErr != nil {
 			return readErr

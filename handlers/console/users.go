@@ -142,14 +142,10 @@ func (v *visit) patchUser() error {
 	if err != nil {
 		return err
 	}
-	var pre admin.Precondition
-	if version := v.form("version"); version != "" {
-		pre = admin.IfVersion(version)
-	}
 	if name == "" && change["attributes"] != nil {
 		err = &admin.Problem{Status: http.StatusBadRequest, Errors: []admin.Fault{{Pointer: "/name", Detail: "is required"}}}
 	} else {
-		_, err = v.Admin.PatchUser(v.ctx(), v.Caller, v.Tenant, sub, body, pre)
+		_, err = v.Admin.PatchUser(v.ctx(), v.Caller, v.Tenant, sub, body, v.precondition())
 	}
 	if err != nil {
 		p, readErr := v.userPage(sub)

@@ -61,11 +61,17 @@ func (k *console) signedIn(p route) gin.HandlerFunc {
 }
 
 func (v *visit) serve(p route) error {
+	if v.Tenant != "" { // a page need not call an operation of the tenant
+		if !settings.ValidTenantID(v.Tenant) {
+			return models.ErrNotFound
+		}
+		if _, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant); err != nil {
+			v.Tenant = "" // so that the page of the error has no links into it
+			return err
+		}
+	}
 	if p.operation != "" && !v.Caller.MayCall(p.operation) {
 		return &admin.Problem{Status: http.StatusForbidden, Title: "Forbidden", Code: "forbidden", Detail: "The role " + string(v.Caller.Key.Role) + " does not include this page."}
-	}
-	if v.Tenant != "" && !settings.ValidTenantID(v.Tenant) {
-		return models.ErrNotFound
 	}
 	// The flash is for the page that the form redirected to, not for a part of a page.
 	if v.g.Request.Method == http.MethodGet && v.g.GetHeader("HX-Request") == "" && v.session.Flash != "" {
@@ -102,6 +108,15 @@ func (v *visit) query(name string) string { return strings.TrimSpace(v.g.Query(n
 
 // form returns a field of the form.
 func (v *visit) form(name string) string { return v.g.Request.PostForm.Get(name) }
+
+// precondition returns the condition that the object still has the version that the form
+// was loaded with.
+func (v *visit) precondition() admin.Precondition {
+	if version := v.form("version"); version != "" {
+		return admin.IfVersion(version)
+	}
+	return admin.Precondition{}
+}
 
 // param returns a part of the path.
 func (v *visit) param(name string) string { return v.g.Param(name) }

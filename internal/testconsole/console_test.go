@@ -26,7 +26,8 @@ type deployment struct {
 	keys map[models.Role]string
 	rows map[models.Role]models.AdminKey
 
-	acme string // a key of the role admin for the tenant acme
+	acme   string             // a key of the role admin for the tenant acme
+	issuer *testserver.Issuer // of the tenant acme
 }
 
 // newDeployment starts a deployment, which trusts X-Forwarded-For.
@@ -36,7 +37,8 @@ func newDeployment(t *testing.T, url string) *deployment {
 		Deployment: testserver.NewDeployment(t, testserver.Options{DatabaseURL: url, Admin: true, AdminLocal: true, Proxies: []string{"127.0.0.1"}}),
 		keys:       map[models.Role]string{}, rows: map[models.Role]models.AdminKey{},
 	}
-	d.Apply(testserver.Tenant("acme", testserver.NewIssuer(t, d.Clock), testserver.Web()))
+	d.issuer = testserver.NewIssuer(t, d.Clock)
+	d.Apply(testserver.Tenant("acme", d.issuer, testserver.Web()))
 	for _, role := range []models.Role{models.RoleOwner, models.RoleAdmin, models.RoleSupport, models.RoleViewer} {
 		d.keys[role], d.rows[role] = d.NewAdminKey(oauth.AdminKeySpec{Name: "the " + string(role), Role: role})
 	}
