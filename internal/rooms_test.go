@@ -103,6 +103,7 @@ var sdkMayImport = map[string][]string{
 	"":              {"internal/wire"},
 	"admin":         {"", "internal/wire"},
 	"resource":      {"", "internal/wire"},
+	"events":        {"internal/wire"},
 	"internal/wire": nil,
 	"latchkeytest":  {"internal/wire", "resource"},
 	"bff":           {"", "internal/wire"},

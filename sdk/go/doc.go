@@ -22,8 +22,8 @@
 // stable Reason.
 //
 // Related packages: resource verifies access tokens in APIs, bff keeps tokens
-// out of browsers, admin manages a deployment, and latchkeytest is an issuer for
-// tests. Nothing here is required to use Latchkey, which speaks plain OAuth 2.0.
+// out of browsers, events receives webhooks and security event tokens, admin manages
+// a deployment, and latchkeytest is an issuer for tests. Nothing here is required to use Latchkey, which speaks plain OAuth 2.0.
 package latchkey
 
 // Where things are:

@@ -17,14 +17,14 @@ import (
 
 // statusLists keeps the status lists that tokens refer to, by URL.
 type statusLists struct {
-	keys      *keySource
+	keys      *wire.KeySource
 	tolerance time.Duration
 
 	mu    sync.Mutex
 	lists map[string]*wire.Cached[*statusList]
 }
 
-func newStatusLists(keys *keySource, tolerance time.Duration) *statusLists {
+func newStatusLists(keys *wire.KeySource, tolerance time.Duration) *statusLists {
 	return &statusLists{keys: keys, tolerance: tolerance, lists: map[string]*wire.Cached[*statusList]{}}
 }
 
@@ -94,7 +94,7 @@ func (s *statusLists) download(ctx context.Context, uri string) (*wire.Document[
 	if !c.Header.IsType(typStatusList) {
 		return nil, errors.New("typ does not match: expected statuslist+jwt")
 	}
-	key, err := s.keys.key(ctx, c.Header.KeyID)
+	key, err := s.keys.Key(ctx, c.Header.KeyID)
 	if err != nil {
 		return nil, fmt.Errorf("signing key: %w", asUnavailable(err))
 	}

@@ -19,7 +19,7 @@ const typAccessToken = "at+jwt"
 type Verifier struct {
 	options    VerifierOptions
 	audience   string
-	keys       *keySource
+	keys       *wire.KeySource
 	cache      *tokenCache     // nil: no cache
 	revocation revocationCheck // nil: not checked
 	feed       *feed           // nil: not used
@@ -55,9 +55,9 @@ func NewVerifier(issuer, audience string, o VerifierOptions) (*Verifier, error) 
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &Verifier{
 		options: o, audience: audience, cancel: cancel,
-		keys: newKeySource(d), cache: newTokenCache(o.CacheSize),
+		keys: wire.NewKeySource(d), cache: newTokenCache(o.CacheSize),
 	}
-	v.keys.set.StartRefresh(ctx, o.Now())
+	v.keys.Set.StartRefresh(ctx, o.Now())
 	v.startRevocationCheck(ctx, d)
 	return v, nil
 }

@@ -30,7 +30,7 @@ type Status struct {
 func (v *Verifier) Status() Status {
 	now := v.options.Now()
 	var s Status
-	keys, err := v.keys.set.Peek()
+	keys, err := v.keys.Set.Peek()
 	if keys != nil {
 		s.KeysFetchedAt = keys.RequestedAt
 	}

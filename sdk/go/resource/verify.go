@@ -48,7 +48,7 @@ func (v *Verifier) verifyCached(ctx context.Context, text string) (*Token, error
 	}
 	digest := tokenDigest(sha256.Sum256([]byte(text)))
 	if t := v.cache.get(digest); t != nil {
-		held, err := v.keys.stillPublishes(ctx, t.key, v.options.Now())
+		held, err := v.keys.StillPublishes(ctx, t.key, v.options.Now())
 		switch {
 		case err != nil:
 			return nil, err
@@ -82,7 +82,7 @@ func (v *Verifier) verifyUncached(ctx context.Context, text string) (*Token, err
 	case !slices.Contains(t.Audience, v.audience):
 		return nil, fmt.Errorf("%w: aud does not match: expected %q", latchkey.ErrInvalidToken, v.audience)
 	}
-	if t.key, err = v.keys.key(ctx, c.Header.KeyID); err != nil {
+	if t.key, err = v.keys.Key(ctx, c.Header.KeyID); err != nil {
 		return nil, err
 	}
 	if err := c.Verify(t.key); err != nil {

@@ -5,6 +5,7 @@
 //
 // Fetching: [Issuer] discovers the metadata of an issuer, [Get] and [GetJSON]
 // fetch other documents, and [Cached] keeps a fetched document up to date.
+// [KeySource] is the key set.
 // [Backoff] computes the pauses between attempts.
 //
 // Reading: [ParseCompact] and [ParseKeySet] parse a JWS and a key set,

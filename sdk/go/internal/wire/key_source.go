@@ -1,4 +1,4 @@
-package resource
+package wire
 
 import (
 	"context"
@@ -7,9 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	latchkey "github.com/latchkey/latchkey/sdk/go"
-	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 const (
@@ -25,23 +22,24 @@ const (
 	unknownKidPause = 30 * time.Second
 )
 
-// keySource provides the issuer's keys.
-type keySource struct {
-	*wire.Issuer
-	set wire.Cached[wire.KeySet]
+// KeySource provides the issuer's keys.
+type KeySource struct {
+	*Issuer
+	Set Cached[KeySet] // the key set; it may be refreshed early
 }
 
-func newKeySource(d *wire.Issuer) *keySource {
-	s := &keySource{Issuer: d}
-	s.set.Now, s.set.Fetch = d.Now, s.download
+// NewKeySource returns the source of the keys of an issuer.
+func NewKeySource(d *Issuer) *KeySource {
+	s := &KeySource{Issuer: d}
+	s.Set.Now, s.Set.Fetch = d.Now, s.download
 	return s
 }
 
-// key returns the issuer's key with an id. The error wraps ErrInvalidToken if
+// Key returns the issuer's key with an id. The error wraps ErrInvalidToken if
 // the issuer has no such key, and ErrUnavailable if that could not be checked.
-func (s *keySource) key(ctx context.Context, kid string) (*wire.Key, error) {
+func (s *KeySource) Key(ctx context.Context, kid string) (*Key, error) {
 	now := s.Now()
-	h, err := s.set.Current(ctx, now)
+	h, err := s.Set.Current(ctx, now)
 	if err != nil {
 		return nil, err
 	}
@@ -49,23 +47,23 @@ func (s *keySource) key(ctx context.Context, kid string) (*wire.Key, error) {
 		return k, nil
 	}
 	if age := now.Sub(h.RequestedAt); age < 0 || age >= unknownKidPause {
-		if h, err = s.set.Refresh(ctx, now); err != nil {
+		if h, err = s.Set.Refresh(ctx, now); err != nil {
 			return nil, err
 		}
 	}
 	if k := h.Value[kid]; k != nil {
 		return k, nil
 	}
-	return nil, fmt.Errorf("%w: kid names no key of the issuer", latchkey.ErrInvalidToken)
+	return nil, fmt.Errorf("%w: kid names no key of the issuer", ErrInvalidToken)
 }
 
-// stillPublishes reports whether the issuer still publishes a key.
-func (s *keySource) stillPublishes(ctx context.Context, k *wire.Key, now time.Time) (bool, error) {
-	h, err := s.set.Current(ctx, now)
+// StillPublishes reports whether the issuer still publishes a key.
+func (s *KeySource) StillPublishes(ctx context.Context, k *Key, now time.Time) (bool, error) {
+	h, err := s.Set.Current(ctx, now)
 	return err == nil && h.Value[k.KeyID] == k, err
 }
 
-func (s *keySource) download(ctx context.Context, before *wire.Document[wire.KeySet]) (*wire.Document[wire.KeySet], error) {
+func (s *KeySource) download(ctx context.Context, before *Document[KeySet]) (*Document[KeySet], error) {
 	m, err := s.Metadata(ctx)
 	if err != nil {
 		return nil, err
@@ -74,19 +72,19 @@ func (s *keySource) download(ctx context.Context, before *wire.Document[wire.Key
 		return nil, err
 	}
 	asked := s.Now()
-	text, header, err := wire.Get(ctx, s.HTTPClient, m.JWKSURI, "application/jwk-set+json, application/json", maxKeySet)
+	text, header, err := Get(ctx, s.HTTPClient, m.JWKSURI, "application/jwk-set+json, application/json", maxKeySet)
 	if err != nil {
 		return nil, err
 	}
-	set, err := wire.ParseKeySet(text)
+	set, err := ParseKeySet(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: invalid key set at %s: %w", latchkey.ErrUnavailable, m.JWKSURI, err)
+		return nil, fmt.Errorf("%w: invalid key set at %s: %w", ErrUnavailable, m.JWKSURI, err)
 	}
 	if before != nil {
 		set.ReuseFrom(before.Value)
 	}
 	fresh := asked.Add(keyLife(header))
-	return &wire.Document[wire.KeySet]{Value: set, RequestedAt: asked, FreshUntil: fresh, UsableUntil: fresh.Add(lastGoodLife)}, nil
+	return &Document[KeySet]{Value: set, RequestedAt: asked, FreshUntil: fresh, UsableUntil: fresh.Add(lastGoodLife)}, nil
 }
 
 // keyLife returns the max-age of Cache-Control (RFC 9111 §5.2.2.1), within

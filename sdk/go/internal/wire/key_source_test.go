@@ -1,4 +1,4 @@
-package resource
+package wire
 
 import (
 	"fmt"
@@ -6,8 +6,6 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
-
-	"github.com/latchkey/latchkey/sdk/go/internal/wire"
 )
 
 func TestAnUnchangedKeyIsRecognizedAfterARefresh(t *testing.T) {
@@ -23,17 +21,17 @@ func TestAnUnchangedKeyIsRecognizedAfterARefresh(t *testing.T) {
 	}))
 	defer server.Close()
 	url = server.URL
-	d, err := wire.NewIssuer(url, nil, func() time.Time { return now })
+	d, err := NewIssuer(url, nil, func() time.Time { return now })
 	if err != nil {
 		t.Fatal(err)
 	}
-	source := newKeySource(d)
-	first, err := source.key(t.Context(), "a")
+	source := NewKeySource(d)
+	first, err := source.Key(t.Context(), "a")
 	if err != nil {
 		t.Fatal(err)
 	}
 	now = now.Add(10 * time.Minute)
-	if held, err := source.stillPublishes(t.Context(), first, now); !held || err != nil || fetches != 2 {
+	if held, err := source.StillPublishes(t.Context(), first, now); !held || err != nil || fetches != 2 {
 		t.Errorf("held: %t, %v, after %d fetches", held, err, fetches)
 	}
 }
