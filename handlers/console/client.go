@@ -19,6 +19,8 @@ func clientRoutes() []route {
 		form("/t/:tenant/clients/new", "put-client", (*visit).createClient),
 		page(client, "get-client", (*visit).showClient),
 		form(client, "patch-client", (*visit).saveClient),
+		page(client+"/claims", "get-client", (*visit).clientClaims),
+		form(client+"/claims", "patch-client", (*visit).saveClaims),
 		page(client+"/integrate", "get-client", (*visit).integrateClient),
 		page(client+"/secret", "new-client-secret", (*visit).newSecretPage),
 		form(client+"/secret", "new-client-secret", (*visit).newSecret),
@@ -96,7 +98,8 @@ type clientPage struct {
 	Editable bool
 	Live     int64 // sessions
 
-	Snippets []snippet        // of the tab Integrate
+	Snippets []snippet // of the tab Integrate
+	Claims   *claimsForm
 	Secret   *admin.NewSecret // which was just made
 }
 

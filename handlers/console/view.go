@@ -171,6 +171,9 @@ func ForeignHost(c *gin.Context) {
 	refuse(c, http.StatusForbidden, "Unknown host name", "This console is only for the machine that it runs on. Open it as localhost or 127.0.0.1.")
 }
 
+// IsPart reports whether the template is written without the page around it.
+func (v *view) IsPart() bool { return v.part }
+
 // SignedIn reports whether the page belongs to an operator who is signed in.
 func (v *view) SignedIn() bool { return v.visit != nil }
 

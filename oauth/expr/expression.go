@@ -96,7 +96,8 @@ var ErrTooMuch = errors.New("yields too much")
 func (e *Env) Compile(text string, want *cel.Type) (*Expression, error) {
 	ast, issues := e.env.Compile(text)
 	if issues.Err() != nil {
-		return nil, syntaxFault(text, strings.TrimSuffix(issues.Errors()[0].Message, " (in container '')"))
+		first := issues.Errors()[0]
+		return nil, &Fault{first.Location.Line(), first.Location.Column() + 1, syntaxFault(text, strings.TrimSuffix(first.Message, " (in container '')"))}
 	}
 	if out := ast.OutputType(); want != nil && !mayYield(out, want) {
 		return nil, fmt.Errorf("yields %s, but must yield %s", out, want)
@@ -107,6 +108,17 @@ func (e *Env) Compile(text string, want *cel.Type) (*Expression, error) {
 	}
 	return &Expression{program}, nil
 }
+
+// Fault is the first thing that is wrong with an expression, and its place. Line and
+// Column begin at 1.
+type Fault struct {
+	Line, Column int
+	err          error
+}
+
+func (f *Fault) Error() string { return f.err.Error() }
+
+func (f *Fault) Unwrap() error { return f.err }
 
 // quoted matches a string in an expression, which contains no operators.
 var quoted = regexp.MustCompile(`"(\\.|[^"\\])*"|'(\\.|[^'\\])*'`)
