@@ -147,7 +147,7 @@ func (v *visit) showEvent(e admin.Event) shownEvent {
 		s.Notes = append(s.Notes, v.noteOf("fields", strings.Join(names, ", ")))
 	}
 	for _, name := range sortedKeys(e.Details) {
-		if !hiddenDetails[name] && !(name == "reason" && strings.HasPrefix(e.Type, "session.ended.")) {
+		if !hiddenDetails[name] && e.Details[name] != nil && !(name == "reason" && strings.HasPrefix(e.Type, "session.ended.")) {
 			s.Notes = append(s.Notes, v.noteOf(name, e.Details[name]))
 		}
 	}
