@@ -3,6 +3,8 @@ package console
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/latchkey/latchkey/settings"
@@ -16,6 +18,7 @@ const (
 	checkField = "check" // a list of values to check
 	flagField  = "flag"  // true or absent
 	pickField  = "pick"  // one of several values, or absent
+	pairsField = "pairs" // names with a value, one pair a line
 )
 
 // field is one setting in a form. The form sends its name.
@@ -43,6 +46,12 @@ func (f field) show(stored json.RawMessage) field {
 		_ = json.Unmarshal(stored, &f.On)
 	case wordsField, linesField, checkField:
 		_ = json.Unmarshal(stored, &list)
+	case pairsField:
+		var pairs map[string]string
+		_ = json.Unmarshal(stored, &pairs)
+		for _, name := range slices.Sorted(maps.Keys(pairs)) {
+			list = append(list, name+" = "+pairs[name])
+		}
 	default:
 		_ = json.Unmarshal(stored, &f.Value)
 	}
@@ -54,7 +63,7 @@ func (f field) showList(list []string) field {
 	switch f.Kind {
 	case wordsField:
 		f.Value = strings.Join(list, " ")
-	case linesField:
+	case linesField, pairsField:
 		f.Value = strings.Join(list, "\n")
 	}
 	options := make([]choice, len(f.Options))
@@ -85,10 +94,9 @@ func (f field) typed(form func(string) []string) (field, any) {
 		return f, nil
 	case wordsField:
 		values = strings.Fields(first)
-	case linesField:
-		lines := strings.Split(first, "\n")
+	case linesField, pairsField:
 		values = nil
-		for _, line := range lines {
+		for line := range strings.Lines(first) {
 			if line = strings.TrimSpace(line); line != "" {
 				values = append(values, line)
 			}
@@ -105,7 +113,15 @@ func (f field) typed(form func(string) []string) (field, any) {
 	if len(values) == 0 {
 		return f, nil
 	}
-	return f, values
+	if f.Kind != pairsField {
+		return f, values
+	}
+	pairs := map[string]string{}
+	for _, line := range values {
+		name, value, _ := strings.Cut(line, "=")
+		pairs[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return f, pairs
 }
 
 // changes returns the fields as the operator has filled them in, and the members of a
@@ -120,16 +136,22 @@ func changes(fields []field, stored settings.Document, form func(string) []strin
 			return nil, nil, err
 		}
 		before := []byte(stored[f.Name])
-		var compacted bytes.Buffer
-		if len(before) > 0 && json.Compact(&compacted, before) == nil {
-			before = compacted.Bytes()
+		var parsed any
+		if len(before) > 0 && json.Unmarshal(before, &parsed) == nil {
+			if before, err = json.Marshal(parsed); err != nil {
+				return nil, nil, err
+			}
 		}
 		if none := len(before) == 0 || string(before) == "null" || string(before) == "false" || string(before) == "[]"; none && value == nil {
 			continue
 		}
-		if !bytes.Equal(before, text) {
-			patch[f.Name] = value
+		if bytes.Equal(before, text) {
+			continue
 		}
+		if pairs, is := value.(map[string]string); is { // the others of a merge patch would stay
+			value = withoutOthers(pairs, parsed)
+		}
+		patch[f.Name] = value
 	}
 	return list, patch, nil
 }
@@ -151,4 +173,19 @@ func named(fields []field, name string) *field {
 		}
 	}
 	return nil
+}
+
+// withoutOthers returns the pairs, with null for each name that is stored and not among
+// them.
+func withoutOthers(pairs map[string]string, stored any) map[string]any {
+	all := map[string]any{}
+	if before, is := stored.(map[string]any); is {
+		for name := range before {
+			all[name] = nil
+		}
+	}
+	for name, value := range pairs {
+		all[name] = value
+	}
+	return all
 }

@@ -85,6 +85,7 @@ func init() {
 	}
 	routes = append(routes, page("/t/:tenant/overview", "get-stats", (*visit).overview))
 	routes = append(routes, clientRoutes()...)
+	routes = append(routes, issuerRoutes()...)
 }
 
 func hasRoute(path string) bool {
