@@ -14,7 +14,7 @@ import (
 )
 
 // pages lists every page below a tenant, with the roles that may open it: o is owner, a
-// is admin, s is support, v is viewer. SID, KID, KEY, DEST and USER stand for ids.
+// is admin, s is support, v is viewer. SID, KID, KEY, DEST, ISSUER and USER stand for ids.
 var pages = []struct{ path, may string }{
 	{"", "oasv"},
 	{"/sessions", "oasv"},
@@ -44,6 +44,22 @@ var pages = []struct{ path, may string }{
 	{"/settings/export", "oa"},
 	{"/settings/admin-keys", "o"},
 	{"/settings/admin-keys/KEY", "o"},
+	{"/overview", "oav"},
+	{"/clients", "oasv"},
+	{"/clients?q=web", "oasv"},
+	{"/clients/new", "oa"},
+	{"/clients/web", "oasv"},
+	{"/clients/web/claims", "oasv"},
+	{"/clients/web/integrate", "oasv"},
+	{"/clients/web/secret", "oa"},
+	{"/clients/web/suspend", "oa"},
+	{"/clients/web/delete", "oa"},
+	{"/issuers", "oasv"},
+	{"/issuers/new", "oa"},
+	{"/issuers/ISSUER", "oasv"},
+	{"/issuers/ISSUER/suspend", "oa"},
+	{"/issuers/ISSUER/delete", "oa"},
+	{"/explain", "oas"},
 }
 
 // forms lists the target of every form below a tenant, with fields that would do
@@ -74,6 +90,20 @@ var forms = []struct {
 	{"/settings/export", "oa", []string{"format", "yaml"}},
 	{"/settings/admin-keys", "o", []string{"name", "more", "role", "owner"}},
 	{"/settings/admin-keys/KEY", "o", []string{"confirm", "KEY"}},
+	{"/clients/new", "oa", []string{"kind", "app", "id", "more"}},
+	{"/clients/web", "oa", []string{"name", "Other"}},
+	{"/clients/web/claims", "oa", []string{"allow", "false", "action", "save"}},
+	{"/clients/web/secret", "oa", []string{"previous_until", "0s"}},
+	{"/clients/web/suspend", "oa", []string{"confirm", "web"}},
+	{"/clients/web/resume", "oa", nil},
+	{"/clients/web/delete", "oa", []string{"confirm", "web"}},
+	{"/issuers/new", "oa", []string{"id", "more", "issuer", "https://more.example.com", "token_type", "jwt", "keys", "discovery", "subject_prefix", "more:"}},
+	{"/issuers/ISSUER", "oa", []string{"issuer", "https://other.example.com"}},
+	{"/issuers/ISSUER/check", "oa", nil},
+	{"/issuers/ISSUER/suspend", "oa", []string{"confirm", "ISSUER"}},
+	{"/issuers/ISSUER/resume", "oa", nil},
+	{"/issuers/ISSUER/delete", "oa", []string{"confirm", "ISSUER"}},
+	{"/explain", "oas", []string{"client", "web", "token", "x"}},
 }
 
 var letters = map[models.Role]string{models.RoleOwner: "o", models.RoleAdmin: "a", models.RoleSupport: "s", models.RoleViewer: "v"}
@@ -94,9 +124,13 @@ func inAcme(t *testing.T, d *deployment) func(string) string {
 		t.Fatal(err)
 	}
 	_, spare := d.NewAdminKey(oauth.AdminKeySpec{Name: "spare", Role: models.RoleViewer})
+	issuers, _, err := d.Store.StoredIssuers(t.Context(), "acme", models.Page{Limit: 1})
+	if err != nil || len(issuers) != 1 {
+		t.Fatal(issuers, err)
+	}
 	b := d.signedIn(t, d.keys[models.RoleOwner])
 	wantText(t, want(t, 200, b.post("/console/t/acme/new-destination", "id", "audit", "type", "webhook", "url", "https://hooks.example.com/")), "Copy the secret now")
-	return strings.NewReplacer("SID", rows[0].ID.String(), "KID", keys[0].Kid, "KEY", spare.ID, "DEST", "audit").Replace
+	return strings.NewReplacer("SID", rows[0].ID.String(), "KID", keys[0].Kid, "KEY", spare.ID, "DEST", "audit", "ISSUER", issuers[0].Row.EntryID).Replace
 }
 
 func TestEachRoleOpensOnlyItsPages(t *testing.T) {
@@ -235,6 +269,9 @@ func TestNoStoredTextBecomesMarkup(t *testing.T) {
 		for path, fields := range map[string][]string{
 			at: {"name", probe, "value", probe}, "/console/t/acme/new-destination": {"id", probe, "type", probe, "url", probe, "events", probe, "audience", probe, "client", probe},
 			"/console/t/acme/settings": {"key_rotation", probe, "acr", probe, "retention", probe}, "/console/t/acme/settings/admin-keys": {"name", probe + strings.Repeat("x", 64), "role", probe, "tenants", probe},
+			"/console/t/acme/clients/new": {"id", probe, "kind", probe, "name", probe, "scopes", probe, "audiences", probe, "origins", probe}, "/console/t/acme/clients/web": {"name", probe, "absolute_lifetime", probe, "scopes", probe},
+			"/console/t/acme/clients/web/claims": {"action", "save", "allow", probe, "claim_name", probe, "claim_value", probe, "sub", probe, "how", probe}, "/console/t/acme/clients/web/secret": {"previous_until", probe},
+			"/console/t/acme/issuers/new": {"id", probe, "issuer", probe, "keys", "pem", "key_text", probe, "subject", probe, "user_attributes", probe + "=" + probe}, "/console/t/acme/explain": {"client", "", "token", probe},
 		} {
 			r := b.post(path, fields...)
 			if r.status >= 500 || r.status == 200 || strings.Contains(r.body, "<script>alert") || strings.Contains(r.body, "<img src=x") {
