@@ -20,6 +20,8 @@ import (
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -49,11 +51,16 @@ func run(database string, web settings.ClientSpec, stdin io.Reader, stdout io.Wr
 	}
 	clock, network := testserver.NewClock(), &testserver.Network{}
 	issuer := testserver.NewIssuer(p, clock)
-	server := testserver.New(p, testserver.Options{DatabaseURL: database, Clock: clock, Run: true, Wrap: network.Wrap})
+	server := testserver.New(p, testserver.Options{DatabaseURL: database, Clock: clock, Run: true, Admin: true, Wrap: network.Wrap})
 	p.Cleanup(network.Release)
-	server.Apply(testserver.Tenant("default", issuer, web, testserver.Backend()))
+	backend := testserver.Backend()
+	backend.ManageSessions = true
+	server.Apply(testserver.Tenant("default", issuer, web, backend))
+	adminKey, _ := server.NewAdminKey(oauth.AdminKeySpec{Name: "tests", Role: models.RoleOwner})
 	control := &control{server: server, issuer: issuer, network: network}
-	started := map[string]string{"issuer": server.URL, "client_id": web.ID, "control": control.listen(p)}
+	started := map[string]string{
+		"issuer": server.URL, "client_id": web.ID, "control": control.listen(p), "admin": server.AdminURL, "admin_key": adminKey,
+	}
 	if err := json.NewEncoder(stdout).Encode(started); err != nil {
 		p.Fatal(err)
 	}

@@ -40,12 +40,12 @@ const page = (issuer: string, clientId: string) => `<!doctype html><title>App</t
   window.ready = true
 </script>`
 
-/** Starts a stage whose access tokens live for 30 s. */
-export async function openStage(...flags: string[]): Promise<Stage> {
+/** Starts a stage whose access tokens live for 30 s. `app` is a script of this folder that replaces the page's own. */
+export async function openStage(app?: string): Promise<Stage> {
   const result = await build({
     configFile: false,
     logLevel: 'error',
-    build: { write: false, minify: false, target: 'es2022', modulePreload: false, rolldownOptions: { input: join(import.meta.dirname, '../src/index.ts'), preserveEntrySignatures: 'strict' } },
+    build: { write: false, minify: false, target: 'es2022', modulePreload: false, rolldownOptions: { input: join(import.meta.dirname, app ?? '../src/index.ts'), preserveEntrySignatures: 'strict' } },
   })
   const sdk = (result as { output: { code: string }[] }).output[0]!.code
   let text = ''
@@ -55,8 +55,8 @@ export async function openStage(...flags: string[]): Promise<Stage> {
   })
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
   const origin = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
-  const server = await startServer('-origin', origin, '-access-token-ttl', '30s', ...flags)
-  text = page(server.issuer, server.clientId)
+  const server = await startServer('-origin', origin, '-access-token-ttl', '30s')
+  text = app ? '<!doctype html><title>App</title><body><script type="module" src="/sdk.js"></script>' : page(server.issuer, server.clientId)
   const browser = await chromium.launch({
     executablePath: process.env['CHROMIUM'] ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--no-first-run'],

@@ -7,6 +7,8 @@ export interface TestServer {
   clientId: string
   /** The secret client `backend`, which may follow and introspect everything. */
   backend: { clientId: string; clientSecret: string }
+  /** The admin API, with a key that may do everything. */
+  admin: { server: string; key: string }
   control(path: string, body?: object): Promise<Record<string, unknown>>
   clientToken(sub: string, claims?: object): Promise<string>
   /** The user's live sessions. */
@@ -22,7 +24,7 @@ export async function startServer(...args: string[]): Promise<TestServer> {
     createInterface(child.stdout).once('line', resolve)
     void exited.then(() => reject(new Error('the test server has ended')))
   })
-  const started = JSON.parse(line) as { issuer: string; client_id: string; control: string }
+  const started = JSON.parse(line) as { issuer: string; client_id: string; control: string; admin: string; admin_key: string }
   const control = async (path: string, body?: object) => {
     const response = await fetch(started.control + path, body ? { method: 'POST', body: JSON.stringify(body) } : {})
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
@@ -32,6 +34,7 @@ export async function startServer(...args: string[]): Promise<TestServer> {
     issuer: started.issuer,
     clientId: started.client_id,
     backend: { clientId: 'backend', clientSecret: 'a-client-secret-for-tests-of-40-characters' },
+    admin: { server: started.admin, key: started.admin_key },
     control,
     clientToken: async (sub, claims = {}) => (await control('/client-token', { sub, claims }))['token'] as string,
     sessions: async (sub) => (await control(`/sessions?sub=${encodeURIComponent(sub)}`))['sessions'] as never,

@@ -9,6 +9,8 @@ export type { Fetch } from '../endpoint.js'
 export { LatchkeyError, type LatchkeyErrorOptions } from '../error.js'
 export type { Clock } from '../options.js'
 export type { AccessToken } from './access_token.js'
+export { createAdmin, type Admin, type AdminOptions } from './admin.js'
+export { createBackend, type Backend, type BackendOptions, type Introspection, type SessionDetails } from './backend.js'
 export type { WhenLost } from './feed.js'
 export { maxAge, requireAcr, requireScope, type Requirement, type Requirements } from './requirement.js'
 export {
