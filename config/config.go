@@ -59,6 +59,7 @@ type Config struct {
 	Database      Database      `yaml:"database"`
 	Fetch         Fetch         `yaml:"fetch"`
 	Introspection Introspection `yaml:"introspection"`
+	Console       Console       `yaml:"console"`
 
 	// Secret is the root secret, from which every key of the server is derived: at
 	// least 32 bytes, such as the output of `latchkey secret new`. Of several root
@@ -141,6 +142,14 @@ type Introspection struct {
 	// MaxAge lets a node respond without the database if it has read the event log
 	// within this time: 1s to 10s. Default 0: it always reads the database.
 	MaxAge settings.Duration `yaml:"max_age" env:"LATCHKEY_INTROSPECTION_MAX_AGE"`
+}
+
+// Console configures the pages of the console.
+type Console struct {
+	// GeoIPFile is a database of MaxMind's format, such as GeoLite2-City.mmdb, with
+	// which the console shows the places of addresses. A relative path is relative to
+	// the configuration file's folder. Default none: it shows no places.
+	GeoIPFile string `yaml:"geoip_file" env:"LATCHKEY_CONSOLE_GEOIP_FILE"`
 }
 
 // Default returns the default configuration, which lacks only the issuer and the

@@ -36,6 +36,7 @@ func Load(path string, environ []string) (*Config, settings.Faults, error) {
 	}
 	dir := filepath.Dir(path)
 	c.TLS.CertFile = within(dir, c.TLS.CertFile)
+	c.Console.GeoIPFile = within(dir, c.Console.GeoIPFile)
 	c.TLS.KeyFile = within(dir, c.TLS.KeyFile)
 	c.readEnviron(environ, &faults)
 	c.readSecretFiles(dir, &faults)

@@ -14,6 +14,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/latchkey/latchkey/handlers/admin"
+	"github.com/latchkey/latchkey/handlers/console"
 	"github.com/latchkey/latchkey/oauth"
 )
 
@@ -30,6 +31,7 @@ type Config struct {
 	Admin          *admin.Service            // nil: no management
 	AdminHere      bool                      // New serves the admin API and the console too; otherwise NewAdmin alone does
 	AdminLocal     bool                      // they are served to this machine only, so that they reject foreign host names
+	Places         *console.Places           // finds the places of addresses for the console; nil: they are not shown
 	Stopping       func() bool               // while it returns true, every response closes its connection; nil: never
 	DevIssuer      *oauth.ClientTokenIssuer  // development only: mints client tokens for anybody on this machine
 }

@@ -86,15 +86,11 @@ func consoleBase(c *config.Config) (string, error) {
 	if !c.AdminLoopback() {
 		return "", errors.New("--url is required, because other machines reach the console at an address that the configuration does not contain")
 	}
-	scheme := "http"
-	if c.TLS.CertFile != "" {
-		scheme = "https"
-	}
 	_, port, err := net.SplitHostPort(c.AdminListen)
 	if err != nil {
 		return "", err
 	}
-	return scheme + "://" + net.JoinHostPort("localhost", port), nil
+	return "http://" + net.JoinHostPort("localhost", port), nil // on loopback, the listener does without TLS
 }
 
 // printConsole prints a link that signs in to the console of dev mode.

@@ -11,6 +11,7 @@ import (
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/handlers"
 	"github.com/latchkey/latchkey/handlers/admin"
+	"github.com/latchkey/latchkey/handlers/console"
 )
 
 // certificateInterval is how often a node checks the files of the TLS certificate.
@@ -38,6 +39,13 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	}
 	if n.config.AdminListen != config.None {
 		edge.Admin = &admin.Service{Store: n.store, OAuth: n.oauth, Keys: n.keys, BaseURL: n.config.Issuer, Log: n.log}
+		if file := n.config.Console.GeoIPFile; file != "" {
+			var err error
+			if edge.Places, err = console.OpenPlaces(file); err != nil {
+				return errors.Join(err, l.Close())
+			}
+			defer edge.Places.Close()
+		}
 	}
 	handler, err := handlers.New(edge)
 	var management http.Handler

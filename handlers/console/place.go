@@ -31,9 +31,12 @@ func (p *Places) Of(ip string) string {
 	if err != nil {
 		return ""
 	}
+	type named struct {
+		Names map[string]string `maxminddb:"names"`
+	}
 	var found struct {
-		City    struct{ Names map[string]string } `maxminddb:"city"`
-		Country struct{ Names map[string]string } `maxminddb:"country"`
+		City    named `maxminddb:"city"`
+		Country named `maxminddb:"country"`
 	}
 	if err := p.file.Lookup(addr.Unmap()).Decode(&found); err != nil {
 		return ""
