@@ -34,7 +34,11 @@ func NewAdmin(c Config) (http.Handler, error) {
 func (e *edge) serveAdmin(r *gin.Engine) {
 	r.Use(e.localHost)
 	admin.Register(r, e.Admin, e.clientIP)
-	console.Register(r, console.Config{Admin: e.Admin, ClientIP: e.clientIP, Log: e.Log, Places: e.Places, Dev: e.DevIssuer != nil})
+	c := console.Config{Admin: e.Admin, ClientIP: e.clientIP, Log: e.Log, Places: e.Places, Dev: e.DevIssuer != nil}
+	if e.DevIssuer != nil {
+		c.Mint = e.DevIssuer.Mint
+	}
+	console.Register(r, c)
 }
 
 // manages reports whether a path belongs to the admin API or to the console.

@@ -24,6 +24,10 @@ type Config struct {
 	Log      *slog.Logger
 	Places   *Places // finds the places of addresses; nil: they are not shown
 	Dev      bool    // serve the page that shows every component
+
+	// Mint issues a client token for anybody, in development only; nil: the tenant's
+	// internal issuer does.
+	Mint func(sub string, amr []string, claims map[string]any) (string, error)
 }
 
 // console serves the pages.

@@ -86,6 +86,7 @@ func init() {
 	routes = append(routes, page("/t/:tenant/overview", "get-stats", (*visit).overview))
 	routes = append(routes, clientRoutes()...)
 	routes = append(routes, issuerRoutes()...)
+	routes = append(routes, playgroundRoutes()...)
 }
 
 func hasRoute(path string) bool {

@@ -60,6 +60,7 @@ var pages = []struct{ path, may string }{
 	{"/issuers/ISSUER/suspend", "oa"},
 	{"/issuers/ISSUER/delete", "oa"},
 	{"/explain", "oas"},
+	{"/playground", "oa"},
 }
 
 // forms lists the target of every form below a tenant, with fields that would do
@@ -104,6 +105,7 @@ var forms = []struct {
 	{"/issuers/ISSUER/resume", "oa", nil},
 	{"/issuers/ISSUER/delete", "oa", []string{"confirm", "ISSUER"}},
 	{"/explain", "oas", []string{"client", "web", "token", "x"}},
+	{"/playground", "oa", []string{"step", "sign-in", "sub", "alice", "client", "web"}},
 }
 
 var letters = map[models.Role]string{models.RoleOwner: "o", models.RoleAdmin: "a", models.RoleSupport: "s", models.RoleViewer: "v"}
