@@ -112,6 +112,10 @@ BENCH_REQUESTS ?= 3000
 bench: bin/withpostgres ## measure what a request costs the server and PostgreSQL (docs/benchmarks.md); takes a minute
 	@bin/withpostgres go test -run='^$$' -bench=. -benchtime=$(BENCH_REQUESTS)x -timeout=10m $(BENCH_FLAGS) ./bench
 
+.PHONY: bench-load
+bench-load: bin/withpostgres ## measure overload and 500 followers of the feed (docs/benchmarks.md); takes two minutes
+	@LATCHKEY_BENCH_LOAD=1 bin/withpostgres go test -run='^$$' -bench='Overload|Feed' -benchtime=1x -timeout=10m -v ./bench
+
 .PHONY: lint
 lint: ## check formatting, and run the linters of .golangci.yml
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt does it):"; echo "$$unformatted"; exit 1; fi
