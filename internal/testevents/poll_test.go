@@ -323,6 +323,24 @@ func TestAPollRequiresItsClientAndScope(t *testing.T) {
 	}
 }
 
+func TestAnExpiredOrRevokedTokenDoesNotPoll(t *testing.T) {
+	t.Parallel()
+	d := transmitter(t, testdb.SQLite(t), polled("stream"))
+	expired, revoked := tokenOf(d, "", "receiver"), tokenOf(d, "", "receiver")
+	d.Want(200, "", d.Post("/revoke", []string{"token", revoked}, testserver.Basic("receiver", testserver.ClientSecret)))
+	poll := func(token string) *testserver.Answer {
+		return send(d, http.MethodPost, "/ssf/poll/stream", now, bearer(token))
+	}
+	if a := poll(revoked); a.Status != 401 || a.Text("latchkey_reason") != "token_unknown" {
+		t.Errorf("a revoked token: %d %s", a.Status, a.Body)
+	}
+	d.Want(200, "", poll(expired))
+	d.Clock.Advance(5 * time.Minute)
+	if a := poll(expired); a.Status != 401 || a.Text("latchkey_reason") != "token_expired" {
+		t.Errorf("an expired token: %d %s", a.Status, a.Body)
+	}
+}
+
 func TestATokenForAResourceServerDoesNotPoll(t *testing.T) {
 	t.Parallel()
 	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t)})
