@@ -12,7 +12,7 @@ beforeAll(async () => {
 })
 afterAll(() => stage.stop())
 
-describe.concurrent('in Chromium', { timeout: (SECONDS + 60) * 1000 }, () => {
+describe.concurrent('in Chromium', { timeout: (SECONDS + 180) * 1000 }, () => {
   test.each([2, 5])('%d tabs that use the session all the time keep it, without a storm of requests', async (tabs) => {
     const user = await User.signIn(stage, `tabs-${tabs}`, tabs)
     const began = Date.now()
