@@ -96,8 +96,11 @@ func describeChange(details map[string]any) string {
 		return "Configuration changed"
 	}
 	kind = strings.ReplaceAll(kind, "_", " ")
-	if kind == "issuer" {
+	switch kind {
+	case "issuer":
 		kind = "trusted issuer"
+	case "destination":
+		kind = "event destination"
 	}
 	return strings.ToUpper(kind[:1]) + kind[1:] + " " + change
 }
@@ -130,7 +133,7 @@ var hiddenDetails = map[string]bool{"change": true, "kind": true, "fields": true
 func (v *visit) showEvent(e admin.Event) shownEvent {
 	s := shownEvent{Event: e, When: when(e.At, v.now)}
 	s.Title, s.Class = describeEvent(e)
-	if actor, ok := e.Details["actor"].(map[string]any); ok {
+	if actor, ok := e.Details["actor"].(map[string]any); ok && valueText(actor["name"]) != "" {
 		s.Notes = append(s.Notes, note{"by", strings.TrimSpace(valueText(actor["name"]) + " (" + valueText(actor["role"]) + ")")})
 	}
 	if fields, ok := e.Details["fields"].([]any); ok {

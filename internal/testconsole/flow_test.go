@@ -1,14 +1,17 @@
 package testconsole
 
 import (
+	"bufio"
 	"fmt"
 	"html"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -236,4 +239,58 @@ func fieldValue(r *response, name string) string {
 	_, rest, _ := strings.Cut(r.body[at:], `value="`)
 	value, _, _ := strings.Cut(rest, `"`)
 	return html.UnescapeString(value)
+}
+
+// The stream ends when the operator signs out, and when the
+// admin key is revoked.
+func TestFollowingEventsEndsWithTheSession(t *testing.T) {
+	d := sqlite(t)
+	for name, end := range map[string]func(b *browser){
+		"sign-out": func(b *browser) { want(t, 303, b.post("/console/sign-out")) },
+		"revocation": func(*browser) {
+			if _, err := d.Store.RevokeAdminKey(t.Context(), d.rows[models.RoleViewer].ID, false, false, models.Actor{Name: "cli"}); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		key, row := d.NewAdminKey(oauth.AdminKeySpec{Name: "follower", Role: models.RoleViewer})
+		d.rows[models.RoleViewer] = row
+		b := d.signedIn(t, key)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.AdminURL+"/console/t/default/events/stream?type=session.created", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := b.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
+			t.Fatalf("%s: %d %v", name, resp.StatusCode, resp.Header)
+		}
+		lines := bufio.NewScanner(resp.Body)
+		next := func(prefix string) string {
+			for lines.Scan() {
+				if strings.HasPrefix(lines.Text(), prefix) {
+					return lines.Text()
+				}
+			}
+			return ""
+		}
+		if next(": connected") == "" {
+			t.Fatalf("%s: the stream does not begin", name)
+		}
+		d.Clock.Advance(time.Second)
+		d.SignIn("<b>erin</b>")
+		if data := next("data: "); !strings.Contains(data, "Signed in") || !strings.Contains(data, "&lt;b&gt;erin") {
+			t.Errorf("%s: the row is %s", name, data)
+		}
+		end(b)
+		if next("event: end") == "" {
+			t.Errorf("%s: the stream does not report its end", name)
+		}
+		if lines.Scan() && lines.Scan() && lines.Scan() {
+			t.Errorf("%s: the stream continues with %s", name, lines.Text())
+		}
+	}
 }
