@@ -1,18 +1,18 @@
 // The console in a browser. The argument names what to test: pages, keyboard, script-off,
-// link, live or forms.
+// link, live, forms, claims or explain.
 import { createRequire } from "module";
 import { readFile } from "fs/promises";
 import { launch, check } from "./browser.mjs";
 import { pages } from "./console_pages.mjs";
 
-const { CONSOLE, KEY, LINK, IDS, EXCHANGE, SCREENSHOTS } = process.env;
+const { CONSOLE, KEY, LINK, IDS, EXCHANGE, CLIENT_TOKEN, SCREENSHOTS } = process.env;
 const ids = JSON.parse(IDS);
 const at = (path) => CONSOLE + path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(ids[name]));
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 const browser = await launch();
 try {
-  await { pages: everyPage, keyboard, "script-off": scriptOff, link, live, forms }[process.argv[2]]();
+  await { pages: everyPage, keyboard, "script-off": scriptOff, link, live, forms, claims, explain }[process.argv[2]]();
 } finally {
   await browser.close();
 }
@@ -198,4 +198,60 @@ async function forms() {
   await evil.waitForTimeout(1000);
   await page.goto(at("/console/t/{tenant}/sessions"));
   check(page.url().endsWith("/sessions"), "the operator was signed out", page.url());
+}
+
+// Expressions are checked while they are typed, their variables are completed, and they
+// are saved; the overview is read again by itself.
+async function claims() {
+  const { page, done } = await newPage();
+  await signIn(page);
+  await page.goto(at("/console/t/{tenant}/clients/web/claims"));
+  await page.getByText("Every expression can be read.").waitFor();
+  await page.locator("#allow").fill("token.sub != 'mallory' && usr.plan == 1");
+  await page.getByText("Line 1, column 27: undeclared reference to 'usr'").waitFor();
+  await page.getByText("1 expression cannot be read.").waitFor();
+  await page.locator("#allow").fill("token.sub != 'mallory'");
+  await page.getByText("Every expression can be read.").waitFor();
+  check(await page.getByText("undeclared").count() === 0, "the fault is still shown");
+
+  await page.locator("#n-0").fill("method");
+  await page.locator("#v-0").click();
+  await page.keyboard.type("sess");
+  await page.getByRole("option", { name: "session" }).waitFor();
+  await page.keyboard.press("Tab");
+  await page.keyboard.type(".am");
+  await page.getByRole("option", { name: "amr" }).waitFor();
+  await page.keyboard.press("Enter");
+  check(await page.locator("#v-0").inputValue() === "session.amr", "completed:", await page.locator("#v-0").inputValue());
+  await page.locator("#sub").fill("<b>somebody</b>");
+  await page.locator("#how").selectOption("pwd otp");
+  await page.getByText("The access token of <b>somebody</b>, who has not signed in yet").waitFor();
+  await page.locator("#checked").getByText('"method": [').waitFor();
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("Saved. The next token of each session has the new claims.").waitFor();
+  check(await page.locator("#v-0").inputValue() === "session.amr", "the claim was not saved");
+
+  const read = page.waitForResponse((response) => response.url().endsWith("/overview") && response.request().headers()["hx-request"] === "true", { timeout: 30_000 });
+  await page.goto(at("/console/t/{tenant}/overview"));
+  check((await read).status() === 200, "the overview is not read again");
+  done();
+}
+
+// Explaining a token by keyboard, with a failed check.
+async function explain() {
+  const { page, done } = await newPage({ viewport: { width: 360, height: 800 } });
+  await signIn(page);
+  await page.goto(at("/console/t/{tenant}/explain"));
+  await page.locator("#client").fill("web");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Tab");
+  await page.keyboard.insertText(CLIENT_TOKEN);
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await page.getByText("This token would be refused:").waitFor();
+  const failed = page.locator(".checks .failed");
+  check((await failed.textContent()).includes("https://elsewhere.example.com"), "the failed check:", await failed.textContent());
+  check(!page.url().includes("eyJ"), "the address contains the token");
+  check(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "the page scrolls sideways");
+  done();
 }

@@ -1,5 +1,5 @@
 // The pages that console.mjs opens: a name, and a path in which {tenant}, {sid}, {kid},
-// {key} and {destination} stand for ids of the test server.
+// {key}, {issuer} and {destination} stand for ids of the test server.
 export const pages = [
   ["sign-in", "/console/sign-in"],
   ["tenants", "/console/tenants"],
@@ -24,5 +24,19 @@ export const pages = [
   ["export", "/console/t/{tenant}/settings/export"],
   ["admin-keys", "/console/t/{tenant}/settings/admin-keys"],
   ["admin-key-revoke", "/console/t/{tenant}/settings/admin-keys/{key}"],
+  ["overview", "/console/t/{tenant}/overview"],
+  ["clients", "/console/t/{tenant}/clients"],
+  ["client-new", "/console/t/{tenant}/clients/new"],
+  ["client", "/console/t/{tenant}/clients/web"],
+  ["client-claims", "/console/t/{tenant}/clients/web/claims"],
+  ["client-integrate", "/console/t/{tenant}/clients/backend/integrate"],
+  ["client-new-secret", "/console/t/{tenant}/clients/backend/secret"],
+  ["client-suspend", "/console/t/{tenant}/clients/web/suspend"],
+  ["client-delete", "/console/t/{tenant}/clients/web/delete"],
+  ["issuers", "/console/t/{tenant}/issuers"],
+  ["issuer-new", "/console/t/{tenant}/issuers/new"],
+  ["issuer", "/console/t/{tenant}/issuers/{issuer}"],
+  ["explain", "/console/t/{tenant}/explain"],
+  ["playground", "/console/t/{tenant}/playground"],
   ["not-found", "/console/t/{tenant}/sessions/unknown", 404],
 ];

@@ -21,7 +21,7 @@ import (
 const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>`
 
 func TestTheConsoleInABrowser(t *testing.T) {
-	for _, what := range []string{"pages", "keyboard", "script-off", "link", "live", "forms"} {
+	for _, what := range []string{"pages", "keyboard", "script-off", "link", "live", "forms", "claims", "explain"} {
 		t.Run(what, func(t *testing.T) { runConsole(t, what) })
 	}
 }
@@ -55,9 +55,13 @@ func runConsole(t *testing.T, what string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	issuers, _, err := d.Store.StoredIssuers(t.Context(), "default", models.Page{Limit: 1})
+	if err != nil || len(issuers) != 1 {
+		t.Fatal(issuers, err)
+	}
 	exchange := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { signIn("erin", "") }))
 	t.Cleanup(exchange.Close)
-	ids, err := json.Marshal(map[string]string{"tenant": "default", "sid": rows[0].ID.String(), "kid": ring[0].Kid, "key": other.ID, "destination": "audit"})
+	ids, err := json.Marshal(map[string]string{"tenant": "default", "sid": rows[0].ID.String(), "kid": ring[0].Kid, "key": other.ID, "destination": "audit", "issuer": issuers[0].Row.EntryID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +70,7 @@ func runConsole(t *testing.T, what string) {
 		t.Fatal("there is no chromium: run `.ci/setup browser`, as root")
 	}
 	cmd := exec.CommandContext(t.Context(), "node", "console.mjs", what)
-	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium, "CONSOLE="+d.AdminURL, "KEY="+key, "LINK="+d.AdminURL+"/console/sign-in#"+code, "IDS="+string(ids), "EXCHANGE="+exchange.URL)
+	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium, "CONSOLE="+d.AdminURL, "KEY="+key, "LINK="+d.AdminURL+"/console/sign-in#"+code, "IDS="+string(ids), "EXCHANGE="+exchange.URL, "CLIENT_TOKEN="+d.Issuer.Token("https://elsewhere.example.com", "alice", nil))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

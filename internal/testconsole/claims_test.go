@@ -27,6 +27,7 @@ func TestClaimsAreCheckedPreviewedAndSaved(t *testing.T) {
 			t.Errorf("the page is %s", checked.body)
 		}
 		wantText(t, want(t, 200, b.get(path)), "Every expression can be read.") // nothing was saved
+		wantText(t, want(t, 200, b.post(path, "action", "check", "claim_name", "empty", "claim_value", " ")), "Line 1, column 1:")
 		refused := want(t, 400, b.post(path, append(fields, "action", "save")...))
 		wantText(t, refused, "Nothing was changed.", "undeclared reference")
 

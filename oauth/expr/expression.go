@@ -97,7 +97,7 @@ func (e *Env) Compile(text string, want *cel.Type) (*Expression, error) {
 	ast, issues := e.env.Compile(text)
 	if issues.Err() != nil {
 		first := issues.Errors()[0]
-		return nil, &Fault{first.Location.Line(), first.Location.Column() + 1, syntaxFault(text, strings.TrimSuffix(first.Message, " (in container '')"))}
+		return nil, &Fault{max(first.Location.Line(), 1), max(first.Location.Column()+1, 1), syntaxFault(text, strings.TrimSuffix(first.Message, " (in container '')"))}
 	}
 	if out := ast.OutputType(); want != nil && !mayYield(out, want) {
 		return nil, fmt.Errorf("yields %s, but must yield %s", out, want)
@@ -110,7 +110,7 @@ func (e *Env) Compile(text string, want *cel.Type) (*Expression, error) {
 }
 
 // Fault is the first thing that is wrong with an expression, and its place. Line and
-// Column begin at 1.
+// Column begin at 1, also for an expression without text, of which CEL knows no place.
 type Fault struct {
 	Line, Column int
 	err          error
