@@ -39,9 +39,8 @@ export class Endpoint {
     const timer = setTimeout(() => abort.abort(), this.#timeout)
     try {
       const response = await this.#fetch(this.#issuer + path, {
-        cache: 'no-store',
-        credentials: 'omit',
-        redirect: 'error',
+        redirect: 'manual', // not "error", which workers do not have: a redirect is an unexpected response
+        ...(typeof document !== 'undefined' && { credentials: 'omit' as const }),
         ...init,
         headers: new Headers([['accept', 'application/json'], ...Object.entries(init.headers ?? {})]),
         signal: abort.signal,

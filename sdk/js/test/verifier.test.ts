@@ -125,6 +125,20 @@ describe('while the feed is interrupted', () => {
   })
 })
 
+test('a redirect is not followed, and condemns no token', async () => {
+  const { token } = await signIn()
+  const asked: string[] = []
+  const verifier = newVerifier({
+    revocation: 'none',
+    fetch: (input, init) => {
+      asked.push(`${init?.redirect ?? 'follow'} ${input as string}`)
+      return Promise.resolve(new Response(null, { status: 302, headers: { location: 'https://evil.example.com/' } }))
+    },
+  })
+  expect(await code(verifier, token)).toBe('unavailable')
+  expect(asked).toEqual([`manual ${server.issuer}/.well-known/openid-configuration`])
+})
+
 test('an issuer that does not respond condemns no token', async () => {
   const { token } = await signIn()
   const verifier = newVerifier({ revocation: 'none', fetch: () => Promise.reject(new Error('down')) })

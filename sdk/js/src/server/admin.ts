@@ -27,7 +27,7 @@ export function createAdmin({ server, key, fetch: fetchWith }: AdminOptions): Ad
   return createFetchClient<paths>({
     baseUrl: server.replace(/\/$/, ''),
     headers: { authorization: `Bearer ${key}` },
-    redirect: 'error',
+    redirect: 'manual',
     ...(fetchWith && { fetch: fetchWith }),
   })
 }

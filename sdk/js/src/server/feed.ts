@@ -209,7 +209,7 @@ export class Feed {
     const headers: Record<string, string> = { authorization: this.#authorization, accept: 'text/event-stream', 'cache-control': 'no-store' }
     if (/^[\x20-\x7e]+$/.test(this.#lastEventId)) headers['last-event-id'] = this.#lastEventId
     const from = `${this.#issuer.url}/revocations?${new URLSearchParams({ audience: this.#audience }).toString()}`
-    const response = await this.#issuer.fetch(from, { headers, redirect: 'error', cache: 'no-store', signal })
+    const response = await this.#issuer.fetch(from, { headers, redirect: 'manual', signal })
     const kind = /^[^;\s]*/.exec(response.headers.get('content-type') ?? '')?.[0].toLowerCase() ?? ''
     const { status } = response
     if (status === 200 && kind === 'text/event-stream' && response.body) return response

@@ -69,7 +69,7 @@ export class Issuer {
     const abort = new AbortController()
     const timer = setTimeout(() => abort.abort(), FETCH_TIMEOUT)
     try {
-      return await read(await this.fetch(to, { redirect: 'error', ...init, signal: abort.signal }))
+      return await read(await this.fetch(to, { redirect: 'manual', ...init, signal: abort.signal }))
     } catch (cause) {
       throw cause instanceof LatchkeyError ? cause : unavailable(`request to ${to} failed`, { cause })
     } finally {
