@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -124,7 +125,7 @@ func (s *Service) writeIssuer(ctx context.Context, c *Caller, tenant, id string,
 	}
 	if b.AllowPrivateAddresses && c.Key.Role != models.RoleOwner {
 		stored, err := s.Store.StoredIssuer(ctx, tenant, id)
-		if err != nil && asProblem(err) != ErrNotFound {
+		if err != nil && !errors.Is(err, models.ErrNotFound) {
 			return false, err
 		}
 		if stored == nil || !stored.Row.Settings.AllowPrivateAddresses {

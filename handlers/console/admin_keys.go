@@ -39,10 +39,10 @@ func (v *visit) adminKeysPage() (p adminKeysPage, err error) {
 		p.Rows = append(p.Rows, row)
 	}
 	if list.NextCursor != "" {
-		p.Next = v.with("cursor", list.NextCursor)
+		p.Next = v.pageAt(list.NextCursor)
 	}
 	if v.query("cursor") != "" {
-		p.First = v.with("cursor", "")
+		p.First = v.pageAt("")
 	}
 	return p, nil
 }

@@ -44,10 +44,10 @@ func (v *visit) destinations() error {
 		p.Rows = append(p.Rows, row)
 	}
 	if list.NextCursor != "" {
-		p.Next = v.with("cursor", list.NextCursor)
+		p.Next = v.pageAt(list.NextCursor)
 	}
 	if v.query("cursor") != "" {
-		p.First = v.with("cursor", "")
+		p.First = v.pageAt("")
 	}
 	if v.May("put-event-destination") {
 		p.New = v.at("new-destination")

@@ -66,10 +66,10 @@ func (v *visit) events() error {
 		p.Rows = append(p.Rows, v.eventRow(e))
 	}
 	if list.NextCursor != "" {
-		p.Next = v.with("cursor", list.NextCursor)
+		p.Next = v.pageAt(list.NextCursor)
 	}
 	if v.query("cursor") != "" {
-		p.First = v.with("cursor", "")
+		p.First = v.pageAt("")
 	}
 	if !p.Deployment && p.First == "" && v.query("before") == "" {
 		p.Stream = v.at("events", "stream")

@@ -63,10 +63,10 @@ func (v *visit) sessions() error {
 		p.Rows = append(p.Rows, v.sessionRow(s))
 	}
 	if list.NextCursor != "" {
-		p.Next = v.with("cursor", list.NextCursor)
+		p.Next = v.pageAt(list.NextCursor)
 	}
 	if v.query("cursor") != "" {
-		p.First = v.with("cursor", "")
+		p.First = v.pageAt("")
 	}
 	if user, client := p.Search["user"], p.Search["client"]; (user != "" || client != "") && v.May("end-sessions") && len(p.Rows) > 0 {
 		p.EndAll = query(v.at("sessions", "end"), "user", user, "client", client)
@@ -116,17 +116,16 @@ func (v *visit) sessionSearch() (admin.SessionSearch, error) {
 // timeOf returns the time of a parameter of the URL.
 func (v *visit) timeOf(name string) (time.Time, error) { return parseTime(name, v.query(name)) }
 
-// with returns the URL of the page with one parameter of the query changed, or removed
-// if the value is empty.
-func (v *visit) with(name, value string) string {
+// pageAt returns the URL of another part of the list. An empty cursor is its beginning.
+func (v *visit) pageAt(cursor string) string {
 	q := url.Values{}
 	for n, values := range v.g.Request.URL.Query() {
-		if n != name && len(values) > 0 && values[0] != "" {
+		if n != "cursor" && len(values) > 0 && values[0] != "" {
 			q.Set(n, values[0])
 		}
 	}
-	if value != "" {
-		q.Set(name, value)
+	if cursor != "" {
+		q.Set("cursor", cursor)
 	}
 	if len(q) == 0 {
 		return v.Path

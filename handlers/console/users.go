@@ -56,10 +56,10 @@ func (v *visit) users() error {
 		p.Rows = append(p.Rows, userRow{u, v.userHref(u.Sub), when(u.SeenAt, v.now)})
 	}
 	if list.NextCursor != "" {
-		p.Next = v.with("cursor", list.NextCursor)
+		p.Next = v.pageAt(list.NextCursor)
 	}
 	if v.query("cursor") != "" {
-		p.First = v.with("cursor", "")
+		p.First = v.pageAt("")
 	}
 	return v.render("users", "Users", p)
 }
