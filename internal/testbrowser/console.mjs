@@ -3,9 +3,12 @@
 import { createRequire } from "module";
 import { readFile } from "fs/promises";
 import { launch, check } from "./browser.mjs";
-import { pages } from "./console_pages.mjs";
+import { pages as all } from "./console_pages.mjs";
 
-const { CONSOLE, KEY, LINK, IDS, EXCHANGE, CLIENT_TOKEN, SCREENSHOTS } = process.env;
+// SCREENSHOTS names a folder for screenshots, and ONLY the pages to open, separated by
+// commas.
+const { CONSOLE, KEY, LINK, IDS, EXCHANGE, CLIENT_TOKEN, SCREENSHOTS, ONLY } = process.env;
+const pages = all.filter(([name]) => !ONLY || ONLY.split(",").includes(name));
 const ids = JSON.parse(IDS);
 const at = (path) => CONSOLE + path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(ids[name]));
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
