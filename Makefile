@@ -65,7 +65,7 @@ sdk-js: setup-sdk-js ## check, test and pack the TypeScript SDK, sdk/js
 
 # For each time you save: no race detector, and no package whose tests start
 # processes. Go does not run the tests of unchanged packages again.
-QUICK := ./config ./handlers/... ./internal ./internal/testadmin ./internal/testattack ./internal/testwire ./models ./oauth ./session ./settings
+QUICK := ./config ./handlers/... ./internal ./internal/testadmin ./internal/testattack ./internal/testconsole ./internal/testwire ./models ./oauth ./session ./settings
 
 .PHONY: test-quick
 test-quick: setup-core bin/withpostgres ## most Go tests, without the race detector

@@ -34,7 +34,7 @@ func TestHelpOfEveryCommandHasAnExample(t *testing.T) {
 	}
 	visit(newCommand())
 	slices.Sort(names)
-	want := []string{"latchkey", "latchkey admin-keys", "latchkey admin-keys create", "latchkey admin-keys list", "latchkey admin-keys revoke", "latchkey apply", "latchkey destinations", "latchkey destinations deliveries", "latchkey destinations enable", "latchkey destinations list", "latchkey destinations redeliver", "latchkey destinations secret", "latchkey destinations test", "latchkey dev", "latchkey doctor", "latchkey events", "latchkey events follow", "latchkey events list", "latchkey explain", "latchkey healthcheck", "latchkey keys", "latchkey keys list", "latchkey keys retire",
+	want := []string{"latchkey", "latchkey admin-keys", "latchkey admin-keys create", "latchkey admin-keys link", "latchkey admin-keys list", "latchkey admin-keys revoke", "latchkey apply", "latchkey destinations", "latchkey destinations deliveries", "latchkey destinations enable", "latchkey destinations list", "latchkey destinations redeliver", "latchkey destinations secret", "latchkey destinations test", "latchkey dev", "latchkey doctor", "latchkey events", "latchkey events follow", "latchkey events list", "latchkey explain", "latchkey healthcheck", "latchkey keys", "latchkey keys list", "latchkey keys retire",
 		"latchkey keys rotate", "latchkey migrate", "latchkey restored", "latchkey resume", "latchkey secret", "latchkey secret new", "latchkey secret status", "latchkey serve", "latchkey sessions", "latchkey sessions end", "latchkey sessions list", "latchkey sessions show", "latchkey suspend",
 		"latchkey users", "latchkey users delete", "latchkey users list", "latchkey users show", "latchkey version"}
 	if !slices.Equal(names, want) {

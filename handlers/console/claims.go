@@ -182,7 +182,7 @@ func (v *visit) showClaims(p *clientPage, f *claimsForm, how string, refusal err
 		w.On = w.Value == how
 		f.How = append(f.How, w)
 	}
-	if p.Editable {
+	if p.Previews {
 		claims := map[string]string{}
 		for _, row := range f.Rows {
 			claims[row.Name] = row.Value

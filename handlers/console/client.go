@@ -96,6 +96,7 @@ type clientPage struct {
 	Limits   string // how long its users stay signed in
 	Fields   []field
 	Editable bool
+	Previews bool  // the role may try other expressions, also for a client of the file
 	Live     int64 // sessions
 
 	Snippets []snippet // of the tab Integrate
@@ -179,7 +180,7 @@ func (v *visit) clientPage(tab string) (*clientPage, error) {
 	}
 	p := &clientPage{
 		Client: c, Form: s, Name: s.Name, Tab: tab, Limits: limits(s.Policy()), Fields: shown(clientFields(), c.Settings),
-		Editable: v.May("patch-client") && c.Status.ManagedBy == nil,
+		Editable: v.May("patch-client") && c.Status.ManagedBy == nil, Previews: v.May("patch-client"),
 	}
 	if p.Name == "" {
 		p.Name = c.ID

@@ -135,6 +135,19 @@ func TestWhatTheFileOwnsCannotBeChanged(t *testing.T) {
 	wantText(t, page, "managed by file", "What the server's file owns", "web")
 	version := fieldValue(page, "version")
 	wantText(t, want(t, 409, b.post("/console/t/owned/settings", "key_rotation", "30d", "version", version)), "managed by the file")
+
+	if err := d.OAuth.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	claims := "/console/t/owned/clients/web/claims"
+	page = want(t, 200, b.get(claims))
+	wantText(t, page, "The access token of alice")
+	if strings.Contains(page.body, ">Save<") {
+		t.Errorf("the page offers to save: %s", page.text())
+	}
+	fields := []string{"sub", "alice", "how", "hwk", "claim_name", "level", "claim_value", "'gold'", "version", page.version()}
+	wantText(t, want(t, 200, b.post(claims, append(fields, "action", "check")...)), `"level": "gold"`)
+	wantText(t, want(t, 409, b.post(claims, append(fields, "action", "save")...)), "managed by the file")
 }
 
 func TestTheSettingsOfATenantAreChangedIfNobodyElseHasChangedThem(t *testing.T) {

@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
@@ -53,27 +56,46 @@ func setStatus(d *testserver.Deployment, id, status string) {
 	}
 }
 
-// pushed receives pushed security event tokens.
+// pushed receives pushed security event tokens. It keeps a token that is sent again,
+// as a transmitter may, once.
 type pushed struct {
 	URL string
 
 	mu     sync.Mutex
 	tokens []string
+	ids    map[string]bool
 	header http.Header // of the last request
 }
 
 func newPushed(t *testing.T) *pushed {
-	p := &pushed{}
+	p := &pushed{ids: map[string]bool{}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.tokens, p.header = append(p.tokens, string(body)), r.Header.Clone()
+		p.header = r.Header.Clone()
+		if id := tokenID(string(body)); !p.ids[id] {
+			p.ids[id] = true
+			p.tokens = append(p.tokens, string(body))
+		}
 		w.WriteHeader(http.StatusAccepted)
 	}))
 	t.Cleanup(server.Close)
 	p.URL = server.URL
 	return p
+}
+
+// tokenID returns the jti of a token, or the text if it is not a token.
+func tokenID(text string) string {
+	token, err := jwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	if err != nil {
+		return text
+	}
+	var claims jwt.Claims
+	if err := token.UnsafeClaimsWithoutVerification(&claims); err != nil {
+		return text
+	}
+	return claims.ID
 }
 
 // destination is a destination at the receiver, of the client "receiver".

@@ -1,4 +1,4 @@
-// npm install @latchkey/sdk
+// docs/sdk-js.md: how to install it
 import { createClient, memoryStorage } from '@latchkey/sdk'
 
 const clientToken = {{if .Dev}}await (await fetch('{{.Issuer}}/dev/client-token', {
