@@ -177,6 +177,9 @@ func TestTheMiddlewareIgnoresATokenInAForm(t *testing.T) {
 
 func TestTheMiddlewareAnswers503IfItCannotVerify(t *testing.T) {
 	issuer, api := newMiddleware(t, resource.MiddlewareOptions{})
+	if answer := call(api.Require()(greet), "/", "Bearer "+issuer.Token()); answer.StatusCode != 200 { // the keys are loaded
+		t.Fatalf("status %d", answer.StatusCode)
+	}
 	issuer.SetDown(true)
 	issuer.Advance(2 * time.Hour) // the keys have expired
 	token := issuer.Token()
