@@ -13,7 +13,7 @@ var snippetFiles embed.FS
 
 var snippetTemplates = template.Must(template.ParseFS(snippetFiles, "snippets/*"))
 
-// snippet is code for one client, which works as it is pasted.
+// snippet is code for one client, which works as pasted.
 type snippet struct{ ID, Title, Text, Code string }
 
 // snippetValues are the values of the client.
@@ -44,10 +44,10 @@ func (v *visit) integrateClient() error {
 	if p.HasUsers() {
 		files = append(files, snippet{"app.sh", "curl", "A session from its first to its last request.", ""})
 		if !values.Secret {
-			files = append(files, snippet{"app.mjs", "TypeScript: @latchkey/sdk", "Keeps the user signed in over reloads, tabs and lost responses.", ""})
+			files = append(files, snippet{"app.mjs", "TypeScript: @latchkey/sdk", "Keeps the user signed in over reloads, tabs and lost responses. docs/sdk-js.md has how to install it, and pages to try.", ""})
 		}
 		files = append(files,
-			snippet{"app.go.txt", "Go: Latchkey's SDK", "In a back end.", ""},
+			snippet{"app.go.txt", "Go: Latchkey's SDK", "In a back end. docs/sdk-go.md has how to install it. CLIENT_TOKEN is a client token.", ""},
 			snippet{"library.go.txt", "Go: golang.org/x/oauth2", "Any OAuth library works; docs/integrations.md has Node, Python and Ruby.", ""})
 	}
 	if values.Secret {

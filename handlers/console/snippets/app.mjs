@@ -1,7 +1,8 @@
-// docs/sdk-js.md: how to install it
+// app.mjs
 import { createClient, memoryStorage } from '@latchkey/sdk'
 
-const clientToken = {{if .Dev}}await (await fetch('{{.Issuer}}/dev/client-token', {
+{{if .Dev}}// The demo issuer answers programs, but no pages of other origins.
+{{end}}const clientToken = {{if .Dev}}await (await fetch('{{.Issuer}}/dev/client-token', {
   method: 'POST', headers: { Accept: 'text/plain' }, body: new URLSearchParams({ sub: 'alice', amr: 'hwk' }),
 })).text(){{else}}process.env.CLIENT_TOKEN // what your authentication service issued for the user{{end}}
 
