@@ -111,7 +111,7 @@ func (d dev) run(cmd *cobra.Command) error {
 		cancel()
 		return errors.Join(err, <-served)
 	}
-	if err := printConsole(ctx, out, n, folder); err != nil {
+	if err := printConsole(ctx, out, n, folder); err != nil && ctx.Err() == nil {
 		cancel()
 		return errors.Join(err, <-served)
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -223,6 +224,18 @@ func TestDevReusesItsFolder(t *testing.T) {
 }
 
 // interrupt ends a server as Ctrl-C does.
+// Ctrl-C may come before everything is printed.
+func TestDevStopsBeforeItHasPrintedTheConsole(t *testing.T) {
+	t.Parallel()
+	for _, printed := range []string{"2. Exchange", "\nNext\n", "Public client:"} {
+		s := &server{process: start(t, nil, "dev", "--data", filepath.Join(t.TempDir(), "data"), "--listen", freeAddress(t))}
+		for !strings.Contains(s.out.String(), printed) && s.running() { // without a pause: the rest follows within milliseconds
+			runtime.Gosched()
+		}
+		interrupt(t, s)
+	}
+}
+
 func interrupt(t *testing.T, s *server) {
 	t.Helper()
 	s.signal(os.Interrupt)

@@ -196,7 +196,7 @@ func TestAReceiverThatAnswers410GetsNoMore(t *testing.T) {
 			stored, err := d.Store.StoredDestination(t.Context(), "default", "hooks")
 			return err == nil && !stored.Row.DisabledAt.IsZero()
 		})
-		time.Sleep(3 * time.Second) // the node reads the destinations again
+		time.Sleep(rereadTime)
 		before := len(r.all())
 		users := signIns(d, 3)
 		time.Sleep(time.Second)
@@ -348,7 +348,7 @@ func TestBothSecretsSignWhileOneReplacesTheOther(t *testing.T) {
 		if err := d.Store.ReplaceDestinationSecret(t.Context(), d.Keys, "default", "hooks", changed, time.Hour, models.Actor{Name: "test"}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(3 * time.Second) // the node reads the destinations again
+		time.Sleep(rereadTime)
 		d.SignIn("alice")
 		r.until(t, "alice", delivered(r, []string{"alice"}))
 		r.mu.Lock()

@@ -176,3 +176,7 @@ func configure(d *testserver.Deployment, destinations ...settings.DestinationSpe
 	tenant.EventDestinations = destinations
 	d.Apply(tenant)
 }
+
+// rereadTime is how long a test waits for the node to read the destinations, which it
+// does every 2 s. A busy machine is late.
+const rereadTime = 6 * time.Second

@@ -344,7 +344,7 @@ func TestADisabledStreamSendsNothingAndAPausedOneLater(t *testing.T) {
 		for _, id := range []string{"pushed", "polled"} {
 			setStatus(d, id, "disabled")
 		}
-		time.Sleep(3 * time.Second) // nodes read the destinations every 2 s
+		time.Sleep(rereadTime)
 		d.SignIn("alice")
 		d.Clock.Advance(time.Second)
 		if sets, _ := poll(d, "polled", now); len(sets) != 0 {
@@ -385,7 +385,7 @@ func TestAStreamLearnsThatAnOperatorHasChangedItsStatus(t *testing.T) {
 		pausing := p.destination("pushed")
 		pausing.Paused = true
 		transmit(d, pausing, polled("polled", paused), polled("other"))
-		time.Sleep(3 * time.Second) // nodes read the destinations every 2 s
+		time.Sleep(rereadTime)
 		d.SignIn("alice")
 		d.Clock.Advance(time.Second)
 		updated := func(id, text, status string) {
