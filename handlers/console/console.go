@@ -36,7 +36,7 @@ type console struct{ Config }
 // Register adds the pages to a router.
 func Register(r *gin.Engine, c Config) {
 	k := &console{c}
-	group := r.Group(basePath, k.headers)
+	group := r.Group(basePath, k.headers, readable)
 	group.GET("/static/:file", serveStatic)
 	group.HEAD("/static/:file", serveStatic)
 	group.GET("/sign-in", k.signInPage)

@@ -46,7 +46,7 @@ func (k *console) guard(c *gin.Context) {
 	}
 	for name, values := range r.PostForm {
 		for _, v := range append(values, name) {
-			if strings.ContainsRune(v, 0) || !utf8.ValidString(v) {
+			if !storable(v) {
 				refuse(c, http.StatusBadRequest, "The form was rejected", "It must be UTF-8 without NUL.")
 				return
 			}
@@ -60,6 +60,25 @@ func (k *console) guard(c *gin.Context) {
 		refuse(c, http.StatusForbidden, "The form is out of date", "You have signed in or out since the page was loaded, or the browser does not accept cookies. Go back, reload the page, and send the form again.")
 	}
 }
+
+// readable rejects a path and a query with text that a database cannot store, and a
+// query that cannot be read: without the filter that it meant, a search or an export
+// would find more than the operator asked for.
+func readable(c *gin.Context) {
+	ok := storable(c.Request.URL.Path)
+	query, err := url.ParseQuery(c.Request.URL.RawQuery)
+	for name, values := range query {
+		for _, v := range append(values, name) {
+			ok = ok && storable(v)
+		}
+	}
+	if !ok || err != nil {
+		refuse(c, http.StatusBadRequest, "The address is not valid", "It must be percent-encoded UTF-8 without NUL.")
+	}
+}
+
+// storable reports whether every database can store a text.
+func storable(text string) bool { return !strings.ContainsRune(text, 0) && utf8.ValidString(text) }
 
 // sameOrigin reports whether Origin is the origin that the request is sent to.
 func sameOrigin(r *http.Request) bool {
