@@ -105,6 +105,11 @@ func (v *visit) eventSearch() (q admin.EventSearch, err error) {
 	return q, err
 }
 
+// dataLines begins every line of a row as data. In an event stream a carriage return ends
+// a line, too, so that a stored text could otherwise begin another field, such as
+// "event: end".
+var dataLines = strings.NewReplacer("\r\n", "\ndata: ", "\r", "\ndata: ", "\n", "\ndata: ")
+
 // stillSignedIn is the interval at which a stream checks the session of the console.
 const stillSignedIn = 5 * time.Second
 
@@ -137,7 +142,7 @@ func (v *visit) followEvents() error {
 				return err
 			}
 			quiet = time.Now()
-			if err := send(fmt.Sprintf("id: %s\ndata: %s\n\n", e.ID, strings.ReplaceAll(strings.TrimSpace(row.String()), "\n", "\ndata: "))); err != nil {
+			if err := send(fmt.Sprintf("id: %s\ndata: %s\n\n", e.ID, dataLines.Replace(strings.TrimSpace(row.String())))); err != nil {
 				return err
 			}
 		}
