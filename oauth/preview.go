@@ -3,8 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/expr"
@@ -21,13 +19,12 @@ type ExpressionFault struct {
 
 // Preview is what settings of a client that are not stored would do.
 type Preview struct {
-	Allow  *ExpressionFault            // nil: the rule compiles, or there is none
+	Allow  *ExpressionFault            // nil: there is no rule, or it compiles
 	Claims map[string]*ExpressionFault // by claim; those that compile are absent
 
 	Known       bool              // the user exists
 	AccessToken map[string]any    // the claims of an access token of the user
 	LeftOut     map[string]string // custom claims that would be left out, and why
-	Names       []string          // of the user's attributes
 }
 
 // PreviewClient compiles the rule and the claims of a client, and returns the access
@@ -67,7 +64,7 @@ func (s *Server) PreviewClient(ctx context.Context, tenantID, id string, c setti
 	}
 	row.AbsoluteExpiry, row.IdleExpiry = client.newExpiries(now)
 	if user != nil {
-		p.Known, p.Names = true, slices.Sorted(maps.Keys(user.Attributes))
+		p.Known = true
 		row.UserAttributes, row.AttributeSources = user.Attributes, user.Sources
 	}
 	for _, method := range amr {

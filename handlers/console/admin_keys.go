@@ -9,9 +9,9 @@ import (
 
 // adminKeysPage is the list of admin keys.
 type adminKeysPage struct {
-	Rows        []adminKeyRow
-	Next, First string
-	Form        map[string]string
+	Rows []adminKeyRow
+	Form map[string]string
+	pager
 }
 
 type adminKeyRow struct {
@@ -38,12 +38,7 @@ func (v *visit) adminKeysPage() (p adminKeysPage, err error) {
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	if list.NextCursor != "" {
-		p.Next = v.pageAt(list.NextCursor)
-	}
-	if v.query("cursor") != "" {
-		p.First = v.pageAt("")
-	}
+	p.pager = v.pager(list.NextCursor)
 	return p, nil
 }
 
@@ -96,7 +91,7 @@ func (v *visit) revokeAdminKey() error {
 		Check: "with_descendants", CheckText: "Also revoke every key that was created with it",
 	}
 	if id == v.Caller.Key.ID {
-		c.Text = append(c.Text, "You are signed in with this key, so that you are signed out.")
+		c.Text = append(c.Text, "You are signed in with this key, so this also signs you out.")
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err

@@ -36,7 +36,7 @@ func clientRoutes() []route {
 type clientList struct {
 	Query string
 	Rows  []clientRow
-	Next  string // the path of the next page
+	pager
 }
 
 type clientRow struct {
@@ -62,9 +62,7 @@ func (v *visit) clients() error {
 		}
 		data.Rows = append(data.Rows, clientRow{c, s.Name, clientKind(s), v.at("clients", c.ID)})
 	}
-	if list.NextCursor != "" {
-		data.Next = query(v.at("clients"), "q", data.Query, "cursor", list.NextCursor)
-	}
+	data.pager = v.pager(list.NextCursor)
 	return v.render("clients", "Clients", data)
 }
 
@@ -96,8 +94,7 @@ type clientPage struct {
 	Limits   string // how long its users stay signed in
 	Fields   []field
 	Editable bool
-	Previews bool  // the role may try other expressions, also for a client of the file
-	Live     int64 // sessions
+	Previews bool // the role may try other expressions, also for a client of the file
 
 	Snippets []snippet // of the tab Integrate
 	Claims   *claimsForm
@@ -316,39 +313,13 @@ func (v *visit) clientRef() models.Ref {
 	return models.Ref{Kind: models.KindClient, Tenant: v.Tenant, ID: v.param("client")}
 }
 
-// suspendClient suspends a client, after saying how many sessions end.
+// suspendClient suspends a client at once.
 func (v *visit) suspendClient() error {
 	id := v.param("client")
 	return v.suspend(v.clientRef(), confirmation{
 		Heading: "Suspend the client " + id + "?", What: "the client's id", Back: v.at("clients", id),
 		Text: []string{"The client is refused until an operator lifts the suspension. This also works if the server's file names the client."},
 	}, "The client is suspended, and its sessions have ended.")
-}
-
-// suspend suspends something, after saying how many sessions end.
-func (v *visit) suspend(ref models.Ref, c confirmation, done string) error {
-	dry, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, []byte(`{"dry_run": true}`))
-	if err != nil {
-		return err
-	}
-	n := 0
-	if dry.Sessions != nil {
-		n = *dry.Sessions
-	}
-	c.Word, c.Reason, c.Button = ref.ID, true, "Suspend and end "+plural(n, "session")
-	c.Text = append([]string{"This ends " + plural(n, "session") + " at once. Their users have to sign in again."}, c.Text...)
-	if ok, err := v.confirmed(c, nil); !ok {
-		return err
-	}
-	body, err := json.Marshal(map[string]string{"reason": v.form("reason")})
-	if err != nil {
-		return err
-	}
-	if _, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, body); err != nil {
-		_, err = v.confirmed(c, err)
-		return err
-	}
-	return v.redirect(c.Back, done)
 }
 
 func (v *visit) resumeClient() error {

@@ -7,15 +7,15 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/handlers/admin"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
 )
 
 // destinationsPage is the list of event destinations.
 type destinationsPage struct {
-	Rows  []destinationRow
-	Next  string
-	First string
-	New   string // empty: the role may not
+	Rows []destinationRow
+	New  string // empty: the role may not
+	pager
 }
 
 type destinationRow struct {
@@ -43,12 +43,7 @@ func (v *visit) destinations() error {
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	if list.NextCursor != "" {
-		p.Next = v.pageAt(list.NextCursor)
-	}
-	if v.query("cursor") != "" {
-		p.First = v.pageAt("")
-	}
+	p.pager = v.pager(list.NextCursor)
 	if v.May("put-event-destination") {
 		p.New = v.at("new-destination")
 	}
@@ -185,7 +180,7 @@ func (v *visit) deleteDestination() error {
 	}
 	c := confirmation{
 		Heading: "Remove the event destination " + id + "?", What: "its id", Word: id, Button: "Remove the destination", Back: v.at("destinations", id),
-		Text: []string{"It receives no more events. " + plural(d.Status.Waiting, "event") + " that " + map[bool]string{true: "waits", false: "wait"}[d.Status.Waiting == 1] + " for another attempt will not be delivered. No session ends."},
+		Text: []string{"It receives no more events. Events that wait for another attempt (" + number(d.Status.Waiting) + ") are not delivered. No session ends."},
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err
@@ -206,10 +201,7 @@ type destinationSpec struct {
 }
 
 func newDestinationSpec(doc settings.Document) (spec destinationSpec, err error) {
-	text, err := json.Marshal(doc)
-	if err == nil {
-		err = json.Unmarshal(text, &spec.DestinationSettings)
-	}
+	err = doc.Decode(&spec.DestinationSettings)
 	spec.EventLines = strings.Join(spec.Events, "\n")
 	return spec, err
 }
@@ -225,7 +217,7 @@ type destinationForm struct {
 }
 
 func (v *visit) destinationForm(id string) (f destinationForm, err error) {
-	f = destinationForm{New: id == "", Back: v.at("destinations"), Types: eventTypes, Owner: v.Caller.Key.Role == "owner"}
+	f = destinationForm{New: id == "", Back: v.at("destinations"), Types: eventTypes, Owner: v.Caller.Key.Role == models.RoleOwner}
 	if f.New {
 		f.Type = settings.DestinationWebhook
 		return f, nil

@@ -15,13 +15,12 @@ type eventsPage struct {
 	Chips      []chip
 	More       bool
 	Rows       []eventRow
-	Next       string
-	First      string
 	Stream     string // where the page follows new events; empty: not possible
 	Deployment bool   // the events that belong to no tenant
 	Tenant     string // the list of the tenant's events
 	OfServer   string // the list of the deployment's events; empty: the role may not
 	Types      []string
+	pager
 }
 
 type eventRow struct {
@@ -65,12 +64,7 @@ func (v *visit) events() error {
 	for _, e := range list.Items {
 		p.Rows = append(p.Rows, v.eventRow(e))
 	}
-	if list.NextCursor != "" {
-		p.Next = v.pageAt(list.NextCursor)
-	}
-	if v.query("cursor") != "" {
-		p.First = v.pageAt("")
-	}
+	p.pager = v.pager(list.NextCursor)
 	if !p.Deployment && p.First == "" && v.query("before") == "" {
 		p.Stream = v.at("events", "stream")
 		if q := v.g.Request.URL.RawQuery; q != "" {

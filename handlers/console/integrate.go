@@ -29,12 +29,8 @@ func (v *visit) integrateClient() error {
 	if err != nil {
 		return err
 	}
-	tenant, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant)
-	if err != nil {
-		return err
-	}
 	values := snippetValues{
-		Issuer: tenant.Status.Issuer, ID: p.ID, Auth: `-d "client_id=` + p.ID + `"`, Audience: p.ID, Secret: p.Confidential(),
+		Issuer: v.tenant.Status.Issuer, ID: p.ID, Auth: `-d "client_id=` + p.ID + `"`, Audience: p.ID, Secret: p.Confidential(),
 		Refresh: p.Form.HasGrant(settings.GrantRefresh), Machine: p.Form.HasGrant(settings.GrantClientCredentials), Dev: v.Dev && v.Tenant == settings.DefaultTenant,
 	}
 	if values.Secret {

@@ -2,7 +2,6 @@ package console
 
 import (
 	"encoding/json"
-	"errors"
 	"strings"
 
 	"github.com/latchkey/latchkey/handlers/admin"
@@ -93,6 +92,13 @@ func keysOf(i *admin.Issuer, s settings.IssuerSettings) string {
 	return "none"
 }
 
+// issuerList is the content of the page Trusted issuers.
+type issuerList struct {
+	Query string
+	Rows  []issuerRow
+	pager
+}
+
 type issuerRow struct {
 	admin.Issuer
 	URL, Keys, Href string
@@ -107,19 +113,13 @@ func (v *visit) issuers() error {
 	if err != nil {
 		return err
 	}
-	data := struct {
-		Query, Next string
-		Rows        []issuerRow
-	}{Query: v.query("q")}
+	data := issuerList{Query: v.query("q"), pager: v.pager(list.NextCursor)}
 	for _, i := range list.Items {
 		var s settings.IssuerSettings
 		if err := i.Settings.Decode(&s); err != nil {
 			return err
 		}
 		data.Rows = append(data.Rows, issuerRow{i, s.Issuer, keysOf(&i, s), v.at("issuers", i.ID)})
-	}
-	if list.NextCursor != "" {
-		data.Next = query(v.at("issuers"), "q", data.Query, "cursor", list.NextCursor)
 	}
 	return v.render("issuers", "Trusted issuers", data)
 }
@@ -336,11 +336,7 @@ func (v *visit) newExplainPage() (*explainPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	tenant, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant)
-	if err != nil {
-		return nil, err
-	}
-	p := &explainPage{Dev: v.Dev && v.Tenant == settings.DefaultTenant, Issuer: tenant.Status.Issuer}
+	p := &explainPage{Dev: v.Dev && v.Tenant == settings.DefaultTenant, Issuer: v.tenant.Status.Issuer}
 	for _, c := range clients.Items {
 		p.Clients = append(p.Clients, c.ID)
 	}
@@ -373,11 +369,7 @@ func (v *visit) explain() error {
 		return err
 	}
 	if p.Result, err = v.Admin.Explain(v.ctx(), v.Caller, v.Tenant, body); err != nil {
-		var none *admin.Problem
-		if errors.As(err, &none) || admin.ProblemOf(err).Status == 400 {
-			return v.renderProblem("explain", "Explain a token", p, err)
-		}
-		return err
+		return v.renderProblem("explain", "Explain a token", p, err)
 	}
 	p.Verdict = "This token would open a session."
 	for _, c := range p.Result.Checks {

@@ -1,10 +1,11 @@
 package console
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/latchkey/latchkey/handlers/admin"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/session"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -38,11 +39,7 @@ func (v *visit) keysPage() (p keysPage, err error) {
 	if err != nil {
 		return p, err
 	}
-	tenant, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant)
-	if err != nil {
-		return p, err
-	}
-	p.JWKS = tenant.Status.Issuer + "/.well-known/jwks.json"
+	p.JWKS = v.tenant.Status.Issuer + "/.well-known/jwks.json"
 	var newest time.Time
 	for i := len(list.Items) - 1; i >= 0; i-- {
 		k := list.Items[i]
@@ -64,35 +61,23 @@ func (v *visit) keysPage() (p keysPage, err error) {
 		}
 		p.Rows = append(p.Rows, row)
 	}
-	every, set := keyRotation(tenant.Settings)
-	switch {
-	case set && every <= 0:
+	var tenant settings.TenantSpec
+	if err := v.tenant.Settings.Decode(&tenant); err != nil {
+		return p, err
+	}
+	every := models.DefaultKeyRotation
+	if tenant.KeyRotation != nil {
+		every = tenant.KeyRotation.Std()
+	}
+	if every == session.NoIdleTimeout {
 		p.Rotation = "never"
-	default:
-		p.Rotation = plural(int(every.Hours()/24), "day")
-		if every%(24*time.Hour) != 0 {
-			p.Rotation = every.String()
-		}
-		if !p.Announced && !newest.IsZero() {
-			p.Next = when(newest.Add(every), v.now)
-		}
+		return p, nil
+	}
+	p.Rotation = duration(every)
+	if !p.Announced && !newest.IsZero() {
+		p.Next = when(newest.Add(every), v.now)
 	}
 	return p, nil
-}
-
-// keyRotation returns the age at which a key is replaced, and whether the tenant sets it.
-// It is 0 for never.
-func keyRotation(doc settings.Document) (every time.Duration, set bool) {
-	const usual = 90 * 24 * time.Hour
-	raw, set := doc["key_rotation"]
-	if !set {
-		return usual, false
-	}
-	var d settings.Duration
-	if err := json.Unmarshal(raw, &d); err != nil {
-		return usual, false
-	}
-	return d.Std(), true
 }
 
 // rotateKey announces a new signing key.
@@ -135,16 +120,16 @@ func (v *visit) retireKey() error {
 	switch key.State {
 	case "active":
 		c.Text = []string{
-			"It signs now. The server refuses every access token that it has signed, which concerns the tokens of up to " + plural(live, "session") + ". Another key signs from then on.",
+			"It signs now. The server refuses every access token that it has signed, which affects the tokens of up to " + plural(live, "session") + ". Another key signs from then on.",
 			"No session ends: apps get a new access token with their refresh token.",
 		}
 	case "verify-only":
 		c.Text = []string{
-			"It was replaced and still verifies. The server refuses the access tokens that it has signed, which concerns those of up to " + plural(live, "session") + " that have not expired yet.",
+			"It was replaced and still verifies. The server refuses the access tokens that it has signed, which affects those of up to " + plural(live, "session") + " that have not expired yet.",
 			"No session ends: apps get a new access token with their refresh token.",
 		}
 	case "announced":
-		c.Text = []string{"It has not signed anything yet, so that no token is refused. No session ends."}
+		c.Text = []string{"It has not signed anything yet, so no token is refused. No session ends."}
 	default:
 		return v.redirect(v.at("keys"), "The key is retired already.")
 	}

@@ -79,7 +79,8 @@ func (v *visit) overview() error {
 // exchanged reports whether a client token was ever exchanged, as far as the statistics
 // reach.
 func exchanged(s *admin.Stats) bool {
-	return slices.ContainsFunc(append(s.Minutes, s.Days...), func(n admin.Stat) bool { return n.Name == "exchange.ok" })
+	ok := func(n admin.Stat) bool { return n.Name == "exchange.ok" }
+	return slices.ContainsFunc(s.Minutes, ok) || slices.ContainsFunc(s.Days, ok)
 }
 
 // firstSteps returns what is left to do before the first exchange.
@@ -114,7 +115,7 @@ func newLive(tenant string, stats *admin.Stats, now time.Time) live {
 	const day = 24 * time.Hour
 	l := live{Sessions: stats.Sessions[tenant], With: len(stats.Clients), Clients: stats.Clients[:min(len(stats.Clients), 5)]}
 	exchanges, refreshes, refused := newBuckets(now, time.Minute, 60), newBuckets(now, time.Minute, 60), newBuckets(now, time.Minute, 60)
-	perDay, refusedPerDay := newBuckets(now, day, 30), newBuckets(now, day, 30)
+	perDay := newBuckets(now, day, 30)
 	reasons := map[refusal]int64{}
 	for _, s := range stats.Minutes {
 		of, rest, _ := strings.Cut(s.Name, ".")
@@ -130,13 +131,10 @@ func newLive(tenant string, stats *admin.Stats, now time.Time) live {
 		}
 	}
 	for _, s := range stats.Days {
-		switch {
-		case s.Name == "exchange.ok":
+		switch s.Name {
+		case "exchange.ok":
 			perDay.add(s.At, s.N)
-		case strings.Contains(s.Name, ".refused."):
-			refusedPerDay.add(s.At, s.N)
-		}
-		if s.Name == "refresh.refused.refresh_reused" {
+		case "refresh.refused.refresh_reused":
 			l.Reused += s.N
 		}
 	}

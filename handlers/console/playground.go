@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -29,7 +30,6 @@ type playground struct {
 	State   string // of the hidden field
 	Clients []string
 	Off     bool // the tenant mints no client tokens
-	Pasted  bool // there is a field for a client token
 
 	play
 	Now *played // the last step
@@ -154,59 +154,52 @@ func (v *visit) playgroundStep() error {
 }
 
 // take takes a step.
-func (v *visit) take(p *playground, step string) error {
+func (v *visit) take(p *playground, step string) (err error) {
 	last := func(n int) string { return p.Refresh[len(p.Refresh)-1-n] }
 	switch {
 	case step == playSignIn:
-		how := v.form("how")
-		token, err := v.mintFor(p.Sub, how)
-		if err != nil {
+		if p.ClientToken, err = v.mintFor(p.Sub, v.form("how")); err != nil {
 			return err
 		}
-		p.ClientToken = token
 		p.Now = &played{line: line{"Sign in", "Your authentication service vouches for " + p.Sub + " with a client token, which is valid for a minute and for one use.", "good"}}
-		p.Now.decode("Client token", token)
+		p.Now.decode("Client token", p.ClientToken)
 	case step == playExchange && p.CanExchange():
-		v.send(p, "Exchange", url.Values{
+		err = v.send(p, "Exchange", "The app exchanged the client token for a session: it got an access token and a refresh token.", url.Values{
 			"client_id": {p.Client}, "grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"},
 			"subject_token_type": {oauth.TokenTypeJWT}, "subject_token": {p.ClientToken},
 		})
 		p.ClientToken = ""
-		p.Now.Text = "The app exchanged the client token for a session: it got an access token and a refresh token."
 	case step == playRefresh && p.CanRefresh():
-		v.send(p, "Refresh", url.Values{"client_id": {p.Client}, "grant_type": {"refresh_token"}, "refresh_token": {last(0)}})
-		p.Now.Text = "A refresh token works once: the app got a new access token and the next refresh token."
+		err = v.refresh(p, "Refresh", "A refresh token works once: the app got a new access token and the next refresh token.", last(0))
 	case step == playLost && p.CanLose():
 		before := last(0)
-		v.send(p, "Lost answer", url.Values{"client_id": {p.Client}, "grant_type": {"refresh_token"}, "refresh_token": {last(1)}})
-		if p.Now.Text = "The app lost the last answer and sent the same refresh token again. It got the same next token, and nobody was signed out."; last(0) != before {
+		err = v.refresh(p, "Lost answer", "The app lost the last answer and sent the same refresh token again. It got the same next token, and nobody was signed out.", last(1))
+		if err == nil && last(0) != before {
 			p.Now.Text = "The app sent the previous refresh token again and got a new next token."
 		}
 	case step == playTheft && p.CanSteal():
-		v.send(p, "Theft", url.Values{"client_id": {p.Client}, "grant_type": {"refresh_token"}, "refresh_token": {p.Refresh[0]}})
-		p.Now.Text = "Somebody sent a refresh token that was replaced several times, so it was copied. It was refused, and the session ended for everybody."
+		err = v.refresh(p, "Theft", "Somebody sent a refresh token that was replaced several times, so it was copied. It was refused, and the session ended for everybody.", p.Refresh[0])
 	case step == playStepUp && p.CanRefresh():
-		token, err := v.mintFor(p.Sub, "hwk")
-		if err != nil {
+		var token string
+		if token, err = v.mintFor(p.Sub, "hwk"); err != nil {
 			return err
 		}
-		v.send(p, "Step up", url.Values{
+		err = v.send(p, "Step up", "The user proved a passkey, and the same session became stronger: see acr and amr.", url.Values{
 			"client_id": {p.Client}, "grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"},
 			"subject_token_type": {oauth.TokenTypeJWT}, "subject_token": {token}, "latchkey_session_token": {last(0)},
 		})
-		p.Now.Text = "The user proved a passkey, and the same session became stronger: see acr and amr."
 	case step == playCheck && p.CanCheck():
-		v.check(p)
+		err = v.check(p)
 	case step == playRevoke && p.CanRefresh():
-		v.request(p, "Sign out", "/revoke", url.Values{"client_id": {p.Client}, "token": {last(0)}}, v.Admin.OAuth.Revoke)
-		p.Now.Text, p.Ended = "The app revoked a token of the session, and with it the whole session (RFC 7009).", true
+		err = v.request(p, "Sign out", "The app revoked a token of the session, and with it the whole session (RFC 7009).", "/revoke", url.Values{"client_id": {p.Client}, "token": {last(0)}}, v.Admin.OAuth.Revoke)
+		p.Ended = true
 	default:
 		return &admin.Problem{Status: http.StatusBadRequest, Title: "Bad request", Errors: []admin.Fault{{Parameter: "step", Detail: "is not possible now"}}}
 	}
-	if p.Now.Status >= 400 && step != playCheck {
+	if err == nil && p.Now.Status >= 400 && step != playCheck {
 		p.Now.refused()
 	}
-	return nil
+	return err
 }
 
 // refused replaces the sentence of a step that the server refused.
@@ -245,9 +238,16 @@ func (v *visit) mintFor(sub, how string) (string, error) {
 	return minted.ClientToken, nil
 }
 
+// refresh sends a refresh token.
+func (v *visit) refresh(p *playground, title, text, token string) error {
+	return v.send(p, title, text, url.Values{"client_id": {p.Client}, "grant_type": {"refresh_token"}, "refresh_token": {token}})
+}
+
 // send sends a request to the token endpoint and keeps what it returns.
-func (v *visit) send(p *playground, title string, form url.Values) {
-	v.request(p, title, "/token", form, v.Admin.OAuth.Token)
+func (v *visit) send(p *playground, title, text string, form url.Values) error {
+	if err := v.request(p, title, text, "/token", form, v.Admin.OAuth.Token); err != nil {
+		return err
+	}
 	var answer struct {
 		Access  string `json:"access_token"`
 		Refresh string `json:"refresh_token"`
@@ -262,24 +262,26 @@ func (v *visit) send(p *playground, title string, form url.Values) {
 		p.Refresh = append(p.Refresh, answer.Refresh)
 	}
 	p.Ended = p.Ended || answer.Reason == "refresh_reused" || answer.Reason == "session_ended"
+	return nil
 }
 
 // check reads the session with its access token.
-func (v *visit) check(p *playground) {
-	v.request(p, "Check the session", "/session", nil, v.Admin.OAuth.Session)
-	p.Now.Text = "The session is alive."
+func (v *visit) check(p *playground) error {
+	if err := v.request(p, "Check the session", "The session is alive.", "/session", nil, v.Admin.OAuth.Session); err != nil {
+		return err
+	}
 	if p.Now.Status != http.StatusOK {
 		p.Now.Text, p.Now.Class, p.Ended = "The session has ended, so its access token is refused at once.", "bad", true
 	}
+	return nil
 }
 
-// request calls an endpoint of the tenant, as a request of an app over HTTP would.
-func (v *visit) request(p *playground, title, path string, form url.Values, endpoint func(http.ResponseWriter, *http.Request, *oauth.Call)) {
-	p.Now = &played{line: line{Title: title, Class: "good"}}
+// request calls an endpoint of the tenant, as a request of an app over HTTP would. text
+// explains the step if the request is accepted.
+func (v *visit) request(p *playground, title, text, path string, form url.Values, endpoint func(http.ResponseWriter, *http.Request, *oauth.Call)) error {
 	tenant, err := v.Admin.OAuth.Tenant(v.ctx(), v.Tenant)
 	if err != nil {
-		p.Now.Status, p.Now.Answer = http.StatusServiceUnavailable, err.Error()
-		return
+		return err
 	}
 	method, body := http.MethodGet, ""
 	if form != nil {
@@ -287,17 +289,11 @@ func (v *visit) request(p *playground, title, path string, form url.Values, endp
 	}
 	r, err := http.NewRequestWithContext(v.ctx(), method, tenant.Issuer+path, strings.NewReader(body))
 	if err != nil {
-		p.Now.Status, p.Now.Answer = http.StatusInternalServerError, err.Error()
-		return
+		return err
 	}
+	p.Now = &played{line: line{title, text, "good"}}
 	p.Now.Request = fmt.Sprintf("%s %s", method, path)
-	for _, name := range slices.Sorted(func(yield func(string) bool) {
-		for name := range form {
-			if !yield(name) {
-				return
-			}
-		}
-	}) {
+	for _, name := range slices.Sorted(maps.Keys(form)) {
 		p.Now.Request += fmt.Sprintf("\n%s=%s", name, shortened(form.Get(name)))
 	}
 	if form != nil {
@@ -309,6 +305,7 @@ func (v *visit) request(p *playground, title, path string, form url.Values, endp
 	w := &recorder{header: http.Header{}}
 	endpoint(w, r, &oauth.Call{Tenant: tenant, IP: v.Caller.IP, UserAgent: oauth.TrimUserAgent(v.g.Request.UserAgent())})
 	p.Now.Status, p.Now.Answer = w.status, pretty(w.body.Bytes())
+	return nil
 }
 
 // recorder keeps the response of an endpoint.

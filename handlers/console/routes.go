@@ -1,6 +1,9 @@
 package console
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // route is a page, or the target of a form.
 type route struct {
@@ -10,9 +13,6 @@ type route struct {
 	serve     func(*visit) error
 	dev       bool // in development only
 }
-
-// routes lists the pages. init fills it, because the pages refer to it themselves.
-var routes []route
 
 // page adds a page to routes.
 func page(path, operation string, serve func(*visit) error) route {
@@ -24,10 +24,12 @@ func form(path, operation string, serve func(*visit) error) route {
 	return route{method: http.MethodPost, path: path, operation: operation, serve: serve}
 }
 
-func init() {
-	routes = []route{
+// routes lists the pages.
+var routes = slices.Concat(
+	[]route{
 		page("/tenants", "list-tenants", (*visit).tenants),
 		page("/t/:tenant", "get-tenant", (*visit).tenantHome),
+		page("/t/:tenant/overview", "get-stats", (*visit).overview),
 
 		page("/t/:tenant/sessions", "list-sessions", (*visit).sessions),
 		page("/t/:tenant/sessions/end", "end-sessions", (*visit).endSessions),
@@ -82,20 +84,13 @@ func init() {
 		form("/t/:tenant/settings/admin-keys/:id", "revoke-admin-key", (*visit).revokeAdminKey),
 
 		{method: http.MethodGet, path: "/components", serve: (*visit).components, dev: true},
-	}
-	routes = append(routes, page("/t/:tenant/overview", "get-stats", (*visit).overview))
-	routes = append(routes, clientRoutes()...)
-	routes = append(routes, issuerRoutes()...)
-	routes = append(routes, playgroundRoutes()...)
-}
+	},
+	clientRoutes(), issuerRoutes(), playgroundRoutes(),
+)
 
+// hasRoute reports whether a page has the path.
 func hasRoute(path string) bool {
-	for _, r := range routes {
-		if r.path == path && r.method == http.MethodGet {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(routes, func(r route) bool { return r.path == path && r.method == http.MethodGet })
 }
 
 // components shows every component of the visual language.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -14,15 +13,13 @@ import (
 
 // sessionsPage is the list of sessions.
 type sessionsPage struct {
-	Search  map[string]string // the values of the fields
-	Chips   []chip
-	More    bool // a filter of the second row is set
-	Rows    []sessionRow
-	Next    string // the next page; empty: none
-	First   string // the first page, unless this is it
-	EndAll  string // the page that ends every session found; empty: not possible
-	Example string // the command that creates a session, if there is none
-	Issuer  string
+	Search map[string]string // the values of the fields
+	Chips  []chip
+	More   bool // a filter of the second row is set
+	Rows   []sessionRow
+	EndAll string // the page that ends every session found; empty: not possible
+	Issuer string // of the tenant
+	pager
 }
 
 type sessionRow struct {
@@ -44,7 +41,7 @@ const pageSize = 50
 
 // sessions serves the search of sessions. Without a filter it lists the newest.
 func (v *visit) sessions() error {
-	p := sessionsPage{Search: map[string]string{}}
+	p := sessionsPage{Search: map[string]string{}, Issuer: v.tenant.Status.Issuer}
 	for _, name := range sessionFilters {
 		p.Search[name] = v.query(name)
 	}
@@ -62,21 +59,9 @@ func (v *visit) sessions() error {
 	for _, s := range list.Items {
 		p.Rows = append(p.Rows, v.sessionRow(s))
 	}
-	if list.NextCursor != "" {
-		p.Next = v.pageAt(list.NextCursor)
-	}
-	if v.query("cursor") != "" {
-		p.First = v.pageAt("")
-	}
+	p.pager = v.pager(list.NextCursor)
 	if user, client := p.Search["user"], p.Search["client"]; (user != "" || client != "") && v.May("end-sessions") && len(p.Rows) > 0 {
 		p.EndAll = query(v.at("sessions", "end"), "user", user, "client", client)
-	}
-	if len(p.Rows) == 0 && len(p.Chips) == 0 {
-		tenant, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant)
-		if err != nil {
-			return err
-		}
-		p.Issuer = tenant.Status.Issuer
 	}
 	return v.render("sessions", "Sessions", p)
 }
@@ -115,23 +100,6 @@ func (v *visit) sessionSearch() (admin.SessionSearch, error) {
 
 // timeOf returns the time of a parameter of the URL.
 func (v *visit) timeOf(name string) (time.Time, error) { return parseTime(name, v.query(name)) }
-
-// pageAt returns the URL of another part of the list. An empty cursor is its beginning.
-func (v *visit) pageAt(cursor string) string {
-	q := url.Values{}
-	for n, values := range v.g.Request.URL.Query() {
-		if n != "cursor" && len(values) > 0 && values[0] != "" {
-			q.Set(n, values[0])
-		}
-	}
-	if cursor != "" {
-		q.Set("cursor", cursor)
-	}
-	if len(q) == 0 {
-		return v.Path
-	}
-	return v.Path + "?" + q.Encode()
-}
 
 // chips returns the filters that are set.
 func (v *visit) chips(names []string) (list []chip) {

@@ -35,9 +35,7 @@ const mostOwned = 200
 var tenantFields = []string{"signing_algorithm", "key_rotation", "user_retention", "store_device", "searchable_attributes", "retention", "acr"}
 
 func (v *visit) settingsPage() (p settingsPage, err error) {
-	if p.Tenant, err = v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant); err != nil {
-		return p, err
-	}
+	p.Tenant = v.tenant
 	p.Owned, p.Edit = p.Status.ManagedBy != nil, v.May("patch-tenant")
 	p.Created, p.Updated = when(p.Status.CreatedAt, v.now), when(p.Status.UpdatedAt, v.now)
 	p.Fields = fieldsOf(p.Settings)
@@ -64,14 +62,10 @@ func (v *visit) fileOwned(r models.Ref) fileOwned {
 	case models.KindUser:
 		o.Href = v.userHref(r.ID)
 	case models.KindClient:
-		if hasRoute("/t/:tenant/clients/:client") {
-			o.Href = v.at("clients", r.ID)
-		}
+		o.Href = v.at("clients", r.ID)
 	case models.KindIssuer:
 		o.Kind = "trusted issuer"
-		if hasRoute("/t/:tenant/issuers/:issuer") {
-			o.Href = v.at("issuers", r.ID)
-		}
+		o.Href = v.at("issuers", r.ID)
 	case models.KindDestination:
 		o.Kind = "event destination"
 		if v.May("get-event-destination") {
@@ -168,41 +162,21 @@ func (v *visit) saveSettings() error {
 	return v.redirect(v.at("settings"), "Saved.")
 }
 
+func (v *visit) tenantRef() models.Ref {
+	return models.Ref{Kind: models.KindTenant, Tenant: v.Tenant, ID: v.Tenant}
+}
+
 // suspendTenant suspends the tenant at once.
 func (v *visit) suspendTenant() error {
-	ref := models.Ref{Kind: models.KindTenant, Tenant: v.Tenant, ID: v.Tenant}
-	dry, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, []byte(`{"dry_run": true}`))
-	if err != nil {
-		return err
-	}
-	if !dry.Exists {
-		return admin.ErrNotFound
-	}
-	n := 0
-	if dry.Sessions != nil {
-		n = *dry.Sessions
-	}
-	c := confirmation{
-		Heading: "Suspend the tenant " + v.Tenant + "?", What: "the tenant's id", Word: v.Tenant, Button: "Suspend and end " + some(n, "session"), Back: v.at("settings"), Reason: true,
-		Text: []string{"This ends " + some(n, "live session") + ". No client gets a token, and nobody can sign in, until an owner lifts the suspension."},
-	}
-	if ok, err := v.confirmed(c, nil); !ok {
-		return err
-	}
-	body, err := json.Marshal(map[string]string{"reason": v.form("reason")})
-	if err != nil {
-		return err
-	}
-	if _, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, body); err != nil {
-		_, err = v.confirmed(c, err)
-		return err
-	}
-	return v.redirect(c.Back, "The tenant is suspended, and its sessions have ended.")
+	return v.suspend(v.tenantRef(), confirmation{
+		Heading: "Suspend the tenant " + v.Tenant + "?", What: "the tenant's id", Back: v.at("settings"),
+		Text: []string{"No client gets a token, and nobody can sign in, until an owner lifts the suspension."},
+	}, "The tenant is suspended, and its sessions have ended.")
 }
 
 // resumeTenant lifts the suspension of the tenant.
 func (v *visit) resumeTenant() error {
-	if _, err := v.Admin.Resume(v.ctx(), v.Caller, models.Ref{Kind: models.KindTenant, Tenant: v.Tenant, ID: v.Tenant}, nil); err != nil {
+	if _, err := v.Admin.Resume(v.ctx(), v.Caller, v.tenantRef(), nil); err != nil {
 		p, readErr := v.settingsPage()
 		if readErr != nil {
 			return readErr
@@ -214,20 +188,13 @@ func (v *visit) resumeTenant() error {
 
 // deleteTenant removes the tenant and everything in it.
 func (v *visit) deleteTenant() error {
-	dry, err := v.Admin.Suspend(v.ctx(), v.Caller, models.Ref{Kind: models.KindTenant, Tenant: v.Tenant, ID: v.Tenant}, []byte(`{"dry_run": true}`))
+	ending, err := v.sessionsEnding(v.tenantRef())
 	if err != nil {
 		return err
 	}
-	if !dry.Exists {
-		return admin.ErrNotFound
-	}
-	n := 0
-	if dry.Sessions != nil {
-		n = *dry.Sessions
-	}
 	c := confirmation{
 		Heading: "Remove the tenant " + v.Tenant + "?", What: "the tenant's id", Word: v.Tenant, Button: "Remove the tenant", Back: v.at("settings"),
-		Text: []string{"This ends " + some(n, "live session") + " and removes the tenant's clients, trusted issuers, users and keys.", "It cannot be undone, and the id can never be used again."},
+		Text: []string{"This ends " + ending + " and removes the tenant's clients, trusted issuers, users and keys.", "It cannot be undone, and the id can never be used again."},
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err
@@ -239,11 +206,8 @@ func (v *visit) deleteTenant() error {
 	return v.redirect(basePath+"/tenants", "The tenant "+v.Tenant+" is removed.")
 }
 
-// export serves the form of the export, and the export itself.
+// exportPage serves the form of the export.
 func (v *visit) exportPage() error {
-	if _, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant); err != nil {
-		return err
-	}
 	return v.render("export", "Export", map[string]any{"Users": "", "Scope": "tenant"})
 }
 

@@ -14,8 +14,8 @@ type usersPage struct {
 	Query, Issuer, Attribute string
 	Chips                    []chip
 	Rows                     []userRow
-	Next, First              string
 	Searchable               []string // names of attributes
+	pager
 }
 
 type userRow struct {
@@ -31,16 +31,8 @@ func (v *visit) userHref(sub string) string { return query(v.at("users", "show")
 // users serves the search of users.
 func (v *visit) users() error {
 	p := usersPage{Query: v.query("q"), Issuer: v.query("issuer"), Attribute: v.query("attribute"), Chips: v.chips([]string{"q", "issuer", "attribute"})}
-	tenant, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant)
-	if err != nil {
-		return err
-	}
-	if raw, given := tenant.Settings["searchable_attributes"]; given {
-		text, err := json.Marshal(raw)
-		if err == nil {
-			err = json.Unmarshal(text, &p.Searchable)
-		}
-		if err != nil {
+	if names, given := v.tenant.Settings["searchable_attributes"]; given {
+		if err := json.Unmarshal(names, &p.Searchable); err != nil {
 			return err
 		}
 	}
@@ -55,12 +47,7 @@ func (v *visit) users() error {
 	for _, u := range list.Items {
 		p.Rows = append(p.Rows, userRow{u, v.userHref(u.Sub), when(u.SeenAt, v.now)})
 	}
-	if list.NextCursor != "" {
-		p.Next = v.pageAt(list.NextCursor)
-	}
-	if v.query("cursor") != "" {
-		p.First = v.pageAt("")
-	}
+	p.pager = v.pager(list.NextCursor)
 	return v.render("users", "Users", p)
 }
 
@@ -210,40 +197,23 @@ func (v *visit) disableUser() error {
 	return v.redirect(c.Back, "The user is disabled, and their sessions have ended.")
 }
 
+func (v *visit) userRef(sub string) models.Ref {
+	return models.Ref{Kind: models.KindUser, Tenant: v.Tenant, ID: sub}
+}
+
 // suspendUser suspends a user at once.
 func (v *visit) suspendUser() error {
 	sub := v.query("sub")
-	ref := models.Ref{Kind: models.KindUser, Tenant: v.Tenant, ID: sub}
-	dry, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, []byte(`{"dry_run": true}`))
-	if err != nil {
-		return err
-	}
-	n := 0
-	if dry.Sessions != nil {
-		n = *dry.Sessions
-	}
-	c := confirmation{
-		Heading: "Suspend " + sub + "?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Word: sub, Button: "Suspend and end " + some(n, "session"), Back: v.userHref(sub), Reason: true,
-		Text: []string{"This ends " + some(n, "live session") + ", and the user cannot sign in until an operator lifts the suspension.", "It has effect at once, also if the server's file names the user."},
-	}
-	if ok, err := v.confirmed(c, nil); !ok {
-		return err
-	}
-	body, err := json.Marshal(map[string]string{"reason": v.form("reason")})
-	if err != nil {
-		return err
-	}
-	if _, err := v.Admin.Suspend(v.ctx(), v.Caller, ref, body); err != nil {
-		_, err = v.confirmed(c, err)
-		return err
-	}
-	return v.redirect(c.Back, "The user is suspended, and their sessions have ended.")
+	return v.suspend(v.userRef(sub), confirmation{
+		Heading: "Suspend " + sub + "?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Back: v.userHref(sub),
+		Text: []string{"The user cannot sign in until an operator lifts the suspension. This also works if the server's file names the user."},
+	}, "The user is suspended, and their sessions have ended.")
 }
 
 // resumeUser lifts the suspension of a user.
 func (v *visit) resumeUser() error {
 	sub := v.query("sub")
-	_, err := v.Admin.Resume(v.ctx(), v.Caller, models.Ref{Kind: models.KindUser, Tenant: v.Tenant, ID: sub}, nil)
+	_, err := v.Admin.Resume(v.ctx(), v.Caller, v.userRef(sub), nil)
 	if err != nil {
 		p, readErr := v.userPage(sub)
 		if readErr != nil {

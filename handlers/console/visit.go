@@ -20,6 +20,7 @@ type visit struct {
 	*console
 	g       *gin.Context
 	session *models.ConsoleSession
+	tenant  *admin.Tenant // of the path; nil: none
 
 	Caller *admin.Caller
 	Tenant string // the id of the tenant in the path; empty: none
@@ -65,7 +66,8 @@ func (v *visit) serve(p route) error {
 		if !settings.ValidTenantID(v.Tenant) {
 			return models.ErrNotFound
 		}
-		if _, err := v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant); err != nil {
+		var err error
+		if v.tenant, err = v.Admin.Tenant(v.ctx(), v.Caller, v.Tenant); err != nil {
 			v.Tenant = "" // so that the page of the error has no links into it
 			return err
 		}

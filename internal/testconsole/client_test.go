@@ -100,7 +100,7 @@ func TestClientsGetNewSecretsAreSuspendedAndDeleted(t *testing.T) {
 
 	session := d.SignIn("alice")
 	d.Clock.Advance(time.Second)
-	wantText(t, want(t, 200, b.get(clientsPath+"/web/suspend")), "This ends 1 session at once.")
+	wantText(t, want(t, 200, b.get(clientsPath+"/web/suspend")), "This ends 1 live session at once.")
 	want(t, 400, b.post(clientsPath+"/web/suspend", "confirm", "wrong"))
 	want(t, 303, b.post(clientsPath+"/web/suspend", "confirm", "web", "reason", "a test"))
 	wantText(t, want(t, 200, b.get(clientsPath+"/web")), "suspended", "Lift the suspension")
