@@ -74,7 +74,7 @@ func consoleLink(base, code string) string {
 // consoleBase returns the address of the console without its path.
 func consoleBase(c *config.Config) (string, error) {
 	if c.AdminListen == config.None {
-		return "", errors.New("admin_listen is none, so that the server does not serve the console")
+		return "", errors.New("the configuration switches the console off: admin_listen is \"none\"")
 	}
 	if c.AdminShared() {
 		u, err := url.Parse(c.Issuer)

@@ -27,7 +27,7 @@ func TestALinkSignsInToTheConsoleOfTheServer(t *testing.T) {
 	operator.rejects([]string{"admin-keys", "link", "--key", id}, "run the command on the server, without --server")
 	d.rejects([]string{"admin-keys", "link"}, "--key is required")
 	d.rejects([]string{"admin-keys", "link", "--key", "nobody", "--url", "https://admin.example.com"}, "there is no admin key with the id \"nobody\"")
-	d.rejects([]string{"admin-keys", "link", "--key", id}, "admin_listen is none")
+	d.rejects([]string{"admin-keys", "link", "--key", id}, "switches the console off")
 	spare := regexp.MustCompile(`(?m)^(\w+) +viewer's`)
 	d.adminKey("viewer")
 	found := spare.FindStringSubmatch(d.run("admin-keys", "list"))

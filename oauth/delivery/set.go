@@ -84,8 +84,8 @@ func (d *Deliverer) SecurityEvent(ctx context.Context, row *models.Destination, 
 	return d.o.Sign(ctx, e.TenantID, claims)
 }
 
-// current returns the class that a step-up has reached; "0" is none (OpenID Connect
-// Core 1.0 §2).
+// current returns the class that a step-up has reached, or "0" if it has reached no
+// class (OpenID Connect Core 1.0 §2).
 func current(details map[string]any) string {
 	acr, _ := details["acr"].(string)
 	return cmp.Or(acr, "0")

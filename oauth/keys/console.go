@@ -27,7 +27,7 @@ func (k *Roots) NewConsoleSession() (handle string, digest []byte) {
 	return k.newConsoleHandle("", consoleSession)
 }
 
-// DigestConsoleSession returns the digest of a handle, or nil if the text is none.
+// DigestConsoleSession returns the digest of a handle, or nil if the text is not a handle.
 func (k *Roots) DigestConsoleSession(handle string) []byte {
 	return k.digestConsoleHandle(handle, "", consoleSession)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -212,10 +213,5 @@ func names(aud json.RawMessage, audience string) bool {
 	if json.Unmarshal(aud, &list) != nil {
 		return false
 	}
-	for _, name := range list {
-		if name == audience {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(list, audience)
 }

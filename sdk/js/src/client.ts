@@ -79,15 +79,15 @@ export interface Client {
    */
   stepUp(clientToken: string, options?: StepUpOptions): Promise<Session>
   /**
-   * Signs out. The session of this app goes at once, also without a network; the server is told as soon
-   * as it responds. With the scope `others` it throws if the server does not respond.
+   * Signs out. It removes the session of this app immediately, even offline, and ends it at the server as
+   * soon as the server responds. With the scope `others` it throws if the server does not respond.
    */
   signOut(options?: SignOutOptions): Promise<void>
   /** Returns the user's live sessions at all apps, the newest first. */
   listSessions(): Promise<SessionInfo[]>
   /** Ends one of the user's sessions. */
   revokeSession(id: string): Promise<void>
-  /** Calls a listener after each change of the session, in this tab or in another. It returns a function that ends this. */
+  /** Calls a listener after each change of the session, in this tab or in another. It returns a function that removes the listener. */
   onSessionChange(listener: (change: SessionChange) => void): () => void
   /**
    * Calls `fetch` with the access token. If the response is a 401 that rejects the token, it sends the
@@ -251,7 +251,7 @@ class TokenClient implements Client {
       this.#current(session)
       if (session?.proof === clientToken.slice(-24)) return session
       if (session?.pending && session.pending.clientToken !== clientToken) {
-        // Its refusal is nothing to the caller; its pendency would be.
+        // The caller did not ask for this step-up: it gets no refusal of it, but must wait while its outcome is unknown.
         session = await withRetry(this.#window, () => this.#resolveStepUp()).catch((error: unknown) => {
           if (isRetryable(error)) throw error
           return this.#vault.state.session
@@ -317,7 +317,7 @@ class TokenClient implements Client {
     } else if (response.headers.has('www-authenticate') && !findChallenge(response.headers, 'invalid_token')) {
       return response
     }
-    // The session's own token meets the demand since the step-up; one for other recipients has to be told.
+    // After the step-up, the session's own token meets the demand. A token for other recipients is requested with it.
     const next = demand ? await this.getToken(audience === undefined ? {} : { audience, ...demand }) : await this.#replace(options, token)
     return this.#fetch(authorized(again, next))
   }
@@ -335,7 +335,7 @@ class TokenClient implements Client {
     await this.ready
   }
 
-  /** Returns the session, or throws why there is none. */
+  /** Returns the session. It throws `not_signed_in` or `session_ended` if nobody is signed in. */
   #current(tokens: Tokens | null): Session {
     if (tokens) return describe(tokens)
     if (this.#end === undefined) throw new LatchkeyError('not_signed_in', 'nobody is signed in')

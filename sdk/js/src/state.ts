@@ -154,7 +154,7 @@ export function ended(id: string, refused: string, reason: string, now: number):
     session?.id === id && longestLived(session) === refused ? over({ session, ...rest }, session, now, reason) : undefined
 }
 
-/** Signs out, and records that the server has yet to be told. */
+/** Signs out, and records that the session has yet to be ended at the server. */
 export function signedOut(id: string, scope: 'current' | 'all', now: number): Change {
   return (state) => (state.session?.id === id ? over(state, state.session, now, undefined, scope) : undefined)
 }

@@ -51,7 +51,7 @@ describe('a verifier', () => {
     expect(await code(verifier, 'lk_st_x')).toBe('invalid_token')
   })
 
-  test.each(['feed', 'introspection', 'none'] as const)('with %s learns of a revocation as it says', async (revocation) => {
+  test.each(['feed', 'introspection', 'none'] as const)('with %s detects a revocation as documented', async (revocation) => {
     const { client, token } = await signIn()
     const other = await signIn()
     const verifier = newVerifier({ revocation })
@@ -117,7 +117,7 @@ describe('while the feed is interrupted', () => {
     await server.control('/feed', { paused: false })
   })
 
-  test('a client that may not follow it is told so', async () => {
+  test('a client that may not follow it gets an error', async () => {
     const { token } = await signIn()
     const verifier = newVerifier({ clientSecret: 'a-wrong-secret-of-at-least-32-characters' })
     expect(await code(verifier, token)).toBe('unavailable')

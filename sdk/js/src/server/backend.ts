@@ -51,7 +51,7 @@ export interface Backend {
   readonly sessions: {
     /** Returns the user's live sessions at every client. */
     list(user: string): Promise<SessionDetails[]>
-    /** Returns a session, also for a day after its end. It throws `not_found` if there is none. */
+    /** Returns a session, also for a day after its end. It throws `not_found` if there is no such session. */
     get(id: string): Promise<SessionDetails>
     /** Ends a session. */
     revoke(id: string): Promise<void>

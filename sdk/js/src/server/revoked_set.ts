@@ -73,8 +73,8 @@ export class RevokedSet {
   }
 
   /**
-   * Returns since when an entry has been known that may affect the token, although no claim can be matched
-   * with it; undefined: there is none.
+   * Returns when the newest entry arrived that may affect the token although no claim matches it. It
+   * returns undefined if no entry may.
    */
   mayRevoke(t: Verified): number | undefined {
     let since: number | undefined
