@@ -102,7 +102,7 @@ export function isOffline(): boolean {
   return typeof navigator !== 'undefined' && !(navigator.onLine as boolean | undefined ?? true)
 }
 
-/** Rejects a URL that is not https, or http on loopback. */
+/** Reports whether a URL is https, or http on loopback. */
 export function isSecure(url: URL): boolean {
   return url.protocol === 'https:' || (url.protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname))
 }

@@ -79,6 +79,29 @@ describe('a verifier', () => {
     await own.stop()
   })
 
+  test('that follows the feed keeps no listener for each look at it', async () => {
+    const { token } = await signIn()
+    const live = new Set<unknown>()
+    const add = vi.spyOn(AbortSignal.prototype, 'addEventListener').mockImplementation(function (this: AbortSignal, type, listener, options) {
+      live.add(listener)
+      EventTarget.prototype.addEventListener.call(this, type, listener, options)
+    })
+    const remove = vi.spyOn(AbortSignal.prototype, 'removeEventListener').mockImplementation(function (this: AbortSignal, type, listener, options) {
+      live.delete(listener)
+      EventTarget.prototype.removeEventListener.call(this, type, listener, options)
+    })
+    try {
+      expect(await code(newVerifier(), token)).toBe('accepted')
+      const before = live.size
+      await new Promise((resolve) => setTimeout(resolve, 3_500)) // it looks at its stream once a second
+      expect(before).toBeGreaterThan(0)
+      expect(live.size).toBeLessThanOrEqual(before)
+    } finally {
+      add.mockRestore()
+      remove.mockRestore()
+    }
+  })
+
   test('closed, verifies nothing', async () => {
     const { token } = await signIn()
     const verifier = newVerifier()

@@ -147,9 +147,15 @@ export class Feed {
   }
 
   #pause(milliseconds: number): Promise<void> {
+    const { signal } = this.#stop
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds)
-      this.#stop.signal.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true })
+      const end = () => {
+        clearTimeout(timer)
+        signal.removeEventListener('abort', end) // otherwise the signal would keep one for every pause
+        resolve()
+      }
+      const timer = setTimeout(end, milliseconds)
+      signal.addEventListener('abort', end)
     })
   }
 
