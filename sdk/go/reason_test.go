@@ -18,7 +18,7 @@ func TestTheReasonDecidesWhetherASessionHasEnded(t *testing.T) {
 		{"refresh_reused", "reuse_detected", true},
 		{"refresh_unknown", "", true},
 		{"", "", true}, // an older server
-		{"a_word_of_a_later_release", "", true},
+		{"a_word_of_a_later_release", "", false},
 		{"refresh_superseded", "", false},
 		{"chain_mismatch", "", false},
 	} {
@@ -32,6 +32,9 @@ func TestTheReasonDecidesWhetherASessionHasEnded(t *testing.T) {
 		}
 		if errors.Is(err, latchkey.ErrSessionEnded) != c.ended {
 			t.Errorf("%q: the session has ended: %t", c.reason, !c.ended)
+		}
+		if !c.ended {
+			a.requireUsable(s)
 		}
 	}
 }

@@ -225,10 +225,16 @@ func (c *Client) requestRefresh(ctx context.Context, t Tokens, target Target) (T
 }
 
 // withSessionEnded adds ErrSessionEnded to refusals that mean the end of a
-// session. Others do not, such as invalid_client (RFC 6749 §5.2).
+// session: invalid_grant with one of the reasons for it, or without a reason,
+// from a server that gives none. Others do not, such as invalid_client (RFC 6749
+// §5.2), or a reason of a later release, which may leave the session as it is.
 func withSessionEnded(err error) error {
 	var refusal *Error
-	if errors.As(err, &refusal) && refusal.StatusCode == http.StatusBadRequest && refusal.Code == "invalid_grant" && !isSuperseded(err) {
+	if !errors.As(err, &refusal) || refusal.StatusCode != http.StatusBadRequest || refusal.Code != "invalid_grant" {
+		return err
+	}
+	switch refusal.Reason {
+	case ReasonSessionEnded, ReasonRefreshReused, ReasonRefreshUnknown, "":
 		return fmt.Errorf("%w: %w", ErrSessionEnded, err)
 	}
 	return err

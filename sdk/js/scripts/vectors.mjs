@@ -246,6 +246,7 @@ write('refresh_responses', {
     ['a reused refresh token', 400, json, refusal('invalid_grant', 'refresh_reused', { latchkey_end_reason: 'reuse_detected' }), 'end'],
     ['an unknown refresh token', 400, json, refusal('invalid_grant', 'refresh_unknown'), 'end'],
     ['a server without reasons', 400, json, refusal('invalid_grant'), 'end'],
+    ['a reason of a later release', 400, json, refusal('invalid_grant', 'a_word_of_a_later_release'), 'fail'],
     ['a refresh token that was replaced', 400, json, refusal('invalid_grant', 'refresh_superseded'), 'reload'],
     ['a refresh token of another branch', 400, json, refusal('invalid_grant', 'chain_mismatch'), 'reload'],
     ['an unknown client', 401, json, refusal('invalid_client', 'client_authentication_failed'), 'fail'],
