@@ -17,10 +17,15 @@ import (
 // SessionID identifies a session: 128 random bits. It is not a credential.
 type SessionID [16]byte
 
-// NewSessionID returns a new random id.
+// NewSessionID returns a new random id. Its text does not begin with "-", so that it
+// can be an argument of a command.
 func NewSessionID() (id SessionID) {
-	rand.Read(id[:])
-	return id
+	for {
+		rand.Read(id[:])
+		if id.String()[0] != '-' {
+			return id
+		}
+	}
 }
 
 // ParseSessionID parses what String returns.

@@ -204,3 +204,12 @@ func TestNULIsStoredInAttributesOnly(t *testing.T) {
 		}
 	})
 }
+
+func TestTheIDOfASessionCanBeAnArgumentOfACommand(t *testing.T) {
+	t.Parallel()
+	for range 10_000 {
+		if id := models.NewSessionID().String(); id[0] == '-' {
+			t.Fatalf("%s begins like a flag", id)
+		}
+	}
+}

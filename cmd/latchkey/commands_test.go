@@ -45,12 +45,16 @@ func TestHelpOfEveryCommandHasAnExample(t *testing.T) {
 func TestUnknownCommandsFail(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		"sevre":        `unknown command "sevre"`,
-		"keys rotat":   `unknown command "rotat" for "latchkey keys"`,
-		"secret news":  `unknown command "news" for "latchkey secret"`,
-		"keys retire":  "give one KID",
-		"serve now":    `unknown command "now" for "latchkey serve"`,
-		"serve --prot": "unknown flag: --prot",
+		"sevre":                                 `unknown command "sevre"`,
+		"keys rotat":                            `unknown command "rotat" for "latchkey keys"`,
+		"secret news":                           `unknown command "news" for "latchkey secret"`,
+		"keys retire":                           "give one KID",
+		"serve now":                             `unknown command "now" for "latchkey serve"`,
+		"serve --prot":                          "unknown flag: --prot\n",
+		"sessions show -otu4z4OvsFQKtdpJ9PhdQ":  `-otu4z4OvsFQKtdpJ9PhdQ; put "--" before an argument that begins with "-"`,
+		"keys retire -otu4z4OvsFQKtdpJ9PhdQ":    `put "--" before an argument that begins with "-"`,
+		"suspend user --otu4z4OvsFQKtdpJ9PhdQ":  `put "--" before an argument that begins with "-"`,
+		"sessions show -- -otu4z4OvsFQKtdpJ9Ph": "--config",
 	} {
 		t.Run(line, func(t *testing.T) {
 			code, stdout, stderr := run(t, nil, strings.Fields(line)...)

@@ -4,12 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 func main() {
@@ -58,7 +60,18 @@ New here? "latchkey dev" demonstrates everything in a minute, without any set-up
 		newKeys(&flags), newSecret(&flags), newAdminKeys(&flags), newHealthcheck(&flags),
 		newDoctor(&flags), newVersion(&flags),
 	)
+	root.SetFlagErrorFunc(flagError)
 	return root
+}
+
+// flagError explains how to pass an argument that was taken for a flag: the ids of
+// keys and of users may begin with "-".
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && (cmd.ValidateArgs([]string{"ID"}) == nil || cmd.ValidateArgs([]string{"user", "ID"}) == nil) {
+		return fmt.Errorf(`%w; put "--" before an argument that begins with "-"`, err)
+	}
+	return err
 }
 
 // group returns a command that only holds subcommands.
