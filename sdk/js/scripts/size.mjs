@@ -2,7 +2,7 @@
 import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
 
-const limits = { index: 8192 }
+const limits = { index: 7680 }
 
 let failed = false
 for (const [entry, limit] of Object.entries(limits)) {

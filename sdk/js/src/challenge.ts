@@ -7,7 +7,8 @@ export interface Challenge {
   params: Readonly<Record<string, string>>
 }
 
-const param = /^([!#$%&'*+\-.^_`|~\w]+)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+\-.^_`|~\w]*)))?/
+/** A scheme, or a parameter and the rest up to the next comma; or what is skipped. */
+const piece = /([!#$%&'*+\-.^`|~\w]+)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+\-.^`|~\w]*))[^,]*)?|[,\s]+|[^,]+/g
 
 /**
  * Parses a `WWW-Authenticate` header, in which commas separate both challenges and their parameters. It
@@ -15,25 +16,12 @@ const param = /^([!#$%&'*+\-.^_`|~\w]+)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([
  */
 export function parseChallenges(header: string): Challenge[] {
   const list: { scheme: string; params: Record<string, string> }[] = []
-  for (let rest = header; (rest = rest.replace(/^[,\s]+/, '')) !== ''; ) {
-    const match = param.exec(rest)
-    if (match === null) {
-      const comma = rest.indexOf(',')
-      rest = comma < 0 ? '' : rest.slice(comma)
-      continue
-    }
-    const [all, word = '', quoted, plain] = match
-    rest = rest.slice(all.length)
-    if (quoted === undefined && plain === undefined) {
-      list.push({ scheme: word, params: {} })
-      continue
-    }
+  for (const [, word, quoted, plain] of header.matchAll(piece)) {
+    const value = quoted?.replace(/\\(.)/g, '$1') ?? plain
+    if (word && value === undefined) list.push({ scheme: word, params: {} })
     const params = list.at(-1)?.params
-    if (params && !Object.hasOwn(params, word.toLowerCase())) {
-      params[word.toLowerCase()] = quoted?.replace(/\\(.)/g, '$1') ?? plain ?? ''
-    }
-    const comma = rest.indexOf(',')
-    rest = comma < 0 ? '' : rest.slice(comma)
+    const name = word?.toLowerCase()
+    if (name && value !== undefined && params && !Object.hasOwn(params, name)) params[name] = value
   }
   return list
 }
@@ -51,10 +39,10 @@ export function parseChallenge(headers: Headers): Demand | undefined {
   const params = findChallenge(headers, 'insufficient_user_authentication')
   if (!params) return undefined
   const acrValues = params['acr_values']?.split(/\s+/).filter(Boolean)
-  const age = params['max_age']
+  const age = params['max_age'] ?? ''
   return {
     ...(acrValues?.length && { acrValues }),
-    ...(age !== undefined && /^\d{1,10}$/.test(age) && Number(age) < 2 ** 31 && { maxAge: Number(age) }),
+    ...(/^\d{1,10}$/.test(age) && Number(age) < 2 ** 31 && { maxAge: Number(age) }),
   }
 }
 

@@ -8,8 +8,7 @@ export type Claims = Readonly<Record<string, unknown>>
 export function unverifiedClaims(token: string): Claims {
   try {
     const text = atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))
-    const claims: unknown = JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (c) => c.charCodeAt(0))))
-    return typeof claims === 'object' && claims !== null ? (claims as Claims) : {}
+    return Object(JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (c) => c.charCodeAt(0))))) as Claims
   } catch {
     return {}
   }
@@ -19,4 +18,14 @@ export function unverifiedClaims(token: string): Claims {
 export function numberClaim(claims: Claims, name: string): number {
   const value = claims[name]
   return typeof value === 'number' ? value : 0
+}
+
+/** Returns a text that is not empty, or undefined. */
+export function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined
+}
+
+/** Returns the texts of a list. */
+export function textsOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
 }

@@ -1,3 +1,4 @@
+import { textOf } from './claims.js'
 import { Endpoint, isSecure, type Fetch } from './endpoint.js'
 import { LatchkeyError, isRetryable, unavailable } from './error.js'
 import { indexedDBStorage } from './indexeddb_storage.js'
@@ -36,6 +37,8 @@ const PENDING_PAUSE = 15_000
 const FAILURE_PAUSE = 5_000
 /** How many access tokens for single targets are kept in memory. */
 const MAX_TARGETS = 16
+/** The key of the session's own access token: the form of no target. */
+const OWN = '{}'
 
 /** An access token and its life, by the clock of this device. */
 type Access = Pick<Tokens, 'accessToken' | 'expiresIn' | 'receivedAt'>
@@ -120,7 +123,7 @@ class TokenClient implements Client {
   readonly #listeners = new Set<(change: SessionChange) => void>()
   readonly #targets = new Map<string, Access>()
   readonly #flights = new Map<string, Promise<Access>>()
-  readonly #stops: (() => void)[] = []
+  readonly #disposed = new AbortController()
   readonly #random = Math.random()
   #session: Session | null | undefined
   /** Why the last session ended; undefined: it did not end. */
@@ -131,7 +134,6 @@ class TokenClient implements Client {
   #pendingTriedAt = 0
   #timer: ReturnType<typeof setTimeout> | undefined
   #failures = 0
-  #disposed = false
 
   constructor(options: ClientOptions) {
     this.#options = options
@@ -141,12 +143,12 @@ class TokenClient implements Client {
     if (!options.clientId || !(this.#window > 0)) throw new LatchkeyError('invalid_option', 'clientId is required, and retryWindow must be positive')
     const { clock } = options
     this.#clock = {
-      now: () => (clock ? clock.now() : Date.now()),
-      monotonic: () => clock?.monotonic?.() ?? (clock ? clock.now() : performance.now()),
+      now: () => (clock ?? Date).now(),
+      monotonic: () => clock?.monotonic?.() ?? (clock ?? performance).now(),
     }
     const storage = options.storage ?? defaultStorage(options)
     this.#vault = new Vault(
-      storage ?? missingStorage,
+      storage as Storage, // it is not used before `ready`, which rejects if there is none
       (before, after) => this.#changed(before, after),
       (error) => this.#report(error),
     )
@@ -162,40 +164,40 @@ class TokenClient implements Client {
     if (!storage) throw new LatchkeyError('storage_required', 'outside of browsers the option storage is required')
     await this.#vault.load()
     this.#session ??= null
-    if (this.#disposed) return
+    const { signal } = this.#disposed
+    if (signal.aborted) return
     const unsubscribe = storage.subscribe?.(() => void this.#vault.load())
-    if (unsubscribe) this.#stops.push(unsubscribe)
+    if (unsubscribe) signal.addEventListener('abort', unsubscribe)
     const look = () => this.#look()
-    this.#listen(globalThis, ['online', 'pageshow', 'focus'], look)
-    if (typeof document !== 'undefined') this.#listen(document, ['visibilitychange', 'resume'], look)
+    // React Native has no events of a page.
+    const listen = (target: Partial<EventTarget>, name: string) => target.addEventListener?.(name, look, { signal })
+    for (const name of ['online', 'pageshow', 'focus']) listen(globalThis, name)
+    if (typeof document !== 'undefined') for (const name of ['visibilitychange', 'resume']) listen(document, name)
     look()
-  }
-
-  #listen(target: object, names: string[], listener: () => void): void {
-    if (!('addEventListener' in target)) return
-    for (const name of names) {
-      ;(target as EventTarget).addEventListener(name, listener)
-      this.#stops.push(() => (target as EventTarget).removeEventListener(name, listener))
-    }
   }
 
   async createSession(clientToken: string, options: CreateSessionOptions = {}): Promise<Session> {
     await this.#begin()
-    const proof = clientToken.slice(-24)
     const key = [this.#options.issuer, this.#options.clientId, clientToken].join(' ')
     const started = exchanges.get(key)
     if (started) {
       await started
-      return this.#current((await this.#vault.load()).session)
+      return describe(await this.#load())
     }
-    const exchange = this.#exchange(clientToken, proof, options).finally(() => exchanges.delete(key))
+    const exchange = this.#exchange(clientToken, options).finally(() => exchanges.delete(key))
     exchanges.set(key, exchange)
     return exchange
   }
 
-  async #exchange(clientToken: string, proof: string, options: CreateSessionOptions): Promise<Session> {
-    const { session } = await this.#vault.load()
-    if (session?.proof === proof) return describe(session)
+  async #exchange(clientToken: string, options: CreateSessionOptions): Promise<Session> {
+    const proof = proofOf(clientToken)
+    /** The session that this client token has made, here or a moment ago in another tab. */
+    const made = async () => {
+      const { session } = await this.#vault.load()
+      return session?.proof === proof ? describe(session) : undefined
+    }
+    const before = await made()
+    if (before) return before
     try {
       const tokens = await withRetry(this.#window, () =>
         this.#request({
@@ -208,60 +210,45 @@ class TokenClient implements Client {
       this.#end = undefined
       const state = await this.#vault.apply(signedIn({ ...tokens, proof }, this.#clock.now()))
       void this.#revoke(state)
-      return this.#current(state.session)
+      return describe(this.#need(state))
     } catch (error) {
-      // Another tab may have exchanged the same token a moment ago.
-      const other = (await this.#vault.load()).session
-      if (other?.proof === proof) return describe(other)
+      const other = await made()
+      if (other) return other
       throw error
     }
   }
 
   async getToken(options: GetTokenOptions = {}): Promise<string> {
     await this.#begin()
-    const form = targetForm(options)
-    const key = form ? JSON.stringify(form) : ''
-    const { session } = await this.#vault.load()
-    this.#current(session)
-    const access = key === '' ? session : this.#targets.get(key)
-    const due = session?.pending !== undefined && this.#clock.now() - this.#pendingTriedAt >= PENDING_PAUSE
-    if (access && !due && this.#isFresh(access)) return access.accessToken
-    try {
-      return (await this.#refresh(key, form, access?.accessToken)).accessToken
-    } catch (error) {
-      if (access && isRetryable(error) && this.#session && this.#age(access) < access.expiresIn) return access.accessToken
-      throw error
-    }
+    return this.#token(options)
   }
 
   async refreshSession(): Promise<Session> {
     await this.#begin()
-    this.#current((await this.#vault.load()).session)
-    await this.#refresh('', undefined, this.#vault.state.session?.accessToken)
+    await this.#refresh(OWN, (await this.#load()).accessToken)
     this.#targets.clear()
-    return this.#current(this.#vault.state.session)
+    return describe(this.#need())
   }
 
   async stepUp(clientToken: string, options: StepUpOptions = {}): Promise<Session> {
     await this.#begin()
     const { subjectTokenType, acrValues, maxAge } = options
     const pending: PendingStepUp = { clientToken, subjectTokenType, acrValues, maxAge }
+    const resolve = () => withRetry(this.#window, () => this.#resolveStepUp())
     await this.#share('step-up ' + clientToken, async () => {
-      let { session } = await this.#vault.load()
-      this.#current(session)
-      if (session?.proof === clientToken.slice(-24)) return session
-      if (session?.pending && session.pending.clientToken !== clientToken) {
+      let session = await this.#load()
+      if (session.proof === proofOf(clientToken)) return session
+      if (session.pending && session.pending.clientToken !== clientToken) {
         // The caller did not ask for this step-up: it gets no refusal of it, but must wait while its outcome is unknown.
-        session = await withRetry(this.#window, () => this.#resolveStepUp()).catch((error: unknown) => {
+        session = await resolve().catch((error: unknown) => {
           if (isRetryable(error)) throw error
-          return this.#vault.state.session
+          return this.#need()
         })
       }
-      this.#current(session)
-      if (session && !session.pending) await this.#vault.apply(stepUpSent(session.id, pending))
-      return withRetry(this.#window, () => this.#resolveStepUp())
+      if (!session.pending) await this.#vault.apply(stepUpSent(session.id, pending))
+      return resolve()
     })
-    return this.#current(this.#vault.state.session)
+    return describe(this.#need())
   }
 
   async signOut({ scope = 'current' }: SignOutOptions = {}): Promise<void> {
@@ -302,11 +289,10 @@ class TokenClient implements Client {
 
   async fetch(input: string | URL | Request, init: FetchInit = {}): Promise<Response> {
     const { audience, ...rest } = init
-    const options: GetTokenOptions = audience === undefined ? {} : { audience }
     const request = new Request(input, rest)
     if (!isSecure(new URL(request.url))) throw new LatchkeyError('invalid_option', 'an access token is sent over https only, or over http to loopback')
     const again = rest.body instanceof ReadableStream ? undefined : request.clone()
-    const token = await this.getToken(options)
+    const token = await this.getToken({ audience })
     const response = await this.#fetch(authorized(request, token))
     if (response.status !== 401 || !again) return response
     const demand = parseChallenge(response.headers)
@@ -318,37 +304,48 @@ class TokenClient implements Client {
       return response
     }
     // After the step-up, the session's own token meets the demand. A token for other recipients is requested with it.
-    const next = demand ? await this.getToken(audience === undefined ? {} : { audience, ...demand }) : await this.#replace(options, token)
+    const next = await this.#token({ audience, ...(audience && demand) }, demand ? undefined : token)
     return this.#fetch(authorized(again, next))
   }
 
   dispose(): void {
-    this.#disposed = true
+    this.#disposed.abort()
     clearTimeout(this.#timer)
-    for (const stop of this.#stops.splice(0)) stop()
     this.#listeners.clear()
   }
 
   /** Waits for the storage, and rejects calls of a client that was disposed of. */
   async #begin(): Promise<void> {
-    if (this.#disposed) throw new LatchkeyError('disposed', 'the client was disposed of')
+    if (this.#disposed.signal.aborted) throw new LatchkeyError('disposed', 'the client was disposed of')
     await this.ready
   }
 
-  /** Returns the session. It throws `not_signed_in` or `session_ended` if nobody is signed in. */
-  #current(tokens: Tokens | null): Session {
-    if (tokens) return describe(tokens)
+  /** Returns the tokens of the session. It throws `not_signed_in` or `session_ended` if nobody is signed in. */
+  #need({ session } = this.#vault.state): Tokens {
+    if (session) return session
     if (this.#end === undefined) throw new LatchkeyError('not_signed_in', 'nobody is signed in')
     throw new LatchkeyError('session_ended', `the session has ended (${this.#end})`, { endReason: this.#end })
   }
 
-  /** Returns another token than one that was rejected. */
-  async #replace(options: GetTokenOptions, rejected: string): Promise<string> {
-    const form = targetForm(options)
-    const key = form ? JSON.stringify(form) : ''
-    const access = key === '' ? (await this.#vault.load()).session : this.#targets.get(key)
-    if (access && access.accessToken !== rejected && this.#isFresh(access)) return access.accessToken
-    return (await this.#refresh(key, form, rejected)).accessToken
+  /** Reads the storage, and returns the tokens of the session. */
+  async #load(): Promise<Tokens> {
+    return this.#need(await this.#vault.load())
+  }
+
+  /** Returns a valid access token, but not one that was rejected. */
+  async #token(options: GetTokenOptions = {}, rejected?: string): Promise<string> {
+    const key = targetKey(options)
+    const session = await this.#load()
+    let access: Access | undefined = key === OWN ? session : this.#targets.get(key)
+    if (access?.accessToken === rejected) access = undefined
+    const due = session.pending && this.#clock.now() - this.#pendingTriedAt >= PENDING_PAUSE
+    if (access && !due && this.#isFresh(access)) return access.accessToken
+    try {
+      return (await this.#refresh(key, access?.accessToken ?? rejected)).accessToken
+    } catch (error) {
+      if (access && isRetryable(error) && this.#session && this.#age(access) < access.expiresIn) return access.accessToken
+      throw error
+    }
   }
 
   /** Milliseconds of the clock that shows more, in seconds: one stops during sleep, the other may be set. */
@@ -376,35 +373,34 @@ class TokenClient implements Client {
   }
 
   /** Returns another token than `had` for a target. */
-  #refresh(key: string, form: Form | undefined, had: string | undefined): Promise<Access> {
-    return this.#share(key, () => withRetry(this.#window, () => this.#refreshOnce(key, form, had)))
+  #refresh(key: string, had: string | undefined): Promise<Access> {
+    return this.#share(key, () => withRetry(this.#window, () => this.#refreshOnce(key, had)))
   }
 
-  async #refreshOnce(key: string, form: Form | undefined, had: string | undefined, tries = 3): Promise<Access> {
-    let { session } = await this.#vault.load()
-    this.#current(session)
-    if (session?.pending) session = await this.#resolveStepUp()
-    if (!session) return this.#current(session) as never
-    if (key === '' && session.accessToken !== had && this.#isFresh(session)) return session
-    const sent = session
-    const again = () => this.#refreshOnce(key, form, had, tries - 1)
+  async #refreshOnce(key: string, had: string | undefined, tries = 3): Promise<Access> {
+    const sent = await this.#resolveStepUp()
+    const own = key === OWN
+    if (own && sent.accessToken !== had && this.#isFresh(sent)) return sent
+    const again = () => this.#refreshOnce(key, had, tries - 1)
     let answer: Tokens
     try {
-      answer = await this.#request({ grant_type: 'refresh_token', refresh_token: sent.refreshToken, ...form }, sent.id)
+      answer = await this.#request({ grant_type: 'refresh_token', refresh_token: sent.refreshToken, ...(JSON.parse(key) as Form) }, sent.id)
     } catch (error) {
-      return (await this.#refused(error, sent)) && tries > 0 ? again() : Promise.reject(error)
+      if ((await this.#refused(error, sent)) && tries > 0) return again()
+      throw error
     }
-    if (key !== '') keep(this.#targets, key, answer)
+    if (!own) keep(this.#targets, key, answer)
     // A step-up has used the refresh token: the answer is for the time before it, and is not stored.
-    if (answer.refreshToken === undefined && sent.refreshToken !== undefined) return answer
-    const { accessToken, expiresIn, receivedAt, scope } = key === '' ? answer : sent
-    const state = await this.#vault.apply(refreshed({ ...sent, ...answer, accessToken, expiresIn, receivedAt, scope }))
-    if (state.session?.id !== sent.id) {
+    if (!answer.refreshToken && sent.refreshToken) return answer
+    const { accessToken, expiresIn, receivedAt, scope } = own ? answer : sent
+    const { session } = await this.#vault.apply(refreshed({ ...sent, ...answer, accessToken, expiresIn, receivedAt, scope }))
+    if (session?.id !== sent.id) {
       this.#targets.clear()
       // Somebody has signed out, or in as another user, in the meantime.
-      return state.session && tries > 0 ? again() : (this.#current(state.session) as never)
+      this.#need()
+      return again()
     }
-    return key === '' && this.#isFresh(state.session) ? state.session : answer
+    return own && this.#isFresh(session) ? session : answer
   }
 
   /**
@@ -415,72 +411,65 @@ class TokenClient implements Client {
     const verdict = judge(error)
     if (verdict !== 'end' && verdict !== 'reload') return false
     const { endReason, reason, code } = error as LatchkeyError
-    const why = endReason ?? reason ?? code
-    const state = await (verdict === 'end' ? this.#vault.apply(ended(sent.id, longestLived(sent), why, this.#clock.now())) : this.#vault.load())
-    if (state.session && longestLived(state.session) !== longestLived(sent)) return true
-    if (!state.session) this.#current(state.session)
+    const token = longestLived(sent)
+    await (verdict === 'end' ? this.#vault.apply(ended(sent.id, token, endReason ?? reason ?? code, this.#clock.now())) : this.#vault.load())
+    if (longestLived(this.#need()) !== token) return true
     throw new LatchkeyError('superseded', 'another tab or process has newer tokens', { retryable: reason !== 'chain_mismatch', reason, cause: error })
   }
 
-  /** Sends the step-up that is pending, and returns the tokens from then on. */
+  /** Sends the step-up that is pending, if there is one, and returns the tokens from then on. */
   async #resolveStepUp(tries = 3): Promise<Tokens> {
-    const { session } = await this.#vault.load()
-    this.#current(session)
-    const sent = session as Tokens
+    const sent = await this.#load()
     const { pending } = sent
     if (!pending) return sent
+    const { clientToken } = pending
     const repeated = this.#pendingTriedAt !== 0 || tries < 3
     this.#pendingTriedAt = this.#clock.now()
-    let change
+    let change = stepUpAnswered(sent.id, clientToken)
+    let refusal: LatchkeyError | undefined
     try {
-      const answer = await this.#request({ ...exchangeForm(pending.clientToken, pending), latchkey_session_token: longestLived(sent) }, sent.id)
+      const answer = await this.#request({ ...exchangeForm(clientToken, pending), latchkey_session_token: longestLived(sent) }, sent.id)
       this.#targets.clear()
-      change = steppedUp({ ...sent, ...answer, proof: pending.clientToken.slice(-24) }, pending.clientToken)
+      change = steppedUp({ ...sent, ...answer, proof: proofOf(clientToken) }, clientToken)
     } catch (error) {
       if (!(error instanceof LatchkeyError) || error.retryable) throw error
-      if (tries > 0) {
-        if (await this.#refused(error, sent)) return this.#resolveStepUp(tries - 1)
-        // The first request may have arrived only now, or another tab may have the answer.
-        if (error.reason === 'subject_token_spent' && tries > 2) return this.#resolveStepUp(tries - 1)
-      }
-      if (repeated && /^(invalid_client|unauthorized_client)$/.test(error.code)) throw error // what became of the first request is unknown
-      this.#pendingTriedAt = 0
-      await this.#vault.apply(stepUpAnswered(sent.id, pending.clientToken))
-      throw error
+      // The first request may have arrived only now, or another tab may have the answer.
+      if (tries > 0 && ((await this.#refused(error, sent)) || (error.reason === 'subject_token_spent' && tries > 2))) return this.#resolveStepUp(tries - 1)
+      if (repeated && /^(invalid|unauthorized)_client$/.test(error.code)) throw error // what became of the first request is unknown
+      refusal = error
     }
     this.#pendingTriedAt = 0
     const state = await this.#vault.apply(change)
-    this.#current(state.session)
-    return state.session as Tokens
+    if (refusal) throw refusal
+    return this.#need(state)
   }
 
   /** Sends a request to the token endpoint. A life counts from when the request was sent. */
   async #request(form: Form, id?: string): Promise<Tokens> {
     const [receivedAt, at] = [this.#clock.now(), this.#clock.monotonic()]
     const answer = ((await this.#endpoint.post('/token', { client_id: this.#options.clientId, ...form })) ?? {}) as Record<string, unknown>
-    const text = (name: string) => (typeof answer[name] === 'string' && answer[name] !== '' ? answer[name] : undefined)
-    const [sid, accessToken, expiresIn, expiresAt] = [text('session_id'), text('access_token'), answer['expires_in'], answer['session_expires_at']]
-    const type = text('token_type')?.toLowerCase()
-    if (!sid || !accessToken || !isCount(expiresIn) || expiresIn > MAX_EXPIRES_IN || !isCount(expiresAt) || type !== 'bearer' || (id ?? sid) !== sid) {
+    const text = (name: string) => textOf(answer[name])
+    const { expires_in: expiresIn, session_expires_at: expiresAt, latchkey_generation: generation } = answer
+    const [sid, accessToken, refreshToken, sessionToken] = ['session_id', 'access_token', 'refresh_token', 'session_token'].map(text)
+    const isBearer = /^bearer$/i.test(text('token_type') ?? '')
+    if (!sid || !accessToken || !isCount(expiresIn) || expiresIn > MAX_EXPIRES_IN || !isCount(expiresAt) || !isBearer || (id ?? sid) !== sid) {
       throw unavailable('unexpected response from /token: a member is missing or invalid, or it is about another session')
     }
     keep(this.#received, accessToken, at)
-    const generation = answer['latchkey_generation']
-    const tokens = { id: sid, generation: isCount(generation) ? generation : 0, expiresAt, scope: text('scope') ?? '', accessToken, expiresIn, receivedAt }
-    const [refreshToken, sessionToken] = [text('refresh_token'), text('session_token')]
-    return { ...tokens, ...(refreshToken && { refreshToken }), ...(sessionToken && { sessionToken }) }
+    return {
+      id: sid, generation: isCount(generation) ? generation : 0, expiresAt, scope: text('scope') ?? '', accessToken, expiresIn, receivedAt,
+      ...(refreshToken && { refreshToken }), ...(sessionToken && { sessionToken }),
+    }
   }
 
   /** Sends a request to the session API, and once more with another token if the first was rejected. */
   async #call(method: string, path: string): Promise<unknown> {
-    const token = await this.getToken()
-    const send = (by: string) => withRetry(this.#window, () => this.#endpoint.send(path, { method, headers: { authorization: `Bearer ${by}` } }))
-    try {
-      return await send(token)
-    } catch (error) {
-      if (!(error instanceof LatchkeyError) || error.code !== 'invalid_token') throw error
-      return send(await this.#replace({}, token))
-    }
+    const send = (by: string) => withRetry(this.#window, () => this.#endpoint.send(path, { method, headers: bearer(by) }))
+    const token = await this.#token()
+    return send(token).catch(async (error: unknown) => {
+      if (codeOf(error) !== 'invalid_token') throw error
+      return send(await this.#token({}, token))
+    })
   }
 
   /** Tells the server of every sign-out that it has not confirmed. A failure is left for later. */
@@ -490,26 +479,21 @@ class TokenClient implements Client {
         await this.#revokeOne(revocation)
       } catch (error) {
         if (isRetryable(error)) continue
-        this.#log(`sign-out refused: ${error instanceof LatchkeyError ? error.code : 'error'}`)
+        this.#log(`sign-out refused: ${codeOf(error)}`)
       }
       await this.#vault.apply(revoked(revocation.id))
     }
   }
 
   async #revokeOne({ token, accessToken, scope }: Revocation): Promise<unknown> {
-    const client_id = this.#options.clientId
-    const endAll = (by: string) => this.#endpoint.send('/sessions?scope=all', { method: 'DELETE', headers: { authorization: `Bearer ${by}` }, keepalive: true })
-    if (scope === 'all') {
-      try {
-        return await endAll(accessToken)
-      } catch (error) {
-        if (isRetryable(error)) throw error
-        // The access token has expired: the refresh token yields another one.
-      }
-      const { accessToken: next } = await this.#request({ grant_type: 'refresh_token', refresh_token: token })
-      return endAll(next)
-    }
-    return this.#endpoint.post('/revoke', { client_id, token }, { keepalive: true })
+    const keepalive = true
+    if (scope !== 'all') return this.#endpoint.post('/revoke', { client_id: this.#options.clientId, token }, { keepalive })
+    const endAll = (by: string) => this.#endpoint.send('/sessions?scope=all', { method: 'DELETE', headers: bearer(by), keepalive })
+    return endAll(accessToken).catch(async (error: unknown) => {
+      if (isRetryable(error)) throw error
+      // The access token has expired: the refresh token yields another one.
+      return endAll((await this.#request({ grant_type: 'refresh_token', refresh_token: token })).accessToken)
+    })
   }
 
   /** Looks at the session: the clock may have moved, and other tabs may have changed it. */
@@ -518,7 +502,7 @@ class TokenClient implements Client {
       () => (this.#failures = 0),
       (error: unknown) => {
         this.#failures++
-        this.#log(`in the background: ${error instanceof LatchkeyError ? error.code : 'error'}`)
+        this.#log(`in the background: ${codeOf(error)}`)
       },
     ).finally(() => this.#schedule())
   }
@@ -527,17 +511,23 @@ class TokenClient implements Client {
     const state = await this.#vault.load()
     if (state.revocations.length) await this.#revoke(state)
     const { session } = state
-    if (!session || this.#disposed || this.#options.autoRefresh === false || !isVisible()) return
-    if (session.pending ?? !this.#isFresh(session)) await this.#refresh('', undefined, session.accessToken)
+    if (session && this.#isActive() && (session.pending ?? !this.#isFresh(session))) await this.#refresh(OWN, session.accessToken)
+  }
+
+  /** Reports whether this page refreshes by itself now. */
+  #isActive(): boolean {
+    return !this.#disposed.signal.aborted && this.#options.autoRefresh !== false && (typeof document === 'undefined' || document.visibilityState === 'visible')
   }
 
   /** Looks again when the access token is due. The timer may fire late: the clock decides. */
   #schedule(): void {
     clearTimeout(this.#timer)
     const { session, revocations } = this.#vault.state
-    if (this.#disposed || (!session && !revocations.length) || this.#options.autoRefresh === false || !isVisible()) return
-    const due = session ? session.expiresIn - lead(session.expiresIn, this.#random) - this.#age(session) : 0
-    const pause = this.#failures || !session ? FAILURE_PAUSE * 2 ** Math.min(this.#failures, 4) : Math.max(due * 1000, 500)
+    if (!this.#isActive() || (!session && !revocations.length)) return
+    const pause =
+      this.#failures || !session
+        ? FAILURE_PAUSE * 2 ** Math.min(this.#failures, 4)
+        : Math.max((session.expiresIn - lead(session.expiresIn, this.#random) - this.#age(session)) * 1000, 500)
     this.#timer = setTimeout(() => this.#look(), Math.min(pause, 2 ** 31 - 1))
     ;(this.#timer as { unref?: () => void }).unref?.() // of Node: the timer keeps no process alive
   }
@@ -548,12 +538,12 @@ class TokenClient implements Client {
     // The same object until something changes, so that user interfaces can compare it.
     if (what ?? first) this.#session = after.session && describe(after.session)
     if (!what) return
-    if (what.event === 'ended') this.#end = what.reason
-    if (what.event === 'signed-out' || what.event === 'signed-in') this.#end = undefined
-    if (!after.session || after.session.id !== before.session?.id) this.#targets.clear()
+    if (what.event !== 'refreshed' && what.event !== 'stepped-up') this.#end = what.reason
+    const other = after.session?.id !== before.session?.id
+    if (other) this.#targets.clear()
     if (first) return
     this.#log(`session ${what.event}`)
-    if (!this.#timer || before.session?.id !== after.session?.id) this.#schedule()
+    if (!this.#timer || other) this.#schedule()
     const change: SessionChange = { ...what, session: this.#session ?? null }
     for (const listener of [...this.#listeners]) {
       queueMicrotask(() => listener(change))
@@ -585,15 +575,27 @@ function exchangeForm(clientToken: string, options: StepUpOptions | PendingStepU
   }
 }
 
-/** Returns the form of a token for a target, or undefined for the session's own token. */
-function targetForm({ audience, ...demand }: GetTokenOptions): Form | undefined {
-  const form: Form = { audience: audience === undefined ? undefined : [audience].flat().sort(), ...demandForm(demand) }
-  return Object.values(form).some((value) => value !== undefined) ? form : undefined
+/** Returns the form of a token for a target, as the key of that token. Values that are undefined are not in it. */
+function targetKey({ audience, ...demand }: GetTokenOptions): string {
+  return JSON.stringify({ audience: audience === undefined ? undefined : [audience].flat().sort(), ...demandForm(demand) })
+}
+
+/** Returns the end of a client token, to recognize a repeated call. */
+function proofOf(clientToken: string): string {
+  return clientToken.slice(-24)
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof LatchkeyError ? error.code : 'error'
+}
+
+function bearer(token: string): { authorization: string } {
+  return { authorization: `Bearer ${token}` }
 }
 
 function authorized(request: Request, token: string): Request {
   const headers = new Headers(request.headers)
-  headers.set('authorization', `Bearer ${token}`)
+  headers.set('authorization', bearer(token).authorization)
   return new Request(request, { headers })
 }
 
@@ -609,16 +611,7 @@ function isCount(value: unknown): value is number {
   return typeof value === 'number' && value > 0 && Number.isFinite(value)
 }
 
-function isVisible(): boolean {
-  return typeof document === 'undefined' || document.visibilityState === 'visible'
-}
-
 function defaultStorage({ issuer, clientId }: ClientOptions): Storage | undefined {
   // A page keeps its session in memory if its browser has no IndexedDB; a server must not share one.
   return typeof indexedDB === 'undefined' && typeof document === 'undefined' ? undefined : indexedDBStorage({ key: `${issuer} ${clientId}` })
-}
-
-const missingStorage: Storage = {
-  load: () => Promise.reject(new Error('no storage')),
-  commit: () => Promise.reject(new Error('no storage')),
 }

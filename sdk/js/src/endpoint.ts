@@ -1,3 +1,4 @@
+import { textOf } from './claims.js'
 import { LatchkeyError, unavailable } from './error.js'
 
 /** `fetch`, as far as the SDK uses it. */
@@ -27,14 +28,15 @@ export class Endpoint {
   post(path: string, form: Readonly<Record<string, string | readonly string[] | undefined>>, init?: { keepalive: boolean }): Promise<unknown> {
     const body = new URLSearchParams()
     for (const [name, value] of Object.entries(form)) {
-      for (const one of value === undefined ? [] : [value].flat()) body.append(name, one)
+      for (const one of [value ?? []].flat()) body.append(name, one)
     }
     return this.send(path, { method: 'POST', body, ...init })
   }
 
   /** Sends a request and returns the JSON of the response, or undefined if it is empty. */
-  async send(path: string, init: RequestInit & { headers?: Record<string, string> }): Promise<unknown> {
+  async send(path: string, init: Omit<RequestInit, 'headers'> & { headers?: Record<string, string> }): Promise<unknown> {
     if (isOffline()) throw unavailable('the device is offline')
+    const [where = ''] = path.split('?') // queries are not needed in a message
     const abort = new AbortController()
     const timer = setTimeout(() => abort.abort(), this.#timeout)
     try {
@@ -42,24 +44,24 @@ export class Endpoint {
         redirect: 'manual', // not "error", which workers do not have: a redirect is an unexpected response
         ...(typeof document !== 'undefined' && { credentials: 'omit' as const }),
         ...init,
-        headers: new Headers([['accept', 'application/json'], ...Object.entries(init.headers ?? {})]),
+        headers: { accept: 'application/json', ...init.headers },
         signal: abort.signal,
       })
-      return read(path, response, await response.text())
+      return read(where, response, await response.text())
     } catch (error) {
       if (error instanceof LatchkeyError) throw error
-      throw unavailable(abort.signal.aborted ? `no response from ${pathOf(path)} in time` : `request to ${pathOf(path)} failed`, { cause: error })
+      throw unavailable(`request to ${where} ${abort.signal.aborted ? 'timed out' : 'failed'}`, { cause: error })
     } finally {
       clearTimeout(timer)
     }
   }
 }
 
-function read(path: string, response: Response, text: string): unknown {
-  const { status } = response
+function read(where: string, response: Response, text: string): unknown {
+  const { status, headers } = response
   if ((status === 200 || status === 204) && text === '') return undefined
   let json: Partial<Record<string, unknown>> | undefined
-  if (/^application\/json\s*(;|$)/i.test(response.headers.get('content-type') ?? '') && text.length <= MAX_RESPONSE) {
+  if (/^application\/json\s*(;|$)/i.test(headers.get('content-type') ?? '') && text.length <= MAX_RESPONSE) {
     try {
       json = JSON.parse(text) as Partial<Record<string, unknown>>
     } catch {
@@ -67,15 +69,10 @@ function read(path: string, response: Response, text: string): unknown {
     }
   }
   if (status === 200 && json) return json
-  const retryAfter = retryAfterOf(response)
-  const code = json?.['error']
-  if (!json || status < 400 || typeof code !== 'string' || code === '') {
-    throw unavailable(`unexpected response from ${pathOf(path)}: status ${status}, not an answer of the server`, { status, retryAfter })
-  }
-  const [reason, endReason, description] = ['latchkey_reason', 'latchkey_end_reason', 'error_description'].map((name) => {
-    const value = json[name]
-    return typeof value === 'string' ? value : undefined
-  })
+  const retryAfter = retryAfterOf(headers)
+  const code = textOf(json?.['error'])
+  if (!code || status < 400) throw unavailable(`unexpected response from ${where}: status ${status}`, { status, retryAfter })
+  const [reason, endReason, description] = ['latchkey_reason', 'latchkey_end_reason', 'error_description'].map((name) => textOf(json?.[name]))
   throw new LatchkeyError(code, `${status} ${code}${reason ? ` (${reason})` : ''}${description ? `: ${description}` : ''}`, {
     retryable: status >= 500 || status === 429,
     status,
@@ -85,16 +82,10 @@ function read(path: string, response: Response, text: string): unknown {
   })
 }
 
-/** Session ids are not secret, but queries are not needed in a message. */
-function pathOf(path: string): string {
-  return path.split('?', 1)[0] ?? path
-}
-
-function retryAfterOf(response: Response): number | undefined {
-  const value = response.headers.get('retry-after') ?? ''
-  if (/^\d{1,9}$/.test(value)) return Number(value)
-  const at = Date.parse(value)
-  return Number.isNaN(at) ? undefined : Math.max(0, (at - Date.now()) / 1000)
+function retryAfterOf(headers: Headers): number | undefined {
+  const value = headers.get('retry-after') ?? ''
+  const seconds = /^\d{1,9}$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000
+  return seconds > 0 ? seconds : undefined
 }
 
 /** Only `false` is certain: a device that has a network may still not reach the server. */

@@ -28,31 +28,26 @@ export class LatchkeyError extends Error {
    * - `storage_required`, `storage_unavailable`: there is no storage, or it does not work
    * - `invalid_option`, `disposed`: the caller has to fix the program
    */
-  readonly code: string
+  declare readonly code: string
 
   /** Reports whether the same call may succeed later. The session is kept in any case. */
-  readonly retryable: boolean
+  declare readonly retryable: boolean
 
   /** The HTTP status of the response, if there was one. */
-  readonly status: number | undefined
+  declare readonly status: number | undefined
 
   /** `latchkey_reason` of the response: a stable word, which the documentation of errors lists. */
-  readonly reason: string | undefined
+  declare readonly reason: string | undefined
 
   /** `latchkey_end_reason` of the response: why the session ended, such as `revoked_by_user`. */
-  readonly endReason: string | undefined
+  declare readonly endReason: string | undefined
 
   /** How many seconds the server asked to wait. */
-  readonly retryAfter: number | undefined
+  declare readonly retryAfter: number | undefined
 
-  constructor(code: string, message: string, options: LatchkeyErrorOptions = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
-    this.code = code
-    this.retryable = options.retryable ?? false
-    this.status = options.status
-    this.reason = options.reason
-    this.endReason = options.endReason
-    this.retryAfter = options.retryAfter
+  constructor(code: string, message: string, { cause, ...options }: LatchkeyErrorOptions = {}) {
+    super(message, cause === undefined ? undefined : { cause })
+    Object.assign(this, { retryable: false, ...options, code })
   }
 }
 

@@ -14,9 +14,7 @@ const STORE = 'sessions'
  * Returns a storage in IndexedDB, which all tabs of an origin share. It is the only storage of browsers
  * whose transactions are atomic across tabs. It touches IndexedDB when it is first used.
  */
-export function indexedDBStorage(options: IndexedDBStorageOptions = {}): Storage {
-  const name = options.database ?? 'latchkey'
-  const key = options.key ?? 'session'
+export function indexedDBStorage({ database: name = 'latchkey', key = 'session' }: IndexedDBStorageOptions = {}): Storage {
   let opened: Promise<IDBDatabase> | undefined
   let channel: BroadcastChannel | undefined
 
@@ -40,8 +38,8 @@ export function indexedDBStorage(options: IndexedDBStorageOptions = {}): Storage
     return opened
   }
 
-  /** Runs a transaction, and resolves when it is complete. */
-  async function transact<T>(mode: IDBTransactionMode, run: (store: IDBObjectStore, result: (value: T) => void) => void): Promise<T> {
+  /** Runs a transaction with the text that is stored, and resolves when it is complete. */
+  async function transact<T>(mode: IDBTransactionMode, run: (text: string | null, store: IDBObjectStore) => T): Promise<T> {
     const database = await open()
     try {
       return await new Promise<T>((resolve, reject) => {
@@ -50,7 +48,9 @@ export function indexedDBStorage(options: IndexedDBStorageOptions = {}): Storage
         const transaction = database.transaction(STORE, mode, { durability: 'strict' })
         transaction.oncomplete = () => resolve(value)
         transaction.onabort = () => reject(transaction.error ?? new Error('the transaction was aborted'))
-        run(transaction.objectStore(STORE), (v) => (value = v))
+        const store = transaction.objectStore(STORE)
+        const request = store.get(key)
+        request.onsuccess = () => (value = run(typeof request.result === 'string' ? request.result : null, store))
       })
     } catch (error) {
       // A connection that the browser has lost fails from then on: open another one next time.
@@ -62,26 +62,18 @@ export function indexedDBStorage(options: IndexedDBStorageOptions = {}): Storage
 
   /** The channel sends to every other one of the same name, but not to itself. */
   function connect(): BroadcastChannel | undefined {
-    if (typeof BroadcastChannel === 'undefined') return undefined
-    channel ??= new BroadcastChannel(`${name}/${key}`)
+    if (typeof BroadcastChannel !== 'undefined') channel ??= new BroadcastChannel(`${name}/${key}`)
     return channel
   }
 
   return {
-    load: () =>
-      transact<string | null>('readonly', (store, result) => {
-        const request = store.get(key)
-        request.onsuccess = () => result(typeof request.result === 'string' ? request.result : null)
-      }),
+    load: () => transact('readonly', (text) => text),
     async commit(previous, next) {
-      const written = await transact<boolean>('readwrite', (store, result) => {
-        const request = store.get(key)
-        request.onsuccess = () => {
-          const same = (typeof request.result === 'string' ? request.result : null) === previous
-          if (same && next === null) store.delete(key)
-          else if (same) store.put(next, key)
-          result(same)
-        }
+      const written = await transact('readwrite', (text, store) => {
+        if (text !== previous) return false
+        if (next === null) store.delete(key)
+        else store.put(next, key)
+        return true
       })
       if (written) connect()?.postMessage(null)
       return written

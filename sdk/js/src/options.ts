@@ -57,7 +57,7 @@ export interface CreateSessionOptions extends Demand {
 /** Options of `getToken`. */
 export interface GetTokenOptions extends Demand {
   /** Requests a token for these recipients only. Default: everything that the session was granted. */
-  audience?: string | readonly string[]
+  audience?: string | readonly string[] | undefined
 }
 
 /** Options of `stepUp`. */

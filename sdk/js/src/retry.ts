@@ -1,9 +1,6 @@
 import { isOffline } from './endpoint.js'
 import { LatchkeyError } from './error.js'
 
-/** The first and the longest pause between two attempts, in milliseconds. */
-const [FIRST_PAUSE, LONGEST_PAUSE] = [100, 2000]
-
 /** What to do after a response of the token endpoint to a refresh. */
 export type Verdict = 'retry' | 'end' | 'reload' | 'fail'
 
@@ -17,7 +14,8 @@ export type Verdict = 'retry' | 'end' | 'reload' | 'fail'
  */
 export function judge(error: unknown): Verdict {
   if (!(error instanceof LatchkeyError)) return 'fail'
-  if (error.retryable) return isMissingEndpoint(error) ? 'fail' : 'retry'
+  // A URL that does not exist does not come into being within seconds.
+  if (error.retryable) return [404, 405, 501].includes(error.status ?? 0) ? 'fail' : 'retry'
   switch (error.reason) {
     case 'refresh_superseded':
     case 'session_token_superseded':
@@ -33,15 +31,9 @@ export function judge(error: unknown): Verdict {
   }
 }
 
-/** A URL that does not exist does not come into being within seconds. */
-function isMissingEndpoint(error: LatchkeyError): boolean {
-  return error.status === 404 || error.status === 405 || error.status === 501
-}
-
-/** Returns the pause after attempt `n`, counted from 0, in milliseconds. Half of it is random. */
+/** Returns the pause after attempt `n`, counted from 0: 100 ms at first, 2 s at most. Half of it is random. */
 export function backoff(n: number, random = Math.random()): number {
-  const pause = Math.min(FIRST_PAUSE * 2 ** n, LONGEST_PAUSE)
-  return (pause / 2) * (1 + random)
+  return Math.min(50 * 2 ** n, 1000) * (1 + random)
 }
 
 /** Repeats a request that got no response, for at most `window` milliseconds. */

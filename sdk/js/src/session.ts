@@ -1,4 +1,4 @@
-import { numberClaim, unverifiedClaims, type Claims } from './claims.js'
+import { numberClaim, textOf, textsOf, unverifiedClaims, type Claims } from './claims.js'
 import type { State, Tokens } from './state.js'
 
 /** The signed-in session, as the latest access token describes it. It contains no token. */
@@ -24,15 +24,14 @@ export interface Session {
 /** Returns what an app may see of the tokens. */
 export function describe(tokens: Tokens): Session {
   const claims = unverifiedClaims(tokens.accessToken)
-  const { sub, acr, amr } = claims
   const authTime = numberClaim(claims, 'auth_time')
   return Object.freeze({
     id: tokens.id,
-    user: Object.freeze({ id: typeof sub === 'string' ? sub : '' }),
+    user: Object.freeze({ id: textOf(claims['sub']) ?? '' }),
     claims: Object.freeze(claims),
     expiresAt: new Date(tokens.expiresAt * 1000),
-    acr: typeof acr === 'string' ? acr : undefined,
-    amr: Array.isArray(amr) ? amr.filter((method) => typeof method === 'string') : [],
+    acr: textOf(claims['acr']),
+    amr: textsOf(claims['amr']),
     authTime: authTime ? new Date(authTime * 1000) : undefined,
   })
 }
@@ -52,10 +51,9 @@ export interface SessionChange {
 /** Returns what has happened between two states, if it concerns the session. */
 export function difference(before: State, after: State): { event: SessionEvent; reason?: string | undefined } | undefined {
   const [b, a] = [before.session, after.session]
-  if (a === null) {
-    if (b === null) return undefined
-    const reason = after.tombstones.find((t) => t.id === b.id)?.reason
-    return reason === undefined ? { event: 'signed-out' } : { event: 'ended', reason }
+  if (!a) {
+    const reason = after.tombstones.find((t) => t.id === b?.id)?.reason
+    return b ? { event: reason === undefined ? 'signed-out' : 'ended', reason } : undefined
   }
   if (a.id !== b?.id) return { event: 'signed-in' }
   if (a.accessToken === b.accessToken) return undefined
@@ -81,17 +79,18 @@ export interface SessionInfo {
 
 /** Reads an item of the session API. */
 export function sessionInfo(item: Readonly<Record<string, unknown>>): SessionInfo {
-  const text = (value: unknown) => (typeof value === 'string' ? value : '')
+  const text = (value: unknown) => textOf(value) ?? ''
+  const date = (value: unknown) => new Date(Number(value) * 1000)
   const device = (item['device'] ?? {}) as Record<string, unknown>
   return {
     id: text(item['id']),
     clientId: text(item['client_id']),
     current: item['current'] === true,
-    createdAt: new Date(Number(item['created_at']) * 1000),
-    lastActiveAt: new Date(Number(item['last_active_at']) * 1000),
-    expiresAt: new Date(Number(item['expires_at']) * 1000),
-    acr: text(item['acr']) || undefined,
-    amr: Array.isArray(item['amr']) ? item['amr'].map(text) : [],
+    createdAt: date(item['created_at']),
+    lastActiveAt: date(item['last_active_at']),
+    expiresAt: date(item['expires_at']),
+    acr: textOf(item['acr']),
+    amr: textsOf(item['amr']),
     device: { name: text(device['name']), userAgent: text(device['user_agent']), ip: text(device['ip']) },
   }
 }

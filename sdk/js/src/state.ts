@@ -104,6 +104,11 @@ export function supersedes(answer: Tokens, state: State): boolean {
 /** A change of the state. It returns undefined if nothing is to be written. */
 export type Change = (state: State) => State | undefined
 
+/** A change that does nothing while another session is stored, or none. */
+function ofSession(id: string, change: (session: Tokens, state: State) => State | undefined): Change {
+  return (state) => (state.session?.id === id ? change(state.session, state) : undefined)
+}
+
 /** Writes the answer to a refresh. A step-up that is pending in the storage stays pending. */
 export function refreshed(answer: Tokens): Change {
   return (state) => {
@@ -115,48 +120,41 @@ export function refreshed(answer: Tokens): Change {
 
 /** Writes the answer to a step-up, which is no longer pending. */
 export function steppedUp(answer: Tokens, clientToken: string): Change {
-  return (state) =>
-    supersedes(answer, state)
-      ? { ...state, session: { ...answer, pending: otherPending(state, clientToken) } }
-      : stepUpAnswered(answer.id, clientToken)(state)
+  const answered = stepUpAnswered(answer.id, clientToken)
+  return (state) => {
+    if (!supersedes(answer, state)) return answered(state)
+    const { pending } = (answered(state) ?? state).session ?? {}
+    return { ...state, session: { ...answer, pending } }
+  }
 }
 
 /** Records a step-up before it is sent. */
 export function stepUpSent(id: string, pending: PendingStepUp): Change {
-  return (state) => (state.session?.id === id ? { ...state, session: { ...state.session, pending } } : undefined)
+  return ofSession(id, (session, state) => ({ ...state, session: { ...session, pending } }))
 }
 
 /** Forgets a step-up that the server has answered. */
 export function stepUpAnswered(id: string, clientToken: string): Change {
-  return (state) =>
-    state.session?.id === id && state.session.pending?.clientToken === clientToken
-      ? { ...state, session: { ...state.session, pending: undefined } }
-      : undefined
-}
-
-function otherPending(state: State, clientToken: string): PendingStepUp | undefined {
-  const pending = state.session?.pending
-  return pending?.clientToken === clientToken ? undefined : pending
+  return ofSession(id, (session, state) => (session.pending?.clientToken === clientToken ? { ...state, session: { ...session, pending: undefined } } : undefined))
 }
 
 /** Writes a new session. It replaces an earlier one, which is signed out. */
 export function signedIn(answer: Tokens, now: number): Change {
   return (state) => {
-    if (state.session?.id === answer.id) return refreshed(answer)(state)
-    const before = state.session === null ? state : over(state, state.session, now, undefined, 'current')
-    return { ...before, session: answer }
+    const { session } = state
+    if (session?.id === answer.id) return refreshed(answer)(state)
+    return { ...(session ? over(state, session, now, undefined, 'current') : state), session: answer }
   }
 }
 
 /** Ends the session that the server has refused, if the storage still holds the refused token. */
 export function ended(id: string, refused: string, reason: string, now: number): Change {
-  return ({ session, ...rest }) =>
-    session?.id === id && longestLived(session) === refused ? over({ session, ...rest }, session, now, reason) : undefined
+  return ofSession(id, (session, state) => (longestLived(session) === refused ? over(state, session, now, reason) : undefined))
 }
 
 /** Signs out, and records that the session has yet to be ended at the server. */
 export function signedOut(id: string, scope: 'current' | 'all', now: number): Change {
-  return (state) => (state.session?.id === id ? over(state, state.session, now, undefined, scope) : undefined)
+  return ofSession(id, (session, state) => over(state, session, now, undefined, scope))
 }
 
 /** Forgets a sign-out that the server has confirmed. */
@@ -166,22 +164,18 @@ export function revoked(id: string): Change {
 }
 
 /** Returns the state without the session, which left a tombstone and perhaps a revocation. */
-function over(state: State, session: Tokens, now: number, reason?: string, scope?: 'current' | 'all'): State {
+function over({ tombstones, revocations }: State, session: Tokens, now: number, reason?: string, scope?: 'current' | 'all'): State {
+  const { id, accessToken } = session
   // The server's clock said iat when this device's said receivedAt: the life that is left is certain,
   // whatever the device's clock shows.
-  const left = session.expiresAt - (numberClaim(unverifiedClaims(session.accessToken), 'iat') || session.receivedAt / 1000)
-  const tombstone: Tombstone = { id: session.id, until: now + Math.max(left, 3600) * 1000, reason }
+  const left = session.expiresAt - (numberClaim(unverifiedClaims(accessToken), 'iat') || session.receivedAt / 1000)
+  const tombstone: Tombstone = { id, until: now + Math.max(left, 3600) * 1000, reason }
   return {
     session: null,
-    tombstones: [tombstone, ...state.tombstones.filter((t) => t.until > now && t.id !== session.id)].slice(0, MAX_TOMBSTONES),
-    revocations:
-      scope === undefined
-        ? state.revocations
-        : [...state.revocations, { id: session.id, token: longestLived(session), accessToken: session.accessToken, scope }],
+    tombstones: [tombstone, ...tombstones.filter((t) => t.until > now && t.id !== id)].slice(0, MAX_TOMBSTONES),
+    revocations: scope ? [...revocations, { id, token: longestLived(session), accessToken, scope }] : revocations,
   }
 }
-
-const [MIN_LEAD, MAX_LEAD] = [10, 60]
 
 /**
  * Returns how many seconds before its end an access token is replaced: a tenth of its life, between 10
@@ -189,5 +183,5 @@ const [MIN_LEAD, MAX_LEAD] = [10, 60]
  * not refresh at the same moment.
  */
 export function lead(life: number, random: number): number {
-  return Math.min(Math.min(Math.max(life / 10, MIN_LEAD), MAX_LEAD) * (1 + random / 5), life / 2)
+  return Math.min(Math.min(Math.max(life / 10, 10), 60) * (1 + random / 5), life / 2)
 }

@@ -1,5 +1,5 @@
 import { LatchkeyError } from './error.js'
-import { emptyState, parse, refreshed, serialize, supersedes, type Change, type State } from './state.js'
+import { emptyState, parse, refreshed, serialize, type Change, type State } from './state.js'
 import type { Storage } from './storage.js'
 
 /** How long one operation of the storage may take, in milliseconds. */
@@ -30,15 +30,11 @@ export class Vault {
 
   /** Reads the storage. It first writes what an earlier operation could not write. */
   load(): Promise<State> {
-    return this.#enqueue(() => undefined)
+    return this.apply(() => undefined)
   }
 
   /** Applies a change to the stored state, and returns the state from then on. */
   apply(change: Change): Promise<State> {
-    return this.#enqueue(change)
-  }
-
-  #enqueue(change: Change): Promise<State> {
     const result = this.#tail.then(() => this.#write(change))
     this.#tail = result.catch(() => undefined)
     return result
@@ -46,16 +42,15 @@ export class Vault {
 
   async #write(change: Change): Promise<State> {
     const before = this.state
-    const unsaved = this.#unsaved
     try {
-      this.state = await this.#commit([...unsaved, change])
+      this.state = await this.#commit([...this.#unsaved, change])
       this.#unsaved = []
       this.#failing = false
     } catch (cause) {
       const next = change(before)
       if (next) {
         this.state = next
-        this.#unsaved = [...unsaved, change]
+        this.#unsaved.push(change)
       }
       if (!this.#failing) {
         this.#failing = true
@@ -74,7 +69,7 @@ export class Vault {
       for (const change of changes) next = change(next) ?? next
       // The storage may have been cleared while this page has a session that is not over.
       const known = this.state.session
-      if (known && known.generation > (next.session?.generation ?? -1) && supersedes(known, next)) next = refreshed(known)(next) ?? next
+      if (known && known.generation > (next.session?.generation ?? -1)) next = refreshed(known)(next) ?? next
       if (next === stored || (await this.#inTime(() => this.#storage.commit(text, serialize(next))))) return next
     }
   }
