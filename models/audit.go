@@ -29,6 +29,23 @@ func (a Actor) details() map[string]any {
 	return details
 }
 
+// actorKey is the key of an actor in a context.
+type actorKey struct{}
+
+// WithActor returns a context in which the events of sessions that end name the actor.
+// Without an actor, the user, the client or the server itself ended the session, and the
+// end reason distinguishes them.
+func WithActor(ctx context.Context, by Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, by)
+}
+
+// nameActor adds the actor of the context to the details of an event.
+func nameActor(ctx context.Context, details map[string]any) {
+	if by, known := ctx.Value(actorKey{}).(Actor); known {
+		details["actor"] = by.details()
+	}
+}
+
 // ServerActor is the actor of changes that the server makes on its own.
 var ServerActor = Actor{Name: "server", Role: RoleMachine}
 

@@ -156,6 +156,7 @@ func (s *Store) endEach(ctx context.Context, open []openSession, at time.Time, w
 			for _, row := range batch {
 				about := &Session{ID: row.ID, TenantID: row.TenantID, ClientID: row.ClientID, IssuerID: row.IssuerID, Subject: row.Subject}
 				ended, args := endEvent(about, at, why)
+				nameActor(ctx, ended.Details)
 				found, err := s.recordIf(tx, ended, endSession, args...)
 				if err != nil {
 					return err

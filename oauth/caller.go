@@ -38,6 +38,14 @@ func (who *caller) endReason(id models.SessionID) session.EndReason {
 	}
 }
 
+// ending returns a context for ending sessions. A back end is named in the events.
+func (who *caller) ending(ctx context.Context) context.Context {
+	if who.own != nil {
+		return ctx
+	}
+	return models.WithActor(ctx, models.Actor{Name: "client " + who.client.ID, Role: models.RoleClient})
+}
+
 // AsClient reports whether a request authenticates a client rather than a user.
 func AsClient(r *http.Request) bool {
 	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")

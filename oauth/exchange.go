@@ -224,9 +224,7 @@ func (s *Server) newSession(now time.Time, call *Call, c *Client, x *exchangeReq
 		Upstream:   x.subject.upstream,
 		CreateUser: x.subject.entry.Settings.CreateUsers == nil || *x.subject.entry.Settings.CreateUsers,
 		Cap:        c.Settings.MaxSessionsPerUser, OnStatusList: c.Settings.StatusList,
-		RecordCreation: call.withDevice(map[string]any{
-			"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
-		}, nil),
+		RecordCreation: x.proofDetails(call),
 	}
 	if x.subject.upstream != nil {
 		n.UpstreamSID = x.subject.upstream.SID

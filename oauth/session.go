@@ -110,7 +110,7 @@ func (s *Server) EndSessions(w http.ResponseWriter, r *http.Request, call *Call)
 		if err != nil {
 			return err
 		}
-		ended, err := s.store.EndSessions(ctx, q.who.tenant.ID, sub, except, q.now, q.who.endReason(models.SessionID{}))
+		ended, err := s.store.EndSessions(q.who.ending(ctx), q.who.tenant.ID, sub, except, q.now, q.who.endReason(models.SessionID{}))
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (s *Server) endOne(ctx context.Context, q sessionRequest, row *models.Sessi
 	if _, _, ended := row.Lifetime().Ended(q.now); ended {
 		return nil
 	}
-	return s.store.EndSession(ctx, row, q.now, q.who.endReason(row.ID))
+	return s.store.EndSession(q.who.ending(ctx), row, q.now, q.who.endReason(row.ID))
 }
 
 // sessionOf returns the session with the given id. The session of another user

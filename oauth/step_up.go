@@ -129,8 +129,9 @@ func (s *Server) issueSteppedUp(ctx context.Context, call *Call, c *Client, x *e
 		Tenant: c.TenantID, Client: c.ID, ID: x.stepUp.id, Subject: x.subject.sub, IssuerID: x.subject.entry.ID,
 		Mapped: x.subject.mapped(), Token: x.subject.spent, Upstream: x.subject.upstream, At: now,
 	}, func(row *models.Session) (details map[string]any, events []models.Event, err error) {
+		before := c.tenant.sessionAssurance(row).proofs.Best().ACR
 		events, err = s.applyStepUp(row, c, x, call, now)
-		return x.stepUpDetails(call), events, err
+		return x.stepUpDetails(call, before), events, err
 	}, func(row *models.Session) error {
 		access, err = s.mintSession(c, row, x.stated, x.targets, x.scope, now)
 		return err
@@ -195,12 +196,26 @@ func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	}
 }
 
-// stepUpDetails returns the details of the event.
-func (x *exchangeRequest) stepUpDetails(call *Call) map[string]any {
-	return call.withDevice(map[string]any{
+// stepUpDetails returns the details of the event. before is the class that the session
+// reached until then; empty: none.
+func (x *exchangeRequest) stepUpDetails(call *Call, before string) map[string]any {
+	details := x.proofDetails(call)
+	if before != "" {
+		details["previous_acr"] = before
+	}
+	return details
+}
+
+// proofDetails returns what an event records of a client token that was accepted: what
+// it proved, and the class that the session reaches with it.
+func (x *exchangeRequest) proofDetails(call *Call) map[string]any {
+	details := map[string]any{
 		"iss": x.subject.entry.Settings.Issuer, "jti_digest": hexDigest(x.subject.spent.Digest), "amr": session.AMR(x.subject.factors),
-		"acr": x.proofs.Best().ACR,
-	}, nil)
+	}
+	if acr := x.proofs.Best().ACR; acr != "" {
+		details["acr"] = acr
+	}
+	return call.withDevice(details, nil)
 }
 
 // later returns the later of two times.

@@ -236,7 +236,7 @@ func (s *Service) EndSession(ctx context.Context, c *Caller, tenant, sid string)
 	if err != nil {
 		return err
 	}
-	return s.Store.EndSession(ctx, row, s.Store.Now(), session.RevokedByAdmin)
+	return s.Store.EndSession(models.WithActor(ctx, c.Actor()), row, s.Store.Now(), session.RevokedByAdmin)
 }
 
 // Ended is the number of sessions that an operation ended.
@@ -256,7 +256,7 @@ func (s *Service) EndSessions(ctx context.Context, c *Caller, tenant, user, clie
 	if user == "" && client == "" {
 		return nil, invalid(Fault{Parameter: "user", Detail: "is required, unless client is given"})
 	}
-	n, err := s.Store.EndFound(ctx, tenant, user, client, most, session.RevokedByAdmin)
+	n, err := s.Store.EndFound(models.WithActor(ctx, c.Actor()), tenant, user, client, most, session.RevokedByAdmin)
 	var many *models.TooManySessionsError
 	if errors.As(err, &many) {
 		return nil, s.tooMany(ctx, tenant, user, client, most)
@@ -305,7 +305,7 @@ func (s *Service) EndUserSessions(ctx context.Context, c *Caller, tenant, sub st
 	if _, err := s.Store.User(ctx, tenant, sub); err != nil {
 		return nil, err
 	}
-	n, err := s.Store.SignOutUser(ctx, tenant, sub, s.Store.Now(), session.RevokedByAdmin)
+	n, err := s.Store.SignOutUser(models.WithActor(ctx, c.Actor()), tenant, sub, s.Store.Now(), session.RevokedByAdmin)
 	if err != nil {
 		return nil, err
 	}

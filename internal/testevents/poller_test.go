@@ -12,6 +12,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -102,6 +103,24 @@ func jtis(sets map[string]string) []string {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// inOrder returns tokens in the order of their events.
+func inOrder(d *testserver.Deployment, sets map[string]string) (texts []string) {
+	d.T.Helper()
+	ids := make([]models.EventID, 0, len(sets))
+	for jti := range sets {
+		id, err := models.ParseEventID(jti)
+		if err != nil {
+			d.T.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b models.EventID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		texts = append(texts, sets[id.String()])
+	}
+	return texts
 }
 
 // set is a verified security event token.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"testing"
 	"time"
 
@@ -13,24 +14,73 @@ import (
 )
 
 func TestAStepUpIsAnAssuranceLevelChange(t *testing.T) {
-	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t), polled("stream"))
-	in := d.SignInAtBackend("alice")
-	d.Clock.Advance(time.Second)
-	d.Want(200, "", d.StepUp(in.Text("latchkey_session_token"), d.Proof("alice", "pwd", "otp")))
-	sets, _ := poll(d, "stream", now)
-	for _, text := range sets {
-		s := verified(d, "", text)
-		if s.Type == "session-established" {
-			continue
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url, polled("stream"))
+		in := d.SignInBy("alice", "pwd")
+		token := in.Text("refresh_token")
+		for _, amr := range []string{"otp", "sms"} {
+			d.Clock.Advance(time.Second)
+			a := d.Want(200, "", d.StepUp(token, d.Proof("alice", amr)))
+			token = a.Text("refresh_token")
 		}
-		if s.Type != "assurance-level-change" || s.Event["namespace"] != "RFC6711" || s.Event["change_direction"] != "increase" || s.Event["current_level"] == nil {
-			t.Errorf("%s: %v", s.Type, s.Event)
+		const low, high = "urn:latchkey:acr:1", "urn:latchkey:acr:2"
+		sets, _ := poll(d, "stream", now)
+		texts := inOrder(d, sets)
+		if len(texts) != 3 {
+			t.Fatalf("%d tokens", len(texts))
 		}
-	}
-	if len(sets) != 2 {
-		t.Errorf("%d tokens", len(sets))
-	}
+		for i, want := range []map[string]any{
+			{"acr": low, "amr": []any{"pwd"}, "ext_id": in.Text("session_id")},
+			{"namespace": "RFC6711", "previous_level": low, "current_level": high, "change_direction": "increase"},
+			{"namespace": "RFC6711", "previous_level": high, "current_level": high}, // a second code raises nothing
+		} {
+			s := verified(d, "", texts[i])
+			if name := []string{"session-established", "assurance-level-change", "assurance-level-change"}[i]; s.Type != name {
+				t.Errorf("event %d is %s, want %s", i, s.Type, name)
+			}
+			delete(s.Event, "event_timestamp")
+			if !reflect.DeepEqual(s.Event, want) {
+				t.Errorf("%s: %v, want %v", s.Type, s.Event, want)
+			}
+		}
+	})
+}
+
+// Otherwise the receiver would take the end of one issuer's sessions for that of every
+// session of the tenant.
+func TestTheEndOfEverySessionOfAnIssuerNamesTheIssuer(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url, polled("stream", only("session.ended.")))
+		d.SignIn("alice")
+		suspend := func(kind, id string) {
+			_, err := d.Store.Suspend(t.Context(), d.Keys, models.Ref{Kind: kind, Tenant: "default", ID: id}, models.Actor{Name: "test", Role: models.RoleMachine}, "an exercise")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.Clock.Advance(time.Second)
+		}
+		suspend(models.KindIssuer, d.Issuer.URL)
+		suspend(models.KindClient, "web")
+		suspend(models.KindUser, "alice")
+		sets, _ := poll(d, "stream", now)
+		opaque := func(id string) map[string]any { return map[string]any{"format": "opaque", "id": id} }
+		entry := d.Issuer.Entry()
+		texts := inOrder(d, sets)
+		if len(texts) != 3 {
+			t.Fatalf("%d tokens", len(texts))
+		}
+		for i, want := range []map[string]any{
+			{"issuer": opaque(entry.EntryID())},
+			{"application": opaque("web")},
+			{"user": map[string]any{"format": "iss_sub", "iss": d.URL, "sub": "alice"}},
+		} {
+			s := verified(d, "", texts[i])
+			want["format"], want["tenant"] = "complex", opaque("default")
+			if !reflect.DeepEqual(s.Claims["sub_id"], any(want)) || s.Event["initiating_entity"] != "admin" {
+				t.Errorf("%v by %v, want %v", s.Claims["sub_id"], s.Event["initiating_entity"], want)
+			}
+		}
+	})
 }
 
 func TestAPushedTokenIsRepeatedAfterAnOutageButNotAfterARefusal(t *testing.T) {

@@ -40,12 +40,20 @@ func securityType(outward string) string {
 // in every repetition except for its signature's key and its iat.
 func (d *Deliverer) SecurityEvent(ctx context.Context, row *models.Destination, e models.ListedEvent) (string, error) {
 	issuer := d.o.Issuer(e.TenantID)
+	about := subject(row, issuer, e)
+	if endsIssuer(e) {
+		entry, err := d.entryID(ctx, e)
+		if err != nil {
+			return "", err
+		}
+		about["issuer"] = map[string]any{"format": "opaque", "id": entry}
+	}
 	outward := e.Delivered()
 	event := map[string]any{"event_timestamp": e.At.Unix()}
 	claims := map[string]any{
 		"iss": issuer, "jti": e.ID.String(), "iat": d.store.Now().Unix(), "txn": e.ID.String(),
 		"aud":    Audience(row),
-		"sub_id": subject(row, issuer, e),
+		"sub_id": about,
 		"events": map[string]any{securityType(outward): event},
 	}
 	details := e.Details
@@ -71,10 +79,13 @@ func (d *Deliverer) SecurityEvent(ctx context.Context, row *models.Destination, 
 			}
 		}
 		if outward == "session.stepped_up" {
-			event["namespace"], event["change_direction"] = "RFC6711", "increase"
-			event["current_level"] = current(details)
-			if before, has := details["previous_acr"]; has {
+			event["namespace"], event["current_level"] = "RFC6711", cmp.Or(text(details["acr"]), noLevel)
+			before := text(details["previous_acr"])
+			if before != "" {
 				event["previous_level"] = before
+			}
+			if before != event["current_level"] { // the factor may have added to no class
+				event["change_direction"] = "increase"
 			}
 		}
 		if e.SessionID != nil && outward == "session.created" {
@@ -84,11 +95,12 @@ func (d *Deliverer) SecurityEvent(ctx context.Context, row *models.Destination, 
 	return d.o.Sign(ctx, e.TenantID, claims)
 }
 
-// current returns the class that a step-up has reached, or "0" if it has reached no
-// class (OpenID Connect Core 1.0 §2).
-func current(details map[string]any) string {
-	acr, _ := details["acr"].(string)
-	return cmp.Or(acr, "0")
+// noLevel is the level of a session that reaches no class (OpenID Connect Core 1.0 §2).
+const noLevel = "0"
+
+func text(value any) string {
+	text, _ := value.(string)
+	return text
 }
 
 // Audience returns the aud of the tokens of a destination.
@@ -114,6 +126,12 @@ func subject(row *models.Destination, issuer string, e models.ListedEvent) map[s
 		s["application"] = map[string]any{"format": "opaque", "id": e.ClientID}
 	}
 	return s
+}
+
+// endsIssuer reports whether an event ends every session of a trusted issuer. Without
+// the issuer, its subject would be the whole tenant.
+func endsIssuer(e models.ListedEvent) bool {
+	return e.IssuerID != "" && e.SessionID == nil && e.Subject == "" && e.ClientID == ""
 }
 
 // initiator returns initiating_entity (CAEP 1.0 §2).
