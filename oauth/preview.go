@@ -46,6 +46,10 @@ func (s *Server) PreviewClient(ctx context.Context, tenantID, id string, c setti
 	}
 	client := &Client{Client: models.Client{TenantID: tenantID, ID: id, Settings: c}, tenant: t, claims: expr.Mapping{}}
 	for name, text := range c.Claims {
+		if settings.ReservedClaim(name) {
+			p.Claims[name] = &ExpressionFault{Detail: "the claim has a reserved name"}
+			continue
+		}
 		compiled, err := envs.Claim.Compile(text, nil)
 		if fault := expressionFault(err); fault != nil {
 			p.Claims[name] = fault

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-const maxClaims = 50
+// MaxClaims bounds the custom claims of a client.
+const MaxClaims = 50
 
 // reservedClaims lists the claims that only the server sets (R-EX-21). A custom
 // claim with such a name could pass for the server's own statement.
@@ -24,8 +25,8 @@ func ReservedClaim(name string) bool {
 
 // claims checks the custom claims.
 func (v *tenantValidation) claims(at string, claims map[string]string) {
-	if len(claims) > maxClaims {
-		v.Add(at, "must have at most %d entries", maxClaims)
+	if len(claims) > MaxClaims {
+		v.Add(at, "must have at most %d entries", MaxClaims)
 	}
 	v.expressions(at, claims, ReservedClaim)
 }

@@ -18,7 +18,7 @@ var operationRoles = map[string]roles{
 	"list-tenants": everyone, "get-tenant": everyone, "put-tenant": owners, "patch-tenant": owners, "delete-tenant": owners,
 	"suspend-tenant": owners, "resume-tenant": owners,
 	"list-clients": everyone, "get-client": everyone, "put-client": admins, "patch-client": admins, "delete-client": admins,
-	"new-client-secret": admins, "suspend-client": admins, "resume-client": admins,
+	"new-client-secret": admins, "preview-client": admins, "suspend-client": admins, "resume-client": admins,
 	"list-trusted-issuers": everyone, "get-trusted-issuer": everyone, "put-trusted-issuer": admins, "patch-trusted-issuer": admins,
 	"delete-trusted-issuer": admins, "check-trusted-issuer": admins, "suspend-trusted-issuer": admins, "resume-trusted-issuer": admins,
 	"list-users": everyone, "get-user": everyone, "put-user": admins, "patch-user": admins, "delete-user": admins,

@@ -115,7 +115,16 @@ func pointer(path string) string {
 			}
 			token, path = path[:end], path[end:]
 		}
-		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+		b.WriteString(Pointer(token))
+	}
+	return b.String()
+}
+
+// Pointer returns the JSON Pointer (RFC 6901) of a member inside other members.
+func Pointer(path ...string) string {
+	var b strings.Builder
+	for _, name := range path {
+		b.WriteString("/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
 	}
 	return b.String()
 }

@@ -262,6 +262,12 @@ func (a *api) clientRoutes() {
 		made, err := a.NewClientSecret(ctx, c, in.Tenant, in.Client, bodyOf(ctx))
 		return &struct{ Body *NewSecret }{made}, err
 	})
+	preview := takes[previewRequest](a, operation("POST", at+"/{client}/preview", "preview-client", tag, "Preview what a rule and claims of a client would do"), true, jsonType)
+	preview.Description = "Compiles the expressions, and returns the access token that a user would get. Nothing is signed or written."
+	route(a, preview, func(ctx context.Context, c *Caller, in *ClientPath) (*struct{ Body *Preview }, error) {
+		p, err := a.PreviewClient(ctx, c, in.Tenant, in.Client, bodyOf(ctx))
+		return &struct{ Body *Preview }{p}, err
+	})
 }
 
 type IssuerPath struct {
@@ -615,6 +621,14 @@ func suspension[P interface{ ref() models.Ref }](a *api, tag, at, name string) {
 // newSecretRequest describes the body of new-client-secret.
 type newSecretRequest struct {
 	PreviousUntil string `json:"previous_until,omitempty" doc:"When the previous secret expires: a time, or a duration from now. Default 7d; 0s: at once"`
+}
+
+// previewRequest describes the body of preview-client.
+type previewRequest struct {
+	Allow  string            `json:"allow,omitempty" doc:"The rule; default: the stored one"`
+	Claims map[string]string `json:"claims,omitempty" doc:"The claims with their expressions; default: the stored ones"`
+	Sub    string            `json:"sub" doc:"The user whose access token is previewed"`
+	AMR    []string          `json:"amr,omitempty" doc:"The methods by which the user would sign in (RFC 8176)"`
 }
 
 // userRequest describes the body of put-user and patch-user.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/latchkey/latchkey/handlers/admin"
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -20,7 +19,7 @@ type claimsForm struct {
 	Rows    []claimRow
 	Sub     string
 	How     []choice // the ways to sign in
-	Preview *oauth.Preview
+	Preview *admin.Preview
 	Faults  int // expressions that do not compile
 
 	UserMembers, SessionMembers, TokenMembers string // names for completion, separated by spaces
@@ -38,7 +37,7 @@ type expression struct{ Fault, Line, Mark string }
 
 // newExpression returns the fault of an expression with the line that it is in, and a
 // mark below its column.
-func newExpression(text string, fault *oauth.ExpressionFault) (e expression) {
+func newExpression(text string, fault *admin.ExpressionFault) (e expression) {
 	if fault == nil {
 		return e
 	}
@@ -83,6 +82,9 @@ func (v *visit) saveClaims() error {
 	}
 	f := p.Claims
 	f.Allow, f.Sub = strings.TrimSpace(strings.ReplaceAll(v.form("allow"), "\r\n", "\n")), v.form("sub")
+	if f.Sub == "" {
+		f.Sub = v.someUser()
+	}
 	names, values := v.g.PostFormArray("claim_name"), v.g.PostFormArray("claim_value")
 	for i, name := range names {
 		value := ""
@@ -187,16 +189,17 @@ func (v *visit) showClaims(p *clientPage, f *claimsForm, how string, refusal err
 		for _, row := range f.Rows {
 			claims[row.Name] = row.Value
 		}
-		var err error
-		if f.Preview, err = v.Admin.PreviewClient(v.ctx(), v.Caller, v.Tenant, p.ID, f.Allow, claims, f.Sub, strings.Fields(how)); err != nil {
+		body, err := json.Marshal(map[string]any{"allow": f.Allow, "claims": claims, "sub": f.Sub, "amr": strings.Fields(how)})
+		if err != nil {
 			return err
 		}
-		f.Faults = len(f.Preview.Claims)
-		if f.AllowIs = newExpression(f.Allow, f.Preview.Allow); f.AllowIs.Fault != "" {
-			f.Faults++
+		if f.Preview, err = v.Admin.PreviewClient(v.ctx(), v.Caller, v.Tenant, p.ID, body); err != nil {
+			return err
 		}
+		f.Faults = len(f.Preview.Faults)
+		f.AllowIs = newExpression(f.Allow, f.Preview.Fault(admin.Pointer("allow")))
 		for i, row := range f.Rows {
-			f.Rows[i].Is = newExpression(row.Value, f.Preview.Claims[row.Name])
+			f.Rows[i].Is = newExpression(row.Value, f.Preview.Fault(admin.Pointer("claims", row.Name)))
 		}
 	}
 	if v.g.GetHeader("HX-Request") != "" {

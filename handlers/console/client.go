@@ -177,7 +177,7 @@ func (v *visit) clientPage(tab string) (*clientPage, error) {
 	}
 	p := &clientPage{
 		Client: c, Form: s, Name: s.Name, Tab: tab, Limits: limits(s.Policy()), Fields: shown(clientFields(), c.Settings),
-		Editable: v.May("patch-client") && c.Status.ManagedBy == nil, Previews: v.May("patch-client"),
+		Editable: v.May("patch-client") && c.Status.ManagedBy == nil, Previews: v.May("preview-client"),
 	}
 	if p.Name == "" {
 		p.Name = c.ID

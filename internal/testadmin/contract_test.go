@@ -123,6 +123,7 @@ func callEveryOperation(t *testing.T, d *deployment) {
 	ok(200, "GET", tenant+"/clients?limit=1", nil)
 	ok(200, "POST", tenant+"/clients/made/secret", object{"previous_until": "2d"})
 	ok(200, "POST", tenant+"/clients/made/secret", nil)
+	ok(200, "POST", tenant+"/clients/made/preview", object{"sub": "alice", "amr": []string{"pwd"}, "allow": "tokn.sub != ''", "claims": object{"big": "'x'", "list": "[1, 2].map(x, 1 / 0)"}})
 	ok(200, "POST", tenant+"/clients/made/suspend", nil)
 	ok(200, "GET", tenant+"/clients/made", nil)
 	ok(200, "POST", tenant+"/clients/made/resume", nil)
@@ -307,6 +308,8 @@ func requiredInput(id string) (query string, body any) {
 		return "", object{}
 	case "explain":
 		return "", object{"client_id": "web", "subject_token": "x"}
+	case "preview-client":
+		return "", object{"sub": "alice"}
 	case "create-admin-key":
 		return "", object{"name": "x", "role": "viewer"}
 	case "delete-tenant":

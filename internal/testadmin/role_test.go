@@ -18,7 +18,7 @@ import (
 // support, v is viewer.
 var mayCall = map[string]string{
 	"list-tenants": "oasv", "get-tenant": "oasv", "put-tenant": "o", "patch-tenant": "o", "delete-tenant": "o", "suspend-tenant": "o", "resume-tenant": "o",
-	"list-clients": "oasv", "get-client": "oasv", "put-client": "oa", "patch-client": "oa", "delete-client": "oa", "new-client-secret": "oa",
+	"list-clients": "oasv", "get-client": "oasv", "put-client": "oa", "patch-client": "oa", "delete-client": "oa", "new-client-secret": "oa", "preview-client": "oa",
 	"suspend-client": "oa", "resume-client": "oa",
 	"list-trusted-issuers": "oasv", "get-trusted-issuer": "oasv", "put-trusted-issuer": "oa", "patch-trusted-issuer": "oa", "delete-trusted-issuer": "oa",
 	"check-trusted-issuer": "oa", "suspend-trusted-issuer": "oa", "resume-trusted-issuer": "oa",

@@ -53,3 +53,37 @@ func (c *Client) Explain(ctx context.Context, tenant string, p ExplainParams) (*
 	}
 	return e, nil
 }
+
+// PreviewParams describe what [Client.PreviewClient] assumes.
+type PreviewParams struct {
+	Allow  *string           `json:"allow,omitempty"`  // nil: the stored rule
+	Claims map[string]string `json:"claims,omitempty"` // nil: the stored claims
+	Sub    string            `json:"sub"`              // the user whose access token is previewed
+	AMR    []string          `json:"amr,omitempty"`    // the methods by which the user would sign in
+}
+
+// Preview reports what a rule and claims of a client would do that are not stored.
+type Preview struct {
+	Faults      []ExpressionFault `json:"faults"`       // the expressions that do not compile
+	UserExists  bool              `json:"user_exists"`  // otherwise the user has no attributes
+	AccessToken map[string]any    `json:"access_token"` // without the claims that do not compile
+	LeftOut     map[string]string `json:"left_out,omitempty"`
+}
+
+// ExpressionFault is what is wrong with an expression, and where.
+type ExpressionFault struct {
+	Pointer string `json:"pointer"` // JSON Pointer, such as /claims/plan
+	Detail  string `json:"detail"`
+	Line    int    `json:"line,omitempty"` // from 1; 0: the whole expression
+	Column  int    `json:"column,omitempty"`
+}
+
+// PreviewClient reports what a rule and claims of a client would do. Nothing is signed or
+// written.
+func (c *Client) PreviewClient(ctx context.Context, tenant, clientID string, p PreviewParams) (*Preview, error) {
+	preview := &Preview{}
+	if _, err := c.c.call(ctx, request{method: http.MethodPost, path: tenantPath(tenant, "clients", clientID, "preview"), repeat: true}, p, preview); err != nil {
+		return nil, err
+	}
+	return preview, nil
+}

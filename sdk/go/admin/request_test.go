@@ -189,6 +189,10 @@ func TestEveryOperationSendsItsRequest(t *testing.T) {
 			_, err := c.Explain(ctx, "acme", admin.ExplainParams{ClientID: "web", SubjectToken: "t"})
 			return err
 		},
+		"POST " + at + `/clients/web/preview {"claims":{"plan":"user.plan"},"sub":"al"}`: func(ctx context.Context, c *admin.Client) error {
+			_, err := c.PreviewClient(ctx, "acme", "web", admin.PreviewParams{Claims: map[string]string{"plan": "user.plan"}, Sub: "al"})
+			return err
+		},
 		"POST /admin/v1/apply?dry_run=true&prune=true&replace=true tenants: []": func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Apply(ctx, []byte("tenants: []"), admin.ApplyOptions{DryRun: true, Replace: true, Prune: true, YAML: true})
 			return err
