@@ -49,6 +49,9 @@ func (s *Server) exchange(ctx context.Context, call *Call, c *Client, form url.V
 	if tokenType == tokenTypeSession {
 		return s.exchangeSessionToken(ctx, call, c, x, token, form)
 	}
+	call.checks = &recorder{}
+	_ = call.checks.step(nil, func() []Check { return one(CheckGrant, "", c.ID) })
+	ctx = context.WithValue(ctx, recorderKey{}, call.checks)
 	named := form.Get("latchkey_session_token")
 	if named != "" && x.issuedType != tokenTypeSession {
 		again, err := s.findRepetition(ctx, c, x, form)
@@ -182,7 +185,7 @@ func (s *Server) openSession(ctx context.Context, call *Call, client *Client, x 
 		return err
 	})
 	if err != nil {
-		return tokenResponse{}, s.refuseExchange(ctx, client, x, now, err)
+		return tokenResponse{}, call.checks.step(s.refuseExchange(ctx, client, x, now, err), func() []Check { return sessionChecks(client, x) })
 	}
 	call.SessionID = n.ID.String()
 	s.reportClaims(ctx, &n.Session, now, access.leftOut)

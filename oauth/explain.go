@@ -42,6 +42,9 @@ var checkOrder = []string{
 	CheckJTI, CheckSubject, CheckAllow, CheckTargets, CheckScope, CheckAssurance, CheckUnspent, CheckEnabled, CheckUser, CheckSignedOut, CheckLimit,
 }
 
+// Checks returns the names of the checks, in their order.
+func Checks() []string { return slices.Clone(checkOrder) }
+
 // Outcomes of a check.
 const (
 	Passed     = "passed"
@@ -67,10 +70,18 @@ func one(name, expected, received string) []Check {
 	return []Check{{Name: name, Expected: expected, Received: received}}
 }
 
-// recorder notes the checks that an exchange makes. A nil recorder notes nothing.
+// recorder records the checks that an exchange makes. It evaluates them only when
+// somebody reads them: nobody does so of an exchange that succeeds. A nil recorder
+// records nothing.
 type recorder struct {
-	checks []Check
+	steps  []recordedStep
 	claims map[string]any // of the client token
+}
+
+// recordedStep is a step of one or more checks.
+type recordedStep struct {
+	refused *Error // nil: they have passed
+	checks  func() []Check
 }
 
 type recorderKey struct{}
@@ -81,8 +92,7 @@ func recorderOf(ctx context.Context) *recorder {
 	return rec
 }
 
-// step notes the checks of a step that ended with err, and returns err. The error's
-// reason says which of them failed; those before it have passed.
+// step records the checks of a step that ended with err, and returns err.
 func (r *recorder) step(err error, checks func() []Check) error {
 	if r == nil {
 		return err
@@ -91,22 +101,7 @@ func (r *recorder) step(err error, checks func() []Check) error {
 	if err != nil && !errors.As(err, &refused) {
 		return err // a fault of the server
 	}
-	for _, c := range checks() {
-		if refused == nil || len(c.fails) > 0 && !slices.Contains(c.fails, refused.Reason) {
-			c.Outcome = Passed
-			r.checks = append(r.checks, c)
-			continue
-		}
-		c.Outcome, c.Reason, c.Problem = Failed, refused.Reason, refused.Description
-		if refused.Cause != nil {
-			c.Cause = refused.Cause.Error()
-		}
-		if refused.Expected != "" || refused.Received != "" {
-			c.Expected, c.Received = refused.Expected, refused.Received
-		}
-		r.checks = append(r.checks, c)
-		break
-	}
+	r.steps = append(r.steps, recordedStep{refused, checks})
 	return err
 }
 
@@ -116,13 +111,72 @@ func (r *recorder) parsed(claims map[string]any) {
 	}
 }
 
-// complete returns every check, those that were not made included.
+// made returns the checks that were made. The reason of a refusal determines which check
+// of its step failed; those before it have passed.
+func (r *recorder) made() (list []Check) {
+	if r == nil {
+		return nil
+	}
+	for _, step := range r.steps {
+		for _, c := range step.checks() {
+			refused := step.refused
+			if refused == nil || len(c.fails) > 0 && !slices.Contains(c.fails, refused.Reason) {
+				c.Outcome = Passed
+				list = append(list, c)
+				continue
+			}
+			c.Outcome, c.Reason, c.Problem = Failed, refused.Reason, refused.Description
+			if refused.Cause != nil {
+				c.Cause = refused.Cause.Error()
+			}
+			if refused.Expected != "" || refused.Received != "" {
+				c.Expected, c.Received = refused.Expected, refused.Received
+			}
+			list = append(list, c)
+			break
+		}
+	}
+	return list
+}
+
+// complete returns every check, including those that were not made.
 func (r *recorder) complete() []Check {
-	list := slices.Clone(r.checks)
+	list := r.made()
 	for _, name := range checkOrder {
-		if !slices.ContainsFunc(r.checks, func(c Check) bool { return c.Name == name }) {
+		if !slices.ContainsFunc(list, func(c Check) bool { return c.Name == name }) {
 			list = append(list, Check{Name: name, Outcome: NotReached})
 		}
+	}
+	return list
+}
+
+// comparedInEvents lists the checks whose expected and received values an event may
+// contain: they compare configuration with what a token has apart from its user. Those of
+// the other checks are claims about a person.
+var comparedInEvents = []string{CheckIssuer, CheckAudience, CheckClient, CheckTyp, CheckTimes, CheckClientID, CheckSignature}
+
+// forEvent returns the checks that were made as an event contains them: each with its
+// outcome, and of the last one, which failed, what was wrong. It returns nil if none
+// failed. An event is kept for months, is delivered to others and belongs to no user, so
+// it contains no claim about a person.
+func (r *recorder) forEvent() (list []map[string]any) {
+	made := r.made()
+	if n := len(made); n == 0 || made[n-1].Outcome != Failed {
+		return nil
+	}
+	for _, c := range made {
+		check := map[string]any{"name": c.Name, "outcome": c.Outcome}
+		if c.Outcome == Failed {
+			check["detail"] = c.Problem
+			if slices.Contains(comparedInEvents, c.Name) {
+				for name, text := range map[string]string{"expected": c.Expected, "received": c.Received} {
+					if text != "" {
+						check[name] = forLog(text)
+					}
+				}
+			}
+		}
+		list = append(list, check)
 	}
 	return list
 }
@@ -242,15 +296,18 @@ func (s *Server) explain(ctx context.Context, t *Tenant, clientID, token, tokenT
 		out.AccessToken, out.LeftOut = nil, nil
 		err = exchangeRefusal(err)
 	}
-	return rec.step(err, func() []Check {
-		return []Check{
-			{Name: CheckUnspent, fails: []Reason{ReasonSubjectTokenSpent, ReasonSubjectTokenRestored}},
-			{Name: CheckEnabled, fails: []Reason{ReasonSignInDisabled}},
-			{Name: CheckUser, Received: x.subject.sub, fails: []Reason{ReasonUserDisabled, ReasonUserUnknown, ReasonSubjectTokenMapping}},
-			{Name: CheckSignedOut, fails: []Reason{ReasonSubjectTokenRevoked}},
-			{Name: CheckLimit, Expected: describeCap(c), fails: []Reason{ReasonSessionLimit}},
-		}
-	})
+	return rec.step(err, func() []Check { return sessionChecks(c, x) })
+}
+
+// sessionChecks returns the checks of the transaction that creates a session.
+func sessionChecks(c *Client, x *exchangeRequest) []Check {
+	return []Check{
+		{Name: CheckUnspent, fails: []Reason{ReasonSubjectTokenSpent, ReasonSubjectTokenRestored}},
+		{Name: CheckEnabled, fails: []Reason{ReasonSignInDisabled}},
+		{Name: CheckUser, Received: x.subject.sub, fails: []Reason{ReasonUserDisabled, ReasonUserUnknown, ReasonSubjectTokenMapping}},
+		{Name: CheckSignedOut, fails: []Reason{ReasonSubjectTokenRevoked}},
+		{Name: CheckLimit, Expected: describeCap(c), fails: []Reason{ReasonSessionLimit}},
+	}
 }
 
 func describeCap(c *Client) string {

@@ -80,7 +80,11 @@ func (s *Server) notice(call *Call) {
 	if !s.notices.admit(noticeKey{call.Tenant.ID, client, call.Reason, network(call.IP)}, now) {
 		return
 	}
-	e := models.Event{At: now, TenantID: call.Tenant.ID, Type: what, ClientID: client, Details: call.withDevice(map[string]any{"why": call.Reason}, nil)}
+	details := map[string]any{"why": call.Reason}
+	if checks := call.checks.forEvent(); len(checks) > 0 {
+		details["checks"] = checks
+	}
+	e := models.Event{At: now, TenantID: call.Tenant.ID, Type: what, ClientID: client, Details: call.withDevice(details, nil)}
 	select {
 	case s.notices.queue <- e:
 	default:

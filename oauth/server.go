@@ -183,6 +183,8 @@ type Call struct {
 	Reason         Reason // why the request was refused; empty: success
 	Retry          string // of a refresh that repeated an answer: retried or retried_late
 
+	checks *recorder // of an exchange of a client token; nil: it was not reached
+
 	// For the log only.
 	Cause              error
 	Expected, Received string

@@ -192,7 +192,7 @@ func (s *Server) refuseStepUp(ctx context.Context, call *Call, c *Client, x *exc
 	case errors.Is(err, models.ErrNotFound):
 		return invalidSession(ReasonSessionTokenUnknown, err)
 	default:
-		return s.refuseExchange(ctx, c, x, now, err)
+		return call.checks.step(s.refuseExchange(ctx, c, x, now, err), func() []Check { return sessionChecks(c, x) })
 	}
 }
 

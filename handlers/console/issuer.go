@@ -6,6 +6,7 @@ import (
 
 	"github.com/latchkey/latchkey/handlers/admin"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -331,6 +332,57 @@ var checkTitles = map[string]string{
 	"signed_out": "Issued after the last sign-out everywhere", "session_limit": "One more session is allowed",
 }
 
+// explainedChecks returns the checks of an exchange as pages show them.
+func explainedChecks(checks []admin.Check) (list []explainedCheck) {
+	for _, c := range checks {
+		e := explainedCheck{Check: c, Title: checkTitles[c.Name], Icon: "open", Class: "not-reached", Word: "not reached"}
+		if e.Title == "" {
+			e.Title = c.Name
+		}
+		switch c.Outcome {
+		case "passed":
+			e.Icon, e.Class, e.Word = "good", "passed", "passed"
+		case "failed":
+			e.Icon, e.Class, e.Word = "bad", "failed", "failed"
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// failedCheck returns the check that failed, or nil.
+func failedCheck(checks []explainedCheck) *explainedCheck {
+	for i := range checks {
+		if checks[i].Outcome == "failed" {
+			return &checks[i]
+		}
+	}
+	return nil
+}
+
+// recordedChecks returns the checks that the event of a refused client token contains,
+// and after them those that were not reached.
+func recordedChecks(details map[string]any) []explainedCheck {
+	recorded, _ := details["checks"].([]any)
+	if len(recorded) == 0 {
+		return nil
+	}
+	var checks []admin.Check
+	reached := map[string]bool{}
+	for _, item := range recorded {
+		c, _ := item.(map[string]any)
+		text := func(name string) string { s, _ := c[name].(string); return s }
+		checks = append(checks, admin.Check{Name: text("name"), Outcome: text("outcome"), Detail: text("detail"), Expected: text("expected"), Received: text("received")})
+		reached[text("name")] = true
+	}
+	for _, name := range oauth.Checks() {
+		if !reached[name] {
+			checks = append(checks, admin.Check{Name: name, Outcome: oauth.NotReached})
+		}
+	}
+	return explainedChecks(checks)
+}
+
 func (v *visit) newExplainPage() (*explainPage, error) {
 	clients, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, models.Page{Limit: 50})
 	if err != nil {
@@ -371,20 +423,9 @@ func (v *visit) explain() error {
 	if p.Result, err = v.Admin.Explain(v.ctx(), v.Caller, v.Tenant, body); err != nil {
 		return v.renderProblem("explain", "Explain a token", p, err)
 	}
-	p.Verdict = "This token would open a session."
-	for _, c := range p.Result.Checks {
-		e := explainedCheck{Check: c, Title: checkTitles[c.Name], Icon: "open", Class: "not-reached", Word: "not reached"}
-		if e.Title == "" {
-			e.Title = c.Name
-		}
-		switch c.Outcome {
-		case "passed":
-			e.Icon, e.Class, e.Word = "good", "passed", "passed"
-		case "failed":
-			e.Icon, e.Class, e.Word = "bad", "failed", "failed"
-			p.Verdict = "This token would be refused: " + c.Detail
-		}
-		p.Checks = append(p.Checks, e)
+	p.Verdict, p.Checks = "This token would open a session.", explainedChecks(p.Result.Checks)
+	if c := failedCheck(p.Checks); c != nil {
+		p.Verdict = "This token would be refused: " + c.Detail
 	}
 	return v.render("explain", "Explain a token", p)
 }

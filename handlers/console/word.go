@@ -122,17 +122,24 @@ type shownEvent struct {
 	Class string
 	When  moment
 	Notes []note
+
+	Checks []explainedCheck // of a refused client token
+	Failed string           // the one that failed, in words
 }
 
 // note is a detail of an event.
 type note struct{ Name, Value string }
 
 // hiddenDetails are details that the title or a column of the page shows already.
-var hiddenDetails = map[string]bool{"change": true, "kind": true, "fields": true, "actor": true, "request": true, "jti_digest": true}
+var hiddenDetails = map[string]bool{"change": true, "kind": true, "fields": true, "actor": true, "request": true, "jti_digest": true, "checks": true}
 
 func (v *visit) showEvent(e admin.Event) shownEvent {
 	s := shownEvent{Event: e, When: when(e.At, v.now)}
 	s.Title, s.Class = describeEvent(e)
+	s.Checks = recordedChecks(e.Details)
+	if c := failedCheck(s.Checks); c != nil {
+		s.Failed = c.Title
+	}
 	if actor, ok := e.Details["actor"].(map[string]any); ok && valueText(actor["name"]) != "" {
 		s.Notes = append(s.Notes, note{"by", strings.TrimSpace(valueText(actor["name"]) + " (" + valueText(actor["role"]) + ")")})
 	}

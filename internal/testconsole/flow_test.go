@@ -307,3 +307,22 @@ func TestFollowingEventsEndsWithTheSession(t *testing.T) {
 		}
 	}
 }
+
+func TestTheEventOfARefusedTokenShowsItsChecks(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		e := models.Event{At: d.Clock.Now(), TenantID: "default", Type: models.EventClientTokenRefused, ClientID: "web", Details: map[string]any{
+			"why": "subject_token_audience", "checks": []map[string]any{
+				{"name": "grant", "outcome": "passed"}, {"name": "format", "outcome": "passed"}, {"name": "issuer", "outcome": "passed"},
+				{"name": "audience", "outcome": "failed", "detail": "aud does not match", "expected": "https://id.example.com", "received": "<img src=x onerror=alert(1)>"},
+			},
+		}}
+		if err := d.Store.AddEvent(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		page := want(t, 200, d.signedIn(t, d.keys[models.RoleViewer]).get("/console/t/default/events?type=client_token.refused"))
+		wantText(t, page, "Failed check: Its audience", "Why aud does not match", "Expected https://id.example.com", "Received <img src=x onerror=alert(1)>", "Its signature not reached")
+		if strings.Contains(page.body, "<img src=x") || strings.Contains(page.text(), "checks {") {
+			t.Errorf("the page is %s", page.body)
+		}
+	})
+}

@@ -2,11 +2,14 @@ package testevents
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/settings"
 )
 
 func TestRefusalsBecomeAFewEvents(t *testing.T) {
@@ -40,6 +43,67 @@ func TestRefusalsBecomeAFewEvents(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		if n := len(r.all()); n != 6 {
 			t.Errorf("%d events", n)
+		}
+	})
+}
+
+// The event contains what was compared, and no claim about the person who was refused.
+func TestARefusedTokenIsRecordedWithItsChecks(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		r := newReceiver(t)
+		d := deployed(t, url, r.webhook("hooks", only("client_token.refused")))
+		tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), testserver.Backend())
+		tenant.Clients[0].Allow = "token.sub != 'mallory@personal.example'"
+		tenant.EventDestinations = []settings.DestinationSpec{r.webhook("hooks", only("client_token.refused"))}
+		tenant.Users = []settings.UserSpec{{Sub: "disabled@personal.example", Disabled: true}}
+		d.Apply(tenant)
+		secret := map[string]any{"email": "secretive@personal.example"}
+		token := func(sub string, change map[string]any) string {
+			maps.Copy(change, secret)
+			return d.Issuer.Token(d.URL, sub, change)
+		}
+		long := "https://" + strings.Repeat("long.", 600) + "example"
+		for _, c := range []struct {
+			token, reason, check, expected, received string
+			made                                     int
+		}{
+			{"no token", "subject_token_malformed", "format", "", "", 2},
+			{token("a@personal.example", map[string]any{"aud": "https://elsewhere.example.com"}), "subject_token_audience", "audience", d.URL, "https://elsewhere.example.com", 4},
+			{token("a@personal.example", map[string]any{"exp": d.Clock.Now().Unix() - 60, "iat": d.Clock.Now().Unix() - 90}), "subject_token_expired", "times", "after ", "T", 7},
+			{token("a@personal.example", map[string]any{"iss": long}), "subject_token_issuer", "issuer", d.Issuer.URL, "https://", 3},
+			{token("\u00e9@personal.example", map[string]any{}), "subject_token_subject", "subject", "", "", 12},
+			{token("mallory@personal.example", map[string]any{}), "policy_denied", "allow", "", "", 13},
+			{token("disabled@personal.example", map[string]any{}), "user_disabled", "user", "", "", 19},
+		} {
+			d.Want(400, "invalid_request", d.Exchange("", "web", c.token))
+			var got received
+			r.until(t, "the event "+c.reason, func(all []received) bool {
+				for _, got = range all {
+					if got.Data.Details["why"] == c.reason {
+						return true
+					}
+				}
+				return false
+			})
+			checks, _ := got.Data.Details["checks"].([]any)
+			if len(checks) != c.made {
+				t.Errorf("%s: %d checks: %s", c.reason, len(checks), got.Body)
+				continue
+			}
+			for _, check := range checks[:c.made-1] {
+				if check := check.(map[string]any); check["outcome"] != "passed" || len(check) != 2 {
+					t.Errorf("%s: the check %v", c.reason, check)
+				}
+			}
+			last := checks[c.made-1].(map[string]any)
+			expected, _ := last["expected"].(string)
+			received, _ := last["received"].(string)
+			if last["name"] != c.check || last["outcome"] != "failed" || last["detail"] == "" || !strings.HasPrefix(expected, c.expected) || !strings.Contains(received, c.received) {
+				t.Errorf("%s: the last check is %v", c.reason, last)
+			}
+			if (expected == "") != (c.expected == "") || strings.Contains(string(got.Body), "personal.example") || len(got.Body) > 4096 {
+				t.Errorf("%s: the event has %d bytes: %s", c.reason, len(got.Body), got.Body)
+			}
 		}
 	})
 }
