@@ -1,6 +1,16 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
+const resolve = (name: string) => fileURLToPath(import.meta.resolve(name))
+
 export default defineConfig({
+  resolve: {
+    // For the examples, which have dependencies of their own.
+    alias: {
+      '@latchkey/sdk/server': resolve('./src/server/index.ts'),
+      '@modelcontextprotocol/server': resolve('@modelcontextprotocol/server'),
+    },
+  },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/build_server.ts'],
