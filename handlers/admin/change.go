@@ -47,9 +47,37 @@ func (s *Service) remove(ctx context.Context, c *Caller, wanted []settings.Tenan
 	return err
 }
 
-// patchAttempts is how often a patch is computed, if each time another request changes
-// the resource before the result is written.
-const patchAttempts = 5
+// attempts is how often a change is computed, if each time another request changes the
+// resource before the result is written.
+const attempts = 5
+
+// contended returns the answer to a change whose last attempt was in vain.
+func contended() error {
+	return conflict("conflict", "Other requests are changing the resource at the same time; try again")
+}
+
+// put replaces the settings of a resource that may need a generated secret. read
+// returns the stored version, or "", and the secret to use if the request contains
+// none; write replaces the settings if check accepts the version, and returns the
+// secret if it used it.
+func put(p Precondition, read func() (version, spare string, err error), write func(spare string, check func(version string) error) (created bool, used string, err error)) (created bool, used string, err error) {
+	for range attempts {
+		version, spare, err := read()
+		if err != nil {
+			return false, "", err
+		}
+		created, used, err = write(spare, func(now string) error {
+			if spare != "" && now != version {
+				return errStale // another request may have stored a secret
+			}
+			return p.check(now)
+		})
+		if !errors.Is(err, errStale) {
+			return created, used, err
+		}
+	}
+	return false, "", contended()
+}
 
 // patch applies a merge patch (RFC 7396). read returns the stored settings and their
 // version; write replaces them if check accepts the version. forget maps a member to
@@ -62,7 +90,7 @@ func patch(body []byte, p Precondition, forget map[string][]string, read func() 
 	if faults := document.Check(""); len(faults) > 0 {
 		return invalidBody("", faults)
 	}
-	for range patchAttempts {
+	for range attempts {
 		stored, version, err := read()
 		if err != nil {
 			return err
@@ -99,7 +127,7 @@ func patch(body []byte, p Precondition, forget map[string][]string, read func() 
 			return err
 		}
 	}
-	return conflict("conflict", "Other requests are changing the resource at the same time; try again")
+	return contended()
 }
 
 // merge applies a merge patch to a document. A member that the patch sets to null

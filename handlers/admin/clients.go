@@ -122,26 +122,18 @@ func (s *Service) PutClient(ctx context.Context, c *Caller, tenant, id string, b
 	if err := c.may(admins, tenant); err != nil {
 		return nil, false, err
 	}
-	secret := ""
-	for range patchAttempts {
-		_, err = s.Store.StoredClient(ctx, tenant, id)
-		isNew := errors.Is(err, models.ErrNotFound)
-		if err != nil && !isNew {
-			return nil, false, err
+	created, secret, err := put(p, func() (version, spare string, err error) {
+		stored, err := s.Store.StoredClient(ctx, tenant, id)
+		switch {
+		case errors.Is(err, models.ErrNotFound):
+			return "", oauth.NewClientSecret(), nil
+		case err != nil:
+			return "", "", err
 		}
-		if secret = ""; isNew {
-			secret = oauth.NewClientSecret()
-		}
-		created, secret, err = s.writeClient(ctx, c, tenant, id, body, secret, func(version string) error {
-			if isNew && version != "" {
-				return errStale // another request has just created it
-			}
-			return p.check(version)
-		})
-		if !errors.Is(err, errStale) {
-			break
-		}
-	}
+		return stored.Version(), "", nil
+	}, func(spare string, check func(string) error) (bool, string, error) {
+		return s.writeClient(ctx, c, tenant, id, body, spare, check)
+	})
 	if err != nil {
 		return nil, false, err
 	}

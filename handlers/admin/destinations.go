@@ -142,31 +142,22 @@ func (s *Service) PutDestination(ctx context.Context, c *Caller, tenant, id stri
 	if err := c.may(admins, tenant); err != nil {
 		return nil, false, err
 	}
-	secret := ""
-	for range patchAttempts {
+	created, secret, err := put(p, func() (version, spare string, err error) {
 		stored, err := s.Store.StoredDestination(ctx, tenant, id)
-		if err != nil && !errors.Is(err, models.ErrNotFound) {
-			return nil, false, err
+		switch {
+		case errors.Is(err, models.ErrNotFound):
+			return "", newWebhookSecret(), nil
+		case err != nil:
+			return "", "", err
+		case stored.Row.SealedSecret == nil:
+			return stored.Version(), newWebhookSecret(), nil
 		}
-		version := ""
-		if secret = ""; stored != nil {
-			version = stored.Version()
-		}
-		if stored == nil || stored.Row.SealedSecret == nil {
-			secret = newWebhookSecret()
-		}
-		created, secret, err = s.writeDestination(ctx, c, tenant, id, body, secret, func(now string) error {
-			if now != version && secret != "" {
-				return errStale // another request has just changed it
-			}
-			return p.check(now)
-		})
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, errStale) || p.IfMatch != "" || p.IfNoneMatch != "" {
-			return nil, false, err
-		}
+		return stored.Version(), "", nil
+	}, func(spare string, check func(string) error) (bool, string, error) {
+		return s.writeDestination(ctx, c, tenant, id, body, spare, check)
+	})
+	if err != nil {
+		return nil, false, err
 	}
 	if d, err = s.Destination(ctx, c, tenant, id); err != nil {
 		return nil, false, err
