@@ -8,6 +8,7 @@ export default defineConfig({
     express: 'src/express.ts',
     fastify: 'src/fastify.ts',
     hono: 'src/hono.ts',
+    next: 'src/next/index.ts',
   },
   platform: 'neutral',
   target: 'es2022',

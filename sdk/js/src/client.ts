@@ -109,9 +109,10 @@ export function createClient(options: ClientOptions): Client {
 }
 
 /** Client tokens that are being exchanged, by client and token: React's Strict Mode runs effects twice. */
-const exchanges = new Map<string, Promise<Session>>()
+const exchanges = new Map<string, Promise<Tokens>>()
 
-class TokenClient implements Client {
+/** The implementation of {@link Client}. Its further methods are for other modules of the SDK. */
+export class TokenClient implements Client {
   readonly ready: Promise<void>
 
   readonly #options: ClientOptions
@@ -121,9 +122,10 @@ class TokenClient implements Client {
   readonly #window: number
   readonly #vault: Vault
   readonly #listeners = new Set<(change: SessionChange) => void>()
-  readonly #targets = new Map<string, Access>()
+  readonly #targets: Map<string, Access>
   readonly #flights = new Map<string, Promise<Access>>()
   readonly #disposed = new AbortController()
+  readonly #ofRequest: boolean
   readonly #random = Math.random()
   #session: Session | null | undefined
   /** Why the last session ended; undefined: it did not end. */
@@ -134,9 +136,13 @@ class TokenClient implements Client {
   #pendingTriedAt = 0
   #timer: ReturnType<typeof setTimeout> | undefined
   #failures = 0
+  #looking: Promise<unknown> | undefined
 
-  constructor(options: ClientOptions) {
+  /** `targets` are access tokens for single targets that the clients of one session share. */
+  constructor(options: ClientOptions, targets = new Map<string, Access>()) {
     this.#options = options
+    this.#targets = targets
+    this.#ofRequest = options.storage?.ofRequest === true
     this.#window = options.retryWindow ?? 10_000
     this.#fetch = options.fetch ?? ((input, init) => fetch(input, init))
     this.#endpoint = new Endpoint(options.issuer, this.#fetch, this.#window / 3)
@@ -166,6 +172,10 @@ class TokenClient implements Client {
     this.#session ??= null
     const { signal } = this.#disposed
     if (signal.aborted) return
+    if (this.#ofRequest) {
+      if (this.#vault.state.revocations.length) this.#look()
+      return
+    }
     const unsubscribe = storage.subscribe?.(() => void this.#vault.load())
     if (unsubscribe) signal.addEventListener('abort', unsubscribe)
     const look = () => this.#look()
@@ -181,20 +191,22 @@ class TokenClient implements Client {
     const key = [this.#options.issuer, this.#options.clientId, clientToken].join(' ')
     const started = exchanges.get(key)
     if (started) {
-      await started
-      return describe(await this.#load())
+      const tokens = await started
+      // Each request of a server has a storage of its own.
+      if (this.#ofRequest) await this.#vault.apply(signedIn(tokens, this.#clock.now()))
+      return describe(await this.load())
     }
     const exchange = this.#exchange(clientToken, options).finally(() => exchanges.delete(key))
     exchanges.set(key, exchange)
-    return exchange
+    return describe(await exchange)
   }
 
-  async #exchange(clientToken: string, options: CreateSessionOptions): Promise<Session> {
+  async #exchange(clientToken: string, options: CreateSessionOptions): Promise<Tokens> {
     const proof = proofOf(clientToken)
     /** The session that this client token has made, here or a moment ago in another tab. */
     const made = async () => {
       const { session } = await this.#vault.load()
-      return session?.proof === proof ? describe(session) : undefined
+      return session?.proof === proof ? session : undefined
     }
     const before = await made()
     if (before) return before
@@ -209,8 +221,8 @@ class TokenClient implements Client {
       )
       this.#end = undefined
       const state = await this.#vault.apply(signedIn({ ...tokens, proof }, this.#clock.now()))
-      void this.#revoke(state)
-      return describe(this.#need(state))
+      this.#looking = this.#revoke(state)
+      return this.#need(state)
     } catch (error) {
       const other = await made()
       if (other) return other
@@ -220,12 +232,12 @@ class TokenClient implements Client {
 
   async getToken(options: GetTokenOptions = {}): Promise<string> {
     await this.#begin()
-    return this.#token(options)
+    return this.token(options)
   }
 
   async refreshSession(): Promise<Session> {
     await this.#begin()
-    await this.#refresh(OWN, (await this.#load()).accessToken)
+    await this.#refresh(OWN, (await this.load()).accessToken)
     this.#targets.clear()
     return describe(this.#need())
   }
@@ -236,7 +248,7 @@ class TokenClient implements Client {
     const pending: PendingStepUp = { clientToken, subjectTokenType, acrValues, maxAge }
     const resolve = () => withRetry(this.#window, () => this.#resolveStepUp())
     await this.#share('step-up ' + clientToken, async () => {
-      let session = await this.#load()
+      let session = await this.load()
       if (session.proof === proofOf(clientToken)) return session
       if (session.pending && session.pending.clientToken !== clientToken) {
         // The caller did not ask for this step-up: it gets no refusal of it, but must wait while its outcome is unknown.
@@ -254,7 +266,7 @@ class TokenClient implements Client {
   async signOut({ scope = 'current' }: SignOutOptions = {}): Promise<void> {
     await this.#begin()
     if (scope === 'others') {
-      await this.#call('DELETE', '/sessions?scope=others')
+      await this.call('DELETE', '/sessions?scope=others')
       return
     }
     const { session } = await this.#vault.load()
@@ -267,7 +279,7 @@ class TokenClient implements Client {
     await this.#begin()
     const list: SessionInfo[] = []
     for (let cursor = ''; ; ) {
-      const page = (await this.#call('GET', `/sessions?limit=200${cursor}`)) as { items?: Record<string, unknown>[]; next_cursor?: string | null }
+      const page = (await this.call('GET', `/sessions?limit=200${cursor}`)) as { items?: Record<string, unknown>[]; next_cursor?: string | null }
       list.push(...(page.items ?? []).map(sessionInfo))
       if (!page.next_cursor) return list
       cursor = `&cursor=${encodeURIComponent(page.next_cursor)}`
@@ -277,7 +289,7 @@ class TokenClient implements Client {
   async revokeSession(id: string): Promise<void> {
     await this.#begin()
     if (id === this.#vault.state.session?.id) return this.signOut()
-    await this.#call('DELETE', `/sessions/${encodeURIComponent(id)}`)
+    await this.call('DELETE', `/sessions/${encodeURIComponent(id)}`)
   }
 
   onSessionChange(listener: (change: SessionChange) => void): () => void {
@@ -304,7 +316,7 @@ class TokenClient implements Client {
       return response
     }
     // After the step-up, the session's own token meets the demand. A token for other recipients is requested with it.
-    const next = await this.#token({ audience, ...(audience && demand) }, demand ? undefined : token)
+    const next = await this.token({ audience, ...(audience && demand) }, demand ? undefined : token)
     return this.#fetch(authorized(again, next))
   }
 
@@ -312,6 +324,11 @@ class TokenClient implements Client {
     this.#disposed.abort()
     clearTimeout(this.#timer)
     this.#listeners.clear()
+  }
+
+  /** Waits until the sign-outs that were sent in the background are answered or have failed. */
+  async settle(): Promise<void> {
+    await this.#looking
   }
 
   /** Waits for the storage, and rejects calls of a client that was disposed of. */
@@ -328,14 +345,14 @@ class TokenClient implements Client {
   }
 
   /** Reads the storage, and returns the tokens of the session. */
-  async #load(): Promise<Tokens> {
+  async load(): Promise<Tokens> {
     return this.#need(await this.#vault.load())
   }
 
   /** Returns a valid access token, but not one that was rejected. */
-  async #token(options: GetTokenOptions = {}, rejected?: string): Promise<string> {
+  async token(options: GetTokenOptions = {}, rejected?: string): Promise<string> {
     const key = targetKey(options)
-    const session = await this.#load()
+    const session = await this.load()
     let access: Access | undefined = key === OWN ? session : this.#targets.get(key)
     if (access?.accessToken === rejected) access = undefined
     const due = session.pending && this.#clock.now() - this.#pendingTriedAt >= PENDING_PAUSE
@@ -408,7 +425,7 @@ class TokenClient implements Client {
    * storage holds another token, which is worth an attempt.
    */
   async #refused(error: unknown, sent: Tokens): Promise<boolean> {
-    const verdict = judge(error)
+    const verdict = judge(error, this.#ofRequest)
     if (verdict !== 'end' && verdict !== 'reload') return false
     const { endReason, reason, code } = error as LatchkeyError
     const token = longestLived(sent)
@@ -419,7 +436,7 @@ class TokenClient implements Client {
 
   /** Sends the step-up that is pending, if there is one, and returns the tokens from then on. */
   async #resolveStepUp(tries = 3): Promise<Tokens> {
-    const sent = await this.#load()
+    const sent = await this.load()
     const { pending } = sent
     if (!pending) return sent
     const { clientToken } = pending
@@ -463,12 +480,12 @@ class TokenClient implements Client {
   }
 
   /** Sends a request to the session API, and once more with another token if the first was rejected. */
-  async #call(method: string, path: string): Promise<unknown> {
+  async call(method: string, path: string): Promise<unknown> {
     const send = (by: string) => withRetry(this.#window, () => this.#endpoint.send(path, { method, headers: bearer(by) }))
-    const token = await this.#token()
+    const token = await this.token()
     return send(token).catch(async (error: unknown) => {
       if (codeOf(error) !== 'invalid_token') throw error
-      return send(await this.#token({}, token))
+      return send(await this.token({}, token))
     })
   }
 
@@ -498,7 +515,7 @@ class TokenClient implements Client {
 
   /** Looks at the session: the clock may have moved, and other tabs may have changed it. */
   #look(): void {
-    void this.#lookNow().then(
+    this.#looking = this.#lookNow().then(
       () => (this.#failures = 0),
       (error: unknown) => {
         this.#failures++
@@ -540,8 +557,8 @@ class TokenClient implements Client {
     if (!what) return
     if (what.event !== 'refreshed' && what.event !== 'stepped-up') this.#end = what.reason
     const other = after.session?.id !== before.session?.id
-    if (other) this.#targets.clear()
     if (first) return
+    if (other) this.#targets.clear()
     this.#log(`session ${what.event}`)
     if (!this.#timer || other) this.#schedule()
     const change: SessionChange = { ...what, session: this.#session ?? null }

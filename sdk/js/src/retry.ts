@@ -11,8 +11,11 @@ export type Verdict = 'retry' | 'end' | 'reload' | 'fail'
  * - `end`: the session is over, if the storage still holds the refused token
  * - `reload`: the session continues, and the storage should have a newer token
  * - `fail`: the session continues, and the same request would be refused again
+ *
+ * The cookie of a request may be older than the one that the browser has by now. `ofRequest`: therefore only
+ * `session_ended` ends the session, because it is true for every token of the session.
  */
-export function judge(error: unknown): Verdict {
+export function judge(error: unknown, ofRequest = false): Verdict {
   if (!(error instanceof LatchkeyError)) return 'fail'
   // A URL that does not exist does not come into being within seconds.
   if (error.retryable) return [404, 405, 501].includes(error.status ?? 0) ? 'fail' : 'retry'
@@ -25,6 +28,7 @@ export function judge(error: unknown): Verdict {
     case 'refresh_reused':
     case 'refresh_unknown':
     case undefined:
+      if (ofRequest && error.reason !== 'session_ended') return 'fail'
       return error.status === 400 && error.code === 'invalid_grant' ? 'end' : 'fail'
     default:
       return 'fail'

@@ -16,6 +16,12 @@ export interface Storage {
 
   /** Calls `listener` after each commit of another tab. It returns a function that ends this. */
   subscribe?(listener: () => void): () => void
+
+  /**
+   * True for a storage in the cookies of one request: `commit` cannot see what the browser holds by now.
+   * Then only the reason `session_ended` ends the session, and the client does nothing in the background.
+   */
+  readonly ofRequest?: true
 }
 
 /** Returns a storage in memory: the session ends with the page or the process. For tests and tools. */

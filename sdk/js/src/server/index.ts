@@ -11,6 +11,8 @@ export type { Clock } from '../options.js'
 export type { AccessToken } from './access_token.js'
 export { createAdmin, type Admin, type AdminOptions } from './admin.js'
 export { createBackend, type Backend, type BackendOptions, type Introspection, type SessionDetails } from './backend.js'
+export { requestCookies, type CookieAttributes, type CookieJar, type RequestCookies } from './cookie_jar.js'
+export { cookieStorage, type CookieStorageOptions } from './cookie_storage.js'
 export type { WhenLost } from './feed.js'
 export { maxAge, requireAcr, requireScope, type Requirement, type Requirements } from './requirement.js'
 export {

@@ -254,7 +254,7 @@ function validate(o: VerifierOptions, revocation: RevocationMode): void {
 }
 
 /** Reports whether processes of this runtime end with their request, so that none can follow a stream. */
-function isShortLived(): boolean {
+export function isShortLived(): boolean {
   const { process, navigator, EdgeRuntime } = globalThis as { process?: { env?: Record<string, string | undefined> }; navigator?: { userAgent?: string }; EdgeRuntime?: unknown }
   const env = process?.env ?? {}
   return (
