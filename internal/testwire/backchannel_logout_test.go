@@ -127,6 +127,7 @@ func logoutFaults(t *testing.T, d *testserver.Deployment) map[string]string {
 		"another issuer's key":             signed(t, stranger, "logout+jwt", claims),
 		"no iss":                           without("iss"),
 		"no aud":                           without("aud"),
+		"an empty aud":                     with(map[string]any{"aud": []string{}}),
 		"another aud":                      with(map[string]any{"aud": "another-client"}),
 		"a second aud":                     with(map[string]any{"aud": []string{providerRP, "another-client"}}),
 		"no iat":                           without("iat"),

@@ -470,3 +470,90 @@ func TestARevocationFindsUsersByEmail(t *testing.T) {
 		}
 	})
 }
+
+// An identity provider without a namespace of its own does not reach those of others.
+func TestAnIdentityProviderSignsOutOnlyUsersThatItSpeaksFor(t *testing.T) {
+	eachRevokingDeployment(t, func(t *testing.T, d *testserver.Deployment) {
+		other := testserver.NewIssuer(t, d.Clock)
+		corp := other.Entry()
+		corp.SubjectPrefix = "corp:"
+		trusting(d, revoking(d.Issuer.Entry()), corp)
+		d.Want(200, "", d.Exchange("", "web", other.Token(d.URL, "bob", nil)))
+		for what, body := range map[string]string{"by the sub here": opaque("corp:bob"), "by its own sub": issSub(d.Issuer.URL, "corp:bob")} {
+			wantRefusal(t, what, 404, "revocation_user_unknown", revokeWith(d, revocationToken(t, d, nil), body))
+		}
+		if n := live(t, d, "corp:bob"); n != 1 {
+			t.Errorf("%d sessions are live", n)
+		}
+	})
+}
+
+func TestADisabledIssuerEndsNothing(t *testing.T) {
+	eachRevokingDeployment(t, func(t *testing.T, d *testserver.Deployment) {
+		other := testserver.NewIssuer(t, d.Clock)
+		enabled, provider, second := revoking(other.Entry()), openIDProvider(d.Issuer), openIDProvider(other)
+		disabled := revoking(d.Issuer.Entry())
+		enabled.SubjectPrefix, provider.SubjectPrefix, second.SubjectPrefix = "corp:", "p:", "q:"
+		enabled.ID, provider.ID, second.ID = "enabled", "provider", "second"
+		disabled.Disabled, provider.Disabled = true, true
+		trusting(d, disabled, enabled, provider, second)
+		for what, a := range map[string]*testserver.Answer{
+			"a revocation":     revokeWith(d, revocationToken(t, d, nil), opaque("alice")),
+			"a security event": pushEvent(d, signed(t, d.Issuer, "secevent+jwt", eventClaims(d, sessionRevoked, object{"format": "opaque", "id": "alice"}))),
+			"a logout":         logOut(d, signed(t, d.Issuer, "logout+jwt", logoutClaims(d, object{"sub": "alice"}))),
+		} {
+			if a.Status != 400 && a.Status != 401 || !strings.Contains(string(a.Body), "not a trusted issuer") {
+				t.Errorf("%s: %d %s", what, a.Status, a.Body)
+			}
+		}
+	})
+}
+
+// A token counts once at all nodes, for as long as it is accepted. Tokens for different
+// purposes may have the same jti.
+func TestATokenOfAnIdentityProviderCountsOnceForEachPurpose(t *testing.T) {
+	eachRevokingDeployment(t, func(t *testing.T, d *testserver.Deployment) {
+		provider := openIDProvider(d.Issuer)
+		provider.ID, provider.SubjectPrefix = "provider", "p:"
+		trusting(d, revoking(d.Issuer.Entry()), provider)
+		other := d.OtherNode()
+		jti, user := rand.Text(), opaque("alice")
+		event := signed(t, d.Issuer, "secevent+jwt", changed(eventClaims(d, sessionRevoked, object{"format": "opaque", "id": "alice"}), object{"jti": jti}))
+		revocation := revocationToken(t, d, object{"jti": jti})
+		logout := signed(t, d.Issuer, "logout+jwt", logoutClaims(d, object{"sub": "alice", "jti": jti}))
+		signIn := func() {
+			d.Clock.Advance(time.Second)
+			d.SignIn("alice")
+			d.Want(200, "", exchangeIDToken(d, idToken(d, "alice", "")))
+		}
+		wantLive := func(what string, a *testserver.Answer, status, own, atProvider int) {
+			t.Helper()
+			if n, m := live(t, d, "alice"), live(t, d, "p:alice"); a.Status != status || n != own || m != atProvider {
+				t.Errorf("%s: %d %s; %d and %d sessions are live, want %d and %d", what, a.Status, a.Body, n, m, own, atProvider)
+			}
+		}
+		signIn()
+		wantLive("the revocation", revokeWith(d, revocation, user), 204, 0, 1)
+		wantLive("the logout", logOut(d, logout), 200, 0, 0)
+		signIn()
+		wantLive("the security event", pushEvent(d, event), 202, 0, 1)
+		signIn()
+		prune := func() {
+			if _, err := d.Store.Prune(t.Context(), d.Clock.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			for _, node := range []*testserver.Deployment{d, other} {
+				wantLive("the revocation again", revokeWith(node, revocation, user), 401, 1, 2)
+				wantLive("the logout again", logOut(node, logout), 400, 1, 2)
+				wantLive("the security event again", pushEvent(node, event), 202, 1, 2)
+			}
+			d.Clock.Advance(30 * time.Second)
+			prune()
+		}
+		d.Clock.Advance(23 * time.Hour) // a security event is accepted for a day
+		prune()
+		wantLive("the security event a day later", pushEvent(other, event), 202, 1, 2)
+	})
+}

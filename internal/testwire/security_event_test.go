@@ -121,6 +121,7 @@ func TestATokenThatIsNoSecurityEventEndsNothing(t *testing.T) {
 			"no iss":                       {with(object{"iss": nil}), "invalid_issuer"},
 			"another aud":                  {with(object{"aud": d.URL}), "invalid_audience"},
 			"a second aud":                 {with(object{"aud": []string{d.URL + securityEventsPath, "https://elsewhere.example.com"}}), "invalid_audience"},
+			"its aud twice":                {with(object{"aud": []string{d.URL + securityEventsPath, d.URL + securityEventsPath}}), "invalid_audience"},
 			"no aud":                       {with(object{"aud": nil}), "invalid_audience"},
 			"the other endpoint's aud":     {with(object{"aud": d.URL + revocationPath}), "invalid_audience"},
 			"no iat":                       {with(object{"iat": nil}), "invalid_request"},
