@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -58,20 +59,27 @@ func (s *Server) UpdateStreamStatus(w http.ResponseWriter, r *http.Request, call
 		case len(q.Reason) > maxStreamDescription || malformed(q.Reason):
 			return invalidRequest(ReasonParameterInvalid, "reason must be text of at most 255 bytes")
 		}
-		row, version, err := s.storedStream(ctx, c, q.StreamID)
-		if err != nil {
-			return err
+		for range changeAttempts {
+			row, version, err := s.storedStream(ctx, c, q.StreamID)
+			if err != nil {
+				return err
+			}
+			err = s.setStatus(ctx, call, c, row, version, q)
+			if err == nil {
+				writeJSON(w, http.StatusOK, q)
+				return nil
+			}
+			if !errors.Is(err, errStreamChanged) {
+				return err
+			}
 		}
-		if err := s.setStatus(ctx, call, c, row, version, q); err != nil {
-			return err
-		}
-		writeJSON(w, http.StatusOK, q)
-		return nil
+		return unavailable(errStreamChanged)
 	})
 }
 
-// setStatus changes the status of a stream. What happened while the stream was
-// disabled is not sent later.
+// setStatus changes the status of a stream, unless another request has changed the
+// stream: errStreamChanged. What happened while the stream was disabled is not sent
+// later.
 func (s *Server) setStatus(ctx context.Context, call *Call, c *Client, row *models.Destination, version string, q streamStatus) error {
 	key, by := models.DestinationKey{Tenant: c.TenantID, ID: row.ID}, streamActor(call, c)
 	if q.Status == models.StreamDisabled {
@@ -89,7 +97,7 @@ func (s *Server) setStatus(ctx context.Context, call *Call, c *Client, row *mode
 		spec.Paused = pause
 		err = s.applyStream(ctx, call, c, spec, true, func(now string) error {
 			if now != version {
-				return unavailable(errStreamChanged)
+				return errStreamChanged
 			}
 			return nil
 		})

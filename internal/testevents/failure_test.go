@@ -167,22 +167,23 @@ func TestAPoisonedEventIsParkedAndHoldsUpItsSessionOnly(t *testing.T) {
 }
 
 func TestAnEventThatIsGivenUpIsCounted(t *testing.T) {
-	t.Parallel()
-	r := newReceiver(t)
-	r.set(func(received) int { return http.StatusInternalServerError })
-	d := deployed(t, testdb.SQLite(t), r.webhook("hooks", only("session.created")))
-	d.SignIn("alice")
-	stop := moveTime(d)
-	r.until(t, "three attempts", func(all []received) bool { return len(all) >= 3 })
-	stop()
-	if counts := d.OAuth.Deliverer().Counts(); counts.Dead != 0 || counts.Failed == 0 {
-		t.Errorf("after the first attempts: %+v", counts)
-	}
-	d.Clock.Advance(73 * time.Hour)
-	until(t, "the event is given up", func() bool { return d.OAuth.Deliverer().Counts().Dead == 1 })
-	until(t, "that is stored", func() bool {
-		_, dead, err := d.Store.CountDeliveries(t.Context(), models.DestinationKey{Tenant: "default", ID: "hooks"})
-		return err == nil && dead == 1
+	eachEngine(t, func(t *testing.T, url string) {
+		r := newReceiver(t)
+		r.set(func(received) int { return http.StatusInternalServerError })
+		d := deployed(t, url, r.webhook("hooks", only("session.created")))
+		d.SignIn("alice")
+		stop := moveTime(d)
+		r.until(t, "three attempts", func(all []received) bool { return len(all) >= 3 })
+		stop()
+		if counts := d.OAuth.Deliverer().Counts(); counts.Dead != 0 || counts.Failed == 0 {
+			t.Errorf("after the first attempts: %+v", counts)
+		}
+		d.Clock.Advance(73 * time.Hour)
+		until(t, "the event is given up", func() bool { return d.OAuth.Deliverer().Counts().Dead == 1 })
+		until(t, "that is stored", func() bool {
+			_, dead, err := d.Store.CountDeliveries(t.Context(), models.DestinationKey{Tenant: "default", ID: "hooks"})
+			return err == nil && dead == 1
+		})
 	})
 }
 
@@ -212,23 +213,24 @@ func TestAReceiverThatAnswers410GetsNoMore(t *testing.T) {
 }
 
 func TestADestinationThatIsEnabledAtOnceGetsItsEvents(t *testing.T) {
-	t.Parallel()
-	r := newReceiver(t)
-	r.set(func(received) int { return http.StatusGone })
-	d := deployed(t, testdb.SQLite(t), r.webhook("hooks", only("session.created")))
-	d.SignIn("alice")
-	until(t, "the destination is disabled", func() bool {
-		stored, err := d.Store.StoredDestination(t.Context(), "default", "hooks")
-		return err == nil && !stored.Row.DisabledAt.IsZero()
+	eachEngine(t, func(t *testing.T, url string) {
+		r := newReceiver(t)
+		r.set(func(received) int { return http.StatusGone })
+		d := deployed(t, url, r.webhook("hooks", only("session.created")))
+		d.SignIn("alice")
+		until(t, "the destination is disabled", func() bool {
+			stored, err := d.Store.StoredDestination(t.Context(), "default", "hooks")
+			return err == nil && !stored.Row.DisabledAt.IsZero()
+		})
+		r.set(nil)
+		// Before the node reads the destinations again:
+		if err := d.Store.EnableDestination(t.Context(), "default", "hooks", models.Actor{Name: "test"}); err != nil {
+			t.Fatal(err)
+		}
+		stop := moveTime(d)
+		defer stop()
+		r.until(t, "the event", delivered(r, []string{"alice"}))
 	})
-	r.set(nil)
-	// Before the node reads the destinations again:
-	if err := d.Store.EnableDestination(t.Context(), "default", "hooks", models.Actor{Name: "test"}); err != nil {
-		t.Fatal(err)
-	}
-	stop := moveTime(d)
-	defer stop()
-	r.until(t, "the event", delivered(r, []string{"alice"}))
 }
 
 // until waits until a condition holds.

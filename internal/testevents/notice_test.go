@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -109,22 +108,23 @@ func TestARefusedTokenIsRecordedWithItsChecks(t *testing.T) {
 }
 
 func TestAFloodOfRefusalsWritesABoundedNumberOfEvents(t *testing.T) {
-	t.Parallel()
-	d := behindProxy(t, testdb.SQLite(t))
-	written := func() (n int) {
-		if err := testserver.OpenDatabase(t, d.DatabaseURL).QueryRow("SELECT count(*) FROM events WHERE type = 'client_token_refused'").Scan(&n); err != nil {
-			t.Fatal(err)
+	eachEngine(t, func(t *testing.T, url string) {
+		d := behindProxy(t, url)
+		written := func() (n int) {
+			if err := testserver.OpenDatabase(t, d.DatabaseURL).QueryRow("SELECT count(*) FROM events WHERE type = 'client_token_refused'").Scan(&n); err != nil {
+				t.Fatal(err)
+			}
+			return n
 		}
-		return n
-	}
-	for i := range 200 {
-		d.Want(400, "invalid_request", d.exchangeFrom(fmt.Sprintf("198.51.%d.1", i), "curl/8", "no token"))
-	}
-	until(t, "the events are written", func() bool { return written() >= 60 })
-	time.Sleep(300 * time.Millisecond)
-	if n := written(); n != 60 {
-		t.Errorf("%d events", n)
-	}
+		for i := range 200 {
+			d.Want(400, "invalid_request", d.exchangeFrom(fmt.Sprintf("198.51.%d.1", i), "curl/8", "no token"))
+		}
+		until(t, "the events are written", func() bool { return written() >= 60 })
+		time.Sleep(300 * time.Millisecond)
+		if n := written(); n != 60 {
+			t.Errorf("%d events", n)
+		}
+	})
 }
 
 func TestASessionFromANewDeviceIsAnEvent(t *testing.T) {

@@ -52,51 +52,52 @@ func TestAPolledTokenIsRepeatedUntilItIsAcknowledged(t *testing.T) {
 }
 
 func TestPolledTokensAreSecurityEventTokens(t *testing.T) {
-	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t), polled("stream"), polled("users", func(s *settings.DestinationSpec) {
-		s.Subject, s.Audience = settings.SubjectIssSub, "https://receiver.example.com"
-	}))
-	in := d.SignIn("alice")
-	d.Clock.Advance(time.Second)
-	d.Post("/revoke", []string{"client_id", "web", "token", in.Text("refresh_token")})
-	for id, want := range map[string]struct{ aud, format string }{"stream": {"receiver", "complex"}, "users": {"https://receiver.example.com", "iss_sub"}} {
-		sets, _ := poll(d, id, now)
-		if len(sets) != 2 {
-			t.Fatalf("%s: %d tokens", id, len(sets))
-		}
-		for jti, text := range sets {
-			s := verified(d, "", text)
-			for _, name := range []string{"sub", "exp", "nbf"} {
-				if _, has := s.Claims[name]; has {
-					t.Errorf("%s has %s: %v", s.Type, name, s.Claims)
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url, polled("stream"), polled("users", func(s *settings.DestinationSpec) {
+			s.Subject, s.Audience = settings.SubjectIssSub, "https://receiver.example.com"
+		}))
+		in := d.SignIn("alice")
+		d.Clock.Advance(time.Second)
+		d.Post("/revoke", []string{"client_id", "web", "token", in.Text("refresh_token")})
+		for id, want := range map[string]struct{ aud, format string }{"stream": {"receiver", "complex"}, "users": {"https://receiver.example.com", "iss_sub"}} {
+			sets, _ := poll(d, id, now)
+			if len(sets) != 2 {
+				t.Fatalf("%s: %d tokens", id, len(sets))
+			}
+			for jti, text := range sets {
+				s := verified(d, "", text)
+				for _, name := range []string{"sub", "exp", "nbf"} {
+					if _, has := s.Claims[name]; has {
+						t.Errorf("%s has %s: %v", s.Type, name, s.Claims)
+					}
+				}
+				if typ := s.Header.ExtraHeaders["typ"]; typ != "secevent+jwt" || s.Header.KeyID == "" {
+					t.Errorf("typ %v, kid %q", typ, s.Header.KeyID)
+				}
+				subject := s.Claims["sub_id"].(map[string]any)
+				if s.Claims["iss"] != d.URL || s.Claims["aud"] != want.aud || s.Claims["jti"] != jti || s.Claims["txn"] == nil || subject["format"] != want.format {
+					t.Errorf("%s: claims %v", id, s.Claims)
+				}
+				if s.Event["event_timestamp"] == nil {
+					t.Errorf("%s: event %v", id, s.Event)
+				}
+				user := subject
+				if want.format == "complex" {
+					user = subject["user"].(map[string]any)
+					session, tenant := subject["session"].(map[string]any), subject["tenant"].(map[string]any)
+					if session["format"] != "opaque" || session["id"] == "" || tenant["id"] != "default" {
+						t.Errorf("sub_id %v", subject)
+					}
+				}
+				if user["format"] != "iss_sub" || user["iss"] != d.URL || user["sub"] != "alice" {
+					t.Errorf("user %v", user)
+				}
+				if s.Type == "session-revoked" && (s.Event["initiating_entity"] != "user" || s.Event["reason_admin"].(map[string]any)["en"] != "signed_out") {
+					t.Errorf("event %v", s.Event)
 				}
 			}
-			if typ := s.Header.ExtraHeaders["typ"]; typ != "secevent+jwt" || s.Header.KeyID == "" {
-				t.Errorf("typ %v, kid %q", typ, s.Header.KeyID)
-			}
-			subject := s.Claims["sub_id"].(map[string]any)
-			if s.Claims["iss"] != d.URL || s.Claims["aud"] != want.aud || s.Claims["jti"] != jti || s.Claims["txn"] == nil || subject["format"] != want.format {
-				t.Errorf("%s: claims %v", id, s.Claims)
-			}
-			if s.Event["event_timestamp"] == nil {
-				t.Errorf("%s: event %v", id, s.Event)
-			}
-			user := subject
-			if want.format == "complex" {
-				user = subject["user"].(map[string]any)
-				session, tenant := subject["session"].(map[string]any), subject["tenant"].(map[string]any)
-				if session["format"] != "opaque" || session["id"] == "" || tenant["id"] != "default" {
-					t.Errorf("sub_id %v", subject)
-				}
-			}
-			if user["format"] != "iss_sub" || user["iss"] != d.URL || user["sub"] != "alice" {
-				t.Errorf("user %v", user)
-			}
-			if s.Type == "session-revoked" && (s.Event["initiating_entity"] != "user" || s.Event["reason_admin"].(map[string]any)["en"] != "signed_out") {
-				t.Errorf("event %v", s.Event)
-			}
 		}
-	}
+	})
 }
 
 func TestARefusedTokenIsRecordedAndNotSentAgain(t *testing.T) {
@@ -139,27 +140,28 @@ func TestARefusedTokenIsRecordedAndNotSentAgain(t *testing.T) {
 }
 
 func TestAPollReturnsAtMostMaxEvents(t *testing.T) {
-	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t), polled("stream"))
-	for _, user := range []string{"alice", "bob", "carol"} {
-		d.SignIn(user)
-		d.Clock.Advance(time.Second)
-	}
-	for most, want := range map[int]int{0: 0, 1: 1, 2: 2, 3: 3, 5000: 3} {
-		sets, more := poll(d, "stream", fmt.Sprintf(`{"maxEvents":%d,"returnImmediately":true}`, most))
-		if len(sets) != want || more != (want < 3) {
-			t.Errorf("maxEvents %d: %d tokens, more %v", most, len(sets), more)
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url, polled("stream"))
+		for _, user := range []string{"alice", "bob", "carol"} {
+			d.SignIn(user)
+			d.Clock.Advance(time.Second)
 		}
-	}
-	// An answer with no tokens may only acknowledge, and does not wait.
-	sets, _ := poll(d, "stream", `{"maxEvents":2,"returnImmediately":true}`)
-	text, _ := json.Marshal(map[string]any{"maxEvents": 0, "ack": jtis(sets)})
-	if none, more := poll(d, "stream", string(text)); len(none) != 0 || !more {
-		t.Errorf("%d tokens, more %v", len(none), more)
-	}
-	if left, _ := poll(d, "stream", now); len(left) != 1 {
-		t.Errorf("%d tokens are left", len(left))
-	}
+		for most, want := range map[int]int{0: 0, 1: 1, 2: 2, 3: 3, 5000: 3} {
+			sets, more := poll(d, "stream", fmt.Sprintf(`{"maxEvents":%d,"returnImmediately":true}`, most))
+			if len(sets) != want || more != (want < 3) {
+				t.Errorf("maxEvents %d: %d tokens, more %v", most, len(sets), more)
+			}
+		}
+		// An answer with no tokens may only acknowledge, and does not wait.
+		sets, _ := poll(d, "stream", `{"maxEvents":2,"returnImmediately":true}`)
+		text, _ := json.Marshal(map[string]any{"maxEvents": 0, "ack": jtis(sets)})
+		if none, more := poll(d, "stream", string(text)); len(none) != 0 || !more {
+			t.Errorf("%d tokens, more %v", len(none), more)
+		}
+		if left, _ := poll(d, "stream", now); len(left) != 1 {
+			t.Errorf("%d tokens are left", len(left))
+		}
+	})
 }
 
 func TestAPollWaitsForAnEvent(t *testing.T) {
@@ -324,21 +326,22 @@ func TestAPollRequiresItsClientAndScope(t *testing.T) {
 }
 
 func TestAnExpiredOrRevokedTokenDoesNotPoll(t *testing.T) {
-	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t), polled("stream"))
-	expired, revoked := tokenOf(d, "", "receiver"), tokenOf(d, "", "receiver")
-	d.Want(200, "", d.Post("/revoke", []string{"token", revoked}, testserver.Basic("receiver", testserver.ClientSecret)))
-	poll := func(token string) *testserver.Answer {
-		return send(d, http.MethodPost, "/ssf/poll/stream", now, bearer(token))
-	}
-	if a := poll(revoked); a.Status != 401 || a.Text("latchkey_reason") != "token_unknown" {
-		t.Errorf("a revoked token: %d %s", a.Status, a.Body)
-	}
-	d.Want(200, "", poll(expired))
-	d.Clock.Advance(5 * time.Minute)
-	if a := poll(expired); a.Status != 401 || a.Text("latchkey_reason") != "token_expired" {
-		t.Errorf("an expired token: %d %s", a.Status, a.Body)
-	}
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url, polled("stream"))
+		expired, revoked := tokenOf(d, "", "receiver"), tokenOf(d, "", "receiver")
+		d.Want(200, "", d.Post("/revoke", []string{"token", revoked}, testserver.Basic("receiver", testserver.ClientSecret)))
+		poll := func(token string) *testserver.Answer {
+			return send(d, http.MethodPost, "/ssf/poll/stream", now, bearer(token))
+		}
+		if a := poll(revoked); a.Status != 401 || a.Text("latchkey_reason") != "token_unknown" {
+			t.Errorf("a revoked token: %d %s", a.Status, a.Body)
+		}
+		d.Want(200, "", poll(expired))
+		d.Clock.Advance(5 * time.Minute)
+		if a := poll(expired); a.Status != 401 || a.Text("latchkey_reason") != "token_expired" {
+			t.Errorf("an expired token: %d %s", a.Status, a.Body)
+		}
+	})
 }
 
 func TestATokenForAResourceServerDoesNotPoll(t *testing.T) {
@@ -386,9 +389,83 @@ func TestAPollIsReadStrictly(t *testing.T) {
 			}
 		})
 	}
+	second := func(r *http.Request) { r.Header.Add("Content-Type", "text/plain") }
+	if a := d.Do(http.MethodPost, "/ssf/poll/stream", strings.NewReader(now), testserver.ContentType("application/json"), second, as); a.Status != 400 {
+		t.Errorf("two Content-Type headers: %d %s", a.Status, a.Body)
+	}
 	for _, contentType := range []string{"", "text/plain", testserver.FormType} {
 		if a := d.Do(http.MethodPost, "/ssf/poll/stream", strings.NewReader(now), testserver.ContentType(contentType), as); a.Status != 400 {
 			t.Errorf("Content-Type %q: %d %s", contentType, a.Status, a.Body)
 		}
 	}
+}
+
+// Whoever knows the id of a public client is that client, so it is no receiver, even if
+// the configuration gives it a stream and the scopes.
+func TestAPublicClientIsNoReceiver(t *testing.T) {
+	t.Parallel()
+	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t)})
+	public := testserver.Web()
+	public.ID, public.Scopes = "public", []string{"ssf.read", "ssf.manage"}
+	d.Apply(testserver.Tenant("default", d.Issuer, testserver.Web(), public))
+	as := testserver.Basic("public", "")
+	for _, q := range []struct{ method, path, body string }{
+		{http.MethodPost, "/ssf/poll/stream", now}, {http.MethodGet, "/ssf/stream", ""}, {http.MethodPost, "/ssf/stream", "{}"},
+		{http.MethodGet, "/ssf/status?stream_id=stream", ""}, {http.MethodPost, "/ssf/verify", `{"stream_id":"stream"}`},
+	} {
+		if a := send(d, q.method, q.path, q.body, as); a.Status != 401 || a.Error() != "invalid_client" {
+			t.Errorf("%s %s: %d %s", q.method, q.path, a.Status, a.Body)
+		}
+	}
+}
+
+// The configuration may take the scope away, or disable the client, after it got its
+// token.
+func TestATokenOfAClientThatLostItsScopeOrIsDisabledDoesNotPoll(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url, polled("stream"))
+		token := tokenOf(d, "", "receiver", "scope", "ssf.read ssf.manage")
+		configured := func(change func(*settings.ClientSpec)) {
+			client := receiverClient("receiver", "ssf.read", "ssf.manage")
+			change(&client)
+			tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), client)
+			tenant.EventDestinations = []settings.DestinationSpec{polled("stream")}
+			d.Apply(tenant)
+		}
+		poll := func() *testserver.Answer { return send(d, http.MethodPost, "/ssf/poll/stream", now, bearer(token)) }
+		manage := func() *testserver.Answer {
+			return send(d, http.MethodPatch, "/ssf/stream", `{"stream_id":"stream","description":"a"}`, bearer(token))
+		}
+		d.Want(200, "", poll())
+		d.Want(200, "", manage())
+		configured(func(c *settings.ClientSpec) { c.Scopes = []string{"ssf.read"} })
+		d.Want(200, "", poll())
+		d.Want(403, "insufficient_scope", manage())
+		configured(func(c *settings.ClientSpec) { c.Disabled = true })
+		for _, a := range []*testserver.Answer{poll(), manage()} {
+			if a.Status != 401 || a.Error() != "invalid_token" {
+				t.Errorf("a disabled client: %d %s", a.Status, a.Body)
+			}
+		}
+	})
+}
+
+func TestAWaitingPollEndsWithItsStream(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url, polled("stream"), polled("deleted"))
+		waiting := map[string]chan *testserver.Answer{"stream": make(chan *testserver.Answer, 1), "deleted": make(chan *testserver.Answer, 1)}
+		for id, answer := range waiting {
+			go func() { answer <- send(d, http.MethodPost, "/ssf/poll/"+id, `{}`, asReceiver()) }()
+		}
+		time.Sleep(200 * time.Millisecond)
+		setStatus(d, "stream", "disabled")
+		d.Want(204, "", d.Do(http.MethodDelete, "/ssf/stream?stream_id=deleted", nil, asReceiver()))
+		d.SignIn("alice")
+		if a := <-waiting["deleted"]; a.Status != 404 {
+			t.Errorf("a poll of a stream that was deleted: %d %s", a.Status, a.Body)
+		}
+		if a := <-waiting["stream"]; a.Status != 200 || len(a.JSON["sets"].(map[string]any)) != 0 {
+			t.Errorf("a poll of a stream that was disabled: %d %s", a.Status, a.Body)
+		}
+	})
 }

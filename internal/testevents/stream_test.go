@@ -19,6 +19,7 @@ import (
 	"github.com/latchkey/latchkey/internal/testdb"
 	"github.com/latchkey/latchkey/internal/testserver"
 	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/oauth/delivery"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -133,9 +134,9 @@ func TestAReceiverCreatesReadsChangesAndDeletesAStream(t *testing.T) {
 		}
 		id := created(d, `{"events_requested":["`+caep+`session-revoked","https://example.com/unknown"],"description":"of the test"}`)
 		config := stream(d, id)
-		delivery := config["delivery"].(map[string]any)
+		how := config["delivery"].(map[string]any)
 		if config["iss"] != d.URL || config["aud"] != "receiver" || config["description"] != "of the test" || len(config["events_supported"].([]any)) != 3 ||
-			fmt.Sprint(config["events_delivered"]) != "["+caep+"session-revoked]" || delivery["method"] != methodPoll || delivery["endpoint_url"] != d.URL+"/ssf/poll/"+id {
+			fmt.Sprint(config["events_delivered"]) != "["+caep+"session-revoked]" || how["method"] != methodPoll || how["endpoint_url"] != d.URL+"/ssf/poll/"+id {
 			t.Errorf("created %v", config)
 		}
 
@@ -161,9 +162,9 @@ func TestAReceiverCreatesReadsChangesAndDeletesAStream(t *testing.T) {
 		}
 		d.Want(200, "", send(d, http.MethodPatch, "/ssf/stream",
 			fmt.Sprintf(`{"stream_id":%q,"delivery":{"method":%q,"endpoint_url":"https://receiver.example.com/events","authorization_header":"Bearer of-the-receiver"}}`, id, methodPush), asReceiver()))
-		delivery = stream(d, id)["delivery"].(map[string]any)
-		if delivery["method"] != methodPush || delivery["endpoint_url"] != "https://receiver.example.com/events" || delivery["authorization_header"] != nil {
-			t.Errorf("pushed: %v", delivery)
+		how = stream(d, id)["delivery"].(map[string]any)
+		if how["method"] != methodPush || how["endpoint_url"] != "https://receiver.example.com/events" || how["authorization_header"] != nil {
+			t.Errorf("pushed: %v", how)
 		}
 
 		d.Want(204, "", d.Do(http.MethodDelete, "/ssf/stream?stream_id="+id, nil, asReceiver()))
@@ -192,46 +193,47 @@ func TestAReceiverCreatesReadsChangesAndDeletesAStream(t *testing.T) {
 }
 
 func TestAnAuthorizationHeaderIsKeptOnlyForItsURL(t *testing.T) {
-	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t))
-	body := func(id, url, more string) string {
-		return fmt.Sprintf(`{%s"delivery":{"method":%q,"endpoint_url":%q%s}}`, id, methodPush, url, more)
-	}
-	id := created(d, body("", "https://receiver.example.com/a", `,"authorization_header":"Bearer first"`))
-	secret := func() string {
-		row, err := d.Store.Destination(t.Context(), "default", id)
-		if err != nil {
-			t.Fatal(err)
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url)
+		body := func(id, url, more string) string {
+			return fmt.Sprintf(`{%s"delivery":{"method":%q,"endpoint_url":%q%s}}`, id, methodPush, url, more)
 		}
-		if row.Settings.AllowPrivateAddresses {
-			t.Error("the stream may lead to private addresses")
+		id := created(d, body("", "https://receiver.example.com/a", `,"authorization_header":"Bearer first"`))
+		secret := func() string {
+			row, err := d.Store.Destination(t.Context(), "default", id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if row.Settings.AllowPrivateAddresses {
+				t.Error("the stream may lead to private addresses")
+			}
+			if row.SealedSecret == nil {
+				return ""
+			}
+			text, err := d.Keys.OpenDestinationSecret("default", id, row.SealedSecret, row.RootVersion)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
 		}
-		if row.SealedSecret == nil {
-			return ""
+		if got := secret(); got != "Bearer first" {
+			t.Fatalf("created: %q", got)
 		}
-		text, err := d.Keys.OpenDestinationSecret("default", id, row.SealedSecret, row.RootVersion)
-		if err != nil {
-			t.Fatal(err)
+		named := fmt.Sprintf(`"stream_id":%q,`, id)
+		for _, step := range []struct{ url, more, want string }{
+			{"https://receiver.example.com/a", "", "Bearer first"},
+			{"https://receiver.example.com/a", `,"authorization_header":"Bearer second"`, "Bearer second"},
+			{"https://other.example.com/a", "", ""},
+			{"https://other.example.com/a", `,"authorization_header":"Bearer third"`, "Bearer third"},
+			{"https://other.example.com/a", `,"authorization_header":null`, ""},
+		} {
+			d.Clock.Advance(time.Second)
+			d.Want(200, "", send(d, http.MethodPut, "/ssf/stream", body(named, step.url, step.more), asReceiver()))
+			if got := secret(); got != step.want {
+				t.Errorf("%s %s: %q, want %q", step.url, step.more, got, step.want)
+			}
 		}
-		return text
-	}
-	if got := secret(); got != "Bearer first" {
-		t.Fatalf("created: %q", got)
-	}
-	named := fmt.Sprintf(`"stream_id":%q,`, id)
-	for _, step := range []struct{ url, more, want string }{
-		{"https://receiver.example.com/a", "", "Bearer first"},
-		{"https://receiver.example.com/a", `,"authorization_header":"Bearer second"`, "Bearer second"},
-		{"https://other.example.com/a", "", ""},
-		{"https://other.example.com/a", `,"authorization_header":"Bearer third"`, "Bearer third"},
-		{"https://other.example.com/a", `,"authorization_header":null`, ""},
-	} {
-		d.Clock.Advance(time.Second)
-		d.Want(200, "", send(d, http.MethodPut, "/ssf/stream", body(named, step.url, step.more), asReceiver()))
-		if got := secret(); got != step.want {
-			t.Errorf("%s %s: %q, want %q", step.url, step.more, got, step.want)
-		}
-	}
+	})
 }
 
 func TestStreamsAreReadStrictly(t *testing.T) {
@@ -264,11 +266,15 @@ func TestStreamsAreReadStrictly(t *testing.T) {
 		"events_delivered of the future": {http.MethodPatch, `{"stream_id":"` + id + `","events_delivered":["` + caep + `session-revoked"]}`},
 	} {
 		t.Run("rejects "+name, func(t *testing.T) {
-			if a := send(d, c.method, "/ssf/stream", c.body, asReceiver()); a.Status != 400 || a.Error() != "invalid_request" {
+			a := send(d, c.method, "/ssf/stream", c.body, asReceiver())
+			// A receiver cannot do what an operator could do about a URL.
+			if explained := strings.Contains(a.Text("error_description"), "allow_private_addresses to"); a.Status != 400 || a.Error() != "invalid_request" || explained {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
 		})
 	}
+	d.Want(400, "invalid_request", d.Get("/ssf/stream?stream_id="+id+"&stream_id=other", asReceiver()))
+	d.Want(400, "invalid_request", d.Do(http.MethodDelete, "/ssf/stream?stream_id=other&stream_id="+id, nil, asReceiver()))
 	for path, body := range map[string]string{
 		"/ssf/status": `{"stream_id":"` + id + `","status":"stopped"}`,
 		"/ssf/verify": `{"stream_id":"` + id + `","state":"` + strings.Repeat("x", 1025) + `"}`,
@@ -457,14 +463,15 @@ func TestAStreamLearnsThatAnOperatorHasChangedItsStatus(t *testing.T) {
 }
 
 func TestAChangeDoesNotEnableADisabledStream(t *testing.T) {
-	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t))
-	id := created(d, `{}`)
-	setStatus(d, id, "disabled")
-	d.Want(200, "", send(d, http.MethodPatch, "/ssf/stream", fmt.Sprintf(`{"stream_id":%q,"description":"changed"}`, id), asReceiver()))
-	if a := d.Get("/ssf/status?stream_id="+id, asReceiver()); a.Text("status") != "disabled" || a.Text("reason") != "maintenance" {
-		t.Errorf("%s", a.Body)
-	}
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url)
+		id := created(d, `{}`)
+		setStatus(d, id, "disabled")
+		d.Want(200, "", send(d, http.MethodPatch, "/ssf/stream", fmt.Sprintf(`{"stream_id":%q,"description":"changed"}`, id), asReceiver()))
+		if a := d.Get("/ssf/status?stream_id="+id, asReceiver()); a.Text("status") != "disabled" || a.Text("reason") != "maintenance" {
+			t.Errorf("%s", a.Body)
+		}
+	})
 }
 
 func TestAStreamIsVerified(t *testing.T) {
@@ -506,51 +513,53 @@ func TestAStreamIsVerified(t *testing.T) {
 }
 
 func TestAStreamOfTheFileIsOnlyRead(t *testing.T) {
-	t.Parallel()
-	d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: testdb.SQLite(t)})
-	tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), receiverClient("receiver", "ssf.manage"))
-	tenant.SigningAlgorithm = "ES256"
-	tenant.EventDestinations = []settings.DestinationSpec{polled("file")}
-	validate := func(tenants []settings.TenantSpec) settings.Faults { return settings.ValidateTenants(tenants, d.URL) }
-	if _, err := d.Store.Start(t.Context(), []settings.TenantSpec{tenant}, settings.StartApply, models.File{Revision: 10, Digest: "of a file"}, d.Keys, validate); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.OAuth.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	stream(d, "file")
-	for _, q := range []struct{ method, path, body string }{
-		{http.MethodPatch, "/ssf/stream", `{"stream_id":"file","description":"a"}`},
-		{http.MethodPut, "/ssf/stream", `{"stream_id":"file","delivery":{"method":"` + methodPoll + `"}}`},
-		{http.MethodDelete, "/ssf/stream?stream_id=file", ""},
-		{http.MethodPost, "/ssf/status", `{"stream_id":"file","status":"disabled"}`},
-	} {
-		if a := send(d, q.method, q.path, q.body, asReceiver()); a.Status != 409 || a.Text("latchkey_reason") != "event_stream_managed" {
-			t.Errorf("%s %s: %d %s", q.method, q.path, a.Status, a.Body)
+	eachEngine(t, func(t *testing.T, url string) {
+		d := testserver.NewDeployment(t, testserver.Options{DatabaseURL: url})
+		tenant := testserver.Tenant("default", d.Issuer, testserver.Web(), receiverClient("receiver", "ssf.manage"))
+		tenant.SigningAlgorithm = "ES256"
+		tenant.EventDestinations = []settings.DestinationSpec{polled("file")}
+		validate := func(tenants []settings.TenantSpec) settings.Faults { return settings.ValidateTenants(tenants, d.URL) }
+		if _, err := d.Store.Start(t.Context(), []settings.TenantSpec{tenant}, settings.StartApply, models.File{Revision: 10, Digest: "of a file"}, d.Keys, validate); err != nil {
+			t.Fatal(err)
 		}
-	}
-	d.Want(204, "", send(d, http.MethodPost, "/ssf/verify", `{"stream_id":"file"}`, asReceiver()))
+		if err := d.OAuth.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stream(d, "file")
+		for _, q := range []struct{ method, path, body string }{
+			{http.MethodPatch, "/ssf/stream", `{"stream_id":"file","description":"a"}`},
+			{http.MethodPut, "/ssf/stream", `{"stream_id":"file","delivery":{"method":"` + methodPoll + `"}}`},
+			{http.MethodDelete, "/ssf/stream?stream_id=file", ""},
+			{http.MethodPost, "/ssf/status", `{"stream_id":"file","status":"disabled"}`},
+		} {
+			if a := send(d, q.method, q.path, q.body, asReceiver()); a.Status != 409 || a.Text("latchkey_reason") != "event_stream_managed" {
+				t.Errorf("%s %s: %d %s", q.method, q.path, a.Status, a.Body)
+			}
+		}
+		d.Want(204, "", send(d, http.MethodPost, "/ssf/verify", `{"stream_id":"file"}`, asReceiver()))
+	})
 }
 
 func TestAClientHasALimitedNumberOfStreams(t *testing.T) {
-	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t))
-	ids := map[string]bool{}
-	for range 20 {
-		ids[created(d, `{}`)] = true
-	}
-	if a := send(d, http.MethodPost, "/ssf/stream", `{}`, asReceiver()); a.Status != 409 || a.Text("latchkey_reason") != "event_stream_limit" {
-		t.Errorf("%d %s", a.Status, a.Body)
-	}
-	d.Want(201, "", send(d, http.MethodPost, "/ssf/stream", `{}`, asOther()))
-	for id := range ids {
-		if len(id) != 26 {
-			t.Errorf("id %q", id)
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url)
+		ids := map[string]bool{}
+		for range 20 {
+			ids[created(d, `{}`)] = true
 		}
-	}
-	if len(ids) != 20 {
-		t.Errorf("%d ids", len(ids))
-	}
+		if a := send(d, http.MethodPost, "/ssf/stream", `{}`, asReceiver()); a.Status != 409 || a.Text("latchkey_reason") != "event_stream_limit" {
+			t.Errorf("%d %s", a.Status, a.Body)
+		}
+		d.Want(201, "", send(d, http.MethodPost, "/ssf/stream", `{}`, asOther()))
+		for id := range ids {
+			if len(id) != 26 {
+				t.Errorf("id %q", id)
+			}
+		}
+		if len(ids) != 20 {
+			t.Errorf("%d ids", len(ids))
+		}
+	})
 }
 
 func TestAStreamOfAClientReachesNoPrivateAddress(t *testing.T) {
@@ -604,4 +613,52 @@ func TestTransmitterMetadata(t *testing.T) {
 		}
 	}
 	d.Want(404, "not_found", d.Get("/.well-known/ssf-configuration/t/nobody"))
+}
+
+func TestReplacingAStreamResetsWhatTheRequestOmits(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url)
+		long := strings.Repeat("x", 254) + "é" // cut between characters, at 255 bytes
+		id := created(d, `{"events_requested":["`+caep+`session-revoked"],"description":"`+long+`"}`)
+		if config := stream(d, id); config["description"] != long[:254] || len(config["events_delivered"].([]any)) != 1 {
+			t.Errorf("created: %v", config)
+		}
+		d.Want(200, "", send(d, http.MethodPut, "/ssf/stream", fmt.Sprintf(`{"stream_id":%q,"delivery":{"method":%q}}`, id, methodPoll), asReceiver()))
+		if config := stream(d, id); config["description"] != nil || len(config["events_delivered"].([]any)) != 3 {
+			t.Errorf("replaced: %v", config)
+		}
+	})
+}
+
+func TestConcurrentChangesOfAStreamAllCount(t *testing.T) {
+	eachEngine(t, func(t *testing.T, url string) {
+		d := transmitter(t, url)
+		id := created(d, `{}`)
+		node := d.OtherNode()
+		for i := range 5 {
+			event, text := delivery.EventTypes[i%3], fmt.Sprint("change ", i)
+			bodies := []string{
+				fmt.Sprintf(`{"stream_id":%q,"events_requested":[%q]}`, id, event),
+				fmt.Sprintf(`{"stream_id":%q,"description":%q}`, id, text),
+				fmt.Sprintf(`{"stream_id":%q,"delivery":{"method":%q,"endpoint_url":"https://receiver.example.com/%d"}}`, id, methodPush, i),
+			}
+			status := []string{"paused", "enabled"}[i%2]
+			for _, a := range testserver.InParallel(len(bodies)+1, func(i int) *testserver.Answer {
+				to := []*testserver.Deployment{d, node}[i%2]
+				if i == len(bodies) {
+					return send(to, http.MethodPost, "/ssf/status", fmt.Sprintf(`{"stream_id":%q,"status":%q}`, id, status), asReceiver())
+				}
+				return send(to, http.MethodPatch, "/ssf/stream", bodies[i], asReceiver())
+			}) {
+				d.Want(200, "", a)
+			}
+			if a := d.Get("/ssf/status?stream_id="+id, asReceiver()); a.Text("status") != status {
+				t.Errorf("after it was %s: %s", status, a.Body)
+			}
+			config := stream(d, id)
+			if fmt.Sprint(config["events_delivered"]) != "["+event+"]" || config["description"] != text || config["delivery"].(map[string]any)["endpoint_url"] != fmt.Sprint("https://receiver.example.com/", i) {
+				t.Errorf("after four changes: %v", config)
+			}
+		}
+	})
 }

@@ -46,15 +46,16 @@ func TestAWebhookTellsOfASessionFromItsBeginningToItsEnd(t *testing.T) {
 }
 
 func TestADestinationGetsOnlyTheEventsItNames(t *testing.T) {
-	t.Parallel()
-	r := newReceiver(t)
-	d := deployed(t, testdb.SQLite(t), r.webhook("hooks", only("session.ended.")))
-	in := d.SignIn("alice")
-	d.Post("/revoke", []string{"client_id", "web", "token", in.Text("refresh_token")})
-	all := r.until(t, "the end", r.count(1))
-	if len(all) != 1 || all[0].Type != "session.ended.signed_out" {
-		t.Errorf("received %v", types(all))
-	}
+	eachEngine(t, func(t *testing.T, url string) {
+		r := newReceiver(t)
+		d := deployed(t, url, r.webhook("hooks", only("session.ended.")))
+		in := d.SignIn("alice")
+		d.Post("/revoke", []string{"client_id", "web", "token", in.Text("refresh_token")})
+		all := r.until(t, "the end", r.count(1))
+		if len(all) != 1 || all[0].Type != "session.ended.signed_out" {
+			t.Errorf("received %v", types(all))
+		}
+	})
 }
 
 func TestTheEndOfASessionNamesWhoEndedIt(t *testing.T) {
