@@ -238,8 +238,8 @@ func resetRevision(cmd *cobra.Command, c *config.Config, dryRun bool) error {
 	if c.TenantsAtStart != settings.StartApply {
 		return fmt.Errorf("nothing to reset: tenants_at_start is %s, so serve does not apply this file, whatever its revision", c.TenantsAtStart)
 	}
-	if path, missing := missingDatabase(c); missing {
-		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
+	if err := databaseExists(c); err != nil {
+		return err
 	}
 	c.Database.Migrate = c.Database.Migrate && !dryRun
 	store, roots, err := openAll(cmd.Context(), c, logger(c.Log))
@@ -336,15 +336,6 @@ func faultsOfOutcome(ctx context.Context, c *config.Config, found settings.Fault
 	var faults settings.Faults
 	errors.As(err, &faults)
 	return fresh(faults)
-}
-
-// missingDatabase reports whether the database is a file that does not exist yet.
-// Only some commands create it.
-func missingDatabase(c *config.Config) (path string, missing bool) {
-	path, isFile := strings.CutPrefix(c.Database.URL, "sqlite:")
-	path = strings.TrimPrefix(path, "//")
-	_, err := os.Stat(path)
-	return path, isFile && errors.Is(err, os.ErrNotExist)
 }
 
 // useScratchDatabase keeps a dry run from changing anything: it disables

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/oauth/keys"
@@ -120,20 +119,9 @@ func oneKey(_ *cobra.Command, args []string) error {
 
 // withServer calls fn with a server and store on the existing database.
 func withServer(cmd *cobra.Command, s *sharedFlags, fn func(*oauth.Server, *models.Store) error) error {
-	c, err := s.load(config.ForKeys)
-	if err != nil {
-		return err
-	}
-	if path, missing := missingDatabase(c); missing {
-		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
-	}
-	log := logger(c.Log)
-	store, roots, err := openAll(cmd.Context(), c, log)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	return fn(oauth.New(oauth.Config{Issuer: c.Issuer, Store: store, Keys: roots, Log: log}), store)
+	return withDeployment(cmd, s, func(d *existing) error {
+		return fn(oauth.New(oauth.Config{Issuer: d.config.Issuer, Store: d.store, Keys: d.keys, Log: d.log}), d.store)
+	})
 }
 
 func listKeys(cmd *cobra.Command, store *models.Store, tenant string) ([]admin.SigningKey, error) {

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/latchkey/latchkey/config"
 	handlersadmin "github.com/latchkey/latchkey/handlers/admin"
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 	"github.com/latchkey/latchkey/sdk/go/admin"
@@ -43,25 +42,14 @@ type management interface {
 // manage calls fn with the management of a deployment.
 func (s *sharedFlags) manage(cmd *cobra.Command, fn func(management) error) error {
 	return s.either(cmd, func(client *admin.Client) error { return fn(remoteManagement{client}) }, func() error {
-		c, err := s.load(config.ForKeys)
-		if err != nil {
-			return err
-		}
-		if path, missing := missingDatabase(c); missing {
-			return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
-		}
-		log := logger(c.Log)
-		store, keys, err := openAll(cmd.Context(), c, log)
-		if err != nil {
-			return err
-		}
-		defer store.Close()
-		server, err := newServer(c, store, keys, log)
-		if err != nil {
-			return err
-		}
-		service := &handlersadmin.Service{Store: store, OAuth: server, Keys: keys, BaseURL: c.Issuer, Log: log}
-		return readable(fn(localManagement{service, handlersadmin.Machine(machine().Name)}))
+		return withDeployment(cmd, s, func(d *existing) error {
+			server, err := newServer(d.config, d.store, d.keys, d.log)
+			if err != nil {
+				return err
+			}
+			service := &handlersadmin.Service{Store: d.store, OAuth: server, Keys: d.keys, BaseURL: d.config.Issuer, Log: d.log}
+			return readable(fn(localManagement{service, handlersadmin.Machine(machine().Name)}))
+		})
 	})
 }
 

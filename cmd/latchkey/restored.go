@@ -41,8 +41,8 @@ After a failover to a standby that had not received everything, run it with
 			if err != nil {
 				return err
 			}
-			if path, missing := missingDatabase(c); missing {
-				return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
+			if err := databaseExists(c); err != nil {
+				return err
 			}
 			store, err := open(cmd.Context(), c, logger(c.Log))
 			if err != nil {

@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
@@ -159,4 +162,52 @@ func openAll(ctx context.Context, c *config.Config, log *slog.Logger) (*models.S
 		return nil, nil, err
 	}
 	return store, roots, nil
+}
+
+// missingDatabase reports whether the database is a file that does not exist yet.
+// Only some commands create it.
+func missingDatabase(c *config.Config) (path string, missing bool) {
+	path, isFile := strings.CutPrefix(c.Database.URL, "sqlite:")
+	path = strings.TrimPrefix(path, "//")
+	_, err := os.Stat(path)
+	return path, isFile && errors.Is(err, os.ErrNotExist)
+}
+
+// databaseExists returns an error if the database is a file that does not exist.
+func databaseExists(c *config.Config) error {
+	if path, missing := missingDatabase(c); missing {
+		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
+	}
+	return nil
+}
+
+// existing is a deployment that exists, with its database open.
+type existing struct {
+	config *config.Config
+	store  *models.Store
+	keys   *keys.Roots
+	log    *slog.Logger
+}
+
+// withDeployment calls fn with the deployment of the configuration.
+func withDeployment(cmd *cobra.Command, s *sharedFlags, fn func(*existing) error) error {
+	c, err := s.load(config.ForKeys)
+	if err != nil {
+		return err
+	}
+	if err := databaseExists(c); err != nil {
+		return err
+	}
+	log := logger(c.Log)
+	store, roots, err := openAll(cmd.Context(), c, log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return fn(&existing{c, store, roots, log})
+}
+
+// withKeys calls fn with the store and keys of the deployment.
+func withKeys(cmd *cobra.Command, s *sharedFlags, fn func(*models.Store, *keys.Roots) error) error {
+	return withDeployment(cmd, s, func(d *existing) error { return fn(d.store, d.keys) })
 }

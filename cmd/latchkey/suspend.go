@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/latchkey/latchkey/config"
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/oauth/keys"
 	"github.com/latchkey/latchkey/sdk/go/admin"
@@ -357,21 +356,4 @@ func warnSuspended(cmd *cobra.Command, store *models.Store, roots *keys.Roots, t
 		fmt.Fprintf(cmd.OutOrStdout(), "! %s is %s. To lift the suspension: %s\n", describe(ref), s, resumeCommand(cmd, ref))
 	}
 	return nil
-}
-
-// withKeys calls fn with the store and keys of an existing database.
-func withKeys(cmd *cobra.Command, s *sharedFlags, fn func(*models.Store, *keys.Roots) error) error {
-	c, err := s.load(config.ForKeys)
-	if err != nil {
-		return err
-	}
-	if path, missing := missingDatabase(c); missing {
-		return fmt.Errorf("there is no database at %s: check the configuration and the current folder", path)
-	}
-	store, roots, err := openAll(cmd.Context(), c, logger(c.Log))
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	return fn(store, roots)
 }
