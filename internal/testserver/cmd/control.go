@@ -21,6 +21,7 @@ import (
 //	POST /answers       {"hold": 1}                   … holds them until they are released
 //	POST /answers/held                                waits until a response is held
 //	POST /answers/release                             sends the held responses
+//	POST /bff/answers   {"lose": 1}                   does the same to the responses of the back end
 //	POST /feed          {"end": true}                 ends the open revocation streams
 //	POST /feed          {"down": true}                … and fails new ones, until {"down": false}
 //	POST /feed          {"paused": true}              keeps streams open and silent, until {"paused": false}
@@ -30,6 +31,7 @@ type control struct {
 	server  *testserver.Server
 	issuer  *testserver.Issuer
 	network *testserver.Network
+	bff     *testserver.Network // between the browser and the back end
 }
 
 // listen serves the control port on a loopback address, which it returns.
@@ -47,9 +49,14 @@ func (c *control) listen(t testing.TB) string {
 func (c *control) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /clock", handle(c.moveClock))
-	mux.HandleFunc("POST /answers", handle(c.setAnswers))
-	mux.HandleFunc("POST /answers/held", handle(c.waitHeld))
-	mux.HandleFunc("POST /answers/release", handle(c.release))
+	for path, n := range map[string]*testserver.Network{"POST /answers": c.network, "POST /bff/answers": c.bff} {
+		mux.HandleFunc(path, handle(func(_ context.Context, in answers) (any, error) { return nothing{}, in.apply(n) }))
+		mux.HandleFunc(path+"/held", handle(func(ctx context.Context, _ nothing) (any, error) { return nothing{}, n.WaitHeld(ctx) }))
+		mux.HandleFunc(path+"/release", handle(func(context.Context, nothing) (any, error) {
+			n.Release()
+			return nothing{}, nil
+		}))
+	}
 	mux.HandleFunc("POST /feed", handle(c.setFeed))
 	mux.HandleFunc("POST /client-token", handle(c.clientToken))
 	mux.HandleFunc("GET /sessions", c.sessions)
@@ -91,21 +98,15 @@ func (c *control) moveClock(_ context.Context, in struct{ Advance string }) (any
 	return map[string]any{"now": c.server.Clock.Now()}, nil
 }
 
-func (c *control) setAnswers(_ context.Context, in struct{ Lose, Hold int }) (any, error) {
-	c.network.Lose(in.Lose)
-	if in.Hold > 0 {
-		c.network.Hold(in.Hold)
+// answers are what happens to the next responses of a network.
+type answers struct{ Lose, Hold int }
+
+func (a answers) apply(n *testserver.Network) error {
+	n.Lose(a.Lose)
+	if a.Hold > 0 {
+		n.Hold(a.Hold)
 	}
-	return nothing{}, nil
-}
-
-func (c *control) waitHeld(ctx context.Context, _ nothing) (any, error) {
-	return nothing{}, c.network.WaitHeld(ctx)
-}
-
-func (c *control) release(context.Context, nothing) (any, error) {
-	c.network.Release()
-	return nothing{}, nil
+	return nil
 }
 
 func (c *control) setFeed(_ context.Context, in struct{ End, Down, Paused bool }) (any, error) {

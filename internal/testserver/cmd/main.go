@@ -30,6 +30,7 @@ func main() {
 	database := flag.String("database", "", "URL of a database to use; default: a SQLite file that goes with the process")
 	ttl := flag.Duration("access-token-ttl", 0, "how long access tokens of the client web are valid; default: the server's default")
 	statusList := flag.Bool("status-list", false, "access tokens of the client web name an entry of a status list")
+	app := flag.String("bff", "", "folder of a page to serve from a back end of package bff for the client web; default: no back end")
 	flag.Parse()
 	web := testserver.Web()
 	if *origins != "" {
@@ -39,11 +40,12 @@ func main() {
 		web.AccessTokenTTL = testserver.Duration(*ttl)
 	}
 	web.StatusList = *statusList
-	run(*database, web, os.Stdin, os.Stdout)
+	run(*database, *app, web, os.Stdin, os.Stdout)
 }
 
-// run serves until stdin ends. web is the client of the browser app.
-func run(database string, web settings.ClientSpec, stdin io.Reader, stdout io.Writer) {
+// run serves until stdin ends. web is the client of the browser app, and app the folder
+// of its page, if a back end serves it.
+func run(database, app string, web settings.ClientSpec, stdin io.Reader, stdout io.Writer) {
 	p := &process{}
 	defer p.end()
 	if database == "" {
@@ -57,9 +59,13 @@ func run(database string, web settings.ClientSpec, stdin io.Reader, stdout io.Wr
 	backend.ManageSessions = true
 	server.Apply(testserver.Tenant("default", issuer, web, backend))
 	adminKey, _ := server.NewAdminKey(oauth.AdminKeySpec{Name: "tests", Role: models.RoleOwner})
-	control := &control{server: server, issuer: issuer, network: network}
+	control := &control{server: server, issuer: issuer, network: network, bff: &testserver.Network{}}
 	started := map[string]string{
 		"issuer": server.URL, "client_id": web.ID, "control": control.listen(p), "admin": server.AdminURL, "admin_key": adminKey,
+	}
+	if app != "" {
+		p.Cleanup(control.bff.Release)
+		started["app"] = serveBFF(p, server, app, control.bff)
 	}
 	if err := json.NewEncoder(stdout).Encode(started); err != nil {
 		p.Fatal(err)

@@ -29,7 +29,7 @@ func start(t *testing.T) *started {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		run("", testserver.Web(), in, stdout)
+		run("", "", testserver.Web(), in, stdout)
 	}()
 	t.Cleanup(func() {
 		_ = stop.Close()

@@ -2,7 +2,6 @@ package bff
 
 import (
 	"crypto/subtle"
-	"encoding/json"
 	"net/http"
 )
 
@@ -66,8 +65,5 @@ func (b *BFF) fromOwnPage(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func refuse(w http.ResponseWriter, status int, code string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": code})
+	writeJSON(w, status, map[string]any{"error": code})
 }

@@ -20,7 +20,8 @@ import (
 // the new token is passed on.
 //
 // The proxy's own responses are JSON with an `error`: 401 login_required if
-// there is no session or it has ended, 403 request_forged, 404 not_found if no
+// there is no session or it has ended (with the latchkey_end_reason that the
+// server gave), 403 request_forged, 404 not_found if no
 // upstream matches, 502 bad_gateway, and 503 temporarily_unavailable if the
 // session could not be refreshed but may still be live.
 func (b *BFF) Proxy() http.Handler {
@@ -75,7 +76,9 @@ func (b *BFF) refuseSession(w http.ResponseWriter, r *http.Request, h handle, er
 		fallthrough
 	case errors.Is(err, ErrNoSession):
 		w.Header().Set("WWW-Authenticate", `Cookie realm="session"`) // a 401 has a challenge (RFC 9110 §15.5.2)
-		refuse(w, http.StatusUnauthorized, "login_required")
+		body := map[string]any{"error": "login_required"}
+		addEndReason(body, err)
+		writeJSON(w, http.StatusUnauthorized, body)
 	case errors.Is(err, latchkey.ErrUnavailable):
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "temporarily_unavailable")

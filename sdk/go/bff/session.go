@@ -45,7 +45,7 @@ func (b *BFF) replaceSession(r *http.Request, old handle, before *latchkey.Sessi
 
 // Session returns the session of a request. When it is refreshed, its tokens
 // are stored. The error wraps [ErrNoSession], or [latchkey.ErrUnavailable] if
-// the store is unreachable.
+// the store is unreachable or a step-up has just replaced the request's cookie.
 func (b *BFF) Session(r *http.Request) (*latchkey.Session, error) {
 	_, s, err := b.find(r)
 	if err != nil {
@@ -76,6 +76,9 @@ func (b *BFF) load(ctx context.Context, h handle) (*cachedSession, error) {
 	t, err := b.store.Load(ctx, h.key())
 	if err != nil {
 		return nil, asUnavailable(err)
+	}
+	if isReplaced(t) {
+		return nil, errReplaced
 	}
 	return b.sessions.find(h.key(), func() *cachedSession {
 		k := &storedSession{store: b.store, key: h.key()}
@@ -125,7 +128,7 @@ func asUnavailable(err error) error {
 // token expires.
 func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string, p latchkey.StepUpParams) (*latchkey.Session, error) {
 	old, s, err := b.find(r)
-	if errors.Is(err, ErrNoSession) {
+	if errors.Is(err, ErrNoSession) || errors.Is(err, errReplaced) {
 		return b.repeatStepUp(w, r, clientToken)
 	}
 	if err != nil {
@@ -143,10 +146,38 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 		return nil, fmt.Errorf("step up: %w", asUnavailable(err))
 	}
 	b.sessions.move(old.key(), h.key())
+	b.markReplaced(r, old, s.Tokens())
 	if err := b.setCookie(w, h, s.Tokens()); err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
 	return s.Session, nil
+}
+
+// replacedFor is how long requests with the cookie from before a step-up are
+// answered with "try again": longer than the step-up's response is under way.
+const replacedFor = time.Minute
+
+// errReplaced means that a step-up has replaced the cookie of a request. Pages
+// send such requests while the new cookie is under way to the browser. They
+// must not be told that nobody is signed in, and the old cookie must not be
+// worth what the new one is.
+var errReplaced = fmt.Errorf("%w: a step-up has replaced the cookie", latchkey.ErrUnavailable)
+
+// markReplaced leaves an entry without tokens in the place of a session that
+// was moved. Without the entry, which is lost if the store fails now, the old
+// cookie has no session.
+func (b *BFF) markReplaced(r *http.Request, old handle, t latchkey.Tokens) {
+	if b.sealer != nil {
+		return // the old cookie holds the session itself
+	}
+	err := b.store.Create(r.Context(), old.key(), latchkey.Tokens{SessionID: t.SessionID, SessionExpiry: b.now().Add(replacedFor)})
+	if err != nil {
+		b.log.WarnContext(r.Context(), "could not mark a replaced cookie", "error", err)
+	}
+}
+
+func isReplaced(t latchkey.Tokens) bool {
+	return t.AccessToken == "" && t.RefreshToken == "" && t.SessionToken == ""
 }
 
 // repeatStepUp gives the browser the cookie of a step-up that was already

@@ -102,6 +102,7 @@ func newTestAppWithRetryWindow(t *testing.T, window time.Duration, change ...fun
 func (w *testApp) serve(client *latchkey.Client, plain bool) {
 	mux := http.NewServeMux()
 	mux.Handle("/api/", w.Proxy())
+	mux.Handle("/auth/", http.StripPrefix("/auth", w.Endpoints(latchkey.CreateParams{Audience: []string{"web", "https://api.example.com"}})))
 	mux.HandleFunc("POST /sign-in", func(rw http.ResponseWriter, r *http.Request) {
 		s, err := client.CreateSession(r.Context(), r.PostFormValue("client_token"), w.wanted)
 		if err == nil {
@@ -165,7 +166,13 @@ type answer struct {
 // values, override the defaults.
 func (w *testApp) send(method, path string, form url.Values, header ...string) answer {
 	w.t.Helper()
-	r, err := http.NewRequest(method, w.URL+path, strings.NewReader(form.Encode()))
+	return w.sendText(method, path, form.Encode(), header...)
+}
+
+// sendText is send with any body.
+func (w *testApp) sendText(method, path, body string, header ...string) answer {
+	w.t.Helper()
+	r, err := http.NewRequest(method, w.URL+path, strings.NewReader(body))
 	must(w.t, err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Sec-Fetch-Site", "same-origin")
