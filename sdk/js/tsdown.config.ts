@@ -3,6 +3,7 @@ import { defineConfig } from 'tsdown'
 export default defineConfig({
   entry: {
     index: 'src/index.ts',
+    bff: 'src/bff.ts',
     react: 'src/react/index.ts',
     server: 'src/server/index.ts',
     express: 'src/express.ts',

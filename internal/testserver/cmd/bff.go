@@ -44,7 +44,7 @@ func serveBFF(p *process, server *testserver.Server, folder string, network *tes
 
 // serveAPI serves an API whose POST requests need a second factor.
 func serveAPI(p *process, server *testserver.Server) *httptest.Server {
-	verifier, err := resource.NewVerifier(server.URL, apiAudience, resource.VerifierOptions{ClientID: "backend", ClientSecret: testserver.ClientSecret})
+	verifier, err := resource.NewVerifier(server.URL, apiAudience, resource.VerifierOptions{Revocation: resource.Introspection, ClientID: "backend", ClientSecret: testserver.ClientSecret})
 	if err != nil {
 		p.Fatal(err)
 	}

@@ -109,6 +109,9 @@ func TestTheEndpointsStepUp(t *testing.T) {
 	if a.StatusCode != 200 || len(a.Cookies()) != 1 || out["session"].(map[string]any)["claims"].(map[string]any)["acr"] != "urn:latchkey:acr:2" {
 		t.Fatalf("answered %d %s", a.StatusCode, a.text)
 	}
+	if again, repeated := w.endpoint("POST", "/step-up", body); again.StatusCode != 200 || len(again.Cookies()) != 0 || !reflect.DeepEqual(repeated, out) {
+		t.Errorf("a repetition with the new cookie: %d %s", again.StatusCode, again.text)
+	}
 	a, out = w.endpoint("POST", "/step-up", map[string]any{"client_token": w.issuer.ClientToken("mallory")})
 	if a.StatusCode != 400 || out["error"] != "invalid_request" {
 		t.Errorf("another user's token: %d %s", a.StatusCode, a.text)

@@ -134,6 +134,9 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 	if err != nil {
 		return nil, fmt.Errorf("step up: %w", err)
 	}
+	if s.wasSteppedUpBy(clientToken) {
+		return s.Session, nil // the browser has the new cookie, but lost the rest of the response
+	}
 	err = b.client.StepUp(userAgentContext(r), s.Session, clientToken, p)
 	if errors.Is(err, latchkey.ErrSessionEnded) {
 		b.forgetEnded(r, old)
@@ -146,6 +149,7 @@ func (b *BFF) StepUp(w http.ResponseWriter, r *http.Request, clientToken string,
 		return nil, fmt.Errorf("step up: %w", asUnavailable(err))
 	}
 	b.sessions.move(old.key(), h.key())
+	s.recordStepUp(clientToken)
 	b.markReplaced(r, old, s.Tokens())
 	if err := b.setCookie(w, h, s.Tokens()); err != nil {
 		return nil, fmt.Errorf("step up: %w", err)

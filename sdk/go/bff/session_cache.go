@@ -2,6 +2,7 @@ package bff
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -17,6 +18,21 @@ type cachedSession struct {
 
 	mu           sync.Mutex
 	replacements map[string]replacement // by the upstream's prefix
+	steppedUpBy  [sha256.Size]byte      // digest of the client token of the last step-up
+}
+
+// recordStepUp remembers the client token of a step-up that was answered.
+func (l *cachedSession) recordStepUp(clientToken string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.steppedUpBy = sha256.Sum256([]byte(clientToken))
+}
+
+// wasSteppedUpBy reports whether the last step-up used this client token.
+func (l *cachedSession) wasSteppedUpBy(clientToken string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.steppedUpBy == sha256.Sum256([]byte(clientToken))
 }
 
 // maxCachedSessions bounds the number of cached sessions.

@@ -2,7 +2,7 @@
 import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
 
-const limits = { index: 7680 }
+const limits = { index: 7680, bff: 5120 }
 
 let failed = false
 for (const [entry, limit] of Object.entries(limits)) {

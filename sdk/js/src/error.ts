@@ -26,6 +26,7 @@ export class LatchkeyError extends Error {
    * - `superseded`: another tab or process has newer tokens, which are not in the storage yet
    * - `invalid_token`: a resource server must not accept the token
    * - `storage_required`, `storage_unavailable`: there is no storage, or it does not work
+   * - `no_tokens`: a back end keeps the tokens, so `getToken` has none to return
    * - `invalid_option`, `disposed`: the caller has to fix the program
    */
   declare readonly code: string

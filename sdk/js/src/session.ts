@@ -23,13 +23,17 @@ export interface Session {
 
 /** Returns what an app may see of the tokens. */
 export function describe(tokens: Tokens): Session {
-  const claims = unverifiedClaims(tokens.accessToken)
+  return sessionOf(tokens.id, tokens.expiresAt, unverifiedClaims(tokens.accessToken))
+}
+
+/** Returns a session with the claims of its access token. `expiresAt` is in Unix seconds. */
+export function sessionOf(id: string, expiresAt: number, claims: Claims): Session {
   const authTime = numberClaim(claims, 'auth_time')
   return Object.freeze({
-    id: tokens.id,
+    id,
     user: Object.freeze({ id: textOf(claims['sub']) ?? '' }),
     claims: Object.freeze(claims),
-    expiresAt: new Date(tokens.expiresAt * 1000),
+    expiresAt: new Date(expiresAt * 1000),
     acr: textOf(claims['acr']),
     amr: textsOf(claims['amr']),
     authTime: authTime ? new Date(authTime * 1000) : undefined,

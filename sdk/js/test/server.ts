@@ -9,6 +9,8 @@ export interface TestServer {
   backend: { clientId: string; clientSecret: string }
   /** The admin API, with a key that may do everything. */
   admin: { server: string; key: string }
+  /** With `-bff`: the URL of the app whose back end keeps the tokens. */
+  app: string
   control(path: string, body?: object): Promise<Record<string, unknown>>
   clientToken(sub: string, claims?: object): Promise<string>
   /** The user's live sessions. */
@@ -24,7 +26,7 @@ export async function startServer(...args: string[]): Promise<TestServer> {
     createInterface(child.stdout).once('line', resolve)
     void exited.then(() => reject(new Error('the test server has ended')))
   })
-  const started = JSON.parse(line) as { issuer: string; client_id: string; control: string; admin: string; admin_key: string }
+  const started = JSON.parse(line) as { issuer: string; client_id: string; control: string; admin: string; admin_key: string; app?: string }
   const control = async (path: string, body?: object) => {
     const response = await fetch(started.control + path, body ? { method: 'POST', body: JSON.stringify(body) } : {})
     if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
@@ -35,6 +37,7 @@ export async function startServer(...args: string[]): Promise<TestServer> {
     clientId: started.client_id,
     backend: { clientId: 'backend', clientSecret: 'a-client-secret-for-tests-of-40-characters' },
     admin: { server: started.admin, key: started.admin_key },
+    app: started.app ?? '',
     control,
     clientToken: async (sub, claims = {}) => (await control('/client-token', { sub, claims }))['token'] as string,
     sessions: async (sub) => (await control(`/sessions?sub=${encodeURIComponent(sub)}`))['sessions'] as never,
