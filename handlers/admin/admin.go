@@ -21,6 +21,8 @@ type Service struct {
 	Keys    *keys.Roots
 	BaseURL string // the issuer of the tenant "default"
 	Log     *slog.Logger
+
+	streams openStreams
 }
 
 // Caller identifies who calls an operation.

@@ -515,13 +515,20 @@ func (a *api) eventRoutes() {
 		Last string `header:"Last-Event-ID" maxLength:"64" doc:"The id of the last event that you received; default: only new events"`
 	}
 	following := operation("GET", "/tenants/{tenant}/events/stream", "follow-events", tag, "Follow the events of a tenant")
-	following.Description = "Streams server-sent events (text/event-stream). Each has an id, and an event as JSON in data. If there are no events, the server sends comments."
+	following.Description = "Streams server-sent events (text/event-stream). Each has an id, and an event as JSON in data. If there are no events, the server sends comments. An admin key has at most 16 open streams on a server."
 	route(a, streams(following, "text/event-stream", "Events, until the client closes the connection or the admin key is revoked"), func(ctx context.Context, c *Caller, in *follow) (*huma.StreamResponse, error) {
 		from, err := a.beforeFollowing(ctx, c, in.Tenant, in.search(), in.Last)
 		if err != nil {
 			return nil, err
 		}
-		return &huma.StreamResponse{Body: func(h huma.Context) { a.follow(h, c, from) }}, nil
+		end, err := a.streams.open(c.Key.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &huma.StreamResponse{Body: func(h huma.Context) {
+			defer end()
+			a.follow(h, c, from)
+		}}, nil
 	})
 	type all struct {
 		EventQuery

@@ -239,7 +239,7 @@ var problemDescriptions = map[int]string{
 	http.StatusPreconditionFailed:    "The resource has changed since it was read, or it already exists",
 	http.StatusRequestEntityTooLarge: "The body is larger than 1 MiB",
 	http.StatusUnsupportedMediaType:  "The operation does not accept the media type of the body",
-	http.StatusTooManyRequests:       "This address has sent too many wrong admin keys",
+	http.StatusTooManyRequests:       "This address has sent too many wrong admin keys, or too many streams are open",
 	http.StatusInternalServerError:   "The server encountered an unexpected condition",
 	http.StatusServiceUnavailable:    "The server cannot serve the request at the moment",
 }

@@ -144,6 +144,11 @@ func (s *Service) FollowEventsAfter(ctx context.Context, c *Caller, tenant strin
 	if err != nil {
 		return err
 	}
+	end, err := s.streams.open(c.Key.ID)
+	if err != nil {
+		return err
+	}
+	defer end()
 	return s.followEvents(ctx, c, f, send)
 }
 

@@ -145,3 +145,53 @@ func TestAStreamSendsWhatIsCommittedLate(t *testing.T) {
 		})
 	})
 }
+
+func TestTheStreamsOfAKeyAreBounded(t *testing.T) {
+	t.Parallel()
+	d := newDeployment(t, sqlite(t))
+	const path = "/tenants/default/events/stream"
+	open := func() (end func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, "GET", d.AdminURL+"/admin/v1"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+d.viewer)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp, err)
+		}
+		return func() { cancel(); resp.Body.Close() }
+	}
+	end := open()
+	for range 15 {
+		defer open()()
+	}
+	a := d.call(t, d.viewer, "GET", path, nil)
+	wantProblem(t, "the 17th stream", 429, "too_many_streams", a)
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	follow(t, d, d.admin, path, func(*stream) {}) // another key
+	end()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		req, err := http.NewRequestWithContext(ctx, "GET", d.AdminURL+"/admin/v1"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+d.viewer)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		cancel()
+		if resp.StatusCode == http.StatusOK {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after the end of a stream, the next one gets status %d", resp.StatusCode)
+		}
+	}
+}

@@ -100,7 +100,7 @@ func TestARefusedTokenIsRecordedWithItsChecks(t *testing.T) {
 			if last["name"] != c.check || last["outcome"] != "failed" || last["detail"] == "" || !strings.HasPrefix(expected, c.expected) || !strings.Contains(received, c.received) {
 				t.Errorf("%s: the last check is %v", c.reason, last)
 			}
-			if (expected == "") != (c.expected == "") || strings.Contains(string(got.Body), "personal.example") || len(got.Body) > 4096 {
+			if (expected == "") != (c.expected == "") || strings.Contains(string(got.Body), "personal.example") || len(got.Body) > 2560 {
 				t.Errorf("%s: the event has %d bytes: %s", c.reason, len(got.Body), got.Body)
 			}
 		}

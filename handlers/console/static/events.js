@@ -29,7 +29,7 @@ function follow() {
 	};
 	source.addEventListener("end", () => stop("Signed out"));
 	source.onerror = () => {
-		if (source?.readyState === EventSource.CLOSED) stop("Stopped: sign in again");
+		if (source?.readyState === EventSource.CLOSED) stop("Stopped: too many pages follow events, or you are signed out");
 		else state.textContent = "Reconnecting";
 	};
 }
