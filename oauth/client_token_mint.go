@@ -60,8 +60,22 @@ func (s *Server) MintClientToken(ctx context.Context, tenantID string, c ClientT
 	return s.mintClientToken(ctx, t, c, by)
 }
 
+// MintsClientTokens reports whether the tenant has an internal issuer that is enabled.
+// ErrNotFound: there is no such tenant.
+func (s *Server) MintsClientTokens(ctx context.Context, tenantID string) (bool, error) {
+	t, err := s.registry.tenant(ctx, tenantID)
+	if err != nil {
+		return false, err
+	}
+	return t.mintsClientTokens(), nil
+}
+
+func (t *Tenant) mintsClientTokens() bool {
+	return slices.ContainsFunc(t.issuers, func(e *issuerEntry) bool { return e.Settings.Keys.Internal && e.Enabled() })
+}
+
 func (s *Server) mintClientToken(ctx context.Context, t *Tenant, c ClientToken, by models.Actor) (string, error) {
-	if !slices.ContainsFunc(t.issuers, func(e *issuerEntry) bool { return e.Settings.Keys.Internal && e.Enabled() }) {
+	if !t.mintsClientTokens() {
 		return "", invalidRequest(ReasonClientTokensOff, "The tenant mints no client tokens; add a trusted issuer with keys.internal")
 	}
 	now := s.now()

@@ -149,7 +149,7 @@ type explainRequest struct {
 	SubjectTokenType string `json:"subject_token_type,omitempty" doc:"jwt (default) or id_token"`
 }
 
-type listOfTenant struct {
+type ListOfTenant struct {
 	TenantPath
 	PageQuery
 	Query string `query:"q" maxLength:"255" doc:"Only items whose id or name contains this"`
@@ -219,12 +219,16 @@ type clientAnd struct {
 
 func (a *api) clientRoutes() {
 	const tag, at = "clients", "/tenants/{tenant}/clients"
-	route(a, operation("GET", at, "list-clients", tag, "List the clients of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Client], error) {
+	type list struct {
+		ListOfTenant
+		State string `query:"state" enum:"enabled,disabled,suspended" doc:"Only clients in this state. A page reads at most 1,000 clients, so it may have fewer items than the limit and still have a next_cursor"`
+	}
+	route(a, operation("GET", at, "list-clients", tag, "List the clients of a tenant"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[Client], error) {
 		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}
-		l, err := a.Clients(ctx, c, in.Tenant, p)
+		l, err := a.ClientsIn(ctx, c, in.Tenant, in.State, p)
 		return &listAnswer[Client]{l}, err
 	})
 	route(a, operation("GET", at+"/{client}", "get-client", tag, "Get a client"), func(ctx context.Context, c *Caller, in *ClientPath) (*answer[Client], error) {
@@ -282,7 +286,7 @@ type issuerAnd struct {
 
 func (a *api) issuerRoutes() {
 	const tag, at = "trusted issuers", "/tenants/{tenant}/trusted-issuers"
-	route(a, operation("GET", at, "list-trusted-issuers", tag, "List the trusted issuers of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Issuer], error) {
+	route(a, operation("GET", at, "list-trusted-issuers", tag, "List the trusted issuers of a tenant"), func(ctx context.Context, c *Caller, in *ListOfTenant) (*listAnswer[Issuer], error) {
 		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
@@ -687,7 +691,7 @@ type destinationAnd struct {
 
 func (a *api) destinationRoutes() {
 	const tag, at = "event destinations", "/tenants/{tenant}/event-destinations"
-	route(a, operation("GET", at, "list-event-destinations", tag, "List the event destinations of a tenant"), func(ctx context.Context, c *Caller, in *listOfTenant) (*listAnswer[Destination], error) {
+	route(a, operation("GET", at, "list-event-destinations", tag, "List the event destinations of a tenant"), func(ctx context.Context, c *Caller, in *ListOfTenant) (*listAnswer[Destination], error) {
 		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err

@@ -34,8 +34,10 @@ func clientRoutes() []route {
 
 // clientList is the content of the page Clients.
 type clientList struct {
-	Query string
-	Rows  []clientRow
+	Query  string
+	States []choice
+	Chosen bool // a state
+	Rows   []clientRow
 	pager
 }
 
@@ -50,11 +52,15 @@ func (v *visit) clients() error {
 	if err != nil {
 		return err
 	}
-	list, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, p)
+	list, err := v.Admin.ClientsIn(v.ctx(), v.Caller, v.Tenant, v.query("state"), p)
 	if err != nil {
 		return err
 	}
-	data := clientList{Query: v.query("q")}
+	data := clientList{Query: v.query("q"), Chosen: v.query("state") != ""}
+	for _, state := range []choice{{Label: "any state"}, {Value: "enabled", Label: "enabled"}, {Value: "disabled", Label: "disabled"}, {Value: "suspended", Label: "suspended"}} {
+		state.On = state.Value == v.query("state")
+		data.States = append(data.States, state)
+	}
 	for _, c := range list.Items {
 		s, err := clientSettings(&c)
 		if err != nil {

@@ -11,7 +11,7 @@ import (
 //go:embed snippets
 var snippetFiles embed.FS
 
-var snippetTemplates = template.Must(template.ParseFS(snippetFiles, "snippets/*"))
+var snippetTemplates = template.Must(template.New("").Funcs(template.FuncMap{"shell": shellQuoted}).ParseFS(snippetFiles, "snippets/*"))
 
 // snippet is code for one client, which works as pasted.
 type snippet struct{ ID, Title, Text, Code string }
@@ -19,9 +19,13 @@ type snippet struct{ ID, Title, Text, Code string }
 // snippetValues are the values of the client.
 type snippetValues struct {
 	Issuer, ID, Auth, Audience string
+	API                        string // an API that its tokens may be for; empty: none
 	Secret, Refresh, Machine   bool
 	Dev                        bool // the server issues client tokens for anybody
 }
+
+// shellQuoted returns text as one word of a shell.
+func shellQuoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // integrateClient shows how to use a client.
 func (v *visit) integrateClient() error {
@@ -35,6 +39,9 @@ func (v *visit) integrateClient() error {
 	}
 	if values.Secret {
 		values.Auth = `-u "` + p.ID + `:$CLIENT_SECRET"`
+	}
+	if len(p.Form.Audiences) > 0 {
+		values.API = p.Form.Audiences[0]
 	}
 	var files []snippet
 	if p.HasUsers() {

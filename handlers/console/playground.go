@@ -104,6 +104,13 @@ func (v *visit) newPlayground() (*playground, error) {
 			p.Clients = append(p.Clients, c.ID)
 		}
 	}
+	if v.Mint == nil || v.Tenant != settings.DefaultTenant {
+		mints, err := v.Admin.OAuth.MintsClientTokens(v.ctx(), v.Tenant)
+		if err != nil {
+			return nil, err
+		}
+		p.Off = !mints
+	}
 	if p.Sub = "alice"; len(p.Clients) > 0 {
 		p.Client = p.Clients[0]
 	}

@@ -121,6 +121,7 @@ func callEveryOperation(t *testing.T, d *deployment) {
 	ok(200, "PATCH", tenant+"/clients/made", with(everyClientSetting(), object{"id": "made", "status": nil, "name": nil, "claims": object{"plan": nil, "level": "1"}}))
 	ok(200, "GET", tenant+"/clients?q=made&limit=1", nil)
 	ok(200, "GET", tenant+"/clients?limit=1", nil)
+	ok(200, "GET", tenant+"/clients?state=enabled&limit=1", nil)
 	ok(200, "POST", tenant+"/clients/made/secret", object{"previous_until": "2d"})
 	ok(200, "POST", tenant+"/clients/made/secret", nil)
 	ok(200, "POST", tenant+"/clients/made/preview", object{"sub": "alice", "amr": []string{"pwd"}, "allow": "tokn.sub != ''", "claims": object{"big": "'x'", "list": "[1, 2].map(x, 1 / 0)"}})

@@ -1,6 +1,7 @@
 package testconsole
 
 import (
+	"encoding/base64"
 	"html"
 	"os"
 	"os/exec"
@@ -32,6 +33,8 @@ func TestClientsAreCreatedAndChanged(t *testing.T) {
 		if page := want(t, 200, b.get(clientsPath+"?q=backe")); strings.Contains(page.text(), "web or mobile") {
 			t.Errorf("a search for backe shows %s", page.text())
 		}
+		wantText(t, want(t, 200, b.get(clientsPath+"?state=suspended")), "No client matches")
+		wantText(t, want(t, 200, b.get(clientsPath+"?state=enabled")), "web web or mobile app enabled")
 
 		new := clientsPath + "/new"
 		wantText(t, want(t, 200, b.get(new)), "A user is signed out after 15 minutes without use, and after 12 hours in any case.", "A user stays signed in for 6 months, however seldom")
@@ -152,6 +155,10 @@ func TestTheCodeOfTheIntegrateTabWorks(t *testing.T) {
 	d := sqlite(t)
 	b := d.signedIn(t, d.keys[models.RoleViewer])
 	session := d.SignInAtBackend("alice")
+	// Of a client whose tokens may be for an API, whose name a shell must not read.
+	web := testserver.Web()
+	web.Audiences = []string{"https://api.example.com/$(echo)'"}
+	d.Apply(testserver.Tenant("default", d.Issuer, web, testserver.Backend()))
 	for client, wants := range map[string]map[string][]string{
 		"web":     {"app-sh": {`"access_token":"eyJ`, `"refresh_token":"lk_rt_`, `"sub":"alice"`}, "app-go-txt": {"signed in: alice"}, "library-go-txt": {"valid until"}, "app-mjs": nil, "gateway-conf": nil},
 		"backend": {"app-sh": {`"sub":"alice"`}, "app-go-txt": {"signed in: alice"}, "library-go-txt": {"valid until"}, "api-sh": {`"active":true`, `"token_type":"Bearer"`}, "api-go-txt": nil, "gateway-conf": nil},
@@ -185,6 +192,12 @@ func TestTheCodeOfTheIntegrateTabWorks(t *testing.T) {
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Errorf("%s, %s: %v\n%s\n%s", client, name, err, code, out)
+			}
+			if token := regexp.MustCompile(`"access_token":"[^.]+\.([^.]+)\.`).FindSubmatch(out); client == "web" && token != nil {
+				claims, err := base64.RawURLEncoding.DecodeString(string(token[1]))
+				if err != nil || !strings.Contains(string(claims), `["`+web.Audiences[0]+`","web"]`) {
+					t.Errorf("%s: the access token has %s, %v", name, claims, err)
+				}
 			}
 			for _, text := range texts {
 				if !strings.Contains(string(out), text) {

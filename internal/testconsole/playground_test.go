@@ -29,6 +29,9 @@ var stateField = regexp.MustCompile(`name="state" value="([^"]*)"`)
 func TestPlaygroundTakesEachStep(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, d *deployment) {
 		b := d.signedIn(t, d.keys[models.RoleAdmin])
+		if page := want(t, 200, b.get(playgroundPath)); !strings.Contains(page.text(), "This tenant mints no client tokens.") || !strings.Contains(page.body, `value="sign-in" disabled`) {
+			t.Errorf("before the first step, the page is %s", page.body)
+		}
 		wantText(t, want(t, 200, b.post(playgroundPath, "step", "sign-in", "sub", "alice", "client", "web", "how", "pwd")), "This tenant mints no client tokens.")
 		d.withInternalIssuer(t)
 		state := ""

@@ -9,7 +9,10 @@ import { createClient, memoryStorage } from '@latchkey/sdk'
 // A browser keeps the session in IndexedDB; other programs bring a storage.
 const storage = globalThis.indexedDB ? undefined : memoryStorage()
 const latchkey = createClient({ issuer: '{{.Issuer}}', clientId: '{{.ID}}', storage })
-await latchkey.createSession(clientToken)
-const response = await latchkey.fetch('{{.Issuer}}/userinfo') // or your API
+await latchkey.createSession(clientToken{{if .API}}, { audience: ['{{.ID}}', {{printf "%q" .API}}] }{{end}})
+const response = await latchkey.fetch('{{.Issuer}}/userinfo'){{if not .API}} // or your API{{end}}
 console.log(await response.json())
+{{- if .API}}
+// const orders = await latchkey.fetch('https://…', { audience: {{printf "%q" .API}} }) // your API
+{{- end}}
 await latchkey.signOut()

@@ -7,7 +7,13 @@ field() { sed -nE 's/.*"'"$1"'":"([^"]+)".*/\1/p'; }
 token() { curl -s "{{.Issuer}}/token" {{.Auth}} "$@"; }
 
 # Exchange the client token for a session.
+{{- if .API}} Its access token is for the client itself, for
+# /userinfo, and for the API.
+{{- end}}
 ANSWER=$(token -d "subject_token=$CLIENT_TOKEN" \
+{{- if .API}}
+  -d audience={{.ID}} --data-urlencode audience={{shell .API}} \
+{{- end}}
   -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange \
   -d subject_token_type=urn:ietf:params:oauth:token-type:jwt)
 echo "$ANSWER"

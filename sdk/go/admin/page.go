@@ -21,6 +21,7 @@ type Page[T any] struct {
 // ListQuery selects items of a list. The zero value selects all.
 type ListQuery struct {
 	Query  string // part of the id or the name
+	State  string // of clients only: enabled, disabled or suspended
 	Limit  int    // items on a page, at most 500; default 50
 	Cursor string // NextCursor of the previous page
 }
@@ -28,6 +29,7 @@ type ListQuery struct {
 func (q ListQuery) values() url.Values {
 	v := pageValues(q.Limit, q.Cursor)
 	setParam(v, "q", q.Query)
+	setParam(v, "state", q.State)
 	return v
 }
 

@@ -32,8 +32,8 @@ func TestEveryOperationSendsItsRequest(t *testing.T) {
 			return err
 		},
 		"DELETE " + at + "?confirm=acme": func(ctx context.Context, c *admin.Client) error { return c.Tenants.Delete(ctx, "acme", "acme") },
-		"GET " + at + "/clients?cursor=c": func(ctx context.Context, c *admin.Client) error {
-			_, err := c.Clients.Page(ctx, "acme", admin.ListQuery{Cursor: "c"})
+		"GET " + at + "/clients?cursor=c&state=disabled": func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Clients.Page(ctx, "acme", admin.ListQuery{Cursor: "c", State: "disabled"})
 			return err
 		},
 		"GET " + at + "/clients/web": func(ctx context.Context, c *admin.Client) error {
