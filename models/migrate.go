@@ -47,6 +47,7 @@ var migrations = []struct {
 	{"0023_event_destinations", destinationSchema},
 	{"0024_upstream_revocation", upstreamSchema},
 	{"0025_console", consoleSchema},
+	{"0026_deliveries", deliverySchema},
 }
 
 // Migrate brings the schema up to date. Nodes that migrate at the same time

@@ -69,6 +69,10 @@ func TestNoListScansALargeTable(t *testing.T) {
 	// issuer that exists, so that none is live.
 	for _, statement := range []string{
 		`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at) SELECT 'default', 'user-' || i, '{}', false, 1, 1 FROM generate_series(1, 40000) i`,
+		`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at) SELECT 'default', 'other:' || i, '{}', false, 1, 1 FROM generate_series(1, 40000) i`,
+		`INSERT INTO event_deliveries (tenant_id, destination_id, event_id, type, attempts, dead_at, status, error, answer)
+			SELECT 'default', CASE WHEN i % 2 = 0 THEN 'refusing' ELSE 'other' END, int8send(1772366400000000 + i) || int8send(i), 'session.created', 1, CASE WHEN i % 10000 > 1 THEN 1 END, 0, '', ''
+			FROM generate_series(1, 60000) i`,
 		`INSERT INTO user_attributes (tenant_id, sub, name, value_digest) SELECT 'default', 'user-' || i, 'email', sha256(i::text::bytea) FROM generate_series(1, 40000) i`,
 		`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at, absolute_expires_at, generation, session_token_generation,
 				factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
@@ -108,6 +112,13 @@ func TestNoListScansALargeTable(t *testing.T) {
 			return err
 		}
 	}
+	refusing := models.DestinationKey{Tenant: acme, ID: "refusing"}
+	deliveries := func(dead bool) func() error {
+		return func() error {
+			_, err := store.Deliveries(t.Context(), refusing, dead, models.EventID{}, 51)
+			return err
+		}
+	}
 	live := func(kind, id string) func() error {
 		return func() error {
 			_, _ = store.LiveSessions(t.Context(), models.Ref{Kind: kind, Tenant: acme, ID: id}) // it may give up
@@ -116,31 +127,36 @@ func TestNoListScansALargeTable(t *testing.T) {
 	}
 	ended, old := false, time.UnixMicro(1772366400000000+2000)
 	for name, list := range map[string]func() error{
-		"all sessions":                      sessions(models.SessionFilter{}),
-		"sessions of nobody":                sessions(models.SessionFilter{User: "nobody"}),
-		"sessions of a user with many":      sessions(models.SessionFilter{User: "heavy"}),
-		"old sessions of a user with many":  sessions(models.SessionFilter{User: "heavy", CreatedBefore: old}),
-		"sessions of a user and a client":   sessions(models.SessionFilter{User: "heavy", Client: "shop"}),
-		"sessions of a client":              sessions(models.SessionFilter{Client: "shop", CreatedBefore: old}),
-		"ended sessions":                    sessions(models.SessionFilter{Live: &ended}),
-		"sessions at an address":            sessions(models.SessionFilter{IP: "192.0.2.1"}),
-		"sessions of an issuer":             sessions(models.SessionFilter{Issuer: w.issuer}),
-		"sessions from before all":          sessions(models.SessionFilter{CreatedBefore: start.Add(-time.Hour)}),
-		"all users":                         users(models.UserFilter{}),
-		"the last users":                    users(models.UserFilter{After: "user-9998"}),
-		"users by prefix":                   users(models.UserFilter{Prefix: "user-39"}),
-		"users of an issuer":                users(models.UserFilter{Issuer: "https://other.example.com"}),
-		"users by an attribute":             users(models.UserFilter{Attribute: &models.AttributeMatch{Name: "email", Value: "17"}}),
-		"all events":                        events(models.EventFilter{Tenant: acme}),
-		"events of a type that is rare":     events(models.EventFilter{Tenant: acme, Types: []string{"config.changed"}}),
-		"events of a user":                  events(models.EventFilter{Tenant: acme, User: "user-7"}),
-		"events of a session":               events(models.EventFilter{Tenant: acme, Session: &models.SessionID{1}}),
-		"events of no tenant":               events(models.EventFilter{}),
-		"events of a tenant that has none":  events(models.EventFilter{Tenant: "other", Types: []string{"x"}}),
-		"the live sessions of a user":       live(models.KindUser, "heavy"),
-		"the live sessions of a client":     live(models.KindClient, "shop"),
-		"what pruning reads":                func() error { _, err := store.Prune(t.Context(), w.Now()); return err },
-		"suspensions, with suspended users": func() error { _, err := store.Suspensions(t.Context(), secrets{}, ""); return err },
+		"all sessions":                           sessions(models.SessionFilter{}),
+		"sessions of nobody":                     sessions(models.SessionFilter{User: "nobody"}),
+		"sessions of a user with many":           sessions(models.SessionFilter{User: "heavy"}),
+		"old sessions of a user with many":       sessions(models.SessionFilter{User: "heavy", CreatedBefore: old}),
+		"sessions of a user and a client":        sessions(models.SessionFilter{User: "heavy", Client: "shop"}),
+		"sessions of a client":                   sessions(models.SessionFilter{Client: "shop", CreatedBefore: old}),
+		"ended sessions":                         sessions(models.SessionFilter{Live: &ended}),
+		"sessions at an address":                 sessions(models.SessionFilter{IP: "192.0.2.1"}),
+		"sessions of an issuer":                  sessions(models.SessionFilter{Issuer: w.issuer}),
+		"sessions from before all":               sessions(models.SessionFilter{CreatedBefore: start.Add(-time.Hour)}),
+		"all users":                              users(models.UserFilter{}),
+		"the last users":                         users(models.UserFilter{After: "user-9998"}),
+		"users by prefix":                        users(models.UserFilter{Prefix: "user-39"}),
+		"users of an issuer":                     users(models.UserFilter{Issuer: "https://other.example.com"}),
+		"users of an issuer without a namespace": users(models.UserFilter{Issuer: "https://auth.example.com"}),
+		"deliveries that wait":                   deliveries(false),
+		"deliveries that were given up":          deliveries(true),
+		"deliveries of a status":                 func() error { _, err := store.StatusDeliveries(t.Context(), refusing); return err },
+		"how many deliveries there are":          func() error { _, _, err := store.CountDeliveries(t.Context(), refusing); return err },
+		"users by an attribute":                  users(models.UserFilter{Attribute: &models.AttributeMatch{Name: "email", Value: "17"}}),
+		"all events":                             events(models.EventFilter{Tenant: acme}),
+		"events of a type that is rare":          events(models.EventFilter{Tenant: acme, Types: []string{"config.changed"}}),
+		"events of a user":                       events(models.EventFilter{Tenant: acme, User: "user-7"}),
+		"events of a session":                    events(models.EventFilter{Tenant: acme, Session: &models.SessionID{1}}),
+		"events of no tenant":                    events(models.EventFilter{}),
+		"events of a tenant that has none":       events(models.EventFilter{Tenant: "other", Types: []string{"x"}}),
+		"the live sessions of a user":            live(models.KindUser, "heavy"),
+		"the live sessions of a client":          live(models.KindClient, "shop"),
+		"what pruning reads":                     func() error { _, err := store.Prune(t.Context(), w.Now()); return err },
+		"suspensions, with suspended users":      func() error { _, err := store.Suspensions(t.Context(), secrets{}, ""); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent.take()
@@ -190,7 +206,7 @@ func noScan(t *testing.T, conn *pgx.Conn, statement pgx.TraceQueryStartData) {
 	must(t, json.Unmarshal(text, &plans))
 	plans[0].Plan.walk(func(n planNode) {
 		switch n.Table {
-		case "sessions", "users", "events", "user_attributes":
+		case "sessions", "users", "events", "user_attributes", "event_deliveries":
 		default:
 			return
 		}

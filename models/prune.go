@@ -60,7 +60,11 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (more bool, err error)
 			return err
 		}
 		moreEvents, err := pruneEvents(tx, now)
-		more = more || moreConsole || moreEvents
+		if err != nil {
+			return err
+		}
+		moreDeliveries, err := pruneDeliveries(tx, now)
+		more = more || moreConsole || moreEvents || moreDeliveries
 		return err
 	})
 	return more, err

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"bytes"
 	"time"
 
 	"gorm.io/gorm"
@@ -48,3 +49,36 @@ func pruneEvents(tx *gorm.DB, now time.Time) (more bool, err error) {
 // refresh token that two parties use. They matter while their session lives, up to
 // the default retention.
 const stillRead = `(at >= ? AND type = ? AND EXISTS (SELECT 1 FROM sessions s WHERE s.id = events.session_id AND s.ended_at IS NULL))`
+
+// pruneDeliveries deletes a batch of the deliveries that were given up and of which the
+// log no longer has the event, and reports whether there are more.
+func pruneDeliveries(tx *gorm.DB, now time.Time) (more bool, err error) {
+	var oldest []struct {
+		TenantID, ID string
+		Retention    int64 // in microseconds
+		Event        []byte
+	}
+	err = tx.Raw(`SELECT * FROM (SELECT d.tenant_id, d.id, COALESCE(t.event_retention, ?) AS retention,
+				(SELECT event_id FROM event_deliveries WHERE tenant_id = d.tenant_id AND destination_id = d.id AND dead_at IS NOT NULL ORDER BY event_id LIMIT 1) AS event
+			FROM event_destinations d JOIN tenants t ON t.id = d.tenant_id) oldest
+		WHERE event IS NOT NULL`, settings.EventRetention.Microseconds()).Scan(&oldest).Error
+	if err != nil {
+		return false, err
+	}
+	left := int64(pruneBatch)
+	for _, d := range oldest {
+		before := eventsFrom(now.Add(-time.Duration(d.Retention) * time.Microsecond))
+		if bytes.Compare(d.Event, before) >= 0 {
+			continue
+		}
+		done := tx.Exec(`DELETE FROM event_deliveries WHERE tenant_id = ? AND destination_id = ? AND event_id IN (SELECT event_id FROM event_deliveries
+			WHERE tenant_id = ? AND destination_id = ? AND dead_at IS NOT NULL AND event_id < ? ORDER BY event_id LIMIT ?)`, d.TenantID, d.ID, d.TenantID, d.ID, before, left)
+		if done.Error != nil {
+			return false, done.Error
+		}
+		if left -= done.RowsAffected; left == 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -35,3 +35,10 @@ var clientCountSchema = []string{
 		PRIMARY KEY (tenant_id, client_id, node, hour)){fill}`,
 	`INSERT INTO client_session_counts (tenant_id, client_id, node, hour, n) SELECT '', '', '', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM sessions)`,
 }
+
+// deliverySchema separates the events that wait for a destination from those that were
+// given up, of which there may be many more.
+var deliverySchema = []string{
+	`CREATE INDEX event_deliveries_waiting ON event_deliveries (tenant_id, destination_id, event_id) WHERE dead_at IS NULL`,
+	`CREATE INDEX event_deliveries_dead ON event_deliveries (tenant_id, destination_id, event_id) WHERE dead_at IS NOT NULL`,
+}

@@ -54,28 +54,26 @@ func (s *Store) ListUsers(ctx context.Context, f UserFilter) (list []ListedUser,
 		if err != nil {
 			return err
 		}
-		where, args, err := f.condition(entries, s.dialect.bytewise)
+		ranges, err := f.ranges(entries)
 		if err != nil {
 			return err
 		}
-		var rows []struct {
-			Sub                 string
-			CreatedAt, SeenAt   Time
-			Disabled, Suspended bool
+		var rows []listedUserRow
+		for _, of := range ranges {
+			found, err := f.read(db, of, s.dialect.bytewise, f.Limit+1-len(rows))
+			if err != nil {
+				return err
+			}
+			if rows = append(rows, found...); len(rows) > f.Limit {
+				break
+			}
 		}
-		from := "users WHERE " + where
-		if m := f.Attribute; m != nil {
-			from = "users WHERE tenant_id = ? AND sub IN (SELECT sub FROM user_attributes WHERE " + where + " AND name = ? AND value_digest = ? ORDER BY sub" + s.dialect.bytewise + " LIMIT ?)"
-			args = append(append([]any{f.Tenant}, args...), m.Name, digestOf(m.Value), f.Limit+1)
-		}
-		err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM "+from+" ORDER BY sub"+s.dialect.bytewise+" LIMIT ?",
-			append(args, f.Limit+1)...).Scan(&rows).Error
 		list = nil
 		if more = len(rows) > f.Limit; more {
 			rows = rows[:f.Limit]
 		}
-		if err != nil || len(rows) == 0 {
-			return err
+		if len(rows) == 0 {
+			return nil
 		}
 		for _, r := range rows {
 			u := ListedUser{Sub: r.Sub, CreatedAt: r.CreatedAt.Time, SeenAt: r.SeenAt.Time, Disabled: r.Disabled, Suspended: r.Suspended}
@@ -100,40 +98,102 @@ func (f UserFilter) check(db *gorm.DB) error {
 	return err
 }
 
-// condition returns the WHERE clause for the users. It holds for the tables users and
-// user_attributes.
-func (f UserFilter) condition(entries []TrustedIssuer, bytewise string) (where string, args []any, err error) {
-	// An index answers this: a sub is ASCII, and no character of it is as high as DEL.
-	begins := "(sub" + bytewise + " >= ? AND sub" + bytewise + " < ?)"
-	prefixed := func(prefix string) []any { return []any{prefix, prefix + "\x7f"} }
-	where, args = "tenant_id = ? AND sub"+bytewise+" > ?", []any{f.Tenant, f.After}
-	if f.Prefix != "" {
-		where, args = where+" AND "+begins, append(args, prefixed(f.Prefix)...)
+// listedUserRow is the row of a user in a list.
+type listedUserRow struct {
+	Sub                 string
+	CreatedAt, SeenAt   Time
+	Disabled, Suspended bool
+}
+
+// subRange is a range of subs, in the order of their bytes: from begin, which it
+// includes, to end, which it does not. An empty end is the end of all.
+type subRange struct{ begin, end string }
+
+// prefixed returns the range of the subs with a prefix: a sub is ASCII, and no character
+// of it is as high as DEL.
+func prefixed(prefix string) subRange {
+	if prefix == "" {
+		return subRange{}
 	}
-	if f.Issuer == "" {
-		return where, args, nil
+	return subRange{prefix, prefix + "\x7f"}
+}
+
+// and returns the subs that are in both ranges, and whether there can be any.
+func (r subRange) and(other subRange) (both subRange, any bool) {
+	both = subRange{max(r.begin, other.begin), r.end}
+	if r.end == "" || other.end != "" && other.end < r.end {
+		both.end = other.end
 	}
-	var either []string
+	return both, both.end == "" || both.begin < both.end
+}
+
+// read returns the users of a range after f.After, at most limit of them.
+func (f UserFilter) read(db *gorm.DB, of subRange, bytewise string, limit int) (rows []listedUserRow, err error) {
+	where, args := "tenant_id = ? AND sub"+bytewise+" > ? AND sub"+bytewise+" >= ?", []any{f.Tenant, f.After, of.begin}
+	if of.end != "" {
+		where, args = where+" AND sub"+bytewise+" < ?", append(args, of.end)
+	}
+	from := "users WHERE " + where
+	if m := f.Attribute; m != nil {
+		from = "users WHERE tenant_id = ? AND sub IN (SELECT sub FROM user_attributes WHERE " + where + " AND name = ? AND value_digest = ? ORDER BY sub" + bytewise + " LIMIT ?)"
+		args = append(append([]any{f.Tenant}, args...), m.Name, digestOf(m.Value), limit)
+	}
+	err = db.Raw("SELECT sub, created_at, seen_at, disabled, suspended_at IS NOT NULL AS suspended FROM "+from+" ORDER BY sub"+bytewise+" LIMIT ?",
+		append(args, limit)...).Scan(&rows).Error
+	return rows, err
+}
+
+// ranges returns the ranges of the users, in order, of which an index reads each. The
+// users of an issuer without a prefix are those between the namespaces of the others.
+func (f UserFilter) ranges(entries []TrustedIssuer) (ranges []subRange, err error) {
+	all := []subRange{{}}
+	if f.Issuer != "" {
+		if all, err = namespaceRanges(entries, f.Issuer); err != nil {
+			return nil, &UnknownIssuerError{f.Tenant, f.Issuer}
+		}
+	}
+	for _, r := range all {
+		both, any := r.and(prefixed(f.Prefix))
+		if any && (both.end == "" || f.After < both.end) {
+			ranges = append(ranges, both)
+		}
+	}
+	return ranges, nil
+}
+
+// namespaceRanges returns the ranges of the users of an issuer, in order. ErrNotFound:
+// no entry has the id or the URL.
+func namespaceRanges(entries []TrustedIssuer, issuer string) (ranges []subRange, err error) {
+	var prefixes []string // of every namespace
+	found, outside := false, false
 	for _, e := range entries {
-		if !e.named(f.Issuer) {
+		prefix := e.Settings.SubjectPrefix
+		if prefix != "" {
+			prefixes = append(prefixes, prefix)
+		}
+		if !e.named(issuer) {
 			continue
 		}
-		if prefix := e.Settings.SubjectPrefix; prefix != "" {
-			either, args = append(either, begins), append(args, prefixed(prefix)...)
-			continue
+		found = true
+		if outside = outside || prefix == ""; prefix != "" {
+			ranges = append(ranges, prefixed(prefix))
 		}
-		outside := []string{"1 = 1"} // every other namespace
-		for _, other := range entries {
-			if prefix := other.Settings.SubjectPrefix; prefix != "" {
-				outside, args = append(outside, "NOT "+begins), append(args, prefixed(prefix)...)
-			}
+	}
+	if !found {
+		return nil, ErrNotFound
+	}
+	if outside {
+		slices.Sort(prefixes)
+		gap := subRange{}
+		for _, prefix := range slices.Compact(prefixes) {
+			gap.end = prefix
+			ranges = append(ranges, gap)
+			gap = subRange{begin: prefixed(prefix).end}
 		}
-		either = append(either, strings.Join(outside, " AND "))
+		ranges = append(ranges, gap)
 	}
-	if len(either) == 0 {
-		return "", nil, &UnknownIssuerError{f.Tenant, f.Issuer}
-	}
-	return where + " AND (" + strings.Join(either, " OR ") + ")", args, nil
+	slices.SortFunc(ranges, func(a, b subRange) int { return strings.Compare(a.begin, b.begin) })
+	return slices.Compact(ranges), nil
 }
 
 // namespaceOf returns the issuers that may vouch for a sub, and the subject by
