@@ -19,6 +19,7 @@ func clientRoutes() []route {
 		form("/t/:tenant/clients/new", "put-client", (*visit).createClient),
 		page(client, "get-client", (*visit).showClient),
 		form(client, "patch-client", (*visit).saveClient),
+		form(client+"/document", "put-client", (*visit).saveClientDocument),
 		page(client+"/claims", "get-client", (*visit).clientClaims),
 		form(client+"/claims", "patch-client", (*visit).saveClaims),
 		page(client+"/integrate", "get-client", (*visit).integrateClient),
@@ -100,6 +101,7 @@ type clientPage struct {
 	Limits   string // how long its users stay signed in
 	Fields   []field
 	Editable bool
+	Document document
 	Previews bool // the role may try other expressions, also for a client of the file
 
 	Snippets []snippet // of the tab Integrate
@@ -187,6 +189,9 @@ func (v *visit) clientPage(tab string) (*clientPage, error) {
 	}
 	if p.Name == "" {
 		p.Name = c.ID
+	}
+	if p.Document, err = newDocument(c.Settings, v.at("clients", c.ID, "document")); err != nil {
+		return nil, err
 	}
 	for name, value := range map[string]string{
 		"absolute_lifetime": c.Status.Effective.AbsoluteLifetime, "inactivity_timeout": c.Status.Effective.InactivityTimeout,

@@ -18,6 +18,7 @@ func issuerRoutes() []route {
 		form("/t/:tenant/issuers/new", "put-trusted-issuer", (*visit).createIssuer),
 		page(issuer, "get-trusted-issuer", (*visit).showIssuer),
 		form(issuer, "patch-trusted-issuer", (*visit).saveIssuer),
+		form(issuer+"/document", "put-trusted-issuer", (*visit).saveIssuerDocument),
 		form(issuer+"/check", "check-trusted-issuer", (*visit).checkIssuer),
 		page(issuer+"/suspend", "suspend-trusted-issuer", (*visit).suspendIssuer),
 		form(issuer+"/suspend", "suspend-trusted-issuer", (*visit).suspendIssuer),
@@ -37,6 +38,7 @@ type issuerPage struct {
 	Keys     string // where its keys come from
 	Fields   []field
 	Editable bool
+	Document document
 	Sources  []choice // of new keys
 	KeyText  string   // as typed; never a secret
 	Check    *admin.IssuerCheck
@@ -132,6 +134,9 @@ func (v *visit) issuerPage() (*issuerPage, error) {
 	}
 	p := &issuerPage{Issuer: i, Fields: shown(issuerFields(), i.Settings), Editable: v.May("patch-trusted-issuer") && i.Status.ManagedBy == nil}
 	if err := i.Settings.Decode(&p.Form); err != nil {
+		return nil, err
+	}
+	if p.Document, err = newDocument(i.Settings, v.at("issuers", i.ID, "document")); err != nil {
 		return nil, err
 	}
 	p.Keys = keysOf(i, p.Form)

@@ -71,6 +71,7 @@ var routes = slices.Concat(
 
 		page("/t/:tenant/settings", "get-tenant", (*visit).settings),
 		form("/t/:tenant/settings", "patch-tenant", (*visit).saveSettings),
+		form("/t/:tenant/settings/document", "put-tenant", (*visit).saveTenantDocument),
 		page("/t/:tenant/settings/suspend", "suspend-tenant", (*visit).suspendTenant),
 		form("/t/:tenant/settings/suspend", "suspend-tenant", (*visit).suspendTenant),
 		form("/t/:tenant/settings/resume", "resume-tenant", (*visit).resumeTenant),

@@ -14,15 +14,16 @@ import (
 // settingsPage is the settings of the tenant.
 type settingsPage struct {
 	*admin.Tenant
-	Fields  map[string]string
-	Owned   bool // by the server's file
-	Edit    bool // the role may change them
-	Created moment
-	Updated moment
-	File    []fileOwned
-	More    bool // the file owns more objects than are shown
-	Suspend string
-	Delete  string // empty: not possible
+	Fields   map[string]string
+	Document document
+	Owned    bool // by the server's file
+	Edit     bool // the role may change them
+	Created  moment
+	Updated  moment
+	File     []fileOwned
+	More     bool // the file owns more objects than are shown
+	Suspend  string
+	Delete   string // empty: not possible
 }
 
 type fileOwned struct{ Kind, ID, Href string }
@@ -39,6 +40,9 @@ func (v *visit) settingsPage() (p settingsPage, err error) {
 	p.Owned, p.Edit = p.Status.ManagedBy != nil, v.May("patch-tenant")
 	p.Created, p.Updated = when(p.Status.CreatedAt, v.now), when(p.Status.UpdatedAt, v.now)
 	p.Fields = fieldsOf(p.Settings)
+	if p.Document, err = newDocument(p.Settings, v.at("settings", "document")); err != nil {
+		return p, err
+	}
 	refs, err := v.Admin.FileOwned(v.ctx(), v.Caller, v.Tenant, mostOwned+1)
 	if err != nil {
 		return p, err
