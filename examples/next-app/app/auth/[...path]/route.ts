@@ -1,0 +1,3 @@
+import { handlers } from '../../../latchkey'
+
+export const { GET, POST, DELETE } = handlers
