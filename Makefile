@@ -37,7 +37,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: test-core test-ops test-browser sdk-js ## run every test; on Debian, as root, install what is missing
+test: test-core test-ops test-browser sdk-js sdk-js-next ## run every test; on Debian, as root, install what is missing
 
 # The tests that need only Go, a C compiler, PostgreSQL and Redis.
 .PHONY: test-core
@@ -62,6 +62,10 @@ test-browser: setup-browser ## the tests with Chromium: internal/testbrowser and
 .PHONY: sdk-js
 sdk-js: setup-sdk-js ## check, test and pack the TypeScript SDK, sdk/js
 	@cd sdk/js && npm run check && npm test && npm run package
+
+.PHONY: sdk-js-next
+sdk-js-next: setup-sdk-js ## build examples/next-app with the packed SDK, and test it in Chromium
+	@cd sdk/js && npm run build && npm run test:next
 
 # For each time you save: no race detector, and no package whose tests start
 # processes. Go does not run the tests of unchanged packages again.

@@ -13,6 +13,7 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
+    exclude: ['test/next_app.test.ts'], // which has vitest.next.config.ts
     globalSetup: ['test/build_server.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,

@@ -92,11 +92,11 @@ beforeAll(async () => {
 
 afterAll(async () => {
   if (process.env['NEXT_APP_OUTPUT']) console.log(output)
-  await browser?.close()
-  app?.kill()
+  await browser.close()
+  app.kill()
   authentication.close()
   clearInterval(clock)
-  await server?.stop()
+  await server.stop()
   if (!process.env['NEXT_APP']) rmSync(folder, { recursive: true })
 })
 

@@ -17,6 +17,11 @@ import { readUpstreams, type Route } from './route.js'
 const MAX_SESSIONS = 1000
 /** How long a request waits for sign-outs that an earlier request could not deliver, in milliseconds. */
 const SETTLE_TIME = 300
+/**
+ * How long a request waits for the issuer, in milliseconds: a page before it is rendered, and a call such as a
+ * sign-in, whose client token can be sent only once if the response is lost.
+ */
+export const [RENDER_WINDOW, CALL_WINDOW] = [3000, 10_000]
 /** The least time between two replacements of a session's token that was rejected, in milliseconds. */
 export const REPLACE_PAUSE = 30_000
 
@@ -81,7 +86,7 @@ export class App {
   }
 
   /** Opens the session of a request. `isReadOnly` reports whether the response cannot have cookies. */
-  async open(cookies: CookieJar, headers: Headers, isReadOnly: () => boolean = () => false): Promise<Opened> {
+  async open(cookies: CookieJar, headers: Headers, isReadOnly: () => boolean = () => false, window = CALL_WINDOW): Promise<Opened> {
     this.checkHost(headers)
     const storage = this.#storage(cookies)
     const state = await storage.state()
@@ -89,7 +94,7 @@ export class App {
     const client = new TokenClient(
       {
         issuer: this.options.issuer, clientId: this.options.clientId, storage, autoRefresh: false,
-        retryWindow: this.options.retryWindow ?? 3000,
+        retryWindow: this.options.retryWindow ?? window,
         fetch: this.#fetchFor(headers.get('user-agent'), isReadOnly),
         onError: (error) => (failure = error),
       },

@@ -55,7 +55,10 @@ export interface NextOptions {
    * client. `feed` also requires that the client may introspect its tokens.
    */
   revocation?: RevocationMode
-  /** How long one request may wait for the issuer, in milliseconds. Default: 3000. */
+  /**
+   * How long one request may wait for the issuer, in milliseconds. Default: 3000 before a page is rendered, and
+   * 10 000 for other calls.
+   */
   retryWindow?: number
   /** Default: the global `fetch`. */
   fetch?: Fetch

@@ -2,7 +2,7 @@ import { NextResponse } from 'next/server.js'
 import { isRetryable, LatchkeyError } from '../error.js'
 import { requestCookies } from '../server/cookie_jar.js'
 import { isSessionCookie } from '../server/cookie_storage.js'
-import { isRefusedToken, keepNewest, REPLACE_PAUSE, type App, type Opened } from './app.js'
+import { isRefusedToken, keepNewest, RENDER_WINDOW, REPLACE_PAUSE, type App, type Opened } from './app.js'
 
 /** Returns the response of the middleware, given the headers that the page must receive. */
 export type Respond = (headers: Headers) => Response | Promise<Response>
@@ -20,7 +20,7 @@ export async function refreshBeforeRender(app: App, request: Request, respond: R
   const jar = requestCookies(request.headers)
   let opened: Opened | undefined
   try {
-    opened = await app.open(jar, request.headers)
+    opened = await app.open(jar, request.headers, undefined, RENDER_WINDOW)
     if (opened.state.session) await refresh(app, opened)
   } catch (error) {
     // The browser may have a newer cookie by now: this page is rendered without the session, and no cookie is deleted.
