@@ -5,6 +5,7 @@ export default defineConfig({
     index: 'src/index.ts',
     bff: 'src/bff.ts',
     react: 'src/react/index.ts',
+    testing: 'src/testing/index.ts',
     server: 'src/server/index.ts',
     express: 'src/express.ts',
     fastify: 'src/fastify.ts',
