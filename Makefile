@@ -16,12 +16,12 @@ GOLANGCI := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # conversions are off, because this code has none.
 #
 # At least four tests of a package run at a time, also on two cores: those of processes
-# mostly wait.
+# mostly wait. Vet is off, because make lint runs all of it.
 PARALLEL := $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n > 4 ? n : 4)))
 PURE := modernc.org/... compress/... hash/... math/big regexp/... crypto/internal/fips140/bigmod \
 	crypto/internal/fips140/edwards25519/... crypto/internal/fips140/nistec/... crypto/internal/fips140/sha256 crypto/internal/fips140/sha512 \
 	github.com/antlr4-go/... github.com/google/cel-go/checker/... github.com/google/cel-go/parser/... go.yaml.in/yaml/...
-TEST_FLAGS ?= -race -gcflags=all=-d=checkptr=0 $(PURE:%='-gcflags=%=-d=checkptr=0 -race=false') -shuffle=on -timeout=30m -p=4 -parallel=$(PARALLEL)
+TEST_FLAGS ?= -race -gcflags=all=-d=checkptr=0 $(PURE:%='-gcflags=%=-d=checkptr=0 -race=false') -vet=off -shuffle=on -timeout=30m -p=4 -parallel=$(PARALLEL)
 
 # By default every process sleeps for a second when it exits. A process that found a
 # race fails without that, too.
