@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createClient, type SessionChange } from '../src/bff.js'
 import { createNext, localPath, maxAge, requireAcr, type Auth, type NextOptions } from '../src/next/index.js'
 import { cookieStorage, requestCookies } from '../src/server/index.js'
 import { emptyState, parse, serialize } from '../src/state.js'
@@ -489,6 +490,41 @@ describe('handlers', () => {
     const { status, json, response } = await call(app, browser, 'GET', '/api/orders')
     expect([status, json, response.headers.get('www-authenticate')]).toEqual([401, { error: 'login_required', latchkey_end_reason: expect.stringMatching(/^revoked/) }, 'Cookie realm="session"'])
     expect((await call(app, browser, 'GET', '/auth/session')).json).toEqual({ session: null, latchkey_end_reason: expect.stringMatching(/^revoked/) })
+  })
+
+  test('are a back end of @latchkey/sdk/bff', async () => {
+    const app = newApp()
+    const [browser, user] = [new Browser(), `next-${++users}`]
+    const seen: string[] = []
+    const client = createClient({
+      base: `${ORIGIN}/auth`, autoRefresh: false, retryWindow: 2000,
+      onChallenge: () => server.clientToken(user, { amr: ['otp'] }),
+      fetch: async (input, init) => {
+        const request = new Request(input, init)
+        for (const [name, value] of browser.headers({ 'sec-fetch-site': 'same-origin' })) request.headers.set(name, value)
+        const response = await app.next.handlers[request.method as 'GET'](request)
+        browser.receive(response.headers)
+        seen.push(await response.clone().text())
+        return response
+      },
+    })
+    const changes: SessionChange[] = []
+    client.onSessionChange((change) => changes.push(change))
+    await client.ready
+    expect(client.session).toBeNull()
+    await client.createSession(await server.clientToken(user, { amr: ['pwd'] }), { deviceName: 'Tablet' })
+    expect(client.session).toMatchObject({ user: { id: user }, acr: 'urn:latchkey:acr:1' })
+    expect((await client.listSessions()).map(({ current, device }) => [current, device.name])).toEqual([[true, 'Tablet']])
+    let challenges = 0
+    api.answer = () => (challenges++ === 0 ? { status: 401, headers: { 'www-authenticate': 'Bearer error="insufficient_user_authentication", acr_values="urn:latchkey:acr:2"' } } : ok(''))
+    expect((await client.fetch(`${ORIGIN}/api/orders`)).status).toBe(200)
+    expect(client.session?.acr).toBe('urn:latchkey:acr:2')
+    await client.refreshSession()
+    await endAll(user)
+    await expect(client.refreshSession()).rejects.toMatchObject({ code: 'session_ended', endReason: expect.stringMatching(/^revoked/) })
+    expect(changes.map(({ event }) => event)).toEqual(['signed-in', 'stepped-up', 'refreshed', 'ended'])
+    expect(seen.join()).not.toMatch(/lk_rt_|lk_st_|eyJ[\w-]+\.eyJ/)
+    client.dispose()
   })
 
   test('keep the session of a secret client', async () => {
