@@ -201,3 +201,22 @@ func (w *fixture) bytesType() string {
 	}
 	return "BYTEA"
 }
+
+func TestOnlyDestinationsOfSessionsMayNameUsers(t *testing.T) {
+	t.Parallel()
+	const hook, push = settings.DestinationWebhook, settings.DestinationPush
+	for _, c := range []struct {
+		kind   string
+		events []string
+		want   bool
+	}{
+		{hook, nil, true}, {push, nil, true}, {hook, []string{"key."}, false}, {hook, []string{"session.ended."}, true}, {push, []string{"session.created"}, true},
+		{hook, []string{"client_token.refused"}, true}, {push, []string{"client_token.refused"}, false}, // security events are about sessions
+		{hook, []string{"config."}, true}, {push, []string{"config."}, false}, {hook, []string{"client."}, false},
+	} {
+		d := models.Destination{Settings: settings.DestinationSettings{Type: c.kind, Events: c.events}}
+		if got := d.MayNameUsers(); got != c.want {
+			t.Errorf("%s of %v: %t", c.kind, c.events, got)
+		}
+	}
+}
