@@ -345,9 +345,13 @@ func (v *visit) deleteClient() error {
 	if err != nil {
 		return err
 	}
+	ending, err := v.sessionsEnding(v.clientRef())
+	if err != nil {
+		return err
+	}
 	c := confirmation{
 		Heading: "Delete the client " + p.ID + "?", What: "the client's id", Word: p.ID, Button: "Delete the client", Back: v.at("clients", p.ID),
-		Text: []string{"This ends every session of the client. Their users have to sign in again.", "The client and its secret cannot be restored."},
+		Text: []string{"This ends " + ending + ". Users have to sign in again.", "The client and its secret cannot be restored."},
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err

@@ -297,9 +297,13 @@ func (v *visit) deleteIssuer() error {
 	if err != nil {
 		return err
 	}
+	ending, err := v.sessionsEnding(v.issuerRef())
+	if err != nil {
+		return err
+	}
 	c := confirmation{
 		Heading: "Delete the trusted issuer " + p.ID + "?", What: "the issuer's id", Word: p.ID, Button: "Delete the issuer", Back: v.at("issuers", p.ID),
-		Text: []string{"This ends every session that began with a token of the issuer. Its users cannot sign in until another issuer vouches for them.", "It cannot be undone."},
+		Text: []string{"This ends " + ending + ". Its users cannot sign in until another issuer vouches for them.", "It cannot be undone."},
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err

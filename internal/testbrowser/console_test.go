@@ -38,6 +38,13 @@ func runConsole(t *testing.T, what string) {
 	for _, sub := range []string{"carol", "dave", "alice", hostile} {
 		signIn(sub, hostile)
 	}
+	// Its event is about nobody, and shows what the failed check compared.
+	refused := models.Event{At: d.Clock.Now(), TenantID: "default", Type: models.EventClientTokenRefused, ClientID: "web", Details: map[string]any{
+		"why": "subject_token_audience", "checks": []map[string]any{{"name": "grant", "outcome": "passed"}, {"name": "audience", "outcome": "failed", "detail": hostile, "expected": hostile, "received": hostile}},
+	}}
+	if err := d.Store.AddEvent(t.Context(), refused); err != nil {
+		t.Fatal(err)
+	}
 	d.Apply(settings.TenantSpec{ID: "default", SigningAlgorithm: "ES256", EventDestinations: []settings.DestinationSpec{{ID: "audit", DestinationSettings: settings.DestinationSettings{
 		Type: settings.DestinationWebhook, URL: "https://hooks.example.com/latchkey", Description: hostile,
 	}, Secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYqrTwjUPD8ILPZI"}}})
