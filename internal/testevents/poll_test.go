@@ -155,8 +155,9 @@ func TestAPollReturnsAtMostMaxEvents(t *testing.T) {
 		// An answer with no tokens may only acknowledge, and does not wait.
 		sets, _ := poll(d, "stream", `{"maxEvents":2,"returnImmediately":true}`)
 		text, _ := json.Marshal(map[string]any{"maxEvents": 0, "ack": jtis(sets)})
-		if none, more := poll(d, "stream", string(text)); len(none) != 0 || !more {
-			t.Errorf("%d tokens, more %v", len(none), more)
+		begun := time.Now()
+		if none, more := poll(d, "stream", string(text)); len(none) != 0 || !more || time.Since(begun) > 15*time.Second {
+			t.Errorf("%d tokens, more %v, after %s", len(none), more, time.Since(begun))
 		}
 		if left, _ := poll(d, "stream", now); len(left) != 1 {
 			t.Errorf("%d tokens are left", len(left))
@@ -380,6 +381,7 @@ func TestAPollIsReadStrictly(t *testing.T) {
 		"rejects ack that is no list":   {`{"returnImmediately":true,"ack":"x"}`, 400},
 		"rejects an error without err":  {`{"returnImmediately":true,"setErrs":{"x":{"description":"y"}}}`, 400},
 		"rejects invalid UTF-8":         {"{\"returnImmediately\":true,\"ack\":[\"\xff\"]}", 400},
+		"rejects deep nesting":          {`{"returnImmediately":true,"ack":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`, 400},
 		"rejects a huge body":           {`{"returnImmediately":true,"ack":["` + strings.Repeat("x", 300<<10) + `"]}`, 413},
 	} {
 		t.Run(name, func(t *testing.T) {
