@@ -283,6 +283,20 @@ describe('proxy.ts', () => {
     expect(response.headers.get('x-middleware-request-cookie') ?? '').toBe(cookie)
   })
 
+  test('refreshes in the Edge Runtime, where only pages of the Node.js runtime can be verified', async () => {
+    vi.stubGlobal('DecompressionStream', undefined)
+    Reflect.deleteProperty(globalThis, 'DecompressionStream')
+    try {
+      const app = newApp()
+      const { browser, user } = await signedIn(app)
+      makeDue()
+      const { page: error } = await visit(app, browser, () => app.next.auth().catch((e: unknown) => e))
+      expect([(await only(user)).generation, app.logs, error]).toMatchObject([1, [], { code: 'invalid_option', retryable: false }])
+    } finally {
+      vi.unstubAllGlobals()
+    }
+  })
+
   test('lets the app make the response', async () => {
     const app = newApp()
     const { browser } = await signedIn(app)

@@ -116,8 +116,14 @@ export class App {
     if (this.options.loopback && !isLocal(headers.get('host') ?? '')) throw new LatchkeyError('not_signed_in', 'the option loopback serves localhost only')
   }
 
+  /** Reports whether this runtime can verify tokens: the Edge Runtime of Next.js cannot decompress status lists. */
+  get canVerify(): boolean {
+    return this.#revocation !== 'status-list' || 'DecompressionStream' in globalThis
+  }
+
   /** Verifies the access token of the session's cookie. */
   async verify(tokens: Tokens): Promise<AccessToken> {
+    if (!this.canVerify) throw new LatchkeyError('invalid_option', 'the Edge Runtime cannot read status lists: render the page in the Node.js runtime, or set the option revocation')
     const claims = unverifiedClaims(tokens.accessToken)
     if (this.#revocation === 'status-list' && claims['status'] === undefined) {
       throw new LatchkeyError('invalid_option', `the tokens of the client ${JSON.stringify(this.options.clientId)} have no status: set status_list for the client, or the option revocation`)

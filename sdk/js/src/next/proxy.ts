@@ -42,6 +42,7 @@ export async function refreshBeforeRender(app: App, request: Request, respond: R
 
 async function refresh(app: App, { client }: Opened): Promise<void> {
   await client.getToken()
+  if (!app.canVerify) return
   const tokens = await client.load()
   try {
     await app.verify(tokens)
