@@ -42,9 +42,6 @@ var checkOrder = []string{
 	CheckJTI, CheckSubject, CheckAllow, CheckTargets, CheckScope, CheckAssurance, CheckUnspent, CheckEnabled, CheckUser, CheckSignedOut, CheckLimit,
 }
 
-// Checks returns the names of the checks, in their order.
-func Checks() []string { return slices.Clone(checkOrder) }
-
 // Outcomes of a check.
 const (
 	Passed     = "passed"

@@ -6,7 +6,6 @@ import (
 
 	"github.com/latchkey/latchkey/handlers/admin"
 	"github.com/latchkey/latchkey/models"
-	"github.com/latchkey/latchkey/oauth"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -369,25 +368,14 @@ func failedCheck(checks []explainedCheck) *explainedCheck {
 	return nil
 }
 
-// recordedChecks returns the checks that the event of a refused client token contains,
-// and after them those that were not reached.
+// recordedChecks returns the checks that the event of a refused client token contains.
 func recordedChecks(details map[string]any) []explainedCheck {
 	recorded, _ := details["checks"].([]any)
-	if len(recorded) == 0 {
-		return nil
-	}
 	var checks []admin.Check
-	reached := map[string]bool{}
 	for _, item := range recorded {
 		c, _ := item.(map[string]any)
 		text := func(name string) string { s, _ := c[name].(string); return s }
 		checks = append(checks, admin.Check{Name: text("name"), Outcome: text("outcome"), Detail: text("detail"), Expected: text("expected"), Received: text("received")})
-		reached[text("name")] = true
-	}
-	for _, name := range oauth.Checks() {
-		if !reached[name] {
-			checks = append(checks, admin.Check{Name: name, Outcome: oauth.NotReached})
-		}
 	}
 	return explainedChecks(checks)
 }
