@@ -2,7 +2,7 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist', 'src/server/admin_api.ts'] },
+  { ignores: ['dist', 'src/server/admin_api.ts', 'test/fixtures'] },
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,
   {

@@ -625,7 +625,7 @@ function keep<V>(map: Map<string, V>, key: string, value: V): void {
 }
 
 function isCount(value: unknown): value is number {
-  return typeof value === 'number' && value > 0 && Number.isFinite(value)
+  return Number.isFinite(value) && (value as number) > 0
 }
 
 function defaultStorage({ issuer, clientId }: ClientOptions): Storage | undefined {

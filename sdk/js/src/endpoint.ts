@@ -4,8 +4,6 @@ import { LatchkeyError, unavailable } from './error.js'
 /** `fetch`, as far as the SDK uses it. */
 export type Fetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>
 
-const MAX_RESPONSE = 1 << 20
-
 /**
  * Sends requests to the issuer and reads the responses. Its errors are of two kinds: a refusal by the
  * server itself, and `unavailable` for everything that may come from something in between, such as a
@@ -61,7 +59,7 @@ function read(where: string, response: Response, text: string): unknown {
   const { status, headers } = response
   if ((status === 200 || status === 204) && text === '') return undefined
   let json: Partial<Record<string, unknown>> | undefined
-  if (/^application\/json\s*(;|$)/i.test(headers.get('content-type') ?? '') && text.length <= MAX_RESPONSE) {
+  if (/^application\/json\s*(;|$)/i.test(headers.get('content-type') ?? '') && text.length <= 2 ** 20) {
     try {
       json = JSON.parse(text) as Partial<Record<string, unknown>>
     } catch {
