@@ -11,7 +11,7 @@ import { Endpoint, type Fetch } from './endpoint.js'
 import { LatchkeyError } from './error.js'
 import type { ClientOptions, CreateSessionOptions, SignOutOptions, StepUpOptions } from './options.js'
 import { judge, withRetry } from './retry.js'
-import { sessionInfo, sessionOf, type Session, type SessionChange, type SessionEvent, type SessionInfo } from './session.js'
+import { describe, sessionInfo, type Session, type SessionChange, type SessionEvent, type SessionInfo } from './session.js'
 
 export type { Client, FetchInit } from './client.js'
 export type { Claims } from './claims.js'
@@ -327,7 +327,7 @@ class BffClient implements Client {
 
   #accept({ session: next, latchkey_end_reason: reason }: Answer): void {
     const before = this.#session
-    const after = next && sessionOf(next.id, next.expires_at, next.claims)
+    const after = next && describe({ id: next.id, expiresAt: next.expires_at, accessToken: '' }, next.claims)
     // The same object until something changes, so that user interfaces can compare it.
     const same = before !== undefined && JSON.stringify(before) === JSON.stringify(after)
     if (!same) this.#session = after

@@ -21,19 +21,14 @@ export interface Session {
   readonly authTime: Date | undefined
 }
 
-/** Returns what an app may see of the tokens. */
-export function describe(tokens: Tokens): Session {
-  return sessionOf(tokens.id, tokens.expiresAt, unverifiedClaims(tokens.accessToken))
-}
-
-/** Returns a session with the claims of its access token. `expiresAt` is in Unix seconds. */
-export function sessionOf(id: string, expiresAt: number, claims: Claims): Session {
+/** Returns what an app may see of the tokens. Without tokens in this process, a back end reports the claims. */
+export function describe(tokens: Pick<Tokens, 'id' | 'expiresAt' | 'accessToken'>, claims: Claims = unverifiedClaims(tokens.accessToken)): Session {
   const authTime = numberClaim(claims, 'auth_time')
   return Object.freeze({
-    id,
+    id: tokens.id,
     user: Object.freeze({ id: textOf(claims['sub']) ?? '' }),
     claims: Object.freeze(claims),
-    expiresAt: new Date(expiresAt * 1000),
+    expiresAt: new Date(tokens.expiresAt * 1000),
     acr: textOf(claims['acr']),
     amr: textsOf(claims['amr']),
     authTime: authTime ? new Date(authTime * 1000) : undefined,
