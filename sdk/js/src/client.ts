@@ -142,7 +142,7 @@ export class TokenClient implements Client {
   constructor(options: ClientOptions, targets = new Map<string, Access>()) {
     this.#options = options
     this.#targets = targets
-    this.#ofRequest = options.storage?.ofRequest === true
+    this.#ofRequest = !!options.storage?.ofRequest
     this.#window = options.retryWindow ?? 10_000
     this.#fetch = options.fetch ?? ((input, init) => fetch(input, init))
     this.#endpoint = new Endpoint(options.issuer, this.#fetch, this.#window / 3)
@@ -172,10 +172,7 @@ export class TokenClient implements Client {
     this.#session ??= null
     const { signal } = this.#disposed
     if (signal.aborted) return
-    if (this.#ofRequest) {
-      if (this.#vault.state.revocations.length) this.#look()
-      return
-    }
+    if (this.#ofRequest) return this.#look()
     const unsubscribe = storage.subscribe?.(() => void this.#vault.load())
     if (unsubscribe) signal.addEventListener('abort', unsubscribe)
     const look = () => this.#look()
