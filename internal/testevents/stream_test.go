@@ -268,7 +268,7 @@ func TestStreamsAreReadStrictly(t *testing.T) {
 		t.Run("rejects "+name, func(t *testing.T) {
 			a := send(d, c.method, "/ssf/stream", c.body, asReceiver())
 			// A receiver cannot do what an operator could do about a URL.
-			if explained := strings.Contains(a.Text("error_description"), "allow_private_addresses to"); a.Status != 400 || a.Error() != "invalid_request" || explained {
+			if explained := strings.Contains(a.Text("error_description"), "requires allow_private_addresses"); a.Status != 400 || a.Error() != "invalid_request" || explained {
 				t.Errorf("%d %s", a.Status, a.Body)
 			}
 		})
@@ -549,6 +549,9 @@ func TestAClientHasALimitedNumberOfStreams(t *testing.T) {
 		}
 		if a := send(d, http.MethodPost, "/ssf/stream", `{}`, asReceiver()); a.Status != 409 || a.Text("latchkey_reason") != "event_stream_limit" {
 			t.Errorf("%d %s", a.Status, a.Body)
+		}
+		if a := d.Get("/ssf/stream", asReceiver()); strings.Count(string(a.Body), `"stream_id"`) != 20 {
+			t.Errorf("after the refusal: %s", a.Body)
 		}
 		d.Want(201, "", send(d, http.MethodPost, "/ssf/stream", `{}`, asOther()))
 		for id := range ids {
