@@ -284,8 +284,7 @@ describe('proxy.ts', () => {
   })
 
   test('refreshes in the Edge Runtime, where only pages of the Node.js runtime can be verified', async () => {
-    vi.stubGlobal('DecompressionStream', undefined)
-    Reflect.deleteProperty(globalThis, 'DecompressionStream')
+    vi.stubGlobal('EdgeRuntime', 'edge-runtime')
     try {
       const app = newApp()
       const { browser, user } = await signedIn(app)

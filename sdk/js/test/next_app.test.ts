@@ -178,7 +178,7 @@ test('signs out another device, which learns why, and this one', async () => {
   await other.waitForURL(`${origin}/account`)
   await page.reload()
   await page.click('li button:has-text("Sign out")')
-  await expect.poll(() => chains(user)).toEqual([1])
+  await expect.poll(() => chains(user), { timeout: 10_000 }).toEqual([1])
   await other.goto('about:blank')
   await pause((TTL - 9) * 1000)
   await other.goto(`${origin}/account`)

@@ -118,7 +118,7 @@ export class App {
 
   /** Reports whether this runtime can verify tokens: the Edge Runtime of Next.js cannot decompress status lists. */
   get canVerify(): boolean {
-    return this.#revocation !== 'status-list' || 'DecompressionStream' in globalThis
+    return this.#revocation !== 'status-list' || !('EdgeRuntime' in globalThis)
   }
 
   /** Verifies the access token of the session's cookie. */
