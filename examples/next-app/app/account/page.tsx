@@ -20,7 +20,8 @@ export default async function Account() {
               <strong>this device</strong>
             ) : (
               <form action={revokeSession}>
-                <button name="id" value={id}>Sign out</button>
+                <input type="hidden" name="id" value={id} />
+                <button>Sign out</button>
               </form>
             )}
           </li>
