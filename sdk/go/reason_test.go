@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
 )
@@ -34,7 +35,27 @@ func TestTheReasonDecidesWhetherASessionHasEnded(t *testing.T) {
 			t.Errorf("%q: the session has ended: %t", c.reason, !c.ended)
 		}
 		if !c.ended {
-			a.requireUsable(s)
+			a.requireUsable(a.RestoreSession(s.Tokens(), nil))
 		}
+	}
+}
+
+// After the retry window the server takes a superseded token for a stolen one.
+func TestASupersededRefreshTokenIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	a := newApp(t)
+	s := a.signIn()
+	a.network.fail(respondWith(400, jsonType, `{"error":"invalid_grant","latchkey_reason":"refresh_superseded"}`))
+	a.network.take()
+	for attempt := range 3 {
+		err := a.RefreshSession(t.Context(), s)
+		var refusal *latchkey.Error
+		if !errors.As(err, &refusal) || refusal.Reason != latchkey.ReasonRefreshSuperseded || s.Err() != nil {
+			t.Errorf("attempt %d: %v", attempt, err)
+		}
+		a.issuer.Advance(time.Minute)
+	}
+	if n := len(a.network.take()); n != 1 {
+		t.Errorf("%d requests", n)
 	}
 }

@@ -189,8 +189,12 @@ type refreshAnswer struct {
 // the time before a step-up that used the refresh token. It is not saved,
 // because the tokens of the step-up belong into the store.
 func (r *refreshOperation) requestSuccessor(ctx context.Context, t Tokens) (got refreshAnswer, err error) {
+	if err := r.session.refusalOf(t); err != nil {
+		return refreshAnswer{}, err
+	}
 	next, err := r.client.requestRefresh(ctx, t, r.target)
 	if err != nil {
+		r.session.rememberRefusal(t, err)
 		return refreshAnswer{}, err
 	}
 	r.sent = t
@@ -202,6 +206,28 @@ func (r *refreshOperation) requestSuccessor(ctx context.Context, t Tokens) (got 
 		got.tokens.AccessToken, got.tokens.Expiry, got.tokens.Scope = t.AccessToken, t.Expiry, t.Scope
 	}
 	return got, nil
+}
+
+// refusalOf returns the error with which the tokens were refused because newer ones
+// exist, or nil.
+func (s *Session) refusalOf(t Tokens) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stale.err == nil || s.stale.token != t.RefreshToken {
+		return nil
+	}
+	return s.stale.err
+}
+
+// rememberRefusal keeps err for refusalOf if it says that the refresh token is
+// superseded.
+func (s *Session) rememberRefusal(t Tokens, err error) {
+	if !hasReason(err, ReasonRefreshSuperseded) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stale = staleToken{t.RefreshToken, err}
 }
 
 func (c *Client) requestRefresh(ctx context.Context, t Tokens, target Target) (Tokens, error) {

@@ -25,6 +25,14 @@ type Session struct {
 	unsaved        *Tokens           // received from the server and not saved yet
 	pendingRetryAt time.Time         // until then AccessToken and TokenFor do not repeat a pending step-up
 	ended          error             // wraps ErrSessionEnded
+	stale          staleToken
+}
+
+// staleToken is a token that was refused because a newer one exists. Sent again after
+// the retry window, it would end the session as a stolen one would.
+type staleToken struct {
+	token string
+	err   error
 }
 
 // Store keeps the tokens of sessions beyond the life of the process.

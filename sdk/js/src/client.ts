@@ -134,6 +134,8 @@ export class TokenClient implements Client {
   readonly #received = new Map<string, number>()
   #tail: Promise<unknown> = Promise.resolve()
   #pendingTriedAt = 0
+  /** The refusal of a token that the storage still holds. Sent again after the retry window, that token would end the session. */
+  #stale: { token: string | undefined; error: LatchkeyError } | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
   #failures = 0
   #looking: Promise<unknown> | undefined
@@ -428,13 +430,15 @@ export class TokenClient implements Client {
     const token = longestLived(sent)
     await (verdict === 'end' ? this.#vault.apply(ended(sent.id, token, endReason ?? reason ?? code, this.#clock.now())) : this.#vault.load())
     if (longestLived(this.#need()) !== token) return true
-    throw new LatchkeyError('superseded', 'another tab or process has newer tokens', { retryable: reason !== 'chain_mismatch', reason, cause: error })
+    this.#stale = { token, error: new LatchkeyError('superseded', 'another tab or process has newer tokens', { retryable: reason !== 'chain_mismatch', reason, cause: error }) }
+    throw this.#stale.error
   }
 
   /** Sends the step-up that is pending, if there is one, and returns the tokens from then on. */
   async #resolveStepUp(tries = 3): Promise<Tokens> {
     const sent = await this.load()
     const { pending } = sent
+    if (this.#stale?.token === longestLived(sent)) throw this.#stale.error
     if (!pending) return sent
     const { clientToken } = pending
     const repeated = this.#pendingTriedAt !== 0 || tries < 3

@@ -107,7 +107,10 @@ describe.each([['the test issuer', testIssuer], ['the real server', realServer]]
     const thief = newApp({ storage: stolen }).client
     expect(await failure(thief.refreshSession())).toMatchObject({ code: 'superseded' }) // it may be a delayed duplicate
     await backend.advance(60)
-    expect(await failure(thief.refreshSession())).toMatchObject({ code: 'session_ended', endReason: 'reuse_detected' })
+    expect(await failure(thief.refreshSession())).toMatchObject({ code: 'superseded' }) // the token is not sent again
+    expect(await backend.live(user)).toHaveLength(1)
+    const again = newApp({ storage: stolen }).client
+    expect(await failure(again.refreshSession())).toMatchObject({ code: 'session_ended', endReason: 'reuse_detected' })
     expect(await failure(client.refreshSession())).toMatchObject({ code: 'session_ended', endReason: 'reuse_detected' })
     expect(await backend.live(user)).toEqual([])
   })
