@@ -109,7 +109,7 @@ func TestABrowserNeedsOnlyItsCookie(t *testing.T) {
 		}
 		w.ok(support.EndUserSessions(t.Context(), "alice"))
 		w.Clock.Advance(time.Hour)
-		want("GET", "/api/me", "", 401, `{"error":"login_required"}`)
+		want("GET", "/api/me", "", 401, `{"error":"login_required","latchkey_end_reason":"revoked_by_backend"}`)
 
 		want("POST", "/sign-in", w.proof("alice", "pwd"), 200, "")
 		want("POST", "/sign-out", "", 200, "")
