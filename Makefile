@@ -85,7 +85,7 @@ SOAK_SECONDS ?= 900
 soak: setup-core setup-sdk-js bin/withpostgres ## long runs of random tests and of tests of races (SOAK_CHECKS, SOAK_COUNT, SOAK_SECONDS)
 	@bin/withpostgres go test -race -timeout=4h -run='Model' ./internal/testwire -rapid.checks=$(SOAK_CHECKS)
 	@bin/withpostgres go test -race -timeout=4h -run='AtOnce|Among|Beside|UnderLoad|Parallel' -count=$(SOAK_COUNT) ./internal/testwire ./internal/testattack ./internal/testfeed ./models
-	cd sdk/js && LATCHKEY_SDK_SECONDS=$(SOAK_SECONDS) LATCHKEY_SDK_VERIFICATIONS=1000000 npm test
+	cd sdk/js && LATCHKEY_SDK_SECONDS=$(SOAK_SECONDS) LATCHKEY_SDK_VERIFICATIONS=1000000 LATCHKEY_SDK_COMPARE=sdk npm test
 
 .PHONY: setup-core setup-ops setup-browser setup-node setup-sdk-js
 setup-core setup-ops setup-browser: setup-%:

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openStage, type Stage } from './browser.js'
 import { ofAUser, ofTheServer, type Half, type Outcome } from './comparison.js'
 
-/** `npm run compare` runs the lines by hand as well, whose outcomes are only recorded, and prints a table. */
+/** What to run. `npm run compare` runs both halves, and prints a table; what the lines by hand do is only recorded. */
 const halves = (process.env['LATCHKEY_SDK_COMPARE'] ?? 'sdk').split(',') as Half[]
 const table: Record<string, Partial<Record<Half, Outcome>>> = {}
 
