@@ -19,12 +19,12 @@ import (
 func TestASignInKeepsNoCookieThatItFound(t *testing.T) {
 	d := sqlite(t)
 	attacker := d.signedIn(t, d.keys[models.RoleViewer])
-	r := attacker.get("/console/tenants")
+	want(t, 200, attacker.get("/console/tenants"))
 	chosen := attacker.handle()
 	victim := d.browser(t)
 	for _, value := range []string{chosen, "chosen-by-somebody"} {
 		victim.setHandle(value)
-		r = victim.post("/console/sign-in", "secret", d.keys[models.RoleAdmin], "replace", d.rows[models.RoleViewer].ID)
+		r := victim.post("/console/sign-in", "secret", d.keys[models.RoleAdmin], "replace", d.rows[models.RoleViewer].ID)
 		want(t, 303, r)
 		c := r.cookie("latchkey-console")
 		if c == nil || c.Value == value {

@@ -50,7 +50,10 @@ func (c *control) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /clock", handle(c.moveClock))
 	for path, n := range map[string]*testserver.Network{"POST /answers": c.network, "POST /bff/answers": c.bff} {
-		mux.HandleFunc(path, handle(func(_ context.Context, in answers) (any, error) { return nothing{}, in.apply(n) }))
+		mux.HandleFunc(path, handle(func(_ context.Context, in answers) (any, error) {
+			in.apply(n)
+			return nothing{}, nil
+		}))
 		mux.HandleFunc(path+"/held", handle(func(ctx context.Context, _ nothing) (any, error) { return nothing{}, n.WaitHeld(ctx) }))
 		mux.HandleFunc(path+"/release", handle(func(context.Context, nothing) (any, error) {
 			n.Release()
@@ -101,12 +104,11 @@ func (c *control) moveClock(_ context.Context, in struct{ Advance string }) (any
 // answers are what happens to the next responses of a network.
 type answers struct{ Lose, Hold int }
 
-func (a answers) apply(n *testserver.Network) error {
+func (a answers) apply(n *testserver.Network) {
 	n.Lose(a.Lose)
 	if a.Hold > 0 {
 		n.Hold(a.Hold)
 	}
-	return nil
 }
 
 func (c *control) setFeed(_ context.Context, in struct{ End, Down, Paused bool }) (any, error) {
