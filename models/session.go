@@ -260,8 +260,8 @@ func (s *Session) Event(at time.Time, what EventType, details map[string]any) Ev
 }
 
 // EndSession ends a session for good and records it in the event log, with the
-// events in `also` in the same transaction. The event names the actor of ctx. If the session has ended already,
-// nothing changes and nothing is recorded.
+// events in `also` in the same transaction. The event names the actor of ctx. If
+// the session has already ended, nothing changes and nothing is recorded.
 func (s *Store) EndSession(ctx context.Context, about *Session, at time.Time, why session.EndReason, also ...Event) error {
 	ended, args := endEvent(about, at, why)
 	nameActor(ctx, ended.Details)
