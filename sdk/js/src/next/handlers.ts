@@ -111,8 +111,7 @@ interface Body extends Demand {
 /** Reads the body of a sign-in or a step-up. A form of another site cannot send this media type. */
 async function readBody(request: Request): Promise<Body> {
   if (!/^application\/json\s*(;|$)/i.test(request.headers.get('content-type') ?? '')) throw badRequest('expected a body of type application/json')
-  const text = await request.text()
-  if (text.length > MAX_BODY) throw badRequest('the body is too long')
+  const text = await readText(request)
   let body: unknown
   try {
     body = JSON.parse(text)
@@ -129,6 +128,23 @@ async function readBody(request: Request): Promise<Body> {
     ...(isTexts(acrValues) && { acrValues }),
     ...(typeof maxAge === 'number' && { maxAge }),
   }
+}
+
+/** Reads a body, but not more of it than `MAX_BODY`. */
+async function readText(request: Request): Promise<string> {
+  const decoder = new TextDecoder()
+  let [text, size] = ['', 0]
+  for (const reader = request.body?.getReader(); reader; ) {
+    const { done, value } = await reader.read()
+    if (done) break
+    size += value.byteLength
+    if (size > MAX_BODY) {
+      await reader.cancel()
+      throw badRequest('the body is too long')
+    }
+    text += decoder.decode(value, { stream: true })
+  }
+  return text + decoder.decode()
 }
 
 function badRequest(message: string): LatchkeyError {
