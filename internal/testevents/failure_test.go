@@ -187,16 +187,23 @@ func TestAnEventThatIsGivenUpIsCounted(t *testing.T) {
 	})
 }
 
+// goneReceiver returns a receiver that has answered 410, so that its destination is
+// disabled.
+func goneReceiver(t *testing.T, url string) (*receiver, *testserver.Deployment) {
+	r := newReceiver(t)
+	r.set(func(received) int { return http.StatusGone })
+	d := deployed(t, url, r.webhook("hooks", only("session.created")))
+	d.SignIn("alice")
+	until(t, "the destination is disabled", func() bool {
+		stored, err := d.Store.StoredDestination(t.Context(), "default", "hooks")
+		return err == nil && !stored.Row.DisabledAt.IsZero()
+	})
+	return r, d
+}
+
 func TestAReceiverThatAnswers410GetsNoMore(t *testing.T) {
 	eachEngine(t, func(t *testing.T, url string) {
-		r := newReceiver(t)
-		r.set(func(received) int { return http.StatusGone })
-		d := deployed(t, url, r.webhook("hooks", only("session.created")))
-		d.SignIn("alice")
-		until(t, "the destination is disabled", func() bool {
-			stored, err := d.Store.StoredDestination(t.Context(), "default", "hooks")
-			return err == nil && !stored.Row.DisabledAt.IsZero()
-		})
+		r, d := goneReceiver(t, url)
 		time.Sleep(rereadTime)
 		before := len(r.all())
 		users := signIns(d, 3)
@@ -214,14 +221,7 @@ func TestAReceiverThatAnswers410GetsNoMore(t *testing.T) {
 
 func TestADestinationThatIsEnabledAtOnceGetsItsEvents(t *testing.T) {
 	eachEngine(t, func(t *testing.T, url string) {
-		r := newReceiver(t)
-		r.set(func(received) int { return http.StatusGone })
-		d := deployed(t, url, r.webhook("hooks", only("session.created")))
-		d.SignIn("alice")
-		until(t, "the destination is disabled", func() bool {
-			stored, err := d.Store.StoredDestination(t.Context(), "default", "hooks")
-			return err == nil && !stored.Row.DisabledAt.IsZero()
-		})
+		r, d := goneReceiver(t, url)
 		r.set(nil)
 		// Before the node reads the destinations again:
 		if err := d.Store.EnableDestination(t.Context(), "default", "hooks", models.Actor{Name: "test"}); err != nil {
