@@ -93,7 +93,7 @@ func TestClientsAreFoundByIDAndName(t *testing.T) {
 		spec.Clients[len(spec.Clients)-1].Name = ""
 		w.apply(spec)
 		for match, want := range map[string]string{"kiosk": "web", "100%": "web", "needle": "Needle", "claims": "", "%": "web"} {
-			list, _, err := w.StoredClients(t.Context(), acme, models.Page{Limit: 10, Match: match})
+			list, _, err := w.StoredClients(t.Context(), acme, "", models.Page{Limit: 10, Match: match})
 			must(t, err)
 			ids := ""
 			for _, c := range list {

@@ -151,11 +151,25 @@ func (s *Store) StoredTenant(ctx context.Context, id string) (*StoredTenant, err
 	return &list[0], nil
 }
 
-// StoredClients returns a page of a tenant's clients, and reports whether there are
-// more.
-func (s *Store) StoredClients(ctx context.Context, tenant string, p Page) (list []StoredClient, more bool, err error) {
+// ClientState is whether a client can be used, and if not, why.
+type ClientState string
+
+// ClientStates lists the states. A client that is disabled and suspended is suspended.
+var ClientStates = []ClientState{"enabled", "disabled", "suspended"}
+
+// StoredClients returns a page of a tenant's clients that are in a state, and reports
+// whether there are more. An empty state means any.
+func (s *Store) StoredClients(ctx context.Context, tenant string, state ClientState, p Page) (list []StoredClient, more bool, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
 		q := db.Where("tenant_id = ? AND removed_at IS NULL AND id > ?", tenant, p.After)
+		switch state {
+		case "enabled":
+			q = q.Where("NOT disabled AND suspended_at IS NULL")
+		case "disabled":
+			q = q.Where("disabled AND suspended_at IS NULL")
+		case "suspended":
+			q = q.Where("suspended_at IS NOT NULL")
+		}
 		list, err = s.storedClients(q, db, tenant, p)
 		return err
 	})

@@ -263,7 +263,7 @@ func (s *Service) exportTenant(ctx context.Context, t *models.StoredTenant, o Ex
 	for p, more := (models.Page{Limit: 500}), true; more; {
 		var clients []models.StoredClient
 		var err error
-		if clients, more, err = s.Store.StoredClients(ctx, t.Row.ID, p); err != nil {
+		if clients, more, err = s.Store.StoredClients(ctx, t.Row.ID, "", p); err != nil {
 			return nil, err
 		}
 		for _, c := range clients {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -77,63 +76,27 @@ func newClient(stored *models.StoredClient) Client {
 	return Client{ID: row.ID, Settings: stored.Settings, Status: status, Version: stored.Version()}
 }
 
-// Clients returns a page of the clients of a tenant.
-func (s *Service) Clients(ctx context.Context, c *Caller, tenant string, p models.Page) (*List[Client], error) {
-	return s.ClientsIn(ctx, c, tenant, "", p)
-}
-
-// clientsExamined bounds the clients that a page in one state examines. The page may
-// therefore be short although there are more.
-const clientsExamined = 1000
-
-// ClientsIn returns a page of the clients of a tenant that are in a state: enabled,
-// disabled or suspended; empty: in any state.
-func (s *Service) ClientsIn(ctx context.Context, c *Caller, tenant, state string, p models.Page) (*List[Client], error) {
+// Clients returns a page of the clients of a tenant that are in a state; empty: in any
+// state.
+func (s *Service) Clients(ctx context.Context, c *Caller, tenant string, state models.ClientState, p models.Page) (*List[Client], error) {
 	if err := c.may(everyone, tenant); err != nil {
 		return nil, err
 	}
-	if state != "" && !slices.Contains(clientStates, state) {
-		return nil, invalidParameter("state", "must be one of "+strings.Join(clientStates, ", "))
+	if state != "" && !slices.Contains(models.ClientStates, state) {
+		return nil, invalidParameter("state", "must be enabled, disabled or suspended")
 	}
 	if err := s.tenantExists(ctx, tenant); err != nil {
 		return nil, err
 	}
-	var list []Client
-	for examined, limit := 0, p.Limit; ; {
-		if p.Limit = limit; state != "" {
-			p.Limit = clientsExamined / 2
-		}
-		stored, more, err := s.Store.StoredClients(ctx, tenant, p)
-		if err != nil {
-			return nil, err
-		}
-		for i := range stored {
-			p.After = stored[i].Row.ID
-			if client := newClient(&stored[i]); state == "" || client.Status.state() == state {
-				list = append(list, client)
-			}
-			if len(list) == limit {
-				return listOf(list, more || i+1 < len(stored), p.After), nil
-			}
-		}
-		if examined += len(stored); !more || examined >= clientsExamined {
-			return listOf(list, more, p.After), nil
-		}
+	stored, more, err := s.Store.StoredClients(ctx, tenant, state, p)
+	if err != nil {
+		return nil, err
 	}
-}
-
-// clientStates lists the states that ClientsIn searches for.
-var clientStates = []string{"enabled", "disabled", "suspended"}
-
-func (s ClientStatus) state() string {
-	switch {
-	case s.Enabled:
-		return "enabled"
-	case s.SuspendedAt != nil:
-		return "suspended"
-	default:
-		return "disabled"
+	list, last := make([]Client, len(stored)), ""
+	for i := range stored {
+		list[i], last = newClient(&stored[i]), stored[i].Row.ID
 	}
+	return listOf(list, more, last), nil
 }
 
 // Client returns one client.

@@ -221,14 +221,14 @@ func (a *api) clientRoutes() {
 	const tag, at = "clients", "/tenants/{tenant}/clients"
 	type list struct {
 		ListOfTenant
-		State string `query:"state" enum:"enabled,disabled,suspended" doc:"Only clients in this state. A page reads at most 1,000 clients, so it may have fewer items than the limit and still have a next_cursor"`
+		State string `query:"state" enum:"enabled,disabled,suspended" doc:"Only clients in this state"`
 	}
 	route(a, operation("GET", at, "list-clients", tag, "List the clients of a tenant"), func(ctx context.Context, c *Caller, in *list) (*listAnswer[Client], error) {
 		p, err := NewPage(in.Cursor, in.Limit, in.Query)
 		if err != nil {
 			return nil, err
 		}
-		l, err := a.ClientsIn(ctx, c, in.Tenant, in.State, p)
+		l, err := a.Clients(ctx, c, in.Tenant, models.ClientState(in.State), p)
 		return &listAnswer[Client]{l}, err
 	})
 	route(a, operation("GET", at+"/{client}", "get-client", tag, "Get a client"), func(ctx context.Context, c *Caller, in *ClientPath) (*answer[Client], error) {

@@ -53,7 +53,7 @@ func (v *visit) clients() error {
 	if err != nil {
 		return err
 	}
-	list, err := v.Admin.ClientsIn(v.ctx(), v.Caller, v.Tenant, v.query("state"), p)
+	list, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, models.ClientState(v.query("state")), p)
 	if err != nil {
 		return err
 	}

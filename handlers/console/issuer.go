@@ -381,7 +381,7 @@ func recordedChecks(details map[string]any) []explainedCheck {
 }
 
 func (v *visit) newExplainPage() (*explainPage, error) {
-	clients, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, models.Page{Limit: 50})
+	clients, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, "", models.Page{Limit: 50})
 	if err != nil {
 		return nil, err
 	}

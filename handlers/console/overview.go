@@ -85,7 +85,7 @@ func exchanged(s *admin.Stats) bool {
 
 // firstSteps returns what is left to do before the first exchange.
 func (v *visit) firstSteps(trusts bool) ([]step, error) {
-	clients, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, models.Page{Limit: 1})
+	clients, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, "", models.Page{Limit: 1})
 	if err != nil {
 		return nil, err
 	}

@@ -90,7 +90,7 @@ func (p *playground) CanSteal() bool    { return len(p.Refresh) > 3 && !p.Ended 
 func (p *playground) CanCheck() bool    { return p.Access != "" }
 
 func (v *visit) newPlayground() (*playground, error) {
-	list, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, models.Page{Limit: 200})
+	list, err := v.Admin.Clients(v.ctx(), v.Caller, v.Tenant, "", models.Page{Limit: 200})
 	if err != nil {
 		return nil, err
 	}
