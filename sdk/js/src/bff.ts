@@ -285,7 +285,7 @@ class BffClient implements Client {
     this.#channel?.postMessage(null)
   }
 
-  /** Sends a request to the back end, and looks at the session if there is none. */
+  /** Sends a request to the back end. If the back end answers that nobody is signed in, it looks up the session. */
   async #send(path: string, init: RequestInit): Promise<unknown> {
     try {
       return await this.#request(path, init)
@@ -345,7 +345,7 @@ class BffClient implements Client {
     for (const listener of [...this.#listeners]) queueMicrotask(() => listener(change))
   }
 
-  /** Looks at the session without a caller. After a failure it does so again, ever more rarely. */
+  /** Asks for the session in the background. After a failure it tries again, with growing pauses. */
   #background(): void {
     if (this.#disposed) return
     this.#look().catch((error: unknown) => {
@@ -400,7 +400,7 @@ function readProof(): string[] {
   try {
     return sessionStorage.getItem(PROOF)?.split(' ') ?? []
   } catch {
-    return [] // the browser forbids storage, or there is none
+    return [] // the browser has no storage, or forbids it
   }
 }
 

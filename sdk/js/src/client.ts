@@ -134,7 +134,7 @@ export class TokenClient implements Client {
   readonly #received = new Map<string, number>()
   #tail: Promise<unknown> = Promise.resolve()
   #pendingTriedAt = 0
-  /** The refusal of a token that the storage still holds. Sent again after the retry window, that token would end the session. */
+  /** A token that was refused because a newer one exists, and the error. Sent again after the retry window, it would end the session. */
   #stale: { token: string | undefined; error: LatchkeyError } | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
   #failures = 0
@@ -156,7 +156,7 @@ export class TokenClient implements Client {
     }
     const storage = options.storage ?? defaultStorage(options)
     this.#vault = new Vault(
-      storage as Storage, // it is not used before `ready`, which rejects if there is none
+      storage as Storage, // `ready` rejects if it is undefined, and nothing uses it before
       (before, after) => this.#changed(before, after),
       (error) => this.#report(error),
     )
