@@ -481,6 +481,15 @@ describe('handlers', () => {
     await only(user)
   })
 
+  test('stop reading a body that is too long', async () => {
+    let read = 0
+    const body = new ReadableStream({ pull: (controller) => (++read > 1000 ? controller.close() : controller.enqueue(new Uint8Array(1024))) })
+    const headers = { 'latchkey-csrf': '1', origin: ORIGIN, 'sec-fetch-site': 'same-origin', 'content-type': 'application/json' }
+    const request = new Request(`${ORIGIN}/auth/session`, { method: 'POST', headers, body, duplex: 'half' } as RequestInit)
+    expect((await newApp().next.handlers.POST(request)).status).toBe(400)
+    expect(read).toBeLessThan(100)
+  })
+
   test('report a refused client token as the server does, an outage as 503, and a wrong secret as 502', async () => {
     const app = newApp()
     const browser = new Browser()
