@@ -366,19 +366,20 @@ func destinationVersion(row Destination, doc settings.Document) string {
 // there are more.
 func (s *Store) StoredDestinations(ctx context.Context, tenant string, p Page) (list []StoredDestination, more bool, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
-		var rows []Destination
-		if err := db.Where("tenant_id = ? AND id > ?", tenant, p.After).Order("id").Find(&rows).Error; err != nil {
-			return err
+		// One statement reads both, so that the version is that of the row's settings.
+		var rows []struct {
+			Row      Destination       `gorm:"embedded"`
+			Document settings.Document `gorm:"serializer:json"`
 		}
-		docs, err := (&applier{tx: db}).documents("event_destinations", tenant)
+		err := db.Table("event_destinations").Select("*, settings AS document").Where("tenant_id = ? AND id > ?", tenant, p.After).Order("id").Find(&rows).Error
 		if err != nil {
 			return err
 		}
 		managed, err := managedIDs(db, tenant, KindDestination)
 		list = nil
-		for _, row := range rows {
-			if p.Match == "" || strings.Contains(row.ID, p.Match) || strings.Contains(row.Settings.URL, p.Match) {
-				list = append(list, StoredDestination{row, docs[row.ID], managed[row.ID]})
+		for _, r := range rows {
+			if p.Match == "" || strings.Contains(r.Row.ID, p.Match) || strings.Contains(r.Row.Settings.URL, p.Match) {
+				list = append(list, StoredDestination{r.Row, r.Document.WithoutNull(), managed[r.Row.ID]})
 			}
 		}
 		return err
