@@ -171,6 +171,8 @@ func TestAnOperatorActsOverTheAdminAPI(t *testing.T) {
 		t.Errorf("suspend --list prints\n%s", list)
 	}
 
+	// A client token of the second of the suspension is refused, also after it.
+	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
 	for range 3 {
 		d.signIn(s, "alice")
 	}
