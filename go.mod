@@ -135,3 +135,5 @@ require (
 replace github.com/ory/x => ./internal/oryx
 
 replace github.com/latchkey/latchkey/sdk/go => ./sdk/go
+
+ignore node_modules
