@@ -37,17 +37,24 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: test-core test-ops test-browser sdk-js sdk-js-next ## run every test; on Debian, as root, install what is missing
+test: test-core test-tools test-ops test-browser sdk-js sdk-js-next ## run every test; on Debian, as root, install what is missing
 
-# The tests that need only Go, a C compiler, PostgreSQL and Redis.
-.PHONY: test-core
-test-core: setup-core bin/withpostgres ## the Go tests, with the race detector, on SQLite and their own PostgreSQL
-	@bin/withpostgres $(MAKE) --no-print-directory test-modules
+# What test-tools runs, as a pattern of package paths. What matches neither this nor
+# testops belongs to test-core.
+TOOLS := /cmd/|/examples/|/internal/(testadmin|testconsole|testevents|testsdk)$$
 
-.PHONY: test-modules
-test-modules:
-	@set -e; for module in $(MODULES); do echo "[$$module] go test $(TEST_FLAGS)"; \
-		(cd "$$module" && go list ./... | grep -v /internal/testops | xargs go test $(TEST_FLAGS)); done
+# $(call gotest,FILTER) runs the tests of the packages of the root module that the filter
+# passes.
+gotest = @echo "go test $(TEST_FLAGS)"; packages=$$(go list ./...) && bin/withpostgres go test $(TEST_FLAGS) $$(echo "$$packages" | $(1))
+
+# These two need only Go, a C compiler, PostgreSQL and Redis.
+.PHONY: test-core test-tools
+test-core: setup-core bin/withpostgres ## the protocol, the policies and the storage, with the race detector, on SQLite and PostgreSQL
+	$(call gotest,grep -Ev '$(TOOLS)|/internal/testops$$')
+
+test-tools: setup-core bin/withpostgres ## the same for commands, admin API, console, events, SDK, examples and other modules
+	$(call gotest,grep -E '$(TOOLS)')
+	@set -e; for module in $(filter-out .,$(MODULES)); do echo "[$$module]"; (cd "$$module" && go test $(TEST_FLAGS) ./...); done
 
 .PHONY: test-ops
 test-ops: setup-ops bin/withpostgres ## the tests with proxies, poolers, failover and processes: internal/testops
