@@ -21,6 +21,7 @@ package models
 //   - probe.go, contact.go: outages; clock.go: the time of the database
 //   - errors.go, driver_error.go: errors of the drivers, translated and made safe
 //     to log
+//   - node.go: what the running nodes report
 //   - migrate.go, schema*.go: migrations; upgrade_rows.go: rows of earlier releases
 //   - inspect.go: facts about the server for operators
 //   - row.go, collect.go, time.go, object.go: rows, times and JSON objects as Go

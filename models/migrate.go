@@ -48,6 +48,7 @@ var migrations = []struct {
 	{"0024_upstream_revocation", upstreamSchema},
 	{"0025_console", consoleSchema},
 	{"0026_deliveries", deliverySchema},
+	{"0027_nodes", nodeSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that migrate at the same time

@@ -336,6 +336,18 @@ var statSchema = []string{
 	`CREATE INDEX stats_start ON stats (period, start)`,
 }
 
+// nodeSchema keeps what the running nodes report about themselves.
+var nodeSchema = []string{
+	`CREATE TABLE nodes (
+		id          TEXT PRIMARY KEY,
+		name        TEXT NOT NULL,
+		version     TEXT NOT NULL,
+		started_at  BIGINT NOT NULL,
+		seen_at     BIGINT NOT NULL,
+		log_read_at BIGINT,
+		reason      TEXT NOT NULL){fill}`,
+}
+
 // upstreamSchema lets identity providers end sessions, and refuses client tokens
 // that were issued before a user was signed out everywhere. A release that does
 // not know it neither records nor checks any of this.
