@@ -35,6 +35,10 @@ type Config struct {
 	// connection.
 	TrustedProxies []string `yaml:"trusted_proxies" env:"LATCHKEY_TRUSTED_PROXIES"`
 
+	// NodeName is the name by which operators recognize this node in the console and
+	// the admin API: up to 255 bytes. Default: the host name.
+	NodeName string `yaml:"node_name" env:"LATCHKEY_NODE_NAME"`
+
 	TLS TLS `yaml:"tls"`
 	Log Log `yaml:"log"`
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/latchkey/latchkey/settings"
 )
@@ -29,6 +31,9 @@ const minSecret = 32
 // minIntrospectionAge is the minimum introspection.max_age. Nodes read the event log
 // every 200 ms; with a shorter limit they would often read the database anyway.
 const minIntrospectionAge = time.Second
+
+// maxNodeName is as long as a host name may be, and a little longer.
+const maxNodeName = 255
 
 // maxShutdownDelay is longer than any load balancer takes to notice that a node is
 // not ready.
@@ -60,6 +65,9 @@ func (c *Config) Validate(use Use) settings.Faults {
 	}
 	if delay := v.ShutdownDelay.Std(); delay < 0 || delay > maxShutdownDelay {
 		v.Add(v.at("shutdown_delay"), "must be between 0s and %s", settings.Duration(maxShutdownDelay))
+	}
+	if len(v.NodeName) > maxNodeName || !utf8.ValidString(v.NodeName) || strings.ContainsFunc(v.NodeName, unicode.IsControl) {
+		v.Add(v.at("node_name"), "must be at most %d bytes of UTF-8 without control characters", maxNodeName)
 	}
 	v.oneOf("tenants_at_start", c.TenantsAtStart, settings.StartApply, settings.StartOnce, settings.StartOff)
 	if c.Revision < 0 || c.Revision > settings.MaxRevision {

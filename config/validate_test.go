@@ -136,6 +136,8 @@ func TestValidate(t *testing.T) {
 		want       []string
 	}{
 		{"accepts plain HTTP on loopback", "issuer: http://localhost:8080", nil},
+		{"rejects a name of a node that is too long", "issuer: http://localhost:8080\nnode_name: " + strings.Repeat("n", 256), []string{"node_name: must be at most 255 bytes of UTF-8 without control characters"}},
+		{"rejects a control character in the name of a node", "issuer: http://localhost:8080\nnode_name: \"a\\nb\"", []string{"node_name: must be at most 255 bytes of UTF-8 without control characters"}},
 		{"rejects a single connection", "issuer: http://localhost:8080\ndatabase: {max_connections: 1}", []string{"database.max_connections: must be between 2 and 1000"}},
 		{"accepts plain HTTP on loopback by number", "issuer: http://127.0.0.2:8080\nlisten: '[::1]:8080'", nil},
 		{"accepts plain HTTP behind a proxy", "issuer: https://id.example.com\nlisten: :8080\nbehind_proxy: true", nil},

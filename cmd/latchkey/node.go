@@ -183,10 +183,7 @@ func (n *node) ready(ctx context.Context) error {
 	if err := n.store.Ping(ctx); err != nil {
 		return err
 	}
-	if offset := n.store.ClockOffset().Abs(); offset > maxClockOffset {
-		return fmt.Errorf("the clocks of this node and the database differ by %s", offset)
-	}
-	return errors.Join(n.oauth.Following(), n.oauth.SigningReady(ctx))
+	return errors.Join(n.localFault(), n.oauth.SigningReady(ctx))
 }
 
 // runMaintenance does the periodic work until ctx ends. Every node measures its
@@ -212,25 +209,8 @@ func (n *node) runMaintenance(ctx context.Context) {
 	}
 }
 
-// countSessions stores how many sessions began and ended at this node, every 10 s
-// and once more when the node stops.
-func (n *node) countSessions(ctx context.Context) {
-	name := rand.Text()
-	tick := time.NewTicker(10 * time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			n.syncSessionCounts(ctx, name)
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-			defer cancel()
-			n.syncSessionCounts(last, name)
-			return
-		}
-	}
-}
-
+// syncSessionCounts stores how many sessions began and ended at this node, and its
+// statistics, under a name that no other node has.
 func (n *node) syncSessionCounts(ctx context.Context, name string) {
 	if err := n.store.SyncSessionCounts(ctx, name); err != nil && ctx.Err() == nil {
 		n.log.Warn("could not store the number of sessions", "error", err)
@@ -253,7 +233,7 @@ func (n *node) maintain(ctx context.Context, holder string, lease time.Duration)
 			continue
 		}
 		return errors.Join(err, n.store.Sweep(ctx), n.store.ForgetDevices(ctx), n.deleteUnseenUsers(ctx), n.store.FinishDeletions(ctx), n.store.EndStatusLists(ctx), n.store.EndPreviousSecrets(ctx),
-			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx), n.store.PruneStats(ctx), n.store.IndexAttributes(ctx))
+			n.oauth.EnsureSigningKeys(ctx), n.store.ExpireSigningKeys(ctx, n.store.Now()), n.oauth.Reseal(ctx), n.store.RecountSessions(ctx), n.store.PruneStats(ctx), n.store.PruneNodes(ctx), n.store.IndexAttributes(ctx))
 	}
 }
 

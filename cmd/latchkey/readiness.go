@@ -15,6 +15,8 @@ const (
 	notReadyCacheTime = 100 * time.Millisecond
 	// readyTimeout bounds one check.
 	readyTimeout = 2 * time.Second
+	// recentCheck is how long the result of a check is of interest to others.
+	recentCheck = 15 * time.Second
 )
 
 // readiness caches the result of a readiness check.
@@ -23,6 +25,7 @@ type readiness struct {
 
 	mu    sync.Mutex
 	until time.Time
+	at    time.Time
 	err   error
 }
 
@@ -37,9 +40,21 @@ func (r *readiness) result(context.Context) error {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	r.err = r.check(ctx)
-	r.until = time.Now().Add(readyCacheTime)
+	r.at = time.Now()
+	r.until = r.at.Add(readyCacheTime)
 	if r.err != nil {
 		r.until = time.Now().Add(notReadyCacheTime)
+	}
+	return r.err
+}
+
+// recent returns the result of the last check, or nil if there was none recently. It does
+// not check anything itself.
+func (r *readiness) recent() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at.IsZero() || time.Since(r.at) > recentCheck {
+		return nil
 	}
 	return r.err
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -60,7 +61,9 @@ func (n *node) serve(ctx context.Context, l *listeners) error {
 	var running sync.WaitGroup
 	running.Go(func() { n.oauth.Run(background) })
 	running.Go(func() { n.runMaintenance(background) })
-	running.Go(func() { n.countSessions(background) })
+	running.Go(func() {
+		n.report(background, func() error { return cmp.Or(n.localFault(), ready.recent()) })
+	})
 	running.Go(func() {
 		n.reportUnsetClaims(background)
 		n.checkIssuers(background)

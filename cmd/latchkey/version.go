@@ -63,6 +63,15 @@ func (b build) String() string {
 	return strings.Join(strings.Fields(b.Version+" "+b.Commit+" "+b.Go), " ")
 }
 
+// short returns the version, and the commit too if there is no release of it.
+func (b build) short() string {
+	if release != "" || b.Commit == "" {
+		return b.Version
+	}
+	commit, modified, _ := strings.Cut(b.Commit, " ")
+	return strings.TrimSpace(b.Version + " " + commit[:min(len(commit), 12)] + " " + modified)
+}
+
 // versions is the output of `latchkey version`.
 type versions struct {
 	build
