@@ -26,7 +26,7 @@ var operationRoles = map[string]roles{
 	"list-sessions": everyone, "get-session": everyone, "export-sessions": admins, "end-session": support, "end-sessions": support,
 	"patch-session": admins, "extend-session": admins,
 	"list-signing-keys": readers, "rotate-signing-key": admins, "retire-signing-key": admins,
-	"list-events": readers, "follow-events": readers, "list-deployment-events": owners, "get-stats": readers,
+	"list-events": readers, "follow-events": readers, "list-deployment-events": owners, "get-stats": readers, "list-nodes": readers,
 	"list-event-destinations": readers, "get-event-destination": readers, "put-event-destination": admins,
 	"patch-event-destination": admins, "delete-event-destination": admins, "new-event-destination-secret": admins,
 	"enable-event-destination": admins, "test-event-destination": admins, "list-deliveries": readers, "redeliver": admins,

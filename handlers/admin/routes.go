@@ -50,6 +50,16 @@ func (a *api) routes() {
 	a.configurationRoutes()
 	a.clientTokenRoutes()
 	a.statRoute()
+	a.nodeRoute()
+}
+
+func (a *api) nodeRoute() {
+	op := operation("GET", "/nodes", "list-nodes", "events", "List the running nodes of the deployment")
+	op.Description = "Each node reports every 10 seconds. The key must be valid for all tenants."
+	route(a, op, func(ctx context.Context, c *Caller, _ *empty) (*struct{ Body *Nodes }, error) {
+		nodes, err := a.Nodes(ctx, c)
+		return &struct{ Body *Nodes }{nodes}, err
+	})
 }
 
 func (a *api) statRoute() {

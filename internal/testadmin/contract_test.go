@@ -257,6 +257,10 @@ func callEveryOperation(t *testing.T, d *deployment) {
 		t.Error(err)
 	}
 	ok(200, "GET", "/stats?tenant=default,acme", nil)
+	if err := d.Store.ReportNode(t.Context(), models.Node{ID: "x", Name: "host", Version: "v1", StartedAt: models.At(d.Store.Now()), LogReadAt: models.At(d.Store.Now()), Reason: "starting"}); err != nil {
+		t.Error(err)
+	}
+	ok(200, "GET", "/nodes", nil)
 
 	// Client tokens
 	internal := object{"issuer": d.URL + "/client-tokens", "token_type": "jwt", "subject_prefix": "own:", "keys": object{"internal": true}}

@@ -28,7 +28,7 @@ var mayCall = map[string]string{
 	"suspend-user": "oas", "resume-user": "oas",
 	"list-sessions": "oasv", "get-session": "oasv", "export-sessions": "oa", "end-session": "oas", "end-sessions": "oas", "patch-session": "oa", "extend-session": "oa",
 	"list-signing-keys": "oav", "rotate-signing-key": "oa", "retire-signing-key": "oa",
-	"list-events": "oav", "follow-events": "oav", "list-deployment-events": "o", "get-stats": "oav",
+	"list-events": "oav", "follow-events": "oav", "list-deployment-events": "o", "get-stats": "oav", "list-nodes": "oav",
 	"get-self": "oasv", "list-admin-keys": "o", "create-admin-key": "o", "revoke-admin-key": "o",
 	"list-suspensions": "oasv", "explain": "oas", "apply": "oa", "export": "oa", "mint-client-token": "oa",
 }

@@ -151,6 +151,10 @@ func TestEveryOperationSendsItsRequest(t *testing.T) {
 			_, err := c.Stats(ctx, "a", "b")
 			return err
 		},
+		"GET /admin/v1/nodes": func(ctx context.Context, c *admin.Client) error {
+			_, err := c.Nodes(ctx)
+			return err
+		},
 		"GET /admin/v1/self": func(ctx context.Context, c *admin.Client) error {
 			_, err := c.Self(ctx)
 			return err
