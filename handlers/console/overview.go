@@ -26,6 +26,7 @@ type live struct {
 	Clients                                         []admin.ClientSessions // those with the most sessions
 	Minutes, Days                                   chart
 	Refusals                                        []refusal
+	Nodes                                           *nodeList // nil: the operator may not see them
 }
 
 // refusal is how often requests were refused for one reason in the last hour.
@@ -51,6 +52,9 @@ func (v *visit) overview() error {
 		return err
 	}
 	data := overview{Live: newLive(v.Tenant, stats, v.now)}
+	if data.Live.Nodes, err = v.nodes(); err != nil {
+		return err
+	}
 	if v.g.GetHeader("HX-Request") != "" {
 		return v.renderPart("overview-live", data)
 	}

@@ -3,6 +3,7 @@ package testconsole
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
@@ -61,4 +62,35 @@ func TestOverviewIsForItsRolesAndTenants(t *testing.T) {
 	acme := d.signedIn(t, d.acme)
 	want(t, 200, acme.get("/console/t/acme/overview"))
 	want(t, 404, acme.get("/console/t/default/overview"))
+}
+
+func TestOverviewShowsTheNodes(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		viewer, acme := d.signedIn(t, d.keys[models.RoleViewer]), d.signedIn(t, d.acme)
+		wantText(t, want(t, 200, viewer.get("/console/t/acme/overview")), "No node has reported yet")
+		report := func(name, version, reason string, up, lag time.Duration) {
+			t.Helper()
+			now := d.Store.Now()
+			if err := d.Store.ReportNode(t.Context(), models.Node{ID: name, Name: name, Version: version, StartedAt: models.At(now.Add(-up)), LogReadAt: models.At(now.Add(-lag)), Reason: reason}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		report("node-a", "v1.0.0", "", 2*time.Hour, 100*time.Millisecond)
+		page := want(t, 200, viewer.get("/console/t/acme/overview"))
+		wantText(t, page, "node-a ready seen now v1.0.0 2 hours ago 0.1 s")
+		if strings.Contains(page.text(), "differs") || strings.Contains(page.text(), "different versions") || strings.Contains(page.text(), "stop properly") {
+			t.Errorf("with one node, the page is %s", page.text())
+		}
+		d.Clock.Advance(31 * time.Second)
+		report("node-b", "v1.0.0", "the event log was last read 12s ago", 2*time.Hour, 12*time.Second)
+		report("node-c", "v1.1.0", "", time.Hour, 0) // started last
+		part := want(t, 200, viewer.get("/console/t/acme/overview", header("HX-Request", "true")))
+		wantText(t, part, "A node does not report", "node-a missing seen 31 seconds ago v1.0.0 2 hours ago unknown",
+			"node-b not ready seen now : the event log was last read 12s ago v1.0.0 differs 2 hours ago 12.0 s", "node-c ready seen now v1.1.0 60 minutes ago 0.0 s", "The nodes run different versions")
+		if page := want(t, 200, acme.get("/console/t/acme/overview")); strings.Contains(page.text(), "node-") || strings.Contains(page.text(), "Nodes") {
+			t.Error("a key of one tenant sees the nodes of the deployment")
+		}
+		d.Clock.Advance(models.NodeKept)
+		wantText(t, want(t, 200, viewer.get("/console/t/acme/overview")), "No node has reported yet")
+	})
 }
