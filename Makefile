@@ -74,6 +74,10 @@ sdk-js: setup-sdk-js ## check, test and pack the TypeScript SDK, sdk/js
 sdk-js-next: setup-sdk-js ## build examples/next-app with the packed SDK, and test it in Chromium
 	@cd sdk/js && npm run build && npm run test:next
 
+.PHONY: example-app
+example-app: setup-sdk-js ## build examples/app/latchkey.js from sdk/js; make sdk-js checks that it is up to date
+	@cd sdk/js && npm run example-app
+
 # For each time you save: no race detector, and no package whose tests start
 # processes. Go does not run the tests of unchanged packages again.
 QUICK := ./config ./handlers/... ./internal ./internal/testadmin ./internal/testattack ./internal/testconsole ./internal/testwire ./models ./oauth ./session ./settings

@@ -1,7 +1,5 @@
-// request calls the page's own server, which adds the access token. The header proves
-// that the request comes from this page.
-const request = (path, method, body) =>
-	fetch(path, { method, body: body && JSON.stringify(body), headers: { "Latchkey-CSRF": "1", ...(body && { "Content-Type": "application/json" }) } });
+// In an app with a bundler: import { createClient } from "@latchkey/sdk/bff"
+import { createClient } from "./latchkey.js";
 
 const $ = (selector) => document.querySelector(selector);
 const say = (text) => { $("#answer").textContent = text; };
@@ -10,31 +8,56 @@ const euros = (cents) => "€ " + (cents / 100).toFixed(2);
 // The page shows one user, or nobody.
 const user = document.body.dataset.user;
 
-// confirmed asks the user for a stronger proof, and returns whether it was given.
+// The page's server keeps the tokens. An API that requires a stronger proof gets it
+// through onChallenge, and the request is sent again.
+const latchkey = createClient({
+	onChallenge: async () => ((await confirmed()) ? clientToken(user, "passkey") : undefined),
+});
+
+// clientToken asks the authentication service to check the user.
+async function clientToken(name, method) {
+	const answer = await latchkey.fetch("/client-token", { method: "POST", body: new URLSearchParams({ user: name, method }) });
+	if (!answer.ok) throw new Error(`no client token: ${answer.status}`);
+	return answer.text();
+}
+
+// confirmed reports whether the user wants to use the passkey.
 async function confirmed() {
 	const dialog = $("#step-up");
 	dialog.returnValue = "";
 	dialog.showModal();
 	await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
-	return dialog.returnValue === "yes" && (await request("/step-up", "POST")).ok;
+	return dialog.returnValue === "yes";
 }
 
-// call sends a request to the API. It returns undefined if the user did not confirm, or
-// is signed out.
-async function call(path, method, body) {
-	let answer = await request(path, method, body);
-	const challenge = answer.headers.get("WWW-Authenticate") ?? "";
-	if (answer.status === 401 && challenge.includes('error="insufficient_user_authentication"')) {
-		if (!(await confirmed())) return say("Nothing was sent.");
-		answer = await request(path, method, body);
+// The forms work without a script, too. With it, other tabs learn at once who is signed in.
+let leaving = false;
+
+async function leave(work, path) {
+	leaving = true;
+	try {
+		await work();
+		location.assign(path);
+	} catch {
+		leaving = false;
+		say("That did not work. Try again in a moment.");
 	}
-	if (answer.status === 401) return void showEnded("You were signed out, perhaps on another device.");
-	return answer;
 }
+
+$("#sign-in")?.addEventListener("submit", (event) => {
+	event.preventDefault();
+	const form = new FormData(event.target, event.submitter);
+	leave(async () => latchkey.createSession(await clientToken(form.get("user"), form.get("method")), { deviceName: form.get("device") }), "/");
+});
+
+$("#sign-out")?.addEventListener("submit", (event) => {
+	event.preventDefault();
+	leave(() => latchkey.signOut(), "/?done=signed-out");
+});
 
 async function showOrders() {
-	const answer = await call("/api/orders", "GET");
-	if (!answer?.ok) return;
+	const answer = await latchkey.fetch("/api/orders");
+	if (!answer.ok) return;
 	const { orders, credit } = await answer.json();
 	$("#credit").textContent = euros(credit);
 	$("#orders").replaceChildren(...orders.map(({ item, cents, state }) => {
@@ -47,61 +70,66 @@ async function showOrders() {
 	}));
 }
 
-$("#transfer")?.addEventListener("submit", async (event) => {
+async function transfer(to, cents) {
+	const answer = await latchkey.fetch("/api/transfers", { method: "POST", body: JSON.stringify({ to, cents }), headers: { "Content-Type": "application/json" } });
+	if (answer.status === 401) return "Nothing was sent.";
+	if (answer.status === 409) return "You do not have that much credit.";
+	if (!answer.ok) throw new Error(`no transfer: ${answer.status}`);
+	const { credit } = await answer.json();
+	$("#credit").textContent = euros(credit);
+	return `You sent ${euros(cents)} to ${to}.`;
+}
+
+$("#transfer")?.addEventListener("submit", (event) => {
 	event.preventDefault();
 	const form = new FormData(event.target);
-	const answer = await call("/api/transfers", "POST", { to: form.get("to"), cents: Math.round(form.get("euros") * 100) });
-	if (!answer) return;
-	if (answer.status === 409) return say("You do not have that much credit.");
-	if (!answer.ok) return say("That did not work. Try again in a moment.");
-	const { to, cents, credit } = await answer.json();
-	$("#credit").textContent = euros(credit);
-	say(`You sent ${euros(cents)} to ${to}.`);
-	check(); // the list of devices shows the passkey
+	transfer(form.get("to"), Math.round(form.get("euros") * 100)).catch(() => "That did not work. Try again in a moment.").then(say);
 });
 
 // showEnded hides the account and says why the user is signed out. The page stays: a
 // reload would lose what the user was typing.
-function showEnded(why) {
+function showEnded(why, reason) {
 	const dialog = $("#ended");
 	if (dialog.open) return;
 	$("#account").hidden = true;
 	$("#step-up").close();
 	$("#ended-why").textContent = why;
+	if (reason) $("#ended a").href = "/?" + new URLSearchParams({ ended: reason });
 	dialog.addEventListener("cancel", (event) => event.preventDefault());
 	dialog.showModal();
 }
 
-// showDevices replaces the list of devices by the current one.
+// showDevices replaces the list of devices by the current one, which the server writes in words.
 async function showDevices() {
 	const answer = await fetch("/");
 	const page = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
-	if (!page || page.body.dataset.user !== user) return;
-	document.body.dataset.devices = page.body.dataset.devices;
-	$("#devices").replaceWith(page.querySelector("#devices"));
+	if (page && page.body.dataset.user === user) $("#devices").replaceWith(page.querySelector("#devices"));
 }
 
-// check compares the page with the session: the user may have signed out, or in as
-// somebody else, in another tab or on another device.
+// check shows devices that were added or signed out. If this one was, the client learns
+// that from the answer, and reports it below.
 async function check() {
-	const answer = await fetch("/state").catch(() => null);
-	if (!answer?.ok) return; // try again later: the session may continue
-	const state = await answer.json();
-	if (!user) return state.user && location.reload();
-	if (!state.user) return showEnded(state.ended);
-	if (state.user !== user) return showEnded(`You signed in as ${state.user} in another tab.`);
-	if (state.devices !== document.body.dataset.devices) await showDevices();
+	const sessions = await latchkey.listSessions().catch(() => undefined); // try again later: the session may continue
+	if (sessions && sessions.map(({ id }) => id).join(" ") !== $("#devices").dataset.ids) await showDevices();
 }
 
-// Other tabs of this browser learn at once what happened in this one. Other devices are
-// found by asking the server, as long as somebody looks at the page.
-const tabs = new BroadcastChannel("kettle");
-tabs.onmessage = check;
-tabs.postMessage("loaded");
-addEventListener("pageshow", (event) => event.persisted && check());
-document.addEventListener("visibilitychange", () => document.hidden || check());
-if (user) {
-	setInterval(() => document.hidden || check(), 2000);
-	showOrders();
-}
+// The user may sign out, or in as somebody else, in another tab or on another device.
+latchkey.onSessionChange(({ event, session, reason }) => {
+	if (leaving) return;
+	if (!user) return location.assign("/");
+	if (!session) {
+		const endings = JSON.parse($("#ended").dataset.endings);
+		return showEnded(reason ? (endings[reason] ?? endings.other) : "You signed out in another tab.", reason);
+	}
+	if (session.user.id !== user) return showEnded(`You signed in as ${session.user.id} in another tab.`);
+	if (event !== "refreshed") showDevices();
+});
+
 history.replaceState(null, "", "/"); // a reload does not repeat the result of a form
+await latchkey.ready;
+if ((latchkey.session?.user.id ?? "") !== user) location.assign("/"); // since the server wrote the page
+else if (user) {
+	showOrders();
+	setInterval(() => document.hidden || check(), 2000);
+	setInterval(() => document.hidden || showDevices(), 60_000); // "5 minutes ago"
+}

@@ -122,7 +122,7 @@ func (b *browser) request(method, path, body string, header http.Header) (*http.
 	if err != nil {
 		b.Fatal(err)
 	}
-	if strings.Contains(string(text), "eyJ") || strings.Contains(string(text), "lk_") {
+	if path != "/client-token" && strings.Contains(string(text), "eyJ") || strings.Contains(string(text), "lk_") {
 		b.Errorf("%s %s shows a token", method, path)
 	}
 	return answer, string(text)
@@ -230,7 +230,8 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 		t.Fatalf("a transfer after a password: %d %s", status, challenge)
 	}
 	before := phone.cookie()
-	if status, text, _ := phone.ask("POST", "/step-up"); status != 204 {
+	_, proof := phone.do("POST", "/client-token", url.Values{"user": {"carol"}, "method": {"passkey"}}, http.Header{"Latchkey-Csrf": {"1"}})
+	if status, text, _ := phone.send("POST", "/auth/step-up", `{"client_token": "`+proof+`"}`); status != 200 {
 		t.Fatalf("step-up: %d %s", status, text)
 	}
 	if phone.cookie() == before {
@@ -251,10 +252,10 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 	if text := phone.press(regexp.MustCompile(`/devices/[^/]+/sign-out`).FindString(phone.page()), nil); !strings.Contains(text, "That device is signed out.") {
 		t.Errorf("after signing out the laptop, the page is %s", text)
 	}
-	if status, text, _ := laptop.ask("GET", "/state"); status != 200 || !strings.Contains(text, `"user":""`) || !strings.Contains(text, "You were signed out on another device.") {
-		t.Errorf("the state of the laptop: %d %s", status, text)
+	if status, text, _ := laptop.ask("GET", "/auth/sessions"); status != 401 || !strings.Contains(text, `"latchkey_end_reason":"revoked_by_user"`) {
+		t.Errorf("the sessions of the laptop: %d %s", status, text)
 	}
-	if text := laptop.page(); !strings.Contains(text, "Sign in with a passkey") || !strings.Contains(text, "You were signed out on another device.") {
+	if _, text := laptop.do("GET", "/?ended=revoked_by_user", nil, nil); !strings.Contains(text, "Sign in with a passkey") || !strings.Contains(text, "You were signed out on another device.") {
 		t.Errorf("the laptop shows %s", text)
 	}
 	if status, text, _ := laptop.ask("GET", "/api/orders"); status != 401 || !strings.Contains(text, "login_required") {
@@ -284,7 +285,7 @@ func TestTheAppFromSignInToSignOut(t *testing.T) {
 	if status, text, _ := phone.ask("GET", "/api/orders"); status != 401 || !strings.Contains(text, "login_required") {
 		t.Errorf("orders after signing out: %d %s", status, text)
 	}
-	if _, text, _ := stranger.ask("GET", "/state"); !strings.Contains(text, `"user":"mallory"`) {
+	if _, text, _ := stranger.ask("GET", "/auth/session"); !strings.Contains(text, `"sub":"mallory"`) {
 		t.Errorf("another user is signed out: %s", text)
 	}
 }
@@ -297,8 +298,11 @@ func TestTheAppSignsOutEverywhere(t *testing.T) {
 	if text := phone.press("/devices/sign-out-everywhere", nil); !strings.Contains(text, "You are signed out everywhere: on 2 devices.") || !strings.Contains(text, "Sign in with a passkey") {
 		t.Errorf("after signing out everywhere, the page is %s", text)
 	}
+	if text := laptop.page(); !strings.Contains(text, "Sign in with a passkey") || !strings.Contains(text, "You were signed out on another device.") {
+		t.Errorf("the laptop shows %s", text)
+	}
 	for name, b := range map[string]*browser{"phone": phone, "laptop": laptop} {
-		if status, text, _ := b.ask("GET", "/state"); status != 200 || !strings.Contains(text, `"user":""`) {
+		if status, text, _ := b.ask("GET", "/auth/session"); status != 200 || !strings.Contains(text, `"session":null`) {
 			t.Errorf("the state of the %s: %d %s", name, status, text)
 		}
 	}
@@ -315,7 +319,7 @@ func TestTheAppRejectsCrossSiteRequests(t *testing.T) {
 	}{
 		"a form without its token":   {"/sign-out", url.Values{"a": {"b"}}, http.Header{}},
 		"a form of another site":     {"/sign-in", nil, http.Header{"Sec-Fetch-Site": {"cross-site"}}},
-		"a script of another origin": {"/step-up", nil, http.Header{"Origin": {"https://evil.example.com"}, "Latchkey-Csrf": {"1"}}},
+		"a script of another origin": {"/auth/step-up", nil, http.Header{"Origin": {"https://evil.example.com"}, "Latchkey-Csrf": {"1"}}},
 		"a link to the API":          {"/api/transfers", nil, http.Header{}},
 	} {
 		if answer, text := b.do("POST", c.path, c.form, c.header); answer.StatusCode != 403 {

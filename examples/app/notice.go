@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -23,6 +24,13 @@ var endings = map[string]string{
 	"idle":               "You were signed out because you were away for a long time.",
 	"absolute":           "You have been signed in for a long time. Sign in again to continue.",
 	"user_disabled":      "Your account is locked. Write to us, and we will help.",
+	"other":              "You were signed out. Sign in again to continue.",
+}
+
+// endingsJSON returns endings for the page's script.
+func endingsJSON() string {
+	text, _ := json.Marshal(endings) // strings cannot fail
+	return string(text)
 }
 
 // ending returns what a user reads when their session is over.
@@ -34,7 +42,7 @@ func ending(err error) string {
 	if errors.As(err, &rejected) && endings[rejected.EndReason] != "" {
 		return endings[rejected.EndReason]
 	}
-	return "You were signed out. Sign in again to continue."
+	return endings["other"]
 }
 
 // over reports whether err means that nobody is signed in.
@@ -42,7 +50,7 @@ func over(err error) bool {
 	return errors.Is(err, bff.ErrNoSession) || errors.Is(err, latchkey.ErrSessionEnded)
 }
 
-// The results of forms, which the next page shows.
+// The results of forms, which the next page shows. So does it why a session ended.
 const (
 	doneSignOut  = "signed-out"
 	doneDevice   = "device"
@@ -51,6 +59,7 @@ const (
 	doneNothing  = ""
 	doneParam    = "done"
 	devicesParam = "devices"
+	endedParam   = "ended"
 )
 
 // resultPath returns the path of the page that shows the result of a form.

@@ -4,12 +4,10 @@ import (
 	"context"
 	"embed"
 	"errors"
-	"fmt"
-	"hash/fnv"
 	"html/template"
+	"io"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"time"
 
 	latchkey "github.com/latchkey/latchkey/sdk/go"
@@ -19,7 +17,7 @@ import (
 // clientID is the id of the app at a Latchkey in development mode.
 const clientID = "demo-web"
 
-//go:embed page.html app.js app.css icon.svg
+//go:embed page.html app.js latchkey.js app.css icon.svg
 var files embed.FS
 
 var page = template.Must(template.ParseFS(files, "page.html"))
@@ -28,7 +26,10 @@ var page = template.Must(template.ParseFS(files, "page.html"))
 // service would report them (RFC 8176).
 var methods = map[string]string{"password": "pwd", "passkey": "hwk"}
 
-// web is the app's server. The browser gets a cookie, but never a token.
+// audience is what the sessions of the app may be used for: the app itself, and its API.
+var audience = []string{clientID, apiClientID}
+
+// web is the app's server. The browser gets a cookie, but no token of the session.
 type web struct {
 	issuer string
 	client *latchkey.Client
@@ -55,13 +56,14 @@ func (p *web) Handler() http.Handler {
 	mux.HandleFunc("GET /{$}", p.show)
 	mux.HandleFunc("POST /sign-in", p.signIn)
 	mux.HandleFunc("POST /sign-out", p.signOut)
-	mux.HandleFunc("POST /step-up", p.stepUp)
+	mux.HandleFunc("POST /client-token", p.clientToken)
+	mux.Handle("/auth/", http.StripPrefix("/auth", p.bff.Endpoints(latchkey.CreateParams{Audience: audience})))
 	mux.HandleFunc("POST /devices/{sid}/sign-out", p.endDevice)
 	mux.HandleFunc("POST /devices/sign-out-others", p.endOthers)
 	mux.HandleFunc("POST /devices/sign-out-everywhere", p.endAll)
-	mux.HandleFunc("GET /state", p.state)
 	mux.Handle("/api/", p.bff.Proxy())
 	mux.Handle("GET /app.js", http.FileServerFS(files))
+	mux.Handle("GET /latchkey.js", http.FileServerFS(files))
 	mux.Handle("GET /app.css", http.FileServerFS(files))
 	mux.Handle("GET /icon.svg", http.FileServerFS(files))
 	return headers(p.bff.Protect(mux))
@@ -85,15 +87,18 @@ type view struct {
 	Done      string // the result of the last form
 	Ended     string // why the user is no longer signed in
 	Devices   []device
-	Version   string // of Devices
+	Endings   string // why a session may end, as JSON
 }
 
 func (p *web) show(w http.ResponseWriter, r *http.Request) {
-	v := view{FormToken: p.bff.CSRFToken(r), Done: result(r.URL.Query())}
+	v := view{FormToken: p.bff.CSRFToken(r), Done: result(r.URL.Query()), Endings: endingsJSON()}
 	err := p.load(r, &v)
 	if err != nil && !over(err) {
 		p.fail(w, r, err)
 		return
+	}
+	if v.User == "" && v.Done == "" {
+		v.Ended = endings[r.URL.Query().Get(endedParam)] // the script has learned it before this page
 	}
 	if errors.Is(err, latchkey.ErrSessionEnded) {
 		if v.Done == "" {
@@ -115,7 +120,6 @@ func (p *web) show(w http.ResponseWriter, r *http.Request) {
 func (p *web) load(r *http.Request, v *view) error {
 	return p.withToken(r, func(ctx context.Context, token string) error {
 		v.Devices = nil
-		version := fnv.New64a()
 		for s, err := range p.client.Sessions(ctx, token) {
 			if err != nil {
 				return err
@@ -124,28 +128,9 @@ func (p *web) load(r *http.Request, v *view) error {
 			if v.Devices = append(v.Devices, d); d.Current {
 				v.User, v.Proof = s.Subject, proof(s.AMR)
 			}
-			fmt.Fprintln(version, d)
 		}
-		v.Version = strconv.FormatUint(version.Sum64(), 36)
 		return nil
 	})
-}
-
-// state serves the page's script, which compares it with what the page shows: has the
-// user signed out in another tab or on another device?
-func (p *web) state(w http.ResponseWriter, r *http.Request) {
-	var v view
-	err := p.load(r, &v)
-	if err != nil && !over(err) {
-		p.fail(w, r, err)
-		return
-	}
-	state := map[string]string{"user": v.User, "devices": v.Version}
-	if err != nil {
-		state = map[string]string{"user": "", "ended": ending(err)}
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	answer(w, http.StatusOK, state)
 }
 
 func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +145,7 @@ func (p *web) signIn(w http.ResponseWriter, r *http.Request) {
 		var s *latchkey.Session
 		ctx := latchkey.WithUserAgent(r.Context(), r.UserAgent())
 		if s, err = p.client.CreateSession(ctx, token, latchkey.CreateParams{
-			Audience: []string{clientID, apiClientID}, DeviceName: r.PostFormValue("device"),
+			Audience: audience, DeviceName: r.PostFormValue("device"),
 		}); err == nil {
 			err = p.bff.SignIn(w, r, s)
 		}
@@ -172,27 +157,23 @@ func (p *web) signOut(w http.ResponseWriter, r *http.Request) {
 	p.back(w, r, p.bff.SignOut(w, r), doneSignOut, 0)
 }
 
-// stepUp serves the page's script when the API requires a stronger proof.
-func (p *web) stepUp(w http.ResponseWriter, r *http.Request) {
-	var user string
-	err := p.withToken(r, func(ctx context.Context, token string) error {
-		d, err := p.client.ValidateSession(ctx, token)
-		if err == nil {
-			user = d.Subject
-		}
-		return err
-	})
-	if err == nil {
-		var token string
-		if token, err = clientToken(r.Context(), p.issuer, user, methods["passkey"]); err == nil {
-			_, err = p.bff.StepUp(w, r, token, latchkey.StepUpParams{})
-		}
+// clientToken is the authentication service as the page's script calls it. The form of
+// the page reaches it through signIn.
+func (p *web) clientToken(w http.ResponseWriter, r *http.Request) {
+	method, ok := methods[r.PostFormValue("method")]
+	user := r.PostFormValue("user")
+	if !ok || user == "" {
+		http.Error(w, "user and method are required", http.StatusBadRequest)
+		return
 	}
+	token, err := clientToken(r.Context(), p.issuer, user, method)
 	if err != nil {
 		p.fail(w, r, err)
 		return
 	}
-	w.WriteHeader(http.StatusNoContent)
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = io.WriteString(w, token)
 }
 
 func (p *web) endDevice(w http.ResponseWriter, r *http.Request) {
