@@ -112,19 +112,21 @@ type clientPage struct {
 // Field returns a setting of the form.
 func (p *clientPage) Field(name string) *field { return named(p.Fields, name) }
 
-// clientFields returns the settings that the form has.
+// clientFields returns the settings that have a field. The rule and the claims have a
+// page of their own.
 func clientFields() []field {
-	preset := field{Name: "preset", Label: "Limits", Kind: pickField}
+	preset := field{Name: "preset", Label: "Limits", Kind: pickField, Users: true}
 	for _, p := range presets {
 		preset.Options = append(preset.Options, choice{Value: p.name, Label: p.label, Hint: limits(session.Presets[p.name]) + " Access tokens are valid for " + duration(session.Presets[p.name].AccessTTL) + "."})
 	}
+	const sessions, tokens, state = "Sessions", "Tokens", "State"
 	return []field{
 		{Name: "name", Label: "Name", Kind: textField, Hint: "For people. The id stays."},
 		preset,
-		{Name: "absolute_lifetime", Label: "Longest session", Kind: textField, Hint: "From sign-in, however often it is used. Such as 30d."},
-		{Name: "inactivity_timeout", Label: "Ends without use after", Kind: textField, Hint: "Such as 5d, or none."},
-		{Name: "access_token_ttl", Label: "Access tokens are valid for", Kind: textField, Hint: "30s to 24h."},
-		{Name: "refresh_grace", Label: "Retry window", Kind: textField, Hint: "A used refresh token returns the same tokens again for this long: 0s to 60s."},
+		{Name: "absolute_lifetime", Label: "Longest session", Kind: textField, Users: true, Hint: "From sign-in, however often it is used. Such as 30d."},
+		{Name: "inactivity_timeout", Label: "Ends without use after", Kind: textField, Users: true, Hint: "Such as 5d, or none."},
+		{Name: "access_token_ttl", Label: "Access tokens are valid for", Kind: textField, Users: true, Hint: "30s to 24h."},
+		{Name: "refresh_grace", Label: "Retry window", Kind: textField, Users: true, Hint: "A used refresh token returns the same tokens again for this long: 0s to 60s."},
 		{Name: "grants", Label: "It may", Kind: checkField, Options: []choice{
 			{Value: settings.GrantTokenExchange, Label: "Exchange client tokens for sessions"},
 			{Value: settings.GrantRefresh, Label: "Refresh sessions", Hint: "Without this, a session ends with its access token."},
@@ -138,7 +140,34 @@ func clientFields() []field {
 		{Name: "session_token", Label: "Also return a session token", Kind: flagField, Hint: "An opaque handle that does not rotate. Needs a secret."},
 		{Name: "manage_sessions", Label: "It may list and end the sessions of all users", Kind: flagField, Hint: "Needs a secret."},
 		{Name: "mint_client_tokens", Label: "It may mint client tokens", Kind: flagField, Hint: "For users that it has signed in itself. Needs a secret."},
+
+		{Name: "max_sessions_per_user.limit", Group: sessions, Label: "Sessions of one user at most", Kind: wholeField, Users: true, Placeholder: "no limit", Hint: "At this client."},
+		{Name: "max_sessions_per_user.when_full", Group: sessions, Label: "When a user has that many", Kind: pickField, Users: true, Default: settings.EndOldest, Options: []choice{
+			{Value: settings.EndOldest, Label: "a sign-in ends the oldest (default)"}, {Value: settings.Reject, Label: "a sign-in is rejected"},
+		}},
+		{Name: "late_retry", Group: sessions, Label: "Retry after the retry window", Kind: pickField, Users: true, Options: []choice{
+			{Value: "", Label: "as the limits say (default)"}, {Value: settings.LateRetryOnce, Label: "accepted once"}, {Value: settings.LateRetryNever, Label: "ends the session"},
+		}, Hint: "An app that lost a response, and sends the used refresh token later."},
+		{Name: "max_lifetime", Group: sessions, Label: "Back ends may extend a session to", Kind: textField, Users: true, Placeholder: "not at all", Hint: "From sign-in, such as 90d. At least the longest session."},
+		{Name: "default_scopes", Group: tokens, Label: "Scopes if the app requests none", Kind: wordsField, None: "No scope at all", Placeholder: "all of its scopes", Hint: "Separated by spaces."},
+		{Name: "access_token_typ", Group: tokens, Label: "Type of access tokens", Kind: pickField, Default: "at+jwt", Options: []choice{
+			{Value: "at+jwt", Label: "at+jwt (default)"}, {Value: "JWT", Label: "JWT"},
+		}, Hint: "JWT is for verifiers that insist on it."},
+		{Name: "introspect", Group: tokens, Label: "Tokens that it may introspect", Kind: pickField, Default: settings.IntrospectAudience, Options: []choice{
+			{Value: settings.IntrospectAudience, Label: "those that name it (default)"}, {Value: settings.IntrospectAll, Label: "every token of the tenant"},
+		}, Hint: "Needs a secret."},
+		{Name: "allow_public_session_token", Group: tokens, Label: "Allow a session token without a secret", Kind: flagField, Hint: "Whoever has the session token has the session, until it ends."},
+		{Name: "disabled", Group: state, Label: "Disabled", Kind: flagField, Hint: "The client is rejected. Uncheck this to enable it."},
 	}
+}
+
+// newClientFields returns the settings that the form for a new client has.
+func newClientFields() (list []field) {
+	all := clientFields()
+	for _, name := range []string{"name", "preset", "audiences", "origins", "scopes"} {
+		list = append(list, *named(all, name))
+	}
+	return list
 }
 
 // presets are the sets of limits, in the order of the form.
@@ -184,9 +213,10 @@ func (v *visit) clientPage(tab string) (*clientPage, error) {
 		return nil, err
 	}
 	p := &clientPage{
-		Client: c, Form: s, Name: s.Name, Tab: tab, Limits: limits(s.Policy()), Fields: shown(clientFields(), c.Settings),
+		Client: c, Form: s, Name: s.Name, Tab: tab, Limits: limits(s.Policy()),
 		Editable: v.May("patch-client") && c.Status.ManagedBy == nil, Previews: v.May("preview-client"),
 	}
+	p.Fields = inForm(shown(clientFields(), c.Settings), p.HasUsers(), p.Editable, v.owner())
 	if p.Name == "" {
 		p.Name = c.ID
 	}
@@ -197,10 +227,9 @@ func (v *visit) clientPage(tab string) (*clientPage, error) {
 		"absolute_lifetime": c.Status.Effective.AbsoluteLifetime, "inactivity_timeout": c.Status.Effective.InactivityTimeout,
 		"access_token_ttl": c.Status.Effective.AccessTokenTTL, "refresh_grace": c.Status.Effective.RefreshGrace,
 	} {
-		p.Field(name).Placeholder = value
-	}
-	for i := range p.Fields {
-		p.Fields[i].ReadOnly = !p.Editable
+		if f := p.Field(name); f != nil {
+			f.Placeholder = value
+		}
 	}
 	return p, nil
 }
@@ -222,7 +251,7 @@ func (v *visit) saveClient() error {
 	if err != nil {
 		return err
 	}
-	p.Fields = fields
+	p.Fields, p.Version = fields, v.form("version") // another operator's change stays noticed
 	if len(patch) == 0 {
 		return v.redirect(v.at("clients", p.ID), "Nothing was changed.")
 	}
@@ -253,7 +282,7 @@ type newClientForm struct {
 func (p *newClientForm) Field(name string) *field { return named(p.Fields, name) }
 
 func (v *visit) newClient() error {
-	return v.render("client-new", "New client", &newClientForm{Kinds: clientKinds, Fields: shown(clientFields(), settings.Document{})})
+	return v.render("client-new", "New client", &newClientForm{Kinds: clientKinds, Fields: shown(newClientFields(), settings.Document{})})
 }
 
 func (v *visit) createClient() error {
@@ -270,11 +299,11 @@ func (v *visit) createClient() error {
 	case "api":
 		body["grants"] = []string{settings.GrantClientCredentials}
 	}
-	for _, f := range clientFields() {
+	for _, f := range newClientFields() {
 		typed, value := f.typed(v.g.PostFormArray)
 		p.Fields = append(p.Fields, typed)
-		if value != nil && f.Name != "grants" {
-			body[f.Name] = value
+		if value != nil {
+			f.put(body, value)
 		}
 	}
 	if id == "" {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/handlers/admin"
-	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -217,7 +216,7 @@ type destinationForm struct {
 }
 
 func (v *visit) destinationForm(id string) (f destinationForm, err error) {
-	f = destinationForm{New: id == "", Back: v.at("destinations"), Types: eventTypes, Owner: v.Caller.Key.Role == models.RoleOwner}
+	f = destinationForm{New: id == "", Back: v.at("destinations"), Types: eventTypes, Owner: v.owner()}
 	if f.New {
 		f.Type = settings.DestinationWebhook
 		return f, nil

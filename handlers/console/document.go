@@ -34,7 +34,7 @@ func (v *visit) saveClientDocument() error {
 	if err != nil {
 		return err
 	}
-	p.Document = p.Document.typed(v)
+	p.Document, p.Version = p.Document.typed(v), v.form("version")
 	put, _, err := v.Admin.PutClient(v.ctx(), v.Caller, v.Tenant, p.ID, []byte(p.Document.Text), admin.IfVersion(v.form("version")))
 	if err != nil {
 		return v.renderProblem("client", p.Name, p, err)
@@ -51,7 +51,7 @@ func (v *visit) saveIssuerDocument() error {
 	if err != nil {
 		return err
 	}
-	p.Document = p.Document.typed(v)
+	p.Document, p.Version = p.Document.typed(v), v.form("version")
 	if _, _, err := v.Admin.PutIssuer(v.ctx(), v.Caller, v.Tenant, p.ID, []byte(p.Document.Text), admin.IfVersion(v.form("version"))); err != nil {
 		return v.renderProblem("issuer", p.ID, p, err)
 	}
@@ -64,7 +64,7 @@ func (v *visit) saveTenantDocument() error {
 	if err != nil {
 		return err
 	}
-	p.Document = p.Document.typed(v)
+	p.Document, p.Version = p.Document.typed(v), v.form("version")
 	if _, _, err := v.Admin.PutTenant(v.ctx(), v.Caller, v.Tenant, []byte(p.Document.Text), admin.IfVersion(v.form("version"))); err != nil {
 		return v.renderProblem("settings", "Settings", p, err)
 	}

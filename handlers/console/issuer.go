@@ -46,7 +46,10 @@ type issuerPage struct {
 // Field returns a setting of the form.
 func (p *issuerPage) Field(name string) *field { return named(p.Fields, name) }
 
+// issuerFields returns the settings that have a field. The keys have choices of their
+// own.
 func issuerFields() []field {
+	const checks, proof, users, ends, state = "Checks of its tokens", "How its users signed in", "Who may sign in", "What it may end", "Network and state"
 	return []field{
 		{Name: "issuer", Label: "Issuer", Kind: textField, Hint: "The exact iss of its tokens, such as https://auth.example.com."},
 		{Name: "token_type", Label: "Its tokens are", Kind: pickField, Options: []choice{
@@ -64,6 +67,22 @@ func issuerFields() []field {
 		{Name: "clients", Label: "Only for these clients", Kind: wordsField, Hint: "Separated by spaces. Without any: all clients."},
 		{Name: "may_revoke", Label: "It may sign its users out", Kind: flagField, Hint: "By global token revocation or security events."},
 		{Name: "backchannel_logout", Label: "It may end its sessions", Kind: flagField, Hint: "By OpenID Connect Back-Channel Logout."},
+
+		{Name: "typ", Group: checks, Label: "Another accepted type", Kind: textField, Hint: "A typ of its tokens, in addition to JWT and none."},
+		{Name: "leeway", Group: checks, Label: "Tolerance for clocks", Kind: textField, Placeholder: "30s", Hint: "How far its clock may differ."},
+		{Name: "amr", Group: proof, Label: "How the user signed in", Kind: textField, Placeholder: "token.amr", Hint: "A CEL expression over token that yields a list of methods."},
+		{Name: "asserts", Group: proof, Label: "Claims about it that count", Kind: wordsField, None: "None of them counts", Placeholder: "amr auth_time", Hint: "amr, auth_time and acr, separated by spaces."},
+		{Name: "max_acr", Group: proof, Label: "Highest class of assurance", Kind: textField, Placeholder: "no bound", Hint: "Its factors count up to this class of the tenant."},
+		{Name: "public_clients", Group: users, Label: "Public clients may exchange its tokens", Kind: boolField, Default: "true", Options: yesOrNo},
+		{Name: "create_users", Group: users, Label: "The first sign-in creates the user", Kind: boolField, Default: "true", Options: yesOrNo},
+		{Name: "share_subjects", Group: users, Label: "Other issuers may sign in the same users", Kind: flagField, Hint: "Those with the same prefix that have this setting, too."},
+		{Name: "revocation_typ", Group: ends, Label: "Type of its revocation tokens", Kind: textField, Hint: "The typ, such as global-token-revocation+jwt. Required if it may sign its users out."},
+		{Name: "revocation_callers", Group: ends, Label: "Senders of revocations", Kind: wordsField, Placeholder: "nobody", Hint: "The sub values that those tokens may have, separated by spaces."},
+		{Name: "revocation_email_attribute", Group: ends, Label: "Attribute with the email address", Kind: textField, Hint: "It finds the user if a revocation names an email address. One of the tenant's searchable attributes."},
+		{Name: "security_event_audience", Group: ends, Label: "Audience of its security events", Kind: textField, Hint: "The aud. Left empty: the address that receives them."},
+		{Name: "untyped_logout_tokens", Group: ends, Label: "Accept logout tokens without a type of their own", Kind: flagField, Hint: "Their typ is JWT or absent, not logout+jwt."},
+		{Name: "allow_private_addresses", Group: state, Label: "Its keys may be at a private address", Kind: flagField, Owner: true, Hint: "For development. They may also be fetched over http. Only an owner can set this."},
+		{Name: "disabled", Group: state, Label: "Disabled", Kind: flagField, Hint: "Its tokens are rejected. Uncheck this to enable it."},
 	}
 }
 
@@ -131,7 +150,8 @@ func (v *visit) issuerPage() (*issuerPage, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &issuerPage{Issuer: i, Fields: shown(issuerFields(), i.Settings), Editable: v.May("patch-trusted-issuer") && i.Status.ManagedBy == nil}
+	p := &issuerPage{Issuer: i, Editable: v.May("patch-trusted-issuer") && i.Status.ManagedBy == nil}
+	p.Fields = inForm(shown(issuerFields(), i.Settings), true, p.Editable, v.owner())
 	if err := i.Settings.Decode(&p.Form); err != nil {
 		return nil, err
 	}
@@ -140,9 +160,6 @@ func (v *visit) issuerPage() (*issuerPage, error) {
 	}
 	p.Keys = keysOf(i, p.Form)
 	p.Sources = append([]choice{{Value: "", Label: "Keep: " + p.Keys, On: true}}, keySources...)
-	for n := range p.Fields {
-		p.Fields[n].ReadOnly = !p.Editable
-	}
 	return p, nil
 }
 
@@ -192,7 +209,7 @@ func (v *visit) saveIssuer() error {
 	if err != nil {
 		return err
 	}
-	p.Fields = fields
+	p.Fields, p.Version = fields, v.form("version") // another operator's change stays noticed
 	keys, err := v.typedKeys(p, p.Sources)
 	if err != nil {
 		return v.renderProblem("issuer", p.ID, p, err)
@@ -221,7 +238,7 @@ func (v *visit) saveIssuer() error {
 }
 
 func (v *visit) newIssuer() error {
-	p := &issuerPage{Fields: shown(issuerFields(), settings.Document{"token_type": json.RawMessage(`"jwt"`)}), Sources: append([]choice{}, keySources...)}
+	p := &issuerPage{Fields: inForm(shown(issuerFields(), settings.Document{"token_type": json.RawMessage(`"jwt"`)}), true, true, v.owner()), Sources: append([]choice{}, keySources...)}
 	p.Sources[0].On = true
 	return v.render("issuer-new", "Trust an issuer", p)
 }
@@ -229,11 +246,11 @@ func (v *visit) newIssuer() error {
 func (v *visit) createIssuer() error {
 	p := &issuerPage{NewID: v.form("id")}
 	body := map[string]any{}
-	for _, f := range issuerFields() {
+	for _, f := range inForm(issuerFields(), true, true, v.owner()) {
 		typed, value := f.typed(v.g.PostFormArray)
 		p.Fields = append(p.Fields, typed)
 		if value != nil {
-			body[f.Name] = value
+			f.put(body, value)
 		}
 	}
 	keys, err := v.typedKeys(p, keySources)
@@ -422,7 +439,7 @@ func (v *visit) explain() error {
 	}
 	p.Verdict, p.Checks = "This token would open a session.", explainedChecks(p.Result.Checks)
 	if c := failedCheck(p.Checks); c != nil {
-		p.Verdict = "This token would be refused: " + c.Detail
+		p.Verdict = "This token would be refused: " + strings.TrimPrefix(c.Detail, "subject_token rejected: ")
 	}
 	return v.render("explain", "Explain a token", p)
 }

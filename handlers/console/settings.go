@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/latchkey/latchkey/handlers/admin"
 	"github.com/latchkey/latchkey/models"
@@ -14,7 +13,7 @@ import (
 // settingsPage is the settings of the tenant.
 type settingsPage struct {
 	*admin.Tenant
-	Fields   map[string]string
+	Fields   []field
 	Document document
 	Owned    bool // by the server's file
 	Edit     bool // the role may change them
@@ -31,15 +30,32 @@ type fileOwned struct{ Kind, ID, Href string }
 // mostOwned bounds the objects of the file that the page shows.
 const mostOwned = 200
 
-// tenantFields are the settings that the form has a field for. ACR classes are written
-// as JSON.
-var tenantFields = []string{"signing_algorithm", "key_rotation", "user_retention", "store_device", "searchable_attributes", "retention", "acr"}
+// Field returns a setting of the form.
+func (p *settingsPage) Field(name string) *field { return named(p.Fields, name) }
 
-func (v *visit) settingsPage() (p settingsPage, err error) {
-	p.Tenant = v.tenant
+// tenantFields returns the settings that have a field.
+func tenantFields() []field {
+	const assurance, state = "Classes of assurance", "State"
+	return []field{
+		{Name: "signing_algorithm", Label: "Signing algorithm", Kind: pickField, Default: "RS256", Options: []choice{
+			{Value: "RS256", Label: "RS256 (default)"}, {Value: "ES256", Label: "ES256"}, {Value: "Ed25519", Label: "Ed25519"},
+		}, Hint: "Of the next signing key."},
+		{Name: "key_rotation", Label: "Replace a signing key after", Kind: textField, Placeholder: "90d", Hint: "A duration, or none."},
+		{Name: "events.retention", Label: "Keep events for", Kind: textField, Placeholder: "90d", Hint: "From 7d to 3650d."},
+		{Name: "user_retention", Label: "Delete users who have not signed in for", Kind: textField, Placeholder: "none", Hint: "A duration, or none."},
+		{Name: "store_device", Label: "Store devices", Kind: boolField, Default: "true", Options: yesOrNo, Hint: "User agents and addresses of sessions."},
+		{Name: "searchable_attributes", Label: "Searchable attributes", Kind: wordsField, Hint: "The attributes by whose exact value users can be found, separated by spaces."},
+
+		{Name: "acr", Group: assurance, Label: "Classes, from the weakest to the strongest", Kind: classField, Hint: "One a line: acr = CEL expression over amr and factors. Left empty: the default classes."},
+		{Name: "disabled", Group: state, Label: "Disabled", Kind: flagField, Hint: "No client gets a token. Uncheck this to enable the tenant."},
+	}
+}
+
+func (v *visit) settingsPage() (p *settingsPage, err error) {
+	p = &settingsPage{Tenant: v.tenant}
 	p.Owned, p.Edit = p.Status.ManagedBy != nil, v.May("patch-tenant")
 	p.Created, p.Updated = when(p.Status.CreatedAt, v.now), when(p.Status.UpdatedAt, v.now)
-	p.Fields = fieldsOf(p.Settings)
+	p.Fields = inForm(shown(tenantFields(), p.Settings), false, p.Edit && !p.Owned, v.owner())
 	if p.Document, err = newDocument(p.Settings, v.at("settings", "document")); err != nil {
 		return p, err
 	}
@@ -79,34 +95,6 @@ func (v *visit) fileOwned(r models.Ref) fileOwned {
 	return o
 }
 
-// fieldsOf returns the settings of a tenant as the form shows them. A setting that is not
-// written is empty.
-func fieldsOf(doc settings.Document) map[string]string {
-	fields := map[string]string{}
-	for _, name := range tenantFields {
-		raw, given := doc[name]
-		if name == "retention" {
-			var events map[string]json.RawMessage
-			_ = json.Unmarshal(doc["events"], &events)
-			raw, given = events["retention"]
-		}
-		if !given {
-			continue
-		}
-		var text string
-		var list []string
-		switch {
-		case json.Unmarshal(raw, &text) == nil:
-			fields[name] = text
-		case name == "searchable_attributes" && json.Unmarshal(raw, &list) == nil:
-			fields[name] = strings.Join(list, ", ")
-		default:
-			fields[name] = string(raw)
-		}
-	}
-	return fields
-}
-
 // settings serves the settings of the tenant.
 func (v *visit) settings() error {
 	p, err := v.settingsPage()
@@ -116,51 +104,25 @@ func (v *visit) settings() error {
 	return v.render("settings", "Settings", p)
 }
 
-// saveSettings changes the settings of the tenant. Null restores the default of a field
-// that the form leaves empty.
+// saveSettings changes the settings of the tenant.
 func (v *visit) saveSettings() error {
-	doc := map[string]any{}
-	for _, name := range tenantFields {
-		text := strings.TrimSpace(v.form(name))
-		var value any
-		switch {
-		case text == "":
-		case name == "searchable_attributes":
-			value = strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' })
-		case name == "store_device":
-			value = text == "true"
-		case name == "acr":
-			if json.Valid([]byte(text)) {
-				value = json.RawMessage(text)
-			} else {
-				value = text
-			}
-		default:
-			value = text
-		}
-		if name == "retention" {
-			if value != nil {
-				doc["events"] = map[string]any{"retention": value}
-			} else {
-				doc["events"] = nil
-			}
-			continue
-		}
-		doc[name] = value
+	p, err := v.settingsPage()
+	if err != nil {
+		return err
 	}
-	body, err := json.Marshal(doc)
+	fields, patch, err := changes(p.Fields, p.Settings, v.g.PostFormArray)
+	if err != nil {
+		return err
+	}
+	p.Fields, p.Version = fields, v.form("version") // another operator's change stays noticed
+	if len(patch) == 0 {
+		return v.redirect(v.at("settings"), "Nothing was changed.")
+	}
+	body, err := json.Marshal(patch)
 	if err != nil {
 		return err
 	}
 	if _, err = v.Admin.PatchTenant(v.ctx(), v.Caller, v.Tenant, body, v.precondition()); err != nil {
-		p, readErr := v.settingsPage()
-		if readErr != nil {
-			return readErr
-		}
-		p.Version = v.form("version")
-		for _, name := range tenantFields {
-			p.Fields[name] = v.form(name)
-		}
 		return v.renderProblem("settings", "Settings", p, err)
 	}
 	return v.redirect(v.at("settings"), "Saved.")

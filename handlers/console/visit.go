@@ -105,6 +105,9 @@ func (v *visit) ctx() context.Context { return v.g.Request.Context() }
 // such as put-client.
 func (v *visit) May(operation string) bool { return v.Caller.MayCall(operation) }
 
+// owner reports whether the operator has the role owner.
+func (v *visit) owner() bool { return v.Caller.Key.Role == models.RoleOwner }
+
 // query returns a parameter of the URL, without the space around it.
 func (v *visit) query(name string) string { return strings.TrimSpace(v.g.Query(name)) }
 

@@ -155,9 +155,9 @@ func TestTheSettingsOfATenantAreChangedIfNobodyElseHasChangedThem(t *testing.T) 
 	b := d.signedIn(t, d.keys[models.RoleOwner])
 	version := fieldValue(b.get("/console/t/default/settings"), "version")
 	wantText(t, want(t, 400, b.post("/console/t/default/settings", "key_rotation", "soon", "version", version)), "must be")
-	want(t, 303, b.post("/console/t/default/settings", "key_rotation", "30d", "searchable_attributes", "email, plan", "retention", "60d", "version", version))
+	want(t, 303, b.post("/console/t/default/settings", "key_rotation", "30d", "searchable_attributes", "email plan", "events.retention", "60d", "version", version))
 	page := b.get("/console/t/default/settings")
-	for name, value := range map[string]string{"key_rotation": "30d", "searchable_attributes": "email, plan", "retention": "60d"} {
+	for name, value := range map[string]string{"key_rotation": "30d", "searchable_attributes": "email plan", "events.retention": "60d"} {
 		if got := fieldValue(page, name); got != value {
 			t.Errorf("%s is %q", name, got)
 		}
