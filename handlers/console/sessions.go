@@ -184,8 +184,14 @@ func (v *visit) timeline(s *admin.Session) (list []timelineEntry) {
 		refreshed = true
 	}
 	begun := false
-	for _, e := range s.Events {
+	for i, e := range s.Events {
 		shown := v.showEvent(e)
+		// Reuse is recorded twice: that it was detected, and that it ended the session.
+		if i > 0 && e.Type == s.Events[i-1].Type && e.At.Equal(s.Events[i-1].At) {
+			last := &list[len(list)-1]
+			last.Notes = append(last.Notes, shown.Notes...)
+			continue
+		}
 		if s.LastActiveAt.Before(e.At) && begun {
 			refreshes()
 		}
