@@ -62,7 +62,7 @@ async function everyPage() {
         const expect = (holds, ...details) => { if (!holds) failed.push([what, ...details]); };
         const response = await page.goto(at(path));
         expect(response.status() === status, response.status());
-        if (name === "events" || name === "client") await page.evaluate(() => document.querySelectorAll("details.recorded, details.card").forEach((details) => { details.open = true; }));
+        if (["events", "client", "issuer", "settings"].includes(name)) await page.evaluate(() => document.querySelectorAll("details.recorded, details.card, details.rarer").forEach((details) => { details.open = true; }));
         if ((colorScheme === "light") === (width > 500)) { // it takes seconds, and the width decides little
           const found = await page.evaluate(`${axe}; axe.run(document, {resultTypes: ["violations"]})`);
           const serious = found.violations.filter(({ impact }) => impact === "serious" || impact === "critical");

@@ -1,5 +1,5 @@
 // The pages that console.mjs opens: a name, and a path in which {tenant}, {sid}, {kid},
-// {key}, {issuer} and {destination} stand for ids of the test server.
+// {key}, {issuer}, {destination} and {long} stand for ids of the test server.
 export const pages = [
   ["sign-in", "/console/sign-in"],
   ["tenants", "/console/tenants"],
@@ -11,6 +11,7 @@ export const pages = [
   ["session-end", "/console/t/{tenant}/sessions/{sid}/end"],
   ["users", "/console/t/{tenant}/users"],
   ["user", "/console/t/{tenant}/users/show?sub=alice"],
+  ["user-long", "/console/t/{tenant}/users/show?sub={long}"],
   ["user-suspend", "/console/t/{tenant}/users/suspend?sub=alice"],
   ["events", "/console/t/{tenant}/events"],
   ["events-server", "/console/t/{tenant}/events?of=deployment"],

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/latchkey/latchkey/internal/testdb"
@@ -35,7 +36,8 @@ func runConsole(t *testing.T, what string) {
 			"subject_token", d.Issuer.Token(d.URL, sub, nil), "latchkey_device_name", device,
 		}, firefox))
 	}
-	for _, sub := range []string{"carol", "dave", "alice", hostile} {
+	long := strings.Repeat("a.long.id.", 12) + "@example.com"
+	for _, sub := range []string{"carol", "dave", "alice", hostile, long} {
 		signIn(sub, hostile)
 	}
 	// Its event is about nobody, and shows what the failed check compared.
@@ -68,7 +70,7 @@ func runConsole(t *testing.T, what string) {
 	}
 	exchange := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { signIn("erin", "") }))
 	t.Cleanup(exchange.Close)
-	ids, err := json.Marshal(map[string]string{"tenant": "default", "sid": rows[0].ID.String(), "kid": ring[0].Kid, "key": other.ID, "destination": "audit", "issuer": issuers[0].Row.EntryID})
+	ids, err := json.Marshal(map[string]string{"tenant": "default", "sid": rows[0].ID.String(), "kid": ring[0].Kid, "key": other.ID, "destination": "audit", "issuer": issuers[0].Row.EntryID, "long": long})
 	if err != nil {
 		t.Fatal(err)
 	}
