@@ -87,7 +87,7 @@ func TestExplainShowsEachCheck(t *testing.T) {
 			t.Errorf("the token was used up: %d %s", a.Status, a.Body)
 		}
 		refused := want(t, 200, b.post(path, "client", "web", "token", d.Issuer.Token("https://elsewhere.example.com", "alice", nil), "type", "jwt"))
-		wantText(t, refused, "This token would be refused: ", "Its audience failed", "Expected "+d.URL, "Received https://elsewhere.example.com", "Its times not reached")
+		wantText(t, refused, "This token would be refused: aud does not match", "Its audience failed", "Expected "+d.URL, "Received https://elsewhere.example.com", "Its times not reached")
 		wantText(t, want(t, 200, b.post(path, "client", "web", "token", "nonsense", "type", "jwt")), "It is a JWT failed")
 		wantText(t, want(t, 400, b.post(path, "client", "", "token", "", "type", "jwt")), "is missing")
 		admin := d.signedIn(t, d.keys[models.RoleAdmin])
