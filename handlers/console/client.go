@@ -395,5 +395,8 @@ func (v *visit) deleteClient() error {
 // HasUsers reports whether the client exchanges tokens of users.
 func (p *clientPage) HasUsers() bool { return p.Form.HasGrant(settings.GrantTokenExchange) }
 
+// Plays reports whether the playground can use the client.
+func (p *clientPage) Plays() bool { return plays(p.Form) }
+
 // Confidential reports whether the client has a secret.
 func (p *clientPage) Confidential() bool { return !p.Form.Public() }

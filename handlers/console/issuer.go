@@ -93,7 +93,7 @@ var keySources = []choice{
 	{Value: "pem", Label: "Public keys", Hint: "Enter PEM."},
 	{Value: "jwks", Label: "A key set", Hint: "Enter its JSON."},
 	{Value: "shared_secret", Label: "A shared secret (HS256)", Hint: "Enter at least 32 bytes."},
-	{Value: "internal", Label: "This tenant itself", Hint: "Its back ends mint client tokens for users that they have signed in."},
+	{Value: "internal", Label: "This tenant itself", Hint: "Its back ends mint client tokens for users that they have signed in. Its issuer is known: leave it empty above."},
 }
 
 // keysOf describes where the keys of an issuer come from.
@@ -262,6 +262,9 @@ func (v *visit) createIssuer() error {
 	}
 	if keys != nil {
 		body["keys"] = keys
+	}
+	if _, given := body["issuer"]; !given && keys["internal"] != nil {
+		body["issuer"] = v.tenant.Status.Issuer + settings.ClientTokensPath
 	}
 	text, err := json.Marshal(body)
 	if err != nil {

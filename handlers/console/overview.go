@@ -98,6 +98,9 @@ func (v *visit) firstSteps(trusts bool) ([]step, error) {
 		{State: "later", Title: "Create a client", Text: "A client is an app of yours: it exchanges client tokens for sessions.", Link: "Create a client", Href: v.at("clients", "new"), operation: "put-client"},
 		{State: "later", Title: "Exchange the first token", Text: "The client's page has the commands and the code, with its own values. This list goes away with the first exchange.", Link: "Open the clients", Href: v.at("clients")},
 	}
+	if len(clients.Items) > 0 {
+		steps[2].Link, steps[2].Href = "Use the client", v.at("clients", clients.Items[0].ID, "integrate")
+	}
 	for i, done := range []bool{trusts, len(clients.Items) > 0} {
 		if done {
 			steps[i].State = "done"

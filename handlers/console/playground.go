@@ -100,7 +100,7 @@ func (v *visit) newPlayground() (*playground, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.Public() && s.HasGrant(settings.GrantTokenExchange) && s.HasGrant(settings.GrantRefresh) {
+		if plays(s) {
 			p.Clients = append(p.Clients, c.ID)
 		}
 	}
@@ -117,10 +117,18 @@ func (v *visit) newPlayground() (*playground, error) {
 	return p, nil
 }
 
+// plays reports whether the playground can use a client.
+func plays(s settings.ClientSettings) bool {
+	return s.Public() && s.HasGrant(settings.GrantTokenExchange) && s.HasGrant(settings.GrantRefresh)
+}
+
 func (v *visit) playgroundStart() error {
 	p, err := v.newPlayground()
 	if err != nil {
 		return err
+	}
+	if client := v.query("client"); slices.Contains(p.Clients, client) {
+		p.Client = client
 	}
 	return v.render("playground", "Playground", p)
 }

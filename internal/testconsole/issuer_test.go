@@ -33,6 +33,11 @@ func TestIssuersAreCreatedChangedCheckedAndDeleted(t *testing.T) {
 			t.Errorf("the page is %s", refused.body)
 		}
 	}
+	// The issuer of a tenant's own client tokens is known.
+	want(t, 303, b.post(new, "id", "own", "token_type", "jwt", "subject_prefix", "own:", "keys", "internal"))
+	if doc := b.get(issuersPath + "/own").document(t); doc["issuer"] != d.URL+"/client-tokens" {
+		t.Errorf("the issuer of the tenant itself is %v", doc["issuer"])
+	}
 	want(t, 303, b.post(new, form("keys", "discovery")...))
 	page := want(t, 200, b.get(issuersPath+"/auth"))
 	wantText(t, page, "Keep: discovery document", "email = token.email name = token.name")

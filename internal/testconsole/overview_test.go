@@ -46,7 +46,7 @@ func TestOverviewListsTheFirstStepsUntilTheFirstExchange(t *testing.T) {
 		t.Error("a viewer is offered to add an issuer")
 	}
 	page = want(t, 200, admin.get("/console/t/acme/overview"))
-	wantText(t, page, "Trust your authentication service done", "Create a client done", "Exchange the first token Open the clients")
+	wantText(t, page, "Trust your authentication service done", "Create a client done", "Exchange the first token Use the client")
 	d.Store.AddStat("acme", "exchange.ok")
 	if err := d.Store.SyncStats(t.Context(), "node"); err != nil {
 		t.Fatal(err)

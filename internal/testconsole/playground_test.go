@@ -24,6 +24,13 @@ func (d *deployment) withInternalIssuer(t *testing.T) {
 	d.Apply(tenant)
 }
 
+// another returns a client that comes before web in a list.
+func another() settings.ClientSpec {
+	c := testserver.Web()
+	c.ID = "another"
+	return c
+}
+
 var stateField = regexp.MustCompile(`name="state" value="([^"]*)"`)
 
 func TestPlaygroundTakesEachStep(t *testing.T) {
@@ -31,6 +38,16 @@ func TestPlaygroundTakesEachStep(t *testing.T) {
 		b := d.signedIn(t, d.keys[models.RoleAdmin])
 		if page := want(t, 200, b.get(playgroundPath)); !strings.Contains(page.text(), "This tenant mints no client tokens.") || !strings.Contains(page.body, `value="sign-in" disabled`) {
 			t.Errorf("before the first step, the page is %s", page.body)
+		}
+		if page := b.get("/console/t/acme/clients/web/integrate"); !strings.Contains(page.body, `href="`+playgroundPath+`?client=web"`) {
+			t.Error("the tab Integrate has no link to the playground")
+		}
+		if page := b.get("/console/t/default/clients/backend/integrate"); strings.Contains(page.body, "playground?client=") {
+			t.Error("the tab Integrate offers a client that the playground cannot use")
+		}
+		d.Apply(testserver.Tenant("acme", d.issuer, testserver.Web(), another()))
+		if page := b.get(playgroundPath + "?client=web"); !strings.Contains(page.body, "<option selected>web</option>") {
+			t.Errorf("the client is not chosen: %s", page.body)
 		}
 		wantText(t, want(t, 200, b.post(playgroundPath, "step", "sign-in", "sub", "alice", "client", "web", "how", "pwd")), "This tenant mints no client tokens.")
 		d.withInternalIssuer(t)
