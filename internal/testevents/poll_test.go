@@ -169,36 +169,38 @@ func TestAPollWaitsForAnEvent(t *testing.T) {
 	t.Parallel()
 	testdb.Each(t, func(t *testing.T, url string) {
 		d := transmitter(t, url, polled("stream"))
-		begun := time.Now()
-		timer := time.AfterFunc(time.Second, func() { d.SignIn("alice") })
-		defer timer.Stop()
-		sets, _ := poll(d, "stream", `{}`)
-		if took := time.Since(begun); len(sets) != 1 || took < time.Second/2 {
-			t.Errorf("%d tokens after %s", len(sets), took)
+		d.SignIn("alice")
+		answer := waitingPoll(d, "stream")
+		d.SignIn("bob")
+		if sets := setsOf(d, <-answer); !slices.Equal(typesOf(d, sets), []string{"session-established"}) {
+			t.Errorf("polled %v", jtis(sets))
 		}
 	})
 }
 
 func TestTheOldestOfTooManyWaitingPollsReturns(t *testing.T) {
 	t.Parallel()
-	d := transmitter(t, testdb.SQLite(t), polled("stream"))
-	const polls = 12
-	over := make(chan time.Duration, polls)
-	begun := time.Now()
+	d := transmitter(t, testdb.SQLite(t), polled("stream"), polled("elsewhere", func(d *settings.DestinationSpec) { d.Client = "other" }))
+	const most, polls = 10, 12
+	other := make(chan *testserver.Answer, 1)
+	go func() { other <- send(d, http.MethodPost, "/ssf/poll/elsewhere", `{}`, asOther()) }() // of another client
+	over := make(chan *testserver.Answer, polls)
 	for range polls {
-		go func() {
-			poll(d, "stream", `{}`)
-			over <- time.Since(begun)
-		}()
+		go func() { over <- send(d, http.MethodPost, "/ssf/poll/stream", `{}`, asReceiver()) }()
 	}
-	for range 2 {
-		if took := <-over; took > 15*time.Second {
-			t.Errorf("a replaced poll took %s", took)
+	for range polls - most {
+		if sets := setsOf(d, <-over); len(sets) != 0 {
+			t.Errorf("before there was an event, a poll returned %v", jtis(sets))
 		}
 	}
-	d.SignIn("alice")
-	for range polls - 2 {
-		<-over
+	d.SignIn("alice") // the others still wait for it
+	for range most {
+		if sets := setsOf(d, <-over); len(sets) != 1 {
+			t.Errorf("a poll that waited returned %v", jtis(sets))
+		}
+	}
+	if sets := setsOf(d, <-other); len(sets) != 1 {
+		t.Errorf("a poll of another client returned %v", jtis(sets))
 	}
 }
 
@@ -455,11 +457,8 @@ func TestATokenOfAClientThatLostItsScopeOrIsDisabledDoesNotPoll(t *testing.T) {
 func TestAWaitingPollEndsWithItsStream(t *testing.T) {
 	eachEngine(t, func(t *testing.T, url string) {
 		d := transmitter(t, url, polled("stream"), polled("deleted"))
-		waiting := map[string]chan *testserver.Answer{"stream": make(chan *testserver.Answer, 1), "deleted": make(chan *testserver.Answer, 1)}
-		for id, answer := range waiting {
-			go func() { answer <- send(d, http.MethodPost, "/ssf/poll/"+id, `{}`, asReceiver()) }()
-		}
-		time.Sleep(200 * time.Millisecond)
+		d.SignIn("bob")
+		waiting := map[string]<-chan *testserver.Answer{"stream": waitingPoll(d, "stream"), "deleted": waitingPoll(d, "deleted")}
 		setStatus(d, "stream", "disabled")
 		d.Want(204, "", d.Do(http.MethodDelete, "/ssf/stream?stream_id=deleted", nil, asReceiver()))
 		d.SignIn("alice")

@@ -76,15 +76,44 @@ func send(d *testserver.Deployment, method, path, body string, opts ...testserve
 // poll polls the destination as the client "receiver" and returns the tokens by jti.
 func poll(d *testserver.Deployment, id, body string) (sets map[string]string, more bool) {
 	d.T.Helper()
-	a := d.Want(200, "", send(d, http.MethodPost, "/ssf/poll/"+id, body, testserver.Basic("receiver", testserver.ClientSecret)))
+	a := send(d, http.MethodPost, "/ssf/poll/"+id, body, asReceiver())
+	sets = setsOf(d, a)
+	more, known := a.JSON["moreAvailable"].(bool)
+	if !known {
+		d.T.Fatalf("no moreAvailable: %s", a.Body)
+	}
+	return sets, more
+}
+
+// setsOf returns the tokens in the answer to a poll.
+func setsOf(d *testserver.Deployment, a *testserver.Answer) map[string]string {
+	d.T.Helper()
+	d.Want(200, "", a)
 	var answer struct {
 		Sets map[string]string `json:"sets"`
-		More *bool             `json:"moreAvailable"`
 	}
-	if err := json.Unmarshal(a.Body, &answer); err != nil || answer.Sets == nil || answer.More == nil {
+	if err := json.Unmarshal(a.Body, &answer); err != nil || answer.Sets == nil {
 		d.T.Fatalf("%s: %v", a.Body, err)
 	}
-	return answer.Sets, *answer.More
+	return answer.Sets
+}
+
+// waitingPoll begins a poll that acknowledges what the destination has and then waits
+// for an event. It returns once the tokens are acknowledged.
+func waitingPoll(d *testserver.Deployment, id string) <-chan *testserver.Answer {
+	d.T.Helper()
+	sets, _ := poll(d, id, now)
+	if len(sets) == 0 {
+		d.T.Fatal("there is nothing to acknowledge")
+	}
+	text, _ := json.Marshal(map[string]any{"ack": jtis(sets)})
+	answer := make(chan *testserver.Answer, 1)
+	go func() { answer <- send(d, http.MethodPost, "/ssf/poll/"+id, string(text), asReceiver()) }()
+	until(d.T, "the acknowledgement", func() bool {
+		left, _ := poll(d, id, now)
+		return len(left) == 0
+	})
+	return answer
 }
 
 // now is the body of a poll that does not wait.

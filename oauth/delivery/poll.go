@@ -137,13 +137,16 @@ func (d *Deliverer) unanswered(ctx context.Context, row *models.Destination, mos
 			break
 		}
 	}
-	if after.Less(told) {
+	behind := after.Less(told)
+	if behind {
 		told, more = after, true
 	}
 	if len(events) > most {
 		events, more = events[:most], true
 	}
-	if state.ToldTo.Less(told) && (len(state.Accepted) > 0 || told.At().Sub(state.ToldTo.At()) > idleSave) {
+	// An idle destination need not be written by each poll. One that is behind must be, so
+	// that the next poll reads on.
+	if state.ToldTo.Less(told) && (behind || len(state.Accepted) > 0 || told.At().Sub(state.ToldTo.At()) > idleSave) {
 		err = d.store.AdvanceDeliveries(ctx, key, state.Revision, told)
 	}
 	return events, more, err
