@@ -39,8 +39,11 @@ func TestRefusalsBecomeAFewEvents(t *testing.T) {
 		refuse()
 		r.until(t, "the same again a minute later", r.count(6))
 		d.SignIn("alice")
-		time.Sleep(500 * time.Millisecond)
-		if n := len(r.all()); n != 6 {
+		d.Clock.Advance(time.Minute)
+		d.Want(400, "invalid_request", d.Exchange("", "web", "no token")) // is written after those before
+		r.until(t, "the last one", r.count(7))
+		untilDone(d, "hooks")
+		if n := len(r.all()); n != 7 {
 			t.Errorf("%d events", n)
 		}
 	})
@@ -119,9 +122,10 @@ func TestAFloodOfRefusalsWritesABoundedNumberOfEvents(t *testing.T) {
 		for i := range 200 {
 			d.Want(400, "invalid_request", d.exchangeFrom(fmt.Sprintf("198.51.%d.1", i), "curl/8", "no token"))
 		}
-		until(t, "the events are written", func() bool { return written() >= 60 })
-		time.Sleep(300 * time.Millisecond)
-		if n := written(); n != 60 {
+		d.Clock.Advance(time.Minute)
+		d.Want(400, "invalid_request", d.exchangeFrom("198.51.100.1", "curl/8", "no token")) // is written after those before
+		until(t, "the last event is written", func() bool { return written() >= 61 })
+		if n := written(); n != 61 {
 			t.Errorf("%d events", n)
 		}
 	})
@@ -141,7 +145,7 @@ func TestASessionFromANewDeviceIsAnEvent(t *testing.T) {
 		from("203.0.113.5", "Mozilla/5.0 (X11) Firefox/141.0")  // the same product
 		from("192.0.2.77", "CompanyApp/1.0")
 		r.until(t, "the last one", r.count(1))
-		time.Sleep(500 * time.Millisecond)
+		untilDone(d.Deployment, "hooks") // the node has looked at the sign-ins in order
 		if got := r.all(); len(got) != 1 || got[0].Data.User != "alice" || got[0].Data.Details["ip"] != "192.0.2.77" || got[0].Data.Session == "" {
 			t.Errorf("received %d: %s", len(got), got[0].Body)
 		}

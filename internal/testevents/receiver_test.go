@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/latchkey/latchkey/internal/testserver"
+	"github.com/latchkey/latchkey/oauth/delivery"
 	"github.com/latchkey/latchkey/settings"
 )
 
@@ -30,10 +32,11 @@ type received struct {
 		Sequence                                  int64
 		Details                                   map[string]any
 	}
-	At       time.Time
-	Body     string
-	Status   int // the answer
-	Verified error
+	At         time.Time
+	Body       string
+	Status     int // the answer
+	Verified   error
+	Signatures int
 }
 
 // receiver receives webhooks.
@@ -67,6 +70,7 @@ func newReceiver(t testing.TB) *receiver {
 func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	body, _ := io.ReadAll(q.Body)
 	got := received{At: time.Now(), Body: string(body), ID: q.Header.Get("Webhook-Id"), Status: http.StatusNoContent}
+	got.Signatures = len(strings.Fields(q.Header.Get("Webhook-Signature")))
 	r.mu.Lock()
 	hook, err := standardwebhooks.NewWebhook(r.Secret)
 	if err == nil {
@@ -177,6 +181,33 @@ func configure(d *testserver.Deployment, destinations ...settings.DestinationSpe
 	d.Apply(tenant)
 }
 
-// rereadTime is how long a test waits for the node to read the destinations, which it
-// does every 2 s. A busy machine is late.
-const rereadTime = 6 * time.Second
+// untilLeft waits until the node, which has delivered to a destination, no longer does.
+func untilLeft(d *testserver.Deployment, id string) {
+	d.T.Helper()
+	until(d.T, "the node leaves the destination "+id, func() bool { return statusOf(d, id) == nil })
+}
+
+// untilBegun waits until the node delivers to a destination.
+func untilBegun(d *testserver.Deployment, id string) {
+	d.T.Helper()
+	until(d.T, "the node delivers to "+id, func() bool { return statusOf(d, id) != nil })
+}
+
+// untilDone waits until nothing that the node has read waits for a destination.
+func untilDone(d *testserver.Deployment, id string) {
+	d.T.Helper()
+	until(d.T, "nothing waits for "+id, func() bool {
+		s := statusOf(d, id)
+		return s != nil && s.Waiting == 0
+	})
+}
+
+// statusOf returns how a destination fares; nil: the node does not deliver to it.
+func statusOf(d *testserver.Deployment, id string) *delivery.Status {
+	for _, s := range d.OAuth.Deliverer().Statuses() {
+		if s.ID == id {
+			return &s
+		}
+	}
+	return nil
+}

@@ -675,9 +675,10 @@ func (d *Deliverer) Test(ctx context.Context, row *models.Destination) models.At
 // Status is how one destination fares at the node that delivers.
 type Status struct {
 	models.DestinationKey
-	Waiting int           // events that it holds
-	Lag     time.Duration // age of the oldest of them
-	Failing bool
+	Waiting  int           // events that it holds
+	InFlight int           // of them, those that are being attempted
+	Lag      time.Duration // age of the oldest of them
+	Failing  bool
 }
 
 // Statuses returns the destinations to which this node delivers.
@@ -685,7 +686,7 @@ func (d *Deliverer) Statuses() (list []Status) {
 	now := d.store.Now()
 	for _, l := range d.all() {
 		l.mu.Lock()
-		s := Status{DestinationKey: l.q.key, Waiting: len(l.q.items), Failing: !l.q.failingSince.IsZero()}
+		s := Status{DestinationKey: l.q.key, Waiting: len(l.q.items), InFlight: l.q.inFlight, Failing: !l.q.failingSince.IsZero()}
 		for id := range l.q.items {
 			s.Lag = max(s.Lag, now.Sub(id.At()))
 		}
