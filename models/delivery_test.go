@@ -213,6 +213,7 @@ func TestOnlyDestinationsOfSessionsMayNameUsers(t *testing.T) {
 		{hook, nil, true}, {push, nil, true}, {hook, []string{"key."}, false}, {hook, []string{"session.ended."}, true}, {push, []string{"session.created"}, true},
 		{hook, []string{"client_token.refused"}, true}, {push, []string{"client_token.refused"}, false}, // security events are about sessions
 		{hook, []string{"config."}, true}, {push, []string{"config."}, false}, {hook, []string{"client."}, false},
+		{hook, []string{"session"}, false}, // a beginning of types ends in a dot
 	} {
 		d := models.Destination{Settings: settings.DestinationSettings{Type: c.kind, Events: c.events}}
 		if got := d.MayNameUsers(); got != c.want {

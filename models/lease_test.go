@@ -29,6 +29,12 @@ func TestALeaseIsHeldByOne(t *testing.T) {
 		w.clock.Advance(time.Microsecond)
 		take("b", true)
 		take("a", false)
+		must(t, w.ReleaseLease(t.Context(), "prune", "a")) // it is not a's
+		take("a", false)
+		must(t, w.ReleaseLease(t.Context(), "another", "b"))
+		take("a", false)
+		must(t, w.ReleaseLease(t.Context(), "prune", "b"))
+		take("a", true)
 		if held, err := w.Lease(t.Context(), "other", "a", w.Now(), time.Minute); !held || err != nil {
 			t.Errorf("a lease of another name: %v, %v", held, err)
 		}

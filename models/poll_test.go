@@ -51,6 +51,75 @@ func TestAnAnswerCountsOnce(t *testing.T) {
 	})
 }
 
+// withRow stores that an event waits for hooks, after some attempts.
+func (w *fixture) withRow(id models.EventID, kind string, attempts int) {
+	w.Helper()
+	w.deliver(models.DeliveryProgress{State: *w.deliveryState(), Put: []models.Delivery{{
+		Event: id, Type: kind, Attempts: attempts, FirstAt: w.Now(), NextAt: w.Now(), Error: "an earlier failure",
+	}}})
+}
+
+func TestARefusedEventIsKeptAsGivenUp(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		w.withDestination()
+		ids := w.happened(2)
+		state := w.deliveryState()
+		state.ToldTo = ids[0]
+		w.deliver(models.DeliveryProgress{State: *state})
+		w.withRow(ids[0], "session.created", 2)
+		first := w.Now()
+		w.clock.Advance(time.Minute)
+		var refused []models.Delivery
+		for _, id := range ids {
+			refused = append(refused, models.Delivery{Event: id, Type: "session.created", Error: "invalid_key"})
+		}
+		w.acknowledge(0, 2, models.Polled{Refused: refused})
+		dead, err := w.Deliveries(t.Context(), hooks, true, models.EventID{}, 10)
+		must(t, err)
+		for i, want := range []struct {
+			attempts int
+			first    time.Time
+		}{{3, first}, {1, w.Now()}} {
+			d := dead[i]
+			if d.Event != ids[i] || d.Attempts != want.attempts || !d.FirstAt.Equal(want.first) || !d.NextAt.IsZero() || !d.DeadAt.Equal(w.Now()) || d.Error != "invalid_key" {
+				t.Errorf("given up: %+v", d)
+			}
+		}
+		recent := w.deliveryState().Recent
+		if len(recent) != 2 || recent[1].Event != ids[1] || recent[1].Error != "invalid_key" || !recent[1].At.Equal(w.Now()) {
+			t.Errorf("recent attempts: %+v", recent)
+		}
+	})
+}
+
+func TestAnAnswerAboutTheStatusOfAStreamCounts(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		w.withDestination()
+		ids := w.happened(1)
+		w.withRow(ids[0], models.DeliveredStatus, 0)
+		w.acknowledge(1, 0, models.Polled{Statuses: ids})
+		w.acknowledge(0, 0, models.Polled{Statuses: ids})
+		wantIDs(t, "waiting", w.deliveries(false), nil)
+		wantIDs(t, "answered", w.deliveryState().Accepted, nil) // its row is gone, which is enough
+	})
+}
+
+// An event that the list has no room for is sent again. It must not displace another.
+func TestAnsweredEventsAreBounded(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		w.withDestination()
+		const most = 8192
+		ids := make([]models.EventID, most+2)
+		for i := range ids {
+			ids[i] = models.EventFrom(w.Now().Add(time.Duration(i) * time.Millisecond))
+		}
+		w.acknowledge(most, 0, models.Polled{Accepted: ids[1:]})
+		wantIDs(t, "answered", w.deliveryState().Accepted, ids[1:most+1])
+		w.acknowledge(0, 0, models.Polled{Accepted: ids[:1], Refused: []models.Delivery{{Event: ids[most+1], Type: "session.created", Error: "invalid_key"}}})
+		wantIDs(t, "given up", w.deliveries(true), nil)
+	})
+}
+
 func TestConcurrentAnswersAllCount(t *testing.T) {
 	each(t, func(t *testing.T, w *fixture) {
 		w.withDestination()
