@@ -59,6 +59,7 @@ const (
 	EventKeyRotated          EventType = "key_rotated"           // a new signing key was announced
 	EventKeyRetired          EventType = "key_retired"           // a signing key was taken out of service
 	EventSessionsExported    EventType = "sessions_exported"     // by whom
+	EventConfigExported      EventType = "config_exported"       // by whom
 	EventClientTokenMinted   EventType = "client_token_minted"   // for a back end or an operator
 	EventAdminKeyRefused     EventType = "admin_key_refused"     // it was revoked or has expired
 	EventConsoleLinkCreated  EventType = "console_link_created"  // for an admin key, by a command

@@ -55,6 +55,7 @@ var eventNames = map[EventType]eventName{
 	EventKeyRetired:    {outward: "key.retired"},
 
 	EventSessionsExported:  {},
+	EventConfigExported:    {},
 	EventClientTokenMinted: {},
 	EventVerification:      {},
 	EventStreamUpdated:     {},

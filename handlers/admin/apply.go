@@ -246,6 +246,9 @@ func (s *Service) Export(ctx context.Context, c *Caller, o ExportOptions) ([]byt
 	}
 	list := make([]any, len(tenants))
 	for i := range tenants {
+		if err := s.Store.AddAudit(ctx, models.EventConfigExported, tenants[i].Row.ID, c.Actor(), nil); err != nil {
+			return nil, err
+		}
 		if list[i], err = s.exportTenant(ctx, &tenants[i], o); err != nil {
 			return nil, err
 		}

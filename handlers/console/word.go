@@ -57,6 +57,7 @@ var eventWords = map[string][2]string{
 	"user_signed_out": {"Signed out everywhere by the identity provider", "bad"}, "user_deleted": {"User deleted", "bad"},
 	"database_restored":    {"Database restored from a backup", "bad"},
 	"sessions_exported":    {"Sessions exported", "info"},
+	"config_exported":      {"Configuration exported", "info"},
 	"client_token_minted":  {"Client token minted", "info"},
 	"destination_verified": {"Test event sent", ""},
 	"admin_key_refused":    {"Invalid admin key used", "warning"},

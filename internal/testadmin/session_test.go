@@ -220,3 +220,21 @@ func TestAnExportContainsEveryMatchingSession(t *testing.T) {
 		}
 	})
 }
+
+func TestAnExportOfTheConfigurationIsAnEventOfEachTenant(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, d *deployment) {
+		events := func(tenant string) int {
+			a := want(t, 200, d.call(t, d.admin, "GET", "/tenants/"+tenant+"/events?type=config_exported", nil))
+			return len(list(a.JSON["items"]))
+		}
+		want(t, 403, d.call(t, d.viewer, "GET", "/export", nil))
+		want(t, 200, d.call(t, d.admin, "GET", "/export?tenant=acme", nil))
+		if events("acme") != 1 || events("default") != 0 {
+			t.Errorf("one tenant was exported: %d and %d events", events("acme"), events("default"))
+		}
+		want(t, 200, d.call(t, d.owner, "GET", "/export", nil))
+		if events("acme") != 2 || events("default") != 1 {
+			t.Errorf("both were exported: %d and %d events", events("acme"), events("default"))
+		}
+	})
+}
