@@ -29,14 +29,15 @@ type dialect struct {
 	ping      string // statement of Ping
 	ifNew     string // adds a column only if it does not exist
 	bytewise  string // compares text by its bytes, whatever the collation of the database
+	joinText  string // the aggregate function that joins texts
 	jsonName  string // the member name of the column settings, which is JSON
 	nested    bool   // WITH may contain an INSERT or an UPDATE
 	open      func(ctx context.Context, s *Store, url string, opts Options) error
 }
 
 var (
-	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", ifNew: "IF NOT EXISTS", bytewise: ` COLLATE "C"`, jsonName: "COALESCE(settings::json ->> 'name', '')", nested: true, open: openPostgres}
-	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", jsonName: "COALESCE(json_extract(settings, '$.name'), '')", ping: "SELECT 1", open: openSQLite} // no forUpdate: a transaction holds the only writer
+	postgresDialect = dialect{name: "postgres", bytesType: "BYTEA", fill: " WITH (fillfactor = 70)", forUpdate: " FOR UPDATE", ping: "SHOW transaction_read_only", ifNew: "IF NOT EXISTS", bytewise: ` COLLATE "C"`, joinText: "string_agg", jsonName: "COALESCE(settings::json ->> 'name', '')", nested: true, open: openPostgres}
+	sqliteDialect   = dialect{name: "sqlite", bytesType: "BLOB", joinText: "group_concat", jsonName: "COALESCE(json_extract(settings, '$.name'), '')", ping: "SELECT 1", open: openSQLite} // no forUpdate: a transaction holds the only writer
 )
 
 // dialectFor chooses the dialect by the scheme of the URL. Its error does not

@@ -97,10 +97,24 @@ func (s *Store) readEvents(ctx context.Context, f EventFilter, limit int) (list 
 		order = " ORDER BY id LIMIT ?"
 	}
 	err = s.longQuery(ctx, func(db *gorm.DB) (err error) {
-		list, err = collect(db.Raw("SELECT "+listedColumns+" FROM events WHERE "+where+order, append(args, limit)...), scanListedEvent)
+		list, err = collect(db.Raw("SELECT "+listedColumns+" FROM events WHERE "+where+order, append(args, limit)...), func(rows *sql.Rows) (ListedEvent, error) {
+			return scanEventIf(rows, f.mayMatch)
+		})
 		return err
 	})
 	return list, err
+}
+
+// mayMatch reports whether matches may accept the event, whatever its details are.
+// Decoding them would cost most of the time of a page that few events match.
+func (f EventFilter) mayMatch(e Event) bool {
+	if f.Client != "" && e.ClientID != f.Client {
+		return false
+	}
+	known, _, varies := strings.Cut(e.pattern(), reasonPlace)
+	return len(f.Types) == 0 || slices.ContainsFunc(f.Types, func(t string) bool {
+		return string(e.Type) == t || strings.HasPrefix(known, t) || varies && strings.HasPrefix(t, known)
+	})
 }
 
 // EventIDs returns the ids of events after one, the oldest first, at most limit of them.
@@ -128,7 +142,12 @@ func (s *Store) FindEvents(ctx context.Context, f EventFilter, ids []EventID) ([
 
 const listedColumns = "id, tenant_id, at, type, session_id, client_id, issuer_id, subject, details"
 
-func scanListedEvent(rows *sql.Rows) (e ListedEvent, err error) {
+func scanListedEvent(rows *sql.Rows) (ListedEvent, error) {
+	return scanEventIf(rows, func(Event) bool { return true })
+}
+
+// scanEventIf reads an event, without its details if it is not wanted.
+func scanEventIf(rows *sql.Rows, wanted func(Event) bool) (e ListedEvent, err error) {
 	var id, sid []byte
 	var at Time
 	var details string
@@ -141,6 +160,9 @@ func scanListedEvent(rows *sql.Rows) (e ListedEvent, err error) {
 	if len(sid) == len(SessionID{}) {
 		session := SessionID(sid)
 		e.SessionID = &session
+	}
+	if !wanted(e.Event) {
+		return e, nil
 	}
 	return e, json.Unmarshal([]byte(details), &e.Details)
 }

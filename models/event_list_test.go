@@ -3,6 +3,7 @@ package models_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,6 +62,42 @@ func TestPagesContainEveryMatchingEventOnce(t *testing.T) {
 			if len(seen) != c.want {
 				t.Errorf("%s: %d events, want %d", name, len(seen), c.want)
 			}
+		}
+	})
+}
+
+// Each filter finds every event that it matches, although details are only read of
+// events that may match.
+func TestEventsAreFoundByOutwardAndStoredTypes(t *testing.T) {
+	each(t, func(t *testing.T, w *fixture) {
+		all := []models.Event{
+			{Type: models.EventSessionEnded, Details: map[string]any{"reason": "signed_out"}},
+			{Type: models.EventSessionEnded, Details: map[string]any{"reason": "idle"}},
+			{Type: models.EventSessionCreated}, {Type: models.EventConfigChanged}, {Type: models.EventClientTokenMinted, ClientID: "web"},
+		}
+		for _, e := range all {
+			w.clock.Advance(time.Second)
+			e.At, e.TenantID = w.Now(), "log"
+			must(t, w.AddEvent(t.Context(), e))
+		}
+		for types, want := range map[string]int{
+			"": 5, "session_ended": 2, "session.ended.": 2, "session.ended.signed_out": 1, "session.ended.idle": 1, "session.ended.absolute": 0,
+			"session.": 3, "session": 0, "session.created": 1, "session_created": 1, "config.": 1, "config.changed": 1, "client_token_minted": 1,
+			"session.ended.idle config.changed": 2, "session.ended": 0,
+		} {
+			list, _, err := w.ListEvents(t.Context(), models.EventFilter{Tenant: "log", Types: strings.Fields(types), Limit: 50})
+			must(t, err)
+			details := true
+			for _, e := range list {
+				details = details && (e.Type != models.EventSessionEnded || e.Details["reason"] != nil)
+			}
+			if len(list) != want || !details {
+				t.Errorf("%q: %d events, want %d; with details: %v", types, len(list), want, details)
+			}
+		}
+		list, _, err := w.ListEvents(t.Context(), models.EventFilter{Tenant: "log", Client: "web", Limit: 50})
+		if must(t, err); len(list) != 1 {
+			t.Errorf("%d events of a client", len(list))
 		}
 	})
 }

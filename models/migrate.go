@@ -49,6 +49,7 @@ var migrations = []struct {
 	{"0025_console", consoleSchema},
 	{"0026_deliveries", deliverySchema},
 	{"0027_nodes", nodeSchema},
+	{"0028_pages", pageSchema},
 }
 
 // Migrate brings the schema up to date. Nodes that migrate at the same time
@@ -85,8 +86,8 @@ func (s *Store) Migrate(ctx context.Context) error {
 	return fmt.Errorf("migrate: %w", err)
 }
 
-// buildIndexes builds the indexes of searchSchema and upstreamSchema on tables that
-// have rows, without locking them as the migration itself would. On SQLite, which a single process
+// buildIndexes builds the indexes of searchSchema, upstreamSchema and pageSchema on tables
+// that have rows, without locking them as the migration itself would. On SQLite, which a single process
 // uses, the migration does.
 func (s *Store) buildIndexes(ctx context.Context) error {
 	if s.dialect.name != postgresDialect.name {
@@ -101,7 +102,7 @@ func (s *Store) buildIndexes(ctx context.Context) error {
 		if err := db.Exec("ALTER TABLE sessions ADD COLUMN IF NOT EXISTS upstream_sid TEXT").Error; err != nil {
 			return err
 		}
-		for _, statement := range append(slices.Clone(searchSchema), upstreamIndex) {
+		for _, statement := range append(slices.Clone(searchSchema), upstreamIndex, userSessionsIndex) {
 			name := strings.Fields(statement)[5]
 			var valid []bool
 			if err := db.Raw("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(?)", name).Scan(&valid).Error; err != nil {

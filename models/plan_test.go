@@ -3,6 +3,7 @@ package models_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -65,7 +66,7 @@ func TestNoListScansALargeTable(t *testing.T) {
 	spec.TrustedIssuers = append(spec.TrustedIssuers, entry("https://other.example.com", "other:"))
 	w.apply(spec)
 	w.exec(`UPDATE tenants SET searchable_attributes = '["email"]', searchable_ready = '["email"]'`)
-	// heavy has 3,000 old sessions. The client shop has 150, and no session belongs to an
+	// heavy has 12,000 old sessions. The client shop has 150, and no session belongs to an
 	// issuer that exists, so that none is live.
 	for _, statement := range []string{
 		`INSERT INTO users (tenant_id, sub, attributes, disabled, created_at, updated_at) SELECT 'default', 'user-' || i, '{}', false, 1, 1 FROM generate_series(1, 40000) i`,
@@ -77,11 +78,11 @@ func TestNoListScansALargeTable(t *testing.T) {
 		`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at, absolute_expires_at, generation, session_token_generation,
 				factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
 			SELECT decode(md5(i::text), 'hex'), 'default', CASE WHEN i % 400 = 0 THEN 'shop' ELSE 'web' END, 'gone',
-				CASE WHEN i <= 3000 THEN 'heavy' ELSE 'user-' || i END, 1772366400000000 + i, 1, 1, 9000000000000000, 1, 0, '[]', '{}', '', '', '', '', '203.0.113.1', 9000000000000000
+				CASE WHEN i <= 12000 THEN 'heavy' ELSE 'user-' || i END, 1772366400000000 + i, 1, 1, 9000000000000000, 1, 0, '[]', '{}', '', '', '', '', '203.0.113.1', 9000000000000000
 			FROM generate_series(1, 60000) i`,
 		`INSERT INTO events (id, at, tenant_id, type, subject, details) SELECT int8send(1772366400000000 + i) || int8send(i), 1772366400000000 + i, 'default', 'session_created', 'user-' || i % 50, '{}'
 			FROM generate_series(1, 40000) i`,
-		`ANALYZE`,
+		`UPDATE users SET suspended_at = 1772366400000000 + substr(sub, 6)::bigint WHERE sub LIKE 'user-%'`,
 	} {
 		w.exec(statement)
 	}
@@ -90,6 +91,16 @@ func TestNoListScansALargeTable(t *testing.T) {
 	conn, err := testdb.Connect(t.Context(), w.url)
 	must(t, err)
 	defer conn.Close(t.Context())
+	key, err := store.SuspensionKey(t.Context(), secrets{})
+	must(t, err)
+	digests := make([][]byte, 40_000)
+	for i := range digests {
+		digests[i] = key.UserDigest(acme, fmt.Sprint("user-", i+1))
+	}
+	_, err = conn.Exec(t.Context(), `INSERT INTO suspensions (tenant_id, noun, id_digest, suspended_at, suspended_by, role, reason, name)
+		SELECT 'default', 'user', digest, 1772366400000000 + i, '', 'owner', '', '' FROM unnest($1::bytea[]) WITH ORDINALITY u(digest, i)`, digests)
+	must(t, err)
+	w.exec("ANALYZE")
 
 	sessions := func(f models.SessionFilter) func() error {
 		return func() error {
@@ -125,6 +136,20 @@ func TestNoListScansALargeTable(t *testing.T) {
 			return nil
 		}
 	}
+	suspensions := func(f models.SuspensionFilter) func() error {
+		return func() error {
+			f.Limit = 500
+			_, _, err := store.ListSuspensions(t.Context(), secrets{}, f)
+			return err
+		}
+	}
+	lastSuspensions := models.SuspensionCursor{At: models.At(time.UnixMicro(1772366400000000 + 39_000)), Digest: make([]byte, 32)}
+	count := func(user, client string) func() error {
+		return func() error {
+			_, _ = store.CountLive(t.Context(), acme, user, client) // it may give up
+			return nil
+		}
+	}
 	ended, old := false, time.UnixMicro(1772366400000000+2000)
 	for name, list := range map[string]func() error{
 		"all sessions":                           sessions(models.SessionFilter{}),
@@ -155,8 +180,14 @@ func TestNoListScansALargeTable(t *testing.T) {
 		"events of a tenant that has none":       events(models.EventFilter{Tenant: "other", Types: []string{"x"}}),
 		"the live sessions of a user":            live(models.KindUser, "heavy"),
 		"the live sessions of a client":          live(models.KindClient, "shop"),
+		"the sessions of a user that would end":  count("heavy", ""),
+		"those of a user and a client":           count("heavy", "shop"),
+		"those of a client":                      count("", "shop"),
 		"what pruning reads":                     func() error { _, err := store.Prune(t.Context(), w.Now()); return err },
-		"suspensions, with suspended users":      func() error { _, err := store.Suspensions(t.Context(), secrets{}, ""); return err },
+		"suspensions":                            suspensions(models.SuspensionFilter{}),
+		"suspensions in a tenant":                suspensions(models.SuspensionFilter{Tenants: []string{acme}}),
+		"the last suspensions":                   suspensions(models.SuspensionFilter{After: lastSuspensions}),
+		"suspensions in a tenant that has none":  suspensions(models.SuspensionFilter{Tenants: []string{"other"}}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent.take()
@@ -183,14 +214,43 @@ func TestCountingLiveSessionsGivesUpAmongManyStoredOnes(t *testing.T) {
 	for _, c := range []struct {
 		from, to int
 		counts   bool
-	}{{1, 49_999, true}, {50_000, 50_000, false}} {
+	}{{1, 10_000, true}, {10_001, 10_001, false}} {
 		fill(c.from, c.to)
 		for kind, id := range map[string]string{models.KindTenant: acme, models.KindClient: "web", models.KindUser: "user", models.KindIssuer: "https://auth.example.com"} {
 			n, err := w.LiveSessions(t.Context(), models.Ref{Kind: kind, Tenant: acme, ID: id})
-			if n != 0 || (err == nil) != c.counts {
+			if n != 0 || (err == nil) != c.counts || err != nil && !errors.Is(err, models.ErrTooManyStored) {
 				t.Errorf("%d stored: the live sessions of %s %s: %d, %v", c.to, kind, id, n, err)
 			}
 		}
+	}
+}
+
+// What the server knows anyway answers where counting would take too long.
+func TestMoreSessionsThanAreCountedAreKnownFromTheirTally(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t, testdb.Postgres(t))
+	w.exec(`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at, absolute_expires_at, generation, session_token_generation,
+			factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at, ended_at)
+		SELECT decode(md5(i::text), 'hex'), 'default', 'web', ?, 'user', 9000000000000000 + i, 1, 1, 9000000000000000, 1, 0, '[]', '{}', '', '', '', '', '', 9000000000000000, CASE WHEN i % 2 = 0 THEN 1 END
+		FROM generate_series(1, 30000) i`, w.issuer)
+	for kind, id := range map[string]string{models.KindTenant: acme, models.KindClient: "web"} {
+		if _, err := w.LiveSessions(t.Context(), models.Ref{Kind: kind, Tenant: acme, ID: id}); !errors.Is(err, models.ErrTooManyStored) {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	w.exec("INSERT INTO session_counts (tenant_id, node, hour, n) VALUES ('default', 'node', 1, 15000) ON CONFLICT DO NOTHING")
+	w.exec("INSERT INTO client_session_counts (tenant_id, client_id, node, hour, n) VALUES ('default', 'web', 'node', 1, 15000) ON CONFLICT DO NOTHING")
+	must(t, w.SyncSessionCounts(t.Context(), "other"))
+	for kind, id := range map[string]string{models.KindTenant: acme, models.KindClient: "web"} {
+		if n, err := w.LiveSessions(t.Context(), models.Ref{Kind: kind, Tenant: acme, ID: id}); n != models.ManySessions+1 || err != nil {
+			t.Errorf("%s: %d, %v", kind, n, err)
+		}
+	}
+	if n, err := w.CountLive(t.Context(), acme, "", "web"); n != models.ManySessions+1 || err != nil {
+		t.Errorf("what would end of the client: %d, %v", n, err)
+	}
+	if _, err := w.CountLive(t.Context(), acme, "user", ""); !errors.Is(err, models.ErrTooManyStored) {
+		t.Errorf("what would end of the user: %v", err)
 	}
 }
 
@@ -206,7 +266,7 @@ func noScan(t *testing.T, conn *pgx.Conn, statement pgx.TraceQueryStartData) {
 	must(t, json.Unmarshal(text, &plans))
 	plans[0].Plan.walk(func(n planNode) {
 		switch n.Table {
-		case "sessions", "users", "events", "user_attributes", "event_deliveries":
+		case "sessions", "users", "events", "user_attributes", "event_deliveries", "suspensions":
 		default:
 			return
 		}

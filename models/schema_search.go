@@ -42,3 +42,22 @@ var deliverySchema = []string{
 	`CREATE INDEX event_deliveries_waiting ON event_deliveries (tenant_id, destination_id, event_id) WHERE dead_at IS NULL`,
 	`CREATE INDEX event_deliveries_dead ON event_deliveries (tenant_id, destination_id, event_id) WHERE dead_at IS NOT NULL`,
 }
+
+// userSessionsIndex returns the sessions of one user in the order of a list.
+const userSessionsIndex = `CREATE INDEX IF NOT EXISTS sessions_subject ON sessions (tenant_id, subject, created_at, id)`
+
+// pageSchema lets pages of one user's sessions and of suspensions be read in their order.
+// sessions_subject also serves what sessions_user did. An earlier release does not need the
+// indexes that are dropped, but may be slower without them.
+var pageSchema = []string{
+	userSessionsIndex,
+	`DROP INDEX sessions_user`,
+	`CREATE INDEX suspensions_at ON suspensions (suspended_at, id_digest)`,
+	`CREATE INDEX suspensions_tenant_at ON suspensions (tenant_id, suspended_at, id_digest)`,
+	`CREATE INDEX tenants_suspended_at ON tenants (suspended_at) WHERE suspended_at IS NOT NULL`,
+	`CREATE INDEX clients_suspended_at ON clients (suspended_at, tenant_id) WHERE suspended_at IS NOT NULL`,
+	`CREATE INDEX trusted_issuers_suspended_at ON trusted_issuers (suspended_at, tenant_id) WHERE suspended_at IS NOT NULL`,
+	`CREATE INDEX users_suspended_at ON users (suspended_at) WHERE suspended_at IS NOT NULL`,
+	`CREATE INDEX users_tenant_suspended_at ON users (tenant_id, suspended_at) WHERE suspended_at IS NOT NULL`,
+	`DROP INDEX users_suspended`,
+}

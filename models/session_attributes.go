@@ -65,21 +65,3 @@ func (s *Store) ChangeSessionAttributes(ctx context.Context, about *Session, cha
 	changed.Attributes = maps.Clone(changed.Attributes)
 	return changed, nil
 }
-
-// CountLive counts the live sessions of a user, of a client, or of a user at a client,
-// up to ManySessions + 1.
-func (s *Store) CountLive(ctx context.Context, tenant, sub, client string) (n int, err error) {
-	where, args := "tenant_id = ?", []any{tenant}
-	if sub != "" {
-		where, args = where+" AND subject = ?", append(args, sub)
-	}
-	if client != "" {
-		where, args = where+" AND client_id = ?", append(args, client)
-	}
-	now := At(s.Now())
-	err = s.longQuery(ctx, func(db *gorm.DB) error {
-		return db.Raw("SELECT count(*) FROM (SELECT 1 FROM sessions WHERE "+where+` AND ended_at IS NULL
-			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) LIMIT ?) live`, append(args, now, now, ManySessions+1)...).Row().Scan(&n)
-	})
-	return n, err
-}

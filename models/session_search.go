@@ -2,7 +2,6 @@ package models
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -29,25 +28,16 @@ type SessionFilter struct {
 // MostExamined is the maximum number of rows that one page of a search reads.
 const MostExamined = 10_000
 
-// mostOfUser is the maximum number of stored sessions of one user that a search finds.
-const mostOfUser = 1_000_000
-
 // SearchSessions returns a page of sessions, the newest first, and the cursor of the
 // next page, which is zero on the last page. A page reads at most MostExamined rows by
 // an index, so it may have fewer sessions than the limit, or none, and still have a
-// next page. A page of one user's sessions reads all of them.
+// next page.
 func (s *Store) SearchSessions(ctx context.Context, f SessionFilter) (list []*Session, next SessionCursor, err error) {
 	indexed, indexedArgs := f.indexed()
 	filter, filterArgs := f.unindexed(s.Now())
 	err = s.longQuery(ctx, func(db *gorm.DB) error {
 		const order = " ORDER BY created_at DESC, id DESC"
-		from := "sessions WHERE " + indexed
-		if f.User != "" {
-			// The inner LIMIT lets no order in, so that PostgreSQL reads the sessions of
-			// the user and sorts them, and not those of everybody in the order of time.
-			from = fmt.Sprintf("(SELECT * FROM sessions WHERE %s LIMIT %d) of_user", indexed, mostOfUser)
-		}
-		examined := "(SELECT * FROM " + from + order + " LIMIT ?) sessions"
+		examined := "(SELECT * FROM sessions WHERE " + indexed + order + " LIMIT ?) sessions"
 		args := append(append([]any{}, indexedArgs...), MostExamined)
 		list, err = readSessions(db.Raw("SELECT "+sessionColumns+" FROM "+examined+" WHERE "+filter+order+" LIMIT ?",
 			append(append(append([]any{}, args...), filterArgs...), f.Limit+1)...))
@@ -63,7 +53,7 @@ func (s *Store) SearchSessions(ctx context.Context, f SessionFilter) (list []*Se
 			CreatedAt Time
 			ID        []byte
 		}
-		err := db.Raw("SELECT created_at, id FROM "+from+order+" LIMIT 1 OFFSET ?",
+		err := db.Raw("SELECT created_at, id FROM sessions WHERE "+indexed+order+" LIMIT 1 OFFSET ?",
 			append(append([]any{}, indexedArgs...), MostExamined-1)...).Scan(&last).Error
 		if err == nil && len(last) > 0 {
 			next = SessionCursor{last[0].CreatedAt.Time, SessionID(last[0].ID)}
@@ -79,10 +69,10 @@ func (f SessionFilter) indexed() (where string, args []any) {
 	add := func(condition string, values ...any) {
 		where, args = where+" AND "+condition, append(args, values...)
 	}
-	if f.User != "" {
+	switch {
+	case f.User != "":
 		add("subject = ?", f.User)
-	}
-	if f.Client != "" {
+	case f.Client != "":
 		add("client_id = ?", f.Client)
 	}
 	if !f.CreatedAfter.IsZero() {
@@ -102,6 +92,9 @@ func (f SessionFilter) unindexed(now time.Time) (where string, args []any) {
 	conditions := []string{"1 = 1"}
 	add := func(condition string, values ...any) {
 		conditions, args = append(conditions, condition), append(args, values...)
+	}
+	if f.User != "" && f.Client != "" {
+		add("client_id = ?", f.Client)
 	}
 	if f.Issuer != "" {
 		add("issuer_id = ?", f.Issuer)

@@ -90,6 +90,7 @@ type Suspension struct {
 	Exists     bool     `gorm:"-"` // it suspends an existing row
 	Entries    []string `gorm:"-"` // ids of the trusted issuers that it suspends
 	FollowsURL string   `gorm:"-"` // the URL of Follows
+	place      []byte   // in a list: the digest of ID
 }
 
 // Errors of suspending and resuming.
@@ -266,11 +267,24 @@ func (a *applier) rowExists(table, where string, args ...any) (bool, error) {
 func (a *applier) suspendRow(ref Ref, table, where string, args []any, at Time, what EventType, e Event) error {
 	done := a.tx.Exec("UPDATE "+table+" SET suspended_at = ?, sessions_valid_from = ?, updated_at = ? WHERE "+where+" AND suspended_at IS NULL",
 		append([]any{at, At(a.now), At(a.now)}, args...)...)
-	if done.Error != nil || done.RowsAffected == 0 {
+	if done.Error != nil {
 		return done.Error
+	}
+	if done.RowsAffected == 0 {
+		if ref.Kind == KindIssuer { // two records may suspend it
+			return nil
+		}
+		return a.dateSuspension(table, where, args, at)
 	}
 	a.addEvent(ref.Tenant, what, e)
 	return touchTenant(a.tx, ref.Tenant, a.now)
+}
+
+// dateSuspension gives a row the time of its record, by which ListSuspensions finds it. A
+// row that an earlier release suspended without a record has another time.
+func (a *applier) dateSuspension(table, where string, args []any, at Time) error {
+	return a.tx.Exec("UPDATE "+table+" SET suspended_at = ? WHERE "+where+" AND suspended_at IS NOT NULL AND suspended_at <> ?",
+		append(append([]any{at}, args...), at)...).Error
 }
 
 // entries returns the issuer entries that ref identifies.
@@ -334,8 +348,11 @@ func (a *applier) suspendUser(ref Ref, at Time) (exists bool, err error) {
 	}
 	done := a.tx.Exec("UPDATE users SET suspended_at = ?, updated_at = ? WHERE tenant_id = ? AND sub = ? AND suspended_at IS NULL",
 		at, At(a.now), ref.Tenant, ref.ID)
-	if done.Error != nil || done.RowsAffected == 0 {
+	if done.Error != nil {
 		return true, done.Error
+	}
+	if done.RowsAffected == 0 {
+		return true, a.dateSuspension("users", "tenant_id = ? AND sub = ?", []any{ref.Tenant, ref.ID}, at)
 	}
 	names, err := endUserSessions(a.tx, ref.Tenant, ref.ID, a.now, session.UserDisabled)
 	if err != nil {
@@ -475,64 +492,6 @@ func (k SuspensionKey) UserDigest(tenant, sub string) []byte {
 // suspendedUser is a query for the suspension of a user; its parameters are the
 // tenant, KindUser and the digest.
 const suspendedUser = "SELECT 1 FROM suspensions WHERE tenant_id = ? AND noun = ? AND id_digest = ?"
-
-// ManySessions is the number at which LiveSessions stops counting.
-const ManySessions = 10_000
-
-// mostSuspended is the maximum number of stored sessions that LiveSessions examines.
-const mostSuspended = 50_000
-
-// errTooManyStored is the error of counting the live sessions among more than
-// mostSuspended stored ones.
-var errTooManyStored = errors.New("there are too many stored sessions to count the live ones")
-
-// LiveSessions counts the live sessions that suspending ref would end, up to
-// ManySessions + 1. It returns an error if it cannot know the number from the newest
-// mostSuspended sessions.
-func (s *Store) LiveSessions(ctx context.Context, ref Ref) (n int, err error) {
-	now := At(s.Now())
-	indexed, args := "tenant_id = ?", []any{ref.Tenant}
-	order, condition := " ORDER BY created_at DESC, id DESC", "" // by the index of the tenant, or of the client
-	conditionArgs := []any{now, now}
-	switch ref.Kind {
-	case KindClient:
-		indexed, args = indexed+" AND client_id = ?", append(args, ref.ID)
-	case KindUser:
-		indexed, args, order = indexed+" AND subject = ?", append(args, ref.ID), ""
-	case KindIssuer:
-		var ids []string
-		err := s.query(ctx, func(db *gorm.DB) error {
-			entries, err := (&applier{tx: db, store: s}).entries(ref)
-			for _, e := range entries {
-				ids = append(ids, e.ID)
-			}
-			return err
-		})
-		if err != nil || len(ids) == 0 {
-			return 0, err
-		}
-		condition, conditionArgs = " AND issuer_id IN ?", append(conditionArgs, ids)
-	}
-	err = s.query(ctx, func(db *gorm.DB) error {
-		var stored int
-		newest := "SELECT * FROM sessions WHERE " + indexed + order + " LIMIT ?"
-		args = append(args, mostSuspended)
-		err := db.Raw(`SELECT count(*) FROM (SELECT 1 FROM (`+newest+`) sessions WHERE ended_at IS NULL
-			AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+condition+permitted+notDisabled+` LIMIT ?) counted`,
-			append(append(args, conditionArgs...), ManySessions+1)...).Row().Scan(&n)
-		if err != nil || n > ManySessions {
-			return err
-		}
-		if err := db.Raw("SELECT count(*) FROM ("+newest+") stored", args...).Row().Scan(&stored); err != nil {
-			return err
-		}
-		if stored == mostSuspended {
-			return errTooManyStored
-		}
-		return nil
-	})
-	return n, err
-}
 
 // String returns the time, the author and the reason of the suspension, for an
 // operator.

@@ -66,16 +66,34 @@ func (a *applier) suspensionToLift(key SuspensionKey, ref Ref) (*Suspension, err
 			return found, err
 		}
 	}
-	off, err := a.store.suspendedRows(a.tx, ref.Tenant)
-	if err != nil {
+	return a.unrecorded(ref)
+}
+
+// unrecorded finds a row that is suspended without a record; it returns nil if there is
+// none.
+func (a *applier) unrecorded(ref Ref) (*Suspension, error) {
+	var at []Time
+	var err error
+	switch ref.Kind {
+	case KindTenant:
+		err = a.tx.Raw("SELECT suspended_at FROM tenants WHERE id = ? AND suspended_at IS NOT NULL", ref.Tenant).Scan(&at).Error
+	case KindClient:
+		err = a.tx.Raw("SELECT suspended_at FROM clients WHERE tenant_id = ? AND id = ? AND suspended_at IS NOT NULL AND removed_at IS NULL", ref.Tenant, ref.ID).Scan(&at).Error
+	case KindUser:
+		err = a.tx.Raw("SELECT suspended_at FROM users WHERE tenant_id = ? AND sub = ? AND suspended_at IS NOT NULL", ref.Tenant, ref.ID).Scan(&at).Error
+	case KindIssuer:
+		entries, err := a.entries(ref)
+		for _, e := range entries {
+			if err == nil && !e.SuspendedAt.IsZero() {
+				return suspendedRow{e.TenantID, KindIssuer, e.names(), e.SuspendedAt}.unrecorded(), nil
+			}
+		}
 		return nil, err
 	}
-	for _, row := range off {
-		if row.Kind == ref.Kind && slices.Contains(row.Names, ref.ID) {
-			return row.unrecorded(), nil
-		}
+	if err != nil || len(at) == 0 {
+		return nil, err
 	}
-	return nil, nil
+	return suspendedRow{ref.Tenant, ref.Kind, []string{ref.ID}, at[0]}.unrecorded(), nil
 }
 
 // suspensionOfEntries finds a suspension, under another name, of the entries that

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -219,10 +220,10 @@ func namespaceOf(sub string, entries []TrustedIssuer) (issuers []string, subject
 
 // mostCounted is how many stored sessions of each user a list examines: a page of 500
 // users could have any number of sessions.
-const mostCounted = 20
+const mostCounted = 10
 
 // addSessions counts the live sessions of the users, and moves SeenAt to the creation of
-// their newest session, among mostCounted sessions of each.
+// their newest session, among the newest mostCounted sessions of each.
 func (s *Store) addSessions(db *gorm.DB, tenant string, list []ListedUser) error {
 	bySub, subs := map[string]*ListedUser{}, make([]string, len(list))
 	for i := range list {
@@ -230,31 +231,40 @@ func (s *Store) addSessions(db *gorm.DB, tenant string, list []ListedUser) error
 		bySub[list[i].Sub] = &list[i]
 	}
 	var rows []struct {
-		Sub     string
-		Numbers *string // newest, stored and live ones; nil: none
+		Sub    string
+		Newest *string // four words for each session, the newest first; nil: none
 	}
 	now := At(s.Now())
-	err := db.Raw(`SELECT sub, (SELECT max(created_at) || ' ' || count(*) || ' ' || count(CASE WHEN ended_at IS NULL
-				AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?)`+permitted+notDisabled+` THEN 1 END)
-			FROM (SELECT * FROM sessions WHERE tenant_id = listed.tenant_id AND subject = listed.sub LIMIT ?) sessions) AS numbers
+	err := db.Raw("SELECT sub, (SELECT "+s.dialect.joinText+`(created_at || ' ' || CASE WHEN ended_at IS NULL
+				AND absolute_expires_at > ? AND (idle_expires_at IS NULL OR idle_expires_at > ?) THEN 'live' ELSE 'over' END || ' ' || client_id || ' ' || issuer_id, ' ')
+			FROM (SELECT * FROM sessions WHERE tenant_id = listed.tenant_id AND subject = listed.sub ORDER BY created_at DESC, id DESC LIMIT ?) sessions) AS newest
 		FROM users listed WHERE tenant_id = ? AND sub IN ?`, now, now, mostCounted+1, tenant, subs).Scan(&rows).Error
 	if err != nil {
 		return err
 	}
+	valid, err := readValidity(db, tenant)
+	if err != nil {
+		return err
+	}
 	for _, r := range rows {
-		if r.Numbers == nil {
+		if r.Newest == nil {
 			continue
 		}
-		u := bySub[r.Sub]
-		var newest int64
-		var stored int
-		if _, err := fmt.Sscan(*r.Numbers, &newest, &stored, &u.Sessions); err != nil {
-			return err
+		u, stored := bySub[r.Sub], 0
+		for words := range slices.Chunk(strings.Fields(*r.Newest), 4) {
+			created, err := strconv.ParseInt(words[0], 10, 64)
+			if err != nil {
+				return err
+			}
+			if at := time.UnixMicro(created); at.After(u.SeenAt) {
+				u.SeenAt = at
+			}
+			stored++
+			if since, any := valid.since(words[2], words[3]); words[1] == "live" && any && created >= since {
+				u.Sessions++
+			}
 		}
 		u.Sessions, u.More = min(u.Sessions, mostCounted), stored > mostCounted
-		if created := time.UnixMicro(newest); created.After(u.SeenAt) {
-			u.SeenAt = created
-		}
 	}
 	return nil
 }

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/latchkey/latchkey/models"
 	"github.com/latchkey/latchkey/sdk/go/admin"
 	"github.com/latchkey/latchkey/settings"
 )
@@ -83,10 +85,18 @@ func printDestinations(out io.Writer, list []admin.EventDestination) error {
 			client, _ := d.Settings["client"].(string)
 			to = "client " + client
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", d.ID, kind, orDash(to), d.Status.State, d.Status.Waiting, d.Status.Dead,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, kind, orDash(to), d.Status.State, upTo(d.Status.Waiting), upTo(d.Status.Dead),
 			clock(d.Status.DeliveredThrough.Truncate(time.Second)), orDash(d.Status.LastError))
 	}
 	return w.Flush()
+}
+
+// upTo prints a number of events, which is counted up to 10,000.
+func upTo(n int) string {
+	if n > models.ManyDeliveries {
+		return fmt.Sprintf("more than %d", models.ManyDeliveries)
+	}
+	return strconv.Itoa(n)
 }
 
 func newDestinationsTest(s *sharedFlags, tenant *string) *cobra.Command {

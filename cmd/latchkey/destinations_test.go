@@ -14,7 +14,31 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/latchkey/latchkey/internal/testdb"
+	"github.com/latchkey/latchkey/models"
+	"github.com/latchkey/latchkey/sdk/go/admin"
 )
+
+// The server counts up to 10,001.
+func TestNumbersAboveTenThousandArePrintedAsMoreThanThat(t *testing.T) {
+	t.Parallel()
+	var printed strings.Builder
+	must(t, printDestinations(&printed, []admin.EventDestination{{ID: "hooks", Status: admin.EventDestinationStatus{Waiting: 10_000, Dead: 10_001}}}))
+	if !strings.Contains(printed.String(), "  10000    more than 10000  ") {
+		t.Errorf("destinations list prints\n%s", &printed)
+	}
+	for n, want := range map[int]string{1: "1 live session\n", 10_000: "10000 live sessions\n", 10_001: "more than 10000 live sessions\n"} {
+		printed.Reset()
+		must(t, showUser(&printed, &models.User{}, nil, &n))
+		if !strings.HasSuffix(printed.String(), ", "+want) {
+			t.Errorf("users show prints %q", &printed)
+		}
+	}
+	printed.Reset()
+	must(t, showUser(&printed, &models.User{}, nil, nil))
+	if !strings.HasSuffix(printed.String(), "too many stored sessions to count the live ones\n") {
+		t.Errorf("users show prints %q", &printed)
+	}
+}
 
 func TestAnOperatorTestsAndRepairsAnEventDestination(t *testing.T) {
 	t.Parallel()

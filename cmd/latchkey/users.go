@@ -41,15 +41,18 @@ func newUsers(s *sharedFlags) *cobra.Command {
 					if err != nil {
 						return noUser(err, tenant, args[0])
 					}
+					var live *int
 					n, err := store.LiveSessions(cmd.Context(), models.Ref{Kind: models.KindUser, Tenant: tenant, ID: args[0]})
-					if err != nil {
+					if err == nil {
+						live = &n
+					} else if !errors.Is(err, models.ErrTooManyStored) {
 						return err
 					}
 					setters, err := store.Setters(cmd.Context(), user)
 					if err != nil {
 						return err
 					}
-					return showUser(cmd.OutOrStdout(), user, setters, n)
+					return showUser(cmd.OutOrStdout(), user, setters, live)
 				})
 			})
 		},
@@ -102,9 +105,18 @@ func noUser(err error, tenant, sub string) error {
 	return err
 }
 
-// showUser prints a user. setters maps each attribute to who set it.
-func showUser(out io.Writer, user *models.User, setters map[string]string, sessions int) error {
-	fmt.Fprintf(out, "user %s of tenant %s, %s\n", user.Sub, user.TenantID, plural(sessions, "live session"))
+// showUser prints a user. setters maps each attribute to who set it. sessions is nil if
+// the live sessions were not counted.
+func showUser(out io.Writer, user *models.User, setters map[string]string, sessions *int) error {
+	live := "too many stored sessions to count the live ones"
+	switch {
+	case sessions == nil:
+	case *sessions > models.ManySessions:
+		live = fmt.Sprintf("more than %d live sessions", models.ManySessions)
+	default:
+		live = plural(*sessions, "live session")
+	}
+	fmt.Fprintf(out, "user %s of tenant %s, %s\n", user.Sub, user.TenantID, live)
 	if user.Disabled {
 		fmt.Fprintln(out, "disabled by the configuration")
 	}

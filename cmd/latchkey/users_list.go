@@ -36,10 +36,10 @@ ID        the sub of the user's tokens; the other commands take it as SUB
 ISSUER    the trusted issuer whose namespace (subject_prefix) contains the ID, or
           the issuers that share it; - if no issuer may vouch for the user
 SUBJECT   the ID without that prefix, or -
-LAST SEEN when the newest stored session began, of up to 20; without a stored session,
+LAST SEEN when the newest stored session began, of up to 10; without a stored session,
           the last recorded sign-in (recorded once a week), or for a user who has
           never signed in, when a file created them
-SESSIONS  the number of live sessions among up to 20 stored ones; with + if the user
+SESSIONS  the number of live sessions among up to 10 stored ones; with + if the user
           has more stored sessions`,
 		Example: `  latchkey users list --config latchkey.yaml
   latchkey users list --issuer https://accounts.google.com --limit 200

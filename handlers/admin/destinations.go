@@ -27,8 +27,8 @@ type DestinationStatus struct {
 	Secret           bool       `json:"secret" doc:"It has a secret"`
 	OldSecretUntil   *time.Time `json:"old_secret_until,omitempty" doc:"Until when webhooks are also signed with the previous secret"`
 	DeliveredThrough time.Time  `json:"delivered_through" doc:"Every event up to this time was accepted, waits for another attempt, or was given up"`
-	Waiting          int        `json:"waiting" doc:"How many events failed and wait for another attempt"`
-	Dead             int        `json:"dead" doc:"How many events were given up"`
+	Waiting          int        `json:"waiting" doc:"How many events failed and wait for another attempt; 10,001 means more than 10,000"`
+	Dead             int        `json:"dead" doc:"How many events were given up; 10,001 means more than 10,000"`
 	FailingSince     *time.Time `json:"failing_since,omitempty" doc:"Since when every attempt has failed"`
 	LastError        string     `json:"last_error,omitempty" doc:"The error of the last attempt"`
 	DisabledAt       *time.Time `json:"disabled_at,omitempty" doc:"When the receiver answered 410"`

@@ -597,11 +597,7 @@ func (a *api) suspensionRoutes() {
 	}
 	op := operation("GET", "/suspensions", "list-suspensions", "configuration", "List what is suspended, the oldest suspension first", http.StatusNotFound)
 	route(a, op, func(ctx context.Context, c *Caller, in *list) (*listAnswer[ListedSuspension], error) {
-		p, err := NewPage(in.Cursor, in.Limit, "")
-		if err != nil {
-			return nil, err
-		}
-		l, err := a.Suspensions(ctx, c, in.Tenant, p)
+		l, err := a.Suspensions(ctx, c, in.Tenant, in.Cursor, in.Limit)
 		return &listAnswer[ListedSuspension]{l}, err
 	})
 }

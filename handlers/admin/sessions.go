@@ -271,18 +271,24 @@ func (s *Service) EndSessions(ctx context.Context, c *Caller, tenant, user, clie
 // their number.
 func (s *Service) tooMany(ctx context.Context, tenant, user, client string, most int) error {
 	n, err := s.Store.CountLive(ctx, tenant, user, client)
-	if err != nil {
-		return err
-	}
 	number := strconv.Itoa(n)
-	if n > models.ManySessions {
+	switch {
+	case errors.Is(err, models.ErrTooManyStored):
+		number = "more than " + strconv.Itoa(max(most, n))
+	case err != nil:
+		return err
+	case n > models.ManySessions:
 		number = "more than " + strconv.Itoa(models.ManySessions)
 	}
-	return conflict("confirm", fmt.Sprintf("%s sessions would end, but confirm is %d; none was ended. To end them, send their number as confirm", number, most))
+	return conflict("confirm", fmt.Sprintf("%s sessions would end, but confirm is %d; none was ended. To end them, send their number, or a larger one, as confirm", number, most))
 }
 
+// MaxConfirm is the maximum number of sessions that one call of EndSessions ends.
+const MaxConfirm = 100_000
+
 // CountSessions returns how many live sessions a user, a client, or a user at a client
-// has. A number greater than models.ManySessions means more than that.
+// has. A number greater than models.ManySessions means more than that. It returns
+// models.ErrTooManyStored if it cannot know the number.
 func (s *Service) CountSessions(ctx context.Context, c *Caller, tenant, user, client string) (int, error) {
 	if err := c.may(everyone, tenant); err != nil {
 		return 0, err

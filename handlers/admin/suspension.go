@@ -21,7 +21,7 @@ type Suspension struct {
 	Reason      string     `json:"reason,omitempty" doc:"Why"`
 	Already     bool       `json:"already,omitempty" doc:"It was already suspended, and remains suspended"`
 	Exists      bool       `json:"exists" doc:"The resource exists. If it does not, it is suspended when it is created"`
-	Sessions    *int       `json:"sessions,omitempty" doc:"After suspend: the number of live sessions, which end. 10,001 means more than 10,000; absent if counting took too long, or if more than 50,000 are stored and few are live"`
+	Sessions    *int       `json:"sessions,omitempty" doc:"After suspend: the number of live sessions, which end. 10,001 means more than 10,000; absent if counting took too long, or if more than 10,000 are stored and not all of the newest are live"`
 	Lifted      *Lifted    `json:"lifted,omitempty" doc:"After resume: the suspension that was lifted"`
 	OtherID     string     `json:"other_id,omitempty" doc:"After resume: the id or URL of another suspension, which keeps the resource suspended"`
 	Followed    string     `json:"followed,omitempty" doc:"After resume of a trusted issuer: the URL that it had when it was suspended. That URL remains suspended"`

@@ -2,11 +2,7 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"slices"
-	"sort"
-	"strings"
 	"time"
 
 	"github.com/latchkey/latchkey/models"
@@ -28,38 +24,35 @@ type ListedSuspension struct {
 
 // Suspensions returns a page of the suspensions in a tenant or, if tenant is empty, in
 // all tenants of the caller's key, oldest first. The tenant need not exist.
-func (s *Service) Suspensions(ctx context.Context, c *Caller, tenant string, p models.Page) (*List[ListedSuspension], error) {
+func (s *Service) Suspensions(ctx context.Context, c *Caller, tenant, cursor string, limit int) (*List[ListedSuspension], error) {
 	if err := c.may(everyone, tenant); err != nil {
 		return nil, err
 	}
-	if tenant != "" && !settings.ValidTenantID(tenant) {
-		return nil, invalidParameter("tenant", "must be the id of a tenant")
+	f := models.SuspensionFilter{Tenants: c.Key.Tenants, Limit: limit}
+	if tenant != "" {
+		if !settings.ValidTenantID(tenant) {
+			return nil, invalidParameter("tenant", "must be the id of a tenant")
+		}
+		f.Tenants = []string{tenant}
 	}
-	all, err := s.Store.Suspensions(ctx, s.Keys, tenant)
+	if cursor != "" {
+		var err error
+		if f.After, err = models.ParseSuspensionCursor(cursor); err != nil {
+			return nil, invalidParameter("cursor", "is not a cursor of this list: send next_cursor of the previous page, or leave it out")
+		}
+	}
+	page, next, err := s.Store.ListSuspensions(ctx, s.Keys, f)
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(one models.Suspension) bool { return !c.Key.MayUse(one.TenantID) })
-	slices.SortFunc(all, func(a, b models.Suspension) int { return strings.Compare(placeOf(a), placeOf(b)) })
-	first := sort.Search(len(all), func(i int) bool { return placeOf(all[i]) > p.After })
-	rest := all[first:]
-	page := rest[:min(len(rest), p.Limit)]
-	list, last := make([]ListedSuspension, len(page)), ""
+	list := &List[ListedSuspension]{Items: make([]ListedSuspension, len(page))}
 	for i, one := range page {
-		list[i], last = newListedSuspension(one), placeOf(one)
+		list.Items[i] = newListedSuspension(one)
 	}
-	return listOf(list, len(rest) > len(page), last), nil
-}
-
-// placeOf returns the place of a suspension in the list: text that sorts by time first.
-// No two suspensions have the same place. It contains no sub, because cursors are logged.
-func placeOf(s models.Suspension) string {
-	digest := s.IDDigest
-	if digest == nil { // suspended by an earlier release, without a record
-		sum := sha256.Sum256([]byte(s.ID))
-		digest = sum[:]
+	if next.Digest != nil {
+		list.NextCursor = next.String()
 	}
-	return fmt.Sprintf("%020d %s %s %x", max(0, s.SuspendedAt.UnixMicro()), s.TenantID, s.Kind, digest)
+	return list, nil
 }
 
 func newListedSuspension(s models.Suspension) ListedSuspension {

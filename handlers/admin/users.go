@@ -26,7 +26,7 @@ type UserStatus struct {
 	ManagedBy    *string           `json:"managed_by,omitempty" enum:"file" doc:"file: the server's file names the user"`
 	AttributesBy map[string]string `json:"attributes_by,omitempty" doc:"Who set each attribute: file, operator, or issuer followed by the URL of a trusted issuer"`
 	SeenAt       *time.Time        `json:"seen_at,omitempty" doc:"The last sign-in, or up to two weeks earlier"`
-	Sessions     *int              `json:"sessions,omitempty" doc:"The number of live sessions; 10,001 means more than 10,000"`
+	Sessions     *int              `json:"sessions,omitempty" doc:"The number of live sessions. 10,001 means more than 10,000; absent if more than 10,000 are stored and not all of the newest are live"`
 }
 
 // ListedUser is a user in a list.
@@ -36,7 +36,7 @@ type ListedUser struct {
 	Subject      string    `json:"subject,omitempty" doc:"The sub without the subject_prefix of these trusted issuers; absent if there are none"`
 	CreatedAt    time.Time `json:"created_at" doc:"When the user was created"`
 	SeenAt       time.Time `json:"seen_at" doc:"The last sign-in, or up to two weeks earlier"`
-	Sessions     int       `json:"sessions" doc:"Live sessions among up to 20 stored ones; get-user counts all"`
+	Sessions     int       `json:"sessions" doc:"Live sessions among up to 10 stored ones; get-user counts all"`
 	MoreSessions bool      `json:"more_sessions,omitempty" doc:"The user has more stored sessions than were counted"`
 	Disabled     bool      `json:"disabled" doc:"The user is disabled"`
 	Suspended    bool      `json:"suspended" doc:"The user is suspended"`
@@ -95,12 +95,14 @@ func (s *Service) User(ctx context.Context, c *Caller, tenant, sub string) (*Use
 	if err != nil {
 		return nil, err
 	}
-	live, err := s.Store.LiveSessions(ctx, ref)
-	if err != nil {
+	var live *int
+	if n, err := s.Store.LiveSessions(ctx, ref); err == nil {
+		live = &n
+	} else if !errors.Is(err, models.ErrTooManyStored) {
 		return nil, err
 	}
 	u := &User{Sub: row.Sub, Attributes: row.Attributes, Disabled: row.Disabled, Version: row.Version(), Status: UserStatus{
-		Enabled: !row.Disabled && !row.Suspended, Suspended: row.Suspended, ManagedBy: managedBy(managed), AttributesBy: by, Sessions: &live,
+		Enabled: !row.Disabled && !row.Suspended, Suspended: row.Suspended, ManagedBy: managedBy(managed), AttributesBy: by, Sessions: live,
 	}}
 	if u.Attributes == nil {
 		u.Attributes = map[string]any{}

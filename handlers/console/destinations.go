@@ -179,7 +179,7 @@ func (v *visit) deleteDestination() error {
 	}
 	c := confirmation{
 		Heading: "Remove the event destination " + id + "?", What: "its id", Word: id, Button: "Remove the destination", Back: v.at("destinations", id),
-		Text: []string{"It receives no more events. Events that wait for another attempt (" + number(d.Status.Waiting) + ") are not delivered. No session ends."},
+		Text: []string{"It receives no more events. Events that wait for another attempt (" + upTo(d.Status.Waiting) + ") are not delivered. No session ends."},
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err

@@ -16,7 +16,7 @@ import (
 
 // functions are what the templates can call.
 var functions = template.FuncMap{
-	"static": staticURL, "plural": plural, "number": number, "query": query, "json": indented, "when": when, "list": func(items ...any) []any { return items },
+	"static": staticURL, "plural": plural, "number": number, "upTo": upTo, "query": query, "json": indented, "when": when, "list": func(items ...any) []any { return items },
 	"sentence": sentence, "join": func(list []string) string { return strings.Join(list, ", ") }, "dict": dict, "value": valueText,
 }
 

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/latchkey/latchkey/handlers/admin"
+	"github.com/latchkey/latchkey/models"
 )
 
 // sessionsPage is the list of sessions.
@@ -235,7 +237,7 @@ func (v *visit) endSessions() error {
 	if v.g.Request.Method == http.MethodPost {
 		user, client = v.form("user"), v.form("client")
 	}
-	n, err := v.Admin.CountSessions(v.ctx(), v.Caller, v.Tenant, user, client)
+	n, ending, err := v.countSessions(user, client)
 	if err != nil {
 		return err
 	}
@@ -248,9 +250,9 @@ func (v *visit) endSessions() error {
 		whose += " at the client " + client
 	}
 	c := confirmation{
-		Heading: "End " + some(n, "session") + "?", What: what, Word: word, Button: "End " + some(n, "session"),
+		Heading: "End " + ending + "?", What: what, Word: word, Button: "End " + ending,
 		Back: query(v.at("sessions"), "user", user, "client", client), Fields: map[string]string{"user": user, "client": client, "count": strconv.Itoa(n)},
-		Text: []string{"This ends " + some(n, "live session") + " " + whose + ".", "The users can sign in again. If more sessions have begun since this page was loaded, none ends."},
+		Text: []string{"This ends " + ending + " " + whose + ".", "The users can sign in again. If more sessions have begun since this page was loaded, none ends."},
 	}
 	ok, err := v.confirmed(c, nil)
 	if !ok {
@@ -307,10 +309,31 @@ func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys
 
 // some returns a number that the store counts up to 10,000.
 func some(n int, noun string) string {
-	if n > 10_000 {
-		return "more than 10,000 " + noun + "s"
+	if n > models.ManySessions {
+		return upTo(n) + " " + noun + "s"
 	}
 	return plural(n, noun)
+}
+
+// upTo returns a number that the store counts up to 10,000.
+func upTo(n int) string {
+	if n > models.ManySessions {
+		return "more than " + number(models.ManySessions)
+	}
+	return number(n)
+}
+
+// countSessions returns the most live sessions that the operator agrees to end, of a
+// user, of a client, or of a user at a client, and how many there are, in words.
+func (v *visit) countSessions(user, client string) (most int, ending string, err error) {
+	n, err := v.Admin.CountSessions(v.ctx(), v.Caller, v.Tenant, user, client)
+	switch {
+	case errors.Is(err, models.ErrTooManyStored):
+		return admin.MaxConfirm, "all live sessions", nil
+	case n > models.ManySessions:
+		return admin.MaxConfirm, some(n, "live session"), err
+	}
+	return n, some(n, "live session"), err
 }
 
 func times(n int) string {

@@ -157,13 +157,13 @@ func attributeValue(text string) any {
 // signOutUser ends every session of a user.
 func (v *visit) signOutUser() error {
 	sub := v.query("sub")
-	n, err := v.Admin.CountSessions(v.ctx(), v.Caller, v.Tenant, sub, "")
+	_, ending, err := v.countSessions(sub, "")
 	if err != nil {
 		return err
 	}
 	c := confirmation{
-		Heading: "Sign " + sub + " out everywhere?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Word: sub, Button: "End " + some(n, "session"), Back: v.userHref(sub),
-		Text: []string{"This ends " + some(n, "live session") + " of the user, at every client.", "Client tokens that were issued before are refused. The user can sign in again."},
+		Heading: "Sign " + sub + " out everywhere?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Word: sub, Button: "End " + ending, Back: v.userHref(sub),
+		Text: []string{"This ends " + ending + " of the user, at every client.", "Client tokens that were issued before are refused. The user can sign in again."},
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err
@@ -179,13 +179,13 @@ func (v *visit) signOutUser() error {
 // disableUser disables a user in their settings.
 func (v *visit) disableUser() error {
 	sub := v.query("sub")
-	n, err := v.Admin.CountSessions(v.ctx(), v.Caller, v.Tenant, sub, "")
+	_, ending, err := v.countSessions(sub, "")
 	if err != nil {
 		return err
 	}
 	c := confirmation{
-		Heading: "Disable " + sub + "?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Word: sub, Button: "Disable and end " + some(n, "session"), Back: v.userHref(sub),
-		Text: []string{"This ends " + some(n, "live session") + ", and the user cannot sign in until the setting is changed."},
+		Heading: "Disable " + sub + "?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Word: sub, Button: "Disable and end " + ending, Back: v.userHref(sub),
+		Text: []string{"This ends " + ending + ", and the user cannot sign in until the setting is changed."},
 	}
 	if ok, err := v.confirmed(c, nil); !ok {
 		return err
@@ -231,14 +231,14 @@ func (v *visit) deleteUser() error {
 	if err != nil {
 		return err
 	}
-	n := 0
-	if user.Status.Sessions != nil {
-		n = *user.Status.Sessions
+	ending := "all live sessions"
+	if n := user.Status.Sessions; n != nil {
+		ending = some(*n, "live session")
 	}
 	c := confirmation{
 		Heading: "Delete " + sub + "?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Word: sub, Button: "Delete the user", Back: v.userHref(sub),
 		Text: []string{
-			"This ends " + some(n, "live session") + " and deletes the user's attributes. Events keep a random pseudonym in place of the user's id, addresses and devices.",
+			"This ends " + ending + " and deletes the user's attributes. Events keep a random pseudonym in place of the user's id, addresses and devices.",
 			"It cannot be undone. The user can sign in again, as a new user.",
 		},
 	}

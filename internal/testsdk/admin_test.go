@@ -196,7 +196,7 @@ func TestSupportEndsSessionsWithTheClient(t *testing.T) {
 		}
 		user, err := support.Users.Get(ctx, "default", "alice/?%")
 		m.ok(err)
-		if user.Status.Sessions != 0 || !user.Status.Enabled {
+		if user.Status.Sessions == nil || *user.Status.Sessions != 0 || !user.Status.Enabled {
 			t.Errorf("%+v", user)
 		}
 		target := admin.Target{Kind: admin.KindUser, Tenant: "default", ID: "bob"}

@@ -36,8 +36,8 @@ type EventDestinationStatus struct {
 	Secret           bool       `json:"secret"`                     // it has a secret
 	OldSecretUntil   *time.Time `json:"old_secret_until,omitempty"` // until when webhooks are also signed with the previous secret
 	DeliveredThrough time.Time  `json:"delivered_through"`          // every event up to this time was accepted, waits, or was given up
-	Waiting          int        `json:"waiting"`                    // events that failed and wait for another attempt
-	Dead             int        `json:"dead"`                       // events that were given up
+	Waiting          int        `json:"waiting"`                    // events that failed and wait for another attempt; 10,001 means more than 10,000
+	Dead             int        `json:"dead"`                       // events that were given up; 10,001 means more than 10,000
 	FailingSince     *time.Time `json:"failing_since,omitempty"`    // since when every attempt has failed
 	LastError        string     `json:"last_error,omitempty"`
 	DisabledAt       *time.Time `json:"disabled_at,omitempty"` // when the receiver answered 410

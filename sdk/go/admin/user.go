@@ -26,7 +26,7 @@ type UserStatus struct {
 	ManagedBy    string            `json:"managed_by,omitempty"`    // "file": the server's file names the user
 	AttributesBy map[string]string `json:"attributes_by,omitempty"` // who set each attribute: file, operator, or issuer followed by a URL
 	SeenAt       *time.Time        `json:"seen_at,omitempty"`       // the last sign-in, or up to two weeks earlier
-	Sessions     int               `json:"sessions"`                // the number of live sessions; 10,001 means more than 10,000
+	Sessions     *int              `json:"sessions,omitempty"`      // the number of live sessions; 10,001 means more than 10,000; nil: not counted, because too many ended ones are stored
 }
 
 // ListedUser is a user in a list.
@@ -36,7 +36,7 @@ type ListedUser struct {
 	Subject      string    `json:"subject,omitempty"` // the sub without the subject_prefix of these issuers
 	CreatedAt    time.Time `json:"created_at"`
 	SeenAt       time.Time `json:"seen_at"`
-	Sessions     int       `json:"sessions"`                // live ones, among up to 20 stored ones
+	Sessions     int       `json:"sessions"`                // live ones, among up to 10 stored ones
 	MoreSessions bool      `json:"more_sessions,omitempty"` // there are more stored ones
 	Disabled     bool      `json:"disabled"`
 	Suspended    bool      `json:"suspended"`
