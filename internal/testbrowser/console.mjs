@@ -202,6 +202,10 @@ async function forms() {
   await evil.waitForTimeout(1000);
   await page.goto(at("/console/t/{tenant}/sessions"));
   check(page.url().endsWith("/sessions"), "the operator was signed out", page.url());
+  await page.fill("[name=user]", "carol");
+  await page.click("form[role=search] button");
+  await page.waitForURL(/\?/);
+  check(page.url().endsWith("/sessions?user=carol"), "the address of a search:", page.url());
 }
 
 // Expressions are checked while they are typed, their variables are completed, and they

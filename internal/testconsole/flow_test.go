@@ -74,7 +74,7 @@ func TestASearchThatIsWrongSaysSoBesideItsField(t *testing.T) {
 		"events?session=x": "is not the id of a session", "users?attribute=email": "must be the name of an attribute, a colon and its value",
 	} {
 		r := want(t, 400, b.get("/console/t/default/"+query))
-		wantText(t, r, text)
+		wantText(t, r, text, "The search was not run.")
 		if !strings.Contains(r.body, `class="error"`) || !strings.Contains(r.body, `aria-invalid="true"`) {
 			t.Errorf("%s: the field is not marked", query)
 		}

@@ -22,7 +22,7 @@ func TestOverviewShowsWhatHappened(t *testing.T) {
 		}
 		b := d.signedIn(t, d.keys[models.RoleViewer])
 		page := want(t, 200, b.get("/console/t/default/overview"))
-		wantText(t, page, "Exchanges 7", "Refreshes 1,234", "Refusals 3", "Reuse detected 3 in the last 30 days", "refresh refresh_reused 3", "enabled")
+		wantText(t, page, "Exchanges 7", "Refreshes 1,234", "Refusals 3", "Reuse detected 3 in the last 30 days", "refresh refresh_reused 3", "Client tokens that were refused, and why", "enabled")
 		if !strings.Contains(page.body, `aria-label="Last hour. Refreshes: 1,234 in total, at most 1,234 a minute. Exchanges: 7 in total`) || !strings.Contains(page.body, `d="M0.0 60.0L`) {
 			t.Errorf("the page has no chart: %s", page.body)
 		}

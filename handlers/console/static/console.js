@@ -34,3 +34,11 @@ document.addEventListener("keydown", (event) => {
 
 // On a narrow screen the navigation scrolls sideways: show the entry of this page.
 document.querySelector(".side [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
+
+// The address of a search names only the filters that are set.
+document.addEventListener("formdata", (event) => {
+	if (!event.target.matches("form[role=search]")) return;
+	for (const [name, value] of [...event.formData]) {
+		if (value === "") event.formData.delete(name);
+	}
+});
