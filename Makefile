@@ -34,7 +34,7 @@ each = set -e; for module in $(MODULES); do echo "[$$module] $(1)"; (cd "$$modul
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: test
 test: test-core test-tools test-ops test-browser sdk-js sdk-js-next ## run every test; on Debian, as root, install what is missing
@@ -74,6 +74,11 @@ sdk-js: setup-sdk-js ## check, test and pack the TypeScript SDK, sdk/js
 sdk-js-next: setup-sdk-js ## build examples/next-app with the packed SDK, and test it in Chromium
 	@cd sdk/js && npm run build && npm run test:next
 
+# Not in CI: the runtimes are 370 MB. Run it before a release.
+.PHONY: sdk-js-runtimes
+sdk-js-runtimes: setup-sdk-js-runtimes ## run the packed SDK in Node, Deno, Bun and workerd (not in CI: 370 MB)
+	@cd sdk/js && npm run build && npm run test:runtimes
+
 .PHONY: example-app
 example-app: setup-sdk-js ## build examples/app/latchkey.js from sdk/js; make sdk-js checks that it is up to date
 	@cd sdk/js && npm run example-app
@@ -98,10 +103,10 @@ soak: setup-core setup-sdk-js bin/withpostgres ## long runs of random tests and 
 	@bin/withpostgres go test -race -timeout=4h -run='AtOnce|Among|Beside|UnderLoad|Parallel' -count=$(SOAK_COUNT) ./internal/testwire ./internal/testattack ./internal/testfeed ./models
 	cd sdk/js && LATCHKEY_SDK_SECONDS=$(SOAK_SECONDS) LATCHKEY_SDK_VERIFICATIONS=1000000 LATCHKEY_SDK_COMPARE=sdk npm test
 
-.PHONY: setup-core setup-ops setup-browser setup-node setup-sdk-js
+.PHONY: setup-core setup-ops setup-browser setup-node setup-sdk-js setup-sdk-js-runtimes
 setup-core setup-ops setup-browser: setup-%:
 	@.ci/setup core $(filter-out core,$*)
-setup-node setup-sdk-js: setup-%:
+setup-node setup-sdk-js setup-sdk-js-runtimes: setup-%:
 	@.ci/setup $*
 
 # Time per target. A failing target saves its input under testdata, so a plain test

@@ -15,6 +15,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: [
       'test/next_app.test.ts', // which has vitest.next.config.ts
+      'test/runtimes.test.ts', // which has vitest.runtimes.config.ts
       // A comparison with lines by hand, for npm run compare and make soak: the tests in the browser have its faults.
       ...(process.env['LATCHKEY_SDK_COMPARE'] ? [] : ['test/comparison.test.ts']),
     ],

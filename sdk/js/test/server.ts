@@ -11,6 +11,8 @@ export interface TestServer {
   admin: { server: string; key: string }
   /** With `-bff`: the URL of the app whose back end keeps the tokens. */
   app: string
+  /** The URL of the control port. */
+  controlUrl: string
   control(path: string, body?: object): Promise<Record<string, unknown>>
   clientToken(sub: string, claims?: object): Promise<string>
   /** The user's live sessions. */
@@ -38,6 +40,7 @@ export async function startServer(...args: string[]): Promise<TestServer> {
     backend: { clientId: 'backend', clientSecret: 'a-client-secret-for-tests-of-40-characters' },
     admin: { server: started.admin, key: started.admin_key },
     app: started.app ?? '',
+    controlUrl: started.control,
     control,
     clientToken: async (sub, claims = {}) => (await control('/client-token', { sub, claims }))['token'] as string,
     sessions: async (sub) => (await control(`/sessions?sub=${encodeURIComponent(sub)}`))['sessions'] as never,
