@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { pause } from './browser.js'
-import { startServer, type TestServer } from './server.js'
+import { followTime, startServer, type TestServer } from './server.js'
 
 const SDK = join(import.meta.dirname, '..')
 /** The shortest life of an access token that the server allows, in seconds. The SDK replaces it 10 to 12 s before its end. */
@@ -23,7 +23,7 @@ let users = 0
 /** Users who have signed in before the first test, so that their tokens are due by now. */
 let early: Awaited<ReturnType<typeof signIn>>[]
 let signedInAt: number
-let clock: NodeJS.Timeout
+let stopClock: () => void
 const folder = process.env['NEXT_APP'] ?? mkdtempSync(join(tmpdir(), 'latchkey-next-'))
 
 /** The authentication service of the app. */
@@ -35,16 +35,6 @@ const authentication = createServer((request, response) => {
     void server.clientToken(form.get('sub')!, { amr: [form.get('amr')] }).then((token) => response.end(token))
   })
 })
-
-/** Moves the server's clock, which stands still by itself, with this machine's. */
-function followTime(): void {
-  let at = Date.now()
-  clock = setInterval(() => {
-    const seconds = Math.floor((Date.now() - at) / 1000)
-    at += seconds * 1000
-    if (seconds > 0) void server.control('/clock', { advance: `${seconds}s` })
-  }, 250)
-}
 
 function build(): void {
   const run = (program: string, args: string[], cwd = folder) => execFileSync(program, args, { cwd, stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, NEXT_TELEMETRY_DISABLED: '1' } })
@@ -59,7 +49,7 @@ function build(): void {
 beforeAll(async () => {
   if (!process.env['NEXT_APP']) build()
   server = await startServer('-status-list', '-access-token-ttl', `${TTL}s`)
-  followTime()
+  stopClock = followTime(server)
   const listen = async (http: ReturnType<typeof createServer>) => {
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve))
     return (http.address() as AddressInfo).port
@@ -95,7 +85,7 @@ afterAll(async () => {
   await browser.close()
   app.kill()
   authentication.close()
-  clearInterval(clock)
+  stopClock()
   await server.stop()
   if (!process.env['NEXT_APP']) rmSync(folder, { recursive: true })
 })

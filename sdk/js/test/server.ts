@@ -50,3 +50,14 @@ export async function startServer(...args: string[]): Promise<TestServer> {
     },
   }
 }
+
+/** Moves the server's clock, which stands still by itself, with this machine's. Returns a function that stops it. */
+export function followTime(server: TestServer): () => void {
+  let at = Date.now()
+  const timer = setInterval(() => {
+    const seconds = Math.floor((Date.now() - at) / 1000)
+    at += seconds * 1000
+    if (seconds > 0) void server.control('/clock', { advance: `${seconds}s` })
+  }, 250)
+  return () => clearInterval(timer)
+}
