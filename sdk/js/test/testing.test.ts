@@ -16,7 +16,7 @@ interface Backend {
 }
 
 async function testIssuer(): Promise<Backend> {
-  const issuer = await createIssuer()
+  const issuer = await createIssuer({ secrets: { backend: 'a-client-secret-for-tests-of-40-characters' } })
   return {
     client: () => issuer.clientOptions(), verifier: () => issuer.verifierOptions(), clientToken: (sub, claims) => issuer.clientToken(sub, claims),
     advance: (seconds) => issuer.advance(seconds), lose: (count) => issuer.loseResponses(count), live: async (sub) => issuer.liveSessions(sub), close: () => issuer.close(),
@@ -24,7 +24,7 @@ async function testIssuer(): Promise<Backend> {
 }
 
 async function realServer(): Promise<Backend> {
-  const server = await startServer('-origin', 'http://app.localhost:1')
+  const server = await startServer('-origin', 'http://app.localhost:1', '-status-list')
   let offset = 0
   const clock = { now: () => Date.now() + offset, monotonic: () => performance.now() + offset }
   return {
@@ -164,6 +164,41 @@ describe.each([['the test issuer', testIssuer], ['the real server', realServer]]
     } finally {
       verifier.close()
     }
+  })
+
+  test('a verifier with the status list rejects a session that has ended when the list is fetched again', async () => {
+    const { client, signIn } = newApp()
+    await signIn()
+    const other = newApp()
+    await other.signIn()
+    const verifier = createVerifier({ ...backend.verifier(), revocation: 'status-list' })
+    const token = await client.getToken()
+    await verifier.verify(token)
+    await client.signOut()
+    await verifier.verify(token) // the list is used for a minute
+    await backend.advance(61)
+    await vi.waitFor(async () => expect(await failure(verifier.verify(token))).toMatchObject({ code: 'invalid_token' }), { timeout: 5000 })
+    await verifier.verify(await other.client.getToken())
+    verifier.close()
+  })
+
+  test('a client with a secret has to prove it', async () => {
+    const secret = 'a-client-secret-for-tests-of-40-characters'
+    const basic = (id: string, value: string) => ({ authorization: `Basic ${btoa(`${id}:${value}`)}` })
+    const open = (headers: Record<string, string>, clientId = 'backend') => {
+      const { fetch: send = fetch } = backend.client()
+      return newApp({ clientId, fetch: (input, init) => send(input, { ...init, headers: { ...(init?.headers as Record<string, string>), ...(init?.body instanceof URLSearchParams && headers) } }) })
+    }
+    const { client, user } = open(basic('backend', secret))
+    const { id } = await client.createSession(await backend.clientToken(user))
+    expect((await client.refreshSession()).id).toBe(id)
+    for (const app of [open({}), open(basic('backend', `${secret}!`)), open(basic('web', secret), 'web')]) {
+      expect(await failure(app.client.createSession(await backend.clientToken(app.user)))).toMatchObject({ code: 'invalid_client', status: 401, retryable: false })
+    }
+    const mixed = open(basic('other', secret))
+    expect(await failure(mixed.client.createSession(await backend.clientToken(mixed.user)))).toMatchObject({ code: 'invalid_request' })
+    await client.signOut()
+    await vi.waitFor(async () => expect(await backend.live(user)).toEqual([]))
   })
 
   test('a session ends at its time', async () => {

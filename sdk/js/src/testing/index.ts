@@ -12,6 +12,7 @@ import { memoryStorage } from '../storage.js'
 import { RevocationFeed } from './feed.js'
 import { ACCESS_TOKEN_LIFETIME, RETRY_WINDOW, TestSession, type Refusal } from './session.js'
 import { Signer, type Algorithm } from './signer.js'
+import { StatusListSource } from './status_list.js'
 
 export type { Claims } from '../claims.js'
 export type { Algorithm } from './signer.js'
@@ -30,13 +31,15 @@ export interface IssuerOptions {
   url?: string
   /** Default: `ES256`. */
   algorithm?: Algorithm
+  /** The secrets of apps with a back end, by client id. Other clients are public. */
+  secrets?: Readonly<Record<string, string>>
 }
 
 /** Starts an issuer. It needs no port: give its `fetch` and `clock` to the code under test. */
 export async function createIssuer(options: IssuerOptions = {}): Promise<TestIssuer> {
   const signer = new Signer(options.algorithm ?? 'ES256')
   await signer.rotate()
-  return new TestIssuer(options.url ?? 'https://issuer.test', signer)
+  return new TestIssuer(options.url ?? 'https://issuer.test', signer, options.secrets)
 }
 
 /** An issuer in the test's own process. Create it with {@link createIssuer}. */
@@ -47,6 +50,8 @@ export class TestIssuer {
 
   readonly #signer: Signer
   readonly #feed: RevocationFeed
+  readonly #status: StatusListSource
+  readonly #secrets: ReadonlyMap<string, string>
   readonly #sessions: TestSession[] = []
   readonly #clientTokens = new Map<string, { sub: string; amr: string[]; exp: number }>()
   /** Client tokens that were used, with the session that they stepped up. */
@@ -57,11 +62,13 @@ export class TestIssuer {
   #lose = 0
 
   /** @internal */
-  constructor(url: string, signer: Signer) {
+  constructor(url: string, signer: Signer, secrets: Readonly<Record<string, string>> = {}) {
     this.url = url
+    this.#secrets = new Map([...Object.entries(secrets), [RESOURCE_CLIENT_ID, RESOURCE_CLIENT_SECRET]])
     this.#signer = signer
     this.clock = { now: () => Date.now() + this.#offset, monotonic: () => performance.now() + this.#offset }
     this.#feed = new RevocationFeed(() => this.#now())
+    this.#status = new StatusListSource(url, signer, (sid) => this.#feed.revokes(sid))
   }
 
   /** Answers requests for the issuer, and passes others to the global `fetch`. */
@@ -182,7 +189,8 @@ export class TestIssuer {
 
   #accessClaims(claims: Claims): Claims {
     const now = this.#now()
-    return { iss: this.url, jti: crypto.randomUUID(), iat: now, exp: now + ACCESS_TOKEN_LIFETIME, auth_time: now, ...claims }
+    const status = this.#status.entry(String(claims['sid']))
+    return { iss: this.url, jti: crypto.randomUUID(), iat: now, exp: now + ACCESS_TOKEN_LIFETIME, auth_time: now, status, ...claims }
   }
 
   #liveSessions(sub: string): TestSession[] {
@@ -198,10 +206,12 @@ export class TestIssuer {
         })
       case 'GET /.well-known/jwks.json':
         return json(200, this.#signer.keySet(), { 'cache-control': 'public, max-age=300' })
+      case 'GET /status/0':
+        return new Response(await this.#status.token(this.#now()), { headers: { 'content-type': 'application/statuslist+jwt' } })
       case 'POST /token':
-        return this.#token(new URLSearchParams(await request.text()))
+        return this.#authenticated(request, (form, clientId) => this.#token(form, clientId))
       case 'POST /revoke':
-        return this.#revoke(new URLSearchParams(await request.text()))
+        return this.#authenticated(request, (form) => this.#revoke(form))
       case 'POST /introspect':
         return isResource(request) ? this.#introspect(new URLSearchParams(await request.text()).get('token') ?? '') : json(401, { error: 'invalid_client' })
       case 'GET /revocations':
@@ -211,10 +221,21 @@ export class TestIssuer {
     }
   }
 
-  async #token(form: URLSearchParams): Promise<Response> {
-    const clientId = form.get('client_id')
-    if (!clientId) return json(401, { error: 'invalid_client' })
-    const granted = form.get('grant_type') === 'refresh_token' ? this.#refresh(form) : this.#exchange(form, clientId)
+  /** Serves the form of a client that is public, or whose secret is in the request (RFC 6749 §2.3.1). */
+  async #authenticated(request: Request, serve: (form: URLSearchParams, clientId: string) => Response | Promise<Response>): Promise<Response> {
+    const form = new URLSearchParams(await request.text())
+    const authorization = request.headers.get('authorization')
+    const [basicId, basicSecret] = readBasic(authorization ?? '')
+    const clientId = form.get('client_id') ?? basicId
+    const secret = authorization === null ? (form.get('client_secret') ?? undefined) : basicSecret
+    const isMixed = authorization !== null && (basicId !== clientId || form.has('client_secret'))
+    if (isMixed) return json(400, { error: 'invalid_request' })
+    if (!clientId || secret !== this.#secrets.get(clientId)) return json(401, { error: 'invalid_client' }, { 'www-authenticate': 'Basic realm="latchkey"' })
+    return serve(form, clientId)
+  }
+
+  async #token(form: URLSearchParams, clientId: string): Promise<Response> {
+    const granted = form.get('grant_type') === 'refresh_token' ? this.#refresh(form, clientId) : this.#exchange(form, clientId)
     if (!(granted instanceof TestSession)) return json(400, granted)
     const session = granted
     session.activeAt = this.#now()
@@ -229,11 +250,11 @@ export class TestIssuer {
     })
   }
 
-  #refresh(form: URLSearchParams): TestSession | Refusal {
+  #refresh(form: URLSearchParams, clientId: string): TestSession | Refusal {
     const token = form.get('refresh_token') ?? ''
     const session = this.#sessions.find((s) => s.owns(token))
     if (!session) return { error: 'invalid_grant', latchkey_reason: 'refresh_unknown' }
-    if (session.clientId !== form.get('client_id')) return { error: 'invalid_grant', latchkey_reason: 'refresh_unknown' }
+    if (session.clientId !== clientId) return { error: 'invalid_grant', latchkey_reason: 'refresh_unknown' }
     if (session.isLive(this.#now())) {
       if (form.getAll('audience').some((one) => !session.audience.includes(one))) return { error: 'invalid_target' }
       if (!session.satisfies(form, this.#now())) return { error: 'unmet_authentication_requirements' }
@@ -313,7 +334,19 @@ export class TestIssuer {
 }
 
 function isResource(request: Request): boolean {
-  return request.headers.get('authorization') === `Basic ${btoa(`${RESOURCE_CLIENT_ID}:${RESOURCE_CLIENT_SECRET}`)}`
+  const [id, secret] = readBasic(request.headers.get('authorization') ?? '')
+  return id === RESOURCE_CLIENT_ID && secret === RESOURCE_CLIENT_SECRET
+}
+
+/** Returns the client id and the secret of an `Authorization` header. */
+function readBasic(header: string): (string | undefined)[] {
+  const [scheme, value = ''] = header.split(' ')
+  if (scheme?.toLowerCase() !== 'basic') return []
+  try {
+    return atob(value).split(':').map((part) => decodeURIComponent(part.replaceAll('+', ' ')))
+  } catch {
+    return []
+  }
 }
 
 function json(status: number, body: unknown, headers: Record<string, string> = {}): Response {
