@@ -26,10 +26,13 @@ func (v *validation) listeners(safe bool) {
 			v.Add(v.at("admin_listen"), `must differ from metrics_listen; use "none" to disable it`)
 		}
 	}
+	origin, err := settings.ParseBase(v.Issuer)
+	if err == nil && v.AdminShared() && (below("/console", origin.Path) || below("/admin/v1", origin.Path)) {
+		v.Add(v.at("issuer"), "must not have the path of the console or of the admin API (/console, /admin/v1) if admin_listen is the value of listen")
+	}
 	if !safe || v.BehindProxy || v.TLS != (TLS{}) {
 		return
 	}
-	origin, err := settings.ParseBase(v.Issuer)
 	public := err == nil && !loopback(origin.Hostname())
 	if public || ok && !loopback(host) {
 		v.Add(v.at("listen"), "would serve plain HTTP, which is safe only on a loopback address with a loopback issuer: set tls.cert_file and tls.key_file, or behind_proxy: true if a proxy terminates TLS")
@@ -53,4 +56,9 @@ func (v *validation) address(path, address, example string) (host string, ok boo
 func loopback(host string) bool {
 	address, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && address.IsLoopback()
+}
+
+// below reports whether a path is that of a folder, or in it.
+func below(folder, path string) bool {
+	return path == folder || strings.HasPrefix(path, folder+"/")
 }
