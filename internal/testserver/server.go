@@ -70,6 +70,7 @@ type Options struct {
 	Run         bool          // do the background work of a node
 	Admin       bool          // serve the admin API at Server.AdminURL
 	AdminLocal  bool          // the admin API rejects foreign host names
+	AdminHere   bool          // Server.Handler serves the admin API too
 
 	Wrap func(http.Handler) http.Handler // wraps the server's handler
 
@@ -173,10 +174,14 @@ func New(t testing.TB, o Options) *Server {
 		Issuer: o.Issuer, OAuth: s.OAuth, Ready: ready, TrustedProxies: o.Proxies,
 		Metrics: metrics, Log: log, AdminLocal: o.AdminLocal,
 	}
+	service := &admin.Service{Store: s.Store, OAuth: s.OAuth, Keys: s.Keys, BaseURL: o.Issuer, Log: log}
+	if o.AdminHere {
+		edge.Admin, edge.AdminHere = service, true
+	}
 	s.Handler, err = handlers.New(edge)
 	must(t, err)
 	if o.Admin {
-		edge.Admin = &admin.Service{Store: s.Store, OAuth: s.OAuth, Keys: s.Keys, BaseURL: o.Issuer, Log: log}
+		edge.Admin = service
 		s.serveAdmin(edge)
 	}
 	served := s.Handler
