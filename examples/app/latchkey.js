@@ -43,8 +43,9 @@ function parseChallenge(headers) {
 */
 function unverifiedClaims(token) {
 	try {
-		const text = atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"));
-		return Object(JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (c) => c.charCodeAt(0)))));
+		const bytes = atob((token.split(".")[1] ?? "").replace(/-/g, "+").replace(/_/g, "/"));
+		const text = decodeURIComponent(bytes.replace(/[%\x80-\xff]/g, (byte) => "%" + byte.charCodeAt(0).toString(16)));
+		return Object(JSON.parse(text));
 	} catch {
 		return {};
 	}
@@ -173,14 +174,13 @@ function retryAfterOf(headers) {
 function isOffline() {
 	return typeof navigator !== "undefined" && !(navigator.onLine ?? true);
 }
-/** Reports whether a URL is https, or http on loopback. */
+/** Reports whether a URL, spelled as in `URL.href`, is https, or http on loopback. */
 function isSecure(url) {
-	return url.protocol === "https:" || url.protocol === "http:" && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname);
+	return /^(https:\/\/|http:\/\/(localhost|127(\.\d+){3}|\[::1\])(:\d+)?([/?#]|$))/.test(url);
 }
-/** Rejects an issuer that cannot be the `iss` of tokens. */
+/** Rejects an issuer that cannot be the `iss` of tokens. It needs no `URL`, of which React Native has a part only. */
 function checkIssuer(issuer) {
-	const url = URL.canParse(issuer) ? new URL(issuer) : void 0;
-	if (!url || url.username || url.password || /[?#]|\/$/.test(issuer) || !isSecure(url)) throw new LatchkeyError("invalid_option", `invalid issuer ${JSON.stringify(issuer)}: expected an https URL (or http on loopback) without user, query, fragment or final slash`);
+	if (!isSecure(issuer) || !/^\w+:\/\/([^\s/?#@:]+|\[[\da-f:.]+\])(:\d+)?(\/[^\s?#]*[^\s?#/])?$/.test(issuer)) throw new LatchkeyError("invalid_option", `invalid issuer ${JSON.stringify(issuer)}: expected an https URL (or http on loopback) without user, query, fragment or final slash`);
 }
 /**
 * Decides what an error means for the session.

@@ -7,8 +7,10 @@ export type Claims = Readonly<Record<string, unknown>>
  */
 export function unverifiedClaims(token: string): Claims {
   try {
-    const text = atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))
-    return Object(JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (c) => c.charCodeAt(0))))) as Claims
+    const bytes = atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/'))
+    // React Native before 0.85 has no TextDecoder.
+    const text = decodeURIComponent(bytes.replace(/[%\x80-\xff]/g, (byte) => '%' + byte.charCodeAt(0).toString(16)))
+    return Object(JSON.parse(text)) as Claims
   } catch {
     return {}
   }

@@ -301,8 +301,9 @@ export class TokenClient implements Client {
   async fetch(input: string | URL | Request, init: FetchInit = {}): Promise<Response> {
     const { audience, ...rest } = init
     const request = new Request(input, rest)
-    if (!isSecure(new URL(request.url))) throw new LatchkeyError('invalid_option', 'an access token is sent over https only, or over http to loopback')
-    const again = rest.body instanceof ReadableStream ? undefined : request.clone()
+    if (!isSecure(request.url)) throw new LatchkeyError('invalid_option', 'an access token is sent over https only, or over http to loopback')
+    // React Native has no ReadableStream.
+    const again = typeof ReadableStream !== 'undefined' && rest.body instanceof ReadableStream ? undefined : request.clone()
     const token = await this.getToken({ audience })
     const response = await this.#fetch(authorized(request, token))
     if (response.status !== 401 || !again) return response

@@ -91,15 +91,14 @@ export function isOffline(): boolean {
   return typeof navigator !== 'undefined' && !(navigator.onLine as boolean | undefined ?? true)
 }
 
-/** Reports whether a URL is https, or http on loopback. */
-export function isSecure(url: URL): boolean {
-  return url.protocol === 'https:' || (url.protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(url.hostname))
+/** Reports whether a URL, spelled as in `URL.href`, is https, or http on loopback. */
+export function isSecure(url: string): boolean {
+  return /^(https:\/\/|http:\/\/(localhost|127(\.\d+){3}|\[::1\])(:\d+)?([/?#]|$))/.test(url)
 }
 
-/** Rejects an issuer that cannot be the `iss` of tokens. */
+/** Rejects an issuer that cannot be the `iss` of tokens. It needs no `URL`, of which React Native has a part only. */
 export function checkIssuer(issuer: string): void {
-  const url = URL.canParse(issuer) ? new URL(issuer) : undefined
-  if (!url || url.username || url.password || /[?#]|\/$/.test(issuer) || !isSecure(url)) {
+  if (!isSecure(issuer) || !/^\w+:\/\/([^\s/?#@:]+|\[[\da-f:.]+\])(:\d+)?(\/[^\s?#]*[^\s?#/])?$/.test(issuer)) {
     throw new LatchkeyError(
       'invalid_option',
       `invalid issuer ${JSON.stringify(issuer)}: expected an https URL (or http on loopback) without user, query, fragment or final slash`,

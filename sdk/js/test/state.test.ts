@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { unverifiedClaims } from '../src/claims.js'
 import {
   emptyState,
   ended,
@@ -26,6 +27,11 @@ function tokens(over: Partial<Tokens> & { iat?: number; authTime?: number } = {}
     refreshToken: `r${rest.generation ?? 1}`, ...rest,
   }
 }
+
+test('claims are in any language; what is not a JWT has none', () => {
+  expect(unverifiedClaims(jwt({ name: 'Zoë 木村 🔑 100%', amr: ['pwd'] }))).toEqual({ name: 'Zoë 木村 🔑 100%', amr: ['pwd'] })
+  for (const token of ['', 'opaque', 'a.b.c', `e30.${btoa('"%ff')}.c2ln`]) expect(unverifiedClaims(token)).toEqual({})
+})
 
 const holding = (session: Tokens | null, rest: Partial<State> = {}): State => ({ ...emptyState, session, ...rest })
 const tombstone = { id: 's', until: 1e12 }

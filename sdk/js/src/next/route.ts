@@ -19,7 +19,7 @@ export function readUpstreams(upstreams: Readonly<Record<string, Upstream>>): Ro
   const routes = Object.entries(upstreams).map(([prefix, up]): Route => {
     if (!/^\/(.*\/)?$/.test(prefix)) throw invalid(`prefix ${JSON.stringify(prefix)}: expected a slash at both ends`)
     const base = URL.canParse(up.url) ? new URL(up.url) : undefined
-    if (!base || base.username || base.password || /[?#]/.test(up.url) || !base.pathname.endsWith('/') || !isSecure(base)) {
+    if (!base || base.username || base.password || /[?#]/.test(up.url) || !base.pathname.endsWith('/') || !isSecure(base.href)) {
       throw invalid(`url ${JSON.stringify(up.url)}: expected an https URL (or http on loopback) with a slash at its end, without user, query and fragment`)
     }
     return {

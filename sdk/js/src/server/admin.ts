@@ -22,7 +22,7 @@ export type Admin = Client<paths>
  */
 export function createAdmin({ server, key, fetch: fetchWith }: AdminOptions): Admin {
   const url = URL.canParse(server) ? new URL(server) : undefined
-  if (!url || !isSecure(url)) throw new LatchkeyError('invalid_option', 'createAdmin: server must be an https URL (or http on loopback)')
+  if (!url || !isSecure(url.href)) throw new LatchkeyError('invalid_option', 'createAdmin: server must be an https URL (or http on loopback)')
   if (!key) throw new LatchkeyError('invalid_option', 'createAdmin: key is required')
   return createFetchClient<paths>({
     baseUrl: server.replace(/\/$/, ''),

@@ -50,7 +50,7 @@ export class Issuer {
   async endpoint(name: 'jwks_uri' | 'introspection_endpoint'): Promise<string> {
     const to: unknown = (await this.metadata.get()).value[name]
     const url = typeof to === 'string' && URL.canParse(to) ? new URL(to) : undefined
-    if (!url || url.username || !isSecure(url)) throw unavailable(`the metadata of ${this.url} has an invalid ${name}: expected an https URL`)
+    if (!url || url.username || !isSecure(url.href)) throw unavailable(`the metadata of ${this.url} has an invalid ${name}: expected an https URL`)
     return url.href
   }
 

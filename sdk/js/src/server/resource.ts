@@ -141,7 +141,7 @@ function respond({ status, code, description = '', params = [] }: Refusal, commo
 function metadataLocation(resource: string): URL {
   const url = URL.canParse(resource) ? new URL(resource) : undefined
   if (!url || url.username || url.password || /[?#]/.test(resource)) throw invalidOption(`invalid url ${JSON.stringify(resource)}: expected an absolute URL without user, query and fragment`)
-  if (!isSecure(url)) throw invalidOption(`invalid url ${JSON.stringify(resource)}: expected https (http is allowed on loopback only)`)
+  if (!isSecure(url.href)) throw invalidOption(`invalid url ${JSON.stringify(resource)}: expected https (http is allowed on loopback only)`)
   // Parsing resolves dot segments, and adds the slash of an empty path.
   if (/%|\/\//.test(url.pathname) || !isQuotable(resource) || (url.href !== resource && url.href !== `${resource}/`)) {
     throw invalidOption(`invalid url ${JSON.stringify(resource)}: the path must have no percent-encoding, dot segments and double slashes`)
