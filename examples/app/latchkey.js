@@ -199,7 +199,7 @@ function judge(error, ofRequest = false) {
 		404,
 		405,
 		501
-	].includes(error.status ?? 0) ? "fail" : "retry";
+	].includes(error.status ?? 0) || ofRequest && error.code === "superseded" ? "fail" : "retry";
 	switch (error.reason) {
 		case "refresh_superseded":
 		case "session_token_superseded":
@@ -218,12 +218,12 @@ function backoff(n, random = Math.random()) {
 	return Math.min(50 * 2 ** n, 1e3) * (1 + random);
 }
 /** Repeats a request that got no response, for at most `window` milliseconds. */
-async function withRetry(window, attempt) {
+async function withRetry(window, attempt, ofRequest = false) {
 	const end = Date.now() + window;
 	for (let n = 0;; n++) try {
 		return await attempt();
 	} catch (error) {
-		if (judge(error) !== "retry" || isOffline()) throw error;
+		if (judge(error, ofRequest) !== "retry" || isOffline()) throw error;
 		const pause = backoff(n) + (error.retryAfter ?? 0) * 1e3;
 		if (Date.now() + pause > end) throw error;
 		await new Promise((resolve) => setTimeout(resolve, pause));

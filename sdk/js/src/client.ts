@@ -210,7 +210,7 @@ export class TokenClient implements Client {
     const before = await made()
     if (before) return before
     try {
-      const tokens = await withRetry(this.#window, () =>
+      const tokens = await this.#retry(() =>
         this.#request({
           ...exchangeForm(clientToken, options),
           scope: options.scope,
@@ -245,7 +245,7 @@ export class TokenClient implements Client {
     await this.#begin()
     const { subjectTokenType, acrValues, maxAge } = options
     const pending: PendingStepUp = { clientToken, subjectTokenType, acrValues, maxAge }
-    const resolve = () => withRetry(this.#window, () => this.#resolveStepUp())
+    const resolve = () => this.#retry(() => this.#resolveStepUp())
     await this.#share('step-up ' + clientToken, async () => {
       let session = await this.load()
       if (session.proof === proofOf(clientToken)) return session
@@ -344,6 +344,10 @@ export class TokenClient implements Client {
     throw new LatchkeyError('session_ended', `the session has ended (${this.#end})`, { endReason: this.#end })
   }
 
+  #retry<T>(attempt: () => Promise<T>): Promise<T> {
+    return withRetry(this.#window, attempt, this.#ofRequest)
+  }
+
   /** Reads the storage, and returns the tokens of the session. */
   async load(): Promise<Tokens> {
     return this.#need(await this.#vault.load())
@@ -391,7 +395,7 @@ export class TokenClient implements Client {
 
   /** Returns another token than `had` for a target. */
   #refresh(key: string, had: string | undefined): Promise<Access> {
-    return this.#share(key, () => withRetry(this.#window, () => this.#refreshOnce(key, had)))
+    return this.#share(key, () => this.#retry(() => this.#refreshOnce(key, had)))
   }
 
   async #refreshOnce(key: string, had: string | undefined, tries = 3): Promise<Access> {
@@ -483,7 +487,7 @@ export class TokenClient implements Client {
 
   /** Sends a request to the session API, and once more with another token if the first was rejected. */
   async call(method: string, path: string): Promise<unknown> {
-    const send = (by: string) => withRetry(this.#window, () => this.#endpoint.send(path, { method, headers: bearer(by) }))
+    const send = (by: string) => this.#retry(() => this.#endpoint.send(path, { method, headers: bearer(by) }))
     const token = await this.token()
     return send(token).catch(async (error: unknown) => {
       if (codeOf(error) !== 'invalid_token') throw error

@@ -17,8 +17,8 @@ export type Verdict = 'retry' | 'end' | 'reload' | 'fail'
  */
 export function judge(error: unknown, ofRequest = false): Verdict {
   if (!(error instanceof LatchkeyError)) return 'fail'
-  // A URL that does not exist does not come into being within seconds.
-  if (error.retryable) return [404, 405, 501].includes(error.status ?? 0) ? 'fail' : 'retry'
+  // A URL that does not exist does not come into being within seconds, and the cookie of a request does not change.
+  if (error.retryable) return [404, 405, 501].includes(error.status ?? 0) || (ofRequest && error.code === 'superseded') ? 'fail' : 'retry'
   switch (error.reason) {
     case 'refresh_superseded':
     case 'session_token_superseded':
@@ -41,13 +41,13 @@ export function backoff(n: number, random = Math.random()): number {
 }
 
 /** Repeats a request that got no response, for at most `window` milliseconds. */
-export async function withRetry<T>(window: number, attempt: () => Promise<T>): Promise<T> {
+export async function withRetry<T>(window: number, attempt: () => Promise<T>, ofRequest = false): Promise<T> {
   const end = Date.now() + window
   for (let n = 0; ; n++) {
     try {
       return await attempt()
     } catch (error) {
-      if (judge(error) !== 'retry' || isOffline()) throw error
+      if (judge(error, ofRequest) !== 'retry' || isOffline()) throw error
       const pause = backoff(n) + ((error as LatchkeyError).retryAfter ?? 0) * 1000
       if (Date.now() + pause > end) throw error
       await new Promise((resolve) => setTimeout(resolve, pause))

@@ -296,6 +296,20 @@ describe('proxy.ts', () => {
     }
   })
 
+  test('does not wait if the browser has a newer cookie by now: the cookie of this request cannot change', async () => {
+    const app = newApp({ revocation: 'none', retryWindow: 600_000 }) // longer than the test may take
+    const { browser, user } = await signedIn(app)
+    const late = browser.headers()
+    for (let refreshes = 0; refreshes < 2; refreshes++) await call(app, browser, 'POST', '/auth/refresh')
+    makeDue()
+    app.requests.length = 0
+    const response = await app.next.proxy(new Request(`${ORIGIN}/account`, { headers: late }))
+    expect([app.refreshes(), response.headers.getSetCookie()]).toEqual([1, []])
+    skew = 0
+    expect(userOf((await page(app, browser)).page)).toBe(user)
+    await only(user)
+  })
+
   test('lets the app make the response', async () => {
     const app = newApp()
     const { browser } = await signedIn(app)
