@@ -40,7 +40,7 @@ export interface NextOptions {
   scope?: string
   /** Recipients of the session's tokens besides the app and the `audience` of each upstream. */
   audience?: string | readonly string[]
-  /** Where the handlers of the session are mounted. Default: `/auth`. */
+  /** Where the handlers of the session are mounted, without the `basePath` of `next.config`. Default: `/auth`. */
   basePath?: string
   /**
    * Path prefixes, with a slash at both ends such as `/api/`, and the APIs that the handlers forward them to.
