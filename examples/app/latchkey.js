@@ -70,8 +70,8 @@ function textsOf(value) {
 */
 var LatchkeyError = class extends Error {
 	name = "LatchkeyError";
-	constructor(code, message, { cause, ...options } = {}) {
-		super(message, cause === void 0 ? void 0 : { cause });
+	constructor(code, message, options = {}) {
+		super(message, options);
 		Object.assign(this, {
 			retryable: false,
 			...options,
@@ -167,12 +167,12 @@ function read(where, response, text) {
 }
 function retryAfterOf(headers) {
 	const value = headers.get("retry-after") ?? "";
-	const seconds = /^\d{1,9}$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1e3;
+	const seconds = Number(value) || (Date.parse(value) - Date.now()) / 1e3;
 	return seconds > 0 ? seconds : void 0;
 }
 /** Only `false` is certain: a device that has a network may still not reach the server. */
 function isOffline() {
-	return typeof navigator !== "undefined" && !(navigator.onLine ?? true);
+	return globalThis.navigator?.onLine === false;
 }
 /** Reports whether a URL, spelled as in `URL.href`, is https, or http on loopback. */
 function isSecure(url) {
@@ -180,7 +180,16 @@ function isSecure(url) {
 }
 /** Rejects an issuer that cannot be the `iss` of tokens. It needs no `URL`, of which React Native has a part only. */
 function checkIssuer(issuer) {
-	if (!isSecure(issuer) || !/^\w+:\/\/([^\s/?#@:]+|\[[\da-f:.]+\])(:\d+)?(\/[^\s?#]*[^\s?#/])?$/.test(issuer)) throw new LatchkeyError("invalid_option", `invalid issuer ${JSON.stringify(issuer)}: expected an https URL (or http on loopback) without user, query, fragment or final slash`);
+	if (!isSecure(issuer) || !/^\w+:\/\/([^\s/?#@:]+|\[[\da-f:.]+\])(:\d+)?(\/[^\s?#]*[^\s?#/])?$/.test(issuer)) throw new LatchkeyError("invalid_option", `invalid issuer ${issuer}: expected an https URL (or http on loopback) without user, query, fragment and final slash`);
+}
+/** Returns a function that runs operations one after another, also after one that has failed. */
+function newQueue() {
+	let last = Promise.resolve();
+	return (run) => {
+		const result = last.then(run);
+		last = result.catch(() => void 0);
+		return result;
+	};
 }
 /**
 * Decides what an error means for the session.
@@ -306,7 +315,8 @@ var BffClient = class {
 	#version = 0;
 	#looking;
 	#lookedAt = 0;
-	#tail = Promise.resolve();
+	/** Runs requests that replace the cookie one after another, so that the last one wins here as in the browser. */
+	#exclusive = newQueue();
 	#channel;
 	#told = null;
 	#expiresIn = 0;
@@ -457,12 +467,6 @@ var BffClient = class {
 	#current() {
 		if (this.#session) return this.#session;
 		throw this.#end === void 0 ? new LatchkeyError("not_signed_in", "nobody is signed in") : new LatchkeyError("session_ended", `the session has ended (${this.#end})`, { endReason: this.#end });
-	}
-	/** Runs requests that replace the cookie one after another, so that the last one wins here as in the browser. */
-	#exclusive(run) {
-		const result = this.#tail.then(run);
-		this.#tail = result.catch(() => void 0);
-		return result;
 	}
 	/** Sends a client token. The request outlives the page, so that the browser gets the new cookie. */
 	async #change(path, body) {

@@ -10,6 +10,7 @@ import type { Client, FetchInit } from './client.js'
 import { Endpoint, type Fetch } from './endpoint.js'
 import { LatchkeyError } from './error.js'
 import type { ClientOptions, CreateSessionOptions, SignOutOptions, StepUpOptions } from './options.js'
+import { newQueue } from './queue.js'
 import { judge, withRetry } from './retry.js'
 import { describe, sessionInfo, type Session, type SessionChange, type SessionEvent, type SessionInfo } from './session.js'
 
@@ -82,7 +83,8 @@ class BffClient implements Client {
   #version = 0
   #looking: Promise<void> | undefined
   #lookedAt = 0
-  #tail: Promise<unknown> = Promise.resolve()
+  /** Runs requests that replace the cookie one after another, so that the last one wins here as in the browser. */
+  readonly #exclusive = newQueue()
   #channel: BroadcastChannel | undefined
   #told: Message = null
   #expiresIn = 0
@@ -252,13 +254,6 @@ class BffClient implements Client {
     throw this.#end === undefined
       ? new LatchkeyError('not_signed_in', 'nobody is signed in')
       : new LatchkeyError('session_ended', `the session has ended (${this.#end})`, { endReason: this.#end })
-  }
-
-  /** Runs requests that replace the cookie one after another, so that the last one wins here as in the browser. */
-  #exclusive<T>(run: () => Promise<T>): Promise<T> {
-    const result = this.#tail.then(run)
-    this.#tail = result.catch(() => undefined)
-    return result
   }
 
   /** Sends a client token. The request outlives the page, so that the browser gets the new cookie. */

@@ -4,6 +4,7 @@ import { LatchkeyError, isRetryable, unavailable } from './error.js'
 import { indexedDBStorage } from './indexeddb_storage.js'
 import { findChallenge, parseChallenge } from './challenge.js'
 import type { ClientOptions, Clock, CreateSessionOptions, GetTokenOptions, SignOutOptions, StepUpOptions } from './options.js'
+import { newQueue } from './queue.js'
 import { judge, withRetry } from './retry.js'
 import { describe, difference, sessionInfo, type Session, type SessionChange, type SessionInfo } from './session.js'
 import {
@@ -132,7 +133,7 @@ export class TokenClient implements Client {
   #end: string | undefined
   /** When this page received its newest access tokens, by a clock that nobody can set. */
   readonly #received = new Map<string, number>()
-  #tail: Promise<unknown> = Promise.resolve()
+  readonly #enqueue = newQueue()
   #pendingTriedAt = 0
   /** A token that was refused because a newer one exists, and the error. Sent again after the retry window, it would end the session. */
   #stale: { token: string | undefined; error: LatchkeyError } | undefined
@@ -301,7 +302,7 @@ export class TokenClient implements Client {
   async fetch(input: string | URL | Request, init: FetchInit = {}): Promise<Response> {
     const { audience, ...rest } = init
     const request = new Request(input, rest)
-    if (!isSecure(request.url)) throw new LatchkeyError('invalid_option', 'an access token is sent over https only, or over http to loopback')
+    if (!isSecure(request.url)) throw new LatchkeyError('invalid_option', 'tokens are sent to an https URL (or http on loopback) only')
     // React Native has no ReadableStream.
     const again = typeof ReadableStream !== 'undefined' && rest.body instanceof ReadableStream ? undefined : request.clone()
     const token = await this.getToken({ audience })
@@ -386,9 +387,8 @@ export class TokenClient implements Client {
   #share(key: string, run: () => Promise<Access>): Promise<Access> {
     let flight = this.#flights.get(key)
     if (!flight) {
-      flight = this.#tail.then(run).finally(() => this.#flights.delete(key))
+      flight = this.#enqueue(run).finally(() => this.#flights.delete(key))
       this.#flights.set(key, flight)
-      this.#tail = flight.catch(() => undefined)
     }
     return flight
   }
@@ -476,7 +476,7 @@ export class TokenClient implements Client {
     const [sid, accessToken, refreshToken, sessionToken] = ['session_id', 'access_token', 'refresh_token', 'session_token'].map(text)
     const isBearer = /^bearer$/i.test(text('token_type') ?? '')
     if (!sid || !accessToken || !isCount(expiresIn) || expiresIn > MAX_EXPIRES_IN || !isCount(expiresAt) || !isBearer || (id ?? sid) !== sid) {
-      throw unavailable('unexpected response from /token: a member is missing or invalid, or it is about another session')
+      throw unavailable('unexpected response from /token: a member is missing or invalid')
     }
     keep(this.#received, accessToken, at)
     return {
@@ -617,9 +617,8 @@ function bearer(token: string): { authorization: string } {
 }
 
 function authorized(request: Request, token: string): Request {
-  const headers = new Headers(request.headers)
-  headers.set('authorization', bearer(token).authorization)
-  return new Request(request, { headers })
+  request.headers.set('authorization', bearer(token).authorization)
+  return request
 }
 
 /** Sets an entry of a map that drops its oldest. */

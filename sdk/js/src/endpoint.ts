@@ -82,13 +82,13 @@ function read(where: string, response: Response, text: string): unknown {
 
 function retryAfterOf(headers: Headers): number | undefined {
   const value = headers.get('retry-after') ?? ''
-  const seconds = /^\d{1,9}$/.test(value) ? Number(value) : (Date.parse(value) - Date.now()) / 1000
+  const seconds = Number(value) || (Date.parse(value) - Date.now()) / 1000
   return seconds > 0 ? seconds : undefined
 }
 
 /** Only `false` is certain: a device that has a network may still not reach the server. */
 export function isOffline(): boolean {
-  return typeof navigator !== 'undefined' && !(navigator.onLine as boolean | undefined ?? true)
+  return (globalThis as { navigator?: Partial<Navigator> }).navigator?.onLine === false
 }
 
 /** Reports whether a URL, spelled as in `URL.href`, is https, or http on loopback. */
@@ -101,7 +101,7 @@ export function checkIssuer(issuer: string): void {
   if (!isSecure(issuer) || !/^\w+:\/\/([^\s/?#@:]+|\[[\da-f:.]+\])(:\d+)?(\/[^\s?#]*[^\s?#/])?$/.test(issuer)) {
     throw new LatchkeyError(
       'invalid_option',
-      `invalid issuer ${JSON.stringify(issuer)}: expected an https URL (or http on loopback) without user, query, fragment or final slash`,
+      `invalid issuer ${issuer}: expected an https URL (or http on loopback) without user, query, fragment and final slash`,
     )
   }
 }

@@ -46,8 +46,8 @@ export class LatchkeyError extends Error {
   /** How many seconds the server asked to wait. */
   declare readonly retryAfter: number | undefined
 
-  constructor(code: string, message: string, { cause, ...options }: LatchkeyErrorOptions = {}) {
-    super(message, cause === undefined ? undefined : { cause })
+  constructor(code: string, message: string, options: LatchkeyErrorOptions = {}) {
+    super(message, options)
     Object.assign(this, { retryable: false, ...options, code })
   }
 }

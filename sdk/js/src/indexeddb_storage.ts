@@ -22,7 +22,7 @@ export function indexedDBStorage({ database: name = 'latchkey', key = 'session' 
     opened ??= new Promise<IDBDatabase>((resolve, reject) => {
       const request = indexedDB.open(name, 1)
       request.onupgradeneeded = () => request.result.createObjectStore(STORE)
-      request.onerror = () => reject(request.error ?? new Error('IndexedDB cannot be opened'))
+      request.onerror = () => reject(request.error)
       request.onsuccess = () => {
         const database = request.result
         // Another tab deletes the database, or the browser has closed it.
@@ -47,7 +47,7 @@ export function indexedDBStorage({ database: name = 'latchkey', key = 'session' 
         // Strict: a token that was handed out must survive a crash of the machine.
         const transaction = database.transaction(STORE, mode, { durability: 'strict' })
         transaction.oncomplete = () => resolve(value)
-        transaction.onabort = () => reject(transaction.error ?? new Error('the transaction was aborted'))
+        transaction.onabort = () => reject(transaction.error)
         const store = transaction.objectStore(STORE)
         const request = store.get(key)
         request.onsuccess = () => (value = run(typeof request.result === 'string' ? request.result : null, store))

@@ -73,9 +73,8 @@ export function serialize(state: State): string {
 /** Reads the text of the storage. A text of another origin counts as no text. */
 export function parse(text: string | null): State {
   try {
-    const value = JSON.parse(text ?? '') as Partial<State> & { v?: unknown }
-    if (value.v !== 1 || !Array.isArray(value.tombstones) || !Array.isArray(value.revocations)) return emptyState
-    return { session: value.session ?? null, tombstones: value.tombstones, revocations: value.revocations }
+    const { v, ...state } = JSON.parse(text ?? '') as State & { v?: unknown }
+    return v === 1 ? { ...emptyState, ...state } : emptyState
   } catch {
     return emptyState
   }

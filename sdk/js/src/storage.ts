@@ -1,3 +1,5 @@
+import { newQueue } from './queue.js'
+
 /**
  * Where a client keeps its session. A storage holds one text for one client: give each client its own.
  *
@@ -56,18 +58,14 @@ export interface KeyValueStore {
  * several tabs share, such as `localStorage`: two tabs would overwrite each other's tokens.
  */
 export function keyValueStorage(store: KeyValueStore, key = 'latchkey'): Storage {
-  let last: Promise<unknown> = Promise.resolve()
+  const enqueue = newQueue()
   return {
     load: () => store.getItem(key),
-    commit(previous, next) {
-      const commit = async () => {
+    commit: (previous, next) =>
+      enqueue(async () => {
         if ((await store.getItem(key)) !== previous) return false
         await store.setItem(key, next)
         return true
-      }
-      const result = last.then(commit, commit)
-      last = result.catch(() => undefined)
-      return result
-    },
+      }),
   }
 }

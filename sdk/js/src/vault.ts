@@ -1,4 +1,5 @@
 import { LatchkeyError } from './error.js'
+import { newQueue } from './queue.js'
 import { emptyState, parse, refreshed, serialize, type Change, type State } from './state.js'
 import type { Storage } from './storage.js'
 
@@ -20,7 +21,7 @@ export class Vault {
   #failing = false
   /** Reports whether an operation of the storage has been given up, and has not ended. */
   #stuck = false
-  #tail: Promise<unknown> = Promise.resolve()
+  readonly #enqueue = newQueue()
 
   constructor(storage: Storage, onChange: (before: State, after: State) => void, onError: (error: LatchkeyError) => void) {
     this.#storage = storage
@@ -35,9 +36,7 @@ export class Vault {
 
   /** Applies a change to the stored state, and returns the state from then on. */
   apply(change: Change): Promise<State> {
-    const result = this.#tail.then(() => this.#write(change))
-    this.#tail = result.catch(() => undefined)
-    return result
+    return this.#enqueue(() => this.#write(change))
   }
 
   async #write(change: Change): Promise<State> {
@@ -77,7 +76,7 @@ export class Vault {
   /** Gives an operation up after a while. Until it ends, others fail at once: nobody waits twice. */
   #inTime<T>(operation: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const fail = () => reject(new Error(`the storage did not respond within ${STORAGE_TIMEOUT} ms`))
+      const fail = () => reject(new Error('the storage does not respond'))
       if (this.#stuck) return fail()
       const timer = setTimeout(() => {
         this.#stuck = true
