@@ -124,11 +124,12 @@ func readDeliveryState(db *gorm.DB, key DestinationKey) (*DeliveryState, error) 
 // change of its deliveries, has been committed.
 func (s *Store) DestinationsVersion(ctx context.Context) (version string, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
-		var n, revisions int64
-		var changed Time
-		err := db.Raw(`SELECT (SELECT count(*) FROM event_destinations), (SELECT max(updated_at) FROM event_destinations),
-			(SELECT COALESCE(sum(revision), 0) FROM event_destination_states)`).Row().Scan(&n, &changed, &revisions)
-		version = fmt.Sprint(n, changed.UnixMicro(), revisions)
+		var n, changed, revisions int64
+		// The sum of the times, because the youngest does not show each change: the clocks
+		// of nodes differ. It is of their last digits, because a BIGINT holds no more.
+		err := db.Raw(`SELECT count(*), CAST(COALESCE(sum(updated_at % 1000000000000), 0) AS BIGINT),
+			(SELECT CAST(COALESCE(sum(revision), 0) AS BIGINT) FROM event_destination_states) FROM event_destinations`).Row().Scan(&n, &changed, &revisions)
+		version = fmt.Sprint(n, changed, revisions)
 		return err
 	})
 	return version, err

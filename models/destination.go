@@ -185,7 +185,7 @@ func (a *applier) writeDestination(tenant string, p *destinationPlan) error {
 		row.DisabledAt, row.DisabledCause = Time{}, ""
 	}
 	retyped := !p.created && row.Settings.Type != p.settings.Type
-	row.Settings, row.UpdatedAt = p.settings, At(a.now)
+	row.Settings, row.UpdatedAt = p.settings, row.changedAt(a.now)
 	if err := a.tx.Save(row).Error; err != nil {
 		return err
 	}
@@ -311,6 +311,15 @@ func (s *Store) EnableStream(ctx context.Context, key DestinationKey, by Actor) 
 	})
 }
 
+// changedAt returns the time of a change, which is later than that of the change before,
+// also if another node with a faster clock made that one.
+func (d *Destination) changedAt(now time.Time) Time {
+	if next := d.UpdatedAt.Add(time.Microsecond); now.Before(next) {
+		return At(next)
+	}
+	return At(now)
+}
+
 func (s *Store) changeDestination(ctx context.Context, tenant, id string, change func(tx *gorm.DB, row *Destination) error) error {
 	return s.longTransaction(ctx, func(tx *gorm.DB) error {
 		if _, _, err := lockExistingTenant(tx, tenant, s.Now()); err != nil {
@@ -326,7 +335,7 @@ func (s *Store) changeDestination(ctx context.Context, tenant, id string, change
 		return tx.Exec(`UPDATE event_destinations SET sealed_secret = ?, root_version = ?, sealed_old = ?, old_root = ?, old_until = ?, secret_set_at = ?,
 			disabled_at = ?, disabled_cause = ?, updated_at = ? WHERE tenant_id = ? AND id = ?`,
 			row.SealedSecret, row.RootVersion, row.SealedOld, row.OldRoot, row.OldUntil, row.SecretSetAt,
-			row.DisabledAt, row.DisabledCause, At(s.Now()), tenant, id).Error
+			row.DisabledAt, row.DisabledCause, row.changedAt(s.Now()), tenant, id).Error
 	})
 }
 
