@@ -7,7 +7,6 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"slices"
 	"strconv"
@@ -82,13 +81,9 @@ func TestRooms(t *testing.T) {
 
 // The rules above read imports; this is what the compiler puts into a release.
 func TestTheReleaseContainsNoTestCode(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", "../cmd/latchkey").CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	packages := strings.Fields(string(out))
+	packages := dependencies(t, "..")
 	if !slices.Contains(packages, module+"/handlers") {
-		t.Fatalf("the list of packages is not that of the server: %s", out)
+		t.Fatalf("the list of packages is not that of the server: %s", packages)
 	}
 	for _, p := range packages {
 		if strings.HasPrefix(p, module+"/"+testOnly) {
