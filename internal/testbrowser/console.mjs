@@ -72,6 +72,8 @@ async function everyPage() {
         expect(wider <= 0, "is wider than the window by", wider);
         expect(await page.locator("h1").count() === 1, "needs one heading of the first level");
         expect(await page.evaluate(() => !document.querySelector("[style]")), "has an inline style");
+        const broken = await page.evaluate(() => [...document.querySelectorAll(".button, button")].filter((b) => b.checkVisibility() && !/\s/.test(b.textContent.trim()) && b.offsetHeight > 36).map((b) => b.textContent));
+        expect(broken.length === 0, "breaks a word of a button", broken);
         if (SCREENSHOTS) await page.screenshot({ path: `${SCREENSHOTS}/${name}-${colorScheme}-${width}.png`, fullPage: true });
         done();
       }
