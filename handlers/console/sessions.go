@@ -307,12 +307,12 @@ func (v *visit) stream() func(text string) error {
 // sortedKeys returns the names of a map in their order.
 func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
-// some returns a number that the store counts up to 10,000.
-func some(n int, noun string) string {
+// liveSessions returns a number of sessions that the store counts up to 10,000.
+func liveSessions(n int) string {
 	if n > models.ManySessions {
-		return upTo(n) + " " + noun + "s"
+		return upTo(n) + " live sessions"
 	}
-	return plural(n, noun)
+	return plural(n, "live session")
 }
 
 // upTo returns a number that the store counts up to 10,000.
@@ -331,9 +331,9 @@ func (v *visit) countSessions(user, client string) (most int, ending string, err
 	case errors.Is(err, models.ErrTooManyStored):
 		return admin.MaxConfirm, "all live sessions", nil
 	case n > models.ManySessions:
-		return admin.MaxConfirm, some(n, "live session"), err
+		return admin.MaxConfirm, liveSessions(n), err
 	}
-	return n, some(n, "live session"), err
+	return n, liveSessions(n), err
 }
 
 func times(n int) string {

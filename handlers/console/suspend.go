@@ -19,7 +19,7 @@ func (v *visit) sessionsEnding(ref models.Ref) (string, error) {
 	case dry.Sessions == nil: // counting took too long
 		return "all its live sessions", nil
 	}
-	return some(*dry.Sessions, "live session"), nil
+	return liveSessions(*dry.Sessions), nil
 }
 
 // suspend suspends an object after the operator has confirmed it. The page first shows

@@ -80,7 +80,7 @@ func (v *visit) userPage(sub string) (p userPage, err error) {
 		p.Events = query(v.at("events"), "user", sub)
 	}
 	if p.Status.Sessions != nil {
-		p.Live = some(*p.Status.Sessions, "live session")
+		p.Live = liveSessions(*p.Status.Sessions)
 	}
 	p.Seen = moment{Relative: "never"}
 	if p.Status.SeenAt != nil {
@@ -233,7 +233,7 @@ func (v *visit) deleteUser() error {
 	}
 	ending := "all live sessions"
 	if n := user.Status.Sessions; n != nil {
-		ending = some(*n, "live session")
+		ending = liveSessions(*n)
 	}
 	c := confirmation{
 		Heading: "Delete " + sub + "?", Action: v.g.Request.URL.RequestURI(), What: "the user's id", Word: sub, Button: "Delete the user", Back: v.userHref(sub),
