@@ -78,7 +78,7 @@ func TestNoListScansALargeTable(t *testing.T) {
 		`INSERT INTO sessions (id, tenant_id, client_id, issuer_id, subject, created_at, auth_time, last_active_at, absolute_expires_at, generation, session_token_generation,
 				factors, session_attributes, scope, audience, device_name, user_agent, ip, prune_at)
 			SELECT decode(md5(i::text), 'hex'), 'default', CASE WHEN i % 400 = 0 THEN 'shop' ELSE 'web' END, 'gone',
-				CASE WHEN i <= 12000 THEN 'heavy' ELSE 'user-' || i END, 1772366400000000 + i, 1, 1, 9000000000000000, 1, 0, '[]', '{}', '', '', '', '', '203.0.113.1', 9000000000000000
+				CASE WHEN i <= 30000 THEN 'heavy' ELSE 'user-' || i END, 1772366400000000 + i, 1, 1, 9000000000000000, 1, 0, '[]', '{}', '', '', '', '', '203.0.113.1', 9000000000000000
 			FROM generate_series(1, 60000) i`,
 		`INSERT INTO events (id, at, tenant_id, type, subject, details) SELECT int8send(1772366400000000 + i) || int8send(i), 1772366400000000 + i, 'default', 'session_created', 'user-' || i % 50, '{}'
 			FROM generate_series(1, 40000) i`,
