@@ -125,8 +125,8 @@ func readDeliveryState(db *gorm.DB, key DestinationKey) (*DeliveryState, error) 
 func (s *Store) DestinationsVersion(ctx context.Context) (version string, err error) {
 	err = s.query(ctx, func(db *gorm.DB) error {
 		var n, changed, revisions int64
-		// The sum of the times, because the youngest does not show each change: the clocks
-		// of nodes differ. It is of their last digits, because a BIGINT holds no more.
+		// The latest time would not show every change, because the clocks of nodes differ.
+		// The sum does. Only the last digits are added, so that it fits into a BIGINT.
 		err := db.Raw(`SELECT count(*), CAST(COALESCE(sum(updated_at % 1000000000000), 0) AS BIGINT),
 			(SELECT CAST(COALESCE(sum(revision), 0) AS BIGINT) FROM event_destination_states) FROM event_destinations`).Row().Scan(&n, &changed, &revisions)
 		version = fmt.Sprint(n, changed, revisions)

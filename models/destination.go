@@ -311,8 +311,8 @@ func (s *Store) EnableStream(ctx context.Context, key DestinationKey, by Actor) 
 	})
 }
 
-// changedAt returns the time of a change, which is later than that of the change before,
-// also if another node with a faster clock made that one.
+// changedAt returns the time to store for a change. It is later than that of the previous
+// change, even if a node with a faster clock made that one.
 func (d *Destination) changedAt(now time.Time) Time {
 	if next := d.UpdatedAt.Add(time.Microsecond); now.Before(next) {
 		return At(next)
